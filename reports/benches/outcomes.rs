@@ -1,11 +1,11 @@
-//! What it costs to judge and report a very large run: a million outcomes of a thousand targets, in a journal.
+//! Cost of judging and reporting a very large run: a million outcomes of a thousand targets, in a journal.
 //!
-//! `cargo bench -p reports --bench outcomes`; `TARGETS` and `OUTCOMES` (1000 each, of a target) make a smaller one, whose
-//! limits are as much smaller.
-//! Measured are reading the journal, folding it to verdicts, and writing JUnit, Markdown and JSON: together at most 10 s
-//! and, besides what the program has before it reads, 1 GB at the peak (`VmHWM`).
-//! After that everything is written once more, with the pages, which has no limit here.
-//! It ends with 1 if a limit is exceeded.
+//! `cargo bench -p reports --bench outcomes`; `TARGETS` and `OUTCOMES` per target (1000 each) make a smaller run, with
+//! proportionally smaller limits.
+//! The measurement covers reading the journal, folding it to verdicts, and writing JUnit, Markdown and JSON: together
+//! at most 10 s and, in addition to the memory before reading, 1 GB at the peak (`VmHWM`).
+//! Afterwards everything is written once more, with the pages, for which there is no limit here.
+//! The exit code is 1 if a limit is exceeded.
 
 use jiff::Timestamp;
 use model::arch::Arch;
@@ -28,11 +28,11 @@ use std::time::Instant;
 use suites::catalogue::{self, Test};
 use suites::outcome::{Component, Failure, Outcome};
 
-/// Seconds for a million outcomes.
+/// Limit for a million outcomes, in seconds.
 const SECONDS: f64 = 10.0;
-/// MiB for a million outcomes.
+/// Limit for a million outcomes, in MiB.
 const MEMORY: f64 = 1e9 / 1024.0 / 1024.0;
-/// As many outcomes as the limits are of.
+/// The number of outcomes that the limits apply to.
 const WHOLE: f64 = 1e6;
 
 fn main() -> ExitCode {
@@ -50,7 +50,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Makes a journal and everything of it; whether that stays within the limits.
+/// Makes a journal and all its reports; returns whether the limits are kept.
 fn measure() -> Result<bool, Box<dyn Error>> {
     let (targets, outcomes) = (number("TARGETS")?, number("OUTCOMES")?);
     let dir = tempfile::tempdir()?;
@@ -103,7 +103,7 @@ fn number(name: &str) -> Result<usize, String> {
     }
 }
 
-/// What each target runs: so many tests that containers have, profile by profile.
+/// Returns the tests of each target: this many that run in containers, profile by profile.
 fn tests(count: usize) -> Vec<(&'static Profile, &'static Test)> {
     let applies =
         |profile: &Profile, test: &Test| test.applies_to(&profile.name) && test.applies_in(Environment::Container);
@@ -113,7 +113,7 @@ fn tests(count: usize) -> Vec<(&'static Profile, &'static Test)> {
     Profile::all().iter().rev().flat_map(of).take(count).collect()
 }
 
-/// Writes the journal of a run, line by line: nothing of it stays in memory.
+/// Writes the journal of a run, line by line, so that it does not stay in memory.
 fn make(dir: &Path, targets: usize, tests: &[(&Profile, &Test)]) -> Result<(), Box<dyn Error>> {
     let mut file = BufWriter::new(File::create(dir.join(FILE))?);
     let mut seconds = 1_790_000_000;
@@ -194,7 +194,8 @@ fn facts() -> Result<CellFacts, Box<dyn Error>> {
     })
 }
 
-/// Most pass; of a hundred three fail, two are skipped, one is blocked, and one is in error, elsewhere on each target.
+/// Returns an outcome: of a hundred, three fail, two are skipped, one is blocked, one is in error, and the others pass,
+/// at different places on each target.
 fn outcome(target: usize, number: usize, test: &Test) -> Outcome {
     match (target + number) % 100 {
         0..3 => Outcome::Fail(Failure::new(test.blames, format!("expected 4096 bytes of {}, saw {number}", test.name))),
@@ -205,7 +206,7 @@ fn outcome(target: usize, number: usize, test: &Test) -> Outcome {
     }
 }
 
-/// The largest resident set of this process by now, MiB.
+/// Returns the peak resident set of this process so far, in MiB.
 fn peak() -> Result<f64, Box<dyn Error>> {
     let status = std::fs::read_to_string("/proc/self/status")?;
     let line = procfs::status(&status, "VmHWM").ok_or("the kernel says no VmHWM")?;

@@ -1,9 +1,10 @@
-//! One failure as a bug report: whose it is, where that is taken, and in which form.
+//! Bug reports for single failures: whom the failure concerns, where it is reported, and in which form.
 //!
-//! Nothing is sent, run or found out here: what a report says follows from the run, the record and the catalogue, and what
-//! none of these knows is left out, or said to be unknown.
-//! [`FailedTest`] is what is known of the failure, [`Route`] whose it is, [`Destination`] who takes it, [`script`] how it
-//! is shown without this program, and [`Report`] all of that in the form that is taken there.
+//! Nothing is sent, run or investigated here: a report follows from the run, the record and the catalogue; facts that
+//! none of them has are left out or called unknown.
+//! [`FailedTest`] holds the facts about the failure, [`Route`] says whom it concerns, [`Destination`] who takes the
+//! report, [`script`] reproduces it without this program, and [`Report`] combines them in the form that the destination
+//! takes.
 
 mod case;
 mod error;

@@ -1,4 +1,4 @@
-//! A run as one file that others can check: which files are in it, and whether they are those that were packed.
+//! Bundles of a run that others can check: which files they hold, and whether the files are the packed ones.
 //!
 //! Nothing here reads or writes; the sums show damage, not who made the bundle.
 
@@ -7,10 +7,10 @@ use crate::journal::{Event, Journal};
 use std::collections::{BTreeMap, BTreeSet};
 use suites::outcome::Outcome;
 
-/// The file of checksums, as `sha256sum --check` reads it.
+/// The file of checksums, in the format of `sha256sum --check`.
 pub const SUMS: &str = "SHA256SUMS";
 
-/// The files that tests left that failed or were in error, as the journal names them.
+/// Returns the files of tests that failed or were in error, as the journal names them.
 pub fn logs(journal: &Journal) -> BTreeSet<String> {
     let of = |event: &Event| match event {
         Event::TestFinished { outcome: Outcome::Fail(_) | Outcome::Error { .. }, artifacts, .. } => artifacts.clone(),
@@ -19,7 +19,7 @@ pub fn logs(journal: &Journal) -> BTreeSet<String> {
     journal.entries.iter().flat_map(|entry| of(&entry.event)).collect()
 }
 
-/// The manifests of the images, as the journal names them.
+/// Returns the manifests of the images, as the journal names them.
 pub fn manifests(journal: &Journal) -> BTreeSet<String> {
     let of = |event: &Event| match event {
         Event::CellFacts { facts, .. } => facts.image_manifest.clone(),
@@ -28,39 +28,39 @@ pub fn manifests(journal: &Journal) -> BTreeSet<String> {
     journal.entries.iter().filter_map(|entry| of(&entry.event)).collect()
 }
 
-/// The file of checksums of files.
+/// Returns the contents of the checksum file for these files.
 pub fn sums(files: &BTreeMap<String, Vec<u8>>) -> String {
     files.iter().filter(|(name, _)| *name != SUMS).map(|(name, bytes)| format!("{}  {name}\n", sha256(bytes))).collect()
 }
 
-/// Why files are not those that were packed.
+/// Why files are not the packed ones.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SumsError {
     /// There is no file of checksums.
     #[error("there is no {}", SUMS)]
     Missing,
-    /// It cannot be read.
+    /// The checksum file cannot be read.
     #[error("{} is no text", SUMS)]
     NotText,
-    /// A line of it has another form.
+    /// A line of the checksum file is malformed.
     #[error("{}:{line}: expected a sum and a name", SUMS)]
     BadLine {
-        /// Its number, from 1.
+        /// The line's number, from 1.
         line: usize,
     },
-    /// A file is lacking.
+    /// A file is missing.
     #[error("{}:{line}: names a file that is not there", SUMS)]
     Absent {
-        /// The line that names it.
+        /// The line that names the file.
         line: usize,
     },
-    /// A file has another checksum.
+    /// A file does not match its checksum.
     #[error("{name} was changed or damaged")]
     Changed {
         /// The file.
         name: String,
     },
-    /// A file stands there twice.
+    /// A file is listed twice.
     #[error("{}:{line}: names {name} again", SUMS)]
     Again {
         /// The second line.
@@ -76,10 +76,10 @@ pub enum SumsError {
     },
 }
 
-/// Whether files are those that their file of checksums names, and no others.
+/// Checks that the files are exactly those that their checksum file lists.
 ///
 /// # Errors
-/// The first one that is not.
+/// The first deviation.
 pub fn check(files: &BTreeMap<String, Vec<u8>>) -> Result<(), SumsError> {
     let listed = files.get(SUMS).ok_or(SumsError::Missing)?;
     let listed = std::str::from_utf8(listed).map_err(|_| SumsError::NotText)?;
@@ -112,7 +112,7 @@ mod tests {
         files.iter().map(|(name, text)| ((*name).to_owned(), text.as_bytes().to_vec())).collect()
     }
 
-    /// Files with their checksums, then changed.
+    /// Checks files that were changed after their checksums were computed.
     fn changed(change: impl Fn(&mut BTreeMap<String, Vec<u8>>)) -> Result<(), SumsError> {
         let mut files = made(&[("a/b", "x"), ("c", "")]);
         files.insert(SUMS.to_owned(), sums(&files).into_bytes());

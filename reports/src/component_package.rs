@@ -1,14 +1,14 @@
-//! Which package of a cell has a component: one answer for bug reports, pages and whoever else asks.
+//! Lookup of the package that contains a component in a cell, for bug reports, pages and others.
 
 use crate::installed::InstalledPackage;
 use crate::matrix::CellReport;
 use model::release::Release;
 use suites::outcome::Component;
 
-/// The name of the binary package that has a component on a release; `None` where the record names none.
+/// Returns the name of the binary package that contains a component on a release; `None` if the record names none.
 ///
-/// Of a kernel it is the one that was run, and not the package that only depends on the newest, where the cell's image has
-/// it.
+/// For a kernel, returns the package of the kernel that ran instead of the one that only depends on the newest, if the
+/// cell's image has it.
 pub(crate) fn binary(release: &Release, cell: Option<&CellReport>, component: Component) -> Option<String> {
     let kernel = cell.and_then(|cell| cell.facts.as_ref()?.kernel.as_ref()).filter(|_| component == Component::Kernel);
     let image = kernel.map(|kernel| format!("{KERNEL}{kernel}"));
@@ -16,23 +16,24 @@ pub(crate) fn binary(release: &Release, cell: Option<&CellReport>, component: Co
     image.or_else(|| release.packages_of(component).first().map(ToString::to_string))
 }
 
-/// How the names of packages begin that have a kernel's version in their name.
+/// Prefix of packages that have a kernel's version in their name.
 const KERNEL: &str = "linux-image-";
 
-/// Whether a package has a kernel's version in its name, so that people know it by its source package.
+/// Checks whether a package has a kernel's version in its name, so that people know it by its source package.
 pub(crate) fn is_of_a_kernel(binary: &str) -> bool {
     binary.starts_with(KERNEL)
 }
 
-/// A package in a cell's image, where its manifest is kept.
+/// Returns a package in a cell's image, if the image's manifest is kept.
 pub(crate) fn installed<'c>(cell: &'c CellReport, binary: &str) -> Option<&'c InstalledPackage> {
     cell.packages.iter().find(|package| package.name == binary)
 }
 
-/// The source package that has the bugs of one: of a kernel that is signed by another package than it is built by, the
-/// latter's.
+/// Returns the source package that takes the bugs of another one: for a signed kernel, the package that the kernel is
+/// built from instead of the one that signs it.
 pub(crate) fn takes_bugs_of(source: &str) -> String {
-    /// Debian has one for each of its architectures (<https://wiki.debian.org/SecureBoot>), Ubuntu one for each flavour.
+    /// Debian has a signing package for each architecture (<https://wiki.debian.org/SecureBoot>), Ubuntu one for each
+    /// flavour.
     const OF_DEBIAN: [&str; 2] = ["-amd64", "-arm64"];
     match source.strip_prefix("linux-signed") {
         Some(rest) if OF_DEBIAN.contains(&rest) => "linux".to_owned(),

@@ -1,4 +1,4 @@
-//! Two runs side by side, or a run beside the record: verdicts, causes by their signatures, packages.
+//! Comparison of two runs, or of a run with the record: verdicts, causes by their signatures, packages.
 
 mod record;
 mod side;
@@ -19,26 +19,26 @@ use suites::capability::Capability;
 /// The version of the document.
 const SCHEMA: u32 = 1;
 
-/// What differs between two sides.
+/// The differences between two sides.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Difference {
     schema: u32,
     before: String,
     after: String,
-    /// Cells and profiles that only one side has; the rest is about those that both have.
+    /// Cells and profiles that only one side has; all else is about those that both have.
     only_before: Vec<String>,
     only_after: Vec<String>,
     verdicts: Vec<VerdictTurn>,
-    /// What cannot be compared, because the earlier side could not judge it.
+    /// Capabilities that cannot be compared, because the earlier side could not judge them.
     not_compared: Vec<NotCompared>,
     signatures: Vec<SignatureTurn>,
     packages: Vec<PackageTurn>,
-    /// Why the later side cannot be believed to be complete; beside the record also what else was not judged, in words.
+    /// Why the later side may be incomplete; in a comparison with the record also what else was not judged, in words.
     not_judged: Vec<String>,
-    /// What the known issues come to, in words; of two runs none.
+    /// The results of the known issues, in words; empty if two runs are compared.
     known_issues: Vec<String>,
-    /// What it does to the exit code: beside the record, what every report says.
+    /// The effect on the exit code; in a comparison with the record, the same as in every report.
     #[serde(skip)]
     effect: Effect,
     /// Whether the sides have no cell and profile in common.
@@ -55,46 +55,48 @@ struct VerdictTurn {
     profiles: Vec<String>,
     was: Option<Verdict>,
     is: Option<Verdict>,
-    /// How it compares, in the reports' words.
+    /// The kind of change, in the reports' words.
     change: Change,
-    /// Whether it is worse now, or lacking under `--strict`.
+    /// Whether the verdict is worse now, or lacking under `--strict`.
     worse: bool,
-    /// Whether nobody knows if it is: it was better than unsupported, or could not be judged now.
+    /// Whether it is unknown if the verdict is worse: it was better than unsupported but is not judged now, or was not
+    /// judged before.
     unjudged: bool,
 }
 
-/// Capabilities of which the earlier side has no verdict, so that nobody knows what has changed.
+/// Capabilities for which the earlier side has no verdict, so that any change is unknown.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 struct NotCompared {
     cell: CellId,
     capabilities: Vec<Capability>,
     profiles: Vec<String>,
-    /// Why the whole cell was not judged; null where tests of it were in error.
+    /// Why the whole cell was not judged; null if some of its tests were in error.
     why: Option<String>,
 }
 
-/// How a cause compares.
+/// How a cause compares with the earlier side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 enum SignatureState {
-    /// Only now; beside the record, what is not among the causes that it has of the capability.
+    /// Seen only now; in a comparison with the record, not among the capability's recorded causes.
     New,
-    /// Only now, and the record did not decide its capability either way.
+    /// Seen only now, for a capability that the record did not decide either way.
     NewVerdict,
-    /// Only now, and its tests could not be judged before; beside the record, no capability rests on them.
+    /// Seen only now, and its tests could not be judged before; in a comparison with the record, no capability rests on
+    /// them.
     NotCompared,
-    /// It was seen before, and its tests have passed.
+    /// Seen before, and its tests have passed now.
     Fixed,
-    /// It failed and then passed.
+    /// Its tests failed and then passed.
     Flaky,
-    /// It was seen before, and its tests have neither failed so nor passed.
+    /// Seen before, and its tests have neither failed with it nor passed now.
     Unseen,
-    /// Before and now.
+    /// Seen before and now.
     Known,
 }
 
-/// A cause.
+/// A cause and how it compares.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 struct SignatureTurn {
@@ -105,7 +107,7 @@ struct SignatureTurn {
     places: Vec<String>,
 }
 
-/// A package whose version differs; null where it is not there.
+/// A package whose version differs; null if it is not installed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 struct PackageTurn {
@@ -116,12 +118,13 @@ struct PackageTurn {
 }
 
 impl Difference {
-    /// What differs between two runs, of what both know and were asked for.
+    /// Returns the differences between two runs, of everything that both know and were asked for.
     pub fn between(before: &Side, after: &Side) -> Difference {
         Difference::of(before, after, None)
     }
 
-    /// What differs between the record and a run that people call `name`: the reports' answer, by the same functions.
+    /// Returns the differences between the record and a run named `name`: the same answer as the reports, by the same
+    /// functions.
     pub fn beside_record(standings: &Standings<'_>, name: &str) -> Difference {
         Difference::of(&Side::of_record(standings), &Side::of_run(name, standings.matrix), Some(standings))
     }
@@ -139,7 +142,7 @@ impl Difference {
             only_before: only(before, after),
             only_after: only(after, before),
             verdicts: standings.map_or_else(|| verdicts(&both), |standings| record::verdicts(standings, after)),
-            // What the record did not decide is told as what it is now.
+            // Results that the record did not decide are reported with their current state.
             not_compared: if standings.is_none() { not_compared(&both) } else { Vec::new() },
             signatures: signatures(&both),
             packages: package_turns(before, after),
@@ -152,7 +155,8 @@ impl Difference {
         difference
     }
 
-    /// What two runs come to: worse where a verdict is or a cause is new, else unjudged where nobody knows if one is.
+    /// Returns the effect of a comparison of two runs: worse if a verdict is worse or a cause is new, unjudged if that
+    /// is unknown.
     fn effect_of_runs(&self) -> Effect {
         let has = |state: SignatureState| self.signatures.iter().any(|turn| turn.state == state);
         if self.verdicts.iter().any(|turn| turn.worse) || has(SignatureState::New) {
@@ -163,12 +167,12 @@ impl Difference {
         if is_lost || is_open { Effect::Unjudged } else { Effect::None }
     }
 
-    /// What it does to the exit code.
+    /// Returns the effect on the exit code.
     pub fn effect(&self) -> Effect {
         self.effect
     }
 
-    /// Whether the sides have no cell and profile in common.
+    /// Checks whether the sides have no cell and profile in common.
     pub fn is_of_nothing(&self) -> bool {
         self.is_of_nothing
     }
@@ -180,12 +184,12 @@ struct Pair<'s> {
     profile: &'s str,
     before: &'s Known,
     now: &'s Known,
-    /// Where it stands beside the record, if that is the earlier side.
+    /// The comparison with the record, if the record is the earlier side.
     standing: Option<&'s ProfileStanding<'s>>,
 }
 
 impl Pair<'_> {
-    /// How a failure of the later side compares; none where the earlier one was not asked for its tests.
+    /// Returns how a failure of the later side compares; `None` if the earlier side was not asked for its tests.
     fn state(&self, signature: &str, tests: &BTreeSet<String>) -> Option<SignatureState> {
         if let Some(standing) = self.standing {
             return Some(record::state(standing, signature, tests));
@@ -209,7 +213,7 @@ fn pairs<'s>(before: &'s Side, after: &'s Side, standings: Option<&'s Standings<
     both.map(pair).collect()
 }
 
-/// A verdict that differs, without the profiles that it is true of.
+/// A verdict that differs, without the profiles that it applies to.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Turn<'s> {
     cell: &'s CellId,
@@ -228,7 +232,7 @@ impl Turn<'_> {
     }
 }
 
-/// The verdicts of two runs that differ, by the rule that holds beside the record ([`compare`]).
+/// Returns the verdicts that differ between two runs, by the same rule as against the record ([`compare`]).
 fn verdicts(both: &[Pair<'_>]) -> Vec<VerdictTurn> {
     let mut all: BTreeMap<Turn<'_>, Vec<String>> = BTreeMap::new();
     for &Pair { cell, profile, before, now, .. } in both {
@@ -250,7 +254,7 @@ fn verdicts(both: &[Pair<'_>]) -> Vec<VerdictTurn> {
     all.into_iter().map(|(turn, profiles)| turn.of(profiles)).collect()
 }
 
-/// What the earlier side could not judge, each list of capabilities once for all profiles that it is true of.
+/// Returns what the earlier side could not judge, each list of capabilities once for all profiles that it applies to.
 fn not_compared(both: &[Pair<'_>]) -> Vec<NotCompared> {
     type Place<'s> = (&'s CellId, Vec<Capability>, Option<&'s str>);
     let mut all: BTreeMap<Place<'_>, Vec<String>> = BTreeMap::new();
@@ -307,7 +311,7 @@ fn signatures(both: &[Pair<'_>]) -> Vec<SignatureTurn> {
     all.into_iter().map(turn).collect()
 }
 
-/// The packages that differ, of those that both sides know of.
+/// Returns the packages that differ, of those that both sides know.
 fn package_turns(before: &Side, after: &Side) -> Vec<PackageTurn> {
     let mut all = Vec::new();
     for (cell, now) in &after.packages {

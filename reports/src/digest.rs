@@ -1,15 +1,15 @@
-//! Short digests, by which two runs see that they rest on the same.
+//! Short digests that show whether two runs rest on the same data.
 
 use model::hex::hex;
 use sha2::{Digest, Sha256};
 
-/// The first 48 bits of the SHA-256 of a text.
+/// Returns the first 48 bits of the SHA-256 of a text.
 pub fn short(text: &str) -> String {
     let digest = Sha256::digest(text.as_bytes());
     hex(digest.get(..6).unwrap_or(&digest))
 }
 
-/// The SHA-256 of bytes, in hexadecimal digits.
+/// Returns the SHA-256 of bytes, in hexadecimal digits.
 pub fn sha256(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))
 }

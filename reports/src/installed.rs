@@ -1,10 +1,10 @@
-//! Everything that is installed in a cell's image, as its manifest beside the journal has it.
+//! Packages installed in a cell's image, from the manifest next to the journal.
 
 use model::package::{PackageVersion, is_plain};
 use serde::Deserialize;
 use std::path::Path;
 
-/// Bytes of the largest manifest that is read; those of whole distros have less than one MiB.
+/// Size of the largest manifest that is read, in bytes; those of whole distros have less than one MiB.
 const MAX_BYTES: u64 = 64 << 20;
 
 /// One package.
@@ -18,13 +18,13 @@ pub struct InstalledPackage {
     pub source: String,
 }
 
-/// What is read of a manifest.
+/// The parts of a manifest that are read.
 #[derive(Deserialize)]
 struct Manifest {
     packages: Vec<InstalledPackage>,
 }
 
-/// The packages of a manifest; none where it cannot be read. What is no package's name is left out.
+/// Reads the packages of a manifest; none if it cannot be read. Entries without a valid package name are left out.
 pub(crate) fn read(path: &Path) -> Vec<InstalledPackage> {
     let is_small = std::fs::metadata(path).is_ok_and(|found| found.len() <= MAX_BYTES);
     let text = is_small.then(|| std::fs::read(path).ok()).flatten().unwrap_or_default();
@@ -33,7 +33,7 @@ pub(crate) fn read(path: &Path) -> Vec<InstalledPackage> {
     packages
 }
 
-/// The version of a source package among packages; that of the package of its own name, where there is one.
+/// Returns the version of a source package: that of the binary package with its name, or else of any other one.
 pub(crate) fn source_version<'p>(packages: &'p [InstalledPackage], source: &str) -> Option<&'p str> {
     let of_source = packages.iter().filter(|package| package.source == source);
     of_source.min_by_key(|package| package.name != source).map(|package| package.version.as_str())

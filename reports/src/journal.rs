@@ -1,13 +1,12 @@
 //! The append-only journal of a run: one event a line, JSON.
 //!
-//! Whatever happened is here, in the order in which it happened, and nothing else is kept about a run.
+//! Every event is here, in the order in which it happened, and nothing else is kept about a run.
 //! A run that was killed has a test with a start and no end.
 //!
-//! What guests and package managers printed is untrusted: the agent and the journal cap it, and one redactor cleans it
+//! Output of guests and package managers is untrusted: the agent and the journal cap it, and one redactor cleans it
 //! (control characters, mirrors' hosts, credentials) when images are made, when the journal is written, and once more
 //! when it is folded, so that every report is safe from there on.
-//! Logs are redacted at the end of a run; the redactor is told beforehand what the machine's mirrors and their
-//! passwords are.
+//! Logs are redacted at the end of a run; the redactor is given the machine's mirrors and their passwords beforehand.
 //! A killed run's journal is read as far as it goes, and `run --resume` goes on with it in the same file.
 
 mod event;
@@ -24,15 +23,15 @@ pub use writer::Writer;
 
 use std::path::PathBuf;
 
-/// The journal's file name inside a run's folder.
+/// The journal's file name inside a run's directory.
 pub const FILE: &str = "journal.jsonl";
 
 /// The version of the journal's format that this crate writes, and the newest it reads.
 ///
-/// In 2 a failure was a message, and guests had no numbers; what 3 added is empty where an older journal is read, and no
-/// failure of it counts as measured.
-/// In 1 candidates were among the facts of the environment: a program that looks for them there must not take them for the
-/// distro's own components.
+/// In version 2 a failure was a message, and guests had no numbers; fields that 3 added are empty for an older journal,
+/// and none of its failures counts as measured.
+/// In version 1 candidates were among the facts of the environment: a program that looks for them there must not take
+/// them for the distro's own components.
 pub const SCHEMA: u32 = 3;
 
 /// The longest line that is written or read, in bytes: a whole pjdfstest run's differences fit, a babbling guest does not.
@@ -40,7 +39,7 @@ pub const MAX_LINE: usize = 4 << 20;
 
 /// The largest journal that is read, in bytes: a run of all releases in all environments has some tens of MiB.
 pub const MAX_JOURNAL: u64 = 1 << 30;
-/// The most cells that a journal is read of: all distros' releases in every environment are fewer.
+/// The maximum of cells that are read from a journal: all distros' releases in every environment are fewer.
 pub const MAX_CELLS: usize = 1000;
 
 /// Why a journal could not be read or written.
@@ -53,10 +52,10 @@ pub enum JournalError {
         doing: &'static str,
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
-    /// The folder holds another run's journal.
+    /// The directory holds another run's journal.
     #[error("{path}: already holds a run; choose another folder", path = .0.display())]
     Exists(PathBuf),
     /// Another process is writing this journal.
@@ -67,9 +66,9 @@ pub enum JournalError {
     Line {
         /// The file.
         path: PathBuf,
-        /// Counted from 1.
+        /// The line's number, from 1.
         line: usize,
-        /// What is wrong with it.
+        /// The problem with the line.
         problem: String,
     },
     /// The journal was written by a newer version.
@@ -77,9 +76,9 @@ pub enum JournalError {
     Schema {
         /// The file.
         path: PathBuf,
-        /// Counted from 1.
+        /// The line's number, from 1.
         line: usize,
-        /// The schema it states.
+        /// The schema that the line states.
         found: u64,
     },
     /// An event is too long for a line even after its texts were cut.
@@ -87,7 +86,7 @@ pub enum JournalError {
     TooLong {
         /// The file.
         path: PathBuf,
-        /// Its length.
+        /// The event's length.
         bytes: usize,
     },
 }

@@ -1,14 +1,15 @@
-//! What a run left behind, and everything that is made of it.
+//! Evaluation of runs: from the journal to verdicts, reports and bug reports.
 //!
-//! The journal is the only truth of a run.
-//! [`run`] folds it into what became of each test, [`verdict`] judges that against the catalogue, and [`matrix`] is the result.
-//! [`resume`] says what a journal leaves to be run, [`merge`] joins journals, [`bundle`] says what others need of a
-//! run.
-//! [`standing`] says where each capability stands beside the record; [`views`] are projections of that, and [`pipeline`]
-//! says what of it makes a pipeline red.
-//! [`bug`] makes one failure a report for whom it concerns.
-//! What a guest or a package manager printed is untrusted: it passes [`redact`] once, when the journal is folded, and
-//! every report is safe from there on.
+//! The journal is the only source of truth about a run.
+//! [`run`] folds it into the outcome of each test, [`verdict`] judges the outcomes against the catalogue, and
+//! [`matrix`] is the result.
+//! [`resume`] finds the tests that are still to be run, [`merge`] joins journals, and [`bundle`] lists the files that
+//! others need to check a run.
+//! [`standing`] compares each capability with the record, [`views`] are projections of this comparison, and
+//! [`pipeline`] decides which differences make a pipeline red.
+//! [`bug`] turns one failure into a bug report for its maintainers.
+//! Output of guests and package managers is untrusted: [`redact`] cleans it once, when the journal is folded, so that
+//! every report made from it is safe.
 
 pub mod bug;
 pub mod bundle;

@@ -1,4 +1,4 @@
-//! Cells × profiles × capabilities: what every report is made of.
+//! Cells × profiles × capabilities: the data of every report.
 
 mod cell_report;
 
@@ -17,34 +17,34 @@ use suites::capability::Capability;
 use suites::catalogue::Test;
 use suites::outcome::Outcome;
 
-/// Profile → capability → what is said of it.
+/// Profile → capability → judgement.
 pub type Judgements = BTreeMap<String, BTreeMap<Capability, Judgement>>;
 
-/// Profile → test → why its failure blames nobody.
+/// Profile → test → why its failure blames no component.
 pub type Doubts = BTreeMap<String, BTreeMap<String, String>>;
 
-/// What a run showed.
+/// The results of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Matrix {
     /// The run's id.
     pub run: String,
     /// The harness's version.
     pub harness: String,
-    /// What made the run.
+    /// The origin of the run.
     pub provenance: Provenance,
-    /// A digest of what is required, by which the verdicts are.
+    /// A digest of the required tests that the verdicts rest on.
     pub test_set: String,
-    /// The test filter, if all tests were asked for in no cell; what is decided by one is decided by its cell's.
+    /// The test filter, if no cell was asked for all tests; decisions about a cell use the cell's own filter.
     pub filter: Option<RunFilter>,
-    /// Whether something was laid over the distro or the records.
+    /// Whether the distro or the records were overlaid.
     pub candidate: bool,
-    /// Whether keys, an image or records of the caller's vouched for packages.
+    /// Whether the caller's own keys, image or records vouched for packages.
     pub shaped: bool,
-    /// Whether the run's exit code asked that all that is required is supported.
+    /// Whether the run was `--strict`: its exit code demanded that everything required is supported.
     pub strict: bool,
     /// Options that the results depend on, in words.
     pub options: Vec<String>,
-    /// How often each test was run, where that is more than once.
+    /// How often each test was run, if more than once.
     pub repeat: Option<u32>,
     /// When the run began.
     pub started: Option<Timestamp>,
@@ -54,27 +54,27 @@ pub struct Matrix {
     pub ending: RunEnding,
     /// The profiles, in the order asked for.
     pub profiles: Vec<ProfileHead>,
-    /// Profiles that the journal names and nobody knows: they cannot be judged.
+    /// Profiles that the journal names but that are unknown here: they cannot be judged.
     pub unknown_profiles: Vec<String>,
     /// The cells.
     pub cells: Vec<CellReport>,
-    /// Where runs that were merged did not go together.
+    /// Conflicts between runs that were merged.
     pub conflicts: Vec<Conflict>,
 }
 
-/// What a report says about a profile itself.
+/// A report's description of a profile.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProfileHead {
     /// `go-3.29`.
     pub name: String,
-    /// The Kata versions that it is about.
+    /// The range of Kata versions.
     pub range: String,
     /// Whether upstream maintains it.
     pub maintained: bool,
 }
 
 impl Matrix {
-    /// Forgets the files of tests that `keep` does not want.
+    /// Removes the files of tests that `keep` does not want.
     pub fn keep_files(&mut self, mut keep: impl FnMut(&str) -> bool) {
         let instances = self.cells.iter_mut().flat_map(|cell| &mut cell.instances);
         for attempt in instances.flat_map(|instance| &mut instance.attempts) {
@@ -82,7 +82,8 @@ impl Matrix {
         }
     }
 
-    /// Capabilities that anything is said of under a profile, in the order of the matrix: not those that no test exists for, nor those that are not applicable.
+    /// Returns the capabilities that are judged under a profile, in the order of the matrix: without those that have no
+    /// test or are not applicable.
     pub fn capabilities(&self, profile: &str) -> Vec<Capability> {
         let said =
             |c: &Capability| self.cells.iter().filter_map(|cell| cell.judgement(profile, *c)).any(|j| j.required > 0);
@@ -90,14 +91,15 @@ impl Matrix {
     }
 }
 
-/// Judges what a journal says.
+/// Judges the results in a journal.
 ///
 /// `profiles` are all that are known; the matrix has those that the run asked for.
 pub fn matrix(journal: &Journal, catalogue: &[Test], profiles: &[Profile]) -> Matrix {
     matrix_beside(journal, catalogue, profiles, &[])
 }
 
-/// The same, where what containers showed of the same packages before may confirm what a machine shows now.
+/// Judges the results in a journal; earlier failures in containers with the same packages may confirm what a machine
+/// shows now.
 pub fn matrix_beside(journal: &Journal, catalogue: &[Test], profiles: &[Profile], records: &[&Record]) -> Matrix {
     let run = fold(journal);
     let known = |name: &String| profiles.iter().find(|p| p.name == *name);
@@ -123,7 +125,7 @@ pub fn matrix_beside(journal: &Journal, catalogue: &[Test], profiles: &[Profile]
         conflicts,
     } = run;
     let requirements: Vec<Requirements<'_>> = asked.iter().map(|p| Requirements::new(catalogue, p)).collect();
-    // Of candidates the records say nothing.
+    // The records hold nothing about candidates.
     let before = Before { records: if candidate { &[] } else { records }, shaped };
     let mut judged: BTreeMap<CellId, (Judgements, Doubts)> = cells
         .iter()
@@ -161,16 +163,17 @@ pub fn matrix_beside(journal: &Journal, catalogue: &[Test], profiles: &[Profile]
     }
 }
 
-/// What was verified before.
+/// Earlier verified results.
 #[derive(Clone, Copy)]
 struct Before<'r> {
     records: &'r [&'r Record],
-    /// Whether the run is shaped: only what is as shaped was verified of the same packages.
+    /// Whether the run is shaped: only entries that are shaped, too, were verified with the same packages.
     shaped: bool,
 }
 
 impl Before<'_> {
-    /// What containers of a cell's release failed under a profile, with the packages that the cell has.
+    /// Returns the tests that failed in containers of the cell's release under a profile, with the same packages as the
+    /// cell.
     fn failures(self, id: &CellId, cell: &CellRun, profile: &str) -> BTreeSet<agreement::Failed> {
         let Some(facts) = cell.facts.as_ref().filter(|facts| facts.candidates.is_empty()) else {
             return BTreeSet::new();
@@ -184,8 +187,8 @@ impl Before<'_> {
     }
 }
 
-/// The judgements of a cell's capabilities; a virtual machine's failures are weighed by what a container of the same
-/// release showed, in this run or before it.
+/// Judges a cell's capabilities; failures in a virtual machine are weighed against the results of a container of the
+/// same release, from this run or an earlier one.
 fn judgements(
     id: &CellId,
     cell: &CellRun,
@@ -216,13 +219,13 @@ fn judgements(
     judged.unzip()
 }
 
-/// The tests that failed.
+/// Returns the tests that failed.
 fn failed(evidence: &Evidence) -> Vec<String> {
     let failed = evidence.outcomes.iter().filter(|(_, last)| matches!(last.outcome, Outcome::Fail { .. }));
     failed.map(|(test, _)| test.clone()).collect()
 }
 
-/// The failures that were weighed and do not count, each with the reason.
+/// Returns the failures that were weighed and do not count, each with the reason.
 fn doubts(failed: Vec<String>, weighed: &Evidence) -> BTreeMap<String, String> {
     let doubt = |test: String| match &weighed.outcomes.get(&test)?.outcome {
         Outcome::Error { message } => Some((test, message.clone())),
@@ -231,7 +234,7 @@ fn doubts(failed: Vec<String>, weighed: &Evidence) -> BTreeMap<String, String> {
     failed.into_iter().filter_map(doubt).collect()
 }
 
-/// A cell with its tests in the order of the catalogue, where each has its place.
+/// Makes a report of a cell, with its tests in the order of the catalogue.
 fn report(
     id: CellId,
     cell: CellRun,
@@ -267,7 +270,8 @@ fn report(
     }
 }
 
-/// The tests that were tried in more than one virtual machine of the cell, and whether they failed in the same way.
+/// Returns the tests that were tried in more than one virtual machine of the cell, and whether they failed in the same
+/// way.
 fn repeated(instances: &[&TestRun]) -> BTreeMap<String, Repetition> {
     let mut attempts: BTreeMap<&str, Vec<(u32, &Outcome)>> = BTreeMap::new();
     for instance in instances {
@@ -278,7 +282,7 @@ fn repeated(instances: &[&TestRun]) -> BTreeMap<String, Repetition> {
     attempts.into_iter().filter_map(repeated).collect()
 }
 
-/// What a cell knows under one profile, for which these of its tests count.
+/// Returns the results of a cell under the profile that these tests count for.
 fn evidence(environment: Environment, cell: &CellRun, instances: &[&TestRun]) -> Evidence {
     let outcomes = last_words(instances).into_iter().map(|(test, last)| (test.to_owned(), last));
     Evidence {
@@ -303,7 +307,7 @@ mod tests {
     use suites::catalogue::Place;
     use suites::outcome::{Component, Failure, Grounds, Outcome};
 
-    /// The verdict on booting, where it passed and these are the facts of a journal of that schema.
+    /// Returns the verdict on booting if the boot test passed, with these facts in a journal of this schema.
     fn verdict(written_as: u32, facts: Event) -> Verdict {
         let mut maker = Maker::default();
         maker.start(&["go-3.29"], &["13"]);
@@ -326,7 +330,7 @@ mod tests {
         assert_eq!(verdict(SCHEMA, serde_json::from_str(&line).unwrap()), Verdict::Partial);
     }
 
-    /// Has the attempts of a container's cell be those of a machine's, each in a machine of its own.
+    /// Turns the attempts of a container's cell into those of a machine's, each in a machine of its own.
     fn in_machines(maker: &mut Maker) {
         let text = serde_json::to_string(&maker.journal.entries).unwrap().replace("/container", "/vm");
         maker.journal.entries = serde_json::from_str(&text).unwrap();
@@ -337,7 +341,7 @@ mod tests {
         }
     }
 
-    /// A machine alone, whose guest shows twice what no container can show.
+    /// A machine alone, whose guest shows twice a failure that no container can show.
     #[test]
     fn a_measurement_that_repeats_in_a_fresh_machine_is_believed_and_an_older_journals_failure_is_not() {
         let test = "filesystem::virtio_fs::files_that_the_guest_knows_hold_no_descriptors";
@@ -365,7 +369,7 @@ mod tests {
         assert_eq!(judged(&maker), (Verdict::Inconclusive, Some(Basis::Emulated), vec![]));
     }
 
-    /// A machine alone, whose guest fails in two machines as a container of the record did.
+    /// A machine alone, whose guest fails in two machines as the recorded container did.
     #[test]
     fn a_container_of_the_record_confirms_what_repeats() {
         let mut catalogue = catalogue();

@@ -1,19 +1,18 @@
-//! Journals of several runs as one: of shards, of a run and its rerun, of copies of the same run.
+//! Merging of journals: of shards, of a run and its rerun, or of copies of the same run.
 //!
-//! Pure, and idempotent: what is merged twice is there once, and a merged journal can be merged again.
-//! An event belongs to the run whose beginning stands before it; an attempt is known by its run, its cell and its
-//! number.
+//! Pure, and idempotent: a run that is given twice is merged once, and a merged journal can be merged again.
+//! An event belongs to the run whose start precedes it; an attempt is identified by its run, its cell and its number.
 //!
-//! - Copies of one run are one run with all that any of them has. Where two say different things of one attempt, the
-//!   one that has more counts, and the conflict is named.
-//! - A cell of several runs has the attempts of all of them, the later after the earlier, if they rest on the same:
-//!   basis, package versions, kernel, candidates, who vouches for them. Otherwise the run that ended later counts
-//!   alone, and the conflict is named.
-//! - A run that did not get as far as facts about a cell says nothing where another did.
+//! - Copies of one run become one run with all events that any copy has. If two copies contradict each other about an
+//!   attempt, the copy with more events counts, and the conflict is named.
+//! - A cell of several runs gets the attempts of all of them, the later after the earlier, if they rest on the same
+//!   basis, package versions, kernel, candidates and vouching. Otherwise only the run that ended last counts, and the
+//!   conflict is named.
+//! - A run that did not get as far as the facts about a cell is ignored if another run did.
 //! - A run that cannot count at all is left out, and is a conflict in each of its cells.
 //!
-//! Conflicts stand at the end of the merged journal, so that its reports tell them.
-//! Files have their run in their path, so that none takes another's place.
+//! Conflicts are at the end of the merged journal, so that its reports show them.
+//! File paths contain their run, so that no file replaces another run's.
 
 use crate::digest;
 use crate::journal::{Candidate, CellId, Event, Journal, JournalEntry};
@@ -25,33 +24,33 @@ use model::verified::Basis;
 use std::collections::{BTreeMap, BTreeSet};
 use suites::outcome::Component;
 
-/// The folder of files by run, below the output folder of a merged one.
+/// The directory of files by run, below the output directory of a merged run.
 pub const FOLDER: &str = "runs";
 
-/// Journals as one.
+/// The result of merging journals.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Merged {
     /// All events, run by run; a run that began earlier comes first.
     pub journal: Journal,
-    /// What could not be joined, in words; the journal has them, too, so that its reports tell them.
+    /// The conflicts, in words; the journal has them, too, so that its reports show them.
     pub conflicts: Vec<String>,
 }
 
-/// A journal that is given and not joined.
+/// A journal that was given but cannot be merged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refused {
     /// The journal.
     pub journal: Journal,
-    /// Why, in words.
+    /// The reason, in words.
     pub why: String,
 }
 
-/// Joins journals.
+/// Merges journals.
 pub fn merge(journals: &[Journal]) -> Merged {
     merge_without(journals, &[])
 }
 
-/// Joins journals, and tells in each of their cells those that are not joined.
+/// Merges journals, and records a conflict in each cell of the refused ones.
 pub fn merge_without(journals: &[Journal], refused: &[Refused]) -> Merged {
     let mut conflicts: BTreeSet<Conflict> = journals.iter().flat_map(told).collect();
     conflicts.extend(refused.iter().flat_map(left_out));
@@ -77,7 +76,7 @@ pub fn merge_without(journals: &[Journal], refused: &[Refused]) -> Merged {
     Merged { journal: Journal { entries, cut: false }, conflicts }
 }
 
-/// The conflicts that a merged journal tells.
+/// Returns the conflicts that a merged journal holds.
 fn told(journal: &Journal) -> impl Iterator<Item = Conflict> {
     journal.entries.iter().filter_map(|entry| match &entry.event {
         Event::Conflict { cell, what, refused } => {
@@ -87,20 +86,21 @@ fn told(journal: &Journal) -> impl Iterator<Item = Conflict> {
     })
 }
 
-/// That a run is left out, in each cell that it was to have or has.
+/// Returns a conflict that says the run is left out, for each cell that it has or was asked for.
 fn left_out(Refused { journal, why }: &Refused) -> impl Iterator<Item = Conflict> {
     let what = format!("run {} is left out: {why}", runs(journal).join(", "));
     let cells: BTreeSet<CellId> = journal.entries.iter().flat_map(|entry| entry.event.cells()).cloned().collect();
     cells.into_iter().map(move |cell| Conflict { cell, what: what.clone(), refused: true })
 }
 
-/// Where a file of a run lies in a merged folder.
+/// Returns the path of a run's file in a merged directory.
 pub fn place(run: &str, file: &str) -> String {
     let below = file.strip_prefix(FOLDER).is_some_and(|rest| rest.starts_with('/'));
     if below { file.to_owned() } else { format!("{FOLDER}/{}/{file}", folder_of(run)) }
 }
 
-/// The folder's name of a run; an id that is no plain name, as no run of ours has, is told by its digest.
+/// Returns the name of a run's directory; an id that is no plain name, which the harness never generates, is replaced
+/// by a digest.
 pub fn folder_of(run: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
     match !run.is_empty() && run.len() <= 64 && run.chars().all(is_plain) {
@@ -109,7 +109,7 @@ pub fn folder_of(run: &str) -> String {
     }
 }
 
-/// The ids of the runs of a journal, in their order.
+/// Returns the ids of the runs of a journal, in order.
 pub fn runs(journal: &Journal) -> Vec<String> {
     let mut runs: Vec<String> = Vec::new();
     for entry in &journal.entries {
@@ -126,7 +126,7 @@ fn began(entries: &[JournalEntry]) -> Option<Timestamp> {
     entries.first().map(|entry| entry.at)
 }
 
-/// The events of each run, with their files where they lie in a merged folder. What stands before any run is of none.
+/// Returns the events of each run, with file paths of the merged directory. Events before the first run are dropped.
 fn by_run(journal: &Journal) -> BTreeMap<String, Vec<JournalEntry>> {
     let mut all: BTreeMap<String, Vec<JournalEntry>> = BTreeMap::new();
     let mut current: Option<String> = None;
@@ -137,7 +137,7 @@ fn by_run(journal: &Journal) -> BTreeMap<String, Vec<JournalEntry>> {
         let Some(run) = &current else { continue };
         let mut entry = entry.clone();
         match &mut entry.event {
-            // It is of no run, and stands at the end of all.
+            // A conflict belongs to no run; conflicts are appended at the end.
             Event::Conflict { .. } => continue,
             Event::TestFinished { artifacts, .. } => artifacts.iter_mut().for_each(|file| *file = place(run, file)),
             Event::CellFacts { facts, .. } => facts.image_manifest.iter_mut().for_each(|file| *file = place(run, file)),
@@ -148,7 +148,7 @@ fn by_run(journal: &Journal) -> BTreeMap<String, Vec<JournalEntry>> {
     all
 }
 
-/// What an event says something of that is said once in a run: an attempt's beginning or its end.
+/// Returns a key for events that occur once in a run: the start or the end of an attempt.
 fn attempt(event: &Event) -> Option<String> {
     let sorted = |profiles: &[String]| {
         let mut profiles = profiles.to_vec();
@@ -166,12 +166,12 @@ fn attempt(event: &Event) -> Option<String> {
     }
 }
 
-/// All events of the copies of one run.
+/// Returns the combined events of the copies of one run.
 fn union(run: &str, copies: Vec<Vec<JournalEntry>>, conflicts: &mut BTreeSet<Conflict>) -> Vec<JournalEntry> {
     let line = |entry: &JournalEntry| serde_json::to_string(entry).unwrap_or_default();
     let mut copies: Vec<(Vec<String>, Vec<JournalEntry>)> =
         copies.into_iter().map(|entries| (entries.iter().map(line).collect(), entries)).collect();
-    // The one that has most, so that the order in which they are given does not matter.
+    // The copy with the most events comes first, so that the order of the journals does not matter.
     copies.sort_by(|(a, _), (b, _)| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
     let mut copies = copies.into_iter();
     let Some((lines, mut all)) = copies.next() else { return Vec::new() };
@@ -200,7 +200,7 @@ fn union(run: &str, copies: Vec<Vec<JournalEntry>>, conflicts: &mut BTreeSet<Con
     all
 }
 
-/// What the verdicts of a cell rest on in a run.
+/// The data that the verdicts of a cell rest on in a run.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 struct Basics {
     basis: Option<Basis>,
@@ -214,7 +214,7 @@ struct Basics {
 }
 
 impl Basics {
-    /// In what two differ, in words.
+    /// Describes the differences to another run.
     fn differences(&self, other: &Basics) -> Vec<String> {
         let mut all = Vec::new();
         let basis = |basics: &Basics| basics.basis.map_or("unknown", Basis::name);
@@ -238,7 +238,7 @@ impl Basics {
     }
 }
 
-/// Leaves cells out of the runs that do not count for them.
+/// Drops cells from the runs that do not count for them.
 fn leave_out(runs: &mut [(String, Vec<JournalEntry>)], conflicts: &mut BTreeSet<Conflict>) {
     let all: Vec<BTreeMap<CellId, Basics>> = runs.iter_mut().map(|(_, entries)| basics(entries)).collect();
     let cells: BTreeSet<CellId> = all.iter().flat_map(|cells| cells.keys().cloned()).collect();
@@ -272,7 +272,7 @@ fn leave_out(runs: &mut [(String, Vec<JournalEntry>)], conflicts: &mut BTreeSet<
     }
 }
 
-/// What the verdicts of each cell rest on, of one run: as the fold has it, which does not believe all.
+/// Returns the data that the verdicts of each cell rest on in a run, as the fold has them: it does not trust all facts.
 fn basics(entries: &mut Vec<JournalEntry>) -> BTreeMap<CellId, Basics> {
     let mut all: BTreeMap<CellId, Basics> = BTreeMap::new();
     for entry in entries.iter().filter(|entry| !matches!(entry.event, Event::RunStarted { .. })) {

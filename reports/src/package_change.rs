@@ -1,17 +1,17 @@
 //! Packages whose versions differ between two systems: the one comparison behind changes, differences, base runs and
 //! merges.
 //!
-//! Two versions are the same or they are not. Which of them is the later one, only their package manager says
-//! ([`model::version_order`]), and nothing here asks.
+//! Two versions are the same or they are not. Only their package manager can say which one is later
+//! ([`model::version_order`]), and nothing here asks for that.
 
 use model::package::PackageVersion;
 use std::borrow::Borrow;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// A package's version then and now; `None` where it was not there.
+/// A package's version then and now; `None` if it was not installed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PackageChange<'m> {
-    /// Its name.
+    /// The package's name.
     pub name: &'m str,
     /// The version then.
     pub then: Option<&'m str>,
@@ -20,13 +20,13 @@ pub struct PackageChange<'m> {
 }
 
 impl PackageChange<'_> {
-    /// `1:10.0 → 1:10.1`.
+    /// Formats the change: `1:10.0 → 1:10.1`.
     pub fn turn(&self) -> String {
         format!("{} → {}", self.then.unwrap_or("not there"), self.now.unwrap_or("not there"))
     }
 }
 
-/// The packages whose versions differ, by their names.
+/// Returns the packages whose versions differ, by name.
 pub(crate) fn differing<'m, N: Ord + Borrow<str>>(
     then: &'m BTreeMap<N, PackageVersion>,
     now: &'m BTreeMap<N, PackageVersion>,
@@ -52,7 +52,7 @@ mod tests {
         let then = versions(&[("a", "1"), ("b", "1"), ("c", "1")]);
         let now = versions(&[("b", "1"), ("c", "0:1"), ("d", "2")]);
         let found: Vec<_> = differing(&then, &now).into_iter().map(|p| (p.name, p.then, p.now)).collect();
-        // Equal for dpkg, and all the same another package.
+        // dpkg treats these versions as equal, but they are different packages.
         let expected = [("a", Some("1"), None), ("c", Some("1"), Some("0:1")), ("d", None, Some("2"))];
         assert_eq!(found, expected);
         assert_eq!(differing(&then, &then), []);

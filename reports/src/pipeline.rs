@@ -1,9 +1,10 @@
-//! A merged run as a pipeline sees it: what was planned and is not judged, what makes it red, and what it tells people.
+//! A pipeline's view of a merged run: planned cells that are not judged, reasons to turn red, and messages for people.
 //!
-//! A release whose mirror does not answer one night is no news, and does not hide what the others show: a cell that could
-//! not be judged is a warning, and what the record says of it stays; where all that was not judged is optional, it is a
-//! note. It is red where something is worse than recorded, where Kata needs what is unsupported and was never recorded,
-//! where a planned cell is in no run, where a run that was given cannot be read, and where nothing at all could be judged.
+//! A release whose mirror does not answer one night is no news, and must not hide the other results: a cell that could
+//! not be judged is a warning, and its recorded results stay; if everything that was not judged is optional, it is a
+//! note.
+//! The pipeline is red if a result is worse than recorded, if Kata needs a capability that is unsupported and was never
+//! recorded, if a planned cell is in no run, if a given run cannot be read, or if nothing at all could be judged.
 
 use crate::digest;
 use crate::journal::CellId;
@@ -16,18 +17,18 @@ use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
-/// Annotations of one level that GitHub shows of a step.
+/// Maximum of annotations of one level that GitHub shows for a step.
 const MOST_ANNOTATIONS: usize = 10;
-/// Bytes of one.
+/// Maximum size of an annotation, in bytes.
 const ANNOTATION: usize = 500;
-/// Issues of one run, so that the file stays one that is taken; how many of them are opened, is for whoever opens them.
+/// Maximum of issues of one run, so that the file remains acceptable; its reader decides how many are opened.
 const MOST_ISSUES: usize = 400;
-/// Bytes of a signature in an issue's title.
+/// Maximum size of a signature in an issue's title, in bytes.
 const TITLE: usize = 120;
-/// Bytes of what was seen, in an issue.
+/// Maximum size of an observation in an issue, in bytes.
 const OBSERVED: usize = 4 << 10;
 
-/// A merged run beside what was planned.
+/// A merged run compared with the planned cells.
 pub struct Pipeline<'s, 'm> {
     standings: &'s Standings<'m>,
     planned: BTreeSet<CellId>,
@@ -35,38 +36,38 @@ pub struct Pipeline<'s, 'm> {
     unread: Vec<String>,
 }
 
-/// What a planned cell lacks.
+/// A gap in a planned cell.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Gap {
-    /// No run has it, or none to its end.
+    /// No run has the cell, or none completed it.
     Missing,
-    /// Something of it could not be judged; why.
+    /// Part of the cell could not be judged, for this reason.
     Unjudged(String),
-    /// Only what nobody needs for running Kata could not be judged; what and why.
+    /// Only optional capabilities, which running Kata does not need, could not be judged; which and why.
     Optional(String),
 }
 
 impl Gap {
-    /// Whether the cell counts as judged all the same.
+    /// Checks whether the cell counts as judged despite the gap.
     fn is_optional(&self) -> bool {
         matches!(self, Gap::Optional(_))
     }
 }
 
-/// An issue to be opened, or to be updated if there is one of this signature.
+/// An issue to be opened, or to be updated if one with this signature exists.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Issue {
-    /// A digest of the signature, by which the issue is found again; it stands in the title.
+    /// A digest of the signature, in the title, by which the issue is found again.
     pub signature: String,
-    /// On one line.
+    /// The title, on one line.
     pub title: String,
-    /// Markdown; what guests and packages said is in blocks that nothing in it can end.
+    /// The body in Markdown; output of guests and packages is in blocks that it cannot close.
     pub body: String,
 }
 
 impl<'s, 'm> Pipeline<'s, 'm> {
-    /// A merged run beside the cells that were planned.
+    /// Compares a merged run with the planned cells.
     pub fn new(standings: &'s Standings<'m>, planned: &[CellId]) -> Pipeline<'s, 'm> {
         let planned: BTreeSet<CellId> = planned.iter().cloned().collect();
         let of = |id: &CellId| match standings.cells.iter().find(|one| one.report.cell == *id) {
@@ -82,12 +83,12 @@ impl<'s, 'm> Pipeline<'s, 'm> {
         Pipeline { standings, planned, gaps, unread: Vec::new() }
     }
 
-    /// The same, where runs were given that cannot be read: each by its name and why. Nobody knows what was in them.
+    /// Adds runs that were given but cannot be read, each with its name and the reason; their contents are unknown.
     pub fn without(self, unread: Vec<String>) -> Pipeline<'s, 'm> {
         Pipeline { unread, ..self }
     }
 
-    /// What it does to the exit code.
+    /// Returns the effect on the exit code.
     pub fn effect(&self) -> Effect {
         let is_worse = self.standings.effect() == Effect::Worse || self.changes().any(|row| row.needs_a_person());
         let is_missing = !self.unread.is_empty() || self.gaps.values().any(|gap| *gap == Gap::Missing);
@@ -98,7 +99,7 @@ impl<'s, 'm> Pipeline<'s, 'm> {
         }
     }
 
-    /// The same for the run's reports, by [`Standings::held`].
+    /// Returns the pipeline's judgement for the run's reports ([`Standings::held`]).
     pub fn held(&self) -> Held {
         let missing = self.gaps.iter().filter(|(_, gap)| **gap == Gap::Missing);
         Held {
@@ -113,19 +114,19 @@ impl<'s, 'm> Pipeline<'s, 'm> {
         self.unjudged() == self.planned.len()
     }
 
-    /// How many of the planned cells do not count as judged.
+    /// Returns how many of the planned cells do not count as judged.
     fn unjudged(&self) -> usize {
         self.gaps.values().filter(|gap| !gap.is_optional()).count()
     }
 
-    /// The planned cells that lack something.
+    /// Returns the planned cells with a gap.
     pub fn gaps(&self) -> &BTreeMap<CellId, Gap> {
         &self.gaps
     }
 
-    /// What has changed, and what was not judged, as commands of GitHub's workflows: nothing else of a run.
+    /// Returns the changes and the gaps as GitHub workflow commands, and nothing else of the run.
     ///
-    /// What is in them is escaped; whatever else a step prints of a run must be behind `::stop-commands::`.
+    /// Their texts are escaped; everything else that a step prints about a run must be behind `::stop-commands::`.
     pub fn annotations(&self) -> String {
         let mut all: BTreeMap<&str, Vec<String>> = BTreeMap::new();
         let mut add = |level, title: &str, text: &str| {
@@ -160,7 +161,7 @@ impl<'s, 'm> Pipeline<'s, 'm> {
         out
     }
 
-    /// What was not judged, as Markdown; `matrix.md`, which goes below it, has the changes and all else.
+    /// Returns the gaps as Markdown; `matrix.md`, which follows it, has the changes and everything else.
     pub fn summary(&self) -> String {
         let mut out = String::new();
         let (all, lacking) = (self.planned.len(), self.unjudged());
@@ -185,9 +186,10 @@ impl<'s, 'm> Pipeline<'s, 'm> {
         out
     }
 
-    /// One issue for each signature by which something is worse than recorded, or fails that Kata needs and no record has.
+    /// Returns one issue for each signature of a result that is worse than recorded, or of an unrecorded failure of
+    /// a capability that Kata needs.
     ///
-    /// The summary says how many are left out, if any are.
+    /// The summary says how many issues are left out, if any.
     pub fn issues(&self) -> Vec<Issue> {
         let matrix = self.standings.matrix;
         let day = matrix.finished.map_or_else(|| "no day".to_owned(), |at| at.strftime("%F").to_string());
@@ -195,7 +197,7 @@ impl<'s, 'm> Pipeline<'s, 'm> {
         self.new_causes().iter().take(MOST_ISSUES).map(|(signature, cause)| cause.issue(signature, &by)).collect()
     }
 
-    /// What an issue is to be of, by its signature.
+    /// Returns the causes that need an issue, by signature.
     fn new_causes(&self) -> BTreeMap<&str, NewCause<'_>> {
         let mut new: BTreeMap<&str, NewCause<'_>> = BTreeMap::new();
         for cell in &self.standings.cells {
@@ -213,7 +215,7 @@ impl<'s, 'm> Pipeline<'s, 'm> {
         new
     }
 
-    /// What is worse, what is new, and what is better.
+    /// Returns the changes, whether worse, new or better, except for those that could not be judged.
     fn changes(&self) -> impl Iterator<Item = ChangeRow<'m>> {
         self.standings.changes().into_iter().filter(|row| row.effect != Effect::Unjudged)
     }
@@ -221,10 +223,10 @@ impl<'s, 'm> Pipeline<'s, 'm> {
 
 const STAYS: &str = "what the record says of it stays";
 const OPTIONAL: &str = "not judged, and optional";
-/// Where no verdict tells why a cell was not judged.
+/// Reason for a cell that was not judged if no verdict names one.
 const IN_ERROR: &str = "a test of it ended in an error";
 
-/// Whether what a capability comes to is to be reported.
+/// Checks whether a capability's result needs an issue.
 fn is_for_an_issue(one: &CapabilityStanding<'_>) -> bool {
     match one.change {
         Change::NewFailure | Change::TestSetChanged => one.effect == Effect::Worse,
@@ -233,26 +235,26 @@ fn is_for_an_issue(one: &CapabilityStanding<'_>) -> bool {
     }
 }
 
-/// What of a cell was not judged.
+/// Returns the changes of a cell that could not be judged.
 fn unjudged<'m>(standings: &Standings<'m>, cell: &CellStanding<'_>) -> Vec<ChangeRow<'m>> {
     let mut rows = standings.changes();
     rows.retain(|row| *row.cell == cell.report.cell && row.effect == Effect::Unjudged);
     rows
 }
 
-/// What of a cell was not judged where all of it is optional.
+/// Describes the gaps of a cell whose gaps are all optional.
 fn what_is_optional(standings: &Standings<'_>, cell: &CellStanding<'_>) -> String {
     let all: Vec<String> = unjudged(standings, cell).iter().map(told).collect();
     if all.is_empty() { IN_ERROR.to_owned() } else { all.join("; ") }
 }
 
-/// Why a cell was not judged.
+/// Returns why a cell was not judged.
 fn why(standings: &Standings<'_>, cell: &CellStanding<'_>) -> String {
     if let Some((place, message)) = cell.problems().into_iter().next() {
         return format!("{place}: {message}");
     }
     let rows = unjudged(standings, cell);
-    // What is needed makes it a gap, whatever is lacking besides.
+    // A needed capability is the reason for the gap; optional ones come second.
     let is_needed = |row: &&ChangeRow<'_>| row.capabilities.iter().any(|capability| capability.is_needed());
     rows.iter().find(is_needed).or(rows.first()).map_or_else(|| IN_ERROR.to_owned(), told)
 }
@@ -266,10 +268,10 @@ fn told(row: &ChangeRow<'_>) -> String {
     text
 }
 
-/// A failure that was not there before, with all places that it is seen at.
+/// A new failure, with all places where it was observed.
 struct NewCause<'m> {
     cause: &'m Cause,
-    /// Whether a record has it as supported anywhere.
+    /// Whether any record has the capability as supported.
     was_supported: bool,
     tests: BTreeSet<&'m str>,
     places: BTreeMap<&'m CellId, BTreeSet<&'m str>>,
@@ -307,18 +309,18 @@ impl<'m> NewCause<'m> {
     }
 }
 
-/// A block of Markdown in which everything is shown as it is: neither a name nor a number becomes a mention.
+/// Returns a Markdown block that shows the text literally: no name or number becomes a mention.
 fn fenced(text: &str) -> String {
     let fence = fence(text);
     format!("{fence}text\n{text}{fence}\n")
 }
 
-/// The text of a workflow command (`@actions/core`: `escapeData`).
+/// Escapes the text of a workflow command (`@actions/core`: `escapeData`).
 fn data(text: &str) -> String {
     text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
 }
 
-/// A property of one (`escapeProperty`).
+/// Escapes a property of a workflow command (`escapeProperty`).
 fn property(text: &str) -> String {
     data(text).replace(':', "%3A").replace(',', "%2C")
 }

@@ -1,20 +1,20 @@
-//! What a journal says is done, so that a run can go on where it was killed, or what it did not show can be run again.
+//! Progress of a run according to its journal: to resume a killed run, or to rerun tests without a result.
 //!
-//! Pure: a journal in, what is known of each test out.
-//! What has a start and no end is not done; an attempt that stands in the journal twice counts once.
+//! Pure: takes a journal, returns the state of each test.
+//! A test with a start and no end is not done; an attempt that is in the journal twice counts once.
 
 use crate::journal::{CellId, Event, Journal, RunFacts, RunFilter};
 use std::collections::{BTreeMap, BTreeSet};
 use suites::outcome::Outcome;
 
-/// A run as its journal tells it, to go on with.
+/// A run as described by its journal, to be resumed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Begun {
-    /// Its id.
+    /// The run's id.
     pub run: String,
-    /// The ids of other runs that were merged with it.
+    /// The ids of other runs that were merged into it.
     pub others: BTreeSet<String>,
-    /// Its first event, which says what was asked for.
+    /// The run's first event, which holds the parameters.
     pub first: Event,
     /// The profiles asked for.
     pub profiles: Vec<String>,
@@ -22,9 +22,9 @@ pub struct Begun {
     pub cells: Vec<CellId>,
     /// The test filter, if not all tests were asked for.
     pub filter: Option<RunFilter>,
-    /// How often it was started: once, and once more each time it was resumed.
+    /// How often the run was started: once, and once more for each time it was resumed.
     pub begun: u32,
-    /// Whether it came to its end; one that was interrupted did not.
+    /// Whether the run came to its end; an interrupted run did not.
     pub is_finished: bool,
     /// How far each cell got.
     pub progress: BTreeMap<CellId, CellProgress>,
@@ -33,11 +33,11 @@ pub struct Begun {
 /// How far a cell got.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct CellProgress {
-    /// Whether it came to its end, be it in an error.
+    /// Whether the cell came to its end, even if in an error.
     pub ended: bool,
-    /// How many virtual machines it had.
+    /// How many virtual machines the cell had.
     pub machines: u32,
-    /// How many guests it started.
+    /// How many guests the cell started.
     pub guests: u32,
     /// The attempts that ended, in order, by profile and test.
     pub tests: BTreeMap<(String, String), Vec<Tried>>,
@@ -46,31 +46,29 @@ pub struct CellProgress {
 /// An attempt that ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tried {
-    /// In which virtual machine of the cell; 0 where there is none to speak of.
+    /// Number of the virtual machine in the cell; 0 if no machine is involved.
     pub machine: u32,
-    /// Counted from 1.
+    /// The attempt's number, counted from 1.
     pub attempt: u32,
     /// The outcome of the attempt.
     pub outcome: Outcome,
 }
 
-/// Why a journal is no run that could go on.
+/// Why a journal cannot be resumed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotBegun {
-    /// No line says what was asked for.
+    /// No line holds the parameters of a run.
     #[error("its journal does not say what was to be run")]
     Empty,
-    /// It was merged of several runs.
+    /// The journal was merged from several runs.
     #[error("its journal was merged of several runs ({0} and {1})")]
     Merged(String, String),
 }
 
-/// What a journal says of its run.
-///
-/// Of a merged one it is what all its runs say.
+/// Reads a run's parameters and progress from its journal; of a merged journal, those of all its runs.
 ///
 /// # Errors
-/// When it says nothing.
+/// If the journal has no start of a run.
 pub fn begun(journal: &Journal) -> Result<Begun, NotBegun> {
     let mut begun: Option<Begun> = None;
     let mut progress: BTreeMap<CellId, CellProgress> = BTreeMap::new();
@@ -121,7 +119,7 @@ fn add<T: Clone + PartialEq>(known: &mut Vec<T>, more: &[T]) {
 }
 
 impl Begun {
-    /// The same, if it is one run.
+    /// Returns the run unchanged if it is a single one.
     ///
     /// # Errors
     /// [`NotBegun::Merged`].
@@ -152,7 +150,7 @@ impl CellProgress {
         }
     }
 
-    /// The tests that a run should try again: all of `planned` that did not pass, or that are not known.
+    /// Returns those of the `planned` tests that did not pass or have no result, to be tried again.
     pub fn not_passed<'p>(&self, planned: impl IntoIterator<Item = (&'p str, &'p str)>) -> BTreeSet<(String, String)> {
         let keys = planned.into_iter().map(|(profile, test)| (profile.to_owned(), test.to_owned()));
         let passed = |key: &(String, String)| {
@@ -162,9 +160,9 @@ impl CellProgress {
     }
 }
 
-/// The differences between a run as it goes on and as it was started, in words; both are the event that begins a run.
+/// Describes the differences between a run as resumed and as started; both are the event that begins a run.
 ///
-/// What its verdicts rest on must be the same, or the journal would be of two runs.
+/// Everything that the verdicts rest on must be the same, or the journal would hold two different runs.
 pub fn differences(first: &Event, now: &Event) -> Vec<String> {
     let (Some(first), Some(now)) = (Asked::of(first), Asked::of(now)) else {
         return vec!["it is no beginning of a run".to_owned()];
@@ -187,7 +185,7 @@ pub fn differences(first: &Event, now: &Event) -> Vec<String> {
     all
 }
 
-/// What a run was asked for, and what it rests on.
+/// The parameters of a run, and the data that it rests on.
 struct Asked<'e> {
     program: String,
     records: &'e str,
@@ -232,13 +230,13 @@ impl<'e> Asked<'e> {
         })
     }
 
-    /// The tests that were asked for, in words; nothing where that were all.
+    /// Describes the tests that were asked for; empty if all were.
     fn tests(&self) -> String {
         self.facts.filter.as_ref().map(ToString::to_string).unwrap_or_default()
     }
 
-    /// The options in an order of their own. The machines' memory is only named where machines were asked for by name, so
-    /// that it counts where both name it.
+    /// Returns the options, sorted. The machines' memory counts only if both runs name it: it is only named if machines
+    /// were asked for by name.
     fn options_beside(&self, other: &Asked<'_>) -> String {
         let memory = self.facts.vm_memory_option().filter(|_| other.facts.vm_memory_mib.is_none());
         let all: BTreeSet<&str> = self.options.iter().map(String::as_str).collect();
@@ -423,7 +421,8 @@ mod tests {
             let all = changed(&change);
             assert!(all.len() == 1 && all[0].starts_with(said), "{said}: {all:?}");
         }
-        // The command line is another one, of course, and machines may have become the default; also by an older journal.
+        // The command line differs anyway, and machines may have become the default; the same holds for an older
+        // journal.
         for told in [Some(RunFacts { vm_memory_mib: Some(4096), ..RunFacts::default() }), None] {
             let all = changed(&|e| {
                 if let Event::RunStarted { argv, options, facts, .. } = e {

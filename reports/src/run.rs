@@ -1,4 +1,4 @@
-//! The outcome of a run: of each cell and of each test.
+//! Outcome of a run, of each cell and of each test.
 
 mod clean;
 mod contradicted;
@@ -25,21 +25,21 @@ pub struct Run {
     pub id: String,
     /// The harness's version.
     pub harness: String,
-    /// What made it.
+    /// The origin of the run.
     pub provenance: Provenance,
     /// The profiles asked for, in that order.
     pub profiles: Vec<String>,
-    /// The test filter, if all tests were asked for in no cell: where several runs were merged, the last one's.
+    /// The test filter, if no cell was asked for all tests; of merged runs, that of the last one.
     pub filter: Option<RunFilter>,
-    /// Whether something was laid over the distro or the records.
+    /// Whether the distro or the records were overlaid.
     pub candidate: bool,
-    /// Whether keys, an image or records of the caller's vouched for packages.
+    /// Whether the caller's own keys, image or records vouched for packages.
     pub shaped: bool,
-    /// Whether its exit code asked that all that is required is supported.
+    /// Whether the run was `--strict`: its exit code demanded that everything required is supported.
     pub strict: bool,
     /// Options that the results depend on, in words.
     pub options: Vec<String>,
-    /// How often each test was run, where that is more than once.
+    /// How often each test was run, if more than once.
     pub repeat: Option<u32>,
     /// When it began.
     pub started: Option<Timestamp>,
@@ -51,35 +51,35 @@ pub struct Run {
     pub cells: BTreeMap<CellId, CellRun>,
     /// The cells in the order asked for, which is the record's order of releases.
     pub order: Vec<CellId>,
-    /// Where runs that were merged did not go together.
+    /// Conflicts between runs that were merged.
     pub conflicts: Vec<Conflict>,
 }
 
-/// Runs that were merged and did not go together in a cell.
+/// A conflict between merged runs in a cell.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct Conflict {
     /// The cell.
     pub cell: CellId,
-    /// In what they differ, and which counts.
+    /// How the runs differ, and which of them counts.
     pub what: String,
-    /// Whether a whole run was left out for it, so that what that run has of the cell is not judged.
+    /// Whether a whole run was left out because of the conflict, so that its results for the cell are not judged.
     pub refused: bool,
 }
 
-/// What made a run, and what it rests on; empty where the journal is of schema 2 or before.
+/// The origin of a run and the data it rests on; empty if the journal is of schema 2 or older.
 #[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct Provenance {
-    /// The commit that the harness was built of.
+    /// The commit that the harness was built from.
     pub commit: String,
     /// The command line.
     pub argv: Vec<String>,
-    /// A digest of what the records said of the releases.
+    /// A digest of the records of the releases.
     pub records: String,
-    /// A digest of what the catalogue required.
+    /// A digest of the requirements in the catalogue.
     pub catalogue: String,
-    /// How many tests each cell was to run.
+    /// The number of tests planned for each cell.
     pub planned: BTreeMap<CellId, u64>,
 }
 
@@ -91,45 +91,45 @@ pub enum RunEnding {
     Finished,
     /// Somebody stopped it.
     Interrupted,
-    /// It has no end: it was killed, or still runs.
+    /// The journal has no end of the run: it was killed, or still runs.
     Killed,
 }
 
 /// The outcome of a cell.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct CellRun {
-    /// What its verdicts rest on; `None` if it never got that far.
+    /// The facts that the cell's verdicts rest on; `None` if the cell never got that far.
     pub facts: Option<CellFacts>,
-    /// Why they count as emulated, though the journal calls them hardware.
+    /// Why the verdicts count as emulated, although the journal calls them hardware.
     pub contradicted: Option<String>,
-    /// The guests that it started.
+    /// The guests that the cell started.
     pub launches: Vec<GuestLaunch>,
-    /// Why it could not go on.
+    /// Why the cell could not go on.
     pub errors: Vec<CellFailure>,
-    /// When work on it began.
+    /// When work on the cell began.
     pub started: Option<Timestamp>,
-    /// When its last event was.
+    /// When the cell's last event was.
     pub last: Option<Timestamp>,
-    /// Whether work on it was completed.
+    /// Whether work on the cell was completed.
     pub complete: bool,
-    /// The test filter, if no run asked for all of its tests.
+    /// The test filter, if no run asked for all tests of the cell.
     pub filter: Option<RunFilter>,
-    /// For how long nobody worked on it in between, in milliseconds: until a killed run was resumed.
+    /// Time in which nobody worked on the cell, in milliseconds: from a run being killed until it was resumed.
     pub away: u64,
     /// How long each phase took, in milliseconds.
     pub phases: BTreeMap<Phase, u64>,
-    /// Its tests, each for the profiles that share the configuration.
+    /// The cell's tests, each for the profiles that share the configuration.
     pub instances: Vec<TestRun>,
 }
 
 impl CellRun {
-    /// How long it took, in milliseconds.
+    /// Returns how long the cell took, in milliseconds.
     pub fn millis(&self) -> Option<u64> {
         Some(between(self.started?, self.last?).saturating_sub(self.away))
     }
 }
 
-/// Milliseconds from one time to a later one.
+/// Returns the milliseconds from one time to a later one.
 fn between(from: Timestamp, to: Timestamp) -> u64 {
     u64::try_from(to.as_millisecond().saturating_sub(from.as_millisecond())).unwrap_or(0)
 }
@@ -138,7 +138,7 @@ fn between(from: Timestamp, to: Timestamp) -> u64 {
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct GuestLaunch {
-    /// The profiles whose configuration it is.
+    /// The profiles that share the configuration.
     pub profiles: Vec<String>,
     /// The configuration's name.
     pub configuration: String,
@@ -146,11 +146,11 @@ pub struct GuestLaunch {
     pub argv: Vec<String>,
     /// The filesystem daemon's arguments.
     pub daemon: Vec<String>,
-    /// Where they deviate from Kata's.
+    /// Deviations of the arguments from Kata's.
     pub deviations: Vec<String>,
-    /// How many guests were started like this.
+    /// How many guests were started with these arguments.
     pub times: u32,
-    /// Their numbers in the cell, as far as the journal has some.
+    /// Numbers of these guests in the cell, as far as the journal has them.
     pub guests: Vec<u32>,
 }
 
@@ -158,9 +158,9 @@ pub struct GuestLaunch {
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct CellFailure {
-    /// Where.
+    /// The phase.
     pub phase: Phase,
-    /// What happened.
+    /// The error message.
     pub message: String,
 }
 
@@ -177,11 +177,11 @@ pub struct TestRun {
     pub profiles: Vec<String>,
     /// The test's id.
     pub test: String,
-    /// At least one, in order.
+    /// The attempts, in order; at least one.
     pub attempts: Vec<Attempt>,
 }
 
-/// A cell's tests by the profiles that their results count for.
+/// Groups a cell's tests by the profiles that their results count for.
 pub(crate) fn by_profile(instances: &[TestRun]) -> BTreeMap<&str, Vec<&TestRun>> {
     let mut all: BTreeMap<&str, Vec<&TestRun>> = BTreeMap::new();
     for instance in instances {
@@ -190,12 +190,12 @@ pub(crate) fn by_profile(instances: &[TestRun]) -> BTreeMap<&str, Vec<&TestRun>>
     all
 }
 
-/// The day of a time, in UTC, as records have it.
+/// Returns the day of a time, in UTC, as records have it.
 pub(crate) fn day(at: Timestamp) -> Date {
     at.to_zoned(TimeZone::UTC).date()
 }
 
-/// The last word on each of some tests, such as those of a profile: of one that ran in several configurations the worse.
+/// Returns the final outcome of each test; if a test ran in several configurations, the worse one.
 pub(crate) fn last_words<'m>(instances: &[&'m TestRun]) -> BTreeMap<&'m str, FinalOutcome> {
     let mut all: BTreeMap<&str, FinalOutcome> = BTreeMap::new();
     for &instance in instances {
@@ -210,12 +210,12 @@ pub(crate) fn last_words<'m>(instances: &[&'m TestRun]) -> BTreeMap<&'m str, Fin
 }
 
 impl TestRun {
-    /// Whether the result counts for a profile.
+    /// Checks whether the result counts for a profile.
     pub fn counts_for(&self, profile: &str) -> bool {
         self.profiles.iter().any(|p| p == profile)
     }
 
-    /// The last word on it; `None` without an attempt.
+    /// Returns the final outcome; `None` without an attempt.
     pub fn final_outcome(&self) -> Option<FinalOutcome> {
         FinalOutcome::of(self.attempts.iter().map(|a| &a.outcome))
     }
@@ -224,17 +224,17 @@ impl TestRun {
 /// One attempt at a test.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attempt {
-    /// In which virtual machine of the cell; 0 where there is none to speak of.
+    /// Number of the virtual machine in the cell; 0 if no machine is involved.
     pub machine: u32,
-    /// The guests that it ran in or started, by their numbers in the cell.
+    /// The guests that the attempt ran in or started, by their numbers in the cell.
     pub guests: Vec<u32>,
     /// The outcome of the attempt.
     pub outcome: Outcome,
-    /// How long it took.
+    /// How long the attempt took, in milliseconds.
     pub millis: u64,
-    /// What a reader should know.
+    /// Notes for the reader.
     pub notes: Vec<String>,
-    /// Files beside the journal.
+    /// Files stored next to the journal.
     pub artifacts: Vec<String>,
 }
 

@@ -1,4 +1,4 @@
-//! A run for the tests of the reports: it has everything that a run can have.
+//! A run for the tests of the reports, with everything that a run can have.
 
 use crate::journal::{
     Accelerator, CellFacts, CellId, Environment, Event, Journal, JournalEntry, Phase, ProbeAnswer, RunFilter, SCHEMA,
@@ -129,7 +129,7 @@ pub(crate) fn at(seconds: i64) -> Timestamp {
     Timestamp::from_second(1_785_000_000 + seconds).unwrap()
 }
 
-/// Builds a journal, a second for each event.
+/// Builder of a journal, with one second for each event.
 #[derive(Default)]
 pub(crate) struct Maker {
     pub(crate) journal: Journal,
@@ -215,10 +215,11 @@ pub(crate) fn error(message: &str) -> Outcome {
     Outcome::Error { message: message.to_owned() }
 }
 
-/// What a guest may print to break a report.
+/// Output by which a guest may try to break a report.
 pub(crate) const HOSTILE: &str = "\u{1b}[31mred\u{1b}[0m \0 ]]> <script>alert(1)</script> | `x` **b** \u{fffe}\u{ffff} & \"q\" http://user:pass@mirror.example/debian";
 
-/// Three releases: a good one on hardware, an emulated one with failures, one killed half-way beside one that never came up.
+/// Returns a journal of several releases: a good one on hardware, an emulated one with failures, one killed half-way,
+/// and one that never came up.
 pub(crate) fn journal() -> Journal {
     let all: &[&str] = &["go-3.2", "go-3.29", "rs-4.0"];
     let mut maker = Maker::default();
@@ -289,13 +290,13 @@ pub(crate) fn matrix() -> crate::matrix::Matrix {
     crate::matrix::matrix(&journal(), &catalogue(), &profiles())
 }
 
-/// The tests of the small run.
+/// Returns the tests of the small run.
 pub(crate) fn small_catalogue() -> Vec<Test> {
     catalogue().into_iter().filter(|test| [VSOCK, RENAME, POSIX].contains(&test.id.as_str())).collect()
 }
 
-/// A run that a person can read in whole: one release, one profile, a test that passed when repeated, one that failed and
-/// one that was skipped.
+/// Returns a run that a person can read completely: one release, one profile, a test that passed when repeated, one
+/// that failed and one that was skipped.
 pub(crate) fn small_journal() -> Journal {
     let profile: &[&str] = &["go-3.29"];
     let mut maker = Maker::default();
@@ -317,7 +318,7 @@ pub(crate) fn small_matrix() -> crate::matrix::Matrix {
     crate::matrix::matrix(&small_journal(), &small_catalogue(), &profiles())
 }
 
-/// A guest of release 13 with a deviation.
+/// Returns the start of a guest of release 13 with a deviation.
 fn launched() -> Event {
     Event::GuestStarted {
         cell: cell("13"),
@@ -332,7 +333,7 @@ fn launched() -> Event {
     }
 }
 
-/// A failure of release 13 with notes.
+/// Returns a failure on release 13 with notes.
 fn posix_differs(profiles: &[&str]) -> Event {
     Event::TestFinished {
         cell: cell("13"),
@@ -348,24 +349,24 @@ fn posix_differs(profiles: &[&str]) -> Event {
     }
 }
 
-/// Has a run be one of the tests that have a text in their ids.
+/// Gives a run the filter for tests that have a text in their ids.
 pub(crate) fn filtered(matrix: &mut crate::matrix::Matrix, text: &str) {
     let filter = Some(RunFilter::Matching(text.to_owned()));
     matrix.cells.iter_mut().for_each(|cell| cell.filter.clone_from(&filter));
     matrix.filter = filter;
 }
 
-/// A run beside no record.
+/// Compares a run with no record.
 pub(crate) fn standings(matrix: &crate::matrix::Matrix) -> Standings<'_> {
     Standings::new(matrix, Recorded::default(), false)
 }
 
-/// A run beside the record of Debian.
+/// Compares a run with the record of Debian.
 pub(crate) fn beside<'m>(matrix: &'m crate::matrix::Matrix, entries: &'m [VerifiedEntry]) -> Standings<'m> {
     Standings::new(matrix, Recorded::of_distro("debian", entries), false)
 }
 
-/// A whole run of release 13 under one profile; `change` may alter an outcome.
+/// Returns a complete run of release 13 under one profile; `change` may alter an outcome.
 pub(crate) fn run(change: impl Fn(&str) -> Option<Outcome>) -> Maker {
     let mut maker = Maker::default();
     maker.start(&["go-3.29"], &["13"]);
@@ -383,12 +384,12 @@ pub(crate) fn run(change: impl Fn(&str) -> Option<Outcome>) -> Maker {
     maker
 }
 
-/// What a run comes to by the whole catalogue.
+/// Judges a run by the whole catalogue.
 pub(crate) fn judged(maker: &Maker) -> crate::matrix::Matrix {
     crate::matrix::matrix(&maker.journal, &catalogue(), &profiles())
 }
 
-/// The record that [`run`] writes when nothing is altered.
+/// Returns the record that [`run`] writes if nothing is altered.
 pub(crate) fn recorded() -> Vec<VerifiedEntry> {
     let matrix = judged(&run(|_| None));
     let (entries, _) = crate::views::record::verified_entries(&standings(&matrix));

@@ -1,29 +1,29 @@
-//! The JSON Schemas of what a run writes, from the types that it writes.
+//! JSON Schemas of the files that a run writes, generated from their types.
 
 use crate::journal::JournalEntry;
 use crate::views::json::Document;
 use model::schema;
 
-/// The schema of a line of the journal.
+/// Returns the schema of a line of the journal.
 ///
 /// # Errors
-/// None that is known.
+/// None known.
 pub fn journal() -> serde_json::Result<String> {
     schema::of::<JournalEntry>()
 }
 
-/// The schema of `results.json`.
+/// Returns the schema of `results.json`.
 ///
 /// # Errors
-/// None that is known.
+/// None known.
 pub fn results() -> serde_json::Result<String> {
     schema::of::<Document<'static>>()
 }
 
-/// The schema of the documents of a site: an object with each of them by its name.
+/// Returns the schema of a site's documents: an object with each document under its name.
 ///
 /// # Errors
-/// None that is known.
+/// None known.
 pub fn site() -> serde_json::Result<String> {
     schema::of::<crate::views::site::Documents<'static>>()
 }
@@ -60,7 +60,7 @@ mod tests {
             assert_valid(&lines, &serde_json::to_value(&maker.journal.entries[0]).unwrap());
         }
         let documents = validator(&results().unwrap());
-        // One of them has changes.
+        // One of these matrices has changes against the record.
         let recorded = sample::recorded();
         let lost = |test: &str| (test == sample::BOOT).then(|| sample::fail(Component::Kernel, "it does not boot"));
         for matrix in [sample::matrix(), sample::small_matrix(), sample::judged(&sample::run(lost))] {

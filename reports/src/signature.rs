@@ -1,11 +1,12 @@
-//! By what the same cause is known again, whatever guest, distro, run or profile shows it.
+//! Signatures that identify the same cause on any guest, distro, run or profile.
 //!
-//! A signature is the component at fault and what was seen of it, on one line, without what differs though the cause is
-//! the same: paths become `PATH`, names of profiles `PROFILE`, and ids, addresses, times, sizes, versions and other
-//! numbers `N`. Where Kata's source asks for it is no part of it: older runs and records have that at the end of what was
-//! seen, another one for each profile.
-//! What tells causes apart stays: names of errnos, numbers of signals, exit codes and errors, options, devices, and what
-//! the kernel shows below `/dev`, `/proc` and `/sys`.
+//! A signature is the component at fault and the observation, on one line, without details that differ although the
+//! cause is the same: paths become `PATH`, names of profiles `PROFILE`, and ids, addresses, times, sizes, versions and
+//! other numbers `N`.
+//! The place in Kata's source that requires the behaviour is not part of the signature: older runs and records have it
+//! at the end of the observation, a different one for each profile.
+//! Details that tell causes apart stay: names of errnos, numbers of signals, exit codes and errors, options, devices,
+//! and the kernel's paths below `/dev`, `/proc` and `/sys`.
 
 mod varying;
 
@@ -16,29 +17,29 @@ use model::profile::Runtime;
 use model::verified::VerifiedCause;
 use suites::outcome::{Component, Failure};
 
-/// The longest observation that a signature has in full, in bytes; of a longer one it has a beginning and a digest.
+/// The longest observation that a signature holds in full, in bytes; a longer one is cut and followed by a digest.
 const MAX_TEXT: usize = 200;
-/// How much of a longer one.
+/// How much of a longer observation is kept, in bytes.
 const BEGINNING: usize = 160;
 /// Longest cause in a record, in bytes: people read a record, and the evidence is in the reports.
 pub(crate) const MAX_CAUSE: usize = 240;
-/// Words before a number that tells causes apart.
+/// Words before a number that make the number significant for the cause.
 const TELLING: &[&str] = &["signal", "code", "errno", "error", "status"];
-/// Units behind a number, which make no other name of it.
+/// Units after a number; the number is still replaced.
 const UNITS: &[&str] = &[
     "ns", "us", "µs", "ms", "s", "min", "h", "d", "B", "k", "K", "M", "G", "T", "kB", "KB", "MB", "GB", "KiB", "MiB",
     "GiB", "TiB", "x", "th",
 ];
-/// What the kernel shows, which is called alike on every distro.
+/// The kernel's paths, which are the same on every distro.
 const OF_THE_KERNEL: &[&str] = &["/dev/", "/proc/", "/sys/"];
 
-/// A failure with the signature of what it now says.
+/// Recomputes the signature of a failure from its observation.
 #[must_use]
 pub fn signed(failure: Failure) -> Failure {
     Failure { signature: of(failure.component, &failure.observed), ..failure }
 }
 
-/// The signature of what was seen of a component.
+/// Returns the signature of an observation about a component.
 pub fn of(component: Component, observed: &str) -> String {
     let text = normalised(without_citation(observed));
     if text.len() <= MAX_TEXT {
@@ -48,7 +49,7 @@ pub fn of(component: Component, observed: &str) -> String {
     format!("{component}: {}… #{}", &text[..end], digest::short(&text))
 }
 
-/// What was seen, without the place in Kata's source that stands at its end: ` (src/runtime/Makefile@3.32.0)`.
+/// Strips the citation of Kata's source from the end of an observation: ` (src/runtime/Makefile@3.32.0)`.
 pub(crate) fn without_citation(observed: &str) -> &str {
     let split = observed.strip_suffix(')').and_then(|text| text.rsplit_once(" (src/"));
     match split {
@@ -57,10 +58,10 @@ pub(crate) fn without_citation(observed: &str) -> &str {
     }
 }
 
-/// A cause as a record has it: on one line, its middle left out where it is long.
+/// Returns a cause as it is recorded: on one line, with the middle left out if it is long.
 pub(crate) fn recorded_cause(component: Component, observed: &str, test: &str) -> VerifiedCause {
-    // Where it is cut hangs on the lengths of the names beside it: what older harnesses cut, when a cause was one text, is
-    // to be cut alike.
+    // The place of the cut depends on the lengths of the component's and the test's name: the text must be cut where
+    // older harnesses cut it, when a cause was one text.
     let (before, after) = (format!("{component}: "), format!(" ({test})"));
     let whole = redact::one_line(&format!("{before}{observed}{after}"), MAX_CAUSE);
     let message = whole.strip_prefix(before.as_str()).and_then(|rest| rest.strip_suffix(after.as_str()));
@@ -68,20 +69,21 @@ pub(crate) fn recorded_cause(component: Component, observed: &str, test: &str) -
     VerifiedCause::new(component, message).shown_by(test)
 }
 
-/// The signature of a cause as a record has it; none where it blames nobody.
+/// Returns the signature of a recorded cause; `None` if it blames no component.
 ///
-/// One that was cut to be recorded has the signature of what is cut alike ([`recorded_cause`]), and of nothing that is whole.
+/// The signature of a cause that was cut for the record matches only causes that are cut alike ([`recorded_cause`]),
+/// not whole ones.
 pub(crate) fn of_recorded(cause: &VerifiedCause) -> Option<String> {
     Some(of(cause.component?, &cause.message))
 }
 
-/// The signature that a failure has in a record that is made of it; another one than its own, where it is so long that it
-/// is cut there.
+/// Returns the signature that a failure has once it is recorded; it differs from the failure's own if the text is so
+/// long that the record cuts it.
 pub(crate) fn once_recorded(component: Component, observed: &str, test: &str) -> String {
     of(component, &recorded_cause(component, &without_varying(observed), test).message)
 }
 
-/// A text on one line, without what differs though the cause is the same.
+/// Returns a text on one line, without details that differ although the cause is the same.
 fn normalised(text: &str) -> String {
     let text = without_varying(text);
     let mut out = String::with_capacity(text.len());
@@ -91,7 +93,7 @@ fn normalised(text: &str) -> String {
             '/' if begins_a_path(&out, rest) => push_path(&mut out, rest),
             _ if is_of_a_word(first) => push_word(&mut out, rest),
             _ => {
-                // Also a line feed is one blank.
+                // A line feed becomes a blank, too.
                 match first.is_whitespace() {
                     true if out.is_empty() || out.ends_with(' ') => {}
                     true => out.push(' '),
@@ -110,12 +112,12 @@ fn is_of_a_word(c: char) -> bool {
     c.is_alphanumeric() || "-_.+~".contains(c)
 }
 
-/// Whether a slash is the first of an absolute path: not that of `read/write`, nor one alone.
+/// Checks whether a slash begins an absolute path: neither the slash in `read/write` nor a lone one.
 fn begins_a_path(before: &str, rest: &str) -> bool {
     !before.ends_with(is_of_a_word) && rest[1..].starts_with(|c: char| is_of_a_word(c) || c == '/')
 }
 
-/// Pushes the path that a text begins with, and returns its length.
+/// Pushes the path at the start of a text, and returns its length in the text.
 fn push_path(out: &mut String, text: &str) -> usize {
     let end = text.find(|c: char| !is_of_a_word(c) && !"/@%".contains(c)).unwrap_or(text.len());
     let path = text[..end].trim_end_matches('.');
@@ -126,7 +128,7 @@ fn push_path(out: &mut String, text: &str) -> usize {
     path.len()
 }
 
-/// Pushes the word that a text begins with, and returns its length.
+/// Pushes the word at the start of a text, and returns its length in the text.
 fn push_word(out: &mut String, text: &str) -> usize {
     let word = word(text);
     let bare = word.trim_start_matches('-');
@@ -149,14 +151,14 @@ fn push_word(out: &mut String, text: &str) -> usize {
         out.push('N');
         out.push_str(after);
     } else {
-        // A name that begins with digits: `9p`.
+        // A name that starts with digits: `9p`.
         out.push_str(word);
     }
     word.len()
 }
 
-/// The word that a text begins with. In what looks like an address or a time a colon is of it, and a full stop behind it
-/// is not.
+/// Returns the word at the start of a text. In an address or a time, colons belong to the word; a full stop at its end
+/// does not.
 fn word(text: &str) -> &str {
     let is_hex = |c: char| c.is_ascii_hexdigit() || c == ':';
     let (mut end, mut all_hex) = (0, true);
@@ -174,19 +176,19 @@ fn word(text: &str) -> &str {
     }
 }
 
-/// `go-3.32`, and what no release has yet: `rs-main`.
+/// Checks for a profile's name: `go-3.32`, or `rs-main`, which no release has yet.
 fn is_profile(word: &str) -> bool {
     let since = word.split_once('-').map_or("", |(_, since)| since);
     let is_version = since.starts_with(|c: char| c.is_ascii_digit()) && !since.contains(|c: char| c.is_alphabetic());
     Runtime::of_profile(word).is_some() && (is_version || since == "main")
 }
 
-/// `0x7f00`.
+/// Checks for a hexadecimal number: `0x7f00`.
 fn is_hexadecimal(word: &str) -> bool {
     word.strip_prefix("0x").is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_hexdigit()))
 }
 
-/// Whether a word is an address with colons, or what something was called by chance: a UUID, a container's id.
+/// Checks whether a word is an address with colons or a random id: a UUID, a container's id.
 fn is_id(word: &str) -> bool {
     let all = |also: u8| word.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == also);
     let is_address = word.bytes().filter(|byte| *byte == b':').count() > 1 && all(b':');
@@ -194,7 +196,7 @@ fn is_id(word: &str) -> bool {
     is_address || is_long && all(b'-') && word.bytes().any(|byte| byte.is_ascii_digit())
 }
 
-/// Whether a number after this text tells causes apart: `signal `, `errno=`, `exited with `.
+/// Checks whether the text before a number makes the number significant: `signal `, `errno=`, `exited with `.
 fn tells_apart(before: &str) -> bool {
     let before = before.trim_end_matches(|c: char| !c.is_alphanumeric());
     let last = before.rsplit(|c: char| !c.is_alphanumeric()).next().unwrap_or_default();
@@ -208,7 +210,7 @@ mod tests {
     #[test]
     fn what_differs_though_the_cause_is_the_same_goes() {
         for (text, expected) in [
-            // Paths, also ours.
+            // Paths, including the harness's.
             ("no executable file is at /usr/libexec/virtiofsd.", "no executable file is at PATH."),
             ("--shared-dir=/kata-qualify/slot0: busy", "--shared-dir=PATH: busy"),
             ("'/run/kq/12/qmp', (/tmp/.tmpAb3dE9/x)", "'PATH', (PATH)"),
@@ -263,7 +265,7 @@ mod tests {
         assert_ne!(of(Component::Kernel, "/usr/bin/qemu-kvm does not offer -object tdx-guest"), debian);
         let failure = signed(Failure::new(Component::Qemu, "no q35"));
         assert_eq!(failure.signature, "qemu: no q35");
-        // Older records say where Kata asks for it, each profile in another place.
+        // Older records name the place in Kata's source, a different one for each profile.
         let place = "src/runtime/virtcontainers/qemu_amd64.go@3.29.0";
         let seen = format!("/usr/bin/qemu-system-x86_64 does not offer -object tdx-guest ({place})");
         assert_eq!(of_recorded(&VerifiedCause::new(Component::Qemu, seen)), Some(debian));
@@ -285,7 +287,7 @@ mod tests {
         assert_eq!(long("1"), long("2345"), "what varies does not move where it is cut");
     }
 
-    /// Records of older harnesses have such a cause, cut as one text of at most 240 bytes.
+    /// Records of older harnesses hold such a cause, cut as one text of at most 240 bytes.
     #[test]
     fn a_long_cause_is_cut_where_it_was_when_it_was_one_text() {
         let observed = "a long reason ".repeat(40);
@@ -293,7 +295,7 @@ mod tests {
         let text = redact::one_line(&format!("qemu: {observed} (smoke::guest_boots)"), 240);
         assert_eq!(cause.to_string(), text);
         assert!(cause.message.contains(" […] "), "{cause}");
-        // A name that is longer than what is kept at the end.
+        // A name that is longer than the part kept at the end.
         let cause = recorded_cause(Component::Qemu, &observed, &"long_name".repeat(20));
         assert_eq!((cause.message.len() <= 250, cause.test.map(|test| test.len())), (true, Some(180)));
     }

@@ -1,11 +1,11 @@
-//! Where each capability of each cell stands, beside the record.
+//! Comparison of each capability of each cell with the record.
 //!
-//! One pure question, asked by every face: what is the verdict on a capability under a profile, on what basis, is it
-//! required, what has changed against the record, since when, and what does that do to the exit code?
+//! One pure function answers for all outputs: what is the verdict on a capability under a profile, on what basis, is
+//! the capability required, what has changed against the record, since when, and how does it affect the exit code?
 //! Terminal, Markdown, HTML, JUnit, JSON and the exit code read the answers here and decide nothing themselves.
 //!
-//! [`compare`] is the whole policy for one capability, [`Answer`] the answer to a reader's first question, and
-//! [`Standings::changes`] what every face shows first.
+//! [`compare`] is the whole policy for one capability, [`Answer`] answers a reader's first question, and
+//! [`Standings::changes`] are the changes that every output shows first.
 
 mod answer;
 mod base;
@@ -43,73 +43,73 @@ use model::verified::{Basis, Verdict, VerifiedCapability, VerifiedCause, Verifie
 use std::collections::{BTreeMap, BTreeSet};
 use suites::capability::Capability;
 
-/// The exit code where somebody ended the run, whatever it has found.
+/// The exit code of a run that was interrupted, regardless of its results.
 const INTERRUPTED: u8 = 130;
 
-/// A run beside the record.
+/// A run compared with the record.
 #[derive(Debug, Clone)]
 pub struct Standings<'m> {
-    /// What the run showed.
+    /// The results of the run.
     pub matrix: &'m Matrix,
-    /// What was known before.
+    /// The earlier results that the run is compared with.
     pub recorded: Recorded<'m>,
-    /// Whether everything that is required must be supported.
+    /// Whether everything that is required must be supported (`--strict`).
     pub strict: bool,
     /// The cells, in the matrix's order.
     pub cells: Vec<CellStanding<'m>>,
-    /// The known issues that are about packages of the run.
+    /// The known issues about packages of the run.
     pub issues: Vec<IssueStanding<'m>>,
     /// The cells of each release, by distro, version and architecture.
     by_release: BTreeMap<(&'m str, &'m str, Arch), Vec<&'m CellReport>>,
-    /// Whether the record speaks of the same packages: of candidates it says nothing.
+    /// Whether the record is about the packages that were tested; it holds nothing about candidates.
     counts_record: bool,
-    /// What a pipeline makes of it, if it is one's.
+    /// The pipeline's judgement of the run, if the run belongs to a pipeline.
     pub held: Option<Held>,
 }
 
-/// A cell beside the record.
+/// A cell compared with the record.
 #[derive(Debug, Clone)]
 pub struct CellStanding<'m> {
-    /// What the run showed of it.
+    /// The run's results for the cell.
     pub report: &'m CellReport,
-    /// By profile.
+    /// The comparison under each profile.
     pub profiles: BTreeMap<&'m str, ProfileStanding<'m>>,
 }
 
-/// A cell under one profile beside the record.
+/// A cell under one profile compared with the record.
 #[derive(Debug, Clone)]
 pub struct ProfileStanding<'m> {
-    /// What the record has of it.
+    /// The record's entries for the cell and profile.
     pub entries: Vec<&'m VerifiedEntry>,
-    /// By capability.
+    /// The comparison of each capability.
     pub capabilities: BTreeMap<Capability, CapabilityStanding<'m>>,
-    /// The tests that failed as a known issue says.
+    /// The tests whose failure is a known issue.
     pub known: BTreeMap<&'m str, &'m KnownIssue>,
 }
 
-/// A capability beside the record.
+/// A capability compared with the record.
 #[derive(Debug, Clone, Copy)]
 pub struct CapabilityStanding<'m> {
-    /// What the run says: verdict, basis, causes.
+    /// The run's judgement: verdict, basis, causes.
     pub judgement: &'m Judgement,
-    /// Whether `--strict` does without it.
+    /// Whether `--strict` accepts a run without the capability.
     pub optional: bool,
     /// How the verdict compares with the record's.
     pub change: Change,
-    /// What that does to the exit code.
+    /// How the change affects the exit code.
     pub effect: Effect,
-    /// What the record said.
+    /// The recorded verdict.
     pub recorded: Option<Verdict>,
-    /// The failures that the record has of it.
+    /// The recorded failures of the capability.
     pub recorded_causes: &'m [VerifiedCause],
-    /// Where it says so.
+    /// The entry that holds the recorded verdict.
     pub entry: Option<&'m VerifiedEntry>,
-    /// Since when the verdict is known: the record's day, if it says the same, else the run's.
+    /// The day since which the verdict is known: the record's day if the recorded verdict is the same, else the run's.
     pub since: Option<Date>,
 }
 
 impl<'m> CapabilityStanding<'m> {
-    /// The causes that make it what it comes to: where others were recorded, those that were not.
+    /// Returns the causes behind the change: if other causes were recorded, only those that were not.
     pub fn telling_causes(&self) -> Vec<&'m Cause> {
         let new = match self.change {
             Change::NewFailure | Change::TestSetChanged => unrecorded(self.recorded_causes, &self.judgement.causes),
@@ -118,32 +118,32 @@ impl<'m> CapabilityStanding<'m> {
         if new.is_empty() { self.judgement.causes.iter().collect() } else { new }
     }
 
-    /// Whether only a known issue makes it expected: the record does not have it so.
+    /// Checks whether the result is expected only because of a known issue, and not as recorded.
     pub fn is_excused(&self) -> bool {
         let is_recorded = self.recorded == Some(self.verdict())
             && unrecorded(self.recorded_causes, &self.judgement.causes).is_empty();
         self.change == Change::Known && !is_recorded
     }
 
-    /// Whether it is told among the changes: it is not as recorded, or makes the exit code.
+    /// Checks whether the capability is listed among the changes: it is not as recorded, or affects the exit code.
     pub fn is_told(&self) -> bool {
         let is_as_recorded = matches!(self.change, Change::Known | Change::Same) && !self.is_excused();
         self.effect != Effect::None || !is_as_recorded
     }
 
-    /// The verdict.
+    /// Returns the run's verdict.
     pub fn verdict(&self) -> Verdict {
         self.judgement.verdict
     }
 
-    /// What it was found on.
+    /// Returns the basis of the verdict: hardware or emulated.
     pub fn basis(&self) -> Option<Basis> {
         self.judgement.basis
     }
 }
 
 impl<'m> Standings<'m> {
-    /// Compares a run with the record; `strict` asks that all that is required is supported.
+    /// Compares a run with the record; `strict` demands that everything required is supported.
     pub fn new(matrix: &'m Matrix, recorded: Recorded<'m>, strict: bool) -> Standings<'m> {
         let Known { cells, issues } = known::of(matrix, &recorded);
         let cells = matrix.cells.iter().zip(cells);
@@ -158,12 +158,12 @@ impl<'m> Standings<'m> {
         Standings { matrix, recorded, strict, cells, issues, by_release, counts_record, held: None }
     }
 
-    /// What a capability of a cell comes to; `None` where the run judged no such profile.
+    /// Returns the standing of a capability of a cell; `None` if the run judged no such profile.
     pub fn of(&self, cell: usize, profile: &str, capability: Capability) -> Option<&CapabilityStanding<'m>> {
         self.cells.get(cell)?.profiles.get(profile)?.capabilities.get(&capability)
     }
 
-    /// Why the whole run cannot be believed to be complete, each with a word for it.
+    /// Returns the reasons why the whole run may be incomplete, each with a keyword.
     pub fn problems(&self) -> Vec<(&'static str, String)> {
         let mut all = Vec::new();
         match self.matrix.ending {
@@ -182,8 +182,8 @@ impl<'m> Standings<'m> {
         all
     }
 
-    /// What the whole run comes to: what is worse counts before what could not be judged, because the first is a finding
-    /// and the second a gap. Of a pipeline's run it is what the pipeline makes of it.
+    /// Returns the effect of the whole run on the exit code. A result that is worse outranks one that could not be
+    /// judged: the former is a finding, the latter a gap. For a run of a pipeline, the pipeline decides.
     pub fn effect(&self) -> Effect {
         if let Some(held) = &self.held {
             return held.effect;
@@ -195,7 +195,8 @@ impl<'m> Standings<'m> {
         cells.fold(whole, Effect::max)
     }
 
-    /// The exit code of the process that judges the run: `report`, and `run` where it came to its end or was interrupted.
+    /// Returns the exit code of the process that judges the run: `report`, or `run` if the run ended or was
+    /// interrupted.
     pub fn exit_code(&self) -> u8 {
         match (&self.held, self.matrix.ending) {
             (None, RunEnding::Interrupted) => INTERRUPTED,
@@ -203,8 +204,8 @@ impl<'m> Standings<'m> {
         }
     }
 
-    /// What was not judged, in words, beside the verdicts that [`changes`](Standings::changes) has: how the run ended, cells
-    /// that are lost, tests in error, required tests that never ran.
+    /// Describes what was not judged, in addition to the verdicts in [`changes`](Standings::changes): how the run
+    /// ended, lost cells, tests in error, required tests that never ran.
     pub fn not_judged(&self) -> Vec<String> {
         let mut all: Vec<String> = self.problems().into_iter().map(|(_, words)| words).collect();
         for cell in &self.cells {
@@ -221,7 +222,8 @@ impl<'m> Standings<'m> {
         all
     }
 
-    /// What distinguishes the verdicts of the record from the run's beyond what they say, in words.
+    /// Describes differences between the record's verdicts and the run's beyond the verdicts themselves: other sets of
+    /// tests.
     pub fn notes(&self) -> Vec<String> {
         let mut notes = Vec::new();
         for cell in &self.cells {
@@ -245,7 +247,7 @@ impl<'m> Standings<'m> {
 }
 
 impl<'m> CellStanding<'m> {
-    /// Why the cell is lost or has no end, each with the word for where.
+    /// Returns the reasons why the cell is lost or has no end, each with the phase.
     pub fn problems(&self) -> Vec<(String, &'m str)> {
         let report: &'m CellReport = self.report;
         let mut all: Vec<(String, &str)> =
@@ -256,7 +258,8 @@ impl<'m> CellStanding<'m> {
         all
     }
 
-    /// The capabilities that are as untested as they were, because tests never ran that nobody left out and nothing broke.
+    /// Returns the capabilities that are untested, as recorded, because tests never ran although no filter or error
+    /// explains it.
     fn unrun(&self) -> BTreeSet<Capability> {
         if self.report.filter.is_some() || !self.problems().is_empty() {
             return BTreeSet::new();
@@ -273,7 +276,7 @@ impl<'m> CellStanding<'m> {
         all
     }
 
-    /// What the cell does to the exit code.
+    /// Returns the effect of the cell on the exit code.
     pub fn effect(&self, matrix: &Matrix) -> Effect {
         let lost = if self.problems().is_empty() { Effect::None } else { Effect::Unjudged };
         let all = self.profiles.values().flat_map(|p| p.capabilities.values()).map(|c| c.effect);
@@ -284,7 +287,7 @@ impl<'m> CellStanding<'m> {
         }
     }
 
-    /// Whether all that could not be judged of the cell is optional.
+    /// Checks whether everything in the cell that could not be judged is optional.
     pub fn lacks_only_what_is_optional(&self, matrix: &Matrix) -> bool {
         let all = self.profiles.values().flat_map(|profile| profile.capabilities.values());
         let mut unjudged = all.filter(|one| one.effect == Effect::Unjudged);
@@ -320,11 +323,12 @@ fn cell<'m>(
                 let excused = |test: &str| known.contains_key(test);
                 (change, effect) = causes::compare(recorded_causes, as_then, causes, excused);
             }
-            // What fails as is known is expected, whatever was known before.
+            // A failure that is a known issue is expected, whatever the record says.
             if !causes.is_empty() && causes.iter().all(|cause| known.contains_key(cause.test.as_str())) {
                 (change, effect) = (Change::Known, Effect::None);
             }
-            // Under `--strict` a gap is a gap: what is required must be supported. What failed is no gap of the filter's.
+            // Under `--strict` every required capability must be supported. A test filter excuses gaps, but not
+            // failures.
             let is_excused = report.filter.is_some() && judgement.unrun > 0 && causes.is_empty();
             if strict && effect == Effect::None && !is_excused && is_lacking(capability, judgement) {
                 effect = Effect::Worse;

@@ -5,15 +5,18 @@
 //! - Any required test fails, or is blocked by a test that failed: `unsupported`, with every independent cause.
 //! - Else any required test is in error, is blocked by one in error, or never ran because the cell could not go on: `inconclusive`.
 //! - Else any required test was skipped, is blocked by one that was skipped, or never ran: `untested`.
-//! - Else every required test has passed: `supported`, but `partial` if Kata was given components in the place of the distro's own, and naming them.
-//!   Where all that tests look at is a list of QEMU's ([`Capability::is_only_listed`]), it is `offered` instead: nothing was used.
-//! - No test is required under this profile in this environment: `not-applicable` if another profile or environment requires one or the profile does not know the share, `untested` if nobody does.
+//! - Else every required test has passed: `supported`, or `partial` with the components named if Kata was given
+//!   components in place of the distro's own.
+//!   If the tests look only at lists that QEMU prints ([`Capability::is_only_listed`]), the verdict is `offered`
+//!   instead: nothing was used.
+//! - No test is required under this profile in this environment: `not-applicable` if another profile or environment
+//!   requires one or the profile does not know the share, `untested` if no profile or environment does.
 //!
 //! A false `supported` is the worst mistake this project can make: the fourth rule is the only way to it.
 //!
 //! A documented minimum version is a note and decides nothing; only use decides.
-//! What has changed against the record, and the exit code, are `crate::standing`'s; a digest of what is required,
-//! `test_set`, stands beside each recorded verdict.
+//! `crate::standing` decides what has changed against the record, and the exit code. `test_set`, a digest of the
+//! required tests, is stored with each recorded verdict.
 
 pub mod agreement;
 mod final_outcome;
@@ -34,16 +37,16 @@ use suites::catalogue::Test;
 use suites::outcome::{Component, Outcome};
 use suites::share::Share;
 
-/// What is said of a capability under a profile.
+/// The judgement of a capability under a profile.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Judgement {
-    /// The word for it.
+    /// The verdict.
     pub verdict: Verdict,
     /// Every independent cause, if it is unsupported.
     pub causes: Vec<Cause>,
-    /// Why it could not be shown, where it could not.
+    /// The reasons why support could not be shown, if it could not.
     pub reasons: Vec<Reason>,
-    /// What makes a partial capability usable.
+    /// The components that make a partial capability usable.
     pub workaround: Option<String>,
     /// Required tests that passed only when repeated.
     pub flaky: Vec<Flaky>,
@@ -51,13 +54,13 @@ pub struct Judgement {
     pub basis: Option<Basis>,
     /// How many tests are required.
     pub required: usize,
-    /// How many of them passed.
+    /// How many of the required tests passed.
     pub passed: usize,
-    /// How many of them never ran.
+    /// How many of the required tests never ran.
     pub unrun: usize,
 }
 
-/// A failing test and whom it blames.
+/// A failing test and the component that it blames.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct Cause {
@@ -65,30 +68,30 @@ pub struct Cause {
     pub test: String,
     /// The component at fault.
     pub component: Component,
-    /// What was seen, without what varies from guest to guest.
+    /// The observation, without details that vary from guest to guest.
     pub message: String,
-    /// By what the same cause is known again, under other profiles and elsewhere; see [`crate::signature`].
+    /// The signature that identifies the same cause under other profiles and in other runs; see [`crate::signature`].
     pub signature: String,
-    /// What was expected: the property that the test states.
+    /// The expected behaviour: the property that the test states.
     pub expected: String,
-    /// Where Kata's source asks for it.
+    /// The places in Kata's source that require the behaviour.
     pub asked_for: Vec<String>,
 }
 
-/// Why tests could not show anything either way.
+/// A reason why tests could show nothing either way.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct Reason {
-    /// What was lacking, or what went wrong.
+    /// The missing requirement, or the error.
     pub why: String,
-    /// The ids of the required tests that it holds for.
+    /// The ids of the required tests that the reason applies to.
     pub tests: Vec<String>,
-    /// Where it comes from.
+    /// The source of the reason.
     #[serde(skip)]
     pub source: ReasonSource,
 }
 
-/// Where a reason comes from.
+/// The source of a reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ReasonSource {
     /// A test that was in error, was skipped or never ran.
@@ -99,13 +102,13 @@ pub enum ReasonSource {
     Catalogue,
 }
 
-/// How a workaround begins that is a component in the place of the distro's own.
+/// Prefix of a workaround that consists of components in place of the distro's own.
 pub(crate) const WITH_CANDIDATES: &str = "with candidates: ";
 
-/// The reason where nothing is known of a test.
+/// The reason for a test of which nothing is known.
 pub(crate) const NEVER_RAN: &str = "never ran";
 
-/// Tests named with a reason; the rest is counted.
+/// Limit on tests that are named with a reason; the others are counted.
 const NAMED: usize = 3;
 
 impl std::fmt::Display for Reason {
@@ -114,7 +117,7 @@ impl std::fmt::Display for Reason {
     }
 }
 
-/// `never ran (a, b, c and 2 more)`: a reason and the tests that it holds for.
+/// Formats a reason with the tests that it applies to: `never ran (a, b, c and 2 more)`.
 pub(crate) fn with_tests<'a>(why: &str, tests: impl ExactSizeIterator<Item = &'a str>) -> String {
     let count = tests.len();
     let named: Vec<&str> = tests.take(NAMED).collect();
@@ -133,28 +136,28 @@ pub struct Flaky {
     pub test: String,
     /// How many attempts passed.
     pub passed: u32,
-    /// Of how many that passed or failed.
+    /// How many attempts passed or failed.
     pub attempts: u32,
 }
 
-/// What is known of a cell under one profile.
+/// The results of a cell under one profile.
 #[derive(Debug, Clone, Default)]
 pub struct Evidence {
-    /// Test id → the last word on it.
+    /// Test id → final outcome.
     pub outcomes: BTreeMap<String, FinalOutcome>,
     /// Why the cell could not go on, if it could not.
     pub error: Option<String>,
-    /// What the cell ran on.
+    /// The basis that the cell ran on: hardware or emulated.
     pub basis: Option<Basis>,
     /// Whether its guests run under KVM.
     pub runs_kvm: bool,
-    /// Where the cell was brought up; tests that it cannot show are not part of the cell.
+    /// The environment of the cell; tests that it cannot run are not part of the cell.
     pub environment: Option<Environment>,
-    /// What took the place of the distro's own components.
+    /// The components that replaced the distro's own.
     pub candidates: BTreeMap<Component, Candidate>,
 }
 
-/// Judges every capability of a cell under the profile that the requirements are of.
+/// Judges every capability of a cell under the profile that the requirements belong to.
 pub fn judge(requirements: &Requirements<'_>, evidence: &Evidence) -> BTreeMap<Capability, Judgement> {
     Capability::ALL.iter().map(|c| (*c, judge_one(requirements, *c, evidence))).collect()
 }
@@ -238,30 +241,30 @@ fn judge_one(requirements: &Requirements<'_>, capability: Capability, evidence: 
     judgement
 }
 
-/// Whether a capability was shown with a component that took the place of the distro's own.
+/// Checks whether a capability was shown with a component that replaced the distro's own.
 ///
-/// When in doubt it was: a distro gets no credit for what it does not ship.
+/// Returns true when in doubt: a distro gets no credit for components that it does not ship.
 fn rests_on(capability: Capability, candidate: Component, what: &Candidate) -> bool {
     let area = capability.area();
     let is_of_a_release = matches!(what, Candidate::OfRelease(_));
     match candidate {
-        // Nothing else is started with these; Kata's own containers are QEMU's.
+        // These VMMs start only their own guests; Kata's containers run under QEMU.
         Component::CloudHypervisor | Component::Firecracker => capability.other_vmm() == Some(candidate),
         Component::Virtiofsd => match area {
             Area::Fs(share) => share == Share::VirtioFs,
-            // Firecracker alone has no virtio-fs.
+            // Of these VMMs, only Firecracker has no virtio-fs.
             Area::Vmm => capability.other_vmm().is_some_and(|vmm| vmm != Component::Firecracker),
             Area::Kata => true,
             Area::Packages | Area::Kernel | Area::Host | Area::Containers => false,
         },
-        // The release's modules do not fit another kernel, so that only Kata's guests get one without its own.
+        // The release's modules do not fit another kernel: only Kata's guests get a kernel that is not the release's.
         Component::Kernel => match area {
             Area::Vmm | Area::Fs(_) => is_of_a_release,
             Area::Kernel => is_of_a_release && capability != Capability::KernelHost,
             Area::Kata => true,
             Area::Packages | Area::Host | Area::Containers => false,
         },
-        // QEMU is in all guests but those of other VMMs. The rest is never brought along.
+        // All guests but those of other VMMs run under QEMU. The other components are never brought along.
         Component::Qemu | Component::Containerd | Component::Packages | Component::Record | Component::Kata => {
             match area {
                 Area::Vmm => candidate != Component::Qemu || capability.other_vmm().is_none(),
@@ -274,12 +277,12 @@ fn rests_on(capability: Capability, candidate: Component, what: &Candidate) -> b
     }
 }
 
-/// The result of a required test; blocked ones are traced to their root.
+/// The result of a required test; a blocked test is traced to the root of the block.
 enum RequiredOutcome<'a> {
     Passed,
     Failed(Cause),
     InError(String),
-    /// What it needs never ran, because the cell could not go on; why.
+    /// A test that it requires never ran, because the cell could not go on for this reason.
     CellFailed(&'a str),
     Skipped(String),
     NeverRan,
@@ -298,7 +301,7 @@ fn required_outcome<'a>(
             false => format!("blocked by {test}: {}", without_varying(why)),
         };
         let Some(last) = evidence.outcomes.get(test) else {
-            // What is required is in the catalogue.
+            // Any test that is required is in the catalogue.
             return match &evidence.error {
                 _ if test == required => RequiredOutcome::NeverRan,
                 _ if !requirements.is_in_catalogue(test) => {
@@ -333,7 +336,7 @@ fn required_outcome<'a>(
     }
 }
 
-/// Reasons with the tests that each holds for.
+/// Reasons with the tests that each applies to.
 #[derive(Default)]
 struct Reasons(BTreeMap<(String, ReasonSource), Vec<String>>);
 

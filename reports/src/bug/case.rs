@@ -1,4 +1,4 @@
-//! A test that failed, with what is known of it.
+//! Failed tests, with the known facts about them.
 
 use super::older;
 use super::options::lacking;
@@ -22,13 +22,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use suites::catalogue::Test;
 use suites::outcome::{Component, Failure, FailureDetail, Outcome};
 
-/// Places where the same cause was seen that are told at most.
+/// Maximum of places listed where the same cause was seen.
 const MOST_PLACES: usize = 20;
-/// Characters of a headline.
+/// Maximum length of a headline, in characters.
 pub(super) const HEADLINE: usize = 120;
-/// Bytes of a clause that says enough alone.
+/// Length from which a clause says enough alone, in bytes.
 const SHORTEST_CLAUSE: usize = 24;
-/// The mark for words that are left out, in signs that every mail has.
+/// The mark for words that are left out, in ASCII, which every mail can hold.
 const CUT: &str = "...";
 
 /// A test that failed in a cell under a profile.
@@ -42,33 +42,34 @@ pub struct FailedTest<'m> {
     pub profile: &'m Profile,
     /// The test.
     pub test: &'m Test,
-    /// What the record says of the cell's release.
+    /// The record's entry for the cell's release.
     pub release: &'m Release,
     /// The record.
     pub record: &'m Record,
-    /// What was seen.
+    /// The failure.
     pub failure: Failure,
-    /// How often the test failed, of how many times that it passed or failed.
+    /// How often the test failed, and how often it passed or failed.
     pub failed: (u32, u32),
-    /// Files beside the journal, of the last attempt that failed.
+    /// Files next to the journal, of the last attempt that failed.
     pub artifacts: BTreeSet<&'m str>,
 }
 
-/// The package that is at fault, as far as it is known.
+/// The package at fault, as far as it is known.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Package {
-    /// Its name.
+    /// The name of the binary package.
     pub binary: Option<String>,
-    /// Its source package's.
+    /// The name of the source package.
     pub source: Option<String>,
-    /// Its version.
+    /// The version.
     pub version: Option<String>,
-    /// The suites that it came from.
+    /// The suites that the package came from.
     pub suite: Option<String>,
 }
 
 impl Package {
-    /// By which name people know it: a kernel's package has its version in the name, so that there it is the source's.
+    /// Returns the name by which people know the package: for a kernel the source package's, because the binary
+    /// package's name contains its version.
     pub fn name(&self) -> Option<&str> {
         match (self.binary.as_deref(), self.source.as_deref()) {
             (Some(binary), Some(source)) if is_of_a_kernel(binary) => Some(source),
@@ -76,32 +77,32 @@ impl Package {
         }
     }
 
-    /// Whether bugs of it are the source package's.
+    /// Checks whether its bugs belong to the source package.
     pub fn is_known_by_source(&self) -> bool {
         self.source.is_some() && self.binary.as_deref().is_none_or(is_of_a_kernel)
     }
 
-    /// Whether it is one of QEMU's own.
+    /// Checks whether it is one of QEMU's packages.
     pub fn is_of_qemu(&self) -> bool {
         self.source.as_deref().or(self.binary.as_deref()).is_some_and(|name| name.starts_with("qemu"))
     }
 }
 
-/// Where something was seen to work.
+/// A run or record in which something worked.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Sighting {
-    /// On which day, UTC.
+    /// The day, in UTC.
     pub day: Date,
     /// The release.
     pub release: String,
-    /// Who says so: `the record`, `the run 1f2e-77`.
+    /// The source: `the record`, `the run 1f2e-77`.
     pub source: String,
-    /// The versions of the packages that it was seen with.
+    /// The versions of the packages that it worked with.
     pub versions: String,
 }
 
 impl<'m> FailedTest<'m> {
-    /// The last word on a test, where that is that it failed.
+    /// Returns the failure of a test, if its final outcome is one.
     pub fn of(
         matrix: &'m Matrix,
         cell: &CellId,
@@ -121,12 +122,12 @@ impl<'m> FailedTest<'m> {
         Some(FailedTest { matrix, cell, profile, test, release, record, failure, failed, artifacts })
     }
 
-    /// The package in the cell of the component that is at fault.
+    /// Returns the package of the component at fault in the cell.
     pub fn package(&self) -> Package {
         self.package_of(self.failure.component)
     }
 
-    /// A component's package in the cell.
+    /// Returns a component's package in the cell.
     pub fn package_of(&self, component: Component) -> Package {
         let facts = self.cell.facts.as_ref();
         let binary = component_package::binary(self.release, Some(self.cell), component);
@@ -141,11 +142,11 @@ impl<'m> FailedTest<'m> {
         }
     }
 
-    /// What it is, on one line of at most `most` characters: what QEMU itself says, where that is quoted, else what was
-    /// seen; of a share with its name.
+    /// Summarises the failure on one line of at most `most` characters: by QEMU's own words if they are quoted, else by
+    /// the observation; a share's failure starts with the share's name.
     pub fn summary(&self, most: usize) -> String {
         let said = self.said();
-        // QEMU names the share's own device where it does not find a property of it: `virtio-blk-pci`.
+        // If QEMU does not find a property of the share's own device, it names the device: `virtio-blk-pci`.
         let refused = refusal(&self.failure.observed);
         let of_device = refused.as_ref().and_then(|refused| refused.property()).map(|(device, _)| device);
         let share = self.test.share.map(Share::name);
@@ -158,7 +159,7 @@ impl<'m> FailedTest<'m> {
             return lacking.words();
         }
         let said = match &self.failure.detail {
-            // Another class says something by itself.
+            // Another class is meaningful by itself.
             FailureDetail::QmpRefusal { class, description, .. } if class == "GenericError" => first_line(description),
             FailureDetail::QmpRefusal { .. }
             | FailureDetail::Untold
@@ -173,7 +174,8 @@ impl<'m> FailedTest<'m> {
             .map_or_else(|| without_number(said).to_owned(), |refusal| format!("{}: {}", refusal.flag, refusal.words))
     }
 
-    /// A profile that upstream maintains, of the same runtime, under which the test passes here, by the run or the record.
+    /// Returns a profile that upstream maintains, of the same runtime, under which the test passes here according to
+    /// the run or the record.
     pub fn works_under(&self) -> Option<&'static str> {
         let is_later = |one: &&Profile| {
             one.maintained
@@ -196,8 +198,8 @@ impl<'m> FailedTest<'m> {
         later.find(|profile| passed(profile).unwrap_or_else(|| recorded(profile))).map(|profile| profile.name.as_str())
     }
 
-    /// Releases of the distro, this one among them, of which the record says that all works that the test proves, the last
-    /// tested first.
+    /// Returns the releases of the distro, including this one, for which the record says that everything works that the
+    /// test proves, the last tested first.
     pub fn works_in(&self) -> Vec<Sighting> {
         let CellId { arch, environment, .. } = &self.cell.cell;
         let fits = |entry: &&VerifiedEntry| entry.arch == *arch && entry.environment == *environment;
@@ -213,7 +215,7 @@ impl<'m> FailedTest<'m> {
         all
     }
 
-    /// What the record has under a profile.
+    /// Returns the record's entries under a profile.
     fn recorded(&self, profile: &str) -> impl Iterator<Item = &'m VerifiedEntry> {
         let name = profile.to_owned();
         self.record.verified.iter().filter(move |entry| entry.profile == name && !entry.shaped)
@@ -225,7 +227,8 @@ impl<'m> FailedTest<'m> {
         !self.test.proves.is_empty() && self.test.proves.iter().all(supported)
     }
 
-    /// The last day of the release's support, long-term support included, where that was over on the day of the run.
+    /// Returns the last day of the release's support, including long-term support, if it was over on the day of the
+    /// run.
     pub fn support_ended(&self) -> Option<Date> {
         let entry = self.record.releases.iter().find(|entry| entry.version == self.release.version)?;
         let last = *known(&entry.lts).or_else(|| known(&entry.eol))?;
@@ -233,7 +236,8 @@ impl<'m> FailedTest<'m> {
         (day > last).then_some(last)
     }
 
-    /// Where else the same cause was seen, by its signature: in the run, and by the record of the distro.
+    /// Returns other places where the same cause was seen, by its signature: in the run, and in the record of the
+    /// distro.
     pub fn also(&self) -> Vec<String> {
         let mut seen: BTreeMap<(String, &str), BTreeSet<&str>> = BTreeMap::new();
         for cell in &self.matrix.cells {
@@ -261,10 +265,10 @@ impl<'m> FailedTest<'m> {
         all
     }
 
-    /// Other releases whose record has the cause, with the versions that it was seen with last.
+    /// Returns other releases whose record has the cause, with the last versions that it was seen with.
     fn recorded_too(&self) -> Vec<String> {
         let mut seen: BTreeMap<(&str, String), (&VerifiedEntry, BTreeSet<&str>)> = BTreeMap::new();
-        // A long cause is cut where it is recorded.
+        // A record cuts a long cause.
         let cut = signature::once_recorded(self.failure.component, &self.failure.observed, &self.test.id);
         let ours = [self.failure.signature.clone(), cut].map(|signature| (self.test.id.clone(), signature));
         let is_another = |entry: &&VerifiedEntry| entry.release != self.cell.cell.release && !entry.shaped;
@@ -287,7 +291,8 @@ impl<'m> FailedTest<'m> {
     }
 }
 
-/// That a test passed in another run, if it did: in the same cell, under the same profile, with the distro's own packages.
+/// Returns another run in which the test passed, if it did: in the same cell, under the same profile, with the distro's
+/// own packages.
 pub fn passed_in(matrix: &Matrix, failed: &FailedTest<'_>) -> Option<Sighting> {
     if matrix.candidate || matrix.shaped {
         return None;
@@ -303,18 +308,18 @@ pub fn passed_in(matrix: &Matrix, failed: &FailedTest<'_>) -> Option<Sighting> {
     Some(Sighting { day, release, source, versions: versions(&facts.versions) })
 }
 
-/// The first line that has something on it.
+/// Returns the first line that is not blank.
 fn first_line(text: &str) -> &str {
     text.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default()
 }
 
-/// Words without the number that Rust puts behind an error's name: ` (os error 6)`.
+/// Strips the number that Rust puts after an error's name: ` (os error 6)`.
 fn without_number(said: &str) -> &str {
     let number = said.rsplit_once(" (os error ").and_then(|(words, number)| Some((words, number.strip_suffix(')')?)));
     number.filter(|(_, number)| number.bytes().all(|byte| byte.is_ascii_digit())).map_or(said, |(words, _)| words)
 }
 
-/// Text on one line: where it is longer than `most` characters, the clauses of it that fit, or the words.
+/// Puts text on one line; if it is longer than `most` characters, keeps the clauses that fit, or else the words.
 fn headline(text: &str, most: usize) -> String {
     let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
     if line.chars().count() <= most {
@@ -330,7 +335,7 @@ fn headline(text: &str, most: usize) -> String {
     format!("{}{CUT}", words[..end].trim_end_matches([' ', ',', ':', ';']))
 }
 
-/// `qemu-system-x86 1:10.0, virtiofsd 1.13`.
+/// Formats versions: `qemu-system-x86 1:10.0, virtiofsd 1.13`.
 pub(super) fn versions(all: &BTreeMap<PackageName, PackageVersion>) -> String {
     all.iter().map(|(package, version)| format!("{package} {version}")).collect::<Vec<_>>().join(", ")
 }

@@ -1,38 +1,38 @@
-//! Why a failure has no script, or is taken nowhere.
+//! Reasons why a failure has no script, or no tracker that takes a report.
 
 use super::form::Form;
 use suites::outcome::Component;
 
-/// Why there is no script of a failure, or no place that takes a report of it.
+/// Why a failure has no script, or no tracker takes a report of it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BugError {
-    /// Nobody has done anything wrong.
+    /// The failure is nobody's fault.
     #[error("there is nothing to report. {why}")]
     NothingToReport {
-        /// Why nobody has, as a sentence.
+        /// The reason, as a sentence.
         why: String,
     },
-    /// It is not taken in the form that was asked for.
+    /// The report is not taken in the form that was asked for.
     #[error("--to {to} does not go with this failure: it is taken as {forms}. {why}")]
     NotTakenAs {
         /// The form that was asked for.
         to: Form,
-        /// Those in which it is taken.
+        /// The forms in which it is taken.
         forms: String,
-        /// Whose it is, as a sentence.
+        /// Whose failure it is, as a sentence.
         why: String,
     },
-    /// The tracker of a component's makers is not known.
+    /// The tracker of a component's developers is not known.
     #[error("where the makers of {component} take bugs is not known here")]
     UnknownMakers {
-        /// What is to blame.
+        /// The component at fault.
         component: Component,
     },
     /// The tracker of a distro is not known.
     #[error("where {distro} takes bugs, in one of these forms, is not known here")]
     UnknownTracker {
-        /// Its name.
+        /// The distro's name.
         distro: String,
     },
     /// The test has no reproducer.
@@ -50,7 +50,7 @@ pub enum BugError {
     /// The failure does not say which options the kernel lacks.
     #[error("which options lack is not named")]
     UnnamedOptions,
-    /// The failure is another one than the test's reproducer shows.
+    /// The failure is not the one that the test's reproducer shows.
     #[error("what failed is no argument that QEMU refuses")]
     NoRefusedArgument,
     /// The argument that QEMU refuses cannot be passed alone.
@@ -62,21 +62,21 @@ pub enum BugError {
     /// The run has no arguments with the property that QEMU refuses.
     #[error("to what Kata sets {of}.{name} is not in the run")]
     UnknownValue {
-        /// What has the property.
+        /// The type or object that has the property.
         of: String,
         /// The property.
         name: String,
     },
-    /// The failure has no words of the daemon.
+    /// The failure has no output of the daemon.
     #[error("the daemon did not say what it refuses")]
     SilentDaemon,
-    /// The daemon's words are all paths, names and numbers.
+    /// The daemon's output consists only of paths, names and numbers.
     #[error("the daemon's words have nothing that stays the same")]
     NoSteadyWords,
-    /// The failure is another one than the test's reproducer shows.
+    /// The failure is not the one that the test's reproducer shows.
     #[error("what failed is not that QEMU refuses the device")]
     NoRefusedDevice,
-    /// The failure has no words of QEMU.
+    /// The failure has no output of QEMU.
     #[error("QEMU did not say why it refuses the device")]
     SilentQemu,
     /// The test needs no share, or one that no daemon serves.

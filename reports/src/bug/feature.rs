@@ -1,12 +1,12 @@
-//! Releases of QEMU and virtiofsd: which one a package is of, which upstream takes bugs of, and what an older one never
-//! had.
+//! Releases of QEMU and virtiofsd: the series of a package, the series whose bugs upstream takes, and features that
+//! older releases lack.
 
 use super::refused::refusal;
 use model::record::Record;
 use std::fmt;
 use suites::outcome::{Component, Failure, FailureDetail};
 
-/// A series of a program's releases, `10.0`; QEMU has three a year since 4.0, `.0` to `.2`.
+/// A series of a program's releases, such as `10.0`; QEMU has three a year since 4.0, `.0` to `.2`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Series {
     major: u32,
@@ -27,7 +27,7 @@ impl Series {
         Series { major, minor }
     }
 
-    /// The series of a package's version, of any distro: `1:10.0.13+ds-0+deb13u1`.
+    /// Parses the series from a package's version, of any distro: `1:10.0.13+ds-0+deb13u1`.
     pub fn of_package(version: &str) -> Option<Series> {
         let upstream = version.split_once(':').map_or(version, |(_, rest)| rest);
         let mut numbers = upstream.split(|c: char| !c.is_ascii_digit());
@@ -35,7 +35,7 @@ impl Series {
         Some(Series { major, minor })
     }
 
-    /// The one before it, of QEMU.
+    /// Returns the previous series of QEMU.
     pub fn before(self) -> Series {
         match self.minor {
             0 => Series { major: self.major.saturating_sub(1), minor: LAST_OF_A_YEAR },
@@ -43,7 +43,7 @@ impl Series {
         }
     }
 
-    /// The newest that the records have seen in any distro: upstream has that at least.
+    /// Returns the newest series of QEMU in the records of any distro: upstream has at least this one.
     pub fn newest<'r>(records: impl IntoIterator<Item = &'r Record>) -> Option<Series> {
         let entries = records.into_iter().flat_map(|record| &record.verified).filter(|entry| !entry.shaped);
         let versions = entries.flat_map(|entry| &entry.versions);
@@ -52,27 +52,27 @@ impl Series {
     }
 }
 
-/// Something that a program has from a release on.
+/// A feature that a program has from some release on.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Feature {
-    /// Which program.
+    /// The program.
     of: Component,
-    /// By what a failure shows that it lacks.
+    /// The sign in a failure that the feature is missing.
     sign: Sign,
-    /// What it is.
+    /// The feature's name.
     pub(super) what: &'static str,
-    /// Which release brought it.
+    /// The first release with the feature.
     pub(super) since: Series,
-    /// Where the program's source says so.
+    /// The evidence in the program's source.
     pub(super) source: &'static str,
 }
 
-/// By what a failure shows that something lacks.
+/// A sign in a failure that a feature is missing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Sign {
     /// QEMU has no such object, by its list or by its refusal.
     NoObject(&'static str),
-    /// These words, which are the program's own.
+    /// The program printed these words.
     Said(&'static str),
     /// virtiofsd keeps descriptors.
     NoFileHandles,
@@ -98,7 +98,7 @@ fn is_refused(failure: &Failure, object: &str) -> bool {
     refused.is_some_and(|refused| refused.flag == "-object" && refused.value.split(',').next() == Some(object))
 }
 
-/// What Kata asks for, or relies on, and older releases never had.
+/// Features that Kata uses or relies on, and older releases lack.
 const FEATURES: &[Feature] = &[
     Feature {
         of: Component::Qemu,
@@ -128,7 +128,7 @@ const FEATURES: &[Feature] = &[
         since: Series::new(6, 0),
         source: "qapi/qom.json@v6.0.0",
     },
-    // Kata switches the bridge's own controller off (`shpc=off`); what then plugs is ACPI.
+    // Kata switches the bridge's own controller off (`shpc=off`); ACPI then does the hotplugging.
     Feature {
         of: Component::Qemu,
         sign: Sign::Said("Bus 'pci-bridge-0' does not support hotplugging"),
@@ -136,7 +136,7 @@ const FEATURES: &[Feature] = &[
         since: Series::new(6, 1),
         source: "pc_compat_6_0 in hw/i386/pc.c@v6.1.0",
     },
-    // Kata passes nothing, so that the default decides; up to 1.13 that is `never`.
+    // Kata passes no option, so that the default decides; up to 1.13 it is `never`.
     Feature {
         of: Component::Virtiofsd,
         sign: Sign::NoFileHandles,
@@ -146,8 +146,8 @@ const FEATURES: &[Feature] = &[
     },
 ];
 
-/// What a failure shows to lack that a program has only from a later release on; without a series, what it took the place
-/// of lacks it.
+/// Returns the feature that a failure shows to be missing, if the program has it only from a later release on. Without
+/// a series, a program that the feature's program has replaced lacks it.
 pub(super) fn of_later(failure: &Failure, series: Option<Series>) -> Option<&'static Feature> {
     let mut own = FEATURES.iter().filter(|feature| feature.of == failure.component && feature.sign.is_of(failure));
     own.find(|feature| series.is_none_or(|series| series < feature.since))

@@ -1,8 +1,8 @@
-//! The forms of reports, by their names.
+//! Names of the forms of reports.
 
 use std::fmt;
 
-/// A form.
+/// The form of a report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Form {
     /// A mail with pseudo-headers, for Debian's tracker.
@@ -11,14 +11,14 @@ pub enum Form {
     Bugzilla,
     /// A mail with commands, for Launchpad.
     Launchpad,
-    /// An issue in Markdown: GitLab's and GitHub's.
+    /// An issue in Markdown, for GitLab and GitHub.
     Gitlab,
-    /// The same under the heads of Kata's template.
+    /// An issue in Markdown with the headings of Kata's template.
     Kata,
 }
 
 impl Form {
-    /// The word for it, on the command line and elsewhere.
+    /// Returns the form's name on the command line and elsewhere.
     pub fn name(self) -> &'static str {
         match self {
             Form::Debian => "debian",

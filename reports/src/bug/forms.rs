@@ -1,4 +1,4 @@
-//! The forms in which trackers take reports.
+//! Forms in which trackers take reports.
 
 mod bugzilla;
 mod mail;
@@ -8,22 +8,22 @@ mod plain;
 use super::form::Form;
 use super::sections::Report;
 
-/// A report in its form.
+/// A report in the form of its tracker.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Written {
     /// The file's name.
     pub file: &'static str,
     /// The text.
     pub text: String,
-    /// How it gets there, for a person.
+    /// Instructions for a person to send the report.
     pub send: String,
 }
 
 impl Report<'_> {
-    /// The report in the form that its destination takes.
+    /// Writes the report in the form that its destination takes.
     ///
     /// # Errors
-    /// None that is known: of a Bugzilla's fields JSON is made.
+    /// None known: only a Bugzilla's fields are encoded, as JSON.
     pub fn written(&self) -> serde_json::Result<Written> {
         let address = &self.destination.address;
         Ok(match self.destination.form {
@@ -63,7 +63,7 @@ impl Report<'_> {
         })
     }
 
-    /// Where it goes and why, and what to do before: for whoever files it.
+    /// Describes the destination, the reason and the preparations, for the person who files the report.
     pub fn where_to(&self, written: &Written) -> String {
         let mut out = format!("{}\n\n", self.subject());
         let mut paragraph = |text: &str| out.push_str(&format!("{}\n\n", plain::wrapped(text)));

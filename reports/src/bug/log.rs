@@ -1,37 +1,37 @@
-//! What a log says of a failure: of the component at fault, from the attempt that failed last, and the lines around the
-//! failure's own words.
+//! Logs for a bug report: the log of the component at fault, from the last attempt that failed, and the lines around
+//! the failure's own words.
 //!
-//! A guest that is well says much, and none of it is about the failure: another log than the component's own is shown only
-//! where it has the failure's words.
+//! A healthy guest prints much that has nothing to do with the failure: a log of anything but the component is shown
+//! only if it contains the failure's words.
 
 use super::case::FailedTest;
 use suites::outcome::Component;
 
-/// Lines before the failure's words that are shown, and lines behind them.
+/// Lines shown before the failure's words, and lines shown after them.
 const BEFORE: usize = 15;
 const BEHIND: usize = 10;
-/// Last lines of a component's log that does not have the failure's words.
+/// Number of last lines shown of a component's log that does not contain the failure's words.
 const LAST: usize = 30;
-/// Bytes of words that are looked for: fewer stand in many a line.
+/// Minimum size of words to search for, in bytes: shorter ones are in many lines.
 const FEWEST: usize = 12;
-/// Words of a failure that are looked for.
+/// Maximum of word sequences of a failure to search for.
 const MOST: usize = 20;
-/// What a guest leaves.
+/// Log files of a guest.
 const OF_A_GUEST: &[&str] = &["serial.log", "console.log", "qemu.log", "vmm.log", "virtiofsd.log"];
 
-/// Lines of a log.
+/// An excerpt of a log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Log {
-    /// The file, below the run's folder.
+    /// The file, below the run's directory.
     pub file: String,
     /// The lines.
     pub lines: String,
-    /// Whether they are those around the failure's words; else they are the last ones.
+    /// Whether the lines are those around the failure's words, or else the last lines.
     pub has_the_failure: bool,
 }
 
 impl FailedTest<'_> {
-    /// The log that tells of the failure, if one does; `read` gives the end of a file, in printable lines.
+    /// Returns the log that shows the failure, if any; `read` returns the end of a file, in printable lines.
     pub fn log(&self, read: impl Fn(&str) -> Option<String>) -> Option<Log> {
         let words = words(&self.failure.observed);
         let component = self.failure.component;
@@ -53,7 +53,7 @@ impl FailedTest<'_> {
     }
 }
 
-/// Whether a file is a component's own log.
+/// Checks whether a file is a component's own log.
 fn is_of(component: Component, file: &str) -> bool {
     let name = file.rsplit('/').next().unwrap_or(file);
     match component {
@@ -61,13 +61,13 @@ fn is_of(component: Component, file: &str) -> bool {
         Component::CloudHypervisor | Component::Firecracker => name == "vmm.log",
         Component::Virtiofsd => name == "virtiofsd.log",
         Component::Kernel => matches!(name, "serial.log" | "console.log"),
-        // containerd's, in which Kata's shim logs, too.
+        // The log of containerd, to which Kata's shim logs, too.
         Component::Containerd | Component::Kata => !OF_A_GUEST.contains(&name),
         Component::Packages | Component::Record => false,
     }
 }
 
-/// What is looked for in a log: the lines of what was observed, and the clauses of these, the longest first.
+/// Returns the words to search for in a log: the lines of the observation, and their clauses, the longest first.
 fn words(observed: &str) -> Vec<&str> {
     let lines = observed.lines().flat_map(|line| [line].into_iter().chain(line.split(": ")).chain(line.split("; ")));
     let mut all: Vec<&str> = lines.map(str::trim).filter(|words| words.len() >= FEWEST).collect();
@@ -77,7 +77,7 @@ fn words(observed: &str) -> Vec<&str> {
     all
 }
 
-/// The lines around the last one that has some of these words, those that are looked for first before the others.
+/// Returns the lines around the last one that contains the words; earlier words in the list take precedence.
 fn around(text: &str, words: &[&str]) -> Option<String> {
     let lines: Vec<&str> = lines(text);
     let at = words.iter().find_map(|words| lines.iter().rposition(|line| line.contains(words)))?;
@@ -122,7 +122,7 @@ mod tests {
         let shown: Vec<&str> = shown.lines().collect();
         assert_eq!((shown[0], shown[15], shown[25]), ("line 35", "it: the device was refused, too", "line 60"));
         assert_eq!(shown.len(), 26, "the last time");
-        // The whole line counts before its clauses.
+        // The whole line takes precedence over its clauses.
         assert_eq!(words("a: the device was refused"), ["a: the device was refused", "the device was refused"]);
         assert_eq!(words("no reply"), Vec::<&str>::new(), "any log may have that");
         assert_eq!(around(&text, &words("the device has vanished")), None);

@@ -1,28 +1,28 @@
-//! What the makers of a component have mended, so that a distro needs to look for no cure.
+//! Faults that upstream has already fixed, so that a distro need not look for a fix.
 
 use super::case::FailedTest;
 use super::feature::Series;
 use model::share::Share;
 use suites::outcome::Component;
 
-/// A fault that a later release does not have.
+/// A fault that later releases do not have.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Mended {
     of: Component,
-    /// On which share.
+    /// The share that has the fault.
     share: Option<Share>,
-    /// By which words a failure shows it.
+    /// The words in a failure that show the fault.
     sign: &'static str,
-    /// The change's title.
+    /// The fixing change's title.
     pub(super) change: &'static str,
-    /// Where it is talked about.
+    /// The discussion of the change.
     pub(super) address: &'static str,
     /// The first series that has the change from its beginning.
     since: Series,
 }
 
 const MENDED: &[Mended] = &[
-    // Brought by what mends the CVE (f6b0de53fb8), which all branches that were kept then have.
+    // Introduced by the fix for the CVE (f6b0de53fb8), which all maintained branches therefore have.
     Mended {
         of: Component::Qemu,
         share: Some(Share::Virtio9p),
@@ -33,7 +33,7 @@ const MENDED: &[Mended] = &[
     },
 ];
 
-/// The change that mends a failure, where the release's package is older.
+/// Returns the change that fixes a failure, if the release's package is older.
 pub(super) fn mended(failed: &FailedTest<'_>) -> Option<&'static Mended> {
     let series = Series::of_package(failed.package().version.as_deref()?)?;
     let own = |one: &&Mended| {
@@ -45,7 +45,7 @@ pub(super) fn mended(failed: &FailedTest<'_>) -> Option<&'static Mended> {
 }
 
 impl Mended {
-    /// In a sentence.
+    /// Formats the change as a sentence.
     pub(super) fn words(&self) -> String {
         let Mended { of, change, address, since, .. } = self;
         let name = if *of == Component::Qemu { "QEMU" } else { of.name() };

@@ -1,11 +1,11 @@
-//! What a failure of an older journal shows.
+//! Details of failures in older journals.
 //!
-//! Such a journal has no details ([`FailureDetail::Untold`]): they are read from the words that the tests had until then,
-//! here and nowhere else. What a journal says as data is never read from words.
+//! Such a journal has no details ([`FailureDetail::Untold`]): they are parsed from the words that the tests used then,
+//! and nowhere but here. Data in a journal is never parsed from words.
 
 use suites::outcome::{Failure, FailureDetail, ListedName};
 
-/// A failure with its detail.
+/// Adds the detail to a failure.
 pub(super) fn with_detail(failure: Failure) -> Failure {
     match failure.detail == FailureDetail::Untold {
         true => Failure { detail: of_words(&failure.observed), ..failure },
@@ -19,7 +19,7 @@ fn of_words(observed: &str) -> FailureDetail {
     ways.into_iter().find_map(|of| of(observed)).unwrap_or(FailureDetail::Other)
 }
 
-/// `/usr/bin/qemu-kvm does not offer -object tdx-guest, -device x`.
+/// Parses `/usr/bin/qemu-kvm does not offer -object tdx-guest, -device x`.
 fn not_listed(observed: &str) -> Option<FailureDetail> {
     let (_, missing) = observed.split_once(" does not offer ")?;
     let listed = |pair: &str| {
@@ -30,7 +30,7 @@ fn not_listed(observed: &str) -> Option<FailureDetail> {
     Some(FailureDetail::NotListed { names: names? })
 }
 
-/// `… lacks, built in or as modules: IOMMUFD`, or
+/// Parses `… lacks, built in or as modules: IOMMUFD`, or
 /// `… lacks, as built in: agent: EPOLL is only a module, UNIX is not set and 3 more; without it, …`.
 fn lacks_options(observed: &str) -> Option<FailureDetail> {
     let either = observed.split_once(" lacks, built in or as modules: ").map(|(_, told)| (false, told));
@@ -41,7 +41,7 @@ fn lacks_options(observed: &str) -> Option<FailureDetail> {
     Some(FailureDetail::LacksOptions { built_in, options })
 }
 
-/// `QMP device_add: device_add was refused (GenericError): words`.
+/// Parses `QMP device_add: device_add was refused (GenericError): words`.
 fn qmp_refusal(observed: &str) -> Option<FailureDetail> {
     let of_plugging = observed.split_once("device_add was refused (").map(|(_, rest)| ("device_add", rest));
     let (command, rest) = of_plugging.or_else(|| {
@@ -53,7 +53,7 @@ fn qmp_refusal(observed: &str) -> Option<FailureDetail> {
     Some(FailureDetail::QmpRefusal { command, class, description })
 }
 
-/// `virtiofsd ended at once (exit code 1): fuse: unknown option`.
+/// Parses `virtiofsd ended at once (exit code 1): fuse: unknown option`.
 fn daemon_ended(observed: &str) -> Option<FailureDetail> {
     let (_, said) = observed.strip_prefix("virtiofsd ended")?.split_once("): ")?;
     Some(FailureDetail::DaemonEnded { said: said.to_owned() })

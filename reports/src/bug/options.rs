@@ -1,4 +1,4 @@
-//! The options that a kernel lacks, as a failure tells them.
+//! Options that a kernel lacks, according to a failure.
 
 use suites::outcome::{Failure, FailureDetail};
 
@@ -11,7 +11,8 @@ pub(super) struct Lacking<'o> {
     pub(super) names: Vec<&'o str>,
 }
 
-/// What a failure says that a configuration lacks; what cannot be an option's name is left out, because scripts have it.
+/// Returns the options that a failure says are missing; words that cannot be an option's name are left out, because
+/// they go into scripts.
 pub(super) fn lacking(failure: &Failure) -> Option<Lacking<'_>> {
     let FailureDetail::LacksOptions { built_in, options } = &failure.detail else { return None };
     let names: Vec<&str> = options.iter().map(String::as_str).filter(|option| is_name(option)).collect();
@@ -24,7 +25,7 @@ fn is_name(word: &str) -> bool {
 }
 
 impl Lacking<'_> {
-    /// `CONFIG_IOMMUFD is not set`.
+    /// Formats the options: `CONFIG_IOMMUFD is not set`.
     pub(super) fn words(&self) -> String {
         let names: Vec<String> = self.names.iter().map(|name| format!("CONFIG_{name}")).collect();
         let is = if names.len() == 1 { "is" } else { "are" };

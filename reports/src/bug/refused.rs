@@ -1,24 +1,24 @@
-//! What QEMU said of an argument that it refuses.
+//! QEMU's error messages about arguments that it refuses.
 
-/// QEMU's words on an argument.
+/// QEMU's refusal of an argument.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Refusal {
-    /// `-device`.
+    /// The flag: `-device`.
     pub(super) flag: String,
-    /// The value behind it.
+    /// The flag's value.
     pub(super) value: String,
-    /// What QEMU says of it.
+    /// QEMU's words about the argument.
     pub(super) words: String,
 }
 
 impl Refusal {
-    /// Type and name of the property that QEMU does not find: `Property 'virtio-blk-pci.scsi' not found`.
+    /// Parses type and name of the property that QEMU does not find: `Property 'virtio-blk-pci.scsi' not found`.
     pub(super) fn property(&self) -> Option<(&str, &str)> {
         self.words.strip_prefix("Property '")?.strip_suffix("' not found")?.rsplit_once('.')
     }
 }
 
-/// What QEMU refuses, where a text quotes it: `qemu-system-x86_64: -device x,y=z: words`.
+/// Parses QEMU's refusal from a text that quotes it: `qemu-system-x86_64: -device x,y=z: words`.
 pub(super) fn refusal(observed: &str) -> Option<Refusal> {
     observed.lines().find_map(|line| {
         let (_, quoted) = line.split_once(": -")?;
@@ -30,7 +30,8 @@ pub(super) fn refusal(observed: &str) -> Option<Refusal> {
     })
 }
 
-/// The property of an argument of a type, where it is given there: `scsi=off` of `virtio-blk-pci,drive=x,scsi=off`.
+/// Returns the property of an argument of a type, if it is given there: `scsi=off` of
+/// `virtio-blk-pci,drive=x,scsi=off`.
 pub(super) fn property_of<'a>(argument: &'a str, of: &str, name: &str) -> Option<&'a str> {
     let mut parts = argument.split(',');
     let first = parts.next()?;

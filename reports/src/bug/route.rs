@@ -1,4 +1,4 @@
-//! Whose a failure is: the distro's, upstream's, Kata's, the record's, or nobody's.
+//! Ownership of a failure: the distro's, upstream's, Kata's, the record's, or nobody's.
 
 use super::case::FailedTest;
 use super::feature::{Series, of_later};
@@ -7,20 +7,20 @@ use suites::capability::Tier;
 use suites::outcome::Component;
 use suites::reproducer::Reproducer;
 
-/// Who takes a report.
+/// The owner who takes a report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Owner {
-    /// The distro, of its package.
+    /// The distro, for its package.
     Distro,
-    /// Who makes the program that the distro packages; the distro takes it, too.
+    /// The developers of the program that the distro packages; the distro takes the report, too.
     Upstream,
     /// Kata.
     Kata,
-    /// Who keeps the records of this program.
+    /// The maintainers of this program's records.
     Records,
 }
 
-/// What a failure is.
+/// The classification of a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ruling {
     /// A bug.
@@ -31,12 +31,12 @@ pub enum Ruling {
     Nobody,
 }
 
-/// Whose a failure is, and why.
+/// The classification of a failure, with the reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Route {
-    /// Whose.
+    /// The classification.
     pub ruling: Ruling,
-    /// Why, in sentences.
+    /// The reason, in sentences.
     pub why: String,
 }
 
@@ -45,7 +45,7 @@ impl Route {
         Route { ruling, why: why.into() }
     }
 
-    /// Decides; `newest` is the newest QEMU that is known of. The first rule that fits counts.
+    /// Classifies a failure by the first rule that applies; `newest` is the newest known QEMU.
     pub fn of(failed: &FailedTest<'_>, newest: Option<Series>) -> Route {
         let rules: [fn(&FailedTest<'_>) -> Option<Route>; 6] =
             [unproven, of_candidates, by_component, of_older_katas, only_listed, of_older_components];
@@ -54,13 +54,13 @@ impl Route {
     }
 }
 
-/// A failure that may be the emulation's.
+/// Rules out a failure that emulation may have caused.
 fn unproven(failed: &FailedTest<'_>) -> Option<Route> {
     let doubt = failed.cell.doubted(&failed.profile.name, &failed.test.id)?;
     Some(Route::new(Ruling::Nobody, format!("The failure blames nobody: {doubt}.")))
 }
 
-/// What was laid over a release is not the release's.
+/// Rules out components that replaced the release's own.
 fn of_candidates(failed: &FailedTest<'_>) -> Option<Route> {
     let brought = failed.cell.facts.as_ref().and_then(|facts| facts.candidates.get(&failed.failure.component));
     if let Some(what) = brought {
@@ -79,7 +79,7 @@ fn of_candidates(failed: &FailedTest<'_>) -> Option<Route> {
     failed.matrix.shaped.then(|| Route::new(Ruling::Nobody, why))
 }
 
-/// What is no part of a distro.
+/// Handles components that are not part of a distro.
 fn by_component(failed: &FailedTest<'_>) -> Option<Route> {
     match failed.failure.component {
         Component::Kata => Some(Route::new(
@@ -101,7 +101,7 @@ fn by_component(failed: &FailedTest<'_>) -> Option<Route> {
     }
 }
 
-/// What a Kata that is still maintained no longer asks for.
+/// Rules out features that only older Kata versions use, and maintained ones do not.
 fn of_older_katas(failed: &FailedTest<'_>) -> Option<Route> {
     let later = failed.profile.ended().then(|| failed.works_under())??;
     let range = &failed.profile.range;
@@ -113,7 +113,7 @@ fn of_older_katas(failed: &FailedTest<'_>) -> Option<Route> {
     Some(Route::new(Ruling::Nobody, why))
 }
 
-/// What nobody needs for running Kata.
+/// Makes a wish of capabilities that running Kata does not need.
 fn only_listed(failed: &FailedTest<'_>) -> Option<Route> {
     let names: Vec<&str> = failed.test.proves.iter().map(|capability| capability.name()).collect();
     let optional = failed.test.proves.iter().all(|capability| capability.tier() == Tier::Listed);
@@ -123,7 +123,7 @@ fn only_listed(failed: &FailedTest<'_>) -> Option<Route> {
     optional.then(|| Route::new(Ruling::Wish(Owner::Distro), why))
 }
 
-/// What an older release of a component never had.
+/// Makes a wish of features that a component's older releases lack.
 fn of_older_components(failed: &FailedTest<'_>) -> Option<Route> {
     if let Some(why) = newer(failed) {
         return Some(Route::new(Ruling::Wish(Owner::Distro), why));
@@ -134,13 +134,13 @@ fn of_older_components(failed: &FailedTest<'_>) -> Option<Route> {
     (failed.failure.component == Component::Virtiofsd && is_of_c).then(|| Route::new(Ruling::Wish(Owner::Distro), why))
 }
 
-/// That QEMU or virtiofsd has it only from a later release on.
+/// Says that QEMU or virtiofsd has the feature only from a later release on.
 fn newer(failed: &FailedTest<'_>) -> Option<String> {
     let component = failed.failure.component;
     let program = if component == Component::Virtiofsd { "virtiofsd" } else { "QEMU" };
     let package = failed.package();
     let series = Series::of_package(package.version.as_deref()?)?;
-    // The daemon in C came with QEMU, whose version its package has.
+    // The daemon in C came with QEMU, and its package has QEMU's version.
     let (own, has) = match component == Component::Virtiofsd && package.is_of_qemu() {
         true => (None, "the one in C that was a part of QEMU up to 7.2".to_owned()),
         false => (Some(series), series.to_string()),
@@ -150,7 +150,8 @@ fn newer(failed: &FailedTest<'_>) -> Option<String> {
     Some(format!("{program} has {what} from {since} on ({source}), and the release has {has}."))
 }
 
-/// QEMU's makers take bugs of their last two releases, where it is not the package that leaves something out.
+/// Chooses between distro and upstream: QEMU's developers take bugs of their last two releases, unless the package
+/// leaves something out.
 fn distros_or_upstreams(failed: &FailedTest<'_>, newest: Option<Series>) -> Route {
     let component = failed.failure.component;
     let distro = Ruling::Bug(Owner::Distro);

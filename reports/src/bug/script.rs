@@ -1,8 +1,9 @@
-//! The reproducer: a script for a POSIX shell that shows a failure without this program.
+//! Reproducers: POSIX shell scripts that show a failure without this program.
 //!
-//! It ends with 0 if it has reproduced the failure, with 1 if not, and with [`CANNOT_TELL`] if it cannot tell.
-//! It prints the versions that it runs, and begins with its control: what must work, or nothing can be told.
-//! Which kind a test has is on its row ([`Reproducer`]); what the script looks for is taken from the failure itself.
+//! A script exits with 0 if it has reproduced the failure, with 1 if not, and with [`CANNOT_TELL`] if it cannot tell.
+//! It prints the versions that it runs, and begins with a control: a check that must pass, or the result means nothing.
+//! The kind of a test's script is in the test's row ([`Reproducer`]); the words that the script searches for come from
+//! the failure itself.
 
 mod command;
 mod guest;
@@ -16,13 +17,14 @@ use suites::reproducer::Reproducer;
 /// The exit code of a script that cannot tell.
 pub const CANNOT_TELL: i32 = 77;
 
-/// A folder of the script's own, removed at its end; in an argument it stands for that folder.
+/// The script's own directory, removed at the end; in an argument this text is replaced by the directory.
 pub const WORK: &str = "$work";
 
-/// The script of a failure; `daemon` are the profile's arguments of virtiofsd, with [`WORK`] for its folder.
+/// Returns the script of a failure; `daemon` are the profile's arguments of virtiofsd, with [`WORK`] in place of its
+/// directory.
 ///
 /// # Errors
-/// Why there is none, as a fragment.
+/// Why there is no script, as a fragment.
 pub fn script(failed: &FailedTest<'_>, daemon: &[String]) -> Result<String, BugError> {
     let kind = failed.test.reproducer.ok_or(BugError::NoReproducer)?;
     let body = match kind {
@@ -37,7 +39,7 @@ pub fn script(failed: &FailedTest<'_>, daemon: &[String]) -> Result<String, BugE
     Ok(format!("{}{body}", head(failed)))
 }
 
-/// The packages, by Debian's names, that scripts of this kind need besides what they are about.
+/// Returns the packages, by Debian's names, that scripts of this kind need in addition to the tested ones.
 pub fn needs(kind: Reproducer) -> &'static [&'static str] {
     match kind {
         Reproducer::Guest(_) => &["busybox-static", "kmod", "xz-utils", "zstd"],
@@ -50,7 +52,7 @@ pub fn needs(kind: Reproducer) -> &'static [&'static str] {
     }
 }
 
-/// What every script begins with.
+/// Returns the start of every script.
 fn head(failed: &FailedTest<'_>) -> String {
     let needs = failed.test.reproducer.map(needs).unwrap_or_default();
     let needs = match needs.is_empty() {
@@ -91,20 +93,20 @@ echo \"run under $(uname -srm)\"
         summary = failed.summary(HEADLINE),
         test = failed.test.id,
         profile = failed.profile.name,
-        // Its dash is no sign of ASCII.
+        // The range's dash is not ASCII.
         range = failed.profile.range.replace('\u{2013}', "-"),
         package = package.unwrap_or_default(),
     )
 }
 
-/// Asks the package manager for a package's version.
+/// Returns the command that asks the package manager for a package's version.
 fn versions(manager: PackageManager, package: &str) -> String {
     let asked = manager.questions().map(|questions| questions.version.join(" "));
     asked.map(|asked| format!("{asked} {} 2>&1\n", quoted(package))).unwrap_or_default()
 }
 
-/// A word of the script in which [`WORK`] stands for the folder, and nothing else for anything: some of it comes from a
-/// journal, which a stranger may have written.
+/// Quotes a word of the script, in which only [`WORK`] is expanded, to the directory: some words come from a journal,
+/// which a stranger may have written.
 fn word(text: &str) -> String {
     if !text.contains(WORK) {
         return quoted(text);
@@ -116,12 +118,12 @@ fn word(text: &str) -> String {
     format!("\"{}\"", text.split(WORK).map(literal).collect::<Vec<_>>().join(WORK))
 }
 
-/// Words on one line.
+/// Quotes words and joins them on one line.
 fn line<S: AsRef<str>>(words: impl IntoIterator<Item = S>) -> String {
     words.into_iter().map(|text| word(text.as_ref())).collect::<Vec<_>>().join(" ")
 }
 
-/// QEMU's path by the record, checked.
+/// Returns the lines that set QEMU's path from the record, and check it.
 fn qemu(failed: &FailedTest<'_>) -> Result<String, BugError> {
     let qemu = failed.release.qemu().ok_or(BugError::NoQemu)?;
     Ok(format!(

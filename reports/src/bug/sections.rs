@@ -1,4 +1,4 @@
-//! What a report says, section by section; the forms give the sections their order and heads.
+//! Contents of a report, section by section; the forms order the sections and set their headings.
 
 use super::case::{FailedTest, HEADLINE, Package, Sighting, versions};
 use super::error::BugError;
@@ -14,9 +14,9 @@ use model::profile::Runtime;
 use suites::outcome::Component;
 use suites::reproducer::Reproducer;
 
-/// Where this program is.
+/// The address of this program.
 const HOME: &str = env!("CARGO_PKG_REPOSITORY");
-/// At most so many releases are named as working.
+/// Maximum of releases that are named as working.
 const MOST_SIGHTINGS: usize = 6;
 
 /// The result of running the script.
@@ -24,17 +24,17 @@ const MOST_SIGHTINGS: usize = 6;
 pub enum Reproduced {
     /// It was not run.
     NotRun,
-    /// By its exit codes, one for each clean tree; none where it was ended from outside.
+    /// The exit codes, one for each clean tree; `None` if the script was killed.
     Ran(Vec<Option<i32>>),
 }
 
 impl Reproduced {
-    /// Whether it showed the failure each time.
+    /// Checks whether the script showed the failure each time.
     pub fn each_time(&self) -> bool {
         matches!(self, Reproduced::Ran(codes) if !codes.is_empty() && codes.iter().all(|code| *code == Some(0)))
     }
 
-    /// In words.
+    /// Describes the result.
     pub fn words(&self) -> String {
         let Reproduced::Ran(codes) = self else { return "The reproducer was not run.".to_owned() };
         let word = |code: &Option<i32>| match code {
@@ -53,24 +53,24 @@ impl Reproduced {
     }
 }
 
-/// All that a report is made of.
+/// The data of a report.
 #[derive(Debug, Clone)]
 pub struct Report<'a> {
     /// The failure.
     pub failed: &'a FailedTest<'a>,
-    /// Whose it is.
+    /// Whose failure it is.
     pub route: &'a Route,
-    /// Where it goes.
+    /// The report's destination.
     pub destination: &'a Destination,
     /// The script, or why there is none.
     pub script: Result<String, BugError>,
-    /// The result of running it.
+    /// The result of running the script.
     pub reproduced: Reproduced,
-    /// Where the same test was seen to pass, the last one first.
+    /// Where the same test passed, the latest first.
     pub worked: Vec<Sighting>,
-    /// What `blame` found, as it said it.
+    /// The output of `blame`.
     pub swap: Option<String>,
-    /// The log that tells of it.
+    /// The log that shows the failure.
     pub log: Option<Log>,
     /// The bundle's file name.
     pub bundle: String,
@@ -79,34 +79,34 @@ pub struct Report<'a> {
 /// A section of a report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Section {
-    /// What must be known before all else.
+    /// Facts that a reader needs before everything else.
     Notice,
-    /// What it is about.
+    /// The versions of the packages concerned.
     Versions,
     /// The expected behaviour.
     Expected,
     /// The observed behaviour.
     Observed,
-    /// How to see it.
+    /// How to reproduce the failure.
     Reproducer,
     /// The script itself.
     Script,
-    /// Which component makes it go away.
+    /// The component whose replacement makes the failure go away.
     Swap,
-    /// When it was last seen to work.
+    /// Where the test last passed.
     Worked,
-    /// Where else it is.
+    /// Other places with the failure.
     Also,
     /// The log.
     Log,
-    /// The release that it was seen on.
+    /// The release on which the failure was seen.
     System,
-    /// How it was found.
+    /// How the failure was found.
     Origin,
 }
 
 impl Section {
-    /// Its head, where the form has none of its own.
+    /// Returns the section's heading, for forms that have none of their own.
     pub(super) fn title(self) -> &'static str {
         match self {
             Section::Notice => "Read this first",
@@ -125,17 +125,17 @@ impl Section {
     }
 }
 
-/// A paragraph, or lines that stay as they are.
+/// A paragraph, or lines that are kept unchanged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Block {
     /// Prose, to be wrapped.
     Text(String),
-    /// Words of programs, and lists.
+    /// Output of programs, and lists.
     Lines(String),
 }
 
 impl Report<'_> {
-    /// All sections that have something to say.
+    /// Returns all sections that are not empty.
     pub(super) fn sections(&self) -> Vec<(Section, Vec<Block>)> {
         let all = [
             (Section::Notice, self.notice()),
@@ -149,13 +149,14 @@ impl Report<'_> {
             (Section::Log, self.log()),
             (Section::System, self.system()),
             (Section::Origin, self.origin()),
-            // The longest, and what is said of it stands above.
+            // The script is the longest section, and other sections have introduced it.
             (Section::Script, self.script_itself()),
         ];
         all.into_iter().filter(|(_, blocks)| !blocks.is_empty()).collect()
     }
 
-    /// `qemu-system-x86: Bus 'pci-bridge-0' does not support hotplugging`; of Kata's own with the part of it that asks.
+    /// Returns the subject: `qemu-system-x86: Bus 'pci-bridge-0' does not support hotplugging`; a failure of Kata's own
+    /// starts with the part of Kata that is concerned.
     pub(super) fn subject(&self) -> String {
         let component = self.failed.failure.component;
         let own = match component {
@@ -171,12 +172,12 @@ impl Report<'_> {
         self.failed.package()
     }
 
-    /// Whether it is a wish and no bug.
+    /// Checks whether the report is a wish and not a bug.
     pub(super) fn is_wish(&self) -> bool {
         matches!(self.route.ruling, Ruling::Wish(_))
     }
 
-    /// That the distro may not take it, because it no longer supports the release.
+    /// Returns a warning that the distro may not take the report, if it no longer supports the release.
     pub(super) fn support_ended(&self) -> Option<String> {
         let is_the_distros = match self.route.ruling {
             Ruling::Bug(Owner::Distro) | Ruling::Wish(Owner::Distro) => true,
@@ -213,7 +214,7 @@ impl Report<'_> {
             row("package", installed);
             row("source", package.source.unwrap_or_else(|| "unknown".to_owned()));
         }
-        // What Kata gets wrong, it mostly gets wrong of QEMU.
+        // Most of Kata's faults concern QEMU.
         let qemu = (failed.failure.component == Component::Kata).then(|| failed.package_of(Component::Qemu));
         if let Some(qemu) = qemu.as_ref().and_then(installed) {
             row("QEMU", qemu);
@@ -242,7 +243,7 @@ impl Report<'_> {
         all
     }
 
-    /// Where Kata's source asks for it, in the runtime that ran.
+    /// Returns the places in the source of the runtime that ran, where Kata requires the behaviour.
     fn sources(&self) -> Vec<String> {
         let failed = self.failed;
         let mut sources = failed.failure.asked_for.clone();
@@ -324,7 +325,7 @@ impl Report<'_> {
         self.log.iter().flat_map(told).collect()
     }
 
-    /// Of the release, from the run: the machine that writes the report may run anything.
+    /// Describes the tested release from the run: the machine that writes the report may run anything.
     fn system(&self) -> Vec<Block> {
         let failed = self.failed;
         let mut lines = Vec::new();
@@ -359,7 +360,7 @@ impl Report<'_> {
     }
 }
 
-/// `qemu-system-x86 1:10.0 (the release's security suite)`.
+/// Formats a package: `qemu-system-x86 1:10.0 (the release's security suite)`.
 fn installed(package: &Package) -> Option<String> {
     let name = package.binary.as_deref()?;
     let version = package.version.as_deref().unwrap_or("of unknown version");
@@ -367,13 +368,14 @@ fn installed(package: &Package) -> Option<String> {
     Some(format!("{name} {version}{}", suite.unwrap_or_default()))
 }
 
-/// The part of Kata that a source belongs to, as its issues are headed: `runtime-rs`, `kata-ctl`.
+/// Returns the part of Kata that a source file belongs to, as the titles of its issues name it: `runtime-rs`,
+/// `kata-ctl`.
 fn part_of_kata(source: &str) -> Option<&str> {
     let below = source.strip_prefix("src/")?;
     below.strip_prefix("tools/").unwrap_or(below).split_once('/').map(|(part, _)| part)
 }
 
-/// Where Kata's source has the runtime that did not run.
+/// Returns the directory in Kata's source of the runtime that did not run.
 fn others_source(own: Runtime) -> &'static str {
     match own {
         Runtime::Go => "src/runtime-rs/",
@@ -381,7 +383,7 @@ fn others_source(own: Runtime) -> &'static str {
     }
 }
 
-/// `debian 13 (trixie)`.
+/// Formats the release: `debian 13 (trixie)`.
 fn release(failed: &FailedTest<'_>) -> String {
     let name = format!("{} {}", failed.release.distro, failed.release.version);
     failed.release.codename.as_ref().map_or(name.clone(), |codename| format!("{name} ({codename})"))

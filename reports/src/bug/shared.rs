@@ -1,9 +1,9 @@
-//! Where Kata's source gives a container its files by a share.
+//! Places in Kata's source where a container gets its files by a share.
 
 use model::profile::{Profile, Runtime};
 use model::share::Share;
 
-/// That Kata uses a share, and where its source does, in a sentence; nothing of what no host serves.
+/// Says in a sentence that Kata uses a share, and where in its source; `None` for a share that no host serves.
 pub(super) fn asked_for(share: Share, profile: &Profile) -> Option<String> {
     let file = match (share, profile.runtime) {
         (Share::Virtio9p, Runtime::Go) => "src/runtime/virtcontainers/qemu_arch_base.go",

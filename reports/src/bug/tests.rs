@@ -29,7 +29,7 @@ const CHECK: &str = "host::rules_of_kata_ctl_check_hold";
 const HANDLES: &str = "filesystem::virtio_fs::files_that_the_guest_knows_hold_no_descriptors";
 const IOMMUFD: &str = "smoke::kernel_has_iommufd";
 
-/// A finding in a release of Debian, as its run has it.
+/// A finding on a release of Debian, as its run has it.
 struct Finding {
     release: &'static str,
     profile: &'static str,
@@ -64,7 +64,7 @@ const fn trixie(profile: &'static str, test: &'static str, component: Component,
     Finding { release: "13", profile, test, component, observed, packages: TRIXIE, kernel: "6.12.118+deb13-amd64" }
 }
 
-/// What `distros/records/verified/debian.yaml` has, and of Kata's own what the tests say by now.
+/// The finding as in `distros/records/verified/debian.yaml`, with the words that the tests use now.
 const FIFO_OF_BOOKWORM: Finding = bookworm("go-3.24", FIFO, Component::Qemu, FIFO_SAID);
 const FIFO_SAID: &str = "making a fifo: No such device or address (os error 6)";
 const ROOT_PORT_OF_TRIXIE: Finding = trixie(
@@ -121,7 +121,7 @@ const CHECK_OF_TESTING: Finding = Finding {
     packages: TESTING,
     kernel: "7.2.12+deb14-amd64",
 };
-/// Not seen yet: a fault of the newest QEMU.
+/// A hypothetical finding: a fault of the newest QEMU.
 const FIFO_OF_TESTING: Finding =
     Finding { release: "testing", packages: TESTING, kernel: "7.2.12+deb14-amd64", ..FIFO_OF_BOOKWORM };
 const IOMMUFD_OF_TRIXIE: Finding = trixie(
@@ -141,7 +141,7 @@ const HANDLES_OF_BOOKWORM: Finding =
     Finding { release: "12", packages: BOOKWORM, kernel: "6.1.0-56-amd64", ..HANDLES_OF_TRIXIE };
 const HANDLES_OF_A_LATER_DAEMON: Finding = Finding { packages: LATER_DAEMON, ..HANDLES_OF_TRIXIE };
 
-/// The run with a finding; `change` may alter its journal.
+/// Returns the run with a finding; `change` may alter its journal.
 fn run(finding: &Finding, change: impl Fn(&mut Maker)) -> Matrix {
     let Finding { release, profile, test, component, observed, packages, kernel } = *finding;
     let mut maker = Maker::default();
@@ -173,7 +173,7 @@ fn run(finding: &Finding, change: impl Fn(&mut Maker)) -> Matrix {
     matrix
 }
 
-/// The run with a finding, with these words and this detail in the place of its own words.
+/// Returns the run with a finding, with these words and this detail instead of its own words.
 fn run_told(finding: &Finding, observed: &'static str, detail: &FailureDetail) -> Matrix {
     run(&Finding { observed, ..*finding }, |maker| {
         for entry in &mut maker.journal.entries {
@@ -184,7 +184,7 @@ fn run_told(finding: &Finding, observed: &'static str, detail: &FailureDetail) -
     })
 }
 
-/// Hands the failure of a finding over.
+/// Calls `then` with the failure of a finding.
 fn with<T>(finding: &Finding, matrix: &Matrix, qemu: Option<&Path>, then: impl FnOnce(&FailedTest<'_>) -> T) -> T {
     let record: &Record = DATABASE.record("debian").unwrap();
     let mut release = record.release(finding.release, cell("13").arch).unwrap();
@@ -205,7 +205,7 @@ fn newest() -> Option<Series> {
     Series::newest(DATABASE.records())
 }
 
-/// virtiofsd's arguments as the Go runtime passes them.
+/// Returns virtiofsd's arguments as the Go runtime passes them.
 fn daemon(path: &str) -> Vec<String> {
     strings(&[path, "--syslog", "--cache=auto", "--shared-dir=$work/share", "--fd=3", "--announce-submounts"])
 }
@@ -214,12 +214,12 @@ fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// The report of a finding, and its script.
+/// Returns the report of a finding, and its script.
 fn reported(finding: &Finding, to: Option<Form>, reproduced: Reproduced) -> (Written, String, String) {
     reported_of(finding, &run(finding, |_| {}), to, reproduced)
 }
 
-/// The same of a run that has it.
+/// Returns the report of a finding in this run, and its script.
 fn reported_of(
     finding: &Finding,
     matrix: &Matrix,
@@ -281,12 +281,12 @@ fn whose_a_failure_is() {
     }
     let of_the_record = Finding { component: Component::Record, ..FIFO_OF_BOOKWORM };
     assert_eq!(routed(&of_the_record).ruling, bug(Owner::Records));
-    // Kata's agents up to 3.13 take for granted that vsock has it.
+    // Kata's agents up to 3.13 take it for granted that vsock supports the option.
     let observed = "the agent ended: setsockopt SO_REUSEPORT: Operation not supported (os error 95)";
     assert_eq!(routed(&Finding { observed, ..CHECK_OF_TESTING }).ruling, bug(Owner::Kata));
 }
 
-/// Findings as they are told now: their words may be any, but for those of a program; and what they show, as data.
+/// Returns findings in the current form: free words, except for a program's output, and the details as data.
 fn told() -> Vec<(&'static Finding, &'static str, FailureDetail)> {
     let text = str::to_owned;
     let refusal = |description: &str| FailureDetail::QmpRefusal {
@@ -314,7 +314,7 @@ fn told() -> Vec<(&'static Finding, &'static str, FailureDetail)> {
 
 #[test]
 fn what_is_told_decides_whatever_the_words_of_a_test_are() {
-    // Its summary, which may have those words, is on a script's second line.
+    // The summary, which may contain these words, is on a script's second line.
     let script = |failed: &FailedTest<'_>| {
         let text = script::script(failed, &daemon("/usr/lib/qemu/virtiofsd"));
         text.map(|text| text.lines().skip(2).map(str::to_owned).collect::<Vec<_>>())
@@ -431,7 +431,7 @@ fn a_release_whose_support_was_over_is_told_on_top() {
     let (text, to) = on("2026-09-01", &PCI_OF_BULLSEYE);
     assert!(text.contains(&format!("Read this first --------------- {words}")), "{text}");
     assert!(to.contains(words), "{to}");
-    // Debian's own support is over since 2024, that of LTS is not.
+    // Debian's own support ended in 2024, its LTS support has not.
     let (text, to) = on("2026-08-31", &PCI_OF_BULLSEYE);
     assert!(!text.contains("The support of") && !to.contains("The support of"), "{text}\n{to}");
     let (text, to) = on("2040-01-01", &ROOT_PORT_OF_TRIXIE);
@@ -473,7 +473,7 @@ fn what_was_not_reproduced_says_so_on_top_and_a_wish_is_called_one() {
     let (of_options, to, _) = reported(&IOMMUFD_OF_TRIXIE, None, Reproduced::NotRun);
     assert!(of_options.text.contains("\nSubject: linux: CONFIG_IOMMUFD is not set\n"), "{}", of_options.text);
     assert!(to.contains("https://bugs.debian.org/src:linux\n"), "that of the signed one has no bugs: {to}");
-    // Debian mends what is in unstable first: the versions there are told.
+    // Debian fixes bugs in unstable first: the report names the versions there.
     let unstable = of_options.text.lines().find(|line| line.starts_with("  debian unstable (container) under "));
     assert!(unstable.is_some_and(|line| line.contains(": linux-image-amd64 7.")), "{}", of_options.text);
 }
@@ -491,7 +491,7 @@ fn a_change_that_mends_it_is_named_where_the_release_is_older() {
     assert_eq!(with(&elsewhere, &matrix, None, mended::mended), None, "on another share it is another fault");
 }
 
-/// Of other distros' forms; the release in them is Debian's, because none else has been run.
+/// The forms of other distros; the release in them is Debian's, because no other has been run.
 #[test]
 fn each_form_has_what_its_tracker_asks_for() {
     let matrix = run(&FIFO_OF_BOOKWORM, |_| {});
@@ -555,7 +555,8 @@ fn each_form_has_what_its_tracker_asks_for() {
     assert!(mail.contains("neither the record nor a run that is kept has seen it work"), "{mail}");
 }
 
-/// A guest that is well says nothing of what the daemon refused, and the log of an earlier attempt nothing of the last.
+/// A healthy guest says nothing about options that the daemon refused, and the log of an earlier attempt nothing about
+/// the last.
 #[test]
 fn a_report_quotes_the_log_of_what_is_at_fault_and_no_other() {
     let logs = |component: Component, said: &[(&str, &str)]| {
@@ -580,7 +581,7 @@ fn a_report_quotes_the_log_of_what_is_at_fault_and_no_other() {
     assert_eq!(logs(Component::Virtiofsd, &told), of(serial, told[0].1.trim_end(), true), "it has the failure's words");
 }
 
-/// A finding for each script that can be made.
+/// Returns the scripts of findings that have one.
 fn scripts() -> Vec<(String, String)> {
     let findings = [
         &FIFO_OF_BOOKWORM,
@@ -650,7 +651,7 @@ fn shellcheck_finds_nothing_in_scripts() {
         let said = Command::new("shellcheck").args(["--shell", "sh"]).arg(&file).output().unwrap();
         assert!(said.status.success(), "{test}:\n{}", String::from_utf8_lossy(&said.stdout));
     }
-    // It looks.
+    // Shellcheck does look at the files.
     std::fs::write(dir.path().join("bad.sh"), "#!/bin/sh\nrm $1\n").unwrap();
     let said = Command::new("shellcheck").arg(dir.path().join("bad.sh")).output().unwrap();
     assert!(!said.status.success());
@@ -662,7 +663,7 @@ fn sh(folder: &Path, text: &str, options: &[&str]) -> std::process::Output {
     Command::new("sh").args(options).arg(&file).output().unwrap()
 }
 
-/// A program that stands for QEMU or virtiofsd.
+/// Writes a program that stands in for QEMU or virtiofsd.
 fn stand_in(folder: &Path, body: &str) -> PathBuf {
     let file = folder.join("program");
     let text = format!("#!/bin/sh\n[ \"$1\" = --version ] && echo version 0 && exit 0\n{body}");
@@ -671,12 +672,12 @@ fn stand_in(folder: &Path, body: &str) -> PathBuf {
     file
 }
 
-/// Each script is run with a program that has the fault, with one that has not, and with one that does not run at all.
+/// Each script runs with a program that has the fault, with one that does not, and with one that does not start.
 #[test]
 fn a_script_tells_who_has_the_fault() {
     let list = "for name in a b c d e; do echo \"  $name\"; done\n";
     let quits = "while read -r line && [ \"$line\" != quit ]; do :; done\n";
-    // What QMP says to a device whose switch is text.
+    // The reply of QMP to a device whose switch is text.
     let strict = "while read -r line; do case $line in *multifunction\\\":\\\"off*|*pci-bridge-0*) \
                   echo \"{\\\"error\\\": {\\\"desc\\\": \\\"$WORDS\\\"}}\" ;; *) echo '{\"return\": {\"status\": 1}}' ;; esac; done\n";
     let refuses = |flag: &str, words: &str| {
@@ -736,7 +737,7 @@ fn a_failure_that_no_script_shows_says_so() {
     assert!(none(&CHECK_OF_TESTING).starts_with("no way is known"));
 }
 
-/// A journal may be a stranger's, and whoever gets the report runs the script.
+/// A journal may be a stranger's, and the recipient of the report runs the script.
 #[test]
 fn what_a_journal_says_is_never_run() {
     let dir = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! Where bugs are taken: the trackers, what each calls the release, and where one looks first.
+//! Trackers of distros and upstreams: where they take bugs, what they call the release, and where to search first.
 
 use super::case::FailedTest;
 use super::error::BugError;
@@ -6,20 +6,20 @@ use super::form::Form;
 use super::route::{Owner, Route, Ruling};
 use suites::outcome::Component;
 
-/// Where a report goes.
+/// The destination of a report.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Destination {
-    /// In which form.
+    /// The form.
     pub form: Form,
-    /// An address, or where to mail it.
+    /// A web or mail address.
     pub address: String,
-    /// Where to look first whether it is known.
+    /// Where to search first for known reports.
     pub search: Option<String>,
-    /// What a Bugzilla calls the distro.
+    /// A Bugzilla's name for the distro.
     pub product: String,
-    /// What a Bugzilla calls the release.
+    /// A Bugzilla's name for the release.
     pub version: String,
-    /// Whether the tracker sorts by source packages, so that one names a component of it.
+    /// Whether the tracker sorts by source packages, so that a report names one as the component.
     pub has_packages: bool,
 }
 
@@ -29,7 +29,7 @@ struct Tracker {
     form: Form,
     address: &'static str,
     search: &'static str,
-    /// Where the bugs of a binary package are, where its source is not known; `{}` is its name.
+    /// The bugs of a binary package whose source is unknown; `{}` is the binary package's name.
     search_binary: &'static str,
     product: &'static str,
     has_packages: bool,
@@ -45,7 +45,7 @@ const fn bugzilla(distro: &'static str, address: &'static str, search: &'static 
 
 const GITHUB: &str = "?q={}";
 
-/// The trackers of the distros, as they name themselves.
+/// The trackers of the distros, under the distros' own names.
 const TRACKERS: &[Tracker] = &[
     Tracker {
         search_binary: "https://bugs.debian.org/{}",
@@ -84,15 +84,15 @@ const TRACKERS: &[Tracker] = &[
     tracker("bottlerocket", Form::Gitlab, "https://github.com/bottlerocket-os/bottlerocket/issues", GITHUB),
 ];
 
-/// Where Kata takes bugs.
+/// Kata's tracker.
 const KATA: &str = "https://github.com/kata-containers/kata-containers/issues";
-/// Where this program does.
+/// This program's tracker.
 const OURS: &str = concat!(env!("CARGO_PKG_REPOSITORY"), "/issues");
 
-/// Where a report goes: `to` the form that is asked for, or where the route leads.
+/// Returns the destination of a report: `to` is the form that was asked for; without it, the route decides.
 ///
 /// # Errors
-/// Why it cannot go there.
+/// Why the report cannot go there.
 pub fn destination(failed: &FailedTest<'_>, route: &Route, to: Option<Form>) -> Result<Destination, BugError> {
     let owner = match route.ruling {
         Ruling::Bug(owner) | Ruling::Wish(owner) => owner,
@@ -117,7 +117,7 @@ pub fn destination(failed: &FailedTest<'_>, route: &Route, to: Option<Form>) -> 
     }
 }
 
-/// Where the makers of what is to blame take bugs.
+/// Returns the tracker of the developers of the component at fault.
 fn upstream(failed: &FailedTest<'_>) -> Result<Destination, BugError> {
     let component = failed.failure.component;
     match component {
@@ -133,7 +133,7 @@ fn upstream(failed: &FailedTest<'_>) -> Result<Destination, BugError> {
     }
 }
 
-/// A tracker that has neither products nor packages.
+/// Returns a tracker that has neither products nor packages.
 fn plain(form: Form, address: &str) -> Destination {
     Destination {
         form,
@@ -167,7 +167,7 @@ fn of_distro(failed: &FailedTest<'_>) -> Result<Destination, BugError> {
     })
 }
 
-/// Where one looks first: in what the tracker itself has of the package.
+/// Returns the address to search first: the tracker's own list of the package's bugs.
 fn search(tracker: &Tracker, address: &str, source: Option<&str>, binary: Option<&str>) -> Option<String> {
     match (source, binary) {
         (Some(source), _) => Some(match tracker.search {
@@ -180,7 +180,7 @@ fn search(tracker: &Tracker, address: &str, source: Option<&str>, binary: Option
     }
 }
 
-/// openSUSE's rolling release is a product of its own there.
+/// Returns the product; openSUSE's rolling release is a product of its own there.
 fn product(tracker: &Tracker, failed: &FailedTest<'_>) -> String {
     match (tracker.distro, failed.release.version.as_str()) {
         ("opensuse", "tumbleweed") => "openSUSE Tumbleweed".to_owned(),
@@ -192,7 +192,7 @@ fn product(tracker: &Tracker, failed: &FailedTest<'_>) -> String {
 mod tests {
     use super::*;
 
-    /// That a distro takes bugs in Debian's form does not make Debian's tracker its own.
+    /// A distro that takes bugs in Debian's form has its own tracker, not Debian's.
     #[test]
     fn one_looks_where_the_distro_itself_takes_bugs() {
         let derived = Tracker {

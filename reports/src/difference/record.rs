@@ -1,4 +1,5 @@
-//! A run beside the record: no rules of its own, but what [`Standings`] say, so that `diff` gives every report's answer.
+//! Comparison of a run with the record: it has no rules of its own, but uses [`Standings`], so that `diff` agrees with
+//! every report.
 
 use super::{Side, SignatureState, Turn, VerdictTurn};
 use crate::journal::CellId;
@@ -6,7 +7,7 @@ use crate::standing::{Change, Effect, ProfileStanding, Standings};
 use crate::verdict::Cause;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Where a cell stands under a profile.
+/// Returns the standing of a cell under a profile.
 pub(super) fn standing<'s>(
     standings: &'s Standings<'s>,
     cell: &CellId,
@@ -15,7 +16,7 @@ pub(super) fn standing<'s>(
     standings.cells.iter().find(|one| one.report.cell == *cell)?.profiles.get(profile)
 }
 
-/// The verdicts that differ from the record's, or make the exit code; `after` is the run's side.
+/// Returns the verdicts that differ from the record's, or affect the exit code; `after` is the run's side.
 pub(super) fn verdicts(standings: &Standings<'_>, after: &Side) -> Vec<VerdictTurn> {
     let mut all: BTreeMap<Turn<'_>, Vec<String>> = BTreeMap::new();
     for cell in &standings.cells {
@@ -26,7 +27,7 @@ pub(super) fn verdicts(standings: &Standings<'_>, after: &Side) -> Vec<VerdictTu
                 let (was, is) = (one.recorded, Some(one.verdict()));
                 let is_asked = known.is_none_or(|known| !known.unasked.contains(capability));
                 let is_compared = is_asked && !standing.entries.is_empty() && one.judgement.required > 0;
-                // Unsupported as before, by a new cause: that is told with the causes.
+                // A capability that is unsupported as before, but by a new cause, is reported with the causes.
                 let is_of_a_cause = was == is && matches!(one.change, Change::NewFailure | Change::TestSetChanged);
                 if (is_compared && was != is) || (one.effect != Effect::None && !is_of_a_cause) {
                     let (change, effect) = (one.change, one.effect);
@@ -39,7 +40,7 @@ pub(super) fn verdicts(standings: &Standings<'_>, after: &Side) -> Vec<VerdictTu
     all.into_iter().map(|(turn, profiles)| turn.of(profiles)).collect()
 }
 
-/// How a failure of these tests compares: by the capability of which it says most.
+/// Returns how a failure of these tests compares: by the capability with the most telling state.
 pub(super) fn state(standing: &ProfileStanding<'_>, signature: &str, tests: &BTreeSet<String>) -> SignatureState {
     let is_it = |cause: &Cause| cause.signature == signature;
     let is_known = |test: &str| standing.known.contains_key(test);
@@ -59,7 +60,7 @@ pub(super) fn state(standing: &ProfileStanding<'_>, signature: &str, tests: &BTr
             | Change::Same => SignatureState::Known,
         }
     });
-    // What no capability rests on is none of the record's.
+    // A failure that supports no capability's verdict is not covered by the record.
     let of_nothing = || match tests.iter().all(|test| is_known(test)) {
         true => SignatureState::Known,
         false => SignatureState::NotCompared,
@@ -67,7 +68,7 @@ pub(super) fn state(standing: &ProfileStanding<'_>, signature: &str, tests: &BTr
     states.min().unwrap_or_else(of_nothing)
 }
 
-/// What the known issues come to, in words.
+/// Describes the state of the known issues.
 pub(super) fn known_issues(standings: &Standings<'_>) -> Vec<String> {
     standings.issues.iter().filter_map(|issue| issue.words()).collect()
 }

@@ -1,4 +1,4 @@
-//! What one side of a comparison knows: a run, or the record.
+//! One side of a comparison: a run, or the record.
 
 use crate::journal::CellId;
 use crate::matrix::{CellReport, Matrix};
@@ -12,25 +12,26 @@ use std::collections::{BTreeMap, BTreeSet};
 use suites::capability::Capability;
 use suites::outcome::Outcome;
 
-/// What one side knows of a cell under a profile.
+/// One side's results for a cell under a profile.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Known {
-    /// What a run says of each capability that it has tests for; where the record stands, `Standings` say.
+    /// The run's judgement of each capability that it has tests for; for the record, `Standings` has the verdicts.
     pub(super) judged: BTreeMap<Capability, Judgement>,
-    /// What the run was not asked for, and so says nothing of.
+    /// The capabilities that the run was not asked for, so that it says nothing about them.
     pub(super) unasked: BTreeSet<Capability>,
-    /// By signature, the tests that failed so.
+    /// The tests that failed, by signature.
     pub(super) failures: BTreeMap<String, BTreeSet<String>>,
-    /// By signature, the tests that failed so and then passed.
+    /// The tests that failed and then passed, by signature.
     pub(super) flaky: BTreeMap<String, BTreeSet<String>>,
-    /// By signature of what is so long that a record has it cut, those that it has there.
+    /// By signature of a failure that is too long for a record, the signatures that it has once the record has cut it.
     cut: BTreeMap<String, BTreeSet<String>>,
     pub(super) passed: BTreeSet<String>,
-    /// The tests that ended in error, or whose failure nobody believes.
+    /// The tests that ended in error, or whose failure is not credible.
     unjudged: BTreeSet<String>,
     /// The tests that ran at all.
     ran: BTreeSet<String>,
-    /// Whether what did not run was not asked for: the run has a filter, and it and the cell came to their end.
+    /// Whether tests that did not run were not asked for: the run has a filter, and both run and cell came to their
+    /// end.
     is_filtered: bool,
     /// Why the cell was lost, or did not come to its end.
     pub(super) lost: Option<String>,
@@ -39,25 +40,25 @@ pub(super) struct Known {
 /// One side of a comparison.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Side {
-    /// What people call it: a folder, or the record.
+    /// The side's name for people: a directory, or the record.
     pub(super) name: String,
     pub(super) known: BTreeMap<(CellId, String), Known>,
     pub(super) packages: BTreeMap<CellId, Packages>,
-    /// Why a run cannot be believed to be complete, in words.
+    /// Why a run may be incomplete, in words.
     pub(super) problems: Vec<String>,
 }
 
-/// What a side knows to be installed in a cell.
+/// The packages that a side knows to be installed in a cell.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Packages {
-    /// All of it, as an image's manifest has it.
+    /// All packages, from an image's manifest.
     All(BTreeMap<String, PackageVersion>),
-    /// The packages of components alone: of others nothing is known.
+    /// Only the packages of components: nothing is known about others.
     Components(BTreeMap<String, PackageVersion>),
 }
 
 impl Side {
-    /// What a run showed.
+    /// Collects the results of a run.
     pub fn of_run(name: &str, matrix: &Matrix) -> Side {
         let mut side = Side::named(name);
         let problems = Standings::new(matrix, Recorded::default(), false).problems();
@@ -70,7 +71,7 @@ impl Side {
             for (profile, judgements) in &cell.judgements {
                 let judged = judgements.iter().filter(|(_, judgement)| judgement.required > 0);
                 let judged = judged.map(|(capability, judgement)| (*capability, judgement.clone())).collect();
-                // What a run without its end left out may have been asked for.
+                // Tests that a run without an end left out may have been asked for.
                 let unasked = judgements.iter().filter(|(capability, judgement)| {
                     let is_known = is_whole || !cell.is_left_out(judgement);
                     is_known && cell.is_unasked(profile, **capability, judgement)
@@ -82,7 +83,7 @@ impl Side {
                 }
                 side.known.insert((cell.cell.clone(), profile.clone()), known);
             }
-            // Of a cell that was lost on the way to its packages nobody knows what they are.
+            // The packages of a cell that was lost before they were installed are unknown.
             if cell.facts.is_some() || !cell.packages.is_empty() {
                 side.packages.insert(cell.cell.clone(), Packages::of(cell));
             }
@@ -90,20 +91,21 @@ impl Side {
         side
     }
 
-    /// What the record says of a run's cells; it has component packages alone, and of each cause what fits in one line.
+    /// Collects the record's results for a run's cells; it has only component packages, and of each cause the text that
+    /// fits in one line.
     ///
-    /// Of its verdicts the standings themselves are asked.
+    /// The verdicts come from the standings themselves.
     pub(super) fn of_record(standings: &Standings<'_>) -> Side {
         let mut side = Side::named("the record");
         for cell in &standings.cells {
             let id = &cell.report.cell;
             let mut components = BTreeMap::new();
             for (profile, standing) in &cell.profiles {
-                // The first entry of a capability counts.
+                // The first entry with a capability counts.
                 let mut seen = BTreeSet::new();
                 for entry in &standing.entries {
                     let known = side.known.entry((id.clone(), (*profile).to_owned())).or_default();
-                    // What the run has no tests for has not failed, and was not mended.
+                    // A capability that the run has no tests for has neither failed nor been fixed.
                     let is_judged = |capability: &Capability| {
                         standing.capabilities.get(capability).is_some_and(|one| one.judgement.required > 0)
                     };
@@ -147,7 +149,7 @@ impl Known {
             seen.push(failure.signature.clone());
         }
         match &last.outcome {
-            // What blames nobody is no finding.
+            // A failure that blames no component is no finding.
             Outcome::Fail(failure) if cell.doubted(profile, &instance.test).is_none() => {
                 self.failures.entry(failure.signature.clone()).or_default().insert(instance.test.clone());
             }
@@ -164,35 +166,35 @@ impl Known {
         }
     }
 
-    /// Whether this side says nothing of a test because something broke.
+    /// Checks whether this side has no result of a test because something broke.
     pub(super) fn could_not_judge(&self, test: &str) -> bool {
         self.unjudged.contains(test) || (self.lost.is_some() && !self.ran.contains(test))
     }
 
-    /// Whether the run was not asked for a test.
+    /// Checks whether the run was not asked for a test.
     pub(super) fn left_out(&self, test: &str) -> bool {
         self.is_filtered && !self.ran.contains(test)
     }
 
-    /// Whether something failed so, be it that it then passed.
+    /// Checks whether anything failed with a signature, even if it then passed.
     fn has_failed(&self, signature: &str) -> bool {
         self.failures.contains_key(signature) || self.flaky.contains_key(signature)
     }
 
-    /// Whether this side has seen a failure of another one, which a record may have cut.
+    /// Checks whether this side has seen a failure of the other side, which a record may have cut.
     pub(super) fn knows(&self, other: &Known, signature: &str) -> bool {
         let mut cut = other.cut.get(signature).into_iter().flatten();
         self.has_failed(signature) || cut.any(|cut| self.has_failed(cut))
     }
 
-    /// Whether this side shows what a record has, be it cut there.
+    /// Checks whether this side has a recorded failure, which the record may have cut.
     pub(super) fn shows(&self, recorded: &str) -> bool {
         self.has_failed(recorded) || self.cut.values().any(|cut| cut.contains(recorded))
     }
 }
 
 impl Packages {
-    /// Everything that is installed, or the component packages where nobody kept the rest.
+    /// Returns all installed packages, or only those of components if there is no manifest.
     fn of(cell: &CellReport) -> Packages {
         match cell.packages.is_empty() {
             false => Packages::All(cell.packages.iter().map(|p| (p.name.clone(), p.version.clone())).collect()),
@@ -206,7 +208,7 @@ impl Packages {
         }
     }
 
-    /// Whether this side and another know whether a package is installed.
+    /// Checks whether both sides know if a package is installed.
     pub(super) fn both_know(&self, other: &Packages, name: &str) -> bool {
         match (self, other) {
             (Packages::All(_), Packages::Components(few)) | (Packages::Components(few), Packages::All(_)) => {
@@ -217,7 +219,7 @@ impl Packages {
     }
 }
 
-/// Versions by names that are texts, as manifests have them.
+/// Converts package names to strings, as manifests have them.
 fn by_text(versions: &BTreeMap<PackageName, PackageVersion>) -> impl Iterator<Item = (String, PackageVersion)> {
     versions.iter().map(|(name, version)| (name.to_string(), version.clone()))
 }

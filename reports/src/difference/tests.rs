@@ -52,13 +52,13 @@ fn causes_are_new_known_fixed_or_not_seen_again() {
     let better = between(&broken, &sound);
     assert_eq!(states(&better), [(SignatureState::Fixed, "kernel: no disk"), TDX_IS_MISSING]);
     assert!(!better.is_worse());
-    // Blocked, it has shown nothing.
+    // A blocked test has shown nothing.
     let blocked = run(|test| (test == BLK).then(|| crate::sample::blocked(BOOT)));
     let unseen = (SignatureState::Unseen, "kernel: no disk");
     assert_eq!(states(&between(&broken, &blocked)), [unseen, TDX_IS_MISSING]);
 }
 
-/// A mirror that did not answer is no green comparison.
+/// A mirror that does not answer does not give a green comparison.
 #[test]
 fn what_was_lost_is_unjudged_and_not_green() {
     let lost = run(|test| (test == BLK).then(|| crate::sample::error("no mirror answers")));
@@ -76,7 +76,7 @@ fn what_was_lost_is_unjudged_and_not_green() {
     assert!(!between(&run(|_| None), &skipped(TDX)).is_unjudged(), "it was unsupported, and stays so");
 }
 
-/// Of what the earlier side could not judge nobody knows whether it is new or better.
+/// If the earlier side could not judge a test, it is unknown whether its failure is new or better.
 #[test]
 fn what_was_lost_before_is_not_compared() {
     let broken = run(|test| (test == BLK).then(|| fail(Component::Kernel, "no disk")));
@@ -113,7 +113,7 @@ fn a_cell_that_only_the_first_side_has_is_unjudged() {
     assert!(!Difference::between(&one, &two).is_unjudged(), "what is new is not lost");
 }
 
-/// Of what both know: a run of some tests says nothing of the others.
+/// Only tests of both sides are compared: a run of some tests says nothing about the others.
 #[test]
 fn what_a_run_was_not_asked_for_is_not_compared() {
     let mut few = judged(&run(|test| (test == BLK).then(|| crate::sample::skip("no room"))));
@@ -152,7 +152,7 @@ fn a_run_is_held_against_the_record() {
     assert!(Difference::beside_record(&standings(&matrix), "b").is_of_nothing());
 }
 
-/// A run beside the record that it has written: however long its causes are, they are those of the record.
+/// A run is compared with the record that it has written: its causes are those of the record, however long they are.
 #[test]
 fn a_cause_that_the_record_has_cut_is_known() {
     let long = format!("refused: {}", "a long reason ".repeat(40));
@@ -169,7 +169,7 @@ fn a_cause_that_the_record_has_cut_is_known() {
     assert_eq!(states, [SignatureState::New, SignatureState::Unseen, SignatureState::Known]);
 }
 
-/// Older records say where Kata's source asks for it; runs have that apart.
+/// Older records have the place in Kata's source in the text; runs have it separately.
 #[test]
 fn a_cause_that_the_record_has_with_a_citation_is_known() {
     let mut entries = recorded();
@@ -191,7 +191,7 @@ fn packages_that_differ_are_told() {
     assert_eq!(difference.packages.len(), 1);
 }
 
-/// However many packages an image has: of those that only one side lists, the other does not know whether they are there.
+/// Packages that only one side lists are not compared, because the other side does not know whether they are installed.
 #[test]
 fn beside_a_manifest_only_the_packages_of_components_are_compared() {
     let mut matrix = judged(&run(|_| None));
@@ -223,12 +223,12 @@ fn without_disk() -> Matrix {
     judged(&run(|test| (test == BLK).then(|| fail(Component::Kernel, "no disk"))))
 }
 
-/// How a capability turned, if it is told.
+/// Returns the change of a capability, if it is reported.
 fn turn(difference: &Difference, capability: Capability) -> Option<&VerdictTurn> {
     difference.verdicts.iter().find(|turn| turn.capability == capability)
 }
 
-/// What is known to fail is expected here, too.
+/// A known issue is expected here, too.
 #[test]
 fn beside_the_record_a_known_issue_is_known() {
     let text = format!(
@@ -251,14 +251,14 @@ fn beside_the_record_a_known_issue_is_known() {
     ] {
         assert!(text.contains(words), "{text}");
     }
-    // One whose test passes is at fault, as in every report.
+    // A known issue whose test passes is at fault, as in every report.
     let passing = judged(&run(|_| None));
     let of_debian = Recorded::of_distro("debian", &entries).knowing("debian", PackageManager::Apt, &issues);
     let at_fault = Difference::beside_record(&Standings::new(&passing, of_debian, false), "b");
     assert!(at_fault.is_worse() && at_fault.text().contains("its test passes"), "{at_fault:?}");
 }
 
-/// It says nothing of the distro's own component.
+/// A result with a brought component says nothing about the distro's own.
 #[test]
 fn what_was_shown_with_a_brought_component_is_no_worse() {
     let mut maker = run(|_| None);
@@ -275,7 +275,8 @@ fn what_was_shown_with_a_brought_component_is_no_worse() {
     }
 }
 
-/// The record decided nothing, so that nothing is worse: a new verdict, as the reports call it, and nothing else besides.
+/// The record decided nothing, so that nothing is worse: the change is a new verdict, as in the reports, and nothing
+/// else.
 #[test]
 fn what_the_record_did_not_decide_is_a_new_verdict() {
     let matrix = without_disk();
@@ -293,7 +294,7 @@ fn what_the_record_did_not_decide_is_a_new_verdict() {
     }
 }
 
-/// What the record has as supported and this environment cannot show was not judged.
+/// A capability that is recorded as supported, and that this environment cannot show, was not judged.
 #[test]
 fn what_is_recorded_and_does_not_apply_is_unjudged() {
     let mut entries = recorded();
@@ -306,7 +307,7 @@ fn what_is_recorded_and_does_not_apply_is_unjudged() {
     assert_eq!((turn.is, turn.unjudged), (Some(Verdict::NotApplicable), true));
 }
 
-/// A run of the whole catalogue, of which only some tests were asked for.
+/// Returns a run that was asked for only some tests of the catalogue.
 fn filtered(keep: impl Fn(&str) -> bool) -> Maker {
     let mut maker = run(|_| None);
     maker.journal.entries.retain(|entry| match &entry.event {
@@ -319,7 +320,7 @@ fn filtered(keep: impl Fn(&str) -> bool) -> Maker {
     maker
 }
 
-/// What an earlier run was not asked for it does not say to have worked.
+/// A test that an earlier run was not asked for did not pass in it.
 #[test]
 fn a_cause_in_a_test_that_the_other_run_was_not_asked_for_is_left_out() {
     let whole = run(|test| (test == BLK).then(|| fail(Component::Kernel, "no disk")));
@@ -339,7 +340,7 @@ fn a_cause_in_a_test_that_the_other_run_was_not_asked_for_is_left_out() {
     assert!(between(&lacking, &whole).is_worse());
 }
 
-/// What a run that was killed did not reach, it was asked for.
+/// Tests that a killed run did not reach were asked for.
 #[test]
 fn how_a_run_ended_and_profiles_that_nobody_knows_are_told() {
     let mut killed = filtered(|test| test == TDX);
@@ -363,7 +364,7 @@ fn how_a_run_ended_and_profiles_that_nobody_knows_are_told() {
     assert_eq!((turn.is, turn.unjudged), (Some(Verdict::Untested), true));
 }
 
-/// The one answer: whatever was recorded and however a test ended, `diff` comes to what every report comes to.
+/// `diff` and every report agree, for any recorded verdict and any outcome of a test.
 #[test]
 fn beside_the_record_the_effect_is_that_of_every_report() {
     let outcomes: [fn() -> Option<Outcome>; 6] = [

@@ -1,4 +1,4 @@
-//! A comparison for people.
+//! Text output of a comparison, for people.
 
 use super::{Difference, NotCompared, PackageTurn, SignatureState, SignatureTurn, VerdictTurn};
 use crate::standing::Change;
@@ -6,7 +6,7 @@ use model::verified::Verdict;
 use std::fmt::Write as _;
 
 impl Difference {
-    /// For people.
+    /// Formats the comparison for people.
     pub fn text(&self) -> String {
         let mut out = format!("{} → {}\n", self.before, self.after);
         for (name, only) in [(&self.before, &self.only_before), (&self.after, &self.only_after)] {
@@ -53,7 +53,7 @@ impl Difference {
 }
 
 impl VerdictTurn {
-    /// What stands before it.
+    /// Returns the word in front of the line.
     fn mark(&self) -> &'static str {
         match (self.worse, self.unjudged, self.change) {
             (true, _, Change::Known | Change::Same | Change::Fixed) => "lacking ",

@@ -1,4 +1,4 @@
-//! The events, and the names of what they speak of.
+//! Events of the journal, and the names of cells and phases.
 
 use super::evidence::{Accelerator, Candidate, ProbeAnswer};
 use super::run_facts::RunFacts;
@@ -23,13 +23,13 @@ pub struct CellId {
     pub distro: String,
     /// `13`, `testing`.
     pub release: String,
-    /// Its architecture.
+    /// The architecture.
     pub arch: Arch,
-    /// Where it is brought up.
+    /// The environment that is brought up.
     pub environment: Environment,
 }
 
-/// A text is not the name of a cell.
+/// Error for a text that is not the name of a cell.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is no cell: expected DISTRO:RELEASE/ARCHITECTURE/ENVIRONMENT, for example debian:13/x86_64/container")]
 pub struct CellIdError(pub String);
@@ -94,7 +94,7 @@ impl<'de> Deserialize<'de> for CellId {
     }
 }
 
-/// What a cell is doing; an error in one phase is never reported as a failure of the next.
+/// A phase of work on a cell; an error in one phase is never reported as a failure of the next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Phase {
@@ -102,14 +102,14 @@ pub enum Phase {
     Image,
     /// Bringing the environment up.
     Environment,
-    /// Asking the environment what it can show.
+    /// Probing the environment.
     Probe,
     /// Running tests.
     Tests,
 }
 
 impl Phase {
-    /// The word for it.
+    /// Returns the phase's name.
     pub fn name(self) -> &'static str {
         match self {
             Phase::Image => "image",
@@ -126,7 +126,7 @@ impl fmt::Display for Phase {
     }
 }
 
-/// What a cell's verdicts rest on.
+/// The facts that a cell's verdicts rest on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct CellFacts {
@@ -150,29 +150,30 @@ pub struct CellFacts {
     pub image_made: Option<Timestamp>,
     /// Whether the image came from the cache.
     pub image_cached: bool,
-    /// Everything that is installed in the image and how it was made: a file beside the journal, relative to its folder.
+    /// The manifest of all packages in the image and how the image was made: a file next to the journal, relative to
+    /// its directory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image_manifest: Option<String>,
-    /// What was accepted to make it: "accepted an expired Release".
+    /// Exceptions that were accepted to make the image: "accepted an expired Release".
     pub image_options: Vec<String>,
-    /// What the environment answered to each probe.
+    /// The environment's answers to probes.
     #[schemars(with = "BTreeMap<String, String>")]
     pub environment: BTreeMap<String, ProbeAnswer>,
-    /// What took the place of the distro's own components: the file's name and checksum, in words.
+    /// The components that replaced the distro's own: the file's name and checksum, in words.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(with = "BTreeMap<Component, String>")]
     pub candidates: BTreeMap<Component, Candidate>,
-    /// Anything else a reader should know.
+    /// Other notes for the reader.
     pub notes: Vec<String>,
 }
 
 /// One line of the journal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct JournalEntry {
-    /// When it happened.
+    /// The time of the event.
     #[schemars(with = "String", extend("format" = "date-time"))]
     pub at: Timestamp,
-    /// What happened.
+    /// The event.
     pub event: Event,
 }
 
@@ -188,35 +189,36 @@ pub enum Event {
         run: String,
         /// The harness's version.
         harness: String,
-        /// The commit that the harness was built of, or `unknown`.
+        /// The commit that the harness was built from, or `unknown`.
         #[serde(default)]
         commit: String,
         /// The command line.
         #[serde(default)]
         argv: Vec<String>,
-        /// A digest of what the records say of the releases.
+        /// A digest of the records of the releases.
         #[serde(default)]
         records: String,
-        /// A digest of what the catalogue requires.
+        /// A digest of the requirements in the catalogue.
         #[serde(default)]
         catalogue: String,
         /// The profiles asked for.
         profiles: Vec<String>,
         /// The cells asked for.
         cells: Vec<CellId>,
-        /// How many tests each of them has, one that runs in several configurations as often as in these.
+        /// The number of planned tests of each cell; a test that runs in several configurations counts once for each.
         #[serde(default)]
         planned: BTreeMap<CellId, u64>,
-        /// The test filter, if not all tests were asked for, in words.
+        /// The test filter in words, if not all tests were asked for.
         filter: Option<String>,
-        /// Whether it was about candidates or another record: such a run is never written back.
+        /// Whether the run was about candidates or another record: such a run is never written back.
         candidate: bool,
-        /// Whether keys, an image or records of the caller's vouched for packages: what was found is not said of the distro.
+        /// Whether the caller's own keys, image or records vouched for packages: the results are not attributed to the
+        /// distro.
         #[serde(default)]
         shaped: bool,
         /// Options that the results depend on, in words.
         options: Vec<String>,
-        /// What of filter and options anything is decided by; an older journal has their words alone.
+        /// The parts of filter and options that decisions depend on; an older journal has only their words.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         facts: Option<RunFacts>,
     },
@@ -232,28 +234,28 @@ pub enum Event {
         /// The phase.
         phase: Phase,
     },
-    /// What is known about a cell so far; later facts add to earlier ones.
+    /// Facts about a cell; later ones add to earlier ones.
     CellFacts {
         /// The cell.
         cell: CellId,
         /// The facts.
         facts: CellFacts,
     },
-    /// A guest was started, or it was tried to.
+    /// A guest was started, or failed to start.
     #[serde(alias = "launched")]
     GuestStarted {
         /// The cell.
         cell: CellId,
-        /// Its number in the cell, from 1; 0 in journals of schema 2 and before, which have none.
+        /// The guest's number in the cell, from 1; 0 in journals of schema 2 and older, which have no numbers.
         #[serde(default)]
         guest: u32,
-        /// The test that it was started for; others may run in it later.
+        /// The test that the guest was started for; others may run in it later.
         #[serde(default)]
         test: String,
-        /// Which attempt at that test, from 1.
+        /// The number of the attempt at the test, from 1.
         #[serde(default)]
         attempt: u32,
-        /// The profiles whose configuration this is.
+        /// The profiles that share the configuration.
         profiles: Vec<String>,
         /// The configuration's name.
         configuration: String,
@@ -261,52 +263,52 @@ pub enum Event {
         argv: Vec<String>,
         /// The filesystem daemon's arguments, if there is one.
         daemon: Vec<String>,
-        /// Where the arguments deviate from Kata's.
+        /// Deviations of the arguments from Kata's.
         deviations: Vec<String>,
     },
     /// An attempt at a test began.
     TestStarted {
         /// The cell.
         cell: CellId,
-        /// The profiles that the result counts for; none means that it counts for no profile.
+        /// The profiles that the result counts for; empty if it counts for none.
         profiles: Vec<String>,
         /// The test's id.
         test: String,
-        /// Counted from 1.
+        /// The number of the attempt, from 1.
         attempt: u32,
     },
     /// An attempt at a test ended; one that never began may end too (skipped, blocked).
     TestFinished {
         /// The cell.
         cell: CellId,
-        /// As at its start.
+        /// The profiles, as at the start.
         profiles: Vec<String>,
         /// The test's id.
         test: String,
-        /// Counted from 1.
+        /// The number of the attempt, from 1.
         attempt: u32,
-        /// In which virtual machine of the cell, counted from 1; 0 where there is none to speak of.
+        /// Number of the virtual machine in the cell, from 1; 0 if no machine is involved.
         #[serde(default)]
         machine: u32,
-        /// The guests that it ran in or started itself, by their numbers.
+        /// The guests that the attempt ran in or started itself, by their numbers.
         #[serde(default)]
         guests: Vec<u32>,
-        /// What became of it.
+        /// The outcome.
         outcome: Outcome,
-        /// How long it took.
+        /// How long the attempt took, in milliseconds.
         millis: u64,
-        /// What a reader should know, such as pjdfstest's differences by name.
+        /// Notes for the reader, such as pjdfstest's differences by name.
         notes: Vec<String>,
-        /// Files beside the journal, relative to its folder.
+        /// Files next to the journal, relative to its directory.
         artifacts: Vec<String>,
     },
     /// A cell could not go on; says nothing about the distro.
     CellError {
         /// The cell.
         cell: CellId,
-        /// Where it happened.
+        /// The phase of the error.
         phase: Phase,
-        /// What happened.
+        /// The error message.
         message: String,
     },
     /// Work on a cell ended.
@@ -314,25 +316,25 @@ pub enum Event {
         /// The cell.
         cell: CellId,
     },
-    /// The run ended; one that was killed has no such event.
+    /// The run ended; a killed run has no such event.
     RunFinished {
         /// Whether somebody stopped it.
         interrupted: bool,
     },
-    /// Runs that were merged did not go together in a cell; only a merged journal has it, and after all else.
+    /// Merged runs contradict each other in a cell; only a merged journal has this event, after all others.
     Conflict {
         /// The cell.
         cell: CellId,
-        /// In what they differ, and which counts.
+        /// How the runs differ, and which of them counts.
         what: String,
-        /// Whether a whole run was left out for it, so that what that run has of the cell is not judged.
+        /// Whether a whole run was left out because of the conflict, so that its results for the cell are not judged.
         #[serde(default)]
         refused: bool,
     },
 }
 
 impl Event {
-    /// The cells that it is about.
+    /// Returns the cells that the event is about.
     pub fn cells(&self) -> &[CellId] {
         match self {
             Event::RunStarted { cells, .. } => cells,

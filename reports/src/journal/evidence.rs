@@ -1,28 +1,28 @@
-//! What the evidence of a cell says in words of a closed list, and what it says in words of its own.
+//! Evidence about a cell: words of a closed list, and free text.
 //!
-//! A journal has all of it as text, and one of somebody else's may have any: what nobody knows is kept as it is.
+//! A journal has all of it as text, and another program's journal may have any text: unknown words are kept unchanged.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// What runs the processors of guests.
+/// The accelerator that runs the guests' processors.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "String", into = "String")]
 pub enum Accelerator {
     /// KVM of the machine that runs the tests.
     Kvm,
-    /// KVM in a virtual machine of ours, which has KVM below it.
+    /// KVM in a virtual machine of the harness that runs under KVM.
     KvmInKvm,
-    /// KVM in a virtual machine of ours that is emulated.
+    /// KVM in a virtual machine of the harness that is emulated.
     KvmInTcg,
     /// Emulation.
     Tcg,
-    /// What no version of ours writes; empty where nothing is stated.
+    /// Words that no version of the harness writes; empty if nothing is stated.
     Other(String),
 }
 
 impl Accelerator {
-    /// The word for it.
+    /// Returns the word in the journal.
     pub fn name(&self) -> &str {
         match self {
             Accelerator::Kvm => "kvm",
@@ -33,7 +33,7 @@ impl Accelerator {
         }
     }
 
-    /// Whether guests run under KVM, whatever that rests on.
+    /// Checks whether guests run under KVM, on hardware or emulated.
     pub(crate) fn is_kvm(&self) -> bool {
         match self {
             Accelerator::Kvm | Accelerator::KvmInKvm | Accelerator::KvmInTcg => true,
@@ -61,21 +61,22 @@ impl fmt::Display for Accelerator {
     }
 }
 
-/// What took the place of a distro's own component.
+/// A replacement of a distro's own component.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "String", into = "String")]
 pub enum Candidate {
-    /// Another release's, `debian:13 (linux-image-amd64 6.12)`: its kernel comes with its modules, for all guests.
+    /// A component of another release, `debian:13 (linux-image-amd64 6.12)`: its kernel comes with its modules, for all
+    /// guests.
     OfRelease(String),
     /// A file, by its name and checksum: `mine (sha256 0123)`.
     File(String),
 }
 
-/// How the words begin for a component that is another release's.
+/// Prefix of the words for a component of another release.
 const OF_A_RELEASE: &str = "of ";
 
 impl Candidate {
-    /// What is said of it, which is to be cleaned.
+    /// Returns the text, to be cleaned.
     pub(crate) fn text_mut(&mut self) -> &mut String {
         match self {
             Candidate::OfRelease(text) | Candidate::File(text) => text,
@@ -107,18 +108,18 @@ impl fmt::Display for Candidate {
     }
 }
 
-/// What an environment answered to a probe.
+/// An environment's answer to a probe.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "String", into = "String")]
 pub enum ProbeAnswer {
-    /// It is there, or can be done.
+    /// The probed item exists or works.
     Yes,
-    /// Why it is not, how much of it there is, or what is told of it, for people.
+    /// Words for people: why the item is missing, its amount, or its description.
     Words(String),
 }
 
 impl ProbeAnswer {
-    /// The words for it.
+    /// Returns the answer in words.
     pub(crate) fn words(&self) -> &str {
         match self {
             ProbeAnswer::Yes => "yes",
@@ -126,7 +127,7 @@ impl ProbeAnswer {
         }
     }
 
-    /// Words that are to be cleaned.
+    /// Returns the words that are to be cleaned.
     pub(crate) fn words_mut(&mut self) -> Option<&mut String> {
         match self {
             ProbeAnswer::Yes => None,

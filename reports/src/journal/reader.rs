@@ -6,28 +6,28 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read as _};
 use std::path::{Path, PathBuf};
 
-/// All that a journal says.
+/// The contents of a journal.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Journal {
     /// The events in order.
     pub entries: Vec<JournalEntry>,
-    /// Whether the last line was cut off, as by a kill or a full disk; it is left out.
+    /// Whether the last line was cut off, as by a kill or a full disk; such a line is left out.
     pub cut: bool,
 }
 
-/// One line, or the beginning of one that is too long.
+/// A line, or the beginning of a line that is too long.
 struct Line {
     bytes: Vec<u8>,
-    /// Its whole length in the file, with the line feed.
+    /// The line's whole length in the file, with the line feed.
     length: u64,
     /// Whether a line feed ended it.
     ended: bool,
 }
 
-/// Reads the journal `path`, or the journal in the folder `path`.
+/// Reads the journal `path`, or the journal in the directory `path`.
 ///
 /// # Errors
-/// With the file and the line, when a line is no event, is longer than [`MAX_LINE`] or belongs to a newer schema.
+/// If a line is no event, is longer than [`MAX_LINE`] or belongs to a newer schema, with the file and the line.
 pub fn read(path: &Path) -> Result<Journal, JournalError> {
     Ok(read_to_end(path)?.0)
 }
@@ -40,11 +40,11 @@ pub(super) struct End {
     pub(super) ended: bool,
 }
 
-/// As [`read`], and how the file ends.
+/// Reads a journal like [`read`], and returns the end of its file.
 pub(super) fn read_to_end(path: &Path) -> Result<(Journal, End), JournalError> {
     let path: PathBuf = if path.is_dir() { path.join(super::FILE) } else { path.to_owned() };
     let failed = |source| JournalError::Io { doing: "reading", path: path.clone(), source };
-    // A FIFO would be waited for, and a device has no end.
+    // Reading a FIFO would block, and a device has no end.
     if !std::fs::metadata(&path).map_err(failed)?.is_file() {
         return Err(failed(io::Error::other("not a regular file")));
     }
@@ -83,7 +83,7 @@ pub(super) fn read_to_end(path: &Path) -> Result<(Journal, End), JournalError> {
                 end = End { kept: end.kept + line.length, ended: line.ended };
             }
             Err(_) if !line.ended => journal.cut = true,
-            // A newer schema may also have another shape: say that rather than what is missing.
+            // A newer schema may also have another shape: report the schema rather than a missing field.
             Err(e) => {
                 return Err(match stated_schema(&line.bytes) {
                     Some(found) if found > SCHEMA.into() => JournalError::Schema { path, line: number, found },
@@ -100,7 +100,7 @@ fn stated_schema(line: &[u8]) -> Option<u64> {
     value.pointer("/event/schema")?.as_u64()
 }
 
-/// The next line without its line feed; of a line that is too long only as much is kept as shows that it is.
+/// Returns the next line without its line feed; of a line that is too long, only the part that shows this.
 fn next_line(reader: &mut impl BufRead) -> io::Result<Option<Line>> {
     let mut line = Line { bytes: Vec::new(), length: 0, ended: false };
     loop {

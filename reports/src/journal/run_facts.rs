@@ -1,39 +1,39 @@
-//! What a run was asked for, as data: what reports decide by. The words beside it in the journal are for people.
+//! Parameters of a run as data, on which reports base decisions; the same parameters in words are for people.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// What a run was asked for, besides its cells and profiles.
+/// The parameters of a run, other than its cells and profiles.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", default)]
 pub struct RunFacts {
-    /// Which tests, where that is not all of them.
+    /// The tests, if not all.
     pub filter: Option<RunFilter>,
-    /// How often each test was run, where that is more than once.
+    /// How often each test was run, if more than once.
     pub repeat: Option<u32>,
-    /// The memory of each virtual machine in MiB, where these were asked for by name.
+    /// The memory of each virtual machine in MiB, if machines were asked for by name.
     pub vm_memory_mib: Option<u32>,
-    /// Whether keys of the caller's vouch for packages.
+    /// Whether the caller's own keys vouch for packages.
     pub has_callers_keys: bool,
-    /// Whether an image was handed over, of which a checksum says which one it is, and not whose.
+    /// Whether the caller supplied an image; its checksum identifies it, but not its maker.
     pub has_callers_image: bool,
-    /// Whether its exit code was to ask that all that is required is supported.
+    /// Whether the run was `--strict`: its exit code had to demand that everything required is supported.
     pub strict: bool,
 }
 
-/// Which tests were asked for.
+/// The selection of tests.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum RunFilter {
-    /// Those with this text in their ids.
+    /// Tests with this text in their ids.
     Matching(String),
-    /// What did not pass in the run of this id, or was not known there.
+    /// Tests that did not pass, or have no result, in the run with this id.
     RerunOf(String),
 }
 
 impl RunFilter {
-    /// The text that the tests' ids have, if it is one.
+    /// Returns the text that is searched for in ids, if the filter is a text.
     pub fn text(&self) -> Option<&str> {
         match self {
             RunFilter::Matching(text) => Some(text),
@@ -42,7 +42,7 @@ impl RunFilter {
     }
 }
 
-/// For people: nothing is decided by it.
+/// For people only: no decision depends on this text.
 impl fmt::Display for RunFilter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -53,28 +53,28 @@ impl fmt::Display for RunFilter {
 }
 
 impl RunFacts {
-    /// What a journal says: as data, or if it is an older one in the words of its filter and its options; whether it was
-    /// strict then stands in its command line alone ([`RunFacts::was_strict`]).
+    /// Returns a journal's parameters: its data, or for an older journal those in the words of its filter and options.
+    /// Whether such a run was strict is only in its command line ([`RunFacts::was_strict`]).
     pub fn told(facts: Option<&RunFacts>, filter: Option<&str>, options: &[String]) -> RunFacts {
         facts.cloned().unwrap_or_else(|| RunFacts::of_words(filter, options))
     }
 
-    /// Whether a run was strict: by its facts, or if it has none by its command line.
+    /// Checks whether a run was strict: by its parameters, or without them by its command line.
     pub fn was_strict(facts: Option<&RunFacts>, argv: &[String]) -> bool {
         facts.map_or_else(|| argv.iter().any(|word| word == "--strict"), |facts| facts.strict)
     }
 
-    /// Whether somebody else than the distro vouches for packages.
+    /// Checks whether anybody but the distro vouches for packages.
     pub fn is_shaped(&self) -> bool {
         self.has_callers_keys || self.has_callers_image
     }
 
-    /// How the options name the machines' memory, if they do.
+    /// Returns the option that names the machines' memory, if it is given.
     pub fn vm_memory_option(&self) -> Option<String> {
         self.vm_memory_mib.map(|mib| format!("--vm-memory {mib}"))
     }
 
-    /// The words that journals had before they had facts; these are never written again.
+    /// Parses the words of journals that have no data; they are not written any more.
     fn of_words(filter: Option<&str>, options: &[String]) -> RunFacts {
         let value = |name: &str| options.iter().find_map(|option| option.strip_prefix(name)?.strip_prefix(' '));
         let image = |option: &String| ["--cloud-image ", "--oci-image "].iter().any(|name| option.starts_with(name));

@@ -25,7 +25,7 @@ fn what_is_written_is_read() {
     let mut journal = written(dir.path());
     let read = read(dir.path()).unwrap();
     assert_eq!(read.entries.len(), journal.entries.len());
-    // Only what is hostile or secret differs: the writer cleaned it.
+    // Only hostile or secret texts differ: the writer cleaned them.
     let redactor = crate::redact::Redactor::default();
     for (a, b) in journal.entries.iter_mut().zip(&read.entries) {
         if let Event::RunStarted { argv, .. } = &mut a.event {
@@ -115,7 +115,7 @@ fn a_journal_cut_at_any_byte_is_read() {
     for at in 0..=bytes.len() {
         std::fs::write(&path, &bytes[..at]).unwrap();
         let journal = read(&path).unwrap();
-        // A last line that lacks nothing but its line feed is whole.
+        // A last line that lacks only its line feed is complete.
         assert_eq!(journal.entries.len(), ends.iter().filter(|end| **end <= at).count(), "cut at {at}");
         let is_whole = at == 0 || ends.iter().any(|end| at == *end || at == *end + 1);
         assert_eq!(journal.cut, !is_whole, "cut at {at}");
@@ -185,7 +185,7 @@ fn what_a_failure_rests_on_is_kept_and_no_older_journal_knows_it() {
     maker.journal.entries.into_iter().for_each(|entry| writer.append_entry(entry).unwrap());
     drop(writer);
     let path = dir.path().join(FILE);
-    // Of the journal as it is read, and of the run that it tells of.
+    // The journal as it is read, and the run that is folded from it.
     let grounds = || {
         let journal = read(&path).unwrap();
         let run = crate::run::fold(&journal);
@@ -290,7 +290,7 @@ fn a_journal_of_more_cells_than_there_can_be_is_refused() {
     assert!(with(MAX_CELLS + 1).unwrap_err().to_string().contains("more than 1000 cells"));
 }
 
-/// As after `kill -9`, wherever it came.
+/// A journal after `kill -9` at any byte can be resumed.
 #[test]
 fn a_journal_that_was_cut_at_any_byte_goes_on() {
     let dir = tempfile::tempdir().unwrap();
@@ -303,7 +303,7 @@ fn a_journal_that_was_cut_at_any_byte_goes_on() {
     let first = bytes.iter().position(|byte| *byte == b'\n').unwrap();
     for at in 0..=bytes.len() {
         std::fs::write(&path, &bytes[..at]).unwrap();
-        // A process that another test begins has a copy of the lock until it is another program.
+        // A child process that another test starts holds a copy of the lock until it calls exec.
         let mut tries = (0..100).map(|_| Writer::resume(dir.path()).inspect_err(|_| sleep(Duration::from_millis(50))));
         let (mut writer, journal) = tries.find(|tried| !matches!(tried, Err(JournalError::Busy(_)))).unwrap().unwrap();
         let whole = usize::from(at >= first) + usize::from(at >= bytes.len() - 1);

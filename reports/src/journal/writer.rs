@@ -9,28 +9,28 @@ use std::fs::{File, OpenOptions};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-/// Longest text of an event, in bytes.
+/// The longest text of an event, in bytes.
 const MAX_TEXT: usize = 64 << 10;
-/// Most texts in one list of an event.
+/// The maximum of texts in one list of an event.
 const MAX_ITEMS: usize = 20_000;
 
-/// Appends events to a run's journal, each whole and at once.
+/// Appends events to a run's journal, each completely and immediately.
 ///
-/// The file is locked as long as the writer lives, so that two runs never share a journal.
+/// The file is locked for the lifetime of the writer, so that two runs never share a journal.
 #[derive(Debug)]
 pub struct Writer {
     file: File,
     path: PathBuf,
     redactor: Redactor,
-    /// Is given each line that is in the file.
+    /// Callback for each line that is in the file.
     told: Option<fn(&[u8])>,
 }
 
 impl Writer {
-    /// Begins the journal of a new run in `dir`, which is made if it does not exist.
+    /// Creates the journal of a new run in `dir`, and `dir` if it does not exist.
     ///
     /// # Errors
-    /// When the folder already holds a run, or cannot be written.
+    /// If the directory already holds a run, or cannot be written.
     pub fn create(dir: &Path) -> Result<Writer, JournalError> {
         std::fs::create_dir_all(dir).map_err(|source| JournalError::Io {
             doing: "creating",
@@ -45,16 +45,15 @@ impl Writer {
         Ok(writer)
     }
 
-    /// Goes on with the journal in `dir`, and gives what it says so far.
+    /// Resumes the journal in `dir`, and returns its contents so far.
     ///
-    /// A last line that a kill or a full disk has cut off is taken away; one that lacks nothing but its line feed
-    /// gets it.
+    /// Removes a last line that was cut off by a kill or a full disk; adds the line feed if only that is missing.
     ///
     /// # Errors
-    /// When there is no journal, another process writes it, or it cannot be read.
+    /// If there is no journal, another process is writing it, or it cannot be read.
     pub fn resume(dir: &Path) -> Result<(Writer, Journal), JournalError> {
         let writer = Writer::opened(dir, false)?;
-        // Read while it is locked, so that nobody adds to it in between.
+        // The journal is read under the lock, so that nobody appends to it meanwhile.
         let (journal, end) = read_to_end(&writer.path)?;
         writer.file.set_len(end.kept).map_err(|e| writer.failed("writing", e))?;
         if !end.ended {
@@ -78,29 +77,30 @@ impl Writer {
         }
     }
 
-    /// Keeps out of the journal what this redactor knows, besides what its texts give away themselves.
+    /// Keeps this redactor's secrets out of the journal, in addition to those that the texts themselves reveal.
     #[must_use]
     pub fn hiding(self, redactor: Redactor) -> Writer {
         Writer { redactor, ..self }
     }
 
-    /// Gives each line, with its line feed, to this function once it is in the file.
+    /// Calls this function with each line, including its line feed, once the line is in the file.
     #[must_use]
     pub fn telling(self, told: fn(&[u8])) -> Writer {
         Writer { told: Some(told), ..self }
     }
 
-    /// The journal's file.
+    /// Returns the path of the journal.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Appends `event` with the present time.
+    /// Appends `event` with the current time.
     ///
-    /// Control characters, mirrors' hosts and credentials are taken out of its texts, and texts and lists without measure are cut; the line reaches the file whole or, when the disk is full, not as a line at all.
+    /// Control characters, mirrors' hosts and credentials are removed from its texts, and overlong texts and lists are
+    /// cut; the line reaches the file completely or, if the disk is full, not at all.
     ///
     /// # Errors
-    /// When the line cannot be written, or is still longer than [`MAX_LINE`].
+    /// If the line cannot be written, or is still longer than [`MAX_LINE`].
     pub fn append(&mut self, event: Event) -> Result<(), JournalError> {
         self.append_entry(JournalEntry { at: Timestamp::now(), event })
     }
@@ -114,7 +114,7 @@ impl Writer {
         self.append_as_it_is(&entry)
     }
 
-    /// Appends `entry` without looking at its texts: it was read from a journal, and is cleaned when it is folded.
+    /// Appends `entry` without cleaning its texts: it was read from a journal, and is cleaned when it is folded.
     ///
     /// # Errors
     /// As [`append`](Writer::append).
@@ -126,7 +126,7 @@ impl Writer {
         }
         let before = self.file.metadata().map_err(|e| self.failed("reading", e))?.len();
         if let Err(e) = self.file.write_all(&line) {
-            // Half a line would spoil the next one.
+            // Half a line would corrupt the next one.
             let _ = self.file.set_len(before);
             return Err(self.failed("writing", e));
         }
@@ -141,17 +141,17 @@ impl Writer {
     }
 }
 
-/// Cleans and cuts what comes from guests and package managers.
+/// Cleans and cuts texts from guests and package managers.
 fn bound(event: &mut Event, redactor: &mut Redactor) {
     use suites::outcome::Outcome;
-    // What a test says may refer to a page; what else has an address has it of where the machine fetches from.
+    // A test's message may refer to a web page; in other events, an address shows where the machine downloads from.
     let is_a_tests = matches!(event, Event::TestFinished { .. });
     let mut text = |s: &mut String| {
         match is_a_tests {
             true => redactor.learn(s),
             false => redactor.learn_all(s),
         }
-        // Before control characters go, which may stand in a password.
+        // Mirrors go before control characters, which may be part of a password.
         *s = redactor.mirrors(s);
         if s.len() > MAX_TEXT || s.chars().any(redact::is_unprintable) {
             *s = redact::without_controls(s, MAX_TEXT);
@@ -159,7 +159,7 @@ fn bound(event: &mut Event, redactor: &mut Redactor) {
     };
     let list = |items: &mut Vec<String>, text: &mut dyn FnMut(&mut String)| {
         if items.len() > MAX_ITEMS {
-            // With the line that says so there are as many as may be: what is written again stays as it is.
+            // The list with this note has the maximum length, so that it stays unchanged if it is written again.
             let cut = items.len() + 1 - MAX_ITEMS;
             items.truncate(MAX_ITEMS - 1);
             items.push(format!("[{cut} more left out]"));

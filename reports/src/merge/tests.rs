@@ -4,7 +4,7 @@ use crate::run::{Run, RunEnding};
 use crate::sample::{BOOT, INSTALL, Maker, QMP, cell, facts, fail};
 use suites::outcome::Outcome;
 
-/// A run of one cell that began so many hours after the others, with what its tests came to.
+/// Returns a run of one cell that began this many hours after the others, with these outcomes.
 fn run(id: &str, hour: i64, release: &str, tests: &[(&str, u32, Outcome)]) -> Journal {
     let mut maker = Maker::default();
     maker.start(&["a"], &[release]);
@@ -66,12 +66,12 @@ fn shards_become_one_run_whatever_the_order_and_however_often() {
 fn a_part_that_was_killed_stays_and_the_whole_has_no_end() {
     let a = run("a", 1, "13", &[(BOOT, 1, Outcome::Pass)]);
     let b = run("b", 0, "12", &[(INSTALL, 1, Outcome::Pass), (BOOT, 1, Outcome::Pass)]);
-    // In the second test.
+    // The cut is in the second test.
     let killed = cut(&b, 6);
     let merged = fold(&merge(&[a.clone(), killed.clone()]).journal);
     assert_eq!(merged.ending, RunEnding::Killed, "whichever comes last");
     assert_eq!((outcomes(&merged, "12", INSTALL), outcomes(&merged, "12", BOOT)), (vec!["pass"], vec!["error"]));
-    // A copy of it that got further takes its place, and no attempt counts twice.
+    // A copy that got further replaces it, and no attempt counts twice.
     let whole = merge(&[killed, a.clone(), b.clone()]);
     assert_eq!(whole, merge(&[a, b]));
     assert_eq!(outcomes(&fold(&whole.journal), "12", INSTALL), ["pass"]);
@@ -97,7 +97,7 @@ fn what_a_rerun_showed_comes_after_what_the_run_did() {
     assert_eq!(run.filter, None, "both together are of all tests");
     assert_eq!(run.provenance.planned[&cell("13")], 11);
     assert_eq!(fold(&rerun).filter, Some(RunFilter::RerunOf("a".to_owned())));
-    // A run of tests that are called so is no rerun.
+    // A run of tests whose names contain this text is no rerun.
     changed(&mut rerun, |event| {
         if let Event::RunStarted { facts, .. } = event {
             let filter = Some(RunFilter::Matching("rerun of a".to_owned()));
@@ -105,13 +105,13 @@ fn what_a_rerun_showed_comes_after_what_the_run_did() {
         }
     });
     assert_eq!(fold(&rerun).filter, Some(RunFilter::Matching("rerun of a".to_owned())));
-    // Each run numbers its guests from 1; together each guest has one number.
+    // Each run numbers its guests from 1; in the merged run each guest has a unique number.
     let guests: Vec<Vec<u32>> =
         run.cells[&cell("13")].instances.iter().flat_map(|i| &i.attempts).map(|a| a.guests.clone()).collect();
     assert_eq!(guests, [vec![1], vec![1], vec![2], vec![1]]);
 }
 
-/// The journal of a run that asked for tests with a text in their ids.
+/// Returns the journal of a run that asked for tests with a text in their ids.
 fn asking(mut journal: Journal, text: &str) -> Journal {
     changed(&mut journal, |event| {
         if let Event::RunStarted { filter, .. } = event {
@@ -121,20 +121,20 @@ fn asking(mut journal: Journal, text: &str) -> Journal {
     journal
 }
 
-/// What the whole run did not run is lacking, whatever else was asked for beside it.
+/// Tests that the complete run did not run are missing, whatever else another run asked for.
 #[test]
 fn a_run_of_some_tests_makes_no_other_one_a_run_of_some() {
     let matching = |text: &str| Some(RunFilter::Matching(text.to_owned()));
     let whole = run("a", 0, "13", &[(BOOT, 1, Outcome::Pass)]);
     let few = |release: &str| asking(run("b", 5, release, &[(INSTALL, 1, Outcome::Pass)]), "install");
     let folded = |journals: &[Journal]| fold(&merge(journals).journal);
-    // Of the same cell all was asked for, and of another one what it says itself.
+    // All tests of the same cell were asked for; of another cell, those of its own run.
     let same = folded(&[whole.clone(), few("13")]);
     assert_eq!((&same.filter, &same.cells[&cell("13")].filter), (&None, &None));
     let apart = folded(&[whole, few("12")]);
     assert_eq!((&apart.filter, &apart.cells[&cell("13")].filter), (&None, &None));
     assert_eq!(apart.cells[&cell("12")].filter, matching("install"));
-    // A rerun is of what its run was of.
+    // A rerun has the filter of its run.
     let some = asking(run("c", 0, "13", &[(BOOT, 1, Outcome::Pass)]), "smoke::");
     let again = asking(run("d", 5, "13", &[(BOOT, 1, Outcome::Pass)]), "rerun of c");
     let both = folded(&[some, again]);
@@ -161,7 +161,7 @@ fn of_two_runs_of_a_cell_that_rest_on_different_packages_the_later_counts() {
     assert_eq!(merge(&[merged.journal.clone(), old, new]), merged);
 }
 
-/// Hardware is not mixed with emulation, nor what a caller's keys vouch for with the distro's own.
+/// Hardware is not mixed with emulation, nor packages under a caller's keys with the distro's own.
 #[test]
 fn what_cells_rest_on_is_never_mixed_and_a_shaped_run_stays_shaped() {
     type Change = fn(&mut Event);
@@ -202,7 +202,7 @@ fn what_cells_rest_on_is_never_mixed_and_a_shaped_run_stays_shaped() {
         let (one, other) = (fold(&one), fold(&other));
         assert_eq!((run.shaped, run.candidate), (one.shaped || other.shaped, one.candidate || other.candidate));
     }
-    // Hardware that is only said is none, and no conflict.
+    // Hardware that is only claimed does not count, and is no conflict.
     let one = run("a", 0, "13", &[(BOOT, 1, Outcome::Pass)]);
     let mut other = run("b", 5, "13", &[(BOOT, 1, Outcome::Pass)]);
     changed(&mut other, |event| {
@@ -211,7 +211,7 @@ fn what_cells_rest_on_is_never_mixed_and_a_shaped_run_stays_shaped() {
         }
     });
     assert_eq!(merge(&[one, other]).conflicts, Vec::<String>::new());
-    // Of another cell, too: nobody is to take the whole for the distro's own.
+    // A shaped run of another cell also marks the merged run: it must not pass for the distro's own.
     let plain = run("a", 0, "12", &[(BOOT, 1, Outcome::Pass)]);
     let mut shaped = run("b", 5, "13", &[(BOOT, 1, Outcome::Pass)]);
     changed(&mut shaped, table[1].0);
@@ -238,7 +238,7 @@ fn a_cell_that_one_run_could_not_bring_up_is_as_the_other_found_it() {
     assert_eq!(outcomes(&run, "13", BOOT), ["pass"]);
 }
 
-/// As where a shard was resumed on two nodes from the same copy.
+/// A shard that was resumed on two nodes from the same copy gives a conflict.
 #[test]
 fn copies_of_a_run_that_differ_in_an_attempt_are_told() {
     let one = run("a", 0, "13", &[(INSTALL, 1, Outcome::Pass), (BOOT, 1, Outcome::Pass)]);
@@ -288,7 +288,7 @@ fn each_file_has_its_run_in_its_path_once() {
 #[test]
 fn nothing_is_merged_of_nothing() {
     assert_eq!(merge(&[]), Merged::default());
-    // What stands before any run is of none.
+    // Events before the first run belong to none.
     let mut maker = Maker::default();
     maker.push(Event::CellStarted { cell: cell("13") });
     assert_eq!(merge(&[maker.journal]), Merged::default());

@@ -14,7 +14,7 @@ fn planned(releases: &[&str]) -> Vec<CellId> {
     releases.iter().map(|release| cell(release)).collect()
 }
 
-/// A run of these releases, each of which has one outcome of a test, beside the record of 13.
+/// Returns a run of these releases, each with one outcome of a test, and the record of 13.
 fn of(cells: &[(&str, &str, Outcome)]) -> (Matrix, Vec<VerifiedEntry>) {
     let mut whole = Maker::default();
     whole.start(&["go-3.29"], &cells.iter().map(|(release, ..)| *release).collect::<Vec<_>>());
@@ -39,14 +39,14 @@ fn it_is_red_for_what_is_worse_or_missing_and_where_nothing_was_judged() {
     let (pass, lost, worse) = (Outcome::Pass, error("the line ended"), fail(Component::Qemu, "no reply"));
     for (cells, plan, effect) in [
         (vec![("13", QMP, pass.clone()), ("12", QMP, pass.clone())], vec!["13", "12"], Effect::None),
-        // A gap is a warning while something was judged.
+        // A gap is a warning as long as something was judged.
         (vec![("13", QMP, pass.clone()), ("12", QMP, lost.clone())], vec!["13", "12"], Effect::None),
         (vec![("13", QMP, lost.clone()), ("12", QMP, lost.clone())], vec!["13", "12"], Effect::Unjudged),
         (vec![("13", QMP, lost.clone())], vec!["13"], Effect::Unjudged),
         (vec![("13", QMP, pass.clone())], vec!["13", "12"], Effect::Unjudged),
         (vec![("13", QMP, worse.clone()), ("12", QMP, lost.clone())], vec!["13", "12"], Effect::Worse),
         (vec![("13", QMP, worse.clone())], vec!["13", "12"], Effect::Worse),
-        // What nobody planned is judged all the same.
+        // Cells that were not planned are judged, too.
         (vec![("13", QMP, pass), ("12", QMP, worse)], vec!["13"], Effect::Worse),
         (vec![("13", QMP, lost)], vec![], Effect::Unjudged),
     ] {
@@ -58,7 +58,7 @@ fn it_is_red_for_what_is_worse_or_missing_and_where_nothing_was_judged() {
     }
 }
 
-/// The run's reports as the pipeline holds it: red where it is, by a failure or an error, and nowhere else.
+/// Checks that the run's reports contain a failure or an error exactly if the pipeline is red.
 fn says_the_same(standings: &Standings<'_>, pipeline: &Pipeline<'_, '_>) {
     let held = standings.clone().held(pipeline.held());
     let files = junit::RunFiles { folder: Path::new("out"), tail: &|_: &str| None };
@@ -101,7 +101,7 @@ fn what_kata_needs_and_no_record_has_is_red_where_it_is_unsupported() {
     assert_eq!(told, expected);
     let [issue] = &pipeline.issues()[..] else { panic!("one issue") };
     assert!(issue.body.starts_with("What Kata needs fails, and no record has it, in run "), "{}", issue.body);
-    // What nobody needs is told, and is as green as before.
+    // An optional capability is reported, but leaves the pipeline green.
     let (matrix, mut entries) = of(&[("13", QMP, Outcome::Pass)]);
     for entry in &mut entries {
         entry.capabilities.remove(&Capability::VmmTdx);
@@ -134,7 +134,8 @@ fn what_is_optional_and_could_not_be_judged_is_a_note() {
     );
     assert_eq!(told.lines().filter(|line| line.starts_with("::notice title=debian%3A1")).count(), 2, "{told}");
     assert!(told.contains("not judged%2C and optional::vmm.tdx was") && told.lines().count() == 2, "{told}");
-    // What is needed is no note: not what the environment may lack, and not a test of which nobody knows what rests on it.
+    // A gap in something needed is no note: neither in what the environment may lack, nor in a test that supports no
+    // known capability.
     for (test, outcome) in [(QMP, lost()), (VSOCK, lost()), (DAEMON, lost())] {
         let (matrix, entries) = of(&[("13", test, outcome)]);
         let standings = beside(&matrix, &entries);
@@ -143,7 +144,7 @@ fn what_is_optional_and_could_not_be_judged_is_a_note() {
     }
 }
 
-/// Two things are lost, and the one that is needed counts.
+/// If two capabilities are lost, the one that is needed counts.
 #[test]
 fn a_gap_says_first_what_is_needed() {
     let lost = run(|id| [TDX, QMP].contains(&id).then(|| error("the line ended")));
@@ -233,13 +234,13 @@ fn one_signature_is_one_issue_wherever_it_is_seen() {
     let standings = beside(&matrix, &entries);
     let issues = Pipeline::new(&standings, &[]).issues();
     insta::assert_snapshot!(serde_json::to_string_pretty(&issues).unwrap());
-    // A failure that the record has is none.
+    // A recorded failure gives no issue.
     let (matrix, entries) = of(&[("13", QMP, Outcome::Pass)]);
     assert_eq!(Pipeline::new(&beside(&matrix, &entries), &[]).issues(), []);
     assert_eq!(Pipeline::new(&beside(&matrix, &[]), &[]).issues(), []);
 }
 
-/// What is left out is said: nobody may take a part for all.
+/// Issues that are left out are counted, so that a part is not taken for the whole.
 #[test]
 fn no_signature_is_left_out_silently() {
     let names: Vec<String> = (0..MOST_ISSUES + 3).map(|number| format!("no {}", "x".repeat(number + 1))).collect();
@@ -261,7 +262,7 @@ fn no_signature_is_left_out_silently() {
     assert!(summary.contains("- ! 403 signatures are new: 400 of them are in `issues.json`\n"), "{summary}");
 }
 
-/// A mention would be sent to whoever a guest names.
+/// A mention would notify people named by a guest.
 #[test]
 fn nothing_ends_the_block_that_what_was_seen_stands_in() {
     let said = "a\n```\n@everybody ````` #1";

@@ -1,6 +1,6 @@
-//! Takes mirrors' hosts, credentials and control characters out of a journal's texts.
+//! Removal of mirrors' hosts, credentials and control characters from a journal's texts.
 //!
-//! Every text of a run passes through here once, so that no report needs to think of it.
+//! Every text of a run passes through here once, so that reports need not do it.
 
 use crate::journal::{Candidate, CellFacts, Event, Journal, ProbeAnswer, RunFilter};
 use crate::redact::{self, Redactor};
@@ -8,14 +8,14 @@ use crate::signature::signed;
 use std::collections::BTreeSet;
 use suites::outcome::{Failure, FailureDetail, Outcome};
 
-/// Knows every host that anything in the journal gives away.
+/// Builds a redactor that knows every host that the journal reveals.
 pub fn redactor(journal: &Journal) -> Redactor {
     // Cut before searching: a report shows no more of a text than this anyway.
     let cut = |text: &str| {
         let may_have_one = text.contains("://") || text.contains(' ');
         may_have_one.then(|| redact::without_controls(text, redact::MAX_TEXT))
     };
-    // What a test says may refer to a page; what else has an address has it of where the machine fetches from.
+    // A test's message may refer to a web page; in other events, an address shows where the machine downloads from.
     let (mut said, mut fetched): (BTreeSet<String>, BTreeSet<String>) = Default::default();
     for entry in &journal.entries {
         match &entry.event {
@@ -47,11 +47,11 @@ pub fn redactor(journal: &Journal) -> Redactor {
     redactor
 }
 
-/// An outcome with its texts cleaned.
+/// Returns an outcome with its texts cleaned.
 pub(super) fn clean_outcome(outcome: &Outcome, redactor: &Redactor) -> Outcome {
     match outcome {
         Outcome::Pass => Outcome::Pass,
-        // Signed again: an older journal has no signature, or one by other rules.
+        // The signature is computed again: an older journal has none, or one by other rules.
         Outcome::Fail(failure) => Outcome::Fail(signed(Failure {
             component: failure.component,
             expected: redactor.line(&failure.expected),
@@ -67,14 +67,14 @@ pub(super) fn clean_outcome(outcome: &Outcome, redactor: &Redactor) -> Outcome {
     }
 }
 
-/// A failure's detail likewise; what it gives away stands in what was observed, too.
+/// Returns a failure's detail with its texts cleaned; hosts that it reveals are in the observation, too.
 fn clean_detail(detail: &FailureDetail, redactor: &Redactor) -> FailureDetail {
     let mut clean = detail.clone();
     clean.texts_mut().into_iter().for_each(|text| *text = redactor.text(text));
     clean
 }
 
-/// A filter with its text cleaned.
+/// Returns a filter with its text cleaned.
 pub(super) fn clean_filter(filter: &RunFilter, redactor: &Redactor) -> RunFilter {
     match filter {
         RunFilter::Matching(text) => RunFilter::Matching(redactor.line(text)),
@@ -82,9 +82,9 @@ pub(super) fn clean_filter(filter: &RunFilter, redactor: &Redactor) -> RunFilter
     }
 }
 
-/// Facts with their texts cleaned.
+/// Returns facts with their texts cleaned.
 pub(super) fn clean_facts(facts: &CellFacts, redactor: &Redactor) -> CellFacts {
-    // Versions are the evidence itself: no host learnt elsewhere may change a digit of them.
+    // Versions are the evidence itself: no host that was learnt elsewhere may change a digit of them.
     let own = Redactor::default();
     let list = |items: &[String]| items.iter().map(|i| redactor.line(i)).collect();
     CellFacts {

@@ -1,27 +1,27 @@
-//! What a journal claims and says otherwise elsewhere.
+//! Contradictions in a journal.
 //!
-//! A journal is whatever its maker says. Of two things in it that cannot both be true, the one counts that claims less:
-//! emulated and not hardware, candidates and not the distro's own packages, shaped and not the distro's keys.
+//! A journal is whatever its maker wrote. If two statements cannot both be true, the lesser claim counts: emulated
+//! instead of hardware, candidates instead of the distro's own packages, shaped instead of the distro's keys.
 
 use crate::journal::{Accelerator, Candidate, CellFacts, ProbeAnswer};
 use crate::redact::one_line;
 use suites::outcome::Component;
 
-/// Bytes of what is quoted of a journal.
+/// Maximum size of a quotation from a journal, in bytes.
 const QUOTED: usize = 200;
 
-/// What the processor of a machine says of itself where guests under KVM rest on hardware: how that begins. Of a virtual
-/// one the hypervisor is named; of one of unknown make it is not.
+/// The starts of a machine's words about its processor if guests under KVM rest on hardware. For a virtual processor
+/// the hypervisor is named; for a processor of unknown make it is not.
 const OF_HARDWARE: [&str; 2] = ["the processor is no virtual one", "the processor is a virtual one of `"];
 
-/// Whether these words of the evidence, about the processor, are said of hardware.
+/// Checks whether these words of the evidence about the processor describe hardware.
 pub fn is_said_of_hardware(words: &str) -> bool {
     OF_HARDWARE.iter().any(|beginning| words.starts_with(beginning))
 }
 
-/// Why facts that claim hardware cannot be of any.
+/// Returns why facts that claim hardware cannot be from hardware.
 ///
-/// What is not stated counts as emulated, because `hardware` is the claim.
+/// A missing statement counts as emulated, because `hardware` is the claim that needs proof.
 pub(super) fn hardware_contradicted(facts: &CellFacts, emulated_guest: bool) -> Option<String> {
     let quoted = |answer: &ProbeAnswer| one_line(answer.words(), QUOTED);
     let said = |name: &str| facts.environment.get(name).map(quoted);
@@ -48,26 +48,28 @@ pub(super) fn hardware_contradicted(facts: &CellFacts, emulated_guest: bool) -> 
     facts.kernel.is_none().then(|| "it says hardware, and names no kernel that guests boot".to_owned())
 }
 
-/// Whether a guest with these arguments is emulated.
+/// Checks whether a guest with these arguments is emulated.
 pub(super) fn is_emulated_guest(argv: &[String]) -> bool {
     argv.iter().flat_map(|word| word.split(',')).any(|part| part == "accel=tcg")
 }
 
-/// What a run's options and its command line say of it, whatever its stamps are.
+/// Statements in a run's options and command line, regardless of its flags in the journal.
 #[derive(Debug, Default)]
 pub(super) struct Stated {
-    /// Something was laid over the distro.
+    /// Whether the distro was overlaid.
     pub(super) candidate: bool,
-    /// Somebody else than the distro vouches for the packages.
+    /// Whether anybody but the distro vouches for the packages.
     pub(super) shaped: bool,
-    /// What took the place of the distro's own components.
+    /// The components that replaced the distro's own.
     pub(super) brought: Vec<(Component, Candidate)>,
 }
 
 impl Stated {
-    /// By the options as the journal keeps them, `--oci-image image.tar`, and by the words of the command line.
+    /// Collects the statements from the options as the journal keeps them, `--oci-image image.tar`, and from the words
+    /// of the command line.
     ///
-    /// A base run has the command line of its candidates, which are none of its own: what these are, options alone say.
+    /// A base run has the command line of its candidates, although it does not use them: candidates are taken from the
+    /// options only.
     pub(super) fn of(options: &[String], argv: &[String]) -> Stated {
         let mut stated = Stated::default();
         for option in options {
@@ -81,7 +83,7 @@ impl Stated {
                 );
             }
         }
-        // What follows a `--` is no option of ours.
+        // Words after `--` are not options of the harness.
         let words = argv.iter().map(String::as_str).take_while(|word| *word != "--");
         for word in words {
             let name = word.split_once('=').map_or(word, |(name, _)| name);
@@ -91,7 +93,7 @@ impl Stated {
     }
 }
 
-/// Whether an option has somebody else than the distro vouch for the packages: a key, or an image.
+/// Checks whether an option makes anybody but the distro vouch for the packages: a key, or an image.
 fn shapes(name: &str) -> bool {
     matches!(name, "--mirror-key" | "--cloud-image" | "--oci-image")
 }
@@ -146,7 +148,7 @@ mod tests {
             (&["--mirror-key"], &[], false, true),
             (&["--oci-image image.tar"], &[], false, true),
             (&["--oci-image image.tar#sha256:00"], &[], false, true),
-            // A base run's.
+            // These are base runs.
             (&[], &["kata-qualify", "run", "--with-packages", "qemu.deb"], false, false),
             (&[], &["kata-qualify", "run", "--mirror-key", "mine.asc"], false, true),
             (&[], &["kata-qualify", "run", "--cloud-image", "image.qcow2"], false, true),

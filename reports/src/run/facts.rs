@@ -1,26 +1,26 @@
-//! What a journal says of a cell, put together from all that it says.
+//! Facts about a cell, combined from all events of a journal.
 
 use crate::journal::CellFacts;
 use model::verified::Basis;
 use suites::outcome::Component;
 
-/// Most notes, options or errors of one cell, and notes and files of one attempt, that a report shows.
+/// Maximum of notes, options or errors of one cell, and of notes and files of one attempt, that a report shows.
 pub(super) const MAX_ITEMS: usize = 1000;
 
-/// Candidates of a journal of schema 1, which are facts of the environment whose names begin so.
+/// Moves out the candidates of a journal of schema 1, which are facts of the environment with these prefixes.
 pub(super) fn take_out_candidates(facts: &mut CellFacts) {
     let CellFacts { environment, candidates, .. } = facts;
     environment.retain(|name, what| {
         let prefixes = ["candidate-", "brought-"];
         let Some(name) = prefixes.into_iter().find_map(|prefix| name.strip_prefix(prefix)) else { return true };
-        // A name that nobody knows counts against as much as any.
+        // An unknown name counts as the component that most capabilities rest on.
         let component = Component::of_name(name).unwrap_or(Component::Qemu);
         candidates.entry(component).or_insert_with(|| what.to_string().into());
         false
     });
 }
 
-/// Later facts add to earlier ones; a cell that was once emulated is emulated.
+/// Adds later facts to earlier ones; a cell that was once emulated stays emulated.
 pub(super) fn add_facts(known: &mut Option<CellFacts>, new: CellFacts) {
     let Some(known) = known else {
         *known = Some(new);
@@ -47,7 +47,7 @@ pub(super) fn add_facts(known: &mut Option<CellFacts>, new: CellFacts) {
     extend(&mut known.notes, new.notes.into_iter());
 }
 
-/// Adds what a list does not have, up to its limit.
+/// Adds items that a list does not have, up to its limit.
 pub(super) fn extend(list: &mut Vec<String>, items: impl Iterator<Item = String>) {
     for item in items {
         if list.len() < MAX_ITEMS && !list.contains(&item) {

@@ -1,4 +1,4 @@
-//! A journal folded into what became of its run.
+//! Folding of a journal into the outcome of its run.
 
 use super::clean::{clean_facts, clean_filter, clean_outcome, redactor};
 use super::contradicted::{Stated, hardware_contradicted, is_emulated_guest};
@@ -12,12 +12,13 @@ use model::verified::Basis;
 use std::collections::{BTreeMap, BTreeSet};
 use suites::outcome::Outcome;
 
-/// Most guests of one cell whose arguments a report shows.
+/// Maximum of guests of one cell whose arguments a report shows.
 const MAX_LAUNCHES: usize = 200;
 
-/// Folds a journal into what became of its run.
+/// Folds a journal into the outcome of its run.
 ///
-/// A journal may hold several beginnings, as one does to which another was appended: what was done again counts then, and a test that was under way at a kill and was run again is not held against the cell.
+/// A journal may hold several starts, for instance if another journal was appended to it: in this case repeated work
+/// counts, and a test that was under way at a kill and was run again is not held against the cell.
 pub fn fold(journal: &Journal) -> Run {
     let redactor = redactor(journal);
     let mut names = Names { redactor: &redactor, known: BTreeMap::new() };
@@ -40,16 +41,16 @@ pub fn fold(journal: &Journal) -> Run {
         conflicts: Vec::new(),
     };
     let mut folding: BTreeMap<CellId, Folding> = BTreeMap::new();
-    // Of the oldest schema, until the journal says it.
+    // The journal is of the oldest schema until it states one.
     let mut written_as = 1;
     let mut listed: BTreeSet<CellId> = BTreeSet::new();
-    // One, unless the journal was merged: each run's ending, by its id.
+    // Each run's ending, by its id; there is only one, unless the journal was merged.
     let mut endings: BTreeMap<String, RunEnding> = BTreeMap::new();
     let mut current = String::new();
     let mut stated = Stated::default();
     for entry in &journal.entries {
         run.started.get_or_insert(entry.at);
-        // Of runs that were merged, one that began earlier may have ended later.
+        // Of merged runs, one that began earlier may have ended later.
         run.finished = run.finished.max(Some(entry.at));
         match &entry.event {
             Event::RunStarted {
@@ -85,13 +86,13 @@ pub fn fold(journal: &Journal) -> Run {
                 run.strict |= RunFacts::was_strict(facts.as_ref(), argv);
                 let facts = RunFacts::told(facts.as_ref(), filter.as_deref(), options);
                 let filter = facts.filter.as_ref().map(|filter| clean_filter(filter, &redactor));
-                // Together with the run that it reruns it is of all that this one was of.
+                // A rerun that is merged with its run has the filter of this run.
                 let is_of_another = matches!(&facts.filter, Some(RunFilter::RerunOf(run)) if endings.contains_key(run));
                 if !is_of_another {
                     run.filter = filter.clone().or(run.filter);
                 }
                 run.repeat = run.repeat.max(facts.repeat);
-                // Also where somebody took a stamp away.
+                // The statements count even if somebody removed a flag.
                 stated = Stated::of(options, argv);
                 run.candidate |= *candidate || stated.candidate;
                 run.shaped |= *shaped || facts.is_shaped() || stated.shaped;
@@ -125,7 +126,7 @@ pub fn fold(journal: &Journal) -> Run {
             }
         }
     }
-    // Of several that were merged, the one that is least of an end.
+    // Of several merged runs, the worst ending counts.
     run.ending = endings.values().copied().max_by_key(|ending| *ending as u8).unwrap_or(RunEnding::Killed);
     if endings.len() > 1 {
         let ids = endings.keys().map(String::as_str).collect::<Vec<_>>().join(" ");
@@ -144,7 +145,7 @@ pub fn fold(journal: &Journal) -> Run {
     run
 }
 
-/// How many tests each cell was to run: of a run and its rerun, those of the run.
+/// Returns the number of planned tests of each cell: of a run and its rerun, those of the run.
 fn most(mut known: BTreeMap<CellId, u64>, more: &BTreeMap<CellId, u64>) -> BTreeMap<CellId, u64> {
     for (cell, tests) in more {
         let most = known.entry(cell.clone()).or_default();
@@ -153,35 +154,35 @@ fn most(mut known: BTreeMap<CellId, u64>, more: &BTreeMap<CellId, u64>) -> BTree
     known
 }
 
-/// A cell while its events are gone through.
+/// A cell while its events are folded.
 #[derive(Default)]
 struct Folding {
     cell: CellRun,
-    /// The run that it is in, of a merged journal.
+    /// The run that the current events belong to, in a merged journal.
     run: Option<String>,
-    /// How many machines and guests it had in earlier runs, each of which counts them from 1.
+    /// How many machines and guests the cell had in earlier runs, each of which counts from 1.
     before: (u32, u32),
-    /// How many it has had so far.
+    /// How many machines and guests it has had so far.
     had: (u32, u32),
-    /// Test and profiles → its place in the cell's instances.
+    /// Test and profiles → index among the cell's instances.
     places: BTreeMap<(String, Vec<String>), usize>,
     /// Tests that began and have not ended.
     open: BTreeSet<(String, Vec<String>)>,
     phase: Option<(Phase, Timestamp)>,
-    /// Whether a guest of it was started without KVM.
+    /// Whether a guest of the cell was started without KVM.
     emulated_guest: bool,
-    /// Whether a run asked for all of its tests.
+    /// Whether a run asked for all tests of the cell.
     is_of_all: bool,
 }
 
 impl Folding {
-    /// A run began that asks for some of its tests, or for all: what one run asked for, no other one takes back.
+    /// Notes that a run asks for some tests of the cell, or for all: once all were asked for, that stays.
     fn asked(&mut self, filter: Option<RunFilter>) {
         self.is_of_all |= filter.is_none();
         self.cell.filter = filter.filter(|_| !self.is_of_all);
     }
 
-    /// The next events are of this run.
+    /// Notes that the next events belong to this run.
     fn of_run(&mut self, run: &str) {
         if self.run.as_deref() != Some(run) {
             self.run = Some(run.to_owned());
@@ -189,21 +190,21 @@ impl Folding {
         }
     }
 
-    /// A machine's number over all runs; 0 is none.
+    /// Returns a machine's number over all runs; 0 means none.
     fn machine(&mut self, number: u32) -> u32 {
         let whole = if number == 0 { 0 } else { number.saturating_add(self.before.0) };
         self.had.0 = self.had.0.max(whole);
         whole
     }
 
-    /// Likewise a guest's.
+    /// Returns a guest's number over all runs; 0 means none.
     fn guest(&mut self, number: u32) -> u32 {
         let whole = if number == 0 { 0 } else { number.saturating_add(self.before.1) };
         self.had.1 = self.had.1.max(whole);
         whole
     }
 
-    /// Has what was claimed count only as far as nothing else in the journal speaks against it.
+    /// Downgrades a claim of hardware that anything else in the journal contradicts.
     fn weigh_basis(&mut self) {
         let Some(facts) = self.cell.facts.as_mut().filter(|facts| facts.basis == Basis::Hardware) else { return };
         if let Some(why) = hardware_contradicted(facts, self.emulated_guest) {
@@ -216,7 +217,7 @@ impl Folding {
     fn event(&mut self, at: Timestamp, event: &Event, schema: u32, stated: &Stated, names: &mut Names<'_>) {
         let redactor = names.redactor;
         if let (Event::CellStarted { .. }, Some(last)) = (event, self.cell.last) {
-            // Nobody worked on it since.
+            // Nobody worked on the cell since then.
             self.end_phase(last);
             self.cell.away += between(last, at);
         }
@@ -344,7 +345,7 @@ impl Folding {
     }
 }
 
-/// Names of tests and profiles, cleaned: each stands in thousands of events, and is looked through once.
+/// Cleaned names of tests and profiles: each is in thousands of events, and is cleaned only once.
 struct Names<'r> {
     redactor: &'r Redactor,
     known: BTreeMap<String, String>,

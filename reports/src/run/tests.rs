@@ -116,7 +116,7 @@ fn later_facts_add_to_earlier_ones_and_emulation_sticks() {
     assert!(facts.kernel.is_some());
 }
 
-/// Whoever claims hardware and says otherwise anywhere in the journal gets no hardware.
+/// A journal that claims hardware and contradicts itself anywhere counts as emulated.
 #[test]
 fn a_cell_whose_journal_contradicts_hardware_is_emulated() {
     type Change = fn(&mut Maker);
@@ -136,7 +136,7 @@ fn a_cell_whose_journal_contradicts_hardware_is_emulated() {
         (
             |maker| {
                 maker.push(said_to_be_hardware("tcg"));
-                // Said once, it stays.
+                // A contradiction stays, even if it occurs only once.
                 maker.push(said_to_be_hardware("kvm"));
             },
             Basis::Emulated,
@@ -209,7 +209,7 @@ fn a_test_is_seen_under_each_profile_it_ran_for() {
     assert_eq!(posix[0].attempts[0].notes, strings(&["chflags::eperm", "utimensat::birth_time"]));
 }
 
-/// A night between a kill and what went on afterwards is no part of how long it took.
+/// A night between a kill and the resumption does not count as the run's duration.
 #[test]
 fn the_time_until_a_run_goes_on_is_nobodys() {
     let mut maker = Maker::default();
@@ -228,12 +228,13 @@ fn the_time_until_a_run_goes_on_is_nobodys() {
         entry.at += night;
     }
     let cell = &fold(&maker.journal).cells[&cell("13")];
-    // A second for each event, and no event between the last before the kill and the second beginning's first.
+    // Each event takes a second, except for the gap between the last one before the kill and the first one after the
+    // second start.
     assert_eq!(cell.millis(), Some(3000 + 4000));
     assert_eq!(cell.phases[&Phase::Tests], 2000 + 3000);
 }
 
-/// The run of a journal that begins so.
+/// Returns the run of a journal whose start is changed like this.
 fn begun(change: impl Fn(&mut Event)) -> Run {
     let mut maker = Maker::default();
     maker.start(&["a"], &["13"]);
@@ -254,7 +255,7 @@ fn what_a_run_was_asked_for_is_read_as_data_and_of_an_older_journal_in_words() {
         let run = begun(|event| {
             if let Event::RunStarted { filter, options, facts, .. } = event {
                 *filter = told.filter.as_ref().map(ToString::to_string);
-                // Where it is told as data, there may be any words.
+                // If there is data, the words may be anything.
                 *options = if own.is_some() { strings(&["reworded"]) } else { words.clone() };
                 *facts = own.cloned();
             }

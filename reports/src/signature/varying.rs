@@ -1,7 +1,7 @@
-//! What differs in the same message from guest to guest, and would make one cause many: numbers in our own names, process
-//! ids, the kernel's clock.
+//! Text that differs in the same message from guest to guest, and would split one cause into many: numbers in the
+//! harness's own names, process ids, the kernel's clock.
 
-/// A text with an `N` in the place of each such number; what a distro chose (versions, paths) stays as it is.
+/// Replaces each such number by `N`; text that a distro chose (versions, paths) stays unchanged.
 pub(crate) fn without_varying(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let (mut before, mut rest) = ("", text);
@@ -10,7 +10,7 @@ pub(crate) fn without_varying(text: &str) -> String {
         let (name, after) = named.split_at(named.find(|c| !is_of_a_name(c)).unwrap_or(named.len()));
         let clock = gap.trim_end().ends_with('[') && after.starts_with(']') && is_clock(name);
         if clock {
-            // It is padded to a width.
+            // The clock is padded to a width.
             out.push_str(gap.trim_end());
             out.push('N');
         } else {
@@ -31,19 +31,19 @@ fn is_of_a_name(c: char) -> bool {
     c.is_ascii_alphanumeric() || "-_.+".contains(c)
 }
 
-/// Seconds since the kernel's boot, as it prints them: `3.200000`.
+/// Checks for seconds since the kernel's boot, as it prints them: `3.200000`.
 fn is_clock(name: &str) -> bool {
     let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     name.split_once('.').is_some_and(|(seconds, rest)| digits(seconds) && rest.len() == 6 && digits(rest))
 }
 
-/// The stem of a name that the library of temporary files has made up: `.tmpAbC123`.
+/// Returns the stem of a random name from the tempfile library: `.tmpAbC123`.
 fn made_up(name: &str) -> Option<&'static str> {
     const STEM: &str = ".tmp";
     (name.len() == STEM.len() + 6 && name.starts_with(STEM)).then_some(STEM)
 }
 
-/// Whether the digits in a name are of one guest, process or container, by what stands before it.
+/// Checks by the preceding text whether the digits in a name belong to one guest, process or container.
 fn varies(before: &str, gap: &str, name: &str) -> bool {
     let numbered =
         |stem: &str| name.strip_prefix(stem).is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
@@ -51,7 +51,7 @@ fn varies(before: &str, gap: &str, name: &str) -> bool {
     match gap {
         _ if ["kq", "kq-", "bindkq"].into_iter().any(numbered) => true,
         _ if ["kata-qualify-", "outside-of-the-share-"].into_iter().any(|stem| name.starts_with(stem)) => true,
-        // `Home` in the agent lays these out.
+        // `Home` in the agent creates these paths.
         "/" if is_number => before == "proc" || before == "kq" || before.starts_with("kq-"),
         "/" if numbered("g") => before == "artifacts",
         "/" if numbered("slot") || numbered("disk") => before.starts_with("kata-qualify"),
@@ -60,7 +60,7 @@ fn varies(before: &str, gap: &str, name: &str) -> bool {
     }
 }
 
-/// Pushes a name with an `N` for each of its numbers.
+/// Pushes a name with `N` for each of its numbers.
 fn push_without_digits(out: &mut String, name: &str) {
     let mut last = ' ';
     for c in name.chars() {

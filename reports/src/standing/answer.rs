@@ -1,21 +1,22 @@
-//! What a reader asks first: can Kata run here?
+//! Answer to a reader's first question: can Kata run here?
 //!
-//! Each capability that Kata needs is decided by what was measured with the newest packages that were measured of the
-//! release ([`Measured`]), under any profile and in any environment; of several environments that decided, by the one that
+//! Each capability that Kata needs is decided by the measurements with the newest packages that were measured on the
+//! release ([`Measured`]), under any profile and in any environment; if several environments decided, by the one that
 //! shows most.
-//! So a yes is of packages that one can install together, and nothing that worked before an update vouches for what came
-//! after it:
+//! So a yes is about packages that can be installed together, and a result from before an update does not vouch for
+//! later packages:
 //!
-//! - The container is newer than the machine: what only a machine can show is not known yet with these packages.
-//! - The machine is newer than the container: the machine alone decides, and what it did not judge is not known yet.
-//! - Both are of the same packages: what either decided counts, and the machine outranks the container.
-//! - Of an entry without versions nobody knows what it is of: beside others it vouches for nothing.
+//! - If the container is newer than the machine, capabilities that only a machine can show are not known yet with these
+//!   packages.
+//! - If the machine is newer than the container, the machine alone decides, and what it did not judge is not known yet.
+//! - If both have the same packages, the decisions of both count, and the machine outranks the container.
+//! - The packages of an entry without versions are unknown: if there are other entries, it vouches for nothing.
 //!
-//! Of the same packages, what today's tests showed comes before what older tests did: these were fewer, or did less.
-//! Where they alone say yes, the answer names them.
+//! With the same packages, results of the current tests outrank those of older tests, which were fewer or did less.
+//! If only older tests say yes, the answer names the capabilities.
 //!
-//! A failure is another matter: it stands until the newest packages are seen to do without it, because nobody has mended it
-//! as far as is known.
+//! A failure is different: it stands until the newest packages are seen to work, because as far as is known nobody has
+//! fixed it.
 
 use super::Standings;
 use crate::journal::CellId;
@@ -33,44 +34,44 @@ use suites::outcome::Component;
 /// Whether the Kata versions of a profile can run on a release.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
-    /// All that Kata needs is supported.
+    /// Everything that Kata needs is supported.
     Yes,
-    /// So it is, with what took the place of the release's own.
+    /// Everything that Kata needs is supported with components that replaced the release's own.
     With(BTreeSet<String>),
-    /// Not so, each capability with whom that blames.
+    /// Not everything is supported; each unsupported capability with the components that it blames.
     No(BTreeMap<Capability, BTreeSet<Component>>),
-    /// Nothing speaks against it, and not all of it is known.
+    /// Nothing is known to fail, but not everything is known.
     NotKnown,
 }
 
-/// The answer for a release under a profile, from all environments that there is evidence from, the record's too.
+/// The answer for a release under a profile, from all environments with evidence, including the record's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReleaseAnswer {
     /// The answer itself.
     pub answer: Answer,
-    /// What Kata needs and is supported, be it with a component that was brought along.
+    /// How many needed capabilities are supported, be it with a component that was brought along.
     pub supported: usize,
     /// How many capabilities Kata needs.
     pub needed: usize,
     /// The capabilities that no run has judged with the newest packages.
     pub missing: Vec<Capability>,
-    /// The missing ones that worked with other packages, which says nothing about these.
+    /// The missing capabilities that worked with other packages, which says nothing about the newest.
     pub outdated: Vec<Capability>,
-    /// What is supported by older tests alone.
+    /// The capabilities that only older tests showed to be supported.
     pub older_tests: Vec<Capability>,
-    /// Whether one of these was tried and could not be judged.
+    /// Whether one of the missing capabilities was tried and could not be judged.
     pub inconclusive: bool,
-    /// The day that it is of: a yes is as old as the oldest of what it rests on, a no of the day of its latest failure, and
-    /// what is not known of the last day that said anything.
+    /// The day of the answer: a yes is as old as its oldest evidence, a no has the day of its latest failure, and an
+    /// unknown answer has the last day with any evidence.
     pub day: Option<Date>,
-    /// What it rests on: emulated, if any of it was.
+    /// The basis of the answer: emulated, if any of its evidence is.
     pub basis: Option<Basis>,
     /// The record's environments that count, each with its day.
     pub from_record: BTreeMap<Environment, Date>,
 }
 
 impl ReleaseAnswer {
-    /// The mark that stands for it.
+    /// Returns the verdict whose mark stands for the answer.
     pub fn verdict(&self) -> Verdict {
         match self.answer {
             Answer::Yes => Verdict::Supported,
@@ -81,7 +82,7 @@ impl ReleaseAnswer {
         }
     }
 
-    /// The word that it begins with, for programs.
+    /// Returns the first word of the answer, for programs.
     pub fn name(&self) -> &'static str {
         match self.answer {
             Answer::Yes => "yes",
@@ -91,8 +92,8 @@ impl ReleaseAnswer {
         }
     }
 
-    /// In words: `yes, all 8`, `no: virtio-fs (virtiofsd)`, `not known yet: incomplete, 6 of 8 (vsock, net)`; where other
-    /// packages were seen to do it, `not known yet with these packages: …`.
+    /// Formats the answer: `yes, all 8`, `no: virtio-fs (virtiofsd)`, `not known yet: incomplete, 6 of 8 (vsock, net)`,
+    /// or, if the missing capabilities worked with other packages, `not known yet with these packages: …`.
     pub fn words(&self) -> String {
         let missing: Vec<&str> = self.missing.iter().map(|c| c.short()).collect();
         let missing = missing.join(", ");
@@ -122,7 +123,7 @@ impl ReleaseAnswer {
     }
 }
 
-/// `virtio-fs (virtiofsd)`.
+/// Formats a capability with the components that it blames: `virtio-fs (virtiofsd)`.
 fn blaming(capability: Capability, blamed: &BTreeSet<Component>) -> String {
     match blamed.is_empty() {
         true => capability.short().to_owned(),
@@ -133,12 +134,12 @@ fn blaming(capability: Capability, blamed: &BTreeSet<Component>) -> String {
     }
 }
 
-/// What one environment says of a capability.
+/// The evidence of one environment about a capability.
 struct Evidence {
     environment: Environment,
-    /// Whether it is of the newest packages that were measured.
+    /// Whether it was measured with the newest packages.
     is_newest: bool,
-    /// Whether other tests judged it than are required now.
+    /// Whether the tests behind it differ from those that are required now.
     is_by_older_tests: bool,
     verdict: Verdict,
     basis: Option<Basis>,
@@ -146,7 +147,7 @@ struct Evidence {
     workaround: Option<String>,
     /// The day of the run.
     day: Option<Date>,
-    /// The day, if it is the record's.
+    /// The day, if the evidence is the record's.
     recorded: Option<Date>,
 }
 
@@ -157,17 +158,17 @@ impl Evidence {
     }
 }
 
-/// All that was measured of a release.
+/// All measurements of a release.
 struct Sides<'a> {
-    /// By the run.
+    /// The run's measurements.
     cells: &'a [&'a CellReport],
-    /// By the record, under any profile.
+    /// The record's measurements, under any profile.
     known: Vec<&'a VerifiedEntry>,
-    /// With which packages, of both.
+    /// The packages of both.
     all: Vec<Measured<'a>>,
-    /// Who knows the order of their versions.
+    /// The package manager that knows the order of their versions.
     manager: Option<PackageManager>,
-    /// The digest of what is required now.
+    /// The digest of the tests that are required now.
     test_set: &'a str,
 }
 
@@ -178,14 +179,14 @@ impl Sides<'_> {
 }
 
 impl<'m> Standings<'m> {
-    /// The releases of the run, in order: the first cell of each.
+    /// Returns the releases of the run, in order: the first cell of each.
     pub fn releases(&self) -> Vec<&'m CellId> {
         let mut seen = BTreeSet::new();
         let ids = self.matrix.cells.iter().map(|cell| &cell.cell);
         ids.filter(|id| seen.insert((id.distro.as_str(), id.release.as_str(), id.arch))).collect()
     }
 
-    /// Whether the Kata versions of a profile can run on a cell's release.
+    /// Answers whether the Kata versions of a profile can run on a cell's release.
     pub fn answer(&self, release: &CellId, profile: &str) -> ReleaseAnswer {
         let key = (release.distro.as_str(), release.release.as_str(), release.arch);
         let cells = self.by_release.get(&key).map(Vec::as_slice).unwrap_or_default();
@@ -206,7 +207,8 @@ impl<'m> Standings<'m> {
         let mut all: Vec<Evidence> = Vec::new();
         let tried = sides.cells.iter().filter_map(|cell| {
             let judgement = cell.judgement(profile, capability)?;
-            // What was not asked for says nothing; what was tried and could not be judged takes the record's place.
+            // A capability that was not asked for is no evidence; one that was tried and could not be judged replaces
+            // the record's.
             (!cell.is_left_out(judgement)).then(|| Evidence {
                 environment: cell.cell.environment,
                 is_newest: cell.measured().is_none_or(|one| sides.is_newest(&one)),
@@ -227,8 +229,9 @@ impl<'m> Standings<'m> {
     }
 }
 
-/// Whether the Kata versions of a profile can run on a release, by the record alone: by its entries of the release and
-/// architecture, whatever their profile, because they say which packages are the newest that were measured.
+/// Answers from the record alone whether the Kata versions of a profile can run on a release. Takes all its entries for
+/// the release and architecture, whatever their profile, because they show which packages are the newest that were
+/// measured.
 pub fn recorded_answer(
     entries: &[&VerifiedEntry],
     profile: &Profile,
@@ -239,12 +242,12 @@ pub fn recorded_answer(
     of(profile.needs().map(|capability| {
         let own = sides.known.iter().filter(|entry| entry.profile == profile.name);
         let said = own.filter_map(|entry| recorded(&sides, entry, capability));
-        // All of it is the record's, which need not be said.
+        // All of the evidence is the record's: the answer need not mention it.
         (capability, said.map(|evidence| Evidence { recorded: None, ..evidence }).collect())
     }))
 }
 
-/// The answer that the evidence on each capability that Kata needs comes to.
+/// Returns the answer that follows from the evidence on each capability that Kata needs.
 fn of(needed: impl Iterator<Item = (Capability, Vec<Evidence>)>) -> ReleaseAnswer {
     let mut all = ReleaseAnswer {
         answer: Answer::NotKnown,
@@ -271,7 +274,7 @@ fn of(needed: impl Iterator<Item = (Capability, Vec<Evidence>)>) -> ReleaseAnswe
             all.outdated.extend(older.map(|_| capability));
             continue;
         };
-        // Emulated is the weaker of the two.
+        // Emulated is the weaker basis.
         all.basis = all.basis.max(decided.basis);
         if let Some(day) = decided.recorded {
             all.from_record.insert(decided.environment, day);
@@ -300,7 +303,7 @@ fn of(needed: impl Iterator<Item = (Capability, Vec<Evidence>)>) -> ReleaseAnswe
     all
 }
 
-/// What an entry of the record says of a capability.
+/// Returns the evidence of a record's entry about a capability.
 fn recorded(sides: &Sides<'_>, entry: &VerifiedEntry, capability: Capability) -> Option<Evidence> {
     let known = entry.capabilities.get(&capability)?;
     Some(Evidence {
@@ -316,7 +319,7 @@ fn recorded(sides: &Sides<'_>, entry: &VerifiedEntry, capability: Capability) ->
     })
 }
 
-/// A workaround without the words that it begins with where it stands alone.
+/// Strips a workaround of its prefix, which is only needed if it stands alone.
 fn without_preface(workaround: &str) -> String {
     workaround.strip_prefix(crate::verdict::WITH_CANDIDATES).unwrap_or(workaround).to_owned()
 }

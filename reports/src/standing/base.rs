@@ -1,6 +1,7 @@
-//! A base run: the release as it is, beside which candidates are judged.
+//! Base runs: results of the unchanged release, against which candidates are judged.
 //!
-//! What fails in both is not the candidates'. What the base run could not judge says nothing of them either way.
+//! A failure that is in both runs is not the candidates' fault. A capability that the base run could not judge says
+//! nothing about the candidates either way.
 
 use super::{Change, Effect, Recorded, compare};
 use crate::journal::CellId;
@@ -13,16 +14,16 @@ use std::collections::BTreeMap;
 use suites::capability::Capability;
 use suites::outcome::Outcome;
 
-/// What a base run showed, as that which a run of candidates is compared with.
+/// The results of a base run, as the reference for a run of candidates.
 #[derive(Debug, Clone)]
 pub struct BaseRun {
     matrix: Matrix,
-    /// By distro.
+    /// The results by distro.
     entries: BTreeMap<String, Vec<VerifiedEntry>>,
 }
 
 impl BaseRun {
-    /// The base run of a matrix.
+    /// Makes a base run of a matrix.
     pub fn new(matrix: Matrix) -> BaseRun {
         let mut entries: BTreeMap<String, Vec<VerifiedEntry>> = BTreeMap::new();
         for report in &matrix.cells {
@@ -32,13 +33,13 @@ impl BaseRun {
         BaseRun { matrix, entries }
     }
 
-    /// For [`Standings::new`](super::Standings::new), in the place of what the records say.
+    /// Returns the results for [`Standings::new`](super::Standings::new), in place of the records.
     pub fn recorded(&self) -> Recorded<'_> {
         Recorded::of_base(&self.matrix, &self.entries)
     }
 }
 
-/// All that a base run says of a cell under a profile, what it could not judge included.
+/// Returns all results of a base run for a cell under a profile, including those that it could not judge.
 fn entry(matrix: &Matrix, report: &CellReport, profile: &str) -> VerifiedEntry {
     let judgements = report.judgements.get(profile).into_iter().flatten();
     let day = report.finished.or(matrix.started).map(day);
@@ -58,22 +59,23 @@ fn entry(matrix: &Matrix, report: &CellReport, profile: &str) -> VerifiedEntry {
     }
 }
 
-/// A cell of a base run; none where that run does not have it.
+/// A cell of a base run; `None` if the base run does not have the cell.
 pub(super) struct BaseCell<'a>(Option<&'a CellReport>);
 
 impl<'a> BaseCell<'a> {
-    /// The base run's part for a cell; `None` without a base run.
+    /// Returns the base run's results for a cell; `None` without a base run.
     pub(super) fn of(base: Option<&'a Matrix>, cell: &CellId) -> Option<BaseCell<'a>> {
         Some(BaseCell(base?.cells.iter().find(|report| report.cell == *cell)))
     }
 
-    /// Compares what candidates show of a capability with what the base run showed of it.
+    /// Compares a judgement of candidates with the base run's.
     ///
-    /// As [`compare`], and besides:
+    /// Follows [`compare`], and in addition:
     ///
-    /// - What the base run did not decide, and fails now, is unjudged: whose fault it is nobody knows.
-    /// - A test that passed in the base run and fails now is a new failure, even if the capability was lost before by
-    ///   another one; so is one that failed there, but never as it does now.
+    /// - A capability that the base run did not decide, and that fails now, is unjudged: whose fault it is remains
+    ///   unknown.
+    /// - A test that passed in the base run and fails now is a new failure, even if the capability already failed in
+    ///   the base run by another test; so is a test that failed in the base run, but never with this cause.
     pub(super) fn compare(
         &self,
         profile: &str,
@@ -92,27 +94,27 @@ impl<'a> BaseCell<'a> {
             (None | Some(Verdict::Inconclusive | Verdict::Untested), Verdict::Unsupported) => {
                 (Change::Unjudged, Effect::Unjudged)
             }
-            // It could not be judged before: nobody knows that anything was mended.
+            // The base run could not judge it: whether anything was fixed is unknown.
             (Some(Verdict::Inconclusive), verdict) if verdict.is_decided() => (Change::Same, Effect::None),
             _ => compare(before, true, found, unasked),
         }
     }
 }
 
-/// Whether the last word on a test was that it passed, in every configuration.
+/// Checks whether a test's final outcome was a pass, in every configuration.
 fn passed(cell: &CellReport, profile: &str, test: &str) -> bool {
     let runs = cell.instances.iter().filter(|instance| instance.test == test && instance.counts_for(profile));
     let last = runs.filter_map(|instance| instance.final_outcome());
     last.reduce(FinalOutcome::worse).is_some_and(|last| last.outcome == Outcome::Pass)
 }
 
-/// Whether the test of a cause failed, and neither it nor another test by this cause: equal ones are the same, whatever
-/// the test.
+/// Checks whether the test of a cause failed, but neither this test nor another one by this cause: causes with equal
+/// signatures are the same, whatever the test.
 fn failed_otherwise(cell: &CellReport, profile: &str, cause: &Cause) -> bool {
     let runs = cell.instances.iter().filter(|instance| instance.counts_for(profile));
     let failures: Vec<(&str, String)> = runs
         .filter_map(|instance| match instance.final_outcome()?.outcome {
-            // What blames nobody is no finding.
+            // A failure that blames no component is no finding.
             Outcome::Fail(failure) if cell.doubted(profile, &instance.test).is_none() => {
                 Some((instance.test.as_str(), failure.signature))
             }
@@ -134,7 +136,7 @@ mod tests {
     use crate::standing::{Standings, Weight};
     use suites::outcome::Component;
 
-    /// What candidates come to whose base run had the first outcome of a test, and they the second.
+    /// Returns the result of candidates' comparison with a base run, each with its outcome of a test.
     fn beside(test: &str, base: &Outcome, candidate: &Outcome) -> (Change, Effect, u8) {
         let of = |outcome: &Outcome| judged(&run(|one| (one == test).then(|| outcome.clone())));
         let (base, matrix) = (BaseRun::new(of(base)), of(candidate));
@@ -166,7 +168,7 @@ mod tests {
 
     #[test]
     fn the_record_has_no_say() {
-        // It fails in every run of the sample and is no more the candidates' than the base's.
+        // This test fails in every run of the sample, so that it is not the candidates' fault.
         let (base, matrix) = (BaseRun::new(judged(&run(|_| None))), judged(&run(|_| None)));
         let standings = Standings::new(&matrix, base.recorded(), false);
         assert_eq!(standings.effect().exit_code(), 0);
@@ -190,13 +192,13 @@ mod tests {
             standings.of(0, "go-3.29", Capability::FsVirtioFs).unwrap().change
         };
         let fails = || fail(Component::Virtiofsd, "a reader saw neither name");
-        // The base run never came so far: nobody knows that it is worse.
+        // The base run never got that far: whether it is worse is unknown.
         assert_eq!(change(outcome(true, blocked(DAEMON)), outcome(false, fails())), Change::Known);
         assert_eq!(change(outcome(false, fails()), outcome(false, fails())), Change::Known);
-        // Of one test that failed by another cause it is known, as `diff` has it.
+        // The base run knows another cause of the test: this one is a new failure, as in `diff`.
         let other = fail(Component::Virtiofsd, "a reader saw both names");
         assert_eq!(change(outcome(false, fails()), outcome(false, other)), Change::NewFailure);
-        // Three capabilities rest on one test, of which each fails by itself.
+        // Three capabilities rest on one test, and each has a failing test of its own.
         let both = |hotplug: Outcome, boot: Outcome| {
             judged(&run(move |test| match test {
                 HOTPLUG => Some(hotplug.clone()),
@@ -221,7 +223,7 @@ mod tests {
         let standings = Standings::new(&matrix, base.recorded(), false);
         assert_eq!(standings.of(0, "go-3.29", Capability::VmmQmp).unwrap().change, Change::Unjudged);
         assert_eq!(standings.effect().exit_code(), 3);
-        // Nobody says that it was judged for the first time, as of a release that is not recorded.
+        // The reason must not say that it was judged for the first time, as for a release without a record.
         let fails = FinalOutcome::of([&fail(Component::Qemu, "no reply")]).unwrap();
         let why =
             "the base run could not judge vmm.qmp, so whether this failure is the candidates' is not known: no reply";

@@ -1,14 +1,14 @@
-//! What is unsupported, as recorded: whether by the same causes.
+//! Comparison of the causes behind a capability that is unsupported, as recorded.
 //!
-//! A failure that the record does not have is a new one, though the capability was lost before: be it of another test or
-//! of the same one, and be the capability optional or not ([`unrecorded`]).
-//! Under another set of tests it is called that, and is no excuse, as for any verdict.
+//! An unrecorded failure is new although the capability was lost before: whether it is in another test or the same one,
+//! and whether or not the capability is optional ([`unrecorded`]).
+//! If the set of tests has changed, the change gets that name, but this is no excuse, as for any verdict.
 
 use super::{Change, Effect};
 use crate::verdict::{Cause, unrecorded};
 use model::verified::VerifiedCause;
 
-/// How what is unsupported compares with what is recorded as unsupported; of tests in `excused` it is known that they fail.
+/// Compares the causes of an unsupported capability with the recorded ones; the tests in `excused` are known to fail.
 pub(super) fn compare(
     recorded: &[VerifiedCause],
     same_tests: bool,

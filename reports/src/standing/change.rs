@@ -1,4 +1,4 @@
-//! One verdict beside the recorded one.
+//! Comparison of one verdict with the recorded one.
 
 use crate::verdict::Judgement;
 use model::verified::Verdict;
@@ -7,9 +7,9 @@ use model::verified::Verdict;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Change {
-    /// Worse than recorded, or unsupported by a cause that is not recorded.
+    /// Worse than recorded, or unsupported by an unrecorded cause.
     NewFailure,
-    /// Unsupported, where no record decides either way: nobody has seen it before.
+    /// Unsupported, and no record decides either way: nobody has seen it before.
     NewVerdict,
     /// It could not be judged, so nothing is known to be better or worse.
     Unjudged,
@@ -17,14 +17,14 @@ pub enum Change {
     TestSetChanged,
     /// Better than recorded.
     Fixed,
-    /// Unsupported by causes that are recorded, or as a known issue says.
+    /// Unsupported by recorded causes, or by a known issue.
     Known,
     /// As recorded, or recorded for the first time.
     Same,
 }
 
 impl Change {
-    /// In words.
+    /// Returns the name for people.
     pub fn name(self) -> &'static str {
         match self {
             Change::NewFailure => "new failure",
@@ -44,7 +44,7 @@ impl std::fmt::Display for Change {
     }
 }
 
-/// What something does to the exit code; the last counts most.
+/// The effect of a result on the exit code; later variants outrank earlier ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Effect {
     /// As recorded or better: exit code 0.
@@ -56,7 +56,7 @@ pub enum Effect {
 }
 
 impl Effect {
-    /// The process's exit code.
+    /// Returns the process's exit code.
     pub fn exit_code(self) -> u8 {
         match self {
             Effect::None => 0,
@@ -66,7 +66,7 @@ impl Effect {
     }
 }
 
-/// How good a verdict is; none where nothing is decided.
+/// Ranks a verdict by how good it is; `None` if it decides nothing.
 fn rank(verdict: Verdict) -> Option<u8> {
     match verdict {
         Verdict::Supported => Some(4),
@@ -77,15 +77,15 @@ fn rank(verdict: Verdict) -> Option<u8> {
     }
 }
 
-/// Compares a recorded verdict with what a run says.
+/// Compares a recorded verdict with the run's.
 ///
-/// A first record is never worse; one that is unsupported is told, and what is inconclusive was not judged.
-/// What the record calls unsupported and the run did not test stays as it was.
-/// What was not asked for (`unasked`) and is untested is not held against a run.
-/// What works with a component that was brought along is no worse than what was recorded: it says nothing of the distro's
-/// own.
-/// What is unsupported, as recorded, is then asked by which causes (`causes.rs`).
-/// Another set of tests is no excuse: what is worse counts, and the reader is told that the tests differ.
+/// A first record is never worse; a first `unsupported` is reported, and an inconclusive capability was not judged.
+/// A capability that is recorded as unsupported and was not tested stays as recorded.
+/// An untested capability that was not asked for (`unasked`) is not held against a run.
+/// A capability that works with a component that was brought along is no worse than recorded: it says nothing about the
+/// distro's own.
+/// For a capability that is unsupported, as recorded, `causes.rs` then compares the causes.
+/// A changed set of tests is no excuse: a worse verdict counts, and the reader is informed that the tests differ.
 pub fn compare(recorded: Option<Verdict>, same_tests: bool, found: &Judgement, unasked: bool) -> (Change, Effect) {
     let (change, effect) = match (recorded.and_then(rank), rank(found.verdict)) {
         _ if unasked && found.verdict == Verdict::Untested => (Change::Same, Effect::None),
@@ -97,9 +97,9 @@ pub fn compare(recorded: Option<Verdict>, same_tests: bool, found: &Judgement, u
         (Some(old), Some(new)) if new < old => (Change::NewFailure, Effect::Worse),
         (Some(1), Some(_)) => (Change::Known, Effect::None),
         (Some(_), Some(_)) => (Change::Same, Effect::None),
-        // Nothing decided it before, so that it is no worse; and nobody knows of it yet.
+        // Nothing decided it before, so that it is no worse; but it is not known yet either.
         (None, Some(1)) => (Change::NewVerdict, Effect::None),
-        // It was recorded as not shown, and now it is.
+        // The record has it as not shown, and now it is supported.
         (None, Some(4)) if recorded.is_some() => (Change::Fixed, Effect::None),
         (None, Some(_)) => (Change::Same, Effect::None),
     };

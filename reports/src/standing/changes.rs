@@ -1,4 +1,4 @@
-//! What has changed against the record, which every face shows first.
+//! Changes against the record, which every output shows first.
 
 use super::known::reason;
 use super::{CapabilityStanding, Change, Effect, ProfileStanding, Standings};
@@ -13,26 +13,26 @@ use std::collections::BTreeMap;
 use suites::capability::{Area, Capability};
 use suites::outcome::Component;
 
-/// What has changed in a cell, once for all capabilities and profiles that it is true of.
+/// A change in a cell, once for all capabilities and profiles that it applies to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChangeRow<'m> {
     /// The cell.
     pub cell: &'m CellId,
-    /// How it compares.
+    /// The kind of change.
     pub change: Change,
-    /// What it does to the exit code.
+    /// The effect on the exit code.
     pub effect: Effect,
-    /// What the record said, and on which day.
+    /// The recorded verdict and its day.
     pub was: Option<(Verdict, Date)>,
-    /// What the run says.
+    /// The run's verdict.
     pub is: Verdict,
-    /// The reasons for it: whom it blames, what was seen and in which test, or why it could not be judged.
+    /// The reasons: the blamed component, the observation and the test, or why it could not be judged.
     pub why: Vec<String>,
-    /// The known issues by which it is expected, where the record does not have it: their ids.
+    /// The ids of the known issues that make it expected although it is not recorded.
     pub issues: Vec<&'m str>,
-    /// The packages whose versions differ from those that the record is of; `None` where no versions are known.
+    /// The packages whose versions differ from the recorded ones; `None` if either versions are unknown.
     pub packages: Option<Vec<PackageChange<'m>>>,
-    /// Other differences from what the record is of, in words: Kata's version, and components that were brought along.
+    /// Other differences from the recorded setup, in words: Kata's version, and components that were brought along.
     pub besides: Vec<String>,
     /// The capabilities.
     pub capabilities: Vec<Capability>,
@@ -41,30 +41,32 @@ pub struct ChangeRow<'m> {
 }
 
 impl ChangeRow<'_> {
-    /// `new failure: vmm.tdx was offered (2026-11-21), is unsupported`.
+    /// Formats the row: `new failure: vmm.tdx was offered (2026-11-21), is unsupported`.
     pub fn words(&self) -> String {
         let names: Vec<&str> = self.capabilities.iter().map(|c| c.name()).collect();
         format!("{}: {} {}", self.title(), names.join(", "), self.turn())
     }
 
-    /// The word for it: `new failure`, `known issue virtiofsd-flags`.
+    /// Returns the title of the row: `new failure`, `known issue virtiofsd-flags`.
     pub fn title(&self) -> String {
         let title = title(self.effect, self.change, !self.issues.is_empty());
         if title == EXCUSED { format!("{title} {}", self.issues.join(", ")) } else { title.to_owned() }
     }
 
-    /// `was offered (2026-11-21), is unsupported`.
+    /// Formats both verdicts: `was offered (2026-11-21), is unsupported`.
     pub fn turn(&self) -> String {
         turn(self.was, self.is)
     }
 
-    /// Whether a person has to look at it: something is worse, or Kata needs it and nobody knew that it is not supported.
+    /// Checks whether a person has to look at the row: something is worse, or newly known to be unsupported and needed
+    /// by Kata.
     pub fn needs_a_person(&self) -> bool {
         let is_needed = || self.capabilities.iter().any(|capability| capability.is_needed());
         self.effect == Effect::Worse || (self.change == Change::NewVerdict && is_needed())
     }
 
-    /// `kata 3.32.0 → 3.33.0, qemu-system-x86 1:10.0 → 1:10.1`, or that no package has changed; nothing where nobody knows.
+    /// Formats the package changes: `kata 3.32.0 → 3.33.0, qemu-system-x86 1:10.0 → 1:10.1`, or that no package has
+    /// changed; empty if unknown.
     pub fn packages(&self) -> String {
         let mut words = self.besides.clone();
         if let Some(packages) = self.packages.as_ref().filter(|_| self.was.is_some()) {
@@ -79,29 +81,30 @@ impl ChangeRow<'_> {
 }
 
 impl<'m> CapabilityStanding<'m> {
-    /// The word for what it comes to: `new failure`.
+    /// Returns the title of the change: `new failure`.
     pub fn title(&self) -> &'static str {
         title(self.effect, self.change, self.is_excused())
     }
 
-    /// `was offered (2026-11-21), is unsupported`.
+    /// Formats both verdicts: `was offered (2026-11-21), is unsupported`.
     pub fn turn(&self) -> String {
         turn(self.was(), self.verdict())
     }
 
-    /// What the record said, and on which day.
+    /// Returns the recorded verdict and its day.
     fn was(&self) -> Option<(Verdict, Date)> {
         self.recorded.zip(self.entry).map(|(verdict, entry)| (verdict, entry.tested))
     }
 
-    /// The packages of its cell whose versions differ from the record's; `None` where either's are not known.
+    /// Returns the packages of the cell whose versions differ from the record's; `None` if either versions are unknown.
     pub fn packages(&self, cell: &'m CellReport) -> Option<Vec<PackageChange<'m>>> {
         let then = self.entry.map(|entry| &entry.versions).filter(|versions| !versions.is_empty())?;
         let now = cell.facts.as_ref().map(|facts| &facts.versions).filter(|versions| !versions.is_empty())?;
         Some(differing(then, now))
     }
 
-    /// What else differs from that which the record is of, in words: Kata, where a result is its own, and what was brought along.
+    /// Describes other differences from the recorded setup: Kata's version, for Kata's own results, and components that
+    /// were brought along.
     fn besides(&self, capability: Capability, cell: &CellReport, profile: &str) -> Vec<String> {
         let of_record = self.entry.and_then(|entry| entry.kata.as_ref());
         let mut words = Vec::new();
@@ -117,16 +120,16 @@ impl<'m> CapabilityStanding<'m> {
     }
 }
 
-/// `virtiofsd mine`, as of a cell ([`CellReport::brought`]).
+/// Formats components that were brought along ([`CellReport::brought`]): `virtiofsd mine`.
 fn in_words(brought: &BTreeMap<Component, String>) -> Vec<String> {
     brought.iter().map(|(component, what)| format!("{component} {what}")).collect()
 }
 
-/// The word for what a known issue makes expected, and the record does not have.
+/// The title of a result that a known issue makes expected, but the record does not have.
 const EXCUSED: &str = "known issue";
 
-/// What is as recorded, or better, makes the exit code only because `--strict` objects to it. What nobody has seen before
-/// is told as that.
+/// Returns the title of a change. A result that is as recorded or better affects the exit code only because of
+/// `--strict`. A result that nobody has seen before keeps its own title.
 fn title(effect: Effect, change: Change, is_excused: bool) -> &'static str {
     match (effect, change) {
         (Effect::Worse, Change::Known | Change::Same | Change::Fixed) => "lacking",
@@ -142,17 +145,18 @@ fn turn(was: Option<(Verdict, Date)>, is: Verdict) -> String {
     }
 }
 
-/// Same cell, change, effect, verdicts, known issues and causes, by their signatures, and all else that differs: one row.
+/// The key of a row: same cell, change, effect, verdicts, known issues, signatures of causes, and other differences.
 type Key<'m> = (usize, Change, Effect, Option<(Verdict, Date)>, Verdict, Vec<&'m str>, Vec<String>, Differing<'m>);
 
-/// Packages that differ from the record's, and what else does.
+/// Packages that differ from the record's, and other differences.
 type Differing<'m> = (Option<Vec<PackageChange<'m>>>, Vec<String>);
 
-/// The reasons for a row in words, and by capability the profiles that it is true of.
+/// The reasons for a row in words, and by capability the profiles that the row applies to.
 type Known<'m> = (Vec<String>, BTreeMap<Capability, Vec<&'m str>>);
 
 impl<'m> Standings<'m> {
-    /// What has changed against the record or makes the exit code: what is worse, or new and needed, first.
+    /// Returns the changes against the record and all else that affects the exit code; worse results and new failures
+    /// of needed capabilities come first.
     pub fn changes(&self) -> Vec<ChangeRow<'m>> {
         let mut rows: BTreeMap<Key<'m>, Known<'m>> = BTreeMap::new();
         for (place, cell) in self.cells.iter().enumerate() {
@@ -167,7 +171,7 @@ impl<'m> Standings<'m> {
                     let issues = excused.keys().copied().collect();
                     let differing = (one.packages(cell.report), one.besides(*capability, cell.report, profile));
                     let key = (place, one.change, one.effect, was, one.verdict(), issues, causes, differing);
-                    // Of one cause the words may differ by profile: the first ones stand for all.
+                    // The words for one cause may differ by profile: the first ones stand for all.
                     let words = || {
                         let mut words = reasons(one, |cause| cause.message.as_str());
                         words.extend(excused.values().map(|issue| reason(issue)));
@@ -198,14 +202,14 @@ impl<'m> Standings<'m> {
                 });
             }
         }
-        // Stable: within one effect the order of the matrix stays.
+        // The sort is stable: rows with the same effect keep the order of the matrix.
         all.sort_by_key(|row| std::cmp::Reverse((row.needs_a_person(), row.effect)));
         all
     }
 }
 
 impl<'m> ProfileStanding<'m> {
-    /// The known issues by which a capability's failures are expected that the record does not have, by their ids.
+    /// Returns the known issues, by id, that make unrecorded failures of a capability expected.
     fn excused(&self, one: &CapabilityStanding<'m>) -> BTreeMap<&'m str, &'m KnownIssue> {
         let causes: &[Cause] = if one.is_excused() { &one.judgement.causes } else { &[] };
         let issues = causes.iter().filter_map(|cause| self.known.get(cause.test.as_str()).copied());
@@ -213,7 +217,7 @@ impl<'m> ProfileStanding<'m> {
     }
 }
 
-/// The capabilities that hold for the same profiles, together.
+/// Groups the capabilities that apply to the same profiles.
 pub(crate) fn by_profiles(capabilities: BTreeMap<Capability, Vec<&str>>) -> BTreeMap<Vec<&str>, Vec<Capability>> {
     let mut all: BTreeMap<Vec<&str>, Vec<Capability>> = BTreeMap::new();
     for (capability, profiles) in capabilities {
@@ -222,10 +226,10 @@ pub(crate) fn by_profiles(capabilities: BTreeMap<Capability, Vec<&str>>) -> BTre
     all
 }
 
-/// The reasons for a capability's standing, with `seen` of each cause.
+/// Returns the reasons for a capability's standing; `seen` returns the observation of a cause.
 ///
-/// Beside a cause it is no reason that other tests never ran: how many did not depends on the profile, and the same failure
-/// would be told once for each.
+/// If there is a cause, tests that never ran are no reason: their number depends on the profile, and the same failure
+/// would be listed once for each.
 fn reasons(one: &CapabilityStanding<'_>, seen: impl Fn(&Cause) -> &str) -> Vec<String> {
     let causes = one.telling_causes();
     let counts = |reason: &&Reason| causes.is_empty() || reason.why != NEVER_RAN;

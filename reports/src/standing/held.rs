@@ -1,7 +1,7 @@
-//! A merged run as a pipeline holds it: what it comes to beside what was planned.
+//! A merged run as a pipeline judges it, compared with the planned cells.
 //!
-//! The module `pipeline` decides that. What it decides takes the place of what the run alone would come to, so that each
-//! face and the exit code say the same.
+//! The module `pipeline` makes the judgement. It replaces the effect that the run alone would have, so that all outputs
+//! and the exit code agree.
 
 use super::{Change, ChangeRow, Effect, Standings};
 use crate::journal::CellId;
@@ -12,21 +12,21 @@ pub(crate) const UNREAD: &str = "a bundle cannot be read";
 /// Why a planned cell says nothing.
 pub(crate) const MISSING: &str = "no bundle has it to its end";
 
-/// What a pipeline makes of a run.
+/// A pipeline's judgement of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Held {
-    /// What it does to the exit code.
+    /// The effect on the exit code.
     pub effect: Effect,
-    /// Whether nothing of what was planned was judged: then no gap is a warning.
+    /// Whether no planned cell was judged: in this case no gap is a mere warning.
     pub nothing_judged: bool,
-    /// The planned cells that no run has to its end.
+    /// The planned cells that no run completed.
     pub missing: BTreeSet<CellId>,
-    /// Runs that were given and cannot be read, each by its name and why.
+    /// Runs that were given but cannot be read, each with its name and the reason.
     pub unread: Vec<String>,
 }
 
 impl<'m> Standings<'m> {
-    /// The same as a pipeline holds it: what Kata needs, is unsupported and no record decides is worse.
+    /// Applies a pipeline's judgement: an unsupported capability that Kata needs and no record decides is worse.
     #[must_use]
     pub fn held(mut self, held: Held) -> Standings<'m> {
         let profiles = self.cells.iter_mut().flat_map(|cell| cell.profiles.values_mut());
@@ -39,7 +39,7 @@ impl<'m> Standings<'m> {
         self
     }
 
-    /// What a change does to the exit code of the whole: in a pipeline a gap may do nothing.
+    /// Returns the effect of a change on the whole run's exit code: in a pipeline a gap may have none.
     pub fn effect_of(&self, row: &ChangeRow<'_>) -> Effect {
         match row.effect {
             Effect::Unjudged if self.tolerates_gaps(Some(row.cell)) => Effect::None,
@@ -47,7 +47,7 @@ impl<'m> Standings<'m> {
         }
     }
 
-    /// Whether what could not be judged makes no exit code: of a cell, or of the whole run.
+    /// Checks whether results that could not be judged leave the exit code alone: those of a cell, or of the whole run.
     pub fn tolerates_gaps(&self, cell: Option<&CellId>) -> bool {
         let is_missing = |held: &Held| cell.is_some_and(|cell| held.missing.contains(cell));
         self.held.as_ref().is_some_and(|held| !held.nothing_judged && !is_missing(held))

@@ -1,4 +1,4 @@
-//! What is known to fail, and what a run says of it: the entries of `distros/known-issues`.
+//! Known issues, the entries of `distros/known-issues`, compared with a run.
 
 use super::Recorded;
 use crate::journal::CellId;
@@ -9,42 +9,42 @@ use model::known_issues::{KnownFailure, KnownIssue};
 use std::collections::{BTreeMap, BTreeSet};
 use suites::outcome::Outcome;
 
-/// What a run says of a known issue.
+/// The state of a known issue in a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum IssueState {
-    /// Something failed as it says.
+    /// Something failed as the issue describes.
     Expected,
-    /// Its test passed.
+    /// The issue's test passed.
     UnexpectedPass,
-    /// A whole run has nothing that it matches.
+    /// The run is complete, but nothing in it matches the issue.
     Unmatched,
-    /// It excuses nothing any more.
+    /// The issue has expired and excuses nothing any more.
     Expired,
-    /// The run did not reach what it is about.
+    /// The run did not reach the issue's tests or packages.
     Unjudged,
 }
 
-/// Cells, each with profiles of it.
+/// Cells, each with some of its profiles.
 type Places<'m> = BTreeMap<&'m CellId, BTreeSet<&'m str>>;
 
-/// A known issue that is about packages of the run, and what the run says of it.
+/// A known issue about packages of the run, and its state in the run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IssueStanding<'m> {
     /// The entry.
     pub issue: &'m KnownIssue,
-    /// What the run says.
+    /// The state in the run.
     pub state: IssueState,
-    /// The tests that failed as it says.
+    /// The tests that failed as the issue describes.
     pub tests: BTreeSet<&'m str>,
-    /// Where they did, be it that they then passed.
+    /// Where they failed, even if they then passed.
     pub failed: Places<'m>,
-    /// Where its test passed, each time.
+    /// Where the issue's test passed, each time.
     pub passed: Places<'m>,
 }
 
 impl<'m> IssueStanding<'m> {
-    /// Whether the entry itself is at fault, which makes the exit code 1.
+    /// Checks whether the issue itself is wrong, which makes the exit code 1.
     pub fn is_at_fault(&self) -> bool {
         match self.state {
             IssueState::UnexpectedPass | IssueState::Unmatched | IssueState::Expired => true,
@@ -52,7 +52,8 @@ impl<'m> IssueStanding<'m> {
         }
     }
 
-    /// The cells where tests failed as it says; where its test passed, the cells of that.
+    /// Returns the cells where tests failed as the issue describes; if its test passed unexpectedly, the cells where it
+    /// passed.
     pub fn cells(&self) -> impl Iterator<Item = &'m CellId> {
         let places = match self.state {
             IssueState::UnexpectedPass => &self.passed,
@@ -61,7 +62,7 @@ impl<'m> IssueStanding<'m> {
         places.keys().copied()
     }
 
-    /// In words, with the entry's address; nothing where the run has nothing to say.
+    /// Describes the issue with the address of its entry; `None` if the run says nothing about it.
     pub fn words(&self) -> Option<String> {
         let issue = self.issue;
         let cells = self.cells().map(ToString::to_string).collect::<Vec<_>>().join(", ");
@@ -92,7 +93,7 @@ impl<'m> IssueStanding<'m> {
     }
 }
 
-/// `debian:13/x86_64/container (go-3.29, rs-4.0)`.
+/// Formats places: `debian:13/x86_64/container (go-3.29, rs-4.0)`.
 fn in_words(places: &Places<'_>) -> String {
     let one = |(cell, profiles): (&&CellId, &BTreeSet<&str>)| {
         format!("{cell} ({})", profiles.iter().copied().collect::<Vec<_>>().join(", "))
@@ -100,34 +101,34 @@ fn in_words(places: &Places<'_>) -> String {
     places.iter().map(one).collect::<Vec<_>>().join(", ")
 }
 
-/// The entry in words: `known issue virtiofsd-flags of rust-virtiofsd, https://… (owner somebody, until 2027-03-01)`.
+/// Formats an entry: `known issue virtiofsd-flags of rust-virtiofsd, https://… (owner somebody, until 2027-03-01)`.
 pub(super) fn reason(issue: &KnownIssue) -> String {
     let KnownIssue { id, package, url, owner, expires, .. } = issue;
     format!("known issue {id} of {package}, {url} (owner {owner}, until {expires})")
 }
 
-/// By profile, the tests that failed as an entry says.
+/// By profile, the tests that failed as a known issue describes.
 pub(super) type KnownTests<'m> = BTreeMap<&'m str, BTreeMap<&'m str, &'m KnownIssue>>;
 
-/// What is known of a run's failures.
+/// The known issues behind a run's failures.
 pub(super) struct Known<'m> {
-    /// By cell, in the matrix's order.
+    /// The excused tests by cell, in the matrix's order.
     pub(super) cells: Vec<KnownTests<'m>>,
     /// Every entry that is about packages of the run.
     pub(super) issues: Vec<IssueStanding<'m>>,
 }
 
-/// What was seen of an entry.
+/// The observations about a known issue.
 struct Seen<'m> {
     issue: &'m KnownIssue,
     tests: BTreeSet<&'m str>,
     failed: Places<'m>,
     passed: Places<'m>,
-    /// Whether all ran that could have shown it.
+    /// Whether all tests ran that could have shown the issue.
     is_whole: bool,
 }
 
-/// Holds a run's failures against what is known.
+/// Compares a run's failures with the known issues.
 pub(super) fn of<'m>(matrix: &'m Matrix, recorded: &Recorded<'m>) -> Known<'m> {
     let today = matrix.finished.map(day);
     let is_expired = |issue: &KnownIssue| today.is_some_and(|today| issue.is_expired(today));
@@ -159,7 +160,7 @@ pub(super) fn of<'m>(matrix: &'m Matrix, recorded: &Recorded<'m>) -> Known<'m> {
                     all.failed.entry(&cell.cell).or_default().insert(profile);
                     known.entry(profile).or_default().entry(test).or_insert(issue);
                 }
-                // What then passed excuses nothing, and shows that the entry is about something.
+                // A failure of a test that then passed is not excused, but shows that the issue still exists.
                 for &instance in instances.iter().filter(|instance| is_flaky_as(issue, instance)) {
                     all.tests.insert(&instance.test);
                     all.failed.entry(&cell.cell).or_default().insert(profile);
@@ -186,7 +187,7 @@ pub(super) fn of<'m>(matrix: &'m Matrix, recorded: &Recorded<'m>) -> Known<'m> {
     Known { cells, issues: seen.into_values().map(standing).collect() }
 }
 
-/// Whether a test failed as an entry says, and then passed.
+/// Checks whether a test failed as an issue describes, and then passed.
 fn is_flaky_as(issue: &KnownIssue, instance: &TestRun) -> bool {
     let is_it = |outcome: &Outcome| match outcome {
         Outcome::Fail(failure) => issue.is(&instance.test, &failure.signature),
@@ -196,23 +197,24 @@ fn is_flaky_as(issue: &KnownIssue, instance: &TestRun) -> bool {
     is_flaky && instance.attempts.iter().any(|attempt| is_it(&attempt.outcome))
 }
 
-/// Whether the test of an entry passed, each time.
+/// Checks whether the test of an issue passed, each time.
 fn is_unexpected_pass(issue: &KnownIssue, last: &BTreeMap<&str, FinalOutcome>) -> bool {
     let KnownFailure::Test(test) = &issue.failure else { return false };
     last.get(test.as_str()).is_some_and(|last| last.outcome == Outcome::Pass && !last.is_flaky())
 }
 
-/// Whether all ran in a cell that could have shown an issue.
+/// Checks whether all tests ran in a cell that could have shown an issue.
 fn is_whole(cell: &CellReport, issue: &KnownIssue, last: &BTreeMap<&str, FinalOutcome>) -> bool {
     let hides = |last: &FinalOutcome| match (&last.outcome, &issue.failure) {
         (Outcome::Pass | Outcome::Fail(_), _) => false,
         (Outcome::Error { .. } | Outcome::Blocked { .. }, _) => true,
-        // What one test lacks is no reason for a cause to be seen nowhere.
+        // A skipped test hides an issue about this test, but not an issue about a signature, which other tests can
+        // show.
         (Outcome::Skip { .. }, KnownFailure::Test(_)) => true,
         (Outcome::Skip { .. }, KnownFailure::Signature(_)) => false,
     };
     let is_hidden = match &issue.failure {
-        // A test that does not run in this environment, or was never reached, shows nothing of an entry.
+        // A test that does not run in this environment, or was never reached, shows nothing about an issue.
         KnownFailure::Test(test) => last.get(test.as_str()).is_none_or(hides),
         KnownFailure::Signature(_) => last.values().any(hides),
     };

@@ -1,25 +1,26 @@
-//! Which capabilities running Kata needs, and which it does without.
+//! Capabilities that running Kata needs, and optional ones.
 
 use crate::verdict::Judgement;
 use model::verified::Verdict;
 use suites::capability::{Capability, Tier};
 
-/// Whether the overview shows a capability; the rest has a table of its own.
+/// Checks whether the overview shows a capability; the others have tables of their own.
 pub fn is_main(capability: Capability) -> bool {
     !matches!(capability.tier(), Tier::Detail | Tier::Listed)
 }
 
-/// Whether `--strict` does without a capability: nobody needs it for running Kata, or this environment cannot show it.
+/// Checks whether a capability is optional under `--strict`: running Kata does not need it, or this environment cannot
+/// show it.
 pub fn is_optional(capability: Capability, judgement: &Judgement) -> bool {
     match capability.tier() {
         Tier::Required => false,
-        // The environment took it away; a test that never ran is another matter.
+        // The environment took the capability away; a test that never ran is another matter.
         Tier::IfProvided => judgement.verdict == Verdict::Untested && judgement.unrun == 0,
         Tier::Shown | Tier::Detail | Tier::Listed => true,
     }
 }
 
-/// Whether `--strict` objects: a capability that is required and not supported.
+/// Checks whether `--strict` objects to a capability: it is required and not supported.
 pub fn is_lacking(capability: Capability, judgement: &Judgement) -> bool {
     !matches!(judgement.verdict, Verdict::Supported | Verdict::NotApplicable) && !is_optional(capability, judgement)
 }

@@ -1,4 +1,4 @@
-//! What was known of a run's cells before: what the records say, or what a base run showed.
+//! Earlier results for a run's cells: from the records, or from a base run.
 
 use crate::journal::CellId;
 use crate::matrix::{CellReport, Matrix};
@@ -9,17 +9,17 @@ use model::verified::VerifiedEntry;
 use std::collections::{BTreeMap, BTreeSet};
 use suites::outcome::Component;
 
-/// What was verified before, by distro.
+/// Earlier verified results, by distro.
 #[derive(Debug, Clone, Default)]
 pub struct Recorded<'a> {
     entries: BTreeMap<&'a str, &'a [VerifiedEntry]>,
     issues: BTreeMap<&'a str, (PackageManager, &'a [KnownIssue])>,
-    /// The base run that it is of, if it is of one.
+    /// The base run, if the results are from one.
     base: Option<&'a Matrix>,
 }
 
 impl<'a> Recorded<'a> {
-    /// What the records say.
+    /// Takes the results from the records.
     pub fn of(records: impl IntoIterator<Item = &'a Record>) -> Recorded<'a> {
         let mut all = Recorded::default();
         for record in records {
@@ -29,7 +29,7 @@ impl<'a> Recorded<'a> {
         all
     }
 
-    /// What entries say that take the place of the records' own; what is known to fail the records say.
+    /// Takes the results from entries instead of the records, but the known issues from the records.
     pub fn of_entries(
         entries: &'a BTreeMap<String, Vec<VerifiedEntry>>,
         records: impl IntoIterator<Item = &'a Record>,
@@ -39,21 +39,21 @@ impl<'a> Recorded<'a> {
         all
     }
 
-    /// What is known of one distro.
+    /// Takes the results of one distro.
     pub fn of_distro(distro: &'a str, entries: &'a [VerifiedEntry]) -> Recorded<'a> {
         Recorded { entries: BTreeMap::from([(distro, entries)]), ..Recorded::default() }
     }
 
-    /// The same with what is known to fail of a distro, whose versions are in that package manager's order.
+    /// Adds a distro's known issues, whose versions are in the package manager's order.
     #[must_use]
     pub fn knowing(mut self, distro: &'a str, manager: PackageManager, issues: &'a [KnownIssue]) -> Recorded<'a> {
         self.issues.insert(distro, (manager, issues));
         self
     }
 
-    /// The known issues that are about what is installed in a cell.
+    /// Returns the known issues about packages that are installed in a cell.
     ///
-    /// Where a component was brought along, nothing is known of the distro's own.
+    /// If a component was brought along, no known issue applies: they are about the distro's own components.
     pub(super) fn issues(&self, cell: &CellReport) -> Vec<&'a KnownIssue> {
         let Some((manager, issues)) = self.issues.get(cell.cell.distro.as_str()) else { return Vec::new() };
         if cell.facts.as_ref().is_none_or(|facts| !facts.candidates.is_empty()) {
@@ -66,27 +66,27 @@ impl<'a> Recorded<'a> {
         issues.iter().filter(is_installed).collect()
     }
 
-    /// What a base run showed, by distro.
+    /// Takes the results of a base run, by distro.
     pub(super) fn of_base(matrix: &'a Matrix, entries: &'a BTreeMap<String, Vec<VerifiedEntry>>) -> Recorded<'a> {
         let entries = entries.iter().map(|(distro, entries)| (distro.as_str(), entries.as_slice()));
         Recorded { entries: entries.collect(), base: Some(matrix), ..Recorded::default() }
     }
 
-    /// Whether it is what a base run showed, and not what the records say.
+    /// Checks whether the results are from a base run, and not from the records.
     pub fn is_of_a_base_run(&self) -> bool {
         self.base.is_some()
     }
 
-    /// The base run that it is of; `None` where the records are compared with.
+    /// Returns the base run; `None` if the results are from the records.
     pub fn base(&self) -> Option<&'a Matrix> {
         self.base
     }
 
-    /// What is known of a run's cell under a profile: each run that judged a part of it has an entry.
+    /// Returns the recorded entries for a run's cell under a profile: one for each run that judged a part of it.
     ///
-    /// What a caller's keys, image or records vouched for is known of a run alone that is as *shaped*.
-    /// What was shown with components that were brought along is known where the same ones were, and comes first there: of
-    /// a capability that two entries have the first one counts.
+    /// Entries that rest on a caller's keys, image or records (*shaped*) apply only to a run that is shaped, too.
+    /// Entries with components that were brought along apply only to runs with the same ones, and come first there: if
+    /// two entries have a capability, the first one counts.
     pub fn entries(&self, matrix: &Matrix, cell: &CellReport, profile: &str) -> Vec<&'a VerifiedEntry> {
         let brought: BTreeSet<Component> =
             cell.facts.iter().flat_map(|facts| facts.candidates.keys().copied()).collect();
@@ -101,13 +101,13 @@ impl<'a> Recorded<'a> {
         all
     }
 
-    /// What is known of a cell's release in any environment, under all profiles.
+    /// Returns the entries for a cell's release in any environment, under all profiles.
     pub fn of_release(&self, cell: &CellId) -> Vec<&'a VerifiedEntry> {
         let all: &'a [VerifiedEntry] = self.entries.get(cell.distro.as_str()).copied().unwrap_or_default();
         all.iter().filter(|entry| entry.release == cell.release && entry.arch == cell.arch).collect()
     }
 
-    /// Who knows the order of a distro's versions, if its record is known.
+    /// Returns the package manager that knows the order of a distro's versions, if the distro's record is known.
     pub(super) fn manager(&self, distro: &str) -> Option<PackageManager> {
         self.issues.get(distro).map(|(manager, _)| *manager)
     }

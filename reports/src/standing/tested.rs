@@ -1,4 +1,4 @@
-//! What a test comes to: whether its last word makes the exit code.
+//! Effect of single tests on the exit code.
 
 use super::known::reason;
 use super::{CapabilityStanding, CellStanding, Change, Effect, ProfileStanding};
@@ -10,21 +10,21 @@ use std::collections::BTreeMap;
 use suites::capability::Capability;
 use suites::outcome::Outcome;
 
-/// What a test that ran does to the exit code.
+/// The effect of a test that ran on the exit code.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Weight {
-    /// It passed, or showed nothing.
+    /// The test passed, or showed nothing.
     Nothing,
-    /// It makes a capability worse than it may be: exit code 1.
+    /// The test makes a capability worse than allowed: exit code 1.
     Failure,
-    /// It is in error, or its failure cannot be believed or put down to anybody; why. Exit code 3.
+    /// The test is in error, or its failure is not credible or blames no component, for this reason: exit code 3.
     Error(String),
-    /// It failed, and that changes nothing; why.
+    /// The test failed without an effect, for this reason.
     Excused(String),
 }
 
 impl CellStanding<'_> {
-    /// What the last word on a test does to the exit code under a profile.
+    /// Returns the effect of a test's final outcome on the exit code under a profile.
     pub fn weight(&self, profile: &str, test: &str, last: &FinalOutcome) -> Weight {
         match &last.outcome {
             Outcome::Pass | Outcome::Skip { .. } | Outcome::Blocked { .. } => Weight::Nothing,
@@ -36,7 +36,7 @@ impl CellStanding<'_> {
         }
     }
 
-    /// What a failure that is believed comes to; `observed` is what was seen.
+    /// Returns the effect of a credible failure; `observed` is the observation.
     fn failed(&self, profile: &str, test: &str, observed: &str) -> Weight {
         let Some(ProfileStanding { capabilities, known, .. }) = self.profiles.get(profile) else {
             return Weight::Excused("no capability is judged by it".to_owned());
@@ -49,7 +49,7 @@ impl CellStanding<'_> {
             .filter(|(_, c)| c.judgement.causes.iter().any(|cause| cause.test == test))
             .map(|(capability, c)| (*capability, c))
             .collect();
-        // Of what was recorded as unsupported, its other causes are no news.
+        // If a capability was recorded as unsupported, only its unrecorded causes are news.
         let is_telling = |c: &CapabilityStanding<'_>| c.telling_causes().iter().any(|cause| cause.test == test);
         if taken.values().any(|c| c.effect == Effect::Worse && is_telling(c)) {
             return Weight::Failure;
@@ -60,7 +60,7 @@ impl CellStanding<'_> {
         let names = |some: &[(&Capability, &&CapabilityStanding<'_>)]| {
             some.iter().map(|(capability, _)| capability.name()).collect::<Vec<_>>().join(", ")
         };
-        // A verdict that is decided is unjudged beside a base run alone, which did not decide it.
+        // A verdict that is decided is unjudged only against a base run that did not decide it.
         let unjudged: Vec<_> = taken.iter().filter(|(_, c)| c.change == Change::Unjudged).collect();
         if !unjudged.is_empty() {
             let unjudged = names(&unjudged);
@@ -84,13 +84,12 @@ impl CellStanding<'_> {
         Weight::Excused(why.join("; "))
     }
 
-    /// Whether the last word on any test is an error.
+    /// Checks whether the final outcome of any test is an error.
     pub(super) fn has_a_test_in_error(&self, matrix: &Matrix) -> bool {
         self.in_error(matrix).next().is_some()
     }
 
-    /// Whether that is so of a test that something rests on which is not optional, or of which nobody knows what rests on
-    /// it.
+    /// Checks whether any test in error supports a capability that is not optional, or supports no known capability.
     pub(super) fn has_an_error_in_what_is_needed(&self, matrix: &Matrix) -> bool {
         self.in_error(matrix).any(|(profile, test, _)| {
             let capabilities =
@@ -100,7 +99,7 @@ impl CellStanding<'_> {
         })
     }
 
-    /// The tests whose last word is an error, each with a profile that it is so under, and why.
+    /// Returns the tests whose final outcome is an error, each with the profile and the reason.
     pub(super) fn in_error<'s>(&'s self, matrix: &'s Matrix) -> impl Iterator<Item = (&'s str, &'s str, String)> {
         let of = by_profile(&self.report.instances);
         let tests = matrix.profiles.iter().flat_map(move |profile| {
@@ -117,7 +116,7 @@ impl CellStanding<'_> {
     }
 }
 
-/// Whether a test is among what a verdict is said to rest on: what failed, or what could not be shown.
+/// Checks whether a verdict names a test as a cause or as a reason.
 fn rests_on(one: &CapabilityStanding<'_>, test: &str) -> bool {
     let mut causes = one.judgement.causes.iter();
     let mut reasons = one.judgement.reasons.iter().flat_map(|reason| &reason.tests);

@@ -95,7 +95,7 @@ fn a_run_against_its_own_record_is_as_recorded() {
     assert_eq!(tdx.since, Some(entries[0].tested));
 }
 
-/// What no record has must not be taken for what is as recorded.
+/// A failure without a record must not count as recorded.
 #[test]
 fn what_is_unsupported_and_was_never_recorded_is_told() {
     let matrix = judged(&run(|t| (t == QMP).then(|| fail(Component::Qemu, "no reply"))));
@@ -112,7 +112,7 @@ fn what_is_unsupported_and_was_never_recorded_is_told() {
     let day = entries[0].tested;
     entries[0].capabilities.insert(Capability::VmmQmp, plain(Verdict::Untested));
     assert_eq!(told(&entries), [(format!("new verdict: vmm.qmp was untested ({day}), is unsupported"), true)]);
-    // Of a release that no record has; what nobody needs is told, too.
+    // A release without a record; failures of optional capabilities are reported, too.
     let tdx = ("new verdict: vmm.tdx had no record, is unsupported".to_owned(), false);
     assert_eq!(told(&[]), [qmp, tdx]);
 }
@@ -138,7 +138,7 @@ fn a_new_failure_is_worse_and_an_error_could_not_be_judged() {
     assert_eq!(code(&both, &entries, false), 1);
 }
 
-/// The daemon's own test proves no capability by itself.
+/// The daemon's own test proves no capability directly.
 #[test]
 fn a_test_in_error_is_never_as_recorded() {
     let matrix = judged(&run(|t| match t {
@@ -194,7 +194,7 @@ fn kata_runs_only_where_all_that_it_needs_is_known() {
     assert_eq!(known.verdict(), Verdict::Unsupported);
 }
 
-/// What a record does not mention, nobody knows.
+/// Capabilities that the record does not mention are unknown.
 #[test]
 fn the_record_alone_answers_too() {
     let profiles = sample::profiles();
@@ -215,7 +215,8 @@ fn the_record_alone_answers_too() {
     assert_eq!(words(&entries), "no: virtio-fs (virtiofsd)");
 }
 
-/// What the record's answer asks for, and what a run's: what tests of the catalogue show under the profile.
+/// Answers from the record and from a run need the same capabilities: those that the catalogue's tests show under the
+/// profile.
 #[test]
 fn the_record_asks_for_what_a_run_asks_for() {
     for profile in Profile::all() {
@@ -229,17 +230,17 @@ fn the_record_asks_for_what_a_run_asks_for() {
     entry.profile.clone_from(&rs.name);
     entry.capabilities = rs.needs().map(|capability| (capability, plain(Verdict::Supported))).collect();
     assert_eq!(recorded_answer(&[&entry], rs, None).words(), "yes, all 12");
-    // What the runtime does not know is not asked for.
+    // A capability that the runtime does not support is not needed.
     entry.capabilities.insert(Capability::FsVirtio9p, plain(Verdict::NotApplicable));
     assert_eq!(recorded_answer(&[&entry], rs, None).words(), "yes, all 12");
 }
 
-/// What the sample's run writes, as if today's tests had judged it.
+/// The entry that the sample's run writes, as if judged by the current tests.
 fn of_today() -> VerifiedEntry {
     VerifiedEntry { test_set: model::verified::test_set_of_today().to_owned(), ..recorded().remove(0) }
 }
 
-/// A machine's yes by the tests of its day says nothing of what is required since, and a container may.
+/// A machine's yes by older tests says nothing about newer requirements, but a container's result may.
 #[test]
 fn todays_tests_come_before_older_ones() {
     let profiles = sample::profiles();
@@ -258,7 +259,7 @@ fn todays_tests_come_before_older_ones() {
     };
     let words = |entries: &[&VerifiedEntry]| recorded_answer(entries, profile, None).words();
     let supported = older(Capability::VmmQmp, Verdict::Supported);
-    // What a container shows by today's tests is by today's.
+    // A container's result by the current tests is not marked as older.
     assert_eq!(words(&[&today, &supported]), "yes, all 12; by older tests: vsock, net, hot cpu");
     assert_eq!(words(&[&qmp(Verdict::Unsupported), &supported]), "no: qmp", "a test that the machine never ran");
     assert_eq!(words(&[&today, &older(Capability::VmmQmp, Verdict::Unsupported)]), "no: qmp", "a failure stands");
@@ -270,7 +271,7 @@ fn plain(verdict: Verdict) -> VerifiedCapability {
     VerifiedCapability::plain(verdict)
 }
 
-/// What a container cannot show, a machine may have shown before.
+/// A machine may have shown earlier what a container cannot show.
 #[test]
 fn the_record_of_another_environment_counts() {
     let container = judged(&run(|_| None));
@@ -279,28 +280,28 @@ fn the_record_of_another_environment_counts() {
     entries[0].capabilities.insert(Capability::VmmVsock, VerifiedCapability::plain(Verdict::Supported));
     let day = entries[0].tested;
     assert_eq!(answer(&container, &entries).words(), format!("yes, all 10 [record: vm {day}]"));
-    // Of candidates the record says nothing.
+    // The record holds nothing about candidates.
     let mut candidate = container.clone();
     candidate.candidate = true;
     assert!(!answer(&candidate, &entries).words().contains("record"));
-    // What shows more counts, for or against.
+    // The environment that shows more counts, for or against.
     entries[0].capabilities.insert(Capability::VmmBoot, VerifiedCapability::plain(Verdict::Unsupported));
     assert_eq!(answer(&container, &entries).verdict(), Verdict::Unsupported);
-    // A record of the same environment is replaced by what was tried.
+    // A record of the same environment is replaced by the new results.
     entries[0].environment = Environment::Container;
     assert_eq!(answer(&container, &entries).words(), "not known yet: incomplete, 9 of 10 (vsock)");
 }
 
 const QEMU: &str = "qemu-system-x86";
 
-/// The entry with another QEMU, of another day.
+/// The entry with another version of QEMU and another day.
 fn with_qemu(entry: &VerifiedEntry, version: &str, day: Date) -> VerifiedEntry {
     let mut entry = VerifiedEntry { tested: day, ..entry.clone() };
     entry.versions.insert(QEMU.parse().unwrap(), version.parse().unwrap());
     entry
 }
 
-/// A machine's entry by which all that is needed works.
+/// A machine's entry in which everything that is needed works.
 fn machine(entry: &VerifiedEntry, profile: &Profile) -> VerifiedEntry {
     let mut entry = VerifiedEntry { environment: Environment::Vm, ..entry.clone() };
     entry.versions.insert("containerd".parse().unwrap(), "1.7-1".parse().unwrap());
@@ -308,7 +309,8 @@ fn machine(entry: &VerifiedEntry, profile: &Profile) -> VerifiedEntry {
     entry
 }
 
-/// A false yes: QEMU was updated, QMP and virtio-fs fail with the new one, and the machine has only seen the old one.
+/// Prevents a false yes: QEMU was updated, QMP and virtio-fs fail with the new version, and the machine has only seen
+/// the old one.
 #[test]
 fn a_machine_with_older_packages_vouches_for_no_newer_ones() {
     let failing = |t: &str| match t {
@@ -329,22 +331,22 @@ fn a_machine_with_older_packages_vouches_for_no_newer_ones() {
     let known = answer(&whole, &older);
     assert_eq!(known.words(), "not known yet with these packages: incomplete, 9 of 10 (vsock)");
     assert_eq!((known.verdict(), known.outdated), (Verdict::Untested, vec![Capability::VmmVsock]));
-    // Nor does one with newer ones, or of which nobody knows what it had.
+    // Neither does a machine with newer packages, or with unknown ones.
     let newer = [machine(&with_qemu(&same, "1:10.0.3+ds-1", same.tested), profile)];
     assert_eq!(answer(&whole, &newer).outdated, [Capability::VmmVsock]);
     let mut nobody_knows = [machine(&same, profile)];
     nobody_knows[0].versions.clear();
     assert_eq!(answer(&whole, &nobody_knows).outdated, [Capability::VmmVsock]);
-    // With the same ones it does.
+    // A machine with the same packages does.
     assert_eq!(answer(&whole, &[machine(&same, profile)]).verdict(), Verdict::Supported);
-    // A failure that nobody has seen mended stands.
+    // A failure stands until it is seen to be fixed.
     let mut against = older;
     against[0].capabilities.insert(Capability::VmmVsock, plain(Verdict::Unsupported));
     let day = same.tested;
     assert_eq!(answer(&whole, &against).words(), format!("no: vsock [record: vm {day}]"));
 }
 
-/// The same by the record alone: `docs/matrix.md`, the site and `history`.
+/// The record alone gives the same answer: in `docs/matrix.md`, on the site and in `history`.
 #[test]
 fn the_record_answers_by_the_newest_packages_that_it_has() {
     let profiles = sample::profiles();
@@ -360,31 +362,31 @@ fn the_record_answers_by_the_newest_packages_that_it_has() {
     assert_eq!(words(&[&container_with(new, day), &machine_with(new, before)]), "yes, all 12");
     // The container is newer.
     assert_eq!(words(&[&container_with(new, day), &machine_with(old, before)]), incomplete);
-    // The machine is newer, and has judged all; then but a part.
+    // The machine is newer, and has judged all capabilities; then only some.
     assert_eq!(words(&[&container_with(old, before), &machine_with(new, day)]), "yes, all 12");
     let mut part = machine_with(new, day);
     part.capabilities.retain(|capability, _| *capability != Capability::VmmQmp);
     let lacks_qmp = "not known yet with these packages: incomplete, 11 of 12 (qmp)";
     assert_eq!(words(&[&container_with(old, before), &part]), lacks_qmp);
-    // An image of old packages that was run later is not the newest.
+    // An image with old packages that was run later is not the newest.
     assert_eq!(words(&[&container_with(old, day), &part]), lacks_qmp);
-    // Nobody knows what an entry was of.
+    // The packages of an entry are unknown.
     let mut nobody_knows = machine_with(new, day);
     nobody_knows.versions.clear();
     assert_eq!(words(&[&container_with(new, before), &nobody_knows]), incomplete);
-    // What another profile was measured with are the newest packages, too.
+    // Packages that were measured with another profile can be the newest, too.
     let mut other = container_with(new, day);
     other.profile = "rs-4.0".to_owned();
     let none = words(&[&container_with(old, before), &machine_with(old, before), &other]);
     assert!(none.starts_with("not known yet with these packages: incomplete, 0 of 12 "), "{none}");
-    // The day is that of what decided, and not of what else was tried.
+    // The day is that of the deciding evidence, not of other attempts.
     let answer = |entries: &[&VerifiedEntry]| recorded_answer(entries, profile, Some(PackageManager::Apt));
     assert_eq!(answer(&[&container_with(new, day), &machine_with(new, before)]).day, Some(before));
     let mut against = machine_with(new, before);
     against.capabilities.insert(Capability::VmmVsock, plain(Verdict::Unsupported));
     assert_eq!(answer(&[&container_with(new, day), &against]).day, Some(before), "the day of the failure");
     assert_eq!(answer(&[&container_with(new, day), &machine_with(old, before)]).day, Some(day));
-    // A failure stands until it is seen to be mended.
+    // A failure stands until it is seen to be fixed.
     let mut failing = container_with(old, before);
     failing.capabilities.insert(Capability::VmmQmp, plain(Verdict::Unsupported));
     assert_eq!(words(&[&failing, &part]), "no: qmp");
@@ -410,7 +412,7 @@ fn what_works_with_a_component_that_was_brought_along_is_named() {
     assert_eq!(beside(&matrix, &entries).effect(), Effect::None, "it is no worse than recorded");
 }
 
-/// Neither is known of the distro's own packages, and what is known of these is not of the others.
+/// Results that are shaped or rest on brought components are not about the distro's own packages, and vice versa.
 #[test]
 fn what_was_shaped_or_brought_along_is_compared_with_its_like() {
     let own = recorded().remove(0);
@@ -446,7 +448,7 @@ fn what_was_shaped_or_brought_along_is_compared_with_its_like() {
     assert_eq!(known(&judged(&maker)), [with, own], "what the same was brought to comes first");
 }
 
-/// What no record has is new, though the capability was lost before.
+/// An unrecorded cause is new, although the capability was lost before.
 #[test]
 fn a_capability_that_is_lost_by_another_cause_is_worse() {
     let flags = judged(&run(|t| match t {
@@ -474,7 +476,7 @@ fn a_capability_that_is_lost_by_another_cause_is_worse() {
     assert_eq!(beside.cells[0].weight("go-3.29", RENAME, &last), Weight::Failure);
 }
 
-/// Reports and `diff` say the same of a test that fails as recorded, and of one that fails by another cause.
+/// Reports and `diff` agree about a test that fails as recorded, and about one that fails by another cause.
 #[test]
 fn the_same_test_by_another_cause_is_new_on_every_face() {
     let lost = |why: &'static str| judged(&run(move |t| (t == QMP).then(|| fail(Component::Qemu, why))));
@@ -496,14 +498,15 @@ fn the_same_test_by_another_cause_is_new_on_every_face() {
     let mut without = known.clone();
     without[0].capabilities.insert(Capability::VmmQmp, plain(Verdict::Unsupported));
     assert_eq!(said(&new, &without), (Change::Known, Effect::None, false));
-    // What was untested has not failed: its reason is no cause.
+    // An untested capability has not failed: its reason is no cause.
     let lacking = VerifiedCause::new(Component::Qemu, "it ends at once").shown_by(QMP);
     let untested = VerifiedCapability { causes: vec![lacking], ..plain(Verdict::Untested) };
     without[0].capabilities.insert(Capability::VmmQmp, untested);
     assert_eq!(said(&new, &without), (Change::NewVerdict, Effect::None, false));
 }
 
-/// A known issue excuses a cause that is not recorded, too; of several causes one that it does not know is enough.
+/// A known issue also excuses an unrecorded cause; if there are several causes, one that it does not cover is enough to
+/// be worse.
 #[test]
 fn a_cause_that_is_excused_is_not_new() {
     let cause = |test: &str, why: &str| Cause {
@@ -521,7 +524,7 @@ fn a_cause_that_is_excused_is_not_new() {
     assert_eq!(of(&[BOOT]), (Change::NewFailure, Effect::Worse));
 }
 
-/// What failed before fails again, and with it a test that must have passed then.
+/// A recorded failure fails again, together with a test that must have passed then.
 #[test]
 fn a_required_test_that_newly_fails_is_worse_though_the_capability_was_lost_before() {
     let mut matrix = judged(&run(|t| (t == RENAME).then(|| fail(Component::Virtiofsd, "lost both names"))));
@@ -573,7 +576,7 @@ fn a_change_has_its_test_and_the_packages_then_and_now() {
     assert_eq!(row.profiles, ["go-3.29"]);
 }
 
-/// How many other tests never ran depends on the profile, and the failure is the same one.
+/// How many other tests never ran depends on the profile, but the failure is the same.
 #[test]
 fn a_cause_is_told_once_whatever_else_never_ran() {
     use crate::journal::Event;
@@ -602,7 +605,8 @@ fn a_cause_is_told_once_whatever_else_never_ran() {
     assert_eq!(told, [("new failure".to_owned(), &profiles[..], why)]);
 }
 
-/// Of Kata's own results the Kata counts as much as any package, and what was brought along is no package of the distro's.
+/// For Kata's own results, Kata's version counts as much as any package; brought components are no packages of the
+/// distro.
 #[test]
 fn a_change_names_another_kata_and_what_was_brought_along() {
     use crate::matrix::RunKata;
@@ -643,7 +647,7 @@ fn a_change_names_another_kata_and_what_was_brought_along() {
     assert_eq!(told(&matrix), expected);
 }
 
-/// A cell that was lost before its image was there.
+/// The versions are unknown if a cell was lost before its image was there.
 #[test]
 fn nothing_is_said_of_packages_that_nobody_knows() {
     let entries = recorded();
@@ -656,7 +660,7 @@ fn nothing_is_said_of_packages_that_nobody_knows() {
     assert_eq!(told(&matrix), "");
 }
 
-/// It is as recorded, and that is not enough.
+/// The result is as recorded, but that is not enough under `--strict`.
 #[test]
 fn what_strict_objects_to_is_told_as_lacking() {
     let matrix = judged(&run(|t| (t == BLK).then(|| fail(Component::Kernel, "no"))));
@@ -669,7 +673,7 @@ fn what_strict_objects_to_is_told_as_lacking() {
     assert_eq!(told, [format!("lacking: fs.virtio-blk was unsupported ({day}), is unsupported")]);
 }
 
-/// A run of the tests of one capability, of which there is another one that the filter leaves out.
+/// A run with a filter that selects some tests of a capability and leaves out others.
 #[test]
 fn what_was_asked_for_and_skipped_is_not_as_recorded() {
     let entries = recorded();
@@ -691,7 +695,7 @@ fn what_was_asked_for_and_skipped_is_not_as_recorded() {
     assert_eq!(of(sample::blocked(VSOCK)), (Change::Unjudged, 3, false));
 }
 
-/// A test that the filter left out, or that an interrupted run did not reach, excuses no other one.
+/// A test that the filter left out, or that an interrupted run did not reach, does not excuse other tests.
 #[test]
 fn strict_objects_to_a_failure_beside_tests_that_never_ran() {
     let code = |fails: bool| {
@@ -725,7 +729,7 @@ fn a_failure_counts_only_where_it_makes_the_exit_code() {
     assert_eq!(weight(&entries, VSOCK), Weight::Nothing);
 }
 
-/// A nested failure that was not tried again blames nobody, and is an error wherever it is shown.
+/// A nested failure that was not tried again blames no component, and counts as an error in every output.
 #[test]
 fn a_failure_in_doubt_is_an_error() {
     let mut catalogue = sample::catalogue();

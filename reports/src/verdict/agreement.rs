@@ -1,42 +1,43 @@
-//! When environments disagree: whether a failure in a virtual machine counts, and which of two verdicts does.
+//! Disagreement between environments: whether a failure in a virtual machine counts, and which of two verdicts does.
 //!
-//! A release's machine runs on emulated hardware here, and its guests run on hardware that this emulation emulates.
-//! That is not perfectly stable: a guest of a guest may fail for no fault of the distro's.
-//! So a failure of such a guest blames somebody only when it repeats in a fresh machine *and* shows in a container, under
-//! plain emulation, too, be it one of an earlier run with the same packages; otherwise the cause is unknown, and the
-//! verdict is `inconclusive`.
-//! What no container can ever show would stay so for ever; there a failure also counts that was measured, and not waited
-//! for, each time with the same result.
-//! Kata runs in no container of ours; there the control takes its place: the same body under runc, in the same machine.
+//! Here a release's machine runs on emulated hardware, and its guests run on hardware that this emulation emulates.
+//! This nesting is not perfectly stable: a nested guest may fail through no fault of the distro.
+//! So a failure of such a guest blames a component only if it repeats in a fresh machine *and* also appears in a
+//! container, under plain emulation, be it in an earlier run with the same packages; otherwise the cause is unknown,
+//! and the verdict is `inconclusive`.
+//! Failures that no container can ever show would stay `inconclusive` for ever; such a failure also counts if it was
+//! measured rather than waited for, with the same result each time.
+//! The harness runs Kata in no container; a control takes the container's place: the same body under runc, in the same
+//! machine.
 //! A pass needs no such care: nothing passes by accident of emulation, so a pass in a machine outranks a container's
-//! verdict, which knows less.
+//! verdict, which has less evidence.
 //!
 //! # The whole rule
 //!
 //! In a virtual machine on emulated hardware, the failure of a nested guest blames a component only if both hold:
 //!
-//! 1. it repeats in a fresh machine (`crate::matrix` says which tests did; the schedule of `harness` asks for that
+//! 1. it repeats in a fresh machine (`crate::matrix` finds the tests that did; the schedule of `harness` asks for that
 //!    machine),
 //! 2. and a container of the same run fails the same test under the same profile.
-//!    Where the run's own container shows nothing either way, or there is none, the record's counts: one of the same
-//!    release, profile and package versions, whose verdict has the same test and signature among its causes.
-//!    Where no container can show it, on whatever machine ([`Test::is_beyond_containers`]), it counts without one if it
-//!    was measured ([`Repetition::Measured`]): every attempt that passed or failed, in each machine and in each
-//!    configuration, is a failure by a value that was seen ([`Grounds`]), all have one signature, and the guest lived on.
-//!    Kata runs in no container of ours: of its tests only the first is asked.
-//!    Those that have a control under runc fail only where it passed in the same machine; else the agent makes the
-//!    failure an error (`harness/agent/src/containers/engine.rs`).
+//!    If the run's own container shows nothing either way, or there is none, a recorded one counts: with the same
+//!    release, profile and package versions, and with the same test and signature among its verdict's causes.
+//!    If no container can show the failure, on any machine ([`Test::is_beyond_containers`]), it counts without one if
+//!    it was measured ([`Repetition::Measured`]): every attempt that passed or failed, in each machine and in each
+//!    configuration, is a failure by an observed value ([`Grounds`]), all have one signature, and the guest survived.
+//!    The harness runs Kata in no container: Kata's tests need only meet the first condition.
+//!    Tests with a control under runc fail only if the control passed in the same machine; otherwise the agent makes
+//!    the failure an error (`harness/agent/src/containers/engine.rs`).
 //!
-//! Where it was waited for, repeating alone decides nothing: nothing tells a wrong answer from a guest that emulation
-//! made hang, or crash, twice. That is so of every failure of which its body does not say otherwise, and of all in older
-//! journals.
+//! If a test waited for an event, repetition alone decides nothing: a wrong answer looks the same as a guest that hung
+//! or crashed twice because of emulation. This holds for every failure unless the test's body says otherwise, and for
+//! all failures in older journals.
 //!
-//! A container or a host whose guests have KVM on an emulated processor is such a machine, too: nothing repeats there in a
-//! fresh one, so that its guests' failures alone blame nobody.
+//! A container or a host whose guests have KVM on an emulated processor counts as such a machine, too: it has no fresh
+//! machine for repetition, so that its guests' failures alone blame no component.
 //!
-//! Else the failure becomes an error, which blames nobody and makes the verdict `inconclusive`.
+//! Otherwise the failure becomes an error, which blames no component and makes the verdict `inconclusive`.
 //! A failure without a guest is believed at once.
-//! Where both environments decided, and decided differently, the reports say so and say which of them counts.
+//! If both environments decided, and decided differently, the reports say so and name the one that counts.
 
 use super::Evidence;
 use crate::signature;
@@ -47,24 +48,24 @@ use std::collections::{BTreeMap, BTreeSet};
 use suites::catalogue::{Place, Test};
 use suites::outcome::{Failure, Grounds, Outcome};
 
-/// A failure, by its test and its signature.
+/// A failure, identified by its test and its signature.
 pub type Failed = (String, String);
 
-/// What more than one machine showed of a test.
+/// The repetition of a test's failure in more than one machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Repetition {
-    /// It failed in one of them at most.
+    /// The test failed in at most one machine.
     Absent,
-    /// It failed in several, somehow.
+    /// The test failed in several machines, in any way.
     Failed,
-    /// It failed in several by the same measurement each time, and never otherwise.
+    /// The test failed in several machines, always by the same measurement.
     Measured,
 }
 
-/// How a test's attempts repeat a failure, each with the machine that it was made in; `None` if it was tried in one
-/// machine alone.
+/// Returns how a failure repeats in a test's attempts, each given with its machine; `None` if the test was tried in
+/// only one machine.
 ///
-/// What is in error counts neither way, and what was skipped or blocked was not tried.
+/// Attempts in error count neither way, and attempts that were skipped or blocked do not count as tried.
 pub fn repetition(attempts: &[(u32, &Outcome)]) -> Option<Repetition> {
     let failed: Vec<(u32, &Failure)> = attempts
         .iter()
@@ -86,7 +87,7 @@ pub fn repetition(attempts: &[(u32, &Outcome)]) -> Option<Repetition> {
     Some(if is_measured { Repetition::Measured } else { Repetition::Failed })
 }
 
-/// What containers showed to fail, by a record's entries of one release and profile: those of these package versions.
+/// Returns the failures in containers, from a record's entries for one release and profile with these package versions.
 ///
 /// A machine has more packages than a container; those that the container's verdicts rest on must be the same.
 pub fn recorded<'e>(
@@ -103,16 +104,16 @@ pub fn recorded<'e>(
     against.flat_map(|known| &known.causes).filter_map(recorded_failure).collect()
 }
 
-/// A failure as a record has it; none where it names no component or no test.
+/// Returns a recorded failure; `None` if the record names no component or no test.
 pub(crate) fn recorded_failure(cause: &VerifiedCause) -> Option<Failed> {
     Some((cause.test.clone()?, signature::of_recorded(cause)?))
 }
 
-/// Takes the failures of nested guests that do not count out of a machine's evidence: they become errors that say why.
+/// Turns failures of nested guests that do not count into errors with the reason.
 ///
-/// `repeated` are the tests that were tried in more than one machine ([`repetition`]); `container` is what a container of
-/// the same release showed under the same profile, if there was one; `recorded` is what one showed before. What rests on
-/// hardware, and what is neither a machine's nor seen under KVM, stays as it is.
+/// `repeated` are the tests that were tried in more than one machine ([`repetition`]); `container` are the results of a
+/// container of the same release under the same profile, if there was one; `recorded` are the failures of earlier
+/// containers. Evidence on hardware, and evidence that is neither a machine's nor from KVM, stays unchanged.
 pub fn weigh(
     catalogue: &[Test],
     mut evidence: Evidence,
@@ -120,7 +121,7 @@ pub fn weigh(
     container: Option<&Evidence>,
     recorded: &BTreeSet<Failed>,
 ) -> Evidence {
-    // KVM on an emulated processor is a machine in a machine, wherever the cell was brought up.
+    // KVM on an emulated processor counts as a nested machine in any environment.
     let is_nested_in_one = evidence.environment == Some(Environment::Vm) || evidence.runs_kvm;
     if !is_nested_in_one || evidence.basis != Some(Basis::Emulated) {
         return evidence;
@@ -130,12 +131,13 @@ pub fn weigh(
         let Outcome::Fail(failure) = &last.outcome else { continue };
         let repetition = repeated.get(&test.id);
         let has_failed_again = matches!(repetition, Some(Repetition::Failed | Repetition::Measured));
-        // No container runs Kata. Where its control failed in this machine, the agent has already made an error of it.
+        // No container runs Kata. If its control failed in this machine, the agent has already made the failure an
+        // error.
         if test.place == Place::Kata && has_failed_again {
             continue;
         }
         let failed = (test.id.clone(), failure.signature.clone());
-        // A long cause is cut where it is recorded: it is the same if this one would be cut to the same.
+        // A record cuts long causes: a cause is the same if this one would be cut to the same text.
         let cut = signature::once_recorded(failure.component, &failure.observed, &test.id);
         let is_recorded = recorded.contains(&failed) || recorded.contains(&(test.id.clone(), cut));
         let elsewhere = container.and_then(|c| c.outcomes.get(&test.id)).map(|last| &last.outcome);
@@ -155,12 +157,12 @@ pub fn weigh(
     evidence
 }
 
-/// Whether a test's outcome rests on a guest inside the machine.
+/// Checks whether a test's outcome rests on a guest inside the machine.
 pub fn is_nested(test: &Test) -> bool {
     !matches!(test.place, Place::Environment | Place::Runc)
 }
 
-/// Of the verdicts of a virtual machine and of a container on one capability, the one that counts.
+/// Returns the verdict that counts, of a virtual machine's and a container's on one capability.
 pub fn settle(vm: Verdict, container: Verdict) -> Verdict {
     match decisive([(Environment::Vm, vm), (Environment::Container, container)]) {
         Some((_, verdict)) => verdict,

@@ -1,11 +1,11 @@
-//! The last word on a test.
+//! Final outcome of a test.
 
 use suites::outcome::Outcome;
 
-/// The last word on a test: what its attempts come to.
+/// The final outcome of a test, derived from its attempts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FinalOutcome {
-    /// What counts.
+    /// The outcome that counts.
     pub outcome: Outcome,
     /// How many attempts passed.
     pub passed: u32,
@@ -14,7 +14,7 @@ pub struct FinalOutcome {
 }
 
 impl FinalOutcome {
-    /// What a test's attempts come to; `None` without any.
+    /// Derives the final outcome from a test's attempts; `None` without any.
     ///
     /// The last attempt that passed or failed counts: an error while repeating a failure does not undo the failure.
     pub fn of<'a>(attempts: impl IntoIterator<Item = &'a Outcome>) -> Option<FinalOutcome> {
@@ -31,12 +31,12 @@ impl FinalOutcome {
         Some(FinalOutcome { outcome: counts?.clone(), passed, decided })
     }
 
-    /// Whether it passed, but not every time.
+    /// Checks whether the test passed, but not every time.
     pub fn is_flaky(&self) -> bool {
         self.outcome == Outcome::Pass && self.passed < self.decided
     }
 
-    /// Of a test that ran in two configurations of one profile, the worse one counts.
+    /// Returns the worse of two outcomes, for a test that ran in two configurations of one profile.
     pub fn worse(self, other: FinalOutcome) -> FinalOutcome {
         let rank = |s: &FinalOutcome| match s.outcome {
             Outcome::Fail { .. } => 4,

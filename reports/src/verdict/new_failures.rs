@@ -1,15 +1,16 @@
-//! Which failures of a capability are new beside the record: the one answer that reports and `diff` give.
+//! Detection of failures that are not in the record, for reports and `diff` alike.
 //!
-//! A failure is known by its signature, component and what was seen, be it in another test: equal ones are one cause.
-//! One that was cut to be recorded is known by what would be cut alike.
-//! Where the record has no failure of the capability that can be compared, nobody knows, and nothing is new.
+//! A failure is identified by its signature, the component and the observation, even in another test: equal signatures
+//! are one cause.
+//! A recorded cause that was cut matches causes that would be cut alike.
+//! If the record has no comparable failure of the capability, new failures cannot be detected, and none is reported.
 
 use super::Cause;
 use crate::signature::{self, of_recorded};
 use model::verified::{MAX_CAUSES, VerifiedCause};
 use std::collections::BTreeSet;
 
-/// The failures that are not among those that the record has of the same capability.
+/// Returns the failures that the record does not have for the same capability.
 pub(crate) fn unrecorded<'c>(recorded: &[VerifiedCause], found: &'c [Cause]) -> Vec<&'c Cause> {
     let known: BTreeSet<String> = recorded.iter().filter_map(of_recorded).collect();
     if known.is_empty() {
@@ -19,7 +20,7 @@ pub(crate) fn unrecorded<'c>(recorded: &[VerifiedCause], found: &'c [Cause]) -> 
         known.contains(&cause.signature)
             || known.contains(&signature::once_recorded(cause.component, &cause.message, &cause.test))
     };
-    // A list that is full may have lost some: of a test that it does not name nobody knows.
+    // A full list may have dropped causes: whether a test that it does not name failed before is unknown.
     let is_full = recorded.len() >= MAX_CAUSES;
     let is_named = |cause: &Cause| recorded.iter().any(|one| one.test.as_deref() == Some(cause.test.as_str()));
     found.iter().filter(|cause| !is_known(cause) && (!is_full || is_named(cause))).collect()
@@ -42,12 +43,12 @@ mod tests {
         }
     }
 
-    /// As a record has them.
+    /// Returns the causes as a record has them.
     fn written(causes: &[(&str, &str)]) -> Vec<VerifiedCause> {
         causes.iter().map(|(test, observed)| recorded_cause(Component::Virtiofsd, observed, test)).collect()
     }
 
-    /// The tests of those that are new.
+    /// Returns the tests of the new failures.
     fn new(recorded: &[VerifiedCause], found: &[(&str, &str)]) -> Vec<String> {
         let found: Vec<Cause> = found.iter().map(cause).collect();
         unrecorded(recorded, &found).into_iter().map(|cause| cause.test.clone()).collect()

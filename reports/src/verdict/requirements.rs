@@ -1,4 +1,4 @@
-//! Which tests a capability requires under a profile.
+//! Tests that a capability requires under a profile.
 
 use crate::digest;
 use model::profile::Profile;
@@ -6,11 +6,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use suites::capability::Capability;
 use suites::catalogue::Test;
 
-/// What a catalogue requires under one profile, looked up once for all cells.
+/// The requirements of a catalogue under one profile, looked up once for all cells.
 #[derive(Debug)]
 pub struct Requirements<'a> {
     profile: &'a Profile,
-    /// In the order of the catalogue.
+    /// The tests of each capability, in the order of the catalogue.
     tests: BTreeMap<Capability, Vec<&'a Test>>,
     /// Capabilities that a test proves under this profile or another.
     provable: BTreeSet<Capability>,
@@ -19,7 +19,7 @@ pub struct Requirements<'a> {
 }
 
 impl<'a> Requirements<'a> {
-    /// The requirements of a profile.
+    /// Collects the requirements of a profile.
     pub fn new(catalogue: &'a [Test], profile: &'a Profile) -> Requirements<'a> {
         let mut tests: BTreeMap<Capability, Vec<&Test>> = BTreeMap::new();
         let mut provable = BTreeSet::new();
@@ -34,33 +34,33 @@ impl<'a> Requirements<'a> {
         Requirements { profile, tests, provable, ids }
     }
 
-    /// The profile that they are of.
+    /// Returns the profile that the requirements belong to.
     pub fn profile(&self) -> &'a Profile {
         self.profile
     }
 
-    /// The tests that a capability requires.
+    /// Returns the tests that a capability requires.
     pub fn of(&self, capability: Capability) -> &[&'a Test] {
         self.tests.get(&capability).map(Vec::as_slice).unwrap_or_default()
     }
 
-    /// Whether a test of the catalogue proves a capability, be it under another profile.
+    /// Checks whether a test of the catalogue proves a capability under any profile.
     pub(super) fn is_provable(&self, capability: Capability) -> bool {
         self.provable.contains(&capability)
     }
 
-    /// Whether the catalogue has a test.
+    /// Checks whether the catalogue has a test.
     pub(super) fn is_in_catalogue(&self, test: &str) -> bool {
         self.ids.contains(test)
     }
 
-    /// Whether a capability is about something that the profile's Katas do.
+    /// Checks whether a capability is about a feature of the profile's Kata versions.
     pub(super) fn has(&self, capability: Capability) -> bool {
         self.profile.has(capability)
     }
 }
 
-/// A short digest of what is required: two verdicts compare only if the same tests stand behind them.
+/// Returns a short digest of the requirements: two verdicts are comparable only if they rest on the same tests.
 pub fn test_set(catalogue: &[Test]) -> String {
     digest_of(catalogue.iter().map(|test| {
         let mut proves: Vec<&str> = test.proves.iter().map(|c| c.name()).collect();
@@ -69,7 +69,8 @@ pub fn test_set(catalogue: &[Test]) -> String {
     }))
 }
 
-/// The line of `distros/test-sets.txt` for a catalogue: its digest, and that of what each capability requires.
+/// Returns the line of `distros/test-sets.txt` for a catalogue: its digest, and a digest of each capability's
+/// requirements.
 #[cfg(test)]
 pub(super) fn test_set_line(catalogue: &[Test]) -> String {
     let of = |capability: &Capability| {
@@ -80,14 +81,14 @@ pub(super) fn test_set_line(catalogue: &[Test]) -> String {
     test_set(catalogue) + &Capability::ALL.iter().map(of).collect::<String>()
 }
 
-/// The profiles under which alone a test runs.
+/// Returns the profiles that a test is limited to.
 fn profiles(test: &Test) -> String {
     let mut profiles = test.profiles.to_vec();
     profiles.sort_unstable();
     profiles.join(",")
 }
 
-/// The digest of lines in whatever order.
+/// Returns the digest of lines, regardless of their order.
 fn digest_of(lines: impl Iterator<Item = String>) -> String {
     let mut lines: Vec<String> = lines.collect();
     lines.sort_unstable();

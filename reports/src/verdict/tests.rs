@@ -66,7 +66,7 @@ fn one_root_that_blocks_two_tests_is_one_cause() {
     assert_eq!(judgement.causes[0].test, ROOT);
 }
 
-/// The same lack in two guests is one reason, and a cause that a record keeps is the same after the next run.
+/// The same missing resource in two guests is one reason, and a recorded cause is the same after the next run.
 #[test]
 fn numbers_of_guests_make_no_reason_two_and_no_cause_another() {
     let no_space = |number| error(&format!("making /var/tmp/kata-qualify-image-{number}-0: no space left"));
@@ -197,7 +197,7 @@ const TESTS: usize = 5;
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
-    /// Against the rule in its plainest form, over any catalogue, evidence, and cell error.
+    /// Compares the policy with the rule in its simplest form, over any catalogue, evidence, and cell error.
     #[test]
     fn supported_exactly_when_every_required_test_has_passed(
         proves in proptest::collection::vec((any::<bool>(), 0..3usize), TESTS),
@@ -323,7 +323,7 @@ fn the_linter_knows_the_test_set_of_this_catalogue() {
     let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../distros/test-sets.txt");
     let current = test_set_line(suites::catalogue::tests());
     let mut known = std::fs::read_to_string(&file).unwrap();
-    // The last one is this version's, and what was judged by another is marked.
+    // The last line is this version's; verdicts by another set of tests are marked.
     let is_known = |known: &str| known.lines().next_back() == Some(current.as_str());
     if std::env::var_os("UPDATE_TEST_SETS").is_some() && !is_known(&known) {
         known += &format!("{current}\n");
@@ -348,7 +348,7 @@ fn what_only_a_list_shows_is_offered_and_never_supported() {
         assert_eq!(judge(Outcome::Pass), best, "{capability}");
         assert_eq!(judge(fail(Qemu, "no such device")), Verdict::Unsupported, "{capability}");
     }
-    // A candidate changes nothing about it, but is named.
+    // A candidate does not change the verdict, but is named.
     let catalogue = vec![test(A, &[Capability::VmmVfio], Qemu, &[], &[])];
     let evidence = Evidence {
         candidates: [(Qemu, Candidate::File("mine (sha256 1)".to_owned()))].into(),

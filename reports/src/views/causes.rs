@@ -1,4 +1,4 @@
-//! Why capabilities are not supported, each cause once with all that it takes away.
+//! Causes of unsupported capabilities, each once with all capabilities that it takes away.
 
 use crate::matrix::CellReport;
 use crate::signature;
@@ -9,21 +9,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use suites::capability::Capability;
 use suites::outcome::Component;
 
-/// Why some of a cell's capabilities are not supported.
+/// The reason why some of a cell's capabilities are not supported.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Explanation<'a> {
-    /// The component that it blames; none, where nothing could be shown.
+    /// The blamed component; `None` if nothing could be shown.
     pub(crate) blame: Option<Blame<'a>>,
-    /// What happened; of a failing test it may have several lines.
+    /// The text of the reason; that of a failing test may have several lines.
     pub(crate) text: String,
     pub(crate) profiles: BTreeSet<&'a str>,
     pub(crate) capabilities: BTreeSet<Capability>,
-    /// Since when the record has the verdict, where it has the same one for all that it takes away: the latest of its days.
+    /// The latest recorded day, if the record has the same verdict for all capabilities that are taken away.
     pub(crate) since: Option<Date>,
 }
 
 impl Explanation<'_> {
-    /// What it holds for: `go-3.32, rs-4.1: vmm.tdx, as recorded on 2026-11-21`.
+    /// Describes where the reason applies: `go-3.32, rs-4.1: vmm.tdx, as recorded on 2026-11-21`.
     pub(crate) fn place(&self) -> String {
         let since = self.since.map(|day| format!(", as recorded on {day}")).unwrap_or_default();
         format!("{}: {}{since}", words(&self.profiles), names(&self.capabilities))
@@ -37,14 +37,14 @@ pub(crate) struct Blame<'a> {
     pub(crate) test: &'a str,
 }
 
-/// What an explanation holds for.
+/// The profiles and capabilities that a reason applies to.
 #[derive(Default)]
 struct Scope<'a> {
     profiles: BTreeSet<&'a str>,
     capabilities: BTreeSet<Capability>,
     tests: BTreeSet<&'a str>,
     asked_for: BTreeSet<&'a str>,
-    /// Since when each verdict is recorded.
+    /// The recorded day of each verdict.
     since: Vec<Option<Date>>,
 }
 
@@ -56,17 +56,17 @@ impl<'a> Scope<'a> {
         self.tests.extend(tests.iter().map(String::as_str));
     }
 
-    /// The latest day, where all have one.
+    /// Returns the latest day, if all verdicts have one.
     fn since(&self) -> Option<Date> {
         let days: Option<Vec<Date>> = self.since.iter().copied().collect();
         days?.into_iter().max()
     }
 }
 
-/// The explanations of a cell: failing tests first, then why the rest could not be shown.
+/// Returns the explanations of a cell: first failing tests, then why other capabilities could not be shown.
 ///
-/// Capabilities that no test exists for are left out: that holds for every distro.
-/// What the cell's own error explains is left out too: the reports show the error itself.
+/// Capabilities without any test are left out, because this is so on every distro.
+/// Those that the cell's own error explains are left out, too: the reports show the error itself.
 pub(crate) fn explanations<'a>(cell: &'a CellStanding<'_>) -> Vec<Explanation<'a>> {
     let mut failures: BTreeMap<(&str, Component, &str), (&str, Scope<'_>)> = BTreeMap::new();
     let mut reasons: BTreeMap<&str, Scope<'_>> = BTreeMap::new();
@@ -75,7 +75,7 @@ pub(crate) fn explanations<'a>(cell: &'a CellStanding<'_>) -> Vec<Explanation<'a
             let judgement = one.judgement;
             let since = one.since.filter(|_| one.recorded == Some(judgement.verdict));
             for cause in &judgement.causes {
-                // Of one cause the words may differ by profile: the first ones stand for all.
+                // The words for one cause may differ by profile: the first ones stand for all.
                 let key = (cause.test.as_str(), cause.component, cause.signature.as_str());
                 let (_, scope) = failures.entry(key).or_insert_with(|| (cause.message.as_str(), Scope::default()));
                 scope.add(profile, *capability, &[], since);
@@ -103,7 +103,7 @@ pub(crate) fn explanations<'a>(cell: &'a CellStanding<'_>) -> Vec<Explanation<'a
     failures.chain(reasons).collect()
 }
 
-/// What was seen, and on a line of its own where Kata asks for it, under whatever profile.
+/// Appends to an observation a line with the places in Kata's source that require the behaviour, under any profile.
 pub(crate) fn asked_for(message: &str, sources: &BTreeSet<&str>) -> String {
     match sources.is_empty() {
         true => message.to_owned(),
@@ -111,7 +111,8 @@ pub(crate) fn asked_for(message: &str, sources: &BTreeSet<&str>) -> String {
     }
 }
 
-/// What a cause says was seen, and the places of Kata's source that older records have behind it in parentheses.
+/// Splits a recorded cause into the observation and the places in Kata's source that older records have at its end in
+/// parentheses.
 pub(crate) fn without_sources(text: &str) -> (&str, Vec<&str>) {
     let ends = text.strip_suffix(')').and_then(|text| text.rsplit_once(" ("));
     let Some((seen, sources)) = ends else { return (text, Vec::new()) };
@@ -119,24 +120,24 @@ pub(crate) fn without_sources(text: &str) -> (&str, Vec<&str>) {
     if sources.iter().all(|source| is_source(source)) { (seen, sources) } else { (text, Vec::new()) }
 }
 
-/// `src/runtime/virtcontainers/qemu_amd64.go@3.29.0`.
+/// Checks for a place in Kata's source: `src/runtime/virtcontainers/qemu_amd64.go@3.29.0`.
 fn is_source(word: &str) -> bool {
     let has_tag = |(file, tag): (&str, &str)| file.contains('/') && !tag.is_empty();
     !word.contains(' ') && word.split_once('@').is_some_and(has_tag)
 }
 
-/// By what a reason is known again, whatever profile shows it: the signature of a cause, and else what it says.
+/// Returns the key of a reason under any profile: the signature of a cause, or else the text.
 pub(crate) fn key(component: Option<Component>, text: &str) -> String {
     let (seen, _) = without_sources(text);
     component.map_or_else(|| seen.to_owned(), |component| signature::of(component, seen))
 }
 
-/// The tests of a cell that passed only when repeated, each once.
+/// Returns the tests of a cell that passed only when repeated, each once.
 pub(crate) fn flaky(cell: &CellReport) -> BTreeSet<&Flaky> {
     cell.judgements.values().flat_map(|j| j.values()).flat_map(|j| &j.flaky).collect()
 }
 
-/// Notes of the cell's tests, each once: what pjdfstest saw differ, by name.
+/// Returns the notes of the cell's tests, each once, such as pjdfstest's differences by name.
 pub(crate) fn notes(cell: &CellReport) -> BTreeMap<&str, BTreeSet<&str>> {
     let mut all: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for instance in &cell.instances {
@@ -204,7 +205,7 @@ mod tests {
         assert_eq!(blaming[0].since, None, "nothing was recorded");
     }
 
-    /// Where a part of what it takes away was never recorded so, it is not known since then.
+    /// A day is shown only if all capabilities that are taken away are recorded as such.
     #[test]
     fn a_day_is_told_only_where_all_is_recorded_so() {
         let boots = |test: &str| (test == crate::sample::BOOT).then(|| crate::sample::fail(Component::Qemu, "no q35"));

@@ -1,4 +1,4 @@
-//! What a run says last, below its matrix: the answer, what has changed, and what to do next.
+//! Last lines of a run's output, below its matrix: the answer, the changes, and what to do next.
 
 use crate::journal::CellId;
 use crate::redact::one_line;
@@ -7,12 +7,12 @@ use crate::standing::{Change, ChangeRow, Effect, Standings};
 use crate::verdict::Cause;
 use crate::views::wording::{self, Labels};
 
-/// Most releases and changes that are named; the others stand in the reports.
+/// Maximum of releases and changes that are named; the others are in the reports.
 const MOST: usize = 8;
-/// Longest line, in bytes.
+/// Maximum length of a line, in bytes.
 const MAX_LINE: usize = 400;
 
-/// The lines; `folder` is the run's, as a shell finds it.
+/// Returns the lines; `folder` is the run's directory, as a shell finds it.
 pub fn closing(standings: &Standings<'_>, folder: &str) -> Vec<String> {
     let mut lines = answers(standings);
     lines.extend(changes(standings));
@@ -24,7 +24,7 @@ pub fn closing(standings: &Standings<'_>, folder: &str) -> Vec<String> {
     lines
 }
 
-/// Whether Kata can run, for each release.
+/// Answers for each release whether Kata can run.
 fn answers(standings: &Standings<'_>) -> Vec<String> {
     let labels = Labels::new(standings.matrix);
     let mut lines = Vec::new();
@@ -37,7 +37,7 @@ fn answers(standings: &Standings<'_>) -> Vec<String> {
     cut(lines, "more answers")
 }
 
-/// What has changed.
+/// Describes the changes.
 fn changes(standings: &Standings<'_>) -> Vec<String> {
     let labels = Labels::new(standings.matrix);
     let rows = standings.changes();
@@ -52,7 +52,7 @@ fn changes(standings: &Standings<'_>) -> Vec<String> {
     cut(rows.iter().map(line).collect(), "more changes")
 }
 
-/// The first lines, and how many others there are.
+/// Returns the first lines, and the number of the others.
 fn cut(mut lines: Vec<String>, what: &str) -> Vec<String> {
     if lines.len() > MOST {
         let more = lines.len() - MOST;
@@ -62,7 +62,7 @@ fn cut(mut lines: Vec<String>, what: &str) -> Vec<String> {
     lines
 }
 
-/// The commands that come next.
+/// Returns the commands to run next.
 fn next(standings: &Standings<'_>, folder: &str) -> Vec<String> {
     if standings.matrix.ending != RunEnding::Finished {
         return vec![format!("kata-qualify run --resume {folder}")];
@@ -70,7 +70,7 @@ fn next(standings: &Standings<'_>, folder: &str) -> Vec<String> {
     if let Some((cell, profile, cause)) = failure(standings) {
         let cell = if standings.cells.len() > 1 { format!(" --cell {cell}") } else { String::new() };
         let which = format!("{folder} {}{cell} --profile {profile}", cause.test);
-        // Of what candidates, or a caller's keys, show `bug` writes nothing: it is not said of the release.
+        // `bug` writes nothing about results with candidates or a caller's keys: they do not concern the release.
         let is_the_releases = !standings.matrix.candidate && !standings.matrix.shaped;
         let bug = is_the_releases.then(|| format!("kata-qualify bug {which} --out bug"));
         return bug.into_iter().chain([format!("kata-qualify shell {which}")]).collect();
@@ -81,7 +81,7 @@ fn next(standings: &Standings<'_>, folder: &str) -> Vec<String> {
     }
 }
 
-/// The failure that is to be looked into first: one that is worse than recorded, or else one that nothing was recorded of.
+/// Returns the failure to investigate first: one that is worse than recorded, or else one without a record.
 fn failure<'m>(standings: &Standings<'m>) -> Option<(&'m CellId, &'m str, &'m Cause)> {
     let mut first = None;
     for cell in &standings.cells {

@@ -1,4 +1,4 @@
-//! What the environments of one release see differently.
+//! Disagreement between the environments of a release.
 
 use crate::matrix::{CellReport, Matrix};
 use crate::verdict::agreement::settle;
@@ -7,8 +7,8 @@ use model::environment::Environment;
 use model::verified::Verdict;
 use std::collections::BTreeMap;
 
-/// Where the environments of one release decided differently, in words, each with the verdict that counts; none does for the
-/// other, where they had other packages.
+/// Describes where the environments of a release decided differently, each with the verdict that counts; if their
+/// packages differ, neither verdict counts for the other environment.
 pub(crate) fn disagreements(matrix: &Matrix) -> Vec<String> {
     let of = |environment: Environment| matrix.cells.iter().filter(move |c| c.cell.environment == environment);
     let containers: BTreeMap<_, &CellReport> = of(Environment::Container).map(|cell| (target(cell), cell)).collect();

@@ -1,4 +1,4 @@
-//! What `explain TEST` and `explain CAPABILITY` print.
+//! Output of `explain TEST` and `explain CAPABILITY`.
 
 use crate::standing::is_optional;
 use crate::verdict::{Evidence, Requirements, judge};
@@ -8,7 +8,8 @@ use suites::capability::Capability;
 use suites::catalogue::{Place, Test};
 use suites::reproducer::Reproducer;
 
-/// A test: its documentation, what it proves, whom it blames and what blocks it.
+/// Describes a test: its documentation, the capabilities that it proves, the component that it blames and the tests
+/// that block it.
 pub fn test(test: &Test) -> String {
     let mut out = format!("{}\n\n", test.id);
     for line in test.doc.trim().lines() {
@@ -25,7 +26,7 @@ pub fn test(test: &Test) -> String {
     out
 }
 
-/// What a test runs under, where, and what it needs, each with a word for it.
+/// Returns a test's profiles, place and needs, each with a label.
 pub(crate) fn facts(test: &Test) -> Vec<(&'static str, String)> {
     let profiles = if test.profiles.is_empty() { "all".to_owned() } else { test.profiles.join(", ") };
     let mut all = vec![("profiles", profiles), ("runs", place(test.place).to_owned())];
@@ -36,10 +37,10 @@ pub(crate) fn facts(test: &Test) -> Vec<(&'static str, String)> {
     all
 }
 
-/// A capability: what it means, and the tests that it requires under each profile.
+/// Describes a capability: its meaning, and the tests that it requires under each profile.
 pub fn capability(capability: Capability, catalogue: &[Test], profiles: &[Profile]) -> String {
     let mut out = format!("{}\n\n    {}\n\n", capability.name(), capability.meaning());
-    // Judged without any evidence: what is left is what the catalogue and the profiles say.
+    // Without any evidence, the judgement contains only statements of the catalogue and the profiles.
     let nothing = Evidence::default();
     let mut groups: Vec<(Vec<&str>, Vec<String>)> = Vec::new();
     for profile in profiles {
@@ -87,7 +88,7 @@ fn place(place: Place) -> &'static str {
     }
 }
 
-/// The word that a value serialises to.
+/// Returns the word that a value serialises to.
 fn word(value: &impl serde::Serialize) -> Option<String> {
     Some(serde_json::to_value(value).ok()?.as_str()?.to_owned())
 }

@@ -1,4 +1,4 @@
-//! Every face at once: what one says of the exit code, all say.
+//! Agreement of all outputs: all of them explain the exit code alike.
 
 use crate::journal::Event;
 use crate::matrix::Matrix;
@@ -12,7 +12,7 @@ use std::path::Path;
 use suites::capability::Capability;
 use suites::outcome::Component;
 
-/// What each face says, on one line, markup and escapes taken away.
+/// Returns the text of each output, on one line, without markup and escapes.
 fn faces(standings: &Standings<'_>) -> Vec<(&'static str, String)> {
     let catalogue = sample::catalogue();
     let run_files = junit::RunFiles { folder: Path::new("out"), tail: &|_: &str| None };
@@ -28,15 +28,15 @@ fn faces(standings: &Standings<'_>) -> Vec<(&'static str, String)> {
     all.map(|(face, text)| (face, plain(&text))).into()
 }
 
-/// The first page and those of the cells.
+/// Returns the first page and those of the cells.
 fn pages(standings: &Standings<'_>) -> String {
     let mut all = site::pages(&site::of_run(standings, &[], &sample::catalogue()));
     let first = all.remove("index.html").unwrap();
     all.into_iter().filter(|(path, _)| path.starts_with("pages/cell/")).fold(first, |pages, (_, page)| pages + &page)
 }
 
-/// Words alone: tags' brackets, escapes and line breaks count for nothing. Attributes are read, too: JUnit says much in
-/// them.
+/// Reduces an output to words: brackets of tags, escapes and line breaks are removed. Attributes are kept, because
+/// JUnit has many texts in them.
 fn plain(text: &str) -> String {
     let text = crate::redact::without_controls(text, usize::MAX / 8).replace('→', "to").replace(['<', '>'], " ");
     let words = text.replace(['\\', '`', '*'], "");
@@ -51,7 +51,7 @@ fn doctored() -> (Matrix, Vec<VerifiedEntry>) {
     (judged(&run(|_| None)), entries)
 }
 
-/// A record that says of what fails that it is supported makes the exit code 1: each face says what is worse, since
+/// A record that calls a failing capability supported makes the exit code 1: each output shows what is worse, since
 /// when, by which test, and which packages have changed.
 #[test]
 fn every_face_explains_what_a_doctored_record_makes_worse() {
@@ -84,19 +84,19 @@ fn every_face_explains_what_a_doctored_record_makes_worse() {
     }
 }
 
-/// What changes comes first: before the answers, the tables and the causes.
+/// Changes come first: before the answers, the tables and the causes.
 #[test]
 fn every_face_begins_with_what_has_changed() {
     let (matrix, entries) = doctored();
     for (face, said) in faces(&beside(&matrix, &entries)) {
         let change = said.find("new failure").or_else(|| said.find("new-failure")).unwrap();
-        // A column, a verdict, a cause of something else.
+        // These words belong to columns, verdicts and causes of other things.
         let later = ["fs.virtio-blk", "virtio-fs", "kernel.guest"].map(|word| said.find(word).unwrap_or(usize::MAX));
         assert!(later.iter().all(|at| change < *at), "{face}: {said}");
     }
 }
 
-/// Beside the record that the run itself has made, nothing has changed, and no face says so.
+/// Compared with its own record, a run has no changes, and no output shows any.
 #[test]
 fn no_face_finds_a_change_where_nothing_has_changed() {
     let entries = recorded();
@@ -106,7 +106,7 @@ fn no_face_finds_a_change_where_nothing_has_changed() {
     }
 }
 
-/// What is unsupported and no news: since when the record has it.
+/// A capability that is unsupported, as recorded, has the recorded day.
 #[test]
 fn every_face_tells_on_which_day_a_verdict_was_recorded() {
     let mut entries = recorded();
@@ -122,7 +122,7 @@ fn every_face_tells_on_which_day_a_verdict_was_recorded() {
     }
 }
 
-/// An expected failure is shown as such, with where it is reported; so is an entry that is itself at fault.
+/// An expected failure is shown as such, with the address of its report; so is a known issue that is itself at fault.
 #[test]
 fn every_face_tells_known_issues() {
     let text = "distro: debian
@@ -146,7 +146,7 @@ known-issues:
     }
 }
 
-/// What a merge left out of a cell is known to whoever reads any of its reports, and not only to who merged.
+/// Every reader of a report, and not only the person who merged, sees the results that a merge left out of a cell.
 #[test]
 fn every_face_tells_the_conflicts_of_a_merge() {
     let of = |id: &str, hour: i64, virtiofsd: &str| {

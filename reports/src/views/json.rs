@@ -1,6 +1,7 @@
 //! `results.json`: the matrix for programs.
 //!
-//! The document has a `schema`, raised whenever a field changes its meaning or goes; new fields may come without.
+//! The document has a `schema`, which is raised when a field changes its meaning or is removed; new fields may be added
+//! without that.
 //! Words are those of the records: verdicts `supported`, `partial`, `offered`, `unsupported`, `not-applicable`, `untested`, `inconclusive`; bases `hardware`, `emulated`; outcomes `pass`, `fail`, `skip`, `blocked`, `error`. Times are RFC 3339 in UTC, durations are milliseconds.
 //!
 //! ```json
@@ -42,7 +43,7 @@ use std::collections::BTreeMap;
 use suites::capability::Capability;
 use suites::outcome::Outcome;
 
-/// The version of the document.
+/// The version of the document's format.
 pub const SCHEMA: u32 = 2;
 
 #[derive(Serialize, JsonSchema)]
@@ -51,9 +52,10 @@ pub(crate) struct Document<'a> {
     schema: u32,
     /// The exit code of `run`, and of `report` with the same records.
     exit_code: u8,
-    /// Why it is that: changes by their titles, known issues at fault, what a pipeline lacks.
+    /// The reasons for the exit code: changes by their titles, known issues at fault, planned results that a pipeline
+    /// is missing.
     exit_reasons: Vec<String>,
-    /// What was not judged, beside the verdicts among `changes`.
+    /// Everything that was not judged, except for the verdicts among `changes`.
     not_judged: Vec<String>,
     run: &'a str,
     harness: &'a str,
@@ -66,21 +68,21 @@ pub(crate) struct Document<'a> {
     ending: RunEnding,
     /// The test filter; null when all tests were asked for.
     filter: Option<String>,
-    /// Whether something was laid over the distro or the records.
+    /// Whether the distro or the records were overlaid.
     candidate: bool,
-    /// Whether keys, an image or records of the caller's vouched for packages.
+    /// Whether the caller's own keys, image or records vouched for packages.
     shaped: bool,
     options: &'a [String],
-    /// What has changed against the record, or makes the exit code.
+    /// The changes against the record, and everything else that affects the exit code.
     changes: Vec<ChangeView<'a>>,
     /// Whether Kata can run on each release, by profile.
     answers: Vec<AnswerView<'a>>,
-    /// The known issues that are about packages of the run.
+    /// The known issues about packages of the run.
     known_issues: Vec<IssueView<'a>>,
     profiles: Vec<Profile<'a>>,
-    /// Profiles in the journal that cannot be judged, being unknown here.
+    /// Profiles in the journal that cannot be judged, because they are unknown here.
     unknown_profiles: &'a [String],
-    /// Where runs that were merged did not go together, and which counts.
+    /// Conflicts between runs that were merged, and which run counts.
     conflicts: &'a [Conflict],
     cells: Vec<Cell<'a>>,
 }
@@ -97,11 +99,11 @@ pub(crate) struct AnswerView<'a> {
     words: String,
     supported: usize,
     needed: usize,
-    /// The capabilities that nobody knows of with the newest packages that were measured.
+    /// The capabilities that no run has judged with the newest packages that were measured.
     missing: Vec<Capability>,
-    /// Those of them that worked with other packages, which says nothing of these.
+    /// The missing capabilities that worked with other packages, which says nothing about the newest.
     outdated: Vec<Capability>,
-    /// What is supported by older tests alone.
+    /// The capabilities that only older tests showed to be supported.
     older_tests: Vec<Capability>,
     basis: Option<Basis>,
 }
@@ -110,20 +112,20 @@ pub(crate) struct AnswerView<'a> {
 #[serde(rename_all = "kebab-case")]
 struct IssueView<'a> {
     id: &'a str,
-    /// What the run says of it.
+    /// The state of the issue in the run.
     state: IssueState,
     /// The source package.
     package: &'a str,
     url: &'a str,
     owner: &'a str,
-    /// The last day on which it excuses anything.
+    /// The last day on which the issue excuses anything.
     #[schemars(with = "String")]
     expires: Date,
     file: &'a str,
     line: usize,
-    /// The tests that failed as it says.
+    /// The tests that failed as the issue describes.
     tests: Vec<&'a str>,
-    /// The cells where they did; where its test passed, the cells of that.
+    /// The cells where these tests failed; if the issue's test passed unexpectedly, the cells where it passed.
     cells: Vec<&'a CellId>,
 }
 
@@ -139,18 +141,18 @@ struct Profile<'a> {
 #[serde(rename_all = "kebab-case")]
 struct Cell<'a> {
     cell: &'a CellId,
-    /// Null if the cell never got far enough to know.
+    /// The basis; null if the cell never got far enough to know.
     basis: Option<Basis>,
     #[schemars(with = "Option<String>")]
     started: Option<Timestamp>,
     millis: Option<u64>,
-    /// Whether work on it was completed.
+    /// Whether work on the cell was completed.
     complete: bool,
     /// The filter of the cell's tests; null when all were asked for. In a merged run cells can differ in it.
     filter: Option<String>,
     /// Milliseconds by phase.
     phases: &'a BTreeMap<Phase, u64>,
-    /// Why it could not go on; never the distro's fault.
+    /// Why the cell could not go on; never the distro's fault.
     errors: &'a [CellFailure],
     facts: Option<&'a CellFacts>,
     /// Verdicts by profile and capability.
@@ -164,18 +166,18 @@ struct Cell<'a> {
 struct JudgementView<'a> {
     verdict: Verdict,
     basis: Option<Basis>,
-    /// Whether running Kata does without it.
+    /// Whether Kata runs without the capability.
     optional: bool,
-    /// How it compares with the record.
+    /// The kind of change against the record.
     change: Change,
-    /// What the record said.
+    /// The recorded verdict.
     recorded: Option<Verdict>,
     /// Since when the verdict is known.
     #[schemars(with = "Option<String>")]
     since: Option<Date>,
     /// Every independent cause of `unsupported`.
     causes: &'a [Cause],
-    /// Why it could not be shown.
+    /// The reasons why support could not be shown.
     reasons: &'a [Reason],
     workaround: Option<&'a str>,
     flaky: &'a [Flaky],
@@ -191,7 +193,7 @@ struct TestView<'a> {
     test: &'a str,
     /// The profiles that the result counts for.
     profiles: &'a [String],
-    /// The last word of its attempts.
+    /// The final outcome.
     outcome: Option<&'static str>,
     flaky: bool,
     attempts: Vec<AttemptView<'a>>,
@@ -201,7 +203,7 @@ struct TestView<'a> {
 #[serde(rename_all = "kebab-case")]
 struct AttemptView<'a> {
     outcome: &'a Outcome,
-    /// The guests that it ran in or started, by their numbers in the cell.
+    /// The guests that the attempt ran in or started, by their numbers in the cell.
     guests: &'a [u32],
     millis: u64,
     notes: &'a [String],
@@ -211,7 +213,7 @@ struct AttemptView<'a> {
 /// Renders a run as `results.json`, on one line: indented, a run of many cells would be twice as long.
 ///
 /// # Errors
-/// When it cannot be encoded, which no input is known to cause.
+/// If it cannot be encoded, which no input is known to cause.
 pub fn render(standings: &Standings<'_>) -> serde_json::Result<String> {
     let mut text = serde_json::to_string(&document(standings))?;
     text.push('\n');
@@ -260,7 +262,7 @@ fn answers<'a>(standings: &'a Standings<'_>) -> Vec<AnswerView<'a>> {
     standings.releases().into_iter().flat_map(of_release).collect()
 }
 
-/// The answer for a cell's release, for programs.
+/// Returns the answer for a cell's release, for programs.
 pub(crate) fn answer<'a>(id: &'a CellId, profile: &'a str, answer: ReleaseAnswer) -> AnswerView<'a> {
     AnswerView {
         distro: &id.distro,

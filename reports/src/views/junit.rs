@@ -1,18 +1,18 @@
-//! JUnit XML: one file for each cell, in it one suite for each profile, and one file more for what is wrong with the whole
-//! run.
+//! JUnit XML: one file for each cell, with one suite for each profile, and one more file for problems of the whole run.
 //!
-//! `failure` stands exactly where something makes the exit code 1, `error` where it makes it 3 (what cannot be judged: a
-//! test in error, a lost cell, a run without an end), so that a CI system is red exactly when the exit code is.
-//! What failed and changes nothing, being known or optional or judged for the first time, is `skipped` with the reason;
-//! of a known issue it has the address. A known issue that is itself at fault is a `failure` of the run.
-//! Where a capability is worse and no test of it failed, it has a case of its own, `capability::NAME`.
+//! A `failure` appears exactly where something makes the exit code 1, and an `error` where something makes it 3 (a
+//! result that could not be judged: a test in error, a lost cell, a run without an end), so that a CI system is red
+//! exactly if the exit code is.
+//! A failure without effect, because it is known, optional or judged for the first time, is `skipped` with the reason,
+//! and with the address of the known issue, if any. A known issue that is itself at fault is a `failure` of the run.
+//! A capability that is worse although none of its tests failed has a case of its own, `capability::NAME`.
 //!
-//! The dialect is the one that Jenkins' schema allows: properties stand on suites, every failure and rerun has a `type`,
-//! and the root counts no skipped tests.
+//! The dialect follows Jenkins' schema: properties are on suites, every failure and rerun has a `type`, and the root
+//! does not count skipped tests.
 //! `skipped` has the type `skip`, `blocked`, `untested`, `excused` or `unjudged`; `error` is never the distro's fault.
 //!
-//! Of a merged run that is held against a plan the exit code is the pipeline's: what that tolerates could not be judged
-//! and is `skipped`, and what it is red for besides is a case of the run.
+//! For a merged run that is compared with a plan, the exit code is the pipeline's: gaps that the pipeline tolerates are
+//! `skipped`, and its other reasons to be red are cases of the run.
 
 mod case;
 
@@ -29,25 +29,26 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use suites::catalogue::Test;
 
-/// The file of what is wrong with the whole run.
+/// The file for problems of the whole run.
 pub const OF_THE_RUN: &str = "run.xml";
 
-/// The files that the tests left beside the journal.
+/// The files that the tests left next to the journal.
 #[derive(Clone, Copy)]
 pub struct RunFiles<'a> {
-    /// The run's folder, as readers of the XML find it.
+    /// The run's directory, as readers of the XML find it.
     pub folder: &'a Path,
-    /// The last lines of a file in it.
+    /// Returns the last lines of a file in the directory.
     pub tail: &'a dyn Fn(&str) -> Option<String>,
 }
 
 /// Renders a run as JUnit XML: the files' names and texts.
 ///
-/// Tests of the catalogue that apply to the profile and in the cell's environment and never ran are shown as skipped,
-/// unless the run was filtered; what does not apply is left out, because whoever counts skipped tests looks for gaps.
+/// Tests of the catalogue that apply to the profile and the cell's environment but never ran are shown as skipped,
+/// unless the run was filtered; tests that do not apply are left out, because readers who count skipped tests look for
+/// gaps.
 ///
 /// # Errors
-/// When the XML cannot be serialised, which no input is known to cause.
+/// If the XML cannot be serialised, which no input is known to cause.
 pub fn render(
     standings: &Standings<'_>,
     catalogue: &[Test],
@@ -101,7 +102,7 @@ pub fn render(
     Ok(files)
 }
 
-/// What a pipeline is red for beside what the run shows: the name of each case, and why.
+/// Returns the pipeline's reasons to be red in addition to the run's results: the name of each case, and why.
 fn of_plan(standings: &Standings<'_>) -> Vec<(String, String)> {
     let Some(held) = &standings.held else { return Vec::new() };
     let missing = held.missing.iter().map(|cell| (format!("plan::{cell}"), MISSING.to_owned()));
@@ -114,15 +115,15 @@ fn report(matrix: &Matrix) -> Report {
     Report::new(clean(&format!("kata-qualify {}", matrix.run)))
 }
 
-/// The XML of a report. Jenkins' schema lets suites count skipped tests, and not the root.
+/// Returns the XML of a report. Jenkins' schema lets suites count skipped tests, but not the root.
 fn text(report: &Report) -> Result<String, quick_junit::SerializeError> {
     let text = report.to_string()?;
-    // Quotation marks are escaped in values, so that this is the attribute.
+    // Quotation marks are escaped in values, so that the first match is the attribute.
     let attribute = format!(" skipped=\"{}\"", report.skipped);
     Ok(text.replacen(&attribute, "", 1))
 }
 
-/// A name for a cell's file that no other cell has.
+/// Returns a unique name for a cell's file.
 fn file_name(cell: &CellId, taken: &mut BTreeSet<String>) -> String {
     let CellId { distro, release, arch, environment } = cell;
     let stem = format!("{distro}-{release}-{arch}-{environment}");
@@ -135,7 +136,7 @@ fn file_name(cell: &CellId, taken: &mut BTreeSet<String>) -> String {
     name
 }
 
-/// Why the cell is lost or has no end, if so.
+/// Returns a suite that says why the cell is lost or has no end, if so.
 fn lost(cell: &CellStanding<'_>, is_tolerated: bool) -> Option<TestSuite> {
     let problems = cell.problems();
     if problems.is_empty() {
@@ -197,7 +198,7 @@ fn suite(
             Effect::None => continue,
             Effect::Worse if causes.iter().any(|cause| failed.contains(cause.test.as_str())) => continue,
             Effect::Worse => true,
-            // The case of the test or of the cell that is in error says it.
+            // The case of the test or of the cell in error reports it.
             Effect::Unjudged if causes.iter().any(|cause| in_error.contains(cause.test.as_str())) => continue,
             Effect::Unjudged if one.verdict() == Verdict::Inconclusive && (is_lost || suite.errors > 0) => continue,
             Effect::Unjudged => false,
@@ -214,14 +215,14 @@ fn suite(
     suite
 }
 
-/// When the cell began, in UTC, as JUnit has it: without a zone.
+/// Sets the time when the cell began, in UTC, without a zone, as JUnit requires.
 fn started(suite: &mut TestSuite, cell: &CellStanding<'_>) {
     if let Some(at) = cell.report.started {
         suite.extra.insert("timestamp".into(), at.strftime("%Y-%m-%dT%H:%M:%S").to_string().into());
     }
 }
 
-/// What has changed, and what the suite's results rest on.
+/// Returns the changes, and the facts that the suite's results rest on.
 fn properties(standings: &Standings<'_>, standing: &CellStanding<'_>, profile: &str) -> Vec<(String, String)> {
     let (matrix, cell) = (standings.matrix, standing.report);
     let mut all = Vec::new();
@@ -258,14 +259,14 @@ fn properties(standings: &Standings<'_>, standing: &CellStanding<'_>, profile: &
     }
     for (capability, one) in of_profile.into_iter().flat_map(|p| &p.capabilities) {
         all.push((format!("verdict.{capability}"), one.verdict().name().to_owned()));
-        // Of what the run found itself its own day is the day.
+        // The day of a result that the run itself found is the run's day.
         let since = one.since.filter(|_| one.recorded == Some(one.verdict()));
         all.extend(since.map(|day| (format!("recorded.{capability}"), day.to_string())));
     }
     all
 }
 
-/// `debian_13.x86_64.container.go-3_29`: dots separate packages in most viewers.
+/// Formats a class name: `debian_13.x86_64.container.go-3_29`; dots separate packages in most viewers.
 fn class(cell: &CellId, profile: Option<&str>) -> String {
     let word = |s: &str| clean(s).replace('.', "_");
     let CellId { distro, release, arch, environment } = cell;
@@ -276,7 +277,7 @@ fn class(cell: &CellId, profile: Option<&str>) -> String {
     }
 }
 
-/// quick-junit takes out what XML 1.0 forbids, but lets U+FFFE and U+FFFF through.
+/// Removes unprintable characters: quick-junit removes those that XML 1.0 forbids, except for U+FFFE and U+FFFF.
 fn clean(text: &str) -> String {
     text.chars().filter(|c| !is_unprintable(*c)).collect()
 }

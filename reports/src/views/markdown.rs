@@ -1,4 +1,4 @@
-//! `matrix.md`: what is supported where, for a README or a pull request.
+//! `matrix.md`: the supported capabilities of each cell, for a README or a pull request.
 
 use crate::matrix::Matrix;
 use crate::redact::one_line;
@@ -11,10 +11,10 @@ use model::verified::{Basis, Verdict};
 use std::fmt::Write;
 use suites::capability::Capability;
 
-/// Longest cause, in bytes; `index.html` has all of it.
+/// Maximum size of a cause, in bytes; `index.html` has the full text.
 const MAX_CAUSE: usize = 500;
 
-/// What the marks mean.
+/// Explains the marks.
 pub(crate) fn legend() -> String {
     let explained = IN_A_LINE.map(|verdict| {
         let Marks { sign, name, .. } = Marks::of(verdict);
@@ -24,16 +24,17 @@ pub(crate) fn legend() -> String {
     format!("{}  \n{emulated}", explained.join(" · "))
 }
 
-/// Most bytes of it: GitHub shows no step summary of more than 1 MiB, and a step may write more than this file.
+/// Maximum size of the file, in bytes: GitHub shows no step summary of more than 1 MiB, and a step may write more than
+/// this file.
 const MAX: usize = 1_000_000;
 
-/// What is left out where the whole would be too long, the first at first.
+/// Parts that are left out if the file would be too long, in this order.
 const DETAILS: &[&str] = &["notes", "evidence", "causes", "tables of capabilities", LATER_CHANGES];
 
-/// Changes behind the first ones.
+/// The changes after the first ones.
 const LATER_CHANGES: &str = "changes but the first 1000";
 
-/// Renders a run as Markdown; where that would be too long, without details, which it says.
+/// Renders a run as Markdown; if it would be too long, leaves out details and says so.
 pub fn render(standings: &Standings<'_>) -> String {
     let mut out = String::new();
     for count in 0..=DETAILS.len() {
@@ -122,7 +123,7 @@ fn changes(out: &mut String, standings: &Standings<'_>, most: usize) -> std::fmt
     writeln!(out, "\n{}\n", escape(&wording::exit_code(standings)))
 }
 
-/// Can Kata run here? By release and profile.
+/// Answers by release and profile whether Kata can run.
 fn summary(out: &mut String, standings: &Standings<'_>) -> std::fmt::Result {
     let matrix = standings.matrix;
     let labels = Labels::new(matrix);
@@ -280,12 +281,12 @@ pub(crate) fn short(text: &str) -> String {
     escape(&one_line(text, MAX_CAUSE))
 }
 
-/// A code span, or plain text where the text would end the span.
+/// Returns a code span, or escaped text if the text would end the span.
 fn code(text: &str) -> String {
     if text.contains(['`', '|', '\n']) { escape(text) } else { format!("`{text}`") }
 }
 
-/// Text within an HTML element, where Markdown's escapes would be shown, on one line.
+/// Escapes text in an HTML element, where Markdown's escapes would be visible, and puts it on one line.
 fn in_html(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
@@ -293,7 +294,7 @@ fn in_html(text: &str) -> String {
             '<' => out.push_str("&lt;"),
             '>' => out.push_str("&gt;"),
             '&' => out.push_str("&amp;"),
-            // What Markdown would read as its own there, too.
+            // Characters that Markdown would interpret even here.
             '*' | '_' | '`' | '[' | ']' | '~' | '\\' => out.push_str(&format!("&#{};", c as u32)),
             '\n' | '\r' | '\t' => out.push(' '),
             c => out.push(c),
@@ -302,13 +303,13 @@ fn in_html(text: &str) -> String {
     out
 }
 
-/// A fence that is longer than any in the text.
+/// Returns a fence that is longer than any in the text.
 pub(crate) fn fence(lines: &str) -> String {
     let longest = lines.split(|c| c != '`').map(str::len).max().unwrap_or_default();
     "`".repeat(longest.max(2) + 1)
 }
 
-/// Text that Markdown and the HTML within it show as it is, on one line.
+/// Escapes text so that Markdown and embedded HTML show it literally, and puts it on one line.
 pub(crate) fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {

@@ -1,25 +1,24 @@
-//! What views show of a verdict where there is little room, and what their legends say: one table, so that a mark and its
-//! explanation cannot part.
+//! Short marks for verdicts, and their explanations in legends: one table keeps both consistent.
 
 use model::verified::Verdict;
 
-/// What stands for a verdict in a table, and what that means.
+/// The marks of a verdict in tables, and their explanations.
 pub(crate) struct Marks {
-    /// In Markdown.
+    /// The mark in Markdown.
     pub(crate) sign: &'static str,
-    /// On the site.
+    /// The mark on the site.
     pub(crate) word: &'static str,
-    /// On a terminal, which may have ASCII only.
+    /// The mark on a terminal, which may support only ASCII.
     pub(crate) short: &'static str,
-    /// What the legend in Markdown says.
+    /// The explanation in Markdown's legend.
     pub(crate) name: &'static str,
-    /// What the terminal's says.
+    /// The explanation in the terminal's legend.
     pub(crate) brief: &'static str,
-    /// What the site's says.
+    /// The explanation in the site's legend.
     pub(crate) full: &'static str,
 }
 
-/// The verdicts in the order of legends on one line: yes and no come first.
+/// The verdicts in the order of one-line legends: yes and no come first.
 pub(crate) const IN_A_LINE: [Verdict; 7] = [
     Verdict::Supported,
     Verdict::Unsupported,
@@ -31,7 +30,7 @@ pub(crate) const IN_A_LINE: [Verdict; 7] = [
 ];
 
 impl Marks {
-    /// A verdict's.
+    /// Returns the marks of a verdict.
     pub(crate) fn of(verdict: Verdict) -> Marks {
         let row = |[sign, word, short]: [&'static str; 3], [name, brief, full]: [&'static str; 3]| Marks {
             sign,

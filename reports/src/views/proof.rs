@@ -1,4 +1,4 @@
-//! What a run that somebody handed over proves, and what it does not.
+//! Summary of what a submitted run proves and what it does not.
 
 use crate::run::RunEnding;
 use crate::standing::{CapabilityStanding, Standings};
@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use suites::capability::Capability;
 
-/// The claims, each on a line of its own: what was seen of each cell, what of it is new, and why it may not count.
+/// Returns the claims, one per line: the results of each cell, which of them are new, and why they may not count.
 pub fn render(standings: &Standings<'_>) -> String {
     let matrix = standings.matrix;
     let mut out = String::new();
@@ -47,7 +47,7 @@ pub fn render(standings: &Standings<'_>) -> String {
     out
 }
 
-/// How many capabilities have which verdict: `12 supported, 1 unsupported`.
+/// Counts capabilities by verdict: `12 supported, 1 unsupported`.
 fn counts(capabilities: &BTreeMap<Capability, CapabilityStanding<'_>>) -> String {
     let count = |verdict: Verdict| capabilities.values().filter(|one| one.verdict() == verdict).count();
     let words: Vec<String> = Verdict::applicable()
@@ -58,7 +58,7 @@ fn counts(capabilities: &BTreeMap<Capability, CapabilityStanding<'_>>) -> String
     if words.is_empty() { "nothing".to_owned() } else { words.join(", ") }
 }
 
-/// What a record does not have yet.
+/// Returns the results that a record does not have yet.
 fn news<'c>(capabilities: &'c BTreeMap<Capability, CapabilityStanding<'_>>) -> Vec<(&'static str, Vec<&'c str>)> {
     let decided = || capabilities.iter().filter(|(_, one)| one.verdict().is_decided());
     let is_upgrade = |one: &CapabilityStanding<'_>| {
@@ -81,7 +81,7 @@ fn news<'c>(capabilities: &'c BTreeMap<Capability, CapabilityStanding<'_>>) -> V
     all.into_iter().filter(|(_, names)| !names.is_empty()).collect()
 }
 
-/// Why the run, or a cell of it, may not be written into a record.
+/// Returns the reasons why the run, or a cell of it, must not be written into a record.
 fn doubts(standings: &Standings<'_>) -> Vec<String> {
     let matrix = standings.matrix;
     let mut all = Vec::new();
@@ -127,7 +127,7 @@ mod tests {
         assert!(line.unwrap().contains("vmm.boot"), "{said}");
     }
 
-    /// It must not take the place of what the record has.
+    /// Such a claim must not replace the recorded result.
     #[test]
     fn hardware_beside_an_emulating_accelerator_is_not_believed() {
         let said = render(&beside(
@@ -181,7 +181,7 @@ mod tests {
                 "not for the records: it is shaped",
             ),
             (
-                // Somebody took the stamp away.
+                // Somebody removed the flag.
                 |event| {
                     if let Event::RunStarted { options, .. } = event {
                         options.push("--mirror-key".to_owned());
@@ -198,7 +198,7 @@ mod tests {
                 "not for the records: it is shaped",
             ),
             (
-                // By its checksum it is that image, and still anybody's.
+                // The checksum identifies the image, but not its maker.
                 |event| {
                     if let Event::RunStarted { options, .. } = event {
                         options.push("--oci-image image.tar#sha256:00".to_owned());
@@ -227,7 +227,7 @@ mod tests {
             let said = render(&sample::standings(&changed(change)));
             assert!(said.contains(why), "{why}: {said}");
         }
-        // As data it is said once more.
+        // The same statement as data.
         for facts in [
             RunFacts { has_callers_keys: true, ..RunFacts::default() },
             RunFacts { has_callers_image: true, ..RunFacts::default() },

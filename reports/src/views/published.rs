@@ -1,4 +1,4 @@
-//! `docs/matrix.md`: what `distros/records/verified` says, for people who read it and do not run anything.
+//! `docs/matrix.md`: the contents of `distros/records/verified`, for people who do not run anything.
 
 use crate::signature::{self, without_citation};
 use crate::standing::{is_main, recorded_answer};
@@ -11,7 +11,7 @@ use model::verified::{Verdict, VerifiedEntry, joined};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
-/// The mark of what was judged by an older set of tests.
+/// The mark of a verdict by an older set of tests.
 const OLDER: &str = "†";
 
 /// The legend of the tables of the record's verdicts.
@@ -19,9 +19,10 @@ const LEGEND: &str = "\
 **† older tests**: judged by the tests of its day, which were fewer or did less than today's  
 an empty cell: nothing is recorded, because the run is older than the capability, or than what its tests do today";
 
-/// Renders what was verified of the records' distros; of all their releases it says where they were run, or `untested`.
+/// Renders the verified results of the records' distros; for every release it names the environments of runs, or says
+/// `untested`.
 ///
-/// Maintained profiles come first, with causes and versions; the others have tables only.
+/// Maintained profiles come first, with causes and versions; the others have only tables.
 pub fn render<'a>(records: impl Iterator<Item = &'a Record>, profiles: &[Profile]) -> String {
     let mut out = String::new();
     // Writing to a string cannot fail.
@@ -63,8 +64,8 @@ fn write_all<'a>(
     Ok(())
 }
 
-/// Kata's own results, a row for each release, profile and environment, with the Kata and what was brought along; for
-/// maintained profiles a table of its own in `README.md`, too. Empty where none is recorded.
+/// Returns Kata's own results, one row for each release, profile and environment, with the Kata and the brought
+/// components; the results under maintained profiles are a table in `README.md`, too. Empty if none is recorded.
 pub fn under_kata<'a>(records: impl Iterator<Item = &'a Record>) -> String {
     let of_kata = |c: &Capability| c.area() == Area::Kata;
     let mut rows: Vec<(&VerifiedEntry, Vec<String>)> = Vec::new();
@@ -103,8 +104,8 @@ pub fn under_kata<'a>(records: impl Iterator<Item = &'a Record>) -> String {
     out.trim_end().to_owned() + "\n"
 }
 
-/// Whether the Kata versions of a profile can run on a release, as far as the record knows; of each architecture, because
-/// none says anything of another one.
+/// Answers whether the Kata versions of a profile can run on a release, according to the record; separately for each
+/// architecture, because results do not carry over.
 fn can_run(record: &Record, version: &str, profile: &Profile) -> String {
     let of_release: Vec<&VerifiedEntry> =
         record.verified.iter().filter(|entry| !entry.shaped && entry.release == version).collect();
@@ -120,7 +121,7 @@ fn can_run(record: &Record, version: &str, profile: &Profile) -> String {
     if answers.is_empty() { "–".to_owned() } else { answers.join("; ") }
 }
 
-/// In which environments a release was run, each with the day of its last run.
+/// Returns the environments in which a release was run, each with the day of its last run.
 fn run_in(record: &Record, version: &str) -> String {
     let mut last = BTreeMap::new();
     for entry in record.verified.iter().filter(|entry| !entry.shaped && entry.release == version) {
@@ -138,9 +139,9 @@ fn of_profile(out: &mut String, record: &Record, profile: &Profile) -> std::fmt:
         let release = record.releases.iter().position(|release| release.version == entry.release);
         (release, entry.arch, entry.environment)
     };
-    // Who reads this wants to know of the distro's own packages.
+    // Readers want to know about the distro's own packages.
     let of_distro = record.verified.iter().filter(|entry| !entry.shaped && entry.brought().is_empty());
-    // Each run that judged a part has an entry; what rests on the same packages is one row.
+    // Each run that judged a part has an entry; entries with the same packages are one row.
     let joined = joined(of_distro.filter(|entry| entry.profile == profile.name));
     let mut entries: Vec<&VerifiedEntry> = joined.iter().collect();
     entries.sort_by_key(|entry| place(entry));
@@ -178,7 +179,7 @@ fn of_profile(out: &mut String, record: &Record, profile: &Profile) -> std::fmt:
     Ok(())
 }
 
-/// The release, and its architecture where that is not the usual one.
+/// Returns the release, with its architecture if it is not x86_64.
 fn named(entry: &VerifiedEntry) -> String {
     match entry.arch {
         Arch::X86_64 => escape(&entry.release),
@@ -186,20 +187,20 @@ fn named(entry: &VerifiedEntry) -> String {
     }
 }
 
-/// Tests of one cause that are named; the rest is counted.
+/// Maximum of tests that are named for one cause; the others are counted.
 const MOST_TESTS: usize = 3;
 
-/// A cause, known by its signature.
+/// A cause, identified by its signature.
 #[derive(Default)]
 struct SeenCause {
-    /// What was seen, without where it was cut or cited; more than one, where the words differ.
+    /// The observations, without cuts and citations; there are several if the words differ.
     words: BTreeSet<String>,
     tests: BTreeSet<String>,
-    /// Where, in the entries' order, with the capabilities that it takes away there.
+    /// The places, in the entries' order, with the capabilities that the cause takes away there.
     places: Vec<(String, BTreeSet<Capability>)>,
 }
 
-/// Each cause once, with the capabilities that it takes away and where it was seen.
+/// Writes each cause once, with the capabilities that it takes away and the places where it was seen.
 fn causes(out: &mut String, entries: &[&VerifiedEntry]) -> std::fmt::Result {
     let mut seen: BTreeMap<String, SeenCause> = BTreeMap::new();
     for entry in entries {
@@ -235,7 +236,7 @@ fn causes(out: &mut String, entries: &[&VerifiedEntry]) -> std::fmt::Result {
 }
 
 impl SeenCause {
-    /// The capabilities that it takes away with where: `vmm.tdx` on 12 (container), 13 (vm).
+    /// Lists the capabilities that the cause takes away, with the places: `vmm.tdx` on 12 (container), 13 (vm).
     fn places(&self) -> String {
         let mut alike: Vec<(&BTreeSet<Capability>, Vec<&str>)> = Vec::new();
         for (place, capabilities) in &self.places {
@@ -251,7 +252,7 @@ impl SeenCause {
         told.collect::<Vec<_>>().join("; ")
     }
 
-    /// What was seen, and in which tests; where the words differ, what they have in common.
+    /// Returns the observation, and the tests; if the words differ, their common signature.
     fn words(&self, signature: &str) -> String {
         let seen = match self.words.first() {
             Some(only) if self.words.len() == 1 => only.as_str(),
@@ -303,7 +304,7 @@ mod tests {
         }
     }
 
-    /// A file as it is, once it was written again if that was asked for.
+    /// Returns a file's text and its expected text, after updating the file if that was asked for.
     fn checked_in(name: &str, current: impl Fn(&str) -> String) -> (String, String) {
         let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(name);
         let old = std::fs::read_to_string(&file).unwrap_or_default();
@@ -314,7 +315,7 @@ mod tests {
         (std::fs::read_to_string(&file).unwrap_or_default(), current)
     }
 
-    /// The file that readers see is what the records say.
+    /// The file matches the records.
     #[test]
     fn the_published_matrix_is_current() {
         let database = Database::embedded();
@@ -325,7 +326,7 @@ mod tests {
     const BEGIN: &str = "<!-- Made from distros/records/verified; do not edit. -->\n";
     const END: &str = "<!-- Until here. -->\n";
 
-    /// The text between the two lines of the README: nothing until a run under Kata is recorded.
+    /// Returns the text between the two markers in the README: empty until a run under Kata is recorded.
     fn block(table: &str) -> String {
         match table {
             "" => String::new(),
@@ -333,7 +334,7 @@ mod tests {
         }
     }
 
-    /// The record with the entries of maintained profiles alone: the README is about what one would install today.
+    /// Returns the record with only the entries of maintained profiles: the README is about versions to install today.
     fn of_maintained(record: &Record) -> Record {
         let mut record = record.clone();
         record.verified.retain(|entry| Profile::find(&entry.profile).is_ok_and(|profile| profile.maintained));
@@ -367,7 +368,7 @@ mod tests {
         assert!(older.contains(&marked) && !older.contains(&row), "{older}");
     }
 
-    /// Verdicts on another architecture say nothing of this one.
+    /// Verdicts on another architecture do not count for this one.
     #[test]
     fn each_architecture_has_an_answer_of_its_own() {
         let mut record = Database::embedded().records().find(|record| record.distro == "debian").unwrap().clone();
@@ -391,7 +392,7 @@ mod tests {
         assert!(answer.contains("aarch64: ✓ᵉ yes, all 12"), "{answer}");
     }
 
-    /// Whatever takes what away, under whatever profile's citation, of whichever kernel.
+    /// The capability, the profile's citation and the kernel may differ.
     #[test]
     fn a_cause_is_told_once_with_all_that_it_takes_away() {
         let record = Database::embedded().records().find(|record| record.distro == "debian").unwrap().clone();

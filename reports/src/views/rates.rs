@@ -1,4 +1,4 @@
-//! How often tests passed that were run more than once, for people.
+//! Pass rates of repeated tests, for people.
 
 use crate::run::by_profile;
 use crate::standing::Standings;
@@ -7,18 +7,18 @@ use crate::views::wording::Labels;
 use std::collections::BTreeMap;
 use suites::outcome::Outcome;
 
-/// How often a test was run, and how.
+/// The outcomes of a test.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Rate {
     passed: u32,
     failed: u32,
-    /// What neither passed nor failed: nothing is known by it.
+    /// Attempts that neither passed nor failed, and thus show nothing.
     errors: u32,
 }
 
-/// The rates of tests that were run more than once and did not pass each time; `None` where nothing was repeated.
+/// Returns the rates of tests that were repeated and did not pass each time; `None` if nothing was repeated.
 ///
-/// Those that were only retried after a failure have no rate: who looks again only where it failed sees too few passes.
+/// Tests that were only retried after a failure have no rate: repeating only failures makes the rate too low.
 pub fn rates(standings: &Standings<'_>) -> Option<String> {
     let matrix = standings.matrix;
     matrix.repeat?;
@@ -55,7 +55,7 @@ fn of<'a>(outcomes: impl Iterator<Item = &'a Outcome> + Clone) -> Rate {
     Rate { passed, failed: decided.saturating_sub(passed), errors: u32::try_from(errors).unwrap_or(u32::MAX) }
 }
 
-/// `3 of 5 (60 %), 1 in error`.
+/// Formats a rate: `3 of 5 (60 %), 1 in error`.
 fn words(rate: Rate) -> String {
     let decided = rate.passed + rate.failed;
     let errors = if rate.errors == 0 { String::new() } else { format!(", {} in error", rate.errors) };

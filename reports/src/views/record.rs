@@ -1,4 +1,4 @@
-//! What a run writes back into the records.
+//! Results that a run writes back into the records.
 
 use crate::journal::CellFacts;
 use crate::matrix::{CellReport, Matrix, RunKata};
@@ -15,16 +15,16 @@ use std::collections::BTreeMap;
 use std::fmt;
 use suites::capability::{Area, Capability};
 
-/// Why a run, or a cell of it, is not written back.
+/// A reason why a run, or a cell of it, is not written back.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Withheld {
     /// The cell; `None` for the whole run.
     pub cell: Option<crate::journal::CellId>,
-    /// Why, in words.
+    /// The reason, in words.
     pub reason: String,
 }
 
-/// Why nothing of a shaped run is shown or recorded as the distro's.
+/// The reason why no result of a shaped run is shown or recorded as the distro's.
 pub(crate) const SHAPED: &str = "it is shaped: nothing is said of the distro's own packages";
 
 impl fmt::Display for Withheld {
@@ -36,29 +36,30 @@ impl fmt::Display for Withheld {
     }
 }
 
-/// The day of a run's end if it is yet to come: its machine's clock was wrong, or somebody has made the journal.
+/// Returns the day of a run's end if it is in the future: its machine's clock was wrong, or the journal is fabricated.
 ///
-/// An entry of such a day is called forged, and the records that have one are refused.
+/// An entry with such a day counts as forged, and records that have one are refused.
 pub fn day_to_come(end: Timestamp) -> Option<Date> {
     Some(day(end)).filter(|day| verified::is_yet_to_come(*day))
 }
 
-/// Why nothing counts of a run that ended on a day to come: it would win over every run until then.
+/// Returns why a run with an end in the future does not count: it would replace every run until that day.
 pub fn ended_to_come(matrix: &Matrix) -> Option<String> {
     let day = matrix.finished.and_then(day_to_come)?;
     Some(format!("it ended on {day}, which is yet to come: its clock or journal is wrong"))
 }
 
-/// The entries that a run may write, each with its distro, and what is withheld.
+/// Returns the entries that a run may write, each with its distro, and the withheld results.
 ///
-/// A capability is written when its whole required set ran, in a filtered run too; the rest stays in the record with its
-/// day and versions.
-/// One that was inconclusive is never written: what an older run saw of it is not of this one's day and versions.
-/// One that was skipped is written as `untested` where nothing else is known of it.
-/// A capability that no test exists for is left out; `not-applicable` is written, so that a reader tells it from what nobody looked at.
-/// Kata's own results have an entry of their own, with the Kata and what was brought along; where something was, nothing
-/// else is written, because a record says what the distro ships.
-/// Runs that are unfinished, about candidates or of a day to come write nothing, nor do cells in error.
+/// A capability is written if its whole required set ran, even in a filtered run; the others stay in the record with
+/// their day and versions.
+/// An inconclusive capability is never written: results of an older run do not have this run's day and versions.
+/// A skipped capability is written as `untested` if nothing else is known about it.
+/// A capability without any test is left out; `not-applicable` is written, so that a reader can tell it from a
+/// capability that nobody looked at.
+/// Kata's own results have a separate entry, with the Kata and the brought components; if there are brought components,
+/// nothing else is written, because a record is about what the distro ships.
+/// Runs that are unfinished, about candidates or from a day in the future write nothing, nor do cells in error.
 pub fn verified_entries(standings: &Standings<'_>) -> (Vec<(String, VerifiedEntry)>, Vec<Withheld>) {
     let matrix = standings.matrix;
     if let Some(reason) = withheld_run(matrix) {
@@ -81,13 +82,13 @@ pub fn verified_entries(standings: &Standings<'_>) -> (Vec<(String, VerifiedEntr
     (entries, withheld)
 }
 
-/// What was judged in part, and is in no entry therefore: capabilities whose required tests did not all run.
+/// Returns results that are in no entry because they are partial: capabilities whose required tests did not all run.
 pub fn judged_in_part(standings: &Standings<'_>) -> Vec<Withheld> {
     let mut all = Vec::new();
     let cells = standings.cells.iter().filter(|cell| withheld_cell(cell.report).is_none());
     for cell in cells.filter(|_| withheld_run(standings.matrix).is_none()) {
         for (profile, standing) in &cell.profiles {
-            // Nobody asked for Kata's own results without a Kata.
+            // Without a Kata, its own results were not asked for.
             let is_unasked = |one: Capability| one.area() == Area::Kata && cell.report.kata(profile).is_none();
             let in_part = standing.capabilities.iter();
             let in_part = in_part.filter(|(capability, one)| one.judgement.unrun > 0 && !is_unasked(**capability));
@@ -123,7 +124,7 @@ fn withheld_run(matrix: &Matrix) -> Option<String> {
     }
 }
 
-/// Why nothing of a cell is written back.
+/// Returns why nothing of a cell is written back.
 pub(crate) fn withheld_cell(cell: &CellReport) -> Option<String> {
     if let Some(error) = cell.errors.first() {
         return Some(format!("{}: {}", error.phase, error.message));
@@ -134,7 +135,7 @@ pub(crate) fn withheld_cell(cell: &CellReport) -> Option<String> {
     (!cell.complete).then(|| "it has no end".to_owned())
 }
 
-/// What stays as an older run judged it, each day with its reason.
+/// Describes the capabilities that keep an older run's verdict, each day with its reason.
 fn withheld_capabilities(profile: &str, standing: &ProfileStanding<'_>) -> Vec<String> {
     let mut lost: BTreeMap<Date, Vec<&str>> = BTreeMap::new();
     for (capability, one) in &standing.capabilities {
@@ -148,11 +149,11 @@ fn withheld_capabilities(profile: &str, standing: &ProfileStanding<'_>) -> Vec<S
     lost.into_iter().map(said).collect()
 }
 
-/// Whether a run may write its verdict on a capability down.
+/// Checks whether a run may write its verdict on a capability.
 fn is_written(one: &CapabilityStanding<'_>, is_filtered: bool) -> bool {
     match one.verdict() {
         Verdict::Inconclusive => false,
-        // Nothing ran for it, which only says something where all was asked for.
+        // Nothing ran for the capability, which only means something if everything was asked for.
         Verdict::NotApplicable => !is_filtered,
         Verdict::Untested => {
             let is_known = one.recorded.is_some_and(Verdict::is_decided);
@@ -162,7 +163,7 @@ fn is_written(one: &CapabilityStanding<'_>, is_filtered: bool) -> bool {
     }
 }
 
-/// What a run may write of a cell under a profile: of Kata's own results, or of all others.
+/// Returns the entry that a run may write for a cell under a profile: with Kata's own results, or with all others.
 fn entry(
     matrix: &Matrix,
     cell: &CellReport,
@@ -172,7 +173,7 @@ fn entry(
 ) -> Option<VerifiedEntry> {
     let facts = cell.facts.as_ref()?;
     let kata = cell.kata(profile).filter(|_| katas).and_then(|kata| verified_kata(kata, profile, facts));
-    // Without a Kata its results are as untested as all else.
+    // Without a Kata, its own results are untested like any others.
     let is_katas = |capability: Capability| capability.area() == Area::Kata && cell.kata(profile).is_some();
     if (katas && kata.is_none()) || (!katas && !facts.candidates.is_empty()) {
         return None;
@@ -210,7 +211,7 @@ fn capability_of(judgement: &Judgement) -> VerifiedCapability {
     let blaming = |c: &Cause| recorded_cause(c.component, &c.message, &c.test);
     let of_nobody = |r: &Reason| match r.tests.as_slice() {
         [test] => VerifiedCause::of_nobody(redact::one_line(&r.why, MAX_CAUSE)).shown_by(test),
-        // Of several some are named in the words, and the rest is counted.
+        // The words name some of the tests, and count the others.
         _ => VerifiedCause::of_nobody(redact::one_line(&r.to_string(), MAX_CAUSE)),
     };
     VerifiedCapability {

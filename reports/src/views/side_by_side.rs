@@ -1,5 +1,5 @@
-//! A base run and the run of candidates side by side, for people: packages and verdicts that differ, and how many do
-//! not.
+//! Comparison of a base run and the run of candidates, for people: packages and verdicts that differ, and the number of
+//! those that do not.
 
 use crate::package_change::{PackageChange, differing};
 use crate::standing::{CellStanding, Effect, Standings};
@@ -7,13 +7,13 @@ use crate::views::wording::Labels;
 use model::verified::Verdict;
 use std::collections::BTreeMap;
 
-/// The heads of the two runs' columns.
+/// The headings of the two runs' columns.
 const HEADS: [&str; 2] = ["base", "candidates"];
 
-/// A line of the table: what it is about, both runs, and a word on it.
+/// A line of the table: subject, both runs, and a remark.
 type Line = [String; 4];
 
-/// Both runs beside each other; `None` where there was no base run.
+/// Returns both runs side by side; `None` if there was no base run.
 pub fn side_by_side(standings: &Standings<'_>) -> Option<String> {
     let base = standings.recorded.base()?;
     let (labels, none) = (Labels::new(standings.matrix), BTreeMap::new());
@@ -38,7 +38,7 @@ pub fn side_by_side(standings: &Standings<'_>) -> Option<String> {
     Some(out)
 }
 
-/// The verdicts that differ or make the exit code; gives how many others there are of each kind.
+/// Collects the verdicts that differ or affect the exit code; returns the number of the others of each kind.
 fn verdicts(cell: &CellStanding<'_>, lines: &mut Vec<Line>) -> String {
     let mut same: BTreeMap<Verdict, usize> = BTreeMap::new();
     for (profile, standing) in &cell.profiles {
@@ -57,7 +57,7 @@ fn verdicts(cell: &CellStanding<'_>, lines: &mut Vec<Line>) -> String {
     if words.is_empty() { "nothing".to_owned() } else { words.join(", ") }
 }
 
-/// Lines in columns as wide as they must be.
+/// Aligns lines in columns.
 fn table(lines: &[Line]) -> String {
     let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
     let widths = [0, 1, 2].map(width);

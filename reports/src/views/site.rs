@@ -1,14 +1,13 @@
-//! The pages: a run's own `index.html`, and the site of the records and many runs.
+//! HTML pages: a run's own `index.html`, and the site of the records and many runs.
 //!
-//! They are the same pages, made by the same code: [`of_run`] shows a run as it is, in its folder, beside what it left;
-//! [`write`] shows what is recorded, as it would be if the runs that are given had written it back, with the tests
-//! of the newest run of each cell. Nothing is decided here: verdicts, answers and changes are those of
-//! [`crate::standing`], and what a run may say of a release is what it may write back ([`crate::views::record`]).
+//! Both consist of the same pages, made by the same code: [`of_run`] shows a single run, in its directory, next to its
+//! files; [`write`] shows the recorded results, as they would be if the given runs had been written back, with the
+//! tests of the newest run of each cell. Nothing is decided here: verdicts, answers and changes come from
+//! [`crate::standing`], and a run contributes to a release what it may write back ([`crate::views::record`]).
 //!
 //! The pages are plain HTML that needs no script, in one template ([`page`]), with one style sheet.
-//! Everything is escaped by the template, and every name that a journal has becomes a file's name in one place
-//! ([`address`]).
-//! No page has more than 1 MB: lists that are longer go on on further pages, and what is left out is said ([`page::MOST`]).
+//! The template escapes everything, and names from a journal become file names in a single place ([`address`]).
+//! No page has more than 1 MB: longer lists continue on further pages, and omissions are stated ([`page::MOST`]).
 
 mod address;
 mod answers;
@@ -57,21 +56,21 @@ use std::io;
 use suites::capability::Capability;
 use suites::catalogue::Test;
 
-/// Takes a file of the site, by its path below the site's folder.
+/// Callback that takes a file of the site, by its path below the site's directory.
 pub(crate) type Put<'p> = dyn FnMut(&str, &str) -> io::Result<()> + 'p;
 
-/// The folder of a run's pages, but for its index, below the run's own.
+/// The directory of a run's pages, other than its index, below the run's own.
 pub const PAGES: &str = "pages";
 
-/// Everything that the pages show.
+/// The data of the pages.
 pub struct Site<'a> {
-    /// Whether it is of one run, in whose folder it lies.
+    /// Whether the site is about one run, in whose directory it lies.
     is_run: bool,
-    /// By id.
+    /// The tests by id.
     tests: BTreeMap<&'a str, &'a Test>,
-    /// What it is about, in a line.
+    /// The subject, in one line.
     head: String,
-    /// What a reader must know before believing it.
+    /// Warnings that a reader needs before believing the results.
     caveats: Vec<String>,
     catalogue: &'a [Test],
     records: Vec<&'a Record>,
@@ -79,76 +78,76 @@ pub struct Site<'a> {
     profiles: Vec<ProfileHead>,
     cells: Vec<SiteCell<'a>>,
     releases: Vec<SiteRelease>,
-    /// What the records list and nobody ran: distros, each with its releases.
+    /// Releases in the records without any run, by distro.
     unrun: Vec<(String, Vec<String>)>,
     /// The runs, the newest first.
     runs: Vec<SiteRun<'a>>,
-    /// What has changed, the newest first.
+    /// The changes, the newest first.
     changes: Vec<SiteChange<'a>>,
     /// The text where there are no changes.
     no_changes: String,
-    /// Why the exit code is what it is; `None` where several runs have one each.
+    /// The reason for the exit code; `None` if there are several runs, each with its own.
     exit_code: Option<String>,
     packages: package::Packages<'a>,
     labels: Labels,
 }
 
-/// A cell and what is known of it.
+/// A cell with its results.
 struct SiteCell<'a> {
     id: CellId,
-    /// By profile.
+    /// The results by profile.
     rows: BTreeMap<String, SiteRow>,
-    /// What the newest run of it showed.
+    /// The results of the cell's newest run.
     report: Option<&'a CellReport>,
-    /// That run, by its place among the runs.
+    /// The index of the newest run.
     run: Option<usize>,
 }
 
-/// What is known of a cell under one profile.
+/// The results of a cell under one profile.
 #[derive(Default)]
 struct SiteRow {
     capabilities: BTreeMap<Capability, Known>,
-    /// What it rests on, the newest first.
+    /// The facts that they rest on, the newest first.
     basics: Vec<Basics>,
 }
 
-/// What verdicts rest on.
+/// Facts that verdicts rest on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Basics {
     tested: Option<Date>,
     basis: Option<Basis>,
     harness: String,
     test_set: String,
-    /// The Kata that was run, and what was brought along, of Kata's own results.
+    /// For Kata's own results: the Kata that was run, and the brought components.
     kata: Option<String>,
     versions: BTreeMap<String, String>,
 }
 
 /// A release on an architecture.
 struct SiteRelease {
-    /// Its cells, by their places; at least one.
+    /// Indices of its cells; at least one.
     cells: Vec<usize>,
-    /// By profile.
+    /// The answers by profile.
     answers: BTreeMap<String, ReleaseAnswer>,
-    /// What each run alone said, by profile: the run's place and the answer, the newest first.
+    /// The answers of each single run, by profile: the run's index and the answer, the newest first.
     trend: BTreeMap<String, Vec<(usize, ReleaseAnswer)>>,
 }
 
 /// A run among others.
 struct SiteRun<'a> {
     standings: &'a Standings<'a>,
-    /// Why it, or a part of it, does not count.
+    /// Why the run, or a part of it, does not count.
     withheld: Vec<String>,
 }
 
-/// What has changed, and by which run that was found.
+/// A change, and the run that found it.
 struct SiteChange<'a> {
     row: ChangeRow<'a>,
     run: usize,
 }
 
 impl<'a> Site<'a> {
-    /// The profile columns of which anything is said of these cells.
+    /// Returns the capabilities that are judged under the profile in any cell.
     fn columns(&self, profile: &str) -> Vec<Capability> {
         let is_said = |capability: &Capability| {
             let known = self.cells.iter().filter_map(|cell| cell.rows.get(profile)?.capabilities.get(capability));
@@ -157,12 +156,12 @@ impl<'a> Site<'a> {
         Capability::ALL.iter().copied().filter(is_said).collect()
     }
 
-    /// The cell that a release is called by.
+    /// Returns the cell that a release is named after.
     fn id(&self, release: &SiteRelease) -> Option<&CellId> {
         Some(&self.cells.get(*release.cells.first()?)?.id)
     }
 
-    /// Where a page of it lies.
+    /// Returns the path of a page.
     fn path(&self, page: Page<'_>) -> String {
         match (self.is_run, page) {
             (true, Page::Index) | (false, _) => page.path(),
@@ -170,32 +169,32 @@ impl<'a> Site<'a> {
         }
     }
 
-    /// The test of an id, if the catalogue has it, so that it has a page.
+    /// Returns the test with an id, if the catalogue has it, so that it has a page.
     fn test(&self, id: &str) -> Option<&'a Test> {
         self.tests.get(id).copied()
     }
 
-    /// The known issues of all distros.
+    /// Returns the known issues of all distros.
     fn issues(&self) -> impl Iterator<Item = (&'a Record, &'a KnownIssue)> {
         self.records.iter().flat_map(|record| record.known_issues.iter().map(move |issue| (*record, issue)))
     }
 }
 
 impl SiteRun<'_> {
-    /// Whether it says anything of the distros' own packages, and came to its end. What does not is named, and not shown.
+    /// Checks whether the run is about the distros' own packages, and finished. Other runs are listed, but not shown.
     fn is_shown(&self) -> bool {
         let matrix = self.standings.matrix;
         let is_over = matrix.ending == RunEnding::Finished && ended_to_come(matrix).is_none();
         !matrix.candidate && !matrix.shaped && is_over
     }
 
-    /// The last moment of it.
+    /// Returns the time of the run's end, or else of its start.
     fn at(&self) -> Option<Timestamp> {
         let matrix = self.standings.matrix;
         matrix.finished.or(matrix.started)
     }
 
-    /// The day of that moment.
+    /// Returns the day of the run's end, or else of its start.
     fn day(&self) -> Option<Date> {
         self.at().map(day)
     }
@@ -205,7 +204,7 @@ fn by_id(catalogue: &[Test]) -> BTreeMap<&str, &Test> {
     catalogue.iter().map(|test| (test.id.as_str(), test)).collect()
 }
 
-/// The pages of a run, beside the record that it was compared with.
+/// Makes the pages of a run, compared with the same record as the run.
 pub(crate) fn of_run<'a>(standings: &'a Standings<'a>, records: &[&'a Record], catalogue: &'a [Test]) -> Site<'a> {
     let matrix = standings.matrix;
     let cells = standings.cells.iter().map(|cell| {
@@ -260,7 +259,7 @@ impl Site<'_> {
     /// Makes all pages.
     ///
     /// # Errors
-    /// When they cannot be put where they belong.
+    /// If they cannot be written.
     pub(crate) fn render(&self, put: &mut Put<'_>) -> io::Result<()> {
         put(&self.path(Page::Style), page::CSS)?;
         put(&self.path(Page::Script), page::JS)?;
@@ -288,7 +287,7 @@ impl Site<'_> {
     }
 }
 
-/// All pages, by their paths.
+/// Returns all pages, by their paths.
 #[cfg(test)]
 pub(crate) fn pages(site: &Site<'_>) -> BTreeMap<String, String> {
     let mut all = BTreeMap::new();

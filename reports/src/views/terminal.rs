@@ -1,4 +1,4 @@
-//! A run on a terminal, or in a log: what has changed, the answers, the matrix, the causes.
+//! Output of a run on a terminal, or in a log: the changes, the answers, the matrix, the causes.
 
 use crate::matrix::Matrix;
 use crate::redact::one_line;
@@ -11,17 +11,17 @@ use model::verified::{Basis, Verdict};
 use std::collections::BTreeSet;
 use suites::capability::Capability;
 
-/// Longest cause, in bytes.
+/// Maximum size of a cause, in bytes.
 const MAX_CAUSE: usize = 400;
-/// Most causes of one cell; the rest is counted.
+/// Maximum of causes of one cell; the others are counted.
 const MAX_CAUSES: usize = 12;
-/// Most changes; the rest is counted.
+/// Maximum of changes; the others are counted.
 const MAX_CHANGES: usize = 20;
-/// What a mark has behind it where emulation alone has shown it.
+/// Suffix of a mark that was shown only under emulation.
 const EMULATED: &str = "/e";
-/// What it has behind it where a test was flaky.
+/// Suffix of a mark with a flaky test.
 const FLAKY: &str = "~";
-/// The narrowest terminal that is made use of, in columns.
+/// The narrowest supported width, in columns.
 const MIN_WIDTH: usize = 40;
 
 /// Renders the matrix for a terminal of `width` columns; with `colour`, in ANSI colours.
@@ -241,7 +241,7 @@ impl Out {
         }
     }
 
-    /// `mark`, then `text` broken at words and indented as far as the mark reaches.
+    /// Writes `mark`, then `text` wrapped at words and indented by the width of the mark.
     fn wrapped(&mut self, colour: Colour, mark: &str, text: &str) {
         let indent = mark.chars().count();
         let room = self.width.saturating_sub(indent).max(20);

@@ -1,4 +1,4 @@
-//! How the reports for people word what they have in common.
+//! Common wording of the reports for people.
 
 use crate::journal::{CellFacts, CellId, RunFilter};
 use crate::matrix::{CellReport, Matrix};
@@ -12,22 +12,22 @@ use model::verified::{Basis, Verdict};
 use std::collections::{BTreeMap, BTreeSet};
 use suites::outcome::{Component, Outcome};
 
-/// Reasons of one kind that are named for an exit code.
+/// Maximum of reasons of one kind that are named for an exit code.
 const MOST_REASONS: usize = 3;
-/// Bytes of one.
+/// Maximum size of a reason, in bytes.
 const MAX_REASON: usize = 400;
 
-/// The word for a basis; a cell that never got far enough to know has none.
+/// Returns the name of a basis; `unknown` if the cell never got far enough to know.
 pub(crate) fn basis(basis: Option<Basis>) -> &'static str {
     basis.map_or("unknown", Basis::name)
 }
 
-/// Whether a verdict was shown, so that a reader must see on which basis.
+/// Checks whether a verdict was shown by use, so that a reader must see its basis.
 pub(crate) fn is_shown_on_a_basis(verdict: Verdict) -> bool {
     matches!(verdict, Verdict::Supported | Verdict::Partial | Verdict::Unsupported)
 }
 
-/// What distinguishes the cells of a matrix: `debian 13`, and what else differs between them.
+/// Labels that distinguish the cells of a matrix: `debian 13`, and other parts of the id that differ.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Labels {
     has_arch: bool,
@@ -35,12 +35,12 @@ pub(crate) struct Labels {
 }
 
 impl Labels {
-    /// The labels of a matrix.
+    /// Makes the labels of a matrix.
     pub(crate) fn new(matrix: &Matrix) -> Labels {
         Labels::among(matrix.cells.iter().map(|cell| &cell.cell))
     }
 
-    /// The labels of cells that are shown together.
+    /// Makes the labels of cells that are shown together.
     pub(crate) fn among<'c>(mut cells: impl Iterator<Item = &'c CellId>) -> Labels {
         let mut labels = Labels { has_arch: false, has_environment: false };
         let Some(first) = cells.next() else { return labels };
@@ -51,12 +51,12 @@ impl Labels {
         labels
     }
 
-    /// The label of a cell.
+    /// Returns the label of a cell.
     pub(crate) fn of(self, cell: &CellReport) -> String {
         self.of_id(&cell.cell)
     }
 
-    /// The label of a cell by its id.
+    /// Returns the label of a cell by its id.
     pub(crate) fn of_id(self, id: &CellId) -> String {
         let mut label = self.of_release(id);
         if self.has_environment {
@@ -65,7 +65,7 @@ impl Labels {
         label
     }
 
-    /// The label of a cell's release, in any environment.
+    /// Returns the label of a cell's release, in any environment.
     pub(crate) fn of_release(self, id: &CellId) -> String {
         let mut label = format!("{} {}", id.distro, id.release);
         if self.has_arch {
@@ -75,7 +75,7 @@ impl Labels {
     }
 }
 
-/// What all cells have in common and their labels therefore leave out: `x86_64, container`.
+/// Returns the parts that all cells have in common, and that their labels therefore leave out: `x86_64, container`.
 pub(crate) fn common(matrix: &Matrix) -> String {
     let Some(first) = matrix.cells.first().map(|c| &c.cell) else { return "no cell".to_owned() };
     let labels = Labels::new(matrix);
@@ -89,7 +89,7 @@ pub(crate) fn common(matrix: &Matrix) -> String {
     words.join(", ")
 }
 
-/// What a reader must know of a run before believing it.
+/// Returns warnings that a reader of a run needs before believing it.
 pub(crate) fn caveats(standings: &Standings<'_>) -> Vec<String> {
     let matrix = standings.matrix;
     let mut out = Vec::new();
@@ -139,7 +139,7 @@ pub(crate) fn caveats(standings: &Standings<'_>) -> Vec<String> {
     out
 }
 
-/// Which tests alone were asked for: once for all cells, or by cell where runs of different tests were merged.
+/// Describes the filters: once for all cells, or by cell if runs with different filters were merged.
 fn filters(matrix: &Matrix) -> Vec<String> {
     let mut by_filter: Vec<(&RunFilter, Vec<String>)> = Vec::new();
     for cell in &matrix.cells {
@@ -171,18 +171,18 @@ fn filters(matrix: &Matrix) -> Vec<String> {
     }
 }
 
-/// A text with a capital at its beginning and a full stop at its end.
+/// Returns a text with a capital at its start and a full stop at its end.
 fn sentence(words: &str) -> Option<String> {
     let first = words.chars().next()?;
     Some(format!("{}{}.", first.to_uppercase(), &words[first.len_utf8()..]))
 }
 
-/// What a run is compared with.
+/// Names the reference that a run is compared with.
 pub(crate) fn compared_with(standings: &Standings<'_>) -> &'static str {
     if standings.recorded.is_of_a_base_run() { "the base run" } else { "the record" }
 }
 
-/// What the section of changes says where there are none, untrusted; with the exit code, and what was not judged.
+/// Returns the text for a report without changes, untrusted; with the exit code, and everything that was not judged.
 pub(crate) fn no_changes(standings: &Standings<'_>) -> String {
     if standings.exit_code() != 0 || !standings.not_judged().is_empty() {
         return format!("None is known. {}", exit_code(standings));
@@ -198,7 +198,8 @@ pub(crate) fn no_changes(standings: &Standings<'_>) -> String {
     format!("{words} {}", exit_code(standings))
 }
 
-/// Why the exit code is what it is, and what was not judged, untrusted: the last words of the section of changes.
+/// Returns the reason for the exit code, and everything that was not judged, untrusted: the last words of the section
+/// of changes.
 pub(crate) fn exit_code(standings: &Standings<'_>) -> String {
     let mut words = vec![few(&exit_reasons(standings))];
     let not_judged = standings.not_judged();
@@ -208,7 +209,8 @@ pub(crate) fn exit_code(standings: &Standings<'_>) -> String {
     format!("Exit code {}: {}.", standings.exit_code(), words.join("; "))
 }
 
-/// The reasons for the exit code: changes by their titles, known issues at fault, what a pipeline lacks.
+/// Returns the reasons for the exit code: changes by their titles, known issues at fault, planned results that a
+/// pipeline is missing.
 pub(crate) fn exit_reasons(standings: &Standings<'_>) -> Vec<String> {
     let effect = standings.effect();
     let mut all = Vec::new();
@@ -239,7 +241,7 @@ pub(crate) fn exit_reasons(standings: &Standings<'_>) -> Vec<String> {
     all
 }
 
-/// What a pipeline lacks of what was planned.
+/// Returns the planned results that a pipeline is missing.
 fn lacking(held: &Held) -> impl Iterator<Item = String> {
     let missing = held.missing.iter().map(|cell| format!("{cell}: {MISSING}"));
     let unread = held.unread.iter().map(|unread| format!("{UNREAD}: {unread}"));
@@ -247,7 +249,7 @@ fn lacking(held: &Held) -> impl Iterator<Item = String> {
     missing.chain(unread).chain(nothing)
 }
 
-/// The first of some words, and how much more there is.
+/// Joins the first reasons, and the number of the others.
 fn few(all: &[String]) -> String {
     let mut words: Vec<String> = all.iter().take(MOST_REASONS).map(|why| one_line(why, MAX_REASON)).collect();
     if all.len() > MOST_REASONS {
@@ -256,7 +258,7 @@ fn few(all: &[String]) -> String {
     words.join("; ")
 }
 
-/// Whether the Kata versions of each profile can run on a release: each answer once, with the profiles it is for.
+/// Answers whether the Kata versions of each profile can run on a release: each answer once, with its profiles.
 pub(crate) fn answers<'m>(standings: &Standings<'m>, release: &CellId) -> Vec<(Vec<&'m str>, String)> {
     let mut all: Vec<(Vec<&str>, String)> = Vec::new();
     for profile in &standings.matrix.profiles {
@@ -269,7 +271,7 @@ pub(crate) fn answers<'m>(standings: &Standings<'m>, release: &CellId) -> Vec<(V
     all
 }
 
-/// `1 min 05 s`, `4.2 s`.
+/// Formats a duration: `1 min 05 s`, `4.2 s`.
 pub(crate) fn duration(millis: u64) -> String {
     let seconds = millis / 1000;
     match seconds {
@@ -280,7 +282,7 @@ pub(crate) fn duration(millis: u64) -> String {
     }
 }
 
-/// What an outcome has to say beyond its word.
+/// Returns an outcome's details beyond its name.
 pub(crate) fn detail(outcome: &Outcome) -> String {
     match outcome {
         Outcome::Pass => String::new(),
@@ -291,7 +293,7 @@ pub(crate) fn detail(outcome: &Outcome) -> String {
     }
 }
 
-/// The log that tells most of a failure that blames a component.
+/// Returns the most informative log for a failure that blames a component.
 pub(crate) fn relevant<'f>(files: &BTreeSet<&'f str>, blamed: Option<Component>) -> Option<&'f str> {
     let wanted = match blamed {
         Some(Component::Virtiofsd) => "virtiofsd",
@@ -304,7 +306,7 @@ pub(crate) fn relevant<'f>(files: &BTreeSet<&'f str>, blamed: Option<Component>)
     files.iter().rfind(is_wanted).or_else(|| files.last()).copied()
 }
 
-/// What the packages were and where they came from: `1:7.2 (bookworm-security)`.
+/// Formats a package's version and suite: `1:7.2 (bookworm-security)`.
 pub(crate) fn version(facts: &CellFacts, package: &str) -> String {
     let version = facts.versions.get(package).map_or("?", PackageVersion::as_str);
     match facts.suites.get(package) {
@@ -313,7 +315,7 @@ pub(crate) fn version(facts: &CellFacts, package: &str) -> String {
     }
 }
 
-/// What a run was, in one line: id, harness, when, how long.
+/// Describes a run in one line: id, harness, time, duration.
 pub(crate) fn head(matrix: &Matrix) -> String {
     let mut words = vec![format!("run {}", matrix.run), format!("harness {}", matrix.harness)];
     if let Some(started) = matrix.started {
@@ -337,7 +339,7 @@ mod tests {
     use model::package_manager::PackageManager;
     use std::path::Path;
 
-    /// A test in error proves nothing by itself, and a known issue is no verdict: both make the exit code.
+    /// A test in error proves no capability directly, and a known issue is no verdict: both affect the exit code.
     #[test]
     fn what_makes_the_exit_code_without_a_change_is_named() {
         let entries = recorded();
@@ -350,7 +352,7 @@ mod tests {
         let error = format!("not judged: {DAEMON} in debian:13/x86_64/container is in error: the line ended.");
         let expected = format!("None is known. Exit code 3: not everything was judged; {error}");
         assert_eq!(no_changes(&standings), expected);
-        // A pipeline goes on, and does not say that all is as recorded.
+        // A pipeline goes on, but must not say that all is as recorded.
         let pipeline = Pipeline::new(&standings, &[standings.cells[0].report.cell.clone()]);
         let held = standings.clone().held(Held { nothing_judged: false, effect: Effect::None, ..pipeline.held() });
         let goes_on = "nothing is worse, and a pipeline goes on with what could not be judged";
@@ -373,7 +375,7 @@ mod tests {
         assert!(words.starts_with("None is known. Exit code 1: known issue neither-name of "), "{words}");
     }
 
-    /// Of two runs that were merged one asked for all, and the other one for some.
+    /// Two runs were merged, one with all tests and the other with a filter.
     #[test]
     fn what_was_not_asked_for_is_told_of_its_cells_alone() {
         let mut matrix = judged(&run(|_| None));
@@ -389,7 +391,7 @@ mod tests {
         assert_eq!(filters(&matrix), [format!("In debian:13/x86_64/container {rest}")]);
     }
 
-    /// What it says stands in a report alone, and whoever reads that is told why.
+    /// The results are only in the run's own report, and its readers learn why.
     #[test]
     fn a_run_of_a_day_to_come_says_so() {
         let mut matrix = judged(&run(|_| None));
@@ -402,7 +404,7 @@ mod tests {
         assert!(first.starts_with("It ended on 9999-12-") && first.ends_with(ends), "{first}");
     }
 
-    /// Also a test that never ran is no verdict, whatever else has changed.
+    /// A test that never ran has no verdict either, regardless of other changes.
     #[test]
     fn the_exit_code_is_told_with_its_reason_beside_changes() {
         let entries = recorded();

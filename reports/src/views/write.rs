@@ -1,4 +1,4 @@
-//! All reports of a run, made again from its journal.
+//! Writing of all reports of a run from its journal.
 
 use crate::installed;
 use crate::journal::Journal;
@@ -11,10 +11,10 @@ use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 use suites::catalogue::Test;
 
-/// Why a report could not be made.
+/// Why a report could not be written.
 #[derive(Debug, thiserror::Error)]
 pub enum ReportError {
-    /// A file or the folder cannot be written.
+    /// A file or the directory cannot be written.
     #[error("writing {path}", path = .0.display())]
     Write(PathBuf, #[source] std::io::Error),
     /// The XML could not be made.
@@ -25,21 +25,20 @@ pub enum ReportError {
     Json(#[from] serde_json::Error),
 }
 
-/// The reports' file names; those of [`JUNIT`] and of [`site::PAGES`] are beside them.
+/// The reports' file names; those of [`JUNIT`] and of [`site::PAGES`] come in addition.
 pub const FILES: &[&str] = &["results.json", "matrix.md", "index.html"];
 
-/// The folder of the JUnit XML, a file for each cell.
+/// The directory of the JUnit XML, with a file for each cell.
 pub const JUNIT: &str = "junit";
 
-/// How much of a log is looked at for its last lines, in bytes.
+/// How much of a log's end is read to find its last lines, in bytes.
 const TAIL: usize = 8 << 10;
-/// The last lines of a log that a report shows.
+/// Maximum of last lines of a log that a report shows.
 const TAIL_LINES: usize = 30;
 
-/// What a run showed, with the files that its tests left in `dir`; what the records say of containers may confirm it.
+/// Judges a run, with the files that its tests left in `dir`; recorded results of containers may confirm its failures.
 ///
-/// Those are listed that lie there: what was empty or too large was never copied, and a folder may have been thinned out
-/// since.
+/// Only files that exist are listed: empty or too large files were never copied, and some may have been removed since.
 pub fn matrix_in(
     journal: &Journal,
     catalogue: &[Test],
@@ -58,12 +57,12 @@ pub fn matrix_in(
     matrix
 }
 
-/// Makes every report of a run in `out_dir`, which readers of the JUnit XML find as `named`.
+/// Writes every report of a run to `out_dir`, which readers of the JUnit XML find as `named`.
 ///
-/// Each file appears whole or not at all; `records` say which packages are whose.
+/// Each file is written completely or not at all; `records` map packages to components.
 ///
 /// # Errors
-/// When the folder cannot be written.
+/// If the directory cannot be written.
 pub fn write_all(
     standings: &Standings<'_>,
     records: &[&Record],
@@ -76,7 +75,7 @@ pub fn write_all(
     let run_files = junit::RunFiles { folder: named, tail: &|file: &str| tail(&out_dir.join(file)) };
     let rendered = junit::render(standings, catalogue, run_files)?;
     if rendered.iter().all(|(name, _)| name != junit::OF_THE_RUN) {
-        // What was wrong with a run that was killed is so no more once it was resumed.
+        // The problems of a killed run are gone once it was resumed.
         let old = folder.join(junit::OF_THE_RUN);
         match std::fs::remove_file(&old) {
             Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(ReportError::Write(old, e)),
@@ -93,7 +92,7 @@ pub fn write_all(
     pages(standings, records, catalogue, out_dir)
 }
 
-/// The run's pages: all but the index in a folder of their own, which takes the place of the one before at once.
+/// Writes the run's pages: all but the index into a directory that replaces the previous one atomically.
 fn pages(
     standings: &Standings<'_>,
     records: &[&Record],
@@ -118,7 +117,7 @@ fn pages(
     write_atomically(&out_dir.join("index.html"), index.as_bytes())
 }
 
-/// The last bytes of a file from a line's beginning on, printable and redacted; `None` where there is nothing to read.
+/// Returns the last bytes of a file, starting at a line, printable and redacted; `None` if there is nothing to read.
 pub fn end(path: &Path, most: usize) -> Option<String> {
     let mut file = std::fs::File::open(path).ok()?;
     let length = file.metadata().ok()?.len();
@@ -126,15 +125,15 @@ pub fn end(path: &Path, most: usize) -> Option<String> {
     file.seek(SeekFrom::Start(skipped)).ok()?;
     let mut bytes = Vec::new();
     file.take(most as u64).read_to_end(&mut bytes).ok()?;
-    // Of a line that was cut goes what is left, if others follow: half an address is not known for one.
+    // The rest of a cut line is dropped if others follow: the redactor does not recognise half an address.
     let cut = bytes.iter().position(|byte| *byte == b'\n').filter(|at| skipped > 0 && at + 1 < bytes.len());
     let whole = bytes.get(cut.map_or(0, |at| at + 1)..).unwrap_or_default();
-    // What is no text takes more bytes than it had.
+    // Replacement of invalid bytes makes the text longer.
     let text = crate::redact::without_controls(&String::from_utf8_lossy(whole), 3 * most);
     Some(crate::redact::Redactor::default().mirrors(&text))
 }
 
-/// The last lines of a file, printable; `None` where there is nothing to read.
+/// Returns the last lines of a file, printable; `None` if there is nothing to read.
 pub fn tail(path: &Path) -> Option<String> {
     let text = end(path, TAIL)?;
     let lines: Vec<&str> = text.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect();
@@ -142,13 +141,13 @@ pub fn tail(path: &Path) -> Option<String> {
     (!last.is_empty()).then_some(last)
 }
 
-/// Whether a path of the journal, which is not to be trusted, stays below the output folder.
+/// Checks whether an untrusted path from the journal stays below the output directory.
 fn is_inside(file: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./".contains(c);
     !file.starts_with('/') && file.chars().all(plain) && file.split('/').all(|part| part != "..")
 }
 
-/// Whether there is a regular file, without a link on the way: that could lead anywhere.
+/// Checks for a regular file without symbolic links on the way: these could lead anywhere.
 fn is_file_below(dir: &Path, file: &str) -> bool {
     let mut at = dir.to_owned();
     let mut parts = Path::new(file).components().peekable();
@@ -163,13 +162,13 @@ fn is_file_below(dir: &Path, file: &str) -> bool {
     true
 }
 
-/// Writes a file so that a reader sees the old bytes or the new ones, even after a crash.
+/// Writes a file so that a reader sees either the old bytes or the new ones, even after a crash.
 fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), ReportError> {
     let folder = path.parent().unwrap_or(Path::new("."));
     put(path, bytes).and_then(|()| sync(folder)).map_err(|e| ReportError::Write(path.to_owned(), e))
 }
 
-/// Puts a whole file in the place of another; the folder is to be synced afterwards.
+/// Replaces a file atomically; the caller must sync the directory afterwards.
 fn put(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
     let mut builder = tempfile::Builder::new();
@@ -181,7 +180,7 @@ fn put(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     file.persist(path).map(drop).map_err(|e| e.error)
 }
 
-/// Has the names of a folder outlive a crash.
+/// Syncs a directory, so that its entries survive a crash.
 fn sync(folder: &Path) -> std::io::Result<()> {
     std::fs::File::open(folder)?.sync_all()
 }

@@ -5,10 +5,10 @@ use super::plain;
 use crate::bug::sections::Report;
 use serde_json::json;
 
-/// Characters that a summary may have.
+/// Maximum length of a summary, in characters.
 const SUMMARY: usize = 255;
 
-/// The fields, as JSON.
+/// Returns the fields, as JSON.
 pub(super) fn fields(report: &Report<'_>) -> serde_json::Result<String> {
     let failed = report.failed;
     let component = report.package().source.unwrap_or_else(|| failed.failure.component.name().to_owned());

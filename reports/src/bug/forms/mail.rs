@@ -1,12 +1,12 @@
 //! Mail for trackers that take it: Debian's with pseudo-headers, Launchpad's with commands.
 //!
-//! Who sends it is not known here: there is no `From:`.
+//! The sender is not known here: there is no `From:`.
 
 use super::plain;
 use crate::bug::mended::mended;
 use crate::bug::sections::Report;
 
-/// Headers of a mail that is plain text.
+/// Returns the headers of a plain text mail.
 fn headers(to: &str, subject: &str) -> String {
     format!(
         "To: {to}\nSubject: {}\nMIME-Version: 1.0\nContent-Type: text/plain; charset=UTF-8\n\
@@ -15,19 +15,19 @@ fn headers(to: &str, subject: &str) -> String {
     )
 }
 
-/// A header's value as every program reads it.
+/// Reduces a header's value to ASCII, which every program reads.
 fn ascii(text: &str) -> String {
     text.chars().map(|c| if c.is_ascii() && !c.is_ascii_control() { c } else { '?' }).collect()
 }
 
-/// Debian's (<https://www.debian.org/Bugs/Reporting>): the pseudo-headers are the body's first lines.
+/// Writes Debian's mail (<https://www.debian.org/Bugs/Reporting>): the pseudo-headers are the body's first lines.
 pub(super) fn debian(report: &Report<'_>) -> String {
     let package = report.package();
     let mut pseudo = Vec::new();
     match package.name() {
         Some(name) if package.is_known_by_source() => pseudo.push(format!("Source: {name}")),
         Some(name) => pseudo.push(format!("Package: {name}")),
-        // Nobody's package: the maintainers of the general one sort it.
+        // The package is unknown: the maintainers of the general one sort the bug.
         None => pseudo.push("Package: general".to_owned()),
     }
     pseudo.extend(package.version.map(|version| format!("Version: {version}")));
@@ -40,8 +40,8 @@ pub(super) fn debian(report: &Report<'_>) -> String {
     format!("{head}{}\n\n{}", pseudo.join("\n"), plain::body(report))
 }
 
-/// The release's own tag, by which a bug is of that release alone: where another one is known to work; and what the
-/// tracker calls a bug that is mended upstream (<https://www.debian.org/Bugs/Developer#tags>).
+/// Returns the bug's tags (<https://www.debian.org/Bugs/Developer#tags>): the release's own tag, which limits the bug
+/// to this release, if another one is known to work; and the tag for a bug that is fixed upstream.
 fn tags<'r>(report: &Report<'r>) -> Vec<&'r str> {
     let failed = report.failed;
     let own = failed.release.version.as_str();
@@ -50,7 +50,7 @@ fn tags<'r>(report: &Report<'r>) -> Vec<&'r str> {
     codename.into_iter().chain(mended(failed).map(|_| "fixed-upstream")).collect()
 }
 
-/// Launchpad's (<https://help.launchpad.net/Bugs/EmailInterface>): commands begin with a blank.
+/// Writes Launchpad's mail (<https://help.launchpad.net/Bugs/EmailInterface>): commands begin with a blank.
 pub(super) fn launchpad(report: &Report<'_>) -> String {
     let distro = &report.failed.release.distro;
     let affects = match report.package().source {
@@ -58,6 +58,6 @@ pub(super) fn launchpad(report: &Report<'_>) -> String {
         None => format!(" affects {distro}"),
     };
     let head = headers(&report.destination.address, &report.subject());
-    // Text that begins with a blank is no command behind the commands' end.
+    // After `done`, text that begins with a blank is no command.
     format!("{head}{affects}\n done\n\n{}", plain::body(report))
 }

@@ -1,11 +1,11 @@
-//! An issue in Markdown, under the heads that a template asks for.
+//! Issues in Markdown, with the headings that a template asks for.
 
 use crate::bug::form::Form;
 use crate::bug::route::{Owner, Ruling};
 use crate::bug::sections::{Block, Report, Section};
 use crate::views::markdown::{escape, fence};
 
-/// Parts under a head.
+/// A heading with its sections.
 type Head = (&'static str, &'static [Section]);
 
 /// QEMU's template (`.gitlab/issue_templates/bug.md`).
@@ -34,7 +34,7 @@ const KATA: &[Head] = &[
     ),
 ];
 
-/// The issue; its first line is its title.
+/// Returns the issue; its first line is its title.
 pub(super) fn issue(report: &Report<'_>, form: Form) -> String {
     let heads = match (form, report.route.ruling) {
         (Form::Kata, _) => Some(KATA),
@@ -75,11 +75,11 @@ fn markdown(block: &Block) -> String {
     }
 }
 
-/// Prose in which nothing becomes markup by accident; what stands between backquotes stays code.
+/// Escapes prose, so that nothing becomes markup by accident; text between backquotes stays code.
 fn prose(text: &str) -> String {
     let pieces: Vec<&str> = text.split('`').collect();
     if pieces.len().is_multiple_of(2) {
-        // One of them has no other.
+        // One backquote has no counterpart.
         return escape(text);
     }
     let code = |(at, piece): (usize, &&str)| if at % 2 == 0 { escape(piece) } else { (*piece).to_owned() };

@@ -1,11 +1,11 @@
-//! A report as plain text, for mail and for a Bugzilla's description.
+//! Plain text of a report, for mail and for a Bugzilla's description.
 
 use crate::bug::sections::{Block, Report, Section};
 
-/// Columns of prose: a quoted line still has room on 80.
+/// Columns of prose: a quoted line still fits on 80.
 const WIDTH: usize = 76;
 
-/// Its sections, each with its head.
+/// Returns the sections, each with its heading.
 pub(super) fn body(report: &Report<'_>) -> String {
     let mut out = String::new();
     for (section, blocks) in report.sections() {
@@ -22,7 +22,7 @@ pub(super) fn body(report: &Report<'_>) -> String {
     in_plain_signs(&out)
 }
 
-/// Typographic signs in those that need no encoding: a mail with others arrives as Base64.
+/// Replaces typographic characters by ASCII: a mail with others arrives as Base64.
 pub(super) fn in_plain_signs(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
@@ -43,7 +43,7 @@ fn head(section: Section) -> String {
     format!("{}\n{}\n\n", section.title(), "-".repeat(section.title().len()))
 }
 
-/// Prose in lines of at most [`WIDTH`] columns, unless a word is longer.
+/// Wraps prose to lines of at most [`WIDTH`] columns, unless a word is longer.
 pub(super) fn wrapped(text: &str) -> String {
     let mut out = String::new();
     let mut column = 0;

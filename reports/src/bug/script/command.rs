@@ -1,4 +1,4 @@
-//! Scripts that need a command line only, and no guest that runs.
+//! Scripts that need only a command line, and no running guest.
 
 use super::{BugError, FailedTest, WORK, line, qemu, quoted, word};
 use crate::bug::options::lacking;
@@ -7,16 +7,16 @@ use serde_json::json;
 use suites::outcome::{FailureDetail, ListedName};
 use suites::reproducer::Plug;
 
-/// Arguments of QEMU that list what there is.
+/// Arguments for which QEMU lists the choices.
 const LISTED: &[&str] = &["-device", "-object", "-machine"];
-/// Arguments of QEMU that name nothing else of its command line.
+/// Arguments of QEMU that refer to no other argument of its command line.
 const ALONE: &[&str] = &["-machine", "-cpu", "-m", "-smp", "-rtc", "-global", "-overcommit"];
-/// Characters of a program's words that are looked for at least.
+/// Minimum length of a program's words to search for, in characters.
 const FEWEST: usize = 8;
-/// A guest that does not run.
+/// Arguments for a guest that does not run.
 const IDLE: &str = "-nodefaults -display none -S";
 
-/// QEMU's lists lack names.
+/// Checks that QEMU's lists lack names.
 pub(super) fn qemu_lists(failed: &FailedTest<'_>) -> Result<String, BugError> {
     let FailureDetail::NotListed { names } = &failed.failure.detail else { return Err(BugError::UnnamedInLists) };
     let mut flags: Vec<&str> = names.iter().map(|listed| listed.flag.as_str()).collect();
@@ -51,7 +51,7 @@ echo "== control: the lists have something in them"
     Ok(out)
 }
 
-/// QEMU refuses an argument, or a property of one.
+/// Checks that QEMU refuses an argument, or a property of an argument.
 pub(super) fn qemu_refuses(failed: &FailedTest<'_>) -> Result<String, BugError> {
     let refused = refusal(&failed.failure.observed).ok_or(BugError::NoRefusedArgument)?;
     let Smallest { before, flag, value } = smallest(failed, &refused)?;
@@ -84,7 +84,7 @@ not_reproduced "QEMU does not refuse it in these words"
 
 /// The smallest argument that shows a refusal.
 struct Smallest {
-    /// What must be there first.
+    /// Lines that must precede the argument.
     before: String,
     flag: String,
     value: String,
@@ -102,7 +102,7 @@ fn smallest(failed: &FailedTest<'_>, refused: &Refusal) -> Result<Smallest, BugE
     if flag == "-object" && value.split(',').next() == Some(of) {
         return Ok(object(value));
     }
-    // QEMU may quote another argument than the one that has the property.
+    // QEMU may quote another argument than the one with the property.
     let launches = failed.cell.launches.iter().filter(|launch| launch.profiles.contains(&failed.profile.name));
     let mut arguments = std::iter::once(value).chain(launches.flat_map(|launch| &launch.argv));
     let property = arguments.find_map(|argument| property_of(argument, of, name));
@@ -110,7 +110,7 @@ fn smallest(failed: &FailedTest<'_>, refused: &Refusal) -> Result<Smallest, BugE
     Ok(Smallest { before: String::new(), flag: "-device".to_owned(), value: format!("{of},{property}") })
 }
 
-/// An object with what it was given; what it reads is a file of the script's.
+/// Returns an object with its properties; paths that it reads are replaced by a file of the script.
 fn object(value: &str) -> Smallest {
     let file = format!("{WORK}/file");
     let part = |part: &str| match part.split_once('=') {
@@ -126,14 +126,14 @@ fn object(value: &str) -> Smallest {
     }
 }
 
-/// virtiofsd refuses the profile's flags.
+/// Checks that virtiofsd refuses the profile's flags.
 pub(super) fn daemon_refuses(failed: &FailedTest<'_>, daemon: &[String]) -> Result<String, BugError> {
     let FailureDetail::DaemonEnded { said } = &failed.failure.detail else {
         return Err(BugError::SilentDaemon);
     };
     let words = fixed(said).ok_or(BugError::NoSteadyWords)?;
     let [path, flags @ ..] = daemon else { return Err(BugError::NoVirtiofsd) };
-    // What it says would go to the system's log.
+    // With this flag, its output would go to the system log.
     let flags = line(flags.iter().filter(|flag| *flag != "--syslog"));
     Ok(format!(
         r#"
@@ -159,14 +159,14 @@ not_reproduced "the daemon ends with $code, and not in these words"
     ))
 }
 
-/// The beginning of a program's words that has no path, name or number in it.
+/// Returns the start of a program's words up to the first path, name or number.
 fn fixed(said: &str) -> Option<&str> {
     let end = said.find(|c: char| "`'\"/\n".contains(c) || c.is_ascii_digit()).unwrap_or(said.len());
     let words = said[..end].trim();
     (words.len() >= FEWEST).then_some(words)
 }
 
-/// The kernel's configuration lacks options.
+/// Checks that the kernel's configuration lacks options.
 pub(super) fn kernel_options(failed: &FailedTest<'_>) -> Result<String, BugError> {
     let lacking = lacking(&failed.failure).ok_or(BugError::UnnamedOptions)?;
     let (names, value) = (lacking.names, if lacking.built_in { "y" } else { "[ym]" });
@@ -196,7 +196,7 @@ not_reproduced "the kernel has all of it"
     ))
 }
 
-/// QEMU refuses to plug a device.
+/// Checks that QEMU refuses to plug a device.
 pub(super) fn plugs(failed: &FailedTest<'_>, plug: &Plug) -> Result<String, BugError> {
     let FailureDetail::QmpRefusal { command, description: said, .. } = &failed.failure.detail else {
         return Err(BugError::NoRefusedDevice);
@@ -204,7 +204,7 @@ pub(super) fn plugs(failed: &FailedTest<'_>, plug: &Plug) -> Result<String, BugE
     if command != "device_add" {
         return Err(BugError::NoRefusedDevice);
     }
-    // In an older journal what this program says of it comes behind.
+    // In an older journal, this program's own remarks follow.
     let words = said.split(['\n', ';']).next().unwrap_or(said).trim();
     if words.is_empty() {
         return Err(BugError::SilentQemu);

@@ -1,14 +1,14 @@
-//! Scripts that boot a guest: the distro's kernel, and a busybox as its initrd.
+//! Scripts that boot a guest: the distro's kernel, with a busybox initrd.
 
 use super::{BugError, FailedTest, line, qemu, quoted};
 use model::profile::{ModuleUse, Profile};
 use model::share::Share;
 use suites::reproducer::GuestCommands;
 
-/// How a 9p share is mounted, as Kata's agent does it.
+/// Mount options of a 9p share, as Kata's agent uses them.
 const NINEP: &str = "trans=virtio,version=9p2000.L,cache=mmap,msize=8192";
 
-/// A guest that does something.
+/// Returns the script for a guest that runs commands.
 pub(super) fn of_commands(failed: &FailedTest<'_>, guest: &GuestCommands) -> Result<String, BugError> {
     let up = match guest.is_about_booting {
         true => "reproduced \"the guest does not come up\"",
@@ -35,18 +35,18 @@ esac
         setup = setup(failed, guest.modules.iter().copied())?,
         start = START,
         commands = guest.commands,
-        // It would be without arguments of its own else, which shellcheck wonders at.
+        // Otherwise the line would have no arguments of its own, which shellcheck warns about.
         arguments = line(["-vga", "none"].iter().chain(guest.arguments)),
     ))
 }
 
-/// How a guest is given a share.
+/// The way in which a guest gets a share.
 struct Served {
-    /// What the guest mounts it by.
+    /// The guest's mount arguments.
     mount: String,
-    /// What the guest's kernel needs for it.
+    /// The modules that the guest's kernel needs for the share.
     modules: ModuleUse,
-    /// What runs before the guest.
+    /// Lines that run before the guest.
     before: String,
     /// QEMU's arguments.
     arguments: &'static str,
@@ -75,7 +75,7 @@ impl Served {
     }
 }
 
-/// A program that is tried natively, in the guest's memory, and on the share.
+/// Returns the script for a program that runs natively, in the guest's memory, and on the share.
 pub(super) fn of_system_calls(failed: &FailedTest<'_>, program: &str) -> Result<String, BugError> {
     let Served { mount, modules, before, arguments } = Served::of(failed)?;
     Ok(format!(
@@ -111,7 +111,7 @@ esac
     ))
 }
 
-/// Starts the daemon; the one in C and the one in Rust call their options differently.
+/// Starts the daemon; the one in C and the one in Rust have different names for their options.
 const DAEMON: &str = r#"[ -x "$daemon" ] || cannot_tell "$daemon is not there"
 if "$daemon" --help 2>&1 | grep -q -e --shared-dir; then
     "$daemon" --socket-path "$work/socket" --shared-dir "$work/share" --sandbox chroot >"$work/daemon" 2>&1 &
@@ -132,7 +132,7 @@ fn daemon(failed: &FailedTest<'_>) -> Result<String, BugError> {
     driver.and_then(|driver| driver.path.clone()).ok_or(BugError::NoVirtiofsd)
 }
 
-/// What the profile loads at boot and for a share.
+/// Returns the modules that the profile loads at boot and for a share.
 fn loaded(profile: &Profile, used_for: ModuleUse) -> impl Iterator<Item = &str> {
     profile.modules.of(ModuleUse::Boot).iter().chain(profile.modules.of(used_for)).map(String::as_str)
 }
@@ -141,7 +141,7 @@ fn terminated(text: &str) -> String {
     format!("{}\n", text.trim_end())
 }
 
-/// Finds the kernel, and lays out an initrd that loads the modules and runs `/commands`.
+/// Returns the lines that find the kernel, and build an initrd that loads the modules and runs `/commands`.
 fn setup<'m>(failed: &FailedTest<'_>, modules: impl Iterator<Item = &'m str>) -> Result<String, BugError> {
     let modules: Vec<&str> = modules.collect();
     let load = match modules.is_empty() {
@@ -169,7 +169,7 @@ mkdir -p "$work/root/bin" "$work/root/modules"
 cp "$busybox" "$work/root/bin/busybox"
 "#;
 
-/// In the order in which they are loaded, dependencies first, each once.
+/// Copies the modules in load order, dependencies first, each once.
 const MODULES: &str = r#"
 needs() {
     modprobe --set-version "$release" --show-depends "$1" >>"$work/modules" || cannot_tell "kernel $release has no $1"
@@ -210,7 +210,7 @@ END
 chmod 755 "$work/root/init"
 "#;
 
-/// Functions that boot it and read its console; an emulated guest takes half a minute.
+/// Functions that boot the guest and read its console; an emulated guest takes half a minute.
 const START: &str = r#"
 # Boots the guest with these arguments besides; what it says is in "$work/console".
 starts() {
@@ -233,7 +233,7 @@ ended() {
 
 #[cfg(test)]
 mod tests {
-    /// The text of a program, or of commands, must not end where it is quoted.
+    /// The text of a program, or of commands, must not terminate its here-document or quotes.
     #[test]
     fn nothing_that_is_quoted_ends_the_quotation() {
         use suites::reproducer::Reproducer;

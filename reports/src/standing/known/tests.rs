@@ -9,7 +9,7 @@ use std::path::Path;
 use suites::capability::Capability;
 use suites::outcome::Component;
 
-/// An entry about the sample's virtiofsd, with what is changed of it.
+/// Returns an issue about the sample's virtiofsd, with some of its text replaced.
 fn issues(change: &[(&str, &str)]) -> Vec<KnownIssue> {
     let mut text = "distro: debian
 known-issues:
@@ -65,7 +65,7 @@ fn an_expected_failure_makes_no_exit_code_and_says_why() {
     }
 }
 
-/// `--strict` asks for all that is required, whatever is known.
+/// `--strict` demands everything that is required, regardless of known issues.
 #[test]
 fn what_is_known_is_lacking_all_the_same() {
     let (matrix, issues) = (failing(), issues(&[]));
@@ -108,7 +108,7 @@ fn an_entry_at_fault_is_named_and_makes_the_exit_code() {
     assert!(words.ends_with("known-issues/debian.yaml:3"), "{words}");
 }
 
-/// The verdict turns, and so does the answer: nobody may read that all is as recorded.
+/// The verdict and the answer change: a known issue must not be reported as recorded.
 #[test]
 fn what_is_known_and_not_recorded_is_told_with_its_entry() {
     let (matrix, entries, issues) = (failing(), recorded(), issues(&[]));
@@ -127,7 +127,7 @@ fn what_is_known_and_not_recorded_is_told_with_its_entry() {
     let day = entries[0].tested;
     let turn = format!("was supported ({day}), is unsupported");
     assert_eq!(told(&entries), [format!("known issue neither-name: fs.virtio-fs {turn}")]);
-    // As recorded, it is no news; by a cause that is not recorded it is.
+    // Once recorded, it is no change; with an unrecorded cause it is.
     let written = crate::views::record::verified_entries(&beside(&matrix, &entries, &issues)).0;
     let mut written: Vec<VerifiedEntry> = written.into_iter().map(|(_, entry)| entry).collect();
     assert_eq!(told(&written), Vec::<String>::new());
@@ -138,7 +138,7 @@ fn what_is_known_and_not_recorded_is_told_with_its_entry() {
     assert_eq!(told(&written), [format!("known issue neither-name: fs.virtio-fs {turn}")]);
 }
 
-/// A run of the test's outcomes under two profiles, each with its attempts.
+/// Returns a run with these outcomes of the test under two profiles, each with its attempts.
 fn under_two_profiles(outcomes: [(&str, &[Outcome]); 2]) -> Matrix {
     let mut maker = run(|_| None);
     let text = serde_json::to_string(&maker.journal.entries).unwrap();
@@ -148,7 +148,7 @@ fn under_two_profiles(outcomes: [(&str, &[Outcome]); 2]) -> Matrix {
         _ => false,
     };
     maker.journal.entries.retain(|entry| !is_rename(&entry.event));
-    // Before the ends of the cell and of the run.
+    // The new entries go before the ends of the cell and of the run.
     let ends = maker.journal.entries.split_off(maker.journal.entries.len() - 2);
     for (profile, attempts) in outcomes {
         for (attempt, outcome) in (1..).zip(attempts) {
@@ -161,7 +161,7 @@ fn under_two_profiles(outcomes: [(&str, &[Outcome]); 2]) -> Matrix {
     judged(&maker)
 }
 
-/// What passed in a second guest had failed: the entry is about something, and excuses nothing.
+/// A test that passed in a second guest had failed: the issue exists, and excuses nothing.
 #[test]
 fn a_test_that_then_passed_is_expected_to_have_failed() {
     let fails = fail(Component::Virtiofsd, "a reader saw neither name");
@@ -190,7 +190,7 @@ fn a_test_that_passes_under_one_profile_alone_is_named_with_both() {
     assert!(told.len() == 1 && told[0].profiles == ["rs-4.0"], "{told:?}");
 }
 
-/// What a filtered or broken run did not reach, or a test that lacks something, says nothing against an entry.
+/// Tests that a filtered or broken run did not reach, or that were skipped, say nothing against an issue.
 #[test]
 fn a_run_that_is_not_whole_leaves_entries_alone() {
     let unmatched = ("test: filesystem::virtio_fs::rename_is_atomic", "signature: \"virtiofsd: something else\"");
@@ -199,7 +199,7 @@ fn a_run_that_is_not_whole_leaves_entries_alone() {
     assert_eq!(state(&filtered, &issues(&[unmatched])).0, Some(IssueState::Unjudged));
     let skipped = judged(&run(|test| (test == RENAME).then(|| sample::skip("no room"))));
     assert_eq!(state(&skipped, &issues(&[])).0, Some(IssueState::Unjudged));
-    // It runs in machines only, and the entry does not say so: a container cannot match it.
+    // The test runs in machines only, and the issue does not say so: a container cannot match it.
     let elsewhere = ("test: filesystem::virtio_fs::rename_is_atomic", "test: host::vhost_modules_load");
     let passing = judged(&run(|_| None));
     assert_eq!(state(&passing, &issues(&[elsewhere])), (Some(IssueState::Unjudged), Effect::None));

@@ -9,14 +9,14 @@ use suites::outcome::Component;
 
 const NESTED: &str = "smoke::kernel_boots_to_userspace";
 const STATIC: &str = "smoke::qemu_has_the_machine_type";
-/// One that no container can show.
+/// A test whose failure no container can show.
 const HANDLES: &str = "filesystem::virtio_fs::files_that_the_guest_knows_hold_no_descriptors";
 
 fn fail() -> Outcome {
     Outcome::Fail(signed(Failure::new(Component::Kernel, "broken")))
 }
 
-/// Everything that boots a guest passes, except for what is given.
+/// Returns evidence in which everything passes except for the given outcomes.
 fn evidence(environment: Environment, differs: &[(&str, Outcome)]) -> Evidence {
     let outcome = |id: &str| differs.iter().find(|(test, _)| *test == id).map_or(Outcome::Pass, |(_, o)| o.clone());
     let outcomes = catalogue::tests()
@@ -37,7 +37,7 @@ fn boot(evidence: &Evidence) -> Verdict {
     judge(evidence)[&Capability::VmmBoot].verdict
 }
 
-/// Tests that failed again, in whatever way.
+/// Marks tests as having failed again, in any way.
 fn again(tests: &[&str]) -> BTreeMap<String, Repetition> {
     tests.iter().map(|id| ((*id).to_owned(), Repetition::Failed)).collect()
 }
@@ -148,7 +148,7 @@ fn what_was_measured_again_counts_where_no_container_can_show_it() {
         let verdict = judged(HANDLES, Capability::FsVirtioFsHandles, how, container);
         assert_eq!(verdict, expected, "{how:?} {}", container.is_some());
     }
-    // What a container can show waits for one, however often it was measured.
+    // A failure that a container can show needs a container, however often it was measured.
     assert_eq!(judged(NESTED, Capability::VmmBoot, measured, None), Verdict::Inconclusive);
 }
 

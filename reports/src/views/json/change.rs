@@ -1,4 +1,4 @@
-//! What has changed, for programs.
+//! Changes against the record, for programs.
 
 use crate::journal::CellId;
 use crate::standing::{Change, ChangeRow, Standings};
@@ -13,21 +13,21 @@ use suites::capability::Capability;
 pub(crate) struct ChangeView<'a> {
     cell: &'a CellId,
     change: Change,
-    /// What it alone makes the exit code; in a pipeline 0 where that goes on without it.
+    /// The exit code because of this change alone; 0 if a pipeline tolerates it.
     exit_code: u8,
     capabilities: Vec<Capability>,
     profiles: Vec<&'a str>,
-    /// What the record said; null if nothing.
+    /// The recorded verdict; null if there is none.
     was: Option<Verdict>,
     /// The day of the record.
     #[schemars(with = "Option<String>")]
     recorded: Option<Date>,
     is: Verdict,
-    /// Whom it blames and the test, or why it could not be judged.
+    /// The blamed component and the test, or why it could not be judged.
     why: Vec<String>,
     /// The packages whose versions differ from the record's.
     packages: Vec<PackageView<'a>>,
-    /// Other differences from what the record is of, in words: Kata's version, and components that were brought along.
+    /// Other differences from the recorded setup, in words: Kata's version, and components that were brought along.
     besides: Vec<String>,
 }
 
@@ -39,7 +39,7 @@ struct PackageView<'a> {
     now: Option<&'a str>,
 }
 
-/// A change, for programs.
+/// Returns a change, for programs.
 pub(crate) fn change<'a>(standings: &Standings<'_>, row: ChangeRow<'a>) -> ChangeView<'a> {
     ChangeView {
         cell: row.cell,

@@ -1,7 +1,7 @@
 use super::*;
 use crate::sample;
 
-/// As programs get it, except for the capabilities that no test of the run is required for.
+/// The document as programs get it, without the capabilities that no test of the run is required for.
 #[test]
 fn a_small_run_as_json() {
     let matrix = sample::small_matrix();

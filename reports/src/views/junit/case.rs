@@ -1,4 +1,4 @@
-//! One test as a case.
+//! JUnit cases for single tests.
 
 use super::{RunFiles, clean};
 use crate::run::{Attempt, TestRun, last_words};
@@ -14,10 +14,10 @@ use suites::outcome::Outcome;
 pub(super) struct Cases<'a> {
     cell: &'a CellStanding<'a>,
     profile: &'a str,
-    /// The last word on each test.
+    /// The final outcome of each test.
     last: BTreeMap<&'a str, FinalOutcome>,
     run_files: RunFiles<'a>,
-    /// Whether what could not be judged makes no exit code.
+    /// Whether results that could not be judged leave the exit code alone.
     tolerates_gaps: bool,
 }
 
@@ -32,7 +32,7 @@ impl<'a> Cases<'a> {
         Cases { cell, profile, last: last_words(instances), run_files, tolerates_gaps }
     }
 
-    /// The case of a test.
+    /// Returns the case of a test.
     pub(super) fn of(&self, instance: &TestRun, class: &str) -> TestCase {
         let Some(last) = instance.final_outcome() else {
             return case(&instance.test, class, skipped("untested", "never ran"), 0);
@@ -48,7 +48,7 @@ impl<'a> Cases<'a> {
             (_, Outcome::Blocked { by }) => skipped("blocked", &self.blocked(by)),
             (Weight::Nothing | Weight::Failure, _) => TestCaseStatus::success(),
         };
-        // The attempt that counts is the status itself; the other bad ones are its reruns.
+        // The attempt that counts is the status itself; other unsuccessful attempts are its reruns.
         let counts = instance.attempts.iter().rposition(|a| a.outcome == last.outcome);
         if !matches!(status, TestCaseStatus::Skipped { .. }) {
             for (place, attempt) in instance.attempts.iter().enumerate().filter(|(i, _)| Some(*i) != counts) {
@@ -66,7 +66,8 @@ impl<'a> Cases<'a> {
         case
     }
 
-    /// What a failing test makes worse: `fs.virtio-fs was supported (2026-11-21), is unsupported`.
+    /// Describes the capabilities that a failing test makes worse: `fs.virtio-fs was supported (2026-11-21), is
+    /// unsupported`.
     fn turns(&self, test: &str) -> String {
         let Some(standing) = self.cell.profiles.get(self.profile) else { return String::new() };
         let worse = standing.capabilities.iter().filter(|(_, one)| {
@@ -76,7 +77,7 @@ impl<'a> Cases<'a> {
         turns.collect::<Vec<_>>().join("\n")
     }
 
-    /// By which tests one is blocked, and what the last of them said.
+    /// Names the test at the root of a block, and its message.
     fn blocked(&self, by: &str) -> String {
         let (mut root, mut seen) = (by, BTreeSet::new());
         while seen.insert(root) {
@@ -89,7 +90,7 @@ impl<'a> Cases<'a> {
         format!("blocked by {by}")
     }
 
-    /// The notes of a test; of one that is not well also the end of the log that tells most, and its files.
+    /// Returns the notes of a test; if it was not successful, also the end of the most informative log, and its files.
     fn output(&self, instance: &TestRun, status: &TestCaseStatus, outcome: &Outcome) -> String {
         let mut lines: Vec<String> = instance.attempts.iter().flat_map(|a| &a.notes).cloned().collect();
         if !matches!(status, TestCaseStatus::NonSuccess { .. }) {
@@ -104,7 +105,7 @@ impl<'a> Cases<'a> {
         {
             lines.push(format!("the end of {file}:\n{tail}"));
         }
-        // Each on a line of its own, as Jenkins and GitLab look for them.
+        // Jenkins and GitLab expect each attachment on a line of its own.
         lines.extend(files.iter().map(|file| format!("[[ATTACHMENT|{}]]", self.run_files.folder.join(file).display())));
         lines.join("\n")
     }
@@ -134,7 +135,7 @@ pub(super) fn non_success(kind: NonSuccessKind, ty: &str, message: &str) -> Test
     status
 }
 
-/// What could not be judged: an error, or skipped where a pipeline tolerates it.
+/// Returns the status of a result that could not be judged: an error, or skipped if a pipeline tolerates it.
 pub(super) fn unjudged(ty: &str, message: &str, is_tolerated: bool) -> TestCaseStatus {
     if is_tolerated { skipped("unjudged", message) } else { non_success(NonSuccessKind::Error, ty, message) }
 }
@@ -145,14 +146,14 @@ pub(super) fn skipped(ty: &str, reason: &str) -> TestCaseStatus {
     status
 }
 
-/// A failure that changes nothing, with the reason, and what was seen.
+/// Returns the status of a failure without effect, with the reason and the observation.
 fn excused(why: &str, detail: &str) -> TestCaseStatus {
     let mut status = skipped("excused", why);
     status.set_description(clean(detail));
     status
 }
 
-/// The first line, for an attribute.
+/// Returns the first line, for an attribute.
 fn head(text: &str) -> String {
     clean(text.trim().lines().next().unwrap_or_default())
 }

@@ -8,13 +8,13 @@ use std::path::Path;
 use std::process::Command;
 use suites::outcome::{Component, Outcome};
 
-/// The files of a run whose tests left these files, each with its last lines.
+/// Renders a run with these log files, each with its last lines.
 fn files(standings: &Standings<'_>, catalogue: &[Test], logs: &[(&str, &str)]) -> Vec<(String, String)> {
     let tail = |file: &str| logs.iter().find(|(name, _)| *name == file).map(|(_, text)| (*text).to_owned());
     render(standings, catalogue, RunFiles { folder: Path::new("out"), tail: &tail }).unwrap()
 }
 
-/// All files of a run as one document.
+/// Returns all files of a run as one document.
 fn whole(standings: &Standings<'_>, catalogue: &[Test]) -> String {
     let bodies = files(standings, catalogue, &[]).into_iter().map(|(_, text)| {
         let (_, body) = text.split_once("?>").unwrap();
@@ -33,7 +33,7 @@ fn case<'a>(xml: &'a roxmltree::Document, suite: &str, test: &str) -> roxmltree:
     suite.children().find(|n| n.has_tag_name("testcase") && n.attribute("name") == Some(test)).unwrap()
 }
 
-/// As Jenkins gets it, except for the verdicts on capabilities that no test of the run is required for.
+/// The file as Jenkins gets it, without the verdicts on capabilities that no test of the run is required for.
 #[test]
 fn a_small_run_as_junit() {
     let catalogue = sample::small_catalogue();
@@ -58,7 +58,7 @@ fn there_is_a_suite_for_each_cell_and_profile() {
         .collect();
     let mut expected: Vec<String> = Vec::new();
     for cell in &matrix.cells {
-        // What is wrong with the cell itself.
+        // Problems of the cell itself have a suite.
         expected.extend((cell.cell.release != "13" && cell.cell.release != "12").then(|| cell.cell.to_string()));
         expected.extend(matrix.profiles.iter().map(|profile| format!("{} {}", cell.cell, profile.name)));
     }
@@ -97,7 +97,7 @@ fn the_schema_allows_it() {
     assert!(broken > 0, "no rerun was seen");
 }
 
-/// How many cases, failures, errors and skipped ones junitparser sees in a file.
+/// Prints how many cases, failures, errors and skipped tests junitparser counts in a file.
 const COUNT: &str = "
 import sys
 from junitparser import Error, Failure, JUnitXml, Skipped
@@ -106,7 +106,7 @@ counts = [sum(isinstance(result, kind) for case in cases for result in case.resu
 print(len(cases), *counts)
 ";
 
-/// Two readers that others look at runs with; `JUNIT_READERS` is the folder of their programs.
+/// Two common readers accept the files; `JUNIT_READERS` is the directory of their programs.
 #[test]
 #[ignore = "takes programs of PyPI: .ci/run"]
 fn junitparser_and_junit2html_read_it() {
@@ -141,7 +141,7 @@ fn junitparser_and_junit2html_read_it() {
     assert!(seen.iter().all(|count| *count > 0), "the sample has something of each: {seen:?}");
 }
 
-/// A configuration that passes does not hide the one that blocks others.
+/// A configuration that passes does not hide the one that blocks other tests.
 #[test]
 fn what_blocks_is_told_by_the_worse_of_its_configurations() {
     let mut maker = Maker::default();
@@ -157,7 +157,7 @@ fn what_blocks_is_told_by_the_worse_of_its_configurations() {
     assert!(why.starts_with("blocked by smoke::guest_boots: ") && why.ends_with("no machine"), "{why}");
 }
 
-/// Beside a base run that judged nothing, a failure is an error: of its test, and not of its capability once more.
+/// If the base run judged nothing, a failure is one error: for its test, and not again for its capability.
 #[test]
 fn what_a_base_run_did_not_judge_is_one_error() {
     let matrix = sample::judged(&sample::run(|test| (test == sample::QMP).then(|| fail(Component::Qemu, "no reply"))));
@@ -202,7 +202,7 @@ fn each_outcome_has_its_element() {
     assert_eq!(nine_elsewhere, 4, "only where the profile has 9p: once a cell");
 }
 
-/// What no container can show is no gap of a container's cell; of a machine's it is one.
+/// A test that no container can run is no gap in a container's cell, but it is one in a machine's.
 #[test]
 fn what_the_environment_cannot_show_is_left_out() {
     let id = "host::vhost_modules_load";
@@ -216,7 +216,8 @@ fn what_the_environment_cannot_show_is_left_out() {
     }
 }
 
-/// What is worse than recorded is a failure that says so, with the end of the log that tells most, and its files.
+/// A result that is worse than recorded is a failure that says so, with the end of the most informative log, and its
+/// files.
 #[test]
 fn a_failing_case_has_what_is_worse_the_end_of_its_log_and_its_files() {
     let entries = sample::recorded();
@@ -264,20 +265,20 @@ fn no_two_cells_have_one_file() {
     assert_eq!(file_name(&id("a", "b-c"), &mut taken), "a-b-c-x86_64-container-2.xml");
 }
 
-/// A run that is made up: what became of each test under two profiles, what may be wrong with cell and run, and what it is
-/// held against.
+/// A generated run: the outcome of each test under two profiles, problems of cell and run, and the results that it is
+/// compared with.
 #[derive(Debug, Clone)]
 struct Made {
     outcomes: Vec<u8>,
-    /// Those of a base run, if it has one: then neither record nor known issues count.
+    /// The outcomes of a base run, if there is one: in this case neither record nor known issues count.
     base: Option<Vec<u8>>,
-    /// Which of [`ISSUES`] is known; none of them beyond their number.
+    /// The index of the known issue in [`ISSUES`]; none if beyond the end.
     issue: usize,
-    /// Which cells a pipeline planned, if it is one's.
+    /// The cells that a pipeline planned, if the run belongs to one.
     planned: Option<Vec<&'static str>>,
     brought: bool,
     candidate: bool,
-    /// What the record says of each capability; nothing above the number of verdicts.
+    /// The index of the recorded verdict of each capability; none if beyond the end.
     recorded: Vec<usize>,
     is_recorded: bool,
     same_tests: bool,
@@ -316,7 +317,7 @@ fn made() -> impl Strategy<Value = Made> {
     })
 }
 
-/// What may be known of the sample's virtiofsd: that a test or a cause fails, what matches nothing, and what has expired.
+/// Possible known issues of the sample's virtiofsd: a test, a signature, one that matches nothing, and an expired one.
 const ISSUES: &[&str] = &[
     "test: 'filesystem::virtio_fs::rename_is_atomic', expires: 2027-01-31",
     "test: 'filesystem::virtio_fs::rename_is_atomic', expires: 2026-07-01",
@@ -325,7 +326,7 @@ const ISSUES: &[&str] = &[
     "signature: 'virtiofsd: something else', expires: 2027-01-31",
 ];
 
-/// What is known to fail where the number is that of an entry.
+/// Returns the known issue with this index, if any.
 fn known(number: usize) -> Vec<model::known_issues::KnownIssue> {
     let Some(entry) = ISSUES.get(number) else { return Vec::new() };
     let text = format!(
@@ -335,7 +336,7 @@ fn known(number: usize) -> Vec<model::known_issues::KnownIssue> {
     model::known_issues::KnownIssuesFile::parse(Path::new("debian.yaml"), &text).unwrap().issues
 }
 
-/// Its exit code, and how many failures and errors its files have.
+/// Returns the run's exit code, and the number of failures and errors in its files.
 fn counted(made: &Made) -> (u8, usize, usize) {
     let catalogue: Vec<Test> = sample::catalogue()
         .into_iter()
@@ -384,7 +385,7 @@ fn counted(made: &Made) -> (u8, usize, usize) {
     (standings.effect().exit_code(), sum("failures"), sum("errors"))
 }
 
-/// The journal of a run with these outcomes.
+/// Returns the journal of a run with these outcomes.
 fn journal(made: &Made, outcomes: &[u8], catalogue: &[Test]) -> Journal {
     let profiles: &[&str] = if made.unknown_profile { &["go-3.2", "go-0.1"] } else { &["go-3.2", "rs-4.0"] };
     let mut maker = Maker::default();
@@ -428,7 +429,7 @@ fn journal(made: &Made, outcomes: &[u8], catalogue: &[Test]) -> Journal {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
-    /// A CI system is red exactly when the exit code is, and for the same reason.
+    /// A CI system is red exactly if the exit code is, and for the same reason.
     #[test]
     fn failures_and_errors_are_the_exit_code(one in made()) {
         let (code, failures, errors) = counted(&one);

@@ -23,7 +23,7 @@ fn no_text_of_a_guest_becomes_markup() {
     }
 }
 
-/// Within HTML a backslash is shown.
+/// HTML would show a backslash.
 #[test]
 fn no_escape_is_shown_in_a_summary() {
     let text = render(&sample::standings(&sample::matrix()));
@@ -32,7 +32,7 @@ fn no_escape_is_shown_in_a_summary() {
     assert_eq!(in_html("a_b *c* <d> \\e"), "a&#95;b &#42;c&#42; &lt;d&gt; &#92;e");
 }
 
-/// The sample with its cells as often as they make so many releases, each with as many notes as pjdfstest can have.
+/// Returns the sample with its cells repeated for this many releases, each with as many notes as pjdfstest can have.
 fn many(releases: usize) -> Matrix {
     let mut matrix = sample::matrix();
     let cells = std::mem::take(&mut matrix.cells);
@@ -47,7 +47,7 @@ fn many(releases: usize) -> Matrix {
     matrix
 }
 
-/// GitHub shows no longer step summary.
+/// GitHub shows no step summary that is longer.
 #[test]
 fn it_stays_below_a_mebibyte_and_says_what_it_left_out() {
     let whole = render(&sample::standings(&sample::matrix()));

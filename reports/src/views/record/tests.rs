@@ -27,7 +27,7 @@ fn what_is_written_back() {
     assert_eq!((lacking.component, lacking.test.as_deref()), (None, Some(sample::VSOCK)));
 }
 
-/// What a test was skipped for is said in words, which may begin as if somebody was to blame.
+/// The reason of a skip may start with the name of a component, which must not be read as blame.
 #[test]
 fn what_was_skipped_blames_nobody_when_it_is_read_again() {
     let skipped = judged(&run(|t| (t == BOOT).then(|| skip("kernel: too old"))));
@@ -70,7 +70,7 @@ fn the_same_journal_gives_the_same_entries() {
     assert_eq!(again.into_iter().map(|(_, e)| e).collect::<Vec<_>>(), entries);
 }
 
-/// A verdict of another day and of other versions is no verdict of this run.
+/// A verdict with another day and other versions is not this run's verdict.
 #[test]
 fn what_could_not_be_judged_is_never_written_under_the_runs_date() {
     let entries = recorded();
@@ -83,7 +83,7 @@ fn what_could_not_be_judged_is_never_written_under_the_runs_date() {
     let day = entries[0].tested;
     let stays = format!("go-3.29: fs.virtio-fs could not be judged: what the run of {day} found stays");
     assert_eq!(told, [stays]);
-    // Nothing was known of it before.
+    // Nothing was known about the capability before.
     let (first, withheld) = verified_entries(&sample::standings(&error));
     assert!(!first[0].1.capabilities.contains_key(&Capability::FsVirtioFs));
     assert!(withheld.is_empty(), "{withheld:?}");
@@ -97,7 +97,7 @@ fn filtered(maker: &mut sample::Maker) {
     }
 }
 
-/// The capabilities that a run writes down, by name.
+/// Returns the capabilities that a run writes, by name.
 fn written(entries: &[(String, VerifiedEntry)]) -> Vec<&'static str> {
     entries.iter().flat_map(|(_, entry)| entry.capabilities.keys()).map(|c| c.name()).collect()
 }
@@ -117,7 +117,7 @@ fn a_filtered_run_writes_what_its_tests_prove_whole() {
     let (entries, withheld) = verified_entries(&sample::standings(&matrix));
     assert_eq!(withheld, []);
     assert_eq!(written(&entries), ["vmm.boot", "vmm.vsock", "kernel.guest"]);
-    // What was skipped is no news where something was found out before.
+    // A skip does not replace an earlier decision.
     let mut known = recorded();
     known[0].capabilities.insert(Capability::VmmVsock, VerifiedCapability::plain(Verdict::Supported));
     let (entries, _) = verified_entries(&sample::beside(&matrix, &known));
@@ -126,7 +126,8 @@ fn a_filtered_run_writes_what_its_tests_prove_whole() {
 
 const KATA: &str = "containers::kata::exit_codes_come_back";
 
-/// A run whose catalogue has a test under Kata, with the Kata of the evidence and what took the place of virtiofsd.
+/// Returns the entries of a run with a test under Kata, with this Kata in the evidence and this replacement of
+/// virtiofsd.
 fn under_kata(kata: Option<&str>, brought: Option<&str>) -> Vec<(String, VerifiedEntry)> {
     let mut maker = run(|_| None);
     for entry in &mut maker.journal.entries {
@@ -153,7 +154,7 @@ fn katas_own_results_have_an_entry_with_the_kata_and_what_was_brought_along() {
     let kata = own[1].1.kata.as_ref().unwrap();
     assert_eq!((kata.version.to_string().as_str(), kata.runtime), ("3.30.0", Runtime::Go));
     assert_eq!(own[1].1.capabilities, [(Capability::KataSmoke, VerifiedCapability::plain(Verdict::Supported))].into());
-    // What a component that was brought along shows is not the distro's.
+    // Results with a brought component are not about the distro.
     let with = under_kata(Some("3.30.0 (Go)"), Some("1.13.3"));
     assert_eq!(written(&with), ["kata.smoke"]);
     let entry = &with[0].1;
@@ -165,7 +166,7 @@ fn katas_own_results_have_an_entry_with_the_kata_and_what_was_brought_along() {
     assert_eq!(without[0].1.capabilities[&Capability::KataSmoke].verdict, Verdict::Untested);
 }
 
-/// Whoever runs a release without Kata asks nothing of Kata.
+/// A run without Kata does not ask for Kata's own results.
 #[test]
 fn what_was_recorded_of_kata_is_not_lost_by_a_run_without_it() {
     let mut known = recorded();

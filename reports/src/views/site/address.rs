@@ -1,42 +1,42 @@
-//! Where each page lies: a name that a journal gives is one file's name, and never a path.
+//! Addresses of pages: a name from a journal becomes a single file's name, and never a path.
 //!
-//! Addresses are stable: a cell, a release, a test, a capability and a package have the same one in every site.
+//! Addresses are stable: a cell, a release, a test, a capability and a package have the same address in every site.
 
 use crate::digest;
 use crate::journal::CellId;
 use suites::capability::Capability;
 
-/// The longest text, in bytes, that is a file's name as it is.
+/// The longest text that is used unchanged as a file's name, in bytes.
 const LONGEST: usize = 80;
 
-/// Whatever the site has an address for.
+/// A page or file of the site.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Page<'a> {
     /// The answers and the matrix.
     Index,
-    /// The answers, where the index has no room for them.
+    /// The answers, if the index has no room for them.
     Answers,
-    /// Everything about a release on an architecture, by any of its cells.
+    /// A release on an architecture, given by any of its cells.
     Release(&'a CellId),
-    /// Everything about a cell.
+    /// A cell.
     Cell(&'a CellId),
     /// The whole matrix under a profile.
     Profile(&'a str),
-    /// A capability wherever it was judged.
+    /// A capability, with all its judgements.
     Capability(Capability),
-    /// All of them.
+    /// The list of capabilities.
     Capabilities,
-    /// A test wherever it ran.
+    /// A test, with all its results.
     Test(&'a str),
-    /// All of them.
+    /// The list of tests.
     Tests,
     /// A source package.
     Package(&'a str),
-    /// All of them.
+    /// The list of packages.
     Packages,
-    /// What has changed.
+    /// The changes.
     Changes,
-    /// The runs that the pages are made of.
+    /// The runs behind the pages.
     Runs,
     /// The changes for feed readers.
     Feed,
@@ -47,7 +47,7 @@ pub(super) enum Page<'a> {
 }
 
 impl Page<'_> {
-    /// Its path below the folder of all pages.
+    /// Returns the path below the directory of all pages.
     pub(super) fn path(self) -> String {
         match self {
             Page::Index => "index.html".to_owned(),
@@ -70,7 +70,7 @@ impl Page<'_> {
     }
 }
 
-/// The path of a part of a page that is too long for one, counted from 0.
+/// Returns the path of one part of a page that is split; parts are counted from 0.
 pub(super) fn part(path: &str, number: usize) -> String {
     match (number, path.strip_suffix(".html")) {
         (1.., Some(stem)) => format!("{stem}~{}.html", number + 1),
@@ -78,7 +78,7 @@ pub(super) fn part(path: &str, number: usize) -> String {
     }
 }
 
-/// The way from one path to another.
+/// Returns the relative path from one page to another.
 pub(super) fn relative(from: &str, to: &str) -> String {
     let folders = from.matches('/').count();
     let shared = from.split('/').zip(to.split('/')).take(folders).take_while(|(one, other)| one == other).count();
@@ -86,42 +86,44 @@ pub(super) fn relative(from: &str, to: &str) -> String {
     format!("{}{rest}", "../".repeat(folders - shared))
 }
 
-/// The place of a capability on the page of a cell, of a profile's row in a matrix, and so on: words joined by dots.
+/// Returns the anchor of a capability on a cell's page, of a profile's row in a matrix, and so on: words joined by
+/// dots.
 pub(super) fn anchor(profile: &str, what: &str) -> String {
     format!("{profile}.{what}")
 }
 
-/// `debian-13-x86_64`.
+/// Returns a release's name: `debian-13-x86_64`.
 pub(super) fn release(id: &CellId) -> String {
     target(id, id.arch.name())
 }
 
-/// `debian-13-x86_64-container`.
+/// Returns a cell's name: `debian-13-x86_64-container`.
 pub(super) fn cell(id: &CellId) -> String {
     target(id, &format!("{}-{}", id.arch, id.environment))
 }
 
 fn target(id: &CellId, rest: &str) -> String {
     let whole = format!("{}-{}-{rest}", id.distro, id.release);
-    // With a hyphen in the release nobody could tell where the distro's name ends.
+    // With a hyphen in the release, the end of the distro's name would be ambiguous.
     match is_ordinary(&id.distro) && is_ordinary(&id.release) && !id.release.contains('-') {
         true => whole,
         false => marked(&whole, &format!("{}:{}/{rest}", id.distro, id.release)),
     }
 }
 
-/// A text as a file's name: as it is where it is an ordinary word, and else with what tells it from all others.
+/// Converts a text to a file's name: ordinary words are kept, others get a digest that makes them unique.
 pub(super) fn name(text: &str) -> String {
     if is_ordinary(text) { text.to_owned() } else { marked(text, text) }
 }
 
-/// Whether a text is a plain file name on every system: nothing hidden, nothing that two spellings have in common.
+/// Checks whether a text is a plain file name on every system: not hidden, and without characters that differ only in
+/// case.
 fn is_ordinary(text: &str) -> bool {
     let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "._-".contains(c);
     text.len() <= LONGEST && text.starts_with(|c: char| c.is_ascii_alphanumeric()) && text.chars().all(fits)
 }
 
-/// What can be shown of a text, and the digest of all of it. No ordinary name has a `~`.
+/// Returns the printable part of a text with a digest of the whole. No ordinary name has a `~`.
 fn marked(shown: &str, whole: &str) -> String {
     let fits = |c: char| if is_ordinary(c.to_string().as_str()) || "-_".contains(c) { c } else { '-' };
     let shown: String = shown.to_ascii_lowercase().chars().take(LONGEST / 2).map(fits).collect();
@@ -186,7 +188,7 @@ mod tests {
             assert!(name.chars().all(plain) && !name.contains("..") && !name.starts_with('.'), "{text:?}: {name}");
             assert!(!name.is_empty() && name.len() < 100, "{text:?}: {name}");
             assert!(seen.insert(name.clone()), "{text:?}: {name}");
-            // What is made of a name is not that of another text.
+            // The name that a text is converted to belongs to no other text.
             assert!(name == *text || seen.insert(super::name(&name)), "{text:?}: {name}");
         }
     }

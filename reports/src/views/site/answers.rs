@@ -1,4 +1,4 @@
-//! Can Kata run here? By release and profile.
+//! Answers by release and profile to the question whether Kata can run.
 
 use super::address::{self, Page};
 use super::filters::filters;
@@ -10,13 +10,14 @@ use maud::{Markup, html};
 use model::verified::Basis;
 use std::io;
 
-/// The profiles of the first table, and those of a second one: what upstream has ended, unless there is nothing else.
+/// Returns the profiles of the first and of the second table: the second has those that upstream has ended, unless
+/// there are no others.
 pub(super) fn profiles<'s>(site: &'s Site<'_>) -> (Vec<&'s ProfileHead>, Vec<&'s ProfileHead>) {
     let (maintained, ended): (Vec<_>, Vec<_>) = site.profiles.iter().partition(|profile| profile.maintained);
     if maintained.is_empty() { (ended, maintained) } else { (maintained, ended) }
 }
 
-/// The rows of a table, a release each; those of the first table on a page are its places.
+/// Returns the rows of a table, one for each release; those of the first table on a page have anchors.
 pub(super) fn rows(here: &Here<'_>, profiles: &[&ProfileHead], is_first: bool) -> Vec<Markup> {
     here.site.releases.iter().filter_map(|release| row(here, release, profiles, is_first)).collect()
 }
@@ -37,19 +38,19 @@ fn row(here: &Here<'_>, release: &SiteRelease, profiles: &[&ProfileHead], is_fir
     })
 }
 
-/// An answer as a link to its reasons.
+/// Returns an answer as a link to its reasons.
 fn link(to: &str, answer: &ReleaseAnswer) -> Markup {
     html! { a class=(marked(answer)) href=(to) {
         (answer.words()) @if answer.basis == Some(Basis::Emulated) { span.hidden { ", emulated" } }
     } }
 }
 
-/// The classes of an answer's mark; what rests on emulation is marked whatever it is.
+/// Returns the classes of an answer's mark; every answer that rests on emulation is marked as such.
 pub(super) fn marked(answer: &ReleaseAnswer) -> &'static str {
     class(answer.verdict(), answer.basis.filter(|basis| *basis == Basis::Emulated))
 }
 
-/// A table of rows.
+/// Puts rows into a table.
 pub(super) fn table(here: &Here<'_>, id: &str, profiles: &[&ProfileHead], rows: &Markup) -> Markup {
     let table = html! { table.sortable.answers id=(id) {
         thead { tr {
@@ -65,7 +66,7 @@ pub(super) fn table(here: &Here<'_>, id: &str, profiles: &[&ProfileHead], rows: 
     scroll("Answers", &table)
 }
 
-/// Puts the answers on pages of their own, where the index has no room for them.
+/// Writes the answers to pages of their own, for an index without room for them.
 pub(super) fn put(site: &Site<'_>, put: &mut Put<'_>) -> io::Result<()> {
     let all: Vec<&ProfileHead> = site.profiles.iter().collect();
     parts::put(

@@ -1,8 +1,8 @@
-//! The site for programs: JSON documents below `api/v1`.
+//! JSON documents of the site, below `api/v1`.
 //!
-//! `index.json` leads to all others; `schema.json` describes them, each below the name that it has in [`Documents`].
-//! Words are those of the records and of `results.json`. A document has a `schema`, raised whenever a field changes its
-//! meaning or goes; new fields may come without.
+//! `index.json` leads to all others; `schema.json` describes them, each under its name in [`Documents`].
+//! Words are those of the records and of `results.json`. A document has a `schema`, which is raised when a field
+//! changes its meaning or is removed; new fields may be added without that.
 
 use super::address::{self, Page};
 use super::badge::{self, Badge};
@@ -20,12 +20,12 @@ use std::collections::BTreeMap;
 use std::io;
 use suites::capability::Capability;
 
-/// The version of the documents.
+/// The version of the documents' format.
 const SCHEMA: u32 = 1;
-/// Their folder.
+/// The documents' directory.
 const FOLDER: &str = "api/v1";
 
-/// Every document, by its name: of each release there is a `release`, and so on.
+/// All kinds of documents, by name: there is a `release` for each release, and so on.
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct Documents<'a> {
     index: IndexDocument<'a>,
@@ -35,7 +35,7 @@ pub(crate) struct Documents<'a> {
     badge: Badge,
 }
 
-/// What there is; paths are relative to the folder of the document.
+/// The index of all documents; paths are relative to the document's directory.
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 struct IndexDocument<'a> {
@@ -44,7 +44,7 @@ struct IndexDocument<'a> {
     profiles: Vec<ProfileView<'a>>,
     releases: Vec<ReleaseView<'a>>,
     changes: &'static str,
-    /// What the records list and nobody ran, by distro.
+    /// Releases in the records without any run, by distro.
     not_run: BTreeMap<&'a str, &'a [String]>,
 }
 
@@ -56,7 +56,7 @@ struct RunView<'a> {
     #[schemars(with = "Option<String>")]
     ended: Option<Timestamp>,
     cells: usize,
-    /// Why it, or a part of it, does not count.
+    /// Why the run, or a part of it, does not count.
     withheld: &'a [String],
 }
 
@@ -86,9 +86,9 @@ struct ReleaseDocument<'a> {
     schema: u32,
     answers: Vec<AnswerView<'a>>,
     cells: Vec<CellView<'a>>,
-    /// By profile, badges for shields.io's endpoint.
+    /// Badges for shields.io's endpoint, by profile.
     badges: BTreeMap<&'a str, String>,
-    /// By profile, what each run alone said, the newest first.
+    /// The answers of each single run by profile, the newest first.
     trend: BTreeMap<&'a str, Vec<TrendView<'a>>>,
 }
 
@@ -116,11 +116,11 @@ struct TrendView<'a> {
 struct CellDocument<'a> {
     schema: u32,
     cell: &'a CellId,
-    /// The run whose tests the page of the cell has; null where the record alone is known.
+    /// The run whose tests are on the cell's page; null if only the record is known.
     run: Option<&'a str>,
-    /// By profile and capability.
+    /// The verdicts by profile and capability.
     verdicts: BTreeMap<&'a str, BTreeMap<Capability, VerdictView<'a>>>,
-    /// What the verdicts rest on, by profile.
+    /// The facts that the verdicts rest on, by profile.
     rest_on: BTreeMap<&'a str, Vec<BasicsView<'a>>>,
 }
 
@@ -131,7 +131,7 @@ struct VerdictView<'a> {
     basis: Option<Basis>,
     #[schemars(with = "Option<String>")]
     measured: Option<Date>,
-    /// Whether another set of tests judged it than today's.
+    /// Whether the set of tests behind the verdict differs from the current one.
     older_tests: bool,
     causes: Vec<String>,
     workaround: Option<&'a str>,
@@ -152,7 +152,7 @@ struct BasicsView<'a> {
 #[serde(rename_all = "kebab-case")]
 struct ChangesDocument<'a> {
     schema: u32,
-    /// The newest first.
+    /// The changes, the newest first.
     changes: Vec<FoundChange<'a>>,
 }
 
@@ -166,7 +166,7 @@ struct FoundChange<'a> {
     change: ChangeView<'a>,
 }
 
-/// Puts all documents.
+/// Writes all documents.
 pub(super) fn put(site: &Site<'_>, put: &mut Put<'_>) -> io::Result<()> {
     put_json(put, "index.json", &index(site))?;
     put_json(put, "changes.json", &changes(site))?;
@@ -201,7 +201,7 @@ fn of_badge(id: &CellId, profile: &ProfileHead) -> String {
     format!("badge/{}/{}.json", address::release(id), address::name(&profile.name))
 }
 
-/// The way to a page from a document, or to a document, by the document's path below the folder.
+/// Returns the relative path from a document to a page; the document's path is relative to the documents' directory.
 fn page(from: &str, page: Page<'_>) -> String {
     address::relative(&format!("{FOLDER}/{from}"), &page.path())
 }

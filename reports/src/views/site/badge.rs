@@ -1,22 +1,22 @@
-//! Badges: the answer for a release and a profile in the form of shields.io's endpoint.
+//! Badges for shields.io's endpoint: the answer for a release and a profile.
 
 use crate::matrix::ProfileHead;
 use crate::standing::{Answer, ReleaseAnswer};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-/// What shields.io's endpoint reads; its names are its own.
+/// The document that shields.io's endpoint reads; the names are its own.
 #[derive(Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Badge {
-    /// 1, the only one that there is.
+    /// The version, which is always 1.
     schema_version: u8,
     label: String,
     message: String,
     color: &'static str,
 }
 
-/// The badge of an answer.
+/// Returns the badge of an answer.
 pub(super) fn of(release: &str, profile: &ProfileHead, answer: &ReleaseAnswer) -> Badge {
     let (word, color) = match answer.answer {
         Answer::Yes => ("yes", "brightgreen"),

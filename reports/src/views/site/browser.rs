@@ -1,4 +1,4 @@
-//! The pages as a browser shows them: Debian's chromium.
+//! Browser tests of the pages, with Debian's chromium.
 
 mod driver;
 
@@ -14,14 +14,14 @@ use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// A page that is too wide, and what makes it so.
+/// Returns the elements that make a page too wide.
 const TOO_WIDE: &str = "
     const wide = [...document.querySelectorAll('main *')].filter((part) =>
         part.getBoundingClientRect().right > innerWidth + 1 && !part.closest('.scroll, pre'));
     return document.documentElement.scrollWidth > innerWidth
         ? wide.slice(0, 3).map((part) => part.outerHTML.slice(0, 200)).join('\\n') || 'something' : ''";
 
-/// Sites to look at: of the shipped records, of three runs, and a run of all kinds.
+/// Writes sites for the tests: of the shipped records, of three runs, and one run of all kinds.
 fn sites(folder: &Path) -> Vec<(PathBuf, Vec<String>)> {
     let database = Database::embedded();
     let records: Vec<&Record> = database.records().collect();
@@ -73,18 +73,18 @@ fn no_page_is_wider_than_a_telephone_or_has_anything_to_complain_of() {
             }
         }
     }
-    // What is wrong is seen.
+    // The checks detect problems.
     browser.run("document.querySelector('main').append('x'.repeat(5000)); document.querySelector('main').style.whiteSpace = 'nowrap'; document.body.style.overflowWrap = 'normal'; document.querySelector('main').style.overflowWrap = 'normal'", &[]);
     assert_ne!(browser.run(TOO_WIDE, &[]), "");
     browser.run("console.error('a complaint')", &[]);
     assert_eq!(browser.errors().len(), 1);
 }
 
-/// How many rows of tables can be seen.
+/// Counts the visible rows of tables.
 const SHOWN: &str = "return [...document.querySelectorAll('table.sortable > tbody > tr')]
     .filter((row) => row.checkVisibility()).map((row) => row.id)";
 
-/// Gives a field of the filters a value, as a person does.
+/// Sets a field of the filters like a person does.
 const CHOOSE: &str = "const field = document.forms.filters.elements[arguments[0]];
     field.value = arguments[1]; field.dispatchEvent(new Event('input', { bubbles: true }))";
 
@@ -112,7 +112,7 @@ fn filters_and_sorting_are_in_the_address_and_come_back_with_it() {
     assert_eq!(address(), "#?profile=go-3.32&in=vm&text=debian+13");
     let status = browser.run("return document.querySelector('[role=status]').textContent", &[]);
     assert!(status.as_str().unwrap().starts_with("2 of "), "{status}");
-    // Whoever is sent the address sees the same.
+    // Another reader who opens the same address sees the same rows.
     browser.open(&index, &address());
     assert_eq!(shown(), ["debian-13-x86_64".to_owned(), matrix]);
     let field = browser.run("return document.forms.filters.elements.text.value", &[]);
@@ -120,14 +120,14 @@ fn filters_and_sorting_are_in_the_address_and_come_back_with_it() {
     browser.run("document.querySelector('#filters button[type=reset]').click()", &[]);
     browser.run_later("setTimeout(arguments[0], 50)");
     assert_eq!((shown(), address()), (whole.clone(), String::new()));
-    // A state: what is left has it.
+    // With a state as a filter, every remaining row has this state.
     browser.run(CHOOSE, &[json!("state"), json!("u")]);
     let with = shown();
     assert!(!with.is_empty() && with.len() < whole.len(), "{with:?}");
-    // What this site does not have is not asked for.
+    // Filter values that this site does not have are ignored.
     browser.open(&index, "#?profile=go-9.9&arch=vax");
     assert_eq!(shown(), whole);
-    // A place on the page is still one.
+    // Anchors on the page still work.
     browser.open(&index, "#matrix");
     assert_eq!(shown(), whole);
 
@@ -171,7 +171,7 @@ fn a_keyboard_reaches_everything_and_no_script_is_needed() {
     assert_eq!(focused("textContent"), "Skip to content");
     browser.press(&[ENTER]);
     assert_eq!(focused("localName"), "main");
-    // Every field, every button that sorts, and every cell of the matrix.
+    // Counts every field, every button that sorts, and every cell of the matrix.
     let wanted =
         browser.run("return document.querySelectorAll('main :is(a, button, select, input, summary)').length", &[]);
     let seen = browser.run(
@@ -191,7 +191,7 @@ fn a_keyboard_reaches_everything_and_no_script_is_needed() {
     browser.run("document.querySelector('#answers th button').focus()", &[]);
     browser.press(&[ENTER]);
     assert_eq!(browser.run("return document.querySelector('#answers th').getAttribute('aria-sort')", &[]), "ascending");
-    // The age is added by the script alone.
+    // Only the script adds the age.
     const NAME: &str = "return document.querySelector('td > a[aria-label*=measured]').getAttribute('aria-label')";
     let name = browser.run(NAME, &[]);
     assert!(name.as_str().unwrap().ends_with(" days ago"), "{name}");
@@ -202,7 +202,7 @@ fn a_keyboard_reaches_everything_and_no_script_is_needed() {
     assert_eq!(browser.run("return document.querySelector('#filters').checkVisibility()", &[]), false);
     assert_eq!(browser.run(SHOWN, &[]).as_array().unwrap().len(), 2, "answers and matrix are there");
     browser.tool("Emulation.setScriptExecutionDisabled", &json!({ "value": false }));
-    // On paper.
+    // Checks the printed page.
     browser.media("print", "light");
     browser.open(&site.join("index.html"), "");
     let shown = browser.run(
@@ -230,7 +230,7 @@ fn a_filter_of_a_thousand_targets_answers_at_once() {
     assert!(browser.run(SHOWN, &[]).as_array().unwrap().len() >= 1000);
     for (name, value) in [("text", "debian 77"), ("text", ""), ("profile", newest(2)[0]), ("state", "t"), ("state", "")]
     {
-        // Other tests run beside this one, and take the processors: that it once answers in time shows that it can.
+        // Other tests run in parallel and take processor time: a single answer in time is enough to pass.
         let mut best = f64::MAX;
         for _ in 0..40 {
             took(name, "");
@@ -243,11 +243,11 @@ fn a_filter_of_a_thousand_targets_answers_at_once() {
     }
 }
 
-/// The wheel that has axe-core 4.12.1, and its checksum.
+/// The wheel that contains axe-core 4.12.1, and its checksum.
 const AXE: &str = "axe-playwright-python==0.1.8 \
     --hash=sha256:fdd263c998388f1a8e67cad02677e612d946248bd44d163be5e8650ea31f95f8\n";
 
-/// Fetches axe-core by pip, which compares the checksum.
+/// Fetches axe-core with pip, which verifies the checksum.
 fn axe(folder: &Path) -> String {
     let run = |program: &Path, arguments: &[&str]| {
         let output = Command::new(program).args(arguments).current_dir(folder).output().unwrap();
@@ -267,7 +267,7 @@ fn axe(folder: &Path) -> String {
     std::fs::read_to_string(folder.join("wheel/axe_playwright_python/axe.min.js")).unwrap()
 }
 
-/// What axe finds wrong, in words.
+/// Describes the violations that axe finds.
 fn violations(browser: &Browser, axe: &str) -> Vec<String> {
     browser.run("if (!window.axe) { (0, eval)(arguments[0]) }", &[json!(axe)]);
     let found = browser.run_later(
@@ -279,14 +279,14 @@ fn violations(browser: &Browser, axe: &str) -> Vec<String> {
     found.as_array().unwrap().iter().map(|one| one.as_str().unwrap().to_owned()).collect()
 }
 
-/// All of its rules, with everything expanded, light and dark.
+/// Runs all rules of axe, with everything expanded, light and dark.
 #[test]
 #[ignore = "takes axe-core of PyPI: .ci/run"]
 fn axe_finds_nothing_wrong_with_any_page_and_what_is_planted() {
     let dir = tempfile::tempdir().unwrap();
     let axe = axe(dir.path());
     let browser = Browser::start();
-    // The page's own policy would not let it run.
+    // The page's own policy would block axe.
     browser.tool("Page.setBypassCSP", &json!({ "enabled": true }));
     let mut looked = 0;
     for (folder, pages) in sites(dir.path()) {

@@ -1,4 +1,4 @@
-//! A capability: what it means, what is required for it, and where it was judged.
+//! Pages of capabilities: meaning, requirements, and judgements.
 
 use super::address::Page;
 use super::page::{Here, document, legend, scroll, verdict};
@@ -10,7 +10,7 @@ use std::io;
 use suites::capability::{Capability, Tier};
 use suites::catalogue::Test;
 
-/// Puts a page for each capability, and that of all.
+/// Writes a page for each capability, and the list of all.
 pub(super) fn put(site: &Site<'_>, put: &mut Put<'_>) -> io::Result<()> {
     for capability in Capability::ALL {
         one(site, *capability, put)?;
@@ -39,7 +39,7 @@ pub(super) fn put(site: &Site<'_>, put: &mut Put<'_>) -> io::Result<()> {
     put(here.path(), &document(&here, "Capabilities", &body))
 }
 
-/// What a capability weighs, in words.
+/// Describes how much a capability matters.
 fn weight(capability: Capability) -> &'static str {
     match capability.tier() {
         Tier::Required => "Kata does not run without it",
@@ -81,7 +81,7 @@ fn one(site: &Site<'_>, capability: Capability, put: &mut Put<'_>) -> io::Result
     )
 }
 
-/// The tests that must pass for it.
+/// Lists the tests that must pass for the capability.
 fn proofs(here: &Here<'_>, capability: Capability) -> Markup {
     let tests: Vec<&Test> = here.site.catalogue.iter().filter(|test| test.proves.contains(&capability)).collect();
     html! {

@@ -1,4 +1,4 @@
-//! A cell: its verdicts, why they are so, what they rest on, its tests and guests.
+//! Pages of cells: verdicts, their reasons and evidence, tests and guests.
 
 use super::address::{self, Page};
 use super::evidence;
@@ -17,14 +17,14 @@ use std::io;
 use suites::capability::Capability;
 use suites::outcome::Component;
 
-/// Puts the page of a cell.
+/// Writes the page of a cell.
 pub(super) fn put(site: &Site<'_>, cell: &SiteCell<'_>, put: &mut Put<'_>) -> io::Result<()> {
     let here = Here::new(site, Page::Cell(&cell.id));
     let title = format!("{} {} ({}, {})", cell.id.distro, cell.id.release, cell.id.arch, cell.id.environment);
-    // The verdicts, which all links lead to, come first; messages take what room they leave.
+    // The verdicts, which all links lead to, are always complete; messages get the remaining room.
     let verdicts = verdicts(&here, cell);
     let mut room = MOST.saturating_sub(verdicts.0.len());
-    // So do the rows of the tests, for the same reason.
+    // The rows of the tests have priority over messages, too.
     let mut for_tests = room / 4 * 3;
     let tests = cell.report.map(|report| results::tests(&here, report, &mut for_tests));
     room /= 4;
@@ -44,7 +44,7 @@ pub(super) fn put(site: &Site<'_>, cell: &SiteCell<'_>, put: &mut Put<'_>) -> io
     put(here.path(), &document(&here, &title, &body))
 }
 
-/// The run that its tests are of.
+/// Names the run that the tests belong to.
 fn by_run(site: &Site<'_>, cell: &SiteCell<'_>) -> Markup {
     let run = cell.run.and_then(|run| site.runs.get(run)).filter(|_| !site.is_run);
     html! {
@@ -60,7 +60,7 @@ fn by_run(site: &Site<'_>, cell: &SiteCell<'_>) -> Markup {
     }
 }
 
-/// Profiles × capabilities: what all tables lead to.
+/// Returns the table of profiles × capabilities, which all other tables link to.
 fn verdicts(here: &Here<'_>, cell: &SiteCell<'_>) -> PreEscaped<String> {
     let profiles: Vec<&ProfileHead> =
         here.site.profiles.iter().filter(|profile| cell.rows.contains_key(&profile.name)).collect();
@@ -94,7 +94,7 @@ fn one(here: &Here<'_>, cell: &SiteCell<'_>, profile: &str, capability: Capabili
     };
     let id = address::anchor(profile, capability.name());
     let label = format!("{} {} {}", cell.id.distro, cell.id.release, profile);
-    // The mark leads to the capability, because it is here already.
+    // The mark links to the capability, because this is already the cell's page.
     let to = here.to(Page::Capability(capability));
     html! { td id=(id) {
         @if known.verdict == Verdict::NotApplicable { span.n { (Marks::of(known.verdict).word) } } @else { (mark(&to, &label, capability, known)) }
@@ -104,14 +104,14 @@ fn one(here: &Here<'_>, cell: &SiteCell<'_>, profile: &str, capability: Capabili
     } }
 }
 
-/// Why capabilities are not supported: what the run of its tests showed, and what is known from elsewhere.
+/// Explains why capabilities are not supported: first by the run behind the tests, then by other results.
 fn why(here: &Here<'_>, cell: &SiteCell<'_>, room: &mut usize) -> Markup {
     let mut for_causes = *room / 2;
     let run = cell.run.and_then(|run| here.site.runs.get(run));
     let standing = run.and_then(|run| run.standings.cells.iter().find(|one| one.report.cell == cell.id));
     let items = standing.map(|standing| of_run(here, standing)).unwrap_or_default();
     let (shown, left) = fitting(items.into_iter(), &mut for_causes, |item| item);
-    // In a run's own pages all is of the run.
+    // On a run's own pages, all results are from the run.
     let recorded = if here.site.is_run { Vec::new() } else { recorded(here, cell) };
     let (known, more) = fitting(recorded.into_iter(), &mut for_causes, |item| item);
     *room -= (*room / 2).saturating_sub(for_causes);
@@ -150,13 +150,13 @@ fn of_run(here: &Here<'_>, standing: &CellStanding<'_>) -> Vec<Markup> {
     errors.chain(causes).chain(flaky).collect()
 }
 
-/// A reason, with all that it holds for.
+/// A reason, with everything that it applies to.
 struct Recorded<'k> {
     component: Option<Component>,
     test: Option<&'k str>,
-    /// In the words of the first profile.
+    /// The text under the first profile.
     text: &'k str,
-    /// Where Kata asks for it, under whatever profile.
+    /// The places in Kata's source that require it, under any profile.
     sources: BTreeSet<&'k str>,
     profiles: BTreeSet<&'k str>,
     capabilities: BTreeSet<Capability>,
@@ -171,7 +171,7 @@ impl<'k> Recorded<'k> {
     }
 }
 
-/// Each reason once: profiles differ in which file of Kata's asks for something, and in paths.
+/// Lists each reason once: profiles differ in the citation of Kata's source, and in paths.
 fn recorded(here: &Here<'_>, cell: &SiteCell<'_>) -> Vec<Markup> {
     let mut all: BTreeMap<(bool, String, Option<&str>), Recorded<'_>> = BTreeMap::new();
     for (profile, row) in &cell.rows {

@@ -1,4 +1,4 @@
-//! What has changed, as every report shows it first.
+//! List of changes, as every report shows it first.
 
 use super::address::Page;
 use super::page::{Here, message, time};
@@ -7,10 +7,10 @@ use crate::standing::Effect;
 use maud::{Markup, html};
 use std::io;
 
-/// Reasons of one change; the cell's page has all of them.
+/// Maximum of reasons shown for one change; the cell's page has all of them.
 const REASONS: usize = 10;
 
-/// One change in a list.
+/// Returns one item of the list.
 pub(super) fn item(here: &Here<'_>, change: &SiteChange<'_>) -> Markup {
     let site = here.site;
     let row = &change.row;
@@ -38,7 +38,7 @@ pub(super) fn item(here: &Here<'_>, change: &SiteChange<'_>) -> Markup {
     }
 }
 
-/// The page of all changes.
+/// Writes the page of all changes.
 pub(super) fn put(site: &Site<'_>, put: &mut Put<'_>) -> io::Result<()> {
     parts::put(
         site,

@@ -1,4 +1,4 @@
-//! What the verdicts of a cell rest on: packages, kernel, environment, guests.
+//! Evidence behind the verdicts of a cell: packages, kernel, environment, guests.
 
 use super::address::Page;
 use super::page::{Here, fitting, left_out, scroll, time};
@@ -10,7 +10,7 @@ use crate::views::wording;
 use maud::{Markup, html};
 use model::shell::quoted;
 
-/// The evidence of a cell.
+/// Returns the evidence of a cell.
 pub(super) fn of(here: &Here<'_>, cell: &SiteCell<'_>, room: &mut usize) -> Markup {
     let report = cell.report.filter(|report| report.facts.is_some());
     html! {
@@ -20,7 +20,7 @@ pub(super) fn of(here: &Here<'_>, cell: &SiteCell<'_>, room: &mut usize) -> Mark
         @if let Some((report, facts)) = report.and_then(|report| Some((report, report.facts.as_ref()?))) {
             (of_run(here, cell, report, facts, room))
         }
-        // A run's own pages have nothing else.
+        // A run's own pages have no other evidence.
         @if !here.site.is_run { (recorded(here, cell)) }
     }
 }
@@ -51,13 +51,13 @@ fn of_run(here: &Here<'_>, cell: &SiteCell<'_>, report: &CellReport, facts: &Cel
     html! { (scroll("Evidence", &html! { table.facts { tbody { (shown) } } })) (left_out(left)) }
 }
 
-/// A package's name, which leads to the page of its source package.
+/// Returns a package's name with a link to the page of its source package.
 fn package(here: &Here<'_>, distro: &str, name: &str) -> Markup {
     let source = here.site.packages.source(distro, name);
     html! { a href=(here.to(Page::Package(&source))) { (name) } @if source != name { " (" (source) ")" } }
 }
 
-/// What the verdicts that count rest on, each day once with the profiles that it is of.
+/// Lists the facts that the counting verdicts rest on, each day once with its profiles.
 fn recorded(here: &Here<'_>, cell: &SiteCell<'_>) -> Markup {
     let mut all: Vec<(&Basics, Vec<&str>)> = Vec::new();
     for (profile, row) in &cell.rows {
@@ -82,7 +82,7 @@ fn recorded(here: &Here<'_>, cell: &SiteCell<'_>) -> Markup {
     } }
 }
 
-/// The guests that were started, and their arguments.
+/// Lists the guests that were started, and their arguments.
 pub(super) fn guests(report: &CellReport, room: &mut usize) -> Markup {
     if report.launches.is_empty() {
         return html! {};
@@ -106,7 +106,7 @@ fn launched(launch: &GuestLaunch) -> Markup {
     }
 }
 
-/// Arguments, each option with its value on a line.
+/// Formats arguments, each option with its value on a line.
 fn command(argv: &[String]) -> String {
     let mut out = String::new();
     for (at, arg) in argv.iter().enumerate() {

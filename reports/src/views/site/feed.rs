@@ -1,7 +1,7 @@
 //! The changes as an Atom feed (RFC 4287).
 //!
-//! Its addresses are relative, because nobody knows here where the site will lie, and its ids are digests of what is
-//! told, so that a change has the same one whenever the site is made.
+//! Addresses are relative, because the site's final location is unknown here; ids are digests of the contents, so that
+//! a change has the same id whenever the site is made.
 
 use super::address::Page;
 use super::{Site, SiteChange, SiteRow};
@@ -10,12 +10,12 @@ use crate::redact::one_line;
 use crate::standing::{Change, ChangeRow};
 use maud::{PreEscaped, html};
 
-/// The latest changes that a feed has.
+/// Maximum of changes in a feed; the latest are kept.
 const MOST: usize = 100;
-/// The longest text of an entry, in bytes.
+/// Maximum size of an entry's text, in bytes.
 const MAX_TEXT: usize = 600;
 
-/// The feed of a site.
+/// Returns the feed of a site.
 pub(super) fn render(site: &Site<'_>) -> String {
     let entries: Vec<&SiteChange<'_>> = site.changes.iter().filter(|change| is_told(&change.row)).take(MOST).collect();
     let page = html! {
@@ -34,7 +34,7 @@ pub(super) fn render(site: &Site<'_>) -> String {
     page.into_string() + "\n"
 }
 
-/// Whether a change is news: that something could not be judged is none.
+/// Checks whether a change is news; a result that could not be judged is not.
 fn is_told(row: &ChangeRow<'_>) -> bool {
     match row.change {
         Change::NewFailure | Change::NewVerdict | Change::Fixed | Change::TestSetChanged => true,
@@ -64,7 +64,7 @@ fn entry(site: &Site<'_>, change: &SiteChange<'_>) -> PreEscaped<String> {
     } }
 }
 
-/// When the newest run ended, or else the last day that anything is of.
+/// Returns the time when the newest run ended, or else the latest day of any result.
 fn updated(site: &Site<'_>) -> String {
     if let Some(at) = site.runs.iter().filter(|run| run.is_shown()).filter_map(|run| run.at()).max() {
         return at.to_string();
@@ -74,7 +74,7 @@ fn updated(site: &Site<'_>) -> String {
     format!("{day}T00:00:00Z")
 }
 
-/// A UUID of a digest (version 8 of RFC 9562) as the id of what a text says.
+/// Returns a UUID (version 8 of RFC 9562) from the digest of a text, as its id.
 fn uuid(text: &str) -> String {
     let hex = digest::sha256(format!("kata-qualify {text}").as_bytes());
     let part = |from: usize, to: usize| hex.get(from..to).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! The form by which the script filters rows.
+//! Form with the filters that the script applies to rows.
 
 use super::Site;
 use super::page::{class, kata};
@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 /// A field of the filters: its name, its label, and its values with their words.
 type Select<'s> = (&'s str, &'s str, Vec<(String, String)>);
 
-/// The fields by which the script filters what is on a page; without it they are not there.
+/// Returns the fields for filtering a page's rows; without the script they are hidden.
 pub(super) fn filters(site: &Site<'_>, of_profiles: bool) -> Markup {
     let words = |all: BTreeSet<&'static str>| all.into_iter().map(|word| (word.to_owned(), word.to_owned())).collect();
     let arches: Vec<(String, String)> = words(site.cells.iter().map(|cell| cell.id.arch.name()).collect());

@@ -1,4 +1,4 @@
-//! The folder of a site: written whole or not at all, and never in the place of something else.
+//! Writing of a site's directory: completely or not at all, and never over anything but an older site.
 
 use super::gather::{History, of_history};
 use crate::matrix::Matrix;
@@ -10,17 +10,17 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use suites::catalogue::Test;
 
-/// The file that names all files of a site, so that nothing else is ever replaced with it.
+/// The file that lists all files of a site, so that only a site is ever replaced.
 const MARK: &str = ".kata-qualify-site";
-/// Its first line.
+/// The first line of this file.
 const FIRST: &str = "A site that kata-qualify has made, of these files:";
-/// Bytes of the largest one that is read.
+/// Maximum size of this file that is read, in bytes.
 const MAX_MARK: u64 = 64 << 20;
 
-/// Why a site was not written.
+/// Why a site could not be written.
 #[derive(Debug, thiserror::Error)]
 pub enum SiteError {
-    /// The folder has something in it that is not of a site.
+    /// The directory contains files that are not a site's.
     #[error("{dir} has {what}, which is not of a site: expected an empty folder, none, or a site of this program", dir = .dir.display())]
     Foreign {
         /// The folder.
@@ -28,28 +28,28 @@ pub enum SiteError {
         /// A description of its content.
         what: String,
     },
-    /// Something cannot be written.
+    /// A file or directory cannot be written.
     #[error("writing the site {dir}", dir = .0.display())]
     Write(PathBuf, #[source] io::Error),
 }
 
-/// What was written.
+/// A summary of what was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Written {
-    /// Files.
+    /// The number of files.
     pub files: usize,
-    /// Releases that anything is known of.
+    /// The number of releases with any result.
     pub releases: usize,
-    /// Runs that do not count, or not with all that they have.
+    /// The number of runs that do not count, or only in part.
     pub withheld: usize,
 }
 
-/// Writes the site of what the records say and runs have added to that, in the place of an older one.
+/// Writes the site of the records and the runs that extend them, in place of an older site.
 ///
-/// The same input makes the same bytes.
+/// The same input gives the same bytes.
 ///
 /// # Errors
-/// When the folder has something else in it, or cannot be written; it is then as it was.
+/// If the directory contains other files, or cannot be written; it is then unchanged.
 pub fn write(
     records: &[&Record],
     runs: &[Matrix],
@@ -67,7 +67,7 @@ pub fn write(
     site.render(&mut |path, text| folder.put(path, text)).map_err(failed)?;
     let names: String = folder.files.iter().map(|file| format!("{file}\n")).collect();
     folder.put(MARK, &format!("{FIRST}\n{names}")).map_err(failed)?;
-    // All of it at once, because a file at a time would take a minute.
+    // The whole filesystem is synced at once, because syncing each file would take a minute.
     std::fs::File::open(beside.path()).and_then(|folder| Ok(rustix::fs::syncfs(folder)?)).map_err(failed)?;
     let written = Written {
         files: folder.files.len(),
@@ -78,7 +78,7 @@ pub fn write(
     Ok(written)
 }
 
-/// A folder beside another that is to take its place.
+/// Creates a temporary directory next to the one that it will replace.
 pub(crate) fn beside(dir: &Path) -> io::Result<tempfile::TempDir> {
     let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     std::fs::create_dir_all(parent)?;
@@ -88,7 +88,7 @@ pub(crate) fn beside(dir: &Path) -> io::Result<tempfile::TempDir> {
     builder.prefix(".site").tempdir_in(parent)
 }
 
-/// Puts a folder in the place of another one at once; the other one is removed.
+/// Replaces a directory atomically, and removes the old one.
 pub(crate) fn replace(new: tempfile::TempDir, dir: &Path) -> io::Result<()> {
     match std::fs::rename(new.path(), dir) {
         Err(e) if e.kind() == io::ErrorKind::DirectoryNotEmpty => {}
@@ -96,7 +96,7 @@ pub(crate) fn replace(new: tempfile::TempDir, dir: &Path) -> io::Result<()> {
     }
     match rustix::fs::renameat_with(CWD, new.path(), CWD, dir, RenameFlags::EXCHANGE) {
         Ok(()) => {}
-        // The filesystem cannot exchange two folders.
+        // The filesystem cannot exchange two directories.
         Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => {
             let old = beside(dir)?;
             std::fs::rename(dir, old.path())?;
@@ -111,7 +111,7 @@ pub(crate) fn replace(new: tempfile::TempDir, dir: &Path) -> io::Result<()> {
     new.close()
 }
 
-/// A folder that is being filled.
+/// A directory that is being filled.
 pub(crate) struct Folder<'f> {
     root: &'f Path,
     folders: BTreeSet<PathBuf>,
@@ -123,9 +123,9 @@ impl<'f> Folder<'f> {
         Folder { root, folders: BTreeSet::new(), files: BTreeSet::new() }
     }
 
-    /// Writes a file by its path below the folder.
+    /// Writes a file by its path below the directory.
     pub(crate) fn put(&mut self, path: &str, text: &str) -> io::Result<()> {
-        // Every name is made plain where it becomes a path; this is the last line.
+        // Names are made plain where they become paths; this check is the last line of defence.
         if !is_plain(path) {
             return Err(io::Error::other(format!("{path:?} is no plain path")));
         }
@@ -141,13 +141,13 @@ impl<'f> Folder<'f> {
     }
 }
 
-/// Whether a path stays below its folder, whatever reads it.
+/// Checks whether a path stays below its directory for any reader.
 fn is_plain(path: &str) -> bool {
     let fits = |c: char| c.is_ascii_alphanumeric() || "._-~".contains(c);
     path.split('/').all(|part| !part.is_empty() && part != "." && part != ".." && part.chars().all(fits))
 }
 
-/// Refuses a folder that has anything else in it than a site of ours.
+/// Refuses a directory that contains anything but a site of this program.
 fn refuse_foreign(dir: &Path) -> Result<(), SiteError> {
     let failed = |e| SiteError::Write(dir.to_owned(), e);
     let foreign = |what: String| Err(SiteError::Foreign { dir: dir.to_owned(), what });
@@ -177,7 +177,7 @@ fn refuse_foreign(dir: &Path) -> Result<(), SiteError> {
     Ok(())
 }
 
-/// The files that a site's mark names, and the mark; none where it is no mark of ours.
+/// Returns the files that a site's mark lists, and the mark itself; empty if the file is not such a mark.
 fn mark(path: &Path) -> BTreeSet<String> {
     let is_small = std::fs::symlink_metadata(path).is_ok_and(|found| found.is_file() && found.len() <= MAX_MARK);
     let mut text = String::new();

@@ -1,4 +1,4 @@
-//! What is known by the records and by runs, as it would be if the runs had written it back.
+//! Combination of the records and runs, as if the runs had been written back.
 
 use super::package::Packages;
 use super::{Site, SiteCell, SiteChange, SiteRelease, SiteRun, by_id};
@@ -15,23 +15,23 @@ use std::collections::{BTreeMap, BTreeSet};
 use suites::capability::Area;
 use suites::catalogue::Test;
 
-/// What is verified, by distro.
+/// Verified entries, by distro.
 type Entries = BTreeMap<String, Vec<VerifiedEntry>>;
 
-/// The records, and what runs add to them one after another.
+/// The records, successively extended by runs.
 pub(super) struct History<'a> {
     records: &'a [&'a Record],
-    /// The oldest first, each with what was known before it and why it, or a part of it, does not count.
+    /// The runs, the oldest first, each with the entries before it, and why the run, or a part of it, does not count.
     runs: Vec<(&'a Matrix, Entries, Vec<String>)>,
-    /// What is known in the end.
+    /// The entries after all runs.
     known: Entries,
 }
 
 impl<'a> History<'a> {
-    /// Lets runs add to the records, in the order of their ends.
+    /// Extends the records by runs, in the order of their ends.
     ///
-    /// A run is compared with those before it, and where there are none, with the records. In the end the verdict of the
-    /// latest day counts, be it a run's or the record's.
+    /// A run is compared with the runs before it, or if there are none, with the records. In the end the verdict with
+    /// the latest day counts, be it a run's or the record's.
     pub(super) fn new(records: &'a [&'a Record], matrices: &'a [Matrix]) -> History<'a> {
         let own = |record: &&Record| {
             let of_distro = record.verified.iter().filter(|entry| !entry.shaped);
@@ -77,7 +77,7 @@ impl<'a> History<'a> {
         History { records, runs, known }
     }
 
-    /// Each run beside what was known before it.
+    /// Compares each run with the entries before it.
     pub(super) fn standings(&'a self) -> Vec<Standings<'a>> {
         let beside = |(matrix, before, _): &'a (&'a Matrix, Entries, Vec<String>)| {
             Standings::new(matrix, Recorded::of_entries(before, self.records.iter().copied()), false)
@@ -86,7 +86,7 @@ impl<'a> History<'a> {
     }
 }
 
-/// Why a cell with components that were brought along does not count.
+/// Returns why a cell with brought components does not count.
 fn brought_along(cell: &CellReport) -> Option<String> {
     let brought = cell.brought();
     (!brought.is_empty()).then(|| {
@@ -95,7 +95,7 @@ fn brought_along(cell: &CellReport) -> Option<String> {
     })
 }
 
-/// Adds what a run found, but for what was measured on a later day.
+/// Adds a run's results, except where a later measurement is known.
 fn take_over(known: &mut Vec<VerifiedEntry>, mut new: Vec<VerifiedEntry>) {
     leave_newer(known, &mut new);
     leave_inapplicable(known, &mut new);
@@ -103,9 +103,9 @@ fn take_over(known: &mut Vec<VerifiedEntry>, mut new: Vec<VerifiedEntry>) {
     known.extend(new);
 }
 
-/// The site of what the records say and what runs have added to that.
+/// Makes the site of the records and the runs that extend them.
 ///
-/// `profiles` are all that are known; those are shown of which anything is.
+/// `profiles` are all known profiles; those with any result are shown.
 pub(super) fn of_history<'a>(
     history: &'a History<'a>,
     standings: &'a [Standings<'a>],
@@ -182,8 +182,8 @@ pub(super) fn of_history<'a>(
     }
 }
 
-/// What has changed by a run, as far as that counts: with a component that was brought along Kata's own results alone do,
-/// and of a cell that is not written back a reader is told no more than what could not be judged.
+/// Returns the changes of a run that count: with a brought component, only Kata's own results; for a cell that is not
+/// written back, only what could not be judged.
 fn changes_that_count<'a>(standings: &Standings<'a>) -> Vec<ChangeRow<'a>> {
     let reports: BTreeMap<&CellId, &CellReport> =
         standings.cells.iter().map(|cell| (&cell.report.cell, cell.report)).collect();
@@ -203,7 +203,7 @@ fn empty<'a>(id: CellId) -> SiteCell<'a> {
     SiteCell { id, rows: BTreeMap::new(), report: None, run: None }
 }
 
-/// What the site is about, in a line.
+/// Describes the site in one line.
 fn head(cells: &[SiteCell<'_>], releases: usize, runs: usize) -> String {
     let days = || cells.iter().flat_map(|cell| cell.rows.values()).filter_map(super::SiteRow::days);
     let days = days().map(|(first, _)| first).min().zip(days().map(|(_, last)| last).max());
@@ -216,7 +216,7 @@ fn head(cells: &[SiteCell<'_>], releases: usize, runs: usize) -> String {
     format!("{}{days}; by the records and {}", of(releases, "release"), of(runs, "run"))
 }
 
-/// The cells in the order of the records: distro, release, architecture, environment.
+/// Sorts the cells in the order of the records: distro, release, architecture, environment.
 fn in_order<'a>(cells: BTreeMap<CellId, SiteCell<'a>>, records: &[&Record]) -> Vec<SiteCell<'a>> {
     let mut places: BTreeMap<(&str, &str), usize> = BTreeMap::new();
     for record in records {
@@ -230,7 +230,7 @@ fn in_order<'a>(cells: BTreeMap<CellId, SiteCell<'a>>, records: &[&Record]) -> V
     cells
 }
 
-/// The releases of cells, in their order.
+/// Groups the cells by release, in their order.
 pub(super) fn releases(
     cells: &[SiteCell<'_>],
     answers: impl Fn(&CellId) -> BTreeMap<String, ReleaseAnswer>,
@@ -263,7 +263,7 @@ fn by_release(known: &Entries) -> ByRelease<'_> {
     all
 }
 
-/// The answers for a release, under each profile that an entry is of.
+/// Returns the answers for a release, under each profile that has an entry.
 fn answers(
     entries: &ByRelease<'_>,
     records: &[&Record],
@@ -278,7 +278,7 @@ fn answers(
     known.map(|profile| (profile.name.clone(), recorded_answer(entries, profile, manager))).collect()
 }
 
-/// What each run alone said of each release by its own components.
+/// Adds to each release the answers of each single run, from the release's own components.
 fn trends<'r>(
     releases: &mut [SiteRelease],
     cells: &[SiteCell<'_>],
@@ -303,7 +303,7 @@ fn trends<'r>(
     }
 }
 
-/// The profiles of which anything is known, those first that upstream maintains.
+/// Returns the profiles with any result; those that upstream maintains come first.
 fn heads(cells: &[SiteCell<'_>], profiles: &[Profile]) -> Vec<ProfileHead> {
     let known: BTreeSet<&str> = cells.iter().flat_map(|cell| cell.rows.keys()).map(String::as_str).collect();
     let known = profiles.iter().filter(|profile| known.contains(profile.name.as_str()));
@@ -317,7 +317,7 @@ fn heads(cells: &[SiteCell<'_>], profiles: &[Profile]) -> Vec<ProfileHead> {
     heads
 }
 
-/// What the records list and no cell is of.
+/// Returns the releases in the records that have no cell.
 fn unrun(cells: &[SiteCell<'_>], records: &[&Record]) -> Vec<(String, Vec<String>)> {
     let run: BTreeSet<(&str, &str)> =
         cells.iter().map(|cell| (cell.id.distro.as_str(), cell.id.release.as_str())).collect();

@@ -1,4 +1,4 @@
-//! The first page: what has changed, whether Kata can run, and the matrix.
+//! The first page: the changes, the answers, and the matrix.
 
 use super::address::Page;
 use super::filters::filters;
@@ -10,10 +10,10 @@ use crate::standing::Effect;
 use maud::{Markup, PreEscaped, html};
 use std::io;
 
-/// Changes that the index shows, and as many that could not be judged; the rest is on their page.
+/// Maximum of changes on the index, and of changes that could not be judged; the others are on the changes' page.
 const CHANGES: usize = 20;
 
-/// Puts the index.
+/// Writes the index.
 pub(super) fn put(site: &Site<'_>, put: &mut Put<'_>) -> io::Result<()> {
     let here = Here::new(site, Page::Index);
     let mut room = MOST;
@@ -35,13 +35,13 @@ pub(super) fn put(site: &Site<'_>, put: &mut Put<'_>) -> io::Result<()> {
 
 fn first_changes(here: &Here<'_>, room: &mut usize) -> Markup {
     let rows = &here.site.changes;
-    // What could not be judged is no change, and there may be much of it: it comes last, below changes folded up.
+    // Results that could not be judged are no news, and may be many: they come last, folded up below the changes.
     let (lost, told): (Vec<_>, Vec<_>) = rows.iter().partition(|change| change.row.effect == Effect::Unjudged);
     let items = |all: &[&SiteChange<'_>]| {
         join(all.iter().take(CHANGES).map(|change| changes::item(here, change)).collect::<Vec<Markup>>())
     };
     let (told_list, lost_list) = (items(&told), items(&lost));
-    // Half of the page is for the answers, whatever a run says of its failures.
+    // Half of the page is reserved for the answers, however long a run's failures are.
     let length = told_list.0.len() + lost_list.0.len();
     let fits = length <= *room / 2;
     *room -= if fits { length } else { 0 };
@@ -66,7 +66,7 @@ fn join(parts: Vec<Markup>) -> PreEscaped<String> {
     PreEscaped(parts.into_iter().map(PreEscaped::into_string).collect())
 }
 
-/// Can Kata run here? On this page, as far as there is room.
+/// Returns the answers, as far as there is room on this page.
 fn all_answers(here: &Here<'_>, room: &mut usize) -> Markup {
     let (first, more) = answers::profiles(here.site);
     let first = some_answers(here, "answers", &first, room);
@@ -89,7 +89,7 @@ fn some_answers(here: &Here<'_>, id: &str, profiles: &[&ProfileHead], room: &mut
     table
 }
 
-/// The matrix of a profile; on a page of its own if it does not fit.
+/// Returns the matrix of a profile, or a link to its own page if it does not fit.
 fn of_profile(here: &Here<'_>, profile: &ProfileHead, room: &mut usize) -> Markup {
     let columns = matrix::columns(here.site, &profile.name, Columns::Main);
     let rows = join(matrix::rows(here, &profile.name, &columns));
@@ -109,7 +109,7 @@ fn of_profile(here: &Here<'_>, profile: &ProfileHead, room: &mut usize) -> Marku
     }
 }
 
-/// Releases that the records list and nobody has run.
+/// Lists the releases in the records that nobody has run.
 fn unrun(site: &Site<'_>) -> Markup {
     html! {
         @if !site.unrun.is_empty() {

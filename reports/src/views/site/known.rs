@@ -1,4 +1,4 @@
-//! What is known of a capability, be it of a run or of the record.
+//! Results for a capability, from a run or from the record.
 
 use super::{Basics, SiteRow};
 use crate::redact::one_line;
@@ -9,43 +9,43 @@ use model::verified::{Basis, Verdict, VerifiedCapability, VerifiedCause, Verifie
 use suites::capability::Capability;
 use suites::outcome::Component;
 
-/// The longest reason, in bytes; the cell's page has all of it where its run is among those of the site.
+/// Maximum size of a reason, in bytes; the cell's page has the full text if its run is part of the site.
 const MAX_WHY: usize = 300;
 
-/// What is known of a capability of a cell under a profile.
+/// The result for a capability of a cell under a profile.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Known {
     pub(super) verdict: Verdict,
     pub(super) basis: Option<Basis>,
-    /// The day on which it was measured.
+    /// The day of the measurement.
     pub(super) tested: Option<Date>,
-    /// Why it is so.
+    /// The reasons for the verdict.
     pub(super) why: Vec<Why>,
-    /// What makes it usable.
+    /// The components that make the capability usable.
     pub(super) workaround: Option<String>,
-    /// How many of the required tests passed, and how many there are.
+    /// How many required tests passed, and how many there are.
     pub(super) passed: Option<(usize, usize)>,
     /// Whether a test passed only when repeated.
     pub(super) is_flaky: bool,
-    /// Whether another set of tests judged it than today's.
+    /// Whether the set of tests behind the verdict differs from the current one.
     pub(super) is_older: bool,
-    /// Its name beside the record, where that is shown.
+    /// The title of the change against the record, if it is shown.
     pub(super) change: Option<&'static str>,
 }
 
-/// Why a capability is not supported.
+/// A reason why a capability is not supported.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Why {
-    /// The component that it blames; none, where nothing could be shown.
+    /// The blamed component; `None` if nothing could be shown.
     pub(super) component: Option<Component>,
     /// The test that failed.
     pub(super) test: Option<String>,
-    /// What was seen, on one line.
+    /// The observation, on one line.
     pub(super) text: String,
 }
 
 impl Why {
-    /// As records write it: `qemu: no q35 (smoke::guest_boots)`.
+    /// Formats the reason like records do: `qemu: no q35 (smoke::guest_boots)`.
     pub(super) fn words(&self) -> String {
         let component = self.component.map(|component| format!("{component}: ")).unwrap_or_default();
         let test = self.test.as_ref().map(|test| format!(" ({test})")).unwrap_or_default();
@@ -54,7 +54,7 @@ impl Why {
 }
 
 impl Known {
-    /// What a run says.
+    /// Takes the result from a run.
     fn of_run(one: &CapabilityStanding<'_>, day: Option<Date>) -> Known {
         let judgement = one.judgement;
         let causes = judgement.causes.iter().map(|cause| Why {
@@ -67,7 +67,7 @@ impl Known {
             test: None,
             text: one_line(&reason.to_string(), MAX_WHY),
         });
-        // A capability that was never recorded does not differ from the record: the list of changes has it.
+        // A capability that was never recorded does not differ from the record; the list of changes has it.
         let is_news = one.is_told() && (one.effect != Effect::None || one.change != Change::NewVerdict);
         Known {
             verdict: one.verdict(),
@@ -82,13 +82,13 @@ impl Known {
         }
     }
 
-    /// What the record says.
+    /// Takes the result from the record.
     fn of_record(entry: &VerifiedEntry, said: &VerifiedCapability) -> Known {
         let why = said.causes.iter().map(|cause| {
             let VerifiedCause { component, test, message } = cause;
             match component {
                 Some(_) => Why { component: *component, test: test.clone(), text: one_line(message, MAX_WHY) },
-                // As of a run, whose reasons have their tests in their words.
+                // As in a run, the text of such a reason already contains its tests.
                 None => Why { component: None, test: None, text: one_line(&cause.to_string(), MAX_WHY) },
             }
         });
@@ -105,7 +105,7 @@ impl Known {
         }
     }
 
-    /// All that a reader must know of it, in words: `debian 13, vsock, supported, emulated, measured 2026-11-24`.
+    /// Describes the result completely: `debian 13, vsock, supported, emulated, measured 2026-11-24`.
     pub(super) fn words(&self, label: &str, capability: Capability) -> String {
         let mut words = format!("{label}, {}, {}", capability.short(), self.verdict.name().replace('-', " "));
         if let Some(basis) = self.shown_basis() {
@@ -125,14 +125,14 @@ impl Known {
         words
     }
 
-    /// The basis, where a reader must see it.
+    /// Returns the basis, if a reader must see it.
     pub(super) fn shown_basis(&self) -> Option<Basis> {
         self.basis.filter(|_| wording::is_shown_on_a_basis(self.verdict))
     }
 }
 
 impl SiteRow {
-    /// What a run says of a cell under a profile; capabilities that no test exists for are left out.
+    /// Takes a run's results for a cell under a profile; capabilities without any test are left out.
     pub(super) fn of_run(standing: &ProfileStanding<'_>, basics: Option<Basics>, day: Option<Date>) -> SiteRow {
         let is_said =
             |one: &CapabilityStanding<'_>| one.judgement.required > 0 || one.verdict() == Verdict::NotApplicable;
@@ -143,8 +143,8 @@ impl SiteRow {
         }
     }
 
-    /// Takes over what an entry says. What a component shows that was brought along stands where nothing is known of the
-    /// distro's own.
+    /// Adds the results of an entry. Results with brought components count only for capabilities without any result for
+    /// the distro's own.
     pub(super) fn add(&mut self, entry: &VerifiedEntry) {
         let is_own = entry.brought().is_empty();
         for (capability, said) in &entry.capabilities {
@@ -156,7 +156,7 @@ impl SiteRow {
         self.basics.sort_by_key(|basics| std::cmp::Reverse(basics.tested));
     }
 
-    /// The first and the last day on which anything of it was measured.
+    /// Returns the first and the last day of the row's measurements.
     pub(super) fn days(&self) -> Option<(Date, Date)> {
         let days = || self.capabilities.values().filter_map(|known| known.tested);
         Some((days().min()?, days().max()?))

@@ -1,4 +1,4 @@
-//! Cells × capabilities under a profile.
+//! Tables of cells × capabilities under a profile.
 
 use super::address::{self, Page};
 use super::filters::filters;
@@ -10,23 +10,23 @@ use maud::{Markup, html};
 use std::io;
 use suites::capability::Capability;
 
-/// Which capabilities a table has.
+/// The choice of a table's columns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Columns {
     /// The columns of the overview.
     Main,
-    /// All of which anything is said.
+    /// All capabilities with any result.
     All,
 }
 
-/// The capabilities of a table.
+/// Returns the capabilities of a table.
 pub(super) fn columns(site: &Site<'_>, profile: &str, columns: Columns) -> Vec<Capability> {
     let mut all = site.columns(profile);
     all.retain(|capability| columns == Columns::All || is_main(*capability));
     all
 }
 
-/// The rows of a profile's table, a cell each.
+/// Returns the rows of a profile's table, one for each cell.
 pub(super) fn rows(here: &Here<'_>, profile: &str, columns: &[Capability]) -> Vec<Markup> {
     let cells = here.site.cells.iter();
     cells.filter_map(|cell| Some(row(here, cell, profile, cell.rows.get(profile)?, columns))).collect()
@@ -47,7 +47,7 @@ fn row(here: &Here<'_>, cell: &SiteCell<'_>, profile: &str, row: &SiteRow, colum
     }
 }
 
-/// When the verdicts of a row were measured: on a day, or since one.
+/// Returns when a row was measured: on one day, or up to a day.
 pub(super) fn measured(row: &SiteRow) -> Markup {
     html! {
         @if let Some((first, last)) = row.days() {
@@ -56,7 +56,7 @@ pub(super) fn measured(row: &SiteRow) -> Markup {
     }
 }
 
-/// A table of rows.
+/// Puts rows into a table.
 pub(super) fn table(here: &Here<'_>, profile: &str, columns: &[Capability], rows: &Markup) -> Markup {
     let table = html! { table.sortable id={"matrix-" (address::name(profile))} {
         thead { tr {
@@ -71,7 +71,7 @@ pub(super) fn table(here: &Here<'_>, profile: &str, columns: &[Capability], rows
     scroll(&format!("Matrix of {profile}"), &table)
 }
 
-/// The page of a profile: its whole matrix.
+/// Writes the page of a profile, with its whole matrix.
 pub(super) fn put(site: &Site<'_>, profile: &ProfileHead, put: &mut Put<'_>) -> io::Result<()> {
     let columns = columns(site, &profile.name, Columns::All);
     let title = format!("{}: {}", profile.name, kata(profile));

@@ -1,8 +1,8 @@
-//! A source package: which release has which version of it, and what it is blamed for.
+//! Pages of source packages: the version on each release, and the failures that they are blamed for.
 //!
-//! A binary package's source is read in the manifests of the runs' images; without one it is the name of the component
-//! that the record has it for, and else the package's own.
-//! Which package has a component, bug reports answer in the same way ([`crate::component_package`]).
+//! A binary package's source is read from the manifests of the runs' images; without one, it is the name of the
+//! component that the package has in the record, or else the binary package's own name.
+//! Bug reports find the package of a component in the same way ([`crate::component_package`]).
 
 use super::address::Page;
 use super::page::{Here, scroll};
@@ -21,21 +21,21 @@ use std::io;
 use suites::capability::Capability;
 use suites::outcome::Component;
 
-/// Reasons of one cell that are shown; its page has all.
+/// Maximum of reasons shown for one cell; the cell's page has all of them.
 const REASONS: usize = 5;
 
-/// What is known of packages.
+/// The known facts about packages.
 pub(super) struct Packages<'a> {
-    /// By distro and binary package.
+    /// The source packages, by distro and binary package.
     sources: BTreeMap<(&'a str, &'a str), &'a str>,
-    /// What the records say of the releases.
+    /// The records of the releases.
     releases: BTreeMap<(String, String, Arch), Release>,
     /// The component of a distro's binary package.
     components: BTreeMap<(String, String), Component>,
 }
 
 impl<'a> Packages<'a> {
-    /// What the runs' manifests, and the records of these cells' releases, say.
+    /// Collects facts from the runs' manifests, and from the records of these cells' releases.
     pub(super) fn new<'c>(
         records: &[&Record],
         runs: &'a [Standings<'a>],
@@ -54,7 +54,8 @@ impl<'a> Packages<'a> {
             let Some(release) = record.and_then(|record| record.release(version, arch).ok()) else { continue };
             for component in Component::ALL {
                 for name in release.packages_of(*component) {
-                    // Old releases have virtiofsd among QEMU's packages: the first that names it has it.
+                    // Old releases have virtiofsd in one of QEMU's packages: the first component with a package keeps
+                    // it.
                     all.components.entry((distro.to_owned(), name.to_string())).or_insert(*component);
                 }
             }
@@ -63,13 +64,13 @@ impl<'a> Packages<'a> {
         all
     }
 
-    /// The source package of a distro's binary package.
+    /// Returns the source package of a distro's binary package.
     pub(super) fn source(&self, distro: &str, name: &str) -> String {
         let component = || Some(self.components.get(&(distro.to_owned(), name.to_owned()))?.name());
         component_package::takes_bugs_of(self.sources.get(&(distro, name)).copied().or_else(component).unwrap_or(name))
     }
 
-    /// The source package of a component on a cell, and the binary package where the cell's manifest has it.
+    /// Returns the source package of a component on a cell, and the binary package if the cell's manifest has it.
     fn of_component<'c>(
         &self,
         cell: &SiteCell<'c>,
@@ -82,12 +83,12 @@ impl<'a> Packages<'a> {
         let source = match (installed, binary) {
             (Some(package), _) => Some(component_package::takes_bugs_of(&package.source)),
             (None, Some(name)) => Some(self.source(distro, &name)),
-            // No record says it; what is no part of a distro has no package.
+            // No record names it; components that are not part of a distro have no package.
             (None, None) => match component {
                 Component::Qemu | Component::Virtiofsd | Component::Kernel | Component::Containerd => {
                     Some(component.name().to_owned())
                 }
-                // Few distros package these: without a record that names one there is none.
+                // Few distros package these components: without a record that names a package there is none.
                 Component::CloudHypervisor
                 | Component::Firecracker
                 | Component::Packages
@@ -99,23 +100,23 @@ impl<'a> Packages<'a> {
     }
 }
 
-/// What a source package is blamed for on a cell.
+/// A failure that a source package is blamed for on a cell.
 struct Blamed<'s> {
-    /// What was seen, in the words of the first profile.
+    /// The observation, in the words under the first profile.
     text: &'s str,
     test: Option<&'s str>,
     profiles: BTreeSet<&'s str>,
     capabilities: BTreeSet<Capability>,
 }
 
-/// How much it matters, the most first.
+/// The importance of a failure, in descending order.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Need {
     /// Kata does not run without it.
     Needed,
-    /// Nobody needs it for running Kata.
+    /// Kata runs without the capability.
     Optional,
-    /// All that is looked at is a list, and no release claims to have it: a bug report calls it a wish, too.
+    /// The tests only look at a list, and no release claims the capability: a bug report calls it a wish, too.
     Wish,
 }
 
@@ -131,7 +132,7 @@ impl Blamed<'_> {
 }
 
 impl Need {
-    /// The note beside a reason, where a maintainer should know it.
+    /// Returns the note for maintainers that follows a reason.
     fn words(self) -> &'static str {
         match self {
             Need::Needed => "",
@@ -141,19 +142,19 @@ impl Need {
     }
 }
 
-/// A source package on a cell.
+/// The facts about a source package on a cell.
 #[derive(Default)]
 struct OnCell<'s> {
     /// Binary packages with their versions.
     versions: BTreeSet<(&'s str, &'s str)>,
-    /// What it is blamed for, by the cause ([`causes::key`]) and the test.
+    /// The failures that it is blamed for, by the cause ([`causes::key`]) and the test.
     blamed: BTreeMap<(String, Option<&'s str>), Blamed<'s>>,
 }
 
-/// Source package → cell, by its place.
+/// Source package → index of a cell → facts.
 type All<'s> = BTreeMap<String, BTreeMap<usize, OnCell<'s>>>;
 
-/// Puts a page for each source package, and that of all.
+/// Writes a page for each source package, and the list of all.
 pub(super) fn put(site: &Site<'_>, put: &mut Put<'_>) -> io::Result<()> {
     let all = all(site);
     for (source, cells) in &all {
@@ -216,7 +217,7 @@ fn all<'s>(site: &'s Site<'_>) -> All<'s> {
     all
 }
 
-/// The component packages of a cell: of what its verdicts rest on, and of its newest run.
+/// Returns the component packages of a cell: those behind its verdicts, and those of its newest run.
 fn versions<'s>(cell: &'s SiteCell<'_>) -> impl Iterator<Item = (&'s str, &'s str)> {
     let of_rows = cell.rows.values().flat_map(|row| &row.basics).flat_map(|basics| &basics.versions);
     let facts = cell.report.and_then(|report| report.facts.as_ref());
@@ -253,7 +254,7 @@ fn one(site: &Site<'_>, source: &str, cells: &BTreeMap<usize, OnCell<'_>>, put: 
 fn row(here: &Here<'_>, cell: &SiteCell<'_>, on: &OnCell<'_>) -> Markup {
     let is_maintained = |name: &&str| here.site.profiles.iter().any(|one| one.maintained && one.name == *name);
     let mut blamed: Vec<&Blamed<'_>> = on.blamed.values().collect();
-    // Failures that make the answer `no` come first; those that only a Kata at its end of life asks for come last.
+    // Failures that make the answer `no` come first; those under Kata versions at their end of life alone come last.
     blamed.sort_by_key(|one| (one.need(), !one.profiles.iter().any(is_maintained)));
     html! { tr data-arch=(cell.id.arch) data-in=(cell.id.environment) {
         th scope="row" { a href=(here.to(Page::Cell(&cell.id))) { (here.site.labels.of_id(&cell.id)) } }
@@ -272,7 +273,7 @@ fn row(here: &Here<'_>, cell: &SiteCell<'_>, on: &OnCell<'_>) -> Markup {
     } }
 }
 
-/// What is known to fail of it.
+/// Lists the package's known issues.
 fn issues(site: &Site<'_>, source: &str) -> Markup {
     let issues: Vec<_> = site.issues().filter(|(_, issue)| issue.package.as_str() == source).collect();
     html! { @if !issues.is_empty() {
@@ -294,7 +295,7 @@ mod tests {
     use model::profile::Profile;
     use suites::outcome::Failure;
 
-    /// A reader who sees which package is to blame, and then reports it, must find the same package in the report.
+    /// A reader who sees the blamed package and then reports a bug must find the same package in the report.
     #[test]
     fn a_page_and_a_bug_report_name_the_same_package_of_every_component() {
         let database = Database::embedded();
@@ -337,7 +338,7 @@ mod tests {
                     let (reported, shown) = (failed.package(), packages.of_component(&cell, *component));
                     let what = format!("{component} of {}", release.name());
                     let Some(source) = reported.source else {
-                        // A report calls it by the component's name, too.
+                        // A report uses the component's name, too.
                         assert!(shown.is_none_or(|(source, _)| source == component.name()), "{what}");
                         continue;
                     };
@@ -351,7 +352,7 @@ mod tests {
         assert!(compared > 100, "{compared}");
     }
 
-    /// The kernel's own package is in a run's manifest; the one that depends on it is the record's.
+    /// The kernel's own package is in a run's manifest; the package that depends on it is in the record.
     #[test]
     fn a_kernel_is_the_source_package_of_what_ran() {
         let database = Database::embedded();

@@ -1,4 +1,4 @@
-//! The one template, and what is alike on all pages: marks, messages, tables that scroll.
+//! The template of all pages, and common elements: marks, messages, scrolling tables.
 
 use super::address::{self, Page};
 use super::known::Known;
@@ -13,19 +13,20 @@ use suites::capability::Capability;
 
 /// The style sheet of all pages.
 pub(super) const CSS: &str = include_str!("site.css");
-/// The script: filters, sorting, ages. Nothing needs it.
+/// The script for filters, sorting and ages; every page works without it.
 pub(super) const JS: &str = include_str!("site.js");
 
-/// Bytes of the lists on one page. With all else a page has less than 1 MB.
+/// Maximum size of the lists on one page, in bytes. With everything else, a page has less than 1 MB.
 pub(super) const MOST: usize = 920_000;
-/// The longest message, in bytes; the journal has all of it.
+/// Maximum size of a message, in bytes; the journal has the full text.
 const MAX_MESSAGE: usize = 3000;
 
-/// What a page may load: what lies beside it. On a disk, `'self'` is no file, and `file:` is.
+/// The content security policy: a page may load only files of the site. Files on a disk match `file:`, but not
+/// `'self'`.
 const POLICY: &str =
     "default-src 'none'; style-src 'self' file:; script-src 'self' file:; base-uri 'none'; form-action 'none'";
 
-/// A page of the site: from where its links begin.
+/// The current page, which links are relative to.
 pub(super) struct Here<'s> {
     pub(super) site: &'s Site<'s>,
     path: String,
@@ -36,45 +37,45 @@ impl<'s> Here<'s> {
         Here { site, path: site.path(page) }
     }
 
-    /// A further part of the page.
+    /// Returns a further part of the page.
     pub(super) fn part(&self, number: usize) -> Here<'s> {
         Here { site: self.site, path: address::part(&self.path, number) }
     }
 
-    /// Where the page lies, below the folder of the site.
+    /// Returns the path of the page, below the site's directory.
     pub(super) fn path(&self) -> &str {
         &self.path
     }
 
-    /// The way to a page.
+    /// Returns the relative path to a page.
     pub(super) fn to(&self, page: Page<'_>) -> String {
         self.to_path(&self.site.path(page))
     }
 
-    /// The way to a file below the folder of the site.
+    /// Returns the relative path to a file below the site's directory.
     pub(super) fn to_path(&self, path: &str) -> String {
         address::relative(&self.path, path)
     }
 
-    /// The way to what the page of a cell says of a capability.
+    /// Returns the relative path to a capability's verdict on a cell's page.
     pub(super) fn to_verdict(&self, cell: &SiteCell<'_>, profile: &str, capability: Capability) -> String {
         format!("{}#{}", self.to(Page::Cell(&cell.id)), address::anchor(profile, capability.name()))
     }
 
-    /// A test's name, which leads to its page if it has one.
+    /// Returns a test's name, with a link to its page if there is one.
     pub(super) fn test(&self, id: &str) -> Markup {
         html! {
             @if self.site.test(id).is_some() { a href=(self.to(Page::Test(id))) { code { (id) } } } @else { code { (id) } }
         }
     }
 
-    /// A capability's name, which leads to its page.
+    /// Returns a capability's name, with a link to its page.
     pub(super) fn capability(&self, capability: Capability) -> Markup {
         html! { a href=(self.to(Page::Capability(capability))) title=(capability.meaning()) { (capability.name()) } }
     }
 }
 
-/// A whole page around what it is about.
+/// Returns the complete page around its main content.
 pub(super) fn document(here: &Here<'_>, title: &str, main: &Markup) -> String {
     let site = here.site;
     let ways = [
@@ -85,7 +86,7 @@ pub(super) fn document(here: &Here<'_>, title: &str, main: &Markup) -> String {
         (Page::Tests, "Tests"),
         (Page::Runs, "Runs"),
     ];
-    // A run's own pages are of itself alone.
+    // A run's own pages have no list of runs.
     let ways = ways.into_iter().filter(|(page, _)| !site.is_run || *page != Page::Runs);
     let page = html! {
         (DOCTYPE)
@@ -120,12 +121,12 @@ pub(super) fn document(here: &Here<'_>, title: &str, main: &Markup) -> String {
     page.into_string()
 }
 
-/// `Kata 3.32.0–4.1.0`, and whether upstream has ended it.
+/// Formats the range: `Kata 3.32.0–4.1.0`, and whether it is at its end of life.
 pub(super) fn kata(profile: &ProfileHead) -> String {
     format!("Kata {}{}", profile.range, if profile.maintained { "" } else { ", end of life" })
 }
 
-/// The classes of a verdict's mark; tables have thousands of them, so each is a letter.
+/// Returns the classes of a verdict's mark; tables have thousands of marks, so that each class is a letter.
 pub(super) fn class(verdict: Verdict, basis: Option<Basis>) -> &'static str {
     match (verdict, basis) {
         (Verdict::Supported, Some(Basis::Emulated)) => "s e",
@@ -141,19 +142,19 @@ pub(super) fn class(verdict: Verdict, basis: Option<Basis>) -> &'static str {
     }
 }
 
-/// A verdict that is no link.
+/// Returns a verdict's mark without a link.
 pub(super) fn badge(verdict: Verdict, basis: Option<Basis>, words: &str) -> Markup {
     html! { span class=(class(verdict, basis)) { (words) @if class(verdict, basis).ends_with('e') { span.hidden { " (emulated)" } } } }
 }
 
-/// A cell of a table: what is known, as a link to why.
+/// Returns a table cell with a result, as a link to its reasons.
 pub(super) fn verdict(to: &str, label: &str, capability: Capability, known: &Known) -> Markup {
     html! {
         @if known.verdict == Verdict::NotApplicable { td.n { (Marks::of(known.verdict).word) } } @else { td { (mark(to, label, capability, known)) } }
     }
 }
 
-/// What is known as a link, whose name says all.
+/// Returns a result as a link whose accessible name describes it completely.
 pub(super) fn mark(to: &str, label: &str, capability: Capability, known: &Known) -> Markup {
     html! {
         a class=(class(known.verdict, known.shown_basis())) href=(to) aria-label=(known.words(label, capability)) {
@@ -162,7 +163,7 @@ pub(super) fn mark(to: &str, label: &str, capability: Capability, known: &Known)
     }
 }
 
-/// What the marks mean.
+/// Explains the marks.
 pub(super) fn legend() -> Markup {
     let of = |verdict: Verdict| (verdict, None, Marks::of(verdict).full);
     let all = [
@@ -186,18 +187,18 @@ pub(super) fn legend() -> Markup {
     }
 }
 
-/// A day, whose age the script adds.
+/// Returns a day, to which the script adds its age.
 pub(super) fn time(day: Date) -> Markup {
     html! { time datetime=(day) { (day) } }
 }
 
-/// A table in a box of its own that scrolls, so that no page is wider than its screen. It is a group: a page has many, and
-/// landmarks are few.
+/// Puts a table into a scrolling box, so that no page is wider than its screen. The box is a group and not a landmark,
+/// because a page has many of them.
 pub(super) fn scroll(name: &str, table: &Markup) -> Markup {
     html! { div.scroll tabindex="0" role="group" aria-label=(name) { (table) } }
 }
 
-/// Untrusted text: short as a line, long as a box that scrolls.
+/// Formats untrusted text: short text as a paragraph, long text in a scrolling box.
 pub(super) fn message(text: &str) -> Markup {
     let text = without_controls(text.trim(), MAX_MESSAGE);
     html! {
@@ -205,7 +206,7 @@ pub(super) fn message(text: &str) -> Markup {
     }
 }
 
-/// Parts of a page, as many as there is room for, and how many are left out.
+/// Renders parts of a page, as many as there is room for, and returns the number of the others.
 pub(super) fn fitting<T>(
     parts: impl ExactSizeIterator<Item = T>,
     room: &mut usize,
@@ -224,7 +225,7 @@ pub(super) fn fitting<T>(
     (PreEscaped(out), 0)
 }
 
-/// That parts are left out, if there are such.
+/// Returns a note that parts are left out, if there are any.
 pub(super) fn left_out(count: usize) -> Markup {
     html! { @if count > 0 { p.caveat { (count) " more left out: this page would be too long. The journal has all of it." } } }
 }
@@ -245,7 +246,7 @@ mod tests {
         assert!(left_out(0).into_string().is_empty() && left_out(7).into_string().contains("7 more left out"));
     }
 
-    /// The colours of the style sheet, as it has them for light and for dark screens.
+    /// Returns the colours of a block of the style sheet, for light or dark screens.
     fn colours(block: &str) -> std::collections::BTreeMap<String, [f64; 3]> {
         let of = |hex: &str| [0, 2, 4].map(|at| f64::from(u8::from_str_radix(&hex[at..at + 2], 16).unwrap()) / 255.0);
         let lines =
@@ -253,7 +254,7 @@ mod tests {
         lines.map(|(name, hex)| (name.rsplit("--").next().unwrap().to_owned(), of(hex.trim()))).collect()
     }
 
-    /// The ratio of WCAG 2.2.
+    /// Computes the contrast ratio of WCAG 2.2.
     fn contrast(one: [f64; 3], other: [f64; 3]) -> f64 {
         let linear = |c: f64| if c <= 0.04045 { c / 12.92 } else { ((c + 0.055) / 1.055).powf(2.4) };
         let luminance = |[r, g, b]: [f64; 3]| 0.2126 * linear(r) + 0.7152 * linear(g) + 0.0722 * linear(b);

@@ -6,7 +6,7 @@ use super::{Put, Site};
 use maud::{Markup, PreEscaped, html};
 use std::io;
 
-/// Rows, together as long as one page may be.
+/// Splits rows into parts that fit on a page.
 pub(super) fn split(rows: impl IntoIterator<Item = Markup>) -> Vec<String> {
     let mut parts = vec![String::new()];
     for row in rows {
@@ -19,9 +19,9 @@ pub(super) fn split(rows: impl IntoIterator<Item = Markup>) -> Vec<String> {
     parts
 }
 
-/// Puts a page that ends with a list: what does not fit goes on on further pages, which the first one leads to.
+/// Writes a page that ends with a list: rows that do not fit continue on further pages, which the first page links to.
 ///
-/// `head` stands on the first page alone; `list` puts rows into their table.
+/// `head` is on the first page only; `list` puts rows into their table.
 pub(super) fn put(
     site: &Site<'_>,
     put: &mut Put<'_>,
@@ -68,7 +68,7 @@ mod tests {
         let row = |length: usize| PreEscaped("x".repeat(length));
         assert_eq!(split([]), [""]);
         assert_eq!(split([row(3), row(4)]), ["xxxxxxx"]);
-        // One that is longer than a page has one of its own.
+        // A row that is longer than a page gets its own.
         let lengths: Vec<usize> =
             split([row(MOST / 2), row(MOST / 2), row(1), row(MOST + 1), row(2)]).iter().map(String::len).collect();
         assert_eq!(lengths, [MOST / 2 * 2, 1, MOST + 1, 2]);

@@ -1,4 +1,4 @@
-//! A release: the answer for each profile, and what it follows from.
+//! Pages of releases: the answer for each profile, and its reasons.
 
 use super::address::Page;
 use super::answers::marked;
@@ -11,10 +11,10 @@ use maud::{Markup, html};
 use std::io;
 use suites::capability::Capability;
 
-/// The latest runs whose answers are shown.
+/// Maximum of runs whose answers are shown; the latest are kept.
 const RUNS: usize = 30;
 
-/// Puts the page of a release.
+/// Writes the page of a release.
 pub(super) fn put(site: &Site<'_>, release: &SiteRelease, put: &mut Put<'_>) -> io::Result<()> {
     let Some(id) = site.id(release) else { return Ok(()) };
     let here = Here::new(site, Page::Release(id));
@@ -89,7 +89,7 @@ fn table(
     scroll(&format!("Capabilities under {}", profile.name), &table)
 }
 
-/// Why a capability has its verdicts, each reason once.
+/// Lists the reasons for a capability's verdicts, each once.
 fn reasons(here: &Here<'_>, cells: &[&SiteCell<'_>], profile: &str, capability: Capability) -> Markup {
     let known = cells.iter().filter_map(|cell| cell.rows.get(profile)?.capabilities.get(&capability));
     let mut seen = Vec::new();
@@ -107,7 +107,7 @@ fn reasons(here: &Here<'_>, cells: &[&SiteCell<'_>], profile: &str, capability: 
     }
 }
 
-/// What each run alone said.
+/// Returns the answers of each single run.
 fn trend(here: &Here<'_>, release: &SiteRelease, profile: &ProfileHead) -> Markup {
     let Some(trend) = release.trend.get(&profile.name).filter(|trend| trend.len() > 1) else { return html! {} };
     let table = html! { table {

@@ -1,4 +1,4 @@
-//! The tests of a cell, each with what became of it under each profile.
+//! Table of a cell's tests, with their results under each profile.
 
 use super::address::Page;
 use super::page::{Here, left_out, message, scroll};
@@ -9,18 +9,18 @@ use maud::{Markup, PreEscaped, html};
 use std::collections::{BTreeMap, BTreeSet};
 use suites::outcome::Outcome;
 
-/// Messages, and files, of one test that are shown.
+/// Maximum of messages, and of files, shown for one test.
 const LINES: usize = 8;
-/// Bytes of notes of one test that are shown.
+/// Maximum size of the notes shown for one test, in bytes.
 const MAX_NOTES: usize = 2000;
 
-/// The place of a test on the page of a cell.
+/// Returns the anchor of a test on the page of a cell.
 pub(super) fn anchor(id: &str) -> String {
     format!("test-{id}")
 }
 
-/// The tests of a cell. Where there is no room for all that they said, their results stay; what the catalogue does not
-/// have comes last, and goes first.
+/// Returns the tests of a cell. If there is not enough room, messages are left out before results; tests that are not
+/// in the catalogue come last, and are left out first.
 pub(super) fn tests(here: &Here<'_>, report: &CellReport, room: &mut usize) -> Markup {
     let all = by_test(report);
     let profiles: Vec<&str> = here.site.profiles.iter().map(|profile| profile.name.as_str()).collect();
@@ -31,7 +31,7 @@ pub(super) fn tests(here: &Here<'_>, report: &CellReport, room: &mut usize) -> M
     for ((id, runs), plain) in all.iter().zip(plain) {
         left -= plain.len();
         let whole = row(here, id, runs, &profiles, true).into_string();
-        // A later test must find room for its results.
+        // Room is reserved for the results of later tests.
         let is_whole = whole.len() + left <= *room;
         silent += usize::from(!is_whole && runs.iter().any(|run| has_more(run)));
         let chosen = if is_whole { whole } else { plain };
@@ -55,7 +55,7 @@ pub(super) fn tests(here: &Here<'_>, report: &CellReport, room: &mut usize) -> M
     }
 }
 
-/// The tests that ran, in the catalogue's order.
+/// Returns the tests that ran, in the catalogue's order.
 fn by_test(report: &CellReport) -> Vec<(&str, Vec<&TestRun>)> {
     let mut places: BTreeMap<&str, usize> = BTreeMap::new();
     let mut all: Vec<(&str, Vec<&TestRun>)> = Vec::new();
@@ -71,7 +71,7 @@ fn by_test(report: &CellReport) -> Vec<(&str, Vec<&TestRun>)> {
     all
 }
 
-/// Whether a test has something to say besides its result.
+/// Checks whether a test has details beyond its result.
 fn has_more(run: &TestRun) -> bool {
     run.attempts.iter().any(|a| a.outcome != Outcome::Pass || !a.notes.is_empty() || !a.artifacts.is_empty())
 }
@@ -85,7 +85,7 @@ fn row(here: &Here<'_>, id: &str, runs: &[&TestRun], profiles: &[&str], whole: b
     } }
 }
 
-/// The results of a test by profile, the same ones beside each other together: how many columns, and what is in them.
+/// Returns the results of a test by profile, equal neighbours together: the number of columns, and their content.
 fn columns<'i>(profiles: &[&str], runs: &[&'i TestRun]) -> Vec<(usize, Vec<&'i TestRun>)> {
     let mut columns: Vec<(usize, Vec<&TestRun>)> = Vec::new();
     for profile in profiles {
@@ -101,7 +101,7 @@ fn columns<'i>(profiles: &[&str], runs: &[&'i TestRun]) -> Vec<(usize, Vec<&'i T
     columns
 }
 
-/// The messages of all configurations of a test, each once.
+/// Returns the messages of all configurations of a test, each once.
 fn what_happened(here: &Here<'_>, runs: &[&TestRun]) -> Markup {
     let mut lines: Vec<String> = Vec::new();
     let (mut notes, mut artifacts): (Vec<&str>, Vec<&str>) = (Vec::new(), Vec::new());
@@ -114,7 +114,7 @@ fn what_happened(here: &Here<'_>, runs: &[&TestRun]) -> Markup {
         notes.extend(n.iter().filter(|item| seen[1].insert((*item).clone())).map(String::as_str));
         artifacts.extend(a.iter().filter(|item| seen[2].insert((*item).clone())).map(String::as_str));
     }
-    // A site of many runs has no files of theirs.
+    // A site of many runs does not contain their files.
     artifacts.retain(|_| here.site.is_run);
     let more = |count: usize| html! { @if count > LINES { p.muted { "and " (count - LINES) " more" } } };
     html! {
@@ -130,7 +130,7 @@ fn what_happened(here: &Here<'_>, runs: &[&TestRun]) -> Markup {
     }
 }
 
-/// The outcome of a test, as a mark.
+/// Returns the outcome of a test, as a mark.
 pub(super) fn result(run: &TestRun) -> Markup {
     let Some(last) = run.final_outcome() else { return html! {} };
     let millis = run.attempts.iter().fold(0u64, |sum, a| sum.saturating_add(a.millis));
@@ -143,7 +143,7 @@ pub(super) fn result(run: &TestRun) -> Markup {
     }
 }
 
-/// The class of an outcome's mark.
+/// Returns the class of an outcome's mark.
 fn class(outcome: &Outcome) -> &'static str {
     match outcome {
         Outcome::Pass => "s",
@@ -153,7 +153,7 @@ fn class(outcome: &Outcome) -> &'static str {
     }
 }
 
-/// The way to a test on the page of a cell.
+/// Returns the relative path to a test on the page of a cell.
 pub(super) fn to(here: &Here<'_>, cell: &crate::journal::CellId, id: &str) -> String {
     format!("{}#{}", here.to(Page::Cell(cell)), anchor(id))
 }

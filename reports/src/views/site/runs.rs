@@ -1,4 +1,4 @@
-//! The runs that the site is made of, and what has turned over them.
+//! Page of the runs behind the site, and of the verdicts that have turned.
 
 use super::address::Page;
 use super::page::{Here, scroll, time};
@@ -10,12 +10,12 @@ use model::verified::Verdict;
 use std::collections::BTreeMap;
 use std::io;
 
-/// Reasons for which a run does not count that are shown of each.
+/// Maximum of reasons shown for a run that does not count.
 const REASONS: usize = 10;
-/// Turns that are shown.
+/// Maximum of turns that are shown.
 const TURNS: usize = 100;
 
-/// Puts the page of the runs.
+/// Writes the page of the runs.
 pub(super) fn put(site: &Site<'_>, put: &mut Put<'_>) -> io::Result<()> {
     parts::put(
         site,
@@ -73,7 +73,7 @@ fn row(run: &SiteRun<'_>) -> Markup {
     } }
 }
 
-/// Where a run decided otherwise than one before it.
+/// Lists the verdicts that differ from an earlier run's.
 fn turned(here: &Here<'_>) -> Markup {
     let all = turns(here.site);
     let more = all.len().saturating_sub(TURNS);
@@ -100,7 +100,7 @@ fn item(here: &Here<'_>, turn: &Turn<'_>) -> Markup {
     } }
 }
 
-/// A run by its name and its day.
+/// Returns a run's name and day.
 fn named(site: &Site<'_>, run: usize) -> Markup {
     let run = site.runs.get(run);
     html! { @if let Some(run) = run { "run " (run.standings.matrix.run) @if let Some(day) = run.day() { " of " (time(day)) } } }

@@ -1,4 +1,4 @@
-//! A test: what it proves, why Kata needs it, and what became of it everywhere.
+//! Pages of tests: what they prove, why Kata needs it, and all results.
 
 use super::address::Page;
 use super::page::{Here, scroll};
@@ -12,18 +12,18 @@ use std::io;
 use suites::catalogue::Test;
 use suites::outcome::Outcome;
 
-/// The longest message in a table, in bytes.
+/// Maximum size of a message in a table, in bytes.
 const MAX_SEEN: usize = 240;
 
-/// Where a test ran, or is recorded to have failed.
+/// The cells where a test ran, or is recorded to have failed.
 #[derive(Default)]
 struct Seen<'s> {
     runs: Vec<(&'s SiteCell<'s>, Vec<&'s TestRun>)>,
-    /// Cells without runs, with what the record says.
+    /// Cells without runs, with the recorded failures.
     recorded: Vec<(&'s SiteCell<'s>, BTreeSet<&'s str>)>,
 }
 
-/// How often a test came to what.
+/// The number of results of each kind.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 struct Counts {
     passed: usize,
@@ -33,7 +33,7 @@ struct Counts {
     unrun: usize,
 }
 
-/// Puts a page for each test, and that of all.
+/// Writes a page for each test, and the list of all.
 pub(super) fn put(site: &Site<'_>, put: &mut Put<'_>) -> io::Result<()> {
     let mut seen = seen(site);
     let mut counts = BTreeMap::new();
@@ -77,7 +77,7 @@ fn listed(here: &Here<'_>, test: &Test, counts: Option<Counts>) -> Markup {
     } }
 }
 
-/// What was seen of each test.
+/// Collects the results of each test.
 fn seen<'s>(site: &'s Site<'_>) -> BTreeMap<&'s str, Seen<'s>> {
     let mut all: BTreeMap<&str, Seen<'s>> = BTreeMap::new();
     for cell in &site.cells {
@@ -122,7 +122,7 @@ impl Seen<'_> {
 }
 
 fn one(site: &Site<'_>, test: &Test, seen: &Seen<'_>, put: &mut Put<'_>) -> io::Result<()> {
-    // What failed is what a reader looks for.
+    // Readers look for failures.
     let mut runs: Vec<&(&SiteCell<'_>, Vec<&TestRun>)> = seen.runs.iter().collect();
     runs.sort_by_key(|(_, runs)| runs.iter().map(|run| rank(run)).min());
     parts::put(
@@ -153,7 +153,7 @@ fn one(site: &Site<'_>, test: &Test, seen: &Seen<'_>, put: &mut Put<'_>) -> io::
     )
 }
 
-/// Failures before errors, and these before all else; what passed comes last.
+/// Ranks results: failures first, then errors; passes come last.
 fn rank(run: &TestRun) -> u8 {
     match run.final_outcome().map(|last| last.outcome) {
         Some(Outcome::Fail { .. }) => 0,

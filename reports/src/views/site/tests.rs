@@ -13,28 +13,28 @@ use suites::outcome::{Component, Outcome};
 
 type Pages = BTreeMap<String, String>;
 
-/// The pages of a run, beside no record, whose files are not there.
+/// Returns the pages of a run that is compared with no record, and whose files are missing.
 fn of(matrix: &Matrix) -> Pages {
     let mut matrix = matrix.clone();
     matrix.keep_files(|_| false);
     pages(&of_run(&sample::standings(&matrix), &[], &sample::catalogue()))
 }
 
-/// The site of records and runs.
+/// Returns the pages of a site of records and runs.
 fn site_of(records: &[&Record], runs: &[Matrix], catalogue: &[Test], profiles: &[Profile]) -> Pages {
     let history = History::new(records, runs);
     let standings = history.standings();
     pages(&of_history(&history, &standings, catalogue, profiles))
 }
 
-/// The site of the shipped records.
+/// Returns the pages of the shipped records.
 fn shipped() -> Pages {
     let database = Database::embedded();
     let records: Vec<&Record> = database.records().collect();
     site_of(&records, &[], suites::catalogue::tests(), Profile::all())
 }
 
-/// A run of a day of July, of release 13 under one profile.
+/// Returns a run on a day of July, of release 13 under one profile.
 pub(super) fn of_day(number: i64, change: impl Fn(&str) -> Option<Outcome>) -> Matrix {
     let mut maker = run(change);
     for entry in &mut maker.journal.entries {
@@ -46,7 +46,7 @@ pub(super) fn of_day(number: i64, change: impl Fn(&str) -> Option<Outcome>) -> M
     judged(&maker)
 }
 
-/// Three days: all well, QMP broken, and well again.
+/// Returns runs of three days: all pass, QMP is broken, and all pass again.
 pub(super) fn three_days() -> Vec<Matrix> {
     let broken = |test: &str| (test == QMP).then(|| fail(Component::Qemu, "no <b>reply</b>"));
     vec![of_day(3, |_| None), of_day(1, |_| None), of_day(2, broken)]
@@ -63,7 +63,7 @@ fn a_small_run_as_pages() {
     let pages = pages(&of_run(&standings, &[], &sample::small_catalogue()));
     insta::assert_snapshot!("index", snapshot(&pages["index.html"]));
     insta::assert_snapshot!("cell", snapshot(&pages["pages/cell/debian-13-x86_64-container.html"]));
-    // Each capability has a page; that one is added is no change here.
+    // Each capability has a page; pages of new capabilities do not change this snapshot.
     let (capabilities, others): (Vec<&String>, Vec<&String>) =
         pages.keys().partition(|path| path.starts_with("pages/capability/"));
     let expected: BTreeSet<String> =
@@ -93,7 +93,7 @@ fn a_small_site_as_pages_and_documents() {
     }
 }
 
-/// All links of a page, and all its places.
+/// Returns all links of a page, and all its anchors.
 fn links(page: &str) -> (Vec<String>, BTreeSet<String>) {
     let values = |name: &str| -> Vec<String> {
         let start = format!(" {name}=\"");
@@ -105,7 +105,7 @@ fn links(page: &str) -> (Vec<String>, BTreeSet<String>) {
     ([values("href"), values("src")].concat(), values("id").into_iter().collect())
 }
 
-/// What is wrong with the links of pages: those that lead nowhere, and places that are there twice.
+/// Returns the broken links of pages, and anchors that occur twice.
 fn broken(pages: &Pages) -> Vec<String> {
     let html = || pages.iter().filter(|(path, _)| path.ends_with(".html") || path.ends_with(".atom"));
     let of: BTreeMap<&str, (Vec<String>, BTreeSet<String>)> =
@@ -129,7 +129,7 @@ fn broken(pages: &Pages) -> Vec<String> {
     wrong
 }
 
-/// Where a link of a page leads, below the folder of the site.
+/// Resolves a link of a page to a path below the site's directory.
 fn resolved(from: &str, link: &str) -> String {
     let mut parts: Vec<&str> = from.split('/').collect();
     parts.pop();
@@ -184,7 +184,7 @@ fn a_cell_of_the_matrix_says_all() {
     assert!(pages["index.html"].contains(&link), "{}", pages["index.html"]);
 }
 
-/// Of a night without a mirror there may be a lot of it, and what has changed must not be looked for below it.
+/// After a night without a mirror there may be many such results, and readers must not search for changes below them.
 #[test]
 fn what_could_not_be_judged_is_folded_up_below_the_changes() {
     let index = of(&sample::matrix()).remove("index.html").unwrap();
@@ -196,7 +196,7 @@ fn what_could_not_be_judged_is_folded_up_below_the_changes() {
     assert!(page::CSS.contains("td > .n { white-space: nowrap; }"), "`n/a` is one word");
 }
 
-/// Beside nothing else there is no reason to fold it up: a terminal lists it, too.
+/// If there is nothing else, the list is not folded up: a terminal shows it, too.
 #[test]
 fn what_could_not_be_judged_is_listed_where_nothing_else_is() {
     let matrix = judged(&run(|test| (test == QMP).then(|| sample::error("the line ended"))));
@@ -227,7 +227,7 @@ fn the_recorded_matrix_is_a_site_without_any_run() {
     assert!(cell.contains("by the record alone") && cell.contains("test set"), "{cell}");
 }
 
-/// What a run may not write back changes nothing, and what it may is told with its day and what was before.
+/// A run that may not be written back changes nothing, and one that may is shown with its day and the previous verdict.
 #[test]
 fn verdicts_are_those_of_the_last_run_that_judged_them() {
     let runs = three_days();
@@ -239,7 +239,7 @@ fn verdicts_are_those_of_the_last_run_that_judged_them() {
         let known = &site.cells[0].rows["go-3.29"].capabilities[&Capability::VmmQmp];
         (known.verdict, known.tested.unwrap().to_string(), site.changes.len(), site.runs.len())
     };
-    // The first change is told of the first run: that nobody knew yet of what it lacks.
+    // The first run gives a change, too: an optional capability was not known to be missing.
     assert_eq!(verdict(&runs[1..2]), (Verdict::Supported, "2026-07-26".to_owned(), 1, 1));
     assert_eq!(verdict(&runs[1..]), (Verdict::Unsupported, "2026-07-27".to_owned(), 2, 2));
     assert_eq!(verdict(&runs), (Verdict::Supported, "2026-07-28".to_owned(), 3, 3), "in the order of time");
@@ -255,12 +255,12 @@ fn verdicts_are_those_of_the_last_run_that_judged_them() {
     }
 }
 
-/// Nobody is told as news what the pages beside it do not count.
+/// A change is not reported as news if the other pages do not count it.
 #[test]
 fn a_change_that_does_not_count_is_not_told() {
     use crate::run::RunEnding;
     let broken = |test: &str| (test == QMP).then(|| fail(Component::Qemu, "no reply"));
-    // The changes, how often the release was answered for, and what of the last run does not count.
+    // Returns the changes, the number of answers for the release, and the reasons why the last run does not count.
     let told = |change: &dyn Fn(&mut Matrix)| {
         let mut last = of_day(4, broken);
         change(&mut last);
@@ -285,7 +285,7 @@ fn a_change_that_does_not_count_is_not_told() {
     assert_eq!((changes, words.as_str()), (3, "debian:13/x86_64/container: it has no end"));
 }
 
-/// It would win over every later night until its day.
+/// Such a run would replace every later run until its day.
 #[test]
 fn a_run_of_a_day_to_come_counts_nowhere_and_is_named() {
     let broken = |test: &str| (test == QMP).then(|| fail(Component::Qemu, "of a day to come"));
@@ -294,7 +294,7 @@ fn a_run_of_a_day_to_come_counts_nowhere_and_is_named() {
     let with = site_of(&[], &runs, &sample::catalogue(), &sample::profiles());
     let without = site_of(&[], &runs[..3], &sample::catalogue(), &sample::profiles());
     for path in without.keys() {
-        // These name all runs that were given.
+        // These pages name all runs that were given.
         if !matches!(path.as_str(), "runs.html" | "api/v1/index.json") {
             assert!(!with[path].contains("of a day to come") && !with[path].contains("2126-"), "{path}");
         }
@@ -320,11 +320,12 @@ fn the_record_counts_where_it_is_of_a_later_day() {
         (found.as_str().unwrap().to_owned(), changes["changes"].as_array().unwrap().len())
     };
     assert_eq!(verdict(1), ("unsupported".to_owned(), 1));
-    // The change is told, and the record has the last word.
+    // The change is reported, and the record has the final verdict.
     assert_eq!(verdict(-1), ("supported".to_owned(), 1));
 }
 
-/// The record of Debian, in which QEMU is at fault under three profiles for what is needed, what is optional and a wish.
+/// Returns the record of Debian, in which QEMU is blamed under three profiles for a needed capability, an optional one
+/// and a wish.
 fn blaming_qemu() -> Record {
     let mut record = Database::embedded().records().find(|record| record.distro == "debian").unwrap().clone();
     let entry = &sample::recorded()[0];
@@ -346,7 +347,7 @@ fn blaming_qemu() -> Record {
     record
 }
 
-/// A maintainer reads the first lines: what decides the answer is among them, and each cause is there once.
+/// A maintainer reads the first lines: they contain the failures that decide the answer, and each cause once.
 #[test]
 fn a_packages_page_has_each_cause_once_and_what_kata_needs_first() {
     let record = blaming_qemu();
@@ -368,7 +369,7 @@ fn a_packages_page_has_each_cause_once_and_what_kata_needs_first() {
     assert_eq!(broken(&pages), Vec::<String>::new());
 }
 
-/// Records name a file and a tag of Kata's behind a cause, which differ from profile to profile.
+/// Records cite a file and a tag of Kata after a cause, which differ from profile to profile.
 #[test]
 fn a_cells_page_has_a_cause_of_many_profiles_once_with_all_who_ask_for_it() {
     let record = blaming_qemu();
@@ -412,7 +413,7 @@ fn the_feed_is_atom_and_tells_each_change_once() {
         "{text}"
     );
     assert!(one(entries[1], "summary").contains("no <b>reply</b>"), "{text}");
-    // A further run leaves what was told as it was.
+    // A further run leaves earlier entries unchanged.
     let older = feed(&runs[1..]);
     let of_broken = older.split("<entry>").nth(1).unwrap().split("</entry>").next().unwrap();
     assert!(text.contains(of_broken), "{of_broken} in {text}");
@@ -424,7 +425,7 @@ fn what_a_journal_names_neither_leaves_the_folder_nor_becomes_markup() {
     let bad = ["..", "../../x", "<script>alert(1)</script>", "a b\u{0}", "x\" onload=\"alert(1)", HOSTILE];
     let profiles: Vec<&str> = ["go-3.29"].into_iter().chain(bad).collect();
     maker.start(&profiles, &["13"]);
-    // The names that a journal may have of a cell.
+    // A journal may have these names for a cell.
     for name in ["..", ".", "-", "A", "a-b", "~", "+", "13.."] {
         let id: CellId = format!("{name}:{name}/x86_64/container").parse().unwrap();
         maker.push(Event::CellStarted { cell: id.clone() });
@@ -525,7 +526,8 @@ fn a_site_is_written_whole_and_made_again_alike() {
     assert_eq!(files().len(), first.len() + 1);
 }
 
-/// A run of so many releases in these environments under the first profiles, where all tests of the catalogue ran.
+/// Returns a run of this many releases in these environments under the first profiles, in which all tests of the
+/// catalogue ran.
 pub(super) fn large(
     releases: usize,
     profiles: &[&str],
@@ -563,7 +565,7 @@ pub(super) fn large(
     crate::matrix::matrix(&maker.journal, suites::catalogue::tests(), Profile::all())
 }
 
-/// The newest profiles, as many as are asked for.
+/// Returns the names of the newest profiles.
 pub(super) fn newest(count: usize) -> Vec<&'static str> {
     let names: Vec<&str> = Profile::all().iter().rev().map(|profile| profile.name.as_str()).collect();
     names[..count].to_vec()
@@ -589,7 +591,7 @@ fn the_index_of_fifty_releases_and_four_profiles_is_small() {
     assert!(long.is_empty(), "{long:?}");
 }
 
-/// Not all fit on one page: each is somewhere, and whoever looks is told where.
+/// If not everything fits on one page, each item is on some page, and links lead there.
 #[test]
 fn what_is_too_long_for_a_page_goes_on_on_another() {
     use model::environment::Environment::{Container, Host, Vm};
@@ -611,17 +613,17 @@ fn what_is_too_long_for_a_page_goes_on_on_another() {
     assert_eq!(broken(&pages), Vec::<String>::new());
 }
 
-/// Seconds and bytes, besides what the run itself has, that the site of a thousand targets may take.
+/// Limits for the site of a thousand targets: seconds, and bytes in addition to the run's own memory.
 const MOST_OF_A_THOUSAND: (f64, u64) = (10.0, 500_000_000);
 
-/// A value of this process's status, `VmHWM` or `VmRSS`, in bytes.
+/// Returns a value of this process's status, `VmHWM` or `VmRSS`, in bytes.
 fn status(name: &str) -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = model::procfs::status(&status, name).unwrap();
     line.trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
 }
 
-/// It must be built to be fast: `cargo test --release -p reports --lib -- --ignored thousand`.
+/// Requires an optimised build: `cargo test --release -p reports --lib -- --ignored thousand`.
 #[test]
 #[ignore = "takes minutes, in a release build: .ci/nightly large"]
 fn a_thousand_targets_with_four_hundred_tests_are_written_in_seconds_and_half_a_gigabyte() {
@@ -629,7 +631,7 @@ fn a_thousand_targets_with_four_hundred_tests_are_written_in_seconds_and_half_a_
     let (profiles, ids) = (newest(4), ids());
     let matrix = large(1000, &profiles, &ids[..400.min(ids.len())], &[Container]);
     let dir = tempfile::tempdir().unwrap();
-    // The peak starts again (proc(5)): the journal that was made here is not the site's.
+    // Resets the peak (proc(5)), so that it does not include making the journal.
     std::fs::write("/proc/self/clear_refs", "5").unwrap();
     let before = status("VmRSS");
     let since = std::time::Instant::now();
@@ -655,7 +657,7 @@ fn a_thousand_targets_with_four_hundred_tests_are_written_in_seconds_and_half_a_
     }
 }
 
-/// For whoever wants to look at it: `REPORTS_SAMPLE=folder cargo test -p reports -- --ignored looked_at`.
+/// Writes a site for manual inspection: `REPORTS_SAMPLE=folder cargo test -p reports -- --ignored looked_at`.
 #[test]
 #[ignore = "writes a sample for people to look at: by hand, with REPORTS_SAMPLE"]
 fn a_site_can_be_looked_at() {
@@ -686,7 +688,7 @@ fn the_documents_are_as_their_schema_says() {
     let validator = jsonschema::validator_for(&schema).unwrap();
     let errors: Vec<String> = validator.iter_errors(&all).map(|e| format!("{}: {e}", e.instance_path)).collect();
     assert!(errors.is_empty(), "{errors:?}");
-    // Every path in a document leads to one.
+    // Every path in a document leads to an existing document or page.
     for release in all["index"]["releases"].as_array().unwrap() {
         for key in ["document", "page"] {
             let path = resolved("api/v1/index.json", release[key].as_str().unwrap());
@@ -706,7 +708,7 @@ fn the_documents_are_as_their_schema_says() {
     assert!(!validator.is_valid(&wrong));
 }
 
-/// A run beside a base run: what is called recorded is the base's.
+/// For a run that is compared with a base run, the recorded verdicts are the base run's.
 #[test]
 fn a_run_of_candidates_is_shown_beside_its_base_run() {
     let base = crate::standing::BaseRun::new(judged(&run(|_| None)));

@@ -1,8 +1,9 @@
-//! Verdicts that have turned: one run decided a capability one way, and a later one the other way.
+//! Turned verdicts: a capability that one run decided in one way, and a later run in the other.
 //!
-//! Only like is compared with like: the same capability under the same profile in the same cell, which is a release on an
-//! architecture in an environment, of two runs that both decided it. What a run did not try, could not judge, or showed
-//! with components that were brought along turns nothing. What else differs between the two runs is named beside it.
+//! The comparison is strict: the same capability under the same profile in the same cell, which is a release on an
+//! architecture in an environment, in two runs that both decided it. Results that a run did not try, could not judge,
+//! or showed with brought components do not count as turns. Other differences between the two runs are listed with the
+//! turn.
 
 use super::Site;
 use crate::journal::CellId;
@@ -14,26 +15,26 @@ use model::verified::Verdict;
 use std::collections::{BTreeMap, BTreeSet};
 use suites::capability::Capability;
 
-/// Package versions of one turn that are named.
+/// Maximum of package versions that are named for one turn.
 const MOST_PACKAGES: usize = 8;
 
 /// Verdicts of a cell that have turned between two runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Turn<'s> {
     pub(super) cell: &'s CellId,
-    /// The later run, by its place among the runs.
+    /// Index of the later run.
     pub(super) run: usize,
-    /// The last run before it that decided the same.
+    /// Index of the last run before it that decided the same capabilities.
     pub(super) before: usize,
     pub(super) was: Verdict,
     pub(super) is: Verdict,
     pub(super) capabilities: Vec<Capability>,
     pub(super) profiles: Vec<&'s str>,
-    /// Other differences between the runs, in words; nothing where none is known.
+    /// Other differences between the runs, in words; empty if none is known.
     pub(super) differs: Vec<String>,
 }
 
-/// What a run decided.
+/// A decision of a run.
 #[derive(Clone, Copy)]
 struct Decided<'s> {
     run: usize,
@@ -41,13 +42,13 @@ struct Decided<'s> {
     verdict: Verdict,
 }
 
-/// A later run, a cell, the run before it, and the verdicts of both, the earlier one first.
+/// The key of a turn: the later run, a cell, the run before it, and both verdicts, the earlier one first.
 type Key<'s> = (usize, &'s CellId, usize, Verdict, Verdict);
 
-/// By capability the profiles that it has turned under, and what both runs showed of the cell.
+/// By capability the profiles under which it has turned, and the decisions of both runs.
 type Found<'s> = (BTreeMap<Capability, Vec<&'s str>>, Decided<'s>, Decided<'s>);
 
-/// All turns, those of the newest run first.
+/// Returns all turns; those of the newest run come first.
 pub(super) fn turns<'s>(site: &'s Site<'_>) -> Vec<Turn<'s>> {
     let mut last: BTreeMap<(&CellId, &str, Capability), Decided<'_>> = BTreeMap::new();
     let mut found: BTreeMap<Key<'_>, Found<'_>> = BTreeMap::new();
@@ -83,7 +84,7 @@ fn is_clear(verdict: Verdict) -> bool {
     matches!(verdict, Verdict::Supported | Verdict::Unsupported)
 }
 
-/// Other differences between what two runs showed of a cell.
+/// Describes other differences between two runs' results for a cell.
 fn differs(site: &Site<'_>, then: &Decided<'_>, now: &Decided<'_>) -> Vec<String> {
     let mut all = Vec::new();
     let (katas_then, katas_now) = (&then.report.katas, &now.report.katas);
@@ -117,7 +118,7 @@ fn differs(site: &Site<'_>, then: &Decided<'_>, now: &Decided<'_>) -> Vec<String
     all
 }
 
-/// `kernel 6.1 → 6.12`, where that differs.
+/// Formats a difference: `kernel 6.1 → 6.12`; `None` if both are the same.
 fn turned(what: &str, then: &str, now: &str) -> Option<String> {
     (then != now).then(|| format!("{what} {then} → {now}"))
 }
@@ -132,7 +133,7 @@ mod tests {
     use crate::sample::{self, BOOT, HOTPLUG, QMP, VSOCK, error, fail, skip};
     use suites::outcome::{Component, Outcome};
 
-    /// What has turned over runs, in words: the day's run, the one before, what, and what else differs.
+    /// Describes the turns over runs: both runs, the capabilities, and other differences.
     fn told(runs: &[Matrix]) -> Vec<String> {
         let history = History::new(&[], runs);
         let standings = history.standings();
@@ -161,7 +162,7 @@ mod tests {
             format!("run-1 to run-2: {CELL} vmm.qmp go-3.29: supported to unsupported; "),
         ];
         assert_eq!(told(&three_days()), expected);
-        // Capabilities that turn together are told together.
+        // Capabilities that turn together are listed together.
         let hotplug = told(&[of_day(1, |_| None), of_day(2, lost(HOTPLUG))]);
         let names = "vmm.hotplug.memory vmm.hotplug.blk vmm.hotplug.net";
         assert_eq!(hotplug, [format!("run-1 to run-2: {CELL} {names} go-3.29: supported to unsupported; ")]);
@@ -176,7 +177,7 @@ mod tests {
             _ => None,
         };
         assert_eq!(told(&[of_day(1, |_| None), of_day(2, undecided)]), Vec::<String>::new());
-        // Of three runs the first and the last decided it.
+        // Of three runs, the first and the last decided it.
         let runs = [of_day(1, |_| None), of_day(2, undecided), of_day(3, lost(QMP))];
         assert_eq!(told(&runs), [format!("run-1 to run-3: {CELL} vmm.qmp go-3.29: supported to unsupported; ")]);
     }

@@ -2,7 +2,7 @@ use super::*;
 use crate::journal::Event;
 use crate::sample;
 
-/// Every report of a journal beside no record.
+/// Writes every report of a journal that is compared with no record.
 fn written(journal: &Journal, out: &Path) -> Result<(), ReportError> {
     let matrix = matrix_in(journal, &sample::catalogue(), &sample::profiles(), &[], out);
     write_all(&sample::standings(&matrix), &[], &sample::catalogue(), out, out)
@@ -15,7 +15,7 @@ fn names(folder: &Path) -> Vec<String> {
     names
 }
 
-/// All reports in a folder.
+/// Returns all reports in a directory.
 fn files(out: &Path) -> Vec<PathBuf> {
     let junit = names(&out.join(JUNIT)).into_iter().map(|name| out.join(JUNIT).join(name));
     let mut all: Vec<PathBuf> = FILES.iter().map(|name| out.join(name)).chain(junit).collect();
@@ -44,7 +44,7 @@ fn every_report_is_made_and_made_again_alike() {
     assert_eq!(junit, [cells.as_slice(), &["run.xml".to_owned()]].concat());
 }
 
-/// A CI system reads every file of the folder: an old one would keep it red.
+/// A CI system reads every file of the directory: an old file would keep it red.
 #[test]
 fn what_was_wrong_with_a_killed_run_is_gone_once_it_has_an_end() {
     let dir = tempfile::tempdir().unwrap();
@@ -79,7 +79,7 @@ fn a_folder_that_cannot_be_made_is_named() {
     assert!(error.to_string().contains("file/out"), "{error}");
 }
 
-/// Empty logs and those beyond the room are never copied out of an environment.
+/// Empty logs and oversized ones are never copied out of an environment.
 #[test]
 fn files_of_tests_are_linked_where_they_are_there() {
     let dir = tempfile::tempdir().unwrap();
@@ -91,14 +91,15 @@ fn files_of_tests_are_linked_where_they_are_there() {
     let kept = dir.path().join("13/1/serial.log");
     std::fs::create_dir_all(kept.parent().unwrap()).unwrap();
     std::fs::write(&kept, "boots").unwrap();
-    // A link to a file is not what a run wrote.
+    // A link to a file was not written by the run.
     std::fs::create_dir_all(dir.path().join("13/2")).unwrap();
     std::os::unix::fs::symlink("/etc/passwd", dir.path().join("13/2/serial.log")).unwrap();
     let page = page();
     assert!(page.contains("href=\"../../13/1/serial.log\"") && !page.contains("13/2/serial.log"));
 }
 
-/// A run's folder comes from anybody, and who makes reports of it may read more than who gets them.
+/// Anybody may have made a run's directory, and the person who makes the reports may have access to more files than
+/// their readers.
 #[test]
 fn no_link_leads_out_of_the_folder() {
     let dir = tempfile::tempdir().unwrap();
@@ -133,7 +134,7 @@ fn the_end_of_a_log_is_whole_lines_and_printable() {
     let said = tail(&log).unwrap();
     assert!(said.starts_with("line 8971\n") && said.lines().count() == TAIL_LINES, "{said}");
     assert!(!said.contains("mirror.example") && !said.contains('\u{1b}'), "{said}");
-    // In mid-address: neither a login nor a host is known by its rest.
+    // The cut is inside an address: the rest does not reveal where the login or the host ends.
     std::fs::write(&log, "at http://user:pass@mirror.example/x\nend\n").unwrap();
     assert_eq!(end(&log, 20).unwrap(), "end\n");
     assert_eq!(end(&log, 4).unwrap(), "end\n", "the only line");
@@ -141,13 +142,13 @@ fn the_end_of_a_log_is_whole_lines_and_printable() {
     assert_eq!(tail(&log), None);
 }
 
-/// Seconds that this thread has had a processor.
+/// Returns the processor time of this thread, in seconds.
 fn cpu() -> f64 {
     let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
     text.split_whitespace().next().unwrap().parse::<f64>().unwrap() / 1e9
 }
 
-/// Twice the journal takes about twice the time, whatever it is full of.
+/// A journal of twice the size takes about twice the time, whatever it contains.
 #[test]
 fn time_grows_as_the_journal_does() {
     type Filling = (&'static str, fn(&mut sample::Maker, usize));
@@ -179,7 +180,7 @@ fn time_grows_as_the_journal_does() {
             (0..3).map(time).fold(f64::MAX, f64::min)
         };
         let (once, fourfold) = (took(500), took(2000));
-        // The square would be sixteenfold; below some milliseconds all is noise.
+        // Quadratic time would be sixteenfold; a few milliseconds are noise.
         assert!(fourfold < 8.0 * once + 0.05, "{what}: {once} s, then {fourfold} s");
     }
 }

@@ -1,6 +1,6 @@
-//! Chromium, by the requests of W3C's WebDriver that the tests need.
+//! Driver for Chromium, with the W3C WebDriver requests that the tests need.
 //!
-//! A client crate would bring a second HTTP stack, or a licence that `deny.toml` does not have.
+//! A client crate would bring a second HTTP stack, or a licence that `deny.toml` does not allow.
 
 use serde_json::{Value, json};
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -9,15 +9,15 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-/// How long one answer may take.
+/// Timeout of a request.
 const DEADLINE: Duration = Duration::from_secs(300);
 
-/// A browser that ends with its value.
+/// A browser that exits when this value is dropped.
 pub(super) struct Browser {
     driver: Child,
     port: u16,
     session: String,
-    /// Its profile and whatever else it writes.
+    /// The directory for the browser's profile and other files.
     _home: tempfile::TempDir,
 }
 
@@ -37,7 +37,7 @@ impl Browser {
         });
         let port = port.expect("chromedriver says on which port it listens");
         let mut browser = Browser { driver, port, session: String::new(), _home: home };
-        // It is root's in CI, and what it reads is ours.
+        // In CI the browser runs as root, and it reads only the harness's own pages.
         let arguments = [
             "--headless=new",
             "--no-sandbox",
@@ -53,36 +53,36 @@ impl Browser {
         browser
     }
 
-    /// Opens a file, with what stands behind its path in the address.
+    /// Opens a file; `rest` follows its path in the address.
     pub(super) fn open(&self, file: &Path, rest: &str) {
         let url = format!("file://{}{rest}", file.display());
-        // Another place on the same page is no other page.
+        // A change of the fragment alone would not load the page again.
         self.of_session("POST", "/url", &json!({ "url": "about:blank" }));
         self.of_session("POST", "/url", &json!({ "url": url }));
     }
 
-    /// What a function's body gives.
+    /// Runs a function body, and returns its result.
     pub(super) fn run(&self, body: &str, arguments: &[Value]) -> Value {
         self.of_session("POST", "/execute/sync", &json!({ "script": body, "args": arguments }))
     }
 
-    /// What a function's body gives to its last argument.
+    /// Runs a function body, and returns the value that it passes to its last argument.
     pub(super) fn run_later(&self, body: &str) -> Value {
         self.of_session("POST", "/execute/async", &json!({ "script": body, "args": [] }))
     }
 
-    /// A command of the DevTools protocol.
+    /// Sends a command of the DevTools protocol.
     pub(super) fn tool(&self, command: &str, parameters: &Value) -> Value {
         self.of_session("POST", "/goog/cdp/execute", &json!({ "cmd": command, "params": parameters }))
     }
 
-    /// A screen of that width.
+    /// Sets the width of the screen.
     pub(super) fn width(&self, width: u32) {
         let screen = json!({ "width": width, "height": 900, "deviceScaleFactor": 1, "mobile": false });
         self.tool("Emulation.setDeviceMetricsOverride", &screen);
     }
 
-    /// What the user prefers, or on what it is shown.
+    /// Sets the medium and the user's preferred colour scheme.
     pub(super) fn media(&self, media: &str, scheme: &str) {
         let features = json!([{ "name": "prefers-color-scheme", "value": scheme }]);
         self.tool("Emulation.setEmulatedMedia", &json!({ "media": media, "features": features }));
@@ -98,7 +98,7 @@ impl Browser {
         self.of_session("POST", "/actions", &actions);
     }
 
-    /// What the console has been told of that is wrong since it was last asked.
+    /// Returns the warnings and errors in the console since the last call.
     pub(super) fn errors(&self) -> Vec<String> {
         let log = self.of_session("POST", "/se/log", &json!({ "type": "browser" }));
         let entries = log.as_array().cloned().unwrap_or_default();
@@ -126,7 +126,7 @@ impl Browser {
             body.len()
         );
         line.write_all(format!("{head}{body}").as_bytes()).unwrap();
-        // The driver does not end the connection: it says how long its answer is.
+        // The driver does not close the connection; the answer states its length.
         let mut lines = BufReader::new(line);
         let mut next = || {
             let mut text = String::new();
@@ -153,7 +153,7 @@ impl Drop for Browser {
         if !self.session.is_empty() && !std::thread::panicking() {
             self.request("DELETE", &format!("/session/{}", self.session), "");
         }
-        // The browser ends with its driver.
+        // The browser exits together with its driver.
         let _ = self.driver.kill();
         let _ = self.driver.wait();
     }
