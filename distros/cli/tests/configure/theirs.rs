@@ -402,10 +402,10 @@ fn what_an_admin_changes_in_our_drop_in_is_told_with_what_to_do() {
         assert_eq!(machine.everything(), changed);
     }
     // As it says.
-    machine.file(&format!("m/{BASE}/config.d/60-mine.toml"), "[hypervisor.qemu]\nmachine_type = \"mine\"\n");
+    machine.file(&format!("m/{BASE}/config.d/60-local.toml"), "[hypervisor.qemu]\nmachine_type = \"mine\"\n");
     std::fs::remove_file(machine.path(&format!("m/{file}"))).expect("removed");
     let output = call(&machine, GO, &[]);
-    assert!(output.code == 13 && output.stderr.contains("60-mine.toml:2: "), "{}", output.stderr);
+    assert!(output.code == 13 && output.stderr.contains("60-local.toml:2: "), "{}", output.stderr);
 }
 
 /// It moves where containerd reads it there, and only what means something without our handler.
