@@ -122,7 +122,7 @@ fn of_record(known: &[&VerifiedEntry], profile: &Profile, manager: PackageManage
 }
 
 fn sighting(day: Date, source: &str, answer: &ReleaseAnswer) -> Sighting {
-    // If a component was brought along, the release itself does not work.
+    // A release that needs a component brought along does not work by itself.
     let works = answer.answer == Answer::Yes;
     Sighting { day, source: source.to_owned(), works, words: answer.words() }
 }
