@@ -64,7 +64,7 @@ pub enum Exit {
 const SKIPPED: u8 = 77;
 
 impl Exit {
-    /// The process's exit code.
+    /// Returns the process's exit code.
     fn code(self, style: ExitStyle) -> ExitCode {
         ExitCode::from(match (self, style) {
             (Exit::Infrastructure, ExitStyle::Autopkgtest) => SKIPPED,

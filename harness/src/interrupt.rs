@@ -213,7 +213,7 @@ mod tests {
         assert_eq!(process.ends_within(Duration::from_secs(30)), Some(CODE));
         let mut process = TestProcess::start("runs_twice");
         assert!(process.says("between"));
-        // Its input ends.
+        // The end of its input starts the second run.
         drop(process.child.stdin.take());
         assert!(process.says("listens"));
         process.signal(UnixSignal::INT);

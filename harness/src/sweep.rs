@@ -62,7 +62,7 @@ impl RunLock {
     /// Takes the lock of a new run.
     ///
     /// # Errors
-    /// If other users can write to the directory, or another process holds the lock.
+    /// If the directory belongs to another user or others can write to it, or if another process holds the lock.
     pub fn take(folder: &Path, run: &str) -> io::Result<RunLock> {
         trust::make(folder)?;
         let path = lock_of(folder, run);
@@ -165,8 +165,8 @@ pub enum SweepScope<'a> {
 /// Removes the directories of agents on this machine, and of unpacked Kata, whose runs are over, and those runs' locks.
 ///
 /// # Errors
-/// If the directory of locks cannot be read or other users can write to it; files that cannot be removed are reported
-/// as leftovers.
+/// If the directory of locks cannot be read, belongs to another user, or can be written by others; files that cannot be
+/// removed are reported as leftovers.
 pub fn sweep_folders(locks: &Path) -> io::Result<SweepReport> {
     trust::make(locks)?;
     let mut swept = SweepReport::default();

@@ -23,7 +23,7 @@ const AGENT: &str = "/kata-qualify-agent";
 
 /// Results and timings of the script.
 pub(crate) struct Floor {
-    /// From the container's creation to its removal.
+    /// Seconds from the container's creation to its removal.
     pub(crate) seconds: f64,
     /// Durations of the script's phases.
     pub(crate) phases: String,

@@ -13,7 +13,7 @@ const MEMORY: u32 = 4096;
 /// The harness's own deadline for a machine's boot.
 const DEADLINE: Duration = Duration::from_secs(420);
 
-/// Kills QEMU, however the measurement ends.
+/// A QEMU that is killed, however the measurement ends.
 struct Machine(Child);
 
 impl Drop for Machine {

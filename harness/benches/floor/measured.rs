@@ -17,7 +17,7 @@ pub(crate) const CHEAP_HOST: &str = "host::cgroups_have_the_controllers_of_sandb
 
 /// Duration, memory and journal of a run.
 pub(crate) struct Run {
-    /// From start to exit.
+    /// Seconds from start to exit.
     pub(crate) seconds: f64,
     /// The largest resident set of the process, in MiB.
     pub(crate) peak: f64,
@@ -28,7 +28,7 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    /// Runs the command for these targets to its end.
+    /// Runs the command for these targets to its end, while it measures its memory.
     pub(crate) fn of(settings: &BenchSettings, cache: &Path, targets: &str, more: &[&str]) -> anyhow::Result<Run> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let out = settings.scratch.path().join(format!("run{}", NEXT.fetch_add(1, Ordering::Relaxed)));

@@ -7,16 +7,16 @@
 //!
 //! # The container's settings, and their reasons
 //!
-//! | setting | why |
+//! | setting | reason |
 //! |---|---|
-//! | Docker's default capabilities and `CAP_DAC_READ_SEARCH`, never `--privileged` | the distro's programs are to run as an unprivileged container's; virtiofsd 1.14 keeps that one capability, for file handles, and ends when it cannot |
-//! | a seccomp profile of our own, an allow list | see `seccomp` |
-//! | no network | nothing under test needs any |
-//! | `/dev/shm` of 16 GiB | guests' memory lies there; it is given out only as guests touch it |
-//! | limits of its own: a million open files, unlimited processes and locked memory | those of Kata's daemons, not the engine's defaults, which may be 4,096 files; what an engine does not grant is probed with every other limit, and tests that need more are a `skip` with the limit's name |
-//! | an init | reaps what the distro's programs leave |
-//! | a volume at `/kata-qualify` | shares must not lie on the container's overlay, whose properties are not the distro's |
-//! | 8 tmpfs of 16 MiB | a share that can be filled: one below each of 7 slots and one for the native control |
+//! | Docker's default capabilities and `CAP_DAC_READ_SEARCH`, never `--privileged` | the distro's programs must run as in an unprivileged container; virtiofsd 1.14 keeps that one capability, for file handles, and ends if it cannot |
+//! | the harness's own seccomp profile, an allow list | see `seccomp` |
+//! | no network | no tested component needs a network |
+//! | `/dev/shm` of 16 GiB | guests' memory is in it; it is allocated only as guests touch it |
+//! | its own limits: a million open files, unlimited processes and locked memory | the limits of Kata's daemons, not the engine's defaults, which may be 4,096 files; a limit that an engine does not grant is probed like every other limit, and tests that need more are a `skip` with the limit's name |
+//! | an init | reaps orphaned processes of the distro's programs |
+//! | a volume at `/kata-qualify` | shares must not be on the container's overlay, whose properties are not the distro's |
+//! | 8 tmpfs of 16 MiB | shares that can be filled: one below each of 7 slots and one for the native control |
 //!
 //! Guests run under KVM if one boots under this machine's (see `handed_in`), with its vhost drivers and taps; otherwise
 //! they run under TCG, and nothing is handed in. virtiofsd confines itself by chroot, because its namespaces would need
@@ -297,7 +297,7 @@ async fn open_line(docker: &Docker, container: &str) -> Result<Line, ContainerEr
 }
 
 impl Container {
-    /// The container's id.
+    /// Returns the container's id.
     pub fn id(&self) -> &str {
         self.container.id()
     }

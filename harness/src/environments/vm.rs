@@ -7,16 +7,16 @@
 //!
 //! # The parts of a machine
 //!
-//! | part | how | why |
+//! | part | implementation | reason |
 //! |---|---|---|
-//! | QEMU | Debian 13's, in that release's image, which is its root and read-only; a cached image serves as it is | emulating a processor that virtualizes is where QEMU's versions differ: 7.2 and 11.1 broke guests of guests |
-//! | accelerator | KVM where a small guest is seen to boot under it and KVM nests; else TCG with `EPYC,+svm,+npt`, or what virtualizes on another architecture | `/dev/kvm` can exist, answer and still run no kernel; what was found stands in the evidence and in `doctor` |
-//! | QEMU's rights | a user that nobody else is, no capabilities, `no_new_privs`, its own filter; disks, lines and `/dev/kvm` as descriptors | guests are strangers: what breaks out of one finds nothing |
-//! | disk | an empty qcow2 over it | what is written goes to a file without a name |
-//! | agent | an archive on a second disk, in a file without a name; a unit unpacks and starts it | the disk need not be made again for each build of the agent; no ssh, no network, no cloud-init |
-//! | line, serial log | socket pairs, handed to QEMU as descriptors | no path that could be left behind, nothing to wait for |
-//! | mark | an asset tag on the chassis of one that is emulated | a harness in it must not take KVM there for hardware |
-//! | life | its own process group, and `PR_SET_PDEATHSIG` by a thread that lives as long as the machine | a machine must not outlive its run, however that ends |
+//! | QEMU | Debian 13's, in that release's image, which is its root and read-only; a cached image is used as it is | QEMU's versions differ in the emulation of a processor that virtualizes: 7.2 and 11.1 broke guests of guests |
+//! | accelerator | KVM if a small guest boots under it and KVM nests; else TCG with `EPYC,+svm,+npt`, or an equivalent on another architecture | `/dev/kvm` can exist, answer and still run no kernel; the evidence and `doctor` report the result |
+//! | QEMU's rights | a user id that nothing else uses, no capabilities, `no_new_privs`, its own filter; disks, lines and `/dev/kvm` as descriptors | guests are not trusted: code that escapes from one must find nothing |
+//! | disk | an empty qcow2 over it | the machine writes to an unnamed file |
+//! | agent | an archive on a second disk, in an unnamed file; a unit unpacks and starts it | the disk does not have to be made again for each build of the agent; no ssh, no network, no cloud-init |
+//! | line, serial log | socket pairs, passed to QEMU as descriptors | no path that could be left behind, nothing to wait for |
+//! | mark | an asset tag on the chassis of an emulated machine | a harness inside must not take the machine's KVM for hardware |
+//! | lifetime | its own process group, and `PR_SET_PDEATHSIG` set by a thread that lives as long as the machine | a machine must not outlive its run, however the run ends |
 //!
 //! Inside, KVM, vhost and namespaces are the release's own, so guests get Kata's exact arguments. These include
 //! transitional virtio, because Kata sees that its host is a virtual machine. The remaining deviations are the

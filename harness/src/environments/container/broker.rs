@@ -1,11 +1,11 @@
 //! Opens the host's vhost and tap drivers for the agent of a container, and the host's end of a vsock.
 //!
-//! | wish | what is done | what it is bound to |
+//! | request | action | restriction |
 //! |---|---|---|
 //! | [`Wish::VhostVsock`] | `/dev/vhost-vsock` with the guest's context id claimed | the container's own range of ids |
 //! | [`Wish::VhostNet`] | `/dev/vhost-net` | |
-//! | [`Wish::Tap`] | a tap in a network namespace of its own, whose other end sends test packets back | so many at a time |
-//! | [`Wish::Dial`] | a vsock connection to a guest | the same range of ids: no other guest of the machine is reached |
+//! | [`Wish::Tap`] | a tap in a separate network namespace, whose other end sends test packets back | a limited number at a time |
+//! | [`Wish::Dial`] | a vsock connection to a guest | the same range of ids, so that no other guest of the machine can be reached |
 //! | [`Wish::Listen`] | a vsock listener | the ports of tests |
 //!
 //! Every process in the container may ask the broker, including the release's programs, so it grants nothing that

@@ -4,15 +4,15 @@
 //! the harness's agent as its init. The agent finds the root filesystem and writes it as an archive to the guest's
 //! second disk, an empty file, which is then unpacked on this machine like any other archive.
 //!
-//! | part | how | why |
+//! | part | implementation | reason |
 //! |---|---|---|
 //! | header | checked here, before QEMU: version, no backing file, no data file elsewhere, no encryption, all tables within the file | QEMU would open the files that the header names, and reads zeros where a file was cut short |
-//! | QEMU | `driver: qcow2`, `backing: null`, read-only, by descriptor, under its own seccomp filter without `spawn` | nothing is found out by probing, and what was checked is what is opened |
-//! | guest | the pinned release's kernel, our agent as init, two disks, no network | the same guest that tries KVM, with ext4, xfs and btrfs; it ends when the archive is written |
-//! | archive | written by the agent with the `tar` crate onto the second disk, a sparse file of 32 GiB at most | the image's own tar would be the image's program: it may be busybox's and know no attributes; nothing of the image is run to read it |
+//! | QEMU | `driver: qcow2`, `backing: null`, read-only, by descriptor, under its own seccomp filter without `spawn` | QEMU probes no format, and opens exactly the file that was checked |
+//! | guest | the pinned release's kernel, the harness's agent as init, two disks, no network | the same guest as the one that tries KVM, with ext4, xfs and btrfs; it ends when the archive is written |
+//! | archive | written by the agent with the `tar` crate onto the second disk, a sparse file of 32 GiB at most | the image's own tar may be busybox's, which knows no attributes; no program of the image is run to read it |
 //! | root filesystem | the first of the disk and its partitions with an os-release and `/usr`; of btrfs also `root` and `@`; `/boot` by its fstab | no label or partition type is common to vendors |
 //! | unpacking | the same code as for OCI images, which counts entries and bytes | the guest may have been taken over by what it read |
-//! | release | os-release of the tree by `detect`, as itself and not as a relative | a verdict must not stand under another release's name |
+//! | release | os-release of the tree by `detect`, as itself and not as a derivative | a verdict must not be recorded under another release's name |
 //!
 //! Extended attributes of directories, device nodes, pipes and sockets are lost. LVM and LUKS are refused by name. The
 //! results of such a run may be written back: the image is what the vendor ships.
