@@ -10,9 +10,9 @@
 //! brings up a container of the same image and runs in it everything that the run's journal lists: the same guests with
 //! the same arguments (which is checked) and the same bodies, as often and as many in parallel. The script knows
 //! beforehand what to run and has the initramfs ready. It plans nothing, waits for no static check to decide what is
-//! blocked, probes nothing, keeps no journal, copies no logs out and writes no report: all of these, the mirror's check
-//! for news and the build of the initramfs are the harness's cost. The same agent starts guests and runs bodies on both
-//! sides, so the agent's own cost does not show here.
+//! blocked, probes nothing, keeps no journal, copies no logs out and writes no report: all of these, the query to the
+//! mirror for updates and the build of the initramfs are the harness's cost. The same agent starts guests and runs
+//! bodies on both sides, so the agent's own cost does not show here.
 //!
 //! *cold*: `images::prepare` over one bare `mmdebstrap` of the same packages; the bench of the crate `images` measures
 //! it.
