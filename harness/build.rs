@@ -5,8 +5,8 @@
 //! architecture.
 //!
 //! Plain cargo builds the agent, in a separate target directory and with scrubbed flags, so that the settings of the
-//! outer build (coverage, sanitizers, another target) do not end up in a guest. This script also sets `cfg(lacks =
-//! "…")` for the tests and passes the commit to the program.
+//! outer build (coverage, sanitizers, another target) do not end up in a guest. This script also sets
+//! `cfg(lacks = "…")` for the tests and passes the commit to the program.
 //!
 //! The agent is package `agent`, profile `agent` or in a debug build `agent-debug`, `+crt-static`, in a target
 //! directory below `OUT_DIR`; its bytes are embedded. The external test suites pjdfstest and fsx are built from the

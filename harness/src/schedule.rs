@@ -13,8 +13,8 @@
 //! A machine that is emulated can be lost: by a panic, by a reset that no log explains, or because it stands still. The
 //! running tests then end in an error that names the loss and are rerun, once, in a fresh machine, where the rest of
 //! the cell goes on. With `--retries 0`, or at the fifth loss, the cell is given up instead. If a sandbox of Kata's
-//! gives no answer in an emulated machine, the machine is traded for a fresh one, up to eight times unless `--retries
-//! 0` forbids it: once one sandbox hangs, the next ones often do, each until its deadline.
+//! gives no answer in an emulated machine, the machine is traded for a fresh one, up to eight times unless
+//! `--retries 0` forbids it: once one sandbox hangs, the next ones often do, each until its deadline.
 //!
 //! An emulated machine has one CPU, because the emulation of several breaks the guests of guests: see
 //! [`crate::environments::vm::outer`]. Its units run one after the other, and the tests that need more CPUs run last,

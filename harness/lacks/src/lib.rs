@@ -19,8 +19,8 @@
 //! end a lack, and only while there is one: the directories into which package managers install programs, or in which a
 //! file is missing, `PATH`, `DOCKER_HOST`, Docker's socket if there is one, and the variables that have another value
 //! for another user. On a machine that lacks nothing, nothing is watched; tests fail there if something is removed.
-//! Some changes go unnoticed, such as a Docker engine that starts later and had no socket before: `touch
-//! harness/lacks/src/lib.rs` runs all probes again.
+//! Some changes go unnoticed, such as a Docker engine that starts later and had no socket before:
+//! `touch harness/lacks/src/lib.rs` runs all probes again.
 
 mod commit;
 mod docker;

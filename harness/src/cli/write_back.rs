@@ -1,5 +1,5 @@
-//! `kata-qualify write-back`: writes results of finished runs as entries of a record, by the rules of `run
-//! --write-back`.
+//! `kata-qualify write-back`: writes results of finished runs as entries of a record, by the rules of
+//! `run --write-back`.
 //!
 //! A journal contains whatever its author wrote, so people must review the entries: the command writes only into the
 //! directory that is named.

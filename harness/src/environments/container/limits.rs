@@ -1,8 +1,8 @@
 //! The limits that a container asks for, and the fallback if its engine does not grant one.
 //!
-//! Only here are the errors of the engine's runtime parsed, which the engine passes on: those of runc 1 (`error setting
-//! rlimit type 7: …`, from `setupRlimits` in libcontainer/init_linux.go) and crun 1 (setrlimit and `RLIMIT_NOFILE`,
-//! from `libcrun_set_rlimits` in src/libcrun/linux.c).
+//! Only here are the errors of the engine's runtime parsed, which the engine passes on: those of runc 1
+//! (`error setting rlimit type 7: …`, from `setupRlimits` in libcontainer/init_linux.go) and crun 1 (setrlimit and
+//! `RLIMIT_NOFILE`, from `libcrun_set_rlimits` in src/libcrun/linux.c).
 
 use model::procfs;
 
