@@ -1,30 +1,30 @@
 //! Builds the agent: a small static binary for environments and guests, embedded into the harness.
 //!
-//! For the other architectures it is built where this machine has a standard library and a linker for them, as Debian
-//! packages both; a program that is built without one says so when it is asked for releases of that architecture.
+//! For the other architectures it is built if this machine has a standard library and a linker for them, as Debian
+//! packages both. A program that is built without one of these agents says so when it is asked for releases of that
+//! architecture.
 //!
-//! Plain cargo builds it, in a target folder of its own and with scrubbed flags, so that whatever the outer build is given
-//! (coverage, sanitizers, another target) does not end up in a guest.
-//! It also tells the tests what this machine lacks, and the program which commit it is of.
+//! Plain cargo builds the agent, in a separate target directory and with scrubbed flags, so that the settings of the
+//! outer build (coverage, sanitizers, another target) do not end up in a guest. This script also sets
+//! `cfg(lacks = "…")` for the tests and passes the commit to the program.
 //!
-//! The agent is package `agent`, profile `agent` or in a debug build `agent-debug`, `+crt-static`, in a target folder below
-//! `OUT_DIR`; its bytes are embedded.
-//! pjdfstest and fsx, test suites of others, are built from the registry in the same way; where that fails, the build
-//! warns and their tests are skipped.
-//! They are programs of their own, which nothing of ours is linked with: fsx has another licence (APSL-2.0).
+//! The agent is package `agent`, profile `agent` or in a debug build `agent-debug`, `+crt-static`, in a target
+//! directory below `OUT_DIR`; its bytes are embedded. The external test suites pjdfstest and fsx are built from the
+//! registry in the same way; if that fails, the build warns and their tests are skipped. They are separate programs
+//! with which none of the harness's code is linked: fsx has another licence (APSL-2.0).
 
 use std::env;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 
-/// Kata's architectures, Rust's names of their targets, and what links programs of them on Debian.
+/// Kata's architectures, Rust's names for their targets, and Debian's linkers for them.
 const TARGETS: [(&str, &str, &str); 4] = [
     ("x86_64", "x86_64-unknown-linux-gnu", "x86_64-linux-gnu-gcc"),
     ("aarch64", "aarch64-unknown-linux-gnu", "aarch64-linux-gnu-gcc"),
     ("ppc64le", "powerpc64le-unknown-linux-gnu", "powerpc64le-linux-gnu-gcc"),
     ("s390x", "s390x-unknown-linux-gnu", "s390x-linux-gnu-gcc"),
 ];
-/// Test suites of others, and their versions.
+/// External test suites and their versions.
 const EXTERNAL: [(&str, &str); 2] = [("pjdfstest", "0.2.2"), ("fsx", "0.3.2")];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -66,7 +66,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     let target_dir = out.join("agent");
     let machine = of_machine(&env::var("HOST")?)?;
-    // The last step of each is one long call of the linker: they fill each other's gaps.
+    // Each build ends with one long call of the linker: two builds in parallel fill each other's gaps.
     std::thread::scope(|scope| -> Result<(), Box<dyn std::error::Error>> {
         let others = scope.spawn(|| external(&out, machine).map_err(|err| err.to_string()));
         let (binary, status) = agent(&root, &target_dir, machine, None)?;
@@ -79,14 +79,15 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     })
 }
 
-/// The target of the machine that builds, by rustc's name of it; the agent is linked with glibc there, too.
+/// Returns the target of the build machine from rustc's name for it; the agent is linked with glibc there, too.
 fn of_machine(host: &str) -> Result<&'static str, Box<dyn std::error::Error>> {
     let processor = host.split('-').next().unwrap_or_default();
     let found = TARGETS.iter().find(|(_, target, _)| target.split('-').next() == Some(processor));
     found.map(|(_, target, _)| *target).ok_or_else(|| format!("Kata does not support {host}").into())
 }
 
-/// Builds the agent for a target, with this linker or the compiler's own; returns where it is then, and how cargo ended.
+/// Builds the agent for a target with the given linker or the compiler's own. Returns the path of the binary and
+/// cargo's exit status.
 fn agent(
     root: &Path,
     target_dir: &Path,
@@ -110,12 +111,12 @@ fn agent(
     Ok((target_dir.join(target).join(profile).join("kata-qualify-agent"), build.status()?))
 }
 
-/// Builds the agents of the other architectures whose toolchains are here, and lists all of them.
+/// Builds the agents of the other architectures for which this machine has toolchains, and lists all of them.
 fn foreign(root: &Path, out: &Path, target_dir: &Path, machine: &str) -> Result<(), Box<dyn std::error::Error>> {
     let rustc = env::var("RUSTC")?;
     let sysroot = Command::new(rustc).args(["--print", "sysroot"]).output()?;
     let libraries = Path::new(String::from_utf8(sysroot.stdout)?.trim()).join("lib/rustlib");
-    // A target that is added later is another folder in it.
+    // A target that is added later is another directory here.
     println!("cargo::rerun-if-changed={}", libraries.display());
     let programs: Vec<PathBuf> = env::var_os("PATH").map(|path| env::split_paths(&path).collect()).unwrap_or_default();
     let mut rows = String::new();
@@ -140,7 +141,8 @@ fn foreign(root: &Path, out: &Path, target_dir: &Path, machine: &str) -> Result<
     Ok(std::fs::write(out.join("agents.rs"), code)?)
 }
 
-/// Builds the test suites of others from the registry; without one its tests are skipped and say so.
+/// Builds the external test suites from the registry; the tests of a suite that fails to build are skipped with a
+/// reason.
 fn external(out: &Path, machine: &str) -> Result<(), Box<dyn std::error::Error>> {
     let mut rows = String::new();
     for (name, version) in EXTERNAL {
@@ -168,7 +170,7 @@ fn external(out: &Path, machine: &str) -> Result<(), Box<dyn std::error::Error>>
     Ok(std::fs::write(out.join("external.rs"), code)?)
 }
 
-/// cargo without the outer build's settings; RUSTUP_* and CARGO_HOME stay, or it would not work at all.
+/// Returns a cargo command without the outer build's settings; RUSTUP_* and CARGO_HOME stay, because cargo needs them.
 fn cargo() -> Result<Command, env::VarError> {
     const OURS: [&str; 6] = [
         "CARGO_ENCODED_RUSTFLAGS",

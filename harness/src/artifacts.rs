@@ -1,7 +1,7 @@
 //! Logs and other files of an environment, copied out while it lives.
 //!
-//! 16 MiB a file, 64 MiB and 4096 files a cell at most: what arrives is counted, not what the environment claims, and a
-//! line says what was left out.
+//! At most 16 MiB of a file, and 64 MiB and 4096 files of a cell are kept. Bytes are counted as they arrive, because
+//! the environment may claim any size, and a line for people says what was left out.
 
 use crate::line::{Line, LineError, ask};
 use protocol::message::{Base64Bytes, CHUNK, EnvironmentReply, EnvironmentRequest};
@@ -13,16 +13,16 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use tokio::sync::Mutex;
 
-/// Bytes that are kept of a cell's files.
+/// Bytes that are kept of all files of a cell.
 const ROOM: u64 = 64 << 20;
 /// Bytes that are kept of one file.
 const MAX_FILE: u64 = 16 << 20;
-/// How many files are kept of a cell. Each takes an inode of this machine, however small it is, and a round trip.
+/// Number of files that are kept of a cell. Each takes an inode of this machine, however small it is, and a round trip.
 const MAX_FILES: usize = 4096;
-/// The parts of a path below the output folder. Folders take inodes, too; ours have at most five parts.
+/// Parts of a path below the output directory. Directories take inodes, too; the agent's paths have at most five parts.
 const MAX_PARTS: usize = 12;
 
-/// The most that is kept of a cell's files. An environment may claim anything, so what arrives is counted.
+/// Limits for the files of a cell. An environment may claim any size, so bytes are counted as they arrive.
 #[derive(Clone, Copy)]
 struct Limits {
     room: u64,
@@ -37,7 +37,7 @@ impl Default for Limits {
     }
 }
 
-/// What was copied out of a cell's environments so far.
+/// Files that were copied out of a cell's environments so far.
 #[derive(Default)]
 pub(crate) struct Artifacts {
     limits: Limits,
@@ -46,16 +46,16 @@ pub(crate) struct Artifacts {
 
 #[derive(Default)]
 struct CopiedFiles {
-    /// By path below the output folder, including what could not be copied.
+    /// All known files by path below the output directory, including files that could not be copied.
     known: BTreeMap<String, Known>,
-    /// What there was no room for; no more names than files are kept.
+    /// Paths that there was no room for; at most as many as files may be kept.
     left_out: BTreeSet<String>,
 }
 
-/// A file that was asked for.
+/// A file that was requested.
 #[derive(Clone, Copy, Default)]
 struct Known {
-    /// How large the current environment said that it is.
+    /// The size that the current environment reported.
     claimed: u64,
     /// Bytes in the output folder.
     kept: u64,
@@ -64,14 +64,15 @@ struct Known {
 }
 
 impl Artifacts {
-    /// A fresh environment begins. Its files have the same names as those of the one before, and are different files.
+    /// Resets the sizes for a fresh environment, whose files have the same names as the previous one's but are
+    /// different files.
     pub(crate) async fn begin(&self) {
         self.state.lock().await.known.values_mut().for_each(|known| known.claimed = 0);
     }
 
-    /// Copies what is new or has grown. A file that cannot be copied is missing, which is not fatal.
+    /// Copies files that are new or have grown. A file that cannot be copied is missing, which is not fatal.
     ///
-    /// `resumed` is how often the run was.
+    /// `resumed` is how often the run was resumed.
     pub(crate) async fn fetch(&self, out: &Path, cell: &CellId, resumed: u32, line: &Line) {
         let mut state = self.state.lock().await;
         let Ok(EnvironmentReply::Artifacts { files }) = ask(line, EnvironmentRequest::ListArtifacts, 60).await else {
@@ -93,7 +94,7 @@ impl Artifacts {
         }
     }
 
-    /// What was not kept, as one line for people; `None` if everything was kept.
+    /// Describes the files that were not kept, as one line for people; `None` if everything was kept.
     pub(crate) async fn left_out(&self) -> Option<String> {
         let state = self.state.lock().await;
         let (cut, left) = (state.known.values().filter(|known| known.cut).count(), state.left_out.len());
@@ -113,7 +114,7 @@ impl Artifacts {
 }
 
 impl CopiedFiles {
-    /// How many bytes of a file may be taken; `None` if nothing is new, or there is no room.
+    /// Returns how many bytes of a file may be fetched; `None` if nothing is new, or there is no room.
     fn room(&mut self, limits: &Limits, target: &str, size: u64) -> Option<u64> {
         let known = self.known.get(target).copied();
         let Known { claimed, kept, .. } = known.unwrap_or_default();
@@ -129,7 +130,7 @@ impl CopiedFiles {
             }
             return None;
         }
-        // A file that is full is not fetched again, because nothing more of it can be kept.
+        // A full file is not fetched again, because nothing more of it can be kept.
         match self.known.get_mut(target) {
             Some(known) if claimed > 0 && kept >= room => {
                 known.cut = true;
@@ -140,7 +141,7 @@ impl CopiedFiles {
     }
 }
 
-/// Why a file could not be copied.
+/// Reason why a file could not be copied.
 #[derive(Debug, thiserror::Error)]
 enum CopyError {
     #[error(transparent)]
@@ -151,12 +152,12 @@ enum CopyError {
     Write(#[from] io::Error),
 }
 
-/// Copies a file, or its first `room` bytes, a chunk at a time: the logs of all cells would take most of a run's memory.
-/// Returns how many bytes these are, and whether there were more.
+/// Copies a file or its first `room` bytes, a chunk at a time: the logs of all cells would take most of a run's memory.
+/// Returns the number of copied bytes and whether the file has more.
 async fn copy(line: &Line, path: &str, target: &Path, room: u64) -> Result<(u64, bool), CopyError> {
     let folder = target.parent().unwrap_or(Path::new("."));
     std::fs::create_dir_all(folder)?;
-    // What was copied before stays until all of the new one is there.
+    // The earlier copy stays until the new copy is complete.
     let mut file = tempfile::Builder::new().permissions(Permissions::from_mode(0o666)).tempfile_in(folder)?;
     let mut kept = 0;
     let cut = loop {
@@ -178,17 +179,18 @@ async fn copy(line: &Line, path: &str, target: &Path, room: u64) -> Result<(u64,
     Ok((kept, cut))
 }
 
-/// `/kata-qualify/artifacts/g3/serial.log` of a cell, relative to the output folder.
+/// Returns the path of `/kata-qualify/artifacts/g3/serial.log` of a cell, relative to the output directory.
 pub(crate) fn artifact_path(cell: &CellId, resumed: u32, path: &str) -> String {
     let below = path.split_once("/artifacts/").map_or(path, |(_, below)| below).trim_start_matches('/');
-    // The agent makes these names, but its answer came through an environment, so no path may lead out of the folder.
+    // The agent makes these names, but its answer came through an environment, so no path may lead out of the
+    // directory.
     let safe: Vec<&str> = below.split('/').filter(|part| !matches!(*part, "" | "." | "..")).collect();
     format!("{}/{}", artifact_folder(cell, resumed), safe.join("/"))
 }
 
-/// The folder of a cell's artifacts, relative to the output folder.
+/// Returns the directory of a cell's artifacts, relative to the output directory.
 ///
-/// What a process wrote before its run was resumed stays: each one that goes on has a folder of its own.
+/// Files from before a run was resumed stay: each resumed process has its own directory.
 pub(crate) fn artifact_folder(cell: &CellId, resumed: u32) -> String {
     let folder = format!("artifacts/{}", cell.to_string().replace([':', '/'], "-"));
     if resumed == 0 { folder } else { format!("{folder}/resumed-{resumed}") }
@@ -205,27 +207,27 @@ mod tests {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio_util::io::ReaderStream;
 
-    /// Files of an environment, each with the size that is claimed, and which of them were asked for.
+    /// Files of an environment with the size that each claims, and the paths that were requested.
     type Files = Arc<Lock<(BTreeMap<String, (u64, Vec<u8>)>, Vec<String>)>>;
 
-    /// Adds a file, or replaces it.
+    /// Adds or replaces a file.
     fn put(files: &Files, name: &str, claimed: u64, bytes: &[u8]) {
         let path = format!("/kata-qualify/artifacts/{name}");
         files.lock().unwrap().0.insert(path, (claimed, bytes.to_vec()));
     }
 
-    /// The names of the files that were asked for since.
+    /// Returns the names of the files that were requested since the last call.
     fn asked(files: &Files) -> Vec<String> {
         let asked = std::mem::take(&mut files.lock().unwrap().1);
         asked.iter().map(|path| path.replace("/kata-qualify/artifacts/", "")).collect()
     }
 
-    /// An agent that has files and nothing else.
+    /// Starts an agent that has files and nothing else.
     async fn agent_with(files: Files) -> Line {
         agent(move |request| answer(&files, request)).await
     }
 
-    /// An agent that answers like this.
+    /// Starts an agent that replies with `answer`.
     async fn agent(answer: impl Fn(&EnvironmentRequest) -> EnvironmentReply + Send + 'static) -> Line {
         let (here, there) = tokio::io::duplex(1 << 20);
         let (from, to) = tokio::io::split(here);
@@ -292,14 +294,14 @@ mod tests {
             artifact_path(&cell, 2, "/kata-qualify/artifacts/g1/x"),
             "artifacts/debian-13-x86_64-container/resumed-2/g1/x"
         );
-        // Another machine's file of the same name, which is shorter.
+        // A shorter file of the same name from another machine.
         put("g1/serial.log", "resets");
         artifacts.begin().await;
         artifacts.fetch(out.path(), &cell, 0, &line).await;
         assert_eq!(kept("g1/serial.log").as_deref(), Some("resets"));
     }
 
-    /// Bytes and number of the files below a folder.
+    /// Returns the bytes and the number of the files below a directory.
     fn measured(folder: &Path) -> (u64, usize) {
         let mut sum = (0, 0);
         for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
@@ -310,7 +312,7 @@ mod tests {
         sum
     }
 
-    /// As a whole, the logs of five releases were most of a run's memory.
+    /// Held in memory as a whole, the logs of five releases were most of a run's memory.
     #[tokio::test]
     async fn a_file_is_on_disk_as_far_as_it_has_arrived() {
         let out = tempfile::tempdir().unwrap();
@@ -357,7 +359,7 @@ mod tests {
         assert_eq!(asked(&files), ["a", "b", "c"]);
         let said = artifacts.left_out().await.unwrap();
         assert!(said.starts_with("3 log files were cut and 2 left out: at most 0 MiB of a file"), "{said}");
-        // What is full is not fetched again for what could not be kept of it.
+        // A full file is not fetched again for the rest that could not be kept.
         put(&files, "a", 70, &[b'x'; 70]);
         artifacts.fetch(out.path(), &cell, 0, &line).await;
         assert_eq!((measured(out.path()), asked(&files)), ((100, 3), vec![]));

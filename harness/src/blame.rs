@@ -1,12 +1,14 @@
-//! Whose fault a failure is: which component, swapped for that of a release where the test passes, turns it green.
+//! Search for the component at fault in a failure: the one that turns the test green when it is swapped for that of a
+//! release where the test passes.
 //!
-//! A pure planner: it says what to run next, and what all that was seen comes to; it runs nothing.
+//! This is a pure planner: it decides what to run next and what the results so far prove; it runs nothing.
 //!
-//! First the control: the same test again, with nothing swapped. Unless it fails again, each time and in the same
-//! way, a swap that turns it green would prove nothing, and there is no verdict. Then the swaps, the smallest first:
-//! one component, two, all; of as many the daemon before the VMM, and that before the kernel. The first one with
-//! which the test passes each time is the answer, if it failed each time with every part of it: where a part was not
-//! judged, or passed now and then, that part may be all of it, and whoever is named beside it would be blamed for nothing.
+//! The control comes first: the same test again, with nothing swapped. Unless the control fails each time and in the
+//! same way, a swap that turns the test green would prove nothing, and there is no verdict. Then come the swaps, the
+//! smallest first: one component, two, all; among swaps of the same size the daemon before the VMM, and the VMM before
+//! the kernel. The first swap with which the test passes each time is the answer, if the test failed each time with
+//! every part of that swap. If the test was not judged with a part, or passed only sometimes, that part may suffice,
+//! and the other components of the swap would be blamed for nothing.
 
 use model::arch::Arch;
 use model::environment::Environment;
@@ -21,29 +23,29 @@ use suites::outcome::{Component, Outcome};
 /// How often the test is run in each step: one pass of a test that is flaky proves nothing.
 pub const TIMES: u32 = 2;
 
-/// What the attempts of one step come to.
+/// Combined result of the attempts of one step.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Seen {
-    /// It passed each time.
+    /// All attempts passed.
     Passed,
-    /// It failed each time; by what the last failure is known.
+    /// All attempts failed; with the signature of the last failure.
     Failed {
-        /// Its signature.
+        /// Signature of the last failure.
         signature: String,
     },
-    /// It passed and it failed.
+    /// Some attempts passed and some failed.
     Sometimes {
-        /// How often it passed.
+        /// Number of attempts that passed.
         passed: usize,
-        /// Of how many.
+        /// Number of attempts.
         of: usize,
     },
-    /// Nothing is known by it; why.
+    /// The attempts prove nothing, for this reason.
     Unjudged(String),
 }
 
 impl Seen {
-    /// What attempts come to.
+    /// Combines the outcomes of attempts.
     pub fn of<'a>(attempts: impl IntoIterator<Item = &'a Outcome>) -> Seen {
         let (mut passed, mut failed, mut other) = (0, Vec::new(), None);
         for outcome in attempts {
@@ -64,7 +66,7 @@ impl Seen {
         }
     }
 
-    /// Whether it failed each time, so that the swap is known to change nothing.
+    /// Checks whether all attempts failed, which proves that the swap changes nothing.
     fn is_failure(&self) -> bool {
         match self {
             Seen::Failed { .. } => true,
@@ -84,7 +86,8 @@ impl fmt::Display for Seen {
     }
 }
 
-/// Components of a test that can be swapped, the smallest first: what no part of it runs would change nothing.
+/// Returns the components of a test that can be swapped, the smallest first; a swap of a component that takes no part
+/// in the test would change nothing.
 pub fn parts(test: &Test) -> Vec<Component> {
     let has_guest = match test.place {
         Place::OwnGuest | Place::Machine | Place::Guest | Place::Pair | Place::Kata => true,
@@ -98,62 +101,62 @@ pub fn parts(test: &Test) -> Vec<Component> {
         .collect()
 }
 
-/// The swaps of these components in the order in which they are tried: the smallest first.
+/// Returns the swaps of these components in the order in which they are tried: the smallest first.
 pub fn swaps(parts: &[Component]) -> Vec<Vec<Component>> {
     let count = parts.len().min(8);
     let of = |mask: usize| -> Vec<Component> {
         parts.iter().enumerate().filter(|(place, _)| (mask >> place) & 1 == 1).map(|(_, part)| *part).collect()
     };
     let mut all: Vec<usize> = (1..1 << count).collect();
-    // Of as many components those that come first in the list: their bits, read backwards.
+    // Sorts swaps of the same size by the components that come first in the list: by their bits, read backwards.
     all.sort_by_key(|mask: &usize| (mask.count_ones(), std::cmp::Reverse(mask.reverse_bits())));
     all.into_iter().map(of).collect()
 }
 
-/// What to do next.
+/// Next step of the search.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Next {
     /// Run the test with these components swapped; with none, the control.
     Run(Vec<Component>),
-    /// Nothing more.
+    /// Nothing more to run.
     Done(Finding),
 }
 
-/// What it all comes to.
+/// Conclusion of the search.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Finding {
-    /// A swap with which the test passes, and with no part of which it does.
+    /// The smallest swap with which the test passes; it passes with no part of the swap.
     Green(Vec<Component>),
-    /// A swap with which it passes, and parts of it that may do so, too: no verdict.
+    /// A swap with which the test passes, and parts of the swap that may suffice: no verdict.
     MayBeLess {
         /// The swap.
         green: Vec<Component>,
-        /// The parts with which it was not judged, or passed now and then.
+        /// The parts with which the test was not judged, or passed only sometimes.
         parts: Vec<Vec<Component>>,
     },
-    /// With each of the swaps it fails, each time.
+    /// The test fails each time with each of the swaps.
     None,
-    /// With none of them it passes each time, and these do not say that it fails: no verdict.
+    /// With none of the swaps the test passes each time, but these do not prove that it fails: no verdict.
     NoneCertain(Vec<(Vec<Component>, Seen)>),
     /// The control did not fail again: no verdict.
     Control(Seen),
-    /// The control failed in another way, known by that: no verdict.
+    /// The control failed in another way, with this signature: no verdict.
     OtherFailure(String),
     /// No component of the test can be swapped: no verdict.
     NothingToSwap,
-    /// No release is recorded whose components could take their place: no verdict.
+    /// No recorded release has components to swap in: no verdict.
     NoDonor,
 }
 
 impl Finding {
-    /// Whether it says anything of the failure.
+    /// Checks whether the finding proves anything about the failure.
     pub fn is_verdict(&self) -> bool {
         matches!(self, Finding::Green(_) | Finding::None)
     }
 }
 
-/// What to do after the steps that were seen, the control's first; `signature` is that of the failure, empty if it is
-/// not known.
+/// Returns what to do after these steps, of which the first is the control; `signature` is that of the failure, empty
+/// if it is not known.
 pub fn next(swaps: &[Vec<Component>], signature: &str, seen: &[Seen]) -> Next {
     if swaps.is_empty() {
         return Next::Done(Finding::NothingToSwap);
@@ -180,29 +183,29 @@ pub fn next(swaps: &[Vec<Component>], signature: &str, seen: &[Seen]) -> Next {
     Next::Done(if uncertain.is_empty() { Finding::None } else { Finding::NoneCertain(uncertain) })
 }
 
-/// Whether all of one swap is in another, which has more.
+/// Checks whether `one` is a proper subset of `whole`.
 fn is_a_part(one: &[Component], whole: &[Component]) -> bool {
     one.len() < whole.len() && one.iter().all(|component| whole.contains(component))
 }
 
-/// Where a test failed.
+/// Place where a test failed.
 #[derive(Debug, Clone, Copy)]
 pub struct Failed<'a> {
-    /// `debian`.
+    /// The distro, such as `debian`.
     pub distro: &'a str,
-    /// `12`.
+    /// The release, such as `12`.
     pub release: &'a str,
-    /// Its architecture.
+    /// The architecture of the release.
     pub arch: Arch,
-    /// Where it was brought up.
+    /// The environment of the cell.
     pub environment: Environment,
-    /// Under which profile.
+    /// The profile of the failed test.
     pub profile: &'a str,
 }
 
-/// The release, as `debian:13`, that the components are taken from: one of which all that the test proves is recorded
-/// as supported under the profile; best in the same environment, then of the same distro, then the one that was last
-/// tested.
+/// Returns the release, such as `debian:13`, that the components are taken from: one whose record says that everything
+/// the test proves is supported under the profile. Prefers the same environment, then the same distro, then the latest
+/// test.
 pub fn donor<'r>(records: impl Iterator<Item = &'r Record>, test: &Test, failed: Failed<'_>) -> Option<String> {
     let mut best: Option<((bool, bool, jiff::civil::Date), String)> = None;
     for record in records {
@@ -231,7 +234,7 @@ pub fn donor<'r>(records: impl Iterator<Item = &'r Record>, test: &Test, failed:
     best.map(|(_, name)| name)
 }
 
-/// The day on which all that a test proves was last seen to be supported.
+/// Returns the earliest day on which each capability that a test proves was last tested as supported.
 fn supported(entries: &[&VerifiedEntry], test: &Test) -> Option<jiff::civil::Date> {
     let one = |capability: &Capability| {
         let known = entries.iter().find_map(|entry| Some((entry, entry.capabilities.get(capability)?)));
@@ -281,14 +284,14 @@ mod tests {
             (vec![failed()], Next::Run(vec![Virtiofsd])),
             (vec![failed(), failed()], Next::Run(vec![Qemu])),
             (vec![failed(), Seen::Passed], Next::Done(Finding::Green(vec![Virtiofsd]))),
-            // A test that passes now and then is not turned green.
+            // A test that passes only sometimes is not turned green.
             (vec![failed(), sometimes()], Next::Run(vec![Qemu])),
             (vec![failed(), unjudged()], Next::Run(vec![Qemu])),
-            // It fails in another way: so it still fails.
+            // A failure with another signature is still a failure.
             (vec![failed(), other.clone()], Next::Run(vec![Qemu])),
             (vec![failed(), failed(), failed()], Next::Run(vec![Virtiofsd, Qemu])),
             (vec![failed(), failed(), failed(), Seen::Passed], Next::Done(Finding::Green(vec![Virtiofsd, Qemu]))),
-            // Nobody knows whether a part of it would have done: neither is blamed.
+            // A part of the swap may have sufficed, so neither component is blamed.
             (
                 vec![failed(), failed(), unjudged(), Seen::Passed],
                 Next::Done(Finding::MayBeLess { green: vec![Virtiofsd, Qemu], parts: vec![vec![Qemu]] }),
@@ -300,10 +303,10 @@ mod tests {
                     parts: vec![vec![Virtiofsd], vec![Qemu]],
                 }),
             ),
-            // What is no part of it says nothing against it.
+            // A swap that is not a part of the green one does not count against it.
             (vec![failed(), unjudged(), Seen::Passed], Next::Done(Finding::Green(vec![Qemu]))),
             (vec![failed(), failed(), failed(), failed()], Next::Done(Finding::None)),
-            // A swap that helps now and then is not one that changes nothing.
+            // A swap that helps only sometimes is not a swap that changes nothing.
             (
                 vec![failed(), failed(), sometimes(), failed()],
                 Next::Done(Finding::NoneCertain(vec![(vec![Qemu], sometimes())])),
@@ -322,7 +325,7 @@ mod tests {
         let unknown = [Seen::Failed { signature: "t".to_owned() }];
         assert_eq!(next(&swaps, "", &unknown), Next::Run(vec![Virtiofsd]), "nobody knows how it failed before");
         assert_eq!(next(&[], "s", &[]), Next::Done(Finding::NothingToSwap));
-        // A pair that could not be judged is no part of another one.
+        // A pair that could not be judged is not a part of another pair.
         let three = super::swaps(&[Virtiofsd, Qemu, Kernel]);
         let seen = [failed(), failed(), failed(), failed(), unjudged(), Seen::Passed];
         assert_eq!(next(&three, "s", &seen), Next::Done(Finding::Green(vec![Virtiofsd, Kernel])));
@@ -351,7 +354,7 @@ mod tests {
             (vec![fail("a"), fail("s")], failed()),
             (vec![fail("s"), error()], failed()),
             (vec![Outcome::Pass, fail("s"), fail("s")], Seen::Sometimes { passed: 1, of: 3 }),
-            // One pass is not two.
+            // One pass is not enough if the other attempt could not be judged.
             (vec![Outcome::Pass, error()], unjudged("the line ended")),
             (vec![Outcome::Blocked { by: "smoke::x".to_owned() }], unjudged("blocked by smoke::x")),
         ] {

@@ -1,4 +1,4 @@
-//! What is built into the program.
+//! Data that is built into the program.
 
 use model::arch::Arch;
 
@@ -7,7 +7,7 @@ pub const AGENT: &[u8] = include_bytes!(env!("KATA_QUALIFY_AGENT"));
 
 include!(concat!(env!("OUT_DIR"), "/agents.rs"));
 
-/// The agent for an architecture; none where the program was built without a toolchain for it.
+/// Returns the agent for an architecture; `None` if the program was built without a toolchain for it.
 pub fn agent(arch: Arch) -> Option<&'static [u8]> {
     match Arch::of_machine() == Some(arch) {
         true => Some(AGENT),
@@ -15,8 +15,8 @@ pub fn agent(arch: Arch) -> Option<&'static [u8]> {
     }
 }
 
-/// The Debian packages with which the program can be built with an agent for the architecture: its linker with a C library,
-/// and Rust's standard library, which rustup has, too, by the name of the target.
+/// Names the Debian packages with which the program can be built with an agent for the architecture: its linker with a
+/// C library, and Rust's standard library, which rustup has, too, under the name of the target.
 pub fn toolchain(arch: Arch) -> String {
     let linker = format!("gcc-{}", arch.gnu_triplet().replace('_', "-"));
     format!("{linker} and libstd-rust-dev:{} (or `rustup target add {}`)", arch.debian_name(), target(arch))
@@ -26,10 +26,10 @@ fn target(arch: Arch) -> String {
     arch.gnu_triplet().replace("-linux-gnu", "-unknown-linux-gnu")
 }
 
-/// The commit that the program was built of, or `unknown`.
+/// The commit that the program was built from, or `unknown`.
 pub const COMMIT: &str = env!("KATA_QUALIFY_COMMIT");
 
-/// What `--version` says.
+/// The version that `--version` prints.
 pub const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("KATA_QUALIFY_COMMIT"), ")");
 
 #[cfg(test)]

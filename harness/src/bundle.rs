@@ -1,4 +1,4 @@
-//! A run as one file: what goes into it, cleaned as the reports are, and what is accepted as one.
+//! A run packed as one file: its contents, cleaned like the reports, and the checks of a file that claims to be one.
 
 use anyhow::Context as _;
 use images::ImageErrorKind;
@@ -10,29 +10,29 @@ use root::Root;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::path::Path;
 
-/// What a bundle may have at most. That of an ordinary run has some 100 KB.
+/// Limits for a bundle. The bundle of an ordinary run has some 100 KB.
 pub const LIMITS: PackedLimits = PackedLimits { packed: 64 << 20, files: 20_000, bytes: 512 << 20 };
 
-/// Bytes of one log that are packed: its end says why something failed.
+/// Bytes of one log that are packed: the end of a log says why something failed.
 const LOG: u64 = 64 << 10;
 /// Bytes of all logs that are packed.
 const LOGS: u64 = 8 << 20;
 /// Bytes of an image's manifest.
 const MANIFEST: u64 = 4 << 20;
 
-/// Lays out what goes into the bundle of a run, except for its reports; gives the journal as it is in there.
+/// Lays out the files of a run's bundle, except for its reports; returns the journal as it is in the bundle.
 ///
 /// # Errors
-/// What cannot be read or written.
+/// If a file cannot be read or written.
 pub fn lay_out(run: &Path, folder: &Path) -> anyhow::Result<Journal> {
     let journal = reports::journal::read(&run.join(FILE)).context("reading the run")?;
-    // Knows what any line of the journal gives away before the first one is written.
+    // The redactor needs everything that any line of the journal gives away before the first line is written.
     let redactor = reports::run::redactor(&journal).hiding(people());
     let mut writer = Writer::create(folder)?.hiding(redactor.clone());
     for entry in &journal.entries {
         let mut entry = entry.clone();
         if let Event::RunStarted { argv, options, .. } = &mut entry.event {
-            // Where its files lie says where somebody works.
+            // Paths of files reveal where somebody works.
             argv.iter_mut().chain(options).for_each(|word| *word = without_folders(word));
         }
         writer.append_entry(entry)?;
@@ -41,7 +41,7 @@ pub fn lay_out(run: &Path, folder: &Path) -> anyhow::Result<Journal> {
     let root = Root::new(run)?;
     let mut room = LOGS;
     for file in logs(&journal).iter().filter(|file| is_plain(file)) {
-        // What was never copied out of the environment is not there.
+        // Logs that were never copied out of the environment are missing.
         let Some(log) = end_of(&root, file, LOG.min(room))? else { continue };
         room = room.saturating_sub(log.len() as u64);
         put(folder, file, &log, &redactor)?;
@@ -56,19 +56,20 @@ pub fn lay_out(run: &Path, folder: &Path) -> anyhow::Result<Journal> {
     Ok(reports::journal::read(&folder.join(FILE))?)
 }
 
-/// Who uses this machine, and what it is called: of a run of another machine its home folders' names go all the same.
+/// Returns the names of this machine's users and of the machine; home directory names from another machine are hidden
+/// anyhow.
 pub fn people() -> People {
     let users = ["USER", "LOGNAME", "SUDO_USER"].map(|variable| std::env::var(variable).unwrap_or_default());
     let machine = rustix::system::uname().nodename().to_string_lossy().into_owned();
     People::new(users.iter().map(String::as_str), [machine.as_str()])
 }
 
-/// A file's path below the run's folder, out of which no link leads.
+/// Returns a file's path below the run's directory; no link leads out of it.
 fn below(file: &str) -> std::path::PathBuf {
     Path::new("/").join(file)
 }
 
-/// The last bytes of a log, from a line's beginning on; `None` if there is none, or no room.
+/// Reads the last bytes of a log, from the beginning of a line on; `None` if there is no log, or no room.
 fn end_of(root: &Root, file: &str, most: u64) -> anyhow::Result<Option<Vec<u8>>> {
     let mut log = match root.file(&below(file)) {
         Ok(log) if most > 0 => log,
@@ -99,24 +100,24 @@ fn put(folder: &Path, file: &str, bytes: &[u8], redactor: &Redactor) -> anyhow::
     std::fs::write(&path, clean.as_deref().unwrap_or(bytes)).with_context(writing)
 }
 
-/// Why a file is no bundle.
+/// Reason why a file is not a bundle.
 #[derive(Debug, thiserror::Error)]
 pub enum BundleError {
-    /// It cannot be unpacked.
+    /// The archive cannot be unpacked.
     #[error(transparent)]
     Packed(#[from] ImageErrorKind),
-    /// What was unpacked cannot be read.
+    /// The unpacked files cannot be read.
     #[error(transparent)]
     Files(#[from] io::Error),
-    /// Its files are not those that were packed.
+    /// The files differ from those that were packed.
     #[error(transparent)]
     Sums(#[from] SumsError),
 }
 
-/// Unpacks a bundle into an empty folder, and holds its files against their checksums.
+/// Unpacks a bundle into an empty directory, and verifies the checksums of its files.
 ///
 /// # Errors
-/// Why it is no bundle.
+/// If the file is not a valid bundle.
 pub fn open(bundle: &Path, folder: &Path) -> Result<(), BundleError> {
     packed::unpack(bundle, folder, LIMITS)?;
     Ok(reports::bundle::check(&packed::files(folder, LIMITS)?)?)

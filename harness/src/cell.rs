@@ -1,4 +1,4 @@
-//! One cell: a release is brought up in an environment, its tests run, its evidence is kept, and everything is removed.
+//! One cell: brings a release up in an environment, runs its tests, keeps its evidence and removes everything.
 
 use crate::environments::vm::outer::Accelerator;
 use crate::environments::{Keep, Running};
@@ -24,34 +24,34 @@ use tokio::sync::Semaphore;
 mod bring_up;
 mod testing;
 
-/// How the tests of a run's cells are run.
+/// Options for the tests of a run's cells.
 pub struct TestOptions {
-    /// One permit a guest, over all cells.
+    /// One permit per guest, shared by all cells.
     pub guests: Arc<Semaphore>,
     /// How often a test is tried, each time in a fresh guest.
     pub attempts: Attempts,
-    /// How tests of random work go about it.
+    /// Amount of work for randomized tests.
     pub effort: Effort,
-    /// Which containers are kept, so that people can look into them.
+    /// Containers that are kept so that people can look into them.
     pub keep: Keep,
-    /// Where the records say what they say.
+    /// Source positions of the records' claims.
     pub record_places: RecordPlaces,
-    /// Who is let into the environment, in the place of its tests.
+    /// A visitor (as for `shell`) who is let into the environment instead of running its tests.
     pub visit: Option<Arc<Visit>>,
 }
 
-/// A cell that could not go on: in which phase, and why.
+/// A cell that could not go on: the phase and the reason.
 struct Broken {
     phase: Phase,
     message: String,
 }
 
-/// An error of that phase.
+/// Wraps an error as a failure of the phase.
 fn broken<E: std::error::Error>(phase: Phase) -> impl Fn(E) -> Broken {
     move |e| Broken { phase, message: error_chain(&e) }
 }
 
-/// Runs a cell to its end. Whatever goes wrong is written into the journal.
+/// Runs a cell to its end. Every failure is written into the journal.
 pub async fn run(resources: Arc<Resources>, options: Arc<TestOptions>, output: Arc<Output>, cell: Arc<Cell>) {
     let output = Arc::new(CellOutput::new(output, cell.id.clone()));
     output.write(Event::CellStarted { cell: cell.id.clone() });
@@ -90,7 +90,7 @@ async fn bring_up_and_test(
     setup::keep_manifest(&prepared, output.folder(), &cell.id).map_err(broken(Phase::Image))?;
     prepared.claims.effort = options.effort;
     phase(output, cell, Phase::Environment);
-    // Only a few machines run at a time, because of the memory that they and their guests take.
+    // Only a few machines run at a time, because they and their guests take much memory.
     cell.line.waits();
     let _machine = match cell.id.environment {
         Environment::Vm => Some(Arc::clone(&resources.machines.permits).acquire_owned().await),
@@ -200,7 +200,7 @@ async fn test(
     result.map_err(broken(Phase::Tests))
 }
 
-/// What the evidence says of a fact.
+/// Returns the evidence for a fact.
 fn answer(fact: &EnvironmentFact) -> ProbeAnswer {
     match fact {
         EnvironmentFact::Has => ProbeAnswer::Yes,
@@ -210,17 +210,17 @@ fn answer(fact: &EnvironmentFact) -> ProbeAnswer {
     }
 }
 
-/// Whether virtual machines run without hardware virtualization.
+/// Checks whether virtual machines run without hardware virtualization.
 fn is_emulated(resources: &Resources) -> bool {
     resources.machines.outer_if_known().is_some_and(|outer| outer.accelerator != Accelerator::Kvm)
 }
 
-/// Runs units side by side, as many as there are permits.
+/// Runs units in parallel, as many as there are permits.
 async fn run_units(testing: &Arc<Testing>, units: Vec<Unit>) -> Result<(), LineError> {
     let mut tasks = tokio::task::JoinSet::new();
     for unit in units {
         let testing = Arc::clone(testing);
-        // Taken here, so that the units start in the order of the plan.
+        // The permit is taken here, so that the units start in the order of the plan.
         let permit = Arc::clone(&testing.options.guests).acquire_owned().await;
         tasks.spawn(async move {
             let result = testing.unit(&unit).await;

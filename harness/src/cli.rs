@@ -1,4 +1,4 @@
-//! The `kata-qualify` command: arguments in, valid requests out, exit codes.
+//! The `kata-qualify` command: turns arguments into valid requests and results into exit codes.
 
 mod arguments;
 mod base;
@@ -42,29 +42,29 @@ use std::io::Write as _;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-/// How the process ends; `--help` lists them.
+/// Exit codes of the process; `--help` lists them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Exit {
     /// As recorded or better; a first record is never worse.
     AsRecorded = 0,
-    /// Worse than recorded, a known issue at fault, or something stale; under `--strict`, anything required that is not
-    /// supported.
+    /// Worse than recorded, a known issue at fault, or something stale; under `--strict`, any required capability that
+    /// is not supported.
     Worse = 1,
     /// Bad usage or bad input, or a release that cannot be brought up here; nothing was run.
     Usage = 2,
-    /// Infrastructure: something could not be judged, as where no mirror answers, no run that is given can be written
-    /// back, or `clean` could not remove everything.
+    /// Infrastructure: something could not be judged, such as when no mirror answers, no given run can be written back,
+    /// or `clean` could not remove everything.
     Infrastructure = 3,
     /// Ctrl-C or SIGTERM.
     Interrupted = 130,
 }
 
-/// A test that was skipped, for autopkgtest (README.package-tests: `skippable`).
+/// Exit code for a test that was skipped, for autopkgtest (README.package-tests: `skippable`).
 const SKIPPED: u8 = 77;
 
 impl Exit {
-    /// The process's exit code.
+    /// Returns the process's exit code.
     fn code(self, style: ExitStyle) -> ExitCode {
         ExitCode::from(match (self, style) {
             (Exit::Infrastructure, ExitStyle::Autopkgtest) => SKIPPED,
@@ -78,7 +78,7 @@ impl Exit {
 #[error("{0}")]
 pub struct UsageError(pub String);
 
-/// Broken records: exit code 2. Each diagnostic begins with `error[RULE]` itself.
+/// Broken records: exit code 2. Each diagnostic begins with `error[RULE]`.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 struct BrokenRecords(String);
@@ -110,7 +110,7 @@ pub fn main() -> ExitCode {
 
 fn dispatch(arguments: Arguments, style: ExitStyle) -> anyhow::Result<ExitCode> {
     let exit = match arguments.command {
-        // The code of what ran there is its own.
+        // The program in the shell decides the exit code.
         Command::Shell(what) => return shell::shell(&what),
         Command::Run(run) => run::run(&run),
         Command::Rerun(what) => run::rerun(&what),
@@ -139,17 +139,17 @@ fn dispatch(arguments: Arguments, style: ExitStyle) -> anyhow::Result<ExitCode> 
     Ok(exit?.code(style))
 }
 
-/// The cache of a command without an option for it.
+/// Returns the cache directory for a command without an option for it.
 ///
 /// # Errors
-/// When neither the environment nor a home folder names one.
+/// If neither the environment nor a home directory names one.
 pub(crate) fn cache_folder() -> Result<std::path::PathBuf, UsageError> {
     arguments::cache(None)
 }
 
 /// Prints an answer on standard output.
 ///
-/// A reader that has closed it, as in `kata-qualify list | head`, is no error: what a run found and its exit code do not
+/// A reader that closes it, as in `kata-qualify list | head`, is no error: a run's findings and its exit code do not
 /// depend on it.
 pub(crate) fn print(text: &str) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
@@ -163,8 +163,8 @@ fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().context("starting the runtime")
 }
 
-/// Ends a runtime. Returns false if something still blocks one of its threads after that time; the thread then ends with
-/// the process.
+/// Shuts a runtime down. Returns false if something still blocks one of its threads after `within`; the thread then
+/// ends with the process.
 ///
 /// Dropping the runtime would wait for the thread.
 fn shut_down(runtime: tokio::runtime::Runtime, within: Duration) -> bool {
@@ -173,7 +173,7 @@ fn shut_down(runtime: tokio::runtime::Runtime, within: Duration) -> bool {
     since.elapsed() < within
 }
 
-/// Bad usage or input, with all that an error says.
+/// Makes a usage error from an error and all its causes.
 fn usage(error: &dyn std::error::Error) -> UsageError {
     UsageError(error_chain(error))
 }

@@ -1,8 +1,8 @@
-//! Components of another release in the place of a release's own: `--component qemu@debian:13`.
+//! Components of another release instead of a release's own: `--component qemu@debian:13`.
 //!
-//! A program comes from that release's image with everything that it loads, and is run by that release's own loader, so
-//! that nothing of the release under test is in it. The loader's copy has the program's name, because a VMM is known
-//! by the name of what runs. A kernel comes with its modules and its configuration.
+//! A program comes from that release's image with everything that it loads, and that release's own loader runs it, so
+//! that it uses nothing of the release under test. The loader's copy has the program's name, because a VMM is
+//! recognized by the name of its executable. A kernel comes with its modules and its configuration.
 
 use crate::seed::{Content, SeedFile};
 use images::boot::kernel::KernelFiles;
@@ -25,95 +25,95 @@ use std::sync::Arc;
 use suites::environment::Claims;
 use suites::outcome::Component;
 
-/// Folders of QEMU's modules, which it opens by itself, apart from Debian's, which has the architecture in its name.
+/// Directories of modules that QEMU loads at run time, except Debian's, which has the architecture in its name.
 const MODULES: [&str; 2] = ["/usr/lib64/qemu", "/usr/lib/qemu"];
-/// Modules for screens and sound, which no guest of Kata's has, and which would bring half of a desktop along.
+/// Modules for screens and sound, which none of Kata's guests has, and which would pull in half of a desktop.
 const NOT_TAKEN: [&str; 3] = ["ui-", "audio-", "spice"];
-/// Folders of the firmware that QEMU loads into guests.
+/// Directories of the firmware that QEMU loads into guests.
 const FIRMWARE: [&str; 4] = ["/usr/share/qemu", "/usr/share/seabios", "/usr/share/seavgabios", "/usr/share/ipxe/qemu"];
-/// Bytes of a firmware file that is taken along: a BIOS has 256 KiB, and what is larger is named by its path.
+/// Size limit of a firmware file that is copied: a BIOS has 256 KiB, and larger files are named by their path.
 const MAX_FIRMWARE: u64 = 1 << 20;
 
-/// A component of another release, as it was asked for.
+/// A component of another release, as requested.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Donation {
     /// The component.
     pub component: Component,
-    /// The release whose it is.
+    /// The release that the component belongs to.
     pub release: Release,
 }
 
-/// Why a text asks for no component of another release.
+/// Reason why a text does not name a component of another release.
 #[derive(Debug, thiserror::Error)]
 pub enum DonationError {
-    /// No release can give that.
+    /// No release can provide this component.
     #[error("expected NAME@RELEASE, with a name of {}", Donation::COMPONENTS.map(Component::name).join(", "))]
     Component,
-    /// No release goes by the name.
+    /// No release has this name.
     #[error(transparent)]
     Target(#[from] TargetError),
-    /// It names more than one.
+    /// The name matches more than one release.
     #[error("`{0}` is several releases: name one, as debian:13")]
     Several(String),
-    /// Its distro has no record that can be used.
+    /// The distro has no usable record.
     #[error(transparent)]
     Record(#[from] DatabaseError),
-    /// Its record has no such release.
+    /// The distro's record has no such release.
     #[error(transparent)]
     Release(#[from] ResolveError),
-    /// It has no such component.
+    /// The release has no such component.
     #[error(transparent)]
     Lacks(#[from] DonorError),
 }
 
-/// Why another release cannot give a component.
+/// Reason why another release cannot provide a component.
 #[derive(Debug, thiserror::Error)]
 pub enum DonorError {
-    /// Its image cannot be made.
+    /// The release's image cannot be made.
     #[error(transparent)]
     Image(#[from] ImageError),
-    /// Its image cannot be kept in the cache.
+    /// The release's image cannot be held in the cache.
     #[error("holding {release} in the cache")]
     Hold {
-        /// `debian:13`.
+        /// The release, such as `debian:13`.
         release: String,
         /// The system's reason.
         source: io::Error,
     },
-    /// It has no such component.
+    /// The release has no such component.
     #[error("the record of {release} has no {component}")]
     Lacks {
-        /// `debian:13`.
+        /// The release, such as `debian:13`.
         release: String,
         /// The component.
         component: Component,
     },
-    /// The program cannot be taken along.
+    /// The program cannot be copied with its libraries.
     #[error("taking {component} of {release} along")]
     Program {
         /// The component.
         component: Component,
-        /// `debian:13`.
+        /// The release, such as `debian:13`.
         release: String,
-        /// Why.
+        /// The cause.
         source: PortableError,
     },
     /// The tree cannot be read.
     #[error(transparent)]
     Tree(#[from] RootError),
-    /// What starts a program cannot be written.
+    /// The script that starts a program cannot be written.
     #[error("writing what starts a program")]
     Script(#[source] io::Error),
 }
 
 impl Donation {
-    /// The components that another release can give.
+    /// The components that another release can provide.
     const COMPONENTS: [Component; 3] = [Component::Kernel, Component::Qemu, Component::Virtiofsd];
 
-    /// Reads `NAME@RELEASE`; `None` if it is of another form.
+    /// Parses `NAME@RELEASE`; `None` if the text has another form.
     ///
     /// # Errors
-    /// What was expected in it.
+    /// The expected form, if the name or the release is wrong.
     pub fn parse(text: &str, database: &Database, arch: Arch) -> Option<Result<Donation, DonationError>> {
         let (name, of) = text.split_once('@').filter(|(name, _)| !name.contains('='))?;
         Some(donation(name, of, database, arch))
@@ -130,7 +130,7 @@ fn donation(name: &str, of: &str, database: &Database, arch: Arch) -> Result<Don
     Ok(Donation { component, release })
 }
 
-/// Components of other releases, with the trees that they come from.
+/// Components of other releases, with their source trees.
 #[derive(Debug, Default)]
 pub struct Donors(Vec<Donor>);
 
@@ -138,20 +138,20 @@ pub struct Donors(Vec<Donor>);
 #[derive(Debug)]
 pub struct Donor {
     component: Component,
-    /// What the record says of its release.
+    /// The record's data about the component's release.
     pub release: Release,
     /// The root filesystem.
     pub tree: PathBuf,
-    /// `of debian:13 (qemu-system-x86 1:10.0.2)`.
+    /// Description, such as `of debian:13 (qemu-system-x86 1:10.0.2)`.
     words: Candidate,
     _hold: ImageLock,
 }
 
 impl Donors {
-    /// Has the images of those releases, made by these options; blocks while they are made.
+    /// Prepares the images of the donor releases with these options; blocks while they are made.
     ///
     /// # Errors
-    /// When an image cannot be had, or its record lacks the component.
+    /// If an image cannot be made, or its record lacks the component.
     pub fn prepare(
         wanted: &[Donation],
         options: &dyn Fn(&Release) -> Options,
@@ -168,26 +168,26 @@ impl Donors {
         wanted.iter().map(one).collect::<Result<Vec<Donor>, DonorError>>().map(Donors)
     }
 
-    /// The one that gives a component.
+    /// Returns the donor of a component.
     pub fn of(&self, component: Component) -> Option<&Donor> {
         self.0.iter().find(|donor| donor.component == component)
     }
 
-    /// What the evidence says of every cell.
+    /// Returns the donors' part of every cell's evidence.
     pub fn evidence(&self) -> impl Iterator<Item = (Component, Candidate)> {
         self.0.iter().map(|donor| (donor.component, donor.words.clone()))
     }
 
-    /// What the journal says among the run's options.
+    /// Returns the donors' part of the run's options in the journal.
     pub fn options(&self) -> impl Iterator<Item = String> {
         self.0.iter().map(|donor| format!("--component {} {}", donor.component, donor.words))
     }
 
-    /// Claims the programs that are given, and gives their files; a kernel is another matter, because guests get their
-    /// modules with it.
+    /// Adds the donated programs to the claims, and returns their files; a kernel is handled elsewhere, because guests
+    /// get their modules with it.
     ///
     /// # Errors
-    /// When a program cannot be taken along.
+    /// If a program cannot be copied with its libraries.
     pub fn claim_programs(&self, claims: &mut Claims, folder: &Path) -> Result<Vec<SeedFile>, DonorError> {
         let mut files = Vec::new();
         for donor in &self.0 {
@@ -226,7 +226,7 @@ impl Donors {
     }
 }
 
-/// The program of a component, by the record; a kernel is none, and of the rest no release gives one.
+/// Returns the program of a component, from the record; a kernel is not a program, and no release provides the rest.
 fn program(release: &Release, component: Component) -> Option<&str> {
     match component {
         Component::Qemu => Some(release.qemu()?.path.as_str()),
@@ -241,12 +241,12 @@ fn program(release: &Release, component: Component) -> Option<&str> {
     }
 }
 
-/// The packages that have a component.
+/// Returns the packages that contain a component.
 fn packages(release: &Release, component: Component) -> Result<Vec<PackageName>, DonorError> {
     let found = match component {
         Component::Kernel => release.kernel.as_ref().map(|kernel| kernel.packages.clone()),
         Component::Qemu => release.qemu().map(|vmm| vmm.packages.clone()),
-        // Where it has no package of its own, the VMM's bring it.
+        // A virtiofsd without its own package is part of the VMM's packages.
         Component::Virtiofsd => {
             let driver = release.filesystem(Share::VirtioFs).filter(|driver| driver.path.is_some());
             driver.map(|driver| driver.packages.clone())
@@ -271,22 +271,22 @@ fn words(release: &Release, packages: &[PackageName], image: &Image) -> Candidat
 }
 
 impl Donor {
-    /// The image of its kernel, and the configuration where the release ships it in a file.
+    /// Returns the image of the donor's kernel, and the configuration if the release ships it in a file.
     ///
     /// # Errors
-    /// When the tree cannot be read.
+    /// If the tree cannot be read.
     pub fn kernel(&self, found: &KernelFiles) -> Result<(PathBuf, Option<String>), DonorError> {
         let tree = Root::new(&self.tree)?;
         let configuration = found.config.as_deref().map(|path| tree.utf8(path)).transpose()?;
-        // The path is without links, in an image that nothing writes to.
+        // The path has no links, in an image that nothing writes to.
         Ok((tree.shown(&found.vmlinuz), configuration))
     }
 }
 
-/// A program as it goes into an environment.
+/// A program in the form in which it goes into an environment.
 struct Packed {
     portable: Portable,
-    /// By folder and name.
+    /// Firmware files by directory and name.
     firmware: Vec<(String, PathBuf)>,
 }
 
@@ -295,7 +295,7 @@ impl Packed {
         self.portable.program.file_name().unwrap_or_default().to_string_lossy().into_owned()
     }
 
-    /// What starts it, in a folder of the environment.
+    /// Returns the script that starts the program, in a directory of the environment.
     fn start(&self, folder: &Path) -> String {
         let folder = folder.display();
         let (name, mut words) = (self.name(), String::new());
@@ -315,19 +315,19 @@ impl Packed {
         format!("#!/bin/sh\n{modules}exec{words} \"$@\"\n")
     }
 
-    /// Its files in a folder.
+    /// Returns the program's files in a directory.
     fn files(&self, below: &str, tree: &Root) -> Vec<SeedFile> {
         let Portable { program, loader, libraries, modules } = &self.portable;
         let name = self.name();
         let mut all: BTreeMap<String, &PathBuf> = BTreeMap::new();
         all.insert(format!("program/{name}"), program);
-        // By the name of what runs a VMM is known.
+        // A VMM is recognized by the name of its executable, so the loader gets the program's name.
         all.extend(loader.iter().map(|path| (name.clone(), path)));
         all.extend(libraries.iter().map(|(name, path)| (format!("lib/{name}"), path)));
         let named = |path: &PathBuf| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         all.extend(modules.iter().map(|path| (format!("modules/{}", named(path)), path)));
         all.extend(self.firmware.iter().map(|(name, path)| (format!("share/{name}"), path)));
-        // The paths are without links, in an image that nothing writes to.
+        // The paths have no links, in an image that nothing writes to.
         let seed = |(name, path): (String, &PathBuf)| SeedFile {
             name: format!("{below}/{name}"),
             content: Content::File(tree.shown(path)),
@@ -340,13 +340,13 @@ fn is_module(name: &str) -> bool {
     name.ends_with(".so") && !NOT_TAKEN.iter().any(|part| name.contains(part))
 }
 
-/// The regular files of some folders by plain names, each with its name.
+/// Lists the regular files with plain names in some directories, each with its name.
 fn listed(tree: &Root, folders: &[&str], wanted: fn(&str) -> bool) -> Result<Vec<(String, PathBuf)>, RootError> {
     let mut all = Vec::new();
     for folder in folders.iter().map(Path::new) {
         for name in tree.list_if_any(folder)?.into_iter().filter(|name| is_plain_file(name) && wanted(name)) {
             let path = folder.join(&name);
-            // A link may lead to nothing.
+            // A link may be dangling.
             if tree.has_file(&path)? {
                 all.push((name, tree.resolve(&path)?));
             }
@@ -355,13 +355,13 @@ fn listed(tree: &Root, folders: &[&str], wanted: fn(&str) -> bool) -> Result<Vec
     Ok(all)
 }
 
-/// QEMU's firmware, by the number of its folder and its name.
+/// Returns QEMU's firmware, by the number of its directory and its name.
 fn firmware(tree: &Root) -> Result<Vec<(String, PathBuf)>, RootError> {
     let mut all = Vec::new();
     for (number, folder) in FIRMWARE.iter().enumerate() {
         for (name, path) in listed(tree, &[*folder], |_| true)? {
             if tree.look(&path)?.is_some_and(|seen| seen.len() <= MAX_FIRMWARE) {
-                // A number, because two folders have the same last name.
+                // Directories are numbered, because two of them have the same last name.
                 all.push((format!("{number}/{name}"), path));
             }
         }
@@ -401,7 +401,7 @@ mod tests {
         }
     }
 
-    /// Runs a program of this machine as another release's is run in an environment.
+    /// A program of this machine runs like another release's program in an environment.
     #[test]
     fn a_program_runs_by_its_own_loader_with_its_own_libraries() {
         let (tree, dir) = (Root::new(Path::new("/")).unwrap(), tempfile::tempdir().unwrap());

@@ -1,4 +1,4 @@
-//! Where a cell is brought up: one of three kinds, alike in that an agent answers at the end of a line.
+//! Environments of cells: three kinds, in each of which an agent answers at the end of a line.
 
 pub mod container;
 pub mod host;
@@ -14,20 +14,20 @@ use std::time::Duration;
 use vm::outer::OuterError;
 use vm::{Vm, VmError};
 
-/// Which containers outlive their run.
+/// Containers that outlive their run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Keep {
-    /// None.
+    /// No container.
     #[default]
     Nothing,
     /// The environments of cells in which a test failed.
     Failed,
-    /// All.
+    /// All containers.
     All,
 }
 
 impl Keep {
-    /// What `--keep` and `--keep-failed` ask for; of both the first is the more.
+    /// Returns the meaning of `--keep` and `--keep-failed`; `--keep` includes the other.
     pub fn of(all: bool, failed: bool) -> Keep {
         match (all, failed) {
             (true, _) => Keep::All,
@@ -36,7 +36,7 @@ impl Keep {
         }
     }
 
-    /// Whether the environment of a cell is kept in which a test has failed, or has not.
+    /// Checks whether the environment of a cell is kept; `has_failed` is true if one of its tests failed.
     pub fn keeps(self, has_failed: bool) -> bool {
         match self {
             Keep::Nothing => false,
@@ -56,10 +56,10 @@ pub enum Running {
     Host(Box<Host>),
 }
 
-/// Why an environment did not come up, or is not fit for tests.
+/// Reason why an environment did not come up, or is not fit for tests.
 #[derive(Debug, thiserror::Error)]
 pub enum EnvironmentError {
-    /// A container was to be started, and there is no engine.
+    /// A container was requested, and there is no engine.
     #[error("no Docker engine answers")]
     NoDocker,
     /// The container failed.
@@ -74,7 +74,7 @@ pub enum EnvironmentError {
     /// The agent failed on this machine.
     #[error(transparent)]
     Host(#[from] HostError),
-    /// The container runs without our filter.
+    /// The container runs without the harness's filter.
     #[error(
         "the Docker engine did not apply the seccomp profile that it was given, and without one a container can open its \
          host's files: expected an engine of version 20.10.10 or later that `docker info` says has seccomp"
@@ -82,7 +82,7 @@ pub enum EnvironmentError {
     Unfiltered,
 }
 
-/// Whether the agent in a container runs under a filter (mode 2 in its status), and one that refuses file handles.
+/// Checks whether the agent in a container runs under a filter (mode 2 in its status) that refuses file handles.
 fn is_filtered(facts: &Facts) -> bool {
     let by_a_filter = EnvironmentFact::Told("2".to_owned());
     facts.get(facts::SECCOMP) == Some(&by_a_filter)
@@ -90,7 +90,7 @@ fn is_filtered(facts: &Facts) -> bool {
 }
 
 impl Running {
-    /// The line to the agent.
+    /// Returns the line to the agent.
     pub fn line(&self) -> Line {
         match self {
             Running::Container(container) => container.line.clone(),
@@ -99,7 +99,7 @@ impl Running {
         }
     }
 
-    /// Why the line may have ended, other than what the line itself says.
+    /// Returns why the line may have ended, in addition to the line's own error.
     pub async fn ending(&mut self) -> Option<String> {
         match self {
             Running::Container(_) => None,
@@ -113,7 +113,8 @@ impl Running {
         }
     }
 
-    /// Whether it is closed to the machine around it, as far as its agent can see: a container's filter must be in force.
+    /// Checks whether the environment is isolated from the machine around it, as far as its agent can see: a
+    /// container's filter must be in force.
     ///
     /// # Errors
     /// [`EnvironmentError::Unfiltered`].
@@ -124,7 +125,8 @@ impl Running {
         }
     }
 
-    /// Takes it down, or with `keep` leaves what people can look at later. Returns a line for people, if there is one.
+    /// Takes the environment down, or with `keep` leaves it for people to examine later. Returns a line for people, if
+    /// there is one.
     pub async fn take_down(self, keep: bool) -> Option<String> {
         match self {
             Running::Container(container) if keep => {
@@ -177,7 +179,7 @@ mod tests {
         };
         let refused = || EnvironmentFact::Lacks("Operation not permitted (os error 1)".to_owned());
         assert!(is_filtered(&facts("2", refused())));
-        // Docker's own filter lets the call through to whoever has the capability.
+        // Docker's own filter allows the call to processes with the capability.
         assert!(!is_filtered(&facts("2", EnvironmentFact::Has)));
         assert!(!is_filtered(&facts("0", refused())));
         assert!(!is_filtered(&Facts::default()));

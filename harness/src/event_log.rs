@@ -1,4 +1,4 @@
-//! The journal of a run, as its cells write it.
+//! The journal of a run, to which its cells write.
 
 use crate::progress::Progress;
 use jiff::Timestamp;
@@ -9,7 +9,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::Notify;
 
-/// Where events are written; a journal that cannot be written ends the run, because it is the only truth.
+/// The journal that events are written to. If it cannot be written, the run ends, because the journal is the only
+/// source of truth.
 pub struct EventLog {
     journal: Mutex<Writer>,
     progress: Progress,
@@ -18,17 +19,18 @@ pub struct EventLog {
 }
 
 impl EventLog {
-    /// Writes to this journal; that it cannot be written is shown on this display.
+    /// Makes a log that writes to this journal and shows a write error on this display.
     pub fn new(journal: Writer, progress: Progress) -> EventLog {
         EventLog { journal: Mutex::new(journal), progress, has_failed: AtomicBool::new(false), fails: Notify::new() }
     }
 
-    /// Writes an event. After one that could not be written none is: what follows would only look like a whole journal.
+    /// Writes an event. After a write error no more events are written: with later events the journal would only look
+    /// complete.
     pub fn write(&self, event: Event) {
         if self.has_failed.load(Ordering::Relaxed) {
             return;
         }
-        // Cells say what they are doing in finer words than their phases.
+        // Cells report their work in more detail than by phases.
         if !matches!(event, Event::PhaseStarted { .. }) {
             self.progress.saw(&event, Timestamp::now());
         }

@@ -1,10 +1,10 @@
-//! Test suites of others, as the build script built them: static programs, sent into environments and guests.
+//! External test suites, built by the build script: static programs, sent into environments and guests.
 
 use crate::seed::{Content, SeedFile};
 
-/// A test suite of others.
+/// An external test suite.
 pub struct ExternalSuite {
-    /// Its name, and that of its file in the agent's folder and in guests.
+    /// The name of the suite, and of its file in the agent's directory and in guests.
     pub name: &'static str,
     /// The program, if it could be built.
     pub binary: Option<&'static [u8]>,
@@ -12,7 +12,7 @@ pub struct ExternalSuite {
 
 include!(concat!(env!("OUT_DIR"), "/external.rs"));
 
-/// The programs as files for the agent's folder.
+/// Returns the programs as files for the agent's directory.
 pub fn files() -> Vec<SeedFile> {
     let file =
         |suite: &ExternalSuite| Some(SeedFile { name: suite.name.to_owned(), content: Content::Static(suite.binary?) });

@@ -1,8 +1,8 @@
-//! The beginning of a run, as several modules' tests need it.
+//! Start of a run, for the tests of several modules.
 
 use reports::journal::{CellId, Event, RunFacts, RunFilter, SCHEMA};
 
-/// The event that a run of these cells under one profile has started, with so many tests for each.
+/// Returns the event that starts a run of these cells under one profile, with `tests` tests for each.
 pub(crate) fn begins(run: &str, cells: &[CellId], tests: u64, filter: Option<&str>) -> Event {
     Event::RunStarted {
         schema: SCHEMA,

@@ -1,31 +1,31 @@
-//! The files of runs, copied into one folder.
+//! Copying of runs' files into one directory.
 //!
-//! Whoever handed a folder on may have put anything into it: only regular files are taken, links are not followed, and
-//! what is too much is left out and told.
+//! A directory from somebody else may contain anything: only regular files are copied, links are not followed, and what
+//! exceeds the limits is left out and reported.
 
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
 use std::path::Path;
 
-/// Files that are copied of all folders together.
+/// Maximum number of files that are copied from all directories together.
 const MAX_FILES: u64 = 200_000;
-/// Bytes that are copied of all folders together.
+/// Maximum number of bytes that are copied from all directories together.
 const MAX_BYTES: u64 = 32 << 30;
-/// How deep folders are looked through; ours have half of that.
+/// Maximum depth of directories; the harness's own runs have half of that.
 const MAX_DEPTH: usize = 16;
 
-/// What may still be copied, and what was not.
+/// The remaining room, and the files that were left out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Gathered {
-    /// So many files more.
+    /// Number of files that may still be copied.
     files: u64,
-    /// So many bytes more.
+    /// Number of bytes that may still be copied.
     bytes: u64,
-    /// How deep folders are looked through.
+    /// Maximum depth of directories.
     depth: usize,
-    /// What was left out, in words.
+    /// The files that were left out, as messages.
     pub left_out: Vec<String>,
-    /// Whether the last of that was too much, which is told once for all that follow.
+    /// Whether the last message is that the limits were exceeded, which is reported once for all files that follow.
     is_full: bool,
 }
 
@@ -36,11 +36,10 @@ impl Default for Gathered {
 }
 
 impl Gathered {
-    /// Copies what is below a folder to below another one. A file that is there stays, and is told if it is another
-    /// one.
+    /// Copies everything below a directory to below another one. An existing file stays, and is reported if it differs.
     ///
     /// # Errors
-    /// What cannot be read or written; a folder that is not there has nothing.
+    /// If something cannot be read or written; a missing directory counts as empty.
     pub fn copy(&mut self, from: &Path, to: &Path) -> io::Result<()> {
         self.folder(from, to, 0)
     }
@@ -88,7 +87,7 @@ impl Gathered {
             return Ok(());
         };
         (self.files, self.bytes) = (files, bytes);
-        // One that grows meanwhile is cut.
+        // A file that grows meanwhile is cut.
         let mut bytes = File::open(from)?.take(length);
         let mut made = match File::options().write(true).create_new(true).open(to) {
             Ok(made) => made,
@@ -104,14 +103,14 @@ impl Gathered {
         made.flush()
     }
 
-    /// Tells of something that is left out for another reason than that it is too much.
+    /// Reports a file that is left out for another reason than the limits.
     fn leave_out(&mut self, from: &Path, why: &str) {
         self.left_out.push(format!("{}: {why}", from.display()));
         self.is_full = false;
     }
 }
 
-/// Whether a file has these bytes and no others.
+/// Checks whether a file has exactly these bytes.
 fn is_same(bytes: &mut impl io::Read, file: &Path) -> io::Result<bool> {
     let mut file = File::open(file)?;
     let (mut one, mut other) = (vec![0; 64 << 10], vec![0; 64 << 10]);

@@ -1,12 +1,11 @@
-//! Ctrl-C and SIGTERM: the first one makes a run clean up, the second one ends the process at once, whatever it waits for.
+//! Ctrl-C and SIGTERM: the first signal makes a run clean up, the second ends the process at once, whatever it waits
+//! for.
 //!
-//! An interrupted run has 60 s for what is under way to end.
-//! A second signal ends the process in its handler: a thread may be waiting for what never comes, and no clean-up is
-//! worth that.
-//! Outside a run any signal ends the process: also between a run and those that follow it, as its base run and the steps
-//! of blaming do.
-//! What ran ends before that: a container's agent whose line ends kills the main process, and with it the kernel ends
-//! all of the container.
+//! The work in progress of an interrupted run has 60 s to end. A second signal ends the process in the signal handler,
+//! because a thread may be blocked forever, and no clean-up is worth waiting for that. Outside a run any signal ends
+//! the process, also between a run and the runs that belong to it, such as its base run and the steps of blaming.
+//! Containers end even if the process is killed: an agent whose line ends kills the container's main process, and the
+//! kernel then ends the rest of the container.
 
 use model::sync::locked;
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -16,34 +15,35 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// Whether the next signal ends the process. Handlers are the process's and stay, and so does this: every run of the
-/// process has the same one.
+/// Whether the next signal ends the process. Signal handlers are never removed, so all runs of the process share this
+/// flag.
 static AT_ONCE: Mutex<Option<Arc<AtomicBool>>> = Mutex::new(None);
 
-/// The signals that interrupt this process, from now on and until this is dropped.
+/// The signals that interrupt this process, until the value is dropped.
 pub(crate) struct Interrupts {
     interrupt: Signal,
     terminate: Signal,
-    /// Whether the next one ends the process.
+    /// Whether the next signal ends the process.
     at_once: Arc<AtomicBool>,
 }
 
 impl Interrupts {
-    /// Begins to listen; `code` is the exit code of a process that the second one ends.
+    /// Starts to listen; `code` is the exit code of a process that the second signal ends.
     ///
     /// # Errors
-    /// What the operating system refused.
+    /// If the operating system refuses a handler.
     pub(crate) fn listen(code: i32) -> io::Result<Interrupts> {
-        // Handlers run in the order in which they came. Were tokio's before ours, a run could hear of a signal and be
-        // over while the same signal is on its way to ours, which would take it for the second one.
+        // Handlers run in the order in which they were registered. If tokio's ran before the harness's, a run could
+        // notice a signal and finish while the same signal is still on its way to the harness's handler, which would
+        // take it for the second one.
         let at_once = flag(code)?;
         let (interrupt, terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
         Ok(Interrupts { interrupt, terminate, at_once })
     }
 
-    /// Waits for the first one, which has come where [`Interrupts::end_at_next`] was called.
+    /// Waits for the first signal; returns at once if [`Interrupts::end_at_next`] was called.
     pub(crate) async fn first(&mut self) {
-        // It may have come before tokio listened.
+        // The signal may have come before tokio listened.
         if self.at_once.load(Ordering::SeqCst) {
             return;
         }
@@ -53,7 +53,7 @@ impl Interrupts {
         }
     }
 
-    /// From now on a signal ends the process, even the first one.
+    /// Makes the next signal end the process, even if it is the first one.
     pub(crate) fn end_at_next(&self) {
         self.at_once.store(true, Ordering::SeqCst);
     }
@@ -61,22 +61,22 @@ impl Interrupts {
 
 impl Drop for Interrupts {
     fn drop(&mut self) {
-        // Nobody listens any more, and the system's own way to end is gone.
+        // Nobody listens any more, and the signal's default action has been replaced.
         self.end_at_next();
     }
 }
 
-/// A flag that the first signal sets, for work that looks at it; the second one ends the process with `code`.
+/// Returns a flag that the first signal sets, for work that polls it; the second signal ends the process with `code`.
 ///
 /// # Errors
-/// What the operating system refused.
+/// If the operating system refuses a handler.
 pub(crate) fn flag(code: i32) -> io::Result<Arc<AtomicBool>> {
     let at_once = at_once(code)?;
     at_once.store(false, Ordering::SeqCst);
     Ok(at_once)
 }
 
-/// The one of the process, with the handlers that ask it.
+/// Returns the flag of the process, and registers the handlers that use it.
 fn at_once(code: i32) -> io::Result<Arc<AtomicBool>> {
     let mut known = locked(&AT_ONCE);
     if let Some(at_once) = &*known {
@@ -84,8 +84,8 @@ fn at_once(code: i32) -> io::Result<Arc<AtomicBool>> {
     }
     let at_once = Arc::new(AtomicBool::new(false));
     for number in [SIGINT, SIGTERM] {
-        // In this order: the first one finds it unset. It ends the process in the signal's handler, because nothing
-        // else is sure to run: threads may wait for what never comes.
+        // The order matters: at the first signal the first handler finds the flag unset. It ends the process inside the
+        // handler, because nothing else is sure to run: threads may be blocked forever.
         register_conditional_shutdown(number, code, Arc::clone(&at_once))?;
         register(number, Arc::clone(&at_once))?;
     }
@@ -102,11 +102,11 @@ mod tests {
     use std::time::{Duration, Instant};
 
     const CODE: i32 = 130;
-    /// That a process is one of the two below.
+    /// The variable that marks a process as one of the two below.
     const PART: &str = "KATA_QUALIFY_TEST_PART";
     const LONG: Duration = Duration::from_secs(600);
 
-    /// Not a test of its own: a process with a thread that hangs, like one that reads from a FIFO, and that listens.
+    /// Helper process of a test, with a thread that hangs, as if it read from a FIFO, and one that listens.
     #[test]
     #[ignore = "a part of the_second_signal_ends_what_the_first_one_cannot, which runs it"]
     fn hangs() {
@@ -121,11 +121,11 @@ mod tests {
             interrupts.first().await;
             eprintln!("cleans up");
         });
-        // Waits for the thread that hangs.
+        // Dropping the runtime waits for the thread that hangs.
         drop(runtime);
     }
 
-    /// Not a test of its own: a process whose run comes to its end, and that begins another one once it is told to.
+    /// Helper process of a test, in which one run finishes and another starts on request.
     #[test]
     #[ignore = "a part of each_run_listens_and_between_them_a_signal_ends_the_process, which runs it"]
     fn runs_twice() {
@@ -145,7 +145,7 @@ mod tests {
         std::thread::sleep(LONG);
     }
 
-    /// A process that runs one of the above, and what it says.
+    /// A process that runs one of the helpers above, and its output.
     struct TestProcess {
         child: Child,
         said: Lines<BufReader<ChildStderr>>,
@@ -213,7 +213,7 @@ mod tests {
         assert_eq!(process.ends_within(Duration::from_secs(30)), Some(CODE));
         let mut process = TestProcess::start("runs_twice");
         assert!(process.says("between"));
-        // Its input ends.
+        // The end of its input starts the second run.
         drop(process.child.stdin.take());
         assert!(process.says("listens"));
         process.signal(UnixSignal::INT);

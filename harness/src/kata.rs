@@ -1,15 +1,14 @@
-//! The Kata and the components that the user supplies: which of them serves which profile, and what goes into a virtual
-//! machine.
+//! The Kata and the components that the user supplies: the choice of a runtime for each profile, and the files for a
+//! virtual machine.
 //!
-//! Everything of a profile is below `kata/PROFILE` in the agent's folder; the agent configures it there, where the
-//! release's own files are.
+//! All files of a profile are below `kata/PROFILE` in the agent's directory; the agent configures Kata there, with
+//! access to the release's own files.
 //!
 //! This module decides which of the given runtimes serves which profile, and puts shim, shipped configuration and
-//! initrd onto the disk that a machine gets its agent from.
-//! A Go runtime and a Rust one run beside each other, under containerd's names `io.containerd.kata.v2` and
-//! `io.containerd.kata-rs.v2`.
-//! Components that were supplied stand in the configuration in place of the distro's, and as candidates in the evidence
-//! with their checksums; they turn `supported` into `partial`.
+//! initrd onto the disk from which a machine gets its agent.
+//! A Go runtime and a Rust one can run at the same time, under containerd's names `io.containerd.kata.v2` and
+//! `io.containerd.kata-rs.v2`. Supplied components replace the distro's in the configuration, and appear with their
+//! checksums as candidates in the evidence; they turn `supported` into `partial`.
 
 use crate::built_in;
 use crate::replacement::Replacement;
@@ -31,43 +30,43 @@ use suites::containers::{GuestRoot, Kata, OwnGuest};
 use suites::environment::Claims;
 use suites::outcome::Component;
 
-/// Why a Kata that the user supplies cannot be run.
+/// Reason why a Kata that the user supplies cannot be run.
 #[derive(Debug, thiserror::Error)]
 pub enum KataError {
-    /// It cannot be had, or is no part of a release.
+    /// The source cannot be opened, or is not a part of a release.
     #[error("--kata {name}")]
     Source {
-        /// As the user named it, without its folder.
+        /// The name that the user gave, without the directory.
         name: String,
-        /// Why.
+        /// The cause.
         source: Box<ArtifactsError>,
     },
-    /// It is a part of a release, and the runtime is in another one.
+    /// The source is a part of a release whose runtime was not given.
     #[error("--kata {name}: no runtime of Kata {version} was given beside it")]
     NoRuntime {
-        /// As the user named it, without its folder.
+        /// The name that the user gave, without the directory.
         name: String,
         /// The version of the part.
         version: KataVersion,
     },
-    /// Its runtimes are of other profiles.
+    /// The source's runtimes serve only other profiles.
     #[error(
         "--kata {name}: Kata {version} serves {}, which is not among the profiles asked for: give --profile {}",
         .serves.join(" and "),
         .serves.join(",")
     )]
     OtherProfiles {
-        /// As the user named it, without its folder.
+        /// The name that the user gave, without the directory.
         name: String,
-        /// Its version.
+        /// The version of the source.
         version: KataVersion,
-        /// The profiles that it serves.
+        /// The profiles that the runtimes serve.
         serves: Vec<&'static str>,
     },
-    /// A runtime comes without its configuration.
+    /// A runtime has no configuration.
     #[error("--kata {name}: no configuration for QEMU below share/defaults/kata-containers")]
     NoConfiguration {
-        /// As the user named it, without its folder.
+        /// The name that the user gave, without the directory.
         name: String,
     },
     /// The file of a component cannot be read.
@@ -75,13 +74,13 @@ pub enum KataError {
     Replacement(Box<ArtifactsError>),
 }
 
-/// What the user supplies by `--kata` and `--component`, opened.
+/// The opened sources of `--kata` and `--component`.
 #[derive(Debug, Default)]
 pub struct SuppliedKata {
     runtimes: Vec<SuppliedRuntime>,
-    /// With what the evidence says of each.
+    /// The replacements, each with its text for the evidence.
     replacements: Vec<(Replacement, String)>,
-    /// By their names; archives are unpacked into folders that go with these.
+    /// The opened sources by name; archives are unpacked into directories that are removed with these values.
     opened: Vec<(String, Artifacts)>,
 }
 
@@ -105,10 +104,10 @@ struct SuppliedRuntime {
 }
 
 impl SuppliedKata {
-    /// Opens every source; of two that serve the same profile the first one does.
+    /// Opens every source; if two serve the same profile, the first one is used.
     ///
     /// # Errors
-    /// What is wrong with a source, or that it serves none of the profiles.
+    /// If a source is unusable, or serves none of the profiles.
     pub fn open(
         sources: &[ExternalFile],
         replacements: &[Replacement],
@@ -130,7 +129,7 @@ impl SuppliedKata {
         }
         let wanted = |shim: &&artifacts::Shim| profiles.iter().any(|p| p.name == shim.profile);
         for (name, one) in &supplied.opened {
-            // A release is several archives: what one lacks another of the same version may have.
+            // A release may consist of several archives: a part missing in one may be in another of the same version.
             let release = || {
                 let others = supplied.opened.iter().map(|(_, other)| other);
                 iter::once(one).chain(others.filter(|other| other.version == one.version && !ptr::eq(*other, one)))
@@ -171,12 +170,12 @@ impl SuppliedKata {
         Ok(supplied)
     }
 
-    /// Whether there is none.
+    /// Checks whether no runtime was supplied.
     pub fn is_empty(&self) -> bool {
         self.runtimes.is_empty()
     }
 
-    /// What the journal says of it among the run's options, a line for each runtime and each component.
+    /// Returns the lines for the run's options in the journal, one for each runtime and each component.
     pub fn options(&self) -> Vec<String> {
         let runtime = |one: &SuppliedRuntime| {
             let sum = one.sha256.as_ref().map(|sum| format!(" sha256 {sum}")).unwrap_or_default();
@@ -186,7 +185,7 @@ impl SuppliedKata {
         self.runtimes.iter().map(runtime).chain(replacements).collect()
     }
 
-    /// What the evidence says of a cell whose containers run under it, by name.
+    /// Returns the evidence, by name, for a cell whose containers run under the supplied Kata.
     pub fn runtime_evidence(&self) -> impl Iterator<Item = (String, String)> {
         self.runtimes.iter().map(|one| {
             let sum = one.sha256.as_ref().map(|sum| format!(", sha256 {sum}")).unwrap_or_default();
@@ -194,12 +193,12 @@ impl SuppliedKata {
         })
     }
 
-    /// What the evidence says of every cell with replaced components.
+    /// Returns the replaced components, for the evidence of every cell.
     pub fn candidates(&self) -> BTreeMap<Component, Candidate> {
         self.replacements.iter().map(|(one, evidence)| (one.component, Candidate::File(evidence.clone()))).collect()
     }
 
-    /// Claims the replacements, and gives their files.
+    /// Adds the replacements to the claims, and returns their files.
     pub fn claim_replacements(&self, claims: &mut Claims, folder: &Path) -> Vec<SeedFile> {
         let mut files = Vec::new();
         for (replacement, _) in &self.replacements {
@@ -211,10 +210,10 @@ impl SuppliedKata {
         files
     }
 
-    /// Prepares what a virtual machine of a release gets: its files, and what the tests are told about them.
+    /// Prepares a virtual machine's share: its files, and the claims about them for the tests.
     ///
     /// # Errors
-    /// When the release's kernel or a guest's initrd cannot be made.
+    /// If the release's kernel is missing or a guest's initrd cannot be made.
     pub fn prepare(
         &self,
         tree: &Path,
@@ -231,7 +230,7 @@ impl SuppliedKata {
         let kernel = kernel::find(tree, release)?;
         for one in &self.runtimes {
             let Some(profile) = profiles.iter().find(|p| p.name == one.profile) else { continue };
-            // Root filesystems by containerd's EROFS snapshotter are mounted in the guest.
+            // The guest mounts the root filesystems that containerd's EROFS snapshotter makes.
             let mut wanted = profile.modules.all();
             wanted.extend_from_slice(profile.modules.of(ModuleUse::Erofs));
             let found = modules::resolve(tree, &kernel.modules_dir, &wanted)?;
@@ -269,7 +268,7 @@ impl SuppliedKata {
     }
 }
 
-/// Where each runtime looks first: `src/runtime/pkg/katautils/config.go@3.30.0`,
+/// Returns where each runtime looks first: `src/runtime/pkg/katautils/config.go@3.30.0`,
 /// `src/libs/kata-types/src/config/default.rs@4.0.0`.
 fn configuration_path(kind: Runtime) -> &'static str {
     match kind {
@@ -292,7 +291,8 @@ mod tests {
     use model::share::Share;
     use std::fs;
 
-    /// A folder like a release's, with a Go runtime, a Rust one or both; the agent is no ELF file, which is static.
+    /// Makes a directory like a release's, with a Go runtime, a Rust one or both; the agent is not an ELF file, so it
+    /// counts as static.
     fn release(version: &str, go: bool, rust: bool) -> tempfile::TempDir {
         let dir = tempfile::tempdir().unwrap();
         let put = |path: &str, content: &[u8]| {
@@ -329,7 +329,7 @@ mod tests {
         assert_eq!(supplied.options(), ["--kata 4.0.0 go for go-3.32", "--kata 4.0.0 rust for rs-4.0"]);
     }
 
-    /// The nearest profile would judge a distro by arguments that this Kata does not use.
+    /// The nearest profile would judge a distro by arguments that this newer Kata does not use.
     #[test]
     fn a_release_that_is_newer_than_every_profile_is_refused() {
         for (go, rust) in [(true, false), (false, true), (true, true)] {

@@ -1,51 +1,52 @@
-//! Whether this machine's processor is hardware, as far as the levels below it tell.
+//! Detection whether this machine's processor is hardware, as far as the levels below it reveal.
 //!
-//! A guest that runs under KVM runs on what is below this machine, too: where that is emulated, so is the guest.
-//! A processor that is no virtual one is hardware. A virtual one names its hypervisor in CPUID, from leaf 0x4000_0000 on:
-//! QEMU's emulation has a name of its own, and most others need hardware themselves.
-//! A level hides those below it; so a machine of ours that knows itself to be emulated has a mark on its chassis, which
-//! the harness looks for where it runs in one. Who nests by other means is not found out.
-//! What is not known counts as emulated, because `hardware` is the claim.
+//! A guest under KVM depends on the levels below this machine, too: if one is emulated, so is the guest. A processor
+//! that is not virtual is hardware. A virtual one names its hypervisor in CPUID, from leaf 0x4000_0000 on: QEMU's
+//! emulation has its own name, and most other hypervisors need hardware themselves. A level hides those below it; so a
+//! machine that the harness knows to be emulated gets a mark on its chassis, for which a harness inside it looks.
+//! Nesting by other means is not detected. An unknown level counts as emulated, because `hardware` is the claim that
+//! needs proof.
 
 use model::verified::Basis;
 use std::path::Path;
 
-/// The mark of a machine of ours whose processor is emulated, at whatever level: its chassis's asset tag (SMBIOS type 3).
+/// The mark of the harness's machines whose processor is emulated, at whatever level: the chassis's asset tag (SMBIOS
+/// type 3).
 pub const EMULATED_MARK: &str = "kata-qualify-emulated";
-/// Where a machine reads that.
+/// The file in which a machine sees the mark.
 const ASSET_TAG: &str = "/sys/class/dmi/id/chassis_asset_tag";
 
-/// QEMU's emulation (target/i386/cpu.c@10.0.0).
+/// The CPUID name of QEMU's emulation (target/i386/cpu.c@10.0.0).
 const EMULATION: &str = "TCGTCGTCGTCG";
-/// Hypervisors that run on hardware virtualization alone.
+/// The CPUID names of hypervisors that always need hardware virtualization.
 const ON_HARDWARE: [&str; 7] =
     ["KVMKVMKVM", "Microsoft Hv", "VMwareVMware", "XenVMMXenVMM", "bhyve bhyve ", "ACRNACRNACRN", "prl hyperv  "];
 
-/// What is known of the levels that this machine runs on.
+/// Knowledge about the levels that this machine runs on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Level {
-    /// What a guest under KVM rests on here.
+    /// The basis of a guest under KVM on this machine.
     pub basis: Basis,
-    /// What that is known from, in words.
+    /// The reason for this conclusion, for people.
     pub why: String,
 }
 
-/// What is known of the levels below this machine.
+/// Examines the levels below this machine.
 pub fn here() -> Level {
     let mark = std::fs::read_to_string(Path::new(ASSET_TAG)).unwrap_or_default();
     of(processor(), mark.trim())
 }
 
-/// What a processor says of itself.
+/// The processor's own description.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Processor {
-    /// It is no virtual one.
+    /// The processor is not virtual.
     Real,
-    /// It is a virtual one of these hypervisors, of which one may pose as another.
+    /// The processor is virtual, with the names of these hypervisors, one of which may pose as another.
     Virtual(Vec<String>),
 }
 
-/// `processor` is `None` where it cannot be asked.
+/// Draws the conclusion; `processor` is `None` if it cannot be examined.
 fn of(processor: Option<Processor>, mark: &str) -> Level {
     let level = |basis, why: String| Level { basis, why };
     if mark == EMULATED_MARK {
@@ -83,7 +84,7 @@ fn processor() -> Option<Processor> {
         let bytes = [said.ebx, said.ecx, said.edx].map(u32::to_le_bytes).concat();
         bytes.iter().map(|byte| char::from(*byte)).filter(|c| matches!(c, ' '..='~')).collect::<String>()
     };
-    // Where Linux looks (`hypervisor_cpuid_base`).
+    // Linux searches the same leaves (`hypervisor_cpuid_base`).
     let mut names: Vec<String> = (0..0x100).map(|block| name(0x4000_0000 + block * 0x100)).collect();
     names.retain(|name| !name.is_empty());
     names.dedup();
@@ -111,12 +112,12 @@ mod tests {
             (None, "", Emulated, "nothing tells"),
             (virtual_of(&["KVMKVMKVM"]), "", Hardware, "`KVMKVMKVM`"),
             (virtual_of(&["KVMKVMKVM"]), "rack 7", Hardware, "`KVMKVMKVM`"),
-            // A runner of GitHub's, and KVM that poses as Hyper-V.
+            // A runner of GitHub, and KVM that poses as Hyper-V.
             (virtual_of(&["Microsoft Hv"]), "", Hardware, "`Microsoft Hv`"),
             (virtual_of(&["Microsoft Hv", "KVMKVMKVM"]), "", Hardware, "`KVMKVMKVM`"),
             (virtual_of(&["TCGTCGTCGTCG"]), "", Emulated, "emulated by QEMU"),
             (virtual_of(&["Microsoft Hv", "TCGTCGTCGTCG"]), "", Emulated, "emulated by QEMU"),
-            // KVM hides what is below it, and the mark does not.
+            // KVM hides the levels below it, but the mark reveals them.
             (virtual_of(&["KVMKVMKVM"]), EMULATED_MARK, Emulated, "of kata-qualify's"),
             (Some(Processor::Real), EMULATED_MARK, Emulated, "of kata-qualify's"),
             (virtual_of(&["SomethingNew"]), "", Emulated, "unknown make: `SomethingNew`"),
@@ -125,7 +126,7 @@ mod tests {
             let level = of(processor.clone(), mark);
             assert_eq!(level.basis, basis, "{processor:?} {mark}");
             assert!(level.why.contains(why), "{processor:?} {mark}: {}", level.why);
-            // The code that folds a journal tells the one from the other by these words.
+            // The code that folds a journal distinguishes the two by these words.
             assert_eq!(reports::run::is_said_of_hardware(&level.why), basis == Hardware, "{}", level.why);
         }
     }

@@ -1,13 +1,12 @@
-//! How cells are run: plan, environments, scheduling, and nothing left behind.
+//! Running of cells: plan, environments, scheduling, and complete clean-up.
 //!
-//! [`run`] runs [`cell`]s side by side. A cell is [`setup`], brought up in one of the [`environments`], tested over a
-//! [`line`] to the agent in it, and torn down; [`schedule`] decides what runs and what runs again.
-//! [`part`] says what of that is run: [`shards`] of a plan, what is left of a run that was killed, what another did not
-//! show. [`gather`], [`bundle`] and [`watch`] are about runs that are there.
-//! [`plan`] says which tests share a guest; [`record_places`] says where a record says what is wrong;
-//! [`level`] says whether what is below this machine is hardware.
-//! [`blame`] says which component to swap to find out whose fault a failure is; [`donor`] has those of other releases;
-//! [`reproduce`] runs the script of a bug report; [`shell`] lets somebody in where a test failed.
+//! [`run`] runs [`cell`]s in parallel. A cell is [`setup`], brought up in one of the [`environments`], tested over a
+//! [`line`] to the agent in it, and torn down; [`schedule`] decides what runs and what runs again. [`scope`] selects a
+//! part of that: [`shards`] of a plan, the rest of a run that was killed, the tests for which another run has no
+//! result. [`gather`], [`bundle`] and [`watch`] work on existing runs. [`plan`] decides which tests share a guest;
+//! [`record_places`] finds the line of a record that is wrong; [`level`] finds out whether the levels below this
+//! machine are hardware. [`blame`] decides which component to swap to find the one at fault; [`donor`] provides those
+//! of other releases; [`reproduce`] runs the script of a bug report; [`shell`] opens a shell where a test failed.
 //! [`sweep`] removes what earlier runs left behind.
 
 mod artifacts;

@@ -13,14 +13,14 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
-/// An agent that has said nothing, not even a heartbeat, for so long is gone.
+/// An agent that has sent nothing, not even a heartbeat, for this long is gone.
 const SILENCE: Duration = Duration::from_secs(30);
-/// How often a question that has no answer looks whether anything is heard at all.
+/// Interval at which a pending request checks whether anything arrives at all.
 const LOOK: Duration = Duration::from_millis(500);
-/// Messages that wait to be written; whoever has one more waits, too.
+/// Number of messages that may wait to be written; a sender of one more waits, too.
 const QUEUE: usize = 64;
 
-/// Why an environment's agent did not answer.
+/// Reason why an environment's agent did not answer.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum LineError {
     /// The line ended.
@@ -29,25 +29,25 @@ pub enum LineError {
     /// The deadline passed.
     #[error("talking to the environment's agent: no answer within {0:?}")]
     Late(Duration),
-    /// Nothing is heard any more.
+    /// The agent has become silent.
     #[error("talking to the environment's agent: not even a heartbeat for {} s", .0.as_secs())]
     Silent(Duration),
-    /// Another version.
+    /// The agent speaks another version of the protocol.
     #[error("talking to the environment's agent: it speaks protocol version {0}, this is {VERSION}")]
     Version(u32),
     /// The request does not fit a frame.
     #[error("asking the environment's agent: {0}")]
     Unsent(String),
-    /// It answered something else than was asked for.
+    /// The answer does not match the request.
     #[error("talking to the environment's agent: unexpected answer {0}")]
     Unexpected(String),
 }
 
-/// What the agent printed or sent.
+/// Output of the agent.
 pub enum AgentOutput {
     /// Bytes of its standard output: frames.
     Frames(Vec<u8>),
-    /// Bytes of its standard error: words for a person.
+    /// Bytes of its standard error: text for people.
     Words(Vec<u8>),
 }
 
@@ -87,7 +87,7 @@ impl Line {
                     }
                 }
             };
-            // Closing ends a write, too: an agent may never read.
+            // Closing also ends a blocked write, because an agent may never read.
             tokio::select! {
                 () = write => {}
                 () = closed.notified() => {}
@@ -143,12 +143,13 @@ impl Line {
         }
     }
 
-    /// Ends our direction of the line, whoever still shares it.
+    /// Closes the harness's direction of the line, even if it is still shared.
     pub fn close(&self) {
         self.close.notify_one();
     }
 
-    /// Asks and waits for the answer, as long as the agent is heard of; sending counts towards the deadline.
+    /// Sends a request and waits for the answer, as long as the agent shows signs of life; sending counts towards the
+    /// deadline.
     pub async fn ask(&self, request: EnvironmentRequest, deadline: Duration) -> Result<EnvironmentReply, LineError> {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let bytes = message::encode(&NumberedRequest { id, request }).map_err(|e| LineError::Unsent(e.to_string()))?;
@@ -188,8 +189,8 @@ impl Line {
         }
     }
 
-    /// How long nothing had been heard of the agent when that was so long that it counts as gone. It stays gone if it is
-    /// heard of again: whoever asked was told so.
+    /// Returns how long the agent had been silent when it began to count as gone. It stays gone even if it is heard
+    /// again, because callers have already been told.
     pub fn silent(&self) -> Option<Duration> {
         if self.gone.get().is_none() {
             let silent = locked(&self.heard).elapsed();
@@ -205,7 +206,7 @@ impl Line {
     }
 }
 
-/// Asks with a deadline in seconds.
+/// Sends a request with a deadline in seconds.
 ///
 /// # Errors
 /// Those of [`Line::ask`].
@@ -221,10 +222,10 @@ mod tests {
     use tokio::io::{AsyncReadExt as _, DuplexStream, duplex};
     use tokio_util::io::ReaderStream;
 
-    /// More than what is on its way to an agent has room for.
+    /// More bytes than fit into the buffers on the way to an agent.
     const LARGE: usize = 64 << 10;
 
-    /// A line to an agent that has said hello and reads nothing, and that agent's two ends of it.
+    /// Returns a line to an agent that has said hello and reads nothing, and the agent's two ends of the line.
     async fn to_one_that_does_not_read() -> (Line, DuplexStream, DuplexStream) {
         let (heard, mut says) = duplex(1024);
         let (told, unread) = duplex(1024);

@@ -1,17 +1,17 @@
-//! Logs are redacted like the reports that link to them.
+//! Redaction of logs, like that of the reports that link to them.
 
 use reports::redact::Redactor;
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, BufWriter, Read as _, Write as _};
 use std::path::Path;
 
-/// Bytes of a line that are looked at together.
+/// Bytes of a line that are redacted together.
 const LINE: u64 = 1 << 20;
 
-/// Takes mirrors and credentials out of all files below a folder; links are not followed.
+/// Removes mirrors and credentials from all files below a directory; links are not followed.
 ///
 /// # Errors
-/// What could not be read or written.
+/// If something cannot be read or written.
 pub(crate) fn redact(folder: &Path, redactor: &Redactor) -> io::Result<()> {
     let entries = match std::fs::read_dir(folder) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),

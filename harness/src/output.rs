@@ -1,4 +1,4 @@
-//! Where a run writes: its journal, its display, and the folder of its logs.
+//! Outputs of a run: its journal, its display, and the directory of its logs.
 
 use crate::artifacts::{Artifacts, artifact_folder, artifact_path};
 use crate::event_log::EventLog;
@@ -8,19 +8,19 @@ use reports::journal::{CellId, Event};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Where a run writes.
+/// Outputs of a run.
 pub struct Output {
     /// The journal.
     pub events: EventLog,
     /// The display.
     pub progress: Progress,
-    /// The folder of the logs and of the reports.
+    /// The directory of the logs and of the reports.
     pub folder: PathBuf,
     /// How often the run was resumed.
     pub resumed: u32,
 }
 
-/// Where one cell of a run writes.
+/// Outputs of one cell of a run.
 pub struct CellOutput {
     run: Arc<Output>,
     cell: CellId,
@@ -28,12 +28,12 @@ pub struct CellOutput {
 }
 
 impl CellOutput {
-    /// Of a cell that has written nothing yet.
+    /// Makes the outputs of a cell that has written nothing yet.
     pub fn new(run: Arc<Output>, cell: CellId) -> CellOutput {
         CellOutput { run, cell, artifacts: Artifacts::default() }
     }
 
-    /// The cell.
+    /// Returns the cell.
     pub fn cell(&self) -> &CellId {
         &self.cell
     }
@@ -43,7 +43,7 @@ impl CellOutput {
         self.run.events.write(event);
     }
 
-    /// Prints a line about the cell, above the live ones.
+    /// Prints a line about the cell, above the live lines.
     pub fn say(&self, text: &str) {
         self.run.progress.say(&format!("{}: {text}", self.cell));
     }
@@ -53,17 +53,17 @@ impl CellOutput {
         self.run.progress.say(&format!("warning: {}: {text}", self.cell));
     }
 
-    /// The folder of the run: of its journal, its logs and its reports.
+    /// Returns the directory of the run: of its journal, its logs and its reports.
     pub fn folder(&self) -> &Path {
         &self.run.folder
     }
 
-    /// The folder of the cell's logs.
+    /// Returns the directory of the cell's logs.
     pub fn logs(&self) -> PathBuf {
         self.run.folder.join(artifact_folder(&self.cell, self.run.resumed))
     }
 
-    /// A fresh environment begins, whose files are not those of the one before.
+    /// Prepares for a fresh environment, whose files are different from those of the previous one.
     pub async fn begin_artifacts(&self) {
         self.artifacts.begin().await;
     }
@@ -73,12 +73,12 @@ impl CellOutput {
         self.artifacts.fetch(&self.run.folder, &self.cell, self.run.resumed, line).await;
     }
 
-    /// The path below the output folder that a file of the environment gets.
+    /// Returns the path below the output directory for a file of the environment.
     pub fn artifact(&self, path: &str) -> String {
         artifact_path(&self.cell, self.run.resumed, path)
     }
 
-    /// Says which logs were not kept, if there are such.
+    /// Reports which logs were not kept, if any.
     pub async fn say_what_was_left_out(&self) {
         if let Some(left_out) = self.artifacts.left_out().await {
             self.say(&left_out);

@@ -1,7 +1,8 @@
-//! From catalogue and profiles to units of work: which tests run in which guest, and for which profiles at once.
+//! Planning of units of work from the catalogue and the profiles: which tests run in which guest, and for which
+//! profiles at once.
 //!
-//! The tests of one configuration run once and count for every profile that shares it.
-//! Static checks are never shared, because they compare with the profile's own gates and flags.
+//! The tests of one configuration run once and count for every profile that shares the configuration. Static checks are
+//! never shared, because they compare with the profile's own gates and flags.
 
 use crate::progress::CellLine;
 use model::profile::Profile;
@@ -12,19 +13,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use suites::catalogue::{self, Configuration, Test};
 use suites::environment::Environment;
 
-/// What one cell is to do.
+/// The work of one cell.
 pub struct Cell {
-    /// Its name.
+    /// The id of the cell.
     pub id: CellId,
-    /// The release, by the record.
+    /// The release, from the record.
     pub release: Release,
     /// The profiles.
     pub profiles: Vec<Profile>,
-    /// The work.
+    /// The units of work.
     pub units: Vec<Unit>,
-    /// How far it got before the run was resumed, if it was.
+    /// The cell's progress before the run was resumed, if it was.
     pub before: Option<CellProgress>,
-    /// Its line of the progress display.
+    /// The cell's line on the progress display.
     pub line: CellLine,
 }
 
@@ -33,11 +34,11 @@ pub struct Cell {
 pub struct Unit {
     /// The guest.
     pub configuration: Configuration,
-    /// Whose arguments are used; those of all `profiles` are the same.
+    /// The profile whose arguments are used; those of all `profiles` are the same.
     pub profile: Profile,
     /// Every profile that the unit stands for.
     pub profiles: Vec<String>,
-    /// What to run, in order.
+    /// The tests to run, in order.
     pub tests: Vec<PlannedTest>,
 }
 
@@ -50,10 +51,10 @@ pub struct PlannedTest {
     pub profiles: Vec<String>,
 }
 
-/// The units for these profiles in an environment of that kind, the static ones first.
+/// Returns the units for these profiles in an environment of this kind, the static ones first.
 ///
-/// `same` gives what two profiles must have in common to share a configuration: the guest's arguments without what
-/// differs between runs. `wanted` selects tests; the tests that can block a selected one are selected, too.
+/// `same` returns what two profiles must have in common to share a configuration: the guest's arguments without the
+/// parts that differ between runs. `wanted` selects tests; the tests that can block a selected one are selected, too.
 pub fn units(
     profiles: &[Profile],
     environment: Environment,
@@ -95,7 +96,7 @@ fn weight(unit: &Unit) -> u32 {
     unit.tests.iter().map(|planned| planned.test.seconds).sum()
 }
 
-/// The units with those tests and profiles that are chosen.
+/// Returns the units with only the chosen tests and profiles.
 pub(crate) fn remaining(units: &[Unit], chosen: impl Fn(&PlannedTest, &str) -> bool) -> Vec<Unit> {
     let mut left = Vec::new();
     for unit in units {
@@ -113,7 +114,7 @@ pub(crate) fn remaining(units: &[Unit], chosen: impl Fn(&PlannedTest, &str) -> b
     left
 }
 
-/// The ids of the wanted tests and of everything that can block them.
+/// Returns the ids of the wanted tests and of all tests that can block them.
 fn with_blockers(wanted: impl Fn(&Test) -> bool) -> BTreeSet<&'static str> {
     let mut chosen: BTreeSet<&str> = BTreeSet::new();
     let mut queue: Vec<&Test> = catalogue::tests().iter().filter(|t| wanted(t)).collect();

@@ -1,8 +1,8 @@
-//! What people see while cells run: two lines for each on a terminal, and elsewhere a line from time to time.
+//! The progress display: two lines for each cell on a terminal, and elsewhere a line from time to time.
 //!
-//! What is known of a run is in `state`, made of the journal's events; how that looks is in `render`, which is pure. Here is
-//! when it is shown: on a terminal four times a second, in the width that it has then; elsewhere every 30 s.
-//! A failure is a line of its own, at once, wherever it is told.
+//! The module `state` derives the state of a run from the journal's events; `render`, which is pure, lays it out. This
+//! module decides when to show it: on a terminal four times a second, in the terminal's current width; elsewhere every
+//! 30 s. A failure is printed at once as a separate line, on a terminal or not.
 
 mod fit;
 mod render;
@@ -22,16 +22,16 @@ use std::io::Write as _;
 use std::sync::{Arc, Mutex, Once, Weak};
 use std::time::{Duration, Instant};
 
-/// Bytes of one message at most.
+/// Maximum length of one message in bytes.
 const MAX_TOLD: usize = 64 << 10;
-/// How often the lines of a terminal are drawn.
+/// Interval at which the lines on a terminal are drawn.
 const DRAWN: Duration = Duration::from_millis(250);
-/// How often a line is written where nothing can be drawn over.
+/// Interval at which a line is written if lines cannot be redrawn.
 const BEAT: Duration = Duration::from_secs(30);
-/// What a terminal that does not know its size is taken to have.
+/// The size of a terminal that does not know its size.
 const UNKNOWN: Size = Size { columns: 80, rows: 24 };
 
-/// Where progress goes: live lines on a terminal, plain lines elsewhere; always standard error.
+/// The progress display: live lines on a terminal, plain lines elsewhere; always on standard error.
 #[derive(Clone)]
 pub struct Progress(Arc<Shared>);
 
@@ -51,49 +51,50 @@ pub struct CellLine {
 }
 
 impl Progress {
-    /// Live if standard error is a terminal that is not `TERM=dumb`; the lines have no colour.
+    /// Makes a display, which is live if standard error is a terminal that is not `TERM=dumb`; the lines have no
+    /// colour.
     pub fn new() -> Progress {
         let live = std::io::stderr().is_terminal() && !is_dumb();
         let lines = live.then(|| {
             let lines = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
             lines.set_style(ProgressStyle::with_template("{msg}").unwrap_or_else(|_| ProgressStyle::default_spinner()));
-            // Until there is something to be drawn.
+            // Nothing is drawn until there is something to show.
             lines.finish_and_clear();
             lines
         });
         Progress(Arc::new(Shared { state: Mutex::default(), lines, began: Instant::now(), ticks: Once::new() }))
     }
 
-    /// The same for a run that has a visit in the place of its tests: nothing is said of these.
+    /// Makes a display for a run with a visit instead of tests; it does not report tests.
     pub fn of_a_visit() -> Progress {
         let progress = Progress::new();
         locked(&progress.0.state).is_visit = true;
         progress
     }
 
-    /// The lines of a cell, which are shown once a run with it has started.
+    /// Returns the lines of a cell, which are shown once a run with it has started.
     pub fn cell(&self, cell: &CellId) -> CellLine {
         CellLine { progress: self.clone(), cell: cell.clone() }
     }
 
-    /// How many minutes cells took in earlier runs, for runs that begin from now on.
+    /// Sets how many minutes cells took in earlier runs, for runs that start from now on.
     pub fn expect(&self, minutes: BTreeMap<CellId, u64>) {
         locked(&self.0.state).expect(minutes);
     }
 
-    /// Something stands in the journal, or is about to.
+    /// Shows an event that is in the journal, or about to be written.
     pub fn saw(&self, event: &Event, at: Timestamp) {
         let news = locked(&self.0.state).saw(event, at);
         self.tell(news);
     }
 
-    /// Leaves the terminal to something else, or takes it back.
+    /// Leaves the terminal to another program, or takes it back.
     pub fn hide(&self, is_hidden: bool) {
         locked(&self.0.state).is_hidden = is_hidden;
         self.0.draw();
     }
 
-    /// A line that stays, above the live ones.
+    /// Prints a line that stays, above the live lines.
     pub fn say(&self, text: &str) {
         match &self.0.lines {
             Some(lines) => lines.println(without_controls(text)),
@@ -116,7 +117,7 @@ impl Progress {
 }
 
 impl Shared {
-    /// Draws what is known now.
+    /// Draws the current state.
     fn draw(&self) {
         let Some(drawn) = &self.lines else { return };
         let lines = render::live(&locked(&self.state), size(), Timestamp::now());
@@ -132,13 +133,13 @@ impl Shared {
         }
     }
 
-    /// Writes a line with the time since the beginning.
+    /// Writes a line with the time since the start.
     fn log(&self, text: &str) {
         tell(format_args!("[{:>5.1}s] {text}", self.began.elapsed().as_secs_f64()));
     }
 }
 
-/// Shows what is known, again and again, for as long as anybody has it.
+/// Draws the state periodically, for as long as the value is shared.
 fn tick(shown: Weak<Shared>) {
     let show = move || {
         let mut last = Instant::now();
@@ -156,35 +157,35 @@ fn tick(shown: Weak<Shared>) {
             }
         }
     };
-    // Without it what cells begin and how they end is told all the same.
+    // Without this thread, starts and ends of cells' work are still reported.
     drop(std::thread::Builder::new().name("progress".to_owned()).spawn(show));
 }
 
-/// The size of the terminal that standard error is.
+/// Returns the size of the terminal on standard error.
 fn size() -> Size {
     let Ok(size) = rustix::termios::tcgetwinsize(std::io::stderr()) else { return UNKNOWN };
     let or = |given: u16, unknown: usize| if given == 0 { unknown } else { usize::from(given) };
     Size { columns: or(size.ws_col, UNKNOWN.columns), rows: or(size.ws_row, UNKNOWN.rows) }
 }
 
-/// Whether the terminal, if there is one, only takes plain lines.
+/// Checks whether the terminal, if there is one, only supports plain lines.
 pub fn is_dumb() -> bool {
     std::env::var_os("TERM").is_some_and(|term| term == "dumb")
 }
 
 /// Writes a line to standard error.
 ///
-/// That nobody reads it any more is no error, because the run must still come to an orderly end.
+/// A closed standard error is not an error, because the run must still come to an orderly end.
 pub fn tell(text: impl std::fmt::Display) {
     let _ = writeln!(std::io::stderr(), "{}", without_controls(&text.to_string()));
 }
 
-/// Text without anything that acts on a terminal: some of it comes from programs, guests and files.
+/// Removes everything that acts on a terminal from a text, parts of which may come from programs, guests and files.
 pub fn without_controls(text: &str) -> String {
     reports::redact::without_controls(text, MAX_TOLD)
 }
 
-/// Standard error, for code that writes there by itself.
+/// Standard error without control characters, for code that writes there by itself.
 pub struct Printable;
 
 impl std::io::Write for Printable {
@@ -205,33 +206,33 @@ impl Default for Progress {
 }
 
 impl CellLine {
-    /// The cell is now doing this; its clock restarts.
+    /// Sets the cell's current work; its clock restarts.
     pub fn doing(&self, what: &str) {
         let news = locked(&self.progress.0.state).doing(&self.cell, what, Timestamp::now());
         self.progress.tell(news);
     }
 
-    /// Something small changed; off a terminal nothing is printed.
+    /// Sets a detail of the cell's work; it is printed only on a terminal.
     pub fn detail(&self, what: &str) {
         locked(&self.progress.0.state).detail(&self.cell, what);
     }
 
-    /// The cell waits for its turn.
+    /// Marks the cell as waiting for its turn.
     pub fn waits(&self) {
         locked(&self.progress.0.state).waits(&self.cell);
     }
 
-    /// The cell has lost its machine, and goes on in a fresh one.
+    /// Reports that the cell has lost its machine, and goes on in a fresh one.
     pub fn lost(&self) {
         locked(&self.progress.0.state).lost(&self.cell);
     }
 
-    /// The tests of the cell, each with its profiles, and those that had ended before, by profile.
+    /// Sets the cell's tests, each with its profiles, and those that had ended before, by profile.
     pub fn plan(&self, tests: &[(&str, &[String])], before: &BTreeSet<(String, String)>) {
         locked(&self.progress.0.state).plan(&self.cell, tests, before);
     }
 
-    /// The cell had come to its end before the run went on.
+    /// Marks the cell as finished before the run was resumed.
     pub fn was_over(&self) {
         self.progress.saw(&Event::CellFinished { cell: self.cell.clone() }, Timestamp::now());
     }

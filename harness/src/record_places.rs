@@ -1,5 +1,5 @@
-//! Where the records say what a run finds wrong: file and line. A mistake in the admin's own is no finding about the
-//! distro.
+//! Source positions (file and line) of the records' claims that a run finds wrong. A mistake in the admin's own record
+//! is not a finding about the distro.
 
 use model::arch::Arch;
 use model::database::Database;
@@ -8,32 +8,32 @@ use model::release::Release;
 use std::collections::BTreeMap;
 use suites::outcome::{Failure, Outcome};
 
-/// Where the records say what they say, by release.
+/// Source positions of the records' claims, by release.
 #[derive(Debug, Clone, Default)]
 pub struct RecordPlaces(BTreeMap<String, Places>);
 
-/// Where they say what they say of one release.
+/// Source positions of the claims about one release.
 #[derive(Debug, Clone, Default)]
 struct Places {
-    /// What the admin's records say that the built-in ones do not.
+    /// Claims in the admin's records that are not in the built-in ones.
     admins: Vec<Stated>,
-    /// Everything else.
+    /// All other claims.
     shipped: Vec<Stated>,
-    /// Where the release itself stands.
+    /// The position of the release itself.
     release: Option<String>,
 }
 
-/// One fact of a record.
+/// One claim of a record.
 #[derive(Debug, Clone)]
 struct Stated {
     /// A path, or names of packages.
     values: Vec<String>,
-    /// `/etc/kata-osinfo/debian.yaml:6`.
+    /// The position: `/etc/kata-osinfo/debian.yaml:6`.
     place: String,
 }
 
 impl RecordPlaces {
-    /// The places of the records in use; what they say beyond the built-in ones is the admin's.
+    /// Collects the positions of the records in use; claims that the built-in ones do not have are the admin's.
     pub fn of(database: &Database, releases: &[Release]) -> RecordPlaces {
         let embedded = Database::embedded();
         let of_release = |release: &Release| {
@@ -53,8 +53,8 @@ impl RecordPlaces {
         RecordPlaces(releases.iter().map(of_release).collect())
     }
 
-    /// A failure of what a record says, `record`, as an outcome that names file and line: an error where the admin said
-    /// so, because then the shipped record is not at fault.
+    /// Turns a failure that contradicts the record's values `record` into an outcome with file and line: an error if
+    /// the admin's record has the value, because then the shipped record is not at fault.
     pub fn judge(&self, release: &str, failure: Failure, record: &[String]) -> Outcome {
         let Some(places) = self.0.get(release) else { return Outcome::Fail(failure) };
         let says = |fact: &&Stated| fact.values.iter().any(|value| record.contains(value));
@@ -70,7 +70,7 @@ impl RecordPlaces {
         Outcome::Fail(Failure { observed, ..failure })
     }
 
-    /// Where a record names a package of a release, if it does.
+    /// Returns where a record names a package of a release, if it does.
     pub fn of_package(&self, release: &str, package: &str) -> Option<&str> {
         let places = self.0.get(release)?;
         let names = |fact: &&Stated| fact.values.iter().any(|value| value == package);
@@ -78,7 +78,7 @@ impl RecordPlaces {
     }
 }
 
-/// File and line of a release.
+/// Returns the file and line of a release.
 fn place_of(database: &Database, release: &Release) -> Option<String> {
     let record = database.record(&release.distro).ok()?;
     let entry = record.find_release(&release.version)?;
@@ -111,7 +111,7 @@ mod tests {
         let (_dir, database) = database(record);
         let release = database.record("debian").unwrap().release("13", Arch::X86_64).unwrap();
         let records = RecordPlaces::of(&database, std::slice::from_ref(&release));
-        // What blames the record is its value, whatever else the message names.
+        // The record is blamed by its value, whatever else the message names.
         let message = "no executable file is at /opt/virtiofsd, which the record names";
         let failure = Failure::new(Component::Record, message);
         records.judge(&release.name(), failure, &[path.to_owned()])
@@ -127,16 +127,17 @@ mod tests {
             }
             other => panic!("{other:?}"),
         }
-        // What they did not say is still the shipped record's, and so is a path that only begins like theirs.
+        // Claims that the admin did not make are still the shipped record's, and so is a path that merely begins like
+        // the admin's.
         for path in ["/usr/libexec/virtiofsd", "/opt/virtiofsd-2"] {
             assert!(matches!(judged(theirs, path), Outcome::Fail { .. }), "{path}");
         }
-        // A copy of the shipped record says nothing of its own.
+        // A copy of the shipped record adds no claims of the admin's.
         let shipped = include_str!("../../distros/records/debian.yaml");
         assert!(matches!(judged(shipped, "/usr/libexec/virtiofsd"), Outcome::Fail { .. }));
     }
 
-    /// The line of a place, in the shipped record.
+    /// Returns the line of the shipped record at a position.
     fn line(place: &str) -> &'static str {
         let (file, number) = place.rsplit_once(':').unwrap();
         assert!(file.ends_with("debian.yaml"), "{place}");
@@ -159,7 +160,7 @@ mod tests {
         let wrong = told(&[&daemon]);
         let place = wrong.strip_prefix("it is not there; ").and_then(|rest| rest.strip_suffix(" says so")).unwrap();
         assert!(line(place).contains(&daemon), "{place}: {}", line(place));
-        // What a record does not say has no line but the release's.
+        // For a value that the record does not have, the message names the release's line.
         let missing = told(&[]);
         let place = missing.strip_prefix("it is not there; the release stands at ").unwrap();
         assert!(line(place).contains("13"), "{place}: {}", line(place));

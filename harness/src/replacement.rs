@@ -1,22 +1,22 @@
-//! A component that the user supplies in the place of the distro's own: `--component virtiofsd=PATH`.
+//! A component that the user supplies instead of the distro's own: `--component virtiofsd=PATH`.
 
 use images::artifacts::{self, ArtifactsError};
 use std::path::PathBuf;
 use suites::outcome::Component;
 
-/// A component that is used in the place of the distro's own.
+/// A component that is used instead of the distro's own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Replacement {
     /// The component.
     pub component: Component,
-    /// The file here.
+    /// The file on this machine.
     pub path: PathBuf,
 }
 
-/// Why a `--component` cannot be used.
+/// Reason why a `--component` cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ReplacementError {
-    /// It is not written as expected, or names no component.
+    /// The text has another form, or names no component.
     #[error("`{text}`: expected NAME=PATH, with a name of {}", Replacement::COMPONENTS.map(Component::name).join(", "))]
     Form {
         /// The text that was given.
@@ -37,10 +37,10 @@ impl Replacement {
     pub const COMPONENTS: [Component; 5] =
         [Component::Kernel, Component::Qemu, Component::Virtiofsd, Component::CloudHypervisor, Component::Firecracker];
 
-    /// Reads `NAME=PATH`.
+    /// Parses `NAME=PATH`.
     ///
     /// # Errors
-    /// What was expected.
+    /// If the form, the name or the file is wrong.
     pub fn parse(text: &str) -> Result<Replacement, ReplacementError> {
         let form = || ReplacementError::Form { text: text.to_owned() };
         let (name, path) = text.split_once('=').ok_or_else(form)?;
@@ -52,10 +52,10 @@ impl Replacement {
         }
     }
 
-    /// What the evidence says of it: its file's name and checksum.
+    /// Returns the evidence about the replacement: its file's name and checksum.
     ///
     /// # Errors
-    /// When the file cannot be read.
+    /// If the file cannot be read.
     pub fn evidence(&self) -> Result<String, ArtifactsError> {
         let sum = artifacts::sha256(&self.path)?;
         let name = self.path.file_name().unwrap_or_default().to_string_lossy();

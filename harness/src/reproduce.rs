@@ -1,7 +1,8 @@
-//! The reproducer of a bug report, run in clean trees of the release: a container for each time, which runs nothing else.
+//! Runs of a bug report's reproducer in clean trees of the release: each run has its own container, which runs nothing
+//! else.
 //!
-//! As in the environment of tests, a container has no network, no privileges and the harness's own filter of system calls,
-//! and carries the labels by which a later start removes what a killed process has left.
+//! Like the environment of tests, a container has no network, no privileges and the harness's own filter of system
+//! calls, and carries the labels by which a later start removes the leftovers of a killed process.
 
 use crate::environments::container::{OwningRun, seccomp};
 use bollard::Docker;
@@ -13,26 +14,26 @@ use bollard::query_parameters::{
 use futures_util::StreamExt as _;
 use std::time::Duration;
 
-/// How often.
+/// Number of runs.
 pub const TIMES: usize = 3;
-/// How long one time may take: an emulated guest boots in half a minute, and its script gives it five.
+/// Time that one run may take: an emulated guest boots in half a minute, and its script gives it five.
 const DEADLINE: Duration = Duration::from_secs(900);
-/// Bytes of what is said that are kept.
+/// Bytes of the output that are kept.
 const MOST: usize = 256 << 10;
 
-/// The result of one time.
+/// The result of one run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tried {
-    /// The script's exit code; `None` where it was ended from outside.
+    /// The script's exit code; `None` if it was ended from outside.
     pub code: Option<i32>,
-    /// What it said.
+    /// The script's output.
     pub said: String,
 }
 
 /// Runs a script in containers of a local image, one after the other.
 ///
 /// # Errors
-/// What the engine said.
+/// The engine's error.
 pub async fn reproduce(
     docker: &Docker,
     image: &str,
@@ -81,6 +82,6 @@ async fn once(docker: &Docker, id: &str) -> Result<Tried, bollard::errors::Error
     };
     let state = docker.inspect_container(id, None::<InspectContainerOptions>).await?.state;
     let code = state.and_then(|state| state.exit_code).and_then(|code| i32::try_from(code).ok());
-    // Above 128 a signal ended it.
+    // A code of 128 or above means that a signal ended the script.
     Ok(Tried { code: code.filter(|code| ended && *code < 128), said: String::from_utf8_lossy(&said).into_owned() })
 }

@@ -1,4 +1,4 @@
-//! What the environments of a run are made from and with.
+//! Resources from which the environments of a run are made.
 
 use crate::donor::Donors;
 use crate::environments::container::OwningRun;
@@ -12,41 +12,41 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::sync::Semaphore;
 
-/// What the environments of a run are made from and with.
+/// Resources from which the environments of a run are made.
 pub struct Resources {
-    /// How images are made.
+    /// Options for making images.
     pub images: images::Options,
     /// The Kata and the components that the user supplies.
     pub kata: Arc<SuppliedKata>,
     /// The components of other releases.
     pub donors: Arc<Donors>,
-    /// The Docker engine, where one answers.
+    /// The Docker engine, if one answers.
     pub docker: Option<Docker>,
     /// Whether containers may be given this machine's KVM, or why not.
     pub kvm: Result<(), KvmWithheld>,
-    /// The run that its containers and volumes are labelled with.
+    /// The run in the labels of its containers and volumes.
     pub owner: OwningRun,
     /// Virtual machines.
     pub machines: Machines,
-    /// The agent's folder on this machine.
+    /// The agent's directory on this machine.
     pub host_folder: PathBuf,
 }
 
-/// What virtual machines are made with.
+/// Resources of virtual machines.
 pub struct Machines {
-    /// What each of them is given.
+    /// Memory and CPUs of each machine.
     pub size: Size,
-    /// One permit a machine.
+    /// One permit per machine.
     pub permits: Arc<Semaphore>,
-    /// The QEMU that boots them, once one was wanted.
+    /// The QEMU that boots them, once it was needed.
     pub pinned: Arc<Pinned>,
 }
 
 impl Machines {
-    /// The QEMU that boots them; prepared once in a run.
+    /// Returns the QEMU that boots them; it is prepared once in a run.
     ///
     /// # Errors
-    /// When it cannot be had.
+    /// If it cannot be prepared.
     pub async fn outer(&self) -> Result<Arc<OuterQemu>, Arc<OuterError>> {
         let pinned = Arc::clone(&self.pinned);
         match tokio::task::spawn_blocking(move || pinned.get()).await {
@@ -55,7 +55,7 @@ impl Machines {
         }
     }
 
-    /// The same, if it is known already.
+    /// Returns the QEMU if it has already been prepared.
     pub fn outer_if_known(&self) -> Option<&OuterQemu> {
         self.pinned.if_known()
     }

@@ -1,4 +1,4 @@
-//! A run: its lock, its journal, its cells side by side, and nothing left behind.
+//! A run: its lock, its journal, its cells in parallel, and its complete clean-up.
 
 use crate::built_in::COMMIT;
 use crate::cell::{self, TestOptions};
@@ -45,67 +45,67 @@ use tokio::sync::Semaphore;
 mod begin;
 mod end;
 
-/// What a run is to do; everything in it is valid.
+/// A validated request for a run.
 pub struct Request {
-    /// Releases with the record's word for each.
+    /// The releases, each with the record's data.
     pub releases: Vec<Release>,
-    /// Where the records say what they say of them.
+    /// Source positions of the records' claims about the releases.
     pub record_places: RecordPlaces,
-    /// Where each of them is brought up.
+    /// The environments in which each release is brought up.
     pub environments: Vec<Environment>,
-    /// What a virtual machine is given.
+    /// Memory and CPUs of a virtual machine.
     pub size: Size,
-    /// Profiles.
+    /// The profiles.
     pub profiles: Vec<Profile>,
-    /// Where Kata comes from, for virtual machines.
+    /// The sources of Kata, for virtual machines.
     pub kata: Vec<ExternalFile>,
-    /// What Kata is to use in the place of the distro's own.
+    /// Files that replace the distro's own components.
     pub replacements: Vec<Replacement>,
-    /// The same, of other releases.
+    /// Components of other releases that replace the distro's own.
     pub donations: Vec<Donation>,
-    /// Part of a test's id, or nothing for all.
+    /// A part of a test's id; `None` for all tests.
     pub filter: Option<String>,
-    /// Which of all this is run.
+    /// The part of all this that is run.
     pub scope: RunScope,
-    /// The output folder, which is empty or does not exist yet, unless it has the run that goes on.
+    /// The output directory, which is empty or does not exist yet, unless it has the run that is resumed.
     pub out: PathBuf,
-    /// How images are made.
+    /// Options for making images.
     pub images: images::Options,
     /// The QEMU that boots virtual machines.
     pub pinned: Arc<Pinned>,
-    /// Guests at the same time, over all cells.
+    /// Number of guests at the same time, over all cells.
     pub jobs: usize,
     /// How often a test is tried, each time in a fresh guest.
     pub attempts: Attempts,
-    /// How tests of random work go about it.
+    /// Amount of work for randomized tests.
     pub effort: Effort,
-    /// Which containers are kept, so that people can look into them.
+    /// Containers that are kept so that people can look into them.
     pub keep: Keep,
-    /// Who is let into the environment, in the place of its tests.
+    /// A visitor (as for `shell`) who is let into the environment instead of running its tests.
     pub visit: Option<Arc<Visit>>,
-    /// Write the journal's lines on standard output, too, as they come.
+    /// Whether the journal's lines are also written on standard output as they come.
     pub streams: bool,
-    /// What the journal says of the options, in words.
+    /// The options as text, for the journal.
     pub options: Vec<String>,
-    /// The same as data.
+    /// The options as data, for the journal.
     pub facts: RunFacts,
-    /// Candidates are under test, not what the record names.
+    /// Whether candidates are under test instead of the packages in the record.
     pub candidate: bool,
-    /// Keys, an image or records of the caller's vouch for packages.
+    /// Whether the caller's keys, image or records vouch for packages.
     pub shaped: bool,
-    /// Where run locks lie.
+    /// The directory of run locks.
     pub locks: PathBuf,
-    /// How much the cache may take, bytes.
+    /// Limit for the cache in bytes.
     pub budget: u64,
 }
 
-/// What was asked for cannot be, which nothing but a run could find out; nothing was tested.
+/// A request that proved impossible after the run had started; nothing was tested.
 #[derive(Debug, thiserror::Error)]
 pub enum BadRequest {
-    /// A Kata or a component that the user supplies is not fit.
+    /// A Kata or a component that the user supplies is not usable.
     #[error(transparent)]
     Kata(#[from] KataError),
-    /// The output folder cannot be made.
+    /// The output directory cannot be made.
     #[error("--out {path}")]
     Out {
         /// The folder.
@@ -113,33 +113,33 @@ pub enum BadRequest {
         /// The system's reason.
         source: io::Error,
     },
-    /// No cell has anything to be run.
+    /// No cell has anything to run.
     #[error("nothing is to be run: no cell is of this machine, or everything had passed")]
     Nothing,
-    /// The run in the output folder cannot go on like this.
+    /// The run in the output directory cannot be resumed with this request.
     #[error("--resume {path}: {reason}")]
     Resume {
         /// The folder.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         reason: NotResumable,
     },
 }
 
-/// How long the engine may take to remove what a run left, and what its cache no longer has.
+/// Time that the engine may take to remove the leftovers of a run, and the images that its cache no longer has.
 const ENGINE: Duration = Duration::from_secs(120);
 
-/// How much of [`CLEANING`] is left for the engine, whatever the tests of an interrupted run take to end.
+/// The part of [`CLEANING`] that is reserved for the engine, however long the tests of an interrupted run take to end.
 const ENGINE_AT_LEAST: Duration = Duration::from_secs(15);
 
-/// How long what a run has started may take to end after the run. Making an image ends its programs and removes its tree;
-/// trying KVM takes half a minute.
+/// Time that the processes of a run may take to end after the run. Making an image ends its programs and removes its
+/// tree; trying KVM takes half a minute.
 pub const CLEANING: Duration = Duration::from_secs(60);
 
-/// How a run ended.
+/// The way in which a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RunEnd {
-    /// All cells came to their end.
+    /// All cells finished.
     Finished,
     /// Ctrl-C or SIGTERM.
     Interrupted,
@@ -149,18 +149,19 @@ pub enum RunEnd {
 
 /// Runs all cells and cleans up after them, also when interrupted.
 ///
-/// Something may still block a thread: returns how much of [`CLEANING`] is left for it. `interrupted` is the exit code of
-/// a process that a second signal ends.
+/// Returns how the run ended, and how much of [`CLEANING`] is left for threads that may still be blocked. `interrupted`
+/// is the exit code of a process that a second signal ends.
 ///
 /// # Errors
-/// [`BadRequest`], or what failed here before the first cell started.
+/// [`BadRequest`], or a failure on this machine before the first cell started.
 pub async fn run(
     docker: Option<Docker>,
     request: Request,
     progress: Progress,
     interrupted: i32,
 ) -> anyhow::Result<(RunEnd, Duration)> {
-    // Of this process: what a killed one left is swept by its own id, also where its run goes on.
+    // The id is this process's, not the run's: leftovers of a killed process are swept by that process's id, even if
+    // its run is resumed.
     let process = format!("{:x}-{}", jiff::Timestamp::now().as_millisecond(), std::process::id());
     let cache = images::cache::id(&request.images.cache)?;
     let lock = RunLock::take(&request.locks, &process)
@@ -169,7 +170,7 @@ pub async fn run(
     let (sources, replacements) = (request.kata.clone(), request.replacements.clone());
     let profiles = request.profiles.clone();
     let scratch = kata_folder(&request.locks, &process);
-    // Declared after the lock, so that its folder goes while the lock is still held.
+    // Declared after the lock, so that the directory is removed while the lock is still held.
     let folder = Folder(scratch.clone());
     if !sources.is_empty() {
         progress.say("opening Kata");
@@ -177,11 +178,11 @@ pub async fn run(
     let opened = move || SuppliedKata::open(&sources, &replacements, &profiles, &scratch);
     let kata = Arc::new(tokio::task::spawn_blocking(opened).await?.map_err(BadRequest::Kata)?);
     let donors = donors(&request, &progress).await?;
-    // Before that a signal ends the process: everything made so far is swept by the next start.
+    // Until here a signal ends the process: everything made so far is swept by the next start.
     let mut interrupts = Interrupts::listen(interrupted)?;
     std::fs::create_dir_all(&request.out).map_err(|source| BadRequest::Out { path: request.out.clone(), source })?;
     let mut redactor = Redactor::knowing(images::addresses(&request.images).iter().map(String::as_str));
-    // Kata, an image or a component may be named by an address, too.
+    // Kata, an image or a component may be named by a URL, too.
     std::env::args_os().for_each(|word| redactor.learn_all(&word.to_string_lossy()));
     let (journal, before) = open(&request)?;
     let journal = journal.hiding(redactor.clone());
@@ -271,7 +272,7 @@ pub async fn run(
         () = output.events.failed() => RunEnd::Broken,
     };
     let is_whole = ended == RunEnd::Finished;
-    // When an interrupted run gives up.
+    // The time at which an interrupted run gives up.
     let mut until = None;
     if !is_whole {
         interrupts.end_at_next();
@@ -290,14 +291,14 @@ pub async fn run(
         if keep == Keep::Nothing || !is_whole {
             engine.sweep(&process, &progress).await;
         }
-        // What keeps images and opened archives goes before the cache is trimmed.
+        // The values that hold images and opened archives must be dropped before the cache is trimmed.
         drop((resources, options, output));
         if is_whole {
             trim(&mut engine, &images_folder, budget, &progress).await;
         }
     };
     if !is_whole {
-        // A signal ends the process now.
+        // From here on a signal ends the process.
         cleaning.await;
     } else if let Some(given_up) = watched(cleaning, interrupts.first(), CLEANING, &progress).await {
         (ended, until) = (RunEnd::Interrupted, Some(given_up));
@@ -310,26 +311,27 @@ fn left_until(until: Instant) -> Duration {
     until.saturating_duration_since(Instant::now())
 }
 
-/// Writes a line of the journal on standard output. That nobody reads it any more is no error: the file has it.
+/// Writes a line of the journal on standard output. A closed standard output is no error, because the file has the
+/// line.
 fn stream(line: &[u8]) {
     use std::io::Write as _;
     let mut out = io::stdout().lock();
     let _ = out.write_all(line).and_then(|()| out.flush());
 }
 
-/// Has what other releases are to give; their images are the plain ones.
+/// Prepares the components of other releases; their images are the plain ones.
 async fn donors(request: &Request, progress: &Progress) -> anyhow::Result<Donors> {
     let (donations, options) = (request.donations.clone(), request.images.clone());
     for Donation { component, release } in &donations {
         progress.say(&format!("preparing {}, whose {component} is used", release.name()));
     }
-    // A mirror that is named is that of the releases under test.
+    // A mirror in the options is meant for the releases under test.
     let distros: Vec<String> = request.releases.iter().map(|release| release.distro.clone()).collect();
     let options = move |release: &Release| options.plain(distros.contains(&release.distro));
     Ok(tokio::task::spawn_blocking(move || Donors::prepare(&donations, &options, &|_| {})).await??)
 }
 
-/// Removes what earlier runs and preparations that are over have left.
+/// Removes the leftovers of earlier runs and preparations that are over.
 async fn sweep_what_is_over(
     docker: Option<&Docker>,
     cache: &str,
@@ -354,7 +356,7 @@ async fn sweep_what_is_over(
     Ok(())
 }
 
-/// Prints what a sweep did. People must know what it left, because that may take gigabytes.
+/// Prints what a sweep did. People must know of leftovers, because they may take gigabytes.
 fn tell(progress: &Progress, swept: &SweepReport) {
     for removed in &swept.removed {
         progress.say(&format!("swept {removed} of a run that is over"));
@@ -369,7 +371,7 @@ fn tell(progress: &Progress, swept: &SweepReport) {
     }
 }
 
-/// A folder that is removed with this.
+/// A directory that is removed when the value is dropped.
 struct Folder(PathBuf);
 
 impl Drop for Folder {
@@ -378,7 +380,8 @@ impl Drop for Folder {
     }
 }
 
-/// What an environment is planned to provide, before it is there to be asked; a container may be given KVM.
+/// Returns the features that an environment is expected to provide, before it can be probed; `kvm` is true if a
+/// container may be given KVM.
 pub fn provided(environment: Environment, kvm: bool) -> Provided {
     match environment {
         Environment::Container if kvm => Provided { namespaces: false, handles: false, ..Provided::EVERYTHING },
@@ -387,7 +390,8 @@ pub fn provided(environment: Environment, kvm: bool) -> Provided {
     }
 }
 
-/// How many virtual machines fit beside each other: as many as there are jobs, in half of what memory is free.
+/// Returns how many virtual machines run at the same time: as many as there are jobs, as far as half of the free memory
+/// suffices.
 fn machines(size: Size, jobs: usize) -> usize {
     let half_mib = memory::available_kib().unwrap_or(0) / 1024 / 2;
     let fit = usize::try_from(half_mib / u64::from(size.memory_mib).max(1)).unwrap_or(usize::MAX);

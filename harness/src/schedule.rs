@@ -1,4 +1,4 @@
-//! What a cell still has to do: a state machine that is told how tests and machines end.
+//! The work that a cell still has to do: a state machine whose inputs are the ends of tests and machines.
 //!
 //! It runs nothing and reads no clock; [`crate::cell`] does both.
 //!
@@ -6,27 +6,26 @@
 //! new_machine ──► begin ──► blockers, started, finished of each test ──► ended ──► new_machine, or the cell's end
 //! ```
 //!
-//! Emulation loses machines now and then, and makes sandboxes of Kata's hang.
-//! Neither is a finding about the distro. So the tests that were running get another machine, and a test that fails in a
-//! guest of an emulated machine must fail in a fresh machine, too, before it blames anybody.
+//! Emulation loses machines now and then, and makes sandboxes of Kata's hang. Neither is a finding about the distro. So
+//! the tests that were running get another machine, and a test that fails in a guest of an emulated machine must fail
+//! in a fresh machine, too, before anything is blamed.
 //!
-//! A machine that is emulated can be lost: by a panic, by a reset that no log explains, or because it stands still.
-//! The tests under way then end in an error that names the loss and are rerun, once, in a fresh machine, where the rest
-//! of the cell goes on.
-//! `--retries 0` gives the cell up instead, and so does the fifth loss.
-//! An emulated machine in which a sandbox of Kata's gave no answer is traded for a fresh one, up to eight times unless
-//! `--retries 0` forbids it: where one sandbox hangs, the next ones often do, each until its deadline.
+//! A machine that is emulated can be lost: by a panic, by a reset that no log explains, or because it stands still. The
+//! running tests then end in an error that names the loss and are rerun, once, in a fresh machine, where the rest of
+//! the cell goes on. With `--retries 0`, or at the fifth loss, the cell is given up instead. If a sandbox of Kata's
+//! gives no answer in an emulated machine, the machine is traded for a fresh one, up to eight times unless
+//! `--retries 0` forbids it: once one sandbox hangs, the next ones often do, each until its deadline.
 //!
 //! An emulated machine has one CPU, because the emulation of several breaks the guests of guests: see
-//! [`crate::environments::vm::outer`]. In it units run one after the other, and what needs more CPUs runs last, in a
-//! machine that has them.
+//! [`crate::environments::vm::outer`]. Its units run one after the other, and the tests that need more CPUs run last,
+//! in a machine that has them.
 //!
 //! A test that fails or is in error is rerun in a fresh guest, `--retries` times; with `--repeat` every test is run
-//! so often. The last attempt that passed or failed counts; a pass after a failure is `flaky` and is shown with its
-//! rate. Units of static checks run first, because they block much of the rest; then the units with guests, the
+//! that often. The last attempt that passed or failed counts; a pass after a failure is `flaky` and is shown with its
+//! rate. Units of static checks run first, because they block many of the others; then the units with guests, the
 //! longest first, as many at a time over all cells as `--jobs` permits. A unit starts its guest when its first test
-//! wants one and keeps it for the next, until the guest is no longer usable or a failing test is to be repeated in a
-//! fresh one. A cell whose run was killed goes on with what is left of it: see [`Schedule::resumed`].
+//! needs one and keeps it for the next tests, until the guest is no longer usable or a failing test must be repeated in
+//! a fresh one. A cell whose run was killed continues with its remaining tests: see [`Schedule::resumed`].
 
 pub use attempts::Attempts;
 
@@ -36,17 +35,17 @@ use std::time::Instant;
 use suites::outcome::Outcome;
 use units::{in_turn, needs_cpus};
 
-/// How many machines a cell may lose before it is given up.
+/// Number of machines that a cell may lose before it is given up.
 const LOSSES_OF_A_CELL: u32 = 4;
-/// After how many outcomes a cell may lose one more: emulation loses some machines for every so many nested guests,
-/// whatever the distro, and a cell that gets on is not given up for it.
+/// Number of outcomes for which a cell may lose one more machine: emulation loses some machines per number of nested
+/// guests, whatever the distro, and a cell that makes progress is not given up for it.
 const OUTCOMES_FOR_ONE_MORE: usize = 100;
-/// How many machines a cell may trade for fresh ones; after that tests are repeated in the same machine.
+/// Number of machines that a cell may trade for fresh ones; after that, tests are repeated in the same machine.
 const TRADES_OF_A_CELL: u32 = 8;
-/// How many machines a test may lose before that is its outcome.
+/// Number of machine losses after which the loss is the test's outcome.
 const LOSSES_OF_A_TEST: u32 = 2;
 
-/// The outcome of a test during which machines were lost until none is tried any more.
+/// The outcome of a test during which machines were lost until no further one is tried.
 const LOST_TWICE: &str = "the machine was lost, or gave no answer, during this test";
 
 fn lost_outcome() -> Outcome {
@@ -62,7 +61,7 @@ fn key(planned: &PlannedTest, profile: &str) -> Key {
 
 /// The tests of a cell, across its environments.
 pub struct Schedule {
-    /// All of them.
+    /// All units of the cell.
     units: Vec<Unit>,
     /// The units of the current environment, or of the next one.
     left: Vec<Unit>,
@@ -77,74 +76,74 @@ pub struct Schedule {
     attempts: Attempts,
     /// The outcome of each finished test.
     outcomes: BTreeMap<Key, Outcome>,
-    /// The running tests: by profiles and id, which attempt since when.
+    /// The running tests: by profiles and id, the number and the start of the attempt.
     under_way: BTreeMap<(Vec<String>, String), (u32, Instant)>,
-    /// How many guests were started.
+    /// Number of guests that were started.
     guests: u32,
-    /// How many machines were lost during a test.
+    /// Number of machines that were lost during each test.
     lost_by_test: BTreeMap<Key, u32>,
-    /// The tests that could not be judged in the current machine, which is to be traded for a fresh one.
+    /// Tests that could not be judged in the current machine, because of which it will be traded for a fresh one.
     unjudged: Vec<Key>,
-    /// Which environment it is, counted from 1.
+    /// The number of the environment, from 1.
     machine: u32,
     lost: u32,
     traded: u32,
     repeated: bool,
-    /// What failed in several machines before the run was resumed: it need not fail in one more.
+    /// Tests that failed in several machines before the run was resumed: they do not have to fail in another one.
     confirmed: BTreeSet<Key>,
-    /// The next attempt at a test that is not to begin with the first: it was tried before the run was resumed.
+    /// The next attempt's number for tests that were tried before the run was resumed.
     next_attempts: BTreeMap<Key, u32>,
-    /// How many tests this environment has before it, and how many of them have finished.
+    /// Number of tests that this environment has to run, and of those that have finished.
     progress: (usize, usize),
-    /// How many attempts ended how.
+    /// Number of attempts by outcome.
     counts: BTreeMap<&'static str, usize>,
 }
 
-/// How an environment came to its end.
+/// The way in which an environment ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EnvironmentEnd {
-    /// It ran everything that it was given, or it is to be traded for a fresh one.
+    /// The environment ran everything that it was given, or will be traded for a fresh one.
     Whole,
-    /// It ended by itself, or does not answer any more.
+    /// The environment ended by itself, or does not answer any more.
     Lost,
-    /// Something else went wrong.
+    /// Another failure.
     Broken,
 }
 
 /// The next step after an environment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AfterEnvironment {
-    /// Another one.
+    /// Another machine is started.
     Machine(RestartReason),
-    /// Nothing is left.
+    /// Nothing is left to run.
     Finished,
     /// The cell is given up.
     GivenUp,
 }
 
-/// Why there is another machine.
+/// Reason for another machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RestartReason {
-    /// One was lost.
+    /// The previous machine was lost.
     Lost,
     /// One of Kata's sandboxes did not answer.
     Unanswered,
-    /// What is left needs several CPUs.
+    /// The remaining tests need several CPUs.
     Cpus,
-    /// What failed in nested guests is run again.
+    /// Tests that failed in nested guests are run again.
     Repeat,
 }
 
-/// A test that a lost machine interrupted, which is an error of this attempt.
+/// A test that the loss of a machine interrupted, which is an error of this attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Interrupted {
     /// The profiles that it was run for.
     pub profiles: Vec<String>,
-    /// Its id.
+    /// The id of the test.
     pub test: String,
-    /// Which attempt, from 1.
+    /// The number of the attempt, from 1.
     pub attempt: u32,
-    /// When it began.
+    /// The start of the attempt.
     pub began: Instant,
 }
 
@@ -158,7 +157,7 @@ pub enum AfterAttempt {
 }
 
 impl Schedule {
-    /// A cell that has run nothing yet.
+    /// Makes the schedule of a cell that has run nothing yet.
     pub fn new(units: Vec<Unit>, is_vm: bool, attempts: Attempts) -> Schedule {
         Schedule {
             left: units.clone(),
@@ -184,18 +183,19 @@ impl Schedule {
         }
     }
 
-    /// An environment is to be brought up: its number, from 1.
+    /// Counts the environment that is about to be brought up; returns its number, from 1.
     pub fn new_machine(&mut self) -> u32 {
         self.machine += 1;
         self.machine
     }
 
-    /// Whether the environment that is to be brought up must have several CPUs, even if it is emulated.
+    /// Checks whether the next environment must have several CPUs, even if it is emulated.
     pub fn needs_cpus(&self) -> bool {
         self.is_wide
     }
 
-    /// It is up: its units in groups, one after the other; those of a group run side by side.
+    /// Starts an environment that is up. Returns its units in groups: the groups run one after the other, the units of
+    /// a group in parallel.
     pub fn begin(&mut self, is_emulated: bool) -> Vec<Vec<Unit>> {
         self.is_emulated = self.is_vm && is_emulated;
         if self.is_emulated && !self.is_wide {
@@ -206,28 +206,28 @@ impl Schedule {
         in_turn(self.left.clone(), self.is_emulated)
     }
 
-    /// How many tests this environment has before it, and how many of them have finished.
+    /// Returns how many tests this environment has to run, and how many of them have finished.
     pub fn progress(&self) -> (usize, usize) {
         self.progress
     }
 
-    /// Which virtual machine of the cell this is; 0 where there is none.
+    /// Returns the number of the cell's current virtual machine; 0 in other environments.
     pub fn machine(&self) -> u32 {
         if self.is_vm { self.machine } else { 0 }
     }
 
-    /// A guest was started: its number in the cell, from 1.
+    /// Counts a guest that was started; returns its number in the cell, from 1.
     pub fn new_guest(&mut self) -> u32 {
         self.guests += 1;
         self.guests
     }
 
-    /// An attempt begins.
+    /// Records the start of an attempt.
     pub fn started(&mut self, profiles: &[String], test: &str, attempt: u32, now: Instant) {
         self.under_way.insert((profiles.to_vec(), test.to_owned()), (attempt, now));
     }
 
-    /// An attempt is over; `unanswered` is whether one of Kata's sandboxes did not answer.
+    /// Records the end of an attempt; `unanswered` is true if one of Kata's sandboxes did not answer.
     pub fn finished(
         &mut self,
         profiles: &[String],
@@ -251,7 +251,7 @@ impl Schedule {
         if self.attempts.has_another(attempt, outcome) { AfterAttempt::Again } else { AfterAttempt::Next }
     }
 
-    /// For each profile the finished test that blocks this one because it did not pass, if there is one.
+    /// Returns, for each profile, the finished test that blocks this one because it did not pass, if any.
     pub fn blockers(&self, planned: &PlannedTest) -> Vec<(String, Option<String>)> {
         let of = |profile: &String| {
             let stands = |id: &&String| {
@@ -263,12 +263,12 @@ impl Schedule {
         planned.profiles.iter().map(of).collect()
     }
 
-    /// Whether nothing more is to run in this machine.
+    /// Checks whether no more tests may run in this machine.
     pub fn is_to_be_traded(&self) -> bool {
         !self.unjudged.is_empty()
     }
 
-    /// The environment is gone: what comes next, and which tests its loss interrupted.
+    /// Records the end of the environment; returns the next step, and the tests that its loss interrupted.
     pub fn ended(&mut self, end: EnvironmentEnd) -> (AfterEnvironment, Vec<Interrupted>) {
         // In a fresh machine attempts are counted from 1.
         self.next_attempts.clear();
@@ -303,12 +303,12 @@ impl Schedule {
         (self.repeat(), interrupted)
     }
 
-    /// Whether a test has failed, or could not be judged.
+    /// Checks whether a test has failed, or could not be judged.
     pub fn has_failed(&self) -> bool {
         self.outcomes.values().any(|outcome| matches!(outcome, Outcome::Fail(_) | Outcome::Error { .. }))
     }
 
-    /// How many attempts ended how.
+    /// Describes the number of attempts by outcome.
     pub fn summary(&self) -> String {
         let counts: Vec<String> = self.counts.iter().map(|(outcome, count)| format!("{count} {outcome}")).collect();
         counts.join(", ")
@@ -318,7 +318,7 @@ impl Schedule {
         self.is_emulated && self.attempts.retries > 0 && self.traded < TRADES_OF_A_CELL
     }
 
-    /// Ends the tests that were running in a machine that is lost.
+    /// Ends the tests that were running in a lost machine.
     fn interrupt(&mut self) -> Vec<Interrupted> {
         let under_way = std::mem::take(&mut self.under_way);
         let ended: Vec<Interrupted> = under_way
@@ -334,7 +334,7 @@ impl Schedule {
         ended
     }
 
-    /// Counts a machine that was lost or given up during a test. The test runs again if that was the first one.
+    /// Counts a machine that was lost or given up during a test. The test runs again after the first loss.
     fn lose_machine(&mut self, key: Key) {
         let lost = self.lost_by_test.entry(key.clone()).or_default();
         *lost += 1;
@@ -345,7 +345,7 @@ impl Schedule {
         }
     }
 
-    /// Repeats the tests because of which the machine is given up; returns whether there are any.
+    /// Schedules the tests again because of which the machine is given up; returns whether there are any.
     fn repeat_unjudged(&mut self) -> bool {
         let unjudged = std::mem::take(&mut self.unjudged);
         let any = !unjudged.is_empty();

@@ -1,39 +1,38 @@
-//! What a run does less than everything that its releases and environments could be asked for.
-//!
-//! Some cells of a plan; what is left of a run that was killed; what another run did not show.
+//! The part of its releases and environments that a run covers: some cells of a plan, the rest of a run that was
+//! killed, or the tests for which another run has no result.
 
 use crate::plan::{Unit, remaining};
 use reports::journal::{CellId, RunFilter};
 use reports::resume::{Begun, CellProgress};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The cells and tests that a run is about, of all that its releases and environments have.
+/// The cells and tests that a run covers, out of all that its releases and environments have.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RunScope {
     /// The cells; `None` for each release in each environment.
     pub cells: Option<BTreeSet<CellId>>,
-    /// Whether the run in the output folder goes on.
+    /// Whether the run in the output directory is resumed.
     pub resumes: bool,
-    /// What is run again of an earlier run, if that is all.
+    /// The part of an earlier run that is run again, if the run is a rerun.
     pub again: Option<Again>,
 }
 
-/// What is run again of an earlier run: what did not pass there, and what it did not know.
+/// The part of an earlier run that is run again: tests that did not pass, and tests that the run did not have.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Again {
     /// The earlier run's id.
     pub run: String,
-    /// How far its cells came.
+    /// The progress of the earlier run's cells.
     pub progress: BTreeMap<CellId, CellProgress>,
 }
 
 impl RunScope {
-    /// Whether a cell is in it.
+    /// Checks whether a cell is covered.
     pub fn has(&self, cell: &CellId) -> bool {
         self.cells.as_ref().is_none_or(|cells| cells.contains(cell))
     }
 
-    /// The units of a cell without what is not to be run.
+    /// Returns the units of a cell without the tests that are not covered.
     pub fn units(&self, cell: &CellId, units: Vec<Unit>) -> Vec<Unit> {
         match &self.again {
             None => units,
@@ -41,14 +40,14 @@ impl RunScope {
         }
     }
 
-    /// What the journal says in the place of a filter by the tests' names.
+    /// Returns the journal's entry that replaces the filter by tests' names.
     pub fn filter(&self) -> Option<RunFilter> {
         self.again.as_ref().map(|again| RunFilter::RerunOf(again.run.clone()))
     }
 }
 
 impl Again {
-    /// What is run again of a run.
+    /// Returns the part of a run that is run again.
     pub fn of(begun: &Begun) -> Again {
         Again { run: begun.run.clone(), progress: begun.progress.clone() }
     }

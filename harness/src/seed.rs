@@ -1,4 +1,4 @@
-//! The files that an environment's agent is given.
+//! The files that an environment's agent gets.
 
 use images::artifacts::OpenedFile;
 use std::fs::File;
@@ -7,42 +7,42 @@ use std::os::fd::AsRawFd as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// The most bytes of a file. A kernel with debug information has some hundred MB, and a part of an archive of Kata's may be
-/// a hole.
+/// Size limit of a file in bytes. A kernel with debug information has some hundred MB, and a file in an archive of
+/// Kata's may be one large hole.
 const MAX_SIZE: u64 = 2 << 30;
 
-/// A file, by its name in the agent's folder.
+/// A file and its name in the agent's directory.
 #[derive(Debug, Clone)]
 pub struct SeedFile {
-    /// `kata/go-3.29/initrd`.
+    /// The name, such as `kata/go-3.29/initrd`.
     pub name: String,
     /// The content.
     pub content: Content,
 }
 
-/// Where a file's content is: never in memory, of which the files of all cells would take most.
+/// The place of a file's content: never in memory, because the files of all cells would take most of it.
 #[derive(Debug, Clone)]
 pub enum Content {
     /// In the program.
     Static(&'static [u8]),
-    /// In a file without a name, which goes with its last owner.
+    /// In an unnamed file, which ends with its last owner.
     Unnamed(Arc<File>),
-    /// In a file here.
+    /// In a file on this machine.
     File(PathBuf),
-    /// In a file of strangers, opened where no link led elsewhere.
+    /// In a file from somebody else, opened in a way in which no link could lead elsewhere.
     Opened(OpenedFile),
 }
 
 impl Content {
-    /// The number of bytes, and a reader of them; readers do not disturb each other.
+    /// Returns the number of bytes, and a reader of them; readers do not disturb each other.
     ///
     /// # Errors
-    /// A file that cannot be read or has too many bytes, with its name.
+    /// Names a file that cannot be read or has too many bytes.
     pub fn open(&self) -> io::Result<(u64, Box<dyn Read + Send>)> {
         let (size, reader): (u64, Box<dyn Read + Send>) = match self {
             Content::Static(bytes) => (bytes.len() as u64, Box::new(*bytes)),
             Content::Unnamed(file) => {
-                // A description of its own has a position of its own.
+                // Opening the file again gives each reader its own position.
                 let file = File::open(format!("/proc/self/fd/{}", file.as_raw_fd()))?;
                 (file.metadata()?.len(), Box::new(file))
             }

@@ -1,4 +1,4 @@
-//! Everything that a cell's tests need, made before they run: image, kernel, initramfs, and what is claimed of them.
+//! Preparation of everything that a cell's tests need: image, kernel, initramfs, and the claims about them.
 
 mod donated;
 mod elf_kernel;
@@ -35,21 +35,21 @@ use std::sync::Arc;
 use suites::environment::{Claims, Effort, ModuleSet};
 use suites::outcome::Component;
 
-/// Why a cell cannot be started, or why its agent did not get what it needs.
+/// Reason why a cell cannot be started, or why its agent did not get its files.
 #[derive(Debug, thiserror::Error)]
 pub enum SetupError {
-    /// An image, or what is made of one, could not be made.
+    /// An image, or a file made from one, could not be made.
     #[error(transparent)]
     Image(#[from] ImageError),
-    /// An image cannot be kept in the cache.
+    /// An image cannot be held in the cache.
     #[error("holding {image} in the cache")]
     Hold {
-        /// Of which release it is.
+        /// The release of the image.
         image: String,
         /// The system's reason.
         source: io::Error,
     },
-    /// Another release cannot give a component.
+    /// Another release cannot provide a component.
     #[error(transparent)]
     Donor(#[from] DonorError),
     /// There is no engine to import the image into.
@@ -58,21 +58,21 @@ pub enum SetupError {
     /// There is no QEMU for the virtual machine.
     #[error(transparent)]
     Qemu(#[from] Arc<OuterError>),
-    /// A thread that prepared something did not come to its end.
+    /// A thread that prepared something did not finish.
     #[error(transparent)]
     Thread(#[from] tokio::task::JoinError),
-    /// A file that the agent is to be given cannot be read.
+    /// A file for the agent cannot be read.
     #[error("reading what becomes {path} in the environment")]
     Read {
-        /// Where the agent gets it.
+        /// The file's path in the environment.
         path: PathBuf,
-        /// The file and the system's reason.
+        /// The name of the file and the system's reason.
         source: io::Error,
     },
-    /// The image's manifest cannot be kept with the journal.
+    /// The image's manifest cannot be stored with the journal.
     #[error("writing {path}")]
     Keep {
-        /// Where.
+        /// The path of the copy.
         path: PathBuf,
         /// The system's reason.
         source: io::Error,
@@ -80,13 +80,13 @@ pub enum SetupError {
     /// The agent did not answer.
     #[error(transparent)]
     Line(#[from] LineError),
-    /// The agent answered something else than that it is done.
+    /// The agent answered anything other than success.
     #[error("setting the environment up: {0}")]
     Refused(String),
 }
 
 impl SetupError {
-    /// The package that is in none of the release's suites or repositories, if that is why.
+    /// Returns the package that is missing in all of the release's suites or repositories, if that is the reason.
     pub fn missing_package(&self) -> Option<&str> {
         match self {
             SetupError::Image(ImageError { cause, .. }) => match &**cause {
@@ -98,13 +98,13 @@ impl SetupError {
     }
 }
 
-/// A cell, ready to be started.
+/// A cell that is ready to be started.
 pub struct PreparedCell {
-    /// What it is started from.
+    /// The base of the environment.
     pub base: EnvironmentBase,
-    /// Keeps its images in the cache.
+    /// Locks that keep the cell's images in the cache.
     pub holds: Vec<ImageLock>,
-    /// What is known of it.
+    /// The claims about the cell, which the tests check.
     pub claims: Claims,
     /// The guests' initramfs.
     pub initramfs: Content,
@@ -112,13 +112,13 @@ pub struct PreparedCell {
     pub files: Vec<SeedFile>,
 }
 
-/// What an environment is started from.
+/// The base of an environment.
 pub enum EnvironmentBase {
     /// An image that Docker has.
     Container {
         /// The image.
         image: Box<Image>,
-        /// Its name for Docker.
+        /// The image's name in Docker.
         docker_image: String,
     },
     /// A disk.
@@ -134,7 +134,7 @@ pub enum EnvironmentBase {
 }
 
 impl PreparedCell {
-    /// Everything that is installed, if there is an image that knows.
+    /// Returns the list of everything that is installed, if there is an image.
     fn manifest(&self) -> Option<&Manifest> {
         match &self.base {
             EnvironmentBase::Container { image, .. } => Some(&image.manifest),
@@ -143,13 +143,13 @@ impl PreparedCell {
         }
     }
 
-    /// Everything that is installed with its version; nothing of this machine.
+    /// Returns all installed packages with their versions; empty for this machine.
     pub fn packages(&self) -> BTreeMap<String, PackageVersion> {
         let packages = self.manifest().map(|manifest| manifest.packages.as_slice()).unwrap_or_default();
         packages.iter().map(|package| (package.name.clone(), package.version.clone())).collect()
     }
 
-    /// The agent's folder in the environment.
+    /// Returns the agent's directory in the environment.
     fn folder(&self) -> &Path {
         match &self.base {
             EnvironmentBase::Container { .. } | EnvironmentBase::Vm { .. } => Path::new(VOLUME),
@@ -161,7 +161,7 @@ impl PreparedCell {
 /// Prepares image and initramfs.
 ///
 /// # Errors
-/// What could not be made.
+/// If one of them could not be made.
 pub async fn prepare(resources: &Resources, cell: &Cell) -> Result<PreparedCell, SetupError> {
     let (release, options, line) = (cell.release.clone(), resources.images.clone(), cell.line.clone());
     let profiles = cell.profiles.clone();
@@ -200,7 +200,7 @@ pub async fn prepare(resources: &Resources, cell: &Cell) -> Result<PreparedCell,
             let (disk, claims, initramfs, files) = blocking(move || {
                 let (mut claims, initramfs) = boot_files_of(&disk.image, &release, &profiles)?;
                 claims.versions = versions(&disk.host.manifest, &host_packages(&release));
-                // The modules of Kata's guests are their kernel's.
+                // Kata's guests need the modules of the kernel that they boot.
                 let (tree, of) = match donors.of(Component::Kernel) {
                     Some(donor) => (donor.tree.clone(), &donor.release),
                     None => (disk.image.rootfs(), &release),
@@ -239,13 +239,13 @@ pub async fn prepare(resources: &Resources, cell: &Cell) -> Result<PreparedCell,
     .await
 }
 
-/// The packages of a release as Kata's host: those of its guests, and its container managers'.
+/// Returns the packages of a release as Kata's host: those for its guests, and its container managers'.
 fn host_packages(release: &Release) -> Vec<PackageName> {
     let managers = release.container_manager.iter().chain(&release.docker).flat_map(|m| m.packages.clone());
     release.packages().into_iter().chain(managers).collect()
 }
 
-/// Keeps an image in the cache for as long as the cell runs.
+/// Holds an image in the cache for as long as the cell runs.
 fn hold(image: &Image) -> Result<ImageLock, SetupError> {
     image.hold().map_err(|source| SetupError::Hold { image: image.release(), source })
 }
@@ -256,19 +256,20 @@ async fn blocking<T: Send + 'static>(
     tokio::task::spawn_blocking(work).await?
 }
 
-/// [`boot_files`] of an image, for an environment whose folder is the usual one.
+/// Makes the [`boot_files`] of an image, for an environment with the usual directory of the agent.
 ///
 /// # Errors
-/// As [`boot_files`].
+/// As for [`boot_files`].
 pub fn boot_files_of(image: &Image, release: &Release, profiles: &[Profile]) -> Result<(Claims, Content), ImageError> {
     let versions = versions(&image.manifest, &release.packages());
     boot_files(&image.rootfs(), Path::new(VOLUME), versions, release, profiles)
 }
 
-/// The guest's initramfs and what the tests compare with: the record's claims, versions, modules.
+/// Makes the guest's initramfs and the data that tests compare with: the record's claims, versions, modules.
 ///
 /// # Errors
-/// When the tree has no kernel or the archive cannot be made; modules that the kernel lacks are data for a test.
+/// If the tree has no kernel or the archive cannot be made. Modules that the kernel lacks are no error but data for a
+/// test.
 pub fn boot_files(
     tree: &Path,
     folder: &Path,
@@ -293,11 +294,11 @@ pub fn boot_files(
         file("/etc/group", 0o644, b"root:x:0:\ndaemon:x:1:\nnogroup:x:65534:\n".to_vec()),
         file("/etc/nsswitch.conf", 0o644, b"passwd: files\ngroup: files\n".to_vec()),
     ];
-    // They were built for this machine.
+    // The external suites were built for this machine's architecture.
     let is_here = Arch::of_machine() == Some(release.arch);
     let built = external::SUITES.iter().filter(|_| is_here).filter_map(|suite| Some((suite.name, suite.binary?)));
     extra.extend(built.map(|(name, bytes)| file(&format!("/{name}"), 0o755, bytes)));
-    // A request without one is refused before anything is made.
+    // A request for an architecture without an agent is refused before anything is made.
     let agent = built_in::agent(release.arch).unwrap_or_default();
     let initramfs = Content::Unnamed(Arc::new(initramfs::build(agent, &all, &extra)?));
     let claims = Claims {
@@ -316,7 +317,7 @@ pub fn boot_files(
     Ok((claims, initramfs))
 }
 
-/// By use, what any of the profiles asks for.
+/// Returns the modules that any of the profiles asks for, by use.
 fn wanted_modules(profiles: &[Profile], arch: Arch) -> BTreeMap<ModuleUse, Vec<String>> {
     let mut wanted: BTreeMap<ModuleUse, Vec<String>> = BTreeMap::new();
     for profile in profiles {
@@ -336,16 +337,16 @@ fn file(path: &str, mode: u32, bytes: impl Into<Cow<'static, [u8]>>) -> ExtraFil
     ExtraFile { path: path.to_owned(), mode, content: bytes.into() }
 }
 
-/// The installed versions of these packages.
+/// Returns the installed versions of these packages.
 fn versions(manifest: &Manifest, packages: &[PackageName]) -> BTreeMap<PackageName, PackageVersion> {
     let version = |name: &PackageName| Some((name.clone(), manifest.package(name.as_str())?.version.clone()));
     packages.iter().filter_map(version).collect()
 }
 
-/// Gives everything to the environment's agent; a virtual machine was booted with the files.
+/// Sends everything to the environment's agent; a virtual machine was booted with the files.
 ///
 /// # Errors
-/// When a file cannot be read, or the agent does not take it.
+/// If a file cannot be read, or the agent does not accept it.
 pub async fn send(line: &Line, prepared: &PreparedCell) -> Result<(), SetupError> {
     if !matches!(prepared.base, EnvironmentBase::Vm { .. }) {
         let folder = prepared.folder();

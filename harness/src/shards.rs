@@ -1,6 +1,7 @@
-//! The cells of a plan in shards, each for one machine: how long each cell takes, and which go together.
+//! Distribution of a plan's cells to shards, each for one machine: how long each cell takes, and which cells go
+//! together.
 //!
-//! Pure; other engines run the shards: a job array, a matrix of jobs, an indexed job.
+//! The functions are pure; other engines run the shards: a job array, a matrix of jobs, an indexed job.
 
 use reports::journal::{CellId, CellIdError, Environment, MAX_CELLS};
 use reports::run::Run;
@@ -8,22 +9,22 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// The most shards of a plan: GitHub's matrix has no more jobs.
+/// Maximum number of shards of a plan, which is the maximum number of jobs in GitHub's matrix.
 pub const MOST: usize = 256;
 
-/// A cell with how long it is expected to take.
+/// A cell with its expected duration.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct ExpectedCell {
     /// The cell.
     pub cell: CellId,
-    /// Whole minutes, at least one.
+    /// The expected duration in whole minutes, at least one.
     pub minutes: u64,
-    /// What they are known from.
+    /// The source of the expected duration.
     pub minutes_from: MinutesFrom,
 }
 
-/// What a cell's minutes are known from.
+/// The source of a cell's expected duration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum MinutesFrom {
@@ -31,7 +32,7 @@ pub enum MinutesFrom {
     Cell,
     /// Earlier runs of other cells in the same environment.
     Environment,
-    /// Nothing but the kind of environment.
+    /// Only the kind of environment.
     Guess,
 }
 
@@ -39,13 +40,13 @@ pub enum MinutesFrom {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct Shard {
-    /// How long they are expected to take one after the other.
+    /// The expected duration of all cells one after the other.
     pub minutes: u64,
     /// The cells.
     pub cells: Vec<CellId>,
 }
 
-/// How long a cell takes that nobody has run, on a machine with two CPUs.
+/// Returns the duration in minutes of a cell without earlier runs, on a machine with two CPUs.
 fn guess(environment: Environment) -> u64 {
     match environment {
         Environment::Container => 8,
@@ -54,7 +55,7 @@ fn guess(environment: Environment) -> u64 {
     }
 }
 
-/// How long each cell is expected to take, from earlier runs of all tests; the newest counts.
+/// Returns how long each cell is expected to take, from earlier runs of all tests; the latest run counts.
 pub fn expected(cells: &[CellId], runs: &[Run]) -> Vec<ExpectedCell> {
     let mut known = BTreeMap::new();
     for run in runs.iter().filter(|run| run.filter.is_none()) {
@@ -83,16 +84,17 @@ pub fn expected(cells: &[CellId], runs: &[Run]) -> Vec<ExpectedCell> {
     cells.iter().map(one).collect()
 }
 
-/// Cells in at most so many shards, which take about as long as each other; none is empty.
+/// Packs cells into at most `shards` shards of about the same duration; none is empty.
 ///
-/// The longest cell goes first, each to the shard that has least; the same cells always make the same shards.
+/// The longest cell is placed first, each into the shard with the least work; the same cells always make the same
+/// shards.
 pub fn pack(cells: &[ExpectedCell], shards: usize) -> Vec<Shard> {
     let count = shards.clamp(1, MOST).min(cells.len());
     let mut packed = vec![Shard { minutes: 0, cells: Vec::new() }; count];
     let mut longest_first: Vec<&ExpectedCell> = cells.iter().collect();
     longest_first.sort_by(|a, b| b.minutes.cmp(&a.minutes).then_with(|| a.cell.cmp(&b.cell)));
     for cell in longest_first {
-        // The first of those that have least.
+        // The first of the shards with the least work.
         let Some(shard) = packed.iter_mut().min_by_key(|shard| (shard.minutes, shard.cells.len())) else { break };
         shard.minutes += cell.minutes;
         shard.cells.push(cell.cell.clone());
@@ -100,60 +102,60 @@ pub fn pack(cells: &[ExpectedCell], shards: usize) -> Vec<Shard> {
     packed
 }
 
-/// Why a file names no cells.
+/// Reason why a file names no cells.
 #[derive(Debug, thiserror::Error)]
 pub enum CellsError {
-    /// It begins like JSON, and is none.
+    /// The file starts like JSON, but is not valid.
     #[error("expected JSON: {0}")]
     BadJson(serde_json::Error),
-    /// It is no plan.
+    /// The file is not a plan.
     #[error("expected a plan, as `plan --format json` prints it: {0}")]
     NoPlan(serde_json::Error),
-    /// One of its shards is asked for, and it is no plan.
+    /// A shard is requested, and the file is not a plan.
     #[error("expected a plan with shards, as `plan --format json` prints it")]
     NoPlanWithShards,
-    /// One of its shards is asked for, and it is a plan without them.
+    /// A shard is requested, and the plan has no shards.
     #[error("it has no shards: `plan --shards N --format json` makes some")]
     NoShards,
-    /// It has no such shard.
+    /// The plan has no such shard.
     #[error("it has no shard {shard}: the last one is {last}")]
     NoShard {
-        /// The one that is asked for.
+        /// The requested shard.
         shard: usize,
-        /// The number of the last one.
+        /// The number of the last shard.
         last: usize,
     },
-    /// It has several shards, and none is asked for.
+    /// The plan has several shards, and none is requested.
     #[error("it has {0} shards: name one with --shard, the first is 0")]
     SeveralShards(usize),
-    /// It has no list.
+    /// The file has no list.
     #[error("expected a list of cells")]
     NoList,
-    /// Something in its list is no name.
+    /// An element of the list is not a name.
     #[error("expected names of cells")]
     NoName,
-    /// A name is that of no cell.
+    /// A name is not that of a cell.
     #[error(transparent)]
     BadName(#[from] CellIdError),
-    /// It names none.
+    /// The file names no cell.
     #[error("it names no cell")]
     NoCell,
-    /// As a plan it has none.
+    /// The plan has no cells.
     #[error("it has no cell")]
     EmptyPlan,
-    /// It names more than a run can have.
+    /// The file names more cells than a run can have.
     #[error("it names {0} cells, more than {max}", max = MAX_CELLS)]
     TooMany(usize),
-    /// As a plan it has more.
+    /// The plan has more cells than a run can have.
     #[error("it has {0} cells, more than {max}", max = MAX_CELLS)]
     LongPlan(usize),
 }
 
-/// The cells that a file names: a plan with the number of one of its shards, a shard, a list in JSON, or one cell a
-/// line.
+/// Returns the cells that a file names: a plan with the number of one of its shards, a shard, a JSON list, or one cell
+/// per line.
 ///
 /// # Errors
-/// What is wrong with it.
+/// If the file has another form, or names no cells or too many.
 pub fn cells_of(text: &str, shard: Option<usize>) -> Result<Vec<CellId>, CellsError> {
     let named = match serde_json::from_str::<serde_json::Value>(text) {
         Ok(document) => of_document(&document, shard)?,
@@ -177,10 +179,10 @@ pub fn cells_of(text: &str, shard: Option<usize>) -> Result<Vec<CellId>, CellsEr
     if cells.is_empty() { Err(CellsError::NoCell) } else { Ok(cells) }
 }
 
-/// The cells of a plan, in whichever shards they are.
+/// Returns the cells of a plan, regardless of shards.
 ///
 /// # Errors
-/// What is wrong with it.
+/// If the file is not a plan, or has no cells or too many.
 pub fn planned(text: &str) -> Result<Vec<ExpectedCell>, CellsError> {
     #[derive(Deserialize)]
     struct Plan {
@@ -194,7 +196,7 @@ pub fn planned(text: &str) -> Result<Vec<ExpectedCell>, CellsError> {
     }
 }
 
-/// Cells that are to be run again, each in a shard of its own as far as there are so many: a fresh machine each.
+/// A plan of cells that are run again, each in its own shard as far as the limit allows: each gets a fresh machine.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct AgainPlan {
@@ -203,7 +205,7 @@ pub struct AgainPlan {
 }
 
 impl AgainPlan {
-    /// The plan of the chosen cells of another plan.
+    /// Makes the plan of the chosen cells of another plan.
     pub fn of(planned: &[ExpectedCell], chosen: impl Fn(&CellId) -> bool) -> AgainPlan {
         let cells: Vec<ExpectedCell> = planned.iter().filter(|one| chosen(&one.cell)).cloned().collect();
         AgainPlan { shards: pack(&cells, cells.len()), cells }
@@ -248,7 +250,7 @@ mod tests {
 
     #[test]
     fn shards_are_about_as_long_as_each_other_and_none_is_empty() {
-        // Minutes of the cells, shards asked for, minutes of the shards.
+        // Columns: minutes of the cells, number of requested shards, minutes of the shards.
         let table: [(&[u64], usize, &[u64]); 7] = [
             (&[], 4, &[]),
             (&[5], 4, &[5]),
@@ -294,7 +296,7 @@ mod tests {
         assert!(packed.iter().all(|shard| (2..=3).contains(&shard.minutes)));
     }
 
-    /// A run of cells that each take so many seconds from an hour on, in order or in an error.
+    /// Builds a run of cells that each take so many seconds from an hour on, with or without an error.
     fn run(hour: i64, filter: Option<&str>, took: &[(&str, i64, bool)]) -> Run {
         let ids: Vec<CellId> = took.iter().map(|(name, ..)| cell(name)).collect();
         let at = |seconds: i64| jiff::Timestamp::from_second(hour * 3600 + seconds).unwrap();
@@ -317,7 +319,7 @@ mod tests {
         let runs = [
             run(9, None, &[(vm, 600, true)]),
             run(1, None, &[(vm, 6000, true), ("debian:12/x86_64/vm", 1201, true)]),
-            // What was only a part, or ended early, says nothing.
+            // Partial runs, and cells that ended early, do not count.
             run(10, Some("host::"), &[(vm, 5, true)]),
             run(11, None, &[(vm, 5, false), ("debian:11/x86_64/container", 1, false)]),
         ];

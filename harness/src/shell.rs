@@ -1,8 +1,8 @@
-//! Somebody looks into the environment of a test that failed: a shell, or a command, at the other end of its agent's line.
+//! Visits to the environment of a failed test: a shell or a command, at the other end of its agent's line.
 //!
 //! A cell whose run has a [`Visit`] runs no tests: it is brought up as for its tests, the guest that the test shares is
-//! booted, who visits is told what there is, and when the visit is over all of it is removed as after any run.
-//! A container that was kept is visited the same way, without a run around it.
+//! booted, the visitor is greeted with a description, and after the visit everything is removed as after any run. A
+//! kept container is visited in the same way, without a run around it.
 
 mod attached;
 mod greeting;
@@ -20,37 +20,37 @@ use std::sync::Mutex;
 use suites::catalogue::Configuration;
 use suites::check::Stop;
 
-/// What a visit is for.
+/// A visit to an environment.
 pub struct Visit {
-    /// The text at the beginning.
+    /// The text that is shown first.
     pub greeting: Greeting,
-    /// The guest that the test shares with others; none where it boots its own, or needs none.
+    /// The guest that the test shares with others; `None` if the test boots its own guest, or needs none.
     pub guest: Option<(Profile, Configuration)>,
-    /// What was installed when the test failed, as far as it is known.
+    /// The packages that were installed when the test failed, as far as they are known.
     pub before: BTreeMap<String, PackageVersion>,
-    /// What is run; a shell, where nothing is named.
+    /// The command to run; empty for a shell.
     pub command: Vec<String>,
     /// The display that leaves the terminal to the visit.
     pub progress: Progress,
-    /// How it ended: with an exit code, or why it did not come to one.
+    /// How the visit ended: the exit code, or the reason why there is none.
     pub ended: Mutex<Option<Result<i32, LineError>>>,
 }
 
-/// Why the guest is not up that a visited test shares with others.
+/// Reason why the shared guest of a visited test is not up.
 #[derive(Debug, thiserror::Error)]
 pub enum NoGuest {
-    /// The agent cannot be asked for one.
+    /// The agent cannot be reached.
     #[error(transparent)]
     Line(#[from] LineError),
-    /// It does not come up.
+    /// The guest does not come up.
     #[error("{}", reason(.0))]
     Stopped(Stop),
 }
 
 impl Visit {
-    /// Lets somebody in. What goes wrong is no error of the cell's.
+    /// Lets the visitor in. Failures of the visit are not errors of the cell.
     ///
-    /// `packages` is what is installed now; a guest may take `patience` seconds to be up.
+    /// `packages` are the packages that are installed now; a guest may take `patience` seconds to boot.
     pub async fn pay(&self, line: &Line, packages: BTreeMap<String, PackageVersion>, patience: u64) {
         let booted = match &self.guest {
             None => None,
@@ -69,7 +69,7 @@ impl Visit {
     }
 }
 
-/// Boots a guest, which stays up as long as the line; else why not.
+/// Boots a guest, which stays up as long as the line; returns the reason if it does not boot.
 async fn boot(line: &Line, profile: &Profile, configuration: Configuration, patience: u64) -> Result<(), NoGuest> {
     let request = EnvironmentRequest::StartGuest { profile: Box::new(profile.clone()), configuration };
     match ask(line, request, patience).await? {
@@ -79,7 +79,7 @@ async fn boot(line: &Line, profile: &Profile, configuration: Configuration, pati
     }
 }
 
-/// What somebody or something said that stopped.
+/// Returns the message or reason of a stop.
 fn reason(stop: &Stop) -> &str {
     match stop {
         Stop::Fail { message, .. } | Stop::Error { message } | Stop::Unanswered { message } => message,

@@ -1,22 +1,19 @@
-//! Nothing is left behind: what belongs to a run has its label, and a run whose lock is free is over.
+//! Removal of leftovers: everything that belongs to a run has its label, and a run whose lock is free is over.
 //!
-//! A run holds a lock file in the cache's `runs` folder; the kernel releases the lock however the process ends.
-//! Containers and volumes carry three labels: the run's id, the lock's path, and the cache's name, a random word in the
-//! cache.
-//! By that name a cache knows its own runs in Docker wherever it is mounted: their locks lie in its own folder, and a
-//! run whose lock is gone is over.
-//! A copy of the cache has another name; where one has the same after all, as a snapshot of the filesystem has, a lock
-//! that is held where its label says is held.
-//! Another cache's lock counts only while it can be opened; from another mount namespace its path says nothing.
-//! A lock that cannot be opened is not free: what belongs to it stays, and is named at each start and by `clean`.
-//! Kata's archives are unpacked into a folder named after the run, beside its lock.
+//! A run holds a lock file in the cache's `runs` directory; the kernel releases the lock however the process ends.
+//! Containers and volumes carry three labels: the run's id, the lock's path, and the cache's id, a random word in the
+//! cache. By that id a cache recognizes its own runs in Docker wherever it is mounted: their locks are in its own
+//! directory, and a run whose lock is gone is over. A copy of the cache has another id; if it has the same id after
+//! all, like a snapshot of the filesystem, a lock that is held at the path in its label is held. Another cache's lock
+//! counts only while it can be opened; seen from another mount namespace its path proves nothing. A lock that cannot be
+//! opened is not free: the objects of its run stay, and are listed at each start and by `clean`. Kata's archives are
+//! unpacked into a directory named after the run, next to its lock.
 //!
-//! What was kept so that people can look into it has a fourth label, and stays as long as the container runs: until
-//! `kata-qualify shell` in it ends, or `clean` removes it.
+//! Containers and volumes that were kept so that people can look into them have a fourth label, and stay as long as the
+//! container runs: until `kata-qualify shell` in it ends, or `clean` removes it.
 //!
-//! At its end, also on Ctrl-C and SIGTERM, a run removes what carries its id.
-//! At its start it removes what belongs to runs whose lock is free or gone, which is how a `kill -9` is cleaned up
-//! after.
+//! At its end, also on Ctrl-C and SIGTERM, a run removes everything that carries its id. At its start it removes what
+//! belongs to runs whose lock is free or gone, which cleans up after a `kill -9`.
 
 use crate::environments::container::{CACHE_LABEL, KEPT_LABEL, LOCK_LABEL, RUN_LABEL};
 use bollard::Docker;
@@ -31,22 +28,22 @@ use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-/// The endings of what belongs to a run in the folder of locks: its lock, its agent's folder, and Kata unpacked.
+/// Suffixes of a run's files in the directory of locks: its lock, its agent's directory, and the unpacked Kata.
 const LOCK: &str = ".lock";
 const HOST: &str = ".host";
 const KATA: &str = ".kata";
 
-/// The folder of locks of a cache.
+/// Returns the directory of locks of a cache.
 pub fn locks_folder(cache: &Path) -> PathBuf {
     cache.join("runs")
 }
 
-/// The folder of a run's agent on this machine.
+/// Returns the directory of a run's agent on this machine.
 pub fn host_folder(locks: &Path, run: &str) -> PathBuf {
     locks.join(format!("{run}{HOST}"))
 }
 
-/// The folder that a run unpacks Kata into.
+/// Returns the directory into which a run unpacks Kata.
 pub fn kata_folder(locks: &Path, run: &str) -> PathBuf {
     locks.join(format!("{run}{KATA}"))
 }
@@ -55,7 +52,7 @@ fn lock_of(locks: &Path, run: &str) -> PathBuf {
     locks.join(format!("{run}{LOCK}"))
 }
 
-/// Held for as long as a run lives; the kernel releases it when the process ends, however it ends.
+/// The lock that a run holds for as long as it lives; the kernel releases it when the process ends, however it ends.
 pub struct RunLock {
     path: PathBuf,
     file: File,
@@ -65,21 +62,21 @@ impl RunLock {
     /// Takes the lock of a new run.
     ///
     /// # Errors
-    /// When the folder is not this user's alone, or somebody holds the lock.
+    /// If the directory belongs to another user or others can write to it, or if another process holds the lock.
     pub fn take(folder: &Path, run: &str) -> io::Result<RunLock> {
         trust::make(folder)?;
         let path = lock_of(folder, run);
         loop {
             let file = trust::lock(&path)?;
             file.try_lock().map_err(io::Error::other)?;
-            // A sweep in between may have thought that it is a dead run's, and removed it.
+            // A concurrent sweep may have taken the lock for a dead run's, and removed it.
             if std::fs::metadata(&path).is_ok_and(|there| file.metadata().is_ok_and(|mine| mine.ino() == there.ino())) {
                 return Ok(RunLock { path, file });
             }
         }
     }
 
-    /// Its path, for labels.
+    /// Returns the path of the lock, for labels.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -87,22 +84,22 @@ impl RunLock {
 
 impl Drop for RunLock {
     fn drop(&mut self) {
-        // Removed while it is held, so that nobody can find it free in between.
+        // Removed while it is held, so that no other process can find it free in between.
         let _ = std::fs::remove_file(&self.path);
         let _ = self.file.unlock();
     }
 }
 
-/// What a lock says of the run that it belongs to.
+/// The state of a lock, which shows whether its run is over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum LockState {
-    /// Somebody holds it.
+    /// A process holds the lock.
     Held,
-    /// Nobody does: the run is over.
+    /// No process holds the lock: the run is over.
     Free,
-    /// There is none: in this cache the run is over; another cache's run may be in another mount namespace.
+    /// There is no lock: in this cache the run is over; another cache's run may be in another mount namespace.
     Gone,
-    /// It could not be looked at.
+    /// The lock could not be examined.
     Unknown,
 }
 
@@ -110,7 +107,7 @@ fn state(lock: &Path) -> LockState {
     match trust::existing_lock(lock) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => LockState::Gone,
         Err(_) => LockState::Unknown,
-        // Shared, so that two runs that sweep at the same time do not think that the other one holds it.
+        // The lock is shared, so that two runs that sweep at the same time do not take each other's probe for a run.
         Ok(file) => match file.try_lock_shared() {
             Ok(()) => LockState::Free,
             Err(TryLockError::WouldBlock) => LockState::Held,
@@ -122,18 +119,18 @@ fn state(lock: &Path) -> LockState {
 /// The cache whose runs are swept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OwnCache<'a> {
-    /// Its name, [`images::cache::id`].
+    /// The id of the cache, [`images::cache::id`].
     pub cache: &'a str,
-    /// Its folder of locks.
+    /// The cache's directory of locks.
     pub locks: &'a Path,
 }
 
 impl OwnCache<'_> {
-    /// What is known of the run that something with these labels belongs to.
+    /// Returns the state of the run that an object with these labels belongs to.
     ///
-    /// Runs of this cache have their locks in this folder, whatever its path is where they run.
-    /// Another cache's lock says something only while it is there.
-    /// What is held by its path goes on in any case: in a copy of its cache there is no lock, or one that nobody holds.
+    /// Runs of this cache have their locks in this directory, whatever its path was for the run. Another cache's lock
+    /// proves something only while it exists. A lock that is held at the path in the label always counts as held: in a
+    /// copy of its cache there is no lock, or one that no process holds.
     fn state(&self, labels: &HashMap<String, String>) -> LockState {
         let (Some(run), Some(lock)) = (labels.get(RUN_LABEL), labels.get(LOCK_LABEL)) else {
             return LockState::Unknown;
@@ -152,23 +149,24 @@ impl OwnCache<'_> {
     }
 }
 
-/// Which runs' belongings to remove.
+/// The runs whose objects are removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SweepScope<'a> {
     /// Containers and volumes of runs that are over, however they ended; kept ones stay.
     Over(OwnCache<'a>),
-    /// The same, and what was kept.
+    /// Containers and volumes of runs that are over, including kept ones.
     OverAndKept(OwnCache<'a>),
-    /// What was kept under this name.
+    /// Objects that were kept under this name.
     Kept(&'a str),
     /// Containers and volumes of this run.
     Run(&'a str),
 }
 
-/// Removes the folders of agents on this machine, and of unpacked Kata, whose runs are over, and those runs' locks.
+/// Removes the directories of agents on this machine, and of unpacked Kata, whose runs are over, and those runs' locks.
 ///
 /// # Errors
-/// When the folder of locks cannot be read or is not this user's alone; what cannot be removed is told as left.
+/// If the directory of locks cannot be read, belongs to another user, or can be written by others; files that cannot be
+/// removed are reported as leftovers.
 pub fn sweep_folders(locks: &Path) -> io::Result<SweepReport> {
     trust::make(locks)?;
     let mut swept = SweepReport::default();
@@ -186,7 +184,7 @@ pub fn sweep_folders(locks: &Path) -> io::Result<SweepReport> {
     swept.others.sort();
     for run in runs {
         let lock = lock_of(locks, &run);
-        // Held while what belongs to the run is removed, so that no new run can take it in between.
+        // Held while the run's files are removed, so that no new run can take the lock in between.
         let _held = match locked(&lock) {
             Ok(held) => held,
             Err(TryLockError::WouldBlock) => {
@@ -215,7 +213,7 @@ pub fn sweep_folders(locks: &Path) -> io::Result<SweepReport> {
     Ok(swept)
 }
 
-/// The lock of a run that is over, or nothing where there is none.
+/// Takes the lock of a run that is over; returns `None` if there is no lock.
 fn locked(lock: &Path) -> Result<Option<File>, TryLockError> {
     match trust::existing_lock(lock) {
         Ok(file) => file.try_lock().map(|()| Some(file)),
@@ -224,19 +222,19 @@ fn locked(lock: &Path) -> Result<Option<File>, TryLockError> {
     }
 }
 
-/// What a sweep did.
+/// The result of a sweep.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SweepReport {
-    /// What it removed.
+    /// Objects that were removed.
     pub removed: Vec<String>,
-    /// What it left because nothing says whether its run is over, or because it could not be removed; with what people can
-    /// do about it, if that is known.
+    /// Objects that were left because nothing shows whether their run is over, or because they could not be removed;
+    /// with the remedy, if one is known.
     pub leftovers: Vec<String>,
-    /// What is in the folder of locks and belongs to no run.
+    /// Files in the directory of locks that belong to no run.
     pub others: Vec<PathBuf>,
-    /// Whether a run goes on, or may go on.
+    /// Whether a run is going on, or may be.
     pub alive: bool,
-    /// What stays because it was kept.
+    /// Objects that stay because they were kept.
     pub kept: Vec<String>,
 }
 
@@ -246,7 +244,7 @@ impl SweepReport {
     }
 }
 
-/// Removes containers and volumes, and says what it removed and what not.
+/// Removes containers and volumes, and returns what was removed and what was left.
 pub async fn sweep(docker: &Docker, which: SweepScope<'_>) -> Result<SweepReport, bollard::errors::Error> {
     let filters = Some(HashMap::from([("label".to_owned(), vec![RUN_LABEL.to_owned()])]));
     let mut swept = SweepReport::default();
@@ -277,7 +275,7 @@ pub async fn sweep(docker: &Docker, which: SweepScope<'_>) -> Result<SweepReport
     let options = ListVolumesOptions { filters };
     for volume in docker.list_volumes(Some(options)).await?.volumes.unwrap_or_default() {
         let options = RemoveVolumeOptions { force: true };
-        // A volume that is left belongs to a container that is left, and goes with it.
+        // A volume that is left belongs to a container that is left, and is removed with it.
         if choose(&volume.labels, which) == Choice::Remove
             && !volume.labels.get(KEPT_LABEL).is_some_and(|name| kept.contains(name))
             && gone(docker.remove_volume(&volume.name, Some(options)).await)?
@@ -288,7 +286,7 @@ pub async fn sweep(docker: &Docker, which: SweepScope<'_>) -> Result<SweepReport
     Ok(swept)
 }
 
-/// Whether this process removed it; another run may sweep the same things at the same time.
+/// Checks whether this process removed the object; another run may sweep the same objects at the same time.
 fn gone(answer: Result<(), bollard::errors::Error>) -> Result<bool, bollard::errors::Error> {
     match answer {
         Ok(()) => Ok(true),
@@ -305,7 +303,7 @@ enum Choice {
     Ask(String),
 }
 
-/// Whether something that runs was kept, and stays.
+/// Checks whether a running container was kept, and must stay.
 fn is_kept(labels: &HashMap<String, String>, which: SweepScope<'_>) -> bool {
     matches!(which, SweepScope::Over(_)) && labels.contains_key(KEPT_LABEL)
 }
@@ -348,7 +346,7 @@ mod tests {
         assert_eq!(choose(&labels, SweepScope::Over(mine)), Choice::Leave);
         drop(lock);
         assert_eq!(choose(&labels, SweepScope::Over(mine)), Choice::Remove);
-        // As after `kill -9`: the file is there, nobody holds it.
+        // The state after `kill -9`: the file exists, and no process holds it.
         std::fs::write(&path, "").unwrap();
         assert_eq!(choose(&labels, SweepScope::Over(mine)), Choice::Remove);
     }
@@ -359,7 +357,7 @@ mod tests {
         let lock = RunLock::take(dir.path(), "r1").unwrap();
         let labels = labels("mine", lock.path());
         let mine = OwnCache { cache: "mine", locks: copy.path() };
-        // Copied before the run began, and while it went on: nobody holds the copy of its lock.
+        // The cache was copied before the run began, or while it went on: no process holds the copy of its lock.
         for copied in [false, true] {
             if copied {
                 std::fs::write(copy.path().join("r1.lock"), "").unwrap();
@@ -392,7 +390,7 @@ mod tests {
         for scope in [SweepScope::Kept(name), SweepScope::Kept("r2/debian:13/x86_64/container")] {
             assert_eq!(choose(&plain, scope), Choice::Leave, "{scope:?}");
         }
-        // While its run goes on it is the run's.
+        // While its run goes on, it belongs to the run.
         let _living = RunLock::take(dir.path(), "r1").unwrap();
         assert_eq!(choose(&kept, SweepScope::OverAndKept(mine)), Choice::Leave);
     }
@@ -401,11 +399,11 @@ mod tests {
     fn a_lock_that_cannot_be_looked_at_says_nothing() {
         let dir = tempfile::tempdir().unwrap();
         let mine = OwnCache { cache: "mine", locks: dir.path() };
-        // Another mount namespace's path, as where jobs of a CI share Docker's socket.
+        // The lock is in another mount namespace, as when jobs of a CI share Docker's socket.
         let elsewhere = dir.path().join("elsewhere/r1.lock");
         let ask = Choice::Ask(elsewhere.to_string_lossy().into_owned());
         assert_eq!(choose(&labels("other", &elsewhere), SweepScope::Over(mine)), ask);
-        // One that does not open: root opens everything, but no link and no folder as a lock.
+        // The lock cannot be opened: root may open everything, but a link or a directory is not accepted as a lock.
         let link = dir.path().join("r1.lock");
         std::os::unix::fs::symlink("/dev/null", &link).unwrap();
         assert_eq!(
@@ -413,13 +411,13 @@ mod tests {
             Choice::Ask(link.to_string_lossy().into_owned())
         );
         std::fs::remove_file(&link).unwrap();
-        // A free lock of another cache that is there is free.
+        // An existing free lock of another cache is free.
         std::fs::write(&link, "").unwrap();
         assert_eq!(choose(&labels("other", &link), SweepScope::Over(mine)), Choice::Remove);
-        // Nothing is known of what has our label and no lock.
+        // Nothing is known of an object with the harness's label but without a lock.
         let bare = HashMap::from([(RUN_LABEL.to_owned(), "r1".to_owned())]);
         assert_eq!(choose(&bare, SweepScope::Over(mine)), Choice::Ask(String::new()));
-        // A run's name cannot lead out of the folder.
+        // A run's id cannot lead out of the directory.
         let mut outside = labels("mine", &elsewhere);
         outside.insert(RUN_LABEL.to_owned(), "../r1".to_owned());
         assert_eq!(choose(&outside, SweepScope::Over(mine)), ask);

@@ -1,6 +1,6 @@
-//! A run as its journal grows, for whoever looks on: in another terminal, or another day.
+//! Reading of a run's journal as it grows, for a viewer in another terminal, or on another day.
 //!
-//! [`Follower`] reads the lines that have come since; what is shown of them is [`crate::progress`]'s.
+//! [`Follower`] reads the lines that have been added; [`crate::progress`] shows them.
 
 use reports::journal::{FILE, JournalEntry, MAX_LINE};
 use std::fs::{File, TryLockError};
@@ -10,32 +10,32 @@ use std::path::Path;
 /// Bytes of a journal that are read at once.
 const PART: u64 = 16 << 20;
 
-/// Reads what a journal has more since it was read last.
+/// Reads the events that were added to a journal since the last read.
 #[derive(Debug)]
 pub struct Follower {
     file: File,
-    /// Where the next line begins. A line without its end is read again, because a run that goes on may take it away.
+    /// The offset of the next line. A line without its end is read again, because a resumed run may remove it.
     at: u64,
 }
 
 impl Follower {
-    /// Follows the journal in a folder from its beginning.
+    /// Follows the journal in a directory from its beginning.
     ///
     /// # Errors
-    /// When there is none.
+    /// If there is no journal.
     pub fn open(folder: &Path) -> io::Result<Follower> {
         let path = folder.join(FILE);
-        // A FIFO would be waited for.
+        // Opening a FIFO would block.
         if !std::fs::metadata(&path)?.is_file() {
             return Err(io::Error::other("not a regular file"));
         }
         Ok(Follower { file: File::open(path)?, at: 0 })
     }
 
-    /// What has come since, as much as is read at once.
+    /// Returns the events that were added, up to the limit of one read.
     ///
     /// # Errors
-    /// When the journal cannot be read, or a line is no event.
+    /// If the journal cannot be read, or a line is not an event.
     pub fn read(&mut self) -> io::Result<Vec<JournalEntry>> {
         if self.file.metadata()?.len() < self.at {
             return Err(io::Error::other("the journal was cut"));
@@ -53,7 +53,7 @@ impl Follower {
         lines.map(serde_json::from_slice).collect::<Result<Vec<JournalEntry>, _>>().map_err(io::Error::from)
     }
 
-    /// Whether no process writes the journal any more.
+    /// Checks whether no process writes the journal any more.
     pub fn is_over(&self) -> bool {
         match self.file.try_lock_shared() {
             Ok(()) => {
@@ -61,7 +61,7 @@ impl Follower {
                 true
             }
             Err(TryLockError::WouldBlock) => false,
-            // Where nothing is known of locks, it may go on.
+            // If the lock cannot be examined, the run may still go on.
             Err(TryLockError::Error(_)) => false,
         }
     }

@@ -1,4 +1,4 @@
-//! The bare script: a container by Docker's own command, and in it one request after the other.
+//! The bare script: starts a container with Docker's own command and sends it one request after the other.
 
 use crate::replay::{Unit, Work, normalised};
 use agent::home::{SLOTS, VOLUME};
@@ -17,15 +17,15 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 use suites::environment::Claims;
 
-/// Longer than any body may take; the bodies' own deadlines are the agent's business.
+/// Longer than any test body may take; the agent enforces the deadlines of the bodies.
 const DEADLINE: Duration = Duration::from_secs(1800);
 const AGENT: &str = "/kata-qualify-agent";
 
-/// What the script did and took.
+/// Results and timings of the script.
 pub(crate) struct Floor {
-    /// From the container's creation to its removal.
+    /// Seconds from the container's creation to its removal.
     pub(crate) seconds: f64,
-    /// Where the time went.
+    /// Durations of the script's phases.
     pub(crate) phases: String,
     /// The arguments of each guest and daemon, as [`normalised`].
     pub(crate) launched: Vec<String>,
@@ -33,13 +33,13 @@ pub(crate) struct Floor {
     pub(crate) outcomes: Vec<(String, bool)>,
 }
 
-/// Does the work again; `files` are the claims and the initramfs.
+/// Repeats the work; `files` are the claims and the initramfs.
 pub(crate) fn run(files: &(Claims, Content), work: &Work, jobs: usize, locks: &Path) -> anyhow::Result<Floor> {
     let name = format!("kata-qualify-floor-{}", std::process::id());
-    // A sweep leaves alone what belongs to a lock that is held.
+    // `sweep` removes nothing that belongs to a lock which is held.
     let lock = RunLock::take(locks, &name)?;
     let folder = tempfile::tempdir()?;
-    // The volume's root is the folder's copy, so its files come with one command.
+    // One `docker cp` of the directory places all files, because it becomes the volume's root.
     std::io::copy(&mut files.1.open()?.1, &mut std::fs::File::create(folder.path().join("initramfs"))?)?;
     for suite in &harness::external::SUITES {
         if let Some(binary) = suite.binary {
@@ -94,7 +94,7 @@ impl Done {
     }
 }
 
-/// Boots the unit's guest and runs its tests back to back; a fresh guest where the run had one.
+/// Boots the unit's guest and runs its tests back to back, with a fresh guest wherever the run had a fresh one.
 fn run_unit(line: &Client<EnvironmentReply>, unit: &Unit, done: &Mutex<Done>) -> anyhow::Result<()> {
     let mut guest = None;
     for (test, times) in &unit.tests {
@@ -128,7 +128,7 @@ fn run_unit(line: &Client<EnvironmentReply>, unit: &Unit, done: &Mutex<Done>) ->
                 other => anyhow::bail!("running {}: {other:?}", test.id),
             };
             locked(done).outcomes.push((test.id.clone(), passed));
-            // The run tries again in a fresh guest.
+            // The run, too, tries a test again in a fresh guest.
             if (wants_guest && !alive) || time < *times {
                 stop(line, &mut guest)?;
             }
@@ -148,7 +148,7 @@ fn ask(line: &Client<EnvironmentReply>, request: EnvironmentRequest) -> anyhow::
     Ok(line.ask(request, DEADLINE, || true)?)
 }
 
-/// The container, and the exec that is the line to its agent; both go with the value.
+/// The container, and the `docker exec` process that is the line to its agent; dropping the value ends both.
 struct Script {
     name: String,
     lock: String,
@@ -156,7 +156,7 @@ struct Script {
 }
 
 impl Script {
-    /// As the harness's container, by hand.
+    /// Brings up the same container as the harness, with Docker's command.
     fn bring_up(&mut self, image: &str, folder: &Path) -> anyhow::Result<Client<EnvironmentReply>> {
         let mut create = Command::new("docker");
         create.args(["create", "--name", &self.name, "--network=none", "--init", "--shm-size=16g"]);

@@ -1,4 +1,4 @@
-//! The virtual machine by hand: one QEMU command for the same disk, until systemd has reached the same target.
+//! A bare virtual machine: one QEMU command that boots the same disk until systemd reaches the same target.
 
 use anyhow::Context as _;
 use harness::environments::vm::outer::OuterQemu;
@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 
 /// The harness's own default for `--vm-memory`, MiB.
 const MEMORY: u32 = 4096;
-/// As long as the harness itself waits for a machine.
+/// The harness's own deadline for a machine's boot.
 const DEADLINE: Duration = Duration::from_secs(420);
 
-/// Kills QEMU, however the measurement ends.
+/// A QEMU that is killed, however the measurement ends.
 struct Machine(Child);
 
 impl Drop for Machine {
@@ -23,13 +23,14 @@ impl Drop for Machine {
     }
 }
 
-/// Seconds from QEMU's start until systemd says on the console that it has reached `multi-user.target`.
+/// Measures the seconds from QEMU's start until systemd reports on the console that it has reached `multi-user.target`.
 ///
-/// systemd's lines on the emulated console cost the floor some time that the harness, which silences them, does not pay.
+/// systemd's lines on the emulated console cost the floor some time that the harness, which silences them, does not
+/// pay.
 pub(crate) fn boot(outer: &OuterQemu, disk: &Disk, cpus: usize) -> anyhow::Result<f64> {
     let path = |path: &Path| path.to_string_lossy().into_owned();
     let drive = format!("file={},format=raw,if=virtio,snapshot=on,cache=unsafe", path(&disk.root).replace(',', ",,"));
-    // The agent's unit has no disk to unpack the agent from here.
+    // This machine has no disk from which the agent's unit could unpack the agent.
     let append = "root=/dev/vda rw console=ttyS0 panic=-1 tsc=reliable no_timer_check systemd.show_status=1 \
                   systemd.mask=kata-qualify.service";
     let arguments = [

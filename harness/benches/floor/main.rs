@@ -1,19 +1,21 @@
-//! What the harness costs over doing the same by hand, as ratios with limits.
+//! Costs of the harness relative to the same work done by hand, as ratios with limits.
 //!
-//! `cargo bench -p harness --bench floor` measures all; `-- warm`, `-- cold`, `-- memory`, `-- vm` a part; `--strict` (or
-//! `BENCH_STRICT=1`) exits with 1 when a limit is exceeded. It wants root, Docker and, for a first image, a mirror.
-//! `BENCH_ROUNDS` (3) is how often each pair is measured, in turns; `BENCH_RELEASE` (13) and `BENCH_JOBS` (the CPUs)
-//! choose what; `KATA_QUALIFY_CACHE` names the image cache, as for the command.
+//! `cargo bench -p harness --bench floor` measures everything; `-- warm`, `-- cold`, `-- memory` or `-- vm` measures
+//! one part. `--strict` (or `BENCH_STRICT=1`) exits with 1 if a limit is exceeded. It needs root, Docker and, for a
+//! first image, a mirror. `BENCH_ROUNDS` (3) is how often each pair is measured, in turns; `BENCH_RELEASE` (13) and
+//! `BENCH_JOBS` (the number of CPUs) choose the release and the jobs; `KATA_QUALIFY_CACHE` names the image cache, as
+//! for the command.
 //!
 //! *warm*: `kata-qualify run debian:13` with a cached image, from its start to its exit, over a [`bare`] script that
-//! brings up a container of the same image and in it runs everything that the run's journal says was run: the same
-//! guests with the same arguments (which is checked), the same bodies, as often, as many side by side.
-//! The script knows beforehand what is to be run and has the initramfs ready.
-//! It plans nothing, waits for no static check to decide what is blocked, probes nothing, keeps no journal, copies no
-//! log out and writes no report: all that, asking the mirror for news and building the initramfs is the harness's cost.
-//! Guests are started and bodies run by the same agent on both sides, so what the agent itself adds is not seen here.
+//! brings up a container of the same image and runs in it everything that the run's journal lists: the same guests with
+//! the same arguments (which is checked) and the same bodies, as often and as many in parallel. The script knows
+//! beforehand what to run and has the initramfs ready. It plans nothing, waits for no static check to decide what is
+//! blocked, probes nothing, keeps no journal, copies no logs out and writes no report: all of these, the query to the
+//! mirror for updates and the build of the initramfs are the harness's cost. The same agent starts guests and runs
+//! bodies on both sides, so the agent's own cost does not show here.
 //!
-//! *cold*: `images::prepare` over one bare `mmdebstrap` of the same packages; the bench of the crate `images` measures it.
+//! *cold*: `images::prepare` over one bare `mmdebstrap` of the same packages; the bench of the crate `images` measures
+//! it.
 //!
 //! *vm*: `kata-qualify run debian:13 --in vm` with a cached disk, from its start to the start of its first test inside
 //! the machine, over one bare QEMU command that boots the same disk to systemd's `multi-user.target`.
@@ -34,21 +36,21 @@ use model::release::Release;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
-/// Warm run over bare script, and cold image over bare mmdebstrap.
+/// Limit for a warm run over the bare script, and for a cold image over a bare mmdebstrap.
 const RATIO: f64 = 1.25;
-/// The start of a virtual machine over that of a bare one.
+/// Limit for the start of the harness's virtual machine over that of a bare one.
 const VM_RATIO: f64 = 1.3;
-/// The harness's own memory, MiB.
+/// Limit for the harness's own memory, in MiB.
 const MEMORY: f64 = 100.0;
 
-/// What is measured, and how often.
+/// Releases, profiles and counts of a measurement.
 struct BenchSettings {
     release: Release,
     profiles: Vec<Profile>,
     cache: PathBuf,
     jobs: usize,
     rounds: usize,
-    /// For everything that a measurement leaves.
+    /// Directory for all files of a measurement.
     scratch: tempfile::TempDir,
 }
 
@@ -62,7 +64,7 @@ struct MeasuredValue {
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    // `cargo test --benches` runs this too.
+    // `cargo test --benches` runs this program, too, and without `--bench`.
     if !arguments.iter().any(|a| a == "--bench") {
         return ExitCode::SUCCESS;
     }
@@ -130,10 +132,10 @@ fn settings() -> anyhow::Result<BenchSettings> {
     })
 }
 
-/// Run and bare script in turns, so that a noisy neighbour disturbs both alike.
+/// Measures the run and the bare script in turns, so that a noisy neighbour disturbs both alike.
 fn warm(settings: &BenchSettings, rows: &mut Vec<MeasuredValue>) -> anyhow::Result<()> {
     let name = settings.release.name();
-    // Makes and imports the image if need be, and brings all of it into the page cache.
+    // Makes and imports the image if necessary, and reads all of it into the page cache.
     Run::of(settings, &settings.cache, &name, &["--test", measured::CHEAP])?;
     let options = images::Options { offline: true, accept_expired: true, ..images::Options::new(&settings.cache) };
     let image = images::prepare(&settings.release, &options, &|_| {})?;
@@ -165,7 +167,7 @@ fn warm(settings: &BenchSettings, rows: &mut Vec<MeasuredValue>) -> anyhow::Resu
     Ok(())
 }
 
-/// The peaks of what the warm run does not do: several releases at once, and an image made and imported.
+/// Measures the peaks of work that the warm run does not do: several releases at once, and an image made and imported.
 fn memory(settings: &BenchSettings, rows: &mut Vec<MeasuredValue>) -> anyhow::Result<()> {
     let all = Run::of(settings, &settings.cache, "debian", &["--profile", "all", "--test", measured::CHEAP])?;
     rows.push(MeasuredValue {
@@ -174,7 +176,7 @@ fn memory(settings: &BenchSettings, rows: &mut Vec<MeasuredValue>) -> anyhow::Re
         limit: MEMORY,
         unit: " MiB",
     });
-    // An overlay makes the image differ from any that Docker has, so that it is imported.
+    // An overlay makes the image differ from any that Docker has, so Docker must import it.
     let overlay = settings.scratch.path().join("overlay");
     std::fs::create_dir_all(&overlay)?;
     std::fs::write(overlay.join("bench"), jiff::Timestamp::now().to_string())?;
@@ -197,7 +199,7 @@ fn memory(settings: &BenchSettings, rows: &mut Vec<MeasuredValue>) -> anyhow::Re
     Ok(())
 }
 
-/// Runs the bench that measures it and takes its ratio.
+/// Runs the bench of the crate `images` and takes its ratio.
 fn cold(settings: &BenchSettings, rows: &mut Vec<MeasuredValue>) -> anyhow::Result<()> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)
@@ -210,7 +212,7 @@ fn cold(settings: &BenchSettings, rows: &mut Vec<MeasuredValue>) -> anyhow::Resu
         .context("running the bench of images")?;
     let text = String::from_utf8_lossy(&output.stdout);
     print!("{text}");
-    // ratio 0.48 (without initrd 1.07), limit 1.25
+    // The line to parse: ratio 0.48 (without initrd 1.07), limit 1.25
     let ratio = text.lines().find(|line| line.starts_with("ratio ")).and_then(|line| {
         let (_, rest) = line.split_once("without initrd ")?;
         rest.split(')').next()?.parse::<f64>().ok()
@@ -220,7 +222,7 @@ fn cold(settings: &BenchSettings, rows: &mut Vec<MeasuredValue>) -> anyhow::Resu
     Ok(())
 }
 
-/// Machine and bare machine in turns.
+/// Measures the harness's machine and the bare machine in turns.
 fn vm(settings: &BenchSettings, rows: &mut Vec<MeasuredValue>) -> anyhow::Result<()> {
     let name = settings.release.name();
     let options = images::Options { accept_expired: true, ..images::Options::new(&settings.cache) };
@@ -259,7 +261,7 @@ fn vm(settings: &BenchSettings, rows: &mut Vec<MeasuredValue>) -> anyhow::Result
     Ok(())
 }
 
-/// The least and the median.
+/// Returns the least value and the median.
 fn least_and_median(values: &mut [f64]) -> (f64, f64) {
     values.sort_by(f64::total_cmp);
     let at = |index: usize| values.get(index).copied().unwrap_or(f64::NAN);
@@ -268,7 +270,7 @@ fn least_and_median(values: &mut [f64]) -> (f64, f64) {
 
 impl MeasuredValue {
     fn exceeds(&self) -> bool {
-        // Also true of what is no number.
+        // Also true for NaN.
         !matches!(self.value.partial_cmp(&self.limit), Some(std::cmp::Ordering::Less | std::cmp::Ordering::Equal))
     }
 }

@@ -1,4 +1,4 @@
-//! One run of the real command, timed and watched from outside.
+//! One run of the real command, timed and observed from outside.
 
 use crate::BenchSettings;
 use anyhow::Context as _;
@@ -9,26 +9,26 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-/// A test that needs no guest and that next to nothing blocks.
+/// A test that needs no guest and that almost nothing blocks.
 pub(crate) const CHEAP: &str = "smoke::packages_are_installed";
 
-/// A test of a machine that needs no guest and nothing else before it.
+/// A test of a machine that needs neither a guest nor another test before it.
 pub(crate) const CHEAP_HOST: &str = "host::cgroups_have_the_controllers_of_sandboxes";
 
-/// What a run did and took.
+/// Duration, memory and journal of a run.
 pub(crate) struct Run {
-    /// From start to exit.
+    /// Seconds from start to exit.
     pub(crate) seconds: f64,
-    /// The process's largest resident set, MiB.
+    /// The largest resident set of the process, in MiB.
     pub(crate) peak: f64,
-    /// What it says it did.
+    /// The journal that the run wrote.
     pub(crate) journal: Journal,
     began: jiff::Timestamp,
     ended: jiff::Timestamp,
 }
 
 impl Run {
-    /// Runs the command for these targets to its end.
+    /// Runs the command for these targets to its end, while it measures its memory.
     pub(crate) fn of(settings: &BenchSettings, cache: &Path, targets: &str, more: &[&str]) -> anyhow::Result<Run> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let out = settings.scratch.path().join(format!("run{}", NEXT.fetch_add(1, Ordering::Relaxed)));
@@ -48,7 +48,8 @@ impl Run {
         let mut child = command.spawn().context("starting kata-qualify")?;
         let mut peak = 0.0_f64;
         let status = loop {
-            // Gone between the end and the reaping; the mark only ever rises, so little is missed.
+            // The file is gone between the process's end and its reaping; the mark only ever rises, so little is
+            // missed.
             peak = peak.max(peak_of(child.id()).unwrap_or(0.0));
             match child.try_wait()? {
                 Some(status) => break status,
@@ -57,19 +58,20 @@ impl Run {
         };
         let (seconds, ended) = (clock.elapsed().as_secs_f64(), jiff::Timestamp::now());
         let said = || std::fs::read_to_string(&stderr).unwrap_or_default();
-        // 0 and 1 speak of the distro, 3 of what could not be judged: a measurement of that would be worth nothing.
+        // Exit codes 0 and 1 are verdicts about the distro. With 3, something could not be judged, and the timing is
+        // worthless.
         anyhow::ensure!(matches!(status.code(), Some(0 | 1)), "kata-qualify run {targets}: {status}\n{}", said());
         let journal = reports::journal::read(&out)?;
         Ok(Run { seconds, peak, journal, began, ended })
     }
 
-    /// Seconds from its start to that of its first test.
+    /// Returns the seconds from the run's start to the start of its first test.
     pub(crate) fn until_first_test(&self) -> Option<f64> {
         let first = self.journal.entries.iter().find(|e| matches!(e.event, Event::TestStarted { .. }))?;
         Some(first.at.duration_since(self.began).as_secs_f64())
     }
 
-    /// Where the time went, by the journal.
+    /// Describes the durations of the phases, from the journal.
     pub(crate) fn phases(&self) -> String {
         let at = |wanted: &dyn Fn(&Event) -> bool| self.journal.entries.iter().find(|e| wanted(&e.event)).map(|e| e.at);
         let phase = |wanted: Phase| at(&|e| matches!(e, Event::PhaseStarted { phase, .. } if *phase == wanted));
@@ -94,19 +96,19 @@ impl Run {
     }
 }
 
-/// `VmHWM` of a process in MiB.
+/// Returns `VmHWM` of a process in MiB.
 fn peak_of(pid: u32) -> Option<f64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let kib: f64 = procfs::status(&status, "VmHWM")?.split_whitespace().next()?.parse().ok()?;
     Some(kib / 1024.0)
 }
 
-/// CPUs of a virtual machine, as the harness chooses them.
+/// Returns the number of CPUs that the harness gives a virtual machine.
 pub(crate) fn machine_cpus() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from).min(4)
 }
 
-/// The machine's 1-minute load.
+/// Returns the machine's 1-minute load.
 pub(crate) fn load() -> String {
     let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
     text.split(' ').next().unwrap_or("?").to_owned()

@@ -1,4 +1,4 @@
-//! What a run did, from its journal, so that it can be done again.
+//! The work of a run, read from its journal so that it can be repeated.
 
 use crate::bare::Floor;
 use harness::plan;
@@ -9,29 +9,29 @@ use suites::catalogue::{Configuration, Test};
 use suites::environment::Environment;
 use suites::outcome::Outcome;
 
-/// All that a run ran.
+/// Everything that a run executed.
 pub(crate) struct Work {
     /// The Docker image.
     pub(crate) image: String,
-    /// What shares a guest, in the order of the plan.
+    /// Attempts that share a guest, in the order of the plan.
     pub(crate) units: Vec<Unit>,
-    /// The arguments of each guest and daemon it started, without what differs between runs; sorted.
+    /// The arguments of each guest and daemon that the run started, without the parts that differ between runs; sorted.
     launched: Vec<String>,
-    /// The name of each attempt's outcome, sorted with its test.
+    /// Each attempt's test and whether it passed, sorted.
     outcomes: Vec<(String, bool)>,
 }
 
 /// Attempts that run one after the other.
 pub(crate) struct Unit {
-    /// The guest.
+    /// The configuration of the guest.
     pub(crate) configuration: Configuration,
-    /// Whose arguments it has.
+    /// The profile from which the guest has its arguments.
     pub(crate) profile: Profile,
     /// Each test with how often it was tried.
     pub(crate) tests: Vec<(&'static Test, usize)>,
 }
 
-/// The work to do again: every attempt whose body ran.
+/// Returns the work to repeat: every attempt whose body ran.
 pub(crate) fn of(journal: &Journal, profiles: &[Profile]) -> anyhow::Result<Work> {
     let image = image(journal).ok_or_else(|| anyhow::anyhow!("the journal names no image: the cell broke"))?;
     let mut tried: Vec<(&str, &[String], bool)> = Vec::new();
@@ -62,7 +62,7 @@ pub(crate) fn of(journal: &Journal, profiles: &[Profile]) -> anyhow::Result<Work
     ) {
         let mut tests = Vec::new();
         for planned in unit.tests {
-            // A part of the planned profiles where the test was blocked for the others.
+            // The attempt ran under only some of the planned profiles if the test was blocked under the others.
             let ours = |(test, profiles, _): &&(&str, &[String], bool)| {
                 *test == planned.test.id && profiles.iter().all(|p| planned.profiles.contains(p))
             };
@@ -76,7 +76,7 @@ pub(crate) fn of(journal: &Journal, profiles: &[Profile]) -> anyhow::Result<Work
     Ok(Work { image: image.to_owned(), units, launched, outcomes })
 }
 
-/// The Docker image that the run used.
+/// Returns the Docker image that the run used.
 pub(crate) fn image(journal: &Journal) -> Option<&str> {
     journal.entries.iter().find_map(|entry| match &entry.event {
         Event::CellFacts { facts, .. } if !facts.image.is_empty() => Some(facts.image.as_str()),
@@ -84,13 +84,13 @@ pub(crate) fn image(journal: &Journal) -> Option<&str> {
     })
 }
 
-/// Arguments without their numbers, of which some differ from guest to guest: paths, ids, slots.
+/// Joins the arguments without their digits, because paths, ids and slots differ from guest to guest.
 pub(crate) fn normalised(argv: &[String], daemon: &[String]) -> String {
     let words = argv.iter().chain(daemon).map(String::as_str).collect::<Vec<_>>().join(" ");
     words.chars().filter(|c| !c.is_ascii_digit()).collect()
 }
 
-/// Whether the script did the same as the run, in words.
+/// Describes whether the script did the same as the run.
 pub(crate) fn compare(work: &Work, floor: &Floor) -> String {
     let mut launched = floor.launched.clone();
     launched.sort();

@@ -1,17 +1,18 @@
-//! The commit that is built, for `--version` and for what a program writes about itself.
+//! The commit that is built, for `--version` and for the files that a program writes.
 
 use std::path::Path;
 use std::process::Command;
 
-/// Where it is said: by a packager to cargo, whose sources have no git, and by the build script to the compiler.
+/// The variable with the commit: packagers, whose sources have no git, set it for cargo; the build script, for the
+/// compiler.
 const VARIABLE: &str = "KATA_QUALIFY_COMMIT";
-/// The word where nobody knows.
+/// The value if the commit is not known.
 const UNKNOWN: &str = "unknown";
 
 /// For build scripts: sets the variable `KATA_QUALIFY_COMMIT` of the compiler, for `env!`.
 ///
-/// It is what the same variable of the environment says, else what git says of the sources, else `unknown`.
-/// The crate is compiled again when that may have changed, which is with each commit, and not with each build.
+/// The value is that of the same environment variable, else git's answer for the sources, else `unknown`. The crate is
+/// compiled again when the value may have changed: with each commit, but not with each build.
 pub fn tell_commit() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     for line in instructions(std::env::var(VARIABLE).ok().as_deref(), &root) {
@@ -28,26 +29,27 @@ fn instructions(given: Option<&str>, root: &Path) -> Vec<String> {
     };
     let commit = given.or(known.as_ref().map(|known| known.commit.as_str())).unwrap_or(UNKNOWN);
     lines.push(format!("cargo::rustc-env={VARIABLE}={commit}"));
-    // A path that does not exist would have the script run with each build.
+    // With a path that does not exist, cargo would run the script at each build.
     let watched = known.iter().flat_map(|known| &known.changes_with).filter(|path| root.join(path).exists());
     lines.extend(watched.map(|path| format!("cargo::rerun-if-changed={}", root.join(path).display())));
     lines
 }
 
-/// Whether a text can be a commit's or a tag's name, and no instruction to cargo.
+/// Checks whether a text can be the name of a commit or tag, and cannot be an instruction to cargo.
 fn is_a_name(text: &str) -> bool {
     let fits = |c: char| c.is_ascii_alphanumeric() || "._-+~/".contains(c);
     !text.is_empty() && text.len() <= 64 && text.chars().all(fits)
 }
 
-/// What git says of a checkout.
+/// Git's answer for a checkout.
 struct Known {
     commit: String,
     /// Files that are written when another commit is checked out or made.
     changes_with: Vec<String>,
 }
 
-/// The commit of a folder that is a checkout itself, and not only a part of one, as an unpacked archive may be.
+/// Returns the commit of a directory that is a checkout's top level, not merely inside one as an unpacked archive may
+/// be.
 fn of_git(root: &Path) -> Option<Known> {
     let mut git = Command::new("git");
     git.arg("-C").arg(root).env_remove("GIT_DIR").env_remove("GIT_WORK_TREE");

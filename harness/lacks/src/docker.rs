@@ -1,4 +1,4 @@
-//! Whether a Docker engine answers, where the harness would ask it.
+//! Probe for a Docker engine, at the address that the harness would use.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -8,23 +8,23 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-/// An engine that takes longer is one that tests would wait for, too.
+/// Tests would have to wait for a slower engine, too, so it counts as missing.
 const DEADLINE: Duration = Duration::from_secs(5);
 
-/// Where the engine is asked.
+/// Returns the address of the engine.
 pub(crate) fn address() -> String {
     std::env::var("DOCKER_HOST").unwrap_or_else(|_| "unix:///var/run/docker.sock".to_owned())
 }
 
-/// The socket of an address that is one of this machine.
+/// Returns the socket's path if the address is a socket on this machine.
 pub(crate) fn socket(address: &str) -> Option<PathBuf> {
     address.strip_prefix("unix://").map(PathBuf::from)
 }
 
-/// Whether one answers within the deadline.
+/// Checks whether an engine answers within the deadline.
 pub(crate) fn answers(address: String) -> bool {
     let (tell, told) = mpsc::channel();
-    // Connecting has no deadline of its own; a thread that still waits ends with the build script.
+    // Connecting has no deadline; a thread that still waits ends with the build script.
     thread::spawn(move || tell.send(ping(&address).unwrap_or(false)));
     told.recv_timeout(DEADLINE).unwrap_or(false)
 }
@@ -52,7 +52,7 @@ mod tests {
     use super::*;
     use std::net::TcpListener;
 
-    /// The address of a server that says this to whoever comes first, and does not hang up.
+    /// Starts a server that sends `says` to the first client and does not hang up; returns its address.
     fn server(says: &'static str) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = format!("tcp://{}", listener.local_addr().unwrap());

@@ -1,4 +1,4 @@
-//! What holds on this machine.
+//! Checks of conditions on this machine.
 
 use crate::{Condition, Need, docker};
 use std::env;
@@ -6,14 +6,14 @@ use std::fs::OpenOptions;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-/// Administrators' programs: not in every user's `PATH`, and called by their path then.
+/// Directories of administrators' programs, which are not in every user's `PATH`; tests then call the programs by path.
 const ADMINISTRATORS: [&str; 2] = ["/usr/sbin", "/sbin"];
 
-/// Where package managers install programs. Others may lead to whatever is changed all the time, and cargo looks at all
-/// that is below.
+/// Directories into which package managers install programs. Other directories may contain files that change all the
+/// time, and cargo looks at everything below a watched directory.
 const INSTALLED: [&str; 2] = ["/usr/bin", "/usr/sbin"];
 
-/// The conditions that do not hold.
+/// Returns the conditions that do not hold.
 pub(crate) fn lacking(needs: &[Need]) -> Vec<Condition> {
     let mut conditions: Vec<Condition> = needs.iter().flat_map(|need| need.conditions).copied().collect();
     conditions.sort_unstable();
@@ -22,7 +22,7 @@ pub(crate) fn lacking(needs: &[Need]) -> Vec<Condition> {
     conditions
 }
 
-/// What cargo is told to watch on the disk for an end of the lacks; nothing that does not exist.
+/// Returns the existing paths that cargo must watch to notice the end of a lack.
 pub(crate) fn watched(lacking: &[Condition]) -> Vec<String> {
     let mut paths = Vec::new();
     for condition in lacking {
@@ -31,7 +31,7 @@ pub(crate) fn watched(lacking: &[Condition]) -> Vec<String> {
             Condition::File(files) => {
                 paths.extend(files.iter().filter_map(|f| Path::new(f).parent()).map(PathBuf::from))
             }
-            // How a filesystem is mounted is nothing that a file's time tells.
+            // No file's timestamp shows how a filesystem is mounted.
             Condition::Writable(_) => {}
             Condition::DockerEngine => paths.extend(docker::socket(&docker::address())),
             Condition::Root | Condition::LinuxCapability(_) | Condition::Architecture(_) => {}
@@ -56,17 +56,17 @@ fn holds(condition: Condition) -> bool {
     }
 }
 
-/// A field of `/proc/PID/status`.
+/// Returns a field of `/proc/PID/status`.
 fn field<'a>(status: &'a str, name: &str) -> Option<&'a str> {
     status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
 }
 
-/// The second of real, effective, saved and filesystem's user.
+/// Returns the effective user: the second of real, effective, saved and filesystem user.
 fn effective_user(status: &str) -> Option<u32> {
     field(status, "Uid")?.split_whitespace().nth(1)?.parse().ok()
 }
 
-/// The effective set, a bit for each; none where it is not told.
+/// Returns the effective set as a bit mask; empty if the status has none.
 fn capabilities(status: &str) -> u64 {
     field(status, "CapEff").and_then(|set| u64::from_str_radix(set.trim(), 16).ok()).unwrap_or_default()
 }
@@ -90,7 +90,7 @@ mod tests {
     fn who_runs_a_process_is_read_from_its_status() {
         assert_eq!(effective_user(STATUS), Some(0));
         assert_eq!(effective_user(""), None);
-        // What Docker leaves to root: device nodes, and no mounts.
+        // Docker leaves root the right to make device nodes, but not to mount.
         let has = |number: u32| (capabilities(STATUS) >> number) & 1 == 1;
         assert!(has(27) && !has(21));
         assert_eq!(capabilities("CapEff:\tx\n"), 0);
@@ -100,7 +100,7 @@ mod tests {
     fn programs_are_told_from_files_and_from_nothing() {
         assert!(holds(Condition::Program("sh")));
         assert!(!holds(Condition::Program("no-such-program")));
-        // A folder that is in one of PATH's.
+        // `..` exists as a directory in each directory of PATH, but is no program.
         assert!(!is_program(".."));
         assert!(holds(Condition::File(&["/no/such/file", "/proc/self/status"])));
         assert!(!holds(Condition::File(&["/no/such/file"])));
@@ -109,7 +109,7 @@ mod tests {
     #[test]
     fn what_may_be_written_is_told_from_what_may_only_be_read() {
         assert!(holds(Condition::Writable("/dev/null")));
-        // Nobody may open a folder so, root neither.
+        // No user may open a directory for writing, not even root.
         assert!(!holds(Condition::Writable("/proc")));
         assert!(!holds(Condition::Writable("/no/such/file")));
         assert_eq!(watched(&[Condition::Writable("/dev/null")]), Vec::<String>::new());

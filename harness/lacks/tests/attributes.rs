@@ -1,9 +1,9 @@
-//! The tests of this repository say what they lack in the one way that `.ci/run` and cargo understand.
+//! Checks that the repository's tests name their needs in the one way that `.ci/run` and cargo understand.
 #![expect(clippy::expect_used, reason = "a test's helpers may fail loudly")]
 
 use std::path::{Path, PathBuf};
 
-/// Every source file of ours, with its text; not this crate's, which talks about attributes.
+/// Reads every source file of the repository; leaves out this crate, whose comments contain such attributes.
 fn sources() -> Vec<(PathBuf, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let mut folders: Vec<PathBuf> =
@@ -26,7 +26,7 @@ fn sources() -> Vec<(PathBuf, String)> {
     found
 }
 
-/// The attributes of a text that begin so, up to their `]`.
+/// Returns the attributes in a text that begin with `start`, up to their `]`.
 fn attributes<'a>(text: &'a str, start: &'a str) -> impl Iterator<Item = &'a str> {
     text.match_indices(start).filter_map(move |(at, _)| text[at..].split(")]").next())
 }

@@ -1,4 +1,4 @@
-//! A prepared cell becomes an environment that runs, and what the evidence says of that.
+//! Bring-up of a prepared cell: from the image to a running environment, and the evidence about it.
 
 use crate::built_in::{self, AGENT};
 use crate::environments::container::{self, Container, OwningRun};
@@ -19,11 +19,11 @@ use protocol::message::{EnvironmentReply, EnvironmentRequest};
 use reports::journal::{Environment, ProbeAnswer};
 use std::collections::BTreeMap;
 
-/// How many seconds an agent may take to say what its environment provides: it may boot a guest to find out, which may be
-/// nested, and be starved by another one.
+/// Seconds that an agent may take to report what its environment provides: it may boot a guest to find out, which may
+/// be nested, and starved by another guest.
 pub(super) const PROBE: u64 = 600;
 
-/// What to say while it is done.
+/// Returns the status line that is shown during the bring-up.
 pub(super) fn doing(kind: Environment) -> &'static str {
     match kind {
         Environment::Container => "starting the container",
@@ -32,10 +32,10 @@ pub(super) fn doing(kind: Environment) -> &'static str {
     }
 }
 
-/// Brings a prepared cell up, for what its schedule has next.
+/// Brings a prepared cell up, for the next part of its schedule.
 ///
 /// # Errors
-/// What failed in the environment.
+/// If the environment fails to come up.
 pub(super) async fn bring_up(
     resources: &Resources,
     output: &CellOutput,
@@ -66,7 +66,8 @@ pub(super) async fn bring_up(
             let logs = output.logs().join(format!("machine-{machine}"));
             let vm = match vm::start(&outer, disk, size, &seed, &logs).await {
                 Ok(vm) => vm,
-                // Emulation fails a boot now and then; the logs of the first one stay beside those of the second.
+                // A boot under emulation fails now and then; the logs of the first attempt stay next to those of the
+                // second.
                 Err(why) => {
                     output.say(&format!("{}; trying again", error_chain(&why)));
                     vm::start(&outer, disk, size, &seed, &logs.join("again")).await?
@@ -78,7 +79,7 @@ pub(super) async fn bring_up(
     }
 }
 
-/// A container with this machine's KVM, where a guest boots under it; else one that was given nothing.
+/// Starts a container with this machine's KVM if a guest boots under it, else a container without any device.
 async fn with_kvm_if_it_works(
     resources: &Resources,
     output: &CellOutput,
@@ -106,24 +107,24 @@ async fn with_kvm_if_it_works(
     Ok(start(None).await?)
 }
 
-/// Why the release's guest does not boot under KVM.
+/// Reason why the release's guest does not boot under KVM.
 #[derive(Debug, thiserror::Error)]
 enum NotUnderKvm {
-    /// The agent did not get what it needs for a guest.
+    /// The agent did not receive the files that it needs for a guest.
     #[error(transparent)]
     Setup(#[from] SetupError),
-    /// The agent cannot be asked.
+    /// The agent cannot be reached.
     #[error(transparent)]
     Line(#[from] LineError),
-    /// The agent has tried.
+    /// The agent tried and reported this.
     #[error("{0}")]
     Found(EnvironmentFact),
-    /// The agent has not.
+    /// The agent did not try.
     #[error("the agent did not look")]
     NotLookedAt,
 }
 
-/// Whether the release's guest boots under KVM, by its agent; else why not.
+/// Asks the agent whether the release's guest boots under KVM; returns the reason if it does not.
 async fn boots_under_kvm(line: &Line, prepared: &PreparedCell, profile: &Profile) -> Result<(), NotUnderKvm> {
     setup::send(line, prepared).await?;
     let probe = EnvironmentRequest::Probe { profile: Box::new(profile.clone()) };
@@ -138,7 +139,7 @@ async fn boots_under_kvm(line: &Line, prepared: &PreparedCell, profile: &Profile
     }
 }
 
-/// What the evidence says of an environment, beyond what its agent finds.
+/// Returns the evidence about an environment beyond the findings of its agent.
 pub(super) fn evidence(running: &Running, resources: &Resources) -> BTreeMap<String, ProbeAnswer> {
     let mut evidence = BTreeMap::from([("processor".to_owned(), ProbeAnswer::Words(level::here().why))]);
     if let Running::Container(container) = running {

@@ -1,4 +1,4 @@
-//! The tests of one cell in one environment: what is asked of its agent, and what is written into the journal.
+//! The tests of one cell in one environment: requests to its agent, and entries in the journal.
 
 use super::TestOptions;
 use crate::line::{Line, LineError, ask};
@@ -31,16 +31,16 @@ pub(super) struct Testing {
 /// A shared guest of a unit, while there is one.
 struct Guest(Option<Started>);
 
-/// A shared guest that runs.
+/// A shared guest that is running.
 #[derive(Clone, Copy)]
 struct Started {
-    /// What the agent calls it.
+    /// The agent's handle for the guest.
     handle: u64,
-    /// What the journal calls it.
+    /// The guest's number in the journal.
     number: u32,
 }
 
-/// An attempt, as far as it is known before.
+/// An attempt, as far as it is known before it runs.
 #[derive(Clone, Copy)]
 struct Attempt<'a> {
     unit: &'a Unit,
@@ -49,12 +49,12 @@ struct Attempt<'a> {
     number: u32,
 }
 
-/// What an attempt came to.
+/// Result of an attempt.
 #[derive(Default)]
 struct Attempted {
-    /// `None`: it passed.
+    /// Why the attempt stopped; `None` if it passed.
     stop: Option<Stop>,
-    /// The guests that it ran in or started.
+    /// The guests in which the attempt ran, or which it started.
     guests: Vec<u32>,
     notes: Vec<String>,
     artifacts: Vec<String>,
@@ -69,7 +69,7 @@ pub(super) struct FinishedAttempt<'a> {
     /// Whether one of Kata's sandboxes did not answer.
     pub(super) unanswered: bool,
     pub(super) began: Instant,
-    /// The guests that it ran in or started, by their numbers in the cell.
+    /// The guests in which the attempt ran, or which it started, by their numbers in the cell.
     pub(super) guests: Vec<u32>,
     pub(super) notes: Vec<String>,
     pub(super) artifacts: Vec<String>,
@@ -110,12 +110,12 @@ impl Testing {
         result
     }
 
-    /// Copies the logs out of the environment, so that an interrupted run keeps those of the units that ended.
+    /// Copies the logs out of the environment, so that an interrupted run keeps the logs of finished units.
     pub(super) async fn fetch_artifacts(&self) {
         self.output.fetch_artifacts(&self.line).await;
     }
 
-    /// Runs one test, again in a fresh guest while it fails and retries are left.
+    /// Runs one test, and again in a fresh guest while it fails and retries are left.
     async fn planned(&self, unit: &Unit, planned: &PlannedTest, guest: &mut Guest) -> Result<(), LineError> {
         let test = planned.test;
         let profiles = self.not_blocked(planned);
@@ -154,7 +154,7 @@ impl Testing {
         Ok(())
     }
 
-    /// The outcome of an attempt that stopped so, or came to its end.
+    /// Returns the outcome of an attempt that stopped for `stop`, or ran to its end.
     fn judged(&self, planned: &PlannedTest, stop: Option<Stop>) -> Outcome {
         match stop {
             None => Outcome::Pass,
@@ -206,7 +206,7 @@ impl Testing {
             profile: Box::new(unit.profile.clone()),
             guest: guest.0.map(|shared| shared.handle),
         };
-        // It runs natively and in the guest, and may boot machines itself; the body's own deadlines are shorter.
+        // The test runs natively and in the guest, and may boot machines itself; the body's own deadlines are shorter.
         let kind = if self.is_nested() { Environment::Vm } else { self.cell.id.environment };
         let deadline = u64::from(test.seconds_with(self.options.effort)) * 2 * patience(kind) + 800;
         match ask(&self.line, request, deadline).await? {
@@ -232,7 +232,8 @@ impl Testing {
         }
     }
 
-    /// The profiles under which no finished test blocks this one; under the others it gets its outcome here.
+    /// Returns the profiles under which no finished test blocks this one; under the others, records the test as
+    /// blocked.
     fn not_blocked(&self, planned: &PlannedTest) -> Vec<String> {
         let mut free = Vec::new();
         let blockers = locked(&self.schedule).blockers(planned);
@@ -251,7 +252,7 @@ impl Testing {
         self.output.write(Event::TestStarted { cell, profiles, test, attempt });
     }
 
-    /// An outcome without an attempt.
+    /// Records an outcome without an attempt.
     fn at_once(&self, profiles: &[String], test: &str, outcome: Outcome) {
         let attempt = locked(&self.schedule).first_attempt(profiles, test);
         self.started(profiles, test, attempt);
@@ -279,7 +280,7 @@ impl Testing {
         after
     }
 
-    /// Writes down that an attempt started a guest, and gives it its number.
+    /// Writes into the journal that an attempt started a guest, and gives the guest its number.
     fn launched(&self, one: Attempt<'_>, launched: Launched) -> u32 {
         let Launched { argv, daemon, deviations } = launched;
         let guest = locked(&self.schedule).new_guest();
@@ -297,21 +298,21 @@ impl Testing {
         guest
     }
 
-    /// Whether guests may be nested: wherever they have KVM and the machine is a virtual one; of a machine of ours, and of
-    /// the host, that is assumed.
+    /// Checks whether guests may be nested: if they have KVM and the machine is a virtual one. For the harness's own
+    /// machines and the host, this is assumed.
     fn is_nested(&self) -> bool {
         let by_facts = self.facts.has(facts::KVM) && self.facts.has(facts::HYPERVISOR);
         self.cell.id.environment != Environment::Container || by_facts
     }
 
-    /// The paths that the environment's artifacts will have below the output folder.
+    /// Returns the paths of the environment's artifacts below the output directory.
     fn relative(&self, artifacts: Vec<String>) -> Vec<String> {
         artifacts.iter().map(|path| self.output.artifact(path)).collect()
     }
 }
 
-/// How many seconds an agent may take to start a guest: longer than everything that it waits for itself, so that the agent
-/// says what was slow, and not the line that nobody answers.
+/// Returns how many seconds an agent may take to start a guest: longer than all waits of the agent itself, so that the
+/// agent reports what was slow, and not the line a missing answer.
 pub(super) fn start_deadline(nested: bool) -> u64 {
     Deadlines::of(nested).up().as_secs() + 110
 }

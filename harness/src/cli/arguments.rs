@@ -1,4 +1,4 @@
-//! The command line's form.
+//! Definition of the command line.
 
 use crate::built_in::VERSION;
 use crate::cli::UsageError;
@@ -355,7 +355,7 @@ pub(super) struct PlanArguments {
     pub format: Format,
 }
 
-/// The cache folder: the option, the environment, or the user's own.
+/// Returns the cache directory: from the option, the environment, or the user's own.
 pub(super) fn cache(option: Option<&Path>) -> Result<PathBuf, UsageError> {
     if let Some(dir) = option {
         return absolute(dir);
@@ -369,16 +369,16 @@ pub(super) fn cache(option: Option<&Path>) -> Result<PathBuf, UsageError> {
     })
 }
 
-/// A folder of the user's. A relative one is ignored (XDG Base Directory Specification), because it would be a different
-/// one in each working folder.
+/// Returns a directory of the user. A relative path is ignored (XDG Base Directory Specification), because it would
+/// name a different directory in each working directory.
 pub(super) fn home(variable: &str) -> Option<PathBuf> {
     std::env::var_os(variable).map(PathBuf::from).filter(|folder| folder.is_absolute())
 }
 
-/// How much the cache may take by default, GiB. The five releases of Debian as containers and as disks take about 10.
+/// Default limit for the cache, in GiB. The five releases of Debian as containers and as disks take about 10.
 const CACHE_SIZE: u64 = 20;
 
-/// How much the cache may take, in bytes: the option, the environment, or the default.
+/// Returns the cache's limit in bytes: from the option, the environment, or the default.
 pub(super) fn budget(option: Option<u64>) -> Result<u64, UsageError> {
     let given = std::env::var("KATA_QUALIFY_CACHE_SIZE").ok().filter(|text| !text.is_empty());
     let gib = match (option, given) {

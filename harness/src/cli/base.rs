@@ -1,7 +1,7 @@
 //! The base run of candidates: the same releases in the same environments, as the distro ships them.
 //!
-//! It lies in a folder of its own below the candidates' run, with a journal and artifacts of its own, so that
-//! `report` finds it again and exits as `run` did.
+//! The base run has its own directory below the candidates' run, with its own journal and artifacts, so that `report`
+//! finds it again and exits as `run` did.
 
 use crate::cli::UsageError;
 use crate::cli::arguments::{RunArguments, RunFormat};
@@ -12,15 +12,16 @@ use reports::standing::{BaseRun, Recorded};
 use std::path::Path;
 use suites::catalogue;
 
-/// The folder of the base run below the candidates'.
+/// The directory of the base run below the candidates' run.
 pub(super) const FOLDER: &str = "base";
 
-/// Whether arguments ask for one.
+/// Checks whether the arguments request a base run.
 pub(super) fn is_asked(arguments: &RunArguments) -> bool {
     !arguments.images.with_packages.is_empty() && !arguments.no_base
 }
 
-/// The arguments of the base run: the same, without the packages under test; `None` where there is to be none.
+/// Returns the arguments of the base run: the same, without the packages under test; `None` if there is to be no base
+/// run.
 pub(super) fn plain(arguments: &RunArguments, out: &Path) -> Option<RunArguments> {
     if !is_asked(arguments) {
         return None;
@@ -28,12 +29,13 @@ pub(super) fn plain(arguments: &RunArguments, out: &Path) -> Option<RunArguments
     let mut plain = arguments.clone();
     plain.images.with_packages.clear();
     plain.out = Some(out.join(FOLDER));
-    // Standard output is the candidates' alone.
+    // Only the candidates' run may write to standard output.
     plain.format = RunFormat::Human;
     Some(plain)
 }
 
-/// Refuses a folder with a base run for what would leave that out: its candidates would be judged beside the record.
+/// Refuses a directory with a base run for commands that would ignore the base run and compare the candidates with the
+/// record.
 pub(super) fn refuse_below(folder: &Path) -> Result<(), UsageError> {
     if !folder.join(FOLDER).join(reports::journal::FILE).exists() {
         return Ok(());
@@ -45,10 +47,10 @@ pub(super) fn refuse_below(folder: &Path) -> Result<(), UsageError> {
     )))
 }
 
-/// What the base run below a run's folder showed, if there is one.
+/// Returns the results of the base run below a run's directory, if there is one.
 ///
 /// # Errors
-/// When its journal cannot be read.
+/// If its journal cannot be read.
 pub(super) fn below(out: &Path) -> anyhow::Result<Option<BaseRun>> {
     let folder = out.join(FOLDER);
     let file = folder.join(reports::journal::FILE);
@@ -56,12 +58,12 @@ pub(super) fn below(out: &Path) -> anyhow::Result<Option<BaseRun>> {
         return Ok(None);
     }
     let journal = reports::journal::read(&file).context("reading the base run")?;
-    // No record confirms what the candidates show, and so none confirms what they are compared with.
+    // No record confirms the candidates' results, so none may confirm the results that they are compared with.
     let matrix = reports::views::write::matrix_in(&journal, catalogue::tests(), Profile::all(), &[], &folder);
     Ok(Some(BaseRun::new(matrix)))
 }
 
-/// What a run is compared with: its base run, or else what the records say.
+/// Returns what a run is compared with: its base run, or else the records.
 pub(super) fn recorded<'a>(base: Option<&'a BaseRun>, database: &'a Database) -> Recorded<'a> {
     base.map_or_else(|| Recorded::of(database.records()), BaseRun::recorded)
 }

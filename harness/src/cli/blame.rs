@@ -1,7 +1,7 @@
-//! `kata-qualify blame`, and `run --blame`: repeats a failed test with components of a release where it passes.
+//! `kata-qualify blame`, and `run --blame`: repeats a failed test with components of a release where the test passes.
 //!
-//! What to run next, and what it all means, [`crate::blame`] says; each step is a run of its own, in a folder below the
-//! run's, by a command that a person can type.
+//! [`crate::blame`] decides what to run next and what the results prove; each step is a separate run, in a directory
+//! below the failed run's, by a command that a person can type.
 
 use crate::blame::{self, Failed, Finding, Next, Seen, TIMES};
 use crate::cli::arguments::{Arguments, BlameArguments, Command, In, RunArguments, RunFormat};
@@ -26,16 +26,16 @@ use words::{command, named, said, step_name};
 
 mod words;
 
-/// The folder below a run's that has the steps.
+/// The directory of the steps, below a run's directory.
 pub(super) const FOLDER: &str = "blame";
-/// The file with what they came to.
+/// The file with the conclusion of the steps.
 pub(super) const FILE: &str = "blame.txt";
-/// New failures of one run that are looked into; each takes minutes.
+/// Number of new failures of one run that are examined; each takes minutes.
 const MOST: usize = 5;
 
-/// How looking into a case ended.
+/// How the examination of a case ended.
 enum Ended {
-    /// It came to this.
+    /// The examination ended with this finding.
     Found(Finding),
     /// Ctrl-C or SIGTERM.
     Interrupted,
@@ -57,11 +57,11 @@ pub(super) fn blame(arguments: &BlameArguments) -> anyhow::Result<Exit> {
     })
 }
 
-/// Looks into the new failures of a run that is over, by its own arguments; says whether that came to its end or was
-/// interrupted.
+/// Examines the new failures of a finished run, with the run's arguments; returns whether the examination finished or
+/// was interrupted.
 ///
 /// # Errors
-/// When a step cannot be run.
+/// If a step cannot be run.
 pub(super) fn new_failures(
     standings: &Standings<'_>,
     arguments: &RunArguments,
@@ -84,7 +84,7 @@ pub(super) fn new_failures(
     Ok(end_of(&looked_into(&chosen, arguments, None, database)?))
 }
 
-/// How looking into cases ended as a whole.
+/// Combines the ends of all examined cases.
 fn end_of(cases: &[Ended]) -> RunEnd {
     match cases.iter().any(|ended| matches!(ended, Ended::Interrupted)) {
         true => RunEnd::Interrupted,
@@ -92,7 +92,7 @@ fn end_of(cases: &[Ended]) -> RunEnd {
     }
 }
 
-/// The tests behind what has become worse, each once.
+/// Returns the tests behind the verdicts that have become worse, each test once.
 fn new(standings: &Standings<'_>) -> Vec<Case> {
     let mut all: Vec<Case> = Vec::new();
     for cell in &standings.cells {
@@ -117,9 +117,9 @@ fn new(standings: &Standings<'_>) -> Vec<Case> {
     all
 }
 
-/// A run's arguments with what the command was given.
+/// Returns the arguments of a run with the options that the command was given.
 fn like(arguments: &BlameArguments) -> anyhow::Result<RunArguments> {
-    // The defaults are those of `run`.
+    // All other options have the defaults of `run`.
     let words = ["kata-qualify", "run", "all"];
     let Command::Run(mut like) = Arguments::try_parse_from(words).context("making the arguments of a run")?.command
     else {
@@ -132,7 +132,7 @@ fn like(arguments: &BlameArguments) -> anyhow::Result<RunArguments> {
     Ok(*like)
 }
 
-/// A folder for a case that is not there yet.
+/// Makes a new directory for a case.
 fn free_folder(below: &Path, case: &Case) -> anyhow::Result<PathBuf> {
     let name: String = case.test.rsplit("::").next().unwrap_or(&case.test).to_owned();
     let names = (1..1000).map(|number| below.join(format!("{number:03}-{name}")));
@@ -143,7 +143,7 @@ fn make(folder: &Path) -> bool {
     folder.parent().is_some_and(|below| std::fs::create_dir_all(below).is_ok()) && std::fs::create_dir(folder).is_ok()
 }
 
-/// Looks into cases, one after the other, and says what each comes to; ends at the first that is interrupted.
+/// Examines cases, one after the other, and prints each finding; stops at the first case that is interrupted.
 fn looked_into(
     cases: &[(Case, PathBuf)],
     like: &RunArguments,
@@ -180,7 +180,7 @@ async fn look_into(
     let test = catalogue::find(&case.test)
         .ok_or_else(|| UsageError(format!("the catalogue has no test {} any more", case.test)))?;
     let Some(from) = donor(case, like, from, test, database)? else {
-        // The next case may have one.
+        // The next case may have a donor.
         return ended(Finding::NoDonor, &said(case, "", &[], &Finding::NoDonor), folder, like.format);
     };
     let arch = case.cell.arch;
@@ -213,7 +213,7 @@ async fn look_into(
     ended(finding, &said, folder, like.format)
 }
 
-/// Writes down and says what a case came to.
+/// Writes down and prints the finding of a case.
 fn ended(finding: Finding, said: &str, folder: &Path, format: RunFormat) -> anyhow::Result<Ended> {
     std::fs::write(folder.join(FILE), said).with_context(|| format!("writing {}", folder.join(FILE).display()))?;
     match is_for_people(format) {
@@ -223,7 +223,7 @@ fn ended(finding: Finding, said: &str, folder: &Path, format: RunFormat) -> anyh
     Ok(Ended::Found(finding))
 }
 
-/// Whether standard output is for people: else it has the results or the events alone, for programs.
+/// Checks whether standard output is for people; otherwise it carries only the results or events, for programs.
 fn is_for_people(format: RunFormat) -> bool {
     match format {
         RunFormat::Human => true,
@@ -231,7 +231,8 @@ fn is_for_people(format: RunFormat) -> bool {
     }
 }
 
-/// The release that components are taken from, if there is one. Candidates are held against what they take the place of.
+/// Returns the release that components are taken from, if there is one. The donor of candidates is their own release as
+/// it is shipped.
 fn donor(
     case: &Case,
     like: &RunArguments,
@@ -255,7 +256,8 @@ fn donor(
     Ok(blame::donor(database.records(), test, failed))
 }
 
-/// The arguments of one step: of the run, but for this test, in its cell, with these components of another release.
+/// Returns the arguments of one step: those of the run, but for this test, in its cell, with these components of
+/// another release.
 fn step(like: &RunArguments, case: &Case, swap: &[Component], from: &str, out: PathBuf) -> RunArguments {
     let mut one = like.clone();
     one.targets = match case.cell.environment {
@@ -265,7 +267,7 @@ fn step(like: &RunArguments, case: &Case, swap: &[Component], from: &str, out: P
     one.environments = vec![In::from(case.cell.environment)];
     one.arch = Some(case.cell.arch);
     if case.cell.environment != Environment::Vm {
-        // It runs in virtual machines only, and a run without one refuses it.
+        // Kata's own containers run in virtual machines only, and a run without a virtual machine refuses `--kata`.
         one.kata.clear();
     }
     one.profiles = vec![case.profile.clone()];
@@ -285,12 +287,12 @@ fn step(like: &RunArguments, case: &Case, swap: &[Component], from: &str, out: P
     one
 }
 
-/// What the attempts at the test came to in a cell.
+/// Combines the outcomes of the test's attempts in a cell.
 fn of_cell(cell: &CellReport, case: &Case) -> Seen {
     let of_test =
         cell.instances.iter().filter(|instance| instance.test == case.test && instance.counts_for(&case.profile));
     match (Seen::of(of_test.flat_map(|instance| &instance.attempts).map(|attempt| &attempt.outcome)), cell.error()) {
-        // The error that stopped the cell is the reason.
+        // If an error stopped the cell, that error is the reason.
         (Seen::Unjudged(_), Some(error)) => Seen::Unjudged(error),
         (seen, _) => seen,
     }

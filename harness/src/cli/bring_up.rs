@@ -1,4 +1,4 @@
-//! A run that was asked for, once it is known that it can be brought up here.
+//! Start of a requested run, after the check that it can be brought up here.
 
 use crate::cli::Exit;
 use crate::cli::prospect::{self, Here, NO_ENGINE};
@@ -7,11 +7,11 @@ use crate::run::{self, Request, RunEnd};
 use reports::journal::Environment;
 use std::time::Duration;
 
-/// Runs it; `asked` is whether its environments were named. Returns how it ended, and how long what it has started may
-/// still take to end.
+/// Runs the request; `asked` is true if the user named its environments. Returns how the run ended, and how long the
+/// processes that it started may still take to end.
 ///
 /// # Errors
-/// As [`run::run`], and that a release cannot be brought up.
+/// As for [`run::run`], and if a release cannot be brought up.
 pub(super) async fn bring_up(
     mut request: Request,
     asked: bool,

@@ -1,6 +1,6 @@
-//! `kata-qualify bug`: a failed test as a report for whom it concerns; nothing is sent.
+//! `kata-qualify bug`: writes a report about a failed test for the maintainers concerned; nothing is sent.
 //!
-//! Everything in it is made of what its bundle has, so that what is hidden there is hidden in all of it.
+//! The report uses only data of the run's bundle, so that everything hidden in the bundle stays hidden.
 
 use crate::bundle::{lay_out, people};
 use crate::cli::arguments::BugArguments;
@@ -26,15 +26,15 @@ use suites::catalogue;
 
 mod reproduced;
 
-/// The script in the folder.
+/// The script in the report's directory.
 const SCRIPT: &str = "repro.sh";
-/// What it said.
+/// The log with the script's output.
 const SAID: &str = "repro.log";
-/// Where it all goes.
+/// The file that says where to send the report.
 const WHERE: &str = "where.txt";
-/// Bytes of what `blame` has found that are read.
+/// Bytes of `blame`'s result that are read.
 const MOST_BLAME: u64 = 64 << 10;
-/// Bytes of a log's end in which the failure is looked for: the bundle has no more of it.
+/// Bytes at the end of a log that are searched for the failure: the bundle has no more of the log.
 const MOST_LOG: usize = 64 << 10;
 
 /// Runs the command.
@@ -115,13 +115,14 @@ pub(super) fn bug(what: &BugArguments) -> anyhow::Result<Exit> {
     })
 }
 
-/// The entry of the known issues that the failure is.
+/// Returns the known issue that matches the failure.
 fn known<'m>(standings: &Standings<'m>, case: &Case) -> Option<&'m KnownIssue> {
     let cell = standings.cells.iter().find(|cell| cell.report.cell == case.cell)?;
     cell.profiles.get(case.profile.as_str())?.known.get(case.test.as_str()).copied()
 }
 
-/// The profile's arguments of the release's virtiofsd, in the script's folder; none where the record names no daemon.
+/// Returns the profile's arguments for the release's virtiofsd, in the script's directory; none if the record names no
+/// daemon.
 fn daemon(failed: &FailedTest<'_>) -> Vec<String> {
     let Some(path) = failed.release.filesystem(Share::VirtioFs).and_then(|driver| driver.path.clone()) else {
         return Vec::new();
@@ -130,7 +131,7 @@ fn daemon(failed: &FailedTest<'_>) -> Vec<String> {
     argv(failed.profile, &VirtiofsdInstance { path, shared_dir: below("share"), socket: below("socket") })
 }
 
-/// Where the test was seen to pass, by the record and by runs that are kept, the last first.
+/// Lists where the test was seen to pass, from the record and from kept runs, the latest first.
 fn worked(failed: &FailedTest<'_>, what: &BugArguments, database: &Database) -> Vec<Sighting> {
     let mut all = failed.works_in();
     for run in history::runs(&what.runs) {
@@ -146,7 +147,7 @@ fn worked(failed: &FailedTest<'_>, what: &BugArguments, database: &Database) -> 
     all
 }
 
-/// What `blame` found of the failure, the last time.
+/// Returns the latest finding of `blame` about the failure.
 fn swap(run: &Path, case: &Case, redactor: &Redactor) -> anyhow::Result<Option<String>> {
     let Ok(entries) = std::fs::read_dir(run.join(blame::FOLDER)) else { return Ok(None) };
     let mut names: Vec<String> = entries
@@ -156,7 +157,7 @@ fn swap(run: &Path, case: &Case, redactor: &Redactor) -> anyhow::Result<Option<S
         .collect();
     names.sort();
     let head = format!("{} in {} under {}", case.test, case.cell, case.profile);
-    // Out of the run's folder no link leads.
+    // With this root, no link leads out of the run's directory.
     let root = Root::new(run)?;
     for name in names.iter().rev() {
         let file = Path::new("/").join(blame::FOLDER).join(name).join(blame::FILE);

@@ -1,4 +1,4 @@
-//! `kata-qualify bundle` and `verify`: a run as one file, and what such a file from somebody proves.
+//! `kata-qualify bundle` and `verify`: pack a run into one file, and judge what such a file from somebody else proves.
 
 use crate::bundle::{LIMITS, lay_out, open};
 use crate::cli::arguments::{BundleArguments, Format, VerifyArguments};
@@ -27,15 +27,15 @@ pub(super) fn bundle(what: &BundleArguments) -> anyhow::Result<Exit> {
     Ok(Exit::AsRecorded)
 }
 
-/// What a run's bundle is called.
+/// Returns the file name of a run's bundle.
 pub(super) fn name(journal: &Journal) -> String {
     format!("kata-qualify-{}.tar.zst", reports::merge::folder_of(&reports::run::fold(journal).id))
 }
 
-/// Adds the reports to a bundle that is laid out in a folder, and packs it; gives the number of its files.
+/// Adds the reports to a bundle that is laid out in a directory, and packs it; returns the number of files.
 ///
 /// # Errors
-/// [`UsageError`] where the file cannot be made.
+/// [`UsageError`] if the file cannot be made.
 pub(super) fn pack(journal: &Journal, folder: &Path, database: &Database, out: &Path) -> anyhow::Result<usize> {
     let matrix = report::matrix_in(journal, Profile::all(), Some(database), folder);
     let standings = Standings::new(&matrix, Recorded::of(database.records()), matrix.strict);
@@ -46,7 +46,7 @@ pub(super) fn pack(journal: &Journal, folder: &Path, database: &Database, out: &
     Ok(files.len())
 }
 
-/// Writes a bundle whole or not at all, where none is.
+/// Writes a bundle completely or not at all, and never over an existing file.
 fn write(files: &std::collections::BTreeMap<String, Vec<u8>>, out: &Path) -> anyhow::Result<()> {
     let failed = |e: std::io::Error| UsageError(format!("--out {}: {e}", out.display()));
     let folder = out.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -58,13 +58,13 @@ fn write(files: &std::collections::BTreeMap<String, Vec<u8>>, out: &Path) -> any
     Ok(())
 }
 
-/// Says what a bundle proves.
+/// Prints what a bundle proves.
 pub(super) fn verify(what: &VerifyArguments) -> anyhow::Result<Exit> {
     let database = records::database(what.judged.records.as_deref())?;
     let folder = tempfile::tempdir().context("creating a folder")?;
     let failed = |why: String| UsageError(format!("{}: {why}", what.bundle.display()));
     open(&what.bundle, folder.path()).map_err(|e| failed(e.to_string()))?;
-    // Its reports are not looked at: what they say follows from the journal, or is not true.
+    // The bundle's own reports are ignored: either they follow from the journal, or they are false.
     let file = folder.path().join(reports::journal::FILE);
     let journal = reports::journal::read(&file).map_err(|e| failed(usage(&e).to_string()))?;
     let matrix = report::matrix_in(&journal, Profile::all(), Some(&database), folder.path());

@@ -1,4 +1,4 @@
-//! A failed test of a run, for the commands about one.
+//! The choice of a failed test of a run, for commands about a single test.
 
 use crate::cli::UsageError;
 use crate::cli::arguments::FailedTestArguments;
@@ -10,19 +10,19 @@ use suites::outcome::{Component, Outcome};
 /// A test that failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Case {
-    /// Where.
+    /// The cell in which the test failed.
     pub(super) cell: CellId,
-    /// Under which profile.
+    /// The profile under which the test failed.
     pub(super) profile: String,
-    /// Its id.
+    /// The id of the test.
     pub(super) test: String,
-    /// By what the failure is known.
+    /// The signature of the failure.
     pub(super) signature: String,
-    /// The component that it blames by itself.
+    /// The component that the failure itself blames.
     pub(super) blames: Component,
 }
 
-/// The failed test that the arguments name.
+/// Returns the failed test that the arguments name.
 pub(super) fn chosen(matrix: &Matrix, arguments: &FailedTestArguments) -> Result<Case, UsageError> {
     let all = failed(matrix);
     let is_asked = |case: &&Case| {
@@ -58,7 +58,7 @@ pub(super) fn chosen(matrix: &Matrix, arguments: &FailedTestArguments) -> Result
     }
 }
 
-/// All that failed in a run, in its order.
+/// Returns all failed tests of a run, in the run's order.
 fn failed(matrix: &Matrix) -> Vec<Case> {
     let mut all = Vec::new();
     for cell in &matrix.cells {

@@ -1,4 +1,5 @@
-//! `kata-qualify clean`: removes what runs left behind and, if asked, the cached images; says what it leaves, and why.
+//! `kata-qualify clean`: removes what runs left behind and, if requested, the cached images; reports what it leaves,
+//! and why.
 
 use crate::cli::arguments::{self, CleanArguments};
 use crate::cli::{Exit, redact, runtime};
@@ -45,7 +46,7 @@ pub(super) fn clean(what: &CleanArguments) -> anyhow::Result<Exit> {
     cleaned.leftovers.iter().for_each(|left| printed.leftover(left));
     cleaned.others.iter().for_each(|other| printed.other(other));
     if let Ok(docker) = &docker {
-        // A run may be about to start in Docker what it holds in the cache.
+        // A run may be about to start an image in Docker that it holds in the cache.
         match runtime.block_on(images::docker::remove_orphans(docker, &cache)) {
             Ok(done) => {
                 done.removed.iter().for_each(|tag| printed.removed(format_args!("image {tag}")));
@@ -53,7 +54,7 @@ pub(super) fn clean(what: &CleanArguments) -> anyhow::Result<Exit> {
             }
             Err(e) => printed.failed("Docker's images", &e),
         }
-        // Nothing says of which run these are.
+        // These containers do not show which run they belong to.
         if !swept.alive {
             match runtime.block_on(images::docker::remove_exports(docker, &id)) {
                 Ok(removed) => removed.iter().for_each(|id| printed.removed(format_args!("container {id}"))),
@@ -64,7 +65,7 @@ pub(super) fn clean(what: &CleanArguments) -> anyhow::Result<Exit> {
     Ok(printed.exit())
 }
 
-/// What was printed so far: whether something is left that should be gone.
+/// Summary of the printed lines: whether something is left that should be gone.
 #[derive(Default)]
 struct Printed {
     incomplete: bool,
@@ -80,7 +81,7 @@ impl Printed {
         tell(format_args!("warning: left {what}"));
     }
 
-    /// It may be somebody's, and belongs to no run.
+    /// Reports a file that belongs to no run and may be somebody else's.
     fn other(&self, path: &Path) {
         tell(format_args!("note: left {}: kata-qualify did not make it", path.display()));
     }

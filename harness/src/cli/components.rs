@@ -1,4 +1,4 @@
-//! `--component`: files here, and components of other releases.
+//! `--component`: files on this machine, and components of other releases.
 
 use crate::cli::UsageError;
 use crate::donor::Donation;
@@ -8,10 +8,11 @@ use model::database::Database;
 use model::diagnostic::error_chain;
 use std::collections::BTreeSet;
 
-/// The component to use in the place of the distro's own: `NAME=PATH` a file, `NAME@RELEASE` another release's.
+/// Parses the replacements of the distro's own components: `NAME=PATH` is a file, `NAME@RELEASE` another release's
+/// component.
 ///
 /// # Errors
-/// What was expected, or that a component is given twice.
+/// If the form is wrong, or a component is given twice.
 pub(super) fn components(
     texts: &[String],
     database: &Database,

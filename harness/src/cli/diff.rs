@@ -1,4 +1,4 @@
-//! `kata-qualify diff`: two runs side by side, or a run beside the record.
+//! `kata-qualify diff`: compares two runs, or a run with the record.
 
 use crate::cli::arguments::{DiffArguments, Format};
 use crate::cli::{Exit, UsageError, print, records, report};
@@ -10,8 +10,8 @@ use reports::run::RunEnding;
 use reports::standing::{Recorded, Standings};
 use std::path::Path;
 
-/// Runs the command: of two runs exit code 1 where a verdict is worse or a cause is new, else 3 where nobody knows whether
-/// one is; beside the record the exit code of `report`.
+/// Runs the command. For two runs the exit code is 1 if a verdict is worse or a cause is new, else 3 if this cannot be
+/// known; compared with the record, the exit code is that of `report`.
 pub(super) fn diff(what: &DiffArguments) -> anyhow::Result<Exit> {
     let database = records::database(what.records.as_deref())?;
     let judged = |dir: &Path| judged(dir, &database);
@@ -19,7 +19,7 @@ pub(super) fn diff(what: &DiffArguments) -> anyhow::Result<Exit> {
     let of_run = |dir: &Path, matrix: &Matrix| Side::of_run(&dir.display().to_string(), matrix);
     let difference = match &what.b {
         Some(second) => Difference::between(&of_run(&what.a, &first), &of_run(second, &judged(second)?)),
-        // As the run was asked to judge.
+        // As strict as the run was asked to be.
         None => {
             let standings = Standings::new(&first, Recorded::of(database.records()), first.strict);
             Difference::beside_record(&standings, &what.a.display().to_string())
@@ -42,7 +42,7 @@ pub(super) fn diff(what: &DiffArguments) -> anyhow::Result<Exit> {
     })
 }
 
-/// A folder without a readable journal is bad input.
+/// Reads and judges a run; a directory without a readable journal is bad input.
 fn judged(dir: &Path, database: &Database) -> anyhow::Result<Matrix> {
     Ok(report::judged(dir, Profile::all(), Some(database)).map_err(|e| UsageError(format!("{e:#}")))?)
 }

@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-/// What is looked at.
+/// A subject of the checks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Subject {
     Root,
@@ -58,21 +58,21 @@ impl Subject {
 
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
-/// One thing that was looked at.
+/// The result of checking one subject.
 struct Finding {
     subject: Subject,
     ok: bool,
-    /// What was seen.
+    /// The observed state.
     seen: String,
     /// Debian packages that fix it.
     packages: &'static [&'static str],
-    /// Without it nothing runs.
+    /// Whether nothing can run without the subject.
     needed: bool,
 }
 
-/// Looks, reports on standard output, and with `fix` installs what is missing.
+/// Checks this machine, reports on standard output, and with `fix` installs what is missing.
 ///
-/// Exit 0 if the main job can run here, else 3.
+/// Returns exit code 0 if containers of releases can run here, else 3.
 pub(super) fn doctor(fix: bool) -> anyhow::Result<Exit> {
     let mut findings = look();
     if fix {
@@ -121,7 +121,7 @@ fn docker_answers(findings: &[Finding]) -> bool {
     findings.iter().any(|finding| finding.subject == Subject::Docker && finding.ok)
 }
 
-/// Whether packages' scripts can be given ids of their own on the filesystem that caches usually lie on.
+/// Checks whether packages' scripts can have their own ids on the filesystem where caches usually are.
 fn namespaces() -> Finding {
     let home = home("HOME").unwrap_or_else(|| PathBuf::from("/"));
     let can = images::confines(&home);
@@ -173,8 +173,8 @@ fn look() -> Vec<Finding> {
     all
 }
 
-/// Whether releases of another architecture can be brought up here; most who run none need nothing of it, so that nothing
-/// installs it unasked.
+/// Checks whether releases of another architecture can be brought up here. Most users run none, so `--fix` does not
+/// install anything for it.
 fn foreign(arch: Arch) -> Finding {
     let lacks = request::lacks_for(arch);
     Finding {
@@ -189,7 +189,7 @@ fn foreign(arch: Arch) -> Finding {
     }
 }
 
-/// A test suite of others.
+/// Reports whether an external test suite is built in.
 fn external(suite: &ExternalSuite) -> Finding {
     Finding {
         subject: Subject::External(suite.name),
@@ -203,8 +203,8 @@ fn external(suite: &ExternalSuite) -> Finding {
     }
 }
 
-/// A program without which images of some other distros cannot be made: who runs none of those needs it not, so that
-/// nothing installs it unasked.
+/// Reports on a program that is needed for images of some other distros. Users who run none of those do not need it, so
+/// `--fix` does not install it.
 fn tool(tool: &images::Tool) -> Finding {
     let managers: Vec<&str> = tool.managers.iter().map(|manager| manager.name()).collect();
     let what = if tool.bootstraps_only { "makes bases from nothing" } else { "is needed for images" };
@@ -218,7 +218,7 @@ fn tool(tool: &images::Tool) -> Finding {
 }
 
 fn program(name: &'static str, why: &str, packages: &'static [&'static str]) -> Finding {
-    // Not by PATH: administrators' programs are not in every user's.
+    // `PATH` is not used, because not every user's has the directories of administrators' programs.
     let (ok, seen) = match Root::default().which(name) {
         Ok(Some(path)) => (true, path.display().to_string()),
         Ok(None) => (false, format!("not found; it {why}")),
@@ -242,25 +242,26 @@ fn docker() -> (bool, String) {
     })
 }
 
-/// Why it is not known whether virtual machines can be booted.
+/// Reason why it is not known whether virtual machines can be booted.
 #[derive(Debug, thiserror::Error)]
 enum PinnedQemuError {
-    /// There is no cache to look for it in.
+    /// There is no cache that could contain the pinned QEMU.
     #[error(transparent)]
     Cache(#[from] UsageError),
-    /// It cannot be used.
+    /// The pinned QEMU cannot be used.
     #[error(transparent)]
     Outer(#[from] OuterError),
 }
 
-/// The pinned QEMU with the accelerator that works here, or why not; `None` while its image is not in the cache.
+/// Returns the pinned QEMU with the accelerator that works here, or the reason why it cannot be used; `None` while its
+/// image is not in the cache.
 fn pinned_qemu() -> Result<Option<OuterQemu>, PinnedQemuError> {
     let cache = cache_folder()?;
     let Some(image) = pinned::cached(&cache) else { return Ok(None) };
     Ok(Some(pinned::try_cached(&image)?))
 }
 
-/// Virtual machines are booted by a pinned QEMU, under KVM if a guest boots under it.
+/// Reports on virtual machines, which a pinned QEMU boots, under KVM if a guest boots under it.
 fn machines(outer: Result<Option<OuterQemu>, PinnedQemuError>) -> Finding {
     let finding = |ok, seen| Finding { subject: Subject::Machines, ok, seen, packages: &[], needed: false };
     match outer {
@@ -284,9 +285,10 @@ fn machines(outer: Result<Option<OuterQemu>, PinnedQemuError>) -> Finding {
     }
 }
 
-/// Whether containers are given KVM; whether their guests boot under it only they tell, each with its own QEMU.
+/// Reports whether containers get KVM; only the containers can find out whether their guests boot under it, each with
+/// its own QEMU.
 ///
-/// `outer` is what the pinned QEMU found, where it was tried: where its guest does not boot, others hardly will.
+/// `outer` is the pinned QEMU's result, if it was tried: if its guest does not boot, those of other QEMUs hardly will.
 fn kvm(given: Result<(), KvmWithheld>, outer: Option<&Accelerator>) -> Finding {
     let seen = match given {
         Ok(()) if matches!(outer, Some(Accelerator::Tcg { dead_kvm: true, .. })) => {
@@ -317,7 +319,7 @@ fn free_memory() -> Finding {
     }
 }
 
-/// Starts the engine that was just installed and waits until it answers; the findings say whether it does.
+/// Starts the newly installed engine and waits until it answers; the findings report whether it does.
 fn start_engine() {
     tell(format_args!("running: service docker start"));
     let call = Invocation::new(Path::new("service"), &["docker", "start"]);
@@ -336,7 +338,8 @@ fn start_engine() {
     }
 }
 
-/// apt-get shows what it does, and the admin who asked for it decides how long: it has no deadline and is in our group.
+/// Runs apt-get, which shows its progress. It has no deadline and stays in this process's group, because the admin who
+/// asked for it decides how long it may run.
 fn install(packages: &[&str]) -> anyhow::Result<()> {
     if !rustix::process::geteuid().is_root() {
         anyhow::bail!("installing {} needs root: run `kata-qualify doctor --fix` as root", packages.join(", "));
@@ -365,7 +368,7 @@ mod tests {
         let tcg = |dead_kvm| Accelerator::Tcg { why: "why".to_owned(), dead_kvm };
         let dead = kvm(Ok(()), Some(&tcg(true))).seen;
         assert!(dead.contains("no guest boots under KVM") && dead.ends_with("verdicts say `emulated`"), "{dead}");
-        // KVM that does not nest boots guests, and what was not tried is not known.
+        // KVM that does not nest still boots guests, and untested KVM is not reported as broken.
         for outer in [Some(&tcg(false)), Some(&Accelerator::Kvm), None] {
             let seen = kvm(Ok(()), outer).seen;
             assert!(seen.starts_with("a vCPU runs: guests in containers have KVM"), "{seen}");

@@ -1,4 +1,5 @@
-//! `kata-qualify list` and `explain`: what there is, and what it means. Nothing is run.
+//! `kata-qualify list` and `explain`: list tests, capabilities, profiles and releases, and explain them. Nothing is
+//! run.
 
 use crate::cli::arguments::{ExplainArguments, Format, ListArguments, ListWhat};
 use crate::cli::records::database;

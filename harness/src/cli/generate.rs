@@ -1,4 +1,4 @@
-//! `kata-qualify generate`: man pages and shell completions, for those who make packages.
+//! `kata-qualify generate`: man pages and shell completions, for packagers.
 
 use crate::cli::Exit;
 use crate::cli::arguments::{Arguments, EXIT_CODES};

@@ -1,4 +1,4 @@
-//! `kata-qualify history`: when a release worked last, by the record and by the runs that are kept.
+//! `kata-qualify history`: when a release last worked, from the record and from kept runs.
 
 use crate::cli::arguments::{Format, HistoryArguments};
 use crate::cli::{Exit, UsageError, base, print, records, report, request};
@@ -18,40 +18,40 @@ use serde::Serialize;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-/// Where runs are written by default.
+/// The default directory of runs.
 const RUNS: &str = "kata-qualify-out";
 
-/// What neither the record nor runs can tell.
+/// Limits of the history, which neither the record nor runs can overcome.
 const CANNOT_KNOW: &[&str] = &[
     "the record keeps the last verdict on each capability: what it said before is in the history of its repository",
     "of runs whose folders are gone, and of days on which nobody ran anything, nothing is known",
     "a day is that of a test, and not the one on which a package broke or mended it",
 ];
 
-/// What is known of one day.
+/// Knowledge about one day.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 struct Sighting {
     day: Date,
-    /// The record, or a run's folder.
+    /// The source: the record, or a run's directory.
     source: String,
     /// Whether Kata can run, as far as this source knows.
     works: bool,
     words: String,
 }
 
-/// What is known under one profile.
+/// Knowledge under one profile.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 struct History {
     profile: String,
     /// The last day on which Kata could run.
     worked_last: Option<Date>,
-    /// The last day first.
+    /// The sightings, the latest first.
     sightings: Vec<Sighting>,
 }
 
-/// What programs get.
+/// The JSON document for programs.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 struct Document {
@@ -101,8 +101,8 @@ pub(super) fn history(what: &HistoryArguments) -> anyhow::Result<Exit> {
     Ok(Exit::AsRecorded)
 }
 
-/// What the entries of a release in the record say under a profile: all of them, and those until an earlier day where these
-/// say yes, because what was measured since may be of newer packages.
+/// Returns the sightings in the record's entries for a release under a profile: the answer from all entries, and from
+/// those up to each earlier day if that answer is yes, because later measurements may be of newer packages.
 fn of_record(known: &[&VerifiedEntry], profile: &Profile, manager: PackageManager) -> Vec<Sighting> {
     let own = known.iter().filter(|entry| entry.profile == profile.name);
     let days: BTreeSet<Date> = own.map(|entry| entry.tested).collect();
@@ -112,7 +112,7 @@ fn of_record(known: &[&VerifiedEntry], profile: &Profile, manager: PackageManage
         let until: Vec<&VerifiedEntry> =
             known.iter().copied().filter(|entry| is_last || entry.tested <= *day).collect();
         let answer = recorded_answer(&until, profile, Some(manager));
-        // Of what decided it, and not of what else was tried since.
+        // The day is that of the deciding tests, not of others that ran later.
         let seen = sighting(answer.day.unwrap_or(*day), "the record", &answer);
         if (is_last || seen.works) && !sightings.contains(&seen) {
             sightings.push(seen);
@@ -122,13 +122,13 @@ fn of_record(known: &[&VerifiedEntry], profile: &Profile, manager: PackageManage
 }
 
 fn sighting(day: Date, source: &str, answer: &ReleaseAnswer) -> Sighting {
-    // With a component that was brought along the release itself does not.
+    // A release that needs a component brought along does not work by itself.
     let works = answer.answer == Answer::Yes;
     Sighting { day, source: source.to_owned(), works, words: answer.words() }
 }
 
-/// The folders of runs that are named, or in folders that are, each with that of its base run, which shows the release as it
-/// is; by default those where runs are written.
+/// Returns the directories of runs that are named or below a named directory, each with its base run, which shows the
+/// release as shipped; by default, those in the default directory of runs.
 pub(super) fn runs(named: &[PathBuf]) -> Vec<PathBuf> {
     let default = [PathBuf::from(RUNS)];
     let is_named = !named.is_empty();
@@ -147,14 +147,14 @@ pub(super) fn runs(named: &[PathBuf]) -> Vec<PathBuf> {
         match std::fs::read_dir(folder) {
             Ok(entries) => all.extend(entries.flatten().flat_map(|entry| of(&entry.path()))),
             Err(e) if is_named => tell(format_args!("warning: --runs {}: {e}", folder.display())),
-            // The default one need not be there.
+            // The default directory may be missing.
             Err(_) => {}
         }
     }
     all.into_iter().collect()
 }
 
-/// What a run alone says of a release, by profile; nothing where it was about something else than the release itself.
+/// Returns what a run alone shows about a release, by profile; nothing if the run was not about the release as shipped.
 fn of_run(matrix: &Matrix, name: &str, target: &Target, arch: Arch, profiles: &[Profile]) -> Vec<(String, Sighting)> {
     let Some(day) = matrix.finished.map(|at| at.to_zoned(TimeZone::UTC).date()) else { return Vec::new() };
     let is_its = |id: &CellId| id.distro == target.distro && id.release == target.version && id.arch == arch;
@@ -236,7 +236,7 @@ mod tests {
         assert!(never.contains("nothing that is known shows that it ever worked"), "{never}");
     }
 
-    /// A run of Debian 13 in a container in which all passes.
+    /// Builds a run of Debian 13 in a container in which everything passes.
     fn passing(candidates: BTreeMap<Component, Candidate>) -> Matrix {
         let cell: CellId = "debian:13/x86_64/container".parse().unwrap();
         let facts = CellFacts {
@@ -291,7 +291,7 @@ mod tests {
         matrix(&Journal { entries, ..Journal::default() }, catalogue::tests(), Profile::all())
     }
 
-    /// It says nothing of the release itself.
+    /// Such a run shows nothing about the release itself.
     #[test]
     fn a_run_with_a_component_that_was_brought_along_is_no_sighting() {
         let target = Target { distro: "debian".to_owned(), version: "13".to_owned() };
@@ -303,7 +303,7 @@ mod tests {
         assert_eq!(seen([(Component::Virtiofsd, Candidate::File("1.14".to_owned()))].into()), []);
     }
 
-    /// What a newer package has lost is no reason to forget the day on which the one before worked.
+    /// A later entry in which a newer package failed does not erase the day on which the older package worked.
     #[test]
     fn the_record_still_knows_the_day_before_a_newer_package_failed() {
         let profile = Profile::find("go-3.32").unwrap();
@@ -341,7 +341,8 @@ mod tests {
         assert_eq!(runs(&expected[..1]), expected[..1]);
     }
 
-    /// Of candidates only the base run says anything of the release; it is there first, and alone where they never ran.
+    /// Only the base run shows something about the release. It exists before the candidates' run, and alone if the
+    /// candidates never ran.
     #[test]
     fn the_base_run_of_candidates_is_looked_at() {
         let dir = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! Runs that are given by their output folders, or by bundles of them.
+//! Runs that are given as output directories or as bundles.
 
 use crate::bundle::open;
 use crate::cli::{UsageError, base, report};
@@ -11,24 +11,24 @@ use reports::views::record::day_to_come;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
-/// The folders of a run's files; its reports are made again.
+/// Directories of a run's files that are copied; reports are written anew.
 const FOLDERS: [&str; 2] = ["artifacts", "images"];
 
-/// A run that a command is given to read.
+/// A run that a command reads.
 pub(super) struct InputRun {
-    /// As the caller names it.
+    /// The name that the caller used.
     pub(super) name: String,
-    /// Its journal.
+    /// The run's journal.
     pub(super) journal: Journal,
-    /// Where its files are.
+    /// The directory of the run's files.
     pub(super) folder: PathBuf,
     _unpacked: Option<TempDir>,
 }
 
-/// Reads a run; a file is a bundle, which is unpacked aside and held against its checksums.
+/// Reads a run. A file is a bundle, which is unpacked into a temporary directory and checked against its checksums.
 ///
 /// # Errors
-/// What is wrong with it, or that its candidates are judged beside a base run, which would be left out.
+/// If the run cannot be read, or if its candidates are compared with a base run, which would be left out.
 pub(super) fn read(path: &Path) -> Result<InputRun, UsageError> {
     let name = path.display().to_string();
     let failed = |why: String| UsageError(format!("{name}: {why}"));
@@ -50,21 +50,21 @@ pub(super) fn read(path: &Path) -> Result<InputRun, UsageError> {
     Ok(InputRun { name, journal, folder, _unpacked: unpacked })
 }
 
-/// Refuses a run that ended on a day to come: of several it would count, and in a record it would be called forged.
+/// Refuses a run that ended on a future day: among several runs it would win, and in a record it would look forged.
 pub(super) fn is_over(one: &InputRun) -> Result<(), UsageError> {
     ended_to_come(one).map_or(Ok(()), |why| Err(UsageError(format!("{}: {why}", one.name))))
 }
 
-/// Why a run that ended on a day to come does not count.
+/// Returns why a run that ended on a future day does not count.
 pub(super) fn ended_to_come(one: &InputRun) -> Option<String> {
     let day = one.journal.entries.iter().map(|entry| entry.at).max().and_then(day_to_come)?;
     Some(format!("it ended on {day}, which is yet to come: its clock or journal is wrong"))
 }
 
-/// Joins runs in an empty folder: their journals as one, which tells those that are `refused`, and their files.
+/// Joins runs in an empty directory: merges their journals, which mention the `refused` runs, and copies their files.
 ///
 /// # Errors
-/// When there is nothing in them, or too much, or the folder has something in it.
+/// If the runs contain nothing, or too much, or the directory is not empty.
 pub(super) fn join(all: &[InputRun], refused: &[Refused], out: &Path) -> anyhow::Result<Journal> {
     let journals: Vec<Journal> = all.iter().map(|one| one.journal.clone()).collect();
     let Merged { journal, conflicts } = merge::merge_without(&journals, refused);
@@ -89,10 +89,10 @@ pub(super) fn join(all: &[InputRun], refused: &[Refused], out: &Path) -> anyhow:
     Ok(journal)
 }
 
-/// Copies the files of a run to where the merged journal has them.
+/// Copies the files of a run to their place in the merged run.
 fn gather(gathered: &mut Gathered, one: &InputRun, out: &Path) -> std::io::Result<()> {
     gathered.copy(&one.folder.join(FOLDER), &out.join(FOLDER))?;
-    // Files that are not below a run's folder are of the one run that the folder is of.
+    // Files outside the directories of merged runs belong to the single run of the directory.
     if let [run] = &merge::runs(&one.journal)[..] {
         for name in FOLDERS {
             gathered.copy(&one.folder.join(name), &out.join(merge::place(run, name)))?;
@@ -101,7 +101,7 @@ fn gather(gathered: &mut Gathered, one: &InputRun, out: &Path) -> std::io::Resul
     Ok(())
 }
 
-/// Refuses an output folder that has something in it.
+/// Refuses an output directory that is not empty.
 pub(super) fn is_free(out: &Path) -> Result<(), UsageError> {
     let failed = |why: String| UsageError(format!("--out {}: {why}", out.display()));
     match std::fs::read_dir(out) {

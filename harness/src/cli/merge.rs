@@ -1,4 +1,4 @@
-//! `kata-qualify merge`: several runs as one, and what a pipeline makes of them.
+//! `kata-qualify merge`: merges several runs into one, and writes the result for a pipeline.
 
 use crate::cli::arguments::MergeArguments;
 use crate::cli::input_run::{self, ended_to_come, join};
@@ -14,7 +14,7 @@ use reports::pipeline::{Gap, Pipeline};
 use reports::standing::{Recorded, Standings};
 use std::path::Path;
 
-/// The folder of what a pipeline takes from a merged run.
+/// The directory of the files for a pipeline.
 const FOLDER: &str = "pipeline";
 
 /// Runs the command.
@@ -22,7 +22,7 @@ pub(super) fn merge(what: &MergeArguments) -> anyhow::Result<Exit> {
     let database = records::database(what.judged.records.as_deref())?;
     let plan = what.plan.as_deref().map(planned).transpose()?;
     let (mut runs, mut refused, mut unread) = (Vec::new(), Vec::new(), Vec::new());
-    // One that cannot be used must not hide the others, and is not forgotten.
+    // An unusable run must not hide the others, and must be reported.
     let mut leave_out = |why: String| {
         let why = redact(&why);
         tell(format_args!("warning: left out {why}"));
@@ -38,14 +38,14 @@ pub(super) fn merge(what: &MergeArguments) -> anyhow::Result<Exit> {
                 }
             },
             Err(why) if plan.is_some() => leave_out(why.to_string()),
-            // Of what cannot be read nobody knows what it is about, so that no report could tell it.
+            // Nobody knows which cells an unreadable run is about, so no report could mention it.
             Err(why) => return Err(why.into()),
         }
     }
     if runs.is_empty() && !refused.is_empty() {
         return Err(UsageError("no run is left to be merged".to_owned()).into());
     }
-    // A pipeline is red for them by itself.
+    // With a plan, the pipeline fails anyhow because of the refused runs.
     let told: &[Refused] = if plan.is_some() { &[] } else { &refused };
     let journal = join(&runs, told, &what.out)?;
     match plan {
@@ -54,13 +54,13 @@ pub(super) fn merge(what: &MergeArguments) -> anyhow::Result<Exit> {
     }
 }
 
-/// The cells of a plan.
+/// Reads the cells of a plan.
 fn planned(file: &Path) -> Result<Vec<ExpectedCell>, UsageError> {
     let failed = |why: String| UsageError(format!("--plan {}: {why}", file.display()));
     shards::planned(&resolved::read(file).map_err(|e| failed(e.to_string()))?).map_err(|e| failed(e.to_string()))
 }
 
-/// Writes the reports and what a pipeline takes, says what was not judged, and exits as it is to end.
+/// Writes the reports and the pipeline's files, reports what was not judged, and returns the pipeline's exit code.
 fn pipeline(
     journal: &Journal,
     plan: &[ExpectedCell],
@@ -72,7 +72,7 @@ fn pipeline(
     let standings = Standings::new(&matrix, Recorded::of(database.records()), what.judged.strict);
     let cells: Vec<CellId> = plan.iter().map(|one| one.cell.clone()).collect();
     let pipeline = Pipeline::new(&standings, &cells).without(unread);
-    // The reports say what the pipeline does, and not what the run alone would come to.
+    // The reports agree with the pipeline's result, which may differ from the run's alone.
     let held = standings.clone().held(pipeline.held());
     report::write(&held, database, &what.out)?;
     report::print(&held, what.judged.format)?;

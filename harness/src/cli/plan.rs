@@ -1,4 +1,5 @@
-//! `kata-qualify plan`: whether `run` could bring releases up here, how, and if not, why; by the questions that it asks itself.
+//! `kata-qualify plan`: reports whether `run` could bring releases up here, how, and if not, why; it makes the same
+//! checks as `run`.
 
 use crate::cli::arguments::{Format, PlanArguments};
 use crate::cli::prospect::{self, Here, NO_ENGINE, Refusal};
@@ -17,42 +18,42 @@ use reports::journal::{CellId, Environment};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-/// What can be done with a release.
+/// How a release can be brought up.
 struct PlanLine {
     release: String,
     way: Result<ImageRoute, Refusal>,
-    /// What a run will find out, although nothing stands in its way.
+    /// Something that a run will find out, although it is not an obstacle.
     note: Option<String>,
 }
 
-/// What programs get.
+/// The JSON document for programs.
 #[derive(Debug, Serialize, JsonSchema)]
 struct Document {
-    /// The architecture that releases would be brought up on: this machine's, unless another one was asked for.
+    /// The architecture that releases would be brought up on: this machine's, unless another one is requested.
     arch: Arch,
-    /// In the order of the records, or as they were named.
+    /// The releases in the order of the records, or as they were named.
     releases: Vec<Planned>,
-    /// What can be run, with how long that is expected to take.
+    /// The cells that can be run, with their expected durations.
     cells: Vec<ExpectedCell>,
-    /// The cells in shards, each for one machine; none unless shards are asked for.
+    /// The cells in shards, each for one machine; empty unless shards are requested.
     shards: Vec<Shard>,
 }
 
-/// What can be done with a release, for programs.
+/// How a release can be brought up, for programs.
 #[derive(Debug, PartialEq, Eq, Serialize, JsonSchema)]
 struct Planned {
-    /// `debian:13`.
+    /// The release, such as `debian:13`.
     release: String,
-    /// Where it can be brought up; nowhere, if something stands in its way.
+    /// The environments in which it can be brought up; empty if there is an obstacle.
     #[serde(rename = "in")]
     environments: Vec<Environment>,
-    /// What its image would come from: `cache`, `bootstrap`, `oci`, `cloud`, `oci-image`.
+    /// The source of its image: `cache`, `bootstrap`, `oci`, `cloud`, `oci-image`.
     from: Option<&'static str>,
-    /// What stands in its way, in the words of `run`.
+    /// The obstacle, in the words of `run`.
     cannot: Option<String>,
-    /// What to do about that.
+    /// What to do about the obstacle.
     hint: Option<String>,
-    /// What a run would find out.
+    /// Something that a run would find out.
     note: Option<String>,
 }
 
@@ -128,14 +129,14 @@ pub(super) fn plan(arguments: &PlanArguments) -> anyhow::Result<Exit> {
     Ok(Exit::AsRecorded)
 }
 
-/// That a release's support has ended, after which mirrors drop it; none is asked before a run.
+/// Returns a note if a release's support has ended, after which mirrors drop it; no mirror is asked before a run.
 fn ended(target: &Target, database: &Database, today: Date) -> Option<String> {
     let entry = database.record(&target.distro).ok()?.find_release(&target.version)?;
     let last = [known(&entry.eol), known(&entry.lts)].into_iter().flatten().max()?;
     (*last < today).then(|| format!("its support ended on {last}, and whether a mirror still has it was not asked"))
 }
 
-/// What can be run: each release that can be brought up, in each environment.
+/// Returns the cells that can be run: each release that can be brought up, in each environment.
 fn cells(
     named: &[(Target, Result<Release, ResolveError>)],
     rows: &[PlanLine],
@@ -152,7 +153,7 @@ fn cells(
     releases.flat_map(|release| environments.iter().map(move |environment| of(release, environment))).collect()
 }
 
-/// A line for each shard.
+/// Formats a line for each shard.
 fn sharded(shards: &[Shard]) -> String {
     let line = |(number, shard): (usize, &Shard)| {
         let cells = shard.cells.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
@@ -161,7 +162,7 @@ fn sharded(shards: &[Shard]) -> String {
     shards.iter().enumerate().map(line).collect()
 }
 
-/// A line for each release.
+/// Formats a line for each release.
 fn text(rows: &[PlanLine], environments: &[Environment]) -> String {
     let width = rows.iter().map(|row| row.release.len()).max().unwrap_or(0);
     let places = environments.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");

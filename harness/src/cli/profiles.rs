@@ -7,7 +7,7 @@ use std::io::Write as _;
 use std::time::Duration;
 use upstream::{Checkout, CheckoutError};
 
-/// Prints what differs, a line each; exit code 1 if anything does.
+/// Prints the differences, one per line; exit code 1 if there are any.
 pub(super) fn profiles(what: &ProfilesArguments) -> anyhow::Result<Exit> {
     let checkout = Checkout::open(&what.against, Duration::from_secs(what.within));
     let checkout = checkout.map_err(|e| match e {

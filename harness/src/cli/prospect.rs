@@ -1,4 +1,4 @@
-//! Whether releases can be brought up here, before anything starts: `run` refuses what `plan` says cannot be.
+//! Checks whether releases can be brought up here, before anything starts: `run` refuses what `plan` calls impossible.
 
 use crate::cli::UsageError;
 use crate::environments::container::{self, ContainerError};
@@ -12,12 +12,12 @@ use model::release::Release;
 use reports::journal::Environment;
 use std::cell::OnceCell;
 
-/// Why a release cannot be brought up.
+/// Reason why a release cannot be brought up.
 pub(super) struct Refusal {
-    /// `gentoo:rolling`.
+    /// The release, such as `gentoo:rolling`.
     pub(super) release: String,
     pub(super) why: String,
-    /// What to do about it, where that is known.
+    /// A remedy, if one is known.
     pub(super) hint: Option<String>,
 }
 
@@ -27,22 +27,22 @@ impl From<ImageError> for Refusal {
     }
 }
 
-/// The Docker engine, or why none answers.
+/// The Docker engine, or the reason why none answers.
 pub(super) type Engine = Result<Docker, ContainerError>;
 
-/// Asks whether a Docker engine answers.
+/// Checks whether a Docker engine answers.
 pub(super) async fn engine() -> Engine {
     container::connect().await
 }
 
-/// The note where [`settle`] has changed where releases are brought up.
+/// The note that is printed if [`settle`] has replaced containers by virtual machines.
 pub(super) const NO_ENGINE: &str = "note: no Docker engine answers: releases are booted as virtual machines (--in vm)";
 
-/// Whether containers can be brought up, if any are to be. If no engine answers and nobody asked for containers, virtual
-/// machines are used instead, and the answer is true.
+/// Returns whether containers can be brought up, if any are requested. If no engine answers and the user did not name
+/// containers, virtual machines are used instead, and the result is true.
 ///
 /// # Errors
-/// That containers were asked for, and no engine answers.
+/// If the user named containers and no engine answers.
 pub(super) fn settle(environments: &mut Vec<Environment>, asked: bool, engine: &Engine) -> Result<bool, UsageError> {
     match engine {
         Err(why) if environments.contains(&Environment::Container) => match asked {
@@ -59,18 +59,18 @@ pub(super) fn settle(environments: &mut Vec<Environment>, asked: bool, engine: &
     }
 }
 
-/// What releases are to be brought up with on this machine.
+/// The means of this machine for bringing releases up.
 pub(super) struct Here<'a> {
     environments: &'a [Environment],
     images: &'a images::Options,
     engine: &'a Engine,
     pinned: &'a Pinned,
-    /// Whether there is a QEMU for virtual machines, or why not; looked for once a release needs one.
+    /// Whether there is a QEMU for virtual machines, or why not; checked when the first release needs one.
     machine: OnceCell<Result<(), Refusal>>,
 }
 
 impl<'a> Here<'a> {
-    /// The prospect of these releases; neither network nor Docker is asked.
+    /// Prepares the checks; neither the network nor Docker is asked.
     pub(super) fn new(
         environments: &'a [Environment],
         images: &'a images::Options,
@@ -80,13 +80,13 @@ impl<'a> Here<'a> {
         Here { environments, images, engine, pinned, machine: OnceCell::new() }
     }
 
-    /// Whether there is a QEMU for virtual machines, or why not.
+    /// Returns whether there is a QEMU for virtual machines, or why not.
     fn machine(&self) -> &Result<(), Refusal> {
         self.machine.get_or_init(|| machine(self.pinned, self.engine))
     }
 }
 
-/// Whether the image with the pinned QEMU is in the cache or can be made.
+/// Checks whether the image with the pinned QEMU is in the cache or can be made.
 fn machine(pinned: &Pinned, engine: &Engine) -> Result<(), Refusal> {
     match pinned.to_be_made() {
         Ok(None) => Ok(()),
@@ -95,10 +95,10 @@ fn machine(pinned: &Pinned, engine: &Engine) -> Result<(), Refusal> {
     }
 }
 
-/// The way to bring a release up on this machine.
+/// Returns the way to bring a release up on this machine.
 ///
 /// # Errors
-/// Why there is none.
+/// The reason, if there is no way.
 pub(super) fn way(release: &Release, here: &Here<'_>) -> Result<ImageRoute, Refusal> {
     let way = image(release, here.images, here.engine)?;
     if here.environments.contains(&Environment::Vm) && !has_systemd(release) {
@@ -108,7 +108,7 @@ pub(super) fn way(release: &Release, here: &Here<'_>) -> Result<ImageRoute, Refu
             hint: Some("bring it up as a container alone: --in container".to_owned()),
         });
     }
-    // A cloud image is read in a guest.
+    // A guest reads the cloud image.
     let boots = here.environments.contains(&Environment::Vm) || way == ImageRoute::Base(Source::Cloud);
     if !boots {
         return Ok(way);
@@ -126,12 +126,13 @@ pub(super) fn way(release: &Release, here: &Here<'_>) -> Result<ImageRoute, Refu
     }
 }
 
-/// Whether a release's machines are booted by systemd: of the families that images are made of, all but apk's.
+/// Checks whether a release's machines are booted by systemd: true for all families of distros for which images are
+/// made, except apk's.
 fn has_systemd(release: &Release) -> bool {
     release.package_manager != PackageManager::Apk
 }
 
-/// The way to an image of a release.
+/// Returns the way to an image of a release.
 fn image(release: &Release, options: &images::Options, engine: &Engine) -> Result<ImageRoute, Refusal> {
     let way = images::attainable(release, options)?;
     match (way, engine) {
@@ -153,7 +154,7 @@ fn image(release: &Release, options: &images::Options, engine: &Engine) -> Resul
 /// Refuses releases that this machine cannot bring up in any way.
 ///
 /// # Errors
-/// All of them, with what to do.
+/// The refusals of all such releases, with remedies.
 pub(super) fn attainable(releases: &[Release], here: &Here<'_>) -> Result<(), UsageError> {
     let refused: Vec<Refusal> = releases.iter().filter_map(|release| way(release, here).err()).collect();
     if refused.is_empty() {
@@ -189,7 +190,8 @@ mod tests {
         let release = database.record("debian").unwrap().release("13", Arch::X86_64).unwrap();
         let folder = cache.path().join("cache");
         let offline = images::Options { offline: true, ..images::Options::new(&folder) };
-        // By the record's OCI image alone, which takes an engine; or this machine cannot make images at all.
+        // Either only the record's OCI image could be used, which needs an engine, or this machine cannot make images
+        // at all.
         let made = images::Options { source: Source::Oci, ..images::Options::new(&folder) };
         let engine = none_answers();
         let environments = [Environment::Container];
@@ -219,7 +221,7 @@ mod tests {
             why.starts_with("virtual machines are booted by the QEMU of debian:13, which cannot be had: "),
             "{why}"
         );
-        // Its own reason comes first.
+        // The release's own reason comes first.
         let why = refused(Environment::Vm, &made, &without).unwrap();
         assert!(!why.starts_with("virtual machines"), "{why}");
     }
@@ -243,7 +245,8 @@ mod tests {
         }
     }
 
-    /// The record says it, and nothing is fetched to find it out. A machine that cannot make images says that first.
+    /// The record has this fact, and nothing is fetched to find it. A machine that cannot make images reports that
+    /// first.
     #[test]
     #[cfg_attr(lacks = "images", ignore = "needs root, x86_64 and mmdebstrap")]
     fn a_base_whose_repositories_lack_the_vmm_is_refused_unless_others_are_named() {
@@ -273,7 +276,7 @@ mod tests {
     fn a_bootstrap_that_no_mirror_is_known_for_is_refused_with_what_to_do() {
         let cache = tempfile::tempdir().unwrap();
         let database = Database::embedded();
-        // A machine that runs the distro itself knows one of its mirrors.
+        // A machine that runs the distro knows a mirror of it.
         let system = std::fs::read_to_string("/etc/os-release").unwrap_or_default();
         let is_fedora = system.lines().any(|line| line == "ID=fedora");
         let (distro, version) = if is_fedora { ("almalinux", "9") } else { ("fedora", "43") };

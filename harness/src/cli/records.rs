@@ -1,4 +1,4 @@
-//! The records that a command reads, and what it writes back beside them.
+//! The records that a command reads, and the verdicts that it writes back next to them.
 
 use crate::cli::{BrokenRecords, UsageError, usage};
 use crate::progress::tell;
@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use suites::catalogue;
 
-/// The shipped records, with those of `--records` on top.
+/// Loads the shipped records, with those of `--records` on top.
 ///
 /// # Errors
 /// [`UsageError`] or [`BrokenRecords`].
@@ -32,7 +32,7 @@ pub(super) fn database(records: Option<&Path>) -> anyhow::Result<Database> {
     Ok(database)
 }
 
-/// That a known issue is of a test that does not exist, so that nothing can ever match it.
+/// Returns a complaint if a known issue names a test that does not exist, because nothing can ever match the issue.
 fn of_no_test(issue: &KnownIssue) -> Option<String> {
     let KnownFailure::Test(test) = &issue.failure else { return None };
     let tests = catalogue::tests();
@@ -45,7 +45,7 @@ fn of_no_test(issue: &KnownIssue) -> Option<String> {
     Some(format!("{place}: the known issue `{id}` is matched by nothing: no test is called `{test}`{nearest}"))
 }
 
-/// Where the records to be written lie.
+/// Returns the directory of the records to write.
 pub(super) fn folder(option: Option<&Path>) -> Result<PathBuf, UsageError> {
     let dir = option.map_or_else(|| PathBuf::from("distros/records"), Path::to_owned);
     if dir.is_dir() {
@@ -54,7 +54,7 @@ pub(super) fn folder(option: Option<&Path>) -> Result<PathBuf, UsageError> {
     Err(UsageError(format!("--write-back: {} is not a folder of records; name one with --records", dir.display())))
 }
 
-/// Writes what was verified beside the records, each file at once or not at all, and says what was written and what not.
+/// Writes the verdicts next to the records, each file atomically, and reports what was written and what was withheld.
 pub(super) fn write_back(standings: &Standings<'_>, database: &Database, folder: &Path) -> anyhow::Result<()> {
     let (entries, withheld) = verified_entries(standings);
     for held in withheld.iter().chain(&judged_in_part(standings)) {
@@ -104,10 +104,10 @@ pub(super) fn write_back(standings: &Standings<'_>, database: &Database, folder:
     Ok(())
 }
 
-/// Why a run that came to its end writes nothing.
+/// Reason why a finished run writes nothing.
 const NOTHING_WHOLE: &str = "nothing was judged whole";
 
-/// What stays because the record has it of a later day.
+/// Reports capabilities that are withheld because the record has a later verdict.
 fn judged_later(distro: &str, one: &Outdated) -> Withheld {
     let Outdated { release, arch, profile, environment, day, capabilities } = one;
     let cell = CellId { distro: distro.to_owned(), release: release.clone(), arch: *arch, environment: *environment };
@@ -116,7 +116,7 @@ fn judged_later(distro: &str, one: &Outdated) -> Withheld {
     Withheld { cell: Some(cell), reason }
 }
 
-/// What does not apply stands in an entry beside verdicts, and is none.
+/// An entry lists capabilities that do not apply next to verdicts, but they are not verdicts.
 fn is_verdict(said: &VerifiedCapability) -> bool {
     said.verdict != Verdict::NotApplicable
 }

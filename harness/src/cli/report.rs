@@ -1,4 +1,4 @@
-//! `kata-qualify report`: rewrites all reports from a run's journal, which is the only truth.
+//! `kata-qualify report`: rewrites all reports from a run's journal, which is the only source of truth.
 
 use crate::cli::arguments::{Format, MatrixArguments, ReportArguments};
 use crate::cli::{Exit, UsageError, base, records};
@@ -17,15 +17,15 @@ use std::io::IsTerminal as _;
 use std::path::Path;
 use suites::catalogue;
 
-/// Runs the command: the reports again, and the exit code that `run` would have had with these records.
+/// Runs the command: writes the reports again, and returns the exit code that `run` would have with these records.
 pub(super) fn report(what: &ReportArguments) -> anyhow::Result<Exit> {
     let database = records::database(what.judged.records.as_deref())?;
-    // A folder without a readable journal is bad input; nothing is written then.
+    // A directory without a readable journal is bad input, and nothing is written.
     let journal = read(&what.dir).map_err(|e| UsageError(format!("{e:#}")))?;
     reports_of(&journal, &database, &what.dir, what.judged.strict, what.judged.format)
 }
 
-/// The reports of a journal in its folder, and the exit code that its run would have had.
+/// Writes the reports of a journal into its directory, and returns the exit code that its run would have.
 pub(super) fn reports_of(
     journal: &Journal,
     database: &Database,
@@ -35,7 +35,7 @@ pub(super) fn reports_of(
 ) -> anyhow::Result<Exit> {
     let matrix = matrix_in(journal, Profile::all(), Some(database), folder);
     let before = base::below(folder).map_err(|e| UsageError(format!("{e:#}")))?;
-    // As the run was asked to judge.
+    // As strict as the run was asked to be.
     let strict = strict || matrix.strict;
     let standings = Standings::new(&matrix, base::recorded(before.as_ref(), database), strict);
     write(&standings, database, folder)?;
@@ -47,12 +47,12 @@ pub(super) fn reports_of(
     })
 }
 
-/// The exit code of a run that came to its end.
+/// Returns the exit code of a finished run.
 pub(super) fn exit(standings: &Standings<'_>) -> Exit {
     exit_of(standings.effect())
 }
 
-/// The exit code of what something comes to.
+/// Returns the exit code for an effect.
 pub(super) fn exit_of(effect: Effect) -> Exit {
     match effect {
         Effect::None => Exit::AsRecorded,
@@ -61,30 +61,30 @@ pub(super) fn exit_of(effect: Effect) -> Exit {
     }
 }
 
-/// Prints what the records say was verified.
+/// Prints the verdicts of the records.
 pub(super) fn matrix(what: &MatrixArguments) -> anyhow::Result<Exit> {
     let database = records::database(what.records.as_deref())?;
     crate::cli::print(&reports::views::published::render(database.records(), Profile::all()))?;
     Ok(Exit::AsRecorded)
 }
 
-/// Reads a run's journal and judges it, alone or beside what the records say of containers.
+/// Reads a run's journal and judges it, alone or combined with the records' verdicts for containers.
 pub(super) fn judged(dir: &Path, profiles: &[Profile], database: Option<&Database>) -> anyhow::Result<Matrix> {
     Ok(matrix_in(&read(dir)?, profiles, database, dir))
 }
 
-/// The same of a journal that has been read.
+/// Judges a journal that has already been read, like [`judged`].
 pub(super) fn matrix_in(journal: &Journal, profiles: &[Profile], database: Option<&Database>, dir: &Path) -> Matrix {
     let records: Vec<&Record> = database.into_iter().flat_map(|database| database.records()).collect();
     reports::views::write::matrix_in(journal, catalogue::tests(), profiles, &records, dir)
 }
 
-/// Writes every report beside a run's journal.
+/// Writes every report next to a run's journal.
 pub(super) fn write(standings: &Standings<'_>, database: &Database, dir: &Path) -> anyhow::Result<()> {
     write_as(standings, database, dir, dir)
 }
 
-/// The same for readers that will find the folder as `named`.
+/// Writes the same reports for readers who will find the directory under the path `named`.
 pub(super) fn write_as(standings: &Standings<'_>, database: &Database, dir: &Path, named: &Path) -> anyhow::Result<()> {
     let records: Vec<&Record> = database.records().collect();
     reports::views::write::write_all(standings, &records, catalogue::tests(), dir, named).context("writing the reports")
@@ -94,7 +94,7 @@ pub(super) fn read(dir: &Path) -> anyhow::Result<Journal> {
     reports::journal::read(&dir.join(reports::journal::FILE)).context("reading the run")
 }
 
-/// The matrix, or the results as JSON, on standard output.
+/// Prints the matrix, or the results as JSON, on standard output.
 pub(super) fn print(standings: &Standings<'_>, format: Format) -> anyhow::Result<()> {
     match format {
         Format::Json => crate::cli::print(&format!("{}\n", reports::views::json::render(standings)?)),
@@ -107,12 +107,12 @@ pub(super) fn print(standings: &Standings<'_>, format: Format) -> anyhow::Result
     }
 }
 
-/// The matrix as text without colour.
+/// Renders the matrix as text without colour.
 pub(super) fn plain(standings: &Standings<'_>) -> String {
     with_more(reports::views::terminal::terminal(standings, 100, false), standings)
 }
 
-/// The matrix, and below it how often tests passed that were repeated, and the base run beside its candidates.
+/// Appends to the matrix how often repeated tests passed, and the base run next to its candidates.
 fn with_more(matrix: String, standings: &Standings<'_>) -> String {
     let more = [rates(standings), side_by_side(standings)].into_iter().flatten();
     more.fold(matrix, |text, part| format!("{text}\n{part}"))

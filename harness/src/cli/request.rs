@@ -1,4 +1,4 @@
-//! From the arguments of `kata-qualify run` to a valid request.
+//! Conversion of the arguments of `kata-qualify run` into a valid request.
 
 mod foreign;
 mod noted;
@@ -38,10 +38,10 @@ use suites::capability::Capability;
 use suites::catalogue;
 use suites::environment::Effort;
 
-/// A valid request of what the arguments ask for.
+/// Makes a valid request from the arguments.
 ///
 /// # Errors
-/// What is wrong with them, before anything runs.
+/// If the arguments are invalid, before anything runs.
 pub(super) fn request(arguments: &RunArguments, database: &Database) -> anyhow::Result<Request> {
     let environments = environments(&arguments.environments)?;
     let arch = architecture(arguments.arch, &arguments.images, &environments)?;
@@ -57,7 +57,8 @@ pub(super) fn request(arguments: &RunArguments, database: &Database) -> anyhow::
     }
     let (mut images, pinned) = images(&arguments.images, arguments.offline, &environments, &releases, database)?;
     bases(arch, &mut images);
-    // A component that was brought along is none: the evidence names it, and only Kata's own results are written then.
+    // A run with a component that was brought along is not a candidate: the evidence names the component, and only
+    // Kata's own results are written back.
     let candidate = images.overlay.is_some() || !images.extra_packages.is_empty() || !images.updates.is_empty();
     if !images.updates.is_empty() && environments.contains(&Environment::Host) {
         let why = "--with-packages: --in host tests this machine as it is: use --in container or --in vm";
@@ -112,7 +113,7 @@ pub(super) fn request(arguments: &RunArguments, database: &Database) -> anyhow::
     })
 }
 
-/// The releases to qualify, and whether one stands in for a relative of it that this machine runs.
+/// Returns the releases to qualify, and whether one stands in for a derivative that this machine runs.
 fn releases(
     arguments: &RunArguments,
     environments: &[Environment],
@@ -120,7 +121,7 @@ fn releases(
     arch: Arch,
 ) -> anyhow::Result<(Vec<Release>, bool)> {
     let mut releases: Vec<Release> = Vec::new();
-    // What a derivative shows is not evidence about the distro that it is like.
+    // The results of a derivative are not evidence about the distro that it resembles.
     let mut relative = false;
     if environments.contains(&Environment::Host) {
         if !arguments.targets.is_empty() {
@@ -148,10 +149,10 @@ fn releases(
     Ok((releases, relative))
 }
 
-/// A release that is named, with what the records say of it on an architecture.
+/// A named release, with the record's data for an architecture.
 type Named = (Target, Result<Release, ResolveError>);
 
-/// The releases that are named, each once.
+/// Returns the named releases, each once.
 pub(super) fn named(targets: &[String], database: &Database, arch: Arch) -> Result<Vec<Named>, UsageError> {
     let mut all: Vec<Named> = Vec::new();
     for text in targets {
@@ -179,7 +180,7 @@ fn chooses_a_test(filter: &str, profiles: &[Profile]) -> Result<(), UsageError> 
     Ok(())
 }
 
-/// How images of the releases are made, and the QEMU that boots virtual machines.
+/// Returns the options for making images of the releases, and the QEMU that boots virtual machines.
 pub(super) fn images(
     arguments: &ImageArguments,
     offline: bool,
@@ -203,7 +204,7 @@ pub(super) fn images(
     Ok((images, pinned))
 }
 
-/// How images are made, except for a base that is brought along.
+/// Returns the options for making images, except for a base that is brought along.
 fn image_options(arguments: &ImageArguments) -> anyhow::Result<images::Options> {
     let mut images = images::Options::new(cache(arguments.cache.as_deref())?);
     images.source = match arguments.source {
@@ -242,7 +243,7 @@ fn image_options(arguments: &ImageArguments) -> anyhow::Result<images::Options> 
     Ok(images)
 }
 
-/// The base that is brought along, if one is, checked as far as it can be before anything runs.
+/// Returns the base that is brought along, if any, checked as far as possible before anything runs.
 fn base(
     arguments: &ImageArguments,
     environments: &[Environment],
@@ -276,7 +277,7 @@ fn base(
     Ok(Some(Arc::new(opened.map_err(|e| failed(error_chain(&e)))?)))
 }
 
-/// The sources of Kata, as far as they can be checked before anything is opened.
+/// Returns the sources of Kata, checked as far as possible without opening them.
 fn kata(arguments: &RunArguments, environments: &[Environment]) -> Result<Vec<ExternalFile>, UsageError> {
     let failed = |why: String| UsageError(format!("--kata: {why}"));
     if !arguments.kata.is_empty() && !environments.contains(&Environment::Vm) {
@@ -297,7 +298,7 @@ fn kata(arguments: &RunArguments, environments: &[Environment]) -> Result<Vec<Ex
     Ok(sources)
 }
 
-/// Where to bring releases up, each once; containers unless said otherwise.
+/// Returns the requested environments, each once; containers by default.
 pub(super) fn environments(asked: &[In]) -> Result<Vec<Environment>, UsageError> {
     let mut all: Vec<Environment> = Vec::new();
     for environment in asked.iter().map(|place| Environment::from(*place)) {
@@ -314,7 +315,7 @@ pub(super) fn environments(asked: &[In]) -> Result<Vec<Environment>, UsageError>
     Ok(all)
 }
 
-/// The named profiles in their order; by default the maintained ones.
+/// Returns the named profiles in their order; by default the maintained ones.
 pub(super) fn profiles(names: &[String]) -> Result<Vec<Profile>, UsageError> {
     let all = Profile::all();
     if names.is_empty() {
@@ -333,7 +334,7 @@ pub(super) fn profiles(names: &[String]) -> Result<Vec<Profile>, UsageError> {
     Ok(chosen)
 }
 
-/// The error that no test has this in its id; it names the nearest one.
+/// Returns the error that no test has `filter` in its id, with the nearest id.
 pub(super) fn no_such_test(filter: &str) -> UsageError {
     let distance = |name: &str| strsim::damerau_levenshtein(name, filter);
     let tests = catalogue::tests().iter().map(|t| (distance(&t.id).min(distance(t.name)), t.id.as_str()));
@@ -345,7 +346,7 @@ pub(super) fn no_such_test(filter: &str) -> UsageError {
     ))
 }
 
-/// The output folder. One that is not empty is refused, because its journal belongs to another run.
+/// Returns the output directory. A directory that is not empty is refused, because its journal belongs to another run.
 fn out(option: Option<&Path>) -> Result<PathBuf, UsageError> {
     let dir = match option {
         Some(dir) => dir.to_owned(),
@@ -372,7 +373,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let [cache, out] = ["cache", "out"].map(|name| dir.path().join(name).display().to_string());
         let (main, security) = ("http://a.example/debian", "http://b.example/debian-security");
-        // Offline, so that this machine need not be able to make an image.
+        // Offline, so that this machine does not have to be able to make an image.
         let words = ["kata-qualify", "run", "debian:13", "--in", "container", "--offline", "--cache", &cache];
         let words = words.into_iter().chain(["--out", &out, "--mirror", main, "--security-mirror", security]);
         let Command::Run(arguments) = Arguments::parse_from(words).command else { panic!("another command") };

@@ -1,4 +1,4 @@
-//! What a run is asked for: by its arguments, and by the journal of the run that goes on.
+//! The request of a run: from its arguments, and from the journal of a run that is resumed or rerun.
 
 use crate::cli::arguments::{In, RerunArguments, RunArguments};
 use crate::cli::{UsageError, base, request};
@@ -14,19 +14,19 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
-/// A run as it is asked for: arguments with what they leave open, from the journals and files that they name.
+/// A run request: arguments, completed from the journals and files that they name.
 pub(super) struct ResolvedRun {
-    /// The arguments, with what a journal says in the place of what it leaves open.
+    /// The arguments, completed from a journal where they leave something open.
     pub(super) arguments: RunArguments,
     scope: RunScope,
-    /// The folder of the run that goes on.
+    /// The directory of the run that is resumed.
     folder: Option<PathBuf>,
 }
 
-/// What arguments ask for.
+/// Resolves arguments.
 ///
 /// # Errors
-/// When the file of cells or the journal that they name cannot be used.
+/// If the file of cells or the journal that they name cannot be used.
 pub(super) fn of_arguments(arguments: &RunArguments) -> Result<ResolvedRun, UsageError> {
     if let Some(file) = &arguments.cells {
         let cells = cells(file, arguments.shard, arguments.arch)?;
@@ -44,16 +44,16 @@ pub(super) fn of_arguments(arguments: &RunArguments) -> Result<ResolvedRun, Usag
     Ok(ResolvedRun { arguments: of_journal(arguments, &begun), scope, folder: Some(folder.clone()) })
 }
 
-/// What arguments ask for, with these cells in the place of their releases and environments.
+/// Resolves arguments with these cells instead of their releases and environments.
 pub(super) fn of_chosen(arguments: &RunArguments, cells: &[CellId]) -> ResolvedRun {
     let scope = RunScope { cells: Some(cells.iter().cloned().collect()), ..RunScope::default() };
     ResolvedRun { arguments: of_cells(arguments, cells), scope, folder: None }
 }
 
-/// What is asked for by arguments that name a run to be run again.
+/// Resolves arguments that name a run to be run again.
 ///
 /// # Errors
-/// When its journal cannot be used.
+/// If that run's journal cannot be used.
 pub(super) fn of_rerun(arguments: &RerunArguments) -> Result<ResolvedRun, UsageError> {
     let RerunArguments { run, options } = arguments;
     let begun = begun("RUN", run)?;
@@ -68,7 +68,7 @@ pub(super) fn of_rerun(arguments: &RerunArguments) -> Result<ResolvedRun, UsageE
         environments: if options.environments.is_empty() { of_run.environments } else { options.environments.clone() },
         profiles: or(&options.profiles, begun.profiles.clone()),
         arch: of_run.arch,
-        // What the run was not asked for, it did not leave out.
+        // Tests that the run was not asked for are not missing.
         filter: filter_of(&begun),
         ..options.clone()
     };
@@ -80,10 +80,10 @@ pub(super) fn of_rerun(arguments: &RerunArguments) -> Result<ResolvedRun, UsageE
     Ok(ResolvedRun { arguments, scope, folder: options.resume.clone() })
 }
 
-/// Bytes of a file that names cells: a plan of all releases has less than a tenth.
+/// Size limit of a file that names cells: a plan of all releases has less than a tenth of this.
 const MAX_FILE: u64 = 16 << 20;
 
-/// The cells that a file names, all of the architecture that is asked for, which is this machine's unless said otherwise.
+/// Returns the cells that a file names, all of the requested architecture, which is this machine's by default.
 fn cells(file: &Path, shard: Option<u16>, asked: Option<Arch>) -> Result<Vec<CellId>, UsageError> {
     let failed = |why: String| UsageError(format!("--cells {}: {why}", file.display()));
     let text = read(file).map_err(|e| failed(e.to_string()))?;
@@ -97,12 +97,12 @@ fn cells(file: &Path, shard: Option<u16>, asked: Option<Arch>) -> Result<Vec<Cel
     }
 }
 
-/// The text of a file that names cells.
+/// Reads a file that names cells.
 ///
 /// # Errors
-/// When it is none, or too long.
+/// If it is not a regular file, or too long.
 pub(super) fn read(file: &Path) -> io::Result<String> {
-    // A FIFO would be waited for.
+    // Opening a FIFO would block.
     if !std::fs::metadata(file)?.is_file() {
         return Err(io::Error::other("expected a file"));
     }
@@ -114,38 +114,39 @@ pub(super) fn read(file: &Path) -> io::Result<String> {
     }
 }
 
-/// The run in a folder.
+/// Returns the run in a directory.
 ///
 /// # Errors
-/// With the option that named it.
+/// Names the option that named the directory.
 fn begun(option: &str, folder: &Path) -> Result<Begun, UsageError> {
     let failed = |why: String| UsageError(format!("{option} {}: {why}", folder.display()));
     let journal = reports::journal::read(&folder.join(reports::journal::FILE)).map_err(|e| failed(error_chain(&e)))?;
     resume::begun(&journal).map_err(|e| failed(e.to_string()))
 }
 
-/// Arguments that ask for the cells of a journal, as far as they are open.
+/// Returns arguments that request the cells of a journal, unless they name others.
 fn of_journal(arguments: &RunArguments, begun: &Begun) -> RunArguments {
     RunArguments { profiles: begun.profiles.clone(), filter: filter_of(begun), ..of_cells(arguments, &begun.cells) }
 }
 
-/// Whether the run that was started is a rerun of another run.
+/// Checks whether the run is a rerun of another run.
 fn is_rerun(begun: &Begun) -> bool {
     matches!(begun.filter, Some(RunFilter::RerunOf(_)))
 }
 
-/// The text that was asked for in tests' names.
+/// Returns the filter on tests' names.
 fn filter_of(begun: &Begun) -> Option<String> {
     begun.filter.as_ref().and_then(RunFilter::text).map(str::to_owned)
 }
 
-/// Arguments that ask for the releases and environments of cells, each once and in their order; a run is of one architecture.
+/// Returns arguments that request the releases and environments of cells, each once and in their order; all cells have
+/// the same architecture.
 fn of_cells(arguments: &RunArguments, cells: &[CellId]) -> RunArguments {
     let mut targets: Vec<String> = Vec::new();
     let mut environments: Vec<In> = Vec::new();
     for cell in cells {
         let (target, environment) = (format!("{}:{}", cell.distro, cell.release), In::from(cell.environment));
-        // This machine's release is found out, and held against the cell.
+        // This machine's release is detected, and then compared with the cell.
         if cell.environment != Environment::Host && !targets.contains(&target) {
             targets.push(target);
         }
@@ -158,10 +159,10 @@ fn of_cells(arguments: &RunArguments, cells: &[CellId]) -> RunArguments {
 }
 
 impl ResolvedRun {
-    /// A valid request of it.
+    /// Makes a valid request.
     ///
     /// # Errors
-    /// What is wrong with it, before anything runs.
+    /// If the arguments are invalid, before anything runs.
     pub(super) fn request(&self, database: &Database) -> anyhow::Result<Request> {
         if self.folder.is_some() && base::is_asked(&self.arguments) {
             let why = "--resume goes on with the run with the packages alone: give --no-base beside --with-packages \
@@ -177,10 +178,10 @@ impl ResolvedRun {
         Ok(request)
     }
 
-    /// A valid request of the base run of this one, if there is to be one: of the same cells and tests.
+    /// Makes a valid request for the base run with the same cells and tests, if there is to be one.
     ///
     /// # Errors
-    /// As [`ResolvedRun::request`].
+    /// As for [`ResolvedRun::request`].
     pub(super) fn base_request(&self, request: &Request, database: &Database) -> anyhow::Result<Option<Request>> {
         let Some(plain) = base::plain(&self.arguments, &request.out) else { return Ok(None) };
         Ok(Some(Request { scope: self.scope.clone(), ..request::request(&plain, database)? }))
@@ -276,7 +277,7 @@ mod tests {
         };
         let refused = |more: &[&str]| asked(more).request(&Database::embedded()).err().map(|e| e.to_string());
         assert!(refused(&[]).is_some_and(|why| why.contains("--no-base")));
-        // Another error: no release is named.
+        // The refusal has another reason: no release is named.
         assert!(refused(&["--no-base"]).is_some_and(|why| !why.contains("--no-base")));
     }
 

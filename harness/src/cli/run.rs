@@ -1,4 +1,4 @@
-//! `kata-qualify run`: from arguments to a run, and from its journal to reports, record and exit code.
+//! `kata-qualify run`: from arguments to a run, and from its journal to reports, the record and the exit code.
 
 use crate::cli::arguments::{Format, RerunArguments, RunArguments, RunFormat};
 use crate::cli::bring_up::bring_up;
@@ -30,18 +30,18 @@ pub(super) fn run(arguments: &RunArguments) -> anyhow::Result<Exit> {
     Ok(with_unknown(ended, is_unknown))
 }
 
-/// The exit code where a mirror could not be asked what is stale: as that of `stale`.
+/// Adjusts the exit code if a mirror could not be asked for stale packages, as `stale` does.
 fn with_unknown(ended: Exit, is_unknown: bool) -> Exit {
     if is_unknown && ended == Exit::AsRecorded { Exit::Infrastructure } else { ended }
 }
 
-/// Runs what another run did not show.
+/// Runs again the tests for which another run has no result.
 pub(super) fn rerun(arguments: &RerunArguments) -> anyhow::Result<Exit> {
     let database = records::database(arguments.options.records.as_deref())?;
     go(&resolved::of_rerun(arguments)?, &database)
 }
 
-/// Runs what is asked for.
+/// Runs what the arguments request.
 fn go(resolved: &ResolvedRun, database: &Database) -> anyhow::Result<Exit> {
     let arguments = &resolved.arguments;
     let request = resolved.request(database)?;
@@ -76,13 +76,13 @@ fn go(resolved: &ResolvedRun, database: &Database) -> anyhow::Result<Exit> {
         Err(other) => other,
     })?;
     if !out.join(reports::journal::FILE).exists() {
-        // The base run did not come to its end.
+        // The base run did not finish.
         tell(format_args!("journal of the base run: {}", out.join(base::FOLDER).display()));
         return Ok(exit(ended).unwrap_or(Exit::Infrastructure));
     }
     let matrix = report::judged(&out, &profiles, Some(database))?;
     let before = base::below(&out)?;
-    // Also where it was started so and goes on.
+    // A resumed run stays strict if it was started so.
     let strict = arguments.strict || matrix.strict;
     let standings = Standings::new(&matrix, base::recorded(before.as_ref(), database), strict);
     report::write(&standings, database, &out)?;
@@ -98,7 +98,7 @@ fn go(resolved: &ResolvedRun, database: &Database) -> anyhow::Result<Exit> {
     }
     let ended = match arguments.blame && ended == RunEnd::Finished {
         true => blame::new_failures(&standings, arguments, &out, database).unwrap_or_else(|e| {
-            // What the run found stands.
+            // The run's own findings remain valid.
             tell(format_args!("warning: blame: {}", redact(&format!("{e:#}"))));
             RunEnd::Finished
         }),
@@ -107,7 +107,7 @@ fn go(resolved: &ResolvedRun, database: &Database) -> anyhow::Result<Exit> {
     Ok(exit(ended).unwrap_or_else(|| report::exit(&standings)))
 }
 
-/// The exit code of a run that did not come to its end.
+/// Returns the exit code of a run that did not finish.
 fn exit(ended: RunEnd) -> Option<Exit> {
     match ended {
         RunEnd::Finished => None,
@@ -120,7 +120,8 @@ fn exit(ended: RunEnd) -> Option<Exit> {
 mod tests {
     use super::*;
 
-    /// Of a run, its base run or a step of blaming: the findings of what is whole do not hide that somebody ended it.
+    /// A run, its base run or a step of blaming that somebody ended has a separate exit code, whatever the finished
+    /// parts found.
     #[test]
     fn what_did_not_come_to_its_end_has_a_code_of_its_own() {
         assert_eq!(exit(RunEnd::Finished), None);

@@ -1,8 +1,8 @@
-//! `kata-qualify shell`: a shell, or a command, where a test failed.
+//! `kata-qualify shell`: opens a shell, or runs a command, in the environment of a failed test.
 //!
-//! A container that the run kept is taken as it is. Otherwise the environment is brought up again as for the test, of the
-//! image that is in the cache, by a run that has a visit in the place of tests; what it writes goes into a folder that is
-//! removed with it.
+//! A container that the run kept is used unchanged. Otherwise a run with a visit instead of tests brings the
+//! environment up again as for the test, from the cached image; the run writes into a directory that is removed with
+//! the environment.
 
 use crate::cli::arguments::{Arguments, Command, ExitStyle, In, RunArguments, ShellArguments};
 use crate::cli::bring_up::bring_up;
@@ -32,11 +32,11 @@ use std::time::Duration;
 use suites::catalogue::{self, Test};
 use suites::outcome::Outcome;
 
-/// Seconds that a guest may take in a container that was kept; none is booted there.
+/// Seconds that a guest may take to boot in a kept container; unused so far, because none is booted there.
 const PATIENCE: u64 = 60;
-/// How many names that are nearly the one that was given are told.
+/// Number of similar names that are suggested.
 const NEAREST: usize = 3;
-/// Options on which the environment does not depend, or that say what the cache has already.
+/// Options that do not affect the environment, or that describe what the cache already has.
 const OF_NO_MATTER: [&str; 7] =
     ["--offline", "--accept-expired", "--mirror", "--security-mirror", "--records", "--repeat", "--vm-memory"];
 
@@ -105,28 +105,28 @@ pub(super) fn shell(what: &ShellArguments) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// The exit code of what ran.
+/// Returns the exit code of the command that ran.
 fn exit_code(code: i32) -> ExitCode {
     ExitCode::from(u8::try_from(code).unwrap_or(u8::MAX))
 }
 
-/// The container that was kept under a name, where an engine answers and has it.
+/// Returns the kept container of this name, if an engine answers and has it.
 async fn kept(name: &str) -> Option<(Docker, String)> {
     let docker = prospect::engine().await.ok()?;
     let id = container::kept(&docker, name).await.ok()??;
     Some((docker, id))
 }
 
-/// A visit in a container that was kept, which is removed then.
+/// Pays a visit to a kept container, which is removed afterwards.
 async fn in_kept(docker: &Docker, id: &str, name: &str, visit: Visit) -> anyhow::Result<i32> {
     let greeting = Greeting { is_kept: true, ..visit.greeting.clone() };
-    // Nothing is booted: what the environment's agent knew of its image went with it.
+    // No guest is booted, because the environment's agent, which knew the image's details, has ended.
     let visit = Visit { greeting, guest: None, ..visit };
     let line = container::line_to_kept(docker, id).await?;
     visit.pay(&line, BTreeMap::new(), PATIENCE).await;
     line.close();
     drop(line);
-    // A volume is in use for a moment after its container has gone.
+    // A volume stays in use for a moment after its container is gone.
     for pause in [Duration::ZERO, Duration::from_millis(500)] {
         tokio::time::sleep(pause).await;
         sweep(docker, SweepScope::Kept(name)).await.context("removing the container that was kept")?;
@@ -135,7 +135,7 @@ async fn in_kept(docker: &Docker, id: &str, name: &str, visit: Visit) -> anyhow:
     Ok(ended.context("it did not come to its end")??)
 }
 
-/// Why there is nothing to be looked into, if that is so: the test is not known, or it did not fail.
+/// Returns why there is nothing to examine, if so: the test is not known, or it did not fail.
 fn why_not(matrix: &Matrix, asked: &str) -> Option<String> {
     let all: Vec<&TestRun> = matrix.cells.iter().flat_map(|cell| &cell.instances).collect();
     let exact: Vec<&TestRun> = all.iter().copied().filter(|one| one.test == asked).collect();
@@ -160,12 +160,12 @@ fn why_not(matrix: &Matrix, asked: &str) -> Option<String> {
     })
 }
 
-/// The last word on a test.
+/// Returns the final outcome of a test.
 fn last(one: &TestRun) -> Option<Outcome> {
     one.final_outcome().map(|last| last.outcome)
 }
 
-/// The names that are nearest to one.
+/// Returns the names that are most similar to `asked`.
 fn nearest<'n>(names: impl Iterator<Item = &'n str>, asked: &str) -> Vec<&'n str> {
     let distance = |name: &str| {
         let last = name.rsplit("::").next().unwrap_or(name);
@@ -177,7 +177,7 @@ fn nearest<'n>(names: impl Iterator<Item = &'n str>, asked: &str) -> Vec<&'n str
     all.into_iter().take(NEAREST).map(|(_, name)| name).collect()
 }
 
-/// The greeting about a failure, by the journal.
+/// Returns the greeting about a failure, from the journal.
 fn greeting(journal: &Journal, case: &Case, folder: &Path) -> Greeting {
     let mut greeting = Greeting {
         cell: case.cell.to_string(),
@@ -214,7 +214,7 @@ fn greeting(journal: &Journal, case: &Case, folder: &Path) -> Greeting {
     greeting
 }
 
-/// The command that runs the test again.
+/// Returns the command that runs the test again.
 fn again(case: &Case) -> String {
     let cell = &case.cell;
     let target = match cell.environment {
@@ -225,9 +225,9 @@ fn again(case: &Case) -> String {
     format!("kata-qualify run{target} --in {place} --profile {profile} --test {test}")
 }
 
-/// The arguments of a run of the test in its cell, with the image that is in the cache.
+/// Returns the arguments of a run of the test in its cell, with the cached image.
 fn like(what: &ShellArguments, case: &Case, out: PathBuf) -> anyhow::Result<RunArguments> {
-    // The defaults are those of `run`.
+    // All other options have the defaults of `run`.
     let words = ["kata-qualify", "run", "all"];
     let Command::Run(mut like) = Arguments::try_parse_from(words).context("making the arguments of a run")?.command
     else {
@@ -239,7 +239,7 @@ fn like(what: &ShellArguments, case: &Case, out: PathBuf) -> anyhow::Result<RunA
     };
     like.environments = vec![In::from(case.cell.environment)];
     if case.cell.environment == Environment::Vm {
-        // It runs in virtual machines only, and a run without one refuses it.
+        // Kata's own containers run in virtual machines only, and a run without a virtual machine refuses `--kata`.
         like.kata.clone_from(&what.kata);
     }
     like.components.clone_from(&what.components);
@@ -252,7 +252,7 @@ fn like(what: &ShellArguments, case: &Case, out: PathBuf) -> anyhow::Result<RunA
     Ok(*like)
 }
 
-/// That the cache has an image of the release.
+/// Checks that the cache has an image of the release.
 fn is_in_the_cache(request: &Request, case: &Case, test: &Test) -> Result<(), UsageError> {
     let release = format!("{}:{}", case.cell.distro, case.cell.release);
     if case.cell.environment == Environment::Host || !transfer::of_release(&request.images.cache, &release).is_empty() {
@@ -266,7 +266,7 @@ fn is_in_the_cache(request: &Request, case: &Case, test: &Test) -> Result<(), Us
     )))
 }
 
-/// What a run was given that the environment depends on, and this is not.
+/// Returns options of the run that affect the environment and that this command was not given.
 fn lacking(of_run: &[String], ours: &[String]) -> Vec<String> {
     let matters = |option: &&String| {
         let name = option.split(' ').next().unwrap_or_default();

@@ -19,7 +19,7 @@ pub(super) fn site(what: &SiteArguments) -> anyhow::Result<Exit> {
     let mut runs: Vec<Matrix> = Vec::new();
     for run in &what.runs {
         let matrix = read(run, &database).map_err(|e| UsageError(format!("{}: {e:#}", run.display())))?;
-        // A journal is large, and only what became of it is kept; the same run counts once.
+        // A journal is large, so only its matrix is kept; a run that is named twice counts once.
         if runs.iter().all(|known| known.run != matrix.run) {
             runs.push(matrix);
         }
@@ -37,7 +37,7 @@ pub(super) fn site(what: &SiteArguments) -> anyhow::Result<Exit> {
     Ok(Exit::AsRecorded)
 }
 
-/// What a run showed, by its output folder or its bundle.
+/// Returns the results of a run, from its output directory or its bundle.
 fn read(run: &Path, database: &Database) -> anyhow::Result<Matrix> {
     if run.is_dir() {
         return report::judged(run, Profile::all(), Some(database));

@@ -1,7 +1,7 @@
-//! `kata-qualify stale`: which entries of the record are stale. Nothing is booted.
+//! `kata-qualify stale`: reports which entries of the record are stale. Nothing is booted.
 //!
-//! An entry is stale when the mirror offers another version of one of its packages, when it is old, or when the tests
-//! require something else now.
+//! An entry is stale if the mirror offers another version of one of its packages, if it is old, or if the tests'
+//! requirements have changed.
 
 use crate::cli::arguments::{AGE, Format, ImageArguments, RunArguments, StaleArguments};
 use crate::cli::{Exit, print, records, redact, request};
@@ -20,10 +20,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use suites::capability::Capability;
 use suites::catalogue;
 
-/// Capabilities that are named with a reason; the rest is counted.
+/// Number of capabilities that a reason names; the rest is counted.
 const NAMED: usize = 3;
 
-/// Why an entry is stale.
+/// Reason why an entry is stale.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "why", rename_all = "kebab-case")]
 enum Reason {
@@ -31,9 +31,9 @@ enum Reason {
     Package { name: PackageName, recorded: PackageVersion, offered: PackageVersion },
     /// The mirror does not offer the package any more.
     Gone { name: PackageName, recorded: PackageVersion },
-    /// It is that old.
+    /// The entry is this many days old.
     Age { days: i64 },
-    /// The tests require something else now.
+    /// The tests' requirements have changed.
     TestSet { recorded: String, now: String, capabilities: Vec<Capability> },
 }
 
@@ -64,13 +64,13 @@ struct RecordedEntry {
     profile: String,
     environment: Environment,
     tested: Date,
-    /// Empty where it is not stale, as far as is known.
+    /// Empty if the entry is not known to be stale.
     reasons: Vec<Reason>,
-    /// Why the mirror could not be asked.
+    /// Reason why the mirror could not be asked.
     unknown: Option<String>,
 }
 
-/// What programs get.
+/// The JSON document for programs.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 struct Document {
@@ -79,7 +79,7 @@ struct Document {
     entries: Vec<RecordedEntry>,
 }
 
-/// What is asked of the record.
+/// Selection of the record's entries, and the criteria.
 struct Question<'a> {
     targets: &'a [String],
     profiles: &'a [String],
@@ -88,7 +88,7 @@ struct Question<'a> {
     images: &'a ImageArguments,
 }
 
-/// Runs the command: exit code 1 where something is stale, else 3 where a mirror could not be asked.
+/// Runs the command: exit code 1 if something is stale, else 3 if a mirror could not be asked.
 pub(super) fn stale(what: &StaleArguments) -> anyhow::Result<Exit> {
     let database = records::database(what.records.as_deref())?;
     let StaleArguments { targets, profiles, age, offline, images, .. } = what;
@@ -112,15 +112,15 @@ pub(super) fn stale(what: &StaleArguments) -> anyhow::Result<Exit> {
 /// The part of the record that `run --stale` runs again.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct StaleCells {
-    /// The cells that are stale.
+    /// The stale cells.
     pub(super) cells: Vec<CellId>,
-    /// Whether nobody knows of others, because a mirror could not be asked.
+    /// Whether other cells may be stale, too, because a mirror could not be asked.
     pub(super) is_unknown: bool,
 }
 
-/// The cells that are stale of those that the arguments of a run name.
+/// Returns the stale cells among those that the arguments of a run name.
 ///
-/// What a Kata that was supplied showed, and what this machine did, `run --stale` does not repeat.
+/// `run --stale` does not repeat results of a Kata that was supplied, nor those of this machine itself.
 pub(super) fn cells(arguments: &RunArguments, database: &Database) -> anyhow::Result<StaleCells> {
     let RunArguments { targets, profiles, offline, images, .. } = arguments;
     let rows = rows(&Question { targets, profiles, age: AGE, offline: *offline, images }, database)?;
@@ -131,12 +131,12 @@ pub(super) fn cells(arguments: &RunArguments, database: &Database) -> anyhow::Re
     }))
 }
 
-/// The part of these entries that is stale, or may be, in the environments that were asked for.
+/// Returns the entries that are or may be stale, in the requested environments.
 fn chosen(rows: &[RecordedEntry], is_asked: impl Fn(Environment) -> bool) -> StaleCells {
     let mut chosen = StaleCells { cells: Vec::new(), is_unknown: false };
     for row in rows.iter().filter(|row| is_asked(row.environment)) {
         match (&row.unknown, row.reasons.is_empty()) {
-            // Each profile has a row of its own.
+            // Each profile has its own row.
             (_, false) if !chosen.cells.contains(&row.cell) => {
                 tell(format_args!("stale: {} {}", row.release, row.environment));
                 chosen.cells.push(row.cell.clone());
@@ -151,8 +151,8 @@ fn chosen(rows: &[RecordedEntry], is_asked: impl Fn(Environment) -> bool) -> Sta
     chosen
 }
 
-/// Whether all of an entry was judged again by a later run that was shaped where this one was not, or the other way round:
-/// they stand beside each other, and whoever has run the one need not run the other.
+/// Checks whether a later run of the other kind (shaped or not) judged all of an entry again: both entries remain in
+/// the record, and a user who has run one kind does not have to repeat the other.
 fn is_made_up_for(entry: &VerifiedEntry, other: &VerifiedEntry) -> bool {
     other.shaped != entry.shaped
         && other.tested > entry.tested
@@ -223,7 +223,7 @@ fn rows(question: &Question<'_>, database: &Database) -> anyhow::Result<Vec<Reco
     Ok(rows)
 }
 
-/// Why an entry is stale; `newest` is what the mirror offers, where it was asked.
+/// Returns the reasons why an entry is stale; `newest` is the mirror's offer, if it was asked.
 fn reasons(
     entry: &VerifiedEntry,
     release: &Release,
@@ -237,7 +237,7 @@ fn reasons(
         let (name, recorded) = (name.clone(), recorded.clone());
         match newest.and_then(|newest| newest.get(&name)).cloned() {
             None => all.push(Reason::Gone { name, recorded }),
-            // A mirror may be behind the one that the entry is of.
+            // An older offer is no reason: this mirror may be behind the one that the entry was measured with.
             Some(offered) if compare(release.package_manager, offered.as_str(), recorded.as_str()).is_gt() => {
                 all.push(Reason::Package { name, recorded, offered });
             }
@@ -255,7 +255,7 @@ fn reasons(
     all
 }
 
-/// A line for each release and environment, with what is stale about it, and for which profiles.
+/// Formats a line for each release and environment, with the reasons and the profiles they concern.
 fn text(rows: &[RecordedEntry]) -> String {
     if rows.is_empty() {
         return "the record has no such entry\n".to_owned();
@@ -331,7 +331,7 @@ mod tests {
         let same: &[(&str, &str)] = &[("qemu-system-x86", "1:10.0.2-1"), ("virtiofsd", "1.13.2-1")];
         let day = date(2026, 11, 2);
         assert_eq!(words(Some(same), day, "now"), Vec::<String>::new());
-        // Nobody was asked.
+        // The mirror was not asked.
         assert_eq!(words(None, day, "now"), Vec::<String>::new());
         let newer: &[(&str, &str)] = &[("qemu-system-x86", "1:10.0.10-1")];
         let told = words(Some(newer), day, "now");
@@ -359,7 +359,7 @@ mod tests {
         }
     }
 
-    /// Where a mirror could not be asked, nobody knows that nothing is stale.
+    /// If a mirror could not be asked, it is unknown whether something is stale.
     #[test]
     fn what_could_not_be_asked_is_not_up_to_date() {
         let old = || row("go-3.32", vec![Reason::Age { days: 31 }]);
@@ -372,7 +372,7 @@ mod tests {
         assert_eq!(of(&[row("go-3.32", Vec::new())], true), (Vec::new(), false));
         assert_eq!(of(&[lost()], true), (Vec::new(), true));
         assert_eq!(of(&[old(), old(), lost()], true), (cell(), true));
-        // It is run anyway.
+        // An entry that is stale for another reason is run anyway.
         assert_eq!(of(&[RecordedEntry { unknown: Some("no answer".to_owned()), ..old() }], true), (cell(), false));
         assert_eq!(of(&[old(), lost()], false), (Vec::new(), false), "nobody asked for it");
     }

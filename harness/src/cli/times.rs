@@ -1,4 +1,4 @@
-//! How long cells took in earlier runs, as `plan` and `run` say.
+//! Durations of cells in earlier runs, for the estimates of `plan` and `run`.
 
 use crate::cli::{UsageError, history, resolved};
 use crate::run::Request;
@@ -9,15 +9,15 @@ use reports::run::{Run, fold};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// How many runs are read where none is named, the last ones.
+/// Number of latest runs that are read if none is named.
 const LAST: usize = 5;
-/// Bytes of the journal of such a run at most: nobody is to wait for what is only an estimate.
+/// Size limit for the journal of such a run: reading it must not delay the user for a mere estimate.
 const MAX_JOURNAL: u64 = 32 << 20;
 
-/// The runs that are named.
+/// Returns the named runs.
 ///
 /// # Errors
-/// That one cannot be read.
+/// If a run cannot be read.
 pub(super) fn runs(named: &[PathBuf]) -> Result<Vec<Run>, UsageError> {
     let one = |folder: &PathBuf| -> Result<Run, UsageError> {
         let failed = |why: String| UsageError(format!("--times-of {}: {why}", folder.display()));
@@ -26,11 +26,11 @@ pub(super) fn runs(named: &[PathBuf]) -> Result<Vec<Run>, UsageError> {
     named.iter().map(one).collect()
 }
 
-/// How many minutes the cells of a run are expected to take: as the plan says that names them, or as long as in earlier
-/// runs. What would be no more than a guess is left out.
+/// Returns the expected minutes of a run's cells: from the plan that names the cells, or from earlier runs. Mere
+/// guesses are left out.
 ///
 /// # Errors
-/// That a run that is named cannot be read.
+/// If a named run cannot be read.
 pub(super) fn minutes(
     request: &Request,
     plan: Option<&Path>,
@@ -49,7 +49,7 @@ fn known(expected: Vec<ExpectedCell>) -> BTreeMap<CellId, u64> {
     known.map(|one| (one.cell, one.minutes)).collect()
 }
 
-/// The cells that a request can come to: which environments there are is only known when the engine was asked.
+/// Returns the cells that a request may have: its environments are only known after the engine was asked.
 fn cells(request: &Request) -> Vec<CellId> {
     let of = |release: &model::release::Release, environment: &Environment| CellId {
         distro: release.distro.clone(),
@@ -60,7 +60,7 @@ fn cells(request: &Request) -> Vec<CellId> {
     request.releases.iter().flat_map(|one| Environment::ALL.iter().map(move |place| of(one, place))).collect()
 }
 
-/// The last runs that are kept where runs are kept; what cannot be read is passed over.
+/// Returns the latest runs in the default directory; unreadable ones are skipped.
 fn last_runs() -> Vec<Run> {
     let all = history::runs(&[]);
     let last = all.iter().rev().take(LAST).map(|folder| folder.join(FILE));

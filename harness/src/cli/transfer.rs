@@ -1,4 +1,4 @@
-//! `kata-qualify images`: cached images from one machine to another, one file each.
+//! `kata-qualify images`: copies cached images from one machine to another, one file each.
 
 use crate::cli::arguments::{self, ImagesCommand};
 use crate::cli::{Exit, UsageError, print, records, request, usage};

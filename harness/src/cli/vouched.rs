@@ -1,4 +1,4 @@
-//! Who vouches for what an image is made of: the distro, or the caller.
+//! The question who vouches for the contents of an image: the distro, or the caller.
 
 use crate::cli::UsageError;
 use crate::cli::arguments::ImageArguments;
@@ -6,25 +6,25 @@ use model::database::Database;
 use model::release::Release;
 use std::path::Path;
 
-/// What vouches for the packages of `releases` in the distro's place, if anything does: keys of the caller's; an image of
-/// the caller's, which brings packages, and of most distros the repositories and their keys, too; or records of the
-/// caller's, by which a release comes from elsewhere than by the shipped ones.
+/// Returns what vouches for the packages of `releases` instead of the distro, if anything does: the caller's keys; the
+/// caller's image, which brings packages, and for most distros the repositories and their keys, too; or the caller's
+/// records, if by them a release comes from another source than by the shipped ones.
 ///
-/// A checksum says which image it is, and not whose: whoever names the one names the other. No shipped record has the
-/// checksum of an image.
+/// A checksum identifies an image, but not its author: the caller names both. No shipped record has the checksum of an
+/// image.
 pub(super) fn in_the_distros_place(
     images: &ImageArguments,
     records: Option<&Path>,
     releases: &[Release],
 ) -> Option<String> {
     by_options(images).or_else(|| {
-        // Without a folder the records are the shipped ones.
+        // Without a directory the records are the shipped ones.
         let shipped = ShippedRecords::under(records)?;
         releases.iter().find_map(|release| shipped.differ(release))
     })
 }
 
-/// What options have in the distro's place, whichever release it is about.
+/// Returns the options that vouch instead of the distro, for any release.
 pub(super) fn by_options(images: &ImageArguments) -> Option<String> {
     if !images.mirror_keys.is_empty() {
         return Some("keys that --mirror-key names vouch for the packages".to_owned());
@@ -34,16 +34,16 @@ pub(super) fn by_options(images: &ImageArguments) -> Option<String> {
     Some(format!("an image that is handed over is anybody's ({option})"))
 }
 
-/// The records that are shipped, below those of the caller's.
+/// The shipped records, over which the caller's are layered.
 pub(super) struct ShippedRecords(Database);
 
 impl ShippedRecords {
-    /// The records below those of that folder; nothing where no folder is given.
+    /// Returns the shipped records; `None` if no directory is given.
     pub(super) fn under(records: Option<&Path>) -> Option<ShippedRecords> {
         records.map(|_| ShippedRecords(Database::embedded()))
     }
 
-    /// That a release comes from elsewhere than by these, if it does.
+    /// Returns a reason if the caller's records give a release another source than the shipped ones.
     pub(super) fn differ(&self, release: &Release) -> Option<String> {
         let record = self.0.record(&release.distro).ok();
         let known = record.and_then(|record| record.release(&release.version, release.arch).ok());
@@ -61,13 +61,14 @@ impl ShippedRecords {
     }
 }
 
-/// Refuses to write what only the caller vouches for beside the shipped records, which speak of distros' own packages.
+/// Refuses to write results for which only the caller vouches into the shipped records, which are about distros' own
+/// packages.
 pub(super) fn is_not_shipped(what: &str, records: Option<&Path>) -> Result<(), UsageError> {
     let why = format!("--write-back: {what}, and the shipped records speak of each distro's own");
     let Some(folder) = records else {
         return Err(UsageError(format!("{why}; name a folder of your own with --records")));
     };
-    // A folder of one's own changes some records; only the repository has all of them.
+    // A caller's directory changes some records; only the repository has all of them.
     let shipped = Database::embedded();
     let is_there = |distro: &str| folder.join(format!("{distro}.yaml")).exists();
     match shipped.records().all(|record| is_there(&record.distro)) {
@@ -105,7 +106,7 @@ mod tests {
         }
     }
 
-    /// What a record says of packages and paths is a correction; where they come from is whose they are.
+    /// Records that change packages and paths are corrections; records that change the sources are the caller's.
     #[test]
     fn records_that_lead_elsewhere_are_the_callers_and_corrections_are_not() {
         let dir = tempfile::tempdir().unwrap();

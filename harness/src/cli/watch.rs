@@ -1,4 +1,4 @@
-//! `kata-qualify watch`: a run that goes on, shown in another terminal.
+//! `kata-qualify watch`: shows a run from another terminal while it goes on.
 
 use crate::cli::{Exit, UsageError};
 use crate::progress::Progress;
@@ -7,20 +7,20 @@ use reports::journal::Event;
 use std::path::Path;
 use std::time::Duration;
 
-/// How often it is looked for more.
+/// Interval between reads of the journal.
 const LOOK: Duration = Duration::from_millis(500);
 
-/// Runs the command; nothing is written into the run's folder.
+/// Runs the command; nothing is written into the run's directory.
 pub(super) fn watch(folder: &Path) -> anyhow::Result<Exit> {
     let failed = |e: std::io::Error| UsageError(format!("{}: {e}", folder.display()));
     let mut follower = Follower::open(folder).map_err(failed)?;
     let progress = Progress::new();
     loop {
-        // Asked first: what is written after that is read below, or by the next one.
+        // Checked first: entries that are written after this check are read below, or in the next round.
         let is_over = follower.is_over();
         let entries = follower.read().map_err(failed)?;
         let is_quiet = entries.is_empty();
-        // One that wrote its end may be on its way to be resumed; what matters is what stands there last.
+        // A run that wrote its end may have been resumed since, so only the last entries count.
         let mut end = None;
         for entry in entries {
             match &entry.event {

@@ -1,7 +1,8 @@
-//! `kata-qualify write-back`: what runs showed that are over becomes an entry of a record, by the rules of `run --write-back`.
+//! `kata-qualify write-back`: writes results of finished runs as entries of a record, by the rules of
+//! `run --write-back`.
 //!
-//! A journal is whatever its maker says, so that what is written is for people to review: the command writes into the
-//! folder that is named, and nowhere else.
+//! A journal contains whatever its author wrote, so people must review the entries: the command writes only into the
+//! directory that is named.
 
 use crate::cli::arguments::WriteBackArguments;
 use crate::cli::input_run::{self, InputRun, is_over, join};
@@ -19,7 +20,7 @@ pub(super) fn write_back(what: &WriteBackArguments) -> anyhow::Result<Exit> {
     let folder = records::folder(Some(&what.records))?;
     has_records(&folder)?;
     let database = records::database(Some(&what.records))?;
-    // A run that cannot be used must not keep the others from being written.
+    // An unusable run must not prevent the others from being written.
     let mut whole: Vec<InputRun> = Vec::new();
     for path in &what.runs {
         match input_run::read(path).and_then(|one| is_whole(&one).map(|()| one)) {
@@ -28,7 +29,7 @@ pub(super) fn write_back(what: &WriteBackArguments) -> anyhow::Result<Exit> {
         }
     }
     if whole.is_empty() {
-        // If all runs of a night were killed, a pipeline goes on with the records as they are.
+        // If all runs of a night were killed, a pipeline goes on with the records unchanged.
         tell(format_args!("error: nothing written: no run is given that can be written back"));
         return Ok(Exit::Infrastructure);
     }
@@ -46,7 +47,7 @@ pub(super) fn write_back(what: &WriteBackArguments) -> anyhow::Result<Exit> {
     Ok(Exit::AsRecorded)
 }
 
-/// Refuses a folder that has neither records nor verdicts: nobody would look for any there.
+/// Refuses a directory that has neither records nor verdicts, because nobody would look for verdicts there.
 fn has_records(folder: &Path) -> Result<(), UsageError> {
     let failed = |why: String| UsageError(format!("--records {}: {why}", folder.display()));
     if folder.join(FOLDER).is_dir() {
@@ -60,7 +61,7 @@ fn has_records(folder: &Path) -> Result<(), UsageError> {
     }
 }
 
-/// Whether a run has come to its end, and is about the distros' own packages.
+/// Checks that a run has finished, and is about the distros' own packages.
 fn is_whole(one: &InputRun) -> Result<(), UsageError> {
     is_over(one)?;
     let run = reports::run::fold(&one.journal);

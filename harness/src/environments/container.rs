@@ -1,27 +1,27 @@
-//! The container environment: a release's image as a container with the agent in it, with as few privileges as possible.
+//! The container environment: a release's image as a container with the agent in it, with as few privileges as
+//! possible.
 //!
-//! The tree is imported into Docker, a volume is made, and a container is started with the agent as its idle process.
-//! A second agent is run by an exec whose standard streams are the line to the harness.
-//! The agent binds `/dev/log`, which virtiofsd wants, if nobody else has.
+//! The tree is imported into Docker, a volume is made, and a container is started with the agent as its idle process. A
+//! `docker exec` runs a second agent, whose standard streams are the line to the harness. The agent binds `/dev/log`,
+//! which virtiofsd needs, if no other program has.
 //!
-//! # The container, and why it may do what it may do
+//! # The container's settings, and their reasons
 //!
-//! | setting | why |
+//! | setting | reason |
 //! |---|---|
-//! | Docker's default capabilities and `CAP_DAC_READ_SEARCH`, never `--privileged` | the distro's programs are to run as an unprivileged container's; virtiofsd 1.14 keeps that one capability, for file handles, and ends when it cannot |
-//! | a seccomp profile of our own, an allow list | see `seccomp` |
-//! | no network | nothing under test needs any |
-//! | `/dev/shm` of 16 GiB | guests' memory lies there; it is given out only as guests touch it |
-//! | limits of its own: a million open files, unlimited processes and locked memory | those of Kata's daemons, not the engine's defaults, which may be 4,096 files; what an engine does not grant is probed with every other limit, and tests that need more are a `skip` with the limit's name |
-//! | an init | reaps what the distro's programs leave |
-//! | a volume at `/kata-qualify` | shares must not lie on the container's overlay, whose properties are not the distro's |
-//! | 8 tmpfs of 16 MiB | a share that can be filled: one below each of 7 slots and one for the native control |
+//! | Docker's default capabilities and `CAP_DAC_READ_SEARCH`, never `--privileged` | the distro's programs must run as in an unprivileged container; virtiofsd 1.14 keeps that one capability, for file handles, and ends if it cannot |
+//! | the harness's own seccomp profile, an allow list | see `seccomp` |
+//! | no network | no tested component needs a network |
+//! | `/dev/shm` of 16 GiB | guests' memory is in it; it is allocated only as guests touch it |
+//! | its own limits: a million open files, unlimited processes and locked memory | the limits of Kata's daemons, not the engine's defaults, which may be 4,096 files; a limit that an engine does not grant is probed like every other limit, and tests that need more are a `skip` with the limit's name |
+//! | an init | reaps orphaned processes of the distro's programs |
+//! | a volume at `/kata-qualify` | shares must not be on the container's overlay, whose properties are not the distro's |
+//! | 8 tmpfs of 16 MiB | shares that can be filled: one below each of 7 slots and one for the native control |
 //!
-//! Guests run under KVM where the machine's boots one (see `handed_in`), with its vhost drivers and taps, and else under
-//! TCG, where nothing is handed in.
-//! virtiofsd confines itself by chroot, because its namespaces would need a capability; that is a deviation on record.
-//! Without file handles virtiofsd falls back from its default, to prefer them, to descriptors that stay open: also a
-//! deviation on record, which virtual machines do not have.
+//! Guests run under KVM if one boots under this machine's (see `handed_in`), with its vhost drivers and taps; otherwise
+//! they run under TCG, and nothing is handed in. virtiofsd confines itself by chroot, because its namespaces would need
+//! a capability; this is a recorded deviation. Without file handles virtiofsd falls back from its default, which
+//! prefers them, to descriptors that stay open: also a recorded deviation, which virtual machines do not have.
 
 mod broker;
 pub mod handed_in;
@@ -50,34 +50,34 @@ use testcontainers::core::{Mount, WaitFor};
 use testcontainers::runners::AsyncRunner as _;
 use testcontainers::{ContainerAsync, GenericImage, ImageExt as _};
 
-/// Label of everything that belongs to a run: its id.
+/// Label of everything that belongs to a run; its value is the run's id.
 pub const RUN_LABEL: &str = "org.kata-qualify.run";
-/// Label with the name of the run's cache, by which the same cache is known wherever it is mounted.
+/// Label with the id of the run's cache, which identifies the cache wherever it is mounted.
 pub const CACHE_LABEL: &str = images::docker::CACHE_LABEL;
-/// Label with the path of the run's lock; when that lock is free, the run is over.
+/// Label with the path of the run's lock; if that lock is free, the run is over.
 pub const LOCK_LABEL: &str = "org.kata-qualify.lock";
-/// Label of what may outlive its run so that people can look into it: the run as its journal names it, and the cell. It
-/// stays until somebody has, or `clean` runs, as long as the container runs.
+/// Label of containers and volumes that may outlive their run so that people can look into them: the run's name in its
+/// journal, and the cell. While the container runs, it stays until somebody has visited it or `clean` runs.
 pub const KEPT_LABEL: &str = "org.kata-qualify.kept";
-/// Bytes of /dev/shm, where guests' memory is; it is taken only as guests touch it.
+/// Bytes of /dev/shm, where guests' memory is; they are allocated only as guests touch them.
 const SHM: u64 = 16 << 30;
 const AGENT: &str = "/kata-qualify-agent";
 
-/// Why a container could not be brought up.
+/// Reason why a container could not be brought up.
 #[derive(Debug, thiserror::Error)]
 pub enum ContainerError {
     /// Docker refused or failed.
     #[error("{doing}: {source}")]
     Docker {
-        /// A gerund.
+        /// The action, as a gerund.
         doing: &'static str,
-        /// What Docker said.
+        /// Docker's error.
         source: bollard::errors::Error,
     },
     /// There is no connection to an engine.
     #[error("connecting to Docker: {source}")]
     Connect {
-        /// Why.
+        /// The cause.
         source: ConnectError,
     },
     /// testcontainers failed.
@@ -85,7 +85,7 @@ pub enum ContainerError {
     Start {
         /// The image.
         image: String,
-        /// What it said.
+        /// The error of testcontainers.
         source: Box<testcontainers::TestcontainersError>,
     },
     /// testcontainers could not remove a container.
@@ -93,13 +93,13 @@ pub enum ContainerError {
     Remove {
         /// The container's id.
         id: String,
-        /// What it said.
+        /// The error of testcontainers.
         source: Box<testcontainers::TestcontainersError>,
     },
-    /// The broker of this machine's drivers could not be started.
+    /// The broker could not be started that opens this machine's drivers for the container.
     #[error("starting the broker of the container in {folder}: {source}")]
     Broker {
-        /// Its folder.
+        /// The directory of the broker.
         folder: PathBuf,
         /// The system's reason.
         source: std::io::Error,
@@ -109,27 +109,27 @@ pub enum ContainerError {
     Agent(#[from] LineError),
 }
 
-/// The run that something in Docker belongs to.
+/// The run that an object in Docker belongs to.
 #[derive(Debug, Clone)]
 pub struct OwningRun {
     /// The run's id.
     pub run: String,
-    /// The path of its lock.
+    /// The path of the run's lock.
     pub lock: String,
-    /// The name of its cache, [`images::cache::id`].
+    /// The id of the run's cache, [`images::cache::id`].
     pub cache: String,
-    /// As what it may outlive the run: of the whole run its name, of a container [`kept_as`]; it may not, where there is
-    /// nothing.
+    /// The name under which the object may outlive the run: the run's name for objects of the whole run, [`kept_as`]
+    /// for a container; `None` if it may not.
     pub kept: Option<String>,
 }
 
-/// The name of what is kept of a cell of a run.
+/// Returns the name under which a cell's container is kept.
 pub fn kept_as(run: &str, cell: &CellId) -> String {
     format!("{run}/{cell}")
 }
 
 impl OwningRun {
-    /// The labels of what belongs to it, as Docker takes them.
+    /// Returns the labels of the run's objects, as Docker's API takes them.
     pub fn labels(&self) -> HashMap<String, String> {
         let all = [(RUN_LABEL, &self.run), (LOCK_LABEL, &self.lock), (CACHE_LABEL, &self.cache)];
         let kept = self.kept.iter().map(|kept| (KEPT_LABEL, kept));
@@ -145,21 +145,21 @@ pub struct Container {
     handed_in: Option<HandedIn>,
     /// The line to the agent.
     pub line: Line,
-    /// Which limits the engine did not grant, and what the container has instead, as one line for people.
+    /// The limits that the engine did not grant, and the container's actual limits, as one line for people.
     pub refused: Option<String>,
 }
 
-/// Connects to the Docker engine, as everything of ours does.
+/// Connects to the Docker engine, like all parts of the harness.
 pub async fn connect() -> Result<Docker, ContainerError> {
     images::docker::connect().await.map_err(|source| ContainerError::Connect { source })
 }
 
 /// Starts a container of a local image for a run, copies the agent in and opens the line to it.
 ///
-/// With `brokers`, a folder for sockets, it is given this machine's KVM and a broker of its drivers.
+/// With `brokers`, a directory for sockets, the container gets this machine's KVM and a broker of its drivers.
 ///
 /// # Errors
-/// What Docker or the agent said.
+/// The error of Docker or the agent.
 pub async fn start(
     docker: &Docker,
     image: &str,
@@ -185,7 +185,7 @@ pub async fn start(
             Some(fewer) => asked = fewer,
             None => break started,
         }
-        // A rootless engine can raise no limit. The agent's probe finds out which of them matter.
+        // A rootless engine can raise no limit. The agent's probe finds out which limits matter.
         remove_users(docker, &volume).await;
     };
     match started {
@@ -201,13 +201,13 @@ pub async fn start(
     }
 }
 
-/// The broker of the container of a volume, in a folder of its own.
+/// Makes the broker for the container of a volume, in a separate directory.
 fn broker(folder: &Path, volume: &str) -> Result<HandedIn, ContainerError> {
     let folder = folder.join(format!("broker-{}", volume.get(..12).unwrap_or(volume)));
     HandedIn::new(&folder, volume).map_err(|source| ContainerError::Broker { folder, source })
 }
 
-/// A line for people on the limits that the engine did not grant.
+/// Returns a line for people about the limits that the engine did not grant.
 async fn refused(line: &Line, granted: &[Limit]) -> Option<String> {
     if granted.len() == LIMITS.len() {
         return None;
@@ -243,8 +243,8 @@ async fn start_on(
         .with_network("none")
         .with_shm_size(SHM)
         .with_copy_to(CopyTargetOptions::new(AGENT).with_mode(0o755), agent.to_vec())
-        // An engine's own filter refuses unshare(CLONE_FS), which the C virtiofsd calls, and allows what opens files of
-        // the host to whoever has the capability below.
+        // An engine's own filter refuses unshare(CLONE_FS), which the C virtiofsd calls, and with the capability below
+        // it allows open_by_handle_at, which opens files of the host.
         .with_security_opt(format!("seccomp={}", seccomp::profile()))
         // virtiofsd 1.14 keeps this capability for file handles, and ends if it cannot; the filter refuses the handles.
         .with_cap_add("DAC_READ_SEARCH")
@@ -271,7 +271,7 @@ async fn start_on(
     Ok((container, line))
 }
 
-/// Runs the agent by an exec whose standard streams are the line; testcontainers' own exec has no standard input.
+/// Runs the agent by an exec whose standard streams are the line; an exec of testcontainers has no standard input.
 async fn open_line(docker: &Docker, container: &str) -> Result<Line, ContainerError> {
     let config = ExecConfig {
         attach_stdin: Some(true),
@@ -297,12 +297,12 @@ async fn open_line(docker: &Docker, container: &str) -> Result<Line, ContainerEr
 }
 
 impl Container {
-    /// The container's id.
+    /// Returns the container's id.
     pub fn id(&self) -> &str {
         self.container.id()
     }
 
-    /// Whether it was given this machine's KVM, and a broker of its drivers.
+    /// Checks whether the container was given this machine's KVM, and a broker of its drivers.
     pub fn has_kvm(&self) -> bool {
         self.handed_in.is_some()
     }
@@ -319,17 +319,18 @@ impl Container {
 
     /// Keeps the container and its volume so that people can look into them; `kata-qualify clean` removes them.
     pub async fn keep(self) {
-        // Otherwise it would end with the line. If the agent does not answer any more, there is nothing to keep.
+        // Without this request the container would end with the line. If the agent does not answer any more, there is
+        // nothing to keep.
         let _ = self.line.ask(EnvironmentRequest::Stay, Duration::from_secs(10)).await;
         // testcontainers removes a container when its value is dropped.
         std::mem::forget(self.container);
     }
 }
 
-/// The container that was kept under this name, if it still runs.
+/// Returns the container that was kept under this name, if it still runs.
 ///
 /// # Errors
-/// What Docker said.
+/// Docker's error.
 pub async fn kept(docker: &Docker, name: &str) -> Result<Option<String>, ContainerError> {
     let filters = Some(HashMap::from([
         ("label".to_owned(), vec![format!("{KEPT_LABEL}={name}")]),
@@ -340,19 +341,19 @@ pub async fn kept(docker: &Docker, name: &str) -> Result<Option<String>, Contain
     Ok(found.into_iter().find_map(|container| container.id))
 }
 
-/// A line to a new agent in a container that was kept; the container ends when it does.
+/// Opens a line to a new agent in a kept container; the container ends when that agent does.
 ///
 /// # Errors
-/// What Docker or the agent said.
+/// The error of Docker or the agent.
 pub async fn line_to_kept(docker: &Docker, container: &str) -> Result<Line, ContainerError> {
     open_line(docker, container).await
 }
 
-/// Removes the container that was made for a volume and did not start: it would keep the volume.
+/// Removes the container that was made for a volume and did not start: it would keep the volume in use.
 async fn remove_users(docker: &Docker, volume: &str) {
     let filters = Some(HashMap::from([("volume".to_owned(), vec![volume.to_owned()])]));
     let options = ListContainersOptions { all: true, filters, ..Default::default() };
-    // What stays is swept at the run's end.
+    // Containers that cannot be removed now are swept at the run's end.
     for container in docker.list_containers(Some(options)).await.unwrap_or_default() {
         let options = RemoveContainerOptions { force: true, ..Default::default() };
         let _ = docker.remove_container(&container.id.unwrap_or_default(), Some(options)).await;
@@ -360,7 +361,8 @@ async fn remove_users(docker: &Docker, volume: &str) {
 }
 
 async fn remove_volume(docker: &Docker, volume: &str) {
-    // In use for a moment after its container was removed; what stays is swept at the next start.
+    // The volume stays in use for a moment after its container is removed; a volume that remains is swept at the next
+    // start.
     for _ in 0..20 {
         if docker.remove_volume(volume, None::<bollard::query_parameters::RemoveVolumeOptions>).await.is_ok() {
             return;

@@ -1,9 +1,8 @@
 //! The host environment: the agent on this machine as it is, with nothing installed.
 //!
-//! `--in host` runs the same agent and the same tests on the machine that one sits at.
-//! The release is that of `/etc/os-release`; the agent works in a folder of the run and, as root, in a mount namespace
-//! of its own.
-//! Whether KVM works is found out by booting a guest under it.
+//! `--in host` runs the same agent and the same tests on the user's own machine. The release is that of
+//! `/etc/os-release`; the agent works in a directory of the run and, as root, in a separate mount namespace. The
+//! harness boots a guest to find out whether KVM works.
 
 use crate::line::{AgentOutput, Line, LineError};
 use agent::process::{kill_group, prepare, wait};
@@ -25,66 +24,66 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 use tokio_util::io::ReaderStream;
 
-/// Why the agent does not run on this machine.
+/// Reason why the agent does not run on this machine.
 #[derive(Debug, thiserror::Error)]
 pub enum HostError {
-    /// Its folder, its file or its process failed.
+    /// The agent's directory, file or process failed.
     #[error("{doing} {dir}")]
     Start {
-        /// A gerund.
+        /// The action, as a gerund.
         doing: &'static str,
         /// The agent's folder.
         dir: PathBuf,
         /// The system's reason.
         source: io::Error,
     },
-    /// It runs and does not speak.
+    /// The agent runs but does not speak.
     #[error(transparent)]
     Line(#[from] LineError),
 }
 
-/// Why it is not known which release a machine runs.
+/// Reason why it is not known which release a machine runs.
 #[derive(Debug, thiserror::Error)]
 pub enum UnknownRelease {
-    /// Its os-release cannot be read.
+    /// The machine's os-release cannot be read.
     #[error("{0}: this machine's distro is unknown")]
     Unreadable(#[from] RootError),
-    /// The record that fits is broken.
+    /// The matching record is broken.
     #[error(transparent)]
     Record(#[from] DatabaseError),
     /// The record does not have the release for this architecture.
     #[error("this machine runs {name}")]
     Arch {
-        /// What the machine says it is.
+        /// The machine's own name for its release.
         name: String,
-        /// What the record has.
+        /// The error that describes what the record has.
         source: Box<ResolveError>,
     },
     /// The distro has a record, which lacks the release.
     #[error("this machine runs {name}, which the record of {distro} does not have")]
     NotInRecord {
-        /// What the machine says it is.
+        /// The machine's own name for its release.
         name: String,
-        /// The record.
+        /// The distro of the record.
         distro: String,
     },
-    /// No record is of that distro or of one that it is like.
+    /// No record exists for that distro or one that it is like.
     #[error("this machine runs {name} (ID={id}), of which there is no record")]
     NoRecord {
-        /// What the machine says it is.
+        /// The machine's own name for its release.
         name: String,
-        /// Its `ID`.
+        /// The `ID` of its os-release.
         id: String,
     },
-    /// Several releases look alike.
+    /// Several releases match.
     #[error(
         "this machine runs {name}, which is {}, and nothing tells which: name its suite in apt's sources",
         .releases.join(" or ")
     )]
     Ambiguous {
-        /// What the machine says it is.
+        /// The machine's own name for its release.
         name: String,
-        /// `debian:testing`, `debian:unstable`.
+        /// The candidates, such as `debian:testing` and `debian:unstable`.
         releases: Vec<String>,
     },
 }
@@ -96,12 +95,13 @@ pub struct Host {
     line: Line,
 }
 
-/// Starts the agent in a folder of its own, which is removed with it.
+/// Starts the agent in a separate directory, which is removed with the agent.
 ///
-/// It ends when its input does, so it needs no death signal, and runs as long as its cell; what it says is framed.
+/// The agent ends when its input does, so it needs no death signal, and it lives as long as its cell; its output is
+/// framed.
 ///
 /// # Errors
-/// When it cannot be started or does not speak.
+/// If the agent cannot be started or does not speak.
 pub async fn start(agent: &[u8], dir: &Path) -> Result<Host, HostError> {
     use std::os::unix::fs::PermissionsExt as _;
     let failed = move |doing| move |source| HostError::Start { doing, dir: dir.to_owned(), source };
@@ -147,12 +147,12 @@ fn streams(child: &mut Child) -> io::Result<Streams> {
 }
 
 impl Host {
-    /// The line to the agent.
+    /// Returns the line to the agent.
     pub fn line(&self) -> Line {
         self.line.clone()
     }
 
-    /// How the agent ended, if it has.
+    /// Describes how the agent ended, if it has.
     pub fn ending(&mut self) -> Option<String> {
         let status = self.child.try_wait().ok().flatten()?;
         Some(format!("the agent ended: {}", agent::process::how_it_ended(status)))
@@ -161,20 +161,20 @@ impl Host {
 
 impl Drop for Host {
     fn drop(&mut self) {
-        // The end of the line tells the agent to end.
+        // The end of the line makes the agent end.
         self.line.close();
         end(&mut self.child, &self.dir);
     }
 }
 
-/// The agent ends its guests when its input ends; it gets a moment to do so.
+/// Ends the agent. It ends its guests when its input ends, and gets a moment to do so.
 fn end(child: &mut Child, dir: &Path) {
     let _ = wait(child, Duration::from_secs(5));
     kill_group(child);
     let _ = std::fs::remove_dir_all(dir);
 }
 
-/// What a machine runs, in terms of the records.
+/// The release that a machine runs, in terms of the records.
 pub struct InstalledRelease {
     /// The release.
     pub release: Release,
@@ -182,10 +182,10 @@ pub struct InstalledRelease {
     pub relative: Option<String>,
 }
 
-/// The release that the machine in `root` runs, as `kata-osinfo detect` finds it.
+/// Returns the release that the machine in `root` runs, as `kata-osinfo detect` finds it.
 ///
 /// # Errors
-/// When no record fits, or two releases fit and nothing tells which it is.
+/// If no record matches, or if two releases match and nothing distinguishes them.
 pub fn release(root: &Root, database: &Database, arch: Arch) -> Result<InstalledRelease, UnknownRelease> {
     let found = detect(root, database)?;
     let name = printable(&found.pretty_name());
@@ -203,8 +203,8 @@ pub fn release(root: &Root, database: &Database, arch: Arch) -> Result<Installed
     }
 }
 
-/// The installed versions of these packages by this package manager's database; packages that are not installed are left
-/// out.
+/// Returns the installed versions of these packages from this package manager's database; packages that are not
+/// installed are left out.
 pub fn versions(
     root: &Root,
     manager: PackageManager,
@@ -225,7 +225,7 @@ pub fn versions(
                 let named = named.into_iter().filter(|i| *package == *i.package);
                 found.extend(named.map(|i| (package.clone(), i.version)));
             }
-            // A program that did not answer once is not asked again.
+            // After one failure, the program is not asked again.
             Err(e) => {
                 tracing::warn!("the versions of {package} and of what comes after it are not known: {e}");
                 break;
@@ -240,7 +240,8 @@ mod tests {
     use super::*;
     use model::diagnostic::error_chain;
 
-    /// A machine with that os-release and those apt sources, in a word: release, and what it is a relative of.
+    /// Returns the release, and the derivative's name if it is one, of a machine with this os-release and these apt
+    /// sources.
     fn runs(os_release: &str, sources: &str) -> Result<(String, Option<String>), String> {
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir_all(dir.path().join("etc/apt")).unwrap();

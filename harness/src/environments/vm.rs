@@ -1,32 +1,31 @@
 //! The VM environment: a release's disk booted with its own kernel, initrd and init, the agent in it behind a
 //! virtio-serial port.
 //!
-//! The disk is never written to: what the machine writes goes to a layer over it, in a file without a name. Disks and lines
-//! are passed as descriptors. So they have no paths that could be left behind, and QEMU, which runs as a user of its own,
-//! can open nothing else.
-//! QEMU ends with the harness (`PR_SET_PDEATHSIG`), however that ends.
+//! The disk is never written to: the machine writes to a layer over it, in an unnamed file. Disks and lines are passed
+//! as descriptors, so they have no paths that could be left behind, and QEMU, which runs as a separate user, can open
+//! nothing else. QEMU ends with the harness (`PR_SET_PDEATHSIG`), however the harness ends.
 //!
 //! # The parts of a machine
 //!
-//! | part | how | why |
+//! | part | implementation | reason |
 //! |---|---|---|
-//! | QEMU | Debian 13's, in that release's image, which is its root and read-only; a cached image serves as it is | emulating a processor that virtualizes is where QEMU's versions differ: 7.2 and 11.1 broke guests of guests |
-//! | accelerator | KVM where a small guest is seen to boot under it and KVM nests; else TCG with `EPYC,+svm,+npt`, or what virtualizes on another architecture | `/dev/kvm` can exist, answer and still run no kernel; what was found stands in the evidence and in `doctor` |
-//! | QEMU's rights | a user that nobody else is, no capabilities, `no_new_privs`, its own filter; disks, lines and `/dev/kvm` as descriptors | guests are strangers: what breaks out of one finds nothing |
-//! | disk | an empty qcow2 over it | what is written goes to a file without a name |
-//! | agent | an archive on a second disk, in a file without a name; a unit unpacks and starts it | the disk need not be made again for each build of the agent; no ssh, no network, no cloud-init |
-//! | line, serial log | socket pairs, handed to QEMU as descriptors | no path that could be left behind, nothing to wait for |
-//! | mark | an asset tag on the chassis of one that is emulated | a harness in it must not take KVM there for hardware |
-//! | life | its own process group, and `PR_SET_PDEATHSIG` by a thread that lives as long as the machine | a machine must not outlive its run, however that ends |
+//! | QEMU | Debian 13's, in that release's image, which is its root and read-only; a cached image is used as it is | QEMU's versions differ in the emulation of a processor that virtualizes: 7.2 and 11.1 broke guests of guests |
+//! | accelerator | KVM if a small guest boots under it and KVM nests; else TCG with `EPYC,+svm,+npt`, or an equivalent on another architecture | `/dev/kvm` can exist, answer and still run no kernel; the evidence and `doctor` report the result |
+//! | QEMU's rights | a user id that nothing else uses, no capabilities, `no_new_privs`, its own filter; disks, lines and `/dev/kvm` as descriptors | guests are not trusted: code that escapes from one must find nothing |
+//! | disk | an empty qcow2 over it | the machine writes to an unnamed file |
+//! | agent | an archive on a second disk, in an unnamed file; a unit unpacks and starts it | the disk does not have to be made again for each build of the agent; no ssh, no network, no cloud-init |
+//! | line, serial log | socket pairs, passed to QEMU as descriptors | no path that could be left behind, nothing to wait for |
+//! | mark | an asset tag on the chassis of an emulated machine | a harness inside must not take the machine's KVM for hardware |
+//! | lifetime | its own process group, and `PR_SET_PDEATHSIG` set by a thread that lives as long as the machine | a machine must not outlive its run, however the run ends |
 //!
-//! Inside, KVM, vhost and namespaces are the release's own, so guests get Kata's exact arguments.
-//! Transitional virtio is among them, because Kata sees that its host is a virtual machine.
-//! The deviations that are left are the harness's own port and the serial log.
-//! Each guest's tap lies in a network namespace of its own, as a pod's does.
+//! Inside, KVM, vhost and namespaces are the release's own, so guests get Kata's exact arguments. These include
+//! transitional virtio, because Kata sees that its host is a virtual machine. The remaining deviations are the
+//! harness's own port and the serial log. Each guest's tap is in its own network namespace, like a pod's.
 //!
-//! A machine's end is told by its name: its kernel's panic by the serial log, QEMU's end by how it exited, the agent's
-//! by what the unit prints on the console, anything else by the silence on the line.
-//! Such an end blames nobody, and the other cells never notice; `crate::schedule` says what goes on in a fresh machine.
+//! The end of a machine is reported with its cause: its kernel's panic from the serial log, QEMU's end from its exit
+//! status, the agent's end from the unit's message on the console, anything else from the silence on the line. No
+//! component is blamed for such an end, and the other cells are not affected; `crate::schedule` decides what goes on in
+//! a fresh machine.
 
 mod arguments;
 pub mod cloud;
@@ -60,19 +59,19 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 use tokio_util::io::ReaderStream;
 
-/// How long a release may take from QEMU's start to its agent's hello, under emulation on a busy machine.
+/// Time that a release may take from QEMU's start to its agent's hello, under emulation on a busy machine.
 const BOOT: Duration = Duration::from_secs(420);
-/// How long it may take to see why a machine ended, after its line has ended.
+/// Time within which the reason for a machine's end may show after its line has ended.
 const SHOWS: Duration = Duration::from_secs(3);
-/// Where the agent and what it needs are unpacked in the machine.
+/// The directory in the machine into which the agent and its files are unpacked.
 const FOLDER: &str = agent::home::VOLUME;
-/// The serial number by which the machine knows the disk with the agent on it.
+/// The serial number by which the machine recognizes the disk with the agent.
 const SEED: &str = "kata-qualify";
-/// What the unit prints on the console when the agent ends.
+/// The message that the unit prints on the console when the agent ends.
 const AGENT_ENDED: &str = "kata-qualify: the agent ended:";
 
-/// What is put into the tree before it becomes a disk: a unit that starts the agent. The agent itself is not on the disk,
-/// so that the disk does not depend on this build.
+/// Returns the files that are added to the tree before it becomes a disk: a unit that starts the agent, and others. The
+/// agent itself is not on the disk, so that the disk does not depend on this build.
 pub fn files(arch: Arch) -> Vec<ExtraFile> {
     let unit = format!(
         "[Unit]\n\
@@ -97,47 +96,47 @@ pub fn files(arch: Arch) -> Vec<ExtraFile> {
     let mut files = vec![
         text("/etc/systemd/system/kata-qualify.service", &unit),
         text("/etc/systemd/system/multi-user.target.d/kata-qualify.conf", drop_in),
-        // Fixed, so that systemd does not think that each boot is the first one.
+        // Fixed, so that systemd does not take each boot for the first one.
         text("/etc/machine-id", "6b6174612d7175616c69667900000001\n"),
         text("/etc/hostname", "kata-qualify\n"),
-        // Masked: an engine of the tests' own has its place.
+        // Masked, because the tests start their own engine.
         text("/etc/systemd/system/docker.service", ""),
         text("/etc/systemd/system/docker.socket", ""),
-        // containerd copies it for each pod.
+        // containerd copies this file for each pod.
         text("/etc/hosts", "127.0.0.1 localhost\n"),
         text("/etc/fstab", "/dev/vda / ext4 defaults 0 0\n"),
     ];
-    // Nothing that such a machine has makes udev load it.
+    // No device of such a machine makes udev load these modules.
     if arch == Arch::Ppc64le {
         files.push(text("/etc/modules-load.d/kata-qualify.conf", "kvm\nkvm_hv\n"));
     }
     files
 }
 
-/// What a machine is made of besides its disk.
+/// Memory and CPUs of a machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Size {
-    /// Memory, MiB.
+    /// Memory in MiB.
     pub memory_mib: u32,
     /// Virtual CPUs.
     pub cpus: u32,
 }
 
-/// Why a machine did not come up.
+/// Reason why a machine did not come up.
 #[derive(Debug, thiserror::Error)]
 pub enum VmError {
-    /// Something that its QEMU needs of this machine failed.
+    /// A preparation for QEMU on this machine failed.
     #[error("{doing}")]
     Prepare {
-        /// A gerund.
+        /// The action, as a gerund.
         doing: &'static str,
         /// The system's reason.
         source: io::Error,
     },
-    /// Its agent did not say hello.
+    /// The machine's agent did not say hello.
     #[error("booting the release: {how}")]
     Boot {
-        /// How the machine ended, or what it said last.
+        /// How the machine ended, or the last lines of its console.
         how: String,
     },
 }
@@ -147,16 +146,16 @@ pub struct Vm {
     process: Process,
     serial: Log,
     stderr: Log,
-    /// Its memory and CPUs.
+    /// The machine's memory and CPUs.
     pub size: Size,
     /// The line to the agent.
     pub line: Line,
 }
 
-/// Boots a disk and waits for its agent. `seed` is what the agent needs, by the names in its folder.
+/// Boots a disk and waits for its agent. `seed` has the agent and its files, by their names in the agent's directory.
 ///
 /// # Errors
-/// How the machine ended, or what it said last.
+/// How the machine ended, or the last lines of its console.
 pub async fn start(outer: &OuterQemu, disk: &Disk, size: Size, seed: &[SeedFile], logs: &Path) -> Result<Vm, VmError> {
     let ours = |doing| move |source| VmError::Prepare { doing, source };
     std::fs::create_dir_all(logs).map_err(ours("making the folder of the machine's logs"))?;
@@ -165,7 +164,7 @@ pub async fn start(outer: &OuterQemu, disk: &Disk, size: Size, seed: &[SeedFile]
     let seed = pack(seed).map_err(ours("packing the agent"))?;
     let root = File::open(&disk.root).map_err(ours("opening the machine's disk"))?;
     let layer = layer(&root).map_err(ours("making the layer over the machine's disk"))?;
-    // The numbers in `arguments`.
+    // The descriptor numbers are those in `arguments`.
     let fds: Vec<(OwnedFd, i32)> = vec![
         (line_there.into(), LINE_FD),
         (serial_there.into(), SERIAL_FD),
@@ -195,7 +194,7 @@ pub async fn start(outer: &OuterQemu, disk: &Disk, size: Size, seed: &[SeedFile]
     }
 }
 
-/// An empty layer over a disk, in a file without a name.
+/// Makes an empty layer over a disk, in an unnamed file.
 fn layer(disk: &File) -> io::Result<File> {
     let file = tempfile::tempfile()?;
     let header = images::base::qcow2::empty(disk.metadata()?.len());
@@ -203,7 +202,7 @@ fn layer(disk: &File) -> io::Result<File> {
     Ok(file)
 }
 
-/// The agent and its files as an archive in a file without a name, padded to whole sectors of a disk.
+/// Packs the agent and its files as an archive in an unnamed file, padded to whole sectors of a disk.
 fn pack(files: &[SeedFile]) -> io::Result<File> {
     let mut archive = tar::Builder::new(tempfile::tempfile()?);
     for SeedFile { name, content } in files {
@@ -217,27 +216,27 @@ fn pack(files: &[SeedFile]) -> io::Result<File> {
     let length = file.stream_position()?;
     file.set_len(length.next_multiple_of(1 << 20))?;
     file.flush()?;
-    // QEMU takes a descriptor only if it was opened the way the disk is used: read-only.
+    // QEMU accepts a descriptor only if it was opened the way the disk is used: read-only.
     File::open(format!("/proc/self/fd/{}", file.as_raw_fd()))
 }
 
 impl Vm {
-    /// How the machine or its agent ended; `None` if both seem to run.
+    /// Describes how the machine or its agent ended; `None` if both seem to run.
     pub async fn ending(&self) -> Option<String> {
         ending(&self.process, &self.serial, &self.stderr).await
     }
 
-    /// The last lines of the serial line.
+    /// Returns the last lines of the serial log.
     pub fn last_words(&self) -> String {
         self.serial.last_lines(3)
     }
 
-    /// QEMU's process id.
+    /// Returns QEMU's process id.
     pub fn pid(&self) -> u32 {
         self.process.pid()
     }
 
-    /// Ends the machine; nothing of it is left.
+    /// Ends the machine and removes all that belongs to it.
     pub async fn stop(self) {
         let Vm { process, line, .. } = self;
         drop(line);
@@ -246,7 +245,8 @@ impl Vm {
     }
 }
 
-/// The kernel's last lines and QEMU's exit arrive through different pipes in any order: waits a moment for both.
+/// Describes an end. The kernel's last lines and QEMU's exit arrive through different pipes in any order, so this waits
+/// a moment for both.
 async fn ending(process: &Process, serial: &Log, stderr: &Log) -> Option<String> {
     let end = Instant::now() + SHOWS;
     while process.ended().is_none() && Instant::now() < end && agent_ended(&serial.text()).is_none() {
@@ -269,7 +269,7 @@ async fn ending(process: &Process, serial: &Log, stderr: &Log) -> Option<String>
     agent_ended(&text).map(|how| format!("the virtual machine runs, the agent in it ended: {how}"))
 }
 
-/// What the unit printed about the agent's end: `signal killed KILL`.
+/// Returns the unit's message about the agent's end: `signal killed KILL`.
 fn agent_ended(serial: &str) -> Option<String> {
     let line = serial.lines().rev().find_map(|line| line.split_once(AGENT_ENDED))?.1;
     Some(one_line(&without_controls(line, 100), 100))

@@ -1,24 +1,25 @@
-//! Text for a line of a terminal: nothing that acts on it, and no wider than it.
+//! Fitting of text into a line of a terminal: without control characters, and no wider than the line.
 
 use model::redact::{one_line, without_controls};
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
-/// Bytes of a text that becomes one line; no terminal is so wide.
+/// Bytes of a text that becomes one line; no terminal is that wide.
 const MAX: usize = 2 << 10;
-/// The mark where a text was cut.
+/// The mark in the place where a text was cut.
 const CUT: char = '…';
 
-/// A text as one line without anything that acts on a terminal.
+/// Returns a text as one line without control characters.
 pub(super) fn clean(text: &str) -> String {
     one_line(&without_controls(text, MAX), MAX)
 }
 
-/// How many columns a text takes.
+/// Returns the number of columns that a text takes.
 pub(super) fn width(text: &str) -> usize {
     text.width()
 }
 
-/// A text in at most so many columns; what is too long is cut in the middle, because names differ at their ends.
+/// Shortens a text to at most `columns` columns; a text that is too long is cut in the middle, because names differ at
+/// their ends.
 pub(super) fn shortened(text: &str, columns: usize) -> String {
     if width(text) <= columns {
         return text.to_owned();
@@ -26,14 +27,14 @@ pub(super) fn shortened(text: &str, columns: usize) -> String {
     let Some(room) = columns.checked_sub(1) else { return String::new() };
     let head = begun(text.chars(), room / 2);
     let mut tail: Vec<char> = begun(text.chars().rev(), room - room / 2);
-    // A mark that goes with the character in front of it would go with the cut.
+    // A combining mark whose base character was cut off is dropped, too.
     while tail.last().is_some_and(|c| c.width() == Some(0)) {
         tail.pop();
     }
     head.into_iter().chain([CUT]).chain(tail.into_iter().rev()).collect()
 }
 
-/// The first of some characters that fit.
+/// Returns the first characters that fit into the columns.
 fn begun(text: impl Iterator<Item = char>, columns: usize) -> Vec<char> {
     let mut taken = 0;
     let fits = |c: &char| {
@@ -43,7 +44,7 @@ fn begun(text: impl Iterator<Item = char>, columns: usize) -> Vec<char> {
     text.take_while(fits).collect()
 }
 
-/// A text in exactly so many columns, filled up with spaces.
+/// Fits a text into exactly `columns` columns, padded with spaces.
 pub(super) fn filled(text: &str, columns: usize) -> String {
     let text = shortened(text, columns);
     let spaces = columns.saturating_sub(width(&text));
@@ -71,7 +72,7 @@ mod tests {
             assert!(width(&text) <= columns, "{columns}: {text:?}");
         }
         assert_eq!(shortened("測試測試測試測試", 8), "測…測試");
-        // The accent would stand on the cut.
+        // The accent would combine with the mark of the cut.
         assert_eq!(shortened("abcde\u{301}fg", 5), "ab…fg");
         assert_eq!(filled("測試", 6), "測試  ");
     }

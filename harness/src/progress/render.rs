@@ -1,7 +1,7 @@
-//! What people see of a run: two lines for each cell that is at work, or one line for all of it where nothing can be drawn
-//! over.
+//! Layout of the progress display: two lines for each active cell, or one line for the whole run if lines cannot be
+//! redrawn.
 //!
-//! Pure: what is known of the run, the terminal's size and the time make the lines.
+//! The functions are pure: the lines depend only on the state of the run, the terminal's size and the time.
 //!
 //! ```text
 //! debian:13  [##########................]  96/240  2 failed  ~12 min left
@@ -12,25 +12,25 @@ use super::fit::{filled, shortened, width};
 use super::state::{Cell, RunProgress, Shown, Stage, seconds};
 use jiff::Timestamp;
 
-/// After how many seconds a test is slow.
+/// Seconds after which a test counts as slow.
 const SLOW: u64 = 60;
-/// The fewest columns of a name that is shortened.
+/// Minimum width of a shortened name.
 const NAME: usize = 9;
-/// The fewest and the most columns of a bar, with its brackets.
+/// Minimum and maximum width of a bar, with its brackets.
 const BAR: (usize, usize) = (6, 28);
-/// Below so many columns everything stands closer together.
+/// Width below which everything is set closer together.
 const NARROW: usize = 60;
-/// Lines of a terminal that are left to what is said above.
+/// Number of terminal rows that are left free for lines printed above.
 const LEFT_FREE: usize = 1;
 
-/// The room that a terminal has.
+/// The size of a terminal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Size {
     pub(super) columns: usize,
     pub(super) rows: usize,
 }
 
-/// The lines that are drawn over: two for each cell at work as far as there is room, and one for all the others.
+/// Returns the live lines: two for each active cell as far as there is room, and one for all the others.
 pub(super) fn live(state: &RunProgress, size: Size, now: Timestamp) -> Vec<String> {
     let at_work: Vec<&Cell> = state.cells().filter(|cell| cell.stage == Stage::AtWork).collect();
     let count = |stage: Stage| state.cells().filter(|cell| cell.stage == stage).count();
@@ -62,7 +62,8 @@ pub(super) fn live(state: &RunProgress, size: Size, now: Timestamp) -> Vec<Strin
     lines
 }
 
-/// Name, bar, and how far a cell is. What there is no room for is left out, what says least first.
+/// Returns a cell's first line: name, bar and progress. If there is no room, the least informative parts are left out
+/// first.
 fn head(cell: &Cell, longest: usize, columns: usize, now: Timestamp) -> String {
     let gap = if columns < NARROW { " " } else { "  " };
     let (least, most) = BAR;
@@ -80,7 +81,7 @@ fn head(cell: &Cell, longest: usize, columns: usize, now: Timestamp) -> String {
     shortened(&line, columns)
 }
 
-/// The progress of a cell in words, in several forms, the longest first.
+/// Returns the progress of a cell as text, in several forms, the longest first.
 fn facts(cell: &Cell, now: Timestamp) -> Vec<Vec<String>> {
     let tests = format!("{}/{}", cell.done(), cell.planned);
     let failed = format!("{} failed", cell.failed());
@@ -100,7 +101,7 @@ fn facts(cell: &Cell, now: Timestamp) -> Vec<Vec<String>> {
     forms.into_iter().flatten().chain([all, certain, vec![tests, failed]]).collect()
 }
 
-/// A bar in so many columns.
+/// Draws a bar in `columns` columns.
 fn drawn(cell: &Cell, columns: usize) -> String {
     let inner = columns.saturating_sub(2) as u64;
     let full = (cell.done() * inner).checked_div(cell.planned).unwrap_or(0).min(inner);
@@ -108,7 +109,7 @@ fn drawn(cell: &Cell, columns: usize) -> String {
     format!("[{}{}]", of("#", full), of(".", inner - full))
 }
 
-/// What a cell is doing: the test that has run longest, or else in words.
+/// Returns a cell's second line: the test that has run longest, or else its current work.
 fn below(cell: &Cell, columns: usize, now: Timestamp) -> String {
     let (what, profiles, tail) = match (cell.test(now), &cell.doing) {
         (Some(shown), _) => (shown.test.to_owned(), shown.profiles.clone(), tail(&shown)),
@@ -121,7 +122,7 @@ fn below(cell: &Cell, columns: usize, now: Timestamp) -> String {
     shortened(&format!("  {what}  {tail}"), columns)
 }
 
-/// How long a test has run, and what else there is to know.
+/// Describes how long a test has run, with its attempt and the number of other tests.
 fn tail(shown: &Shown<'_>) -> String {
     let Shown { attempt, seconds, others, .. } = shown;
     let mut words = if *seconds >= SLOW { format!("slow {seconds} s") } else { format!("{seconds} s") };
@@ -138,7 +139,7 @@ fn in_words(cell: &Cell, doing: &str) -> String {
     if cell.detail.is_empty() { doing.to_owned() } else { format!("{doing}: {}", cell.detail) }
 }
 
-/// One line for all that goes on, where nothing can be drawn over; nothing where nothing goes on.
+/// Returns one line for all active cells, if lines cannot be redrawn; `None` if nothing is running.
 pub(super) fn beat(state: &RunProgress, now: Timestamp) -> Option<String> {
     let at_work: Vec<&Cell> = state.cells().filter(|cell| cell.stage == Stage::AtWork).collect();
     let count = |stage: Stage| state.cells().filter(|cell| cell.stage == stage).count();
@@ -165,7 +166,7 @@ pub(super) fn beat(state: &RunProgress, now: Timestamp) -> Option<String> {
         1 => facts.push("1 machine lost".to_owned()),
         count => facts.push(format!("{count} machines lost")),
     }
-    // Cells run side by side, so that the longest counts.
+    // Cells run in parallel, so the longest one counts.
     if let Some(left) = at_work.iter().filter_map(|cell| cell.minutes_left(now)).max() {
         facts.push(format!("about {left} min left"));
     }
@@ -181,12 +182,12 @@ pub(super) fn beat(state: &RunProgress, now: Timestamp) -> Option<String> {
     })
 }
 
-/// Since how many seconds a cell does what it does.
+/// Returns for how many seconds a cell has been doing its current work.
 fn since(cell: &Cell, now: Timestamp) -> u64 {
     cell.doing.as_ref().map_or(0, |(_, since)| seconds(*since, now))
 }
 
-/// What a cell is doing, for a log.
+/// Describes a cell's current work, for a log.
 fn spoken(cell: &Cell, now: Timestamp) -> String {
     match (cell.test(now), &cell.doing) {
         (Some(shown), _) => format!("{} ({}), {}", shown.test, shown.profiles, tail(&shown)),

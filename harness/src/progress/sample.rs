@@ -1,4 +1,4 @@
-//! Runs for the tests of what people see of one.
+//! Sample runs for the tests of the progress display.
 
 use super::state::RunProgress;
 use crate::fixtures;
@@ -52,7 +52,7 @@ pub(super) fn in_error() -> Outcome {
     Outcome::Error { message: "during this test, the machine was lost".to_owned() }
 }
 
-/// A run of one cell that took ten minutes before: one test failed, one passed, three are left.
+/// Builds a run of one cell that took ten minutes before: one test failed, one passed, three are left.
 pub(super) fn one_cell() -> RunProgress {
     let cell = "debian:13/x86_64/container";
     let mut state = RunProgress::default();

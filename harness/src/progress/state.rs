@@ -1,7 +1,7 @@
-//! What is known of a run while it goes on: its cells, how far each has come, and what it is doing.
+//! State of a run while it goes on: its cells, their progress and their current work.
 //!
-//! It is made of the events of the journal, as they are written or read, and of what cells say in finer words. It reads no
-//! clock and writes nothing.
+//! It is derived from the events of the journal, as they are written or read, and from cells' more detailed reports.
+//! This module reads no clock and writes nothing.
 
 use super::fit::clean;
 use jiff::Timestamp;
@@ -10,87 +10,87 @@ use reports::redact;
 use std::collections::{BTreeMap, BTreeSet};
 use suites::outcome::Outcome;
 
-/// Something that people are told at once.
+/// Something that is reported to people at once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum News {
     /// A failure: a line that stays.
     Line(String),
-    /// The work that a cell has started; live lines show it.
+    /// The work that a cell has started; on a terminal the live lines show it.
     Doing(String),
-    /// How a cell ended: a line that stays.
+    /// The end of a cell: a line that stays.
     Done(String),
 }
 
-/// A run, as far as it has come.
+/// The progress of a run.
 #[derive(Debug, Default)]
 pub(super) struct RunProgress {
     cells: BTreeMap<CellId, Cell>,
-    /// The cells in the order asked for.
+    /// The cells in the requested order.
     order: Vec<CellId>,
-    /// How many minutes each cell took in earlier runs.
+    /// The minutes that each cell took in earlier runs.
     expected: BTreeMap<CellId, u64>,
-    /// Something else has the terminal.
+    /// Another program uses the terminal.
     pub(super) is_hidden: bool,
-    /// Somebody is let in, and no test runs.
+    /// A visitor is let in, and no test runs.
     pub(super) is_visit: bool,
 }
 
-/// How far a cell is.
+/// The stage of a cell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) enum Stage {
-    /// It has not started, or waits for its turn.
+    /// The cell has not started, or waits for its turn.
     #[default]
     Waiting,
-    /// It does something.
+    /// The cell is active.
     AtWork,
-    /// It has ended.
+    /// The cell has ended.
     Over,
 }
 
-/// The tests that share a result: their id, and the profiles that it counts for.
+/// The key of tests that share a result: their id, and the profiles that it counts for.
 type Shared = (String, Vec<String>);
 
-/// A cell, as far as it has come.
+/// The progress of a cell.
 #[derive(Debug, Default)]
 pub(super) struct Cell {
-    /// What people know it by.
+    /// The name that is shown to people.
     pub(super) name: String,
     pub(super) stage: Stage,
-    /// How many tests it has.
+    /// Number of planned tests.
     pub(super) planned: u64,
-    /// How many machines it has lost.
+    /// Number of machines that the cell has lost.
     pub(super) lost: u32,
-    /// What it does besides tests, in words, and since when.
+    /// The current work other than tests, and its start.
     pub(super) doing: Option<(String, Timestamp)>,
-    /// The text that this work has reported last.
+    /// The latest detail of this work.
     pub(super) detail: String,
     began: Option<Timestamp>,
     minutes: Option<u64>,
     running: BTreeMap<Shared, Running>,
-    /// How the last attempt at each test ended that did not pass.
+    /// The outcome of the last attempt at each test that did not pass.
     bad: BTreeMap<Shared, Bad>,
     ended: BTreeSet<Shared>,
     open: Option<Open>,
-    /// How many attempts ended how.
+    /// Number of attempts by outcome.
     counts: BTreeMap<&'static str, usize>,
 }
 
-/// A test that runs.
+/// A test that is running.
 #[derive(Debug, Clone, Copy)]
 struct Running {
     attempt: u32,
     since: Timestamp,
 }
 
-/// The running test that people are shown.
+/// The running test that is shown to people.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Shown<'s> {
     pub(super) test: &'s str,
-    /// The profiles that it counts for: `go-3.32+rs-4.1`.
+    /// The profiles that the test counts for: `go-3.32+rs-4.1`.
     pub(super) profiles: String,
     pub(super) attempt: u32,
     pub(super) seconds: u64,
-    /// How many others run beside it.
+    /// Number of other tests that are running.
     pub(super) others: usize,
 }
 
@@ -100,22 +100,22 @@ enum Bad {
     InError,
 }
 
-/// The tests that have not ended, where the plan is known: one may end for one profile before another.
+/// The tests that have not ended, if the plan is known: a test may end for one profile before another.
 #[derive(Debug, Default)]
 struct Open {
-    /// Of each profile and test its place in the plan.
+    /// The place in the plan of each profile and test.
     places: BTreeMap<(String, String), usize>,
-    /// How many profiles each place still waits for.
+    /// Number of profiles for which each place still waits.
     waits_for: Vec<usize>,
 }
 
 impl RunProgress {
-    /// How many minutes cells took in earlier runs, for runs that begin from now on.
+    /// Sets how many minutes cells took in earlier runs, for runs that start from now on.
     pub(super) fn expect(&mut self, minutes: BTreeMap<CellId, u64>) {
         self.expected = minutes;
     }
 
-    /// Something stands in the journal.
+    /// Applies an event of the journal.
     pub(super) fn saw(&mut self, event: &Event, at: Timestamp) -> Vec<News> {
         match event {
             Event::RunStarted { cells, planned, filter, .. } => {
@@ -166,7 +166,7 @@ impl RunProgress {
         }
     }
 
-    /// A cell has started something; the same words say nothing new.
+    /// Sets a cell's current work; repeating the same work is no news.
     pub(super) fn doing(&mut self, id: &CellId, what: &str, at: Timestamp) -> Vec<News> {
         let (cell, what) = (self.cell(id), clean(what));
         cell.stage = Stage::AtWork;
@@ -180,24 +180,24 @@ impl RunProgress {
         vec![news]
     }
 
-    /// Something small changed in what a cell does.
+    /// Sets a detail of a cell's current work.
     pub(super) fn detail(&mut self, id: &CellId, what: &str) {
         self.cell(id).detail = clean(what);
     }
 
-    /// A cell waits for its turn.
+    /// Marks a cell as waiting for its turn.
     pub(super) fn waits(&mut self, id: &CellId) {
         self.cell(id).stage = Stage::Waiting;
     }
 
-    /// A cell has lost its machine; another one is brought up.
+    /// Counts a lost machine of a cell, which gets another one.
     pub(super) fn lost(&mut self, id: &CellId) {
         let cell = self.cell(id);
         cell.lost += 1;
         cell.running.clear();
     }
 
-    /// The tests of a cell, each with its profiles, and those that had ended before the run went on.
+    /// Sets the tests of a cell, each with its profiles, and those that had ended before the run was resumed.
     pub(super) fn plan(&mut self, id: &CellId, tests: &[(&str, &[String])], before: &BTreeSet<(String, String)>) {
         let cell = self.cell(id);
         let mut open =
@@ -212,7 +212,7 @@ impl RunProgress {
         cell.open = Some(open);
     }
 
-    /// The cells in the order asked for.
+    /// Returns the cells in the requested order.
     pub(super) fn cells(&self) -> impl Iterator<Item = &Cell> {
         self.order.iter().filter_map(|id| self.cells.get(id))
     }
@@ -221,7 +221,7 @@ impl RunProgress {
         for id in cells {
             let minutes = self.expected.get(id).copied().filter(|_| all_tests);
             let planned = planned.get(id).copied().unwrap_or_default();
-            // A cell of that name is known from the run before: from the base run, say.
+            // The cell may be known from the run before, such as the base run.
             if self.cells.insert(id.clone(), Cell { planned, minutes, ..Cell::default() }).is_none() {
                 self.order.push(id.clone());
             }
@@ -229,7 +229,7 @@ impl RunProgress {
         self.name_all();
     }
 
-    /// The cell of that name; one that the run's beginning did not name is added.
+    /// Returns the cell of this id; adds it if the run's start did not name it.
     fn cell(&mut self, id: &CellId) -> &mut Cell {
         if !self.cells.contains_key(id) {
             self.order.push(id.clone());
@@ -239,7 +239,7 @@ impl RunProgress {
         self.cells.entry(id.clone()).or_default()
     }
 
-    /// Names cells by what distinguishes them.
+    /// Names cells by the parts of their ids that differ.
     fn name_all(&mut self) {
         let arches: BTreeSet<&str> = self.order.iter().map(|id| id.arch.name()).collect();
         let environments: BTreeSet<&str> = self.order.iter().map(|id| id.environment.name()).collect();
@@ -280,38 +280,38 @@ impl Cell {
         self.ended.insert(key.clone());
     }
 
-    /// How many tests have ended.
+    /// Returns how many tests have ended.
     pub(super) fn done(&self) -> u64 {
         let ended = match &self.open {
             Some(open) => open.waits_for.iter().filter(|left| **left == 0).count(),
-            // A blocked test ends for each profile by itself.
+            // A blocked test ends for each profile separately.
             None => self.ended.len(),
         };
         (ended as u64).min(self.planned)
     }
 
-    /// How many tests failed last.
+    /// Returns how many tests failed in their last attempt.
     pub(super) fn failed(&self) -> usize {
         self.bad.values().filter(|bad| **bad == Bad::Failed).count()
     }
 
-    /// How many tests were in error last.
+    /// Returns how many tests were in error in their last attempt.
     pub(super) fn in_error(&self) -> usize {
         self.bad.values().filter(|bad| **bad == Bad::InError).count()
     }
 
-    /// The test that has run longest.
+    /// Returns the test that has run longest.
     pub(super) fn test(&self, now: Timestamp) -> Option<Shown<'_>> {
         let ((test, profiles), running) = self.running.iter().min_by_key(|(_, running)| running.since)?;
         let (seconds, others) = (seconds(running.since, now), self.running.len() - 1);
-        // A journal that comes from somewhere else may have any text there.
+        // Another machine's journal may contain any text here.
         let profiles = clean(&profiles.join("+"));
         Some(Shown { test, profiles, attempt: running.attempt, seconds, others })
     }
 
-    /// How many minutes are left, by earlier runs; nothing where none is known.
+    /// Estimates the minutes left from earlier runs; `None` if there are none.
     ///
-    /// As soon as tests end, their share says more than the clock: an image may have been in the cache.
+    /// As soon as tests end, their share is more reliable than the clock, because the image may have been in the cache.
     pub(super) fn minutes_left(&self, now: Timestamp) -> Option<u64> {
         let (expected, done) = (self.minutes?, self.done());
         let left = match done {
@@ -321,7 +321,7 @@ impl Cell {
         Some(left.max(1))
     }
 
-    /// How many attempts ended how, in words.
+    /// Describes the number of attempts by outcome.
     fn summary(&self) -> String {
         let words: Vec<String> = self.counts.iter().map(|(outcome, count)| format!("{count} {outcome}")).collect();
         match (words.is_empty(), self.done()) {
@@ -341,7 +341,7 @@ impl Open {
     }
 }
 
-/// Whole seconds between two times; none where a clock was put back.
+/// Returns the whole seconds between two times; 0 if a clock was put back.
 pub(super) fn seconds(from: Timestamp, to: Timestamp) -> u64 {
     u64::try_from(to.as_second().saturating_sub(from.as_second())).unwrap_or(0)
 }

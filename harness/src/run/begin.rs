@@ -1,4 +1,4 @@
-//! How a run begins, or goes on: its journal, and its cells with what is left of each.
+//! Start or resumption of a run: its journal, and its cells with the work left in each.
 
 use super::{BadRequest, Request, provided};
 use crate::plan::{self, Cell};
@@ -10,7 +10,7 @@ use reports::journal::{CellId, Environment, Event, Writer};
 use reports::resume::{self, Begun, NotBegun};
 use suites::catalogue::{self, Test};
 
-/// The journal of a new run, or of the one that goes on, with what that did before.
+/// Opens the journal of a new run, or of the one that is resumed, with its earlier progress.
 pub(super) fn open(request: &Request) -> anyhow::Result<(Writer, Option<Begun>)> {
     if !request.scope.resumes {
         return Ok((Writer::create(&request.out)?, None));
@@ -20,21 +20,21 @@ pub(super) fn open(request: &Request) -> anyhow::Result<(Writer, Option<Begun>)>
     Ok((writer, Some(resume::begun(&journal).and_then(Begun::of_one_run).map_err(refused)?)))
 }
 
-/// Why a run cannot go on.
+/// Reason why a run cannot be resumed.
 #[derive(Debug, thiserror::Error)]
 pub enum NotResumable {
-    /// It has hardly started, or is not one run.
+    /// The run has hardly started, or the journal has more than one run.
     #[error(transparent)]
     NotBegun(#[from] NotBegun),
-    /// There is nothing left of it.
+    /// The run has finished.
     #[error("it came to its end: `kata-qualify rerun` runs what did not pass")]
     Finished,
-    /// It is not asked for as it was started: a line of words for each difference.
+    /// The request differs from the original one: a line of text for each difference.
     #[error("it goes on only with what it was started with, so that all its verdicts rest on the same:\n{}", .0.join("\n"))]
     Differs(Vec<String>),
 }
 
-/// Whether a run can go on as this one; else why not.
+/// Checks whether a run can be resumed as this one; otherwise returns the reason.
 pub(super) fn goes_on(before: &Begun, begins: &Event) -> Result<(), NotResumable> {
     if before.is_finished {
         return Err(NotResumable::Finished);
@@ -43,7 +43,7 @@ pub(super) fn goes_on(before: &Begun, begins: &Event) -> Result<(), NotResumable
     if differences.is_empty() { Ok(()) } else { Err(NotResumable::Differs(differences)) }
 }
 
-/// Tells the display what a cell has before it.
+/// Tells the display which tests a cell will run.
 pub(super) fn shown(cell: &Cell) {
     let tests = cell.units.iter().flat_map(|unit| &unit.tests);
     let tests: Vec<(&str, &[String])> =
@@ -52,7 +52,7 @@ pub(super) fn shown(cell: &Cell) {
     cell.line.plan(&tests, &before);
 }
 
-/// Whether a cell has not come to its end before.
+/// Checks whether a cell had not finished before.
 pub(super) fn is_left(cell: &Cell) -> bool {
     let ended = cell.before.as_ref().is_some_and(|before| before.ended);
     if ended {
@@ -61,9 +61,9 @@ pub(super) fn is_left(cell: &Cell) -> bool {
     !ended
 }
 
-/// Each release in each environment that is to be run, with what is to be run there.
+/// Returns the cells: each release in each requested environment, with the work to do there.
 ///
-/// `kvm` is whether containers may be given it.
+/// `kvm` is true if containers may be given KVM.
 pub(super) fn cells(request: &Request, before: Option<&Begun>, kvm: bool, progress: &Progress) -> Vec<Cell> {
     let wanted = |test: &Test| request.filter.as_ref().is_none_or(|filter| catalogue::chooses(filter, test));
     request
@@ -76,7 +76,7 @@ pub(super) fn cells(request: &Request, before: Option<&Begun>, kvm: bool, progre
             let provided = provided(environment, kvm);
             let same = |profile: &Profile, configuration| normalised(profile, release.arch, configuration, provided);
             let units = request.scope.units(&id, plan::units(&request.profiles, environment, wanted, same));
-            // Nothing of it is to be run again.
+            // No test of this cell is to be run again.
             if request.scope.again.is_some() && units.is_empty() {
                 return None;
             }
@@ -92,7 +92,7 @@ pub(super) fn cells(request: &Request, before: Option<&Begun>, kvm: bool, progre
         .collect()
 }
 
-/// The cell of a release on this machine's architecture, in an environment.
+/// Returns the id of the cell of a release in an environment.
 fn cell_id(release: &Release, environment: Environment) -> CellId {
     CellId { distro: release.distro.clone(), release: release.version.clone(), arch: release.arch, environment }
 }
@@ -102,7 +102,7 @@ mod tests {
     use super::*;
     use model::arch::Arch;
 
-    /// Else profiles would share a guest whose arguments differ as soon as it has KVM.
+    /// Otherwise profiles would share a guest although their arguments differ as soon as the guest has KVM.
     #[test]
     fn a_container_that_may_have_kvm_is_planned_by_the_arguments_with_it() {
         let units = |kvm| {

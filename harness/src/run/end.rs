@@ -1,4 +1,4 @@
-//! How a run ends: what it left in Docker goes, and the cache is brought within its budget.
+//! End of a run: its leftovers in Docker are removed, and the cache is brought within its budget.
 //!
 //! An engine that hangs costs neither the reports nor the answer to a signal: the journal has everything, and the next
 //! run removes what is left.
@@ -11,29 +11,29 @@ use std::error::Error;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// The engine, which has one limit for all that it is asked, and is not asked again after it failed once.
+/// The engine, with one time limit for all requests together; after a failure it is not asked again.
 pub(super) struct Engine<'a> {
     docker: Option<&'a Docker>,
     within: Duration,
     left: Duration,
 }
 
-/// Why an engine does not answer.
+/// Reason why an engine does not answer.
 #[derive(Debug, thiserror::Error)]
 enum NoAnswer<E: Error + 'static> {
-    /// It said why.
+    /// The engine returned an error.
     #[error(transparent)]
     Refused(E),
-    /// Its time was over.
+    /// The engine's time was over.
     #[error("the engine has not answered for {seconds} s")]
     Late {
-        /// How long it had.
+        /// The time that it had, in seconds.
         seconds: u64,
     },
 }
 
 impl<'a> Engine<'a> {
-    /// An engine, if there is one, whose answers may take this time together.
+    /// Makes a handle for the engine, if there is one, whose answers may take this time together.
     pub(super) fn new(docker: Option<&'a Docker>, within: Duration) -> Engine<'a> {
         Engine { docker, within, left: within }
     }
@@ -53,7 +53,7 @@ impl<'a> Engine<'a> {
     async fn remove_orphans(&mut self, cache: &Path, progress: &Progress) {
         let Some(docker) = self.docker else { return };
         match self.answer(images::docker::remove_orphans(docker, cache)).await {
-            // What is left is in use, which nobody has to know.
+            // Images that are left are in use, which people do not have to know.
             Ok(done) => done.removed.iter().for_each(|tag| progress.say(&format!("removed {tag} from Docker"))),
             Err(why) => {
                 progress.say(&format!("warning: Docker's images were not looked through: {}", error_chain(&why)));
@@ -61,7 +61,7 @@ impl<'a> Engine<'a> {
         }
     }
 
-    /// What the engine answers, or why it does not.
+    /// Waits for the engine's answer, or returns why there is none.
     async fn answer<T, E: Error + 'static>(
         &mut self,
         question: impl Future<Output = Result<T, E>>,
@@ -79,9 +79,9 @@ impl<'a> Engine<'a> {
     }
 }
 
-/// Keeps the cache within its budget, and Docker's images of it to those that the cache has.
+/// Brings the cache within its budget, and removes those of its images from Docker that it no longer has.
 ///
-/// A failure is printed and does not fail the run, which has its results.
+/// A failure is printed but does not fail the run, which has its results.
 pub(super) async fn trim(engine: &mut Engine<'_>, cache: &Path, budget: u64, progress: &Progress) {
     let folder = cache.to_owned();
     let trimmed = match tokio::task::spawn_blocking(move || images::trim(&folder, budget)).await {
@@ -114,7 +114,7 @@ pub(super) async fn trim(engine: &mut Engine<'_>, cache: &Path, budget: u64, pro
     engine.remove_orphans(cache, progress).await;
 }
 
-/// Cleans up until it is done or, after a signal, until `grace` is over; returns when that is, if a signal came.
+/// Cleans up to the end or, after a signal, until `grace` is over; returns the end of `grace` if a signal came.
 pub(super) async fn watched(
     cleaning: impl Future<Output = ()>,
     signal: impl Future<Output = ()>,
@@ -142,7 +142,7 @@ mod tests {
     async fn an_engine_that_hangs_is_asked_only_once() {
         let dir = tempfile::tempdir().unwrap();
         let socket = dir.path().join("docker.sock");
-        // The kernel takes the connection, and nobody answers: as with an engine that is stopped.
+        // The kernel accepts the connection, and nobody answers, as with a stopped engine.
         let listener = UnixListener::bind(&socket).unwrap();
         let docker = Docker::connect_with_unix(socket.to_str().unwrap(), 600, bollard::API_DEFAULT_VERSION).unwrap();
         let (progress, cache) = (Progress::new(), dir.path().join("cache"));
@@ -179,7 +179,7 @@ mod tests {
         let since = Instant::now();
         assert!(watched(pending(), ready(()), short, &progress).await.is_some(), "it hangs");
         assert!(since.elapsed() < long);
-        // What ends within the time still does.
+        // A clean-up that ends within the time is completed.
         let mut ended = false;
         let cleaning = async {
             tokio::time::sleep(short).await;

@@ -1,26 +1,26 @@
-//! How often a test is tried, each time in a fresh guest.
+//! The number of attempts at a test, each in a fresh guest.
 
 use suites::outcome::Outcome;
 
-/// How often a test is tried.
+/// The number of attempts at a test.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Attempts {
-    /// How often one that fails or is in error is tried again.
+    /// Number of further attempts after a failure or an error.
     pub retries: u32,
-    /// How often each test is run, whatever comes of it; with more than one there are no retries besides.
+    /// Number of times that each test is run, whatever the outcome; with more than one, `retries` is not used.
     pub repeat: u32,
 }
 
 impl Attempts {
-    /// Once, and so often again where it fails.
+    /// Returns one attempt, with this many further ones after failures.
     pub fn retrying(retries: u32) -> Attempts {
         Attempts { retries, repeat: 1 }
     }
 
-    /// Whether there is another attempt after this one, which is counted from 1.
+    /// Checks whether there is another attempt after this one, which is counted from 1.
     pub(super) fn has_another(self, attempt: u32, outcome: &Outcome) -> bool {
         match outcome {
-            // Another guest would not change it.
+            // Another guest would not change the outcome.
             Outcome::Skip { .. } | Outcome::Blocked { .. } => false,
             _ if self.repeat > 1 => attempt < self.repeat,
             Outcome::Fail(_) | Outcome::Error { .. } => attempt <= self.retries,

@@ -1,4 +1,4 @@
-//! What failed in guests of an emulated machine is run once more, in a fresh machine.
+//! Repetition, in a fresh machine, of tests that failed in guests of an emulated machine.
 
 use super::units::needs_cpus;
 use super::{AfterEnvironment, Key, RestartReason, Schedule, key};
@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use suites::outcome::Outcome;
 
 impl Schedule {
-    /// Repeats what failed in nested guests of an emulated machine, once.
+    /// Repeats the tests that failed in nested guests of an emulated machine, once.
     pub(super) fn repeat(&mut self) -> AfterEnvironment {
         if self.repeated || !self.is_emulated || self.attempts.retries == 0 {
             return AfterEnvironment::Finished;
@@ -19,8 +19,8 @@ impl Schedule {
         if self.left.is_empty() { AfterEnvironment::Finished } else { AfterEnvironment::Machine(RestartReason::Repeat) }
     }
 
-    /// The tests of nested guests that failed or could not be judged, and those that they blocked. Their outcomes are
-    /// forgotten, so that they do not block each other.
+    /// Returns the tests in nested guests that failed or could not be judged, and those that they blocked. Their
+    /// outcomes are forgotten, so that they do not block each other.
     fn nested_failures(&mut self) -> Vec<Unit> {
         let mut again: BTreeSet<Key> = BTreeSet::new();
         let tests: Vec<(&PlannedTest, &String)> = self

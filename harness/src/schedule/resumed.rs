@@ -1,9 +1,8 @@
-//! A cell whose run was killed: what was finished is not run again, and attempts go on where they were.
+//! Resumption of a cell whose run was killed: finished tests are not run again, and attempts continue their numbers.
 //!
-//! A test is finished when it passed, could not be shown, or failed as often as `--retries` has it tried; with
-//! `--repeat`, when it ran so often.
-//! One that was blocked is finished only if what blocks it is.
-//! A nested guest's failure is still repeated in a fresh machine, unless it has been.
+//! A test is finished if it passed, if it is skipped, or if it failed in all tries that `--retries` allows; with
+//! `--repeat`, if it ran that often. A blocked test is finished only if the test that blocks it is. A failure in a
+//! nested guest is still repeated in a fresh machine, unless it already was.
 
 use super::units::needs_cpus;
 use super::{Attempts, Key, Schedule, key};
@@ -12,13 +11,13 @@ use reports::resume::{CellProgress, Tried};
 use std::collections::BTreeSet;
 use suites::outcome::Outcome;
 
-/// In how many machines a test failed before that is certain; the second confirms the first.
+/// Number of machines in which a test must fail to confirm the failure; the second confirms the first.
 const CONFIRMED: usize = 2;
-/// In how many machines a test failed or was in error before it is not tried in one more.
+/// Number of machines in which a test failed or was in error before no other one is tried.
 const TRIED_ENOUGH: usize = 3;
 
 impl Schedule {
-    /// A cell that has run some of its tests before.
+    /// Makes the schedule of a cell that ran some of its tests before.
     pub fn resumed(units: Vec<Unit>, is_vm: bool, attempts: Attempts, before: &CellProgress) -> Schedule {
         let mut schedule = Schedule::new(units, is_vm, attempts);
         schedule.machine = before.machines;
@@ -47,15 +46,16 @@ impl Schedule {
         schedule
     }
 
-    /// Which attempt at a test is the next one in this environment.
+    /// Returns the number of the next attempt at a test in this environment.
     pub fn first_attempt(&self, profiles: &[String], test: &str) -> u32 {
         let next = |profile: &String| self.next_attempts.get(&(profile.clone(), test.to_owned())).copied();
         profiles.iter().filter_map(next).max().unwrap_or(1)
     }
 
-    /// Whether nothing is left to be run, so that no environment need be brought up.
+    /// Checks whether nothing is left to run, so that no environment has to be brought up.
     ///
-    /// What failed in a machine may have to be repeated in a fresh one, which only a machine that is up can tell.
+    /// A test that failed in a machine may have to be repeated in a fresh one, which is known only when a machine is
+    /// up.
     pub fn is_over(&self) -> bool {
         let failed = |(key, outcome): (&Key, &Outcome)| {
             matches!(outcome, Outcome::Fail(_) | Outcome::Error { .. }) && !self.confirmed.contains(key)
@@ -63,7 +63,7 @@ impl Schedule {
         self.left.is_empty() && !(self.is_vm && self.outcomes.iter().any(failed))
     }
 
-    /// Forgets that a test was blocked where what blocked it is to run again.
+    /// Forgets that a test was blocked if the test that blocked it will run again.
     fn free_what_nothing_blocks(&mut self) {
         loop {
             let known: BTreeSet<Key> = self.outcomes.keys().cloned().collect();
@@ -78,7 +78,7 @@ impl Schedule {
     }
 }
 
-/// Whether a test failed in so many machines that one more shows nothing new.
+/// Checks whether a test failed in so many machines that another one would show nothing new.
 fn is_confirmed(tried: &[Tried]) -> bool {
     let machines = |counts: &dyn Fn(&Outcome) -> bool| {
         tried.iter().filter(|one| counts(&one.outcome)).map(|one| one.machine).collect::<BTreeSet<u32>>().len()
@@ -99,7 +99,7 @@ mod tests {
     use suites::outcome::{Component, Failure};
 
     const PROFILE: &str = "go-3.29";
-    /// (machine, attempt, outcome) of attempts that ended.
+    /// Attempts that ended: (machine, attempt, outcome).
     type Before<'a> = &'a [(u32, u32, &'a str)];
 
     fn outcome(word: &str) -> Outcome {
@@ -119,7 +119,7 @@ mod tests {
         units
     }
 
-    /// Two tests of guests, and what their attempts were.
+    /// Builds the progress of a cell from tests and their attempts.
     fn progress(tests: &[(&str, Before<'_>)]) -> CellProgress {
         let tried = |(machine, attempt, word): &(u32, u32, &str)| Tried {
             machine: *machine,
@@ -146,7 +146,8 @@ mod tests {
         let units = units(Environment::Vm);
         let test = guests_test(&units);
         let profiles = [PROFILE.to_owned()];
-        // What was seen; the next attempt, if it is to run; whether its failure is certain.
+        // Columns: the earlier attempts; the number of the next attempt, if the test runs again; whether its failure is
+        // confirmed.
         let table: [(Before<'_>, Option<u32>, bool); 8] = [
             (&[], Some(1), false),
             (&[(1, 1, "pass")], None, false),
@@ -218,7 +219,7 @@ mod tests {
         for (environment, word, is_over) in [
             (Environment::Container, "pass", true),
             (Environment::Vm, "pass", true),
-            // As often as it is tried in a container; a machine may be emulated.
+            // All attempts in a container are used up; a virtual machine may be emulated, and the failure is repeated.
             (Environment::Container, "fail", true),
             (Environment::Vm, "fail", false),
         ] {
@@ -239,7 +240,8 @@ mod tests {
         }
     }
 
-    /// A failure of which the run before saw one machine's is repeated in a fresh one, and one that two saw is not.
+    /// A failure that was seen in one machine before the resumption is repeated in a fresh machine; one that was seen
+    /// in two is not.
     #[test]
     fn a_nested_failure_is_repeated_once_over_all_processes() {
         let units = units(Environment::Vm);

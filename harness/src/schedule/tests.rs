@@ -6,21 +6,21 @@ use suites::environment::Environment;
 use suites::outcome::{Component, Failure};
 use suites::test::Need;
 
-/// What a line gives for an attempt.
+/// The fake line's answer to an attempt.
 enum Answer {
     Outcome(Outcome),
-    /// A sandbox of Kata's gives none.
+    /// A sandbox of Kata's does not answer.
     Silence,
-    /// The machine is gone.
+    /// The machine is lost.
     Loss,
 }
 
 /// An attempt as the fake line sees it: machine, profile, test, number.
 type Attempt<'a> = (u32, &'a str, &'a str, u32);
 
-/// Runs a cell against a line that answers like this; what was said between machines, and the outcomes.
+/// Runs a cell with this fake line; returns the steps between machines.
 ///
-/// One unit after the other, as with one permit; each test as [`crate::cell`] does it.
+/// Units run one after the other, as with one permit; each test is handled as by [`crate::cell`].
 fn drive(
     schedule: &mut Schedule,
     is_emulated: bool,
@@ -78,7 +78,7 @@ fn fail() -> Answer {
     Answer::Outcome(Outcome::Fail(Failure::new(Component::Qemu, "refused")))
 }
 
-/// The tests of one profile in virtual machines, those of these configurations only.
+/// Returns the tests of one profile in virtual machines, only those of these configurations.
 fn units(configurations: &[Configuration]) -> Vec<Unit> {
     let profile = Profile::find("go-3.29").unwrap();
     let mut units = plan::units(std::slice::from_ref(profile), Environment::Vm, |_| true, |p, _| p.name.clone());
@@ -190,7 +190,7 @@ fn a_test_that_takes_two_machines_along_has_no_third() {
     let mut schedule = vm(BLK);
     let lost = ids(&units(BLK)).pop().unwrap();
     let said = drive(&mut schedule, true, |(_, _, test, _)| if test == lost { Answer::Loss } else { pass() });
-    // Then everything has an outcome; that of a nested guest is looked at once more, and takes a machine along again.
+    // Every test has an outcome then; that of a nested guest is repeated once more, and the test loses another machine.
     assert_eq!(
         said[..2],
         [AfterEnvironment::Machine(RestartReason::Lost), AfterEnvironment::Machine(RestartReason::Repeat)]
@@ -221,7 +221,7 @@ fn the_budget_of_losses_is_used_up() {
         Answer::Loss
     });
     assert_eq!((machines, said.last()), (LOSSES_OF_A_CELL + 1, Some(&AfterEnvironment::GivenUp)));
-    // Nothing is replaced where tests have no second attempt, nor is a container.
+    // A lost environment is not replaced if tests have no second attempt, nor if it is a container.
     for mut schedule in [
         Schedule::new(units(BLK), true, Attempts::retrying(0)),
         Schedule::new(units(BLK), false, Attempts::retrying(1)),
@@ -250,7 +250,7 @@ fn what_was_under_way_is_told_with_its_attempt() {
 fn a_machine_is_traded_at_the_last_test_and_that_one_runs_again() {
     let mut units = units(&[Configuration::Static, Configuration::Kata]);
     for unit in &mut units {
-        // They have a machine of their own after that.
+        // Tests that need several CPUs run in another machine after that.
         unit.tests.retain(|planned| !planned.test.needs.contains(&Need::Cpus));
     }
     let all = ids(&units);
@@ -282,7 +282,7 @@ fn without_emulation_silence_is_repeated_where_it_is() {
 #[test]
 fn machines_are_traded_so_often_and_no_more() {
     let mut schedule = vm(&[Configuration::Kata]);
-    // Those that block others would keep them from being asked at all.
+    // Tests that block others pass here, because the others would not be tried otherwise.
     let all = units(&[Configuration::Kata]);
     let tests = all.iter().flat_map(|unit| &unit.tests);
     let blockers: BTreeSet<String> = tests.flat_map(|planned| planned.test.blocked_by.iter().cloned()).collect();
@@ -328,7 +328,7 @@ fn what_fails_blocks_and_what_passes_in_a_fresh_machine_is_unblocked() {
     assert_eq!(attempts, [(1, 1), (1, 2), (2, 1), (2, 2)]);
     assert!(matches!(outcome_of(&schedule, behind), Some(Outcome::Blocked { by }) if by == mounts));
 
-    // Where nothing is emulated the failure stands.
+    // Without emulation the failure stands.
     let mut schedule = vm(BLK);
     let said = drive(&mut schedule, false, |(_, _, test, _)| if test == mounts { fail() } else { pass() });
     assert_eq!(said, [AfterEnvironment::Finished]);

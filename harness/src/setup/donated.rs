@@ -1,4 +1,4 @@
-//! What other releases give to a prepared cell, in the place of its own release's.
+//! Components of other releases in a prepared cell, instead of its own release's.
 
 use super::{PreparedCell, SetupError, boot_files};
 use crate::donor::Donors;
@@ -7,12 +7,12 @@ use images::boot::kernel;
 use model::profile::Profile;
 use suites::outcome::Component;
 
-/// Gives the cell all that donors have for it.
+/// Gives the cell all components that donors have.
 ///
-/// A kernel is swapped whole: image, configuration, modules, and with them the guests' initramfs.
+/// A kernel is swapped as a whole: image, configuration, modules, and with them the guests' initramfs.
 ///
 /// # Errors
-/// When a tree cannot be read or an initramfs cannot be made.
+/// If a tree cannot be read or an initramfs cannot be made.
 pub(super) fn supply(donors: &Donors, prepared: &mut PreparedCell, profiles: &[Profile]) -> Result<(), SetupError> {
     let folder = prepared.folder().to_owned();
     let files = donors.claim_programs(&mut prepared.claims, &folder)?;
@@ -27,11 +27,11 @@ pub(super) fn supply(donors: &Donors, prepared: &mut PreparedCell, profiles: &[P
     prepared.initramfs = initramfs;
     let claims = &mut prepared.claims;
     claims.kernel = theirs.kernel;
-    // The file of that name is in the donor's tree alone.
+    // The file with the configuration exists only in the donor's tree.
     claims.kernel_config = configuration.or(theirs.kernel_config);
     claims.modules = theirs.modules;
     claims.vmlinuz.clone_from(&path);
-    // Kata's guests are given it by its place.
+    // Kata's guests find the kernel by its path.
     claims.candidates.insert(Component::Kernel, path);
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! The kernel as an ELF file, for virtual machines in which a VMM is to be tried that takes no other.
+//! The kernel as an ELF file, for virtual machines that try a VMM which accepts no other format.
 
 use super::{EnvironmentBase, PreparedCell, SetupError};
 use crate::donor::Donors;
@@ -10,21 +10,21 @@ use std::sync::Arc;
 use suites::environment::ElfKernel;
 use suites::outcome::Component;
 
-/// The file's name in the agent's folder.
+/// The file's name in the agent's directory.
 const NAME: &str = "vmlinux";
 
-/// Takes the kernel that guests boot out of its image, where there is such a VMM. What became of it is claimed, for tests to
-/// judge.
+/// Extracts the kernel that guests boot from its image, if the release has such a VMM. The claims have the result, for
+/// tests to judge.
 ///
 /// # Errors
-/// When the image cannot be read.
+/// If the image cannot be read.
 pub(super) fn supply(donors: &Donors, prepared: &mut PreparedCell) -> Result<(), SetupError> {
     let EnvironmentBase::Vm { disk } = &prepared.base else { return Ok(()) };
     let mut tried = OtherVmm::all().iter().filter(|vmm| vmm.tried).filter_map(|vmm| vmm.vmm.component());
     if !tried.any(|component| prepared.claims.other_vmm(component).is_some()) {
         return Ok(());
     }
-    // Its modules are in the initramfs.
+    // The kernel must match the modules in the initramfs.
     let (tree, release) = match donors.of(Component::Kernel) {
         Some(donor) => (donor.tree.clone(), &donor.release),
         None => (disk.image.rootfs(), &prepared.claims.release),

@@ -1,4 +1,4 @@
-//! What a run keeps of a prepared cell: the facts for the journal, and the image's manifest beside it.
+//! Evidence that a run stores of a prepared cell: the facts for the journal, and the image's manifest next to it.
 
 use super::{EnvironmentBase, PreparedCell, SetupError};
 use crate::environments::vm::outer::{self, OuterQemu};
@@ -10,19 +10,19 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use suites::outcome::Component;
 
-/// Where [`keep_manifest`] writes, below the output folder; `None` where there is no image.
+/// Returns where [`keep_manifest`] writes, below the output directory; `None` if there is no image.
 pub fn kept_manifest(prepared: &PreparedCell, cell: &CellId) -> Option<String> {
     let manifest = prepared.manifest()?;
-    // One for each image: a release's tree and its machine's disk are two.
+    // Each image has its own file: a release's tree and its machine's disk are two images.
     let key = manifest.key.get(..12).unwrap_or(&manifest.key);
     Some(format!("images/{}-{key}.json", cell.to_string().replace([':', '/'], "-")))
 }
 
-/// Copies what is known of the image below the output folder, for readers of the journal: every package, its source package
-/// and version, and where it comes from.
+/// Writes the image's manifest below the output directory, for readers of the journal: every package, its source
+/// package and version, and its origin.
 ///
 /// # Errors
-/// When it cannot be written.
+/// If the manifest cannot be written.
 pub fn keep_manifest(prepared: &PreparedCell, out: &Path, cell: &CellId) -> Result<(), SetupError> {
     let Some((manifest, file)) = prepared.manifest().zip(kept_manifest(prepared, cell)) else { return Ok(()) };
     let path = out.join(file);
@@ -32,9 +32,9 @@ pub fn keep_manifest(prepared: &PreparedCell, out: &Path, cell: &CellId) -> Resu
     std::fs::create_dir_all(out.join("images")).and_then(|()| std::fs::write(&path, text)).map_err(unwritten)
 }
 
-/// The evidence of a cell: versions and where they came from, and what the environment provides.
+/// Returns the evidence of a cell: versions and their origin, and the features of the environment.
 ///
-/// `runs_kvm` is whether guests run under KVM in it.
+/// `runs_kvm` is true if its guests run under KVM.
 pub fn evidence(
     prepared: &PreparedCell,
     environment: BTreeMap<String, ProbeAnswer>,
@@ -95,10 +95,10 @@ pub fn evidence(
     }
 }
 
-/// What guests rest on, and their accelerator: `kvm in tcg`.
+/// Returns the basis of guests, and their accelerator: `kvm in tcg`.
 ///
-/// `machine` is the accelerator of the virtual machine of ours that they run in, if they do; `level` is what this machine
-/// rests on.
+/// `machine` is the accelerator of the harness's virtual machine in which they run, if any; `level` is the basis of
+/// this machine.
 fn rests_on(machine: Option<&Accelerator>, runs_kvm: bool, level: Basis) -> (Basis, Accelerator) {
     match (machine, runs_kvm) {
         (_, false) => (Basis::Emulated, Accelerator::Tcg),
@@ -119,7 +119,7 @@ mod tests {
     use operator::packages::Package;
     use suites::environment::Claims;
 
-    /// Of an image with two packages, of which the record names one.
+    /// Builds a cell from an image with two packages, one of which the record names.
     fn prepared() -> PreparedCell {
         let release = Database::embedded().record("debian").unwrap().release("13", Arch::X86_64).unwrap();
         let [qemu, libc] = ["qemu-system-x86", "libc6"].map(|name| Package {
@@ -183,7 +183,7 @@ mod tests {
         assert_eq!(kept.origins[1].suites, ["trixie"]);
         let nowhere = keep_manifest(&prepared(), Path::new("/proc/nowhere"), &cell).unwrap_err();
         assert!(nowhere.to_string().starts_with("writing /proc/nowhere/images/"), "{nowhere}");
-        // This machine has none.
+        // This machine has no manifest.
         let host = PreparedCell { base: EnvironmentBase::Host { dir: "/nowhere".into() }, ..prepared() };
         keep_manifest(&host, Path::new("/proc/nowhere"), &cell).unwrap();
         assert_eq!(kept_manifest(&host, &cell), None);

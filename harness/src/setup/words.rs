@@ -1,8 +1,8 @@
-//! What people are told while an image is made.
+//! Texts that are shown while an image is made.
 
 use images::Phase;
 
-/// What is being done in a phase, in words.
+/// Describes the current work in a phase.
 pub(super) fn doing(phase: Phase) -> &'static str {
     match phase {
         Phase::Resolve => "looking for what the mirror has",

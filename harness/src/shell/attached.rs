@@ -1,7 +1,7 @@
-//! This terminal, or these pipes, and a program at the other end of a line.
+//! Connection of this terminal, or these pipes, to a program at the other end of a line.
 //!
-//! On a terminal its keys go to the program as they are typed, Ctrl-C too, and what the program prints acts on it: that is
-//! what a shell is. What a command prints is made printable first, where it goes to a terminal.
+//! On a terminal, keys go to the program as they are typed, including Ctrl-C, and the program's output controls the
+//! terminal, as for any shell. The output of a command is made printable first if it goes to a terminal.
 
 use super::reason;
 use crate::line::{Line, LineError, ask};
@@ -12,19 +12,19 @@ use std::collections::BTreeMap;
 use std::io::{IsTerminal as _, Read as _, Write};
 use tokio::sync::mpsc::{Receiver, channel};
 
-/// Bytes that are read of standard input at once.
+/// Bytes that are read from standard input at once.
 const PART: usize = 4 << 10;
-/// Parts of it that wait for the line.
+/// Number of parts of standard input that may wait for the line.
 const WAITING: usize = 16;
-/// Seconds that a program may take to read what was typed: as long as somebody looks on.
+/// Seconds that a program may take to read its input: as long as the visitor stays.
 const TYPED: u64 = 7 * 86_400;
-/// Seconds that an answer may take which waits half a second itself.
+/// Seconds that an answer may take; the agent waits half a second for output before it answers.
 const HEARD: u64 = 60;
 
-/// Runs a command, or a shell where there is none, and gives its exit code.
+/// Runs a command, or a shell if there is none, and returns its exit code.
 ///
 /// # Errors
-/// That it was not started, or the line ended.
+/// If it was not started, or the line ended.
 pub(super) async fn attach(line: &Line, command: &[String]) -> Result<i32, LineError> {
     let (input, output) = (std::io::stdin(), std::io::stdout());
     let is_shown = output.is_terminal();
@@ -35,7 +35,7 @@ pub(super) async fn attach(line: &Line, command: &[String]) -> Result<i32, LineE
     if let EnvironmentReply::Failed { stop, .. } = &opened {
         return Err(LineError::Unexpected(reason(stop).to_owned()));
     }
-    // Restored when this is left, also by a signal that ends the run around it.
+    // The terminal is restored on return, also after a signal that ends the surrounding run.
     let _raw = size.map(|_| Raw::enter());
     let typed = typed();
     tokio::select! {
@@ -44,7 +44,7 @@ pub(super) async fn attach(line: &Line, command: &[String]) -> Result<i32, LineE
     }
 }
 
-/// What is started.
+/// Returns the command line to start.
 fn argv(command: &[String], is_on_a_terminal: bool) -> Vec<String> {
     let words: &[&str] = match (command.is_empty(), is_on_a_terminal) {
         (false, _) => return command.to_vec(),
@@ -54,7 +54,7 @@ fn argv(command: &[String], is_on_a_terminal: bool) -> Vec<String> {
     words.iter().map(|word| (*word).to_owned()).collect()
 }
 
-/// The variables that a shell expects, and an agent does not have.
+/// Returns the environment variables that a shell expects and an agent does not have.
 fn variables(is_on_a_terminal: bool) -> BTreeMap<String, String> {
     let path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
     let mut all = BTreeMap::from([("PATH", path.to_owned()), ("HOME", "/root".to_owned())]);
@@ -64,7 +64,7 @@ fn variables(is_on_a_terminal: bool) -> BTreeMap<String, String> {
     all.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
-/// Writes what the program prints until it has ended.
+/// Writes the program's output until the program has ended.
 async fn hear(line: &Line, mut size: Option<TerminalSize>, is_shown: bool) -> Result<i32, LineError> {
     loop {
         let (output, errors, ended) = match ask(line, EnvironmentRequest::Hear, HEARD).await? {
@@ -72,7 +72,7 @@ async fn hear(line: &Line, mut size: Option<TerminalSize>, is_shown: bool) -> Re
             EnvironmentReply::Failed { stop, .. } => return Err(LineError::Unexpected(reason(&stop).to_owned())),
             other => return Err(LineError::Unexpected(format!("{other:?}"))),
         };
-        // That nobody reads it any more is no reason to leave the environment as it is.
+        // A closed output is no reason to end the visit, which must wait for the program.
         let _ = write(std::io::stdout(), &output, is_shown && size.is_none());
         let _ = write(std::io::stderr(), &errors, std::io::stderr().is_terminal());
         if let Some(code) = ended {
@@ -91,7 +91,7 @@ fn write(mut to: impl Write, bytes: &[u8], is_cleaned: bool) -> std::io::Result<
     match is_cleaned {
         true => {
             let text = String::from_utf8_lossy(bytes);
-            // However long it is, nothing else is left out of it.
+            // The limit is the text's own length, so nothing is cut.
             to.write_all(without_controls(&text, text.len()).as_bytes())?;
         }
         false => to.write_all(bytes)?,
@@ -99,7 +99,7 @@ fn write(mut to: impl Write, bytes: &[u8], is_cleaned: bool) -> std::io::Result<
     to.flush()
 }
 
-/// Hands on what is typed; comes to its end only when the line does.
+/// Forwards the input; returns only when the line ends.
 async fn hand_on(line: &Line, mut typed: Receiver<Vec<u8>>) -> LineError {
     loop {
         let part = typed.recv().await;
@@ -114,7 +114,8 @@ async fn hand_on(line: &Line, mut typed: Receiver<Vec<u8>>) -> LineError {
     }
 }
 
-/// The bytes from standard input. The thread may wait for more when nobody listens any more, and ends with the process.
+/// Reads standard input in a thread. The thread may still wait for input when nobody listens any more, and ends with
+/// the process.
 fn typed() -> Receiver<Vec<u8>> {
     let (say, heard) = channel(WAITING);
     std::thread::spawn(move || {
@@ -135,13 +136,13 @@ fn typed() -> Receiver<Vec<u8>> {
     heard
 }
 
-/// The size of the terminal that standard output is.
+/// Returns the size of the terminal on standard output.
 fn size() -> Option<TerminalSize> {
     let size = tcgetwinsize(std::io::stdout()).ok()?;
     Some(TerminalSize { rows: size.ws_row, columns: size.ws_col })
 }
 
-/// A terminal that hands on its keys as they are typed, until this is dropped.
+/// A terminal in raw mode, which is restored when the value is dropped.
 struct Raw(Option<Termios>);
 
 impl Raw {

@@ -1,5 +1,5 @@
-//! What somebody who visits an environment is told first: which test failed there and how, what it needs, and what differs
-//! from the run.
+//! The greeting for a visitor of an environment: which test failed there and how, the test's requirements, and
+//! differences from the run.
 
 use super::NoGuest;
 use agent::home::VOLUME;
@@ -8,45 +8,46 @@ use model::shell::quoted;
 use reports::redact::one_line;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Longest line about a failure, in bytes.
+/// Maximum length of a line about a failure, in bytes.
 const MAX: usize = 400;
-/// Most packages that are named; the others are counted.
+/// Maximum number of packages that are named; the others are counted.
 const MOST: usize = 10;
 
-/// A guest as the test had it.
+/// A guest in the test's run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Launch {
     /// QEMU's arguments.
     pub argv: Vec<String>,
-    /// The filesystem daemon's, if there was one.
+    /// The filesystem daemon's arguments, if there was one.
     pub daemon: Vec<String>,
 }
 
 /// The greeting.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Greeting {
-    /// `debian:13/x86_64/container`.
+    /// The cell, such as `debian:13/x86_64/container`.
     pub cell: String,
     /// The test's id.
     pub test: String,
-    /// The profile under which it failed.
+    /// The profile under which the test failed.
     pub profile: String,
-    /// What was seen.
+    /// The observed failure.
     pub observed: String,
-    /// The guests that it had, in that run.
+    /// The guests that the test had in that run.
     pub guests: Vec<Launch>,
-    /// Its logs on this machine.
+    /// The test's logs on this machine.
     pub logs: Vec<String>,
-    /// The command that runs it again.
+    /// The command that runs the test again.
     pub again: String,
-    /// Whether it is the very container.
+    /// Whether the visitor enters the original container.
     pub is_kept: bool,
-    /// What the run was given, and this is not.
+    /// Options of the run that this visit does not have.
     pub lacks: Vec<String>,
 }
 
 impl Greeting {
-    /// The lines. `booted` is whether the guest is up that the test shares, `differing` is which packages are others now.
+    /// Returns the lines. `booted` is the result of booting the guest that the test shares, `differing` lists the
+    /// packages that have changed since.
     pub fn told(&self, booted: Option<&Result<(), NoGuest>>, differing: &[String]) -> Vec<String> {
         let Greeting { cell, test, profile, .. } = self;
         let again = if self.is_kept { "the container that was kept" } else { "brought up again" };
@@ -75,12 +76,12 @@ impl Greeting {
     }
 }
 
-/// Words as a shell takes them.
+/// Quotes words for a shell.
 fn words(argv: &[String]) -> String {
     argv.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ")
 }
 
-/// The packages whose versions differ from those that the run had; nothing where these are not known.
+/// Returns the packages whose versions differ from those of the run; empty if these are not known.
 pub fn differing(before: &BTreeMap<String, PackageVersion>, now: &BTreeMap<String, PackageVersion>) -> Vec<String> {
     if before.is_empty() || now.is_empty() {
         return Vec::new();

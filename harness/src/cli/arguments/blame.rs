@@ -1,4 +1,4 @@
-//! The forms of `kata-qualify blame`, `bug` and `shell`, which are about one failed test.
+//! Arguments of `kata-qualify blame`, `bug` and `shell`, which are about one failed test.
 
 use super::ImageArguments;
 use clap::{Args, ValueEnum};

@@ -1,10 +1,10 @@
-//! The arguments of commands that compare what is known: runs, the record, the mirror.
+//! Arguments of commands that compare runs, the record and the mirror.
 
 use super::{Format, ImageArguments};
 use clap::Args;
 use std::path::PathBuf;
 
-/// Days after which an entry is stale, unless others are named.
+/// Days after which an entry is stale, unless another number is given.
 pub(in crate::cli) const AGE: u32 = 30;
 
 /// `kata-qualify diff`.

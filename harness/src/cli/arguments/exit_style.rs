@@ -1,4 +1,4 @@
-//! Whose exit codes are asked for.
+//! The style of exit codes that was requested.
 
 use super::Command;
 use clap::ValueEnum;
@@ -13,7 +13,7 @@ pub(in crate::cli) enum ExitStyle {
 }
 
 impl Command {
-    /// Whose exit codes are asked for.
+    /// Returns the style of exit codes that was requested.
     pub(in crate::cli) fn exit_style(&self) -> ExitStyle {
         match self {
             Command::Run(run) => run.exit_style,

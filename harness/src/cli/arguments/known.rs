@@ -1,4 +1,4 @@
-//! Arguments of commands that tell what is known, without a run.
+//! Arguments of commands that report existing knowledge, without a run.
 
 use super::Format;
 use clap::{Args, ValueEnum};

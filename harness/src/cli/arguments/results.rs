@@ -1,4 +1,4 @@
-//! Arguments of commands about runs that are there.
+//! Arguments of commands about existing runs.
 
 use super::{Format, RunArguments};
 use clap::Args;

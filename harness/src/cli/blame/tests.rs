@@ -35,7 +35,7 @@ fn blame_arguments(test: &str, more: &[&str]) -> BlameArguments {
     *arguments
 }
 
-/// A run in which these tests failed.
+/// Builds a run in which these tests failed.
 fn matrix(failed: &[(&str, &str)]) -> Matrix {
     let at = jiff::Timestamp::UNIX_EPOCH;
     let mut journal = Journal::default();
@@ -167,12 +167,12 @@ fn each_case_has_a_folder_of_its_own() {
     assert!(free_folder(&dir.path().join("file"), &case()).is_err());
 }
 
-/// A case without a release to take components from is over, and hides no other one.
+/// A case without a donor is over, and does not hide the other cases.
 #[test]
 fn without_a_donor_there_is_no_verdict_and_the_next_case_is_looked_into() {
     let database = Database::embedded();
     let dir = tempfile::tempdir().unwrap();
-    // No record has such a profile.
+    // No record has a profile of this name.
     let case = Case { profile: "go-none".to_owned(), ..case() };
     let below = dir.path().join(FOLDER);
     let cases: Vec<(Case, PathBuf)> = (0..2).map(|_| (case.clone(), free_folder(&below, &case).unwrap())).collect();
@@ -184,7 +184,7 @@ fn without_a_donor_there_is_no_verdict_and_the_next_case_is_looked_into() {
     }
 }
 
-/// What follows a document of JSON, or stands among events, no program can read.
+/// Standard output stays parseable: no text follows a JSON document or stands among events.
 #[test]
 fn standard_output_has_findings_for_people_alone() {
     let of = |words: &[&str]| is_for_people(run_arguments(words).format);

@@ -1,4 +1,4 @@
-//! What blaming says: of each step its command, and what it all comes to.
+//! Texts of blaming: the command of each step, and the conclusion.
 
 use super::Case;
 use crate::blame::{Finding, Seen};
@@ -8,7 +8,7 @@ use reports::journal::Environment;
 use suites::environment::Effort;
 use suites::outcome::Component;
 
-/// `control`, `qemu`, `qemu-kernel`.
+/// Names a step: `control`, `qemu`, `qemu-kernel`.
 pub(super) fn step_name(swap: &[Component]) -> String {
     match swap.is_empty() {
         true => "control".to_owned(),
@@ -16,13 +16,14 @@ pub(super) fn step_name(swap: &[Component]) -> String {
     }
 }
 
-/// `nothing swapped`, `qemu and kernel of debian:13`.
+/// Describes a swap: `nothing swapped`, `qemu and kernel of debian:13`.
 pub(super) fn named(swap: &[Component], from: &str) -> String {
     let names: Vec<&str> = swap.iter().map(|component| component.name()).collect();
     if names.is_empty() { "nothing swapped".to_owned() } else { format!("{} of {from}", names.join(" and ")) }
 }
 
-/// The command line of a step, for a person to type; mirrors and keys are left out, because they are this machine's.
+/// Returns the command line of a step, for a person to type; mirrors and keys are left out, because they belong to this
+/// machine.
 pub(super) fn command(arguments: &RunArguments) -> String {
     let mut words = vec!["kata-qualify".to_owned(), "run".to_owned()];
     words.extend(arguments.targets.iter().cloned());
@@ -51,7 +52,7 @@ pub(super) fn command(arguments: &RunArguments) -> String {
     words.join(" ")
 }
 
-/// What was run, what was seen, and what it comes to.
+/// Lists the steps with their results, and the conclusion.
 pub(super) fn said(case: &Case, from: &str, seen: &[(Vec<Component>, String, Seen)], finding: &Finding) -> String {
     let mut out = format!("{} in {} under {}\n", case.test, case.cell, case.profile);
     out.push_str(&format!("it failed, and blames {}: {}\n", case.blames, case.signature));

@@ -1,4 +1,4 @@
-//! The reproducer run three times in clean trees of the release.
+//! Three runs of the reproducer, in clean trees of the release.
 
 use crate::cli::arguments::BugArguments;
 use crate::cli::{UsageError, request, runtime, shut_down};
@@ -16,10 +16,10 @@ use reports::bug::script::needs;
 use reports::journal::Environment;
 use reports::redact::Redactor;
 
-/// Makes the image of the release with what the script needs, and runs it there.
+/// Makes the image of the release with the script's packages, and runs the script there.
 ///
 /// # Errors
-/// [`UsageError`] where that cannot be done here; else what went wrong.
+/// [`UsageError`] if this machine cannot do it; otherwise the failure.
 pub(super) fn in_clean_trees(
     what: &BugArguments,
     failed: &FailedTest<'_>,
@@ -60,7 +60,7 @@ pub(super) fn in_clean_trees(
     tried
 }
 
-/// What it said each time.
+/// Returns a log with the output of each run.
 pub(super) fn log(tried: &[Tried], redactor: &Redactor) -> String {
     let one = |(number, tried): (usize, &Tried)| {
         let code = tried.code.map_or_else(|| "ended from outside".to_owned(), |code| format!("exit code {code}"));

@@ -1,4 +1,5 @@
-//! Releases of another architecture than this machine's: what they need of this machine, and what does not go with them.
+//! Releases of another architecture than this machine's: their needs on this machine, and options that do not work with
+//! them.
 
 use crate::built_in;
 use crate::cli::UsageError;
@@ -11,22 +12,22 @@ use qemu::argv::is_read;
 use reports::journal::Environment;
 use std::path::Path;
 
-/// This machine's architecture, on which releases are brought up unless said otherwise.
+/// Returns this machine's architecture, on which releases are brought up by default.
 pub(in crate::cli) fn machine() -> Result<Arch, UsageError> {
     Arch::of_machine().ok_or_else(|| UsageError(format!("Kata does not support {}", std::env::consts::ARCH)))
 }
 
-/// Bases of another architecture are bootstrapped: the Docker engine's images are this machine's.
+/// Makes bases of another architecture by bootstrap, because the Docker engine's images have this machine's.
 pub(in crate::cli) fn bases(arch: Arch, options: &mut images::Options) {
     if Some(arch) != Arch::of_machine() {
         options.source = images::Source::Bootstrap;
     }
 }
 
-/// The architecture of the releases that are asked for.
+/// Returns the architecture of the requested releases.
 ///
 /// # Errors
-/// When it is another one than this machine's, and what else is asked for does not go with that.
+/// If it is another one than this machine's, and another option does not work with it.
 pub(in crate::cli) fn architecture(
     asked: Option<Arch>,
     images: &ImageArguments,
@@ -52,11 +53,11 @@ pub(in crate::cli) fn architecture(
     Ok(arch)
 }
 
-/// Whether a run of these releases can be had by these arguments on their architecture.
+/// Checks whether these arguments can run the releases on their architecture.
 ///
 /// # Errors
-/// When Kata's arguments are not known there under a profile, or this machine cannot bring a release up: what is
-/// lacking, and what installs it.
+/// If Kata's arguments for the architecture are not known under a profile, or this machine cannot bring a release up:
+/// then the error names what is lacking, and what installs it.
 pub(super) fn suits(arguments: &RunArguments, releases: &[Release], profiles: &[Profile]) -> Result<(), UsageError> {
     for release in releases {
         let arch = release.arch;
@@ -80,7 +81,7 @@ pub(super) fn suits(arguments: &RunArguments, releases: &[Release], profiles: &[
     Ok(())
 }
 
-/// Why a release of another architecture than this machine's cannot be brought up here.
+/// Returns why a release of another architecture than this machine's cannot be brought up here.
 pub(in crate::cli) fn cannot(release: &Release) -> Option<String> {
     if Some(release.arch) == Arch::of_machine() {
         return None;
@@ -93,7 +94,7 @@ pub(in crate::cli) fn cannot(release: &Release) -> Option<String> {
     (!lacks.is_empty()).then(|| lacks.join("; "))
 }
 
-/// What this machine lacks for releases of an architecture, and what brings it.
+/// Lists what this machine lacks for releases of an architecture, and what provides it.
 pub(in crate::cli) fn lacks(arch: Arch) -> Vec<String> {
     let mut all = Vec::new();
     if built_in::agent(arch).is_none() {
@@ -109,11 +110,11 @@ pub(in crate::cli) fn lacks(arch: Arch) -> Vec<String> {
     all
 }
 
-/// Where packages say what systemd-binfmt is to register (binfmt.d(5)).
+/// Directory of packages' configuration for systemd-binfmt (binfmt.d(5)).
 const INTERPRETERS: &str = "/usr/lib/binfmt.d";
 
-/// What gives the kernel an interpreter for an architecture. The package alone does not where systemd does not run, as in
-/// a container or another root.
+/// Explains how to give the kernel an interpreter for an architecture. Installing the package is not enough if systemd
+/// does not run, as in a container or another root.
 fn how_to_interpret(folder: &Path, arch: Arch) -> String {
     let line = folder.join(format!("qemu-{arch}.conf"));
     match line.is_file() {
@@ -144,7 +145,7 @@ mod tests {
         architecture(arguments.arch, &arguments.images, environments).map_err(|e| e.to_string())
     }
 
-    /// Another architecture than this machine's.
+    /// Returns another architecture than this machine's.
     fn other() -> Arch {
         Arch::ALL.iter().copied().find(|arch| Some(*arch) != Arch::of_machine()).unwrap()
     }

@@ -1,4 +1,4 @@
-//! What the journal notes of the arguments of `kata-qualify run`: nothing secret, no host names.
+//! The parts of `kata-qualify run`'s arguments that the journal records: nothing secret, no host names.
 
 use crate::cli::arguments::{ImageArguments, In, RunArguments};
 use images::external_file::ExternalFile;
@@ -6,7 +6,7 @@ use reports::journal::{RunFacts, RunFilter};
 use std::path::PathBuf;
 use suites::environment::Effort;
 
-/// What reports decide by.
+/// Returns the facts on which reports base decisions.
 pub(super) fn facts(arguments: &RunArguments) -> RunFacts {
     RunFacts {
         filter: arguments.filter.clone().map(RunFilter::Matching),
@@ -18,13 +18,13 @@ pub(super) fn facts(arguments: &RunArguments) -> RunFacts {
     }
 }
 
-/// The images that are given, by their options; what cannot be read is refused elsewhere.
+/// Returns the images that are given, by their options; unparseable ones are refused elsewhere.
 fn given_images(arguments: &ImageArguments) -> impl Iterator<Item = (&'static str, ExternalFile)> {
     let given = [("--cloud-image", &arguments.cloud_image), ("--oci-image", &arguments.oci_image)];
     given.into_iter().filter_map(|(option, text)| Some((option, ExternalFile::parse(text.as_deref()?).ok()?)))
 }
 
-/// The options of the run, in words.
+/// Returns the options of the run, as text.
 pub(super) fn options(arguments: &RunArguments) -> Vec<String> {
     let images = &arguments.images;
     let mut options = Vec::new();
@@ -44,7 +44,7 @@ pub(super) fn options(arguments: &RunArguments) -> Vec<String> {
     }
     options.extend(facts(arguments).vm_memory_option());
     for (word, source) in given_images(images) {
-        // Without a checksum the image is anybody's, which a reader of the journal must see.
+        // Without a checksum nobody knows which image it is, which a reader of the journal must see.
         let named = |source: ExternalFile| {
             let checksum = source.checksum.as_ref().map(|checksum| format!("#{checksum}")).unwrap_or_default();
             format!("{word} {}{checksum}", source.name())
@@ -83,7 +83,7 @@ mod tests {
         assert_eq!(noted(&format!("of/x.tar#{sum}")), [format!("--oci-image x.tar#sha256:{sum}")]);
     }
 
-    /// A shape that is noted and one that is refused in `--write-back` must be the same.
+    /// The journal must record the same shapes that `--write-back` refuses.
     #[test]
     fn facts_are_those_of_the_arguments() {
         assert_eq!(facts(&parsed(&[])), RunFacts::default());
@@ -105,7 +105,7 @@ mod tests {
             let arguments = parsed(more);
             let by_caller = crate::cli::vouched::by_options(&arguments.images);
             assert_eq!(facts(&arguments).is_shaped(), by_caller.is_some(), "{more:?}");
-            // As an older program would have it.
+            // Facts as they are read from the options in an older program's journal.
             assert_eq!(RunFacts::told(None, None, &options(&arguments)), facts(&arguments), "{more:?}");
         }
     }

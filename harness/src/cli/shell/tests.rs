@@ -11,7 +11,7 @@ fn cell() -> CellId {
     "debian:12/x86_64/container".parse().unwrap()
 }
 
-/// A run in which tests ended so, in guest 2.
+/// Builds a run in which tests ended with these outcomes, in guest 2.
 fn journal(ended: &[(&str, Outcome)]) -> Journal {
     let mut journal = Journal::default();
     let at = jiff::Timestamp::UNIX_EPOCH;

@@ -1,15 +1,16 @@
 //! Opens the host's vhost and tap drivers for the agent of a container, and the host's end of a vsock.
 //!
-//! | wish | what is done | what it is bound to |
+//! | request | action | restriction |
 //! |---|---|---|
 //! | [`Wish::VhostVsock`] | `/dev/vhost-vsock` with the guest's context id claimed | the container's own range of ids |
 //! | [`Wish::VhostNet`] | `/dev/vhost-net` | |
-//! | [`Wish::Tap`] | a tap in a network namespace of its own, whose other end sends test packets back | so many at a time |
-//! | [`Wish::Dial`] | a vsock connection to a guest | the same range of ids: no other guest of the machine is reached |
+//! | [`Wish::Tap`] | a tap in a separate network namespace, whose other end sends test packets back | a limited number at a time |
+//! | [`Wish::Dial`] | a vsock connection to a guest | the same range of ids, so that no other guest of the machine can be reached |
 //! | [`Wish::Listen`] | a vsock listener | the ports of tests |
 //!
-//! Whoever is in the container may ask, the release's programs, too: nothing is granted that reaches past its own guests.
-//! A context id does not bind for good: who has the descriptor may claim another one by `ioctl`, while no guest has that.
+//! Every process in the container may ask the broker, including the release's programs, so it grants nothing that
+//! reaches beyond the container's own guests. A context id is not bound for good: a process with the descriptor may
+//! claim another one by `ioctl`, as long as no guest has that id.
 
 use agent::broker::{CIDS, ERRNO, LINE, PATIENCE, QUEUES, Wish};
 use agent::launch::vhost;
@@ -22,28 +23,28 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use suites::vsock;
 
-/// Taps that a container has at a time: its guests' and what they left for a moment.
+/// Taps that a container may have at a time: those of its guests, and of guests that ended a moment ago.
 const TAPS: usize = 32;
 
-/// What the harness does for one container.
+/// The broker of one container, run by the harness.
 pub(super) struct Broker {
     first_cid: u32,
     taps: Arc<AtomicUsize>,
 }
 
 impl Broker {
-    /// One whose guests have context ids from this one on.
+    /// Makes a broker for guests whose context ids start at `first_cid`.
     pub(super) fn new(first_cid: u32) -> Broker {
         Broker { first_cid, taps: Arc::default() }
     }
 
-    /// Answers until `over`; whoever sets that connects once more, so that it is seen.
+    /// Answers until `over` is set; whoever sets it connects once more, so that the loop notices.
     pub(super) fn serve(&self, listener: &UnixListener, over: &AtomicBool) {
         for stream in listener.incoming() {
             if over.load(Ordering::Relaxed) {
                 return;
             }
-            // A caller that gets no answer asks again, or does without; one after the other is fast enough.
+            // A caller that gets no answer asks again, or does without; answering one request at a time is fast enough.
             let _ = stream.and_then(|stream| self.answer(stream));
         }
     }
@@ -100,7 +101,7 @@ impl Broker {
     }
 }
 
-/// A tap is counted for as long as this is there.
+/// Counts a tap while the value lives.
 struct Counted(Arc<AtomicUsize>);
 
 impl Counted {
@@ -116,7 +117,7 @@ impl Drop for Counted {
     }
 }
 
-/// A line of at most [`LINE`] bytes.
+/// Reads a line of at most [`LINE`] bytes.
 fn read_line(stream: &mut UnixStream) -> io::Result<Vec<u8>> {
     let (mut line, mut byte) = (Vec::new(), [0]);
     while line.len() < LINE && stream.read(&mut byte)? == 1 {
@@ -140,7 +141,7 @@ mod tests {
 
     const FIRST: u32 = CIDS * 7;
 
-    /// A broker in a thread, while `use_it` is called with its socket; the thread ends however that does.
+    /// Runs a broker in a thread while `use_it` runs with its socket; the thread ends even if `use_it` panics.
     fn with_broker(use_it: impl FnOnce(&Path)) {
         let dir = tempfile::tempdir().unwrap();
         let socket = dir.path().join(SOCKET);
@@ -191,12 +192,12 @@ mod tests {
                 let mut stream = UnixStream::connect(socket).unwrap();
                 stream.write_all(line.as_bytes()).unwrap();
                 let mut said = String::new();
-                // Where more was sent than was read, the end is a reset.
+                // If the broker read less than was sent, the connection ends with a reset.
                 let _ = stream.read_to_string(&mut said);
                 assert!(!said.is_empty() || line.len() > LINE, "{line:?}");
                 assert!(!said.starts_with(ERRNO), "the kernel was not asked: {said}");
             }
-            // One that hangs up.
+            // A client that hangs up does no harm.
             drop(UnixStream::connect(socket).unwrap());
             let nowhere = ask(&socket.join("none"), Wish::VhostNet).unwrap_err();
             assert!(nowhere.raw_os_error().is_none(), "{nowhere}");
@@ -204,13 +205,13 @@ mod tests {
         });
     }
 
-    /// The other end of a tap is not in the container, and answers all the same.
+    /// The other end of a tap is outside the container, and answers all the same.
     #[test]
     #[cfg_attr(lacks = "mounting", ignore = "needs root that makes namespaces")]
     fn a_tap_that_is_handed_in_carries_test_packets_both_ways() {
         with_broker(|socket| {
             let mut tap = File::from(ask(socket, Wish::Tap { queues: 1 }).unwrap());
-            // Behind a header of no offloads.
+            // A frame follows a header without offloads.
             let frame = |to: [u8; 6], from: [u8; 6]| [&[0; 10][..], &to, &from, &TYPE.to_be_bytes(), &[7; 60]].concat();
             let (all, own) = ([0xff; 6], [2, 0, 0, 0, 0, 1]);
             rustix::fs::fcntl_setfl(&tap, rustix::fs::OFlags::NONBLOCK).unwrap();
@@ -223,7 +224,7 @@ mod tests {
                 std::thread::sleep(Duration::from_millis(20));
                 let mut buffer = [0; 2048];
                 while let Ok(count) = tap.read(&mut buffer) {
-                    // The answering side uses its own address.
+                    // The answering side uses its own address as the sender.
                     came_back |= buffer[10..16] == own && buffer[22..count] == frame(all, own)[22..];
                 }
             }
@@ -240,7 +241,7 @@ mod tests {
                 "the container has too many taps"
             );
             taps.clear();
-            // They are gone once their other ends have noticed.
+            // Taps are freed once their other ends have noticed.
             let end = Instant::now() + Duration::from_secs(20);
             while ask(socket, Wish::Tap { queues: 1 }).is_err() {
                 assert!(Instant::now() < end, "no tap is free");

@@ -1,13 +1,13 @@
-//! Devices of this machine that a container's guests get: KVM as a device, and vhost and taps by a broker.
+//! Devices of this machine for a container's guests: KVM as a device, and vhost and taps through a broker.
 //!
-//! Nothing is given where KVM is not there or runs nothing, and nothing to an engine of another machine, of which no probe
-//! here knows.
-//! Whether a guest boots under KVM only the release's own QEMU and kernel tell, in the container: where none does, the
-//! container is made again without all this, because a device that opens and does not work is not to be there.
+//! Nothing is handed in if KVM is missing or runs no vCPU, or if the engine is on another machine, which no probe here
+//! can examine. Only the release's own QEMU and kernel, in the container, can show whether a guest boots under KVM: if
+//! none does, the container is made again without any of these, because a device that opens but does not work must not
+//! be present.
 //!
-//! QEMU opens `/dev/kvm` by itself, as Kata has it; its node is in the container, to be read and written and not to be made.
-//! All other drivers Kata opens for it, and so does the broker (see `broker`), in a thread of the harness: a container
-//! has neither their nodes nor a privilege for them.
+//! QEMU opens `/dev/kvm` by itself, as under Kata; its node is in the container, with permission to read and write it
+//! but not to create it. Kata opens all other drivers for QEMU, and so does the broker (see `broker`), in a thread of
+//! the harness: a container has neither their nodes nor a privilege for them.
 
 use super::broker::Broker;
 use crate::environments::vm::outer::KVM_DEVICE;
@@ -26,39 +26,39 @@ use std::time::Duration;
 use suites::environment::VcpuError;
 use testcontainers::core::{AccessMode, Mount};
 
-/// How long a vCPU may take for three instructions; one that hangs, hangs for ever.
+/// Time that a vCPU may take for three instructions; a vCPU that hangs, hangs for ever.
 const A_VCPU: Duration = Duration::from_secs(5);
 
-/// Why containers are not given this machine's KVM.
+/// Reason why containers are not given this machine's KVM.
 #[derive(Debug, thiserror::Error)]
 pub enum KvmWithheld {
-    /// There is nobody to give it to.
+    /// There is no container to give KVM to.
     #[error("there is no container")]
     NoContainer,
-    /// They may run on another machine.
+    /// Containers may run on another machine.
     #[error("the Docker engine may be another machine's: DOCKER_HOST names no socket of this one")]
     OtherMachine,
     /// No vCPU runs.
     #[error(transparent)]
     Vcpu(#[from] VcpuError),
-    /// One hangs.
+    /// A vCPU hangs.
     #[error("a vCPU has not run within {} s", A_VCPU.as_secs())]
     Late,
 }
 
-/// Whether containers may be given this machine's KVM: a vCPU runs, and the engine is this machine's.
+/// Checks whether containers may be given this machine's KVM: a vCPU runs, and the engine is on this machine.
 ///
 /// # Errors
-/// Why not.
+/// The reason why not.
 pub fn kvm() -> Result<(), KvmWithheld> {
     is_local(std::env::var("DOCKER_HOST").ok().as_deref())?;
     let (tell, told) = mpsc::channel();
-    // The thread is left behind where KVM does not come back.
+    // The thread is left behind if KVM hangs.
     std::thread::spawn(move || tell.send(agent::environment::kvm::works()));
     Ok(told.recv_timeout(A_VCPU).map_err(|_| KvmWithheld::Late)??)
 }
 
-/// Whether the engine that `DOCKER_HOST` names is this machine's.
+/// Checks whether the engine that `DOCKER_HOST` names is on this machine.
 fn is_local(host: Option<&str>) -> Result<(), KvmWithheld> {
     match host.filter(|host| !host.is_empty()) {
         Some(other) if !other.starts_with("unix://") => Err(KvmWithheld::OtherMachine),
@@ -66,7 +66,7 @@ fn is_local(host: Option<&str>) -> Result<(), KvmWithheld> {
     }
 }
 
-/// What one container is given; goes with the value.
+/// Devices handed in to one container; the broker ends with the value.
 pub(super) struct HandedIn {
     folder: PathBuf,
     first_cid: u32,
@@ -74,10 +74,10 @@ pub(super) struct HandedIn {
 }
 
 impl HandedIn {
-    /// Starts a broker for the container of this volume, with its socket in a folder that is made.
+    /// Starts a broker for the container of this volume, with its socket in a new directory.
     ///
     /// # Errors
-    /// What could not be made.
+    /// If the directory or the socket cannot be made.
     pub(super) fn new(folder: &Path, volume: &str) -> io::Result<HandedIn> {
         fs::create_dir_all(folder)?;
         let (first_cid, over) = (first_cid(volume), Arc::<AtomicBool>::default());
@@ -88,7 +88,7 @@ impl HandedIn {
         Ok(handed_in)
     }
 
-    /// KVM's device, as the engine is told.
+    /// Returns KVM's device as Docker's API takes it.
     pub(super) fn devices() -> Vec<DeviceMapping> {
         let path = Some(KVM_DEVICE.to_owned());
         vec![DeviceMapping {
@@ -98,12 +98,12 @@ impl HandedIn {
         }]
     }
 
-    /// The folder with the broker's socket in the container.
+    /// Returns the mount of the directory with the broker's socket.
     pub(super) fn mount(&self) -> Mount {
         Mount::bind_mount(self.folder.to_string_lossy(), FOLDER).with_access_mode(AccessMode::ReadOnly)
     }
 
-    /// By what the agent knows of the broker.
+    /// Returns the environment variable that tells the agent about the broker.
     pub(super) fn variable(&self) -> (&'static str, String) {
         (FIRST_CID, self.first_cid.to_string())
     }
@@ -112,15 +112,15 @@ impl HandedIn {
 impl Drop for HandedIn {
     fn drop(&mut self) {
         self.over.store(true, Ordering::Relaxed);
-        // The broker waits for a connection.
+        // This connection wakes the broker, which waits in accept(2).
         let _ = short(&self.folder, |folder| UnixStream::connect(folder.join(SOCKET)));
         let _ = fs::remove_dir_all(&self.folder);
-        // The folder of the run goes, too, if this was all that was in it.
+        // The run's directory is removed, too, if it is empty now.
         let _ = self.folder.parent().map(fs::remove_dir);
     }
 }
 
-/// Calls with a short path of a folder: the path of a Unix socket has 108 bytes.
+/// Calls `call` with a short path of a directory, because the path of a Unix socket may have at most 108 bytes.
 fn short<T>(folder: &Path, call: impl FnOnce(&Path) -> io::Result<T>) -> io::Result<T> {
     let open = rustix::fs::open(folder, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
     call(Path::new(&format!("/proc/self/fd/{}", open.as_raw_fd())))
@@ -145,7 +145,7 @@ mod tests {
         }
     }
 
-    /// A broker in a folder with a path that is too long for a socket.
+    /// Runs a broker in a directory whose path is too long for a socket.
     fn with_broker(use_it: impl FnOnce(&dyn Fn(Wish) -> io::Result<OwnedFd>)) {
         let dir = tempfile::tempdir().unwrap();
         let run = dir.path().join("x".repeat(120));
@@ -161,7 +161,7 @@ mod tests {
         with_broker(|ask| {
             let other = ask(Wish::Dial { cid: first_cid("volume") - 1, port: 1024 }).unwrap_err();
             assert_eq!(other.to_string(), "the context id is of no guest of this container");
-            // Nobody listens there, or there is no vsock: either way the kernel was asked.
+            // Either no process listens there, or there is no vsock; in both cases the kernel was asked.
             let own = ask(Wish::Dial { cid: first_cid("volume"), port: 1024 }).unwrap_err();
             assert!(own.raw_os_error().is_some(), "{own}");
         });

@@ -1,21 +1,21 @@
-//! The limits that a container asks for, and what is done if its engine does not grant one.
+//! The limits that a container asks for, and the fallback if its engine does not grant one.
 //!
-//! The engine passes on what its runtime says, which is read here alone: by runc 1 (`error setting rlimit type 7: …`, from
-//! `setupRlimits` in libcontainer/init_linux.go) and crun 1 (setrlimit and `RLIMIT_NOFILE`, from `libcrun_set_rlimits` in
-//! src/libcrun/linux.c).
+//! Only here are the errors of the engine's runtime parsed, which the engine passes on: those of runc 1
+//! (`error setting rlimit type 7: …`, from `setupRlimits` in libcontainer/init_linux.go) and crun 1 (setrlimit and
+//! `RLIMIT_NOFILE`, from `libcrun_set_rlimits` in src/libcrun/linux.c).
 
 use model::procfs;
 
 /// A limit of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Limit {
-    /// As Docker calls it.
+    /// Docker's name of the limit.
     pub(super) name: &'static str,
-    /// What is asked for.
+    /// The value that is asked for.
     pub(super) value: i64,
-    /// Linux's number for it (`asm-generic/resource.h`), which runc's complaint has.
+    /// Linux's number of the limit (`asm-generic/resource.h`), which runc's error contains.
     number: u32,
-    /// Its line in `/proc/PID/limits`.
+    /// The name of the limit in `/proc/PID/limits`.
     line: &'static str,
 }
 
@@ -23,18 +23,18 @@ pub(super) struct Limit {
 pub(super) const UNLIMITED: i64 = -1;
 
 /// Limits that a container asks for, instead of its engine's defaults: those under which Kata's own daemons run.
-/// `virtiofsd` raises its limit of open files to a million (`--rlimit-nofile`), for which it has no capability here; root's
-/// daemons have no limit of processes and may lock any memory.
+/// `virtiofsd` raises its limit of open files to a million (`--rlimit-nofile`), but has no capability for this in the
+/// container; root's daemons have no limit of processes and may lock any amount of memory.
 pub(super) const LIMITS: [Limit; 3] = [
     Limit { name: "nofile", value: 1_000_000, number: 7, line: "Max open files" },
     Limit { name: "nproc", value: UNLIMITED, number: 6, line: "Max processes" },
     Limit { name: "memlock", value: UNLIMITED, number: 8, line: "Max locked memory" },
 ];
 
-/// What is left to ask for after the engine's complaint; `None` if the complaint is about something else.
+/// Returns the limits that are left to ask for after the engine's error; `None` if the error is about something else.
 ///
-/// Instead of a refused limit the container gets its engine's own. If the complaint names none that was asked for, it may be
-/// about any of them.
+/// The container gets its engine's own limit instead of a refused one. If the error names no limit that was asked for,
+/// it may be about any of them.
 pub(super) fn without_refused(asked: &[Limit], complaint: &str) -> Option<Vec<Limit>> {
     if asked.is_empty() || !complaint.to_ascii_lowercase().contains("rlimit") {
         return None;
@@ -43,7 +43,7 @@ pub(super) fn without_refused(asked: &[Limit], complaint: &str) -> Option<Vec<Li
     Some(if granted.len() < asked.len() { granted } else { Vec::new() })
 }
 
-/// One line on the limits that were not granted; `has` is `/proc/PID/limits` of a process of the container.
+/// Describes the limits that were not granted in one line; `has` is `/proc/PID/limits` of a process of the container.
 pub(super) fn told(granted: &[Limit], has: &str) -> String {
     let refused = LIMITS.iter().filter(|limit| !granted.contains(limit));
     let each: Vec<String> = refused.map(|limit| format!("{} (it has {})", limit.asked(), limit.found(has))).collect();
@@ -51,7 +51,8 @@ pub(super) fn told(granted: &[Limit], has: &str) -> String {
 }
 
 impl Limit {
-    /// Whether runc (`error setting rlimit type 7`) or crun (`setrlimit RLIMIT_NOFILE`) names it.
+    /// Checks whether the error of runc (`error setting rlimit type 7`) or crun (`setrlimit RLIMIT_NOFILE`) names the
+    /// limit.
     fn is_named_in(&self, complaint: &str) -> bool {
         let number =
             |after: &str| after.split(|c: char| !c.is_ascii_digit()).next().and_then(|text| text.parse::<u32>().ok());
@@ -59,7 +60,7 @@ impl Limit {
             || complaint.contains(&format!("RLIMIT_{}", self.name.to_ascii_uppercase()))
     }
 
-    /// `nofile=1000000`
+    /// Formats the requested limit: `nofile=1000000`.
     fn asked(&self) -> String {
         match self.value {
             UNLIMITED => format!("{}=unlimited", self.name),
@@ -67,7 +68,7 @@ impl Limit {
         }
     }
 
-    /// `1024, 524288 at most`: the soft limit, and how far a process may raise it.
+    /// Formats the actual limit: `1024, 524288 at most`, the soft limit and how far a process may raise it.
     fn found(&self, has: &str) -> String {
         match procfs::limit(has, self.line) {
             Some((soft, hard)) if soft == hard => soft.to_owned(),
@@ -99,7 +100,8 @@ mod tests {
             without("crun: setrlimit `RLIMIT_NOFILE`: Operation not permitted").as_deref(),
             Some("nproc memlock")
         );
-        // One that was not asked for, one that is not named, and no complaint of a limit.
+        // An error about a limit that was not asked for, an error that names no limit, and an error about something
+        // else.
         assert_eq!(without(&RUNC.replace("type 7", "type 70")).as_deref(), Some(""));
         assert_eq!(without("could not set rlimits").as_deref(), Some(""));
         assert_eq!(without("no such image"), None);

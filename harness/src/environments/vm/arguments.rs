@@ -1,4 +1,4 @@
-//! QEMU's arguments of a machine, apart from the processor's.
+//! QEMU's arguments for a machine, except for the processor's.
 
 use super::outer::Accelerator;
 use super::{SEED, Size};
@@ -17,18 +17,18 @@ pub(super) const SERIAL_FD: i32 = 11;
 pub(super) const SEED_FD: i32 = 12;
 /// The descriptor of the disk.
 pub(super) const ROOT_FD: i32 = 13;
-/// The descriptor of the layer over it.
+/// The descriptor of the layer over the disk.
 pub(super) const LAYER_FD: i32 = 14;
 
-/// The name of a machine with this disk, made of the disk's folder, which is the key of its image.
+/// Returns the name of a machine with this disk, made from the disk's directory, which is the key of its image.
 pub fn name(disk: &Disk) -> String {
     let folder = disk.root.parent().and_then(Path::file_name).unwrap_or_default().to_string_lossy();
     format!("kata-qualify-{}", folder.chars().filter(char::is_ascii_alphanumeric).take(12).collect::<String>())
 }
 
-/// QEMU's arguments apart from the accelerator's. A machine that is emulated, at whatever level, is marked as such for a
-/// harness in it, because KVM in it hides what is below; on other processors than x86_64's a harness takes every machine
-/// for an emulated one.
+/// Returns QEMU's arguments, except for the accelerator's. A machine that is emulated, at whatever level, is marked for
+/// a harness inside it, because KVM in the machine hides the emulation below. On processors other than x86_64's, a
+/// harness assumes that every machine is emulated.
 pub(super) fn of(arch: Arch, accelerator: &Accelerator, disk: &Disk, size: Size, is_emulated: bool) -> Vec<String> {
     let bus = arch.virtio_bus();
     let mut words: Vec<String> =
@@ -41,7 +41,7 @@ pub(super) fn of(arch: Arch, accelerator: &Accelerator, disk: &Disk, size: Size,
     }
     add("-smp", size.cpus.to_string());
     add("-m", format!("{}M", size.memory_mib));
-    // A kernel that panics reboots at once, and with -no-reboot QEMU then ends.
+    // A kernel that panics reboots at once, and QEMU then ends because of -no-reboot.
     let own = kernel_params(arch);
     let console = arch.serial_console();
     add("-append", format!("root=/dev/vda rw console={console} panic=-1{own} systemd.show_status=0"));
@@ -71,7 +71,7 @@ pub(super) fn of(arch: Arch, accelerator: &Accelerator, disk: &Disk, size: Size,
     words
 }
 
-/// The machine; where it is emulated, one that virtualizes, if QEMU has such a one.
+/// Returns the machine type; an emulated machine virtualizes, if QEMU has such a type.
 ///
 /// Measured with QEMU 10.0.2 of Debian 13: Arm's kernel finds EL2 and `accel=kvm` works in the machine; POWER's loads
 /// kvm-hv; IBM Z's has no `/dev/kvm`.
@@ -84,8 +84,9 @@ fn machine(arch: Arch, accelerator: &Accelerator) -> &'static str {
     }
 }
 
-/// On a busy machine an emulated timer is late, and an x86 kernel thinks that it is broken unless told not to check. For
-/// the same reason Linux 7.2's watchdog replaces the TSC by the HPET, and each read of that one leaves the machine.
+/// Returns kernel parameters for late timers: on a busy machine an emulated timer is late, and an x86 kernel considers
+/// it broken unless told not to check. For the same reason Linux 7.2's watchdog replaces the TSC by the HPET, and each
+/// read of the HPET leaves the machine.
 fn kernel_params(arch: Arch) -> &'static str {
     match arch {
         Arch::X86_64 => " tsc=reliable no_timer_check",

@@ -1,23 +1,21 @@
 //! A vendor's cloud image as the base of a release: read in a guest, never mounted on this machine.
 //!
-//! Crafted filesystems have broken kernels.
-//! So the image is attached read-only to a guest under the pinned QEMU, whose init is our agent; the agent finds
-//! the root filesystem and writes it as an archive to the guest's second disk, an empty file, which is unpacked here like
-//! any other archive.
+//! Crafted filesystems have broken kernels. So the image is attached read-only to a guest under the pinned QEMU, with
+//! the harness's agent as its init. The agent finds the root filesystem and writes it as an archive to the guest's
+//! second disk, an empty file, which is then unpacked on this machine like any other archive.
 //!
-//! | part | how | why |
+//! | part | implementation | reason |
 //! |---|---|---|
 //! | header | checked here, before QEMU: version, no backing file, no data file elsewhere, no encryption, all tables within the file | QEMU would open the files that the header names, and reads zeros where a file was cut short |
-//! | QEMU | `driver: qcow2`, `backing: null`, read-only, by descriptor, under its own seccomp filter without `spawn` | nothing is found out by probing, and what was checked is what is opened |
-//! | guest | the pinned release's kernel, our agent as init, two disks, no network | the same guest that tries KVM, with ext4, xfs and btrfs; it ends when the archive is written |
-//! | archive | written by the agent with the `tar` crate onto the second disk, a sparse file of 32 GiB at most | the image's own tar would be the image's program: it may be busybox's and know no attributes; nothing of the image is run to read it |
+//! | QEMU | `driver: qcow2`, `backing: null`, read-only, by descriptor, under its own seccomp filter without `spawn` | QEMU probes no format, and opens exactly the file that was checked |
+//! | guest | the pinned release's kernel, the harness's agent as init, two disks, no network | the same guest as the one that tries KVM, with ext4, xfs and btrfs; it ends when the archive is written |
+//! | archive | written by the agent with the `tar` crate onto the second disk, a sparse file of 32 GiB at most | the image's own tar may be busybox's, which knows no attributes; no program of the image is run to read it |
 //! | root filesystem | the first of the disk and its partitions with an os-release and `/usr`; of btrfs also `root` and `@`; `/boot` by its fstab | no label or partition type is common to vendors |
 //! | unpacking | the same code as for OCI images, which counts entries and bytes | the guest may have been taken over by what it read |
-//! | release | os-release of the tree by `detect`, as itself and not as a relative | a verdict must not stand under another release's name |
+//! | release | os-release of the tree by `detect`, as itself and not as a derivative | a verdict must not be recorded under another release's name |
 //!
-//! Extended attributes of folders, device nodes, pipes and sockets do not travel.
-//! LVM and LUKS are refused by name.
-//! Such a run may be written back: the image is what the vendor ships.
+//! Extended attributes of directories, device nodes, pipes and sockets are lost. LVM and LUKS are refused by name. The
+//! results of such a run may be written back: the image is what the vendor ships.
 
 use super::outer::OuterError;
 use super::pinned::Pinned;
@@ -41,25 +39,25 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-/// What the reader's kernel needs for disks and for the filesystems that vendors use.
+/// Modules that the reader's kernel needs for disks and for the filesystems that vendors use.
 const MODULES: [&str; 4] = ["virtio_blk", "ext4", "xfs", "btrfs"];
-/// Bytes of the archive's disk: the most that an image may hold.
+/// Bytes of the archive's disk: the largest contents that an image may have.
 const SPACE: u64 = 32 << 30;
-/// How long the reader may take to boot and to read, under emulation on a busy machine.
+/// Time that the reader may take to boot, under emulation on a busy machine.
 const BOOT: Duration = Duration::from_secs(300);
 const READ: Duration = Duration::from_secs(3600);
-/// How long its agent may be silent; it sends a heartbeat twice a second.
+/// Time that the reader's agent may be silent; it sends a heartbeat twice a second.
 const SILENCE: Duration = Duration::from_secs(120);
 
-/// Why a cloud image is not the base of a release.
+/// Reason why a cloud image cannot be the base of a release.
 #[derive(Debug, thiserror::Error)]
 pub enum CloudError {
-    /// An address comes without the vendor's checksum.
+    /// A URL without the vendor's checksum.
     #[error(
         "{name} has no checksum: put the vendor's behind the address, as #sha512:HEX or #sha256:HEX (it is in the SHA512SUMS or SHA256SUMS beside the image)"
     )]
     NoChecksum {
-        /// The last part of the address.
+        /// The last part of the URL.
         name: String,
     },
     /// There is no such file.
@@ -68,39 +66,39 @@ pub enum CloudError {
         /// The path.
         place: String,
     },
-    /// It cannot be fetched or read, or it is another file.
+    /// The image cannot be fetched or read, or it has another checksum.
     #[error(transparent)]
     Source(#[from] ExternalFileError),
-    /// It is no qcow2 image that is taken.
+    /// The file is not a supported qcow2 image.
     #[error(transparent)]
     Format(#[from] Qcow2Error),
-    /// There is no QEMU for the guest that reads it.
+    /// There is no QEMU for the guest that reads the image.
     #[error(transparent)]
     Qemu(#[from] Arc<OuterError>),
-    /// That guest could not be started.
+    /// The guest that reads the image could not be started.
     #[error(transparent)]
     Start(#[from] TinyError),
-    /// That guest, or its agent, did not do what it was to do.
+    /// The guest or its agent failed at its task.
     #[error("{doing}: {how}")]
     Guest {
-        /// A gerund.
+        /// The action, as a gerund.
         doing: &'static str,
-        /// How QEMU or the agent ended, or what was heard of it.
+        /// How QEMU or the agent ended, or the last sign of life.
         how: String,
     },
-    /// That guest's agent refused, in its own words.
+    /// The guest's agent refused the image, in its own words.
     #[error("{0}")]
     Refused(String),
-    /// That guest claims what cannot be.
+    /// The guest claims an impossible number.
     #[error("the guest that read it says that it wrote {bytes} bytes to a disk of {SPACE}")]
     TooMuch {
-        /// What it claims.
+        /// The number of bytes that it claims.
         bytes: u64,
     },
-    /// A file of this machine's failed.
+    /// An operation on a file of this machine failed.
     #[error("{doing} {path}")]
     File {
-        /// A gerund.
+        /// The action, as a gerund.
         doing: &'static str,
         /// The file.
         path: PathBuf,
@@ -109,7 +107,7 @@ pub enum CloudError {
     },
 }
 
-/// A cloud image and the release that it must be of.
+/// A cloud image and the release that it must contain.
 pub struct CloudImage {
     source: ExternalFile,
     checksum: Checksum,
@@ -120,11 +118,11 @@ pub struct CloudImage {
 }
 
 impl CloudImage {
-    /// Checks what can be checked before anything is fetched: a file by its checksum and header, an address by having a
+    /// Checks everything that can be checked before a download: a file by its checksum and header, a URL by having a
     /// checksum.
     ///
     /// # Errors
-    /// What is wrong with it, and what to do.
+    /// The defect, and the remedy.
     pub fn open(
         source: ExternalFile,
         release: &Release,
@@ -176,10 +174,10 @@ impl BaseProvider for CloudImage {
 }
 
 impl CloudImage {
-    /// Fetches it and has a guest read it.
+    /// Fetches the image and lets a guest read it.
     fn archive(&self, task: &Task<'_>) -> Result<Archive, CloudError> {
         (task.tell)(&format!("fetching and verifying {}", self.source.name()));
-        // The file may have been replaced since it was asked for.
+        // The file may have been replaced since [`CloudImage::open`] checked it.
         let source = ExternalFile { checksum: Some(self.checksum.clone()), ..self.source.clone() };
         let (path, sha256) = source.open(&task.folder.join("image"), &self.cancel)?;
         let image = qcow2::open(&path)?;
@@ -216,9 +214,9 @@ impl CloudImage {
 const IMAGE_FD: i32 = FREE_FD;
 const ARCHIVE_FD: i32 = FREE_FD + 1;
 
-/// The disks: the image as `vda`, the archive as `vdb`.
+/// Returns the arguments for the disks: the image as `vda`, the archive as `vdb`.
 ///
-/// Formats and chains are explicit, so that QEMU neither guesses what a file is nor follows what it points to.
+/// Formats and chains are explicit, so that QEMU neither guesses a file's format nor follows its references.
 fn arguments() -> Vec<String> {
     let nodes = [
         json!({"driver": "file", "node-name": "image-file", "filename": "/dev/fdset/1", "read-only": true, "auto-read-only": false}),
@@ -238,7 +236,7 @@ fn arguments() -> Vec<String> {
     words
 }
 
-/// Has the guest write the archive; gives its length.
+/// Makes the guest write the archive; returns its length.
 fn read_in(tiny: &Tiny, task: &Task<'_>) -> Result<u64, CloudError> {
     let alive = || (task.go_on)() && tiny.runs();
     let ended = |doing, e: &ClientError| {
@@ -261,7 +259,7 @@ fn read_in(tiny: &Tiny, task: &Task<'_>) -> Result<u64, CloudError> {
     }
 }
 
-/// Text for people that comes from a disk that is not trusted.
+/// Makes text from an untrusted disk safe to show.
 fn harmless(message: &str) -> String {
     one_line(&without_controls(message, 1000), 1000)
 }
@@ -303,7 +301,7 @@ mod tests {
             other,
             "made.qcow2 is Debian GNU/Linux 13 (trixie) (debian:13), and debian:12 was asked for: name the release that it is of"
         );
-        // A derivative of that release is another one.
+        // A derivative of the requested release is refused.
         let relative =
             "ID=raspbian\nID_LIKE=debian\nVERSION_ID=\"13\"\nVERSION_CODENAME=trixie\nPRETTY_NAME=\"A relative\"\n";
         let other = accepted("debian:13", relative).unwrap_err();

@@ -1,8 +1,9 @@
-//! What QEMU may do to this machine: read its own release's files and use the descriptors that it is handed.
+//! Confinement of QEMU: it can only read its own release's files and use the descriptors that it inherits.
 //!
-//! It runs as a user that nobody else has, without capabilities and without a way to get any, without a network and
-//! without keys. Its root is the tree that it comes from, which it cannot write to and which has only the devices that it
-//! needs. What is mounted over the tree is mounted once the tree is the root, so that no link in it leads out.
+//! QEMU runs as a user that nothing else on the machine uses, without capabilities and without a way to get any,
+//! without a network and without keys. Its root is the tree that it comes from, which it cannot write to and which has
+//! only the devices that QEMU needs. Files are mounted over the tree only after the tree has become the root, so that
+//! no link in it leads out.
 #![expect(unsafe_code, reason = "what must be done between fork and exec has no safe interface")]
 
 use rustix::fs::{CWD, Mode, OFlags};
@@ -27,43 +28,43 @@ use std::process::Command;
 
 /// The device of hardware virtualization.
 pub const KVM_DEVICE: &str = "/dev/kvm";
-/// The folder in which QEMU sees the files that it is given by name.
+/// The directory in which QEMU sees the files that it opens by name.
 pub(super) const FILES: &str = "/mnt";
-/// The folders of the tree that it has others in the place of.
+/// Directories of the tree that are replaced by empty filesystems.
 const FOLDERS: [&CStr; 2] = [c"/dev", c"/mnt"];
-/// The device that it opens by name.
+/// The device that QEMU opens by name.
 const RANDOM: &str = "/dev/urandom";
-/// Users from here on belong to nobody: systemd's list (docs/UIDS-GIDS.md) leaves them free, and the ranges of containers
-/// and user namespaces end before.
+/// Start of a range of user ids that no one uses: systemd's list (docs/UIDS-GIDS.md) leaves them free, and the ranges
+/// of containers and user namespaces end before.
 const USERS: u32 = 1_900_000_000;
 
-/// What a QEMU is confined to.
+/// The limits of a confined QEMU.
 pub(super) struct Confined {
     tree: CString,
-    /// What is mounted over the tree's files: a file or a device of this machine's, and where, seen from inside.
+    /// Files and devices that are mounted over the tree: the path on this machine, and the path seen from inside.
     binds: [(CString, CString); 3],
     user: Uid,
     group: Gid,
-    /// `/dev/kvm`, opened: a machine's own may be root's alone.
+    /// `/dev/kvm`, opened, because the machine's own may be accessible to root only.
     kvm: Option<OwnedFd>,
 }
 
 impl Confined {
-    /// Confines a program of this tree's to it; `files` it sees below [`FILES`] by the names beside them.
+    /// Confines a program to this tree, from which it comes; it sees `files` below [`FILES`] under the given names.
     ///
     /// # Errors
-    /// When a file is not there, or with `kvm` `/dev/kvm` cannot be opened.
+    /// If a file is missing, or with `kvm` `/dev/kvm` cannot be opened.
     pub(super) fn to(tree: &Path, files: [(&Path, &str); 2], kvm: bool) -> io::Result<Confined> {
         let [first, second] = files.map(|(file, name)| readable_bind(file, name));
         let binds = [first?, second?, (c_string(Path::new(RANDOM))?, c_string(Path::new(RANDOM))?)];
-        // Out of the way of the numbers that QEMU is given.
+        // High numbers do not collide with those of QEMU's other descriptors.
         let high = |file: File| rustix::io::fcntl_dupfd_cloexec(file, 64).map_err(io::Error::from);
         let kvm = kvm.then(|| File::options().read(true).write(true).open(KVM_DEVICE).and_then(high)).transpose()?;
         let number = USERS + std::process::id() % 0x40_0000;
         Ok(Confined { tree: c_string(tree)?, binds, user: Uid::from_raw(number), group: Gid::from_raw(number), kvm })
     }
 
-    /// The number under which QEMU inherits `/dev/kvm`.
+    /// Returns the descriptor number under which QEMU inherits `/dev/kvm`.
     pub(super) fn kvm(&self) -> Option<RawFd> {
         self.kvm.as_ref().map(AsRawFd::as_raw_fd)
     }
@@ -77,14 +78,14 @@ impl Confined {
     fn enter(&self) -> io::Result<()> {
         let private = MountPropagationFlags::REC | MountPropagationFlags::PRIVATE;
         let bare = MountFlags::NOSUID | MountFlags::NOEXEC;
-        // What it is handed is made inheritable after this: below, and by `agent::process::prepare`.
+        // The descriptors that QEMU inherits are made inheritable later: below, and by `agent::process::prepare`.
         operator::process::close_on_exec()?;
         operator::process::leave_session_keyring()?;
         // SAFETY: the table of descriptors is not among what is unshared.
         unsafe { unshare_unsafe(UnshareFlags::NEWNS | UnshareFlags::NEWNET | UnshareFlags::NEWIPC) }?;
         mount_change(c"/", private)?;
         mount_bind(&*self.tree, &*self.tree)?;
-        // These have no path any more once the tree is the root.
+        // These files cannot be reached by path once the tree is the root.
         let copied = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
         let copy = |(from, _): &(CString, CString)| open_tree(CWD, from.as_c_str(), copied);
         let [first, second, third] = &self.binds;
@@ -105,7 +106,7 @@ impl Confined {
         }
         set_no_new_privs(true)?;
         for capability in 0..64 {
-            // Capabilities that the kernel does not know are refused.
+            // The call fails for capabilities that the kernel does not know, which is harmless.
             let _ = remove_capability_from_bounding_set(CapabilitySet::from_bits_retain(1 << capability));
         }
         if let Some(kvm) = &self.kvm {
@@ -114,15 +115,15 @@ impl Confined {
         set_thread_groups(&[])?;
         set_thread_res_gid(self.group, self.group, self.group)?;
         set_thread_res_uid(self.user, self.user, self.user)?;
-        // A change of the user clears it.
+        // A change of the user clears the death signal, so it is set last.
         Ok(set_parent_process_death_signal(Some(Signal::KILL))?)
     }
 }
 
-/// A file that QEMU is given by this name, and where it sees it.
+/// Returns a file and the path under which QEMU sees it, and makes the file readable for QEMU.
 fn readable_bind(file: &Path, name: &str) -> io::Result<(CString, CString)> {
     let mode = std::fs::metadata(file)?.permissions().mode();
-    // The image's copy; some distros keep their kernels from all but root.
+    // The file is the image's copy; some distros make kernels readable for root only.
     if mode & 0o444 != 0o444 {
         std::fs::set_permissions(file, std::fs::Permissions::from_mode(mode | 0o444))?;
     }
@@ -137,12 +138,12 @@ fn c_string(path: &Path) -> io::Result<CString> {
 mod tests {
     use super::*;
 
-    /// This machine's shell, with the libraries that it needs, as a tree.
+    /// Builds a tree with this machine's shell and its libraries.
     fn tree() -> tempfile::TempDir {
         let dir = tempfile::tempdir().unwrap();
         let said = Command::new("ldd").arg("/bin/sh").output().unwrap();
         let said = String::from_utf8(said.stdout).unwrap();
-        // `libc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x…)`, `/lib64/ld-linux-x86-64.so.2 (0x…)`
+        // Lines of ldd: `libc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x…)`, `/lib64/ld-linux-x86-64.so.2 (0x…)`
         for file in said.split_whitespace().filter(|word| word.starts_with('/')).chain(["/bin/sh"]) {
             let place = dir.path().join(file.trim_start_matches('/'));
             std::fs::create_dir_all(place.parent().unwrap()).unwrap();

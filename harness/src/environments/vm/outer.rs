@@ -1,14 +1,14 @@
-//! The QEMU that boots releases: pinned, whatever the machine has, and with the accelerator that works here.
+//! The QEMU that boots releases: pinned, independent of the machine, and with the accelerator that works here.
 //!
-//! Emulating a processor that virtualizes is the hardest task that QEMU has here, and its versions differ in it: 7.2 and
-//! 11.1 broke guests of the guest, 10.0 did not.
-//! So it is Debian 13's, which runs in that release's image and sees nothing else.
-//! Machines of another architecture than this one's are emulated by the same release's QEMU for that one, which is laid
-//! over the image.
+//! Emulation of a processor with virtualization is the hardest task for QEMU here, and its versions differ in it: 7.2
+//! and 11.1 broke guests of the guest, 10.0 did not. So the pinned QEMU is Debian 13's, which runs in that release's
+//! image and sees nothing else. Machines of another architecture are emulated by the same release's QEMU for that
+//! architecture, which is laid over the image.
 //!
-//! Several emulated CPUs break guests of guests, too, whichever thread runs them: with `thread=multi` and two CPUs a run of
-//! a release lost five or six machines ("corrupted stack end", resets), with `thread=single` both guests of the first two
-//! tests stood still, and with one CPU 579 tests lost none, in half an hour (QEMU 10.0.11, two processors, 2026-11-29).
+//! Several emulated CPUs break guests of guests, too, whichever thread runs them: with `thread=multi` and two CPUs a
+//! run of a release lost five or six machines ("corrupted stack end", resets), with `thread=single` both guests of the
+//! first two tests stood still, and with one CPU 579 tests lost none, in half an hour (QEMU 10.0.11, two processors,
+//! 2026-11-29).
 
 pub use super::confined::KVM_DEVICE;
 
@@ -24,14 +24,14 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The distro whose QEMU it is.
+/// The distro that the pinned QEMU comes from.
 pub(super) const DISTRO: &str = "debian";
-/// The release of it.
+/// The release of that distro.
 const VERSION: &str = "13";
-/// The number of the descriptor set with `/dev/kvm`; those of disks are counted from 1.
+/// The number of the descriptor set with `/dev/kvm`; the sets of disks are counted from 1.
 const KVM_SET: u32 = 100;
 
-/// The package of the release that has QEMU for machines of an architecture.
+/// Returns the release's package with QEMU for machines of an architecture.
 pub fn package(arch: Arch) -> &'static str {
     match arch {
         Arch::X86_64 => "qemu-system-x86",
@@ -41,52 +41,52 @@ pub fn package(arch: Arch) -> &'static str {
     }
 }
 
-/// Where the program lies in the release.
+/// Returns the program's path in the release.
 fn program(arch: Arch) -> String {
     format!("/usr/bin/qemu-system-{}", arch.qemu_name())
 }
 
-/// This machine's architecture, of which the program is.
+/// Returns this machine's architecture, for which the program is built.
 pub(super) fn here() -> Arch {
     Arch::of_machine().unwrap_or(Arch::X86_64)
 }
 
-/// Why there is no QEMU to boot virtual machines with.
+/// Reason why there is no QEMU to boot virtual machines with.
 #[derive(Debug, thiserror::Error)]
 pub enum OuterError {
-    /// The image that it comes from could not be prepared.
+    /// The image with the QEMU could not be prepared.
     #[error("preparing {release} for its QEMU, which boots virtual machines")]
     Image {
-        /// `debian:13`.
+        /// The release, such as `debian:13`.
         release: String,
-        /// Why.
+        /// The cause.
         source: ImageError,
     },
     /// The image cannot be kept in the cache.
     #[error("holding {image} in the cache")]
     Hold {
-        /// Of which release it is.
+        /// The release of the image.
         image: String,
         /// The system's reason.
         source: io::Error,
     },
-    /// The image is without the package.
+    /// The image lacks the package.
     #[error("{image} has no {package}")]
     NoPackage {
-        /// Of which release it is.
+        /// The release of the image.
         image: String,
-        /// `qemu-system-arm`.
+        /// The package, such as `qemu-system-arm`.
         package: &'static str,
     },
-    /// The package is there and its program is not.
+    /// The package is installed but its program is missing.
     #[error("{program} is no program in the image of {image}")]
     NoProgram {
-        /// Of which release it is.
+        /// The release of the image.
         image: String,
-        /// `/usr/bin/qemu-system-aarch64`.
+        /// The program, such as `/usr/bin/qemu-system-aarch64`.
         program: String,
     },
-    /// The name of the package is none.
+    /// The name of the package is not valid.
     #[error(transparent)]
     Package(#[from] NotAPackageName),
     /// The image's tree cannot be used.
@@ -98,27 +98,27 @@ pub enum OuterError {
     /// The record does not have the release.
     #[error(transparent)]
     Release(#[from] ResolveError),
-    /// The thread that prepared it did not come to its end.
+    /// The thread that prepared the QEMU did not finish.
     #[error(transparent)]
     Thread(#[from] tokio::task::JoinError),
 }
 
-/// How releases' processors run.
+/// The way in which releases' processors run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Accelerator {
     /// Hardware virtualization, which has booted a guest here and can nest.
     Kvm,
     /// Emulation of a processor that virtualizes.
     Tcg {
-        /// Why not KVM.
+        /// The reason why KVM is not used.
         why: String,
-        /// Whether that is because a guest was tried under it and did not boot.
+        /// Whether the reason is that a guest was tried under KVM and did not boot.
         dead_kvm: bool,
     },
 }
 
 impl Accelerator {
-    /// The word for it.
+    /// Returns the accelerator's name.
     pub fn name(&self) -> &'static str {
         match self {
             Accelerator::Kvm => "kvm",
@@ -126,17 +126,17 @@ impl Accelerator {
         }
     }
 
-    /// QEMU's arguments for machines of an architecture.
+    /// Returns QEMU's arguments for machines of an architecture.
     pub fn arguments(&self, arch: Arch) -> &'static [&'static str] {
         match (self, arch) {
             (Accelerator::Kvm, _) => &["-accel", "kvm", "-cpu", "host"],
             // An AMD processor with its virtualization: nested paging makes guests of guests fast enough.
             (Accelerator::Tcg { .. }, Arch::X86_64) => &["-accel", "tcg,thread=multi", "-cpu", "EPYC,+svm,+npt"],
-            // EL2 is the machine's (`virtualization=on`).
+            // The machine type provides EL2 (`virtualization=on`).
             (Accelerator::Tcg { .. }, Arch::Aarch64) => &["-accel", "tcg,thread=multi", "-cpu", "max"],
-            // The newest that `cap-nested-hv` was seen to work with.
+            // The newest processor with which `cap-nested-hv` was seen to work.
             (Accelerator::Tcg { .. }, Arch::Ppc64le) => &["-accel", "tcg,thread=multi", "-cpu", "POWER9"],
-            // Without `sie`: QEMU emulates no guests of guests there.
+            // Without `sie`, because QEMU emulates no guests of guests on s390x.
             (Accelerator::Tcg { .. }, Arch::S390x) => &["-accel", "tcg,thread=multi", "-cpu", "max"],
         }
     }
@@ -146,28 +146,28 @@ impl Accelerator {
 pub struct OuterQemu {
     tree: PathBuf,
     release: Release,
-    /// Of the machines that it boots.
+    /// The architecture of the machines that it boots.
     pub arch: Arch,
     /// The version of its package.
     pub version: PackageVersion,
-    /// How it runs processors here.
+    /// The accelerator that it uses here.
     pub accelerator: Accelerator,
     _hold: ImageLock,
 }
 
 impl OuterQemu {
-    /// The QEMU of a prepared image for machines of this one's architecture, with no accelerator tried.
+    /// Returns the QEMU of a prepared image for machines of this machine's architecture, with no accelerator tried.
     ///
     /// # Errors
-    /// When the image lacks QEMU.
+    /// If the image lacks QEMU.
     pub fn of(image: &Image) -> Result<OuterQemu, OuterError> {
         OuterQemu::for_machines(image, here())
     }
 
-    /// The QEMU of a prepared image for machines of an architecture, with no accelerator tried.
+    /// Returns the QEMU of a prepared image for machines of an architecture, with no accelerator tried.
     ///
     /// # Errors
-    /// When the image lacks QEMU for them.
+    /// If the image lacks QEMU for them.
     pub fn for_machines(image: &Image, arch: Arch) -> Result<OuterQemu, OuterError> {
         let (package, program) = (package(arch), program(arch));
         let name = || image.release();
@@ -182,17 +182,17 @@ impl OuterQemu {
         }
     }
 
-    /// The root filesystem that it comes from.
+    /// Returns the root filesystem that QEMU comes from.
     pub(super) fn tree(&self) -> &Path {
         &self.tree
     }
 
-    /// The release that it comes from.
+    /// Returns the release that QEMU comes from.
     pub fn release(&self) -> &Release {
         &self.release
     }
 
-    /// QEMU's arguments for the processor.
+    /// Returns QEMU's arguments for the processor.
     pub fn processor(&self) -> &'static [&'static str] {
         self.accelerator.arguments(self.arch)
     }
@@ -201,8 +201,8 @@ impl OuterQemu {
         self.tree.join(here().loader())
     }
 
-    /// QEMU with these arguments and the accelerator's, tied to the thread that starts it, which may do what this program
-    /// may: for this project's own benchmarks and tests, whose files are their own.
+    /// Returns an unconfined QEMU with these arguments and the accelerator's, tied to the thread that starts it. It is
+    /// for this project's own benchmarks and tests, which use only their own files.
     pub fn unconfined(&self, arguments: &[String]) -> Command {
         let libraries = self.tree.join("usr/lib").join(here().gnu_triplet());
         let mut command = Command::new(self.loader());
@@ -225,11 +225,11 @@ impl OuterQemu {
         self.tree.join(program(self.arch).trim_start_matches('/'))
     }
 
-    /// QEMU with these arguments and the accelerator's, confined to its own release's files and tied to the thread that
-    /// starts it; `kernel` and `initrd` are what it boots.
+    /// Returns a QEMU with these arguments and the accelerator's, confined to its own release's files and tied to the
+    /// thread that starts it; it boots `kernel` and `initrd`.
     ///
     /// # Errors
-    /// When a file is not there.
+    /// If a file is missing.
     pub fn command(&self, kernel: &Path, initrd: &Path, arguments: &[String]) -> io::Result<Command> {
         self.command_under(&self.accelerator, kernel, initrd, arguments)
     }
@@ -263,16 +263,16 @@ impl OuterQemu {
     }
 }
 
-/// The release whose QEMU it is.
+/// Returns the release that the pinned QEMU comes from.
 ///
 /// # Errors
-/// When the records do not have it.
+/// If the records do not have it.
 pub(super) fn release() -> Result<Release, OuterError> {
     let database = Database::embedded();
     Ok(database.record(DISTRO)?.release(VERSION, here())?)
 }
 
-/// The name of that release: `debian:13`.
+/// Returns the name of that release: `debian:13`.
 pub fn release_name() -> String {
     format!("{DISTRO}:{VERSION}")
 }

@@ -1,4 +1,5 @@
-//! The pinned QEMU as a run gets it: from an image in the cache or one that is made, with the accelerator that works here.
+//! Preparation of the pinned QEMU for a run: from an image in the cache or a new one, with the accelerator that works
+//! here.
 
 use super::outer::{self, Accelerator, KVM_DEVICE, OuterError, OuterQemu};
 use super::tiny::{Extras, Tiny, TinyError};
@@ -11,21 +12,21 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-/// How long a guest of a second or two may take to boot under KVM; where KVM hangs, it hangs forever.
+/// Time that a guest, which boots in a second or two, may take under KVM; a broken KVM may hang forever.
 const KVM_BOOT: Duration = Duration::from_secs(30);
 
-/// The pinned QEMU of a run, prepared when it is first wanted.
+/// The pinned QEMU of a run, prepared when it is first needed.
 pub struct Pinned {
     options: Options,
-    /// Of the machines that it is to boot.
+    /// The architecture of the machines that it will boot.
     arch: Arch,
     outer: OnceLock<Result<Arc<OuterQemu>, Arc<OuterError>>>,
 }
 
 impl Pinned {
-    /// One whose image will be prepared by the options of a run of these releases.
+    /// Returns a QEMU whose image will be prepared with the options of a run of these releases.
     ///
-    /// A mirror that is named is the releases', and so the pinned one's only if these are of its distro.
+    /// A mirror in the options is the releases', so the pinned release uses it only if all of them are of its distro.
     pub fn new(options: Options, releases: &[Release]) -> Pinned {
         let is_theirs = releases.iter().all(|release| release.distro == outer::DISTRO);
         let options = match is_theirs {
@@ -36,25 +37,25 @@ impl Pinned {
         Pinned { options, arch, outer: OnceLock::new() }
     }
 
-    /// The QEMU; blocks while it is prepared.
+    /// Returns the QEMU; blocks while it is prepared.
     ///
     /// # Errors
-    /// When it cannot be had; the same error from then on.
+    /// If it cannot be prepared; later calls return the same error.
     pub fn get(&self) -> Result<Arc<OuterQemu>, Arc<OuterError>> {
         self.outer
             .get_or_init(|| prepare_for(self.arch, &self.options, &|_| {}).map(Arc::new).map_err(Arc::new))
             .clone()
     }
 
-    /// The same, if it is known already.
+    /// Returns the QEMU if it has already been prepared.
     pub fn if_known(&self) -> Option<&OuterQemu> {
         self.outer.get()?.as_ref().ok().map(AsRef::as_ref)
     }
 
-    /// What its image would be made of, and by which options; `None` where the cache has one.
+    /// Returns the release and the options from which the image would be made; `None` if the cache has the image.
     ///
     /// # Errors
-    /// When there is no record of it.
+    /// If there is no record of the release.
     pub fn to_be_made(&self) -> Result<Option<(Release, Options)>, OuterError> {
         if self.arch != outer::here() {
             return Ok(Some((outer::release()?, with_another(self.arch, &self.options)?)));
@@ -66,12 +67,12 @@ impl Pinned {
     }
 }
 
-/// Finds the image that the QEMU comes from in the cache, or prepares it, and finds out which accelerator works.
+/// Finds the QEMU's image in the cache, or prepares it, and finds out which accelerator works.
 ///
-/// A cached image serves as it is: it is a tool here, and the mirror need not be asked for a newer one.
+/// A cached image is used as it is: the image is only a tool, and the mirror is not asked for a newer one.
 ///
 /// # Errors
-/// When the image cannot be had.
+/// If the image cannot be prepared.
 pub fn prepare(options: &Options, progress: &(dyn Fn(Progress) + Sync)) -> Result<OuterQemu, OuterError> {
     let outer = match cached(&options.cache).and_then(|image| OuterQemu::of(&image).ok()) {
         Some(outer) => outer,
@@ -80,11 +81,11 @@ pub fn prepare(options: &Options, progress: &(dyn Fn(Progress) + Sync)) -> Resul
     Ok(with_accelerator(outer))
 }
 
-/// The same for machines of an architecture. For another one than this machine's, QEMU for it is laid over the image, and
-/// emulates.
+/// Prepares the QEMU for machines of an architecture. For an architecture other than this machine's, its QEMU is laid
+/// over the image, and emulates.
 ///
 /// # Errors
-/// When the image cannot be had.
+/// If the image cannot be prepared.
 pub fn prepare_for(
     arch: Arch,
     options: &Options,
@@ -100,21 +101,21 @@ pub fn prepare_for(
     Ok(outer)
 }
 
-/// How an image with QEMU for another architecture is made.
+/// Returns the options for an image with QEMU for another architecture.
 fn with_another(arch: Arch, options: &Options) -> Result<Options, OuterError> {
     let package = ExtraPackage::Name(outer::package(arch).parse()?);
     Ok(Options { extra_packages: vec![package], ..bare(options) })
 }
 
-/// The accelerator that works here, by the cached image of the pinned release.
+/// Finds out which accelerator works here, with the cached image of the pinned release.
 ///
 /// # Errors
-/// When the image lacks QEMU.
+/// If the image lacks QEMU.
 pub fn try_cached(image: &Image) -> Result<OuterQemu, OuterError> {
     Ok(with_accelerator(OuterQemu::of(image)?))
 }
 
-/// The newest image of the pinned release in the cache, as the distro ships it.
+/// Returns the newest image of the pinned release in the cache, as shipped by the distro.
 pub fn cached(cache: &Path) -> Option<Image> {
     let name = outer::release_name();
     let plain = |image: &Image| {
@@ -134,12 +135,12 @@ fn made(options: &Options, progress: &(dyn Fn(Progress) + Sync)) -> Result<Image
     images::prepare(&release, options, progress).map_err(|source| OuterError::Image { release: release.name(), source })
 }
 
-/// Candidates and bases of the caller's are under test; they are never what boots the others.
+/// Drops the caller's candidates and bases, which are under test and must not boot other releases.
 fn bare(options: &Options) -> Options {
     options.plain(true)
 }
 
-/// KVM where it boots the pinned release's kernel to our agent and would let guests have it, too; else emulation.
+/// Selects KVM if the pinned release's kernel boots under it to the harness's agent and it can nest; else emulation.
 fn with_accelerator(mut outer: OuterQemu) -> OuterQemu {
     outer.accelerator = match kvm_works(&outer) {
         Ok(()) => Accelerator::Kvm,
@@ -150,7 +151,7 @@ fn with_accelerator(mut outer: OuterQemu) -> OuterQemu {
     outer
 }
 
-/// Why machines do not run under KVM.
+/// Reason why machines do not run under KVM.
 #[derive(Debug, thiserror::Error)]
 enum NoKvm {
     #[error("{KVM_DEVICE}")]
@@ -175,7 +176,7 @@ fn kvm_works(outer: &OuterQemu) -> Result<(), NoKvm> {
     if nests { Ok(()) } else { Err(NoKvm::NotNested) }
 }
 
-/// Boots a guest with our agent as its init; where KVM is broken QEMU exits, or hangs until the deadline.
+/// Boots a guest with the harness's agent as its init; if KVM is broken, QEMU exits, or hangs until the deadline.
 fn boots_under_kvm(outer: &OuterQemu) -> Result<(), NoKvm> {
     let tiny = Tiny::start(outer, &Accelerator::Kvm, Extras::default())?;
     let booted = tiny.client.wait_for_hello(KVM_BOOT, || tiny.runs() && !tiny.reports_error());

@@ -1,8 +1,9 @@
-//! QEMU as a process that is ours: its group killed when it is no longer wanted, itself killed when we die.
+//! QEMU as a child process of the harness: its process group is killed when it is not needed any more, and QEMU itself
+//! when the harness dies.
 //!
-//! It runs as long as its machine does, so it has no deadline here: every step of a cell has one.
-//! The command sets the death signal itself, as part of its confinement (`confined`).
-//! Nothing here limits what it writes to standard error: whoever reads that does.
+//! QEMU runs as long as its machine, so it has no deadline here: every step of a cell has one. The command sets the
+//! death signal itself, as part of its confinement (`confined`). The reader of standard error limits its size; this
+//! module does not.
 
 use agent::process::{kill_group, prepare, wait};
 use model::sync::locked;
@@ -17,8 +18,8 @@ use std::time::Duration;
 
 /// A running QEMU; dropping it kills its process group.
 ///
-/// A thread of its own starts it and waits for it: the kernel sends the death signal when the thread that started a child
-/// ends, and a thread of a pool may end long before the process does.
+/// A dedicated thread starts QEMU and waits for it: the kernel sends the death signal when the thread that started a
+/// child ends, and a thread of a pool may end long before QEMU does.
 pub struct Process {
     pid: u32,
     wanted: Arc<AtomicBool>,
@@ -27,10 +28,10 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts a command with descriptors at fixed numbers; gives its standard error to read.
+    /// Starts a command with descriptors at fixed numbers; returns the pipe of its standard error.
     ///
     /// # Errors
-    /// When it cannot be started.
+    /// If the command cannot be started.
     pub fn start(mut command: Command, fds: Vec<(OwnedFd, i32)>) -> io::Result<(Process, ChildStderr)> {
         let (tell, told) = mpsc::channel();
         let wanted = Arc::new(AtomicBool::new(true));
@@ -39,7 +40,8 @@ impl Process {
         let keeper = std::thread::Builder::new().name("machine".to_owned()).spawn(move || {
             command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
             let spawned = prepare(&mut command, fds).spawn();
-            // It holds our ends of its descriptors. While these are open, nobody sees that QEMU has closed its own.
+            // The command holds the harness's copies of QEMU's descriptors. While they are open, no reader notices that
+            // QEMU has closed its own.
             drop(command);
             let mut child = match spawned {
                 Ok(child) => child,
@@ -63,17 +65,17 @@ impl Process {
         Ok((Process { pid, wanted, ended, keeper: Some(keeper) }, stderr))
     }
 
-    /// How it ended, if it has.
+    /// Returns the exit status if the process has ended.
     pub fn ended(&self) -> Option<ExitStatus> {
         *locked(&self.ended)
     }
 
-    /// Its process id, which is also its group's.
+    /// Returns its process id, which is also its group's id.
     pub fn pid(&self) -> u32 {
         self.pid
     }
 
-    /// Sends it a signal while it runs.
+    /// Sends the process a signal while it runs.
     pub fn signal(&self, signal: Signal) {
         let pid = i32::try_from(self.pid).ok().and_then(Pid::from_raw).filter(|_| self.ended().is_none());
         if let Some(pid) = pid {

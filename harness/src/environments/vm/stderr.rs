@@ -1,11 +1,13 @@
-//! What the pinned QEMU prints on standard error; the only place that reads it, by QEMU 10.0 of Debian 13.
+//! Parsing of the pinned QEMU's standard error; no other module does this. The forms are those of Debian 13's QEMU
+//! 10.0.
 //!
-//! A warning is `qemu-system-x86_64: warning: TCG doesn't support requested feature: …`; what ends QEMU comes after its
-//! name, and what QEMU goes on after may come after `error: `, or is what any QEMU says of a KVM that gave up.
+//! A warning is `qemu-system-x86_64: warning: TCG doesn't support requested feature: …`; a fatal error follows QEMU's
+//! name; an error after which QEMU goes on may follow `error: `, or is the message that every QEMU prints about a KVM
+//! that gave up.
 
 use agent::launch::qemu_process::kvm_error;
 
-/// Whether a line is only a warning: an emulated CPU lacks what its model has, at every start.
+/// Checks whether a line is only a warning: at every start QEMU warns that an emulated CPU lacks features of its model.
 fn is_warning(line: &str) -> bool {
     line.contains("warning: ")
 }
@@ -14,17 +16,17 @@ fn lines(stderr: &str) -> impl Iterator<Item = &str> {
     stderr.lines().map(str::trim).filter(|line| !line.is_empty() && !is_warning(line))
 }
 
-/// Whether an error is reported. A QEMU whose KVM refuses it may report that and go on forever.
+/// Checks whether an error is reported. A QEMU whose KVM refuses a call may report that and go on forever.
 pub(super) fn reports_error(stderr: &str) -> bool {
     stderr.contains(" error: ") || kvm_error(stderr).is_some()
 }
 
-/// The first line that is no warning: after it QEMU may print a page of registers.
+/// Returns the first line that is not a warning: after it QEMU may print a page of registers.
 pub(super) fn first_line(stderr: &str) -> String {
     lines(stderr).next().unwrap_or("it printed nothing").chars().take(200).collect()
 }
 
-/// The last lines that are no warnings, on one line.
+/// Returns the last lines that are not warnings, joined into one line.
 pub(super) fn last_lines(stderr: &str) -> String {
     let lines: Vec<&str> = lines(stderr).collect();
     lines[lines.len().saturating_sub(4)..].join(" | ")

@@ -1,4 +1,4 @@
-//! A guest that runs for a second or two: the pinned release's kernel, our agent as its init, and one task.
+//! A guest that runs for a second or two: the pinned release's kernel, the harness's agent as its init, and one task.
 
 use super::outer::{Accelerator, OuterQemu};
 use super::process::Process;
@@ -23,24 +23,24 @@ use std::time::{Duration, Instant};
 
 const LINE_FD: i32 = 10;
 const SERIAL_FD: i32 = 11;
-/// The first number that is free for a caller's descriptors.
+/// The first descriptor number that is free for callers.
 pub(super) const FREE_FD: i32 = 12;
 
-/// Why a tiny guest could not be started.
+/// Reason why a tiny guest could not be started.
 #[derive(Debug, thiserror::Error)]
 pub enum TinyError {
-    /// Its kernel or its initramfs could not be made.
+    /// The guest's kernel or initramfs could not be made.
     #[error(transparent)]
     BootFiles(#[from] ImageError),
-    /// Something that its QEMU needs of this machine failed.
+    /// A preparation for the guest's QEMU on this machine failed.
     #[error("starting a guest")]
     Start(#[source] io::Error),
 }
 
-/// What a tiny guest has besides a line to its agent.
+/// Parts of a tiny guest in addition to a line to its agent.
 #[derive(Default)]
 pub(super) struct Extras<'a> {
-    /// Kernel modules, besides those of the line.
+    /// Kernel modules in addition to those for the line.
     pub(super) modules: &'a [&'a str],
     /// QEMU's arguments.
     pub(super) arguments: Vec<String>,
@@ -48,7 +48,7 @@ pub(super) struct Extras<'a> {
     pub(super) descriptors: Vec<(OwnedFd, i32)>,
 }
 
-/// A tiny guest; dropping it ends it.
+/// A tiny guest; dropping the value ends the guest.
 pub(super) struct Tiny {
     /// The line to its agent.
     pub(super) client: Client<GuestReply>,
@@ -59,7 +59,7 @@ pub(super) struct Tiny {
 }
 
 impl Tiny {
-    /// Starts its QEMU, and waits for nothing.
+    /// Starts the guest's QEMU, and does not wait for anything.
     pub(super) fn start(outer: &OuterQemu, accelerator: &Accelerator, extras: Extras<'_>) -> Result<Tiny, TinyError> {
         let (mut initramfs, vmlinuz) = guest(outer.tree(), outer.release(), extras.modules)?;
         let started = || {
@@ -83,22 +83,22 @@ impl Tiny {
         started().map_err(TinyError::Start)
     }
 
-    /// Whether its QEMU runs.
+    /// Checks whether the guest's QEMU is running.
     pub(super) fn runs(&self) -> bool {
         self.process.ended().is_none()
     }
 
-    /// Whether its QEMU reports an error.
+    /// Checks whether the guest's QEMU reports an error.
     pub(super) fn reports_error(&self) -> bool {
         reports_error(&self.stderr.text())
     }
 
-    /// What its QEMU printed first.
+    /// Returns the first line that the guest's QEMU printed.
     pub(super) fn first_line(&self) -> String {
         first_line(&self.stderr.text())
     }
 
-    /// How it ended, once its last lines have had time to arrive; `None` while it runs.
+    /// Describes how QEMU ended, once its last lines have had time to arrive; `None` while it runs.
     pub(super) fn ending(&self) -> Option<String> {
         let status = self.process.ended()?;
         let end = Instant::now() + Duration::from_secs(2);
@@ -112,14 +112,14 @@ impl Tiny {
     }
 }
 
-/// QEMU's arguments apart from the accelerator's, the kernel's and the caller's.
+/// Returns QEMU's arguments, except for the accelerator's, the kernel's and the caller's.
 fn fixed(arch: Arch) -> Vec<String> {
     let mut words: Vec<String> =
         ["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"].map(str::to_owned).into();
     let mut add = |flag: &str, value: String| words.extend([flag.to_owned(), value]);
     add("-machine", arch.machine_type().to_owned());
     add("-m", "512M".to_owned());
-    // The last one is x86's, and others do not know it.
+    // `no_timer_check` is a parameter of x86; other kernels ignore it.
     add("-append", format!("panic=-1 quiet console={} no_timer_check", arch.serial_console()));
     add("-chardev", format!("socket,id=serial,fd={SERIAL_FD}"));
     add("-serial", "chardev:serial".to_owned());
@@ -129,11 +129,11 @@ fn fixed(arch: Arch) -> Vec<String> {
     words
 }
 
-/// The smallest guest that says hello: an initramfs with the agent, the modules of a virtio-serial port and these modules,
-/// and the kernel for it.
+/// Builds the smallest guest that says hello: an initramfs with the agent, the modules of a virtio-serial port and the
+/// modules `more`, and the matching kernel.
 ///
 /// # Errors
-/// When the tree has no kernel, or lacks one of the modules' files.
+/// If the tree has no kernel, or lacks the file of a module.
 fn guest(tree: &Path, release: &Release, more: &[&str]) -> Result<(File, Vec<u8>), ImageError> {
     let kernel = kernel::find(tree, release)?;
     let names: Vec<String> = ["virtio_pci", "virtio_console"].iter().chain(more).map(|n| (*n).to_owned()).collect();

@@ -20,7 +20,7 @@ fn a_cell_has_two_lines_at_any_width() {
         "debian:13  [##########................]  2/5  1 failed  ~6 min left",
         "  filesystem::virtio_fs::rename_is_atomic  go-3.32+rs-4.1  12 s",
     ];
-    // As after the window was made larger, and once more.
+    // The window was made larger, and again.
     assert_eq!(at_columns(&state, 80, 32), wide);
     assert_eq!(at_columns(&state, 200, 32), wide);
 }
@@ -103,16 +103,16 @@ fn a_lost_machine_is_told_and_the_next_one_boots() {
         "  booting the virtual machine  3 s",
     ];
     assert_eq!(at_columns(&state, 100, 33), lines);
-    // What there is no room for goes: first the estimate, then the loss.
+    // Without room, first the estimate is left out, then the lost machines.
     assert_eq!(at_columns(&state, 40, 33)[0], "debian:13 [####...] 3/5 1 failed 1 error");
-    // The cell is given up.
+    // The cell is given up, and has no lines any more.
     let lost = Event::CellError { cell: id(CELL), phase: reports::journal::Phase::Tests, message: "lost".to_owned() };
     state.saw(&lost, at(40));
     state.saw(&Event::CellFinished { cell: id(CELL) }, at(40));
     assert_eq!(at_columns(&state, 80, 41), Vec::<String>::new());
 }
 
-/// Cells by number, of which the first `at_work` do something and the last `over` have ended.
+/// Builds cells by number, of which the first `at_work` are active and the last `over` have ended.
 fn many(count: usize, at_work: usize, over: usize) -> RunProgress {
     let names: Vec<String> = (0..count).map(|number| format!("a:{number:02}/x86_64/vm")).collect();
     let mut state = RunProgress::default();

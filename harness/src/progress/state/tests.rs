@@ -41,7 +41,7 @@ fn a_failure_counts_until_the_test_passes() {
     assert_eq!(counts(&state), Some((3, 0, 1)), "an attempt more is no test more");
 }
 
-/// A test that is blocked for one profile and not for the other ends twice.
+/// A test that is blocked for one profile and not for another ends twice.
 #[test]
 fn tests_are_counted_by_the_plan_where_it_is_known() {
     let all = profiles();
@@ -76,7 +76,7 @@ fn what_is_left_is_known_from_earlier_runs_of_all_tests_alone() {
     assert_eq!(left(None, 0, 0), [Some(10), None]);
     assert_eq!(left(None, 185, 0), [Some(7), None]);
     assert_eq!(left(None, 6000, 0), [Some(1), None], "it takes longer than then");
-    // An image that was in the cache took no time.
+    // An image in the cache took no time.
     assert_eq!(left(None, 60, 2), [Some(5), None]);
     assert_eq!(left(None, 60, 4), [Some(1), None]);
     assert_eq!(left(Some("host::"), 0, 0), [None, None]);

@@ -1,8 +1,8 @@
-//! The system calls that a container may make whatever their arguments.
+//! The system calls that a container may make with any arguments.
 
 use super::Group;
 
-/// Allowed whatever their arguments.
+/// Calls that are allowed with any arguments.
 pub const ALLOWED: &[Group] = &[
     Group {
         why: "files and folders of the container and of shares, which is what is under test",

@@ -2,7 +2,7 @@
 
 use super::Group;
 
-/// Refused (EPERM). They are listed so that nobody thinks that one was forgotten.
+/// Calls that are refused (EPERM). They are listed to show that none was forgotten.
 pub(super) const REFUSED: &[Group] = &[
     Group {
         why: "with CAP_DAC_READ_SEARCH, which virtiofsd 1.14 does not start without, it opens every file of each filesystem \

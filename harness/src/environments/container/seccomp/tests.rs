@@ -3,7 +3,7 @@ use super::*;
 use rustix::thread::UnshareFlags;
 use std::collections::BTreeSet;
 
-/// Allowed by some of their arguments only.
+/// Calls that are allowed only with some arguments.
 const BY_ARGUMENT: [&str; 4] = ["clone", "personality", "socket", "unshare"];
 
 fn groups() -> impl Iterator<Item = &'static Group> {
@@ -31,7 +31,7 @@ fn every_call_is_decided_once_and_with_a_reason() {
     groups().for_each(|group| assert!(!group.why.is_empty() && !group.calls.is_empty(), "{:?}", group.calls));
 }
 
-/// A call that the tables do not have is refused; its entry must say whether that is intended.
+/// Calls missing from the tables are refused; a new call needs an entry that says whether this is intended.
 #[test]
 #[cfg_attr(lacks = "system-calls", ignore = "needs the kernel's headers of x86_64")]
 fn every_call_of_this_kernels_headers_is_decided() {
@@ -71,7 +71,7 @@ fn what_is_allowed_by_its_arguments_is_never_allowed_without_them() {
     }
 }
 
-/// The numbers are an ABI's; the library's names say whether one is missing.
+/// The flags' numbers are part of the ABI; the library's names show whether a flag is missing.
 #[test]
 fn no_flag_of_a_namespace_passes_clone_or_unshare() {
     let in_clone = [
