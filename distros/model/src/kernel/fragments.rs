@@ -98,7 +98,7 @@ impl Fragments {
         fragments.flat_map(Fragment::all).filter(|option| seen.insert(option.name)).collect()
     }
 
-    /// File and tag of a fragment, for a citation.
+    /// Returns file and tag of a fragment, for a citation.
     pub fn source(&self, fragment: &Fragment) -> String {
         format!("{FOLDER}/{}@{}", fragment.file, self.tag)
     }
