@@ -1,5 +1,4 @@
-//! What each distro offers Kata Containers, what each Kata version demands, and what was verified: types and their
-//! YAML.
+//! Types and their YAML: the offers of each distro to Kata Containers, the demands of each Kata version, the verdicts.
 
 // Vocabulary.
 pub mod arch; // architectures by Kata's names

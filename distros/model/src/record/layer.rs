@@ -145,11 +145,11 @@ impl Draft {
         self
     }
 
-    /// The record of a distro that is built from this one.
+    /// Builds the record of a distro that derives from this one.
     ///
-    /// It has all that this one has; what was proved is not among it, because it was proved of other packages.
-    /// Its releases are its own where it names any; each stands on the one that it names as `derives-from`, whose
-    /// packages it has. Dates and image are not taken over: they are of the parent's release.
+    /// The child inherits everything but verdicts, which are about other packages.
+    /// If it states releases, they replace the parent's; each has the packages of the parent's release that it names as
+    /// `derives-from`. Dates and image are not inherited, because they belong to the parent's release.
     pub(crate) fn parent_of(mut self, child: Draft) -> Draft {
         self.ids.clear();
         let distro = self.distro.clone();

@@ -9,9 +9,9 @@ const KEYS: [&str; 3] = ["login", "password", "account"];
 
 /// An entry that has a password, by its positions in the text.
 struct NetrcEntry {
-    /// The host, or an address that has it; none of `default`.
+    /// The host, or an address that contains it; `None` for `default`.
     machine: Option<Range<usize>>,
-    /// The values behind the keys.
+    /// The values of the keys.
     values: Vec<Range<usize>>,
 }
 

@@ -12,11 +12,11 @@ use crate::environment::Environment;
 pub struct Said {
     /// The environment.
     pub environment: Environment,
-    /// What it says.
+    /// The verdict.
     pub verdict: Verdict,
-    /// Whether it is of the newest packages that were measured ([`Measured`](super::Measured)).
+    /// Whether the verdict is about the newest packages that were measured ([`Measured`](super::Measured)).
     pub is_newest: bool,
-    /// Whether other tests judged it than are required now.
+    /// Whether the verdict is from other tests than those required now.
     pub is_by_older_tests: bool,
 }
 
