@@ -105,13 +105,13 @@ Exit codes:
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
 pub(crate) struct Failed {
-    /// How the program ends.
+    /// The exit code.
     pub(crate) exit: Exit,
-    /// The kind, for programs: `unknown-system`.
+    /// The kind of error, for programs: `unknown-system`.
     pub(crate) kind: &'static str,
-    /// What is wrong.
+    /// The problem.
     pub(crate) message: String,
-    /// What to do.
+    /// Advice.
     pub(crate) hint: Option<String>,
 }
 

@@ -74,7 +74,7 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &ConfigureArguments) -> a
         Fallback::Configure { configuration } => configuration,
         way => return print_way(&way, &machine, format),
     };
-    // Whoever passes containerd's version, or its configuration, has a containerd or will install one.
+    // A caller that passes containerd's version, or its configuration, has a containerd or will install one.
     let is_named = arguments.containerd_version.is_some() || arguments.containerd_config.is_some();
     match arguments.handler {
         Some(HandlerName::Containerd) if !is_named => manager::containerd_is_there(&machine.root, &machine.release)?,
