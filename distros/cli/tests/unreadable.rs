@@ -16,7 +16,7 @@ fn chmod(path: &Path, mode: u32) {
 /// Runs the command as nobody, because root can read everything.
 fn as_nobody(machine: &Machine, arguments: &[&str]) -> (i32, String, String) {
     let mut command = Command::new(machine.path("kata-osinfo"));
-    // These calls take no architecture; the others get one, because the system reveals none.
+    // `unconfigure` takes no architecture, and the others in this list report the system's; all other calls get one.
     let is_without = ["unconfigure", "detect", "show", "list", "lint"].contains(&arguments[0]);
     let arch: &[&str] = if is_without { &[] } else { &["--arch", "x86_64"] };
     command.args(arguments).args(arch).arg("--records").arg(machine.path("records"));
@@ -217,7 +217,7 @@ fn what_cannot_be_read_keeps_force_from_nothing_else() {
     }
 }
 
-/// kata-osinfo's drop-ins are at known paths of their own, so that no other file needs to be read for them.
+/// Nobody else uses the names of kata-osinfo's drop-ins, so that `--force` removes even unreadable ones.
 #[test]
 fn what_force_removes_is_not_told_as_left() {
     let drop_in = format!("{BASE}/config.d/50-kata-osinfo.toml");
@@ -241,7 +241,7 @@ fn what_force_removes_is_not_told_as_left() {
     }
 }
 
-/// A path that is not a configuration file has no effect.
+/// Something that is not a configuration file has no effect.
 #[test]
 fn where_nothing_is_configured_force_finds_nothing_in_what_is_no_file() {
     let machine = Machine::new();

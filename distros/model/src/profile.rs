@@ -58,8 +58,7 @@ pub struct UnknownProfile {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Profile {
-    /// Runtime and first release: `go-3.29`. If a point release changed something, the name is that of the older
-    /// profile.
+    /// Runtime and first release: `go-3.29`. An exception is `go-3.2`, which begins at the point release 3.1.3.
     pub name: String,
     /// The runtime whose argument generator is modelled.
     pub runtime: Runtime,

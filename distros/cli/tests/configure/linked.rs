@@ -93,7 +93,7 @@ fn containerds_folder_may_become_a_link() {
     }
 }
 
-/// This works if the file was edited; a drop-in would have to follow, because Kata looks for drop-ins next to the real
+/// An edited file needs no change; a drop-in has to be written again, because Kata looks for drop-ins next to the real
 /// file.
 #[test]
 fn katas_configuration_may_become_a_link() {

@@ -609,8 +609,8 @@ fn a_link_to_our_drop_in_goes_with_it() {
     assert!(ours.symlink_metadata().is_err() && !machine.path("m/srv/mine.toml").exists());
 }
 
-/// Whatever the link's name, and whichever call removes the drop-in: Kata, containerd and CRI-O do not start with a
-/// dangling link.
+/// A link goes for any name of it, and with any call that removes the drop-in: Kata, containerd and CRI-O do not start
+/// with a dangling link.
 #[test]
 fn links_to_our_drop_ins_beside_them_go_with_them() {
     let crio = ["--handler", "crio"];
@@ -641,7 +641,7 @@ fn links_to_our_drop_ins_beside_them_go_with_them() {
     }
 }
 
-/// The key of the handler comes before the others' keys, or after them.
+/// Even if a changed key of the handler comes first in the order of keys.
 #[test]
 fn what_crio_would_miss_stays_when_it_is_forced() {
     let machine = Machine::new();

@@ -313,7 +313,7 @@ fn what_upstream_ships_is_fit_for_production_and_what_is_forced_is_not() {
     assert_eq!(recorded(), json!(false));
 }
 
-/// Without `--kernel`, because Kata's own configuration names the files that it needs.
+/// `--no-shared-fs` needs no other option, because Kata's own configuration names the files that it needs.
 #[test]
 fn who_shares_no_filesystem_needs_no_daemon() {
     let machine = Machine::new();

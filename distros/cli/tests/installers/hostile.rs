@@ -188,7 +188,7 @@ print $report "null\n" if open(my $null, ">", "/dev/null") && -c "/dev/null";"#
     // The script left its root, but did not reach the machine.
     assert_eq!(report, "out\nnull\n");
     victim.is_unharmed("a package's script");
-    // The created file belongs to the root's owner.
+    // The file that the script created belongs to root.
     assert_eq!(std::fs::metadata(scratch.root_path().join("report")).expect("there").uid(), 0);
 }
 

@@ -222,7 +222,8 @@ pub(super) fn listed(parts: &CommonFields, kind: ComponentKind) -> &[ComponentEn
     parts.listed.get(&kind).and_then(|fact| fact.value.as_deref()).unwrap_or_default()
 }
 
-/// Returns the packages on `arch`: empty if none are stated at all, `None` if they are stated but not for `arch`.
+/// Returns the packages on `arch`: empty if none are stated at all, `None` if they are unknown or not stated for
+/// `arch`.
 fn packages(component: &ComponentEntry, arch: Arch) -> Option<Vec<PackageName>> {
     match &component.packages {
         None => Some(Vec::new()),
