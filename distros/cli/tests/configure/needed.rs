@@ -609,8 +609,8 @@ fn a_link_to_our_drop_in_goes_with_it() {
     assert!(ours.symlink_metadata().is_err() && !machine.path("m/srv/mine.toml").exists());
 }
 
-/// A link goes for any name of it, and with any call that removes the drop-in: Kata, containerd and CRI-O do not start
-/// with a dangling link.
+/// A link is removed with its drop-in, whatever its name and whichever call removes the drop-in: Kata, containerd and
+/// CRI-O do not start with a dangling link.
 #[test]
 fn links_to_our_drop_ins_beside_them_go_with_them() {
     let crio = ["--handler", "crio"];

@@ -5,8 +5,7 @@
 //!
 //! Two measurements are about the same packages if one of them has all packages of the other, with the same versions: a
 //! machine has more packages than a container.
-//! If they differ:
-//! Of two that are not:
+//! If they are about different packages:
 //!
 //! - Packages of the current run are newer than those in the record, whatever their versions.
 //! - A measurement with unknown packages is the older one, because they may have been anything.
