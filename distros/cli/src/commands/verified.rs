@@ -1,11 +1,10 @@
-//! `verified`: whether this combination was proved, for which profile, on what basis, how long ago, and with these
-//! versions.
+//! `verified`: whether this combination was proved, for which profile, on what basis, how long ago, with which versions.
 //!
-//! For each requested capability, only runs count whose relevant packages are installed in the same versions. Among
-//! these, the environment that shows most decides, by the current tests if any run has them ([`proof`]).
+//! For each requested capability, only runs with the installed versions of its packages count. Among these, the
+//! environment that shows most decides, by the current tests if any run has them ([`proof`]).
 //! Packages of a container manager are irrelevant for capabilities that start no container.
-//! By default, all capabilities are requested that the profile's Kata does not run without, as in the reports' answer
-//! to whether Kata can run: a container shows no vsock, and a capability that nothing has shown is not verified.
+//! By default, all capabilities are requested that the profile's Kata does not run without, as in the reports' answer:
+//! a container shows no vsock, and a capability that nothing has shown is not verified.
 
 use super::check::{packages, unreadable};
 use super::show::{OLDER_TESTS, ago, named};
@@ -102,9 +101,8 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &VerifiedArguments) -> an
     Ok(exit)
 }
 
-/// Returns the packages that only the release's container managers have, according to the system's records and the
-/// shipped ones: an admin's record may have none, because the manager comes from elsewhere, while the verified runs had
-/// some.
+/// Returns the packages that only the release's container managers have, by the system's and the shipped records: an
+/// admin's record may have none, because the manager comes from elsewhere, while the verified runs had some.
 fn of_managers(system: &System) -> BTreeSet<PackageName> {
     let shipped = Database::embedded();
     let mut all = BTreeSet::new();
@@ -146,8 +144,7 @@ struct Proof<'s> {
 /// Returns what runs prove together; `is_one` selects the runs that count for a capability.
 ///
 /// For each capability, the environment that shows most decides, among the results of the current tests. If the results
-/// of all tests together are negative, they stay so: older tests required less, and their failure was not shown to be
-/// fixed.
+/// of all tests together are negative, that stands: older tests required less, and their failures were not seen fixed.
 /// The reports' answer follows the same rule (`reports::standing::answer`).
 fn proof<'s>(
     asked: &[Capability],
