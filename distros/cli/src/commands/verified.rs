@@ -1,4 +1,4 @@
-//! `verified`: whether this combination was proved, for which profile, on what basis, how long ago, with which versions.
+//! `verified`: whether this combination was proved, for which profile, on what basis, how long ago, and which versions.
 //!
 //! For each requested capability, only runs with the installed versions of its packages count. Among these, the
 //! environment that shows most decides, by the current tests if any run has them ([`proof`]).
