@@ -1,4 +1,5 @@
-//! Lists the shipped records and what Kata asks of VMMs besides QEMU, so that a new one is one new file.
+//! Generates the lists of shipped records and of demands on VMMs besides QEMU, so that adding one takes only a new
+//! file.
 #![expect(clippy::expect_used, reason = "a build that cannot read its sources must stop")]
 
 use std::fmt::Write as _;
@@ -15,7 +16,8 @@ fn main() {
     std::fs::write(out.join("vmms.rs"), list(root, "VMMS", "profiles/vmms")).expect("the list is written");
 }
 
-/// `const NAME: &[(&str, &str)]` of a folder's YAML files: the name in the repository, the text.
+/// Renders `const NAME: &[(&str, &str)]` for the YAML files of a directory: each file's name in the repository, its
+/// text.
 fn list(root: &Path, name: &str, folder: &str) -> String {
     println!("cargo::rerun-if-changed={}", root.join(folder).display());
     let mut files: Vec<PathBuf> = std::fs::read_dir(root.join(folder))

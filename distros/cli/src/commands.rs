@@ -1,6 +1,6 @@
-//! The command's calls, and what they share.
+//! The subcommands, and helpers that they share.
 
-// The calls.
+// The subcommands.
 pub(crate) mod check;
 pub(crate) mod configure;
 pub(crate) mod detect;
@@ -14,7 +14,7 @@ pub(crate) mod show;
 pub(crate) mod unconfigure;
 pub(crate) mod verified;
 
-// What they are about.
+// Helpers about their subjects.
 mod containerd_version;
 mod machine;
 mod support;
@@ -34,7 +34,7 @@ pub(crate) enum Format {
     Json,
 }
 
-/// Reads an architecture on the command line, by Kata's name.
+/// Parses an architecture on the command line, by Kata's name.
 pub(crate) fn arch_parser() -> impl TypedValueParser<Value = Arch> {
     PossibleValuesParser::new(Arch::ALL.iter().map(|arch| arch.name())).try_map(|name| {
         let named = Arch::ALL.iter().copied().find(|arch| arch.name() == name);
@@ -42,42 +42,43 @@ pub(crate) fn arch_parser() -> impl TypedValueParser<Value = Arch> {
     })
 }
 
-/// The machine's own architecture, where it is one of Kata's: an answer about another would be none about this machine.
+/// Returns the machine's own architecture, or an error if Kata does not support it: an answer about another
+/// architecture would not apply to this machine.
 pub(crate) fn this_arch() -> Result<Arch, Failed> {
     Arch::of_machine().ok_or_else(|| Failed::foreign(&format!("this machine is of {}", std::env::consts::ARCH)))
 }
 
-/// How the program ends.
+/// Exit codes of the program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Exit {
     /// All is well.
     Ok = 0,
-    /// The answer is no: lint found something, a component is not installed, a combination is not verified.
+    /// The answer is no: lint found something, a component is not installed, or a combination is not verified.
     No = 1,
     /// Usage, or input that cannot be used.
     BadInput = 2,
-    /// The system, its release or a fact is not known; or this user may not read or write a file, or the answer could not be
-    /// printed.
+    /// The system, its release or a fact is unknown; or this user may not read or write a file; or the answer could not
+    /// be printed.
     Unknown = 3,
     /// The package manager failed, or there is none.
     Failed = 4,
     /// Another package manager held its database for too long.
     Locked = 5,
-    /// The package manager is not run by this program: the command was printed.
+    /// This program does not run the package manager: the command was printed.
     NotExercised = 6,
-    /// It is known not to work, and nobody forced it.
+    /// The combination is known not to work, and `--force` was not given.
     Refused = 10,
-    /// Something must be installed, or described in `/etc/kata-osinfo`, first.
+    /// Something must first be installed, or described in `/etc/kata-osinfo`.
     Missing = 11,
-    /// Nothing that is there works: it must be built.
+    /// Nothing that exists works: a component must be built.
     NothingWorks = 12,
-    /// Something else overrides what was written, or the container manager's configuration keeps the handler out and
-    /// nothing was; or not all of it was taken back; or this call has put a text of others aside, or has not put it
-    /// back.
+    /// Something else overrides the written files; or the container manager's configuration excludes the handler, and
+    /// nothing was written; or not everything was taken back; or this call has put another's text aside, or has not put
+    /// it back.
     NotEffective = 13,
 }
 
-/// The table of `--help`.
+/// The table of exit codes in `--help`.
 pub(crate) const EXIT_CODES: &str = "\
 Exit codes:
   0  all is well
@@ -100,17 +101,17 @@ Exit codes:
      which a call that was killed had taken out of its place; a text
      that an earlier call has put aside is reported, and is no 13";
 
-/// A call that came to no answer.
+/// Error of a call without an answer.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
 pub(crate) struct Failed {
-    /// How the program ends.
+    /// The exit code.
     pub(crate) exit: Exit,
-    /// The kind, for programs: `unknown-system`.
+    /// The kind of error, for programs: `unknown-system`.
     pub(crate) kind: &'static str,
-    /// What is wrong.
+    /// The problem.
     pub(crate) message: String,
-    /// What to do.
+    /// Advice.
     pub(crate) hint: Option<String>,
 }
 
@@ -119,7 +120,7 @@ impl Failed {
         Failed { exit, kind, message: message.into(), hint: None }
     }
 
-    /// That something is of an architecture that Kata does not have.
+    /// Creates the error that `what` has an architecture that Kata does not support.
     pub(crate) fn foreign(what: &str) -> Failed {
         Failed::new(Exit::Unknown, "foreign-architecture", format!("{what}, an architecture that Kata does not have"))
             .hint("to ask about systems of an architecture that Kata has, name it with --arch")
@@ -138,7 +139,8 @@ pub(crate) fn json(value: &serde_json::Value) -> anyhow::Result<()> {
     Ok(writeln!(out)?)
 }
 
-/// Why all that was to be done is, and the answer could not be printed; nothing where whoever read it has seen enough.
+/// Explains that everything is done but the answer could not be printed; a broken pipe stays, because the reader has
+/// seen enough.
 pub(crate) fn unprinted(error: anyhow::Error) -> anyhow::Error {
     match error.downcast_ref::<std::io::Error>() {
         Some(why) if why.kind() != std::io::ErrorKind::BrokenPipe => {
@@ -149,12 +151,12 @@ pub(crate) fn unprinted(error: anyhow::Error) -> anyhow::Error {
     }
 }
 
-/// The reasons for an exit code that is not 0, for programs: the messages that people see.
+/// Returns the reasons for a nonzero exit code, for programs: the messages that people see.
 pub(crate) fn problems(messages: impl IntoIterator<Item = String>) -> serde_json::Value {
     messages.into_iter().map(|message| serde_json::json!({ "message": message })).collect()
 }
 
-/// One of them, of what a call failed by: with the hint that people get.
+/// Returns the error of a call as such a reason, with the hint that people get.
 pub(crate) fn problem(failed: &Failed) -> serde_json::Value {
     let mut problem = serde_json::json!({ "message": failed.message });
     if let Some(hint) = &failed.hint {
@@ -163,7 +165,7 @@ pub(crate) fn problem(failed: &Failed) -> serde_json::Value {
     problem
 }
 
-/// Prints text on standard output, its control characters made visible.
+/// Prints text on standard output, with control characters made visible.
 pub(crate) fn print(text: &str) -> anyhow::Result<()> {
     let lines: Vec<String> = text.lines().map(model::diagnostic::printable).collect();
     let mut out = stdout().lock();
@@ -173,7 +175,7 @@ pub(crate) fn print(text: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Prints a file's text on standard output as [`print`] does, with its tabs, which configurations have.
+/// Prints a file's text like [`print`] but keeps tabs, which configurations contain.
 pub(crate) fn print_file(text: &str) -> anyhow::Result<()> {
     let mut out = stdout().lock();
     for line in text.lines() {
@@ -182,7 +184,7 @@ pub(crate) fn print_file(text: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A yes or no for people.
+/// Returns a yes or no for people.
 pub(crate) fn yes_no(yes: bool) -> &'static str {
     if yes { "yes" } else { "no" }
 }

@@ -1,6 +1,7 @@
-//! `kata-osinfo`: asks the records of distros, checks and installs what they name, and configures Kata to use it.
+//! `kata-osinfo`: queries the records of distros, checks and installs the components they name, and configures Kata to
+//! use them.
 
-/// In the place of the standard one, which panics where standard error cannot be written: the exit code is left then.
+/// Replaces the standard macro, which panics if standard error cannot be written: the exit code still tells the result.
 macro_rules! eprintln {
     ($($arguments:tt)*) => {{
         use std::io::Write as _;
@@ -26,7 +27,7 @@ use schema::SchemaOf;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-/// What `--version` says: also the commit that the program was built of.
+/// Output of `--version`, which includes the commit that the program was built from.
 const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("KATA_QUALIFY_COMMIT"), ")");
 
 /// What each Linux distro offers Kata Containers, what of it is installed here, and what was proved of it.
@@ -101,7 +102,7 @@ impl Command {
             Command::Fallback(arguments) => arguments.machine.about.format,
             Command::Requirements(arguments) => arguments.format,
             Command::List(arguments) => arguments.format,
-            // Its findings are answers, and that there is nothing to check is an error as any.
+            // Findings are answers, while a missing text to check is reported as an error, like that of any subcommand.
             Command::Lint(arguments) => return arguments.is_json(),
             Command::Schema { .. } | Command::Generate(_) => Format::Human,
         };
@@ -123,9 +124,9 @@ fn main() -> ExitCode {
     ExitCode::from(exit as u8)
 }
 
-/// Prints the help that was asked for, or that the call cannot be understood: to a program as the answer, too.
+/// Prints the requested help, or the usage error, which a program gets as the answer, too.
 fn misused(error: &clap::Error) -> ExitCode {
-    // If nobody takes it, the exit code is left.
+    // If the output fails, the exit code still tells the result.
     let _ = error.print();
     if error.use_stderr() && asks_for_json(&std::env::args_os().collect::<Vec<_>>()) {
         let text = error.render().to_string();
@@ -144,12 +145,12 @@ fn misused(error: &clap::Error) -> ExitCode {
     ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(Exit::BadInput as u8))
 }
 
-/// Whether a call that was not understood would have answered a program.
+/// Whether a call with a usage error asked for an answer for programs.
 fn asks_for_json(words: &[OsString]) -> bool {
     words.iter().any(|word| word == "--format=json") || words.windows(2).any(|two| two == ["--format", "json"])
 }
 
-/// Tells what went wrong, on standard error and, to a program, as the answer.
+/// Reports an error on standard error and, to a program, as the answer.
 fn report(error: &anyhow::Error, as_json: bool) -> Exit {
     let message = match is_unprinted(error) {
         true => format!("the answer could not be printed: {error}"),
@@ -178,13 +179,13 @@ fn report(error: &anyhow::Error, as_json: bool) -> Exit {
         let document = serde_json::json!({
             "version": 1, "error": { "kind": kind, "message": message, "hint": hint },
         });
-        // If nobody takes the answer, the exit code is left.
+        // If the output fails, the exit code still tells the result.
         let _ = commands::json(&document);
     }
     exit
 }
 
-/// The error about the root, by whichever error it was handed on.
+/// Returns the error about the root inside any of the error types that wrap it.
 fn root_error(error: &anyhow::Error) -> Option<&RootError> {
     fn of_change(error: &ChangeError) -> Option<&RootError> {
         if let ChangeError::Root(error) = error { Some(error) } else { None }
@@ -217,13 +218,13 @@ fn root_error(error: &anyhow::Error) -> Option<&RootError> {
         .or_else(|| io.and_then(|inner| inner.downcast_ref()))
 }
 
-/// Whether it is somebody without root's rights who may not write a file.
+/// Whether the error is that a user other than root may not write a file.
 fn may_not_write(error: &RootError) -> bool {
     let RootError::Write { source, .. } = error else { return false };
     source.kind() == std::io::ErrorKind::PermissionDenied && !rustix::process::geteuid().is_root()
 }
 
-/// Whether the answer could not be printed: every other error of the system's says what was being done.
+/// Whether the error is that the answer could not be printed: every other I/O error says what was being done.
 fn is_unprinted(error: &anyhow::Error) -> bool {
     error.chain().count() == 1 && error.downcast_ref::<std::io::Error>().is_some_and(|e| e.raw_os_error().is_some())
 }

@@ -1,7 +1,7 @@
-//! The JSON Schemas of records, of files of verdicts and of known issues, and of what the calls answer to programs.
+//! The JSON Schemas of records, of files of verdicts and of known issues, and of the subcommands' answers to programs.
 //!
-//! Answers are put together where they are given; the types here mirror their keys, and tests hold real answers against
-//! them. A key that these types do not have is not valid, so that none is added without being described here.
+//! Answers are built where they are given; the types here mirror their keys, and tests validate real answers with them.
+//! Unknown keys are invalid, so that no key is added without being described here.
 
 mod configure;
 mod install;
@@ -46,11 +46,11 @@ pub(crate) enum SchemaOf {
     RequirementsAnswer,
 }
 
-/// A schema as a document.
+/// Returns a schema as a document.
 ///
 /// # Errors
 ///
-/// None that is known.
+/// No known cause.
 pub(crate) fn document(of: SchemaOf) -> serde_json::Result<String> {
     match of {
         SchemaOf::Record => model::schema::record(),
@@ -76,7 +76,7 @@ fn answer<T: JsonSchema>() -> serde_json::Result<String> {
     Ok(serde_json::to_string_pretty(&schema)? + "\n")
 }
 
-/// The answer, or why there is none.
+/// The answer, or the error.
 #[derive(JsonSchema)]
 #[schemars(untagged)]
 #[expect(dead_code, reason = "only its schema is used")]
@@ -85,7 +85,7 @@ enum Said<T> {
     Nothing(Nothing),
 }
 
-/// Why there is no answer.
+/// Document of a call without an answer.
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 #[expect(dead_code, reason = "only its schema is used")]
@@ -94,7 +94,7 @@ struct Nothing {
     error: Error,
 }
 
-/// What is wrong.
+/// The error.
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 #[expect(dead_code, reason = "only its schema is used")]
@@ -103,27 +103,27 @@ struct Error {
     kind: String,
     /// For people.
     message: String,
-    /// What to do.
+    /// Advice.
     hint: Option<String>,
 }
 
-/// Of the documents: it is raised when a key goes or means something else.
+/// Version of the documents: raised when a key is removed or changes its meaning.
 #[derive(JsonSchema)]
 #[expect(dead_code, reason = "only its schema is used")]
 struct Version(#[schemars(range(min = 1, max = 1))] u32);
 
-/// What stands behind an exit code that is not 0, or a text of others that lies aside.
+/// A reason for a nonzero exit code, or another tool's text that was put aside.
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 #[expect(dead_code, reason = "only its schema is used")]
 struct Problem {
-    /// The file that it is about, where it is about one.
+    /// The file, if the problem is about one.
     file: Option<String>,
-    /// The line in it, from 1.
+    /// The line in the file, from 1.
     line: Option<u64>,
     /// For people.
     message: String,
-    /// What to do, where that is known.
+    /// Advice, if known.
     hint: Option<String>,
 }
 
@@ -150,7 +150,7 @@ struct Release {
     lts: Option<Day>,
 }
 
-/// `2025-08-09`.
+/// A day: `2025-08-09`.
 #[derive(JsonSchema)]
 #[expect(dead_code, reason = "only its schema is used")]
 struct Day(#[schemars(regex(pattern = r"^\d{4}-\d{2}-\d{2}$"))] String);

@@ -1,4 +1,4 @@
-//! Cargo.lock against the dated list of advisories in `.ci/advisories.toml`.
+//! Comparison of Cargo.lock with the dated list of advisories in `.ci/advisories.toml`.
 #![expect(clippy::expect_used, reason = "a test's helpers may fail loudly")]
 
 use semver::{Version, VersionReq};
@@ -12,7 +12,7 @@ fn list() -> DocumentMut {
     document(include_str!("../../../.ci/advisories.toml"))
 }
 
-/// What of a lock file the list calls unsound: `tar 0.4.44: RUSTSEC-2026-0067`.
+/// Returns the packages of a lock file that the list reports as unsound: `tar 0.4.44: RUSTSEC-2026-0067`.
 fn unsound(lock: &str, list: &DocumentMut) -> Vec<String> {
     let lock = document(lock);
     let packages = lock["package"].as_array_of_tables().expect("packages");
@@ -59,7 +59,7 @@ fn a_vulnerable_lock_file_is_told() {
     );
     assert_eq!(unsound(&lock("tokio", "1.43.0"), &list), ["tokio 1.43.0: RUSTSEC-2025-0023"]);
     assert_eq!(unsound(&lock("idna", "0.5.0"), &list), ["idna 0.5.0: RUSTSEC-2024-0421"]);
-    // Between the patched ranges, in one of them, and before the fault.
+    // Versions between the patched ranges, in one of them, and before the fault was introduced.
     assert!(unsound(&lock("tokio", "1.42.1"), &list).is_empty());
     assert!(unsound(&lock("hashbrown", "0.14.5"), &list).is_empty());
     assert!(unsound(&lock("tar", "0.4.46"), &list).is_empty());

@@ -1,4 +1,4 @@
-//! The operator's calls on a root of files: what they say, to people and to programs.
+//! Output of the subcommands on a root of files, for people and for programs.
 #![expect(clippy::expect_used, reason = "a test's helpers may fail loudly")]
 
 use std::os::unix::fs::PermissionsExt;
@@ -72,7 +72,7 @@ fn root() -> tempfile::TempDir {
     dir
 }
 
-/// Code, standard output, standard error; the root's path becomes `[ROOT]`.
+/// Returns standard output, standard error and exit code; the root's path is replaced by `[ROOT]`.
 fn run(root: &Path, arguments: &[&str]) -> String {
     let output = Command::new(env!("CARGO_BIN_EXE_kata-osinfo"))
         .arg("--root")
@@ -108,7 +108,7 @@ fn people_are_told_what_there_is() {
     ] {
         all += &format!("$ kata-osinfo {}\n{}\n\n", arguments.join(" "), run(dir.path(), arguments));
     }
-    // The age grows by itself.
+    // Masked, because the age changes every day.
     let days = |line: &str| match line.rsplit_once(", ").filter(|(_, age)| age.ends_with(" days ago")) {
         _ if line.trim_start().starts_with("age  ") => "    age           [AGE]\n".to_owned(),
         Some((before, _)) => format!("{before}, [AGE]\n"),
@@ -166,14 +166,14 @@ fn programs_get_one_document_also_when_it_fails() {
     assert_eq!(json(&["verified", "--profile", "rs-4.9", "--arch", "x86_64"])["error"]["kind"], "unknown-profile");
     let plan = json(&["install", "--dry-run", "kernel", "--allow-assumed", "--arch", "x86_64"]);
     assert_eq!(plan["plan"]["exercised"], false);
-    // Whether apk is on this machine is its own business.
+    // The answer depends on whether apk is installed on this machine.
     let nowhere = plan["plan"]["place"] == "nowhere";
     assert_eq!(plan["problems"].as_array().map(Vec::len), Some(usize::from(nowhere)), "{plan}");
     assert!(plan["problems"].to_string().contains("apk is neither in") == nowhere, "{plan}");
     assert_eq!(json(&["list", "--records", "/nowhere"])["error"]["kind"], "bad-records");
 }
 
-/// Wherever the basis of a verdict is told, whether its packages may not have been the distro's own is told, too.
+/// Every output with a verdict's basis also says if the packages may not have been the distro's own.
 #[test]
 fn shaped_is_told_with_the_basis() {
     for shaped in [false, true] {
@@ -206,7 +206,7 @@ fn what_was_verified_stands_while_the_versions_do() {
     let installed = dir.path().join("lib/apk/db/installed");
     std::fs::write(installed, INSTALLED.replace("9.0.1-r0", "9.0.0-r0")).expect("written");
     let verified = ["verified", "--profile", "rs-4.0", "--arch", "x86_64"];
-    // A container shows a part of what Kata does not run without.
+    // A container shows only some of the capabilities that Kata does not run without.
     let answer = run(dir.path(), &verified);
     let line = answer.lines().next().unwrap_or_default();
     let begins = "rs-4.0: not verified, by a run in container on emulated basis, ";
@@ -214,7 +214,7 @@ fn what_was_verified_stands_while_the_versions_do() {
     assert!(line.starts_with(begins) && line.contains(ends) && answer.ends_with("exit code 1"), "{answer}");
     let booting = [&verified[..], &["--capability", "vmm.boot"]].concat();
     assert!(run(dir.path(), &booting).ends_with("exit code 0"));
-    // A machine has shown the rest.
+    // A machine has shown the others.
     let (_, entry) = VERIFIED.split_once("verified:\n").expect("an entry");
     let (machine, _) = entry.split_once("    capabilities:").expect("capabilities");
     let machine = machine.replace("environment: container", "environment: vm");
@@ -227,7 +227,7 @@ fn what_was_verified_stands_while_the_versions_do() {
             && answer.ends_with("exit code 0"),
         "{answer}"
     );
-    // A machine has a container manager, too, which no guest rests on: without it the same is verified.
+    // A machine also has a container manager, which no guest depends on: without it the verdicts still apply.
     let managed = machine.replace("9.0.0-r0}", "9.0.0-r0, containerd: 1.7.17-r0}");
     let also = "vmm.vsock: supported, vmm.net: supported, vmm.hotplug.cpu: supported, containers.runc: supported";
     let rest = "packages.install: supported, fs.virtio-blk: supported";
@@ -243,7 +243,7 @@ fn what_was_verified_stands_while_the_versions_do() {
     let without = run(dir.path(), &controls);
     assert!(without.contains("containerd 1.7.17-r0 → not installed") && without.ends_with("code 1"), "{without}");
     std::fs::write(dir.path().join("usr/share/kata-osinfo/verified/alpine.yaml"), both).expect("written");
-    // Quiet when all is well, for timers and hooks; not when the kernel is missing.
+    // `--quiet` prints nothing if all is well, for timers and hooks, but reports a missing kernel.
     let answer = run(dir.path(), &["check", "--all", "--quiet", "vmm", "--arch", "x86_64"]);
     assert_eq!(answer, "exit code 0");
     let answer = run(dir.path(), &["check", "--all", "--quiet", "--arch", "x86_64"]);
@@ -254,7 +254,7 @@ fn what_was_verified_stands_while_the_versions_do() {
     assert!(answer.ends_with("exit code 1"), "{answer}");
 }
 
-/// A database may have packages for another architecture, of the same version.
+/// A database may contain packages of the same version for another architecture.
 #[test]
 fn what_is_installed_for_another_architecture_is_not_what_was_verified() {
     let dir = root();
@@ -269,7 +269,7 @@ fn what_is_installed_for_another_architecture_is_not_what_was_verified() {
     }
 }
 
-/// What is known of a release is about the architectures of Kata, and says nothing of a system of another.
+/// Facts about a release apply to the architectures of Kata, and not to a system of another one.
 #[test]
 fn a_system_of_another_architecture_has_no_verdict_and_no_packages() {
     let dir = root();
@@ -301,7 +301,7 @@ fn a_system_of_another_architecture_has_no_verdict_and_no_packages() {
             assert!(told.contains(&why) && told.ends_with("exit code 3"), "{call:?}: {told}");
             assert!(!told.contains("qemu-system-x86_64"), "{call:?}: {told}");
         }
-        // Whoever names one is told of systems of that one.
+        // With `--arch`, the answer is about systems of that architecture.
         let call = ["verified", "--profile", "rs-4.0", "--capability", "vmm.boot", "--arch", "x86_64"];
         let told = run(dir.path(), &call);
         assert!(told.starts_with("rs-4.0: verified") && told.ends_with("exit code 0"), "{told}");
@@ -331,7 +331,7 @@ fn records_come_from_the_variable_and_the_option_too() {
     assert!(shown(Some(&option)).contains("  /option  "));
 }
 
-/// What is not packaged for an architecture is told, and never taken for something that needs no package.
+/// A component that is not packaged for an architecture is reported, and not mistaken for one that needs no package.
 #[test]
 fn what_is_not_packaged_for_the_architecture_is_listed() {
     let dir = tempfile::tempdir().expect("a root");
@@ -359,23 +359,23 @@ fn what_is_not_packaged_for_the_architecture_is_listed() {
     let (code, _, error) = with(&["install", "--dry-run"]);
     assert!(code == Some(3) && error.contains("vmm qemu, fs virtio-fs"), "{error}");
     assert_eq!(with(&["packages", "kernel"]).0, Some(0), "what was named is all there");
-    // 9p has nothing of its own: it is there with the VMM, and comes with its packages.
+    // 9p is part of the VMM: it is installed with it, and by the VMM's packages.
     let (code, out, _) = call(&["check", "9p", "--target", "debian:13", "--arch", "x86_64"]);
     assert_eq!(code, Some(1), "{out}");
     assert!(out.contains("fs virtio-9p: not installed: it is a part of qemu, which is not installed"), "{out}");
     let (code, out, _) = call(&["packages", "9p", "--target", "debian:13", "--arch", "x86_64"]);
     assert_eq!((code, out.as_str()), (Some(0), "qemu-system-x86\n"));
-    // The same where the record says that it has no package.
+    // The same holds if the record says that it has no package.
     let (code, out, _) = call(&["check", "9p", "--target", "arch:rolling", "--arch", "x86_64"]);
     assert_eq!(code, Some(1), "{out}");
     assert!(out.contains("fs virtio-9p: not installed: it is a part of qemu, which is not installed"), "{out}");
-    // What is a part of every system has no package: that is all well, and no silence.
+    // A part of every system has no package: that is a success, but is noted.
     let (code, out, error) = call(&["packages", "kernel", "--target", "nixos:unstable", "--arch", "x86_64"]);
     assert_eq!((code, out.as_str()), (Some(0), ""));
     assert_eq!(error, "note: the record of nixos:unstable has no package for kernel linux: none is needed\n");
 }
 
-/// Debian 12 with a QEMU that no longer brings virtiofsd: to install it again would bring nothing.
+/// On Debian 12 with a QEMU that no longer contains virtiofsd, installing it again would not help.
 #[test]
 fn installing_says_where_the_installed_version_does_not_bring_it() {
     let dir = tempfile::tempdir().expect("a root");
@@ -404,7 +404,7 @@ fn installing_says_where_the_installed_version_does_not_bring_it() {
     assert_eq!(install().0, Some(0));
 }
 
-/// Whether what is there was proved is a question of versions.
+/// If the package database cannot be read, it is unknown whether the installed versions were verified.
 #[test]
 fn every_call_says_in_the_same_words_that_packages_are_not_known() {
     let dir = root();
@@ -431,8 +431,8 @@ fn every_call_says_in_the_same_words_that_packages_are_not_known() {
     }
 }
 
-/// A folder that cannot be looked into, as Azure Linux's /boot by others than root, hides what may be there.
-/// As root nothing is hidden, so that the call gives its identity up.
+/// A directory that cannot be read, such as Azure Linux's /boot for users other than root, hides its content.
+/// Root can read everything, so the program runs as another user.
 #[test]
 #[cfg_attr(lacks = "root", ignore = "needs root, to become somebody else")]
 fn what_cannot_be_read_is_not_told_as_absent() {
@@ -442,7 +442,7 @@ fn what_cannot_be_read_is_not_told_as_absent() {
         std::fs::create_dir_all(dir.path().join(folder)).expect("made");
     }
     let program = dir.path().join("kata-osinfo");
-    // Not by this process: a file that is open for writing in any child of it cannot be executed.
+    // Copied by `cp`: a file that a child of this process may have open for writing cannot be executed.
     let mut cp = Command::new("cp");
     assert!(cp.arg(assert_cmd::cargo::cargo_bin!("kata-osinfo")).arg(&program).status().expect("it runs").success());
     std::fs::write(dir.path().join("boot/vmlinuz-6.6"), "").expect("written");
@@ -460,7 +460,7 @@ fn what_cannot_be_read_is_not_told_as_absent() {
     assert_eq!(check("kernel").0, Some(0));
     mode("boot", 0o700);
     mode("usr/bin", 0o700);
-    // 9p is a part of QEMU: as little is known of it.
+    // 9p is part of QEMU: as little is known about it.
     for (component, name) in [("kernel", "kernel linux"), ("vmm", "vmm qemu"), ("9p", "fs virtio-9p")] {
         let (code, out) = check(component);
         assert_eq!(code, Some(3), "{out}");
@@ -468,7 +468,7 @@ fn what_cannot_be_read_is_not_told_as_absent() {
     }
 }
 
-/// Into a system that comes as an image nothing is installed, and who asks hears where Kata's parts come from.
+/// Nothing is installed into an image-based system, but the user is told where Kata's parts come from.
 #[test]
 fn what_comes_as_an_image_says_where_its_parts_come_from() {
     let dir = tempfile::tempdir().expect("a root");
@@ -490,7 +490,7 @@ fn what_comes_as_an_image_says_where_its_parts_come_from() {
     assert_eq!(install(), "no packages are needed\nexit code 0");
 }
 
-/// Proxmox VE has Debian's os-release, and a kernel that Debian's must not take the place of.
+/// Proxmox VE has Debian's os-release, and a kernel of its own that Debian's must not replace.
 #[test]
 fn the_distros_kernel_is_none_for_a_derivative_with_its_own() {
     let dir = tempfile::tempdir().expect("a root");
@@ -514,11 +514,11 @@ fn the_distros_kernel_is_none_for_a_derivative_with_its_own() {
         let told = call(words);
         assert!(told.contains("Proxmox VE has a kernel of its own") && told.ends_with("exit code 3"), "{told}");
         assert!(!told.contains("linux-image-amd64"), "{words:?}: {told}");
-        // Packages without a confidence are assumed, and refused again.
+        // Packages without a confidence are assumed, and are refused again.
         let hint = "hint: state its packages in /etc/kata-osinfo/debian.yaml with a confidence, or pass --target";
         assert!(told.contains(hint), "{told}");
     }
-    // All else is Debian's; and whoever names the release, or the kernel's own packages, is heard.
+    // Everything else is Debian's; and naming the release, or stating the kernel's own packages, lifts the refusal.
     assert!(call(&["packages"]).contains("qemu-system-x86\n"));
     assert!(call(&["packages", "kernel", "--target", "debian:13"]).starts_with("linux-image-amd64\n"));
     let own = "distro: debian\nkernel: {packages: proxmox-default-kernel, confidence: documented}\n";
@@ -527,7 +527,7 @@ fn the_distros_kernel_is_none_for_a_derivative_with_its_own() {
     assert!(told.contains("proxmox-default-kernel\n") && told.ends_with("exit code 0"), "{told}");
 }
 
-/// A hint that is followed leads on: the distro of a relative is not the place for the system's release.
+/// Following the hint helps: the suggested record is for the system itself, not for its relative's distro.
 #[test]
 fn a_system_that_is_not_found_is_told_the_record_that_makes_it_known() {
     let dir = tempfile::tempdir().expect("a root");
@@ -538,7 +538,7 @@ fn a_system_that_is_not_found_is_told_the_record_that_makes_it_known() {
     let hint = "hint: write into /etc/kata-osinfo/kali.yaml: `distro: kali`, `derives-from: debian`, \
         `releases: [{version: 2019.4, derives-from: 13, confidence: assumed}]`; or name the nearest with --target";
     assert!(told.contains(hint), "{told}");
-    // A program gets it with the answer, which has what the system says of itself.
+    // A program gets the hint in the answer, together with the system's own os-release data.
     let told = run(dir.path(), &["detect", "--format", "json"]);
     let document = told.strip_suffix("exit code 3").expect("a system that is not known");
     let value: serde_json::Value = serde_json::from_str(document).expect("one document");
@@ -550,7 +550,7 @@ fn a_system_that_is_not_found_is_told_the_record_that_makes_it_known() {
     std::fs::write(dir.path().join("etc/kata-osinfo/kali.yaml"), own).expect("written");
     let told = run(dir.path(), &["detect"]);
     assert!(told.starts_with("kali:2019.4 on ") && told.ends_with("exit code 0"), "{told}");
-    // What it guesses is nothing to install by, until somebody says how well it is known.
+    // Facts that the record only guesses are not installed until somebody states a confidence.
     let told = run(dir.path(), &["packages", "--arch", "x86_64"]);
     assert!(told.contains("in the record of kali:2019.4 are only assumed") && told.ends_with("exit code 3"), "{told}");
     let allowed = run(dir.path(), &["packages", "--allow-assumed", "--arch", "x86_64"]);
@@ -563,7 +563,7 @@ fn a_system_that_is_not_found_is_told_the_record_that_makes_it_known() {
     assert_eq!(run(dir.path(), &["packages", "--arch", "x86_64"]), allowed);
 }
 
-/// A program that misuses a call reads why where it reads the answer.
+/// A program gets a usage error in the same place as an answer.
 #[test]
 fn a_call_that_cannot_be_understood_is_told_to_programs_too() {
     let dir = root();
@@ -590,7 +590,7 @@ fn a_call_that_cannot_be_understood_is_told_to_programs_too() {
     assert!(help.contains("Usage: ") && help.ends_with("exit code 0"), "{help}");
 }
 
-/// An exit code is for shells; a program reads in the document what stands behind it.
+/// An exit code is for shells; the document explains it to programs.
 #[test]
 fn every_exit_code_is_explained_in_the_document() {
     let dir = root();
@@ -616,7 +616,7 @@ fn every_exit_code_is_explained_in_the_document() {
     ] {
         let more: &[&[&str]] = match call[0] {
             "detect" | "unconfigure" => &[&[]],
-            // Whichever package manager this machine has is not to be asked.
+            // The architecture is given, so that this machine's package manager does not matter.
             "install" | "installer" | "configure" => &[&["--arch", "x86_64"]],
             _ => &[&["--arch", "x86_64"], &power],
         };
@@ -642,7 +642,7 @@ fn every_exit_code_is_explained_in_the_document() {
     assert!(codes.len() > 3, "{codes:?}");
 }
 
-/// Holds an answer against the schema that the program has of it.
+/// Validates an answer with the program's own schema.
 fn assert_valid(call: &str, answer: &serde_json::Value) {
     let said = Command::new(env!("CARGO_BIN_EXE_kata-osinfo")).args(["schema", &format!("{call}-answer")]).output();
     let schema: serde_json::Value = serde_json::from_slice(&said.expect("it runs").stdout).expect("a schema");
@@ -651,7 +651,7 @@ fn assert_valid(call: &str, answer: &serde_json::Value) {
     assert!(errors.is_empty(), "{call}: {errors:?} in {answer}");
 }
 
-/// Where a document has a release, and where it has a key that is spelt another way than the others.
+/// Collects the releases in a document, and the keys whose spelling differs from the others.
 fn shapes(value: &serde_json::Value, releases: &mut Vec<serde_json::Value>, misspelt: &mut Vec<String>) {
     use serde_json::Value;
     match value {
@@ -711,7 +711,7 @@ fn documents_spell_keys_one_way_and_have_one_shape_of_a_release() {
             assert_eq!(release["name"].as_str(), Some(parts.as_str()), "{call:?}");
         }
     }
-    // A release that has run before is in `show` with what `verified` says of it.
+    // A release with verdicts is in `show` with the same data as in `verified`.
     let output = Command::new(env!("CARGO_BIN_EXE_kata-osinfo"))
         .arg("--root")
         .arg(dir.path())

@@ -1,4 +1,4 @@
-//! The command, from outside.
+//! Tests of the command from outside.
 #![expect(clippy::expect_used, reason = "a test's helpers may fail loudly")]
 
 use assert_cmd::Command;
@@ -74,7 +74,7 @@ fn show_prints_what_is_known() {
     let arguments = ["--records", ".", "show", "mini:stable", "--arch", "x86_64"];
     let output = run(dir.path(), &arguments);
     assert_eq!((output.code, output.stderr.as_str()), (0, ""));
-    // The age grows by itself.
+    // Masked, because the age changes every day.
     let days = age_cell(&output.stdout);
     insta::assert_snapshot!(output.stdout.replace(&days, "[AGE]"), @r#"
     mini:8.10 first (stable) on x86_64
@@ -92,7 +92,7 @@ fn show_prints_what_is_known() {
     "#);
 }
 
-/// The text of the age's cell.
+/// Returns the text of the cell with the age.
 fn age_cell(stdout: &str) -> String {
     let line = stdout.lines().find(|l| l.trim_start().starts_with("age "));
     let line = line.expect("an age").trim_start();
@@ -104,7 +104,7 @@ fn show_knows_debian_and_speaks_json() {
     let dir = folder(&[]);
     let arguments = ["show", "debian:13", "--arch", "x86_64"];
     let output = run(dir.path(), &arguments);
-    // What was verified changes with every qualification; the record's own facts are this test's business.
+    // Verdicts change with every qualification; this test is about the record's own facts.
     let (facts, verified) = output.stdout.split_once("\n  verified\n").expect("Debian 13 has been verified");
     let answers: Vec<&str> = verified.lines().filter(|line| line.trim_start().starts_with("go-3.29: ")).collect();
     assert_eq!(answers.len(), 1, "a profile has one answer: {verified}");
@@ -161,7 +161,7 @@ fn what_is_not_known_is_named_with_what_is() {
         assert_eq!((output.code, output.stdout.as_str()), (2, ""));
         output.stderr
     };
-    // Distros come and go in the records.
+    // Masked, because records are added and removed.
     let distros: Vec<String> = Database::embedded().records().map(|record| record.distro.clone()).collect();
     let unknown = error("debain:13").replace(&distros.join(", "), "[DISTROS]");
     insta::assert_snapshot!(unknown, @"error: unknown distro `debain`: known are [DISTROS]; did you mean `debian`?");
@@ -248,7 +248,7 @@ fn lint_takes_a_folder_with_all_that_belongs_to_records() {
     assert!(found.iter().any(is_idle), "{found:?}");
     assert!(found.iter().any(|line| line.starts_with("error file=records/verified/mini.yaml,line=3")), "{found:?}");
     assert!(!found.iter().any(|line| line.contains("file=records/mini.yaml")), "each fact has a source: {found:?}");
-    // What is read and has no source is told in the record, also where that alone is checked.
+    // A fact without a source is reported in the record, even if only the record is checked.
     let sources = sources.replace("vmm qemu, eol", "vmm qemu path");
     std::fs::write(dir.path().join("records/sources/mini.yaml"), sources).expect("written");
     assert_eq!(
@@ -259,7 +259,7 @@ fn lint_takes_a_folder_with_all_that_belongs_to_records() {
     assert_eq!(lines(&["records/mini.yaml"]).1, ["error file=records/mini.yaml,line=1,col=1,title=no-source"]);
     let output = run(dir.path(), &["lint", "empty"]);
     assert_eq!((output.code, output.stderr.as_str()), (2, "error: no file *.yaml is in empty\n"));
-    // A program is told on standard output, too.
+    // A program gets the error on standard output, too.
     let output = run(dir.path(), &["lint", "--format", "json", "empty"]);
     let told: serde_json::Value = serde_json::from_str(&output.stdout).expect("one document");
     assert_eq!((output.code, &told["version"], &told["error"]["kind"]), (2, &1.into(), &"no-records".into()));
@@ -273,7 +273,7 @@ fn help_tells_the_exit_codes() {
     assert_eq!(run(Path::new("/"), &[]).code, 2);
 }
 
-/// `kata-osinfo show | head` and its like: whoever has seen enough hears no complaint.
+/// `kata-osinfo show | head`: a reader that stops early gets no error.
 #[test]
 fn a_closed_standard_output_is_a_quiet_end() {
     let dir = folder(&[("mini.yaml", RECORD), ("bad.yaml", "distro: [\n")]);

@@ -1,6 +1,7 @@
-//! The calls in each of the five real Debian releases: from outside with `--root`, and inside.
+//! The subcommands in each of the five real Debian releases: from outside with `--root`, and inside.
 //!
-//! It bootstraps them with mmdebstrap from the machine's own mirror and installs QEMU and virtiofsd, which takes minutes:
+//! The releases are bootstrapped with mmdebstrap from the machine's own mirror, with QEMU and virtiofsd, which takes
+//! minutes:
 //! `cargo test -p kata-osinfo --test debian -- --ignored`, as root.
 #![expect(clippy::expect_used, reason = "a test's helpers may fail loudly")]
 
@@ -22,7 +23,7 @@ fn must(command: &mut Command) -> String {
     out.into_owned()
 }
 
-/// The command without shared libraries, for Debian 11's are older than those of the machine that built it.
+/// Builds the command without shared libraries, because Debian 11's are older than those of the build machine.
 fn static_binary() -> PathBuf {
     let target = "x86_64-unknown-linux-gnu";
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("static");
@@ -44,14 +45,14 @@ struct Tree {
 }
 
 impl Tree {
-    /// Calls from outside.
+    /// Runs the command from outside.
     fn outside(&self, arguments: &[&str]) -> (i32, Value) {
         let mut command = Command::new(env!("CARGO_BIN_EXE_kata-osinfo"));
         command.arg("--root").arg(self.folder.path()).args(arguments).args(["--format", "json"]);
         answer(&mut command)
     }
 
-    /// The same inside, where the root is `/`.
+    /// Runs the command inside, where the root is `/`.
     fn inside(&self, arguments: &[&str]) -> (i32, Value) {
         let mut command = Command::new("chroot");
         command.arg(self.folder.path()).arg("/kata-osinfo").args(arguments).args(["--format", "json"]);
@@ -97,7 +98,7 @@ fn the_calls_do_the_right_thing_in_debian_sid() {
     in_release("sid", "unstable", "/usr/libexec/virtiofsd");
 }
 
-/// Bootstraps a suite and makes all calls; `daemon` is where its virtiofsd is.
+/// Bootstraps a suite and runs all subcommands; `daemon` is the path of its virtiofsd.
 fn in_release(suite: &str, release: &str, daemon: &str) {
     let mirror = machine::debian_mirror();
     assert!(rustix::process::geteuid().is_root() && std::env::consts::ARCH == "x86_64", "needs root and x86_64");
@@ -134,7 +135,7 @@ fn calls(tree: &Tree, release: &str, daemon: &str) {
         let (code, value) = call(&["verified"]);
         assert_eq!((code, &value["verified"]), (1, &false.into()), "nothing of it is installed: {value}");
     }
-    // Without package lists a dry run, which fetches none, cannot know; an installation fetches them.
+    // Without package lists a dry run, which does not fetch them, cannot answer; an installation fetches them.
     let (code, value) = tree.outside(&["install", "--dry-run", "vmm"]);
     assert_eq!((code, &value["error"]["kind"]), (4, &"missing-package".into()), "{value}");
     assert!(value["error"]["hint"].as_str().is_some_and(|hint| hint.contains("`apt-get update`")), "{value}");
@@ -144,7 +145,7 @@ fn calls(tree: &Tree, release: &str, daemon: &str) {
     assert_eq!(code, 0, "{value}");
     let changes = value["plan"]["changes"].as_array().expect("changes");
     assert!(changes.iter().any(|c| c["package"] == "linux-image-amd64"), "{value}");
-    // The rest from inside.
+    // The rest is installed from inside.
     let (code, value) = tree.inside(&["install", "--no-refresh", "vmm", "fs"]);
     assert_eq!(code, 0, "{value}");
     for call in &both {
@@ -165,7 +166,7 @@ fn calls(tree: &Tree, release: &str, daemon: &str) {
             assert_eq!(dpkg, version);
         }
     }
-    // The real program is where check says.
+    // The real program is at the path that `check` reports.
     let said = must(Command::new("chroot").arg(tree.folder.path()).args(["/usr/bin/qemu-system-x86_64", "--version"]));
     assert!(said.starts_with("QEMU emulator version"), "{said}");
 }

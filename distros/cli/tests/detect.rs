@@ -1,4 +1,4 @@
-//! What systems say of themselves in os-release, and what that is here.
+//! Systems by their os-release, and the records and releases that they match.
 #![expect(clippy::expect_used, reason = "a test's helpers may fail loudly")]
 
 use model::arch::Arch;
@@ -14,12 +14,12 @@ struct Section {
     expected: String,
     /// Paths in the root and their text.
     files: Vec<(String, String)>,
-    /// What the record says of the release: subject and value.
+    /// Facts of the release's record: subject and value.
     facts: Vec<(String, String)>,
 }
 
 impl Section {
-    /// The system's root.
+    /// Creates the system's root.
     fn root(&self) -> (tempfile::TempDir, Root) {
         let dir = tempfile::tempdir().expect("a root");
         for (path, text) in &self.files {
@@ -32,7 +32,7 @@ impl Section {
     }
 }
 
-/// The sections of a fixture; the head of `fixtures/os-release.txt` tells the format.
+/// Parses the sections of a fixture; the head of `fixtures/os-release.txt` describes the format.
 fn sections(fixture: &str) -> Vec<Section> {
     let mut sections: Vec<Section> = Vec::new();
     for line in fixture.lines().filter(|l| !l.starts_with('#')) {
@@ -91,7 +91,7 @@ fn every_system_of_public_record_is_what_it_is() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
-/// What the record of a system says of it; nothing where it says nothing of that.
+/// Returns the value of a fact in the record of a detected system, if the record states it.
 fn said(database: &Database, found: &Detection, subject: &str) -> Option<String> {
     let target = found.releases.first()?;
     let record = database.record(&target.distro).expect("the record");
@@ -104,7 +104,7 @@ fn said(database: &Database, found: &Detection, subject: &str) -> Option<String>
     Some(fact.value().unwrap_or_else(|| "unknown".to_owned()))
 }
 
-/// By the shipped records: what is borrowed is said, and what is unlike its relative is refused with the reason.
+/// With the shipped records: a borrowed record is named, and a system unlike its relative is refused with the reason.
 #[test]
 fn every_system_is_found_as_itself_or_as_a_relative_that_is_named_or_not_at_all() {
     let database = Database::embedded();
@@ -136,7 +136,7 @@ fn every_system_is_found_as_itself_or_as_a_relative_that_is_named_or_not_at_all(
     assert!(facts > 20, "{facts} facts were asked for");
 }
 
-/// Whoever writes what the hint says has a system that is found.
+/// Writing the record that the hint suggests makes the system known.
 #[test]
 fn the_record_that_a_hint_asks_for_makes_the_system_known() {
     let embedded = Database::embedded();
@@ -159,7 +159,7 @@ fn the_record_that_a_hint_asks_for_makes_the_system_known() {
         assert!(database.problems().is_empty(), "{}: {:?}", section.name, database.problems());
         let found = detect(&root, &database).expect("readable");
         assert_eq!(found.releases.len(), 1, "{}: {text}", section.name);
-        // What it inherits is a guess.
+        // Inherited facts are only assumed.
         let target = &found.releases[0];
         let record = database.record(&target.distro).expect("the record");
         let entry = record.require_release(&target.version).expect("the release");
@@ -171,8 +171,8 @@ fn the_record_that_a_hint_asks_for_makes_the_system_known() {
         }
         followed.push(section.name);
     }
-    // A release of a distro, of the one whose packages they are, of a relative, and of nothing that is known; and names
-    // that YAML takes for something else.
+    // Releases of a known distro, of a distro with the same packages, of a relative, and of nothing that is known; and
+    // names that YAML reads as something else.
     for kind in ["sles-12.5", "bazzite-40", "kali-2019.4", "void", "alinux-3", "null", "4mlinux"] {
         assert!(followed.iter().any(|name| name == kind), "{kind} is known by now: {followed:?}");
     }
@@ -205,7 +205,7 @@ fn hostile_roots_are_answered_or_refused_and_never_waited_for() {
         .expect_err("a loop");
     assert!(error.contains("symbolic links"), "{error}");
     assert!(with(&|_| ()).expect_err("nothing there").contains("os-release"));
-    // An absolute link stays inside, and the machine's own file is not read.
+    // An absolute link is resolved inside the root, and the machine's own file is not read.
     let absolute = with(&|root| {
         std::os::unix::fs::symlink("/usr/lib/os-release", root.join("etc/os-release")).expect("a link");
         std::fs::write(root.join("usr/lib/os-release"), "ID=debian\nVERSION_ID=11\n").expect("written");

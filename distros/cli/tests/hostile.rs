@@ -1,4 +1,4 @@
-//! Input that nobody means well: a diagnostic each time, never a panic, a hang or unbounded memory.
+//! Malicious input: a diagnostic each time, never a panic, a hang or unbounded memory.
 #![expect(clippy::expect_used, reason = "a test's helpers may fail loudly")]
 
 use rustix::fs::{CWD, FileType, Mode, mknodat};
@@ -6,10 +6,10 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-/// What any of it may take; a debug build on a busy machine needs some seconds for a mebibyte.
+/// Time limit per call; a debug build on a busy machine needs some seconds for a mebibyte.
 const WITHIN: Duration = Duration::from_secs(90);
 
-/// Runs the command with 1 GiB of address space at most.
+/// Runs the command with an address space of at most 1 GiB.
 fn run(arguments: &[&str], folder: &Path) -> (i32, String, String) {
     let started = Instant::now();
     let output = Command::new("/bin/sh")
@@ -25,7 +25,7 @@ fn run(arguments: &[&str], folder: &Path) -> (i32, String, String) {
 
 const SOUND: &str = "distro: sound\npackage-manager: apt\narch: x86_64\nversion: 1\n";
 
-/// Files by name, in a folder.
+/// Creates files in a directory, and returns their names with the expected exit codes.
 fn hostile(folder: &Path) -> Vec<(&'static str, i32)> {
     let write = |name: &str, bytes: &[u8]| std::fs::write(folder.join(name), bytes).expect("written");
     let noise: Vec<u8> = (0..200_000_u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
@@ -76,7 +76,7 @@ fn each_has_its_diagnostic() {
     for (name, expected) in hostile(dir.path()) {
         let (code, stdout, stderr) = run(&["lint", name], dir.path());
         assert_eq!(code, expected, "{name}: {stdout}{stderr}");
-        // A folder is searched for records, and has none.
+        // A directory is searched for records, and contains none.
         let told =
             if name == "folder.yaml" { stderr.starts_with("error: no file") } else { stdout.starts_with("error[") };
         assert!(told, "{name}: {stdout}{stderr}");
@@ -115,9 +115,9 @@ fn one_bad_file_of_the_admin_does_not_take_the_others_down() {
     assert!(run(&["--root", ".", "list"], dir.path()).1.contains("debian:13"));
 }
 
-/// How the program ended, and its processor time over all threads, which a busy machine does not stretch.
+/// Returns the program's exit code and its CPU time over all threads, which a busy machine does not stretch.
 fn processor_time(arguments: &[&str], folder: &Path) -> (Option<i32>, Duration) {
-    // `times` tells it on its second line.
+    // `times` prints the children's CPU time on its second line.
     let output = Command::new("/bin/sh")
         .args(["-c", "\"$0\" \"$@\" >/dev/null 2>&1; code=$?; times; exit $code", env!("CARGO_BIN_EXE_kata-osinfo")])
         .args(arguments)
@@ -133,7 +133,7 @@ fn processor_time(arguments: &[&str], folder: &Path) -> (Option<i32>, Duration) 
     (output.status.code(), Duration::from_secs_f64(took))
 }
 
-/// Four times as much takes four times as long, not sixteen times; whatever there is much of.
+/// A record of four times the length takes about four times as long, not sixteen times, whatever it repeats.
 #[test]
 fn a_long_record_takes_time_in_proportion() {
     let dir = tempfile::tempdir().expect("a folder");
@@ -159,9 +159,9 @@ fn a_long_record_takes_time_in_proportion() {
             std::fs::write(dir.path().join(file), shape(n)).expect("written");
         }
         let mut took = [Duration::MAX; 2];
-        // Time is told in hundredths of a second.
+        // CPU time is reported in hundredths of a second.
         let in_proportion = |[short, long]: [Duration; 2]| long < short.max(Duration::from_millis(20)) * 8;
-        // Noise only adds to a time, so the least of some is the nearest.
+        // Noise only increases a time, so the minimum of several is the best estimate.
         for _ in 0..8 {
             for (least, (_, file)) in took.iter_mut().zip(files) {
                 *least = processor_time(&["lint", file], dir.path()).1.min(*least);
@@ -172,7 +172,7 @@ fn a_long_record_takes_time_in_proportion() {
         }
         eprintln!("{what}: {took:?}");
         assert!(in_proportion(took), "{what}: {took:?}");
-        // A hundred findings are told of 100 kB: as many times all of it would be seconds.
+        // Only a hundred findings are reported for 100 kB: scanning all of it for each would take seconds.
         assert!(took[1] < Duration::from_millis(1500), "{what}: {took:?}");
     }
 }
@@ -199,7 +199,7 @@ fn a_thousand_records_are_linted_in_time() {
     assert!(code == Some(0) && took < Duration::from_millis(200), "{code:?} {took:?}");
 }
 
-/// root reads everything, so another user asks.
+/// Root can read everything, so the program runs as another user.
 #[test]
 fn a_file_that_may_not_be_read_leaves_no_answer() {
     use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -216,7 +216,7 @@ fn a_file_that_may_not_be_read_leaves_no_answer() {
     std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755)).expect("set");
     let is_root = std::fs::metadata(&secret).expect("there").uid() == 0;
     let program = dir.path().join("kata-osinfo");
-    // Not by this process: a file that is open for writing in any child of it cannot be executed.
+    // Copied by `cp`: a file that a child of this process may have open for writing cannot be executed.
     let mut cp = Command::new("cp");
     assert!(cp.arg(env!("CARGO_BIN_EXE_kata-osinfo")).arg(&program).status().expect("it runs").success());
     let run = |target: &str| {
@@ -232,7 +232,7 @@ fn a_file_that_may_not_be_read_leaves_no_answer() {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         (output.status.code(), text(&output.stdout), text(&output.stderr))
     };
-    // Nor does the built-in record stand in for what the admin wrote.
+    // Nor does the built-in record replace the admin's unreadable one.
     for target in ["debian:13", "fedora"] {
         let (code, shown, told) = run(target);
         assert_eq!((code, shown.as_str()), (Some(3), ""), "{told}");

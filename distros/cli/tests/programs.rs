@@ -1,11 +1,11 @@
-//! What runs, and as whom, when a root is looked at whose programs are a stranger's.
+//! Programs that run, and their user ids, when the command inspects a root with untrusted programs.
 #![expect(clippy::expect_used, reason = "a test's helpers may fail loudly")]
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
-/// Tells below its root's `/tmp` that it ran and as whom; static, because such a root has no libraries.
+/// Records in its root's `/tmp` that it ran and as which user; statically linked, because such a root has no libraries.
 const STRANGER: &str = r#"
 #include <stdio.h>
 #include <unistd.h>
@@ -40,7 +40,7 @@ struct Planted {
 }
 
 impl Planted {
-    /// A root full of planted programs, which only root could run.
+    /// Creates a root full of planted programs, which only root could run.
     fn new(os_release: &str) -> Planted {
         let dir = tempfile::tempdir().expect("a root");
         let set = |path: &Path, mode| {
@@ -81,7 +81,7 @@ impl Planted {
         (output.status.code(), said)
     }
 
-    /// What ran: `NAME-as-UID`.
+    /// Returns the programs that ran: `NAME-as-UID`.
     fn ran(&self) -> Vec<String> {
         let names = std::fs::read_dir(self.dir.path().join("tmp")).expect("listed");
         let mut names: Vec<String> = names
@@ -127,7 +127,7 @@ fn programs_are_run_when_that_is_asked_for_as_nobody_and_no_longer_than_they_may
     assert_eq!(said.matches("  says: stranger version 1.0\n").count(), 2, "{said}");
     let (_, said) = planted.call(&["check", "--run-programs", "--format", "json", "qemu"]);
     assert!(said.contains("\"version\": \"stranger version 1.0\""), "{said}");
-    // One that says too much and does not end, one that would drive a terminal, one that fails.
+    // Programs with endless output, with terminal escapes, and with a failure.
     let program = planted.dir.path().join("usr/bin/qemu-system-x86_64");
     let source = planted.dir.path().join("odd.c");
     for (body, told) in [
@@ -148,7 +148,7 @@ fn programs_are_run_when_that_is_asked_for_as_nobody_and_no_longer_than_they_may
 fn a_roots_own_rpm_is_never_run() {
     let planted = Planted::new("ID=fedora\nVERSION_ID=44\n");
     planted.write("etc/kata-osinfo/fedora.yaml", "distro: fedora\npackage-manager: dnf\narch: x86_64\nconfidence: documented\nvmm: {name: qemu, packages: qemu-kvm-core, path: /usr/bin/qemu-system-x86_64}\nversion: 44\n");
-    // No database at all, but what one begins with.
+    // Not a real database, only the bytes that one begins with.
     planted.write("var/lib/rpm/rpmdb.sqlite", "SQLite format 3\0");
     for arguments in READING.iter().copied().chain([&["install", "--dry-run"][..]]) {
         planted.call(arguments);
@@ -157,7 +157,7 @@ fn a_roots_own_rpm_is_never_run() {
     let (code, said) = planted.call(&["check"]);
     assert_eq!(code, Some(3), "{said}");
     assert!(said.contains("rpm on this machine") || said.contains("this machine's rpm cannot read"), "{said}");
-    // Another package manager's beside it is nobody's answer.
+    // Another package manager's database next to it is not used instead.
     planted.write("var/lib/dpkg/status", "");
     let (code, said) = planted.call(&["check"]);
     assert_eq!(code, Some(3), "{said}");

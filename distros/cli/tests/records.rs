@@ -1,4 +1,4 @@
-//! The shipped records and the proposal's examples, through the public library.
+//! The shipped records and the proposal's examples, read through the public library.
 #![expect(clippy::expect_used, reason = "a test's helpers may fail loudly")]
 
 #[path = "records/corrections.rs"]

@@ -1,4 +1,4 @@
-//! `requirements --check`, from outside: which files it takes, what it says of them, and how it ends.
+//! `requirements --check`, from outside: accepted files, answers and exit codes.
 #![expect(clippy::expect_used, reason = "a test's helpers may fail loudly")]
 
 use flate2::Compression;
@@ -10,7 +10,7 @@ use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-/// A kernel's configuration with all that Kata sets, but for some.
+/// Returns a kernel configuration with everything that Kata sets, except for some options.
 fn config(but: &[(&str, &str)]) -> String {
     let mut text = "#\n# Linux/x86 6.12.48 Kernel Configuration\n#\nCONFIG_X86_64=y\n".to_owned();
     for option in Fragments::kata().options(Arch::X86_64) {
@@ -36,7 +36,7 @@ fn check(file: &Path, more: &[&str]) -> Output {
     command(&["--check"]).arg(file).args(more).output().expect("it runs")
 }
 
-/// Standard output, standard error and the exit code, in that order, without the folder's name.
+/// Returns standard output, standard error and exit code, in that order, without the directory's name.
 fn told(output: &Output, dir: &Path) -> String {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).replace(&dir.display().to_string(), "DIR");
     format!("{}{}exit {}\n", text(&output.stdout), text(&output.stderr), output.status.code().unwrap_or(-1))

@@ -1,4 +1,4 @@
-//! The checked-in JSON Schemas are current, and agree with the decoder and with what the program answers.
+//! The checked-in JSON Schemas are current, and agree with the decoder and with the program's answers.
 #![expect(clippy::expect_used, reason = "a test's helpers may fail loudly")]
 
 use model::schema;
@@ -37,7 +37,7 @@ fn the_schemas_are_current() {
     }
 }
 
-/// The calls that answer programs.
+/// The subcommands with answers for programs.
 const CALLS: [&str; 12] = [
     "detect",
     "list",
@@ -53,7 +53,7 @@ const CALLS: [&str; 12] = [
     "requirements",
 ];
 
-/// The schema of a call's answer, as the program prints it.
+/// Returns the schema of a subcommand's answer, as the program prints it.
 fn of_answer(call: &str) -> String {
     let said = Command::new(env!("CARGO_BIN_EXE_kata-osinfo")).args(["schema", &format!("{call}-answer")]).output();
     String::from_utf8(said.expect("it runs").stdout).expect("UTF-8")
@@ -72,14 +72,14 @@ fn the_schemas_of_answers_are_current() {
     }
 }
 
-/// Those that the package for Go is tried on.
+/// The answers are those that the Go package is tested with.
 #[test]
 fn recorded_answers_are_valid_and_broken_ones_are_not() {
     let mut seen = 0;
     for file in files("../../packaging/go/testdata") {
         let name = file.file_stem().and_then(|stem| stem.to_str()).expect("a name");
         let call = match name {
-            // That there is no answer is one of every call.
+            // An error is a valid answer of every subcommand.
             "error" => "show",
             "build" => "fallback",
             _ => name,

@@ -1,9 +1,9 @@
-//! How large the program is that users install.
+//! Size of the program that users install.
 
-/// What a node is asked to carry: 12 MB.
+/// Maximum size on a node: 12 MB.
 const AT_MOST: u64 = 12_000_000;
 
-/// A release build is stripped; one that is not is larger, and no measure.
+/// Only a release build counts, which is stripped.
 #[test]
 #[cfg_attr(debug_assertions, ignore = "release build only: .ci/nightly release")]
 fn the_stripped_program_is_under_twelve_megabytes() {

@@ -1,4 +1,4 @@
-//! What cannot be read is not told as absent, and a damaged database is not an empty one.
+//! Unreadable files are not reported as absent, and a damaged database is not treated as empty.
 #![expect(clippy::expect_used, reason = "a test's helpers may fail loudly")]
 
 mod machine;
@@ -13,10 +13,10 @@ fn chmod(path: &Path, mode: u32) {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).expect("set");
 }
 
-/// Runs the command as nobody: as root nothing is hidden.
+/// Runs the command as nobody, because root can read everything.
 fn as_nobody(machine: &Machine, arguments: &[&str]) -> (i32, String, String) {
     let mut command = Command::new(machine.path("kata-osinfo"));
-    // One is about what was configured, whatever that is for; the others say what the system's is.
+    // `unconfigure` takes no architecture, and the others in this list report the system's; all other calls get one.
     let is_without = ["unconfigure", "detect", "show", "list", "lint"].contains(&arguments[0]);
     let arch: &[&str] = if is_without { &[] } else { &["--arch", "x86_64"] };
     command.args(arguments).args(arch).arg("--records").arg(machine.path("records"));
@@ -50,7 +50,7 @@ fn a_closed_folder_hides_what_may_be_in_it() {
     let own = machine::with(&configure, &[]);
     let of_files: [(&str, &[&str]); 8] = [
         ("etc/kata-containers", &configure),
-        // k3s reads there, and nothing in /etc/containerd.
+        // k3s's containerd is configured there, and not in /etc/containerd.
         ("var/lib/rancher", &handler),
         ("var/lib/rancher", &configure),
         ("etc/theirs", &configure),
@@ -62,14 +62,15 @@ fn a_closed_folder_hides_what_may_be_in_it() {
     for (folder, call) in of_files {
         told_as_unreadable(&machine, folder, call);
     }
-    // Guests that boot Kata's own kernel need nothing there.
+    // Guests that boot Kata's own kernel need nothing in /boot.
     chmod(&machine.path("m/boot"), 0o700);
     let (code, _, stderr) = as_nobody(&machine, &configure);
     chmod(&machine.path("m/boot"), 0o755);
     assert_eq!(code, 0, "{stderr}");
 }
 
-/// A look shows that it is there, so it is not called absent; `configure` and `fallback`, which read it, say the same.
+/// The directory shows that the program exists, so it is not called absent; `configure` and `fallback`, which read it,
+/// say the same.
 #[test]
 #[cfg_attr(lacks = "root", ignore = "needs root, to become somebody else")]
 fn a_program_that_may_not_be_read_is_not_told_as_absent() {
@@ -91,7 +92,7 @@ fn a_program_that_may_not_be_read_is_not_told_as_absent() {
             assert!(told.contains(&expected), "{call:?}: {told}");
             assert!(!told.contains("is not there"), "{call:?}: {told}");
         }
-        // Whoever may read it sees that nobody can execute it.
+        // A user who may read it sees that nobody can execute it.
         let output = machine.run(&["check", component, "--arch", "x86_64"]);
         assert_eq!(output.code, 1, "{}", output.stdout);
         assert!(output.stdout.contains(&format!("/{program} is no program")), "{}", output.stdout);
@@ -99,7 +100,7 @@ fn a_program_that_may_not_be_read_is_not_told_as_absent() {
     }
 }
 
-/// Databases that are there would be fetched again, beside the packages of old ones.
+/// Existing databases would be fetched again, next to the packages of old ones.
 #[test]
 #[cfg_attr(lacks = "root", ignore = "needs root, to become somebody else")]
 fn a_closed_folder_of_pacmans_databases_is_not_an_empty_one() {
@@ -112,7 +113,7 @@ fn a_closed_folder_of_pacmans_databases_is_not_an_empty_one() {
     told_as_unreadable(&machine, "var/lib/pacman/sync", &["install", "--dry-run", "vmm"]);
 }
 
-/// This machine's architecture would be taken for the system's.
+/// Otherwise this machine's architecture would be taken for the system's.
 #[test]
 #[cfg_attr(lacks = "root", ignore = "needs root, to become somebody else")]
 fn programs_that_cannot_be_read_do_not_tell_the_architecture() {
@@ -124,21 +125,22 @@ fn programs_that_cannot_be_read_do_not_tell_the_architecture() {
         told_as_unreadable(&machine, "bin/sh", call);
     }
     chmod(&machine.path("m/bin/sh"), 0o700);
-    // Another program tells it.
+    // Another program reveals it.
     machine.file("m/usr/bin/env", &format!("\x7fELF\x02\x01\x01{}\x3e\0", "\0".repeat(11)));
     let (code, stdout, stderr) = as_nobody(&machine, &["detect"]);
     assert_eq!((code, stdout.as_str()), (0, "mini:1 first on x86_64\n"), "{stderr}");
 }
 
-/// Copies the program to where others may run it. `cp` does it, because a file that this process has open for writing
-/// cannot be executed as long as any of its children has it, too.
+/// Copies the program to a path where others may run it, by `cp`: a file that this process had open for writing cannot
+/// be executed while any of its children still has it open, too.
 fn copied(machine: &Machine) {
     let mut cp = Command::new("cp");
     cp.arg(assert_cmd::cargo::cargo_bin!("kata-osinfo")).arg(machine.path("kata-osinfo"));
     assert!(cp.status().expect("it runs").success());
 }
 
-/// With a folder or a file closed, a call says that something in it cannot be read, and answers nothing else.
+/// Checks that a call with a closed directory or file reports that something in it cannot be read, and gives no other
+/// answer.
 fn told_as_unreadable(machine: &Machine, folder: &str, call: &[&str]) {
     let closed = machine.path("m").join(folder);
     let open = std::fs::metadata(&closed).expect("there").permissions();
@@ -151,8 +153,8 @@ fn told_as_unreadable(machine: &Machine, folder: &str, call: &[&str]) {
     assert!(of_it, "{folder} {call:?}: {told}");
 }
 
-/// Others may have moved our handler, or an import of ours, to a file that cannot be read: without our drop-in containerd
-/// would not start with it, and without the state nobody would find it again.
+/// Others may have moved kata-osinfo's handler, or its import, to a file that cannot be read: without the drop-in
+/// containerd would not start with it, and without the state nobody would find it again.
 #[test]
 #[cfg_attr(lacks = "root", ignore = "needs root, to become somebody else")]
 fn nothing_is_taken_back_while_something_of_ours_may_be_in_what_cannot_be_read() {
@@ -170,7 +172,7 @@ fn nothing_is_taken_back_while_something_of_ours_may_be_in_what_cannot_be_read()
     machine.file(MAIN, &format!("version = 3\nimports = {imports}\n"));
     machine.file("m/etc/theirs/one.toml", "version = 3\n");
     machine.file("m/var/lib/rancher/k3s/agent/etc/containerd/config.toml", "version = 2\n");
-    // The state is for its owner alone.
+    // The state is readable only by its owner.
     let state = machine.path("m/var/lib/kata-osinfo");
     let owned = Command::new("chown").args(["-R", "65534:65534"]).arg(state).status().expect("it runs");
     assert!(owned.success());
@@ -188,7 +190,7 @@ fn nothing_is_taken_back_while_something_of_ours_may_be_in_what_cannot_be_read()
     assert!(!machine.path(drop_in).exists());
 }
 
-/// By force everything goes but what such a file may be about.
+/// `--force` takes back everything that the unreadable file cannot depend on.
 #[test]
 fn what_cannot_be_read_keeps_force_from_nothing_else() {
     let configured = Machine::new();
@@ -206,7 +208,7 @@ fn what_cannot_be_read_keeps_force_from_nothing_else() {
         let told = format!("warning: /{name} is not taken back, or not all of it: {}", path.display());
         assert!(output.stderr.contains(&told), "{name}: {}", output.stderr);
         assert!(!machine.path(&format!("m/{BASE}/config.d/50-kata-osinfo.toml")).exists(), "{name}");
-        // Without the drop-in containerd would not start where it is imported.
+        // Without the drop-in, containerd would not start if the unreadable main file imports it.
         assert_eq!(machine.path("m/etc/containerd/conf.d/50-kata-osinfo.toml").exists(), is_its_main, "{name}");
         assert_eq!(std::fs::metadata(&path).expect("there").len(), 5 << 20);
         if !is_its_main {
@@ -215,7 +217,7 @@ fn what_cannot_be_read_keeps_force_from_nothing_else() {
     }
 }
 
-/// Its own drop-ins lie where nobody else's do.
+/// Nobody else uses the names of kata-osinfo's drop-ins, so that `--force` removes even unreadable ones.
 #[test]
 fn what_force_removes_is_not_told_as_left() {
     let drop_in = format!("{BASE}/config.d/50-kata-osinfo.toml");
@@ -239,7 +241,7 @@ fn what_force_removes_is_not_told_as_left() {
     }
 }
 
-/// What is no file of a configuration has no effect.
+/// Something that is not a configuration file has no effect.
 #[test]
 fn where_nothing_is_configured_force_finds_nothing_in_what_is_no_file() {
     let machine = Machine::new();
@@ -251,7 +253,7 @@ fn where_nothing_is_configured_force_finds_nothing_in_what_is_no_file() {
     assert!(output.stderr.contains("nothing is configured"), "{}", output.stderr);
 }
 
-/// What a file says that is too large to be read is not known either, whoever asks.
+/// The content of a file that is too large to be read is unknown, too, for every user.
 #[test]
 fn what_is_too_large_to_be_read_is_told_as_that_and_not_as_absent() {
     let machine = Machine::new();
@@ -266,7 +268,7 @@ fn what_is_too_large_to_be_read_is_told_as_that_and_not_as_absent() {
         std::fs::File::create(&path).and_then(|file| file.set_len(5 << 20)).expect("5 MiB");
         let before = machine.everything();
         let mut calls = vec![configure.to_vec(), vec!["check", "--all"]];
-        // Nothing of ours is in others' drop-ins.
+        // Other tools' drop-ins contain nothing of kata-osinfo's.
         if !name.contains("config.d") {
             calls.push(vec!["unconfigure"]);
         }
@@ -315,7 +317,7 @@ fn a_damaged_database_is_not_an_empty_one() {
     }
 }
 
-/// Calls whose answer depends on records.
+/// Calls whose answers depend on records.
 const OF_RECORDS: [&[&str]; 9] = [
     &["detect"],
     &["show"],
@@ -328,7 +330,7 @@ const OF_RECORDS: [&[&str]; 9] = [
     &["configure", "--profile", "go-3.29", "--dry-run"],
 ];
 
-/// An admin's layer wins over what is shipped, so that what is shipped is no answer where one may be.
+/// An admin's layer overrides the shipped records, so that these are no answer if such a layer may exist.
 #[test]
 #[cfg_attr(lacks = "root", ignore = "needs root, to become somebody else")]
 fn a_closed_folder_of_records_leaves_no_answer_that_depends_on_them() {
@@ -342,7 +344,7 @@ fn a_closed_folder_of_records_leaves_no_answer_that_depends_on_them() {
             told_as_unreadable(&machine, folder, call);
         }
     }
-    // That of --records, too.
+    // The same for the directory of `--records`.
     std::fs::create_dir(machine.path("records/verified")).expect("made");
     for closed in ["records", "records/verified"] {
         chmod(&machine.path(closed), 0o600);
@@ -355,7 +357,7 @@ fn a_closed_folder_of_records_leaves_no_answer_that_depends_on_them() {
     assert_eq!(code, 0, "{stderr}");
 }
 
-/// Nothing tells which distro it is of but its name, which need not be right, and which other ids it would add.
+/// Only the file's name suggests its distro, which may be wrong, and the additional ids in it are unknown.
 #[test]
 #[cfg_attr(lacks = "root", ignore = "needs root, to become somebody else")]
 fn a_record_that_may_not_be_read_leaves_no_answer() {
@@ -388,7 +390,7 @@ fn a_record_that_may_not_be_read_leaves_no_answer() {
     assert!(code == 0 && stdout.starts_with("parent:1 first"), "{stdout}{stderr}");
 }
 
-/// What is wrong with a record that cannot be read, nobody knows either.
+/// The mistakes in an unreadable record are unknown, too.
 #[test]
 #[cfg_attr(lacks = "root", ignore = "needs root, to become somebody else")]
 fn lint_has_no_answer_about_what_may_not_be_read() {
@@ -411,7 +413,7 @@ fn lint_has_no_answer_about_what_may_not_be_read() {
     assert_eq!(as_nobody(&machine, &["lint", "/nowhere.yaml"]).0, 2);
 }
 
-/// What stands in the place of the system's name names nothing; where there is no name, no system was meant.
+/// A directory or the like in place of os-release names no system; without os-release, no system was meant.
 #[test]
 fn a_system_that_has_something_else_for_its_name_is_not_known() {
     let machine = Machine::new();
@@ -429,7 +431,7 @@ fn a_system_that_has_something_else_for_its_name_is_not_known() {
     }
 }
 
-/// Of a system whose name cannot be read nothing is known, which is no mistake of whoever asks.
+/// A system with an unreadable name is unknown, which is not a usage error.
 #[test]
 #[cfg_attr(lacks = "root", ignore = "needs root, to become somebody else")]
 fn what_tells_the_system_is_not_told_as_wrong_where_it_cannot_be_read() {
@@ -437,13 +439,13 @@ fn what_tells_the_system_is_not_told_as_wrong_where_it_cannot_be_read() {
     copied(&machine);
     chmod(&machine.path(""), 0o755);
     told_as_unreadable(&machine, "etc/os-release", &["check", "fs"]);
-    // Who may not look into the root itself knows no more.
+    // A user who may not read the root itself gets the same answer.
     chmod(&machine.path("m"), 0o700);
     let (code, _, stderr) = as_nobody(&machine, &["check", "fs"]);
     chmod(&machine.path("m"), 0o755);
     assert_eq!(code, 3, "{stderr}");
     assert!(stderr.contains("cannot be used: ") && stderr.contains("hint: run it as a user who may"), "{stderr}");
-    // The sign of a derivative of Debian is among programs.
+    // The sign of a derivative of Debian is among the programs.
     machine.file("m/etc/os-release", "ID=debian\nVERSION_ID=13\n");
     machine.file("m/usr/bin/other", "");
     told_as_unreadable(&machine, "usr/bin", &["check", "fs"]);

@@ -21,15 +21,15 @@ pub enum Arch {
 }
 
 impl Arch {
-    /// All of them.
+    /// All architectures.
     pub const ALL: &'static [Arch] = &[Arch::X86_64, Arch::Aarch64, Arch::Ppc64le, Arch::S390x];
 
-    /// This machine's own; none where Kata does not support it.
+    /// Returns this machine's own architecture, or `None` if Kata does not support it.
     pub fn of_machine() -> Option<Arch> {
         of_target(std::env::consts::ARCH, cfg!(target_endian = "little"))
     }
 
-    /// Kata's name.
+    /// Returns Kata's name of the architecture.
     pub fn name(self) -> &'static str {
         match self {
             Arch::X86_64 => "x86_64",
@@ -39,7 +39,7 @@ impl Arch {
         }
     }
 
-    /// Debian's and Ubuntu's name (`dpkg --print-architecture`).
+    /// Returns the name that Debian and Ubuntu use (`dpkg --print-architecture`).
     pub fn debian_name(self) -> &'static str {
         match self {
             Arch::X86_64 => "amd64",
@@ -49,7 +49,7 @@ impl Arch {
         }
     }
 
-    /// The name in OCI images, which is Go's.
+    /// Returns the name in OCI images, which is Go's.
     pub fn oci_name(self) -> &'static str {
         match self {
             Arch::X86_64 => "amd64",
@@ -59,7 +59,7 @@ impl Arch {
         }
     }
 
-    /// QEMU's name of the program that emulates it: `qemu-system-ppc64` serves both byte orders of POWER.
+    /// Returns the architecture in the name of QEMU's program: `qemu-system-ppc64` emulates both byte orders of POWER.
     pub fn qemu_name(self) -> &'static str {
         match self {
             Arch::X86_64 => "x86_64",
@@ -69,7 +69,7 @@ impl Arch {
         }
     }
 
-    /// The machine that Kata asks QEMU for, from 2.2 on: `src/runtime/arch/*-options.mk@4.1.0`,
+    /// Returns the machine type that Kata requests from QEMU since 2.2: `src/runtime/arch/*-options.mk@4.1.0`,
     /// `src/runtime-rs/arch/*-options.mk@4.1.0`.
     pub fn machine_type(self) -> &'static str {
         match self {
@@ -80,40 +80,40 @@ impl Arch {
         }
     }
 
-    /// Whether its guests have their devices on channels (ccw), and not on PCI.
+    /// Whether guests have their devices on channels (ccw) instead of PCI.
     pub fn has_channels(self) -> bool {
         self == Arch::S390x
     }
 
-    /// How QEMU's names of its virtio devices end: `virtio-blk-pci`, `virtio-blk-ccw`.
+    /// Returns the suffix of QEMU's virtio device names: `virtio-blk-pci`, `virtio-blk-ccw`.
     pub fn virtio_bus(self) -> &'static str {
         if self.has_channels() { "ccw" } else { "pci" }
     }
 
-    /// Linux's name of the first serial line of [`machine_type`](Arch::machine_type).
+    /// Returns Linux's name of the first serial line of [`machine_type`](Arch::machine_type).
     pub fn serial_console(self) -> &'static str {
         match self {
             Arch::X86_64 => "ttyS0",
             // A PL011.
             Arch::Aarch64 => "ttyAMA0",
-            // The hypervisor's own terminal, before any of virtio's.
+            // The hypervisor's own console, which precedes virtio consoles.
             Arch::Ppc64le => "hvc0",
             Arch::S390x => "ttysclp0",
         }
     }
 
-    /// Linux's name of a second serial line of the same kind; Kata gives guests on IBM Z no first one.
+    /// Returns Linux's name of a second serial line of the same kind; on IBM Z, Kata gives guests not even a first one.
     pub fn second_serial_console(self) -> Option<&'static str> {
         match self {
             Arch::X86_64 => Some("ttyS1"),
-            // QEMU's machine has a second PL011 from 9.1 on.
+            // QEMU's `virt` machine has a second PL011 since 9.1.
             Arch::Aarch64 => Some("ttyAMA1"),
             Arch::Ppc64le => Some("hvc1"),
             Arch::S390x => None,
         }
     }
 
-    /// GNU's name of its Linux, which is the folder of its libraries on Debian.
+    /// Returns the GNU triplet of Linux on this architecture, which Debian uses as the name of the library directory.
     pub fn gnu_triplet(self) -> &'static str {
         match self {
             Arch::X86_64 => "x86_64-linux-gnu",
@@ -123,7 +123,7 @@ impl Arch {
         }
     }
 
-    /// What loads its dynamic programs, as the ABI has it, below `/`.
+    /// Returns the path of the ABI's dynamic loader, relative to `/`.
     pub fn loader(self) -> &'static str {
         match self {
             Arch::X86_64 => "lib64/ld-linux-x86-64.so.2",
@@ -133,7 +133,8 @@ impl Arch {
         }
     }
 
-    /// What the ELF header of its programs says: whether they are little-endian, and `e_machine` (`linux/elf-em.h`).
+    /// Returns two fields of the ELF header of its programs: whether they are little-endian, and `e_machine`
+    /// (`linux/elf-em.h`).
     pub fn elf(self) -> (bool, u16) {
         match self {
             Arch::X86_64 => (true, 62),
@@ -144,7 +145,8 @@ impl Arch {
     }
 }
 
-/// The architecture that Rust calls `name`: POWER's name is the same in both byte orders, of which Kata supports one.
+/// Returns the architecture that Rust calls `name`; Rust has one name for both byte orders of POWER, and Kata supports
+/// only the little-endian one.
 fn of_target(name: &str, little_endian: bool) -> Option<Arch> {
     match (name, little_endian) {
         ("powerpc64", true) => Some(Arch::Ppc64le),
@@ -152,11 +154,11 @@ fn of_target(name: &str, little_endian: bool) -> Option<Arch> {
     }
 }
 
-/// A text is not the name of an architecture.
+/// Error for a text that is not the name of an architecture.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("unknown architecture {name:?}, known are {}", names())]
 pub struct UnknownArch {
-    /// The text.
+    /// The rejected text.
     pub name: String,
 }
 
@@ -167,7 +169,7 @@ fn names() -> String {
 impl std::str::FromStr for Arch {
     type Err = UnknownArch;
 
-    /// By Kata's name alone.
+    /// Accepts only Kata's names.
     fn from_str(text: &str) -> Result<Arch, UnknownArch> {
         let found = Arch::ALL.iter().copied().find(|arch| arch.name() == text);
         found.ok_or_else(|| UnknownArch { name: text.to_owned() })

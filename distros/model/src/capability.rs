@@ -5,34 +5,34 @@ use crate::component::Component;
 use crate::share::Share;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// How much a capability weighs, and where reports show it.
+/// Importance of a capability, and its place in reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tier {
-    /// Kata does not run without it.
+    /// Kata does not run without the capability.
     Required,
-    /// As [`Tier::Required`], but `--strict` does not ask for it where the environment cannot show it.
+    /// Like [`Tier::Required`], but `--strict` does not demand it in an environment that cannot show it.
     IfProvided,
-    /// In the overview, and nobody needs it for running Kata.
+    /// In the overview; Kata runs without the capability.
     Shown,
-    /// In the table of details, and nobody needs it for running Kata.
+    /// In the table of details; Kata runs without the capability.
     Detail,
-    /// As [`Tier::Detail`], and all that is looked at is a list, QEMU's of its devices or objects: it is `offered` at
-    /// best, because nobody used it.
+    /// Like [`Tier::Detail`], but only looked up in a list, QEMU's list of devices or objects: the verdict is `offered`
+    /// at best, because nothing used the capability.
     Listed,
 }
 
-/// What a capability is about.
+/// Subject of a capability.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Area {
     /// The release's packages.
     Packages,
     /// The VMM.
     Vmm,
-    /// The release's kernel, as guest or as host.
+    /// The release as Kata's host, apart from the VMM.
     Kernel,
-    /// What the release offers as Kata's host, apart from the VMM.
+    /// The guest's files on a share.
     Host,
-    /// The files of a guest, by a share.
+    /// Containers without Kata, as the control.
     Fs(Share),
     /// Containers without Kata: the control.
     Containers,
@@ -40,7 +40,7 @@ pub enum Area {
     Kata,
 }
 
-/// Makes the enum and its table from one row a capability: name, head of a narrow column, area, tier, meaning.
+/// Generates the enum and its table from one row per capability: name, head of a narrow column, area, tier, meaning.
 macro_rules! capabilities {
     ($($variant:ident {
         $name:literal, $short:expr, $area:ident $(($share:ident))?, $tier:ident, $meaning:literal
@@ -52,30 +52,30 @@ macro_rules! capabilities {
         }
 
         impl Capability {
-            /// All of them, in the order of the matrix.
+            /// All capabilities, in the order of the matrix.
             pub const ALL: &'static [Capability] = &[$(Capability::$variant,)*];
 
-            /// The dotted name in records, reports and on the command line.
+            /// Returns the dotted name in records, reports and on the command line.
             pub fn name(self) -> &'static str {
                 match self { $(Capability::$variant => $name,)* }
             }
 
-            /// The head of a narrow column.
+            /// Returns the head of a narrow column.
             pub fn short(self) -> &'static str {
                 match self { $(Capability::$variant => $short,)* }
             }
 
-            /// What it is about.
+            /// Returns the subject of the capability.
             pub fn area(self) -> Area {
                 match self { $(Capability::$variant => Area::$area $((Share::$share))?,)* }
             }
 
-            /// What it weighs.
+            /// Returns the importance of the capability.
             pub fn tier(self) -> Tier {
                 match self { $(Capability::$variant => Tier::$tier,)* }
             }
 
-            /// What it means, in one sentence, for `explain`.
+            /// Returns the meaning in one sentence, for `explain`.
             pub fn meaning(self) -> &'static str {
                 match self { $(Capability::$variant => $meaning,)* }
             }
@@ -541,11 +541,11 @@ capabilities! {
 }
 
 impl Capability {
-    /// What every pod needs of a VMM: besides a guest that boots, Kata plugs what a pod asks for into it, and reads QMP's
-    /// replies to everything.
+    /// Returns the capabilities that every pod needs from a VMM: the guest boots, Kata hotplugs the resources of the
+    /// pod, and it parses the replies to all its QMP commands.
     ///
-    /// A pod's network interfaces are there when its guest starts; what comes later is of an engine that makes the network
-    /// by a hook, as Docker does, or of a guest that was cloned (`startVM` in
+    /// Hotplug of network interfaces is not among them: they exist when the guest starts, unless the engine sets up the
+    /// network in a hook, as Docker does, or the guest was cloned (`startVM` in
     /// src/runtime/virtcontainers/sandbox.go@4.1.0, `prepare_for_start_sandbox` in
     /// src/runtime-rs/crates/runtimes/virt_container/src/sandbox.rs@4.1.0).
     pub fn of_every_vmm() -> impl Iterator<Item = Capability> {
@@ -553,17 +553,17 @@ impl Capability {
         required.filter(|c| *c != Capability::VmmHotplugNet)
     }
 
-    /// Whether Kata does not run without it, whatever an environment can show of it.
+    /// Whether Kata does not run without the capability, even if an environment cannot show it.
     pub fn is_needed(self) -> bool {
         matches!(self.tier(), Tier::Required | Tier::IfProvided)
     }
 
-    /// Whether all that is looked at is a list: it is `offered` at best.
+    /// Whether the capability is only looked up in a list: its verdict is `offered` at best.
     pub fn is_only_listed(self) -> bool {
         self.tier() == Tier::Listed
     }
 
-    /// The share that it is about.
+    /// Returns the share that the capability is about.
     pub fn share(self) -> Option<Share> {
         match self.area() {
             Area::Fs(share) => Some(share),
@@ -571,7 +571,7 @@ impl Capability {
         }
     }
 
-    /// The capability that is about a VMM besides QEMU; none of what is no such VMM.
+    /// Returns the capability of a VMM besides QEMU, or `None` for any other component.
     pub fn of_other_vmm(vmm: Component) -> Option<Capability> {
         match vmm {
             Component::CloudHypervisor => Some(Capability::VmmCloudHypervisor),
@@ -586,12 +586,12 @@ impl Capability {
         }
     }
 
-    /// The VMM besides QEMU that it is about.
+    /// Returns the VMM besides QEMU that the capability is about.
     pub fn other_vmm(self) -> Option<Component> {
         Component::ALL.iter().copied().find(|vmm| Capability::of_other_vmm(*vmm) == Some(self))
     }
 
-    /// The capability that a share works at all.
+    /// Returns the capability that a share works at all.
     pub fn of_share(share: Share) -> Capability {
         match share {
             Share::VirtioFs => Capability::FsVirtioFs,
@@ -601,13 +601,13 @@ impl Capability {
     }
 }
 
-/// A name that no capability has.
+/// Error for a name that no capability has.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("unknown capability `{name}`: {}", .nearest.map_or_else(all_names, |n| format!("did you mean `{n}`?")))]
 pub struct UnknownCapability {
-    /// What was said.
+    /// The rejected name.
     pub name: String,
-    /// The one that was probably meant.
+    /// The most similar capability.
     pub nearest: Option<Capability>,
 }
 
@@ -663,7 +663,7 @@ mod tests {
         assert_eq!(Capability::VmmBoot.share(), None);
     }
 
-    /// Nobody has to decide by a name's beginning, but a reader may.
+    /// Names begin with their area for the reader's sake; no code depends on the prefix.
     #[test]
     fn a_name_begins_with_its_area() {
         for capability in Capability::ALL {
@@ -684,7 +684,8 @@ mod tests {
         }
     }
 
-    /// What is brought along makes partial what was shown with it, so that each VMM needs a capability of its own.
+    /// Each tried VMM besides QEMU has a capability of its own, because a VMM that the caller brings makes verdicts
+    /// partial.
     #[test]
     fn every_other_vmm_that_is_tried_has_a_capability_of_its_own() {
         let tried = OtherVmm::all().iter().filter(|vmm| vmm.tried).map(|vmm| vmm.vmm.component().unwrap());

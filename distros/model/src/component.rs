@@ -1,16 +1,16 @@
-//! The parts of a distro that a failure can blame, its record and Kata itself.
+//! Components that a failure can blame: the parts of a distro, its record, and Kata itself.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// A part of the distro that a failure can blame, its record, or Kata itself.
+/// A component that a failure can blame: a part of the distro, its record, or Kata itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Component {
     /// The distro's QEMU.
     Qemu,
-    /// The distro's Cloud Hypervisor, which few package, or one that is brought along.
+    /// The distro's Cloud Hypervisor, which few distros package, or a build that the caller brings.
     CloudHypervisor,
     /// The distro's Firecracker, likewise.
     Firecracker,
@@ -22,14 +22,14 @@ pub enum Component {
     Containerd,
     /// The distro's package archive or package manager.
     Packages,
-    /// What the record claims about the distro.
+    /// The distro's record.
     Record,
-    /// Kata itself, where what it sends is wrong and the distro's part is right to refuse it.
+    /// Kata itself, if its request is wrong and the distro's component is right to refuse the request.
     Kata,
 }
 
 impl Component {
-    /// All of them.
+    /// All components.
     pub const ALL: &'static [Component] = &[
         Component::Qemu,
         Component::CloudHypervisor,
@@ -42,12 +42,12 @@ impl Component {
         Component::Kata,
     ];
 
-    /// The component of this name.
+    /// Returns the component of this name.
     pub fn of_name(name: &str) -> Option<Component> {
         Component::ALL.iter().copied().find(|component| component.name() == name)
     }
 
-    /// The name that people use.
+    /// Returns the name that people use.
     pub fn name(self) -> &'static str {
         match self {
             Component::Qemu => "qemu",

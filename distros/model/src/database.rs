@@ -1,4 +1,4 @@
-//! All records that are known: those built in, and those of directories.
+//! All known records: the built-in ones, and those in directories.
 
 mod layers;
 
@@ -9,8 +9,8 @@ use root::{Root, RootError};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-// `RECORDS`, `VERDICTS` and `KNOWN_ISSUES`: the name in the repository and the text of every file of `distros/records`,
-// of its folder `verified` and of `distros/known-issues`.
+// Defines `RECORDS`, `VERDICTS` and `KNOWN_ISSUES`: name in the repository and text of every file of `distros/records`,
+// of its directory `verified`, and of `distros/known-issues`.
 include!(concat!(env!("OUT_DIR"), "/shipped.rs"));
 
 /// Records by distro.
@@ -18,11 +18,12 @@ include!(concat!(env!("OUT_DIR"), "/shipped.rs"));
 pub struct Database {
     records: BTreeMap<String, Record>,
     problems: Vec<RecordError>,
-    /// Distros whose own file is broken, by each of their ids: the built-in record must not stand in for it silently.
+    /// Distros whose own file is broken, by each of their ids: the built-in record must not stand in for a broken file
+    /// silently.
     broken: BTreeMap<String, PathBuf>,
 }
 
-/// Why the database has no such record.
+/// Reasons why the database does not have a record.
 #[derive(Debug, thiserror::Error)]
 pub enum DatabaseError {
     /// A directory cannot be listed.
@@ -30,20 +31,20 @@ pub enum DatabaseError {
     Directory {
         /// The directory.
         path: PathBuf,
-        /// Why.
+        /// The I/O error.
         source: std::io::Error,
     },
-    /// A file of records, or a folder of the system that may have some, cannot be read.
+    /// A record file, or a system directory that may contain some, cannot be read.
     #[error("{0}, and may say something else")]
     Unreadable(RootError),
-    /// No record of that name.
+    /// There is no record of that name.
     #[error("unknown distro `{name}`: known are {known}{}", did_you_mean(.nearest))]
     UnknownDistro {
-        /// What was asked for.
+        /// The requested name.
         name: String,
-        /// All that are known.
+        /// All known names.
         known: String,
-        /// The known name most like it.
+        /// The most similar known name.
         nearest: Option<String>,
     },
     /// The record exists but cannot be used.
@@ -57,7 +58,7 @@ pub enum DatabaseError {
 }
 
 impl DatabaseError {
-    /// Whether nobody can tell which records there are, because rights are missing.
+    /// Whether missing permissions hide which records exist.
     pub fn is_unreadable(&self) -> bool {
         match self {
             DatabaseError::Unreadable(_) => true,
@@ -67,27 +68,28 @@ impl DatabaseError {
     }
 }
 
-/// Where the packaged records of a system are, the admin's last.
+/// Directories of packaged records on a system, the admin's last.
 pub const SYSTEM_FOLDERS: [&str; 2] = ["/usr/share/kata-osinfo", "/etc/kata-osinfo"];
 
 impl Database {
-    /// The records that are built in.
+    /// Returns the built-in records.
     pub fn embedded() -> Database {
         let mut layers = Layers::default();
         layers.embedded();
         layers.finish()
     }
 
-    /// The built-in records and, over them, those of each directory's `*.yaml`; a later directory wins, key by key.
+    /// Loads the built-in records and lays over them the `*.yaml` of each directory; a later directory wins, key by
+    /// key.
     ///
-    /// What was proved is read from each directory's `verified/*.yaml` in the same way; a later entry wins.
-    /// Known issues are read from its `known-issues/*.yaml`; a later one of the same id wins.
+    /// Verdicts are read from each directory's `verified/*.yaml` in the same way; a later entry wins. Known issues are
+    /// read from `known-issues/*.yaml`; a later one of the same id wins.
     ///
-    /// A broken file does not take the others down: see [`Database::problems`].
+    /// A broken file does not affect the others: see [`Database::problems`].
     ///
     /// # Errors
     ///
-    /// That a directory cannot be listed, or a file cannot be read.
+    /// If a directory cannot be listed, or a file cannot be read.
     pub fn load(directories: &[PathBuf]) -> Result<Database, DatabaseError> {
         let mut layers = Layers::default();
         layers.embedded();
@@ -97,12 +99,12 @@ impl Database {
         Ok(layers.finish())
     }
 
-    /// As [`Database::load`], with the root's [`SYSTEM_FOLDERS`] between the built-in records and `directories`.
+    /// Like [`Database::load`], with the root's [`SYSTEM_FOLDERS`] between the built-in records and `directories`.
     ///
     /// # Errors
     ///
-    /// That one of `directories` cannot be listed, that a system folder may be there and cannot be read (one that is not
-    /// there has no records), or that a file cannot be read.
+    /// If one of `directories` cannot be listed, a system directory exists (or may exist) and cannot be read, or a file
+    /// cannot be read. A missing system directory has no records.
     pub fn of_system(root: &Root, directories: &[PathBuf]) -> Result<Database, DatabaseError> {
         let mut layers = Layers::default();
         layers.embedded();
@@ -115,11 +117,11 @@ impl Database {
         Ok(layers.finish())
     }
 
-    /// The records of `directories` alone.
+    /// Loads only the records of `directories`.
     ///
     /// # Errors
     ///
-    /// Those of [`Database::load`].
+    /// The errors of [`Database::load`].
     pub fn only(directories: &[PathBuf]) -> Result<Database, DatabaseError> {
         let mut layers = Layers::default();
         for directory in directories {
@@ -128,23 +130,23 @@ impl Database {
         Ok(layers.finish())
     }
 
-    /// The record that has `id` among the values of os-release's `ID` that mean it.
+    /// Returns the record for a value of os-release's `ID`: the distro's name, or one of the record's `ids`.
     pub fn by_os_release_id(&self, id: &str) -> Option<&Record> {
         let named = self.records.get(id);
         named.or_else(|| self.records.values().find(|r| r.ids.iter().any(|i| i.eq_ignore_ascii_case(id))))
     }
 
-    /// That the record of a system of this `ID` cannot be used, where there is one and no other stands for it.
+    /// Returns the error for a system with this `ID`, if its record is broken and no other record stands in.
     pub fn broken(&self, id: &str) -> Option<DatabaseError> {
         let path = self.broken.get(id).filter(|_| self.by_os_release_id(id).is_none())?;
         Some(DatabaseError::Broken { name: id.to_owned(), path: path.clone() })
     }
 
-    /// The record of a distro.
+    /// Returns the record of a distro.
     ///
     /// # Errors
     ///
-    /// That it is not known, with what is, or that its file is broken.
+    /// If the distro is unknown (the error lists the known ones) or its file is broken.
     pub fn record(&self, name: &str) -> Result<&Record, DatabaseError> {
         if let Some(record) = self.records.get(name) {
             return Ok(record);
@@ -160,12 +162,12 @@ impl Database {
         })
     }
 
-    /// All records, by name.
+    /// Returns all records, by name.
     pub fn records(&self) -> impl Iterator<Item = &Record> {
         self.records.values()
     }
 
-    /// Files that could not be used, each with what is wrong.
+    /// Returns the files that could not be used, each with its findings.
     pub fn problems(&self) -> &[RecordError] {
         &self.problems
     }

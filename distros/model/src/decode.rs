@@ -1,4 +1,4 @@
-//! From nodes to values, collecting every mistake with its place and the accepted forms.
+//! Decoding of syntax nodes into values; collects every mistake with its place and the accepted forms.
 
 use crate::arch::Arch;
 use crate::diagnostic::{Diagnostic, Fix, MAX_FINDINGS, finish, is_direction_control};
@@ -11,14 +11,14 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::Path;
 
-/// Collects what is wrong while a tree is read; reading goes on after a mistake.
+/// Collects the mistakes of a tree and goes on after each.
 pub(crate) struct Decoder<'a> {
     pub(crate) text: &'a str,
     pub(crate) diagnostics: Vec<Diagnostic>,
 }
 
-/// A file of what is known of one distro, apart from its record: the distro and what stands under the last of `keys`, where
-/// all of it can be read, and what is wrong with the form. `what` is the file in messages.
+/// Decodes a file about one distro that is not its record: returns the distro and the value under the last of `keys`,
+/// if all of it can be read, and the findings about its form. `what` names the kind of file in messages.
 pub(crate) fn file_about_distro<T>(
     path: &Path,
     text: &str,
@@ -54,7 +54,7 @@ impl Decoder<'_> {
         &mut self.diagnostics[at]
     }
 
-    /// What to write instead of `word`; not looked for where the finding is left out, because comparing takes time.
+    /// Suggests a replacement for `word`. Skipped if the finding will be left out anyway, because comparing takes time.
     fn suggestion(&self, word: &str, known: &[&str]) -> Option<String> {
         (self.diagnostics.len() < MAX_FINDINGS).then(|| match nearest(word, known.iter().copied()) {
             Some(name) => format!("did you mean `{name}`?"),
@@ -62,14 +62,14 @@ impl Decoder<'_> {
         })
     }
 
-    /// The value's form is not one of the accepted ones.
+    /// Reports that the value's form is not one of the accepted ones.
     pub(crate) fn wrong<T>(&mut self, node: &Node, what: &str, expected: &str) -> Option<T> {
         let message = format!("{what}: expected {expected}, found {}", node.describe());
         self.error("wrong-type", node.span.clone(), message);
         None
     }
 
-    /// The entries of a map whose keys must be among `allowed`.
+    /// Returns the entries of a map whose keys must be among `allowed`.
     pub(crate) fn fields<'n>(&mut self, node: &'n Node, what: &str, allowed: &[&str]) -> Option<&'n [MapEntry]> {
         let NodeKind::Map(entries) = &node.kind else {
             return self.wrong(node, what, &format!("a map with {}", listed(allowed)));
@@ -84,7 +84,7 @@ impl Decoder<'_> {
         Some(entries)
     }
 
-    /// The value of a key that must be there.
+    /// Returns the value of a key that must be there.
     pub(crate) fn required<'n>(&mut self, node: &'n Node, key: &str) -> Option<&'n Node> {
         let found = node.get(key);
         if found.is_none() {
@@ -106,7 +106,7 @@ impl Decoder<'_> {
         }
     }
 
-    /// Refuses what would end a line, or act on a terminal, where the text is shown.
+    /// Rejects characters that would end a line or control a terminal where the text is shown.
     pub(crate) fn printable(&mut self, span: Range<usize>, text: &str) -> bool {
         let found = text.chars().find(|c| c.is_control() || is_direction_control(*c));
         if let Some(c) = found {
@@ -116,7 +116,7 @@ impl Decoder<'_> {
         found.is_none()
     }
 
-    /// The distro's name, which must be there.
+    /// Returns the distro's name, which must be there.
     pub(crate) fn distro(&mut self, root: &Node) -> Option<String> {
         let node = self.required(root, "distro")?;
         let name = self.string(node, "distro")?;
@@ -130,7 +130,7 @@ impl Decoder<'_> {
         Some(name)
     }
 
-    /// A word that a release goes by.
+    /// Reads a name of a release.
     pub(crate) fn name(&mut self, node: &Node, what: &str) -> Option<String> {
         let name = self.string(node, what)?;
         let plain = |c: char| c.is_ascii_alphanumeric() || "-._+~".contains(c);
@@ -143,7 +143,7 @@ impl Decoder<'_> {
         None
     }
 
-    /// A name or a list of names; see [`Decoder::name`].
+    /// Reads a name or a list of names; see [`Decoder::name`].
     pub(crate) fn names(&mut self, node: &Node, what: &str) -> Option<Vec<String>> {
         match &node.kind {
             NodeKind::List(items) => self.all(items, |d, i| d.name(i, what)),
@@ -151,7 +151,7 @@ impl Decoder<'_> {
         }
     }
 
-    /// Text or a list of texts.
+    /// Reads a text or a list of texts.
     pub(crate) fn strings(&mut self, node: &Node, what: &str) -> Option<Vec<String>> {
         match &node.kind {
             NodeKind::Scalar(_) => Some(vec![self.string(node, what)?]),
@@ -160,7 +160,7 @@ impl Decoder<'_> {
         }
     }
 
-    /// Every item, or `None` when one of them is wrong; all are looked at.
+    /// Reads every item; returns `None` if one of them is wrong, after all were looked at.
     pub(crate) fn all<T>(
         &mut self,
         items: &[Node],
@@ -170,7 +170,7 @@ impl Decoder<'_> {
         all.into_iter().collect()
     }
 
-    /// One word of a closed list.
+    /// Reads one word of a closed list.
     pub(crate) fn word<T: Copy>(
         &mut self,
         node: &Node,
@@ -182,7 +182,7 @@ impl Decoder<'_> {
         self.known(what, rule, &word, &node.span, known)
     }
 
-    /// The value that a word stands for.
+    /// Returns the value that a word stands for.
     pub(crate) fn known<T: Copy>(
         &mut self,
         what: &str,
@@ -215,7 +215,7 @@ impl Decoder<'_> {
             };
             let message = format!("unknown architecture `{word}`");
             let known = Arch::ALL.iter().find(|a| a.debian_name() == word);
-            // The span of a quoted word has its quotes; only a plain word can be replaced safely.
+            // The span of a quoted word includes the quotes; only a plain word can be replaced safely.
             let certain = known.filter(|_| self.text.get(span.clone()) == Some(word));
             let fix = certain.map(|a| Fix { start: span.start, end: span.end, replacement: a.name().to_owned() });
             let found = self.error("unknown-arch", span, message);
@@ -244,7 +244,7 @@ impl Decoder<'_> {
         date
     }
 
-    /// The `confidence:` key of a map, or what the maps around it say.
+    /// Reads the `confidence:` key of a map, or returns that of the maps around it.
     pub(crate) fn confidence(&mut self, node: &Node, inherited: Confidence) -> Confidence {
         let known: Vec<(&str, Confidence)> = Confidence::ALL.iter().map(|c| (c.name(), *c)).collect();
         node.get("confidence")
@@ -252,7 +252,7 @@ impl Decoder<'_> {
             .unwrap_or(inherited)
     }
 
-    /// A fact: the word `unknown`, or what `read` makes of it.
+    /// Reads a fact: the word `unknown`, or a value by `read`.
     pub(crate) fn fact<T>(
         &mut self,
         node: &Node,
@@ -266,7 +266,7 @@ impl Decoder<'_> {
         Some(Fact { value, confidence, span: node.span.clone(), source: 0 })
     }
 
-    /// A value, or a map of values by architecture.
+    /// Reads a value, or a map of values by architecture.
     pub(crate) fn per_arch<T>(
         &mut self,
         node: &Node,
@@ -297,7 +297,7 @@ impl Decoder<'_> {
         let mut first_at: BTreeMap<&str, usize> = BTreeMap::new();
         for entry in node.entries() {
             match first_at.get(entry.key.as_str()) {
-                // Counting the first one's line takes time; a file that is full of them gets no more.
+                // Finding the line of the first occurrence takes time; beyond the limit no findings are added.
                 Some(_) if self.diagnostics.len() > MAX_FINDINGS => return,
                 Some(first) => {
                     let (line, _) = crate::diagnostic::line_column(self.text, *first);
@@ -314,7 +314,7 @@ impl Decoder<'_> {
     }
 }
 
-/// Whether the record says that nobody knows.
+/// Whether the value is the word `unknown`.
 fn is_unknown(node: &Node) -> bool {
     matches!(&node.kind, NodeKind::Scalar(s) if s == "unknown")
 }

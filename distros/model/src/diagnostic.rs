@@ -1,14 +1,14 @@
-//! Findings about a record, with their place in it; front ends render them.
+//! Findings about a record, with their place in the file; front ends render them.
 
 #[cfg(feature = "excerpts")]
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Patch, Renderer, Snippet};
 use serde::Serialize;
 use std::ops::Range;
 
-/// The rule of a finding that there is no text to check.
+/// Rule of the finding that there is no text to check.
 pub(crate) const UNREADABLE: &str = "unreadable";
 
-/// How bad a finding is.
+/// Severity of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Severity {
@@ -18,7 +18,7 @@ pub enum Severity {
     Warning,
 }
 
-/// A replacement that corrects what was found.
+/// A replacement that corrects a finding.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Fix {
     /// First byte that is replaced.
@@ -32,11 +32,11 @@ pub struct Fix {
 /// One finding.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Diagnostic {
-    /// How bad it is.
+    /// The severity.
     pub severity: Severity,
     /// The rule's stable name: `duplicate-key`.
     pub rule: &'static str,
-    /// What is wrong: a lowercase fragment.
+    /// The problem: a lowercase fragment.
     pub message: String,
     /// The file as the user named it.
     pub file: String,
@@ -48,16 +48,17 @@ pub struct Diagnostic {
     pub start: usize,
     /// The byte after the place.
     pub end: usize,
-    /// What to do.
+    /// Advice.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
-    /// Replacements that correct it, in order, not overlapping.
+    /// Replacements that correct the finding, in order, not overlapping.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub fixes: Vec<Fix>,
 }
 
 impl Diagnostic {
-    /// A finding of severity [`Severity::Error`] at `span` of `text`; [`finish`] fills in file, line and column.
+    /// Creates a finding of severity [`Severity::Error`] at `span` of `text`; [`finish`] fills in file, line and
+    /// column.
     pub fn error(rule: &'static str, text: &str, span: Range<usize>, message: impl Into<String>) -> Self {
         let start = floor_boundary(text, span.start);
         let end = floor_boundary(text, span.end).max(start);
@@ -75,13 +76,13 @@ impl Diagnostic {
         }
     }
 
-    /// The same as a warning.
+    /// Turns the finding into a warning.
     pub fn warning(mut self) -> Self {
         self.severity = Severity::Warning;
         self
     }
 
-    /// The same with advice.
+    /// Adds advice.
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
@@ -92,19 +93,19 @@ impl Diagnostic {
         self.rule == UNREADABLE
     }
 
-    /// The same with replacements.
+    /// Adds replacements.
     pub fn fixes(mut self, fixes: Vec<Fix>) -> Self {
         self.fixes = fixes;
         self
     }
 
-    /// `debian.yaml:3:1: message`, and the hint where there is one.
+    /// Formats the finding as `debian.yaml:3:1: message`, with the hint if there is one.
     pub fn one_line(&self) -> String {
         let hint = self.hint.as_ref().map(|h| format!(" (hint: {h})")).unwrap_or_default();
         printable(&format!("{}:{}:{}: {}{hint}", self.file, self.line, self.column, self.message))
     }
 
-    /// The finding as a workflow command of GitHub Actions, which shows it beside the line.
+    /// Formats the finding as a workflow command of GitHub Actions, which shows it next to the line.
     pub fn github(&self) -> String {
         let level = match self.severity {
             Severity::Error => "error",
@@ -121,7 +122,7 @@ impl Diagnostic {
         )
     }
 
-    /// The finding in the look of rustc, with the line it is about; `colour` adds terminal escapes.
+    /// Formats the finding like rustc, with the affected line; `colour` adds terminal escapes.
     ///
     /// Control characters of the file are made visible, so that a record cannot drive the terminal.
     #[cfg(feature = "excerpts")]
@@ -131,7 +132,7 @@ impl Diagnostic {
             Severity::Warning => Level::WARNING,
         };
         let message = printable(&self.message);
-        // Only an excerpt: a long file would be searched for each of its findings.
+        // Only an excerpt: a long file would be searched again for each of its findings.
         let excerpt = Excerpt::of(text, self.start..self.start);
         let title = level.primary_title(message.as_str()).id(self.rule);
         let mut groups = vec![match &excerpt {
@@ -163,29 +164,30 @@ impl Diagnostic {
     }
 }
 
-/// Bytes of the longest line that is shown: of a longer one nobody sees more than its finding's place, and to look for the
-/// part to show takes time for each finding.
+/// Longest line that is shown, in bytes. In a longer line only the place of the finding would be visible, and searching
+/// for the part to show takes time for each finding.
 #[cfg(feature = "excerpts")]
 const MAX_LINE: usize = 1000;
-/// The most lines that are shown of a correction, for the same reasons: the renderer looks for each of them from the first.
+/// Most lines of a correction that are shown, for the same reasons: the renderer searches for each of them from the
+/// first line.
 #[cfg(feature = "excerpts")]
 const MAX_LINES: usize = 100;
 
-/// The lines of a text that a span is on.
+/// The lines that a span covers.
 #[cfg(feature = "excerpts")]
 struct Excerpt {
     text: String,
-    /// Where it begins in the whole text, in bytes and in lines from 1.
+    /// Start of the excerpt in the whole text, in bytes and as a line number from 1.
     start: usize,
     line: usize,
 }
 
 #[cfg(feature = "excerpts")]
 impl Excerpt {
-    /// None where a line is too long to be looked at, or there are too many of them.
+    /// Returns `None` if a line is too long to be looked at, or there are too many lines.
     fn of(text: &str, span: Range<usize>) -> Option<Excerpt> {
         let (first, last) = (floor_boundary(text, span.start), floor_boundary(text, span.end.max(span.start)));
-        // The end of a text is at the end of its last line.
+        // The end of the text belongs to the last line.
         let above = if first == text.len() { text.strip_suffix('\n').unwrap_or(text) } else { &text[..first] };
         let start = above.rfind('\n').map_or(0, |at| at + 1);
         let end = text[last..].find('\n').map_or(text.len(), |at| last + at + 1);
@@ -199,23 +201,23 @@ impl Excerpt {
     }
 }
 
-/// Text after the `::` of a workflow command; GitHub decodes these three escapes and no others.
+/// Escapes text after the `::` of a workflow command; GitHub decodes these three escapes and no others.
 ///
-/// Other characters that act on a terminal, or turn text around, are written as their numbers.
+/// Other characters that control a terminal, or reverse the direction of text, are written as their numbers.
 fn command_data(text: &str) -> String {
     let lines: Vec<String> = text.split('\n').map(|line| printable(line.trim_end_matches('\r'))).collect();
     lines.join("\n").replace('%', "%25").replace('\n', "%0A")
 }
 
-/// A property of a workflow command, which `:` and `,` would end.
+/// Escapes a property of a workflow command, which `:` and `,` would end.
 fn property(text: &str) -> String {
     command_data(text).replace(':', "%3A").replace(',', "%2C")
 }
 
-/// Findings that are kept of one file: a person needs the first ones.
+/// Most findings that are kept per file: a person needs the first ones.
 pub(crate) const MAX_FINDINGS: usize = 100;
 
-/// The findings of one file in its order, at most [`MAX_FINDINGS`], each with file, line and column.
+/// Sorts the findings of a file by place, keeps at most [`MAX_FINDINGS`], and fills in file, line and column.
 pub(crate) fn finish(mut found: Vec<Diagnostic>, text: &str, file: &str) -> Vec<Diagnostic> {
     found.sort_by_key(|d| d.start);
     if found.len() > MAX_FINDINGS {
@@ -226,21 +228,21 @@ pub(crate) fn finish(mut found: Vec<Diagnostic>, text: &str, file: &str) -> Vec<
         }
     }
     for diagnostic in &mut found {
-        // A name may hold a line feed, and a new line may be a command to the program that reads it.
+        // A file name may contain a line feed, and the new line may be a command to the program that reads the output.
         diagnostic.file = printable(file);
         (diagnostic.line, diagnostic.column) = line_column(text, diagnostic.start);
     }
     found
 }
 
-/// Line and column (in characters), from 1, of a byte offset.
+/// Returns line and column (in characters), both from 1, of a byte offset.
 pub(crate) fn line_column(text: &str, offset: usize) -> (usize, usize) {
     let before = &text[..floor_boundary(text, offset)];
     let line_start = before.rfind('\n').map_or(0, |i| i + 1);
     (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
 }
 
-/// An error with its sources, on one line; what an error already says of its source is not said again.
+/// Formats an error and its sources on one line, without sources that an error's text already contains.
 pub fn error_chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
@@ -254,7 +256,7 @@ pub fn error_chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// `text` on one line with control characters as `\u{…}`.
+/// Returns `text` on one line, with control characters as `\u{…}`.
 pub fn printable(text: &str) -> String {
     text.chars()
         .flat_map(|c| -> Box<dyn Iterator<Item = char>> {
@@ -267,7 +269,7 @@ pub fn printable(text: &str) -> String {
         .collect()
 }
 
-/// Characters that reorder or hide text on a terminal without being control characters.
+/// Whether a character reorders or hides text on a terminal without being a control character.
 pub(crate) fn is_direction_control(c: char) -> bool {
     matches!(
         c,
@@ -275,7 +277,7 @@ pub(crate) fn is_direction_control(c: char) -> bool {
     )
 }
 
-/// `text` with each byte of a control character (but newlines and tabs) replaced by one of `?`: offsets stay true.
+/// Replaces each byte of a control character (except newlines and tabs) by `?`, so that offsets stay valid.
 #[cfg(feature = "excerpts")]
 fn visible(text: &str) -> String {
     text.chars()
@@ -287,7 +289,7 @@ fn visible(text: &str) -> String {
         .collect()
 }
 
-/// The part of a span that is on its first line: a whole block would drown the message.
+/// Returns the part of a span on its first line: a whole block would drown the message.
 #[cfg(feature = "excerpts")]
 fn first_line(text: &str, start: usize, end: usize) -> Range<usize> {
     let start = floor_boundary(text, start);
@@ -355,13 +357,13 @@ mod tests {
         let shown = finish(vec![found], &text, "x.yaml")[0].human(&text, false);
         assert!(shown.contains("--> x.yaml:2:5\n") && shown.contains("hint: use x86_64"), "{shown}");
         assert!(shown.len() < 200, "{shown}");
-        // Nor are many lines.
+        // Nor are too many lines shown.
         let text = "a: 1\n".repeat(2 * MAX_LINES);
         let fix = Fix { start: 0, end: text.len() - 1, replacement: "b: 1".to_owned() };
         let found = Diagnostic::error("x", &text, 0..1, "m").hint("use b").fixes(vec![fix]);
         let shown = finish(vec![found], &text, "x.yaml")[0].human(&text, false);
         assert!(shown.contains("hint: use b") && shown.len() < 200, "{shown}");
-        // Lines above and below do not matter, nor does what a long span has behind its first line.
+        // Long lines above and below do not matter, nor does the part of a span after its first line.
         let long = format!("a: 1\n# {}\n", "x".repeat(2000));
         let shown = finish(vec![Diagnostic::error("x", &long, 3..2000, "m")], &long, "x.yaml")[0].human(&long, false);
         assert!(shown.contains("1 | a: 1\n") && shown.len() < 200, "{shown}");

@@ -1,9 +1,9 @@
-//! Where a release is brought up to be tested, as records, journals and the command line name it.
+//! Environments in which a release is tested, as records, journals and the command line name them.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// Where a release is brought up; a later one shows more, and its verdict outranks an earlier one's.
+/// Environment in which a release is tested; a later one shows more, and its verdict outranks an earlier one's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
@@ -17,12 +17,12 @@ pub enum Environment {
 }
 
 impl Environment {
-    /// All of them.
+    /// All environments.
     pub const ALL: &'static [Environment] = &[Environment::Container, Environment::Vm, Environment::Host];
     /// The environments with the release's own kernel as Kata's host.
     pub const WITH_A_KERNEL: &'static [Environment] = &[Environment::Vm, Environment::Host];
 
-    /// The word in records, reports and on the command line.
+    /// Returns the word in records, reports and on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Environment::Container => "container",

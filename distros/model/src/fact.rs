@@ -1,17 +1,17 @@
-//! Facts of a record: a value, how well it is known, and where it stands.
+//! Facts of a record: a value, its confidence, and its place in the file.
 
 use crate::arch::Arch;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-/// How well a fact is known.
+/// Confidence of a fact.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Confidence {
-    /// Nobody checked.
+    /// Nobody has checked the fact.
     Assumed,
-    /// The distro's documentation says so.
+    /// According to the distro's documentation.
     Documented,
     /// Read from the distro's packages or their sources.
     Packaging,
@@ -20,11 +20,11 @@ pub enum Confidence {
 }
 
 impl Confidence {
-    /// All of them, the weakest first.
+    /// All levels, the weakest first.
     pub const ALL: &'static [Confidence] =
         &[Confidence::Assumed, Confidence::Documented, Confidence::Packaging, Confidence::Measured];
 
-    /// The word in a record.
+    /// Returns the word in a record.
     pub fn name(self) -> &'static str {
         match self {
             Confidence::Assumed => "assumed",
@@ -38,32 +38,32 @@ impl Confidence {
 /// One fact: a value, or the explicit `unknown`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fact<T> {
-    /// The value; `None` where the record says `unknown`.
+    /// The value; `None` if the record says `unknown`.
     pub value: Option<T>,
-    /// How well it is known.
+    /// The confidence.
     pub confidence: Confidence,
-    /// Where it stands in the file.
+    /// The place in the file.
     pub span: Range<usize>,
-    /// Which of the record's sources the file is.
+    /// Index of the file among the record's sources.
     pub source: usize,
 }
 
-/// A fact's value, where it is stated and known.
+/// Returns a fact's value, if it is stated and known.
 pub fn known<T>(fact: &Option<Fact<T>>) -> Option<&T> {
     fact.as_ref().and_then(|fact| fact.value.as_ref())
 }
 
-/// A value for all architectures, or one each.
+/// A value for all architectures, or one for each.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PerArch<T> {
-    /// The same everywhere.
+    /// The same value for all architectures.
     All(T),
-    /// By architecture: `None` is the record's `unknown`, and one that is missing has none.
+    /// Values by architecture: `None` is the record's `unknown`; for a missing architecture nothing is stated.
     Each(BTreeMap<Arch, Option<T>>),
 }
 
 impl<T> PerArch<T> {
-    /// The value for one architecture.
+    /// Returns the value for one architecture.
     pub fn get(&self, arch: Arch) -> Option<&T> {
         match self {
             PerArch::All(value) => Some(value),
@@ -71,7 +71,7 @@ impl<T> PerArch<T> {
         }
     }
 
-    /// Whether anything is stated for one architecture, also if it is that nobody knows.
+    /// Whether anything is stated for one architecture, be it `unknown`.
     pub fn states(&self, arch: Arch) -> bool {
         match self {
             PerArch::All(_) => true,
@@ -79,7 +79,7 @@ impl<T> PerArch<T> {
         }
     }
 
-    /// All values.
+    /// Returns all values.
     pub fn values(&self) -> Vec<&T> {
         match self {
             PerArch::All(value) => vec![value],

@@ -1,14 +1,15 @@
-//! Lists whose dashes are missing: a map that repeats `name:`, as in the proposal's mail.
+//! Lists whose dashes are missing: a map that repeats `name:`, as in the mail with the proposal.
 
 use crate::diagnostic::{Diagnostic, Fix};
 use crate::syntax::{MapEntry, Node, NodeKind};
 use std::collections::BTreeSet;
 
-/// What `vmm:` or `fs:` maps should be lists, with the corrected text.
+/// Finds maps under `vmm:` and `fs:` that should be lists, with the corrected text.
 ///
 /// - A map that repeats `name:` is several entries: `fs:` keeps keys before the first name and gets `drivers:`.
 /// - `fs:` with a single driver as a map is not an accepted form.
-/// - Where `fs:` is put right and `arch:` is a list, the map of a single `vmm:` becomes a list with it: that is how the proposal's files were meant, where a record of several architectures is written in lists throughout.
+/// - If `fs:` is corrected and `arch:` is a list, the map of a single `vmm:` becomes a list, too: this is how the
+///   proposal's files were meant, in which a record of several architectures uses lists throughout.
 pub(crate) fn diagnose(text: &str, root: &Node) -> Vec<Diagnostic> {
     let mut found = Vec::new();
     for entry in root.entries() {
@@ -54,7 +55,7 @@ fn in_map(text: &str, map: &Node) -> Vec<Diagnostic> {
     found
 }
 
-/// `vmm:` as the map of one VMM, in a map whose `arch:` is a list.
+/// Returns `vmm:` if it is the map of one VMM, in a map whose `arch:` is a list.
 fn single_vmm(map: &Node) -> Option<&MapEntry> {
     let listed = matches!(map.get("arch").map(|n| &n.kind), Some(NodeKind::List(_)));
     let vmm = map.entries().iter().find(|e| e.key == "vmm")?;
@@ -65,7 +66,7 @@ fn names(node: &Node) -> Vec<&MapEntry> {
     node.entries().iter().filter(|e| e.key == "name").collect()
 }
 
-/// The map of `entry` as a list; `None` unless it is a block map under its key with one key a line.
+/// Returns the map of `entry` as a list; `None` unless it is a block map under its key with one key per line.
 fn as_list(text: &str, entry: &MapEntry) -> Option<Fix> {
     let entries = entry.value.entries();
     let line_start = |at: usize| text[..at].rfind('\n').map_or(0, |i| i + 1);
@@ -81,7 +82,7 @@ fn as_list(text: &str, entry: &MapEntry) -> Option<Fix> {
     }
     let end = entries.last()?.value.span.end.max(entries.last()?.key_span.end);
     let first_name = entries.iter().position(|e| e.key == "name")?;
-    // Keys before the first name belong to the whole, so the list needs a key of its own.
+    // Keys before the first name belong to the whole map, so the list needs a key of its own.
     let nested = if first_name == 0 {
         String::new()
     } else if entry.key == "fs" {
@@ -110,7 +111,7 @@ fn as_list(text: &str, entry: &MapEntry) -> Option<Fix> {
     Some(Fix { start, end, replacement: fixed })
 }
 
-/// `text` with all replacements made; of those that overlap only the first.
+/// Returns `text` with all replacements made; of overlapping ones only the first.
 pub fn apply(text: &str, diagnostics: &[Diagnostic]) -> String {
     let mut fixes: Vec<&Fix> = diagnostics.iter().flat_map(|d| &d.fixes).collect();
     fixes.sort_by_key(|f| (f.start, f.end));

@@ -1,8 +1,8 @@
-//! Bytes as people read digests.
+//! Hexadecimal text of bytes, as used for digests.
 
 use std::fmt::Write as _;
 
-/// Two lower-case digits a byte.
+/// Formats bytes as two lower-case digits each.
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut out, byte| {
         // Writing to a string cannot fail.

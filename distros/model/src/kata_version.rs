@@ -1,4 +1,4 @@
-//! Kata's versions.
+//! Versions of Kata.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
@@ -7,17 +7,17 @@ use std::str::FromStr;
 /// A version of Kata: `3.30.0`, `3.2.0-rc0`, which is before `3.2.0`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct KataVersion {
-    /// 3
+    /// 3 in `3.30.0`.
     pub major: u32,
-    /// 30
+    /// 30 in `3.30.0`.
     pub minor: u32,
-    /// 0
+    /// 0 in `3.30.0`.
     pub patch: u32,
-    /// Whether it is the release or on the way to it.
+    /// Release or pre-release.
     stage: Stage,
 }
 
-/// How far a version is, with a number.
+/// Stage of a version, with the number of a pre-release.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum Stage {
     Alpha(u32),
@@ -27,17 +27,17 @@ enum Stage {
 }
 
 impl KataVersion {
-    /// A release from its numbers.
+    /// Creates a release from its numbers.
     pub const fn new(major: u32, minor: u32, patch: u32) -> Self {
         KataVersion { major, minor, patch, stage: Stage::Release }
     }
 
-    /// The release itself, or that to which it is on the way.
+    /// Returns the version itself if it is a release, else the release that a pre-release precedes.
     pub const fn release(self) -> Self {
         KataVersion { stage: Stage::Release, ..self }
     }
 
-    /// Whether it is a release.
+    /// Whether the version is a release, not a pre-release.
     pub fn is_release(self) -> bool {
         self.stage == Stage::Release
     }
@@ -67,7 +67,7 @@ impl<'de> Deserialize<'de> for KataVersion {
     }
 }
 
-/// Why a text is no version of Kata.
+/// Error for a text that is not a version of Kata.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not a version of Kata: expected three numbers, `3.30.0`, and `-rc0` at most")]
 pub struct NotAVersion(String);
@@ -75,8 +75,8 @@ pub struct NotAVersion(String);
 impl FromStr for KataVersion {
     type Err = NotAVersion;
 
-    /// Reads `3.30.0`, `3.30`, `3.2.0-rc0` and what Kata's VERSION file has around it; `+build` and a package's `-1` are of
-    /// the release.
+    /// Parses `3.30.0`, `3.30`, `3.2.0-rc0`, with surrounding white space as in Kata's VERSION file; `+build` and a
+    /// package's `-1` do not change the version.
     fn from_str(text: &str) -> Result<Self, NotAVersion> {
         let wrong = || NotAVersion(text.chars().take(40).collect());
         let version = text.trim().split('+').next().unwrap_or_default();
@@ -94,7 +94,7 @@ impl FromStr for KataVersion {
     }
 }
 
-/// `rc0`, `alpha.1`; a package's revision begins with a digit.
+/// Parses `rc0`, `alpha.1`; a package's revision begins with a digit and means a release.
 fn stage(suffix: &str) -> Option<Stage> {
     if suffix.starts_with(|c: char| c.is_ascii_digit()) {
         return Some(Stage::Release);

@@ -1,7 +1,8 @@
-//! The options of Kata's own guest kernel, what they are for, and a distro's kernel held against them.
+//! The options of Kata's own guest kernel with their purposes, and the comparison of a distro's kernel with them.
 //!
-//! `distros/profiles/kernel/fragments.yaml` says what Kata sets, and `uses.yaml` beside it what does not work without.
-//! `harness/upstream` compares the first with a checkout of Kata's source.
+//! `distros/profiles/kernel/fragments.yaml` has the options that Kata sets; `uses.yaml` next to it says what does not
+//! work without them.
+//! `harness/upstream` compares the fragments with a checkout of Kata's source.
 
 mod config;
 mod fragments;

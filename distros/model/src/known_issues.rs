@@ -1,8 +1,7 @@
-//! Failures that somebody knows of: the entries of `known-issues/DISTRO.yaml`, each with its address, its owner and its
-//! end.
+//! Known failures: the entries of `known-issues/DISTRO.yaml`, each with a URL, an owner and an expiry date.
 //!
-//! An entry says which failure it is, by its signature or its test, and of which versions of which source package.
-//! What it excuses, and when it is at fault itself, the reports decide.
+//! An entry identifies the failure by its signature or its test, and the affected versions of a source package.
+//! The reports decide which results an entry excuses, and when the entry itself is wrong.
 
 mod decode;
 #[cfg(all(test, feature = "schema"))]
@@ -20,13 +19,13 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::Path;
 
-/// The folder of such files: beside the shipped records, and within other folders of records.
+/// Directory of the files: next to the shipped records, and inside other directories of records.
 pub const FOLDER: &str = "known-issues";
 
-/// Which failure is known.
+/// Identification of a known failure.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KnownFailure {
-    /// All with this signature: `virtiofsd: --shared-dir: unknown option`.
+    /// All failures with this signature: `virtiofsd: --shared-dir: unknown option`.
     Signature(String),
     /// All failures of this test: `filesystem::virtio_fs::rename_is_atomic`.
     Test(String),
@@ -35,60 +34,60 @@ pub enum KnownFailure {
 /// Versions of a package, in its package manager's order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct VersionRange {
-    /// The first that has the fault; none where all earlier ones have it.
+    /// The first affected version; `None` if all earlier ones are affected.
     pub from: Option<PackageVersion>,
-    /// The first that has it no more; none where it is not mended.
+    /// The first fixed version; `None` if the fault is not fixed.
     pub before: Option<PackageVersion>,
 }
 
 impl VersionRange {
-    /// Whether a version is one of them.
+    /// Whether the range contains a version.
     pub fn contains(&self, manager: PackageManager, version: &str) -> bool {
         let from = self.from.as_ref().is_none_or(|from| compare(manager, version, from.as_str()).is_ge());
         from && self.before.as_ref().is_none_or(|before| compare(manager, version, before.as_str()).is_lt())
     }
 }
 
-/// A failure that somebody knows of.
+/// A known failure.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KnownIssue {
-    /// By which it is named: `virtiofsd-posix-locks`.
+    /// The entry's name: `virtiofsd-posix-locks`.
     pub id: String,
-    /// Which failure it is.
+    /// The identification of the failure.
     pub failure: KnownFailure,
     /// The source package at fault.
     pub package: PackageName,
-    /// Its versions that have the fault.
+    /// The affected versions.
     pub versions: VersionRange,
-    /// The profiles that it is seen under; all where there is none.
+    /// Profiles in which the failure occurs; all if empty.
     pub profiles: Vec<String>,
-    /// Where it is seen; anywhere where there is none.
+    /// Environments in which the failure occurs; all if empty.
     pub environments: Vec<Environment>,
-    /// Where it is reported.
+    /// Address of the bug report.
     pub url: String,
-    /// Who looks after the entry.
+    /// Person responsible for the entry.
     pub owner: String,
-    /// The last day on which it excuses anything.
+    /// The last day on which the entry excuses anything.
     pub expires: Date,
-    /// Where it stands.
+    /// File and line of the entry.
     pub origin: SourceLocation,
-    /// The same within the file's text.
+    /// Place of the entry in the file's text.
     pub span: Range<usize>,
 }
 
 impl KnownIssue {
-    /// Whether it is about what a profile shows in an environment.
+    /// Whether the entry applies to a profile in an environment.
     pub fn is_of(&self, profile: &str, environment: Environment) -> bool {
         let of_profile = self.profiles.is_empty() || self.profiles.iter().any(|name| name == profile);
         of_profile && (self.environments.is_empty() || self.environments.contains(&environment))
     }
 
-    /// Whether it is over on a day.
+    /// Whether the entry has expired by a day.
     pub fn is_expired(&self, today: Date) -> bool {
         today > self.expires
     }
 
-    /// Whether a failure is this one.
+    /// Whether a failure is the one of this entry.
     pub fn is(&self, test: &str, signature: &str) -> bool {
         match &self.failure {
             KnownFailure::Signature(known) => known == signature,
@@ -97,7 +96,7 @@ impl KnownIssue {
     }
 }
 
-/// What is known of one distro.
+/// The known failures of one distro.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KnownIssuesFile {
     /// `debian`.
@@ -111,7 +110,7 @@ impl KnownIssuesFile {
     ///
     /// # Errors
     ///
-    /// Everything that is wrong with its form, with places.
+    /// All mistakes of form, with places.
     pub fn parse(path: &Path, text: &str) -> Result<KnownIssuesFile, RecordError> {
         let (file, mut diagnostics) = decode::file(path, text);
         diagnostics.retain(|d| d.severity == Severity::Error);
@@ -122,7 +121,7 @@ impl KnownIssuesFile {
     }
 }
 
-/// Everything that is wrong with a file's text on a day; `manager` is the distro's, none where it is not known.
+/// Returns all findings about a file's text on a day; `manager` is the distro's package manager, `None` if unknown.
 pub(crate) fn lint(path: &Path, text: &str, manager: Option<PackageManager>, today: Date) -> Vec<Diagnostic> {
     let (file, mut diagnostics) = decode::file(path, text);
     let mut first: BTreeMap<&str, usize> = BTreeMap::new();

@@ -1,4 +1,4 @@
-//! Everything that is wrong with a file's text, or looks wrong.
+//! All errors and suspicious content of a file's text.
 
 mod rules;
 
@@ -10,35 +10,35 @@ use crate::verified;
 use jiff::civil::Date;
 use std::path::Path;
 
-/// What the parser refuses of a record, then what the rules find; in the order of the file.
+/// Returns the parser's errors about a record, then the findings of the rules, in the order of the file.
 ///
 /// `path` is for messages only.
 pub fn lint(path: &Path, text: &str) -> Vec<Diagnostic> {
     lint_as(path, text, FileForm::Record)
 }
 
-/// What a file must be.
+/// Kind of file to check against.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FileForm<'a> {
-    /// A record by itself; unless it names the distro that it derives from.
+    /// A record of its own, which may omit keys only if it names the distro that it derives from.
     Record,
-    /// A layer over another file's record, as the admin's are, or a whole record.
+    /// A layer over another file's record, as the admin's files are, or a whole record.
     Layer,
     /// A file of verdicts.
     Verified {
-        /// The releases that the distro's record has, none where it is not known.
+        /// The releases of the distro's record; empty if unknown.
         releases: &'a [String],
     },
     /// A file of known issues.
     KnownIssues {
-        /// The distro's package manager, none where its record is not known.
+        /// The distro's package manager; `None` if its record is unknown.
         manager: Option<PackageManager>,
-        /// The day on which entries may have expired.
+        /// The day for which expiry is checked.
         today: Date,
     },
 }
 
-/// [`lint`], for a file of any form.
+/// Like [`lint`], for a file of any form.
 pub fn lint_as(path: &Path, text: &str, form: FileForm<'_>) -> Vec<Diagnostic> {
     match form {
         FileForm::Verified { releases } => return verified::lint(path, text, releases),
@@ -50,7 +50,7 @@ pub fn lint_as(path: &Path, text: &str, form: FileForm<'_>) -> Vec<Diagnostic> {
         if form == FileForm::Record && draft.derives_from.is_none() {
             diagnostics.extend(draft.missing());
         }
-        // Which names can be, only a package manager says; a layer need not name it.
+        // Valid package names depend on the package manager, which a layer need not state.
         let has_manager = draft.package_manager.is_some();
         if let Some(record) = draft.for_rules() {
             if has_manager {
@@ -62,12 +62,12 @@ pub fn lint_as(path: &Path, text: &str, form: FileForm<'_>) -> Vec<Diagnostic> {
     finish(diagnostics, text, &path.display().to_string())
 }
 
-/// The text with every fix made that its diagnostics carry; `None` when there is nothing to fix.
+/// Returns the text with all fixes of its diagnostics applied; `None` if there is nothing to fix.
 pub fn fix(path: &Path, text: &str) -> Option<String> {
     fix_as(path, text, FileForm::Record)
 }
 
-/// [`fix`], for a file of any form.
+/// Like [`fix`], for a file of any form.
 pub fn fix_as(path: &Path, text: &str, form: FileForm<'_>) -> Option<String> {
     let fixed = crate::fix::apply(text, &lint_as(path, text, form));
     (fixed != text).then_some(fixed)

@@ -1,4 +1,4 @@
-//! Lists of all variants are kept by hand: what serde's derive knows of an enum tells whether one has been forgotten.
+//! Completeness checks for hand-written lists of variants, by the variant names that serde's derive knows.
 
 use crate::arch::Arch;
 use crate::component::Component;
@@ -9,7 +9,8 @@ use serde::de::DeserializeOwned;
 use std::collections::BTreeSet;
 use std::fmt::Debug;
 
-/// The names of an enum's variants, in its order: ``unknown variant `?`, expected one of `apt`, `dnf` ``.
+/// Returns the names of an enum's variants, in order, from serde's error: ``unknown variant `?`, expected one of `apt`,
+/// `dnf` ``.
 fn variants<T: DeserializeOwned + Debug>() -> Vec<String> {
     let error = serde_json::from_str::<T>("\"?\"").unwrap_err().to_string();
     let names: Vec<String> = error.split('`').skip(3).step_by(2).map(str::to_owned).collect();

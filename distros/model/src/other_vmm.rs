@@ -1,8 +1,8 @@
-//! The VMMs besides QEMU that Kata can drive: what it asks of each under the maintained profiles, and whether guests are
-//! started by them here.
+//! The VMMs besides QEMU that Kata can drive: Kata's demands on each under the maintained profiles, and whether the
+//! harness starts guests with them.
 //!
-//! They are no keys of a [`Profile`]: that is what one runtime does with QEMU, the VMM that distros package, and what it does
-//! with another VMM has hardly a demand in common with it.
+//! They are not part of a [`Profile`], which describes one runtime's use of QEMU, the VMM that distros package: the
+//! demands on another VMM have hardly anything in common with it.
 //! Only the maintained profiles have been read for them (`distros/profiles/vmms/*.yaml`).
 
 use crate::component::Component;
@@ -10,7 +10,7 @@ use crate::profile::Profile;
 use serde::Deserialize;
 use std::sync::LazyLock;
 
-// `VMMS`: the name in the repository and the text of every file of `distros/profiles/vmms`, in the order of their names.
+// Defines `VMMS`: name in the repository and text of every file of `distros/profiles/vmms`, sorted by name.
 include!(concat!(env!("OUT_DIR"), "/vmms.rs"));
 
 static ALL: LazyLock<Vec<OtherVmm>> = LazyLock::new(|| {
@@ -28,51 +28,51 @@ fn embedded(text: &str) -> OtherVmm {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct OtherVmm {
-    /// Which.
+    /// The VMM's name.
     pub vmm: VmmName,
-    /// Whether guests are started by it here.
+    /// Whether the harness starts guests with the VMM.
     pub tried: bool,
-    /// Why it is not tried, or where it is.
+    /// Why the VMM is not tried, or where it is tried.
     pub why: String,
-    /// What is asked of it, by profile.
+    /// Kata's demands, by profile.
     pub profiles: Vec<VmmProfile>,
 }
 
-/// Its name.
+/// Name of a VMM besides QEMU.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum VmmName {
-    /// Cloud Hypervisor, a program that is told everything by HTTP.
+    /// Cloud Hypervisor, a program that is controlled by HTTP alone.
     CloudHypervisor,
-    /// Firecracker, likewise.
+    /// Firecracker, likewise controlled by HTTP.
     Firecracker,
     /// Dragonball, a part of runtime-rs.
     Dragonball,
-    /// None: another program makes virtual machines elsewhere.
+    /// No VMM on this host: another program creates virtual machines elsewhere.
     Remote,
     /// StratoVirt.
     Stratovirt,
 }
 
-/// What is asked of a VMM under one profile.
+/// Kata's demands on a VMM under one profile.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct VmmProfile {
     /// The profile's name.
     pub profile: String,
-    /// The version that Kata builds and runs its own tests with: a note, which decides nothing.
+    /// The version that Kata builds and runs its own tests with: informative only.
     pub version: Option<KataBuilds>,
-    /// What is asked.
+    /// The demands.
     pub demands: Vec<VmmDemand>,
 }
 
-/// The version that Kata builds.
+/// Version of a VMM that Kata builds.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct KataBuilds {
-    /// `v51.1`.
+    /// The version: `v51.1`.
     pub is: String,
-    /// Where that is seen.
+    /// The source that states the version.
     pub source: String,
 }
 
@@ -80,58 +80,58 @@ pub struct KataBuilds {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct VmmDemand {
-    /// What kind of a thing it is.
+    /// The kind of demand.
     pub kind: DemandKind,
-    /// What must be there, or is done.
+    /// The thing that must exist, or the action.
     pub what: String,
-    /// What for, or when.
+    /// The purpose, or the condition.
     #[serde(default)]
     pub why: Option<String>,
     /// Kata's file and tag.
     pub source: String,
 }
 
-/// What kind of a thing is asked for.
+/// Kind of a demand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum DemandKind {
-    /// A version of the VMM that is refused below it.
+    /// A minimum version of the VMM, below which Kata refuses it.
     Version,
-    /// An option on its command line, or of Kata's configuration.
+    /// An option on the VMM's command line, or in Kata's configuration.
     Option,
     /// A request of its API.
     Request,
-    /// A field of what a request carries.
+    /// A field in the body of a request.
     Field,
-    /// Another program that belongs to it.
+    /// Another program that belongs to the VMM.
     Program,
     /// A device of the host.
     Device,
     /// A machine type.
     Machine,
-    /// How a directory, or a container's root filesystem, reaches the guest.
+    /// The way in which a directory, or a container's root filesystem, reaches the guest.
     Share,
 }
 
 impl OtherVmm {
-    /// All of them; those that are tried come first.
+    /// All VMMs besides QEMU; the tried ones come first.
     pub fn all() -> &'static [OtherVmm] {
         &ALL
     }
 
-    /// The one that is this component; QEMU, and what is no VMM, is none.
+    /// Returns the VMM for a component; `None` for QEMU and for components that are not a VMM.
     pub fn of(component: Component) -> Option<&'static OtherVmm> {
         OtherVmm::all().iter().find(|vmm| vmm.vmm.component() == Some(component))
     }
 
-    /// What a profile asks of it; none where the profile's runtime has been read for no such thing.
+    /// Returns the demands of a profile; `None` if the profile's runtime has not been read for this VMM.
     pub fn under(&self, profile: &Profile) -> Option<&VmmProfile> {
         self.profiles.iter().find(|one| one.profile == profile.name)
     }
 }
 
 impl VmmName {
-    /// Kata's name, and that of the program where there is one.
+    /// Returns Kata's name, which is also that of the program if there is one.
     pub fn name(self) -> &'static str {
         match self {
             VmmName::CloudHypervisor => "cloud-hypervisor",
@@ -142,7 +142,7 @@ impl VmmName {
         }
     }
 
-    /// The component that a failure of its guests blames; none for a VMM that no guest is started by here.
+    /// Returns the component that a failure of its guests blames; `None` if the harness starts no guests with the VMM.
     pub fn component(self) -> Option<Component> {
         match self {
             VmmName::CloudHypervisor => Some(Component::CloudHypervisor),
@@ -153,7 +153,7 @@ impl VmmName {
 }
 
 impl DemandKind {
-    /// The word in lists.
+    /// Returns the word in lists.
     pub fn name(self) -> &'static str {
         match self {
             DemandKind::Version => "version",

@@ -1,4 +1,4 @@
-//! Names and versions of packages, checked where they are made, so that nobody checks them again.
+//! Names and versions of packages, validated on construction, so that no user has to check them again.
 
 use crate::diagnostic::is_direction_control;
 use crate::package_manager::PackageManager;
@@ -8,24 +8,24 @@ use std::borrow::Borrow;
 use std::fmt;
 use std::str::FromStr;
 
-/// Bytes of the longest name, and of the longest version.
+/// Longest name and longest version, in bytes.
 const MAX: usize = 200;
 
-/// The name of a package as a package manager can be given it: no option, no path, no address, no shell's word.
+/// Name of a package in a form that is safe to pass to a package manager: no option, path, address or shell syntax.
 ///
-/// Names reach package managers' command lines, so a text becomes one only by being checked.
-/// What a database calls the packages that it has is no such name: it is shown and compared, and given to nobody.
+/// Names reach package managers' command lines, so a text becomes a `PackageName` only after validation.
+/// Names from a package database are not of this type: they are shown and compared, but never passed to a program.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String")]
 pub struct PackageName(String);
 
-/// A text is not the name of a package.
+/// Error for a text that is not the name of a package.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is not a package name: expected letters, digits and `+-._:@/`, beginning with a letter or a digit")]
 pub struct NotAPackageName(String);
 
 impl PackageName {
-    /// The text.
+    /// Returns the text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -36,7 +36,7 @@ impl PackageName {
     }
 }
 
-/// Whether a text can be given to some package manager as the name of something: a package, a repository, a module.
+/// Whether a text can be passed to some package manager as a name: of a package, a repository, a module.
 pub fn is_plain(text: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || "+-._:@/".contains(c);
     text.len() <= MAX
@@ -78,7 +78,7 @@ impl fmt::Display for PackageName {
     }
 }
 
-// Maps are asked by texts, and lists are joined.
+// For lookups in maps by text, and joining of lists.
 impl Borrow<str> for PackageName {
     fn borrow(&self) -> &str {
         self.as_str()
@@ -97,28 +97,28 @@ impl PartialEq<&str> for PackageName {
     }
 }
 
-/// The version of a package as its package manager writes it: one word that can be shown as it is, and no address.
+/// Version of a package as its package manager writes it: one printable word that is not an address.
 ///
-/// Two are the same or they are not; which of them is the later one, only their package manager says.
+/// Versions compare only for equality; their order depends on the package manager.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String")]
 pub struct PackageVersion(String);
 
-/// A text is not the version of a package.
+/// Error for a text that is not the version of a package.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is not a package version: expected one printable word")]
 pub struct NotAPackageVersion(String);
 
 impl PackageVersion {
-    /// The text.
+    /// Returns the text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The numbers of the program's own version that it begins with, 10, 0 and 13 of `1:10.0.13+ds-0+deb13u1`.
+    /// Returns the leading numbers of the program's own version: 10, 0 and 13 of `1:10.0.13+ds-0+deb13u1`.
     ///
-    /// They are the same in every package manager's versions, whose epochs and revisions differ from distro to distro; so
-    /// this says what the program is, and not which of two packages is the later one.
+    /// These are the same for every package manager, while epochs and revisions differ from distro to distro. They
+    /// identify the program's version, but not which of two packages is the later one.
     pub fn numbers(&self) -> Vec<u32> {
         let upstream = self.0.split_once(':').map_or(self.as_str(), |(_epoch, rest)| rest);
         let dotted = upstream.split(|c: char| !c.is_ascii_digit() && c != '.').next().unwrap_or_default();

@@ -1,5 +1,5 @@
-//! Package managers by their names in a record, what their distros call packages and architectures, and how their
-//! programs are asked what is installed.
+//! Package managers: their names in records, their distros' names of packages and architectures, and the commands that
+//! query installed packages.
 
 use crate::arch::Arch;
 use serde::{Deserialize, Serialize};
@@ -26,13 +26,13 @@ pub enum PackageManager {
     Emerge,
     /// NixOS.
     Nix,
-    /// None: the system comes as an image, and nothing is installed into it.
+    /// None: the system is an image, and packages cannot be installed.
     #[serde(rename = "none")]
     ImageBased,
 }
 
 impl PackageManager {
-    /// All of them.
+    /// All package managers.
     pub const ALL: &'static [PackageManager] = &[
         PackageManager::Apt,
         PackageManager::Dnf,
@@ -46,33 +46,34 @@ impl PackageManager {
         PackageManager::ImageBased,
     ];
 
-    /// The word in a record, `package-manager:`.
+    /// Returns the word in a record, `package-manager:`.
     pub fn name(self) -> &'static str {
         self.words().name
     }
 
-    /// Whether it can have a package of that name, which is [plain](crate::package::is_plain).
+    /// Whether the manager can have a package of that name, which is [plain](crate::package::is_plain).
     pub(crate) fn has_names_like(self, name: &str) -> bool {
         (self.words().is_name)(name)
     }
 
-    /// What its distros call an architecture, in their packages and repositories.
+    /// Returns the distros' name of an architecture, as in their packages and repositories.
     fn native_name(self, arch: Arch) -> &'static str {
         (self.words().arch)(arch)
     }
 
-    /// The architecture that some distro calls so, where that is not Kata's name for it.
+    /// Returns the architecture that some distro calls `name`, if that is not Kata's name for it.
     pub(crate) fn arch_called(name: &str) -> Option<Arch> {
         let called = |arch: &Arch| PackageManager::ALL.iter().any(|manager| manager.native_name(*arch) == name);
         Arch::ALL.iter().copied().filter(|arch| arch.name() != name).find(called)
     }
 
-    /// How its programs are asked what is installed; none where that is not written yet, or nothing is installed.
+    /// Returns the commands that query installed packages; `None` if they are not written yet, or nothing can be
+    /// installed.
     pub fn questions(self) -> Option<Questions> {
         self.words().questions
     }
 
-    /// How it speaks.
+    /// Returns the manager's vocabulary.
     fn words(self) -> Words {
         let rpm = |name| Words { name, is_name: is_rpms, arch: Arch::name, questions: Some(RPM) };
         match self {
@@ -104,35 +105,36 @@ impl PackageManager {
     }
 }
 
-/// How a package manager speaks.
+/// Vocabulary of a package manager.
 struct Words {
     name: &'static str,
-    /// What is left out of its names means something else to its tools: a path, an address, a file, an option.
+    /// Whether a plain name is valid. Other names have another meaning to the manager's tools: a path, an address, a
+    /// file, an option.
     is_name: fn(&str) -> bool,
     arch: fn(Arch) -> &'static str,
     questions: Option<Questions>,
 }
 
-/// How the programs of a package manager are asked what is installed.
+/// Commands that query a package manager for installed packages.
 #[derive(Debug, Clone, Copy)]
 pub struct Questions {
-    /// For a package's version, in a form for people; the package's name comes last.
+    /// Asks for a package's version, formatted for people; the package's name is appended.
     pub version: &'static [&'static str],
-    /// Options that come between, with which the answer is in the form that is read here.
+    /// Options before the name that make the output machine-readable.
     exactly: &'static [&'static str],
-    /// The version in that answer, of the package of that name.
+    /// Extracts the version from the output of the exact query, given the package's name.
     read: for<'a> fn(&'a str, &str) -> &'a str,
-    /// For the package that owns a file; the path comes last, and the package's name first in the answer.
+    /// Asks for the package that owns a file; the path is appended, and the output begins with the package's name.
     pub owner: &'static [&'static str],
 }
 
 impl Questions {
-    /// For a package's version, in a form that [`Questions::version_in`] reads.
+    /// Builds the query for a package's version in the form that [`Questions::version_in`] reads.
     pub fn exact_version<'n>(&self, name: &'n str) -> Vec<&'n str> {
         self.version.iter().chain(self.exactly).copied().chain([name]).collect()
     }
 
-    /// The version in the answer; empty where the package is not installed and configured.
+    /// Extracts the version from the output; empty if the package is not installed and configured.
     pub fn version_in<'a>(&self, said: &'a str, name: &str) -> &'a str {
         (self.read)(said, name)
     }
@@ -147,7 +149,7 @@ const DPKG: Questions = Questions {
 
 const RPM: Questions = Questions {
     version: &["rpm", "-q"],
-    // With the epoch, as images' manifests have it: `2:10.0.3-1.fc44`.
+    // With the epoch, as in images' manifests: `2:10.0.3-1.fc44`.
     exactly: &["--whatprovides", "--qf", "%|EPOCH?{%{EPOCH}:}|%{VERSION}-%{RELEASE}\n"],
     read: rpms_version,
     owner: &["rpm", "-qf", "--qf", "%{NAME}: \n"],
@@ -156,7 +158,8 @@ const RPM: Questions = Questions {
 const PACMAN: Questions =
     Questions { version: &["pacman", "-Q"], exactly: &[], read: pacmans_version, owner: &["pacman", "-Qqo"] };
 
-/// By the source of apk 2.12 and 3 (`app_info.c`): without `-e` it prints a description, and without `-q` the path first.
+/// According to the source of apk 2.12 and 3 (`app_info.c`): without `-e` apk prints a description, and without `-q`
+/// the path first.
 const APK: Questions = Questions {
     version: &["apk", "info", "-e", "-v"],
     exactly: &[],
@@ -164,7 +167,8 @@ const APK: Questions = Questions {
     owner: &["apk", "info", "-q", "-W"],
 };
 
-/// Only `ii ` is installed and configured; several lines are several architectures.
+/// Finds the first `ii ` line, the state of an installed and configured package; several lines are several
+/// architectures.
 fn dpkgs_version<'a>(said: &'a str, _: &str) -> &'a str {
     said.lines().find_map(|line| line.strip_prefix("ii \t")).unwrap_or_default()
 }
@@ -173,17 +177,17 @@ fn rpms_version<'a>(said: &'a str, _: &str) -> &'a str {
     said.trim()
 }
 
-/// `NAME VERSION`
+/// Parses `NAME VERSION`.
 fn pacmans_version<'a>(said: &'a str, _: &str) -> &'a str {
     said.trim().split_once(' ').unwrap_or_default().1
 }
 
-/// `NAME-VERSION`
+/// Parses `NAME-VERSION`.
 fn apks_version<'a>(said: &'a str, name: &str) -> &'a str {
     said.trim().strip_prefix(name).and_then(|rest| rest.strip_prefix('-')).unwrap_or_default()
 }
 
-/// Whether a text begins with a letter or a digit and has besides these only what is in `more`.
+/// Whether a text begins with a letter or a digit and otherwise has only letters, digits and characters of `more`.
 fn has_only(text: &str, more: &str) -> bool {
     text.starts_with(|c: char| c.is_ascii_alphanumeric() || (c == '_' && more.contains('_')))
         && text.chars().all(|c| c.is_ascii_alphanumeric() || more.contains(c))
@@ -193,15 +197,15 @@ fn is_lower(text: &str) -> bool {
     !text.contains(|c: char| c.is_ascii_uppercase())
 }
 
-/// Debian Policy 5.6.7, and the architecture behind it.
+/// Checks a name by Debian Policy 5.6.7, with an optional architecture.
 fn is_debians(whole: &str) -> bool {
     let (name, arch) = whole.split_once(':').unwrap_or((whole, "any"));
-    // apt takes a last `-` for "remove it".
+    // apt interprets a trailing `-` as "remove it".
     is_lower(whole) && !whole.ends_with('-') && has_only(name, "+-.") && has_only(arch, "-") && !name.ends_with(".deb")
 }
 
-/// Names, with an epoch and a version or an architecture behind it; zypper takes `pattern:x` for no package, and nothing
-/// is called `1:x`.
+/// Checks a name with an optional epoch and version, or architecture. zypper does not take `pattern:x` as a package,
+/// and no package is named `1:x`.
 fn is_rpms(name: &str) -> bool {
     let epoch_only = name.split_once(':').is_none_or(|(before, _)| {
         before.rsplit_once('-').is_some_and(|(name, epoch)| {
@@ -216,18 +220,18 @@ fn is_gentoos(name: &str) -> bool {
     has_only(category, "+-._") && has_only(package, "+-._:") && !name.ends_with(".ebuild")
 }
 
-/// The name in Gentoo's profiles.
+/// Returns the name in Gentoo's profiles.
 fn gentoo_arch(arch: Arch) -> &'static str {
     match arch {
         Arch::X86_64 => "amd64",
         Arch::Aarch64 => "arm64",
-        // Of both byte orders.
+        // One name for both byte orders.
         Arch::Ppc64le => "ppc64",
         Arch::S390x => "s390",
     }
 }
 
-/// nix speaks of systems.
+/// Returns nix's name of the system.
 fn nix_system(arch: Arch) -> &'static str {
     match arch {
         Arch::X86_64 => "x86_64-linux",

@@ -1,34 +1,34 @@
-//! Files of `/proc`, read in one place for whoever wants something of them.
+//! Parsers for files of `/proc`.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::PathBuf;
 
-/// A mount, as a line of `/proc/PID/mountinfo` tells it (proc_pid_mountinfo(5)).
+/// A mount, as a line of `/proc/PID/mountinfo` describes it (proc_pid_mountinfo(5)).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mount {
-    /// The two numbers of the device that its files have: `8:1`.
+    /// Major and minor number of the device of its files: `8:1`.
     pub device: String,
-    /// Where it is mounted.
+    /// The mount point.
     pub at: PathBuf,
-    /// The type of its filesystem.
+    /// The filesystem type.
     pub kind: String,
-    /// What is mounted there: a device, or the name that somebody gave.
+    /// The mount source: a device, or an arbitrary name.
     pub source: String,
 }
 
 impl Mount {
-    /// All of a table, in its order: of several at one place the last is the one that is seen.
+    /// Parses a whole table, in its order: of several mounts at one place the last one is visible.
     pub fn all(mountinfo: &[u8]) -> impl DoubleEndedIterator<Item = Mount> {
         mountinfo.split(|byte| *byte == b'\n').filter_map(Mount::read)
     }
 
-    /// The one of a line; `None` of a text that is no such line.
+    /// Parses one line; returns `None` if it is malformed.
     pub fn read(line: &[u8]) -> Option<Mount> {
         let mut fields = line.split(|byte| *byte == b' ');
         let device = String::from_utf8(fields.nth(2)?.to_vec()).ok()?;
         let at = path(fields.nth(1)?);
-        // Between the options and the type stand as many fields as the kernel likes, and then a dash.
+        // Between the options and the type there are any number of optional fields, and then a dash.
         fields.next()?;
         fields.find(|field| *field == b"-")?;
         let text = |field: &[u8]| String::from_utf8_lossy(&unescaped(field)).into_owned();
@@ -36,12 +36,13 @@ impl Mount {
     }
 }
 
-/// A path in a table of mounts.
+/// Decodes a path in a table of mounts.
 pub fn path(field: &[u8]) -> PathBuf {
     PathBuf::from(OsString::from_vec(unescaped(field)))
 }
 
-/// The kernel writes blanks, line ends and backslashes of a table's fields as a backslash and three octal digits.
+/// Decodes the kernel's escapes: blanks, line ends and backslashes in a field are written as a backslash and three
+/// octal digits.
 fn unescaped(field: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(field.len());
     let mut rest = field;
@@ -68,28 +69,28 @@ fn octal(digits: [u8; 3]) -> Option<u8> {
     u8::from_str_radix(std::str::from_utf8(&digits).ok()?, 8).ok()
 }
 
-/// A number of `/proc/meminfo`, in KiB where it is an amount: `MemAvailable`, `HugePages_Free`.
+/// Returns a number of `/proc/meminfo`, in KiB if it is an amount: `MemAvailable`, `HugePages_Free`.
 ///
-/// `None` where the kernel does not say: it tells `MemAvailable` from Linux 3.14 on.
+/// `None` if the kernel does not report it: `MemAvailable` exists since Linux 3.14.
 pub fn meminfo(table: &str, key: &str) -> Option<u64> {
     let line = table.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'))?;
     line.split_whitespace().next()?.parse().ok()
 }
 
-/// A line of `/proc/PID/status` by its key (proc_pid_status(5)), without the blanks around: `2` of `Seccomp`, `2048 kB`
-/// of `VmRSS`.
+/// Returns the value of a key in `/proc/PID/status` (proc_pid_status(5)), trimmed: `2` of `Seccomp`, `2048 kB` of
+/// `VmRSS`.
 pub fn status<'t>(text: &'t str, key: &str) -> Option<&'t str> {
     text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':')).map(str::trim)
 }
 
-/// The processors' flags of a /proc/cpuinfo: `svm`. Other architectures than x86 have no such line.
+/// Returns the processor flags in /proc/cpuinfo: `svm`. Architectures other than x86 have no such line.
 pub fn cpu_flags(cpuinfo: &str) -> Option<Vec<&str>> {
     let line = cpuinfo.lines().find(|line| line.split(':').next().is_some_and(|key| key.trim() == "flags"))?;
     Some(line.split_once(':')?.1.split_whitespace().collect())
 }
 
-/// A limit of a /proc/PID/limits by the beginning of its line, `Max open files`: the soft and the hard one, each a number
-/// or `unlimited`.
+/// Returns the soft and the hard limit in /proc/PID/limits, by the beginning of the line (`Max open files`); each is a
+/// number or `unlimited`.
 pub fn limit<'t>(limits: &'t str, name: &str) -> Option<(&'t str, &'t str)> {
     let mut words = limits.lines().find_map(|line| line.strip_prefix(name))?.split_whitespace();
     Some((words.next()?, words.next()?))

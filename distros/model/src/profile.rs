@@ -1,7 +1,7 @@
-//! Profiles: what one range of Kata versions demands of a distro.
+//! Profiles: the demands of one range of Kata versions on a distro.
 //!
-//! They are not written one by one: each runtime has a base and what changed at which release ([`Family`]), from which
-//! the profiles and their ranges are derived.
+//! They are not written one by one: each runtime has a base and the changes by release ([`Family`]), from which the
+//! profiles and their ranges are derived.
 
 pub mod architecture;
 mod demands;
@@ -24,85 +24,86 @@ use std::sync::LazyLock;
 static ALL: LazyLock<Vec<Profile>> =
     LazyLock::new(|| Family::all().iter().flat_map(|family| family.profiles().iter().cloned()).collect());
 
-/// Why a Kata does not print a profile's arguments.
+/// Reasons why a Kata version does not print a profile's arguments.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotItsVersion {
-    /// It prints another's.
+    /// The version prints the arguments of another profile.
     #[error("kata {version} prints the arguments of {profile}, not those of {asked}: pass --profile {profile}")]
     Another {
         /// Kata's version.
         version: KataVersion,
-        /// The profile that has it.
+        /// The profile that contains the version.
         profile: String,
-        /// The one that was asked about.
+        /// The requested profile.
         asked: String,
     },
-    /// Nobody knows what it prints.
+    /// It is unknown what the version prints.
     #[error(transparent)]
     Unknown(#[from] NoProfileError),
 }
 
-/// A profile that does not exist.
+/// Error for a profile that does not exist.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("unknown profile {name:?}, known are {}{}", .known.join(", "), .nearest.as_ref().map(|n| format!("; did you mean {n:?}?")).unwrap_or_default())]
 pub struct UnknownProfile {
-    /// What was asked for.
+    /// The requested name.
     pub name: String,
-    /// Every profile there is.
+    /// All profiles.
     pub known: Vec<String>,
-    /// The one that was probably meant.
+    /// The most similar name.
     pub nearest: Option<String>,
 }
 
-/// What one range of Kata versions demands.
+/// The demands of one range of Kata versions.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Profile {
-    /// `go-3.29`: runtime and first release, the older of two where a point release changed.
+    /// Runtime and first release: `go-3.29`. An exception is `go-3.2`, which begins at the point release 3.1.3.
     pub name: String,
-    /// Which runtime's argument generator it uses.
+    /// The runtime whose argument generator is modelled.
     pub runtime: Runtime,
-    /// The Kata releases it stands for: `3.29.0–3.31.0`.
+    /// The Kata releases of the profile: `3.29.0–3.31.0`.
     pub range: String,
-    /// The tag it was taken from, the first of its range: `3.29.0`, or `main`.
+    /// The tag that the profile was read from, the first of the range: `3.29.0`, or `main`.
     pub tag: String,
-    /// Whether upstream still maintains it, which is the newest release; the default profiles are those.
+    /// Whether upstream still maintains the range, which is true of the newest release; such profiles are the default
+    /// ones.
     pub maintained: bool,
-    /// What sets it apart from the profile before it.
+    /// Differences from the profile before.
     pub changes: Vec<ProfileChange>,
-    /// Shared filesystems that the runtime and its guest agent know.
+    /// Shared filesystems that the runtime and the guest agent support.
     pub shares: Vec<Share>,
-    /// What QEMU and the host's kernel must offer.
+    /// Features that QEMU and the host's kernel must offer.
     pub gates: Vec<Gate>,
     /// Guest kernel modules.
     pub modules: Modules,
-    /// How QEMU is configured.
+    /// Configuration of QEMU.
     pub qemu: QemuDefaults,
-    /// How the runtime writes what it tells a running QEMU.
+    /// Encoding of the runtime's QMP commands.
     pub qmp: QmpDialect,
-    /// How virtiofsd is driven.
+    /// Command line of virtiofsd.
     pub virtiofsd: Virtiofsd,
-    /// Documented minimum versions: notes for a reader, which decide nothing.
+    /// Documented minimum versions: informative only.
     pub minimums: Vec<Minimum>,
-    /// What a reader should know of it.
+    /// Notes for the reader.
     pub notes: Vec<String>,
 }
 
 impl Profile {
-    /// Every profile, in the order of the matrix: the Go runtime's before runtime-rs's, the oldest first.
+    /// All profiles, in the order of the matrix: the Go runtime's before runtime-rs's, the oldest first.
     pub fn all() -> &'static [Profile] {
         &ALL
     }
 
-    /// The profiles of maintained Kata: what is qualified when none is asked for.
+    /// The profiles of maintained Kata, which are qualified by default.
     pub fn maintained() -> impl Iterator<Item = &'static Profile> {
         Profile::all().iter().filter(|p| p.maintained)
     }
 
-    /// The profile of that name.
+    /// Finds the profile of that name.
     ///
     /// # Errors
-    /// When there is none, with the nearest match.
+    /// If there is none, with the most similar name.
     pub fn find(name: &str) -> Result<&'static Profile, UnknownProfile> {
         Profile::all().iter().find(|p| p.name == name).ok_or_else(|| UnknownProfile {
             name: name.to_owned(),
@@ -116,19 +117,19 @@ impl Profile {
         })
     }
 
-    /// The profile of a Kata, by the version that it gives itself.
+    /// Finds the profile of a Kata version, as Kata reports it.
     ///
     /// # Errors
-    /// When no profile is about it: never the nearest one.
+    /// If no profile covers the version; the nearest one is never taken instead.
     pub fn of(runtime: Runtime, version: KataVersion) -> Result<&'static Profile, NoProfileError> {
         Family::of(runtime).profile_of(version)
     }
 
-    /// Whether a Kata of that version prints this profile's arguments.
+    /// Checks whether Kata of that version prints this profile's arguments.
     ///
     /// # Errors
     ///
-    /// Which profile has it, or that none is known to.
+    /// The profile that contains the version, or that none is known to.
     pub fn holds(&self, version: KataVersion) -> Result<(), NotItsVersion> {
         let family = Family::of(self.runtime);
         let unreleased = self.tag.parse::<KataVersion>().is_err();
@@ -144,39 +145,40 @@ impl Profile {
         }
     }
 
-    /// The release it was taken from; one that no release has yet is as new as the newest.
+    /// Returns the release that the profile was read from; an unreleased profile counts as the newest release.
     pub fn version(&self) -> KataVersion {
         self.tag.parse().unwrap_or_else(|_| Family::of(self.runtime).newest())
     }
 
-    /// Whether upstream no longer maintains it; what no release has yet has not ended.
+    /// Whether upstream no longer maintains the range; an unreleased profile has not ended.
     pub fn ended(&self) -> bool {
         !self.maintained && self.tag.parse::<KataVersion>().is_ok()
     }
 
-    /// Whether the runtime and its guest agent know the shared filesystem.
+    /// Whether the runtime and its guest agent support the shared filesystem.
     pub fn shares(&self, share: Share) -> bool {
         self.shares.contains(&share)
     }
 
-    /// Whether a capability is about something that these Katas do: a share that they know.
+    /// Whether a capability applies to this Kata: false only if it is about a shared filesystem that Kata does not
+    /// support.
     pub fn has(&self, capability: Capability) -> bool {
         let shared = capability.share().filter(|share| Share::SHARED.contains(share));
         shared.is_none_or(|share| self.shares(share))
     }
 
-    /// What these Katas do not run without, in the order of the matrix: the one list of it.
+    /// Returns the capabilities that Kata does not run without, in the order of the matrix; this is the only such list.
     pub fn needs(&self) -> impl Iterator<Item = Capability> {
         Capability::ALL.iter().copied().filter(move |capability| capability.is_needed() && self.has(*capability))
     }
 
-    /// The shared filesystems that they know, for a sentence: `virtio-fs, virtio-9p`.
+    /// Returns the names of the shared filesystems, for a sentence: `virtio-fs, virtio-9p`.
     pub fn share_names(&self) -> String {
         let names: Vec<&str> = self.shares.iter().map(|share| share.name()).collect();
         names.join(", ")
     }
 
-    /// What one version of its range demands: without the gates that begin at a later one.
+    /// Returns the demands of one version of the range: without the gates of later versions.
     #[must_use]
     pub fn at(&self, version: KataVersion) -> Profile {
         let mut of_it = self.clone();
@@ -184,7 +186,7 @@ impl Profile {
         of_it
     }
 
-    /// What must exist for a capability, at the newest version of its range.
+    /// Returns the gates of a capability, at the newest version of the range.
     pub fn gates_of(&self, capability: Capability) -> impl Iterator<Item = &Gate> {
         self.gates.iter().filter(move |g| g.capability == capability)
     }
@@ -202,10 +204,10 @@ pub enum Runtime {
 }
 
 impl Runtime {
-    /// Both of them.
+    /// Both runtimes.
     pub const ALL: &'static [Runtime] = &[Runtime::Go, Runtime::Rs];
 
-    /// The word in records, and with which the names of its profiles begin.
+    /// Returns the word in records, which is also the prefix of profile names.
     pub fn name(self) -> &'static str {
         match self {
             Runtime::Go => "go",
@@ -213,7 +215,8 @@ impl Runtime {
         }
     }
 
-    /// The runtime of a profile, by its name alone: also of one that another version of this program knows.
+    /// Returns the runtime of a profile by its name alone, so that it works for profiles of other versions of this
+    /// program, too.
     pub fn of_profile(name: &str) -> Option<Runtime> {
         let (runtime, _) = name.split_once('-')?;
         Runtime::ALL.iter().copied().find(|known| known.name() == runtime)

@@ -2,9 +2,10 @@
 //!
 //! Keys at the top level are defaults; an entry of `releases:` overrides what differs, key by key.
 //! `version: [32, rawhide]` is short for releases that override nothing.
-//! Every fact has a [`Confidence`]: that of the nearest `confidence:` key on the map that holds the fact or on one around it.
-//! What a release inherits is known no better of it than its own `confidence:` says, where it has one.
-//! What nobody knows is the word `unknown`.
+//! Every fact has a [`Confidence`]: that of the nearest `confidence:` key, on the map that holds the fact or on one
+//! around it.
+//! If a release has a `confidence:` of its own, inherited facts count as known no better than that.
+//! An unknown value is the word `unknown`.
 
 mod component;
 mod facts;
@@ -48,7 +49,7 @@ pub struct ComponentEntry {
     pub path: Option<Fact<PerArch<String>>>,
 }
 
-/// What the top level and a release can both state.
+/// Fields that both the top level and a release can have.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CommonFields {
     /// `suites:`, of Debian-like archives.
@@ -59,9 +60,9 @@ pub struct CommonFields {
     pub modules: Option<Fact<Vec<String>>>,
     /// `image:`, the OCI image.
     pub image: Option<Fact<String>>,
-    /// `image-lacks:`, what is in none of the repositories that the OCI image names: in words.
+    /// `image-lacks:`, in words: packages that are in none of the repositories that the OCI image configures.
     pub image_lacks: Option<Fact<String>>,
-    /// `parts-from:`, where Kata's parts come from where they are no packages: in words.
+    /// `parts-from:`, in words: the origin of Kata's parts if they are not packages.
     pub parts_from: Option<Fact<String>>,
     /// `vmm:`, the preferred one first.
     pub vmms: Option<Fact<Vec<ComponentEntry>>>,
@@ -71,7 +72,7 @@ pub struct CommonFields {
     pub preferred_filesystem: Option<String>,
     /// `kernel:`.
     pub kernel: Option<Fact<ComponentEntry>>,
-    /// `container-manager:`, `kata:` and others of which there can be several, the preferred one first.
+    /// `container-manager:`, `kata:` and other kinds that can have several components, the preferred one first.
     pub listed: BTreeMap<ComponentKind, Fact<Vec<ComponentEntry>>>,
 }
 
@@ -80,9 +81,9 @@ pub struct CommonFields {
 pub struct ReleaseEntry {
     /// The version's text: `13`, `8.10`, `testing`.
     pub version: String,
-    /// `trixie`.
+    /// The codename: `trixie`.
     pub codename: Option<String>,
-    /// `stable`.
+    /// Other names: `stable`.
     pub aliases: Vec<String>,
     /// Day of the release.
     pub released: Option<Fact<Date>>,
@@ -90,30 +91,30 @@ pub struct ReleaseEntry {
     pub eol: Option<Fact<Date>>,
     /// Last day of long-term support.
     pub lts: Option<Fact<Date>>,
-    /// Architectures, where they differ from the record's.
+    /// Architectures, if they differ from the record's.
     pub arches: Option<Vec<Arch>>,
-    /// `derives-from:`: the release of the parent distro that it is built from.
+    /// `derives-from:`: the release of the parent distro that this release is built from.
     pub derives_from: Option<String>,
-    /// The releases that it is built from by the records beneath, the nearest first: `debian:12`.
+    /// The releases that this release is built from according to the lower records, the nearest first: `debian:12`.
     pub based_on: Vec<String>,
-    /// `package-manager:`, where it is not the record's.
+    /// `package-manager:`, if it differs from the record's.
     pub package_manager: Option<PackageManager>,
-    /// `module-platform:`, what the package manager's modules are built for: `el8`.
+    /// `module-platform:`, the platform of the package manager's modules: `el8`.
     pub module_platform: Option<String>,
-    /// `confidence:`, which what it inherits does not exceed; its place is that of the map that states it.
+    /// `confidence:`, the upper limit for inherited facts; its place is that of the map that states it.
     pub confidence: Option<Fact<Confidence>>,
-    /// Whether a layer of the admin's adds it to the releases that are shipped.
+    /// Whether one of the admin's layers adds this release to the shipped ones.
     pub is_added: bool,
-    /// What differs from the defaults.
+    /// Differences from the defaults.
     pub parts: CommonFields,
-    /// Where it stands in the file.
+    /// The place in the file.
     pub span: Range<usize>,
-    /// Which of [`Record::sources`] the file is.
+    /// Index of the file in [`Record::sources`].
     pub source: usize,
 }
 
 impl ReleaseEntry {
-    /// Every name it goes by: version, codename, aliases.
+    /// Returns all names of the release: version, codename, aliases.
     pub fn names(&self) -> Vec<&str> {
         let mut names = vec![self.version.as_str()];
         names.extend(self.codename.as_deref());
@@ -125,19 +126,20 @@ impl ReleaseEntry {
 /// The record of one distro.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
-    /// The file; for an embedded record its name in the repository.
+    /// The file; for an embedded record, its name in the repository.
     pub path: PathBuf,
     /// The file's text.
     pub text: String,
-    /// Every file that it was merged from, the strongest last, which is [`Record::path`].
+    /// All files that the record was merged from, the strongest last, which is [`Record::path`].
     pub sources: Vec<Source>,
-    /// `debian`.
+    /// The distro's name: `debian`.
     pub distro: String,
     /// `ids:`, other values of os-release's `ID` that mean this distro.
     pub ids: Vec<String>,
-    /// `derives-from:`: the distro that it is built from, whose record is beneath this one.
+    /// `derives-from:`: the distro that this one is built from, whose record lies below this one.
     pub derives_from: Option<String>,
-    /// `package-manager:`, or `package-installer:` as the proposal had it; a release may have [another](Record::manager_of).
+    /// `package-manager:`, or `package-installer:` as in the proposal; a release may have
+    /// [another](Record::manager_of).
     pub package_manager: PackageManager,
     /// Architectures.
     pub arches: Vec<Arch>,
@@ -145,9 +147,9 @@ pub struct Record {
     pub defaults: CommonFields,
     /// Releases in the order of the file.
     pub releases: Vec<ReleaseEntry>,
-    /// What runs of the harness proved, from files beside the record: [`crate::verified::VerifiedFile`].
+    /// Results of the harness's runs, from files next to the record: [`crate::verified::VerifiedFile`].
     pub verified: Vec<VerifiedEntry>,
-    /// What is known to fail, from files beside the record: [`crate::known_issues::KnownIssuesFile`].
+    /// Known failures, from files next to the record: [`crate::known_issues::KnownIssuesFile`].
     pub known_issues: Vec<KnownIssue>,
 }
 
@@ -156,7 +158,7 @@ impl Record {
     ///
     /// # Errors
     ///
-    /// Everything that is wrong with it, with places.
+    /// All mistakes in the text, with places.
     pub fn parse(path: &Path, text: &str) -> Result<Record, RecordError> {
         Draft::parse(path, text)?.complete()
     }
@@ -165,12 +167,12 @@ impl Record {
     ///
     /// # Errors
     ///
-    /// That it cannot be read, or everything that is wrong with it.
+    /// If the file cannot be read, or all mistakes in its text.
     pub fn read(path: &Path) -> Result<Record, RecordError> {
         Draft::read(path)?.complete()
     }
 
-    /// File and line of a place in one of the record's sources.
+    /// Returns file and line of a place in one of the record's sources.
     pub fn origin(&self, source: usize, span: &Range<usize>) -> Option<SourceLocation> {
         let source = self.sources.get(source)?;
         let (line, _) = crate::diagnostic::line_column(&source.text, span.start);

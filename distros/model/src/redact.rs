@@ -1,8 +1,9 @@
-//! What may be told: no mirror's host, no credentials, nothing that a terminal or a parser would act on.
+//! Redaction of text for reports: no host of a mirror, no credentials, nothing that a terminal or a parser would
+//! interpret.
 //!
 //! Text from guests, package managers and daemons is untrusted.
-//! It is cleaned when images are made, when the journal is written, and once more when that is folded, so that every report
-//! is safe whatever it prints.
+//! It is cleaned when images are built, when the journal is written, and once more when the journal is evaluated, so
+//! that every report is safe.
 
 mod addresses;
 mod controls;
@@ -21,13 +22,13 @@ use netrc::without_entries;
 use passwords::spellings;
 use std::collections::BTreeSet;
 
-/// The word in place of a mirror's host.
+/// Placeholder for a mirror's host.
 pub const MIRROR: &str = "<mirror>";
 
-/// The word in place of a password.
+/// Placeholder for a password.
 pub const SECRET: &str = "<redacted>";
 
-/// Shorter passwords are only known where they stand in an address: every word would have them.
+/// Shortest password that is searched for outside of addresses: shorter ones would occur in any word.
 const SHORTEST_SECRET: usize = 4;
 
 /// Longest text in a report, in bytes.
@@ -36,20 +37,21 @@ pub const MAX_TEXT: usize = 16 << 10;
 /// Longest single line in a report, in bytes.
 pub const MAX_LINE: usize = 1 << 10;
 
-/// Redacts the hosts that any of the texts it was made from shows as a mirror.
+/// Redacts the hosts that are shown to be mirrors by any of the texts it was built from.
 ///
-/// apt says `Could not resolve 'mirror.example'` on one line and the URL on another, so hosts are collected over a whole run first.
+/// apt prints `Could not resolve 'mirror.example'` on one line and the URL on another, so hosts are first collected
+/// over a whole run.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Redactor {
     hosts: BTreeSet<String>,
     /// Passwords in all their spellings, the longest first.
     secrets: Vec<String>,
-    /// Who is not to be named, either; nobody, where the text stays on the machine.
+    /// Users and machines whose names are hidden, too; `None` for text that stays on the machine.
     people: Option<People>,
 }
 
 impl Redactor {
-    /// Collects the hosts of the URLs in `texts`, but not those of pages ([`Redactor::learn`]).
+    /// Collects the hosts of the URLs in `texts`, except those of web pages ([`Redactor::learn`]).
     pub fn new<'a>(texts: impl IntoIterator<Item = &'a str>) -> Redactor {
         let mut redactor = Redactor::default();
         for text in texts {
@@ -60,31 +62,31 @@ impl Redactor {
         redactor
     }
 
-    /// Knows the hosts and passwords of mirrors and proxies beforehand: URLs, or hosts as they are.
+    /// Creates a redactor that knows hosts and passwords of mirrors and proxies beforehand, from URLs or plain hosts.
     pub fn knowing<'a>(addresses: impl IntoIterator<Item = &'a str>) -> Redactor {
         let mut redactor = Redactor::default();
         addresses.into_iter().for_each(|address| redactor.know(address));
         redactor
     }
 
-    /// The same for what leaves the machine: it hides these people and their home folders, too.
+    /// Also hides these people and their home directories, for text that leaves the machine.
     #[must_use]
     pub fn hiding(mut self, people: People) -> Redactor {
         self.people = Some(people);
         self
     }
 
-    /// Redacts this URL's host and password, too.
+    /// Adds this URL's host and password.
     pub fn know(&mut self, address: &str) {
         let rest = address.split_once("://").map_or(address, |(_, rest)| rest);
-        // A password may have slashes: where that is not certain, both readings are known.
+        // A password may contain slashes: if the end of the host is ambiguous, both readings are added.
         let host_of = |at: usize| &rest[..rest[at..].find('/').map_or(rest.len(), |slash| at + slash)];
         for authority in [host_of(0), host_of(rest.rfind('@').unwrap_or_default())] {
             self.know_authority(authority);
         }
     }
 
-    /// `user:password@host:port`.
+    /// Adds the parts of `user:password@host:port`.
     fn know_authority(&mut self, authority: &str) {
         let (who, host) = authority.rsplit_once('@').unwrap_or(("", authority));
         let name = match host.strip_prefix('[') {
@@ -101,13 +103,13 @@ impl Redactor {
         }
     }
 
-    /// Knows the hosts of the URLs in a text from now on, but not those of pages: what stands there by `https`, without a
-    /// login or a port, and is not said to be fetched, a program only refers to.
+    /// Adds the hosts of the URLs in a text, except those of web pages: an `https` URL without a login or a port that
+    /// nothing marks as fetched is only a reference.
     pub fn learn(&mut self, text: &str) {
         self.learn_those(text, |url| !url.page);
     }
 
-    /// The same of pages, too: for what has an address only if the machine fetches from there.
+    /// Like [`learn`](Redactor::learn), including web pages: for text whose addresses are all fetched by the machine.
     pub fn learn_all(&mut self, text: &str) {
         self.learn_those(text, |_| true);
     }
@@ -118,7 +120,7 @@ impl Redactor {
                 return;
             }
             let name = url.host.split(':').next().unwrap_or_default().to_ascii_lowercase();
-            // A host without a dot may be any word; it is only redacted where it stands in a URL.
+            // A host without a dot may be any word; it is only redacted inside a URL.
             if name.contains('.') {
                 self.hosts.insert(name);
             }
@@ -129,33 +131,33 @@ impl Redactor {
         self.hosts.extend(netrc::hosts(text).filter(|host| host.contains('.')).map(str::to_ascii_lowercase));
     }
 
-    /// `input` printable, without mirrors and credentials, and no longer than [`MAX_TEXT`].
+    /// Returns `input` printable, without mirrors and credentials, and no longer than [`MAX_TEXT`].
     pub fn text(&self, input: &str) -> String {
-        // Cut first, so that gigabytes cost nothing; then redact, which may lengthen a little.
+        // Truncated first, so that gigabytes cost nothing; the redaction may lengthen it a little.
         self.mirrors(&without_controls(input, MAX_TEXT))
     }
 
-    /// As [`text`](Redactor::text), on one line and no longer than [`MAX_LINE`].
+    /// Like [`text`](Redactor::text), on one line and no longer than [`MAX_LINE`].
     pub fn line(&self, input: &str) -> String {
         one_line(&self.text(input), MAX_LINE)
     }
 
-    /// A log's text as it is, except for mirrors and credentials: nothing where there are none.
+    /// Returns a log without mirrors and credentials but otherwise unchanged; `None` if there is nothing to redact.
     pub fn log(&self, bytes: &[u8]) -> Option<Vec<u8>> {
         let mut clean = Vec::with_capacity(bytes.len());
         for line in bytes.split_inclusive(|byte| *byte == b'\n') {
             let text = String::from_utf8_lossy(line);
             let told = self.mirrors(&text);
-            // What is no text stays to the byte where nothing is to be taken out of it.
+            // A line with nothing to redact stays byte for byte, even if it is not UTF-8.
             if told == text { clean.extend_from_slice(line) } else { clean.extend_from_slice(told.as_bytes()) }
         }
         (clean != bytes).then_some(clean)
     }
 
-    /// `input` without mirrors and credentials.
+    /// Returns `input` without mirrors and credentials.
     pub fn mirrors(&self, input: &str) -> String {
         let hidden = self.without_secrets(input);
-        // What this text gives away besides.
+        // Mirrors that only this text reveals.
         let mut own = Redactor::default();
         own.learn(&hidden);
         let is_known = |host: &str| [&self.hosts, &own.hosts].iter().any(|hosts| hosts.contains(host));
@@ -177,7 +179,8 @@ impl Redactor {
     }
 }
 
-/// `input` without credentials, of as many lines; an address keeps its host, unlike in [`Redactor::mirrors`].
+/// Returns `input` without credentials and with the same number of lines; unlike in [`Redactor::mirrors`], addresses
+/// keep their host.
 pub fn without_credentials(input: &str) -> String {
     let input = without_entries(input);
     rewritten(&input, str::to_owned, |url| match input[url.authority..url.path] == url.host {
@@ -186,7 +189,7 @@ pub fn without_credentials(input: &str) -> String {
     })
 }
 
-/// `input` without logins and queries; hosts are told by `host`, and what is beside them by `plain`.
+/// Rewrites `input` without logins and queries; `host` renders the hosts, and `plain` the text around them.
 fn rewritten(input: &str, plain: impl Fn(&str) -> String, host: impl Fn(&Url) -> String) -> String {
     let mut out = String::with_capacity(input.len());
     let mut from = 0;
@@ -195,7 +198,7 @@ fn rewritten(input: &str, plain: impl Fn(&str) -> String, host: impl Fn(&Url) ->
         out.push_str(&host(&url));
         out.push_str(&plain(&input[url.path..url.query]));
         if url.query < url.end {
-            // Of what was told before nothing is left to be hidden.
+            // A query that was redacted before has nothing left to hide.
             let is_hidden = &input[url.query..url.end] == "?" && input[url.end..].starts_with(SECRET);
             out.push_str(if is_hidden { "?" } else { "?<redacted>" });
         }
@@ -205,12 +208,13 @@ fn rewritten(input: &str, plain: impl Fn(&str) -> String, host: impl Fn(&Url) ->
     out
 }
 
-/// `input` printable, without mirrors and credentials, and no longer than [`MAX_TEXT`]; only hosts that `input` itself gives away are known.
+/// Returns `input` printable, without mirrors and credentials, and no longer than [`MAX_TEXT`]; only hosts that `input`
+/// itself reveals are known.
 pub fn text(input: &str) -> String {
     Redactor::default().text(input)
 }
 
-/// As [`text`], for output that may not be UTF-8.
+/// Like [`text`], for output that may not be UTF-8.
 pub fn bytes(input: &[u8]) -> String {
     let half = MAX_TEXT * 2;
     if input.len() <= half * 2 {

@@ -7,35 +7,37 @@ use crate::package_manager::PackageManager;
 use crate::share::Share;
 use serde::{Deserialize, Serialize};
 
-/// What the record says about one release on one architecture: nothing optional is left to look up elsewhere.
+/// A record's statements about one release on one architecture: complete, without lookups elsewhere.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Release {
-    /// `debian`.
+    /// The distro's name: `debian`.
     pub distro: String,
-    /// `13`, `testing`; always text.
+    /// The version, always as text: `13`, `testing`.
     pub version: String,
-    /// `trixie`.
+    /// The codename: `trixie`.
     pub codename: Option<String>,
     /// Other names people use: `stable`.
     pub aliases: Vec<String>,
-    /// The releases that it is built from, the nearest first: `debian:12`. Its packages are theirs, where it has no others.
+    /// The releases that this one is built from, the nearest first: `debian:12`. It has their packages unless it states
+    /// others.
     pub based_on: Vec<String>,
-    /// The architecture this view is of.
+    /// The architecture.
     pub arch: Arch,
     /// The distro's package manager: `apt`, `dnf`, …
     pub package_manager: PackageManager,
-    /// Package suites people run, in order: main, updates, security.
+    /// Package suites that systems usually have, in order: main, updates, security.
     pub suites: Vec<PackageSuite>,
-    /// Repositories to enable besides those that are: `crb`, `community`.
+    /// Repositories to enable in addition to the default ones: `crb`, `community`.
     pub repositories: Vec<String>,
     /// Modules of the package manager to enable: `virt:rhel`.
     pub modules: Vec<String>,
-    /// What its modules are built for, as os-release's `PLATFORM_ID` has it after `platform:`: `el8`.
+    /// The platform of the package manager's modules, as in os-release's `PLATFORM_ID` after `platform:`: `el8`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub module_platform: Option<String>,
     /// The OCI image of the release, without a digest: `docker.io/library/debian:13`.
     pub oci_image: Option<String>,
-    /// What is in none of the repositories that the image names, in words: who begins from it needs others.
+    /// In words, packages that are in none of the repositories that the image configures: other repositories are needed
+    /// for them.
     #[serde(default)]
     pub image_lacks: Option<String>,
     /// VMMs, the first one preferred.
@@ -46,7 +48,7 @@ pub struct Release {
     pub kernel: Option<Kernel>,
     /// The distro's container manager (containerd).
     pub container_manager: Option<ContainerManager>,
-    /// Docker's engine, which stands on containerd, with its client.
+    /// Docker's engine, which uses containerd, and its client.
     pub docker: Option<ContainerManager>,
 }
 
@@ -56,29 +58,29 @@ impl Release {
         format!("{}:{}", self.distro, self.version)
     }
 
-    /// Whether it is that release (`debian:12`), or built from it.
+    /// Whether this release is that one (`debian:12`), or built from it.
     pub fn is_or_derives_from(&self, name: &str) -> bool {
         self.name() == name || self.based_on.iter().any(|parent| parent == name)
     }
 
-    /// QEMU, where it is packaged.
+    /// Returns QEMU, if it is packaged.
     pub fn qemu(&self) -> Option<&Vmm> {
         self.vmm(Component::Qemu)
     }
 
-    /// The VMM that is this component, where the record names one.
+    /// Returns the VMM for a component, if the record names one.
     pub fn vmm(&self, component: Component) -> Option<&Vmm> {
         self.vmms.iter().find(|vmm| vmm.name == component.name())
     }
 
-    /// The driver of a share.
+    /// Returns the driver of a share.
     pub fn filesystem(&self, share: Share) -> Option<&FilesystemDriver> {
         self.filesystems.iter().find(|f| f.share() == Some(share))
     }
 
-    /// The packages that have a component: none where the release packages none, and none of what is no part of a distro.
+    /// Returns the packages of a component; empty if the release does not package it, or it is not part of a distro.
     ///
-    /// Where virtiofsd has no package of its own, QEMU's bring it.
+    /// If virtiofsd has no package of its own, QEMU's packages contain it.
     pub fn packages_of(&self, component: Component) -> &[PackageName] {
         let qemu = || self.qemu().map(|vmm| vmm.packages.as_slice());
         let found = match component {
@@ -97,7 +99,7 @@ impl Release {
         found.unwrap_or_default()
     }
 
-    /// All native packages that Kata needs of this release, sorted, without duplicates.
+    /// Returns all native packages that Kata needs of this release, sorted, without duplicates.
     pub fn packages(&self) -> Vec<PackageName> {
         let mut all: Vec<PackageName> = Vec::new();
         all.extend(self.vmms.iter().flat_map(|v| v.packages.clone()));
@@ -114,7 +116,7 @@ impl Release {
 pub struct PackageSuite {
     /// `trixie-security`.
     pub name: String,
-    /// Which archive it is in.
+    /// The archive of the suite.
     pub archive: Archive,
     /// `main`.
     pub components: Vec<String>,
@@ -142,7 +144,7 @@ pub struct Vmm {
 }
 
 impl Vmm {
-    /// Whether it is QEMU, which is all that most guests are started with here.
+    /// Whether the VMM is QEMU, which most guests of the harness are started with.
     pub fn is_qemu(&self) -> bool {
         self.name == Component::Qemu.name()
     }
@@ -153,14 +155,14 @@ impl Vmm {
 pub struct FilesystemDriver {
     /// `virtio-fs`, `virtio-9p`.
     pub name: String,
-    /// Packages to install; empty where the VMM's packages bring it.
+    /// Packages to install; empty if the VMM's packages contain the driver.
     pub packages: Vec<PackageName>,
-    /// The daemon's absolute path, where there is a daemon.
+    /// The daemon's absolute path, if there is a daemon.
     pub path: Option<String>,
 }
 
 impl FilesystemDriver {
-    /// The share that it serves; `None` of one that no Kata has had.
+    /// Returns the share of the driver; `None` for one that Kata never supported.
     pub fn share(&self) -> Option<Share> {
         Share::of_name(&self.name)
     }

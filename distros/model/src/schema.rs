@@ -1,8 +1,8 @@
 //! The JSON Schemas of a record, of a file of verdicts and of one of known issues, from types that mirror their keys.
 //!
-//! They are decoded from a syntax tree, so that messages have places; these types describe the same form to editors and
-//! other programs. A test holds the two together.
-//! The schema of what a program writes is made of the type that it writes ([`of`]).
+//! The files are decoded from a syntax tree, so that messages have places; the types here describe the same format to
+//! editors and other programs. A test keeps the two consistent.
+//! The schema of a program's output is generated from the type that is serialized ([`of`]).
 
 mod known_issues_file;
 mod record_file;
@@ -17,41 +17,41 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use std::borrow::Cow;
 use verdicts_file::VerdictsFile;
 
-/// A record's schema as a document with a newline at its end.
+/// Returns a record's schema as a document with a newline at its end.
 ///
 /// # Errors
 ///
-/// None that is known: the schema is made of plain values.
+/// No known cause: the schema consists of plain values.
 pub fn record() -> serde_json::Result<String> {
     let schema = schemars::schema_for!(RecordFile);
     Ok(serde_json::to_string_pretty(&schema)? + "\n")
 }
 
-/// The schema of a file of verdicts, as [`record`] has a record's.
+/// Returns the schema of a file of verdicts, in the form of [`record`].
 ///
 /// # Errors
 ///
-/// None that is known.
+/// No known cause.
 pub fn verified() -> serde_json::Result<String> {
     let schema = schemars::schema_for!(VerdictsFile);
     Ok(serde_json::to_string_pretty(&schema)? + "\n")
 }
 
-/// The schema of a file of known issues, as [`record`] has a record's.
+/// Returns the schema of a file of known issues, in the form of [`record`].
 ///
 /// # Errors
 ///
-/// None that is known.
+/// No known cause.
 pub fn known_issues() -> serde_json::Result<String> {
     let schema = schemars::schema_for!(KnownIssuesFile);
     Ok(serde_json::to_string_pretty(&schema)? + "\n")
 }
 
-/// The schema of a document that a program writes, by the type that it writes.
+/// Returns the schema of a program's output, by the type that is serialized.
 ///
 /// # Errors
 ///
-/// None that is known.
+/// No known cause.
 pub fn of<T: JsonSchema + ?Sized>() -> serde_json::Result<String> {
     let schema = SchemaSettings::draft2020_12().for_serialize().into_generator().into_root_schema_for::<T>();
     Ok(serde_json::to_string_pretty(&schema)? + "\n")
@@ -96,7 +96,7 @@ enum OneOrMany<T> {
     Many(Vec<T>),
 }
 
-/// Text, also where YAML reads it as a number.
+/// Text, even if YAML reads it as a number.
 #[derive(JsonSchema)]
 #[schemars(untagged)]
 #[expect(dead_code, reason = "only its schema is used")]

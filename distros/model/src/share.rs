@@ -2,26 +2,26 @@
 
 use serde::{Deserialize, Serialize};
 
-/// One way of giving a guest files; `virtio-blk` is the baseline beside the shared ones.
+/// One way to give files to a guest; `virtio-blk` is the baseline for comparison with the shared filesystems.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Share {
     /// `vhost-user-fs` with virtiofsd: Kata's default since 2.0.
     VirtioFs,
-    /// QEMU's built-in 9p server: Kata's default in 1.x, gone from the guest agent in 3.29.
+    /// QEMU's built-in 9p server: Kata's default in 1.x, removed from the guest agent in 3.29.
     #[serde(rename = "virtio-9p")]
     Virtio9p,
-    /// An ext4 image on a virtio disk: the guest's own filesystem, no host involved.
+    /// An ext4 image on a virtio disk: the guest's own filesystem, without the host.
     VirtioBlk,
 }
 
 impl Share {
-    /// All of them, in the order of the matrix.
+    /// All shares, in the order of the matrix.
     pub const ALL: &'static [Share] = &[Share::VirtioFs, Share::Virtio9p, Share::VirtioBlk];
     /// The shares in which the host sees the guest's files.
     pub const SHARED: &'static [Share] = &[Share::VirtioFs, Share::Virtio9p];
 
-    /// The name as a path segment of a test id: `virtio_fs`.
+    /// Returns the name as a path segment of a test id: `virtio_fs`.
     pub fn module(self) -> &'static str {
         match self {
             Share::VirtioFs => "virtio_fs",
@@ -30,7 +30,7 @@ impl Share {
         }
     }
 
-    /// The name as Kata's `shared_fs` and the records spell it: `virtio-fs`.
+    /// Returns the name as spelled in Kata's `shared_fs` and in records: `virtio-fs`.
     pub const fn name(self) -> &'static str {
         match self {
             Share::VirtioFs => "virtio-fs",
@@ -39,7 +39,7 @@ impl Share {
         }
     }
 
-    /// The share of that name, where there is one.
+    /// Returns the share of that name, if there is one.
     pub fn of_name(name: &str) -> Option<Share> {
         Share::ALL.iter().copied().find(|share| share.name() == name)
     }

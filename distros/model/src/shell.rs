@@ -1,9 +1,9 @@
-//! Words of a shell's command line.
+//! Quoting of words for a shell's command line.
 
-/// A word for a POSIX shell that is this text, whatever is in it; plain where no shell would read it otherwise.
+/// Quotes any text as one word for a POSIX shell; left plain if no shell would interpret it.
 pub fn quoted(word: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "+-._/:@%,=".contains(c);
-    // The first word of a command would be an assignment then; to zsh `=ls` is a path.
+    // A first word `a=b` would be an assignment; zsh expands `=ls` to a path.
     let is_name = |name: &str| name.trim_end_matches('+').chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
     let assigns = word.split_once('=').is_some_and(|(name, _)| is_name(name));
     match !word.is_empty() && word.chars().all(is_plain) && !assigns {
@@ -16,7 +16,7 @@ pub fn quoted(word: &str) -> String {
 mod tests {
     use super::*;
 
-    /// What `sh` makes of a word.
+    /// Returns the text that `sh` reads from a quoted word.
     fn read(word: &str) -> String {
         let script = format!("printf '%s' {}", quoted(word));
         let said = std::process::Command::new("sh").args(["-c", &script]).output().unwrap().stdout;

@@ -1,4 +1,4 @@
-//! Files that records and verdicts are read from: their text, places in it, and why it cannot be used.
+//! Files of records and verdicts: their text, places in it, and errors about them.
 
 use crate::diagnostic::{Diagnostic, UNREADABLE};
 use crate::syntax::MAX_BYTES;
@@ -9,44 +9,44 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-/// Bytes that are read: that there are more than [`MAX_BYTES`] is enough to know.
+/// Most bytes that are read: one more than [`MAX_BYTES`] proves that a file is too large.
 const CAP: u64 = MAX_BYTES as u64 + 1;
 
 /// A file that a record was read from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Source {
-    /// The file; for an embedded record its name in the repository.
+    /// The file; for an embedded record, its name in the repository.
     pub path: PathBuf,
-    /// Its text.
+    /// The file's text.
     pub text: String,
 }
 
 /// File and line of a value.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct SourceLocation {
-    /// The file; for an embedded record its name in the repository.
+    /// The file; for an embedded record, its name in the repository.
     pub file: String,
     /// The line, from 1.
     pub line: usize,
 }
 
-/// Reads a record's text without trusting its size, its encoding or that it is a file.
+/// Reads a record's text without trusting its size, its encoding, or that it is a regular file.
 ///
 /// # Errors
 ///
-/// One finding; [`Diagnostic::is_unreadable`] where there is no text to check.
+/// One finding; [`Diagnostic::is_unreadable`] if there is no text to check.
 pub fn read_text(path: &Path) -> Result<String, Box<Diagnostic>> {
     text(path, bytes(path))
 }
 
-/// The bytes of a record's file, one more than a record may have where it has more.
+/// Returns the bytes of a record's file, at most one more than a record may have.
 ///
 /// # Errors
 ///
-/// [`RootError::Read`], also for what is no regular file.
+/// [`RootError::Read`], also for anything but a regular file.
 pub fn bytes(path: &Path) -> Result<Vec<u8>, RootError> {
     let failed = |source: io::Error| RootError::Read { path: path.to_owned(), source };
-    // Without waiting: opening a pipe waits until somebody writes to it.
+    // Non-blocking: opening a pipe would wait for a writer.
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
     let file = File::from(rustix::fs::open(path, flags, Mode::empty()).map_err(|e| failed(e.into()))?);
     if !file.metadata().map_err(failed)?.is_file() {
@@ -57,16 +57,16 @@ pub fn bytes(path: &Path) -> Result<Vec<u8>, RootError> {
     Ok(bytes)
 }
 
-/// [`bytes`] of a file of a root, by its path on the inside.
+/// Like [`bytes`], for a file of a root, by its path inside the root.
 pub(crate) fn bytes_in(root: &Root, inside: &Path) -> Result<Vec<u8>, RootError> {
     root.head(inside, CAP)
 }
 
-/// The text of a record's file of which these are the bytes.
+/// Returns the text of a record's file with these bytes.
 ///
 /// # Errors
 ///
-/// Those of [`read_text`].
+/// The errors of [`read_text`].
 pub fn text(path: &Path, bytes: Result<Vec<u8>, RootError>) -> Result<String, Box<Diagnostic>> {
     let file = path.display().to_string();
     let failed = |message: String| {
@@ -91,25 +91,25 @@ pub fn text(path: &Path, bytes: Result<Vec<u8>, RootError>) -> Result<String, Bo
     })
 }
 
-/// Why a record cannot be used.
+/// Error for a record that cannot be used.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{}", self.summary())]
 pub struct RecordError {
     /// The file.
     pub path: PathBuf,
-    /// Its text, empty where it could not be read.
+    /// The file's text, empty if it could not be read.
     pub text: String,
-    /// What is wrong, never empty.
+    /// The findings, never empty.
     pub diagnostics: Vec<Diagnostic>,
 }
 
 impl RecordError {
-    /// The error that there is no text.
+    /// Creates the error for a file without text.
     pub(crate) fn unread(path: &Path, found: Diagnostic) -> RecordError {
         RecordError { path: path.to_owned(), text: String::new(), diagnostics: vec![found] }
     }
 
-    /// The first finding on one line, and how many more there are.
+    /// Returns the first finding on one line, and the number of others.
     fn summary(&self) -> String {
         match self.diagnostics.as_slice() {
             [] => format!("{}: not a usable record", self.path.display()),
@@ -118,7 +118,7 @@ impl RecordError {
         }
     }
 
-    /// All findings as rustc would show them.
+    /// Formats all findings like rustc.
     #[cfg(feature = "excerpts")]
     pub fn human(&self, colour: bool) -> String {
         let shown: Vec<String> = self.diagnostics.iter().map(|d| d.human(&self.text, colour)).collect();

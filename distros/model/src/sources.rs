@@ -1,8 +1,9 @@
-//! Where the facts of a record are from: a file `sources/DISTRO.yaml` beside the records.
+//! Origins of a record's facts: a file `sources/DISTRO.yaml` next to the records.
 //!
-//! An entry names facts by their subjects, or a component by its kind and name: `vmm qemu` is all that is said of QEMU.
-//! It is of what the record says of all releases; what a release states itself has its source where an entry names that
-//! release, too, so that nothing that is added is taken for read because something like it was.
+//! An entry names facts by their subjects, or a component by its kind and name: `vmm qemu` covers everything stated
+//! about QEMU.
+//! An entry applies to the record's statements about all releases. It covers a release's own statements only if it
+//! names that release, so that an added release does not pass as read just because similar facts were.
 
 use crate::decode::{Decoder, file_about_distro};
 use crate::diagnostic::{Diagnostic, Severity, finish, line_column};
@@ -13,29 +14,29 @@ use std::collections::BTreeSet;
 use std::ops::{Range, RangeInclusive};
 use std::path::Path;
 
-/// The folder of such files, within one of records.
+/// Directory of the files, inside one of records.
 pub const FOLDER: &str = "sources";
 
-/// Where the facts of one distro's record are from.
+/// Origins of the facts of one distro's record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sources {
-    /// `debian`.
+    /// The distro's name: `debian`.
     pub distro: String,
     entries: Vec<SourcedFacts>,
 }
 
-/// Some facts and where they are from.
+/// Some facts and their origin.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct SourcedFacts {
     facts: Vec<String>,
-    /// The releases whose own facts it is of, besides what the record says of all.
+    /// The releases whose own facts the entry covers, in addition to the statements about all releases.
     releases: Vec<String>,
     from: String,
     span: Range<usize>,
 }
 
 impl SourcedFacts {
-    /// Whether it is of a subject, as `release` states it, or the record of all releases.
+    /// Whether the entry covers a subject as stated by `release`, or by the record for all releases if `None`.
     fn is_of(&self, subject: &str, release: Option<&str>) -> bool {
         self.facts.iter().any(|fact| names(fact, subject))
             && release.is_none_or(|release| self.releases.iter().any(|own| own == release))
@@ -47,7 +48,7 @@ impl Sources {
     ///
     /// # Errors
     ///
-    /// Everything that is wrong with its form, with places.
+    /// All mistakes of form, with places.
     pub fn parse(path: &Path, text: &str) -> Result<Sources, RecordError> {
         let (file, diagnostics) = file_about_distro(path, text, "a file of sources", &["distro", "sources"], entries);
         match file {
@@ -58,14 +59,15 @@ impl Sources {
         }
     }
 
-    /// Where a fact is from, by its subject and the release that states it; `None` is what the record says of all.
+    /// Returns the origin of a fact, by its subject and the release that states it; `None` for a statement about all
+    /// releases.
     pub fn of(&self, subject: &str, release: Option<&str>) -> Option<&str> {
         let entry = self.entries.iter().find(|entry| entry.is_of(subject, release));
         entry.map(|entry| entry.from.as_str())
     }
 
-    /// The subjects of which `record` itself says that they are documented, or read from packages, and that have no source
-    /// here: what a release states itself after its version.
+    /// Returns the subjects that `record` itself marks as documented or read from packages and that have no source
+    /// here, with the version in front if a release states them.
     pub fn lacking(&self, record: &Record) -> Vec<String> {
         let lacking = sourced(record).into_iter().filter(|(release, subject)| self.of(subject, *release).is_none());
         let told = |(release, subject): (Option<&str>, String)| match release {
@@ -75,7 +77,8 @@ impl Sources {
         lacking.map(told).collect()
     }
 
-    /// What is named here and is no fact of `record` that needs a source, or no release that states one.
+    /// Returns the entries' words that match nothing: no fact of `record` that needs a source, or no release that
+    /// states one.
     pub fn idle(&self, record: &Record) -> Vec<&str> {
         self.unused(record).into_iter().map(|(_, word)| word).collect()
     }
@@ -95,7 +98,7 @@ impl Sources {
     }
 }
 
-/// What is wrong with a file of sources: its form, and what it names that `record`, where it is known, does not state.
+/// Returns the findings about a file of sources: its form, and names of facts that `record`, if known, does not state.
 pub fn lint(path: &Path, text: &str, record: Option<&Record>) -> Vec<Diagnostic> {
     let sources = match Sources::parse(path, text) {
         Ok(sources) => sources,
@@ -121,12 +124,13 @@ pub fn lint(path: &Path, text: &str, record: Option<&Record>) -> Vec<Diagnostic>
     finish(found, text, &path.display().to_string())
 }
 
-/// The facts of a record's text that somebody has read and no entry of `sources` names, each where it first stands.
+/// Returns findings for facts in a record's text that were read somewhere but have no entry in `sources`, each at its
+/// first place.
 ///
-/// Without `sources` there is no file of them that can be used, and a record that states no such fact needs none.
-/// A text that is no record has no facts yet.
+/// `sources` is `None` if there is no usable file of sources; a record without such facts needs none. A text that is
+/// not a record has no facts yet.
 pub fn lint_record(path: &Path, text: &str, sources: Option<&Sources>) -> Vec<Diagnostic> {
-    // By itself: what a distro that it derives from supplies has its source there.
+    // The record alone: facts inherited from a parent distro have their sources in the parent's file.
     let Some(record) = Draft::parse(path, text).ok().and_then(Draft::for_rules) else { return Vec::new() };
     let file = path.display().to_string();
     let Some(sources) = sources else {
@@ -153,14 +157,14 @@ pub fn lint_record(path: &Path, text: &str, sources: Option<&Sources>) -> Vec<Di
     finish(found, text, &file)
 }
 
-/// A line, from 1, without its indentation.
+/// Returns the span of a line, counted from 1, without its indentation.
 fn line(text: &str, number: usize) -> Range<usize> {
     let start: usize = text.split_inclusive('\n').take(number.saturating_sub(1)).map(str::len).sum();
     let line = text[start..].lines().next().unwrap_or_default();
     start + line.len() - line.trim_start().len()..start + line.len()
 }
 
-/// Whether `fact`, as an entry has it, names a subject: by all of its words, or by the component's kind and name.
+/// Whether `fact` of an entry names a subject: by all of its words, or by the component's kind and name.
 fn names(fact: &str, subject: &str) -> bool {
     let is_component = || fact.contains(' ') && subject.strip_prefix(fact).is_some_and(|rest| rest.starts_with(' '));
     fact == subject || is_component()
@@ -169,12 +173,12 @@ fn names(fact: &str, subject: &str) -> bool {
 /// A fact that somebody has read somewhere.
 struct ReadFact<'r> {
     fact: StatedFact,
-    /// The release whose own it is; `None` of what the record says of all.
+    /// The release that states the fact itself; `None` for a statement about all releases.
     release: Option<&'r str>,
 }
 
-/// A record's facts that somebody has read somewhere, over all releases and architectures; those of a distro that it
-/// derives from stand in another file, which has sources of its own.
+/// Returns a record's facts that somebody has read somewhere, over all releases and architectures. Facts of a parent
+/// distro are in another file, which has sources of its own.
 fn read(record: &Record) -> impl Iterator<Item = ReadFact<'_>> {
     let file = record.path.display().to_string();
     let line_of = move |fact: &StatedFact| {
@@ -183,7 +187,7 @@ fn read(record: &Record) -> impl Iterator<Item = ReadFact<'_>> {
         origin.map(|origin| origin.line)
     };
     record.releases.iter().flat_map(move |entry| {
-        // Counting lines takes time, and few releases of a long record have such a fact.
+        // Computed lazily: counting lines takes time, and few releases of a long record have such a fact.
         let own = OnceCell::new();
         let facts = record.release_arches(entry).iter().flat_map(|arch| record.facts(entry, *arch));
         let read = facts.filter_map(|fact| {
@@ -196,16 +200,16 @@ fn read(record: &Record) -> impl Iterator<Item = ReadFact<'_>> {
     })
 }
 
-/// The lines of a release's own entry, where that stands in the record's own file.
+/// Returns the lines of a release's own entry, if that is in the record's own file.
 fn lines_of(record: &Record, entry: &ReleaseEntry) -> Option<RangeInclusive<usize>> {
     let source = record.sources.get(entry.source).filter(|source| source.path == record.path)?;
-    // What follows a list's last entry up to the next key is none of it.
+    // White space and comments after the last entry of a list do not belong to it.
     let end = source.text.get(..entry.span.end)?.trim_end().len();
     let line = |at: usize| line_column(&source.text, at).0;
     Some(line(entry.span.start)..=line(end))
 }
 
-/// The releases that state them, and their subjects, in words.
+/// Returns the subjects of these facts, in words, with the releases that state them.
 fn sourced(record: &Record) -> BTreeSet<(Option<&str>, String)> {
     read(record).map(|read| (read.release, read.fact.subject.to_string())).collect()
 }
@@ -260,7 +264,7 @@ releases:
         assert_eq!((some.of("eol", Some("1")), some.of("eol", Some("2"))), (Some("the site"), None));
     }
 
-    /// A component or a release that somebody adds is not read because others are.
+    /// A component or release that is added needs a source of its own, even if others have one.
     #[test]
     fn what_is_added_needs_a_source_of_its_own() {
         let entries = "\n  - {facts: [vmm qemu, kernel linux], from: the spec}\n  \
@@ -277,10 +281,10 @@ releases:
         assert_eq!(lacking(&made_up), both.map(|message| (7, message)));
         let newer = format!("{RECORD}  - version: 2\n    eol: 2099-01-01\n    vmm: {{name: qemu, path: /q2}}\n");
         assert_eq!(lacking(&newer), [(11, said("eol")), (12, said("vmm qemu path"))]);
-        // What is said of all releases stands in none, also after the last.
+        // Statements about all releases belong to no release, even after the last one.
         let after = format!("{RECORD}firmware: {{name: ovmf, packages: o}}\n");
         assert_eq!(lacking(&after), [(10, said("firmware ovmf packages"))]);
-        // Nor is a kind of component, or a release that states nothing, an entry of its own.
+        // An entry that names a kind of component, or a release without own statements, is unused.
         let record = Record::parse(Path::new("d.yaml"), RECORD).unwrap();
         let wide = sources("\n  - {facts: [vmm, kernel linux], releases: [1, 2], from: the spec}");
         assert_eq!(wide.idle(&record), ["vmm", "1", "2"]);

@@ -1,8 +1,8 @@
-//! What somebody may have meant by a name that is not known.
+//! Suggestions for unknown names.
 
-/// The known name that is most like `word`, if any is like it at all; of numbers, the one that differs least.
+/// Returns the known name most similar to `word`, if any is similar; for numbers, the closest one.
 pub(crate) fn nearest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
-    // The comparison is quadratic, and nobody misspells a word that long.
+    // The comparison is quadratic, and words of that length are not typos.
     if word.len() > 64 {
         return None;
     }
@@ -16,7 +16,7 @@ pub(crate) fn nearest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) 
         .map(|(_, name)| name)
 }
 
-/// `; did you mean ...?`, if some known name is near.
+/// Formats `; did you mean ...?`, if there is a similar name.
 pub(crate) fn did_you_mean(nearest: &Option<String>) -> String {
     match nearest {
         Some(name) => format!("; did you mean `{name}`?"),
@@ -24,7 +24,7 @@ pub(crate) fn did_you_mean(nearest: &Option<String>) -> String {
     }
 }
 
-/// Names for a sentence.
+/// Formats names for a sentence.
 pub(crate) fn listed(names: &[&str]) -> String {
     let quoted: Vec<String> = names.iter().map(|n| format!("`{n}`")).collect();
     quoted.join(", ")

@@ -1,10 +1,10 @@
 //! YAML as a tree that keeps every scalar's text and place.
 //!
-//! Two parsers read each file: `yaml-edit` gives the places, libyaml (through serde) the better messages.
-//! They must agree on the data; where they do not, the file is refused rather than misread.
+//! Two parsers read each file: `yaml-edit` provides the places, libyaml (through serde) the better messages.
+//! They must agree on the data; if they do not, the file is refused rather than misread.
 //!
 //! Records are decoded from this tree, not by serde, because messages need the file, line and column of each value,
-//! `8.10` must keep its text, and repeated keys must be seen.
+//! `8.10` must keep its text, and repeated keys must be detected.
 
 mod agree;
 
@@ -12,21 +12,21 @@ use crate::diagnostic::{Diagnostic, Fix};
 use std::ops::Range;
 use yaml_edit::{YamlFile, YamlNode};
 
-/// Bytes of the largest record that is read; real ones are a few kilobytes, and files of verdicts a few hundred.
+/// Largest record that is read, in bytes; real ones have a few kilobytes, and files of verdicts a few hundred.
 pub const MAX_BYTES: usize = 1024 * 1024;
 
-/// The deepest nesting that is read; records need six.
+/// Deepest nesting that is read; records need six levels.
 pub const MAX_DEPTH: usize = 32;
 
-/// Bytes of a word that begins with `!` before it is refused unread.
+/// Longest word that begins with `!`, in bytes; longer ones are refused before parsing.
 const MAX_TAG: usize = 64;
 
-/// A YAML value and where it stands.
+/// A YAML value and its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Node {
-    /// The bytes it spans.
+    /// The bytes of the value.
     pub span: Range<usize>,
-    /// What it is.
+    /// The kind and content.
     pub kind: NodeKind,
 }
 
@@ -48,14 +48,14 @@ pub enum NodeKind {
 pub struct MapEntry {
     /// The key's text.
     pub key: String,
-    /// The bytes the key spans.
+    /// The bytes of the key.
     pub key_span: Range<usize>,
-    /// Its value.
+    /// The key's value.
     pub value: Node,
 }
 
 impl Node {
-    /// What it is in words, for messages.
+    /// Returns the kind of value in words, for messages.
     pub fn describe(&self) -> &'static str {
         match self.kind {
             NodeKind::Null => "nothing",
@@ -65,7 +65,7 @@ impl Node {
         }
     }
 
-    /// The entries, if it is a map.
+    /// Returns the entries, if the value is a map.
     pub fn entries(&self) -> &[MapEntry] {
         match &self.kind {
             NodeKind::Map(entries) => entries,
@@ -73,7 +73,7 @@ impl Node {
         }
     }
 
-    /// The first value under `key`, if it is a map that has it.
+    /// Returns the first value under `key`, if the value is a map that has it.
     pub fn get(&self, key: &str) -> Option<&Node> {
         self.entries().iter().find(|e| e.key == key).map(|e| &e.value)
     }
@@ -83,7 +83,7 @@ impl Node {
 ///
 /// # Errors
 ///
-/// What is wrong with it as YAML, never empty; duplicate keys are not an error here.
+/// The errors in the YAML, never empty; duplicate keys are not an error here.
 pub fn parse(text: &str) -> Result<Node, Vec<Diagnostic>> {
     let refuse = |d: Diagnostic| Err(vec![d]);
     if text.len() > MAX_BYTES {
@@ -109,7 +109,7 @@ pub fn parse(text: &str) -> Result<Node, Vec<Diagnostic>> {
         let message = format!("the character U+{:04X} cannot stand in a record", c as u32);
         let found = Diagnostic::error("syntax", text, at..at + c.len_utf8(), message)
             .hint("save the file as UTF-8 text without a byte order mark");
-        // Only at the beginning is it certain that it means nothing.
+        // Only at the beginning is it certain that the character is a meaningless byte order mark.
         let mark =
             (at == 0 && c == '\u{feff}').then(|| Fix { start: 0, end: c.len_utf8(), replacement: String::new() });
         return refuse(found.fixes(mark.into_iter().collect()));
@@ -121,7 +121,7 @@ pub fn parse(text: &str) -> Result<Node, Vec<Diagnostic>> {
     if text.lines().all(|l| l.trim().is_empty() || l.trim_start().starts_with('#')) {
         return refuse(no_map());
     }
-    // libyaml goes first: what it refuses can keep the other parser busy for minutes.
+    // libyaml goes first: text that it refuses can keep the other parser busy for minutes.
     let oracle = agree::read(text);
     if let Err(error) = &oracle
         && let Some(diagnostic) = error
@@ -165,9 +165,10 @@ pub fn parse(text: &str) -> Result<Node, Vec<Diagnostic>> {
     }
 }
 
-/// Why no parser is to be shown a text that is not a record: each takes the square of such a depth, or of such a length.
+/// Returns why a text, which need not be a record, must not be parsed: both parsers take quadratic time for such a
+/// depth or length.
 ///
-/// A fragment that fits after a file's name; nothing of the text is in it, which may have secrets.
+/// The reason is a fragment that fits after a file's name; it contains nothing of the text, which may have secrets.
 pub fn out_of_bounds(text: &str) -> Option<String> {
     if text.len() > MAX_BYTES {
         return Some(format!("has more than {MAX_BYTES} bytes"));
@@ -178,7 +179,7 @@ pub fn out_of_bounds(text: &str) -> Option<String> {
     long_tag(text).map(|_| format!("has a tag (`!name`) of more than {MAX_TAG} bytes"))
 }
 
-/// Where flow collections nest too deeply, found without recursion and before any parser sees the text.
+/// Finds where flow collections nest too deeply, without recursion and before any parser sees the text.
 fn too_deep(text: &str) -> Option<usize> {
     let bytes = text.as_bytes();
     let (mut depth, mut quoted, mut comment, mut escaped) = (0usize, false, false, false);
@@ -203,7 +204,7 @@ fn too_deep(text: &str) -> Option<usize> {
         let before = i.checked_sub(1).map(|j| bytes[j]);
         match b {
             b'#' if before.is_none_or(|c| c.is_ascii_whitespace()) => comment = true,
-            // A quote opens only where a value may begin; elsewhere it is part of plain text.
+            // A quote opens only where a value may start; elsewhere it is part of plain text.
             b'"' if before.is_none_or(|c| c.is_ascii_whitespace() || b"[{,:".contains(&c)) => {
                 quoted = true;
             }
@@ -220,13 +221,13 @@ fn too_deep(text: &str) -> Option<usize> {
     None
 }
 
-/// A word that begins as a tag and is longer than any, found before the parser that takes the square of its length.
+/// Finds a word that starts as a tag and is too long, before the parser sees it that takes quadratic time for it.
 fn long_tag(text: &str) -> Option<Range<usize>> {
     let mut from = 0;
     text.split_inclusive(|c: char| c.is_whitespace() || "[]{},".contains(c)).find_map(|word| {
         let start = from + word.find('!').unwrap_or_default();
         from += word.len();
-        // `key:!tag`, `-!tag`
+        // Matches `key:!tag`, `-!tag`, too.
         let begins = word.trim_start_matches(|c| "-:?\"'".contains(c)).starts_with('!');
         (begins && word.len() > MAX_TAG).then_some(start..from)
     })
@@ -302,7 +303,7 @@ fn null_at(at: usize) -> Node {
     Node { span: at..at, kind: NodeKind::Null }
 }
 
-/// A node's own bytes, because yaml-edit includes white space and comments around a collection.
+/// Returns a node's own bytes, because yaml-edit includes white space and comments around a collection.
 fn trim(text: &str, span: Range<usize>) -> Range<usize> {
     let slice = text.get(span.clone()).unwrap_or_default();
     let start = span.start + (slice.len() - slice.trim_start().len());

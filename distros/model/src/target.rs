@@ -1,4 +1,4 @@
-//! What people name on the command line: `debian:13`, `debian`, `debian:11,12`, `all`.
+//! Targets on the command line: `debian:13`, `debian`, `debian:11,12`, `all`.
 
 use crate::database::{Database, DatabaseError};
 use crate::record::ResolveError;
@@ -6,9 +6,9 @@ use crate::record::ResolveError;
 /// One release of one distro.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
 pub struct Target {
-    /// `debian`.
+    /// The distro's name: `debian`.
     pub distro: String,
-    /// The version as the record has it, whatever name was used: `13`.
+    /// The version as in the record, whatever name was used: `13`.
     pub version: String,
 }
 
@@ -18,25 +18,25 @@ impl std::fmt::Display for Target {
     }
 }
 
-/// Why a text names no releases.
+/// Reasons why a text does not name releases.
 #[derive(Debug, thiserror::Error)]
 pub enum TargetError {
-    /// No such distro.
+    /// There is no such distro.
     #[error(transparent)]
     Distro(#[from] DatabaseError),
-    /// No such release.
+    /// There is no such release.
     #[error(transparent)]
     Release(#[from] ResolveError),
-    /// Not of an accepted form.
+    /// The text has none of the accepted forms.
     #[error("`{0}` is not a target: expected `debian:13`, `debian:11,12`, `debian` or `all`")]
     Form(String),
 }
 
-/// The releases that `text` names, in its order, each once; `debian` and `all` in the records' order.
+/// Returns the releases that `text` names, in its order, each once; `debian` and `all` are in the records' order.
 ///
 /// # Errors
 ///
-/// What is not known, with what is and the nearest match.
+/// The unknown name, with the known ones and the most similar one.
 pub fn parse(text: &str, database: &Database) -> Result<Vec<Target>, TargetError> {
     let mut targets: Vec<Target> = Vec::new();
     let mut add = |distro: &str, version: &str| {

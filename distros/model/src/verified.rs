@@ -1,4 +1,4 @@
-//! What runs proved: the entries of `verified/DISTRO.yaml`, which are part of the distro's record.
+//! Results that runs proved: the entries of `verified/DISTRO.yaml`, which are part of the distro's record.
 
 mod cause;
 mod decided;
@@ -33,16 +33,16 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// What is true of a capability under a profile.
+/// Verdict on a capability under a profile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Verdict {
     /// Every required test ran and passed.
     Supported,
-    /// It works with the workaround that is named.
+    /// It works with the named workaround.
     Partial,
-    /// It stands in a list, QEMU's of its devices; nothing has used it.
+    /// It is in a list, such as QEMU's list of devices; nothing has used it.
     Offered,
     /// It does not work; every independent cause is named.
     Unsupported,
@@ -55,7 +55,7 @@ pub enum Verdict {
 }
 
 impl Verdict {
-    /// All of them.
+    /// All verdicts.
     pub const ALL: &'static [Verdict] = &[
         Verdict::Supported,
         Verdict::Partial,
@@ -66,22 +66,23 @@ impl Verdict {
         Verdict::Inconclusive,
     ];
 
-    /// All that are of a profile which has the capability.
+    /// Returns the verdicts that are possible if the profile has the capability.
     pub fn applicable() -> impl Iterator<Item = Verdict> {
         Verdict::ALL.iter().copied().filter(|verdict| *verdict != Verdict::NotApplicable)
     }
 
-    /// Whether something was found out, for or against.
+    /// Whether something was established, for or against the capability.
     pub fn is_decided(self) -> bool {
         matches!(self, Verdict::Supported | Verdict::Partial | Verdict::Offered | Verdict::Unsupported)
     }
 
-    /// Whether it speaks against a Kata that needs the capability: nobody has used what is only offered.
+    /// Whether the verdict counts against a Kata that needs the capability; a capability that is only offered was never
+    /// used.
     pub fn is_against(self) -> bool {
         matches!(self, Verdict::Unsupported | Verdict::Offered)
     }
 
-    /// The word in records and reports.
+    /// Returns the word in records and reports.
     pub fn name(self) -> &'static str {
         match self {
             Verdict::Supported => "supported",
@@ -101,22 +102,22 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// What a verdict was found on.
+/// Basis of a verdict.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Basis {
     /// Hardware virtualization.
     Hardware,
-    /// QEMU's emulation (TCG), below any nested KVM.
+    /// QEMU's emulation (TCG), including nested KVM on top of it.
     Emulated,
 }
 
 impl Basis {
-    /// Both.
+    /// Both bases.
     pub const ALL: &'static [Basis] = &[Basis::Hardware, Basis::Emulated];
 
-    /// The word in records and reports.
+    /// Returns the word in records and reports.
     pub fn name(self) -> &'static str {
         match self {
             Basis::Hardware => "hardware",
@@ -124,7 +125,7 @@ impl Basis {
         }
     }
 
-    /// The word for people, marked where nobody knows whether the packages were the distro's own.
+    /// Returns the word for people, marked if it is unknown whether the packages were the distro's own.
     pub fn marked(self, shaped: bool) -> String {
         format!("{}{}", self.name(), if shaped { " (shaped)" } else { "" })
     }
@@ -136,9 +137,9 @@ impl fmt::Display for Basis {
     }
 }
 
-/// What one run proved of one release, architecture, profile and environment.
+/// Results of one run for one release, architecture, profile and environment.
 ///
-/// Several runs may have proved a part each: no capability is in two entries of one key.
+/// Several runs may have proved a part each: a capability occurs only once in the entries of one key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct VerifiedEntry {
@@ -148,20 +149,20 @@ pub struct VerifiedEntry {
     pub arch: Arch,
     /// The profile: `go-3.29`.
     pub profile: String,
-    /// Where the release was brought up.
+    /// The environment of the run.
     pub environment: Environment,
-    /// What the verdicts were found on.
+    /// The basis of the verdicts.
     pub basis: Basis,
     /// The day of the run, UTC.
     pub tested: Date,
     /// The harness's version.
     pub harness: String,
-    /// A digest of what the catalogue required.
+    /// A digest of the tests that the catalogue required.
     pub test_set: String,
-    /// Whether keys, an image or records of the caller's vouched for the packages, which may not be the distro's own.
+    /// Whether the caller's keys, image or records vouched for the packages, which may not be the distro's own.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub shaped: bool,
-    /// The Kata that was run, where the verdicts are Kata's own.
+    /// The Kata that was run, if the verdicts are about Kata itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kata: Option<VerifiedKata>,
     /// Version of each component package.
@@ -170,26 +171,27 @@ pub struct VerifiedEntry {
     pub capabilities: BTreeMap<Capability, VerifiedCapability>,
 }
 
-/// A capability's verdict and what there is to say about it.
+/// A capability's verdict with details.
 ///
-/// It is written as the verdict's word alone when there is nothing to say, else as a map with `verdict`, `causes`, `workaround`; both are read.
+/// Serialized as the verdict's word alone if there are no details, else as a map with `verdict`, `causes`,
+/// `workaround`; both are read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VerifiedCapability {
     /// The verdict.
     pub verdict: Verdict,
-    /// Every independent cause; of what could not be shown, what was lacking.
+    /// Every independent cause; for a capability that could not be shown, the missing prerequisites.
     pub causes: Vec<VerifiedCause>,
-    /// What makes it work.
+    /// The workaround that makes the capability work.
     pub workaround: Option<String>,
 }
 
 impl VerifiedCapability {
-    /// A verdict about which there is nothing more to say.
+    /// Creates a verdict without details.
     pub fn plain(verdict: Verdict) -> Self {
         VerifiedCapability { verdict, causes: Vec::new(), workaround: None }
     }
 
-    /// The causes that are failures: what could not be shown, or does not exist, has not failed.
+    /// Returns the causes that are failures: a capability that could not be shown, or does not exist, has not failed.
     pub fn failures(&self) -> &[VerifiedCause] {
         match self.verdict {
             Verdict::Untested | Verdict::NotApplicable => &[],
@@ -199,7 +201,7 @@ impl VerifiedCapability {
         }
     }
 
-    /// Whether the word says it all.
+    /// Whether there are no details.
     fn is_plain(&self) -> bool {
         self.causes.is_empty() && self.workaround.is_none()
     }
@@ -260,8 +262,8 @@ impl<'de> Deserialize<'de> for VerifiedCapability {
     }
 }
 
-/// Of the verdicts of several environments on one capability, of the same packages, the one that counts: of those that
-/// decided, that of the environment that shows most.
+/// Returns the verdict that counts among those of several environments on one capability of the same packages: of the
+/// decided ones, the verdict of the environment that shows most.
 pub fn decisive(verdicts: impl IntoIterator<Item = (Environment, Verdict)>) -> Option<(Environment, Verdict)> {
     verdicts.into_iter().filter(|(_, verdict)| verdict.is_decided()).max_by_key(|(environment, _)| *environment)
 }

@@ -1,11 +1,11 @@
-//! Which of two versions of a package is the later one, as its package manager counts.
+//! Order of two versions of a package, as its package manager compares them.
 
 use crate::package_manager::PackageManager;
 use std::cmp::Ordering;
 
-/// The order of the versions that a package manager has: nothing else decides whose order that is.
+/// Compares versions in the order of a package manager; every comparison of package versions goes through here.
 ///
-/// What has no versions of its own (images, Nix's derivations) is ordered as by dpkg.
+/// Managers without package versions (images, Nix's derivations) are compared like dpkg.
 pub fn compare(manager: PackageManager, a: &str, b: &str) -> Ordering {
     match manager {
         // pacman's order is rpm's.
@@ -19,12 +19,12 @@ pub fn compare(manager: PackageManager, a: &str, b: &str) -> Ordering {
     }
 }
 
-/// rpm's order of `[epoch:]version[-release]`.
+/// Compares `[epoch:]version[-release]` like rpm.
 fn rpm(a: &str, b: &str) -> Ordering {
     rpm_version::rpm_evr_compare(a, b)
 }
 
-/// dpkg's order of `[epoch:]upstream[-revision]` (Debian policy 5.6.12), also of names that are no versions of its.
+/// Compares `[epoch:]upstream[-revision]` like dpkg (Debian policy 5.6.12); accepts texts that are not valid versions.
 fn dpkg(a: &str, b: &str) -> Ordering {
     let parts = |version: &str| -> (String, String, String) {
         let (epoch, rest) = version.split_once(':').unwrap_or(("", version));
@@ -37,7 +37,7 @@ fn dpkg(a: &str, b: &str) -> Ordering {
         .then_with(|| dpkg_part(&revision_a, &revision_b))
 }
 
-/// Alpine's and Gentoo's words for what comes before a release, as dpkg has it: `1.2_rc1` is `1.2~rc1`.
+/// Translates Alpine's and Gentoo's pre-release words to dpkg's form: `1.2_rc1` to `1.2~rc1`.
 fn before_the_release(version: &str) -> String {
     let mut version = version.to_owned();
     for word in ["_alpha", "_beta", "_pre", "_rc"] {
@@ -46,9 +46,10 @@ fn before_the_release(version: &str) -> String {
     version
 }
 
-/// dpkg's order of one part of a version.
+/// Compares one part of a version like dpkg.
 ///
-/// What is no digit goes first, letters before all else and `~` before the end; then the number, by its value.
+/// Non-digits are compared first, with letters before everything else and `~` before the end; then the number, by its
+/// value.
 fn dpkg_part(a: &str, b: &str) -> Ordering {
     let (mut a, mut b) = (a.as_bytes(), b.as_bytes());
     while !a.is_empty() || !b.is_empty() {
@@ -68,14 +69,14 @@ fn dpkg_part(a: &str, b: &str) -> Ordering {
     Ordering::Equal
 }
 
-/// The bytes in front that are of a kind.
+/// Takes the leading bytes of a kind.
 fn taken<'t>(text: &mut &'t [u8], is: impl Fn(&u8) -> bool) -> &'t [u8] {
     let (front, rest) = text.split_at(text.iter().take_while(|c| is(c)).count());
     *text = rest;
     front
 }
 
-/// The digits in front, without leading zeros: of two, the longer is the larger.
+/// Takes the leading digits, without leading zeros, so that the longer of two is the larger number.
 fn number<'t>(text: &mut &'t [u8]) -> &'t [u8] {
     taken(text, |c| *c == b'0');
     taken(text, u8::is_ascii_digit)
@@ -120,7 +121,7 @@ mod tests {
                 "1:10.0.2+ds-2",
             ],
         );
-        // A revision that is not there is the lowest, and an epoch that is not there is 0.
+        // A missing revision is the lowest, and a missing epoch is 0.
         rises(PackageManager::Apt, &["2.0", "2.0-1"]);
         assert_eq!(compare(PackageManager::Apt, "2.0", "0:2.0-0"), Ordering::Equal);
         rises(

@@ -1,23 +1,23 @@
-//! The two programs called virtiofsd, and by what signs they are told apart.
+//! The two programs named virtiofsd, and how to tell them apart.
 
 use serde::Serialize;
 use std::fmt;
 
-/// Which of the two a daemon is.
+/// Implementation of a virtiofsd.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Flavour {
     /// Part of QEMU 4.2 to 7.2; `-o` options only.
     C,
-    /// The one of the virtio-fs project; `--shared-dir` and `-o` options.
+    /// The virtio-fs project's implementation; `--shared-dir` and `-o` options.
     Rust,
-    /// Neither is recognised: a wrapper, perhaps.
+    /// Not recognised as either: a wrapper, perhaps.
     Unknown,
 }
 
 impl Flavour {
-    /// By what is in the program, which is not run: an option that only the Rust daemon has, and a message that only
-    /// libfuse has.
+    /// Detects the implementation from strings in the program, without running it: an option that only the Rust daemon
+    /// has, and a message that only libfuse has.
     pub fn of_program(has: impl Fn(&str) -> bool) -> Flavour {
         match (has("shared-dir"), has("fuse: unknown option(s)")) {
             (true, _) => Flavour::Rust,
@@ -26,8 +26,8 @@ impl Flavour {
         }
     }
 
-    /// By what it says of arguments that it does not know: the C daemon's are libfuse's words, in which the Rust one, which
-    /// has no libfuse, never speaks.
+    /// Detects the implementation from its complaint about unknown arguments: the C daemon prints libfuse's messages,
+    /// which the Rust one, without libfuse, never does.
     pub fn of_complaint(said: &str) -> Flavour {
         match said.contains("fuse: unknown option") || said.contains("fuse: invalid argument") {
             true => Flavour::C,
@@ -35,10 +35,10 @@ impl Flavour {
         }
     }
 
-    /// By what it answers to `--version`.
+    /// Detects the implementation from its answer to `--version`.
     ///
-    /// The C daemon names its FUSE interface and, before QEMU 6.0, not itself (`fuse_lowlevel_version` in
-    /// `tools/virtiofsd/fuse_lowlevel.c`); the Rust one says `virtiofsd 1.13.2`, older ones `virtiofsd backend 1.1.0`
+    /// The C daemon prints its FUSE interface and, before QEMU 6.0, not its own name (`fuse_lowlevel_version` in
+    /// `tools/virtiofsd/fuse_lowlevel.c`); the Rust one prints `virtiofsd 1.13.2`, older ones `virtiofsd backend 1.1.0`
     /// (`src/main.rs`).
     pub fn of_version(said: &str) -> Flavour {
         let names_itself = |line: &str| {

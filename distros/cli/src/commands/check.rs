@@ -1,4 +1,4 @@
-//! `check`: what is installed, where, which version, by which package, and whether it is what was verified.
+//! `check`: the installed components with path, version and package, and whether they are the verified ones.
 
 use super::containerd_version::of_package;
 use super::support;
@@ -37,7 +37,7 @@ pub(crate) struct CheckArguments {
 }
 
 pub(crate) fn run(common: &GlobalArguments, arguments: &CheckArguments) -> anyhow::Result<Exit> {
-    // A timer or a hook is told only what is not well.
+    // With `--quiet`, a timer or a hook gets only problems.
     let system = match arguments.quiet {
         true => System::find_quietly(common, &arguments.about)?,
         false => System::find(common, &arguments.about)?,
@@ -68,7 +68,7 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &CheckArguments) -> anyho
         }
         false => Vec::new(),
     };
-    // A component that the record never had is no news to a timer or a hook.
+    // With `--quiet`, a component that the record never had is not reported to a timer or a hook.
     let asked = arguments.components.is_empty() && !arguments.quiet;
     let lacking = if asked { lacking(&stated) } else { Vec::new() };
     let there = needed.iter().all(|c| c.installed) && lacking.is_empty();
@@ -127,7 +127,7 @@ fn not_in_record(system: &System, kind: &str) -> String {
     format!("{kind}: not packaged: the record of {} has none", system.target)
 }
 
-/// The root's package database; `None` where there is none, as with an admin's hand-made root.
+/// Reads the root's package database; `None` if there is none, as in a root that an admin made by hand.
 pub(crate) fn packages(system: &System) -> anyhow::Result<Option<Packages<'_>>> {
     match Packages::read(&system.root, Some(system.manager())) {
         Ok(packages) => Ok(Some(packages)),
@@ -140,7 +140,8 @@ pub(crate) fn packages(system: &System) -> anyhow::Result<Option<Packages<'_>>> 
     }
 }
 
-/// That a package database does not answer; where it is there and cannot be read, nothing is known.
+/// Creates the error for a package database that does not answer; if it exists and cannot be read, the answer is
+/// unknown.
 pub(crate) fn unreadable(error: &QueryError) -> Failed {
     let exit = match error {
         QueryError::NoRpm(_) | QueryError::Refused { .. } | QueryError::Read(_) | QueryError::Damaged { .. } => {
@@ -160,7 +161,7 @@ pub(crate) fn unreadable(error: &QueryError) -> Failed {
     }
 }
 
-/// Every entry of `verified:` for the system's release and architecture, beside what is installed.
+/// Compares every entry of `verified:` for the system's release and architecture with the installed packages.
 fn standings(system: &System, packages: Option<&Packages<'_>>) -> anyhow::Result<Vec<VerifiedStanding>> {
     let today = jiff::Zoned::now().date();
     let of_this = system.record.verified.iter();
@@ -169,14 +170,14 @@ fn standings(system: &System, packages: Option<&Packages<'_>>) -> anyhow::Result
     Ok(all.collect::<Result<_, _>>().map_err(|e| unreadable(&e))?)
 }
 
-/// The components that were named, all if none was.
+/// Returns the named components, or all if none is named.
 pub(crate) fn chosen<'s>(stated: &'s [StatedComponent], names: &[String]) -> Result<Vec<&'s StatedComponent>, Failed> {
     if names.is_empty() {
         return Ok(stated.iter().collect());
     }
     let mut chosen: Vec<&StatedComponent> = Vec::new();
     for name in names {
-        // `vmm` and `fs` are the preferred one; the daemon goes by its own name too.
+        // `vmm` and `fs` mean the preferred one; virtiofsd and 9p may be named by their own names, too.
         let name = match name.as_str() {
             "virtiofsd" => Share::VirtioFs.name(),
             "9p" => Share::Virtio9p.name(),
@@ -201,9 +202,9 @@ pub(crate) fn chosen<'s>(stated: &'s [StatedComponent], names: &[String]) -> Res
     Ok(chosen)
 }
 
-/// What Kata cannot do without: the preferred VMM, the preferred filesystem, the kernel.
+/// Returns the components that Kata requires: the preferred VMM, the preferred filesystem, the kernel.
 ///
-/// One that is packaged for the architecture goes before a preferred one that is not.
+/// A component that is packaged for the architecture precedes a preferred one that is not.
 fn required(found: &[ComponentStatus]) -> Vec<&ComponentStatus> {
     let first = |kind: ComponentKind| {
         found.iter().filter(move |c| c.kind == kind).min_by_key(|c| c.presence == Presence::NotPackaged)
@@ -211,10 +212,10 @@ fn required(found: &[ComponentStatus]) -> Vec<&ComponentStatus> {
     NEEDED.iter().filter_map(|kind| first(*kind)).collect()
 }
 
-/// What Kata cannot do without.
+/// Kinds of components that Kata requires.
 pub(crate) const NEEDED: [ComponentKind; 3] = [ComponentKind::Vmm, ComponentKind::Fs, ComponentKind::Kernel];
 
-/// The kinds of [`NEEDED`] of which the record has no component at all.
+/// Returns the kinds of [`NEEDED`] for which the record has no component at all.
 pub(crate) fn lacking(stated: &[StatedComponent]) -> Vec<&'static str> {
     NEEDED.iter().filter(|kind| !stated.iter().any(|s| s.kind == **kind)).map(|kind| kind.name()).collect()
 }
@@ -254,7 +255,8 @@ fn line(component: &ComponentStatus) -> String {
     out
 }
 
-/// Entries that say the same of the same day are told together: a run makes one for each profile.
+/// Formats the differences; entries of the same day with the same differences are combined, because a run makes one for
+/// each profile.
 fn changes(standings: &[VerifiedStanding], only_changed: bool) -> String {
     if standings.is_empty() {
         return "nothing was verified for this release and architecture\n".to_owned();

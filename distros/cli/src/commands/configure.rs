@@ -1,4 +1,4 @@
-//! `configure`: makes Kata use what the distro has.
+//! `configure`: makes Kata use the distro's components.
 
 mod manager;
 
@@ -51,7 +51,7 @@ enum HandlerName {
     Crio,
 }
 
-/// Writes Kata's configuration, or says why not.
+/// Writes Kata's configuration, or reports why that is not possible.
 pub(crate) fn run(common: &GlobalArguments, arguments: &ConfigureArguments) -> anyhow::Result<Exit> {
     let mut machine = Machine::inspect(common, &arguments.machine)?;
     if let Err(unknown) = machine.packages_are_known() {
@@ -74,19 +74,19 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &ConfigureArguments) -> a
         Fallback::Configure { configuration } => configuration,
         way => return print_way(&way, &machine, format),
     };
-    // Who names containerd's version, or its configuration, knows of one, or that it will be there.
+    // A caller that passes containerd's version, or its configuration, has a containerd or will install one.
     let is_named = arguments.containerd_version.is_some() || arguments.containerd_config.is_some();
     match arguments.handler {
         Some(HandlerName::Containerd) if !is_named => manager::containerd_is_there(&machine.root, &machine.release)?,
         Some(HandlerName::Crio) => manager::crio_is_there(&machine.root)?,
         Some(HandlerName::Containerd) | None => {}
     }
-    // Before anything is looked at that another one could be changing.
+    // Locked before anything is read that another call could be changing.
     let lock = if arguments.dry_run { None } else { Some(lock(&machine.root)?) };
     for words in lock.iter().flat_map(Lock::rescued) {
         eprintln!("warning: {}", printable(&words));
     }
-    // Texts that this call has not put back are reported already.
+    // Texts that the lock could not put back are already reported.
     let aside = lock.as_ref().map(Lock::aside).unwrap_or_default();
     let lying = displaced_now(&machine.root);
     tell(lying.iter().filter(|text| !aside.iter().any(|(path, _)| *path == text.path)));
@@ -125,8 +125,8 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &ConfigureArguments) -> a
             Err(error) => return Err(not_written(error, &come_since(&lying, displaced_now(&machine.root)))),
         },
     };
-    // One rule for `configure` and `unconfigure`: what this call has put aside, and what it has not put back, is no success;
-    // a text that an earlier call has put aside is reported.
+    // The same rule as in `unconfigure`: if this call has put a text aside, or has not put one back, it is not a
+    // success; a text that an earlier call has put aside is only reported.
     let now = displaced_now(&machine.root);
     let new = come_since(&lying, now.clone());
     tell(new.iter());
@@ -156,7 +156,8 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &ConfigureArguments) -> a
     Ok(if effective { Exit::Ok } else { Exit::NotEffective })
 }
 
-/// Why there is no handler; a program is told apart that nothing was written because of what is there.
+/// Creates the error for a missing handler, with an exit code of its own if the existing configuration excludes the
+/// handler.
 fn no_handler(why: HandlerError) -> anyhow::Error {
     match why.keeps_it_out() {
         true => Failed::new(Exit::NotEffective, "no-handler", why.to_string()).into(),
@@ -164,20 +165,20 @@ fn no_handler(why: HandlerError) -> anyhow::Error {
     }
 }
 
-/// Names texts of others that are in no place of their own.
+/// Warns about other tools' texts that are not in their original places.
 fn tell<'t>(texts: impl Iterator<Item = &'t Displaced>) {
     for text in texts {
         eprintln!("warning: {}", printable(&text.words()));
     }
 }
 
-/// The texts that were not there before.
+/// Returns the texts that were not there before.
 fn come_since(before: &[Displaced], mut now: Vec<Displaced>) -> Vec<Displaced> {
     now.retain(|text| !before.iter().any(|earlier| earlier.path == text.path));
     now
 }
 
-/// Why a call that was to write has failed, which may have put texts of others aside.
+/// Creates the error for a failed write, which may have put other tools' texts aside.
 fn not_written(error: PrepareError, aside: &[Displaced]) -> anyhow::Error {
     tell(aside.iter());
     match aside.is_empty() {
@@ -188,7 +189,7 @@ fn not_written(error: PrepareError, aside: &[Displaced]) -> anyhow::Error {
     }
 }
 
-/// A program is told apart whether a call that failed in the middle has left something.
+/// Converts an error so that its exit code tells whether a call that failed halfway left something behind.
 fn halfway(error: PrepareError) -> anyhow::Error {
     let PrepareError::Change(ChangeError::Halfway { left, .. }) = &error else { return error.into() };
     match left.is_empty() {
@@ -231,7 +232,7 @@ fn copied_from<'a>(located: &'a LocatedConfiguration, prepared: &PreparedFiles) 
     (located.path != prepared.located.path).then_some(located.path.as_path())
 }
 
-/// What a reader should know, on stderr.
+/// Prints notes for the reader on stderr.
 fn say(
     machine: &Machine,
     configuration: &KataConfiguration,

@@ -1,4 +1,4 @@
-//! Which version a machine's containerd has.
+//! Detection of the version of a machine's containerd.
 
 use model::diagnostic::printable;
 use model::kata_version::KataVersion;
@@ -10,10 +10,11 @@ use root::Root;
 use std::path::Path;
 use std::time::Duration;
 
-/// How long containerd may take to say its version.
+/// Time limit for `containerd --version`.
 const WITHIN: Duration = Duration::from_secs(10);
 
-/// Given; else that of the package that owns the program; else, on the running system alone, what the program says.
+/// Returns the given version; else that of the package that owns the program; else, on the running system only, the
+/// program's own answer.
 pub(super) fn find(
     root: &Root,
     manager: PackageManager,
@@ -28,7 +29,7 @@ pub(super) fn find(
         let patch = has_patch.then_some(version.patch);
         return Ok(Some(ContainerdVersion { patch, ..(version.major, version.minor).into() }));
     }
-    // The containerd of a Kubernetes distribution is in no search path.
+    // The containerd of a Kubernetes distribution is not in the search path.
     let program = if place.is_standard() { root.which("containerd")? } else { None };
     let Some(program) = program else { return Ok(None) };
     let packages = Packages::read(root, Some(manager)).ok();
@@ -41,19 +42,19 @@ pub(super) fn find(
     Ok(says(&program, WITHIN))
 }
 
-/// The version of the package that owns the machine's own containerd; nothing is run.
+/// Returns the version of the package that owns the machine's own containerd, without running anything.
 pub(crate) fn of_package(root: &Root, packages: Option<&Packages<'_>>) -> Option<ContainerdVersion> {
     let place = find_containerd_config(root, None).ok()?;
     let program = root.which("containerd").ok().flatten().filter(|_| place.is_standard())?;
     ContainerdVersion::of_numbers(&numbers(packages?, &program)?)
 }
 
-/// The numbers of the version of the package that owns a program.
+/// Returns the version numbers of the package that owns a program.
 fn numbers(packages: &Packages<'_>, program: &Path) -> Option<Vec<u32>> {
     Some(packages.owner(program).ok().flatten()?.version.numbers())
 }
 
-/// `containerd github.com/containerd/containerd v2.1.3 …`, and without the `v` as Debian's 1.7 and 2.1 say it.
+/// Parses `containerd github.com/containerd/containerd v2.1.3 …`, also without the `v`, as in Debian's 1.7 and 2.1.
 fn says(program: &Path, within: Duration) -> Option<ContainerdVersion> {
     match Invocation::new(program, &["--version"]).run(within, None) {
         Ok(finished) => finished.stdout.split_whitespace().find_map(|word| word.parse().ok()),
@@ -115,7 +116,7 @@ mod tests {
         }
         assert_eq!(said(Some("2.0")), numbers(&[2, 0]));
         assert_eq!(said(Some("1.6.20")), numbers(&[1, 6, 20]));
-        // A distribution of Kubernetes has its own.
+        // A Kubernetes distribution has a containerd of its own.
         let main = "/var/lib/rancher/k3s/agent/etc/containerd/config.toml";
         write(&main[1..], "version = 3\n");
         let theirs = find_containerd_config(&root, Some(Path::new(main))).unwrap();

@@ -1,4 +1,4 @@
-//! `detect`: which record and release the system is.
+//! `detect`: the record and the release of the system.
 
 use super::support;
 use super::system::{self, BorrowedRecord, GlobalArguments, release_json};

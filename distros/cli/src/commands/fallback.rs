@@ -1,4 +1,4 @@
-//! `fallback`: what to do where something is missing or does not work.
+//! `fallback`: advice if something is missing or does not work.
 
 use super::machine::{Machine, MachineArguments};
 use super::system::{GlobalArguments, release_json};
@@ -29,7 +29,7 @@ enum BuildableName {
     Virtiofsd,
 }
 
-/// Prints the way out.
+/// Prints the advice.
 pub(crate) fn run(common: &GlobalArguments, arguments: &FallbackArguments) -> anyhow::Result<Exit> {
     let mut machine = Machine::inspect(common, &arguments.machine)?;
     if let Some(component) = arguments.build {
@@ -49,7 +49,7 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &FallbackArguments) -> an
     print_way(&fallback::fallback(&machine.inputs()), &machine, arguments.machine.about.format)
 }
 
-/// Prints a way out, and says by the exit code which it is.
+/// Prints the advice, and returns the exit code of its kind.
 pub(crate) fn print_way(way: &Fallback, machine: &Machine, format: Format) -> anyhow::Result<Exit> {
     let out = &mut stdout();
     if let Fallback::WrongInitrd { initrd, why, instead } = way {
@@ -96,7 +96,7 @@ pub(crate) fn print_way(way: &Fallback, machine: &Machine, format: Format) -> an
         Fallback::Install { missing } => {
             if human {
                 writeln!(out, "{}: {}", printable(&missing.component), printable(&missing.why))?;
-                // An admin's own has none.
+                // A component of the admin's own has no packages.
                 if !missing.packages.is_empty() {
                     writeln!(out, "next: install {}", printable(&missing.packages.join(" ")))?;
                 }
@@ -121,7 +121,7 @@ pub(crate) fn print_way(way: &Fallback, machine: &Machine, format: Format) -> an
             }
             Ok(Exit::Refused)
         }
-        // It was told above.
+        // Already returned as an error above.
         Fallback::WrongInitrd { .. } => Ok(Exit::BadInput),
         Fallback::Build { passed_over: all, choices, instructions } => {
             if human {
@@ -147,7 +147,7 @@ pub(crate) fn print_way(way: &Fallback, machine: &Machine, format: Format) -> an
     }
 }
 
-/// Why it is not simply configured.
+/// Returns the reasons why Kata cannot simply be configured.
 fn in_the_way(way: &Fallback, name: &str) -> Vec<String> {
     match way {
         Fallback::Configure { .. } => Vec::new(),

@@ -1,4 +1,4 @@
-//! `generate`: man pages and shell completions, for those who make packages.
+//! `generate`: man pages and shell completions, for packagers.
 
 use super::{EXIT_CODES, Exit};
 use anyhow::Context;

@@ -19,7 +19,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 use wanted::{components, missing, needing_none, wanted};
 
-/// At least so many seconds, and a year at most: more is a slip, and more than a clock can be asked for.
+/// Parses a number of seconds, from `least` to a year: more is a mistake, and more than a clock accepts.
 fn seconds(least: u64) -> clap::builder::RangedU64ValueParser {
     clap::value_parser!(u64).range(least..=365 * 24 * 60 * 60)
 }
@@ -69,7 +69,7 @@ pub(crate) struct InstallArguments {
     #[arg(long, value_name = "SECONDS", default_value_t = 120, value_parser = seconds(0))]
     lock_timeout: u64,
     /// Give each command of the package manager so many seconds.
-    // Without any it would be ended in the middle of whatever it does.
+    // At least 1: with 0 the package manager would be killed in the middle of its work.
     #[arg(long, value_name = "SECONDS", default_value_t = 1800, value_parser = seconds(1))]
     timeout: u64,
     #[command(flatten)]
@@ -122,7 +122,7 @@ pub(crate) fn packages(common: &GlobalArguments, arguments: &PackagesArguments) 
         eprintln!("note: the record of {} has no package for {what}: none is needed", system.target);
     }
     for (what, names) in [("repository", &wanted.repositories), ("module", &wanted.modules)] {
-        // Without packages they are for nothing.
+        // Without packages, repositories and modules are of no use.
         names.iter().filter(|_| !wanted.packages.is_empty()).for_each(|n| eprintln!("needs the {what} {n}"));
     }
     if let Some(from) = system.record.parts_from(&system.entry) {
@@ -230,7 +230,7 @@ pub(crate) fn install(common: &GlobalArguments, arguments: &InstallArguments) ->
     }
 }
 
-/// That everything is there that no package brings; else where it comes from.
+/// Checks that all components exist that no package provides; the error says where they come from.
 fn is_all_there(system: &System, components: &[&StatedComponent]) -> anyhow::Result<()> {
     for stated in components {
         let found = component(&system.root, system.manager(), None, stated).map_err(|e| unreadable(&e))?;
@@ -258,16 +258,16 @@ fn is_all_there(system: &System, components: &[&StatedComponent]) -> anyhow::Res
     Ok(())
 }
 
-/// That a component is there, or may be, and cannot be read.
+/// Creates the error that a component exists, or may exist, but cannot be read.
 fn unknown(found: &ComponentStatus) -> Failed {
     let problem = found.problem.as_deref().unwrap_or(found.presence.words());
     let message = format!("{} {}: {problem}", found.kind.name(), found.name);
     Failed::new(Exit::Unknown, "unreadable", message).hint("run it as a user who may read that, such as root")
 }
 
-/// The components whose packages are installed in a version that does not bring them: installing is no way to them.
+/// Returns the components whose packages are installed in a version that does not contain them: installing cannot help.
 ///
-/// Whether that is so is not known of what cannot be read.
+/// Components that cannot be read are not judged.
 fn without_what_they_bring(system: &System, components: &[&StatedComponent]) -> anyhow::Result<Vec<String>> {
     let packages = packages_of(system)?;
     let mut lacking = Vec::new();
@@ -285,7 +285,7 @@ fn without_what_they_bring(system: &System, components: &[&StatedComponent]) -> 
     Ok(lacking)
 }
 
-/// Tells people of what installing does not bring.
+/// Warns about components that an installation does not provide.
 fn warned(lacking: &[String]) -> Exit {
     lacking.iter().for_each(|problem| eprintln!("warning: {}", printable(problem)));
     if lacking.is_empty() {
@@ -318,7 +318,8 @@ fn told(plan: &InstallPlan) -> String {
     out
 }
 
-/// Why a dry run, which fetches nothing, cannot tell: the lists may be what an installation fetches first.
+/// Creates the error of a dry run, which fetches nothing; if a package is unknown, the hint says that the installation
+/// would first refresh the package lists.
 fn failed_without_lists(error: InstallError, installer: Installer, options: &Options) -> Failed {
     let is_unknown = matches!(&error, InstallError::Failed(failure) if failure.kind == FailureKind::MissingPackage);
     let refresh = installer.refresh().filter(|_| is_unknown && options.refresh);

@@ -1,4 +1,4 @@
-//! `lint`: what is wrong with records.
+//! `lint`: errors in records.
 
 use super::{Exit, Failed, json};
 use clap::{Args, ValueEnum};
@@ -76,7 +76,7 @@ pub(crate) fn run(arguments: &LintArguments) -> anyhow::Result<Exit> {
     Ok(unread.unwrap_or(if all.is_empty() { Exit::Ok } else { Exit::No }))
 }
 
-/// The records of a folder, and the verdicts, known issues and sources in it.
+/// Returns the records of a directory, and the verdicts, known issues and sources in it.
 fn files_of(folder: &Path) -> Result<Vec<PathBuf>, Failed> {
     let failed = |e: std::io::Error| {
         let exit = if e.kind() == ErrorKind::PermissionDenied { Exit::Unknown } else { Exit::BadInput };
@@ -100,11 +100,11 @@ fn files_of(folder: &Path) -> Result<Vec<PathBuf>, Failed> {
     }
 }
 
-/// A file and what is wrong with it.
+/// A file and its findings.
 struct Checked {
     text: String,
     found: Vec<Diagnostic>,
-    /// How the program ends where there is no text to check.
+    /// The exit code if there is no text to check.
     unread: Option<Exit>,
 }
 
@@ -142,13 +142,14 @@ fn check(file: &Path, arguments: &LintArguments) -> anyhow::Result<Checked> {
     Ok(Checked { text, found, unread: None })
 }
 
-/// For a file of verdicts, the releases of the record beside its folder, none where there is no such record.
+/// For a file of verdicts, returns the releases of the record next to its directory; empty if there is no such record.
 fn releases_beside(file: &Path) -> Option<Vec<String>> {
     let releases = record_beside(file, verified::FOLDER)?.map(|record| record.releases).unwrap_or_default();
     Some(releases.into_iter().map(|release| release.version).collect())
 }
 
-/// For a file in a folder of that name, the record beside the folder that has the file's name, where it can be used.
+/// For a file in a directory named `folder_name`, returns the record of the same file name next to that directory, if
+/// it is usable.
 fn record_beside(file: &Path, folder_name: &str) -> Option<Option<Record>> {
     let file = std::path::absolute(file).ok()?;
     let folder = file.parent().filter(|folder| folder.file_name().is_some_and(|name| name == folder_name))?;
@@ -156,8 +157,8 @@ fn record_beside(file: &Path, folder_name: &str) -> Option<Option<Record>> {
     Some(record.and_then(Result::ok))
 }
 
-/// For a file of known issues, the record of its distro where it can be used: in the folder above, or in `records`
-/// there.
+/// For a file of known issues, returns the record of its distro if it is usable: from the parent directory, or from
+/// `records` there.
 fn record_of_issues(file: &Path) -> Option<Option<Record>> {
     let above = record_beside(file, known_issues::FOLDER)?;
     let beside = || {
@@ -168,7 +169,7 @@ fn record_of_issues(file: &Path) -> Option<Option<Record>> {
     Some(above.or_else(beside))
 }
 
-/// Where a record has a folder of sources beside it, its facts that have none.
+/// Returns the facts of a record without a source, if there is a directory of sources next to it.
 fn without_source(file: &Path, text: &str) -> Vec<Diagnostic> {
     let Some((folder, name)) = file.parent().map(|folder| folder.join(sources::FOLDER)).zip(file.file_name()) else {
         return Vec::new();
@@ -181,7 +182,7 @@ fn without_source(file: &Path, text: &str) -> Vec<Diagnostic> {
     sources::lint_record(file, text, sources.as_ref())
 }
 
-/// The text with its fixes, which are in the file then.
+/// Returns the text with its fixes, after writing them to the file.
 fn fixed(file: &Path, text: String, form: FileForm<'_>) -> anyhow::Result<String> {
     let Some(fixed) = fix_as(file, &text, form) else {
         return Ok(text);

@@ -1,4 +1,4 @@
-//! `list`: the releases that are known.
+//! `list`: the known releases.
 
 use super::support::Support;
 use super::system::{GlobalArguments, release_json};
@@ -28,10 +28,10 @@ pub(crate) struct ListArguments {
     pub(crate) format: Format,
 }
 
-/// A release and the record that it stands in.
+/// A release and its record.
 type Listed<'d> = (&'d Record, &'d ReleaseEntry);
 
-/// Prints the releases that are known.
+/// Prints the known releases.
 pub(crate) fn run(common: &GlobalArguments, arguments: &ListArguments) -> anyhow::Result<Exit> {
     let database = common.database(&common.root()?)?;
     let today = jiff::Zoned::now().date();
@@ -64,10 +64,10 @@ fn chosen<'d>(database: &'d Database, arguments: &ListArguments, today: Date) ->
     Ok(all.filter(|(_, entry)| is_supported(entry)).collect())
 }
 
-/// Whether a record is of a family.
+/// Whether a record belongs to a family.
 fn is_of(database: &Database, record: &Record, family: &str) -> bool {
     let mut next = Some(record);
-    // Nobody derives from more distros; who derives from himself is no usable record.
+    // No chain of distros is longer; a distro that derives from itself has no usable record.
     for _ in 0..8 {
         let Some(record) = next else { return false };
         if record.distro == family || record.package_manager.name() == family {
@@ -78,7 +78,7 @@ fn is_of(database: &Database, record: &Record, family: &str) -> bool {
     false
 }
 
-/// One line a release.
+/// Formats the list with one line per release.
 fn human(listed: &[Listed<'_>], today: Date) -> String {
     let mut out = String::new();
     for (record, release) in listed {
@@ -93,7 +93,7 @@ fn human(listed: &[Listed<'_>], today: Date) -> String {
     out
 }
 
-/// The same for programs.
+/// Formats the list for programs.
 fn document(listed: &[Listed<'_>]) -> Value {
     let release = |(record, release): &Listed<'_>| {
         serde_json::json!({

@@ -1,4 +1,4 @@
-//! The machine that Kata is configured for: its release, what it has, what was verified.
+//! The machine that Kata is configured for: its release, its components, its verdicts.
 
 use super::check::unreadable;
 use super::system::{GlobalArguments, System, TargetArguments};
@@ -53,10 +53,10 @@ pub(crate) struct MachineArguments {
     pub(crate) allow_assumed: bool,
 }
 
-/// The file that Kata's static release brings.
+/// Version file of Kata's static release.
 const VERSION_FILE: &str = "/opt/kata/VERSION";
 
-/// Where the version of Kata is read from.
+/// Origin of Kata's version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum VersionSource {
     /// The command line.
@@ -68,7 +68,7 @@ pub(crate) enum VersionSource {
 }
 
 impl VersionSource {
-    /// Its name in messages.
+    /// Returns the origin's name in messages.
     pub(crate) fn name(self) -> &'static str {
         match self {
             VersionSource::Argument => "--kata-version",
@@ -78,15 +78,15 @@ impl VersionSource {
     }
 }
 
-/// Everything that a plan needs.
+/// Input of a plan.
 pub(crate) struct Machine {
     pub(crate) root: Root,
     pub(crate) release: Release,
-    /// The same in its record.
+    /// The release's entry in its record.
     pub(crate) entry: ReleaseEntry,
     pub(crate) profile: &'static Profile,
     pub(crate) kata: KataVersion,
-    /// Where that version comes from.
+    /// The origin of Kata's version.
     pub(crate) kata_from: VersionSource,
     verified: Vec<VerifiedEntry>,
     found: Inventory,
@@ -94,16 +94,16 @@ pub(crate) struct Machine {
     emulated: bool,
     pub(crate) force: bool,
     no_shared_fs: bool,
-    /// Facts that nobody checked and that a plan would use.
+    /// Unchecked facts that a plan would use.
     pub(crate) assumed: Vec<String>,
-    /// Why the package database cannot be read, where it is there.
+    /// The error if the package database exists but cannot be read.
     unreadable: Option<Failed>,
 }
 
 impl Machine {
-    /// Gathers it.
+    /// Inspects the machine.
     ///
-    /// A database that cannot be read is told when it is asked for.
+    /// An unreadable package database is an error only once it is asked for.
     pub(crate) fn inspect(common: &GlobalArguments, arguments: &MachineArguments) -> anyhow::Result<Machine> {
         let system = System::find(common, &arguments.about)?;
         let components = system.stated();
@@ -136,7 +136,7 @@ impl Machine {
             },
         };
         let by = kata_from.name();
-        // What runs proved of a profile's arguments says nothing of a Kata that passes others.
+        // Verdicts on a profile's arguments do not apply to a Kata that passes others.
         let mut verified = record.verified.clone();
         if let Some(why) = profile.holds(kata).err().filter(|_| kata_from != VersionSource::Profile) {
             if !arguments.force {
@@ -173,7 +173,7 @@ impl Machine {
         })
     }
 
-    /// What a plan is made from.
+    /// Returns the input of a plan.
     pub(crate) fn inputs(&self) -> Inputs<'_> {
         Inputs {
             release: &self.release,
@@ -188,12 +188,13 @@ impl Machine {
         }
     }
 
-    /// That the package database can be read, if there is one: else it is not known whether what is there was proved.
+    /// Checks that the package database, if there is one, can be read: else it is unknown whether the installed
+    /// packages were verified.
     pub(crate) fn packages_are_known(&mut self) -> Result<(), Failed> {
         self.unreadable.take().map_or(Ok(()), Err)
     }
 
-    /// That a named kernel and initrd are there.
+    /// Checks that a named kernel and initrd exist.
     pub(crate) fn files_are_there(&self) -> anyhow::Result<()> {
         let Guest::Own { kernel, initrd } = &self.guest else { return Ok(()) };
         for (what, path) in kernel.iter().map(|k| ("kernel", k)).chain([("initrd", initrd)]) {
@@ -205,8 +206,8 @@ impl Machine {
     }
 }
 
-/// Whether a plan uses where a component is: QEMU, the daemon of virtio-fs unless nothing is shared, and the kernel unless
-/// guests boot Kata's.
+/// Whether a plan uses the path of a component: QEMU, the virtio-fs daemon unless nothing is shared, and the kernel
+/// unless guests boot Kata's.
 fn is_used(stated: &StatedComponent, guest: &Guest, no_shared_fs: bool) -> bool {
     match stated.kind {
         ComponentKind::Vmm => stated.name == Component::Qemu.name(),
@@ -216,7 +217,7 @@ fn is_used(stated: &StatedComponent, guest: &Guest, no_shared_fs: bool) -> bool 
     }
 }
 
-/// What the file of Kata's version says, where there is one; something else in its place is not passed over.
+/// Reads Kata's version file if there is one; anything unusable in its place is an error.
 fn in_version_file(root: &Root) -> anyhow::Result<Option<KataVersion>> {
     let text = root.utf8_if_any(Path::new(VERSION_FILE)).map_err(|error| match error.is_unreadable() {
         true => anyhow::Error::from(error),
@@ -227,7 +228,7 @@ fn in_version_file(root: &Root) -> anyhow::Result<Option<KataVersion>> {
     text.map(|text| text.parse::<KataVersion>().map_err(|e| anyhow::anyhow!("{VERSION_FILE}: {e}"))).transpose()
 }
 
-/// What guests boot, by the options.
+/// Determines from the options what guests boot.
 fn guest(arguments: &MachineArguments) -> anyhow::Result<Guest> {
     Ok(match (arguments.kernel.as_deref(), &arguments.initrd) {
         (Some("kata"), None) | (None, None) => Guest::Kata,
@@ -244,7 +245,7 @@ fn guest(arguments: &MachineArguments) -> anyhow::Result<Guest> {
     })
 }
 
-/// Versions of the release's packages that are installed.
+/// Returns the installed versions of the release's packages.
 fn installed(root: &Root, release: &Release) -> Result<BTreeMap<PackageName, PackageVersion>, QueryError> {
     let packages = Packages::read(root, Some(release.package_manager))?;
     let mut versions = BTreeMap::new();

@@ -1,4 +1,4 @@
-//! `requirements`: what a distro's package must have, and a kernel's configuration held against it.
+//! `requirements`: demands on a distro's package, and the comparison of a kernel's configuration with them.
 
 mod configuration;
 
@@ -62,7 +62,7 @@ impl ComponentName {
     }
 }
 
-/// Prints what a package must have, or what a kernel lacks.
+/// Prints the demands on a package, or the missing options of a kernel.
 pub(crate) fn run(arguments: &RequirementsArguments) -> anyhow::Result<Exit> {
     let profile = Profile::find(&arguments.profile)?;
     let component = arguments.component.component();
@@ -106,7 +106,7 @@ pub(crate) fn run(arguments: &RequirementsArguments) -> anyhow::Result<Exit> {
     Ok(if options.is_some_and(|options| !options.problems().is_empty()) { Exit::No } else { Exit::Ok })
 }
 
-/// Reads a configuration and holds it against Kata's options.
+/// Reads a configuration and compares it with Kata's options.
 fn held(file: &Path, asked: Option<Arch>, profile: &Profile) -> anyhow::Result<KernelOptions> {
     let failed =
         |message: String| Failed::new(Exit::BadInput, "bad-configuration", format!("{}: {message}", called(file)));
@@ -127,7 +127,7 @@ fn held(file: &Path, asked: Option<Arch>, profile: &Profile) -> anyhow::Result<K
     Ok(KernelOptions::held(&config, arch, profile))
 }
 
-/// What a file is called in messages.
+/// Returns the name of a file in messages.
 fn called(file: &Path) -> String {
     if file == Path::new("-") { "standard input".to_owned() } else { file.display().to_string() }
 }

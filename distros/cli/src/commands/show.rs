@@ -1,4 +1,4 @@
-//! What `show` prints.
+//! `show`: the record and the verdicts of a release.
 
 mod answer;
 mod named;
@@ -75,17 +75,17 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &ShowArguments) -> Result
     Ok(Exit::Ok)
 }
 
-/// One release with everything that is printed of it.
+/// One release with everything that is printed about it.
 struct Shown {
     release: Release,
     entry: ReleaseEntry,
     facts: Vec<StatedFact>,
     verified: Vec<VerifiedEntry>,
-    /// What is installed of what was verified, where the release is the system's and its packages can be asked.
+    /// Installed versions of the verified packages, if the release is the system's and its packages can be queried.
     installed: Option<InstalledVersions>,
 }
 
-/// What is installed of the packages that a release was verified with; nothing where that cannot be asked.
+/// Returns the installed versions of the packages that a release was verified with; `None` if they cannot be queried.
 fn installed(root: &Root, shown: &Shown) -> Option<InstalledVersions> {
     if shown.verified.is_empty() {
         return None;
@@ -99,7 +99,7 @@ fn installed(root: &Root, shown: &Shown) -> Option<InstalledVersions> {
     names.map(version).collect()
 }
 
-/// The releases that `text` names; those that lack the architecture are left out unless none is left.
+/// Returns the releases that `text` names; those without the architecture are left out unless none remains.
 fn releases(database: &Database, text: &str, arch: Arch) -> Result<Vec<Shown>> {
     let mut shown = Vec::new();
     let mut lacking = None;
@@ -134,7 +134,7 @@ fn releases(database: &Database, text: &str, arch: Arch) -> Result<Vec<Shown>> {
     }
 }
 
-/// For people.
+/// Formats releases for people.
 fn human(releases: &[Shown], origin: bool) -> String {
     let today = jiff::Zoned::now().date();
     let blocks: Vec<String> = releases.iter().map(|r| one(r, today, origin)).collect();
@@ -175,12 +175,12 @@ fn one(shown: &Shown, today: Date, origin: bool) -> String {
     } else {
         out += &recorded::matrix(&shown.verified, shown.installed.as_ref(), release.package_manager, today);
     }
-    // Records may come from anywhere: each line is made safe for the terminal.
+    // Records may come from anywhere, so control characters are made visible on each line.
     let safe: Vec<String> = out.lines().map(printable).collect();
     safe.join("\n") + "\n"
 }
 
-/// For programs.
+/// Formats releases for programs.
 fn document(releases: &[Shown]) -> Value {
     let releases: Vec<Value> = releases
         .iter()
@@ -204,9 +204,9 @@ fn document(releases: &[Shown]) -> Value {
     serde_json::json!({ "version": 1, "releases": releases })
 }
 
-/// A run of the release that it stands under, in the shapes that `check --all` and `verified` have, too.
+/// Formats a run below its release, in the form that `check --all` and `verified` use, too.
 ///
-/// Records are shorter: a verdict is a word there, or a map.
+/// Records are terser: a verdict there may be a single word.
 fn run_json(entry: &VerifiedEntry) -> Value {
     let versions = entry.versions.iter();
     let versions: Vec<Value> =

@@ -1,29 +1,29 @@
-//! Whether a distro still supports a release.
+//! The distro's support of a release.
 
 use jiff::civil::Date;
 use model::record::{ReleaseEntry, known};
 
-/// How a release is supported on a day.
+/// Support of a release on a day.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Support {
-    /// By the distro; or nobody knows an end, as of what rolls.
+    /// By the distro; also if no end is known, as for rolling releases.
     Full,
     /// By long-term support alone.
     LongTerm {
-        /// Its last day.
+        /// The last day of long-term support.
         until: Date,
     },
-    /// No more.
+    /// Support has ended.
     Ended {
-        /// The last day.
+        /// The last day of support.
         on: Date,
     },
-    /// It is not released yet.
+    /// The release is not out yet.
     Unreleased,
 }
 
 impl Support {
-    /// The support of a release on a day.
+    /// Returns the support of a release on a day.
     pub(crate) fn of(entry: &ReleaseEntry, day: Date) -> Support {
         let (eol, lts) = (known(&entry.eol).copied(), known(&entry.lts).copied());
         if known(&entry.released).is_some_and(|released| day < *released) {
@@ -38,12 +38,12 @@ impl Support {
         }
     }
 
-    /// Whether anybody supports it.
+    /// Whether anybody supports the release.
     pub(crate) fn is_given(self) -> bool {
         matches!(self, Support::Full | Support::LongTerm { .. })
     }
 
-    /// What people should know, in words.
+    /// Returns a note for people; `None` if the support is full.
     pub(crate) fn words(self) -> Option<String> {
         match self {
             Support::Full => None,
@@ -54,12 +54,12 @@ impl Support {
     }
 }
 
-/// The support of a release today.
+/// Returns the support of a release today.
 pub(crate) fn today(entry: &ReleaseEntry) -> Support {
     Support::of(entry, jiff::Zoned::now().date())
 }
 
-/// Says on standard error that nobody supports a release any more, where that is so.
+/// Notes on standard error that support has ended, if it has.
 pub(crate) fn warn(name: &dyn std::fmt::Display, entry: &ReleaseEntry) {
     if let Support::Ended { on } = today(entry) {
         eprintln!("note: {name}: support ended on {on}");

@@ -15,7 +15,8 @@ use serde_json::{Value, json};
 use std::io::ErrorKind;
 use std::path::PathBuf;
 
-/// A release as every document for programs has it. A day is null where the record does not say it, or says `unknown`.
+/// Formats a release as in every document for programs. A day is null if the record does not state it, or states
+/// `unknown`.
 pub(crate) fn release_json(distro: &str, entry: &ReleaseEntry) -> Value {
     json!({
         "name": format!("{distro}:{}", entry.version),
@@ -57,7 +58,7 @@ pub(crate) struct TargetArguments {
     pub(crate) format: Format,
 }
 
-/// The variable with more folders of records.
+/// Environment variable with more directories of records.
 const PATH_VARIABLE: &str = "KATA_OSINFO_PATH";
 
 impl GlobalArguments {
@@ -68,7 +69,7 @@ impl GlobalArguments {
         })
     }
 
-    /// The database of all layers; files that cannot be used are told and left out.
+    /// Loads the database of all layers; unusable files are reported and left out.
     pub(crate) fn database(&self, root: &Root) -> Result<Database, Failed> {
         let variable = std::env::var_os(PATH_VARIABLE).unwrap_or_default();
         let mut folders: Vec<PathBuf> =
@@ -92,22 +93,22 @@ pub(crate) struct System {
     pub(crate) entry: ReleaseEntry,
     pub(crate) target: Target,
     pub(crate) arch: Arch,
-    /// The relative's record that is used, where the system has none of its own.
+    /// The relative's record that is used, if the system has none of its own.
     pub(crate) borrowed: Option<BorrowedRecord>,
-    /// What it is beside what its os-release says; its kernel is not the record's.
+    /// The derivative that the system is, if its os-release does not say so; its kernel is not the record's.
     pub(crate) derivative: Option<Derivative>,
 }
 
-/// That a system has no record of its own, and which one it is taken for.
+/// A system without a record of its own, and the one it is treated as.
 pub(crate) struct BorrowedRecord {
-    /// What the system is called.
+    /// The system's name.
     name: String,
-    /// `as rhel:10, by ID_LIKE`.
+    /// The relative: `as rhel:10, by ID_LIKE`.
     how: String,
 }
 
 impl BorrowedRecord {
-    /// What the system that was found borrows.
+    /// Returns the record that a detected system borrows.
     pub(crate) fn of(found: &Detection) -> Option<BorrowedRecord> {
         Some(BorrowedRecord { name: found.pretty_name(), how: found.borrowed.clone()? })
     }
@@ -120,7 +121,7 @@ impl std::fmt::Display for BorrowedRecord {
 }
 
 impl System {
-    /// [`System::find_quietly`], and says on standard error what is borrowed from a relative.
+    /// Like [`System::find_quietly`], and notes on standard error that a relative's record is borrowed.
     pub(crate) fn find(common: &GlobalArguments, about: &TargetArguments) -> Result<System, Failed> {
         let system = System::find_quietly(common, about)?;
         if let Some(borrowed) = &system.borrowed {
@@ -129,7 +130,7 @@ impl System {
         Ok(system)
     }
 
-    /// The release that was named, or that the system is.
+    /// Returns the named release, or that of the system.
     pub(crate) fn find_quietly(common: &GlobalArguments, about: &TargetArguments) -> Result<System, Failed> {
         let root = common.root()?;
         let database = common.database(&root)?;
@@ -144,22 +145,22 @@ impl System {
         let unknown = |e: &dyn std::fmt::Display| Failed::new(Exit::Unknown, "unknown-release", e.to_string());
         let record = database.record(&target.distro).map_err(|e| unknown(&e))?.clone();
         let entry = record.require_release(&target.version).map_err(|e| unknown(&e))?.clone();
-        // That it exists for the architecture.
+        // Checks that the release exists for the architecture.
         record.release(&target.version, arch).map_err(|e| unknown(&e))?;
         Ok(System { root, record, entry, target, arch, borrowed, derivative })
     }
 
-    /// What installs its packages.
+    /// Returns the package manager.
     pub(crate) fn manager(&self) -> PackageManager {
         self.record.manager_of(&self.entry)
     }
 
-    /// Its components as the record states them.
+    /// Returns the components as stated by the record.
     pub(crate) fn stated(&self) -> Vec<StatedComponent> {
         stated(&self.record, &self.entry, self.arch)
     }
 
-    /// The head of an answer for programs.
+    /// Returns the head of an answer for programs.
     pub(crate) fn json(&self) -> Value {
         json!({
             "release": release_json(&self.target.distro, &self.entry),
@@ -170,9 +171,9 @@ impl System {
     }
 }
 
-/// The architecture that is named, else the system's; this machine's where nothing of the system tells.
+/// Returns the named architecture, else the system's; this machine's if the system does not reveal any.
 ///
-/// A system of another than Kata's has none: what is known of a release would be taken for what is known of it.
+/// A system of an architecture that Kata does not support is an error: facts about a release do not apply to it.
 pub(crate) fn arch(root: &Root, named: Option<Arch>) -> Result<Arch, Failed> {
     if let Some(arch) = named {
         return Ok(arch);
@@ -188,12 +189,12 @@ pub(crate) fn arch(root: &Root, named: Option<Arch>) -> Result<Arch, Failed> {
     }
 }
 
-/// That the system is of an architecture that Kata does not have.
+/// Creates the error for a system of an architecture that Kata does not support.
 pub(crate) fn is_foreign(foreign: ForeignArch) -> Failed {
     Failed::foreign(&format!("the system is built for {foreign}"))
 }
 
-/// That something cannot be read which the answer depends on.
+/// Creates the error for an unreadable file that the answer depends on.
 fn unreadable(error: &dyn std::fmt::Display) -> Failed {
     Failed::new(Exit::Unknown, "unreadable", error.to_string()).hint("run it as a user who may read that, such as root")
 }
@@ -202,7 +203,7 @@ pub(crate) fn detect(root: &Root, database: &Database) -> Result<Detection, Fail
     let found = detect::detect(root, database).map_err(|e| match (e.is_unreadable(), e.is_missing()) {
         (true, _) => Failed::new(Exit::Unknown, "unreadable", e.to_string())
             .hint("run it as a user who may read that, such as root, or name the release with --target"),
-        // There is no system where one was named.
+        // The named root contains no system.
         (false, true) => Failed::new(Exit::BadInput, "unreadable-system", e.to_string())
             .hint("name the release with --target, or the system's directory with --root"),
         (false, false) => Failed::new(Exit::Unknown, "unreadable-system", e.to_string())
@@ -215,7 +216,7 @@ pub(crate) fn detect(root: &Root, database: &Database) -> Result<Detection, Fail
     }
 }
 
-/// The one release that was found.
+/// Returns the release if exactly one was found.
 fn only(root: &Root, database: &Database, detection: &Detection) -> Result<Target, Failed> {
     match detection.releases.as_slice() {
         [one] => Ok(one.clone()),
@@ -232,7 +233,7 @@ fn only(root: &Root, database: &Database, detection: &Detection) -> Result<Targe
     }
 }
 
-/// That a system is not known, and what would make it known.
+/// Creates the error for an unknown system, with a hint that would make it known.
 pub(crate) fn unknown(root: &Root, database: &Database, detection: &Detection) -> Failed {
     let name = detection.name.as_deref().unwrap_or(&detection.id);
     if let Some(why) = &detection.refused {

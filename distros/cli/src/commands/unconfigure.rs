@@ -1,4 +1,4 @@
-//! `unconfigure`: takes back what `configure` wrote.
+//! `unconfigure`: takes back the changes of `configure`.
 
 use super::system::GlobalArguments;
 use super::{Exit, Failed, Format, json, print_file, problems, unprinted};
@@ -33,20 +33,20 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &UnconfigureArguments) ->
     let root = common.root()?;
     let recorded = || -> Result<(Option<State>, Option<String>), ChangeError> {
         match state::read(&root) {
-            // What there is without it is looked for.
+            // Files that are left without a usable state are searched for.
             Err(ChangeError::State(why)) if arguments.force => Ok((None, Some(why))),
             state => Ok((state?, None)),
         }
     };
-    // Without a folder of states there is no state, and nothing that a crash could have left.
+    // Without a state directory there is neither a state nor anything left by a crash.
     let is_there = match state::has_folder(&root) {
-        // It is set aside below.
+        // The file in the directory's place is set aside below.
         Err(ChangeError::State(_)) if arguments.force => true,
         is_there => is_there?,
     };
     let mut found = recorded()?;
-    // The files to take back are looked at again under the lock: a `configure` may have started just now. Nothing is
-    // written on a machine that has nothing of ours.
+    // The files to take back are read again under the lock, because a `configure` may have started just now. Nothing is
+    // written on a machine without any of kata-osinfo's files.
     let is_known = is_there || found.0.is_some() || found.1.is_some();
     let looked = (arguments.force && !is_known).then(|| strays(&root, true)).transpose()?;
     let is_to_lock = is_known || looked.as_ref().is_some_and(|strays| !strays.is_empty());
@@ -69,8 +69,8 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &UnconfigureArguments) ->
     let taken_back = match &state {
         Some(state) => stray::take_back(&root, lock.as_ref(), state, arguments.force).map_err(anyhow::Error::from),
         None => match looked.filter(|_| lock.is_none()).map_or_else(|| strays(&root, arguments.force), Ok) {
-            // There was nothing to take back, nor anything to force: what is there now was written by a `configure` that
-            // has started since, where it has made its folder.
+            // There was nothing to take back or to force, so these files were written by a `configure` that has started
+            // since, if it has created the state directory.
             Ok(found) if lock.is_none() && !arguments.dry_run && !found.is_empty() && state::has_folder(&root)? => {
                 return run(common, arguments);
             }
@@ -78,8 +78,8 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &UnconfigureArguments) ->
             Err(error) => Err(error.into()),
         },
     };
-    // Texts of others that are in no place of their own are told whatever became of the rest; where this call has not put
-    // one back, that is no success.
+    // Other tools' texts that are not in their original places are reported in any case; if this call has not put one
+    // back, it is not a success.
     let aside = lock.as_ref().map(Lock::aside).unwrap_or_default();
     let mut lying = displaced(&root, &state.unwrap_or_default());
     lying.retain(|text| !aside.iter().any(|(path, _)| *path == text.path));
@@ -131,7 +131,7 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &UnconfigureArguments) ->
     Ok(if kept.is_empty() && !is_out_of_place { Exit::Ok } else { Exit::NotEffective })
 }
 
-/// What to do where no state, or none that can be read, says what was written.
+/// Takes back files if there is no state, or no readable one, that records what was written.
 fn unrecorded(
     root: &Root,
     lock: Option<&Lock>,
@@ -150,7 +150,7 @@ fn unrecorded(
     if strays.is_empty() {
         eprintln!("note: nothing is configured{}", if damaged.is_some() { " that says that it is ours" } else { "" });
         if lock.is_some() {
-            // It is empty, and harms nobody.
+            // The directory is empty; if it stays, it does no harm.
             let _ = root.remove_empty_folder(Path::new(FOLDER));
         }
         return Ok(RevertReport::default());

@@ -1,10 +1,10 @@
-//! `verified`: whether this combination was proved, for which profile, on what basis, how long ago, and of these versions.
+//! `verified`: whether this combination was proved, for which profile, on what basis, how long ago, and which versions.
 //!
-//! What counts of each capability that was asked for are the runs whose packages that it rests on are installed in their
-//! versions, and of these the verdict of the environment that shows most, by today's tests where any has them ([`proof`]).
-//! Of a container manager's packages nothing is asked where no container is started.
-//! By default that is all that the profile's Katas do not run without, the same list that reports ask whether Kata can run:
-//! a container shows no vsock, and what nobody has shown is not verified.
+//! For each requested capability, only runs with the installed versions of its packages count. Among these, the
+//! environment that shows most decides, by the current tests if any run has them ([`proof`]).
+//! Packages of a container manager are irrelevant for capabilities that start no container.
+//! By default, all capabilities are requested that the profile's Kata does not run without, as in the reports' answer:
+//! a container shows no vsock, and a capability that nothing has shown is not verified.
 
 use super::check::{packages, unreadable};
 use super::show::{OLDER_TESTS, ago, named};
@@ -58,9 +58,9 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &VerifiedArguments) -> an
         let entries = system.record.verified.iter();
         let entries = entries
             .filter(|v| v.release == system.target.version && v.arch == system.arch && v.profile == profile.name);
-        // Each run that judged a part has an entry; what rests on the same packages is told together.
+        // Each run that judged only some capabilities has an entry; entries with the same packages are merged.
         let mut entries = joined(entries);
-        // Of one environment the distro's own packages have the word.
+        // Within one environment, results with the distro's own packages take precedence.
         entries.sort_by_key(|entry| (entry.shaped, !entry.brought().is_empty()));
         let runs = entries.iter().map(|v| standing(v, &asked, &of_managers, packages.as_ref(), today));
         let runs: Vec<VerifiedStanding> = runs.collect::<Result<_, _>>().map_err(|e| unreadable(&e))?;
@@ -101,8 +101,8 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &VerifiedArguments) -> an
     Ok(exit)
 }
 
-/// The packages that nothing but the release's container managers has, by the system's records and by those that were
-/// shipped: an admin's may have none, because theirs come from elsewhere, and what was verified had some.
+/// Returns the packages that only the release's container managers have, by the system's and the shipped records: an
+/// admin's record may have none, because the manager comes from elsewhere, while the verified runs had some.
 fn of_managers(system: &System) -> BTreeSet<PackageName> {
     let shipped = Database::embedded();
     let mut all = BTreeSet::new();
@@ -117,35 +117,35 @@ fn of_managers(system: &System) -> BTreeSet<PackageName> {
     all
 }
 
-/// The packages that a record has of a kind of component.
+/// Returns a record's packages of a kind of component.
 fn packages_of(record: &Record, system: &System, kind: ComponentKind) -> Vec<PackageName> {
     let Some(entry) = record.find_release(&system.target.version) else { return Vec::new() };
     let named = record.components(entry, system.arch, &[kind]);
     named.into_iter().filter_map(|(kind, name)| record.packages_of(entry, system.arch, kind, &name)).flatten().collect()
 }
 
-/// What is known under a profile.
+/// Answer for a profile.
 struct ProfileAnswer<'p> {
     profile: &'p str,
-    /// The capabilities that were asked for.
+    /// The requested capabilities.
     asked: Vec<Capability>,
-    /// The runs that are recorded.
+    /// The recorded runs.
     runs: Vec<VerifiedStanding>,
 }
 
-/// What some runs have proved together of what was asked for.
+/// Requested capabilities that some runs prove together.
 struct Proof<'s> {
-    /// What they do not show to be supported.
+    /// Capabilities that the runs do not show to be supported.
     lacking: Vec<Capability>,
-    /// The runs that show the rest.
+    /// The runs that show the other capabilities.
     by: Vec<&'s VerifiedStanding>,
 }
 
-/// What runs prove together, each of the capabilities that it counts for.
+/// Returns what runs prove together; `is_one` selects the runs that count for a capability.
 ///
-/// Of each capability the environment that shows most has the word, of those that today's tests have judged. Where all
-/// together are against it, it stays so: older tests asked for less, and what failed them was not seen to be mended.
-/// The answer of the reports follows the same rule (`reports::standing::answer`).
+/// For each capability, the environment that shows most decides, among the results of the current tests. If the results
+/// of all tests together are negative, that stands: older tests required less, and their failures were not seen fixed.
+/// The reports' answer follows the same rule (`reports::standing::answer`).
 fn proof<'s>(
     asked: &[Capability],
     all: &'s [VerifiedStanding],
@@ -160,7 +160,7 @@ fn proof<'s>(
                 (!of_today || !by_older_tests).then_some((*run, verdict))
             })
         };
-        // Of what is equal the last one counts, and the distro's own stands first.
+        // Among equals the last one counts, so the order is reversed: the distro's own packages come first.
         let counts = |of_today| decisive(said(of_today).rev().map(|(run, verdict)| (run.environment, verdict)));
         let by_any = counts(false).filter(|(_, verdict)| *verdict == Verdict::Supported);
         let counts = by_any.map(|by_any| counts(true).unwrap_or(by_any));
@@ -177,7 +177,7 @@ fn proof<'s>(
 }
 
 impl ProfileAnswer<'_> {
-    /// What the runs prove by packages that are as they are here.
+    /// Returns what the runs prove whose packages are as installed here.
     fn proof(&self) -> Proof<'_> {
         proof(&self.asked, &self.runs, VerifiedStanding::matches_for)
     }
@@ -187,9 +187,9 @@ impl ProfileAnswer<'_> {
         proof.lacking.is_empty() && !proof.by.is_empty()
     }
 
-    /// What the answer rests on: the runs that prove it, else of all the one that proves most, the latest of these.
+    /// Formats the basis of the answer: the runs that prove it, else the latest run that proves most.
     ///
-    /// `, by a run in container on emulated basis, 12 days ago; differs here: qemu 1 → 2`.
+    /// For example `, by a run in container on emulated basis, 12 days ago; differs here: qemu 1 → 2`.
     fn in_one_line(&self, today: Date) -> String {
         if self.is_yes() {
             return format!("{}; the same versions here", by(&self.proof().by, today));
@@ -227,7 +227,7 @@ impl ProfileAnswer<'_> {
     }
 }
 
-/// `, by runs in container and vm on emulated basis, 12 days ago`: of several the weaker basis and the oldest day.
+/// Formats `, by runs in container and vm on emulated basis, 12 days ago`, with the weaker basis and the oldest day.
 fn by(runs: &[&VerifiedStanding], today: Date) -> String {
     let environments: BTreeSet<Environment> = runs.iter().map(|run| run.environment).collect();
     let environments: Vec<&str> = environments.into_iter().map(Environment::name).collect();
@@ -269,7 +269,7 @@ mod tests {
     use model::verified::Basis;
     use operator::standing::{CapabilityStanding, VersionPair};
 
-    /// A run in a container that judged booting.
+    /// Returns a run in a container that judged booting.
     fn standing(supported: bool, installed: Option<&str>) -> VerifiedStanding {
         let verdict = if supported { Verdict::Supported } else { Verdict::Unsupported };
         let capability = CapabilityStanding {
@@ -313,12 +313,12 @@ mod tests {
         assert_eq!(line(&[standing(false, None)]), worst);
         let older = VerifiedStanding { older_tests: true, ..standing(true, Some("1-1")) };
         assert_eq!(line(&[older]), format!("{run}, by an older set of tests; the same versions here"));
-        // Of several the one that proves most.
+        // Of several runs, the one that proves most is shown.
         let several = [standing(false, Some("1-1")), standing(true, Some("1-2"))];
         assert_eq!(line(&several), line(&several[1..]));
     }
 
-    /// A machine shows what a container cannot, and outranks it, if its packages are here.
+    /// A machine shows capabilities that a container cannot show, and outranks it, if its packages are installed.
     #[test]
     fn runs_in_several_environments_prove_it_together() {
         let asked = [Capability::VmmBoot, Capability::VmmVsock];
@@ -361,13 +361,13 @@ mod tests {
         let runs = [container(), by_older_tests(machine(Verdict::Unsupported))];
         assert!(!answer(&asked[..1], &runs).0, "nobody has seen that what failed older tests is mended");
         assert!(answer(&asked[..1], &[by_older_tests(container())]).0, "older tests alone still show it");
-        // Of one environment the distro's own packages have the word, and they stand first.
+        // Within one environment, the distro's own packages take precedence, and their results come first.
         let shaped = |supported| VerifiedStanding { shaped: true, ..standing(supported, Some("1-1")) };
         assert!(answer(&asked[..1], &[container(), shaped(false)]).0);
         assert!(!answer(&asked[..1], &[failed(), shaped(true)]).0);
     }
 
-    /// A run of an older container manager still shows its guests, and none of its containers.
+    /// A run with an older container manager still proves its guests, but not its containers.
     #[test]
     fn a_container_managers_version_counts_for_containers_alone() {
         let judged = |capability| CapabilityStanding {

@@ -1,4 +1,4 @@
-//! What Kata is told, and what to do where it cannot be told.
+//! Answers of `configure`, `unconfigure` and `fallback`.
 
 use super::{Problem, Release, Version};
 use model::arch::Arch;
@@ -6,7 +6,7 @@ use model::capability::Capability;
 use schemars::JsonSchema;
 use serde_json::Value;
 
-/// What `fallback` says is to be done; of a component that is to be built, how.
+/// Advice of `fallback`; for a component to build, the instructions.
 #[derive(JsonSchema)]
 #[schemars(untagged)]
 #[expect(dead_code, reason = "only its schema is used")]
@@ -15,7 +15,7 @@ pub(super) enum Fallback {
     Build(Box<Build>),
 }
 
-/// How a component is built.
+/// Build instructions for a component.
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 #[expect(dead_code, reason = "only its schema is used")]
@@ -24,7 +24,7 @@ pub(super) struct Build {
     instructions: Instructions,
 }
 
-/// What `configure` wrote, or what is to be done first.
+/// Files written by `configure`, or the steps that must come first.
 #[derive(JsonSchema)]
 #[schemars(untagged)]
 #[expect(dead_code, reason = "only its schema is used")]
@@ -34,7 +34,7 @@ pub(super) enum Configure {
     Assumed(Assumed),
 }
 
-/// What to do next, by its outcome.
+/// The next steps, by outcome.
 #[derive(JsonSchema)]
 #[schemars(rename_all = "kebab-case", deny_unknown_fields)]
 #[expect(dead_code, reason = "only its schema is used")]
@@ -44,29 +44,29 @@ pub(super) struct Way {
     release: Release,
     profile: String,
     problems: Vec<Problem>,
-    /// Of `configure`.
+    /// For `configure`.
     configuration: Option<Configuration>,
-    /// Of `install`.
+    /// For `install`.
     missing: Option<Missing>,
-    /// Of `describe`: the distro does not package it.
+    /// For `describe`: the component that the distro does not package.
     component: Option<String>,
-    /// Of `describe`: to be completed and put into `/etc/kata-osinfo`.
+    /// For `describe`: a record to complete and put into `/etc/kata-osinfo`.
     record: Option<String>,
-    /// Of `unsupported`.
+    /// For `unsupported`.
     capability: Option<Capability>,
-    /// Of `unsupported`: each independent cause.
+    /// For `unsupported`: each independent cause.
     why: Option<Vec<String>>,
-    /// Of `unsupported`: what to do.
+    /// For `unsupported`: advice.
     instead: Option<String>,
-    /// Of `build`: shared filesystems that do not work.
+    /// For `build`: shared filesystems that do not work.
     passed_over: Option<Vec<PassedOver>>,
-    /// Of `build`: what takes less than one, the best first.
+    /// For `build`: alternatives with less effort, the best first.
     choices: Option<Vec<Choice>>,
-    /// Of `build`.
+    /// For `build`.
     instructions: Option<Vec<Instructions>>,
 }
 
-/// Which way out there is.
+/// Kind of advice.
 #[derive(JsonSchema)]
 #[schemars(rename_all = "kebab-case")]
 #[expect(dead_code, reason = "only its schema is used")]
@@ -78,7 +78,7 @@ enum Outcome {
     Build,
 }
 
-/// Facts that nobody has checked are in the way.
+/// Refusal because of facts that nobody has checked.
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 #[expect(dead_code, reason = "only its schema is used")]
@@ -91,7 +91,7 @@ pub(super) struct Assumed {
     problems: Vec<Problem>,
 }
 
-/// What was written, or would be.
+/// Files that were written, or would be.
 #[derive(JsonSchema)]
 #[schemars(rename_all = "kebab-case", deny_unknown_fields)]
 #[expect(dead_code, reason = "only its schema is used")]
@@ -104,12 +104,12 @@ pub(super) struct Configured {
     arch: Arch,
     kata_config: KataConfig,
     warnings: Vec<String>,
-    /// Values that others have set.
+    /// Values that other tools or the admin have set.
     theirs: Vec<ForeignValue>,
     configuration: Configuration,
     settings: Vec<Setting>,
     files: Vec<String>,
-    /// Files that are written no more.
+    /// Files that are no longer written.
     taken_back: Vec<String>,
     written: bool,
     diff: String,
@@ -149,22 +149,22 @@ struct Configuration {
 #[expect(dead_code, reason = "only its schema is used")]
 struct Share {
     name: String,
-    /// Of virtio-fs.
+    /// For virtio-fs: the daemon's path.
     daemon: Option<String>,
 }
 
-/// What guests boot.
+/// Kernel and initrd of guests.
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 #[expect(dead_code, reason = "only its schema is used")]
 struct Boot {
-    /// `initrd`, or `kata`: what Kata's configuration says.
+    /// `initrd`, or `kata` for those in Kata's configuration.
     what: String,
     kernel: Option<String>,
     initrd: Option<String>,
 }
 
-/// One thing to know.
+/// A note.
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 #[expect(dead_code, reason = "only its schema is used")]
@@ -181,13 +181,13 @@ struct PassedOver {
     name: String,
     /// Each independent reason.
     why: Vec<String>,
-    /// Packages that would bring it, where only they are missing.
+    /// Packages that would provide it, if only they are missing.
     install: Vec<String>,
-    /// What `--force` can choose all the same.
+    /// The filesystem that `--force` can select nevertheless.
     forceable: Option<Share>,
 }
 
-/// What is not on the machine and can be.
+/// A component that is not on the machine but can be installed.
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 #[expect(dead_code, reason = "only its schema is used")]
@@ -197,19 +197,19 @@ struct Missing {
     packages: Vec<String>,
 }
 
-/// A way that does without a build.
+/// An alternative without a build.
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 #[expect(dead_code, reason = "only its schema is used")]
 struct Choice {
     what: ChoiceKind,
-    /// What to do, and what it costs.
+    /// The steps and their cost.
     text: String,
-    /// For `/etc/kata-osinfo`, where one is needed.
+    /// A record for `/etc/kata-osinfo`, if one is needed.
     record: Option<String>,
 }
 
-/// Which way it is.
+/// Kind of alternative.
 #[derive(JsonSchema)]
 #[schemars(rename_all = "kebab-case")]
 #[expect(dead_code, reason = "only its schema is used")]
@@ -218,7 +218,7 @@ enum ChoiceKind {
     NoSharedFs,
 }
 
-/// How to build a component and make it known.
+/// Instructions to build a component and add it to the records.
 #[derive(JsonSchema)]
 #[schemars(rename_all = "kebab-case", deny_unknown_fields)]
 #[expect(dead_code, reason = "only its schema is used")]
@@ -234,20 +234,20 @@ struct Instructions {
     notes: Vec<String>,
 }
 
-/// The file that Kata reads.
+/// The configuration file that Kata reads.
 #[derive(JsonSchema)]
 #[schemars(rename_all = "kebab-case", deny_unknown_fields)]
 #[expect(dead_code, reason = "only its schema is used")]
 struct KataConfig {
     path: String,
-    /// Kata's own, where Kata is to read a copy.
+    /// Kata's own file, if Kata is to read a copy.
     copied_from: Option<String>,
     named_by: String,
     others: Vec<String>,
     siblings: Vec<Sibling>,
 }
 
-/// A configuration beside another one.
+/// A configuration next to another one.
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 #[expect(dead_code, reason = "only its schema is used")]
@@ -256,7 +256,7 @@ struct Sibling {
     alike: bool,
 }
 
-/// A value that somebody else has set.
+/// A value that another tool or the admin has set.
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 #[expect(dead_code, reason = "only its schema is used")]
@@ -281,20 +281,20 @@ struct Setting {
     why: String,
 }
 
-/// A key that does not have the value that it was to have.
+/// A key whose value in effect is not the intended one.
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 #[expect(dead_code, reason = "only its schema is used")]
 struct NotEffective {
     key: String,
     wanted: Value,
-    /// Null where it is set nowhere.
+    /// The value in effect; null if the key is not set.
     found: Value,
     file: Option<String>,
     line: Option<u64>,
 }
 
-/// What was taken back.
+/// Files that were taken back.
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 #[expect(dead_code, reason = "only its schema is used")]
@@ -309,7 +309,7 @@ pub(super) struct Unconfigure {
     problems: Vec<Problem>,
 }
 
-/// Something that was not taken back.
+/// A file that was not taken back.
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 #[expect(dead_code, reason = "only its schema is used")]

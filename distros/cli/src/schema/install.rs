@@ -1,4 +1,4 @@
-//! What is to be installed, and with what.
+//! Answers of `installer`, `packages` and `install`.
 
 use super::system::{Installed, System};
 use super::{Problem, Version};
@@ -12,11 +12,11 @@ pub(super) struct Installer {
     version: Version,
     system: System,
     installer: String,
-    /// Null where it is not found.
+    /// The program's path; null if it was not found.
     program: Option<String>,
     /// `here`, `inside`, `outside`, `nowhere`.
     place: String,
-    /// Whether it is run by this program.
+    /// Whether this program runs the installer.
     exercised: bool,
     problems: Vec<Problem>,
 }
@@ -31,13 +31,13 @@ pub(super) struct Packages {
     packages: Vec<String>,
     repositories: Vec<String>,
     modules: Vec<String>,
-    /// Where the parts of a system that comes as an image come from.
+    /// The origin of the parts of a system that comes as an image.
     parts_from: Option<String>,
     not_packaged: Vec<String>,
     problems: Vec<Problem>,
 }
 
-/// What was installed, or would be.
+/// Packages that were installed, or would be.
 #[derive(JsonSchema)]
 #[schemars(rename_all = "kebab-case", deny_unknown_fields)]
 #[expect(dead_code, reason = "only its schema is used")]
@@ -46,12 +46,12 @@ pub(super) struct Install {
     system: System,
     plan: Option<Plan>,
     installed: Option<Vec<Installed>>,
-    /// How long it waited for another package manager.
+    /// Time spent waiting for another package manager.
     waited_seconds: Option<u64>,
     problems: Option<Vec<Problem>>,
 }
 
-/// What an installer would do.
+/// The actions of an installer.
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 #[expect(dead_code, reason = "only its schema is used")]
@@ -63,11 +63,11 @@ struct Plan {
     already: Vec<Installed>,
     enables: Vec<String>,
     commands: Vec<Vec<String>>,
-    /// The same for a shell.
+    /// The commands, quoted for a shell.
     shell: Vec<String>,
-    /// Whether they run in a sandbox, whose paths they have; only this program makes it.
+    /// Whether the commands run in a sandbox, whose paths they contain; only this program creates it.
     guarded: bool,
-    /// Null where no simulation could tell.
+    /// Null if no simulation was possible.
     changes: Option<Vec<Change>>,
 }
 

@@ -1,10 +1,10 @@
-//! What a package must have, and what a kernel's configuration lacks.
+//! Answer of `requirements`.
 
 use super::{Problem, Version};
 use model::arch::Arch;
 use schemars::JsonSchema;
 
-/// What a distro's package must have.
+/// Demands on a distro's package.
 #[derive(JsonSchema)]
 #[schemars(rename_all = "kebab-case", deny_unknown_fields)]
 #[expect(dead_code, reason = "only its schema is used")]
@@ -15,43 +15,43 @@ pub(super) struct Requirements {
     range: String,
     component: String,
     requirements: Vec<Requirement>,
-    /// Of a kernel alone.
+    /// Only for a kernel.
     kernel_options: Option<KernelOptions>,
-    /// Of a kernel alone: what is missing that Kata does not run without.
+    /// Only for a kernel: missing options that Kata does not run without.
     problems: Option<Vec<Problem>>,
 }
 
-/// The options of Kata's own guest kernel, and a configuration that was held against them.
+/// The options of Kata's own guest kernel, compared with a configuration if one was given.
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 #[expect(dead_code, reason = "only its schema is used")]
 struct KernelOptions {
-    /// The release of Kata whose kernel they are of.
+    /// The release of Kata whose kernel has the options.
     tag: String,
     arch: Arch,
-    /// Which Linux the configuration is of: `6.12`.
+    /// The Linux version of the configuration: `6.12`.
     linux: Option<String>,
     uses: Vec<KernelUse>,
 }
 
-/// What some options are for.
+/// Purpose of some options.
 #[derive(JsonSchema)]
 #[schemars(rename_all = "kebab-case", deny_unknown_fields)]
 #[expect(dead_code, reason = "only its schema is used")]
 struct KernelUse {
-    /// In a word: `namespaces`.
+    /// A one-word name: `namespaces`.
     name: String,
-    /// `required` where Kata does not run without it, `wanted` or `incidental`.
+    /// `required` if Kata does not run without the options, `wanted` or `incidental`.
     weight: String,
     /// A capability: `kernel.guest`.
     serves: Option<String>,
-    /// Whether a module is not enough.
+    /// Whether the options must be built in, because a module is not enough.
     built_in: bool,
-    /// What does not work without one of them.
+    /// The feature that does not work without one of the options.
     without: String,
-    /// Whether one of them is missing; null where no configuration was held.
+    /// Whether one of the options is missing; null if no configuration was given.
     missing: Option<bool>,
-    /// What an initrd has to carry.
+    /// Modules that the initrd has to contain.
     modules: Vec<String>,
     options: Vec<KernelOption>,
 }
@@ -65,13 +65,13 @@ struct KernelOption {
     name: String,
     /// `y`, or another value.
     wanted: String,
-    /// `measured-rootfs`, …: what a kernel of Kata's is for that has it.
+    /// `measured-rootfs`, …: the kind of kernel that Kata builds with the option.
     when: Option<String>,
-    /// File and tag of Kata.
+    /// Kata's file and tag.
     source: String,
     /// `met`, `module`, `only-module`, `off`, `absent`, `other-value`, `not-in-this-kernel`.
     state: Option<String>,
-    /// The same in words.
+    /// The state in words.
     found: Option<String>,
 }
 
@@ -85,9 +85,9 @@ struct Requirement {
     /// `device`, `option`, `module`, `version`, …
     kind: String,
     what: String,
-    /// Whether it decides anything, or only informs.
+    /// Whether the demand decides anything, or is only informative.
     binding: bool,
     why: Option<String>,
-    /// File and tag of Kata.
+    /// Kata's file and tag.
     source: String,
 }

@@ -1,4 +1,4 @@
-//! What is known of systems and releases, and what is on them.
+//! Answers about systems and releases, and about the components installed on a system.
 
 use super::{Day, Problem, Release, Version};
 use model::arch::Arch;
@@ -8,7 +8,7 @@ use model::verified::{Basis, Verdict};
 use schemars::JsonSchema;
 use std::collections::BTreeMap;
 
-/// Which record and release the system is.
+/// The record and the release of the system.
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 #[expect(dead_code, reason = "only its schema is used")]
@@ -19,7 +19,7 @@ pub(super) struct Detect {
     problems: Vec<Problem>,
 }
 
-/// What a system says it is, and what that is here.
+/// The system's os-release, and the release that it matches.
 #[derive(JsonSchema)]
 #[schemars(rename_all = "kebab-case", deny_unknown_fields)]
 #[expect(dead_code, reason = "only its schema is used")]
@@ -31,7 +31,7 @@ struct Detection {
     distro: Option<String>,
     /// `id`, `platform-id`, `id-like`.
     by: Option<String>,
-    /// Two where nothing tells them apart.
+    /// The matching releases; several if nothing distinguishes them.
     releases: Vec<Release>,
     /// `exact`, `prefix`, `rolling`.
     fit: Option<String>,
@@ -42,17 +42,17 @@ struct Detection {
     arch: Option<Arch>,
 }
 
-/// What a system is beside what its os-release says.
+/// A derivative that its os-release does not reveal.
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 #[expect(dead_code, reason = "only its schema is used")]
 struct Derivative {
     name: String,
-    /// The file that it is known by.
+    /// The file that identifies the derivative.
     sign: String,
 }
 
-/// The releases that are known.
+/// The known releases.
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 #[expect(dead_code, reason = "only its schema is used")]
@@ -61,7 +61,7 @@ pub(super) struct List {
     releases: Vec<Listed>,
 }
 
-/// A release that is known.
+/// A known release.
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 #[expect(dead_code, reason = "only its schema is used")]
@@ -70,7 +70,7 @@ struct Listed {
     arches: Vec<Arch>,
 }
 
-/// What is known of releases.
+/// Facts about releases.
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 #[expect(dead_code, reason = "only its schema is used")]
@@ -79,7 +79,7 @@ pub(super) struct Show {
     releases: Vec<Shown>,
 }
 
-/// What is known of a release.
+/// Facts about a release.
 #[derive(JsonSchema)]
 #[schemars(rename_all = "kebab-case", deny_unknown_fields)]
 #[expect(dead_code, reason = "only its schema is used")]
@@ -90,9 +90,9 @@ struct Shown {
     suites: Vec<Suite>,
     /// The OCI image.
     image: Option<String>,
-    /// The preferred one first.
+    /// VMMs, the preferred one first.
     vmm: Vec<Packaged>,
-    /// The preferred one first.
+    /// Filesystems, the preferred one first.
     fs: Vec<Packaged>,
     kernel: Option<Kernel>,
     container_manager: Option<Packaged>,
@@ -131,21 +131,21 @@ struct Kernel {
     image: String,
 }
 
-/// One line of what a record says.
+/// One statement of a record.
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 #[expect(dead_code, reason = "only its schema is used")]
 struct Fact {
     /// `vmm qemu path`.
     subject: String,
-    /// Null where the record says that nobody knows it.
+    /// The value; null if the record says `unknown`.
     value: Option<String>,
     /// `assumed`, `documented`, `packaging`, `measured`.
     confidence: String,
     origin: Option<Origin>,
 }
 
-/// Where a fact stands.
+/// Place of a fact.
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 #[expect(dead_code, reason = "only its schema is used")]
@@ -154,7 +154,7 @@ struct Origin {
     line: u64,
 }
 
-/// What one run found of a release.
+/// Results of one run for a release.
 #[derive(JsonSchema)]
 #[schemars(rename_all = "kebab-case", deny_unknown_fields)]
 #[expect(dead_code, reason = "only its schema is used")]
@@ -166,7 +166,7 @@ struct Run {
     tested: Day,
     harness: String,
     test_set: String,
-    /// Where the verdicts are Kata's own.
+    /// The Kata that was run, if the verdicts are about Kata itself.
     kata: Option<RunKata>,
     versions: Vec<VersionPair>,
     capabilities: Vec<Judged>,
@@ -180,18 +180,18 @@ struct RunKata {
     version: String,
     /// `go`, `rs`.
     runtime: String,
-    /// What took the place of the distro's own components, by component.
+    /// Replacements of the distro's own components, by component.
     brought: Option<BTreeMap<String, String>>,
 }
 
-/// A package's version then and now.
+/// A package's verified and installed versions.
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 #[expect(dead_code, reason = "only its schema is used")]
 struct VersionPair {
     package: String,
     verified: String,
-    /// Where that was asked; null where it is not installed.
+    /// The installed version, if it was queried; null if the package is not installed.
     installed: Option<String>,
 }
 
@@ -201,22 +201,22 @@ struct VersionPair {
 #[expect(dead_code, reason = "only its schema is used")]
 struct Judged {
     capability: Capability,
-    /// Null where the run had none.
+    /// The verdict; null if the run had none.
     verdict: Option<Verdict>,
     causes: Vec<Cause>,
     workaround: Option<String>,
 }
 
-/// Why a capability has its verdict.
+/// Cause of a verdict.
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 #[expect(dead_code, reason = "only its schema is used")]
 struct Cause {
-    /// `qemu`; none where nobody could be shown to be at fault.
+    /// The component at fault, such as `qemu`; missing if none could be shown to be at fault.
     component: Option<String>,
-    /// The test that showed it.
+    /// The test that showed the cause.
     test: Option<String>,
-    /// What was seen, or what was lacking.
+    /// The observation, or the missing prerequisite.
     message: String,
 }
 
@@ -231,7 +231,7 @@ pub(super) struct System {
     borrowed: Option<String>,
 }
 
-/// What of a release is installed; the last three keys are those of `--all`.
+/// Installed components of a release; the last three keys are present only with `--all`.
 #[derive(JsonSchema)]
 #[schemars(rename_all = "kebab-case", deny_unknown_fields)]
 #[expect(dead_code, reason = "only its schema is used")]
@@ -247,7 +247,7 @@ pub(super) struct Check {
     configured: Option<Vec<Problem>>,
 }
 
-/// One of Kata's needs as it is on a system.
+/// One of Kata's components on a system.
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 #[expect(dead_code, reason = "only its schema is used")]
@@ -257,9 +257,9 @@ struct Component {
     installed: bool,
     presence: Presence,
     path: Option<String>,
-    /// Where its links lead, if elsewhere.
+    /// The target of the path's symbolic links, if it differs.
     resolved: Option<String>,
-    /// That owns the file.
+    /// The package that owns the file.
     package: Option<Installed>,
     version: Option<String>,
     packages: Vec<Wanted>,
@@ -267,7 +267,7 @@ struct Component {
     said: Option<Answer>,
 }
 
-/// Whether a component is there.
+/// Presence of a component.
 #[derive(JsonSchema)]
 #[schemars(rename_all = "kebab-case")]
 #[expect(dead_code, reason = "only its schema is used")]
@@ -288,7 +288,7 @@ pub(super) struct Installed {
     version: String,
 }
 
-/// A package that a record names, and what has that name or provides it.
+/// A package that a record names, and the installed packages that have that name or provide it.
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 #[expect(dead_code, reason = "only its schema is used")]
@@ -297,17 +297,17 @@ struct Wanted {
     installed: Vec<Installed>,
 }
 
-/// What a program answered when it was asked for its version: one of the two.
+/// A program's answer to `--version`: a version, or why there is none.
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 #[expect(dead_code, reason = "only its schema is used")]
 struct Answer {
     version: Option<String>,
-    /// Why there is none.
+    /// Why there is no version.
     nothing: Option<String>,
 }
 
-/// A recorded run beside what is installed.
+/// A recorded run, compared with the installed packages.
 #[derive(JsonSchema)]
 #[schemars(rename_all = "kebab-case", deny_unknown_fields)]
 #[expect(dead_code, reason = "only its schema is used")]
@@ -321,7 +321,7 @@ struct Standing {
     harness: String,
     capabilities: Vec<Judged>,
     versions: Vec<VersionPair>,
-    /// Whether all these capabilities are.
+    /// Whether all these capabilities are supported.
     supported: bool,
     /// Whether all versions are the same.
     matches: bool,
@@ -339,7 +339,7 @@ pub(super) struct Verified {
     problems: Vec<Problem>,
 }
 
-/// Whether runs have proved, together, all that was asked for of a profile.
+/// Whether runs together have proved everything that was requested for a profile.
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 #[expect(dead_code, reason = "only its schema is used")]

@@ -1,4 +1,5 @@
-//! What others write into our lists and our handler: their comments, elements and keys stay, whoever configures again.
+//! Additions by others in kata-osinfo's lists and handler: their comments, elements and keys survive another
+//! `configure`.
 
 use crate::machine::Machine;
 use serde_json::{Value, json};
@@ -23,7 +24,7 @@ fn configured(main: &str, version: &str) -> Machine {
     machine
 }
 
-/// The main file with other words in some place.
+/// Replaces words in the main file.
 fn edit(machine: &Machine, from: &str, to: &str) {
     let text = machine.read(MAIN);
     assert!(text.contains(from), "{from}: {text}");
@@ -37,12 +38,12 @@ fn taken_back(machine: &Machine, more: &[&str]) -> String {
     machine.read(MAIN)
 }
 
-/// The line, from 1, that has some words.
+/// Returns the line number, from 1, of the line with these words.
 fn line(text: &str, words: &str) -> usize {
     text.lines().position(|line| line.contains(words)).expect("a line") + 1
 }
 
-/// The main file of an admin with a handler and a list of theirs.
+/// Returns an admin's main file with a handler and a list of annotations.
 fn with_handler(list: &str) -> String {
     format!(
         "version = 2\n{SECTION}.kata]\n  runtime_type = \"io.containerd.kata-qemu.v2\"\n  pod_annotations = {list}\n\
@@ -88,13 +89,13 @@ fn comments_beside_imports_stay() {
             assert_eq!(taken_back(&machine, &[]), main.replace(&format!("[{A}]"), &left));
         }
     }
-    // In a list that we made.
+    // In a list that kata-osinfo created.
     let machine = configured("version = 3\n", "2.1");
     edit(&machine, &format!("[{OURS}]"), &format!("[ # x\n  {OURS}, # ours\n]"));
     assert_eq!(taken_back(&machine, &[]), "version = 3\n# x\n  # ours\n");
 }
 
-/// Whoever has written comments above and beside all of it, on any system.
+/// Another `configure` keeps a file byte for byte, with comments on every line and either line ending.
 #[test]
 fn what_is_configured_again_leaves_every_byte() {
     for (version, main) in [("1.7", "version = 2\n"), ("2.1", "version = 3\n")] {
@@ -114,7 +115,7 @@ fn what_is_configured_again_leaves_every_byte() {
     }
 }
 
-/// Which comes first is the admin's, where it makes no difference.
+/// The order of imports is the admin's if it makes no difference.
 #[test]
 fn the_order_of_imports_stays() {
     let machine = configured(&format!("version = 3\nimports = [{A}]\n"), "2.1");
@@ -122,7 +123,7 @@ fn the_order_of_imports_stays() {
     let turned = machine.read(MAIN);
     configure(&machine, "2.1", &[]);
     assert_eq!(machine.read(MAIN), turned);
-    // A later file that has another handler of this name would win.
+    // A later file with another handler of this name would win, so the order then matters.
     let another = "[plugins.\"io.containerd.cri.v1.runtime\".containerd.runtimes.kata]\nruntime_path = \"/another\"\n";
     machine.file("m/etc/containerd/a.toml", &format!("version = 3\n{another}"));
     configure(&machine, "2.1", &[]);
@@ -151,7 +152,7 @@ fn a_list_with_nothing_of_ours_is_theirs_also_by_force() {
         let theirs = machine.read(MAIN);
         assert_eq!(taken_back(&machine, force), theirs);
         assert!(!machine.path("m/etc/containerd/conf.d/50-kata-osinfo.toml").exists());
-        // In a handler of theirs.
+        // In the admin's handler.
         let machine = configured(&with_handler("[\"my.org/*\"]"), "1.7");
         edit(&machine, "[\"my.org/*\", \"io.katacontainers.*\"]", "[\"other/*\"]\nsnapshotter = \"s\"");
         assert_eq!(taken_back(&machine, force), with_handler("[\"other/*\"]\nsnapshotter = \"s\""));
@@ -170,7 +171,7 @@ fn an_import_of_ours_that_was_written_twice_goes_twice() {
     }
 }
 
-/// Before containerd 2.0 there is no other place for them.
+/// Before containerd 2.0 the admin has no other place for such keys.
 #[test]
 fn keys_that_the_admin_has_in_our_handler_stay_when_it_is_configured_again() {
     let machine = configured("version = 2\n", "1.7");
@@ -178,7 +179,7 @@ fn keys_that_the_admin_has_in_our_handler_stay_when_it_is_configured_again() {
     edit(&machine, "runtime_path", "snapshotter = \"devmapper\"\nruntime_path");
     edit(&machine, "[\"io.katacontainers.*\"]", "[\"io.katacontainers.*\", \"my.org/*\"]");
     let changed = machine.read(MAIN);
-    // Half a handler would start nothing, and what to do is said.
+    // Part of a handler would not work, so it stays whole, and the message says what to do.
     let output = machine.run(&["unconfigure"]);
     assert_eq!((output.code, machine.read(MAIN)), (13, changed.clone()), "{}", output.stderr);
     assert!(output.stderr.contains("/etc/containerd/config.toml is not taken back"), "{}", output.stderr);
@@ -191,7 +192,7 @@ fn keys_that_the_admin_has_in_our_handler_stay_when_it_is_configured_again() {
     ] {
         assert!(output.stderr.contains(&how), "{how}: {}", output.stderr);
     }
-    // Configuring again without the handler leaves it whole, too.
+    // `configure` without `--handler` keeps it whole, too.
     let without = machine.copy();
     let output = without.run(GO);
     assert_eq!((output.code, without.read(MAIN)), (0, changed), "{}", output.stderr);
@@ -212,7 +213,7 @@ fn keys_that_the_admin_has_in_our_handler_stay_when_it_is_configured_again() {
         assert_eq!(told("pod_annotations"), json!([list, "extended", ["my.org/*"], both]));
         assert_eq!(machine.told_by_check(), Vec::<String>::new());
     }
-    // They are the admin's from then on, and mean nothing without the rest.
+    // The annotations now belong to the admin, and mean nothing without the rest of the handler.
     let whole = machine.read(MAIN);
     let output = machine.run(&["unconfigure"]);
     assert_eq!((output.code, machine.read(MAIN)), (13, whole.clone()), "{}", output.stderr);

@@ -1,4 +1,4 @@
-//! `configure --handler` on the layouts of container managers that there are, and what containerd itself makes of them.
+//! `configure --handler` on the layouts of real container managers, and how containerd itself reads the result.
 
 use crate::machine::{BASE, Machine, debian_mirror};
 use serde_json::{Value, json};
@@ -6,7 +6,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// How `configure` ends: the handler is there, it is told not to be, or it cannot be and nothing is written.
+/// Expected result of `configure`: the handler is in effect, it is reported as not in effect, or nothing is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
     Yes,
@@ -19,9 +19,9 @@ const VERSIONS: [&str; 5] = ["1.6", "1.7", "2.1", "2.2", "2.3"];
 
 struct Layout {
     name: &'static str,
-    /// Below `/etc/containerd`.
+    /// Files in `/etc/containerd`.
     files: &'static [(&'static str, &'static str)],
-    /// By containerd's version, as in `VERSIONS`.
+    /// Results by containerd's version, as in `VERSIONS`.
     ends: [End; 5],
 }
 
@@ -222,7 +222,7 @@ fn end(output: &crate::machine::Output) -> End {
     }
 }
 
-/// The call for a containerd of a version; Kata's configuration is named, because some handlers name another.
+/// Returns the call for a version of containerd; it names Kata's configuration, because some handlers name another one.
 fn call(version: &str) -> Vec<String> {
     let named = format!("/{BASE}/configuration.toml");
     let call = ["configure", "--profile", "go-3.29", "--handler", "containerd", "--kata-config", &named];
@@ -235,7 +235,7 @@ fn configured(machine: &Machine, version: &str) -> crate::machine::Output {
 
 #[test]
 fn every_layout_gets_the_handler_or_is_told() {
-    // Hundreds of calls, each of which waits for a program.
+    // Parallel, because there are hundreds of calls, each of which waits for a program.
     std::thread::scope(|scope| {
         for (at, version) in VERSIONS.into_iter().enumerate() {
             scope.spawn(move || {
@@ -261,7 +261,7 @@ fn gets_the_handler_or_is_told(layout: &Layout, version: &str, expected: End) {
         Yes | Not => {
             let told = machine.told_by_check();
             assert_eq!(told.is_empty(), expected == Yes, "{} with {version}: {told:?}", layout.name);
-            // Once more changes nothing, and all of it can be taken back.
+            // A second call changes nothing, and everything can be taken back.
             if ["1.7", "2.1"].contains(&version) {
                 let once = machine.everything();
                 assert_eq!(end(&configured(&machine, version)), expected, "{}", layout.name);
@@ -330,12 +330,12 @@ fn a_named_configuration_of_containerds_that_is_not_there_is_refused() {
             assert_eq!(machine.everything(), before);
         }
     }
-    // That one containerd does without, if nobody names it.
+    // containerd does without its default main file, unless the file is named.
     let output = named("/etc/containerd/config.toml", &[]);
     assert_eq!(output.code, 0, "{}", output.stderr);
 }
 
-/// Runs the containerd of a version on each layout, before and after; `None` where there is no such layout for it.
+/// Runs a version of containerd on each layout, before and after `configure`.
 fn containerd_agrees(containerd: &Path, version: &str) {
     let at = VERSIONS.iter().position(|v| *v == version).expect("a version");
     for layout in LAYOUTS {
@@ -356,7 +356,7 @@ fn containerd_agrees(containerd: &Path, version: &str) {
             Not => assert!(!ours || disabled, "{name}: {kata:?}"),
             No => continue,
         }
-        // Everything else is as it was.
+        // Everything else is unchanged.
         let (before, after) = (before.expect("it starts"), after.expect("it starts"));
         let others = |dump: &Value| {
             let mut dump = dump.clone();
@@ -364,7 +364,7 @@ fn containerd_agrees(containerd: &Path, version: &str) {
                 let runtimes = dump.pointer_mut(&format!("/plugins/{plugin}/containerd/runtimes"));
                 if let Some(runtimes) = runtimes.and_then(Value::as_object_mut) {
                     runtimes.remove("kata");
-                    // containerd 1 says less of a default runtime that is written out.
+                    // containerd 1 prints fewer keys for a default runtime that is written out.
                     runtimes.remove("runc");
                 }
             }
@@ -381,7 +381,7 @@ fn containerd_agrees(containerd: &Path, version: &str) {
     }
 }
 
-/// containerd 2 also prints what is left in the section of version 2, which nothing reads.
+/// Removes empty tables: containerd 2 also prints what remains of the section of version 2, which nothing reads.
 fn prune(value: &mut Value) {
     let Some(map) = value.as_object_mut() else { return };
     map.values_mut().for_each(prune);
@@ -390,22 +390,23 @@ fn prune(value: &mut Value) {
 
 const PLUGINS: [&str; 2] = ["io.containerd.grpc.v1.cri", "io.containerd.cri.v1.runtime"];
 
-/// The handlers, of the section that is read: containerd 2 prints the older one too.
+/// Returns the handlers in the section that is read: containerd 2 prints the older one, too.
 fn runtimes(dump: &Value) -> serde_json::Map<String, Value> {
     let of = |p: &str| dump["plugins"][p]["containerd"]["runtimes"].as_object().cloned();
     PLUGINS.into_iter().rev().find_map(of).unwrap_or_default()
 }
 
-/// `containerd config dump` of a machine's configuration, as JSON; `None` where it refuses it.
+/// Returns `containerd config dump` of a machine's configuration, as JSON; `None` if containerd rejects it.
 fn dump(containerd: &Path, machine: &Machine) -> Option<Value> {
     let text = printed(containerd, machine, "dump")?;
     let document: toml_edit::DocumentMut = text.parse().unwrap_or_else(|e| panic!("{e}: {text}"));
     Some(json_of(document.as_item()))
 }
 
-/// What a call of `containerd config` prints of a machine's configuration; `None` where it refuses it.
+/// Returns the output of a `containerd config` subcommand for a machine's configuration; `None` if containerd rejects
+/// it.
 ///
-/// The paths in the files are the machine's: a copy gets those of this one.
+/// Paths in the files are those inside the machine, so containerd reads a copy with paths on this host.
 fn printed(containerd: &Path, machine: &Machine, call: &str) -> Option<String> {
     let copy = tempfile::tempdir().expect("a folder");
     let from = machine.path("m/etc/containerd");
@@ -425,7 +426,7 @@ fn printed(containerd: &Path, machine: &Machine, call: &str) -> Option<String> {
     }
     let main = copy.path().join("config.toml");
     if !main.exists() {
-        // A file that is named must be there for 1.x; `version = 2` alone says nothing.
+        // containerd 1.x requires the named file to exist; `version = 2` alone sets nothing.
         std::fs::write(&main, "version = 2\n").expect("written");
     }
     let output = Command::new(containerd).arg("--config").arg(&main).args(["config", call]).output().expect("it runs");
@@ -476,8 +477,8 @@ fn debian_sids_containerd_agrees() {
     debians_containerd_agrees("sid", "2.1");
 }
 
-/// What `config migrate` of a containerd 2 makes of each layout after `configure`: nothing of ours stays in it without a
-/// word.
+/// After `configure`, runs `config migrate` of a containerd 2 on each layout: `unconfigure` removes kata-osinfo's
+/// content from the result, or reports that it stays.
 fn nothing_stays_after_the_migration_of(containerd: &Path) {
     let mut migrated = 0;
     for layout in LAYOUTS {
@@ -504,7 +505,7 @@ fn nothing_stays_after_the_migration_of(containerd: &Path) {
     assert!(migrated > 8, "{migrated}");
 }
 
-/// The binary of a suite's package, unpacked and not installed.
+/// Checks the containerd of a Debian suite; its package is unpacked but not installed.
 fn debians_containerd_agrees(suite: &str, version: &str) {
     let mirror = debian_mirror();
     let key = "/usr/share/keyrings/debian-archive-keyring.gpg";
@@ -567,7 +568,7 @@ fn the_distributions_of_kubernetes_are_written_to_where_theirs_reads() {
         let output = machine.run(&["configure", "--profile", "go-3.29", "--handler", "containerd", "--format", "json"]);
         assert_eq!(output.code, 0, "{}", output.stderr);
         let answer = output.json();
-        // And its handler says which configuration of Kata's it is about.
+        // The handler names the configuration of Kata that it belongs to.
         assert_eq!(answer["kata-config"]["path"], json!("/k/configuration.toml"));
         let drop_in = format!("/{folder}/config-v3.toml.d/50-kata-osinfo.toml");
         assert_eq!(answer["files"], json!(["/k/config.d/50-kata-osinfo.toml", drop_in]));
@@ -576,7 +577,7 @@ fn the_distributions_of_kubernetes_are_written_to_where_theirs_reads() {
         assert_eq!(machine.told_by_check(), Vec::<String>::new());
         assert_eq!(machine.run(&["unconfigure"]).code, 0);
         assert_eq!(machine.everything(), before);
-        // Without the import there is nothing that is read, and the file is rebuilt.
+        // Without the import the drop-in would not be read, and the main file is regenerated by the distribution.
         machine.file(&format!("m/{folder}/config.toml"), "version = 3\n");
         let before = machine.everything();
         let output = configured(&machine, "2.1");
@@ -584,7 +585,7 @@ fn the_distributions_of_kubernetes_are_written_to_where_theirs_reads() {
         let template =
             "config-v3.toml.tmpl, which is not there yet: behind that line it needs `{{ template \"base\" . }}`";
         assert!(output.stderr.contains(template), "{}", output.stderr);
-        // containerd 1 would lose what else the section says.
+        // containerd 1 would lose the other keys of the section.
         machine.file(
             &format!("m/{folder}/config.toml"),
             &format!("version = 2\nimports = [\"/{folder}/config.toml.d/*.toml\"]\n{V2}"),
@@ -597,7 +598,7 @@ fn the_distributions_of_kubernetes_are_written_to_where_theirs_reads() {
         }
         machine.file(&format!("m/{folder}/config.toml"), "version = 3\n");
         assert_eq!(machine.everything(), before);
-        // Two containerds: which one is meant is said.
+        // With two containerds, the message asks for the right one.
         machine.file("m/etc/containerd/config.toml", "version = 2\n");
         let output = configured(&machine, "1.7");
         assert_eq!(output.code, 2, "{}", output.stderr);
@@ -618,7 +619,7 @@ fn the_distributions_of_kubernetes_are_written_to_where_theirs_reads() {
     }
 }
 
-/// What containerd reads today is not what it reads once its distribution has started again.
+/// The main file on disk differs from the one after a restart, when the distribution renders its template.
 #[test]
 fn a_template_that_rebuilds_the_main_file_without_an_import_of_ours_is_told() {
     for name in ["k3s", "rke2"] {
@@ -629,7 +630,7 @@ fn a_template_that_rebuilds_the_main_file_without_an_import_of_ours_is_told() {
             ("config-v3.toml.tmpl", "version = 3\n", true),
             ("config-v3.toml.tmpl", base, false),
             ("config-v3.toml.tmpl", main.as_str(), false),
-            // It makes a file of version 2, which has another folder.
+            // This template renders a file of version 2, which has another drop-in directory.
             ("config.toml.tmpl", base, true),
         ] {
             let machine = Machine::new();
@@ -642,7 +643,7 @@ fn a_template_that_rebuilds_the_main_file_without_an_import_of_ours_is_told() {
             let told = format!("/{folder}/{template} has no import of /{folder}/config-v3.toml.d/: {name} makes ");
             assert_eq!(output.stderr.contains(&told), is_told, "{}", output.stderr);
             assert_eq!(machine.everything() == before, is_told);
-            // One that has come since.
+            // A template that was added after `configure`.
             assert_eq!(configured(&since, "2.1").code, 0);
             since.file(&format!("m/{folder}/{template}"), text);
             let found = since.told_by_check();
@@ -655,7 +656,7 @@ fn a_template_that_rebuilds_the_main_file_without_an_import_of_ours_is_told() {
     }
 }
 
-/// Whatever tells that a distribution of Kubernetes is there, before it has written what its containerd reads.
+/// Signs that a Kubernetes distribution is installed, before it has written its containerd's configuration.
 #[test]
 fn a_distribution_of_kubernetes_that_was_never_started_is_told_and_nothing_is_written() {
     for (name, file, sign) in [
@@ -685,7 +686,7 @@ fn a_distribution_of_kubernetes_that_was_never_started_is_told_and_nothing_is_wr
             true => std::fs::create_dir_all(machine.path(&format!("m/{file}"))).expect("made"),
             false => machine.file(&format!("m/{file}"), ""),
         }
-        // A file that nobody is known to read is no containerd in use.
+        // A configuration file without a known reader is not a sign of a containerd in use.
         for main in [None, Some("version = 2\n")] {
             if let Some(text) = main {
                 machine.file(MAIN, text);
@@ -720,7 +721,7 @@ fn beside_a_containerd_in_use_a_distribution_of_kubernetes_is_a_warning() {
     let machine = Machine::new();
     program(&machine, "usr/local/bin/k3s");
     program(&machine, "usr/bin/containerd");
-    // Installed is not in use.
+    // An installed containerd is not necessarily in use.
     assert_eq!(configured(&machine, "2.1").code, 13);
     let running = machine.copy();
     running.file("m/run/containerd/containerd.sock", "");
@@ -730,7 +731,7 @@ fn beside_a_containerd_in_use_a_distribution_of_kubernetes_is_a_warning() {
         assert!(output.code == 0 && output.stderr.contains(warning), "{}: {}", output.code, output.stderr);
         assert!(machine.path("m/etc/containerd/conf.d/50-kata-osinfo.toml").exists());
     }
-    // Where k3s has written its own, that is the one.
+    // Once k3s has written its configuration, that one is used.
     let machine = Machine::new();
     program(&machine, "usr/local/bin/k3s");
     let folder = "var/lib/rancher/k3s/agent/etc/containerd";
@@ -750,7 +751,7 @@ fn the_folder_of_data_that_k3s_is_told_is_the_one_that_is_written_to() {
     };
     for name in ["k3s", "rke2"] {
         let machine = Machine::new();
-        // What it wrote before it was told is read no more.
+        // The file that it wrote before its data directory was changed is no longer read.
         keep(&machine, &format!("/var/lib/rancher/{name}"));
         machine.file(&format!("m/etc/rancher/{name}/config.yaml"), "data-dir: /data # the large disk\n");
         let output = configured(&machine, "2.1");
@@ -772,7 +773,7 @@ fn the_folder_of_data_that_k3s_is_told_is_the_one_that_is_written_to() {
         let told = format!("/etc/rancher/{name}/config.yaml is no map in YAML");
         assert!(output.code == 13 && output.stderr.contains(&told), "{}: {}", output.code, output.stderr);
     }
-    // On its command line, which is not read.
+    // The data directory may be set on the command line, which is not read.
     let machine = Machine::new();
     keep(&machine, "/srv/rke2");
     let (call, main) = (call("2.1"), main("/srv/rke2"));
@@ -803,7 +804,7 @@ fn k0s_and_microk8s_get_theirs() {
     };
     let k0s = "/etc/k0s/containerd.toml";
     let drop_in = "/etc/k0s/containerd.d/50-kata-osinfo.toml";
-    // Its own file, of 1.36 and of before.
+    // k0s's own file, of 1.36 and of earlier versions.
     let new = "# k0s_managed=true\nversion = 3\nimports = [\"/etc/k0s/containerd.d/*.toml\"]\n";
     let (files, texts) = wrote(k0s, new, "2.1");
     assert_eq!(files, json!([drop_in]));
@@ -812,7 +813,7 @@ fn k0s_and_microk8s_get_theirs() {
     let (files, texts) = wrote(k0s, old, "1.7");
     assert_eq!(files, json!([drop_in]));
     assert!(texts[0].contains("\nversion = 2\n"), "{}", texts[0]);
-    // The admin's.
+    // The admin's file.
     let (files, texts) = wrote(k0s, "version = 2\n", "1.7");
     assert_eq!(files, json!([k0s]));
     assert!(texts[0].contains("runtimes.kata]"), "{}", texts[0]);
@@ -822,7 +823,7 @@ fn k0s_and_microk8s_get_theirs() {
     let (files, texts) = wrote(place, template, "1.7");
     assert_eq!(files, json!([place]));
     assert!(texts[0].contains("${SNAPSHOTTER}") && texts[0].contains("runtimes.kata]"), "{}", texts[0]);
-    // Another default stays, also one that is filled in at the start, and has `runc` beside it as before.
+    // Another default runtime stays, even one that is filled in at start, and `runc` stays next to it.
     let section = "[plugins.\"io.containerd.grpc.v1.cri\".containerd";
     for default in ["nvidia", "${RUNTIME}"] {
         let template = format!("version = 2\n{section}]\ndefault_runtime_name = \"{default}\"\n");
@@ -846,13 +847,13 @@ fn a_later_drop_in_of_crio_is_told() {
         let told = "/etc/crio/crio.conf.d/99-kata-deploy:2: handler kata: runtime_path is \"/other\", wanted ";
         assert!(output.stderr.contains(told), "{}", output.stderr);
     }
-    // The same handler again changes nothing.
+    // The same handler in a later file changes nothing.
     let ours = machine.read(&format!("{folder}/50-kata-osinfo.conf"));
     machine.file(&format!("{folder}/99-kata-deploy"), &ours);
     assert_eq!(machine.run(&CRIO).code, 0);
 }
 
-/// Whoever reads a dry run's output, or a log of it, need not know them.
+/// A dry run's output, or a log of it, must not reveal passwords to its readers.
 #[test]
 fn passwords_of_registries_are_not_shown() {
     const MAIN: &str = "m/etc/containerd/config.toml";
@@ -873,7 +874,7 @@ fn passwords_of_registries_are_not_shown() {
     assert_eq!(machine.run(&call).code, 0);
     assert!(machine.read(MAIN).contains("password = \"hunter2\" # hunter2\n"), "{}", machine.read(MAIN));
     hides(&["unconfigure", "--dry-run"]);
-    // Nor the line of what is no TOML.
+    // Nor the line of a file that is not TOML.
     for version in ["1.7", "2.1"] {
         let machine = Machine::new();
         machine.file(MAIN, &main.replace("hunter2\"", "hunter2"));
@@ -884,7 +885,7 @@ fn passwords_of_registries_are_not_shown() {
     }
 }
 
-/// A later handler takes the place of ours as a whole, so each of its keys counts, and each that it lacks.
+/// A later handler replaces kata-osinfo's as a whole, so each of its keys counts, and so does each missing one.
 #[test]
 fn a_later_handler_of_crio_that_differs_in_any_key_is_told() {
     let machine = Machine::new();
@@ -918,7 +919,7 @@ fn a_later_handler_of_crio_that_differs_in_any_key_is_told() {
         let by_check = machine.told_by_check();
         assert!(by_check.iter().any(|line| is_told(line)), "{told}: {by_check:?}");
     }
-    // What was added to ours by hand is no other handler.
+    // A key that was added to kata-osinfo's file by hand is not another handler.
     std::fs::remove_file(machine.path(&format!("{folder}/99-later"))).expect("removed");
     machine.file(&format!("{folder}/50-kata-osinfo.conf"), &format!("{ours}monitor_path = \"/m\"\n"));
     let by_check = machine.told_by_check();
@@ -927,7 +928,7 @@ fn a_later_handler_of_crio_that_differs_in_any_key_is_told() {
 
 const CRIO: [&str; 5] = ["configure", "--profile", "go-3.29", "--handler", "crio"];
 
-/// In the order of Go's `filepath.Walk`, by which CRI-O reads its folder: that of each name, and not of whole paths.
+/// CRI-O reads its directory in the order of Go's `filepath.Walk`: by each path component, not by whole paths.
 #[test]
 fn crios_drop_ins_in_folders_below_are_read_where_the_folders_name_stands() {
     let theirs = "[crio.runtime.runtimes.kata]\nruntime_path = \"/other\"\nruntime_type = \"vm\"\n";
@@ -949,7 +950,7 @@ fn crios_drop_ins_in_folders_below_are_read_where_the_folders_name_stands() {
         let told = machine.told_by_check();
         assert_eq!(told.iter().any(|t| t.starts_with(&format!("{file}:2: handler kata"))), is_later, "{told:?}");
     }
-    // Of several the last one decides.
+    // Of several drop-ins the last one decides.
     let machine = Machine::new();
     assert_eq!(machine.run(&CRIO).code, 0);
     let ours = machine.read("m/etc/crio/crio.conf.d/50-kata-osinfo.conf");
@@ -991,15 +992,15 @@ fn a_file_with_which_crio_does_not_start_is_told_and_nothing_is_written() {
     }
 }
 
-/// What `containerd config migrate` of 2.1.9 printed of a main file of version 2 that `configure` had edited for 1.7.
+/// Output of `containerd config migrate` of 2.1.9 for a main file of version 2 that `configure` had edited for 1.7.
 ///
-/// Of a main file of version 3 with our drop-in it prints the same, except for the imports that it had.
+/// For a main file of version 3 with kata-osinfo's drop-in the output is the same, except for its imports.
 const MIGRATED: &str = include_str!("../fixtures/containerd/migrated-by-2.1.9.toml");
 const EDITED: &str =
     "version = 2\n[plugins.\"io.containerd.grpc.v1.cri\"]\nsandbox_image = \"registry.example/two:1\"\n";
 const MAIN: &str = "m/etc/containerd/config.toml";
 
-/// The version that is configured for, the main file before, and that which the migration printed.
+/// Returns the version that is configured for, the main file before, and the migrated one.
 fn migrations() -> [(&'static str, &'static str, String); 3] {
     let imports =
         |import: &str| MIGRATED.replace("imports = []", &format!("imports = ['/etc/containerd/conf.d/{import}']"));
@@ -1018,7 +1019,7 @@ fn migrated(version: &str, before: &str, text: &str) -> Machine {
     machine
 }
 
-/// What was printed, without our handler and our import.
+/// Returns the migrated text without kata-osinfo's handler and import.
 fn without_ours(text: &str) -> String {
     let start =
         text.find("        [plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.kata]").expect("the handler");
@@ -1040,13 +1041,13 @@ fn a_migrated_handler_is_taken_back() {
         assert_eq!(machine.read(MAIN), without_ours(&text));
         let output = machine.run(&["unconfigure"]);
         assert!(output.code == 0 && output.stderr.contains("nothing is configured"), "{}", output.stderr);
-        // As the hint says: migrate, then configure again.
+        // Following the hint: migrate, then configure again.
         assert_eq!(configured(&again, "2.1").code, 0);
         assert_eq!(again.told_by_check(), Vec::<String>::new());
         let output = again.run(&["unconfigure"]);
         assert_eq!(output.code, 0, "{version}: {}", output.stderr);
         let now = again.read(MAIN);
-        // An import that was there already stays as it was made.
+        // An import that existed before stays as migrated.
         assert_eq!(now.replace("imports = []\n", ""), without_ours(&text).replace("imports = []\n", ""), "{version}");
         assert!(!again.path("m/etc/containerd/conf.d/50-kata-osinfo.toml").exists());
     }
@@ -1066,7 +1067,7 @@ fn a_migrated_handler_that_was_changed_is_told_and_goes_by_force() {
              stays whole: put `options.ConfigPath` (line {line}) back to \"/opt/kata/"
         );
         assert!(output.stderr.contains(&told), "{}", output.stderr);
-        // Half a handler would start nothing.
+        // Part of a handler would not work.
         let now = machine.read(MAIN);
         assert!(now.contains("ConfigPath = '/mine") && now.contains("/opt/kata/bin/containerd-shim-kata-v2"), "{now}");
         let output = machine.run(&["unconfigure", "--force"]);
@@ -1075,7 +1076,7 @@ fn a_migrated_handler_that_was_changed_is_told_and_goes_by_force() {
     }
 }
 
-/// Where only the names were changed, by hand.
+/// Only the section's names were changed, by hand.
 #[test]
 fn a_handler_that_was_moved_by_hand_is_taken_back_to_the_byte() {
     let machine = Machine::new();
@@ -1090,7 +1091,7 @@ fn a_handler_that_was_moved_by_hand_is_taken_back_to_the_byte() {
     assert_eq!((output.code, machine.read(MAIN)), (0, moved(EDITED)), "{}", output.stderr);
 }
 
-/// containerd does not start with an import of a file that has gone.
+/// containerd does not start with an import of a missing file.
 #[test]
 fn a_drop_in_stays_while_what_imports_it_cannot_be_taken_back() {
     let drop_in = "m/etc/containerd/conf.d/50-kata-osinfo.toml";

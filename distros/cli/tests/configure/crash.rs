@@ -1,4 +1,4 @@
-//! `configure` and `unconfigure` that are killed, run out of space, run at the same time, or find others' edits.
+//! `configure` and `unconfigure` that are killed, run out of space, run concurrently, or meet other tools' edits.
 
 use crate::machine::{BASE, Machine, Output, with};
 use serde_json::Value;
@@ -10,7 +10,7 @@ const MAIN: &str = "m/etc/containerd/config.toml";
 const STATE: &str = "m/var/lib/kata-osinfo/configured.json";
 const CRI: &str = "plugins.\"io.containerd.grpc.v1.cri\"";
 
-/// With a secret in containerd's configuration, which is for root alone.
+/// Creates a machine whose containerd configuration contains a secret and is readable by root only.
 fn machine() -> Machine {
     let machine = Machine::new();
     let text = format!(
@@ -36,18 +36,18 @@ fn must(machine: &Machine, call: &[&str]) -> Output {
     output
 }
 
-/// The command under strace, which meddles with one system call: the exit code, the standard output, and whether there
-/// was one to meddle with.
+/// Runs the command under strace, which tampers with one system call: returns the exit code, the standard output, and
+/// whether the call occurred.
 fn under_strace(machine: &Machine, call: &[&str], inject: &str) -> (Option<i32>, String, bool) {
     let (code, stdout, log) = traced(machine, call, &[inject]);
     (code, stdout, log.contains("(INJECTED)") || log.contains("(DELAYED)"))
 }
 
-/// The command under strace, which meddles with system calls or, where only their names are given, writes them down: the
-/// exit code, the standard output, and strace's log.
+/// Runs the command under strace, which tampers with system calls or, if only their names are given, logs them: returns
+/// the exit code, the standard output, and strace's log.
 fn traced(machine: &Machine, call: &[&str], meddle: &[&str]) -> (Option<i32>, String, String) {
     let log = machine.path("log");
-    // A log of an earlier call says nothing about this one.
+    // The log of an earlier call must not be mistaken for this one's.
     let _ = std::fs::remove_file(&log);
     let names: Vec<&str> = meddle.iter().filter_map(|inject| inject.split(':').next()).collect();
     let injects = meddle.iter().filter(|inject| inject.contains(':')).map(|inject| format!("inject={inject}"));
@@ -68,11 +68,11 @@ fn traced(machine: &Machine, call: &[&str], meddle: &[&str]) -> (Option<i32>, St
     (output.status.code(), stdout, log)
 }
 
-/// Adds a line to containerd's main file 350 ms from now, while something is done.
+/// Appends a line to containerd's main file 1.5 s from now, while `act` runs.
 fn while_others_write<T: Send>(machine: &Machine, theirs: &str, act: impl FnOnce() -> T + Send) -> T {
     std::thread::scope(|scope| {
         let act = scope.spawn(act);
-        // Half of the delay: the call is in it by then, also on a busy machine.
+        // Half of the injected delay: the call has reached it by then, even on a busy machine.
         std::thread::sleep(std::time::Duration::from_millis(1500));
         let main = std::fs::OpenOptions::new().append(true).open(machine.path(MAIN));
         std::io::Write::write_all(&mut main.expect("there"), theirs.as_bytes()).expect("written");
@@ -80,20 +80,20 @@ fn while_others_write<T: Send>(machine: &Machine, theirs: &str, act: impl FnOnce
     })
 }
 
-/// The same; whether there was a call to meddle with.
+/// Like [`under_strace`]; returns whether the call to tamper with occurred.
 fn meddled(machine: &Machine, call: &[&str], inject: &str) -> bool {
     let (code, _, injected) = under_strace(machine, call, inject);
-    // A call may do without what it was refused.
+    // A program may succeed despite a failed system call.
     code != Some(0) || injected
 }
 
-/// Else it would seem that every call had been meddled with, without an end.
+/// Without a working strace, every call would seem to have been tampered with, endlessly.
 fn assert_strace_runs() {
     let status = Command::new("strace").args(["-qq", "-o", "/dev/null", "true"]).status().expect("strace");
     assert!(status.success(), "strace may not trace here: {status}");
 }
 
-/// A name, what was done before, and the call that is meddled with.
+/// A name, the calls before, and the call that is tampered with.
 type Scenario = (&'static str, &'static [&'static [&'static str]], &'static [&'static str]);
 
 const SCENARIOS: [Scenario; 8] = [
@@ -124,7 +124,8 @@ const CALLS: [&str; 14] = [
     "close",
 ];
 
-/// Kills (or fails) every `step`th of these calls; nothing may be stuck or left behind. Returns how many points there were.
+/// Kills (or fails) every `step`th of these system calls and checks that nothing is stuck or left behind. Returns the
+/// number of points.
 fn every_point(scenario: &Scenario, calls: &[&str], step: usize, how: &str) -> usize {
     let (name, before, call) = scenario;
     let mut points = 0;
@@ -137,12 +138,12 @@ fn every_point(scenario: &Scenario, calls: &[&str], step: usize, how: &str) -> u
             }
             let originally = machine.everything();
             before.iter().for_each(|call| drop(must(&machine, call)));
-            // Past the last one nothing happens to it.
+            // Beyond the last occurrence nothing is injected.
             if !meddled(&machine, call, &format!("{system_call}:{how}:when={n}")) {
                 break;
             }
             points += 1;
-            // Whoever reads a folder whole finds nothing that is not whole.
+            // A reader of a whole directory finds only complete files.
             for folder in [format!("m/{BASE}/config.d"), "m/etc/containerd/conf.d".to_owned()] {
                 let names = std::fs::read_dir(machine.path(&folder)).into_iter().flatten();
                 let names: Vec<_> = names.map(|e| e.expect("an entry").file_name()).collect();
@@ -180,12 +181,12 @@ fn no_space_leaves_nothing_stuck() {
     }
 }
 
-/// Nothing that others have added since is lost by a call that is cut short, whatever is called next.
+/// Edits that others make after an interrupted call are not lost, whichever call comes next.
 #[test]
 #[cfg_attr(lacks = "strace", ignore = "needs strace")]
 fn a_foreign_edit_outlives_a_call_that_is_cut_short() {
     assert_strace_runs();
-    // A file of several names is written in place.
+    // A file with several names is written in place.
     for (names, system_call, how) in [
         (1, "write", "signal=KILL"),
         (1, "renameat", "signal=KILL"),
@@ -222,7 +223,7 @@ fn a_foreign_edit_outlives_a_call_that_is_cut_short() {
     }
 }
 
-/// What others make of a text that a killed call has left.
+/// Edits by others of a file that a killed call has left.
 const EDITS: [&str; 5] = ["end", "top", "comment", "runtime", "section"];
 
 fn edited(text: &str, how: &str) -> String {
@@ -237,11 +238,12 @@ fn edited(text: &str, how: &str) -> String {
     }
 }
 
-/// A file of several names, what was done before, the call that is killed, and one that configures then.
+/// A file with several names, the calls before, the call that is killed, and one that configures afterwards.
 type Torn<'a> = (&'a str, &'a [&'a [&'a str]], &'a [&'a str], &'a [&'a str]);
 
-/// Kills a call that writes a file in place, and has others edit what is left: whatever is called next, what they wrote is
-/// there, and the same is said twice. Returns how many points there were, and how often nobody could tell what was missing.
+/// Kills a call that writes a file in place, and lets others edit the remains: whichever call comes next keeps the
+/// edits, and the following call gives the same answer. Returns the number of points, and how often it was impossible
+/// to tell what was missing.
 fn edited_after_a_kill((file, before, call, again): &Torn<'_>, calls: &[&str], edits: &[&str]) -> (usize, usize) {
     let (mut points, mut torn) = (0, 0);
     for system_call in calls {
@@ -270,7 +272,8 @@ fn edited_after_a_kill((file, before, call, again): &Torn<'_>, calls: &[&str], e
                     }
                     let second = machine.run(BACK);
                     assert!(is_there(), "{point}: {} {}", second.code, second.stderr);
-                    // The same tree, the same answer; and what was configured again is taken back.
+                    // The result of the second call follows from the first one; a repeated `configure` can be taken
+                    // back.
                     assert_eq!(second.code, if first.code == 0 { 0 } else { 13 }, "{point}: {}", second.stderr);
                     let forced = machine.run(&["unconfigure", "--force"]);
                     assert_eq!(forced.code, 0, "{point}: {}", forced.stderr);
@@ -322,7 +325,7 @@ fn what_others_write_behind_half_of_a_file_of_several_names_is_never_lost() {
     }
 }
 
-/// Whatever cuts a call short, a file that containerd's main file imports has the lines that move.
+/// Wherever a call is interrupted, containerd's main file imports a file with the lines that move.
 #[test]
 #[cfg_attr(lacks = "strace", ignore = "needs strace")]
 fn lines_of_others_that_move_are_read_at_every_point() {
@@ -337,7 +340,7 @@ fn lines_of_others_that_move_are_read_at_every_point() {
     };
     let hows = ["signal=KILL", "error=ENOSPC"];
     let ways = [BACK, DROP_IN].into_iter().flat_map(|call| hows.map(|how| (call, how)));
-    // A text of others is exchanged for the new one; the state's own is renamed.
+    // A file with others' text is exchanged for the new one; the state file is renamed.
     let ways = ways.flat_map(|(call, how)| ["renameat", "renameat2"].map(|system_call| (call, how, system_call)));
     for (call, how, system_call) in ways {
         let mut points = 0;
@@ -381,7 +384,7 @@ fn no_lack_of_space_leaves_anything_stuck() {
     }
 }
 
-/// An editor that saves while the new file is being written, or just before it takes the old one's place.
+/// An editor saves while the new file is being written, or just before it replaces the old one.
 #[test]
 #[cfg_attr(lacks = "strace", ignore = "needs strace")]
 fn what_others_write_while_a_file_is_being_written_is_not_lost() {
@@ -396,7 +399,7 @@ fn what_others_write_while_a_file_is_being_written_is_not_lost() {
             }
             let inject = format!("{system_call}:delay_enter=3000000:when={n}");
             let json = [call, &["--format", "json"]].concat();
-            // In the middle of the delay, by and large; nothing is lost at any other time either.
+            // Roughly in the middle of the delay; nothing is lost at any other time either.
             let (code, stdout, delayed) =
                 while_others_write(&machine, theirs, || under_strace(&machine, &json, &inject));
             if !delayed {
@@ -404,7 +407,7 @@ fn what_others_write_while_a_file_is_being_written_is_not_lost() {
             }
             points += 1;
             assert!(machine.read(MAIN).contains(theirs), "{call:?} {system_call} {n}: {code:?}");
-            // What they wrote is not told as what could not be taken back.
+            // Others' edits are not reported as something that could not be taken back.
             assert!(!stdout.contains("incomplete"), "{call:?} {system_call} {n}: {stdout}");
             caught += usize::from(code != Some(0));
             must(&machine, BACK);
@@ -415,8 +418,8 @@ fn what_others_write_while_a_file_is_being_written_is_not_lost() {
     }
 }
 
-/// An editor saves just before the new file takes the old one's place, and right behind that comes a kill, before anybody
-/// looks at what the new one has taken the place of.
+/// An editor saves just before the new file replaces the old one, and the call is killed right after that, before it
+/// checks what it has replaced.
 #[test]
 #[cfg_attr(lacks = "strace", ignore = "needs strace")]
 fn what_others_wrote_up_to_a_kill_behind_the_exchange_is_there_again() {
@@ -441,7 +444,7 @@ fn what_others_wrote_up_to_a_kill_behind_the_exchange_is_there_again() {
             let meddle = meddle.each_ref().map(String::as_str);
             let (code, ..) = while_others_write(&machine, theirs, || traced(&machine, call, &meddle));
             assert_ne!(code, Some(0), "{call:?} {n}");
-            // Once more since: it is told, and no success.
+            // If the file was changed again since, that is reported and not a success.
             let twice = machine.copy();
             let dry = twice.run(&["unconfigure", "--dry-run"]);
             if dry.stderr.contains("config.toml was changed by others in the moment in which") {
@@ -451,7 +454,7 @@ fn what_others_wrote_up_to_a_kill_behind_the_exchange_is_there_again() {
                 assert_eq!(dry.code, 13, "{call:?} {n}: {}", dry.stderr);
                 assert!(dry.stderr.contains("the next call that is no dry run brings it back"), "{}", dry.stderr);
                 twice.file(MAIN, &format!("{}# more\n", twice.read(MAIN)));
-                // The call that puts it aside is no success; the next ones tell it.
+                // The call that puts the file aside is not a success; the following ones only report it.
                 let configured = twice.copy();
                 for code in [13, 0, 0] {
                     let output = configured.run(&[EDIT, &["--format", "json"]].concat());
@@ -481,7 +484,7 @@ fn what_others_wrote_up_to_a_kill_behind_the_exchange_is_there_again() {
     }
 }
 
-/// containerd does not start with an import of a file that is not there: the import goes first.
+/// containerd does not start with an import of a missing file: the import is removed first.
 #[test]
 #[cfg_attr(lacks = "strace", ignore = "needs strace")]
 fn what_is_imported_is_there_at_every_point() {
@@ -509,7 +512,7 @@ fn what_is_imported_is_there_at_every_point() {
     }
 }
 
-/// An error of reading it again says nothing about that.
+/// An I/O error while the files are read again does not mean that they were not written.
 #[test]
 #[cfg_attr(lacks = "strace", ignore = "needs strace")]
 fn whoever_finds_all_written_is_told_so() {
@@ -528,7 +531,7 @@ fn whoever_finds_all_written_is_told_so() {
     assert!(told > 0);
 }
 
-/// What was taken back is told, and the rest is tried again with the next call.
+/// Removed files are reported, and the rest is tried again by the next call.
 #[test]
 #[cfg_attr(lacks = "strace", ignore = "needs strace")]
 fn a_link_or_a_folder_that_cannot_be_removed_locks_nobody_out() {
@@ -537,7 +540,7 @@ fn a_link_or_a_folder_that_cannot_be_removed_locks_nobody_out() {
     configured.file("m/srv/there", "");
     let originally = configured.everything();
     must(&configured, DROP_IN);
-    // Others have moved our drop-in.
+    // Others have moved kata-osinfo's drop-in.
     let drop_in = format!("m/{BASE}/config.d/50-kata-osinfo.toml");
     std::fs::rename(configured.path(&drop_in), configured.path("m/srv/mine.toml")).expect("moved");
     symlink("/srv/mine.toml", configured.path(&drop_in)).expect("a link");
@@ -553,7 +556,7 @@ fn a_link_or_a_folder_that_cannot_be_removed_locks_nobody_out() {
         let of = |key: &str| told[key].as_array().unwrap_or_else(|| panic!("{n}: {stdout}")).clone();
         let kept: Vec<String> = of("kept").iter().map(|k| k["path"].as_str().expect("a path").to_owned()).collect();
         assert_eq!(code, Some(if kept.is_empty() { 0 } else { 13 }), "{n}: {stdout}");
-        // Whatever has gone is told.
+        // Every removed file is reported.
         for file in ["/srv/mine.toml", "/etc/containerd/conf.d/50-kata-osinfo.toml"] {
             let is_told = of("files").contains(&file.into()) || kept.iter().any(|path| path == file);
             assert!(is_told || machine.path(&format!("m{file}")).exists(), "{n}: {stdout}");
@@ -566,7 +569,7 @@ fn a_link_or_a_folder_that_cannot_be_removed_locks_nobody_out() {
     assert!(links > 0 && folders > 0, "{links} {folders}");
 }
 
-/// Half of it would be in effect: what was written before goes back, and that is said.
+/// A partial configuration would be in effect: files written before the failure are reverted, and that is reported.
 #[test]
 #[cfg_attr(lacks = "strace", ignore = "needs strace")]
 fn a_configure_that_fails_in_the_middle_leaves_nothing_in_effect() {
@@ -623,7 +626,7 @@ fn a_handler_that_cannot_be_taken_back_keeps_its_configuration() {
     assert_eq!(machine.everything(), originally);
 }
 
-/// What cannot be told, for a moment, is not told as nothing.
+/// A temporary read error is not reported as "nothing to take back".
 #[test]
 #[cfg_attr(lacks = "strace", ignore = "needs strace")]
 fn an_error_that_passes_is_not_taken_for_nothing_to_take_back() {
@@ -644,7 +647,7 @@ fn an_error_that_passes_is_not_taken_for_nothing_to_take_back() {
     assert!(failed > 4, "{failed}");
 }
 
-/// Whichever comes first: what `unconfigure` says that it took back is gone.
+/// In either order of the concurrent calls: whatever `unconfigure` reports as taken back is gone.
 #[test]
 #[cfg_attr(lacks = "strace", ignore = "needs strace")]
 fn a_first_configure_beside_it_is_taken_back_or_comes_after() {
@@ -658,7 +661,7 @@ fn a_first_configure_beside_it_is_taken_back_or_comes_after() {
             back.join().expect("no panic")
         });
         let is_there = machine.path(STATE).exists();
-        // What no state says may be told while it is being written.
+        // Files without a state may be reported while the state is being written.
         assert!(code == Some(0) || code == Some(13) && stdout.is_empty(), "{n}: {code:?}");
         assert!(stdout.is_empty() || !is_there, "{n}: {stdout}");
         must(&machine, BACK);
@@ -666,7 +669,7 @@ fn a_first_configure_beside_it_is_taken_back_or_comes_after() {
     }
 }
 
-/// Eight at a time, and then it is all taken back.
+/// Runs eight calls concurrently, and then takes everything back.
 fn at_once(rounds: usize) {
     let calls = [EDIT, DROP_IN, OTHER, MORE];
     for round in 0..rounds {
@@ -697,7 +700,7 @@ fn eight_at_once_take_turns_every_time() {
 #[test]
 fn whoever_may_not_read_a_file_may_not_read_its_copy() {
     let machine = machine();
-    // As an earlier version left it.
+    // A state directory as an earlier version left it.
     machine.file("m/var/lib/kata-osinfo/x", "");
     std::fs::remove_file(machine.path("m/var/lib/kata-osinfo/x")).expect("removed");
     must(&machine, EDIT);
@@ -729,12 +732,12 @@ fn an_edited_file_keeps_what_it_is_and_gets_it_again() {
     assert_eq!(machine.everything(), before.1);
     assert!(!is_root || (before.0.0, before.0.1) == (1234, 5678));
     assert!(!noted || before.0.3.as_deref() == Some(b"mine"));
-    // Removed by the admin, and wanted again.
+    // Removed by the admin, and restored by force.
     must(&machine, EDIT);
     std::fs::remove_file(&file).expect("removed");
     must(&machine, &["unconfigure", "--force"]);
     assert_eq!((is(), machine.everything()), before);
-    // Two names stay one file.
+    // Two hard links stay one file.
     std::fs::hard_link(&file, machine.path("m/etc/hard")).expect("linked");
     let inode = std::fs::metadata(&file).expect("there").ino();
     for call in [EDIT, BACK] {
@@ -746,7 +749,7 @@ fn an_edited_file_keeps_what_it_is_and_gets_it_again() {
 
 const NVIDIA: &str = "\n[plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.nvidia]\nruntime_type = \"io.containerd.runc.v2\" # theirs\n";
 
-/// What containerd needs beside any runtime of others, once one is there.
+/// The handler that containerd needs next to any other runtime.
 const RUNC: &str =
     "\n[plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.runc]\nruntime_type = \"io.containerd.runc.v2\"\n";
 
@@ -764,7 +767,7 @@ fn what_others_add_locks_nobody_out_and_stays() {
             assert_eq!(machine.read(MAIN).matches(runtime).count(), 1, "{}", machine.read(MAIN));
         }
     }
-    // Without the handler ours goes, and Kata's drop-in is written again.
+    // Without `--handler`, kata-osinfo's handler is removed, and Kata's drop-in is written again.
     let copy = machine.copy();
     must(&copy, &["configure", "--profile", "go-3.29"]);
     assert_eq!(copy.read(MAIN), format!("{original}{RUNC}{NVIDIA}"));
@@ -799,13 +802,13 @@ fn what_others_changed_of_ours_is_told_and_stays_unless_it_is_forced() {
     assert!(output.stderr.contains("unconfigure --force"), "{}", output.stderr);
     assert_eq!(machine.read(MAIN), changed);
     assert!(machine.read(&drop_in).contains("\"mine\""));
-    // Its own drop-in is not overwritten unasked.
+    // A changed drop-in is not overwritten without `--force`.
     assert_eq!(machine.run(EDIT).code, 2);
     must(&machine, &["unconfigure", "--force"]);
     assert_eq!(machine.everything(), before);
 }
 
-/// Half a handler starts nothing, and a key of theirs is not lost without a word.
+/// Part of a handler would not work, and other tools' keys are not lost silently.
 #[test]
 fn a_key_that_others_added_to_the_handler_keeps_it_whole_unless_it_is_forced() {
     let machine = machine();
@@ -824,7 +827,7 @@ fn a_key_that_others_added_to_the_handler_keeps_it_whole_unless_it_is_forced() {
     assert_eq!(machine.everything(), before);
 }
 
-/// The admin's own tools have written it from scratch, with the default runtime and nothing of ours.
+/// The admin's own tools have written the file from scratch, with the default runtime and nothing of kata-osinfo's.
 #[test]
 fn a_file_that_was_deployed_again_is_left_as_it_is() {
     let machine = machine();
@@ -868,7 +871,7 @@ fn states_of_the_forms_before_are_understood() {
             assert!(state.remove(*new).is_some(), "{new}");
         }
         machine.file(STATE, &Value::from(state).to_string());
-        // What is configured next takes the place of it, because it is the same configuration.
+        // The next configure replaces the handler, because both belong to the same configuration.
         let copy = machine.copy();
         must(&copy, &["configure", "--profile", "go-3.29"]);
         assert!(!copy.read(MAIN).contains("runtimes.kata"), "{}", copy.read(MAIN));
@@ -879,7 +882,7 @@ fn states_of_the_forms_before_are_understood() {
     }
 }
 
-/// Absolute links whose targets are there on this machine and not in the root.
+/// Absolute links whose targets exist on this machine but not in the root.
 #[test]
 fn dangling_links_lead_into_the_root() {
     let outside = tempfile::tempdir().expect("a folder");
@@ -898,13 +901,13 @@ fn dangling_links_lead_into_the_root() {
     assert!(inside.join("drop-ins/50-kata-osinfo.toml").is_file() && inside.join("containerd/config.toml").is_file());
     must(&machine, BACK);
     assert_eq!(machine.everything(), before);
-    // The state itself.
+    // The state file itself.
     std::fs::create_dir_all(machine.path("m/var/lib/kata-osinfo")).expect("made");
     symlink(victim.join("file"), machine.path(STATE)).expect("a link");
     let output = machine.run(DROP_IN);
     assert_eq!(output.code, 2, "{}", output.stderr);
     assert!(output.stderr.contains("configured.json"), "{}", output.stderr);
-    // Folders that a forged state names.
+    // Directories that a forged state names.
     std::fs::remove_file(machine.path(STATE)).expect("removed");
     must(&machine, EDIT);
     let forged = |folder: PathBuf| {
@@ -940,7 +943,7 @@ fn nobody_to_tell_is_no_reason_to_panic() {
             .expect("it runs");
         assert!(matches!(status.code(), Some(0 | 2)), "{call:?}: {status}");
     }
-    // All is done by the time that it is told.
+    // Everything is done before the answer is printed.
     for (call, is_there) in [(DROP_IN, true), (BACK, false)] {
         let output = Command::new(assert_cmd::cargo::cargo_bin!("kata-osinfo"))
             .args(["--records".as_ref(), machine.path("records").as_os_str()])

@@ -1,4 +1,4 @@
-//! `check --all` tells what keeps that which was configured from having an effect, and nothing else.
+//! `check --all` reports everything that prevents the configuration from taking effect, and nothing else.
 
 use crate::machine::{BASE, Machine};
 
@@ -7,10 +7,10 @@ const CONF_D: &str = "version = 3\nimports = [\"/etc/containerd/conf.d/*.toml\"]
 const V2: &str = "version = 2\n[plugins.\"io.containerd.grpc.v1.cri\"]\nsandbox_image = \"registry.example/two:1\"\n";
 const KATA: [&str; 5] = ["configure", "--profile", "go-3.29", "--kata-version", "3.30.0"];
 
-/// What was done since, and what is told of it.
+/// A name, the change since, and its report.
 type Cause = (&'static str, fn(&Machine), &'static str);
 
-/// A machine with a main file of containerd's, on which a handler was written.
+/// Creates a machine with this main file of containerd, and writes a handler.
 fn with_handler(main: &str, version: &str) -> Machine {
     let machine = Machine::new();
     machine.file(MAIN, main);
@@ -194,7 +194,7 @@ fn what_undoes_a_handler_of_cri_o_is_told() {
     );
 }
 
-/// A drop-in that is read after ours.
+/// A drop-in that is read after kata-osinfo's.
 const LATER: &str = "opt/kata/share/defaults/kata-containers/config.d/99-other.toml";
 
 fn later(machine: &Machine, text: &str) {
@@ -273,7 +273,7 @@ fn what_undoes_katas_configuration_is_told() {
     );
 }
 
-/// The Rust runtime minds it in the main file, too, and `configure` says so at once.
+/// The Rust runtime rejects the key in the main file, too, and `configure` reports that at once.
 #[test]
 fn a_key_below_agent_that_the_rust_runtime_refuses_is_told() {
     let machine = Machine::new();
@@ -303,7 +303,7 @@ fn what_undoes_an_edit_of_katas_own_file_is_told() {
             "/opt/kata/share/defaults/kata-containers/configuration-qemu.toml:11: hypervisor.qemu.shared_fs is \"virtio-9p\", wanted \"virtio-fs\"",
         )],
     );
-    // It reads no drop-ins.
+    // This Kata reads no drop-ins.
     later(&machine, "[hypervisor.qemu]\npath = \"/theirs\"\n");
     assert_eq!(machine.told_by_check(), Vec::<String>::new());
 }
@@ -337,7 +337,7 @@ fn what_others_may_have_otherwise_is_no_finding() {
     assert_eq!(machine.told_by_check(), Vec::<String>::new());
 }
 
-/// The same files, for containerds of which the older ones look in the folder that they run in.
+/// The same files, for versions of containerd of which the older ones search the working directory.
 #[test]
 fn a_relative_import_is_looked_for_where_that_containerd_looks() {
     let machine = Machine::new();
@@ -357,7 +357,7 @@ fn a_relative_import_is_looked_for_where_that_containerd_looks() {
         let output = call(version);
         assert!(output.code == 0 && output.stderr.contains(told), "{version}: {}", output.stderr);
     }
-    // No package says here which one it is.
+    // No package tells the version here.
     let found = machine.told_by_check();
     assert!(found.iter().any(|f| f.contains("handler kata is not there any more") && f.contains(told)), "{found:?}");
     machine.file(MAIN, &machine.read(MAIN).replace("conf.d/*", "/etc/site/*"));

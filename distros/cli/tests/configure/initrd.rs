@@ -1,4 +1,4 @@
-//! An initrd is judged by what is in it, when it is configured and afterwards.
+//! An initrd is judged by its content, at configuration and afterwards.
 
 use crate::machine::{Machine, cpio, with};
 
@@ -16,7 +16,7 @@ fn an_initrd_of_another_kernel_is_told_whatever_its_name_is() {
     assert_eq!(output.code, 0, "{}", output.stderr);
     assert!(output.stderr.contains(told), "{}", output.stderr);
     assert!(output.stderr.contains("warning: not for production"), "{}", output.stderr);
-    // The host's own.
+    // The host's own initrd.
     machine.file("m/boot/kata.img", &cpio(&["init", "lib/modules/6.1/virtiofs.ko"]));
     let output = machine.run(&with(CONFIGURE, &["--dry-run"]));
     assert!(output.stderr.contains("Kata's agent is not seen in /boot/kata.img"), "{}", output.stderr);
@@ -31,7 +31,7 @@ fn an_initrd_of_another_kernel_is_told_whatever_its_name_is() {
     slip(&machine, "initrd /boot/kata.img: no such file");
 }
 
-/// A file that a user named by mistake is bad usage, and says nothing about the distro.
+/// Checks that a file that a user named by mistake is a usage error, not a statement about the distro.
 fn slip(machine: &Machine, told: &str) {
     for call in [with(CONFIGURE, &["--dry-run"]), FALLBACK.to_vec()] {
         let output = machine.run(&call);

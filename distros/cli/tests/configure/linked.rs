@@ -1,4 +1,4 @@
-//! What was a file when it was configured and is a link now, or the other way round: contents count, not kinds of paths.
+//! A file that became a link after `configure`, or the reverse: contents count, not the kinds of paths.
 
 use crate::machine::{BASE, Machine};
 use serde_json::json;
@@ -8,7 +8,7 @@ use std::os::unix::fs::symlink;
 const MAIN: &str = "m/etc/containerd/config.toml";
 const REAL: &str = "m/etc/real.toml";
 
-/// A version of containerd, and its main file: it is edited, gets an import of a drop-in, or has one already.
+/// A version of containerd, and its main file, which is edited, gets an import of a drop-in, or already has one.
 const LAYOUTS: [(&str, &str); 3] = [
     ("1.7", "version = 2\n[plugins.\"io.containerd.grpc.v1.cri\"]\nsandbox_image = \"registry.example/two:1\"\n"),
     ("2.1", "version = 3\n"),
@@ -42,8 +42,8 @@ fn configure(machine: &Machine, call: &[&str]) -> crate::machine::Output {
     output
 }
 
-/// Configures a machine that was made by `before`, changes it by `since`, and takes all back, also after it was
-/// configured again: what is left is what both come to without us.
+/// Configures a machine prepared by `before`, changes it by `since`, and takes everything back, also after another
+/// `configure`: the result is the same as without kata-osinfo.
 fn comes_to_nothing(call: &[&str], main: &str, before: fn(&Machine), since: fn(&Machine)) {
     let clean = with_main(main);
     before(&clean);
@@ -76,7 +76,7 @@ fn containerds_main_file_may_become_a_link_and_a_link_a_file() {
     }
 }
 
-/// Its whole folder, with our drop-in.
+/// containerd's whole directory, with kata-osinfo's drop-in in it.
 #[test]
 fn containerds_folder_may_become_a_link() {
     for (version, main) in LAYOUTS {
@@ -93,7 +93,8 @@ fn containerds_folder_may_become_a_link() {
     }
 }
 
-/// Where it was edited; a drop-in has to follow it, because Kata looks for drop-ins beside the real file.
+/// An edited file needs no change; a drop-in has to be written again, because Kata looks for drop-ins next to the real
+/// file.
 #[test]
 fn katas_configuration_may_become_a_link() {
     let to_link = |machine: &Machine| {

@@ -1,4 +1,4 @@
-//! `configure` and its counterparts, on machines made up in a folder.
+//! `configure` and its counterparts, on simulated machines in a directory.
 
 #![expect(clippy::expect_used, reason = "a test's helpers may fail loudly")]
 

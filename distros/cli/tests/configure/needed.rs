@@ -1,4 +1,5 @@
-//! What of others needs our files, and so keeps them: a default handler, lines that nothing would read any more, comments.
+//! Content of others that depends on kata-osinfo's files and so keeps them: a default handler, lines that nothing would
+//! read any more, comments.
 
 use crate::machine::{BASE, Machine};
 use serde_json::json;
@@ -19,14 +20,14 @@ fn call(machine: &Machine, call: &[&str], more: &[&str]) -> crate::machine::Outp
     machine.run(&[call, more].concat())
 }
 
-/// All but the state, which may follow a link by now.
+/// Returns all files but the state, which may follow a link by now.
 fn files(machine: &Machine) -> BTreeMap<PathBuf, (u32, Vec<u8>)> {
     let mut files = machine.everything();
     files.remove(Path::new("var/lib/kata-osinfo/configured.json"));
     files
 }
 
-/// Neither call takes anything back, and both say why; by force it goes, and what that costs is said.
+/// Checks that neither call takes anything back, and both say why; `--force` removes it and reports the consequences.
 fn stays(machine: &Machine, call_without: &[&[&str]], why: &str) {
     let configured = files(machine);
     let output = machine.run(&["unconfigure"]);
@@ -58,7 +59,7 @@ fn a_handler_that_containerd_takes_by_default_stays() {
         ("2.1", "", format!("version = 3\n{glob}{}", default(V3)), 4),
         ("2.1", "", format!("version = 3\n{}", default(V3)), 3),
         ("1.7", "", format!("version = 2\n{}{runc}", default(V2)), 3),
-        // In a drop-in of their own.
+        // In a drop-in of the admin's.
         ("2.1", "m/etc/containerd/conf.d/10-mine.toml", format!("version = 3\n{}", default(V3)), 3),
     ];
     for (version, file, text, line) in cases {
@@ -77,11 +78,11 @@ fn a_handler_that_containerd_takes_by_default_stays() {
         let line = if file == MAIN && now.contains("50-kata-osinfo.toml\"]") { line + 1 } else { line };
         let why = format!("{}:{line} makes kata containerd's default handler", &file[1..]);
         stays(&machine, &[&[], &["--handler", "crio"]], &why);
-        // With the handler it can be configured again.
+        // With the handler, Kata can be configured again.
         let again = call(&machine, GO, &of_version);
         assert_eq!(again.code, 0, "{version}: {}", again.stderr);
         assert_eq!(machine.told_by_check(), Vec::<String>::new());
-        // Another one is named there first.
+        // Taking back works once the admin names another default.
         machine.file(file, &machine.read(file).replace("_name = \"kata\"", "_name = \"runc\""));
         let output = machine.run(&["unconfigure"]);
         assert_eq!(output.code, 0, "{}", output.stderr);
@@ -93,7 +94,7 @@ fn a_handler_that_containerd_takes_by_default_stays() {
     }
 }
 
-/// containerd has `runc` before, also where another one is named as its default.
+/// containerd has `runc` before `configure`, even if another handler is named as its default.
 #[test]
 fn a_default_that_was_named_before_the_handler_was_there_gets_runc_beside_it() {
     let main = format!("version = 2\n{V2}]\ndefault_runtime_name = \"kata\"\n");
@@ -121,7 +122,7 @@ fn a_default_that_k3s_is_told_counts_before_its_next_start() {
     machine.file(config, "default-runtime: kata\n");
     stays(&machine, &[&[]], "/etc/rancher/k3s/config.yaml makes kata containerd's default handler");
     assert_eq!(call(&machine, GO, &with).code, 0);
-    // The last one counts.
+    // The last file counts.
     machine.file(&format!("{config}.d/10-mine.yaml"), "default-runtime: runc\n");
     let output = machine.run(&["unconfigure"]);
     assert_eq!(output.code, 0, "{}", output.stderr);
@@ -145,7 +146,7 @@ fn a_handler_that_crio_takes_by_default_stays() {
 fn lines_of_others_that_nothing_would_read_any_more_stay_where_they_are() {
     let mine = format!("\n{V3}.runtimes.mine]\nruntime_type = \"io.containerd.runc.v2\"\n");
     let with = ["--handler", "containerd", "--containerd-version", "2.1"];
-    // A link leads to our file, and another folder.
+    // A link from another directory leads to kata-osinfo's file.
     let machine = Machine::new();
     machine.file(MAIN, "version = 3\nimports = [\"/etc/containerd/conf.d/*.toml\"]\n");
     assert_eq!(call(&machine, GO, &with).code, 0);
@@ -156,7 +157,8 @@ fn lines_of_others_that_nothing_would_read_any_more_stay_where_they_are() {
     stays(&machine, &[&with], "handler mine of /etc/containerd/conf.d/50-kata-osinfo.toml:");
 }
 
-/// Only our own import leads to our file: the one that has their lines now is imported, too, and nothing is lost.
+/// Only kata-osinfo's import refers to its file: the file to which the admin's lines move is imported, too, and nothing
+/// is lost.
 #[test]
 fn lines_of_others_in_a_file_that_is_imported_by_its_name_are_imported_from_where_they_move() {
     let mine = format!("\n{V3}.runtimes.mine]\nruntime_type = \"io.containerd.runc.v2\"\n");
@@ -181,7 +183,8 @@ fn lines_of_others_in_a_file_that_is_imported_by_its_name_are_imported_from_wher
             assert!(new.any(|line| line.contains(added)), "{}", output.stdout);
             assert_eq!(files(&machine), changed);
         }
-        // Taken back, whoever is configured besides, and by force: it says what it said, and imports theirs.
+        // Whether taken back, reconfigured with another handler, or forced: the move is reported, and the admin's lines
+        // stay imported.
         let left = |machine: &Machine| {
             assert!(machine.read(&format!("m{added}")).ends_with(&format!("\nversion = 3\n{mine}")));
             let left = machine.read(MAIN);
@@ -196,12 +199,13 @@ fn lines_of_others_in_a_file_that_is_imported_by_its_name_are_imported_from_wher
             assert!(output.code == 0 && output.stderr.contains(&told), "{back:?}: {}", output.stderr);
             left(&machine);
         }
-        // The difference is that to what stood there.
+        // The diff is relative to the text before the call.
         let output = machine.copy().run(&["unconfigure", "--format", "json"]);
         let diff = output.json()["diff"].as_str().expect("a diff").to_owned();
         let mut lines = main.lines().filter(|line| line.contains("50-kata-osinfo.toml"));
         assert!(lines.all(|line| diff.contains(&format!("\n-{line}\n"))), "{diff}");
-        // Written again: ours is as it was, theirs is imported behind it, and stays when ours goes.
+        // After another configure: kata-osinfo's file is unchanged, the admin's is imported after it, and stays when
+        // the former is removed.
         let output = call(&machine, GO, &with);
         assert!(output.code == 0 && output.stderr.contains(&told), "{}", output.stderr);
         let import = "\"/etc/containerd/conf.d/50-kata-osinfo.toml\"";
@@ -214,7 +218,7 @@ fn lines_of_others_in_a_file_that_is_imported_by_its_name_are_imported_from_wher
         let without = machine.copy();
         assert_eq!(machine.run(&["unconfigure"]).code, 0);
         left(&machine);
-        // With their file its import goes: containerd would not start.
+        // If the admin's file is deleted, its import is removed: containerd would not start.
         remove_file(without.path(&format!("m{added}"))).expect("removed");
         for back in [&["unconfigure"][..], [GO, &with[..]].concat().as_slice()] {
             let machine = without.copy();
@@ -228,7 +232,7 @@ fn lines_of_others_in_a_file_that_is_imported_by_its_name_are_imported_from_wher
 #[test]
 fn lines_of_others_that_kata_would_not_read_any_more_stay_where_they_are() {
     let more = "\n[factory]\nenable_template = true\n";
-    // A copy goes with its drop-ins.
+    // A copy is removed with its drop-ins.
     let machine = Machine::new();
     let other = "[hypervisor.clh]\npath = \"/clh\"\n\n[runtime]\nhypervisor_name = \"clh\"\n";
     machine.file(&format!("m/{BASE}/configuration-clh.toml"), other);
@@ -241,7 +245,7 @@ fn lines_of_others_that_kata_would_not_read_any_more_stay_where_they_are() {
     let ours = format!("m{folder}/config.d/50-kata-osinfo.toml");
     machine.file(&ours, &format!("{}{more}", machine.read(&ours)));
     stays(&machine, &[], "50-kata-osinfo.toml would have no effect any more (line ");
-    // It can be configured again: the copy stays.
+    // Kata can be configured again: the copy stays.
     let output = call(&machine, GO, &["--format", "json"]);
     assert_eq!((output.code, machine.told_by_check()), (0, Vec::new()), "{}", output.stderr);
     // A link leads to the drop-in.
@@ -255,7 +259,7 @@ fn lines_of_others_that_kata_would_not_read_any_more_stay_where_they_are() {
     stays(&machine, &[&[]], "/srv/ours.toml would have no effect any more (line ");
 }
 
-/// A later file of theirs wins over what they have added to ours, as it did.
+/// A later file of the admin's still overrides the lines that the admin added to kata-osinfo's file.
 #[test]
 fn what_moves_keeps_its_place_among_others() {
     let machine = Machine::new();
@@ -290,7 +294,7 @@ fn comments_of_others_stay_when_ours_goes() {
         });
         machine.file(MAIN, &(lines.collect::<String>() + "# Last.\n"));
         let changed = machine.read(MAIN);
-        // The handler is written from scratch, and takes none of them along either.
+        // The handler is written from scratch, without these comments.
         let again = machine.copy();
         let output = call(&again, &["configure", "--profile", "go-3.32", "--kata-version", "3.32.0"], &of_version);
         assert_eq!(output.code, 0, "{}", output.stderr);
@@ -303,7 +307,7 @@ fn comments_of_others_stay_when_ours_goes() {
     }
 }
 
-/// The comments of the middle, each on a line of its own.
+/// Returns the comments in the middle, each on a line of its own.
 fn comments_of_the_middle(changed: &str) -> String {
     let comments = ["# Above.", "# Beside."].into_iter();
     comments.filter(|c| changed.contains(c)).map(|c| format!("{c}\n")).collect()
@@ -324,7 +328,7 @@ fn a_changed_handler_that_stays_is_told() {
     assert_eq!((machine.read(MAIN), &output.json()["taken-back"]), (changed, &json!([])));
 }
 
-/// A machine whose containerd reads a main file of this text, configured for its version.
+/// Creates a machine whose containerd has this main file, and configures it for the version.
 fn configured(version: &str, main: &str) -> (Machine, [String; 4]) {
     let machine = Machine::new();
     machine.file(MAIN, main);
@@ -357,7 +361,8 @@ fn a_main_file_that_is_no_toml_any_more_keeps_the_handler_known() {
     }
 }
 
-/// A byte in a comment that containerd reads over locks nobody out, and half of what belongs together does not go.
+/// A non-UTF-8 byte in a comment, which containerd ignores, locks nobody out, and only a whole configuration is
+/// removed.
 #[test]
 fn a_handler_of_which_nobody_can_tell_stays_with_its_configuration() {
     let of_kata = format!("m/{BASE}/config.d/50-kata-osinfo.toml");
@@ -414,12 +419,12 @@ fn a_handler_that_stays_does_so_with_its_import_and_its_configuration() {
         assert_eq!(output.code, 0, "{}", output.stderr);
         assert!(output.stderr.contains("50-kata-osinfo.toml stays: "), "{}", output.stderr);
         assert!(machine.read(MAIN).contains("conf.d/50-kata-osinfo.toml"), "{}", machine.read(MAIN));
-        // It is still known as a handler.
+        // The file still counts as a handler.
         let output = machine.run(&["unconfigure"]);
         assert_eq!(output.code, 13, "{}", output.stderr);
         assert!(machine.read(MAIN).contains("conf.d/50-kata-osinfo.toml"), "{}", machine.read(MAIN));
     }
-    // In a main file, beside the default.
+    // In a main file, next to the default.
     let main = format!("version = 2\n{V2}.runtimes.runc]\nruntime_type = \"io.containerd.runc.v2\"\n");
     let (machine, _) = configured("1.7", &main);
     machine.file(MAIN, &machine.read(MAIN).replace("privileged_without", key));
@@ -497,7 +502,7 @@ fn drop_ins_of_others_beside_a_copy_keep_it_and_comments_do_not() {
     let (machine, folder) = with_copy();
     machine.file(&format!("{folder}/60-mine.toml"), "[factory]\nenable_template = true\n");
     stays(&machine, &[], "/config.d/60-mine.toml would have no effect any more");
-    // The other one has gone, and with it the reason for a copy.
+    // The other configuration is gone, and with it the reason for a copy.
     remove_file(machine.path(&format!("m/{BASE}/configuration-clh.toml"))).expect("removed");
     let output = call(&machine, GO, &[]);
     assert_eq!(output.code, 2, "{}", output.stderr);
@@ -565,11 +570,11 @@ fn half_a_handler_is_not_left_behind() {
     assert_eq!((output.code, machine.read(MAIN)), (13, whole), "{}", output.stderr);
     let why = "would be left of the handler kata, which starts nothing: remove that first";
     assert!(output.stderr.contains(why), "{}", output.stderr);
-    // By force it goes as a whole, and what goes with it is named.
+    // `--force` removes the handler as a whole, and names what is removed with it.
     let output = machine.run(&["unconfigure", "--force"]);
     assert_eq!((output.code, machine.read(MAIN)), (0, main), "{}", output.stderr);
     assert!(output.stderr.contains("kata.snapshotter had been changed, and goes too"), "{}", output.stderr);
-    // A file of theirs with one key of it, beside ours.
+    // A file of the admin's with one key of the handler, next to kata-osinfo's.
     let glob = "version = 3\nimports = [\"/etc/containerd/conf.d/*.toml\"]\n";
     let (machine, _) = configured("2.1", &format!("{glob}{V3}]\ndefault_runtime_name = \"kata\"\n"));
     let mine = format!("version = 3\n{V3}.runtimes.kata]\nsnapshotter = \"overlayfs\"\n");
@@ -577,7 +582,7 @@ fn half_a_handler_is_not_left_behind() {
     stays(&machine, &[&[]], "makes kata containerd's default handler");
 }
 
-/// Others' lines would go with it.
+/// Others' lines would be lost with the broken file.
 #[test]
 fn force_does_not_put_an_old_text_in_the_place_of_what_is_no_toml() {
     let (machine, _) = configured("1.7", "version = 2\n");
@@ -604,8 +609,8 @@ fn a_link_to_our_drop_in_goes_with_it() {
     assert!(ours.symlink_metadata().is_err() && !machine.path("m/srv/mine.toml").exists());
 }
 
-/// By whatever name, and whoever takes the drop-in away: Kata, containerd and CRI-O do not start with a link that leads
-/// nowhere.
+/// A link is removed with its drop-in, whatever its name and whichever call removes the drop-in: Kata, containerd and
+/// CRI-O do not start with a dangling link.
 #[test]
 fn links_to_our_drop_ins_beside_them_go_with_them() {
     let crio = ["--handler", "crio"];
@@ -636,7 +641,7 @@ fn links_to_our_drop_ins_beside_them_go_with_them() {
     }
 }
 
-/// Whichever comes before it in the order of keys.
+/// Even if a changed key of the handler comes first in the order of keys.
 #[test]
 fn what_crio_would_miss_stays_when_it_is_forced() {
     let machine = Machine::new();

@@ -1,4 +1,4 @@
-//! `configure`, `unconfigure`, `fallback` and `requirements`, from outside, on machines made up in a folder.
+//! `configure`, `unconfigure`, `fallback` and `requirements`, from outside, on simulated machines in a directory.
 
 use crate::machine::{BASE, Machine, RECORD, cpio, debian_mirror, with};
 use assert_cmd::Command;
@@ -63,7 +63,7 @@ fn what_is_written_takes_effect_and_is_taken_back_to_the_byte() {
     let machine = Machine::new();
     machine.file("m/etc/containerd/config.toml", "version = 2 # ours\n");
     let before = machine.everything();
-    // A drop-in, then the same as an edit, with handlers of both kinds: each on what the one before left.
+    // A drop-in, then an edit of the same, with handlers of both kinds: each on top of the previous result.
     for (profile, version, handler) in
         [("go-3.29", "3.30.0", "containerd"), ("go-2.4", "2.4.0", "crio"), ("go-3.29", "3.30.0", "crio")]
     {
@@ -74,7 +74,7 @@ fn what_is_written_takes_effect_and_is_taken_back_to_the_byte() {
         assert_eq!(answer["not-effective"], json!([]));
         assert_eq!(answer["configuration"]["production"], json!(true));
         assert_ne!(machine.everything(), before);
-        // Once more changes nothing.
+        // A second call changes nothing.
         let once = machine.everything();
         let again = machine.run(&with(&["configure", "--profile", profile], &arguments)).json();
         assert_eq!(again["diff"], json!(""));
@@ -90,7 +90,7 @@ fn what_is_written_takes_effect_and_is_taken_back_to_the_byte() {
     assert!(output.stderr.contains("nothing is configured"));
 }
 
-/// A handler that goes is a `RuntimeClass` that has none any more.
+/// A removed handler is reported, because a `RuntimeClass` may still refer to it.
 #[test]
 fn what_a_new_configuration_takes_back_is_told() {
     let machine = Machine::new();
@@ -244,10 +244,10 @@ fn before_2_5_the_configuration_is_edited_and_keeps_its_comments() {
     [runtime]
     internetworking_model="tcfilter"
     "##);
-    // The link is still one.
+    // The link is still a link.
     let file = format!("m/{BASE}/configuration.toml");
     assert!(machine.path(&file).is_symlink());
-    // Comments beside our keys and in our lists stay where they are when it is configured again.
+    // Comments next to kata-osinfo's keys and in its lists keep their places in another `configure`.
     let mine = machine.read(&file);
     let mine = mine.replace("valid_hypervisor_paths = [", "# mine\nvalid_hypervisor_paths = [ # why\n  ");
     let mine = mine.replace("\"announce_submounts\",", "\"announce_submounts\", # too");
@@ -288,7 +288,7 @@ fn a_file_that_the_configuration_names_and_that_is_not_there_is_told() {
     let expected =
         format!("/{BASE}/configuration-qemu.toml:6: hypervisor.qemu.image is /opt/kata/image, which is not there");
     assert!(output.stderr.contains(&expected), "{}", output.stderr);
-    // With a kernel and an initrd of one's own it is not needed.
+    // With a kernel and an initrd of one's own, the image is not needed.
     assert_eq!(machine.run(&with(&["configure", "--profile", "go-3.29"], &[])).code, 0);
 }
 
@@ -313,7 +313,7 @@ fn what_upstream_ships_is_fit_for_production_and_what_is_forced_is_not() {
     assert_eq!(recorded(), json!(false));
 }
 
-/// By itself, because Kata's own configuration names the files that it needs.
+/// `--no-shared-fs` needs no other option, because Kata's own configuration names the files that it needs.
 #[test]
 fn who_shares_no_filesystem_needs_no_daemon() {
     let machine = Machine::new();
@@ -342,7 +342,7 @@ fn a_handler_of_nobodys_is_not_written() {
         assert_eq!(machine.everything(), before, "{handler}");
     };
     refused("containerd");
-    // Who names its version knows that it will be there.
+    // A caller that passes containerd's version knows that it will be installed.
     assert_eq!(call(&["--handler", "containerd", "--containerd-version", "2.1", "--dry-run"]).code, 0);
     machine.file("m/usr/sbin/containerd", "");
     std::fs::set_permissions(machine.path("m/usr/sbin/containerd"), PermissionsExt::from_mode(0o755)).expect("set");
@@ -371,7 +371,7 @@ fn what_is_not_there_is_named_with_a_code_of_its_own() {
     assert!(output.stdout.contains("/etc/kata-osinfo/mini.yaml"), "{}", output.stdout);
 }
 
-/// The profile's first version would be taken for it.
+/// Otherwise the profile's first version would be assumed.
 #[test]
 fn what_stands_in_the_place_of_katas_version_is_told() {
     let machine = Machine::new();
@@ -397,7 +397,7 @@ fn what_stands_in_the_place_of_katas_version_is_told() {
     told("/opt/kata/VERSION: expected UTF-8 text");
 }
 
-/// `check` says the same of it; Kata would start none.
+/// `check` gives the same answer; Kata would not be able to start the program.
 #[test]
 fn what_nobody_can_execute_is_not_configured() {
     let handler = ["--handler", "containerd", "--containerd-version", "2.1"];
@@ -415,7 +415,7 @@ fn what_nobody_can_execute_is_not_configured() {
         for more in [&["--dry-run"][..], &[]] {
             let output = machine.run(&[&["configure", "--profile", "rs-4.0"][..], &handler, more].concat());
             let go = machine.run(&[&["configure", "--profile", "go-3.29"][..], &handler, more].concat());
-            // The Rust shim is another one.
+            // The Rust shim is another program.
             for output in if component.is_some() { vec![output, go] } else { vec![go] } {
                 let said = output.stdout + &output.stderr;
                 assert_eq!(output.code, code, "{said}");
@@ -432,7 +432,7 @@ fn what_nobody_can_execute_is_not_configured() {
         }
         assert_eq!(machine.everything(), before, "{program}");
     }
-    // What became none since.
+    // A program that lost its execute permission after `configure`.
     assert_eq!(machine.run(&["configure", "--profile", "go-3.29"]).code, 0);
     assert_eq!(machine.told_by_check(), Vec::<String>::new());
     let path = machine.path("m/usr/libexec/virtiofsd");
@@ -464,13 +464,13 @@ fn nothing_works_gives_the_evidence_and_instructions_whose_record_works() {
     assert!(output.stdout.contains("dnf install -y rust cargo gcc libcap-ng-devel libseccomp-devel"));
     let answer = machine.run(&["fallback", "--profile", "rs-4.0", "--format", "json"]).json();
     assert_eq!(answer["outcome"], json!("build"));
-    // What takes less comes first, for people too.
+    // Cheaper fixes first: people follow the list from the top.
     let whats: Vec<&Value> =
         answer["choices"].as_array().expect("a list").iter().map(|choice| &choice["what"]).collect();
     assert_eq!(whats, ["katas-virtiofsd", "no-shared-fs"]);
     let place = |text: &str| output.stdout.find(text).unwrap_or_else(|| panic!("{text}: {}", output.stdout));
     assert!(place("# Before building it: take Kata's own virtiofsd") < place("\n#!/bin/sh"));
-    // What the instructions state, laid over the record as they say, is what is configured then.
+    // The record from the instructions, laid over the shipped one as they say, is then used by `configure`.
     let record = answer["instructions"][0]["record"].as_str().expect("a record");
     machine.file("own/mini.yaml", record);
     let lint = Command::new(assert_cmd::cargo::cargo_bin!("kata-osinfo"))
@@ -519,7 +519,7 @@ fn bad_input_is_told() {
     assert_eq!(no_root.status.code(), Some(2));
 }
 
-/// What a pre-release of a release that changed the arguments prints is known of neither profile.
+/// A pre-release of a release that changed the arguments belongs to neither profile, because its arguments are unknown.
 #[test]
 fn a_pre_release_is_not_taken_for_the_release() {
     let machine = Machine::new();
@@ -538,7 +538,7 @@ fn a_pre_release_is_not_taken_for_the_release() {
     machine.file("m/opt/kata/VERSION", "3.32.0-dirty\n");
     let output = machine.run(&["configure", "--profile", "go-3.32"]);
     assert_eq!(output.code, 2, "a version that nobody understands is not the profile's: {}", output.stderr);
-    // Nothing changed with it.
+    // This pre-release changed no arguments.
     machine.file("m/opt/kata/VERSION", "3.30.0-rc0\n");
     let output = machine.run(&["configure", "--profile", "go-3.29", "--dry-run"]);
     assert_eq!(output.code, 0, "{}", output.stderr);
@@ -560,7 +560,7 @@ fn what_others_changed_since_is_not_lost_unasked() {
     assert!(!machine.path(&drop_in).exists());
 }
 
-/// Both ways out are named, and what is replaced is told.
+/// Both ways out are named, and what is replaced is reported.
 #[test]
 fn what_others_changed_in_a_file_of_ours_is_replaced_by_force() {
     let crio = ["configure", "--profile", "go-3.29", "--handler", "crio"];
@@ -612,9 +612,9 @@ fn requirements_are_for_people_and_programs() {
     assert!(run(&["kernel"]).contains("virtiofs"));
 }
 
-/// Kata's own configurations, as `TAG/configuration-qemu.toml.in`: 2.4.0, 2.5.0, 3.1.0, 3.30.0 from
-/// `src/runtime/config/configuration-qemu.toml.in`, 4.0.0 from
-/// `src/runtime-rs/config/configuration-qemu-runtime-rs.toml.in`, of Kata's source at these tags.
+/// Kata's own configurations, as `TAG/configuration-qemu.toml.in`: for 2.4.0, 2.5.0, 3.1.0, 3.30.0 from
+/// `src/runtime/config/configuration-qemu.toml.in`, for 4.0.0 from
+/// `src/runtime-rs/config/configuration-qemu-runtime-rs.toml.in`, in Kata's source at these tags.
 #[test]
 #[ignore = "by hand: KATA_CONFIGURATIONS names a folder with Kata's configurations"]
 fn katas_own_configurations_are_configured_and_restored() {
@@ -635,7 +635,7 @@ fn katas_own_configurations_are_configured_and_restored() {
         assert!(settings >= 11, "{tag}: {settings}");
         let edited = machine.read("m/k/configuration-qemu.toml");
         assert_eq!(edited == text, tag != "2.4.0", "{tag}");
-        // Every line that is not one of ours stays, comments and all.
+        // Every line that is not kata-osinfo's stays, including comments.
         let lost = text.lines().filter(|l| !edited.lines().any(|e| e == *l)).count();
         assert!(lost <= settings, "{tag}: {lost} lines lost");
         assert_eq!(machine.run(&["unconfigure"]).code, 0, "{tag}");
@@ -643,7 +643,7 @@ fn katas_own_configurations_are_configured_and_restored() {
     }
 }
 
-/// A template with every `@NAME@` as a text: the merge looks at no types.
+/// Fills every `@NAME@` of a template with a text: the merge ignores types.
 fn filled(template: &str) -> String {
     let mut text = String::new();
     for line in template.lines() {
@@ -656,9 +656,9 @@ fn filled(template: &str) -> String {
     text
 }
 
-/// Debian's containerd of a release, with the configuration that its package ships.
+/// Checks Debian's containerd of a release, with the configuration from its package.
 ///
-/// It takes the packages from the machine's own mirror, without installing them, which takes seconds:
+/// The packages come from the machine's own mirror and are not installed; it takes seconds:
 /// `cargo test -p kata-osinfo --test configure -- --ignored debian`, as root.
 #[test]
 #[ignore = "fetches containerd 1.7 of Debian 13: root and a mirror"]
@@ -691,7 +691,7 @@ fn debians_containerd_takes_the_handler_over(suite: &str, expected: &str) {
             .arg(tree.path())
             .arg(format!("deb {mirror} {suite} main")),
     );
-    // Kata, QEMU and the daemon are made up; the distro is one that has them there.
+    // Kata, QEMU and the daemon are fakes; the record is of a distro with the same paths.
     must(std::process::Command::new("cp").args(["--archive", "--force"]).arg(machine.path("m/.")).arg(tree.path()));
     let inside = |arguments: &[&str]| {
         must(std::process::Command::new("chroot").arg(tree.path()).arg("/usr/bin/containerd").args(arguments))
@@ -725,12 +725,12 @@ fn debians_containerd_takes_the_handler_over(suite: &str, expected: &str) {
     let config = runtimes["kata"]["options"]["ConfigPath"].as_str().expect("a path");
     assert!(tree.path().join(config.trim_start_matches('/')).exists(), "{config}");
     assert_eq!(runtimes["runc"]["runtime_type"].as_str(), Some("io.containerd.runc.v2"), "{dump}");
-    // What the package's own configuration says still holds.
+    // The settings of the package's own configuration are still in effect.
     let values = own.lines().filter_map(|l| Some(l.split_once(" = \"")?.1.trim_end_matches('"')));
     let lost: Vec<&str> = values.filter(|v| !dump.contains(*v)).collect();
     assert!(own.contains("/usr/lib/cni"), "{own}");
     assert_eq!(lost, Vec::<&str>::new(), "{dump}");
-    // And it is one that CRI starts with.
+    // containerd's CRI starts with the result.
     let mut daemon = std::process::Command::new("timeout");
     daemon.args(["60", "chroot"]).arg(tree.path()).arg("/usr/bin/containerd");
     daemon.args(["--root", "/tmp/root", "--state", "/tmp/state", "--address", "/tmp/containerd.sock"]);
@@ -744,7 +744,7 @@ fn debians_containerd_takes_the_handler_over(suite: &str, expected: &str) {
             break;
         }
     }
-    // `timeout` hands it on to containerd.
+    // `timeout` forwards the signal to containerd.
     rustix::process::kill_process(rustix::process::Pid::from_child(&daemon), rustix::process::Signal::TERM)
         .expect("sent");
     daemon.wait().expect("ended");
@@ -754,7 +754,7 @@ fn debians_containerd_takes_the_handler_over(suite: &str, expected: &str) {
     assert_eq!(inside(&["config", "dump"]), shipped);
 }
 
-/// containerd itself reads what was written for it, and what else its configuration said stays.
+/// containerd itself reads the written handler, and the rest of its configuration stays.
 #[test]
 #[cfg_attr(lacks = "containerd", ignore = "needs containerd")]
 fn containerd_takes_the_handler_over() {
@@ -772,7 +772,7 @@ fn containerd_takes_the_handler_over() {
     let arguments = ["--handler", "containerd", "--containerd-version", given];
     let output = machine.run(&with(&["configure", "--profile", "go-3.29"], &arguments));
     assert_eq!(output.code, 0, "{}", output.stderr);
-    // The drop-in's path is the machine's, not this one's.
+    // The drop-in's path is that inside the machine, so it is translated to this host.
     let config = machine.path("m/etc/containerd/config.toml");
     let text = std::fs::read_to_string(&config).expect("readable");
     let outside = machine.path("m/etc/containerd/conf.d").display().to_string();
@@ -784,7 +784,7 @@ fn containerd_takes_the_handler_over() {
         .output()
         .expect("it runs");
     let dump = String::from_utf8_lossy(&dump.stdout).into_owned();
-    // The default runtime too: without it containerd's CRI does not start.
+    // The default runtime, too: without it containerd's CRI does not start.
     for expected in [
         "max_concurrent_downloads = 17",
         "runtimes.runc]",

@@ -1,4 +1,4 @@
-//! `configure` where several of Kata's configurations lie in one folder, and so have the same drop-ins.
+//! `configure` if several of Kata's configurations are in one directory and so share their drop-ins.
 
 use crate::machine::{BASE, KATA, Machine};
 use model::kata_version::KataVersion;
@@ -10,7 +10,8 @@ use std::path::Path;
 
 const RS: &str = "opt/kata/share/defaults/kata-containers/runtime-rs";
 
-/// The layout of Kata's static release: other VMMs, and QEMU with confidential guests, beside the one for QEMU.
+/// Creates the layout of Kata's static release: configurations for other VMMs, and for QEMU with confidential guests,
+/// next to the one for QEMU.
 fn everything_in_one_folder() -> Machine {
     let machine = Machine::new();
     for vmm in ["clh", "firecracker", "stratovirt"] {
@@ -34,7 +35,7 @@ fn rust() -> String {
     KATA.replace("[runtime]\n", "[runtime]\nhypervisor_name = \"qemu\"\n")
 }
 
-/// What a runtime has of one configuration after all of its drop-ins.
+/// Returns a runtime's view of one configuration, with all of its drop-ins.
 fn merged(machine: &Machine, configuration: &str, runtime: Runtime) -> MergedConfiguration {
     let root = Root::new(&machine.path("m")).expect("a root");
     let located = locate(&root, runtime, Some(Path::new(configuration))).expect("it is there");
@@ -43,7 +44,7 @@ fn merged(machine: &Machine, configuration: &str, runtime: Runtime) -> MergedCon
     MergedConfiguration::read(&root, &located, runtime, kata).expect("readable")
 }
 
-/// Whether anything is set below `[hypervisor.qemu]`.
+/// Whether anything is set in `[hypervisor.qemu]`.
 fn is_told_of_qemu(merged: &MergedConfiguration) -> bool {
     format!("{merged:?}").contains(r#"["hypervisor", "qemu", "#)
 }
@@ -74,7 +75,7 @@ fn other_vmms_and_confidential_guests_keep_their_configurations() {
                 }
             }
             assert!(others >= 2, "{others}");
-            // And ours is what the runtime reads: by its own search, or by what its handler names.
+            // The runtime reads the copy: by its own search, or because its handler names it.
             let answer = output.json();
             let path = answer["kata-config"]["path"].as_str().expect("a path");
             assert!(path.starts_with("/etc/kata-containers/"), "{path}");
@@ -86,7 +87,7 @@ fn other_vmms_and_confidential_guests_keep_their_configurations() {
             let (head, rest) = text.split_once('\n').expect("a first line");
             assert!(head.ends_with(answer["kata-config"]["copied-from"].as_str().expect("a path")), "{head}");
             assert_eq!(rest, if runtime == Runtime::Go { KATA.to_owned() } else { rust() });
-            // Once more finds what was copied, not the copy.
+            // A second call finds the original file, not the copy.
             let again = machine.run(&[&["configure", "--profile", profile, "--format", "json"], handler].concat());
             assert_eq!(again.json()["diff"], json!(""), "{}", again.stderr);
             for what in ["path", "copied-from"] {
@@ -118,7 +119,7 @@ fn the_hypervisors_name_is_written_only_where_it_is_another() {
         wrote
     };
     assert!(!wrote(&rust()));
-    // Again, with the drop-in there.
+    // Again, while the drop-in exists.
     assert!(!wrote(&rust()));
     assert!(wrote(KATA));
     assert!(wrote(KATA));
@@ -128,7 +129,7 @@ fn the_hypervisors_name_is_written_only_where_it_is_another() {
 fn what_a_copy_would_not_reach_is_refused() {
     let machine = everything_in_one_folder();
     let before = machine.everything();
-    // A handler of another's names the shipped file: a copy is not what it reads.
+    // A handler of the admin's names the shipped file, so it would not read a copy.
     let named = format!("/{BASE}/configuration-qemu.toml");
     let handler = format!(
         "version = 2\n[plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.mine]\nruntime_type = \"io.containerd.kata.v2\"\n\
@@ -141,18 +142,18 @@ fn what_a_copy_would_not_reach_is_refused() {
         assert!(output.stderr.contains("configuration-clh.toml, ") && output.stderr.contains("pass --handler"));
     }
     std::fs::remove_dir_all(machine.path("m/etc/containerd")).expect("removed");
-    // The first place is another's.
+    // The first path that Kata searches has a file of the admin's.
     let taken = "/etc/kata-containers/configuration.toml";
     machine.file(&format!("m{taken}"), "[hypervisor.clh]\n");
     let output = machine.run(&["configure", "--profile", "go-3.29", "--kata-config", &named]);
     assert_eq!(output.code, 2, "{}", output.stderr);
     std::fs::remove_dir_all(machine.path("m/etc/kata-containers")).expect("removed");
-    // A link leads back to the shared folder.
+    // A link leads back to the shared directory.
     std::os::unix::fs::symlink(format!("/{BASE}"), machine.path("m/etc/kata-containers")).expect("a link");
     let output = machine.run(&["configure", "--profile", "go-3.29"]);
     assert_eq!(output.code, 2, "{}", output.stderr);
     std::fs::remove_file(machine.path("m/etc/kata-containers")).expect("removed");
-    // What a handler would name leads there, too, and the first place is another's.
+    // The path for a handler leads there, too, and the first path is taken by the admin's file.
     machine.file(&format!("m{taken}"), "[hypervisor.clh]\n");
     let own = machine.path("m/etc/kata-containers/kata-osinfo");
     std::os::unix::fs::symlink(format!("/{BASE}"), own).expect("a link");
@@ -163,14 +164,14 @@ fn what_a_copy_would_not_reach_is_refused() {
             "would go to /etc/kata-containers/kata-osinfo/configuration-qemu.toml, which leads to files of others";
         assert!(output.stderr.contains(told) && !output.stderr.contains("pass --handler"), "{}", output.stderr);
     }
-    // Where the first place is free, what only a handler would name matters to nobody else.
+    // If the first path is free, the path for a handler does not matter.
     let free = machine.copy();
     std::fs::remove_file(free.path(&format!("m{taken}"))).expect("removed");
     let output = free.run(&["configure", "--profile", "go-3.29", "--kata-config", &named]);
     assert_eq!(output.code, 0, "{}", output.stderr);
     assert!(free.read(&format!("m{taken}")).contains(&named), "{}", free.read(&format!("m{taken}")));
     std::fs::remove_dir_all(machine.path("m/etc/kata-containers")).expect("removed");
-    // Confidential guests are another matter.
+    // Confidential guests are not supported.
     let snp = format!("/{BASE}/configuration-qemu-snp.toml");
     let output = machine.run(&["configure", "--profile", "go-3.29", "--kata-config", &snp]);
     assert_eq!(output.code, 2, "{}", output.stderr);
@@ -178,7 +179,7 @@ fn what_a_copy_would_not_reach_is_refused() {
     assert_eq!(machine.everything(), before);
 }
 
-/// Kata reads both, and a drop-in says as much as the main file.
+/// Kata reads both, and a drop-in has the same effect as the main file.
 #[test]
 fn what_a_drop_in_makes_confidential_is_refused() {
     let handler: &[&str] = &["--handler", "containerd", "--containerd-version", "1.7"];
@@ -193,7 +194,7 @@ fn what_a_drop_in_makes_confidential_is_refused() {
             assert_eq!(machine.everything(), before);
         }
     }
-    // Nor is one refused that a drop-in makes ordinary.
+    // Conversely, a configuration is not refused if a drop-in makes it ordinary.
     let machine = Machine::new();
     let main = format!("m/{BASE}/configuration-qemu.toml");
     machine.file(&main, &KATA.replace("machine_type", "confidential_guest = true\nmachine_type"));
@@ -204,7 +205,7 @@ fn what_a_drop_in_makes_confidential_is_refused() {
     assert_eq!(machine.told_by_check(), Vec::<String>::new());
 }
 
-/// It is read in the copy's folder alone.
+/// The drop-in in question is read only in the directory of the copy.
 #[test]
 fn what_makes_a_copy_confidential_is_refused() {
     let machine = everything_in_one_folder();
@@ -219,7 +220,7 @@ fn what_makes_a_copy_confidential_is_refused() {
     assert!(output.stderr.contains(&format!("in {snp}:2)")), "{}", output.stderr);
 }
 
-/// Kata would take any of two VMMs then.
+/// Kata would then use either of two VMMs.
 #[test]
 fn a_configuration_that_comes_to_lie_beside_ours_is_told() {
     let machine = Machine::new();
@@ -231,7 +232,7 @@ fn a_configuration_that_comes_to_lie_beside_ours_is_told() {
     let told = machine.told_by_check();
     let expected = format!("/{BASE}/configuration-clh.toml: it is not for ordinary guests of QEMU, and has the same");
     assert!(told.len() == 1 && told[0].starts_with(&expected), "{told:?}");
-    // As it says.
+    // Following the hint.
     let output = machine.run(&call);
     assert_eq!(output.code, 0, "{}", output.stderr);
     assert!(!machine.path(&format!("m/{BASE}/config.d/50-kata-osinfo.toml")).exists());
@@ -241,7 +242,7 @@ fn a_configuration_that_comes_to_lie_beside_ours_is_told() {
 #[test]
 fn drop_ins_that_a_copy_does_not_have_are_told() {
     let machine = everything_in_one_folder();
-    // Of these, ours takes the place of one, another is another VMM's, and two would be lost.
+    // Of these keys, kata-osinfo overrides one, one is for another VMM, and two would be lost.
     let mine = "[hypervisor.qemu]\nenable_debug = true\npath = \"/mine\"\n[hypervisor.clh]\nenable_debug = true\n[agent.kata]\nenable_tracing = true\n";
     machine.file(&format!("m/{BASE}/config.d/60-mine.toml"), mine);
     for _ in 0..2 {
@@ -254,12 +255,12 @@ fn drop_ins_that_a_copy_does_not_have_are_told() {
         assert_eq!(output.stderr.matches(&told).count(), 1, "{}", output.stderr);
         assert_eq!(output.stderr.matches("is not read by it").count(), 1, "{}", output.stderr);
     }
-    // Where it has them, there is nothing to tell.
+    // If the copy's directory has them, there is nothing to report.
     let theirs = "[hypervisor.qemu]\nenable_debug = true\n[agent.kata]\nenable_tracing = true\n";
     machine.file("m/etc/kata-containers/config.d/60-mine.toml", theirs);
     let output = machine.run(&["configure", "--profile", "go-3.29"]);
     assert!(output.code == 0 && !output.stderr.contains("is not read by it"), "{}", output.stderr);
-    // What was copied goes away, as an upgrade of Kata's release makes it.
+    // The original disappears, as in an upgrade of Kata's release.
     std::fs::remove_dir_all(machine.path("m/opt/kata/share")).expect("removed");
     let output = machine.run(&["configure", "--profile", "go-3.29"]);
     assert_eq!(output.code, 2, "{}", output.stderr);

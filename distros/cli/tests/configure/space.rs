@@ -17,7 +17,7 @@ fn machine() -> Machine {
     machine
 }
 
-/// Takes all back from a full disk; where nothing but others' files was edited, only once there is space.
+/// Takes everything back from a full disk; calls that exit with 13 are repeated once there is space.
 fn back(machine: &Machine, small: &Small, call: &[&str]) -> Output {
     small.fill(0);
     let output = machine.run(call);
@@ -42,7 +42,7 @@ fn what_is_ours_goes_from_a_full_disk() {
                 let before = machine.everything_in("small/m");
                 let configured = machine.run(call);
                 assert_eq!(configured.code, 0, "{}", configured.stderr);
-                // Others' edits make it necessary to note more.
+                // Edits by others require more data to be recorded.
                 let more = if edited { "\n[theirs]\nx = 1\n" } else { "" };
                 machine.file(MAIN, &(machine.read(MAIN) + more));
                 let output = back(&machine, &small, force);
@@ -76,13 +76,13 @@ fn whatever_a_nearly_full_disk_lets_be_configured_is_taken_back() {
     assert!(whole > 0, "some are enough");
 }
 
-/// It is written in place: half of it would be neither the old text nor the new one.
+/// The file is written in place: a partial write would be neither the old text nor the new one.
 #[test]
 #[cfg_attr(lacks = "mounting", ignore = "needs root that may mount")]
 fn a_file_of_several_names_is_whole_on_a_full_disk() {
     let (mut whole, mut refused) = (0, 0);
     let large = machine();
-    // It ends just before two pages do: what is added needs a third.
+    // The text ends just before a page boundary: the addition needs a third page.
     let text = large.read(MAIN);
     let text = format!("{text}# {}\n", "x".repeat(8192 - 20 - text.len()));
     large.file(MAIN, &text);
@@ -106,9 +106,9 @@ fn a_file_of_several_names_is_whole_on_a_full_disk() {
         } else {
             assert!(now == text || now == new, "{pages} pages: {}{now}", configured.stderr);
             refused += usize::from(now == text);
-            // What it had written by then is taken back; where there is no space even for that, the state stays.
+            // A partial write is reverted; if there is no space even for that, the state stays.
             if machine.path(STATE).exists() {
-                // As a kill in the middle leaves it.
+                // Simulates a kill in the middle.
                 machine.file(MAIN, &new[..8192]);
             }
             small.fill(0);

@@ -1,4 +1,4 @@
-//! `unconfigure` where the state is damaged, or gone.
+//! `unconfigure` if the state is damaged or missing.
 
 use crate::machine::{BASE, Machine};
 use rustix::fs::{CWD, FileType, Mode, mknodat};
@@ -16,7 +16,7 @@ fn configured(version: &str, snp: bool) -> (Machine, String) {
     machine.file(MAIN, MAIN_TEXT);
     machine.file("m/etc/theirs.toml", "version = 2\n");
     if snp {
-        // Then a copy of Kata's configuration is made.
+        // In that case `configure` makes a copy of Kata's configuration.
         let other = format!(
             "{}\nconfidential_guest = true\n",
             crate::machine::KATA.split("machine_type").next().expect("text")
@@ -30,7 +30,7 @@ fn configured(version: &str, snp: bool) -> (Machine, String) {
     (machine, text)
 }
 
-/// Everything of ours is gone.
+/// Checks that nothing of kata-osinfo's is left.
 fn is_clean(machine: &Machine) {
     assert_eq!(machine.read(MAIN), MAIN_TEXT);
     let ours: Vec<_> = machine
@@ -94,7 +94,7 @@ fn a_damaged_state_keeps_nothing_of_ours_in_effect() {
     }
 }
 
-/// What may stand in the place of the state, or of its folder.
+/// Kinds of files that may be found where the state file or its directory should be.
 #[derive(Debug, Clone, Copy)]
 enum Instead {
     Folder,
@@ -121,7 +121,7 @@ impl Instead {
         Instead::LinkToAFileForTheFolder,
     ];
 
-    /// Puts it there, and returns what it is to be called afterwards.
+    /// Creates the file, and returns its expected name after it was set aside.
     fn put(self, machine: &Machine) -> &'static str {
         let (state, folder) = (machine.path(STATE), machine.path(FOLDER));
         let is_state = matches!(
@@ -148,7 +148,7 @@ impl Instead {
     }
 }
 
-/// Neither call is locked out by it: without force both say what to do, and with force it goes out of the way.
+/// Neither call is locked out: without `--force` both say what to do, and with `--force` the file is set aside.
 #[test]
 fn whatever_stands_in_the_place_of_the_state_can_be_put_aside() {
     const HINT: &str = "`kata-osinfo unconfigure --force`";
@@ -178,7 +178,7 @@ fn whatever_stands_in_the_place_of_the_state_can_be_put_aside() {
         assert!(output.stdout.contains("50-kata-osinfo.toml"), "{instead:?}: {}", output.stdout);
         let kept = std::fs::symlink_metadata(machine.path(aside)).expect("it has another name");
         if kept.file_type().is_fifo() {
-            // Nobody writes to it, so that nobody may read it.
+            // Reading a FIFO without a writer would block.
             std::fs::remove_file(machine.path(aside)).expect("removed");
         }
         is_clean(&machine);
@@ -189,7 +189,7 @@ fn whatever_stands_in_the_place_of_the_state_can_be_put_aside() {
     }
 }
 
-/// Nothing of ours is left to be taken back, and yet nobody may be locked out.
+/// Nothing is left to take back, and yet nobody may be locked out.
 #[test]
 fn it_is_put_aside_also_where_nothing_is_configured() {
     let machine = Machine::new();
@@ -211,7 +211,7 @@ fn what_was_put_aside_before_is_not_in_the_way() {
     assert_eq!(machine.read(&format!("{DAMAGED}.2/mine")), "kept");
 }
 
-/// Each of them may have the only copy of an old text.
+/// Each damaged state may contain the only copy of an old text.
 #[test]
 fn a_second_damaged_state_leaves_the_first_one() {
     let (machine, _) = configured("2.1", false);
@@ -229,13 +229,13 @@ fn a_second_damaged_state_leaves_the_first_one() {
     assert_eq!(["", ".2", ".3"].map(|name| machine.read(&format!("{DAMAGED}{name}"))), ["first", "second", "third"]);
 }
 
-/// Where a text lies that a killed call has taken out of a place which no state names any more.
+/// Path of a text that a killed call has taken out of its place, and that no state names any more.
 const TAKEN_OUT: &str = "/etc/containerd/.kata-osinfo.old.0000000000000000.1111111111111111.2222222222222222";
 
-/// Where one lies for somebody to merge.
+/// Path of a text that was put aside for somebody to merge.
 const ASIDE: &str = "/etc/containerd/.kata-osinfo.theirs.1";
 
-/// It is in nobody's effect, and nobody else would say where it is.
+/// The text is not in effect, and nothing else would say where it is.
 #[test]
 fn a_text_out_of_its_place_is_named_after_a_damaged_state() {
     let (machine, state) = configured("1.7", false);
@@ -269,7 +269,7 @@ fn a_text_out_of_its_place_is_named_after_a_damaged_state() {
     }
 }
 
-/// A state that is put aside names files in folders of which nothing else tells.
+/// A state that is put aside names files in directories that nothing else refers to.
 #[test]
 fn a_text_beside_a_named_configuration_is_found_by_what_is_left_of_the_state() {
     let machine = Machine::new();
@@ -285,7 +285,7 @@ fn a_text_beside_a_named_configuration_is_found_by_what_is_left_of_the_state() {
     }
 }
 
-/// One rule for all calls: it is told, and what they do themselves has its effect.
+/// The same rule for all calls: the text is reported, and the call itself takes effect.
 #[test]
 fn a_text_that_lies_aside_since_an_earlier_call_is_named_by_every_call() {
     let (machine, _) = configured("2.1", false);
@@ -319,7 +319,7 @@ fn a_text_that_lies_aside_since_an_earlier_call_is_named_by_every_call() {
     assert!(!machine.run(&["unconfigure"]).stderr.contains("others wrote this"));
 }
 
-/// Only a damaged state names it.
+/// Only a damaged state names the drop-in.
 #[test]
 fn a_drop_in_beside_a_named_configuration_is_found_by_what_is_left_of_the_state() {
     let machine = Machine::new();
@@ -337,7 +337,7 @@ fn what_may_be_somebody_elses_stays_and_is_told() {
     std::fs::remove_dir_all(machine.path("m/var/lib/kata-osinfo")).expect("removed");
     let theirs = machine.read(MAIN).replace("privileged_without_host_devices = true", "snapshotter = \"s\"");
     machine.file(MAIN, &theirs);
-    // Force helps with one of the two.
+    // `--force` helps with one of the two files.
     let output = machine.run(&["unconfigure"]);
     let hint = format!("takes back /{BASE}/config.d/50-kata-osinfo.toml, too\n");
     assert!(output.code == 13 && output.stderr.contains(&hint), "{}", output.stderr);
@@ -348,14 +348,15 @@ fn what_may_be_somebody_elses_stays_and_is_told() {
     assert!(!machine.path(&format!("m/{BASE}/config.d/50-kata-osinfo.toml")).exists());
 }
 
-/// An image that was made with it and has no state: what `configure` finds of its own is not what stood there before.
+/// An image was built with the configuration but without a state: files of kata-osinfo's that `configure` finds are not
+/// previous content.
 #[test]
 fn configuring_again_without_a_state_can_be_taken_back() {
     let (machine, _) = configured("2.1", false);
     std::fs::remove_dir_all(machine.path("m/var/lib/kata-osinfo")).expect("removed");
     let call = ["configure", "--profile", "go-3.29", "--emulated"];
     assert_eq!(machine.run(&call).code, 0);
-    // The handler is in effect, and this state does not know of it.
+    // The handler is in effect, but the new state does not contain it.
     let output = machine.run(&["unconfigure"]);
     assert_eq!(output.code, 13, "{}", output.stderr);
     let told =
@@ -364,7 +365,7 @@ fn configuring_again_without_a_state_can_be_taken_back() {
     assert!(!machine.path(&format!("m/{BASE}/config.d/50-kata-osinfo.toml")).exists());
     assert_eq!(machine.run(&["unconfigure", "--force"]).code, 0);
     is_clean(&machine);
-    // In one go.
+    // In a single call.
     let (machine, _) = configured("2.1", false);
     std::fs::remove_dir_all(machine.path("m/var/lib/kata-osinfo")).expect("removed");
     assert_eq!(machine.run(&call).code, 0);
@@ -373,7 +374,7 @@ fn configuring_again_without_a_state_can_be_taken_back() {
     is_clean(&machine);
 }
 
-/// Where no state says whose it is, what `configure` wrote is its own still.
+/// Content that `configure` wrote is still kata-osinfo's, even if no state says so.
 #[test]
 fn a_handler_that_no_state_knows_any_more_is_taken_over_when_it_is_written_again() {
     for version in ["1.7", "2.1"] {
@@ -393,7 +394,7 @@ fn a_handler_that_no_state_knows_any_more_is_taken_over_when_it_is_written_again
     }
 }
 
-/// The calls that write a handler, and the drop-in that each writes.
+/// The calls that write a handler, and the drop-in of each.
 const HANDLERS: [(&[&str], &str); 2] = [
     (&["--handler", "containerd", "--containerd-version", "2.1"], "m/etc/containerd/conf.d/50-kata-osinfo.toml"),
     (&["--handler", "crio"], "m/etc/crio/crio.conf.d/50-kata-osinfo.conf"),
@@ -417,8 +418,8 @@ fn a_handlers_drop_in_is_known_without_a_state() {
     }
 }
 
-/// CRI-O reads every name, and containerd what its main file imports: whichever comes first or last, it is in effect once
-/// ours has gone.
+/// CRI-O reads files of any name, and containerd those that its main file imports: whatever its position in the order,
+/// the copy is in effect once kata-osinfo's drop-in is gone.
 #[test]
 fn a_copy_of_a_handlers_drop_in_is_told_and_stays() {
     for ((handler, drop_in), reader, copies) in [
@@ -456,7 +457,7 @@ fn a_copy_of_a_handlers_drop_in_is_told_and_stays() {
     }
 }
 
-/// Of what is in effect alone: containerd reads no other name, and theirs is no copy.
+/// Only copies that are in effect are reported: containerd reads no other names, and the admin's files are not copies.
 #[test]
 fn what_nobody_reads_is_not_told_as_a_copy() {
     let (handler, drop_in) = HANDLERS[0];
@@ -465,9 +466,9 @@ fn what_nobody_reads_is_not_told_as_a_copy() {
         (imports("*.toml"), "50-kata-osinfo.toml~", false),
         (imports("*"), "50-kata-osinfo.toml~", true),
         (imports("10-*.toml"), "60-kata.toml", false),
-        // By its name alone.
+        // The main file imports the drop-in only by its name.
         ("version = 3\n".to_owned(), "60-kata.toml", false),
-        // It would start again once that is mended.
+        // The copy would be in effect again once the broken main file is fixed.
         (imports("*.toml") + "x = [\n", "60-kata.toml", true),
     ] {
         let machine = Machine::new();
@@ -488,7 +489,7 @@ fn what_nobody_reads_is_not_told_as_a_copy() {
     }
 }
 
-/// Nobody can tell whose it is: it goes, and that is said.
+/// Nobody can tell who wrote the extra content: it is replaced, and that is reported.
 #[test]
 fn what_a_drop_in_says_that_no_state_knows_is_told_when_it_is_written_again() {
     let machine = Machine::new();
@@ -508,7 +509,7 @@ fn what_a_drop_in_says_that_no_state_knows_is_told_when_it_is_written_again() {
     assert_eq!(machine.read(&drop_in), text);
 }
 
-/// Whatever is written there can be read by nobody: it keeps force from nothing else.
+/// A file that is too large to be read does not keep `--force` from taking back everything else.
 #[test]
 fn what_is_too_large_beside_a_copy_keeps_force_from_nothing() {
     let (machine, _) = configured("2.1", true);
@@ -525,7 +526,7 @@ fn what_is_too_large_beside_a_copy_keeps_force_from_nothing() {
     assert_eq!(machine.run(&["unconfigure"]).code, 0);
 }
 
-/// It leads nowhere, for everybody.
+/// The circular link leads nowhere, for any reader.
 #[test]
 fn a_circle_in_the_place_of_a_folder_locks_nobody_out() {
     let (machine, _) = configured("2.1", false);
@@ -543,7 +544,7 @@ fn a_circle_in_the_place_of_a_folder_locks_nobody_out() {
     is_clean(&machine);
 }
 
-/// Without our keys what is left would be half a handler, with which CRI-O does not start.
+/// Without kata-osinfo's keys only part of a handler would remain, with which CRI-O does not start.
 #[test]
 fn what_an_admin_adds_to_a_handlers_drop_in_stays_with_the_whole_handler() {
     for (handler, drop_in) in HANDLERS {
@@ -572,10 +573,10 @@ fn what_an_admin_adds_to_a_handlers_drop_in_stays_with_the_whole_handler() {
     }
 }
 
-/// What stood there, to the letter, when it was written stays, and not without a word.
+/// A handler that was there before, byte for byte the same, stays, and that is reported.
 #[test]
 fn a_handler_that_was_there_before_is_told() {
-    // As from another machine.
+    // As copied from another machine.
     let text = configured("1.7", false).0.read(MAIN);
     let machine = Machine::new();
     machine.file("m/etc/theirs.toml", "version = 2\n");
@@ -591,8 +592,8 @@ fn a_handler_that_was_there_before_is_told() {
     assert_eq!(machine.read(MAIN), text);
 }
 
-/// Where nothing was ever configured nothing can be left over; of what names Kata nobody can tell, which is no remainder
-/// either.
+/// Where nothing was ever configured, nothing can be left over. If the broken file mentions Kata, that is unclear, but
+/// it is not reported as a remainder.
 #[test]
 fn a_main_file_that_is_no_toml_is_not_told_as_a_remainder() {
     let machine = Machine::new();
@@ -611,7 +612,7 @@ fn a_main_file_that_is_no_toml_is_not_told_as_a_remainder() {
             assert_eq!(machine.everything(), before, "{call:?}");
         }
     }
-    // Our drop-in says itself whose it is.
+    // kata-osinfo's drop-in identifies itself.
     let (machine, _) = configured("2.1", false);
     std::fs::remove_dir_all(machine.path("m/var/lib/kata-osinfo")).expect("removed");
     machine.file(MAIN, "imports = [\"/etc/containerd/conf.d/*.toml\"\n");
@@ -624,7 +625,7 @@ fn a_main_file_that_is_no_toml_is_not_told_as_a_remainder() {
     );
 }
 
-/// Kata reads every name in the folder.
+/// Kata reads files of any name in the directory.
 #[test]
 fn an_editors_copy_of_a_drop_in_is_told_after_all_is_taken_back() {
     let machine = Machine::new();

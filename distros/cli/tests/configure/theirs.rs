@@ -1,4 +1,4 @@
-//! What an admin has set, and what was configured before: kept, extended, or told with file and line.
+//! Values that an admin has set or that were configured before: kept, extended, or reported with file and line.
 
 use crate::machine::{BASE, KATA, Machine};
 use serde_json::{Value, json};
@@ -14,7 +14,7 @@ fn drop_in(machine: &Machine) -> String {
     machine.read(&format!("m/{BASE}/config.d/50-kata-osinfo.toml"))
 }
 
-/// Each drop-in that is wholly ours, with what has `configure` write it.
+/// Returns each drop-in that is entirely kata-osinfo's, with the arguments that make `configure` write it.
 fn our_drop_ins() -> [(String, &'static [&'static str]); 3] {
     [
         (format!("m/{BASE}/config.d/50-kata-osinfo.toml"), &[]),
@@ -26,14 +26,14 @@ fn our_drop_ins() -> [(String, &'static [&'static str]); 3] {
     ]
 }
 
-/// What the answer says of a key: file, line, fate, was and ours.
+/// Returns the answer's entries for a key: file, line, fate, previous and new value.
 fn told(answer: &Value, key: &str) -> Vec<Value> {
     let all = answer["theirs"].as_array().expect("a list");
     let of_key = all.iter().filter(|t| t["key"].as_str().expect("a key").ends_with(key));
     of_key.map(|t| json!([t["file"], t["line"], t["fate"], t["was"], t["ours"]])).collect()
 }
 
-/// An admin's values in Kata's main file and in an earlier drop-in.
+/// Creates a machine with an admin's values in Kata's main file and in an earlier drop-in.
 fn admins() -> Machine {
     let machine = Machine::new();
     let main = KATA
@@ -79,7 +79,7 @@ fn what_an_admin_has_set_is_kept_extended_or_told() {
         assert!(!written.contains(&format!("\n{kept} =")), "{written}");
     }
     assert!(written.contains("valid_hypervisor_paths = [\"/opt/mine\", \"/usr/libexec/qemu-kvm\"]"), "{written}");
-    // The same once more, and all of it is theirs again.
+    // A second call gives the same answer, and everything can be taken back.
     assert_eq!(call(&machine, GO, &["--emulated", "--format", "json"]).json()["theirs"], answer["theirs"]);
     assert_eq!(machine.run(&["unconfigure"]).code, 0);
     assert_eq!(machine.everything(), before);
@@ -170,7 +170,7 @@ fn a_handler_of_the_admins_is_extended_and_told() {
         if version == "1.7" {
             assert!(machine.read(MAIN).contains("[\"my.org/*\", \"io.katacontainers.*\"] # ours"));
         }
-        // Told again where it stands by then: an import of ours is above it.
+        // Reported again with the current line, which an import of kata-osinfo's above it may have shifted.
         let above = u64::from(version == "2.1");
         let mut theirs = answer["theirs"].clone();
         for value in theirs.as_array_mut().expect("a list").iter_mut().filter(|value| value["file"] == file) {
@@ -228,7 +228,7 @@ fn a_file_of_our_name_that_is_somebody_elses_is_replaced_only_by_force() {
         assert_eq!(output.code, 0, "{path}: {}", output.stderr);
         assert!(output.stderr.contains(&format!("warning: /{path} was not kata-osinfo's")), "{}", output.stderr);
         assert_ne!(machine.read(&format!("m/{path}")), text);
-        // It is ours now.
+        // The file is now kata-osinfo's.
         let output = call(&machine, GO, handler);
         assert_eq!(output.code, 0, "{path}: {}", output.stderr);
         assert_eq!(machine.run(&["unconfigure"]).code, 0);
@@ -236,7 +236,7 @@ fn a_file_of_our_name_that_is_somebody_elses_is_replaced_only_by_force() {
     }
 }
 
-/// Neither call is locked out by it, and nothing of it is lost.
+/// Neither call is locked out by an addition, and nothing of it is lost.
 #[test]
 fn what_an_admin_adds_to_our_drop_in_moves_to_a_file_of_theirs() {
     let machine = Machine::new();
@@ -245,7 +245,7 @@ fn what_an_admin_adds_to_our_drop_in_moves_to_a_file_of_theirs() {
     let ours = drop_in(&machine);
     let file = format!("{BASE}/config.d/50-kata-osinfo.toml");
     let moved = format!("{BASE}/config.d/50-kata-osinfo-added.toml");
-    // Into the last table.
+    // An addition to the last table.
     machine.file(&format!("m/{file}"), &format!("{ours}# for support\nenable_debug = true\n"));
     let changed = machine.everything();
     let told = format!("what others have added to /{file} is in /{moved} now, which is theirs: line ");
@@ -279,13 +279,13 @@ fn what_an_admin_adds_to_our_drop_in_moves_to_a_file_of_theirs() {
     assert_eq!(machine.told_by_check(), Vec::<String>::new());
     let again = call(&machine, GO, &["--format", "json"]);
     assert_eq!((again.code, &again.json()["diff"]), (0, &json!("")), "{}", again.stderr);
-    // It is theirs.
+    // The file is the admin's.
     assert_eq!(machine.run(&["unconfigure"]).code, 0);
     assert!(machine.read(&format!("m/{moved}")).ends_with(theirs));
     assert!(!machine.path(&format!("m/{file}")).exists());
 }
 
-/// `unix2dos`, and editors that put a mark before a text.
+/// `unix2dos`, and editors that put a byte order mark before a text.
 #[test]
 fn our_files_are_ours_also_as_another_system_writes_them() {
     for (file, handler) in &our_drop_ins() {
@@ -321,7 +321,7 @@ fn a_mark_before_a_file_that_is_to_be_edited_is_told_with_its_line() {
     let output = machine.run(&["unconfigure"]);
     assert_eq!((output.code, machine.read(MAIN)), (13, marked), "{}", output.stderr);
     assert!(output.stderr.contains("line 1 begins with a byte order mark"), "{}", output.stderr);
-    // Before there were drop-ins, Kata's own.
+    // Before there were drop-ins: Kata's own file.
     let machine = Machine::new();
     machine.file(&format!("m/{BASE}/configuration-qemu.toml"), &format!("\u{feff}{KATA}"));
     let output = machine.run(&["configure", "--profile", "go-2.4", "--kata-version", "2.4.0"]);
@@ -329,7 +329,7 @@ fn a_mark_before_a_file_that_is_to_be_edited_is_told_with_its_line() {
     assert!(output.stderr.contains("-qemu.toml: line 1 begins with a byte order mark"), "{}", output.stderr);
 }
 
-/// Nothing of anybody's is in it; a comment is somebody's.
+/// An emptied file has no content of anybody's; a comment is somebody's.
 #[test]
 fn a_drop_in_of_ours_that_was_emptied_keeps_nobody_out() {
     for (file, handler) in &our_drop_ins() {
@@ -362,7 +362,7 @@ fn a_drop_in_of_ours_that_was_emptied_keeps_nobody_out() {
     }
 }
 
-/// The list is the one that was written.
+/// The list's values are unchanged.
 #[test]
 fn a_comment_in_a_list_of_our_drop_in_moves_and_keeps_nobody_out() {
     let machine = Machine::new();
@@ -401,14 +401,14 @@ fn what_an_admin_changes_in_our_drop_in_is_told_with_what_to_do() {
         assert!(output.stderr.contains("`machine_type = \"mine\"` is new"), "{}", output.stderr);
         assert_eq!(machine.everything(), changed);
     }
-    // As it says.
+    // Following the hint.
     machine.file(&format!("m/{BASE}/config.d/60-local.toml"), "[hypervisor.qemu]\nmachine_type = \"mine\"\n");
     std::fs::remove_file(machine.path(&format!("m/{file}"))).expect("removed");
     let output = call(&machine, GO, &[]);
     assert!(output.code == 13 && output.stderr.contains("60-local.toml:2: "), "{}", output.stderr);
 }
 
-/// It moves where containerd reads it there, and only what means something without our handler.
+/// The addition moves to a file that containerd reads, but only if it makes sense without kata-osinfo's handler.
 #[test]
 fn what_an_admin_adds_to_our_drop_in_of_containerds_moves_where_it_is_read() {
     let arguments = ["--handler", "containerd", "--containerd-version", "2.1"];
@@ -440,7 +440,7 @@ fn what_an_admin_adds_to_our_drop_in_of_containerds_moves_where_it_is_read() {
     }
 }
 
-/// containerd 2 writes single quotes itself, and editors put what is new first.
+/// containerd 2 itself writes single quotes, and editors may insert additions at the top.
 #[test]
 fn what_an_admin_adds_to_our_drop_in_moves_however_it_is_spelled_and_wherever_it_stands() {
     let arguments = ["--handler", "containerd", "--containerd-version", "2.1"];
@@ -474,7 +474,7 @@ fn what_an_admin_adds_to_our_drop_in_moves_however_it_is_spelled_and_wherever_it
     }
 }
 
-/// What they changed goes by force, as `configure` says itself, and nothing else does.
+/// The admin's changes of kata-osinfo's keys are removed by `--force`, as `configure` itself says, and nothing else is.
 #[test]
 fn by_force_what_an_admin_adds_beside_a_change_of_ours_stays() {
     let table = "[plugins.\"io.containerd.cri.v1.runtime\".containerd.runtimes.mine]";
@@ -524,7 +524,7 @@ fn by_force_what_an_admin_adds_beside_a_change_of_ours_stays() {
     }
 }
 
-/// Both runtimes of Kata's release, side by side.
+/// Creates a machine with both runtimes of Kata's release side by side.
 fn both() -> Machine {
     let machine = Machine::new();
     machine.file(&format!("m/{BASE}/runtime-rs/configuration.toml"), KATA);
@@ -546,12 +546,12 @@ fn each_runtime_keeps_what_it_was_configured_with() {
     assert!(!output.stderr.contains("warning: what "), "{}", output.stderr);
     assert_eq!(machine.read(&go), of_go);
     assert!(machine.path(&rs).exists());
-    // The first one again, under another profile, which is told; the other stays.
+    // The Go runtime again, under another profile, which is reported; the Rust runtime's stays.
     let other = call(&machine, &["configure", "--profile", "go-3.32", "--kata-version", "3.32.0"], &[]);
     assert_eq!(other.code, 0, "{}", other.stderr);
     assert!(other.stderr.contains("configured with for go-3.29 goes: this is for go-3.32"), "{}", other.stderr);
     assert!(machine.path(&rs).exists() && machine.read(&go).contains("profile go-3.32"));
-    // What an admin made of the one does not keep the other from being configured.
+    // An admin's changes for one runtime do not prevent the other from being configured.
     let changed = machine.read(&rs).replace("\"q35\"", "\"mine\"") + "# mine\n";
     machine.file(&rs, &changed);
     assert_eq!(call(&machine, GO, &[]).code, 0);
@@ -568,7 +568,7 @@ fn there_is_one_handler_and_whose_it_was_is_told() {
     let before = machine.everything();
     let handler = ["--handler", "containerd", "--containerd-version", "1.7"];
     assert_eq!(call(&machine, GO, &handler).code, 0);
-    // Another runtime without one leaves it.
+    // Configuring the other runtime without a handler leaves it.
     assert_eq!(call(&machine, RS, &[]).code, 0);
     assert!(machine.read(MAIN).contains("/opt/kata/bin/containerd-shim-kata-v2"));
     let output = call(&machine, RS, &handler);
@@ -576,11 +576,11 @@ fn there_is_one_handler_and_whose_it_was_is_told() {
     let told = format!("warning: the handler was /{BASE}/configuration-qemu.toml's, configured for go-3.29");
     assert!(output.stderr.contains(&told), "{}", output.stderr);
     assert!(machine.read(MAIN).contains("/opt/kata/runtime-rs/bin/containerd-shim-kata-v2"));
-    // By another file: the first one's is taken back.
+    // By way of another file: the first file's handler is taken back.
     assert_eq!(call(&machine, GO, &["--handler", "containerd", "--containerd-version", "2.1"]).code, 0);
     assert!(!machine.read(MAIN).contains("runtime-rs"), "{}", machine.read(MAIN));
     assert!(machine.path(&format!("m/{BASE}/runtime-rs/config.d/50-kata-osinfo.toml")).exists());
-    // The first one without a handler.
+    // The first runtime without a handler.
     assert_eq!(call(&machine, GO, &[]).code, 0);
     assert_eq!(machine.read(MAIN), "version = 2\n");
     assert_eq!(machine.run(&["unconfigure"]).code, 0);

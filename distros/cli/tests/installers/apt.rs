@@ -6,7 +6,7 @@ use model::package_manager::PackageManager;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// A root for apt, and a repository of three packages.
+/// Creates a root for apt, and a repository of three packages.
 pub(crate) fn scratch() -> Scratch {
     let scratch = Scratch::new(PackageManager::Apt);
     for folder in [
@@ -31,7 +31,7 @@ pub(crate) fn scratch() -> Scratch {
     scratch
 }
 
-/// A package of a folder, whose files' owners it keeps.
+/// Builds a package from a directory, and keeps the owners of its files.
 pub(crate) fn package_of(scratch: &Scratch, package: &str, tree: &Path, fields: &str) {
     let control = format!(
         "Package: {package}\nVersion: 1:1.0-1\nArchitecture: all\nMaintainer: nobody <nobody@example.org>\n{fields}Description: {package}\n"
@@ -52,7 +52,7 @@ fn break_index(scratch: &Scratch) {
     std::fs::write(scratch.repository().join("Packages"), "no index at all").expect("written");
 }
 
-/// dpkg's locks are of fcntl, which belong to a process: another one holds it.
+/// Holds dpkg's lock in another process, because fcntl locks belong to a process.
 fn hold_lock(scratch: &Scratch) -> Box<dyn FnOnce() + Send> {
     let lock = scratch.root_path().join("var/lib/dpkg/lock-frontend");
     let script = "import fcntl,sys\nf=open(sys.argv[1],'w')\nfcntl.lockf(f,fcntl.LOCK_EX)\nprint('held',end='',flush=True)\nsys.stdin.read()\n";

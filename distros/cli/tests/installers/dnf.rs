@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-/// A root for dnf, and a repository of three packages.
+/// Creates a root for dnf, and a repository of three packages.
 pub(crate) fn scratch() -> Scratch {
     let scratch = Scratch::new(PackageManager::Dnf);
-    // The machine's plugin `local` would keep what is installed, and offer it to the next test.
+    // Without plugins: this machine's plugin `local` would keep installed packages, and offer them to the next test.
     scratch.write("etc/dnf/dnf.conf", "[main]\nplugins=0\n");
     scratch.write(
         "etc/yum.repos.d/local.repo",
@@ -28,11 +28,11 @@ const PREPARED: PreparedBy = PreparedBy { scratch, break_index: broken_index, me
 
 fn broken_index(scratch: &Scratch) {
     break_index(scratch);
-    // An index that was read in this second is not yet older than `metadata_expire=0`: dnf would not look again.
+    // An index that was read in the same second is not yet older than `metadata_expire=0`: dnf would not reload it.
     std::thread::sleep(Duration::from_secs(2));
 }
 
-/// dnf's locks hold the number of a living process.
+/// Holds dnf's lock, which contains the PID of a living process.
 fn hold_lock(scratch: &Scratch) -> Box<dyn FnOnce() + Send> {
     scratch.write("var/lib/dnf/rpmdb_lock.pid", &std::process::id().to_string());
     let lock = scratch.root_path().join("var/lib/dnf/rpmdb_lock.pid");
@@ -94,7 +94,7 @@ data:
             folder.display()
         ),
     );
-    // Modules are of a platform, which the release's own package names there.
+    // Modules belong to a platform, which the release's own package would state there.
     scratch.write("etc/dnf/dnf.conf", "[main]\nplugins=0\nmodule_platform_id=platform:el1\n");
     scratch.enables_first(&["extra"], &["kq:rhel"]);
     let enabled = std::fs::read_to_string(scratch.root_path().join("etc/dnf/modules.d/kq.module")).expect("told");
@@ -107,7 +107,7 @@ fn a_lock_is_waited_for() {
     situations::a_lock_is_waited_for(&PREPARED);
 }
 
-/// Unpacks dnf's plugins, because their package cannot be installed beside zypper; their modules' folder.
+/// Unpacks dnf's plugins, because their package conflicts with zypper, and returns the directory of their modules.
 fn plugins(scratch: &Scratch) -> PathBuf {
     let folder = scratch.path().join("plugins");
     std::fs::create_dir(&folder).expect("made");
@@ -117,7 +117,7 @@ fn plugins(scratch: &Scratch) -> PathBuf {
     folder.join("usr/lib/python3/dist-packages")
 }
 
-/// dnf on the root, with the hook that packages ship and a `kata-osinfo` that does `program`; what it printed.
+/// Runs dnf on the root, with the shipped hook and a `kata-osinfo` that executes `program`; returns the output.
 fn upgrade_with_hook(scratch: &Scratch, plugins: &Path, program: &str, package: &str) -> String {
     use std::os::unix::fs::PermissionsExt;
     let bin = scratch.path().join("bin");
@@ -126,7 +126,7 @@ fn upgrade_with_hook(scratch: &Scratch, plugins: &Path, program: &str, package: 
     std::fs::write(&file, format!("#!/bin/sh\n{program}\n")).expect("written");
     std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o755)).expect("set");
     let path = format!("{}:{}", bin.display(), std::env::var("PATH").expect("a path"));
-    // The plugin of Debian 12 calls libdnf by a name that its libdnf has no longer.
+    // The plugin of Debian 12 calls libdnf by a name that Debian 12's libdnf no longer has.
     let name = "import libdnf.conf\nif not hasattr(libdnf.conf, 'ConfigParser_substitute'):\n    libdnf.conf.ConfigParser_substitute = libdnf.conf.ConfigParser.substitute\n";
     std::fs::write(bin.join("sitecustomize.py"), name).expect("written");
     let output = Command::new("dnf")

@@ -1,4 +1,4 @@
-//! Roots and packages that want to reach this machine, and cannot.
+//! Roots and packages that try to affect this machine, and cannot.
 
 use crate::scratch::{Scratch, run, tree};
 use crate::{apt, dnf, rpm};
@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// A folder of this machine's that everybody may write to, by its mode.
+/// A directory of this machine that everybody may write to, according to its mode.
 struct Victim(tempfile::TempDir);
 
 impl Victim {
@@ -38,7 +38,7 @@ impl Victim {
     }
 }
 
-/// Puts a link in the place of what a root has there.
+/// Replaces a path of the root by a link.
 fn link(scratch: &Scratch, name: &str, to: &Path) {
     let path = scratch.root_path().join(name);
     let _ = std::fs::remove_dir_all(&path);
@@ -96,7 +96,7 @@ fn what_only_this_machines_root_may_read_is_not_read() {
     }
 }
 
-/// Gives a root Perl with what it loads: what leaves a bare chroot in a line.
+/// Copies Perl with its libraries into a root, because a line of Perl can leave a bare chroot.
 fn give_perl(root: &Path) {
     let loaded = Command::new("ldd").arg("/usr/bin/perl").output().expect("ldd");
     let loaded = String::from_utf8(loaded.stdout).expect("text");
@@ -108,8 +108,8 @@ fn give_perl(root: &Path) {
     }
 }
 
-/// A script that leaves its root if that is a bare chroot, writes what it finds there into the root's `/report`, tries to
-/// write to `victim`, and does `then`.
+/// Returns a script that tries to leave its root (which works in a bare chroot), writes its findings into the root's
+/// `/report`, tries to write to `victim`, and runs `then`.
 fn escape(victim: &Path, then: &str) -> String {
     let at = victim.display();
     format!(
@@ -133,7 +133,7 @@ close $report;
     )
 }
 
-/// Adds a package with that script.
+/// Adds a package with this script.
 fn with_postinst(scratch: &Scratch, package: &str, script: &str) {
     let tree = tree(scratch.path(), package);
     std::fs::create_dir_all(tree.join("DEBIAN")).expect("made");
@@ -143,7 +143,7 @@ fn with_postinst(scratch: &Scratch, package: &str, script: &str) {
     apt::index(scratch);
 }
 
-/// Serves a folder by HTTP for as long as the test runs; its port.
+/// Serves a directory by HTTP while the test runs, and returns the port.
 fn serve(folder: PathBuf) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = listener.local_addr().expect("an address").port();
@@ -155,7 +155,7 @@ fn serve(folder: PathBuf) -> u16 {
                 let Ok(count) = stream.read(&mut request) else { return };
                 let text = String::from_utf8_lossy(&request[..count]).into_owned();
                 let path = text.split(' ').nth(1).unwrap_or_default().trim_start_matches("/./").trim_start_matches('/');
-                // apt has `:` as `%3a`, and dpkg-deb puts none into a name.
+                // apt encodes `:` as `%3a`, while dpkg-deb does not put it into file names.
                 let (status, body) = match std::fs::read(folder.join(path)) {
                     Ok(body) => ("200 OK", body),
                     Err(_) => ("404 Not Found", Vec::new()),
@@ -185,10 +185,10 @@ print $report "null\n" if open(my $null, ">", "/dev/null") && -c "/dev/null";"#
     with_postinst(&scratch, "kq-vmm", &escape(victim.path(), &dial));
     scratch.install("kq-vmm", Duration::ZERO).expect("installed");
     let report = std::fs::read_to_string(scratch.root_path().join("report")).expect("the script ran");
-    // Out of the root it is, and on the machine it is not.
+    // The script left its root, but did not reach the machine.
     assert_eq!(report, "out\nnull\n");
     victim.is_unharmed("a package's script");
-    // What it made is the root's own.
+    // The file that the script created belongs to root.
     assert_eq!(std::fs::metadata(scratch.root_path().join("report")).expect("there").uid(), 0);
 }
 
@@ -213,14 +213,15 @@ fn a_roots_own_package_manager_is_nobody_on_this_machine() {
     victim.is_unharmed("a root's own package manager");
 }
 
-/// The processes whose command line has that word.
+/// Returns the processes whose command line contains this word.
 fn running(word: &str) -> Vec<String> {
     let processes = std::fs::read_dir("/proc").expect("processes").flatten();
     let lines = processes.filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok());
     lines.map(|line| String::from_utf8_lossy(&line).into_owned()).filter(|line| line.contains(word)).collect()
 }
 
-/// The processes that see a folder as a mount of its own: those of a sandbox for it, and any that they started.
+/// Returns the processes in whose mount namespace the directory is a mount: those of its sandbox, and all that they
+/// started.
 fn that_work_on(folder: &Path) -> Vec<String> {
     let name = folder.display().to_string();
     let processes = std::fs::read_dir("/proc").expect("processes").flatten().map(|entry| entry.path());
@@ -230,7 +231,7 @@ fn that_work_on(folder: &Path) -> Vec<String> {
     processes.filter(work).map(|path| std::fs::read_to_string(path.join("comm")).unwrap_or_default()).collect()
 }
 
-/// Folders of settings in the machine's `/tmp`.
+/// Returns the directories of settings in the machine's `/tmp`.
 fn folders_in_tmp() -> Vec<std::ffi::OsString> {
     let names = std::fs::read_dir("/tmp").expect("listed").flatten().map(|entry| entry.file_name());
     names.filter(|name| name.to_string_lossy().starts_with("kata-osinfo-")).collect()
@@ -242,7 +243,7 @@ fn nothing_outlives_this_program_when_it_is_killed() {
     let scratch = apt::scratch();
     give_perl(&scratch.root_path());
     scratch.record("kq-vmm");
-    // As a daemon that a script has started, and the script itself.
+    // As a daemon that the script has started, and the script itself.
     let word = format!("kq-sleeper-{}", std::process::id());
     let sleeps = format!("#!/usr/bin/perl\n$0 = '{word}';\nif (!fork) {{ fork; sleep 600 }}\nsleep 600;\n");
     with_postinst(&scratch, "kq-vmm", &sleeps);
@@ -266,11 +267,11 @@ fn nothing_outlives_this_program_when_it_is_killed() {
         assert!(Instant::now() < until, "the package's script does not run");
         std::thread::sleep(Duration::from_millis(50));
     }
-    // PID 1, apt, dpkg, and the script with what it started.
+    // PID 1, apt, dpkg, the script, and the processes that it started.
     assert!(that_work_on(&scratch.root_path()).len() >= 6);
     program.kill().expect("killed");
     program.wait().expect("ended");
-    // Its own settings are among these; those of tests beside this one go when they end.
+    // The directory of its settings is among these; those of concurrent tests disappear when these end.
     let made: Vec<std::ffi::OsString> = folders_in_tmp().into_iter().filter(|name| !before.contains(name)).collect();
     let until = Instant::now() + Duration::from_secs(20);
     loop {
@@ -324,7 +325,8 @@ fn capabilities_of_files_are_the_packages() {
     scratch.install("kq-big", Duration::ZERO).expect("installed");
     let mut value = [0; 64];
     let size = rustix::fs::getxattr(scratch.root_path().join("usr/bin/kq-vmm"), "security.capability", &mut value);
-    // VFS_CAP_REVISION_2, effective; CAP_NET_RAW permitted, nothing inheritable: of this machine's root and no namespace's.
+    // VFS_CAP_REVISION_2, effective; CAP_NET_RAW permitted, nothing inheritable: valid for this machine's root, not
+    // only in a user namespace.
     let expected = [0x0200_0001_u32, 1 << 13, 0, 0, 0].map(u32::to_le_bytes).concat();
     assert_eq!(&value[..size.expect("it has some")], expected);
 }
@@ -342,7 +344,7 @@ fn a_disk_that_is_mounted_in_a_root_is_the_roots() {
     let there = at.join("bin/kq-vmm").exists();
     unmount(&at);
     assert!(there, "{done:?}");
-    // What is also elsewhere may be anything of the machine's.
+    // A directory that is also mounted elsewhere may be any of the machine's.
     run(Command::new("mount").arg("--bind").args([scratch.repository(), at.clone()]));
     let refused = scratch.install("kq-big", Duration::ZERO);
     unmount(&at);
@@ -354,7 +356,7 @@ fn a_disk_that_is_mounted_in_a_root_is_the_roots() {
 #[cfg_attr(lacks = "apt", ignore = "needs root, apt, dpkg and dpkg-dev")]
 fn where_there_can_be_no_sandbox_nothing_is_run() {
     let mut scratch = apt::scratch();
-    // It cannot map ids.
+    // ramfs cannot map ids.
     scratch.move_to("ramfs", "mode=755");
     let refused = [scratch.dry_run("kq-vmm").map(drop), scratch.install("kq-vmm", Duration::ZERO).map(drop)];
     for refused in refused {

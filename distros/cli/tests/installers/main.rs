@@ -1,7 +1,7 @@
-//! Installers with the real tools: small repositories, scratch roots, and everything that can go wrong.
+//! Tests of installers with the real tools: small repositories, scratch roots, and everything that can go wrong.
 //!
-//! Debian's packages dnf, zypper, pacman-package-manager, makepkg, rpm, createrepo-c, dpkg-dev, libarchive-tools and zstd bring them;
-//! where one is missing, or root is, a test is ignored.
+//! They need Debian's packages dnf, zypper, pacman-package-manager, makepkg, rpm, createrepo-c, dpkg-dev,
+//! libarchive-tools and zstd; without one of them, or without root, a test is ignored.
 #![expect(clippy::expect_used, reason = "a test's helpers may fail loudly")]
 
 mod apt;

@@ -36,7 +36,7 @@ fn index(scratch: &Scratch) {
     run(Command::new("repo-add").arg("--quiet").arg(at.join("kq.db.tar.gz")).args(files));
 }
 
-/// pacman fetches databases only where there are none; the tests want them new.
+/// Removes pacman's databases: pacman fetches them only if there are none, and the tests want new ones.
 fn forget(scratch: &Scratch) {
     let _ = std::fs::remove_dir_all(scratch.root_path().join("var/lib/pacman/sync"));
 }

@@ -4,7 +4,7 @@ use crate::scratch::{Scratch, package_file, run, tree};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The same three packages as RPMs, with their index.
+/// Builds the same three packages as RPMs, with their index.
 pub(crate) fn rpms(scratch: &Scratch) {
     for (package, fields) in [("kq-vmm", "Requires: kq-lib\nProvides: kq-virtual\n"), ("kq-lib", ""), ("kq-big", "")] {
         rpm(scratch, package, "1.0", &tree(scratch.path(), package), fields);
@@ -12,12 +12,12 @@ pub(crate) fn rpms(scratch: &Scratch) {
     index(scratch);
 }
 
-/// One package.
+/// Builds one package.
 pub(crate) fn rpm(scratch: &Scratch, package: &str, version: &str, tree: &Path, fields: &str) {
     rpm_with(scratch, package, version, tree, fields, "/usr");
 }
 
-/// One package with this list of files.
+/// Builds one package with this list of files.
 pub(crate) fn rpm_with(scratch: &Scratch, package: &str, version: &str, tree: &Path, fields: &str, files: &str) {
     let spec = format!(
         "Name: {package}\nEpoch: 1\nVersion: {version}\nRelease: 1\nSummary: {package}\nLicense: none\nBuildArch: noarch\nAutoReqProv: no\n{fields}%description\n%install\ncp -a {}/. %{{buildroot}}\n%files\n{files}\n",
@@ -41,12 +41,12 @@ pub(crate) fn rpm_with(scratch: &Scratch, package: &str, version: &str, tree: &P
         .arg(file));
 }
 
-/// Makes the index of the repository.
+/// Builds the index of the repository.
 pub(crate) fn index(scratch: &Scratch) {
     run(Command::new("createrepo_c").arg("--quiet").arg(scratch.repository()));
 }
 
-/// A second repository, with one package; its folder.
+/// Creates a second repository with one package, and returns its directory.
 pub(crate) fn extra(scratch: &Scratch) -> PathBuf {
     let folder = scratch.path().join("extra");
     std::fs::create_dir(&folder).expect("made");

@@ -1,4 +1,4 @@
-//! A root and a repository in one temporary folder, and the questions that every package manager is asked.
+//! A root and a repository in one temporary directory, and the checks that every package manager has to pass.
 
 use crate::situations::Situation;
 use model::package_manager::PackageManager;
@@ -11,7 +11,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-/// The packages of every repository: `kq-vmm` needs `kq-lib`, provides `kq-virtual` and has a program; `kq-big` has 16 MiB.
+/// Program of `kq-vmm`. Every repository has the packages `kq-vmm`, which needs `kq-lib` and provides `kq-virtual`, and
+/// `kq-big` with 16 MiB.
 pub(crate) const VMM: &str = "/usr/bin/kq-vmm";
 
 pub(crate) struct Scratch {
@@ -21,11 +22,11 @@ pub(crate) struct Scratch {
 }
 
 impl Scratch {
-    /// An empty root and an empty repository.
+    /// Creates an empty root and an empty repository.
     pub(crate) fn new(manager: PackageManager) -> Scratch {
-        // dnf sees a `/tmp` of its own.
+        // In /var/tmp, because dnf has a private `/tmp`.
         let folder = tempfile::tempdir_in("/var/tmp").expect("a folder");
-        // apt's helper user reads the repository.
+        // Readable, because apt's helper user reads the repository.
         use std::os::unix::fs::PermissionsExt;
         std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).expect("readable");
         let scratch = Scratch { folder, manager, mounted: false };
@@ -51,14 +52,14 @@ impl Scratch {
         Root::new(&self.root_path()).expect("a root")
     }
 
-    /// Writes a file of the root.
+    /// Writes a file in the root.
     pub(crate) fn write(&self, path: &str, text: &str) {
         let file = self.root_path().join(path);
         std::fs::create_dir_all(file.parent().expect("a folder")).expect("made");
         std::fs::write(file, text).expect("written");
     }
 
-    /// Has the root a record of its own, in which this package is QEMU's.
+    /// Gives the root a record of its own, in which this package is QEMU's.
     pub(crate) fn record(&self, vmm: &str) {
         let manager = self.manager.name();
         self.write(
@@ -75,12 +76,12 @@ releases: [{{version: 1}}]
         );
     }
 
-    /// Makes the root a file system of so many MiB.
+    /// Turns the root into a file system of this many MiB.
     pub(crate) fn shrink(&mut self, mebibytes: u32) {
         self.move_to("tmpfs", &format!("size={mebibytes}m"));
     }
 
-    /// Makes the root a file system of its own.
+    /// Turns the root into a file system of its own.
     pub(crate) fn move_to(&mut self, filesystem: &str, options: &str) {
         let kept = self.path().join("kept");
         run(Command::new("cp").arg("-a").arg(self.root_path()).arg(&kept));
@@ -93,7 +94,7 @@ releases: [{{version: 1}}]
         self.install_wanted(&alone(package), lock_timeout)
     }
 
-    /// What a dry run says of a package; nothing is installed.
+    /// Makes a dry run for a package, which installs nothing.
     pub(crate) fn dry_run(&self, package: &str) -> Result<InstallPlan, InstallError> {
         let root = self.root();
         let chosen = installer::choose(&root, self.manager).expect("settings");
@@ -114,7 +115,7 @@ releases: [{{version: 1}}]
         installer::install(&chosen, &root, wanted, &options)
     }
 
-    /// `kq-extra` is found once what it needs is enabled and no sooner, and what is enabled is told.
+    /// Checks that `kq-extra` is found only after its repository or module is enabled, and that enabling is reported.
     pub(crate) fn enables_first(&self, repositories: &[&str], modules: &[&str]) {
         let wanted = |repositories: &[&str], modules: &[&str]| InstallRequest {
             packages: vec!["kq-extra".parse().expect("a name")],
@@ -140,12 +141,13 @@ releases: [{{version: 1}}]
         assert_eq!(found.len(), 1, "{found:?}");
     }
 
-    /// A command that tells that it ran, for a configuration of the root; see [`Scratch::runs_no_strangers`].
+    /// Returns a command that records its execution, for a configuration of the root; see
+    /// [`Scratch::runs_no_strangers`].
     pub(crate) fn stranger(&self) -> String {
         use std::os::unix::fs::PermissionsExt;
         let folder = self.path().join("strangers");
         std::fs::create_dir_all(&folder).expect("made");
-        // Whoever runs it, apt's helper user included.
+        // Writable for any user that may run it, including apt's helper user.
         std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o777)).expect("set");
         let program = self.path().join("stranger");
         std::fs::write(&program, format!("#!/bin/sh\necho \"$0 $*\" >>{}/ran\nexit 1\n", folder.display()))
@@ -154,21 +156,21 @@ releases: [{{version: 1}}]
         program.display().to_string()
     }
 
-    /// A dry run and an installation run nothing of what the root's configuration names, and go well.
+    /// Checks that a dry run and an installation succeed without running anything that the root's configuration names.
     pub(crate) fn runs_no_strangers(&self) {
         let root = self.root();
         let chosen = installer::choose(&root, self.manager).expect("settings");
         let wanted = alone("kq-vmm");
         let options = Options { timeout: Duration::from_secs(120), ..Options::default() };
         let told = || std::fs::read_to_string(self.path().join("strangers/ran")).unwrap_or_default();
-        // It may fail, because no lists have been fetched.
+        // The dry run may fail, because no lists have been fetched.
         let _ = installer::plan(&chosen, &root, &wanted, &options);
         assert_eq!(told(), "", "in a dry run");
         let done = installer::install(&chosen, &root, &wanted, &options);
         assert_eq!(told(), "", "while installing");
         let done = done.expect("installed");
         assert_eq!(done.installed.len(), 1);
-        // Whoever pastes what was told runs nothing of it, either.
+        // Pasting the reported commands into a shell runs nothing of the root's, either.
         let pasted: Vec<String> =
             done.plan.told().lines().map(|l| l.strip_prefix("runs ").unwrap_or(l).to_owned()).collect();
         let _ = Command::new("sh").arg("-c").arg(pasted.join("\n")).output().expect("it runs");
@@ -190,8 +192,8 @@ releases: [{{version: 1}}]
         assert!(installed.is_err() || installed.is_ok_and(|i| i.is_empty()), "it must not be there");
     }
 
-    /// A dry run tells what will change and changes nothing; an installation is found by name, by what it provides and
-    /// by its file; a second one does nothing.
+    /// Checks that a dry run reports the changes and makes none, that an installation is found by name, by a provided
+    /// name and by its file, and that a second one does nothing.
     pub(crate) fn installs_and_answers(&self, version: &str) {
         let root = self.root();
         let chosen = installer::choose(&root, self.manager).expect("settings");
@@ -227,7 +229,8 @@ releases: [{{version: 1}}]
         );
     }
 
-    /// While the lock is held it fails, no sooner than it was told to wait; after `let_go` in time it goes on.
+    /// Checks that an installation fails while the lock is held, after the given wait, and continues if `let_go`
+    /// releases it in time.
     pub(crate) fn waits_for(&self, package: &str, kind: FailureKind, let_go: impl FnOnce() + Send) {
         let started = Instant::now();
         match self.install(package, Duration::from_secs(2)) {
@@ -238,7 +241,7 @@ releases: [{{version: 1}}]
         assert!(reached >= Duration::from_secs(2));
         std::thread::scope(|scope| {
             scope.spawn(|| {
-                // Long enough for it to come to the lock, however slow the machine is.
+                // Long enough for the installation to reach the lock, even on a slow machine.
                 std::thread::sleep(reached + Duration::from_secs(2));
                 let_go();
             });
@@ -251,13 +254,13 @@ releases: [{{version: 1}}]
 impl Drop for Scratch {
     fn drop(&mut self) {
         if self.mounted {
-            // A program that another test has just started may hold a descriptor of it for a moment.
+            // A program that another test has just started may hold a descriptor in it for a moment.
             run(Command::new("umount").arg("--lazy").arg(self.root_path()));
         }
     }
 }
 
-/// Runs a tool that a test needs; its output is shown when it fails.
+/// Runs a tool that a test needs; shows its output if it fails.
 pub(crate) fn run(command: &mut Command) {
     let output = command.output().expect("the tool starts");
     assert!(
@@ -268,7 +271,7 @@ pub(crate) fn run(command: &mut Command) {
     );
 }
 
-/// Bytes that do not compress, the same each time.
+/// Returns incompressible bytes, the same each time.
 pub(crate) fn noise(count: usize) -> Vec<u8> {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     let step = |_| {
@@ -280,12 +283,12 @@ pub(crate) fn noise(count: usize) -> Vec<u8> {
     (0..count).map(step).collect()
 }
 
-/// That package and nothing besides.
+/// Returns a request for this package alone.
 fn alone(package: &str) -> InstallRequest {
     InstallRequest { packages: vec![package.parse().expect("a name")], ..InstallRequest::default() }
 }
 
-/// A folder with a package's files.
+/// Creates a directory with a package's files.
 pub(crate) fn tree(at: &Path, package: &str) -> PathBuf {
     use std::os::unix::fs::PermissionsExt;
     let folder = at.join(format!("tree-{package}"));
@@ -309,7 +312,7 @@ pub(crate) fn damage(file: &Path) {
     std::fs::write(file, bytes).expect("written");
 }
 
-/// The one file of the repository whose name begins so.
+/// Returns the only file of the repository whose name has this prefix.
 pub(crate) fn package_file(scratch: &Scratch, start: &str) -> PathBuf {
     let files = std::fs::read_dir(scratch.repository()).expect("listed");
     let mut files = files.map(|e| e.expect("an entry").path());

@@ -25,7 +25,7 @@ fn scratch() -> Scratch {
 
 const PREPARED: PreparedBy = PreparedBy { scratch, break_index, mend_index: index, hold_lock };
 
-/// zypper's shell holds the lock for as long as somebody talks to it.
+/// Holds the lock by zypper's shell, which keeps it while its standard input is open.
 fn hold_lock(scratch: &Scratch) -> Box<dyn FnOnce() + Send> {
     let mut holder = Command::new("zypper")
         .args(["--non-interactive", "--no-refresh", "--root"])
@@ -41,7 +41,7 @@ fn hold_lock(scratch: &Scratch) -> Box<dyn FnOnce() + Send> {
         assert!(Instant::now() < until, "zypper's shell made no lock");
         std::thread::sleep(Duration::from_millis(50));
     }
-    // It makes the database behind the lock, which cannot be asked before.
+    // The shell creates the database while it holds the lock, and the database cannot be queried before.
     while !Packages::read(&scratch.root(), Some(PackageManager::Zypper))
         .is_ok_and(|packages| packages.installed("kq-vmm").is_ok())
     {

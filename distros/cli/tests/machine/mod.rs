@@ -1,4 +1,4 @@
-//! A machine made up in a folder, on which the command runs.
+//! A simulated machine in a directory, on which the command runs.
 #![expect(clippy::expect_used, reason = "a test's helpers may fail loudly")]
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
@@ -22,7 +22,7 @@ releases:
     codename: first
 ";
 
-/// In the manner of Kata's, with what an edit must not lose.
+/// A configuration like Kata's, with content that an edit must preserve.
 pub(crate) const KATA: &str = "\
 # Shipped configuration
 
@@ -46,7 +46,7 @@ kernel_modules=[]
 internetworking_model=\"tcfilter\"
 ";
 
-/// An initrd of empty files.
+/// Returns an initrd of empty files.
 pub(crate) fn cpio(files: &[&str]) -> String {
     let entry = |name: &str, mode: &str| {
         let zero = "00000000";
@@ -60,9 +60,9 @@ pub(crate) fn cpio(files: &[&str]) -> String {
 
 pub(crate) const BASE: &str = "opt/kata/share/defaults/kata-containers";
 
-/// Debian's site among this machine's own apt sources, and no other distro's.
+/// Returns the site of Debian, and of no other distro, among this machine's own apt sources.
 ///
-/// A test that needs it is only run when it is asked for, and then fails where it is missing.
+/// Tests that need it run only on request, and fail if it is missing.
 pub(crate) fn debian_mirror() -> String {
     let sites = ["indextargets", "--format", "$(SITE)", "Created-By: Packages"];
     let sites = std::process::Command::new("apt-get").args(sites).output().map(|o| o.stdout).unwrap_or_default();
@@ -78,7 +78,8 @@ pub(crate) fn debian_among(sites: &str) -> Option<&str> {
 pub(crate) struct Machine(tempfile::TempDir);
 
 impl Machine {
-    /// QEMU without io_uring, the Rust daemon, a kernel, an initrd, CRI-O, and Kata's static release.
+    /// Creates a machine with QEMU without io_uring, the Rust daemon, a kernel, an initrd, CRI-O, and Kata's static
+    /// release.
     pub(crate) fn new() -> Machine {
         let machine = Machine(tempfile::tempdir().expect("a folder"));
         machine.file("records/mini.yaml", RECORD);
@@ -100,7 +101,7 @@ impl Machine {
         self.0.path().join(name)
     }
 
-    /// Writes a file, and makes it a program where it lies among programs.
+    /// Writes a file, and makes it executable if its directory is one of programs.
     pub(crate) fn file(&self, name: &str, text: &str) {
         let path = self.path(name);
         std::fs::create_dir_all(path.parent().expect("a folder")).expect("made");
@@ -114,7 +115,7 @@ impl Machine {
         std::fs::read_to_string(self.path(name)).expect("readable")
     }
 
-    /// The same once more.
+    /// Returns a copy of the machine.
     pub(crate) fn copy(&self) -> Machine {
         let copy = Machine(tempfile::tempdir().expect("a folder"));
         let copied = std::process::Command::new("cp").arg("-a").arg(self.path(".")).arg(copy.path(".")).status();
@@ -122,7 +123,7 @@ impl Machine {
         copy
     }
 
-    /// Makes what holds the machine a file system of so many KiB, which only root can; it goes with [`Small`].
+    /// Moves the machine to a file system of this many KiB, which requires root; it is unmounted with [`Small`].
     pub(crate) fn shrunk(&self, kibibytes: u32) -> Small {
         let small = self.path("small");
         std::fs::create_dir_all(&small).expect("made");
@@ -154,7 +155,7 @@ impl Machine {
         }
     }
 
-    /// What `check --all` says of what was configured: `FILE:LINE: MESSAGE`.
+    /// Returns the findings of `check --all` about the configuration: `FILE:LINE: MESSAGE`.
     pub(crate) fn told_by_check(&self) -> Vec<String> {
         let output = self.run(&["check", "--all", "--format", "json"]);
         let told = output.json()["configured"].as_array().expect("a list").clone();
@@ -163,17 +164,17 @@ impl Machine {
             let text = |key: &str| problem[key].as_str().expect("a text").to_owned();
             format!("{}{line}: {}", text("file"), text("message"))
         };
-        // A finding is no success.
+        // With a finding, the exit code is not 0.
         assert!(told.is_empty() || output.code != 0, "{told:?}");
         told.iter().map(words).collect()
     }
 
-    /// Everything on the machine: bytes, modes and links.
+    /// Returns everything on the machine: bytes, modes and links.
     pub(crate) fn everything(&self) -> BTreeMap<PathBuf, (u32, Vec<u8>)> {
         self.everything_in("m")
     }
 
-    /// [`Machine::everything`] of another folder.
+    /// Like [`Machine::everything`], for another directory.
     pub(crate) fn everything_in(&self, top: &str) -> BTreeMap<PathBuf, (u32, Vec<u8>)> {
         let mut all = BTreeMap::new();
         let mut todo = vec![self.path(top)];
@@ -197,11 +198,11 @@ impl Machine {
     }
 }
 
-/// A small file system, until it is dropped.
+/// A small file system, which is unmounted on drop.
 pub(crate) struct Small(PathBuf);
 
 impl Small {
-    /// Leaves so many pages.
+    /// Fills the file system except for this many pages.
     pub(crate) fn fill(&self, pages: usize) {
         use std::io::Write;
         let mut ballast = std::fs::File::create(self.0.join("ballast")).expect("made");
@@ -213,7 +214,7 @@ impl Small {
 
 impl Drop for Small {
     fn drop(&mut self) {
-        // A test's folder could not be removed.
+        // Without unmounting, a test's directory could not be removed.
         let _ = std::process::Command::new("umount").arg("-l").arg(&self.0).status();
     }
 }

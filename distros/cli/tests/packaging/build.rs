@@ -1,17 +1,17 @@
-//! Debian packages: ours from `debian/`, and small ones beside it.
+//! Debian packages: kata-osinfo's, built from `debian/`, and small ones for the tests.
 
 use crate::{must, repository};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-/// A built package, with the folder that it is in.
+/// A built package, with its directory.
 pub(crate) struct Built {
     folder: tempfile::TempDir,
 }
 
 impl Built {
-    /// The package of this program, built once by debhelper.
+    /// Returns the package of this program, built once by debhelper.
     pub(crate) fn get() -> &'static Built {
         static BUILT: OnceLock<Built> = OnceLock::new();
         BUILT.get_or_init(Built::new)
@@ -34,7 +34,7 @@ impl Built {
                 ])
                 .env("KATA_OSINFO", env!("CARGO_BIN_EXE_kata-osinfo"))
                 .env("DEB_BUILD_OPTIONS", "noautodbgsym")
-                // It is unpacked at once, and nobody downloads it.
+                // The package is unpacked at once, and nobody downloads it.
                 .env("DPKG_DEB_COMPRESSOR_LEVEL", "1")
                 .current_dir(source),
         );
@@ -55,7 +55,7 @@ impl Built {
         self.file(".changes")
     }
 
-    /// The same package as a later version, in which `change` may change files.
+    /// Builds the same package as a later version, in which `change` may change files.
     pub(crate) fn later(&self, version: &str, change: impl FnOnce(&Path)) -> PathBuf {
         let tree = self.folder.path().join(format!("tree-{version}"));
         must(Command::new("dpkg-deb").arg("--raw-extract").arg(self.package()).arg(&tree));
@@ -72,7 +72,7 @@ impl Built {
     }
 }
 
-/// A package with one program.
+/// Builds a package with one program.
 pub(crate) fn program(folder: &Path, package: &str, version: &str, path: &str) -> PathBuf {
     use std::os::unix::fs::PermissionsExt;
     let tree = folder.join(format!("{package}-{version}"));

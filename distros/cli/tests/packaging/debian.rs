@@ -1,4 +1,4 @@
-//! The Debian package: what is in it, and its life on a real system.
+//! The Debian package: its content, and its life cycle on a real system.
 
 use crate::build::{Built, program};
 use crate::system::System;
@@ -8,7 +8,7 @@ use model::database::Database;
 use std::collections::BTreeSet;
 use std::process::Command;
 
-/// The admin's, and not to be touched by anything that the package does.
+/// The admin's record, which the package must not touch.
 const ADMINS: &str = "distro: debian\nvmm: {name: mine, packages: none, path: /opt/mine, confidence: documented}\n";
 
 #[test]
@@ -28,7 +28,7 @@ fn every_path_in_dpkgs_records_wakes_the_check() {
         let record = database.record(distro).expect("shipped");
         for (entry, arch) in record.releases.iter().flat_map(|e| Arch::ALL.iter().map(move |arch| (e, *arch))) {
             for path in operator::check::stated(record, entry, arch).into_iter().filter_map(|s| s.path) {
-                // Kernels' images are files of a folder that is watched.
+                // Images of kernels are files in a directory that is watched.
                 used.insert(path.split_once("/vmlinu").map_or(path.clone(), |(folder, _)| folder.to_owned()));
             }
         }
@@ -51,7 +51,7 @@ fn its_files_are_where_they_belong() {
             records.insert(record.to_owned());
             continue;
         }
-        // Folders that hold something are no news; the folder of units is debhelper's choice.
+        // Directories with content are omitted; the directory of units is debhelper's choice.
         if !line.ends_with('/') || line.ends_with("/etc/kata-osinfo/") {
             files += &format!("{} {}\n", words[0], words[5].replace("./usr/lib/systemd", "./lib/systemd"));
         }
@@ -63,7 +63,7 @@ fn its_files_are_where_they_belong() {
     assert!(!conffiles.contains("conffiles"), "nothing in it may be changed by the admin: {conffiles}");
 }
 
-/// The names of a folder's YAML files.
+/// Returns the names of a directory's YAML files.
 fn yaml_files(folder: &str) -> Vec<String> {
     let entries = std::fs::read_dir(repository(folder)).expect("the folder");
     let names = entries.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned());
@@ -99,7 +99,7 @@ fn it_is_installed_upgraded_and_removed_without_a_trace() {
     assert!(system.differences().contains(&"usr/bin/kata-osinfo".to_owned()));
     works(&system);
 
-    // The admin's own, and the timer.
+    // The admin's record, and the timer.
     system.write("etc/kata-osinfo/debian.yaml", ADMINS.as_bytes());
     system.must(&["systemctl", "enable", "kata-osinfo-check.timer"]);
     let wanted = "etc/systemd/system/timers.target.wants/kata-osinfo-check.timer";
@@ -128,19 +128,19 @@ fn it_is_installed_upgraded_and_removed_without_a_trace() {
     assert_eq!(system.must(&["cat", "/etc/kata-osinfo/debian.yaml"]), ADMINS);
     assert_eq!(system.must(&["dpkg", "--audit"]), "");
 
-    // Without the admin's file nothing is left at all.
+    // Without the admin's file, nothing is left at all.
     system.must(&["apt-get", "install", "--yes", "-q", "/tmp/first.deb"]);
     system.must(&["rm", "/etc/kata-osinfo/debian.yaml"]);
     system.must(&["apt-get", "purge", "--yes", "-q", "kata-osinfo"]);
     assert_eq!(system.differences(), before);
 }
 
-/// The command, its page, its completion and its units, as a user meets them.
+/// Checks the command, its man page, its completion and its units, as a user sees them.
 fn works(system: &System) {
     let os = system.must(&["sh", "-c", ". /etc/os-release; echo $ID:${VERSION_ID:-}"]);
     let detected = system.must(&["kata-osinfo", "detect"]);
     assert!(detected.starts_with(os.trim()) || detected.contains("unstable"), "{detected} is not {os}");
-    // The records are there twice, built in and as files, and say the same.
+    // The records exist twice, built in and as files, with the same content.
     let shown = system.must(&["kata-osinfo", "show", "debian:13", "--arch", "x86_64", "--origin"]);
     assert!(shown.contains("/usr/share/kata-osinfo/debian.yaml"), "{shown}");
     let verified = |command: &mut Command| {
@@ -153,7 +153,7 @@ fn works(system: &System) {
         let read = system.must(&["sh", "-c", "man \"$0\" | col -b", page]);
         assert!(read.contains("SYNOPSIS") && read.contains(page), "{read}");
     }
-    // As an interactive shell finds it, by the file's name.
+    // By file name, as an interactive shell finds it.
     let bash =
         "source /usr/share/bash-completion/bash_completion; _completion_loader kata-osinfo; complete -p kata-osinfo";
     assert!(system.must(&["bash", "-c", bash]).contains("kata-osinfo"));
@@ -174,7 +174,7 @@ fn an_upgrade_of_what_was_verified_says_so_and_is_never_stopped() {
         let folder = tempfile::tempdir().expect("a folder");
         system.copy(&program(folder.path(), "kq-vmm", version, path), &format!("tmp/{version}.deb"));
     }
-    // A distro of our own, of which version 1.0 was verified.
+    // A distro for this test, of which version 1.0 was verified.
     system.write("etc/os-release", b"ID=kqtest\nVERSION_ID=1\n");
     let record = "distro: kqtest
 package-manager: apt
@@ -203,16 +203,16 @@ releases: [{version: 1}]
     };
     let said = apt("2.0");
     assert!(said.contains(&told("1.0", "2.0")), "{said}");
-    // Without apt, in a single run of dpkg, which has not yet written down what it did.
+    // Without apt, in a single run of dpkg, which has not yet recorded its changes.
     let said = system.must(&["dpkg", "--install", "/tmp/3.0.deb"]);
     assert!(said.contains(&told("1.0", "3.0")), "{said}");
-    // Removed, and as it was.
+    // Removed, and then installed as before.
     let said = system.must(&["apt-get", "remove", "--yes", "-q", "kq-vmm"]);
     assert!(said.contains(&told("1.0", "not installed")), "{said}");
     let said = system.must(&["apt-get", "install", "--yes", "-q", "/tmp/1.0.deb"]);
     assert!(said.contains("Processing triggers for kata-osinfo") && !said.contains("have changed"), "{said}");
 
-    // Whatever becomes of the check, apt goes on.
+    // Even if the check fails, apt continues.
     system.write("etc/kata-osinfo/kqtest.yaml", b"distro: [\n");
     let said = apt("2.0");
     assert!(said.contains("kqtest"), "it is told: {said}");

@@ -1,4 +1,4 @@
-//! Man pages and completions, by the programs that read them.
+//! Man pages and completions, checked by the programs that read them.
 
 use crate::must;
 use std::path::Path;
@@ -10,11 +10,11 @@ fn generated() -> tempfile::TempDir {
     folder
 }
 
-/// The calls that `--help` lists.
+/// Returns the subcommands that `--help` lists.
 fn calls() -> Vec<String> {
     let help = must(Command::new(env!("CARGO_BIN_EXE_kata-osinfo")).arg("-h"));
     let listed = help.lines().skip_while(|l| *l != "Commands:").skip(1).take_while(|l| !l.is_empty());
-    // What goes on from the line before is indented further.
+    // Continuation lines are indented further.
     let heads = listed.filter(|l| !l.starts_with("   "));
     let calls: Vec<String> = heads.filter_map(|l| l.split_whitespace().next()).map(str::to_owned).collect();
     assert!(calls.len() > 10 && calls.last().is_some_and(|c| c == "help"), "{calls:?}");
@@ -35,7 +35,7 @@ fn no_page_has_a_fault() {
     let folder = generated();
     let pages = std::fs::read_dir(folder.path()).expect("listed").map(|e| e.expect("an entry").path());
     for page in pages.filter(|p| p.extension().is_some_and(|e| e == "1")) {
-        // What groff warns of goes to standard error; the page itself is long.
+        // groff's warnings go to standard error; the page itself is long.
         let output = man(&page).output().expect("man runs");
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success() && said.is_empty(), "{}: {said}", page.display());
@@ -90,7 +90,7 @@ fn fish_completes_calls_and_options() {
 fn zsh_finds_the_completion() {
     let folder = generated();
     must(Command::new("zsh").args(["-f", "-n"]).arg(folder.path().join("_kata-osinfo")));
-    // compinit reads the file's first line, and knows then whom it completes.
+    // compinit reads the file's first line, and then knows the command that it completes.
     let zsh = "fpath=($1 $fpath); autoload -U compinit; compinit -D -u; echo $_comps[kata-osinfo]";
     let said = must(Command::new("zsh").args(["-f", "-c", zsh, "zsh"]).arg(folder.path()));
     assert_eq!(said, "_kata-osinfo\n");

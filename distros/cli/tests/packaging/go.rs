@@ -1,9 +1,9 @@
-//! The Go package, by Go's own tools, with this program.
+//! The Go package, tested by Go's own tools with this program.
 
 use crate::{must, repository};
 use std::process::Command;
 
-/// Its tests fail where this program says something that its types do not have.
+/// The Go tests fail if this program's output has something that the package's types lack.
 #[test]
 #[cfg_attr(lacks = "go", ignore = "needs golang-go")]
 fn the_go_package_is_sound_and_reads_what_this_program_says() {
@@ -12,7 +12,7 @@ fn the_go_package_is_sound_and_reads_what_this_program_says() {
         let mut go = Command::new("go");
         go.args(arguments).current_dir(repository("packaging/go"));
         go.env("KATA_OSINFO", env!("CARGO_BIN_EXE_kata-osinfo")).env_remove("KATA_OSINFO_PATH");
-        // Nothing is fetched, compiled by C, or left.
+        // Nothing is fetched, compiled by a C compiler, or left behind.
         go.env("GOPROXY", "off").env("GOTOOLCHAIN", "local").env("CGO_ENABLED", "0").env("GOFLAGS", "-buildvcs=false");
         go.env("GOCACHE", folder.path().join("cache")).env("GOPATH", folder.path().join("path"));
         let said = must(&mut go);

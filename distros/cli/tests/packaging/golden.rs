@@ -1,4 +1,4 @@
-//! The documents that the Go package's tests read, as this program says them of a made-up system.
+//! The documents that the Go package's tests read: this program's answers about a simulated system.
 
 use crate::{repository, run};
 use serde_json::Value;
@@ -59,15 +59,15 @@ shared_fs = \"virtio-9p\"
 virtio_fs_extra_args = [\"--a\"]
 ";
 
-/// Where Kata's configuration is.
+/// Directory of Kata's configuration.
 const BASE: &str = "opt/kata/share/defaults/kata-containers";
 const DAEMON: &str = "usr/libexec/virtiofsd";
 const THEIRS: &str = "opt/kata/share/defaults/kata-containers/config.d/60-theirs.toml";
 
-/// Days since the runs, which would be others tomorrow.
+/// Fixed number of days since the runs, because the real one changes daily.
 const AGE_DAYS: u64 = 911;
 
-/// A system in a folder, which documents call `/mnt`.
+/// A system in a directory, which the documents call `/mnt`.
 struct System(tempfile::TempDir);
 
 impl System {
@@ -91,7 +91,7 @@ impl System {
         self.0.path().join(name)
     }
 
-    /// Writes a file, which may be run.
+    /// Writes an executable file.
     fn file(&self, name: &str, text: &str) {
         let path = self.path(name);
         std::fs::create_dir_all(path.parent().expect("a folder")).expect("made");
@@ -103,7 +103,7 @@ impl System {
         std::fs::remove_file(self.path(name)).expect("removed");
     }
 
-    /// The document of a call that ends with a code.
+    /// Returns the document of a call that exits with this code.
     fn says(&self, code: i32, arguments: &[&str]) -> Value {
         let mut command = Command::new(env!("CARGO_BIN_EXE_kata-osinfo"));
         command.arg(arguments[0]).arg("--root").arg(self.0.path()).args(&arguments[1..]).args(["--format", "json"]);
@@ -118,7 +118,7 @@ impl System {
     }
 }
 
-/// Puts a fixed number in the place of each age.
+/// Replaces each age by a fixed number.
 fn dated(value: &mut Value) {
     match value {
         Value::Object(map) => {
@@ -134,7 +134,7 @@ fn dated(value: &mut Value) {
     }
 }
 
-/// All documents, by the names of their files.
+/// Returns all documents by file name.
 fn documents() -> BTreeMap<&'static str, Value> {
     let system = System::new();
     let machine = ["--profile", "go-3.29", "--arch", "x86_64"];
@@ -142,22 +142,22 @@ fn documents() -> BTreeMap<&'static str, Value> {
     let mut all = BTreeMap::new();
     all.insert("detect", system.says(0, &["detect"]));
     let mut list = system.says(0, &["list"]);
-    // The records change every month.
+    // Reduced, because the records change every month.
     let is_kept = |listed: &Value| ["debian:13", "mini:1"].iter().any(|name| listed["release"]["name"] == *name);
     list["releases"].as_array_mut().expect("a list").retain(is_kept);
     all.insert("list", list);
     all.insert("show", system.says(0, &["show", "--origin", "--arch", "x86_64", "mini:1"]));
     all.insert("verified", system.says(1, &["verified", "--profile", "rs-4.0", "--arch", "x86_64"]));
-    // No daemon, the old one, and the one that is wanted.
+    // Without a daemon, with the old one, and with the required one.
     all.insert("fallback", system.says(11, &of(&["fallback"])));
     system.file(DAEMON, "fuse: unknown option(s)");
     all.insert("build", system.says(12, &["fallback", "--profile", "rs-4.0", "--arch", "x86_64"]));
     system.file(DAEMON, "\x7fELF --shared-dir");
-    // Something that overrides what is to be written.
+    // A drop-in that overrides the configuration to be written.
     system.file(THEIRS, "[hypervisor.qemu]\nshared_fs = \"none\"\n");
     all.insert("configure", system.says(13, &of(&["configure", "--dry-run"])));
     system.remove(THEIRS);
-    // Somebody changes what was written.
+    // Somebody changes the written file.
     system.says(0, &of(&["configure"]));
     let drop_in = format!("{BASE}/config.d/50-kata-osinfo.toml");
     let written = std::fs::read_to_string(system.path(&drop_in)).expect("it was written");

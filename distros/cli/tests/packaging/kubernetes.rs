@@ -1,4 +1,4 @@
-//! The example DaemonSet and the example Job, by Kubernetes' own types.
+//! The example DaemonSet and the example Job, checked with Kubernetes' own types.
 
 use crate::repository;
 use k8s_openapi::api::apps::v1::DaemonSet;
@@ -11,16 +11,16 @@ fn manifest() -> String {
     std::fs::read_to_string(repository("packaging/kubernetes/daemonset.yaml")).expect("the manifest")
 }
 
-/// Namespace and DaemonSet; the first key that Kubernetes does not know, or what is wrong, otherwise.
+/// Parses Namespace and DaemonSet; the error is an unknown key, or what is wrong.
 fn objects(text: &str) -> Result<(Namespace, DaemonSet), String> {
     let documents: Vec<_> = serde_yaml::Deserializer::from_str(text).collect();
     let [namespace, daemon_set] = documents.try_into().map_err(|_| "expected two documents".to_owned())?;
     Ok((object(namespace)?, object(daemon_set)?))
 }
 
-/// One object; as an API server that validates strictly, it takes no key that it does not know.
+/// Parses one object; like an API server with strict validation, it rejects unknown keys.
 fn object<T: DeserializeOwned>(document: serde_yaml::Deserializer<'_>) -> Result<T, String> {
-    // By way of a value, so that repeated keys are told.
+    // By way of a value, so that repeated keys are errors.
     let value = serde_yaml::Value::deserialize(document).map_err(|e| e.to_string())?;
     let mut unknown = Vec::new();
     let object = serde_ignored::deserialize(value, |path| unknown.push(path.to_string())).map_err(|e| e.to_string())?;
@@ -41,7 +41,7 @@ fn the_daemon_set_is_one_that_kubernetes_takes() {
     assert_eq!(spec.selector.match_labels, spec.template.metadata.as_ref().expect("metadata").labels);
     let pod = spec.template.spec.as_ref().expect("a pod");
     let container = container(&daemon_set);
-    // The host's root is mounted where --root points, and cannot be written to.
+    // The host's root is mounted read-only at the path of `--root`.
     let mounts = container.volume_mounts.as_deref().expect("mounts");
     let volumes = pod.volumes.as_deref().expect("volumes");
     let ([mount], [volume]) = (mounts, volumes) else { panic!("one of each") };
@@ -95,7 +95,7 @@ fn job_manifest() -> String {
     std::fs::read_to_string(repository("packaging/kubernetes/job.yaml")).expect("the manifest")
 }
 
-/// Namespace, claim and Job; what is wrong, otherwise.
+/// Parses Namespace, claim and Job; the error is what is wrong.
 fn of_the_job(text: &str) -> Result<(Namespace, PersistentVolumeClaim, Job), String> {
     let documents: Vec<_> = serde_yaml::Deserializer::from_str(text).collect();
     let [namespace, claim, job] = documents.try_into().map_err(|_| "expected three documents".to_owned())?;
@@ -112,18 +112,18 @@ fn the_job_is_one_that_kubernetes_takes_and_has_a_pod_for_each_shard() {
     assert_eq!(spec.completion_mode.as_deref(), Some("Indexed"));
     let (completions, parallelism) = (spec.completions.expect("completions"), spec.parallelism.expect("parallelism"));
     assert!(parallelism <= completions && completions <= 256, "a plan has 256 shards at most");
-    // Both are for indexed Jobs alone, and a Job has one of this and `backoffLimit`.
+    // Both keys are valid only for indexed Jobs, and the first one excludes `backoffLimit`.
     assert!(
         spec.backoff_limit_per_index.is_some() && spec.max_failed_indexes.is_some() && spec.backoff_limit.is_none()
     );
     let pod = spec.template.spec.as_ref().expect("a pod");
-    // What `podFailurePolicy` asks for.
+    // `podFailurePolicy` requires this.
     assert_eq!(pod.restart_policy.as_deref(), Some("Never"));
     let [container] = pod.containers.as_slice() else { panic!("one container") };
     let rules = &spec.pod_failure_policy.as_ref().expect("a policy").rules;
     for codes in rules.iter().filter_map(|rule| rule.on_exit_codes.as_ref()) {
         assert_eq!(codes.container_name.as_ref(), Some(&container.name));
-        // Sorted, without repeats, and 0 is no failure.
+        // Sorted, without duplicates, and 0 is not a failure.
         assert!(codes.values.is_sorted() && !codes.values.contains(&0) && !codes.values.contains(&3));
     }
     let volumes = pod.volumes.as_deref().expect("volumes");
@@ -147,7 +147,7 @@ fn mistakes_in_the_job_are_found() {
     assert!(wrong("containerName: kata-qualify", "container: kata-qualify").contains("container"));
 }
 
-/// Worse than recorded ends a pod in order, and what was not judged has it replaced.
+/// A pod whose results are worse than recorded ends normally; a pod that could not judge is replaced.
 #[test]
 #[cfg_attr(lacks = "bash", ignore = "needs bash")]
 fn a_pod_runs_the_shard_of_its_index() {

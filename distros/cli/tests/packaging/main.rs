@@ -1,9 +1,8 @@
-//! What packages ship: the Debian package on a real system, what is generated for it, hooks, the example manifest, the Go
-//! package.
+//! Contents of packages: the Debian package on a real system, the files that are generated for it, hooks, the example
+//! manifests, the Go package.
 //!
-//! Debian's packages debhelper, dpkg-dev, lintian, man-db, groff, bash-completion, zsh, fish, systemd and golang-go are made
-//! use of;
-//! where one is missing, or root is, a test is ignored.
+//! The tests need Debian's packages debhelper, dpkg-dev, lintian, man-db, groff, bash-completion, zsh, fish, systemd
+//! and golang-go; without one of them, or without root, a test is ignored.
 #![expect(clippy::expect_used, reason = "a test's helpers may fail loudly")]
 
 mod build;
@@ -17,22 +16,22 @@ mod system;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// A path of the repository.
+/// Returns a path in the repository.
 fn repository(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(path)
 }
 
-/// What a program that must succeed says, on both streams.
+/// Returns the output, on both streams, of a program that must succeed.
 fn must(command: &mut Command) -> String {
     let (code, said) = run(command);
     assert_eq!(code, 0, "{command:?}: {said}");
     said
 }
 
-/// A program's exit code and what it says, on both streams.
+/// Returns a program's exit code and its output on both streams.
 fn run(command: &mut Command) -> (i32, String) {
     let output = command.output().unwrap_or_else(|e| panic!("{command:?}: {e}"));
-    // apt gives dpkg a terminal, which ends its lines its own way.
+    // apt gives dpkg a terminal, which changes its line endings.
     let said = [output.stdout, output.stderr].map(|b| String::from_utf8_lossy(&b).replace("\r\n", "\n")).concat();
     (output.status.code().unwrap_or_else(|| panic!("{command:?}: {}: {said}", output.status)), said)
 }

@@ -1,13 +1,13 @@
-//! A Debian system that may be changed: this machine's own, with a layer over it that takes what is written.
+//! A Debian system that may be changed: this machine's own, below an overlay that takes all writes.
 
 use crate::{must, run};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// What package managers write about themselves, and what comes and goes.
+/// Package managers' own data, and volatile directories.
 const NOT_OF_PACKAGES: [&str; 6] = ["var/lib/dpkg", "var/lib/apt", "var/cache", "var/log", "run", "tmp"];
 
-/// Enters it: nothing is mounted except for the command, and nothing is left mounted however that ends.
+/// Enters the system in a mount namespace: the mounts exist only for the command and vanish with it, however it ends.
 const ENTER: &str = r#"
 set -e
 mount -t overlay overlay -o "lowerdir=/,upperdir=$1/changed,workdir=$1/work" "$1/root"
@@ -32,7 +32,7 @@ impl System {
         system
     }
 
-    /// A command in it.
+    /// Returns a command that runs inside the system.
     pub(crate) fn command(&self, words: &[&str]) -> Command {
         let mut command = Command::new("unshare");
         command
@@ -46,15 +46,15 @@ impl System {
         command
     }
 
-    /// What a command says that must succeed.
+    /// Returns the output of a command that must succeed.
     pub(crate) fn must(&self, words: &[&str]) -> String {
         must(&mut self.command(words))
     }
 
-    /// Writes a file, also over one of the machine's.
+    /// Writes a file, possibly over one of the machine's.
     pub(crate) fn write(&self, path: &str, bytes: &[u8]) {
         let file = self.changed().join(path);
-        // A folder that is new in the layer is merged with the machine's.
+        // A directory that is new in the overlay is merged with the machine's.
         std::fs::create_dir_all(file.parent().expect("a folder")).expect("made");
         std::fs::write(file, bytes).expect("written");
     }
@@ -63,7 +63,7 @@ impl System {
         self.write(path, &std::fs::read(from).expect("read"));
     }
 
-    /// What is there now and not on the machine, or is another than there; not what package managers keep for themselves.
+    /// Returns the paths that are new or differ from the machine's, except for package managers' own data.
     pub(crate) fn differences(&self) -> Vec<String> {
         let mut found = Vec::new();
         let mut folders = vec![self.changed()];
@@ -75,7 +75,7 @@ impl System {
                     continue;
                 }
                 let is_folder = std::fs::symlink_metadata(&path).expect("there").is_dir();
-                // A folder in which something was changed is in the layer, too.
+                // A directory with a changed entry is in the overlay, too.
                 if !is_folder || !Path::new("/").join(&inside).is_dir() {
                     found.push(inside.display().to_string());
                 }

@@ -1,9 +1,9 @@
-//! Where the shipped records say something else than the proposal's examples, and why.
+//! Differences between the shipped records and the proposal's examples, with their reasons.
 
 use super::*;
 use std::collections::BTreeSet;
 
-/// Distro, subject, and why the proposal's value does not stand.
+/// Distro, subject, and why the proposal's value is wrong.
 const REASONS: &[(&str, &str, &str)] = &[
     ("centos", "arch", "the spec file of its QEMU has it too"),
     ("centos", "repositories", "QEMU of AppStream, 2.12, has no virtiofsd; that of the Virtualization SIG has"),
@@ -19,7 +19,7 @@ const REASONS: &[(&str, &str, &str)] = &[
     ("fedora", "fs virtio-fs packages", "the daemon is in a package that must be asked for"),
 ];
 
-/// One fact in which a shipped record differs from the proposal's example.
+/// One fact for which a shipped record differs from the proposal's example.
 struct Correction {
     distro: String,
     release: String,
@@ -28,7 +28,7 @@ struct Correction {
     is: String,
 }
 
-/// What a record says of a release on an architecture: subject and value.
+/// Returns a record's facts about a release on an architecture: subject and value.
 fn said(record: &Record, release: &str, arch: Arch) -> Vec<(String, String)> {
     let entry = record.require_release(release).expect("the release");
     let resolved = record.release(release, arch).expect("the architecture");
@@ -37,7 +37,7 @@ fn said(record: &Record, release: &str, arch: Arch) -> Vec<(String, String)> {
         ("package-manager".to_owned(), format!("{:?}", resolved.package_manager)),
         ("fs".to_owned(), drivers.join(" ")),
     ];
-    // The proposal had neither of kernels, images and dates.
+    // The proposal has no kernels, images or dates.
     let asked =
         |subject: &str| ["vmm ", "fs ", "repositories", "modules"].iter().any(|start| subject.starts_with(start));
     let facts = record.facts(entry, arch).into_iter().filter(|f| asked(&f.subject.to_string()));
@@ -64,7 +64,7 @@ fn corrections(example: &Record, shipped: &Record) -> Vec<Correction> {
             };
             let subjects: BTreeSet<&str> = was.iter().chain(&is).map(|(s, _)| s.as_str()).collect();
             for subject in subjects {
-                // VMMs that came after the proposal correct nothing in it.
+                // VMMs that were added after the proposal are not corrections.
                 if subject.starts_with("vmm ") && !subject.starts_with("vmm qemu ") {
                     continue;
                 }

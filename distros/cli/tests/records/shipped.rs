@@ -1,4 +1,4 @@
-//! What all shipped records have in common, and what they must not say.
+//! Properties of all shipped records.
 
 use super::*;
 use model::record::{FactSubject, StatedFact};
@@ -20,7 +20,7 @@ const REGISTRIES: [&str; 7] = [
     "registry.suse.com",
 ];
 
-/// A record's top-level keys in the order in which a reader looks for them.
+/// A record's top-level keys in the order that readers expect.
 const ORDER: [&str; 20] = [
     "apiVersion",
     "distro",
@@ -59,7 +59,7 @@ fn files() -> Vec<(String, String)> {
     files
 }
 
-/// `text` of every release on every of its architectures.
+/// Calls `text` for every release on each of its architectures.
 fn of_every_release(mut text: impl FnMut(&Record, &Release) -> Vec<String>) -> Vec<String> {
     let database = Database::embedded();
     let mut lines = Vec::new();
@@ -114,7 +114,7 @@ fn every_release_resolves_for_each_architecture_by_each_name() {
     }
 }
 
-/// What a release lacks is on purpose; a slip in a record shows up here.
+/// Gaps of a release are deliberate; a mistake in a record shows up here.
 #[test]
 fn what_a_release_does_not_offer_is_known() {
     let lacking = of_every_release(|_, release| {
@@ -144,12 +144,12 @@ fn enterprise_linux_has_its_own_qemu_and_no_9p() {
             for arch in record.release_arches(entry) {
                 let release = record.release(&entry.version, *arch).expect("release");
                 let names: Vec<&str> = release.filesystems.iter().map(|f| f.name.as_str()).collect();
-                // POWER has had neither since 9.
+                // POWER has neither since version 9.
                 let expected: &[&str] = if *arch == Arch::Ppc64le && major != "8" { &[] } else { &["virtio-fs"] };
                 assert_eq!(names, expected, "{} on {arch}", release.name());
                 assert_eq!(release.vmms.len(), expected.len(), "{} on {arch}", release.name());
                 assert!(release.vmms.iter().all(|v| v.path == "/usr/libexec/qemu-kvm"));
-                // The C daemon came with QEMU, the Rust one is a package.
+                // The C daemon is part of QEMU, the Rust one is a package.
                 let package = if major == "8" { "qemu-kvm-common" } else { "virtiofsd" };
                 assert!(release.filesystems.iter().all(|f| f.packages == [package]), "{}", release.name());
             }
@@ -241,9 +241,9 @@ fn the_daemon_is_where_the_packaging_puts_it() {
     assert!(focal.filesystem(Share::VirtioFs).is_none(), "QEMU 4.2 had no daemon");
 }
 
-/// With a kernel of 4 KiB pages KVM refuses the pages of 64 KiB that guests ask for by default: no Kata starts. Debian
-/// has a flavour of its own for these since 13; before, and elsewhere, the one that there is has them: the records of
-/// Fedora, RHEL, SUSE, Ubuntu and Alpine say so where they name it, and their sources where that was read.
+/// With a kernel of 4 KiB pages, KVM rejects the 64 KiB pages that guests request by default, and no Kata starts.
+/// Debian has a separate flavour for 64 KiB pages since 13; before, and in other distros, the only kernel has them: the
+/// records of Fedora, RHEL, SUSE, Ubuntu and Alpine say so where they name it, and their sources where that was read.
 #[test]
 fn on_power_debians_kernel_has_the_pages_that_guests_ask_for() {
     let database = Database::embedded();
@@ -275,7 +275,7 @@ fn images_come_from_the_distros_registries() {
     assert_eq!(wrong, Vec::<String>::new());
 }
 
-/// Beside QEMU, virtiofsd and containerd; a container manager that is added takes no other's place.
+/// In addition to QEMU, virtiofsd and containerd; a container manager that is added does not replace another one.
 #[test]
 fn what_else_a_distro_has_for_kata_is_known_where_a_source_says_so() {
     use ComponentKind::{ContainerManager, Firmware, Jailer, Kata, Snapshotter, Vmm};
@@ -327,7 +327,7 @@ fn what_else_a_distro_has_for_kata_is_known_where_a_source_says_so() {
         let usual = if distro == "talos" { "cloud-hypervisor" } else { "qemu" };
         assert!(release.vmms.first().is_none_or(|vmm| vmm.name == usual), "{target}");
     }
-    // And nothing of it where no source says so: older, not built for it, or without it.
+    // Nothing is stated if no source says so: older, not built for the architecture, or not packaged.
     for (target, arch, kind, name, expected) in [
         ("alpine:3.21", Arch::X86_64, Vmm, "firecracker", None),
         ("alpine:3.24", Arch::S390x, Vmm, "firecracker", Some(0)),
@@ -348,8 +348,8 @@ fn what_else_a_distro_has_for_kata_is_known_where_a_source_says_so() {
     }
 }
 
-/// Who doubts a fact finds where it was read; what is only assumed was read nowhere, and what another distro's record
-/// supplies has its source there.
+/// For each fact, a doubting reader finds where it was read. An assumed fact was read nowhere, and a fact from another
+/// distro's record has its source there.
 #[test]
 fn every_fact_that_was_read_somewhere_names_its_source() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../records").join(sources::FOLDER);
@@ -357,7 +357,7 @@ fn every_fact_that_was_read_somewhere_names_its_source() {
     let mut wrong = Vec::new();
     for record in database.records() {
         let file = folder.join(format!("{}.yaml", record.distro));
-        // A record that states nothing of its own that was read needs no file.
+        // A record without facts of its own that were read needs no file.
         let none = format!("distro: {}\nsources: []\n", record.distro);
         let text = if file.exists() { std::fs::read_to_string(&file).expect(&record.distro) } else { none };
         let sources = Sources::parse(&file, &text).expect(&record.distro);
@@ -372,7 +372,7 @@ fn every_fact_that_was_read_somewhere_names_its_source() {
     }
 }
 
-/// The sources of Fedora's VMMs and releases are not those of one that somebody adds.
+/// The sources of Fedora's VMMs and releases do not cover those that somebody adds.
 #[test]
 fn what_is_added_to_a_shipped_record_is_not_taken_for_read() {
     let records = Path::new(env!("CARGO_MANIFEST_DIR")).join("../records");
@@ -390,7 +390,8 @@ fn what_is_added_to_a_shipped_record_is_not_taken_for_read() {
     assert_eq!(lacking(&format!("{record}{added}")), expected);
 }
 
-/// What nobody checked is marked so, and what nobody knows says so; what is here is not installed unasked.
+/// Unchecked facts are marked as assumed, and unknown ones as unknown; components with facts listed here are not
+/// installed by default.
 #[test]
 fn what_is_assumed_or_unknown_is_marked() {
     let database = Database::embedded();
@@ -419,7 +420,7 @@ fn what_is_assumed_or_unknown_is_marked() {
     assert_eq!(lines.iter().find(assumed_deep), None, "each fact about these distros has a source");
 }
 
-/// A shipped record is of use to a system only if the system is recognised.
+/// A shipped record is useful to a system only if the system is recognised.
 #[test]
 fn systems_find_their_records() {
     let database = Database::embedded();
@@ -449,7 +450,7 @@ fn systems_find_their_records() {
         assert_eq!(found, [expected], "{os_release}");
         assert!(detection.fit.is_some_and(|fit| fit <= Fit::Rolling));
     }
-    // A release that the record does not have is not mistaken for another.
+    // A release that is not in the record is not mistaken for another.
     let dir = tempfile::tempdir().expect("a folder");
     std::fs::create_dir(dir.path().join("etc")).expect("etc");
     std::fs::write(dir.path().join("etc/os-release"), "ID=opensuse-leap\nVERSION_ID=15.5\n").expect("written");
@@ -457,7 +458,8 @@ fn systems_find_their_records() {
     assert_eq!((detection.distro.as_deref(), detection.releases.len()), (Some("opensuse"), 0));
 }
 
-/// Tests of these capabilities did less than they said until 28 November 2026: nothing may rest on them again.
+/// Until 28 November 2026, the tests of these capabilities did less than they claimed: no verdict may rest on them
+/// again.
 #[test]
 fn what_rested_on_tests_that_did_too_little_is_withdrawn() {
     use model::capability::Capability;

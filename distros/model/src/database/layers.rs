@@ -1,4 +1,4 @@
-//! Files of records and of verdicts as they are read, layer on layer.
+//! Reading of record and verdict files, layer upon layer.
 
 use super::{Database, DatabaseError, KNOWN_ISSUES, RECORDS, SYSTEM_FOLDERS, VERDICTS};
 use crate::diagnostic::{Diagnostic, UNREADABLE, finish};
@@ -10,13 +10,13 @@ use root::{Root, RootError};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// Files as they are read, the lowest layer first.
+/// The files read so far, lowest layer first.
 #[derive(Default)]
 pub(super) struct Layers {
     drafts: BTreeMap<String, Draft>,
-    /// What was proved of each distro, and the last file that says so.
+    /// Verdicts by distro, and the last file that has some.
     verdicts: BTreeMap<String, (Vec<VerifiedEntry>, PathBuf)>,
-    /// What is known to fail of each distro, and the last file that says so.
+    /// Known issues by distro, and the last file that has some.
     issues: BTreeMap<String, (Vec<KnownIssue>, PathBuf)>,
     problems: Vec<RecordError>,
     broken: BTreeMap<String, PathBuf>,
@@ -70,9 +70,9 @@ impl Layers {
         Ok(())
     }
 
-    /// The files of a folder inside a root; one that is not there has none.
+    /// Returns the YAML files of a directory in a root; a missing directory has none.
     ///
-    /// What stands there and is no folder is told, and has none either; of one that cannot be read nobody knows.
+    /// Anything else in the directory's place is reported as a problem; an unreadable directory is an error.
     fn yaml_files_in(&mut self, root: &Root, folder: &Path) -> Result<Vec<PathBuf>, DatabaseError> {
         match root.list(folder) {
             Ok(names) => Ok(names.iter().filter(|n| n.ends_with(".yaml")).map(|name| folder.join(name)).collect()),
@@ -84,9 +84,9 @@ impl Layers {
         }
     }
 
-    /// A file of verdicts that is not built in: only what a harness can have written is kept.
+    /// Adds a verdict file that is not built in, without the entries that no harness can have written.
     ///
-    /// A mistake in it costs its own verdicts and nothing else.
+    /// A mistake in the file costs only its own verdicts.
     fn add_verdicts(&mut self, path: &Path, text: Result<String, Box<Diagnostic>>) {
         let text = match text {
             Ok(text) => text,
@@ -101,7 +101,7 @@ impl Layers {
         }
     }
 
-    /// Verdicts over those of the layers below, capability by capability.
+    /// Lays verdicts over those of the layers below, capability by capability.
     fn add_entries(&mut self, path: &Path, mut file: VerifiedFile) {
         let (below, from) = self.verdicts.entry(file.distro).or_default();
         verified::give_way(below, &file.entries);
@@ -109,7 +109,7 @@ impl Layers {
         path.clone_into(from);
     }
 
-    /// A file of known issues over those of the layers below, entry by entry; a mistake in it costs it alone.
+    /// Lays known issues over those of the layers below, entry by entry; a mistake in the file costs only that file.
     fn add_issues(&mut self, path: &Path, text: Result<String, Box<Diagnostic>>) {
         let text = match text {
             Ok(text) => text,
@@ -166,14 +166,14 @@ impl Layers {
         let verdicts = self.verdicts.into_iter().map(|(name, (_, path))| (name, path, "verdicts"));
         let issues = self.issues.into_iter().map(|(name, (_, path))| (name, path, "known issues"));
         for (name, path, what) in verdicts.chain(issues) {
-            // A broken record has been reported already.
+            // A broken record is already reported.
             if !database.broken.contains_key(&name) && !self.broken.contains_key(&name) {
                 let message = format!("there is no record of `{name}`, of which this file has {what}");
                 database.problems.push(unreadable(&path, &message));
             }
         }
         database.broken.append(&mut self.broken);
-        // A layer below says by which other ids its systems go.
+        // A lower layer may state the other ids of the distro's systems.
         for (name, draft) in &self.drafts {
             let Some(path) = database.broken.get(name).cloned() else { continue };
             for id in &draft.ids {
@@ -185,7 +185,7 @@ impl Layers {
         database
     }
 
-    /// The draft over the records of the distros that it derives from.
+    /// Lays the draft over the records of the distros that it derives from.
     fn derived(&self, draft: &Draft, depth: usize) -> Result<Draft, RecordError> {
         let Some(name) = &draft.derives_from else { return Ok(draft.clone()) };
         let failed = |message: String| {
@@ -209,7 +209,8 @@ impl Layers {
     }
 }
 
-/// The text of a file, or what is wrong with it; of one that cannot be read, nobody knows which record it is of.
+/// Returns the text of a file, or the finding about it. An unreadable file is an error, because the distro it belongs
+/// to is unknown.
 fn text_of(path: &Path, bytes: Result<Vec<u8>, RootError>) -> Result<Result<String, Box<Diagnostic>>, DatabaseError> {
     match bytes {
         Err(error) if error.is_unreadable() => Err(DatabaseError::Unreadable(error)),
@@ -217,7 +218,7 @@ fn text_of(path: &Path, bytes: Result<Vec<u8>, RootError>) -> Result<Result<Stri
     }
 }
 
-/// The `*.yaml` of a folder of a directory; one that is not there has none.
+/// Returns the `*.yaml` of a subdirectory; a missing one has none.
 fn yaml_files_below(directory: &Path, folder: &str) -> Result<Vec<PathBuf>, DatabaseError> {
     let folder = directory.join(folder);
     match std::fs::metadata(&folder) {
@@ -229,7 +230,7 @@ fn yaml_files_below(directory: &Path, folder: &str) -> Result<Vec<PathBuf>, Data
     }
 }
 
-/// The `*.yaml` of a directory, sorted, because a directory has no order of its own.
+/// Returns the `*.yaml` of a directory, sorted, because directories have no order of their own.
 fn yaml_files(directory: &Path) -> Result<Vec<PathBuf>, DatabaseError> {
     let failed = |source| DatabaseError::Directory { path: directory.to_owned(), source };
     let mut files = Vec::new();

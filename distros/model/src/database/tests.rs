@@ -78,7 +78,8 @@ fn an_admins_verdicts_that_cannot_be_read_cost_that_files_verdicts_only() {
     assert!(database.problems()[0].to_string().contains("do not stand in a record"), "{:?}", database.problems());
 }
 
-/// Keys of an admin's vouch for other packages than those that were shipped a verdict of.
+/// A verdict on packages that the admin's keys vouched for does not hide the shipped verdict, which is about other
+/// packages.
 #[test]
 fn a_shaped_layer_hides_nothing_of_the_distros_own() {
     let shipped = Database::embedded().record("debian").unwrap().verified.clone();
@@ -112,7 +113,7 @@ fn every_file_of_verdicts_is_of_a_shipped_record_and_its_releases() {
     }
 }
 
-/// An entry that has expired is named here, too.
+/// Expired entries are findings, too.
 #[test]
 fn shipped_known_issues_have_no_findings() {
     let database = Database::embedded();
@@ -124,7 +125,7 @@ fn shipped_known_issues_have_no_findings() {
     }
 }
 
-/// Those of a folder of records lie over the shipped ones, entry by entry, and a broken file costs its own alone.
+/// Known issues of a records directory lie over the shipped ones, entry by entry; a broken file costs only its own.
 #[test]
 fn known_issues_are_read_beside_records() {
     let entry = |id: &str, url: &str| {

@@ -4,47 +4,47 @@ use super::KernelVersion;
 use crate::arch::Arch;
 use std::collections::BTreeMap;
 
-/// How an option is set.
+/// Value of an option.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OptionValue {
-    /// `y`: part of the kernel's image.
+    /// `y`: built into the kernel's image.
     BuiltIn,
     /// `m`: a module.
     Module,
     /// `is not set`, or `n`.
     Off,
-    /// A number or a text, as it stands there.
+    /// A number or a text, verbatim.
     Value(String),
 }
 
 /// The configuration of a kernel.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct KernelConfig {
-    /// Which Linux it is of, where its head says so.
+    /// The Linux version in the file's head comment, if there is one.
     pub version: Option<KernelVersion>,
     options: BTreeMap<String, OptionValue>,
 }
 
-/// Why a text is no configuration of a kernel.
+/// Reasons why a text is not a kernel configuration.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
-    /// A line says nothing.
+    /// A line has none of the valid forms.
     #[error("line {line}: expected `CONFIG_NAME=VALUE`, `# CONFIG_NAME is not set` or a comment, found `{found}`")]
     Line {
-        /// Its number, from 1.
+        /// The line number, from 1.
         line: usize,
-        /// What stands there, cut.
+        /// The line, truncated.
         found: String,
     },
-    /// An option has a value that none can have.
+    /// An option has an invalid value.
     #[error("line {line}: expected y, m, n, a number or a text in quotes for {option}, found `{found}`")]
     Value {
-        /// Its number, from 1.
+        /// The line number, from 1.
         line: usize,
         /// The option, with its prefix.
         option: String,
-        /// What stands there, cut.
+        /// The value, truncated.
         found: String,
     },
     /// No line sets an option.
@@ -52,14 +52,14 @@ pub enum ConfigError {
     Empty,
 }
 
-/// The longest piece of a line that a message repeats.
+/// Longest part of a line that a message repeats.
 const MAX_FOUND: usize = 60;
 
 impl KernelConfig {
-    /// Reads a configuration. Of two lines about one option the later counts, as for Linux's build.
+    /// Parses a configuration. If two lines set the same option, the later one counts, as in Linux's build.
     ///
     /// # Errors
-    /// The first line that is none of a configuration's, by its number; or that no line sets an option.
+    /// The first line that has no valid form, by its number; or that no line sets an option.
     pub fn parse(text: &str) -> Result<KernelConfig, ConfigError> {
         let mut config = KernelConfig::default();
         for (number, line) in text.lines().enumerate() {
@@ -85,8 +85,8 @@ impl KernelConfig {
         if config.options.is_empty() { Err(ConfigError::Empty) } else { Ok(config) }
     }
 
-    /// How an option is set, by its name without the prefix; none where the text does not name it, because this kernel has
-    /// no such option or lacks what the option needs.
+    /// Returns the value of an option, by its name without the prefix. `None` if the file does not name it, because
+    /// this kernel has no such option or lacks a dependency of it.
     pub fn get(&self, option: &str) -> Option<&OptionValue> {
         self.options.get(option)
     }
@@ -96,17 +96,17 @@ impl KernelConfig {
         matches!(self.get(option), Some(OptionValue::BuiltIn | OptionValue::Module))
     }
 
-    /// How many options are named.
+    /// Returns the number of options that are named.
     pub fn len(&self) -> usize {
         self.options.len()
     }
 
-    /// Whether none is named.
+    /// Whether no option is named.
     pub fn is_empty(&self) -> bool {
         self.options.is_empty()
     }
 
-    /// The architecture it is for; none where it is for none of Kata's, or does not say.
+    /// Returns the architecture; `None` if the file does not state one that Kata supports.
     pub fn arch(&self) -> Option<Arch> {
         let is = |option: &str| self.get(option) == Some(&OptionValue::BuiltIn);
         Arch::ALL.iter().copied().find(|arch| match arch {
@@ -118,7 +118,7 @@ impl KernelConfig {
     }
 }
 
-/// The version in ` Linux/x86 6.12.48 Kernel Configuration`, which stands in the head.
+/// Extracts the version from ` Linux/x86 6.12.48 Kernel Configuration` in the head comment.
 fn version_in(comment: &str) -> Option<KernelVersion> {
     let mut words = comment.strip_suffix(" Kernel Configuration")?.trim_start().strip_prefix("Linux/")?.split(' ');
     words.nth(1)?.parse().ok()

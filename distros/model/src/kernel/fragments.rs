@@ -1,4 +1,4 @@
-//! What Kata sets in its own guest kernel, fragment by fragment.
+//! Options that Kata sets in its own guest kernel, by configuration fragment.
 
 use crate::arch::Arch;
 use serde::{Deserialize, Serialize};
@@ -13,18 +13,18 @@ fn embedded() -> Fragments {
         .expect("the fragments are well-formed")
 }
 
-/// Where Kata has them.
+/// Directory of the fragments in Kata's source.
 pub const FOLDER: &str = "tools/packaging/kernel/configs/fragments";
 
-/// Every fragment of Kata's that is kept.
+/// All fragments of Kata that are recorded here.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Fragments {
-    /// The tag that they were taken from: `4.1.0`.
+    /// The tag that the fragments were taken from: `4.1.0`.
     pub tag: String,
-    /// In the order of the file.
+    /// The fragments, in the order of the file.
     pub fragments: Vec<Fragment>,
-    /// Options that Kata's build does without where a kernel has no such option.
+    /// Options that Kata's build does without if a kernel does not have them.
     pub may_lack: BTreeSet<String>,
 }
 
@@ -32,62 +32,63 @@ pub struct Fragments {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Fragment {
-    /// Its path below [`FOLDER`]: `common/9p.conf`.
+    /// Path relative to [`FOLDER`]: `common/9p.conf`.
     pub file: String,
-    /// Architectures that a common fragment is not for.
+    /// Architectures that a common fragment does not apply to.
     #[serde(default)]
     pub except: Vec<Arch>,
-    /// What a kernel must be for, to be built with it; every kernel is where it is none.
+    /// The kind of kernel that is built with the fragment; every kernel if `None`.
     pub when: Option<Condition>,
     /// Options that are built in.
     #[serde(default)]
     pub options: Vec<String>,
-    /// Options with another value.
+    /// Options with a value other than `y`.
     #[serde(default)]
     pub values: BTreeMap<String, String>,
 }
 
-/// What a kernel is for that is built with a fragment.
+/// Kind of kernel that is built with a fragment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Condition {
-    /// A root filesystem whose hashes are told on the command line.
+    /// For a root filesystem whose hashes are passed on the command line.
     MeasuredRootfs,
-    /// Guests that their host cannot look into.
+    /// For guests that their host cannot look into.
     Confidential,
-    /// All others.
+    /// For all other guests.
     NotConfidential,
-    /// Modules that are signed.
+    /// With signed modules.
     ModuleSigning,
 }
 
-/// What Kata sets an option to.
+/// Value to which Kata sets an option.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wanted<'a> {
     /// Built in.
     BuiltIn,
-    /// A number, of which more serves as well, or a text.
+    /// A text, or a number, for which a larger one is sufficient, too.
     Value(&'a str),
 }
 
 /// One option, with the fragment that sets it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KernelOption<'a> {
-    /// Without its prefix: `VIRTIO_FS`.
+    /// Name without prefix: `VIRTIO_FS`.
     pub name: &'a str,
-    /// What Kata sets it to.
+    /// Kata's value.
     pub wanted: Wanted<'a>,
-    /// Which fragment does.
+    /// The fragment that sets the option.
     pub fragment: &'a Fragment,
 }
 
 impl Fragments {
-    /// The fragments of Kata's newest release that was read.
+    /// Returns the fragments of the newest Kata release that was read.
     pub fn kata() -> &'static Fragments {
         &KATA
     }
 
-    /// The options of an architecture's kernels, each once: of two fragments, the one that is for every kernel counts.
+    /// Returns the options of an architecture's kernels, each once: if two fragments set an option, the fragment for
+    /// every kernel counts.
     pub fn options(&self, arch: Arch) -> Vec<KernelOption<'_>> {
         let mut seen = BTreeSet::new();
         let of_all = |fragment: &&Fragment| matches!(fragment.when, None | Some(Condition::NotConfidential));
@@ -97,14 +98,14 @@ impl Fragments {
         fragments.flat_map(Fragment::all).filter(|option| seen.insert(option.name)).collect()
     }
 
-    /// File and tag of a fragment, for a citation.
+    /// Returns file and tag of a fragment, for a citation.
     pub fn source(&self, fragment: &Fragment) -> String {
         format!("{FOLDER}/{}@{}", fragment.file, self.tag)
     }
 }
 
 impl<'a> Wanted<'a> {
-    /// As a configuration has it: `y`, `240`.
+    /// Returns the value as written in a configuration: `y`, `240`.
     pub fn value(self) -> &'a str {
         match self {
             Wanted::BuiltIn => "y",
@@ -114,13 +115,13 @@ impl<'a> Wanted<'a> {
 }
 
 impl Fragment {
-    /// Whether kernels of an architecture are built with it.
+    /// Whether kernels of an architecture are built with the fragment.
     pub fn is_of(&self, arch: Arch) -> bool {
         let folder = self.file.split('/').next().unwrap_or_default();
         (folder == "common" || folder == folder_of(arch)) && !self.except.contains(&arch)
     }
 
-    /// Its options, those with a value last.
+    /// Returns the fragment's options, those with a value last.
     pub fn all(&self) -> impl Iterator<Item = KernelOption<'_>> {
         let built_in = self.options.iter().map(|name| (name, Wanted::BuiltIn));
         let values = self.values.iter().map(|(name, value)| (name, Wanted::Value(value)));
@@ -128,7 +129,7 @@ impl Fragment {
     }
 }
 
-/// What Linux, and so Kata's folder, calls an architecture.
+/// Returns Linux's name of an architecture, which Kata's directory has, too.
 pub fn folder_of(arch: Arch) -> &'static str {
     match arch {
         Arch::X86_64 => "x86_64",
@@ -158,7 +159,7 @@ mod tests {
         }
     }
 
-    /// 643 on x86_64 are built in or have a value in every kernel of Kata 4.1.0; the others are for some.
+    /// On x86_64, every kernel of Kata 4.1.0 sets 643 options; the others are set in some kernels only.
     #[test]
     fn an_architecture_has_its_own_and_the_common_options_each_once() {
         let kata = Fragments::kata();

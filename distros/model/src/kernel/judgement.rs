@@ -1,29 +1,29 @@
-//! A kernel's configuration held against what Kata sets in its own: pure, of text alone.
+//! Comparison of a kernel's configuration with the options of Kata's own kernel, on text alone.
 
 use super::uses::Symbol;
 use super::{Fragments, KernelConfig, KernelOption, KernelUse, OptionValue, Wanted};
 
-/// The state of an option.
+/// State of an option.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum State {
-    /// Built in, or with a value that serves.
+    /// Built in, or with a sufficient value.
     Met,
-    /// A module, which an initrd has to carry.
+    /// A module, which the initrd has to contain.
     Module,
-    /// A module where that is not enough.
+    /// A module, although it must be built in.
     OnlyModule,
     /// `is not set`.
     Off,
-    /// The configuration does not name it: what it needs is off, or this kernel has no such option.
+    /// Not in the configuration: a dependency is off, or this kernel has no such option.
     Absent,
-    /// Another value than one that serves.
+    /// An insufficient value.
     Value(String),
-    /// No kernel of that version has it; why.
+    /// Does not exist in this kernel version, with the reason.
     NotHere(String),
 }
 
 impl State {
-    /// Whether its use goes without it.
+    /// Whether the use of the option does not work in this state.
     pub fn is_missing(&self) -> bool {
         match self {
             State::OnlyModule | State::Off | State::Absent | State::Value(_) => true,
@@ -31,7 +31,7 @@ impl State {
         }
     }
 
-    /// Its word, for programs.
+    /// Returns the state's word, for programs.
     pub fn name(&self) -> &'static str {
         match self {
             State::Met => "met",
@@ -45,10 +45,10 @@ impl State {
     }
 }
 
-/// The longest piece of a value that a message repeats.
+/// Longest part of a value that a message repeats.
 const MAX_SHOWN: usize = 60;
 
-/// The words behind an option's name: `SECCOMP is not set`.
+/// Words that follow an option's name: `SECCOMP is not set`.
 impl std::fmt::Display for State {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -63,35 +63,35 @@ impl std::fmt::Display for State {
     }
 }
 
-/// A use with what became of its options.
+/// A kernel use with the states of its options.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Judged<'a> {
-    /// What they are for.
+    /// The use.
     pub kernel_use: KernelUse<'a>,
-    /// Their states, in the same order.
+    /// States of the use's options, in the same order.
     pub states: Vec<State>,
 }
 
 impl<'a> Judged<'a> {
-    /// Holds a configuration against a use.
+    /// Compares a configuration with a use.
     pub fn of(config: &KernelConfig, kernel_use: KernelUse<'a>) -> Judged<'a> {
         let built_in = kernel_use.of.built_in;
         let states = kernel_use.options.iter().map(|option| state(config, option, built_in)).collect();
         Judged { kernel_use, states }
     }
 
-    /// The options with what became of them.
+    /// Returns the options with their states.
     pub fn options(&self) -> impl Iterator<Item = (&KernelOption<'a>, &State)> {
         self.kernel_use.options.iter().zip(&self.states)
     }
 
-    /// The options that the use goes without, in words: `SECCOMP is not set`.
+    /// Returns the missing options, in words: `SECCOMP is not set`.
     pub fn missing(&self) -> Vec<String> {
         let missing = self.options().filter(|(_, state)| state.is_missing());
         missing.map(|(option, state)| format!("{} {state}", option.name)).collect()
     }
 
-    /// The modules that an initrd has to carry, as far as their names are known.
+    /// Returns the modules that the initrd has to contain, as far as their names are known.
     pub fn modules(&self) -> Vec<&str> {
         let modules = self.options().filter(|(_, state)| **state == State::Module);
         modules.flat_map(|(option, _)| self.kernel_use.of.modules_of(option.name)).collect()
@@ -112,7 +112,7 @@ fn state(config: &KernelConfig, option: &KernelOption<'_>, built_in: bool) -> St
     }
 }
 
-/// Whether a value does what the wanted one does: the same text, or a number that is no less.
+/// Whether a value is sufficient: the same text, or a number at least as large.
 fn serves(found: &str, wanted: &str) -> bool {
     match (found.parse::<u64>(), wanted.parse::<u64>()) {
         (Ok(found), Ok(wanted)) => found >= wanted,
@@ -120,7 +120,7 @@ fn serves(found: &str, wanted: &str) -> bool {
     }
 }
 
-/// Why no kernel of that version has an option; none where it could have it, or nobody knows.
+/// Returns why the kernel version does not have an option; `None` if it may have it, or the version is unknown.
 fn not_here(config: &KernelConfig, option: &str) -> Option<String> {
     let Some(symbol) = Symbol::of(option) else {
         let may_lack = Fragments::kata().may_lack.contains(option);
@@ -166,7 +166,7 @@ mod tests {
         let config = "CONFIG_VIRTIO_PCI=m\nCONFIG_EPOLL=m\n";
         assert_eq!(state_of(config, "transport", "VIRTIO_PCI"), State::Module);
         assert_eq!(judged(config, "transport").modules(), ["virtio_pci"]);
-        // A guest without an initrd has nobody who loads it.
+        // Without an initrd nothing can load a module.
         assert_eq!(state_of(config, "image", "VIRTIO_PCI"), State::OnlyModule);
         assert_eq!(state_of(config, "agent", "EPOLL"), State::OnlyModule);
         assert_eq!(state_of("CONFIG_VIRTIO_PCI=y\n", "image", "VIRTIO_PCI"), State::Met);
@@ -194,7 +194,7 @@ mod tests {
         }
     }
 
-    /// A renamed option is asked for by the name that this kernel has.
+    /// A renamed option is looked up by the name in this kernel version.
     #[test]
     fn an_option_that_the_version_does_not_have_is_not_missing() {
         let of = |version: &str, option: &str| {
@@ -207,7 +207,7 @@ mod tests {
         assert_eq!(of("6.1.0", "RETPOLINE"), State::Absent);
         let later = "Linux has it from 6.9 on (RETPOLINE before)";
         assert_eq!(of("6.1.0", "MITIGATION_RETPOLINE"), State::NotHere(later.to_owned()));
-        // What a distro took over into an older kernel counts as it is set.
+        // An option that a distro backported to an older kernel counts as set.
         let taken_over = "# Linux/x86 5.14.0 Kernel Configuration\nCONFIG_MITIGATION_RETPOLINE=y\n";
         assert_eq!(state_of(taken_over, "hardening", "MITIGATION_RETPOLINE"), State::Met);
         let State::NotHere(why) = state_of("CONFIG_SMP=y\n", "hardening", "RETPOLINE") else { panic!("it is missing") };

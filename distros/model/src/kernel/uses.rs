@@ -1,4 +1,4 @@
-//! What Kata's options are for, and what does not work without them.
+//! Purposes of Kata's kernel options, and what does not work without them.
 
 use super::{Fragments, KernelOption, KernelVersion};
 use crate::arch::Arch;
@@ -22,52 +22,52 @@ struct File {
     symbols: Vec<Symbol>,
 }
 
-/// What some options are for.
+/// Purpose of some options.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Use {
-    /// In a word: `namespaces`.
+    /// A one-word name: `namespaces`.
     pub name: String,
-    /// How much it weighs.
+    /// The importance.
     weight: Weight,
-    /// Whether a module is not enough.
+    /// Whether the options must be built in, because a module is not enough.
     #[serde(default)]
     pub built_in: bool,
-    /// The capability that it is about, if there is one.
+    /// The capability that needs the options, if there is one.
     pub serves: Option<Capability>,
-    /// Architectures on which the options are for something else, or nothing.
+    /// Architectures on which the options have another purpose, or none.
     #[serde(default)]
     except: Vec<Arch>,
-    /// The architectures that have it; all have it where none is named.
+    /// Architectures that have the use; all if empty.
     #[serde(default)]
     only: Vec<Arch>,
-    /// What does not work without one of them, as the rest of a sentence.
+    /// What does not work without one of the options, as the rest of a sentence.
     pub without: String,
     /// The options; a trailing `*` stands for the rest of a name.
     #[serde(default)]
     options: Vec<String>,
-    /// Fragments whose options it has where no use names them, with the same `*`.
+    /// Fragments whose options belong to this use unless another use names them, with the same `*`.
     #[serde(default)]
     fragments: Vec<String>,
-    /// Which modules an option is, where that is known: several are told by spaces.
+    /// Module names of the options, if known; several are separated by spaces.
     #[serde(default)]
     modules: BTreeMap<String, String>,
 }
 
-/// How much a use of options weighs.
+/// Importance of a use of options.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Weight {
-    /// Kata's default path does not work without it.
+    /// Kata's default path does not work without the options.
     Required,
-    /// Something of Kata's, or of containers, does not.
+    /// Some feature of Kata, or of containers, does not work without them.
     Wanted,
-    /// Nothing asks for it by itself.
+    /// Nothing needs the options by themselves.
     Incidental,
 }
 
 impl Weight {
-    /// Its word.
+    /// Returns the word of the weight.
     pub fn name(self) -> &'static str {
         match self {
             Weight::Required => "required",
@@ -77,39 +77,40 @@ impl Weight {
     }
 }
 
-/// A name that not every kernel has.
+/// An option that only some kernel versions have.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(super) struct Symbol {
     pub(super) name: String,
-    /// The first version with it.
+    /// The first version that has the option.
     pub(super) from: Option<KernelVersion>,
-    /// The last.
+    /// The last version that has the option.
     pub(super) until: Option<KernelVersion>,
-    /// What it is called in the others, or why they do without.
+    /// The option's name in the other versions, or why they do without.
     pub(super) why: Option<String>,
 }
 
 impl Symbol {
-    /// What is known of a name.
+    /// Returns the version range of an option that only some versions have.
     pub(super) fn of(name: &str) -> Option<&'static Symbol> {
         FILE.symbols.iter().find(|symbol| symbol.name == name)
     }
 }
 
-/// A kernel use with its options on an architecture, as it weighs for a profile.
+/// A kernel use with its options on an architecture, weighed for a profile.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KernelUse<'a> {
-    /// What they are for.
+    /// The use.
     pub of: &'a Use,
-    /// How much it weighs: what is about something that this Kata does not do is incidental.
+    /// The importance; incidental if the capability is one that the profile's Kata does not have.
     pub weight: Weight,
-    /// In the order of the fragments.
+    /// The options, in the order of the fragments.
     pub options: Vec<KernelOption<'a>>,
 }
 
 impl KernelUse<'static> {
-    /// All that Kata sets for an architecture by what it is for, in the order of the file; an option may be for several.
+    /// Returns all options that Kata sets for an architecture by use, in the order of the file; an option may have
+    /// several uses.
     pub fn all(arch: Arch, profile: &Profile) -> Vec<KernelUse<'static>> {
         let uses: Vec<&'static Use> = FILE.uses.iter().filter(|one| one.is_of(arch)).collect();
         let mut all: Vec<KernelUse<'static>> = uses
@@ -136,7 +137,7 @@ impl KernelUse<'static> {
 }
 
 impl Use {
-    /// The modules that an option is, as far as that is known.
+    /// Returns the module names of an option, if known.
     pub fn modules_of(&self, option: &str) -> impl Iterator<Item = &str> {
         self.modules.get(option).into_iter().flat_map(|names| names.split(' '))
     }
@@ -150,7 +151,7 @@ impl Use {
     }
 }
 
-/// Whether a name is among some, of which those that end in `*` stand for all that begin so.
+/// Whether `name` matches one of `names`, in which a trailing `*` stands for any suffix.
 fn any(names: &[String], name: &str) -> bool {
     names.iter().any(|one| match one.strip_suffix('*') {
         Some(beginning) => name.starts_with(beginning),
@@ -177,7 +178,7 @@ mod tests {
         }
     }
 
-    /// A name that hits nothing is a slip of the pen, or an option that Kata has dropped.
+    /// A name that matches nothing is a typo, or an option that Kata has dropped.
     #[test]
     fn whatever_a_use_names_is_there() {
         let kata = Fragments::kata();
@@ -208,10 +209,11 @@ mod tests {
         }
     }
 
-    /// Modules of no option of Kata's: its kernel is not told to have pvpanic, which its runtimes give to a guest.
+    /// Modules without an option in Kata's fragments: Kata's kernel does not enable pvpanic, although its runtimes add
+    /// the device.
     const OF_NO_OPTION: [&str; 2] = ["pvpanic", "pvpanic_mmio"];
 
-    /// The modules that a guest loads and the options that they are of must not drift apart.
+    /// The modules that a guest loads, and the options that provide them, must not drift apart.
     #[test]
     fn every_module_of_a_profile_is_an_option_of_a_use() {
         let modules = FILE.uses.iter().flat_map(|one| one.modules.keys().map(move |option| (one, option)));
@@ -242,7 +244,7 @@ mod tests {
             let all = KernelUse::all(arch, Profile::find("rs-4.1").unwrap());
             all.iter().map(|one| one.of.name.as_str()).collect::<Vec<_>>()
         };
-        // Whatever is not IBM Z, also an architecture that is added, has PCI and nothing of IBM Z's.
+        // Every architecture but IBM Z, including any that is added later, has PCI and nothing specific to IBM Z.
         for arch in Arch::ALL.iter().copied() {
             let is_z = arch == Arch::S390x;
             assert_eq!(names(arch).contains(&"transport"), !is_z, "{arch}");

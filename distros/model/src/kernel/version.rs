@@ -1,4 +1,4 @@
-//! Versions of Linux, as far as options differ between them.
+//! Versions of Linux, as precise as needed to tell which options exist.
 
 use serde::{Deserialize, Deserializer};
 use std::fmt;
@@ -7,13 +7,13 @@ use std::str::FromStr;
 /// A version of Linux by its first two numbers: `6.12`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct KernelVersion {
-    /// 6
+    /// 6 in `6.12`.
     pub major: u32,
-    /// 12
+    /// 12 in `6.12`.
     pub minor: u32,
 }
 
-/// A text is no version of Linux.
+/// Error for a text that is not a version of Linux.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is no version of Linux, expected `6.12` or more after it")]
 pub struct NoKernelVersion(String);
@@ -21,7 +21,7 @@ pub struct NoKernelVersion(String);
 impl FromStr for KernelVersion {
     type Err = NoKernelVersion;
 
-    /// Of a version or of a release: what follows the second number does not count.
+    /// Parses a version or a kernel release; anything after the second number is ignored.
     fn from_str(text: &str) -> Result<KernelVersion, NoKernelVersion> {
         let mut numbers = text.splitn(3, '.').map(|part| {
             let end = part.find(|c: char| !c.is_ascii_digit()).unwrap_or(part.len());

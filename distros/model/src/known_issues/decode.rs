@@ -1,4 +1,4 @@
-//! The entries of `known-issues:` as they stand in a file.
+//! Decoding of the entries of `known-issues:`.
 
 use super::{KnownFailure, KnownIssue, KnownIssuesFile, VersionRange};
 use crate::component::Component;
@@ -15,7 +15,7 @@ pub(crate) const KEYS: &[&str] = &["apiVersion", "distro", "known-issues"];
 pub(crate) const ENTRY_KEYS: &[&str] =
     &["id", "signature", "test", "package", "versions", "profiles", "environments", "url", "owner", "expires"];
 
-/// A file, where all of it can be read, and what is wrong with its form.
+/// Decodes a file: its content if all of it can be read, and the findings about its form.
 pub(super) fn file(path: &Path, text: &str) -> (Option<KnownIssuesFile>, Vec<Diagnostic>) {
     let name = path.display().to_string();
     let issues = |d: &mut Decoder<'_>, node: &Node| match &node.kind {
@@ -54,7 +54,7 @@ fn entry(d: &mut Decoder<'_>, node: &Node, file: &str) -> Option<KnownIssue> {
     })
 }
 
-/// A signature or a test.
+/// Reads a signature or a test.
 fn failure(d: &mut Decoder<'_>, node: &Node) -> Option<KnownFailure> {
     match (node.get("signature"), node.get("test")) {
         (Some(said), None) => {
@@ -86,7 +86,7 @@ fn package(d: &mut Decoder<'_>, node: &Node) -> Option<PackageName> {
     name
 }
 
-/// The word `all`, or a map with `from`, `before` or both.
+/// Reads the word `all`, or a map with `from`, `before` or both.
 fn versions(d: &mut Decoder<'_>, node: &Node) -> Option<VersionRange> {
     const FORM: &str = "`all`, or a map with `from` (the first bad version), `before` (the first good one) or both";
     match &node.kind {

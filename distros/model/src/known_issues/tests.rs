@@ -61,7 +61,7 @@ fn each_mistake_is_found_where_it_stands() {
     assert_eq!(rules(&format!("{ENTRY}{entry}")), [("named-twice", 12)]);
 }
 
-/// Without the record nobody knows the order, and what is in no order is not judged.
+/// Without the record the version order is unknown, and a range is not checked.
 #[test]
 fn a_range_is_only_judged_in_the_order_of_the_distro() {
     let text = ENTRY.replacen("from: 1.10.0-1", "from: 1.14-1", 1);

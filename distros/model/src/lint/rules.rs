@@ -1,10 +1,10 @@
-//! Rules over a record that could be read.
+//! Rules for a record that could be parsed.
 
 use crate::diagnostic::Diagnostic;
 use crate::record::{ComponentEntry, Fact, Record, ReleaseEntry};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// All rules.
+/// Applies all rules.
 pub(super) fn check(record: &Record) -> Vec<Diagnostic> {
     let mut found = Vec::new();
     names(record, &mut found);
@@ -29,7 +29,7 @@ pub(super) fn check(record: &Record) -> Vec<Diagnostic> {
     found
 }
 
-/// No two releases go by one name.
+/// Checks that no two releases share a name.
 fn names(record: &Record, found: &mut Vec<Diagnostic>) {
     let mut owner: BTreeMap<&str, &ReleaseEntry> = BTreeMap::new();
     let mut versions: BTreeMap<&str, usize> = BTreeMap::new();
@@ -40,7 +40,7 @@ fn names(record: &Record, found: &mut Vec<Diagnostic>) {
         let mut own: Vec<&str> = release.names();
         own.sort_unstable();
         own.dedup();
-        // A version that stands twice is its own finding.
+        // A duplicate version is a finding of its own.
         own.retain(|name| *name != release.version || versions.get(name) == Some(&1));
         for name in own {
             match owner.get(name) {
@@ -61,7 +61,7 @@ fn names(record: &Record, found: &mut Vec<Diagnostic>) {
     }
 }
 
-/// Every release can be asked for: by a version of its own, on an architecture of the record's.
+/// Checks that every release can be selected: by a version of its own, on an architecture of the record.
 fn reachable(record: &Record, found: &mut Vec<Diagnostic>) {
     let mut seen = BTreeSet::new();
     for release in &record.releases {
@@ -86,7 +86,7 @@ fn reachable(record: &Record, found: &mut Vec<Diagnostic>) {
     }
 }
 
-/// Numbered releases ascend; named ones come after them.
+/// Checks that numbered releases ascend and named ones come after them.
 fn order(record: &Record, found: &mut Vec<Diagnostic>) {
     for pair in record.releases.windows(2) {
         let [before, after] = pair else { continue };
@@ -106,12 +106,12 @@ fn order(record: &Record, found: &mut Vec<Diagnostic>) {
     }
 }
 
-/// `8.10` as numbers, which are more than `8.9`.
+/// Parses `8.10` into numbers, which compare greater than those of `8.9`.
 fn number(version: &str) -> Option<Vec<u64>> {
     version.split('.').map(|part| part.parse().ok()).collect()
 }
 
-/// A release precedes its end, and long-term support goes on after it.
+/// Checks that a release precedes its end of support, and long-term support ends after that.
 fn dates(record: &Record, release: &ReleaseEntry, found: &mut Vec<Diagnostic>) {
     let stated = [("released", &release.released), ("eol", &release.eol), ("lts", &release.lts)];
     let known: Vec<(&str, &Fact<jiff::civil::Date>, jiff::civil::Date)> = stated
@@ -132,14 +132,14 @@ fn dates(record: &Record, release: &ReleaseEntry, found: &mut Vec<Diagnostic>) {
     }
 }
 
-/// A component with `packages:` names one; leaving the key out says that none is needed.
+/// Checks that a component's `packages:` is not empty; leaving the key out means that no package is needed.
 ///
-/// Beside a path the empty list is right: it takes the packages away that the record below names for another binary.
+/// An empty list together with a path is valid: it removes the packages that the record below names for another binary.
 fn packages(record: &Record, component: &ComponentEntry, found: &mut Vec<Diagnostic>) {
     let Some(fact) = &component.packages else {
         return;
     };
-    // `none` is said on purpose.
+    // `none` is deliberate.
     if record.text.get(fact.span.clone()) == Some("none") {
         return;
     }
@@ -154,7 +154,7 @@ fn packages(record: &Record, component: &ComponentEntry, found: &mut Vec<Diagnos
     }
 }
 
-/// A list names each component once.
+/// Checks that a list names each component once.
 fn twice(record: &Record, list: &Fact<Vec<ComponentEntry>>, found: &mut Vec<Diagnostic>) {
     let mut seen = BTreeSet::new();
     for component in list.value.iter().flatten() {

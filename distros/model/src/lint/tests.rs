@@ -122,7 +122,7 @@ fn lists_get_their_marks_back_in_any_formatting() {
             .replace('\n', "\r\n");
     assert_eq!(fixed, expected);
     assert_eq!(fix(Path::new("x"), &fixed), None);
-    // In braces there is no certain text: it is told, not changed.
+    // A map in braces has no certain correction: it is reported, not changed.
     let flow = format!("{HEAD}version: 13\nfs: {{name: virtio-fs, name: 9p}}\n");
     assert_eq!(found(&flow)[0].0, "duplicate-key");
     assert_eq!(fix(Path::new("x"), &flow), None);

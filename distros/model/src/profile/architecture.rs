@@ -1,17 +1,18 @@
-//! What a profile's gates, which are x86_64's, are on other architectures.
+//! Translation of a profile's gates, which are those of x86_64, to other architectures.
 
 use super::{Gate, GateKind};
 use crate::arch::Arch;
 
-/// Of one maker's processors for x86_64, or of its buses alone.
+/// Gates for features of x86_64 processors of one vendor, or of x86_64 buses.
 const ONLY_X86: [&str; 5] = ["intel-iommu", "amd-iommu", "pvpanic", "tdx-guest", "sev-snp-guest"];
-/// What is on a PCIe topology, which Kata makes for q35 and virt alone (`CreateVM` in
-/// src/runtime/virtcontainers/qemu.go@3.32.0), and virtio-mem, which QEMU does not have for POWER
-/// (`verify_devices` in tools/packaging/static-build/qemu/build-qemu.sh@4.1.0).
+/// Gates that POWER does not have: a PCIe topology, which Kata builds only for q35 and virt (`CreateVM` in
+/// src/runtime/virtcontainers/qemu.go@3.32.0), and virtio-mem, which QEMU does not have for POWER (`verify_devices` in
+/// tools/packaging/static-build/qemu/build-qemu.sh@4.1.0).
 const NOT_ON_POWER: [&str; 6] =
     ["pcie-root-port", "x3130-upstream", "xio3130-downstream", "pcie-pci-bridge", "pxb-pcie", "virtio-mem-pci"];
-/// What is PCI's, or what Kata leaves out where devices are on channels: random numbers, an image as an NVDIMM, disks of
-/// other processes (`appendVhostUserDevice` in src/runtime/virtcontainers/qemu_s390x.go@3.32.0).
+/// Gates that do not apply if devices are on channels: those about PCI, and those that Kata leaves out there: random
+/// numbers, an image as an NVDIMM, disks of other processes (`appendVhostUserDevice` in
+/// src/runtime/virtcontainers/qemu_s390x.go@3.32.0).
 const NOT_ON_CHANNELS: [&str; 10] = [
     "pcie-root-port",
     "x3130-upstream",
@@ -26,7 +27,7 @@ const NOT_ON_CHANNELS: [&str; 10] = [
 ];
 
 impl Gate {
-    /// The gate as Kata has it on the architecture; `None` where it asks for nothing of the kind there.
+    /// Returns the gate on the architecture; `None` if Kata has no such demand there.
     pub fn on(&self, arch: Arch) -> Option<Gate> {
         let name = self.name.as_str();
         if arch == Arch::X86_64 {
@@ -47,8 +48,8 @@ impl Gate {
     }
 }
 
-/// The name of a guest's module on the architecture, of one that a profile asks for; `None` where there is no such driver:
-/// an NVDIMM by ACPI, KVM's clock and a panic's device are of x86_64 and Arm.
+/// Returns the name on the architecture of a guest module that a profile asks for; `None` if there is no such driver:
+/// an NVDIMM by ACPI, KVM's clock and a panic device exist on x86_64 and Arm only.
 pub fn module(name: &str, arch: Arch) -> Option<&str> {
     const NOT_ELSEWHERE: [&str; 4] = ["nfit", "ptp_kvm", "pvpanic", "pvpanic_mmio"];
     match (name, arch) {

@@ -1,4 +1,4 @@
-//! What a profile demands of a release: gates, guest modules and documented minimums.
+//! A profile's demands on a release: gates, guest modules and documented minimums.
 
 use crate::capability::Capability;
 use crate::component::Component;
@@ -8,24 +8,24 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::fmt;
 
-/// One thing that QEMU, or the host's kernel, must offer, and the capability that it decides.
+/// A feature that QEMU, or the host's kernel, must offer, and the capability that depends on it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Gate {
-    /// Where to look.
+    /// The list to look in.
     pub kind: GateKind,
-    /// `vhost-user-fs-pci`.
+    /// The feature's name: `vhost-user-fs-pci`.
     pub name: String,
-    /// The capability it serves: `fs.virtio-fs`.
+    /// The capability that needs the feature: `fs.virtio-fs`.
     pub capability: Capability,
-    /// Where Kata asks for it.
+    /// The place in Kata's source that asks for the feature.
     pub source: String,
-    /// The release from which it asks for it, if that is not the first of the profile's range.
+    /// The release since which Kata asks for the feature, if that is not the first of the profile's range.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<KataVersion>,
 }
 
-/// Which list a gate is looked up in.
+/// List in which a gate is looked up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum GateKind {
@@ -35,12 +35,12 @@ pub enum GateKind {
     Device,
     /// `-object help`.
     Object,
-    /// None of QEMU's: the configuration of the release's kernel, where it is built in or a module.
+    /// Not QEMU's: the configuration of the release's kernel, in which the option may be built in or a module.
     KernelOption,
 }
 
-/// Guest kernel modules by what needs them; built-in ones count as present, and of `A or B` one is enough, the first that
-/// is there.
+/// Guest kernel modules by use. Built-in ones count as present; of `A or B` one is enough, and the first that exists is
+/// used.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Modules {
@@ -54,21 +54,21 @@ pub struct Modules {
     pub virtio_9p: Vec<String>,
     /// To mount an ext4 disk.
     pub virtio_blk: Vec<String>,
-    /// To mount an ext4 image that is an NVDIMM; no guest with an initrd has one.
+    /// To mount an ext4 image that is an NVDIMM; not needed with an initrd.
     pub nvdimm: Vec<String>,
-    /// For devices and clocks of settings that are not the shipped ones.
+    /// For devices and clocks of settings other than the shipped ones.
     pub settings: Vec<String>,
-    /// To read KVM's clock; without that clock it does not load.
+    /// To read KVM's clock; the module does not load without that clock.
     pub clock: Vec<String>,
-    /// To read an image whose hashes are checked (dm-verity); no guest with an initrd has one.
+    /// To read an image whose hashes are checked (dm-verity); not needed with an initrd.
     pub verity: Vec<String>,
-    /// Everything else that a Kata guest loads: network, SCSI, RNG, overlay.
+    /// All other modules that a Kata guest loads: network, SCSI, RNG, overlay.
     pub other: Vec<String>,
-    /// For a container's rules of nftables.
+    /// For nftables rules of a container.
     pub filters: Vec<String>,
-    /// For such rules that translate addresses.
+    /// For nftables rules that translate addresses.
     pub translation: Vec<String>,
-    /// For a container's bridge with pairs of interfaces.
+    /// For a container's bridge with veth pairs.
     pub bridges: Vec<String>,
     /// For a container's VXLAN.
     pub tunnels: Vec<String>,
@@ -83,11 +83,11 @@ pub struct Modules {
     pub erofs: Vec<String>,
     /// To mount a file with XFS.
     pub xfs: Vec<String>,
-    /// For the devices of a machine without PCI, which Firecracker's is.
+    /// For the devices of a machine without PCI, such as Firecracker's.
     pub virtio_mmio: Vec<String>,
 }
 
-/// What guest kernel modules are for, as [`Modules`] has it.
+/// Uses of guest kernel modules, as in [`Modules`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ModuleUse {
@@ -104,19 +104,19 @@ pub enum ModuleUse {
     VirtioBlk,
     /// To mount an ext4 image that is an NVDIMM.
     Nvdimm,
-    /// Devices of settings that are not the shipped ones.
+    /// Devices of settings other than the shipped ones.
     Settings,
     /// To read KVM's clock.
     Clock,
     /// To read an image whose hashes are checked.
     Verity,
-    /// Everything else.
+    /// All other modules.
     Other,
-    /// A container's rules of nftables.
+    /// Nftables rules of a container.
     Filters,
-    /// Such rules that translate addresses.
+    /// Nftables rules that translate addresses.
     Translation,
-    /// A container's bridge with pairs of interfaces.
+    /// A container's bridge with veth pairs.
     Bridges,
     /// A container's VXLAN.
     Tunnels,
@@ -135,7 +135,7 @@ pub enum ModuleUse {
 }
 
 impl ModuleUse {
-    /// All of them.
+    /// All uses.
     pub const ALL: &'static [ModuleUse] = &[
         ModuleUse::Boot,
         ModuleUse::Vsock,
@@ -198,7 +198,7 @@ impl fmt::Display for ModuleUse {
 }
 
 impl Modules {
-    /// The modules for a use.
+    /// Returns the modules for a use.
     pub fn of(&self, used_for: ModuleUse) -> &[String] {
         match used_for {
             ModuleUse::Boot => &self.boot,
@@ -224,8 +224,8 @@ impl Modules {
         }
     }
 
-    /// All that a guest with an initrd may need, each once and in the order of their names: Kata's agent loads none
-    /// before it is asked to.
+    /// Returns all modules that a guest with an initrd may need, sorted, each once: Kata's agent loads modules only on
+    /// request.
     pub fn all(&self) -> Vec<String> {
         let uses = [&self.boot, &self.vsock, &self.virtio_fs, &self.virtio_9p, &self.virtio_blk, &self.other];
         uses.into_iter().flatten().cloned().collect::<BTreeSet<_>>().into_iter().collect()
@@ -236,12 +236,12 @@ impl Modules {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Minimum {
-    /// What it is asked of.
+    /// The component that must have the version.
     pub component: Component,
-    /// The version, as upstream counts.
+    /// The version, in upstream's numbering.
     pub version: String,
-    /// What needs it.
+    /// The feature that needs the version.
     pub why: String,
-    /// Where that is seen.
+    /// The source of the minimum.
     pub source: String,
 }

@@ -1,11 +1,12 @@
-//! A runtime's profiles, derived from a base and what changed at which release.
+//! A runtime's profiles, derived from a base and the changes by release.
 //!
-//! `distros/profiles/go.yaml` and `rs.yaml` hold a base (gates, modules, parameters, flags) and what changed at which
-//! release, with Kata's file and tag.
-//! The ranges of the derived profiles meet and do not overlap.
-//! A version belongs to the profile whose range has it, or to none, which is an error: never to the nearest one.
-//! `harness/upstream` compares the profiles with a checkout of Kata's source: the values that a profile states, and a
-//! reading of every change of a function that makes arguments or speaks QMP, and of the defaults.
+//! `distros/profiles/go.yaml` and `rs.yaml` contain a base (gates, modules, parameters, flags) and the changes by
+//! release, each with Kata's file and tag.
+//! The ranges of the derived profiles are contiguous and do not overlap.
+//! A version belongs to the profile whose range contains it; if there is none, that is an error, and the nearest
+//! profile is never used instead.
+//! `harness/upstream` compares the profiles with a checkout of Kata's source: the stated values, and every change of
+//! the defaults and of a function that builds arguments or speaks QMP.
 
 mod gates;
 
@@ -24,10 +25,10 @@ fn embedded(text: &str) -> Family {
     Family::parse(text).expect("an embedded family is well-formed")
 }
 
-/// What `from:` says of a change that no release has yet.
+/// Value of `from:` for a change that is not released yet.
 const UNRELEASED: &str = "main";
 
-/// One runtime: the releases that were read, and the profiles that they fall into.
+/// One runtime: the releases that were read, and the profiles derived from them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Family {
     runtime: Runtime,
@@ -35,70 +36,70 @@ pub struct Family {
     profiles: Vec<Profile>,
 }
 
-/// What sets a profile apart from the one before it.
+/// Difference of a profile from the one before.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct ProfileChange {
-    /// In a few words.
+    /// The difference, in a few words.
     pub what: String,
-    /// Where it is seen: `src/runtime/pkg/govmm/qemu/qemu.go@3.8.0`.
+    /// The source: `src/runtime/pkg/govmm/qemu/qemu.go@3.8.0`.
     pub source: String,
 }
 
-/// Why a family's file cannot be used.
+/// Reasons why a family's file cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum FamilyError {
-    /// It is not YAML of this form.
+    /// The file is not YAML of the expected form.
     #[error(transparent)]
     Yaml(#[from] serde_yaml::Error),
-    /// A profile cannot be made of what the file says.
+    /// A profile cannot be built from the file's content.
     #[error("profile {name}: {source}")]
     Profile {
-        /// Its name.
+        /// The profile's name.
         name: String,
-        /// What is wrong.
+        /// The error.
         source: serde_yaml::Error,
     },
     /// The ranges are not in order, or begin at a release that is not listed.
     #[error("profile {name} begins at {from}, expected {expected}")]
     From {
-        /// Its name.
+        /// The profile's name.
         name: String,
-        /// As written.
+        /// The value as written.
         from: String,
-        /// What would be right.
+        /// The expected value.
         expected: &'static str,
     },
-    /// A gate cites a release after the one that it begins at, or begins outside of the profile's range.
+    /// A gate cites a release after its own first release, or begins outside of the profile's range.
     #[error("profile {name} has the gate {gate} from {from} on, and cites {cited} for it: {expected}")]
     Citation {
         /// The profile's name.
         name: String,
-        /// The gate's.
+        /// The gate's name.
         gate: String,
-        /// Where the gate begins.
+        /// The gate's first release.
         from: String,
-        /// Its source.
+        /// The gate's source.
         cited: String,
-        /// What would be right.
+        /// The expected value.
         expected: &'static str,
     },
-    /// A change takes away a gate that is not there.
+    /// A change drops a gate that does not exist.
     #[error("profile {name} drops the gate {gate}, which the profile before it does not have")]
     Gate {
         /// The profile's name.
         name: String,
-        /// The gate's.
+        /// The gate's name.
         gate: String,
     },
 }
 
-/// Why a version of Kata has no profile.
+/// Reasons why a version of Kata has no profile.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NoProfileError {
-    /// It is newer than every release that was read.
+    /// The version is newer than every release that was read.
     #[error(
         "kata {version} is newer than {newest}, the newest release whose arguments are known: a profile has to be \
          written or extended first, for which `kata-qualify profiles --against CHECKOUT` says what has changed"
@@ -106,18 +107,18 @@ pub enum NoProfileError {
     Newer {
         /// The version.
         version: KataVersion,
-        /// The newest that is known.
+        /// The newest known release.
         newest: KataVersion,
     },
-    /// It is older than every profile.
+    /// The version is older than every profile.
     #[error("kata {version} is older than {oldest}, the oldest release of this runtime that a profile is for")]
     Older {
         /// The version.
         version: KataVersion,
-        /// The oldest that is known.
+        /// The oldest known release.
         oldest: KataVersion,
     },
-    /// It is between two releases that were read, and none of them.
+    /// The version lies between two releases that were read, but is none that was read.
     #[error("kata {version} is none of the releases that were read: the nearest are {before} and {after}")]
     Unread {
         /// The version.
@@ -127,7 +128,8 @@ pub enum NoProfileError {
         /// The release after it.
         after: KataVersion,
     },
-    /// It is on the way to a release of another profile than the one it set out from, and may have either's form.
+    /// The version is a pre-release of a release whose profile differs from that of the release it was branched from;
+    /// it may print the arguments of either.
     #[error("kata {version} is a pre-release of {release} and may pass other arguments: use the release itself")]
     PreRelease {
         /// The version.
@@ -137,7 +139,7 @@ pub enum NoProfileError {
     },
 }
 
-/// A family's file.
+/// Content of a family's file.
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 struct File {
@@ -152,7 +154,7 @@ struct File {
 struct Base {
     name: String,
     from: String,
-    /// A profile's keys except for its name and range.
+    /// The profile's keys, except for name and range.
     demands: Mapping,
 }
 
@@ -169,13 +171,13 @@ struct Delta {
 struct Difference {
     what: String,
     source: String,
-    /// Keys that get another value; a mapping's other keys stay.
+    /// Keys with a new value; other keys of a mapping stay.
     #[serde(default)]
     set: Mapping,
-    /// Gates that are new, or have another source: one name may serve several capabilities.
+    /// Gates that are new, or have another source; one name may serve several capabilities.
     #[serde(default)]
     gates: Vec<Gate>,
-    /// Gates that are gone, by name, whatever they serve.
+    /// Gates that are dropped, by name, for all capabilities.
     #[serde(default)]
     drop_gates: Vec<String>,
 }
@@ -186,7 +188,7 @@ impl Family {
         &ALL
     }
 
-    /// A runtime's family.
+    /// Returns a runtime's family.
     pub fn of(runtime: Runtime) -> &'static Family {
         match runtime {
             Runtime::Go => &ALL[0],
@@ -194,35 +196,35 @@ impl Family {
         }
     }
 
-    /// Which runtime's.
+    /// Returns the family's runtime.
     pub fn runtime(&self) -> Runtime {
         self.runtime
     }
 
-    /// Every release that was read, the oldest first.
+    /// Returns every release that was read, the oldest first.
     pub fn releases(&self) -> &[KataVersion] {
         &self.releases
     }
 
-    /// The newest of them.
+    /// Returns the newest release that was read.
     pub fn newest(&self) -> KataVersion {
         self.releases.last().copied().unwrap_or(KataVersion::new(0, 0, 0))
     }
 
-    /// Its profiles, the oldest first; their ranges meet and do not overlap.
+    /// Returns the profiles, the oldest first; their ranges are contiguous and do not overlap.
     pub fn profiles(&self) -> &[Profile] {
         &self.profiles
     }
 
-    /// What is expected of the branch after the newest release: the last profile.
+    /// Returns the last profile, which is expected of the branch after the newest release.
     pub fn unreleased(&self) -> Option<&Profile> {
         self.profiles.last()
     }
 
-    /// The profile of a version, as Kata gives it: `3.30.0`, `3.2.0-rc0`.
+    /// Finds the profile of a version, as Kata reports it: `3.30.0`, `3.2.0-rc0`.
     ///
     /// # Errors
-    /// When no profile is about it.
+    /// If no profile covers the version.
     pub fn profile_of(&self, version: KataVersion) -> Result<&Profile, NoProfileError> {
         let (newest, release) = (self.newest(), version.release());
         let Some(oldest) = self.releases.first().copied().filter(|_| release <= newest) else {
@@ -244,17 +246,17 @@ impl Family {
         }
     }
 
-    /// The release that pre-releases of a release set out from: those of 3.2.0 from 3.1.0, whatever its point releases took
-    /// over later, as 3.1.3 did.
+    /// Returns the release that the pre-releases of a release were branched from: for 3.2.0 it is 3.1.0, even if later
+    /// point releases such as 3.1.3 received the same changes.
     fn set_out_from(&self, at: usize) -> Option<KataVersion> {
         let point = self.releases[at].patch > 0;
         self.releases[..at].iter().rev().find(|release| point || release.patch == 0).copied()
     }
 
-    /// Reads a family from YAML and derives its profiles.
+    /// Parses a family from YAML and derives its profiles.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// The error in the file.
     pub fn parse(text: &str) -> Result<Family, FamilyError> {
         let file: File = serde_yaml::from_str(text)?;
         let wrong = |name: &str, from: &str, expected| FamilyError::From {
@@ -272,7 +274,7 @@ impl Family {
         let starts: Vec<(&str, &str)> = std::iter::once((file.base.name.as_str(), file.base.from.as_str()))
             .chain(file.deltas.iter().map(|delta| (delta.name.as_str(), delta.from.as_str())))
             .collect();
-        // Where in the list of releases each profile begins.
+        // Index of each profile's first release in the list of releases.
         let mut begins: Vec<usize> = Vec::new();
         for (position, (name, from)) in starts.iter().enumerate() {
             let at = match from.parse::<KataVersion>() {
@@ -323,7 +325,7 @@ impl Family {
     }
 }
 
-/// `3.29.0–3.31.0`, `4.0.0`, `main after 4.1.0`.
+/// Formats a range: `3.29.0–3.31.0`, `4.0.0`, `main after 4.1.0`.
 fn range(releases: &[KataVersion], begin: usize, end: usize) -> String {
     match (releases.get(begin), releases.get(end.saturating_sub(1))) {
         (Some(first), Some(last)) if first == last => first.to_string(),
@@ -333,7 +335,7 @@ fn range(releases: &[KataVersion], begin: usize, end: usize) -> String {
     }
 }
 
-/// Puts the new values over the old ones, key by key.
+/// Lays the new values over the old ones, key by key.
 fn overlay(old: &mut Mapping, new: &Mapping) {
     for (key, value) in new {
         match (old.get_mut(key), value) {

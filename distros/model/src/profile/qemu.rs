@@ -1,14 +1,14 @@
-//! How a profile's runtime configures QEMU, and how it speaks to it.
+//! QEMU as configured by a profile's runtime, and the runtime's QMP.
 
 use serde::{Deserialize, Serialize};
 
-/// What Kata's shipped x86_64 configuration says of QEMU, with an `initrd` in place of the `image`.
+/// QEMU settings of Kata's shipped x86_64 configuration, with an `initrd` instead of the `image`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct QemuDefaults {
     /// `machine_type`.
     pub machine: String,
-    /// What the runtime puts after it.
+    /// Options that the runtime appends to the machine type.
     pub machine_options: String,
     /// `cpu_features`.
     pub cpu_features: String,
@@ -18,43 +18,43 @@ pub struct QemuDefaults {
     pub memory_mib: u32,
     /// `memory_slots`.
     pub memory_slots: u32,
-    /// Whether QEMU stays in the foreground and is handed the socket that it serves QMP on; else it becomes a daemon and
-    /// makes the socket itself.
+    /// Whether QEMU stays in the foreground and inherits the QMP socket; else it becomes a daemon and creates the
+    /// socket itself.
     pub foreground: bool,
     /// The options of the PCI bridge after its chassis number.
     pub bridge: String,
-    /// The bus that network, vsock and virtio-fs devices are put on by name.
+    /// The bus that the runtime names for network, vsock and virtio-fs devices.
     pub root_bus: Option<String>,
-    /// `virtio_fs_queue_size`, where the runtime has it.
+    /// `virtio_fs_queue_size`, if the runtime has it.
     pub virtio_fs_queue_size: Option<u32>,
     /// Whether `scsi=off` is printed for a virtio-blk device.
     pub blk_scsi_off: bool,
     /// How a disk's file is named.
     pub blk_source: BlkSource,
-    /// How a disk is said to be read-only.
+    /// How a disk is marked read-only.
     pub blk_read_only: BlkReadOnly,
     /// The kernel parameters that the runtime itself puts first.
     pub runtime_params: Vec<String>,
-    /// What the runtime tells the guest of SELinux: it is off, as shipped.
+    /// The runtime's kernel parameter about SELinux in the guest, which is off as shipped.
     pub guest_selinux: Option<String>,
-    /// `kernel_params`, and what the configuration makes the runtime put before them.
+    /// `kernel_params`, and the parameters that the configuration makes the runtime put before them.
     pub kernel_params: Vec<String>,
 }
 
-/// How the runtime writes what it tells a running QEMU over QMP.
+/// Encoding of the runtime's QMP commands to a running QEMU.
 ///
-/// Up to 9.1 QEMU takes text for a number or a switch in `device_add`, as on its command line; from 9.2 on it refuses it
-/// (kata-containers pull request 10719).
+/// Up to 9.1, QEMU accepts text for a number or a switch in `device_add`, as on its command line; since 9.2 it rejects
+/// that (kata-containers pull request 10719).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct QmpDialect {
     /// The command that lists the CPUs' threads; QEMU 6.0 dropped `query-cpus`.
     pub threads: QueryThreads,
-    /// How QMP gets `share-rw` (of a plugged disk) and `mq` (of a plugged interface): as text or as a boolean.
+    /// Encoding of `share-rw` (of a plugged disk) and `mq` (of a plugged interface): as text or as a boolean.
     pub switches: JsonStyle,
-    /// `core-id` and the other numbers of a plugged CPU.
+    /// Encoding of `core-id` and the other numbers of a plugged CPU.
     pub cpu_ids: JsonStyle,
-    /// `num-queues` of a disk in the PCI bridge, where the runtime says it.
+    /// Encoding of `num-queues` of a disk in the PCI bridge, if the runtime sends it.
     pub num_queues: Option<JsonStyle>,
 }
 
@@ -69,7 +69,7 @@ pub enum QueryThreads {
 }
 
 impl QueryThreads {
-    /// The command's name.
+    /// Returns the command's name.
     pub fn name(self) -> &'static str {
         match self {
             QueryThreads::QueryCpus => "query-cpus",
@@ -78,7 +78,7 @@ impl QueryThreads {
     }
 }
 
-/// How a number or a switch is written in JSON.
+/// Encoding of a number or a switch in JSON.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum JsonStyle {
@@ -94,11 +94,11 @@ pub enum JsonStyle {
 pub enum BlkSource {
     /// By its path.
     Path,
-    /// The runtime opens it and hands the descriptor down: `-add-fd`, `/dev/fdset/N`.
+    /// By a descriptor that the runtime opens and passes on: `-add-fd`, `/dev/fdset/N`.
     Fdset,
 }
 
-/// How a disk is said to be read-only.
+/// How a disk is marked read-only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum BlkReadOnly {
@@ -112,11 +112,11 @@ pub enum BlkReadOnly {
     ReadOnly,
 }
 
-/// How a guest is given Kata's image, where it boots from one.
+/// How a guest gets Kata's image if it boots from one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ImageDriver {
-    /// As an NVDIMM, `/dev/pmem0`, which both runtimes' shipped x86_64 configurations say.
+    /// As an NVDIMM, `/dev/pmem0`, the setting of both runtimes' shipped x86_64 configurations.
     Nvdimm,
     /// As a virtio-blk disk, `/dev/vda`: `disable_image_nvdimm` of the Go runtime, `vm_rootfs_driver` of runtime-rs.
     Blk,

@@ -1,6 +1,6 @@
 use super::*;
 
-/// `src/file.go@3.29.0`: a path, an at sign, a tag.
+/// Whether a source has the form `src/file.go@3.29.0`: a path, an at sign, a tag.
 fn cites_a_tag(source: &str) -> bool {
     source.split_once('@').is_some_and(|(path, tag)| {
         path.contains('/') && (tag == "main" || tag.parse::<KataVersion>().is_ok_and(|v| v.to_string() == tag))
@@ -20,7 +20,7 @@ fn every_gate_cites_a_file_at_a_tag() {
     }
 }
 
-/// A gate that a later release's source alone asks for would be a demand that nobody makes.
+/// A gate must not demand anything that only a later release's source asks for.
 #[test]
 fn no_gate_cites_a_release_after_the_first_that_it_is_for() {
     for profile in Profile::all() {
@@ -35,7 +35,7 @@ fn no_gate_cites_a_release_after_the_first_that_it_is_for() {
     }
 }
 
-/// Up to 4.0.0 `tools/packaging/static-build/qemu/build-qemu.sh` has no list of devices.
+/// Up to 4.0.0, `tools/packaging/static-build/qemu/build-qemu.sh` has no list of devices.
 #[test]
 fn katas_build_of_qemu_insists_on_nothing_before_4_1_0() {
     let of_the_build = |gate: &Gate| gate.source.contains("/build-qemu.sh@");
@@ -47,7 +47,7 @@ fn katas_build_of_qemu_insists_on_nothing_before_4_1_0() {
         let before = profile.at(KataVersion::new(4, 0, 0));
         let without = profile.version() >= KataVersion::new(4, 1, 0) || !before.gates.iter().any(of_the_build);
         assert!(without, "{}", profile.name);
-        // What the runtime itself plugs is asked for at every release.
+        // Devices that the runtime itself plugs are demanded in every release.
         let plugs = |gate: &Gate| gate.name == "scsi-hd" && gate.capability == Capability::VmmHotplugBlk;
         assert!(before.gates.iter().any(plugs), "{}", profile.name);
     }

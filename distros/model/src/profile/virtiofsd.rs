@@ -1,8 +1,8 @@
-//! How a profile's runtime drives virtiofsd.
+//! The virtiofsd command line of a profile's runtime.
 
 use serde::{Deserialize, Serialize};
 
-/// How the runtime drives virtiofsd.
+/// The runtime's virtiofsd command line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Virtiofsd {
@@ -12,19 +12,20 @@ pub struct Virtiofsd {
     pub cache: String,
     /// `virtio_fs_extra_args`.
     pub extra_args: Vec<String>,
-    /// What the runtime waits for on the daemon's stderr before it starts QEMU; the Go runtime waits for nothing.
+    /// The line on the daemon's stderr that the runtime waits for before it starts QEMU; the Go runtime does not wait.
     pub ready_line: Option<String>,
 }
 
-/// A daemon setting: what virtiofsd can be asked for by Kata's configuration and is not as shipped: `virtio_fs_cache`, `virtio_fs_extra_args`.
+/// A daemon setting: an option of virtiofsd that Kata's configuration can request but does not request as shipped
+/// (`virtio_fs_cache`, `virtio_fs_extra_args`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum DaemonSetting {
-    /// Extended attributes, which Kata asks for where the guest has SELinux.
+    /// Extended attributes, which Kata requests if the guest has SELinux.
     Xattr,
     /// POSIX ACLs, and with them extended attributes.
     Acl,
-    /// All extended attributes of the guest are kept under a prefix of the host's `user.`.
+    /// All extended attributes of the guest are stored with a prefix in the host's `user.` namespace.
     XattrMap,
     /// Nothing is cached in the guest.
     CacheNever,
@@ -32,11 +33,11 @@ pub enum DaemonSetting {
     CacheMetadata,
     /// Everything is cached in the guest.
     CacheAlways,
-    /// It does not confine itself.
+    /// The daemon does not sandbox itself.
     SandboxNone,
-    /// Several threads serve requests, where Kata asks for one.
+    /// Several threads serve requests; as shipped, Kata asks for one.
     ThreadPool,
-    /// It may have few files open.
+    /// The daemon may have few files open.
     FewDescriptors,
 }
 
@@ -44,7 +45,7 @@ pub enum DaemonSetting {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum DaemonStyle {
-    /// `-o source=DIR --fd=3`: what the C daemon understands, and the Rust one for compatibility.
+    /// `-o source=DIR --fd=3`: the syntax of the C daemon, which the Rust one supports for compatibility.
     DashO,
     /// `--shared-dir=DIR --fd=3`.
     LongFd,

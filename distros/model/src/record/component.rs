@@ -29,7 +29,7 @@ pub(super) const PART_KEYS: &[&str] = &[
     "snapshotter",
 ];
 
-/// What both the top level and a release can state.
+/// Reads the fields that both the top level and a release can have.
 pub(super) fn parts(d: &mut Decoder<'_>, node: &Node, confidence: Confidence) -> CommonFields {
     let c = confidence;
     let fs = node.get("fs");
@@ -56,7 +56,7 @@ pub(super) fn parts(d: &mut Decoder<'_>, node: &Node, confidence: Confidence) ->
     }
 }
 
-/// One component, or a list of them.
+/// Reads one component, or a list of them.
 fn components(d: &mut Decoder<'_>, node: &Node, what: &str, confidence: Confidence) -> Option<Vec<ComponentEntry>> {
     match &node.kind {
         NodeKind::Map(_) => Some(vec![component(d, node, what, confidence)?]),
@@ -65,7 +65,7 @@ fn components(d: &mut Decoder<'_>, node: &Node, what: &str, confidence: Confiden
     }
 }
 
-/// A list of drivers, or a map of `preferred` and `drivers`.
+/// Reads a list of drivers, or a map of `preferred` and `drivers`.
 fn filesystems(d: &mut Decoder<'_>, node: &Node, confidence: Confidence) -> Option<Vec<ComponentEntry>> {
     let list = match &node.kind {
         NodeKind::List(_) => node,
@@ -75,7 +75,7 @@ fn filesystems(d: &mut Decoder<'_>, node: &Node, confidence: Confidence) -> Opti
             d.fields(node, "fs", &["preferred", "drivers"])?;
             match node.get("drivers") {
                 Some(drivers) => drivers,
-                // In a release: another preference among the same drivers.
+                // In a release: another preferred driver among the same ones.
                 None => return Some(Vec::new()),
             }
         }
@@ -104,7 +104,7 @@ fn filesystems(d: &mut Decoder<'_>, node: &Node, confidence: Confidence) -> Opti
     Some(drivers)
 }
 
-/// `9p` is short for `virtio-9p`.
+/// Expands `9p` to `virtio-9p`.
 fn filesystem_name(name: &str) -> String {
     match name {
         "9p" => Share::Virtio9p.name().to_owned(),
@@ -133,7 +133,7 @@ fn kernel(d: &mut Decoder<'_>, node: &Node, confidence: Confidence) -> Option<Co
 fn packages(d: &mut Decoder<'_>, node: &Node, confidence: Confidence) -> Option<Fact<PerArch<Vec<PackageName>>>> {
     d.fact(node.get("packages")?, confidence, |d, n| {
         d.per_arch(n, |d, n| {
-            // An admin's own build: nothing is to be installed, whatever the layer below names.
+            // An admin's own build: no package is to be installed, even if the layer below names some.
             if matches!(&n.kind, NodeKind::Scalar(s) if s == "none") {
                 return Some(Vec::new());
             }
@@ -148,16 +148,17 @@ fn packages(d: &mut Decoder<'_>, node: &Node, confidence: Confidence) -> Option<
                     }
                 }
             }
-            // Without any, a list that was not empty says nothing: an empty one would say that nothing is needed.
+            // If all names were invalid, the list counts as missing: an empty list would mean that no package is
+            // needed.
             (!names.is_empty() || texts.is_empty()).then_some(names)
         })
     })
 }
 
-/// A path of the root, or a pattern of paths; this is the only check.
+/// Reads a path in a root, or a pattern of paths; this is the only validation.
 ///
-/// It stays a text: it is shown, compared and written into configurations, and whoever opens it does so below the
-/// descriptor of a root, which no path leads out of.
+/// The path remains text, because it is shown, compared and written into configurations. Code that opens it does so
+/// relative to the descriptor of a root, which no path can leave.
 fn path(d: &mut Decoder<'_>, node: &Node, key: &str, confidence: Confidence) -> Option<Fact<PerArch<String>>> {
     d.fact(node.get(key)?, confidence, |d, n| {
         d.per_arch(n, |d, n| {
@@ -185,7 +186,7 @@ fn suites(d: &mut Decoder<'_>, node: &Node) -> Option<Vec<PackageSuite>> {
     }
 }
 
-/// A name, or a map with `name`; the archive is `main` and so are the components unless it says otherwise.
+/// Reads a name, or a map with `name`; archive and components default to `main`.
 fn suite(d: &mut Decoder<'_>, node: &Node) -> Option<PackageSuite> {
     let main = || vec!["main".to_owned()];
     if let NodeKind::Scalar(_) = node.kind {

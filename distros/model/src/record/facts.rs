@@ -1,4 +1,4 @@
-//! What a record says about a release, fact by fact: for people, with its confidence.
+//! A record's statements about a release, one fact at a time and with its confidence, for people.
 
 use super::resolve::{listed, preferred_first, stated_for};
 use super::{ComponentEntry, ComponentKind, Confidence, Fact, Record, ReleaseEntry, SourceLocation, known};
@@ -6,15 +6,15 @@ use crate::arch::Arch;
 use serde::{Serialize, Serializer};
 use std::fmt;
 
-/// One line of what a record says about a release.
+/// One statement of a record about a release.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct StatedFact {
-    /// What it is about.
+    /// The subject.
     pub subject: FactSubject,
-    /// The value, one or a list; `None` is the record's `unknown`.
+    /// The values, one or several; `None` is the record's `unknown`.
     #[serde(rename = "value", serialize_with = "on_one_line")]
     pub values: Option<Vec<String>>,
-    /// How well it is known.
+    /// The confidence.
     pub confidence: Confidence,
     /// File and line.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -22,7 +22,7 @@ pub struct StatedFact {
 }
 
 impl StatedFact {
-    /// The value on one line.
+    /// Returns the values on one line.
     pub fn value(&self) -> Option<String> {
         self.values.as_ref().map(|values| values.join(" "))
     }
@@ -32,7 +32,7 @@ fn on_one_line<S: Serializer>(values: &Option<Vec<String>>, serializer: S) -> Re
     values.as_ref().map(|values| values.join(" ")).serialize(serializer)
 }
 
-/// What a fact is about; its words are those of `show` and of the files of sources.
+/// Subject of a fact, in the words of `show` and of the files of sources.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum FactSubject {
     /// The day of the release.
@@ -43,9 +43,9 @@ pub enum FactSubject {
     Lts,
     /// The OCI image.
     Image,
-    /// What is in none of the repositories that the OCI image names.
+    /// Packages that are in none of the repositories that the OCI image configures.
     ImageLacks,
-    /// Where Kata's parts come from where they are no packages.
+    /// The origin of Kata's parts if they are not packages.
     PartsFrom,
     /// The package suites.
     Suites,
@@ -57,7 +57,7 @@ pub enum FactSubject {
     Kind(ComponentKind),
     /// The packages of the component of that name.
     Packages(ComponentKind, String),
-    /// Its path; of a kernel the pattern of its image.
+    /// The path of the component of that name; for a kernel, the pattern of its image.
     Path(ComponentKind, String),
 }
 
@@ -89,7 +89,7 @@ impl Serialize for FactSubject {
 }
 
 impl Record {
-    /// Everything that is stated about a release, explicit unknowns included, in a fixed order.
+    /// Returns all statements about a release, including explicit unknowns, in a fixed order.
     pub fn facts(&self, release: &ReleaseEntry, arch: Arch) -> Vec<StatedFact> {
         let mut facts = Vec::new();
         let dates = [
@@ -159,7 +159,7 @@ impl Record {
     }
 }
 
-/// A fact that says of a whole list or component that it is not known.
+/// Returns the fact that a whole list or component is unknown, if the record says that.
 fn whole_unknown<T>(fact: &Option<Fact<T>>) -> Option<Fact<()>> {
     let fact = fact.as_ref().filter(|f| f.value.is_none())?;
     Some(Fact { value: None, confidence: fact.confidence, span: fact.span.clone(), source: fact.source })

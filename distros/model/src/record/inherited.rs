@@ -1,8 +1,8 @@
-//! What a release inherits, and how well that is known of it.
+//! Facts that a release inherits, and their confidence.
 //!
-//! What somebody has read of a distro's releases says little of one that somebody else adds, or that is yet to come: a
-//! release may state a `confidence` that what it inherits does not exceed, and what one inherits that a layer of the
-//! admin's adds is assumed, unless it states one.
+//! Facts read for a distro's known releases say little about a release that the admin adds, or about a future one. A
+//! release may therefore state a `confidence` that limits its inherited facts. In a release that an admin's layer adds,
+//! they are `assumed` unless the release states a confidence.
 
 use super::resolve::merged;
 use super::{CommonFields, ComponentEntry, Confidence, Fact, PerArch, Record, ReleaseEntry};
@@ -10,17 +10,17 @@ use crate::package::PackageName;
 use std::ops::Range;
 
 impl Record {
-    /// What is stated of a release, with the record's defaults applied.
+    /// Returns the statements about a release, with the record's defaults applied.
     pub(super) fn parts(&self, release: &ReleaseEntry) -> CommonFields {
         parts(&self.defaults, release)
     }
 }
 
-/// What a release has over these defaults, each fact as well known as it is of that release.
+/// Merges a release with the defaults, and limits the confidence of inherited facts to what is known for that release.
 pub(super) fn parts(defaults: &CommonFields, release: &ReleaseEntry) -> CommonFields {
     let mut parts = merged(defaults, &release.parts);
     let at_most = |source: usize, span: &Range<usize>| match &release.confidence {
-        // A fact in the release's own map has its confidence from there, and a fact of a higher layer from that layer.
+        // Facts in the release's own map and facts of a higher layer keep their own confidence.
         Some(own) => {
             let is_inside = source == own.source && own.span.contains(&span.start);
             own.value.filter(|_| source <= own.source && !is_inside)
@@ -31,10 +31,10 @@ pub(super) fn parts(defaults: &CommonFields, release: &ReleaseEntry) -> CommonFi
     parts
 }
 
-/// How well a fact is known at most, by its source and its place in that.
+/// Returns the upper limit of a fact's confidence, given its source and its place there.
 type AtMost<'a> = dyn Fn(usize, &Range<usize>) -> Option<Confidence> + 'a;
 
-/// Takes from every fact the confidence that it has too much.
+/// Lowers the confidence of every fact that exceeds its limit.
 fn bound(parts: &mut CommonFields, at_most: &AtMost<'_>) {
     fn fact<'f, T>(fact: &'f mut Option<Fact<T>>, at_most: &AtMost<'_>) -> Option<&'f mut T> {
         let fact = fact.as_mut()?;
@@ -90,7 +90,8 @@ releases:
         Draft::parse(Path::new(path), text).unwrap()
     }
 
-    /// Of a release: subject and confidence of what is stated of its VMM, and of what is to be enabled.
+    /// Returns subject and confidence of the facts about a release's VMM, and of the repositories and modules to
+    /// enable.
     fn known(record: &Record, version: &str) -> Vec<(String, Confidence)> {
         let entry = record.find_release(version).unwrap();
         let facts = record.facts(entry, Arch::X86_64).into_iter().filter(|fact| fact.subject != FactSubject::Eol);
@@ -117,7 +118,7 @@ releases:
         let record = draft("low", LOW).complete().unwrap();
         assert_eq!(known(&record, "1"), expected(Packaging, Packaging, Packaging));
         assert_eq!(known(&record, "2"), expected(Assumed, Assumed, Measured), "its own is as it says");
-        // A higher layer knows what it says, of what it adds to also.
+        // Facts of a higher layer keep their confidence, also in a release of a lower layer.
         let high = "distro: d\nvmm: {name: qemu, packages: r, confidence: documented}\n";
         let record = draft("low", LOW).under(draft("high", high)).complete().unwrap();
         assert_eq!(known(&record, "2"), expected(Assumed, Documented, Measured));
@@ -136,7 +137,7 @@ releases:
         assert_eq!(over(&format!("version: 3, {own}")), expected(Assumed, Assumed, Measured));
         assert_eq!(over("version: 3, confidence: documented"), expected(Documented, Documented, Documented));
         assert_eq!(over("version: 3, confidence: measured"), expected(Packaging, Packaging, Packaging));
-        // One that is there beneath is none that was added.
+        // A release that exists in the layer below does not count as added.
         assert_eq!(over("version: 2, eol: unknown"), expected(Assumed, Assumed, Measured));
     }
 

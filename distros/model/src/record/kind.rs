@@ -1,8 +1,8 @@
-//! What the parts of a release are to Kata.
+//! Roles of a release's components for Kata.
 
 use serde::Serialize;
 
-/// What a component of a release is to Kata.
+/// Role of a component for Kata.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ComponentKind {
@@ -18,7 +18,7 @@ pub enum ComponentKind {
     Kata,
     /// Firmware of guests: OVMF.
     Firmware,
-    /// What confines a VMM: Firecracker's jailer.
+    /// A program that confines a VMM: Firecracker's jailer.
     Jailer,
     /// A snapshotter that Kata is used with: nydus.
     Snapshotter,
@@ -34,7 +34,7 @@ impl ComponentKind {
         ComponentKind::Snapshotter,
     ];
 
-    /// All of them, in the order in which they are told.
+    /// All kinds, in the order of output.
     pub const ALL: [ComponentKind; 8] = [
         ComponentKind::Vmm,
         ComponentKind::Fs,
@@ -46,12 +46,12 @@ impl ComponentKind {
         ComponentKind::Snapshotter,
     ];
 
-    /// Whether it is a file that is read, and no program.
+    /// Whether a component of this kind is a data file, not a program.
     pub fn is_data(self) -> bool {
         matches!(self, ComponentKind::Kernel | ComponentKind::Firmware)
     }
 
-    /// The key of a record.
+    /// Returns the key in a record.
     pub fn name(self) -> &'static str {
         match self {
             ComponentKind::Vmm => "vmm",

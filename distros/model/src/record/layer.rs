@@ -1,7 +1,8 @@
-//! One file's part of a record, and how parts lie over one another.
+//! One file's part of a record, and the merging of such layers.
 //!
 //! The shipped records are the lowest layer, the admin's the highest; what a higher one states wins, key by key.
-//! A higher layer's defaults are over a lower layer's releases too: the admin says `vmm: {name: qemu, path: /opt/qemu}` once.
+//! A higher layer's defaults override a lower layer's releases, too, so that the admin states `vmm: {name: qemu, path:
+//! /opt/qemu}` only once.
 
 use super::inherited::parts;
 use super::resolve::merged;
@@ -14,7 +15,7 @@ use crate::syntax::Node;
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-/// Where a value stands that is no [`Fact`].
+/// Place of a value that is not a [`Fact`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Position {
     span: Range<usize>,
@@ -27,7 +28,7 @@ impl Position {
     }
 }
 
-/// A record from which keys may be missing that a lower layer, or the distro it derives from, supplies.
+/// A record that may lack keys, which a lower layer, or the distro that it derives from, supplies.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Draft {
     pub(crate) sources: Vec<Source>,
@@ -38,12 +39,12 @@ pub(crate) struct Draft {
     pub(crate) arches: Option<(Vec<Arch>, Position)>,
     pub(crate) defaults: CommonFields,
     pub(crate) releases: Option<Vec<ReleaseEntry>>,
-    /// Where the record begins in its last file.
+    /// Start of the record in its last file.
     pub(crate) start: usize,
 }
 
 impl Draft {
-    /// The keys that a record needs and nobody has supplied.
+    /// Returns findings for required keys that no layer has supplied.
     pub(crate) fn missing(&self) -> Vec<Diagnostic> {
         let Some(source) = self.sources.last() else { return Vec::new() };
         let at = self.start..self.start;
@@ -63,14 +64,14 @@ impl Draft {
         found
     }
 
-    /// The record, if nothing is missing and every package's name is one for its package manager.
+    /// Returns the record if no key is missing and every package name is valid for its package manager.
     pub(crate) fn complete(self) -> Result<Record, RecordError> {
         let record = self.whole()?;
         let found = misnamed(&record);
         let Some((number, source)) = found.first().and_then(|(n, _)| Some((*n, record.sources.get(*n)?))) else {
             return Ok(record);
         };
-        // Only those of one file, because an error has one text.
+        // Only the findings of one file, because an error has one text.
         let here = found.into_iter().filter(|(n, _)| *n == number).map(|(_, one)| one).collect();
         let diagnostics = finish(here, &source.text, &source.path.display().to_string());
         Err(RecordError { path: source.path.clone(), text: source.text.clone(), diagnostics })
@@ -101,7 +102,7 @@ impl Draft {
         })
     }
 
-    /// The record with defaults for what is missing, for rules that look at the rest.
+    /// Returns the record with defaults for missing keys, for rules that check the rest.
     pub(crate) fn for_rules(mut self) -> Option<Record> {
         let position = Position { span: 0..0, source: 0 };
         self.package_manager.get_or_insert((PackageManager::Apt, position.clone()));
@@ -110,7 +111,7 @@ impl Draft {
         self.whole().ok()
     }
 
-    /// `upper` over `self`.
+    /// Lays `upper` over `self`.
     pub(crate) fn under(mut self, mut upper: Draft) -> Draft {
         upper.renumber(self.sources.len());
         self.sources.append(&mut upper.sources);
@@ -144,11 +145,11 @@ impl Draft {
         self
     }
 
-    /// The record of a distro that is built from this one.
+    /// Builds the record of a distro that derives from this one.
     ///
-    /// It has all that this one has; what was proved is not among it, because it was proved of other packages.
-    /// Its releases are its own where it names any; each stands on the one that it names as `derives-from`, whose
-    /// packages it has. Dates and image are not taken over: they are of the parent's release.
+    /// The child inherits everything but verdicts, which are about other packages.
+    /// If it states releases, they replace the parent's; each has the packages of the parent's release that it names as
+    /// `derives-from`. Dates and image are not inherited, because they belong to the parent's release.
     pub(crate) fn parent_of(mut self, child: Draft) -> Draft {
         self.ids.clear();
         let distro = self.distro.clone();
@@ -171,7 +172,7 @@ impl Draft {
                     released: None,
                     eol: None,
                     lts: None,
-                    // How well it is known of the parent is in its facts now; the child says how well it is of itself.
+                    // The parent's limit is already applied to its facts; the child states its own.
                     parts: CommonFields { image: None, image_lacks: None, ..parts(&self.defaults, &parent) },
                     confidence: None,
                     is_added: release.is_added,
@@ -199,7 +200,7 @@ impl Draft {
         }
     }
 
-    /// The same as a layer of the admin's, who vouches for no more than it states.
+    /// Marks the draft's releases as added by an admin's layer, which vouches only for its own statements.
     pub(crate) fn of_an_admin(mut self) -> Draft {
         self.releases.iter_mut().flatten().for_each(|release| release.is_added = true);
         self
@@ -229,7 +230,7 @@ fn release_over(below: &ReleaseEntry, over: ReleaseEntry) -> ReleaseEntry {
     }
 }
 
-/// Counts every fact's source on by as many as lie beneath it now.
+/// Raises every fact's source index by the number of sources that now lie below.
 fn renumber(parts: &mut CommonFields, by: usize) {
     fn fact<T>(fact: &mut Option<Fact<T>>, by: usize) -> Option<&mut T> {
         let fact = fact.as_mut()?;
@@ -313,7 +314,7 @@ releases:
     fn a_release_may_have_a_package_manager_of_its_own_and_parts_from_elsewhere() {
         let low = format!("{LOW}    package-manager: none\n    parts-from: an extension\n");
         let high = "distro: d\nreleases:\n  - {version: 2, eol: 2030-01-01}\n";
-        // The packages of the defaults are no packages of a system without a package manager.
+        // Packages of the defaults are an error for a release without a package manager.
         assert!(draft("low", &low).complete().is_err());
         let low = low.replace("path: /q2", "path: /q2, packages: none");
         let record = draft("low", &low).under(draft("high", high)).complete().unwrap();
@@ -341,7 +342,7 @@ releases:
         assert_eq!(platform(&record, "8").as_deref(), Some("own8"));
     }
 
-    /// A layer's own package manager need not be in it.
+    /// A layer need not state the package manager that its names are checked against.
     #[test]
     fn a_name_that_means_something_else_to_the_package_manager_is_refused_with_its_place() {
         let part = |name: &str| format!("distro: d\nvmm: {{name: qemu, packages: [fine, \"{name}\"]}}\n");

@@ -1,4 +1,4 @@
-//! Names of packages that the record's package manager cannot have.
+//! Package names that are invalid for the record's package manager.
 
 use super::resolve::merged;
 use super::{CommonFields, ComponentEntry, Record, known};
@@ -7,12 +7,12 @@ use crate::package_manager::PackageManager;
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
-/// A package's name that is none for the package manager: where it stands, and what is wrong.
+/// Finds package names that are invalid for the package manager, with their places.
 ///
-/// Only the whole record knows its package manager, so each comes with the number of its source.
+/// Only the merged record knows its package manager, so each finding comes with the index of its source.
 pub(crate) fn misnamed(record: &Record) -> Vec<(usize, Diagnostic)> {
     let releases = record.releases.iter().map(|r| match r.package_manager {
-        // The defaults' packages are its own too, and the defaults' package manager is not.
+        // Such a release inherits the defaults' packages, but not their package manager.
         Some(manager) => (manager, Cow::Owned(merged(&record.defaults, &r.parts))),
         None => (record.package_manager, Cow::Borrowed(&r.parts)),
     });
@@ -26,7 +26,7 @@ pub(crate) fn misnamed(record: &Record) -> Vec<(usize, Diagnostic)> {
         let text = record.sources.get(fact.source).map_or("", |s| s.text.as_str());
         let names = fact.value.iter().flat_map(|p| p.values()).flatten();
         for name in names.filter(|n| !n.is_for(manager)) {
-            // A layer's defaults are in every release.
+            // Defaults occur in every release, but are reported once.
             if !seen.insert((fact.source, fact.span.start, name)) {
                 continue;
             }

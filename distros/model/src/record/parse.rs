@@ -35,7 +35,7 @@ const RELEASE_KEYS: &[&str] = &[
     "confidence",
 ];
 
-/// The keys of a record's top level and of a release, for whoever describes the format elsewhere.
+/// Returns the keys of a record's top level and of a release, for code that describes the format elsewhere.
 #[cfg(all(test, feature = "schema"))]
 pub(crate) fn keys() -> (Vec<&'static str>, Vec<&'static str>) {
     let with_parts = |own: &[&'static str]| own.iter().chain(PART_KEYS).copied().collect();
@@ -59,13 +59,13 @@ impl Draft {
         Draft::of_text(path, read_text(path))
     }
 
-    /// [`Draft::parse`] of what was read.
+    /// Like [`Draft::parse`], for the result of reading a file.
     pub(crate) fn of_text(path: &Path, text: Result<String, Box<Diagnostic>>) -> Result<Draft, RecordError> {
         Draft::parse(path, &text.map_err(|found| RecordError::unread(path, *found))?)
     }
 }
 
-/// The record as far as it can be read, and everything that is wrong with it but keys that a lower layer can supply.
+/// Parses the record as far as possible, and returns all findings except missing keys that a lower layer can supply.
 pub(crate) fn draft(path: &Path, text: &str) -> (Option<Draft>, Vec<Diagnostic>) {
     let file = path.display().to_string();
     let named = |diagnostics| finish(diagnostics, text, &file);
@@ -74,7 +74,7 @@ pub(crate) fn draft(path: &Path, text: &str) -> (Option<Draft>, Vec<Diagnostic>)
         Err(diagnostics) => return (None, named(diagnostics)),
     };
     let mut d = Decoder { text, diagnostics: crate::fix::diagnose(text, &root) };
-    // A list without its marks repeats names and paths; that finding says more than the plain rule.
+    // A list without its dashes repeats names and paths; the finding about dashes is more helpful than the generic one.
     if d.diagnostics.is_empty() {
         d.duplicates(&root);
     }
@@ -110,14 +110,14 @@ fn top_level(d: &mut Decoder<'_>, root: &Node, path: &Path) -> Option<Draft> {
     })
 }
 
-/// Verdicts have one place, which is not the record that people write.
+/// Rejects verdicts in a record, which people write: verdicts have a file of their own.
 fn misplaced(d: &mut Decoder<'_>, root: &Node) {
     let Some(entry) = root.entries().iter().find(|entry| entry.key == "verified") else { return };
     d.error("misplaced", entry.key_span.clone(), "verdicts do not stand in a record").hint =
         Some("move `verified` into a file `verified/DISTRO.yaml` beside the records, with `distro` above it".into());
 }
 
-/// What `read` makes of a key's value: `Some(None)` where the key is missing, `None` where its value is wrong.
+/// Reads a key's value by `read`: `Some(None)` if the key is missing, `None` if its value is wrong.
 fn or_missing<T>(node: Option<&Node>, read: impl FnOnce(&Node) -> Option<T>) -> Option<Option<T>> {
     match node {
         Some(node) => Some(Some(read(node)?)),
@@ -143,7 +143,7 @@ fn manager_word(d: &mut Decoder<'_>, node: &Node) -> Option<PackageManager> {
     d.word(node, "package manager", "unknown-package-manager", &known)
 }
 
-/// A word: dnf's settings are told it.
+/// Reads the platform as a single word, because dnf gets it as a setting.
 fn module_platform(d: &mut Decoder<'_>, node: &Node) -> Option<String> {
     let platform = d.string(node, "module-platform")?;
     if platform.chars().all(|c| c.is_ascii_alphanumeric()) {
@@ -155,7 +155,7 @@ fn module_platform(d: &mut Decoder<'_>, node: &Node) -> Option<String> {
     None
 }
 
-/// `releases:`, or the short form `version: [...]`.
+/// Reads `releases:`, or the short form `version: [...]`.
 fn releases(d: &mut Decoder<'_>, root: &Node, confidence: Confidence) -> Option<Option<Vec<ReleaseEntry>>> {
     match (root.get("version"), root.get("releases")) {
         (Some(_), Some(releases)) => {

@@ -8,7 +8,7 @@ use crate::package_manager::PackageManager;
 use crate::release::{ContainerManager, FilesystemDriver, Kernel, Release, Vmm};
 use crate::suggest::{did_you_mean, nearest};
 
-/// Why there is no such view of a record.
+/// Reasons why a record has no such release.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ResolveError {
     /// No release goes by that name.
@@ -16,11 +16,11 @@ pub enum ResolveError {
     UnknownRelease {
         /// The distro.
         distro: String,
-        /// What was asked for.
+        /// The requested name.
         name: String,
         /// Versions and codenames, for the message.
         known: String,
-        /// The known name most like it.
+        /// The most similar known name.
         nearest: Option<String>,
     },
     /// The release does not exist for the architecture.
@@ -28,22 +28,22 @@ pub enum ResolveError {
     NoArch {
         /// `debian:13`.
         release: String,
-        /// What was asked for.
+        /// The requested architecture.
         arch: Arch,
-        /// The architectures that it has.
+        /// The release's architectures.
         known: String,
     },
 }
 
 impl Record {
-    /// The release of that version, codename or alias.
+    /// Finds the release of that version, codename or alias.
     pub fn find_release(&self, name: &str) -> Option<&ReleaseEntry> {
-        // A version outranks an alias that another release has by mistake.
+        // A version takes precedence over an alias that another release has by mistake.
         let by_version = self.releases.iter().find(|r| r.version == name);
         by_version.or_else(|| self.releases.iter().find(|r| r.names().contains(&name)))
     }
 
-    /// [`Record::find_release`], with an error that says what is known.
+    /// Like [`Record::find_release`], with an error that lists the known names.
     ///
     /// # Errors
     ///
@@ -65,28 +65,28 @@ impl Record {
         })
     }
 
-    /// What installs packages in a release.
+    /// Returns the package manager of a release.
     pub fn manager_of(&self, release: &ReleaseEntry) -> PackageManager {
         release.package_manager.unwrap_or(self.package_manager)
     }
 
-    /// Where Kata's parts come from in a release where they are no packages, in words.
+    /// Returns, in words, the origin of Kata's parts in a release that does not package them.
     pub fn parts_from(&self, release: &ReleaseEntry) -> Option<String> {
         known(&self.parts(release).parts_from).cloned()
     }
 
-    /// The architectures of a release.
+    /// Returns the architectures of a release.
     pub fn release_arches<'r>(&'r self, release: &'r ReleaseEntry) -> &'r [Arch] {
         release.arches.as_deref().unwrap_or(&self.arches)
     }
 
-    /// What the record says about a release on one architecture.
+    /// Returns the record's statements about a release on one architecture.
     ///
-    /// A component whose packages or path are not known there is left out.
+    /// Components whose packages or path are unknown there are left out.
     ///
     /// # Errors
     ///
-    /// That there is no such release, or not for that architecture.
+    /// If there is no such release, or not for that architecture.
     pub fn release(&self, name: &str, arch: Arch) -> Result<Release, ResolveError> {
         let entry = self.require_release(name)?;
         let arches = self.release_arches(entry);
@@ -127,7 +127,7 @@ impl Record {
             filesystems: preferred_first(filesystems, &parts.preferred_filesystem)
                 .iter()
                 .filter_map(|c| {
-                    // A path that is stated must be known; a driver without a daemon states none.
+                    // A stated path must be known; a driver without a daemon states none.
                     let path = match &c.path {
                         Some(_) => Some(path(c, arch)?),
                         None => None,
@@ -142,7 +142,7 @@ impl Record {
         })
     }
 
-    /// The components that are stated of a release, by kind in the order asked for, the preferred filesystem first.
+    /// Returns a release's components, by kind in the requested order, the preferred filesystem first.
     pub fn components(
         &self,
         release: &ReleaseEntry,
@@ -166,7 +166,7 @@ impl Record {
         kinds.iter().flat_map(|kind| of(*kind).into_iter().map(|name| (*kind, name))).collect()
     }
 
-    /// Whether a component is stated for other architectures only: it is not packaged for this one.
+    /// Whether a component is stated for other architectures only, so that it is not packaged for this one.
     pub fn is_elsewhere(&self, release: &ReleaseEntry, arch: Arch, kind: ComponentKind, name: &str) -> bool {
         self.component(release, kind, name).is_some_and(|c| match (known(&c.packages), known(&c.path)) {
             (Some(packages), _) => !packages.states(arch),
@@ -175,7 +175,7 @@ impl Record {
         })
     }
 
-    /// The packages of a component: none where none are stated for the architecture, `None` where nobody knows.
+    /// Returns the packages of a component: empty if none are stated for the architecture, `None` if they are unknown.
     pub fn packages_of(
         &self,
         release: &ReleaseEntry,
@@ -189,7 +189,7 @@ impl Record {
         }
     }
 
-    /// The component of that name, with the record's defaults applied.
+    /// Returns the component of that name, with the record's defaults applied.
     fn component(&self, release: &ReleaseEntry, kind: ComponentKind, name: &str) -> Option<ComponentEntry> {
         let parts = self.parts(release);
         let list = |fact| known(fact).cloned().unwrap_or_default();
@@ -202,7 +202,7 @@ impl Record {
         all.into_iter().find(|c| c.name == name)
     }
 
-    /// Repositories and modules that must be enabled for a release, with the confidence of the weaker.
+    /// Returns the repositories and modules that must be enabled for a release, with the weaker confidence of the two.
     pub fn enables(&self, release: &ReleaseEntry) -> (Vec<String>, Vec<String>, Confidence) {
         let parts = self.parts(release);
         let stated = [&parts.repositories, &parts.modules];
@@ -212,17 +212,18 @@ impl Record {
     }
 }
 
-/// A fact that says something of `arch`, also if it is that nobody knows.
+/// Returns the fact if it states something for `arch`, be it `unknown`.
 pub(super) fn stated_for<T: Clone>(fact: &Option<Fact<PerArch<T>>>, arch: Arch) -> Option<Fact<PerArch<T>>> {
     fact.clone().filter(|f| f.value.as_ref().is_none_or(|p| p.states(arch)))
 }
 
-/// The components of a kind of which there can be several, where they are known.
+/// Returns the components of a kind that can have several, if known.
 pub(super) fn listed(parts: &CommonFields, kind: ComponentKind) -> &[ComponentEntry] {
     parts.listed.get(&kind).and_then(|fact| fact.value.as_deref()).unwrap_or_default()
 }
 
-/// The packages on `arch`: none stated is none needed, stated but not for `arch` is not known.
+/// Returns the packages on `arch`: empty if none are stated at all, `None` if they are unknown or not stated for
+/// `arch`.
 fn packages(component: &ComponentEntry, arch: Arch) -> Option<Vec<PackageName>> {
     match &component.packages {
         None => Some(Vec::new()),
@@ -241,7 +242,7 @@ pub(super) fn preferred_first(mut drivers: Vec<ComponentEntry>, preferred: &Opti
     drivers
 }
 
-/// The release's parts over the defaults, key by key; components meet by name.
+/// Merges a release's parts with the defaults, key by key; components are matched by name.
 pub(super) fn merged(defaults: &CommonFields, over: &CommonFields) -> CommonFields {
     fn pick<T: Clone>(default: &Option<T>, over: &Option<T>) -> Option<T> {
         over.clone().or_else(|| default.clone())

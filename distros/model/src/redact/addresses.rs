@@ -1,9 +1,9 @@
-//! Addresses in text: URLs, logins, and hosts that a phrase gives away.
+//! Addresses in text: URLs, logins, and hosts that a phrase reveals.
 
 use std::borrow::Cow;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-/// Hosts of pages that people cite; they are no mirrors.
+/// Hosts of web pages that people cite; these are not mirrors.
 pub(super) const CITED: &[&str] = &[
     "bugs.debian.org",
     "bugs.launchpad.net",
@@ -23,24 +23,24 @@ const SCHEMES: &[&str] = &[
     "socks4", "socks4a", "socks5", "socks5h", "docker", "oci",
 ];
 
-/// Bytes of an encoded address that are looked at.
+/// Most bytes of an encoded address that are decoded.
 const MAX_ENCODED: usize = 4 << 10;
 
-/// Words that an address of packages, or of what is to be fetched, stands behind.
+/// Words that precede an address that is fetched, such as one of packages.
 const FETCHED: &[&str] = &[
     "baseurl", "deb", "deb-src", "err", "fetch", "fetching", "get", "hit", "ign", "machine", "mirror", "proxy",
     "server", "url",
 ];
-/// Bytes before an address that are looked at for such a word.
+/// Number of bytes before an address that are searched for such a word.
 const NEAR: usize = 64;
-/// Parts of the paths of archives of packages.
+/// Components of paths that mark a package archive.
 const ARCHIVES: &[&str] =
     &["/dists/", "/pool/", "/debian", "/ubuntu", "/alpine", "/fedora", "/repodata", "/os/", "inrelease"];
 
-/// The signs between a scheme and its host: as they are, and as programs write an address into another one.
+/// Separators between a scheme and its host: plain, and as programs encode an address inside another one.
 const SEPARATORS: &[&str] = &["://", ":%2f%2f", "%3a%2f%2f"];
 
-/// Phrases of apt, dnf, curl and resolvers that a bare host follows.
+/// Phrases of apt, dnf, curl and resolvers that precede a bare host.
 const PHRASES: &[&str] = &[
     "could not resolve host: ",
     "could not resolve proxy: ",
@@ -57,33 +57,34 @@ const PHRASES: &[&str] = &[
     "/lists/",
 ];
 
-/// A URL with a host, by its places in the text.
+/// A URL with a host, by its positions in the text.
 pub(super) struct Url {
-    /// Where user, host and port begin.
+    /// Start of user, host and port.
     pub(super) authority: usize,
-    /// Without the user, with the port.
+    /// The host without the user, with the port.
     pub(super) host: String,
-    /// Where the path begins.
+    /// Start of the path.
     pub(super) path: usize,
-    /// Where the query or the fragment begins.
+    /// Start of the query or the fragment.
     pub(super) query: usize,
     pub(super) end: usize,
     pub(super) cited: bool,
-    /// Whether nothing in it or before it says that it is more than a page that a program refers to.
+    /// Whether it is only a reference to a web page, because neither the URL nor the text before it says that it is
+    /// fetched.
     pub(super) page: bool,
 }
 
-/// Calls `found` for every URL with a host, in order: those of known schemes, and whatever has a password.
+/// Calls `found` for every URL with a host, in order: URLs of known schemes, and any URL with a password.
 pub(super) fn urls(text: &str, mut found: impl FnMut(Url)) {
     let mut from = 0;
     while let Some((at, authority)) = separator(text, from) {
         let begins = scheme_start(text, from, at);
         let scheme = text[begins..at].to_ascii_lowercase();
-        // `mirror+http`, `tor+https`, `apt-transport-http`.
+        // For compound schemes: `mirror+http`, `tor+https`, `apt-transport-http`.
         let known = SCHEMES.contains(&scheme.rsplit(['+', '.', '-']).next().unwrap_or_default());
         let decoded = Decoded::new(text, authority);
         let rest = &*decoded.text;
-        // Passwords have quotes and the like; what looks like one ends before the host.
+        // Passwords may contain quotes and the like; a possible login ends before the host.
         let login = login(rest);
         let path = rest[login..].find(|c: char| "/?#".contains(c) || ends_url(c)).map_or(rest.len(), |i| i + login);
         let host = rest[..path].rsplit('@').next().unwrap_or_default();
@@ -118,37 +119,37 @@ pub(super) fn urls(text: &str, mut found: impl FnMut(Url)) {
     }
 }
 
-/// Whether a host is a name with a full stop, without a port.
+/// Whether a host is a name with a dot, without a port.
 fn is_name(host: &str) -> bool {
     !host.starts_with('[') && host_length(host) == Some(host.len()) && host.parse::<Ipv4Addr>().is_err()
 }
 
-/// Whether what stands before an address, or its path, says that something is fetched from there.
+/// Whether the text before an address, or its path, says that something is fetched from it.
 fn is_fetched(before: &str, path: &str) -> bool {
-    // A word that is far away says nothing.
+    // A word that is far away is unrelated.
     let near = &before[before.floor_char_boundary(before.len().saturating_sub(NEAR))..];
     let near = near.trim_end_matches(|c: char| c.is_whitespace() || "='\"([".contains(c));
     let word = near.rsplit(char::is_whitespace).next().unwrap_or_default();
-    // `Err:1`, `--mirror`, `http_proxy`.
+    // Reduces `Err:1`, `--mirror`, `http_proxy` to a word.
     let word = word.split(':').next().unwrap_or_default().to_ascii_lowercase();
     let end = word.rsplit(|c: char| !c.is_ascii_alphanumeric()).next().unwrap_or_default();
     let path = path.to_ascii_lowercase();
     FETCHED.contains(&word.as_str()) || FETCHED.contains(&end) || ARCHIVES.iter().any(|part| path.contains(part))
 }
 
-/// The next separator from there on: where it begins and ends.
+/// Finds the next separator at or after `from`: its start and end.
 fn separator(text: &str, from: usize) -> Option<(usize, usize)> {
     let mut signs = text[from..].match_indices([':', '%']).map(|(i, _)| i + from);
     signs.find_map(|at| Some((at, at + separator_length(&text[at..])?)))
 }
 
-/// How long the separator at the beginning of a text is.
+/// Returns the length of the separator at the beginning of a text.
 fn separator_length(text: &str) -> Option<usize> {
     let is_here = |with: &&str| text.get(..with.len()).is_some_and(|here| here.eq_ignore_ascii_case(with));
     SEPARATORS.iter().copied().find(is_here).map(str::len)
 }
 
-/// Where a path ends that begins there: at a query, at what ends its URL, or at another one, as in a proxy's path.
+/// Returns the end of a path: at a query, at the end of its URL, or at another URL, as in a proxy's path.
 fn path_end(text: &str, from: usize) -> usize {
     let mut signs =
         text[from..].match_indices(|c: char| "?#:%".contains(c) || ends_url(c)).map(|(i, sign)| (i + from, sign));
@@ -159,29 +160,30 @@ fn path_end(text: &str, from: usize) -> usize {
     signs.find_map(end).unwrap_or(text.len())
 }
 
-/// Where the scheme begins whose separator is there.
+/// Returns the start of the scheme whose separator is at `at`.
 fn scheme_start(text: &str, from: usize, at: usize) -> usize {
     let letters = |c: char| c.is_ascii_alphanumeric() || "+.-".contains(c);
     let start = text[from..at].rfind(|c| !letters(c)).map_or(from, |i| {
         let i = i + from;
         i + text[i..].chars().next().map_or(1, char::len_utf8)
     });
-    // The digits of a percent code, as in `url%3Dhttps`, are not the scheme's.
+    // The digits of a percent code, as in `url%3Dhttps`, do not belong to the scheme.
     let digits = text.as_bytes()[start..at].get(..2).filter(|_| text[..start].ends_with('%'));
     if digits.is_some_and(|two| two.iter().all(u8::is_ascii_hexdigit)) { start + 2 } else { start }
 }
 
-/// What follows a separator, its percent codes decoded if the separator has some.
+/// Text after a separator, with its percent codes decoded if the separator is encoded.
 struct Decoded<'a> {
     text: Cow<'a, str>,
-    /// Where the text begins.
+    /// Start in the original text.
     from: usize,
-    /// Where each byte comes from; nothing if nothing is decoded.
+    /// Original position of each byte; empty if nothing was decoded.
     places: Vec<usize>,
 }
 
 impl<'a> Decoded<'a> {
-    /// From there to the end of the text; of what is encoded to its end, or to where its path becomes another address.
+    /// Takes the text from `from` to its end; encoded text only to the end of the code, or to where its path becomes
+    /// another address.
     fn new(text: &'a str, from: usize) -> Decoded<'a> {
         if text[..from].ends_with('/') {
             return Decoded { text: Cow::Borrowed(&text[from..]), from, places: Vec::new() };
@@ -193,7 +195,7 @@ impl<'a> Decoded<'a> {
             let code = code.and_then(|code| u8::from_str_radix(code, 16).ok());
             let meant = char::from(code.unwrap_or(*byte));
             places.push(at);
-            // A letter for what is beyond ASCII: each byte stays one.
+            // A placeholder letter for non-ASCII, so that each byte stays one.
             decoded.push(if meant.is_ascii() { meant } else { 'x' });
             at += if code.is_some() { 3 } else { 1 };
             if decoded.ends_with("://") && !decoded.contains(['?', '#']) {
@@ -204,7 +206,7 @@ impl<'a> Decoded<'a> {
         Decoded { text: Cow::Owned(decoded), from, places }
     }
 
-    /// Where that place of the text was before.
+    /// Returns the position in the original text.
     fn place(&self, at: usize) -> usize {
         self.places.get(at).copied().unwrap_or(self.from + at)
     }
@@ -215,12 +217,13 @@ fn ends_url(c: char) -> bool {
     c.is_whitespace() || c.is_control() || "\"'`<>|\\{}^".contains(c)
 }
 
-/// How long `user:password@` at the beginning is, whatever is in the password but spaces.
+/// Returns the length of `user:password@` at the beginning; the password may contain anything but spaces.
 ///
-/// It may have `@` and `/`: it ends before the first word that can only be a host, else before the last that may be one.
+/// A password may contain `@` and `/`: the login ends before the first word that can only be a host, else before the
+/// last that may be one.
 fn login(text: &str) -> usize {
     let slash = text.find(|c: char| c.is_whitespace() || c == '/').unwrap_or(text.len());
-    // What follows a slash may be a path, and then ends as URLs do, or where another one begins.
+    // Text after a slash may be a path, which ends like a URL does, or where another URL begins.
     let mut signs = text[slash..].match_indices(|c: char| c == ':' || ends_url(c)).map(|(i, sign)| (i + slash, sign));
     let end = signs.find_map(|(at, sign)| match sign {
         ":" => text[at..].starts_with("://").then(|| scheme_start(text, slash, at)),
@@ -238,12 +241,12 @@ fn login(text: &str) -> usize {
     ends().find(|at| is_surely_host(&run[*at..])).or_else(|| ends().next_back()).unwrap_or(0)
 }
 
-/// Whether a text begins with an image's digest: `name:tag@sha256:…` is no login.
+/// Whether a text begins with an image's digest: `name:tag@sha256:…` is not a login.
 fn is_digest(text: &str) -> bool {
     ["sha256:", "sha512:"].iter().any(|digest| text.starts_with(digest))
 }
 
-/// Whether a text begins with a host and what may follow one in a URL.
+/// Whether a text begins with a host, followed by something that may follow a host in a URL.
 fn is_surely_host(text: &str) -> bool {
     let Some(host) = host_length(text) else { return false };
     let after = &text[host..];
@@ -251,7 +254,7 @@ fn is_surely_host(text: &str) -> bool {
     after.chars().next().is_none_or(|c| ends_url(c) || "/?#,;.)]".contains(c))
 }
 
-/// How long the host at the beginning of a text is: a name with a full stop, or an address.
+/// Returns the length of the host at the beginning of a text: a name with a dot, or an address.
 pub(super) fn host_length(text: &str) -> Option<usize> {
     if let Some(v6) = text.strip_prefix('[') {
         let end = v6.find(|c: char| !c.is_ascii_hexdigit() && c != ':' && c != '.')?;
@@ -265,9 +268,9 @@ pub(super) fn host_length(text: &str) -> Option<usize> {
     ((is_name && !name.is_empty()) || host.parse::<Ipv4Addr>().is_ok()).then_some(host.len())
 }
 
-/// Calls `found` for every bare host that a known phrase gives away.
+/// Calls `found` for every bare host that a known phrase reveals.
 pub(super) fn phrases(text: &str, mut found: impl FnMut(&str)) {
-    // ASCII only, so that positions are those of `text`.
+    // Lowers ASCII only, so that positions are those of `text`.
     let lower = text.to_ascii_lowercase();
     for phrase in PHRASES {
         let mut from = 0;
@@ -279,7 +282,7 @@ pub(super) fn phrases(text: &str, mut found: impl FnMut(&str)) {
             if host.contains('.') && !host.starts_with('.') && !CITED.contains(&host.to_ascii_lowercase().as_str()) {
                 found(host);
             }
-            // apt puts the address in parentheses: `mirror.example:80 (192.0.2.1)`.
+            // apt adds the address in parentheses: `mirror.example:80 (192.0.2.1)`.
             let after = rest[end..].trim_start_matches(|c: char| c == ':' || c.is_ascii_digit());
             if let Some(address) = after.strip_prefix(" (") {
                 let end = address.find(|c: char| !(is_host(c) || c == ':')).unwrap_or(address.len());

@@ -1,9 +1,9 @@
-//! Control characters, escape sequences and length: what a terminal or a parser would act on.
+//! Control characters, escape sequences and length: everything that a terminal or a parser would interpret.
 
-/// `input` without escape sequences and control characters but line feeds and tabs; of more than `max` bytes the head and
+/// Removes escape sequences and control characters except line feeds and tabs; of more than `max` bytes, the head and
 /// the tail are kept.
 pub fn without_controls(input: &str, max: usize) -> String {
-    // Removing escape sequences only shortens, so that what is cut off here would not be kept anyway.
+    // Removing escape sequences only shortens the text, so that nothing is cut off here that would have been kept.
     let mut clean = String::with_capacity(input.len().min(max * 2));
     let bounded = shorten(input, max.saturating_mul(4), "\n");
     let mut chars = bounded.chars().peekable();
@@ -24,8 +24,8 @@ pub fn without_controls(input: &str, max: usize) -> String {
     clean
 }
 
-/// Whether a character has no place in a report: controls, U+FFFE and U+FFFF, and the marks that turn the direction of
-/// text around.
+/// Whether a character must not occur in a report: controls, U+FFFE and U+FFFF, and the marks that change the direction
+/// of text.
 pub fn is_unprintable(c: char) -> bool {
     match c {
         '\n' | '\t' => false,
@@ -35,7 +35,7 @@ pub fn is_unprintable(c: char) -> bool {
     }
 }
 
-/// The head and the tail of `input` around `mark`, at most `max` bytes of it.
+/// Keeps the head and the tail of `input` around `mark`, at most `max` bytes of it.
 fn shorten(input: &str, max: usize, mark: &str) -> String {
     if input.len() <= max {
         return input.to_owned();
@@ -47,14 +47,15 @@ fn shorten(input: &str, max: usize, mark: &str) -> String {
 
 type Chars<'a> = std::iter::Peekable<std::str::Chars<'a>>;
 
-/// After ESC: a control sequence, an operating system command, or a single character.
+/// Skips the rest of an escape sequence after ESC: a control sequence, an operating system command, or a single
+/// character.
 fn skip_escape(chars: &mut Chars<'_>) {
     match chars.peek() {
         Some('[') => {
             chars.next();
             skip_control_sequence(chars);
         }
-        // Ends with BEL or ESC \; an unended one must not swallow what follows the line.
+        // Ends with BEL or ESC \; an unterminated one must not swallow the following lines.
         Some(']' | 'P' | '_' | '^' | 'X') => {
             while let Some(c) = chars.next_if(|c| *c != '\n') {
                 if c == '\u{7}' || (c == '\u{1b}' && chars.next_if_eq(&'\\').is_some()) {
@@ -73,13 +74,13 @@ fn skip_escape(chars: &mut Chars<'_>) {
     }
 }
 
-/// After ESC [: parameters and a final character.
+/// Skips the rest of a control sequence after ESC [: parameters and a final character.
 fn skip_control_sequence(chars: &mut Chars<'_>) {
     while chars.next_if(|c| (' '..='?').contains(c)).is_some() {}
     chars.next_if(|c| ('@'..='~').contains(c));
 }
 
-/// `input` on one line, its middle left out where it is longer than `max` bytes.
+/// Returns `input` on one line, without its middle if it is longer than `max` bytes.
 pub fn one_line(input: &str, max: usize) -> String {
     shorten(&input.split_whitespace().collect::<Vec<_>>().join(" "), max, " […] ")
 }

@@ -1,10 +1,10 @@
-//! Taking hosts out of text: those that are known, and those behind a login.
+//! Removal of hosts from text: known ones, and those after a login.
 
 use super::MIRROR;
 use super::addresses::{host_length, is_host};
 use std::collections::BTreeSet;
 
-/// `text` with every whole occurrence of a host replaced; in one pass, however many hosts are known.
+/// Replaces every whole occurrence of a host in `text`; in one pass, however many hosts are known.
 pub(super) fn without_hosts(text: &str, hosts: &[&BTreeSet<String>]) -> String {
     if hosts.iter().all(|set| set.is_empty()) {
         return text.to_owned();
@@ -22,25 +22,25 @@ pub(super) fn without_hosts(text: &str, hosts: &[&BTreeSet<String>]) -> String {
     out
 }
 
-/// What may stand in a host that is known: the characters of names, and what addresses and odd names have besides.
+/// Whether a character can occur in a known host: the characters of names, and those of addresses and unusual names.
 fn is_of_host(c: char) -> bool {
     is_host(c) || ODD.contains(c) || (!c.is_ascii() && c.is_alphanumeric())
 }
 
-/// Characters that may be a host's own or stand beside one: `[IP: 2001:db8::1 80]`, `lists/mirror.example_debian`.
+/// Characters that may belong to a host or be next to one: `[IP: 2001:db8::1 80]`, `lists/mirror.example_debian`.
 const ODD: &str = ":_~%";
 
-/// Longest host that is looked for; names have 253 bytes at most.
+/// Longest host that is searched for; names have 253 bytes at most.
 const MAX_HOST: usize = 256;
-/// Places in a run where a host may end, that are tried from one beginning.
+/// Most possible ends of a host that are tried per start.
 const MAX_ENDS: usize = 16;
 
-/// Replaces the hosts in a run of their characters, the longest from each place where one may begin.
+/// Replaces the hosts in a run of host characters, the longest at each possible start.
 fn hosts_of_run(run: &str, hosts: &[&BTreeSet<String>], out: &mut String) {
     let bytes = run.as_bytes();
     let begins = |at: usize| at == 0 || !is_host(bytes[at - 1] as char);
     let ends = |at: usize| match bytes.get(at) {
-        // A full stop after a host ends the sentence unless a name goes on.
+        // A dot after a host ends the sentence unless a name goes on.
         Some(b'.') => !bytes.get(at + 1).is_some_and(u8::is_ascii_alphanumeric),
         Some(byte) => !is_host(*byte as char),
         None => true,
@@ -72,7 +72,7 @@ fn hosts_of_run(run: &str, hosts: &[&BTreeSet<String>], out: &mut String) {
     out.push_str(&run[from..]);
 }
 
-/// `user:password@mirror.example` without a scheme before it; what may be no host is one where a path follows.
+/// Replaces `user:password@mirror.example` without a scheme; an uncertain host counts as one if a path follows.
 pub(super) fn without_logins(text: &str) -> String {
     if !text.contains('@') {
         return text.to_owned();
@@ -93,7 +93,7 @@ pub(super) fn without_logins(text: &str) -> String {
     text.split_inclusive(char::is_whitespace).map(|word| of(word).unwrap_or_else(|| word.to_owned())).collect()
 }
 
-/// How long the host of `mirror/debian` or `mirror:80/debian` is.
+/// Returns the length of the host in `mirror/debian` or `mirror:80/debian`.
 fn label_before_path(text: &str) -> Option<usize> {
     let host = text.find(|c: char| !c.is_ascii_alphanumeric() && c != '-')?;
     let after = &text[host..];
@@ -101,7 +101,7 @@ fn label_before_path(text: &str) -> Option<usize> {
     (begins_as_name(text) && after.starts_with('/')).then_some(host)
 }
 
-/// Numbers and versions are no hosts and no users.
+/// Whether a text begins with a letter: numbers and versions are neither hosts nor users.
 fn begins_as_name(text: &str) -> bool {
     text.starts_with(|c: char| c.is_ascii_alphabetic())
 }

@@ -1,21 +1,21 @@
-//! Credentials as netrc(5) and apt's `auth.conf` write them: `machine mirror.example login me password s3cret`.
+//! Credentials in the form of netrc(5) and apt's `auth.conf`: `machine mirror.example login me password s3cret`.
 
 use super::addresses::CITED;
 use super::{MIRROR, SECRET};
 use std::ops::Range;
 
-/// What a host is followed by, each with a value.
+/// Keys that follow a host, each with a value.
 const KEYS: [&str; 3] = ["login", "password", "account"];
 
-/// An entry that has a password, by its places in the text.
+/// An entry that has a password, by its positions in the text.
 struct NetrcEntry {
-    /// The host, or an address that has it; none of `default`.
+    /// The host, or an address that contains it; `None` for `default`.
     machine: Option<Range<usize>>,
-    /// The values behind the keys.
+    /// The values of the keys.
     values: Vec<Range<usize>>,
 }
 
-/// `text` without the hosts, logins and passwords of such entries; an address with a scheme stays.
+/// Replaces the hosts, logins and passwords of netrc entries in `text`; an address with a scheme stays.
 pub(super) fn without_entries(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut from = 0;
@@ -31,12 +31,12 @@ pub(super) fn without_entries(text: &str) -> String {
     out
 }
 
-/// The hosts of such entries.
+/// Returns the hosts of netrc entries.
 pub(super) fn hosts(text: &str) -> impl Iterator<Item = &str> {
     entries(text).into_iter().filter_map(|entry| Some(&text[host(text, entry.machine?)?]))
 }
 
-/// The host at the beginning of `mirror.example:8080/debian`.
+/// Returns the host at the beginning of `mirror.example:8080/debian`.
 fn host(text: &str, machine: Range<usize>) -> Option<Range<usize>> {
     let word = &text[machine.clone()];
     let name = word.split([':', '/']).next().filter(|name| !name.is_empty() && !word.contains("://"))?;
@@ -78,7 +78,7 @@ fn entries(text: &str) -> Vec<NetrcEntry> {
     entries
 }
 
-/// The words of a text; one in quotation marks may have spaces.
+/// Splits a text into words; a word in quotation marks may contain spaces.
 fn words(text: &str) -> Vec<Range<usize>> {
     let mut words = Vec::new();
     let mut from = 0;
@@ -91,7 +91,7 @@ fn words(text: &str) -> Vec<Range<usize>> {
     words
 }
 
-/// How long a word in quotation marks is, on its line.
+/// Returns the length of a word in quotation marks that ends on its line.
 fn quoted(text: &str) -> Option<usize> {
     let inside = text.strip_prefix('"')?;
     let end = inside.find(['"', '\n']).filter(|end| inside[*end..].starts_with('"'))?;

@@ -1,17 +1,17 @@
-//! Passwords in all the ways in which programs write them.
+//! Spellings of passwords in the output of programs.
 
 use super::MAX_TEXT;
 use super::controls::without_controls;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
-/// What a program that encodes a whole password encodes of it (RFC 3986, 2.3).
+/// Characters that are encoded by a program that encodes a whole password (RFC 3986, 2.3).
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// A password as it was given, as it is meant, and as programs write it.
+/// Returns a password as given, decoded, and in the encodings that programs write.
 pub(super) fn spellings(password: &str) -> Vec<String> {
     let meant = percent_decoded(password);
     let encoded = || utf8_percent_encode(&meant, RESERVED);
-    // Of what is encoded each byte comes by itself.
+    // The encoder yields each encoded byte as a part of its own.
     let in_small = |part: &str| if part.starts_with('%') { part.to_ascii_lowercase() } else { part.to_owned() };
     let json = serde_json::to_string(&meant).unwrap_or_default();
     vec![
@@ -26,7 +26,7 @@ pub(super) fn spellings(password: &str) -> Vec<String> {
     ]
 }
 
-/// Decodes `%40` to `@`; text that is no such code stays.
+/// Decodes `%40` to `@`; text that is not a percent code stays.
 pub fn percent_decoded(text: &str) -> String {
     percent_decode_str(text).decode_utf8_lossy().into_owned()
 }

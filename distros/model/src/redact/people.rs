@@ -1,16 +1,16 @@
-//! Whose machine it was: names of its users and its own name, and the folders that lead there.
+//! Redaction of people: the names of a machine's users, its own name, and the directories of users.
 //!
-//! On the machine itself they are no secret; what is sent to strangers does without them.
+//! These names are no secret on the machine itself, but are removed from text that is sent to strangers.
 
-/// The word in place of a user's name.
+/// Placeholder for a user's name.
 const USER: &str = "<user>";
-/// The word in place of a machine's name.
+/// Placeholder for a machine's name.
 const HOST: &str = "<host>";
-/// The word in place of the folders that a path begins with.
+/// Placeholder for the leading directories of a path.
 const FOLDER: &str = "<folder>";
-/// Folders that have the users' own.
+/// Parent directories of home directories.
 const HOMES: &[&str] = &["/home/", "/Users/"];
-/// Names that say nothing of anybody, because many machines and users have them.
+/// Names that identify nobody, because many machines and users have them.
 const NOBODYS: &[&str] = &[
     "admin",
     "alpine",
@@ -39,18 +39,18 @@ const NOBODYS: &[&str] = &[
     "user",
     "vagrant",
 ];
-/// Shorter ones would be found in any text.
+/// Shortest name that is hidden: shorter ones would occur in any text.
 const SHORTEST: usize = 3;
 
-/// Names of users and machines that a text is not to give away.
+/// Names of users and machines to hide in a text.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct People {
-    /// Each with what stands in its place, in lower case, the longest first.
+    /// Names in lower case with their placeholders, the longest first.
     names: Vec<(String, &'static str)>,
 }
 
 impl People {
-    /// These users and machines; a machine is also known by the first part of its name.
+    /// Hides these users and machines; a machine also by the first part of its name.
     pub fn new<'a>(users: impl IntoIterator<Item = &'a str>, machines: impl IntoIterator<Item = &'a str>) -> People {
         let parts = |name: &'a str| [Some(name), name.split_once('.').map(|(first, _)| first)];
         let machines = machines.into_iter().flat_map(parts).flatten().map(|name| (name, HOST));
@@ -64,7 +64,7 @@ impl People {
         People { names }
     }
 
-    /// A text without them, and without the names of home folders.
+    /// Returns the text without these names, and without the names of home directories.
     pub fn hidden(&self, text: &str) -> String {
         let mut out = without_homes(text);
         for (name, sign) in &self.names {
@@ -74,7 +74,7 @@ impl People {
     }
 }
 
-/// `/home/somebody/x` as `/home/<user>/x`.
+/// Rewrites `/home/somebody/x` to `/home/<user>/x`.
 fn without_homes(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
@@ -90,9 +90,9 @@ fn without_homes(text: &str) -> String {
     out + rest
 }
 
-/// A text without a name where it stands alone.
+/// Replaces a name that stands alone in a text.
 fn without_word(text: &str, name: &str, sign: &str) -> String {
-    // ASCII only, so that positions are those of the text.
+    // Lowers ASCII only, so that positions are those of the text.
     let lower = text.to_ascii_lowercase();
     let mut out = String::with_capacity(text.len());
     let mut from = 0;
@@ -113,7 +113,8 @@ fn is_of_a_name(c: char) -> bool {
     c.is_alphanumeric() || "._-".contains(c)
 }
 
-/// A command line, or a word of it, whose absolute paths keep their last part only: the rest says where somebody works.
+/// Reduces absolute paths in a command line, or a word of it, to their last component: the rest reveals where somebody
+/// works.
 pub fn without_folders(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
@@ -125,7 +126,7 @@ pub fn without_folders(text: &str) -> String {
         let is_path = begins.is_none_or(|c| c.is_whitespace() || "='\"".contains(c));
         out.push_str(&rest[..at]);
         match path.trim_end_matches('/').rsplit_once('/') {
-            // `/x` and `/` say nothing of anybody.
+            // `/x` and `/` reveal nothing.
             Some((folders, last)) if is_path && !folders.is_empty() => {
                 out.push_str(&format!("{FOLDER}/{last}"));
             }

@@ -16,7 +16,7 @@ fn passwords_go_whatever_is_in_them() {
         let url = format!("http://user:{password}@mirror.example/debian");
         let shown = text(&format!("E: Failed to fetch {url}/dists/x"));
         assert_eq!(shown, "E: Failed to fetch http://<mirror>/debian/dists/x", "{password:?}");
-        // Where it is known, also apart from its address, and however it is spelt.
+        // A known password is hidden outside of its address, too, in every spelling.
         let known = Redactor::knowing([url.as_str()]);
         for spelling in spellings(password) {
             let shown = known.text(&format!("password {spelling} of mirror.example"));
@@ -155,7 +155,7 @@ fn pages_that_one_cites_stay_but_their_credentials_go() {
     assert_eq!(text("https://me:tok@github.com/a/b"), "https://github.com/a/b");
 }
 
-/// A log is read to find out what is wrong, and pages that it names say so.
+/// A log is read to find an error, and the web pages in it may explain it.
 #[test]
 fn a_page_that_a_program_refers_to_stays_unless_it_is_a_mirrors() {
     for kept in [
@@ -170,7 +170,7 @@ fn a_page_that_a_program_refers_to_stays_unless_it_is_a_mirrors() {
     let mut all = Redactor::default();
     all.learn_all("--kata https://wiki.lab.example/kata.tar");
     assert_eq!(all.text(&format!("{page} of wiki.lab.example")), "see https://<mirror>/x of <mirror>");
-    // What is fetched is no page, nor is what has a port, a login or no name, or is not by https.
+    // An address is not a web page if it is fetched, has a port, a login or no name, or is not `https`.
     for (said, told) in [
         ("deb https://a.example/x sid main", "deb https://<mirror>/x sid main"),
         ("Err:1 https://a.example/x sid", "Err:1 https://<mirror>/x sid"),

@@ -1,10 +1,10 @@
-//! The form of a file of known issues.
+//! Schema of a file of known issues.
 
 use super::{ApiVersion, OneOrMany, Version};
 use crate::environment::Environment;
 use schemars::JsonSchema;
 
-/// What is known to fail on one Linux distro.
+/// Known failures on one Linux distro.
 #[derive(JsonSchema)]
 #[schemars(rename_all = "kebab-case", deny_unknown_fields)]
 #[expect(dead_code, reason = "only its schema is used")]
@@ -19,35 +19,35 @@ pub(super) struct KnownIssuesFile {
     known_issues: Vec<Issue>,
 }
 
-/// A failure that somebody knows of: by its signature or by its test.
+/// A known failure, identified by its signature or by its test.
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 #[expect(dead_code, reason = "only its schema is used")]
 struct Issue {
-    /// By which it is named.
+    /// The name of the entry.
     id: Version,
-    /// One cause, as `results.json` has it: the component, a colon, what was seen.
+    /// One cause, as in `results.json`: the component, a colon, the observation.
     signature: Option<String>,
-    /// One test, whatever is seen in it.
+    /// One test, regardless of the observation.
     test: Option<String>,
     /// The source package at fault.
     package: String,
     versions: Versions,
-    /// The profiles that it is seen under; all where the key is left out.
+    /// Profiles in which the failure occurs; all if the key is missing.
     profiles: Option<OneOrMany<String>>,
-    /// Where it is seen; anywhere where the key is left out.
+    /// Environments in which the failure occurs; all if the key is missing.
     environments: Option<OneOrMany<Environment>>,
-    /// Where it is reported.
+    /// Address of the bug report.
     #[schemars(regex(pattern = r#"^https://[^ <>"]*$"#))]
     url: String,
-    /// Who looks after the entry.
+    /// Person responsible for the entry.
     owner: String,
-    /// The last day on which it excuses anything.
+    /// The last day on which the entry excuses anything.
     #[schemars(regex(pattern = r"^\d{4}-\d{2}-\d{2}$"))]
     expires: String,
 }
 
-/// The versions that have the fault, in the distro's own order.
+/// The affected versions, in the distro's own order.
 #[derive(JsonSchema)]
 #[schemars(untagged)]
 #[expect(dead_code, reason = "only its schema is used")]
@@ -56,7 +56,7 @@ enum Versions {
     Range(Range),
 }
 
-/// All of them.
+/// All versions.
 #[derive(JsonSchema)]
 #[schemars(rename_all = "kebab-case")]
 #[expect(dead_code, reason = "only its schema is used")]
@@ -64,13 +64,13 @@ enum AllVersions {
     All,
 }
 
-/// From the first bad one to the first good one.
+/// From the first affected version to the first fixed one.
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 #[expect(dead_code, reason = "only its schema is used")]
 struct Range {
-    /// The first bad one.
+    /// The first affected version.
     from: Option<Version>,
-    /// The first good one.
+    /// The first fixed version.
     before: Option<Version>,
 }

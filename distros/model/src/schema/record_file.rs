@@ -1,11 +1,11 @@
-//! The form of a record's file.
+//! Schema of a record file.
 
 use super::{ApiVersion, Day, OneOrMany, Version};
 use crate::arch::Arch;
 use crate::package_manager::PackageManager;
 use schemars::JsonSchema;
 
-/// What one Linux distro offers Kata Containers.
+/// Everything that one Linux distro offers Kata Containers.
 ///
 /// Top-level values are defaults; a release overrides what differs, key by key.
 #[derive(JsonSchema)]
@@ -20,17 +20,17 @@ pub(super) struct RecordFile {
     distro: String,
     /// Other values of `ID` that mean this distro.
     ids: Option<OneOrMany<String>>,
-    /// The distro that this one is built from; its record is beneath this one.
+    /// The distro that this one is built from; its record lies below this one.
     derives_from: Option<String>,
-    /// Short for releases that override nothing.
+    /// Short form for releases that override nothing.
     version: Option<OneOrMany<Version>>,
-    /// What installs packages.
+    /// The package manager.
     package_manager: Option<PackageManager>,
     /// The proposal's name of `package-manager`.
     package_installer: Option<PackageManager>,
     /// Architectures, by Kata's names.
     arch: Option<OneOrMany<Arch>>,
-    /// How well the facts are known, unless a map says otherwise of its own.
+    /// Confidence of the facts, unless a map states its own.
     confidence: Option<Confidence>,
     /// The releases: numbered ones ascending, then testing, unstable, rawhide.
     releases: Option<Vec<ReleaseFile>>,
@@ -51,9 +51,9 @@ struct ReleaseFile {
     aliases: Option<OneOrMany<Version>>,
     /// The release of the parent distro that it is built from.
     derives_from: Option<Version>,
-    /// What installs packages, where it is not the distro's usual one.
+    /// The package manager, if it differs from the distro's usual one.
     package_manager: Option<PackageManager>,
-    /// What its modules are built for, as `PLATFORM_ID` of os-release has it after `platform:`.
+    /// The platform of the package manager's modules, as in os-release's `PLATFORM_ID` after `platform:`.
     module_platform: Option<String>,
     /// Day of the release.
     released: Option<Day>,
@@ -61,15 +61,15 @@ struct ReleaseFile {
     eol: Option<Day>,
     /// Last day of long-term support.
     lts: Option<Day>,
-    /// Architectures, where they differ.
+    /// Architectures, if they differ.
     arch: Option<OneOrMany<Arch>>,
-    /// How well its facts are known.
+    /// Confidence of the release's facts.
     confidence: Option<Confidence>,
     #[schemars(flatten)]
     offers: Offers,
 }
 
-/// What a distro offers, by default or in one release.
+/// Offers of a distro, by default or in one release.
 #[derive(JsonSchema)]
 #[schemars(rename_all = "kebab-case")]
 #[expect(dead_code, reason = "only its schema is used")]
@@ -82,9 +82,9 @@ struct Offers {
     modules: Option<OneOrMany<String>>,
     /// The OCI image.
     image: Option<String>,
-    /// What is in none of the repositories that the OCI image names.
+    /// Packages that are in none of the repositories that the OCI image configures.
     image_lacks: Option<String>,
-    /// Where Kata's parts come from, where they are no packages.
+    /// The origin of Kata's parts, if they are not packages.
     parts_from: Option<String>,
     /// VMMs, the preferred one first.
     vmm: Option<OrUnknown<OneOrMany<Component>>>,
@@ -98,13 +98,13 @@ struct Offers {
     kata: Option<OrUnknown<OneOrMany<Component>>>,
     /// Firmware of guests, such as OVMF.
     firmware: Option<OrUnknown<OneOrMany<Component>>>,
-    /// What confines a VMM, such as Firecracker's jailer.
+    /// Programs that confine a VMM, such as Firecracker's jailer.
     jailer: Option<OrUnknown<OneOrMany<Component>>>,
     /// Snapshotters that Kata is used with, such as nydus-snapshotter.
     snapshotter: Option<OrUnknown<OneOrMany<Component>>>,
 }
 
-/// A value for all architectures, or one each.
+/// A value for all architectures, or one for each.
 #[derive(JsonSchema)]
 #[schemars(untagged)]
 #[expect(dead_code, reason = "only its schema is used")]
@@ -113,7 +113,7 @@ enum PerArch<T> {
     Each(Box<EachArch<T>>),
 }
 
-/// A value each; an architecture that is missing has none.
+/// One value for each architecture; for a missing architecture nothing is stated.
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 #[expect(dead_code, reason = "only its schema is used")]
@@ -131,11 +131,11 @@ struct EachArch<T> {
 struct Component {
     /// `qemu`, `virtio-fs`, `containerd`.
     name: String,
-    /// Packages to install; `none` where the admin's own build needs none.
+    /// Packages to install; `none` if the admin's own build needs none.
     packages: Option<PerArch<OneOrMany<String>>>,
     /// The program's path.
     path: Option<PerArch<AbsolutePath>>,
-    /// How well this is known.
+    /// The confidence.
     confidence: Option<Confidence>,
 }
 
@@ -148,16 +148,16 @@ struct Kernel {
     packages: Option<PerArch<OneOrMany<String>>>,
     /// The image's path, with `*` for its version.
     image: Option<PerArch<AbsolutePath>>,
-    /// How well this is known.
+    /// The confidence.
     confidence: Option<Confidence>,
 }
 
-/// A path from `/`, or `unknown`.
+/// An absolute path, or `unknown`.
 #[derive(JsonSchema)]
 #[expect(dead_code, reason = "only its schema is used")]
 struct AbsolutePath(#[schemars(regex(pattern = r"^(/.*|unknown)$"))] String);
 
-/// A list of drivers, or a map that prefers one.
+/// A list of drivers, or a map with a preferred one.
 #[derive(JsonSchema)]
 #[schemars(untagged)]
 #[expect(dead_code, reason = "only its schema is used")]
@@ -166,7 +166,7 @@ enum Filesystems {
     Map(PreferredDrivers),
 }
 
-/// Drivers and the preferred one; a release may state the preference alone.
+/// Drivers and the preferred one; a release may state only the preference.
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 #[expect(dead_code, reason = "only its schema is used")]
@@ -184,7 +184,7 @@ enum Suite {
     Map(SuiteMap),
 }
 
-/// A suite with its archive and components, `main` both unless stated.
+/// A suite with its archive and components, which both default to `main`.
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 #[expect(dead_code, reason = "only its schema is used")]
@@ -203,7 +203,7 @@ enum Archive {
     Security,
 }
 
-/// How well a fact is known.
+/// Confidence of a fact.
 #[derive(JsonSchema)]
 #[schemars(rename_all = "kebab-case")]
 #[expect(dead_code, reason = "only its schema is used")]
@@ -223,7 +223,7 @@ enum OrUnknown<T> {
     Unknown(Unknown),
 }
 
-/// That nobody knows.
+/// The unknown value.
 #[derive(JsonSchema)]
 #[schemars(rename_all = "kebab-case")]
 #[expect(dead_code, reason = "only its schema is used")]

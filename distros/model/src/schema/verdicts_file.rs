@@ -1,4 +1,4 @@
-//! The form of a file of verdicts.
+//! Schema of a file of verdicts.
 
 use super::{ApiVersion, Day, Version};
 use crate::arch::Arch;
@@ -8,7 +8,7 @@ use crate::verified::{Basis, Verdict, VerifiedCause};
 use schemars::JsonSchema;
 use std::collections::BTreeMap;
 
-/// What was verified of one Linux distro; never written by hand.
+/// Verdicts on one Linux distro; never written by hand.
 #[derive(JsonSchema)]
 #[schemars(rename_all = "kebab-case", deny_unknown_fields)]
 #[expect(dead_code, reason = "only its schema is used")]
@@ -19,29 +19,29 @@ pub(super) struct VerdictsFile {
     /// The distro, as its record names it.
     #[schemars(regex(pattern = r"^[a-z0-9._-]+$"))]
     distro: String,
-    /// What each run proved.
+    /// The results of each run.
     verified: Vec<Entry>,
 }
 
-/// What one run proved of a release, an architecture and a profile.
+/// The results of one run for a release, an architecture and a profile.
 #[derive(JsonSchema)]
 #[schemars(rename_all = "kebab-case", deny_unknown_fields)]
 #[expect(dead_code, reason = "only its schema is used")]
 struct Entry {
     release: Version,
     arch: Arch,
-    /// `rs-4.0`.
+    /// The profile: `rs-4.0`.
     profile: String,
     environment: Environment,
     basis: Basis,
     /// The day of the run, UTC.
     tested: Day,
     harness: Version,
-    /// A digest of what was required.
+    /// A digest of the required tests.
     test_set: Version,
-    /// Whether keys, an image or records of the caller's vouched for the packages.
+    /// Whether the caller's keys, image or records vouched for the packages.
     shaped: Option<bool>,
-    /// The Kata that was run, where the verdicts are Kata's own.
+    /// The Kata that was run, if the verdicts are about Kata itself.
     kata: Option<Kata>,
     /// Version of each component package.
     versions: Option<BTreeMap<String, Version>>,
@@ -57,17 +57,17 @@ struct Entry {
 struct Kata {
     version: Version,
     runtime: Runtime,
-    /// What took the place of the distro's own components, by component.
+    /// Replacements of the distro's own components, by component.
     brought: Option<BTreeMap<String, String>>,
 }
 
-/// The names of the one table.
+/// Returns the names in the capability table.
 fn capability_names() -> serde_json::Value {
     let names: Vec<&str> = crate::capability::Capability::ALL.iter().map(|c| c.name()).collect();
     serde_json::json!({ "enum": names })
 }
 
-/// A verdict's word, or the word with what there is to say about it.
+/// A verdict's word, or a map with details.
 #[derive(JsonSchema)]
 #[schemars(untagged)]
 #[expect(dead_code, reason = "only its schema is used")]

@@ -1,10 +1,10 @@
-//! The second opinion: the same text read by libyaml, which gives places of errors only.
+//! Second opinion on a text: libyaml, which provides places for errors only.
 
 use super::{Node, NodeKind};
 use crate::diagnostic::Diagnostic;
 use serde::de::{Deserialize, Deserializer, EnumAccess, IgnoredAny, MapAccess, SeqAccess, VariantAccess, Visitor};
 
-/// What libyaml made of a text; a scalar that is not text has lost its spelling.
+/// libyaml's view of a text; a scalar that is not text has lost its spelling.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Shape {
     Null,
@@ -15,20 +15,20 @@ pub(crate) enum Shape {
     Map(Vec<(Shape, Shape)>),
 }
 
-/// Reads `text`; `Err(None)` is an error without a place, which the other parser explains better.
+/// Parses `text`; `Err(None)` is an error without a place, which the other parser explains better.
 pub(crate) fn read(text: &str) -> Result<Shape, Option<Box<Diagnostic>>> {
     serde_yaml::from_str(text).map_err(|error| {
-        // Its index counts characters, so the line and column are the way to the byte.
+        // The error's index counts characters, so the byte is found by line and column.
         let place = error.location()?;
         let at = offset(text, place.line(), place.column());
         let message = error.to_string();
-        // libyaml appends the place, which the diagnostic has already.
+        // libyaml appends the place, which the diagnostic already has.
         let message = message.split(" at line ").next().unwrap_or_default();
         Some(Box::new(Diagnostic::error("syntax", text, at..at, message)))
     })
 }
 
-/// The byte at a line and column, both from 1.
+/// Returns the byte at a line and column, both from 1.
 fn offset(text: &str, line: usize, column: usize) -> usize {
     let lines = text.split_inclusive('\n');
     let start: usize = lines.take(line.saturating_sub(1)).map(str::len).sum();
@@ -106,7 +106,7 @@ impl<'de> Deserialize<'de> for Shape {
                 }
                 Ok(Shape::Map(entries))
             }
-            // A tag: the tree refuses it with its place.
+            // A tag: accepted here, because the tree refuses it with its place.
             fn visit_enum<A: EnumAccess<'de>>(self, tagged: A) -> Result<Shape, A::Error> {
                 let (_, value) = tagged.variant::<IgnoredAny>()?;
                 value.newtype_variant()

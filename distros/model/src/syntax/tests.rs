@@ -49,7 +49,7 @@ fn a_syntax_error_has_its_place() {
     assert_eq!(place, (3, 2), "{found:?}");
 }
 
-/// Seconds that this thread has had a processor.
+/// Returns the CPU time of this thread, in seconds.
 fn cpu() -> f64 {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
     time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
@@ -74,7 +74,7 @@ fn bombs_are_refused_quickly() {
     assert!(cpu() - started < 60.0, "{} s", cpu() - started);
 }
 
-/// Twice the text takes about twice the time, whatever it is made of.
+/// Parsing time grows about linearly with the text, whatever it consists of.
 #[test]
 fn time_grows_as_the_text_does() {
     type Kind = (&'static str, fn(usize) -> String);
@@ -92,7 +92,7 @@ fn time_grows_as_the_text_does() {
     for (kind, make) in kinds {
         let took = |n: usize| {
             let text = make(n);
-            // The best of some: other programs have this machine's caches, too.
+            // The best of several: other programs use this machine's caches, too.
             let time = |_| {
                 let started = cpu();
                 let _ = parse(&text);
@@ -101,7 +101,7 @@ fn time_grows_as_the_text_does() {
             (0..3).map(time).fold(f64::MAX, f64::min)
         };
         let (once, fourfold) = (took(6_000), took(24_000));
-        // The square would be sixteenfold; below some milliseconds all is noise.
+        // Quadratic time would be sixteenfold; below some milliseconds everything is noise.
         assert!(fourfold < 10.0 * once + 0.05, "{kind}: {once} s, then {fourfold} s");
     }
 }

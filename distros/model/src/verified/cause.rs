@@ -1,43 +1,43 @@
-//! Why a capability has its verdict: whom that blames, the test that showed it, and what was seen.
+//! Causes of verdicts: the component at fault, the test that showed it, and the observation.
 
 use crate::component::Component;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// Why a capability has its verdict, as a record keeps it.
+/// Cause of a verdict, as kept in a record.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct VerifiedCause {
-    /// The component at fault; none where it could not be shown that any is.
+    /// The component at fault; `None` if no component could be shown to be.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub component: Option<Component>,
-    /// The test that showed it; none where it is not one test's.
+    /// The test that showed the cause; `None` if it is not a single test.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub test: Option<String>,
-    /// What was seen, or what was lacking, on one line.
+    /// The observation, or the missing prerequisite, on one line.
     pub message: String,
 }
 
 impl VerifiedCause {
-    /// What a component is at fault for.
+    /// Creates a cause that a component is at fault for.
     pub fn new(component: Component, message: impl Into<String>) -> VerifiedCause {
         VerifiedCause { component: Some(component), test: None, message: message.into() }
     }
 
-    /// What no component could be shown to be at fault for.
+    /// Creates a cause that no component could be shown to be at fault for.
     pub fn of_nobody(message: impl Into<String>) -> VerifiedCause {
         VerifiedCause { component: None, test: None, message: message.into() }
     }
 
-    /// It with the test that showed it.
+    /// Adds the test that showed the cause.
     #[must_use]
     pub fn shown_by(self, test: impl Into<String>) -> VerifiedCause {
         VerifiedCause { test: Some(test.into()), ..self }
     }
 }
 
-/// For people: `qemu: no q35 (smoke::guest_boots)`.
+/// Format for people: `qemu: no q35 (smoke::guest_boots)`.
 impl fmt::Display for VerifiedCause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(component) = self.component {
@@ -64,7 +64,7 @@ mod tests {
                 r#"{"component":"qemu","test":"smoke::guest_boots","message":"no q35"}"#,
                 "qemu: no q35 (smoke::guest_boots)",
             ),
-            // What begins as if it blamed somebody blames nobody.
+            // A message that looks as if it blamed a component blames none.
             (VerifiedCause::of_nobody("kernel: too old"), r#"{"message":"kernel: too old"}"#, "kernel: too old"),
         ] {
             assert_eq!(serde_json::to_string(&cause).unwrap(), json);

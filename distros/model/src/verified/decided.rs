@@ -1,25 +1,26 @@
-//! Of what several environments say of a capability, that which counts.
+//! Choice of the evidence that counts if several environments judged a capability.
 //!
-//! Of the same packages, what today's tests showed comes before what older tests did: these were fewer, or did less.
-//! A failure is another matter: it stands, whichever tests showed it.
+//! For the same packages, results of the current tests take precedence over those of older tests, which were fewer or
+//! did less.
+//! A failure, however, stands regardless of the tests that showed it.
 
 use super::{Verdict, decisive};
 use crate::environment::Environment;
 
-/// What one environment says of a capability.
+/// One environment's evidence on a capability.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Said {
     /// The environment.
     pub environment: Environment,
-    /// What it says.
+    /// The verdict.
     pub verdict: Verdict,
-    /// Whether it is of the newest packages that were measured ([`Measured`](super::Measured)).
+    /// Whether the verdict is about the newest packages that were measured ([`Measured`](super::Measured)).
     pub is_newest: bool,
-    /// Whether other tests judged it than are required now.
+    /// Whether the verdict is from other tests than those required now.
     pub is_by_older_tests: bool,
 }
 
-/// Of the evidence with the newest packages, or of the rest, that which counts.
+/// Returns the evidence that counts, among that with the newest packages or among the rest.
 pub fn decided<E>(evidence: &[E], said: impl Fn(&E) -> Said, is_newest: bool) -> Option<&E> {
     let said = &said;
     let of_these = || evidence.iter().filter(move |&one| said(one).is_newest == is_newest);
@@ -30,7 +31,7 @@ pub fn decided<E>(evidence: &[E], said: impl Fn(&E) -> Said, is_newest: bool) ->
     most(of_these().filter(|&one| !said(one).is_by_older_tests), said).or(Some(by_any))
 }
 
-/// Of what several environments say, that which counts.
+/// Returns the evidence with the decisive verdict.
 fn most<'e, E: 'e>(evidence: impl Iterator<Item = &'e E> + Clone, said: &impl Fn(&E) -> Said) -> Option<&'e E> {
     let of = |one: &E| (said(one).environment, said(one).verdict);
     let mut all = evidence.clone();

@@ -1,4 +1,4 @@
-//! The entries of `verified:` as they stand in a file.
+//! Decoding of the entries of `verified:`.
 
 use super::{Basis, Verdict, VerifiedCapability, VerifiedCause, VerifiedEntry, VerifiedKata};
 use crate::capability::Capability;
@@ -29,11 +29,11 @@ const ENTRY_KEYS: &[&str] = &[
 
 const CAUSE_KEYS: &[&str] = &["component", "test", "message"];
 
-/// What to do with a cause that is a text.
+/// Hint about a cause that is a plain text.
 const NO_TEXT: &str = "qualify the release again; or write of `qemu: no q35 (smoke::guest_boots)`, as older harnesses wrote \
                        it, `{component: qemu, test: smoke::guest_boots, message: no q35}`";
 
-/// All entries, or `None` when one is wrong.
+/// Reads all entries; `None` if one is wrong.
 pub(super) fn decode(d: &mut Decoder<'_>, node: &Node) -> Option<Vec<VerifiedEntry>> {
     match &node.kind {
         NodeKind::Null => Some(Vec::new()),
@@ -88,7 +88,7 @@ fn entry(d: &mut Decoder<'_>, node: &Node) -> Option<VerifiedEntry> {
     })
 }
 
-/// The Kata that was run.
+/// Reads the Kata that was run.
 fn kata(d: &mut Decoder<'_>, node: &Node) -> Option<VerifiedKata> {
     d.fields(node, "the Kata that was run", &["version", "runtime", "brought"])?;
     let version = d.required(node, "version")?;
@@ -107,7 +107,7 @@ fn kata(d: &mut Decoder<'_>, node: &Node) -> Option<VerifiedKata> {
     Some(VerifiedKata { version, runtime, brought })
 }
 
-/// A component's name, as a key.
+/// Reads a component's name from a key.
 fn component(d: &mut Decoder<'_>, entry: &MapEntry) -> Option<Component> {
     d.known("component", "unknown-component", &entry.key, &entry.key_span, &components())
 }
@@ -136,7 +136,7 @@ fn by_name<K: Ord, T>(
     Some(map)
 }
 
-/// A package's name.
+/// Reads a package's name.
 fn package(d: &mut Decoder<'_>, entry: &MapEntry) -> Option<PackageName> {
     let name = entry.key.parse::<PackageName>().ok();
     if name.is_none() {
@@ -146,7 +146,7 @@ fn package(d: &mut Decoder<'_>, entry: &MapEntry) -> Option<PackageName> {
     name
 }
 
-/// A package's version.
+/// Reads a package's version.
 fn version(d: &mut Decoder<'_>, node: &Node) -> Option<PackageVersion> {
     let text = d.string(node, "a version")?;
     let version = text.parse::<PackageVersion>().ok();
@@ -157,15 +157,16 @@ fn version(d: &mut Decoder<'_>, node: &Node) -> Option<PackageVersion> {
     version
 }
 
-/// A capability's name.
+/// Reads a capability's name.
 fn name(d: &mut Decoder<'_>, entry: &MapEntry) -> Option<Capability> {
     let known: Vec<(&str, Capability)> = Capability::ALL.iter().map(|c| (c.name(), *c)).collect();
     d.known("capability", "unknown-capability", &entry.key, &entry.key_span, &known)
 }
 
-/// Whether each capability has a verdict that it can have; one that it cannot have is an error.
+/// Checks that each capability has a verdict that is possible for it; anything else is an error.
 ///
-/// What is only looked up in a list was never used, and is `offered` at best; what is used never stands on a list alone.
+/// A capability that is only looked up in a list was never used, and is `offered` at best; one that is used can never
+/// be `offered`.
 fn possible(d: &mut Decoder<'_>, map: &Node, capabilities: &BTreeMap<Capability, VerifiedCapability>) -> bool {
     let mut all = true;
     for (capability, said) in capabilities {
@@ -186,7 +187,7 @@ fn possible(d: &mut Decoder<'_>, map: &Node, capabilities: &BTreeMap<Capability,
     all
 }
 
-/// A verdict's word, or a map with `verdict`.
+/// Reads a verdict's word, or a map with `verdict`.
 fn capability(d: &mut Decoder<'_>, node: &Node) -> Option<VerifiedCapability> {
     let words: Vec<(&str, Verdict)> = Verdict::ALL.iter().map(|v| (v.name(), *v)).collect();
     if let NodeKind::Scalar(_) = node.kind {
@@ -212,7 +213,7 @@ fn causes(d: &mut Decoder<'_>, node: &Node) -> Option<Vec<VerifiedCause>> {
     }
 }
 
-/// A cause; older harnesses wrote a text, which is not taken apart.
+/// Reads a cause; older harnesses wrote a plain text, which is not parsed.
 fn cause(d: &mut Decoder<'_>, node: &Node) -> Option<VerifiedCause> {
     if let NodeKind::Scalar(_) = node.kind {
         let message = format!("a cause: expected a map with {}, found {}", listed(CAUSE_KEYS), node.describe());
@@ -223,11 +224,11 @@ fn cause(d: &mut Decoder<'_>, node: &Node) -> Option<VerifiedCause> {
     let component = node.get("component").map(|n| d.word(n, "component", "unknown-component", &components()));
     let test = node.get("test").map(|n| d.string(n, "test"));
     let message = d.required(node, "message").and_then(|n| d.string(n, "message"));
-    // What is there and wrong is no cause without it.
+    // A cause with an invalid key is dropped as a whole.
     Some(VerifiedCause { component: stated(component)?, test: stated(test)?, message: message? })
 }
 
-/// What a key that may be left out says; `None` where it is there and wrong.
+/// Returns the value of an optional key; `None` if it is there and wrong.
 fn stated<T>(read: Option<Option<T>>) -> Option<Option<T>> {
     match read {
         Some(read) => read.map(Some),

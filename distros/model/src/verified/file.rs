@@ -1,4 +1,5 @@
-//! A file of verdicts, `verified/DISTRO.yaml` in a folder of records: written by the harness only, and whole.
+//! A file of verdicts, `verified/DISTRO.yaml` in a directory of records: written only by the harness, and always as a
+//! whole.
 
 use super::{VerifiedEntry, decode, forged};
 use crate::decode::file_about_distro;
@@ -7,12 +8,12 @@ use crate::source::RecordError;
 use std::collections::BTreeSet;
 use std::path::Path;
 
-/// The folder of such files, within one of records.
+/// Directory of the files, inside one of records.
 pub const FOLDER: &str = "verified";
 
 const KEYS: &[&str] = &["apiVersion", "distro", "verified"];
 
-/// What runs proved of one distro's releases.
+/// Results of runs for one distro's releases.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VerifiedFile {
     /// `debian`.
@@ -26,7 +27,7 @@ impl VerifiedFile {
     ///
     /// # Errors
     ///
-    /// Everything that is wrong with its form, with places.
+    /// All mistakes of form, with places.
     pub fn parse(path: &Path, text: &str) -> Result<VerifiedFile, RecordError> {
         let (file, mut diagnostics) = decode_file(path, text);
         diagnostics.retain(|d| d.severity == Severity::Error);
@@ -36,7 +37,7 @@ impl VerifiedFile {
         }
     }
 
-    /// Takes away the entries that no harness can have written, and says what is wrong with them.
+    /// Removes the entries that no harness can have written, and returns the findings about them.
     pub(crate) fn without_forged(&mut self, path: &Path, text: &str) -> Option<RecordError> {
         let (wrong, diagnostics): (BTreeSet<usize>, Vec<Diagnostic>) =
             forged::among(text, &self.entries, &[]).into_iter().unzip();
@@ -47,7 +48,7 @@ impl VerifiedFile {
     }
 }
 
-/// Everything that is wrong with a file's text; `releases` are the record's, none where they are not known.
+/// Returns all findings about a file's text; `releases` are the record's, empty if unknown.
 pub(crate) fn lint(path: &Path, text: &str, releases: &[String]) -> Vec<Diagnostic> {
     let (file, mut diagnostics) = decode_file(path, text);
     let entries = file.map(|file| file.entries).unwrap_or_default();
@@ -76,7 +77,7 @@ mod tests {
         assert!(wrong("distro: d\nverified: {}\n").contains("a list that the harness writes"));
     }
 
-    /// An entry of which `capabilities:` is what is given.
+    /// Returns a file with one entry that has these `capabilities:`.
     fn with_capabilities(capabilities: &str) -> Result<VerifiedFile, RecordError> {
         let head = "distro: d\nverified:\n  - release: \"1\"\n    arch: x86_64\n    profile: p\n    environment: vm\n";
         let run = "    basis: emulated\n    tested: 2026-01-01\n    harness: \"1\"\n    test-set: x\n";

@@ -10,15 +10,15 @@ use jiff::civil::Date;
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-/// Whether a day is later than today is anywhere: no run can have been on it.
+/// Whether a day is later than the current date anywhere on Earth, so that no run can have been on it.
 pub fn is_yet_to_come(day: Date) -> bool {
-    // A machine ahead of UTC has tomorrow's date already.
+    // A machine ahead of UTC may already have tomorrow's date.
     day > jiff::Zoned::now().date().checked_add(1.day()).unwrap_or(Date::MAX)
 }
 
-/// What is wrong with the entries of a file, each with the entry's place among them.
+/// Returns findings about the entries of a file, each with the index of the entry.
 ///
-/// `releases` are those of the record, none where they are not known.
+/// `releases` are the record's, empty if unknown.
 pub(super) fn among(text: &str, verified: &[VerifiedEntry], releases: &[String]) -> Vec<(usize, Diagnostic)> {
     if verified.is_empty() {
         return Vec::new();
@@ -76,13 +76,13 @@ pub(super) fn among(text: &str, verified: &[VerifiedEntry], releases: &[String])
     found
 }
 
-/// Capabilities that are supported against stated causes.
+/// Returns the capabilities that are supported although causes against them are stated.
 fn unfounded(entry: &VerifiedEntry) -> impl Iterator<Item = Capability> {
     let against = entry.capabilities.iter().filter(|(_, c)| c.verdict == Verdict::Supported && !c.causes.is_empty());
     against.map(|(capability, _)| *capability)
 }
 
-/// A key's value, or the entry's beginning where it has none.
+/// Returns the place of a key's value, or of the entry's start if the key is missing.
 fn place(node: &Node, key: &str) -> Range<usize> {
     node.get(key).map_or(node.span.start..node.span.start, |n| n.span.clone())
 }
@@ -96,7 +96,7 @@ mod tests {
         let today = jiff::Zoned::now().date();
         let within = |days: i64| today.checked_add(days.days()).unwrap();
         assert!(!is_yet_to_come(within(-400)) && !is_yet_to_come(today) && !is_yet_to_come(within(1)));
-        // Midnight may pass meanwhile.
+        // Midnight may pass during the test.
         assert!(is_yet_to_come(within(3)) && is_yet_to_come(Date::MAX));
     }
 }

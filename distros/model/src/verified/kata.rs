@@ -1,4 +1,4 @@
-//! The Kata that was run, and entries of one place told together.
+//! The Kata that was run, and the merging of entries of one key.
 
 use super::key::{places, retain};
 use super::{Verdict, VerifiedCapability, VerifiedEntry};
@@ -9,7 +9,7 @@ use crate::profile::Runtime;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The Kata whose own results an entry has.
+/// The Kata that an entry's results are about.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct VerifiedKata {
@@ -17,15 +17,15 @@ pub struct VerifiedKata {
     pub version: KataVersion,
     /// Its runtime.
     pub runtime: Runtime,
-    /// What took the place of the distro's own components, in words.
+    /// Replacements of the distro's own components, in words.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub brought: BTreeMap<Component, String>,
 }
 
-/// Entries of one key told as one, where they rest on the same: a run that
-/// judges a part leaves the rest to the entry of an older run.
+/// Merges entries of one key that rest on the same basis and versions: a run that judges only some capabilities leaves
+/// the rest to the entry of an older run.
 ///
-/// The day is the oldest of theirs, and the harness and the set of tests are those of this day.
+/// The merged entry has the oldest day, and the harness and the set of tests of that day.
 pub fn joined<'e>(entries: impl IntoIterator<Item = &'e VerifiedEntry>) -> Vec<VerifiedEntry> {
     let mut all: Vec<VerifiedEntry> = Vec::new();
     for entry in entries {
@@ -50,14 +50,14 @@ pub fn joined<'e>(entries: impl IntoIterator<Item = &'e VerifiedEntry>) -> Vec<V
     all
 }
 
-/// Takes out of entries what others above them say: an entry above has its own capabilities, and the rest stays below it.
+/// Removes from entries the capabilities that higher entries with the same key have; the rest stays.
 pub fn give_way(below: &mut Vec<VerifiedEntry>, above: &[VerifiedEntry]) {
     let taken = places(above);
     retain(below, |entry, capability, _| !taken.contains(&(entry.key(), capability)));
 }
 
-/// Takes out of new entries what is not applicable and stays in an older one: such a row is no verdict, so that it does not
-/// move to what a later run rests on. It goes along where the older entry has no verdict left.
+/// Removes "not applicable" rows from new entries if an older entry keeps them: they are not verdicts and do not depend
+/// on the packages of a later run. They move to the new entry if the older one has no verdict left.
 pub fn leave_inapplicable(old: &[VerifiedEntry], new: &mut Vec<VerifiedEntry>) {
     let taken = places(new);
     let mut stay = BTreeSet::new();
@@ -99,7 +99,7 @@ mod tests {
         assert_eq!(joined([&other, &older]).len(), 2, "they are of other packages");
     }
 
-    /// They say nothing of the hardware, or of the packages, of a later run.
+    /// "Not applicable" rows depend neither on the hardware nor on the packages of a later run.
     #[test]
     fn what_is_not_applicable_stays_with_the_verdicts_beside_it() {
         use Verdict::{NotApplicable, Supported, Unsupported};
@@ -118,7 +118,8 @@ mod tests {
         };
         assert_eq!(left(&of(&[(boot, Unsupported), (runc, NotApplicable)])), [of(&[(boot, Unsupported)])]);
         assert_eq!(left(&of(&[(runc, NotApplicable)])), []);
-        // What was a verdict and is not applicable by now is told, and so is a row that would be left alone.
+        // A row that changed from a verdict to "not applicable" is reported, and so is one that would otherwise be left
+        // alone.
         let now = of(&[(boot, NotApplicable)]);
         assert_eq!(left(&now), std::slice::from_ref(&now));
         let whole = of(&[(boot, Supported), (vsock, Unsupported), (runc, NotApplicable)]);
@@ -127,7 +128,7 @@ mod tests {
         assert_eq!(left(&elsewhere), std::slice::from_ref(&elsewhere));
     }
 
-    /// A layer, or a run, that has a part of what is known hides no more than that part.
+    /// A layer, or a run, with a part of the capabilities hides no more than that part.
     #[test]
     fn an_entry_above_takes_its_own_capabilities_and_no_others() {
         let database = Database::embedded();

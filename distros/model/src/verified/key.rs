@@ -1,4 +1,4 @@
-//! Where an entry belongs, and which of several runs has the word there.
+//! Keys of entries, and the precedence among runs with the same key.
 
 use super::{Verdict, VerifiedCapability, VerifiedEntry};
 use crate::arch::Arch;
@@ -8,10 +8,11 @@ use crate::environment::Environment;
 use jiff::civil::Date;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Where an entry belongs.
+/// Key of an entry.
 ///
-/// What a caller vouched for, or brought along, says nothing of the distro's own packages, so that it takes no place of
-/// theirs. Of what was brought along the component counts and not its version, as the distro's versions do not count either.
+/// Results with packages or components that the caller supplied do not replace results with the distro's own. For
+/// supplied components, the component belongs to the key but its version does not, just as the versions of the distro's
+/// packages do not.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct VerifiedKey<'e> {
     release: &'e str,
@@ -23,7 +24,7 @@ pub struct VerifiedKey<'e> {
 }
 
 impl VerifiedEntry {
-    /// Where it belongs: a new entry with the same key takes its capabilities over.
+    /// Returns the entry's key: a new entry with the same key takes over its capabilities.
     pub fn key(&self) -> VerifiedKey<'_> {
         VerifiedKey {
             release: &self.release,
@@ -35,13 +36,13 @@ impl VerifiedEntry {
         }
     }
 
-    /// The components whose place something took that was brought along.
+    /// Returns the components that were replaced by supplied ones.
     pub fn brought(&self) -> BTreeSet<Component> {
         self.kata.iter().flat_map(|kata| kata.brought.keys().copied()).collect()
     }
 }
 
-/// What stays as a later run judged it, out of one entry of an older run.
+/// Results of an older run that a later run's verdicts supersede.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outdated {
     /// The release's version.
@@ -50,19 +51,19 @@ pub struct Outdated {
     pub arch: Arch,
     /// The profile.
     pub profile: String,
-    /// Where the release was brought up.
+    /// The environment of the runs.
     pub environment: Environment,
     /// The day of the later run.
     pub day: Date,
-    /// What it judged; never empty.
+    /// The capabilities that the later run judged; never empty.
     pub capabilities: Vec<Capability>,
 }
 
-/// Takes out of new entries what known ones say of a later day, and says what that is: an older run takes no verdict of a
-/// newer one away. A run of the same day does, so that one that is made again replaces the first.
+/// Removes from new entries the capabilities that known entries judged on a later day, and returns them: an older run
+/// does not replace verdicts of a newer one. A run of the same day does, so that a repeated run replaces the first.
 ///
-/// What the later run could not show is a gap that the older one fills. What is not applicable is no verdict, and is left
-/// without a word.
+/// A capability that the later run could not show is a gap that the older run fills. "Not applicable" is not a verdict,
+/// and is removed silently.
 pub fn leave_newer(known: &[VerifiedEntry], new: &mut Vec<VerifiedEntry>) -> Vec<Outdated> {
     let mut later: BTreeMap<(VerifiedKey<'_>, Capability), (Date, Verdict)> = BTreeMap::new();
     for entry in known {
@@ -96,7 +97,7 @@ pub fn leave_newer(known: &[VerifiedEntry], new: &mut Vec<VerifiedEntry>) -> Vec
     left
 }
 
-/// Takes capabilities out of entries; an entry that loses its last one goes along.
+/// Removes capabilities from entries; an entry that loses its last one is removed, too.
 pub(super) fn retain(
     entries: &mut Vec<VerifiedEntry>,
     stays: impl Fn(&VerifiedEntry, Capability, &VerifiedCapability) -> bool,
@@ -111,7 +112,7 @@ pub(super) fn retain(
     });
 }
 
-/// What entries have, each with where it belongs.
+/// Returns the capabilities of entries, each with its key.
 pub(super) fn places(entries: &[VerifiedEntry]) -> BTreeSet<(VerifiedKey<'_>, Capability)> {
     let mut all = BTreeSet::new();
     for entry in entries {

@@ -1,17 +1,17 @@
-//! Which of several measurements of a release are of the newest packages that were measured.
+//! Detection of the measurements that are about the newest packages of a release.
 //!
-//! What somebody installs today are a release's newest packages, so that a yes has to be theirs.
-//! What passed with other versions says nothing of them: a later version of QEMU may have lost what the earlier one had.
+//! An installation gets the release's newest packages today, so that a yes has to be about those.
+//! A pass with other versions proves nothing about them: a later version of QEMU may have lost a feature.
 //!
-//! Two measurements are of the same packages if one of them knows all that the other one does, with the same versions: a
+//! Two measurements are about the same packages if one of them has all packages of the other, with the same versions: a
 //! machine has more packages than a container.
-//! Of two that are not:
+//! If they are about different packages:
 //!
-//! - A run speaks of the packages that it had: beside them the record's are the older ones, whatever their versions.
-//! - Where nobody knows what was installed, that is the older one, because it may have been anything.
-//! - Else the package manager's order says it, where all packages that differ say the same; and where they do not, or the
-//!   manager is not known, the day does.
-//! - What is of the same day then, and in no order, is as old as the other: neither is the newest.
+//! - Packages of the current run are newer than those in the record, whatever their versions.
+//! - A measurement with unknown packages is the older one, because they may have been anything.
+//! - Otherwise the package manager's order decides, if it is the same for all packages that differ; if it is not, or
+//!   the manager is unknown, the day decides.
+//! - Measurements of the same day without an order are equally old: neither is the newest.
 
 use super::VerifiedEntry;
 use crate::package::{PackageName, PackageVersion};
@@ -21,7 +21,7 @@ use jiff::civil::Date;
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
-/// Packages that were measured, by the run that is asked or by an earlier one.
+/// Packages that were measured, by the current run or by an earlier one.
 #[derive(Debug, Clone, Copy)]
 pub struct Measured<'a> {
     versions: &'a BTreeMap<PackageName, PackageVersion>,
@@ -30,22 +30,22 @@ pub struct Measured<'a> {
 }
 
 impl<'a> Measured<'a> {
-    /// The versions of the run that is asked.
+    /// Wraps the versions of the current run.
     pub fn in_run(versions: &'a BTreeMap<PackageName, PackageVersion>, day: Option<Date>) -> Measured<'a> {
         Measured { versions, day, is_of_the_run: true }
     }
 
-    /// The versions in an entry of the record.
+    /// Wraps the versions of an entry in the record.
     pub fn in_entry(entry: &'a VerifiedEntry) -> Measured<'a> {
         Measured { versions: &entry.versions, day: Some(entry.tested), is_of_the_run: false }
     }
 
-    /// Whether nothing else was measured that is of other packages, and not older.
+    /// Whether no measurement of other packages is at least as new.
     pub fn is_newest_of(&self, all: &[Measured<'_>], manager: Option<PackageManager>) -> bool {
         !all.iter().any(|other| !self.is_of_the_same(other) && !other.is_older_than(self, manager))
     }
 
-    /// Whether two are of the same packages, as far as both know.
+    /// Whether two measurements are about the same packages, as far as both know.
     pub fn is_of_the_same(&self, other: &Measured<'_>) -> bool {
         let (few, more) = match self.versions.len() <= other.versions.len() {
             true => (self.versions, other.versions),
@@ -54,7 +54,7 @@ impl<'a> Measured<'a> {
         match (few.is_empty(), more.is_empty()) {
             (false, _) => few.iter().all(|(package, version)| more.get(package) == Some(version)),
             (true, false) => false,
-            // Nobody knows what either was of: what is of one day may be of one run.
+            // Both have unknown packages: measurements of one day may be from one run.
             (true, true) => (self.day, self.is_of_the_run) == (other.day, other.is_of_the_run),
         }
     }
@@ -73,7 +73,7 @@ impl<'a> Measured<'a> {
         }
     }
 
-    /// The order of two in which all packages that differ agree.
+    /// Returns the order of two measurements if all packages that differ agree on it.
     fn order(&self, other: &Measured<'_>, manager: PackageManager) -> Option<Ordering> {
         let both = self.versions.iter().filter_map(|(package, version)| Some((version, other.versions.get(package)?)));
         let mut orders = both.map(|(one, two)| compare(manager, one.as_str(), two.as_str())).filter(|o| o.is_ne());
@@ -97,7 +97,7 @@ mod tests {
         Measured { versions, day: Some(date(2026, 11, day)), is_of_the_run: false }
     }
 
-    /// Which of two is of the newest packages: the first, the second.
+    /// Returns for each of two measurements whether it is about the newest packages.
     fn newest(one: Measured<'_>, two: Measured<'_>, manager: Option<PackageManager>) -> (bool, bool) {
         let all = [one, two];
         (one.is_newest_of(&all, manager), two.is_newest_of(&all, manager))

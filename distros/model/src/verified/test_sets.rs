@@ -1,7 +1,9 @@
-//! Which tests stand behind a verdict: the sets of tests of every harness of this repository.
+//! Tests behind a verdict: the test sets of all harness versions of this repository.
 //!
-//! `distros/test-sets.txt` has a line for each: its digest, and from some day on the digest of what each capability requires.
-//! A verdict is as good as today's where its own capability requires the same as then; other capabilities may have changed.
+//! `distros/test-sets.txt` has a line for each: its digest and, since some version, a digest of the tests that each
+//! capability requires.
+//! A verdict is as good as a current one if its own capability requires the same tests as then; other capabilities may
+//! have changed.
 
 use super::VerifiedEntry;
 use crate::capability::Capability;
@@ -10,18 +12,18 @@ use crate::profile::Profile;
 const TEST_SETS: &str = include_str!("../../../test-sets.txt");
 
 impl VerifiedEntry {
-    /// Whether one of its verdicts was judged by other tests than this version's.
+    /// Whether one of the entry's verdicts is from other tests than this version's.
     pub fn is_by_older_tests(&self) -> bool {
         !self.is_by_tests_of(test_set_of_today())
     }
 
-    /// Whether all of its verdicts were judged by the tests that another set has for them.
+    /// Whether all of the entry's verdicts are from the tests that another set has for them.
     pub fn is_by_tests_of(&self, set: &str) -> bool {
         self.judged_otherwise(set).is_empty()
     }
 
-    /// Its capabilities that other tests judged than another set has for them; not those of a share that its Katas do not
-    /// know, which no test judges.
+    /// Returns the capabilities that were judged by other tests than `set` has for them, except those of a share that
+    /// the profile's Kata does not know, which no test judges.
     pub fn judged_otherwise(&self, set: &str) -> Vec<Capability> {
         let profile = Profile::find(&self.profile).ok();
         let is_judged = |capability: Capability| profile.is_none_or(|profile| profile.has(capability));
@@ -30,28 +32,29 @@ impl VerifiedEntry {
     }
 }
 
-/// The digest of what this version requires.
+/// Returns the digest of the test set of this version.
 pub fn test_set_of_today() -> &'static str {
     TEST_SETS.lines().next_back().and_then(|line| line.split(' ').next()).unwrap_or_default()
 }
 
-/// Whether two sets, named by their digests, require the same tests for a capability; no, where one of them does not say.
+/// Whether two sets, named by their digests, require the same tests for a capability; false if one of them does not
+/// state them.
 pub fn same_tests(one: &str, other: &str, capability: Capability) -> bool {
     one == other || required(one, capability).is_some_and(|tests| Some(tests) == required(other, capability))
 }
 
-/// Whether some harness of this repository has this set.
+/// Whether some harness version of this repository has this set.
 pub(super) fn is_known(set: &str) -> bool {
     line_of(set).is_some()
 }
 
-/// The digest of what a set requires for a capability.
+/// Returns the digest of the tests that a set requires for a capability.
 fn required(set: &str, capability: Capability) -> Option<&'static str> {
     let of = |word: &'static str| word.split_once('=').filter(|(name, _)| *name == capability.name());
     line_of(set)?.find_map(of).map(|(_, digest)| digest)
 }
 
-/// The words behind a set's digest.
+/// Returns the words after a set's digest.
 fn line_of(set: &str) -> Option<std::str::Split<'static, char>> {
     TEST_SETS.lines().filter(|line| !line.starts_with('#')).find_map(|line| {
         let mut words = line.split(' ');
@@ -63,7 +66,8 @@ fn line_of(set: &str) -> Option<std::str::Split<'static, char>> {
 mod tests {
     use super::*;
 
-    /// The shipped record of Debian 13 was judged before the tests of 9p changed, which today's Katas do not know.
+    /// The shipped record of Debian 13 was judged before a change of the 9p tests, which do not apply to current Kata
+    /// versions.
     #[test]
     fn tests_of_a_share_that_the_profile_does_not_know_make_nothing_old() {
         let database = crate::database::Database::embedded();

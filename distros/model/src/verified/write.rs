@@ -1,11 +1,11 @@
-//! Writing what was proved, whole or not at all.
+//! Writing of verdicts, completely or not at all.
 //!
-//! The file is rendered from the old entries and the new ones; the result is parsed again, and what would not be read
-//! back is not written.
+//! The file is rendered from the old and new entries; the text is parsed again, and is not written unless it reads back
+//! the same.
 //! The file is replaced by a rename.
 //! The same journal applied twice gives the same bytes.
-//! What people change and what a machine changes are different files, so that branch rules can tell them apart; a
-//! record that has `verified:` itself is refused.
+//! People's data and the machine's are in different files, so that branch rules can distinguish them; a record that
+//! contains `verified:` is refused.
 
 use super::{Outdated, VerifiedCause, VerifiedEntry, VerifiedFile, give_way, leave_inapplicable, leave_newer};
 use crate::diagnostic::is_direction_control;
@@ -17,44 +17,44 @@ use std::fmt::Write as _;
 use std::io;
 use std::path::Path;
 
-/// Characters of a cause or workaround that are kept.
+/// Longest cause or workaround that is kept, in characters.
 const MAX_CAUSE: usize = 300;
-/// Causes of one capability that are kept: of a capability that has as many there may have been more.
+/// Most causes of one capability that are kept; a capability with that many may have had more.
 pub const MAX_CAUSES: usize = 16;
 
-/// Why results cannot be written.
+/// Reasons why results cannot be written.
 #[derive(Debug, thiserror::Error)]
 pub enum WriteError {
-    /// What is there cannot be read, or what would be written.
+    /// The existing file, or the new text, cannot be read.
     #[error(transparent)]
     Unreadable(#[from] Box<RecordError>),
-    /// The file is another distro's.
+    /// The file belongs to another distro.
     #[error("the file has the verdicts of {found}, not those of {expected}: move it away")]
     OtherDistro {
-        /// The file's.
+        /// The file's distro.
         found: String,
-        /// The one whose verdicts were to be written.
+        /// The distro whose verdicts were to be written.
         expected: String,
     },
-    /// Two results for the same place.
+    /// There are two results for the same key and capability.
     #[error("two results for release {0}: give one for each release, architecture, profile and environment")]
     Twice(String),
-    /// What would be written is not what would be read.
+    /// The new text does not read back the same.
     #[error("the verdicts would not be read back as they were written; nothing was written")]
     NotReadBack,
-    /// The file would grow beyond what is read back.
+    /// The file would exceed the size limit for reading.
     #[error("the file would have more than {limit} bytes: remove old entries", limit = syntax::MAX_BYTES)]
     TooLarge,
 }
 
-/// The text of a distro's file of verdicts: the entries of `old`, its text of today, and over them those of `new`, in the
-/// order of the record's `releases`. What the old text has of a later day stays as it is ([`outdated`]).
+/// Renders a distro's file of verdicts: the entries of the current text `old`, with those of `new` over them, in the
+/// order of the record's `releases`. Results in `old` of a later day stay ([`outdated`]).
 ///
-/// Doing it twice gives the same bytes. Causes and workarounds are made one safe line and capped.
+/// The operation is idempotent, byte for byte. Causes and workarounds are reduced to one safe line and truncated.
 ///
 /// # Errors
 ///
-/// That the old text cannot be read, so that its entries would be lost, or the new one could not be.
+/// If the old text cannot be read, because its entries would be lost, or the new one could not be.
 pub fn apply(old: Option<&str>, distro: &str, releases: &[&str], new: &[VerifiedEntry]) -> Result<String, WriteError> {
     let path = Path::new("the verdicts of today");
     let old = match old.map(|text| VerifiedFile::parse(path, text)).transpose().map_err(Box::new)? {
@@ -81,14 +81,15 @@ pub fn apply(old: Option<&str>, distro: &str, releases: &[&str], new: &[Verified
     Ok(text)
 }
 
-/// How many entries of `new` a text has that the old one has not: what [`apply`] changed, apart from what gave way to it.
+/// Counts the entries of `new` that a text has and the old one has not: the changes of [`apply`], apart from removed
+/// entries.
 ///
 /// # Errors
 ///
-/// That either cannot be read.
+/// If either text cannot be read.
 pub fn changed(old: Option<&str>, text: &str, new: &[VerifiedEntry]) -> Result<usize, WriteError> {
     let old = old.map(read).transpose()?.unwrap_or_default();
-    // What gave way is of another day, or has nothing in common with what it gave way to.
+    // Entries that gave way have another day, or no capability in common with the new entry.
     let is_of = |entry: &VerifiedEntry, new: &VerifiedEntry| {
         (entry.key(), entry.tested) == (new.key(), new.tested)
             && entry.capabilities.keys().all(|capability| new.capabilities.contains_key(capability))
@@ -97,11 +98,11 @@ pub fn changed(old: Option<&str>, text: &str, new: &[VerifiedEntry]) -> Result<u
     Ok(read(text)?.iter().filter(is_new).count())
 }
 
-/// What of `new` the old text has of a later day, so that [`apply`] leaves it as it is there.
+/// Returns the results of `new` that [`apply`] leaves out because the old text has later ones.
 ///
 /// # Errors
 ///
-/// That the old text cannot be read.
+/// If the old text cannot be read.
 pub fn outdated(old: Option<&str>, new: &[VerifiedEntry]) -> Result<Vec<Outdated>, WriteError> {
     let old = old.map(read).transpose()?.unwrap_or_default();
     Ok(leave_newer(&old, &mut new.to_vec()))
@@ -111,23 +112,25 @@ fn read(text: &str) -> Result<Vec<VerifiedEntry>, Box<RecordError>> {
     VerifiedFile::parse(Path::new("the verdicts"), text).map(|file| file.entries).map_err(Box::new)
 }
 
-/// Replaces a file atomically: a crash leaves the old text or the new one, whole; owner, permissions and attributes stay.
+/// Replaces a file atomically: a crash leaves either the old text or the new one, complete; owner, permissions and
+/// attributes stay.
 ///
-/// A symbolic link stays one: its target is replaced.
+/// A symbolic link is kept: its target is replaced.
 ///
 /// # Errors
 ///
-/// What the file system refused.
+/// The error of the file system.
 pub fn write_file(path: &Path, text: &str) -> io::Result<()> {
     let place = PinnedPath::of_file(path)?;
     let old = place.attributes().map_err(io::Error::other)?;
     place.write(text.as_bytes(), old.as_ref()).map_err(io::Error::other)
 }
 
-/// Old entries without what is replaced and the new ones, made safe, in the order of the record's releases.
+/// Merges old entries, without the replaced parts, and new ones; the result is sanitized and in the order of the
+/// record's releases.
 ///
-/// A new entry takes over its own capabilities; what else an old entry of the same key has stays there, with its day and
-/// versions, and what is not applicable stays with it. What an old entry has of a later day stays there, too.
+/// A new entry takes over its own capabilities; the other capabilities of an old entry with the same key stay there,
+/// with its day and versions, as do "not applicable" rows and results of a later day.
 fn merged(old: &[VerifiedEntry], releases: &[&str], new: &[VerifiedEntry]) -> Result<Vec<VerifiedEntry>, WriteError> {
     let mut new: Vec<VerifiedEntry> = new.iter().map(safe).collect();
     let mut taken = BTreeSet::new();
@@ -153,7 +156,7 @@ fn merged(old: &[VerifiedEntry], releases: &[&str], new: &[VerifiedEntry]) -> Re
     Ok(all)
 }
 
-/// The entry with every text on one line, without control characters, and of bounded length.
+/// Returns the entry with every text on one line, without control characters, and of bounded length.
 fn safe(entry: &VerifiedEntry) -> VerifiedEntry {
     let mut entry = VerifiedEntry {
         release: line(&entry.release),
@@ -179,9 +182,9 @@ fn safe(entry: &VerifiedEntry) -> VerifiedEntry {
     entry
 }
 
-/// One line of printable text; doing it again changes nothing.
+/// Reduces a text to one line of printable characters; idempotent.
 fn line(text: &str) -> String {
-    // Guest output can be huge: look only at what could be kept.
+    // Guest output can be huge: look only at the part that could be kept.
     let spaced: String = text
         .chars()
         .take(MAX_CAUSE * 8)
@@ -202,7 +205,7 @@ fn line(text: &str) -> String {
     format!("{}…", kept.trim_end())
 }
 
-/// `verified:` as YAML; every text that could be read otherwise is quoted.
+/// Renders `verified:` as YAML; every text that could be read as something else is quoted.
 fn render(entries: &[VerifiedEntry]) -> String {
     if entries.is_empty() {
         return "verified: []\n".to_owned();
@@ -264,7 +267,7 @@ fn render(entries: &[VerifiedEntry]) -> String {
     out
 }
 
-/// An item of `causes`.
+/// Renders an item of `causes`.
 fn render_cause(out: &mut String, cause: &VerifiedCause) {
     let component = cause.component.map(|component| format!("component: {component}"));
     let test = cause.test.as_deref().map(|test| format!("test: {}", test_id(test)));
@@ -274,7 +277,7 @@ fn render_cause(out: &mut String, cause: &VerifiedCause) {
     }
 }
 
-/// A test's id stands plain: in YAML a colon that no blank follows is part of a word.
+/// Renders a test's id without quotes: in YAML, a colon that no blank follows is part of a word.
 fn test_id(id: &str) -> String {
     let is_name = |part: &str| {
         part.starts_with(|c: char| c.is_ascii_alphabetic())
@@ -283,7 +286,7 @@ fn test_id(id: &str) -> String {
     if id.contains("::") && id.split("::").all(is_name) { id.to_owned() } else { quoted(id) }
 }
 
-/// A word that YAML can only read as text stands plain; all else in quotes.
+/// Leaves a word plain if YAML can only read it as text; quotes everything else.
 fn quoted(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-._+".contains(c);
     let reserved = ["null", "true", "false", "yes", "no", "on", "off", "y", "n", "unknown"];
@@ -293,7 +296,7 @@ fn quoted(text: &str) -> String {
     if word { text.to_owned() } else { double_quoted(text) }
 }
 
-/// In double quotes; the text holds no control characters, so two escapes are enough.
+/// Puts a text in double quotes; it contains no control characters, so two escapes are enough.
 fn double_quoted(text: &str) -> String {
     format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
 }

@@ -1,4 +1,4 @@
-//! Whether the container manager is there that is to know of Kata: a handler of nobody's is not written.
+//! Checks that the container manager exists: a handler is not written for a manager that is not installed.
 
 use super::super::{Exit, Failed};
 use model::release::Release;
@@ -6,11 +6,11 @@ use operator::configure::find_containerd_config;
 use root::{Root, RootError};
 use std::path::Path;
 
-/// That containerd is there: the machine's own, or that of a distribution of Kubernetes.
+/// Checks that containerd exists: the machine's own, or that of a Kubernetes distribution.
 pub(super) fn containerd_is_there(root: &Root, release: &Release) -> anyhow::Result<()> {
     match find_containerd_config(root, None) {
         Ok(place) if place.is_standard() => {}
-        // What is wrong with what was found is told by whoever needs it.
+        // Errors in the configuration that was found are reported by the code that uses it.
         Ok(_) | Err(_) => return Ok(()),
     }
     let of_record = release.container_manager.as_ref().filter(|manager| manager.name == "containerd");
@@ -23,12 +23,12 @@ pub(super) fn containerd_is_there(root: &Root, release: &Release) -> anyhow::Res
     is_there(root, "containerd", &signs, hint)
 }
 
-/// That CRI-O is there.
+/// Checks that CRI-O exists.
 pub(super) fn crio_is_there(root: &Root) -> anyhow::Result<()> {
     is_there(root, "crio", &["/etc/crio", "/run/crio/crio.sock"], "install CRI-O first")
 }
 
-/// That a program is there, or something else that tells of it.
+/// Checks that a program exists, or another sign of it.
 fn is_there(root: &Root, program: &str, signs: &[&str], hint: &str) -> anyhow::Result<()> {
     if root.which(program)?.is_some() || any(root, signs)? {
         return Ok(());

@@ -1,4 +1,4 @@
-//! Which components are asked for, and which packages they are.
+//! Selection of components, and their packages.
 
 use super::super::check::chosen;
 use super::super::system::System;
@@ -9,7 +9,7 @@ use model::record::{ComponentKind, Confidence};
 use operator::check::StatedComponent;
 use operator::installer::InstallRequest;
 
-/// The components that were named, else the usual ones; and those that are to be added.
+/// Returns the named components, else the usual ones, and the added ones.
 pub(super) fn components<'s>(
     stated: &'s [StatedComponent],
     names: &[String],
@@ -20,7 +20,7 @@ pub(super) fn components<'s>(
         true => USUAL.iter().filter_map(|kind| first(*kind)).collect(),
         false => chosen(stated, names)?,
     };
-    // None would be all of them.
+    // An empty list would select all components.
     let added = if with.is_empty() { Vec::new() } else { chosen(stated, with)? };
     for one in added {
         if !all.contains(&one) {
@@ -30,7 +30,7 @@ pub(super) fn components<'s>(
     Ok(all)
 }
 
-/// The packages of components, each once; what is unknown or only assumed is an error.
+/// Returns the packages of components, each once; an unknown or only assumed fact is an error.
 pub(super) fn wanted(
     system: &System,
     components: &[&StatedComponent],
@@ -42,7 +42,7 @@ pub(super) fn wanted(
     };
     not_anothers_kernel(system, components)?;
     let mut packages: Vec<PackageName> = Vec::new();
-    // A filesystem that comes with the VMM is given by the VMM's packages.
+    // A filesystem that is part of the VMM is provided by the VMM's packages.
     let with_vmm = components.iter().flat_map(|s| [Some(*s), s.part_of.as_deref()]).flatten();
     for component in with_vmm.filter(|s| s.packaged) {
         let Some(names) = &component.packages else {
@@ -65,8 +65,8 @@ pub(super) fn wanted(
     Ok(InstallRequest { packages, repositories, modules })
 }
 
-/// Refuses the kernel of the distro for a derivative that has one of its own, which the other would stand beside or in
-/// the place of. What the admin's records say is another matter.
+/// Rejects the distro's kernel for a derivative that has its own, which the distro's would duplicate or replace, unless
+/// the admin's records state it.
 fn not_anothers_kernel(system: &System, components: &[&StatedComponent]) -> Result<(), Failed> {
     let Some(derivative) = &system.derivative else { return Ok(()) };
     let Some(kernel) = components.iter().find(|stated| stated.kind == ComponentKind::Kernel) else { return Ok(()) };
@@ -90,7 +90,7 @@ fn not_anothers_kernel(system: &System, components: &[&StatedComponent]) -> Resu
     )))
 }
 
-/// The components that are packaged and for which there is nothing to install, as the record says.
+/// Returns the packaged components that need no package, according to the record.
 pub(super) fn needing_none<'s>(components: &[&'s StatedComponent]) -> Vec<&'s StatedComponent> {
     fn none(stated: &StatedComponent) -> bool {
         stated.packaged && stated.packages.as_ref().is_some_and(Vec::is_empty)
@@ -98,7 +98,7 @@ pub(super) fn needing_none<'s>(components: &[&'s StatedComponent]) -> Vec<&'s St
     components.iter().copied().filter(|s| none(s) && s.part_of.as_deref().is_none_or(none)).collect()
 }
 
-/// The components that the distro does not package for the architecture, or at all.
+/// Returns the components that the distro does not package for the architecture, or at all.
 pub(super) fn missing(stated: &[StatedComponent], components: &[&StatedComponent], named: &[String]) -> Vec<String> {
     let elsewhere = |s: &&&StatedComponent| !s.packaged || s.part_of.as_ref().is_some_and(|vmm| !vmm.packaged);
     let mut missing: Vec<String> =
@@ -110,8 +110,8 @@ pub(super) fn missing(stated: &[StatedComponent], components: &[&StatedComponent
     missing
 }
 
-/// What is installed unless something else is asked for.
+/// Components that are installed by default.
 ///
-/// Kata cannot do without a kernel either; but its own configuration boots guests with its own, and a host may boot the one
-/// that is installed.
+/// Kata requires a kernel, too, but its own configuration boots guests with Kata's kernel, and the host may boot an
+/// installed one.
 const USUAL: [ComponentKind; 2] = [ComponentKind::Vmm, ComponentKind::Fs];

@@ -1,4 +1,4 @@
-//! The text of a kernel's configuration: a regular file or standard input, plain or compressed by gzip, capped.
+//! Reading of a kernel's configuration: a regular file or standard input, plain or gzip-compressed, of limited size.
 
 use super::called;
 use crate::commands::{Exit, Failed};
@@ -8,10 +8,10 @@ use std::fs::File;
 use std::io::{self, ErrorKind, Read, stdin};
 use std::path::Path;
 
-/// Bytes of a configuration, unpacked; a distro's has 300 KB.
+/// Largest configuration, uncompressed, in bytes; a distro's has 300 KB.
 const MAX_TEXT: u64 = 4 << 20;
 
-/// Reads it.
+/// Reads the configuration.
 pub(super) fn read(file: &Path) -> Result<String, Failed> {
     let failed = |kind, message: String| Failed::new(Exit::BadInput, kind, format!("{}: {message}", called(file)));
     let unreadable = |e: io::Error| {
@@ -40,14 +40,14 @@ pub(super) fn read(file: &Path) -> Result<String, Failed> {
     })
 }
 
-/// All of it, or one byte more than it may have.
+/// Reads everything, up to one byte more than the limit.
 fn capped(from: impl Read) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     from.take(MAX_TEXT + 1).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
-/// Opens a regular file without waiting: opening a pipe waits until somebody writes to it.
+/// Opens a regular file without blocking: opening a pipe would wait for a writer.
 fn open(file: &Path) -> io::Result<File> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
     let file = File::from(rustix::fs::open(file, flags, Mode::empty())?);

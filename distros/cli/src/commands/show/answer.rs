@@ -1,7 +1,7 @@
-//! Whether Kata can run on a release, by all that the record has of it, in one line a profile.
+//! Whether Kata can run on a release according to its whole record, in one line per profile.
 //!
-//! It is the reports' answer (`reports::standing::answer`): of each capability that Kata needs that counts which was measured
-//! with the newest packages, and of several environments the one that shows most.
+//! The rule is that of the reports (`reports::standing::answer`): for each capability that Kata needs, the result with
+//! the newest packages counts, and among several environments the one that shows most.
 
 use super::named::named;
 use jiff::civil::Date;
@@ -15,23 +15,24 @@ use model::verified::{
 };
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Whether Kata can run, as far as the record knows.
+/// Answer to whether Kata can run, as far as the record knows.
 pub(super) struct Answer<'e> {
-    /// `yes, all 12 (emulated, container 2026-11-30, vm 2026-11-29)`,
+    /// For example `yes, all 12 (emulated, container 2026-11-30, vm 2026-11-29)`, or
     /// `not known yet: 7 of 12, without vmm.vsock, vmm.net, vmm.hotplug.cpu and 2 more`.
     pub(super) words: String,
-    /// The entries that it rests on.
+    /// The entries that support the answer.
     pub(super) rests_on: Vec<&'e VerifiedEntry>,
 }
 
-/// What an entry says of a capability.
+/// An entry's evidence on a capability.
 struct Evidence<'e> {
     entry: &'e VerifiedEntry,
     known: &'e VerifiedCapability,
     said: Said,
 }
 
-/// What the entries of a release say of a profile. Of shaped ones nobody knows whose packages they had.
+/// Answers for a profile from the entries of a release. Shaped entries are ignored, because the origin of their
+/// packages is unknown.
 pub(super) fn answer<'e>(entries: &'e [VerifiedEntry], profile: &Profile, manager: PackageManager) -> Answer<'e> {
     let own = || entries.iter().filter(|entry| !entry.shaped);
     let all: Vec<Measured<'_>> = own().map(Measured::in_entry).collect();
@@ -77,7 +78,7 @@ pub(super) fn answer<'e>(entries: &'e [VerifiedEntry], profile: &Profile, manage
         (true, false) if missing.len() == count => format!("not known yet{with}: nothing of the {count} was shown"),
         (true, false) => format!("not known yet{with}: {} of {count}, without {}", shows.len(), named(&missing)),
     };
-    // A yes is as old as the oldest run that it rests on, and a no of the day of the latest failure.
+    // A yes is as old as the oldest run behind it; a no has the day of the latest failure.
     let day: fn(Date, Date) -> Date = if against.is_empty() { Ord::min } else { Ord::max };
     let rests_on = if against.is_empty() { shows } else { fails };
     Answer { words: format!("{words}{}", evidence_of(&rests_on, day)), rests_on }
@@ -90,7 +91,7 @@ fn said(entry: &VerifiedEntry, is_newest: bool, capability: Capability) -> Optio
     Some(Evidence { entry, known, said })
 }
 
-/// ` (kernel, qemu)`; nothing where nobody is blamed.
+/// Formats the components at fault as ` (kernel, qemu)`; empty if none is blamed.
 fn blamed(known: &VerifiedCapability) -> String {
     let components = known.failures().iter().filter_map(|cause| cause.component);
     let names: BTreeSet<&str> = components.map(Component::name).collect();
@@ -98,7 +99,8 @@ fn blamed(known: &VerifiedCapability) -> String {
     if names.is_empty() { String::new() } else { format!(" ({})", names.join(", ")) }
 }
 
-/// ` (emulated, container 2026-11-30, vm 2026-11-29)`: the weaker basis, and each environment with one of its days.
+/// Formats ` (emulated, container 2026-11-30, vm 2026-11-29)`: the weaker basis, and each environment with the day that
+/// `which` selects.
 fn evidence_of(entries: &[&VerifiedEntry], which: fn(Date, Date) -> Date) -> String {
     let Some(basis) = entries.iter().map(|entry| entry.basis).max() else { return String::new() };
     let mut days: BTreeMap<Environment, Date> = BTreeMap::new();
@@ -122,7 +124,8 @@ mod tests {
         answer(entries, Profile::find("go-3.32").unwrap(), PackageManager::Apt).words
     }
 
-    /// The day before the container's, of a machine: this verdict on what the container does not have.
+    /// Returns an entry of a virtual machine, from the day before the container's, with this verdict on the
+    /// capabilities that the container lacks.
     fn machine(verdict: Verdict, version: &str) -> VerifiedEntry {
         let both = [VSOCK, NET].map(|capability| (capability, VerifiedCapability::plain(verdict)));
         VerifiedEntry {
@@ -134,7 +137,7 @@ mod tests {
         }
     }
 
-    /// What a reader asks first, and not only how many of all capabilities there are.
+    /// The line answers first whether Kata can run, instead of only counting capabilities.
     #[test]
     fn a_profile_has_one_answer() {
         let count = Profile::find("go-3.32").unwrap().needs().count();
@@ -153,7 +156,7 @@ mod tests {
         assert!(words(&[older]).starts_with(&format!("yes, all {count}; by older tests: packages.install, ")));
     }
 
-    /// A container shows the most of it, and a machine what a container cannot.
+    /// A container shows most capabilities, and a machine those that a container cannot show.
     #[test]
     fn environments_and_runs_answer_together() {
         let count = Profile::find("go-3.32").unwrap().needs().count();
@@ -164,7 +167,7 @@ mod tests {
         assert_eq!(answer(&both, Profile::find("go-3.32").unwrap(), PackageManager::Apt).rests_on.len(), count);
         let no = words(&[container.clone(), machine(Verdict::Unsupported, "1-1")]);
         assert_eq!(no, "no: vmm.vsock, vmm.net (emulated, vm 2026-11-18)");
-        // What passed with older packages vouches for nothing, and what failed with them stands.
+        // A pass with older packages proves nothing, and a failure with them stands.
         let outdated = words(&[container.clone(), machine(Verdict::Supported, "1-0")]);
         let expected =
             format!("not known yet with the newest packages: {} of {count}, without vmm.vsock, vmm.net", count - 2);

@@ -1,9 +1,9 @@
-//! Names in one line.
+//! Short lists of names on one line.
 
-/// What is named in one line; the rest is counted.
+/// Most names in a list; the rest is counted.
 const MOST_NAMED: usize = 3;
 
-/// A few of what there is; the rest is counted.
+/// Formats the first names of a list and the number of the others.
 pub(in crate::commands) fn named(all: &[&str]) -> String {
     match all.len().saturating_sub(MOST_NAMED) {
         0 => all.join(", "),

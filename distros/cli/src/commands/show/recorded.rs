@@ -1,4 +1,4 @@
-//! What `show` prints of what was verified: for each profile whether Kata can run, and what is not supported.
+//! The verdicts in the output of `show`: for each profile whether Kata can run, and everything that is not supported.
 
 use super::answer::answer;
 use super::named::named;
@@ -11,13 +11,13 @@ use model::verified::{Verdict, VerifiedCapability, VerifiedEntry, joined};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
-/// The columns that a table may take; what has more runs is continued below.
+/// Maximum width of a table, in columns; further runs are continued below.
 const WIDTH: usize = 100;
 
-/// What is installed of each package, if it is.
+/// Installed version of each package, if it is installed.
 pub(super) type InstalledVersions = BTreeMap<PackageName, Option<PackageVersion>>;
 
-/// Whether Kata can run, a line for each profile; then only what is not supported: the capabilities by profile and
+/// Formats whether Kata can run, one line per profile; then only what is not supported: the capabilities by profile and
 /// environment, and the causes.
 pub(super) fn matrix(
     entries: &[VerifiedEntry],
@@ -29,7 +29,7 @@ pub(super) fn matrix(
     let mut answered = BTreeSet::new();
     for entry in entries {
         let Some(profile) = Profile::find(&entry.profile).ok().filter(|_| !entry.shaped) else {
-            // Nobody knows what it needs, or whose packages these were.
+            // The demands of an unknown profile, or the origin of a shaped entry's packages, are unknown.
             let _ = writeln!(out, "    {}: {}", head(entry), summary(entry, today));
             continue;
         };
@@ -41,7 +41,7 @@ pub(super) fn matrix(
             }
         }
     }
-    // Each run that judged a part has an entry; what rests on the same packages is told together.
+    // Each run that judged only some capabilities has an entry; entries with the same packages are merged.
     let runs = joined(entries).into_iter();
     let lacking: Vec<VerifiedEntry> = runs.filter(|run| run.capabilities.values().any(is_lacking)).collect();
     table(&mut out, &lacking, today);
@@ -62,18 +62,18 @@ pub(super) fn matrix(
     out
 }
 
-/// Whether somebody tried, or could try, what is not shown to be supported.
+/// Whether a capability was or could be tried, but is not shown to be supported.
 fn is_lacking(said: &VerifiedCapability) -> bool {
     !matches!(said.verdict, Verdict::Supported | Verdict::NotApplicable)
 }
 
-/// `go-3.32/container`.
+/// Returns the head of an entry's column: `go-3.32/container`.
 fn head(entry: &VerifiedEntry) -> String {
     format!("{}/{}", entry.profile, entry.environment)
 }
 
-/// Each capability that is not supported somewhere a row, each run a column, so many of them beside each other as there is
-/// room for.
+/// Adds a table with a row for each capability that is not supported somewhere and a column for each run, as many
+/// columns side by side as fit.
 fn table(out: &mut String, entries: &[VerifiedEntry], today: Date) {
     let said = entries.iter().flat_map(|entry| &entry.capabilities);
     let capabilities: BTreeSet<Capability> =
@@ -107,7 +107,7 @@ fn table(out: &mut String, entries: &[VerifiedEntry], today: Date) {
         }
         row("basis", &|e| e.basis.to_string());
         if is_shaped {
-            // The packages may not have been the distro's own.
+            // The packages may not be the distro's own.
             row("shaped", &|e| if e.shaped { "yes" } else { "-" }.to_owned());
         }
         row("tested", &|e| e.tested.to_string());
@@ -115,10 +115,10 @@ fn table(out: &mut String, entries: &[VerifiedEntry], today: Date) {
     }
 }
 
-/// The note on an entry that another version's set of tests has judged.
+/// Note on an entry that was judged by another version's test set.
 pub(in crate::commands) const OLDER_TESTS: &str = ", by an older set of tests";
 
-/// An entry in one line: `40 of 42 supported, on emulated basis, 12 days ago`.
+/// Formats an entry on one line: `40 of 42 supported, on emulated basis, 12 days ago`.
 fn summary(entry: &VerifiedEntry, today: Date) -> String {
     let judged = entry.capabilities.values().filter(|said| said.verdict.is_decided());
     let supported = judged.clone().filter(|said| said.verdict == Verdict::Supported).count();
@@ -127,7 +127,7 @@ fn summary(entry: &VerifiedEntry, today: Date) -> String {
     format!("{supported} of {count} supported, on {basis} basis{older}, {ago}")
 }
 
-/// In what the packages differ from those of some runs; nothing where these have none.
+/// Returns how the installed packages differ from those of some runs; `None` if the runs have no versions.
 fn here(entries: &[&VerifiedEntry], installed: &InstalledVersions) -> Option<String> {
     let mut versions = entries.iter().flat_map(|entry| &entry.versions).peekable();
     versions.peek()?;
@@ -144,13 +144,13 @@ fn here(entries: &[&VerifiedEntry], installed: &InstalledVersions) -> Option<Str
     }
 }
 
-/// How long ago a day was, for the end of a sentence.
+/// Formats the age of a day for the end of a sentence.
 pub(in crate::commands) fn ago(tested: Date, today: Date) -> String {
     let age = age(tested, today);
     if tested < today { format!("{age} ago") } else { age }
 }
 
-/// How long ago a day was, in words.
+/// Formats the age of a day in words.
 fn age(tested: Date, today: Date) -> String {
     let days = tested.until(today).map_or(0, |span| span.get_days());
     match days {
@@ -181,7 +181,7 @@ pub(super) mod tests {
         assert_eq!(ago(date(2026, 11, 19), today), "2 days ago");
     }
 
-    /// A run of Debian 13's by the profile, with these verdicts of what Kata needs; all else is supported.
+    /// Returns a run of Debian 13 under the profile with these verdicts; everything else that Kata needs is supported.
     pub(in super::super) fn entry(change: &[(Capability, Option<Verdict>)]) -> VerifiedEntry {
         let profile = Profile::find("go-3.32").unwrap();
         let all = profile.needs().map(|capability| (capability, VerifiedCapability::plain(Verdict::Supported)));
@@ -208,7 +208,7 @@ pub(super) mod tests {
         }
     }
 
-    /// Four runs of two profiles are two answers, and what is supported needs no further word.
+    /// Four runs of two profiles give two answers, and supported capabilities are not listed.
     #[test]
     fn each_profile_is_one_line_and_then_only_what_is_not_supported_is_told() {
         let of = |entries: &[VerifiedEntry]| matrix(entries, None, PackageManager::Apt, date(2026, 11, 21));
@@ -222,7 +222,7 @@ pub(super) mod tests {
         let text = of(&[entry(&[(Capability::VmmQmp, Some(Verdict::Unsupported))]), vm]);
         assert!(text.contains("    go-3.32/container vmm.qmp: ") && text.contains("unsupported"), "{text}");
         assert!(!text.contains("vmm.boot") && !text.contains("go-3.32/vm"), "{text}");
-        // Of what nobody can ask each run is told.
+        // Runs without an answer, because shaped or of an unknown profile, are listed one by one.
         let shaped = VerifiedEntry { shaped: true, ..entry(&[]) };
         let unknown = VerifiedEntry { profile: "go-0.1".to_owned(), ..entry(&[]) };
         for (one, begins) in [(shaped, "    go-3.32/container: "), (unknown, "    go-0.1/container: ")] {

@@ -1,4 +1,4 @@
-//! The gates of a profile: changed from one to the next, and each cited at a release that it is for.
+//! Gates of a profile: changes from one profile to the next, and checks of their citations.
 
 use super::{Difference, FamilyError};
 use crate::capability::Capability;
@@ -6,7 +6,7 @@ use crate::kata_version::KataVersion;
 use crate::profile::{Gate, GateKind};
 use serde_yaml::Mapping;
 
-/// Adds, replaces and takes away gates, as a change says.
+/// Adds, replaces and drops gates, as stated by a change.
 pub(super) fn change(demands: &mut Mapping, difference: &Difference, profile: &str) -> Result<(), FamilyError> {
     let broken = |source| FamilyError::Profile { name: profile.to_owned(), source };
     let mut gates: Vec<Gate> = match demands.get("gates") {
@@ -30,13 +30,13 @@ pub(super) fn change(demands: &mut Mapping, difference: &Difference, profile: &s
     Ok(())
 }
 
-/// One name may be asked for by several capabilities, each with its own source.
+/// Returns the identity of a gate: several capabilities may need one name, each with its own source.
 fn identity(gate: &Gate) -> (GateKind, &str, Capability) {
     (gate.kind, &gate.name, gate.capability)
 }
 
-/// Says where a gate of a profile begins and what it cites: what began within an earlier profile is there from the first
-/// release of this one on, and a source without a tag is at the release where the gate begins.
+/// Fills in where a gate of a profile begins and what it cites: a gate that began within an earlier profile applies
+/// from the first release of this one, and a source without a tag gets that of the release where the gate begins.
 pub(super) fn place(gate: &mut Gate, profile_from: &str) {
     let begins = profile_from.parse::<KataVersion>().ok();
     gate.from = gate.from.filter(|from| begins.is_some_and(|begins| begins < *from));
@@ -46,8 +46,8 @@ pub(super) fn place(gate: &mut Gate, profile_from: &str) {
     }
 }
 
-/// Nothing is demanded of a release that only a later one's source asks for; `known` are the releases up to the last of the
-/// profile's.
+/// Checks that a gate does not apply to releases before the one whose source it cites; `known` are the releases up to
+/// the last of the profile's range.
 pub(super) fn cites_what_it_is_for(
     gate: &Gate,
     profile: &str,

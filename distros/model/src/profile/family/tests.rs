@@ -31,7 +31,7 @@ fn the_ranges_are_those_in_which_katas_source_does_not_change() {
     assert_eq!(maintained, ["go-3.32", "rs-4.1"], "what upstream maintains at 4.1.0");
 }
 
-/// From the oldest release to the newest there is one profile for each, and the profiles follow each other.
+/// Each release from the oldest to the newest has one profile, and the profiles follow one another.
 #[test]
 fn ranges_have_neither_gap_nor_overlap() {
     for family in Family::all() {
@@ -53,8 +53,8 @@ fn ranges_have_neither_gap_nor_overlap() {
     assert_eq!(Family::of(Runtime::Go).newest(), Family::of(Runtime::Rs).newest(), "both are released together");
 }
 
-/// Up to 3.7.0 `scsi=off` is printed (`BlockDevice.QemuParams` in src/runtime/pkg/govmm/qemu/qemu.go@3.7.0), and never
-/// again (@3.8.0).
+/// `scsi=off` is printed up to 3.7.0 (`BlockDevice.QemuParams` in src/runtime/pkg/govmm/qemu/qemu.go@3.7.0), and never
+/// since 3.8.0.
 #[test]
 fn scsi_off_ended_at_3_8_0() {
     let family = Family::of(Runtime::Go);
@@ -101,8 +101,8 @@ fn a_version_is_of_its_own_profile_or_of_none() {
             "2.4.0-alpha0",
             "kata 2.4.0-alpha0 is a pre-release of 2.4.0 and may pass other arguments: use the release itself",
         ),
-        // It drives virtiofsd in the old form (`virtiofsd.args` in src/runtime/virtcontainers/virtiofsd.go@3.2.0-alpha0),
-        // and 3.1.3 after it in the new one.
+        // The alpha starts virtiofsd in the old form (`virtiofsd.args` in
+        // src/runtime/virtcontainers/virtiofsd.go@3.2.0-alpha0), while the later 3.1.3 uses the new one.
         (
             "3.2.0-alpha0",
             "kata 3.2.0-alpha0 is a pre-release of 3.2.0 and may pass other arguments: use the release itself",
@@ -197,7 +197,7 @@ fn a_gate_may_begin_within_a_profile_and_serve_two_capabilities() {
     assert_eq!(gates(a), whole);
     assert_eq!(a.at(KataVersion::new(1, 1, 0)), *a);
     assert_eq!(gates(&a.at(KataVersion::new(1, 0, 0))), whole[2..]);
-    // There from the next profile's first release on.
+    // In effect from the next profile's first release.
     assert_eq!(gates(b), ["l src/l.rs@2.0.0", "d src/e.rs@2.0.0", "d src/d.rs@2.0.0", "n src/n.rs@2.0.0"]);
     assert!(b.gates.iter().all(|gate| gate.from.is_none()));
 }

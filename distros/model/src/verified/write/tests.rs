@@ -113,7 +113,7 @@ fn only_entries_with_the_same_key_are_replaced_and_order_does_not_matter() {
     assert_eq!(written(Some(&one), &[]).unwrap(), one);
 }
 
-/// A verdict of another day and of other versions is no verdict of the new run.
+/// A verdict with another day and other versions is not a verdict of the new run.
 #[test]
 fn what_a_run_did_not_judge_stays_in_the_older_entry_with_its_day() {
     let old = entry("13", "go-3.29");
@@ -129,7 +129,7 @@ fn what_a_run_did_not_judge_stays_in_the_older_entry_with_its_day() {
     assert_eq!(written(Some(&once), &[newer]).unwrap(), once, "the same again changes nothing");
 }
 
-/// Which day has which capabilities.
+/// Returns the days with their capabilities.
 fn said(text: &str) -> Vec<(String, BTreeSet<&'static str>)> {
     let names = |entry: &VerifiedEntry| entry.capabilities.keys().map(|capability| capability.name()).collect();
     read_back(text).iter().map(|entry| (entry.tested.to_string(), names(entry))).collect()
@@ -157,21 +157,21 @@ fn an_older_run_takes_nothing_away_from_a_newer_one() {
     assert_eq!((left[0].day, left[0].capabilities.as_slice()), (newer.tested, &[Capability::FsVirtioFs][..]));
     assert_eq!(outdated(None, both).unwrap(), []);
 
-    // One of the same day is made again.
+    // A run of the same day replaces the first.
     let again = VerifiedEntry { tested: newer.tested, ..older.clone() };
     assert_eq!(outdated(Some(&once), std::slice::from_ref(&again)).unwrap(), []);
     let replaced = read_back(&written(Some(&once), &[again]).unwrap());
     let mut found = replaced.iter().filter_map(|entry| entry.capabilities.get(&Capability::FsVirtioFs));
     assert_eq!((found.next(), found.next()), (Some(&works), None));
 
-    // What the newer one could not show is no verdict that would be lost.
+    // A capability that the newer run could not show has no verdict that would be lost.
     let untested = VerifiedCapability::plain(Verdict::Untested);
     let gap = VerifiedEntry { capabilities: [(Capability::VmmVsock, untested)].into(), ..newer };
     let filled = written(Some(&written(None, &[gap]).unwrap()), both).unwrap();
     assert_eq!(read_back(&filled), [older]);
 }
 
-/// What a caller vouched for, or brought along, is no verdict on the distro's own packages.
+/// Results with packages or components that the caller supplied are not verdicts on the distro's own packages.
 #[test]
 fn what_is_not_the_distros_own_replaces_nothing_of_it() {
     let kata = |brought: Option<&str>| crate::verified::VerifiedKata {
@@ -192,7 +192,7 @@ fn what_is_not_the_distros_own_replaces_nothing_of_it() {
         text = written(Some(&text), std::slice::from_ref(other)).unwrap();
     }
     assert_eq!(read_back(&text), [own.clone(), with.clone(), shaped.clone()]);
-    // Another version of it takes its place, as the distro's next version would.
+    // Another version of a supplied component takes its place, as the distro's next version would.
     let next = of(kata(Some("1.13.4")), Verdict::Unsupported);
     let text = written(Some(&text), std::slice::from_ref(&next)).unwrap();
     assert_eq!(read_back(&text), [own, next, shaped]);
