@@ -1,4 +1,4 @@
-//! What carries a container: the kernel that it sees, and the programs of the host that stand behind it.
+//! The kernel that a container sees, and the host's programs that run the container.
 
 use super::arguments;
 use super::lifecycle::names;
