@@ -63,7 +63,8 @@ pub enum Ending {
         /// How virtiofsd ended, and the last lines of its standard error.
         how: String,
     },
-    /// virtiofsd exited with 0 while the guest was running, as it does when QEMU disconnects or after SIGTERM.
+    /// virtiofsd exited with 0 while the guest was running, as it does when QEMU disconnects or somebody asks it to
+    /// exit.
     DaemonLeft {
         /// The last lines of its standard error.
         words: String,

@@ -190,7 +190,6 @@ fn in_list(list: &str) -> Option<u32> {
 ///
 /// `kubectl top` and the autoscaler depend on this; under Kata the shim asks the agent
 /// (`src/runtime/pkg/containerd-shim-v2/metrics.go@4.1.0`).
-/// (`src/runtime/pkg/containerd-shim-v2/metrics.go@4.1.0`).
 fn what_a_container_uses_is_told(containers: &dyn Containers) -> Check {
     in_a_pod(containers, &PodWanted::named("kq-usage"), &PodContainer::new(&["stay"]), |container| {
         let before = container.usage()?;
