@@ -1,4 +1,4 @@
-//! What a test is: its group, where it runs, what it needs, what it proves, whom it blames, what blocks it, and its body.
+//! The definition of a test: its group, place, requirements, capabilities, blame, blockers and body.
 //!
 //! # Where a body runs
 //!
