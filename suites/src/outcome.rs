@@ -56,8 +56,9 @@ pub struct Failure {
     /// The observation as data: reports decide by this field, and `observed` is for people.
     #[serde(default)]
     pub detail: FailureDetail,
-    /// By what the same cause is known again: the component and the observation, without what differs between guests,
-    /// distros and profiles. Empty until the journal is written or read, which makes it of cleaned texts.
+    /// Identifies the same cause in other failures: the component and the observation, without parts that differ
+    /// between guests, distros and profiles. Empty until the journal is written or read, because it is computed from
+    /// cleaned texts.
     #[serde(default)]
     pub signature: String,
 }

@@ -22,7 +22,7 @@ pub use taps::{TapHeader, tap, tap_of_queues};
 
 /// The EtherType for local experiments (IEEE 802).
 pub const TYPE: u16 = 0x88b5;
-/// The address that answers have, and that datagrams are sent to.
+/// The IPv4 address of the peer that answers: datagrams are sent to it.
 pub(crate) const ANSWERED: Ipv4Addr = PEER.0;
 /// The payload's bytes after the Ethernet header and the packet's number.
 const PAYLOAD: usize = 600;

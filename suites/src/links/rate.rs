@@ -28,8 +28,9 @@ const BURST: u32 = 2000;
 const TICK: u64 = 64;
 
 impl Links {
-    /// Limits the rate, bytes per second, at which packets leave an interface: `tc qdisc add dev INTERFACE root handle
-    /// 1: htb default 2`, and two nested classes with that rate.
+    /// Limits the rate, bytes per second, at which packets leave an interface:
+    /// `tc qdisc add dev INTERFACE root handle 1: htb default 2`,
+    /// and two nested classes with that rate.
     ///
     /// # Errors
     /// The kernel's error.
