@@ -61,7 +61,8 @@ fn truncate_on_open_empties_the_file(site: &Site) -> Check {
     Ok(())
 }
 
-/// Of several threads that create one name with O_CREAT|O_EXCL exactly one succeeds, the others get EEXIST; a dangling symlink counts as existing.
+/// If several threads create one name with O_CREAT|O_EXCL, exactly one succeeds and the others get EEXIST; a dangling
+/// symlink counts as existing.
 ///
 /// POSIX open demands the test and the creation to be one step; lock files and `mktemp` in containers are safe only then.
 fn exclusive_create_has_one_winner(site: &Site) -> Check {

@@ -139,7 +139,7 @@ fn directories_need_search_permission(site: &Site) -> Check {
     })
 }
 
-/// What an ordinary user creates (file, directory, symlink, fifo) belongs to that user and group.
+/// A file, directory, symlink or fifo that an ordinary user creates belongs to that user and group.
 ///
 /// The daemon runs as root on the host and must take the caller's identity for each creation; otherwise a container's user cannot use its own files.
 fn new_files_belong_to_their_creator(site: &Site) -> Check {
@@ -252,7 +252,7 @@ fn setuid_setgid_and_sticky_bits_are_kept(site: &Site) -> Check {
 
 /// In a sticky directory a user may remove and rename only their own files, although the directory is open to all.
 ///
-/// That is how `/tmp` of a container protects its users from each other (POSIX, S_ISVTX).
+/// The sticky bit of a container's `/tmp` protects its users from each other this way (POSIX, S_ISVTX).
 fn sticky_directories_guard_other_users_files(site: &Site) -> Check {
     let directory = site.directory("tmp")?;
     set_mode(&directory, 0o1777)?;
