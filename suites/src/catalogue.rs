@@ -1,14 +1,14 @@
 //! The catalogue: every test of every suite, in the order of running.
 //!
-//! It imports the suites, and nothing of this crate imports it.
-//! Beside [`tests`] it names what a test is made of, for those who plan, run and report.
+//! The catalogue imports the suites, and nothing in this crate imports the catalogue.
+//! Besides [`tests`], it re-exports the types that describe a test, for the code that plans, runs and reports tests.
 
 use crate::{containers, filesystem, host, smoke};
 use std::sync::OnceLock;
 
 pub use crate::test::{Body, Configuration, Need, Place, Suite, Test};
 
-/// Every test, in the order of running: what blocks others comes first.
+/// Returns every test, in the order of running: a test that blocks others comes before them.
 pub fn tests() -> &'static [Test] {
     static TESTS: OnceLock<Vec<Test>> = OnceLock::new();
     TESTS.get_or_init(|| {
@@ -17,19 +17,19 @@ pub fn tests() -> &'static [Test] {
     })
 }
 
-/// The test of that id.
+/// Returns the test with this id.
 pub fn find(id: &str) -> Option<&'static Test> {
     tests().iter().find(|t| t.id == id)
 }
 
-/// Whether a filter chooses a test: it is part of the test's id, or the name of a capability that the test proves.
+/// Checks whether a filter chooses a test: it is part of the test's id, or the name of a capability that the test proves.
 ///
 /// A capability's name, such as `vmm.vsock`, has a dot, and no test's id has one.
 pub fn chooses(filter: &str, test: &Test) -> bool {
     test.id.contains(filter) || test.proves.iter().any(|capability| capability.name() == filter)
 }
 
-/// The body of a test.
+/// Returns the body of a test.
 pub fn body(test: &Test) -> Option<Body> {
     let row = match test.suite {
         Suite::Smoke => smoke::rows().find(|row| row.name == test.name),
@@ -80,7 +80,8 @@ mod tests {
         assert!(tests().iter().filter(|test| !test.cited().is_empty()).count() > 10);
     }
 
-    /// A test that reads a list is `qemu_has_…` or `kernel_has_…`.
+    /// A capability is only listed if all of its tests read a list, and their names begin with `qemu_has_` or
+    /// `kernel_has_`.
     #[test]
     fn only_what_no_test_uses_is_only_listed() {
         for capability in Capability::ALL {

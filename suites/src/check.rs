@@ -1,8 +1,8 @@
-//! What a test's body returns, and how it says why it stopped.
+//! The result of a test's body, and the reasons for which a body stops.
 
 use crate::outcome::{Component, FailureDetail, Grounds};
 
-/// The result of a test's body: nothing to say, or why it stopped.
+/// The result of a test's body: success, or the reason why the body stopped.
 pub type Check = Result<(), Stop>;
 
 /// Why a body stopped before its end.
@@ -11,19 +11,20 @@ pub type Check = Result<(), Stop>;
 pub enum Stop {
     /// The property does not hold. `blames` overrides the component that the catalogue names.
     Fail {
-        /// What was expected and what was seen.
+        /// What was expected and what was seen instead.
         message: String,
         /// The component at fault, where the body knows better than the catalogue.
         blames: Option<Component>,
-        /// What the record says and does not hold, where it is the record that is blamed: paths, names of packages.
+        /// The record's statements that do not hold, if the record is blamed: paths and names of packages.
         record: Vec<String>,
-        /// Where Kata's source asks for it, beyond what the test's documentation cites: a file and a tag each.
+        /// Places in Kata's source that require the property, beyond those cited by the test's documentation:
+        /// `FILE@TAG` each.
         #[serde(default)]
         asked_for: Vec<String>,
-        /// What it rests on.
+        /// The kind of observation that the failure rests on.
         #[serde(default)]
         grounds: Grounds,
-        /// What it shows, as data.
+        /// The observation as data.
         #[serde(default)]
         detail: Box<FailureDetail>,
     },
@@ -34,34 +35,34 @@ pub enum Stop {
     },
     /// The harness or the infrastructure failed, never the distro.
     Error {
-        /// What went wrong.
+        /// The error message.
         message: String,
     },
-    /// A sandbox gave no answer, which an emulated machine may cause by itself: an error, and what comes next is better
-    /// tried in a fresh machine.
+    /// A sandbox gave no answer, which an emulated machine may cause by itself. This is an error, and the next tests
+    /// should run in a fresh machine.
     Unanswered {
-        /// How long, and what runs of the sandbox.
+        /// How long the sandbox was waited for, and which of its processes still run.
         message: String,
     },
 }
 
 impl Stop {
-    /// The property does not hold.
+    /// Returns a failure: the property does not hold.
     pub fn fail(message: impl Into<String>) -> Stop {
         Stop::failed(message.into(), None, Vec::new())
     }
 
-    /// The property does not hold, and `component` is at fault.
+    /// Returns a failure that blames `component`.
     pub fn blame(component: Component, message: impl Into<String>) -> Stop {
         Stop::failed(message.into(), Some(component), Vec::new())
     }
 
-    /// The property does not hold because of what the record says: these paths and names of packages.
+    /// Returns a failure that blames the record for these statements: paths and names of packages.
     pub fn blame_record<S: Into<String>>(said: impl IntoIterator<Item = S>, message: impl Into<String>) -> Stop {
         Stop::failed(message.into(), Some(Component::Record), said.into_iter().map(Into::into).collect())
     }
 
-    /// A failure with what it rests on; it changes no other stop.
+    /// Sets the grounds of a failure; any other stop is unchanged.
     #[must_use]
     pub fn resting_on(mut self, what: Grounds) -> Stop {
         if let Stop::Fail { grounds, .. } = &mut self {
@@ -70,7 +71,7 @@ impl Stop {
         self
     }
 
-    /// A failure with what it shows as data; it changes no other stop.
+    /// Sets the detail of a failure; any other stop is unchanged.
     #[must_use]
     pub fn showing(mut self, what: FailureDetail) -> Stop {
         if let Stop::Fail { detail, .. } = &mut self {
@@ -79,7 +80,7 @@ impl Stop {
         self
     }
 
-    /// What it says, whatever it is.
+    /// Returns the message or reason of any kind of stop.
     pub fn words(self) -> String {
         match self {
             Stop::Fail { message, .. }
@@ -94,9 +95,9 @@ impl Stop {
         Stop::Fail { message, blames, record, asked_for, grounds, detail }
     }
 
-    /// A failure that also says where Kata's source asks for what does not hold; it changes no other stop.
+    /// Adds to a failure the places in Kata's source that require the property; any other stop is unchanged.
     ///
-    /// These stand beside the message and not in it: under another profile the same cause has other citations.
+    /// The citations are kept apart from the message, because the same cause has other citations under another profile.
     #[must_use]
     pub fn citing<S: Into<String>>(mut self, sources: impl IntoIterator<Item = S>) -> Stop {
         if let Stop::Fail { asked_for, .. } = &mut self {
@@ -105,18 +106,18 @@ impl Stop {
         self
     }
 
-    /// The environment lacks something.
+    /// Returns a skip: the environment lacks something.
     pub fn skip(reason: impl Into<String>) -> Stop {
         Stop::Skip { reason: reason.into() }
     }
 
-    /// Our own fault.
+    /// Returns an error: the harness is at fault.
     pub fn error(message: impl Into<String>) -> Stop {
         Stop::Error { message: message.into() }
     }
 }
 
-/// Turns a failed system call into a failed check that says what was being done.
+/// Turns a failed system call into a failed check whose message names the attempted operation.
 pub trait Doing<T> {
     /// `what` is a gerund with the name of the thing: "renaming a over b".
     fn doing(self, what: impl std::fmt::Display) -> Result<T, Stop>;
@@ -128,7 +129,7 @@ impl<T, E: std::fmt::Display> Doing<T> for Result<T, E> {
     }
 }
 
-/// What a check that must fail says.
+/// Returns the message of a check that must fail.
 #[cfg(test)]
 #[track_caller]
 pub(crate) fn message(check: Check) -> String {

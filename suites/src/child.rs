@@ -1,7 +1,7 @@
-//! What a test in a guest does in a process of its own, because a process cannot take it back: namespaces, a filter of
-//! system calls, memory that is too much.
+//! Steps of a guest test that a process cannot undo, run in a process of their own: new namespaces, a seccomp filter,
+//! too much memory.
 //!
-//! The agent's own program is that process: the guest has no other.
+//! That process runs the agent's own binary, because the guest has no other program.
 #![expect(unsafe_code, reason = "seccomp and unshare of every kind have no safe interface")]
 
 use crate::check::{Check, Doing as _, Stop};
@@ -11,16 +11,16 @@ use std::path::Path;
 use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-/// The word after the program's name by which the agent knows that it is such a process.
+/// The first argument that makes the agent's binary act as a child process.
 pub const ROLE: &str = "child";
-/// The number that a refused system call answers with: ENODATA, which the call would not give by itself.
+/// The errno with which the seccomp filter refuses a call: ENODATA, which getppid(2) never returns by itself.
 const REFUSED: i32 = libc::ENODATA;
 
-/// A process of a test's, which waits to be told to begin.
+/// A child process of a test; it waits until it may begin.
 pub struct OwnProcess(Child);
 
 impl OwnProcess {
-    /// Starts the program in that role; it waits for [`OwnProcess::finish`] before it does anything.
+    /// Starts the agent's binary in the child role; the child does nothing before [`OwnProcess::finish`].
     ///
     /// # Errors
     /// When the process cannot be started.
@@ -30,15 +30,15 @@ impl OwnProcess {
         command.spawn().map(OwnProcess).map_err(|e| Stop::error(format!("starting a process of the test's: {e}")))
     }
 
-    /// Its process id.
+    /// Returns the child's process id.
     pub fn pid(&self) -> u32 {
         self.0.id()
     }
 
-    /// Lets it begin and waits for its end; gives how it ended and what it wrote.
+    /// Lets the child begin and waits for its end; returns its exit status and its output.
     ///
     /// # Errors
-    /// When it cannot be waited for.
+    /// When the child cannot be waited for.
     pub fn finish(mut self) -> Result<(ExitStatus, String), Stop> {
         drop(self.0.stdin.take());
         let output =
@@ -48,18 +48,18 @@ impl OwnProcess {
     }
 }
 
-/// Runs a task in a process of its own; `doing` begins the message of its failure.
+/// Runs a task in a child process; `doing` begins the message of a failure.
 ///
 /// # Errors
-/// What the process said.
+/// A failure with the child's output.
 pub fn run(task: &[&str], doing: &str) -> Check {
     let (status, said) = OwnProcess::start(task)?.finish()?;
     if status.success() { Ok(()) } else { Err(Stop::fail(format!("{doing}: {status}: {said}"))) }
 }
 
-/// The whole life of such a process; `task` is what followed [`ROLE`].
+/// Runs the child's side from start to end; `task` holds the arguments after [`ROLE`].
 pub fn live(task: &[String]) -> ExitCode {
-    // The test moves it where it is to be, and closes its standard input.
+    // The test may first move the child, for example into a control group; it then closes the child's standard input.
     let _ = std::io::stdin().read_to_end(&mut Vec::new());
     let words: Vec<&str> = task.iter().map(String::as_str).collect();
     let done = match words.as_slice() {
@@ -84,7 +84,7 @@ pub fn live(task: &[String]) -> ExitCode {
     }
 }
 
-/// What a namespace is called below `/proc/self/ns`, and how it is asked for.
+/// The name of each namespace below `/proc/self/ns`, and its flag for unshare(2).
 pub const NAMESPACES: &[(&str, i32)] = &[
     ("cgroup", libc::CLONE_NEWCGROUP),
     ("ipc", libc::CLONE_NEWIPC),
@@ -94,18 +94,18 @@ pub const NAMESPACES: &[(&str, i32)] = &[
     ("user", libc::CLONE_NEWUSER),
     ("uts", libc::CLONE_NEWUTS),
 ];
-/// The host name inside a UTS namespace of a test's.
+/// The host name inside the UTS namespace that a test creates.
 pub const INNER_NAME: &str = "kata-qualify-inside";
-/// Where a test mounts something inside a mount namespace of its own.
+/// The mount point that a test uses inside the mount namespace that it creates.
 pub const INNER_MOUNT: &str = "/scratch/inside";
 
-/// Leaves a namespace and looks whether what is in the new one is apart.
+/// Leaves a namespace and checks that the new one is isolated.
 fn unshare(name: &str) -> Check {
     let (_, flag) = NAMESPACES
         .iter()
         .find(|(known, _)| *known == name)
         .ok_or_else(|| Stop::error(format!("there is no namespace {name:?}")))?;
-    // A PID namespace is its maker's children's.
+    // A new PID namespace applies to the children of the process that created it.
     let link =
         if name == "pid" { "/proc/self/ns/pid_for_children".to_owned() } else { format!("/proc/self/ns/{name}") };
     let before = std::fs::read_link(&link).doing(format!("reading {link}"))?;
@@ -113,7 +113,7 @@ fn unshare(name: &str) -> Check {
     if unsafe { libc::unshare(*flag) } != 0 {
         return Err(Stop::fail(format!("unshare: {}", std::io::Error::last_os_error())));
     }
-    // The new namespace of its children has no name before the first child.
+    // `pid_for_children` cannot be read before the first child exists.
     if name != "pid" {
         let after = std::fs::read_link(&link).doing(format!("reading {link}"))?;
         crate::ensure!(before != after, "{link} is {} before and after", before.display());
@@ -137,7 +137,7 @@ fn unshare(name: &str) -> Check {
         "net" => {
             let devices = std::fs::read_to_string("/proc/self/net/dev").doing("reading /proc/self/net/dev")?;
             let names: Vec<&str> = devices.lines().filter_map(|line| Some(line.split_once(':')?.0.trim())).collect();
-            // Tunnels that are built in come with each namespace; what has hardware behind it does not.
+            // Built-in tunnels appear in every new namespace; interfaces with hardware do not.
             let hardware = names.iter().find(|name| Path::new("/sys/class/net").join(name).join("device").exists());
             crate::ensure!(names.contains(&"lo"), "a new network namespace has the interfaces {names:?}, and no lo");
             crate::ensure!(hardware.is_none(), "a new network namespace has the guest's own interface {hardware:?}");
@@ -166,7 +166,7 @@ fn filter(action: u32) -> Check {
     let number = u32::try_from(libc::SYS_getppid).map_err(|e| Stop::error(e.to_string()))?;
     let step = |code: u32, jt, jf, k| libc::sock_filter { code: code as u16, jt, jf, k };
     let mut program = [
-        // The call's number is the first word of `struct seccomp_data`.
+        // The call's number is the first field of `struct seccomp_data`.
         step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0),
         step(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 0, 1, number),
         step(libc::BPF_RET | libc::BPF_K, 0, 0, action),
@@ -182,7 +182,7 @@ fn filter(action: u32) -> Check {
     Ok(())
 }
 
-/// getppid(2) without the C library: its answer, or the number of its error.
+/// Calls getppid(2) without the C library; returns its result, or the errno.
 fn parent() -> Result<i64, i32> {
     // SAFETY: the call takes no argument and touches no memory.
     let answer = unsafe { libc::syscall(libc::SYS_getppid) };
@@ -208,7 +208,7 @@ fn killed() -> Check {
     Err(Stop::fail(format!("the filter kills who calls getppid, and it answers {:?}", parent())))
 }
 
-/// Succeeds when no other process can be made.
+/// Succeeds if no other process can be created.
 fn fork() -> Check {
     match Command::new("/proc/self/exe").args([ROLE, "first"]).stdin(Stdio::null()).stderr(Stdio::null()).spawn() {
         Ok(mut child) => {
@@ -220,7 +220,7 @@ fn fork() -> Check {
     }
 }
 
-/// Touches memory.
+/// Allocates memory and touches it.
 fn fill(mib: &str) -> Check {
     let mib: usize = mib.parse().map_err(|_| Stop::error(format!("{mib:?} is no number of MiB")))?;
     let mut taken: Vec<Vec<u8>> = Vec::new();
@@ -232,11 +232,11 @@ fn fill(mib: &str) -> Check {
     Ok(())
 }
 
-/// Reads from a disk or writes to it, past the page cache, in pieces.
+/// Reads from a disk or writes to it in pieces, bypassing the page cache.
 fn transfer(way: &str, disk: &str, mib: &str) -> Check {
     use std::os::unix::fs::OpenOptionsExt as _;
     const PIECE: usize = 64 << 10;
-    // Memory of direct transfers begins where a block does.
+    // Direct I/O needs buffers that are aligned to a block.
     const BLOCK: usize = 4096;
     let mib: usize = mib.parse().map_err(|_| Stop::error(format!("{mib:?} is no number of MiB")))?;
     let (reads, mut options) = (way == "read", std::fs::OpenOptions::new());
@@ -249,7 +249,7 @@ fn transfer(way: &str, disk: &str, mib: &str) -> Check {
     (0..mib * (1 << 20) / PIECE).try_for_each(|_| one()).doing(format!("a {way} of a disk"))
 }
 
-/// Opens a device, or makes one with its numbers, and writes what the kernel answers: 0, or the number of its error.
+/// Opens a device, or creates a node with its numbers, and prints the kernel's answer: 0, or the errno.
 fn device(way: &str, path: &str) -> Check {
     use rustix::fs::{CWD, FileType, Mode, mknodat};
     use std::os::unix::fs::MetadataExt as _;
@@ -269,7 +269,7 @@ fn device(way: &str, path: &str) -> Check {
     write!(std::io::stdout(), "{code}").doing("writing what the kernel answers")
 }
 
-/// Succeeds on a CPU that it may not leave.
+/// Succeeds if the process runs on this CPU and cannot leave it.
 fn bound(cpu: &str) -> Check {
     use rustix::thread::{CpuSet, sched_getaffinity, sched_getcpu, sched_setaffinity};
     let cpu: usize = cpu.parse().map_err(|_| Stop::error(format!("{cpu:?} is no number of a CPU")))?;
@@ -280,7 +280,7 @@ fn bound(cpu: &str) -> Check {
     spin("20")?;
     let on = sched_getcpu();
     crate::ensure!(on == cpu, "it is on CPU {on}");
-    // Asking for all of them gives it no other one.
+    // Asking for all CPUs does not add another one.
     let mut all = CpuSet::new();
     (0..CpuSet::MAX_CPU).for_each(|number| all.set(number));
     sched_setaffinity(None, &all).doing("asking for all CPUs")?;
@@ -289,7 +289,7 @@ fn bound(cpu: &str) -> Check {
     Ok(())
 }
 
-/// Works for so long by the clock.
+/// Keeps the CPU busy for this long by the clock.
 fn spin(millis: &str) -> Check {
     let millis: u64 = millis.parse().map_err(|_| Stop::error(format!("{millis:?} is no number of milliseconds")))?;
     let end = Instant::now() + Duration::from_millis(millis);

@@ -1,5 +1,5 @@
-//! What the harness knows of an environment before anything runs in it: the release, its image, and the Kata that came
-//! along.
+//! Facts about an environment that the harness knows before anything runs in it: the release, its image, and the Kata
+//! that was brought along.
 
 use crate::effort::Effort;
 use model::component::Component;
@@ -11,40 +11,40 @@ use model::share::Share;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// What the harness found out about the image before anything runs; bodies compare it with what they see.
+/// Facts that the harness found out about the image before anything runs; bodies compare them with what they see.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Claims {
-    /// What the record says.
+    /// The release's record.
     pub release: Release,
-    /// Version of each installed package that the record names.
+    /// The version of each installed package that the record names.
     pub versions: BTreeMap<PackageName, PackageVersion>,
     /// The release of the kernel in use, `6.12.48+deb13-amd64`.
     pub kernel: String,
-    /// The configuration that the kernel's image has in itself, where it is in no file.
+    /// The configuration that is embedded in the kernel's image, if no file has it.
     #[serde(default)]
     pub kernel_config: Option<String>,
     /// The kernel image's path in the environment.
     pub vmlinuz: String,
-    /// The same kernel as an ELF file, where a VMM is to be tried that takes no other.
+    /// The same kernel as an ELF file, if a VMM that takes no other format is to be tried.
     #[serde(default)]
     pub elf_kernel: Option<ElfKernel>,
     /// The initramfs's path in the environment.
     pub initramfs: String,
-    /// By use: the modules to load, in order, and those that the kernel lacks.
+    /// The modules for each use: those to load, in order, and those that the kernel lacks.
     pub modules: BTreeMap<ModuleUse, ModuleSet>,
-    /// Kata as it was brought along: at most one for each profile.
+    /// The Kata that was brought along: at most one for each profile.
     #[serde(default)]
     pub kata: Vec<Kata>,
-    /// Candidates in the place of the distro's own components: their paths in the environment.
+    /// Candidates that replace the distro's own components: their paths in the environment.
     #[serde(default)]
     pub candidates: BTreeMap<Component, String>,
-    /// How tests of random work are to go about it.
+    /// The seed and amount of random work.
     #[serde(default)]
     pub effort: Effort,
 }
 
 impl Claims {
-    /// What the record says, and nothing found out yet.
+    /// Returns claims that hold the record only.
     pub fn of(release: Release) -> Claims {
         Claims {
             release,
@@ -61,9 +61,9 @@ impl Claims {
         }
     }
 
-    /// What guests run: the release with the candidates in the place of the distro's own components.
+    /// Returns the release as guests use it, with candidates in place of the distro's own components.
     ///
-    /// A kernel is in use in Kata's guests only, because the modules of all other guests are the release's.
+    /// A candidate kernel is used in Kata's guests only, because the modules of all other guests are the release's.
     pub fn in_use(&self) -> Release {
         let mut release = self.release.clone();
         if let Some(path) = self.candidates.get(&Component::Qemu) {
@@ -81,13 +81,13 @@ impl Claims {
         release
     }
 
-    /// The program of a VMM besides QEMU: what was brought along, else what the record names.
+    /// Returns the program of a VMM other than QEMU: the candidate if there is one, else the one that the record names.
     pub fn other_vmm(&self, component: Component) -> Option<&str> {
         let recorded = self.release.vmm(component).map(|vmm| vmm.path.as_str());
         self.candidates.get(&component).map(String::as_str).or(recorded)
     }
 
-    /// The Kata that serves a profile.
+    /// Returns the Kata that serves a profile.
     pub fn kata_for(&self, profile: &str) -> Option<&Kata> {
         self.kata.iter().find(|kata| kata.profile == profile)
     }
@@ -97,18 +97,18 @@ impl Claims {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "elf-kernel")]
 pub enum ElfKernel {
-    /// It was taken out of the release's image.
+    /// The ELF file was extracted from the release's image.
     Made {
         /// Its path in the environment.
         path: String,
-        /// Whether it says where a guest without firmware begins (`CONFIG_PVH`).
+        /// Whether the ELF file names an entry point for guests without firmware (`CONFIG_PVH`).
         has_pvh_entry: bool,
     },
-    /// What the image has unpacks to something else.
+    /// The image unpacks to something other than an ELF file.
     Absent,
     /// The harness could not unpack the image.
     Refused {
-        /// Why.
+        /// The reason.
         why: String,
     },
 }
@@ -116,11 +116,11 @@ pub enum ElfKernel {
 /// The guest kernel modules of one use.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ModuleSet {
-    /// What the profile asks for.
+    /// The modules that the profile asks for.
     pub wanted: Vec<String>,
-    /// Names in the order of loading, dependencies first; built-in ones are not listed.
+    /// Module names in the order of loading, dependencies first; built-in modules are not listed.
     pub load: Vec<String>,
-    /// Asked for and neither a module nor built in.
+    /// Modules that the profile asks for and that are neither loadable nor built in.
     pub missing: Vec<String>,
 }
 
@@ -135,36 +135,39 @@ pub struct Kata {
     pub profile: String,
     /// The shim's path in the environment.
     pub shim: String,
-    /// Where the configuration that came with it lies in the environment; `None` if its place has one that is to stay.
+    /// The path in the environment of the configuration that came with Kata; `None` if the existing file in its place
+    /// must stay.
     pub shipped: Option<String>,
-    /// Where it is to be put in the environment. The Rust shim of 4.0 reads only its own default paths, so it is one of
-    /// these (`is_shipped_kata_config_path` in `src/runtime-rs/crates/runtimes/src/manager.rs`).
+    /// The path in the environment where the configuration must be put. The Rust shim of 4.0 reads only its own default
+    /// paths, so this is one of them (`is_shipped_kata_config_path` in
+    /// `src/runtime-rs/crates/runtimes/src/manager.rs`).
     pub configuration: String,
     /// The guest's initrd in the environment.
     pub initrd: String,
-    /// Kata's agent in the environment, for an initrd of the distro's own tool; `None` if it needs libraries of Kata's.
+    /// Kata's agent in the environment, for an initrd made by the distro's own tool; `None` if the agent needs Kata's
+    /// libraries.
     #[serde(default)]
     pub agent: Option<String>,
-    /// `kata-runtime` or `kata-ctl` in the environment, where it came along.
+    /// `kata-runtime` or `kata-ctl` in the environment, if it was brought along.
     #[serde(default)]
     pub checker: Option<String>,
-    /// Kata's own kernel and initrd in the environment, where both came along.
+    /// Kata's own kernel and initrd in the environment, if both were brought along.
     #[serde(default)]
     pub own: Option<OwnGuest>,
-    /// Kata's own kernel and image in the environment, likewise.
+    /// Kata's own kernel and image in the environment, if both were brought along.
     #[serde(default)]
     pub own_image: Option<OwnGuest>,
-    /// Whether nothing is accelerated there, so that Kata's deadlines are stretched.
+    /// Whether the guests have no acceleration, so that Kata's deadlines are stretched.
     pub emulated: bool,
 }
 
 impl Kata {
-    /// Whether it is of Kata 2 or 3; what is on the way to 4.0.0 is not.
+    /// Checks whether this is Kata 2 or 3; pre-releases of 4.0.0 count as 4.
     pub fn is_before_4(&self) -> bool {
         self.version.release() < KataVersion::new(4, 0, 0)
     }
 
-    /// The name that containerd knows its runtime by, a Go one's and a Rust one's beside each other.
+    /// Returns the name of the runtime in containerd; Go and Rust have different names, so that both can be installed.
     pub fn handler(&self) -> &'static str {
         match self.kind {
             profile::Runtime::Go => "io.containerd.kata.v2",
@@ -172,7 +175,7 @@ impl Kata {
         }
     }
 
-    /// The program that containerd makes of that name.
+    /// Returns the shim's program name, which containerd derives from the handler.
     pub fn shim_name(&self) -> &'static str {
         match self.kind {
             profile::Runtime::Go => "containerd-shim-kata-v2",
@@ -190,18 +193,18 @@ pub struct OwnGuest {
     pub root: GuestRoot,
 }
 
-/// What a guest's root filesystem is made of, a file in the environment.
+/// A guest's root filesystem, as a file in the environment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum GuestRoot {
     /// An initrd.
     Initrd(String),
-    /// A disk's image, which Kata hands over as an NVDIMM or as a disk.
+    /// A disk image, which Kata passes as an NVDIMM or as a disk.
     Image(String),
 }
 
 impl GuestRoot {
-    /// The file.
+    /// Returns the path of the file.
     pub fn path(&self) -> &str {
         match self {
             GuestRoot::Initrd(path) | GuestRoot::Image(path) => path,
@@ -214,7 +217,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    /// What is no version is not taken for one of 4.0 or later.
+    /// Text that is no version is not taken for 4.0 or later.
     #[test]
     fn a_kata_has_a_version_or_is_none() {
         let kata = |version: &str| {

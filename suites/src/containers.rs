@@ -1,13 +1,13 @@
 //! Containers under the distro's containerd: the same bodies under runc, as the control, and under Kata.
 //!
 //! Every body is two tests, `containers::runc::NAME` and `containers::kata::NAME`, unless its row names one place only.
-//! The control only decides whether the environment can judge Kata: where a body fails under runc, its
-//! twin is an error and not a failure of the distro.
-//! A property that Kata itself takes away, by its source, is a control only.
-//! What only Kata has ([`guests`]: its own check of the host, an initrd of the distro's tool, its own kernel) has no
-//! control; each of these is a capability of its own, so that it takes nothing from `kata.smoke`.
-//! Pods by CRI ([`cri`]) are a capability of their own on both sides, because a release may have the one and not the
-//! other; so are containers by Docker ([`docker`]), disks, and root filesystems by other snapshotters.
+//! The control only decides whether the environment can judge Kata: if a body fails under runc, its twin under Kata is
+//! an error and not a failure of the distro.
+//! A property that Kata removes by design, according to its source, has a control only.
+//! Features that only Kata has ([`guests`]: its own check of the host, an initrd of the distro's tool, its own kernel)
+//! have no control; each is a capability of its own, so that its failure does not affect `kata.smoke`.
+//! Pods by CRI ([`cri`]) are a capability of their own on both sides, because a release may have containers without
+//! CRI; so are containers by Docker ([`docker`]), disks, and root filesystems by other snapshotters.
 //! A body sees `Containers`, `Task` and `Network` and does not know which runtime it was given, except the few that
 //! prove which one it is.
 //! Without Kata, or with a Kata of another profile, the twin is a `skip`, so its capability is `untested`.
@@ -45,10 +45,10 @@ pub use crate::environment::{
 pub use crate::test::ContainersBody;
 pub use process::pattern;
 
-/// The body without which no other makes sense.
+/// The body that must pass before any other one.
 const FIRST: &str = "exit_codes_are_told";
 
-/// The rows of this suite, in the order of running under each runtime.
+/// Returns the rows of this suite, in the order of running under each runtime.
 pub(crate) fn rows() -> impl Iterator<Item = &'static Row> {
     let modules: [&'static [Row]; 13] = [
         process::ROWS,
@@ -68,7 +68,7 @@ pub(crate) fn rows() -> impl Iterator<Item = &'static Row> {
     modules.into_iter().flatten().chain(cri::rows()).chain(docker::ROWS)
 }
 
-/// The tests of this suite: every control first, then every twin.
+/// Returns the tests of this suite: every control first, then every twin.
 pub(crate) fn tests() -> Vec<Test> {
     let under =
         |runtime| rows().filter(move |row| row.places.contains(&place(runtime))).map(move |row| test(runtime, row));
@@ -83,7 +83,7 @@ fn test(runtime: ContainerRuntime, row: &Row) -> Test {
         let first = first_of(row);
         test.blocked_by = vec![format!("{module}::{first}")];
     }
-    // A control says nothing of Kata, whichever of its profiles the twin is about.
+    // A control proves nothing about Kata, whatever the twin proves.
     if runtime == ContainerRuntime::Runc {
         test.proves = vec![control_of(row)];
         test.blames = Component::Containerd;
@@ -92,7 +92,8 @@ fn test(runtime: ContainerRuntime, row: &Row) -> Test {
     test
 }
 
-/// What a control proves: containers by `ctr`, pods by CRI, or what an environment or a release need not have.
+/// Returns the capability that a control proves: containers by `ctr`, pods by CRI, or a feature that environments or
+/// releases may lack.
 fn control_of(row: &Row) -> Capability {
     match row.proves {
         [Capability::KataBlock] => Capability::ContainersBlock,
@@ -106,7 +107,7 @@ fn control_of(row: &Row) -> Capability {
     }
 }
 
-/// The body without which a row makes no sense.
+/// Returns the body that must pass before this row's body.
 fn first_of(row: &Row) -> &'static str {
     match row.proves {
         [Capability::KataDocker] => docker::FIRST,
@@ -122,7 +123,7 @@ fn place(runtime: ContainerRuntime) -> Place {
     }
 }
 
-/// Whether the body of that name is also run under runc, and must pass there first.
+/// Checks whether the body of this name also runs under runc, where it must pass first.
 pub fn has_control(name: &str) -> bool {
     rows().any(|row| row.name == name && row.places.contains(&Place::Runc))
 }

@@ -1,4 +1,4 @@
-//! A disk inside a guest: read, written and synchronised, and parts of it given up.
+//! A disk inside a guest: read, write, sync and discard.
 #![expect(unsafe_code, reason = "nothing gives up parts of a disk by a safe interface")]
 
 use std::fs::{File, OpenOptions};
@@ -6,22 +6,22 @@ use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::fd::AsRawFd as _;
 use std::time::{Duration, Instant};
 
-/// The byte that a test writes at this place of a disk.
+/// Returns the byte that a test writes at this offset of a disk.
 pub fn pattern(at: usize) -> u8 {
-    // Never a byte of ASCII: of one of these a disk is full that has not been written.
+    // Never an ASCII byte, because an unwritten disk is filled with one.
     (at % 251) as u8 | 0x80
 }
 
-/// How long a disk that the kernel lists may take until it can be opened.
+/// How long it may take until a disk that the kernel lists can be opened.
 const IS_MADE: Duration = Duration::from_secs(10);
 
-/// Opens a disk, also one that has just come.
+/// Opens a disk, also one that has just been plugged.
 ///
-/// The kernel lists it and makes its node before it serves it, and tells udev only then; in between its answer is ENXIO
-/// (`device_add_disk`).
+/// The kernel lists the disk and makes its node before it serves it, and informs udev only then; in between, open fails
+/// with ENXIO (`device_add_disk`).
 ///
 /// # Errors
-/// What the kernel says, ENXIO only after a while.
+/// The kernel's error; ENXIO only after retrying for a while.
 pub fn opened(device: &str, how: &OpenOptions) -> io::Result<File> {
     let until = Instant::now() + IS_MADE;
     loop {
@@ -34,10 +34,10 @@ pub fn opened(device: &str, how: &OpenOptions) -> io::Result<File> {
     }
 }
 
-/// Reads the first byte of a disk, then writes so many bytes from its beginning and waits until they are on it.
+/// Reads the first byte of a disk, then writes this many bytes from its beginning and waits until they are on the disk.
 ///
 /// # Errors
-/// What the disk says.
+/// The disk's error.
 pub fn write(device: &str, bytes: u32) -> io::Result<String> {
     let mut disk = opened(device, File::options().read(true).write(true))?;
     let mut first = [0];
@@ -49,10 +49,10 @@ pub fn write(device: &str, bytes: u32) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&first).into_owned())
 }
 
-/// Gives up so many bytes of a disk, from an offset on.
+/// Discards this many bytes of a disk, from an offset on.
 ///
 /// # Errors
-/// What the kernel says: a disk that cannot give anything up is refused.
+/// The kernel's error, for example if the disk does not support discard.
 pub fn discard(device: &str, offset: u64, bytes: u64) -> io::Result<()> {
     // BLKDISCARD, in linux/fs.h.
     const DISCARD: libc::c_ulong = 0x1277;

@@ -1,8 +1,8 @@
 //! The doc comment of a test, read from the source that defines it.
 //!
-//! One text serves the reader of the code, `kata-qualify explain` and a bug report.
+//! The same text is shown to readers of the code, by `kata-qualify explain` and in bug reports.
 
-/// The doc comment directly above `fn name` in `source`, without its markers; empty if there is none.
+/// Returns the doc comment directly above `fn name` in `source`, without its markers; empty if there is none.
 pub(crate) fn doc_of(source: &str, name: &str) -> String {
     let lines: Vec<&str> = source.lines().collect();
     let head = format!("fn {name}(");

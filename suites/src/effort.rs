@@ -1,22 +1,22 @@
-//! How much random work is done, and from where it begins.
+//! The amount of random work, and the seed that it starts from.
 
 use serde::{Deserialize, Serialize};
 
-/// How tests of random work go about it: as a run was asked to.
+/// The run's settings for tests with random work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Effort {
-    /// What is random follows from it: the same seed gives the same work.
+    /// The seed of all random choices: the same seed gives the same work.
     pub seed: u64,
-    /// At length: much more of it than in an ordinary run.
+    /// Whether to do much more work than in an ordinary run.
     pub thorough: bool,
 }
 
 impl Effort {
-    /// The seed where none is asked for.
+    /// The seed if none is asked for.
     pub const SEED: u64 = 1;
 
-    /// How much to do: so much, or so much at length.
+    /// Chooses between the amounts for an ordinary and a thorough run.
     pub(crate) fn of<T>(self, ordinary: T, thorough: T) -> T {
         if self.thorough { thorough } else { ordinary }
     }

@@ -1,18 +1,19 @@
-//! Tests that would judge a release of another architecture by what was read of Kata on x86_64 alone, or by what the
-//! harness itself does to a guest there.
+//! Tests that say nothing of other architectures, because their expectations were read of Kata on x86_64 alone, or
+//! because the harness itself changes the guest there.
 
 use crate::capability::{Area, Capability};
 use crate::test::{Place, Test, Untold};
 use model::arch::Arch;
 
-/// What a guest is started with, which was read of Kata on each architecture (`harness/qemu/src/argv/arch.rs`), and what
-/// is seen in it or by its host: of a VMM nothing else is judged there.
+/// Capabilities whose tests apply on every architecture: the arguments that a guest is started with, which were read of
+/// Kata on each architecture (`harness/qemu/src/argv/arch.rs`), and effects that are seen in the guest or by its host.
+/// No other capability of a VMM is judged outside x86_64.
 ///
-/// What is told to QEMU of a running guest, asked of it or looked for in the guest was read of Kata on x86_64 alone.
-/// Elsewhere Kata does otherwise, or nothing: it plugs no CPUs on Arm, where QEMU has none to plug, and plugs interfaces
-/// into PCIe ports; the bridge of a `virt` machine takes no device while it runs; devices of IBM Z are on channels; on
-/// Arm the state of a template has the memory in it (src/runtime/virtcontainers/qemu.go@3.32.0,
-/// `setIgnoreSharedMemoryMigrationCaps` in src/runtime/virtcontainers/qemu_arm64.go@3.32.0). Nobody has read the rest.
+/// Commands to QEMU about a running guest, queries and effects in the guest were read of Kata on x86_64 alone.
+/// Elsewhere Kata behaves differently, or does nothing: it plugs no CPUs on Arm, where QEMU has none to plug, and plugs
+/// interfaces into PCIe ports; the bridge of a `virt` machine takes no device while it runs; devices of IBM Z are on
+/// channels; on Arm the state of a template has the memory in it (src/runtime/virtcontainers/qemu.go@3.32.0,
+/// `setIgnoreSharedMemoryMigrationCaps` in src/runtime/virtcontainers/qemu_arm64.go@3.32.0). The rest was not read.
 const READ_OF_EACH: [Capability; 17] = [
     Capability::VmmBoot,
     Capability::VmmVsock,
@@ -33,7 +34,7 @@ const READ_OF_EACH: [Capability; 17] = [
     Capability::VmmImageBlk,
 ];
 
-/// Why a test says nothing of releases of an architecture; `None` where it does.
+/// Returns the reason why a test says nothing of releases of an architecture; `None` if it applies there.
 pub fn untold(test: &Test, arch: Arch) -> Option<String> {
     let has_guest = match test.place {
         Place::OwnGuest | Place::Machine => true,
@@ -53,12 +54,12 @@ pub fn untold(test: &Test, arch: Arch) -> Option<String> {
     }
 }
 
-/// Whether what a test of the capability expects was read of Kata on every architecture.
+/// Checks whether the expectations of tests of this capability were read of Kata on every architecture.
 fn is_read_of_each(proved: Capability, has_guest: bool) -> bool {
     match proved.area() {
-        // How they boot which file of a kernel was read of x86_64 alone.
+        // For other VMMs, the boot protocol and the kernel file were read of Kata on x86_64 alone.
         Area::Vmm if proved.other_vmm().is_some() => false,
-        // Whether QEMU has a device is in its list, for which the gates of each architecture are known.
+        // Without a guest, a test reads QEMU's list of devices, for which the gates of each architecture are known.
         Area::Vmm => !has_guest || READ_OF_EACH.contains(&proved),
         Area::Packages | Area::Kernel | Area::Host | Area::Fs(_) | Area::Containers | Area::Kata => true,
     }
@@ -99,7 +100,8 @@ mod tests {
         }
     }
 
-    /// Of TDX guests no test boots one yet.
+    /// A capability that is not listed is judged on x86_64 alone; TDX is the example, because no test boots a TDX guest
+    /// yet.
     #[test]
     fn a_test_of_a_vmm_that_nobody_thought_of_judges_x86_64_alone() {
         let mut test = catalogue::find("smoke::kernel_boots_to_userspace").unwrap().clone();

@@ -1,4 +1,4 @@
-//! The ends that a guest can come to, and whom each of them blames.
+//! The ways in which a guest can end, and the component that each of them blames.
 
 use crate::check::Stop;
 use crate::outcome::Component;
@@ -15,7 +15,7 @@ pub enum Ending {
         /// The kernel's line.
         line: String,
     },
-    /// The guest's kernel panicked, and QEMU crashed; whether QEMU had broken the guest before is not known.
+    /// The guest's kernel panicked, and QEMU crashed; whether QEMU damaged the guest first is not known.
     PanickedAndCrashed {
         /// The kernel's line.
         line: String,
@@ -29,15 +29,15 @@ pub enum Ending {
     },
     /// QEMU runs and answers, the guest does not: its CPU spins or is stuck.
     Hung {
-        /// How long nothing was heard, in seconds.
+        /// How long nothing was heard of the guest, in seconds.
         silent: u64,
     },
     /// The QEMU process is stopped, or QEMU says that the guest is paused.
     VmmStopped {
-        /// What told so.
+        /// The source of this information.
         state: String,
     },
-    /// KVM gave up on the guest: QEMU has paused it, and runs.
+    /// KVM gave up on the guest: QEMU has paused it and keeps running.
     KvmGaveUp {
         /// QEMU's line.
         line: String,
@@ -49,7 +49,7 @@ pub enum Ending {
     },
     /// QEMU runs and does not answer QMP.
     VmmMute,
-    /// QEMU runs and has closed the line to the guest's agent.
+    /// QEMU runs and has closed the serial line to the guest's agent.
     LineClosed,
     /// QEMU exited by itself before the guest powered off.
     VmmExited {
@@ -60,15 +60,16 @@ pub enum Ending {
     },
     /// virtiofsd ended or crashed while the guest was running.
     DaemonDied {
-        /// How, and the last lines of its standard error.
+        /// How virtiofsd ended, and the last lines of its standard error.
         how: String,
     },
-    /// virtiofsd exited with 0 while the guest was running, as it does when QEMU hangs up or somebody asks it to.
+    /// virtiofsd exited with 0 while the guest was running, as it does when QEMU disconnects or somebody asks it to
+    /// exit.
     DaemonLeft {
         /// The last lines of its standard error.
         words: String,
     },
-    /// A signal that is none of a crash ended virtiofsd.
+    /// A signal other than a crash's ended virtiofsd.
     DaemonKilled {
         /// Its number.
         signal: i32,
@@ -79,18 +80,19 @@ pub enum Ending {
     BothCrashed {
         /// The signal that ended QEMU.
         vmm: i32,
-        /// How virtiofsd ended, and its last words.
+        /// How virtiofsd ended, and its last lines of output.
         daemon: String,
     },
 }
 
-/// Whether a signal is a program's own crash: SIGILL, SIGTRAP, SIGABRT, SIGBUS, SIGFPE, SIGSEGV, or SIGSYS by its own filter.
+/// Checks whether a signal is a program's own crash: SIGILL, SIGTRAP, SIGABRT, SIGBUS, SIGFPE, SIGSEGV, or SIGSYS by
+/// its own filter.
 pub fn is_crash(signal: i32) -> bool {
     matches!(signal, 4..=8 | 11 | 31)
 }
 
 impl Ending {
-    /// What an unexpected end says about the distro, with `doing` for the message.
+    /// Turns an unexpected end into a stop, with `doing` in the message.
     ///
     /// A crash blames the component that crashed; a kill or a stop from outside blames nobody.
     pub fn stop(&self, doing: &str) -> Stop {

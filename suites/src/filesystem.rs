@@ -2,7 +2,7 @@
 //!
 //! A property is an ordinary function in the module of its theme, listed in that module's `ROWS`.
 //! Most run inside the guest on a [`Site`]; those between host and guest run in the environment on a [`Pair`].
-//! The former also run natively, as the control: what fails there says nothing about a distro.
+//! The former also run natively, as the control: a failure there says nothing about a distro.
 
 mod attributes;
 mod caches;
@@ -55,10 +55,10 @@ pub use conformance::{NATIVE_FAILURES, pjdfstest_failures, record_native_failure
 pub use guest_side::{BadAction, perform};
 pub use mapping::read_mapped;
 
-/// The body on which all others depend.
+/// The body that must pass before any other one.
 const MOUNTS: &str = "mounts_in_the_guest";
 
-/// The rows of this suite, in the order of running.
+/// Returns the rows of this suite, in the order of running.
 pub(crate) fn rows() -> impl Iterator<Item = &'static Row> {
     let themes: [&'static [Row]; 27] = [
         mount::ROWS,
@@ -93,7 +93,7 @@ pub(crate) fn rows() -> impl Iterator<Item = &'static Row> {
     themes.into_iter().flatten()
 }
 
-/// The tests of this suite, one for each property and share it makes sense on, and for each setting it is tried with.
+/// Returns the tests of this suite: one for each property and applicable share, and for each setting it is tried with.
 pub(crate) fn tests() -> Vec<Test> {
     let mut all = Vec::new();
     for row in rows() {
@@ -131,7 +131,7 @@ fn test(row: &Row, place: Place, share: Share, with: Option<DaemonSetting>) -> T
         // On a disk of its own the guest makes the nodes itself.
         Share::VirtioBlk => {
             test.needs = &[];
-            // There a script would try the guest's ext4.
+            // A script would try the filesystem below it, and not the guest's ext4 disk.
             test.reproducer = test.reproducer.filter(|by| !matches!(by, Reproducer::SystemCalls(_)));
         }
         Share::Virtio9p => test.profiles = &under::NINEP,
@@ -140,7 +140,7 @@ fn test(row: &Row, place: Place, share: Share, with: Option<DaemonSetting>) -> T
     test
 }
 
-/// The setting without which nothing of it could be shown.
+/// Returns the setting that all tests of these capabilities need.
 fn always_with(proves: &[Capability]) -> Option<DaemonSetting> {
     [DaemonSetting::Xattr, DaemonSetting::Acl]
         .into_iter()

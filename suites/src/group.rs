@@ -1,4 +1,4 @@
-//! A control group of a test's, of version 2 or 1, for processes of a test's, and limits that hold in it.
+//! A control group of a test, of version 2 or 1, for the test's processes, and checks that its limits hold.
 
 use crate::check::{Check, Doing as _, Stop};
 use crate::child::OwnProcess;
@@ -10,28 +10,28 @@ use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
-/// Where a guest has its groups, and a host those of version 2.
+/// The root of a guest's groups, and of a host's groups of version 2.
 pub(crate) const ROOT: &str = "/sys/fs/cgroup";
-/// What a group of version 2 is told of the controllers of those below it.
+/// The file of a version 2 group with the controllers of its child groups.
 const BELOW: &str = "cgroup.subtree_control";
-/// How often, and how long apart, the kernel is asked to remove a group.
+/// How often the kernel is asked to remove a group, and the pause in between.
 const TRIES: u32 = 50;
 const A_MOMENT: Duration = Duration::from_millis(20);
-/// How long a group may take to freeze, and how long it is looked at then.
+/// How long a group may take to freeze, and how long it is then observed.
 const FREEZING: Duration = Duration::from_secs(20);
 const STILL: Duration = Duration::from_millis(200);
 /// A tenth of a CPU: microseconds of each period.
 pub(crate) const TENTH: (&str, &str) = ("10000", "100000");
-/// Memory of a group, and what a process takes in it, MiB.
+/// The memory limit of a group, and the memory that a process allocates in it, MiB.
 const MEMORY: u64 = 32;
 const MORE: &str = "96";
 
-/// A control group of a test's, removed when dropped.
+/// A control group of a test; dropping it removes the group.
 pub(crate) struct Group {
     version: Version,
-    /// Of each controller its folder; version 2 has one for all of them.
+    /// The directory of each controller; with version 2, all have the same one.
     folders: Vec<(&'static str, PathBuf)>,
-    /// Of the root of version 2, the controllers that were not enabled for groups before.
+    /// The controllers that this test enabled below the root of version 2.
     enabled: Vec<&'static str>,
 }
 
@@ -42,17 +42,17 @@ enum Version {
 }
 
 impl Group {
-    /// The controllers that groups of version 2 can have.
+    /// Returns the controllers that groups of version 2 can have.
     pub(crate) fn controllers() -> Result<String, Stop> {
         fs::read_to_string(Path::new(ROOT).join("cgroup.controllers")).doing("reading cgroup.controllers")
     }
 
-    /// One of version 2 below the root, with these controllers, without processes.
+    /// Creates a version 2 group without processes below the root, with these controllers.
     pub(crate) fn new(controllers: &[&'static str]) -> Result<Group, Stop> {
         Group::named("kata-qualify", controllers)
     }
 
-    /// The same, by another name.
+    /// Creates a version 2 group with this name.
     pub(crate) fn named(name: &str, controllers: &[&'static str]) -> Result<Group, Stop> {
         let root = Path::new(ROOT);
         let there = fs::read_to_string(root.join(BELOW)).doing(format!("reading {BELOW}"))?;
@@ -70,19 +70,19 @@ impl Group {
         Ok(group)
     }
 
-    /// One of version 1 below these controllers' own roots, without processes.
+    /// Creates a version 1 group without processes below these controllers' own roots.
     pub(crate) fn of_version_1(name: &str, roots: &[(&'static str, PathBuf)]) -> Result<Group, Stop> {
         let mut group = Group { version: Version::One, folders: Vec::new(), enabled: Vec::new() };
         for (controller, root) in roots {
             let folder = root.join(name);
-            // Controllers may be mounted together.
+            // Several controllers may be mounted together.
             if group.folders.iter().all(|(_, made)| *made != folder) {
                 let _ = fs::remove_dir(&folder);
                 fs::create_dir(&folder).doing(format!("making a control group of {controller}"))?;
             }
             group.folders.push((*controller, folder));
             if *controller == "cpuset" {
-                // A new one may use nothing.
+                // A new cpuset group has no CPUs and no memory nodes.
                 for file in ["cpuset.mems", "cpuset.cpus"] {
                     let all = fs::read_to_string(root.join(file)).doing(format!("reading {file}"))?;
                     group.set(file, all.trim())?;
@@ -92,52 +92,52 @@ impl Group {
         Ok(group)
     }
 
-    /// Its folder, opened: what programs are attached to.
+    /// Opens the group's directory, to which programs are attached.
     pub(crate) fn open(&self) -> Result<fs::File, Stop> {
         let folder = self.folders.first().map(|(_, folder)| folder.as_path()).unwrap_or(Path::new(ROOT));
         fs::File::open(folder).doing("opening a control group")
     }
 
-    /// Writes to one of its files.
+    /// Writes to one of the group's files.
     pub(crate) fn set(&self, file: &str, value: &str) -> Check {
         fs::write(self.path(file), value).doing(format!("writing {value:?} to {file} of a control group"))
     }
 
-    /// What one of its files says.
+    /// Reads one of the group's files.
     pub(crate) fn get(&self, file: &str) -> Result<String, Stop> {
         let text = fs::read_to_string(self.path(file)).doing(format!("reading {file} of a control group"))?;
         Ok(text.trim().to_owned())
     }
 
-    /// The number behind a key in one of its files.
+    /// Returns the number after a key in one of the group's files.
     pub(crate) fn counted(&self, file: &str, key: &str) -> Result<u64, Stop> {
         let text = self.get(file)?;
         let count = text.lines().find_map(|line| line.strip_prefix(key)?.trim().parse().ok());
         count.ok_or_else(|| Stop::fail(format!("{file} of a control group has no {key}: {text}")))
     }
 
-    /// Runs a task in it, in a process of its own; how it ended, and what it said.
+    /// Runs a task in the group, in a child process; returns its exit status and output.
     pub(crate) fn run(&self, task: &[&str]) -> Result<(ExitStatus, String), Stop> {
         let process = OwnProcess::start(task)?;
         self.take(process.pid())?;
         process.finish()
     }
 
-    /// Moves a process with all its threads to it.
+    /// Moves a process with all its threads into the group.
     pub(crate) fn take(&self, pid: u32) -> Check {
         self.folders.iter().try_for_each(|(_, folder)| {
             fs::write(folder.join("cgroup.procs"), pid.to_string()).doing("moving a process to a control group")
         })
     }
 
-    /// Runs a task in it that must succeed.
+    /// Runs a task in the group that must succeed.
     pub(crate) fn holds(&self, task: &[&str], what: &str) -> Check {
         let (status, said) = self.run(task)?;
         ensure!(status.success(), "{what}: {status}: {said}");
         Ok(())
     }
 
-    /// A file of the controller that its name begins with.
+    /// Returns the path of a file in the directory of the controller that the file's name begins with.
     fn path(&self, file: &str) -> PathBuf {
         let controller = file.split('.').next().unwrap_or_default();
         let of_it = self.folders.iter().find(|(known, _)| *known == controller).or(self.folders.first());
@@ -150,14 +150,14 @@ impl Drop for Group {
         for (_, folder) in &self.folders {
             remove(folder);
         }
-        // What others have begun to use stays: the kernel refuses.
+        // A controller that others have started to use stays enabled, because the kernel refuses this.
         for controller in &self.enabled {
             let _ = fs::write(Path::new(ROOT).join(BELOW), format!("-{controller}"));
         }
     }
 }
 
-/// Removes a group: a process that has been killed leaves it a moment later than it is waited for.
+/// Removes a group, with retries: a killed process leaves its group a moment after it was waited for.
 fn remove(folder: &Path) {
     for _ in 0..TRIES {
         if fs::remove_dir(folder).is_ok() || !folder.exists() {
@@ -167,8 +167,8 @@ fn remove(folder: &Path) {
     }
 }
 
-/// A controller that cannot be enabled for groups below the root. Processes beside them are in the way in a group only, which
-/// what is seen as the root is in a container.
+/// Returns the stop for a controller that cannot be enabled for groups below the root. Only processes in the parent
+/// group prevent that, and only if that is no real root, as in a container.
 fn not_enabled(controller: &str, e: &io::Error) -> Stop {
     match e.raw_os_error() {
         Some(libc::EBUSY) => Stop::skip(format!(
@@ -180,14 +180,14 @@ fn not_enabled(controller: &str, e: &io::Error) -> Stop {
 
 /// Limits of containers that can be seen to hold.
 impl Group {
-    /// No more processes than allowed can be made.
+    /// Checks that no more processes than allowed can be created.
     pub(crate) fn limits_processes(&self) -> Check {
         self.set("pids.max", "1")?;
         self.holds(&["fork"], "a process in a group with pids.max 1")?;
         self.set("pids.max", "max")
     }
 
-    /// Who takes more memory than allowed is killed, and that is counted.
+    /// Checks that a process that takes more memory than allowed is killed, and that the kill is counted.
     pub(crate) fn limits_memory(&self) -> Check {
         self.may_take(Some(MEMORY << 20))?;
         let (status, said) = self.run(&["fill", MORE])?;
@@ -199,32 +199,32 @@ impl Group {
         self.may_take(None)
     }
 
-    /// Limits its memory, bytes, or lifts the limit.
+    /// Sets the group's memory limit, bytes, or removes it.
     pub(crate) fn may_take(&self, bytes: Option<u64>) -> Check {
         let (limit, none, swap) = match self.version {
             Version::One => ("memory.limit_in_bytes", "-1", ("memory.swappiness", "0")),
             Version::Two => ("memory.max", "max", ("memory.swap.max", "0")),
         };
-        // What is swapped out is not taken; a kernel without swap has no such file.
+        // Swapped-out memory does not count, so limit swap, too; a kernel without swap has no such file.
         if self.path(swap.0).exists() {
             self.set(swap.0, swap.1)?;
         }
         self.set(limit, &bytes.map_or_else(|| none.to_owned(), |bytes| bytes.to_string()))
     }
 
-    /// How much memory its processes have taken, bytes.
+    /// Returns the memory that the group's processes use, bytes.
     pub(crate) fn taken(&self) -> Result<u64, Stop> {
         let file = if self.version == Version::One { "memory.usage_in_bytes" } else { "memory.current" };
         let text = self.get(file)?;
         text.parse().map_err(|_| Stop::fail(format!("{file} of a control group is {text:?}")))
     }
 
-    /// How many of its processes were killed because they took more memory than allowed.
+    /// Returns how many of the group's processes were killed because they took more memory than allowed.
     pub(crate) fn kills(&self) -> Result<u64, Stop> {
         self.counted(if self.version == Version::One { "memory.oom_control" } else { "memory.events" }, "oom_kill")
     }
 
-    /// Who works more than allowed is throttled, and that is counted.
+    /// Checks that a process that uses more CPU time than allowed is throttled, and that this is counted.
     pub(crate) fn limits_cpu_time(&self) -> Check {
         self.may_work(Some(TENTH))?;
         self.holds(&["spin", "600"], "a process in a group with a tenth of a CPU")?;
@@ -233,7 +233,7 @@ impl Group {
         self.may_work(None)
     }
 
-    /// Limits its CPU time, microseconds of each period of so many, or lifts the limit.
+    /// Sets the group's CPU time, as microseconds and period, or removes the limit.
     pub(crate) fn may_work(&self, limit: Option<(&str, &str)>) -> Check {
         match (self.version, limit) {
             (Version::One, Some((time, period))) => {
@@ -246,24 +246,24 @@ impl Group {
         }
     }
 
-    /// In how many periods its processes wanted more CPU time than allowed.
+    /// Returns the number of periods in which the group's processes wanted more CPU time than allowed.
     pub(crate) fn throttled(&self) -> Result<u64, Stop> {
         self.counted("cpu.stat", "nr_throttled")
     }
 
-    /// Processes of it stand still from when it is frozen until it is thawed; a group of version 2.
+    /// Checks that the processes of a version 2 group stand still from the freeze until the thaw.
     pub(crate) fn freezes(&self) -> Check {
         let process = OwnProcess::start(&["spin", "100"])?;
         self.take(process.pid())?;
         self.set("cgroup.freeze", "1")?;
         let (stood_still, ended) = std::thread::scope(|scope| {
-            // It would work as soon as it is waited for.
+            // The process would start to work as soon as it is waited for.
             let ended = scope.spawn(move || process.finish());
             let stood_still = self.stands_still().and_then(|()| {
                 ensure!(!ended.is_finished(), "a process of a group that is frozen has worked to its end");
                 Ok(())
             });
-            // What stays frozen never ends.
+            // Thaw in any case: a frozen process never ends.
             let thawed = self.set("cgroup.freeze", "0");
             (stood_still.and(thawed), ended.join())
         });
@@ -273,7 +273,7 @@ impl Group {
         Ok(())
     }
 
-    /// A group that was told to freeze says that it has, and uses no CPU time.
+    /// Checks that a group that was told to freeze reports so, and uses no CPU time.
     fn stands_still(&self) -> Check {
         let end = Instant::now() + FREEZING;
         while self.counted("cgroup.events", "frozen")? == 0 {
@@ -287,7 +287,7 @@ impl Group {
         Ok(())
     }
 
-    /// A process is on this CPU, and may be on no other one.
+    /// Checks that a process runs on this CPU and cannot leave it.
     pub(crate) fn binds_to(&self, cpu: usize) -> Check {
         let cpu = cpu.to_string();
         self.set("cpuset.cpus", &cpu)?;
@@ -299,10 +299,10 @@ impl Group {
     }
 }
 
-/// Makes a group of version 2 that is bound to a CPU, and looks from within it.
+/// Creates a version 2 group that is bound to a CPU, and checks the binding from within.
 ///
 /// # Errors
-/// What the kernel says, or what is not as it was asked for.
+/// The kernel's error, or a description of the difference.
 pub fn bind_to(cpu: usize) -> io::Result<()> {
     let bound = Group::new(&["cpuset"]).and_then(|group| group.binds_to(cpu));
     bound.map_err(|stop| io::Error::other(stop.words()))

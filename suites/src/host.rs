@@ -1,6 +1,7 @@
 //! The host suite: the release as Kata's host, with its own kernel, its own devices and its own container manager.
 //!
-//! A container shares the machine's kernel and can show nothing of this; there these tests are not part of the cell.
+//! A container shares the machine's kernel and cannot show anything of a release's own host, so these tests are not run
+//! in containers.
 
 mod cgroups;
 mod check;
@@ -17,7 +18,7 @@ use crate::environment::Environment;
 use crate::row::Row;
 use crate::test::{Place, Suite, Test};
 
-/// The rows of this suite, in the order of running.
+/// Returns the rows of this suite, in the order of running.
 pub(crate) fn rows() -> impl Iterator<Item = &'static Row> {
     let modules: [&'static [Row]; 9] = [
         kvm::ROWS,
@@ -33,12 +34,12 @@ pub(crate) fn rows() -> impl Iterator<Item = &'static Row> {
     modules.into_iter().flatten()
 }
 
-/// The tests of this suite.
+/// Returns the tests of this suite.
 pub(crate) fn tests() -> Vec<Test> {
     rows().flat_map(|row| row.places.iter().map(move |place| test(row, *place))).collect()
 }
 
-/// Whether this is root, as whom Kata prepares a sandbox.
+/// Checks that the process runs as root, as Kata does when it prepares a sandbox.
 fn as_root() -> Check {
     match rustix::process::geteuid().is_root() {
         true => Ok(()),

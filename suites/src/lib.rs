@@ -1,8 +1,8 @@
-//! What is tested: the words of the matrix, the catalogue of tests, and the tests' bodies.
+//! The tests: the vocabulary of the matrix, the catalogue of tests, and the tests' bodies.
 //!
 //! Bodies are compiled into the agent and run inside an environment or a guest.
 //! The harness and the reports know only the catalogue: they name a test by its id.
-//! Nothing here knows how a cell is scheduled or how a result is printed.
+//! This crate does not know how a cell is scheduled or how a result is printed.
 
 pub mod catalogue;
 pub mod check;

@@ -18,7 +18,7 @@ const LOWER: u16 = 5;
 const MASTER: u16 = 10;
 const INFO: u16 = 18;
 const NAMESPACE_OF: u16 = 19;
-// Attributes of its kind.
+// Attributes of a link's kind.
 const KIND: u16 = 1;
 const DATA: u16 = 2;
 const PEER: u16 = 1;
@@ -32,13 +32,13 @@ const IPVLAN_MODE: u16 = 1;
 /// The port of VXLAN (RFC 7348).
 const PORT: u16 = 4789;
 
-/// The neighbours on the same interface that a macvlan reaches (`MACVLAN_MODE_*` of linux/if_link.h).
+/// How a macvlan reaches other macvlans on the same interface (`MACVLAN_MODE_*` of linux/if_link.h).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum MacvlanMode {
-    /// Nobody.
+    /// It reaches none of them.
     #[cfg_attr(not(test), expect(dead_code, reason = "a test shows by it what a kernel that bridges nothing does"))]
     Private = 1,
-    /// Each other one that bridges.
+    /// It reaches those that are also in bridge mode.
     Bridge = 4,
 }
 
@@ -50,7 +50,7 @@ impl Links {
         Netlink::open(None).map(Links)
     }
 
-    /// Two interfaces that are each other's end, the second one perhaps in the namespace of a thread.
+    /// Creates a veth pair, optionally with the second interface in the namespace of a thread.
     pub(crate) fn pair(&mut self, name: &str, peer: &str, peers_thread: Option<Pid>) -> io::Result<()> {
         let mut far = link(0).text(NAME, peer);
         if let Some(thread) = peers_thread {
@@ -59,7 +59,7 @@ impl Links {
         self.make(name, "veth", Attributes::default().nest(PEER, far))
     }
 
-    /// A bridge without ports.
+    /// Creates a bridge without ports.
     pub(crate) fn bridge(&mut self, name: &str) -> io::Result<()> {
         self.make(name, "bridge", Attributes::default())
     }
@@ -71,7 +71,7 @@ impl Links {
         self.0.ask(&[Message { kind: NEW_LINK, flags: 0, body }], None)
     }
 
-    /// A VXLAN with one other end.
+    /// Creates a VXLAN with one remote end.
     pub(crate) fn tunnel(&mut self, name: &str, number: u32, own: Ipv4Addr, other: Ipv4Addr) -> io::Result<()> {
         let data = Attributes::default()
             .put(VXLAN_ID, &number.to_ne_bytes())
@@ -81,18 +81,18 @@ impl Links {
         self.make(name, "vxlan", data)
     }
 
-    /// Another interface, with an address of its own, upon one that is there.
+    /// Creates a macvlan, which has an address of its own, on an existing interface.
     pub(crate) fn macvlan(&mut self, name: &str, lower: &str, mode: MacvlanMode) -> io::Result<()> {
         self.upon(name, "macvlan", 0, lower, macvlan(mode))
     }
 
-    /// A macvlan with a number, by which a device in /dev gives and takes its packets.
+    /// Creates a macvtap with this interface number, whose packets are read and written through a device in /dev.
     pub(crate) fn macvtap(&mut self, name: &str, number: i32, lower: &str) -> io::Result<()> {
         self.upon(name, "macvtap", number, lower, macvlan(MacvlanMode::Bridge))
     }
 
-    /// Another interface, with the hardware's address and IP addresses of its own, upon one that is there; it takes frames
-    /// by their IP addresses (`IPVLAN_MODE_L2`).
+    /// Creates an ipvlan on an existing interface: it has the same hardware address and IP addresses of its own, and
+    /// receives frames by these (`IPVLAN_MODE_L2`).
     pub(crate) fn ipvlan(&mut self, name: &str, lower: &str) -> io::Result<()> {
         self.upon(name, "ipvlan", 0, lower, Attributes::default().put(IPVLAN_MODE, &0_u16.to_ne_bytes()))
     }
@@ -118,12 +118,12 @@ impl Links {
     }
 }
 
-/// What the kernel is told of a macvlan.
+/// Returns the attributes of a macvlan.
 fn macvlan(mode: MacvlanMode) -> Attributes {
     Attributes::default().put(MACVLAN_MODE, &(mode as u32).to_ne_bytes())
 }
 
-/// `struct ifinfomsg`, of which the index alone is told.
+/// Returns a `struct ifinfomsg` with only the index set.
 fn link(index: i32) -> Attributes {
     Attributes::behind(&[&[0; 4][..], &index.to_ne_bytes(), &[0; 8]].concat())
 }

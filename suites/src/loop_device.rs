@@ -12,21 +12,21 @@ use std::path::{Path, PathBuf};
 const GET_FREE: libc::c_ulong = 0x4c82;
 const SET_FILE: libc::c_ulong = 0x4c00;
 const CLEAR: libc::c_ulong = 0x4c01;
-/// How often another one is tried when somebody else was faster.
+/// How often to try another device after losing a race for one.
 const TRIES: usize = 8;
 
-/// A loop device with a file, free again when dropped.
+/// A loop device with a file; dropping it frees the device.
 pub struct LoopDevice {
-    /// `/dev/loop0`.
+    /// The device's path, `/dev/loop0`.
     pub path: PathBuf,
     device: File,
 }
 
 impl LoopDevice {
-    /// Attaches a file to a free one.
+    /// Attaches a file to a free loop device.
     ///
     /// # Errors
-    /// What the kernel says.
+    /// The kernel's error.
     pub fn attach(file: &File) -> io::Result<LoopDevice> {
         let control = File::options().read(true).write(true).open("/dev/loop-control")?;
         for _ in 0..TRIES {
@@ -47,13 +47,13 @@ impl LoopDevice {
         Err(io::Error::other(format!("{TRIES} free loop devices were taken by others")))
     }
 
-    /// Attaches a file to a free one on a host.
+    /// Attaches a file to a free loop device on a host.
     ///
     /// # Errors
-    /// A failure that blames a kernel that has none; a skip where the environment keeps them back.
+    /// A failure that blames a kernel without loop devices; a skip if the environment does not allow them.
     pub fn of_host(file: &File) -> Result<LoopDevice, Stop> {
         LoopDevice::attach(file).map_err(|e| match e.raw_os_error() {
-            // The errors of a node in `/dev` whose module is not there.
+            // The errors of a node in `/dev` whose module is missing.
             Some(libc::ENODEV | libc::ENXIO) => {
                 Stop::blame(Component::Kernel, format!("the kernel has no loop devices: {e}"))
             }
@@ -61,25 +61,25 @@ impl LoopDevice {
         })
     }
 
-    /// Opens the disk.
+    /// Opens the loop device.
     ///
     /// # Errors
-    /// What the kernel says.
+    /// The kernel's error.
     pub fn open(&self) -> io::Result<File> {
         File::options().read(true).write(true).open(&self.path)
     }
 
-    /// Its major and minor number: `7:0`.
+    /// Returns the device's major and minor number: `7:0`.
     ///
     /// # Errors
-    /// What cannot be read.
+    /// When sysfs cannot be read.
     pub fn number(&self) -> io::Result<String> {
         let name = self.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         Ok(fs::read_to_string(format!("/sys/block/{name}/dev"))?.trim().to_owned())
     }
 }
 
-/// Frees every loop device whose file is, or was, below a folder.
+/// Frees every loop device whose file is, or was, below a directory.
 pub fn free_below(folder: &Path) {
     for entry in fs::read_dir("/sys/block").into_iter().flatten().flatten() {
         let file = fs::read_to_string(entry.path().join("loop/backing_file")).unwrap_or_default();
@@ -91,7 +91,7 @@ pub fn free_below(folder: &Path) {
     }
 }
 
-/// Frees a loop device, or has it freed when nobody uses it any more.
+/// Frees a loop device, at once or when its last user closes it.
 fn clear(device: &File) {
     // SAFETY: the call takes no pointer.
     unsafe { libc::ioctl(device.as_raw_fd(), CLEAR as libc::Ioctl) };

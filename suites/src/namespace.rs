@@ -1,4 +1,4 @@
-//! A network namespace of a test's own: a thread that is in it, and does what it is told.
+//! A network namespace for a test: a thread inside it that executes the test's steps.
 
 use crate::check::{Check, Stop};
 use nix::errno::Errno;
@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 
 type Work = Box<dyn FnOnce() -> Check + Send>;
 
-/// A network namespace, with nothing in it but a loopback that is down; it goes with this value.
+/// A network namespace that holds only a loopback interface, which is down; dropping the value removes the namespace.
 pub(crate) struct Namespace {
     thread: Pid,
     work: Sender<Work>,
@@ -15,10 +15,10 @@ pub(crate) struct Namespace {
 }
 
 impl Namespace {
-    /// Makes one.
+    /// Creates a network namespace.
     ///
     /// # Errors
-    /// What the kernel says.
+    /// The kernel's error.
     pub(crate) fn new() -> Result<Namespace, Stop> {
         let (work, to_do) = channel::<Work>();
         let (tell, done) = channel::<Check>();
@@ -37,20 +37,21 @@ impl Namespace {
         Ok(Namespace { thread, work, done })
     }
 
-    /// Does something in it and waits for its end.
+    /// Runs a step in the namespace and waits for its end.
     pub(crate) fn run(&self, work: impl FnOnce() -> Check + Send + 'static) -> Check {
         let gone = || Stop::error("what was done in a network namespace panicked");
         self.work.send(Box::new(work)).map_err(|_| gone())?;
         self.done.recv().map_err(|_| gone())?
     }
 
-    /// The number of the thread in it, by which the kernel knows the namespace.
+    /// Returns the id of the thread in the namespace, by which the kernel identifies the namespace.
     pub(crate) fn thread(&self) -> Pid {
         self.thread
     }
 }
 
-/// Why there is none. Whoever may not make one is in a container, even as root, and no kernel is at fault.
+/// Returns the reason why there is no namespace. A process that may not create one is in a container, even as root, and
+/// no kernel is at fault.
 fn not_made(errno: Errno) -> Stop {
     match errno {
         Errno::EPERM => Stop::skip("the environment forbids root to make network namespaces (CAP_SYS_ADMIN)"),

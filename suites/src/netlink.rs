@@ -1,4 +1,4 @@
-//! Netlink, as far as tests speak it: requests with attributes, and what the kernel answers (linux/netlink.h).
+//! Netlink, as far as the tests need it: requests with attributes, and the kernel's answers (linux/netlink.h).
 
 use rustix::net::netlink::SocketAddrNetlink;
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
@@ -20,12 +20,12 @@ pub(crate) const APPEND: u16 = 0x800;
 const ERROR: u16 = 2;
 const DONE: u16 = 3;
 const HEADER: usize = 16;
-/// How long the kernel is waited for, which answers at once.
+/// How long to wait for the kernel, which normally answers at once.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// Bytes of all answers to one question.
+/// The limit on the size of all answers to one request, bytes.
 const MAX_ANSWERS: usize = 1 << 20;
 
-/// A request: its type, its flags besides those of every request, and what follows its header.
+/// A request: its type, its flags in addition to those of every request, and its body after the header.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Message {
     pub(crate) kind: u16,
@@ -40,18 +40,18 @@ pub(crate) struct Netlink {
 }
 
 impl Netlink {
-    /// Connects to a subsystem, in the network namespace of this thread; none is that of routes and interfaces, number 0.
+    /// Connects to a subsystem in the network namespace of this thread; `None` means number 0, routes and interfaces.
     pub(crate) fn open(protocol: Option<Protocol>) -> io::Result<Netlink> {
         let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, protocol)?;
         set_socket_timeout(&socket, Timeout::Recv, Some(PATIENCE))?;
         Ok(Netlink { socket, sequence: 0 })
     }
 
-    /// Sends requests at once and waits until each is acknowledged; `around` stand before and behind them, as a batch of
-    /// netfilter's has them, and are not acknowledged.
+    /// Sends requests at once and waits until each is acknowledged. The messages of `around` enclose them, as netfilter
+    /// requires for a batch, and are not acknowledged.
     ///
     /// # Errors
-    /// What the kernel says of the first that it refuses.
+    /// The kernel's error for the first refused request.
     pub(crate) fn ask(&mut self, messages: &[Message], around: Option<[Message; 2]>) -> io::Result<()> {
         let [before, after] = around.map_or([None, None], |[before, after]| [Some(before), Some(after)]);
         let mut bytes = Vec::new();
@@ -68,7 +68,7 @@ impl Netlink {
         Ok(())
     }
 
-    /// Asks for a list; gives what follows the header of each of its entries.
+    /// Requests a list; returns the body of each entry, without its header.
     pub(crate) fn list(&mut self, message: &Message) -> io::Result<Vec<Vec<u8>>> {
         let mut bytes = Vec::new();
         self.put(message, DUMP, &mut bytes);
@@ -93,7 +93,7 @@ impl Netlink {
         sendto(&self.socket, bytes, SendFlags::empty(), &SocketAddrNetlink::new(0, 0)).map(drop).map_err(Into::into)
     }
 
-    /// Adds a request with its header.
+    /// Appends a request with its header.
     fn put(&mut self, message: &Message, flags: u16, bytes: &mut Vec<u8>) {
         self.sequence += 1;
         let length = (HEADER + message.body.len()) as u32;
@@ -106,7 +106,7 @@ impl Netlink {
         bytes.resize(bytes.len().next_multiple_of(4), 0);
     }
 
-    /// What the kernel sends next: the type of each message, and what follows its header.
+    /// Receives the next messages of the kernel: the type and body of each.
     fn answers(&self) -> io::Result<Vec<(u16, Vec<u8>)>> {
         let mut buffer = vec![0; 64 << 10];
         let (count, _) = recv(&self.socket, buffer.as_mut_slice(), RecvFlags::empty())?;
@@ -114,7 +114,7 @@ impl Netlink {
     }
 }
 
-/// What the kernel says in a message of the type of errors: 0 acknowledges.
+/// Returns the error number in an error message of the kernel's; 0 is an acknowledgement.
 fn refused(body: &[u8]) -> io::Result<i32> {
     match body.first_chunk().map(|bytes| i32::from_ne_bytes(*bytes)) {
         Some(code @ ..0) => Err(io::Error::from_raw_os_error(-code)),
@@ -134,17 +134,17 @@ fn messages(mut bytes: &[u8]) -> Option<Vec<(u16, Vec<u8>)>> {
     Some(all)
 }
 
-/// Attributes of a request, each with its length and type before it.
+/// The attributes of a request, each preceded by its length and type.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Attributes(Vec<u8>);
 
 impl Attributes {
-    /// None, behind what comes before them in a request.
+    /// Starts an empty list after the fixed part of a request.
     pub(crate) fn behind(before: &[u8]) -> Attributes {
         Attributes(before.to_vec())
     }
 
-    /// One more.
+    /// Appends an attribute.
     pub(crate) fn put(mut self, kind: u16, value: &[u8]) -> Attributes {
         let length = (4 + value.len()) as u16;
         self.0.extend(length.to_ne_bytes());
@@ -154,28 +154,28 @@ impl Attributes {
         self
     }
 
-    /// One more, a text.
+    /// Appends a text attribute.
     pub(crate) fn text(self, kind: u16, value: &str) -> Attributes {
         self.put(kind, &[value.as_bytes(), &[0]].concat())
     }
 
-    /// One more, a number in the network's order, as netfilter has them.
+    /// Appends a number in network byte order, as netfilter requires.
     pub(crate) fn big(self, kind: u16, value: u32) -> Attributes {
         self.put(kind, &value.to_be_bytes())
     }
 
-    /// One more, which holds others (`NLA_F_NESTED`).
+    /// Appends an attribute that contains others (`NLA_F_NESTED`).
     pub(crate) fn nest(self, kind: u16, inner: Attributes) -> Attributes {
         self.put(kind | 0x8000, &inner.0)
     }
 
-    /// All of them.
+    /// Returns the encoded attributes.
     pub(crate) fn bytes(self) -> Vec<u8> {
         self.0
     }
 }
 
-/// The attributes in a piece of an answer, by their types; what is cut short ends them.
+/// Parses the attributes in a part of an answer, by their types; a truncated attribute ends the list.
 pub(crate) fn attributes(mut bytes: &[u8]) -> Vec<(u16, &[u8])> {
     let mut all = Vec::new();
     while let Some(length) = bytes.first_chunk().map(|length| usize::from(u16::from_ne_bytes(*length))) {
@@ -183,14 +183,14 @@ pub(crate) fn attributes(mut bytes: &[u8]) -> Vec<(u16, &[u8])> {
         else {
             break;
         };
-        // The two highest bits tell of nesting and of the order of bytes.
+        // The two highest bits are flags for nesting and byte order.
         all.push((u16::from_ne_bytes(*kind) & 0x3fff, value));
         bytes = bytes.get(length.next_multiple_of(4)..).unwrap_or_default();
     }
     all
 }
 
-/// The value of the first attribute of that type.
+/// Returns the value of the first attribute of this type.
 pub(crate) fn attribute(bytes: &[u8], kind: u16) -> Option<&[u8]> {
     attributes(bytes).into_iter().find(|(found, _)| *found == kind).map(|(_, value)| value)
 }

@@ -1,4 +1,4 @@
-//! The outcome of a test, and whom a failure blames.
+//! The outcome of a test, and the component that a failure blames.
 
 pub use model::component::Component;
 
@@ -9,31 +9,31 @@ use serde::{Deserialize, Serialize};
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case", tag = "outcome")]
 pub enum Outcome {
-    /// It ran and the property holds.
+    /// The test ran and the property holds.
     Pass,
-    /// It ran and the property does not hold.
+    /// The test ran and the property does not hold.
     Fail(Failure),
-    /// The environment could not show it; never a pass.
+    /// The environment could not show the property; never a pass.
     Skip {
-        /// What was lacking.
+        /// What the environment lacks.
         reason: String,
     },
-    /// Another test that it builds on did not pass, so it did not run.
+    /// The test did not run, because a test that it builds on did not pass.
     Blocked {
-        /// The id of that test.
+        /// The id of the test that did not pass.
         by: String,
     },
     /// The harness or the infrastructure failed; says nothing about the distro.
     Error {
-        /// What went wrong.
+        /// The error message.
         message: String,
     },
 }
 
 /// A property that does not hold, as data.
 ///
-/// Journals of schema 2 and before have `observed` as `message` and `component` as `blames`, and nothing else of it; early
-/// ones of schema 3 have no `grounds`, and somewhat later ones no `detail`.
+/// Journals of schema 2 and before have only `observed`, as `message`, and `component`, as `blames`; early journals of
+/// schema 3 have no `grounds`, and somewhat later ones no `detail`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
@@ -44,57 +44,60 @@ pub struct Failure {
     /// The property, as its test states it.
     #[serde(default)]
     pub expected: String,
-    /// What was seen instead.
+    /// The observation instead.
     #[serde(alias = "message")]
     pub observed: String,
-    /// Where Kata's source asks for it, a file and a tag each: `src/runtime/Makefile@3.32.0`.
+    /// Places in Kata's source that require the property, as file and tag: `src/runtime/Makefile@3.32.0`.
     #[serde(default)]
     pub asked_for: Vec<String>,
-    /// What it rests on.
+    /// The kind of observation that the failure rests on.
     #[serde(default)]
     pub grounds: Grounds,
-    /// What it shows, as data: reports decide by this, and `observed` is for people.
+    /// The observation as data: reports decide by this field, and `observed` is for people.
     #[serde(default)]
     pub detail: FailureDetail,
-    /// By what the same cause is known again: the component and the observation, without what differs between guests,
-    /// distros and profiles. Empty until the journal is written or read, which makes it of cleaned texts.
+    /// Identifies the same cause in other failures: the component and the observation, without parts that differ
+    /// between guests, distros and profiles. Empty until the journal is written or read, because it is computed from
+    /// cleaned texts.
     #[serde(default)]
     pub signature: String,
 }
 
-/// What a failure rests on: whether an emulation that is slow, or that loses guests, can have made it.
+/// The kind of observation that a failure rests on: whether a slow emulation, or one that loses guests, can have caused
+/// it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Grounds {
-    /// A value that a completed call gave is not the one expected, and no guest gives that value because it is emulated,
-    /// slow or about to be lost: nothing of time, of speed or of what a processor does.
+    /// A completed call returned another value than expected, and no guest returns that value because it is emulated,
+    /// slow or about to be lost. Never used for times, speeds or a processor's behaviour.
     Measured,
-    /// Anything else, and what nobody has looked at: a deadline, silence, a crash, a guest that was lost, a refusal.
+    /// Anything else, and unclassified failures: a deadline, silence, a crash, a lost guest, a refusal.
     #[default]
     Waited,
 }
 
-/// What a failure shows, as data that its test sets: a report's decisions must not rest on how a message is worded.
+/// A failure's observation as data, which its test sets: a report's decisions must not depend on the wording of a
+/// message.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case", rename_all_fields = "kebab-case", tag = "kind")]
 pub enum FailureDetail {
-    /// Nobody has said: of a journal that is older than this.
+    /// Not set: the journal is older than this field.
     #[default]
     Untold,
-    /// None of the others.
+    /// None of the kinds below.
     Other,
-    /// QEMU's own lists have no such names.
+    /// QEMU's own lists lack these names.
     NotListed {
         /// The names.
         names: Vec<ListedName>,
     },
     /// A kernel's configuration lacks options.
     LacksOptions {
-        /// Whether a module is not enough.
+        /// Whether the options must be built in, so that a module is not enough.
         built_in: bool,
-        /// Their names, without `CONFIG_`.
+        /// The options' names, without `CONFIG_`.
         options: Vec<String>,
     },
     /// QEMU refused a command.
@@ -106,28 +109,28 @@ pub enum FailureDetail {
         /// QEMU's own words.
         description: String,
     },
-    /// A daemon ended that was to stay.
+    /// A daemon ended that should have kept running.
     DaemonEnded {
-        /// Its own last words.
+        /// The daemon's last words.
         said: String,
     },
     /// virtiofsd keeps a descriptor for each file that the guest knows, and no file handle.
     NoFileHandles,
 }
 
-/// A name that is looked for in a list of QEMU's.
+/// A name that is looked up in a list of QEMU's.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub struct ListedName {
-    /// The argument that lists what there is: `-object`.
+    /// The argument that prints the list: `-object`.
     pub flag: String,
     /// The name: `tdx-guest`.
     pub name: String,
 }
 
 impl FailureDetail {
-    /// All its texts, to be cleaned: what a program said of itself is a stranger's.
+    /// Returns all texts, to be cleaned: a program's own words cannot be trusted.
     pub fn texts_mut(&mut self) -> Vec<&mut String> {
         match self {
             FailureDetail::Untold | FailureDetail::Other | FailureDetail::NoFileHandles => Vec::new(),
@@ -142,7 +145,7 @@ impl FailureDetail {
 }
 
 impl Failure {
-    /// What was seen, and the component at fault.
+    /// Describes the observation and the component at fault.
     pub fn new(component: Component, observed: impl Into<String>) -> Failure {
         Failure {
             component,
@@ -157,7 +160,7 @@ impl Failure {
 }
 
 impl Outcome {
-    /// The word for it, as journals and reports spell it.
+    /// Returns the outcome's word in journals and reports.
     pub fn name(&self) -> &'static str {
         match self {
             Outcome::Pass => "pass",
@@ -183,11 +186,11 @@ mod tests {
         let line = serde_json::to_string(&Outcome::Fail(failure.clone())).unwrap();
         assert!(line.starts_with(r#"{"outcome":"fail","component":"qemu","#), "{line}");
         assert_eq!(serde_json::from_str::<Outcome>(&line).unwrap(), Outcome::Fail(failure.clone()));
-        // Where nobody said what it rests on, it is not believed to be measured.
+        // Without `grounds`, a failure does not count as measured.
         let silent = line.replace(r#""grounds":"measured","#, "");
         let waited = Failure { grounds: Grounds::Waited, ..failure.clone() };
         assert_eq!(serde_json::from_str::<Outcome>(&silent).unwrap(), Outcome::Fail(waited));
-        // Nor is it made up what it shows.
+        // Without `detail`, the kind stays unset.
         let untold = line.replace(r#""detail":{"kind":"untold"},"#, "");
         assert_ne!(untold, line);
         assert_eq!(serde_json::from_str::<Outcome>(&untold).unwrap(), Outcome::Fail(failure));

@@ -1,4 +1,4 @@
-//! Packets from a guest's interface, sent and awaited back: frames of a type that nobody else uses, or UDP.
+//! Packets sent from a guest's interface and awaited back: frames of a type that nothing else uses, or UDP.
 #![expect(unsafe_code, reason = "packet sockets and interface flags have no safe interface")]
 
 mod answer;
@@ -22,19 +22,19 @@ pub use taps::{TapHeader, tap, tap_of_queues};
 
 /// The EtherType for local experiments (IEEE 802).
 pub const TYPE: u16 = 0x88b5;
-/// The address that answers have, and that datagrams are sent to.
+/// The IPv4 address of the peer that answers: datagrams are sent to it.
 pub(crate) const ANSWERED: Ipv4Addr = PEER.0;
-/// Bytes behind an Ethernet header, and behind the packet's number.
+/// The payload's bytes after the Ethernet header and the packet's number.
 const PAYLOAD: usize = 600;
-/// The largest MTU that a test asks for, which is that of taps: no guest may send more than the other end can send back.
+/// The largest MTU that a test asks for, which is a tap's: a guest must not send more than the peer can send back.
 pub const LARGEST_MTU: u16 = 9000;
-/// More than any frame of the tests'.
+/// Larger than any frame of the tests.
 const BUFFER: usize = 16 << 10;
 
-/// Brings an interface up, sends so many packets one after the other, and counts those that come back unchanged.
+/// Brings an interface up, sends this many packets one after the other, and counts those that come back unchanged.
 ///
 /// # Errors
-/// What the kernel says.
+/// The kernel's error.
 pub fn exchange(interface: &str, traffic: Traffic, count: u32) -> io::Result<u32> {
     match traffic {
         Traffic::Frames => frames(interface, PAYLOAD, count),
@@ -55,10 +55,10 @@ fn frames(interface: &str, payload: usize, count: u32) -> io::Result<u32> {
     })
 }
 
-/// How many packets come back; one that is lost five times is lost, and so are those after it.
+/// Counts the packets that come back; one that is lost five times counts as lost, and so do all after it.
 fn returning(count: u32, mut try_one: impl FnMut(u32) -> io::Result<bool>) -> io::Result<u32> {
     for number in 0..count {
-        // A link that has just come up may drop the first ones; what matters is that packets cross.
+        // A link that has just come up may drop the first packets; only whether packets cross matters.
         let mut tries = 0;
         while !try_one(number)? {
             tries += 1;
@@ -70,7 +70,7 @@ fn returning(count: u32, mut try_one: impl FnMut(u32) -> io::Result<bool>) -> io
     Ok(count)
 }
 
-/// Sends datagrams from an address that the interface is given to one whose other end sends them back.
+/// Gives the interface an address, and sends datagrams from it to a peer that sends them back.
 fn datagrams(interface: &str, own: IpAddr, peer: IpAddr, count: u32) -> io::Result<u32> {
     bring_up(interface)?;
     give(interface, own, if own.is_ipv4() { 24 } else { 64 })?;
@@ -83,7 +83,7 @@ fn datagrams(interface: &str, own: IpAddr, peer: IpAddr, count: u32) -> io::Resu
     })
 }
 
-/// Whether what was sent comes back from there within a second; what comes late of those before it is passed over.
+/// Checks whether the datagram comes back within a second; late answers to earlier datagrams are skipped.
 fn comes_back_from(socket: &UdpSocket, there: SocketAddr, sent: &[u8]) -> io::Result<bool> {
     let end = Instant::now() + Duration::from_secs(1);
     let mut buffer = [0; 2048];
@@ -102,17 +102,17 @@ fn comes_back_from(socket: &UdpSocket, there: SocketAddr, sent: &[u8]) -> io::Re
     }
 }
 
-/// Bytes of a packet's number.
+/// The size of a packet's number, bytes.
 const NUMBER: usize = size_of::<u32>();
 
-/// A broadcast of ours with a payload of so many bytes that tells its number and place.
+/// Returns a broadcast frame whose payload has this size and depends on the frame's number and each byte's position.
 fn frame(own: [u8; 6], number: u32, payload: usize) -> Vec<u8> {
     let mut frame = [&[0xff; 6][..], &own, &TYPE.to_be_bytes(), &number.to_be_bytes()].concat();
     frame.extend((0..payload).map(|at| (at as u32 ^ number) as u8));
     frame
 }
 
-/// Whether what was sent comes back within a second, addressed to its sender.
+/// Checks whether the frame comes back within a second, addressed to its sender.
 fn comes_back(socket: &mut File, sent: &[u8]) -> io::Result<bool> {
     let end = Instant::now() + Duration::from_secs(1);
     let mut buffer = vec![0; BUFFER];
@@ -129,11 +129,11 @@ fn comes_back(socket: &mut File, sent: &[u8]) -> io::Result<bool> {
     Ok(false)
 }
 
-/// Brings an interface up and, in the background, answers what comes out of it, until the interface goes away; `held` is
-/// dropped then.
+/// Brings an interface up and answers its packets in the background until the interface goes away; `held` is dropped
+/// then.
 ///
 /// # Errors
-/// What the kernel says.
+/// The kernel's error.
 pub fn echo_on<T: Send + 'static>(interface: &str, held: T) -> io::Result<()> {
     bring_up(interface)?;
     let mut socket = packet_socket(interface, EVERY_TYPE)?;
@@ -144,7 +144,7 @@ pub fn echo_on<T: Send + 'static>(interface: &str, held: T) -> io::Result<()> {
         loop {
             match socket.read(&mut buffer) {
                 Ok(count) => {
-                    // What cannot be sent now is sent again by the guest.
+                    // If an answer cannot be sent now, the guest sends its packet again.
                     let _ = answer(&buffer[..count]).map(|back| socket.write(&back));
                 }
                 Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
@@ -159,10 +159,10 @@ pub fn echo_on<T: Send + 'static>(interface: &str, held: T) -> io::Result<()> {
     Ok(())
 }
 
-/// Does something while each packet that comes out of a tap interface is answered into it, as by a guest that has the tap.
+/// Runs `work` while each packet that comes out of a tap is answered into it, as by a guest that has the tap.
 ///
 /// # Errors
-/// What the kernel says of the tap.
+/// The kernel's error for the tap.
 pub(crate) fn with_answers_from<T>(tap: OwnedFd, work: impl FnOnce() -> T) -> io::Result<T> {
     let over = Arc::new(AtomicBool::new(false));
     let until = Arc::clone(&over);
@@ -188,24 +188,24 @@ fn answer_from(mut tap: File, until: &AtomicBool) -> io::Result<()> {
     Ok(())
 }
 
-/// The number of an interface of this thread's network namespace.
+/// Returns the number of an interface in this thread's network namespace.
 pub(crate) fn index(interface: &str) -> io::Result<i32> {
     let request = ask(interface, libc::SIOCGIFINDEX as libc::Ioctl)?;
     // SAFETY: the kernel filled this member of the union.
     Ok(unsafe { request.ifr_ifru.ifru_ifindex })
 }
 
-/// How many bytes a frame may have behind its header.
+/// Returns the MTU: how many bytes a frame may have after its header.
 fn mtu(interface: &str) -> io::Result<usize> {
     let request = ask(interface, libc::SIOCGIFMTU as libc::Ioctl)?;
     // SAFETY: the kernel filled this member of the union.
     usize::try_from(unsafe { request.ifr_ifru.ifru_mtu }).map_err(io::Error::other)
 }
 
-/// Lets frames of an interface of this thread's network namespace have so many bytes behind their headers.
+/// Sets the MTU of an interface in this thread's network namespace.
 ///
 /// # Errors
-/// What the kernel says.
+/// The kernel's error.
 pub fn set_mtu(interface: &str, mtu: u16) -> io::Result<()> {
     let mut request = request_about(interface)?;
     request.ifr_ifru.ifru_mtu = mtu.into();
@@ -223,7 +223,7 @@ fn address(interface: &str) -> io::Result<[u8; 6]> {
     Ok(address)
 }
 
-/// Gives an interface of this thread's network namespace an address in a network of so many bits (rtnetlink(7)).
+/// Gives an interface in this thread's network namespace an address with this prefix length (rtnetlink(7)).
 pub(crate) fn give(interface: &str, address: IpAddr, bits: u8) -> io::Result<()> {
     const NEW_ADDRESS: u16 = 20;
     const ADDRESS: u16 = 1;
@@ -232,7 +232,7 @@ pub(crate) fn give(interface: &str, address: IpAddr, bits: u8) -> io::Result<()>
         IpAddr::V4(address) => (libc::AF_INET, address.octets().to_vec()),
         IpAddr::V6(address) => (libc::AF_INET6, address.octets().to_vec()),
     };
-    // Nobody else has it, so nobody is asked first: up to the answer it could not be used (RFC 4862).
+    // Skip duplicate address detection, until whose end the address could not be used (RFC 4862); nobody else has it.
     const NOT_ASKED_FOR: u8 = 0x02;
     // `struct ifaddrmsg`: the family, the bits, flags (`IFA_F_NODAD` of linux/if_addr.h), scope, the interface.
     let flags = if address.is_ipv6() { NOT_ASKED_FOR } else { 0 };
@@ -279,12 +279,12 @@ pub(crate) fn bring_up(interface: &str) -> io::Result<()> {
     call(request, libc::SIOCSIFFLAGS as libc::Ioctl).map(drop)
 }
 
-/// Asks the kernel one thing of an interface.
+/// Executes an ioctl that queries an interface.
 fn ask(interface: &str, what: libc::Ioctl) -> io::Result<libc::ifreq> {
     call(request_about(interface)?, what)
 }
 
-/// Hands the kernel a request that names an interface; gives it with what the kernel has put there.
+/// Executes an ioctl on a request that names an interface; returns the request as the kernel filled it.
 fn call(mut request: libc::ifreq, what: libc::Ioctl) -> io::Result<libc::ifreq> {
     let socket = any_socket()?;
     // SAFETY: the kernel reads the name, which is shorter than its field and so ends in zero, and reads or writes the
@@ -295,7 +295,7 @@ fn call(mut request: libc::ifreq, what: libc::Ioctl) -> io::Result<libc::ifreq> 
     }
 }
 
-/// A request that names an interface, and nothing else.
+/// Returns a request that names an interface and is otherwise empty.
 fn request_about(interface: &str) -> io::Result<libc::ifreq> {
     // SAFETY: all zeros are a `struct ifreq`.
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
@@ -340,7 +340,7 @@ mod tests {
     #[test]
     fn a_packet_that_is_lost_five_times_ends_the_counting() {
         let mut tries = 0;
-        // The first one takes three tries, the third never comes back.
+        // The first packet takes three tries, the third never comes back.
         let counted = returning(16, |number| {
             tries += 1;
             Ok(number == 1 || number == 0 && tries == 3)

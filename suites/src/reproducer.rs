@@ -1,7 +1,7 @@
-//! How a test's failure can be shown without this program: what the script of a bug report is made of.
+//! How a test's failure can be shown without this program: the source of a bug report's script.
 //!
-//! Which way a test has stands on its row, beside its body; what differs from failure to failure (the option that QEMU
-//! refuses, the names that it does not list) the script takes from the failure.
+//! A test's row says which kind of script it has. The script takes from the failure everything that differs between
+//! failures (the option that QEMU refuses, the names that QEMU does not list).
 
 use model::profile::Profile;
 use serde_json::Value;
@@ -9,29 +9,30 @@ use serde_json::Value;
 /// How a test's failure can be shown by a script.
 #[derive(Debug, Clone, Copy)]
 pub enum Reproducer {
-    /// QEMU's own lists (`-device help`) lack what the failure names.
+    /// QEMU's own lists (`-device help`) lack the names that the failure has.
     QemuLists,
-    /// QEMU refuses a property, or an argument that stands alone, which the failure quotes.
+    /// QEMU refuses a property, or an argument without properties, which the failure quotes.
     QemuRefuses,
     /// virtiofsd refuses the profile's flags.
     DaemonRefuses,
     /// The kernel's configuration lacks the options that the failure names.
     KernelOptions,
-    /// QEMU refuses, without a guest, to plug what the test plugs.
+    /// QEMU refuses, without a guest, to plug the test's device.
     Plugs(fn(&Profile) -> Plug),
-    /// A guest of the distro's kernel and a busybox: what it is given and does.
+    /// A guest of the distro's kernel and a busybox, with these arguments and commands.
     Guest(GuestCommands),
     /// The text of a C program of at most [`MOST_LINES`] lines, for the test's share.
     ///
-    /// It takes a folder, and ends with 0 where the property holds there, with 1 where it does not, and else with 2.
+    /// The program takes a directory, and ends with 0 if the property holds there, with 1 if it does not, and else with
+    /// 2.
     SystemCalls(&'static str),
 }
 
-/// Lines of a C program that a stranger still reads.
+/// The most lines of a C program that a stranger is willing to read.
 pub const MOST_LINES: usize = 60;
 
 impl Reproducer {
-    /// The kind, for people.
+    /// Returns the kind, for people.
     pub fn kind(self) -> &'static str {
         match self {
             Reproducer::QemuLists
@@ -44,7 +45,7 @@ impl Reproducer {
         }
     }
 
-    /// What such a script does, in a sentence.
+    /// Describes in a sentence what such a script does.
     pub fn does(self) -> &'static str {
         match self {
             Reproducer::QemuLists
@@ -61,29 +62,29 @@ impl Reproducer {
     }
 }
 
-/// A device that is plugged into a QEMU whose guest does not run.
+/// A device that is plugged into a QEMU whose guest is not running.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plug {
-    /// QEMU's arguments for what the device is plugged into and what is behind it.
+    /// QEMU's arguments for the bus and the back end of the device.
     pub arguments: Vec<String>,
     /// The arguments of `device_add`, as Kata writes them.
     pub device: Value,
-    /// The same with switches and numbers as JSON has them: the control, where that differs.
+    /// The arguments with switches and numbers as JSON types: the control, if they differ from Kata's.
     pub typed: Value,
-    /// What it takes the place of, where Kata plugs something else there: in words.
+    /// The device that this one stands in for, in words, if Kata plugs something else there.
     pub instead: Option<&'static str>,
 }
 
-/// What a guest is given and does.
+/// The arguments and commands of a guest.
 #[derive(Debug, Clone, Copy)]
 pub struct GuestCommands {
-    /// QEMU's arguments besides machine, kernel and console.
+    /// QEMU's arguments other than machine, kernel and console.
     pub arguments: &'static [&'static str],
-    /// The modules that are loaded first, with all that they need.
+    /// The modules to load first; their dependencies are loaded, too.
     pub modules: &'static [&'static str],
-    /// What busybox's shell is given; it ends with 0 where the property holds.
+    /// The commands for busybox's shell, which ends with 0 if the property holds.
     pub commands: &'static str,
-    /// Whether a guest that does not come up shows the failure; else nothing can be told then.
+    /// Whether a guest that does not come up shows the failure; otherwise such a guest shows nothing.
     pub is_about_booting: bool,
 }
 
@@ -95,7 +96,7 @@ mod tests {
     use std::path::Path;
     use std::process::{Command, Output};
 
-    /// The programs of the catalogue, by their tests' names.
+    /// Returns the programs of the catalogue, by their tests' names.
     fn programs() -> BTreeMap<&'static str, &'static str> {
         let of = |test: &'static catalogue::Test| match test.reproducer {
             Some(Reproducer::SystemCalls(text)) => Some((test.name, text)),
@@ -108,7 +109,7 @@ mod tests {
         command.env("LC_ALL", "C").output().unwrap_or_else(|e| panic!("{command:?}: {e}"))
     }
 
-    /// Compiles a program, as a script does it but with every warning an error.
+    /// Compiles a program as a script does, but with every warning as an error.
     fn compile(folder: &Path, name: &str, text: &str) -> std::path::PathBuf {
         let (source, program) = (folder.join(format!("{name}.c")), folder.join(name));
         std::fs::write(&source, text).unwrap();
@@ -144,7 +145,7 @@ mod tests {
         }
     }
 
-    /// A filesystem that lies is told from one that does not.
+    /// Programs tell a filesystem that lies from one that does not.
     #[test]
     #[cfg_attr(lacks = "c-compiler", ignore = "needs cc")]
     #[cfg_attr(lacks = "strace", ignore = "needs strace")]
@@ -171,7 +172,7 @@ mod tests {
         }
     }
 
-    /// The device without a guest is the one of the test, and the control differs only where Kata writes text.
+    /// The device without a guest is the test's device, and the control differs only if Kata writes text.
     #[test]
     fn what_is_plugged_alone_has_a_place_to_go() {
         let plugs = catalogue::tests().iter().filter_map(|test| match test.reproducer {

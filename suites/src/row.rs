@@ -1,7 +1,7 @@
-//! One row of a suite's table: a test's body with all that the catalogue says of it.
+//! A row of a suite's table: a test's body and its entry in the catalogue.
 //!
-//! A module that holds bodies lists them in `ROWS`, above the bodies, and holds its own text in `SOURCE`: the doc comment
-//! of a body is read from there.
+//! A module with bodies lists them in `ROWS`, above the bodies, and holds its own text in `SOURCE`, from which the doc
+//! comments of bodies are read.
 //! A row is one test, or one for each place and share that it names.
 
 use crate::capability::Capability;
@@ -14,49 +14,50 @@ use crate::test::{Body, Need, Place, Suite, Test, Untold};
 use crate::under::Names;
 use model::profile::{DaemonSetting, ModuleUse};
 
-/// A body with what the catalogue says of it.
+/// A body and its entry in the catalogue.
 #[derive(Clone, Copy)]
 pub(crate) struct Row {
-    /// The body's name, with which each of its tests' ids ends.
+    /// The body's name, which ends the ids of its tests.
     pub(crate) name: &'static str,
     /// The body.
     pub(crate) body: Body,
     /// The text of the module that holds the body.
     source: &'static str,
-    /// Where it runs, a test for each.
+    /// The places where the body runs, a test for each.
     pub(crate) places: &'static [Place],
-    /// What it is required for; in the filesystem suite also the shares that it is tried on, a test for each.
+    /// The capabilities that the body proves; in the filesystem suite also the shares that it is tried on, a test for
+    /// each.
     pub(crate) proves: &'static [Capability],
-    /// The component that a failure blames unless the body knows better; `None` is what serves the share.
+    /// The component that a failure blames unless the body knows better; `None` means the one that serves the share.
     blames: Option<Component>,
-    /// What the environment must provide.
+    /// The requirements that the environment must meet.
     pub(crate) needs: &'static [Need],
-    /// The environments that can show it; empty is all.
+    /// The environments that can show the property; empty means all.
     environments: &'static [Environment],
-    /// The ids of the tests that must have passed first; `None` is what blocks the whole suite, if anything does.
+    /// The ids of the tests that must have passed first; `None` means those that block the whole suite, if any.
     pub(crate) blocked_by: Option<&'static [&'static str]>,
-    /// The profiles it applies to; `None` is all.
+    /// The profiles that the body applies to; `None` means all.
     under: Option<&'static Names>,
-    /// What the shared guest loads before it.
+    /// The modules that the shared guest loads before the body.
     loads: Option<ModuleUse>,
-    /// Seconds it may take under emulation.
+    /// The time that the body may take under emulation, seconds.
     seconds: u32,
-    /// How its failure can be shown by a script.
+    /// The kind of script that shows the failure.
     reproducer: Option<Reproducer>,
-    /// Settings of virtiofsd that it is tried with, a test for each.
+    /// Settings of virtiofsd that the body is tried with, a test for each.
     pub(crate) settings: &'static [DaemonSetting],
-    /// Whether it is also tried with virtiofsd as shipped.
+    /// Whether the body is also tried with virtiofsd as shipped.
     pub(crate) as_shipped: bool,
-    /// Whether what it does depends on the run's seed and effort.
+    /// Whether the body's work depends on the run's seed and effort.
     random: bool,
-    /// Of which architectures' releases it says nothing, whatever it proves.
+    /// The architectures whose releases the body says nothing about, whatever it proves.
     untold: Option<Untold>,
-    /// A system call that lies, in strace's words (`--inject`), which makes it fail.
+    /// A lying system call, in strace's syntax (`--inject`), that makes the body fail.
     pub(crate) finds: Option<&'static str>,
 }
 
 impl Row {
-    /// What [`row!`] makes: a body in the place that its kind has.
+    /// Builds the row of [`row!`]: a body in the default place of its kind.
     pub(crate) const fn new(
         name: &'static str,
         body: Body,
@@ -98,87 +99,88 @@ impl Row {
         }
     }
 
-    /// It runs elsewhere than its kind says: in a guest of its own, on a vCPU of its own, under one runtime only.
+    /// Sets other places than the kind's: a guest or a vCPU of the body's own, or one runtime only.
     pub(crate) const fn places(mut self, places: &'static [Place]) -> Row {
         self.places = places;
         self
     }
 
-    /// The environment must provide these.
+    /// Sets the requirements that the environment must meet.
     pub(crate) const fn needs(mut self, needs: &'static [Need]) -> Row {
         self.needs = needs;
         self
     }
 
-    /// Only these environments can show it.
+    /// Limits the row to environments that can show the property.
     pub(crate) const fn environments(mut self, environments: &'static [Environment]) -> Row {
         self.environments = environments;
         self
     }
 
-    /// The tests with these ids must have passed first, and no others.
+    /// Sets the ids of the tests that must have passed first; no others block it.
     pub(crate) const fn blocked_by(mut self, ids: &'static [&'static str]) -> Row {
         self.blocked_by = Some(ids);
         self
     }
 
-    /// It applies to these profiles only.
+    /// Limits the row to these profiles.
     pub(crate) const fn under(mut self, profiles: &'static Names) -> Row {
         self.under = Some(profiles);
         self
     }
 
-    /// The shared guest loads the modules of this use before it.
+    /// Makes the shared guest load the modules of this use before the body.
     pub(crate) const fn loads(mut self, used_for: ModuleUse) -> Row {
         self.loads = Some(used_for);
         self
     }
 
-    /// It may take so many seconds under emulation.
+    /// Sets the time that the body may take under emulation, seconds.
     pub(crate) const fn seconds(mut self, seconds: u32) -> Row {
         self.seconds = seconds;
         self
     }
 
-    /// Its failure can be shown by a script of this kind.
+    /// Sets the kind of script that shows the failure.
     pub(crate) const fn reproduced(mut self, by: Reproducer) -> Row {
         self.reproducer = Some(by);
         self
     }
 
-    /// On virtio-fs it is also tried with each of these settings of virtiofsd, for what the setting proves.
+    /// Adds tests on virtio-fs with each of these settings of virtiofsd; they prove the setting's capability.
     pub(crate) const fn also_with(mut self, settings: &'static [DaemonSetting]) -> Row {
         self.settings = settings;
         self
     }
 
-    /// It is tried with these settings of virtiofsd, and not as shipped.
+    /// Tries the body with these settings of virtiofsd, and not as shipped.
     pub(crate) const fn only_with(mut self, settings: &'static [DaemonSetting]) -> Row {
         self.settings = settings;
         self.as_shipped = false;
         self
     }
 
-    /// What it does depends on the run's seed and effort.
+    /// Marks a body whose work depends on the run's seed and effort.
     pub(crate) const fn random(mut self) -> Row {
         self.random = true;
         self
     }
 
-    /// It says nothing of releases of these architectures, whatever it proves.
+    /// Excludes releases of these architectures, whatever the body proves.
     pub(crate) const fn untold(mut self, architectures: Untold) -> Row {
         self.untold = Some(architectures);
         self
     }
 
-    /// It fails where a system call is made to succeed without being done, or to fail: `/^rename:retval=0`, as
-    /// `strace --inject` takes it.
+    /// Sets a lie that the body must detect: a system call that does nothing but succeeds, or that fails.
+    /// `/^rename:retval=0`, in the syntax of `strace --inject`.
     pub(crate) const fn finds(mut self, lie: &'static str) -> Row {
         self.finds = Some(lie);
         self
     }
 
-    /// The test that it is at a place, and on a share if it is about one; `module` comes before its name in the id.
+    /// Builds the test of this row at a place, and on a share if it is about one; `module` comes before the name in the
+    /// id.
     pub(crate) fn test(&self, suite: Suite, module: &str, place: Place, share: Option<Share>) -> Test {
         let blames = self.blames.or(share.map(served_by)).unwrap_or(Component::Record);
         Test {
@@ -209,8 +211,8 @@ impl Row {
 
 /// A row for a body of this module: `row!(KIND(BODY), CAPABILITIES, COMPONENT)`.
 ///
-/// The kind is a variant of [`Body`], the component is whom a failure blames. A body on a share names none: what serves the
-/// share is to blame.
+/// The kind is a variant of [`Body`], the component is the one that a failure blames. A body on a share names no
+/// component: the one that serves the share is to blame.
 macro_rules! row {
     (Guest($body:ident), $proves:expr) => {
         $crate::row::row!(@on_a_share Guest, $body, $proves)

@@ -1,12 +1,13 @@
-//! Where tests have files of their own.
+//! Paths for the tests' own files.
 
 use std::fs;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// A path that no other test has, of this run or another one; `what` stands in it. Who makes a file there removes it.
+/// Returns a unique path across tests and runs whose name contains `what`. The caller removes the file that it creates
+/// there.
 ///
-/// Not in /tmp, which may be memory and says nothing about a disk.
+/// The path is not in /tmp, which may be memory and says nothing about a disk.
 pub(crate) fn path(what: &str) -> PathBuf {
     path_in("/var/tmp", what)
 }
@@ -17,16 +18,16 @@ fn path_in(folder: &str, what: &str) -> PathBuf {
     PathBuf::from(format!("{folder}/kata-qualify-{what}-{}-{number}", std::process::id()))
 }
 
-/// A file or a socket of a test's that whoever has the path makes; removed when dropped.
+/// The path of a test's file or socket, which the user of the path creates; dropping it removes the file.
 pub(crate) struct Scratch(pub(crate) PathBuf);
 
 impl Scratch {
-    /// Where [`path`] says.
+    /// Returns a new [`path`].
     pub(crate) fn new(what: &str) -> Scratch {
         Scratch(path(what))
     }
 
-    /// The same in another folder.
+    /// Returns a new path in another directory.
     pub(crate) fn within(folder: &str, what: &str) -> Scratch {
         Scratch(path_in(folder, what))
     }

@@ -33,10 +33,10 @@ mod vhost;
 use crate::row::Row;
 use crate::test::{Suite, Test};
 
-/// What everything in a guest builds on.
+/// The test that all guest tests build on.
 const BOOTS: &[&str] = &["smoke::kernel_boots_to_userspace"];
 
-/// The rows of this suite, in the order of running.
+/// Returns the rows of this suite, in the order of running.
 pub(crate) fn rows() -> impl Iterator<Item = &'static Row> {
     let modules: [&'static [Row]; 30] = [
         packages::ROWS,
@@ -73,7 +73,7 @@ pub(crate) fn rows() -> impl Iterator<Item = &'static Row> {
     modules.into_iter().flatten()
 }
 
-/// The tests of this suite.
+/// Returns the tests of this suite.
 pub(crate) fn tests() -> Vec<Test> {
     rows().flat_map(|row| row.places.iter().map(move |place| row.test(Suite::Smoke, "smoke", *place, None))).collect()
 }

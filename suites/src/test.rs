@@ -1,10 +1,10 @@
-//! What a test is: its group, where it runs, what it needs, what it proves, whom it blames, what blocks it, and its body.
+//! The definition of a test: its group, place, requirements, capabilities, blame, blockers and body.
 //!
 //! # Where a body runs
 //!
-//! [`Place`] lists the places. A body that is given a guest shares it with other tests; one that ends guests, or plugs
-//! devices into them, boots its own.
-//! What a process cannot take back, a body inside a guest does in a process of its own (`child`).
+//! [`Place`] lists the places. A body that is given a guest shares it with other tests; a body that ends guests, or
+//! plugs devices into them, boots its own.
+//! A body inside a guest runs steps that a process cannot undo in a separate process (`child`).
 //!
 //! # Blocked
 //!
@@ -57,7 +57,7 @@ pub enum Place {
     Kata,
 }
 
-/// What a body needs of the environment; the agent probes each before the tests.
+/// A body's requirements for the environment; the agent probes each before the tests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Need {
@@ -67,17 +67,18 @@ pub enum Need {
     VhostNet,
     /// mknod(2) of device nodes is permitted.
     Mknod,
-    /// A daemon may have 12,000 files open, at length 120,000: virtiofsd keeps one for each file that its guest has looked at.
+    /// A daemon may have 12,000 files open, or 120,000 in a thorough run: virtiofsd keeps a descriptor for each file
+    /// that its guest has looked at.
     OpenFiles,
     /// open_by_handle_at(2) opens a file of the share.
     FileHandles,
     /// `security.*` attributes of files may be set.
     SecurityAttributes,
-    /// Room for 256 processes and threads: QEMU, its workers, the daemon and the agent beside each other.
+    /// Room for 256 processes and threads: QEMU, its workers, the daemon and the agent together.
     Processes,
-    /// Room for 1 GiB of memory: what a guest touches, and what an emulated processor's code takes.
+    /// Room for 1 GiB of memory: the memory that a guest touches, and the code cache of an emulated processor.
     Memory,
-    /// Two CPUs: Kata asks QEMU for as many slots as there are.
+    /// Two CPUs: Kata asks QEMU for as many CPU slots as the host has CPUs.
     Cpus,
     /// KVM runs guests.
     Kvm,
@@ -87,12 +88,12 @@ pub enum Need {
     MemoryPolicy,
     /// Huge pages for a small guest's memory, at `/dev/hugepages`.
     Hugepages,
-    /// A UEFI firmware for guests, in a file that QEMU takes whole.
+    /// A UEFI firmware for guests, in a single file that QEMU accepts.
     Firmware,
 }
 
 impl Need {
-    /// How much of it, for a need that is an amount, with that effort.
+    /// Returns the required amount with this effort, for a need that is an amount.
     pub fn amount(self, effort: Effort) -> Option<u64> {
         match self {
             Need::VhostVsock
@@ -112,8 +113,9 @@ impl Need {
         }
     }
 
-    /// Whether no container of ours ever provides it: one that opens file handles is an error and runs nothing, its filter
-    /// refuses io_uring and mbind, no huge pages are mounted in it, and it has no CAP_SYS_ADMIN for security attributes.
+    /// Checks whether no container of the harness's provides this: a container that opens file handles is an error and
+    /// runs nothing, its filter refuses io_uring and mbind, no huge pages are mounted in it, and it has no
+    /// CAP_SYS_ADMIN for security attributes.
     fn is_beyond_containers(self) -> bool {
         match self {
             Need::FileHandles | Need::SecurityAttributes | Need::IoUring | Need::MemoryPolicy | Need::Hugepages => true,
@@ -130,17 +132,17 @@ impl Need {
     }
 }
 
-/// How many times as long a test of random work may take with all the effort there is.
+/// The factor by which a thorough test of random work may take longer.
 const THOROUGH: u32 = 10;
 
-/// Where a test says nothing, whatever it proves.
+/// The architectures whose releases a test says nothing about, whatever it proves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Untold {
-    /// Anywhere but on x86_64: what it expects was read of Kata there alone.
+    /// All but x86_64: the test's expectations were read of Kata there alone.
     Elsewhere,
-    /// On POWER: the harness's serial line is the first terminal of a guest there, so that Kata's console is the second.
+    /// POWER: the harness's serial line is the guest's first terminal there, so that Kata's console is the second.
     OnPower,
-    /// On IBM Z: Kata gives no device for random numbers to guests there (`CreateVM` in
+    /// IBM Z: Kata gives guests no device for random numbers there (`CreateVM` in
     /// src/runtime/virtcontainers/qemu.go@3.32.0).
     OnZ,
 }
@@ -148,7 +150,7 @@ pub enum Untold {
 /// One named check.
 #[derive(Debug, Clone)]
 pub struct Test {
-    /// `filesystem::virtio_fs::rename_is_atomic`.
+    /// The id: `filesystem::virtio_fs::rename_is_atomic`.
     pub id: String,
     /// The body's name: `rename_is_atomic`.
     pub name: &'static str,
@@ -156,38 +158,38 @@ pub struct Test {
     pub suite: Suite,
     /// Where the body runs.
     pub place: Place,
-    /// The share it is about, if any.
+    /// The share that the test is about, if any.
     pub share: Option<Share>,
-    /// The setting of virtiofsd that it is about, if that is not as shipped.
+    /// The setting of virtiofsd that the test is about, if not as shipped.
     pub setting: Option<DaemonSetting>,
-    /// The capabilities it is required for.
+    /// The capabilities that the test proves.
     pub proves: Vec<Capability>,
     /// The component that a failure blames unless the body knows better.
     pub blames: Component,
-    /// What its row says that the environment must provide; see [`Test::all_needs`].
+    /// The requirements in the test's row; see [`Test::all_needs`].
     pub needs: &'static [Need],
     /// The ids of the tests that must have passed first.
     pub blocked_by: Vec<String>,
-    /// The names of the profiles it applies to; empty means all.
+    /// The names of the profiles that the test applies to; empty means all.
     pub profiles: &'static [&'static str],
-    /// The environments that can show it; empty means all.
+    /// The environments that can show the property; empty means all.
     pub environments: &'static [Environment],
-    /// What the shared guest loads before it, besides what it has loaded at its start.
+    /// The modules that the shared guest loads before the test, in addition to those loaded at its start.
     pub loads: Option<ModuleUse>,
-    /// Seconds the body may take under emulation.
+    /// The time that the body may take under emulation, seconds.
     pub seconds: u32,
-    /// How its failure can be shown by a script, if it can.
+    /// The kind of script that shows the failure, if there is one.
     pub reproducer: Option<Reproducer>,
-    /// Whether what it does depends on [`Effort`].
+    /// Whether the test's work depends on [`Effort`].
     pub random: bool,
-    /// Of which architectures' releases it says nothing, whatever it proves.
+    /// The architectures whose releases the test says nothing about, whatever it proves.
     pub untold: Option<Untold>,
     /// The body's doc comment.
     pub doc: String,
 }
 
 impl Test {
-    /// What the environment must provide: what its row says, and room for a guest where it has one.
+    /// Returns all requirements for the environment: those of the test's row, and room for a guest if the test has one.
     pub fn all_needs(&self) -> Vec<Need> {
         let guest: &[Need] = match self.place {
             Place::Environment | Place::Vcpu | Place::Runc => &[],
@@ -198,18 +200,18 @@ impl Test {
         self.needs.iter().chain(guest).copied().collect()
     }
 
-    /// The property that it states: its documentation's first paragraph, on one line.
+    /// Returns the property that the test states: the first paragraph of its documentation, on one line.
     pub fn property(&self) -> String {
         self.doc.split("\n\n").next().unwrap_or_default().replace('\n', " ")
     }
 
-    /// Why Kata needs that: the rest of its documentation, a line for each paragraph.
+    /// Returns the reason why Kata needs the property: the rest of the documentation, a line for each paragraph.
     pub fn reason(&self) -> String {
         let paragraphs = self.doc.split("\n\n").skip(1).map(|paragraph| paragraph.replace('\n', " "));
         paragraphs.collect::<Vec<_>>().join("\n")
     }
 
-    /// Where in Kata's source its documentation says that the property is asked for, a file and a tag each.
+    /// Returns the places in Kata's source that the documentation cites, each a file and a tag.
     pub fn cited(&self) -> Vec<String> {
         let words = self
             .doc
@@ -222,7 +224,7 @@ impl Test {
         words.filter(cites).map(str::to_owned).collect()
     }
 
-    /// Whether it is given a guest that it shares with other tests.
+    /// Checks whether the test is given a guest that it shares with other tests.
     pub fn shares_a_guest(&self) -> bool {
         match self.place {
             Place::Machine | Place::Guest | Place::Pair => true,
@@ -230,7 +232,7 @@ impl Test {
         }
     }
 
-    /// The guest it wants.
+    /// Returns the configuration of the guest that the test needs.
     pub fn configuration(&self) -> Configuration {
         match self.place {
             Place::Environment | Place::Vcpu => Configuration::Static,
@@ -246,22 +248,22 @@ impl Test {
         }
     }
 
-    /// Whether it applies under that profile.
+    /// Checks whether the test applies under this profile.
     pub fn applies_to(&self, profile: &str) -> bool {
         self.profiles.is_empty() || self.profiles.contains(&profile)
     }
 
-    /// Seconds the body may take under emulation with that effort.
+    /// Returns the time that the body may take under emulation with this effort, seconds.
     pub fn seconds_with(&self, effort: Effort) -> u32 {
         if self.random && effort.thorough { self.seconds * THOROUGH } else { self.seconds }
     }
 
-    /// Whether an environment of that kind can show it.
+    /// Checks whether an environment of this kind can show the property.
     pub fn applies_in(&self, environment: Environment) -> bool {
         self.environments.is_empty() || self.environments.contains(&environment)
     }
 
-    /// Whether no container can show it, on whatever machine.
+    /// Checks whether no container can show the property, on any machine.
     pub fn is_beyond_containers(&self) -> bool {
         !self.applies_in(Environment::Container) || self.needs.iter().any(|need| need.is_beyond_containers())
     }
@@ -277,11 +279,11 @@ pub enum Configuration {
     Plain,
     /// A guest without a share, with an ext4 disk.
     VirtioBlk,
-    /// A guest without a share that the tests boot, and end, themselves.
+    /// A guest without a share that the tests boot and end themselves.
     Own,
     /// virtio-fs as the profile uses it.
     VirtioFs,
-    /// virtio-fs with one setting that is not as shipped.
+    /// virtio-fs with one setting other than the shipped one.
     VirtioFsWith(DaemonSetting),
     /// 9p as the profile uses it.
     #[serde(rename = "virtio-9p")]
@@ -293,7 +295,7 @@ pub enum Configuration {
 }
 
 impl Configuration {
-    /// The word in evidence and artifact paths.
+    /// Returns the word in evidence and artifact paths.
     pub fn name(self) -> &'static str {
         match self {
             Configuration::Static => "static",
@@ -318,7 +320,7 @@ impl Configuration {
         }
     }
 
-    /// The share that the configuration's guest mounts.
+    /// Returns the share that the configuration's guest mounts.
     pub fn share(self) -> Option<Share> {
         match self {
             Configuration::Static
@@ -336,13 +338,13 @@ impl Configuration {
 /// A body that runs inside the guest (or natively).
 pub type GuestBody = fn(&Site) -> Check;
 
-/// A body that runs in the environment and has the guest act.
+/// A body that runs in the environment and makes the guest act.
 pub type PairBody = fn(&mut Pair<'_>) -> Check;
 
 /// A body that is given a runtime for containers.
 pub type ContainersBody = fn(&dyn Containers) -> Check;
 
-/// A test's body, by what it is given.
+/// A test's body; the variants differ in what the body is given.
 #[derive(Clone, Copy)]
 pub enum Body {
     /// Runs in the environment.
@@ -353,7 +355,7 @@ pub enum Body {
     Inside(fn() -> Check),
     /// Runs inside the guest, on its share.
     Guest(GuestBody),
-    /// Runs inside the guest, on its share, and is given the names of what fails natively.
+    /// Runs inside the guest, on its share, and is given the names of the checks that fail natively.
     BesideNative(GuestBody),
     /// Runs on both sides of a share.
     Pair(PairBody),
@@ -362,7 +364,7 @@ pub enum Body {
 }
 
 impl Body {
-    /// One that runs inside the guest on a share, or natively.
+    /// Returns a body that runs inside the guest on a share, or natively.
     pub fn on_a_site(self) -> Option<GuestBody> {
         match self {
             Body::Guest(body) | Body::BesideNative(body) => Some(body),

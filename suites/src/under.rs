@@ -1,4 +1,4 @@
-//! Which profiles a test applies to, by what they demand.
+//! The profiles that a test applies to, selected by their demands.
 
 use crate::environment::Setting;
 use model::capability::Capability;
@@ -12,18 +12,18 @@ use std::sync::LazyLock;
 /// Names of profiles, in the order of the matrix.
 pub(crate) type Names = LazyLock<Vec<&'static str>>;
 
-/// The runtime and its guest agent know 9p: up to 3.28, runtime-rs never.
+/// The runtime and its guest agent know 9p: the Go runtime up to 3.28, runtime-rs never.
 pub(crate) static NINEP: Names = LazyLock::new(|| of(|p| p.shares(Share::Virtio9p)));
 /// Kata's build of QEMU insists on devices that no default uses.
 pub(crate) static BUILD_GATE: Names = LazyLock::new(|| of(|p| p.gates_of(Capability::VmmBuildGate).next().is_some()));
-/// vhost-user-blk is asked for: by the Go runtime, and by Kata's build of QEMU.
+/// The Go runtime or Kata's build of QEMU requires vhost-user-blk.
 pub(crate) static VHOST_USER_BLK: Names =
     LazyLock::new(|| of(|p| p.gates_of(Capability::VmmVhostUserBlk).next().is_some()));
 /// Kata's build of QEMU insists on an AMD IOMMU.
 pub(crate) static AMD_IOMMU: Names = LazyLock::new(|| of(|p| p.gates_of(Capability::VmmAmdIommu).next().is_some()));
 /// The runtime can protect a guest by AMD SEV-SNP.
 pub(crate) static SEV_SNP: Names = LazyLock::new(|| of(|p| p.gates_of(Capability::VmmSevSnp).next().is_some()));
-/// The runtime waits for a line of virtiofsd's.
+/// The runtime waits for a line in virtiofsd's output.
 pub(crate) static READY_LINE: Names = LazyLock::new(|| of(|p| p.virtiofsd.ready_line.is_some()));
 /// The Go runtime.
 pub(crate) static GO: Names = LazyLock::new(|| of(|p| p.runtime == Runtime::Go));
@@ -32,49 +32,49 @@ pub(crate) static RS: Names = LazyLock::new(|| of(|p| p.runtime == Runtime::Rs))
 /// PCIe root ports are all alike: from 2.5 to 3.27 the Go runtime reserved windows in them by the size of the host's GPUs
 /// (`getBARsMaxAddressableMemory` in src/runtime/virtcontainers/qemu_arch_base.go@3.24.0).
 pub(crate) static ROOT_PORTS: Names = LazyLock::new(|| of(|p| p.version() >= KataVersion::new(3, 29, 0)));
-/// The runtime hands disks down in descriptor sets, and asks QEMU for them.
+/// The runtime passes disks as descriptor sets, and queries QEMU for them.
 pub(crate) static FDSETS: Names = LazyLock::new(|| of(|p| p.qemu.blk_source == BlkSource::Fdset));
 
-/// The runtime takes `virtio_fs_cache` as the daemon in Rust names it: `never`, which the one in C called `none` (`valid` in
+/// The runtime's `virtio_fs_cache` has the Rust daemon's values: `never`, which the C daemon called `none` (`valid` in
 /// src/runtime/virtcontainers/virtiofsd.go@3.2.0, src/libs/kata-types/src/config/hypervisor/mod.rs@4.1.0).
 pub(crate) static CACHES: Names = LazyLock::new(|| of(|p| p.virtiofsd.style != DaemonStyle::DashO));
-/// The Go runtime takes `metadata` for it, too; runtime-rs refuses that (the same files, virtiofsd.go@3.20.0).
+/// The Go runtime also accepts `metadata` for `virtio_fs_cache`; runtime-rs refuses it (the same files,
+/// virtiofsd.go@3.20.0).
 pub(crate) static CACHE_METADATA: Names =
     LazyLock::new(|| of(|p| p.runtime == Runtime::Go && p.version() >= KataVersion::new(3, 20, 0)));
-/// virtiofsd announces what is mounted below the share.
+/// virtiofsd announces filesystems mounted below the share.
 pub(crate) static SUBMOUNTS: Names = LazyLock::new(|| {
     of(|p| {
         p.virtiofsd.extra_args.iter().any(|arg| arg.trim_start_matches('-').replace('-', "_") == "announce_submounts")
     })
 });
-/// The runtime hands disks down by their paths.
+/// The runtime passes disks by their paths.
 pub(crate) static BY_PATH: Names = LazyLock::new(|| of(|p| p.qemu.blk_source == BlkSource::Path));
-/// The runtime can have QEMU give back what its guest has freed.
+/// The runtime can make QEMU return the memory that its guest has freed.
 pub(crate) static RECLAIM: Names = LazyLock::new(|| of(|p| Setting::ReclaimedMemory.is_known_to(p)));
-/// The runtime can start QEMU under its own filter.
+/// The runtime can start QEMU with QEMU's own seccomp filter.
 pub(crate) static SANDBOX: Names = LazyLock::new(|| of(|p| Setting::SeccompSandbox.is_known_to(p)));
-/// The runtime says how many queues a disk has that is plugged into the PCI bridge: runtime-rs leaves that to QEMU.
+/// The runtime sets the number of queues of a disk plugged into the PCI bridge; runtime-rs leaves it to QEMU.
 pub(crate) static DISK_QUEUES: Names = LazyLock::new(|| of(|p| p.qmp.num_queues.is_some()));
-/// The runtime can say how large the sectors of a disk are (`executePCIDeviceAdd` in
-/// src/runtime/pkg/govmm/qemu/qmp.go@3.29.0).
+/// The runtime can set the sector sizes of a disk (`executePCIDeviceAdd` in src/runtime/pkg/govmm/qemu/qmp.go@3.29.0).
 pub(crate) static SECTORS: Names = LazyLock::new(|| of(|p| p.version() >= KataVersion::new(3, 29, 0)));
-/// The runtime can have what a guest gives up of a disk given back to the host (`hotplugAddBlockDevice` in
+/// The runtime can return the blocks that a guest discards to the host (`hotplugAddBlockDevice` in
 /// src/runtime/virtcontainers/qemu.go@4.0.0).
 pub(crate) static DISCARDS: Names = LazyLock::new(|| of(|p| p.version() >= KataVersion::new(4, 0, 0)));
-/// runtime-rs, which hands disks down by their paths.
+/// runtime-rs, if it passes disks by their paths.
 pub(crate) static RS_BY_PATH: Names =
     LazyLock::new(|| of(|p| p.runtime == Runtime::Rs && p.qemu.blk_source == BlkSource::Path));
-/// The runtime can have disks served by a thread of their own.
+/// The runtime can let a separate I/O thread serve disks.
 pub(crate) static IO_THREAD: Names = LazyLock::new(|| of(|p| Setting::IoThread.is_known_to(p)));
-/// The runtime can give a guest a serial port in the place of its console.
+/// The runtime can give a guest a serial port instead of its console.
 pub(crate) static LEGACY_SERIAL: Names = LazyLock::new(|| of(|p| Setting::LegacySerial.is_known_to(p)));
-/// The runtime can have QEMU open a monitor for people.
+/// The runtime can make QEMU open a human monitor.
 pub(crate) static MONITOR: Names = LazyLock::new(|| of(|p| Setting::Monitor(PathBuf::new()).is_known_to(p)));
 /// The runtime can give a guest several NUMA nodes.
 pub(crate) static NUMA: Names = LazyLock::new(|| of(|p| Setting::Numa.is_known_to(p)));
 /// The runtime knows both versions of control groups (`src/runtime/pkg/resourcecontrol/cgroups.go@3.0.0`).
 pub(crate) static CONTROL_GROUPS: Names = LazyLock::new(|| of(|p| p.version() >= KataVersion::new(3, 0, 0)));
-/// The runtime plugs a root filesystem's layers of EROFS into its guest (`IsErofsRootFS` in
+/// The runtime plugs the EROFS layers of a root filesystem into its guest (`IsErofsRootFS` in
 /// src/runtime/virtcontainers/kata_agent.go@3.18.0, src/runtime-rs/crates/resource/src/rootfs/erofs_rootfs.rs@3.29.0).
 pub(crate) static EROFS: Names = LazyLock::new(|| {
     of(|p| {
@@ -83,12 +83,13 @@ pub(crate) static EROFS: Names = LazyLock::new(|| {
     })
 });
 
-/// What Kata asks of Cloud Hypervisor has been read.
+/// Kata's demands on Cloud Hypervisor have been read for the profile.
 pub(crate) static CLOUD_HYPERVISOR: Names = LazyLock::new(|| read_of(VmmName::CloudHypervisor, OtherVmm::all()));
-/// What Kata asks of Firecracker has been read.
+/// Kata's demands on Firecracker have been read for the profile.
 pub(crate) static FIRECRACKER: Names = LazyLock::new(|| read_of(VmmName::Firecracker, OtherVmm::all()));
 
-/// The profiles that one VMM has been read for, whatever was read of the others: not every runtime drives each.
+/// Returns the profiles for which one VMM's demands have been read, independent of other VMMs: not every runtime drives
+/// each.
 fn read_of(vmm: VmmName, among: &[OtherVmm]) -> Vec<&'static str> {
     of(|p| among.iter().any(|other| other.vmm == vmm && other.under(p).is_some()))
 }
@@ -101,7 +102,7 @@ fn of(demands: impl Fn(&Profile) -> bool) -> Vec<&'static str> {
 mod tests {
     use super::*;
 
-    /// No name would mean every profile.
+    /// No list is empty, because that would mean every profile.
     #[test]
     fn each_demand_is_of_some_profiles_and_not_of_all() {
         let of_gates = [&NINEP, &BUILD_GATE, &VHOST_USER_BLK, &AMD_IOMMU, &SEV_SNP, &READY_LINE, &GO, &RS, &ROOT_PORTS];

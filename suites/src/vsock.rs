@@ -1,4 +1,4 @@
-//! Bytes over vsock, both ways: the same few lines on the guest's side and on the host's.
+//! Data transfer over vsock, both ways: the same code for the guest's side and the host's.
 
 use nix::sys::socket::{self, AddressFamily, Backlog, SockFlag, SockType, VsockAddr, accept4, bind, listen, socket};
 use std::fs::File;
@@ -14,20 +14,20 @@ pub const AGENT_PORT: u32 = model::profile::fixed::AGENT_PORT;
 /// The ports that tests listen on at the host's side.
 pub const TEST_PORTS: std::ops::Range<u32> = 0x4b51_0000..0x4b51_2710;
 
-/// A connection to a context id's port.
+/// Connects to a port of a context id.
 ///
 /// # Errors
-/// What the kernel says.
+/// The kernel's error.
 pub fn connect(cid: u32, port: u32) -> io::Result<OwnedFd> {
     let stream = socket(AddressFamily::Vsock, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
     socket::connect(stream.as_raw_fd(), &VsockAddr::new(cid, port))?;
     Ok(stream)
 }
 
-/// A listener on a port, for whoever may reach it.
+/// Listens on a port, for any peer that can reach it.
 ///
 /// # Errors
-/// What the kernel says.
+/// The kernel's error.
 pub fn listen_on(port: u32) -> io::Result<OwnedFd> {
     let listener = socket(AddressFamily::Vsock, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
     bind(listener.as_raw_fd(), &VsockAddr::new(ANY, port))?;
@@ -35,10 +35,10 @@ pub fn listen_on(port: u32) -> io::Result<OwnedFd> {
     Ok(listener)
 }
 
-/// Sends `bytes` bytes through a connection while it reads, and counts those that come back unchanged.
+/// Sends `bytes` bytes through a connection while reading from it, and counts the bytes that come back unchanged.
 ///
 /// # Errors
-/// What the connection says.
+/// The connection's error.
 pub fn exchange(stream: OwnedFd, bytes: u32) -> io::Result<u32> {
     let mut stream = File::from(stream);
     let mut writer = stream.try_clone()?;
@@ -59,7 +59,7 @@ pub fn exchange(stream: OwnedFd, bytes: u32) -> io::Result<u32> {
     Ok(same)
 }
 
-/// Sends the chunk that begins at `at`, if one does.
+/// Sends the chunk that begins at `at`, if `at` is the start of one.
 fn send(writer: &mut File, at: u32, bytes: u32) -> io::Result<()> {
     const CHUNK: u32 = 16 << 10;
     if !at.is_multiple_of(CHUNK) {
@@ -69,20 +69,20 @@ fn send(writer: &mut File, at: u32, bytes: u32) -> io::Result<()> {
     writer.write_all(&chunk)
 }
 
-/// A byte that tells its place, so that what is lost or doubled shows.
+/// Returns a byte that depends on its offset, so that lost or duplicated data is noticed.
 fn pattern(at: u32) -> u8 {
     (at ^ (at >> 8) ^ (at >> 16)).to_le_bytes()[0]
 }
 
-/// In the background sends one connection to a listener back what it sends; what happens to it its other side sees.
+/// Echoes the data of one connection in the background; the peer notices any error.
 pub fn echo(listener: OwnedFd) {
     std::thread::spawn(move || serve_one(&listener));
 }
 
-/// Waits for a connection to a listener, on vsock or where a VMM gives a guest's vsock as a Unix socket.
+/// Waits for a connection to a listener, on vsock or on the Unix socket that stands for a guest's vsock in other VMMs.
 ///
 /// # Errors
-/// What the kernel says.
+/// The kernel's error.
 pub fn accept(listener: &OwnedFd) -> io::Result<File> {
     let raw = accept4(listener.as_raw_fd(), SockFlag::SOCK_CLOEXEC)?;
     Ok(accepted(raw))

@@ -1,11 +1,11 @@
-//! A process's arguments compared with the profile's, word for word, apart from what differs from run to run.
+//! Comparison of a process's arguments with the profile's, word for word, apart from values that vary between runs.
 
 use crate::check::{Check, Stop};
 
-/// Whether the words that Kata printed are those that the profile expects of it.
+/// Checks that Kata passed QEMU the arguments that the profile expects.
 ///
-/// Kata prints them by itself, and QEMU has taken them when they are seen: a difference says that the profile is not about
-/// this Kata, which is our fault and never the distro's.
+/// Kata generates the arguments, and QEMU has accepted them by the time they are seen. A difference therefore means
+/// that the profile does not describe this Kata, which is the harness's fault and never the distro's.
 pub(super) fn agree(profile: &str, kata: &str, expected: &[String], seen: &[String]) -> Check {
     let differences = differences(expected, seen);
     if differences.is_empty() {
@@ -21,8 +21,8 @@ pub(super) fn agree(profile: &str, kata: &str, expected: &[String], seen: &[Stri
     )))
 }
 
-/// What differs between the words expected, in which `<placeholders>` stand for any text without a comma or blank, and
-/// the words seen: one line a difference, empty if there is none.
+/// Lists the differences between the expected and the seen words, one line each; empty if there are none.
+/// `<placeholders>` in the expected words stand for any text without a comma or blank.
 ///
 /// Order counts only between a flag and its value: QEMU reads most options in any order, and the profile's generator
 /// states the set.
@@ -40,7 +40,7 @@ fn differences(expected: &[String], seen: &[String]) -> Vec<String> {
     lines
 }
 
-/// Flags with their values: `-m 2048M`.
+/// Joins each flag with its value: `-m 2048M`.
 fn options(words: &[String]) -> Vec<String> {
     let mut options: Vec<String> = Vec::new();
     for word in words {
@@ -55,7 +55,7 @@ fn options(words: &[String]) -> Vec<String> {
     options
 }
 
-/// Whether `text` is `pattern` with each `<placeholder>` replaced by text without a comma or blank.
+/// Checks whether `text` is `pattern` with each `<placeholder>` replaced by text without a comma or blank.
 fn matches(pattern: &str, text: &str) -> bool {
     let Some(start) = pattern.find('<') else { return pattern == text };
     let Some(length) = pattern[start..].find('>') else { return pattern == text };
@@ -89,7 +89,7 @@ mod tests {
         assert!(found[3].contains("x=y"), "{found:?}");
     }
 
-    /// Neither QEMU nor any other component is to blame, and both sides are there to read.
+    /// A difference blames neither QEMU nor another component, and the message has both sides.
     #[test]
     fn a_difference_is_our_error_and_shows_both_sides() {
         let golden = words("-name sandbox-<id> -device virtio-blk-pci,scsi=off,drive=<disk>");

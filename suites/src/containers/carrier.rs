@@ -1,4 +1,4 @@
-//! What carries a container: the kernel that it sees, and the programs of the host that stand behind it.
+//! The kernel that a container sees, and the host's programs that run the container.
 
 use super::arguments;
 use super::lifecycle::names;
@@ -20,8 +20,8 @@ pub(super) static ROWS: &[Row] = &[
 
 /// Kernel and boot id inside a container are not the host's; under the control they are.
 ///
-/// This proves that a virtual machine carries the container: a Kata that fell back to the host's kernel would pass every
-/// other test.
+/// This proves that the container runs in a virtual machine: a Kata that fell back to the host's kernel would pass
+/// every other test.
 fn the_kernel_inside_is_the_runtimes(containers: &dyn Containers) -> Check {
     let facts = parse_facts(&containers.run(&Container::new(&["facts"]), &[])?)?;
     let host_boot = containers.read_host("/proc/sys/kernel/random/boot_id")?;
@@ -45,11 +45,12 @@ fn the_kernel_inside_is_the_runtimes(containers: &dyn Containers) -> Check {
 }
 
 /// The processes behind a Kata container are the distro's own QEMU, with exactly the profile's arguments, and the
-/// distro's own virtiofsd; behind the control's there are neither.
+/// distro's own virtiofsd; a container of the control has neither.
 ///
-/// Identifiers, paths and descriptors aside, `/proc/PID/cmdline` is compared word for word with what the profile says
-/// Kata passes: this is what makes the guests of the other suites stand for Kata's.
-/// A difference is an error of the profile, which shows both sides: Kata prints its arguments by itself.
+/// Apart from identifiers, paths and descriptors, `/proc/PID/cmdline` is compared word for word with the arguments that
+/// Kata passes according to the profile: this comparison justifies using the guests of the other suites in place of
+/// Kata's.
+/// A difference is an error of the profile, and the message has both sides: Kata generates its arguments by itself.
 fn the_vmm_is_the_distros_with_the_profiles_arguments(containers: &dyn Containers) -> Check {
     let task = containers.start(&Container::new(&["stay"]).within(Sandbox::Alone))?;
     let processes = containers.processes(task.id());

@@ -1,4 +1,4 @@
-//! Disks of the host that are containers' as they are: block volumes.
+//! Disks of the host passed through to containers: block volumes.
 
 use crate::capability::Capability;
 use crate::check::{Check, Doing as _, Stop};
@@ -11,22 +11,22 @@ use std::io::{Read as _, Write as _};
 
 const SOURCE: &str = include_str!("disks.rs");
 
-/// The size of a disk, bytes: small, and like that of nothing else.
+/// The size of a disk, bytes: small, and used by no other disk.
 const SIZE: u64 = 17 << 20;
-/// Where a container has it.
+/// The disk's node in the container.
 const NODE: &str = "/dev/xda";
-/// What is written on either side.
+/// The texts that host and container write.
 const FROM_HOST: &str = "written on the host";
 const FROM_INSIDE: &str = "written in the container";
 
 pub(super) static ROWS: &[Row] =
     &[row!(Containers(a_disk_of_the_hosts_is_a_containers_volume), &[Capability::KataBlock], Qemu).seconds(240)];
 
-/// A disk of the host that a container is given has its size there, is read and written, and each side reads what the other
-/// one wrote; under Kata it is a virtio disk of the guest.
+/// A disk of the host's that a container is given has its size there and can be read and written, and each side reads
+/// what the other one wrote; under Kata it is a virtio disk of the guest.
 ///
-/// `volumeDevices` of a pod come down to this: no filesystem of the runtime's lies between. Under Kata the disk is plugged
-/// into the guest, and the agent makes its node where the container is to have it (`attachDevices` in
+/// `volumeDevices` of a pod end up as such disks, with no filesystem of the runtime's in between. Under Kata the disk
+/// is plugged into the guest, and the agent creates its node at the requested path (`attachDevices` in
 /// src/runtime/virtcontainers/container.go@4.1.0, `handler_devices` in
 /// src/runtime-rs/crates/resource/src/manager_inner.rs@4.1.0; Kata's own test is
 /// tests/integration/kubernetes/k8s-block-volume.bats@4.1.0).
@@ -59,7 +59,7 @@ fn a_disk_of_the_hosts_is_a_containers_volume(containers: &dyn Containers) -> Ch
     Ok(())
 }
 
-/// The disk as a container is to have it.
+/// Describes the loop device as the disk that a container gets.
 fn described(attached: &LoopDevice) -> Result<Disk, Stop> {
     let unread = |why: String| Stop::error(format!("asking for the number of {}: {why}", attached.path.display()));
     let number = attached.number().map_err(|e| unread(e.to_string()))?;

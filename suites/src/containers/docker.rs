@@ -1,7 +1,7 @@
-//! Containers by Docker: the engine and client that a distro packages, on its containerd.
+//! Containers by Docker: the distro's packaged engine and client, on the engine's containerd.
 //!
-//! From 23.0 on the engine starts a shim by its name, as containerd does; 20.10 knows programs with runc's arguments only,
-//! which no Kata since 2.0 has, so that Kata's tests are skipped there.
+//! From 23.0 on the engine starts a shim by its name, as containerd does. 20.10 only starts programs that take runc's
+//! arguments, and no Kata since 2.0 has one, so Kata's tests are skipped there.
 
 use super::lifecycle::gone;
 use super::network::{converse, reaches_the_host};
@@ -15,7 +15,7 @@ use std::fs;
 
 const SOURCE: &str = include_str!("docker.rs");
 
-/// The body without which no other of these makes sense.
+/// The body that must pass before any other one by Docker.
 pub(super) const FIRST: &str = "docker_runs_a_container";
 
 pub(super) static ROWS: &[Row] = &[
@@ -25,12 +25,12 @@ pub(super) static ROWS: &[Row] = &[
     row!(Containers(docker_gives_a_container_two_networks), &[Capability::KataDocker], Kernel).seconds(300),
 ];
 
-/// Docker runs a container to its end and tells its exit code, executes in another one, and leaves nothing of them; under
-/// Kata a virtual machine carries it.
+/// Docker runs a container to its end and reports its exit code, executes a process in another container, and removes
+/// both without a trace; under Kata a virtual machine runs the container.
 ///
 /// The image is a root filesystem that `docker import` takes, so that no registry is asked. Kata's own test runs one
-/// container under runc and one under Kata (`run` in tests/integration/docker/gha-run.sh@4.1.0); the engine starts the shim
-/// by its name (docs/how-to/how-to-use-kata-with-docker.md@4.1.0).
+/// container under runc and one under Kata (`run` in tests/integration/docker/gha-run.sh@4.1.0); the engine starts the
+/// shim by its name (docs/how-to/how-to-use-kata-with-docker.md@4.1.0).
 fn docker_runs_a_container(containers: &dyn Containers) -> Check {
     let docker = containers.docker()?;
     let before = docker.traces();
@@ -50,7 +50,7 @@ fn docker_runs_a_container(containers: &dyn Containers) -> Check {
     gone(containers, &|| docker.traces(), &before, "after two containers of Docker's")
 }
 
-/// A folder of the host that Docker mounts is read and written from both sides.
+/// A directory of the host's that Docker mounts can be read and written from both sides.
 ///
 /// `docker run --volume` is a bind mount, which goes through virtio-fs under Kata (`handler_volumes` in
 /// src/runtime-rs/crates/resource/src/volume/mod.rs@4.1.0).
@@ -69,11 +69,12 @@ fn docker_mounts_a_folder_of_the_host(containers: &dyn Containers) -> Check {
     Ok(())
 }
 
-/// A container in Docker's bridge has its address, is reached there from the host, and reaches the host.
+/// A container in Docker's bridge has the address that Docker reports, can be reached there from the host, and reaches
+/// the host.
 ///
-/// Docker makes the namespace and, from 26.0 on, its interface after it has created the container: Kata finds the
-/// namespace by a hook's arguments and looks for interfaces before it starts the container
-/// (`docker_netns_path` in src/libs/kata-sys-util/src/oci_docker.rs@4.1.0, src/runtime/pkg/katautils/create.go@4.1.0).
+/// Docker creates the namespace, and from 26.0 on its interface, after it has created the container. Kata finds the
+/// namespace by a hook's arguments and looks for interfaces before it starts the container (`docker_netns_path` in
+/// src/libs/kata-sys-util/src/oci_docker.rs@4.1.0, src/runtime/pkg/katautils/create.go@4.1.0).
 fn docker_gives_a_container_its_network(containers: &dyn Containers) -> Check {
     let docker = containers.docker()?;
     let process = docker.start(&DockerContainer::new(&["serve", "8080"]))?;
@@ -81,7 +82,7 @@ fn docker_gives_a_container_its_network(containers: &dyn Containers) -> Check {
     is_reached(docker.as_ref(), process.as_ref(), DockerNetwork::Bridge)
 }
 
-/// A container in two networks of Docker's has an interface in each, and is reached by both.
+/// A container in two of Docker's networks has an interface in each, and can be reached through both.
 ///
 /// Kata takes over every interface of a namespace (`addAllEndpoints` in src/runtime/virtcontainers/network_linux.go@4.1.0).
 fn docker_gives_a_container_two_networks(containers: &dyn Containers) -> Check {
@@ -100,7 +101,7 @@ fn has_interfaces(process: &dyn DockerProcess, wanted: &[&str]) -> Check {
     Ok(())
 }
 
-/// Whether host and container reach each other in a network.
+/// Checks that host and container reach each other in a network.
 fn is_reached(docker: &dyn Docker, process: &dyn DockerProcess, network: DockerNetwork) -> Check {
     let address = process.address(network)?;
     let said = converse(&address.to_string(), 8080)?;

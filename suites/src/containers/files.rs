@@ -1,4 +1,4 @@
-//! What a container shares with its host, and what it must not.
+//! Files that a container shares with its host, and files that it must not share.
 
 use crate::capability::Capability;
 use crate::check::{Check, Doing, Stop};
@@ -19,7 +19,7 @@ pub(super) static ROWS: &[Row] = &[
     row!(Containers(root_filesystems_are_apart), &[Capability::KataFs], Virtiofsd),
 ];
 
-/// A read-only root filesystem refuses to be written with EROFS, and is readable all the same.
+/// Writing to a read-only root filesystem fails with EROFS, and reading it works.
 ///
 /// `readOnlyRootFilesystem` is a hardening that much software relies on.
 fn a_read_only_root_refuses_writing(containers: &dyn Containers) -> Check {
@@ -49,7 +49,7 @@ fn a_bind_mount_goes_both_ways(containers: &dyn Containers) -> Check {
     ensure!(written.code == 0, "writing in the container: {}", written.summary());
     let seen = fs::read_to_string(folder.join("from-container")).doing("reading the container's file on the host")?;
     ensure!(seen.trim() == "container", "the container wrote \"container\", on the host it is {seen:?}");
-    // What appears while the container runs must be seen too: kubelet updates secrets that way.
+    // A file that appears while the container runs must be seen, too: kubelet updates secrets that way.
     fs::write(folder.join("later"), "later").doing("writing on the host")?;
     super::process::wait_for(
         || task.exec(&["read", "/mnt/shared/later"], &[]).is_ok_and(|read| read.text() == "later"),
@@ -95,9 +95,9 @@ fn ownership_is_the_same_on_both_sides(containers: &dyn Containers) -> Check {
     Ok(())
 }
 
-/// A read-only bind mount refuses to be written with EROFS, and the host's file stays as it was.
+/// Writing to a read-only bind mount fails with EROFS, and the host's file is unchanged.
 ///
-/// Secrets are mounted so; the refusal must not depend on the guest alone.
+/// Secrets are mounted read-only; the refusal must not depend on the guest alone.
 fn a_read_only_bind_mount_refuses_writing(containers: &dyn Containers) -> Check {
     let folder = containers.folder()?;
     fs::write(folder.join("secret"), "as it was").doing("writing on the host")?;
@@ -124,9 +124,9 @@ fn a_tmpfs_has_its_size(containers: &dyn Containers) -> Check {
     Ok(())
 }
 
-/// The root filesystems of two containers are apart: what one writes, the other does not see.
+/// The root filesystems of two containers are separate: a file that one writes is not seen by the other.
 ///
-/// They come from the same image and, under Kata, through the same share.
+/// Both come from the same image and, under Kata, through the same share.
 fn root_filesystems_are_apart(containers: &dyn Containers) -> Check {
     let first = containers.start(&Container::new(&["stay"]))?;
     let second = containers.start(&Container::new(&["stay"]))?;

@@ -1,4 +1,5 @@
-//! What only Kata has: a check of its own, and guests that boot something else than what the other tests boot.
+//! Features that only Kata has: its own check of the host, and guests that boot other files than those of the other
+//! tests.
 
 use super::process::parse_facts;
 use crate::capability::Capability;
@@ -11,7 +12,7 @@ use crate::test::Place;
 const SOURCE: &str = include_str!("guests.rs");
 
 pub(super) static ROWS: &[Row] = &[
-    // It boots nothing: what it says is worth most where no container starts.
+    // The check boots nothing, and is most useful if no container starts.
     row!(Containers(katas_own_check_accepts_the_host), &[Capability::KataCheck], Kernel)
         .places(&[Place::Kata])
         .blocked_by(&[]),
@@ -22,20 +23,21 @@ pub(super) static ROWS: &[Row] = &[
     row!(Containers(katas_own_image_boots), &[Capability::KataImage], Qemu).places(&[Place::Kata]).seconds(600),
 ];
 
-/// `kata-runtime check`, or `kata-ctl check`, finds this machine fit for Kata; without its looks at the network.
+/// `kata-runtime check`, or `kata-ctl check`, finds this machine fit for Kata; its network checks are switched off.
 ///
-/// The suite of the host applies the same rules whether or not there is a Kata; this is Kata's own word.
+/// The host suite applies the same rules whether or not Kata is installed; this test shows the verdict of Kata's own
+/// tool.
 fn katas_own_check_accepts_the_host(containers: &dyn Containers) -> Check {
     let finished = containers.run_katas_check()?;
     ensure!(finished.code == 0, "Kata's own check of the host: {}", finished.summary());
     Ok(())
 }
 
-/// The distro's own initramfs tool makes an initrd with Kata's agent in it, and a container runs in a guest of that and
-/// the release's kernel.
+/// The distro's own initramfs tool makes an initrd with Kata's agent in it, and a container runs in a guest that boots
+/// this initrd and the release's kernel.
 ///
-/// The other tests' initrd is made by the harness; this one has the distro's init, udev and modules up to the moment when
-/// Kata's agent takes over as process 1.
+/// The harness makes the initrd of the other tests; this one has the distro's init, udev and modules up to the moment
+/// when Kata's agent takes over as process 1.
 fn an_initrd_of_the_distros_tool_boots(containers: &dyn Containers) -> Check {
     let finished = containers.run_with(GuestFiles::DistrosInitrd, &Container::new(&["facts"]))?;
     let facts = parse_facts(&finished)?;
@@ -56,13 +58,13 @@ fn katas_own_kernel_boots(containers: &dyn Containers) -> Check {
     Ok(())
 }
 
-/// A container runs in a guest of Kata's own kernel and image, in the place of an initrd, under the distro's VMM.
+/// A container runs in a guest of Kata's own kernel and image, which replaces the initrd, under the distro's VMM.
 ///
-/// It is what Kata's configuration names as shipped: the image is an NVDIMM or a disk, the kernel mounts its first partition
-/// by a driver that is built in, and systemd in it starts the agent (`appendImage` in
+/// Kata's configuration names these files as shipped: the image is an NVDIMM or a disk, the kernel mounts its first
+/// partition by a built-in driver, and systemd in the image starts the agent (`appendImage` in
 /// `src/runtime/virtcontainers/qemu_arch_base.go@4.1.0`, `new_rootfs_kernel_params` in
-/// `src/runtime-rs/crates/hypervisor/src/kernel_param.rs@4.1.0`). A distro's kernel has these drivers in modules, so that it
-/// is tried with Kata's own kernel alone.
+/// `src/runtime-rs/crates/hypervisor/src/kernel_param.rs@4.1.0`). A distro's kernel has these drivers as modules, so
+/// the image is tried with Kata's own kernel only.
 fn katas_own_image_boots(containers: &dyn Containers) -> Check {
     let finished = containers.run_with(GuestFiles::KatasImage, &Container::new(&["read", "/proc/cmdline"]))?;
     let (guest, host) = (finished.text(), containers.read_host("/proc/cmdline")?);
@@ -78,5 +80,5 @@ fn katas_own_image_boots(containers: &dyn Containers) -> Check {
     Ok(())
 }
 
-/// What an image's first partition is called, as an NVDIMM and as a disk.
+/// The names of an image's first partition, as an NVDIMM and as a disk.
 const ROOTS: [&str; 2] = ["/dev/pmem0p1", "/dev/vda1"];

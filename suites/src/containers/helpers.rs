@@ -1,4 +1,4 @@
-//! Processes beside a container on its host, killed: its shim, and under Kata its virtiofsd.
+//! Host processes behind a container that may be killed: its shim, and under Kata its virtiofsd.
 
 use super::lifecycle::{gone, names};
 use crate::capability::Capability;
@@ -14,7 +14,8 @@ use std::time::{Duration, Instant};
 
 const SOURCE: &str = include_str!("helpers.rs");
 
-/// How long the end of a container may take to be told: Kata's runtimes look every few seconds, and wait for the guest.
+/// How long it may take until the end of a container is reported: Kata's runtimes poll every few seconds, and wait for
+/// the guest.
 const END: Duration = Duration::from_secs(180);
 
 pub(super) static ROWS: &[Row] = &[
@@ -24,15 +25,16 @@ pub(super) static ROWS: &[Row] = &[
         .seconds(420),
 ];
 
-/// The shim of a container may be killed, and the container and everything else of it goes away.
+/// If the shim of a container is killed, the container and everything that belongs to it goes away.
 ///
-/// containerd then calls the shim's program once more, to delete; Kata's Go runtime finds the sandbox on the disk and stops
-/// it, QEMU and virtiofsd included (`Cleanup` in src/runtime/pkg/containerd-shim-v2/service.go@4.1.0, `CleanupContainer` in
-/// src/runtime/virtcontainers/api.go@4.1.0). The Rust runtime removes folders then and lets QEMU run (`cleanup` in
-/// src/runtime-rs/crates/hypervisor/src/qemu/inner.rs@4.1.0), so that no distro can be held to it there.
+/// containerd then calls the shim's program once more, to delete; Kata's Go runtime finds the sandbox on the disk and
+/// stops it, QEMU and virtiofsd included (`Cleanup` in src/runtime/pkg/containerd-shim-v2/service.go@4.1.0,
+/// `CleanupContainer` in src/runtime/virtcontainers/api.go@4.1.0). The Rust runtime then removes directories and leaves
+/// QEMU running (`cleanup` in src/runtime-rs/crates/hypervisor/src/qemu/inner.rs@4.1.0), so this cannot be required of
+/// a distro there.
 fn killing_the_shim_cleans_up(containers: &dyn Containers) -> Check {
-    // `ctr` may look for the container's end before containerd has it, and then it leaves the container's record, which
-    // nobody is to blame for.
+    // `ctr` may look for the container's end before containerd has it, and then leaves the container's record, for
+    // which nobody is to blame.
     let traces = || -> BTreeSet<Trace> {
         let is_record = |trace: &Trace| matches!(trace, Trace::Record { kind: "container", .. });
         containers.traces().into_iter().filter(|trace| !is_record(trace)).collect()
@@ -47,13 +49,13 @@ fn killing_the_shim_cleans_up(containers: &dyn Containers) -> Check {
     gone(containers, &traces, &before, "after the shim was killed")
 }
 
-/// The virtiofsd of a container may be killed: the container can be ended, its end is told, and everything else of it goes
-/// away.
+/// If the virtiofsd of a container is killed, the container can be ended, its end is reported, and everything else that
+/// belongs to it goes away.
 ///
-/// A sandbox must not hang for ever in what no daemon answers any more. Kata's Go runtime ends its virtual machine then
-/// (`setupVirtiofsDaemon` in src/runtime/virtcontainers/qemu.go@4.1.0); the Rust one only logs it (`run_virtiofsd` in
-/// src/runtime-rs/crates/resource/src/share_fs/share_virtio_fs_standalone.rs@4.1.0), so that the container is killed there,
-/// as kubelet would kill it.
+/// A sandbox must not hang for ever on requests that no daemon answers. Kata's Go runtime then ends the virtual machine
+/// (`setupVirtiofsDaemon` in src/runtime/virtcontainers/qemu.go@4.1.0); the Rust runtime only logs the daemon's end
+/// (`run_virtiofsd` in src/runtime-rs/crates/resource/src/share_fs/share_virtio_fs_standalone.rs@4.1.0), so the test
+/// kills the container there, as kubelet would.
 fn killing_virtiofsd_ends_the_container(containers: &dyn Containers) -> Check {
     let before = containers.traces();
     let mut task = containers.start(&Container::new(&["stay"]).within(Sandbox::Alone))?;
@@ -61,7 +63,7 @@ fn killing_virtiofsd_ends_the_container(containers: &dyn Containers) -> Check {
     let daemons: Vec<&Process> = processes.iter().filter(|process| process.is_daemon()).collect();
     ensure!(!daemons.is_empty(), "no virtiofsd runs for the container, only {}", names(&processes));
     for daemon in daemons {
-        // In a sandbox of its own it is two processes, and one takes the other along.
+        // With its own sandbox virtiofsd is two processes, and killing one ends the other.
         let _ = containers.kill_process(daemon.pid);
     }
     let kata = containers.claims().kata_for(&containers.profile().name);
@@ -72,14 +74,14 @@ fn killing_virtiofsd_ends_the_container(containers: &dyn Containers) -> Check {
     gone(containers, &|| containers.traces(), &before, "after virtiofsd was killed")
 }
 
-/// Waits until the end of a container is told, as a failure of the container or as a refusal.
+/// Waits until the end of a container is reported, as a failure of the container or as a refusal.
 fn ends(containers: &dyn Containers, task: &mut dyn Task, why: &str) -> Check {
     let began = Instant::now();
     match task.wait(END) {
         Ok(finished) => {
             ensure!(finished.code != 0, "{why}, and the reported exit code of the container is 0");
         }
-        // A client that was waiting is told that nobody answers any more.
+        // A client that was waiting gets the error that nothing answers any more.
         Err(Stop::Fail { message, .. }) if began.elapsed() < END => {
             containers.note(format!("{why}, and ctr said: {message}"));
         }

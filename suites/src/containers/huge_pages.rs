@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 const SOURCE: &str = include_str!("huge_pages.rs");
 
-/// Pages of 2 MiB, where a kernel tells of them, and how many the volume has.
+/// The kernel's counter of reserved pages of 2 MiB, and the number of pages in the volume.
 const RESERVED: &str = "/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages";
 const PAGES: u64 = 4;
 const PAGE: u64 = 2 << 20;
@@ -20,11 +20,12 @@ const PAGE: u64 = 2 << 20;
 pub(super) static ROWS: &[Row] =
     &[row!(Containers(an_empty_dir_has_huge_pages), &[Capability::KataHugePages], Kernel).seconds(240)];
 
-/// A volume of huge pages is one in the container, gives it as many pages as its limit says, and refuses one more.
+/// A volume of huge pages is a hugetlbfs in the container, provides as many pages as its limit says, and refuses one
+/// more.
 ///
-/// `emptyDir` with `medium: HugePages` is a hugetlbfs of the host's where kubelet has a pod's volumes. Kata knows it by its
-/// place and its filesystem, and the agent reserves pages of the guest and mounts another one there
-/// (`IsHugePageEmptyDir` in src/runtime/virtcontainers/mount.go@4.1.0,
+/// `emptyDir` with `medium: HugePages` is a hugetlbfs on the host in kubelet's directory of a pod's volumes. Kata
+/// recognises it by its path and its filesystem, and the agent reserves pages of the guest and mounts a hugetlbfs of
+/// the guest's there (`IsHugePageEmptyDir` in src/runtime/virtcontainers/mount.go@4.1.0,
 /// src/runtime-rs/crates/resource/src/volume/hugepage.rs@4.1.0, `allocate_hugepages` in
 /// src/agent/src/storage/ephemeral_handler.rs@4.1.0).
 fn an_empty_dir_has_huge_pages(containers: &dyn Containers) -> Check {
@@ -52,16 +53,16 @@ fn an_empty_dir_has_huge_pages(containers: &dyn Containers) -> Check {
     Ok(())
 }
 
-/// A hugetlbfs of the host's in the place of a pod's volume; it goes when this is dropped, and pages that were reserved for
-/// it, too.
+/// A hugetlbfs of the host's that stands for a pod's volume. Dropping it unmounts it and restores the number of
+/// reserved pages.
 struct Volume {
     folder: PathBuf,
-    /// How many pages were reserved before, where that was changed.
+    /// The number of pages that were reserved before, if it was changed.
     before: Option<u64>,
 }
 
 impl Volume {
-    /// Below a folder; under Kata its own pages are used by nobody, and none are reserved.
+    /// Mounts a hugetlbfs below a directory. Under Kata no pages are reserved, because the host's pages stay unused.
     fn mount(below: PathBuf, is_kata: bool) -> Result<Volume, Stop> {
         let folder = below.join("volumes/kubernetes.io~empty-dir/pages");
         fs::create_dir_all(&folder).doing("making a volume's folder")?;
@@ -86,9 +87,10 @@ impl Drop for Volume {
     }
 }
 
-/// Asks for as many pages more as the volume has, and gives how many there were.
+/// Reserves additional pages for the volume; returns how many were reserved before.
 fn reserve() -> Result<u64, Stop> {
-    // Without it runc refuses a limit, and what is shown is the environment's lack.
+    // Without this controller runc refuses the limit, and the test would blame Kata or runc for a lack of the
+    // environment.
     let groups = fs::read_to_string("/sys/fs/cgroup/cgroup.controllers").unwrap_or_default();
     if !groups.split_whitespace().any(|name| name == "hugetlb") && !Path::new("/sys/fs/cgroup/hugetlb").is_dir() {
         return Err(Stop::skip("the environment has no control group for huge pages"));
@@ -99,7 +101,7 @@ fn reserve() -> Result<u64, Stop> {
     Ok(before)
 }
 
-/// How many pages the host has.
+/// Returns the number of huge pages that the host has.
 fn reserved() -> Result<u64, Stop> {
     let text = fs::read_to_string(RESERVED)
         .map_err(|e| Stop::skip(format!("the environment's kernel has no huge pages of 2 MiB: {e}")))?;

@@ -1,4 +1,4 @@
-//! Containers and pods as a whole: what they share, and that nothing of them stays behind.
+//! Containers and pods as a whole: the resources that they share, and the removal of everything that belongs to them.
 
 use super::process::{parse_facts, wait_for};
 use crate::capability::Capability;
@@ -12,10 +12,10 @@ use std::time::Duration;
 
 const SOURCE: &str = include_str!("lifecycle.rs");
 
-/// How many sandboxes run at once, and the memory that they want, MiB.
+/// The number of sandboxes that run at once, and the memory that they need, MiB.
 const SEVERAL: usize = 3;
 const ROOM: u64 = 3072;
-/// How long a paused container, which would print fifty times a second, must print nothing.
+/// How long a paused container, which otherwise prints fifty times a second, must print nothing.
 const STILL: Duration = Duration::from_secs(1);
 
 pub(super) static ROWS: &[Row] = &[
@@ -30,8 +30,8 @@ pub(super) static ROWS: &[Row] = &[
 
 /// Three containers of one pod share its sandbox: one virtual machine under Kata, one set of namespaces under runc.
 ///
-/// The pod is described by CRI's annotations, as kubelet has containerd describe it; its containers have one host name,
-/// one network and each its own files.
+/// The pod is described by CRI's annotations, as kubelet has containerd describe it; its containers share one host name
+/// and one network, and each has its own files.
 fn a_pod_shares_one_sandbox(containers: &dyn Containers) -> Check {
     let pod = Container { hostname: Some("kq-pod".to_owned()), ..Container::pod() };
     let pod = containers.start(&pod)?;
@@ -59,7 +59,8 @@ fn a_pod_shares_one_sandbox(containers: &dyn Containers) -> Check {
 /// Three sandboxes run at the same time, each with one virtual machine of its own under Kata; all answer, and the end of one
 /// leaves the others alone.
 ///
-/// A node has many pods. Kata's own test has several at once, too (tests/integration/kubernetes/k8s-parallel.bats@4.1.0).
+/// A node has many pods. Kata's own test also runs several at once
+/// (tests/integration/kubernetes/k8s-parallel.bats@4.1.0).
 fn several_sandboxes_run_at_once(containers: &dyn Containers) -> Check {
     let is_kata = containers.runtime() == ContainerRuntime::Kata;
     if is_kata {
@@ -87,7 +88,7 @@ fn several_sandboxes_run_at_once(containers: &dyn Containers) -> Check {
     Ok(())
 }
 
-/// Skips where several of Kata's sandboxes would be lost by the machine, and not by the distro.
+/// Skips if the machine, and not the distro, is too small for several of Kata's sandboxes.
 fn has_room_for_several(containers: &dyn Containers) -> Check {
     let kata = containers.claims().kata_for(&containers.profile().name);
     if kata.is_some_and(|kata| kata.emulated) {
@@ -103,12 +104,13 @@ fn has_room_for_several(containers: &dyn Containers) -> Check {
     Ok(())
 }
 
-/// Containers that are to share their pod's processes see each other's and the sandbox's, and one that is not to share them
-/// sees its own alone.
+/// Containers that share their pod's processes see each other's and the sandbox's; a container that does not share them
+/// sees only its own.
 ///
-/// `shareProcessNamespace` of a pod is this. Under Kata the runtime tells the agent whether a namespace was named, and the
-/// agent puts them into that of the sandbox (`handlePidNamespace` in src/runtime/virtcontainers/kata_agent.go@4.1.0; Kata's
-/// own test is tests/integration/kubernetes/k8s-pid-ns.bats@4.1.0).
+/// This is `shareProcessNamespace` of a pod. Under Kata the runtime tells the agent whether a namespace was named, and
+/// the agent puts the containers into the sandbox's namespace (`handlePidNamespace` in
+/// src/runtime/virtcontainers/kata_agent.go@4.1.0; Kata's own test is
+/// tests/integration/kubernetes/k8s-pid-ns.bats@4.1.0).
 fn a_pods_containers_share_processes(containers: &dyn Containers) -> Check {
     let pod = containers.start(&Container::pod())?;
     let within = |container: Container| container.within(Sandbox::In(pod.id().to_owned()));
@@ -133,11 +135,12 @@ fn a_pods_containers_share_processes(containers: &dyn Containers) -> Check {
     Ok(())
 }
 
-/// A container that has ended is started again, the same one: it runs, and finds its files as it left them.
+/// A container that has ended can be started again: it runs, and finds its files as it left them.
 ///
-/// `docker restart` and `ctr tasks start` are this; Kubernetes makes a new container in the same pod, which every test that
-/// shares one does. Under Kata the first one's end took its virtual machine along, and another one boots for the same id
-/// (`create` in src/runtime/pkg/containerd-shim-v2/create.go@4.1.0), so nothing of the first may be in its way.
+/// `docker restart` and `ctr tasks start` do this; Kubernetes makes a new container in the same pod instead, as every
+/// test in the shared pod does. Under Kata the virtual machine ended together with the container, and a new one boots
+/// for the same id (`create` in src/runtime/pkg/containerd-shim-v2/create.go@4.1.0), so no remains of the first may be
+/// in its way.
 fn a_container_is_started_again(containers: &dyn Containers) -> Check {
     let [first, second] = containers.run_twice(&Container::new(&["mkdir", "/tmp/from-the-first-start"]))?;
     ensure!(first.code == 0, "making a folder at the first start: {}", first.summary());
@@ -159,7 +162,7 @@ fn a_paused_container_stands_still(containers: &dyn Containers) -> Check {
     let begun = printed();
     wait_for(|| printed() > begun, || "a container that prints all the time prints nothing".to_owned())?;
     task.pause()?;
-    // What it printed before may still be on its way.
+    // Output from before the pause may still be on its way.
     let stood_still = wait_for(
         || {
             let before = printed();
@@ -169,7 +172,7 @@ fn a_paused_container_stands_still(containers: &dyn Containers) -> Check {
         || format!("a container was paused, and goes on printing within {} ms", STILL.as_millis()),
     );
     let until_then = printed();
-    // One that stays paused could not be ended.
+    // Resume first: a container that stays paused could not be ended.
     task.resume()?;
     stood_still?;
     wait_for(|| printed() > until_then, || "a container was resumed, and prints nothing more".to_owned())
@@ -177,14 +180,15 @@ fn a_paused_container_stands_still(containers: &dyn Containers) -> Check {
 
 /// Containers that were created, run and deleted again leave nothing on the host: 20 under runc, 5 under Kata.
 ///
-/// No process, mount, control group, folder or record of containerd's may stay: a node lives for months.
-/// Empty control groups of Kata's Go runtime are noted and not held against the distro: Kata's own issues 6422 and 11815.
+/// No process, mount, control group, directory or record of containerd's may stay, because a node lives for months.
+/// Empty control groups of Kata's Go runtime are noted and do not count as a failure of the distro (Kata's issues 6422
+/// and 11815).
 fn nothing_stays_behind(containers: &dyn Containers) -> Check {
     let rounds = match containers.runtime() {
         ContainerRuntime::Runc => 20,
         ContainerRuntime::Kata => 5,
     };
-    // The shared pod, if a test has started it, is no trace; what earlier tests left is theirs.
+    // The shared pod, if a test has started it, is no trace; traces of earlier tests are those tests' fault.
     let before = containers.traces();
     for round in 1..=rounds {
         let finished = containers.run(&Container::new(&["exit", "0"]).within(Sandbox::Alone), &[])?;
@@ -193,7 +197,7 @@ fn nothing_stays_behind(containers: &dyn Containers) -> Check {
     gone(containers, &|| containers.traces(), &before, &format!("after {rounds} containers"))
 }
 
-/// Waits until nothing new is among the traces except for what Kata's Go runtime is known to leave on any distro.
+/// Waits until no trace is new, except for those that Kata's Go runtime is known to leave on any distro.
 pub(super) fn gone(
     containers: &dyn Containers,
     traces: &dyn Fn() -> BTreeSet<Trace>,
@@ -220,11 +224,11 @@ pub(super) fn gone(
     Ok(())
 }
 
-/// What carries a container may be killed, and everything else of it goes away: under Kata QEMU is killed, under runc
-/// the container's first process.
+/// If the process that runs a container is killed (QEMU under Kata, the container's first process under runc),
+/// everything else that belongs to the container goes away.
 ///
-/// From Kata's own TestKilledVmmCleanup (tests/integration/cri-containerd/integration-tests.sh): containerd must be told
-/// that the container has ended, and virtiofsd, shim, mounts and control groups must not stay.
+/// From Kata's own TestKilledVmmCleanup (tests/integration/cri-containerd/integration-tests.sh): containerd must be
+/// told that the container has ended, and virtiofsd, shim, mounts and control groups must not stay.
 fn killing_what_carries_it_cleans_up(containers: &dyn Containers) -> Check {
     let before = containers.traces();
     let mut task = containers.start(&Container::new(&["stay"]).within(Sandbox::Alone))?;
@@ -240,7 +244,7 @@ fn killing_what_carries_it_cleans_up(containers: &dyn Containers) -> Check {
     gone(containers, &|| containers.traces(), &before, "after the kill")
 }
 
-/// Their programs, for a message.
+/// Returns the processes' programs, for a message.
 pub(super) fn names(processes: &[Process]) -> String {
     let names: Vec<&str> = processes.iter().map(|p| p.program.as_str()).collect();
     if names.is_empty() { "nothing".to_owned() } else { names.join(", ") }

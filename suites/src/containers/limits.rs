@@ -1,4 +1,4 @@
-//! Limits of a container: seen inside, and in force; and what it uses.
+//! Limits of a container, which must be visible inside and in force, and reported usage.
 
 use super::process::{parse_facts, wait_for, was_killed};
 use crate::capability::Capability;
@@ -12,8 +12,8 @@ const SOURCE: &str = include_str!("limits.rs");
 
 pub(super) static ROWS: &[Row] = &[
     // A control only, because neither runtime passes the limit on: `Pids = nil` in `constrainGRPCSpec`
-    // (src/runtime/virtcontainers/kata_agent.go@3.30.0); the agent keeps the limit only when the request has none
-    // (`if !resources.has_Pids()` in src/libs/protocols/src/trans.rs@4.0.0).
+    // (src/runtime/virtcontainers/kata_agent.go@3.30.0); the agent keeps the limit only if the request has none (`if
+    // !resources.has_Pids()` in src/libs/protocols/src/trans.rs@4.0.0).
     row!(Containers(the_limit_on_processes_holds), &[Capability::KataLimits], Kernel).places(&[Place::Runc]),
     row!(Containers(the_limit_on_memory_is_seen_inside), &[Capability::KataLimits], Kernel),
     row!(Containers(the_limit_on_cpu_time_is_seen_inside), &[Capability::KataLimits], Kernel),
@@ -37,7 +37,7 @@ fn the_limit_on_processes_holds(containers: &dyn Containers) -> Check {
 
 /// A limit on memory is seen inside.
 ///
-/// Language runtimes size their heaps by it; under Kata it is the control group in the guest that tells.
+/// Language runtimes size their heaps by this limit; under Kata it comes from the control group in the guest.
 fn the_limit_on_memory_is_seen_inside(containers: &dyn Containers) -> Check {
     let bytes = 96 << 20;
     let limits = ContainerLimits { memory: Some(bytes), ..ContainerLimits::default() };
@@ -61,7 +61,7 @@ fn the_limit_on_cpu_time_is_seen_inside(containers: &dyn Containers) -> Check {
     Ok(())
 }
 
-/// The CPU time that a container's own control group allows: so much in every such period.
+/// Returns the quota and period of CPU time that the container's own control group allows.
 pub(super) fn quota_and_period(facts: &ProbeFacts) -> Result<(u64, u64), Stop> {
     let seen = facts.cpu_max.as_deref().unwrap_or_default();
     let numbers: Vec<u64> = seen.split_whitespace().filter_map(|number| number.parse().ok()).collect();
@@ -91,10 +91,11 @@ fn running_out_of_memory_is_reported(containers: &dyn Containers) -> Check {
     )
 }
 
-/// What a container uses is told: as much memory as it holds, and more CPU time after one of its processes has worked.
+/// The usage of a container is reported: as much memory as it holds, and more CPU time after one of its processes has
+/// worked.
 ///
-/// `kubectl top`, and whatever scales pods by their use, asks containerd for these numbers; under Kata the agent reads them
-/// in the guest (`get_stats` in src/agent/rustjail/src/cgroups/fs/mod.rs@4.1.0).
+/// `kubectl top`, and tools that scale pods by their usage, ask containerd for these numbers; under Kata the agent
+/// reads them in the guest (`get_stats` in src/agent/rustjail/src/cgroups/fs/mod.rs@4.1.0).
 fn use_of_memory_and_cpu_time_is_told(containers: &dyn Containers) -> Check {
     let held = 48_u64;
     let task = containers.start(&Container::new(&["hold", &held.to_string()]))?;

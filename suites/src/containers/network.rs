@@ -1,4 +1,4 @@
-//! A container's network: an interface of a namespace that was made beforehand, as CNI does.
+//! A container's network: an interface in a namespace that was created beforehand, as CNI does.
 
 use super::process::parse_facts;
 use crate::capability::Capability;
@@ -35,7 +35,7 @@ fn a_ready_made_network_carries_both_ways(containers: &dyn Containers) -> Check 
 
 /// A container without a network has no interface but `lo`.
 ///
-/// A pod that is to be isolated must be; Kata adds no interface that was not there.
+/// An isolated pod must have no network; Kata must not add an interface that was not there.
 fn without_a_network_there_is_only_lo(containers: &dyn Containers) -> Check {
     let facts = parse_facts(&containers.run(&Container::new(&["facts"]), &[])?)?;
     // The kernel's own tunnels appear in every namespace where their modules are loaded.
@@ -46,7 +46,7 @@ fn without_a_network_there_is_only_lo(containers: &dyn Containers) -> Check {
     Ok(())
 }
 
-/// Whether a container fetches what a server of the host's gives at this address; `exec` runs its probe.
+/// Checks whether a container fetches the text that a server on the host serves at this address; `exec` runs the probe.
 pub(super) fn reaches_the_host(host: Ipv4Addr, exec: impl FnOnce(&[&str]) -> Result<ContainerOutput, Stop>) -> Check {
     let listener = TcpListener::bind((host, 0)).doing("listening on the host's side")?;
     let port = listener.local_addr().doing("listening on the host's side")?.port();

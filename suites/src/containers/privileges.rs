@@ -1,4 +1,4 @@
-//! What a container's processes may do, may come to do, and how much of it.
+//! Privileges of a container's processes, the privileges that they may gain, and their limits.
 
 use super::process::{STATUS, status_line};
 use crate::capability::Capability;
@@ -19,14 +19,14 @@ pub(super) static ROWS: &[Row] = &[
 
 /// The 14 capabilities that containerd gives a container by default (`defaultUnixCaps` in its `oci/spec.go`), as a mask.
 const DEFAULT: u64 = 0xa804_25fb;
-/// `CAP_NET_BIND_SERVICE`, by its number in linux/capability.h.
+/// `CAP_NET_BIND_SERVICE` and its bit (linux/capability.h).
 const BINDS: (&str, u64) = ("CAP_NET_BIND_SERVICE", 1 << 10);
 
-/// The process has the capabilities asked for and can get no others: containerd's default ones, by which it gives a file
-/// away; or a single other one, with which that is refused with EPERM.
+/// The process has the requested capabilities and can get no others: with containerd's default ones it can give a file
+/// to another user; with a different single one chown fails with EPERM.
 ///
-/// `securityContext.capabilities` of a pod comes down to this. Under Kata it is the agent that takes them away in the
-/// guest (`drop_privileges` in src/agent/rustjail/src/capabilities.rs@4.1.0; Kata's own test is
+/// `securityContext.capabilities` of a pod ends up as this set. Under Kata the agent drops the others in the guest
+/// (`drop_privileges` in src/agent/rustjail/src/capabilities.rs@4.1.0; Kata's own test is
 /// tests/integration/kubernetes/k8s-caps.bats@4.1.0).
 fn capabilities_are_the_ones_asked_for(containers: &dyn Containers) -> Check {
     let one = Some(vec![BINDS.0.to_owned()]);
@@ -51,11 +51,11 @@ fn capabilities_are_the_ones_asked_for(containers: &dyn Containers) -> Check {
     Ok(())
 }
 
-/// A process that is to gain no privileges by what it executes is so marked by its kernel (`no_new_privs`), and one that may
-/// gain some is not.
+/// The kernel marks a process that must not gain privileges by executing a program (`no_new_privs`), and does not mark
+/// a process that may.
 ///
-/// `allowPrivilegeEscalation: false` of a pod is this: a setuid program gives nothing then. Under Kata the agent sets it in
-/// the guest (src/agent/rustjail/src/container.rs@4.1.0).
+/// This is `allowPrivilegeEscalation: false` of a pod: a setuid program then gains nothing. Under Kata the agent sets
+/// the mark in the guest (src/agent/rustjail/src/container.rs@4.1.0).
 fn no_new_privileges_are_denied_as_asked_for(containers: &dyn Containers) -> Check {
     let mark = |gains_privileges: bool| {
         let container = Container { gains_privileges, ..Container::new(&["read", STATUS]) };
@@ -71,8 +71,8 @@ fn no_new_privileges_are_denied_as_asked_for(containers: &dyn Containers) -> Che
     Ok(())
 }
 
-/// Whether the environment itself gains no privileges, which is noted: that is inherited and never taken away, so that
-/// no container of its can gain some.
+/// Checks whether `no_new_privs` is set for the environment itself, and adds a note if so: the mark is inherited and
+/// cannot be cleared, so that no container of the environment's can gain privileges.
 pub(super) fn nobody_gains_privileges(containers: &dyn Containers) -> Result<bool, Stop> {
     let is_so = procfs::status(&containers.read_host(STATUS)?, "NoNewPrivs") == Some("1");
     if is_so {
@@ -98,9 +98,9 @@ fn a_limit_on_open_files_holds(containers: &dyn Containers) -> Check {
     Ok(())
 }
 
-/// Sysctls of a container's own namespaces have the values asked for.
+/// Sysctls of a container's own namespaces have the requested values.
 ///
-/// `securityContext.sysctls` of a pod is this. Under Kata the agent writes them in the guest (`set_sysctls` in
+/// This is `securityContext.sysctls` of a pod. Under Kata the agent writes them in the guest (`set_sysctls` in
 /// src/agent/rustjail/src/container.rs@4.1.0; Kata's own test is tests/integration/kubernetes/k8s-sysctls.bats@4.1.0).
 fn sysctls_are_the_ones_asked_for(containers: &dyn Containers) -> Check {
     let wanted = [("kernel.shm_rmid_forced", "1"), ("kernel.msgmax", "12288")];

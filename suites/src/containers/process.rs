@@ -1,4 +1,4 @@
-//! A container's process: how it ends, what it reads and writes, who it is.
+//! A container's process: its end, its streams and its identity.
 
 use crate::capability::Capability;
 use crate::check::{Check, Stop};
@@ -10,7 +10,7 @@ use std::time::Duration;
 
 const SOURCE: &str = include_str!("process.rs");
 
-/// How runtimes say that a program is not there: runc in Go's words, Kata's agent by the error's name or text.
+/// How runtimes report that a program does not exist: runc in Go's words, Kata's agent by the error's name or text.
 const NOT_THERE: [&str; 3] = ["no such file", "not found", "ENOENT"];
 
 pub(super) static ROWS: &[Row] = &[
@@ -31,7 +31,7 @@ pub(super) static ROWS: &[Row] = &[
     row!(Containers(seccomp_denies_what_the_profile_denies), &[Capability::KataSmoke], Kernel),
 ];
 
-/// How much is sent through each stream, bytes.
+/// The number of bytes that are sent through each stream.
 const STREAM: usize = 1 << 20;
 
 /// A container started the plain way from an imported image runs, and its root filesystem can be written and read.
@@ -50,7 +50,7 @@ fn an_image_runs_from_its_snapshot(containers: &dyn Containers) -> Check {
 
 /// The image's own settings are in force: its environment, working directory and user.
 ///
-/// They are the image's half of the contract between who builds an image and who runs it.
+/// They are the contract between the person who builds an image and the person who runs it.
 fn an_image_brings_its_settings(containers: &dyn Containers) -> Check {
     let facts = parse_facts(&containers.run_image(&["facts"])?)?;
     let variable = facts.environment.get("KATA_QUALIFY_IMAGE").map(String::as_str);
@@ -59,9 +59,9 @@ fn an_image_brings_its_settings(containers: &dyn Containers) -> Check {
     Ok(())
 }
 
-/// Exit codes come back as they are, 0 and 255 included.
+/// Exit codes are reported unchanged, 0 and 255 included.
 ///
-/// Kubernetes decides by them whether a job has succeeded and whether a container is to be restarted.
+/// Kubernetes uses them to decide whether a job has succeeded and whether a container is to be restarted.
 fn exit_codes_are_told(containers: &dyn Containers) -> Check {
     for code in [0, 7, 255] {
         let finished = containers.run(&Container::new(&["exit", &code.to_string()]), &[])?;
@@ -70,12 +70,12 @@ fn exit_codes_are_told(containers: &dyn Containers) -> Check {
     Ok(())
 }
 
-/// A program that is not there is refused with an error, and not reported as if it had run.
+/// A program that does not exist is refused with an error, and not reported as if it had run.
 ///
-/// Under Kata it is the agent in the guest that finds out, and the refusal has to come all the way back.
+/// Under Kata the agent in the guest notices this, and the refusal has to come all the way back.
 fn a_missing_program_is_refused(containers: &dyn Containers) -> Check {
     let task = containers.start(&Container::new(&["stay"]))?;
-    // `!` tells the engine that the word is a program of its own and not one for the probe.
+    // `!` tells the engine that the word is a program of its own and not a command for the probe.
     let told = match task.exec(&["!/no/such/program"], &[]) {
         Ok(finished) if finished.code == 0 => {
             return Err(Stop::fail("the reported exit code of /no/such/program is 0"));
@@ -91,9 +91,10 @@ fn a_missing_program_is_refused(containers: &dyn Containers) -> Check {
     Ok(())
 }
 
-/// 1 MiB on standard input comes out of standard output again, whole and unchanged.
+/// 1 MiB sent to standard input comes back from standard output whole and unchanged.
 ///
-/// Kata carries the streams over vsock in pieces; one that is lost or repeated at a buffer's end shows here.
+/// Kata carries the streams over vsock in pieces; this test detects a piece that is lost or repeated at the end of a
+/// buffer.
 fn standard_input_arrives_whole(containers: &dyn Containers) -> Check {
     let sent = pattern(STREAM);
     let finished = containers.run(&Container::new(&["cat", &STREAM.to_string()]), &sent)?;
@@ -103,7 +104,7 @@ fn standard_input_arrives_whole(containers: &dyn Containers) -> Check {
 
 /// 1 MiB each on standard output and standard error arrive whole, and not mixed with each other.
 ///
-/// A process may end while its last words are still on their way: they must not be cut off.
+/// A process may end while its last output is still on its way: that output must not be cut off.
 fn standard_output_and_error_arrive_whole(containers: &dyn Containers) -> Check {
     let finished = containers.run(&Container::new(&["flood", &STREAM.to_string()]), &[])?;
     ensure!(finished.code == 0, "the writer ended with {}", finished.code);
@@ -113,7 +114,8 @@ fn standard_output_and_error_arrive_whole(containers: &dyn Containers) -> Check 
     same_bytes("standard error", &finished.stderr, &reversed)
 }
 
-/// Environment variables arrive: with spaces, quotes, an equals sign, UTF-8, an empty one, and 32 KiB in one.
+/// Environment variables arrive unchanged: with spaces, quotes, an equals sign, UTF-8, an empty value, and a value of
+/// 32 KiB.
 ///
 /// Configuration and service addresses reach containers this way.
 fn environment_variables_arrive(containers: &dyn Containers) -> Check {
@@ -135,7 +137,7 @@ fn environment_variables_arrive(containers: &dyn Containers) -> Check {
     Ok(())
 }
 
-/// The process starts in the working directory asked for.
+/// The process starts in the requested working directory.
 ///
 /// Images rely on it (`WORKDIR`); under Kata the agent changes to it in the guest.
 fn the_working_directory_is_the_one_asked_for(containers: &dyn Containers) -> Check {
@@ -145,9 +147,9 @@ fn the_working_directory_is_the_one_asked_for(containers: &dyn Containers) -> Ch
     Ok(())
 }
 
-/// The process has the user, group and supplementary groups asked for, and no other group.
+/// The process has the requested user, group and supplementary groups, and no other group.
 ///
-/// `runAsUser`, `fsGroup` and `supplementalGroups` of a pod come down to this.
+/// `runAsUser`, `fsGroup` and `supplementalGroups` of a pod end up as these ids.
 fn user_and_groups_are_the_ones_asked_for(containers: &dyn Containers) -> Check {
     let container = Container { user: 1000, group: 1001, groups: vec![2001, 2002], ..Container::new(&["facts"]) };
     let facts = parse_facts(&containers.run(&container, &[])?)?;
@@ -157,9 +159,9 @@ fn user_and_groups_are_the_ones_asked_for(containers: &dyn Containers) -> Check 
     Ok(())
 }
 
-/// The first process has id 1 in a namespace of its own.
+/// The first process has id 1 in a PID namespace of its own.
 ///
-/// What signals reach it and who reaps orphans depends on that.
+/// The signals that reach the process and the reaping of orphans depend on this.
 fn the_first_process_has_id_1(containers: &dyn Containers) -> Check {
     let facts = parse_facts(&containers.run(&Container::new(&["facts"]), &[])?)?;
     ensure!(facts.pid == 1, "the container's first process has the id {}", facts.pid);
@@ -168,7 +170,7 @@ fn the_first_process_has_id_1(containers: &dyn Containers) -> Check {
 
 /// Further processes run in a running container, see its files, and their exit codes and streams come back.
 ///
-/// `kubectl exec` and exec probes are this; Kata's shim multiplexes them over one connection to the agent.
+/// `kubectl exec` and exec probes work this way; Kata's shim multiplexes them over one connection to the agent.
 fn further_processes_run_in_a_container(containers: &dyn Containers) -> Check {
     let task = containers.start(&Container::new(&["stay"]))?;
     let written = task.exec(&["rewrite", "/tmp/from-exec", "here"], &[])?;
@@ -182,7 +184,7 @@ fn further_processes_run_in_a_container(containers: &dyn Containers) -> Check {
     same_bytes("a further process's standard output", &echoed.stdout, &sent)
 }
 
-/// Signals reach the container's first process, and it may handle them: SIGUSR1, then SIGTERM.
+/// Signals reach the container's first process, which may handle them: SIGUSR1, then SIGTERM.
 ///
 /// Graceful termination of a pod is a SIGTERM that the process handles.
 fn signals_reach_the_process(containers: &dyn Containers) -> Check {
@@ -198,7 +200,7 @@ fn signals_reach_the_process(containers: &dyn Containers) -> Check {
 
 /// A process that ignores SIGTERM is ended by SIGKILL, which is reported as 137.
 ///
-/// It is how a pod's grace period ends.
+/// A pod's grace period ends with SIGKILL.
 fn sigkill_ends_what_ignores_sigterm(containers: &dyn Containers) -> Check {
     let mut task = containers.start(&Container::new(&["defy"]))?;
     task.signal(15)?;
@@ -209,7 +211,7 @@ fn sigkill_ends_what_ignores_sigterm(containers: &dyn Containers) -> Check {
     Ok(())
 }
 
-/// Whether the exit code says that SIGKILL ended it: 137.
+/// Checks whether the exit code says that SIGKILL ended the process: 137.
 ///
 /// Before 4.0 Kata's agent reports the signal's bare number (`src/agent/src/signal.rs@3.30.0`, and at 4.0.0).
 pub(super) fn was_killed(containers: &dyn Containers, finished: &ContainerOutput) -> bool {
@@ -222,7 +224,7 @@ pub(super) fn was_killed(containers: &dyn Containers, finished: &ContainerOutput
     finished.code == 137
 }
 
-/// The container has the host name asked for.
+/// The container has the requested host name.
 ///
 /// A pod's name is its host name; peers of a StatefulSet find each other by it.
 fn the_hostname_is_the_one_asked_for(containers: &dyn Containers) -> Check {
@@ -234,17 +236,17 @@ fn the_hostname_is_the_one_asked_for(containers: &dyn Containers) -> Check {
 
 /// A system call that the container's seccomp profile denies fails with EPERM, and others go on working.
 ///
-/// Kata applies the profile inside the guest, by the guest kernel's seccomp, where its configuration does not switch
-/// that off.
+/// Kata applies the profile inside the guest, by the guest kernel's seccomp, unless its configuration disables that.
 fn seccomp_denies_what_the_profile_denies(containers: &dyn Containers) -> Check {
     let free = containers.run(&Container::new(&["mkdir", "/tmp/free"]), &[])?;
     ensure!(free.code == 0, "without a profile mkdir works: {}", free.summary());
     let denied = vec!["mkdir".to_owned(), "mkdirat".to_owned()];
-    // Whether seccomp is on is decided when a sandbox is made.
+    // Kata decides when a sandbox is created whether seccomp is on.
     let container = Container { denied, ..Container::new(&["mkdir", "/tmp/denied"]).within(Sandbox::Alone) };
     let refused = containers.run(&container, &[])?;
     if refused.code == 0 && containers.runtime() == ContainerRuntime::Kata {
-        // The Rust shim does not ask whether the agent can apply a profile; the guest's kernel tells whether it could.
+        // The Rust shim does not ask whether the agent can apply a profile; the guest's kernel shows whether one was
+        // applied.
         let status = containers.run(&Container { command: vec!["read".into(), STATUS.into()], ..container }, &[])?;
         if procfs::status(&status.text(), "Seccomp") == Some("0") {
             return Err(Stop::error("Kata's agent applied no profile: the one given was built without seccomp"));
@@ -255,16 +257,16 @@ fn seccomp_denies_what_the_profile_denies(containers: &dyn Containers) -> Check 
     Ok(())
 }
 
-/// What the probe said of itself.
+/// Parses the facts that the probe printed.
 pub(super) fn parse_facts(finished: &ContainerOutput) -> Result<ProbeFacts, Stop> {
     serde_json::from_slice(&finished.stdout)
         .map_err(|e| Stop::fail(format!("the container did not describe itself ({e}): {}", finished.summary())))
 }
 
-/// Where a process is told of by its kernel.
+/// The kernel's description of a process.
 pub(super) const STATUS: &str = "/proc/self/status";
 
-/// A line of what the kernel tells of a process in a container, which has read it.
+/// Returns a field of [`STATUS`] as a process in a container has read it.
 pub(super) fn status_line(read: &ContainerOutput, key: &str) -> Result<String, Stop> {
     let missing = || Stop::fail(format!("{STATUS} of a container has no {key}: {}", read.summary()));
     procfs::status(&read.text(), key).map(str::to_owned).ok_or_else(missing)
@@ -283,12 +285,12 @@ pub(super) fn same_bytes(what: &str, seen: &[u8], wanted: &[u8]) -> Check {
     }
 }
 
-/// Waits for a condition for a minute; `seen` says on its failure what was seen last.
+/// Waits up to a minute for a condition; if it does not hold by then, `seen` describes the last state.
 pub(super) fn wait_for(holds: impl Fn() -> bool, seen: impl Fn() -> String) -> Check {
     wait_within(Duration::from_secs(60), holds, seen)
 }
 
-/// The same of a condition that holds sooner, or never.
+/// Waits up to a deadline for a condition that holds sooner or never.
 pub(super) fn wait_within(deadline: Duration, holds: impl Fn() -> bool, seen: impl Fn() -> String) -> Check {
     let end = std::time::Instant::now() + deadline;
     while std::time::Instant::now() < end {

@@ -1,4 +1,5 @@
-//! Root filesystems by containerd's other snapshotters, which under Kata are disks of the guest and no part of the share.
+//! Root filesystems by containerd's other snapshotters; under Kata they are disks of the guest and not part of the
+//! share.
 
 use crate::capability::Capability;
 use crate::check::{Check, Stop};
@@ -13,47 +14,47 @@ const SOURCE: &str = include_str!("snapshotters.rs");
 
 pub(super) static ROWS: &[Row] = &[
     row!(Containers(a_root_filesystem_is_by_devmapper), &[Capability::KataDevmapper], Qemu).seconds(420),
-    // The Go runtime plugs the loop device that it is mounted from (`hotplugDrive` in
-    // src/runtime/virtcontainers/container.go@4.1.0), runtime-rs the file
-    // (`is_block_rootfs` in src/runtime-rs/crates/resource/src/rootfs/block_rootfs.rs@3.20.0).
+    // The Go runtime plugs the loop device that the root filesystem is mounted from (`hotplugDrive` in
+    // src/runtime/virtcontainers/container.go@4.1.0), runtime-rs the file (`is_block_rootfs` in
+    // src/runtime-rs/crates/resource/src/rootfs/block_rootfs.rs@3.20.0).
     row!(Containers(a_root_filesystem_is_by_blockfile), &[Capability::KataBlockfile], Qemu).seconds(420),
     row!(Containers(a_root_filesystem_is_by_erofs), &[Capability::KataErofs], Kernel).under(&EROFS).seconds(420),
 ];
 
-/// A container of an image by the devmapper snapshotter has a disk with ext4 as its root, which it writes and reads, and
-/// another one of the same image sees nothing of that.
+/// A container whose image the devmapper snapshotter provides has a disk with ext4 as its root, can read and write it,
+/// and another container of the same image does not see its changes.
 ///
-/// This is how Kata is run without a shared filesystem, and with VMMs that have none. It plugs the thin volume into the
+/// Kata is run this way without a shared filesystem, and with VMMs that have none. It plugs the thin volume into the
 /// guest, where the agent mounts it (`checkAndMount` in src/runtime/pkg/containerd-shim-v2/create.go@4.1.0,
-/// src/runtime-rs/crates/resource/src/rootfs/block_rootfs.rs@4.1.0; the pool is made as Kata's own tests make theirs,
-/// `configure_devmapper` in tests/integration/kubernetes/gha-run.sh@4.1.0).
+/// src/runtime-rs/crates/resource/src/rootfs/block_rootfs.rs@4.1.0). The pool is created as in Kata's own tests
+/// (`configure_devmapper` in tests/integration/kubernetes/gha-run.sh@4.1.0).
 fn a_root_filesystem_is_by_devmapper(containers: &dyn Containers) -> Check {
     by(containers, Snapshotter::Devmapper, "ext4")
 }
 
-/// A container of an image by the blockfile snapshotter has a disk with ext4 as its root, which it writes and reads, and
-/// another one of the same image sees nothing of that.
+/// A container whose image the blockfile snapshotter provides has a disk with ext4 as its root, can read and write it,
+/// and another container of the same image does not see its changes.
 ///
-/// containerd has it from 1.7 on. Kata's templates of virtual machines ask for it, because they can have no share
-/// (docs/how-to/how-to-use-template-in-runtime-rs.md@4.1.0), and plug the file or its loop device into the guest
-/// (`is_block_rootfs` in src/runtime-rs/crates/resource/src/rootfs/block_rootfs.rs@4.1.0, `hotplugDrive` in
+/// containerd has this snapshotter from 1.7 on. Kata's templates of virtual machines require it, because they can have
+/// no share (docs/how-to/how-to-use-template-in-runtime-rs.md@4.1.0). Kata plugs the file or its loop device into the
+/// guest (`is_block_rootfs` in src/runtime-rs/crates/resource/src/rootfs/block_rootfs.rs@4.1.0, `hotplugDrive` in
 /// src/runtime/virtcontainers/container.go@4.1.0).
 fn a_root_filesystem_is_by_blockfile(containers: &dyn Containers) -> Check {
     by(containers, Snapshotter::Blockfile, "ext4")
 }
 
-/// A container of an image by the EROFS snapshotter has its layers stacked as its root, which it writes and reads, and
-/// another one of the same image sees nothing of that.
+/// A container whose image the EROFS snapshotter provides has the stacked layers as its root, can read and write it,
+/// and another container of the same image does not see its changes.
 ///
-/// containerd has it from 2.1 on. Kata plugs each layer into the guest as a disk, and the agent mounts and stacks them
-/// (`shareRootFilesystemWithErofs` in src/runtime/virtcontainers/fs_share_linux.go@4.1.0,
-/// src/runtime-rs/crates/resource/src/rootfs/erofs_rootfs.rs@4.1.0): the guest's kernel needs EROFS and overlayfs. Were the
-/// stack of the host's, the guest would have it from the share, as virtiofs.
+/// containerd has this snapshotter from 2.1 on. Kata plugs each layer into the guest as a disk, and the agent mounts
+/// and stacks them (`shareRootFilesystemWithErofs` in src/runtime/virtcontainers/fs_share_linux.go@4.1.0,
+/// src/runtime-rs/crates/resource/src/rootfs/erofs_rootfs.rs@4.1.0), so the guest's kernel needs EROFS and overlayfs.
+/// If the host stacked the layers, the guest would see them through the share, as virtiofs.
 fn a_root_filesystem_is_by_erofs(containers: &dyn Containers) -> Check {
     by(containers, Snapshotter::Erofs, "overlay")
 }
 
-/// Whether images run from the snapshotter, and have a root filesystem of that type.
+/// Checks that images run from the snapshotter, with a root filesystem of this type.
 fn by(containers: &dyn Containers, snapshotter: Snapshotter, filesystem: &str) -> Check {
     let name = snapshotter.name();
     containers.by_snapshotter(snapshotter, &|containers| {
@@ -80,7 +81,7 @@ fn by(containers: &dyn Containers, snapshotter: Snapshotter, filesystem: &str) -
     })
 }
 
-/// The root by mountinfo: the last that is mounted there is the one that is seen.
+/// Returns the root mount in mountinfo: the last one mounted there is the visible one.
 fn root(mountinfo: &str) -> Option<Mount> {
     Mount::all(mountinfo.as_bytes()).rfind(|mount| mount.at == Path::new("/"))
 }

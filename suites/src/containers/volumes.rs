@@ -1,4 +1,4 @@
-//! What Kubernetes puts into a container's folders: single files, and ConfigMaps that change.
+//! Volumes that Kubernetes mounts into containers: single files, and ConfigMaps that change.
 
 use super::process::wait_for;
 use crate::capability::Capability;
@@ -17,11 +17,11 @@ pub(super) static ROWS: &[Row] = &[
     row!(Containers(a_configmap_that_changes_is_noticed), &[Capability::KataFs], Virtiofsd).seconds(180),
 ];
 
-/// Single files of the host are the container's /etc/hosts and /etc/resolv.conf: it reads them, writes where it may, is
-/// refused with EROFS where it may not, and sees what the host changes later.
+/// Single files of the host's are the container's /etc/hosts and /etc/resolv.conf: the container reads them, writes to
+/// a writable one, is refused with EROFS for a read-only one, and sees later changes by the host.
 ///
-/// kubelet mounts both into every container, and CRI a pod's /etc/resolv.conf; the file's neighbours must stay outside.
-/// Kata's own test is tests/integration/kubernetes/k8s-file-volume.bats@4.1.0.
+/// kubelet mounts both into every container, and CRI mounts a pod's /etc/resolv.conf; the files' neighbours must stay
+/// outside. Kata's own test is tests/integration/kubernetes/k8s-file-volume.bats@4.1.0.
 fn single_files_are_mounted(containers: &dyn Containers) -> Check {
     let folder = containers.folder()?;
     let (hosts, resolvers) = (folder.join("hosts"), folder.join("resolv"));
@@ -43,18 +43,18 @@ fn single_files_are_mounted(containers: &dyn Containers) -> Check {
     ensure!(written.code == 0, "writing a file that is mounted: {}", written.summary());
     let seen = fs::read_to_string(&hosts).doing("reading on the host")?;
     ensure!(seen == "192.0.2.3 three", "the container wrote \"192.0.2.3 three\", on the host it is {seen:?}");
-    // The same file: what is put in its place is another one, which no mount shows.
+    // Write to the same file: a mount of a file does not show a new file that replaces it.
     fs::write(&resolvers, "nameserver 192.0.2.4").doing("writing on the host")?;
     reads_soon(task.as_ref(), "/etc/resolv.conf", "nameserver 192.0.2.4")
 }
 
-/// A ConfigMap that is updated while a container runs, as kubelet does it, is noticed in the container by inotify, and its
-/// key has the new value.
+/// When kubelet updates a ConfigMap while a container runs, the container notices by inotify, and the key has the new
+/// value.
 ///
-/// kubelet writes a new folder and renames the symlink `..data` to it. A share tells no guest of what the host does, so that
-/// Kata's agent looks for changes of ConfigMaps and Secrets, which it knows by their paths on the host, and copies them to
-/// where the container watches (src/agent/src/watcher.rs@4.1.0, docs/design/inotify.md@4.1.0; Kata's own test is
-/// tests/integration/kubernetes/k8s-inotify.bats@4.1.0).
+/// kubelet writes a new directory and renames the symlink `..data` to it. A share does not notify a guest of changes on
+/// the host, so Kata's agent looks for changes of ConfigMaps and Secrets, which it recognises by their paths on the
+/// host, and copies them to where the container watches (src/agent/src/watcher.rs@4.1.0, docs/design/inotify.md@4.1.0;
+/// Kata's own test is tests/integration/kubernetes/k8s-inotify.bats@4.1.0).
 fn a_configmap_that_changes_is_noticed(containers: &dyn Containers) -> Check {
     let folder = containers.folder()?.join("volumes/kubernetes.io~configmap/settings");
     fs::create_dir_all(&folder).doing("making a ConfigMap's folder")?;
@@ -72,7 +72,7 @@ fn a_configmap_that_changes_is_noticed(containers: &dyn Containers) -> Check {
     )
 }
 
-/// A version of a ConfigMap in a folder of its own, which `..data` is renamed to.
+/// Publishes a version of a ConfigMap in a directory of its own, to which `..data` is switched.
 fn publish(folder: &Path, version: &str, value: &str) -> Check {
     fs::create_dir(folder.join(version)).doing("making a version of a ConfigMap")?;
     fs::write(folder.join(version).join("key"), value).doing("writing a key of a ConfigMap")?;
@@ -80,7 +80,7 @@ fn publish(folder: &Path, version: &str, value: &str) -> Check {
     fs::rename(folder.join("..new"), folder.join("..data")).doing("swapping a ConfigMap's versions")
 }
 
-/// Waits until a file of the container has that text.
+/// Waits until a file in the container has this text.
 fn reads_soon(task: &dyn Task, path: &str, expected: &str) -> Check {
     wait_for(
         || task.exec(&["read", path], &[]).is_ok_and(|read| read.text() == expected),

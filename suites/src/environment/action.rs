@@ -1,4 +1,4 @@
-//! What the environment's side of a [`Pair`](super::Pair) asks the guest to do, and what came of it.
+//! The actions that the environment's side of a [`Pair`](super::Pair) requests of the guest, and their results.
 
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, percent_encode};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -8,15 +8,16 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-/// Characters written as `%XX` besides all that is not ASCII: those that JSON would escape, and the escape itself.
+/// Characters that are written as `%XX` in addition to all non-ASCII ones: those that JSON would escape, and the escape
+/// itself.
 const ESCAPED: &AsciiSet = &CONTROLS.add(b'%').add(b'"').add(b'\\');
 
-/// Bytes of a file or a path; in messages, printable ASCII stands as it is and the rest as `%XX`.
+/// The bytes of a file or a path; in messages, printable ASCII is unchanged and the rest is written as `%XX`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Bytes(pub Vec<u8>);
 
 impl Bytes {
-    /// These bytes as a path.
+    /// Returns these bytes as a path.
     pub fn to_path(&self) -> PathBuf {
         PathBuf::from(OsString::from_vec(self.0.clone()))
     }
@@ -45,60 +46,60 @@ impl<'de> Deserialize<'de> for Bytes {
     }
 }
 
-/// One thing for the guest to do; paths are relative to the share's root unless said otherwise.
+/// One action for the guest; paths are relative to the share's root unless documented otherwise.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "action")]
 pub enum Action {
-    /// Creates the file if need be and replaces (or appends to) its contents; with `sync`, then fsync(2).
+    /// Creates the file if needed and replaces its contents or appends to them; with `sync`, calls fsync(2) afterwards.
     Write {
         /// The file.
         path: Bytes,
-        /// What to write.
+        /// The bytes to write.
         data: Bytes,
-        /// At the end instead of in place of the old contents.
+        /// Whether to append to the old contents instead of replacing them.
         append: bool,
-        /// fsync(2) before the reply.
+        /// Whether to call fsync(2) before the reply.
         sync: bool,
     },
     /// Creates the file with O_EXCL and writes to it.
     CreateNew {
-        /// The name, which must be free.
+        /// The new name, which must not exist.
         path: Bytes,
-        /// What to write.
+        /// The bytes to write.
         data: Bytes,
     },
-    /// Writes random blocks to a file, each synced before the next, in the background and until nobody can any more.
+    /// Writes random blocks to a file in the background, syncing each before the next, until a write or a sync fails.
     KeepWriting {
-        /// The file, which is made.
+        /// The file, which is created.
         path: Bytes,
-        /// What is written where follows from it.
+        /// The seed of all places and contents.
         seed: u64,
     },
-    /// How many blocks of a file that is kept being written have been synced: [`Reply::Count`].
+    /// Returns the number of synced blocks of a file that [`Action::KeepWriting`] writes: [`Reply::Count`].
     Synced {
         /// The file.
         path: Bytes,
     },
-    /// Reads a file that was kept being written and says what of its synced blocks is not there: [`Reply::Data`], empty
-    /// where nothing is missing.
+    /// Reads a file that [`Action::KeepWriting`] wrote and describes the missing synced blocks: [`Reply::Data`], empty
+    /// if none is missing.
     Missing {
         /// The file.
         path: Bytes,
-        /// As it was written with.
+        /// The seed that the file was written with.
         seed: u64,
-        /// How many blocks had been synced.
+        /// The number of blocks that had been synced.
         synced: u64,
     },
     /// setxattr(2).
     SetAttribute {
         /// The file.
         path: Bytes,
-        /// `security.selinux`.
+        /// The attribute's name: `security.selinux`.
         name: String,
-        /// Its value.
+        /// The attribute's value.
         value: Bytes,
     },
-    /// The names of a file's extended attributes, sorted: [`Reply::Names`].
+    /// Lists the names of a file's extended attributes, sorted: [`Reply::Names`].
     Attributes {
         /// The file.
         path: Bytes,
@@ -107,7 +108,7 @@ pub enum Action {
     Attribute {
         /// The file.
         path: Bytes,
-        /// `security.selinux`.
+        /// The attribute's name: `security.selinux`.
         name: String,
     },
     /// Changes bytes through a shared mapping and calls msync(2); the file must be long enough.
@@ -129,12 +130,12 @@ pub enum Action {
         /// The name.
         path: Bytes,
     },
-    /// The names in a directory, sorted: [`Reply::Names`].
+    /// Lists the names in a directory, sorted: [`Reply::Names`].
     List {
         /// The directory.
         path: Bytes,
     },
-    /// The target of a symlink, as it stands: [`Reply::Data`].
+    /// Reads the unchanged target of a symlink: [`Reply::Data`].
     ReadLink {
         /// The symlink.
         path: Bytes,
@@ -156,9 +157,9 @@ pub enum Action {
         /// The new name.
         to: Bytes,
     },
-    /// symlink(2); `target` stands as it is.
+    /// symlink(2); `target` is not changed.
     Symlink {
-        /// What the link says.
+        /// The target of the link.
         target: Bytes,
         /// The link.
         path: Bytes,
@@ -198,33 +199,33 @@ pub enum Action {
         /// The directory.
         path: Bytes,
     },
-    /// Opens a file for reading and writing and keeps it open under a name of the caller's.
+    /// Opens a file for reading and writing and keeps it open under a name that the caller chooses.
     Hold {
         /// The file.
         path: Bytes,
-        /// What to call the open file.
+        /// The name for the open file.
         handle: String,
     },
     /// Reads a held file from its beginning: [`Reply::Data`].
     ReadHeld {
-        /// What the open file is called.
+        /// The name of the open file.
         handle: String,
     },
-    /// Writes at the end of a held file.
+    /// Appends to a held file.
     AppendHeld {
-        /// What the open file is called.
+        /// The name of the open file.
         handle: String,
-        /// What to write.
+        /// The bytes to write.
         data: Bytes,
     },
     /// Closes a held file.
     Release {
-        /// What the open file is called.
+        /// The name of the open file.
         handle: String,
     },
 }
 
-/// What kind of thing a name stands for.
+/// The kind of file that a name refers to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum FileKind {
@@ -242,11 +243,11 @@ pub enum FileKind {
     Device,
 }
 
-/// What lstat(2) says, as far as the tests ask.
+/// The fields of lstat(2) that the tests use.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Status {
-    /// What it is.
+    /// The kind of file.
     pub kind: FileKind,
     /// The mode's lower 12 bits.
     pub mode: u32,
@@ -258,14 +259,14 @@ pub struct Status {
     pub size: u64,
     /// The number of names.
     pub links: u64,
-    /// The inode number.
+    /// The number of hard links.
     pub inode: u64,
-    /// When it was last written, in nanoseconds since 1970.
+    /// The time of the last modification, in nanoseconds since 1970.
     pub modified: i64,
 }
 
 impl Status {
-    /// What lstat(2) said.
+    /// Converts the result of lstat(2).
     pub(crate) fn of(metadata: &fs::Metadata) -> Status {
         let kind = metadata.file_type();
         Status {
@@ -297,14 +298,14 @@ impl Status {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "reply")]
 pub enum Reply {
-    /// It is done.
+    /// The action succeeded.
     Done,
     /// The bytes that were read.
     Data {
         /// The bytes.
         data: Bytes,
     },
-    /// What lstat(2) said.
+    /// The result of lstat(2).
     Status {
         /// The status.
         status: Status,
@@ -314,12 +315,12 @@ pub enum Reply {
         /// The names.
         names: Vec<Bytes>,
     },
-    /// How many.
+    /// A number of items.
     Count {
         /// The number.
         count: u64,
     },
-    /// The filesystem refused; many tests expect just that.
+    /// The filesystem refused the action; many tests expect a refusal.
     Refused {
         /// The errno's name: `ENOENT`.
         errno: String,

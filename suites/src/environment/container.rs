@@ -1,20 +1,20 @@
-//! A container as a test describes it, and what is seen inside one.
+//! A container as a test describes it, and the facts that its probe reports.
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-/// The path of the probe, the only program of the test's image.
+/// The path of the probe, the only program in the test's image.
 pub const PROBE: &str = "/probe";
 
-/// A container to run: a process of the probe with everything that an OCI runtime can be asked for here.
+/// A container to run: a process of the probe, with the options of an OCI runtime that the tests use.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Container {
-    /// What the probe is to do: `["exit", "7"]`.
+    /// The command for the probe: `["exit", "7"]`.
     pub command: Vec<String>,
-    /// Environment variables, besides `PATH`.
+    /// Environment variables in addition to `PATH`.
     pub environment: Vec<(String, String)>,
-    /// The working directory; made in the root filesystem if it is not there.
+    /// The working directory; created in the root filesystem if it does not exist.
     pub folder: String,
     /// User id.
     pub user: u32,
@@ -22,76 +22,76 @@ pub struct Container {
     pub group: u32,
     /// Supplementary group ids.
     pub groups: Vec<u32>,
-    /// Capabilities, all that it can have; `None` is what containerd gives by default.
+    /// All capabilities of the container; `None` means containerd's defaults.
     pub capabilities: Option<Vec<String>>,
-    /// Whether its processes may gain privileges by what they execute.
+    /// Whether its processes may gain privileges by executing programs.
     pub gains_privileges: bool,
-    /// The host name, where the container does not share its pod's.
+    /// The host name, if it differs from the pod's.
     pub hostname: Option<String>,
     /// Whether the root filesystem is read-only.
     pub read_only: bool,
-    /// Mounts besides the kernel's filesystems.
+    /// Mounts in addition to the kernel's filesystems.
     pub mounts: Vec<Mount>,
-    /// Disks of the host that it is given as they are.
+    /// Disks of the host that are passed through to the container.
     pub disks: Vec<Disk>,
     /// Limits of its control group.
     pub limits: ContainerLimits,
     /// System calls that its seccomp filter answers with EPERM.
     pub denied: Vec<String>,
-    /// How many files each of its processes may have open, where that is limited (`RLIMIT_NOFILE`).
+    /// The limit on open files of each process (`RLIMIT_NOFILE`), if any.
     pub open_files: Option<u32>,
-    /// Settings of its namespaces' kernel: `kernel.shm_rmid_forced`, `1`.
+    /// Sysctls of its namespaces: `kernel.shm_rmid_forced`, `1`.
     pub sysctls: Vec<(String, String)>,
-    /// Whether it shares the processes of its pod's sandbox.
+    /// Whether the container shares the PID namespace of its pod's sandbox.
     pub shares_processes: bool,
     /// A network namespace made beforehand.
     pub netns: Option<PathBuf>,
-    /// Where it runs.
+    /// The sandbox that the container runs in.
     pub sandbox: Sandbox,
 }
 
-/// With whom a container shares its virtual machine (Kata) or its namespaces (runc).
+/// The virtual machine (Kata) or namespaces (runc) that a container runs in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Sandbox {
-    /// In the pod that tests share.
+    /// The pod that the tests share.
     Shared,
-    /// With nobody: a single container, as `ctr run` and `docker run` start it.
+    /// A sandbox of the container's own, as `ctr run` and `docker run` start it.
     Alone,
-    /// It is the sandbox of a new pod, as CRI's pause container is.
+    /// The container is the sandbox of a new pod, as CRI's pause container is.
     Pod,
-    /// In the pod of that sandbox.
+    /// The pod of the sandbox with this id.
     In(String),
 }
 
 /// A mount of a container.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Mount {
-    /// A folder of the host.
+    /// A directory of the host's.
     Bind {
-        /// On the host.
+        /// The path on the host.
         from: PathBuf,
-        /// In the container.
+        /// The path in the container.
         to: String,
-        /// Whether the container may only read.
+        /// Whether the mount is read-only in the container.
         read_only: bool,
     },
-    /// Memory.
+    /// A tmpfs.
     Tmpfs {
-        /// In the container.
+        /// The path in the container.
         to: String,
-        /// Its size, KiB.
+        /// The size of the tmpfs, KiB.
         kib: u32,
     },
 }
 
-/// A disk of the host that is a container's, without a filesystem of the runtime's.
+/// A disk of the host's that a container gets without a filesystem of the runtime's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Disk {
     /// Its major number on the host.
     pub major: u32,
     /// Its minor number on the host.
     pub minor: u32,
-    /// Its node in the container, `/dev/xda`.
+    /// The path of its node in the container, `/dev/xda`.
     pub to: String,
 }
 
@@ -100,16 +100,16 @@ pub struct Disk {
 pub struct ContainerLimits {
     /// Processes and threads.
     pub pids: Option<u32>,
-    /// Memory, bytes; swap is not allowed on top of it.
+    /// Memory, bytes; no swap in addition to it.
     pub memory: Option<u64>,
     /// CPU time, thousandths of one CPU.
     pub cpu_millis: Option<u32>,
-    /// Huge pages of 2 MiB, bytes.
+    /// Huge pages of 2 MiB, in bytes.
     pub huge_pages: Option<u64>,
 }
 
 impl Container {
-    /// A container of root in the shared pod that runs the probe with these words.
+    /// Describes a container of root in the shared pod that runs the probe with these words.
     pub fn new(command: &[&str]) -> Container {
         Container {
             command: command.iter().map(|w| (*w).to_owned()).collect(),
@@ -134,18 +134,18 @@ impl Container {
         }
     }
 
-    /// The sandbox of a new pod: it runs until it is killed.
+    /// Describes the sandbox of a new pod, which runs until it is killed.
     pub fn pod() -> Container {
         Container { sandbox: Sandbox::Pod, ..Container::new(&["stay"]) }
     }
 
-    /// The same container somewhere else.
+    /// Moves the container to another sandbox.
     #[must_use]
     pub fn within(self, sandbox: Sandbox) -> Container {
         Container { sandbox, ..self }
     }
 
-    /// The same container with one mount more.
+    /// Adds a mount to the container.
     #[must_use]
     pub fn with(mut self, mount: Mount) -> Container {
         self.mounts.push(mount);
@@ -153,31 +153,31 @@ impl Container {
     }
 }
 
-/// How a container's process, or one executed in it, came to its end.
+/// The exit code and output of a container's process, or of one executed in the container.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ContainerOutput {
-    /// The exit code; 128 plus the signal's number where a signal ended it.
+    /// The exit code; 128 plus the signal's number if a signal ended the process.
     pub code: i32,
-    /// What it wrote to standard output, capped at 16 MiB.
+    /// Standard output, capped at 16 MiB.
     pub stdout: Vec<u8>,
-    /// What it wrote to standard error, capped at 16 MiB.
+    /// Standard error, capped at 16 MiB.
     pub stderr: Vec<u8>,
 }
 
 impl ContainerOutput {
-    /// Standard output as text.
+    /// Returns standard output as text.
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.stdout).trim().to_owned()
     }
 
-    /// The error of the system call that the probe was refused, by its symbolic name: `EROFS`.
+    /// Returns the symbolic name of the error with which the probe's system call was refused: `EROFS`.
     pub fn refusal(&self) -> Option<String> {
         let text = self.text();
         let (name, _) = text.lines().last()?.split_once(": ")?;
         (self.code != 0).then(|| name.to_owned())
     }
 
-    /// Exit code and the last lines of both streams, for a message.
+    /// Returns the exit code and the last lines of both streams, for a message.
     pub fn summary(&self) -> String {
         let text = format!("{}\n{}", self.text(), String::from_utf8_lossy(&self.stderr));
         let lines: Vec<&str> = text.lines().map(str::trim).filter(|l| !l.is_empty()).collect();
@@ -187,16 +187,16 @@ impl ContainerOutput {
     }
 }
 
-/// What a container has used.
+/// The resources that a container has used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ContainerUsage {
-    /// CPU time so far, in nanoseconds as cgroup v1 has it, or in microseconds as v2 has it.
+    /// CPU time so far: nanoseconds with cgroup v1, microseconds with v2.
     pub cpu: u64,
-    /// Memory now, bytes.
+    /// Current memory, bytes.
     pub memory: u64,
 }
 
-/// What the probe sees of itself and of the machine around it.
+/// Facts that the probe sees about itself and the machine around it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProbeFacts {
     /// Environment variables.
@@ -215,11 +215,11 @@ pub struct ProbeFacts {
     pub kernel: String,
     /// The running kernel's boot id.
     pub boot_id: String,
-    /// Its process id in its own namespace.
+    /// The probe's process id in its own namespace.
     pub pid: u32,
     /// `Seccomp` of `/proc/self/status`: `2` is a filter.
     pub seccomp: String,
-    /// `pids.max` of its control group, where it is visible.
+    /// `pids.max` of its control group, if visible.
     pub pids_max: Option<String>,
     /// `memory.max` or `memory.limit_in_bytes`.
     pub memory_max: Option<String>,
@@ -229,7 +229,7 @@ pub struct ProbeFacts {
     pub interfaces: Vec<String>,
 }
 
-/// What the probe says of a file.
+/// Facts that the probe reports about a file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileFacts {
     /// Owner.
@@ -240,18 +240,18 @@ pub struct FileFacts {
     pub mode: u32,
     /// Bytes.
     pub size: u64,
-    /// The type of the filesystem it lies on: `ext4`, `virtiofs`, `tmpfs`.
+    /// The type of the filesystem that the file is on: `ext4`, `virtiofs`, `tmpfs`.
     pub filesystem: String,
     /// The size of that filesystem, KiB.
     pub filesystem_kib: u64,
 }
 
-/// What the probe says of a disk.
+/// Facts that the probe reports about a disk.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DiskFacts {
     /// Bytes.
     pub size: u64,
-    /// Where the kernel that the container sees has it: `/sys/devices/virtual/block/loop0`.
+    /// The device's path in sysfs of the kernel that the container sees: `/sys/devices/virtual/block/loop0`.
     pub device: String,
 }
 

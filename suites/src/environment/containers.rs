@@ -1,4 +1,4 @@
-//! What a container test may ask: containers of one runtime, and what the host sees of them.
+//! The operations of container tests: containers of one runtime, and their processes and traces on the host.
 
 use super::container::{Container, ContainerOutput, ContainerUsage};
 use super::docker::Docker;
@@ -13,7 +13,7 @@ use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// What runs the containers.
+/// The runtime of the containers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ContainerRuntime {
@@ -24,7 +24,7 @@ pub enum ContainerRuntime {
 }
 
 impl ContainerRuntime {
-    /// The word in ids and messages.
+    /// Returns the word in ids and messages.
     pub fn name(self) -> &'static str {
         match self {
             ContainerRuntime::Runc => "runc",
@@ -33,30 +33,30 @@ impl ContainerRuntime {
     }
 }
 
-/// What a guest of Kata boots, where it is not the release's kernel with the initrd of the other tests.
+/// The files that a Kata guest boots if they are not the release's kernel and the initrd of the other tests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GuestFiles {
     /// The release's kernel, and an initrd made by the distro's own tool.
     DistrosInitrd,
     /// Kata's own kernel and initrd.
     Katas,
-    /// Kata's own kernel, and an image in the place of an initrd.
+    /// Kata's own kernel, and an image instead of an initrd.
     KatasImage,
 }
 
-/// The snapshotters of containerd besides the one that all other tests have.
+/// containerd's snapshotters other than the one that all other tests use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Snapshotter {
-    /// Thin volumes of the kernel's device mapper, each a disk.
+    /// Thin volumes of the kernel's device mapper: a disk for each snapshot.
     Devmapper,
-    /// A file for each, with a filesystem.
+    /// A file with a filesystem for each snapshot.
     Blockfile,
     /// A read-only EROFS for each layer of an image.
     Erofs,
 }
 
 impl Snapshotter {
-    /// containerd's name of it.
+    /// Returns the snapshotter's name in containerd.
     pub fn name(self) -> &'static str {
         match self {
             Snapshotter::Devmapper => "devmapper",
@@ -66,10 +66,10 @@ impl Snapshotter {
     }
 }
 
-/// A process of the host that belongs to containers of a test.
+/// A process of the host that belongs to the containers of a test.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Process {
-    /// Its id.
+    /// The process id.
     pub pid: u32,
     /// The program, symbolic links resolved.
     pub program: String,
@@ -78,18 +78,18 @@ pub struct Process {
 }
 
 impl Process {
-    /// Whether it is QEMU, by its program's name.
+    /// Checks whether the program's name is one of QEMU's.
     pub fn is_vmm(&self) -> bool {
         let name = self.program.rsplit('/').next().unwrap_or_default();
         name.starts_with("qemu-system-") || name == "qemu-kvm"
     }
 
-    /// Whether it is virtiofsd, by its program's name.
+    /// Checks whether the program's name is virtiofsd's.
     pub fn is_daemon(&self) -> bool {
         self.program.rsplit('/').next().unwrap_or_default().starts_with("virtiofsd")
     }
 
-    /// Whether it is a shim, by its program's name.
+    /// Checks whether the program's name is a shim's.
     pub fn is_shim(&self) -> bool {
         self.program.rsplit('/').next().unwrap_or_default().starts_with("containerd-shim-")
     }
@@ -98,26 +98,26 @@ impl Process {
 /// An event that containerd published.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ContainerdEvent {
-    /// What happened: `/tasks/oom`.
+    /// The event's topic: `/tasks/oom`.
     pub topic: String,
-    /// All that was printed of it.
+    /// The whole line that was printed for the event.
     pub line: String,
 }
 
 /// Containers of one runtime.
 pub trait Containers {
-    /// Which runtime runs them.
+    /// Returns the runtime.
     fn runtime(&self) -> ContainerRuntime;
-    /// What the record and the image say.
+    /// Returns the facts of the record and of the image.
     fn claims(&self) -> &Claims;
-    /// The profile under test.
+    /// Returns the profile under test.
     fn profile(&self) -> &Profile;
-    /// Runs a container to its end with this standard input, and removes it.
+    /// Runs a container to its end with this standard input, and removes the container.
     ///
     /// # Errors
     /// When it could not be created or started, or outlives the deadline; the runtime's own words are in the message.
     fn run(&self, container: &Container, input: &[u8]) -> Result<ContainerOutput, Stop>;
-    /// Runs a container to its end in a sandbox of its own, starts the same one once more, and removes it.
+    /// Runs a container to its end in a sandbox of its own, starts the same container once more, and removes it.
     ///
     /// # Errors
     /// As for [`Containers::run`].
@@ -125,90 +125,93 @@ pub trait Containers {
     /// Runs a container to its end in a sandbox of its own that boots these files.
     ///
     /// # Errors
-    /// As for [`Containers::run`]; a skip where they are not to be had.
+    /// As for [`Containers::run`]; a skip if the files are not available.
     fn run_with(&self, files: GuestFiles, container: &Container) -> Result<ContainerOutput, Stop>;
-    /// Whether Kata's configuration has this key of its table `runtime` on, as the runtime reads it, drop-ins included.
+    /// Checks whether this key of the table `runtime` is on in Kata's configuration, as the runtime reads it, drop-ins
+    /// included.
     ///
     /// # Errors
-    /// A skip where no Kata runs the containers; an error where its configuration cannot be read.
+    /// A skip if the containers do not run under Kata; an error if Kata's configuration cannot be read.
     fn is_set(&self, key: &str) -> Result<bool, Stop>;
-    /// Runs Kata's own check of the host, without its looks at the network.
+    /// Runs Kata's own check of the host, without its network checks.
     ///
     /// # Errors
-    /// A skip where it did not come along.
+    /// A skip if Kata's check program was not brought along.
     fn run_katas_check(&self) -> Result<ContainerOutput, Stop>;
-    /// Runs the probe from the imported image, root filesystem by containerd's snapshotter, in a sandbox of its own.
+    /// Runs the probe from the imported image in a sandbox of its own, with the root filesystem provided by
+    /// containerd's snapshotter.
     ///
     /// # Errors
     /// As for [`Containers::run`].
     fn run_image(&self, command: &[&str]) -> Result<ContainerOutput, Stop>;
-    /// Has a check made with another containerd, whose images run from this snapshotter; it goes with the check.
+    /// Runs a check with another containerd, whose images run from this snapshotter; that containerd ends with the
+    /// check.
     ///
     /// # Errors
-    /// As the check says; a skip where the release's containerd or the environment has no such snapshotter, a failure that
-    /// blames the kernel where it lacks what that takes.
+    /// The check's own; a skip if the release's containerd or the environment has no such snapshotter; a failure that
+    /// blames the kernel if the kernel lacks what the snapshotter needs.
     fn by_snapshotter(&self, snapshotter: Snapshotter, check: &dyn Fn(&dyn Containers) -> Check) -> Check;
-    /// Starts a container whose probe stays, and waits until the probe says that it is there.
+    /// Starts a container whose probe keeps running, and waits until the probe reports that it is up.
     ///
     /// # Errors
     /// As for [`Containers::run`].
     fn start(&self, container: &Container) -> Result<Box<dyn Task>, Stop>;
-    /// Another containerd, as kubelet speaks with it: by CRI, with this runtime's handler.
+    /// Returns another containerd, driven as kubelet does: by CRI, with this runtime's handler.
     ///
-    /// No other test has it meanwhile, so that a body asks once.
+    /// No other test may use it at the same time, so a body must call this only once.
     ///
     /// # Errors
-    /// What its containerd speaks, where that is no CRI that Kubernetes speaks; a skip where the environment has no CNI
-    /// plugins.
+    /// The CRI version, if Kubernetes does not use that version; a skip if the environment has no CNI plugins.
     fn cri(&self) -> Result<Box<dyn Cri + '_>, NoCri>;
-    /// Docker's engine, as people start containers by it, with this runtime.
+    /// Returns Docker's engine with this runtime, driven by Docker's client.
     ///
-    /// No other test has it meanwhile, so that a body asks once.
+    /// No other test may use it at the same time, so a body must call this only once.
     ///
     /// # Errors
-    /// A skip where the environment has none, or one already runs there; where it does not start any Kata, or not the one
-    /// that is given.
+    /// A skip if the environment has no Docker, if an engine already runs there, or if the engine cannot start Kata or
+    /// the given Kata.
     fn docker(&self) -> Result<Box<dyn Docker + '_>, Stop>;
-    /// A fresh folder of the host, for bind mounts; removed after the test.
+    /// Creates an empty directory on the host, for bind mounts; it is removed after the test.
     ///
     /// # Errors
-    /// When it cannot be made.
+    /// When the directory cannot be created.
     fn folder(&self) -> Result<PathBuf, Stop>;
-    /// A fresh network namespace with one interface whose other end is the host's.
+    /// Creates a network namespace with one interface whose other end is on the host.
     ///
     /// # Errors
     /// A skip where the environment cannot provide it.
     fn network(&self) -> Result<Box<dyn Network>, Stop>;
-    /// A file of the host as text.
+    /// Reads a file of the host as text.
     ///
     /// # Errors
     /// When it cannot be read.
     fn read_host(&self, path: &str) -> Result<String, Stop>;
-    /// The host's processes that belong to the container or sandbox of that id, shim and VMM included.
+    /// Returns the host's processes that belong to the container or sandbox with this id, shim and VMM included.
     fn processes(&self, id: &str) -> Vec<Process>;
     /// Kills a process of the host (SIGKILL).
     ///
     /// # Errors
-    /// When it is not there.
+    /// When the process does not exist.
     fn kill_process(&self, pid: u32) -> Result<(), Stop>;
-    /// What there is on the host of containers other than the shared pod.
+    /// Returns the traces on the host of containers other than the shared pod.
     fn traces(&self) -> BTreeSet<Trace>;
-    /// The events that containerd published about the container of that id.
+    /// Returns the events that containerd published about the container with this id.
     fn events(&self, id: &str) -> Vec<ContainerdEvent>;
-    /// What the profile passes to QEMU for a sandbox of that id, with `<placeholders>` for what differs from run to run.
+    /// Returns the arguments that the profile passes to QEMU for the sandbox with this id, with `<placeholders>` for
+    /// values that vary between runs.
     ///
     /// # Errors
     /// When no arguments can be made for the profile.
     fn golden_arguments(&self, id: &str) -> Result<Vec<String>, Stop>;
-    /// Something that the reader of the report should know, whatever the outcome.
+    /// Adds a note for the reader of the report, whatever the outcome.
     fn note(&self, text: String);
 }
 
-/// A container that runs.
+/// A running container.
 pub trait Task {
-    /// Its id.
+    /// Returns the container's id.
     fn id(&self) -> &str;
-    /// Runs the probe once more inside it.
+    /// Runs the probe once more inside the container.
     ///
     /// # Errors
     /// When it could not be started or outlives the deadline.
@@ -218,36 +221,36 @@ pub trait Task {
     /// # Errors
     /// When containerd refuses.
     fn signal(&self, number: i32) -> Result<(), Stop>;
-    /// What it and what was executed in it use, as containerd tells.
+    /// Returns the resources that the container's processes use, as containerd reports them.
     ///
     /// # Errors
-    /// When containerd refuses, or tells it in no known form.
+    /// When containerd refuses, or reports them in an unknown form.
     fn usage(&self) -> Result<ContainerUsage, Stop>;
-    /// Has all its processes stand still.
+    /// Pauses all processes of the container.
     ///
     /// # Errors
     /// When containerd refuses.
     fn pause(&self) -> Result<(), Stop>;
-    /// Has them go on.
+    /// Resumes the paused processes.
     ///
     /// # Errors
     /// When containerd refuses.
     fn resume(&self) -> Result<(), Stop>;
-    /// What it has written to standard output so far.
+    /// Returns the container's standard output so far.
     fn stdout(&self) -> String;
-    /// Waits for its end and for its removal.
+    /// Waits until the container has ended and is removed.
     ///
     /// # Errors
-    /// When it outlives the deadline.
+    /// When the container outlives the deadline.
     fn wait(&mut self, deadline: Duration) -> Result<ContainerOutput, Stop>;
 }
 
-/// A network namespace, ready for a container; it goes when this is dropped.
+/// A network namespace, ready for a container; dropping it removes the namespace.
 pub trait Network {
-    /// Its path.
+    /// Returns the namespace's path.
     fn path(&self) -> PathBuf;
-    /// The address inside.
+    /// Returns the address inside the namespace.
     fn inside(&self) -> Ipv4Addr;
-    /// The host's address on the same link.
+    /// Returns the host's address on the same link.
     fn outside(&self) -> Ipv4Addr;
 }

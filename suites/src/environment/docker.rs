@@ -1,4 +1,4 @@
-//! What a test may ask of Docker: containers by its client, as people start them.
+//! The operations of Docker tests: containers by Docker's client, as people start them.
 
 use super::container::ContainerOutput;
 use super::trace::Trace;
@@ -10,25 +10,25 @@ use std::path::PathBuf;
 /// A network of Docker's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DockerNetwork {
-    /// The bridge that a container is in where nothing else is said.
+    /// The bridge that Docker uses by default.
     Bridge,
-    /// One that was made beside it, by `docker network create`.
+    /// A second network, made by `docker network create`.
     Made,
 }
 
 /// A container to run: the image's probe, with what the client's options ask for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DockerContainer {
-    /// What the probe is to do.
+    /// The command for the probe.
     pub command: Vec<String>,
-    /// Folders of the host, each with its place inside.
+    /// Directories of the host, each with its path in the container.
     pub volumes: Vec<(PathBuf, String)>,
-    /// The networks that it is in, in the order of its interfaces; without one it has no network at all.
+    /// The container's networks, in the order of its interfaces; if empty, the container has no network at all.
     pub networks: Vec<DockerNetwork>,
 }
 
 impl DockerContainer {
-    /// One in the default network that runs the probe with these words.
+    /// Describes a container in the default network that runs the probe with these words.
     pub fn new(command: &[&str]) -> DockerContainer {
         let command = command.iter().map(|word| (*word).to_owned()).collect();
         DockerContainer { command, volumes: Vec::new(), networks: vec![DockerNetwork::Bridge] }
@@ -37,33 +37,33 @@ impl DockerContainer {
 
 /// Docker's engine with one runtime.
 pub trait Docker {
-    /// Runs a container to its end, and removes it.
+    /// Runs a container to its end, and removes the container.
     ///
     /// # Errors
     /// When it is refused or outlives the deadline; the engine's own words are in the message.
     fn run(&self, container: &DockerContainer) -> Result<ContainerOutput, Stop>;
-    /// Starts a container whose probe stays, and waits until the probe says that it is there; it is removed when that is
-    /// dropped.
+    /// Starts a container whose probe keeps running, and waits until the probe reports that it is up; dropping the
+    /// result removes the container.
     ///
     /// # Errors
     /// As for [`Docker::run`].
     fn start(&self, container: &DockerContainer) -> Result<Box<dyn DockerProcess + '_>, Stop>;
-    /// The host's own address in a network.
+    /// Returns the host's own address in a network.
     fn host_in(&self, network: DockerNetwork) -> Ipv4Addr;
-    /// What there is of the containers that were started so far.
+    /// Returns the traces of all containers started so far.
     fn traces(&self) -> BTreeSet<Trace>;
 }
 
-/// A container of Docker's that runs.
+/// A running container of Docker's.
 pub trait DockerProcess {
-    /// Runs the probe once more inside it, to its end.
+    /// Runs the probe once more inside the container, to its end.
     ///
     /// # Errors
     /// When it could not be started or outlives the deadline.
     fn exec(&self, command: &[&str]) -> Result<ContainerOutput, Stop>;
-    /// Its address in a network.
+    /// Returns the container's address in a network.
     ///
     /// # Errors
-    /// When the engine tells none.
+    /// When the engine reports no address.
     fn address(&self, network: DockerNetwork) -> Result<Ipv4Addr, Stop>;
 }

@@ -2,11 +2,12 @@
 
 use model::arch::Arch;
 
-/// Where a firmware may lie that has its code and its variables in one file: QEMU's `-bios`, which is what both runtimes
-/// pass for `firmware`, takes no other. POWER and IBM Z have no UEFI.
+/// Returns the paths at which distros install a firmware with code and variables in one file. Both runtimes pass
+/// `firmware` as QEMU's `-bios`, which takes no other kind. POWER and IBM Z have no UEFI.
 ///
-/// Debian's and Ubuntu's ovmf, Arch's edk2-ovmf, openSUSE's qemu-ovmf-x86_64; Debian's `OVMF_CODE_4M.fd` is refused
-/// ("could not load PC BIOS", QEMU 7.2), because it is half of one. Debian's and Ubuntu's qemu-efi-aarch64.
+/// The packages are Debian's and Ubuntu's ovmf and qemu-efi-aarch64, Arch's edk2-ovmf, and openSUSE's qemu-ovmf-x86_64.
+/// QEMU 7.2 refuses Debian's `OVMF_CODE_4M.fd` ("could not load PC BIOS"), because it holds the code without the
+/// variables.
 pub fn files(arch: Arch) -> &'static [&'static str] {
     match arch {
         Arch::X86_64 => {

@@ -1,30 +1,31 @@
-//! Huge pages of the host, where Kata puts a guest's memory with `enable_hugepages`.
+//! Huge pages of the host, in which Kata puts a guest's memory with `enable_hugepages`.
 
 use model::procfs;
 
-/// Where runtimes look for them (`appendMemoryKnobs` in src/runtime/pkg/govmm/qemu/qemu.go@4.1.0).
+/// The mount point at which runtimes look for huge pages (`appendMemoryKnobs` in
+/// src/runtime/pkg/govmm/qemu/qemu.go@4.1.0).
 pub const MOUNT: &str = "/dev/hugepages";
 
-/// What `/proc/meminfo` says of them.
+/// The state of the huge pages in `/proc/meminfo`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Free {
-    /// How many are free.
+    /// The number of free pages.
     pub pages: u64,
-    /// How large one is, KiB.
+    /// The size of a page, KiB.
     pub kib: u64,
-    /// Memory that could become some, MiB.
+    /// Memory that could be turned into huge pages, MiB.
     pub available_mib: u64,
 }
 
 impl Free {
-    /// Out of `/proc/meminfo`; `None` of a kernel without huge pages.
+    /// Parses `/proc/meminfo`; `None` if the kernel has no huge pages.
     pub fn of(meminfo: &str) -> Option<Free> {
         let number = |key: &str| procfs::meminfo(meminfo, key);
         let available_mib = number("MemAvailable").unwrap_or(0) / 1024;
         Some(Free { pages: number("HugePages_Free")?, kib: number("Hugepagesize")?, available_mib })
     }
 
-    /// How much is free, MiB.
+    /// Returns the size of all free pages, MiB.
     pub fn mib(self) -> u64 {
         self.pages * self.kib / 1024
     }

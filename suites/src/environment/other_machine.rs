@@ -1,33 +1,33 @@
-//! A guest of a VMM besides QEMU.
+//! A guest of a VMM other than QEMU.
 
 use super::Machine;
 use crate::check::Stop;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-/// A running guest of a VMM that is told everything over its own API, seen from its host. It speaks no QMP.
+/// A running guest, seen from its host, of a VMM that is controlled over its own API and has no QMP.
 pub trait OtherMachine: Machine {
-    /// Gives a file to the running guest as a disk, as the profile's runtime does.
+    /// Plugs a file into the running guest as a disk, as the profile's runtime does.
     ///
     /// # Errors
     ///
     /// The VMM's refusal, which blames it.
     fn plug_disk(&mut self, file: &Path) -> Result<(), Stop>;
 
-    /// The share's folder on the host's side, where the guest has one.
+    /// Returns the share's directory on the host, if the guest has a share.
     fn shared_dir(&self) -> Option<PathBuf>;
 
-    /// A connection to a vsock port of the guest's, by the socket that the VMM has for it.
+    /// Connects to a vsock port of the guest through the VMM's socket.
     ///
     /// # Errors
     ///
-    /// What the VMM said instead.
+    /// The VMM's reply if it is no success.
     fn dial(&mut self, port: u32) -> Result<OwnedFd, Stop>;
 
-    /// A listener for what the guest connects to at a vsock port of its host.
+    /// Listens on a vsock port for connections from the guest.
     ///
     /// # Errors
     ///
-    /// When nobody can be listened for.
+    /// When the socket cannot be created.
     fn listen(&mut self, port: u32) -> Result<OwnedFd, Stop>;
 }

@@ -1,4 +1,4 @@
-//! What a test may ask for as kubelet does: pods by CRI, and what is asked of their containers.
+//! The operations that a test may request as kubelet does: pods by CRI and their containers.
 
 use super::container::ContainerOutput;
 use super::trace::Trace;
@@ -10,22 +10,22 @@ use std::time::Duration;
 /// A pod to run.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PodWanted {
-    /// Its host name.
+    /// The pod's host name.
     pub hostname: String,
-    /// Settings of the kernel for the pod, `kernel.shm_rmid_forced`.
+    /// Sysctls of the pod, `kernel.shm_rmid_forced`.
     pub sysctls: Vec<(String, String)>,
     /// Annotations.
     pub annotations: Vec<(String, String)>,
-    /// Whether its containers share the ids of processes.
+    /// Whether the pod's containers share a PID namespace.
     pub shares_processes: bool,
-    /// Whether it may have privileged containers.
+    /// Whether the pod may have privileged containers.
     pub privileged: bool,
-    /// Whether systemd is to make its control group, below a slice, and not the runtime by itself.
+    /// Whether systemd creates the pod's control group, below a slice, instead of the runtime.
     pub by_systemd: bool,
 }
 
 impl PodWanted {
-    /// One with that host name.
+    /// Describes a pod with this host name.
     pub fn named(hostname: &str) -> PodWanted {
         PodWanted { hostname: hostname.to_owned(), ..PodWanted::default() }
     }
@@ -36,59 +36,59 @@ impl PodWanted {
 pub enum ProfileWanted {
     /// None at all.
     Unconfined,
-    /// By a file of the host's, or by the name of one that the kernel has loaded.
+    /// A profile file on the host, or the name of a profile that the kernel has loaded.
     Named(String),
 }
 
-/// A container of a pod: the image's probe with everything that CRI can be asked for here.
+/// A container of a pod: the image's probe, with the options of CRI that the tests use.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PodContainer {
-    /// What the probe is to do.
+    /// The command for the probe.
     pub command: Vec<String>,
-    /// Host path, path inside.
+    /// Bind mounts: host path, path inside.
     pub mounts: Vec<(PathBuf, String)>,
-    /// Host path, path inside.
+    /// Devices: host path, path inside.
     pub devices: Vec<(String, String)>,
     /// Limits.
     pub limits: PodLimits,
-    /// Capabilities besides the default ones, `NET_ADMIN`.
+    /// Capabilities in addition to the default ones, `NET_ADMIN`.
     pub added: Vec<String>,
-    /// Capabilities of the default ones that it does not get.
+    /// Default capabilities that the container does not get.
     pub dropped: Vec<String>,
-    /// Whether it may do everything.
+    /// Whether the container is privileged.
     pub privileged: bool,
-    /// Whether its processes can gain no privileges.
+    /// Whether the container's processes cannot gain privileges.
     pub no_new_privileges: bool,
-    /// Its filter of system calls, if not the default.
+    /// The seccomp profile, if not the default.
     pub seccomp: Option<ProfileWanted>,
-    /// Its AppArmor profile, if not the default.
+    /// The AppArmor profile, if not the default.
     pub apparmor: Option<ProfileWanted>,
-    /// Whether it has standard input.
+    /// Whether the container has standard input.
     pub input: bool,
 }
 
 /// Limits of a pod's container; `None` is no limit.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct PodLimits {
-    /// Bytes.
+    /// Memory, bytes.
     pub memory: Option<u64>,
-    /// Thousandths of one CPU.
+    /// CPU time, thousandths of one CPU.
     pub cpu_millis: Option<u32>,
 }
 
 impl PodContainer {
-    /// One that runs the probe with these words.
+    /// Describes a container that runs the probe with these words.
     pub fn new(command: &[&str]) -> PodContainer {
         PodContainer { command: command.iter().map(|word| (*word).to_owned()).collect(), ..PodContainer::default() }
     }
 }
 
-/// The size of a terminal, in characters; as text `ROWSxCOLUMNS`.
+/// The size of a terminal in characters; its text form is `ROWSxCOLUMNS`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TerminalSize {
     /// Lines.
     pub rows: u16,
-    /// Characters of a line.
+    /// Characters per line.
     pub columns: u16,
 }
 
@@ -98,42 +98,42 @@ impl std::fmt::Display for TerminalSize {
     }
 }
 
-/// How a container ended, as CRI tells it.
+/// The end of a container as CRI reports it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ContainerEnd {
     /// Its exit code.
     pub code: i32,
-    /// `Completed`, `Error`, `OOMKilled`.
+    /// The reason: `Completed`, `Error`, `OOMKilled`.
     pub reason: String,
 }
 
-/// What a container uses, as CRI tells it.
+/// The resources that a container uses, as CRI reports them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PodUsage {
-    /// Nanoseconds of CPU time.
+    /// CPU time, nanoseconds.
     pub cpu: Option<u64>,
-    /// Bytes of memory that cannot be taken back.
+    /// Working set, bytes: memory that cannot be reclaimed.
     pub memory: Option<u64>,
 }
 
-/// A volume whose life is a pod's.
+/// A volume that lives as long as its pod.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ephemeral {
-    /// A folder of the host's disk.
+    /// A directory on the host's disk.
     Disk,
     /// A tmpfs of the host.
     Memory,
 }
 
-/// Why no pods can be run by CRI.
+/// The reason why no pods can be run by CRI.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NoCri {
-    /// containerd speaks no version that Kubernetes speaks since 1.26, only the one before it.
+    /// containerd speaks only CRI v1alpha2, and not v1, the only version that Kubernetes speaks since 1.26.
     OnlyV1Alpha2 {
         /// containerd's own version.
         containerd: String,
     },
-    /// Anything else.
+    /// Any other reason.
     Stopped(Stop),
 }
 
@@ -143,7 +143,7 @@ impl From<Stop> for NoCri {
     }
 }
 
-/// The stop of a test that is about something else.
+/// The stop of a test that is not about CRI's version.
 impl From<NoCri> for Stop {
     fn from(none: NoCri) -> Stop {
         match none {
@@ -155,62 +155,62 @@ impl From<NoCri> for Stop {
     }
 }
 
-/// containerd as kubelet knows it, with one runtime's handler.
+/// containerd as kubelet uses it, with one runtime's handler.
 pub trait Cri {
-    /// containerd's version.
+    /// Returns containerd's version.
     fn version(&self) -> &str;
-    /// Pulls the test's image from the local registry, and gives its digest.
+    /// Pulls the test's image from the local registry, and returns its digest.
     ///
     /// # Errors
-    /// When it is refused or takes too long.
+    /// When the pull is refused or takes too long.
     fn pull(&self) -> Result<String, Stop>;
     /// Runs a pod.
     ///
     /// # Errors
-    /// When it is refused or takes too long; the runtime's own words are in the message. A skip where systemd is to make its
-    /// control group, and does not run the environment.
+    /// When the pod is refused or takes too long; the message has the runtime's own words. A skip if systemd is to
+    /// create its control group but does not run the environment.
     fn run_pod(&self, pod: &PodWanted) -> Result<Box<dyn Pod + '_>, Stop>;
-    /// A fresh volume where kubelet has those of pods.
+    /// Creates an empty volume where kubelet keeps the volumes of pods.
     ///
     /// # Errors
-    /// When it cannot be made.
+    /// When the volume cannot be created.
     fn volume(&self, kind: Ephemeral) -> Result<PathBuf, Stop>;
-    /// Writes a seccomp profile that denies these system calls with EPERM and nothing else, and gives its path.
+    /// Writes a seccomp profile that denies only these system calls, with EPERM, and returns its path.
     ///
     /// # Errors
-    /// When it cannot be written.
+    /// When the profile cannot be written.
     fn seccomp_profile(&self, denied: &[&str]) -> Result<PathBuf, Stop>;
-    /// Ends containerd and starts it again, as an upgrade of its package does.
+    /// Stops containerd and starts it again, as an upgrade of its package does.
     ///
     /// # Errors
-    /// When it does not end, or is not ready again.
+    /// When containerd does not stop, or does not become ready again.
     fn restart_containerd(&self) -> Check;
-    /// What there is of pods and containers: records of containerd's, network namespaces, processes, mounts.
+    /// Returns the traces of pods and containers: records of containerd's, network namespaces, processes, mounts.
     fn traces(&self) -> BTreeSet<Trace>;
 }
 
-/// A pod that runs; it is removed when this is dropped.
+/// A running pod; dropping it removes the pod.
 pub trait Pod {
-    /// Its id.
+    /// Returns the pod's id.
     fn id(&self) -> &str;
-    /// The control group that its own was asked for below, as a path from the root of all: `/kubepods`.
+    /// Returns the requested parent of the pod's control group, as a path from the root of all groups: `/kubepods`.
     fn parent_group(&self) -> &str;
-    /// Its address.
+    /// Returns the pod's address.
     ///
     /// # Errors
-    /// When CRI does not tell it.
+    /// When CRI does not report it.
     fn address(&self) -> Result<String, Stop>;
-    /// Makes a container in it and starts it.
+    /// Creates a container in the pod and starts it.
     ///
     /// # Errors
     /// As for [`Cri::run_pod`].
     fn start(&self, container: &PodContainer) -> Result<Box<dyn PodProcess + '_>, Stop>;
-    /// What is read from a port of the pod's, forwarded, once `wanted` bytes have come.
+    /// Forwards a port of the pod and reads from it until `wanted` bytes have arrived.
     ///
     /// # Errors
-    /// When it is refused or takes too long.
+    /// When forwarding is refused or takes too long.
     fn read_port(&self, port: u16, wanted: usize) -> Result<Vec<u8>, Stop>;
-    /// Stops and removes it.
+    /// Stops and removes the pod.
     ///
     /// # Errors
     /// When that is refused or takes too long.
@@ -219,55 +219,55 @@ pub trait Pod {
 
 /// A container of a pod.
 pub trait PodProcess {
-    /// Its id.
+    /// Returns the container's id.
     fn id(&self) -> &str;
-    /// Runs the probe once more inside it, to its end.
+    /// Runs the probe once more inside the container, to its end.
     ///
     /// # Errors
     /// When it could not be started or takes too long.
     fn exec(&self, command: &[&str]) -> Result<ContainerOutput, Stop>;
-    /// The same by streams, with this standard input.
+    /// Like [`PodProcess::exec`], by CRI's streaming, with this standard input.
     ///
     /// # Errors
     /// As for [`PodProcess::exec`].
     fn exec_by_streams(&self, command: &[&str], input: &[u8]) -> Result<ContainerOutput, Stop>;
-    /// The same on a terminal, which is given these sizes one after the other: each once the process has said a line with
-    /// the one before.
+    /// Like [`PodProcess::exec`], on a terminal whose size changes to each of these in turn, once the process has
+    /// printed a line with the size before.
     ///
     /// # Errors
-    /// As for [`PodProcess::exec`], and when a size is not said.
+    /// As for [`PodProcess::exec`], and when the process does not print a size.
     fn exec_on_a_terminal(&self, command: &[&str], sizes: &[TerminalSize]) -> Result<ContainerOutput, Stop>;
-    /// Sends this to the container's own standard input, and gives what comes out once that is as long.
+    /// Sends this input to the container's own standard input, and returns the output once it is as long.
     ///
     /// # Errors
     /// As for [`PodProcess::exec`].
     fn attach(&self, input: &[u8]) -> Result<Vec<u8>, Stop>;
-    /// Its log, as kubelet reads it.
+    /// Returns the container's log, as kubelet reads it.
     ///
     /// # Errors
-    /// When it cannot be read.
+    /// When the log cannot be read.
     fn log(&self) -> Result<String, Stop>;
-    /// Changes its limits.
+    /// Changes the container's limits.
     ///
     /// # Errors
     /// When that is refused.
     fn update(&self, limits: PodLimits) -> Check;
-    /// What it uses.
+    /// Returns the resources that the container uses.
     ///
     /// # Errors
-    /// When CRI does not tell it.
+    /// When CRI does not report them.
     fn usage(&self) -> Result<PodUsage, Stop>;
-    /// Its end, if it has come to it.
+    /// Returns the container's end, if it has ended.
     ///
     /// # Errors
-    /// When CRI does not tell it.
+    /// When CRI does not report it.
     fn end(&self) -> Result<Option<ContainerEnd>, Stop>;
-    /// Waits for its end.
+    /// Waits until the container has ended.
     ///
     /// # Errors
-    /// When it outlives the deadline, or CRI does not tell its end.
+    /// When the container outlives the deadline, or CRI does not report its end.
     fn wait(&self, deadline: Duration) -> Result<ContainerEnd, Stop>;
-    /// Stops it, by SIGTERM and after so many seconds by SIGKILL.
+    /// Stops the container by SIGTERM, and after this many seconds by SIGKILL.
     ///
     /// # Errors
     /// When that is refused or takes too long.

@@ -1,4 +1,4 @@
-//! What the agent in a guest can be asked besides running a body, and what it answers.
+//! The questions that the agent in a guest answers besides running a body, and its answers.
 
 use crate::check::Stop;
 use serde::{Deserialize, Serialize};
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "question")]
 pub enum Question {
-    /// A file's content, capped at 1 MiB.
+    /// Read a file, capped at 1 MiB.
     Read {
         /// Absolute path in the guest.
         path: String,
@@ -16,33 +16,34 @@ pub enum Question {
     Write {
         /// Absolute path in the guest.
         path: String,
-        /// What to write.
+        /// The text to write.
         text: String,
     },
-    /// The names in a folder, sorted.
+    /// List the names in a directory, sorted.
     List {
         /// Absolute path in the guest.
         path: String,
     },
-    /// A text file's content, read through a mapping of it.
+    /// Read a text file through a mapping.
     ReadMapped {
         /// Absolute path in the guest.
         path: String,
     },
-    /// Mount the root filesystem that the kernel was told of, with the options and as read-only as it was told.
+    /// Mount the root filesystem named on the kernel's command line, with the options and the read-only flag given
+    /// there.
     MountRoot {
         /// Absolute path in the guest.
         target: String,
     },
-    /// Make a mounted filesystem the root of all, and give process 1 to a program in it, which is an agent, too: its hello
-    /// comes in the place of an answer.
+    /// Make a mounted filesystem the root, and execute a program in it as process 1. The program is an agent, too: its
+    /// hello replaces an answer.
     SwitchRoot {
         /// Where the filesystem is mounted.
         root: String,
         /// The program's path from there.
         program: String,
     },
-    /// Make a device of the device mapper, as `dm-mod.create=` on a kernel's command line has it.
+    /// Create a device of the device mapper, in the syntax of `dm-mod.create=` on a kernel's command line.
     MapDevice {
         /// `name,uuid,minor,flags,table`.
         create: String,
@@ -52,51 +53,51 @@ pub enum Question {
         /// The port.
         port: u32,
     },
-    /// Connect to a vsock port of the host, send this many bytes and say how many came back unchanged.
+    /// Connect to a vsock port of the host, send this many bytes and report how many came back unchanged.
     VsockDial {
         /// The port.
         port: u32,
         /// How many bytes.
         bytes: u32,
     },
-    /// Read the first byte of a disk, answer with it, and write so many bytes from its beginning.
+    /// Read the first byte of a disk, answer with it, and write this many bytes from the disk's beginning.
     WriteDisk {
         /// The device's path in the guest.
         device: String,
         /// How many bytes.
         bytes: u32,
     },
-    /// Give up so many bytes of a disk from an offset on (BLKDISCARD).
+    /// Discard this many bytes of a disk from an offset on (BLKDISCARD).
     Discard {
         /// The device's path in the guest.
         device: String,
-        /// From where, bytes.
+        /// The offset, bytes.
         offset: u64,
         /// How many bytes.
         bytes: u64,
     },
-    /// Bring a network interface up, send so many packets, and say how many came back unchanged.
+    /// Bring a network interface up, send this many packets, and report how many came back unchanged.
     Packets {
         /// The interface's name in the guest.
         interface: String,
-        /// What kind of packets.
+        /// The kind of packets.
         traffic: Traffic,
         /// How many packets.
         count: u32,
     },
-    /// Take so much memory, write to each page of it, and give it back.
+    /// Allocate this much memory, write to each page of it, and free it.
     TouchMemory {
-        /// How much, MiB.
+        /// The amount, MiB.
         mib: u32,
     },
-    /// The time of a clock: nanoseconds since 1970, as text.
+    /// Read a clock: nanoseconds since 1970, as text.
     Time {
         /// The clock's device, `/dev/ptp0`; `None` is the kernel's own clock.
         device: Option<String>,
     },
-    /// Do work on each CPU that is online, and say which of them did it.
+    /// Do work on each online CPU, and report which CPUs did it.
     WorkOnEachCpu,
-    /// Bind a control group to a CPU, and see from within it that there is no other one.
+    /// Bind a control group to a CPU, and check from within the group that no other CPU is available.
     BindToCpu {
         /// The CPU's number.
         cpu: usize,
@@ -109,17 +110,17 @@ pub enum Question {
     Oops,
 }
 
-/// What packets carry.
+/// The kind of test packets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Traffic {
-    /// Frames of a type that nobody else uses.
+    /// Ethernet frames of a type that nothing else uses.
     Frames,
-    /// The same, as large as the interface's MTU allows.
+    /// Such frames as large as the interface's MTU allows.
     LargestFrames,
-    /// UDP over IPv4, with addresses of the tests'.
+    /// UDP over IPv4, with the tests' addresses.
     Ipv4,
-    /// UDP over IPv6, with addresses of the tests'.
+    /// UDP over IPv6, with the tests' addresses.
     Ipv6,
 }
 
@@ -127,7 +128,7 @@ pub enum Traffic {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "answer")]
 pub enum Answer {
-    /// Done, nothing to say.
+    /// Success without a result.
     Done,
     /// Text, invalid UTF-8 replaced.
     Text {
@@ -136,20 +137,20 @@ pub enum Answer {
     },
     /// Names, sorted.
     Names {
-        /// The names; what is not UTF-8 in them is replaced.
+        /// The names; invalid UTF-8 is replaced.
         names: Vec<String>,
     },
-    /// How much of what was sent came back unchanged.
+    /// The number of bytes or packets that came back unchanged.
     Count {
-        /// In bytes or packets, as was asked.
+        /// The number; its unit depends on the question.
         count: u32,
     },
-    /// CPUs, by their numbers, in order.
+    /// Numbers of CPUs, in order.
     Cpus {
         /// The numbers.
         cpus: Vec<usize>,
     },
-    /// It failed in the guest.
+    /// The question failed in the guest.
     Failed {
         /// Why.
         message: String,
@@ -157,7 +158,7 @@ pub enum Answer {
 }
 
 impl Answer {
-    /// The text of a `Text` answer, nothing where it is done, or a failed check that begins with `what`.
+    /// Returns the text of a `Text` answer, nothing for `Done`, or a failed check that begins with `what`.
     pub fn text(self, what: &str) -> Result<String, Stop> {
         match self {
             Answer::Text { text } => Ok(text),
@@ -166,7 +167,7 @@ impl Answer {
         }
     }
 
-    /// The names of a `Names` answer, or a failed check that begins with `what`.
+    /// Returns the names of a `Names` answer, or a failed check that begins with `what`.
     pub fn names(self, what: &str) -> Result<Vec<String>, Stop> {
         match self {
             Answer::Names { names } => Ok(names),
@@ -174,7 +175,7 @@ impl Answer {
         }
     }
 
-    /// The number of a `Count` answer, or a failed check that begins with `what`.
+    /// Returns the number of a `Count` answer, or a failed check that begins with `what`.
     pub fn count(self, what: &str) -> Result<u32, Stop> {
         match self {
             Answer::Count { count } => Ok(count),
@@ -182,7 +183,7 @@ impl Answer {
         }
     }
 
-    /// The numbers of a `Cpus` answer, or a failed check that begins with `what`.
+    /// Returns the numbers of a `Cpus` answer, or a failed check that begins with `what`.
     pub fn cpus(self, what: &str) -> Result<Vec<usize>, Stop> {
         match self {
             Answer::Cpus { cpus } => Ok(cpus),
@@ -190,7 +191,7 @@ impl Answer {
         }
     }
 
-    /// What failed in the guest, or that it answered something else than it was asked.
+    /// Returns a failed check with the guest's error, or an error if the answer does not match the question.
     fn unexpected(self, what: &str) -> Stop {
         match self {
             Answer::Failed { message } => Stop::fail(format!("{what}: {message}")),

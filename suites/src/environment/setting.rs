@@ -1,27 +1,27 @@
-//! Settings of Kata's configuration that are not the shipped ones, by which a test's guest is started otherwise.
+//! Settings of Kata's configuration, other than the shipped ones, that a test's guest is started with.
 
 use model::kata_version::KataVersion;
 use model::profile::{ImageDriver, Profile, Runtime};
 use std::path::PathBuf;
 
-/// Memory of a guest that a test writes to files or huge pages, whole, MiB.
+/// Memory, MiB, of a guest whose whole memory a test puts into files or huge pages.
 pub const SMALL_MIB: u32 = 512;
 
-/// The hardware address of the network interface that a guest is started with.
+/// The hardware address of the guest's network interface.
 pub const HARDWARE_ADDRESS: &str = "02:00:ca:fe:00:01";
 
-/// What a guest is started with besides what is shipped, or in its place; Go's names of the keys, and runtime-rs's where
-/// they differ.
+/// The difference from the shipped configuration that a guest is started with. Keys have the Go runtime's names, and
+/// runtime-rs's if they differ.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Setting {
-    /// Nothing.
+    /// The shipped configuration.
     #[default]
     Shipped,
-    /// `image` in the place of `initrd`.
+    /// `image` instead of `initrd`.
     Image {
         /// The file.
         file: PathBuf,
-        /// What the guest sees it as.
+        /// The device as which the guest sees the image.
         driver: ImageDriver,
     },
     /// `pcie_root_port = 1`.
@@ -30,7 +30,8 @@ pub enum Setting {
     SwitchPort,
     /// `enable_iommu = true`.
     Iommu,
-    /// `static_sandbox_resource_mgmt = false`, as the Go runtime ships it: CPUs and memory come when containers ask for them.
+    /// `static_sandbox_resource_mgmt = false`, as the Go runtime ships it: CPUs and memory are plugged when containers
+    /// ask for them.
     SizedLater,
     /// `default_vcpus`.
     Vcpus(u32),
@@ -38,19 +39,18 @@ pub enum Setting {
     IoThread,
     /// `enable_iothreads = true`, for disks by virtio-scsi.
     ScsiThread,
-    /// So many `default_vcpus`, and as many queues of the network interface: Go's by itself, runtime-rs's by
-    /// `network_queues`.
+    /// This many `default_vcpus`, and as many queues of the network interface: Go follows the number of vCPUs,
+    /// runtime-rs has `network_queues`.
     NetworkQueues(u32),
     /// `disable_vhost_net = true`: QEMU itself moves the packets of the network interface.
     NoVhostNet,
     /// `reclaim_guest_freed_memory = true`.
     ReclaimedMemory,
-    /// `seccompsandbox`, `seccomp_sandbox`, with the value that its comment names.
+    /// `seccompsandbox` or `seccomp_sandbox`, with the value that its comment names.
     SeccompSandbox,
     /// `guest_memory_dump_path`.
     MemoryDump,
-    /// `extra_monitor_socket = "hmp"`, with its socket here, and nothing else of `enable_debug`, without which it counts
-    /// for nothing.
+    /// `extra_monitor_socket = "hmp"` with this socket, and nothing else of `enable_debug`, which the key requires.
     Monitor(PathBuf),
     /// `enable_hugepages = true`.
     Hugepages,
@@ -58,24 +58,24 @@ pub enum Setting {
     LegacySerial,
     /// `enable_mem_prealloc = true`.
     Preallocated,
-    /// `enable_numa = true`, two nodes of the guest's on the host's first one.
+    /// `enable_numa = true`, with two nodes of the guest on the host's first one.
     Numa,
-    /// The same with a VFIO device that is on the host's first node; a disk in this file stands in for the device.
+    /// `enable_numa = true`, with a VFIO device on the host's first node; a disk in this file stands in for the device.
     NumaDevice(PathBuf),
     /// `firmware`.
     Firmware(PathBuf),
-    /// `enable_template = true`: the guest whose state is saved, with its memory in this file.
+    /// `enable_template = true`, for the guest whose state is saved, with its memory in this file.
     Template(PathBuf),
-    /// `enable_template = true`: a guest that takes over the state that was saved, with the memory that lies in this file.
+    /// `enable_template = true`, for a guest that takes over the saved state, with its memory in this file.
     Clone(PathBuf),
-    /// Read-only disks that the guest has from the beginning.
+    /// Read-only disks that the guest is started with.
     Disks(Vec<PathBuf>),
-    /// None; but the disk in the place of a share is this file, which outlives the guest.
+    /// The shipped configuration, but the disk used as the share is this file, which outlives the guest.
     Disk(PathBuf),
 }
 
 impl Setting {
-    /// One of each that tests boot guests without a share by, with files that are nowhere.
+    /// Returns one of each setting with which tests boot guests without a share; the files do not exist.
     pub fn all() -> Vec<Setting> {
         let file = |name: &str| PathBuf::from(format!("/nonexistent/{name}"));
         let image = |driver| Setting::Image { file: file("image"), driver };
@@ -108,10 +108,10 @@ impl Setting {
         ]
     }
 
-    /// Whether the profile's runtime knows it and passes QEMU anything for it.
+    /// Checks whether the profile's runtime knows the setting and passes arguments to QEMU for it.
     ///
-    /// runtime-rs 4.1 reads `enable_hugepages`, `guest_memory_dump_path`, `use_legacy_serial` and Go's NUMA keys, and
-    /// src/runtime-rs/crates/hypervisor/src/qemu/cmdline_generator.rs has nothing for them.
+    /// runtime-rs 4.1 reads `enable_hugepages`, `guest_memory_dump_path`, `use_legacy_serial` and Go's NUMA keys, but
+    /// src/runtime-rs/crates/hypervisor/src/qemu/cmdline_generator.rs does nothing with them.
     pub fn is_known_to(&self, profile: &Profile) -> bool {
         let go = profile.runtime == Runtime::Go;
         let since = |major, minor| profile.version() >= KataVersion::new(major, minor, 0);
@@ -148,7 +148,7 @@ impl Setting {
         }
     }
 
-    /// How many vCPUs and how much memory, MiB, the guest has by it, where not as shipped.
+    /// Returns the number of vCPUs and the memory, MiB, that the setting gives the guest; `None` as shipped.
     pub fn size(&self) -> (Option<u32>, Option<u32>) {
         match self {
             Setting::Vcpus(count) | Setting::NetworkQueues(count) => (Some(*count), None),
@@ -175,14 +175,15 @@ mod tests {
         };
         let all = Profile::all().len();
         assert_eq!(known(Setting::RootPort).len(), all);
-        // 3.20 is of go-3.20, and 3.21 of it, too: what is known from the middle of a range is tried from the next one on.
+        // The profile go-3.20 covers both 3.20 and 3.21; a setting known from the middle of a range on is tried from
+        // the next profile on.
         assert_eq!(known(Setting::ReclaimedMemory)[0], "go-3.22");
         assert_eq!(known(Setting::SeccompSandbox)[0], "go-2.5");
         assert_eq!(known(Setting::Numa), ["go-3.32"]);
         assert_eq!(known(Setting::LegacySerial).first(), Some(&"go-2.5"));
         assert_eq!(known(Setting::LegacySerial).last(), Some(&"go-3.32"));
         assert_eq!(known(Setting::IoThread)[0], "go-3.24");
-        // 3.2.0 is of go-3.2, which is taken from 3.1.3.
+        // 3.2.0 belongs to go-3.2, which begins with 3.1.3.
         assert_eq!(known(Setting::Monitor(PathBuf::new()))[0], "go-3.8");
         assert!(known(Setting::MemoryDump).iter().all(|name| name.starts_with("go-")));
         assert_eq!(known(Setting::MemoryDump), known(Setting::Hugepages));

@@ -1,4 +1,4 @@
-//! Where a property of a filesystem is tried: a directory in a guest, or one that host and guest both have.
+//! The place where a property of a filesystem is tried: a directory in a guest, or one that host and guest share.
 
 use super::RunCommand;
 use super::action::{Action, Reply};
@@ -10,7 +10,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Where a property is tried on one side: in a guest, or natively.
+/// The directories and tools for trying a property on one side: in a guest, or natively.
 #[derive(Debug, Clone)]
 pub struct Site {
     /// A fresh, empty directory of this test's own, mode 0777, every parent searchable by all.
@@ -25,28 +25,28 @@ pub struct Site {
     pub pjdfstest: Option<PathBuf>,
     /// A static fsx binary.
     pub fsx: Option<PathBuf>,
-    /// The agent's way to run them.
+    /// The agent's function for running these binaries.
     pub run: RunCommand,
     /// A writable directory that is not on the share.
     pub scratch: PathBuf,
-    /// How random work is to be done.
+    /// The seed and amount of random work.
     pub effort: Effort,
 }
 
 impl Site {
-    /// The path of `name` in the test's directory.
+    /// Returns the path of `name` in the test's directory.
     pub(crate) fn path(&self, name: impl AsRef<OsStr>) -> PathBuf {
         self.dir.join(name.as_ref())
     }
 
-    /// A new file with these contents.
+    /// Creates a file with these contents.
     pub(crate) fn file(&self, name: &str, contents: impl AsRef<[u8]>) -> Result<PathBuf, Stop> {
         let path = self.path(name);
         fs::write(&path, contents).doing(format_args!("writing {name}"))?;
         Ok(path)
     }
 
-    /// A new directory.
+    /// Creates a directory.
     pub(crate) fn directory(&self, name: &str) -> Result<PathBuf, Stop> {
         let path = self.path(name);
         fs::create_dir(&path).doing(format_args!("making the directory {name}"))?;
@@ -54,16 +54,16 @@ impl Site {
     }
 }
 
-/// How a share's daemon is ended.
+/// The signal that ends a share's daemon.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DaemonSignal {
-    /// SIGKILL, as Kata ends it, and the kernel when memory runs out.
+    /// SIGKILL, as sent by Kata, and by the kernel when memory runs out.
     Kill,
-    /// SIGTERM, as whoever shuts a machine down.
+    /// SIGTERM, as sent when a machine is shut down.
     Terminate,
 }
 
-/// The guest, as a body between host and guest sees it.
+/// The guest's side, as a body between host and guest uses it.
 pub trait GuestSide {
     /// Has the guest do something under the share's mount point.
     ///
@@ -72,36 +72,36 @@ pub trait GuestSide {
     /// Only when the guest cannot be asked: a refusal by the filesystem is [`Reply::Refused`].
     fn act(&mut self, action: Action) -> Result<Reply, Stop>;
 
-    /// How many descriptors the share's daemon has open, in all of its processes.
+    /// Returns the number of descriptors that the share's daemon has open, in all of its processes.
     ///
     /// # Errors
     ///
     /// When there is no daemon, or it cannot be looked at.
     fn daemon_descriptors(&mut self) -> Result<usize, Stop>;
 
-    /// Sends the daemon that was started the signal by which a runtime or an admin ends it, and waits until it and all that
-    /// it has started have ended; says whether they have by the deadline.
+    /// Sends a signal to the daemon, as a runtime or an admin ends it, and waits until the daemon and all processes
+    /// that it started have ended; returns whether they have by the deadline.
     ///
     /// # Errors
     ///
     /// When there is no daemon, or it cannot be sent a signal.
     fn end_daemon(&mut self, by: DaemonSignal, deadline: Duration) -> Result<bool, Stop>;
 
-    /// Whether the guest answers a question that has nothing to do with its share.
+    /// Checks whether the guest answers a question that has nothing to do with its share.
     ///
     /// # Errors
     ///
-    /// When it cannot be asked.
+    /// When the guest cannot be asked.
     fn answers(&mut self) -> Result<bool, Stop>;
 
-    /// Tells the VMM by QMP to quit, and says whether it has ended by the deadline.
+    /// Tells the VMM by QMP to quit, and returns whether it has ended by the deadline.
     ///
     /// # Errors
     ///
-    /// When it cannot be told.
+    /// When the VMM cannot be told.
     fn quit_vmm(&mut self, deadline: Duration) -> Result<bool, Stop>;
 
-    /// Kills the VMM without warning (SIGKILL) and waits for its end; the guest is not asked anything afterwards.
+    /// Kills the VMM without warning (SIGKILL) and waits for its end; the guest must not be asked anything afterwards.
     ///
     /// # Errors
     ///
@@ -109,7 +109,7 @@ pub trait GuestSide {
     fn kill_vmm(&mut self) -> Result<(), Stop>;
 }
 
-/// A directory that host and guest both have.
+/// A directory that host and guest share.
 pub struct Pair<'a> {
     /// The test's own directory (fresh, mode 0777) on the host's side of the share.
     pub host: PathBuf,
@@ -117,9 +117,9 @@ pub struct Pair<'a> {
     pub relative: PathBuf,
     /// The share between them.
     pub share: Share,
-    /// How long a change may take to be visible on the other side.
+    /// How long a change may take to become visible on the other side.
     pub deadline: Duration,
-    /// How random work is to be done.
+    /// The seed and amount of random work.
     pub effort: Effort,
     /// The guest.
     pub guest: &'a mut dyn GuestSide,

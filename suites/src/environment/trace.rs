@@ -1,4 +1,4 @@
-//! What containers leave on the host.
+//! Traces that containers leave on the host.
 
 use std::path::PathBuf;
 
@@ -7,19 +7,19 @@ use std::path::PathBuf;
 pub enum Trace {
     /// A record of containerd's.
     Record {
-        /// Of what: `pod`, `container`, `task`, `snapshot`.
+        /// The kind of record: `pod`, `container`, `task`, `snapshot`.
         kind: &'static str,
         /// Its id.
         id: String,
     },
     /// A control group.
     ControlGroup {
-        /// Its folder.
+        /// The group's directory.
         path: PathBuf,
-        /// Whether no process is in it or below it.
+        /// Whether the group and its descendants have no process.
         empty: bool,
     },
-    /// A folder or file of a runtime's.
+    /// A directory or file of a runtime's.
     Folder(PathBuf),
     /// The target of a mount.
     Mount(String),

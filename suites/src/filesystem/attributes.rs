@@ -103,7 +103,8 @@ fn attributes_honour_create_and_replace(site: &Site) -> Check {
 
 /// A value of 2 KiB is kept; one of 64 KiB is kept whole or refused (ENOSPC, E2BIG, ERANGE), never cut; a name of 256 bytes is refused.
 ///
-/// Signatures (IMA, composefs) take some hundred bytes to a few KiB, and a cut one fails verification long after it was written.
+/// Signatures (IMA, composefs) take some hundred bytes to a few KiB, and a truncated one fails verification long after
+/// it was written.
 fn large_attributes_are_kept_or_refused_cleanly(site: &Site) -> Check {
     let file = site.file("file", "x")?;
     set(&file, "user.large", &noise(1, 2_048))?;
@@ -128,9 +129,13 @@ fn large_attributes_are_kept_or_refused_cleanly(site: &Site) -> Check {
 
 const LABEL: &str = "security.selinux";
 
-/// A SELinux label, an attribute of `security.`, is kept as it was set, on files and directories, and stays through a rename.
+/// A SELinux label, an attribute of `security.`, is kept as it was set, on files and directories, and survives a
+/// rename.
 ///
-/// Where the guest has SELinux, Kata passes `--xattr` for just these labels (`createVirtiofsDaemon` in src/runtime/virtcontainers/qemu.go@4.1.0, `virtiofsd_args` in src/runtime-rs/crates/resource/src/share_fs/share_virtio_fs_standalone.rs@4.1.0): a container whose files lose theirs is denied them.
+/// If the guest has SELinux, Kata passes `--xattr` for these labels (`createVirtiofsDaemon` in
+/// src/runtime/virtcontainers/qemu.go@4.1.0, `virtiofsd_args` in
+/// src/runtime-rs/crates/resource/src/share_fs/share_virtio_fs_standalone.rs@4.1.0): a container is denied access to
+/// files that lose their labels.
 fn selinux_labels_are_kept(site: &Site) -> Check {
     let label = b"system_u:object_r:container_file_t:s0:c1,c2\0";
     let (file, directory) = (site.file("file", "x")?, site.directory("directory")?);
@@ -144,9 +149,12 @@ fn selinux_labels_are_kept(site: &Site) -> Check {
     same_bytes(&seen, label, "the label after a rename")
 }
 
-/// Attributes that the guest sets, also those that the host reserves (`trusted.`, `security.`), are the guest's by their own names, and on the host they have virtiofsd's prefix below `user.`.
+/// Attributes that the guest sets, also those that the host reserves (`trusted.`, `security.`), have their own names in
+/// the guest, and virtiofsd's prefix below `user.` on the host.
 ///
-/// So an overlay in a guest has its `trusted.overlay.*`, and a guest's SELinux its labels, where virtiofsd may not set the host's (virtiofsd's doc/xattr-mapping.md; `virtio_fs_extra_args` in src/runtime/config/configuration-qemu.toml.in@4.1.0).
+/// This gives an overlay in a guest its `trusted.overlay.*`, and a guest's SELinux its labels, although virtiofsd may
+/// not set the host's (virtiofsd's doc/xattr-mapping.md; `virtio_fs_extra_args` in
+/// src/runtime/config/configuration-qemu.toml.in@4.1.0).
 fn mapped_attributes_have_a_prefix_on_the_host_alone(pair: &mut Pair<'_>) -> Check {
     pair.guest_writes("file", b"x", false)?;
     let path = pair.in_guest("file");
@@ -185,7 +193,7 @@ const MASK: u16 = 0x10;
 const OTHERS: u16 = 0x20;
 const NO_ID: u32 = u32::MAX;
 
-/// An ACL as the kernel takes it: version 2, then entries in the order of their tags (linux/posix_acl_xattr.h).
+/// Encodes an ACL for the kernel: version 2, then entries in the order of their tags (linux/posix_acl_xattr.h).
 fn acl(entries: &[AclEntry]) -> Vec<u8> {
     let mut bytes = 2_u32.to_le_bytes().to_vec();
     for (tag, permissions, id) in entries {
@@ -196,14 +204,15 @@ fn acl(entries: &[AclEntry]) -> Vec<u8> {
     bytes
 }
 
-/// Owner rw, one named user with `permissions`, group and others nothing.
+/// Encodes an ACL: owner rw, one named user with `permissions`, nothing for group and others.
 fn acl_for(user: u32, permissions: u16) -> Vec<u8> {
     acl(&[(OWNER, 6, NO_ID), (USER, permissions, user), (GROUP_OWNER, 0, NO_ID), (MASK, 7, NO_ID), (OTHERS, 0, NO_ID)])
 }
 
-/// An ACL lets in the user it names and nobody else, and is enforced whoever asks; it is read back byte for byte.
+/// An ACL admits the user that it names and nobody else, whichever process asks, and is read back byte for byte.
 ///
-/// virtiofsd offers ACLs with `--posix-acl` (1.2 on); without enforcement a volume that an admin protects by ACL on the node is open in the pod.
+/// virtiofsd offers ACLs with `--posix-acl` (1.2 on); without enforcement a volume that an admin protects by ACL on the
+/// node is open in the pod.
 fn acls_grant_and_deny(site: &Site) -> Check {
     let file = site.file("file", "contents")?;
     chmod(&file, Mode::from_raw_mode(0o600)).doing("chmod 600")?;
@@ -234,9 +243,10 @@ fn acls_grant_and_deny(site: &Site) -> Check {
     })
 }
 
-/// New files and directories in a directory with a default ACL get it, and directories pass it on.
+/// New files and directories in a directory with a default ACL inherit it, and directories pass it on.
 ///
-/// Shared volumes are set up so; the daemon must create with the caller's umask out of the way (FUSE_DONT_MASK), which is what `--posix-acl` negotiates.
+/// Shared volumes are set up this way; the daemon must not apply the caller's umask when it creates files
+/// (FUSE_DONT_MASK), which `--posix-acl` negotiates.
 fn default_acls_are_inherited(site: &Site) -> Check {
     let directory = site.directory("directory")?;
     chmod(&directory, Mode::from_raw_mode(0o755)).doing("chmod 755")?;

@@ -1,4 +1,4 @@
-//! What the other values of Kata's `virtio_fs_cache` promise.
+//! Promises of the non-default values of Kata's `virtio_fs_cache`.
 
 use super::expect::same_bytes;
 use super::proves::CACHE;
@@ -18,9 +18,12 @@ pub(super) static ROWS: &[Row] = &[
     row!(Pair(names_that_the_host_changes_are_never_old), CACHE).only_with(&[DaemonSetting::CacheNever]),
 ];
 
-/// Contents that the host overwrites in place, the length unchanged, the guest reads at its next look: nothing is waited for.
+/// The guest reads contents that the host overwrites in place, with the length unchanged, at its next look, without a
+/// delay.
 ///
-/// With `never` and with `metadata` virtiofsd has the guest read past its page cache; databases that host and guest share are set up so. Kata's documented values: `valid` in src/runtime/virtcontainers/virtiofsd.go@4.1.0, and src/libs/kata-types/src/config/hypervisor/mod.rs@4.1.0.
+/// With `never` and with `metadata` virtiofsd makes the guest bypass its page cache; databases that host and guest
+/// share are set up this way. Kata's documented values: `valid` in src/runtime/virtcontainers/virtiofsd.go@4.1.0, and
+/// src/libs/kata-types/src/config/hypervisor/mod.rs@4.1.0.
 fn contents_that_the_host_changes_are_never_old(pair: &mut Pair<'_>) -> Check {
     pair.host_writes("file", &[b'-'; 10_000])?;
     let file = OpenOptions::new().write(true).open(pair.on_host("file")).doing("the host, opening the file")?;
@@ -34,9 +37,11 @@ fn contents_that_the_host_changes_are_never_old(pair: &mut Pair<'_>) -> Check {
     Ok(())
 }
 
-/// Names that the host makes, renames and removes, and lengths and modes that it changes, are so for the guest at its next look: nothing is waited for.
+/// The guest sees names that the host makes, renames and removes, and lengths and modes that the host changes, at its
+/// next look, without a delay.
 ///
-/// With `never`, the default where Kata's configuration names none (`DEFAULT_VIRTIO_FS_CACHE_MODE` in src/libs/kata-types/src/config/default.rs@4.1.0), names and attributes are good for no time at all.
+/// With `never`, the default if Kata's configuration has no value (`DEFAULT_VIRTIO_FS_CACHE_MODE` in
+/// src/libs/kata-types/src/config/default.rs@4.1.0), names and attributes are not cached at all.
 fn names_that_the_host_changes_are_never_old(pair: &mut Pair<'_>) -> Check {
     for round in 0..20_usize {
         let before = pair.guest_stats("name")?;

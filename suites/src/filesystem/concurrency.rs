@@ -54,7 +54,7 @@ fn concurrent_writers_keep_to_their_ranges(site: &Site) -> Check {
 
 /// Records that four threads append with O_APPEND are all there, whole, once, and each thread's in order.
 ///
-/// POSIX write makes seeking and writing one step under O_APPEND; several processes of a pod write one log so.
+/// POSIX makes seeking and writing one step under O_APPEND; several processes of a pod write one log this way.
 fn concurrent_appenders_lose_nothing(site: &Site) -> Check {
     let path = site.file("log", "")?;
     let counts = in_threads(|index| {

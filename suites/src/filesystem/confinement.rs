@@ -1,4 +1,4 @@
-//! No way out of the share.
+//! Confinement: a guest cannot leave the share.
 
 use super::proves::{SANDBOX_NONE, SHARED_FILES};
 use crate::check::{Check, Doing, Stop};
@@ -20,13 +20,13 @@ pub(super) static ROWS: &[Row] = &[
 
 const SECRET: &[u8] = b"a file of the host outside of the share";
 
-/// A directory of the host outside of the share, with a secret in it; removed in the end.
+/// A directory of the host outside of the share, with a secret in it; removed at the end.
 struct Outside {
     directory: PathBuf,
 }
 
 impl Outside {
-    /// Beside the share's root, else where temporary files go.
+    /// Creates the directory next to the share's root, or in the directory for temporary files.
     fn of(pair: &Pair<'_>) -> Result<Outside, Stop> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -71,12 +71,12 @@ impl Outside {
 
 impl Drop for Outside {
     fn drop(&mut self) {
-        // What is left of it lies in a place for temporary files.
+        // Any remains are in a directory for temporary files.
         let _ = fs::remove_dir_all(&self.directory);
     }
 }
 
-/// The host's side of the share's root.
+/// Returns the host's path of the share's root.
 fn share_root(pair: &Pair<'_>) -> Result<PathBuf, Stop> {
     let host =
         fs::canonicalize(&pair.host).map_err(|e| Stop::error(format!("resolving {}: {e}", pair.host.display())))?;
@@ -84,14 +84,14 @@ fn share_root(pair: &Pair<'_>) -> Result<PathBuf, Stop> {
     host.ancestors().nth(levels).map(Path::to_path_buf).ok_or_else(|| Stop::error("the share's root is above /"))
 }
 
-/// `../../…/` from the test's directory up to the root of the host and down to `path`.
+/// Returns `../../…/` from the test's directory up to the root of the host and down to `path`.
 fn climbing_to(path: &Path) -> PathBuf {
     let mut climb: PathBuf = std::iter::repeat_n("..", 40).collect();
     climb.extend(path.components().skip(1));
     climb
 }
 
-/// Whatever the guest finds there, it must not be the host's secret.
+/// Checks that the guest does not read the host's secret at `path`.
 fn must_not_read(pair: &mut Pair<'_>, path: Bytes, what: &str) -> Check {
     match pair.guest.act(Action::Read { path })? {
         Reply::Data { data } if data.0 == SECRET => {
@@ -109,14 +109,15 @@ fn try_everything(pair: &mut Pair<'_>, outside: &Outside, name: &str, what: &str
     let truncate = Action::Truncate { path: pair.in_guest(name), length: 0 };
     let chmod = Action::Chmod { path: pair.in_guest(name), mode: 0o777 };
     for action in [write, truncate, chmod] {
-        // Refused or done inside the guest: both are well.
+        // Both are fine: a refusal, and an action inside the guest.
         pair.guest.act(action)?;
         outside.must_be_untouched(what)?;
     }
     Ok(())
 }
 
-/// Symlinks in the share that lead to a file of the host, absolute or by `..`, are resolved in the guest: it never reads, writes or changes the host's file.
+/// Symlinks in the share that point to a file of the host, absolute or by `..`, are resolved in the guest: it never
+/// reads, writes or changes the host's file.
 ///
 /// The guest is untrusted (that is why it is a VM); a server that follows links on the host hands it the node, as CVE-2016-9602 did in QEMU's 9p.
 fn symlinks_of_the_host_do_not_lead_out(pair: &mut Pair<'_>) -> Check {
@@ -136,7 +137,8 @@ fn symlinks_of_the_host_do_not_lead_out(pair: &mut Pair<'_>) -> Check {
     outside.must_be_untouched("creating through a symlink to a directory of the host")
 }
 
-/// Symlinks that the guest itself makes do not lead it out, nor do they mislead the daemon when it makes, renames or links below them.
+/// Symlinks that the guest itself makes do not lead it out of the share, nor do they mislead the daemon when it makes,
+/// renames or links below them.
 ///
 /// A container chooses these links freely; the daemon must use openat(2) with O_NOFOLLOW or O_PATH and its own namespace, never paths.
 fn symlinks_of_the_guest_do_not_lead_out(pair: &mut Pair<'_>) -> Check {
@@ -190,7 +192,7 @@ fn dot_dot_does_not_lead_out(pair: &mut Pair<'_>) -> Check {
         let reply = pair.guest.act(Action::Mkdir { path: Bytes::from(&way) })?;
         let places = share.ancestors().skip(1).map(|place| place.join(&mark));
         let escaped = places.into_iter().find(|place| place.exists());
-        // It is only the guest's own directory if it is not the host's.
+        // Remove the guest's own directory only after checking that the host's is untouched.
         if reply == Reply::Done {
             pair.guest.act(Action::Remove { path: Bytes::from(&way) })?;
         }

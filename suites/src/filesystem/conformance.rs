@@ -1,4 +1,4 @@
-//! pjdfstest: some four hundred checks of what POSIX says of each call.
+//! pjdfstest: some four hundred checks of POSIX's requirements for each call.
 
 use super::proves::POSIX;
 use crate::check::{Check, Stop};
@@ -22,26 +22,28 @@ pub const NATIVE_FAILURES: &str = "pjdfstest-native.json";
 /// How long the whole suite may take: 20 s over virtio-fs in an emulated guest, minutes over 9p.
 const DEADLINE: Duration = Duration::from_secs(900);
 
-/// Tests that start a program of the system or mount something, which a guest without one cannot; they judge no share.
+/// Checks that start a program of the system or mount something, which a guest without a system cannot do; they say
+/// nothing about a share.
 const NEED_A_SYSTEM: &[&str] = &["open::etxtbsy", "truncate::etxtbsy", "rmdir::ebusy"];
 
-/// It makes links until LINK_MAX, which the C library tells by the filesystem's magic number.
-/// Over 9p that is the number of the host's filesystem, while the limit is not: the check waits for an EMLINK at the wrong count.
+/// This check makes links until LINK_MAX, which the C library derives from the filesystem's magic number. Over 9p that
+/// number is the host filesystem's, while the limit is not: the check waits for an EMLINK at the wrong count.
 const GUESSES_THE_LIMIT: &str = "link::link_count_max";
 
-/// What fails on a share by whose doing, where that is known.
+/// Checks that are known to fail on a share, and the component to blame.
 ///
-/// The 9p client of Linux says itself how fine the times are, and no request with nanoseconds leaves it (see
+/// Linux's 9p client itself limits the resolution of times, and sends no request with nanoseconds (see
 /// `times_keep_nanoseconds`).
 const KNOWN: &[(Share, &str, Component)] = &[(Share::Virtio9p, "utimensat::subsecond", Component::Kernel)];
 
 /// pjdfstest finds no difference between the share and the native filesystem: every check that fails on the share fails natively too.
 ///
-/// Kata ran this suite in its CI until 2022 (`conformance/posixfs`), first with nine 9p exceptions and then, for virtio-fs, with none; what fails is listed by name.
+/// Kata ran this suite in its CI until 2022 (`conformance/posixfs`), first with nine 9p exceptions and then, for
+/// virtio-fs, with none; failed checks are listed by name.
 fn pjdfstest_differs_in_nothing(site: &Site) -> Check {
     let native = match site.share {
         Some(_) => read_native(&site.scratch.join(NATIVE_FAILURES))?,
-        // Natively the run itself is what is tried: there is nothing to compare it with.
+        // The native run itself is under test: there is nothing to compare it with.
         None => {
             pjdfstest_failures(site)?;
             return Ok(());
@@ -58,8 +60,8 @@ fn pjdfstest_differs_in_nothing(site: &Site) -> Check {
     judge(site.share, &differing)
 }
 
-/// What the checks say that fail on a share alone: who serves it is blamed for those of which nothing else is known,
-/// and another component only where all that fails is its doing.
+/// Judges the checks that fail on a share but not natively. Failures of unknown cause blame the component that serves
+/// the share; another component is blamed only if all failures are known to be its fault.
 fn judge(share: Option<Share>, differing: &[&str]) -> Check {
     let doing =
         |name: &str| KNOWN.iter().find(|(on, check, _)| Some(*on) == share && *check == name).map(|known| known.2);
@@ -95,14 +97,14 @@ pub fn record_native_failures(scratch: &Path, failures: &[String]) -> Result<(),
     fs::write(&path, text).map_err(|e| Stop::error(format!("writing {}: {e}", path.display())))
 }
 
-/// Runs pjdfstest in the site's directory as root and gives the names of the checks that failed, sorted.
+/// Runs pjdfstest in the site's directory as root and returns the names of the failed checks, sorted.
 ///
 /// It needs `/etc/passwd` and `/etc/group` with two users besides root.
 ///
 /// # Errors
 ///
-/// A skip when there is no binary, or the system has no two users, as a small one of SUSE's or Arch's; an error when it
-/// cannot be run or did not come to its end.
+/// A skip if there is no binary, or the system has no two users, like a small one of SUSE's or Arch's; an error if
+/// pjdfstest cannot be run or does not finish.
 pub fn pjdfstest_failures(site: &Site) -> Result<Vec<String>, Stop> {
     let Some(program) = &site.pjdfstest else {
         return Err(Stop::skip("there is no static pjdfstest binary"));
@@ -113,7 +115,7 @@ pub fn pjdfstest_failures(site: &Site) -> Result<Vec<String>, Stop> {
         .map_err(|e| Stop::error(format!("writing pjdfstest's configuration: {e}")))?;
     let argv: [&Path; 5] = [program, Path::new("--configuration-file"), &configuration, Path::new("--path"), &site.dir];
     let argv = argv.map(|word| word.display().to_string());
-    // Plain text, and no back traces that hide the names.
+    // Plain text, without back traces that hide the names.
     let variables = [("NO_COLOR", "1"), ("RUST_BACKTRACE", "0")];
     let ran = (site.run)(&argv.each_ref().map(String::as_str), &variables, DEADLINE)?;
     let how = ran.code.map_or("a signal".to_owned(), |code| format!("exit code {code}"));
@@ -125,7 +127,7 @@ pub fn pjdfstest_failures(site: &Site) -> Result<Vec<String>, Stop> {
 /// A user and the name of its primary group.
 type Account = (String, String);
 
-/// Two users who are not root, with the names of their groups.
+/// Returns two users who are not root, with the names of their groups.
 fn accounts() -> Result<(Account, Account), Stop> {
     let read = |path: &str| {
         fs::read_to_string(path).map_err(|e| Stop::error(format!("reading {path}, which pjdfstest needs: {e}")))
@@ -136,7 +138,8 @@ fn accounts() -> Result<(Account, Account), Stop> {
     })
 }
 
-/// The same of these files: nobody and daemon where they are, as on most systems, otherwise users of services.
+/// Returns two users from these files: nobody and daemon if they exist, as on most systems, otherwise users of
+/// services.
 fn accounts_in(users: &str, groups: &str) -> Option<(Account, Account)> {
     let named = |line: &str| line.split(':').next().unwrap_or_default().to_owned();
     let usual = ["nobody", "daemon"].map(str::to_owned);
@@ -146,7 +149,7 @@ fn accounts_in(users: &str, groups: &str) -> Option<(Account, Account)> {
     Some((accounts.next()?, accounts.next()?))
 }
 
-/// The name of the primary group of a user who is not root.
+/// Returns the name of the primary group of a user who is not root.
 fn account_in(users: &str, groups: &str, user: &str) -> Option<String> {
     let fields = |line: &str| line.split(':').map(str::to_owned).collect::<Vec<_>>();
     let entry = users.lines().map(fields).find(|entry| entry.first().is_some_and(|name| name == user))?;
@@ -156,7 +159,7 @@ fn account_in(users: &str, groups: &str, user: &str) -> Option<String> {
 }
 
 fn toml(user: &Account, other: &Account) -> String {
-    // The naptime is longer than a tick of the slowest kernel clock (100 Hz), by which files are stamped.
+    // The naptime is longer than a tick of the slowest kernel clock (100 Hz), which stamps the files.
     format!(
         "[features]\nposix_fallocate = {{}}\nrename_ctime = {{}}\nutime_now = {{}}\nutimensat = {{}}\n\n\
          [settings]\nnaptime = 0.02\nallow_remount = false\n\n\
@@ -165,12 +168,12 @@ fn toml(user: &Account, other: &Account) -> String {
     )
 }
 
-/// The last line that says something.
+/// Returns the last line that is not blank.
 fn last_line(output: &str) -> String {
     output.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("no output").to_owned()
 }
 
-/// The failed checks, sorted; an error unless the summary is there and agrees.
+/// Returns the failed checks, sorted; an error unless the summary is present and agrees.
 fn parse(output: &str) -> Result<Vec<String>, String> {
     let mut failed: Vec<String> = output
         .lines()
@@ -203,7 +206,7 @@ mod tests {
     use crate::outcome::Component;
     use crate::share::Share;
 
-    /// Linux' 9p client sends no nanoseconds, whoever serves the share.
+    /// Linux's 9p client sends no nanoseconds, whatever serves the share, so the kernel is blamed.
     #[test]
     fn what_is_known_to_be_the_kernels_doing_blames_it_and_nobody_else() {
         let more = |names: &str| format!("expected pjdfstest to fail only where the native filesystem does, {names}");

@@ -1,4 +1,4 @@
-//! A virtiofsd that cannot go on: without descriptors, killed, told to end.
+//! Failures of virtiofsd: no descriptors left, killed, or told to end.
 
 use super::durability::{WRITTEN, committed, is_there};
 use super::proves::DAEMON_END;
@@ -27,12 +27,15 @@ pub(super) static ROWS: &[Row] = &[
 
 /// More files than a daemon with few descriptors can have open, and fewer than a process of the guest.
 const FILES: usize = 900;
-/// So many open natively, where no daemon has a limit and the agent needs its own descriptors.
+/// Fewer files for the native run, where no daemon has a limit and the agent needs its own descriptors.
 const NATIVELY: usize = 100;
 
-/// A guest that opens more files than virtiofsd may gets EMFILE or ENFILE, what it has open stays usable, and once it has closed that it can open files again.
+/// A guest that opens more files than virtiofsd may gets EMFILE or ENFILE, its open files stay usable, and after
+/// closing them it can open files again.
 ///
-/// virtiofsd has its own limit (`--rlimit-nofile`), and one pod with many open files comes to it: it must hear so as it would on a node, and neither it nor the daemon may end. Natively, where there is no daemon, a hundred files open.
+/// virtiofsd has its own limit (`--rlimit-nofile`), and one pod with many open files can reach it: the pod must get the
+/// same error as on a node, and neither pod nor daemon may end. Natively, where there is no daemon, a hundred files
+/// open.
 fn running_out_of_descriptors_is_an_errno(site: &Site) -> Check {
     let most = if site.share.is_some() { FILES } else { NATIVELY };
     let mut held = Vec::new();
@@ -78,16 +81,23 @@ fn still_usable(file: &mut File, number: usize) -> Check {
     Ok(())
 }
 
-/// When virtiofsd is killed while the guest writes, nothing of it is left by the deadline, all that was synced is on the host, whole, the guest still answers, and QEMU ends when it is told to quit.
+/// When virtiofsd is killed while the guest writes, none of its processes is left at the deadline, all synced data is
+/// on the host, whole, the guest still answers, and QEMU ends when it is told to quit.
 ///
-/// Out of memory, the kernel may take virtiofsd. Kata's Go runtime notices that and has QEMU quit (`setupVirtiofsDaemon` in src/runtime/virtcontainers/qemu.go@4.1.0); a guest that hangs, or a QEMU that waits for its dead daemon, would leave a sandbox that cannot be removed. The write that was under way stays unfinished: Linux's virtio-fs has no deadline, and Kata asks for none.
+/// If memory runs out, the kernel may kill virtiofsd. Kata's Go runtime notices and makes QEMU quit
+/// (`setupVirtiofsDaemon` in src/runtime/virtcontainers/qemu.go@4.1.0); a guest that hangs, or a QEMU that waits for
+/// its dead daemon, would leave a sandbox that cannot be removed. The write in progress stays unfinished: Linux's
+/// virtio-fs has no deadline, and Kata requires none.
 fn a_killed_virtiofsd_takes_neither_guest_nor_data(pair: &mut Pair<'_>) -> Check {
     ended(pair, DaemonSignal::Kill)
 }
 
-/// When virtiofsd is told to end (SIGTERM) while the guest writes, it does by the deadline with all that it has started, all that was synced is on the host, whole, the guest still answers, and QEMU ends when it is told to quit.
+/// When virtiofsd is told to end (SIGTERM) while the guest writes, it ends by the deadline with all processes that it
+/// started, all synced data is on the host, whole, the guest still answers, and QEMU ends when it is told to quit.
 ///
-/// A node that shuts down ends its daemons so, before it unmounts what they share: one that stays keeps the mounts busy. What is left to Kata is the same as with a kill (`setupVirtiofsDaemon` in src/runtime/virtcontainers/qemu.go@4.1.0).
+/// A node that shuts down ends its daemons this way before it unmounts the filesystems that they share: a daemon that
+/// stays keeps the mounts busy. The rest is up to Kata, as after a kill (`setupVirtiofsDaemon` in
+/// src/runtime/virtcontainers/qemu.go@4.1.0).
 fn a_virtiofsd_that_is_told_to_end_does(pair: &mut Pair<'_>) -> Check {
     ended(pair, DaemonSignal::Terminate)
 }

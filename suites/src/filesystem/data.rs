@@ -61,7 +61,8 @@ fn odd_sizes_round_trip(site: &Site) -> Check {
     Ok(())
 }
 
-/// A file with 64 MiB of hole and one written block takes little space, and the hole reads as zeros; SEEK_HOLE, where known, finds it.
+/// A file with 64 MiB of hole and one written block takes little space, and the hole reads as zeros; SEEK_HOLE finds
+/// the hole if the filesystem supports it.
 ///
 /// Disk images and databases in containers are sparse; a share that fills holes fills the host's disk.
 fn sparse_files_stay_sparse(site: &Site) -> Check {
@@ -77,7 +78,7 @@ fn sparse_files_stay_sparse(site: &Site) -> Check {
     file.read_exact_at(&mut middle, 12_345_678).doing("reading in the hole")?;
     ensure!(middle.iter().all(|byte| *byte == 0), "reading in the hole: expected zeros, saw other bytes");
     match seek(&file, SeekFrom::Data(0)) {
-        // POSIX lets a filesystem without the knowledge call everything data.
+        // POSIX allows a filesystem without this knowledge to report everything as data.
         Ok(0) | Err(Errno::INVAL | Errno::OPNOTSUPP) => {}
         Ok(at) => {
             ensure!(at <= end && at > end - (1 << 20), "SEEK_DATA: expected to land close before {end}, saw {at}")
@@ -89,7 +90,8 @@ fn sparse_files_stay_sparse(site: &Site) -> Check {
     Ok(())
 }
 
-/// A file may be larger than 4 GiB: what is written just below, across and beyond that offset comes back from there, and not from the offset modulo 4 GiB.
+/// A file may be larger than 4 GiB: data written just below, across and beyond that offset is read back from there, and
+/// not from the offset modulo 4 GiB.
 ///
 /// Every field of the way (FUSE, 9p, the daemon) must be 64 bits wide; images and models in containers are larger than this.
 fn files_may_exceed_4_gib(site: &Site) -> Check {
@@ -134,7 +136,8 @@ fn truncation_cuts_and_extends_with_zeros(site: &Site) -> Check {
 
 /// fallocate(2) extends the file with zeros and reserves its space, and punching a hole zeroes just the hole.
 ///
-/// Databases and image tools reserve space so; FUSE has had the request since Linux 3.5 while Linux's 9p client has none, so this is not tried on 9p.
+/// Databases and image tools reserve space this way; FUSE has had the request since Linux 3.5 while Linux's 9p client
+/// has none, so this is not tried on 9p.
 fn fallocate_reserves_and_punches(site: &Site) -> Check {
     let path = site.file("file", noise(6, 16_384))?;
     let file = open_both(&path)?;
@@ -157,7 +160,8 @@ fn fallocate_reserves_and_punches(site: &Site) -> Check {
     same_bytes(&fs::read(&path).doing("reading the file")?, &expected, "a file with a punched hole")
 }
 
-/// What is written with O_DIRECT is read back by ordinary reads and the reverse; a filesystem may refuse the flag with EINVAL when opening.
+/// Data written with O_DIRECT is read back by ordinary reads and the reverse; a filesystem may refuse the flag with
+/// EINVAL when opening.
 ///
 /// Databases ask for O_DIRECT and accept a refusal; what they cannot accept is a cache that shows older bytes than the disk.
 fn direct_io_round_trips(site: &Site) -> Check {
@@ -208,7 +212,7 @@ fn copy_file_range_copies_or_refuses_cleanly(site: &Site) -> Check {
     same_bytes(&seen, &noise(10, 100_000)[1_000..91_000], "the copied range")
 }
 
-/// fsync(2), fdatasync(2), syncfs(2) and fsync of a directory succeed, and the data stays as it is.
+/// fsync(2), fdatasync(2), syncfs(2) and fsync of a directory succeed, and the data is unchanged.
 ///
 /// Databases and package managers refuse to go on after EIO or EINVAL from fsync; FUSE has a request of its own for directories (FSYNCDIR).
 fn files_and_directories_can_be_synced(site: &Site) -> Check {

@@ -1,4 +1,4 @@
-//! What a file that the guest knows costs on the host.
+//! Host resources that a file costs once the guest knows it.
 
 use super::proves::HANDLES;
 use crate::check::{Check, Doing, Stop};
@@ -12,9 +12,13 @@ const SOURCE: &str = include_str!("descriptors.rs");
 pub(super) static ROWS: &[Row] =
     &[row!(Pair(files_that_the_guest_knows_hold_no_descriptors), HANDLES).needs(&[Need::FileHandles])];
 
-/// After the guest has looked at 200 files, virtiofsd has no descriptor open for each of them, and the guest reads every one of them all the same.
+/// After the guest has looked at 200 files, virtiofsd does not keep a descriptor open for each of them, and the guest
+/// can still read every one.
 ///
-/// The daemon refers to files by file handles, `--inode-file-handles=prefer`, which is virtiofsd's default from 1.14 on; Kata passes nothing, so the default decides. Without handles each file that a pod's kernel remembers is a descriptor on the node, and a tree of a million files ends at the limit of open files (EMFILE for the pod). A daemon whose default is `never`, as 1.13's, and the one written in C fail here, and nowhere else for that reason.
+/// The daemon refers to files by file handles, `--inode-file-handles=prefer`, which is virtiofsd's default from 1.14
+/// on; Kata passes nothing, so the default decides. Without handles each file that a pod's kernel remembers is a
+/// descriptor on the node, and a tree of a million files reaches the limit of open files (EMFILE for the pod). A daemon
+/// whose default is `never`, like 1.13's, and the one written in C fail this test for that reason, and no other test.
 fn files_that_the_guest_knows_hold_no_descriptors(pair: &mut Pair<'_>) -> Check {
     let names: Vec<String> = (0..FILES).map(|number| format!("known-{number}")).collect();
     for name in &names {
@@ -35,7 +39,8 @@ fn files_that_the_guest_knows_hold_no_descriptors(pair: &mut Pair<'_>) -> Check 
     if grown < FILES / 4 {
         return Ok(());
     }
-    // The machine's kernel counted them, of a process outside the guest, and the guest has read all files since.
+    // This is a measurement: the host's kernel counted the descriptors of a process outside the guest, and the guest
+    // has read all files since.
     let seen = format!(
         "the guest looked at {FILES} files, and virtiofsd has {grown} descriptors more than before ({before}, then \
          {after}): it keeps one for each instead of a file handle"

@@ -21,9 +21,11 @@ pub(super) static ROWS: &[Row] = &[
     row!(Guest(a_directory_lists_what_was_just_made_and_removed), FILES).finds("/^getdents:retval=0"),
 ];
 
-/// Ten thousand entries in one directory, at length a hundred thousand, are all listed, each exactly once, with the right type.
+/// Ten thousand entries in one directory, or a hundred thousand with `--thorough`, are all listed, each exactly once,
+/// with the right type.
 ///
-/// A listing of this size needs many READDIR requests with offsets between them; mail spools and package caches have such directories, and virtiofsd 1.14 still mended its directory cookies (Kata 4.1.0 release notes).
+/// A listing of this size needs many READDIR requests with offsets between them; mail spools and package caches have
+/// such directories, and virtiofsd 1.14 still fixed its directory cookies (Kata 4.1.0 release notes).
 fn ten_thousand_entries_are_listed_once(site: &Site) -> Check {
     let count = site.effort.of(10_000, 100_000);
     make_empty_files(&site.dir, count)?;
@@ -128,7 +130,7 @@ fn file_name(index: u32) -> String {
     format!("file-{index:05}")
 }
 
-/// Empty files by mknod(2): the cheapest request that makes one.
+/// Creates empty files by mknod(2), the cheapest request that creates one.
 fn make_empty_files(dir: &Path, count: u32) -> Check {
     let fd = open_dir(dir)?;
     for index in 0..count {
@@ -139,7 +141,7 @@ fn make_empty_files(dir: &Path, count: u32) -> Check {
     Ok(())
 }
 
-/// The entries from a position on, each with the position after it.
+/// Returns the entries from a position on, each with the position after it.
 fn list_from(fd: &OwnedFd, position: u64) -> Result<Vec<(String, u64)>, Stop> {
     seek(fd, SeekFrom::Start(position)).doing(format_args!("seeking the directory to {position}"))?;
     let mut buffer = [MaybeUninit::uninit(); 1024];

@@ -1,4 +1,4 @@
-//! What outlives the guest.
+//! Data that outlives the guest.
 
 use super::expect::{noise, until};
 use super::proves::{DISK_INTEGRITY, SHARED_FILES, SHARED_INTEGRITY};
@@ -24,12 +24,12 @@ pub(super) static ROWS: &[Row] = &[
         .random(),
 ];
 
-/// The file that is kept being written.
+/// The name of the file that is written continuously.
 pub(super) const WRITTEN: &str = "written";
-/// How many blocks of it are synced before the VMM is killed, and at length.
+/// The number of blocks that are synced before the VMM is killed, in an ordinary and in a thorough run.
 const ROUNDS: (u64, u64) = (60, 3_000);
 
-/// What the guest wrote and fsynced is on the host, whole, though the VMM is killed right after fsync returned.
+/// Data that the guest wrote and fsynced is on the host, whole, even if the VMM is killed right after fsync returned.
 ///
 /// POSIX fsync; a pod's database commits on that promise, and the OOM killer takes VMMs without asking.
 fn fsync_survives_killing_the_vmm(pair: &mut Pair<'_>) -> Check {
@@ -44,9 +44,10 @@ fn fsync_survives_killing_the_vmm(pair: &mut Pair<'_>) -> Check {
     pair.host_comes_to_read("large", &large, "a synced file of 200000 bytes after the VMM was killed")
 }
 
-/// A new version that the guest wrote, fsynced, renamed into place and whose directory it fsynced is what the host finds after the VMM is killed, with nothing left of the old name.
+/// If the guest writes and fsyncs a new version of a file, renames it into place and fsyncs the directory, the host
+/// finds this version after the VMM is killed, and nothing under the old name.
 ///
-/// This is how every careful program replaces a file; half of it would leave a pod without its state.
+/// Every careful program replaces a file this way; half of the replacement would leave a pod without its state.
 fn synced_renames_survive_killing_the_vmm(pair: &mut Pair<'_>) -> Check {
     pair.guest_writes("state", b"old state", true)?;
     pair.guest_writes("state.new", b"new state", true)?;
@@ -61,9 +62,11 @@ fn synced_renames_survive_killing_the_vmm(pair: &mut Pair<'_>) -> Check {
     Ok(())
 }
 
-/// Of blocks that the guest writes at random places, each synced before the next, none that was synced is missing or torn on the host after the VMM is killed in the midst of it.
+/// When the VMM is killed while the guest writes blocks at random places, syncing each before the next, no synced block
+/// is missing or torn on the host.
 ///
-/// Databases write so, and the OOM killer takes VMMs without asking. The places and contents follow from the run's seed.
+/// Databases write this way, and the OOM killer takes VMMs without asking. The places and contents follow from the
+/// run's seed.
 fn random_writes_survive_killing_the_vmm(pair: &mut Pair<'_>) -> Check {
     let seed = pair.effort.seed;
     pair.done("writing in the background", Action::KeepWriting { path: pair.in_guest(WRITTEN), seed })?;
@@ -72,7 +75,7 @@ fn random_writes_survive_killing_the_vmm(pair: &mut Pair<'_>) -> Check {
     is_there(pair, synced, "after the VMM was killed while the guest wrote")
 }
 
-/// Waits until the host finds all that was synced, whole: of what has not been, a write may still be under way.
+/// Waits until the host finds all synced blocks, whole; a write that was not synced may still be in progress.
 pub(super) fn is_there(pair: &Pair<'_>, synced: u64, what: &str) -> Check {
     let (path, seed) = (pair.on_host(WRITTEN), pair.effort.seed);
     until(pair.deadline, format_args!("{what}: expected {synced} synced blocks on the host"), || {
@@ -81,15 +84,15 @@ pub(super) fn is_there(pair: &Pair<'_>, synced: u64, what: &str) -> Check {
     })
 }
 
-/// Waits until so many blocks are synced, and gives how many are.
+/// Waits until this many blocks are synced, and returns how many are.
 pub(super) fn committed(pair: &mut Pair<'_>, rounds: u64) -> Result<u64, Stop> {
     let deadline = pair.deadline * pair.effort.of(20, 200);
     let path = pair.in_guest(WRITTEN);
     until_synced(deadline, rounds, || pair.guest.act(Action::Synced { path: path.clone() }))
 }
 
-/// Waits until the guest says that it has synced so many blocks. One that goes on at the deadline is slow, for which nobody is
-/// blamed; one that has stopped has failed.
+/// Waits until the guest reports that it has synced this many blocks. If it still makes progress at the deadline, it is
+/// slow, and nobody is blamed; if it has stopped, it has failed.
 fn until_synced(deadline: Duration, rounds: u64, mut ask: impl FnMut() -> Result<Reply, Stop>) -> Result<u64, Stop> {
     let began = Instant::now();
     let (mut most, mut grew) = (0, began);
@@ -112,9 +115,12 @@ fn until_synced(deadline: Duration, rounds: u64, mut ask: impl FnMut() -> Result
     })
 }
 
-/// Of blocks that the guest writes to a file on its disk, each synced before the next, none that was synced is missing or torn when another guest reads the disk after the VMM of the first was killed.
+/// When the VMM is killed while the guest writes blocks to a file on its disk, syncing each before the next, no synced
+/// block is missing or torn when another guest reads the disk.
 ///
-/// A volume that Kata gives a guest as a disk (`virtio-blk`, block volumes and snapshotters) outlives guests that end so; the second guest's kernel replays the filesystem's journal as on a node. What is lost QEMU or the guest's kernel has acknowledged too early.
+/// A volume that Kata gives a guest as a disk (`virtio-blk`, block volumes and snapshotters) outlives guests that are
+/// killed; the second guest's kernel replays the filesystem's journal as on a node. If a block is lost, QEMU or the
+/// guest's kernel has acknowledged it too early.
 fn random_writes_to_a_disk_survive_killing_the_vmm(env: &dyn EnvironmentSide) -> Check {
     let effort = env.claims().effort;
     let (disk, seed) = (ext4_disk(env)?, effort.seed);
@@ -144,7 +150,7 @@ fn act(machine: &mut dyn Machine, action: Action) -> Result<Reply, Stop> {
     }
 }
 
-/// A file with an empty ext4 filesystem.
+/// Creates a file with an empty ext4 filesystem.
 fn ext4_disk(env: &dyn EnvironmentSide) -> Result<Scratch, Stop> {
     let disk = Scratch::new("disk");
     let made = File::create(&disk.0).and_then(|file| file.set_len(64 << 20));
@@ -162,7 +168,7 @@ mod tests {
     use super::*;
     use crate::check::message;
 
-    /// A guest that has synced one block more at each question, up to so many.
+    /// Waits for a guest that has synced one more block at each question, up to `most`.
     fn synced(most: u64, rounds: u64) -> Result<u64, Stop> {
         let mut count = 0;
         until_synced(Duration::from_millis(200), rounds, || {

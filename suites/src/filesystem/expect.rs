@@ -1,4 +1,4 @@
-//! Saying what was expected and what was seen.
+//! Checks whose messages state the expected and the seen values.
 
 use crate::check::{Check, Stop};
 use crate::ensure;
@@ -7,7 +7,7 @@ use std::fmt::Display;
 use std::io;
 use std::time::{Duration, Instant};
 
-/// The short name of an errno, `ENOENT`, or its number.
+/// Returns the short name of an errno, `ENOENT`, or its number.
 pub(super) fn errno_name(error: &io::Error) -> String {
     match error.raw_os_error() {
         Some(raw) => match nix::errno::Errno::from_raw(raw) {
@@ -18,7 +18,7 @@ pub(super) fn errno_name(error: &io::Error) -> String {
     }
 }
 
-/// `what` must be refused with one of `expected`.
+/// Checks that `what` is refused with one of `expected`.
 pub(super) fn refused<T, E: Into<io::Error>>(result: Result<T, E>, expected: &[Errno], what: impl Display) -> Check {
     let names = || {
         let names: Vec<String> = expected.iter().map(|e| errno_name(&io::Error::from(*e))).collect();
@@ -35,7 +35,7 @@ pub(super) fn refused<T, E: Into<io::Error>>(result: Result<T, E>, expected: &[E
     }
 }
 
-/// Both must hold the same bytes; names the first difference.
+/// Checks that both hold the same bytes; the message names the first difference.
 pub(super) fn same_bytes(seen: &[u8], expected: &[u8], what: impl Display) -> Check {
     if seen == expected {
         return Ok(());
@@ -52,7 +52,7 @@ pub(super) fn same_bytes(seen: &[u8], expected: &[u8], what: impl Display) -> Ch
     )))
 }
 
-/// Bytes without a pattern that a filesystem could produce by accident; the same seed gives the same bytes.
+/// Returns bytes without a pattern that a filesystem could produce by accident; the same seed gives the same bytes.
 pub(super) fn noise(seed: u64, length: usize) -> Vec<u8> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut bytes = Vec::with_capacity(length + 8);
@@ -66,7 +66,7 @@ pub(super) fn noise(seed: u64, length: usize) -> Vec<u8> {
     bytes
 }
 
-/// Tries until `attempt` gives `Ok(Ok(value))`; at the deadline fails with what it said last.
+/// Tries until `attempt` returns `Ok(Ok(value))`; at the deadline fails with its last message.
 pub(super) fn until<T>(
     deadline: Duration,
     what: impl Display,

@@ -1,4 +1,4 @@
-//! fsx: random reads, writes, truncations and mappings of one file, each compared with what must be there.
+//! fsx: random reads, writes, truncations and mappings of one file, each compared with the expected contents.
 
 use super::proves::INTEGRITY;
 use crate::check::{Check, Stop};
@@ -13,21 +13,21 @@ const SOURCE: &str = include_str!("fsx.rs");
 
 pub(super) static ROWS: &[Row] = &[row!(Guest(fsx_finds_no_wrong_byte), INTEGRITY).seconds(180).random()];
 
-/// How many operations, and how many at length.
+/// The number of operations, in an ordinary and in a thorough run.
 const OPERATIONS: (u32, u32) = (600, 20_000);
-/// How long they may take; at length ten times as long.
+/// How long the operations may take; a thorough run may take ten times as long.
 const DEADLINE: Duration = Duration::from_secs(150);
 
-/// What fsx does with a file, by the weights in its configuration.
+/// fsx's operations and their weights in its configuration.
 const EVERYWHERE: &str = "close_open = 1\nread = 10\nwrite = 10\nmapread = 10\nmapwrite = 10\ninvalidate = 1\ntruncate = 5\nfsync = 1\nfdatasync = 1\nsendfile = 1\nposix_fadvise = 1\n";
-/// Linux's 9p client has no such calls, see `fallocate_reserves_and_punches` in `data.rs`.
+/// Operations that Linux's 9p client does not have, see `fallocate_reserves_and_punches` in `data.rs`.
 const NOT_ON_9P: &str = "posix_fallocate = 1\npunch_hole = 1\ncopy_file_range = 1\n";
 
 /// Hundreds of random reads, writes, truncations, mappings and copies of one file, in every order, never show a wrong byte.
 ///
-/// fsx has found what no test of single calls finds: pages that go stale between a mapping and a write, tails that come
-/// back after a truncation. A database in a pod is such a program. The same seed does the same work; the run's evidence
-/// names it.
+/// fsx has found bugs that tests of single calls miss: pages that go stale between a mapping and a write, tails that
+/// come back after a truncation. A database in a pod is such a program. The same seed does the same work; the run's
+/// evidence names the seed.
 fn fsx_finds_no_wrong_byte(site: &Site) -> Check {
     let Some(program) = &site.fsx else {
         return Err(Stop::skip("there is no static fsx binary"));
@@ -52,7 +52,7 @@ fn toml(share: Option<Share>) -> String {
     format!("flen = 262144\n\n[opsize]\nmax = 65536\n\n[weights]\n{EVERYWHERE}{more}")
 }
 
-/// fsx says so where all is well; else it ends with 1, or panics where a call fails.
+/// Judges fsx's run: it prints a success message, or ends with 1 on a wrong byte, or panics if a call fails.
 fn judge(ran: &CommandOutput) -> Check {
     match ran.code {
         Some(0) if ran.stdout.contains("All operations completed") => Ok(()),
@@ -64,7 +64,7 @@ fn judge(ran: &CommandOutput) -> Check {
     }
 }
 
-/// What fsx found: what stands before the operations that led there, or why a call failed.
+/// Returns fsx's finding: the text before the list of operations that led to it, or the reason why a call failed.
 fn found(said: &str) -> String {
     let failed = said.lines().find(|line| line.starts_with("called `Result::unwrap()`"));
     let errors = said.lines().filter_map(|line| line.strip_prefix("[ERROR fsx] "));

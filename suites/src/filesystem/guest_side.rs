@@ -1,4 +1,4 @@
-//! The guest's side of a pair: doing what the host's side asks for.
+//! The guest's side of a pair: performing the actions that the host's side requests.
 
 use super::expect::errno_name;
 use super::mapping::Mapping;
@@ -16,24 +16,24 @@ use std::sync::Mutex;
 /// The files that [`Action::Hold`] keeps open.
 static HELD: Mutex<BTreeMap<String, File>> = Mutex::new(BTreeMap::new());
 
-/// The longest value, and list of names, that Linux takes (XATTR_SIZE_MAX, XATTR_LIST_MAX).
+/// The longest value, and the longest list of names, that Linux accepts (XATTR_SIZE_MAX, XATTR_LIST_MAX).
 const MOST_ATTRIBUTES: usize = 65_536;
 
-/// An action that no filesystem was asked, because it makes no sense here.
+/// An action that was not tried on the filesystem, because it makes no sense.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{action:?}: {why}")]
 pub struct BadAction {
-    /// What was asked for.
+    /// The requested action.
     pub action: Action,
-    /// What is wrong with it: an absolute path, an unknown handle.
+    /// The reason: an absolute path, an unknown handle.
     pub why: String,
 }
 
-/// Does what is asked under `root`, following `..` and symlinks wherever this process's own root lets them lead.
+/// Performs the action under `root`, following `..` and symlinks wherever this process's own root lets them lead.
 ///
 /// # Errors
 ///
-/// Only when what is asked makes no sense; a refusal by the filesystem is [`Reply::Refused`].
+/// Only if the action makes no sense; a refusal by the filesystem is [`Reply::Refused`].
 pub fn perform(root: &Path, action: &Action) -> Result<Reply, BadAction> {
     match attempt(root, action) {
         Ok(reply) => Ok(reply),

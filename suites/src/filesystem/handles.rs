@@ -20,9 +20,11 @@ pub(super) static ROWS: &[Row] = &[
     row!(Guest(a_removed_directory_is_empty_and_takes_nothing), FILES),
 ];
 
-/// A file whose last name is removed can still be read, written, extended and stat'ed through its descriptor, with a link count of 0, and a new file of that name is another one.
+/// A file whose last name is removed can still be read, written, extended and stat'ed through its descriptor, with a
+/// link count of 0, and a new file of that name is a different one.
 ///
-/// POSIX unlink; every temporary file made with tmpfile(3) lives so, and 9p failed here for years (kata-containers/runtime, "unlinked but open").
+/// POSIX unlink; every temporary file made with tmpfile(3) works this way, and 9p failed here for years
+/// (kata-containers/runtime, "unlinked but open").
 fn unlinked_but_open_files_stay_usable(site: &Site) -> Check {
     let path = site.file("file", "before")?;
     let file = OpenOptions::new().read(true).write(true).open(&path).doing("opening the file")?;
@@ -45,7 +47,7 @@ fn unlinked_but_open_files_stay_usable(site: &Site) -> Check {
 
 /// A directory that is removed while open lists nothing any more and takes no new file (ENOENT).
 ///
-/// POSIX rmdir; a process that stands in a removed directory must get an error rather than write where nobody looks.
+/// POSIX rmdir; a process whose working directory is removed must get an error rather than write into nowhere.
 fn a_removed_directory_is_empty_and_takes_nothing(site: &Site) -> Check {
     let path = site.directory("directory")?;
     let held = File::open(&path).doing("opening the directory")?;

@@ -46,7 +46,7 @@ fn flock_excludes_other_descriptors(site: &Site) -> Check {
     flock(&two, FlockOperation::NonBlockingLockExclusive).doing("an exclusive flock after the other was closed")
 }
 
-/// Tries to lock (or unlock) a range for this open file description.
+/// Tries to lock or unlock a range for this open file description.
 fn lock_range(file: &File, kind: libc::c_int, start: i64, length: i64) -> io::Result<()> {
     let lock = libc::flock {
         l_type: kind as libc::c_short,
@@ -78,14 +78,15 @@ fn record_locks_exclude_by_range(site: &Site) -> Check {
 
 /// A thread that waits for a lock gets it when the holder lets go, and not before.
 ///
-/// The guest's kernel must wake it; with remote locks a daemon of one thread (Kata's `--thread-pool-size=1`) would wait for itself for ever.
+/// The guest's kernel must wake the thread; with remote locks a single-threaded daemon (Kata's `--thread-pool-size=1`)
+/// would wait for itself for ever.
 fn a_waiting_lock_is_granted(site: &Site) -> Check {
     let (one, two) = (open(site)?, open(site)?);
     flock(&one, FlockOperation::NonBlockingLockExclusive).doing("taking an exclusive flock")?;
     let (send, receive) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
         let granted = flock(&two, FlockOperation::LockExclusive);
-        // Nobody listens any more when the test has failed.
+        // If the test has failed, nobody receives this any more.
         let _ = send.send(granted);
     });
     if let Ok(early) = receive.recv_timeout(std::time::Duration::from_millis(300)) {

@@ -22,14 +22,14 @@ pub(super) static ROWS: &[Row] = &[
     row!(Guest(files_can_be_mapped_for_execution), FILES),
 ];
 
-/// A mapping of the first bytes of a file; the file must not shrink while it lives.
+/// A mapping of the beginning of a file; the file must not shrink while the mapping exists.
 pub(super) struct Mapping {
     start: *mut u8,
     length: usize,
 }
 
 impl Mapping {
-    /// A readable and writable MAP_SHARED mapping.
+    /// Creates a readable and writable MAP_SHARED mapping.
     pub(super) fn shared(file: &File, length: usize) -> io::Result<Mapping> {
         Mapping::new(file, length, ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED)
     }
@@ -55,17 +55,17 @@ impl Mapping {
         }
     }
 
-    /// msync(2) of the whole mapping.
+    /// Calls msync(2) on the whole mapping.
     pub(super) fn sync(&self) -> io::Result<()> {
         // SAFETY: the range is exactly the mapping.
         Ok(unsafe { msync(self.start.cast::<c_void>(), self.length, MsyncFlags::SYNC) }?)
     }
 }
 
-/// What a file holds, at most `most` bytes of it, read through a private mapping.
+/// Reads at most `most` bytes of a file through a private mapping.
 ///
 /// # Errors
-/// Where it cannot be opened or mapped.
+/// When the file cannot be opened or mapped.
 pub fn read_mapped(path: &str, most: u64) -> io::Result<Vec<u8>> {
     let file = File::open(path)?;
     let length = usize::try_from(file.metadata()?.len().min(most)).map_err(io::Error::other)?;
@@ -88,7 +88,8 @@ fn open_twice(site: &Site, name: &str, contents: &[u8]) -> Result<(File, File), 
 
 /// Two shared mappings of one file, made through two descriptors, are the same memory, and after msync(2) the file holds what was stored.
 ///
-/// POSIX demands it of MAP_SHARED, and databases in containers (SQLite's WAL index, LMDB) rest on it; Kata mounted 9p with `cache=mmap` for this alone.
+/// POSIX demands this of MAP_SHARED, and databases in containers (SQLite's WAL index, LMDB) depend on it; Kata mounted
+/// 9p with `cache=mmap` for this alone.
 fn shared_mappings_agree_with_each_other(site: &Site) -> Check {
     let length = 3 * 4096;
     let (one, two) = open_twice(site, "mapped", &noise(1, length))?;

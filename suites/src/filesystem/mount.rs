@@ -1,4 +1,4 @@
-//! Whether the share is there at all.
+//! The mount of the share in the guest.
 
 use super::proves::{FILES, SETTINGS};
 use crate::check::{Check, Doing, Stop};
@@ -16,7 +16,7 @@ const SOURCE: &str = include_str!("mount.rs");
 pub(super) static ROWS: &[Row] =
     &[row!(Guest(mounts_in_the_guest), FILES).also_with(SETTINGS).reproduced(Reproducer::QemuRefuses)];
 
-/// What must have passed before a share is mounted.
+/// Returns the tests that must have passed before a share is mounted.
 pub(super) fn blockers(share: Share) -> Vec<String> {
     let own: &[&str] = match share {
         Share::VirtioFs => &[
@@ -56,7 +56,7 @@ fn mounts_in_the_guest(site: &Site) -> Check {
     super::expect::same_bytes(&seen, b"a first file\n", "the first file")
 }
 
-/// The type of the uppermost mount at `root`.
+/// Returns the type of the uppermost mount at `root`.
 fn mounted_type(mountinfo: &[u8], root: &Path) -> Option<String> {
     Mount::all(mountinfo).rfind(|mount| mount.at == root).map(|mount| mount.kind)
 }

@@ -1,4 +1,4 @@
-//! What names a directory entry can have.
+//! The names that a directory entry can have.
 
 use super::expect::refused;
 use super::proves::FILES;

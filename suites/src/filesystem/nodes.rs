@@ -1,4 +1,4 @@
-//! Things that are neither files nor directories.
+//! Fifos, sockets and device nodes.
 
 use super::expect::{refused, same_bytes};
 use super::proves::FILES_POSIX_ON_9P;
@@ -53,7 +53,7 @@ fn fifos_pass_bytes(site: &Site) -> Check {
 ///
 /// PostgreSQL, MySQL and container engines put their sockets on volumes shared between a pod's containers.
 fn unix_sockets_connect(site: &Site) -> Check {
-    // A socket's address has 108 bytes, a test's directory may be longer.
+    // A socket's address has 108 bytes, and a test's directory may be longer.
     let short = format!("/proc/self/fd/{}", {
         use std::os::fd::{AsRawFd, IntoRawFd};
         let directory = File::open(&site.dir).doing("opening the directory")?;

@@ -1,4 +1,4 @@
-//! What the flags of open(2) promise.
+//! Promises of the flags of open(2).
 
 use super::expect::{refused, same_bytes};
 use super::proves::{CACHES, FILES, THREAD_POOL};
@@ -22,9 +22,11 @@ pub(super) static ROWS: &[Row] = &[
     row!(Guest(access_modes_bind_the_descriptor), FILES),
 ];
 
-/// With O_APPEND each write goes to the end of the file as it is then, wherever the descriptor stands and whoever else wrote.
+/// With O_APPEND each write goes to the current end of the file, whatever the descriptor's position and the other
+/// writers.
 ///
-/// POSIX open; logs of containers are written so, and FUSE leaves the position to the daemon, which must open with O_APPEND itself.
+/// POSIX open; logs of containers are written this way, and FUSE leaves the position to the daemon, which must open
+/// with O_APPEND itself.
 fn append_writes_at_the_end(site: &Site) -> Check {
     let path = site.file("log", "start;")?;
     let open = || OpenOptions::new().append(true).open(&path).doing("opening with O_APPEND");
@@ -59,7 +61,8 @@ fn truncate_on_open_empties_the_file(site: &Site) -> Check {
     Ok(())
 }
 
-/// Of several threads that create one name with O_CREAT|O_EXCL exactly one succeeds, the others get EEXIST; a dangling symlink counts as existing.
+/// If several threads create one name with O_CREAT|O_EXCL, exactly one succeeds and the others get EEXIST; a dangling
+/// symlink counts as existing.
 ///
 /// POSIX open demands the test and the creation to be one step; lock files and `mktemp` in containers are safe only then.
 fn exclusive_create_has_one_winner(site: &Site) -> Check {

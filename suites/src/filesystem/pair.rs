@@ -1,4 +1,4 @@
-//! What a body between host and guest does on either side, and waits for on the other.
+//! Steps of a body between host and guest: actions on one side, and waiting for their effects on the other.
 
 use super::expect::until;
 use crate::check::{Check, Doing, Stop};
@@ -8,17 +8,17 @@ use std::fs;
 use std::path::PathBuf;
 
 impl Pair<'_> {
-    /// The host's path of `name`.
+    /// Returns the host's path of `name`.
     pub(super) fn on_host(&self, name: impl AsRef<OsStr>) -> PathBuf {
         self.host.join(name.as_ref())
     }
 
-    /// The guest's path of `name`.
+    /// Returns the guest's path of `name`.
     pub(super) fn in_guest(&self, name: impl AsRef<OsStr>) -> Bytes {
         Bytes::from(&self.relative.join(name.as_ref()))
     }
 
-    /// Has the guest do it; a refusal is a failure.
+    /// Makes the guest perform the action; a refusal is a failure.
     pub(super) fn done(&mut self, what: &str, action: Action) -> Result<Reply, Stop> {
         match self.guest.act(action)? {
             Reply::Refused { errno } => Err(Stop::fail(format!("the guest, {what}: {errno}"))),
@@ -26,13 +26,13 @@ impl Pair<'_> {
         }
     }
 
-    /// Has the guest write a file.
+    /// Makes the guest write a file.
     pub(super) fn guest_writes(&mut self, name: &str, data: &[u8], sync: bool) -> Check {
         let action = Action::Write { path: self.in_guest(name), data: Bytes(data.to_vec()), append: false, sync };
         self.done(&format!("writing {name}"), action).map(drop)
     }
 
-    /// What the guest reads there now, or the errno.
+    /// Returns what the guest reads from the file now, or the errno.
     pub(super) fn guest_reads(&mut self, name: &str) -> Result<Result<Vec<u8>, String>, Stop> {
         match self.guest.act(Action::Read { path: self.in_guest(name) })? {
             Reply::Data { data } => Ok(Ok(data.0)),
@@ -41,7 +41,7 @@ impl Pair<'_> {
         }
     }
 
-    /// What lstat says in the guest, or the errno.
+    /// Returns the guest's lstat of the name, or the errno.
     pub(super) fn guest_stats(&mut self, name: &str) -> Result<Result<Status, String>, Stop> {
         match self.guest.act(Action::Stat { path: self.in_guest(name) })? {
             Reply::Status { status } => Ok(Ok(status)),
@@ -50,7 +50,7 @@ impl Pair<'_> {
         }
     }
 
-    /// Waits until the guest reads just this.
+    /// Waits until the guest reads exactly these bytes.
     pub(super) fn guest_comes_to_read(&mut self, name: &str, expected: &[u8], what: &str) -> Check {
         until(self.deadline, format_args!("{what}: expected the guest to read {}", brief(expected)), || {
             Ok(match self.guest_reads(name)? {
@@ -61,7 +61,7 @@ impl Pair<'_> {
         })
     }
 
-    /// Waits until the host reads just this.
+    /// Waits until the host reads exactly these bytes.
     pub(super) fn host_comes_to_read(&self, name: &str, expected: &[u8], what: &str) -> Check {
         let path = self.on_host(name);
         until(self.deadline, format_args!("{what}: expected the host to read {}", brief(expected)), || {
@@ -94,13 +94,13 @@ impl Pair<'_> {
         })
     }
 
-    /// Has the host write a file.
+    /// Writes a file on the host.
     pub(super) fn host_writes(&self, name: &str, data: &[u8]) -> Check {
         fs::write(self.on_host(name), data).doing(format_args!("the host, writing {name}"))
     }
 }
 
-/// The length and the first bytes, for a message.
+/// Returns the length and the first bytes, for a message.
 pub(super) fn brief(bytes: &[u8]) -> String {
     let head = String::from_utf8_lossy(&bytes[..bytes.len().min(24)]).escape_debug().to_string();
     format!("{} bytes beginning \"{head}\"", bytes.len())

@@ -1,4 +1,4 @@
-//! Who may do what.
+//! Permissions and ownership.
 
 use super::expect::{refused, same_bytes};
 use super::proves::{FILES, FILES_NOT_ON_9P, SANDBOX_NONE};
@@ -49,7 +49,8 @@ fn expect_mode(path: &Path, expected: u32, what: &str) -> Check {
     Ok(())
 }
 
-/// An ordinary user reads, writes and executes just what the owner, group and other bits grant, the first class that matches deciding.
+/// An ordinary user can read, write and execute exactly as the owner, group and other bits grant; the first matching
+/// class decides.
 ///
 /// The guest's kernel or the daemon must check for the calling user: a daemon that acts as root for everyone opens every container user's files to all.
 fn permissions_bind_other_users(site: &Site) -> Check {
@@ -138,7 +139,7 @@ fn directories_need_search_permission(site: &Site) -> Check {
     })
 }
 
-/// What an ordinary user creates (file, directory, symlink, fifo) belongs to that user and group.
+/// A file, directory, symlink or fifo that an ordinary user creates belongs to that user and group.
 ///
 /// The daemon runs as root on the host and must take the caller's identity for each creation; otherwise a container's user cannot use its own files.
 fn new_files_belong_to_their_creator(site: &Site) -> Check {
@@ -223,7 +224,7 @@ fn writing_clears_setuid(site: &Site) -> Check {
     expect_mode(&written, 0o777, "a setuid and setgid executable after a write by another user")
 }
 
-/// Gives `path` to [`OTHER`] without losing its mode and acts as that user.
+/// Gives `path` to [`OTHER`] without changing its mode, and acts as that user.
 fn as_user_owner(site: &Site, path: &Path, body: impl FnOnce() -> Check + Send) -> Check {
     let mode = mode_of(path)?;
     chown(path, Some(OTHER), Some(OTHER)).doing("giving the executable away")?;
@@ -231,9 +232,11 @@ fn as_user_owner(site: &Site, path: &Path, body: impl FnOnce() -> Check + Send) 
     as_user(site, OTHER, body)
 }
 
-/// The setuid, setgid and sticky bits stay as chmod set them, on files and directories, each apart from the others, and after the name is looked up afresh.
+/// The setuid, setgid and sticky bits stay as chmod set them, on files and directories, each independent of the others,
+/// and after the name is looked up again.
 ///
-/// `sudo`, `/tmp` and shared group directories of an image depend on them; a share that drops them makes an image that unpacks without error and does not work.
+/// `sudo`, `/tmp` and shared group directories of an image depend on them; on a share that drops them, an image unpacks
+/// without an error and does not work.
 fn setuid_setgid_and_sticky_bits_are_kept(site: &Site) -> Check {
     let (file, directory) = (site.file("file", "x")?, site.directory("directory")?);
     for mode in [0o4755, 0o2755, 0o1755, 0o6711, 0o7777, 0o000, 0o644] {
@@ -247,9 +250,9 @@ fn setuid_setgid_and_sticky_bits_are_kept(site: &Site) -> Check {
     expect_mode(&site.path("renamed"), 0o4750, "a setuid file after a rename")
 }
 
-/// In a sticky directory a user may remove and rename only files of one's own, though the directory is open to all.
+/// In a sticky directory a user may remove and rename only their own files, although the directory is open to all.
 ///
-/// That is how `/tmp` of a container protects its users from each other (POSIX, S_ISVTX).
+/// The sticky bit of a container's `/tmp` protects its users from each other this way (POSIX, S_ISVTX).
 fn sticky_directories_guard_other_users_files(site: &Site) -> Check {
     let directory = site.directory("tmp")?;
     set_mode(&directory, 0o1777)?;

@@ -1,4 +1,4 @@
-//! What the properties of a filesystem are required for, and with it the shares that they are tried on.
+//! The capabilities that properties of a filesystem prove, and thereby the shares that the properties are tried on.
 
 use crate::capability::Capability::{
     self, FsVirtio9p, FsVirtio9pIntegrity, FsVirtio9pPosix, FsVirtio9pXattr, FsVirtioBlk, FsVirtioBlkIntegrity,
@@ -8,52 +8,53 @@ use crate::capability::Capability::{
 use crate::under::{self, Names};
 use model::profile::DaemonSetting;
 
-/// Every share itself.
+/// All shares.
 pub(super) const FILES: &[Capability] = &[FsVirtioFs, FsVirtio9p, FsVirtioBlk];
 /// All shares except 9p: Linux's 9p client lacks the call, whatever the server does.
 pub(super) const FILES_NOT_ON_9P: &[Capability] = &[FsVirtioFs, FsVirtioBlk];
-/// The shares in which the host sees the guest's files: it is about what the host gives, and says nothing of a disk of
-/// the guest's own.
+/// The shares on which the host sees the guest's files: properties of the host's share, which say nothing about a disk
+/// of the guest's own.
 pub(super) const SHARED_FILES: &[Capability] = &[FsVirtioFs, FsVirtio9p];
-/// Every share itself, except that on 9p it counts for conformance only: Kata's own conformance run left it out there as a known
-/// failure (conformance/posixfs/fstests.sh in kata-containers/tests, for kata-containers/runtime#826: mkfifo/00, mknod/00,
-/// mknod/11, open/00).
+/// All shares, except that on 9p the property counts for conformance only: Kata's own conformance run left it out there
+/// as a known failure (conformance/posixfs/fstests.sh in kata-containers/tests, for kata-containers/runtime#826:
+/// mkfifo/00, mknod/00, mknod/11, open/00).
 pub(super) const FILES_POSIX_ON_9P: &[Capability] = &[FsVirtioFs, FsVirtio9pPosix, FsVirtioBlk];
-/// Extended attributes; the guest's own filesystem has them always.
+/// Extended attributes, which the guest's own filesystem on a disk always has.
 pub(super) const XATTRS: &[Capability] = &[FsVirtioFsXattr, FsVirtio9pXattr, FsVirtioBlk];
-/// Attributes of `security.`, which QEMU's 9p server refuses whatever it is told (it keeps those of `user.` and ACLs:
-/// `none_xattr_ops` in hw/9pfs/9p-xattr.c@v10.0.0), and Kata asks of virtiofsd alone.
+/// Attributes of `security.`. QEMU's 9p server refuses them whatever its options (it keeps those of `user.` and ACLs:
+/// `none_xattr_ops` in hw/9pfs/9p-xattr.c@v10.0.0), and Kata requires them of virtiofsd alone.
 pub(super) const LABELS: &[Capability] = &[FsVirtioFsXattr, FsVirtioBlk];
 /// POSIX ACLs, which Linux's 9p client lacks.
 pub(super) const ACLS: &[Capability] = &[FsVirtioFsAcl, FsVirtioBlk];
-/// Conformance as pjdfstest sees it.
+/// Conformance as checked by pjdfstest.
 pub(super) const POSIX: &[Capability] = &[FsVirtioFsPosix, FsVirtio9pPosix, FsVirtioBlkPosix];
 /// File handles in the daemon.
 pub(super) const HANDLES: &[Capability] = &[FsVirtioFsHandles];
-/// Random work, and what is left of it.
+/// Integrity of random writes.
 pub(super) const INTEGRITY: &[Capability] = &[FsVirtioFsIntegrity, FsVirtio9pIntegrity, FsVirtioBlkIntegrity];
-/// The same between host and guest.
+/// Integrity of random writes between host and guest.
 pub(super) const SHARED_INTEGRITY: &[Capability] = &[FsVirtioFsIntegrity, FsVirtio9pIntegrity];
-/// The same on a disk that outlives its guest.
+/// Integrity of random writes on a disk that outlives its guest.
 pub(super) const DISK_INTEGRITY: &[Capability] = &[FsVirtioBlkIntegrity];
-/// What is left when virtiofsd ends, or cannot go on.
+/// The state after virtiofsd ends, or cannot go on.
 pub(super) const DAEMON_END: &[Capability] = &[FsVirtioFsEnd];
-/// virtio_fs_cache as it is not shipped.
+/// Values of `virtio_fs_cache` other than the shipped one.
 pub(super) const CACHE: &[Capability] = &[FsVirtioFsCache];
-/// Attributes under a prefix.
+/// Attributes stored under a prefix.
 pub(super) const XATTR_MAP: &[Capability] = &[FsVirtioFsXattrMap];
 
-/// What each setting of virtiofsd is about, the last part of its tests' module, and the profiles that have it.
+/// The tests with a setting of virtiofsd: their capability, module and profiles.
 pub(super) struct About {
-    /// What a test with it is required for.
+    /// The capability that a test with this setting proves.
     pub(super) proves: Capability,
-    /// The module's last part; of what has always been tried so, none.
+    /// The last part of the tests' module; `None` for settings that have always been tried without a module of their
+    /// own.
     pub(super) module: Option<&'static str>,
-    /// The profiles it applies to; `None` is all.
+    /// The profiles that have the setting; `None` means all.
     pub(super) under: Option<&'static Names>,
 }
 
-/// See [`About`].
+/// Describes the tests with a setting.
 pub(super) fn about(setting: DaemonSetting) -> About {
     let (proves, module, under) = match setting {
         DaemonSetting::Xattr => (FsVirtioFsXattr, None, None),
@@ -69,7 +70,7 @@ pub(super) fn about(setting: DaemonSetting) -> About {
     About { proves, module, under }
 }
 
-/// The settings with which a share must be mounted at all: what else is tried with them is blocked by that.
+/// The settings whose tests of mounting block all other tests with the same setting.
 pub(super) const SETTINGS: &[DaemonSetting] = &[
     DaemonSetting::XattrMap,
     DaemonSetting::CacheNever,
@@ -79,13 +80,13 @@ pub(super) const SETTINGS: &[DaemonSetting] = &[
     DaemonSetting::ThreadPool,
     DaemonSetting::FewDescriptors,
 ];
-/// Other values of `virtio_fs_cache`.
+/// Values of `virtio_fs_cache` other than the shipped one.
 pub(super) const CACHES: &[DaemonSetting] =
     &[DaemonSetting::CacheNever, DaemonSetting::CacheMetadata, DaemonSetting::CacheAlways];
-/// The same, and a virtiofsd that does not confine itself.
+/// Those values, and a virtiofsd without a sandbox.
 pub(super) const CACHES_AND_SANDBOX: &[DaemonSetting] =
     &[DaemonSetting::CacheNever, DaemonSetting::CacheMetadata, DaemonSetting::CacheAlways, DaemonSetting::SandboxNone];
-/// A virtiofsd that does not confine itself.
+/// A virtiofsd without a sandbox.
 pub(super) const SANDBOX_NONE: &[DaemonSetting] = &[DaemonSetting::SandboxNone];
-/// Several threads.
+/// A virtiofsd with several threads.
 pub(super) const THREAD_POOL: &[DaemonSetting] = &[DaemonSetting::ThreadPool];

@@ -1,7 +1,8 @@
-//! Blocks written at random places, each synced before the next: what of them must be there whenever the writing ends.
+//! Blocks written at random places, each synced before the next, and the check of the synced blocks after the writing
+//! has ended at any point.
 //!
-//! Round N, counted from 1, writes a block whose place and content follow from seed and N, and N stands in it.
-//! Whoever finds the file can so tell for each block which round wrote it, and whether a later one was lost.
+//! Round N, counted from 1, writes a block whose place and content follow from the seed and N, and which contains N. A
+//! reader of the file can therefore tell for each block which round wrote it, and whether a later one was lost.
 
 use super::expect::noise;
 use model::sync::locked;
@@ -21,18 +22,18 @@ const BLOCKS: u64 = 64;
 /// A file that is being written.
 #[derive(Default)]
 struct Writer {
-    /// Rounds that are synced.
+    /// The number of synced rounds.
     synced: AtomicU64,
-    /// It is to end.
+    /// Whether the writer is asked to end.
     ends: AtomicBool,
-    /// It has ended.
+    /// Whether the writer has ended.
     ended: AtomicBool,
 }
 
 /// The files that are being written.
 static WRITERS: Mutex<BTreeMap<PathBuf, Arc<Writer>>> = Mutex::new(BTreeMap::new());
 
-/// Makes a file and keeps writing to it in the background, until a write or sync fails.
+/// Creates a file and keeps writing to it in the background, until a write or sync fails.
 pub(super) fn start(path: &Path, seed: u64) -> io::Result<()> {
     let file = OpenOptions::new().write(true).create_new(true).open(path)?;
     file.set_len(BLOCKS * BLOCK as u64)?;
@@ -55,14 +56,14 @@ pub(super) fn start(path: &Path, seed: u64) -> io::Result<()> {
     Ok(())
 }
 
-/// How many rounds of a file are synced.
+/// Returns the number of synced rounds of a file.
 pub(super) fn synced(path: &Path) -> io::Result<u64> {
     let writers = locked(&WRITERS);
     let writer = writers.get(path).ok_or_else(|| io::Error::other("this file is not being written"))?;
     Ok(writer.synced.load(Ordering::Acquire))
 }
 
-/// What is missing in a file of which so many rounds were synced; `None` where nothing is.
+/// Describes the first synced block that is missing after this many synced rounds; `None` if none is.
 pub(super) fn missing(path: &Path, seed: u64, synced: u64) -> io::Result<Option<String>> {
     let bytes = fs::read(path)?;
     let length = BLOCKS * BLOCK as u64;
@@ -77,7 +78,7 @@ pub(super) fn missing(path: &Path, seed: u64, synced: u64) -> io::Result<Option<
     Ok(blocks.find_map(|(at, (block, due))| wrong(block, at as u64, due, seed)))
 }
 
-/// What is wrong with a block that this round had written and synced, or a later one.
+/// Describes what is wrong with a block that this round, or a later one, wrote and synced.
 fn wrong(block: &[u8], at: u64, due: u64, seed: u64) -> Option<String> {
     let round = u64::from_le_bytes(block[..8].try_into().unwrap_or_default());
     let whole = match round {
@@ -101,7 +102,7 @@ fn place(seed: u64, round: u64) -> u64 {
     mixed(seed, round) % BLOCKS
 }
 
-/// A number that follows from both, of which all bits differ from those of its neighbours (the last steps of SplitMix64).
+/// Returns a hash of both numbers; all bits differ from those of neighbouring inputs (the last steps of SplitMix64).
 fn mixed(seed: u64, round: u64) -> u64 {
     let mut z = seed.wrapping_add(round.wrapping_mul(0x9e37_79b9_7f4a_7c15));
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -109,7 +110,7 @@ fn mixed(seed: u64, round: u64) -> u64 {
     z ^ (z >> 31)
 }
 
-/// Ends the writing of a file, as the end of a guest does: one that is this machine cannot be killed.
+/// Ends the writing of a file, as the end of a guest does; a test's guest is this process and cannot be killed.
 #[cfg(test)]
 pub(super) fn end(path: &Path) {
     let Some(writer) = locked(&WRITERS).get(path).cloned() else { return };
@@ -123,7 +124,7 @@ pub(super) fn end(path: &Path) {
 mod tests {
     use super::*;
 
-    /// A file as it is after so many rounds.
+    /// Returns a file's contents after this many rounds.
     fn after(rounds: u64, seed: u64) -> Vec<u8> {
         let mut bytes = vec![0; BLOCK * BLOCKS as usize];
         for round in 1..=rounds {

@@ -1,4 +1,4 @@
-//! What is mounted below the share's directory on the host.
+//! Filesystems mounted below the share's directory on the host.
 
 use super::expect::refused;
 use super::proves::SHARED_FILES;
@@ -19,9 +19,13 @@ const SOURCE: &str = include_str!("submounts.rs");
 pub(super) static ROWS: &[Row] =
     &[row!(Guest(submounts_are_filesystems_of_their_own), SHARED_FILES).under(&under::SUBMOUNTS)];
 
-/// A filesystem that the host has mounted below the share has a device number and a size of its own in the guest, no two files are taken for one, and neither a rename nor a link leads across (EXDEV).
+/// A filesystem that the host has mounted below the share has a device number and a size of its own in the guest, no
+/// two files are mistaken for the same one, and neither a rename nor a link crosses it (EXDEV).
 ///
-/// Each volume of a pod is such a mount, and Kata has virtiofsd announce them (`--announce-submounts`, src/runtime/Makefile@4.1.0, `DEFVIRTIOFSEXTRAARGS`): two files of two volumes can have one inode number, and tar, rsync and `find -xdev` go by device and inode. 9p has one device number for all; there QEMU's `multidevs=remap` must keep the inodes apart.
+/// Each volume of a pod is such a mount, and Kata makes virtiofsd announce them (`--announce-submounts`,
+/// src/runtime/Makefile@4.1.0, `DEFVIRTIOFSEXTRAARGS`): files of different volumes can have the same inode number, and
+/// tar, rsync and `find -xdev` go by device and inode. 9p has one device number for all; there QEMU's `multidevs=remap`
+/// must keep the inodes apart.
 fn submounts_are_filesystems_of_their_own(site: &Site) -> Check {
     let Some(small) = &site.small else {
         return Err(Stop::skip("there is no filesystem mounted under the share"));

@@ -1,6 +1,7 @@
 //! The suite tried on itself: every property holds natively, and seeded faults are found.
 //!
-//! As root that may mount. Bodies that skip by themselves, as without a pjdfstest, are told on standard error.
+//! These tests need root that may mount. Bodies that skip, for example without a pjdfstest, are reported on standard
+//! error.
 
 mod faults;
 mod lying_guests;
@@ -26,7 +27,7 @@ const PJDFSTEST: &str = "PJDFSTEST";
 /// The environment variable with the path of a static fsx.
 const FSX: &str = "FSX";
 
-/// The body of that name.
+/// Returns the body of this name.
 fn body(name: &str) -> Option<Body> {
     rows().find(|row| row.name == name).map(|row| row.body)
 }
@@ -35,7 +36,7 @@ fn open_to_all(path: &Path) {
     fs::set_permissions(path, fs::Permissions::from_mode(0o777)).expect("the mode can be set");
 }
 
-/// A tree with a site of its own for each body.
+/// A tree with a separate site for each body.
 struct Native {
     tree: TempDir,
     small: Mounted,
@@ -61,7 +62,7 @@ impl Native {
 
 fn site_in(root: &Path, name: &str, scratch: &Path, small: Option<PathBuf>) -> Site {
     let dir = root.join(name);
-    // What a read-only filesystem refuses is for the body to find.
+    // On a read-only filesystem this fails, and the body must find that out.
     let dir = if fs::create_dir(&dir).is_ok() { dir } else { root.to_path_buf() };
     let _ = fs::set_permissions(&dir, fs::Permissions::from_mode(0o777));
     let [pjdfstest, fsx] = [PJDFSTEST, FSX].map(|name| std::env::var_os(name).map(PathBuf::from));
@@ -69,7 +70,7 @@ fn site_in(root: &Path, name: &str, scratch: &Path, small: Option<PathBuf>) -> S
     Site { dir, small, root, share: None, pjdfstest, fsx, run, scratch, effort }
 }
 
-/// Without a deadline, which the agent has.
+/// Runs a program without the deadline that the agent enforces.
 fn run(argv: &[&str], variables: &[(&str, &str)], _: Duration) -> Result<CommandOutput, Stop> {
     let done = Command::new(argv[0]).args(&argv[1..]).envs(variables.iter().copied()).output().expect("it is started");
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -97,16 +98,16 @@ impl Drop for Mounted {
     }
 }
 
-/// A guest that is this machine, seen from the share's root: `..` ends there, as in a guest whose root it is.
+/// A guest that is this process, seen from the share's root: `..` ends there, as in a guest with the share as its root.
 ///
 /// Its extended attributes have virtiofsd's prefix on the host.
 struct Loopback {
     root: PathBuf,
-    /// What it keeps writing.
+    /// The file that the guest keeps writing.
     written: Option<PathBuf>,
 }
 
-/// What virtiofsd puts before the names of attributes.
+/// The prefix that virtiofsd adds to the names of attributes.
 const PREFIX: &str = "user.virtiofs.";
 
 impl Loopback {
@@ -114,7 +115,7 @@ impl Loopback {
         Loopback { root, written: None }
     }
 
-    /// Does it without the prefix.
+    /// Performs the action without the prefix.
     fn perform(&self, action: &Action) -> Result<Reply, Stop> {
         user::with_own_fs(|| {
             rustix::process::chroot(&self.root).map_err(|e| Stop::error(format!("chroot: {e}")))?;
@@ -146,7 +147,7 @@ impl GuestSide for Loopback {
     }
 
     fn end_daemon(&mut self, _: DaemonSignal, _: Duration) -> Result<bool, Stop> {
-        // What was under way stays so; here nothing may be.
+        // On a share an unfinished write would stay; here none may.
         if let Some(written) = &self.written {
             random_writes::end(written);
         }
@@ -172,12 +173,12 @@ impl GuestSide for Loopback {
     }
 }
 
-/// Runs a body between a tree on this machine and the guest made for the tree's share.
+/// Runs a body between a tree on this machine and the guest that `guest` makes for the tree's share.
 fn run_pair<G: GuestSide>(name: &str, guest: impl FnOnce(PathBuf) -> G) -> Check {
     let Some(Body::Pair(body)) = body(name) else { panic!("{name} is no body between host and guest") };
     let tree = tempfile::tempdir().expect("a temporary directory");
     open_to_all(tree.path());
-    // By a file's path in the guest it is known who writes it.
+    // A file's path in the guest identifies its writer, so each run needs a path of its own.
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
     let (root, relative) = (tree.path().join("share"), PathBuf::from(format!("tests-{number}")).join(name));

@@ -40,7 +40,7 @@ fn times_of(path: &Path) -> Result<[(i64, i64); 3], Stop> {
     ])
 }
 
-/// Repeats a change until the clock of the filesystem has moved on, and fails if it never shows.
+/// Repeats a change until the clock of the filesystem has moved on, and fails if the change never shows.
 fn advances(path: &Path, which: usize, since: (i64, i64), what: &str, mut change: impl FnMut() -> Check) -> Check {
     until(Duration::from_secs(5), format_args!("{what}: expected a later time than {since:?}"), || {
         change()?;
@@ -67,7 +67,7 @@ fn times_keep_nanoseconds(site: &Site) -> Check {
             let name = path.display();
             if seen_change != change && seen_change == (change.0, 0) && site.share == Some(Share::Virtio9p) {
                 let message = format!("mtime of {name}: expected {change:?}, saw whole seconds");
-                // The 9p client of Linux says itself how fine the times are; no request with nanoseconds leaves it.
+                // Linux's 9p client itself limits the resolution of times; it sends no request with nanoseconds.
                 return Err(Stop::blame(Component::Kernel, message));
             }
             ensure!(seen_change == change, "mtime of {name}: expected {change:?}, saw {seen_change:?}");
@@ -79,7 +79,7 @@ fn times_keep_nanoseconds(site: &Site) -> Check {
 
 /// Writing and truncating advance the modification and change times, and fstat of an open file and stat of its name agree.
 ///
-/// make, editors and the inotify substitute of Kata's agent (its watchable mounts poll mtime) see a change by nothing else.
+/// make, editors and Kata's agent (its watchable mounts poll mtime instead of inotify) detect a change by nothing else.
 fn writes_advance_mtime_and_ctime(site: &Site) -> Check {
     let path = site.file("file", "x")?;
     let mut file = OpenOptions::new().append(true).open(&path).doing("opening the file")?;
@@ -120,7 +120,8 @@ fn metadata_changes_advance_ctime_alone(site: &Site) -> Check {
 
 /// A directory's modification time advances when an entry is made, renamed or removed in it.
 ///
-/// Caches of directory contents (package managers, fontconfig, web servers in a container) are refreshed by it alone.
+/// Caches of directory contents (package managers, fontconfig, web servers in a container) are refreshed by this time
+/// alone.
 fn directory_times_follow_their_entries(site: &Site) -> Check {
     let directory = site.directory("directory")?;
     let modified = || -> Result<(i64, i64), Stop> { Ok(times_of(&directory)?[1]) };

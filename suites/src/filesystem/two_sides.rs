@@ -1,4 +1,4 @@
-//! Host and guest at the same file, or at the same name.
+//! Host and guest using the same file, or the same name.
 
 use super::expect::{refused, same_bytes};
 use super::proves::SHARED_FILES;
@@ -18,12 +18,14 @@ pub(super) static ROWS: &[Row] = &[
     row!(Pair(a_name_that_the_host_has_made_is_not_made_again), SHARED_FILES),
 ];
 
-/// How often each side appends.
+/// The number of records that each side appends.
 const RECORDS: usize = 60;
 
 /// Records that host and guest append to one file, in turn and then at the same time, are all there, whole, once, and each side's in order.
 ///
-/// Logs are written so: by a pod, and on its node by what rotates and annotates them. The guest knows the file's length only from its last look; where it is the guest that says where an append goes, it overwrites what the host has just appended.
+/// Logs are written this way: by a pod, and on its node by tools that rotate and annotate them. The guest knows the
+/// file's length only from its last look; if the guest chooses the offset of an append, it overwrites the host's latest
+/// record.
 fn host_and_guest_append_to_one_file(pair: &mut Pair<'_>) -> Check {
     pair.host_writes("log", b"")?;
     pair.guest_comes_to_read("log", b"", "an empty log")?;
@@ -39,7 +41,7 @@ fn host_and_guest_append_to_one_file(pair: &mut Pair<'_>) -> Check {
             while !ends.load(Ordering::Relaxed) || number < RECORDS {
                 append(&mut log, number)?;
                 number += 1;
-                // Not so many that the guest could not read them.
+                // Limit the number of records, so that the guest can still read them all.
                 std::thread::sleep(std::time::Duration::from_millis(1));
             }
             Ok(number)
@@ -55,7 +57,7 @@ fn host_and_guest_append_to_one_file(pair: &mut Pair<'_>) -> Check {
     pair.guest_comes_to_read("log", &seen, "what host and guest have appended")
 }
 
-/// A record, `host 7`, as long as no other is by accident.
+/// Returns a record, `host 7`, padded to a length that does not occur by accident.
 fn record(side: &str, number: usize) -> String {
     format!("{side} {number} {}\n", "-".repeat(20 + number % 7))
 }
@@ -89,9 +91,11 @@ fn each_in_order(log: &[u8], by_host: usize) -> Check {
     Ok(())
 }
 
-/// Creating a name with O_EXCL fails (EEXIST) on the side that comes second, though the guest has just found the name missing, and what the first one wrote stays.
+/// Creating a name with O_EXCL fails (EEXIST) on the side that comes second, even if the guest has just found the name
+/// missing, and the contents that the first side wrote stay.
 ///
-/// Lock files and leases on a volume that several pods share are made so: POSIX open demands that test and creation are one step, and the guest's memory of a missing name is no test.
+/// Lock files and leases on a volume that several pods share are made this way: POSIX open demands that test and
+/// creation are one step, and the guest's cached knowledge of a missing name must not replace the test.
 fn a_name_that_the_host_has_made_is_not_made_again(pair: &mut Pair<'_>) -> Check {
     for round in 0..20 {
         let (hosts, guests) = (format!("host-{round}"), format!("guest-{round}"));

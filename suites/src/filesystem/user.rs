@@ -1,6 +1,7 @@
-//! Being somebody else for a moment.
+//! Temporarily acting as another user.
 //!
-//! Linux keeps credentials, umask and root directory per thread, so a thread of its own is enough: no fork, no helper program.
+//! Linux keeps credentials, umask and root directory per thread, so a separate thread is enough: no fork, no helper
+//! program.
 
 use crate::check::{Doing, Stop};
 use crate::environment::Site;

@@ -1,4 +1,4 @@
-//! What one side does, the other sees.
+//! Changes by one side that the other side sees.
 
 use super::expect::{noise, same_bytes, until};
 use super::pair::brief;
@@ -33,7 +33,8 @@ pub(super) static ROWS: &[Row] = &[
     row!(Pair(host_reads_whole_versions_while_the_guest_renames), SHARED_FILES),
 ];
 
-/// What the guest writes, small or a megabyte, new or over the old, the host reads, byte for byte, within the deadline.
+/// The host reads everything that the guest writes, small or a megabyte, new or over old contents, byte for byte,
+/// within the deadline.
 ///
 /// This is what the share is for: logs, results and volumes of a pod are read on the node by kubelet and other pods.
 fn host_sees_what_the_guest_writes(pair: &mut Pair<'_>) -> Check {
@@ -53,7 +54,8 @@ fn host_sees_what_the_guest_writes(pair: &mut Pair<'_>) -> Check {
     pair.host_comes_to_read("directory/below", b"below", "a file in a new directory")
 }
 
-/// What the host writes, the guest reads, byte for byte, within the deadline, also under a name that the guest had just found missing.
+/// The guest reads everything that the host writes, byte for byte, within the deadline, also under a name that the
+/// guest had just found missing.
 ///
 /// kubelet and containerd prepare root filesystems, secrets and volumes on the node after the guest has started; a negative lookup that the guest keeps too long hides them.
 fn guest_sees_what_the_host_writes(pair: &mut Pair<'_>) -> Check {
@@ -77,7 +79,8 @@ fn guest_sees_what_the_host_writes(pair: &mut Pair<'_>) -> Check {
     })
 }
 
-/// A rename and a removal by the guest really happen on the host: the new name is there with the contents, the old one gone, directories too.
+/// A rename and a removal by the guest really happen on the host: the new name exists with the contents, the old one is
+/// gone; directories, too.
 ///
 /// The guest's own name cache believes a daemon that only pretends; the host's directory does not.
 fn host_sees_what_the_guest_renames_and_removes(pair: &mut Pair<'_>) -> Check {
@@ -103,7 +106,8 @@ fn host_sees_what_the_guest_renames_and_removes(pair: &mut Pair<'_>) -> Check {
 
 /// A rename and a removal by the host are seen by a guest that has the names in its cache, within the deadline.
 ///
-/// The guest caches names for a time (virtiofsd's cache=auto: a second); volumes that change on the node would otherwise stay as they were in the pod.
+/// The guest caches names for a time (virtiofsd's cache=auto: a second); without an end of that time, the pod would not
+/// see changes of volumes on the node.
 fn guest_sees_what_the_host_renames_and_removes(pair: &mut Pair<'_>) -> Check {
     pair.host_writes("old", b"contents")?;
     pair.guest_comes_to_read("old", b"contents", "before the rename")?;
@@ -116,9 +120,11 @@ fn guest_sees_what_the_host_renames_and_removes(pair: &mut Pair<'_>) -> Check {
     pair.guest_comes_to_miss("new", "after the host removed it")
 }
 
-/// When the host renames a new file over one that the guest has read, the guest comes to read the new contents, of the same length too, and never a mix.
+/// When the host renames a new file over one that the guest has read, the guest eventually reads the new contents, also
+/// of the same length, and never a mix.
 ///
-/// Configuration on the node is replaced so; the guest's page cache belongs to the old inode, and a daemon that kept handles by name would serve it for ever.
+/// Configuration on the node is replaced this way; the guest's page cache belongs to the old inode, and a daemon that
+/// kept handles by name would serve it for ever.
 fn guest_sees_a_file_that_the_host_replaces(pair: &mut Pair<'_>) -> Check {
     let (old, new) = (vec![b'o'; 10_000], vec![b'n'; 10_000]);
     pair.host_writes("file", &old)?;
@@ -139,9 +145,9 @@ fn guest_sees_a_file_that_the_host_replaces(pair: &mut Pair<'_>) -> Check {
     })
 }
 
-/// When the host swaps a symlink to a directory for another by rename, the guest comes to read through the new one.
+/// When the host swaps a symlink to a directory for another by rename, the guest eventually reads through the new one.
 ///
-/// That is how kubelet updates ConfigMaps and Secrets (`..data`), which Kata shares with the pod.
+/// kubelet updates ConfigMaps and Secrets this way (`..data`), and Kata shares them with the pod.
 fn guest_sees_a_swapped_symlink(pair: &mut Pair<'_>) -> Check {
     for version in ["one", "two"] {
         fs::create_dir(pair.on_host(version)).doing("the host, making a version")?;
@@ -155,7 +161,8 @@ fn guest_sees_a_swapped_symlink(pair: &mut Pair<'_>) -> Check {
     pair.guest_comes_to_read("key", b"two", "after the swap")
 }
 
-/// When the host appends to or truncates a file that the guest has read, the guest comes to see the new size and contents.
+/// When the host appends to or truncates a file that the guest has read, the guest eventually sees the new size and
+/// contents.
 ///
 /// Logs grow and are cut on the node; cache=auto drops the guest's pages when a file is opened and has changed (FUSE_AUTO_INVAL_DATA).
 fn guest_sees_what_the_host_appends_and_truncates(pair: &mut Pair<'_>) -> Check {
@@ -296,7 +303,7 @@ fn links_pass_both_ways(pair: &mut Pair<'_>) -> Check {
 
 /// Bytes that the guest stores through a shared mapping reach the host after msync(2).
 ///
-/// Databases on volumes write this way; without it a backup taken on the node is stale though the pod has synced.
+/// Databases on volumes write this way; otherwise a backup taken on the node is stale although the pod has synced.
 fn host_sees_mapped_writes_of_the_guest(pair: &mut Pair<'_>) -> Check {
     let mut expected = noise(3, 9_000);
     pair.guest_writes("file", &expected, false)?;
@@ -314,7 +321,7 @@ fn host_reads_whole_versions_while_the_guest_renames(pair: &mut Pair<'_>) -> Che
     pair.guest_writes("target", &vec![b'a'; size], true)?;
     pair.host_comes_to_read("target", &vec![b'a'; size], "before the renames")?;
     let path = pair.on_host("target");
-    // None is what was there before: a last rename that did nothing would go unnoticed.
+    // No version equals the initial contents: otherwise a last rename without effect would go unnoticed.
     let content = |version: u8| vec![b'b' + version % 25; size];
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
@@ -331,7 +338,8 @@ fn host_reads_whole_versions_while_the_guest_renames(pair: &mut Pair<'_>) -> Che
         let renames = (|| {
             while start.elapsed() < Duration::from_secs(1) || version < 5 {
                 version = version.wrapping_add(1);
-                // Synced, so that what the host can see half of is the rename and not the writing.
+                // Sync before the rename, so that a partial version seen by the host is due to the rename and not to
+                // the writing.
                 pair.guest_writes("next", &content(version), true)?;
                 pair.done("renaming", Action::Rename { from: pair.in_guest("next"), to: pair.in_guest("target") })?;
             }

@@ -1,4 +1,4 @@
-//! What watches files: by inotify what the guest does itself, by looking again and again what the host does.
+//! Watching files: inotify for the guest's own changes, polling for the host's.
 
 use super::expect::until;
 use super::proves::{FILES, SHARED_FILES};
@@ -19,9 +19,11 @@ pub(super) static ROWS: &[Row] = &[
     row!(Pair(guest_that_looks_again_sees_an_updated_configmap), SHARED_FILES),
 ];
 
-/// What a process of the guest creates, writes, renames and removes in a watched directory, inotify reports, in that order.
+/// inotify reports everything that a process of the guest creates, writes, renames and removes in a watched directory,
+/// in that order.
 ///
-/// Of what the host changes Kata promises no events (docs/design/inotify.md@4.1.0); programs of one pod that watch each other's files get theirs from the guest's own kernel, on a share as on a disk.
+/// Kata promises no events for the host's changes (docs/design/inotify.md@4.1.0); programs of one pod that watch each
+/// other's files get events from the guest's own kernel, on a share as on a disk.
 fn own_changes_are_notified(site: &Site) -> Check {
     let watch = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK).doing("making an inotify descriptor")?;
     let wanted = WatchFlags::CREATE | WatchFlags::MODIFY | WatchFlags::MOVE | WatchFlags::DELETE;
@@ -49,12 +51,15 @@ fn own_changes_are_notified(site: &Site) -> Check {
     Ok(())
 }
 
-/// What is found below a directory: kind, time of the last write, and of a symlink what it says.
+/// The contents of a directory tree: kind, modification time, and the target of a symlink.
 type Scan = BTreeMap<String, (FileKind, i64, String)>;
 
-/// A guest that looks at a ConfigMap again and again finds each update by the deadline: new keys, removed ones, changed contents, and of what was swapped a later time than before.
+/// A guest that polls a ConfigMap finds each update by the deadline: new keys, removed ones, changed contents, and a
+/// later time on everything that was swapped.
 ///
-/// This is what Kata's agent does with ConfigMaps and Secrets every two seconds (`scan` in src/agent/src/watcher.rs@4.1.0): it copies what it has not seen, or has seen with an earlier time, and drops what is gone. kubelet writes a new directory, swaps the symlink `..data` to it by rename, and removes the old one.
+/// Kata's agent polls ConfigMaps and Secrets every two seconds in this way (`scan` in src/agent/src/watcher.rs@4.1.0):
+/// it copies entries that are new or have a later time, and drops those that are gone. kubelet writes a new directory,
+/// swaps the symlink `..data` to it by rename, and removes the old one.
 fn guest_that_looks_again_sees_an_updated_configmap(pair: &mut Pair<'_>) -> Check {
     publish(pair, "..first", &[("changed", "before"), ("removed", "soon")], None)?;
     let before = until(pair.deadline, "expected the guest to find the first version", || {
@@ -90,7 +95,7 @@ fn guest_that_looks_again_sees_an_updated_configmap(pair: &mut Pair<'_>) -> Chec
     Ok(())
 }
 
-/// A version of a ConfigMap as kubelet writes it, whose `..data` has a later time than the one before.
+/// Publishes a version of a ConfigMap as kubelet does; `..data` gets a later time than before.
 fn publish(pair: &Pair<'_>, version: &str, keys: &[(&str, &str)], earlier: Option<i64>) -> Check {
     let failed = |what: &str| format!("the host, {what}");
     fs::create_dir(pair.on_host(version)).doing(failed("making a version"))?;
@@ -102,7 +107,7 @@ fn publish(pair: &Pair<'_>, version: &str, keys: &[(&str, &str)], earlier: Optio
         symlink(version, &new).doing(failed("making ..data_tmp"))?;
         let status = fs::symlink_metadata(&new).doing(failed("looking at ..data_tmp"))?;
         let modified = status.mtime().saturating_mul(1_000_000_000).saturating_add(status.mtime_nsec());
-        // Files are stamped by a clock with coarse ticks.
+        // The clock that stamps files has coarse ticks.
         if earlier.is_none_or(|earlier| modified > earlier) {
             break;
         }
@@ -122,7 +127,7 @@ fn names(scan: &Scan) -> String {
     scan.keys().map(String::as_str).collect::<Vec<_>>().join(", ")
 }
 
-/// All that the guest finds below the test's directory; what goes away meanwhile is left out.
+/// Returns everything that the guest finds below the test's directory; entries that disappear meanwhile are left out.
 fn scan(pair: &mut Pair<'_>) -> Result<Scan, Stop> {
     let mut found = Scan::new();
     let mut folders = vec![String::new()];

@@ -30,7 +30,7 @@ pub(super) static ROWS: &[Row] = &[
         .seconds(240),
 ];
 
-/// The controllers that Kata puts a sandbox under (src/runtime/pkg/resourcecontrol/cgroups.go@3.29.0), by version 2's
+/// The controllers in which Kata places a sandbox (src/runtime/pkg/resourcecontrol/cgroups.go@3.29.0), by version 2's
 /// names; `io` is `blkio` in version 1.
 const CONTROLLERS: [&str; 5] = ["cpu", "cpuset", "io", "memory", "pids"];
 
@@ -52,13 +52,13 @@ fn cgroups_have_the_controllers_of_sandboxes(env: &dyn EnvironmentSide) -> Check
     lacking(1, enabled(&known).into_iter(), |name| if name == "io" { "blkio" } else { name })
 }
 
-/// In a cgroup below the root, of version 1 or 2, limits hold: on processes, on memory, on CPU time; and who is bound to a
-/// CPU is on no other.
+/// In a cgroup below the root, of version 1 or 2, the limits on processes, memory and CPU time hold, and a process that
+/// is bound to a CPU runs on no other.
 ///
-/// Both runtimes make a cgroup for a pod's VMM, daemon and helpers where its container manager says, enable the controllers
-/// of those above it, and set the pod's limits in it (`NewSandboxResourceController` in
-/// src/runtime/pkg/resourcecontrol/cgroups.go@3.29.0, src/runtime-rs/crates/resource/src/cgroups/mod.rs@4.1.0).
-/// Of `io` only the controller is looked for: a limit on it is about one disk, and no disk of a host is a test's.
+/// Both runtimes create a cgroup for a pod's VMM, daemon and helpers where the container manager says, enable the
+/// controllers in the parent groups, and set the pod's limits in it (`NewSandboxResourceController` in
+/// src/runtime/pkg/resourcecontrol/cgroups.go@3.29.0, src/runtime-rs/crates/resource/src/cgroups/mod.rs@4.1.0). For
+/// `io` only the controller is looked up: a limit applies to one disk, and a host has no disk for tests.
 fn limits_of_a_sandboxs_cgroup_hold(env: &dyn EnvironmentSide) -> Check {
     as_root()?;
     let cpus = rustix::thread::sched_getaffinity(None).doing("asking for the CPUs")?;
@@ -73,12 +73,13 @@ fn limits_of_a_sandboxs_cgroup_hold(env: &dyn EnvironmentSide) -> Check {
     cpus.last().map_or(Ok(()), |last| group.binds_to(*last))
 }
 
-/// A VMM that is put into a cgroup is there with all its threads; what its guest takes is counted there, its guest's work is
-/// throttled there, and a guest that takes more memory than its cgroup may have ends with its VMM.
+/// All threads of a VMM that is put into a cgroup are there; its guest's memory is counted there, its guest's work is
+/// throttled there, and a guest that takes more memory than the cgroup allows ends together with its VMM.
 ///
 /// Kata moves a sandbox's VMM into the cgroup that the pod was given (`sandbox_cgroup_only`; `constrainHypervisor` in
-/// src/runtime/virtcontainers/sandbox.go@4.1.0, src/runtime-rs/crates/resource/src/cgroups/mod.rs@4.1.0), so that the pod's
-/// limits are its guest's, too. A guest's memory is shared memory, which is counted for who writes to it first.
+/// src/runtime/virtcontainers/sandbox.go@4.1.0, src/runtime-rs/crates/resource/src/cgroups/mod.rs@4.1.0), so that the
+/// pod's limits apply to its guest, too. A guest's memory is shared memory, which is charged to the process that first
+/// writes to it.
 fn limits_of_a_sandboxs_cgroup_hold_for_its_vmm(env: &dyn EnvironmentSide) -> Check {
     as_root()?;
     let name = format!("kata-qualify-vmm-{}", std::process::id());
@@ -89,7 +90,7 @@ fn limits_of_a_sandboxs_cgroup_hold_for_its_vmm(env: &dyn EnvironmentSide) -> Ch
     let threads = fs::read_dir(format!("/proc/{pid}/task")).doing("listing QEMU's threads")?;
     for thread in threads.flatten() {
         let path = thread.path().join("cgroup");
-        // A thread that has ended meanwhile is in none.
+        // A thread that has ended meanwhile has no such file.
         let Ok(of_it) = fs::read_to_string(&path) else { continue };
         if !of_it.contains(&name) {
             return Err(measured(format!("QEMU was put into the cgroup {name}, and {} is {of_it:?}", path.display())));
@@ -99,13 +100,13 @@ fn limits_of_a_sandboxs_cgroup_hold_for_its_vmm(env: &dyn EnvironmentSide) -> Ch
     machine.ask(Question::TouchMemory { mib: TOUCHED })?.text("taking memory in the guest")?;
     group.may_work(None)?;
     let (taken, throttled) = (group.taken()? >> 20, group.throttled()?);
-    // Of the guest's memory some was there before.
+    // Some of the guest's memory was charged before, so half is enough.
     if taken < u64::from(TOUCHED / 2) {
         return Err(measured(format!("a guest wrote to {TOUCHED} MiB, and its VMM's cgroup has {taken} MiB")));
     }
     ensure!(throttled > 0, "a guest wrote to {TOUCHED} MiB on a fifth of a CPU, and its VMM was never throttled");
     group.may_take(Some((taken + SPARE) << 20))?;
-    // No answer comes if all is well.
+    // If the limit holds, the guest is killed and does not answer.
     let answer = machine.ask(Question::TouchMemory { mib: 2 * TOUCHED });
     if group.kills()? == 0 {
         answer?.text("taking memory in the guest")?;
@@ -120,18 +121,18 @@ fn limits_of_a_sandboxs_cgroup_hold_for_its_vmm(env: &dyn EnvironmentSide) -> Ch
     }
 }
 
-/// A failure by what the kernel counts.
+/// Returns a failure that rests on the kernel's counters.
 fn measured(message: String) -> Stop {
     Stop::fail(message).resting_on(Grounds::Measured)
 }
 
 /// A fifth of a CPU: microseconds of each period.
 const FIFTH: (&str, &str) = ("20000", "100000");
-/// How much memory the guest takes the first time, and how much more than it then has its VMM's cgroup may have, MiB.
+/// The memory that the guest takes the first time, and the memory that its VMM's cgroup may then take in addition, MiB.
 const TOUCHED: u32 = 128;
 const SPARE: u64 = 16;
 
-/// A cgroup of a test's, of the version that the host has.
+/// Creates a cgroup for the test, of the host's version.
 fn group(env: &dyn EnvironmentSide, name: &str) -> Result<Group, Stop> {
     match env.read(&format!("{ROOT}/cgroup.controllers")) {
         Ok(_) => {
@@ -146,7 +147,7 @@ fn group(env: &dyn EnvironmentSide, name: &str) -> Result<Group, Stop> {
     }
 }
 
-/// The controllers whose limits are seen to hold.
+/// The controllers whose limits are tested.
 const LIMITED: [&str; 4] = ["cpu", "cpuset", "memory", "pids"];
 
 fn is_writable(folder: &str) -> Check {
@@ -154,7 +155,7 @@ fn is_writable(folder: &str) -> Check {
     asked.map_err(|e| Stop::skip(format!("the environment's cgroups cannot be written to: {folder}: {e}")))
 }
 
-/// Of version 1, where each of these controllers is mounted, alone or with others.
+/// Returns the mount points of these version 1 controllers, alone or together with others.
 fn roots(mounts: &str, controllers: &[&'static str]) -> Result<Vec<(&'static str, PathBuf)>, Stop> {
     let of = |controller: &'static str| -> Result<(&'static str, PathBuf), Stop> {
         let mounted = mounts.lines().find_map(|line| {
@@ -180,7 +181,7 @@ fn lacking<'a>(
     Ok(())
 }
 
-/// Of /proc/cgroups, the controllers whose last column says that they are enabled.
+/// Returns the controllers in /proc/cgroups whose last column marks them as enabled.
 fn enabled(table: &str) -> Vec<&str> {
     let rows = table.lines().filter(|line| !line.starts_with('#'));
     rows.filter(|line| line.split_whitespace().nth(3) == Some("1"))

@@ -19,11 +19,11 @@ pub(super) static ROWS: &[Row] = &[
         .blocked_by(&["host::cpu_can_virtualize"]),
 ];
 
-/// What fails `kata-runtime check` does not fail here: CPU flags, `kvm`, its vendor's module, on x86_64 and Arm `vhost` and
-/// `vhost_net`, and a machine that KVM makes.
+/// The requirements of `kata-runtime check` are met: CPU flags, `kvm`, the module of the CPU's vendor, on x86_64 and
+/// Arm `vhost` and `vhost_net`, and a machine that KVM creates.
 ///
-/// The Go runtime's check (src/runtime/cmd/kata-runtime/kata-check*.go@3.29.0) counts a missing `vhost_vsock` as a
-/// warning only, which is noted.
+/// For the Go runtime's check (src/runtime/cmd/kata-runtime/kata-check*.go@3.29.0) a missing `vhost_vsock` is a warning
+/// only, which is noted.
 fn rules_of_kata_runtime_check_hold(env: &dyn EnvironmentSide) -> Check {
     let cpu = Cpu::of(env)?;
     let asked = cpu.virtualization().ok_or_else(|| Stop::skip("the environment's processor is unknown to Kata"))?;
@@ -36,19 +36,20 @@ fn rules_of_kata_runtime_check_hold(env: &dyn EnvironmentSide) -> Check {
     env.run_a_vcpu().map(drop).map_err(|e| Stop::fail(format!("kata-runtime check makes a machine of KVM's: {e}")))
 }
 
-/// What fails `kata-ctl check` does not fail here: KVM's API has version 12, it makes a machine, and the parameters that
-/// are wrong rather than missing.
+/// The requirements of `kata-ctl check` are met: KVM's API has version 12, KVM creates a machine, and no module
+/// parameter has a wrong value; a missing parameter does not count.
 ///
 /// kata-ctl (src/tools/kata-ctl/src/arch/x86_64/mod.rs@4.0.0) wants `kvm.kvmclock_periodic_sync=Y`, and on Intel
-/// `kvm_intel.unrestricted_guest=Y` unless it runs in a virtual machine itself; a missing module is a warning.
-/// A parameter that a kernel does not have at all Kata takes for granted, and no kernel promises it: that is Kata's.
+/// `kvm_intel.unrestricted_guest=Y` unless it runs in a virtual machine itself; a missing module is a warning. Kata
+/// takes it for granted that the kernel has the parameter at all, which no kernel promises: a missing parameter is
+/// Kata's fault.
 fn rules_of_kata_ctl_check_hold(env: &dyn EnvironmentSide) -> Check {
     let run = env.run_a_vcpu().map_err(|e| Stop::fail(format!("kata-ctl check makes a machine of KVM's: {e}")))?;
     ensure!(run.api == 12, "KVM's API has version {}, kata-ctl wants 12", run.api);
     let cpu = Cpu::of(env)?;
     let (mut wrong, mut absent) = (Vec::new(), Vec::new());
     let mut parameters = Vec::new();
-    // The others' `mod.rs` ask for no parameter.
+    // The check requires no parameter on other architectures (their `mod.rs`).
     if env.claims().release.arch == Arch::X86_64 {
         parameters.push(("kvm", "kvmclock_periodic_sync"));
         if !cpu.has("hypervisor") {
@@ -73,7 +74,7 @@ fn rules_of_kata_ctl_check_hold(env: &dyn EnvironmentSide) -> Check {
     Ok(())
 }
 
-/// Parameters with another value are the kernel's; where the only fault is that it has none, Kata takes one for granted.
+/// Blames the kernel for parameters with another value; if parameters are only missing, Kata is at fault.
 fn are_as_wanted(wrong: &[String], absent: &[String]) -> Check {
     let all = [wrong, absent].concat();
     let component = if wrong.is_empty() { Component::Kata } else { Component::Kernel };

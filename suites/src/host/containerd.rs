@@ -11,11 +11,11 @@ const SOURCE: &str = include_str!("containerd.rs");
 
 pub(super) static ROWS: &[Row] = &[row!(Environment(containerd_runs), &[Capability::HostContainerd], Containerd)];
 
-/// The record's containerd is there, runs and says its version, which is noted.
+/// The record's containerd is present, runs and prints its version, which is noted.
 ///
 /// Kata is started by a container manager.
-/// Kata documents 1.7 as the oldest supported one (`externals.containerd.minimum` in versions.yaml@4.1.0); a documented
-/// minimum decides nothing here, only use does.
+/// Kata documents 1.7 as the oldest supported one (`externals.containerd.minimum` in versions.yaml@4.1.0). A documented
+/// minimum decides nothing here: only tests that use containerd do.
 fn containerd_runs(env: &dyn EnvironmentSide) -> Check {
     let Some(manager) = env.claims().release.container_manager.clone() else {
         return Err(Stop::skip("the record names no container manager"));

@@ -1,4 +1,4 @@
-//! The device nodes of Kata's host, and who may open them.
+//! The device nodes of Kata's host, and their permissions.
 
 use crate::capability::Capability;
 use crate::check::{Check, Stop};
@@ -38,9 +38,9 @@ fn tun_node_is_there(env: &dyn EnvironmentSide) -> Check {
     Ok(())
 }
 
-/// Checks a node's kind and numbers, opens it, and gives its permission bits.
+/// Checks a node's kind and numbers, opens the node, and returns its permission bits.
 ///
-/// The numbers are those of the kernel's Documentation/admin-guide/devices.txt; without one there, any will do.
+/// The numbers are those of the kernel's Documentation/admin-guide/devices.txt; without a number there, any will do.
 fn node(path: &str, major: u32, minor: Option<u32>) -> Result<u32, Stop> {
     let meta = std::fs::metadata(path).map_err(|e| Stop::fail(format!("{path}: {e}")))?;
     ensure_node(path, &meta, major, minor)?;

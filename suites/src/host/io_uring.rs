@@ -14,11 +14,11 @@ const SOURCE: &str = include_str!("io_uring.rs");
 pub(super) static ROWS: &[Row] = &[row!(Machine(qemu_reads_a_disk_by_io_uring), &[Capability::HostIoUring], Qemu)
     .blocked_by(&["smoke::kernel_boots_to_userspace"])];
 
-/// QEMU copies a disk with `aio=io_uring` on both sides while the guest runs, the copy is true, and QEMU has a ring of
-/// the kernel's open.
+/// While the guest runs, QEMU copies a disk with `aio=io_uring` on both sides, the copy is identical, and QEMU has an
+/// io_uring of the kernel's open.
 ///
-/// It is `block_device_aio` of the shipped configuration for every block device that Kata plugs in, in both runtimes.
-/// A QEMU that was built without it refuses the option, and a kernel that forbids it fails the first request.
+/// Both runtimes ship this as `block_device_aio` for every block device that Kata plugs in. A QEMU that was built
+/// without io_uring refuses the option, and on a kernel that forbids io_uring the first request fails.
 fn qemu_reads_a_disk_by_io_uring(machine: &mut dyn Machine) -> Check {
     let content: Vec<u8> = (0..1_u32 << 20).map(|at| (at ^ (at >> 8)).to_le_bytes()[0]).collect();
     let from = disk("from", &content)?;
@@ -46,7 +46,7 @@ fn qemu_reads_a_disk_by_io_uring(machine: &mut dyn Machine) -> Check {
 
 const JOB: &str = "kq-copy";
 
-/// Waits for the job's end and gives its error, if it had one.
+/// Waits for the job's end and returns its error, if any.
 fn job_ends(machine: &mut dyn Machine) -> Result<Option<String>, Stop> {
     let end = Instant::now() + Duration::from_secs(30);
     loop {
@@ -63,7 +63,7 @@ fn job_ends(machine: &mut dyn Machine) -> Result<Option<String>, Stop> {
     }
 }
 
-/// How many rings a process has open.
+/// Returns the number of io_uring instances that a process has open.
 fn rings_of(pid: u32) -> Result<usize, Stop> {
     let folder = format!("/proc/{pid}/fd");
     let links = std::fs::read_dir(&folder).doing(format!("reading {folder}"))?.flatten();
@@ -71,7 +71,7 @@ fn rings_of(pid: u32) -> Result<usize, Stop> {
     Ok(targets.filter(|target| target.to_string_lossy().contains("io_uring")).count())
 }
 
-/// A file of known content.
+/// Creates a file with this content.
 fn disk(name: &str, content: &[u8]) -> Result<Scratch, Stop> {
     let file = Scratch::new(&format!("io-uring-{name}"));
     std::fs::write(&file.0, content).doing(format!("writing {}", file.0.display()))?;

@@ -25,21 +25,21 @@ pub(super) static ROWS: &[Row] = &[
         .blocked_by(&["host::kvm_modules_are_loaded"]),
 ];
 
-/// The processor that a host presents: the flags of its first CPU.
+/// The processor of a host: the flags of its first CPU.
 pub(super) struct Cpu {
     pub(super) vendor: String,
     pub(super) flags: Vec<String>,
     arch: Arch,
 }
 
-/// What KVM needs of a processor.
+/// KVM's requirements for a processor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Virtualization {
-    /// Its flags.
+    /// The required CPU flags.
     pub(super) flags: &'static [&'static str],
-    /// Its modules; one that is built in and has no parameters is in no list, as Arm's.
+    /// The required modules; Arm's is built in without parameters and therefore in no list.
     pub(super) modules: &'static [&'static str],
-    /// The vhost modules that `kata-runtime check` demands beside them.
+    /// The vhost modules that `kata-runtime check` also requires.
     pub(super) vhost: &'static [&'static str],
 }
 
@@ -54,7 +54,7 @@ impl Cpu {
             let line = cpuinfo.lines().find(|line| line.split(':').next().is_some_and(|k| k.trim() == key));
             line.and_then(|line| line.split_once(':')).map(|(_, value)| value.trim().to_owned()).unwrap_or_default()
         };
-        // IBM Z's line has another name.
+        // On IBM Z the line has another name.
         let features = field("features");
         let flags = match cpu_flags(cpuinfo) {
             Some(flags) => flags,
@@ -67,7 +67,7 @@ impl Cpu {
         self.flags.iter().any(|f| f == flag)
     }
 
-    /// What Kata asks of this processor for KVM, if it knows the vendor.
+    /// Returns Kata's requirements for KVM on this processor, if Kata knows the vendor.
     ///
     /// `archRequiredCPUFlags` and `archRequiredKernelModules` in src/runtime/cmd/kata-runtime/kata-check_*.go@3.29.0; IBM Z's
     /// flag is kata-ctl's (src/tools/kata-ctl/src/arch/s390x/mod.rs@4.0.0).
@@ -86,10 +86,11 @@ impl Cpu {
     }
 }
 
-/// The host's processor virtualizes: on x86_64 `vmx` or `svm`, and `lm` and `sse4_1` beside it; on IBM Z `sie`.
+/// The host's processor supports virtualization: on x86_64 it has `vmx` or `svm`, and also `lm` and `sse4_1`; on IBM Z
+/// `sie`.
 ///
-/// They are the CPU flags that `kata-runtime check` asks for (src/runtime/cmd/kata-runtime/kata-check_amd64.go@3.29.0).
-/// What is missing here is the machine's fault, never the distro's.
+/// `kata-runtime check` requires these CPU flags (src/runtime/cmd/kata-runtime/kata-check_amd64.go@3.29.0). A missing
+/// flag is the machine's fault, never the distro's.
 fn cpu_can_virtualize(env: &dyn EnvironmentSide) -> Check {
     let cpu = Cpu::of(env)?;
     let Some(asked) = cpu.virtualization() else {
@@ -105,7 +106,7 @@ fn cpu_can_virtualize(env: &dyn EnvironmentSide) -> Check {
     Ok(())
 }
 
-/// `kvm` and the vendor's half of it are in the kernel or load from its own modules.
+/// `kvm` and the vendor's module are built into the kernel or load from the kernel's own modules.
 ///
 /// `kata-runtime check` fails without them; a distro's kernel package may leave them to another package.
 fn kvm_modules_are_loaded(env: &dyn EnvironmentSide) -> Check {
@@ -123,7 +124,7 @@ fn kvm_modules_are_loaded(env: &dyn EnvironmentSide) -> Check {
 
 /// KVM makes a machine with one vCPU, which runs instructions, exits for output and halts.
 ///
-/// /dev/kvm can exist, open and answer its version, and still be unable to run anything; only running tells.
+/// /dev/kvm can exist, open and answer its version, and still be unable to run anything; only a test run shows that.
 fn a_vcpu_runs(env: &dyn EnvironmentSide) -> Check {
     let run = env.run_a_vcpu().map_err(|e| Stop::fail(e.to_string()))?;
     ensure!(run.api == 12, "KVM's API has version {}, 12 was expected", run.api);

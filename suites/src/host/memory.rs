@@ -11,11 +11,12 @@ const SOURCE: &str = include_str!("memory.rs");
 
 pub(super) static ROWS: &[Row] = &[row!(Environment(shm_takes_guest_memory), &[Capability::HostMemory], Kernel)];
 
-/// /dev/shm is a tmpfs that takes a file of the profile's guest memory and gives back what is written at both its ends.
+/// /dev/shm is a tmpfs that holds a file as large as the profile's guest memory and returns the data written at both of
+/// its ends.
 ///
 /// With virtio-fs the guest's memory is a shared file in /dev/shm (`setupFileBackedMem` in
 /// src/runtime/virtcontainers/qemu.go@3.29.0); a guest that touches more than fits there dies of SIGBUS.
-/// A size smaller than the default guest is noted, because the admin decides it.
+/// A size smaller than the default guest is noted only, because the admin sets it.
 fn shm_takes_guest_memory(env: &dyn EnvironmentSide) -> Check {
     let mounts = env.read("/proc/self/mounts")?;
     let mut kind =
@@ -34,7 +35,7 @@ fn shm_takes_guest_memory(env: &dyn EnvironmentSide) -> Check {
         .create_new(true)
         .open(&path)
         .doing("making a file in /dev/shm")?;
-    // Removed at once: the memory goes with the descriptor, however this ends.
+    // Remove the file at once: its memory is freed with the descriptor, however the test ends.
     std::fs::remove_file(&path).doing("removing a file of /dev/shm")?;
     let last = (wanted_mib << 20) - 4;
     file.set_len(wanted_mib << 20).doing("sizing guest memory in /dev/shm")?;

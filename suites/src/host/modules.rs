@@ -42,7 +42,7 @@ fn traffic_control_modules_load(env: &dyn EnvironmentSide) -> Check {
 
 /// The running kernel is the release's package, and each module of Kata's host lies in that kernel's own folder.
 ///
-/// A module that is there thanks to another package, or another kernel, says nothing about the release.
+/// A module of another package or another kernel would say nothing about the release.
 fn host_modules_come_from_the_running_kernels_package(env: &dyn EnvironmentSide) -> Check {
     let running = env.read("/proc/sys/kernel/osrelease")?;
     let (running, packaged) = (running.trim(), env.claims().kernel.as_str());
@@ -61,12 +61,12 @@ fn host_modules_come_from_the_running_kernels_package(env: &dyn EnvironmentSide)
     Ok(())
 }
 
-/// Whether the kernel has a module now: loaded, or built in with parameters.
+/// Checks whether the kernel has a module now: loaded, or built in with parameters.
 pub(super) fn is_loaded(module: &str) -> bool {
     Path::new("/sys/module").join(module).exists()
 }
 
-/// Loads modules as `kata-runtime check` does: what is in /sys/module is there, the rest `modprobe` must bring.
+/// Loads modules as `kata-runtime check` does: skips those in /sys/module and calls `modprobe` for the rest.
 pub(super) fn load(env: &dyn EnvironmentSide, modules: &[&str]) -> Check {
     let mut missing = Vec::new();
     for module in modules.iter().filter(|module| !is_loaded(module)) {

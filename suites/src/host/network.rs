@@ -1,4 +1,4 @@
-//! A pod's interface, tied to a tap by traffic control, and what goes to a tap, limited by it.
+//! A pod's interface that traffic control connects to a tap, and a rate limit on the traffic to a tap.
 
 use super::as_root;
 use super::modules::load;
@@ -31,45 +31,46 @@ pub(super) static ROWS: &[Row] = &[
     row!(Environment(a_macvtap_carries_a_pods_packets), &[Capability::HostNetworkModels], Kernel),
 ];
 
-/// The interface that a network plugin has made for a pod, and its other end.
+/// The interface that a network plugin creates for a pod, and its peer.
 const POD: &str = "eth0";
 const OUTSIDE: &str = "veth0";
-/// What a pod's macvlan or ipvlan is upon.
+/// The lower interface of a pod's macvlan or ipvlan.
 const LOWER: &str = "lower0";
-/// As Kata calls it.
+/// Kata's name for a tap.
 const TAP: &str = "tap0_kata";
-/// What is redirected from where to where.
+/// Pairs of interfaces between which packets are redirected: source and target.
 type Redirections = &'static [(&'static str, &'static str)];
-/// How many packets are sent.
+/// The number of packets that are sent.
 const PACKETS: u32 = 16;
 
-/// Packets that are sent to a pod's interface come out of a tap, and what is sent into the tap leaves by the pod's interface:
-/// both ways, unchanged.
+/// Packets sent to a pod's interface come out of a tap, and packets sent into the tap leave by the pod's interface,
+/// both unchanged.
 ///
-/// This is Kata's default network model, `tcfilter`, by which a guest has the interface that a network plugin has made for
-/// its pod: interface and tap each have an ingress discipline, and in it a u32 filter that fits everything and whose mirred
-/// action redirects it to the other one (`setupTCFiltering` in src/runtime/virtcontainers/network_linux.go@4.1.0,
-/// `TcFilterModel` in src/runtime-rs/crates/resource/src/network/network_model/tc_filter_model.rs@4.1.0, which leaves the
-/// match to its default). Who reads the tap here stands in for the guest.
+/// This is Kata's default network model, `tcfilter`, which gives a guest the interface that a network plugin has
+/// created for its pod. Interface and tap each have an ingress discipline with a u32 filter that matches everything,
+/// whose mirred action redirects to the other interface (`setupTCFiltering` in
+/// src/runtime/virtcontainers/network_linux.go@4.1.0, `TcFilterModel` in
+/// src/runtime-rs/crates/resource/src/network/network_model/tc_filter_model.rs@4.1.0, which leaves the match at its
+/// default). The test itself reads the tap, in place of the guest.
 fn a_pods_interface_is_tied_to_a_tap(_: &dyn EnvironmentSide) -> Check {
     as_root()?;
     ties(Traffic::Frames, &[(TAP, POD), (POD, TAP)], pair)
 }
 
-/// The pod's interface is one end of a pair itself.
+/// Creates the pod's interface as one end of a veth pair.
 fn pair(links: &mut Links, thread: Pid) -> Check {
     links.pair(POD, OUTSIDE, Some(thread)).doing("making a pod's interface")
 }
 
-/// One end of a pair is what the pod's interface is upon.
+/// Creates one end of a veth pair as the lower interface of the pod's interface.
 fn lower(links: &mut Links, thread: Pid) -> Check {
     links.pair(LOWER, OUTSIDE, Some(thread)).doing("making a pair of interfaces")?;
     packets::bring_up(LOWER).doing(format!("bringing {LOWER} up"))
 }
 
-/// The same where the network plugin has made a macvlan for the pod.
+/// Packets pass between a tap and a macvlan that the network plugin has created for the pod.
 ///
-/// Kata knows such a pod's interface by its kind and ties it like any other one
+/// Kata recognises such an interface by its kind and connects it like any other one
 /// (src/runtime-rs/crates/resource/src/network/endpoint/macvlan_endpoint.rs@4.1.0).
 fn a_pods_macvlan_is_tied_to_a_tap(env: &dyn EnvironmentSide) -> Check {
     as_root()?;
@@ -80,9 +81,10 @@ fn a_pods_macvlan_is_tied_to_a_tap(env: &dyn EnvironmentSide) -> Check {
     })
 }
 
-/// The same where the network plugin has made an ipvlan for the pod, which takes what is sent to its IP address.
+/// Packets pass between a tap and an ipvlan that the network plugin has created for the pod; the ipvlan receives
+/// packets for its IP address.
 ///
-/// Kata knows such a pod's interface by its kind, too
+/// Kata recognises such an interface by its kind
 /// (src/runtime-rs/crates/resource/src/network/endpoint/ipvlan_endpoint.rs@4.1.0).
 fn a_pods_ipvlan_is_tied_to_a_tap(env: &dyn EnvironmentSide) -> Check {
     as_root()?;
@@ -94,11 +96,12 @@ fn a_pods_ipvlan_is_tied_to_a_tap(env: &dyn EnvironmentSide) -> Check {
     })
 }
 
-/// Packets that are sent to a pod's interface come out of the device of a macvtap upon it, and what is sent into the device
-/// leaves by the pod's interface: both ways, unchanged.
+/// Packets sent to a pod's interface come out of the device of a macvtap on it, and packets sent into the device leave
+/// by the pod's interface, both unchanged.
 ///
-/// With `internetworking_model = "macvtap"` Kata makes one and hands its device, /dev/tap with the interface's number, to
-/// QEMU (`createMacvtapFds` in src/runtime/virtcontainers/network_linux.go@4.1.0). Who reads it here stands in for QEMU.
+/// With `internetworking_model = "macvtap"` Kata creates a macvtap and passes its device, /dev/tap with the interface's
+/// number, to QEMU (`createMacvtapFds` in src/runtime/virtcontainers/network_linux.go@4.1.0). The test itself reads the
+/// device, in place of QEMU.
 fn a_macvtap_carries_a_pods_packets(env: &dyn EnvironmentSide) -> Check {
     as_root()?;
     load(env, &["macvtap"])?;
@@ -107,7 +110,7 @@ fn a_macvtap_carries_a_pods_packets(env: &dyn EnvironmentSide) -> Check {
     if !makes_nodes {
         return Err(Stop::skip("the environment's /dev is no devtmpfs, in which the kernel puts a macvtap's device"));
     }
-    // As Kata does it: above all that the host has, and not the same for two that run at once.
+    // As in Kata, the number is above all numbers of the host; it also differs between concurrent runs.
     let number = NUMBERS + i32::try_from(std::process::id() % 4096).unwrap_or(0);
     carries(Traffic::Frames, move |links, thread| {
         pair(links, thread)?;
@@ -119,7 +122,7 @@ fn a_macvtap_carries_a_pods_packets(env: &dyn EnvironmentSide) -> Check {
 /// Above the numbers of a host's interfaces.
 const NUMBERS: i32 = 8192;
 
-/// Ties a pod's interface, which is made with its other end in the namespace of a thread, to a tap.
+/// Connects a pod's interface to a tap; the interface's peer is in the namespace of a thread.
 fn ties(traffic: Traffic, redirections: Redirections, make: fn(&mut Links, Pid) -> Check) -> Check {
     carries(traffic, move |links, thread| {
         make(links, thread)?;
@@ -131,7 +134,7 @@ fn ties(traffic: Traffic, redirections: Redirections, make: fn(&mut Links, Pid) 
     })
 }
 
-/// Sends packets to a pod's interface, and answers them where `make` says that they come out.
+/// Sends packets to a pod's interface, and answers them on the descriptor that `make` returns.
 fn carries(traffic: Traffic, make: impl FnOnce(&mut Links, Pid) -> Result<OwnedFd, Stop> + Send + 'static) -> Check {
     let (pod, outside) = (Namespace::new()?, Namespace::new()?);
     let thread = outside.thread();
@@ -159,18 +162,18 @@ fn carries(traffic: Traffic, make: impl FnOnce(&mut Links, Pid) -> Result<OwnedF
     crossed.doing("reading and writing a tap interface")?
 }
 
-/// How much may go to the tap, bytes a second.
+/// The rate limit of the tap, bytes per second.
 const RATE: u32 = 10_000;
-/// How many packets are sent, of more than 600 bytes each.
+/// The number of packets that are sent, of more than 600 bytes each.
 const MANY: u32 = 64;
-/// How long these take at least, after a first few that may go at once: not quite three quarters of what they should.
+/// The least time that these packets must take after an initial burst: nearly three quarters of the nominal time.
 const LEAST: Duration = Duration::from_millis(2500);
 
-/// A limit on what goes to a tap holds: packets that go through at once without it take their time, and none is lost.
+/// A rate limit on a tap holds: packets that otherwise pass at once are delayed, and none is lost.
 ///
-/// QEMU is asked for no limit. With `rx_rate_limiter_max_rate` and `tx_rate_limiter_max_rate` the Go runtime has the host's
-/// kernel set it, by the discipline HTB (`addHTBQdisc` in src/runtime/virtcontainers/network_linux.go@4.1.0). Who reads the
-/// tap here stands in for the guest.
+/// QEMU is given no limit. With `rx_rate_limiter_max_rate` and `tx_rate_limiter_max_rate` the Go runtime has the host's
+/// kernel set the limit, by the discipline HTB (`addHTBQdisc` in src/runtime/virtcontainers/network_linux.go@4.1.0).
+/// The test itself reads the tap, in place of the guest.
 fn what_goes_to_a_tap_is_limited(_: &dyn EnvironmentSide) -> Check {
     as_root()?;
     Namespace::new()?.run(|| {
@@ -187,7 +190,7 @@ fn what_goes_to_a_tap_is_limited(_: &dyn EnvironmentSide) -> Check {
     })
 }
 
-/// How long packets take to the tap and back.
+/// Measures how long packets take to the tap and back.
 fn sent() -> Result<Duration, Stop> {
     let began = Instant::now();
     let back = packets::exchange(TAP, Traffic::Frames, MANY).doing("sending packets")?;
@@ -220,7 +223,7 @@ mod tests {
         assert!(matches!(is_limited(late, late), Err(Stop::Error { .. })));
     }
 
-    /// Tried natively: as root, on a kernel with traffic control.
+    /// Runs natively: needs root, and a kernel with traffic control.
     #[test]
     #[cfg_attr(lacks = "mounting", ignore = "needs root that may mount")]
     fn an_interface_that_is_tied_one_way_alone_is_found() {

@@ -1,4 +1,4 @@
-//! A limit on what leaves an interface, as Kata sets it (linux/pkt_sched.h).
+//! A rate limit on packets that leave an interface, as Kata sets it (linux/pkt_sched.h).
 
 use super::Links;
 use super::redirection::{KIND, NEW_DISCIPLINE, OPTIONS, head, message};
@@ -10,7 +10,8 @@ const NEW_CLASS: u16 = 40;
 
 /// `TC_H_ROOT`.
 const ROOT: u32 = 0xffff_ffff;
-/// The discipline (`1:`), the class of all that it lets through (`1:1`), and that of what no other class is for (`1:2`).
+/// The discipline (`1:`), the class of all packets (`1:1`), and the default class for packets without another one
+/// (`1:2`).
 const DISCIPLINE: u32 = 0x1_0000;
 const ALL: u32 = 0x1_0001;
 const REST: u32 = 0x1_0002;
@@ -19,19 +20,20 @@ const REST: u32 = 0x1_0002;
 const PARAMETERS: u16 = 1;
 const INIT: u16 = 2;
 
-/// `TC_LINKLAYER_ETHERNET`: the kernel is not handed a table of times.
+/// `TC_LINKLAYER_ETHERNET`: the kernel needs no table of transmission times.
 const ETHERNET: u8 = 1;
-/// The most that may leave at once, bytes, and from one class after another.
+/// The burst, bytes: the most that may leave at once, also from one class after another.
 const BURST: u32 = 2000;
-/// Nanoseconds of one tick of the kernel's traffic control.
+/// Nanoseconds per tick of the kernel's traffic control.
 const TICK: u64 = 64;
 
 impl Links {
-    /// Lets so many bytes a second leave by an interface: `tc qdisc add dev INTERFACE root handle 1: htb default 2`, and two
-    /// classes with that rate, one in the other.
+    /// Limits the rate, bytes per second, at which packets leave an interface:
+    /// `tc qdisc add dev INTERFACE root handle 1: htb default 2`,
+    /// and two nested classes with that rate.
     ///
     /// # Errors
-    /// What the kernel says.
+    /// The kernel's error.
     pub(crate) fn limit(&mut self, interface: &str, rate: u32) -> io::Result<()> {
         let index = packets::index(interface)?;
         let options = Attributes::default().put(INIT, &discipline());
@@ -46,12 +48,12 @@ impl Links {
     }
 }
 
-/// `struct tc_htb_glob`: the version, the divisor of a rate that makes a quantum, the class of what no other is for.
+/// Returns a `struct tc_htb_glob`: the version, the divisor from rate to quantum, the default class.
 fn discipline() -> Vec<u8> {
     [3, 10, REST & 0xffff, 0, 0].map(u32::to_ne_bytes).concat()
 }
 
-/// `struct tc_htb_opt`: rate and ceiling are the same.
+/// Returns a `struct tc_htb_opt` whose rate and ceiling are the same.
 fn class_of(rate: u32) -> Vec<u8> {
     let ticks = u64::from(BURST) * 1_000_000_000 / u64::from(rate.max(1)) / TICK;
     let ticks = u32::try_from(ticks).unwrap_or(u32::MAX);
@@ -59,7 +61,7 @@ fn class_of(rate: u32) -> Vec<u8> {
     [speed(rate), speed(rate), numbers].concat()
 }
 
-/// `struct tc_ratespec`.
+/// Returns a `struct tc_ratespec`.
 fn speed(rate: u32) -> Vec<u8> {
     [&[0, ETHERNET, 0, 0, 0, 0, 0, 0][..], &rate.to_ne_bytes()].concat()
 }
@@ -68,11 +70,11 @@ fn speed(rate: u32) -> Vec<u8> {
 mod tests {
     use super::*;
 
-    /// The sizes of the kernel's structures, by its headers.
+    /// The structures have the sizes given in the kernel's headers.
     #[test]
     fn what_the_kernel_is_told_has_its_structures_sizes() {
         assert_eq!((discipline().len(), speed(1).len(), class_of(10_000).len()), (20, 12, 44));
-        // A fifth of a second.
+        // A fifth of a second in ticks.
         assert_eq!(class_of(10_000)[24..28], (200_000_000_u32 / 64).to_ne_bytes());
     }
 }

@@ -1,5 +1,5 @@
-//! What the other end of a guest's interface answers: test packets come back, and UDP over IPv4 and IPv6 does, with what has
-//! to be asked before it.
+//! The peer of a guest's interface: it sends test packets and UDP over IPv4 and IPv6 back, and answers the address
+//! resolution that precedes UDP.
 
 use super::TYPE;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -7,12 +7,12 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 /// The guest's addresses; both networks are for documentation (RFC 5737, RFC 3849).
 pub(super) const GUEST: (Ipv4Addr, Ipv6Addr) =
     (Ipv4Addr::new(192, 0, 2, 2), Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 2));
-/// The other end's.
+/// The peer's addresses.
 pub(super) const PEER: (Ipv4Addr, Ipv6Addr) =
     (Ipv4Addr::new(192, 0, 2, 1), Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1));
-/// Where the other end answers: the echo service's (RFC 862).
+/// The peer's port: the echo service's (RFC 862).
 pub(super) const PORT: u16 = 7;
-/// The other end's hardware address.
+/// The peer's hardware address.
 const HARDWARE: [u8; 6] = [0x02, 0x00, 0xca, 0xfe, 0xff, 0x01];
 
 const ETHERNET: usize = 14;
@@ -24,12 +24,12 @@ const ICMPV6: u8 = 58;
 const NEIGHBOUR_SOLICITATION: u8 = 135;
 const NEIGHBOUR_ADVERTISEMENT: u8 = 136;
 
-/// The answer to a frame; `None` to what nobody here is asked.
+/// Returns the answer to a frame; `None` if the frame asks nothing of the peer.
 pub fn answer(frame: &[u8]) -> Option<Vec<u8>> {
     let kind = u16::from_be_bytes(frame.get(12..ETHERNET)?.try_into().ok()?);
     let mut back = frame.to_vec();
     match kind {
-        // It was to all; nobody forwards what comes from all.
+        // The frame was a broadcast, and nothing forwards a frame from the broadcast address.
         TYPE => {}
         ARP => arp(&mut back[ETHERNET..])?,
         IPV4 => ipv4(&mut back[ETHERNET..])?,
@@ -41,14 +41,14 @@ pub fn answer(frame: &[u8]) -> Option<Vec<u8>> {
     Some(back)
 }
 
-/// Exchanges two parts of a packet of the same length.
+/// Swaps two parts of a packet of the same length.
 fn swap(packet: &mut [u8], first: usize, second: usize, length: usize) {
     for at in 0..length {
         packet.swap(first + at, second + at);
     }
 }
 
-/// Who has an address (RFC 826).
+/// Answers a query for the owner of an address (RFC 826).
 fn arp(packet: &mut [u8]) -> Option<()> {
     let request = [0, 1, 8, 0, 6, 4, 0, 1];
     if packet.len() < 28 || packet[..8] != request || packet[24..28] != PEER.0.octets() {
@@ -61,7 +61,7 @@ fn arp(packet: &mut [u8]) -> Option<()> {
 }
 
 fn ipv4(packet: &mut [u8]) -> Option<()> {
-    // No options, no fragment.
+    // No options and no fragments.
     let length = usize::from(u16::from_be_bytes(packet.get(2..4)?.try_into().ok()?));
     let is_ours = packet.len() >= length && length >= 28 && packet[0] == 0x45 && packet[9] == UDP;
     if !is_ours || packet[16..20] != PEER.0.octets() || u16::from_be_bytes([packet[6], packet[7]]) & 0x3fff != 0 {
@@ -87,7 +87,7 @@ fn ipv6(packet: &mut [u8]) -> Option<()> {
             header.copy_within(8..24, 24);
             header[8..24].copy_from_slice(&PEER.1.octets());
             body[0] = NEIGHBOUR_ADVERTISEMENT;
-            // Solicited, and to be taken in the place of what was known; the option names this end's hardware.
+            // Solicited, and overriding any older entry; the option has the peer's hardware address.
             body[4..8].copy_from_slice(&[0x60, 0, 0, 0]);
             if body.len() < 32 {
                 return None;
@@ -101,7 +101,7 @@ fn ipv6(packet: &mut [u8]) -> Option<()> {
     }
 }
 
-/// Sends a datagram back; its checksum is computed again, because a sender may leave it to its device.
+/// Sends a datagram back. Its checksum is computed again, because a sender may leave it to its device.
 fn udp(addresses: &[u8], body: &mut [u8]) -> Option<()> {
     if body[2..4] != PORT.to_be_bytes() {
         return None;
@@ -111,7 +111,7 @@ fn udp(addresses: &[u8], body: &mut [u8]) -> Option<()> {
     Some(())
 }
 
-/// Writes the checksum over body and pseudo-header (RFC 768, RFC 8200 section 8.1) at its place in the body.
+/// Writes the checksum over body and pseudo-header (RFC 768, RFC 8200 section 8.1) at its offset in the body.
 fn set_checksum(addresses: &[u8], protocol: u8, body: &mut [u8], at: usize) {
     body[at..at + 2].fill(0);
     let length = u32::try_from(body.len()).unwrap_or(0);
@@ -139,14 +139,14 @@ mod tests {
         [&[0xff; 6][..], &OWN, &kind.to_be_bytes(), packet].concat()
     }
 
-    /// A datagram to the peer whose checksum its sender has left to the device.
+    /// Returns a datagram to the peer whose sender has left the checksum to the device.
     fn datagram() -> Vec<u8> {
         let body = b"hello";
         let length = u16::try_from(8 + body.len()).unwrap().to_be_bytes();
         [&[0x9c, 0x40][..], &PORT.to_be_bytes(), &length, &[0, 0], body].concat()
     }
 
-    /// The sum of what is sent is all ones where its checksum is right (RFC 1071).
+    /// Checks the checksum: the sum of the packet is all ones if it is right (RFC 1071).
     fn is_right(addresses: &[u8], protocol: u8, body: &[u8]) -> bool {
         let mut copy = body.to_vec();
         let at = if protocol == UDP { 6 } else { 2 };
@@ -198,7 +198,7 @@ mod tests {
         assert_eq!((&back[..6], &back[6..12]), (&OWN[..], &HARDWARE[..]));
         assert_eq!(header[12..20], [PEER.0.octets(), GUEST.0.octets()].concat());
         assert_eq!((&body[..4], &body[8..]), (&[0, 7, 0x9c, 0x40][..], &b"hello"[..]));
-        // The header's own sum does not change when its addresses change places.
+        // The header's own checksum is the same after its addresses are swapped.
         assert_eq!(header[10..12], [0xab, 0xcd]);
         assert!(body[6..8] != [0, 0] && is_right(&header[12..20], UDP, body));
     }

@@ -1,4 +1,4 @@
-//! Tap interfaces: links whose other end is a program, as QEMU is.
+//! Tap interfaces: links whose other end is a program, such as QEMU.
 #![expect(unsafe_code, reason = "an interface is tied to a tap's descriptor by ioctl, which has no safe interface")]
 
 use super::request_about;
@@ -9,24 +9,25 @@ use std::os::fd::{AsRawFd as _, OwnedFd};
 /// The header before each packet of a tap interface.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TapHeader {
-    /// Nothing.
+    /// No header.
     None,
-    /// virtio's header, as QEMU wants it.
+    /// virtio's header, as QEMU expects it.
     Virtio,
 }
 
-/// Makes a tap interface of one queue in this thread's network namespace; it goes away with its descriptor.
+/// Creates a tap interface with one queue in this thread's network namespace; closing the descriptor removes the
+/// interface.
 ///
 /// # Errors
-/// What the kernel says.
+/// The kernel's error.
 pub fn tap(name: &str, header: TapHeader) -> io::Result<OwnedFd> {
     tap_queue(name, header, 0)
 }
 
-/// Makes a tap interface of so many queues, each with its descriptor; it goes away with the last of them.
+/// Creates a tap interface with this many queues, each with its descriptor; closing the last one removes the interface.
 ///
 /// # Errors
-/// What the kernel says.
+/// The kernel's error.
 pub fn tap_of_queues(name: &str, header: TapHeader, queues: usize) -> io::Result<Vec<OwnedFd>> {
     /// `IFF_MULTI_QUEUE` of linux/if_tun.h.
     const SEVERAL_QUEUES: libc::c_short = 0x0100;
@@ -34,22 +35,22 @@ pub fn tap_of_queues(name: &str, header: TapHeader, queues: usize) -> io::Result
     (0..queues).map(|_| tap_queue(name, header, more)).collect()
 }
 
-/// One queue of a tap interface; all of them name the same one.
+/// Opens one queue of a tap interface; all queues are opened with the same name.
 fn tap_queue(name: &str, header: TapHeader, more: libc::c_short) -> io::Result<OwnedFd> {
     become_tap(OpenOptions::new().read(true).write(true).open("/dev/net/tun")?, name, header, more)
 }
 
-/// The other side of a macvtap, by its interface's number, without a header before its packets.
+/// Opens the device of the macvtap with this interface number, without a header before packets.
 ///
 /// # Errors
-/// What the kernel says.
+/// The kernel's error.
 pub(crate) fn macvtap(index: u32) -> io::Result<OwnedFd> {
-    // It has its interface already; no name is asked for.
+    // The device belongs to its interface already, so no name is requested.
     let device = OpenOptions::new().read(true).write(true).open(format!("/dev/tap{index}"))?;
     become_tap(device, "", TapHeader::None, 0)
 }
 
-/// Tells a tap's driver for which interface a descriptor is, and how its packets are.
+/// Tells a tap's driver the interface of a descriptor and the format of its packets.
 fn become_tap(device: File, name: &str, header: TapHeader, more: libc::c_short) -> io::Result<OwnedFd> {
     /// `TUNSETIFF`, `IFF_TAP | IFF_NO_PI` and `IFF_VNET_HDR` of linux/if_tun.h.
     const TUNSETIFF: libc::c_ulong = 0x4004_54ca;

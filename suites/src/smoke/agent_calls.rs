@@ -1,9 +1,9 @@
-//! What Kata's agent calls a guest's kernel for besides namespaces, filters and control groups, done inside the guest:
-//! descriptors that tell of events, sockets, message queues, terminals, locks.
+//! Other kernel features that Kata's agent needs in the guest, tested inside the guest: event descriptors, sockets,
+//! message queues, terminals, locks. Namespaces, seccomp filters and control groups are tested elsewhere.
 //!
-//! Kata's own kernel has each of these options because its agent or its containers cannot do without
-//! (tools/packaging/kernel/configs/fragments/common/base.conf@4.1.0 and the files beside it), and no initrd loads a module
-//! for them: a kernel without one boots, and fails later.
+//! Kata's own kernel has each of these options because its agent or its containers cannot work without it
+//! (tools/packaging/kernel/configs/fragments/common/base.conf@4.1.0 and the files in the same directory), and no initrd
+//! loads a module for it: a kernel without one boots, and fails later.
 #![expect(unsafe_code, reason = "signals as a descriptor and messages of a queue have no safe interface")]
 
 use super::BOOTS;
@@ -38,19 +38,19 @@ pub(super) static ROWS: &[Row] = &[
     row!(Inside(guest_has_queues_terminals_and_locks), &[Capability::KernelGuest], Kernel).blocked_by(BOOTS),
 ];
 
-/// How long is waited for what comes at once.
+/// How long to wait for an event that comes at once.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// What is sent and must arrive.
+/// The text that is sent and must arrive.
 const WORDS: &[u8] = b"kata-qualify: these words\n";
-/// Where the files of these tests are.
+/// The directory for these tests' files.
 const FOLDER: &str = "/scratch/calls";
 
-/// A process waits by one epoll for a timer, a signal and a change in a folder, each a descriptor, and is told of each when
-/// it comes and not before.
+/// A process waits with one epoll for a timer, a signal and a change in a directory, each a descriptor, and is notified
+/// of each when it happens and not before.
 ///
-/// The agent's runtime waits for everything by epoll (tokio, `src/agent/Cargo.toml@4.1.0`); what it waits for are children
-/// that end (`src/agent/src/signal.rs@4.1.0`), changes in ConfigMaps (`src/agent/src/watcher.rs@4.1.0`) and times. The
-/// options are EPOLL, TIMERFD, SIGNALFD and INOTIFY_USER.
+/// The agent's runtime waits for everything by epoll (tokio, `src/agent/Cargo.toml@4.1.0`): for children that end
+/// (`src/agent/src/signal.rs@4.1.0`), changes in ConfigMaps (`src/agent/src/watcher.rs@4.1.0`) and timers. The options
+/// are EPOLL, TIMERFD, SIGNALFD and INOTIFY_USER.
 fn guest_waits_for_events_of_each_kind() -> Check {
     let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).doing("making an epoll")?;
     let timer =
@@ -79,7 +79,7 @@ fn guest_waits_for_events_of_each_kind() -> Check {
     Ok(())
 }
 
-/// An epoll tells of a descriptor once something has happened, and not before.
+/// Checks that an epoll reports a descriptor once its event has happened, and not before.
 fn is_told(epoll: &OwnedFd, source: &impl AsFd, what: &str, happen: impl FnOnce() -> io::Result<()>) -> Check {
     const NUMBER: u64 = 7;
     epoll::add(epoll, source, epoll::EventData::new_u64(NUMBER), epoll::EventFlags::IN)
@@ -98,13 +98,13 @@ fn is_told(epoll: &OwnedFd, source: &impl AsFd, what: &str, happen: impl FnOnce(
     epoll::delete(epoll, source).doing(format!("having an epoll look no more at {what}"))
 }
 
-/// A descriptor that tells of this thread's SIGURG, which nobody handles; the signal is blocked as long as this lives.
+/// A descriptor that reports this thread's SIGURG, which has no handler; the signal is blocked while this value exists.
 struct SignalDescriptor {
     file: File,
     _blocked: Blocked,
 }
 
-/// What was blocked for this thread before.
+/// The signals that were blocked for this thread before.
 struct Blocked(libc::sigset_t);
 
 impl SignalDescriptor {
@@ -135,9 +135,9 @@ impl SignalDescriptor {
         }
     }
 
-    /// The signal that came.
+    /// Reads the number of the received signal.
     fn number(&self) -> io::Result<i32> {
-        // `struct signalfd_siginfo` begins with it.
+        // The signal's number is the first field of `struct signalfd_siginfo`.
         let mut told = [0; size_of::<libc::signalfd_siginfo>()];
         (&self.file).read_exact(&mut told)?;
         Ok(i32::from_ne_bytes([told[0], told[1], told[2], told[3]]))
@@ -151,11 +151,11 @@ impl Drop for Blocked {
     }
 }
 
-/// Bytes cross sockets of IPv4, of IPv6 and of files, between two ends in the guest.
+/// Data crosses IPv4, IPv6 and Unix sockets between two ends in the guest.
 ///
-/// A container's own services speak so with each other, and so does what the agent runs beside them; the agent gives
-/// interfaces addresses of both families (`update_interface` in `src/agent/src/rpc.rs@4.1.0`). The options are INET, IPV6
-/// and UNIX.
+/// A container's services talk to each other this way, and so do the agent's helper processes; the agent gives
+/// interfaces addresses of both families (`update_interface` in `src/agent/src/rpc.rs@4.1.0`). The options are INET,
+/// IPV6 and UNIX.
 fn guest_has_sockets_of_each_family() -> Check {
     Namespace::new()?.run(|| {
         packets::bring_up("lo").doing("bringing the loopback up")?;
@@ -194,19 +194,19 @@ fn arrives(mut there: impl Write, mut here: impl Read, what: &str) -> Check {
     Ok(())
 }
 
-/// A POSIX message queue gives the most urgent message first, a terminal carries lines both ways, and a lock on a file keeps
-/// others out.
+/// A POSIX message queue delivers the most urgent message first, a terminal carries lines both ways, and a lock on a
+/// file keeps others out.
 ///
-/// The agent mounts a filesystem of message queues and one of terminals for each container, and makes a terminal where one is
-/// asked for (`src/agent/rustjail/src/mount.rs@4.1.0`, `src/agent/rustjail/src/process.rs@4.1.0`). The options are
-/// POSIX_MQUEUE, UNIX98_PTYS and FILE_LOCKING.
+/// For each container the agent mounts a filesystem of message queues and one of terminals, and it opens a terminal if
+/// one is requested (`src/agent/rustjail/src/mount.rs@4.1.0`, `src/agent/rustjail/src/process.rs@4.1.0`). The options
+/// are POSIX_MQUEUE, UNIX98_PTYS and FILE_LOCKING.
 fn guest_has_queues_terminals_and_locks() -> Check {
     queue_sorts()?;
     terminal_carries()?;
     lock_keeps_others_out()
 }
 
-/// A filesystem of the test's own; unmounted when dropped.
+/// A filesystem mounted by the test; dropping it unmounts the filesystem.
 struct Mounted(PathBuf);
 
 impl Mounted {
@@ -233,7 +233,7 @@ impl Drop for Mounted {
 
 fn queue_sorts() -> Check {
     let queues = Mounted::new("mqueue", c"")?;
-    // One that waits for nothing: what was sent is there.
+    // Non-blocking, because the messages are already in the queue.
     let queue = queues.open("kata-qualify", true, libc::O_NONBLOCK)?;
     let sorted = send(&queue, b"later", 1).and_then(|()| send(&queue, b"first", 5)).and_then(|()| receive(&queue));
     let _ = fs::remove_file(queues.0.join("kata-qualify"));
@@ -256,7 +256,7 @@ fn send(queue: &File, message: &[u8], priority: u32) -> io::Result<()> {
 }
 
 fn receive(queue: &File) -> io::Result<Vec<u8>> {
-    // More than the largest message of a queue that was not asked for otherwise.
+    // Larger than the largest message of a queue with default attributes.
     let mut message = vec![0_u8; 64 << 10];
     let (no_priority, no_time) = (std::ptr::null_mut::<u32>(), std::ptr::null::<libc::timespec>());
     // SAFETY: the kernel writes into the buffer, which lives until the call returns.
@@ -282,11 +282,11 @@ fn terminal_carries() -> Check {
     let theirs = ioctl_tiocgptpeer(&ours, OpenptFlags::RDWR | OpenptFlags::NOCTTY);
     let theirs = File::from(theirs.doing("opening the other end of a terminal")?);
     says(&ours, &theirs, b"words\n", b"words\n")?;
-    // A terminal gives back what is typed, and ends lines by two characters.
+    // A terminal echoes its input, and ends lines with two characters.
     says(&theirs, &ours, b"answer\n", b"words\r\nanswer\r\n")
 }
 
-/// What is written into one end of a terminal comes out of the other.
+/// Checks that text written to one end of a terminal comes out of the other end.
 fn says(mut from: &File, mut to: &File, text: &[u8], expected: &[u8]) -> Check {
     from.write_all(text).doing("writing to a terminal")?;
     let patience = Timespec { tv_sec: PATIENCE.as_secs().cast_signed(), tv_nsec: 0 };

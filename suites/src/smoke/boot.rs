@@ -37,7 +37,7 @@ pub(super) static ROWS: &[Row] = &[
 
 /// The kernel boots under the profile's QEMU arguments to userspace, and it is the kernel of the record's package.
 ///
-/// This is the least that Kata asks of a VMM and a guest kernel; every other guest test stands on it.
+/// This is Kata's minimum requirement for a VMM and a guest kernel; every other guest test builds on it.
 fn kernel_boots_to_userspace(machine: &mut dyn Machine) -> Check {
     let running = read(machine, "/proc/sys/kernel/osrelease")?;
     let cmdline = read(machine, "/proc/cmdline")?;
@@ -54,7 +54,8 @@ fn kernel_boots_to_userspace(machine: &mut dyn Machine) -> Check {
 /// The guest sees the number of CPUs and about the memory that QEMU's arguments ask for, and each CPU works.
 ///
 /// Kata sizes the VM by the pod's limits; a guest that sees less runs out of memory early.
-/// What was asked for is what the profile puts into the arguments: QEMU's own account would be of what it gave.
+/// The expected values come from the arguments of the profile: QEMU's own report would show what it gave, not what was
+/// asked for.
 fn guest_has_the_cpus_and_memory_asked_for(machine: &mut dyn Machine) -> Check {
     let asked = &machine.profile().qemu;
     let (vcpus, asked_mib) = (asked.vcpus, asked.memory_mib);
@@ -65,7 +66,7 @@ fn guest_has_the_cpus_and_memory_asked_for(machine: &mut dyn Machine) -> Check {
     Ok(())
 }
 
-/// As many CPUs as were asked for are online, and a thread bound to each ran on it.
+/// Checks that as many CPUs as requested are online, and that a thread bound to each ran on it.
 pub(super) fn cpus_work(machine: &mut dyn Machine, asked: u32) -> Check {
     let online = read(machine, "/sys/devices/system/cpu/online")?;
     let worked = machine.ask(Question::WorkOnEachCpu)?.cpus("working on each CPU of the guest")?;
@@ -77,17 +78,17 @@ pub(super) fn cpus_work(machine: &mut dyn Machine, asked: u32) -> Check {
     Ok(())
 }
 
-/// What the guest writes to `hvc0` comes out of the console socket on the host.
+/// Text that the guest writes to `hvc0` comes out of the console socket on the host.
 ///
-/// Kata reads the guest's console there, for its logs and for the agent's own output.
+/// Kata reads the guest's console from this socket, for its logs and for the agent's own output.
 fn guest_console_reaches_the_host(machine: &mut dyn Machine) -> Check {
     line_reaches_the_host(machine, "/dev/hvc0")
 }
 
-/// What the guest writes to its console, by this device, comes out of the console socket on the host.
+/// Checks that a line that the guest writes to this console device comes out of the console socket on the host.
 pub(super) fn line_reaches_the_host(machine: &mut dyn Machine, device: &str) -> Check {
     let line = format!("kata-qualify: this line goes through {device}");
-    // Twice: what the kernel says at the same time may come into the midst of one.
+    // Write the line twice: a message of the kernel may interrupt one copy.
     machine
         .ask(Question::Write { path: device.to_owned(), text: format!("{line}\n{line}\n") })?
         .text(&format!("writing to {device}"))?;
@@ -106,7 +107,8 @@ pub(super) fn line_reaches_the_host(machine: &mut dyn Machine, device: &str) -> 
     }
 }
 
-/// The stop for a line that did not come: where others came meanwhile, the guest is slow, and nothing hangs.
+/// Returns the stop for a line that did not arrive: if other lines arrived meanwhile, the guest is slow and does not
+/// hang.
 fn unheard(device: &str, wait: Duration, moves: bool) -> Stop {
     let late =
         format!("a line written to {device} did not reach the console socket within {:.0} s", wait.as_secs_f64());
@@ -119,7 +121,7 @@ mod tests {
     use crate::smoke::fake_machine::FakeMachine;
     use serde_json::json;
 
-    /// A QEMU that gives half of what its arguments ask for, and says itself that this is all, has been asked for more.
+    /// If QEMU gives half of what its arguments ask for, and reports that as the whole, the test still fails.
     #[test]
     fn what_was_asked_for_is_told_by_the_arguments_and_not_by_qemu() {
         let mut machine = FakeMachine::of("go-3.32");

@@ -1,4 +1,4 @@
-//! The guest's clock, which runs apart from its host's.
+//! The guest's clock, which runs independently of its host's.
 
 use super::BOOTS;
 use super::guest_files::{has_module, list, load, read};
@@ -25,21 +25,22 @@ pub(super) static ROWS: &[Row] = &[row!(Environment(guest_reads_its_hosts_clock)
 
 /// How long the guest is paused.
 const PAUSE: Duration = Duration::from_secs(3);
-/// By how much a reading may differ from the host's clock beyond the time that asking for it takes.
+/// The most that a reading may differ from the host's clock, in addition to the time that the query takes.
 const TOLERANCE: Duration = Duration::from_millis(200);
 const CLOCKS: &str = "/sys/class/ptp";
 
-/// A guest reads its host's clock by KVM, and after it was paused, too; by how much its own lags behind is noted.
+/// A guest can read its host's clock through KVM, also after a pause; the lag of the guest's own clock is noted.
 ///
-/// The time in Kata's guests is set by chrony from /dev/ptp0 (`refclock PHC` in
-/// tools/osbuilder/rootfs-builder/rootfs.sh@4.1.0); a guest that was paused, or cloned, has no other way to learn it.
+/// chrony sets the time in Kata's guests from /dev/ptp0 (`refclock PHC` in
+/// tools/osbuilder/rootfs-builder/rootfs.sh@4.1.0); a guest that was paused, or cloned, has no other way to learn the
+/// time.
 fn guest_reads_its_hosts_clock(env: &dyn EnvironmentSide) -> Check {
     let mut machine = env.boot()?;
     let machine = machine.as_mut();
     if !machine.has_kvm() {
         return Err(Stop::skip("the environment runs guests without KVM, whose clock it is"));
     }
-    // The driver loads where there is a clock for it only.
+    // The driver loads only if there is a clock for it.
     match load(machine, ModuleUse::Clock) {
         Err(Stop::Fail { .. }) => return Err(absent(env)),
         other => other?,
@@ -57,7 +58,7 @@ fn guest_reads_its_hosts_clock(env: &dyn EnvironmentSide) -> Check {
     Ok(())
 }
 
-/// The device of KVM's clock.
+/// Returns the device of KVM's clock.
 fn clock(machine: &mut dyn Machine) -> Result<Option<String>, Stop> {
     for name in list(machine, CLOCKS)? {
         if read(machine, &format!("{CLOCKS}/{name}/clock_name"))?.trim() == "KVM virtual PTP" {
@@ -67,7 +68,7 @@ fn clock(machine: &mut dyn Machine) -> Result<Option<String>, Stop> {
     Ok(None)
 }
 
-/// Why there is none: the guest's kernel has no driver, or the host's KVM has no clock that it could pair.
+/// Returns the stop for a missing clock: the guest's kernel has no driver, or the host's KVM has no suitable clock.
 fn absent(env: &dyn EnvironmentSide) -> Stop {
     if let Err(stop) = has_module(env, ModuleUse::Clock, "ptp_kvm") {
         return stop;
@@ -87,7 +88,7 @@ fn absent(env: &dyn EnvironmentSide) -> Stop {
     }
 }
 
-/// The clock shows a time between that before it was asked and that after.
+/// Checks that the clock's time is between the host's times before and after the query.
 fn agrees(machine: &mut dyn Machine, device: &str, when: &str) -> Check {
     let before = now();
     let shown = time(machine, Some(device))?;
@@ -101,7 +102,7 @@ fn is_between(shown: i128, before: i128, after: i128, when: &str) -> Check {
     Ok(())
 }
 
-/// A clock's nanoseconds since 1970.
+/// Reads a clock: nanoseconds since 1970.
 fn time(machine: &mut dyn Machine, device: Option<&str>) -> Result<i128, Stop> {
     let question = Question::Time { device: device.map(str::to_owned) };
     let text = machine.ask(question)?.text("reading a clock in the guest")?;

@@ -1,4 +1,4 @@
-//! What a guest and its QEMU have for people: the monitor, and a serial port in the place of the console.
+//! Interfaces for people to a guest and its QEMU: the monitor, and a serial port instead of the console.
 
 use super::BOOTS;
 use super::boot::line_reaches_the_host;
@@ -33,15 +33,15 @@ pub(super) static ROWS: &[Row] = &[
         .seconds(240),
 ];
 
-/// What the monitor says when it waits for a command.
+/// The monitor's prompt, after which it waits for a command.
 const PROMPT: &str = "(qemu) ";
-/// The most that is read of it at a time, bytes.
+/// The most that is read of the monitor's output, bytes.
 const MOST: usize = 64 << 10;
 
-/// QEMU's monitor for people listens where it was told to, and says which QEMU it is, as QMP does.
+/// QEMU's human monitor listens on the configured socket, and reports the same QEMU version as QMP.
 ///
-/// With `extra_monitor_socket = "hmp"` and `enable_debug` somebody who looks into a sandbox can ask its QEMU without being
-/// in the runtime's way (`createQmpSocket` in src/runtime/virtcontainers/qemu.go@4.1.0, `add_monitor` in
+/// With `extra_monitor_socket = "hmp"` and `enable_debug`, a person who inspects a sandbox can talk to its QEMU without
+/// disturbing the runtime (`createQmpSocket` in src/runtime/virtcontainers/qemu.go@4.1.0, `add_monitor` in
 /// src/runtime-rs/crates/hypervisor/src/qemu/cmdline_generator.rs@4.1.0).
 fn monitor_for_people_answers(env: &dyn EnvironmentSide) -> Check {
     let socket = Scratch::new("monitor");
@@ -60,7 +60,7 @@ fn monitor_for_people_answers(env: &dyn EnvironmentSide) -> Check {
     Ok(())
 }
 
-/// What the guest's kernel needs to have a console on a serial port.
+/// Returns the kernel options that a console on a serial port needs.
 fn for_serial(arch: Arch) -> &'static [&'static str] {
     match arch {
         Arch::X86_64 => &["SERIAL_8250", "SERIAL_8250_CONSOLE"],
@@ -70,12 +70,12 @@ fn for_serial(arch: Arch) -> &'static [&'static str] {
     }
 }
 
-/// What the guest writes to its first serial port comes out of the console socket on the host.
+/// Text that the guest writes to its first serial port comes out of the console socket on the host.
 ///
-/// With `use_legacy_serial` the Go runtime gives a guest that port in the place of virtio's console, with `console=ttyS0`,
-/// so that a kernel is heard before it has any driver of virtio (`appendConsole` in
-/// src/runtime/virtcontainers/qemu_arch_base.go@4.1.0). It says so on every architecture, and on others than x86_64 Linux
-/// calls the port otherwise: what is written to the port itself is looked for.
+/// With `use_legacy_serial` the Go runtime gives a guest this port instead of virtio's console, with `console=ttyS0`,
+/// so that the kernel's output is visible before it has any virtio driver (`appendConsole` in
+/// src/runtime/virtcontainers/qemu_arch_base.go@4.1.0). The runtime uses that name on every architecture, although
+/// Linux has another name for the port outside x86_64, so the test writes to the port itself.
 fn guest_console_on_a_serial_port_reaches_the_host(env: &dyn EnvironmentSide) -> Check {
     let mut machine = env.boot_with(Setting::LegacySerial)?;
     let arch = env.claims().release.arch;
@@ -83,7 +83,7 @@ fn guest_console_on_a_serial_port_reaches_the_host(env: &dyn EnvironmentSide) ->
         .map_err(|stop| for_want_of(env, for_serial(arch), stop))
 }
 
-/// The version in the answer to `query-version`.
+/// Returns the version in the answer to `query-version`.
 fn version(answer: &Value) -> Result<String, Stop> {
     let number = |key: &str| answer.pointer(&format!("/qemu/{key}")).and_then(Value::as_u64);
     match (number("major"), number("minor"), number("micro")) {
@@ -92,7 +92,7 @@ fn version(answer: &Value) -> Result<String, Stop> {
     }
 }
 
-/// What the monitor says to a command; `said` is all that it has said, also where it does not come to an end.
+/// Returns the monitor's answer to a command; `said` collects the whole output, also if it does not end.
 fn asked(socket: &Path, command: &str, patience: Duration, said: &mut Vec<u8>) -> io::Result<String> {
     let end = Instant::now() + patience;
     let mut stream = UnixStream::connect(socket)?;
@@ -100,13 +100,13 @@ fn asked(socket: &Path, command: &str, patience: Duration, said: &mut Vec<u8>) -
         let from = said.len();
         until(stream, PROMPT, end, said).map(|()| String::from_utf8_lossy(&said[from..]).into_owned())
     };
-    // What it greets with has the version, too.
+    // The greeting has the version, too, so skip it.
     until_prompt(&mut stream)?;
     stream.write_all(format!("{command}\n").as_bytes())?;
     until_prompt(&mut stream)
 }
 
-/// Reads until what is read ends with this.
+/// Reads until the input ends with `last`.
 fn until(stream: &mut UnixStream, last: &str, end: Instant, said: &mut Vec<u8>) -> io::Result<()> {
     let from = said.len();
     let mut buffer = [0; 4096];
@@ -128,7 +128,8 @@ fn until(stream: &mut UnixStream, last: &str, end: Instant, said: &mut Vec<u8>) 
     Ok(())
 }
 
-/// The stop for a monitor that did not answer: one that has begun to speak may be slow where the guest is emulated.
+/// Returns the stop for a monitor that did not answer: if it has printed something and the guest is emulated, it may be
+/// slow.
 fn unanswered(e: &io::Error, said: &[u8], is_emulated: bool) -> Stop {
     let said = String::from_utf8_lossy(said);
     let said: String = said.chars().take(200).collect();
@@ -145,7 +146,7 @@ mod tests {
     use std::os::unix::net::UnixListener;
     use std::path::PathBuf;
 
-    /// A monitor that answers one command by this, after the echo of what was typed.
+    /// Starts a monitor that answers one command with `answer`, after the echo of the command.
     fn monitor(answer: &'static str) -> (tempfile::TempDir, PathBuf) {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("monitor");

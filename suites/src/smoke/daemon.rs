@@ -1,4 +1,4 @@
-//! virtiofsd by itself, and QEMU's half of virtio-fs by itself: each blamed for its own refusal only.
+//! virtiofsd by itself, and QEMU's half of virtio-fs by itself: each is blamed for its own refusal only.
 
 use crate::capability::Capability;
 use crate::check::{Check, Stop};
@@ -41,7 +41,7 @@ fn virtiofsd_accepts_the_profiles_flags(env: &dyn EnvironmentSide) -> Check {
     }
 }
 
-/// A daemon that ended, in its own words.
+/// Returns the stop for a daemon that ended, with the daemon's own words.
 fn ended(when: &str, how: &str, daemon: &dyn Daemon) -> Stop {
     let said = daemon.last_lines();
     Stop::fail(format!("virtiofsd {when} ({how}): {said}")).showing(FailureDetail::DaemonEnded { said })
@@ -49,7 +49,7 @@ fn ended(when: &str, how: &str, daemon: &dyn Daemon) -> Stop {
 
 /// virtiofsd prints the line that runtime-rs waits for before it lets QEMU start, within ten seconds.
 ///
-/// runtime-rs has no time-out there: a daemon that words it differently, or logs elsewhere, hangs every pod.
+/// runtime-rs has no time-out there: every pod hangs if a daemon words the line differently, or logs it elsewhere.
 fn virtiofsd_prints_what_runtime_rs_waits_for(env: &dyn EnvironmentSide) -> Check {
     let mut daemon = env.start_virtiofsd()?;
     let deadline = Instant::now() + Duration::from_secs(10);
@@ -65,10 +65,10 @@ fn virtiofsd_prints_what_runtime_rs_waits_for(env: &dyn EnvironmentSide) -> Chec
     Err(Stop::fail(format!("{RUNTIME_RS_WAITS_FOR:?} did not appear within 10 s; seen: {seen}")))
 }
 
-/// QEMU takes the profile's virtio-fs arguments and opens the vhost-user conversation with whatever listens.
+/// QEMU accepts the profile's virtio-fs arguments and starts to speak vhost-user with the listener.
 ///
-/// The listener is the harness's own and says nothing, so a refusal here is QEMU's and not the daemon's: QEMU before 6.0
-/// does not know the `readonly=` that runtime-rs always passes.
+/// The listener is the harness's own and never answers, so a refusal here is QEMU's and not the daemon's: QEMU before
+/// 6.0 does not know the `readonly=` that runtime-rs always passes.
 fn qemu_accepts_the_arguments_of_virtio_fs(env: &dyn EnvironmentSide) -> Check {
     env.start_qemu_against_a_silent_daemon()
 }

@@ -1,6 +1,7 @@
-//! Which devices the processes of a control group may open and make, by the rules of cgroup v2.
+//! Device rules of cgroup v2: the devices that the processes of a control group may open and create.
 //!
-//! Version 2 has no file for such rules: a program in eBPF is attached to the group, and the kernel asks it each time.
+//! Version 2 has no file for such rules: an eBPF program is attached to the group, and the kernel runs it for each
+//! access.
 
 mod program;
 #[cfg(test)]
@@ -19,7 +20,7 @@ const SOURCE: &str = include_str!("device_rules.rs");
 pub(super) static ROWS: &[Row] =
     &[row!(Inside(guest_rules_on_devices_hold), &[Capability::KernelGuestDevices], Kernel).blocked_by(BOOTS)];
 
-/// What is done with a device, and whether the rules of [`program::RULES`] let it be done.
+/// Accesses to devices, and whether the rules of [`program::RULES`] allow them.
 const WAYS: [(&str, &str, bool); 6] = [
     ("read", "/dev/null", true),
     ("write", "/dev/null", true),
@@ -29,18 +30,18 @@ const WAYS: [(&str, &str, bool); 6] = [
     ("read", "/dev/full", false),
 ];
 
-/// In a control group with rules on devices its processes open what is allowed, in the way that is allowed, and are refused
-/// everything else with EPERM.
+/// In a control group with device rules, processes can use a device in the allowed ways, and every other access is
+/// refused with EPERM.
 ///
-/// The kernel options behind it are in Kata's own kernel for cgroup version 2 (CGROUP_BPF, BPF_SYSCALL in
-/// tools/packaging/kernel/configs/fragments/common/cgroup.conf@4.1.0), which its guests have alone
-/// (`systemd.unified_cgroup_hierarchy=1`): an init system in the guest's image, and containers in containers, set rules.
-/// Kata's agent sets them in version 1 only, so that no ordinary pod needs them.
+/// Kata's own kernel has the options for this for cgroup version 2 (CGROUP_BPF, BPF_SYSCALL in
+/// tools/packaging/kernel/configs/fragments/common/cgroup.conf@4.1.0), the only version in its guests
+/// (`systemd.unified_cgroup_hierarchy=1`): an init system in the guest's image, and containers in containers, set
+/// rules. Kata's agent sets them in version 1 only, so ordinary pods do not need them.
 fn guest_rules_on_devices_hold() -> Check {
     rules_hold_in_a_group("kata-qualify-devices", &program::RULES, &answer)
 }
 
-/// `answer` is what the kernel answers to a process of a group: 0, or the number of its error.
+/// Checks that rules hold in a group; `answer` returns the kernel's answer to a process of the group: 0, or the errno.
 fn rules_hold_in_a_group(
     name: &str,
     rules: &[Instruction],
@@ -50,10 +51,11 @@ fn rules_hold_in_a_group(
     rules_hold(&|way, device| answer(&group, way, device), &|| attach(&group, rules))
 }
 
-/// `answer` is what the kernel answers to a process that the rules are for, once `attach` has made them hold.
+/// Checks the accesses of [`WAYS`] before and after `attach`; `answer` returns the kernel's answer to a restricted
+/// process.
 fn rules_hold(answer: &dyn Fn(&str, &str) -> Result<i32, Stop>, attach: &dyn Fn() -> Check) -> Check {
     for (way, device, _) in WAYS {
-        // A device that nobody may open says nothing of rules.
+        // A device that is refused without a rule shows nothing about rules.
         match answer(way, device)? {
             0 => {}
             code => return Err(Stop::error(format!("without a rule, to {way} {device} fails with error {code}"))),
@@ -68,13 +70,14 @@ fn rules_hold(answer: &dyn Fn(&str, &str) -> Result<i32, Stop>, attach: &dyn Fn(
     Ok(())
 }
 
-/// Has the kernel ask rules about each device that a process of a group opens or makes, as long as there is the group.
+/// Attaches a program that the kernel asks about each device that a process of the group opens or creates; it stays as
+/// long as the group.
 fn attach(group: &Group, rules: &[Instruction]) -> Check {
     let program = Program::load(rules).doing("loading a program of rules on devices")?;
     program.attach(&group.open()?).doing("attaching rules on devices to a control group")
 }
 
-/// Has a process of its own ask, in the group.
+/// Runs a child process in the group that tries the access, and returns the kernel's answer.
 fn answer(group: &Group, way: &str, device: &str) -> Result<i32, Stop> {
     let (status, said) = group.run(&["device", way, device])?;
     let code = said.parse().ok().filter(|_| status.success());

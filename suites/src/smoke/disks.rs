@@ -1,7 +1,8 @@
-//! What containers may ask of a guest's kernel for disks of their own: files as disks, filesystems on them, limits.
+//! Kernel features for the disks of containers: files as disks, filesystems on them, limits.
 //!
-//! Kata's default path asks for none of it; its own kernel has all of it, for images and volumes that are not ext4, and for
-//! builders of images in containers. The filesystems are made here, byte by byte, so that no program is needed for them.
+//! Kata's default path needs none of them. Its own kernel has all of them, for images and volumes that are not ext4,
+//! and for containers that build images. The filesystems are created here, byte by byte, so that no program is needed
+//! for them.
 
 mod crc32c;
 mod erofs;
@@ -40,16 +41,16 @@ pub(super) static ROWS: &[Row] = &[
         .loads(ModuleUse::Loop),
 ];
 
-/// A folder of the guest's own, in memory.
+/// A directory in the guest's memory.
 const SCRATCH: &str = "/scratch";
-/// What a file says.
+/// The content of a file.
 const WORDS: &str = "a file on a filesystem that was made byte by byte\n";
 
-/// A file is a disk as large as it is, by a loop device: what is written to the disk is in the file, and the other way
+/// A loop device makes a file a disk of the same size: data written to the disk is in the file, and the other way
 /// round.
 ///
-/// Kata's kernel has BLK_DEV_LOOP (tools/packaging/kernel/configs/fragments/common/fs.conf@4.1.0): direct volumes that are
-/// files, and builders of images in containers, use them.
+/// Kata's kernel has BLK_DEV_LOOP (tools/packaging/kernel/configs/fragments/common/fs.conf@4.1.0): direct volumes that
+/// are files, and containers that build images, use loop devices.
 fn guest_uses_files_as_disks() -> Check {
     files_are_disks(Path::new(SCRATCH))
 }
@@ -74,7 +75,7 @@ fn files_are_disks(folder: &Path) -> Check {
     Ok(())
 }
 
-/// An EROFS is mounted from a disk, its file is read, and nothing is written to it.
+/// An EROFS on a disk can be mounted, its file can be read, and writing to it is refused.
 ///
 /// Kata's images can be EROFS, and the erofs snapshotter's layers are (`rootfs_type`, src/runtime-rs/config and
 /// tools/packaging/kernel/configs/fragments/common/fs.conf@4.1.0).
@@ -93,7 +94,7 @@ fn read_only_erofs(folder: &Path, image: &[u8]) -> Check {
     Ok(())
 }
 
-/// An XFS is mounted from a disk, and what is written to it is there when it has been mounted again.
+/// An XFS on a disk can be mounted, and data written to it is there after another mount.
 ///
 /// Volumes of Kubernetes are often XFS, and Kata's images can be (`rootfs_type`;
 /// tools/packaging/kernel/configs/fragments/common/fs.conf@4.1.0).
@@ -115,14 +116,15 @@ fn kept_by_xfs(folder: &Path, image: &[u8]) -> Check {
     Ok(())
 }
 
-/// Limits on writing to a disk and on reading from it make both as slow as they say, and what went there and back is counted.
+/// Limits on writing to a disk and on reading from it slow both down to the limit, and the transferred bytes are
+/// counted.
 ///
 /// Kata's kernel has BLK_CGROUP and BLK_DEV_THROTTLING (tools/packaging/kernel/configs/fragments/common/cgroup.conf@4.1.0);
 /// the agent sets a container's limits of `linux.resources.blockIO` (`set_block_io_resources` in
 /// src/agent/rustjail/src/cgroups/fs/mod.rs@4.1.0).
 fn guest_limits_a_disks_use() -> Check {
     const MIB: u64 = 2;
-    // The first piece goes at once, and the kernel counts in slices of a tenth of a second.
+    // The first piece is transferred at once, and the kernel counts in slices of a tenth of a second.
     const LEAST: Duration = Duration::from_millis(MIB * 750);
     let file = ScratchFile::new(Path::new(SCRATCH), "limited", &[], 4 << 20)?;
     let disk = LoopDevice::attach(&file.file).doing("attaching a file to a loop device")?;
@@ -155,25 +157,25 @@ fn guest_limits_a_disks_use() -> Check {
     }
 }
 
-/// The bytes that went to a disk or came from it, by a group's `io.stat`.
+/// Returns the bytes written to a disk or read from it according to a group's `io.stat`.
 fn counted(stat: &str, number: &str, counter: &str) -> Option<u64> {
     let line = stat.lines().find_map(|line| line.strip_prefix(number)?.strip_prefix(' '))?;
     line.split(' ').find_map(|word| word.strip_prefix(counter)?.strip_prefix('=')?.parse().ok())
 }
 
-/// Puts bytes of a filesystem where they belong.
+/// Writes bytes of a filesystem at their offset.
 fn put(bytes: &mut [u8], at: usize, value: &[u8]) {
     bytes[at..at + value.len()].copy_from_slice(value);
 }
 
-/// A file of a test's, removed when dropped.
+/// A file of a test; dropping it removes the file.
 struct ScratchFile {
     file: File,
     path: PathBuf,
 }
 
 impl ScratchFile {
-    /// One of so many bytes that begins with these.
+    /// Creates a file of this size that begins with these bytes.
     fn new(folder: &Path, name: &str, content: &[u8], bytes: u64) -> Result<ScratchFile, Stop> {
         let path = folder.join(format!("{name}.file"));
         let made = || -> io::Result<File> {
@@ -198,7 +200,7 @@ impl Drop for ScratchFile {
     }
 }
 
-/// A filesystem that is mounted, until this is dropped.
+/// A mounted filesystem; dropping it unmounts the filesystem.
 struct Mounted(PathBuf);
 
 impl Mounted {

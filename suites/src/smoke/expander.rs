@@ -1,4 +1,4 @@
-//! A device in a NUMA node of the guest's: behind a root bus of its own, which an expander makes.
+//! A device in a NUMA node of the guest: behind a root bus of its own, which an expander bridge creates.
 
 use super::guest_files::{list, load, read};
 use super::hotplug::scratch_disk::ScratchDisk;
@@ -29,16 +29,16 @@ pub(super) static ROWS: &[Row] =
         .under(&under::NUMA)
         .seconds(180)];
 
-/// The root bus of the guest's second node: 64, as it is numbered there.
+/// The name of the root bus of the guest's second node: bus 64.
 const BUS: &str = "0000:40";
 /// The guest's second node.
 const NODE: &str = "1";
 
-/// A device behind a root bus of the guest's second NUMA node is found there, is in that node, and works.
+/// A device behind a root bus of the guest's second NUMA node is found there, belongs to that node, and works.
 ///
 /// A VFIO device is put behind a `pxb-pcie` of the node that it is on (`createNUMAPCIeTopology` in
-/// src/runtime/virtcontainers/qemu.go@4.1.0), so that what uses it runs near to it. A disk stands in for the device of a
-/// host that a test cannot have.
+/// src/runtime/virtcontainers/qemu.go@4.1.0), so that its users run near it. A disk stands in for the host's device,
+/// which a test cannot have.
 fn device_behind_an_expander_is_in_its_numa_node(env: &dyn EnvironmentSide) -> Check {
     let disk = ScratchDisk::new()?;
     let mut machine = env.boot_with(Setting::NumaDevice(disk.0.clone()))?;
@@ -55,7 +55,7 @@ fn device_behind_an_expander_is_in_its_numa_node(env: &dyn EnvironmentSide) -> C
     disk.is_used(machine, &name)
 }
 
-/// The folder of the device behind the port on the node's root bus, if the guest has one.
+/// Returns the directory of the device behind the port on the node's root bus, if the guest has one.
 fn device(machine: &mut dyn Machine) -> Result<Option<String>, Stop> {
     let bus = format!("/sys/devices/pci{BUS}");
     let port = list(machine, &bus)?.into_iter().find(|name| name.starts_with(&format!("{BUS}:")));

@@ -1,4 +1,4 @@
-//! A guest that is not there, and its environment, for the bodies' own tests: files, what QMP answers, which events come.
+//! A fake guest and a fake environment for the bodies' own tests, with given files, QMP answers and events.
 
 use crate::check::{Check, Stop};
 use crate::claims::{Claims, ModuleSet};
@@ -21,26 +21,26 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::Duration;
 
-/// What QMP answers to a command, by its arguments.
+/// QMP's answer to a command and its arguments.
 type Qmp = Box<dyn FnMut(&str, &Value) -> Result<Value, Stop>>;
 
-/// What the guest answers; `None` leaves it to its files.
+/// The guest's answer to a question; `None` means that its files answer.
 type Answers = Box<dyn FnMut(&Question) -> Option<Answer>>;
 
-/// A guest, on hardware unless it is told otherwise.
+/// A fake guest, on hardware by default.
 pub(super) struct FakeMachine {
     profile: &'static Profile,
-    /// The guest's files; a folder is the names in it, one a line.
+    /// The guest's files; a directory's content is the names in it, one a line.
     pub(super) files: BTreeMap<String, String>,
     /// The CPUs that do work.
     pub(super) cpus: Vec<usize>,
-    /// What QMP answers.
+    /// QMP's answers.
     pub(super) qmp: Qmp,
-    /// What the guest answers.
+    /// The guest's answers.
     pub(super) answers: Answers,
-    /// What each wait for an event finds, in order; nothing comes after the last.
+    /// The result of each wait for an event, in order; after the last, no event comes.
     pub(super) events: VecDeque<Option<Value>>,
-    /// The QMP commands that came, in order.
+    /// The QMP commands that were sent, in order.
     pub(super) sent: Vec<(String, Value)>,
     /// Its serial log.
     pub(super) serial: String,
@@ -49,7 +49,7 @@ pub(super) struct FakeMachine {
 }
 
 impl FakeMachine {
-    /// One of the profile, with no files, whose QMP answers everything with `{}`.
+    /// Creates a guest of the profile, without files, whose QMP answers everything with `{}`.
     pub(super) fn of(profile: &str) -> FakeMachine {
         FakeMachine {
             profile: Profile::find(profile).unwrap(),
@@ -64,7 +64,7 @@ impl FakeMachine {
         }
     }
 
-    /// How often a QMP command came.
+    /// Returns how often a QMP command was sent.
     pub(super) fn count(&self, command: &str) -> usize {
         self.sent.iter().filter(|(name, _)| name == command).count()
     }
@@ -173,18 +173,18 @@ impl Machine for FakeMachine {
     }
 }
 
-/// An environment with these files, and no programs.
+/// A fake environment with these files, and no programs.
 pub(super) struct FakeEnvironment {
     pub(super) claims: Claims,
     profile: &'static Profile,
-    /// Its files, by their paths; of each the contents that one reading after another finds, the last for ever.
+    /// The files by their paths: the contents of one reading after another; the last stays for ever.
     pub(super) files: RefCell<BTreeMap<String, VecDeque<String>>>,
-    /// What was noted.
+    /// The notes that were added.
     pub(super) notes: RefCell<Vec<String>>,
 }
 
 impl FakeEnvironment {
-    /// Debian 13's, under a profile; its kernel has no configuration to be read.
+    /// Creates Debian 13's environment under a profile; its kernel has no readable configuration.
     pub(super) fn of(profile: &str) -> FakeEnvironment {
         let release = Database::embedded().record("debian").unwrap().release("13", Arch::X86_64).unwrap();
         FakeEnvironment {
@@ -195,14 +195,14 @@ impl FakeEnvironment {
         }
     }
 
-    /// With a file of these contents, one reading after another.
+    /// Adds a file with these contents, one for each reading.
     pub(super) fn with(self, path: &str, contents: &[&str]) -> FakeEnvironment {
         let contents = contents.iter().map(|text| (*text).to_owned()).collect();
         self.files.borrow_mut().insert(path.to_owned(), contents);
         self
     }
 
-    /// With a kernel whose packages lack a module of a use.
+    /// Removes a module of a use from the kernel's packages.
     pub(super) fn without(mut self, used_for: ModuleUse, module: &str) -> FakeEnvironment {
         let lacks = ModuleSet { missing: vec![module.to_owned()], ..ModuleSet::default() };
         self.claims.modules.insert(used_for, lacks);

@@ -1,4 +1,4 @@
-//! What QEMU must offer, by its own lists: the profile's gates, each with the capability that it decides.
+//! QEMU's features according to its own lists: the profile's gates, each with the capability that it decides.
 
 use super::packages::qemu_in_use;
 use crate::capability::Capability;
@@ -13,9 +13,9 @@ use std::time::Duration;
 
 const SOURCE: &str = include_str!("gates.rs");
 
-/// What each of them asks.
+/// The test that must pass before QEMU's lists are read.
 const QEMU: &[&str] = &["smoke::qemu_is_where_the_record_says"];
-/// And how a script asks it.
+/// The kind of script that reads the lists.
 const LISTS: Reproducer = Reproducer::QemuLists;
 
 pub(super) static ROWS: &[Row] = &[
@@ -92,10 +92,10 @@ fn qemu_has_the_devices_of_virtio_9p(env: &dyn EnvironmentSide) -> Check {
     offered(env, Capability::FsVirtio9p, &[GateKind::Device])
 }
 
-/// QEMU has the NVDIMM that Kata's image is by default.
+/// QEMU has the NVDIMM device, as which Kata's image is attached by default.
 ///
-/// Both runtimes' shipped configurations for x86_64 hand the image over as one; `disable_image_nvdimm` or
-/// `vm_rootfs_driver` can say otherwise.
+/// Both runtimes' shipped configurations for x86_64 attach the image as an NVDIMM; `disable_image_nvdimm` or
+/// `vm_rootfs_driver` can change that.
 fn qemu_has_an_nvdimm(env: &dyn EnvironmentSide) -> Check {
     offered(env, Capability::VmmImageNvdimm, &[GateKind::Device])
 }
@@ -138,7 +138,7 @@ fn qemu_has_what_katas_build_insists_on(env: &dyn EnvironmentSide) -> Check {
 
 /// QEMU has the AMD IOMMU.
 ///
-/// Kata's build gate asks for it; Enterprise Linux leaves it out, and only pass-through on AMD misses it.
+/// Kata's build gate requires it; Enterprise Linux leaves it out, which matters only for pass-through on AMD.
 fn qemu_has_amd_iommu(env: &dyn EnvironmentSide) -> Check {
     offered(env, Capability::VmmAmdIommu, &[GateKind::Device])
 }
@@ -157,7 +157,7 @@ fn qemu_has_sev_snp(env: &dyn EnvironmentSide) -> Check {
     offered(env, Capability::VmmSevSnp, &[GateKind::Object])
 }
 
-/// Every gate of that capability and those kinds is in QEMU's list; all that are missing are named.
+/// Checks that QEMU's list has every gate of the capability and of these kinds; the message names all missing ones.
 fn offered(env: &dyn EnvironmentSide, capability: Capability, kinds: &[GateKind]) -> Check {
     let arch = env.claims().release.arch;
     let asked: Vec<&Gate> = env.profile().gates_of(capability).filter(|g| kinds.contains(&g.kind)).collect();
@@ -184,7 +184,7 @@ fn offered(env: &dyn EnvironmentSide, capability: Capability, kinds: &[GateKind]
     Err(not_offered(&qemu_in_use(env)?, missing).citing(sources))
 }
 
-/// That a QEMU's lists lack names.
+/// Returns the failure that QEMU's lists lack names.
 fn not_offered(qemu: &str, names: Vec<ListedName>) -> Stop {
     let words: Vec<String> = names.iter().map(|ListedName { flag, name }| format!("{flag} {name}")).collect();
     Stop::fail(format!("{qemu} does not offer {}", words.join(", "))).showing(FailureDetail::NotListed { names })
@@ -199,7 +199,7 @@ fn flag(kind: GateKind) -> &'static str {
     }
 }
 
-/// The names in QEMU's own list.
+/// Returns the names in QEMU's own list.
 fn help(env: &dyn EnvironmentSide, kind: GateKind) -> Result<Vec<String>, Stop> {
     if kind == GateKind::KernelOption {
         return Err(Stop::error("a kernel's option is in no list of QEMU's"));
@@ -216,7 +216,7 @@ fn help(env: &dyn EnvironmentSide, kind: GateKind) -> Result<Vec<String>, Stop> 
     Ok(names)
 }
 
-/// `-device help` prints `name "virtio-blk-pci", bus PCI`; the others print the name first on its line.
+/// Parses a list: `-device help` prints `name "virtio-blk-pci", bus PCI`; the others print the name first on its line.
 fn names(text: &str, kind: GateKind) -> Vec<String> {
     text.lines()
         .filter_map(|line| match kind {

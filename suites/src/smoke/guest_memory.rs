@@ -1,4 +1,5 @@
-//! What settings of Kata's ask of a guest's memory: huge pages for volumes, and what its memory agent reads.
+//! Kernel features for a guest's memory that Kata's settings need: huge pages for volumes, and the statistics that
+//! Kata's memory agent reads.
 
 use super::BOOTS;
 use crate::capability::Capability;
@@ -20,12 +21,12 @@ pub(super) static ROWS: &[Row] = &[
     row!(Inside(guest_ages_memory_by_generations), &[Capability::KernelGuestMemory], Kernel).blocked_by(BOOTS),
 ];
 
-/// Pages of 2 MiB, where the kernel tells of them, and how many a volume has.
+/// The kernel's directory of huge pages of 2 MiB, and the number of pages in a volume.
 const HUGE: &str = "/sys/kernel/mm/hugepages/hugepages-2048kB";
 const PAGES: u64 = 4;
 const PAGE: u64 = 2 << 20;
 
-/// A volume of huge pages has as many as it was asked for: files take them, and one page more is refused.
+/// A volume of huge pages provides the requested number of pages to files, and refuses one more.
 ///
 /// Kata's agent reserves the pages of an `emptyDir` with `medium: HugePages` in the guest and mounts a hugetlbfs
 /// (`allocate_hugepages` in src/agent/src/storage/ephemeral_handler.rs@4.1.0).
@@ -44,7 +45,7 @@ fn guest_has_volumes_of_huge_pages() -> Check {
     Ok(())
 }
 
-/// A hugetlbfs with its pages reserved; both are given back when it is dropped.
+/// A hugetlbfs with its pages reserved; dropping it unmounts it and frees the pages.
 struct HugePages;
 
 impl HugePages {
@@ -74,17 +75,17 @@ impl Drop for HugePages {
     }
 }
 
-/// What the kernel says of huge pages.
+/// Reads a number about huge pages from the kernel.
 fn number(file: &str) -> Result<u64, Stop> {
     let text = fs::read_to_string(Path::new(HUGE).join(file)).doing(format!("reading {file}"))?;
     text.trim().parse().map_err(|_| Stop::fail(format!("{file} of huge pages is {:?}", text.trim())))
 }
 
-/// The kernel tells of pressure (PSI), of the guest and of each control group: where two processes want more CPU time than
-/// their group may have, the time for which they waited grows.
+/// The kernel reports pressure (PSI) of the guest and of each control group: if two processes want more CPU time than
+/// their group may have, the group's waiting time grows.
 ///
-/// Kata's memory agent does its work when nobody waits (src/libs/mem-agent/src/psi.rs@4.1.0); Kata's kernel has PSI
-/// (tools/packaging/kernel/configs/fragments/common/mem_agent.conf@4.1.0), switched off until it is asked for.
+/// Kata's memory agent works while no process has to wait (src/libs/mem-agent/src/psi.rs@4.1.0); Kata's kernel has PSI
+/// (tools/packaging/kernel/configs/fragments/common/mem_agent.conf@4.1.0), switched off by default.
 fn guest_tells_of_pressure() -> Check {
     if let Err(e) = fs::read_to_string("/proc/pressure/cpu") {
         let arguments = fs::read_to_string("/proc/cmdline").doing("reading the kernel's arguments")?;
@@ -112,20 +113,20 @@ fn guest_tells_of_pressure() -> Check {
     Ok(())
 }
 
-/// For how many microseconds some of a group's processes waited.
+/// Returns for how many microseconds some of a group's processes waited.
 fn waited(pressure: &str) -> Result<u64, Stop> {
     let some = pressure.lines().find_map(|line| line.strip_prefix("some "));
     let total = some.and_then(|line| line.split(' ').find_map(|word| word.strip_prefix("total=")?.parse().ok()));
     total.ok_or_else(|| Stop::fail(format!("the pressure on a group has no total: {pressure:?}")))
 }
 
-/// Where memory's generations are switched on, and where they are told and made.
+/// The switch for generations of memory, and the debugfs file that lists and creates them.
 const SWITCH: &str = "/sys/kernel/mm/lru_gen/enabled";
 const GENERATIONS: &str = "/sys/kernel/debug/lru_gen";
 
-/// The kernel keeps memory by generations (LRU_GEN), tells of them in debugfs, and makes a new one where it is told to.
+/// The kernel groups memory by generations (LRU_GEN), lists them in debugfs, and creates a new one on request.
 ///
-/// Kata's memory agent finds by them what a container has not used for long, and gives it back
+/// Kata's memory agent uses them to find memory that a container has not used for long, and frees it
 /// (src/libs/mem-agent/src/mglru.rs@4.1.0).
 fn guest_ages_memory_by_generations() -> Check {
     let earlier = fs::read_to_string(SWITCH).doing(format!("reading {SWITCH}"))?;
@@ -145,7 +146,7 @@ fn ages() -> Check {
     }
     let before = newest()?;
     let Generation { group, node, number } = before;
-    // The last two: pages that would be swapped, too, and all of it.
+    // The last two arguments: include pages that would be swapped, and scan all memory.
     fs::write(GENERATIONS, format!("+ {group} {node} {number} 1 1")).doing("making a generation of memory")?;
     let after = newest()?;
     ensure!(
@@ -164,7 +165,7 @@ struct Generation {
     number: u64,
 }
 
-/// The newest one of the first group, which is the root.
+/// Returns the newest generation of the first group, which is the root.
 fn newest() -> Result<Generation, Stop> {
     let told = fs::read_to_string(GENERATIONS).doing(format!("reading {GENERATIONS}"))?;
     let begin: String = told.chars().take(200).collect();

@@ -1,4 +1,5 @@
-//! Guests that a test boots and ends itself: how they end, and what only several CPUs or several guests show.
+//! Guests that a test boots and ends itself: the ways in which they end, and behaviour that only several CPUs or
+//! several guests show.
 
 use super::BOOTS;
 use super::boot::cpus_work;
@@ -45,7 +46,7 @@ pub(super) static ROWS: &[Row] = &[
         .seconds(120),
 ];
 
-/// A guest that powers itself off ends QEMU with exit code 0, soon.
+/// When a guest powers itself off, QEMU soon exits with code 0.
 ///
 /// Kata stops a sandbox by shutting its guest down and waits for QEMU to go.
 fn guest_powers_off(env: &dyn EnvironmentSide) -> Check {
@@ -57,9 +58,10 @@ fn guest_powers_off(env: &dyn EnvironmentSide) -> Check {
     }
 }
 
-/// A guest whose kernel panics says so on its console and ends QEMU, as Kata's `panic=1` and `-no-reboot` ask.
+/// A guest whose kernel panics reports the panic on its console and ends QEMU, because of Kata's `panic=1` and
+/// `-no-reboot`.
 ///
-/// Kata learns of a crashed guest by QEMU's exit; a guest that hangs in its panic leaves a pod that never fails.
+/// Kata notices a crashed guest by QEMU's exit; a guest that hangs in its panic leaves a pod that never fails.
 fn guest_panic_is_reported(env: &dyn EnvironmentSide) -> Check {
     let mut machine = env.boot()?;
     machine.ask(Question::Write { path: "/proc/sysrq-trigger".into(), text: "c".into() })?;
@@ -68,12 +70,12 @@ fn guest_panic_is_reported(env: &dyn EnvironmentSide) -> Check {
     Ok(())
 }
 
-/// The kernel's line of a guest that was made to panic.
+/// Returns the kernel's line of a guest that was made to panic.
 fn reported(ending: Ending) -> Result<String, Stop> {
     const DOING: &str = "the guest was made to panic";
     match ending {
         Ending::Panicked { line } => Ok(line),
-        // That the guest panicked is this test's doing, so that the crash is all there is to explain.
+        // The panic is this test's doing, so only QEMU's crash needs an explanation.
         Ending::PanickedAndCrashed { signal, .. } => Err(Ending::VmmKilled { signal }.stop(DOING)),
         other => Err(other.stop(DOING)),
     }
@@ -87,10 +89,10 @@ fn two_cpus_both_work(env: &dyn EnvironmentSide) -> Check {
     cpus_work(machine.as_mut(), 2)
 }
 
-/// In a guest with two CPUs a process in a control group that is bound to one of them is on that one, may be on no other, and
-/// gets no other by asking for it.
+/// In a guest with two CPUs, a process in a control group that is bound to one of them runs on that one, and cannot
+/// move to the other by asking for it.
 ///
-/// A container's `cpuset.cpus` comes to the guest's groups (`set_cpu_resources` in
+/// A container's `cpuset.cpus` is set in the guest's groups (`set_cpu_resources` in
 /// src/agent/rustjail/src/cgroups/fs/mod.rs@4.1.0).
 fn groups_bind_to_one_of_two_cpus(env: &dyn EnvironmentSide) -> Check {
     let mut machine = env.boot_with(Setting::Vcpus(2))?;
@@ -102,7 +104,7 @@ fn groups_bind_to_one_of_two_cpus(env: &dyn EnvironmentSide) -> Check {
 
 /// Two guests of the same profile run side by side, each with its own console, and both power off.
 ///
-/// A node runs many pods; a fixed path, a lock or a port shared between VMMs shows here.
+/// A node runs many pods; this test detects a fixed path, a lock or a port that VMMs share.
 fn two_guests_run_at_once(env: &dyn EnvironmentSide) -> Check {
     let mut first = env.boot()?;
     let mut second = env.boot()?;
@@ -122,8 +124,8 @@ fn two_guests_run_at_once(env: &dyn EnvironmentSide) -> Check {
 
 /// virtiofsd exits by itself once its VMM has been killed.
 ///
-/// Kata's clean-up after a crashed VMM relies on it (tests/integration/cri-containerd, TestKilledVmmCleanup): a daemon that
-/// stays behind holds the share's mounts for ever.
+/// Kata's clean-up after a crashed VMM relies on this (tests/integration/cri-containerd, TestKilledVmmCleanup): a
+/// daemon that stays behind holds the share's mounts for ever.
 fn virtiofsd_ends_when_the_vmm_is_killed(env: &dyn EnvironmentSide) -> Check {
     let mut machine = env.boot_with_virtio_fs()?;
     machine.kill_vmm()?;

@@ -1,5 +1,5 @@
-//! Hot-plugging in Kata's own forms: memory, CPUs, disks and network interfaces, found where Kata looks for them, used, and
-//! unplugged.
+//! Hotplug with Kata's own commands: memory, CPUs, disks and network interfaces are found where Kata looks for them,
+//! used, and unplugged.
 
 pub(super) mod cpus;
 pub(super) mod disks;
@@ -36,10 +36,10 @@ use waits::{Wait, within};
 
 const SOURCE: &str = include_str!("hotplug.rs");
 
-/// What finding a SCSI disk or an interface takes.
+/// The tests that must pass before a SCSI disk or an interface can be found.
 pub(super) const CONTAINERS: &[&str] =
     &["smoke::kernel_boots_to_userspace", "smoke::kernel_has_the_modules_of_containers"];
-/// What finding a virtio-blk disk takes.
+/// The tests that must pass before a virtio-blk disk can be found.
 pub(super) const VIRTIO_BLK: &[&str] =
     &["smoke::kernel_boots_to_userspace", "smoke::kernel_has_the_modules_of_virtio_blk"];
 
@@ -66,7 +66,7 @@ pub(super) static ROWS: &[Row] = &[
         .places(&[Place::OwnGuest])
         .blocked_by(VIRTIO_BLK)
         .under(&under::ROOT_PORTS)
-        // An emulated guest is given ten times as long as its boot took to let the disk go, and that twice.
+        // An emulated guest gets ten times its boot time to release the disk, and that twice.
         .seconds(420)
         .reproduced(Reproducer::Plugs(forms::root_port_disk_alone)),
     row!(Environment(network_interface_is_hotplugged), &[Capability::VmmHotplugNet], Qemu)
@@ -76,24 +76,25 @@ pub(super) static ROWS: &[Row] = &[
         .reproduced(Reproducer::Plugs(forms::interface_alone)),
 ];
 
-/// How long Kata's agent waits for a device that it was told of (`hotplug_timeout`, src/agent/src/config.rs@4.1.0).
+/// How long Kata's agent waits for an announced device (`hotplug_timeout`, src/agent/src/config.rs@4.1.0).
 const DEVICE: Duration = fixed::DEVICE_APPEARS;
-/// How long it tries to bring CPUs online: 100 times, 50 ms apart (`online_cpus`, src/agent/src/sandbox.rs@4.1.0); memory
-/// it brings online in the same request.
+/// How long the agent tries to bring CPUs online: 100 times, 50 ms apart (`online_cpus`,
+/// src/agent/src/sandbox.rs@4.1.0); it brings memory online in the same request.
 const ONLINE: Duration = fixed::ONLINE_PAUSE.saturating_mul(fixed::ONLINE_TRIES);
 
-/// What the guest's kernel needs to see memory that is plugged.
+/// The guest's kernel options for plugged memory.
 const FOR_MEMORY: &[&str] = &["MEMORY_HOTPLUG", "ACPI_HOTPLUG_MEMORY"];
-/// The same for what is plugged into the PCI bridge.
+/// The guest's kernel options for devices plugged into the PCI bridge.
 const FOR_PCI: &[&str] = &["HOTPLUG_PCI", "HOTPLUG_PCI_ACPI"];
-/// The same for what is plugged into a PCIe root port, by ACPI or natively.
+/// The guest's kernel options for devices plugged into a PCIe root port, by ACPI or natively.
 const FOR_ROOT_PORT: &[&str] = &["HOTPLUG_PCI", "HOTPLUG_PCI_ACPI or HOTPLUG_PCI_PCIE"];
 
-/// A DIMM that is plugged as the runtime plugs it makes the guest's memory larger by its size.
+/// A DIMM that is plugged as the runtime does enlarges the guest's memory by its size.
 ///
-/// Without static sizing Kata plugs what a pod's containers ask for on top of the default guest (`hotplugAddMemory` in
-/// src/runtime/virtcontainers/qemu.go@3.30.0, `hotplug_pc_dimm` in src/runtime-rs/crates/hypervisor/src/qemu/qmp.rs@4.1.0);
-/// the agent then brings the new blocks online. A QEMU without memory slots leaves every container the default's memory.
+/// Without static sizing Kata plugs the memory that a pod's containers ask for into the default guest
+/// (`hotplugAddMemory` in src/runtime/virtcontainers/qemu.go@3.30.0, `hotplug_pc_dimm` in
+/// src/runtime-rs/crates/hypervisor/src/qemu/qmp.rs@4.1.0); the agent then brings the new blocks online. With a QEMU
+/// without memory slots every container has only the default memory.
 fn memory_is_hotplugged(env: &dyn EnvironmentSide) -> Check {
     let mut machine = env.boot()?;
     let machine = machine.as_mut();
@@ -132,7 +133,7 @@ fn memory_is_hotplugged(env: &dyn EnvironmentSide) -> Check {
 
 /// `query-memory-devices` describes a plugged DIMM in the form that the runtime parses.
 ///
-/// Both runtimes read it before they plug memory, for the next free slot (Go) and for what there is already (Rust).
+/// Both runtimes read it before they plug memory: Go for the next free slot, Rust for the memory already plugged.
 fn query_memory_devices_is_parsed(env: &dyn EnvironmentSide) -> Check {
     let mut machine = env.boot()?;
     let machine = machine.as_mut();
@@ -150,11 +151,11 @@ fn query_memory_devices_is_parsed(env: &dyn EnvironmentSide) -> Check {
     Ok(())
 }
 
-/// A disk that is plugged into Kata's SCSI controller is found at the address that Kata predicts, holds what is written to
-/// it, and goes again.
+/// A disk that is plugged into Kata's SCSI controller is found at the address that Kata predicts, holds the data
+/// written to it, and can be unplugged.
 ///
-/// virtio-scsi is the shipped `block_device_driver` of both runtimes; the guest's kernel is told not to look by itself
-/// (`scsi_mod.scan=none`), the agent asks it to by the address.
+/// virtio-scsi is the shipped `block_device_driver` of both runtimes; the guest's kernel is told not to scan by itself
+/// (`scsi_mod.scan=none`), and the agent requests a scan of the address.
 fn scsi_disk_is_hotplugged(env: &dyn EnvironmentSide) -> Check {
     let mut machine = env.boot()?;
     let machine = machine.as_mut();
@@ -166,12 +167,13 @@ fn scsi_disk_is_hotplugged(env: &dyn EnvironmentSide) -> Check {
     forms::remove_node(machine)
 }
 
-/// A disk that is plugged into Kata's PCI bridge is found at the address that Kata predicts, holds what is written to it,
-/// and goes again.
+/// A disk that is plugged into Kata's PCI bridge is found at the address that Kata predicts, holds the data written to
+/// it, and can be unplugged.
 ///
-/// With `block_device_driver = "virtio-blk"` (containers' devices and root filesystems of block snapshotters) each disk goes
-/// to the first free slot of `pci-bridge-0`, and the agent waits for it at bridge and slot. Neither runtime ships that for
-/// QEMU on x86_64 (`DEFBLOCKSTORAGEDRIVER_QEMU` in src/runtime/Makefile@4.1.0 and src/runtime-rs/Makefile@4.1.0).
+/// With `block_device_driver = "virtio-blk"` (containers' devices and root filesystems of block snapshotters) each disk
+/// goes to the first free slot of `pci-bridge-0`, and the agent waits for it at that bridge and slot. Neither runtime
+/// ships this for QEMU on x86_64 (`DEFBLOCKSTORAGEDRIVER_QEMU` in src/runtime/Makefile@4.1.0 and
+/// src/runtime-rs/Makefile@4.1.0).
 fn pci_disk_is_hotplugged(env: &dyn EnvironmentSide) -> Check {
     let mut machine = env.boot()?;
     let machine = machine.as_mut();
@@ -184,13 +186,13 @@ fn pci_disk_is_hotplugged(env: &dyn EnvironmentSide) -> Check {
     forms::remove_node(machine)
 }
 
-/// A disk that is plugged into a PCIe root port, as the runtime plugs a VFIO device there, is found behind that port, holds
-/// what is written to it, stays, and goes again.
+/// A disk that is plugged into a PCIe root port, as the runtime plugs a VFIO device there, is found behind that port,
+/// holds the data written to it, stays, and can be unplugged.
 ///
 /// With `pcie_root_port`, and for the Go runtime `hot_plug_vfio = "root-port"`, a device with a large window goes there
 /// (`hotplugVFIODeviceRootPort` in src/runtime/virtcontainers/qemu.go@3.32.0, `hotplug_vfio_device` in
-/// src/runtime-rs/crates/hypervisor/src/qemu/qmp.rs@4.1.0). Neither runtime plugs disks into root ports; a disk stands in
-/// for the device of a host that a test cannot have.
+/// src/runtime-rs/crates/hypervisor/src/qemu/qmp.rs@4.1.0). Neither runtime plugs disks into root ports; a disk stands
+/// in for the host's device, which a test cannot have.
 fn pci_disk_is_hotplugged_into_a_root_port(env: &dyn EnvironmentSide) -> Check {
     let mut machine = env.boot_with_a_root_port()?;
     let machine = machine.as_mut();
@@ -219,12 +221,12 @@ fn pci_disk_is_hotplugged_into_a_root_port(env: &dyn EnvironmentSide) -> Check {
     forms::remove_node(machine)
 }
 
-/// A network interface that is plugged into Kata's PCI bridge is found at the address that Kata predicts, carries packets
-/// both ways, and goes again.
+/// A network interface that is plugged into Kata's PCI bridge is found at the address that Kata predicts, carries
+/// packets both ways, and can be unplugged.
 ///
 /// Kata plugs the interfaces of a pod's network that appear after the sandbox has started (`hotplugNetDevice` in
-/// src/runtime/virtcontainers/qemu.go@3.30.0, `hotplug_network_device` in runtime-rs 4.1). Its other end is a socket of
-/// ours here, not a tap.
+/// src/runtime/virtcontainers/qemu.go@3.30.0, `hotplug_network_device` in runtime-rs 4.1). Here the interface's other
+/// end is a socket of the harness's, not a tap.
 fn network_interface_is_hotplugged(env: &dyn EnvironmentSide) -> Check {
     let mut machine = env.boot()?;
     let machine = machine.as_mut();
@@ -244,7 +246,7 @@ fn network_interface_is_hotplugged(env: &dyn EnvironmentSide) -> Check {
     machine.qmp("netdev_del", json!({ "id": forms::netdev(1) })).map(drop)
 }
 
-/// Waits for a virtio device with something of `class` in a slot of the bridge; gives that thing's name.
+/// Waits for a virtio device in a slot of the bridge that has a child of `class`; returns the child's name.
 fn on_the_bridge(
     env: &dyn EnvironmentSide,
     machine: &mut dyn Machine,
@@ -263,35 +265,35 @@ fn on_the_bridge(
     within(env, machine, &wait, FOR_PCI, found, progress)
 }
 
-/// Whether the guest has a device in the first slot of the bridge.
+/// Checks whether the guest has a device in the first slot of the bridge.
 fn on_the_bridge_still(machine: &mut dyn Machine) -> Result<bool, Stop> {
     Bridge::Plain.slot(machine, 1).map(|slot| slot.is_some())
 }
 
-/// The folder of the device behind a port, which is its device 0, if the guest has one.
+/// Returns the directory of device 0 behind a port, if the guest has one.
 pub(super) fn behind(machine: &mut dyn Machine, port: &str) -> Result<Option<String>, Stop> {
     let device = list(machine, port)?.into_iter().find(|name| name.starts_with("0000:") && name.ends_with(":00.0"));
     Ok(device.map(|device| format!("{port}/{device}")))
 }
 
-/// What a virtio device is in the guest: `vdb` of the class `block`.
+/// Returns the name of a virtio device's child of a class: `vdb` of the class `block`.
 pub(super) fn thing_of(machine: &mut dyn Machine, device: &str, class: &str) -> Result<Option<String>, Stop> {
     let virtio = list(machine, device)?.into_iter().find(|name| is_numbered(name, "virtio"));
     let Some(virtio) = virtio else { return Ok(None) };
     Ok(list(machine, &format!("{device}/{virtio}/{class}"))?.into_iter().next())
 }
 
-/// Plugs a DIMM of at least one block of the guest's; gives its size in bytes.
+/// Plugs a DIMM of at least one of the guest's memory blocks; returns its size in bytes.
 fn plug_memory(machine: &mut dyn Machine) -> Result<u64, Stop> {
     let block = read(machine, "/sys/devices/system/memory/block_size_bytes");
-    // A kernel without it has no memory hotplug, which the wait will say.
+    // A kernel without this file has no memory hotplug, which the later wait reports.
     let block = block.ok().and_then(|text| u64::from_str_radix(text.trim(), 16).ok()).unwrap_or(128 << 20);
     let size = block.max(256 << 20);
     forms::plug_memory(machine, size)?;
     Ok(size)
 }
 
-/// Whether a name is the prefix and a number.
+/// Checks whether a name consists of the prefix and a number.
 fn is_numbered(name: &str, prefix: &str) -> bool {
     name.strip_prefix(prefix).is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_digit()))
 }
@@ -300,7 +302,8 @@ fn is_numbered(name: &str, prefix: &str) -> bool {
 mod tests {
     use super::*;
 
-    /// As both runtimes ship it, a disk goes to the SCSI controller; the bridge is asked for by a setting.
+    /// With the configuration that both runtimes ship, a disk goes to the SCSI controller; a setting chooses the
+    /// bridge.
     #[test]
     fn a_disk_on_the_bridge_is_no_part_of_what_kata_ships() {
         let proves = |capability: Capability| -> Vec<&str> {

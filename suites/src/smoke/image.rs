@@ -1,12 +1,12 @@
-//! Kata's guest image in the place of an initrd: QEMU hands it over in the runtime's own form, the root filesystem in it is
-//! mounted as the kernel is told to, and the guest goes on from it.
+//! Kata's guest image instead of an initrd: QEMU attaches it with the runtime's own arguments, the root filesystem in
+//! it is mounted as the kernel's command line says, and the guest continues from it.
 //!
-//! What is judged is QEMU. Kata boots an image without an initrd, so that its kernel has its drivers built in, as Kata's
-//! own has and a distro's has not. The distro's kernel gets its drivers from our initramfs, which then leaves the guest to
-//! the image, as a distro's own initramfs does; where it lacks them it cannot look, and the test is skipped.
-//! That a kernel with these drivers needs no initramfs for it is `katas_own_image_boots`'s to show.
+//! QEMU is under test. Kata boots an image without an initrd, so its kernel has the drivers built in, as Kata's own
+//! kernel has and a distro's has not. The distro's kernel gets its drivers from the harness's initramfs, which then
+//! hands over to the image, as a distro's own initramfs does; if the kernel lacks the drivers, the test is skipped.
+//! `katas_own_image_boots` shows that a kernel with these drivers needs no initramfs.
 //!
-//! The image is made as Kata's builder makes it, and the harness's initramfs beside it is a deviation on record.
+//! The image is made as Kata's builder makes it; the additional initramfs is a recorded deviation.
 
 mod layout;
 
@@ -52,60 +52,60 @@ pub(super) static ROWS: &[Row] = &[
         .seconds(180),
 ];
 
-/// What a guest that runs from the image needs of it: folders for what is mounted, as PID 1 has them, because nothing can
-/// be made in an image that is read-only.
+/// The directories that a guest needs in the image: mount points as for PID 1, because nothing can be created in a
+/// read-only image.
 const FOLDERS: [&str; 8] = ["dev", "mnt/share", "proc", "run", "sbin", "scratch", "sys", "tmp"];
-/// The program that is process 1 then: Kata's image has systemd there, or the agent.
+/// The program that becomes process 1: systemd or the agent in Kata's image.
 const PROGRAM: &str = "/sbin/init";
-/// Whether an image has that program besides its file.
+/// Whether an image has [`PROGRAM`] in addition to [`FILE`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Content {
     File,
     Program,
 }
 
-/// A kernel without `rootwait` waits for no more than the drivers' first look.
+/// A kernel without `rootwait` does not wait longer than the drivers' first probe.
 const PROBE: Duration = Duration::from_secs(2);
-/// Where the guest mounts it.
+/// The guest's mount point of the image.
 const ROOT: &str = "/newroot";
-/// A file in it.
+/// The name of a file in the image.
 const FILE: &str = "words";
 
-/// Kata's image as an NVDIMM has its size in the guest and is read-only there; the root filesystem in it is mounted by DAX
-/// and read, through a mapping too.
+/// Kata's image as an NVDIMM has its size in the guest and is read-only there; the root filesystem in it is mounted by
+/// DAX and can be read, also through a mapping.
 ///
-/// This is what both runtimes' shipped x86_64 configurations say (`appendNvdimmImage` in
+/// Both runtimes' shipped x86_64 configurations attach the image this way (`appendNvdimmImage` in
 /// src/runtime/virtcontainers/qemu_arch_base.go@3.32.0, `add_nvdimm` in
-/// src/runtime-rs/crates/hypervisor/src/qemu/cmdline_generator.rs@4.1.0). A QEMU before 6.0 has no read-only memory back
-/// end, and no sandbox starts.
+/// src/runtime-rs/crates/hypervisor/src/qemu/cmdline_generator.rs@4.1.0). A QEMU before 6.0 has no read-only memory
+/// back end, and no sandbox starts.
 fn image_is_read_as_an_nvdimm(env: &dyn EnvironmentSide) -> Check {
     NVDIMM.is_read(env)
 }
 
-/// Kata's image as a virtio-blk disk has its size in the guest and is read-only there; the root filesystem in it is mounted
-/// and read.
+/// Kata's image as a virtio-blk disk has its size in the guest and is read-only there; the root filesystem in it is
+/// mounted and can be read.
 ///
-/// With `disable_image_nvdimm`, or another `vm_rootfs_driver` for runtime-rs, and always on s390x (`appendBlockImage` in
-/// src/runtime/virtcontainers/qemu_arch_base.go@3.32.0, `add_block_device` in
+/// Used with `disable_image_nvdimm`, or another `vm_rootfs_driver` for runtime-rs, and always on s390x
+/// (`appendBlockImage` in src/runtime/virtcontainers/qemu_arch_base.go@3.32.0, `add_block_device` in
 /// src/runtime-rs/crates/hypervisor/src/qemu/cmdline_generator.rs@4.1.0).
 fn image_is_read_as_a_disk(env: &dyn EnvironmentSide) -> Check {
     DISK.is_read(env)
 }
 
-/// A guest runs from Kata's image as an NVDIMM: the root filesystem in it, mounted by DAX, becomes the root of all, and a
-/// program in it is process 1, which the kernel executes in the image's own pages.
+/// A guest runs from Kata's image as an NVDIMM: the root filesystem in it, mounted by DAX, becomes the root, and a
+/// program in it is process 1, which the kernel executes from the image's own pages.
 ///
-/// So do guests of both runtimes' shipped x86_64 configurations: `root=/dev/pmem0p1 rootflags=dax,…` and an init in the image
-/// (`new_rootfs_kernel_params` in src/runtime-rs/crates/hypervisor/src/kernel_param.rs@4.1.0, `GetKernelRootParams` in
-/// src/runtime/virtcontainers/hypervisor.go@4.1.0).
+/// Guests of both runtimes' shipped x86_64 configurations run this way: `root=/dev/pmem0p1 rootflags=dax,…` and an init
+/// in the image (`new_rootfs_kernel_params` in src/runtime-rs/crates/hypervisor/src/kernel_param.rs@4.1.0,
+/// `GetKernelRootParams` in src/runtime/virtcontainers/hypervisor.go@4.1.0).
 fn guest_runs_from_an_nvdimm(env: &dyn EnvironmentSide) -> Check {
     NVDIMM.is_run_from(env)
 }
 
-/// A guest runs from Kata's image as a virtio-blk disk: the root filesystem in it becomes the root of all, and a program in
-/// it is process 1.
+/// A guest runs from Kata's image as a virtio-blk disk: the root filesystem in it becomes the root, and a program in it
+/// is process 1.
 ///
-/// With `disable_image_nvdimm`, or another `vm_rootfs_driver`: `root=/dev/vda1` (the same functions).
+/// Used with `disable_image_nvdimm`, or another `vm_rootfs_driver`: `root=/dev/vda1` (the same functions).
 fn guest_runs_from_a_disk(env: &dyn EnvironmentSide) -> Check {
     DISK.is_run_from(env)
 }
@@ -126,7 +126,7 @@ const DISK: ImageForm = ImageForm {
     options: &["VIRTIO_BLK", "EXT4_FS"],
 };
 
-/// How a guest sees the image.
+/// The form in which a guest sees the image.
 struct ImageForm {
     driver: ImageDriver,
     modules: ModuleUse,
@@ -143,7 +143,7 @@ impl ImageForm {
         let machine = machine.as_mut();
         let answer = machine.ask(Question::SwitchRoot { root: ROOT.to_owned(), program: PROGRAM.to_owned() })?;
         answer.text("leaving the guest to a program of the image")?;
-        // Who answers from here on is that program.
+        // From here on, the program in the image answers.
         let partition = self.partition();
         let mounts = read(machine, "/proc/self/mounts")?;
         let root = mounts.lines().find(|line| line.split(' ').nth(1) == Some("/")).unwrap_or_default();
@@ -168,7 +168,7 @@ impl ImageForm {
         Ok(())
     }
 
-    /// A guest with the image, whose root filesystem it has mounted at [`ROOT`].
+    /// Boots a guest with the image and mounts the image's root filesystem at [`ROOT`].
     fn boot_and_mount(&self, env: &dyn EnvironmentSide, image: &ScratchImage) -> Result<Box<dyn Machine>, Stop> {
         let mut machine = env.boot_with(Setting::Image { file: image.0.clone(), driver: self.driver })?;
         load(machine.as_mut(), self.modules)?;
@@ -178,7 +178,7 @@ impl ImageForm {
         Ok(machine)
     }
 
-    /// What the guest calls the image's first partition.
+    /// Returns the guest's name of the image's first partition.
     fn partition(&self) -> String {
         format!("{}{}1", self.disk, if self.driver == ImageDriver::Nvdimm { "p" } else { "" })
     }
@@ -213,7 +213,7 @@ impl ImageForm {
         Ok(())
     }
 
-    /// Skips where the distro's kernel has no drivers for it; it is not the kernel of guests with an image.
+    /// Skips if the distro's kernel lacks the drivers, because guests with an image have another kernel.
     fn kernel_can_look(&self, env: &dyn EnvironmentSide) -> Check {
         let claims = env.claims();
         let set = claims.modules.get(&self.modules);
@@ -254,8 +254,8 @@ impl ImageForm {
         Ok(())
     }
 
-    /// Whether the runtime tells QEMU that the image is read-only: runtime-rs 4.0 leaves that to QEMU, which can write to
-    /// the file (`BlockBackend` in src/runtime-rs/crates/hypervisor/src/qemu/cmdline_generator.rs@4.0.0).
+    /// Checks whether the runtime tells QEMU that the image is read-only: runtime-rs 4.0 leaves that to QEMU, which can
+    /// write to the file (`BlockBackend` in src/runtime-rs/crates/hypervisor/src/qemu/cmdline_generator.rs@4.0.0).
     fn is_told_read_only(&self, profile: &Profile) -> bool {
         self.driver != ImageDriver::Blk || profile.qemu.blk_read_only != BlkReadOnly::AutoReadOnly
     }
@@ -271,7 +271,7 @@ impl ImageForm {
     }
 }
 
-/// Whether a process executes pages of a program on the device of that number, `259:1`, by what /proc/PID/maps says of it.
+/// Checks in /proc/PID/maps whether a process executes pages of a program on the device with this number, `259:1`.
 fn executes(maps: &str, program: &str, number: &str) -> bool {
     let Some((Ok(major), Ok(minor))) = number.split_once(':').map(|(a, b)| (a.parse::<u32>(), b.parse::<u32>())) else {
         return false;
@@ -283,12 +283,12 @@ fn executes(maps: &str, program: &str, number: &str) -> bool {
     })
 }
 
-/// What is in the file: 64 KiB of numbered lines.
+/// Returns the content of the file: 64 KiB of numbered lines.
 fn words() -> String {
     (0..4096).map(|number| format!("line {number:010}\n")).collect()
 }
 
-/// An image's file, removed when dropped.
+/// An image's file; dropping it removes the file.
 struct ScratchImage(PathBuf);
 
 impl ScratchImage {
@@ -302,7 +302,7 @@ impl ScratchImage {
             for folder in FOLDERS {
                 fs::create_dir_all(tree.join(folder)).map_err(failed)?;
             }
-            // The agent that runs this: it is the guest's, too, and needs nothing beside it.
+            // The running agent: the guest uses the same program, which needs no other file.
             fs::copy("/proc/self/exe", tree.join(PROGRAM.trim_start_matches('/'))).map_err(failed)?;
         }
         File::create(&filesystem).and_then(|file| file.set_len(layout::PARTITION_BYTES)).map_err(failed)?;
@@ -320,7 +320,7 @@ impl ScratchImage {
         made.map(|()| image)
     }
 
-    /// Lays the filesystem behind the tables, its holes left out.
+    /// Copies the filesystem behind the tables, without its holes.
     fn assemble(&self, filesystem: &Path) -> io::Result<()> {
         let image = File::create(&self.0)?;
         layout::write(&image)?;
@@ -334,7 +334,7 @@ impl ScratchImage {
         })
     }
 
-    /// A hash of the file's content.
+    /// Returns a hash of the file's content.
     fn sum(&self) -> Result<u64, Stop> {
         let mut hasher = DefaultHasher::new();
         blocks(&self.0, |block| {
@@ -352,7 +352,7 @@ impl Drop for ScratchImage {
     }
 }
 
-/// Hands a file over in blocks.
+/// Passes a file to `with` in blocks.
 fn blocks(path: &Path, mut with: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
     let mut file = File::open(path)?;
     let mut buffer = vec![0; 1 << 16];

@@ -1,4 +1,5 @@
-//! What a guest's kernel does for containers, done inside the guest: namespaces, filters, control groups, layers, entropy.
+//! Kernel features for containers, tested inside the guest: namespaces, seccomp filters, control groups, overlayfs,
+//! entropy.
 
 use super::BOOTS;
 use crate::capability::Capability;
@@ -54,7 +55,7 @@ pub(super) static ROWS: &[Row] = &[
         })),
 ];
 
-/// The guest's hardware random number generator is virtio-rng, and 4 KiB read from it are no pattern.
+/// The guest's hardware random number generator is virtio-rng, and 4 KiB read from it show no pattern.
 ///
 /// Kata always attaches it (`rng-random` with /dev/urandom): a guest short of entropy stalls at its first TLS handshake.
 fn guest_has_entropy_from_virtio_rng() -> Check {
@@ -68,7 +69,7 @@ fn guest_has_entropy_from_virtio_rng() -> Check {
     for byte in bytes {
         seen[usize::from(byte)] += 1;
     }
-    // Of 4096 random bytes each value comes about 16 times, and all but never more than 50 times.
+    // In 4096 random bytes each value occurs about 16 times, and almost never more than 50 times.
     let (kinds, most) = (seen.iter().filter(|count| **count > 0).count(), seen.iter().max().copied().unwrap_or(0));
     ensure!(
         kinds > 200 && most < 64,
@@ -79,9 +80,9 @@ fn guest_has_entropy_from_virtio_rng() -> Check {
     Ok(())
 }
 
-/// A process of the guest leaves each of its namespaces for a new one, and what it does there is not seen outside.
+/// A process of the guest can leave each of its namespaces for a new one, and its changes there are not seen outside.
 ///
-/// The agent makes mount, pid, net, ipc and uts namespaces for each container (and user and cgroup ones on request).
+/// The agent creates mount, pid, net, ipc and uts namespaces for each container (and user and cgroup ones on request).
 fn guest_has_all_namespaces() -> Check {
     for (name, _) in NAMESPACES {
         child::run(&["unshare", name], &format!("leaving the {name} namespace"))?;
@@ -93,7 +94,7 @@ fn guest_has_all_namespaces() -> Check {
     Ok(())
 }
 
-/// A filter of system calls (seccomp mode 2) refuses one call, lets the others through, and kills where it is told to.
+/// A seccomp filter (mode 2) refuses one system call, allows the others, and kills the process if it says so.
 ///
 /// Kata's agent applies the container's seccomp profile inside the guest and reports support for it to the runtime.
 fn guest_has_seccomp_filters() -> Check {
@@ -104,14 +105,13 @@ fn guest_has_seccomp_filters() -> Check {
     Ok(())
 }
 
-/// The guest's cgroup v2 has the controllers of container limits; limits on processes, memory and CPU time hold, a group is
-/// bound to a CPU, and frozen.
+/// The guest's cgroup v2 has the controllers of container limits; limits on processes, memory and CPU time hold, and a
+/// group can be bound to a CPU and frozen.
 ///
-/// Kata's agent options ask for the unified hierarchy (`systemd.unified_cgroup_hierarchy=1`); limits inside the guest are
-/// set through these controllers (`set` in src/agent/rustjail/src/cgroups/fs/mod.rs@4.1.0).
-/// This guest has one CPU, which a process is on anyway: that groups bind to one of several is
-/// `groups_bind_to_one_of_two_cpus`'s to show. It has no disk, so that of `io` there is its file alone;
-/// `guest_limits_a_disks_use` measures its limits.
+/// Kata's agent options ask for the unified hierarchy (`systemd.unified_cgroup_hierarchy=1`); limits inside the guest
+/// are set through these controllers (`set` in src/agent/rustjail/src/cgroups/fs/mod.rs@4.1.0). This guest has only one
+/// CPU; `groups_bind_to_one_of_two_cpus` shows that a group can be bound to one of several. The guest has no disk, so
+/// for `io` only the file is checked; `guest_limits_a_disks_use` measures the limits.
 fn guest_has_cgroup_v2_and_its_controllers() -> Check {
     let controllers = Group::controllers()?;
     let wanted = ["cpu", "cpuset", "io", "memory", "pids"];
@@ -127,9 +127,9 @@ fn guest_has_cgroup_v2_and_its_controllers() -> Check {
     group.get("io.max").map(drop)
 }
 
-/// The guest's overlayfs stacks two layers: both are seen, what is written is copied up, what is removed is whited out.
+/// The guest's overlayfs stacks two layers: both are seen, written files are copied up, removed files are whited out.
 ///
-/// The agent stacks image layers with overlayfs; a module that was built for another kernel would fail here.
+/// The agent stacks image layers with overlayfs; a module built for another kernel would fail here.
 fn guest_loads_overlayfs() -> Check {
     let layers = Layers::mount()?;
     let merged = |name: &str| layers.0.join("merged").join(name);
@@ -150,7 +150,7 @@ fn guest_loads_overlayfs() -> Check {
     Ok(())
 }
 
-/// Two read-only layers and a writable one, mounted; taken apart when dropped.
+/// Two read-only layers and a writable one, mounted; dropping the value unmounts them.
 struct Layers(PathBuf);
 
 impl Layers {

@@ -14,7 +14,7 @@ use model::profile::{Gate, GateKind, ModuleUse};
 
 const SOURCE: &str = include_str!("kernel.rs");
 
-/// Options of one use that are told: a kernel without netfilter lacks a hundred.
+/// The most options of one use that are listed: a kernel without netfilter lacks a hundred.
 const TOLD: usize = 12;
 
 pub(super) static ROWS: &[Row] = &[
@@ -32,7 +32,7 @@ pub(super) static ROWS: &[Row] = &[
     row!(Environment(kernel_has_the_modules_of_virtio_blk), &[Capability::FsVirtioBlk], Kernel),
 ];
 
-/// The kernel image and its modules are of the same release, and the module index is there.
+/// The kernel image and its modules belong to the same release, and the module index exists.
 ///
 /// A guest initrd is made from both; a half-upgraded kernel package boots a guest whose modules do not load.
 fn kernel_image_has_its_modules(env: &dyn EnvironmentSide) -> Check {
@@ -51,8 +51,8 @@ fn kernel_image_has_its_modules(env: &dyn EnvironmentSide) -> Check {
     Ok(())
 }
 
-/// Whether a kernel image can be of a release, by its path: named after it, beside its modules, or named after its flavour
-/// alone, as Alpine's `/boot/vmlinuz-virt`.
+/// Checks whether a kernel image can belong to a release, by its path: named after the release, in the directory of its
+/// modules, or named after its flavour alone, like Alpine's `/boot/vmlinuz-virt`.
 fn is_of(vmlinuz: &str, release: &str) -> bool {
     let (folder, name) = vmlinuz.rsplit_once('/').unwrap_or_default();
     let is_flavour = |flavour: &str| release.rsplit_once('-').is_some_and(|(_, last)| last == flavour);
@@ -61,8 +61,8 @@ fn is_of(vmlinuz: &str, release: &str) -> bool {
         || name.strip_prefix("vmlinuz-").is_some_and(is_flavour)
 }
 
-/// The kernel's configuration, and where it is: in /boot, with the modules, where Fedora's package has it, or in the image,
-/// where Arch's is.
+/// Returns the kernel's configuration and its path: in /boot, with the modules (Fedora's package), or in the image
+/// (Arch's).
 pub(super) fn configuration(env: &dyn EnvironmentSide) -> Result<(String, KernelConfig), Stop> {
     let (path, text) = configuration_of(env.claims(), |path| env.read(path))?;
     let config = KernelConfig::parse(&text).map_err(|e| Stop::fail(format!("{path} is no configuration: {e}")))?;
@@ -72,7 +72,7 @@ pub(super) fn configuration(env: &dyn EnvironmentSide) -> Result<(String, Kernel
 fn configuration_of(claims: &Claims, read: impl Fn(&str) -> Result<String, Stop>) -> Result<(String, String), Stop> {
     let Claims { kernel, kernel_config, vmlinuz, .. } = claims;
     let [in_boot, with_modules] = [format!("/boot/config-{kernel}"), format!("/lib/modules/{kernel}/config")];
-    // The message says that the usual file is missing.
+    // The error message names the usual file.
     let missing = match read(&in_boot) {
         Ok(text) => return Ok((in_boot, text)),
         Err(missing) => missing,
@@ -84,11 +84,13 @@ fn configuration_of(claims: &Claims, read: impl Fn(&str) -> Result<String, Stop>
     }
 }
 
-/// The kernel has, built in, what Kata's agent cannot run containers without: namespaces, control groups, seccomp, …
+/// The kernel has, built in, the features without which Kata's agent cannot run containers: namespaces, control groups,
+/// seccomp, …
 ///
-/// Kata's own guest kernels are built with these (tools/packaging/kernel/configs/fragments/common/base.conf@4.1.0 and those
-/// beside it); the agent loads no module for them. What else Kata sets and this kernel lacks is noted, with what does not
-/// work without it.
+/// Kata's own guest kernels are built with these options
+/// (tools/packaging/kernel/configs/fragments/common/base.conf@4.1.0 and the files in the same directory); the agent
+/// loads no module for them. Other options that Kata sets and this kernel lacks are noted, together with what does not
+/// work without them.
 fn kernel_has_the_options_that_the_agent_needs(env: &dyn EnvironmentSide) -> Check {
     let (path, config) = configuration(env)?;
     let uses = KernelUse::all(env.claims().release.arch, env.profile());
@@ -103,7 +105,7 @@ fn kernel_has_the_options_that_the_agent_needs(env: &dyn EnvironmentSide) -> Che
     Err(Stop::fail(format!("{path} lacks, as built in: {}", lacking.join("; "))).showing(detail))
 }
 
-/// What the agent needs built in.
+/// Returns the uses whose options the agent needs built in.
 fn needed<'j, 'u>(judged: &'j [Judged<'u>]) -> impl Iterator<Item = &'j Judged<'u>> {
     judged.iter().filter(|one| {
         let of = one.kernel_use.of;
@@ -111,23 +113,23 @@ fn needed<'j, 'u>(judged: &'j [Judged<'u>]) -> impl Iterator<Item = &'j Judged<'
     })
 }
 
-/// What is missing of that, with what does not work without it.
+/// Describes the missing options that the agent needs, and what does not work without them.
 fn needed_and_missing(judged: &[Judged<'_>]) -> Vec<String> {
     needed(judged).filter_map(consequence).collect()
 }
 
-/// The names of the options that are missing, as far as they are told.
+/// Returns the names of the missing options, up to [`TOLD`].
 fn names(judged: &Judged<'_>) -> Vec<String> {
     let missing = judged.options().filter(|(_, state)| state.is_missing());
     missing.take(TOLD).map(|(option, _)| option.name.to_owned()).collect()
 }
 
-/// What is missing of what Kata or containers can use, likewise.
+/// Describes the missing options that Kata or containers can use, and what does not work without them.
 fn wanted_and_missing(judged: &[Judged<'_>]) -> Vec<String> {
     judged.iter().filter(|one| one.kernel_use.weight == Weight::Wanted).filter_map(consequence).collect()
 }
 
-/// `xfs: XFS_FS is not set; without it, volumes with XFS are not mounted`.
+/// Describes the consequence: `xfs: XFS_FS is not set; without it, volumes with XFS are not mounted`.
 fn consequence(judged: &Judged<'_>) -> Option<String> {
     let (missing, of) = (judged.missing(), judged.kernel_use.of);
     let more = match missing.len().saturating_sub(TOLD) {
@@ -138,7 +140,7 @@ fn consequence(judged: &Judged<'_>) -> Option<String> {
     (!missing.is_empty()).then(|| format!("{}: {told}{more}; without it, {}", of.name, of.without))
 }
 
-/// The kernel has what reaches the guest before its agent runs: the PCI transport and the console.
+/// The kernel has the drivers that the guest needs before its agent runs: the PCI transport and the console.
 ///
 /// Kata's agent writes to `hvc0` and finds its devices on virtio's PCI transport (kata-agent loads no modules itself).
 fn kernel_has_the_modules_of_boot(env: &dyn EnvironmentSide) -> Check {
@@ -152,7 +154,7 @@ fn kernel_has_the_modules_of_vsock(env: &dyn EnvironmentSide) -> Check {
     has_modules(env, ModuleUse::Vsock)
 }
 
-/// The kernel has what containers in a guest use: network, SCSI disks, entropy, overlayfs.
+/// The kernel has the drivers that containers in a guest use: network, SCSI disks, entropy, overlayfs.
 ///
 /// Kata hot-plugs virtio-net and virtio-scsi and stacks container root filesystems with overlayfs.
 fn kernel_has_the_modules_of_containers(env: &dyn EnvironmentSide) -> Check {
@@ -180,11 +182,11 @@ fn kernel_has_the_modules_of_virtio_blk(env: &dyn EnvironmentSide) -> Check {
     has_modules(env, ModuleUse::VirtioBlk)
 }
 
-/// The kernel can give user space an IOMMU by iommufd.
+/// The kernel can give user space access to an IOMMU through iommufd.
 ///
-/// runtime-rs puts an `iommufd` object before every device that it passes through
-/// (src/runtime-rs/crates/hypervisor/src/qemu/cmdline_generator.rs@4.0.0), and QEMU refuses to start where there is no
-/// /dev/iommu behind it.
+/// runtime-rs passes an `iommufd` object before every device that it passes through
+/// (src/runtime-rs/crates/hypervisor/src/qemu/cmdline_generator.rs@4.0.0), and QEMU refuses to start if the host has no
+/// /dev/iommu.
 fn kernel_has_iommufd(env: &dyn EnvironmentSide) -> Check {
     let (path, config) = configuration(env)?;
     let gates = env.profile().gates_of(Capability::VmmVfio).filter(|g| g.kind == GateKind::KernelOption);
@@ -197,7 +199,7 @@ fn kernel_has_iommufd(env: &dyn EnvironmentSide) -> Check {
     Err(Stop::fail(format!("{path} lacks, built in or as modules: {}", lacking.join(", "))).showing(detail))
 }
 
-/// The options of gates that a kernel has in no form.
+/// Returns the options of gates that a kernel has neither built in nor as modules.
 fn lacking<'g>(config: &KernelConfig, gates: impl Iterator<Item = &'g Gate>) -> Vec<&'g str> {
     gates.map(|gate| gate.name.as_str()).filter(|option| !config.has(option)).collect()
 }
@@ -261,7 +263,7 @@ mod tests {
         assert_eq!(found(&claims, &[]), Err(Stop::fail("/boot/config-6.17 is missing")));
     }
 
-    /// All that Kata sets for x86_64, but for some.
+    /// Returns all options that Kata sets for x86_64, with exceptions.
     fn config(but: &[(&str, &str)]) -> KernelConfig {
         let mut text = "# Linux/x86 6.12.48 Kernel Configuration\nCONFIG_X86_64=y\n".to_owned();
         for option in model::kernel::Fragments::kata().options(model::arch::Arch::X86_64) {
@@ -296,7 +298,7 @@ mod tests {
         assert_eq!(wanted_and_missing(&lacks), [wanted]);
     }
 
-    /// The options that a kernel without them has failed for since the first of these tests.
+    /// The test has failed kernels without these options since it was introduced.
     #[test]
     fn the_agents_options_are_these() {
         let uses = KernelUse::all(model::arch::Arch::X86_64, Profile::find("rs-4.1").unwrap());

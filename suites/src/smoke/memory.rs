@@ -1,4 +1,4 @@
-//! Where a guest's memory lies by settings that are not the shipped ones: given back to the host, in huge pages, in nodes.
+//! A guest's memory with settings other than the shipped ones: returned to the host, in huge pages, in NUMA nodes.
 
 use super::BOOTS;
 use super::guest_files::{has_module, load, read};
@@ -40,18 +40,19 @@ pub(super) static ROWS: &[Row] = &[
         .seconds(180),
 ];
 
-/// How much the guest takes and frees, MiB.
+/// The memory that the guest allocates and frees, MiB.
 const TAKEN: u32 = 512;
-/// How much of it must be the host's again: four fifths, because the kernel reports no pieces below 2 MiB.
+/// The part of it that must be the host's again: four fifths, because the kernel reports no pieces below 2 MiB.
 const GIVEN_BACK: u64 = 409;
-/// What the guest's kernel needs to report free pages.
+/// The guest's kernel options for reporting free pages.
 const FOR_REPORTING: &[&str] = &["VIRTIO_BALLOON", "PAGE_REPORTING"];
 
-/// Memory that a guest took and freed is the host's again: QEMU's resident memory drops.
+/// Memory that a guest allocated and freed is returned to the host: QEMU's resident memory drops.
 ///
 /// With `reclaim_guest_freed_memory` a guest has a balloon that reports free pages (`appendBalloonDevice` in
 /// src/runtime/virtcontainers/qemu_arch_base.go@4.1.0, `add_virtio_balloon` in
-/// src/runtime-rs/crates/hypervisor/src/qemu/cmdline_generator.rs@4.1.0), so that a node can have more pods than memory.
+/// src/runtime-rs/crates/hypervisor/src/qemu/cmdline_generator.rs@4.1.0), so that the pods of a node can have more
+/// memory than the node.
 fn freed_memory_is_the_hosts_again(env: &dyn EnvironmentSide) -> Check {
     let mut machine = env.boot_with(Setting::ReclaimedMemory)?;
     let machine = machine.as_mut();
@@ -66,33 +67,34 @@ fn freed_memory_is_the_hosts_again(env: &dyn EnvironmentSide) -> Check {
     is_given_back(env, machine, peak)
 }
 
-/// Waits until QEMU has so much less than it had at most.
+/// Waits until QEMU's memory is this much below its peak.
 fn is_given_back(env: &dyn EnvironmentSide, machine: &mut dyn Machine, peak: u64) -> Check {
     has_module(env, ModuleUse::Settings, "virtio_balloon")?;
-    // The kernel reports two seconds after something was freed, a few pieces at a time.
+    // The kernel reports freed memory after two seconds, a few pieces at a time.
     let what = format!("QEMU gave {GIVEN_BACK} of its {peak} MiB back to the host");
     let wait = Wait::of_test(machine, Duration::from_secs(15), &what);
     let back = |machine: &mut dyn Machine| Ok::<u64, Stop>(peak.saturating_sub(resident_mib(env, machine, "VmRSS")?));
     let given = |machine: &mut dyn Machine| Ok((back(machine)? >= GIVEN_BACK).then_some(()));
     let progress = |machine: &mut dyn Machine| {
         let back = back(machine)?;
-        // What QEMU itself frees is less than this.
+        // More than QEMU itself would free.
         Ok((back > 32).then(|| format!("it has given {back} MiB back")))
     };
     within(env, machine, &wait, FOR_REPORTING, given, progress)
 }
 
-/// A number of QEMU's status, MiB: `VmRSS` is what it has, `VmHWM` the most that it had.
+/// Returns a number in QEMU's status, MiB: `VmRSS` is its memory now, `VmHWM` its peak.
 fn resident_mib(env: &dyn EnvironmentSide, machine: &dyn Machine, key: &str) -> Result<u64, Stop> {
     let status = env.read(&format!("/proc/{}/status", machine.vmm_pid()))?;
     let kib = procfs::status(&status, key).and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
     kib.map(|kib| kib / 1024).ok_or_else(|| Stop::error(format!("QEMU's status has no {key}")))
 }
 
-/// A guest's memory is of the host's huge pages, and works.
+/// A guest's memory consists of the host's huge pages, and works.
 ///
-/// With `enable_hugepages` the Go runtime has QEMU take it from /dev/hugepages (`appendMemoryKnobs` in
-/// src/runtime/pkg/govmm/qemu/qemu.go@4.1.0), as vhost-user devices need it; runtime-rs 4.1 passes nothing for it to QEMU.
+/// With `enable_hugepages` the Go runtime makes QEMU allocate it in /dev/hugepages (`appendMemoryKnobs` in
+/// src/runtime/pkg/govmm/qemu/qemu.go@4.1.0), as vhost-user devices need it; runtime-rs 4.1 passes nothing for it to
+/// QEMU.
 fn guest_memory_is_of_huge_pages(env: &dyn EnvironmentSide) -> Check {
     let _reserved = Reserved::new(env)?;
     let mut machine = env.boot_with(Setting::Hugepages)?;
@@ -108,7 +110,7 @@ fn guest_memory_is_of_huge_pages(env: &dyn EnvironmentSide) -> Check {
     Ok(())
 }
 
-/// How much of a process's memory is of huge pages, KiB.
+/// Returns how much of a process's memory is in huge pages, KiB.
 fn huge_kib(smaps: &str) -> u64 {
     let of = |line: &str| {
         let number = line.strip_prefix("Shared_Hugetlb:").or_else(|| line.strip_prefix("Private_Hugetlb:"))?;
@@ -117,11 +119,11 @@ fn huge_kib(smaps: &str) -> u64 {
     smaps.lines().filter_map(of).sum()
 }
 
-/// All of a guest's memory is the guest's when it has started, and not only what it has used.
+/// All of a guest's memory is allocated when it has started, and not only the memory that it has used.
 ///
 /// With `enable_mem_prealloc` (`appendMemoryKnobs` in src/runtime/pkg/govmm/qemu/qemu.go@4.1.0, `set_prealloc` in
-/// src/runtime-rs/crates/hypervisor/src/qemu/cmdline_generator.rs@4.1.0) a node that has too little memory shows when a pod
-/// starts, and not when it has begun to work.
+/// src/runtime-rs/crates/hypervisor/src/qemu/cmdline_generator.rs@4.1.0) a lack of memory on the node shows when a pod
+/// starts, and not while it works.
 fn guest_memory_is_taken_at_the_start(env: &dyn EnvironmentSide) -> Check {
     let machine = env.boot_with(Setting::Preallocated)?;
     let path = format!("/proc/{}/smaps", machine.vmm_pid());
@@ -134,7 +136,7 @@ fn guest_memory_is_taken_at_the_start(env: &dyn EnvironmentSide) -> Check {
     Ok(())
 }
 
-/// How much the piece of a process's memory has that has most, KiB, resident or swapped out.
+/// Returns the size of the largest mapping of a process, KiB, resident or swapped out.
 fn most_taken_kib(smaps: &str) -> u64 {
     let of = |line: &str| {
         let number = line.strip_prefix("Rss:").or_else(|| line.strip_prefix("Swap:"))?;
@@ -142,7 +144,7 @@ fn most_taken_kib(smaps: &str) -> u64 {
     };
     let (mut most, mut piece) = (0, 0);
     for line in smaps.lines() {
-        // Each piece begins with its addresses and its size.
+        // Each mapping begins with its addresses and its size.
         if line.starts_with("Size:") {
             piece = 0;
         }
@@ -152,18 +154,19 @@ fn most_taken_kib(smaps: &str) -> u64 {
     most
 }
 
-/// Huge pages for a small guest; those that were made for it go when dropped.
+/// Huge pages for a small guest; dropping the value frees the pages that were reserved for it.
 struct Reserved<'a> {
     env: &'a dyn EnvironmentSide,
-    /// How many there were before, where some were made.
+    /// The number of huge pages before, if more were reserved.
     before: Option<u64>,
 }
 
-/// How many huge pages the kernel has.
+/// The kernel's setting of the number of huge pages.
 const PAGES: &str = "/proc/sys/vm/nr_hugepages";
 
 impl Reserved<'_> {
-    /// Where too few are free, the environment is a machine that may be changed: so the test's need says.
+    /// Reserves huge pages if too few are free; the test's need ensures that the environment is a machine that may be
+    /// changed.
     fn new(env: &dyn EnvironmentSide) -> Result<Reserved<'_>, Stop> {
         let free = || {
             let memory = env.read("/proc/meminfo")?;
@@ -199,15 +202,16 @@ impl Drop for Reserved<'_> {
     }
 }
 
-/// What the guest's kernel needs to see nodes, and in which one a device is.
+/// The guest's kernel options for NUMA nodes and the nodes of devices.
 pub(super) const FOR_NODES: &[&str] = &["NUMA", "ACPI_NUMA"];
 
-/// A guest with two NUMA nodes has half of its memory and one of its CPUs in each, and QEMU's memory is bound to the host's
-/// node.
+/// A guest with two NUMA nodes has half of its memory and one of its CPUs in each, and QEMU's memory is bound to the
+/// host's node.
 ///
-/// With `enable_numa` nodes of the guest are those of the host (`buildNUMATopology` in
-/// src/runtime/virtcontainers/qemu.go@3.32.0, `appendMultiNUMAMemoryKnobs` in src/runtime/pkg/govmm/qemu/qemu.go@3.32.0).
-/// Here `numa_mapping` is `["0", "0"]`: both on the one node that every host has.
+/// With `enable_numa` the guest's nodes correspond to the host's (`buildNUMATopology` in
+/// src/runtime/virtcontainers/qemu.go@3.32.0, `appendMultiNUMAMemoryKnobs` in
+/// src/runtime/pkg/govmm/qemu/qemu.go@3.32.0). Here `numa_mapping` is `["0", "0"]`: both are on the one node that every
+/// host has.
 fn guest_has_numa_nodes_with_bound_memory(env: &dyn EnvironmentSide) -> Check {
     let mut machine = env.boot_with(Setting::Numa)?;
     let machine = machine.as_mut();
@@ -241,7 +245,7 @@ fn has_two_nodes(machine: &mut dyn Machine) -> Check {
     Ok(())
 }
 
-/// How many pieces of a process's memory are bound to node 0.
+/// Returns how many mappings of a process are bound to node 0.
 fn bound_pieces(numa_maps: &str) -> usize {
     numa_maps
         .lines()
@@ -277,7 +281,7 @@ mod tests {
         };
         let lacks = "kernel 6.12 has neither a module nor built-in code for virtio_balloon";
         assert_eq!(judged("virtio_balloon", 880), Err(Stop::blame(Component::Kernel, lacks)));
-        // Another module of the same use decides nothing.
+        // The lack of another module of the same use does not matter.
         assert_eq!(judged("virtio_mem", 350), Ok(()));
     }
 

@@ -1,4 +1,4 @@
-//! What a guest's network interface carries and is: IPv4 and IPv6, as many queues as there are CPUs, its address, its MTU.
+//! A guest's network interface: IPv4 and IPv6 traffic, a queue for each CPU, its address, its MTU.
 
 use super::guest_files::{list, load, read};
 use super::peer::Peer;
@@ -30,16 +30,16 @@ pub(super) static ROWS: &[Row] = &[
         .seconds(120),
 ];
 
-/// How many packets of each kind are sent.
+/// The number of packets of each kind.
 const PACKETS: u32 = 16;
-/// CPUs, and queues, of a guest that has several.
+/// The number of CPUs, and of queues, of a guest with several.
 const QUEUES: u32 = 2;
 
 /// UDP over IPv4 and over IPv6 crosses the guest's network interface both ways, unchanged.
 ///
-/// Kata's agent gives the interface the addresses of the pod's, of both kinds (`update_interface` in
-/// src/agent/src/netlink.rs@4.1.0). Where the environment has taps, checksums are left to the device; where it has none, the
-/// other end is a socket of the harness's.
+/// Kata's agent gives the interface the pod's addresses of both families (`update_interface` in
+/// src/agent/src/netlink.rs@4.1.0). If the environment has taps, checksums are left to the device; if not, the other
+/// end is a socket of the harness's.
 fn both_internet_protocols_cross_the_network(env: &dyn EnvironmentSide) -> Check {
     let peer = Peer::listen()?;
     let mut machine = env.boot_with_peer(peer.address())?;
@@ -59,14 +59,14 @@ fn carries(machine: &mut dyn Machine, name: &str, kinds: &[(Traffic, &str)]) -> 
     Ok(())
 }
 
-/// MTUs that networks of pods have besides the usual one: that of a network over another one, and that of a fast one.
+/// MTUs of pod networks other than the usual one: that of an overlay network, and that of a fast network.
 const MTUS: [u16; 2] = [1400, LARGEST_MTU];
 
-/// The guest's network interface has the hardware address that was asked for, and with a smaller MTU and with a larger one
+/// The guest's network interface has the requested hardware address, and with a smaller MTU and with a larger one
 /// frames of that size cross it both ways, unchanged.
 ///
-/// Kata's agent finds the interface by its address and gives it the MTU of the pod's (`update_interface` in
-/// src/agent/src/netlink.rs@4.1.0); QEMU is told the address (`genericNetwork` in
+/// Kata's agent finds the interface by its address and gives it the pod's MTU (`update_interface` in
+/// src/agent/src/netlink.rs@4.1.0); QEMU gets the address as an argument (`genericNetwork` in
 /// src/runtime/virtcontainers/qemu_arch_base.go@4.1.0, `get_network_device` in
 /// src/runtime-rs/crates/hypervisor/src/qemu/cmdline_generator.rs@4.1.0) and no MTU.
 fn interface_has_the_address_and_the_mtu_asked_for(env: &dyn EnvironmentSide) -> Check {

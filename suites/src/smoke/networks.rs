@@ -1,7 +1,7 @@
-//! What containers may ask of a guest's kernel for networks of their own: rules, bridges, tunnels, taps.
+//! Kernel features for the networks of containers: rules, bridges, tunnels, taps.
 //!
-//! Kata's default path asks for none of it; its own kernel has all of it, because Kubernetes' proxies, CNI plugins, VPNs
-//! and containers in containers need it. Each test works in network namespaces of its own.
+//! Kata's default path needs none of them. Its own kernel has all of them, because Kubernetes' proxies, CNI plugins,
+//! VPNs and containers in containers need them. Each test works in network namespaces of its own.
 
 mod rules;
 
@@ -43,17 +43,17 @@ pub(super) static ROWS: &[Row] = &[
         .loads(ModuleUse::Macvlans),
 ];
 
-/// How many packets are sent.
+/// The number of packets.
 const PACKETS: u32 = 8;
-/// The ports of a namespace's own loopback.
+/// Ports on the loopback of a namespace.
 const FIRST: u16 = 7001;
 const SECOND: u16 = 7002;
-/// How long a packet on the loopback is waited for, which is there at once.
+/// How long to wait for a packet on the loopback, which arrives at once.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A rule of nftables that drops what goes to one port drops it, counts it, and lets everything else through.
+/// A rule of nftables that drops packets to one port drops and counts them, and lets everything else through.
 ///
-/// Kata's kernel has NF_TABLES (tools/packaging/kernel/configs/fragments/common/network.conf@4.1.0) for what runs in
+/// Kata's kernel has NF_TABLES (tools/packaging/kernel/configs/fragments/common/network.conf@4.1.0) for programs in
 /// containers: kube-proxy, CNI plugins, and iptables, which distros build upon nftables.
 fn guest_filters_packets_by_nftables() -> Check {
     Namespace::new()?.run(|| filters(|rules| rules.drop_to(FIRST)))
@@ -68,7 +68,7 @@ fn filters(load: impl FnOnce(&mut Rules) -> std::io::Result<()>) -> Check {
     let mut rules = Rules::open().doing("opening netfilter's netlink")?;
     load(&mut rules).doing("loading a rule of nftables")?;
     send(&sender, FIRST, PACKETS)?;
-    // What is sent later arrives later: when it is there, the packets before it have been seen.
+    // Packets arrive in order: once this one has arrived, the rule has seen all earlier ones.
     send(&sender, SECOND, 1)?;
     received(&second, "a packet that no rule is about")?;
     let passed = std::iter::from_fn(|| waiting_packet(&first)).count();
@@ -76,7 +76,7 @@ fn filters(load: impl FnOnce(&mut Rules) -> std::io::Result<()>) -> Check {
     let end = Instant::now() + PATIENCE;
     let counted = loop {
         let counted = rules.counted().doing("asking for the rule's counter")?;
-        // Another CPU may be about to see the last of them.
+        // Another CPU may still be counting the last packet.
         if counted >= Some(u64::from(PACKETS)) || Instant::now() > end {
             break counted;
         }
@@ -86,10 +86,10 @@ fn filters(load: impl FnOnce(&mut Rules) -> std::io::Result<()>) -> Check {
     Ok(())
 }
 
-/// A rule of nftables that sends what goes to one port to another one does so, and the answer comes from the first.
+/// A rule of nftables redirects packets for one port to another one, and the answers come from the original port.
 ///
-/// Following connections and translating addresses is how services of Kubernetes, published ports and service meshes are
-/// made; Kata's kernel has NF_CONNTRACK, NF_NAT and NFT_NAT
+/// Services of Kubernetes, published ports and service meshes are implemented by connection tracking and address
+/// translation; Kata's kernel has NF_CONNTRACK, NF_NAT and NFT_NAT
 /// (tools/packaging/kernel/configs/fragments/common/netfilter.conf@4.1.0).
 fn guest_translates_addresses_by_nftables() -> Check {
     Namespace::new()?.run(|| translates(|rules| rules.send_on(FIRST, SECOND)))
@@ -102,7 +102,7 @@ fn translates(load: impl FnOnce(&mut Rules) -> std::io::Result<()>) -> Check {
     sender.set_read_timeout(Some(PATIENCE)).doing("setting a deadline")?;
     let mut rules = Rules::open().doing("opening netfilter's netlink")?;
     load(&mut rules).doing("loading a rule of nftables that translates")?;
-    // Connected, it takes answers from that port alone.
+    // A connected socket accepts answers only from that port.
     sender.connect((Ipv4Addr::LOCALHOST, FIRST)).doing("connecting a socket")?;
     sender.send(b"there").doing("sending a packet")?;
     let mut buffer = [0; 16];
@@ -120,13 +120,13 @@ fn translates(load: impl FnOnce(&mut Rules) -> std::io::Result<()>) -> Check {
 
 /// Packets cross a bridge that joins two pairs of virtual interfaces, both ways and unchanged.
 ///
-/// This is how containers in a container have a network; Kata's kernel has VETH and BRIDGE
+/// Containers in a container get their network this way; Kata's kernel has VETH and BRIDGE
 /// (tools/packaging/kernel/configs/fragments/common/network.conf@4.1.0).
 fn guest_bridges_pairs_of_interfaces() -> Check {
     Namespace::new()?.run(|| bridges(&["q1", "q3"]))
 }
 
-/// Sends packets from `q0`, whose peer is `q1`, to `q2`, whose peer is `q3`, over a bridge that has `ports`.
+/// Sends packets from `q0`, whose peer is `q1`, to `q2`, whose peer is `q3`, over a bridge with these `ports`.
 fn bridges(ports: &[&str]) -> Check {
     let mut links = Links::open().doing("opening the kernel's netlink of routes")?;
     links.pair("q0", "q1", None).doing("making a pair of interfaces")?;
@@ -145,9 +145,9 @@ fn bridges(ports: &[&str]) -> Check {
     Ok(())
 }
 
-/// A program that has a tap interface is given the packets that go out of it, and what it writes comes in.
+/// A program with a tap interface receives the packets that leave by it, and the packets that it writes arrive there.
 ///
-/// VPNs and virtual machines in containers have them; Kata's kernel has TUN
+/// VPNs and virtual machines in containers have taps; Kata's kernel has TUN
 /// (tools/packaging/kernel/configs/fragments/common/network.conf@4.1.0).
 fn guest_has_tap_interfaces() -> Check {
     Namespace::new()?.run(|| {
@@ -162,13 +162,14 @@ fn guest_has_tap_interfaces() -> Check {
 
 /// Packets cross a VXLAN between two namespaces, both ways and unchanged.
 ///
-/// Overlay networks of clusters are made so, also by what runs in containers; Kata's kernel has VXLAN
+/// Overlay networks of clusters use VXLAN, also when programs in containers set them up; Kata's kernel has VXLAN
 /// (tools/packaging/kernel/configs/fragments/common/network.conf@4.1.0).
 fn guest_tunnels_by_vxlan() -> Check {
     tunnels(42, 42)
 }
 
-/// Sends packets between two namespaces through tunnels with these numbers, which cross where they are the same.
+/// Sends packets between two namespaces through tunnels with these numbers; they cross only if the numbers are the
+/// same.
 fn tunnels(near_number: u32, far_number: u32) -> Check {
     let (near, far) = (Namespace::new()?, Namespace::new()?);
     let [here, there] = [Ipv4Addr::new(10, 99, 0, 1), Ipv4Addr::new(10, 99, 0, 2)];
@@ -197,10 +198,10 @@ fn tunnels(near_number: u32, far_number: u32) -> Check {
     crossed
 }
 
-/// Packets cross between two macvlans upon one interface, and between one of them and the interface's other end, both ways
-/// and unchanged.
+/// Packets cross between two macvlans on one interface, and between one of them and the interface's peer, both ways and
+/// unchanged.
 ///
-/// Containers in a container that have addresses of their network's own are made so; Kata's kernel has MACVLAN
+/// Containers in a container get addresses in their network this way; Kata's kernel has MACVLAN
 /// (tools/packaging/kernel/configs/fragments/common/network.conf@4.1.0).
 fn guest_shares_an_interface_by_macvlan() -> Check {
     Namespace::new()?.run(|| macvlans(MacvlanMode::Bridge))
@@ -241,7 +242,7 @@ fn received(socket: &UdpSocket, what: &str) -> Check {
     socket.recv(&mut [0; 16]).map(drop).map_err(|e| Stop::fail(format!("{what} did not arrive: {e}")))
 }
 
-/// One packet more that has arrived already.
+/// Receives a packet that has already arrived, if there is one.
 fn waiting_packet(socket: &UdpSocket) -> Option<()> {
     socket.set_nonblocking(true).ok()?;
     loop {

@@ -1,5 +1,5 @@
-//! Cloud Hypervisor and Firecracker, driven as Kata drives them: only in virtual machines with KVM, and only where one is
-//! given. A release that packages none is not at fault: what it lacks it never offered.
+//! Cloud Hypervisor and Firecracker, driven as by Kata: only in virtual machines with KVM, and only if a binary is
+//! available. A release that does not package them is not at fault.
 
 use super::hotplug::scratch_disk::ScratchDisk;
 use super::hotplug::waits::{Wait, within};
@@ -25,7 +25,7 @@ use std::time::Duration;
 
 const SOURCE: &str = include_str!("other_vmms.rs");
 
-/// Where they are tried.
+/// The environments in which these VMMs are tried.
 const IN: &[Environment] = &[Environment::Vm];
 const NEEDS: &[Need] = &[Need::Kvm];
 const CLOUD_HYPERVISOR: &[Capability] = &[Capability::VmmCloudHypervisor];
@@ -33,17 +33,17 @@ const FIRECRACKER: &[Capability] = &[Capability::VmmFirecracker];
 const BOOTS_CLOUD_HYPERVISOR: &[&str] = &["smoke::cloud_hypervisor_boots_to_userspace"];
 const BOOTS_FIRECRACKER: &[&str] = &["smoke::firecracker_boots_to_userspace"];
 
-/// One of Cloud Hypervisor's.
+/// Completes a row about Cloud Hypervisor.
 const fn of_cloud_hypervisor(row: Row) -> Row {
     row.environments(IN).under(&under::CLOUD_HYPERVISOR)
 }
 
-/// One of Firecracker's.
+/// Completes a row about Firecracker.
 const fn of_firecracker(row: Row) -> Row {
     row.environments(IN).under(&under::FIRECRACKER)
 }
 
-/// One that boots guests of its own.
+/// Completes a row that boots guests of its own.
 const fn with_guests(row: Row, blocked_by: &'static [&'static str]) -> Row {
     row.places(&[Place::OwnGuest]).needs(NEEDS).blocked_by(blocked_by).seconds(180)
 }
@@ -100,7 +100,7 @@ pub(super) static ROWS: &[Row] = &[
     ),
 ];
 
-/// Nothing to say where the VMM is there, else why nothing is tried: it is no failure of a release to package none.
+/// Succeeds if the VMM is available, else skips: a release that does not package one has not failed.
 fn is_given(env: &dyn EnvironmentSide, vmm: Component) -> Check {
     let claims = env.claims();
     match claims.other_vmm(vmm) {
@@ -112,16 +112,16 @@ fn is_given(env: &dyn EnvironmentSide, vmm: Component) -> Check {
     }
 }
 
-/// The kernel's image has an ELF file in it (vmlinux), as Kata gives one to Cloud Hypervisor.
+/// The kernel's image contains an ELF file (vmlinux), the format that Kata gives to Cloud Hypervisor.
 ///
-/// Kata's is an uncompressed kernel (`KERNELTYPE_CLH` in src/runtime-rs/Makefile@4.1.0); distros ship a compressed image,
-/// which is unpacked first. By itself Cloud Hypervisor also boots a bzImage, since its version 39.0.
+/// Kata's own kernel is uncompressed (`KERNELTYPE_CLH` in src/runtime-rs/Makefile@4.1.0); distros ship a compressed
+/// image, which is unpacked first. By itself Cloud Hypervisor also boots a bzImage, since its version 39.0.
 fn kernel_comes_as_an_elf_file_for_cloud_hypervisor(env: &dyn EnvironmentSide) -> Check {
     is_given(env, Component::CloudHypervisor)?;
     elf_kernel(env).map(drop)
 }
 
-/// The kernel's image has an ELF file in it (vmlinux), which is all that Firecracker boots.
+/// The kernel's image contains an ELF file (vmlinux), the only format that Firecracker boots.
 ///
 /// Kata gives it an uncompressed kernel (`KERNELTYPE_FC` in src/runtime-rs/Makefile@4.1.0); distros ship a compressed image,
 /// which has to be unpacked first.
@@ -130,7 +130,8 @@ fn kernel_comes_as_an_elf_file_for_firecracker(env: &dyn EnvironmentSide) -> Che
     elf_kernel(env).map(drop)
 }
 
-/// Whether the ELF file says where it begins. An image that the harness cannot unpack says nothing of the kernel.
+/// Returns whether the ELF file has a PVH entry point. An image that the harness cannot unpack says nothing about the
+/// kernel.
 fn elf_kernel(env: &dyn EnvironmentSide) -> Result<bool, Stop> {
     let image = &env.claims().vmlinuz;
     match &env.claims().elf_kernel {
@@ -141,9 +142,9 @@ fn elf_kernel(env: &dyn EnvironmentSide) -> Result<bool, Stop> {
     }
 }
 
-/// The kernel has a note that says where a guest without firmware begins (`CONFIG_PVH`).
+/// The kernel has a note with the entry point for guests without firmware (`CONFIG_PVH`).
 ///
-/// Cloud Hypervisor enters an ELF kernel there and nowhere else; Kata's own kernel is built with it
+/// Cloud Hypervisor enters an ELF kernel there and nowhere else; Kata's own kernel is built with this option
 /// (tools/packaging/kernel/configs/fragments/x86_64/base.conf@4.1.0).
 fn kernel_says_where_a_guest_without_firmware_begins(env: &dyn EnvironmentSide) -> Check {
     is_given(env, Component::CloudHypervisor)?;
@@ -151,13 +152,13 @@ fn kernel_says_where_a_guest_without_firmware_begins(env: &dyn EnvironmentSide) 
     Ok(())
 }
 
-/// The kernel has the driver of virtio devices without PCI, and finds such devices as it is told of them.
+/// The kernel has the driver of virtio devices without PCI, and finds these devices from the command line.
 ///
-/// Firecracker's machine has no PCI, and Kata says so to its kernel (`pci=off`, `fcKernelParams` in
+/// Firecracker's machine has no PCI, and Kata tells its kernel so (`pci=off`, `fcKernelParams` in
 /// src/runtime/virtcontainers/fc.go@3.32.0, `prepare_vmm_resources` in
-/// src/runtime-rs/crates/hypervisor/src/firecracker/fc_api.rs@4.1.0). The Go runtime also switches ACPI off (`acpi=off`):
-/// then `virtio_mmio.device=` on the command line, which Firecracker adds, is all that tells a guest of its devices, and
-/// the kernel must read that (`CONFIG_VIRTIO_MMIO_CMDLINE_DEVICES`, which Kata's own has:
+/// src/runtime-rs/crates/hypervisor/src/firecracker/fc_api.rs@4.1.0). The Go runtime also switches ACPI off
+/// (`acpi=off`): then a guest learns of its devices only by `virtio_mmio.device=` on the command line, which
+/// Firecracker adds, and the kernel must parse it (`CONFIG_VIRTIO_MMIO_CMDLINE_DEVICES`, which Kata's own kernel has:
 /// tools/packaging/kernel/configs/fragments/common/mmio.conf@4.1.0).
 fn kernel_finds_devices_without_pci(env: &dyn EnvironmentSide) -> Check {
     is_given(env, Component::Firecracker)?;
@@ -171,7 +172,7 @@ fn kernel_finds_devices_without_pci(env: &dyn EnvironmentSide) -> Check {
     Ok(())
 }
 
-/// Cloud Hypervisor boots the distro's kernel to its userspace, started and told over its API as Kata's runtime does.
+/// Cloud Hypervisor, started and controlled over its API as by Kata's runtime, boots the distro's kernel to userspace.
 ///
 /// `vm.create` carries the whole machine and `vm.boot` starts it (`bootVM` in src/runtime/virtcontainers/clh.go@3.32.0,
 /// `boot_vm` in src/runtime-rs/crates/hypervisor/src/ch/inner_hypervisor.rs@4.1.0). The guest's agent is reached by the
@@ -180,11 +181,12 @@ fn cloud_hypervisor_boots_to_userspace(env: &dyn EnvironmentSide) -> Check {
     boots(env, Component::CloudHypervisor)
 }
 
-/// Firecracker boots the distro's kernel to its userspace, told of the machine as Kata's runtime tells it.
+/// Firecracker, configured as by Kata's runtime, boots the distro's kernel to userspace.
 ///
-/// The Go runtime describes it in a file (`--config-file`, `fcInit` in src/runtime/virtcontainers/fc.go@3.32.0), runtime-rs
-/// by requests (`prepare_vmm_resources` in src/runtime-rs/crates/hypervisor/src/firecracker/fc_api.rs@4.1.0). Neither has
-/// an initrd, which a distro's kernel needs: ours stands in the evidence.
+/// The Go runtime describes the machine in a file (`--config-file`, `fcInit` in
+/// src/runtime/virtcontainers/fc.go@3.32.0), runtime-rs by requests (`prepare_vmm_resources` in
+/// src/runtime-rs/crates/hypervisor/src/firecracker/fc_api.rs@4.1.0). Neither has an initrd, which a distro's kernel
+/// needs: the evidence names the harness's.
 fn firecracker_boots_to_userspace(env: &dyn EnvironmentSide) -> Check {
     boots(env, Component::Firecracker)
 }
@@ -209,19 +211,19 @@ fn boot(env: &dyn EnvironmentSide, vmm: Component, share: Option<Share>) -> Resu
     env.boot_by(vmm, share)
 }
 
-/// 1 MiB goes to a guest of Cloud Hypervisor's and back by vsock, and as much from the guest to its host and back.
+/// 1 MiB is sent to a guest of Cloud Hypervisor and back by vsock, and as much from the guest to its host and back.
 ///
-/// No vhost driver has a part in it: the host's side is a Unix socket of the VMM's, to which the port is named in a line
+/// No vhost driver is involved: the host's side is a Unix socket of the VMM's, over which a line names the port
 /// (`HybridVSockDialer` in src/runtime/virtcontainers/pkg/agent/protocols/client/client.go@3.32.0, `connect_helper` in
 /// src/runtime-rs/crates/agent/src/sock/hybrid_vsock.rs@4.1.0). It is the only channel to Kata's agent.
 fn cloud_hypervisor_carries_vsock_both_ways(env: &dyn EnvironmentSide) -> Check {
     carries_vsock(env, Component::CloudHypervisor)
 }
 
-/// 1 MiB goes to a guest of Firecracker's and back by vsock, and as much from the guest to its host and back.
+/// 1 MiB is sent to a guest of Firecracker and back by vsock, and as much from the guest to its host and back.
 ///
-/// As with Cloud Hypervisor, whose way it is (`fcAddVsock` in src/runtime/virtcontainers/fc.go@3.32.0, `prepare_hvsock` in
-/// src/runtime-rs/crates/hypervisor/src/firecracker/fc_api.rs@4.1.0).
+/// The protocol is the same as Cloud Hypervisor's (`fcAddVsock` in src/runtime/virtcontainers/fc.go@3.32.0,
+/// `prepare_hvsock` in src/runtime-rs/crates/hypervisor/src/firecracker/fc_api.rs@4.1.0).
 fn firecracker_carries_vsock_both_ways(env: &dyn EnvironmentSide) -> Check {
     carries_vsock(env, Component::Firecracker)
 }
@@ -241,20 +243,20 @@ fn carries_vsock(env: &dyn EnvironmentSide, vmm: Component) -> Check {
     Ok(())
 }
 
-/// A disk that is plugged into a running guest of Cloud Hypervisor's appears there, and holds data.
+/// A disk that is plugged into a running guest of Cloud Hypervisor appears there, and holds data.
 ///
-/// `vm.add-disk` is how containers get block volumes and, with a block snapshotter, their root filesystems
+/// Containers get block volumes and, with a block snapshotter, their root filesystems by `vm.add-disk`
 /// (`hotplugAddBlockDevice` in src/runtime/virtcontainers/clh.go@3.32.0, `handle_block_device` in
 /// src/runtime-rs/crates/hypervisor/src/ch/inner_device.rs@4.1.0).
 fn cloud_hypervisor_plugs_a_disk(env: &dyn EnvironmentSide) -> Check {
     plugs_a_disk(env, Component::CloudHypervisor)
 }
 
-/// An empty drive that waits in a running guest of Firecracker's takes a file, and holds data.
+/// An empty placeholder drive in a running guest of Firecracker takes a file, and holds data.
 ///
-/// Firecracker plugs nothing: Kata has drives wait and gives them containers' root filesystems by `PATCH /drives`
-/// (`createDiskPool` and `fcUpdateBlockDrive` in src/runtime/virtcontainers/fc.go@3.32.0, `patch_container_rootfs` in
-/// src/runtime-rs/crates/hypervisor/src/firecracker/fc_api.rs@4.1.0).
+/// Firecracker cannot plug drives: Kata starts it with placeholder drives and gives them containers' root filesystems
+/// by `PATCH /drives` (`createDiskPool` and `fcUpdateBlockDrive` in src/runtime/virtcontainers/fc.go@3.32.0,
+/// `patch_container_rootfs` in src/runtime-rs/crates/hypervisor/src/firecracker/fc_api.rs@4.1.0).
 fn firecracker_fills_a_drive_that_waits(env: &dyn EnvironmentSide) -> Check {
     plugs_a_disk(env, Component::Firecracker)
 }
@@ -265,7 +267,7 @@ fn plugs_a_disk(env: &dyn EnvironmentSide, vmm: Component) -> Check {
     load(&mut *machine, ModuleUse::VirtioBlk)?;
     machine.plug_disk(&disk.0)?;
     let machine: &mut dyn Machine = &mut *machine;
-    // The first that there is; where drives wait, it is there from the beginning, and empty.
+    // The first disk; a placeholder drive exists from the beginning, with size 0.
     let size = "/sys/block/vda/size";
     let wait = Wait::of_test(machine, Duration::from_secs(10), "the guest had a disk vda that is not empty");
     let found = |machine: &mut dyn Machine| -> Result<Option<()>, Stop> {
@@ -276,11 +278,12 @@ fn plugs_a_disk(env: &dyn EnvironmentSide, vmm: Component) -> Check {
     disk.is_used(machine, "vda")
 }
 
-/// A guest of Cloud Hypervisor's mounts Kata's share by the distro's virtiofsd, and host and guest see each other's files.
+/// A guest of Cloud Hypervisor mounts Kata's share by the distro's virtiofsd, and host and guest see each other's
+/// files.
 ///
-/// The guest's memory must be shared with the daemon (`memory.shared`), and the daemon's socket is told by `vm.create`
+/// The guest's memory must be shared with the daemon (`memory.shared`), and `vm.create` names the daemon's socket
 /// (`addVolume` in src/runtime/virtcontainers/clh.go@3.32.0, `get_shared_devices` in
-/// src/runtime-rs/crates/hypervisor/src/ch/inner_device.rs@4.1.0). What the share itself can do is tried under QEMU.
+/// src/runtime-rs/crates/hypervisor/src/ch/inner_device.rs@4.1.0). The share's properties are tested under QEMU.
 fn cloud_hypervisor_shares_files_by_virtiofsd(env: &dyn EnvironmentSide) -> Check {
     let mut machine = boot(env, Component::CloudHypervisor, Some(Share::VirtioFs))?;
     let folder = machine.shared_dir().ok_or_else(|| Stop::error("the guest was given no share"))?;
@@ -327,7 +330,7 @@ mod tests {
         }
     }
 
-    /// A VMM that was read for no profile has no test here, because no name would mean every profile.
+    /// Every VMM with a test has profiles whose demands were read, because an empty list would mean every profile.
     #[test]
     fn a_test_applies_where_its_own_vmm_has_been_read() {
         for row in ROWS {

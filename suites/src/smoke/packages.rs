@@ -1,7 +1,8 @@
 //! The native packages and the record's claims about them.
 //!
-//! The distro's own programs say here what is installed and who owns a file, although `operator` reads every database
-//! by itself: the versions that are compared with were read by it, and its reader would only agree with itself.
+//! Here the distro's own programs report the installed packages and the owner of a file, although `operator` can read
+//! every package database itself: `operator` read the versions to compare with, so its reader would only agree with
+//! itself.
 
 use crate::capability::Capability;
 use crate::check::{Check, Stop};
@@ -71,7 +72,7 @@ fn virtiofsd_is_where_the_record_says(env: &dyn EnvironmentSide) -> Check {
     is_executable(env, &virtiofsd_path(env)?, "virtiofsd")
 }
 
-/// Each binary named in the record belongs to one of the packages that the record names beside it.
+/// Each binary named in the record belongs to one of the packages that the record names for it.
 ///
 /// An operator that removes, holds or upgrades "the VMM's packages" must reach the binary that Kata runs, and a bug
 /// report must reach the right maintainer.
@@ -82,7 +83,7 @@ fn binaries_belong_to_the_packages_named(env: &dyn EnvironmentSide) -> Check {
         claims.push((vmm.path.clone(), vmm.packages.clone()));
     }
     for driver in &release.filesystems {
-        // A driver without packages of its own comes with the VMM's.
+        // A driver without packages of its own is in the VMM's packages.
         let own = if driver.packages.is_empty() { release.packages() } else { driver.packages.clone() };
         claims.extend(driver.path.clone().map(|path| (path, own)));
     }
@@ -96,7 +97,7 @@ fn binaries_belong_to_the_packages_named(env: &dyn EnvironmentSide) -> Check {
     Ok(())
 }
 
-/// QEMU's own version agrees with the version of the package that brings it.
+/// QEMU's own version agrees with the version of its package.
 ///
 /// A binary that was replaced behind the package manager's back makes every other verdict about "the distro's QEMU"
 /// worthless.
@@ -116,7 +117,7 @@ fn qemu_reports_the_packaged_version(env: &dyn EnvironmentSide) -> Check {
 /// virtiofsd answers `--version` with a version, which tells the C daemon (QEMU ≤ 7.2) from the Rust one.
 ///
 /// Kata 3.2 and later, and all of runtime-rs, pass flags that only the Rust daemon (≥ 1.1 for Go) knows; the version is
-/// evidence, the flags' own test decides.
+/// evidence only, and the test of the flags decides.
 fn virtiofsd_reports_its_version(env: &dyn EnvironmentSide) -> Check {
     let path = path_of_virtiofsd(&env.claims().in_use())?;
     let ran = env.run(&[&path, "--version"], QUICK)?;
@@ -130,12 +131,12 @@ fn virtiofsd_reports_its_version(env: &dyn EnvironmentSide) -> Check {
     Ok(())
 }
 
-/// The VMM's path by the record.
+/// Returns the VMM's path in the record.
 fn qemu_path(env: &dyn EnvironmentSide) -> Result<String, Stop> {
     path_of_qemu(&env.claims().release)
 }
 
-/// The VMM that guests run: the record's, or a candidate.
+/// Returns the path of the VMM that guests run under: the record's, or a candidate.
 pub(super) fn qemu_in_use(env: &dyn EnvironmentSide) -> Result<String, Stop> {
     path_of_qemu(&env.claims().in_use())
 }
@@ -150,7 +151,7 @@ fn path_of_qemu(release: &Release) -> Result<String, Stop> {
     }
 }
 
-/// The daemon's path by the record.
+/// Returns the daemon's path in the record.
 fn virtiofsd_path(env: &dyn EnvironmentSide) -> Result<String, Stop> {
     path_of_virtiofsd(&env.claims().release)
 }
@@ -173,13 +174,13 @@ pub(super) fn is_executable(env: &dyn EnvironmentSide, path: &str, what: &str) -
     }
 }
 
-/// How the package manager of an environment is asked.
+/// Returns the commands that query the environment's package manager.
 fn questions(env: &dyn EnvironmentSide) -> Result<Questions, Stop> {
     let manager = env.claims().release.package_manager;
     manager.questions().ok_or_else(|| Stop::error(format!("the packages of {manager} cannot be asked for yet")))
 }
 
-/// What was said of a package, of which the output is its version.
+/// Queries a package; the result's standard output is the package's version.
 fn query(env: &dyn EnvironmentSide, package: &str) -> Result<CommandOutput, Stop> {
     let questions = questions(env)?;
     let mut ran = env.run(&questions.exact_version(package), QUICK)?;
@@ -188,7 +189,8 @@ fn query(env: &dyn EnvironmentSide, package: &str) -> Result<CommandOutput, Stop
 }
 
 fn owner(env: &dyn EnvironmentSide, path: &str) -> Result<String, Stop> {
-    // The package database knows real paths; `/usr/lib/qemu/virtiofsd` may be a link, `/lib` one to `/usr/lib`.
+    // The package database knows real paths only; `/usr/lib/qemu/virtiofsd` may be a link, and `/lib` one to
+    // `/usr/lib`.
     let real = env.run(&["readlink", "-f", path], QUICK)?.stdout.trim().to_owned();
     let questions = questions(env)?;
     for candidate in [path.to_owned(), real.clone(), real.replacen("/usr/", "/", 1)] {
@@ -206,8 +208,8 @@ fn no_version(ran: &CommandOutput) -> Stop {
     Stop::fail(format!("--version answered no version, it {end}: {}", ran.tail()))
 }
 
-/// Whether a binary's version is the package's, as far as the package tells: Debian's `1:7.2+dfsg-7+deb12u18` is 7.2 with
-/// stable updates on top, `1:10.0.13+ds-0+deb13u1` says it in full.
+/// Checks whether a binary's version is the package's, as far as the package shows it: Debian's `1:7.2+dfsg-7+deb12u18`
+/// is 7.2 with stable updates on top, `1:10.0.13+ds-0+deb13u1` has the full version.
 fn agree(reported: &str, packaged: &PackageVersion) -> bool {
     let reported: Vec<u32> = reported.split('.').map_while(|number| number.parse().ok()).collect();
     let upstream = packaged.numbers();
@@ -215,7 +217,7 @@ fn agree(reported: &str, packaged: &PackageVersion) -> bool {
     shared >= 2 && reported[..shared] == upstream[..shared]
 }
 
-/// The dotted number that follows `prefix` in `text`.
+/// Returns the dotted number that follows `prefix` in `text`.
 fn number_after(text: &str, prefix: &str) -> Option<String> {
     let rest = &text[text.find(prefix)? + prefix.len()..];
     let number: String = rest.chars().take_while(|c| c.is_ascii_digit() || *c == '.').collect();

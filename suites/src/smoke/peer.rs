@@ -1,4 +1,4 @@
-//! The other end of a guest's network interface: a socket that sends test packets back.
+//! The peer of a guest's network interface: a socket that sends test packets back.
 
 use crate::check::Stop;
 use crate::environment::EnvironmentSide;
@@ -8,10 +8,10 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// The longest frame that is taken: an Ethernet frame has 1514 bytes.
+/// The largest accepted frame; an Ethernet frame has 1514 bytes.
 const LONGEST: usize = 64 << 10;
 
-/// A peer that QEMU connects to, by `-netdev socket`.
+/// A socket to which QEMU connects by `-netdev socket`.
 pub(super) struct Peer {
     address: SocketAddr,
     seen: Arc<AtomicU64>,
@@ -25,32 +25,32 @@ impl Peer {
         let address = listener.local_addr().map_err(ours)?;
         let seen = Arc::new(AtomicU64::new(0));
         let counted = Arc::clone(&seen);
-        // Ends with QEMU's connection; without one, with the agent.
+        // The thread ends with QEMU's connection, or without one with the agent.
         std::thread::spawn(move || {
             listener.accept().and_then(|(stream, _)| echo(stream.try_clone()?, stream, &counted))
         });
         Ok(Peer { address, seen })
     }
 
-    /// Where QEMU is to connect to.
+    /// Returns the address that QEMU must connect to.
     pub(super) fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Notes that it was at the other end, if it was: where QEMU had a tap, nothing has come.
+    /// Adds a note if QEMU connected to this peer; if QEMU had a tap, no packet has come here.
     pub(super) fn note(&self, env: &dyn EnvironmentSide) {
         if self.seen() > 0 {
             env.note("the packets crossed a socket of the harness's; no tap and no vhost-net was there".to_owned());
         }
     }
 
-    /// How many packets that are answered have come.
+    /// Returns how many packets with an answer have arrived.
     pub(super) fn seen(&self) -> u64 {
         self.seen.load(Ordering::Relaxed)
     }
 }
 
-/// Answers what is asked; each frame has its length before it, big-endian.
+/// Answers frames; each frame is preceded by its length, big-endian.
 fn echo(mut from: impl Read, mut to: impl Write, seen: &AtomicU64) -> io::Result<()> {
     let mut length = [0; 4];
     loop {

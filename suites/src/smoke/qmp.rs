@@ -1,4 +1,4 @@
-//! QMP replies, held against what each runtime parses.
+//! QMP replies, checked against what each runtime parses.
 //!
 //! runtime-rs deserialises into the types of `qapi-qmp` 0.15 (a schema of QEMU 9.1's level), so those types are the
 //! oracle; the Go runtime has types of its own, which [`go`] repeats.
@@ -32,7 +32,7 @@ pub(super) static ROWS: &[Row] = &[
 
 /// `query-status` answers "running" in the form that the runtime parses.
 ///
-/// Both runtimes ask for it when they save, restore and pause a sandbox.
+/// Both runtimes query the status when they save, restore and pause a sandbox.
 fn query_status_is_parsed(machine: &mut dyn Machine) -> Check {
     let status = reply::<qapi::StatusInfo, go::StatusInfo>(machine, "query-status")?;
     ensure!(status.get("status") == Some(&json!("running")), "the guest runs, QMP says {status}");
@@ -42,9 +42,9 @@ fn query_status_is_parsed(machine: &mut dyn Machine) -> Check {
 /// `query-cpus-fast` lists the guest's CPU in the form that the runtime parses.
 ///
 /// The runtimes read thread ids from it to place vCPU threads into control groups.
-/// Kata 2.2 asks by `query-cpus` (`getThreadIDs` in src/runtime/virtcontainers/qemu.go@2.2.0), which QEMU 6.0 dropped, and
-/// starts no sandbox without an answer unless `sandbox_cgroup_only` is set (`constrainHypervisor` in
-/// src/runtime/virtcontainers/sandbox.go@2.2.0); there that command is sent.
+/// Kata 2.2 sends `query-cpus` (`getThreadIDs` in src/runtime/virtcontainers/qemu.go@2.2.0), which QEMU 6.0 dropped,
+/// and starts no sandbox without an answer unless `sandbox_cgroup_only` is set (`constrainHypervisor` in
+/// src/runtime/virtcontainers/sandbox.go@2.2.0); under its profile this test sends `query-cpus`.
 fn query_cpus_fast_is_parsed(machine: &mut dyn Machine) -> Check {
     let threads = machine.profile().qmp.threads;
     let cpus = match threads {
@@ -65,7 +65,7 @@ fn query_hotpluggable_cpus_is_parsed(machine: &mut dyn Machine) -> Check {
     let free = slots.as_array().into_iter().flatten().filter(|s| s.get("qom-path").is_none()).count();
     let total = slots.as_array().map_or(0, Vec::len);
     ensure!(total >= 1, "QMP lists no CPU slots at all");
-    // One slot is taken by the boot CPU; `maxcpus` of the machine decides how many are free.
+    // The boot CPU takes one slot; `maxcpus` of the machine decides how many are free.
     ensure!(free == total - 1, "{total} CPU slots, {free} of them free: exactly one should be taken");
     Ok(())
 }
@@ -81,14 +81,14 @@ fn query_pci_is_parsed(machine: &mut dyn Machine) -> Check {
 
 /// `query-fdsets` answers in the form that runtime-rs parses.
 ///
-/// runtime-rs hands disks to QEMU as file descriptor sets and checks them with it.
+/// runtime-rs passes disks to QEMU as file descriptor sets and checks these by this query.
 fn query_fdsets_is_parsed(machine: &mut dyn Machine) -> Check {
     reply::<Vec<qapi::FdsetInfo>, go::Never>(machine, "query-fdsets").map(drop)
 }
 
 /// `query-qmp-schema` answers in the form that the Go runtime parses.
 ///
-/// The Go runtime asks it whether commands and events exist before it uses them.
+/// The Go runtime looks up commands and events in the schema before it uses them.
 fn query_qmp_schema_is_parsed(machine: &mut dyn Machine) -> Check {
     let schema = reply::<Value, Vec<go::SchemaInfo>>(machine, "query-qmp-schema")?;
     for command in ["device_add", "blockdev-add", "object-add", "query-hotpluggable-cpus"] {
@@ -119,7 +119,7 @@ fn stop_and_cont_pause_the_guest(machine: &mut dyn Machine) -> Check {
     Ok(())
 }
 
-/// The reply to `command`, parsed the way the machine's runtime does: into `R` by runtime-rs, into `G` by Go.
+/// Parses the reply to `command` as the machine's runtime does: into `R` for runtime-rs, into `G` for Go.
 pub(super) fn reply<R: DeserializeOwned, G: DeserializeOwned>(
     machine: &mut dyn Machine,
     command: &str,
@@ -148,7 +148,7 @@ mod tests {
     use super::*;
     use crate::smoke::fake_machine::FakeMachine;
 
-    /// What a runtime makes of a reply.
+    /// Returns a runtime's result for a reply.
     fn parsed<R: DeserializeOwned, G: DeserializeOwned>(profile: &str, answer: &Value) -> Result<Value, Stop> {
         let mut machine = FakeMachine::of(profile);
         let answer = answer.clone();
@@ -156,7 +156,7 @@ mod tests {
         reply::<R, G>(&mut machine, "query-it")
     }
 
-    /// Both runtimes, with a good reply and with bad ones that differ in one place.
+    /// Checks that both runtimes accept a good reply and refuse replies that differ from it in one place.
     fn only_the_good_one_is_taken<R: DeserializeOwned, G: DeserializeOwned>(good: &Value, bad: &[(&str, Value)]) {
         for profile in ["go-3.32", "rs-4.1"] {
             assert_eq!(parsed::<R, G>(profile, good), Ok(good.clone()), "{profile}");
@@ -205,7 +205,7 @@ mod tests {
         }]);
         let bad = [("/0/data", Value::Null), ("/0/data/slot", json!("0")), ("/0/data/hotplugged", json!(1))];
         only_the_good_one_is_taken::<Vec<qapi::MemoryDeviceInfo>, Vec<go::MemoryDevice>>(&dimm, &bad);
-        // As a QEMU 7.2 says it of a guest whose memory is shared.
+        // The answer of QEMU 7.2 for a guest whose memory is shared.
         let migration = json!({
             "status": "completed", "setup-time": 2, "downtime": 2, "total-time": 9,
             "ram": {

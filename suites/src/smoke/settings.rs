@@ -1,4 +1,5 @@
-//! QEMU started otherwise than as shipped: under its own filter, with an IOMMU, a firmware, a very long command line.
+//! QEMU started with settings other than the shipped ones: its own seccomp filter, an IOMMU, a firmware, a very long
+//! command line.
 
 use super::guest_files::{list, load, read};
 use super::hotplug::disks::is_plugged_and_used;
@@ -44,12 +45,12 @@ pub(super) static ROWS: &[Row] = &[
         .seconds(180),
 ];
 
-/// QEMU filters its own system calls as Kata tells it to, boots a guest, and plugs a disk into it.
+/// QEMU filters its own system calls as Kata requests, boots a guest, and plugs a disk into it.
 ///
-/// The shipped configurations name the value that is passed for `-sandbox`
+/// The shipped configurations name the value for `-sandbox` in a comment
 /// (src/runtime/config/configuration-qemu.toml.in@3.32.0,
-/// src/runtime-rs/config/configuration-qemu-runtime-rs.toml.in@4.1.0); they leave it out, for speed. A QEMU that was built
-/// without seccomp does not start with it.
+/// src/runtime-rs/config/configuration-qemu-runtime-rs.toml.in@4.1.0); they leave it out, for speed. A QEMU that was
+/// built without seccomp does not start with this value.
 fn qemu_works_under_its_own_filter(env: &dyn EnvironmentSide) -> Check {
     let mut machine = env.boot_with(Setting::SeccompSandbox)?;
     let machine = machine.as_mut();
@@ -58,7 +59,7 @@ fn qemu_works_under_its_own_filter(env: &dyn EnvironmentSide) -> Check {
     is_plugged_and_used(env, machine)
 }
 
-/// QEMU has one filter more than who started it.
+/// Checks that QEMU has more seccomp filters than the process that started it.
 fn has_a_filter(env: &dyn EnvironmentSide, machine: &dyn Machine) -> Check {
     let ours = Filters::of(&env.read("/proc/self/status")?);
     let qemus = Filters::of(&env.read(&format!("/proc/{}/status", machine.vmm_pid()))?);
@@ -83,11 +84,11 @@ fn has_a_filter(env: &dyn EnvironmentSide, machine: &dyn Machine) -> Check {
     }
 }
 
-/// A process's filters.
+/// A process's seccomp filters.
 struct Filters {
-    /// 2 where it has any.
+    /// The mode, which is 2 if the process has any filter.
     mode: u32,
-    /// How many, where the kernel counts them: from 5.9 on.
+    /// The number of filters, if the kernel counts them: from 5.9 on.
     count: Option<u32>,
 }
 
@@ -98,11 +99,11 @@ impl Filters {
     }
 }
 
-/// A guest has an Intel IOMMU, whose kernel uses it, and a disk that is plugged into it works.
+/// A guest has an Intel IOMMU, the guest's kernel uses it, and a disk that is plugged into the guest works.
 ///
-/// With `enable_iommu` QEMU splits its interrupt controller and the guest's devices are behind one (`appendIOMMU` in
-/// src/runtime/virtcontainers/qemu_arch_base.go@4.1.0, `add_iommu` in
-/// src/runtime-rs/crates/hypervisor/src/qemu/cmdline_generator.rs@4.1.0), so that a pod can pass devices on.
+/// With `enable_iommu` QEMU has a split interrupt controller, and the guest's devices are behind an IOMMU
+/// (`appendIOMMU` in src/runtime/virtcontainers/qemu_arch_base.go@4.1.0, `add_iommu` in
+/// src/runtime-rs/crates/hypervisor/src/qemu/cmdline_generator.rs@4.1.0), so that a pod can pass devices through.
 fn guest_works_behind_an_iommu(env: &dyn EnvironmentSide) -> Check {
     let mut machine = env.boot_with(Setting::Iommu)?;
     let machine = machine.as_mut();
@@ -121,11 +122,12 @@ fn has_an_iommu(env: &dyn EnvironmentSide, machine: &mut dyn Machine) -> Check {
     Err(for_want_of(env, &["INTEL_IOMMU"], Stop::fail(what)))
 }
 
-/// A guest boots by the distro's UEFI firmware; under runtime-rs an interface that is plugged then carries packets.
+/// A guest boots with the distro's UEFI firmware; under runtime-rs an interface that is then plugged carries packets.
 ///
-/// `firmware` in the configuration becomes `-bios` (`appendBios` in src/runtime/pkg/govmm/qemu/qemu.go@3.32.0, `add_bios` in
-/// src/runtime-rs/crates/hypervisor/src/qemu/cmdline_generator.rs@4.1.0). Such a firmware keeps room for what is plugged
-/// later only behind PCIe ports, so that runtime-rs puts its bridge there (`DeviceNestedPcieBridge`), and Go's from 4.0 on.
+/// `firmware` in the configuration becomes `-bios` (`appendBios` in src/runtime/pkg/govmm/qemu/qemu.go@3.32.0,
+/// `add_bios` in src/runtime-rs/crates/hypervisor/src/qemu/cmdline_generator.rs@4.1.0). This kind of firmware reserves
+/// windows for plugged devices only behind PCIe ports, so runtime-rs puts its bridge there (`DeviceNestedPcieBridge`),
+/// and Go from 4.0 on.
 fn guest_boots_by_a_firmware(env: &dyn EnvironmentSide) -> Check {
     let is_there = |file: &&&str| env.run(&["test", "-f", file], Duration::from_secs(10)).is_ok_and(|ran| ran.ok());
     let file = firmware::files(env.claims().release.arch)
@@ -142,7 +144,7 @@ fn guest_boots_by_a_firmware(env: &dyn EnvironmentSide) -> Check {
     is_plugged_behind_a_port(env, machine)
 }
 
-/// What the guest's kernel needs to be started by a firmware as one of its programs, and to tell of it.
+/// The guest's kernel options for being started by the firmware as an EFI program, and for showing that it was.
 const FOR_FIRMWARE: &[&str] = &["EFI", "EFI_STUB"];
 
 fn sees_the_firmware(env: &dyn EnvironmentSide, machine: &mut dyn Machine, file: &str) -> Check {
@@ -152,12 +154,13 @@ fn sees_the_firmware(env: &dyn EnvironmentSide, machine: &mut dyn Machine, file:
     Ok(())
 }
 
-/// QEMU is started with a command line of more than 64 KiB, with disks whose files lie very deep, and the guest reads each
-/// of them.
+/// QEMU can be started with a command line of more than 64 KiB, with disks whose files are in very deep directories,
+/// and the guest can read each of them.
 ///
 /// A command line grows with every disk, share and device of a pod, each with the path of its file (`BlockDevice` in
 /// src/runtime/pkg/govmm/qemu/qemu.go@4.1.0, `add_block_device` in
-/// src/runtime-rs/crates/hypervisor/src/qemu/cmdline_generator.rs@4.1.0); a limit shows first in a large one.
+/// src/runtime-rs/crates/hypervisor/src/qemu/cmdline_generator.rs@4.1.0); a large pod would be the first to reach a
+/// limit.
 fn qemu_takes_a_very_long_command_line(env: &dyn EnvironmentSide) -> Check {
     let disks = DeepDisks::new()?;
     let mut machine = env.boot_with(Setting::Disks(disks.files.clone()))?;
@@ -187,15 +190,16 @@ fn qemu_takes_a_very_long_command_line(env: &dyn EnvironmentSide) -> Check {
     Ok(())
 }
 
-/// More than this many bytes are passed.
+/// The minimum length of the command line, bytes.
 const LONG: usize = 64 << 10;
 
-/// What is on a disk: no two are alike.
+/// Returns the content of a disk, which no other disk has.
 fn content(number: usize) -> String {
     char::from(b'A' + u8::try_from(number % 26).unwrap_or(0)).to_string().repeat(SMALL)
 }
 
-/// Disks in a folder so deep that their paths are nearly as long as paths may be; all removed when dropped.
+/// Disks in a directory so deep that their paths are nearly as long as the limit; dropping the value removes
+/// everything.
 struct DeepDisks {
     top: PathBuf,
     files: Vec<PathBuf>,
@@ -204,7 +208,7 @@ struct DeepDisks {
 impl DeepDisks {
     fn new() -> Result<DeepDisks, Stop> {
         let top = PathBuf::from(format!("/var/tmp/kata-qualify-deep-{}", std::process::id()));
-        // Folders of 200 bytes, up to about 3900 of the 4096 that a path may have.
+        // Directories with names of 200 bytes, up to about 3900 of the 4096 bytes that a path may have.
         let folder = (0..19).fold(top.clone(), |folder, _| folder.join("d".repeat(200)));
         let length = folder.as_os_str().len();
         let mut disks = DeepDisks { top, files: Vec::new() };
@@ -246,7 +250,7 @@ mod tests {
         assert_eq!((judged(none, one), judged(one, two)), (Ok(()), Ok(())));
         let message = "QEMU was told to filter its system calls, and has 1 filters, as we have 1";
         assert_eq!(judged(one, one), Err(Stop::fail(message)));
-        // A kernel that does not count.
+        // The kernel does not count filters.
         assert_eq!(judged("Seccomp:\t0\n", "Seccomp:\t2\n"), Ok(()));
         assert!(matches!(judged("Seccomp:\t0\n", "Seccomp:\t0\n"), Err(Stop::Fail { .. })));
         assert!(matches!(judged("Seccomp:\t2\n", "Seccomp:\t2\n"), Err(Stop::Skip { .. })));
@@ -288,7 +292,7 @@ mod tests {
         let disks = DeepDisks::new().unwrap();
         let lengths: Vec<usize> = disks.files.iter().map(|file| file.as_os_str().len()).collect();
         assert!(lengths.iter().sum::<usize>() > LONG && lengths.iter().all(|length| *length < 4096), "{lengths:?}");
-        // What a q35's root bus has room for, beside what every guest has.
+        // The root bus of a q35 has room for this many, in addition to every guest's devices.
         assert!(lengths.len() <= 20, "{}", lengths.len());
         assert_ne!(content(0), content(1));
         let top = disks.top.clone();

@@ -1,4 +1,4 @@
-//! A guest's state in files: saved, taken over by others, and dumped after a panic.
+//! A guest's state in files: saved, taken over by other guests, and dumped after a panic.
 
 use super::BOOTS;
 use super::guest_files::{list, load, read};
@@ -35,21 +35,21 @@ pub(super) static ROWS: &[Row] = &[
         .seconds(180),
 ];
 
-/// How long the Go runtime waits for a state to be saved or taken over (`qmpMigrationWaitTimeout` in
+/// How long the Go runtime waits until a state is saved or taken over (`qmpMigrationWaitTimeout` in
 /// src/runtime/virtcontainers/qemu_amd64.go@4.1.0); runtime-rs gives up sooner.
 const MIGRATED: Duration = Duration::from_secs(5);
-/// Where a guest's host name is.
+/// The file with a guest's host name.
 const NAME: &str = "/proc/sys/kernel/hostname";
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
-/// Two guests take over the state of a third, which was saved, go on where it was, and do not see each other's changes.
+/// Two guests take over the saved state of a third one, continue from there, and do not see each other's changes.
 ///
-/// With `enable_template` pods start so, without booting: memory in a file that is shared, `x-ignore-shared`, `migrate` to a
-/// program (`SaveVM` in src/runtime/virtcontainers/qemu.go@4.1.0, `save_vm` in
+/// With `enable_template` pods start this way, without booting: memory in a shared file, `x-ignore-shared`, `migrate`
+/// to a program (`SaveVM` in src/runtime/virtcontainers/qemu.go@4.1.0, `save_vm` in
 /// src/runtime-rs/crates/hypervisor/src/qemu/inner.rs@4.1.0), then `-incoming defer` (`bootFromTemplate`,
-/// `boot_from_template`). runtime-rs names no file for the memory, which it saves with the rest of the state.
+/// `boot_from_template`). runtime-rs names no file for the memory, and saves it with the rest of the state.
 fn guests_are_cloned_from_a_template(env: &dyn EnvironmentSide) -> Check {
-    // The runtimes have both in a tmpfs.
+    // The runtimes keep both files in a tmpfs.
     let memory = state_file("memory", "/dev/shm", u64::from(SMALL_MIB) << 20)?;
     let state = state_file("state", "/dev/shm", 0)?;
     let mut template = env.boot_with(Setting::Template(memory.0.clone()))?;
@@ -81,7 +81,7 @@ fn rename(machine: &mut dyn Machine, name: &str) -> Check {
     machine.ask(question)?.text("setting a host name in the guest").map(drop)
 }
 
-/// A guest that has taken over the state, and runs.
+/// Boots a guest that takes over the state, and runs.
 fn clone_of(env: &dyn EnvironmentSide, memory: &Scratch, state: &Scratch) -> Result<Box<dyn Machine>, Stop> {
     let mut machine = env.boot_with(Setting::Clone(memory.0.clone()))?;
     ignore_shared(machine.as_mut())?;
@@ -96,7 +96,7 @@ fn ignore_shared(machine: &mut dyn Machine) -> Check {
     machine.qmp("migrate-set-capabilities", json!({ "capabilities": [capability] })).map(drop)
 }
 
-/// Waits until `query-migrate`, in the form that the runtime parses, says that it is done.
+/// Waits until `query-migrate`, in the form that the runtime parses, reports the end of the migration.
 fn is_migrated(env: &dyn EnvironmentSide, machine: &mut dyn Machine, what: &str) -> Check {
     let wait = Wait::of_test(machine, MIGRATED, what);
     let state = |machine: &mut dyn Machine| {
@@ -118,23 +118,23 @@ fn is_migrated(env: &dyn EnvironmentSide, machine: &mut dyn Machine, what: &str)
     within(env, machine, &wait, &[], done, progress)
 }
 
-/// Memory that is shared with a file is not saved once more.
+/// Checks that the saved state does not contain the memory, which is shared with a file.
 fn is_without_memory(bytes: u64) -> Check {
     let most = u64::from(SMALL_MIB) << 20 >> 3;
     ensure!(bytes < most, "the saved state has {} MiB: x-ignore-shared left the shared memory in", bytes >> 20);
     Ok(())
 }
 
-/// A guest's host name, by which its memory is known.
+/// A guest's host name, by which its memory is recognised.
 const MARK: &str = "kata-qualify-dumped-memory";
-/// Where the guest's kernel has QEMU's pvpanic (`QEMU0001` in hw/misc/pvpanic-isa.c): its driver is one of platform devices,
-/// and was once one of ACPI's.
+/// The guest kernel's paths of QEMU's pvpanic (`QEMU0001` in hw/misc/pvpanic-isa.c): its driver is a platform driver,
+/// and was an ACPI driver before.
 const PVPANIC: [&str; 2] = ["/sys/bus/platform/devices/QEMU0001:00", "/sys/bus/acpi/devices/QEMU0001:00"];
 
-/// QEMU tells that a guest's kernel has panicked, keeps the guest as it is, and writes its memory to a core file.
+/// QEMU reports that a guest's kernel has panicked, keeps the guest unchanged, and writes its memory to a core file.
 ///
-/// With `guest_memory_dump_path` the Go runtime waits for that event (`handleGuestPanic` in
-/// src/runtime/virtcontainers/qemu.go@4.1.0) and has the memory dumped as ELF (`dumpGuestMemory`).
+/// With `guest_memory_dump_path` the Go runtime waits for this event (`handleGuestPanic` in
+/// src/runtime/virtcontainers/qemu.go@4.1.0) and makes QEMU dump the memory as ELF (`dumpGuestMemory`).
 fn guest_that_panicked_is_dumped(env: &dyn EnvironmentSide) -> Check {
     has_room(Path::new(FOLDER))?;
     let core = state_file("vmcore", FOLDER, 0)?;
@@ -150,10 +150,10 @@ fn guest_that_panicked_is_dumped(env: &dyn EnvironmentSide) -> Check {
     is_a_core(&core.0, u64::from(SMALL_MIB) << 20)
 }
 
-/// Where a dump is written.
+/// The directory for the dump.
 const FOLDER: &str = "/var/tmp";
 
-/// The runtime dumps only where there is room for twice the memory (`canDumpGuestMemory`).
+/// Skips unless there is room for twice the memory, the runtime's condition for a dump (`canDumpGuestMemory`).
 fn has_room(folder: &Path) -> Check {
     let space = rustix::fs::statvfs(folder).doing(format!("looking at {}", folder.display()))?;
     let (free, wanted) = ((space.f_bavail * space.f_frsize) >> 20, u64::from(SMALL_MIB) * 2);
@@ -163,8 +163,8 @@ fn has_room(folder: &Path) -> Check {
     }
 }
 
-/// The guest has the device, which is QEMU's to give, and a driver for it: no configuration tells whether the release's
-/// packages have the module.
+/// Checks that the guest has QEMU's pvpanic device and a driver for it. The kernel's configuration does not show
+/// whether the release's packages have the module.
 fn can_tell_of_its_panic(machine: &mut dyn Machine) -> Check {
     let mut has = |path: String| list(machine, &path).map(|names| !names.is_empty());
     let mut is_there = false;
@@ -179,7 +179,7 @@ fn can_tell_of_its_panic(machine: &mut dyn Machine) -> Check {
     Err(Stop::blame(Component::Kernel, what))
 }
 
-/// The event comes, and QEMU says that the guest has panicked.
+/// Checks that the event arrives, and that QEMU reports the guest as panicked.
 fn tells_of_its_panic(machine: &mut dyn Machine) -> Check {
     let deadline = Wait::of_test(machine, Duration::from_secs(10), "").scaled();
     let told = machine.wait_for_event("GUEST_PANICKED", deadline)?;
@@ -192,7 +192,7 @@ fn tells_of_its_panic(machine: &mut dyn Machine) -> Check {
     Ok(())
 }
 
-/// The file is an ELF core of at least so many bytes, and the guest's mark is in it.
+/// Checks that the file is an ELF core of at least this size, and that the guest's mark is in it.
 fn is_a_core(path: &Path, least: u64) -> Check {
     let mut file = File::open(path).doing("opening the dump")?;
     let bytes = file.metadata().doing("looking at the dump")?.len();
@@ -205,7 +205,7 @@ fn is_a_core(path: &Path, least: u64) -> Check {
         "the dump is no ELF core: it begins with {header:02x?}"
     );
     let mut buffer = vec![0; 1 << 20];
-    // What is read last may end within the mark.
+    // The mark may be split between two reads, so keep the end of the last one.
     let mut kept = 0;
     loop {
         let read = file.read(&mut buffer[kept..]).doing("reading the dump")?;
@@ -224,8 +224,8 @@ fn contains(bytes: &[u8], wanted: &[u8]) -> bool {
     bytes.windows(wanted.len()).any(|window| window == wanted)
 }
 
-/// A file of a guest's state: an empty one, or a sparse one of so many bytes, as the runtimes make the memory's before QEMU
-/// opens it.
+/// Creates a file for a guest's state: empty, or sparse with this size, as the runtimes create the memory's file before
+/// QEMU opens it.
 fn state_file(what: &str, folder: &str, bytes: u64) -> Result<Scratch, Stop> {
     let file = Scratch::within(folder, what);
     let made = File::create(&file.0).and_then(|made| made.set_len(bytes));
@@ -238,7 +238,7 @@ mod tests {
     use super::*;
     use crate::smoke::fake_machine::{FakeEnvironment, FakeMachine};
 
-    /// A QEMU that says these states of its migration, one after another.
+    /// Judges a QEMU that reports these states of its migration, one after another.
     fn migrating(states: &[&str]) -> Check {
         let mut machine = FakeMachine::of("go-3.32");
         let mut states: Vec<String> = states.iter().rev().map(|state| (*state).to_owned()).collect();
@@ -269,7 +269,7 @@ mod tests {
             can_tell_of_its_panic(&mut machine)
         };
         assert_eq!(judged(&[("", "driver\nmodalias"), ("/driver", "bind\nunbind")]), Ok(()));
-        // Its packages lack the module, though the configuration has PVPANIC=y.
+        // The packages lack the module, although the configuration has PVPANIC=y.
         assert!(matches!(judged(&[("", "modalias")]), Err(Stop::Fail { blames: Some(Component::Kernel), .. })));
         assert!(matches!(judged(&[]), Err(Stop::Fail { blames: None, .. })));
     }
@@ -304,7 +304,7 @@ mod tests {
             memory
         };
         assert_eq!(written(memory(100)), Ok(()));
-        // Across what is read at once.
+        // The mark is split between two reads.
         assert_eq!(written(memory(18 + (1 << 20) - 5)), Ok(()));
         assert!(written([header.clone(), vec![0; 3 << 20]].concat()).is_err());
         assert!(written(vec![0; 4 << 20]).is_err());

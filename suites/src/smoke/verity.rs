@@ -1,7 +1,9 @@
-//! Kata's measured image: what the guest's kernel reads of it is checked by hashes, whose root stands on its command line.
+//! Kata's measured image: the guest's kernel checks its data by hashes, and the root hash is on the kernel's command
+//! line.
 //!
-//! Kata's own kernel makes the device itself, before it mounts the root filesystem in it. A distro's has its device mapper
-//! in a module and reads no `dm-mod.create=`, so that our agent makes it, by Kata's own text.
+//! Kata's own kernel creates the dm-verity device itself, before it mounts the root filesystem on it. A distro's kernel
+//! has the device mapper in a module and does not parse `dm-mod.create=`, so the harness's agent creates the device
+//! from Kata's own text.
 
 mod hashes;
 
@@ -29,19 +31,22 @@ pub(super) static ROWS: &[Row] =
         .blocked_by(BOOTS)
         .seconds(180)];
 
-/// Blocks of data: their hashes take two blocks, and the hashes of those one more.
+/// The number of data blocks: their hashes take two blocks, and the hashes of those one more.
 const BLOCKS: usize = 200;
 /// The block that is changed in one of the copies.
 const CHANGED: usize = 77;
 const SECTOR: u64 = 512;
-/// Where the partitions begin, in sectors: the data, its hashes, and the data with one byte changed.
+/// The first sectors of the partitions: the data, its hashes, and the data with one byte changed.
 const PARTITIONS: [u32; 3] = [2048, 4096, 6144];
-/// The disk's size, a whole section of the guest's memory like that of Kata's image.
+/// The disk's size, a whole section of the guest's memory, like that of Kata's image.
 const BYTES: u64 = 128 << 20;
 
-/// The kernel reads a disk through dm-verity where all hashes are right, and refuses to read a block of which one byte was changed, and everything where the root hash is another.
+/// Through dm-verity the kernel reads a disk if all hashes are right; it refuses to read a block with a changed byte,
+/// and the whole disk if the root hash is a different one.
 ///
-/// This is how Kata measures its image: `kernel_verity_params` becomes `dm-mod.create=` and `root=/dev/dm-0` on the guest's command line (`GetKernelRootParams` in src/runtime/virtcontainers/hypervisor.go@4.1.0, src/runtime-rs/crates/hypervisor/src/kernel_param.rs@4.1.0). A kernel that reads what was changed measures nothing.
+/// Kata measures its image this way: `kernel_verity_params` becomes `dm-mod.create=` and `root=/dev/dm-0` on the
+/// guest's command line (`GetKernelRootParams` in src/runtime/virtcontainers/hypervisor.go@4.1.0,
+/// src/runtime-rs/crates/hypervisor/src/kernel_param.rs@4.1.0). A kernel that reads changed data measures nothing.
 fn only_what_has_its_hashes_is_read(env: &dyn EnvironmentSide) -> Check {
     let missing = env.claims().modules.get(&ModuleUse::Verity).map(|set| set.missing.join(", "));
     let missing = missing.unwrap_or_default();
@@ -54,7 +59,7 @@ fn only_what_has_its_hashes_is_read(env: &dyn EnvironmentSide) -> Check {
     is_checked(machine.as_mut(), &data, &hashes)
 }
 
-/// The three devices, of which only the first can be read.
+/// Checks the three devices, of which only the first can be read.
 fn is_checked(machine: &mut dyn Machine, data: &str, hashes: &Hashes) -> Check {
     let map = |machine: &mut dyn Machine, name: &str, partition: u32, root: &[u8]| {
         let create = created(name, partition, root, hashes);
@@ -81,7 +86,7 @@ fn is_checked(machine: &mut dyn Machine, data: &str, hashes: &Hashes) -> Check {
     Ok(())
 }
 
-/// The device as Kata's parameter has it.
+/// Returns the device's description as in Kata's kernel parameter.
 fn created(name: &str, partition: u32, root: &[u8], hashes: &Hashes) -> String {
     let sectors = BLOCKS as u64 * BLOCK as u64 / SECTOR;
     let (root, salt) = (hex(root), hex(&hashes.salt));
@@ -90,12 +95,12 @@ fn created(name: &str, partition: u32, root: &[u8], hashes: &Hashes) -> String {
     )
 }
 
-/// The data: numbered lines.
+/// Returns the data: numbered lines.
 fn words() -> String {
     (0..BLOCKS * BLOCK / 16).map(|number| format!("line {number:010}\n")).collect()
 }
 
-/// A disk with the partitions.
+/// Creates a disk with the partitions.
 fn disk_of(data: &[u8], hashes: &Hashes) -> io::Result<Scratch> {
     let disk = Scratch::new("verity");
     let file = File::create(&disk.0)?;
@@ -109,7 +114,7 @@ fn disk_of(data: &[u8], hashes: &Hashes) -> io::Result<Scratch> {
     Ok(disk)
 }
 
-/// A partition table with a Linux partition of 1 MiB at each place.
+/// Returns a partition table with a Linux partition of 1 MiB at each position.
 fn table() -> [u8; SECTOR as usize] {
     let mut sector = [0; SECTOR as usize];
     for (at, begin) in PARTITIONS.into_iter().enumerate() {

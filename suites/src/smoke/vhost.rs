@@ -1,4 +1,4 @@
-//! What needs the host's vhost drivers: vsock and the network. An environment without them skips these.
+//! Tests of vsock and the network that need the host's vhost drivers; without these they are skipped.
 
 use super::guest_files::{list, load};
 use super::hotplug::waits::{Wait, within};
@@ -46,14 +46,14 @@ pub(super) static ROWS: &[Row] = &[
         .seconds(120),
 ];
 
-/// What an interface takes before anything can cross it.
+/// The tests that must pass before anything can cross an interface.
 const NETWORK: &[&str] =
     &["smoke::kernel_boots_to_userspace", "smoke::qemu_has_virtio_net", "smoke::kernel_has_the_modules_of_containers"];
 
-/// A guest with Kata's vhost-vsock device binds it to its vsock transport.
+/// A guest with Kata's vhost-vsock device binds it to the guest's vsock transport.
 ///
-/// It is the only channel to Kata's guest agent under QEMU; without a bound device the runtime times out dialling port
-/// 1024.
+/// This is the only channel to Kata's guest agent under QEMU; without a bound device the runtime times out dialling
+/// port 1024.
 fn guest_has_a_vsock_transport(env: &dyn EnvironmentSide) -> Check {
     let mut machine = env.boot_with_vsock()?;
     let drivers = "/sys/bus/virtio/drivers/vmw_vsock_virtio_transport";
@@ -62,11 +62,11 @@ fn guest_has_a_vsock_transport(env: &dyn EnvironmentSide) -> Check {
     appears(env, machine.as_mut(), drivers, is_device, what, &["VIRTIO_VSOCKETS"])
 }
 
-/// 1 MiB goes from the host to the guest and back over vsock on port 1024, and as much from the guest to the host and
-/// back.
+/// 1 MiB is sent from the host to the guest and back over vsock on port 1024, and as much from the guest to the host
+/// and back.
 ///
-/// Port 1024 is where Kata's agent listens (`vsock://-1:1024`); a guest that is told to (`agent.log_vport`) dials its host
-/// with its logs (src/runtime/virtcontainers/kata_agent.go@3.29.0).
+/// Kata's agent listens on port 1024 (`vsock://-1:1024`); with `agent.log_vport` a guest connects to its host to send
+/// logs (src/runtime/virtcontainers/kata_agent.go@3.29.0).
 fn vsock_carries_bytes_both_ways(env: &dyn EnvironmentSide) -> Check {
     let bytes = 1 << 20;
     let mut machine = env.boot_with_vsock()?;
@@ -79,7 +79,8 @@ fn vsock_carries_bytes_both_ways(env: &dyn EnvironmentSide) -> Check {
     })?;
     let host = in_a_thread(Duration::from_secs(60), dialling, move || vsock::exchange(stream, bytes))?;
     ensure!(host == bytes, "of {bytes} bytes to the guest, {host} came back unchanged");
-    // The host's side is the machine's: a port that somebody else listens on is taken in another run.
+    // The host's ports belong to the whole machine: choose one by the guest's context id, so that concurrent runs do
+    // not clash.
     let port = vsock::TEST_PORTS.start + cid % (vsock::TEST_PORTS.end - vsock::TEST_PORTS.start);
     let listener = env.listen(port).map_err(|e| Stop::error(format!("listening on vsock on the host: {e}")))?;
     vsock::echo(listener);
@@ -88,7 +89,7 @@ fn vsock_carries_bytes_both_ways(env: &dyn EnvironmentSide) -> Check {
     Ok(())
 }
 
-/// Runs something that may block for ever in a thread of its own, which is then left behind.
+/// Runs something that may block for ever in a separate thread, which is then left behind.
 pub(super) fn in_a_thread<T: Send + 'static>(
     deadline: Duration,
     doing: &str,
@@ -104,9 +105,9 @@ pub(super) fn in_a_thread<T: Send + 'static>(
 
 /// Packets cross a tap both ways, unchanged, moved by vhost-net: the network interface that both runtimes ship.
 ///
-/// Kata ties the pod's interface to a tap and hands QEMU descriptors of the tap and of /dev/vhost-net (`genericNetwork` in
-/// src/runtime/virtcontainers/qemu_arch_base.go@3.32.0, `Netdev` in
-/// src/runtime-rs/crates/hypervisor/src/qemu/cmdline_generator.rs@4.1.0). An interface that is listed in the guest and
+/// Kata connects the pod's interface to a tap and passes QEMU descriptors of the tap and of /dev/vhost-net
+/// (`genericNetwork` in src/runtime/virtcontainers/qemu_arch_base.go@3.32.0, `Netdev` in
+/// src/runtime-rs/crates/hypervisor/src/qemu/cmdline_generator.rs@4.1.0). An interface that exists in the guest and
 /// carries nothing leaves a pod without a network.
 fn packets_cross_a_tap_by_vhost_net(env: &dyn EnvironmentSide) -> Check {
     let mut machine = env.boot_with_network()?;
@@ -115,20 +116,21 @@ fn packets_cross_a_tap_by_vhost_net(env: &dyn EnvironmentSide) -> Check {
 
 /// Packets cross a tap both ways, unchanged, moved by QEMU itself.
 ///
-/// With `disable_vhost_net` neither runtime names vhost-net to QEMU (the same functions): it is for who would rather have
-/// less of the host's kernel at work than a fast network (src/runtime/config/configuration-qemu.toml.in@3.32.0), and shipped
-/// so for confidential guests (src/runtime-rs/config/configuration-qemu-se-runtime-rs.toml.in@4.1.0).
+/// With `disable_vhost_net` neither runtime passes vhost-net to QEMU (the same functions): the setting is for users who
+/// prefer less involvement of the host's kernel to a fast network
+/// (src/runtime/config/configuration-qemu.toml.in@3.32.0), and it is shipped for confidential guests
+/// (src/runtime-rs/config/configuration-qemu-se-runtime-rs.toml.in@4.1.0).
 fn packets_cross_a_tap_without_vhost_net(env: &dyn EnvironmentSide) -> Check {
     let mut machine = env.boot_with(Setting::NoVhostNet)?;
     load(machine.as_mut(), ModuleUse::Other)?;
     cross(env, machine.as_mut(), "over a tap without vhost-net")
 }
 
-/// Packets cross the guest's network interface both ways, unchanged, whatever is at its other end.
+/// Packets cross the guest's network interface both ways, unchanged, whatever its other end is.
 ///
-/// Where the environment has no taps, that is a socket of the harness's. It shows the guest's driver and QEMU's device, and
-/// nothing of taps and vhost-net, by which Kata connects every interface: the capability is then left to environments that
-/// have them.
+/// If the environment has no taps, the other end is a socket of the harness's. Then the test shows the guest's driver
+/// and QEMU's device, but not taps and vhost-net, with which Kata connects every interface: that capability is left to
+/// environments with taps.
 fn packets_cross_the_network(env: &dyn EnvironmentSide) -> Check {
     let peer = Peer::listen()?;
     let mut machine = env.boot_with_peer(peer.address())?;
@@ -137,7 +139,7 @@ fn packets_cross_the_network(env: &dyn EnvironmentSide) -> Check {
     Ok(())
 }
 
-/// Sends packets over the guest's interface that have to come back; `how` says which it is.
+/// Sends packets over the guest's interface and checks that they come back; `how` describes the connection.
 fn cross(env: &dyn EnvironmentSide, machine: &mut dyn Machine, how: &str) -> Check {
     let interface = interface(env, machine)?;
     let packets = 16;
@@ -147,7 +149,7 @@ fn cross(env: &dyn EnvironmentSide, machine: &mut dyn Machine, how: &str) -> Che
     Ok(())
 }
 
-/// Waits for a network interface besides the loopback, and gives its name.
+/// Waits for a network interface other than the loopback, and returns its name.
 pub(super) fn interface(env: &dyn EnvironmentSide, machine: &mut dyn Machine) -> Result<String, Stop> {
     has_an_interface(env, machine)?;
     Ok(list(machine, "/sys/class/net")?.into_iter().find(|name| name != "lo").unwrap_or_default())
@@ -157,11 +159,11 @@ fn has_an_interface(env: &dyn EnvironmentSide, machine: &mut dyn Machine) -> Che
     appears(env, machine, "/sys/class/net", |name| name != "lo", "a network interface besides lo", &["VIRTIO_NET"])
 }
 
-/// How long a driver may take to bind a device that it has from the beginning; Kata has no deadline of its own for it.
+/// How long a driver may take to bind a device that exists from the start; Kata has no deadline of its own for this.
 const APPEARS: Duration = Duration::from_secs(10);
 
-/// Waits until a folder of the guest has such a name, longer where the guest is slower; at that deadline a folder
-/// that has changed meanwhile is no failure.
+/// Waits until a directory of the guest has a wanted name, longer for a slower guest; a directory that has changed by
+/// the deadline counts as progress.
 fn appears(
     env: &dyn EnvironmentSide,
     machine: &mut dyn Machine,
@@ -177,7 +179,7 @@ fn appears(
     within(env, machine, &wait, options, found, progress)
 }
 
-/// What has changed in a folder, if anything has.
+/// Describes how a directory has changed, if it has.
 fn change(folder: &str, before: &[String], now: &[String]) -> Option<String> {
     (before != now).then(|| format!("{folder} had [{}], and has [{}] now", before.join(", "), now.join(", ")))
 }

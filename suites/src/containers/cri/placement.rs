@@ -1,4 +1,4 @@
-//! Where a pod is on the host: in the control group that its caller asked for, also where systemd makes that.
+//! Placement of a pod on the host: the control group that its caller asked for, created by the runtime or by systemd.
 
 use crate::capability::Capability;
 use crate::check::{Check, Doing as _, Stop};
@@ -23,32 +23,34 @@ pub(super) static ROWS: &[Row] = &[
         .seconds(240),
 ];
 
-/// The VMM of a pod is in a control group of the pod's below the one that was asked for, with all its threads; where Kata's
-/// configuration says so (`sandbox_cgroup_only`), the shim and virtiofsd are, too.
+/// The VMM of a pod is, with all its threads, in the pod's control group below the requested one; if Kata's
+/// configuration says so (`sandbox_cgroup_only`), the shim and virtiofsd are there, too.
 ///
-/// The pod's limits hold for what is in its group, and kubelet looks there for what a pod uses. As it ships, runtime-rs puts
-/// everything into it (`CgroupsResourceInner` in `src/runtime-rs/crates/resource/src/cgroups/resource_inner.rs@4.1.0`), and
-/// the Go runtime the threads of its vCPUs: with version 2 of control groups these take their whole process along, with
-/// version 1 they do not (`constrainHypervisor` in `src/runtime/virtcontainers/sandbox.go@4.1.0`, AddThread in
-/// `src/runtime/pkg/resourcecontrol/cgroups.go@4.1.0`). Under runc it is the pod's first process. Kata's own test is
+/// The pod's limits apply to the processes in its group, and kubelet looks there for the pod's usage. As shipped,
+/// runtime-rs puts everything into the group (`CgroupsResourceInner` in
+/// `src/runtime-rs/crates/resource/src/cgroups/resource_inner.rs@4.1.0`), and the Go runtime the threads of its vCPUs:
+/// with cgroup v2 these take their whole process along, with v1 they do not (`constrainHypervisor` in
+/// `src/runtime/virtcontainers/sandbox.go@4.1.0`, AddThread in `src/runtime/pkg/resourcecontrol/cgroups.go@4.1.0`).
+/// Under runc the test looks at the pod's first process. Kata's own test is
 /// `tests/integration/kubernetes/k8s-sandbox-cgroup-placement.bats@4.1.0`.
 fn a_pod_is_in_the_control_group_asked_for(containers: &dyn Containers) -> Check {
     is_placed(containers, &PodWanted::named("kq-group"))
 }
 
-/// The same where the caller names a slice of systemd's: systemd makes a scope for the pod below it.
+/// If the caller names a slice of systemd's, systemd creates a scope for the pod below it, and the pod's processes are
+/// in that scope.
 ///
-/// It is how kubelet asks on nearly every node. The runtimes then speak with systemd (`new_cgroup_managers` in
+/// Kubelet asks this way on nearly every node. The runtimes then talk to systemd (`new_cgroup_managers` in
 /// `src/runtime-rs/crates/resource/src/cgroups/resource_inner.rs@4.1.0`, `createCgroupsSystemd` in
-/// `src/runtime/pkg/resourcecontrol/utils_linux.go@4.1.0`); the Go runtime does so with `sandbox_cgroup_only` alone, and
-/// without, as it ships, takes the whole name for that of a group at the root (NewSandboxResourceController in
-/// `src/runtime/pkg/resourcecontrol/cgroups.go@4.1.0`), which a note says. Before 4.1 runtime-rs did not wait until systemd
-/// had moved it, which is noted, too.
+/// `src/runtime/pkg/resourcecontrol/utils_linux.go@4.1.0`). The Go runtime does so with `sandbox_cgroup_only` alone;
+/// without it, as shipped, it takes the whole name for that of a group at the root (NewSandboxResourceController in
+/// `src/runtime/pkg/resourcecontrol/cgroups.go@4.1.0`), which is noted. Before 4.1 runtime-rs did not wait until
+/// systemd had moved the pod, which is noted, too.
 fn systemd_makes_the_control_group_of_a_pod(containers: &dyn Containers) -> Check {
     is_placed(containers, &PodWanted { by_systemd: true, ..PodWanted::named("kq-slice") })
 }
 
-/// Runs a pod with a container, and looks where its processes are.
+/// Runs a pod with a container and checks the control groups of its processes.
 fn is_placed(containers: &dyn Containers, wanted: &PodWanted) -> Check {
     let cri = containers.cri()?;
     cri.pull()?;
@@ -109,7 +111,7 @@ fn are_in_its_group(containers: &dyn Containers, pod: &dyn Pod, by_systemd: bool
     Ok(())
 }
 
-/// A process beside a VMM that serves no other pod.
+/// Checks whether a process is a helper of the VMM: virtiofsd or the shim.
 fn is_around(process: &Process) -> bool {
     process.is_daemon() || is_shim(process)
 }
@@ -118,33 +120,33 @@ fn is_shim(process: &Process) -> bool {
     process.program.rsplit('/').next().unwrap_or_default().starts_with("containerd-shim")
 }
 
-/// Whether runtime-rs knows that systemd moves it later than it is told to (`place_runtime_in_sandbox_cgroup_v2_sync`, from
-/// 4.1.0 on); the Go runtime always waits.
+/// Checks whether the runtime waits until systemd has moved the pod: runtime-rs does from 4.1.0 on
+/// (`place_runtime_in_sandbox_cgroup_v2_sync`), the Go runtime always.
 fn waits_for_systemd(containers: &dyn Containers) -> bool {
     let kata = containers.claims().kata_for(&containers.profile().name);
     kata.is_none_or(|kata| kata.kind == Runtime::Go || kata.version.release() >= KataVersion::new(4, 1, 0))
 }
 
-/// What the kernel says of each thread of a process.
+/// Reads `/proc/PID/task/TID/cgroup` of each thread of a process.
 fn groups_of_threads(process: &Process) -> Result<Vec<String>, Stop> {
     let threads = fs::read_dir(format!("/proc/{}/task", process.pid))
         .doing(format!("listing the threads of {}", process.program))?;
-    // A thread that has ended meanwhile is in none.
+    // A thread that has ended meanwhile has no such file.
     Ok(threads.flatten().filter_map(|thread| fs::read_to_string(thread.path().join("cgroup")).ok()).collect())
 }
 
-/// The control group of a pod's.
+/// The control group of a pod.
 struct GroupOfPod {
-    /// The one above it, `/kubepods` or `/kubepods.slice`.
+    /// The parent group, `/kubepods` or `/kubepods.slice`.
     parent: String,
-    /// The pod's id, which its name has.
+    /// The pod's id, which is part of the group's name.
     id: String,
-    /// Whether `SLICE:PREFIX:ID` is not taken apart, and names a group at the root.
+    /// Whether `SLICE:PREFIX:ID` as a whole is the name of a group at the root.
     is_named_whole: bool,
 }
 
 impl GroupOfPod {
-    /// Whether what /proc/PID/cgroup says names it, in whatever hierarchy.
+    /// Checks whether the text of /proc/PID/cgroup names this group, in any hierarchy.
     fn has(&self, told: &str) -> bool {
         let joint = if self.is_named_whole { ':' } else { '/' };
         let above = format!("{}{joint}", self.parent);

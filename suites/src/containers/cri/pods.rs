@@ -1,4 +1,4 @@
-//! A pod's life: from RunPodSandbox to its removal, and what its containers share.
+//! The life of a pod, from RunPodSandbox to its removal, and the resources that its containers share.
 
 use super::in_a_pod;
 use crate::capability::Capability;
@@ -12,7 +12,7 @@ use crate::test::Place;
 const SOURCE: &str = include_str!("pods.rs");
 
 pub(super) static ROWS: &[Row] = &[
-    // About containerd alone, so that there is no twin.
+    // This body tests containerd alone, so it has no twin under Kata.
     row!(Containers(containerd_speaks_cri_v1), &[Capability::KataCri], Containerd)
         .places(&[Place::Runc])
         .blocked_by(&[]),
@@ -26,9 +26,9 @@ pub(super) static ROWS: &[Row] = &[
 
 /// The release's containerd speaks CRI v1, the only version that Kubernetes speaks since 1.26.
 ///
-/// A release whose containerd has v1alpha2 only runs containers by `ctr` and Docker, and pods of an old Kubernetes; it
-/// is no fault of Kata's or of a VMM's, and Kata's own bodies are skipped there. Kata documents containerd 1.7 as the
-/// oldest supported one (`externals.containerd.minimum` in versions.yaml@4.1.0).
+/// If a release's containerd has v1alpha2 only, it can still run containers by `ctr` and Docker, and pods of an old
+/// Kubernetes. Neither Kata nor the VMM is to blame, and Kata's own bodies are skipped there. Kata documents containerd
+/// 1.7 as the oldest supported version (`externals.containerd.minimum` in versions.yaml@4.1.0).
 fn containerd_speaks_cri_v1(containers: &dyn Containers) -> Check {
     match containers.cri() {
         Ok(cri) => {
@@ -39,7 +39,8 @@ fn containerd_speaks_cri_v1(containers: &dyn Containers) -> Check {
     }
 }
 
-/// What the lack of CRI is to the test that is about it: without the network's plugins nobody has asked containerd.
+/// Turns the lack of CRI v1 into a failure of the test about it. Without CNI plugins the result stays a skip, because
+/// containerd was not asked.
 fn judged(none: NoCri) -> Stop {
     match none {
         older @ NoCri::OnlyV1Alpha2 { .. } => Stop::fail(Stop::from(older).words()),
@@ -47,12 +48,13 @@ fn judged(none: NoCri) -> Stop {
     }
 }
 
-/// A pod runs by CRI with the handler that a RuntimeClass names, a container starts in it, a process is executed in
-/// that, and the pod goes when it is removed; under Kata another kernel runs it than the host's.
+/// A pod runs by CRI with the handler that a RuntimeClass names, a container starts in the pod, a process is executed
+/// in the container, and the pod disappears when it is removed; under Kata the container has another kernel than the
+/// host's.
 ///
-/// It is the whole path of Kubernetes, and what Kata's own integration with containerd begins with (testContainerStart
-/// in `tests/integration/cri-containerd/integration-tests.sh@4.1.0`). The handler's keys are those that `kata-osinfo
-/// configure` writes.
+/// This is the whole path of Kubernetes, and the beginning of Kata's own integration tests with containerd
+/// (testContainerStart in `tests/integration/cri-containerd/integration-tests.sh@4.1.0`). The handler's keys are those
+/// that `kata-osinfo configure` writes.
 fn a_pod_by_cri_runs_a_container(containers: &dyn Containers) -> Check {
     let cri = containers.cri()?;
     cri.pull()?;
@@ -93,8 +95,8 @@ fn an_image_is_pulled_from_a_registry(containers: &dyn Containers) -> Check {
 /// Two containers of a pod have its host name and its network: one reaches the other's port on the loopback, and each
 /// has its own files.
 ///
-/// Side-cars rest on it; under Kata both are in one guest, whose agent joins them to the sandbox's namespaces
-/// (`update_container_namespaces` in `src/agent/src/rpc.rs@4.1.0`).
+/// Side-car containers depend on this. Under Kata both run in one guest, whose agent joins them to the sandbox's
+/// namespaces (`update_container_namespaces` in `src/agent/src/rpc.rs@4.1.0`).
 fn two_containers_of_a_pod_share_its_network_and_name(containers: &dyn Containers) -> Check {
     let cri = containers.cri()?;
     cri.pull()?;
@@ -106,7 +108,7 @@ fn two_containers_of_a_pod_share_its_network_and_name(containers: &dyn Container
         ensure!(facts.hostname == "kq-two", "a container of the pod kq-two has the host name {}", facts.hostname);
         ensure!(facts.interfaces.contains(&"eth0".to_owned()), "its interfaces are {}", facts.interfaces.join(", "));
     }
-    // It listens a moment after its start.
+    // The server listens a moment after its start.
     wait_for(
         || client.exec(&["fetch", "127.0.0.1", "8080"]).is_ok_and(|fetched| fetched.text() == "served"),
         || {
@@ -135,7 +137,7 @@ fn containers_of_a_pod_can_share_process_ids(containers: &dyn Containers) -> Che
     let pod = cri.run_pod(&PodWanted { shares_processes: true, ..PodWanted::named("kq-pids") })?;
     let first = pod.start(&PodContainer::new(&["handle"]))?;
     let second = pod.start(&PodContainer::new(&["stay"]))?;
-    // Each looks for a process that was started as the first container's.
+    // Both look for the process that the first container was started with.
     for container in [&first, &second] {
         let seen = container.exec(&["processes"])?;
         let is_seen = seen.text().lines().any(|line| line == format!("{PROBE} handle"));
@@ -145,10 +147,10 @@ fn containers_of_a_pod_can_share_process_ids(containers: &dyn Containers) -> Che
     pod.remove()
 }
 
-/// An ephemeral volume is seen by both containers of a pod, on disk and in memory: what one writes the other reads.
+/// An ephemeral volume, on disk or in memory, is seen by both containers of a pod: one reads what the other writes.
 ///
-/// `emptyDir`; Kata knows it by kubelet's path, leaves one in memory to a tmpfs of the guest's and shares the other
-/// (`K8sEmptyDir` in `src/runtime/virtcontainers/mount.go@4.1.0`).
+/// `emptyDir`. Kata recognises the volume by kubelet's path, turns one in memory into a tmpfs of the guest's and shares
+/// one on disk (`K8sEmptyDir` in `src/runtime/virtcontainers/mount.go@4.1.0`).
 fn an_ephemeral_volume_is_seen_by_every_container(containers: &dyn Containers) -> Check {
     let cri = containers.cri()?;
     cri.pull()?;
@@ -167,9 +169,9 @@ fn an_ephemeral_volume_is_seen_by_every_container(containers: &dyn Containers) -
     Ok(())
 }
 
-/// A setting of the kernel that a pod asks for is in force in its containers, and is not the host's.
+/// A sysctl that a pod asks for is in force in its containers, and the host's value is unchanged.
 ///
-/// `securityContext.sysctls`, of those that Kubernetes calls safe; under Kata the agent writes it in the guest
+/// `securityContext.sysctls`, for a sysctl that Kubernetes calls safe; under Kata the agent writes it in the guest
 /// (`set_sysctls` in `src/agent/rustjail/src/container.rs@4.1.0`).
 fn a_pods_sysctl_is_set(containers: &dyn Containers) -> Check {
     const NAME: &str = "kernel.shm_rmid_forced";
@@ -196,7 +198,7 @@ mod tests {
         let older = NoCri::OnlyV1Alpha2 { containerd: "1.4.13".to_owned() };
         assert!(matches!(judged(older.clone()), Stop::Fail { message, .. } if message.contains("containerd 1.4.13")));
         assert!(matches!(Stop::from(older), Stop::Skip { reason } if reason.contains("containerd 1.4.13")));
-        // Whatever is said of what was not asked, it was not asked.
+        // A skip stays a skip, whatever its text mentions: containerd was not asked.
         let unasked = Stop::skip("no CNI plugins: whether it speaks v1alpha2 is not known");
         assert_eq!(judged(NoCri::from(unasked.clone())), unasked);
     }

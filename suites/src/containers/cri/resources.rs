@@ -1,4 +1,4 @@
-//! Limits of a pod's containers: changed while they run, told, and exceeded.
+//! Resources of a pod's containers: limits that change while they run or are exceeded, and usage that is reported.
 
 use super::in_a_pod;
 use crate::capability::Capability;
@@ -31,7 +31,7 @@ pub(super) static ROWS: &[Row] = &[
 
 const MIB: u64 = 1 << 20;
 
-/// A running container's limit on memory is raised and lowered again, and seen inside each time.
+/// A running container's memory limit is raised and lowered again, and the container sees each new limit.
 ///
 /// In-place resizing of a pod; Kata plugs memory into the guest for it (TestContainerMemoryUpdate in
 /// `tests/integration/cri-containerd/integration-tests.sh@4.1.0`).
@@ -55,7 +55,7 @@ fn the_memory_of_a_running_container_can_be_changed(containers: &dyn Containers)
 
 /// A running container's share of CPU time is changed, and seen inside.
 ///
-/// In-place resizing of a pod; where it grows beyond a CPU, Kata plugs CPUs into the guest, and the agent sets the
+/// In-place resizing of a pod; if the share grows beyond a CPU, Kata plugs CPUs into the guest, and the agent sets the
 /// container's control group (`src/agent/src/rpc.rs@4.1.0`).
 fn the_cpu_time_of_a_running_container_can_be_changed(containers: &dyn Containers) -> Check {
     let limits = |millis: u32| PodLimits { memory: None, cpu_millis: Some(millis) };
@@ -71,13 +71,14 @@ fn the_cpu_time_of_a_running_container_can_be_changed(containers: &dyn Container
     })
 }
 
-/// A container that had no limit and gets one on memory sees it, and where Kata plugs memory its guest has so much more
-/// than before, for the container and not out of what the guest had.
+/// A running container without a memory limit that gets one sees it; if Kata plugs memory, the guest grows by that
+/// amount, and the container's memory is not taken out of what the guest had before.
 ///
-/// The Go runtime plugs what all containers may have, beside the guest's own memory, and has the agent put it online
-/// (`updateResources` in `src/runtime/virtcontainers/sandbox.go@4.1.0`). runtime-rs does the same where it does not size a
-/// sandbox once; as it ships, it does that, and only the container's control group changes (`update_linux_resource` in
-/// `src/runtime-rs/crates/resource/src/manager_inner.rs@4.1.0`, `static_sandbox_resource_mgmt`).
+/// The Go runtime plugs the sum of all containers' limits on top of the guest's own memory, and has the agent put it
+/// online (`updateResources` in `src/runtime/virtcontainers/sandbox.go@4.1.0`). runtime-rs does the same unless it
+/// sizes a sandbox once, as it does when shipped; then only the container's control group changes
+/// (`update_linux_resource` in `src/runtime-rs/crates/resource/src/manager_inner.rs@4.1.0`,
+/// `static_sandbox_resource_mgmt`).
 fn memory_is_plugged_for_a_container_that_gets_more(containers: &dyn Containers) -> Check {
     const MORE: u64 = 256;
     in_a_pod(containers, &PodWanted::named("kq-plugged-memory"), &PodContainer::new(&["stay"]), |container| {
@@ -93,14 +94,15 @@ fn memory_is_plugged_for_a_container_that_gets_more(containers: &dyn Containers)
         if !is_plugged(containers, "memory")? {
             return Ok(());
         }
-        // No guest is given more than the host has (`defaultMaxMemSz` in src/runtime/pkg/katautils/config.go@4.1.0).
+        // Kata gives no guest more memory than the host has (`defaultMaxMemSz` in
+        // src/runtime/pkg/katautils/config.go@4.1.0).
         let hosts = memory_of(&containers.read_host("/proc/meminfo")?).unwrap_or_default();
         if hosts < before + 2 * MORE {
             return Err(Stop::skip(format!(
                 "the host has {hosts} MiB, too little for a guest that grows by {MORE} MiB"
             )));
         }
-        // The kernel keeps some of what is plugged for itself.
+        // The guest's kernel keeps some of the plugged memory for itself.
         let least = before + MORE * 3 / 4;
         wait_for(
             || kernels_memory(container).is_ok_and(|now| now >= least),
@@ -112,11 +114,11 @@ fn memory_is_plugged_for_a_container_that_gets_more(containers: &dyn Containers)
     })
 }
 
-/// A container that had no limit and gets one on CPU time sees it, and where Kata plugs CPUs its guest has more of them than
+/// A running container without a CPU limit that gets one sees it; if Kata plugs CPUs, the guest has more of them than
 /// before.
 ///
-/// As for memory: beside its own CPU a guest gets as many as its containers may use
-/// (`updateResources` in `src/runtime/virtcontainers/sandbox.go@4.1.0`).
+/// In addition to its own CPU, a guest gets as many as its containers may use (`updateResources` in
+/// `src/runtime/virtcontainers/sandbox.go@4.1.0`).
 fn cpus_are_plugged_for_a_container_that_gets_more(containers: &dyn Containers) -> Check {
     const MILLIS: u32 = 900;
     in_a_pod(containers, &PodWanted::named("kq-plugged-cpus"), &PodContainer::new(&["stay"]), |container| {
@@ -140,7 +142,7 @@ fn cpus_are_plugged_for_a_container_that_gets_more(containers: &dyn Containers) 
     })
 }
 
-/// Whether the runtime plugs what a container is given while it runs; a note says so where it does not.
+/// Checks whether the runtime plugs resources into a running guest; if not, adds a note.
 fn is_plugged(containers: &dyn Containers, what: &str) -> Result<bool, Stop> {
     const SIZED_ONCE: &str = "static_sandbox_resource_mgmt";
     if containers.runtime() == ContainerRuntime::Runc {
@@ -155,26 +157,26 @@ fn is_plugged(containers: &dyn Containers, what: &str) -> Result<bool, Stop> {
     Ok(!sized_once)
 }
 
-/// The memory of the kernel that a container runs on, MiB.
+/// Returns the memory of the kernel that a container runs on, in MiB.
 fn kernels_memory(container: &dyn PodProcess) -> Result<u64, Stop> {
     let read = container.exec(&["read", "/proc/meminfo"])?;
     let untold = || Stop::fail(format!("a container cannot read the kernel's memory: {}", read.summary()));
     memory_of(&read.text()).ok_or_else(untold)
 }
 
-/// What a kernel says of its memory, MiB.
+/// Returns `MemTotal` of `/proc/meminfo`, in MiB.
 fn memory_of(meminfo: &str) -> Option<u64> {
     Some(procfs::meminfo(meminfo, "MemTotal")? / 1024)
 }
 
-/// How many CPUs the kernel that a container runs on works with.
+/// Returns the number of online CPUs of the kernel that a container runs on.
 fn kernels_cpus(container: &dyn PodProcess) -> Result<u32, Stop> {
     let read = container.exec(&["read", "/sys/devices/system/cpu/online"])?;
     in_list(read.text().trim())
         .ok_or_else(|| Stop::fail(format!("a container cannot read the kernel's CPUs: {}", read.summary())))
 }
 
-/// How many numbers are in a list as the kernel has it: `0-1,3`.
+/// Counts the numbers in a list in the kernel's format: `0-1,3`.
 fn in_list(list: &str) -> Option<u32> {
     let count = |range: &str| {
         let (first, last) = range.split_once('-').unwrap_or((range, range));
@@ -184,9 +186,9 @@ fn in_list(list: &str) -> Option<u32> {
     list.split(',').map(count).sum()
 }
 
-/// What a container uses of CPU time and memory is told, and grows with what it does.
+/// The CPU time and memory that a container uses are reported, and the CPU time grows when it works.
 ///
-/// `kubectl top` and the autoscaler rest on it; under Kata the shim asks the agent
+/// `kubectl top` and the autoscaler depend on this; under Kata the shim asks the agent
 /// (`src/runtime/pkg/containerd-shim-v2/metrics.go@4.1.0`).
 fn what_a_container_uses_is_told(containers: &dyn Containers) -> Check {
     in_a_pod(containers, &PodWanted::named("kq-usage"), &PodContainer::new(&["stay"]), |container| {
@@ -197,7 +199,7 @@ fn what_a_container_uses_is_told(containers: &dyn Containers) -> Check {
         ensure!(memory > 0, "the reported use of memory of a container that runs is 0");
         let burnt = container.exec(&["spin", "300"])?;
         ensure!(burnt.code == 0, "using a CPU: {}", burnt.summary());
-        // containerd tells what it has gathered a moment ago.
+        // containerd reports values that it collected a moment ago.
         wait_for(
             || container.usage().is_ok_and(|usage| usage.cpu.is_some_and(|now| now >= cpu + 100_000_000)),
             || format!("300 ms of CPU time were used after {cpu} ns, reported is {:?}", container.usage()),
@@ -205,9 +207,9 @@ fn what_a_container_uses_is_told(containers: &dyn Containers) -> Check {
     })
 }
 
-/// A container that uses more memory than its limit is killed, and CRI tells that as `OOMKilled`.
+/// A container that uses more memory than its limit is killed, and CRI reports the reason `OOMKilled`.
 ///
-/// It is what a pod's status says; under Kata the agent sees it in the guest, and the shim has to pass it on
+/// A pod's status shows this reason; under Kata the agent notices the kill in the guest, and the shim has to pass it on
 /// (`get_oom_event` in `src/agent/src/rpc.rs@4.1.0`).
 fn a_container_that_ran_out_of_memory_is_told_so(containers: &dyn Containers) -> Check {
     let limits = PodLimits { memory: Some(48 * MIB), cpu_millis: None };
@@ -215,7 +217,7 @@ fn a_container_that_ran_out_of_memory_is_told_so(containers: &dyn Containers) ->
     in_a_pod(containers, &PodWanted::named("kq-oom"), &wanted, |container| {
         let end = container.wait(Duration::from_secs(120))?;
         ensure!(end.code != 0, "a container of 48 MiB used 256 MiB, and the reported exit code is 0");
-        // The event may come after the end.
+        // The OOM event may arrive after the container's end.
         wait_for(
             || matches!(container.end(), Ok(Some(end)) if end.reason == "OOMKilled"),
             || format!("the reported end of the container is {:?}", container.end()),

@@ -1,4 +1,4 @@
-//! What confines a pod's containers: capabilities, privileges, filters of system calls, devices.
+//! Confinement of a pod's containers: capabilities, privileges, seccomp and AppArmor profiles, devices.
 
 use super::in_a_pod;
 use crate::capability::Capability;
@@ -20,12 +20,13 @@ pub(super) static ROWS: &[Row] = &[
     row!(Containers(a_device_of_the_hosts_is_a_containers), &[Capability::KataCriSecurity], Kernel).seconds(240),
     row!(Containers(a_privileged_container_may_do_everything_inside), &[Capability::KataCriSecurity], Kernel)
         .seconds(240),
-    // A control only: nothing in Kata's agent applies one in the guest (src/agent/rustjail/src/container.rs@4.1.0).
+    // A control only: Kata's agent applies no AppArmor profile in the guest
+    // (src/agent/rustjail/src/container.rs@4.1.0).
     row!(Containers(an_apparmor_profile_is_in_force), &[Capability::KataCriSecurity], Containerd)
         .places(&[Place::Runc]),
 ];
 
-/// Numbers of capabilities, as the kernel has them (`linux/capability.h`).
+/// Numbers of capabilities in the kernel (`linux/capability.h`).
 const CAP_CHOWN: u32 = 0;
 const CAP_NET_ADMIN: u32 = 12;
 const CAP_SYS_ADMIN: u32 = 21;
@@ -49,7 +50,7 @@ fn capabilities_are_added_and_dropped(containers: &dyn Containers) -> Check {
     })
 }
 
-/// A container that is to gain no privileges has that set, and one that may has not.
+/// `no_new_privs` is set for a container that must gain no privileges, and not set for one that may.
 ///
 /// `allowPrivilegeEscalation: false`; under Kata the agent sets it in the guest (`set_no_new_privs` in
 /// `src/agent/rustjail/src/container.rs@4.1.0`).
@@ -67,7 +68,7 @@ fn no_new_privileges_is_in_force(containers: &dyn Containers) -> Check {
     pod.remove()
 }
 
-/// A seccomp profile in a file of the host's denies what it says, and nothing else.
+/// A seccomp profile in a file of the host's denies the system calls that it lists, and no others.
 ///
 /// `seccompProfile: Localhost`; Kata passes it to the agent where its configuration says so (`disable_guest_seccomp`,
 /// here by the pod's annotation), and the guest's kernel applies it (`src/agent/rustjail/src/container.rs@4.1.0`).
@@ -90,10 +91,11 @@ fn a_seccomp_profile_of_the_hosts_is_in_force(containers: &dyn Containers) -> Ch
     pod.remove()
 }
 
-/// A character device of the host's that a container asks for is there, under the name asked for, and works.
+/// A character device of the host's that a container asks for exists in the container, under the requested name, and
+/// works.
 ///
-/// A device plug-in's answer comes down to it. `/dev/full` is one that every guest has, too: under Kata the agent makes
-/// the node and lets the container's control group have it (TestDeviceCgroup in
+/// A device plug-in's answer ends up as such a request. Every guest has `/dev/full`, too: under Kata the agent creates
+/// the node and allows it in the container's control group (TestDeviceCgroup in
 /// `tests/integration/cri-containerd/integration-tests.sh@4.1.0`).
 fn a_device_of_the_hosts_is_a_containers(containers: &dyn Containers) -> Check {
     let devices = vec![("/dev/full".to_owned(), "/dev/kq-full".to_owned())];
@@ -109,10 +111,11 @@ fn a_device_of_the_hosts_is_a_containers(containers: &dyn Containers) -> Check {
     })
 }
 
-/// A privileged container has every capability and no filter of system calls; under Kata that is so in the guest.
+/// A privileged container has every capability and no seccomp filter; under Kata this applies inside the guest.
 ///
-/// Node agents and builders are such. The handler that `configure` writes has `privileged_without_host_devices`,
-/// because a guest cannot have all of the host's devices (`docs/how-to/privileged.md@4.1.0`).
+/// Node agents and image builders run as such containers. The handler that `configure` writes has
+/// `privileged_without_host_devices`, because a guest cannot have all of the host's devices
+/// (`docs/how-to/privileged.md@4.1.0`).
 fn a_privileged_container_may_do_everything_inside(containers: &dyn Containers) -> Check {
     let pod = PodWanted { privileged: true, ..PodWanted::named("kq-privileged") };
     let wanted = PodContainer { privileged: true, ..PodContainer::new(&["stay"]) };
@@ -127,9 +130,10 @@ fn a_privileged_container_may_do_everything_inside(containers: &dyn Containers) 
     })
 }
 
-/// A container has the AppArmor profile asked for: containerd's own by default, and none where it is to be unconfined.
+/// A container has the requested AppArmor profile: containerd's own by default, and none if the container asks to be
+/// unconfined.
 ///
-/// Only on a kernel with AppArmor. Kata takes a profile for the host's and applies none in the guest
+/// The kernel must have AppArmor. Kata takes the profile to be for the host and applies none in the guest
 /// (`src/agent/rustjail/src/container.rs@4.1.0`), so this is a control only.
 fn an_apparmor_profile_is_in_force(containers: &dyn Containers) -> Check {
     const ENABLED: &str = "/sys/module/apparmor/parameters/enabled";
@@ -138,7 +142,7 @@ fn an_apparmor_profile_is_in_force(containers: &dyn Containers) -> Check {
     if !containers.read_host(ENABLED).is_ok_and(|text| text.trim() == "Y") || containers.read_host(PROFILES).is_err() {
         return Err(Stop::skip("the host's kernel has no AppArmor switched on, or shows none of its profiles"));
     }
-    // containerd loads its profile by it, and without it takes the host for one without AppArmor.
+    // containerd loads its profile with this program, and without the program assumes that the host has no AppArmor.
     if !Path::new(PARSER).exists() {
         return Err(Stop::skip(format!("the environment has no {PARSER}")));
     }
@@ -156,12 +160,12 @@ fn an_apparmor_profile_is_in_force(containers: &dyn Containers) -> Check {
     pod.remove()
 }
 
-/// A line of what the kernel tells of a process in the container.
+/// Returns a field of `/proc/self/status` of a process in the container.
 fn status(container: &dyn PodProcess, key: &str) -> Result<String, Stop> {
     status_line(&container.exec(&["read", STATUS])?, key)
 }
 
-/// Which capabilities are effective in the container.
+/// Returns a predicate that says whether a capability is effective in the container.
 fn capabilities(container: &dyn PodProcess) -> Result<impl Fn(u32) -> bool + use<>, Stop> {
     let text = status(container, "CapEff")?;
     let mask = u64::from_str_radix(&text, 16).map_err(|e| Stop::fail(format!("CapEff is {text}: {e}")))?;

@@ -17,17 +17,17 @@ pub(super) static ROWS: &[Row] = &[
     row!(Containers(a_process_has_a_terminal_and_its_size), &[Capability::KataCriStreaming], Qemu).seconds(240),
     row!(Containers(a_container_can_be_attached_to), &[Capability::KataCriStreaming], Qemu).seconds(240),
     row!(Containers(a_containers_log_has_what_it_said), &[Capability::KataCriStreaming], Qemu).seconds(240),
-    // A control only: containerd connects to the port in the pod's namespace on the host, where no process of a Kata
-    // pod is; Kata's own test of it is skipped (kata-containers/runtime issue 1834).
+    // A control only: containerd connects to the port in the pod's namespace on the host, where a Kata pod has no
+    // process; Kata skips its own test of port forwarding (kata-containers/runtime issue 1834).
     row!(Containers(a_port_of_a_pod_is_forwarded), &[Capability::KataCriStreaming], Containerd).places(&[Place::Runc]),
 ];
 
 /// How much is sent to a process, bytes.
 const STREAM: usize = 256 << 10;
-/// The sizes of a terminal; neither is one that a terminal has by itself.
+/// Terminal sizes, none of which is a default.
 const SIZES: [TerminalSize; 2] = [TerminalSize { rows: 33, columns: 101 }, TerminalSize { rows: 47, columns: 162 }];
 
-/// What is sent to an executed process arrives whole, and so do its output, its errors and its exit code.
+/// Input for an executed process arrives whole, and so do its output, its errors and its exit code.
 ///
 /// `kubectl exec -i`: kubelet hands the client on to containerd's streaming server, and under Kata the shim carries
 /// each stream to the agent (Exec in `src/runtime/pkg/containerd-shim-v2/service.go@4.1.0`).
@@ -47,10 +47,10 @@ fn streams_of_an_executed_process_arrive(containers: &dyn Containers) -> Check {
     })
 }
 
-/// A process that was asked for with a terminal has one as all three streams, sees its size, and is told each time that
-/// the size changes.
+/// A process that asks for a terminal has it as all three streams, sees its size, and is notified of each change of the
+/// size.
 ///
-/// `kubectl exec -it`, and a window that is resized: containerd hands the size on to the shim, and under Kata the shim to
+/// `kubectl exec -it`, and a window that is resized: containerd passes the size to the shim, and under Kata the shim to
 /// the agent, which sets it in the guest (ResizePty in `src/runtime/pkg/containerd-shim-v2/service.go@4.1.0`,
 /// `tty_win_resize` in `src/agent/src/rpc.rs@4.1.0`).
 fn a_process_has_a_terminal_and_its_size(containers: &dyn Containers) -> Check {
@@ -70,7 +70,7 @@ fn a_process_has_a_terminal_and_its_size(containers: &dyn Containers) -> Check {
     })
 }
 
-/// Who attaches to a container reads what its first process answers to what is sent to it.
+/// A client that attaches to a container can send input to its first process and reads the process's answer.
 ///
 /// `kubectl attach`; under Kata the shim's own streams of the container are used (CloseIO and IO in
 /// `src/runtime/pkg/containerd-shim-v2/service.go@4.1.0`).
@@ -82,7 +82,7 @@ fn a_container_can_be_attached_to(containers: &dyn Containers) -> Check {
     })
 }
 
-/// A container's log has each line that it said, with its stream and a time, also of one that has ended.
+/// A container's log has each line of its output, with the stream and a time, also after the container has ended.
 ///
 /// `kubectl logs` reads that file; its form is that of CRI's logs. Under Kata the lines come through the shim
 /// (testContainerStart in `tests/integration/cri-containerd/integration-tests.sh@4.1.0`).
@@ -91,7 +91,7 @@ fn a_containers_log_has_what_it_said(containers: &dyn Containers) -> Check {
     in_a_pod(containers, &PodWanted::named("kq-log"), &wanted, |container| {
         let end = container.wait(Duration::from_secs(60))?;
         ensure!(end.code == 0, "the container's end is {end:?}");
-        // The container has ended, so that a log of which much is missing then is a log that loses it.
+        // The container has ended, so lines that are still missing at the deadline are lost.
         wait_within(
             Duration::from_secs(20),
             || container.log().is_ok_and(|log| log.lines().map(said).eq([Some("one"), Some("two")])),
@@ -100,7 +100,7 @@ fn a_containers_log_has_what_it_said(containers: &dyn Containers) -> Check {
     })
 }
 
-/// What a line of a log says on standard output: `2026-11-28T19:00:00.1Z stdout F one`.
+/// Returns the text of a log's line if it is of standard output: `2026-11-28T19:00:00.1Z stdout F one`.
 fn said(line: &str) -> Option<&str> {
     let mut words = line.splitn(4, ' ');
     let (time, stream, kind) = (words.next()?, words.next()?, words.next()?);
@@ -110,15 +110,15 @@ fn said(line: &str) -> Option<&str> {
 
 /// A port of a pod is reached through CRI.
 ///
-/// `kubectl port-forward`. containerd connects to it in the pod's network namespace on the host, so that under Kata
-/// nobody answers there, and Kata's own test says so (`tests/integration/kubernetes/k8s-port-forward.bats@4.1.0`): this
-/// is a control only.
+/// `kubectl port-forward`. containerd connects to the port in the pod's network namespace on the host, so that under
+/// Kata nothing answers there, and Kata's own test says so
+/// (`tests/integration/kubernetes/k8s-port-forward.bats@4.1.0`). This is a control only.
 fn a_port_of_a_pod_is_forwarded(containers: &dyn Containers) -> Check {
     let cri = containers.cri()?;
     cri.pull()?;
     let pod = cri.run_pod(&PodWanted::named("kq-port"))?;
     let container = pod.start(&PodContainer::new(&["serve", "8080"]))?;
-    // It listens a moment after its start.
+    // The server listens a moment after its start.
     wait_for(
         || container.exec(&["fetch", "127.0.0.1", "8080"]).is_ok_and(|fetched| fetched.text() == "served"),
         || "a server does not answer in its own container".to_owned(),

@@ -1,4 +1,4 @@
-//! What a node lives through: containerd's own restart, and pods that come and go.
+//! Events in the life of a node: a restart of containerd, and pods that come and go.
 
 use crate::capability::Capability;
 use crate::check::Check;
@@ -17,11 +17,11 @@ pub(super) static ROWS: &[Row] = &[
     row!(Containers(pods_come_and_go_and_leave_nothing), &[Capability::KataCri], Qemu).seconds(600).random(),
 ];
 
-/// A pod runs on while containerd is restarted: the same process is in it afterwards, and it can be executed in and
-/// removed.
+/// A pod keeps running while containerd is restarted: afterwards it has the same process, another one can be executed
+/// in it, and it can be removed.
 ///
-/// Every upgrade of containerd's package does that. Kata's shim is the only one that knows the sandbox, and has to be
-/// found again (`src/runtime/pkg/containerd-shim-v2/service.go@4.1.0`).
+/// Every upgrade of containerd's package restarts it. Only Kata's shim knows the sandbox, and containerd has to find
+/// the shim again (`src/runtime/pkg/containerd-shim-v2/service.go@4.1.0`).
 fn a_pod_lives_through_a_restart_of_containerd(containers: &dyn Containers) -> Check {
     let cri = containers.cri()?;
     cri.pull()?;
@@ -38,10 +38,10 @@ fn a_pod_lives_through_a_restart_of_containerd(containers: &dyn Containers) -> C
     pod.remove()
 }
 
-/// A container that is stopped is sent SIGTERM and ends by itself, and one that does not is killed after its grace
-/// period.
+/// A container that is stopped gets SIGTERM and ends by itself; a container that ignores SIGTERM is killed after its
+/// grace period.
 ///
-/// Every rollout does that; under Kata the signals go to the agent (testContainerStop in
+/// Every rollout stops containers; under Kata the signals go to the agent (testContainerStop in
 /// `tests/integration/cri-containerd/integration-tests.sh@4.1.0`).
 fn a_container_is_stopped_with_grace(containers: &dyn Containers) -> Check {
     let cri = containers.cri()?;
@@ -63,10 +63,10 @@ fn a_container_is_stopped_with_grace(containers: &dyn Containers) -> Check {
     pod.remove()
 }
 
-/// Pods that come and go one after the other leave nothing on the host: two of them, fifty with `--thorough`.
+/// Pods that come and go one after the other leave nothing on the host: two pods, or fifty with `--thorough`.
 ///
-/// A node lives for months. No record, process, mount, network namespace or folder may stay, nor control group but for
-/// empty ones of Kata's Go runtime (Kata's issues 6422 and 11815); Kata's own soak is
+/// A node lives for months. No record, process, mount, network namespace or directory may stay, and no control group
+/// except empty ones of Kata's Go runtime (Kata's issues 6422 and 11815). Kata's own soak test is
 /// `tests/stability/soak_parallel_rm.sh@4.1.0`.
 fn pods_come_and_go_and_leave_nothing(containers: &dyn Containers) -> Check {
     let rounds = containers.claims().effort.of(2, 50);

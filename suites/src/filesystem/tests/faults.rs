@@ -1,4 +1,4 @@
-//! Filesystems and system calls that lack a property; the body that tries it must fail.
+//! Filesystems and system calls that lack a property; the body that tries this property must fail.
 
 use super::{Mounted, body, rows, site_in};
 use crate::check::{Check, Stop, message};
@@ -62,7 +62,7 @@ fn a_submount_that_looks_like_the_share_is_found() {
     assert!(said.contains("the same device number"), "{said}");
 }
 
-/// The environment variables that tell [`run_one_body`] what to run, and where.
+/// The environment variables that tell [`run_one_body`] the body to run, and the place.
 const BODY: &str = "SEEDED_BODY";
 const PLACE: &str = "SEEDED_PLACE";
 
@@ -72,7 +72,7 @@ fn run_one_body() {
     let (Ok(name), Some(place)) = (std::env::var(BODY), std::env::var_os(PLACE)) else {
         return;
     };
-    // Nobody waits for a lie that keeps a body busy for ever.
+    // A lie may keep a body busy for ever, so end the process after a while.
     std::thread::spawn(|| {
         std::thread::sleep(std::time::Duration::from_secs(40));
         std::process::abort();
@@ -103,7 +103,7 @@ fn lying_system_calls_are_found() {
             ])
             .env(BODY, name)
             .env(PLACE, place.path())
-            // The loader would look into each of these folders first, and what it opens is counted, too.
+            // The loader would first search these directories for libraries, and strace counts its opens, too.
             .env_remove("LD_LIBRARY_PATH")
             .stdin(Stdio::null())
             .output()

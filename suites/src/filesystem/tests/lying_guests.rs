@@ -1,4 +1,4 @@
-//! Guests that do not do what they say; each must be found out by the property it breaks.
+//! Guests that lie about their actions; each must be detected by the property that it breaks.
 
 use super::{Loopback, run_pair};
 use crate::check::{Check, Stop};
@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// What a guest does instead of what it is asked; `None` does it properly.
+/// A guest's replacement for a requested action; `None` performs the action properly.
 type Lie = fn(&mut Liar, &Action) -> Option<Result<Reply, Stop>>;
 
 struct Liar {
@@ -86,7 +86,7 @@ fn a_daemon_that_keeps_a_descriptor_for_each_known_file_is_found() {
     let refusal: Lie =
         |_, action| matches!(action, Action::Read { .. }).then(|| Ok(Reply::Refused { errno: "EIO".to_owned() }));
     must_be_found(body, refusal, "EIO");
-    // The count is a measurement; what the guest could not read says nothing of descriptors.
+    // The count is a measurement; a read that the guest refuses says nothing about descriptors.
     for (lie, expected) in [(lie, Grounds::Measured), (refusal, Grounds::Waited)] {
         let Err(Stop::Fail { grounds, message, .. }) = told(body, lie) else { panic!("it was found before") };
         assert_eq!(grounds, expected, "{message}");
@@ -123,7 +123,7 @@ fn an_append_that_overwrites_is_found() {
 #[test]
 #[cfg_attr(lacks = "root", ignore = "needs root")]
 fn an_open_that_does_not_truncate_is_found() {
-    // Behind what is written stays the tail of what was there.
+    // The tail of the old contents stays after the written data.
     let lie: Lie = |liar, action| match action {
         Action::Write { path, data, append: false, sync } => {
             let old = std::fs::read(liar.honest.root.join(path.to_path())).unwrap_or_default();
@@ -140,7 +140,7 @@ fn an_open_that_does_not_truncate_is_found() {
 #[test]
 #[cfg_attr(lacks = "root", ignore = "needs root")]
 fn an_fsync_that_only_pretends_is_found() {
-    // Whatever is written is kept in memory until it is read or renamed, and lost with the VMM.
+    // Written data is kept in memory until it is read or renamed, and lost with the VMM.
     let lie: Lie = |liar, action| match action {
         Action::Write { .. } => {
             liar.unsynced.push(action.clone());
@@ -167,7 +167,7 @@ fn an_fsync_that_only_pretends_is_found() {
 fn a_guest_that_never_drops_its_caches_is_found() {
     let lie: Lie = |liar, action| {
         let (Action::Read { path } | Action::Stat { path }) = action else { return None };
-        // A name once found missing stays so whatever is asked; what was found stays by question.
+        // A name once found missing stays missing for any action; other answers are cached by action.
         let (missing, question) = (format!("{path:?}"), format!("{action:?}"));
         let known = liar.remembered.get(&missing).or_else(|| liar.remembered.get(&question));
         if let Some(reply) = known {
@@ -209,7 +209,7 @@ fn a_cache_that_is_good_for_a_moment_is_found_where_none_may_be() {
 #[test]
 #[cfg_attr(lacks = "root", ignore = "needs root")]
 fn an_append_to_where_the_end_once_was_is_found() {
-    // What the guest knows of the file is what it wrote itself.
+    // The guest knows only the length that it wrote itself.
     let lie: Lie = |liar, action| match action {
         Action::Write { path, data, append: true, sync } => {
             let known = match liar.remembered.get("log") {
@@ -276,7 +276,7 @@ fn attributes_without_their_prefix_are_found() {
     must_be_found("mapped_attributes_have_a_prefix_on_the_host_alone", lie, "user.virtiofs.security.selinux");
 }
 
-/// A guest that comes to its end, or its daemon, in a bad way.
+/// A guest that does not survive its own or its daemon's end properly.
 struct Bereaved {
     honest: Loopback,
     daemon_stays: bool,
@@ -291,7 +291,7 @@ impl Bereaved {
         Bereaved { honest, daemon_stays: false, is_silent: false, vmm_stays: false, forgets: false }
     }
 
-    /// What was written is as if it had never been.
+    /// Forgets all writes, as if they had never happened.
     fn forget(&mut self) {
         if let (true, Some(written)) = (self.forgets, self.honest.written.clone()) {
             let path = self.honest.root.join(written.strip_prefix("/").expect("it is absolute"));
@@ -405,7 +405,7 @@ fn a_removed_file_that_cannot_be_used_is_found() {
     must_be_found("guest_keeps_an_open_file_that_the_host_removes", lie, "ESTALE");
 }
 
-/// A server that resolves links and `..` on the host, as a guest whose paths are the host's.
+/// A server that resolves links and `..` on the host, as if the guest's paths were the host's.
 struct Unconfined {
     root: PathBuf,
 }

@@ -1,4 +1,4 @@
-//! A program in eBPF that decides about devices (`BPF_PROG_TYPE_CGROUP_DEVICE`, linux/bpf.h).
+//! An eBPF program that decides about accesses to devices (`BPF_PROG_TYPE_CGROUP_DEVICE`, linux/bpf.h).
 #![expect(unsafe_code, reason = "bpf(2) has no safe interface")]
 
 use std::fs::File;
@@ -8,7 +8,7 @@ use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
 /// Commands of bpf(2).
 const LOAD: libc::c_int = 5;
 const ATTACH: libc::c_int = 8;
-/// The type of such a program, and what it is attached as.
+/// The type of the program, and the type of its attachment.
 const CGROUP_DEVICE_PROGRAM: u32 = 15;
 const CGROUP_DEVICE: u32 = 6;
 
@@ -17,7 +17,7 @@ const CGROUP_DEVICE: u32 = 6;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Instruction {
     code: u8,
-    /// The register that is written in the lower half, the one that is read in the upper.
+    /// The destination register in the lower half, the source register in the upper one.
     registers: u8,
     offset: i16,
     value: i32,
@@ -27,7 +27,7 @@ const fn instruction(code: u8, registers: u8, offset: i16, value: i32) -> Instru
     Instruction { code, registers, offset, value }
 }
 
-/// Reads a word of what the program is given (`struct bpf_cgroup_dev_ctx`, which register 1 points to).
+/// Reads a word of the program's context (`struct bpf_cgroup_dev_ctx`, to which register 1 points).
 const fn read(register: u8, at: i16) -> Instruction {
     instruction(0x61, register | (1 << 4), at, 0)
 }
@@ -45,17 +45,17 @@ const fn shift_right(register: u8, bits: i32) -> Instruction {
     instruction(0x77, register, 0, bits)
 }
 
-/// Leaves out so many instructions where a register has that value.
+/// Skips this many instructions if a register has this value.
 const fn skip_if(register: u8, value: i32, count: i16) -> Instruction {
     instruction(0x15, register, count, value)
 }
 
-/// The same where it has another one.
+/// Skips this many instructions unless a register has this value.
 const fn skip_unless(register: u8, value: i32, count: i16) -> Instruction {
     instruction(0x55, register, count, value)
 }
 
-/// Ends with what register 0 says: 1 allows.
+/// Ends the program with the verdict in register 0: 1 allows.
 const END: Instruction = instruction(0x95, 0, 0, 0);
 
 /// Character devices, by `BPF_DEVCG_DEV_CHAR`.
@@ -63,9 +63,9 @@ const CHARACTER: i32 = 2;
 /// `BPF_DEVCG_ACC_MKNOD` and `BPF_DEVCG_ACC_WRITE`.
 const MAKE_OR_WRITE: i32 = 1 | 4;
 
-/// All is allowed with /dev/null (1:3), reading alone with /dev/zero (1:5), nothing else.
+/// Allows every access to /dev/null (1:3), only reading of /dev/zero (1:5), and nothing else.
 pub(super) const RULES: [Instruction; 15] = [
-    // What is done with which kind of device, and its two numbers.
+    // The access and the device's type in one word, then the two numbers.
     read(2, 0),
     read(3, 4),
     read(4, 8),
@@ -83,14 +83,14 @@ pub(super) const RULES: [Instruction; 15] = [
     END,
 ];
 
-/// Everything is allowed.
+/// Allows everything.
 #[cfg(test)]
 pub(super) const NO_RULES: [Instruction; 2] = [set(0, 1), END];
 
-/// A program that the kernel has taken; once it is attached it lives as long as the group.
+/// A program that the kernel has accepted; once attached it lives as long as the group.
 pub(super) struct Program(OwnedFd);
 
-/// What bpf(2) is told of a program, as far as it is told (`union bpf_attr`).
+/// The beginning of `union bpf_attr` for loading a program.
 #[repr(C)]
 struct Loading {
     kind: u32,
@@ -100,7 +100,7 @@ struct Loading {
     log: [u64; 3],
 }
 
-/// The same of an attachment.
+/// The beginning of `union bpf_attr` for attaching a program.
 #[repr(C)]
 struct Attaching {
     group: u32,
@@ -110,10 +110,10 @@ struct Attaching {
 }
 
 impl Program {
-    /// Has the kernel check and take a program.
+    /// Makes the kernel check and accept a program.
     ///
     /// # Errors
-    /// What the kernel says: a kernel without such programs does not know the call, or the type.
+    /// The kernel's error: a kernel without such programs does not know the call, or the type.
     pub(super) fn load(instructions: &[Instruction]) -> io::Result<Program> {
         let loading = Loading {
             kind: CGROUP_DEVICE_PROGRAM,
@@ -131,10 +131,10 @@ impl Program {
         Ok(Program(unsafe { OwnedFd::from_raw_fd(descriptor) }))
     }
 
-    /// Has the kernel ask it about each device that a process of a group opens or makes.
+    /// Attaches the program, which the kernel then asks about each device that a process of the group opens or creates.
     ///
     /// # Errors
-    /// What the kernel says.
+    /// The kernel's error.
     pub(super) fn attach(&self, group: &File) -> io::Result<()> {
         let attaching = Attaching {
             group: group.as_raw_fd().unsigned_abs(),

@@ -1,6 +1,6 @@
-//! The body tried natively, where control groups of version 2 can be made below their root: the process in the group is a
-//! shell there, because a program of tests has no role of the agent's. What it says of the kernel's answers is tried
-//! everywhere.
+//! The body tried natively, on a machine where version 2 control groups can be created below the root. The process in
+//! the group is a shell, because the test binary cannot act as the agent's child process. The judgement of the kernel's
+//! answers is tried everywhere.
 
 use super::*;
 use crate::check::message;
@@ -10,7 +10,7 @@ use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// A shell in the group of that name does it when it is told to: 0, or EPERM for whatever it is refused with.
+/// Runs a shell that performs the access once it is in the group: 0, or EPERM for any failure.
 fn shells_answer(name: &str, way: &str, device: &str) -> i32 {
     let node = format!("{}/node-{name}", std::env::temp_dir().display());
     let script = match way {
@@ -44,7 +44,7 @@ fn rules_hold_here_and_those_that_allow_everything_are_found() {
     assert!(said.starts_with("loading a program of rules on devices: "), "{said}");
 }
 
-/// What comes of rules that the kernel answers by in this way.
+/// Returns the verdict on rules under which the kernel answers in this way.
 fn judged(by: &dyn Fn(&str, &str) -> i32) -> Check {
     let attached = Cell::new(false);
     let answer = |way: &str, device: &str| Ok::<i32, Stop>(if attached.get() { by(way, device) } else { 0 });

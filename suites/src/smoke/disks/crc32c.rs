@@ -1,6 +1,6 @@
-//! CRC-32C (Castagnoli), by which XFS checks its blocks.
+//! CRC-32C (Castagnoli), the checksum of XFS's blocks.
 
-/// The CRC-32C of some bytes.
+/// Returns the CRC-32C of some bytes.
 pub(super) fn of(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(!0, |sum: u32, byte| {
         (0..8).fold(sum ^ u32::from(*byte), |sum, _| if sum & 1 == 1 { sum >> 1 ^ 0x82f6_3b78 } else { sum >> 1 })

@@ -4,23 +4,23 @@ use super::put;
 
 /// Bytes of a block.
 const BLOCK: usize = 4096;
-/// Where the superblock begins.
+/// The offset of the superblock.
 const SUPERBLOCK: usize = 1024;
 const MAGIC: u32 = 0xe0f5_e1e2;
-/// Bytes of an inode's place; an inode's number counts such places from the second block on.
+/// The size of an inode's slot; an inode's number counts slots from the second block on.
 const INODE: usize = 32;
 const ROOT: u16 = 1;
 const WORDS: u16 = 2;
 /// The name of the file.
 pub(super) const FILE: &str = "words";
 
-/// The blocks: the superblock's, that of the inodes, the root folder's, the file's.
+/// Builds the blocks: the superblock, the inodes, the root directory, the file.
 pub(super) fn image(content: &str) -> Vec<u8> {
     let blocks = 3 + content.len().div_ceil(BLOCK);
     let mut image = vec![0; blocks * BLOCK];
     let names = entries();
     put(&mut image, SUPERBLOCK, &MAGIC.to_le_bytes());
-    // The size of a block as a power of 2, the root folder's number, how many inodes, how many blocks, where inodes begin.
+    // The block size as a power of 2, the root directory's number, and the counts and positions of inodes and blocks.
     put(&mut image, SUPERBLOCK + 12, &[12]);
     put(&mut image, SUPERBLOCK + 14, &ROOT.to_le_bytes());
     put(&mut image, SUPERBLOCK + 16, &2_u64.to_le_bytes());
@@ -33,7 +33,7 @@ pub(super) fn image(content: &str) -> Vec<u8> {
     image
 }
 
-/// A compact inode (`struct erofs_inode_compact`) whose content lies in whole blocks.
+/// Returns a compact inode (`struct erofs_inode_compact`) whose content is in whole blocks.
 fn inode(mode: u16, links: u16, bytes: usize, block: u32, number: u16) -> Vec<u8> {
     let mut inode = vec![0; INODE];
     put(&mut inode, 4, &mode.to_le_bytes());
@@ -44,7 +44,7 @@ fn inode(mode: u16, links: u16, bytes: usize, block: u32, number: u16) -> Vec<u8
     inode
 }
 
-/// The root folder: its entries (`struct erofs_dirent`), then their names.
+/// Returns the root directory: its entries (`struct erofs_dirent`), then their names.
 fn entries() -> Vec<u8> {
     const FOLDER: u8 = 2;
     const REGULAR: u8 = 1;

@@ -28,7 +28,7 @@ fn an_xfs_that_was_made_byte_by_byte_is_one_and_a_broken_one_is_found() {
     let dir = tempfile::tempdir().unwrap();
     let mut image = xfs::image();
     assert_eq!(kept_by_xfs(dir.path(), &image), Ok(()));
-    // A byte of the root folder's inode, whose sum is wrong then.
+    // Change a byte of the root directory's inode, whose checksum is then wrong.
     image[8 * 4096 + 200] ^= 1;
     let said = message(kept_by_xfs(dir.path(), &image));
     assert!(said.contains(" as xfs: "), "{said}");

@@ -1,18 +1,19 @@
-//! An empty XFS, as small as kernels take it, version 5 with checksums and no other feature.
+//! An empty XFS of the smallest size that kernels accept, version 5 with checksums and no other feature.
 //!
-//! By the XFS Algorithms & Data Structures book and fs/xfs/libxfs/xfs_format.h: one allocation group with its four headers,
-//! three trees of one block each, blocks in reserve, one chunk of inodes, a log of zeros, and free space.
+//! The source is the XFS Algorithms & Data Structures book and fs/xfs/libxfs/xfs_format.h: one allocation group with
+//! its four headers, three trees of one block each, reserved blocks, one chunk of inodes, a log of zeros, and free
+//! space.
 
 use super::{crc32c, put};
 
-/// Bytes of the filesystem; those behind [`image`] are zeros.
+/// The size of the filesystem; all bytes after [`image`] are zeros.
 pub(super) const BYTES: u64 = BLOCKS as u64 * BLOCK as u64;
 
 const BLOCK: usize = 4096;
 const SECTOR: usize = 512;
 const INODE: usize = 512;
 const BLOCKS: u32 = 8192;
-/// Where things lie, by blocks: the trees of free space, by place and by size, and of inodes; the reserve; the inodes.
+/// Block numbers: the trees of free space by place and by size, the tree of inodes, the reserve, the inodes.
 const BY_PLACE: u32 = 1;
 const BY_SIZE: u32 = 2;
 const INODES: u32 = 3;
@@ -22,15 +23,16 @@ const LOG: u32 = 16;
 const LOG_BLOCKS: u32 = 2560;
 const FREE: u32 = LOG + LOG_BLOCKS;
 const FREE_BLOCKS: u32 = BLOCKS - FREE;
-/// A chunk's inodes, and the number of the first: the root folder. The next two are the realtime device's, without one.
+/// The number of inodes in a chunk, and the number of the first one, the root directory. The next two belong to the
+/// realtime device, which does not exist.
 const CHUNK_INODES: u32 = 64;
 const ROOT: u32 = CHUNK * (BLOCK / INODE) as u32;
 const USED_INODES: u32 = 3;
-/// No block, no inode.
+/// No block, or no inode.
 const NONE: u32 = u32::MAX;
 const UUID: [u8; 16] = *b"kata-qualify-xfs";
 
-/// The beginning of the filesystem, up to its log.
+/// Builds the beginning of the filesystem, up to its log.
 pub(super) fn image() -> Vec<u8> {
     let mut image = vec![0; LOG as usize * BLOCK];
     let headers = [superblock(), free_space(), inode_group(), reserve()];
@@ -49,7 +51,7 @@ pub(super) fn image() -> Vec<u8> {
     image
 }
 
-/// `struct xfs_dsb`.
+/// Returns a `struct xfs_dsb`.
 fn superblock() -> Vec<u8> {
     /// Version 5, with 32-bit link counts, aligned inodes, log version 2, extent flags, directories version 2, more bits.
     const VERSION: u16 = 5 | 0x20 | 0x80 | 0x400 | 0x1000 | 0x2000 | 0x8000;
@@ -65,21 +67,22 @@ fn superblock() -> Vec<u8> {
     for (place, number) in [(56, ROOT), (64, ROOT + 1), (72, ROOT + 2)] {
         put(&mut block, place, &u64::from(number).to_be_bytes());
     }
-    // The realtime extent's size, the group's, how many groups, the bitmap's, the log's.
+    // The realtime extent's size, the group's size, the number of groups, the bitmap's size, the log's size.
     for (place, value) in [(80, 1), (84, BLOCKS), (88, 1), (92, 0), (96, LOG_BLOCKS)] {
         put(&mut block, place, &value.to_be_bytes());
     }
     for (place, value) in [(100, VERSION), (102, SECTOR as u16), (104, INODE as u16), (106, (BLOCK / INODE) as u16)] {
         put(&mut block, place, &value.to_be_bytes());
     }
-    // Powers of 2: a block's bytes, a sector's, an inode's, a block's inodes, the group's blocks. Then the share of inodes.
+    // Powers of 2: the sizes of a block, a sector and an inode, the inodes of a block, the blocks of the group. Then
+    // the share of inodes.
     put(&mut block, 120, &[12, 9, 9, 3, 13, 0, 0, 25]);
     put(&mut block, 128, &u64::from(CHUNK_INODES).to_be_bytes());
     put(&mut block, 136, &u64::from(CHUNK_INODES - USED_INODES).to_be_bytes());
     put(&mut block, 144, &u64::from(FREE_BLOCKS + RESERVE.len() as u32).to_be_bytes());
     put(&mut block, 160, &none);
     put(&mut block, 168, &none);
-    // How inodes are aligned, in blocks.
+    // The alignment of inodes, in blocks.
     put(&mut block, 180, &4_u32.to_be_bytes());
     // The log's stripe, in bytes: none.
     put(&mut block, 196, &1_u32.to_be_bytes());
@@ -91,7 +94,7 @@ fn superblock() -> Vec<u8> {
     sealed(block, 224)
 }
 
-/// `struct xfs_agf`.
+/// Returns a `struct xfs_agf`.
 fn free_space() -> Vec<u8> {
     let last = RESERVE.len() as u32 - 1;
     let mut block = vec![0; SECTOR];
@@ -104,7 +107,7 @@ fn free_space() -> Vec<u8> {
         // The trees' heights.
         (28, 1),
         (32, 1),
-        // The reserve's first and last place, and how many.
+        // The reserve's first and last index, and the number of its blocks.
         (44, last),
         (48, last + 1),
         (52, FREE_BLOCKS),
@@ -117,7 +120,7 @@ fn free_space() -> Vec<u8> {
     sealed(block, 216)
 }
 
-/// `struct xfs_agi`.
+/// Returns a `struct xfs_agi`.
 fn inode_group() -> Vec<u8> {
     let mut block = vec![0; SECTOR];
     put(&mut block, 0, b"XAGI");
@@ -134,13 +137,13 @@ fn inode_group() -> Vec<u8> {
     for (place, value) in numbers {
         put(&mut block, place, &u32::to_be_bytes(value));
     }
-    // The heads of lists of inodes that are open and without a name.
+    // The list heads of inodes that are open but have no name.
     block[40..40 + 256].fill(0xff);
     put(&mut block, 296, &UUID);
     sealed(block, 312)
 }
 
-/// `struct xfs_agfl`: blocks for the trees to grow.
+/// Returns a `struct xfs_agfl`: blocks by which the trees can grow.
 fn reserve() -> Vec<u8> {
     let mut block = vec![0xff; SECTOR];
     block[..36].fill(0);
@@ -152,11 +155,11 @@ fn reserve() -> Vec<u8> {
     sealed(block, 32)
 }
 
-/// A tree of one block with one record (`struct xfs_btree_block`).
+/// Returns a tree of one block with one record (`struct xfs_btree_block`).
 fn tree(magic: &[u8; 4], number: u32, record: &[u8]) -> Vec<u8> {
     let mut block = vec![0; BLOCK];
     put(&mut block, 0, magic);
-    // It is a leaf of one record, and has no neighbours.
+    // A leaf with one record and no neighbours.
     put(&mut block, 6, &1_u16.to_be_bytes());
     put(&mut block, 8, &NONE.to_be_bytes());
     put(&mut block, 12, &NONE.to_be_bytes());
@@ -166,7 +169,7 @@ fn tree(magic: &[u8; 4], number: u32, record: &[u8]) -> Vec<u8> {
     sealed(block, 52)
 }
 
-/// `struct xfs_dinode`: the root folder, two empty files, and inodes that nobody uses.
+/// Returns a `struct xfs_dinode`: the root directory, two empty files, or an unused inode.
 fn inode(number: u32) -> Vec<u8> {
     const LOCAL: u8 = 1;
     const EXTENTS: u8 = 2;
@@ -181,11 +184,11 @@ fn inode(number: u32) -> Vec<u8> {
     put(&mut block, 4, &[3, format]);
     put(&mut block, 16, &links.to_be_bytes());
     if number < USED_INODES {
-        // Attributes, of which there are none, would be in extents.
+        // The inode has no attributes; if it had, they would be in extents.
         put(&mut block, 83, &[EXTENTS]);
     }
     if number == 0 {
-        // A folder in its inode: no names, and the folder above, which is itself.
+        // A directory inside its inode: no names, and the parent directory, which is the directory itself.
         let names = [&[0, 0][..], &ROOT.to_be_bytes()].concat();
         put(&mut block, 56, &(names.len() as u64).to_be_bytes());
         put(&mut block, 176, &names);
@@ -196,7 +199,7 @@ fn inode(number: u32) -> Vec<u8> {
     sealed(block, 100)
 }
 
-/// A block with the sum of its bytes, which stands little-endian at a place that counts as zeros.
+/// Sets a block's checksum, which is little-endian and counts as zeros itself.
 fn sealed(mut block: Vec<u8>, place: usize) -> Vec<u8> {
     block[place..place + 4].fill(0);
     let sum = crc32c::of(&block);

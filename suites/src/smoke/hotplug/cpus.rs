@@ -1,4 +1,4 @@
-//! CPUs that are plugged: slots that QEMU has as it was asked, one of them filled, put to work, and emptied again.
+//! CPU hotplug: QEMU has the requested slots, and a CPU is plugged into one, put to work, and unplugged.
 
 use super::forms;
 use super::is_numbered;
@@ -23,18 +23,19 @@ pub(in crate::smoke) static ROWS: &[Row] = &[row!(Environment(cpu_is_hotplugged)
     .needs(&[Need::Cpus])
     .seconds(180)];
 
-/// What the guest's kernel needs to see CPUs that are plugged.
+/// The guest's kernel options for plugged CPUs.
 const FOR_CPUS: &[&str] = &["HOTPLUG_CPU", "ACPI_HOTPLUG_CPU"];
 
-/// A CPU from `query-hotpluggable-cpus` that is plugged as the runtime plugs it comes online, does work, and goes again.
+/// A CPU from `query-hotpluggable-cpus` that is plugged as the runtime does comes online, does work, and can be
+/// unplugged.
 ///
-/// Where sandboxes are not sized once, both runtimes ask QEMU for as many slots as the host has CPUs, plug the CPUs of a
-/// pod's limits and unplug them again (`hotplugAddCPUs` in src/runtime/virtcontainers/qemu.go@3.30.0, `hotplug_vcpus` and
-/// `hotunplug_vcpus` in src/runtime-rs/crates/hypervisor/src/qemu/qmp.rs@4.1.0).
-/// The Go runtime ships so. runtime-rs's shipped configuration sizes a sandbox once, and then asks for no slot
-/// (`setup_config` in src/runtime-rs/crates/resource/src/cpu_mem/initial_size.rs@4.1.0): its guest is started with
-/// `static_sandbox_resource_mgmt = false` here, without which no memory is plugged either.
-/// Under plain TCG a guest's kernel counts only the CPUs that are present, so that slots are all there is to see.
+/// If sandboxes are not sized once, both runtimes ask QEMU for as many slots as the host has CPUs, plug the CPUs of a
+/// pod's limits and unplug them again (`hotplugAddCPUs` in src/runtime/virtcontainers/qemu.go@3.30.0, `hotplug_vcpus`
+/// and `hotunplug_vcpus` in src/runtime-rs/crates/hypervisor/src/qemu/qmp.rs@4.1.0). The Go runtime ships this way.
+/// runtime-rs's shipped configuration sizes a sandbox once, and then asks for no slot (`setup_config` in
+/// src/runtime-rs/crates/resource/src/cpu_mem/initial_size.rs@4.1.0); here its guest is started with
+/// `static_sandbox_resource_mgmt = false`, without which no memory is plugged either. Under plain TCG a guest's kernel
+/// counts only the CPUs that are present, so only the slots can be checked.
 fn cpu_is_hotplugged(env: &dyn EnvironmentSide) -> Check {
     let mut machine = env.boot_with(Setting::SizedLater)?;
     let machine = machine.as_mut();
@@ -74,7 +75,7 @@ fn cpu_is_hotplugged(env: &dyn EnvironmentSide) -> Check {
     delete(machine, &id, By::Kernel(&mut has)).map(drop)
 }
 
-/// The slot that the runtime fills first, of a QEMU that has as many as it was asked for.
+/// Returns the slot that the runtime fills first, and checks that QEMU has as many slots as requested.
 fn free_slot(machine: &mut dyn Machine, present: u32, most: u32) -> Result<Value, Stop> {
     let slots = machine.qmp("query-hotpluggable-cpus", json!({}))?;
     let slots = slots.as_array().cloned().unwrap_or_default();
@@ -85,7 +86,7 @@ fn free_slot(machine: &mut dyn Machine, present: u32, most: u32) -> Result<Value
         slots.len(),
         free.len()
     );
-    // The list begins with the last one.
+    // The list is in descending order.
     let first = free.into_iter().find(|slot| forms::fills_slot(machine.profile(), slot)).cloned();
     first.ok_or_else(|| {
         Stop::fail("the runtime fills only slots with a core, a socket and a thread, and QEMU has no such slot")
@@ -97,7 +98,7 @@ mod tests {
     use super::*;
     use crate::smoke::fake_machine::FakeMachine;
 
-    /// A QEMU whose slots have these properties, the last of them taken.
+    /// Returns a QEMU whose slots have these properties; the last one is taken.
     fn with_slots(profile: &str, props: &[Value]) -> FakeMachine {
         let taken = props.len() - 1;
         let slot = |(at, props): (usize, &Value)| {
@@ -128,7 +129,7 @@ mod tests {
         }
     }
 
-    /// `hotplug_vcpus` passes over what has no core, socket or thread.
+    /// `hotplug_vcpus` skips slots without a core, socket or thread.
     #[test]
     fn a_slot_that_runtime_rs_passes_over_is_none() {
         let partly = [json!({ "core-id": 1, "socket-id": 0 }), core(0)];

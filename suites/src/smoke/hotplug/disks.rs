@@ -1,4 +1,4 @@
-//! SCSI disks that are plugged: where the guest finds them, many of them, and with settings of their own.
+//! Plugged SCSI disks: their place in the guest, many of them, and disks with settings of their own.
 
 use super::forms::{self, Disk};
 use super::scratch_disk::{SMALL, ScratchDisk};
@@ -39,14 +39,14 @@ pub(in crate::smoke) static ROWS: &[Row] = &[
         .seconds(180),
 ];
 
-/// What the guest's kernel needs to see a SCSI disk.
+/// The guest's kernel options for SCSI disks.
 const FOR_SCSI: &[&str] = &["SCSI_VIRTIO", "BLK_DEV_SD"];
 const FOLDER: &str = "/sys/bus/scsi/devices";
-/// How many disks are plugged into one guest; the first target of the controller has room for 256.
+/// The number of disks that are plugged into one guest; the first target of the controller has room for 256.
 const MANY: u8 = 64;
 
 /// 64 disks that are plugged into Kata's SCSI controller one after the other are each found at the address that Kata
-/// predicts, hold what is written to them, and go again.
+/// predicts, hold the data written to them, and can be unplugged.
 ///
 /// A pod has a block device for each volume, and with a block snapshotter one more for each container; both runtimes count
 /// them as LUNs of one target (`GetSCSIIdLun` in src/runtime/virtcontainers/utils/utils.go@4.1.0, `hotplug_block_device` in
@@ -56,10 +56,10 @@ fn many_disks_are_hotplugged(env: &dyn EnvironmentSide) -> Check {
     let machine = machine.as_mut();
     let mut plugged = Vec::new();
     for (index, number) in (0..u32::from(MANY)).zip(0_u8..) {
-        // No two are full of the same.
+        // Each disk is filled with a different byte.
         let disk = ScratchDisk::of(b'!' + number, SMALL)?;
         let id = forms::plug_scsi_disk(machine, &Disk { index, ..Disk::first(&disk.0) })?;
-        // Each is found before the next one comes: a container starts when its disks are there.
+        // Find each disk before plugging the next, as Kata does: a container starts only when its disks are there.
         let name = found(env, machine, index)?;
         plugged.push((index, disk, id, name));
     }
@@ -73,13 +73,13 @@ fn many_disks_are_hotplugged(env: &dyn EnvironmentSide) -> Check {
     Ok(())
 }
 
-/// A disk that is plugged into a PCIe switch, as the runtime plugs a VFIO device there, is found behind the switch's port and
-/// holds what is written to it.
+/// A disk that is plugged into a PCIe switch, as the runtime plugs a VFIO device there, is found behind the switch's
+/// port and holds the data written to it.
 ///
-/// With `pcie_switch_port`, and for the Go runtime `hot_plug_vfio = "switch-port"`, several devices share one root port so
+/// With `pcie_switch_port`, and for the Go runtime `hot_plug_vfio = "switch-port"`, several devices share one root port
 /// (`genericAppendPCIeSwitchPort` in src/runtime/virtcontainers/qemu.go@4.1.0, `add_pcie_switch_ports` in
-/// src/runtime-rs/crates/hypervisor/src/qemu/cmdline_generator.rs@4.1.0). A disk stands in for the device of a host that a
-/// test cannot have.
+/// src/runtime-rs/crates/hypervisor/src/qemu/cmdline_generator.rs@4.1.0). A disk stands in for the host's device, which
+/// a test cannot have.
 fn pci_disk_is_hotplugged_into_a_switch(env: &dyn EnvironmentSide) -> Check {
     let mut machine = env.boot_with(Setting::SwitchPort)?;
     let machine = machine.as_mut();
@@ -103,7 +103,7 @@ fn pci_disk_is_hotplugged_into_a_switch(env: &dyn EnvironmentSide) -> Check {
     disk.is_used(machine, &name)
 }
 
-/// The folder of the device behind a root port, a switch and the switch's port, if the guest has one.
+/// Returns the directory of the device behind a root port, a switch and the switch's port, if the guest has one.
 fn deepest(machine: &mut dyn Machine, root: &str) -> Result<Option<String>, Stop> {
     let mut folder = root.to_owned();
     for _ in ["the switch", "its port", "the device"] {
@@ -113,9 +113,9 @@ fn deepest(machine: &mut dyn Machine, root: &str) -> Result<Option<String>, Stop
     Ok(Some(folder))
 }
 
-/// A disk that is plugged read-only is so in the guest, is read there, and stays as it is.
+/// A disk that is plugged read-only is read-only in the guest, can be read there, and its file does not change.
 ///
-/// A pod's read-only volume is a disk whose file the runtime may only be allowed to read (`ReadOnly` in
+/// A pod's read-only volume is a disk whose file the runtime may have permission only to read (`ReadOnly` in
 /// `hotplugAddBlockDevice` of src/runtime/virtcontainers/qemu.go@4.1.0, `is_readonly` in `hotplug_block_device` of
 /// src/runtime-rs/crates/hypervisor/src/qemu/qmp.rs@4.1.0).
 fn read_only_disk_is_hotplugged(env: &dyn EnvironmentSide) -> Check {
@@ -130,7 +130,7 @@ fn read_only_disk_is_hotplugged(env: &dyn EnvironmentSide) -> Check {
     forms::remove_node(machine)
 }
 
-/// The guest reads a disk that is full of this, knows that it cannot be written, and cannot write to it.
+/// Checks that the guest reads a disk filled with this character, sees that it is read-only, and cannot write to it.
 fn is_read_only(machine: &mut dyn Machine, name: &str, full_of: char) -> Check {
     let device = format!("/dev/{name}");
     let content = read(machine, &device)?;
@@ -147,10 +147,10 @@ fn is_read_only(machine: &mut dyn Machine, name: &str, full_of: char) -> Check {
     Ok(())
 }
 
-/// A disk that QEMU reads and writes by io_uring is plugged, holds what is written to it, and goes again.
+/// A disk that QEMU reads and writes by io_uring can be plugged, holds the data written to it, and can be unplugged.
 ///
-/// It is `block_device_aio` as both runtimes ship it, for every disk that they plug (src/runtime/Makefile@4.1.0,
-/// src/runtime-rs/Makefile@4.1.0). Where a kernel or a filter forbids io_uring, QEMU refuses the disk.
+/// Both runtimes ship this as `block_device_aio` for every disk that they plug (src/runtime/Makefile@4.1.0,
+/// src/runtime-rs/Makefile@4.1.0). If a kernel or a filter forbids io_uring, QEMU refuses the disk.
 fn disk_is_hotplugged_by_io_uring(env: &dyn EnvironmentSide) -> Check {
     let mut machine = env.boot()?;
     let machine = machine.as_mut();
@@ -162,7 +162,7 @@ fn disk_is_hotplugged_by_io_uring(env: &dyn EnvironmentSide) -> Check {
     forms::remove_node(machine)
 }
 
-/// A disk is plugged into Kata's SCSI controller, and holds what is written to it.
+/// Checks that a disk can be plugged into Kata's SCSI controller and holds the data written to it.
 pub(in crate::smoke) fn is_plugged_and_used(env: &dyn EnvironmentSide, machine: &mut dyn Machine) -> Check {
     let disk = ScratchDisk::new()?;
     forms::plug_scsi_disk(machine, &Disk::first(&disk.0))?;
@@ -170,8 +170,8 @@ pub(in crate::smoke) fn is_plugged_and_used(env: &dyn EnvironmentSide, machine: 
     disk.is_used(machine, &name)
 }
 
-/// Asks the guest to look for a disk, as the agent does, because its kernel is told not to look by itself
-/// (`scsi_mod.scan=none`), and waits for it; gives its name.
+/// Asks the guest to scan for a disk, as the agent does, because its kernel is told not to scan by itself
+/// (`scsi_mod.scan=none`), and waits for the disk; returns its name.
 pub(super) fn found(env: &dyn EnvironmentSide, machine: &mut dyn Machine, index: u32) -> Result<String, Stop> {
     let (target, lun) = (index / 256, index % 256);
     for host in list(machine, "/sys/class/scsi_host")? {
@@ -200,7 +200,7 @@ mod tests {
     use crate::environment::Answer;
     use crate::smoke::fake_machine::FakeMachine;
 
-    /// A guest with a disk of this content, whose kernel says this of it, and that lets it be written or not.
+    /// Returns a guest that has a disk with this content and this `ro` attribute, and that allows writing to it or not.
     fn guest(content: &str, ro: &str, writes: bool) -> FakeMachine {
         let mut machine = FakeMachine::of("go-3.32");
         machine.files.insert("/dev/sda".to_owned(), content.to_owned());

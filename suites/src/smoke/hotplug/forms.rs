@@ -1,8 +1,8 @@
-//! The QMP commands by which each runtime plugs a device, argument by argument.
+//! The QMP commands with which each runtime plugs a device, argument by argument.
 //!
-//! Go: src/runtime/pkg/govmm/qemu/qmp.go and src/runtime/virtcontainers/qemu.go@3.30.0; what older releases write otherwise
-//! is the profile's to say (`qmp:`).
-//! Rust: src/runtime-rs/crates/hypervisor/src/qemu/qmp.rs@4.1.0; `hotplug_block_device` of main hands descriptors over.
+//! Go: src/runtime/pkg/govmm/qemu/qmp.go and src/runtime/virtcontainers/qemu.go@3.30.0; the profile (`qmp:`) has the
+//! differences of older releases.
+//! Rust: src/runtime-rs/crates/hypervisor/src/qemu/qmp.rs@4.1.0; `hotplug_block_device` of main passes descriptors.
 
 use super::behind;
 use crate::check::{Check, Doing as _, Stop};
@@ -22,12 +22,12 @@ mod tests;
 pub(super) use alone::{interface_alone, pci_disk_alone, root_port_disk_alone, scsi_disk_alone};
 pub(super) use optional::{IO_THREAD, Options, plug_pci_disk_with};
 
-/// A disk's file, and how it is plugged.
+/// A disk's file, and the options with which it is plugged.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Disk<'a> {
     /// The file, raw.
     pub(super) file: &'a Path,
-    /// How many were plugged before it.
+    /// The number of disks that were plugged before it.
     pub(super) index: u32,
     /// Whether the guest may only read it.
     pub(super) read_only: bool,
@@ -36,29 +36,29 @@ pub(super) struct Disk<'a> {
 }
 
 impl Disk<'_> {
-    /// The first one, which the guest may write.
+    /// Returns the first disk, which the guest may write.
     pub(super) fn first(file: &Path) -> Disk<'_> {
         Disk { file, index: 0, read_only: false, aio: "threads" }
     }
 }
 
-/// The node name of a plugged disk: Go's are of the device's id, Rust's of its index.
+/// Returns the node name of a plugged disk: Go's derives from the device's id, Rust's from its index.
 fn node_name(index: u32) -> String {
     format!("drive-{index}")
 }
 
-/// What the runtime calls the descriptor of a plugged disk, by which it finds it again (`block_fd_opaque` in
-/// src/runtime-rs/crates/hypervisor/src/qemu/block_source.rs, main).
+/// Returns the runtime's label for the descriptor of a plugged disk, by which it finds the descriptor again
+/// (`block_fd_opaque` in src/runtime-rs/crates/hypervisor/src/qemu/block_source.rs, main).
 fn opaque(index: u32) -> String {
     format!("kata-block:{}:block-source", node_name(index))
 }
 
-/// The id of the back end of an interface that is plugged into this slot.
+/// Returns the id of the back end of an interface plugged into this slot.
 pub(super) fn netdev(slot: u32) -> String {
     format!("tap{slot}_kata")
 }
 
-/// Plugs a DIMM of a shared file, as both runtimes do where virtio-fs is the shared filesystem.
+/// Plugs a DIMM of a shared file, as both runtimes do if virtio-fs is the shared filesystem.
 pub(super) fn plug_memory(machine: &mut dyn Machine, bytes: u64) -> Check {
     let (backend, dimm) = match is_go(machine.profile()) {
         true => ("mem0", "dimmmem0"),
@@ -71,8 +71,8 @@ pub(super) fn plug_memory(machine: &mut dyn Machine, bytes: u64) -> Check {
     device_add(machine, json!({ "driver": "pc-dimm", "id": dimm, "memdev": backend })).map(drop)
 }
 
-/// Plugs a virtio-mem device of at most so many bytes, which has none at first, into the first slot of Kata's PCI bridge
-/// (`setupVirtioMem` in src/runtime/virtcontainers/qemu.go@4.1.0).
+/// Plugs a virtio-mem device with a maximum of this many bytes, empty at first, into the first slot of Kata's PCI
+/// bridge (`setupVirtioMem` in src/runtime/virtcontainers/qemu.go@4.1.0).
 pub(super) fn plug_virtio_mem(machine: &mut dyn Machine, bytes: u64) -> Check {
     let memory = json!({
         "qom-type": "memory-backend-file", "id": "virtiomem", "size": bytes, "mem-path": "/dev/shm", "share": true,
@@ -84,20 +84,20 @@ pub(super) fn plug_virtio_mem(machine: &mut dyn Machine, bytes: u64) -> Check {
     device_add(machine, device).map(drop)
 }
 
-/// Asks a guest to have so many bytes of its virtio-mem device (`resizeVirtioMem`, likewise).
+/// Asks the guest to use this many bytes of its virtio-mem device (`resizeVirtioMem` in the same file).
 pub(super) fn resize_virtio_mem(machine: &mut dyn Machine, bytes: u64) -> Check {
     machine.qmp("qom-set", json!({ "path": VIRTIO_MEM, "property": "requested-size", "value": bytes })).map(drop)
 }
 
 const VIRTIO_MEM: &str = "virtiomem0";
 
-/// Plugs a CPU into a slot of `query-hotpluggable-cpus`; gives its id.
+/// Plugs a CPU into a slot of `query-hotpluggable-cpus`; returns the CPU's id.
 pub(super) fn plug_cpu(machine: &mut dyn Machine, slot: &Value) -> Result<String, Stop> {
     let cpu = cpu(machine.profile(), slot);
     device_add(machine, cpu)
 }
 
-/// Whether the runtime fills a slot that is free: Rust passes over one without a core, a socket or a thread.
+/// Checks whether the runtime fills a free slot: Rust skips one without a core, a socket or a thread.
 pub(super) fn fills_slot(profile: &Profile, slot: &Value) -> bool {
     let has = |key: &&str| slot.pointer(&format!("/props/{key}")).is_some();
     is_go(profile) || ["core-id", "socket-id", "thread-id"].iter().all(has)
@@ -123,7 +123,7 @@ fn cpu(profile: &Profile, slot: &Value) -> Value {
     arguments
 }
 
-/// Plugs a disk into Kata's SCSI controller, whose first target has 256 of them (`GetSCSIIdLun`); gives its id.
+/// Plugs a disk into Kata's SCSI controller, whose first target holds 256 (`GetSCSIIdLun`); returns the disk's id.
 pub(super) fn plug_scsi_disk(machine: &mut dyn Machine, disk: &Disk<'_>) -> Result<String, Stop> {
     add_node(machine, disk)?;
     let disk = scsi_disk(machine.profile(), disk);
@@ -135,14 +135,14 @@ fn scsi_disk(profile: &Profile, disk: &Disk<'_>) -> Value {
         "driver": "scsi-hd", "id": disk_id(profile, disk.index), "drive": node_name(disk.index), "bus": "scsi0.0",
         "scsi-id": disk.index / 256, "lun": disk.index % 256,
     });
-    // Rust shares only what can be written.
+    // Rust sets share-rw only for writable disks.
     if is_go(profile) || !disk.read_only {
         device["share-rw"] = on(profile);
     }
     device
 }
 
-/// Plugs a virtio-blk disk into the first slot of Kata's PCI bridge; gives its id.
+/// Plugs a virtio-blk disk into the first slot of Kata's PCI bridge; returns its id.
 pub(super) fn plug_pci_disk(machine: &mut dyn Machine, file: &Path) -> Result<String, Stop> {
     add_node(machine, &Disk::first(file))?;
     let disk = pci_disk(machine.profile());
@@ -166,12 +166,13 @@ fn pci_disk(profile: &Profile) -> Value {
     disk
 }
 
-/// Plugs a virtio-blk disk into the first PCIe root port, with what the runtime says there of a VFIO device; gives its id.
+/// Plugs a virtio-blk disk into the first PCIe root port, with the runtime's arguments for a VFIO device; returns its
+/// id.
 pub(super) fn plug_root_port_disk(machine: &mut dyn Machine, file: &Path) -> Result<String, Stop> {
     plug_port_disk(machine, file, "rp0")
 }
 
-/// The same into the first port of a PCIe switch.
+/// Plugs a virtio-blk disk into the first port of a PCIe switch; returns its id.
 pub(super) fn plug_switch_port_disk(machine: &mut dyn Machine, file: &Path) -> Result<String, Stop> {
     plug_port_disk(machine, file, "swdp0")
 }
@@ -190,14 +191,14 @@ fn port_disk(profile: &Profile, port: &str) -> Value {
     if go {
         disk["romfile"] = json!("");
     } else {
-        // Text for a switch: QEMU 7.2 takes it as on its command line, 10.0 insists on true or false.
+        // A switch as text: QEMU 7.2 accepts it as on its command line, 10.0 insists on true or false.
         disk["addr"] = json!("0x0");
         disk["multifunction"] = json!("off");
     }
     disk
 }
 
-/// The slot on the root bus of the device with this id.
+/// Returns the slot on the root bus of the device with this id.
 pub(super) fn slot_of(machine: &mut dyn Machine, id: &str) -> Result<Option<u64>, Stop> {
     let buses = machine.qmp("query-pci", json!({}))?;
     let mut devices = buses.as_array().into_iter().flatten().filter_map(|bus| bus.get("devices")?.as_array()).flatten();
@@ -211,7 +212,7 @@ fn add_node(machine: &mut dyn Machine, disk: &Disk<'_>) -> Check {
     machine.qmp("blockdev-add", node).map(drop)
 }
 
-/// What opens a disk's file in QEMU; where the runtime does that, the file's descriptor is handed over first.
+/// Describes how QEMU opens a disk's file; if the runtime passes descriptors, the file's is passed first.
 fn described(machine: &mut dyn Machine, disk: &Disk<'_>) -> Result<Value, Stop> {
     match machine.profile().qemu.blk_source {
         BlkSource::Path => Ok(node(machine.profile(), disk, &disk.file.display().to_string())),
@@ -243,7 +244,7 @@ pub(super) fn remove_node(machine: &mut dyn Machine) -> Check {
     remove_node_of(machine, 0)
 }
 
-/// Closes the file of a disk that has been unplugged, and the descriptors that were handed over for it.
+/// Closes the file of a disk that has been unplugged, and the descriptors that were passed for it.
 pub(super) fn remove_node_of(machine: &mut dyn Machine, index: u32) -> Check {
     machine.qmp("blockdev-del", json!({ "node-name": node_name(index) }))?;
     if machine.profile().qemu.blk_source == BlkSource::Path {
@@ -259,15 +260,15 @@ pub(super) fn remove_node_of(machine: &mut dyn Machine, index: u32) -> Check {
     Ok(())
 }
 
-/// Plugs an interface into a slot of Kata's PCI bridge, its other end at `address`; gives its id.
+/// Plugs an interface into a slot of Kata's PCI bridge, its other end at `address`; returns its id.
 pub(super) fn plug_interface(machine: &mut dyn Machine, slot: u32, address: &str) -> Result<String, Stop> {
     machine.qmp("netdev_add", json!({ "type": "socket", "id": netdev(slot), "connect": address }))?;
     let interface = interface(machine.profile(), slot);
     device_add(machine, interface)
 }
 
-/// Plugs a tap into the first slot of Kata's PCI bridge, handed over as descriptors, with vhost-net or without it; gives its
-/// id (`hotAddNetDevice` in src/runtime/virtcontainers/qemu.go@4.1.0, `hotplug_network_device` in
+/// Plugs a tap, passed as descriptors, into the first slot of Kata's PCI bridge, with vhost-net or without it; returns
+/// its id (`hotAddNetDevice` in src/runtime/virtcontainers/qemu.go@4.1.0, `hotplug_network_device` in
 /// src/runtime-rs/crates/hypervisor/src/qemu/qmp.rs@4.1.0).
 pub(super) fn plug_tap(machine: &mut dyn Machine, tap: &Tap, by_vhost: bool) -> Result<String, Stop> {
     machine.qmp_with("getfd", json!({ "fdname": "fd0" }), &tap.tap)?;
@@ -287,7 +288,7 @@ fn interface(profile: &Profile, slot: u32) -> Value {
     let back_end = netdev(slot);
     let id = if go { format!("virtio-network-{slot}") } else { format!("frontend-{back_end}") };
     let vectors = 2 * profile.qemu.vcpus + 2;
-    // Go counts in hexadecimal, Rust in decimal digits; of the slots that tests use both make the same.
+    // Go formats numbers in hexadecimal, Rust in decimal; for the slots that tests use both are the same.
     let mut interface = json!({
         "driver": "virtio-net-pci", "id": id, "netdev": back_end, "mac": format!("02:00:ca:fe:00:{:02x}", slot + 1),
         "bus": "pci-bridge-0", "addr": format!("{slot:02}"), "mq": on(profile), "vectors": vectors,
@@ -298,13 +299,13 @@ fn interface(profile: &Profile, slot: u32) -> Value {
     interface
 }
 
-/// Go puts the driver's kind before the drive's id.
+/// Returns a disk's device id: Go puts the driver's kind before the drive's id.
 fn disk_id(profile: &Profile, index: u32) -> String {
     let node = node_name(index);
     if is_go(profile) { format!("virtio-{node}") } else { node }
 }
 
-/// A switch that is on.
+/// Returns the runtime's value for a switch that is on.
 fn on(profile: &Profile) -> Value {
     match profile.qmp.switches {
         JsonStyle::AsText => json!("on"),
@@ -316,11 +317,11 @@ fn is_go(profile: &Profile) -> bool {
     profile.runtime == Runtime::Go
 }
 
-/// The switches and numbers of a device that a runtime may write as text.
+/// The properties that are switches or numbers, and that a runtime may write as text.
 const SWITCHES_AND_NUMBERS: &[&str] =
     &["share-rw", "mq", "multifunction", "num-queues", "core-id", "socket-id", "thread-id", "die-id"];
 
-/// Plugs a device; gives its id.
+/// Plugs a device; returns its id.
 pub(super) fn device_add(machine: &mut dyn Machine, arguments: Value) -> Result<String, Stop> {
     let id = arguments.get("id").and_then(Value::as_str).unwrap_or_default().to_owned();
     match machine.qmp("device_add", arguments.clone()) {
@@ -329,7 +330,7 @@ pub(super) fn device_add(machine: &mut dyn Machine, arguments: Value) -> Result<
     }
 }
 
-/// The stop for a refusal: it blames Kata where QEMU refuses an argument's type and takes the right types.
+/// Returns the stop for a refusal: it blames Kata if QEMU refuses an argument's type and accepts the right types.
 fn refused(machine: &mut dyn Machine, arguments: &Value, stop: Stop) -> Stop {
     let Stop::Fail { message, detail, .. } = &stop else { return stop };
     let FailureDetail::QmpRefusal { description, .. } = &**detail else { return stop };
@@ -348,7 +349,7 @@ fn refused(machine: &mut dyn Machine, arguments: &Value, stop: Stop) -> Stop {
     }
 }
 
-/// The same arguments with switches and numbers as JSON has them.
+/// Converts switches and numbers to JSON types.
 fn typed(mut arguments: Value) -> Value {
     for name in SWITCHES_AND_NUMBERS {
         let Some(value) = arguments.get_mut(name) else { continue };
@@ -370,12 +371,12 @@ fn typed(mut arguments: Value) -> Value {
 pub(in crate::smoke) enum Bridge {
     /// Device 2 of bus 0, by `addr=2` of its argument.
     Plain,
-    /// Behind a PCIe port that is device 2 of bus 0, as runtime-rs puts it where there is a firmware.
+    /// Behind a PCIe port that is device 2 of bus 0, where runtime-rs puts the bridge if there is a firmware.
     BehindAPort,
 }
 
 impl Bridge {
-    /// The folder of the device in a slot, if the guest has one.
+    /// Returns the directory of the device in a slot, if the guest has one.
     pub(super) fn slot(self, machine: &mut dyn Machine, slot: u32) -> Result<Option<String>, Stop> {
         let first = "/sys/devices/pci0000:00/0000:00:02.0";
         let bridge = match self {
@@ -383,7 +384,7 @@ impl Bridge {
             Bridge::BehindAPort => behind(machine, first)?,
         };
         let Some(bridge) = bridge else { return Ok(None) };
-        // The bus behind the bridge has the number that the guest's firmware gave it.
+        // The guest's firmware assigned the number of the bus behind the bridge.
         let Some(bus) = list(machine, &format!("{bridge}/pci_bus"))?.into_iter().next() else { return Ok(None) };
         let device = format!("{bus}:{slot:02x}.0");
         let there = list(machine, &bridge)?.contains(&device);

@@ -1,4 +1,4 @@
-//! Network interfaces that are plugged: many of them, taps with vhost-net and without, behind a firmware's bridge.
+//! Plugged network interfaces: many of them, taps with vhost-net and without, and behind a firmware's bridge.
 
 use super::forms::{self, Bridge};
 use super::unplug::{By, delete};
@@ -27,9 +27,9 @@ pub(in crate::smoke) static ROWS: &[Row] = &[
         .seconds(240),
 ];
 
-/// How many interfaces are plugged into one guest.
+/// The number of interfaces that are plugged into one guest.
 const MANY: u32 = 8;
-/// How many packets each of them carries.
+/// The number of packets that each interface carries.
 const PACKETS: u32 = 8;
 
 /// 8 network interfaces that are plugged into Kata's PCI bridge one after the other are each found at the address that Kata
@@ -37,7 +37,7 @@ const PACKETS: u32 = 8;
 ///
 /// A pod has one for each network that it is attached to; the bridge's slots are counted from 1 (`addDeviceToBridge` in
 /// src/runtime/virtcontainers/qemu_arch_base.go@4.1.0, `find_free_slot` in
-/// src/runtime-rs/crates/hypervisor/src/qemu/qmp.rs@4.1.0), and its windows are of a fixed size.
+/// src/runtime-rs/crates/hypervisor/src/qemu/qmp.rs@4.1.0), and the bridge's windows have a fixed size.
 fn many_interfaces_are_hotplugged(env: &dyn EnvironmentSide) -> Check {
     let mut machine = env.boot()?;
     let machine = machine.as_mut();
@@ -57,20 +57,20 @@ fn many_interfaces_are_hotplugged(env: &dyn EnvironmentSide) -> Check {
     Ok(())
 }
 
-/// A tap that is handed to a running QEMU as a descriptor becomes an interface of the guest's, carries packets both ways
-/// and goes again: with vhost-net, and without where the runtime can do without.
+/// A tap that is passed to a running QEMU as a descriptor becomes an interface of the guest, carries packets both ways
+/// and can be unplugged: with vhost-net, and without it if the runtime supports that.
 ///
-/// So both runtimes plug an interface (`hotAddNetDevice` in src/runtime/virtcontainers/qemu.go@3.32.0,
+/// Both runtimes plug an interface this way (`hotAddNetDevice` in src/runtime/virtcontainers/qemu.go@3.32.0,
 /// `hotplug_network_device` in src/runtime-rs/crates/hypervisor/src/qemu/qmp.rs@4.1.0). With `disable_vhost_net` the Go
-/// runtime leaves it to QEMU to move the packets; runtime-rs heeds that at the start of a guest alone, and hands vhost-net
-/// over with every interface that it plugs.
+/// runtime lets QEMU move the packets; runtime-rs respects that only at the start of a guest, and passes vhost-net with
+/// every interface that it plugs.
 fn tap_is_hotplugged_with_vhost_and_without(env: &dyn EnvironmentSide) -> Check {
     let mut machine = env.boot()?;
     let machine = machine.as_mut();
     for by_vhost in ways(machine.profile().runtime) {
         let tap = env.tap()?;
         let id = forms::plug_tap(machine, &tap, *by_vhost)?;
-        // QEMU has descriptors of its own by now.
+        // QEMU has its own copies of the descriptors by now.
         drop(tap);
         let name = on_the_bridge(env, machine, Bridge::Plain, 1, "net")?;
         carries_packets(machine, &name).map_err(|stop| with(stop, *by_vhost))?;
@@ -80,7 +80,7 @@ fn tap_is_hotplugged_with_vhost_and_without(env: &dyn EnvironmentSide) -> Check 
     Ok(())
 }
 
-/// Whether vhost-net moves the packets of an interface that a runtime plugs, in all the ways that it can.
+/// Returns the ways in which a runtime can plug an interface: with vhost-net (true), and without.
 fn ways(runtime: Runtime) -> &'static [bool] {
     match runtime {
         Runtime::Go => &[true, false],
@@ -88,7 +88,7 @@ fn ways(runtime: Runtime) -> &'static [bool] {
     }
 }
 
-/// A failure that says whether vhost-net was there.
+/// Adds to a failure's message whether vhost-net was used.
 fn with(stop: Stop, by_vhost: bool) -> Stop {
     let how = if by_vhost { "with vhost-net" } else { "without vhost-net" };
     match stop {
@@ -99,8 +99,8 @@ fn with(stop: Stop, by_vhost: bool) -> Stop {
     }
 }
 
-/// An interface that is plugged into the bridge behind a PCIe port carries packets, where that is how the runtime puts the
-/// bridge.
+/// Checks that an interface plugged into the bridge behind a PCIe port carries packets, if the runtime puts the bridge
+/// there.
 pub(in crate::smoke) fn is_plugged_behind_a_port(env: &dyn EnvironmentSide, machine: &mut dyn Machine) -> Check {
     let peer = Peer::listen()?;
     forms::plug_interface(machine, 1, &peer.address().to_string())?;

@@ -5,17 +5,17 @@ use crate::check::{Check, Stop};
 use crate::environment::{Answer, Machine, Question};
 use crate::smoke::guest_files::{list, read};
 
-/// What has been brought online, and what would not be.
+/// The progress of bringing memory or CPUs online.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Online {
-    /// How much was.
+    /// The number of items brought online.
     pub(super) count: usize,
-    /// What the guest's kernel said when it refused, the last time it did.
+    /// The guest kernel's last refusal.
     pub(super) refused: Option<String>,
 }
 
 impl Online {
-    /// Brings online what is offline, as the agent does (`online_resources`); a refusal may be one for now.
+    /// Brings offline items online, as the agent does (`online_resources`); a refusal may be temporary.
     pub(super) fn bring(&mut self, machine: &mut dyn Machine, folder: &str, prefix: &str) -> Check {
         for name in list(machine, folder)?.into_iter().filter(|name| is_numbered(name, prefix)) {
             let path = format!("{folder}/{name}/online");

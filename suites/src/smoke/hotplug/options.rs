@@ -1,4 +1,4 @@
-//! Disks that are plugged by settings that are not the shipped ones, most of them into the PCI bridge.
+//! Disks plugged with settings other than the shipped ones, most of them into the PCI bridge.
 
 use super::forms::{self, Bridge, Disk, IO_THREAD, Options};
 use super::scratch_disk::{SMALL, ScratchDisk};
@@ -60,10 +60,10 @@ pub(in crate::smoke) static ROWS: &[Row] = &[
         .seconds(180),
 ];
 
-/// A disk that is plugged with a thread of its own holds what is written to it, that thread is what served it, and it goes
-/// again.
+/// A disk that is plugged with an I/O thread of its own holds the data written to it, is served by that thread, and can
+/// be unplugged.
 ///
-/// With `enable_iothreads` and `indep_iothreads` a disk by virtio-blk does not wait for QEMU's main loop (`setupIoThread`
+/// With `enable_iothreads` and `indep_iothreads` a virtio-blk disk does not wait for QEMU's main loop (`setupIoThread`
 /// and `hotplugAddBlockDevice` in src/runtime/virtcontainers/qemu.go@4.1.0, `add_indep_iothreads` in
 /// src/runtime-rs/crates/hypervisor/src/qemu/cmdline_generator.rs@4.1.0).
 fn disk_is_served_by_a_thread_of_its_own(env: &dyn EnvironmentSide) -> Check {
@@ -77,7 +77,7 @@ fn disk_is_served_by_a_thread_of_its_own(env: &dyn EnvironmentSide) -> Check {
     unplugged(machine, &id)
 }
 
-/// The guest uses a disk, which wakes a thread of QEMU's whose name begins like this.
+/// Checks that the guest can use a disk, and that this wakes a QEMU thread whose name begins with `thread`.
 fn is_used_by(
     env: &dyn EnvironmentSide,
     machine: &mut dyn Machine,
@@ -97,9 +97,9 @@ fn is_used_by(
     Ok(())
 }
 
-/// A disk of the SCSI controller holds what is written to it, and the controller's own thread is what served it.
+/// A disk of the SCSI controller holds the data written to it, and is served by the controller's own thread.
 ///
-/// With `enable_iothreads` alone the controller has one (`genericSCSIController` in
+/// With `enable_iothreads` alone the controller has a thread (`genericSCSIController` in
 /// src/runtime/virtcontainers/qemu_arch_base.go@4.1.0, `add_scsi_controller` in
 /// src/runtime-rs/crates/hypervisor/src/qemu/cmdline_generator.rs@4.1.0).
 fn disk_is_served_by_its_controllers_thread(env: &dyn EnvironmentSide) -> Check {
@@ -109,12 +109,12 @@ fn disk_is_served_by_its_controllers_thread(env: &dyn EnvironmentSide) -> Check 
     let disk = ScratchDisk::new()?;
     forms::plug_scsi_disk(machine, &Disk::first(&disk.0))?;
     let name = disks::found(env, machine, 0)?;
-    // The Go runtime's name goes on with digits of its own.
+    // The Go runtime appends random digits to the name.
     let thread = if machine.profile().runtime == Runtime::Go { "iothread-" } else { "scsi-io-thread" };
     is_used_by(env, machine, thread, &disk, &name)
 }
 
-/// Plugs a disk with these options; gives its id, and its name in the guest.
+/// Plugs a disk with these options; returns its id, and its name in the guest.
 fn plugged(
     env: &dyn EnvironmentSide,
     machine: &mut dyn Machine,
@@ -131,7 +131,7 @@ fn unplugged(machine: &mut dyn Machine, id: &str) -> Check {
     forms::remove_node(machine)
 }
 
-/// The number of the thread whose name begins like this in the answer to `query-iothreads`.
+/// Returns the id of the thread whose name begins with `name` in the answer to `query-iothreads`.
 fn number_of(name: &str, answer: &Value) -> Result<u64, Stop> {
     let is_it = |thread: &&Value| thread["id"].as_str().is_some_and(|id| id.starts_with(name));
     let found = answer.as_array().into_iter().flatten().find(is_it);
@@ -139,19 +139,19 @@ fn number_of(name: &str, answer: &Value) -> Result<u64, Stop> {
     number.ok_or_else(|| Stop::fail(format!("QEMU was started with the thread {name}, and has {answer}")))
 }
 
-/// How often a thread has gone to sleep by itself: what it does ends in one more.
+/// Returns how often a thread has gone to sleep by itself; each piece of work ends with one more.
 fn woken(status: &str) -> Result<u64, Stop> {
     let count = procfs::status(status, "voluntary_ctxt_switches").and_then(|count| count.parse().ok());
     count.ok_or_else(|| Stop::error("the status of a thread of QEMU's does not say how often it slept"))
 }
 
-/// CPUs, and queues of a disk, of a guest that has several.
+/// The number of CPUs of the guest, and of the disk's queues.
 const QUEUES: u32 = 2;
 
-/// A disk that is plugged into a guest with two CPUs has two queues there, and holds what is written to it.
+/// A disk that is plugged into a guest with two CPUs has two queues there, and holds the data written to it.
 ///
-/// The Go runtime asks for a queue for each CPU (`hotplugAddBlockDevice` in src/runtime/virtcontainers/qemu.go@4.1.0), so
-/// that CPUs do not wait for each other; runtime-rs leaves it to QEMU.
+/// The Go runtime asks for a queue for each CPU (`hotplugAddBlockDevice` in src/runtime/virtcontainers/qemu.go@4.1.0),
+/// so that CPUs do not wait for each other; runtime-rs leaves the number to QEMU.
 fn plugged_disk_has_a_queue_for_each_cpu(env: &dyn EnvironmentSide) -> Check {
     let mut machine = env.boot_with(Setting::Vcpus(QUEUES))?;
     let machine = machine.as_mut();
@@ -168,10 +168,10 @@ fn plugged_disk_has_a_queue_for_each_cpu(env: &dyn EnvironmentSide) -> Check {
     disk.is_used(machine, &name)
 }
 
-/// Sectors of a disk that are neither QEMU's default nor alike: logical and physical, bytes.
+/// A disk's sector sizes, logical and physical, bytes; they differ from QEMU's default and from each other.
 const SECTORS: [u32; 2] = [4096, 8192];
 
-/// A disk that is plugged with sectors of another size has them in the guest, and holds what is written to it.
+/// A disk that is plugged with other sector sizes has them in the guest, and holds the data written to it.
 ///
 /// With `block_device_logical_sector_size` and `block_device_physical_sector_size` a volume has the sectors of the host's
 /// device (`executePCIDeviceAdd` in src/runtime/pkg/govmm/qemu/qmp.go@4.1.0, `hotplug_block_device` in
@@ -194,14 +194,14 @@ fn plugged_disk_has_the_sectors_asked_for(env: &dyn EnvironmentSide) -> Check {
     disk.is_used(machine, &name)
 }
 
-/// What the guest gives up of a disk of 8 MiB, bytes.
+/// The bytes that the guest discards of a disk of 8 MiB.
 const GIVEN_UP: Range<u64> = 4 << 20..6 << 20;
 
-/// What a guest gives up of a disk is a hole in the disk's file, and nothing else of it is.
+/// The bytes that a guest discards of a disk become a hole in the disk's file, and no other byte does.
 ///
-/// A volume in a file that is not full asks for it (`DiscardUnmap` in `hotplugAddBlockDevice` of
+/// A sparse volume in a file asks for this (`DiscardUnmap` in `hotplugAddBlockDevice` of
 /// src/runtime/virtcontainers/qemu.go@4.1.0, `discard_unmap` in `hotplug_block_device` of
-/// src/runtime-rs/crates/hypervisor/src/qemu/qmp.rs@4.1.0), so that a node has the space again.
+/// src/runtime-rs/crates/hypervisor/src/qemu/qmp.rs@4.1.0), so that the node gets the space back.
 fn what_a_guest_discards_is_the_hosts_again(env: &dyn EnvironmentSide) -> Check {
     let disk = ScratchDisk::new()?;
     holes_free_space()?;
@@ -218,9 +218,9 @@ fn what_a_guest_discards_is_the_hosts_again(env: &dyn EnvironmentSide) -> Check 
     is_given_up(&disk.0, before)
 }
 
-/// Skips where files cannot have holes, or a hole frees nothing.
+/// Skips if files cannot have holes, or a hole frees nothing.
 ///
-/// Where a file's holes begin is not asked: a FUSE filesystem that does not know says that there are none.
+/// The offset of a file's holes is not queried: a FUSE filesystem that does not know it reports none.
 fn holes_free_space() -> Check {
     let scratch = ScratchDisk::of(b'h', SMALL)?;
     let opened = OpenOptions::new().write(true).open(&scratch.0);
@@ -234,21 +234,21 @@ fn holes_free_space() -> Check {
     }
 }
 
-/// How many bytes of a file the filesystem has room taken for.
+/// Returns the number of bytes that the filesystem has allocated for a file.
 fn allocated(path: &Path) -> Result<u64, Stop> {
-    // Some filesystems take room, and count it, only when they write.
+    // Some filesystems allocate space, and count it, only when they write.
     let synced = File::open(path).and_then(|file| file.sync_all().and_then(|()| file.metadata()));
     // `st_blocks` counts in units of 512 bytes whatever the filesystem's blocks are.
     Ok(synced.doing("looking at the disk's file")?.blocks() * 512)
 }
 
-/// The bytes that were given up read as zeros, no others do, and the host has most of their room again.
+/// Checks that the discarded bytes read as zeros, no others do, and most of their space is free on the host.
 fn is_given_up(path: &Path, before: u64) -> Check {
     let freed = before.saturating_sub(allocated(path)?);
     gives_up(&fs::read(path).doing("reading the disk's file")?, freed)
 }
 
-/// The same of what a disk's file holds, and of how many bytes less it takes than before.
+/// Checks a disk file's content, and the number of bytes that were freed.
 fn gives_up(content: &[u8], freed: u64) -> Check {
     let wrong = (0..).zip(content).position(|(at, byte)| (*byte == 0) != GIVEN_UP.contains(&at));
     ensure!(
@@ -259,11 +259,11 @@ fn gives_up(content: &[u8], freed: u64) -> Check {
     Ok(())
 }
 
-/// A disk that QEMU reads and writes by the kernel's asynchronous I/O, past the page cache, is plugged, holds what is
-/// written to it, and goes again.
+/// A disk that QEMU reads and writes by the kernel's asynchronous I/O, past the page cache, can be plugged, holds the
+/// data written to it, and can be unplugged.
 ///
-/// It is `block_device_aio = "native"`, which takes `block_device_cache_direct = true` with it (`hotplug_block_device` in
-/// src/runtime-rs/crates/hypervisor/src/qemu/qmp.rs@4.1.0). The Go runtime has it for block devices of the host alone.
+/// This is `block_device_aio = "native"`, which requires `block_device_cache_direct = true` (`hotplug_block_device` in
+/// src/runtime-rs/crates/hypervisor/src/qemu/qmp.rs@4.1.0). The Go runtime has it only for block devices of the host.
 fn plugged_disk_is_used_by_native_aio(env: &dyn EnvironmentSide) -> Check {
     let disk = ScratchDisk::new()?;
     can_be_direct(&disk.0)?;
@@ -283,16 +283,16 @@ fn plugged_disk_is_used_by_native_aio(env: &dyn EnvironmentSide) -> Check {
     unplugged(machine, &id)
 }
 
-/// Skips where files cannot be read past the page cache.
+/// Skips if files cannot be read past the page cache.
 fn can_be_direct(path: &Path) -> Check {
     let opened = OpenOptions::new().read(true).write(true).custom_flags(libc::O_DIRECT).open(path);
     opened.map(drop).map_err(|e| Stop::skip(format!("files here cannot be opened with O_DIRECT: {e}")))
 }
 
-/// How many requests of asynchronous I/O QEMU asks the kernel for, at most.
+/// The most asynchronous I/O requests that QEMU reserves in the kernel.
 const REQUESTS: u64 = 1024;
 
-/// Skips where the kernel has no asynchronous I/O, or others have all of it.
+/// Skips if the kernel has no asynchronous I/O, or other processes use up the limit.
 fn has_room_for_aio() -> Check {
     let number = |name: &str| fs::read_to_string(format!("/proc/sys/fs/{name}")).ok()?.trim().parse::<u64>().ok();
     match (number("aio-nr"), number("aio-max-nr")) {
@@ -304,9 +304,9 @@ fn has_room_for_aio() -> Check {
     }
 }
 
-/// Two files are one disk of the guest's, read-only, by a list in the form of VMDK, and it goes again.
+/// Two files are one read-only disk of the guest through a VMDK descriptor, and the disk can be unplugged.
 ///
-/// So runtime-rs hands down an EROFS of several layers as one device (`create_vmdk_descriptor` in
+/// runtime-rs passes an EROFS of several layers as one device this way (`create_vmdk_descriptor` in
 /// src/runtime-rs/crates/resource/src/rootfs/erofs_rootfs.rs@4.1.0, `BlockDeviceFormat::Vmdk` in
 /// src/runtime-rs/crates/hypervisor/src/qemu/qmp.rs@4.1.0).
 fn several_files_are_one_disk_by_vmdk(env: &dyn EnvironmentSide) -> Check {
@@ -334,7 +334,7 @@ fn several_files_are_one_disk_by_vmdk(env: &dyn EnvironmentSide) -> Check {
     unplugged(machine, &id)
 }
 
-/// The list of files of so many bytes each, as runtime-rs writes it.
+/// Returns a VMDK descriptor of files of this size, as runtime-rs writes it.
 fn list_of(files: &[&Path], bytes: usize) -> String {
     let sectors = bytes / 512;
     let lines: Vec<String> = files.iter().map(|file| format!("RW {sectors} FLAT \"{}\" 0\n", file.display())).collect();
@@ -380,7 +380,7 @@ mod tests {
         assert!(gives_up(&with_zeros(more), freed).is_err(), "more was given up");
     }
 
-    /// A filesystem whose files cannot have holes fails this test, and skips the body.
+    /// On a filesystem whose files cannot have holes, this test fails and the body skips.
     #[test]
     fn a_hole_in_a_disks_file_is_seen() {
         assert_eq!(holes_free_space(), Ok(()));

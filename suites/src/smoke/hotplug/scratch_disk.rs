@@ -6,12 +6,12 @@ use crate::environment::{Machine, Question};
 use crate::scratch;
 use std::path::PathBuf;
 
-/// Bytes of a disk that is used well.
+/// The size of a disk that is used thoroughly, bytes.
 const BYTES: usize = 8 << 20;
-/// Bytes of one of many.
+/// The size of one of many disks, bytes.
 pub(in crate::smoke) const SMALL: usize = 64 << 10;
 
-/// A disk's file, removed when dropped, and what it is full of.
+/// A disk's file and its content; dropping it removes the file.
 pub(in crate::smoke) struct ScratchDisk(pub(in crate::smoke) PathBuf, Content);
 
 #[derive(Debug, Clone, Copy)]
@@ -21,19 +21,19 @@ struct Content {
 }
 
 impl ScratchDisk {
-    /// One of dashes.
+    /// Creates a disk filled with dashes.
     pub(in crate::smoke) fn new() -> Result<ScratchDisk, Stop> {
         ScratchDisk::of(b'-', BYTES)
     }
 
-    /// One that is full of a byte.
+    /// Creates a disk filled with a byte.
     pub(in crate::smoke) fn of(byte: u8, bytes: usize) -> Result<ScratchDisk, Stop> {
         let disk = ScratchDisk(scratch::path("disk"), Content { byte, bytes });
         std::fs::write(&disk.0, vec![byte; bytes]).map_err(|e| Stop::error(format!("making a disk: {e}")))?;
         Ok(disk)
     }
 
-    /// The guest reads what the host put there, and the host finds what the guest wrote.
+    /// Checks that the guest reads the host's data, and that the host finds the guest's.
     pub(in crate::smoke) fn is_used(&self, machine: &mut dyn Machine, name: &str) -> Check {
         let (device, Content { byte, bytes }) = (format!("/dev/{name}"), self.1);
         let (write, full) = (bytes / 8, char::from(byte).to_string());
@@ -48,7 +48,7 @@ impl ScratchDisk {
         Ok(())
     }
 
-    /// Nothing has been written to it.
+    /// Checks that nothing has been written to the disk.
     pub(in crate::smoke) fn is_untouched(&self) -> Check {
         let content = self.content()?;
         let same = content.len() == self.1.bytes && content.iter().all(|there| *there == self.1.byte);

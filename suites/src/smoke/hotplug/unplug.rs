@@ -1,14 +1,14 @@
-//! Unplugging, and whom it blames that a device stays.
+//! Unplugging, and the component to blame if a device stays.
 //!
-//! What lets go of a device in a PCI slot, and of a CPU, is the guest's kernel: QEMU only asks it.
-//! So that a device stays is nobody's fault until something shows whose: what QEMU and the guest still have, and whether
-//! QEMU's request reached the guest, by the interrupts that the guest counts.
+//! The guest's kernel releases a device in a PCI slot, and a CPU: QEMU only requests it.
+//! A device that stays therefore blames nobody until there is evidence: whether QEMU and the guest still have the
+//! device, and whether QEMU's request reached the guest, according to the interrupts that the guest counts.
 //!
-//! A PCIe root port asks by its attention button, as it does when a device is plugged, and the kernel waits five seconds
-//! after a press (`button_work` of Linux' pciehp): a second press within them takes the first one back.
-//! A device that is unplugged right after it was plugged may so be kept, and one that was plugged while the slot was being
-//! switched on may be switched off again. So [`stays`] waits first, as pods do, which use a device before they give it
-//! back; if that was too short, QEMU from 6.1 on takes a second request, and an older one refuses it.
+//! A PCIe root port makes the request by its attention button, as it does when a device is plugged, and the kernel
+//! waits five seconds after a press (`button_work` of Linux' pciehp): a second press within them cancels the first one.
+//! A device that is unplugged right after it was plugged may therefore be kept, and a device that was plugged while the
+//! slot was being switched on may be switched off again. So [`stays`] waits first, like pods, which use a device before
+//! they release it; if that was too short, QEMU from 6.1 on accepts a second request, and an older QEMU refuses it.
 
 use super::waits::Wait;
 use crate::check::{Check, Stop};
@@ -18,29 +18,29 @@ use crate::smoke::guest_files::read;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
-/// How long runtime-rs waits for a device to be let go; longer than a button's five seconds.
+/// How long runtime-rs waits for a device to be released; longer than the button's five seconds.
 const LET_GO: Duration = model::profile::fixed::DEVICE_DELETED;
 
-/// How long after it was plugged a device behind a button must still be there: the button's five seconds, and some more,
-/// because a guest may see the button late.
+/// The time after plugging at which a device behind a button must still be there: the button's five seconds, and some
+/// more, because a guest may notice the button late.
 const AFTER_PLUG: Duration = Duration::from_secs(8);
 
-/// Tells whether the guest has the device.
+/// Returns whether the guest has the device.
 type GuestHas<'a> = &'a mut dyn FnMut(&mut dyn Machine) -> Result<bool, Stop>;
 
-/// Who lets a device go.
+/// The component that releases a device.
 pub(super) enum By<'a> {
-    /// QEMU by itself; no guest is asked.
+    /// QEMU by itself; the guest is not asked.
     Qemu,
     /// The guest's kernel, once.
     Kernel(GuestHas<'a>),
-    /// The guest's kernel, behind a button: if need be it is asked twice.
+    /// The guest's kernel, behind a button: asked twice if necessary.
     Button(GuestHas<'a>),
 }
 
-/// Unplugs a device and waits until QEMU says that it is gone; gives what the reader of the report should know.
+/// Unplugs a device and waits until QEMU reports that it is gone; returns a note for the reader of the report, if any.
 ///
-/// Waits ten seconds, as runtime-rs does, longer in proportion where the guest is slower.
+/// Waits ten seconds, as runtime-rs does, or proportionally longer for a slower guest.
 pub(super) fn delete(machine: &mut dyn Machine, id: &str, by: By<'_>) -> Result<Option<String>, Stop> {
     let (twice, guest_has) = match by {
         By::Qemu => (false, None),
@@ -60,7 +60,7 @@ pub(super) fn delete(machine: &mut dyn Machine, id: &str, by: By<'_>) -> Result<
                 return Ok(Some(format!("{what}; the guest let it go at a second one, where Kata sends one alone")));
             }
             Ok(_) => what += ", nor of a second one",
-            // It still is at the first, or has it no more: the facts say which.
+            // QEMU is still busy with the first request, or no longer has the device; the facts below decide.
             Err(Stop::Fail { message, .. }) => what = format!("{what}; of a second one: {message}"),
             Err(other) => return Err(other),
         }
@@ -78,7 +78,7 @@ pub(super) fn delete(machine: &mut dyn Machine, id: &str, by: By<'_>) -> Result<
     Err(undeleted(&what, &Facts { qemu_has, guest_has, asked, slow }))
 }
 
-/// What the guest's kernel has said before a device is plugged; notes what will matter of it.
+/// Returns the guest's serial log before a device is plugged, and adds a note about facts that may matter later.
 pub(super) fn before_plug(env: &dyn EnvironmentSide, machine: &dyn Machine) -> String {
     let said = machine.serial();
     if an_empty_slot_had_a_link(&said) {
@@ -87,9 +87,9 @@ pub(super) fn before_plug(env: &dyn EnvironmentSide, machine: &dyn Machine) -> S
     said
 }
 
-/// Waits until a plugged device is no longer before the guest's decision, and checks that the guest has kept it.
+/// Waits until the guest must have decided about a plugged device, and checks that the guest has kept it.
 ///
-/// `before` is what [`before_plug`] gave.
+/// `before` is the result of [`before_plug`].
 pub(super) fn stays(machine: &mut dyn Machine, id: &str, before: &str, guest_has: GuestHas<'_>) -> Check {
     std::thread::sleep(AFTER_PLUG);
     if guest_has(machine)? {
@@ -101,21 +101,22 @@ pub(super) fn stays(machine: &mut dyn Machine, id: &str, before: &str, guest_has
     Err(dropped(an_empty_slot_had_a_link(before), said_by_pciehp(since, "Powering off due to button press"), qemu_has))
 }
 
-/// Whether the guest's kernel saw a link in a slot before anything was plugged into it.
+/// Checks whether the guest's kernel saw a link in a slot before anything was plugged into it.
 fn an_empty_slot_had_a_link(before: &str) -> bool {
     said_by_pciehp(before, "Link Up")
 }
 
-/// Whether the kernel's driver of PCIe slots said this (`drivers/pci/hotplug/pciehp_ctrl.c`, Linux 4.20 to 7.0).
+/// Checks whether the kernel's driver of PCIe slots logged this (`drivers/pci/hotplug/pciehp_ctrl.c`, Linux 4.20 to
+/// 7.0).
 fn said_by_pciehp(log: &str, words: &str) -> bool {
     log.lines().any(|line| line.contains("pciehp: Slot(") && line.contains(words))
 }
 
-/// The stop for a device that the guest has no more, though nobody unplugged it.
+/// Returns the stop for a device that the guest no longer has, although nobody unplugged it.
 ///
-/// QEMU before 6.0 says of an empty slot that its link is up (`PCI_EXP_LNKSTA_DLLLA`, hw/pci/pcie.c). A guest then switches
-/// the slot on while it boots; a device that is plugged meanwhile is found, and the press of the button that comes with it
-/// means "off".
+/// QEMU before 6.0 reports an active link in an empty slot (`PCI_EXP_LNKSTA_DLLLA`, hw/pci/pcie.c). A guest then
+/// switches the slot on while it boots; a device that is plugged meanwhile is found, and the button press that comes
+/// with it means "off".
 fn dropped(empty_link_was_up: bool, switched_off: bool, qemu_has: bool) -> Stop {
     let what =
         format!("the guest no longer has the device {AFTER_PLUG:.0?} after it was plugged, and nobody unplugged it");
@@ -147,13 +148,14 @@ fn is_deleted(machine: &mut dyn Machine, id: &str, deadline: Duration) -> Result
     }
 }
 
-/// Whether QEMU has a device of this id.
+/// Checks whether QEMU has a device with this id.
 fn qemu_has(machine: &mut dyn Machine, id: &str) -> Result<bool, Stop> {
     let devices = machine.qmp("qom-list", json!({ "path": "/machine/peripheral" }))?;
     Ok(devices.as_array().into_iter().flatten().any(|device| device.get("name").and_then(Value::as_str) == Some(id)))
 }
 
-/// The guest's count of the interrupts by which QEMU asks for a device; `None` where it has none of them.
+/// Returns the guest's counts of the interrupts with which QEMU requests a release; `None` if it has no such
+/// interrupts.
 fn interrupts(machine: &mut dyn Machine) -> Option<String> {
     let all = read(machine, "/proc/interrupts").ok()?;
     let asks = |line: &&str| ["acpi", "pciehp", "shpchp"].iter().any(|name| line.to_lowercase().contains(name));
@@ -161,18 +163,18 @@ fn interrupts(machine: &mut dyn Machine) -> Option<String> {
     (!lines.is_empty()).then(|| lines.join("\n"))
 }
 
-/// What there is to see of a device that was not let go.
+/// The evidence about a device that was not released.
 struct Facts {
     qemu_has: bool,
-    /// `None` where no guest is asked.
+    /// Whether the guest has the device; `None` if the guest is not involved.
     guest_has: Option<bool>,
-    /// Whether the request reached the guest, where its interrupts tell.
+    /// Whether the request reached the guest; `None` if its interrupts do not show that.
     asked: Option<bool>,
-    /// The guest is emulated and said something meanwhile.
+    /// Whether the guest is emulated and printed something meanwhile.
     slow: bool,
 }
 
-/// The stop for a device that was not let go.
+/// Returns the stop for a device that was not released.
 fn undeleted(what: &str, facts: &Facts) -> Stop {
     let blame = |component: Component, why: &str| Stop::blame(component, format!("{what}; {why}"));
     match (facts.guest_has, facts.asked) {
@@ -195,7 +197,7 @@ mod tests {
 
     const GONE: &str = "no DEVICE_DELETED for vfio-0 within 10.0s of device_del";
 
-    /// A guest in which these events come, of a QEMU that has the device still or has it no more.
+    /// Returns a guest with these events, whose QEMU still has the device or not.
     fn guest(events: Vec<Option<Value>>, qemu_has: bool) -> FakeMachine {
         let mut machine = FakeMachine::of("go-3.32");
         machine.events = events.into();
@@ -218,7 +220,7 @@ mod tests {
         let mut machine = guest(vec![deleted("vfio-0")], true);
         assert_eq!(delete(&mut machine, "vfio-0", By::Button(has)), Ok(None));
         assert_eq!(machine.count("device_del"), 1, "who lets go is asked once");
-        // Only a button takes anything back.
+        // Only a button cancels a request, so the kernel is asked once.
         let mut machine = guest(vec![None, deleted("vfio-0")], true);
         assert!(delete(&mut machine, "vfio-0", By::Kernel(has)).is_err());
         assert_eq!(machine.count("device_del"), 1);

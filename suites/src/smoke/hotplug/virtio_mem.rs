@@ -1,4 +1,4 @@
-//! Memory that grows and shrinks by a virtio-mem device.
+//! Memory that a virtio-mem device makes larger and smaller.
 
 use super::online::Online;
 use super::waits::{Wait, within};
@@ -26,18 +26,19 @@ pub(in crate::smoke) static ROWS: &[Row] =
         .under(&under::GO)
         .seconds(240)];
 
-/// What the device may have at most, and what it is asked for, bytes.
+/// The device's maximum size, and the size that is requested, bytes.
 const MOST: u64 = 1 << 30;
 const ASKED: u64 = 512 << 20;
-/// What the guest's kernel needs.
+/// The guest's kernel options.
 const OPTIONS: &[&str] = &["VIRTIO_MEM", "MEMORY_HOTPLUG"];
 
-/// A virtio-mem device that is plugged as the Go runtime plugs it makes the guest's memory larger by what it is asked for,
-/// and smaller again by what the guest gives back.
+/// A virtio-mem device that is plugged as the Go runtime does enlarges the guest's memory by the requested size, and
+/// shrinks it again by what the guest gives back.
 ///
-/// With `enable_virtio_mem` a pod is resized so, both ways (`setupVirtioMem` and `resizeVirtioMem` in
-/// src/runtime/virtcontainers/qemu.go@4.1.0); runtime-rs does it on s390x alone (`setup_virtio_mem` in
-/// src/runtime-rs/crates/hypervisor/src/qemu/qmp.rs@4.1.0). A guest need not give back what it uses: that is noted.
+/// With `enable_virtio_mem` pods are resized this way, up and down (`setupVirtioMem` and `resizeVirtioMem` in
+/// src/runtime/virtcontainers/qemu.go@4.1.0); runtime-rs does so only on s390x (`setup_virtio_mem` in
+/// src/runtime-rs/crates/hypervisor/src/qemu/qmp.rs@4.1.0). A guest need not give back memory that it uses, which is
+/// noted.
 fn memory_is_resized_by_virtio_mem(env: &dyn EnvironmentSide) -> Check {
     let mut machine = env.boot()?;
     let machine = machine.as_mut();
@@ -54,7 +55,7 @@ fn memory_is_resized_by_virtio_mem(env: &dyn EnvironmentSide) -> Check {
     agrees(memory_kib(machine)?.saturating_sub(before) * 1024, kept)
 }
 
-/// Waits until the guest has what it was asked to take.
+/// Waits until the guest has taken the requested size.
 fn grows(env: &dyn EnvironmentSide, machine: &mut dyn Machine, before: u64) -> Check {
     has_module(env, ModuleUse::Settings, "virtio_mem")?;
     let wait = Wait::new(machine, ONLINE, "the guest's memory grew by that of virtio-mem");
@@ -77,7 +78,7 @@ fn grows(env: &dyn EnvironmentSide, machine: &mut dyn Machine, before: u64) -> C
     waited
 }
 
-/// Waits until the guest has given all back, or gives nothing more; gives what it has kept, bytes.
+/// Waits until the guest has given everything back, or stops giving back; returns the bytes that it has kept.
 fn shrinks(machine: &mut dyn Machine) -> Result<u64, Stop> {
     let patience = Wait::new(machine, ONLINE, "").scaled();
     let (mut kept, mut since) = (size(machine)?, std::time::Instant::now());
@@ -91,14 +92,14 @@ fn shrinks(machine: &mut dyn Machine) -> Result<u64, Stop> {
     Ok(kept)
 }
 
-/// What the guest has more than at first is what QEMU says that it has kept, about.
+/// Checks that the guest's additional memory is about the size that the guest has kept according to QEMU.
 fn agrees(more: u64, kept: u64) -> Check {
     let near = more.abs_diff(kept) <= ASKED / 10;
     ensure!(near, "QEMU says that the guest has kept {} MiB, and the guest counts {} MiB", kept >> 20, more >> 20);
     Ok(())
 }
 
-/// What QEMU says that the guest has of the device, bytes.
+/// Returns the guest's size of the device according to QEMU, bytes.
 fn size(machine: &mut dyn Machine) -> Result<u64, Stop> {
     let reply = reply::<Vec<qapi::MemoryDeviceInfo>, Vec<go::MemoryDevice>>(machine, "query-memory-devices")?;
     let mut devices = reply.as_array().into_iter().flatten();
@@ -114,7 +115,7 @@ mod tests {
     use crate::smoke::fake_machine::{FakeEnvironment, FakeMachine};
     use serde_json::json;
 
-    /// What a QEMU 7.2 answers, whose guest has these bytes of the device.
+    /// Returns the answer of QEMU 7.2 for a device of which the guest uses this many bytes.
     fn devices(size: u64) -> Value {
         let data = json!({
             "memdev": "/objects/virtiomem", "memaddr": 4_294_967_296_u64, "block-size": 2_097_152, "size": size,

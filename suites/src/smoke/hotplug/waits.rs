@@ -1,12 +1,13 @@
-//! Waiting for the guest as long as Kata does, or under emulation as much longer as this very guest is slower.
+//! Waiting for the guest as long as Kata does, or under emulation longer by the factor by which this guest is slower.
 //!
-//! On hardware a body waits as long as Kata does, and what is late has failed: Kata gives up then, whatever is about to
-//! come.
+//! On hardware a body waits as long as Kata does, and a late result is a failure: Kata gives up at that point, whatever
+//! comes afterwards.
 //! Under emulation Kata's deadline is multiplied by the seconds that this guest's boot took, because hardware takes
-//! about one; both numbers stand in the evidence.
+//! about one; both numbers are in the evidence.
 //! At the end of the longer deadline, progress is an `error`, because the machine was slow; no progress is a failure,
-//! which names the kernel's options that are missing and then blames the kernel.
-//! Where Kata has no deadline, the one of a test says nothing of a guest that gets on, on hardware either.
+//! which names the missing kernel options and then blames the kernel.
+//! If Kata has no deadline, a guest that still makes progress at the test's deadline has not failed, on hardware
+//! either.
 
 use crate::check::Stop;
 use crate::environment::{EnvironmentSide, Machine};
@@ -14,29 +15,29 @@ use crate::outcome::Component;
 use model::kernel::KernelConfig;
 use std::time::{Duration, Instant};
 
-/// What a guest with this initramfs takes to its agent's hello on hardware, about.
+/// The approximate time until the agent's hello of a guest with this initramfs on hardware.
 const ON_HARDWARE: Duration = Duration::from_secs(1);
 
 /// A condition with its two deadlines.
 pub(in crate::smoke) struct Wait {
     what: String,
-    /// Who waits as long as is usual: Kata, or these tests where Kata has no deadline.
+    /// Whose usual deadline this is: Kata's, or these tests' if Kata has none.
     who: &'static str,
-    /// How long that is.
+    /// The usual deadline.
     usual: Duration,
     scaled: Duration,
     boot: Duration,
-    /// Whether a guest that gets on at the deadline has not failed.
+    /// Whether a guest that makes progress at the deadline has not failed.
     forgives: bool,
 }
 
 impl Wait {
-    /// Kata's own deadline, which on hardware is the only one.
+    /// Creates a wait with Kata's own deadline, the only one on hardware.
     pub(in crate::smoke) fn new(machine: &dyn Machine, usual: Duration, what: &str) -> Wait {
         Wait { forgives: machine.is_emulated(), ..Wait::by("Kata waits", machine, usual, what) }
     }
 
-    /// A deadline of these tests, where Kata has none.
+    /// Creates a wait with a deadline of these tests, if Kata has none.
     pub(in crate::smoke) fn of_test(machine: &dyn Machine, usual: Duration, what: &str) -> Wait {
         Wait::by("on hardware this test waits", machine, usual, what)
     }
@@ -47,17 +48,17 @@ impl Wait {
         Wait { what: what.to_owned(), who, usual, scaled: usual.mul_f64(factor), boot, forgives: true }
     }
 
-    /// The deadline that counts.
+    /// Returns the deadline that applies.
     pub(in crate::smoke) fn scaled(&self) -> Duration {
         self.scaled
     }
 
-    /// What is noted of a condition that was met after so long: nothing within Kata's own deadline.
+    /// Returns a note if the condition was met only after the usual deadline.
     fn note_of(&self, took: Duration) -> Option<String> {
         (took > self.usual).then(|| format!("{} after {:.1} s: {}", self.what, took.as_secs_f64(), self.numbers()))
     }
 
-    /// Both numbers, for the evidence.
+    /// Describes both deadlines, for the evidence.
     fn numbers(&self) -> String {
         format!(
             "{} {:.1} s, this guest was given {:.1} s, because it took {:.1} s to boot, where hardware takes about {:.1} s",
@@ -70,16 +71,16 @@ impl Wait {
     }
 }
 
-/// How many times slower than hardware a guest is that took so long to boot.
+/// Returns how many times slower than hardware a guest with this boot time is.
 fn factor(boot: Duration) -> f64 {
     (boot.as_secs_f64() / ON_HARDWARE.as_secs_f64()).max(1.0)
 }
 
-/// Looks until there is something, at most as long as the wait says.
+/// Polls until there is a result, at most until the wait's deadline.
 ///
 /// # Errors
 /// At the deadline: an error if there is progress and the wait forgives, because the machine was slow; else a failure,
-/// which blames the kernel where it lacks one of the `options`.
+/// which blames the kernel if it lacks one of the `options`.
 pub(in crate::smoke) fn within<T>(
     env: &dyn EnvironmentSide,
     machine: &mut dyn Machine,
@@ -107,7 +108,8 @@ pub(in crate::smoke) fn within<T>(
     Err(in_vain(wait, seen, options, &path, config.as_ref()))
 }
 
-/// The stop at the longer deadline, by the progress that was seen and the kernel's configuration, if there is one.
+/// Returns the stop at the longer deadline, according to the progress and the kernel's configuration, if it can be
+/// read.
 fn in_vain(wait: &Wait, progress: Option<String>, options: &[&str], path: &str, config: Option<&KernelConfig>) -> Stop {
     let mut late = format!("waited until {}, in vain: {}", wait.what, wait.numbers());
     if let Some(seen) = progress {
@@ -124,8 +126,8 @@ fn in_vain(wait: &Wait, progress: Option<String>, options: &[&str], path: &str, 
     }
 }
 
-/// A failure for which nobody is named yet is the kernel's where its configuration lacks one of these options; every other
-/// stop stays as it is.
+/// Makes a failure that blames nobody blame the kernel if its configuration lacks one of these options; any other stop
+/// is unchanged.
 pub(in crate::smoke) fn for_want_of(env: &dyn EnvironmentSide, options: &[&str], stop: Stop) -> Stop {
     let Stop::Fail { message, blames: None, .. } = &stop else { return stop };
     let config = crate::smoke::kernel::configuration(env).ok().map(|(_, config)| config);
@@ -136,8 +138,8 @@ pub(in crate::smoke) fn for_want_of(env: &dyn EnvironmentSide, options: &[&str],
     }
 }
 
-/// The options that a kernel's configuration neither builds in nor has as modules, of alternatives (`A or B`) those of
-/// which it has none; nothing where there is no configuration.
+/// Returns the options that a kernel's configuration has neither built in nor as modules; alternatives (`A or B`) are
+/// missing if none is set. Empty without a configuration.
 pub(in crate::smoke) fn lacking<'a>(config: Option<&KernelConfig>, options: &[&'a str]) -> Vec<&'a str> {
     let has_any = |config: &KernelConfig, option: &str| option.split(" or ").any(|one| config.has(one));
     options.iter().copied().filter(|option| config.is_some_and(|config| !has_any(config, option))).collect()
@@ -158,7 +160,7 @@ mod tests {
             assert_eq!(judged(other.clone()), other);
         }
         assert_eq!(for_want_of(&env, &["NUMA"], Stop::fail("no nodes")), Stop::fail("no nodes"));
-        // What a kernel has that nobody can look into is not known.
+        // Without a configuration, it is not known what the kernel lacks.
         let unknown = FakeEnvironment::of("go-3.32");
         assert_eq!(for_want_of(&unknown, &["NUMA"], Stop::fail("no nodes")), Stop::fail("no nodes"));
     }
@@ -169,7 +171,7 @@ mod tests {
         assert!((factor(Duration::from_millis(300)) - 1.0).abs() < 1e-9);
     }
 
-    /// A wait of a guest that is three times slower than hardware.
+    /// Returns a wait for a guest that is three times slower than hardware.
     fn wait() -> Wait {
         let seconds = Duration::from_secs;
         Wait {
@@ -192,7 +194,7 @@ mod tests {
         assert_eq!(noted, format!("the guest had it after 8.0 s: {NUMBERS}"));
     }
 
-    /// Who is slow is no worse than who is not: only a guest in which nothing happened has failed.
+    /// A slow guest is treated no worse than a fast one: only a guest without any progress has failed.
     #[test]
     fn progress_at_the_longer_deadline_is_an_error_and_none_is_a_failure() {
         let config = "CONFIG_HOTPLUG_PCI=y\n";
@@ -209,7 +211,7 @@ mod tests {
         assert_eq!(none(&["HOTPLUG_PCI", "EISA"], config), lacks);
     }
 
-    /// On hardware Kata's own deadline counts; one of these tests is no demand of anybody's.
+    /// On hardware Kata's own deadline decides; a deadline of these tests is no requirement.
     #[test]
     fn what_is_late_on_hardware_has_failed_where_kata_has_a_deadline() {
         let env = FakeEnvironment::of("go-3.32").with("/boot/config-6.12", &["CONFIG_HOTPLUG_PCI=y\n"]);

@@ -1,8 +1,8 @@
 //! Kata's guest image: one partition, which a guest finds both on an NVDIMM and on a disk.
 //!
-//! A disk's guest reads the partition table in the first sector. The driver of NVDIMMs takes 4 KiB further on what makes
-//! the device fit for DAX, and with it that its data begins at 2 MiB; there lies a second table for the same partition
-//! (tools/osbuilder/image-builder/image_builder.sh@4.1.0).
+//! If the image is a disk, the guest reads the partition table in the first sector. The driver of NVDIMMs reads, at 4
+//! KiB, a block that enables DAX and places the start of the data at 2 MiB; a second table for the same partition is
+//! there (tools/osbuilder/image-builder/image_builder.sh@4.1.0).
 
 use std::fs::File;
 use std::io;
@@ -10,11 +10,11 @@ use std::os::unix::fs::FileExt as _;
 
 const MIB: u64 = 1 << 20;
 const SECTOR: u64 = 512;
-/// A whole section of the guest's memory: less is refused.
+/// The image's size, a whole section of the guest's memory: smaller ones are refused.
 pub(super) const BYTES: u64 = 128 * MIB;
-/// Where an NVDIMM's data begins; what lies before is the driver's.
+/// The offset of an NVDIMM's data; the space before it belongs to the driver.
 pub(super) const HEADER: u64 = 2 * MIB;
-/// Where the partition begins.
+/// The offset of the partition.
 pub(super) const PARTITION: u64 = HEADER + MIB;
 /// The partition's size.
 pub(super) const PARTITION_BYTES: u64 = BYTES - PARTITION - MIB;
@@ -27,11 +27,11 @@ pub(super) fn write(image: &File) -> io::Result<()> {
     image.write_all_at(&table(PARTITION - HEADER), HEADER)
 }
 
-/// A partition table with a Linux partition that begins so many bytes behind it.
+/// Returns a partition table with a Linux partition that begins this many bytes after it.
 fn table(begin: u64) -> [u8; SECTOR as usize] {
     let mut sector = [0; SECTOR as usize];
     let entry = &mut sector[446..462];
-    // Cylinders, heads and sectors that say nothing, as beyond 8 GiB.
+    // Dummy cylinders, heads and sectors, as for partitions beyond 8 GiB.
     entry[1..4].copy_from_slice(&[0xfe, 0xff, 0xff]);
     entry[4] = 0x83;
     entry[5..8].copy_from_slice(&[0xfe, 0xff, 0xff]);
@@ -45,8 +45,8 @@ fn sectors(bytes: u64) -> u32 {
     u32::try_from(bytes / SECTOR).unwrap_or(u32::MAX)
 }
 
-/// `struct nd_pfn_sb` of Linux, drivers/nvdimm/pfn.h, version 0.2: pages are described in ordinary memory, data begins at
-/// [`HEADER`] and is aligned to 2 MiB.
+/// Returns a `struct nd_pfn_sb` of Linux, drivers/nvdimm/pfn.h, version 0.2: page descriptors are in ordinary memory,
+/// data begins at [`HEADER`] and is aligned to 2 MiB.
 fn info_block() -> [u8; 4096] {
     let mut block = [0; 4096];
     block[..15].copy_from_slice(b"NVDIMM_PFN_INFO");
@@ -60,7 +60,7 @@ fn info_block() -> [u8; 4096] {
     block
 }
 
-/// The checksum of the driver's blocks: two running sums over words of 32 bits.
+/// Returns the checksum of the driver's blocks: two running sums over words of 32 bits.
 fn fletcher64(bytes: &[u8]) -> u64 {
     let (mut low, mut high) = (0_u32, 0_u64);
     for word in bytes.chunks_exact(4) {

@@ -18,11 +18,11 @@ const UDP: u8 = 17;
 const TABLE: &str = "kata-qualify";
 const CHAIN: &str = "own";
 
-/// Where a chain sees packets.
+/// The hook of a chain.
 enum Hook {
-    /// On their way to a socket.
+    /// Packets on their way to a socket.
     Input,
-    /// On their way from one, where addresses are translated.
+    /// Packets on their way from a socket, where addresses are translated.
     Output,
 }
 
@@ -34,32 +34,32 @@ impl Rules {
         Netlink::open(Some(rustix::net::netlink::NETFILTER)).map(Rules)
     }
 
-    /// Counts and drops what comes to a port.
+    /// Counts and drops packets to a port.
     pub(super) fn drop_to(&mut self, port: u16) -> io::Result<()> {
-        // The verdict NF_DROP, which is 0, into the register of verdicts.
+        // The verdict NF_DROP, which is 0, for the verdict register.
         let verdict = Attributes::default().nest(2, Attributes::default().big(1, 0));
         let drop = Attributes::default().big(1, 0).nest(2, verdict);
         self.load(&Hook::Input, port, &[("counter", Attributes::default()), ("immediate", drop)])
     }
 
-    /// Sends what goes to one port of this host to another one of it.
+    /// Redirects packets for one port of this host to another one.
     pub(super) fn send_on(&mut self, port: u16, other: u16) -> io::Result<()> {
         let address = value_in(1, &[127, 0, 0, 1]);
         let to = value_in(2, &other.to_be_bytes());
-        // A destination of IPv4, its address and port from the two registers.
+        // Translates the destination, IPv4: address and port come from the two registers.
         let translation =
             Attributes::default().big(1, 1).big(2, u32::from(IPV4)).big(3, 1).big(4, 1).big(5, 2).big(6, 2);
         self.load(&Hook::Output, port, &[("immediate", address), ("immediate", to), ("nat", translation)])
     }
 
-    /// How many packets the rule has counted; none where there is no counter.
+    /// Returns how many packets the rule has counted; `None` without a counter.
     pub(super) fn counted(&mut self) -> io::Result<Option<u64>> {
         let body = head().text(1, TABLE).text(2, CHAIN).bytes();
         let rules = self.0.list(&Message { kind: SUBSYSTEM << 8 | GET_RULE, flags: 0, body })?;
         Ok(rules.iter().find_map(|rule| packets_of(rule.get(4..)?)))
     }
 
-    /// Loads a table with one chain and one rule, which does these things to packets of UDP to a port.
+    /// Loads a table with one chain and one rule, which applies these expressions to UDP packets to a port.
     fn load(&mut self, hook: &Hook, port: u16, doing: &[(&str, Attributes)]) -> io::Result<()> {
         let (kind, number, priority): (&str, u32, i32) = match hook {
             Hook::Input => ("filter", 1, 0),
@@ -88,27 +88,27 @@ impl Rules {
     }
 }
 
-/// `struct nfgenmsg`: the family, a version, a number.
+/// Returns a `struct nfgenmsg`: the family, a version, a number.
 fn head() -> Attributes {
     Attributes::behind(&[IPV4, 0, 0, 0])
 }
 
-/// Loads bytes of the network's (1) or the transport's (2) header into the first register.
+/// Loads bytes of the network (1) or transport (2) header into the first register.
 fn field(header: u32, offset: u32, length: u32) -> (&'static str, Attributes) {
     ("payload", Attributes::default().big(1, 1).big(2, header).big(3, offset).big(4, length))
 }
 
-/// Goes on where the first register has these bytes.
+/// Continues only if the first register has these bytes.
 fn equals(bytes: &[u8]) -> (&'static str, Attributes) {
     ("cmp", Attributes::default().big(1, 1).big(2, 0).nest(3, Attributes::default().put(1, bytes)))
 }
 
-/// Puts bytes into a register.
+/// Returns attributes that load bytes into a register.
 fn value_in(register: u32, bytes: &[u8]) -> Attributes {
     Attributes::default().big(1, register).nest(2, Attributes::default().put(1, bytes))
 }
 
-/// The packets that a rule's counter has counted.
+/// Returns the number of packets that a rule's counter has counted.
 fn packets_of(rule: &[u8]) -> Option<u64> {
     let expressions = attributes(attribute(rule, 4)?);
     let counter = expressions.into_iter().find(|(_, one)| attribute(one, 1) == Some(b"counter\0"))?.1;

@@ -1,14 +1,14 @@
-//! What the Go runtime takes out of QMP's replies, field by field: the types that it unmarshals them into
-//! (src/runtime/pkg/govmm/qemu/qmp.go@4.1.0; of Kata 2.2 `CPUInfo`).
+//! The Go runtime's view of QMP replies, field by field: the types into which it unmarshals them
+//! (src/runtime/pkg/govmm/qemu/qmp.go@4.1.0; `CPUInfo` is Kata 2.2's).
 //!
-//! Go leaves a field that is missing at zero, and refuses a value of another type.
-//! Fields without which the runtime goes wrong are mandatory here; the others may be missing, and have their type.
+//! Go leaves a missing field at zero, and refuses a value of another type.
+//! Fields that the runtime cannot do without are mandatory here; the others may be missing, but their type is checked.
 
 #![expect(dead_code, reason = "what is read is whether a reply has the fields with their types")]
 
 use serde::Deserialize;
 
-/// `query-status`. QEMU 9.1 has no `singlestep` any more, which nobody reads.
+/// `query-status`. QEMU 9.1 no longer has `singlestep`, which the runtime does not use.
 #[derive(Debug, Deserialize)]
 pub(in crate::smoke) struct StatusInfo {
     status: String,
@@ -28,7 +28,7 @@ pub(in crate::smoke) struct CpuInfoFast {
     props: Option<CpuProperties>,
 }
 
-/// `query-cpus`, of Kata 2.2.
+/// `query-cpus`, for Kata 2.2.
 #[derive(Debug, Deserialize)]
 pub(in crate::smoke) struct CpuInfo {
     #[serde(rename = "CPU")]
@@ -42,7 +42,7 @@ pub(in crate::smoke) struct CpuInfo {
     props: Option<CpuProperties>,
 }
 
-/// A CPU's place.
+/// A CPU's position in the topology.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(in crate::smoke) struct CpuProperties {
@@ -53,7 +53,7 @@ pub(in crate::smoke) struct CpuProperties {
     thread_id: Option<i64>,
 }
 
-/// `query-hotpluggable-cpus`; a slot that is taken has a path.
+/// `query-hotpluggable-cpus`; an occupied slot has a path.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(in crate::smoke) struct HotpluggableCpu {
@@ -64,7 +64,7 @@ pub(in crate::smoke) struct HotpluggableCpu {
     qom_path: Option<String>,
 }
 
-/// `query-memory-devices`; a virtio-mem device has other fields than a DIMM, of which none is read.
+/// `query-memory-devices`; a virtio-mem device has other fields than a DIMM, none of which the runtime reads.
 #[derive(Debug, Deserialize)]
 pub(in crate::smoke) struct MemoryDevice {
     #[serde(rename = "type")]
@@ -72,7 +72,7 @@ pub(in crate::smoke) struct MemoryDevice {
     data: MemoryDeviceData,
 }
 
-/// What it says of one.
+/// The data of a memory device in `query-memory-devices`.
 #[derive(Debug, Deserialize)]
 pub(in crate::smoke) struct MemoryDeviceData {
     slot: Option<i64>,
@@ -93,7 +93,7 @@ pub(in crate::smoke) struct SchemaInfo {
     meta_type: String,
 }
 
-/// `query-migrate`: before there was any, QEMU says nothing, and the runtime waits on.
+/// `query-migrate`: before the first migration QEMU's answer is empty, and the runtime keeps waiting.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(in crate::smoke) struct MigrationStatus {
@@ -101,7 +101,7 @@ pub(in crate::smoke) struct MigrationStatus {
     ram: Option<MigrationRam>,
 }
 
-/// What it says of memory.
+/// The memory statistics of `query-migrate`.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(in crate::smoke) struct MigrationRam {
@@ -114,6 +114,6 @@ pub(in crate::smoke) struct MigrationRam {
     dirty_sync_count: Option<i64>,
 }
 
-/// What the Go runtime never asks.
+/// The type of a reply to a command that the Go runtime never sends.
 #[derive(Debug, Deserialize)]
 pub(in crate::smoke) enum Never {}

@@ -1,26 +1,26 @@
-//! The tree of hashes by which dm-verity checks a disk (Linux, Documentation/admin-guide/device-mapper/verity.rst): format
+//! The hash tree with which dm-verity checks a disk (Linux, Documentation/admin-guide/device-mapper/verity.rst): format
 //! 1, SHA-256, no superblock, as `veritysetup format --no-superblock` writes it for Kata's image
 //! (tools/osbuilder/image-builder/image_builder.sh@4.1.0).
 
 use sha2::{Digest as _, Sha256};
 
-/// Bytes of a block, of data and of hashes.
+/// The size of a block of data or hashes.
 pub(super) const BLOCK: usize = 4096;
-/// Bytes of a hash.
+/// The size of a hash.
 const HASH: usize = 32;
 
 /// A disk's hashes.
 pub(super) struct Hashes {
     /// The hash of the topmost block.
     pub(super) root: [u8; HASH],
-    /// The bytes before each block that is hashed.
+    /// The bytes that are hashed before each block.
     pub(super) salt: [u8; HASH],
-    /// The blocks of hashes: those of the topmost level first.
+    /// The blocks of hashes, the topmost level first.
     pub(super) tree: Vec<u8>,
 }
 
 impl Hashes {
-    /// The hashes of whole blocks, more than one.
+    /// Computes the hashes of at least two whole blocks.
     pub(super) fn of(data: &[u8]) -> Hashes {
         let salt = [0x5a; HASH];
         let mut levels = vec![level(data, &salt)];
@@ -33,7 +33,7 @@ impl Hashes {
     }
 }
 
-/// The blocks with the hashes of these blocks, the last one filled up with zeros.
+/// Returns the hashes of these blocks, in blocks of which the last one is padded with zeros.
 fn level(blocks: &[u8], salt: &[u8]) -> Vec<u8> {
     let mut hashes: Vec<u8> = blocks.chunks(BLOCK).flat_map(|block| hash(block, salt)).collect();
     hashes.resize(hashes.len().next_multiple_of(BLOCK), 0);

@@ -1,4 +1,4 @@
-//! A disk that is plugged into the PCI bridge with settings that are not the shipped ones.
+//! A disk that is plugged into the PCI bridge with settings other than the shipped ones.
 //!
 //! Go: `hotplugAddBlockDevice` in src/runtime/virtcontainers/qemu.go@4.1.0, `blockdevAddBaseArgs` and `executePCIDeviceAdd`
 //! in src/runtime/pkg/govmm/qemu/qmp.go@4.1.0.
@@ -10,23 +10,23 @@ use crate::environment::Machine;
 use model::profile::Profile;
 use serde_json::{Value, json};
 
-/// The first of the threads for disks (`indep_iothreads`), which serves all of them.
+/// The first I/O thread for disks (`indep_iothreads`), which serves all of them.
 pub(in crate::smoke::hotplug) const IO_THREAD: &str = "indep_iothread_0";
 
-/// Options of a disk besides the shipped ones.
+/// Options of a disk other than the shipped ones.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(in crate::smoke::hotplug) struct Options {
-    /// Whether the thread for disks serves it.
+    /// Whether the I/O thread serves the disk.
     pub(in crate::smoke::hotplug) io_thread: bool,
-    /// How many queues it has, where the runtime says that at all: as many as the guest has CPUs.
+    /// The number of queues, if the runtime passes one: as many as the guest has CPUs.
     pub(in crate::smoke::hotplug) queues: Option<u32>,
     /// `block_device_logical_sector_size` and `block_device_physical_sector_size`.
     pub(in crate::smoke::hotplug) sectors: Option<[u32; 2]>,
-    /// Whether what the guest gives up is given back to the host.
+    /// Whether the guest's discarded bytes are freed on the host.
     pub(in crate::smoke::hotplug) discard: bool,
     /// `block_device_cache_direct = true`.
     pub(in crate::smoke::hotplug) direct: bool,
-    /// Whether the file is a list of others, in the form of VMDK.
+    /// Whether the file is a VMDK descriptor that lists other files.
     pub(in crate::smoke::hotplug) vmdk: bool,
 }
 
@@ -61,7 +61,7 @@ impl Options {
         if self.io_thread {
             device["iothread"] = json!(IO_THREAD);
         }
-        // Rust shares only what can be written.
+        // Rust sets share-rw only for writable disks.
         if let (true, false, Some(said)) = (disk.read_only, is_go(profile), device.as_object_mut()) {
             said.remove("share-rw");
         }
@@ -69,7 +69,7 @@ impl Options {
     }
 }
 
-/// Plugs a virtio-blk disk with these options into the first slot of Kata's PCI bridge; gives its id.
+/// Plugs a virtio-blk disk with these options into the first slot of Kata's PCI bridge; returns its id.
 pub(in crate::smoke::hotplug) fn plug_pci_disk_with(
     machine: &mut dyn Machine,
     disk: &Disk<'_>,

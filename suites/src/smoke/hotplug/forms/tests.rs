@@ -5,9 +5,9 @@ fn profile(name: &str) -> &'static Profile {
     Profile::find(name).unwrap()
 }
 
-/// `ExecuteSCSIDeviceAdd` and `ExecuteNetPCIDeviceAdd` in govmm's qmp.go: `share-rw` and `mq` are the text `on` at 2.2.0 to
-/// 3.12.0, and true from 3.13.0 on; `hotplug_block_device` and `hotplug_network_device` in
-/// src/runtime-rs/crates/hypervisor/src/qemu/qmp.rs@4.0.0 have true.
+/// govmm writes `share-rw` and `mq` as the text `on` from 2.2.0 to 3.12.0, and as true from 3.13.0 on
+/// (`ExecuteSCSIDeviceAdd` and `ExecuteNetPCIDeviceAdd` in qmp.go); runtime-rs writes true (`hotplug_block_device` and
+/// `hotplug_network_device` in src/runtime-rs/crates/hypervisor/src/qemu/qmp.rs@4.0.0).
 #[test]
 fn switches_are_text_up_to_3_12() {
     for (name, on) in [
@@ -27,8 +27,8 @@ fn switches_are_text_up_to_3_12() {
     }
 }
 
-/// `ExecuteCPUDeviceAdd` in govmm's qmp.go is handed text by `hotplugAddCPUs` in src/runtime/virtcontainers/qemu.go up to
-/// 3.19.1, and numbers from 3.20.0 on; `hotplug_vcpus` in src/runtime-rs/crates/hypervisor/src/qemu/qmp.rs@4.0.0 has
+/// `hotplugAddCPUs` in src/runtime/virtcontainers/qemu.go passes text to `ExecuteCPUDeviceAdd` in govmm's qmp.go up to
+/// 3.19.1, and numbers from 3.20.0 on; `hotplug_vcpus` in src/runtime-rs/crates/hypervisor/src/qemu/qmp.rs@4.0.0 passes
 /// numbers, and no die.
 #[test]
 fn a_cpus_numbers_are_text_up_to_3_19() {
@@ -47,9 +47,9 @@ fn a_cpus_numbers_are_text_up_to_3_19() {
     }
 }
 
-/// `hotplugAddBlockDevice` in src/runtime/virtcontainers/qemu.go passes 0 queues up to 2.4.3, which says none, and the
-/// number of CPUs from 2.5.0 on; `ExecutePCIDeviceAdd` in govmm's qmp.go writes it as text up to 3.21.0, as a number from
-/// 3.22.0 on. `hotplug_block_device` in src/runtime-rs/crates/hypervisor/src/qemu/qmp.rs@4.0.0 says none.
+/// `hotplugAddBlockDevice` in src/runtime/virtcontainers/qemu.go passes 0 queues up to 2.4.3, which omits the argument,
+/// and the number of CPUs from 2.5.0 on; `ExecutePCIDeviceAdd` in govmm's qmp.go writes it as text up to 3.21.0, as a
+/// number from 3.22.0 on. `hotplug_block_device` in src/runtime-rs/crates/hypervisor/src/qemu/qmp.rs@4.0.0 omits it.
 #[test]
 fn the_queues_of_a_disk_are_text_up_to_3_21() {
     for (name, queues) in [
@@ -68,8 +68,8 @@ fn the_queues_of_a_disk_are_text_up_to_3_21() {
     assert_eq!(pci_disk(profile("go-3.8")), expected);
 }
 
-/// `blockdevAddBaseArgs` in src/runtime/pkg/govmm/qemu/qmp.go@4.1.0; `hotplug_block_device` in
-/// src/runtime-rs/crates/hypervisor/src/qemu/qmp.rs@4.1.0 and of main (7c6ba40c54), which differ in the file's name.
+/// `blockdevAddBaseArgs` in src/runtime/pkg/govmm/qemu/qmp.go@4.1.0 names the path; `hotplug_block_device` in
+/// src/runtime-rs/crates/hypervisor/src/qemu/qmp.rs@4.1.0 and that of main (7c6ba40c54) differ in the file's name.
 #[test]
 fn a_disks_file_is_named_by_its_path_or_its_descriptor_set() {
     let go = json!({
@@ -85,8 +85,8 @@ fn a_disks_file_is_named_by_its_path_or_its_descriptor_set() {
     assert_eq!(node(profile("rs-main"), &first, "/dev/fdset/1"), rust);
 }
 
-/// `ExecuteSCSIDeviceAdd` shares every disk; `hotplug_block_device` those that can be written, and lets the others' files be
-/// open elsewhere.
+/// `ExecuteSCSIDeviceAdd` shares every disk; `hotplug_block_device` shares the writable ones, and allows the files of
+/// the others to be open elsewhere.
 #[test]
 fn a_read_only_disk_is_said_to_be_so_in_each_runtimes_way() {
     let disk = Disk { file: Path::new("/d.img"), index: 300, read_only: true, aio: "io_uring" };
@@ -107,7 +107,7 @@ fn a_read_only_disk_is_said_to_be_so_in_each_runtimes_way() {
     assert_eq!(scsi_disk(profile("go-3.32"), &disk)["share-rw"], json!(true));
 }
 
-/// `hotAddNetDevice` names the descriptors before it names them to the back end; `disable_vhost_net` leaves vhost's out.
+/// `hotAddNetDevice` passes the descriptors before it names them to the back end; `disable_vhost_net` omits vhost's.
 #[test]
 fn a_tap_is_handed_over_before_it_is_named() {
     let null = || std::fs::File::open("/dev/null").unwrap();
@@ -134,7 +134,7 @@ fn refusal() -> Stop {
     Stop::blame(Component::Qemu, REFUSAL).showing(FailureDetail::QmpRefusal { command, class, description })
 }
 
-/// A QEMU that refuses text for a switch or a number, as 9.2 does, and if `never` everything else, too.
+/// Returns a QEMU that refuses text for a switch or a number, as 9.2 does, and with `never` also everything else.
 fn strict(profile: &str, never: bool) -> FakeMachine {
     let mut machine = FakeMachine::of(profile);
     machine.qmp = Box::new(move |command, arguments| {
@@ -173,7 +173,7 @@ fn a_text_for_a_switch_blames_kata_where_the_same_qemu_takes_the_switch() {
         assert_eq!(plug(&mut strict("go-3.8", true)), Err(refusal()), "what QEMU takes in no form is QEMU's");
         assert!(plug(&mut strict("go-3.32", false)).is_ok());
     }
-    // What was typed and is refused is no fault of Kata's, and is not tried again.
+    // If QEMU refuses the typed arguments, too, Kata is not at fault, and there is no other attempt.
     let mut machine = strict("go-3.32", true);
     assert_eq!(plug_scsi_disk(&mut machine, &Disk::first(file)), Err(Stop::blame(Component::Qemu, "no such bus")));
     assert_eq!(machine.count("device_add"), 1);
