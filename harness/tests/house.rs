@@ -2,6 +2,7 @@
 //! that every dependency is used and compiled once, that a share's name is written once, and that what only a release
 //! build proves is run.
 
+use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -131,30 +132,38 @@ fn a_circle_is_told_with_who_imports_whom() {
     assert_eq!(circles_of(&[error, base, tests, sample]), Vec::<String>::new());
 }
 
-/// `cargo run` and `cargo test` want the same features of every library, or all that is above one is compiled twice.
+/// `cargo test` compiles nothing again that `cargo run` has compiled: a library with other features, or another profile,
+/// would be compiled twice with all that depends on it.
 #[test]
 fn what_runs_and_what_is_tested_are_compiled_once() {
-    let run = features(&["--package", "harness", "--edges", "no-dev"]);
-    let tested = features(&["--workspace"]);
-    assert!(run.len() > 100, "only {} libraries were found", run.len());
+    let run = units(&["build", "--bin", "kata-qualify"]);
+    let tested = units(&["test", "--workspace", "--no-run"]);
+    assert!(run.len() > 100, "only {} units were found", run.len());
     let apart: Vec<&str> = run.difference(&tested).map(String::as_str).collect();
     assert!(
         apart.is_empty(),
-        "compiled again with other features for the tests:\n{}\nname the features that tests need of it among the \
-         harness's dependencies",
+        "compiled again for the tests:\n{}\nname the features that tests need of it among the harness's dependencies, or \
+         give it the same profile in Cargo.toml",
         apart.join("\n")
     );
 }
 
-/// The libraries of these options, with the features that are wanted of each.
-fn features(options: &[&str]) -> BTreeSet<String> {
-    let mut tree = Command::new(env!("CARGO"));
-    tree.args(["tree", "--offline", "--locked", "--no-dedupe", "--prefix", "none", "--format", "{p} {f}"]);
-    // With a target named, what procedural macros are made of is not mixed with what programs are made of.
-    tree.args(["--target", &format!("{}-unknown-linux-gnu", std::env::consts::ARCH)]);
-    let output = tree.args(options).current_dir(repository()).output().unwrap_or_else(|e| panic!("cargo tree: {e}"));
-    assert!(output.status.success(), "cargo tree: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect()
+/// Returns what a cargo command compiles and runs: each target with its features and its profile.
+fn units(command: &[&str]) -> BTreeSet<String> {
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args(command).args(["--offline", "--locked", "--unit-graph", "-Zunstable-options"]);
+    // Only a nightly cargo prints its plan; a released one is told that it is one.
+    let output = cargo.env("RUSTC_BOOTSTRAP", "1").current_dir(repository()).output().unwrap_or_else(|e| panic!("{e}"));
+    assert!(output.status.success(), "cargo: {}", String::from_utf8_lossy(&output.stderr));
+    let graph: Value = serde_json::from_slice(&output.stdout).expect("the plan is JSON");
+    let unit = |unit: &Value| {
+        let mut profile = unit["profile"].clone();
+        // `dev` or `test`; that alone compiles nothing again.
+        profile.as_object_mut().expect("a profile is an object").remove("name");
+        let (package, target) = (&unit["pkg_id"], &unit["target"]["name"]);
+        format!("{package} {target} {} {} {} {profile}", unit["mode"], unit["platform"], unit["features"])
+    };
+    graph["units"].as_array().expect("the plan has units").iter().map(unit).collect()
 }
 
 #[test]
