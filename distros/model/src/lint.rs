@@ -3,6 +3,7 @@
 mod rules;
 
 use crate::diagnostic::{Diagnostic, finish};
+use crate::distro::ReleaseVersion;
 use crate::known_issues;
 use crate::package_manager::PackageManager;
 use crate::record::{misnamed, parse_draft};
@@ -27,7 +28,7 @@ pub enum FileForm<'a> {
     /// A file of verdicts.
     Verified {
         /// The releases that the distro's record has, none where it is not known.
-        releases: &'a [String],
+        releases: &'a [ReleaseVersion],
     },
     /// A file of known issues.
     KnownIssues {

@@ -16,10 +16,12 @@ mod parse;
 mod resolve;
 
 use crate::arch::Arch;
+use crate::distro::{DistroId, ReleaseVersion};
 use crate::known_issues::KnownIssue;
 use crate::package::PackageName;
 use crate::package_manager::PackageManager;
 use crate::release::PackageSuite;
+use crate::target::Target;
 use crate::verified::VerifiedEntry;
 use jiff::civil::Date;
 use std::collections::BTreeMap;
@@ -78,8 +80,8 @@ pub struct CommonFields {
 /// One entry of `releases:`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReleaseEntry {
-    /// The version's text: `13`, `8.10`, `testing`.
-    pub version: String,
+    /// The version: `13`, `8.10`, `testing`.
+    pub version: ReleaseVersion,
     /// `trixie`.
     pub codename: Option<String>,
     /// `stable`.
@@ -95,7 +97,7 @@ pub struct ReleaseEntry {
     /// `derives-from:`: the release of the parent distro that it is built from.
     pub derives_from: Option<String>,
     /// The releases that it is built from by the records beneath, the nearest first: `debian:12`.
-    pub based_on: Vec<String>,
+    pub based_on: Vec<Target>,
     /// `package-manager:`, where it is not the record's.
     pub package_manager: Option<PackageManager>,
     /// `module-platform:`, what the package manager's modules are built for: `el8`.
@@ -132,11 +134,11 @@ pub struct Record {
     /// Every file that it was merged from, the strongest last, which is [`Record::path`].
     pub sources: Vec<Source>,
     /// `debian`.
-    pub distro: String,
+    pub distro: DistroId,
     /// `ids:`, other values of os-release's `ID` that mean this distro.
     pub ids: Vec<String>,
     /// `derives-from:`: the distro that it is built from, whose record is beneath this one.
-    pub derives_from: Option<String>,
+    pub derives_from: Option<DistroId>,
     /// `package-manager:`, or `package-installer:` as the proposal had it; a release may have [another](Record::manager_of).
     pub package_manager: PackageManager,
     /// Architectures.
@@ -168,6 +170,11 @@ impl Record {
     /// That it cannot be read, or everything that is wrong with it.
     pub fn read(path: &Path) -> Result<Record, RecordError> {
         Draft::read(path)?.complete()
+    }
+
+    /// A release of the distro.
+    pub fn target(&self, release: &ReleaseEntry) -> Target {
+        Target { distro: self.distro.clone(), version: release.version.clone() }
     }
 
     /// File and line of a place in one of the record's sources.

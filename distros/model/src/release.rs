@@ -2,24 +2,27 @@
 
 use crate::arch::Arch;
 use crate::component::Component;
+use crate::distro::{DistroId, ReleaseVersion};
 use crate::package::PackageName;
 use crate::package_manager::PackageManager;
 use crate::share::Share;
+use crate::target::{self, Target};
 use serde::{Deserialize, Serialize};
 
 /// What the record says about one release on one architecture: nothing optional is left to look up elsewhere.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Release {
     /// `debian`.
-    pub distro: String,
+    pub distro: DistroId,
     /// `13`, `testing`; always text.
-    pub version: String,
+    pub version: ReleaseVersion,
     /// `trixie`.
     pub codename: Option<String>,
     /// Other names people use: `stable`.
     pub aliases: Vec<String>,
     /// The releases that it is built from, the nearest first: `debian:12`. Its packages are theirs, where it has no others.
-    pub based_on: Vec<String>,
+    #[serde(with = "target::texts")]
+    pub based_on: Vec<Target>,
     /// The architecture this view is of.
     pub arch: Arch,
     /// The distro's package manager: `apt`, `dnf`, …
@@ -51,14 +54,19 @@ pub struct Release {
 }
 
 impl Release {
+    /// The distro and the version.
+    pub fn target(&self) -> Target {
+        Target { distro: self.distro.clone(), version: self.version.clone() }
+    }
+
     /// `debian:13`.
     pub fn name(&self) -> String {
-        format!("{}:{}", self.distro, self.version)
+        self.target().to_string()
     }
 
     /// Whether it is that release (`debian:12`), or built from it.
     pub fn is_or_derives_from(&self, name: &str) -> bool {
-        self.name() == name || self.based_on.iter().any(|parent| parent == name)
+        self.name() == name || self.based_on.iter().any(|parent| parent.to_string() == name)
     }
 
     /// QEMU, where it is packaged.

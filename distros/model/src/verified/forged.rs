@@ -3,6 +3,7 @@
 use super::{Verdict, VerifiedEntry, test_sets};
 use crate::capability::Capability;
 use crate::diagnostic::Diagnostic;
+use crate::distro::ReleaseVersion;
 use crate::profile::Profile;
 use crate::syntax::{self, Node, NodeKind};
 use jiff::ToSpan;
@@ -19,7 +20,7 @@ pub fn is_yet_to_come(day: Date) -> bool {
 /// What is wrong with the entries of a file, each with the entry's place among them.
 ///
 /// `releases` are those of the record, none where they are not known.
-pub(super) fn among(text: &str, verified: &[VerifiedEntry], releases: &[String]) -> Vec<(usize, Diagnostic)> {
+pub(super) fn among(text: &str, verified: &[VerifiedEntry], releases: &[ReleaseVersion]) -> Vec<(usize, Diagnostic)> {
     if verified.is_empty() {
         return Vec::new();
     }

@@ -9,6 +9,7 @@
 
 use super::{Outdated, VerifiedCause, VerifiedEntry, VerifiedFile, give_way, leave_inapplicable, leave_newer};
 use crate::diagnostic::is_direction_control;
+use crate::distro::{DistroId, ReleaseVersion};
 use crate::source::RecordError;
 use crate::syntax;
 use root::PinnedPath;
@@ -32,9 +33,9 @@ pub enum WriteError {
     #[error("the file has the verdicts of {found}, not those of {expected}: move it away")]
     OtherDistro {
         /// The file's.
-        found: String,
+        found: DistroId,
         /// The one whose verdicts were to be written.
-        expected: String,
+        expected: DistroId,
     },
     /// Two results for the same place.
     #[error("two results for release {0}: give one for each release, architecture, profile and environment")]
@@ -55,11 +56,16 @@ pub enum WriteError {
 /// # Errors
 ///
 /// That the old text cannot be read, so that its entries would be lost, or the new one could not be.
-pub fn apply(old: Option<&str>, distro: &str, releases: &[&str], new: &[VerifiedEntry]) -> Result<String, WriteError> {
+pub fn apply(
+    old: Option<&str>,
+    distro: &DistroId,
+    releases: &[&ReleaseVersion],
+    new: &[VerifiedEntry],
+) -> Result<String, WriteError> {
     let path = Path::new("the verdicts of today");
     let old = match old.map(|text| VerifiedFile::parse(path, text)).transpose().map_err(Box::new)? {
-        Some(file) if file.distro != distro => {
-            return Err(WriteError::OtherDistro { found: file.distro, expected: distro.to_owned() });
+        Some(file) if file.distro != *distro => {
+            return Err(WriteError::OtherDistro { found: file.distro, expected: distro.clone() });
         }
         Some(file) => file.entries,
         None => Vec::new(),
@@ -68,14 +74,14 @@ pub fn apply(old: Option<&str>, distro: &str, releases: &[&str], new: &[Verified
     let text = format!(
         "# What was verified of {distro}: written by `kata-qualify run --write-back`, and never by hand.\n\
          apiVersion: v1\ndistro: {}\n{}",
-        quoted(distro),
+        quoted(distro.as_str()),
         render(&entries)
     );
     if text.len() > syntax::MAX_BYTES {
         return Err(WriteError::TooLarge);
     }
     let again = VerifiedFile::parse(Path::new("the new verdicts"), &text).map_err(Box::new)?;
-    if again != (VerifiedFile { distro: distro.to_owned(), entries }) {
+    if again != (VerifiedFile { distro: distro.clone(), entries }) {
         return Err(WriteError::NotReadBack);
     }
     Ok(text)
@@ -128,7 +134,11 @@ pub fn write_file(path: &Path, text: &str) -> io::Result<()> {
 ///
 /// A new entry takes over its own capabilities; what else an old entry of the same key has stays there, with its day and
 /// versions, and what is not applicable stays with it. What an old entry has of a later day stays there, too.
-fn merged(old: &[VerifiedEntry], releases: &[&str], new: &[VerifiedEntry]) -> Result<Vec<VerifiedEntry>, WriteError> {
+fn merged(
+    old: &[VerifiedEntry],
+    releases: &[&ReleaseVersion],
+    new: &[VerifiedEntry],
+) -> Result<Vec<VerifiedEntry>, WriteError> {
     let mut new: Vec<VerifiedEntry> = new.iter().map(safe).collect();
     let mut taken = BTreeSet::new();
     for entry in &new {
@@ -144,9 +154,10 @@ fn merged(old: &[VerifiedEntry], releases: &[&str], new: &[VerifiedEntry]) -> Re
     leave_inapplicable(&all, &mut new);
     give_way(&mut all, &new);
     all.extend(new);
-    let order: BTreeMap<&str, usize> = releases.iter().enumerate().map(|(place, release)| (*release, place)).collect();
+    let order: BTreeMap<&ReleaseVersion, usize> =
+        releases.iter().enumerate().map(|(place, release)| (*release, place)).collect();
     all.sort_by(|a, b| {
-        let place = |e: &VerifiedEntry| order.get(e.release.as_str()).copied();
+        let place = |e: &VerifiedEntry| order.get(&e.release).copied();
         let place = |e: &VerifiedEntry| place(e).unwrap_or(usize::MAX);
         (place(a), a.key(), a.tested).cmp(&(place(b), b.key(), b.tested))
     });
@@ -156,7 +167,6 @@ fn merged(old: &[VerifiedEntry], releases: &[&str], new: &[VerifiedEntry]) -> Re
 /// The entry with every text on one line, without control characters, and of bounded length.
 fn safe(entry: &VerifiedEntry) -> VerifiedEntry {
     let mut entry = VerifiedEntry {
-        release: line(&entry.release),
         profile: line(&entry.profile),
         environment: entry.environment,
         harness: line(&entry.harness),
@@ -209,7 +219,7 @@ fn render(entries: &[VerifiedEntry]) -> String {
     }
     let mut out = String::from("verified:\n");
     for entry in entries {
-        let _ = writeln!(out, "  - release: {}", quoted(&entry.release));
+        let _ = writeln!(out, "  - release: {}", quoted(entry.release.as_str()));
         let _ = writeln!(out, "    arch: {}", entry.arch);
         let _ = writeln!(out, "    profile: {}", quoted(&entry.profile));
         let _ = writeln!(out, "    environment: {}", entry.environment);
