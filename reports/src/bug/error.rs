@@ -1,6 +1,7 @@
 //! Why a failure has no script, or is taken nowhere.
 
 use super::form::Form;
+use model::distro::DistroId;
 use suites::outcome::Component;
 
 /// Why there is no script of a failure, or no place that takes a report of it.
@@ -33,7 +34,7 @@ pub enum BugError {
     #[error("where {distro} takes bugs, in one of these forms, is not known here")]
     UnknownTracker {
         /// Its name.
-        distro: String,
+        distro: DistroId,
     },
     /// The test has no reproducer.
     #[error("no way is known to show this test's failure by a script alone")]

@@ -4,6 +4,7 @@ use super::evidence::{Accelerator, Candidate, ProbeAnswer};
 use super::run_facts::RunFacts;
 use jiff::Timestamp;
 use model::arch::Arch;
+use model::distro::{DistroId, ReleaseVersion};
 use model::package::{PackageName, PackageVersion};
 use model::verified::Basis;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
@@ -20,9 +21,9 @@ pub use model::environment::Environment;
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CellId {
     /// `debian`.
-    pub distro: String,
+    pub distro: DistroId,
     /// `13`, `testing`.
-    pub release: String,
+    pub release: ReleaseVersion,
     /// Its architecture.
     pub arch: Arch,
     /// Where it is brought up.
@@ -49,10 +50,6 @@ impl FromStr for CellId {
 }
 
 fn parse_cell(text: &str) -> Option<CellId> {
-    let word = |s: &str| {
-        let fits = |c: char| c.is_ascii_alphanumeric() || "._-+~".contains(c);
-        (!s.is_empty() && s.len() <= 64 && s.chars().all(fits)).then(|| s.to_owned())
-    };
     let mut parts = text.split('/');
     let (distro, release) = parts.next()?.split_once(':')?;
     let arch = parts.next()?;
@@ -61,8 +58,8 @@ fn parse_cell(text: &str) -> Option<CellId> {
         return None;
     }
     Some(CellId {
-        distro: word(distro)?,
-        release: word(release)?,
+        distro: distro.parse().ok()?,
+        release: release.parse().ok()?,
         arch: Arch::ALL.iter().copied().find(|a| a.name() == arch)?,
         environment: Environment::ALL.iter().copied().find(|e| e.name() == environment)?,
     })

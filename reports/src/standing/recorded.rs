@@ -2,6 +2,7 @@
 
 use crate::journal::CellId;
 use crate::matrix::{CellReport, Matrix};
+use model::distro::DistroId;
 use model::known_issues::KnownIssue;
 use model::package_manager::PackageManager;
 use model::record::Record;
@@ -12,8 +13,8 @@ use suites::outcome::Component;
 /// What was verified before, by distro.
 #[derive(Debug, Clone, Default)]
 pub struct Recorded<'a> {
-    entries: BTreeMap<&'a str, &'a [VerifiedEntry]>,
-    issues: BTreeMap<&'a str, (PackageManager, &'a [KnownIssue])>,
+    entries: BTreeMap<&'a DistroId, &'a [VerifiedEntry]>,
+    issues: BTreeMap<&'a DistroId, (PackageManager, &'a [KnownIssue])>,
     /// The base run that it is of, if it is of one.
     base: Option<&'a Matrix>,
 }
@@ -31,22 +32,22 @@ impl<'a> Recorded<'a> {
 
     /// What entries say that take the place of the records' own; what is known to fail the records say.
     pub fn of_entries(
-        entries: &'a BTreeMap<String, Vec<VerifiedEntry>>,
+        entries: &'a BTreeMap<DistroId, Vec<VerifiedEntry>>,
         records: impl IntoIterator<Item = &'a Record>,
     ) -> Recorded<'a> {
         let mut all = Recorded::of(records);
-        all.entries = entries.iter().map(|(distro, entries)| (distro.as_str(), entries.as_slice())).collect();
+        all.entries = entries.iter().map(|(distro, entries)| (distro, entries.as_slice())).collect();
         all
     }
 
     /// What is known of one distro.
-    pub fn of_distro(distro: &'a str, entries: &'a [VerifiedEntry]) -> Recorded<'a> {
+    pub fn of_distro(distro: &'a DistroId, entries: &'a [VerifiedEntry]) -> Recorded<'a> {
         Recorded { entries: BTreeMap::from([(distro, entries)]), ..Recorded::default() }
     }
 
     /// The same with what is known to fail of a distro, whose versions are in that package manager's order.
     #[must_use]
-    pub fn knowing(mut self, distro: &'a str, manager: PackageManager, issues: &'a [KnownIssue]) -> Recorded<'a> {
+    pub fn knowing(mut self, distro: &'a DistroId, manager: PackageManager, issues: &'a [KnownIssue]) -> Recorded<'a> {
         self.issues.insert(distro, (manager, issues));
         self
     }
@@ -55,7 +56,7 @@ impl<'a> Recorded<'a> {
     ///
     /// Where a component was brought along, nothing is known of the distro's own.
     pub(super) fn issues(&self, cell: &CellReport) -> Vec<&'a KnownIssue> {
-        let Some((manager, issues)) = self.issues.get(cell.cell.distro.as_str()) else { return Vec::new() };
+        let Some((manager, issues)) = self.issues.get(&cell.cell.distro) else { return Vec::new() };
         if cell.facts.as_ref().is_none_or(|facts| !facts.candidates.is_empty()) {
             return Vec::new();
         }
@@ -67,8 +68,8 @@ impl<'a> Recorded<'a> {
     }
 
     /// What a base run showed, by distro.
-    pub(super) fn of_base(matrix: &'a Matrix, entries: &'a BTreeMap<String, Vec<VerifiedEntry>>) -> Recorded<'a> {
-        let entries = entries.iter().map(|(distro, entries)| (distro.as_str(), entries.as_slice()));
+    pub(super) fn of_base(matrix: &'a Matrix, entries: &'a BTreeMap<DistroId, Vec<VerifiedEntry>>) -> Recorded<'a> {
+        let entries = entries.iter().map(|(distro, entries)| (distro, entries.as_slice()));
         Recorded { entries: entries.collect(), base: Some(matrix), ..Recorded::default() }
     }
 
@@ -103,12 +104,12 @@ impl<'a> Recorded<'a> {
 
     /// What is known of a cell's release in any environment, under all profiles.
     pub fn of_release(&self, cell: &CellId) -> Vec<&'a VerifiedEntry> {
-        let all: &'a [VerifiedEntry] = self.entries.get(cell.distro.as_str()).copied().unwrap_or_default();
+        let all: &'a [VerifiedEntry] = self.entries.get(&cell.distro).copied().unwrap_or_default();
         all.iter().filter(|entry| entry.release == cell.release && entry.arch == cell.arch).collect()
     }
 
     /// Who knows the order of a distro's versions, if its record is known.
-    pub(super) fn manager(&self, distro: &str) -> Option<PackageManager> {
+    pub(super) fn manager(&self, distro: &DistroId) -> Option<PackageManager> {
         self.issues.get(distro).map(|(manager, _)| *manager)
     }
 }

@@ -9,6 +9,7 @@ use crate::standing::{CapabilityStanding, ProfileStanding, Standings};
 use crate::verdict::{Cause, Judgement, Reason};
 use jiff::Timestamp;
 use jiff::civil::Date;
+use model::distro::DistroId;
 use model::profile::Runtime;
 use model::verified::{self, Verdict, VerifiedCapability, VerifiedCause, VerifiedEntry, VerifiedKata};
 use std::collections::BTreeMap;
@@ -59,7 +60,7 @@ pub fn ended_to_come(matrix: &Matrix) -> Option<String> {
 /// Kata's own results have an entry of their own, with the Kata and what was brought along; where something was, nothing
 /// else is written, because a record says what the distro ships.
 /// Runs that are unfinished, about candidates or of a day to come write nothing, nor do cells in error.
-pub fn verified_entries(standings: &Standings<'_>) -> (Vec<(String, VerifiedEntry)>, Vec<Withheld>) {
+pub fn verified_entries(standings: &Standings<'_>) -> (Vec<(DistroId, VerifiedEntry)>, Vec<Withheld>) {
     let matrix = standings.matrix;
     if let Some(reason) = withheld_run(matrix) {
         return (Vec::new(), vec![Withheld { cell: None, reason }]);

@@ -49,6 +49,7 @@ use address::Page;
 use jiff::Timestamp;
 use jiff::civil::Date;
 use known::Known;
+use model::distro::{DistroId, ReleaseVersion};
 use model::known_issues::KnownIssue;
 use model::record::Record;
 use model::verified::Basis;
@@ -80,7 +81,7 @@ pub struct Site<'a> {
     cells: Vec<SiteCell<'a>>,
     releases: Vec<SiteRelease>,
     /// What the records list and nobody ran: distros, each with its releases.
-    unrun: Vec<(String, Vec<String>)>,
+    unrun: Vec<(DistroId, Vec<ReleaseVersion>)>,
     /// The runs, the newest first.
     runs: Vec<SiteRun<'a>>,
     /// What has changed, the newest first.

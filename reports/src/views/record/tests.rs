@@ -98,7 +98,7 @@ fn filtered(maker: &mut sample::Maker) {
 }
 
 /// The capabilities that a run writes down, by name.
-fn written(entries: &[(String, VerifiedEntry)]) -> Vec<&'static str> {
+fn written(entries: &[(DistroId, VerifiedEntry)]) -> Vec<&'static str> {
     entries.iter().flat_map(|(_, entry)| entry.capabilities.keys()).map(|c| c.name()).collect()
 }
 
@@ -127,7 +127,7 @@ fn a_filtered_run_writes_what_its_tests_prove_whole() {
 const KATA: &str = "containers::kata::exit_codes_come_back";
 
 /// A run whose catalogue has a test under Kata, with the Kata of the evidence and what took the place of virtiofsd.
-fn under_kata(kata: Option<&str>, brought: Option<&str>) -> Vec<(String, VerifiedEntry)> {
+fn under_kata(kata: Option<&str>, brought: Option<&str>) -> Vec<(DistroId, VerifiedEntry)> {
     let mut maker = run(|_| None);
     for entry in &mut maker.journal.entries {
         if let Event::CellFacts { facts, .. } = &mut entry.event {
