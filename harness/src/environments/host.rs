@@ -11,6 +11,7 @@ use futures_util::StreamExt as _;
 use model::arch::Arch;
 use model::database::{Database, DatabaseError};
 use model::diagnostic::printable;
+use model::distro::DistroId;
 use model::package::{PackageName, PackageVersion};
 use model::package_manager::PackageManager;
 use model::record::ResolveError;
@@ -66,7 +67,7 @@ pub enum UnknownRelease {
         /// What the machine says it is.
         name: String,
         /// The record.
-        distro: String,
+        distro: DistroId,
     },
     /// No record is of that distro or of one that it is like.
     #[error("this machine runs {name} (ID={id}), of which there is no record")]

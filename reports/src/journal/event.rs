@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use model::arch::Arch;
 use model::distro::{DistroId, ReleaseVersion};
 use model::package::{PackageName, PackageVersion};
+use model::target::Target;
 use model::verified::Basis;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -28,6 +29,13 @@ pub struct CellId {
     pub arch: Arch,
     /// Where it is brought up.
     pub environment: Environment,
+}
+
+impl CellId {
+    /// Its release.
+    pub fn target(&self) -> Target {
+        Target { distro: self.distro.clone(), version: self.release.clone() }
+    }
 }
 
 /// A text is not the name of a cell.
