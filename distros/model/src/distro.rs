@@ -32,7 +32,7 @@ pub struct NotADistroId(String);
 
 /// The version of a release, as its distro's record has it: `13`, `3.24`, `sid`, `edge`.
 ///
-/// Versions are ordered as texts, for maps and sets alone: which release comes after which, the record says by its order.
+/// They are ordered as texts, for maps and sets alone: which release is the later one, the record says by its order.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String")]
 pub struct ReleaseVersion(String);
