@@ -11,9 +11,11 @@
 //! and the other components of the swap would be blamed for nothing.
 
 use model::arch::Arch;
+use model::distro::{DistroId, ReleaseVersion};
 use model::environment::Environment;
 use model::record::Record;
 use model::share::Share;
+use model::target::Target;
 use model::verified::{Verdict, VerifiedEntry};
 use std::fmt;
 use suites::capability::Capability;
@@ -191,11 +193,11 @@ fn is_a_part(one: &[Component], whole: &[Component]) -> bool {
 /// Place where a test failed.
 #[derive(Debug, Clone, Copy)]
 pub struct Failed<'a> {
-    /// The distro, such as `debian`.
-    pub distro: &'a str,
-    /// The release, such as `12`.
-    pub release: &'a str,
-    /// The architecture of the release.
+    /// `debian`.
+    pub distro: &'a DistroId,
+    /// `12`.
+    pub release: &'a ReleaseVersion,
+    /// Its architecture.
     pub arch: Arch,
     /// The environment of the cell.
     pub environment: Environment,
@@ -203,15 +205,15 @@ pub struct Failed<'a> {
     pub profile: &'a str,
 }
 
-/// Returns the release, such as `debian:13`, that the components are taken from: one whose record says that everything
-/// the test proves is supported under the profile. Prefers the same environment, then the same distro, then the latest
-/// test.
-pub fn donor<'r>(records: impl Iterator<Item = &'r Record>, test: &Test, failed: Failed<'_>) -> Option<String> {
-    let mut best: Option<((bool, bool, jiff::civil::Date), String)> = None;
+/// The release that the components are taken from: one of which all that the test proves is recorded
+/// as supported under the profile; best in the same environment, then of the same distro, then the one that was last
+/// tested.
+pub fn donor<'r>(records: impl Iterator<Item = &'r Record>, test: &Test, failed: Failed<'_>) -> Option<Target> {
+    let mut best: Option<((bool, bool, jiff::civil::Date), Target)> = None;
     for record in records {
         for release in &record.releases {
-            let is_same = record.distro == failed.distro;
-            if is_same && release.version == failed.release {
+            let is_same = record.distro == *failed.distro;
+            if is_same && release.version == *failed.release {
                 continue;
             }
             for environment in Environment::ALL {
@@ -226,12 +228,12 @@ pub fn donor<'r>(records: impl Iterator<Item = &'r Record>, test: &Test, failed:
                 let Some(day) = supported(&entries, test) else { continue };
                 let rank = (*environment == failed.environment, is_same, day);
                 if best.as_ref().is_none_or(|(known, _)| rank > *known) {
-                    best = Some((rank, format!("{}:{}", record.distro, release.version)));
+                    best = Some((rank, record.target(release)));
                 }
             }
         }
     }
-    best.map(|(_, name)| name)
+    best.map(|(_, target)| target)
 }
 
 /// Returns the earliest day on which each capability that a test proves was last tested as supported.
@@ -383,26 +385,26 @@ mod tests {
     fn a_donor_is_a_release_whose_record_has_all_that_the_test_proves() {
         let database = Database::embedded();
         let test = catalogue::find("filesystem::virtio_fs::rename_is_atomic").unwrap();
+        let bookworm: Target = "debian:12".parse().unwrap();
         let failed = Failed {
-            distro: "debian",
-            release: "12",
+            distro: &bookworm.distro,
+            release: &bookworm.version,
             arch: Arch::X86_64,
             environment: Environment::Container,
             profile: "go-3.32",
         };
-        let name = donor(database.records(), test, failed).unwrap();
-        let (distro, version) = name.split_once(':').unwrap();
-        assert!((distro, version) != ("debian", "12"));
-        let record = database.record(distro).unwrap();
+        let target = donor(database.records(), test, failed).unwrap();
+        assert_ne!(target, bookworm);
+        let record = database.record(&target.distro).unwrap();
         let shows = |entry: &&VerifiedEntry| {
-            entry.release == version
+            entry.release == target.version
                 && entry.profile == "go-3.32"
                 && test
                     .proves
                     .iter()
                     .all(|c| entry.capabilities.get(c).is_some_and(|v| v.verdict == Verdict::Supported))
         };
-        assert!(record.verified.iter().any(|entry| shows(&entry)), "{name}");
+        assert!(record.verified.iter().any(|entry| shows(&entry)), "{target}");
         let unknown = Failed { profile: "go-none", ..failed };
         assert_eq!(donor(database.records(), test, unknown), None);
     }

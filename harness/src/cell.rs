@@ -81,7 +81,7 @@ async fn bring_up_and_test(
     cell.line.doing("preparing the image");
     let mut prepared = setup::prepare(resources, cell).await.map_err(|e| {
         let place = e.missing_package().and_then(|package| {
-            let place = options.record_places.of_package(&cell.release.name(), package)?;
+            let place = options.record_places.of_package(&cell.release.target(), package)?;
             Some(format!("\n{place} names `{package}`"))
         });
         let Broken { phase, message } = broken(Phase::Image)(e);

@@ -5,12 +5,13 @@ use model::arch::Arch;
 use model::database::Database;
 use model::record::StatedFact;
 use model::release::Release;
+use model::target::Target;
 use std::collections::BTreeMap;
 use suites::outcome::{Failure, Outcome};
 
 /// Source positions of the records' claims, by release.
 #[derive(Debug, Clone, Default)]
-pub struct RecordPlaces(BTreeMap<String, Places>);
+pub struct RecordPlaces(BTreeMap<Target, Places>);
 
 /// Source positions of the claims about one release.
 #[derive(Debug, Clone, Default)]
@@ -48,14 +49,14 @@ impl RecordPlaces {
                     list.push(Stated { values, place: format!("{}:{}", origin.file, origin.line) });
                 }
             }
-            (release.name(), places)
+            (release.target(), places)
         };
         RecordPlaces(releases.iter().map(of_release).collect())
     }
 
-    /// Turns a failure that contradicts the record's values `record` into an outcome with file and line: an error if
-    /// the admin's record has the value, because then the shipped record is not at fault.
-    pub fn judge(&self, release: &str, failure: Failure, record: &[String]) -> Outcome {
+    /// A failure of what a record says, `record`, as an outcome that names file and line: an error where the admin said
+    /// so, because then the shipped record is not at fault.
+    pub fn judge(&self, release: &Target, failure: Failure, record: &[String]) -> Outcome {
         let Some(places) = self.0.get(release) else { return Outcome::Fail(failure) };
         let says = |fact: &&Stated| fact.values.iter().any(|value| record.contains(value));
         let seen = &failure.observed;
@@ -70,8 +71,8 @@ impl RecordPlaces {
         Outcome::Fail(Failure { observed, ..failure })
     }
 
-    /// Returns where a record names a package of a release, if it does.
-    pub fn of_package(&self, release: &str, package: &str) -> Option<&str> {
+    /// Where a record names a package of a release, if it does.
+    pub fn of_package(&self, release: &Target, package: &str) -> Option<&str> {
         let places = self.0.get(release)?;
         let names = |fact: &&Stated| fact.values.iter().any(|value| value == package);
         places.admins.iter().chain(&places.shipped).find(names).map(|fact| fact.place.as_str())
@@ -114,7 +115,7 @@ mod tests {
         // The record is blamed by its value, whatever else the message names.
         let message = "no executable file is at /opt/virtiofsd, which the record names";
         let failure = Failure::new(Component::Record, message);
-        records.judge(&release.name(), failure, &[path.to_owned()])
+        records.judge(&release.target(), failure, &[path.to_owned()])
     }
 
     #[test]
@@ -151,7 +152,7 @@ mod tests {
         let places = RecordPlaces::of(&database, std::slice::from_ref(&release));
         let told = |record: &[&str]| {
             let record: Vec<String> = record.iter().map(|value| (*value).to_owned()).collect();
-            match places.judge(&release.name(), Failure::new(Component::Record, "it is not there"), &record) {
+            match places.judge(&release.target(), Failure::new(Component::Record, "it is not there"), &record) {
                 Outcome::Fail(Failure { component: Component::Record, observed, .. }) => observed,
                 other => panic!("{other:?}"),
             }
@@ -164,8 +165,8 @@ mod tests {
         let missing = told(&[]);
         let place = missing.strip_prefix("it is not there; the release stands at ").unwrap();
         assert!(line(place).contains("13"), "{place}: {}", line(place));
-        let package = places.of_package(&release.name(), "virtiofsd").unwrap();
+        let package = places.of_package(&release.target(), "virtiofsd").unwrap();
         assert!(line(package).contains("virtiofsd"), "{package}: {}", line(package));
-        assert_eq!(places.of_package(&release.name(), "no-such-package"), None);
+        assert_eq!(places.of_package(&release.target(), "no-such-package"), None);
     }
 }

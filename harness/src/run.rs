@@ -27,6 +27,7 @@ use begin::{cells, goes_on, is_left, open, shown};
 use bollard::Docker;
 use end::{Engine, trim, watched};
 use images::external_file::ExternalFile;
+use model::distro::DistroId;
 use model::profile::Profile;
 use model::release::Release;
 use reports::digest;
@@ -325,8 +326,8 @@ async fn donors(request: &Request, progress: &Progress) -> anyhow::Result<Donors
     for Donation { component, release } in &donations {
         progress.say(&format!("preparing {}, whose {component} is used", release.name()));
     }
-    // A mirror in the options is meant for the releases under test.
-    let distros: Vec<String> = request.releases.iter().map(|release| release.distro.clone()).collect();
+    // A mirror that is named is that of the releases under test.
+    let distros: Vec<DistroId> = request.releases.iter().map(|release| release.distro.clone()).collect();
     let options = move |release: &Release| options.plain(distros.contains(&release.distro));
     Ok(tokio::task::spawn_blocking(move || Donors::prepare(&donations, &options, &|_| {})).await??)
 }

@@ -72,7 +72,7 @@ fn a_mirror_below_the_folder_of_temporary_files_is_refused_before_anything_start
 #[test]
 fn an_unknown_distro_is_told_with_the_known_ones() {
     // Distros come and go in the records.
-    let distros: Vec<String> = Database::embedded().records().map(|record| record.distro.clone()).collect();
+    let distros: Vec<_> = Database::embedded().records().map(|record| record.distro.clone()).collect();
     assert_snapshot!(said(&["run", "debain:13"]).replace(&distros.join(", "), "[DISTROS]"), @r"
     error: unknown distro `debain`: known are [DISTROS]; did you mean `debian`?
     exit 2
@@ -832,8 +832,8 @@ const CUT: &str = "smoke::qemu_has_the_devices_of_the_default_path";
 /// Writes the journal of a run that was killed while it wrote the end of its third test.
 fn killed_run(dir: &Path) {
     let cell = CellId {
-        distro: "debian".into(),
-        release: "13".into(),
+        distro: "debian".parse().unwrap(),
+        release: "13".parse().unwrap(),
         arch: model::arch::Arch::X86_64,
         environment: Environment::Container,
     };

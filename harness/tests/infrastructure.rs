@@ -56,7 +56,9 @@ impl TestFolder {
         std::fs::create_dir_all(records.join("verified")).unwrap();
         for (name, text, release) in [("debian", DEBIAN, "13"), ("nowhere", NOWHERE, "1")] {
             std::fs::write(records.join(format!("{name}.yaml")), text).unwrap();
-            let verdicts = verified::apply(None, name, &[release], &[earlier(release)]).unwrap();
+            let verdicts =
+                verified::apply(None, &name.parse().unwrap(), &[&release.parse().unwrap()], &[earlier(release)])
+                    .unwrap();
             std::fs::write(records.join(format!("verified/{name}.yaml")), verdicts).unwrap();
         }
         TestFolder { dir, records }
@@ -87,7 +89,7 @@ fn versioned(package: &str, version: &str) -> (PackageName, PackageVersion) {
 fn earlier(release: &str) -> VerifiedEntry {
     let supported = VerifiedCapability::plain(Verdict::Supported);
     VerifiedEntry {
-        release: release.to_owned(),
+        release: release.parse().unwrap(),
         arch: Arch::X86_64,
         profile: "go-3.29".to_owned(),
         environment: model::environment::Environment::Container,

@@ -23,6 +23,7 @@ use crate::options::Options;
 use crate::package::ExtraPackage;
 use crate::runner::{self, Runner};
 use crate::tree;
+use model::distro::DistroId;
 use model::package::PackageName;
 use model::package_manager::PackageManager;
 use model::redact::Redactor;
@@ -81,7 +82,7 @@ pub(crate) trait PackageFamily: Sync {
     }
 
     /// Whether the program that bootstraps knows a mirror of the distro.
-    fn knows_mirror(&self, distro: &str) -> bool {
+    fn knows_mirror(&self, distro: &DistroId) -> bool {
         is_this_machines(distro)
     }
 
@@ -290,8 +291,8 @@ pub fn tools() -> Vec<Tool> {
 }
 
 /// Whether this machine runs that distro.
-fn is_this_machines(distro: &str) -> bool {
-    OsRelease::read(&Root::default()).is_ok_and(|os| os.id() == distro)
+fn is_this_machines(distro: &DistroId) -> bool {
+    OsRelease::read(&Root::default()).is_ok_and(|os| *distro == os.id().as_str())
 }
 
 /// The addresses of mirrors and proxies, with their credentials, that nothing that leaves this machine may tell.
@@ -378,7 +379,7 @@ mod tests {
         };
         let of_base = Some(base.path().canonicalize().unwrap());
         assert_eq!(settled(Some(base.path()), &release), of_base);
-        release.distro = "no-distro-of-any-machine".to_owned();
+        release.distro = "no-distro-of-any-machine".parse().unwrap();
         assert_eq!(settled(Some(base.path()), &release), of_base);
         assert_eq!(settled(None, &release), None);
     }

@@ -15,8 +15,8 @@ use std::time::{Duration, Instant};
 pub(crate) fn release(version: &str, codename: &str) -> Release {
     let suite = |name: String, archive| PackageSuite { name, archive, components: vec!["main".to_owned()] };
     Release {
-        distro: "debian".to_owned(),
-        version: version.to_owned(),
+        distro: "debian".parse().unwrap(),
+        version: version.parse().unwrap(),
         codename: Some(codename.to_owned()),
         aliases: vec![],
         based_on: vec![],

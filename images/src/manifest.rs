@@ -5,6 +5,7 @@ use crate::progress::Phase;
 use crate::source::Source;
 use jiff::Timestamp;
 use model::arch::Arch;
+use model::distro::{DistroId, ReleaseVersion};
 use model::package::{PackageName, PackageVersion};
 use operator::packages::Package;
 use serde::{Deserialize, Serialize};
@@ -26,9 +27,9 @@ pub struct Manifest {
     /// sha256 over the record's fields and the options that matter: the same for images of different days.
     pub request: String,
     /// `debian`.
-    pub distro: String,
+    pub distro: DistroId,
     /// `13`.
-    pub version: String,
+    pub version: ReleaseVersion,
     /// The architecture.
     pub arch: Arch,
     /// How the base was made: never [`Source::Auto`].

@@ -300,8 +300,8 @@ fn request(release: &Release, wanted: &[PackageName], base: Option<&dyn BaseProv
     let fields = Fields::default()
         .add("format", FORMAT.to_le_bytes())
         .add("made", RECIPE.to_le_bytes())
-        .add("distro", &release.distro)
-        .add("version", &release.version)
+        .add("distro", release.distro.as_str())
+        .add("version", release.version.as_str())
         .add("arch", release.arch.name())
         .add("image", release.oci_image.as_deref().unwrap_or_default())
         .all("suites", suites)
@@ -443,7 +443,7 @@ mod tests {
     #[test]
     #[cfg_attr(lacks = "images", ignore = "needs root and mmdebstrap")]
     fn a_mirror_that_is_named_can_be_bootstrapped_from() {
-        let release = Release { distro: "devuan".to_owned(), ..release("6", "excalibur") };
+        let release = Release { distro: "devuan".parse().unwrap(), ..release("6", "excalibur") };
         let family = family::of(&release).unwrap();
         let options = Options::new("/nowhere");
         assert_eq!(source_of(family, &release, &options), Source::Oci);

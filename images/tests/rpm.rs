@@ -155,7 +155,7 @@ fn release() -> Release {
 
 /// openSUSE's release: its indexes are signed.
 fn leap() -> Release {
-    Release { distro: "opensuse".to_owned(), package_manager: PackageManager::Zypper, ..release() }
+    Release { distro: "opensuse".parse().unwrap(), package_manager: PackageManager::Zypper, ..release() }
 }
 
 /// Answers one request with a file of the folder.

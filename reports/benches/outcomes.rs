@@ -8,7 +8,6 @@
 //! The exit code is 1 if a limit is exceeded.
 
 use jiff::Timestamp;
-use model::arch::Arch;
 use model::package::{PackageName, PackageVersion};
 use model::procfs;
 use model::profile::Profile;
@@ -123,12 +122,8 @@ fn make(dir: &Path, targets: usize, tests: &[(&Profile, &Test)]) -> Result<(), B
         serde_json::to_writer(&mut file, &entry)?;
         Ok(file.write_all(b"\n")?)
     };
-    let cell = |number: usize| CellId {
-        distro: "debian".to_owned(),
-        release: format!("release-{number}"),
-        arch: Arch::X86_64,
-        environment: Environment::Container,
-    };
+    let cells = (0..targets).map(|number| format!("debian:release-{number}/x86_64/container").parse::<CellId>());
+    let cells: Vec<CellId> = cells.collect::<Result<_, _>>()?;
     let mut profiles: Vec<String> = tests.iter().map(|(profile, _)| profile.name.clone()).collect();
     profiles.dedup();
     put(Event::RunStarted {
@@ -140,7 +135,7 @@ fn make(dir: &Path, targets: usize, tests: &[(&Profile, &Test)]) -> Result<(), B
         records: String::new(),
         catalogue: String::new(),
         profiles,
-        cells: (0..targets).map(cell).collect(),
+        cells: cells.clone(),
         planned: BTreeMap::new(),
         filter: None,
         candidate: false,
@@ -148,8 +143,7 @@ fn make(dir: &Path, targets: usize, tests: &[(&Profile, &Test)]) -> Result<(), B
         options: Vec::new(),
         facts: None,
     })?;
-    for target in 0..targets {
-        let cell = cell(target);
+    for (target, cell) in cells.into_iter().enumerate() {
         put(Event::CellStarted { cell: cell.clone() })?;
         put(Event::PhaseStarted { cell: cell.clone(), phase: Phase::Tests })?;
         put(Event::CellFacts { cell: cell.clone(), facts: facts()? })?;

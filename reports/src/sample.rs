@@ -6,11 +6,13 @@ use crate::journal::{
 use crate::standing::{Recorded, Standings};
 use jiff::Timestamp;
 use model::arch::Arch;
+use model::distro::DistroId;
 use model::profile::Profile;
 use model::verified::{Basis, VerifiedEntry};
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::str::FromStr;
+use std::sync::LazyLock;
 use suites::capability::Capability;
 use suites::catalogue::{Place, Suite, Test};
 use suites::outcome::{Component, Failure, Outcome};
@@ -92,10 +94,13 @@ pub(crate) fn catalogue() -> Vec<Test> {
     ]
 }
 
+/// The distro of all samples.
+pub(crate) static DEBIAN: LazyLock<DistroId> = LazyLock::new(|| "debian".parse().unwrap());
+
 pub(crate) fn cell(release: &str) -> CellId {
     CellId {
-        distro: "debian".to_owned(),
-        release: release.to_owned(),
+        distro: DEBIAN.clone(),
+        release: release.parse().unwrap(),
         arch: Arch::X86_64,
         environment: Environment::Container,
     }
@@ -363,7 +368,7 @@ pub(crate) fn standings(matrix: &crate::matrix::Matrix) -> Standings<'_> {
 
 /// Compares a run with the record of Debian.
 pub(crate) fn beside<'m>(matrix: &'m crate::matrix::Matrix, entries: &'m [VerifiedEntry]) -> Standings<'m> {
-    Standings::new(matrix, Recorded::of_distro("debian", entries), false)
+    Standings::new(matrix, Recorded::of_distro(&DEBIAN, entries), false)
 }
 
 /// Returns a complete run of release 13 under one profile; `change` may alter an outcome.

@@ -38,6 +38,7 @@ use base::BaseCell;
 use jiff::civil::Date;
 use known::{Known, KnownTests};
 use model::arch::Arch;
+use model::distro::{DistroId, ReleaseVersion};
 use model::known_issues::KnownIssue;
 use model::verified::{Basis, Verdict, VerifiedCapability, VerifiedCause, VerifiedEntry, same_tests};
 use std::collections::{BTreeMap, BTreeSet};
@@ -60,8 +61,8 @@ pub struct Standings<'m> {
     /// The known issues about packages of the run.
     pub issues: Vec<IssueStanding<'m>>,
     /// The cells of each release, by distro, version and architecture.
-    by_release: BTreeMap<(&'m str, &'m str, Arch), Vec<&'m CellReport>>,
-    /// Whether the record is about the packages that were tested; it holds nothing about candidates.
+    by_release: BTreeMap<(&'m DistroId, &'m ReleaseVersion, Arch), Vec<&'m CellReport>>,
+    /// Whether the record speaks of the same packages: of candidates it says nothing.
     counts_record: bool,
     /// The pipeline's judgement of the run, if the run belongs to a pipeline.
     pub held: Option<Held>,
@@ -151,7 +152,7 @@ impl<'m> Standings<'m> {
         let mut by_release: BTreeMap<_, Vec<&CellReport>> = BTreeMap::new();
         for report in &matrix.cells {
             let CellId { distro, release, arch, .. } = &report.cell;
-            by_release.entry((distro.as_str(), release.as_str(), *arch)).or_default().push(report);
+            by_release.entry((distro, release, *arch)).or_default().push(report);
         }
         let brought = |cell: &CellReport| cell.facts.as_ref().is_some_and(|f| !f.candidates.is_empty());
         let counts_record = !matrix.candidate && !matrix.cells.iter().any(brought);

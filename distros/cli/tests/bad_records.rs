@@ -12,7 +12,7 @@ fn every_mistake_has_its_diagnostic() {
 
 #[test]
 fn every_mistake_in_verdicts_has_its_diagnostic() {
-    insta::assert_snapshot!(diagnostics("bad-verdicts", FileForm::Verified { releases: &["1".to_owned()] }));
+    insta::assert_snapshot!(diagnostics("bad-verdicts", FileForm::Verified { releases: &["1".parse().unwrap()] }));
 }
 
 fn diagnostics(folder: &str, form: FileForm<'_>) -> String {

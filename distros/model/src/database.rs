@@ -2,6 +2,7 @@
 
 mod layers;
 
+use crate::distro::DistroId;
 use crate::record::{Record, RecordError};
 use crate::suggest::{did_you_mean, nearest};
 use layers::Layers;
@@ -16,7 +17,7 @@ include!(concat!(env!("OUT_DIR"), "/shipped.rs"));
 /// Records by distro.
 #[derive(Debug, Clone, Default)]
 pub struct Database {
-    records: BTreeMap<String, Record>,
+    records: BTreeMap<DistroId, Record>,
     problems: Vec<RecordError>,
     /// Distros whose own file is broken, by each of their ids: the built-in record must not stand in for a broken file
     /// silently.
@@ -146,15 +147,16 @@ impl Database {
     ///
     /// # Errors
     ///
-    /// If the distro is unknown (the error lists the known ones) or its file is broken.
-    pub fn record(&self, name: &str) -> Result<&Record, DatabaseError> {
+    /// That it is not known, with what is, or that its file is broken.
+    pub fn record(&self, name: impl AsRef<str>) -> Result<&Record, DatabaseError> {
+        let name = name.as_ref();
         if let Some(record) = self.records.get(name) {
             return Ok(record);
         }
         if let Some(path) = self.broken.get(name) {
             return Err(DatabaseError::Broken { name: name.to_owned(), path: path.clone() });
         }
-        let known: Vec<&str> = self.records.keys().map(String::as_str).collect();
+        let known: Vec<&str> = self.records.keys().map(DistroId::as_str).collect();
         Err(DatabaseError::UnknownDistro {
             name: name.to_owned(),
             nearest: nearest(name, known.iter().copied()).map(str::to_owned),

@@ -2,6 +2,7 @@
 
 use crate::arch::Arch;
 use crate::diagnostic::{Diagnostic, Fix, MAX_FINDINGS, finish, is_direction_control};
+use crate::distro::{self, DistroId, ReleaseVersion};
 use crate::fact::{Confidence, Fact, PerArch};
 use crate::package_manager::PackageManager;
 use crate::suggest::{listed, nearest};
@@ -25,7 +26,7 @@ pub(crate) fn file_about_distro<T>(
     what: &str,
     keys: &[&str],
     read: impl FnOnce(&mut Decoder<'_>, &Node) -> Option<T>,
-) -> (Option<(String, T)>, Vec<Diagnostic>) {
+) -> (Option<(DistroId, T)>, Vec<Diagnostic>) {
     let name = path.display().to_string();
     let root = match syntax::parse(text) {
         Ok(root) => root,
@@ -116,34 +117,49 @@ impl Decoder<'_> {
         found.is_none()
     }
 
-    /// Returns the distro's name, which must be there.
-    pub(crate) fn distro(&mut self, root: &Node) -> Option<String> {
+    /// The distro's name, which must be there.
+    pub(crate) fn distro(&mut self, root: &Node) -> Option<DistroId> {
         let node = self.required(root, "distro")?;
-        let name = self.string(node, "distro")?;
-        let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-._".contains(c);
-        if !name.chars().all(plain) {
+        self.distro_id(node, "distro")
+    }
+
+    /// A distro's name.
+    pub(crate) fn distro_id(&mut self, node: &Node, what: &str) -> Option<DistroId> {
+        let name = self.string(node, what)?;
+        let id = name.parse::<DistroId>().ok();
+        if id.is_none() {
             let message = format!("`{name}` is not a distro's name");
-            self.error("bad-name", node.span.clone(), message).hint =
-                Some("use lower-case letters, digits, `-`, `.` and `_`".into());
-            return None;
+            self.error("bad-name", node.span.clone(), message).hint = Some(format!("use {}", distro::ID_CHARACTERS));
         }
-        Some(name)
+        id
     }
 
     /// Reads a name of a release.
     pub(crate) fn name(&mut self, node: &Node, what: &str) -> Option<String> {
         let name = self.string(node, what)?;
-        let plain = |c: char| c.is_ascii_alphanumeric() || "-._+~".contains(c);
-        if name.len() <= 64 && name.chars().all(plain) && !name.starts_with(['-', '.']) {
+        if distro::is_release_name(&name) {
             return Some(name);
         }
         let message = format!("{what}: `{name}` is no name of a release");
         self.error("bad-name", node.span.clone(), message).hint =
-            Some("use letters, digits, `-`, `.`, `_`, `+` and `~`, at most 64".into());
+            Some(format!("use {}, at most {}", distro::VERSION_CHARACTERS, distro::MAX));
         None
     }
 
-    /// Reads a name or a list of names; see [`Decoder::name`].
+    /// A release's version; see [`Decoder::name`].
+    pub(crate) fn version(&mut self, node: &Node, what: &str) -> Option<ReleaseVersion> {
+        self.name(node, what)?.parse().ok()
+    }
+
+    /// A release's version or a list of them.
+    pub(crate) fn versions(&mut self, node: &Node, what: &str) -> Option<Vec<ReleaseVersion>> {
+        match &node.kind {
+            NodeKind::List(items) => self.all(items, |d, i| d.version(i, what)),
+            _ => Some(vec![self.version(node, what)?]),
+        }
+    }
+
+    /// A name or a list of names; see [`Decoder::name`].
     pub(crate) fn names(&mut self, node: &Node, what: &str) -> Option<Vec<String>> {
         match &node.kind {
             NodeKind::List(items) => self.all(items, |d, i| d.name(i, what)),

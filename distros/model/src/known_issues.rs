@@ -8,6 +8,7 @@ mod decode;
 pub(crate) use decode::{ENTRY_KEYS, KEYS};
 
 use crate::diagnostic::{Diagnostic, Severity, finish, line_column};
+use crate::distro::DistroId;
 use crate::environment::Environment;
 use crate::package::{PackageName, PackageVersion};
 use crate::package_manager::PackageManager;
@@ -100,7 +101,7 @@ impl KnownIssue {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KnownIssuesFile {
     /// `debian`.
-    pub distro: String,
+    pub distro: DistroId,
     /// The entries, in the order of the file.
     pub issues: Vec<KnownIssue>,
 }

@@ -3,6 +3,7 @@
 mod rules;
 
 use crate::diagnostic::{Diagnostic, finish};
+use crate::distro::ReleaseVersion;
 use crate::known_issues;
 use crate::package_manager::PackageManager;
 use crate::record::{misnamed, parse_draft};
@@ -26,8 +27,8 @@ pub enum FileForm<'a> {
     Layer,
     /// A file of verdicts.
     Verified {
-        /// The releases of the distro's record; empty if unknown.
-        releases: &'a [String],
+        /// The releases that the distro's record has, none where it is not known.
+        releases: &'a [ReleaseVersion],
     },
     /// A file of known issues.
     KnownIssues {

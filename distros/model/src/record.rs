@@ -17,10 +17,12 @@ mod parse;
 mod resolve;
 
 use crate::arch::Arch;
+use crate::distro::{DistroId, ReleaseVersion};
 use crate::known_issues::KnownIssue;
 use crate::package::PackageName;
 use crate::package_manager::PackageManager;
 use crate::release::PackageSuite;
+use crate::target::Target;
 use crate::verified::VerifiedEntry;
 use jiff::civil::Date;
 use std::collections::BTreeMap;
@@ -79,9 +81,9 @@ pub struct CommonFields {
 /// One entry of `releases:`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReleaseEntry {
-    /// The version's text: `13`, `8.10`, `testing`.
-    pub version: String,
-    /// The codename: `trixie`.
+    /// The version: `13`, `8.10`, `testing`.
+    pub version: ReleaseVersion,
+    /// `trixie`.
     pub codename: Option<String>,
     /// Other names: `stable`.
     pub aliases: Vec<String>,
@@ -95,9 +97,9 @@ pub struct ReleaseEntry {
     pub arches: Option<Vec<Arch>>,
     /// `derives-from:`: the release of the parent distro that this release is built from.
     pub derives_from: Option<String>,
-    /// The releases that this release is built from according to the lower records, the nearest first: `debian:12`.
-    pub based_on: Vec<String>,
-    /// `package-manager:`, if it differs from the record's.
+    /// The releases that it is built from by the records beneath, the nearest first: `debian:12`.
+    pub based_on: Vec<Target>,
+    /// `package-manager:`, where it is not the record's.
     pub package_manager: Option<PackageManager>,
     /// `module-platform:`, the platform of the package manager's modules: `el8`.
     pub module_platform: Option<String>,
@@ -132,14 +134,13 @@ pub struct Record {
     pub text: String,
     /// All files that the record was merged from, the strongest last, which is [`Record::path`].
     pub sources: Vec<Source>,
-    /// The distro's name: `debian`.
-    pub distro: String,
+    /// `debian`.
+    pub distro: DistroId,
     /// `ids:`, other values of os-release's `ID` that mean this distro.
     pub ids: Vec<String>,
-    /// `derives-from:`: the distro that this one is built from, whose record lies below this one.
-    pub derives_from: Option<String>,
-    /// `package-manager:`, or `package-installer:` as in the proposal; a release may have
-    /// [another](Record::manager_of).
+    /// `derives-from:`: the distro that it is built from, whose record is beneath this one.
+    pub derives_from: Option<DistroId>,
+    /// `package-manager:`, or `package-installer:` as the proposal had it; a release may have [another](Record::manager_of).
     pub package_manager: PackageManager,
     /// Architectures.
     pub arches: Vec<Arch>,
@@ -172,7 +173,12 @@ impl Record {
         Draft::read(path)?.complete()
     }
 
-    /// Returns file and line of a place in one of the record's sources.
+    /// A release of the distro.
+    pub fn target(&self, release: &ReleaseEntry) -> Target {
+        Target { distro: self.distro.clone(), version: release.version.clone() }
+    }
+
+    /// File and line of a place in one of the record's sources.
     pub fn origin(&self, source: usize, span: &Range<usize>) -> Option<SourceLocation> {
         let source = self.sources.get(source)?;
         let (line, _) = crate::diagnostic::line_column(&source.text, span.start);

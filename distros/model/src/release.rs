@@ -2,26 +2,28 @@
 
 use crate::arch::Arch;
 use crate::component::Component;
+use crate::distro::{DistroId, ReleaseVersion};
 use crate::package::PackageName;
 use crate::package_manager::PackageManager;
 use crate::share::Share;
+use crate::target::{self, Target};
 use serde::{Deserialize, Serialize};
 
 /// A record's statements about one release on one architecture: complete, without lookups elsewhere.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Release {
-    /// The distro's name: `debian`.
-    pub distro: String,
-    /// The version, always as text: `13`, `testing`.
-    pub version: String,
-    /// The codename: `trixie`.
+    /// `debian`.
+    pub distro: DistroId,
+    /// `13`, `testing`; always text.
+    pub version: ReleaseVersion,
+    /// `trixie`.
     pub codename: Option<String>,
     /// Other names people use: `stable`.
     pub aliases: Vec<String>,
-    /// The releases that this one is built from, the nearest first: `debian:12`. It has their packages unless it states
-    /// others.
-    pub based_on: Vec<String>,
-    /// The architecture.
+    /// The releases that it is built from, the nearest first: `debian:12`. Its packages are theirs, where it has no others.
+    #[serde(with = "target::texts")]
+    pub based_on: Vec<Target>,
+    /// The architecture this view is of.
     pub arch: Arch,
     /// The distro's package manager: `apt`, `dnf`, …
     pub package_manager: PackageManager,
@@ -53,14 +55,19 @@ pub struct Release {
 }
 
 impl Release {
+    /// The distro and the version.
+    pub fn target(&self) -> Target {
+        Target { distro: self.distro.clone(), version: self.version.clone() }
+    }
+
     /// `debian:13`.
     pub fn name(&self) -> String {
-        format!("{}:{}", self.distro, self.version)
+        self.target().to_string()
     }
 
     /// Whether this release is that one (`debian:12`), or built from it.
     pub fn is_or_derives_from(&self, name: &str) -> bool {
-        self.name() == name || self.based_on.iter().any(|parent| parent == name)
+        self.name() == name || self.based_on.iter().any(|parent| parent.to_string() == name)
     }
 
     /// Returns QEMU, if it is packaged.

@@ -9,6 +9,7 @@ mod record_file;
 mod verdicts_file;
 
 use crate::capability::Capability;
+use crate::distro::{DistroId, ReleaseVersion};
 use crate::package_manager::PackageManager;
 use known_issues_file::KnownIssuesFile;
 use record_file::RecordFile;
@@ -76,6 +77,35 @@ impl JsonSchema for PackageManager {
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         let names: Vec<&str> = PackageManager::ALL.iter().map(|manager| manager.name()).collect();
         schemars::json_schema!({ "description": "What installs packages.", "type": "string", "enum": names })
+    }
+}
+
+// Each is a plain text where it is written.
+impl JsonSchema for DistroId {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "DistroId".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        String::json_schema(generator)
+    }
+}
+
+impl JsonSchema for ReleaseVersion {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "ReleaseVersion".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        String::json_schema(generator)
     }
 }
 

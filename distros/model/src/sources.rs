@@ -7,6 +7,7 @@
 
 use crate::decode::{Decoder, file_about_distro};
 use crate::diagnostic::{Diagnostic, Severity, finish, line_column};
+use crate::distro::{DistroId, ReleaseVersion};
 use crate::record::{Confidence, Draft, Record, RecordError, ReleaseEntry, StatedFact};
 use crate::syntax::{Node, NodeKind};
 use std::cell::OnceCell;
@@ -20,8 +21,8 @@ pub const FOLDER: &str = "sources";
 /// Origins of the facts of one distro's record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sources {
-    /// The distro's name: `debian`.
-    pub distro: String,
+    /// `debian`.
+    pub distro: DistroId,
     entries: Vec<SourcedFacts>,
 }
 
@@ -29,17 +30,17 @@ pub struct Sources {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct SourcedFacts {
     facts: Vec<String>,
-    /// The releases whose own facts the entry covers, in addition to the statements about all releases.
-    releases: Vec<String>,
+    /// The releases whose own facts it is of, besides what the record says of all.
+    releases: Vec<ReleaseVersion>,
     from: String,
     span: Range<usize>,
 }
 
 impl SourcedFacts {
-    /// Whether the entry covers a subject as stated by `release`, or by the record for all releases if `None`.
-    fn is_of(&self, subject: &str, release: Option<&str>) -> bool {
+    /// Whether it is of a subject, as `release` states it, or the record of all releases.
+    fn is_of(&self, subject: &str, release: Option<&ReleaseVersion>) -> bool {
         self.facts.iter().any(|fact| names(fact, subject))
-            && release.is_none_or(|release| self.releases.iter().any(|own| own == release))
+            && release.is_none_or(|release| self.releases.contains(release))
     }
 }
 
@@ -59,9 +60,8 @@ impl Sources {
         }
     }
 
-    /// Returns the origin of a fact, by its subject and the release that states it; `None` for a statement about all
-    /// releases.
-    pub fn of(&self, subject: &str, release: Option<&str>) -> Option<&str> {
+    /// Where a fact is from, by its subject and the release that states it; `None` is what the record says of all.
+    pub fn of(&self, subject: &str, release: Option<&ReleaseVersion>) -> Option<&str> {
         let entry = self.entries.iter().find(|entry| entry.is_of(subject, release));
         entry.map(|entry| entry.from.as_str())
     }
@@ -70,7 +70,7 @@ impl Sources {
     /// here, with the version in front if a release states them.
     pub fn lacking(&self, record: &Record) -> Vec<String> {
         let lacking = sourced(record).into_iter().filter(|(release, subject)| self.of(subject, *release).is_none());
-        let told = |(release, subject): (Option<&str>, String)| match release {
+        let told = |(release, subject): (Option<&ReleaseVersion>, String)| match release {
             Some(release) => format!("{release}: {subject}"),
             None => subject,
         };
@@ -87,12 +87,13 @@ impl Sources {
         let sourced = sourced(record);
         let mut unused = Vec::new();
         for entry in &self.entries {
-            let is_of = |(release, subject): &&(Option<&str>, String)| entry.is_of(subject, *release);
-            let of_it: Vec<&(Option<&str>, String)> = sourced.iter().filter(is_of).collect();
+            let is_of = |(release, subject): &&(Option<&ReleaseVersion>, String)| entry.is_of(subject, *release);
+            let of_it: Vec<&(Option<&ReleaseVersion>, String)> = sourced.iter().filter(is_of).collect();
             let facts = entry.facts.iter().filter(|fact| !of_it.iter().any(|(_, subject)| names(fact, subject)));
-            let states = |version: &str| of_it.iter().any(|(release, _)| *release == Some(version));
+            let states = |version: &ReleaseVersion| of_it.iter().any(|(release, _)| *release == Some(version));
             let releases = entry.releases.iter().filter(|release| !states(release));
-            unused.extend(facts.chain(releases).map(|word| (entry, word.as_str())));
+            let words = facts.map(String::as_str).chain(releases.map(ReleaseVersion::as_str));
+            unused.extend(words.map(|word| (entry, word)));
         }
         unused
     }
@@ -173,8 +174,8 @@ fn names(fact: &str, subject: &str) -> bool {
 /// A fact that somebody has read somewhere.
 struct ReadFact<'r> {
     fact: StatedFact,
-    /// The release that states the fact itself; `None` for a statement about all releases.
-    release: Option<&'r str>,
+    /// The release whose own it is; `None` of what the record says of all.
+    release: Option<&'r ReleaseVersion>,
 }
 
 /// Returns a record's facts that somebody has read somewhere, over all releases and architectures. Facts of a parent
@@ -194,7 +195,7 @@ fn read(record: &Record) -> impl Iterator<Item = ReadFact<'_>> {
             let line = line_of(&fact)?;
             let own = own.get_or_init(|| lines_of(record, entry));
             let is_its_own = own.as_ref().is_some_and(|lines| lines.contains(&line));
-            Some(ReadFact { fact, release: is_its_own.then_some(entry.version.as_str()) })
+            Some(ReadFact { fact, release: is_its_own.then_some(&entry.version) })
         });
         read.collect::<Vec<_>>()
     })
@@ -209,8 +210,8 @@ fn lines_of(record: &Record, entry: &ReleaseEntry) -> Option<RangeInclusive<usiz
     Some(line(entry.span.start)..=line(end))
 }
 
-/// Returns the subjects of these facts, in words, with the releases that state them.
-fn sourced(record: &Record) -> BTreeSet<(Option<&str>, String)> {
+/// The releases that state them, and their subjects, in words.
+fn sourced(record: &Record) -> BTreeSet<(Option<&ReleaseVersion>, String)> {
     read(record).map(|read| (read.release, read.fact.subject.to_string())).collect()
 }
 
@@ -222,7 +223,7 @@ fn entries(d: &mut Decoder<'_>, node: &Node) -> Option<Vec<SourcedFacts>> {
         d.fields(item, "a source", &["facts", "releases", "from"])?;
         let facts = d.required(item, "facts").and_then(|n| d.strings(n, "facts"));
         let releases = match item.get("releases") {
-            Some(node) => d.names(node, "releases"),
+            Some(node) => d.versions(node, "releases"),
             None => Some(Vec::new()),
         };
         let from = d.required(item, "from").and_then(|n| d.string(n, "from"));
@@ -261,7 +262,8 @@ releases:
         assert_eq!(some.idle(&record), ["fs virtio-fs"], "it is assumed");
         let of = |subject: &str| some.of(subject, None);
         assert_eq!((of("vmm qemu path"), of("vmm qemu-kvm path")), (Some("the spec"), None));
-        assert_eq!((some.of("eol", Some("1")), some.of("eol", Some("2"))), (Some("the site"), None));
+        let of_release = |version: &str| some.of("eol", Some(&version.parse().unwrap()));
+        assert_eq!((of_release("1"), of_release("2")), (Some("the site"), None));
     }
 
     /// A component or release that is added needs a source of its own, even if others have one.

@@ -24,6 +24,7 @@ pub use write::{MAX_CAUSES, WriteError, apply, changed, outdated, write_file};
 
 use crate::arch::Arch;
 use crate::capability::Capability;
+use crate::distro::ReleaseVersion;
 use crate::environment::Environment;
 use crate::package::{PackageName, PackageVersion};
 use jiff::civil::Date;
@@ -144,7 +145,7 @@ impl fmt::Display for Basis {
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct VerifiedEntry {
     /// The release's version: `13`.
-    pub release: String,
+    pub release: ReleaseVersion,
     /// The architecture.
     pub arch: Arch,
     /// The profile: `go-3.29`.

@@ -16,6 +16,7 @@ pub use own_record::{OwnRecord, own_record};
 
 use crate::os_release::OsRelease;
 use model::database::{Database, DatabaseError};
+use model::distro::{DistroId, ReleaseVersion};
 use model::record::{Record, ReleaseEntry, known};
 use model::target::Target;
 use root::{Root, RootError};
@@ -34,8 +35,8 @@ pub struct Detection {
     pub codename: Option<String>,
     /// Its `PRETTY_NAME`.
     pub name: Option<String>,
-    /// The record that matches, even if it has no such release.
-    pub distro: Option<String>,
+    /// The record that is meant, even where it has no such release.
+    pub distro: Option<DistroId>,
     /// How the record was found.
     pub by: Option<FoundBy>,
     /// The releases: two if they cannot be distinguished, as with Debian's testing and unstable; none if the record has
@@ -135,7 +136,7 @@ pub fn detect(root: &Root, database: &Database) -> Result<Detection, RootError> 
         unusable: None,
     };
     let candidate = candidate(root, &os, database)?;
-    let chosen = candidate.as_ref().map(|c| c.record.distro.as_str());
+    let chosen = candidate.as_ref().map(|c| &c.record.distro);
     detection.unusable = unusable(&os, database, chosen).map(|why| why.to_string());
     let has_own = candidate.as_ref().is_some_and(|c| c.by == FoundBy::Id);
     detection.refused = unlike::why(root, &os, has_own)?;
@@ -154,8 +155,7 @@ pub fn detect(root: &Root, database: &Database) -> Result<Detection, RootError> 
             releases = decided;
         }
     }
-    let target = |r: &ReleaseEntry| Target { distro: record.distro.clone(), version: r.version.clone() };
-    detection.releases = releases.into_iter().map(target).collect();
+    detection.releases = releases.into_iter().map(|release| record.target(release)).collect();
     detection.fit = Some(fit);
     detection.borrowed = detection.borrowing();
     Ok(detection)
@@ -206,13 +206,13 @@ fn own_ids(os: &OsRelease) -> Vec<String> {
     }
 }
 
-/// Returns the reason why a record for the system, or for a closer relative than the chosen one, cannot be used.
-fn unusable(os: &OsRelease, database: &Database, chosen: Option<&str>) -> Option<DatabaseError> {
+/// Why a record cannot be used that the system has, or a relative of it that is closer than the one that was chosen.
+fn unusable(os: &OsRelease, database: &Database, chosen: Option<&DistroId>) -> Option<DatabaseError> {
     let platform = Platform::of(os);
     let of_platform = platform.iter().flat_map(|platform| platform.distros).map(|distro| (*distro).to_owned());
     let ids = own_ids(os).into_iter().chain(of_platform).chain(os.id_like());
     let is_before = |id: &String| {
-        let record = database.by_os_release_id(id).map(|record| record.distro.as_str());
+        let record = database.by_os_release_id(id).map(|record| &record.distro);
         chosen.is_none() || record != chosen
     };
     ids.take_while(is_before).find_map(|id| database.broken(&id))
@@ -279,7 +279,7 @@ fn is_nixos_unstable(os: &OsRelease, record: &Record) -> bool {
     }
     let numbers = |text: &str| text.split('.').map(|part| part.parse::<u32>().ok()).collect::<Option<Vec<u32>>>();
     let is_out = |release: &&ReleaseEntry| release.is_added || known(&release.released).is_some();
-    let newest = record.releases.iter().filter(is_out).filter_map(|r| numbers(&r.version)).max();
+    let newest = record.releases.iter().filter(is_out).filter_map(|r| numbers(r.version.as_str())).max();
     numbers(version).zip(newest).is_some_and(|(version, newest)| version > newest)
 }
 
@@ -288,7 +288,7 @@ fn is_nixos_unstable(os: &OsRelease, record: &Record) -> bool {
 ///
 /// The system's own version does not count: Linux Mint 12 is not Debian 12.
 fn names_of_relative(os: &OsRelease, relative: &Record) -> Names {
-    let upper = relative.distro.to_uppercase();
+    let upper = relative.distro.as_str().to_uppercase();
     let stated = [format!("{upper}_CODENAME"), format!("{upper}_VERSION_ID"), "VERSION_CODENAME".to_owned()];
     let mut names: Names = stated.iter().filter_map(|key| Some(vec![os.get(key)?.to_owned()])).collect();
     // MicroOS lists opensuse-tumbleweed in `ID_LIKE`.
@@ -307,7 +307,7 @@ struct Platform {
     /// The distros that may have this release.
     distros: &'static [&'static str],
     /// The release: 9 of `platform:el9`, 43 of `platform:f43`.
-    version: String,
+    version: ReleaseVersion,
 }
 
 impl Platform {
@@ -319,7 +319,7 @@ impl Platform {
         };
         // Some systems have a minor version here: `el8.2`.
         let major = version.split('.').next().filter(|v| !v.is_empty() && v.chars().all(|c| c.is_ascii_digit()))?;
-        Some(Platform { distros, version: major.to_owned() })
+        Some(Platform { distros, version: major.parse().ok()? })
     }
 
     /// Returns the names of the release. The system's own version counts if it belongs to the platform's release, as
@@ -374,7 +374,7 @@ fn fitting<'r>(record: &'r Record, names: &Names) -> Option<(Vec<&'r ReleaseEntr
         }
     }
     match record.releases.as_slice() {
-        [only] if !only.version.starts_with(|c: char| c.is_ascii_digit()) => Some((vec![only], Fit::Rolling)),
+        [only] if !only.version.as_str().starts_with(|c: char| c.is_ascii_digit()) => Some((vec![only], Fit::Rolling)),
         _ => None,
     }
 }

@@ -205,7 +205,7 @@ fn cold(settings: &BenchSettings, rows: &mut Vec<MeasuredValue>) -> anyhow::Resu
     let output = Command::new(cargo)
         .args(["bench", "--package", "images", "--bench", "bootstrap"])
         .env("ROUNDS", settings.rounds.to_string())
-        .env("RELEASE", &settings.release.version)
+        .env("RELEASE", settings.release.version.as_str())
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .stderr(Stdio::inherit())
         .output()

@@ -169,7 +169,9 @@ impl Testing {
                     signature: String::new(),
                 };
                 match failure.component {
-                    Component::Record => self.options.record_places.judge(&self.cell.release.name(), failure, &record),
+                    Component::Record => {
+                        self.options.record_places.judge(&self.cell.release.target(), failure, &record)
+                    }
                     _ => Outcome::Fail(failure),
                 }
             }

@@ -15,7 +15,7 @@ use anyhow::Context as _;
 use clap::Parser as _;
 use model::database::Database;
 use model::profile::Profile;
-use model::target;
+use model::target::{self, Target};
 use reports::journal::{CellId, Environment};
 use reports::matrix::CellReport;
 use reports::standing::{Change, Effect, Standings};
@@ -183,6 +183,7 @@ async fn look_into(
         // The next case may have a donor.
         return ended(Finding::NoDonor, &said(case, "", &[], &Finding::NoDonor), folder, like.format);
     };
+    let from = from.to_string();
     let arch = case.cell.arch;
     let is_given = |part: &Component| {
         Donation::parse(&format!("{part}@{from}"), database, arch).is_some_and(|donation| donation.is_ok())
@@ -239,19 +240,19 @@ fn donor(
     from: Option<&str>,
     test: &Test,
     database: &Database,
-) -> Result<Option<String>, UsageError> {
+) -> Result<Option<Target>, UsageError> {
     let images = &like.images;
     let has_candidates = !images.with_packages.is_empty() || !images.install.is_empty() || images.overlay.is_some();
     if let Some(from) = from {
         return match &target::parse(from, database).map_err(|e| usage(&e))?[..] {
-            [one] => Ok(Some(one.to_string())),
+            [one] => Ok(Some(one.clone())),
             _ => Err(UsageError(format!("--from {from}: expected one release, as debian:13"))),
         };
     }
-    let CellId { distro, release, arch, environment } = &case.cell;
     if has_candidates {
-        return Ok(Some(format!("{distro}:{release}")));
+        return Ok(Some(case.cell.target()));
     }
+    let CellId { distro, release, arch, environment } = &case.cell;
     let failed = Failed { distro, release, arch: *arch, environment: *environment, profile: &case.profile };
     Ok(blame::donor(database.records(), test, failed))
 }
@@ -262,7 +263,7 @@ fn step(like: &RunArguments, case: &Case, swap: &[Component], from: &str, out: P
     let mut one = like.clone();
     one.targets = match case.cell.environment {
         Environment::Host => Vec::new(),
-        Environment::Container | Environment::Vm => vec![format!("{}:{}", case.cell.distro, case.cell.release)],
+        Environment::Container | Environment::Vm => vec![case.cell.target().to_string()],
     };
     one.environments = vec![In::from(case.cell.environment)];
     one.arch = Some(case.cell.arch);

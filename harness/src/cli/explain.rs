@@ -50,7 +50,7 @@ pub(super) fn list(what: &ListArguments) -> anyhow::Result<Exit> {
             for record in database.records() {
                 for release in &record.releases {
                     let names = release.names().join(", ");
-                    let name = format!("{}:{}", record.distro, release.version);
+                    let name = record.target(release).to_string();
                     rows.push((name.clone(), names.clone(), json!({"name": name, "names": release.names()})));
                 }
             }

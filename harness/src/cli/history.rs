@@ -294,7 +294,7 @@ mod tests {
     /// Such a run shows nothing about the release itself.
     #[test]
     fn a_run_with_a_component_that_was_brought_along_is_no_sighting() {
-        let target = Target { distro: "debian".to_owned(), version: "13".to_owned() };
+        let target = "debian:13".parse().unwrap();
         let profile = Profile::find("go-3.32").unwrap();
         let seen =
             |candidates| of_run(&passing(candidates), "r1", &target, Arch::X86_64, std::slice::from_ref(profile));

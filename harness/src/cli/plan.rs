@@ -244,7 +244,7 @@ mod tests {
     fn a_release_whose_support_has_ended_says_that_no_mirror_was_asked() {
         let database = Database::embedded();
         let of = |version: &str, today: Date| {
-            ended(&Target { distro: "fedora".to_owned(), version: version.to_owned() }, &database, today)
+            ended(&Target { distro: "fedora".parse().unwrap(), version: version.parse().unwrap() }, &database, today)
         };
         let today = jiff::civil::date(2026, 11, 30);
         let said = of("32", today).unwrap();

@@ -4,6 +4,7 @@ use crate::cli::{BrokenRecords, UsageError, usage};
 use crate::progress::tell;
 use anyhow::Context as _;
 use model::database::Database;
+use model::distro::{DistroId, ReleaseVersion};
 use model::known_issues::{KnownFailure, KnownIssue};
 use model::verified::{self, Outdated, Verdict, VerifiedCapability, VerifiedEntry};
 use reports::journal::CellId;
@@ -60,7 +61,7 @@ pub(super) fn write_back(standings: &Standings<'_>, database: &Database, folder:
     for held in withheld.iter().chain(&judged_in_part(standings)) {
         tell(format_args!("not written back: {held}"));
     }
-    let distros: BTreeSet<&str> = entries.iter().map(|(distro, _)| distro.as_str()).collect();
+    let distros: BTreeSet<&DistroId> = entries.iter().map(|(distro, _)| distro).collect();
     if distros.is_empty() {
         let why = withheld.iter().find(|held| held.cell.is_none()).map(|held| held.reason.as_str());
         tell(format_args!("nothing written: {}", why.unwrap_or(NOTHING_WHOLE)));
@@ -74,7 +75,7 @@ pub(super) fn write_back(standings: &Standings<'_>, database: &Database, folder:
         };
         let new: Vec<VerifiedEntry> = entries.iter().filter(|(d, _)| d == distro).map(|(_, e)| e.clone()).collect();
         let record = database.record(distro)?;
-        let releases: Vec<&str> = record.releases.iter().map(|release| release.version.as_str()).collect();
+        let releases: Vec<&ReleaseVersion> = record.releases.iter().map(|release| &release.version).collect();
         let written = verified::apply(old.as_deref(), distro, &releases, &new)
             .with_context(|| format!("writing verdicts into {}", path.display()))?;
         let count = verified::changed(old.as_deref(), &written, &new)
@@ -107,10 +108,10 @@ pub(super) fn write_back(standings: &Standings<'_>, database: &Database, folder:
 /// Reason why a finished run writes nothing.
 const NOTHING_WHOLE: &str = "nothing was judged whole";
 
-/// Reports capabilities that are withheld because the record has a later verdict.
-fn judged_later(distro: &str, one: &Outdated) -> Withheld {
+/// What stays because the record has it of a later day.
+fn judged_later(distro: &DistroId, one: &Outdated) -> Withheld {
     let Outdated { release, arch, profile, environment, day, capabilities } = one;
-    let cell = CellId { distro: distro.to_owned(), release: release.clone(), arch: *arch, environment: *environment };
+    let cell = CellId { distro: distro.clone(), release: release.clone(), arch: *arch, environment: *environment };
     let names: Vec<&str> = capabilities.iter().map(|capability| capability.name()).collect();
     let reason = format!("{profile}: {}: the record has a later run, of {day}", names.join(", "));
     Withheld { cell: Some(cell), reason }

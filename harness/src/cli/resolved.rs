@@ -145,8 +145,8 @@ fn of_cells(arguments: &RunArguments, cells: &[CellId]) -> RunArguments {
     let mut targets: Vec<String> = Vec::new();
     let mut environments: Vec<In> = Vec::new();
     for cell in cells {
-        let (target, environment) = (format!("{}:{}", cell.distro, cell.release), In::from(cell.environment));
-        // This machine's release is detected, and then compared with the cell.
+        let (target, environment) = (cell.target().to_string(), In::from(cell.environment));
+        // This machine's release is found out, and held against the cell.
         if cell.environment != Environment::Host && !targets.contains(&target) {
             targets.push(target);
         }

@@ -219,7 +219,7 @@ fn again(case: &Case) -> String {
     let cell = &case.cell;
     let target = match cell.environment {
         Environment::Host => String::new(),
-        Environment::Container | Environment::Vm => format!(" {}:{}", cell.distro, cell.release),
+        Environment::Container | Environment::Vm => format!(" {}", cell.target()),
     };
     let (place, profile, test) = (cell.environment, quoted(&case.profile), quoted(&case.test));
     format!("kata-qualify run{target} --in {place} --profile {profile} --test {test}")
@@ -235,7 +235,7 @@ fn like(what: &ShellArguments, case: &Case, out: PathBuf) -> anyhow::Result<RunA
     };
     like.targets = match case.cell.environment {
         Environment::Host => Vec::new(),
-        Environment::Container | Environment::Vm => vec![format!("{}:{}", case.cell.distro, case.cell.release)],
+        Environment::Container | Environment::Vm => vec![case.cell.target().to_string()],
     };
     like.environments = vec![In::from(case.cell.environment)];
     if case.cell.environment == Environment::Vm {
@@ -254,7 +254,7 @@ fn like(what: &ShellArguments, case: &Case, out: PathBuf) -> anyhow::Result<RunA
 
 /// Checks that the cache has an image of the release.
 fn is_in_the_cache(request: &Request, case: &Case, test: &Test) -> Result<(), UsageError> {
-    let release = format!("{}:{}", case.cell.distro, case.cell.release);
+    let release = case.cell.target().to_string();
     if case.cell.environment == Environment::Host || !transfer::of_release(&request.images.cache, &release).is_empty() {
         return Ok(());
     }

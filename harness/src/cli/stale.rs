@@ -288,7 +288,7 @@ mod tests {
 
     fn entry() -> VerifiedEntry {
         VerifiedEntry {
-            release: "13".to_owned(),
+            release: "13".parse().unwrap(),
             arch: Arch::X86_64,
             profile: "go-3.32".to_owned(),
             environment: Environment::Container,

@@ -3,6 +3,7 @@
 use crate::cli::UsageError;
 use crate::cli::arguments::ImageArguments;
 use model::database::Database;
+use model::distro::DistroId;
 use model::release::Release;
 use std::path::Path;
 
@@ -70,7 +71,7 @@ pub(super) fn is_not_shipped(what: &str, records: Option<&Path>) -> Result<(), U
     };
     // A caller's directory changes some records; only the repository has all of them.
     let shipped = Database::embedded();
-    let is_there = |distro: &str| folder.join(format!("{distro}.yaml")).exists();
+    let is_there = |distro: &DistroId| folder.join(format!("{distro}.yaml")).exists();
     match shipped.records().all(|record| is_there(&record.distro)) {
         true => Err(UsageError(format!("{why}; {} has these records, name another folder", folder.display()))),
         false => Ok(()),

@@ -10,6 +10,7 @@ use futures_util::StreamExt as _;
 use model::arch::Arch;
 use model::database::{Database, DatabaseError};
 use model::diagnostic::printable;
+use model::distro::DistroId;
 use model::package::{PackageName, PackageVersion};
 use model::package_manager::PackageManager;
 use model::record::ResolveError;
@@ -64,8 +65,8 @@ pub enum UnknownRelease {
     NotInRecord {
         /// The machine's own name for its release.
         name: String,
-        /// The distro of the record.
-        distro: String,
+        /// The record.
+        distro: DistroId,
     },
     /// No record exists for that distro or one that it is like.
     #[error("this machine runs {name} (ID={id}), of which there is no record")]

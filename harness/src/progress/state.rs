@@ -245,7 +245,7 @@ impl RunProgress {
         let environments: BTreeSet<&str> = self.order.iter().map(|id| id.environment.name()).collect();
         let (has_arch, has_environment) = (arches.len() > 1, environments.len() > 1);
         for (id, cell) in &mut self.cells {
-            cell.name = format!("{}:{}", id.distro, id.release);
+            cell.name = id.target().to_string();
             if has_arch {
                 cell.name.push_str(&format!(" {}", id.arch));
             }

@@ -4,6 +4,7 @@ use model::arch::Arch;
 use model::database::Database;
 use model::redact::{one_line, without_controls};
 use model::release::Release;
+use model::target::Target;
 use operator::detect::{self, BuiltFor, Detection, detect};
 use root::{Root, RootError};
 use std::path::Path;
@@ -23,7 +24,7 @@ pub enum WrongSystem {
         /// The system in it.
         found: String,
         /// `debian:13`.
-        wanted: String,
+        wanted: Target,
     },
     /// It is for another architecture.
     #[error("{name} is for {found}, not for {wanted}")]
@@ -44,8 +45,8 @@ pub enum WrongSystem {
 pub fn accept(tree: &Path, name: &str, release: &Release, database: &Database) -> Result<(), WrongSystem> {
     let root = Root::new(tree)?;
     let found = detect(&root, database)?;
-    let wanted = release.name();
-    let is_it = found.borrowed.is_none() && found.releases.iter().any(|target| target.to_string() == wanted);
+    let wanted = release.target();
+    let is_it = found.borrowed.is_none() && found.releases.contains(&wanted);
     if !is_it {
         return Err(WrongSystem::Release { name: name.to_owned(), found: named(&found), wanted });
     }

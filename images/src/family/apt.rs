@@ -23,6 +23,7 @@ use crate::progress::Phase;
 use crate::runner::{Runner, has_program};
 use fetch::Fetch;
 use mirrors::Mirrors;
+use model::distro::DistroId;
 use model::package::PackageName;
 use model::package_manager::PackageManager;
 use model::release::Release;
@@ -99,8 +100,8 @@ impl PackageFamily for Apt {
         Some(if program == "apt-get" { "apt" } else { program })
     }
 
-    fn knows_mirror(&self, distro: &str) -> bool {
-        ["debian", "ubuntu"].contains(&distro)
+    fn knows_mirror(&self, distro: &DistroId) -> bool {
+        ["debian", "ubuntu"].contains(&distro.as_str())
     }
 
     fn lacking(&self, release: &Release) -> Option<&'static str> {

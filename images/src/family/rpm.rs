@@ -29,6 +29,7 @@ use crate::options::Options;
 use crate::progress::Phase;
 use crate::runner::{Runner, has_program};
 use crate::tree;
+use model::distro::DistroId;
 use model::package::PackageName;
 use model::package_manager::PackageManager;
 use model::redact::Redactor;
@@ -164,7 +165,7 @@ impl PackageFamily for Rpm {
         Some(if program == "rpmkeys" { "rpm" } else { program })
     }
 
-    fn knows_mirror(&self, distro: &str) -> bool {
+    fn knows_mirror(&self, distro: &DistroId) -> bool {
         is_this_machines(distro)
             && Root::default().list(Path::new(self.repositories)).is_ok_and(|names| !names.is_empty())
     }

@@ -23,8 +23,8 @@ pub(crate) fn release(version: &str) -> Release {
     let name = |name: &str| name.parse::<PackageName>().expect("a name");
     let old = ["11", "12"].contains(&version);
     Release {
-        distro: "debian".to_owned(),
-        version: version.to_owned(),
+        distro: "debian".parse().expect("an id"),
+        version: version.parse().expect("a version"),
         codename: Some((*codename).to_owned()),
         aliases: vec![],
         based_on: vec![],

@@ -78,8 +78,8 @@ pub(crate) fn run(command: &mut Command) {
 /// A release that wants `kq-hello`.
 pub(crate) fn release(distro: &str, version: &str, package_manager: PackageManager) -> Release {
     Release {
-        distro: distro.to_owned(),
-        version: version.to_owned(),
+        distro: distro.parse().unwrap(),
+        version: version.parse().unwrap(),
         codename: None,
         aliases: vec![],
         based_on: vec![],

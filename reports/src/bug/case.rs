@@ -12,6 +12,7 @@ use crate::verdict::FinalOutcome;
 use crate::verdict::agreement::recorded_failure;
 use crate::views::causes::words;
 use jiff::civil::Date;
+use model::distro::ReleaseVersion;
 use model::package::{PackageName, PackageVersion};
 use model::profile::Profile;
 use model::record::{Record, known};
@@ -94,8 +95,8 @@ pub struct Sighting {
     /// The day, in UTC.
     pub day: Date,
     /// The release.
-    pub release: String,
-    /// The source: `the record`, `the run 1f2e-77`.
+    pub release: ReleaseVersion,
+    /// Who says so: `the record`, `the run 1f2e-77`.
     pub source: String,
     /// The versions of the packages that it worked with.
     pub versions: String,
@@ -267,15 +268,15 @@ impl<'m> FailedTest<'m> {
 
     /// Returns other releases whose record has the cause, with the last versions that it was seen with.
     fn recorded_too(&self) -> Vec<String> {
-        let mut seen: BTreeMap<(&str, String), (&VerifiedEntry, BTreeSet<&str>)> = BTreeMap::new();
-        // A record cuts a long cause.
+        let mut seen: BTreeMap<(&ReleaseVersion, String), (&VerifiedEntry, BTreeSet<&str>)> = BTreeMap::new();
+        // A long cause is cut where it is recorded.
         let cut = signature::once_recorded(self.failure.component, &self.failure.observed, &self.test.id);
         let ours = [self.failure.signature.clone(), cut].map(|signature| (self.test.id.clone(), signature));
         let is_another = |entry: &&VerifiedEntry| entry.release != self.cell.cell.release && !entry.shaped;
         for entry in self.record.verified.iter().filter(is_another) {
             let causes = entry.capabilities.values().flat_map(VerifiedCapability::failures);
             if causes.filter_map(recorded_failure).any(|known| ours.contains(&known)) {
-                let key = (entry.release.as_str(), entry.environment.to_string());
+                let key = (&entry.release, entry.environment.to_string());
                 let (last, profiles) = seen.entry(key).or_insert_with(|| (entry, BTreeSet::new()));
                 if entry.tested > last.tested {
                     *last = entry;

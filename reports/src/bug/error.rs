@@ -1,6 +1,7 @@
 //! Reasons why a failure has no script, or no tracker that takes a report.
 
 use super::form::Form;
+use model::distro::DistroId;
 use suites::outcome::Component;
 
 /// Why a failure has no script, or no tracker takes a report of it.
@@ -32,8 +33,8 @@ pub enum BugError {
     /// The tracker of a distro is not known.
     #[error("where {distro} takes bugs, in one of these forms, is not known here")]
     UnknownTracker {
-        /// The distro's name.
-        distro: String,
+        /// Its name.
+        distro: DistroId,
     },
     /// The test has no reproducer.
     #[error("no way is known to show this test's failure by a script alone")]

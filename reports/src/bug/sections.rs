@@ -283,9 +283,9 @@ impl Report<'_> {
     }
 
     fn worked(&self) -> Vec<Block> {
-        let own = self.failed.cell.cell.release.as_str();
+        let own = &self.failed.cell.cell.release;
         let (here, elsewhere): (Vec<&Sighting>, Vec<&Sighting>) =
-            self.worked.iter().partition(|one| one.release == own);
+            self.worked.iter().partition(|one| one.release == *own);
         let lines = |all: &[&Sighting]| {
             let told = |one: &&Sighting| {
                 let Sighting { day, release, source, versions } = one;

@@ -498,9 +498,9 @@ fn each_form_has_what_its_tracker_asks_for() {
     let written = |distro: &str| {
         with(&FIFO_OF_BOOKWORM, &matrix, None, |failed| {
             let mut record = failed.record.clone();
-            record.distro = distro.to_owned();
+            record.distro = distro.parse().unwrap();
             let mut release = failed.release.clone();
-            release.distro = distro.to_owned();
+            release.distro = distro.parse().unwrap();
             let failed = FailedTest { record: &record, release: &release, ..failed.clone() };
             let route = Route::of(&failed, newest());
             let destination = destination(&failed, &route, None)?;

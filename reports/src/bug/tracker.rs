@@ -146,9 +146,9 @@ fn plain(form: Form, address: &str) -> Destination {
 }
 
 fn of_distro(failed: &FailedTest<'_>) -> Result<Destination, BugError> {
-    let distro = failed.record.distro.as_str();
-    let Some(tracker) = TRACKERS.iter().find(|tracker| tracker.distro == distro) else {
-        return Err(BugError::UnknownTracker { distro: distro.to_owned() });
+    let distro = &failed.record.distro;
+    let Some(tracker) = TRACKERS.iter().find(|tracker| *distro == tracker.distro) else {
+        return Err(BugError::UnknownTracker { distro: distro.clone() });
     };
     let package = failed.package();
     let source = package.source.as_deref();
@@ -162,7 +162,7 @@ fn of_distro(failed: &FailedTest<'_>) -> Result<Destination, BugError> {
         address,
         search,
         product: product(tracker, failed),
-        version: failed.release.version.clone(),
+        version: failed.release.version.to_string(),
         has_packages: tracker.has_packages && source.is_some(),
     })
 }

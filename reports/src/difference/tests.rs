@@ -106,7 +106,7 @@ fn what_was_lost_before_is_not_compared() {
 #[test]
 fn a_cell_that_only_the_first_side_has_is_unjudged() {
     let (whole, mut none) = (judged(&run(|_| None)), judged(&run(|_| None)));
-    none.cells[0].cell.release = "12".to_owned();
+    none.cells[0].cell.release = "12".parse().unwrap();
     none.cells.push(whole.cells[0].clone());
     let (one, two) = (Side::of_run("a", &whole), Side::of_run("b", &none));
     assert!(Difference::between(&two, &one).is_unjudged());
@@ -240,7 +240,11 @@ fn beside_the_record_a_known_issue_is_known() {
     let plain = Difference::beside_record(&beside(&matrix, &entries), "b");
     assert!(plain.is_worse(), "{plain:?}");
     assert_eq!(states(&plain)[0], (SignatureState::New, "kernel: no disk"));
-    let of_debian = Recorded::of_distro("debian", &entries).knowing("debian", PackageManager::Apt, &issues);
+    let of_debian = Recorded::of_distro(&crate::sample::DEBIAN, &entries).knowing(
+        &crate::sample::DEBIAN,
+        PackageManager::Apt,
+        &issues,
+    );
     let excused = Difference::beside_record(&Standings::new(&matrix, of_debian, false), "b");
     assert_eq!(excused.effect(), Effect::None, "{excused:?}");
     assert_eq!(states(&excused), [(SignatureState::Known, "kernel: no disk"), TDX_IS_MISSING]);
@@ -253,7 +257,11 @@ fn beside_the_record_a_known_issue_is_known() {
     }
     // A known issue whose test passes is at fault, as in every report.
     let passing = judged(&run(|_| None));
-    let of_debian = Recorded::of_distro("debian", &entries).knowing("debian", PackageManager::Apt, &issues);
+    let of_debian = Recorded::of_distro(&crate::sample::DEBIAN, &entries).knowing(
+        &crate::sample::DEBIAN,
+        PackageManager::Apt,
+        &issues,
+    );
     let at_fault = Difference::beside_record(&Standings::new(&passing, of_debian, false), "b");
     assert!(at_fault.is_worse() && at_fault.text().contains("its test passes"), "{at_fault:?}");
 }
@@ -389,7 +397,7 @@ fn beside_the_record_the_effect_is_that_of_every_report() {
             entries[0].capabilities.remove(&Capability::FsVirtioBlk);
             entries[0].capabilities.extend(said.clone().map(|said| (Capability::FsVirtioBlk, said)));
             for strict in [false, true] {
-                let standings = Standings::new(&matrix, Recorded::of_distro("debian", &entries), strict);
+                let standings = Standings::new(&matrix, Recorded::of_distro(&crate::sample::DEBIAN, &entries), strict);
                 let difference = Difference::beside_record(&standings, "b");
                 let case = format!("{said:?}, {:?}, strict: {strict}", outcome());
                 assert_eq!(difference.effect(), standings.effect(), "{case}");

@@ -4,7 +4,9 @@ use super::evidence::{Accelerator, Candidate, ProbeAnswer};
 use super::run_facts::RunFacts;
 use jiff::Timestamp;
 use model::arch::Arch;
+use model::distro::{DistroId, ReleaseVersion};
 use model::package::{PackageName, PackageVersion};
+use model::target::Target;
 use model::verified::Basis;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -20,16 +22,23 @@ pub use model::environment::Environment;
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CellId {
     /// `debian`.
-    pub distro: String,
+    pub distro: DistroId,
     /// `13`, `testing`.
-    pub release: String,
-    /// The architecture.
+    pub release: ReleaseVersion,
+    /// Its architecture.
     pub arch: Arch,
     /// The environment that is brought up.
     pub environment: Environment,
 }
 
-/// Error for a text that is not the name of a cell.
+impl CellId {
+    /// Its release.
+    pub fn target(&self) -> Target {
+        Target { distro: self.distro.clone(), version: self.release.clone() }
+    }
+}
+
+/// A text is not the name of a cell.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is no cell: expected DISTRO:RELEASE/ARCHITECTURE/ENVIRONMENT, for example debian:13/x86_64/container")]
 pub struct CellIdError(pub String);
@@ -49,10 +58,6 @@ impl FromStr for CellId {
 }
 
 fn parse_cell(text: &str) -> Option<CellId> {
-    let word = |s: &str| {
-        let fits = |c: char| c.is_ascii_alphanumeric() || "._-+~".contains(c);
-        (!s.is_empty() && s.len() <= 64 && s.chars().all(fits)).then(|| s.to_owned())
-    };
     let mut parts = text.split('/');
     let (distro, release) = parts.next()?.split_once(':')?;
     let arch = parts.next()?;
@@ -61,8 +66,8 @@ fn parse_cell(text: &str) -> Option<CellId> {
         return None;
     }
     Some(CellId {
-        distro: word(distro)?,
-        release: word(release)?,
+        distro: distro.parse().ok()?,
+        release: release.parse().ok()?,
         arch: Arch::ALL.iter().copied().find(|a| a.name() == arch)?,
         environment: Environment::ALL.iter().copied().find(|e| e.name() == environment)?,
     })

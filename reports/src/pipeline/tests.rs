@@ -29,7 +29,8 @@ fn of(cells: &[(&str, &str, Outcome)]) -> (Matrix, Vec<VerifiedEntry>) {
     whole.push(Event::RunFinished { interrupted: false });
     let mut entries = recorded();
     for (release, ..) in cells.iter().filter(|(release, ..)| *release != "13") {
-        entries.extend(recorded().into_iter().map(|entry| VerifiedEntry { release: (*release).to_owned(), ..entry }));
+        entries
+            .extend(recorded().into_iter().map(|entry| VerifiedEntry { release: release.parse().unwrap(), ..entry }));
     }
     (judged(&whole), entries)
 }

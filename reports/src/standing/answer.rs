@@ -183,12 +183,12 @@ impl<'m> Standings<'m> {
     pub fn releases(&self) -> Vec<&'m CellId> {
         let mut seen = BTreeSet::new();
         let ids = self.matrix.cells.iter().map(|cell| &cell.cell);
-        ids.filter(|id| seen.insert((id.distro.as_str(), id.release.as_str(), id.arch))).collect()
+        ids.filter(|id| seen.insert((&id.distro, &id.release, id.arch))).collect()
     }
 
     /// Answers whether the Kata versions of a profile can run on a cell's release.
     pub fn answer(&self, release: &CellId, profile: &str) -> ReleaseAnswer {
-        let key = (release.distro.as_str(), release.release.as_str(), release.arch);
+        let key = (&release.distro, &release.release, release.arch);
         let cells = self.by_release.get(&key).map(Vec::as_slice).unwrap_or_default();
         let is_judged = |capability: &Capability| {
             cells.iter().any(|cell| cell.judgement(profile, *capability).is_some_and(|j| j.required > 0))

@@ -9,6 +9,7 @@ use crate::matrix::{CellReport, Matrix};
 use crate::run::day;
 use crate::verdict::{Cause, FinalOutcome, Judgement};
 use jiff::civil::Date;
+use model::distro::DistroId;
 use model::verified::{Basis, Verdict, VerifiedCapability, VerifiedEntry};
 use std::collections::BTreeMap;
 use suites::capability::Capability;
@@ -18,14 +19,14 @@ use suites::outcome::Outcome;
 #[derive(Debug, Clone)]
 pub struct BaseRun {
     matrix: Matrix,
-    /// The results by distro.
-    entries: BTreeMap<String, Vec<VerifiedEntry>>,
+    /// By distro.
+    entries: BTreeMap<DistroId, Vec<VerifiedEntry>>,
 }
 
 impl BaseRun {
     /// Makes a base run of a matrix.
     pub fn new(matrix: Matrix) -> BaseRun {
-        let mut entries: BTreeMap<String, Vec<VerifiedEntry>> = BTreeMap::new();
+        let mut entries: BTreeMap<DistroId, Vec<VerifiedEntry>> = BTreeMap::new();
         for report in &matrix.cells {
             let of_cell = report.judgements.keys().map(|profile| entry(&matrix, report, profile));
             entries.entry(report.cell.distro.clone()).or_default().extend(of_cell);

@@ -5,6 +5,7 @@ use crate::journal::CellId;
 use crate::matrix::{CellReport, Matrix};
 use crate::run::{TestRun, by_profile, day, last_words};
 use crate::verdict::FinalOutcome;
+use model::distro::DistroId;
 use model::known_issues::{KnownFailure, KnownIssue};
 use std::collections::{BTreeMap, BTreeSet};
 use suites::outcome::Outcome;
@@ -132,7 +133,7 @@ struct Seen<'m> {
 pub(super) fn of<'m>(matrix: &'m Matrix, recorded: &Recorded<'m>) -> Known<'m> {
     let today = matrix.finished.map(day);
     let is_expired = |issue: &KnownIssue| today.is_some_and(|today| issue.is_expired(today));
-    let mut seen: BTreeMap<(&str, &str), Seen<'m>> = BTreeMap::new();
+    let mut seen: BTreeMap<(&DistroId, &str), Seen<'m>> = BTreeMap::new();
     let mut cells = Vec::new();
     for cell in &matrix.cells {
         let mut known: KnownTests<'m> = BTreeMap::new();
@@ -145,7 +146,7 @@ pub(super) fn of<'m>(matrix: &'m Matrix, recorded: &Recorded<'m>) -> Known<'m> {
             for &issue in issues.iter().filter(|issue| issue.is_of(profile, cell.cell.environment)) {
                 let (tests, failed, passed) = Default::default();
                 let fresh = Seen { issue, tests, failed, passed, is_whole: false };
-                let all = seen.entry((cell.cell.distro.as_str(), issue.id.as_str())).or_insert(fresh);
+                let all = seen.entry((&cell.cell.distro, issue.id.as_str())).or_insert(fresh);
                 if is_expired(issue) {
                     continue;
                 }

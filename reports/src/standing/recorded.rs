@@ -2,6 +2,7 @@
 
 use crate::journal::CellId;
 use crate::matrix::{CellReport, Matrix};
+use model::distro::DistroId;
 use model::known_issues::KnownIssue;
 use model::package_manager::PackageManager;
 use model::record::Record;
@@ -12,9 +13,9 @@ use suites::outcome::Component;
 /// Earlier verified results, by distro.
 #[derive(Debug, Clone, Default)]
 pub struct Recorded<'a> {
-    entries: BTreeMap<&'a str, &'a [VerifiedEntry]>,
-    issues: BTreeMap<&'a str, (PackageManager, &'a [KnownIssue])>,
-    /// The base run, if the results are from one.
+    entries: BTreeMap<&'a DistroId, &'a [VerifiedEntry]>,
+    issues: BTreeMap<&'a DistroId, (PackageManager, &'a [KnownIssue])>,
+    /// The base run that it is of, if it is of one.
     base: Option<&'a Matrix>,
 }
 
@@ -31,22 +32,22 @@ impl<'a> Recorded<'a> {
 
     /// Takes the results from entries instead of the records, but the known issues from the records.
     pub fn of_entries(
-        entries: &'a BTreeMap<String, Vec<VerifiedEntry>>,
+        entries: &'a BTreeMap<DistroId, Vec<VerifiedEntry>>,
         records: impl IntoIterator<Item = &'a Record>,
     ) -> Recorded<'a> {
         let mut all = Recorded::of(records);
-        all.entries = entries.iter().map(|(distro, entries)| (distro.as_str(), entries.as_slice())).collect();
+        all.entries = entries.iter().map(|(distro, entries)| (distro, entries.as_slice())).collect();
         all
     }
 
-    /// Takes the results of one distro.
-    pub fn of_distro(distro: &'a str, entries: &'a [VerifiedEntry]) -> Recorded<'a> {
+    /// What is known of one distro.
+    pub fn of_distro(distro: &'a DistroId, entries: &'a [VerifiedEntry]) -> Recorded<'a> {
         Recorded { entries: BTreeMap::from([(distro, entries)]), ..Recorded::default() }
     }
 
     /// Adds a distro's known issues, whose versions are in the package manager's order.
     #[must_use]
-    pub fn knowing(mut self, distro: &'a str, manager: PackageManager, issues: &'a [KnownIssue]) -> Recorded<'a> {
+    pub fn knowing(mut self, distro: &'a DistroId, manager: PackageManager, issues: &'a [KnownIssue]) -> Recorded<'a> {
         self.issues.insert(distro, (manager, issues));
         self
     }
@@ -55,7 +56,7 @@ impl<'a> Recorded<'a> {
     ///
     /// If a component was brought along, no known issue applies: they are about the distro's own components.
     pub(super) fn issues(&self, cell: &CellReport) -> Vec<&'a KnownIssue> {
-        let Some((manager, issues)) = self.issues.get(cell.cell.distro.as_str()) else { return Vec::new() };
+        let Some((manager, issues)) = self.issues.get(&cell.cell.distro) else { return Vec::new() };
         if cell.facts.as_ref().is_none_or(|facts| !facts.candidates.is_empty()) {
             return Vec::new();
         }
@@ -66,9 +67,9 @@ impl<'a> Recorded<'a> {
         issues.iter().filter(is_installed).collect()
     }
 
-    /// Takes the results of a base run, by distro.
-    pub(super) fn of_base(matrix: &'a Matrix, entries: &'a BTreeMap<String, Vec<VerifiedEntry>>) -> Recorded<'a> {
-        let entries = entries.iter().map(|(distro, entries)| (distro.as_str(), entries.as_slice()));
+    /// What a base run showed, by distro.
+    pub(super) fn of_base(matrix: &'a Matrix, entries: &'a BTreeMap<DistroId, Vec<VerifiedEntry>>) -> Recorded<'a> {
+        let entries = entries.iter().map(|(distro, entries)| (distro, entries.as_slice()));
         Recorded { entries: entries.collect(), base: Some(matrix), ..Recorded::default() }
     }
 
@@ -103,12 +104,12 @@ impl<'a> Recorded<'a> {
 
     /// Returns the entries for a cell's release in any environment, under all profiles.
     pub fn of_release(&self, cell: &CellId) -> Vec<&'a VerifiedEntry> {
-        let all: &'a [VerifiedEntry] = self.entries.get(cell.distro.as_str()).copied().unwrap_or_default();
+        let all: &'a [VerifiedEntry] = self.entries.get(&cell.distro).copied().unwrap_or_default();
         all.iter().filter(|entry| entry.release == cell.release && entry.arch == cell.arch).collect()
     }
 
-    /// Returns the package manager that knows the order of a distro's versions, if the distro's record is known.
-    pub(super) fn manager(&self, distro: &str) -> Option<PackageManager> {
+    /// Who knows the order of a distro's versions, if its record is known.
+    pub(super) fn manager(&self, distro: &DistroId) -> Option<PackageManager> {
         self.issues.get(distro).map(|(manager, _)| *manager)
     }
 }

@@ -3,6 +3,7 @@
 use crate::matrix::{CellReport, Matrix};
 use crate::verdict::agreement::settle;
 use model::arch::Arch;
+use model::distro::{DistroId, ReleaseVersion};
 use model::environment::Environment;
 use model::verified::Verdict;
 use std::collections::BTreeMap;
@@ -40,7 +41,7 @@ pub(crate) fn disagreements(matrix: &Matrix) -> Vec<String> {
     said
 }
 
-fn target(cell: &CellReport) -> (&str, &str, Arch) {
+fn target(cell: &CellReport) -> (&DistroId, &ReleaseVersion, Arch) {
     (&cell.cell.distro, &cell.cell.release, cell.cell.arch)
 }
 

@@ -36,6 +36,7 @@ use crate::views::wording;
 use jiff::Timestamp;
 use jiff::civil::Date;
 use model::arch::Arch;
+use model::distro::{DistroId, ReleaseVersion};
 use model::verified::{Basis, Verdict};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -90,8 +91,8 @@ pub(crate) struct Document<'a> {
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct AnswerView<'a> {
-    distro: &'a str,
-    release: &'a str,
+    distro: &'a DistroId,
+    release: &'a ReleaseVersion,
     arch: Arch,
     profile: &'a str,
     /// `yes`, `with`, `no` or `not-known`.

@@ -270,7 +270,7 @@ fn properties(standings: &Standings<'_>, standing: &CellStanding<'_>, profile: &
 fn class(cell: &CellId, profile: Option<&str>) -> String {
     let word = |s: &str| clean(s).replace('.', "_");
     let CellId { distro, release, arch, environment } = cell;
-    let class = format!("{}_{}.{arch}.{environment}", word(distro), word(release));
+    let class = format!("{}_{}.{arch}.{environment}", word(distro.as_str()), word(release.as_str()));
     match profile {
         Some(profile) => format!("{class}.{}", word(profile)),
         None => class,

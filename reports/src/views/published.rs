@@ -5,6 +5,7 @@ use crate::standing::{is_main, recorded_answer};
 use crate::views::markdown::{escape, legend, mark, short, table};
 use model::arch::Arch;
 use model::capability::{Area, Capability};
+use model::distro::ReleaseVersion;
 use model::profile::{Profile, Runtime};
 use model::record::Record;
 use model::verified::{Verdict, VerifiedEntry, joined};
@@ -43,7 +44,10 @@ fn write_all<'a>(
         records.iter().flat_map(|record| record.releases.iter().map(move |release| (record, &release.version)));
     let maintained: Vec<&Profile> = profiles.iter().filter(|profile| profile.maintained).collect();
     let rows = releases.map(|(record, version)| {
-        let head = vec![format!("**{}:{}**", escape(&record.distro), escape(version)), run_in(record, version)];
+        let head = vec![
+            format!("**{}:{}**", escape(record.distro.as_str()), escape(version.as_str())),
+            run_in(record, version),
+        ];
         head.into_iter().chain(maintained.iter().map(|profile| can_run(record, version, profile))).collect()
     });
     let heads = ["release", "last run"].map(str::to_owned).into_iter();
@@ -54,7 +58,7 @@ fn write_all<'a>(
         writeln!(out, "## Under Kata itself\n\n{kata}")?;
     }
     for record in records.into_iter().filter(|record| record.verified.iter().any(|entry| !entry.shaped)) {
-        writeln!(out, "## {}\n", escape(&record.distro))?;
+        writeln!(out, "## {}\n", escape(record.distro.as_str()))?;
         for maintained in [true, false] {
             for profile in profiles.iter().filter(|profile| profile.maintained == maintained) {
                 of_profile(out, record, profile)?;
@@ -80,7 +84,7 @@ pub fn under_kata<'a>(records: impl Iterator<Item = &'a Record>) -> String {
         };
         let brought: Vec<String> = kata.brought.iter().map(|(component, what)| format!("{component} {what}")).collect();
         let head = vec![
-            format!("**{} {}**", escape(&record.distro), named(entry)),
+            format!("**{} {}**", escape(record.distro.as_str()), named(entry)),
             format!("{} ({runtime}, {})", kata.version, escape(&entry.profile)),
             short(&brought.join(", ")),
             entry.tested.to_string(),
@@ -104,11 +108,11 @@ pub fn under_kata<'a>(records: impl Iterator<Item = &'a Record>) -> String {
     out.trim_end().to_owned() + "\n"
 }
 
-/// Answers whether the Kata versions of a profile can run on a release, according to the record; separately for each
-/// architecture, because results do not carry over.
-fn can_run(record: &Record, version: &str, profile: &Profile) -> String {
+/// Whether the Kata versions of a profile can run on a release, as far as the record knows; of each architecture, because
+/// none says anything of another one.
+fn can_run(record: &Record, version: &ReleaseVersion, profile: &Profile) -> String {
     let of_release: Vec<&VerifiedEntry> =
-        record.verified.iter().filter(|entry| !entry.shaped && entry.release == version).collect();
+        record.verified.iter().filter(|entry| !entry.shaped && entry.release == *version).collect();
     let of_profile = of_release.iter().filter(|entry| entry.profile == profile.name);
     let known: BTreeSet<Arch> = of_profile.map(|entry| entry.arch).collect();
     let answers = known.into_iter().map(|arch| {
@@ -121,10 +125,10 @@ fn can_run(record: &Record, version: &str, profile: &Profile) -> String {
     if answers.is_empty() { "–".to_owned() } else { answers.join("; ") }
 }
 
-/// Returns the environments in which a release was run, each with the day of its last run.
-fn run_in(record: &Record, version: &str) -> String {
+/// In which environments a release was run, each with the day of its last run.
+fn run_in(record: &Record, version: &ReleaseVersion) -> String {
     let mut last = BTreeMap::new();
-    for entry in record.verified.iter().filter(|entry| !entry.shaped && entry.release == version) {
+    for entry in record.verified.iter().filter(|entry| !entry.shaped && entry.release == *version) {
         let day = last.entry(entry.environment).or_insert(entry.tested);
         *day = entry.tested.max(*day);
     }
@@ -182,8 +186,8 @@ fn of_profile(out: &mut String, record: &Record, profile: &Profile) -> std::fmt:
 /// Returns the release, with its architecture if it is not x86_64.
 fn named(entry: &VerifiedEntry) -> String {
     match entry.arch {
-        Arch::X86_64 => escape(&entry.release),
-        other => format!("{} {other}", escape(&entry.release)),
+        Arch::X86_64 => escape(entry.release.as_str()),
+        other => format!("{} {other}", escape(entry.release.as_str())),
     }
 }
 
@@ -296,7 +300,7 @@ mod tests {
         for record in database.records() {
             for release in &record.releases {
                 let version = &release.version;
-                let name = format!("| **{}:{}** | ", escape(&record.distro), escape(version));
+                let name = format!("| **{}:{}** | ", escape(record.distro.as_str()), escape(version.as_str()));
                 let row = rendered.lines().find_map(|line| line.strip_prefix(&name)).unwrap();
                 let was_run = record.verified.iter().any(|entry| !entry.shaped && entry.release == *version);
                 assert_eq!(row.starts_with("untested | – |"), !was_run, "{name}{row}");
@@ -398,7 +402,7 @@ mod tests {
         let record = Database::embedded().records().find(|record| record.distro == "debian").unwrap().clone();
         let entry = |release: &str, of: &[(Capability, &[VerifiedCause])]| {
             let mut entry = record.verified[0].clone();
-            (entry.release, entry.environment) = (release.to_owned(), model::environment::Environment::Container);
+            (entry.release, entry.environment) = (release.parse().unwrap(), model::environment::Environment::Container);
             let of = of.iter().map(|(capability, causes)| {
                 let plain = model::verified::VerifiedCapability::plain(Verdict::Unsupported);
                 let causes = causes.to_vec();

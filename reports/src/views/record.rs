@@ -9,6 +9,7 @@ use crate::standing::{CapabilityStanding, ProfileStanding, Standings};
 use crate::verdict::{Cause, Judgement, Reason};
 use jiff::Timestamp;
 use jiff::civil::Date;
+use model::distro::DistroId;
 use model::profile::Runtime;
 use model::verified::{self, Verdict, VerifiedCapability, VerifiedCause, VerifiedEntry, VerifiedKata};
 use std::collections::BTreeMap;
@@ -51,16 +52,15 @@ pub fn ended_to_come(matrix: &Matrix) -> Option<String> {
 
 /// Returns the entries that a run may write, each with its distro, and the withheld results.
 ///
-/// A capability is written if its whole required set ran, even in a filtered run; the others stay in the record with
-/// their day and versions.
-/// An inconclusive capability is never written: results of an older run do not have this run's day and versions.
-/// A skipped capability is written as `untested` if nothing else is known about it.
-/// A capability without any test is left out; `not-applicable` is written, so that a reader can tell it from a
-/// capability that nobody looked at.
-/// Kata's own results have a separate entry, with the Kata and the brought components; if there are brought components,
-/// nothing else is written, because a record is about what the distro ships.
-/// Runs that are unfinished, about candidates or from a day in the future write nothing, nor do cells in error.
-pub fn verified_entries(standings: &Standings<'_>) -> (Vec<(String, VerifiedEntry)>, Vec<Withheld>) {
+/// A capability is written when its whole required set ran, in a filtered run too; the rest stays in the record with its
+/// day and versions.
+/// One that was inconclusive is never written: what an older run saw of it is not of this one's day and versions.
+/// One that was skipped is written as `untested` where nothing else is known of it.
+/// A capability that no test exists for is left out; `not-applicable` is written, so that a reader tells it from what nobody looked at.
+/// Kata's own results have an entry of their own, with the Kata and what was brought along; where something was, nothing
+/// else is written, because a record says what the distro ships.
+/// Runs that are unfinished, about candidates or of a day to come write nothing, nor do cells in error.
+pub fn verified_entries(standings: &Standings<'_>) -> (Vec<(DistroId, VerifiedEntry)>, Vec<Withheld>) {
     let matrix = standings.matrix;
     if let Some(reason) = withheld_run(matrix) {
         return (Vec::new(), vec![Withheld { cell: None, reason }]);

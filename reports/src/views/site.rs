@@ -48,6 +48,7 @@ use address::Page;
 use jiff::Timestamp;
 use jiff::civil::Date;
 use known::Known;
+use model::distro::{DistroId, ReleaseVersion};
 use model::known_issues::KnownIssue;
 use model::record::Record;
 use model::verified::Basis;
@@ -78,8 +79,8 @@ pub struct Site<'a> {
     profiles: Vec<ProfileHead>,
     cells: Vec<SiteCell<'a>>,
     releases: Vec<SiteRelease>,
-    /// Releases in the records without any run, by distro.
-    unrun: Vec<(String, Vec<String>)>,
+    /// What the records list and nobody ran: distros, each with its releases.
+    unrun: Vec<(DistroId, Vec<ReleaseVersion>)>,
     /// The runs, the newest first.
     runs: Vec<SiteRun<'a>>,
     /// The changes, the newest first.

@@ -369,7 +369,11 @@ mod tests {
              url: 'https://bugs.example/1', owner: somebody, expires: 2027-01-31}}\n"
         );
         let issues = KnownIssuesFile::parse(Path::new("known-issues/debian.yaml"), &issues).unwrap().issues;
-        let known = Recorded::of_distro("debian", &entries).knowing("debian", PackageManager::Apt, &issues);
+        let known = Recorded::of_distro(&crate::sample::DEBIAN, &entries).knowing(
+            &crate::sample::DEBIAN,
+            PackageManager::Apt,
+            &issues,
+        );
         let standings = Standings::new(&as_recorded, known, false);
         let words = no_changes(&standings);
         assert!(words.starts_with("None is known. Exit code 1: known issue neither-name of "), "{words}");
@@ -385,7 +389,7 @@ mod tests {
             "only tests matching `smoke::` were asked for; of what they do not prove, nothing is said or written back.";
         assert_eq!(filters(&matrix), [format!("O{}", &rest[1..])]);
         let mut other = matrix.cells[0].clone();
-        (other.cell.release, other.filter) = ("12".to_owned(), None);
+        (other.cell.release, other.filter) = ("12".parse().unwrap(), None);
         matrix.cells.push(other);
         matrix.filter = None;
         assert_eq!(filters(&matrix), [format!("In debian:13/x86_64/container {rest}")]);

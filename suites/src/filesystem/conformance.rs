@@ -173,8 +173,30 @@ fn last_line(output: &str) -> String {
     output.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("no output").to_owned()
 }
 
-/// Returns the failed checks, sorted; an error unless the summary is present and agrees.
-fn parse(output: &str) -> Result<Vec<String>, String> {
+/// Why an output does not tell which checks failed.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+enum OutputError {
+    /// It did not come to its end.
+    #[error("it printed no summary; its last line is {0:?}")]
+    NoSummary(String),
+    /// The summary counts other failures than there are names.
+    #[error("its summary says {summary:?}, but {marked} names are marked FAILED")]
+    Disagreeing {
+        /// The summary.
+        summary: String,
+        /// How many names are marked.
+        marked: usize,
+    },
+    /// It is no output of the whole suite.
+    #[error("its summary says {summary:?}, expected some four hundred tests in all")]
+    TooFew {
+        /// The summary.
+        summary: String,
+    },
+}
+
+/// The failed checks, sorted; an error unless the summary is there and agrees.
+fn parse(output: &str) -> Result<Vec<String>, OutputError> {
     let mut failed: Vec<String> = output
         .lines()
         .filter_map(|line| line.strip_suffix("FAILED"))
@@ -184,16 +206,16 @@ fn parse(output: &str) -> Result<Vec<String>, String> {
         .collect();
     failed.sort();
     let summary = output.lines().find_map(|line| line.strip_prefix("Summary: "));
-    let summary = summary.ok_or_else(|| format!("it printed no summary; its last line is {:?}", last_line(output)))?;
+    let summary = summary.ok_or_else(|| OutputError::NoSummary(last_line(output)))?;
     let number = |word: &str| -> Option<usize> {
         summary.split(", ").find_map(|part| part.strip_suffix(word))?.trim().parse().ok()
     };
     let (count, total) = (number("failed"), number("total"));
     if count != Some(failed.len()) {
-        return Err(format!("its summary says {summary:?}, but {} names are marked FAILED", failed.len()));
+        return Err(OutputError::Disagreeing { summary: summary.to_owned(), marked: failed.len() });
     }
     if total.is_none_or(|total| total < 300) {
-        return Err(format!("its summary says {summary:?}, expected some four hundred tests in all"));
+        return Err(OutputError::TooFew { summary: summary.to_owned() });
     }
     Ok(failed)
 }
@@ -262,9 +284,9 @@ mod tests {
         let text = "a::b   ok\nlink::max   FAILED\n\tassertion FAILED\nopen::x   skipped\n\tno\n\n\
                     Summary: 1 failed, 1 skipped, 396 passed, 0 expected failures, 398 total\nError: Some tests have failed\n";
         assert_eq!(parse(text), Ok(vec!["link::max".to_owned()]));
-        assert!(parse(&text.replace("1 failed", "2 failed")).is_err_and(|e| e.contains("marked FAILED")));
+        assert!(parse(&text.replace("1 failed", "2 failed")).is_err_and(|e| e.to_string().contains("marked FAILED")));
         assert!(parse(&text.replace("398 total", "3 total")).is_err());
-        assert!(parse("error: nobody: no such user\n").is_err_and(|e| e.contains("no such user")));
+        assert!(parse("error: nobody: no such user\n").is_err_and(|e| e.to_string().contains("no such user")));
     }
 
     #[test]

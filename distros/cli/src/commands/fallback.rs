@@ -106,7 +106,7 @@ pub(crate) fn print_way(way: &Fallback, machine: &Machine, format: Format) -> an
         Fallback::Describe { component, record } => {
             if human {
                 writeln!(out, "# {name} does not package {component}, as far as its record knows.")?;
-                writeln!(out, "# Describe yours in /etc/kata-osinfo/{}.yaml:", printable(&machine.release.distro))?;
+                writeln!(out, "# Describe yours in /etc/kata-osinfo/{}.yaml:", machine.release.distro)?;
                 write!(out, "{record}")?;
             }
             Ok(Exit::Missing)

@@ -3,6 +3,7 @@
 use super::{Exit, Failed, json};
 use clap::{Args, ValueEnum};
 use model::diagnostic::{Diagnostic, printable};
+use model::distro::ReleaseVersion;
 use model::known_issues;
 use model::lint::{FileForm, fix_as, lint_as};
 use model::record::{self, Record};
@@ -142,8 +143,8 @@ fn check(file: &Path, arguments: &LintArguments) -> anyhow::Result<Checked> {
     Ok(Checked { text, found, unread: None })
 }
 
-/// For a file of verdicts, returns the releases of the record next to its directory; empty if there is no such record.
-fn releases_beside(file: &Path) -> Option<Vec<String>> {
+/// For a file of verdicts, the releases of the record beside its folder, none where there is no such record.
+fn releases_beside(file: &Path) -> Option<Vec<ReleaseVersion>> {
     let releases = record_beside(file, verified::FOLDER)?.map(|record| record.releases).unwrap_or_default();
     Some(releases.into_iter().map(|release| release.version).collect())
 }

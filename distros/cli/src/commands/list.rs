@@ -5,7 +5,7 @@ use super::system::{GlobalArguments, release_json};
 use super::{Exit, Failed, Format, json, print};
 use clap::Args;
 use jiff::civil::Date;
-use model::database::Database;
+use model::database::{Database, DatabaseError};
 use model::diagnostic::printable;
 use model::record::{Record, ReleaseEntry};
 use serde_json::Value;
@@ -44,11 +44,10 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &ListArguments) -> anyhow
 }
 
 fn chosen<'d>(database: &'d Database, arguments: &ListArguments, today: Date) -> Result<Vec<Listed<'d>>, Failed> {
-    if let Some(distro) = &arguments.distro {
-        database.record(distro).map_err(|e| Failed::new(Exit::BadInput, "unknown-distro", e.to_string()))?;
-    }
+    let unknown = |e: DatabaseError| Failed::new(Exit::BadInput, "unknown-distro", e.to_string());
+    let of_distro = arguments.distro.as_ref().map(|name| database.record(name)).transpose().map_err(unknown)?;
     let is_asked = |record: &Record| {
-        arguments.distro.as_ref().is_none_or(|distro| record.distro == *distro)
+        of_distro.is_none_or(|asked| record.distro == asked.distro)
             && arguments.family.as_ref().is_none_or(|family| is_of(database, record, family))
     };
     if let Some(family) = &arguments.family

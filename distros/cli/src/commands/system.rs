@@ -5,6 +5,7 @@ use clap::Args;
 use model::arch::Arch;
 use model::database::{Database, SYSTEM_FOLDERS};
 use model::diagnostic::printable;
+use model::distro::DistroId;
 use model::package_manager::PackageManager;
 use model::record::{Record, ReleaseEntry, known};
 use model::target::{self, Target};
@@ -15,9 +16,8 @@ use serde_json::{Value, json};
 use std::io::ErrorKind;
 use std::path::PathBuf;
 
-/// Formats a release as in every document for programs. A day is null if the record does not state it, or states
-/// `unknown`.
-pub(crate) fn release_json(distro: &str, entry: &ReleaseEntry) -> Value {
+/// A release as every document for programs has it. A day is null where the record does not say it, or says `unknown`.
+pub(crate) fn release_json(distro: &DistroId, entry: &ReleaseEntry) -> Value {
     json!({
         "name": format!("{distro}:{}", entry.version),
         "distro": distro,

@@ -1,6 +1,7 @@
 //! Differences between the shipped records and the proposal's examples, with their reasons.
 
 use super::*;
+use model::distro::{DistroId, ReleaseVersion};
 use std::collections::BTreeSet;
 
 /// Distro, subject, and why the proposal's value is wrong.
@@ -21,15 +22,15 @@ const REASONS: &[(&str, &str, &str)] = &[
 
 /// One fact for which a shipped record differs from the proposal's example.
 struct Correction {
-    distro: String,
+    distro: DistroId,
     release: String,
     subject: String,
     was: String,
     is: String,
 }
 
-/// Returns a record's facts about a release on an architecture: subject and value.
-fn said(record: &Record, release: &str, arch: Arch) -> Vec<(String, String)> {
+/// What a record says of a release on an architecture: subject and value.
+fn said(record: &Record, release: &ReleaseVersion, arch: Arch) -> Vec<(String, String)> {
     let entry = record.require_release(release).expect("the release");
     let resolved = record.release(release, arch).expect("the architecture");
     let drivers: Vec<&str> = resolved.filesystems.iter().map(|f| f.name.as_str()).collect();
@@ -87,10 +88,10 @@ fn the_shipped_records_correct_the_proposal_and_say_why() {
         let example = Record::read(&fixture(&format!("as-meant/{distro}.yaml"))).expect(distro);
         let shipped = database.record(distro).expect(distro);
         for c in corrections(&example, shipped) {
-            let reason = REASONS.iter().find(|(distro, subject, _)| *distro == c.distro && *subject == c.subject);
+            let reason = REASONS.iter().find(|(distro, subject, _)| c.distro == *distro && *subject == c.subject);
             let (_, _, why) =
                 reason.unwrap_or_else(|| panic!("{} {}: no reason for {}", c.distro, c.release, c.subject));
-            used.insert((c.distro.clone(), c.subject.clone()));
+            used.insert((c.distro.to_string(), c.subject.clone()));
             lines.push(format!("{}:{}: {}: {} -> {}\n    {why}", c.distro, c.release, c.subject, c.was, c.is));
         }
     }

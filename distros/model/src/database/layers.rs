@@ -2,6 +2,7 @@
 
 use super::{Database, DatabaseError, KNOWN_ISSUES, RECORDS, SYSTEM_FOLDERS, VERDICTS};
 use crate::diagnostic::{Diagnostic, UNREADABLE, finish};
+use crate::distro::DistroId;
 use crate::known_issues::{self, KnownIssue, KnownIssuesFile};
 use crate::record::{Draft, RecordError};
 use crate::source::{self, bytes, bytes_in};
@@ -13,11 +14,11 @@ use std::path::{Path, PathBuf};
 /// The files read so far, lowest layer first.
 #[derive(Default)]
 pub(super) struct Layers {
-    drafts: BTreeMap<String, Draft>,
-    /// Verdicts by distro, and the last file that has some.
-    verdicts: BTreeMap<String, (Vec<VerifiedEntry>, PathBuf)>,
-    /// Known issues by distro, and the last file that has some.
-    issues: BTreeMap<String, (Vec<KnownIssue>, PathBuf)>,
+    drafts: BTreeMap<DistroId, Draft>,
+    /// What was proved of each distro, and the last file that says so.
+    verdicts: BTreeMap<DistroId, (Vec<VerifiedEntry>, PathBuf)>,
+    /// What is known to fail of each distro, and the last file that says so.
+    issues: BTreeMap<DistroId, (Vec<KnownIssue>, PathBuf)>,
     problems: Vec<RecordError>,
     broken: BTreeMap<String, PathBuf>,
 }
@@ -147,7 +148,7 @@ impl Layers {
     pub(super) fn finish(mut self) -> Database {
         let mut database = Database::default();
         for (name, draft) in &self.drafts {
-            if self.broken.contains_key(name) {
+            if self.broken.contains_key(name.as_str()) {
                 continue;
             }
             let whole = self.derived(draft, 0).and_then(Draft::complete);
@@ -158,7 +159,7 @@ impl Layers {
                     database.records.insert(name.clone(), record);
                 }
                 Err(error) => {
-                    database.broken.insert(name.clone(), error.path.clone());
+                    database.broken.insert(name.to_string(), error.path.clone());
                     database.problems.push(error);
                 }
             }
@@ -166,8 +167,8 @@ impl Layers {
         let verdicts = self.verdicts.into_iter().map(|(name, (_, path))| (name, path, "verdicts"));
         let issues = self.issues.into_iter().map(|(name, (_, path))| (name, path, "known issues"));
         for (name, path, what) in verdicts.chain(issues) {
-            // A broken record is already reported.
-            if !database.broken.contains_key(&name) && !self.broken.contains_key(&name) {
+            // A broken record has been reported already.
+            if !database.broken.contains_key(name.as_str()) && !self.broken.contains_key(name.as_str()) {
                 let message = format!("there is no record of `{name}`, of which this file has {what}");
                 database.problems.push(unreadable(&path, &message));
             }
@@ -175,7 +176,7 @@ impl Layers {
         database.broken.append(&mut self.broken);
         // A lower layer may state the other ids of the distro's systems.
         for (name, draft) in &self.drafts {
-            let Some(path) = database.broken.get(name).cloned() else { continue };
+            let Some(path) = database.broken.get(name.as_str()).cloned() else { continue };
             for id in &draft.ids {
                 database.broken.entry(id.to_ascii_lowercase()).or_insert_with(|| path.clone());
             }
@@ -199,7 +200,7 @@ impl Layers {
         if depth > 4 {
             return Err(failed(format!("`{}` derives from itself, or through too many distros", draft.distro)));
         }
-        let Some(parent) = self.drafts.get(name).filter(|_| !self.broken.contains_key(name)) else {
+        let Some(parent) = self.drafts.get(name).filter(|_| !self.broken.contains_key(name.as_str())) else {
             return Err(failed(format!(
                 "`{}` derives from `{name}`, of which there is no usable record",
                 draft.distro

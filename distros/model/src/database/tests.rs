@@ -1,6 +1,8 @@
 use super::*;
 use crate::arch::Arch;
+use crate::distro::ReleaseVersion;
 use crate::known_issues::KnownIssuesFile;
+use crate::target::Target;
 use crate::verified::{VerifiedEntry, VerifiedFile};
 
 #[test]
@@ -84,7 +86,7 @@ fn an_admins_verdicts_that_cannot_be_read_cost_that_files_verdicts_only() {
 fn a_shaped_layer_hides_nothing_of_the_distros_own() {
     let shipped = Database::embedded().record("debian").unwrap().verified.clone();
     let shaped = VerifiedEntry { shaped: true, ..shipped[0].clone() };
-    let text = crate::verified::apply(None, "debian", &[], std::slice::from_ref(&shaped)).unwrap();
+    let text = crate::verified::apply(None, &"debian".parse().unwrap(), &[], std::slice::from_ref(&shaped)).unwrap();
     let dir = tempfile::tempdir().unwrap();
     std::fs::create_dir(dir.path().join("verified")).unwrap();
     std::fs::write(dir.path().join("verified/debian.yaml"), text).unwrap();
@@ -101,7 +103,7 @@ fn every_file_of_verdicts_is_of_a_shipped_record_and_its_releases() {
         assert!(path.ends_with(&format!("/verified/{}.yaml", file.distro)), "{path}");
         let shaped = file.entries.iter().find(|entry| entry.shaped);
         assert_eq!(shaped, None, "{path}: shipped is what was found on the distro's own packages");
-        let releases: Vec<String> = Database::embedded()
+        let releases: Vec<ReleaseVersion> = Database::embedded()
             .record(&file.distro)
             .unwrap()
             .releases
@@ -189,7 +191,7 @@ releases:
     let mint = database.record("mint").unwrap();
     let release = mint.release("faye", Arch::X86_64).unwrap();
     assert_eq!(release.name(), "mint:6");
-    assert_eq!(release.based_on, ["debian:12"], "by its version");
+    assert_eq!(release.based_on, ["debian:12".parse::<Target>().unwrap()], "by its version");
     assert!(["mint:6", "debian:12"].iter().all(|name| release.is_or_derives_from(name)));
     assert!(!release.is_or_derives_from("debian:13"));
     assert_eq!(release.vmms[0].path, "/opt/q");

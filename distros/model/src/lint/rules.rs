@@ -34,14 +34,14 @@ fn names(record: &Record, found: &mut Vec<Diagnostic>) {
     let mut owner: BTreeMap<&str, &ReleaseEntry> = BTreeMap::new();
     let mut versions: BTreeMap<&str, usize> = BTreeMap::new();
     for release in &record.releases {
-        *versions.entry(&release.version).or_default() += 1;
+        *versions.entry(release.version.as_str()).or_default() += 1;
     }
     for release in &record.releases {
         let mut own: Vec<&str> = release.names();
         own.sort_unstable();
         own.dedup();
-        // A duplicate version is a finding of its own.
-        own.retain(|name| *name != release.version || versions.get(name) == Some(&1));
+        // A version that stands twice is its own finding.
+        own.retain(|name| release.version != *name || versions.get(name) == Some(&1));
         for name in own {
             match owner.get(name) {
                 Some(other) => found.push(
@@ -79,7 +79,7 @@ fn reachable(record: &Record, found: &mut Vec<Diagnostic>) {
             found.push(error(record, "unreachable", release, message).hint("add it to the record's `arch`"));
         }
     }
-    if record.derives_from.as_deref() == Some(record.distro.as_str()) {
+    if record.derives_from.as_ref() == Some(&record.distro) {
         let at = record.text.find("derives-from").unwrap_or_default();
         let message = format!("`{}` derives from itself", record.distro);
         found.push(Diagnostic::error("derives-from", &record.text, at..at + "derives-from".len(), message));
@@ -90,7 +90,7 @@ fn reachable(record: &Record, found: &mut Vec<Diagnostic>) {
 fn order(record: &Record, found: &mut Vec<Diagnostic>) {
     for pair in record.releases.windows(2) {
         let [before, after] = pair else { continue };
-        let wrong = match (number(&before.version), number(&after.version)) {
+        let wrong = match (number(before.version.as_str()), number(after.version.as_str())) {
             (Some(before), Some(after)) => before > after,
             (None, Some(_)) => true,
             _ => false,

@@ -9,9 +9,11 @@ use super::resolve::merged;
 use super::{CommonFields, ComponentEntry, Fact, PerArch, Record, RecordError, ReleaseEntry, Source, misnamed};
 use crate::arch::Arch;
 use crate::diagnostic::{Diagnostic, finish};
+use crate::distro::{DistroId, ReleaseVersion};
 use crate::package::PackageName;
 use crate::package_manager::PackageManager;
 use crate::syntax::Node;
+use crate::target::Target;
 use std::collections::BTreeMap;
 use std::ops::Range;
 
@@ -32,9 +34,9 @@ impl Position {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Draft {
     pub(crate) sources: Vec<Source>,
-    pub(crate) distro: String,
+    pub(crate) distro: DistroId,
     pub(crate) ids: Vec<String>,
-    pub(crate) derives_from: Option<String>,
+    pub(crate) derives_from: Option<DistroId>,
     pub(crate) package_manager: Option<(PackageManager, Position)>,
     pub(crate) arches: Option<(Vec<Arch>, Position)>,
     pub(crate) defaults: CommonFields,
@@ -129,7 +131,7 @@ impl Draft {
         }
         if let Some(over) = upper.releases {
             let mut releases = self.releases.unwrap_or_default();
-            let mut places: BTreeMap<String, usize> = BTreeMap::new();
+            let mut places: BTreeMap<ReleaseVersion, usize> = BTreeMap::new();
             for (at, release) in releases.iter().enumerate() {
                 places.entry(release.version.clone()).or_insert(at);
             }
@@ -153,8 +155,8 @@ impl Draft {
     pub(crate) fn parent_of(mut self, child: Draft) -> Draft {
         self.ids.clear();
         let distro = self.distro.clone();
-        let lineage = |parent: &ReleaseEntry| -> Vec<String> {
-            let nearest = format!("{distro}:{}", parent.version);
+        let lineage = |parent: &ReleaseEntry| -> Vec<Target> {
+            let nearest = Target { distro: distro.clone(), version: parent.version.clone() };
             std::iter::once(nearest).chain(parent.based_on.iter().cloned()).collect()
         };
         for release in self.releases.iter_mut().flatten() {

@@ -93,7 +93,7 @@ fn top_level(d: &mut Decoder<'_>, root: &Node, path: &Path) -> Option<Draft> {
     let manager = package_manager(d, root);
     let arches = or_missing(root.get("arch"), |n| Some((d.arches(n)?, Position::of(n))));
     let ids = or_missing(root.get("ids"), |n| d.strings(n, "ids"));
-    let derives_from = or_missing(root.get("derives-from"), |n| d.string(n, "derives-from"));
+    let derives_from = or_missing(root.get("derives-from"), |n| d.distro_id(n, "derives-from"));
     let confidence = d.confidence(root, Confidence::Assumed);
     let defaults = parts(d, root, confidence);
     let releases = releases(d, root, confidence);
@@ -186,9 +186,9 @@ fn releases(d: &mut Decoder<'_>, root: &Node, confidence: Confidence) -> Option<
             };
             match &versions.kind {
                 NodeKind::List(items) => {
-                    d.all(items, |d, i| Some(one(d.name(i, "version")?, i.span.clone()))).map(Some)
+                    d.all(items, |d, i| Some(one(d.version(i, "version")?, i.span.clone()))).map(Some)
                 }
-                _ => Some(Some(vec![one(d.name(versions, "version")?, versions.span.clone())])),
+                _ => Some(Some(vec![one(d.version(versions, "version")?, versions.span.clone())])),
             }
         }
         (None, Some(node)) => match &node.kind {
@@ -201,7 +201,7 @@ fn releases(d: &mut Decoder<'_>, root: &Node, confidence: Confidence) -> Option<
 fn release(d: &mut Decoder<'_>, node: &Node, inherited: Confidence) -> Option<ReleaseEntry> {
     let allowed: Vec<&str> = RELEASE_KEYS.iter().chain(PART_KEYS).copied().collect();
     d.fields(node, "a release", &allowed)?;
-    let version = d.required(node, "version").and_then(|n| d.name(n, "version"));
+    let version = d.required(node, "version").and_then(|n| d.version(n, "version"));
     let confidence = d.confidence(node, inherited);
     let day = |d: &mut Decoder<'_>, key: &str| {
         let node = node.get(key)?;

@@ -3,10 +3,12 @@
 use super::ComponentKind;
 use super::{CommonFields, ComponentEntry, Confidence, Fact, PerArch, Record, ReleaseEntry, known};
 use crate::arch::Arch;
+use crate::distro::DistroId;
 use crate::package::PackageName;
 use crate::package_manager::PackageManager;
 use crate::release::{ContainerManager, FilesystemDriver, Kernel, Release, Vmm};
 use crate::suggest::{did_you_mean, nearest};
+use crate::target::Target;
 
 /// Reasons why a record has no such release.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -15,8 +17,8 @@ pub enum ResolveError {
     #[error("unknown release `{name}` of {distro}: known are {known}{}", did_you_mean(.nearest))]
     UnknownRelease {
         /// The distro.
-        distro: String,
-        /// The requested name.
+        distro: DistroId,
+        /// What was asked for.
         name: String,
         /// Versions and codenames, for the message.
         known: String,
@@ -27,8 +29,8 @@ pub enum ResolveError {
     #[error("{release} is not known for {arch}: its architectures are {known}")]
     NoArch {
         /// `debian:13`.
-        release: String,
-        /// The requested architecture.
+        release: Target,
+        /// What was asked for.
         arch: Arch,
         /// The release's architectures.
         known: String,
@@ -36,9 +38,10 @@ pub enum ResolveError {
 }
 
 impl Record {
-    /// Finds the release of that version, codename or alias.
-    pub fn find_release(&self, name: &str) -> Option<&ReleaseEntry> {
-        // A version takes precedence over an alias that another release has by mistake.
+    /// The release of that version, codename or alias.
+    pub fn find_release(&self, name: impl AsRef<str>) -> Option<&ReleaseEntry> {
+        let name = name.as_ref();
+        // A version outranks an alias that another release has by mistake.
         let by_version = self.releases.iter().find(|r| r.version == name);
         by_version.or_else(|| self.releases.iter().find(|r| r.names().contains(&name)))
     }
@@ -48,7 +51,8 @@ impl Record {
     /// # Errors
     ///
     /// [`ResolveError::UnknownRelease`].
-    pub fn require_release(&self, name: &str) -> Result<&ReleaseEntry, ResolveError> {
+    pub fn require_release(&self, name: impl AsRef<str>) -> Result<&ReleaseEntry, ResolveError> {
+        let name = name.as_ref();
         self.find_release(name).ok_or_else(|| ResolveError::UnknownRelease {
             distro: self.distro.clone(),
             name: name.to_owned(),
@@ -57,7 +61,7 @@ impl Record {
                 .iter()
                 .map(|r| match &r.codename {
                     Some(codename) => format!("{} ({codename})", r.version),
-                    None => r.version.clone(),
+                    None => r.version.to_string(),
                 })
                 .collect::<Vec<_>>()
                 .join(", "),
@@ -86,17 +90,13 @@ impl Record {
     ///
     /// # Errors
     ///
-    /// If there is no such release, or not for that architecture.
-    pub fn release(&self, name: &str, arch: Arch) -> Result<Release, ResolveError> {
+    /// That there is no such release, or not for that architecture.
+    pub fn release(&self, name: impl AsRef<str>, arch: Arch) -> Result<Release, ResolveError> {
         let entry = self.require_release(name)?;
         let arches = self.release_arches(entry);
         if !arches.contains(&arch) {
             let known: Vec<&str> = arches.iter().map(|a| a.name()).collect();
-            return Err(ResolveError::NoArch {
-                release: format!("{}:{}", self.distro, entry.version),
-                arch,
-                known: known.join(", "),
-            });
+            return Err(ResolveError::NoArch { release: self.target(entry), arch, known: known.join(", ") });
         }
         let parts = self.parts(entry);
         let filesystems = known(&parts.filesystems).cloned().unwrap_or_default();

@@ -4,6 +4,7 @@
 use super::{VerifiedEntry, decode, forged};
 use crate::decode::file_about_distro;
 use crate::diagnostic::{Diagnostic, Severity, finish};
+use crate::distro::{DistroId, ReleaseVersion};
 use crate::source::RecordError;
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -17,7 +18,7 @@ const KEYS: &[&str] = &["apiVersion", "distro", "verified"];
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VerifiedFile {
     /// `debian`.
-    pub distro: String,
+    pub distro: DistroId,
     /// The entries, in the order of the file.
     pub entries: Vec<VerifiedEntry>,
 }
@@ -48,8 +49,8 @@ impl VerifiedFile {
     }
 }
 
-/// Returns all findings about a file's text; `releases` are the record's, empty if unknown.
-pub(crate) fn lint(path: &Path, text: &str, releases: &[String]) -> Vec<Diagnostic> {
+/// Everything that is wrong with a file's text; `releases` are the record's, none where they are not known.
+pub(crate) fn lint(path: &Path, text: &str, releases: &[ReleaseVersion]) -> Vec<Diagnostic> {
     let (file, mut diagnostics) = decode_file(path, text);
     let entries = file.map(|file| file.entries).unwrap_or_default();
     diagnostics.extend(forged::among(text, &entries, releases).into_iter().map(|(_, finding)| finding));

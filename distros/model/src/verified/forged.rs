@@ -3,6 +3,7 @@
 use super::{Verdict, VerifiedEntry, test_sets};
 use crate::capability::Capability;
 use crate::diagnostic::Diagnostic;
+use crate::distro::ReleaseVersion;
 use crate::profile::Profile;
 use crate::syntax::{self, Node, NodeKind};
 use jiff::ToSpan;
@@ -18,8 +19,8 @@ pub fn is_yet_to_come(day: Date) -> bool {
 
 /// Returns findings about the entries of a file, each with the index of the entry.
 ///
-/// `releases` are the record's, empty if unknown.
-pub(super) fn among(text: &str, verified: &[VerifiedEntry], releases: &[String]) -> Vec<(usize, Diagnostic)> {
+/// `releases` are those of the record, none where they are not known.
+pub(super) fn among(text: &str, verified: &[VerifiedEntry], releases: &[ReleaseVersion]) -> Vec<(usize, Diagnostic)> {
     if verified.is_empty() {
         return Vec::new();
     }

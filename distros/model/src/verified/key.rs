@@ -4,6 +4,7 @@ use super::{Verdict, VerifiedCapability, VerifiedEntry};
 use crate::arch::Arch;
 use crate::capability::Capability;
 use crate::component::Component;
+use crate::distro::ReleaseVersion;
 use crate::environment::Environment;
 use jiff::civil::Date;
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// packages do not.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct VerifiedKey<'e> {
-    release: &'e str,
+    release: &'e ReleaseVersion,
     arch: Arch,
     profile: &'e str,
     environment: Environment,
@@ -46,7 +47,7 @@ impl VerifiedEntry {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outdated {
     /// The release's version.
-    pub release: String,
+    pub release: ReleaseVersion,
     /// The architecture.
     pub arch: Arch,
     /// The profile.

@@ -9,6 +9,7 @@
 
 use super::{Outdated, VerifiedCause, VerifiedEntry, VerifiedFile, give_way, leave_inapplicable, leave_newer};
 use crate::diagnostic::is_direction_control;
+use crate::distro::{DistroId, ReleaseVersion};
 use crate::source::RecordError;
 use crate::syntax;
 use root::PinnedPath;
@@ -31,10 +32,10 @@ pub enum WriteError {
     /// The file belongs to another distro.
     #[error("the file has the verdicts of {found}, not those of {expected}: move it away")]
     OtherDistro {
-        /// The file's distro.
-        found: String,
-        /// The distro whose verdicts were to be written.
-        expected: String,
+        /// The file's.
+        found: DistroId,
+        /// The one whose verdicts were to be written.
+        expected: DistroId,
     },
     /// There are two results for the same key and capability.
     #[error("two results for release {0}: give one for each release, architecture, profile and environment")]
@@ -54,12 +55,17 @@ pub enum WriteError {
 ///
 /// # Errors
 ///
-/// If the old text cannot be read, because its entries would be lost, or the new one could not be.
-pub fn apply(old: Option<&str>, distro: &str, releases: &[&str], new: &[VerifiedEntry]) -> Result<String, WriteError> {
+/// That the old text cannot be read, so that its entries would be lost, or the new one could not be.
+pub fn apply(
+    old: Option<&str>,
+    distro: &DistroId,
+    releases: &[&ReleaseVersion],
+    new: &[VerifiedEntry],
+) -> Result<String, WriteError> {
     let path = Path::new("the verdicts of today");
     let old = match old.map(|text| VerifiedFile::parse(path, text)).transpose().map_err(Box::new)? {
-        Some(file) if file.distro != distro => {
-            return Err(WriteError::OtherDistro { found: file.distro, expected: distro.to_owned() });
+        Some(file) if file.distro != *distro => {
+            return Err(WriteError::OtherDistro { found: file.distro, expected: distro.clone() });
         }
         Some(file) => file.entries,
         None => Vec::new(),
@@ -68,14 +74,14 @@ pub fn apply(old: Option<&str>, distro: &str, releases: &[&str], new: &[Verified
     let text = format!(
         "# What was verified of {distro}: written by `kata-qualify run --write-back`, and never by hand.\n\
          apiVersion: v1\ndistro: {}\n{}",
-        quoted(distro),
+        quoted(distro.as_str()),
         render(&entries)
     );
     if text.len() > syntax::MAX_BYTES {
         return Err(WriteError::TooLarge);
     }
     let again = VerifiedFile::parse(Path::new("the new verdicts"), &text).map_err(Box::new)?;
-    if again != (VerifiedFile { distro: distro.to_owned(), entries }) {
+    if again != (VerifiedFile { distro: distro.clone(), entries }) {
         return Err(WriteError::NotReadBack);
     }
     Ok(text)
@@ -129,9 +135,13 @@ pub fn write_file(path: &Path, text: &str) -> io::Result<()> {
 /// Merges old entries, without the replaced parts, and new ones; the result is sanitized and in the order of the
 /// record's releases.
 ///
-/// A new entry takes over its own capabilities; the other capabilities of an old entry with the same key stay there,
-/// with its day and versions, as do "not applicable" rows and results of a later day.
-fn merged(old: &[VerifiedEntry], releases: &[&str], new: &[VerifiedEntry]) -> Result<Vec<VerifiedEntry>, WriteError> {
+/// A new entry takes over its own capabilities; what else an old entry of the same key has stays there, with its day and
+/// versions, and what is not applicable stays with it. What an old entry has of a later day stays there, too.
+fn merged(
+    old: &[VerifiedEntry],
+    releases: &[&ReleaseVersion],
+    new: &[VerifiedEntry],
+) -> Result<Vec<VerifiedEntry>, WriteError> {
     let mut new: Vec<VerifiedEntry> = new.iter().map(safe).collect();
     let mut taken = BTreeSet::new();
     for entry in &new {
@@ -147,9 +157,10 @@ fn merged(old: &[VerifiedEntry], releases: &[&str], new: &[VerifiedEntry]) -> Re
     leave_inapplicable(&all, &mut new);
     give_way(&mut all, &new);
     all.extend(new);
-    let order: BTreeMap<&str, usize> = releases.iter().enumerate().map(|(place, release)| (*release, place)).collect();
+    let order: BTreeMap<&ReleaseVersion, usize> =
+        releases.iter().enumerate().map(|(place, release)| (*release, place)).collect();
     all.sort_by(|a, b| {
-        let place = |e: &VerifiedEntry| order.get(e.release.as_str()).copied();
+        let place = |e: &VerifiedEntry| order.get(&e.release).copied();
         let place = |e: &VerifiedEntry| place(e).unwrap_or(usize::MAX);
         (place(a), a.key(), a.tested).cmp(&(place(b), b.key(), b.tested))
     });
@@ -159,7 +170,6 @@ fn merged(old: &[VerifiedEntry], releases: &[&str], new: &[VerifiedEntry]) -> Re
 /// Returns the entry with every text on one line, without control characters, and of bounded length.
 fn safe(entry: &VerifiedEntry) -> VerifiedEntry {
     let mut entry = VerifiedEntry {
-        release: line(&entry.release),
         profile: line(&entry.profile),
         environment: entry.environment,
         harness: line(&entry.harness),
@@ -212,7 +222,7 @@ fn render(entries: &[VerifiedEntry]) -> String {
     }
     let mut out = String::from("verified:\n");
     for entry in entries {
-        let _ = writeln!(out, "  - release: {}", quoted(&entry.release));
+        let _ = writeln!(out, "  - release: {}", quoted(entry.release.as_str()));
         let _ = writeln!(out, "    arch: {}", entry.arch);
         let _ = writeln!(out, "    profile: {}", quoted(&entry.profile));
         let _ = writeln!(out, "    environment: {}", entry.environment);

@@ -127,7 +127,7 @@ impl MergedConfiguration {
                 }
                 match drop_in_text(root, &path, &name, runtime)? {
                     Ok(text) => drop_ins.extend([(path, text)]),
-                    Err(message) => merged.problems.push(Problem { file: path, line: None, message }),
+                    Err(why) => merged.problems.push(Problem { file: path, line: None, message: why.to_string() }),
                 }
             }
             let beside = |p: &&PathBuf| p.parent() == Some(folder.as_path());
@@ -348,24 +348,47 @@ pub(super) fn settings_in(text: &str) -> Vec<Setting> {
     leaves.into_iter().filter_map(setting).collect()
 }
 
-/// Returns a drop-in's text, or why Kata would not start with the file.
+/// Why Kata would not start with what stands in the place of a drop-in.
+#[derive(Debug, thiserror::Error)]
+enum DropInError {
+    /// It cannot be looked at.
+    #[error(transparent)]
+    Look(RootError),
+    /// It is a link or a folder, which the runtime in Rust does not take.
+    #[error("Kata would not start: it accepts only regular files here, no links and no directories")]
+    NoRegularFile,
+    /// It has no text.
+    #[error("Kata would not start: {name} cannot be read: {why}")]
+    NoText {
+        /// Its name.
+        name: String,
+        /// The reason.
+        why: RootError,
+    },
+}
+
+/// A drop-in's text, or why Kata would not start with what stands there.
 ///
 /// # Errors
 ///
-/// The file cannot be examined.
-fn drop_in_text(root: &Root, path: &Path, name: &str, runtime: Runtime) -> Result<Result<String, String>, RootError> {
+/// That nobody can tell which.
+fn drop_in_text(
+    root: &Root,
+    path: &Path,
+    name: &str,
+    runtime: Runtime,
+) -> Result<Result<String, DropInError>, RootError> {
     let is_link_or_folder = match root.symlink_metadata(path) {
         Err(error) if error.is_unreadable() => return Err(error),
-        Err(error) => return Ok(Err(error.to_string())),
+        Err(error) => return Ok(Err(DropInError::Look(error))),
         Ok(meta) => !meta.is_file(),
     };
     if runtime == Runtime::Rs && is_link_or_folder {
-        let why = "Kata would not start: it accepts only regular files here, no links and no directories";
-        return Ok(Err(why.to_owned()));
+        return Ok(Err(DropInError::NoRegularFile));
     }
     match root.utf8(path) {
         Err(error) if error.is_unreadable() => Err(error),
-        text => Ok(text.map_err(|e| format!("Kata would not start: {name} cannot be read: {e}"))),
+        text => Ok(text.map_err(|why| DropInError::NoText { name: name.to_owned(), why })),
     }
 }
 

@@ -5,6 +5,7 @@ use super::{Inventory, PackageDatabase};
 use model::arch::Arch;
 use model::capability::Capability;
 use model::component::Component;
+use model::distro::ReleaseVersion;
 use model::package::PackageName;
 use model::profile::{DaemonStyle, Profile};
 use model::release::{FilesystemDriver, Release};
@@ -302,7 +303,7 @@ fn differences(entry: &VerifiedEntry, release: &Release, found: &Inventory) -> S
 /// Returns the entries of the strongest environment in which a capability was decided.
 fn strongest<'a>(
     verified: &'a [VerifiedEntry],
-    version: &str,
+    version: &ReleaseVersion,
     arch: Arch,
     profile: &str,
     capability: Capability,
@@ -315,7 +316,7 @@ fn strongest<'a>(
     };
     let mut entries: Vec<&VerifiedEntry> = verified
         .iter()
-        .filter(|e| e.release == version && e.arch == arch && e.profile == profile)
+        .filter(|e| e.release == *version && e.arch == arch && e.profile == profile)
         .filter(|e| decided(e) && about(e))
         .collect();
     let best = entries.iter().map(|e| e.environment).max();

@@ -5,6 +5,7 @@ use crate::os_release::OsRelease;
 use crate::packages::Format;
 use model::arch::Arch;
 use model::database::Database;
+use model::distro::{DistroId, ReleaseVersion};
 use model::package_manager::PackageManager;
 use model::record::Record;
 use root::Root;
@@ -29,48 +30,44 @@ pub fn own_record(root: &Root, database: &Database, found: &Detection) -> Option
     }
     let os = OsRelease::read(root).ok()?;
     let version = version(&os)?;
-    let whole = |distro: &str, lines: &[String]| OwnRecord {
+    let whole = |distro: &DistroId, lines: &[String]| OwnRecord {
         file: format!("{distro}.yaml"),
-        lines: std::iter::once(format!("distro: {}", scalar(distro))).chain(lines.iter().cloned()).collect(),
+        lines: std::iter::once(format!("distro: {}", scalar(distro.as_str()))).chain(lines.iter().cloned()).collect(),
     };
     let release = |keys: &str| format!("releases: [{{{keys}}}]");
-    let assumed = |version: &str| release(&format!("version: {}, confidence: assumed", scalar(version)));
+    let assumed =
+        |version: &ReleaseVersion| release(&format!("version: {}, confidence: assumed", scalar(version.as_str())));
+    let own = || found.id.parse::<DistroId>().ok();
     match (&found.distro, found.by) {
         (Some(distro), Some(FoundBy::Id)) => Some(whole(distro, &[assumed(&version)])),
         (Some(distro), Some(FoundBy::PlatformId)) => Some(whole(distro, &[assumed(&Platform::of(&os)?.version)])),
         (Some(distro), _) => {
             let parent = built_from(database.record(distro).ok()?, &os, &version)?;
-            let keys = format!("version: {}, derives-from: {parent}, confidence: assumed", scalar(&version));
-            is_distro(&found.id).then(|| whole(&found.id, &[format!("derives-from: {distro}"), release(&keys)]))
+            let keys = format!("version: {}, derives-from: {parent}, confidence: assumed", scalar(version.as_str()));
+            Some(whole(&own()?, &[format!("derives-from: {distro}"), release(&keys)]))
         }
         (None, _) => {
             let arches: Vec<&str> = Arch::ALL.iter().map(|arch| arch.name()).collect();
             let lines = [
                 format!("package-manager: {}", manager(root)),
                 format!("arch: [{}]", arches.join(", ")),
-                release(&format!("version: {}", scalar(&version))),
+                release(&format!("version: {}", scalar(version.as_str()))),
             ];
-            is_distro(&found.id).then(|| whole(&found.id, &lines))
+            Some(whole(&own()?, &lines))
         }
     }
 }
 
-/// Returns the name of the system's release in a record; `rolling` if it has neither version nor codename.
-fn version(os: &OsRelease) -> Option<String> {
+/// What the system's release is to be called in a record; `rolling` where it has neither version nor codename.
+fn version(os: &OsRelease) -> Option<ReleaseVersion> {
     let version = match os.get("VERSION_ID") {
         Some(version) if version.contains("_alpha") => "edge",
         Some(version) => version,
         None => os.get("VERSION_CODENAME").unwrap_or("rolling"),
     };
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-._+".contains(c);
-    let begins = version.starts_with(|c: char| c.is_ascii_alphanumeric());
-    (begins && version.len() <= 64 && version.chars().all(is_plain)).then(|| version.to_owned())
-}
-
-/// Checks whether an `ID` is a valid record name: os-release(5) allows a leading digit.
-fn is_distro(id: &str) -> bool {
-    id.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
-        && id.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "-._".contains(c))
+    // A `~` alone would be nothing, in YAML.
+    let is_a_word = version.starts_with(|c: char| c.is_ascii_alphanumeric()) && !version.contains('~');
+    version.parse().ok().filter(|_| is_a_word)
 }
 
 /// Formats a plain word as a YAML scalar, with quotes if YAML would not read it as text.
@@ -84,15 +81,15 @@ fn scalar(word: &str) -> String {
     }
 }
 
-/// Returns the parent's release that has the number in `PLATFORM_ID`, such as `platform:al8`, else that of the same
-/// major version, else the latest numbered one.
-fn built_from<'r>(parent: &'r Record, os: &OsRelease, version: &str) -> Option<&'r str> {
+/// The release of the parent that the system's platform numbers, as `platform:al8` does, else that of the same major
+/// version, else the latest numbered one.
+fn built_from<'r>(parent: &'r Record, os: &OsRelease, version: &ReleaseVersion) -> Option<&'r ReleaseVersion> {
     let platform = os.get("PLATFORM_ID").and_then(|id| id.strip_prefix("platform:")).unwrap_or_default();
     let platform = platform.trim_start_matches(|c: char| c.is_ascii_alphabetic());
-    let majors = [platform, version].map(|numbers| numbers.split('.').next().unwrap_or_default());
-    let versions = || parent.releases.iter().map(|r| r.version.as_str());
-    let same = majors.into_iter().find_map(|major| versions().find(|version| *version == major));
-    let mut numbered = versions().filter(|v| v.starts_with(|c: char| c.is_ascii_digit()));
+    let majors = [platform, version.as_str()].map(|numbers| numbers.split('.').next().unwrap_or_default());
+    let versions = || parent.releases.iter().map(|r| &r.version);
+    let same = majors.into_iter().find_map(|major| versions().find(|version| **version == major));
+    let mut numbered = versions().filter(|v| v.as_str().starts_with(|c: char| c.is_ascii_digit()));
     same.or_else(|| numbered.next_back()).or_else(|| versions().next_back())
 }
 

@@ -1,7 +1,6 @@
 //! Records of the admin's own for components that the distro does not package.
 
 use model::component::Component;
-use model::diagnostic::printable;
 use model::release::Release;
 
 /// Returns a record with one entry for one release; everything else comes from the record that it is laid over.
@@ -10,10 +9,10 @@ pub(super) fn record(release: &Release, part: &str) -> String {
     format!(
         "# What this machine's admin has built; it is laid over the shipped record of {0}.\n\
          apiVersion: v1\ndistro: {0}\npackage-manager: {1}\narch: {2}\nreleases:\n  - version: {3}\n{indented}",
-        printable(&release.distro),
+        release.distro,
         release.package_manager,
         release.arch,
-        scalar(&release.version)
+        scalar(release.version.as_str())
     )
 }
 

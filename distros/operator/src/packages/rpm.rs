@@ -9,7 +9,7 @@ mod ndb;
 
 use super::{Answers, Installed, MAX_BYTES, Package, QueryError, names_of};
 use crate::process::{Confinement, Invocation, ProcessOutput, give_to_reader};
-use model::package::PackageVersion;
+use model::package::{NotAPackageVersion, PackageVersion};
 use root::{Root, RootError};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -41,23 +41,34 @@ pub fn installed(root: &Root) -> Result<Vec<Package>, QueryError> {
     let database = RpmDatabase::of(root)?;
     let all = database.ask(&["-qa", "--qf", WHOLE])?;
     match all.is_ok() {
-        true => packages_of(&all.stdout).map_err(|message| database.refused(message)),
+        true => packages_of(&all.stdout).map_err(|error| database.refused(error.to_string())),
         false => Err(database.refused(all.last_words())),
     }
 }
 
-/// Parses an answer in the format [`WHOLE`].
-fn packages_of(text: &str) -> Result<Vec<Package>, String> {
+/// An answer is not as it was asked for.
+#[derive(Debug, thiserror::Error)]
+enum AnswerError {
+    /// A line has other fields.
+    #[error("expected name, version, architecture and source of a package, found {0:?}")]
+    Fields(String),
+    /// A version is none.
+    #[error(transparent)]
+    Version(#[from] NotAPackageVersion),
+}
+
+/// What an answer in [`WHOLE`] names.
+fn packages_of(text: &str) -> Result<Vec<Package>, AnswerError> {
     let mut packages = Vec::new();
     for line in text.lines() {
         let fields: Vec<&str> = line.split('\t').collect();
         let &[name, version, arch, source] = &fields[..] else {
-            return Err(format!("expected name, version, architecture and source of a package, found {line:?}"));
+            return Err(AnswerError::Fields(line.to_owned()));
         };
         if name == "gpg-pubkey" {
             continue;
         }
-        let version = version.parse::<PackageVersion>().map_err(|e| e.to_string())?;
+        let version = version.parse::<PackageVersion>()?;
         let source = source_name(source).unwrap_or(name).to_owned();
         packages.push(Package { name: name.to_owned(), version, arch: arch.into(), source });
     }
@@ -275,7 +286,7 @@ mod tests {
             ]
         );
         assert!(packages_of("qemu\t1 2-3\tx86_64\tx\n").is_err(), "no version");
-        assert!(packages_of("error: something else\n").unwrap_err().contains("something else"));
+        assert!(packages_of("error: something else\n").unwrap_err().to_string().contains("something else"));
     }
 
     /// A header that only has strings, by their tags, and one file.

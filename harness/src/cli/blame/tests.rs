@@ -1,6 +1,5 @@
 use super::*;
 use crate::fixtures;
-use model::arch::Arch;
 use reports::journal::{Event, Journal, JournalEntry};
 use reports::matrix::Matrix;
 use suites::outcome::{Failure, Outcome};
@@ -9,8 +8,7 @@ const RENAME: &str = "filesystem::virtio_fs::rename_is_atomic";
 const LINKS: &str = "filesystem::virtio_fs::hard_links_share_one_file";
 
 fn cell(release: &str) -> CellId {
-    let distro = "debian".to_owned();
-    CellId { distro, release: release.to_owned(), arch: Arch::X86_64, environment: Environment::Container }
+    format!("debian:{release}/x86_64/container").parse().unwrap()
 }
 
 fn case() -> Case {
@@ -108,7 +106,7 @@ fn candidates_are_held_against_their_own_release_and_others_against_one_that_is_
     let of = |like: &RunArguments, from: Option<&str>| {
         donor(&case(), like, from, test, &database).map_err(|e| e.to_string())
     };
-    let named = |like: &RunArguments, from: Option<&str>| of(like, from).unwrap().unwrap();
+    let named = |like: &RunArguments, from: Option<&str>| of(like, from).unwrap().unwrap().to_string();
     assert_eq!(named(&run_arguments(&["--install", "strace"]), None), "debian:12");
     assert_eq!(named(&run_arguments(&["--install", "strace"]), Some("debian:trixie")), "debian:13");
     assert_ne!(named(&run_arguments(&[]), None), "debian:12");

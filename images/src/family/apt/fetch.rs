@@ -11,6 +11,7 @@ use crate::progress::Phase;
 use crate::runner::Runner;
 use crate::tree;
 use model::arch::Arch;
+use model::distro::DistroId;
 use model::redact::{one_line, without_controls};
 use operator::process::sandbox::Network;
 use root::Root;
@@ -89,7 +90,7 @@ impl Fetch {
     /// and the distro's keyring on it.
     ///
     /// That keyring is often in `/usr/share/keyrings` alone, where apt uses it only for sources that name it.
-    pub(crate) fn mmdebstrap(&self, distro: &str) -> Result<Command, Failure> {
+    pub(crate) fn mmdebstrap(&self, distro: &DistroId) -> Result<Command, Failure> {
         self.copy_keys(&tree::open(Path::new("/"))?, MACHINE_KEYS, |name| is_keyring_of(name, distro))?;
         let mut command = self.command("mmdebstrap")?;
         command.env_remove("APT_CONFIG");
@@ -181,7 +182,7 @@ impl Drop for Fetch {
 }
 
 /// Whether a file of `/usr/share/keyrings` has the keys of a distro's archive.
-fn is_keyring_of(name: &str, distro: &str) -> bool {
+fn is_keyring_of(name: &str, distro: &DistroId) -> bool {
     name.rsplit_once('.').is_some_and(|(stem, _)| stem == format!("{distro}-archive-keyring"))
 }
 
@@ -325,7 +326,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let fetch = Fetch::new(folder.path(), &AptSettings::default(), &[], &[], Arch::X86_64).unwrap();
         let root = tree::open(machine.path()).unwrap();
-        fetch.copy_keys(&root, MACHINE_KEYS, |name| is_keyring_of(name, "devuan")).unwrap();
+        fetch.copy_keys(&root, MACHINE_KEYS, |name| is_keyring_of(name, &"devuan".parse().unwrap())).unwrap();
         let names = folder::names(&fetch.private().join(MACHINE_KEYS)).unwrap();
         assert_eq!(names, ["devuan-archive-keyring.gpg", "house.asc"]);
     }

@@ -2,6 +2,7 @@
 
 use crate::error::{Failure, ImageErrorKind};
 use crate::family::credentials::{self, Login};
+use model::distro::DistroId;
 use model::redact::Redactor;
 use model::release::{Archive, PackageSuite, Release};
 use operator::os_release::OsRelease;
@@ -83,7 +84,7 @@ struct DebSource {
 pub(crate) fn of_machine(root: &Root, release: &Release) -> Result<Mirrors, Failure> {
     // A machine that does not say what it runs is none of the distro.
     let os = OsRelease::read(root).unwrap_or_default();
-    if os.id() != release.distro {
+    if release.distro != os.id().as_str() {
         return Ok(Mirrors::default());
     }
     let found = entries(root).and_then(|all| choose(&all, &release.distro, os.get("VERSION_CODENAME"), root));
@@ -101,7 +102,7 @@ pub(crate) fn addresses(root: &Root) -> Vec<String> {
 ///
 /// # Errors
 /// That it names a file of this machine which cannot be read.
-pub(crate) fn of_list(text: &str, distro: &str) -> Result<Mirrors, Failure> {
+pub(crate) fn of_list(text: &str, distro: &DistroId) -> Result<Mirrors, Failure> {
     choose(&list_entries(text), distro, None, &Root::default()).map_err(unreadable)
 }
 
@@ -110,7 +111,7 @@ fn unreadable(error: RootError) -> Failure {
     ImageErrorKind::Io { context, source: io::Error::other(error) }.into()
 }
 
-fn choose(entries: &[DebSource], distro: &str, codename: Option<&str>, root: &Root) -> Result<Mirrors, RootError> {
+fn choose(entries: &[DebSource], distro: &DistroId, codename: Option<&str>, root: &Root) -> Result<Mirrors, RootError> {
     let security = |e: &DebSource| {
         e.suite.ends_with("-security")
             || e.suite.ends_with("/updates")
@@ -119,7 +120,7 @@ fn choose(entries: &[DebSource], distro: &str, codename: Option<&str>, root: &Ro
     // Third parties offer packages beside the distro's, some even under its suites' names.
     let score = |e: &DebSource| {
         let path = e.uri.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
-        let own_path = path == distro || path == format!("{distro}-security");
+        let own_path = *distro == path || path == format!("{distro}-security");
         let own_suite = codename.is_some_and(|c| {
             ["", "-updates", "-security", "/updates"].iter().any(|pocket| e.suite == format!("{c}{pocket}"))
         });
@@ -279,7 +280,8 @@ mod tests {
             deb-src http://mirror.example/debian bookworm main\n\
             deb [ trusted=no ] http://mirror.example/debian/ bookworm main contrib # here\n\
             deb http://security.example/debian-security bookworm-security main\n";
-        let found = choose(&list_entries(list), "debian", Some("bookworm"), &Root::default()).unwrap();
+        let found =
+            choose(&list_entries(list), &"debian".parse().unwrap(), Some("bookworm"), &Root::default()).unwrap();
         assert_eq!(found, mirrors("http://mirror.example/debian", "http://security.example/debian-security"));
     }
 
@@ -290,7 +292,7 @@ mod tests {
             Types: deb\nURIs: http://mirror.example/debian-security\nSuites: bookworm-security\nComponents: main\n";
         let entries = deb822_entries(sources);
         assert_eq!(entries.len(), 3);
-        let found = choose(&entries, "debian", Some("bookworm"), &Root::default()).unwrap();
+        let found = choose(&entries, &"debian".parse().unwrap(), Some("bookworm"), &Root::default()).unwrap();
         assert_eq!(found, mirrors("http://mirror.example/debian", "http://mirror.example/debian-security"));
     }
 
@@ -299,11 +301,13 @@ mod tests {
         let list = "deb http://browser.example/linux/deb/ stable main\n\
             deb https://database.example/pub/repos/apt bookworm-pgdg main\n\
             deb https://node.example/node_20.x nodistro main\n";
-        let found = choose(&list_entries(list), "debian", Some("bookworm"), &Root::default()).unwrap();
+        let found =
+            choose(&list_entries(list), &"debian".parse().unwrap(), Some("bookworm"), &Root::default()).unwrap();
         assert_eq!(found.security, None);
         assert_ne!(found.main.as_deref(), Some("http://browser.example/linux/deb"));
         let own = format!("{list}deb http://mirror.example/debian bookworm main\n");
-        let found = choose(&list_entries(&own), "debian", Some("bookworm"), &Root::default()).unwrap();
+        let found =
+            choose(&list_entries(&own), &"debian".parse().unwrap(), Some("bookworm"), &Root::default()).unwrap();
         assert_eq!(found.main.as_deref(), Some("http://mirror.example/debian"));
     }
 
@@ -332,7 +336,7 @@ mod tests {
             ["https://mirror.example/debian", "mirror+file:///etc/apt/mirrors/debian.list"],
             "the mirror in the file is as secret as one in apt's own"
         );
-        release.distro = "ubuntu".to_owned();
+        release.distro = "ubuntu".parse().unwrap();
         assert_eq!(of_machine(&machine, &release).unwrap(), Mirrors::default());
     }
 

@@ -331,7 +331,7 @@ mod tests {
 
     fn fedora(repositories: &[&str]) -> Release {
         let mut release = crate::fixtures::release("43", "-");
-        release.distro = "fedora".to_owned();
+        release.distro = "fedora".parse().unwrap();
         release.repositories = repositories.iter().map(|name| (*name).to_owned()).collect();
         release
     }

@@ -43,8 +43,8 @@ pub(super) struct Workspace {
 
 /// The value of `$releasever` in addresses: the record's number, else that by which the system calls itself.
 pub(super) fn release_version(release: &Release, os: &OsRelease) -> String {
-    let is_number = release.version.starts_with(|c: char| c.is_ascii_digit());
-    os.get("VERSION_ID").filter(|_| !is_number).unwrap_or(&release.version).to_owned()
+    let is_number = release.version.as_str().starts_with(|c: char| c.is_ascii_digit());
+    os.get("VERSION_ID").filter(|_| !is_number).unwrap_or(release.version.as_str()).to_owned()
 }
 
 impl Workspace {

@@ -44,8 +44,8 @@ pub(super) fn debian(report: &Report<'_>) -> String {
 /// to this release, if another one is known to work; and the tag for a bug that is fixed upstream.
 fn tags<'r>(report: &Report<'r>) -> Vec<&'r str> {
     let failed = report.failed;
-    let own = failed.release.version.as_str();
-    let works_elsewhere = failed.works_in().iter().any(|one| one.release != own);
+    let own = &failed.release.version;
+    let works_elsewhere = failed.works_in().iter().any(|one| one.release != *own);
     let codename = failed.release.codename.as_deref().filter(|_| works_elsewhere);
     codename.into_iter().chain(mended(failed).map(|_| "fixed-upstream")).collect()
 }

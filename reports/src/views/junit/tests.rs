@@ -259,8 +259,7 @@ fn a_failing_case_has_what_is_worse_the_end_of_its_log_and_its_files() {
 #[test]
 fn no_two_cells_have_one_file() {
     let mut taken = BTreeSet::new();
-    let id =
-        |distro: &str, release: &str| CellId { distro: distro.to_owned(), release: release.to_owned(), ..cell("13") };
+    let id = |distro: &str, release: &str| CellId { distro: distro.parse().unwrap(), ..cell(release) };
     assert_eq!(file_name(&id("a-b", "c"), &mut taken), "a-b-c-x86_64-container.xml");
     assert_eq!(file_name(&id("a", "b-c"), &mut taken), "a-b-c-x86_64-container-2.xml");
 }
@@ -362,8 +361,8 @@ fn counted(made: &Made) -> (u8, usize, usize) {
     let recorded = match &base {
         Some(base) => base.recorded(),
         None => {
-            let recorded = crate::standing::Recorded::of_distro("debian", &entries);
-            recorded.knowing("debian", model::package_manager::PackageManager::Apt, &issues)
+            let recorded = crate::standing::Recorded::of_distro(&crate::sample::DEBIAN, &entries);
+            recorded.knowing(&crate::sample::DEBIAN, model::package_manager::PackageManager::Apt, &issues)
         }
     };
     let mut standings = Standings::new(&matrix, recorded, made.strict);

@@ -38,7 +38,7 @@ fn many(releases: usize) -> Matrix {
     let cells = std::mem::take(&mut matrix.cells);
     for (number, cell) in cells.iter().cycle().take(releases).enumerate() {
         let mut cell = cell.clone();
-        cell.cell.release = format!("{}-{number}", cell.cell.release);
+        cell.cell.release = format!("{}-{number}", cell.cell.release).parse().unwrap();
         for attempt in cell.instances.iter_mut().filter(|i| i.test == sample::POSIX).flat_map(|i| &mut i.attempts) {
             attempt.notes = (0..400).map(|note| format!("open::a_property_that_differs_{note}")).collect();
         }

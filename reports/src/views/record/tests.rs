@@ -97,8 +97,8 @@ fn filtered(maker: &mut sample::Maker) {
     }
 }
 
-/// Returns the capabilities that a run writes, by name.
-fn written(entries: &[(String, VerifiedEntry)]) -> Vec<&'static str> {
+/// The capabilities that a run writes down, by name.
+fn written(entries: &[(DistroId, VerifiedEntry)]) -> Vec<&'static str> {
     entries.iter().flat_map(|(_, entry)| entry.capabilities.keys()).map(|c| c.name()).collect()
 }
 
@@ -126,9 +126,8 @@ fn a_filtered_run_writes_what_its_tests_prove_whole() {
 
 const KATA: &str = "containers::kata::exit_codes_come_back";
 
-/// Returns the entries of a run with a test under Kata, with this Kata in the evidence and this replacement of
-/// virtiofsd.
-fn under_kata(kata: Option<&str>, brought: Option<&str>) -> Vec<(String, VerifiedEntry)> {
+/// A run whose catalogue has a test under Kata, with the Kata of the evidence and what took the place of virtiofsd.
+fn under_kata(kata: Option<&str>, brought: Option<&str>) -> Vec<(DistroId, VerifiedEntry)> {
     let mut maker = run(|_| None);
     for entry in &mut maker.journal.entries {
         if let Event::CellFacts { facts, .. } = &mut entry.event {

@@ -13,6 +13,7 @@ use crate::views::json::{AnswerView, ChangeView, answer, change};
 use jiff::Timestamp;
 use jiff::civil::Date;
 use model::arch::Arch;
+use model::distro::{DistroId, ReleaseVersion};
 use model::verified::{Basis, Verdict};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -44,8 +45,8 @@ struct IndexDocument<'a> {
     profiles: Vec<ProfileView<'a>>,
     releases: Vec<ReleaseView<'a>>,
     changes: &'static str,
-    /// Releases in the records without any run, by distro.
-    not_run: BTreeMap<&'a str, &'a [String]>,
+    /// What the records list and nobody ran, by distro.
+    not_run: BTreeMap<&'a DistroId, &'a [ReleaseVersion]>,
 }
 
 #[derive(Serialize, JsonSchema)]
@@ -71,8 +72,8 @@ struct ProfileView<'a> {
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 struct ReleaseView<'a> {
-    distro: &'a str,
-    release: &'a str,
+    distro: &'a DistroId,
+    release: &'a ReleaseVersion,
     arch: Arch,
     document: String,
     page: String,
@@ -238,7 +239,7 @@ fn index<'s>(site: &'s Site<'_>) -> IndexDocument<'s> {
             .collect(),
         releases: site.releases.iter().filter_map(release).collect(),
         changes: "changes.json",
-        not_run: site.unrun.iter().map(|(distro, releases)| (distro.as_str(), releases.as_slice())).collect(),
+        not_run: site.unrun.iter().map(|(distro, releases)| (distro, releases.as_slice())).collect(),
     }
 }
 

@@ -8,6 +8,7 @@ use crate::matrix::CellReport;
 use crate::run::GuestLaunch;
 use crate::views::wording;
 use maud::{Markup, html};
+use model::distro::DistroId;
 use model::shell::quoted;
 
 /// Returns the evidence of a cell.
@@ -51,8 +52,8 @@ fn of_run(here: &Here<'_>, cell: &SiteCell<'_>, report: &CellReport, facts: &Cel
     html! { (scroll("Evidence", &html! { table.facts { tbody { (shown) } } })) (left_out(left)) }
 }
 
-/// Returns a package's name with a link to the page of its source package.
-fn package(here: &Here<'_>, distro: &str, name: &str) -> Markup {
+/// A package's name, which leads to the page of its source package.
+fn package(here: &Here<'_>, distro: &DistroId, name: &str) -> Markup {
     let source = here.site.packages.source(distro, name);
     html! { a href=(here.to(Page::Package(&source))) { (name) } @if source != name { " (" (source) ")" } }
 }

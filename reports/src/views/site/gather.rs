@@ -8,6 +8,7 @@ use crate::standing::{Change, ChangeRow, Recorded, ReleaseAnswer, Standings, rec
 use crate::views::record::{SHAPED, verified_entries, withheld_cell};
 use crate::views::wording::Labels;
 use model::arch::Arch;
+use model::distro::{DistroId, ReleaseVersion};
 use model::profile::Profile;
 use model::record::Record;
 use model::verified::{VerifiedEntry, give_way, leave_inapplicable, leave_newer};
@@ -15,8 +16,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use suites::capability::Area;
 use suites::catalogue::Test;
 
-/// Verified entries, by distro.
-type Entries = BTreeMap<String, Vec<VerifiedEntry>>;
+/// What is verified, by distro.
+type Entries = BTreeMap<DistroId, Vec<VerifiedEntry>>;
 
 /// The records, successively extended by runs.
 pub(super) struct History<'a> {
@@ -43,11 +44,9 @@ impl<'a> History<'a> {
         matrices.sort_by_key(|matrix| (matrix.finished, matrix.run.clone()));
         let mut runs = Vec::new();
         for matrix in matrices {
-            let distros: BTreeSet<&str> = matrix.cells.iter().map(|cell| cell.cell.distro.as_str()).collect();
-            let snapshot: Entries = distros
-                .iter()
-                .filter_map(|distro| Some(((*distro).to_owned(), before.get(*distro)?.clone())))
-                .collect();
+            let distros: BTreeSet<&DistroId> = matrix.cells.iter().map(|cell| &cell.cell.distro).collect();
+            let snapshot: Entries =
+                distros.iter().filter_map(|distro| Some(((*distro).clone(), before.get(*distro)?.clone()))).collect();
             let recorded = Recorded::of_entries(&snapshot, records.iter().copied());
             let (entries, withheld) = verified_entries(&Standings::new(matrix, recorded, false));
             let mut withheld: Vec<String> = withheld
@@ -218,14 +217,14 @@ fn head(cells: &[SiteCell<'_>], releases: usize, runs: usize) -> String {
 
 /// Sorts the cells in the order of the records: distro, release, architecture, environment.
 fn in_order<'a>(cells: BTreeMap<CellId, SiteCell<'a>>, records: &[&Record]) -> Vec<SiteCell<'a>> {
-    let mut places: BTreeMap<(&str, &str), usize> = BTreeMap::new();
+    let mut places: BTreeMap<(&DistroId, &ReleaseVersion), usize> = BTreeMap::new();
     for record in records {
         for (place, release) in record.releases.iter().enumerate() {
             places.insert((&record.distro, &release.version), place);
         }
     }
     let mut cells: Vec<SiteCell<'a>> = cells.into_values().collect();
-    let place = |id: &CellId| places.get(&(id.distro.as_str(), id.release.as_str())).copied().unwrap_or(usize::MAX);
+    let place = |id: &CellId| places.get(&(&id.distro, &id.release)).copied().unwrap_or(usize::MAX);
     cells.sort_by(|a, b| (&a.id.distro, place(&a.id), &a.id).cmp(&(&b.id.distro, place(&b.id), &b.id)));
     cells
 }
@@ -251,7 +250,7 @@ pub(super) fn releases(
 }
 
 /// The entries of each release.
-type ByRelease<'e> = BTreeMap<(&'e str, &'e str, Arch), Vec<&'e VerifiedEntry>>;
+type ByRelease<'e> = BTreeMap<(&'e DistroId, &'e ReleaseVersion, Arch), Vec<&'e VerifiedEntry>>;
 
 fn by_release(known: &Entries) -> ByRelease<'_> {
     let mut all = ByRelease::new();
@@ -270,7 +269,7 @@ fn answers(
     profiles: &[Profile],
     id: &CellId,
 ) -> BTreeMap<String, ReleaseAnswer> {
-    let Some(entries) = entries.get(&(id.distro.as_str(), id.release.as_str(), id.arch)) else {
+    let Some(entries) = entries.get(&(&id.distro, &id.release, id.arch)) else {
         return BTreeMap::new();
     };
     let manager = records.iter().find(|record| record.distro == id.distro).map(|record| record.package_manager);
@@ -317,14 +316,14 @@ fn heads(cells: &[SiteCell<'_>], profiles: &[Profile]) -> Vec<ProfileHead> {
     heads
 }
 
-/// Returns the releases in the records that have no cell.
-fn unrun(cells: &[SiteCell<'_>], records: &[&Record]) -> Vec<(String, Vec<String>)> {
-    let run: BTreeSet<(&str, &str)> =
-        cells.iter().map(|cell| (cell.id.distro.as_str(), cell.id.release.as_str())).collect();
+/// What the records list and no cell is of.
+fn unrun(cells: &[SiteCell<'_>], records: &[&Record]) -> Vec<(DistroId, Vec<ReleaseVersion>)> {
+    let run: BTreeSet<(&DistroId, &ReleaseVersion)> =
+        cells.iter().map(|cell| (&cell.id.distro, &cell.id.release)).collect();
     let of = |record: &&Record| {
-        let releases = record.releases.iter().map(|release| release.version.as_str());
-        let unrun: Vec<String> =
-            releases.filter(|release| !run.contains(&(record.distro.as_str(), *release))).map(str::to_owned).collect();
+        let releases = record.releases.iter().map(|release| &release.version);
+        let unrun: Vec<ReleaseVersion> =
+            releases.filter(|release| !run.contains(&(&record.distro, *release))).cloned().collect();
         (!unrun.is_empty()).then(|| (record.distro.clone(), unrun))
     };
     records.iter().filter_map(of).collect()

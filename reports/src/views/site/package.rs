@@ -14,6 +14,7 @@ use crate::standing::Standings;
 use crate::views::causes;
 use maud::{Markup, html};
 use model::arch::Arch;
+use model::distro::{DistroId, ReleaseVersion};
 use model::record::Record;
 use model::release::Release;
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,12 +27,12 @@ const REASONS: usize = 5;
 
 /// The known facts about packages.
 pub(super) struct Packages<'a> {
-    /// The source packages, by distro and binary package.
-    sources: BTreeMap<(&'a str, &'a str), &'a str>,
-    /// The records of the releases.
-    releases: BTreeMap<(String, String, Arch), Release>,
+    /// By distro and binary package.
+    sources: BTreeMap<(&'a DistroId, &'a str), &'a str>,
+    /// What the records say of the releases.
+    releases: BTreeMap<(DistroId, ReleaseVersion, Arch), Release>,
     /// The component of a distro's binary package.
-    components: BTreeMap<(String, String), Component>,
+    components: BTreeMap<(DistroId, String), Component>,
 }
 
 impl<'a> Packages<'a> {
@@ -43,30 +44,28 @@ impl<'a> Packages<'a> {
     ) -> Packages<'a> {
         let mut all = Packages { sources: BTreeMap::new(), releases: BTreeMap::new(), components: BTreeMap::new() };
         for cell in runs.iter().flat_map(|run| &run.matrix.cells) {
-            let of_distro =
-                cell.packages.iter().map(|p| ((cell.cell.distro.as_str(), p.name.as_str()), p.source.as_str()));
+            let of_distro = cell.packages.iter().map(|p| ((&cell.cell.distro, p.name.as_str()), p.source.as_str()));
             all.sources.extend(of_distro);
         }
-        let releases: BTreeSet<(&str, &str, Arch)> =
-            cells.map(|cell| (cell.distro.as_str(), cell.release.as_str(), cell.arch)).collect();
+        let releases: BTreeSet<(&DistroId, &ReleaseVersion, Arch)> =
+            cells.map(|cell| (&cell.distro, &cell.release, cell.arch)).collect();
         for (distro, version, arch) in releases {
-            let record = records.iter().find(|record| record.distro == distro);
+            let record = records.iter().find(|record| record.distro == *distro);
             let Some(release) = record.and_then(|record| record.release(version, arch).ok()) else { continue };
             for component in Component::ALL {
                 for name in release.packages_of(*component) {
-                    // Old releases have virtiofsd in one of QEMU's packages: the first component with a package keeps
-                    // it.
-                    all.components.entry((distro.to_owned(), name.to_string())).or_insert(*component);
+                    // Old releases have virtiofsd among QEMU's packages: the first that names it has it.
+                    all.components.entry((distro.clone(), name.to_string())).or_insert(*component);
                 }
             }
-            all.releases.insert((distro.to_owned(), version.to_owned(), arch), release);
+            all.releases.insert((distro.clone(), version.clone(), arch), release);
         }
         all
     }
 
-    /// Returns the source package of a distro's binary package.
-    pub(super) fn source(&self, distro: &str, name: &str) -> String {
-        let component = || Some(self.components.get(&(distro.to_owned(), name.to_owned()))?.name());
+    /// The source package of a distro's binary package.
+    pub(super) fn source(&self, distro: &DistroId, name: &str) -> String {
+        let component = || Some(self.components.get(&(distro.clone(), name.to_owned()))?.name());
         component_package::takes_bugs_of(self.sources.get(&(distro, name)).copied().or_else(component).unwrap_or(name))
     }
 

@@ -191,7 +191,7 @@ mod tests {
         };
         assert_eq!(elsewhere(&|_| {}).len(), 1);
         let changes: [&dyn Fn(&mut Matrix); 7] = [
-            &|matrix| matrix.cells[0].cell.release = "12".to_owned(),
+            &|matrix| matrix.cells[0].cell.release = "12".parse().unwrap(),
             &|matrix| matrix.cells[0].cell.environment = model::environment::Environment::Vm,
             &|matrix| matrix.cells[0].cell.arch = model::arch::Arch::Aarch64,
             &|matrix| matrix.candidate = true,

@@ -193,7 +193,7 @@ pub(super) mod tests {
             capabilities.extend(verdict.map(|verdict| (*capability, said(verdict))));
         }
         VerifiedEntry {
-            release: "13".to_owned(),
+            release: "13".parse().unwrap(),
             arch: Arch::X86_64,
             profile: "go-3.32".to_owned(),
             environment: Environment::Container,

@@ -13,7 +13,11 @@ use proptest::prelude::*;
 const RELEASES: &[&str] = &["12", "13", "testing"];
 
 fn written(old: Option<&str>, new: &[VerifiedEntry]) -> Result<String, WriteError> {
-    apply(old, "debian", RELEASES, new)
+    apply(old, &"debian".parse().unwrap(), &releases().iter().collect::<Vec<_>>(), new)
+}
+
+fn releases() -> Vec<ReleaseVersion> {
+    RELEASES.iter().map(|release| release.parse().unwrap()).collect()
 }
 
 fn versioned(package: &str, version: &str) -> (PackageName, PackageVersion) {
@@ -34,7 +38,7 @@ fn entry(release: &str, profile: &str) -> VerifiedEntry {
     let capabilities =
         [(Capability::VmmBoot, VerifiedCapability::plain(Verdict::Supported)), (Capability::FsVirtioFs, unsupported)];
     VerifiedEntry {
-        release: release.into(),
+        release: release.parse().unwrap(),
         arch: Arch::X86_64,
         profile: profile.into(),
         environment: crate::environment::Environment::Container,
@@ -102,7 +106,7 @@ fn only_entries_with_the_same_key_are_replaced_and_order_does_not_matter() {
     let one = written(None, &[c.clone(), a.clone(), b.clone(), d.clone()]).unwrap();
     let two = written(Some(&written(None, &[d, b]).unwrap()), &[a.clone(), c]).unwrap();
     assert_eq!(one, two);
-    let releases: Vec<String> = read_back(&one).into_iter().map(|e| e.release).collect();
+    let releases: Vec<ReleaseVersion> = read_back(&one).into_iter().map(|e| e.release).collect();
     assert_eq!(releases, ["12", "13", "13", "testing"]);
 
     let mut newer = a;
@@ -196,9 +200,8 @@ fn what_is_not_the_distros_own_replaces_nothing_of_it() {
     let next = of(kata(Some("1.13.4")), Verdict::Unsupported);
     let text = written(Some(&text), std::slice::from_ref(&next)).unwrap();
     assert_eq!(read_back(&text), [own, next, shaped]);
-    let releases = RELEASES.iter().map(|release| (*release).to_owned()).collect::<Vec<_>>();
     let second = |found: &crate::diagnostic::Diagnostic| found.message.contains("a second entry");
-    let found = lint_as(Path::new("x"), &text, FileForm::Verified { releases: &releases });
+    let found = lint_as(Path::new("x"), &text, FileForm::Verified { releases: &releases() });
     assert!(!found.iter().any(second), "{found:?}");
 }
 

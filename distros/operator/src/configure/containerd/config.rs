@@ -221,7 +221,7 @@ fn unstarted(root: &Root) -> Result<Vec<Unstarted>, RootError> {
             Ok(main) => {
                 format!("{}, which its containerd reads, is not: start {name}, so that it writes it", main.display())
             }
-            Err(why) => why,
+            Err(why) => why.to_string(),
         };
         all.extend(distribution.sign(root)?.map(|sign| Unstarted { name, sign, why }));
     }

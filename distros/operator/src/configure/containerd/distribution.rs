@@ -81,18 +81,53 @@ pub(super) const ALL: &[Distribution] = &[
     },
 ];
 
+/// Why a file of k3s's or RKE2's tells nothing.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum StatedError {
+    /// No parser is to be shown it.
+    #[error("{} {why}, more than is read", .file.display())]
+    OutOfBounds {
+        /// The file.
+        file: PathBuf,
+        /// What it has too much of.
+        why: String,
+    },
+    /// It is of another form.
+    #[error("{} is no map in YAML", .file.display())]
+    NoMap {
+        /// The file.
+        file: PathBuf,
+    },
+}
+
+/// Why nothing tells what a distribution's containerd reads first.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum MainError {
+    /// A file that may say it tells nothing.
+    #[error("{0}: mend it, because this file can set the data directory")]
+    Untold(StatedError),
+    /// What a file says is no folder.
+    #[error("{} has no plain absolute path as {key}: mend it", .file.display())]
+    NoPath {
+        /// The file.
+        file: PathBuf,
+        /// The key.
+        key: String,
+    },
+}
+
 impl Distribution {
     /// Returns the file that its containerd reads first, or from which that file is generated; or why its place is
     /// unknown.
     ///
     /// # Errors
     ///
-    /// One of the files that may set the data directory cannot be read.
-    pub(super) fn main(&self, root: &Root) -> Result<Result<PathBuf, String>, RootError> {
+    /// That one of the files that may tell cannot be read.
+    pub(super) fn main(&self, root: &Root) -> Result<Result<PathBuf, MainError>, RootError> {
         let Some(default) = self.main.strip_suffix(BELOW_DATA) else { return Ok(Ok(PathBuf::from(self.main))) };
         let stated = match stated(root, self.owner)? {
             Ok(stated) => stated,
-            Err(why) => return Ok(Err(format!("{why}: mend it, because this file can set the data directory"))),
+            Err(why) => return Ok(Err(MainError::Untold(why))),
         };
         let mut data = PathBuf::from(default);
         for (file, keys) in stated {
@@ -102,7 +137,7 @@ impl Distribution {
                     None if value.is_null() => PathBuf::from(default),
                     Some("") => PathBuf::from(default),
                     Some(path) if is_plain(Path::new(path)) => PathBuf::from(path),
-                    _ => return Ok(Err(format!("{} has no plain absolute path as {key}: mend it", file.display()))),
+                    _ => return Ok(Err(MainError::NoPath { file, key: key.to_owned() })),
                 };
             }
         }
@@ -140,9 +175,9 @@ impl Distribution {
     }
 }
 
-/// Returns the options of k3s or RKE2, file by file: `config.yaml`, then the files in `config.yaml.d`, where the last
-/// one wins (`readConfigFile` in `pkg/configfilearg/parser.go` of k3s); or why a file cannot be parsed.
-fn stated(root: &Root, owner: ContainerdOwner) -> Result<Result<Vec<(PathBuf, Mapping)>, String>, RootError> {
+/// What k3s or RKE2 is told, file by file: `config.yaml`, then what is in `config.yaml.d`, of which the last one counts
+/// (`readConfigFile` in `pkg/configfilearg/parser.go` of k3s); or why one of them tells nothing.
+fn stated(root: &Root, owner: ContainerdOwner) -> Result<Result<Vec<(PathBuf, Mapping)>, StatedError>, RootError> {
     let config = PathBuf::from(format!("/etc/rancher/{}/config.yaml", owner.name()));
     let folder = config.with_file_name("config.yaml.d");
     let names = root.list_if_any(&folder)?;
@@ -152,11 +187,11 @@ fn stated(root: &Root, owner: ContainerdOwner) -> Result<Result<Vec<(PathBuf, Ma
     for file in [config].into_iter().chain(drop_ins) {
         let Some(text) = root.text_if_any(&file)? else { continue };
         if let Some(why) = out_of_bounds(&text) {
-            return Ok(Err(format!("{} {why}, more than is read", file.display())));
+            return Ok(Err(StatedError::OutOfBounds { file, why }));
         }
         // The parser's own message may quote a token.
         let Ok(keys) = serde_yaml::from_str::<Option<Mapping>>(&text) else {
-            return Ok(Err(format!("{} is no map in YAML", file.display())));
+            return Ok(Err(StatedError::NoMap { file }));
         };
         all.extend(keys.map(|keys| (file, keys)));
     }
@@ -248,7 +283,7 @@ mod tests {
             let (_dir, root) = machine(files);
             match (rke2.main(&root).unwrap(), expected) {
                 (Ok(main), Ok(data)) => assert_eq!(main, Path::new(data).join(BELOW_DATA), "{files:?}"),
-                (Err(why), Err(expected)) => assert!(why.starts_with(expected), "{why}"),
+                (Err(why), Err(expected)) => assert!(why.to_string().starts_with(expected), "{why}"),
                 (found, _) => panic!("{files:?}: {found:?}"),
             }
         }
@@ -266,7 +301,7 @@ mod tests {
         ] {
             for name in ["etc/rancher/k3s/config.yaml", "etc/rancher/k3s/config.yaml.d/1.yaml"] {
                 let (_dir, root) = machine(&[(name, &text)]);
-                let why = ALL[0].main(&root).unwrap().unwrap_err();
+                let why = ALL[0].main(&root).unwrap().unwrap_err().to_string();
                 assert!(why.starts_with(&format!("/{name} {expected}")), "{why}");
             }
         }
