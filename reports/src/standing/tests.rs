@@ -87,7 +87,7 @@ fn a_run_against_its_own_record_is_as_recorded() {
     assert_eq!(beside.effect().exit_code(), 0);
     assert_eq!(beside.changes(), []);
     assert_eq!(beside.notes(), Vec::<String>::new());
-    let strict = Standings::new(&matrix, Recorded::of_distro(&crate::sample::DEBIAN, &entries), true);
+    let strict = Standings::new(&matrix, Recorded::of_distro(&sample::DEBIAN, &entries), true);
     assert_eq!(strict.effect().exit_code(), 0, "what is lacking is optional");
     assert_eq!(standings(&matrix).effect().exit_code(), 0);
     let tdx = beside.of(0, "go-3.29", Capability::VmmTdx).unwrap();
@@ -121,7 +121,7 @@ fn what_is_unsupported_and_was_never_recorded_is_told() {
 fn a_new_failure_is_worse_and_an_error_could_not_be_judged() {
     let entries = recorded();
     let code = |matrix: &Matrix, entries: &[VerifiedEntry], strict: bool| {
-        Standings::new(matrix, Recorded::of_distro(&crate::sample::DEBIAN, entries), strict).effect().exit_code()
+        Standings::new(matrix, Recorded::of_distro(&sample::DEBIAN, entries), strict).effect().exit_code()
     };
     let worse = judged(&run(|t| (t == RENAME).then(|| fail(Component::Virtiofsd, "x"))));
     assert_eq!(code(&worse, &entries, false), 1);
@@ -428,7 +428,7 @@ fn what_was_shaped_or_brought_along_is_compared_with_its_like() {
     let all = [shaped.clone(), with.clone(), own.clone()];
     let plain = judged(&run(|_| None));
     let known = |matrix: &Matrix| -> Vec<VerifiedEntry> {
-        let record = Recorded::of_distro(&crate::sample::DEBIAN, &all);
+        let record = Recorded::of_distro(&sample::DEBIAN, &all);
         record.entries(matrix, &matrix.cells[0], "go-3.29").into_iter().cloned().collect()
     };
     assert_eq!(known(&plain), std::slice::from_ref(&own));
@@ -667,7 +667,7 @@ fn what_strict_objects_to_is_told_as_lacking() {
     let known = crate::views::record::verified_entries(&standings(&matrix)).0;
     let known: Vec<VerifiedEntry> = known.into_iter().map(|(_, entry)| entry).collect();
     assert_eq!(beside(&matrix, &known).changes(), []);
-    let strict = Standings::new(&matrix, Recorded::of_distro(&crate::sample::DEBIAN, &known), true);
+    let strict = Standings::new(&matrix, Recorded::of_distro(&sample::DEBIAN, &known), true);
     let told: Vec<String> = strict.changes().iter().map(ChangeRow::words).collect();
     let day = known[0].tested;
     assert_eq!(told, [format!("lacking: fs.virtio-blk was unsupported ({day}), is unsupported")]);
@@ -705,7 +705,7 @@ fn strict_objects_to_a_failure_beside_tests_that_never_ran() {
         for judgement in judgements.flat_map(|of| of.values_mut()) {
             judgement.unrun = 1;
         }
-        Standings::new(&matrix, Recorded::of_distro(&crate::sample::DEBIAN, &[]), true).effect().exit_code()
+        Standings::new(&matrix, Recorded::of_distro(&sample::DEBIAN, &[]), true).effect().exit_code()
     };
     assert_eq!((code(true), code(false)), (1, 0));
 }

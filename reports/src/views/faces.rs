@@ -134,7 +134,7 @@ known-issues:
 ";
     let file = KnownIssuesFile::parse(Path::new("debian.yaml"), text).unwrap();
     let matrix = judged(&run(|t| (t == sample::BLK).then(|| fail(Component::Kernel, "no disk"))));
-    let recorded = Recorded::default().knowing(&crate::sample::DEBIAN, PackageManager::Apt, &file.issues);
+    let recorded = Recorded::default().knowing(&sample::DEBIAN, PackageManager::Apt, &file.issues);
     let standings = Standings::new(&matrix, recorded, false);
     assert_eq!(standings.effect().exit_code(), 1);
     for (face, said) in faces(&standings) {

@@ -369,8 +369,8 @@ mod tests {
              url: 'https://bugs.example/1', owner: somebody, expires: 2027-01-31}}\n"
         );
         let issues = KnownIssuesFile::parse(Path::new("known-issues/debian.yaml"), &issues).unwrap().issues;
-        let known = Recorded::of_distro(&crate::sample::DEBIAN, &entries).knowing(
-            &crate::sample::DEBIAN,
+        let known = Recorded::of_distro(&sample::DEBIAN, &entries).knowing(
+            &sample::DEBIAN,
             PackageManager::Apt,
             &issues,
         );

@@ -30,8 +30,8 @@ known-issues:
 }
 
 fn beside<'m>(matrix: &'m Matrix, entries: &'m [VerifiedEntry], issues: &'m [KnownIssue]) -> Standings<'m> {
-    let recorded = Recorded::of_distro(&crate::sample::DEBIAN, entries).knowing(
-        &crate::sample::DEBIAN,
+    let recorded = Recorded::of_distro(&sample::DEBIAN, entries).knowing(
+        &sample::DEBIAN,
         PackageManager::Apt,
         issues,
     );
@@ -73,7 +73,7 @@ fn an_expected_failure_makes_no_exit_code_and_says_why() {
 #[test]
 fn what_is_known_is_lacking_all_the_same() {
     let (matrix, issues) = (failing(), issues(&[]));
-    let recorded = Recorded::default().knowing(&crate::sample::DEBIAN, PackageManager::Apt, &issues);
+    let recorded = Recorded::default().knowing(&sample::DEBIAN, PackageManager::Apt, &issues);
     assert_eq!(Standings::new(&matrix, recorded, true).effect(), Effect::Worse);
 }
 

@@ -361,8 +361,8 @@ fn counted(made: &Made) -> (u8, usize, usize) {
     let recorded = match &base {
         Some(base) => base.recorded(),
         None => {
-            let recorded = crate::standing::Recorded::of_distro(&crate::sample::DEBIAN, &entries);
-            recorded.knowing(&crate::sample::DEBIAN, model::package_manager::PackageManager::Apt, &issues)
+            let recorded = crate::standing::Recorded::of_distro(&sample::DEBIAN, &entries);
+            recorded.knowing(&sample::DEBIAN, model::package_manager::PackageManager::Apt, &issues)
         }
     };
     let mut standings = Standings::new(&matrix, recorded, made.strict);
