@@ -2,11 +2,11 @@
 //!
 //! [`prepare`] turns a [`Release`](model::release::Release) into an [`Image`]: a folder with the release's root
 //! filesystem, its native packages installed by its own package manager, and a manifest with the exact versions in it.
-//! Images are kept in a cache, keyed by what went in.
-//! The tree has no initrd of its own: guests get one that is built here, and making the distro's costs more than all
-//! other packages together; to boot the tree itself there is [`prepare_disk`], whose disk has one.
+//! Images are kept in a cache, keyed by their inputs. The tree has no initrd of its own: guests get one that is built
+//! here, and making the distro's takes longer than all other packages together. To boot the tree itself there is
+//! [`prepare_disk`], whose disk has an initrd.
 
-// How an image is made.
+// Preparation of an image.
 mod candidates; // an overlay or packages under test, laid over a release's image
 mod job; // one call: its step, its runner, its family
 pub mod manifest; // what is in an image and how it was made
@@ -18,14 +18,14 @@ mod progress; // the steps, as the caller hears of them
 mod source; // what a base tree may come from
 pub mod upload; // the packages of an upload
 
-// Where things come from and where they are kept.
+// Sources and storage.
 pub mod base; // the base tree: an OCI image, a cloud image; bootstrapping is the family's
 pub mod cache; // images on disk: found, locked, removed
 mod digest; // hashes and keys
 pub mod external_file; // a file by its path or address, with its checksum
 mod family; // what differs between package managers: one folder for each
 
-// What is made of a tree.
+// Uses of a tree.
 pub mod artifacts; // Kata's own files, and a guest's initrd with its agent
 pub mod boot; // kernel, modules, initramfs
 mod disk; // a disk that boots the release itself
@@ -35,7 +35,7 @@ pub mod portable; // a program of a tree with all that it loads
 mod tree; // files and programs of a tree
 mod unpack; // tar archives that are not trusted
 
-// How foreign programs are run.
+// Running of foreign programs.
 mod runner; // with a deadline, stoppable, their last lines kept
 
 pub mod error; // what can go wrong, by step and cause
