@@ -1,8 +1,8 @@
 //! Compares the duration of `prepare` with that of a bare `mmdebstrap` of the same packages: at most a quarter more.
 //!
-//! `cargo bench -p images` (needs root and a mirror); `ROUNDS=5 RELEASE=12` selects rounds and release. There are two
-//! baselines: `mmdebstrap` with its defaults, which also makes an initrd, and `mmdebstrap` with initrds disabled, as in
-//! `prepare`.
+//! `cargo bench -p images` (needs root and a mirror); `ROUNDS=5 RELEASE=12` selects rounds and release.
+//! There are two baselines: `mmdebstrap` with its defaults, which also makes an initrd, and `mmdebstrap` with initrds
+//! disabled, as in `prepare`.
 
 use images::{Options, prepare};
 use std::path::Path;

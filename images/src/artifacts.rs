@@ -1,13 +1,14 @@
 //! Kata's own files: a release archive, or a directory with the same layout.
 //!
 //! Upstream's `kata-static-VERSION-ARCH.tar.{xz,zst}` has everything below `opt/kata/`; a directory may contain
-//! `opt/kata` or be it. The content of a shim decides which runtime it is, because the Go shim and the Rust shim have
-//! the same file name.
+//! `opt/kata` or be it.
+//! The content of a shim decides which runtime it is, because the Go shim and the Rust shim have the same file name.
 //!
-//! Archives are verified before they are unpacked, and nothing is written outside their directory. In any directory,
-//! unpacked or given, only regular files up to a size limit are opened, relative to the directory's descriptor, so that
-//! no link leads out; files for a virtual machine are read from these descriptors. No program of Kata is run on this
-//! machine. From Kata 4.0.0 on a release is several archives; those of one version are used together.
+//! Archives are verified before they are unpacked, and nothing is written outside their directory.
+//! In any directory, unpacked or given, only regular files up to a size limit are opened, relative to the directory's
+//! descriptor, so that no link leads out; files for a virtual machine are read from these descriptors.
+//! No program of Kata is run on this machine.
+//! From Kata 4.0.0 on a release is several archives; those of one version are used together.
 
 mod archive;
 mod folder;

@@ -17,10 +17,12 @@
 //! # Guarantees
 //!
 //! An image is synchronised to the disk before it gets its name, so that a power cut leaves no half image: the tree,
-//! its manifest and their directories come first. An image whose manifest cannot be read nevertheless, because it was
-//! damaged or written by another version, counts as missing: the next caller that needs it makes it again, and it is
-//! the first to be removed. A cell holds shared locks on the images that it uses; the modification time of the lock
-//! file is the image's last use. Incomplete images have their maker's lock and are removed when that lock is free.
+//! its manifest and their directories come first.
+//! An image whose manifest cannot be read nevertheless, because it was damaged or written by another version, counts as
+//! missing: the next caller that needs it makes it again, and it is the first to be removed.
+//! A cell holds shared locks on the images that it uses; the modification time of the lock file is the image's last
+//! use.
+//! Incomplete images have their maker's lock and are removed when that lock is free.
 //! Everything that the cache created has a recognizable name: a key, or a run's id with one of three endings.
 //! Everything else in the cache's directories stays, and `clean` lists it.
 

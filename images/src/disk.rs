@@ -2,9 +2,10 @@
 //!
 //! `prepare_disk` copies a release's tree, installs the packages of a host (init, udev, containerd) with the release's
 //! own apt, makes the initrd with its own `update-initramfs`, lays one systemd unit over it, and has `mke2fs -d` turn
-//! it into an ext4 file: nothing is mounted and no loop device is needed. The file is made once and never written to;
-//! each machine that boots it writes to an overlay of its own. The same tree gives the same bytes. The file is in the
-//! cache under a key of its inputs.
+//! it into an ext4 file: nothing is mounted and no loop device is needed.
+//! The file is made once and never written to; each machine that boots it writes to an overlay of its own.
+//! The same tree gives the same bytes.
+//! The file is in the cache under a key of its inputs.
 
 use crate::boot::initramfs::ExtraFile;
 use crate::boot::kernel;

@@ -1,8 +1,9 @@
 //! Images of the cache in Docker: import, lookup, removal.
 //!
-//! A derived image is a layer on the plain image's Docker image. The files of a layer cannot express that something of
-//! the plain image is gone; in that case the whole tree is imported. A Docker image's tag ends with the cache's name,
-//! so that two caches share no image; the Docker image is removed when the cache no longer has the image.
+//! A derived image is a layer on the plain image's Docker image.
+//! The files of a layer cannot express that something of the plain image is gone; in that case the whole tree is
+//! imported. A Docker image's tag ends with the cache's name, so that two caches share no image; the Docker image is
+//! removed when the cache no longer has the image.
 
 mod archive;
 mod import;

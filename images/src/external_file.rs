@@ -217,10 +217,10 @@ fn configuration(address: &str) -> String {
 
 /// Downloads with curl, which handles proxies and certificates, and dies with this process.
 ///
-/// The address may contain a password, so it is passed through a pipe, because all users can read arguments. For this
-/// reason neither an [`operator::process::Invocation`], whose input is a file, nor a job's `Runner`, which has no
-/// input, runs curl; and neither checks the size of the file while the program runs. curl has its own deadline, and
-/// starts nothing, so it needs no process group.
+/// The address may contain a password, so it is passed through a pipe, because all users can read arguments.
+/// For this reason neither an [`operator::process::Invocation`], whose input is a file, nor a job's `Runner`, which has
+/// no input, runs curl; and neither checks the size of the file while the program runs.
+/// curl has its own deadline, and starts nothing, so it needs no process group.
 fn fetch(address: &str, to: &Path, limit: u64, cancel: &AtomicBool) -> Result<(), ExternalFileError> {
     const MINUTES: u64 = 30;
     let deadline = Duration::from_secs(MINUTES * 60).as_secs().to_string();

@@ -2,26 +2,30 @@
 //!
 //! # How an image is made
 //!
-//! 1. The mirror is asked for the signed indexes of the release's suites or repositories. The record, this machine or
-//! the OCI image names their addresses. Their hashes, and the packages that the record wants, make the image's key. An
-//! image with that key in the cache is used unchanged.
+//! 1. The mirror is asked for the signed indexes of the release's suites or repositories.
+//!    The record, this machine or the OCI image names their addresses.
+//!    Their hashes, and the packages that the record wants, make the image's key.
+//!    An image with that key in the cache is used unchanged.
 //! 2. The family's tool (`mmdebstrap`, `dnf`) makes the base tree, or the record's OCI image, a vendor's cloud image or
-//! an OCI image of the caller's is unpacked.
+//!    an OCI image of the caller's is unpacked.
 //! 3. The release's own package manager installs the native packages.
 //! 4. A manifest is written with the version of every package.
 //! 5. One rename puts the image into the cache.
 //!
-//! This machine's programs fetch; the tree's programs install. With apt, mmdebstrap unpacks the essential packages and
-//! apt, the tree's apt then selects packages, and this machine's apt-helper fetches them by their hashes. With RPM,
-//! this machine's dnf finds the packages that a copy of the tree's database lacks, and fetches them; the tree's rpm
-//! installs them. The tree's programs have no network.
+//! This machine's programs fetch; the tree's programs install.
+//! With apt, mmdebstrap unpacks the essential packages and apt, the tree's apt then selects packages, and this
+//! machine's apt-helper fetches them by their hashes.
+//! With RPM, this machine's dnf finds the packages that a copy of the tree's database lacks, and fetches them; the
+//! tree's rpm installs them. The tree's programs have no network.
 //!
 //! Programs of both kinds run under the harness's own PID 1, in namespaces of their own, so that nothing stays mounted
-//! or running. They are root in a user namespace whose 65,536 ids are not used on this machine. The directory that they
-//! write to is mounted with these ids mapped to the disk's, so that files get the owners that the release gives them.
-//! For this machine's programs it is the image's directory; for the tree's programs it is the tree. Everything else of
-//! this machine is read-only for its own programs and invisible to the tree's. Candidates (`--install`,
-//! `--with-packages`, `--overlay`) are an image derived from the plain one.
+//! or running.
+//! They are root in a user namespace whose 65,536 ids are not used on this machine.
+//! The directory that they write to is mounted with these ids mapped to the disk's, so that files get the owners that
+//! the release gives them.
+//! For this machine's programs it is the image's directory; for the tree's programs it is the tree.
+//! Everything else of this machine is read-only for its own programs and invisible to the tree's.
+//! Candidates (`--install`, `--with-packages`, `--overlay`) are an image derived from the plain one.
 
 mod newest;
 mod way;
@@ -50,8 +54,8 @@ use way::can_be_fetched;
 
 /// Makes the image of a release, or finds it in the cache.
 ///
-/// Blocks for seconds to minutes; several releases may be prepared in parallel, also by several processes. `progress`
-/// is called for each phase, also from other threads.
+/// Blocks for seconds to minutes; several releases may be prepared in parallel, also by several processes.
+/// `progress` is called for each phase, also from other threads.
 ///
 /// # Errors
 /// [`ImageError`] names the release, the phase, the cause and the command with its last lines; in no case does a half

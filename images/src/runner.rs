@@ -1,8 +1,9 @@
 //! Runs other programs in their own process group, with a deadline and cancellation, and keeps their last lines.
 //!
 //! An [`operator::process::Invocation`] cannot be cancelled, reports no lines as progress, and keeps the beginning of
-//! the output, but a failure's cause is at the end. Waiting for a child and ending it are the same. [`of_machine`],
-//! [`of_tree`] and [`tied`] prepare the command so that it dies with this process.
+//! the output, but a failure's cause is at the end.
+//! Waiting for a child and ending it are the same.
+//! [`of_machine`], [`of_tree`] and [`tied`] prepare the command so that it dies with this process.
 
 use crate::error::{CommandFailure, Failure, ImageErrorKind};
 use crate::progress::{Phase, Progress};

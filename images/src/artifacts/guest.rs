@@ -4,11 +4,14 @@
 //! modules. So the harness's agent is `/init`: it loads the modules and executes Kata's agent.
 //!
 //! Kata's own initrd is used whole, so that an agent that is linked dynamically, as in 4.0.0 and 4.1.0, finds its
-//! loader and libraries. The initrd is read as the kernel would unpack it, but only to find the agent. A separate,
-//! static agent gets a root of its own. The harness's files are appended as one more archive: `/init` and one
-//! directory. More entries would do harm: if a directory is a link in the initrd, as with a merged `/usr`, an entry for
-//! that directory would replace the link. `/init` is in the archive twice, first as a link, because the kernel would
-//! otherwise write through an `/init` that is a hard link to the agent.
+//! loader and libraries.
+//! The initrd is read as the kernel would unpack it, but only to find the agent.
+//! A separate, static agent gets a root of its own.
+//! The harness's files are appended as one more archive: `/init` and one directory.
+//! More entries would do harm: if a directory is a link in the initrd, as with a merged `/usr`, an entry for that
+//! directory would replace the link.
+//! `/init` is in the archive twice, first as a link, because the kernel would otherwise write through an `/init` that
+//! is a hard link to the agent.
 //!
 //! # Cost of the whole initrd and of the agent alone
 //!
@@ -19,14 +22,17 @@
 //! | ratio | 1.4 | 1.40 | 1.45 | 1.4 | 1.9 |
 //!
 //! The rule was to use the agent alone if the whole initrd needs more memory than Kata's default, 2048 MiB, or 1.5
-//! times the time. Measured on 28 November 2026 without hardware virtualization, on two cores that were busy with other
-//! work: Debian 13's QEMU and kernel 6.12.118, one vCPU and 2048 MiB, the arguments of `rs-4.1` without share, vsock
-//! and network, from QEMU's start to the agent's `ttRPC server started`. Five starts of each kind, in turns, in one
-//! run; the numbers are medians; the least memory was found by halving, down to 16 MiB. The agent is 4.1.0, built from
-//! its source for `gnu`, 28 MB; the initrd has the packages of Kata's own recipe for Ubuntu in Debian 13's versions,
-//! 129 MB, compressed by `gzip -9`. Most of the difference is the unpacking, so the ratio of the starts would reach 1.5
-//! with an initrd of about 63 MB compressed, some 140 MB unpacked (by CPU time 60 and 130 MB). That is close, and
-//! initrds of Kata's own have been larger: 113 MB compressed in 2.3.0, some 320 MB unpacked
+//! times the time.
+//! Measured on 28 November 2026 without hardware virtualization, on two cores that were busy with other work: Debian
+//! 13's QEMU and kernel 6.12.118, one vCPU and 2048 MiB, the arguments of `rs-4.1` without share, vsock and network,
+//! from QEMU's start to the agent's `ttRPC server started`.
+//! Five starts of each kind, in turns, in one run; the numbers are medians; the least memory was found by halving, down
+//! to 16 MiB.
+//! The agent is 4.1.0, built from its source for `gnu`, 28 MB; the initrd has the packages of Kata's own recipe for
+//! Ubuntu in Debian 13's versions, 129 MB, compressed by `gzip -9`.
+//! Most of the difference is the unpacking, so the ratio of the starts would reach 1.5 with an initrd of about 63 MB
+//! compressed, some 140 MB unpacked (by CPU time 60 and 130 MB).
+//! That is close, and initrds of Kata's own have been larger: 113 MB compressed in 2.3.0, some 320 MB unpacked
 //! (<https://github.com/kata-containers/kata-containers/issues/3216>); with an initrd of that size the rule would use
 //! the agent alone.
 

@@ -2,23 +2,28 @@
 //!
 //! # Cloud images
 //!
-//! A cloud image is a base like the others: a tree, into which the record's packages are installed. Only the reading
-//! differs. Its filesystems are untrusted, and mounting untrusted filesystems is a known way to attack a kernel; so
-//! they never reach a mount, loop device or nbd of this machine.
+//! A cloud image is a base like the others: a tree, into which the record's packages are installed.
+//! Only the reading differs.
+//! Its filesystems are untrusted, and mounting untrusted filesystems is a known way to attack a kernel; so they never
+//! reach a mount, loop device or nbd of this machine.
 //!
 //! ```text
 //! qcow2 ─► checksum ─► header and tables ─► guest under the pinned QEMU ─► archive ─► tree ─► os-release ─► packages
 //! ```
 //!
 //! This crate knows only the trait `BaseProvider`: the base's identity, how to read it, and a check that it is the
-//! release. Reading a cloud image takes a virtual machine, which `harness` has and this crate does not; an OCI image is
-//! read by [`oci_image`](super::oci_image). The cache is looked up by the checksum before anything is fetched. If the
-//! base itself has the settings of its package sources (all families but apt's), the archives' indexes, which are part
-//! of an image's key, can only be fetched once the base has been read; its settings are kept with the image, so that it
-//! is read only once. Once unpacked, the tree is trusted as much as that of an OCI image: its programs run in
-//! namespaces of their own, with ids that no user of this machine has. For this reason an address needs a checksum. A
-//! boot loader's `update-grub` is moved out of the way while packages are installed, because there is no disk that it
-//! could find. Of several kernels the one from the record's package is used, not the vendor's own flavour.
+//! release.
+//! Reading a cloud image takes a virtual machine, which `harness` has and this crate does not; an OCI image is read by
+//! [`oci_image`](super::oci_image).
+//! The cache is looked up by the checksum before anything is fetched.
+//! If the base itself has the settings of its package sources (all families but apt's), the archives' indexes, which
+//! are part of an image's key, can only be fetched once the base has been read; its settings are kept with the image,
+//! so that it is read only once. Once unpacked, the tree is trusted as much as that of an OCI image: its programs run
+//! in namespaces of their own, with ids that no user of this machine has.
+//! For this reason an address needs a checksum.
+//! A boot loader's `update-grub` is moved out of the way while packages are installed, because there is no disk that it
+//! could find.
+//! Of several kernels the one from the record's package is used, not the vendor's own flavour.
 
 use super::{archive, layers};
 use crate::error::{BaseError, Context, Failure, ImageErrorKind};
@@ -36,8 +41,8 @@ const MAX_SETTING: u64 = 64 << 20;
 
 /// Provider of a release's base that comes neither from the release's archive nor from a registry.
 pub trait BaseProvider: fmt::Debug + Send + Sync {
-    /// Returns the checksum that distinguishes the base from every other base. It is known before anything is fetched
-    /// or read, because it is part of the cache's key.
+    /// Returns the checksum that distinguishes the base from every other base.
+    /// It is known before anything is fetched or read, because it is part of the cache's key.
     fn identity(&self) -> String;
 
     /// Returns the kind of base.

@@ -14,9 +14,10 @@ use tar::EntryType;
 
 /// Applies layers, the lowest first, with owners, modes, and files' capabilities and other extended attributes.
 ///
-/// The layers are plain archives, and not trusted. A name that leads out is refused; a directory that is a link is
-/// followed inside the tree, where `/etc` is the tree's own. Device nodes and pipes are left out, as when a tree is
-/// handed to Docker.
+/// The layers are plain archives, and not trusted.
+/// A name that leads out is refused; a directory that is a link is followed inside the tree, where `/etc` is the tree's
+/// own.
+/// Device nodes and pipes are left out, as when a tree is handed to Docker.
 pub(super) fn apply(runner: &Runner<'_>, layers: &[PathBuf], tree: &Path) -> Result<(), Failure> {
     std::fs::create_dir_all(tree).context("creating", tree)?;
     let (root, mut left) = (tree::open(tree)?, LIMITS);

@@ -1,7 +1,8 @@
 //! The header and tables of a qcow2 file, checked before QEMU opens it.
 //!
 //! The file is untrusted: a file that references further files would make QEMU read them from this machine, and a
-//! truncated file would read as zeros beyond its end. QEMU's `docs/interop/qcow2.txt` describes the format.
+//! truncated file would read as zeros beyond its end.
+//! QEMU's `docs/interop/qcow2.txt` describes the format.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -162,6 +163,7 @@ pub fn empty(bytes: u64) -> Vec<u8> {
     file
 }
 
+/// Returns the first bytes for people: as text if they are printable, or else in hexadecimal digits.
 fn begins(bytes: &[u8]) -> String {
     let first = bytes.get(..8).unwrap_or(bytes);
     match first {

@@ -37,8 +37,8 @@ pub struct Resolution {
 /// or B` stands for the first of them that exists.
 ///
 /// Reads `modules.dep`, `modules.builtin`, `modules.softdep` and, for soft dependencies, `modules.alias`
-/// (modules.dep(5), modprobe.d(5)); `-` and `_` are the same in names. A module whose file in `modules.dep` does not
-/// exist counts as missing, as do the modules that depend on it.
+/// (modules.dep(5), modprobe.d(5)); `-` and `_` are the same in names.
+/// A module whose file in `modules.dep` does not exist counts as missing, as do the modules that depend on it.
 ///
 /// # Errors
 /// If `modules.dep`, or another of these files that exists, cannot be read.

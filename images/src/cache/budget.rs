@@ -1,7 +1,8 @@
 //! Size limit of a cache: above it, the least recently used images are removed.
 //!
 //! At the end of a run, `trim` removes images that no process holds, the least recently used first, until the rest fits
-//! the budget. A file that several images share counts once, and is freed with the last of them.
+//! the budget.
+//! A file that several images share counts once, and is freed with the last of them.
 
 use super::{CacheEntry, Image, Leftover, Store};
 use crate::error::{Context as _, Failure, ImageError};
@@ -35,9 +36,9 @@ pub struct TrimReport {
 
 /// Removes the least recently used images until the rest takes no more than `budget` bytes on the disk.
 ///
-/// Unreadable images go first, because they are useless. A file that several images share counts once, and is freed
-/// only with the last of them. Images held by a live process ([`Image::hold`]) stay. Docker's copies of the images are
-/// not counted.
+/// Unreadable images go first, because they are useless.
+/// A file that several images share counts once, and is freed only with the last of them.
+/// Images held by a live process ([`Image::hold`]) stay. Docker's copies of the images are not counted.
 ///
 /// # Errors
 /// If the cache must not be used or cannot be read.

@@ -1,8 +1,9 @@
 //! The name of a cache, with which its images and containers in Docker are labelled.
 //!
 //! The name is unique to one cache: its file also has its own inode number, and a file that was copied, or restored
-//! from an archive, has another inode. A copied cache gets a new name, because the objects in Docker under the old name
-//! belong to the original cache. The device does not count, because its number may change with a reboot.
+//! from an archive, has another inode.
+//! A copied cache gets a new name, because the objects in Docker under the old name belong to the original cache. The
+//! device does not count, because its number may change with a reboot.
 
 use super::{Store, trust};
 use crate::digest::Fields;

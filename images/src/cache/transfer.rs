@@ -6,8 +6,8 @@
 //! …                 other files of the image: package lists, a disk with its kernel
 //! ```
 //!
-//! An imported image is used as if it had been made here. So the import requires the checksum that the export printed,
-//! because nothing in the file proves its origin.
+//! An imported image is used as if it had been made here.
+//! So the import requires the checksum that the export printed, because nothing in the file proves its origin.
 
 use super::{Image, Store, is_key, trust};
 use crate::error::{Context as _, Failure, ImageError, ImageErrorKind, failure_of};

@@ -1,10 +1,11 @@
 //! Lays a folder over a tree, like a layer of an OCI image.
 //!
 //! Files and symlinks replace existing entries, directories are merged, `.wh.NAME` removes `NAME`, `.wh..wh..opq`
-//! empties its directory (OCI image specification, layer.md, "Whiteouts"). A directory that is a symlink in the tree is
-//! followed inside the tree, so that `lib/modules/…` reaches a merged `/usr`. Links of the overlay are copied and only
-//! its regular files are read, so that no link of overlay or tree leads out. Modes are kept, and everything becomes
-//! owned by root.
+//! empties its directory (OCI image specification, layer.md, "Whiteouts").
+//! A directory that is a symlink in the tree is followed inside the tree, so that `lib/modules/…` reaches a merged
+//! `/usr`. Links of the overlay are copied and only its regular files are read, so that no link of overlay or tree
+//! leads out.
+//! Modes are kept, and everything becomes owned by root.
 
 use crate::digest::{self, Fields};
 use crate::error::{Context, Failure, ImageErrorKind};

@@ -3,8 +3,8 @@
 //! Two libraries connect to it, and each reads the environment itself: bollard (`connect_with_host` in src/docker.rs of
 //! 0.21.1) and testcontainers (`init` in src/core/client/bollard_client.rs of 0.28.0), which accepts no existing
 //! connection. bollard uses TLS if `DOCKER_TLS_VERIFY` has any value, with a default directory for the certificates;
-//! testcontainers uses TLS if the value is `1`, and panics if `DOCKER_CERT_PATH` is not set. Settings that the two
-//! would interpret differently are refused before either of them connects.
+//! testcontainers uses TLS if the value is `1`, and panics if `DOCKER_CERT_PATH` is not set.
+//! Settings that the two would interpret differently are refused before either of them connects.
 
 /// Reasons why the environment names no engine that both libraries would reach in the same way.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -1,8 +1,8 @@
 //! Alpine Linux, and all other distros with apk.
 //!
 //! The tree's own apk selects, verifies and installs packages, all without a network; this machine's curl only fetches,
-//! into directories with the layout of the repositories. apk verifies an index by a key and each package by its hash in
-//! the index.
+//! into directories with the layout of the repositories.
+//! apk verifies an index by a key and each package by its hash in the index.
 //!
 //! A base from nothing needs an apk on this machine, which selects and verifies; nothing in the packages is run before
 //! the apk among them installs them all.

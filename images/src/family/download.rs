@@ -2,7 +2,8 @@
 //! fetch.
 //!
 //! curl may write only to the image's directory, and only curl gets credentials: they are in a file for root that is
-//! removed at once, and in no argument. Fetched files are trusted only after verification.
+//! removed at once, and in no argument.
+//! Fetched files are trusted only after verification.
 
 use super::credentials::Login;
 use super::folder;

@@ -1,9 +1,9 @@
 //! Arch Linux, and all other distros with pacman.
 //!
 //! The tree's own pacman selects packages and installs them, both without a network; this machine's curl fetches, and
-//! its gpg verifies: each package by the hash in its repository's database and by a signature. Only the packages of a
-//! base from nothing are selected by a pacman of this machine, and no program in them is run before the pacman among
-//! them installs them all.
+//! its gpg verifies: each package by the hash in its repository's database and by a signature.
+//! Only the packages of a base from nothing are selected by a pacman of this machine, and no program in them is run
+//! before the pacman among them installs them all.
 //!
 //! A rolling release is upgraded as a whole, because its distro does not support new packages on an old base.
 

@@ -11,9 +11,9 @@
 //! zypper is not used: this machine's zypper would use the tree as its root, and run the plugins in it. Its
 //! repositories have the format of dnf's, and both use libsolv as their solver.
 //!
-//! dnf works on a directory of its own that has a copy of the tree's database, and never on the tree. A base is made
-//! from nothing in two steps: this machine's rpm unpacks the packages without running anything in them, and then the
-//! rpm among them installs them all again, into a database of its own, with their scripts.
+//! dnf works on a directory of its own that has a copy of the tree's database, and never on the tree.
+//! A base is made from nothing in two steps: this machine's rpm unpacks the packages without running anything in them,
+//! and then the rpm among them installs them all again, into a database of its own, with their scripts.
 
 mod indexes;
 mod install;

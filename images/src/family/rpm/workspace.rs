@@ -1,8 +1,8 @@
 //! This machine's dnf, working in an image's directory: on repositories of its own, and on a copy of a tree's database.
 //!
 //! dnf may write only to the image's directory, and only dnf gets credentials: they are in a directory for root that is
-//! removed with [`Workspace`], and in no argument and no tree. The machine's plugins and repositories of dnf are not
-//! used.
+//! removed with [`Workspace`], and in no argument and no tree.
+//! The machine's plugins and repositories of dnf are not used.
 
 use crate::error::{Context as _, Failure};
 use crate::family::{self, credentials::Login, folder, installed};
