@@ -1,4 +1,5 @@
-//! What to start for a guest: Kata's own arguments, and the deviations that the environment makes necessary.
+//! Composition of a guest's command lines: Kata's own arguments, and the deviations that the environment makes
+//! necessary.
 
 use crate::broker;
 use crate::launch::paths::GuestPaths;
@@ -21,38 +22,38 @@ use suites::check::Stop;
 use suites::environment::{Claims, HARDWARE_ADDRESS, Setting};
 use suites::share::Share;
 
-/// Size of the ext4 disk of a guest without a share, bytes; sparse.
+/// Size of the ext4 disk of a guest without a share, in bytes; sparse.
 const DISK: u64 = 8 << 30;
 
-/// What to start.
+/// Programs and files of a composed guest.
 pub(crate) struct Composed {
     /// QEMU's command line.
     pub(crate) qemu: Vec<String>,
-    /// The number under which QEMU wants its listening QMP socket, if it wants one handed down.
+    /// Descriptor number of QEMU's listening QMP socket, if it expects to inherit one.
     pub(crate) qmp_fd: Option<i32>,
-    /// virtiofsd's command line; empty without one.
+    /// Command line of virtiofsd; empty without one.
     pub(crate) daemon: Vec<String>,
-    /// The number under which virtiofsd wants its listening socket, if it wants one handed down.
+    /// Descriptor number of virtiofsd's listening socket, if it expects to inherit one.
     pub(crate) daemon_fd: Option<i32>,
     /// Descriptors of the host's vhost and tap drivers, and of a disk, that QEMU inherits.
     pub(crate) vhost: Vec<InheritedFd>,
-    /// The guest's context id, where it has vhost-vsock.
+    /// Context id of the guest, if it has vhost-vsock.
     pub(crate) guest_cid: u32,
-    /// The disk's file, where QEMU inherits it opened.
+    /// Path of the disk's file, if QEMU inherits it opened.
     pub(crate) disk: PathBuf,
-    /// How many vCPUs the guest may grow to.
+    /// Maximum number of the guest's vCPUs.
     pub(crate) max_vcpus: u32,
     deviations: Vec<Deviation>,
 }
 
 impl Composed {
-    /// The evidence.
+    /// Returns the evidence.
     pub(crate) fn launched(&self) -> Launched {
         let deviations = self.deviations.iter().map(|deviation| deviation.meaning().to_owned()).collect();
         Launched { argv: self.qemu.clone(), daemon: self.daemon.clone(), deviations }
     }
 
-    /// What differs from Kata's own arguments of virtiofsd, where another VMM takes QEMU's place.
+    /// Returns the differences from Kata's own arguments of virtiofsd, if another VMM replaces QEMU.
     pub(crate) fn deviations_of_the_daemon(&self) -> impl Iterator<Item = String> {
         let of_it = self.deviations.iter().filter(|deviation| deviation.program() == Program::Virtiofsd);
         of_it.map(|deviation| deviation.meaning().to_owned())
@@ -153,7 +154,7 @@ fn launches(
     let (mut initramfs, mut stand_in) = (None, None);
     let (mut queues, mut vhost_net) = (1, true);
     match &paths.setting {
-        // How many CPUs it may grow to is the host's.
+        // The maximum number of CPUs is the host's.
         Setting::Shipped | Setting::SizedLater | Setting::Vcpus(_) | Setting::Disk(_) => {}
         Setting::IoThread => sandbox.io_thread = true,
         Setting::ScsiThread => sandbox.scsi_thread = true,
@@ -163,7 +164,7 @@ fn launches(
         Setting::Image { file, driver } => {
             let bytes = std::fs::metadata(file).map_or(0, |meta| meta.len());
             sandbox.image = Some(GuestImage { file: text(file), bytes, driver: *driver });
-            // Kata has one or the other.
+            // Kata uses either an image or an initrd.
             initramfs = sandbox.initrd.take();
         }
         Setting::NetworkQueues(count) => queues = *count,
@@ -194,12 +195,12 @@ fn launches(
         })),
     }
     sandbox.nested = provided.nested;
-    // As Kata has them, so that leaving them out is a deviation on record.
+    // Included as in Kata, so that leaving them out is a recorded deviation.
     sandbox.vsock = sandbox.vsock.or(Some(Vsock { guest_cid: 3 }));
     let mac = HARDWARE_ADDRESS.to_owned();
     sandbox.net = Some(Net { tap: vhost::TAP.to_owned(), mac, queues, vhost: vhost_net });
     let mut launch = argv::launch(profile, &sandbox).map_err(|e| match e {
-        // Kata does nothing of the kind on the architecture, or nobody has read what.
+        // Kata does not support the setting on this architecture, or its behaviour there has not been studied.
         argv::ArgvError::Setting { .. } | argv::ArgvError::Architecture { .. } => Stop::skip(e.to_string()),
         argv::ArgvError::Share { .. } | argv::ArgvError::Comma { .. } | argv::ArgvError::Number { .. } => ours(&e),
     })?;
@@ -227,14 +228,14 @@ fn launches(
     Ok((launch, Some(daemon)))
 }
 
-/// What two profiles must have in common to share a configuration: their arguments without what differs between runs, and
-/// where tests talk to QEMU what they tell it.
+/// Returns the parts that two profiles must have in common to share a configuration: their arguments without those that
+/// differ between runs, and, if tests talk to QEMU, the QMP commands.
 pub fn normalised(profile: &Profile, arch: Arch, configuration: Configuration, provided: Provided) -> String {
     // Static checks compare with the profile's own gates and flags.
     if configuration == Configuration::Static || configuration == Configuration::Kata {
         return profile.name.clone();
     }
-    // The control knows nothing of profiles.
+    // The control does not depend on profiles.
     if configuration == Configuration::Runc {
         return configuration.name().to_owned();
     }
@@ -247,7 +248,7 @@ pub fn normalised(profile: &Profile, arch: Arch, configuration: Configuration, p
                 let daemon = daemon.map(|d| d.normalised()).unwrap_or_default();
                 format!("{:?} {:?} {:?}", profile.runtime, qemu.normalised(), daemon)
             }
-            // What cannot be composed is shared with nobody.
+            // A configuration that cannot be composed is not shared.
             Err(_) => profile.name.clone(),
         }
     };
