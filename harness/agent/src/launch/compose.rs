@@ -258,7 +258,7 @@ pub fn normalised(profile: &Profile, arch: Arch, configuration: Configuration, p
         Configuration::Plain => return format!("{}\n{told}", form(configuration, Setting::Shipped)),
         _ => return form(configuration, Setting::Shipped),
     }
-    // What the tests with guests of their own boot: profiles share them only where all of it is equal.
+    // Guests of the tests that boot their own: profiles share them only if all of them are equal.
     let of_settings = Setting::all().into_iter().filter(|setting| setting.is_known_to(profile));
     let guests = of_settings.map(|setting| (Configuration::Own, setting));
     let shipped = [Configuration::VirtioFs, Configuration::VirtioBlk].map(|share| (share, Setting::Shipped));
@@ -267,7 +267,8 @@ pub fn normalised(profile: &Profile, arch: Arch, configuration: Configuration, p
     format!("{}\n{told}", forms.join("\n"))
 }
 
-/// How the guest is told to mount a configuration's share, as Kata's agent is; it waits so long for the device.
+/// Returns the request to mount a configuration's share, as Kata's agent receives it; the guest waits at most `within`
+/// for the device.
 pub(super) fn mount(configuration: Configuration, within: Duration) -> Option<GuestRequest> {
     let (source, fstype, options) = match configuration {
         Configuration::Static
@@ -284,7 +285,7 @@ pub(super) fn mount(configuration: Configuration, within: Duration) -> Option<Gu
     Some(GuestRequest::Mount { source, fstype, options, target, within })
 }
 
-/// An empty ext4 filesystem in a sparse file.
+/// Makes an empty ext4 filesystem in a sparse file.
 fn make_disk(path: &Path) -> Result<(), Stop> {
     let failed = |e: String| Stop::error(format!("making the disk {}: {e}", path.display()));
     let file = std::fs::File::create(path).map_err(|e| failed(e.to_string()))?;
@@ -298,9 +299,10 @@ fn make_disk(path: &Path) -> Result<(), Stop> {
     }
 }
 
-/// A context id that no other guest of this machine is likely to have; 0 to 2 are reserved.
+/// Returns a context id that other guests of this machine are unlikely to have; 0 to 2 are reserved.
 ///
-/// In a container processes have the same numbers as in others of the machine; there it is one of the broker's.
+/// Processes in different containers of a machine have the same numbers, so in a container the id is one of the
+/// broker's.
 fn guest_cid(number: u64) -> u32 {
     if let Some(broker) = broker::here() {
         return broker.first_cid + u32::try_from(number % u64::from(broker::CIDS)).unwrap_or(0);
@@ -317,7 +319,7 @@ fn text(path: &Path) -> String {
 mod tests {
     use super::*;
 
-    /// Kata 3.12 and 3.13 start QEMU with the same arguments, and plug devices in another form.
+    /// Kata 3.12 and 3.13 start QEMU with the same arguments, but plug devices in another form.
     #[test]
     fn profiles_that_tell_qemu_something_else_share_no_guest_that_is_told() {
         let of = |name: &str, configuration| {
