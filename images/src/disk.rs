@@ -1,8 +1,8 @@
 //! A release as a disk: its tree with the release's own init, kernel and initrd, booted as a virtual machine.
 //!
 //! `prepare_disk` copies a release's tree, installs the packages of a host (init, udev, containerd) with the release's
-//! own apt, makes the initrd with its own `update-initramfs`, lays one systemd unit over it, and has `mke2fs -d` turn
-//! it into an ext4 file: nothing is mounted and no loop device is needed.
+//! own package manager, makes the initrd with its own tool (Debian's is `update-initramfs`), lays the caller's files
+//! over it, and has `mke2fs -d` turn it into an ext4 file: nothing is mounted and no loop device is needed.
 //! The file is made once and never written to; each machine that boots it writes to an overlay of its own.
 //! The same tree gives the same bytes.
 //! The file is in the cache under a key of its inputs.

@@ -14,7 +14,8 @@ use std::path::{Path, PathBuf};
 const MAX_OBJECT: u64 = 512 << 20;
 /// Maximum number of a program's libraries; QEMU with all its modules has some 200.
 const MAX_LIBRARIES: usize = 2000;
-/// Search path of loaders, with directories of other architectures last; Debian's have the architecture in their names.
+/// Search path of loaders, with directories for compatibility with other architectures last; Debian's have the
+/// architecture in their names.
 const FOLDERS: [&str; 12] = [
     "/lib/x86_64-linux-gnu",
     "/usr/lib/x86_64-linux-gnu",

@@ -17,7 +17,7 @@ const FILE: u32 = 0o100_000;
 const LINK: u32 = 0o120_000;
 const CHARACTER_DEVICE: u32 = 0o020_000;
 
-/// A file to put into the initramfs besides `/init` and the modules.
+/// A file to put into the initramfs in addition to `/init` and the modules.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExtraFile {
     /// Absolute path; its parent directories are created.
