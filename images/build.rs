@@ -1,4 +1,4 @@
-//! Tells the tests what this machine lacks.
+//! Tells the tests which tools and services this machine lacks.
 
 fn main() {
     lacks::tell(&[

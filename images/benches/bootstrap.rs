@@ -1,7 +1,8 @@
-//! What `prepare` costs over one bare `mmdebstrap` with the same packages: at most a quarter more.
+//! Compares the duration of `prepare` with that of a bare `mmdebstrap` of the same packages: at most a quarter more.
 //!
-//! `cargo bench -p images` (root, a mirror); `ROUNDS=5 RELEASE=12` to choose.
-//! Two baselines: mmdebstrap as it is, which also makes an initrd, and one told to make none, as `prepare` does.
+//! `cargo bench -p images` (needs root and a mirror); `ROUNDS=5 RELEASE=12` selects rounds and release.
+//! There are two baselines: `mmdebstrap` with its defaults, which also makes an initrd, and `mmdebstrap` with initrds
+//! disabled, as in `prepare`.
 
 use images::{Options, prepare};
 use std::path::Path;
@@ -37,7 +38,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// The best time of each, in seconds; taken in turns, so that a noisy neighbour disturbs all alike.
+/// Returns the best time of each, in seconds. They take turns, so that other load on the machine disturbs all alike.
 fn measure(version: &str, rounds: usize) -> Result<(f64, f64, f64), String> {
     let release = debian::release(version);
     let mut best = [f64::INFINITY; 3];
@@ -73,7 +74,7 @@ fn bare(sources: &str, packages: &str, no_initrd: bool) -> Result<f64, String> {
     let started = Instant::now();
     let status = command.status().map_err(|e| format!("mmdebstrap: {e}"))?;
     let seconds = started.elapsed().as_secs_f64();
-    // No initrd was asked for: a baseline that made one anyway would flatter us.
+    // A baseline that made an initrd in spite of `INITRD=No` would be slower and flatter `prepare`.
     let made = std::fs::read_dir(tree.join("boot"))
         .is_ok_and(|dir| dir.flatten().any(|e| e.file_name().to_string_lossy().starts_with("initrd.img")));
     if no_initrd && made {

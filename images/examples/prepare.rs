@@ -1,5 +1,5 @@
-//! Prepares images of Debian's releases and prints what they hold:
-//! `cargo run -p images --example prepare -- CACHE [--accept-expired] [--offline] [--oci] [--mirror URL] [--disk] RELEASE…`.
+//! Prepares images of Debian's releases and prints their content: `cargo run -p images --example prepare -- CACHE
+//! [--accept-expired] [--offline] [--oci] [--mirror URL] [--disk] RELEASE…`.
 
 use images::{Options, Source, prepare, prepare_disk};
 use std::process::ExitCode;

@@ -1,14 +1,14 @@
-//! Kata's own files: a release archive, or a folder like it.
+//! Kata's own files: a release archive, or a directory with the same layout.
 //!
-//! Upstream's `kata-static-VERSION-ARCH.tar.{xz,zst}` has everything below `opt/kata/`; a folder may contain
-//! that or be it.
-//! What it contains decides which runtime it is: a Go shim and a Rust shim have the same name.
+//! Upstream's `kata-static-VERSION-ARCH.tar.{xz,zst}` has everything below `opt/kata/`; a directory may contain
+//! `opt/kata` or be it.
+//! The content of a shim decides which runtime it is, because the Go shim and the Rust shim have the same file name.
 //!
-//! Archives are verified before they are unpacked, and nothing is written outside their folder.
-//! Of a folder, an archive's or another, only regular files up to a size are opened, below its descriptor, where no link
-//! leads out; what goes into a virtual machine is read from these descriptors.
-//! The runtime is told by what the shim is; nothing of Kata is run on this machine.
-//! From Kata 4.0.0 on a release is several archives; those of one version are taken together.
+//! Archives are verified before they are unpacked, and nothing is written outside their directory.
+//! In any directory, unpacked or given, only regular files up to a size limit are opened, relative to the directory's
+//! descriptor, so that no link leads out; files for a virtual machine are read from these descriptors.
+//! No program of Kata is run on this machine.
+//! From Kata 4.0.0 on a release is several archives; those of one version are used together.
 
 mod archive;
 mod folder;
@@ -30,23 +30,23 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
-/// Bytes of a program, a shim, the agent or the kernel; upstream's have some 60 MB.
+/// Size limit of a program (shim, agent) or kernel, in bytes; upstream's have about 60 MB.
 const MAX_PROGRAM: u64 = 512 << 20;
-/// Bytes of an initrd's file, which is compressed: one of upstream's recipe has some 59 MB, and 2.3.0's had 113 MB; unpacked
-/// they are 129 and some 320 MB.
+/// Size limit of an initrd file, which is compressed, in bytes. An initrd from upstream's recipe has about 59 MB, that
+/// of 2.3.0 had 113 MB; unpacked they have 129 MB and about 320 MB.
 const MAX_INITRD: u64 = 1 << 30;
-/// Bytes of an image; upstream's have some 256 MiB.
+/// Size limit of an image, in bytes; upstream's have about 256 MiB.
 const MAX_IMAGE: u64 = 2 << 30;
-/// Where Kata's files are in a folder, seen from inside.
+/// Prefixes below which Kata's files may be in a directory, as absolute paths inside it.
 const PREFIXES: [&str; 3] = ["/opt/kata", "/usr", "/"];
-/// The names of the shims' file; Fedora's Rust shim has one of its own.
+/// File names of the shims; Fedora's Rust shim has a name of its own.
 const SHIMS: [&str; 4] = [
     "bin/containerd-shim-kata-v2",
     "runtime-rs/bin/containerd-shim-kata-v2",
     "bin/containerd-shim-kata-rs-v2",
     "containerd-shim-kata-v2",
 ];
-/// The programs that check a host, the Go runtime's and the Rust one's.
+/// Programs that check a host: the Go runtime's and the Rust runtime's.
 const CHECKERS: [&str; 2] = ["bin/kata-runtime", "bin/kata-ctl"];
 /// Kata's own guest kernel.
 const KERNELS: [&str; 2] = ["share/kata-containers/vmlinux.container", "share/kata-containers/vmlinuz.container"];
@@ -55,55 +55,55 @@ const INITRDS: [&str; 2] = ["share/kata-containers/kata-containers-initrd.img", 
 /// Kata's own guest image.
 const IMAGES: [&str; 2] = ["share/kata-containers/kata-containers.img", "kata-containers.img"];
 
-/// Why there is no Kata to run.
+/// Reasons why there is no usable Kata.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ArtifactsError {
-    /// The archive cannot be read or fetched, or has another checksum.
+    /// The archive cannot be read or fetched, or its checksum differs.
     #[error(transparent)]
     File(#[from] ExternalFileError),
-    /// A checksum was given for a folder.
+    /// A checksum was given, but the source is a directory.
     #[error("{path} is a folder, which has no checksum: leave it out, or name the archive")]
     FolderChecksum {
         /// The folder.
         path: PathBuf,
     },
-    /// The archive has an entry that leads out of the folder, or is too large.
+    /// The archive has an entry that leads out of the directory, or is too large.
     #[error("the archive's entry {entry}: {reason}")]
     Entry {
-        /// Its path.
+        /// Path of the entry.
         entry: String,
-        /// Why it is refused.
+        /// Reason for the refusal.
         reason: String,
     },
-    /// A part that is needed is not there.
+    /// A required part is missing.
     #[error("no {what} in {place}: expected {expected}")]
     Missing {
-        /// `shim`.
+        /// Name of the part: `shim`.
         what: &'static str,
-        /// Where.
+        /// Place that was searched.
         place: String,
-        /// What would have served.
+        /// Names that were expected.
         expected: String,
     },
-    /// Its file VERSION and its runtime are of different versions.
+    /// The VERSION file and the runtime's program report different versions.
     #[error("{file} says {version}, and {program} says {said:?}: they are not of one release")]
     TwoVersions {
-        /// The file.
+        /// Path of the VERSION file.
         file: String,
-        /// What it says.
+        /// Version in the VERSION file.
         version: KataVersion,
-        /// The runtime's program.
+        /// Path of the runtime's program.
         program: String,
-        /// What that says of itself.
+        /// Version that the program reports.
         said: String,
     },
-    /// The version is of no profile.
+    /// No profile covers the version.
     #[error("no profile is about its {runtime} runtime")]
     Version {
-        /// `go`, `rust`.
+        /// `go` or `rust`.
         runtime: &'static str,
-        /// Why.
+        /// Reason.
         source: NoProfileError,
     },
     /// The agent needs libraries that the guest does not have.
@@ -112,13 +112,13 @@ pub enum ArtifactsError {
          share/kata-containers/kata-containers-initrd.img, too, or a static kata-agent (built with LIBC=musl)"
     )]
     DynamicAgent {
-        /// The agent.
+        /// Path of the agent.
         path: String,
     },
-    /// A file that cannot be read or written.
+    /// A file cannot be read or written.
     #[error("{context}: {source}")]
     Io {
-        /// What was being done to which file.
+        /// The operation and the file.
         context: String,
         /// The system's reason.
         source: io::Error,
@@ -134,9 +134,9 @@ fn doing<T>(result: io::Result<T>, what: &str, path: &Path) -> Result<T, Artifac
 pub struct Shim {
     /// Go or Rust.
     pub kind: Runtime,
-    /// Its program.
+    /// The shim's program.
     pub program: OpenedFile,
-    /// The shipped configuration for QEMU, where there is one.
+    /// The shipped configuration for QEMU, if any.
     pub configuration: Option<OpenedFile>,
     /// The profile whose range holds the version.
     pub profile: &'static str,
@@ -146,15 +146,15 @@ pub struct Shim {
 #[derive(Debug)]
 pub struct Artifacts {
     folder: Folder,
-    /// The folder with `bin` in it, seen from inside.
+    /// Directory that contains `bin`, as an absolute path inside `folder`.
     prefix: PathBuf,
-    /// `3.30.0`.
+    /// Version of this Kata: `3.30.0`.
     pub version: KataVersion,
-    /// SHA-256 of the archive; a folder has none.
+    /// SHA-256 of the archive; `None` for a directory.
     pub sha256: Option<String>,
     /// The runtimes, Go first.
     pub shims: Vec<Shim>,
-    /// `kata-runtime` and `kata-ctl`, where they are.
+    /// `kata-runtime` and `kata-ctl`, if present.
     pub checkers: Vec<OpenedFile>,
     /// Kata's own guest kernel.
     pub kernel: Option<OpenedFile>,
@@ -162,15 +162,15 @@ pub struct Artifacts {
     pub initrd: Option<OpenedFile>,
     /// Kata's own guest image.
     pub image: Option<OpenedFile>,
-    /// The folder that was unpacked to, removed with this value.
+    /// Temporary directory of the unpacked archive, removed with this value.
     _unpacked: Option<tempfile::TempDir>,
 }
 
 impl Artifacts {
-    /// Fetches, verifies and unpacks below `scratch`, and finds out what is in it; a folder is used where it is.
+    /// Fetches, verifies and unpacks an archive below `scratch`, and finds its parts; a directory is used in place.
     ///
     /// # Errors
-    /// What is wrong with the source, by name; nothing is unpacked before the checksum has been verified.
+    /// Describes the problem with the source; nothing is unpacked before the checksum has been verified.
     pub fn open(source: &ExternalFile, scratch: &Path) -> Result<Artifacts, ArtifactsError> {
         let place = PathBuf::from(&source.place);
         if !source.is_address() && place.is_dir() {
@@ -188,15 +188,15 @@ impl Artifacts {
         inspect(&tree, source.name(), Some(found), Some(folder))
     }
 
-    /// Kata's agent: a static file of its own, or the one inside Kata's initrd.
+    /// Returns Kata's agent: a separate static file, or the agent inside Kata's initrd.
     ///
     /// # Errors
-    /// When there is none, or it is no program.
+    /// If there is no agent, or it is not a program.
     pub fn agent(&self) -> Result<Agent, ArtifactsError> {
         guest::find(&self.folder, &self.prefix, self.initrd.as_ref())
     }
 
-    /// The program that checks a host for a runtime: `kata-runtime` for the Go one, `kata-ctl` for the Rust one.
+    /// Returns the program that checks a host for a runtime: `kata-runtime` for Go, `kata-ctl` for Rust.
     pub fn checker(&self, kind: Runtime) -> Option<&OpenedFile> {
         let name = match kind {
             Runtime::Go => "kata-runtime",
@@ -206,10 +206,10 @@ impl Artifacts {
     }
 }
 
-/// The SHA-256 of a file, in lower case.
+/// Returns the SHA-256 of a file, in lower case.
 ///
 /// # Errors
-/// When it cannot be read.
+/// If the file cannot be read.
 pub fn sha256(path: &Path) -> Result<String, ArtifactsError> {
     digest::of_file(path).map_err(|f| ArtifactsError::Io {
         context: format!("reading {}", path.display()),
@@ -247,11 +247,11 @@ fn inspect(
     };
     let mut unknown = None;
     for (program, bytes) in programs {
-        // The linker of Go marks its programs so (`debug/buildinfo`).
+        // Go's linker puts this mark into its programs (`debug/buildinfo`).
         let kind = if contains(&bytes, b"\xff Go buildinf:") { Runtime::Go } else { Runtime::Rs };
         let profile = match Profile::of(kind, version) {
             Ok(profile) => profile.name.as_str(),
-            // Upstream's 3.x has a Rust runtime beside the Go one, which no profile is about.
+            // Upstream's 3.x releases have a Rust runtime next to the Go runtime, and no profile covers it.
             Err(source @ NoProfileError::Older { .. }) => {
                 unknown = Some(refused(kind, source));
                 continue;
@@ -290,7 +290,7 @@ fn inspect(
     })
 }
 
-/// Where Kata's files begin, seen from inside: where a shim is, or else another part.
+/// Finds the prefix of Kata's files, as an absolute path inside the directory: that of a shim, or else of another part.
 fn prefix(folder: &Folder) -> Result<Option<&'static Path>, ArtifactsError> {
     for prefix in PREFIXES.map(Path::new) {
         if folder.first(prefix, &SHIMS, MAX_PROGRAM)?.is_some() {

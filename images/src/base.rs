@@ -1,6 +1,6 @@
-//! Where a release's base tree comes from, before its packages are installed.
+//! Sources of a release's base tree, before its packages are installed.
 //!
-//! Bootstrapping is the business of the release's family: `family/apt/bootstrap.rs` for Debian and Ubuntu.
+//! Bootstrapping is done by the code of the release's family: `family/apt/bootstrap.rs` for Debian and Ubuntu.
 
 pub(crate) mod archive;
 pub mod from_files;

@@ -1,4 +1,4 @@
-//! What a guest boots from a release's tree: its kernel, that kernel's modules, an initramfs.
+//! Boot files of a guest from a release's tree: the kernel, its modules, an initramfs.
 
 mod configuration;
 pub mod initramfs;

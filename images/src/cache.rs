@@ -1,29 +1,30 @@
-//! Images on disk: found by key, finished by one rename, swept when their maker died.
+//! Images on disk: looked up by key, completed by one rename, removed if their maker died before that.
 //!
 //! ```text
 //! <cache>/images/<key>/rootfs          the tree
-//!                     /manifest.json   what is in it
-//!                     /apt/lists       package lists, kept beside the tree for images derived from it
-//!                     /settings        what a cloud image says of where its packages come from
-//! <cache>/images/.tmp/<key>-<n>/       being made; its lock file is held by its maker
-//! <cache>/images/.locks/<key>          held exclusively while making, shared while in use
-//!                       /<key>.import  held while Docker is given the image
-//! <cache>/images/.gate                 held for the moment in which `.tmp` gains or loses folders
-//! <cache>/id                           a random word: Docker's images of this cache are labelled with it
+//!                     /manifest.json   description of its content
+//!                     /apt/lists       package lists, kept next to the tree for images derived from it
+//!                     /settings        package source settings of a cloud image
+//! <cache>/images/.tmp/<key>-<n>/       under construction; its maker holds the lock file in it
+//! <cache>/images/.locks/<key>          held exclusively during construction, shared during use
+//!                       /<key>.import  held while the image is imported into Docker
+//! <cache>/images/.gate                 held briefly while a directory in `.tmp` is added or removed
+//! <cache>/id                           a random word, used as label for Docker's images of this cache
 //! ```
 //!
-//! Nothing in a cache is used that another user could have put there: see [`trust`].
+//! A cache is not used if another user could have put something there: see [`trust`].
 //!
-//! # What is safe to rely on
+//! # Guarantees
 //!
-//! An image is on the disk before it has its name, so that a power cut leaves none by half: the tree, its manifest and
-//! their folders are synchronised first.
-//! An image whose manifest cannot be read all the same, because it was damaged or another version wrote it, counts as
-//! none: whoever wants it makes it again, and it is the first to be removed.
-//! A cell holds the images that it is made of by shared locks; the lock file's time is the image's last use.
+//! An image is synchronised to the disk before it gets its name, so that a power cut leaves no half image: the tree,
+//! its manifest and their directories come first.
+//! An image whose manifest cannot be read nevertheless, because it was damaged or written by another version, counts as
+//! missing: the next caller that needs it makes it again, and it is the first to be removed.
+//! A cell holds shared locks on the images that it uses; the modification time of the lock file is the image's last
+//! use.
 //! Incomplete images have their maker's lock and are removed when that lock is free.
-//! Everything that was made here has a name that only we give: a key, or a run's id with one of three endings.
-//! Everything else in the cache's folders stays, and `clean` names it.
+//! Everything that the cache created has a recognizable name: a key, or a run's id with one of three endings.
+//! Everything else in the cache's directories stays, and `clean` lists it.
 
 mod budget;
 mod image;
@@ -48,12 +49,12 @@ use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// The images in the cache, newest first; without those that cannot be read, and none of a cache that cannot be trusted.
+/// Lists the images in the cache, newest first, without unreadable ones; empty if the cache cannot be trusted.
 pub fn list(cache: &Path) -> Vec<Image> {
     Store::new(cache).list()
 }
 
-/// The folder `images` of a cache.
+/// The directory `images` of a cache.
 #[derive(Debug, Clone)]
 pub(crate) struct Store {
     pub(crate) images: PathBuf,
@@ -62,9 +63,9 @@ pub(crate) struct Store {
 /// The result of waiting for an image.
 #[derive(Debug)]
 pub(crate) enum Turn {
-    /// Somebody else has made it.
+    /// Another process has made the image.
     Made(Box<Image>),
-    /// Nobody has, and nobody else does until the value is dropped.
+    /// The image is missing, and the caller makes it: no other process can until the value is dropped.
     Ours {
         /// The lock.
         _lock: File,
@@ -73,21 +74,21 @@ pub(crate) enum Turn {
 
 impl Store {
     pub(crate) fn new(cache: &Path) -> Store {
-        // Children are started with other working folders.
+        // Children run with other working directories.
         let cache = std::path::absolute(cache).unwrap_or_else(|_| cache.to_owned());
         Store { images: cache.join("images") }
     }
 
-    /// Makes the cache's folders, or checks those that are there.
+    /// Creates the cache's directories, or checks existing ones.
     pub(crate) fn check(&self) -> Result<(), Failure> {
         let cache = self.images.parent().unwrap_or(&self.images);
         let own = [cache.to_owned(), self.images.clone(), self.images.join(".tmp"), self.images.join(".locks")];
         own.iter().try_for_each(|folder| trust::make(folder).context("using", folder))
     }
 
-    /// The image of that key.
+    /// Finds the image of a key.
     ///
-    /// One that cannot be read counts as missing; its next maker removes it first: see [`Store::turn`].
+    /// An unreadable image counts as missing; its next maker removes it first: see [`Store::turn`].
     pub(crate) fn find(&self, key: &str) -> Result<Option<Image>, Failure> {
         match Image::load(&self.images.join(key), ImageOrigin::Cached) {
             Err(failure) if is_damage(&failure.cause) => {
@@ -98,7 +99,7 @@ impl Store {
         }
     }
 
-    /// The newest image that was made for the same request, whatever the mirror had then.
+    /// Returns the newest image that was made for the same request, with any state of the mirror.
     pub(crate) fn newest(&self, fits: impl Fn(&Manifest) -> bool) -> Option<Image> {
         let mut image = self.list().into_iter().find(|i| fits(&i.manifest))?;
         image.origin = ImageOrigin::Offline;
@@ -119,7 +120,7 @@ impl Store {
         content.images.into_iter().filter_map(|entry| entry.image).collect()
     }
 
-    /// All images, readable or not, and what else is beside them: the newest first, and unreadable ones last.
+    /// Lists all images, readable or not, the newest first and unreadable ones last, and other files next to them.
     fn content(&self) -> std::io::Result<CacheContent> {
         let (mut images, mut others) = (Vec::new(), Vec::new());
         for entry in std::fs::read_dir(&self.images)? {
@@ -145,9 +146,9 @@ impl Store {
         Ok(file)
     }
 
-    /// Waits until nobody else makes this image, or until it is made.
+    /// Waits until no other process makes this image, or until it is made.
     ///
-    /// Its maker may hold it from then on for as long as a run takes; see [`Image::hold`].
+    /// Its maker may hold the lock from then on for as long as a run takes; see [`Image::hold`].
     pub(crate) fn turn(&self, runner: &Runner<'_>, key: &str) -> Result<Turn, Failure> {
         let path = self.images.join(".locks").join(key);
         let mut file = trust::lock(&path).context("opening", &path)?;
@@ -158,7 +159,7 @@ impl Store {
                     if let Some(image) = self.find(key)? {
                         return Ok(Turn::Made(Box::new(image)));
                     }
-                    // The new one could not be renamed to where a damaged one is.
+                    // The new image could not be renamed to the place of a damaged one.
                     if self.images.join(key).symlink_metadata().is_ok() {
                         tracing::warn!("the image {key} cannot be read and is made again");
                         self.discard(key)?;
@@ -185,30 +186,30 @@ impl Store {
     }
 }
 
-/// The names beside the images that are the cache's own.
+/// The cache's own names next to the images.
 const OWN: [&str; 3] = [".tmp", ".locks", ".gate"];
 
-/// The content of the folder of images.
+/// Content of the directory `images`.
 struct CacheContent {
     /// Images, readable or not.
     images: Vec<CacheEntry>,
-    /// What was not made here.
+    /// Files that the cache did not create.
     others: Vec<PathBuf>,
 }
 
-/// What is stored under a key: an image, or something that cannot be read but takes room.
+/// An entry under a key: an image, or something unreadable that takes space.
 struct CacheEntry {
     key: String,
     dir: PathBuf,
     image: Option<Image>,
 }
 
-/// Whether a name has the form of a key, the SHA-256 of what went in.
+/// Returns whether a name has the form of a key, a SHA-256 of all inputs.
 fn is_key(name: &str) -> bool {
     name.len() == 64 && name.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 }
 
-/// Whether the image is damaged, rather than this process lacking something, such as permission.
+/// Returns whether the image is damaged, as opposed to a problem of this process, such as missing permission.
 fn is_damage(cause: &ImageErrorKind) -> bool {
     match cause {
         ImageErrorKind::BadManifest { .. } => true,
@@ -219,7 +220,7 @@ fn is_damage(cause: &ImageErrorKind) -> bool {
     }
 }
 
-/// Whether an open lock is still the one of that name: the holder of a lock may remove it with its image.
+/// Returns whether an open lock is still the file of that name: the holder of a lock may remove it with its image.
 fn is_still_at(file: &File, path: &Path) -> bool {
     use std::os::unix::fs::MetadataExt as _;
     let of = |meta: std::fs::Metadata| (meta.dev(), meta.ino());

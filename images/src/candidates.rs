@@ -19,17 +19,17 @@ use model::package::PackageName;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 
-/// What is laid over a release, with its hash.
+/// Candidates to lay over a release, with their hash.
 pub(crate) struct Candidates {
     packages: Vec<ExtraPackage>,
-    /// Files of packages, those of them that take the place of one of the release's.
+    /// Package files; only those that replace one of the release's packages are installed.
     updates: Vec<PathBuf>,
     overlay: Option<PathBuf>,
     hash: String,
 }
 
 impl Candidates {
-    /// Checks and hashes the candidates; nothing where there are none.
+    /// Checks and hashes the candidates; `None` if there are none.
     pub(crate) fn of(family: &dyn PackageFamily, options: &Options) -> Result<Option<Candidates>, Failure> {
         if options.extra_packages.is_empty() && options.updates.is_empty() && options.overlay.is_none() {
             return Ok(None);
@@ -58,7 +58,7 @@ impl Candidates {
             if !family.is_package_file(&path.to_string_lossy()) {
                 return Err(no_file_of(family, path));
             }
-            // By its name it is told what it takes the place of.
+            // The file's name tells which package it replaces.
             let name = path.file_name().unwrap_or_default();
             fields = fields.add("update", name.as_encoded_bytes()).add("file", digest::of_file(path)?);
         }
@@ -73,7 +73,7 @@ impl Candidates {
         Ok(Some(Candidates { packages, updates, overlay, hash: fields.hex() }))
     }
 
-    /// The packages to install over an image: the updates of packages that it has, and all others.
+    /// Returns the packages to install over an image: the updates of packages that it has, and all extra packages.
     fn over(&self, family: &dyn PackageFamily, plain: &Image) -> Result<Vec<ExtraPackage>, Failure> {
         let is_there = |path: &&PathBuf| {
             family.name_in_file(path).is_some_and(|name| plain.manifest.package(name.as_str()).is_some())
@@ -98,7 +98,7 @@ fn no_file_of(family: &dyn PackageFamily, path: &Path) -> Failure {
 pub(crate) fn derive(job: &mut Job<'_>, plain: &Image, candidates: &Candidates) -> Result<Image, Failure> {
     let derived = |from: &str| Fields::default().add("derived from", from).add("extras", &candidates.hash).hex();
     let (key, request) = (derived(plain.key()), derived(&plain.manifest.request));
-    // The plain image must not be cleaned away while it is copied.
+    // The plain image must not be removed while it is copied.
     let _hold = plain.hold().context("locking", &plain.dir)?;
     let packages = candidates.over(job.family, plain)?;
     let found = |image: Image| Image { origin: plain.origin.max(image.origin), ..image };

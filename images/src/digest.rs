@@ -1,4 +1,4 @@
-//! Hashes of what goes into an image.
+//! Hashes of an image's inputs.
 
 use crate::error::{Context, Failure, ImageErrorKind};
 use model::hex::hex;
@@ -8,7 +8,7 @@ use std::io::Read;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Hashes labelled fields: the same bytes under another label or split elsewhere give another key.
+/// Hashes labelled fields: the same bytes with another label or another split give another key.
 #[derive(Default)]
 pub(crate) struct Fields(Sha256);
 
@@ -44,12 +44,12 @@ pub(crate) fn of_file(path: &Path) -> Result<String, Failure> {
     sha256_of_file(path, &AtomicBool::new(false))
 }
 
-/// Of a file so large that who waits may change their mind.
+/// Hashes a file that may be so large that the user cancels.
 pub(crate) fn sha256_of_file(path: &Path, cancel: &AtomicBool) -> Result<String, Failure> {
     sha256_of_opened(&File::open(path).context("opening", path)?, path, cancel)
 }
 
-/// The same of one that is open, from where it stands; `path` is for messages.
+/// Hashes an open file from its current position; `path` is for messages.
 pub(crate) fn sha256_of_opened(file: &File, path: &Path, cancel: &AtomicBool) -> Result<String, Failure> {
     hashed::<Sha256>(file, path, cancel)
 }

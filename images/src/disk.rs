@@ -1,14 +1,11 @@
 //! A release as a disk: its tree with the release's own init, kernel and initrd, booted as a virtual machine.
 //!
-//! The tree is copied, what a machine needs is installed by the release's own package manager, its initrd is made by its
-//! own tool, and `mke2fs -d` turns it into a file: nothing is mounted and no loop device is needed.
-//! The file is made once and never written to; whoever boots it writes to a layer of its own.
-//!
-//! `prepare_disk` copies a release's tree, installs what makes a host of it (init, udev, containerd) by the release's
-//! own apt, makes its initrd by its own `update-initramfs`, lays one systemd unit over it, and has `mke2fs -d` turn it
-//! into an ext4 file.
+//! `prepare_disk` copies a release's tree, installs the packages of a host (init, udev, containerd) with the release's
+//! own package manager, makes the initrd with its own tool (Debian's is `update-initramfs`), lays the caller's files
+//! over it, and has `mke2fs -d` turn it into an ext4 file: nothing is mounted and no loop device is needed.
+//! The file is made once and never written to; each machine that boots it writes to an overlay of its own.
 //! The same tree gives the same bytes.
-//! The file lies in the cache under a key of what went in.
+//! The file is in the cache under a key of its inputs.
 
 use crate::boot::initramfs::ExtraFile;
 use crate::boot::kernel;
@@ -30,11 +27,11 @@ use model::package::PackageName;
 use model::release::Release;
 use std::path::{Path, PathBuf};
 
-/// Size of the disk, bytes; sparse, so that only what is in it takes room.
+/// Size of the disk, in bytes; the file is sparse, so that only its content takes space.
 const SIZE: u64 = 24 << 30;
-/// Bytes of an initrd.
+/// Size limit of an initrd, in bytes.
 const MAX_INITRD: u64 = 1 << 30;
-/// The layout of what this module makes; another number makes new keys.
+/// Version of this module's output format; another number makes new keys.
 const FORMAT: u32 = 1;
 /// mke2fs's settings, so that the machine's own `mke2fs.conf` does not decide what a release's kernel must understand.
 /// The features are those that every kernel since 3.6 mounts.
@@ -52,10 +49,10 @@ features = has_journal,extent,huge_file,flex_bg,metadata_csum,64bit,dir_nlink,ex
 }
 ";
 
-/// A release that can be booted.
+/// A bootable release.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Disk {
-    /// The image that the disk was made of.
+    /// Image that the disk was made from.
     pub image: Image,
     /// The image of the disk itself; its manifest also lists the packages that make a machine of the release.
     pub host: Image,
@@ -69,10 +66,10 @@ pub struct Disk {
 
 /// Prepares the image of a release and makes a disk of it, or finds both in the cache.
 ///
-/// `files` are laid over the tree: what the caller wants to be started in the machine.
+/// `files` are laid over the tree, for services that the caller wants to start in the machine.
 ///
 /// # Errors
-/// As [`prepare`]; and when the release's kernel, initrd tool or `mke2fs` fails or is missing.
+/// As [`prepare`]; and if the release's kernel, initrd tool or `mke2fs` fails or is missing.
 pub fn prepare_disk(
     release: &Release,
     options: &Options,
@@ -108,7 +105,7 @@ impl Job<'_> {
         self.boot_files(&tree, &workshop.dir)?;
         lay(files, &tree)?;
         self.filesystem(&tree, &workshop.dir, &key, born(image))?;
-        // The plain image has the tree; the disk has all that was added.
+        // The plain image has the base tree, and the disk has all additions.
         std::fs::remove_dir_all(&tree).context("removing", &tree)?;
         self.enter(Phase::Store);
         let manifest = Manifest {
@@ -122,7 +119,7 @@ impl Job<'_> {
         workshop.finish(&self.store, &manifest)
     }
 
-    /// Copies the tree, installs what makes a machine of the copy, and writes down what is in it then.
+    /// Copies the tree, installs the packages of a machine in the copy, and records its content.
     fn host(&mut self, image: &Image, tree: &Path, folder: &Path, names: &[PackageName]) -> Result<Manifest, Failure> {
         let (plain, _hold) = image.plain()?;
         self.enter(Phase::Copy);
@@ -139,10 +136,10 @@ impl Job<'_> {
         Ok(manifest)
     }
 
-    /// Makes the initrd, and puts it and the kernel into a folder outside the tree.
+    /// Makes the initrd, and copies it and the kernel into a directory outside the tree.
     ///
-    /// The tool that makes it is the release's, with whatever hooks packages have added: both files are read inside the
-    /// tree once it has ended.
+    /// The tool is the release's own, with any hooks of its packages, so both files are read inside the tree after it
+    /// has ended.
     fn boot_files(&self, tree: &Path, folder: &Path) -> Result<(), Failure> {
         let kernel = kernel::files(tree, self.release)?;
         let initrd = self.family.initrd(&self.runner, tree, &kernel.release)?;
@@ -150,7 +147,7 @@ impl Job<'_> {
         tree::copy_out(tree, Path::new(&initrd), MAX_INITRD, &folder.join("initrd"))
     }
 
-    /// Turns the tree into an ext4 filesystem: the same tree, its times included, gives the same bytes.
+    /// Turns the tree into an ext4 filesystem: the same tree, including its times, gives the same bytes.
     fn filesystem(&self, tree: &Path, folder: &Path, key: &str, born: i64) -> Result<(), Failure> {
         let image = folder.join(ROOT);
         let settings = folder.join("mke2fs.conf");
@@ -162,7 +159,8 @@ impl Job<'_> {
     }
 }
 
-/// `mke2fs -d` with everything fixed that it would otherwise take from the clock, from chance or from the machine.
+/// Returns the command `mke2fs -d` with fixed values for everything that would otherwise depend on the clock, on chance
+/// or on the machine.
 fn mke2fs(tree: &Path, image: &Path, settings: &Path, uuid: &str, born: i64) -> std::process::Command {
     let mut command = tied("mke2fs");
     command
@@ -176,7 +174,7 @@ fn mke2fs(tree: &Path, image: &Path, settings: &Path, uuid: &str, born: i64) -> 
     command
 }
 
-/// What is installed to make a machine of the release, checked: the names become arguments.
+/// Returns the checked names of the packages to install for a machine of the release; the names become arguments.
 fn machine_packages(family: &dyn PackageFamily, release: &Release) -> Result<Vec<PackageName>, Failure> {
     let managers = release.container_manager.iter().chain(&release.docker);
     let packages: Vec<PackageName> = managers.flat_map(|manager| manager.packages.clone()).collect();
@@ -196,12 +194,12 @@ fn key(image: &Image, packages: &[PackageName], files: &[ExtraFile]) -> String {
     fields.hex()
 }
 
-/// A time that only depends on what went in: that of the newest index.
+/// Returns a time that depends only on the inputs: that of the newest index.
 fn born(image: &Image) -> i64 {
     image.manifest.indexes.iter().filter_map(|index| index.date).max().map_or(1, Timestamp::as_second)
 }
 
-/// The first digits of a key as a UUID.
+/// Returns the first digits of a key as a UUID.
 fn uuid(key: &str) -> String {
     let digits: String = key.chars().filter(char::is_ascii_hexdigit).chain(std::iter::repeat('0')).take(32).collect();
     let part = |from: usize, to: usize| digits.get(from..to).unwrap_or_default().to_owned();
@@ -235,7 +233,7 @@ mod tests {
         std::os::unix::fs::symlink("etc/hostname", tree.join("name")).unwrap();
         let settings = dir.path().join("mke2fs.conf");
         std::fs::write(&settings, MKE2FS_CONF).unwrap();
-        // More than a second apart, because the filesystem's own times have that resolution.
+        // More than a second apart, the resolution of the filesystem's own times.
         let make = |name: &str| {
             std::thread::sleep(std::time::Duration::from_millis(1100));
             let image = dir.path().join(name);
@@ -246,12 +244,12 @@ mod tests {
             std::fs::File::open(&image).unwrap().read_to_end(&mut bytes).unwrap();
             bytes
         };
-        // A file's times are part of the tree, and the first look at it after a change sets one of them.
+        // A file's times are part of the tree, and the first read after a change sets one of them.
         make("zero");
         assert!(make("one") == make("two"), "two disks of one tree differ");
     }
 
-    /// The tree of the plain image is not needed any more, but its indexes say what can be installed.
+    /// The plain image's tree is not needed any more, but its indexes list the packages that can be installed.
     #[test]
     fn the_plain_image_stays_while_a_disk_is_made_of_candidates() {
         let dir = tempfile::tempdir().unwrap();
@@ -263,7 +261,7 @@ mod tests {
         let manifest = crate::cache::tests::manifest(&"b".repeat(64), "13", made);
         let manifest = Manifest { derived_from: Some(plain.key().to_owned()), ..manifest };
         let candidate = workshop.finish(&store, &manifest).unwrap();
-        // A `clean` beside it, the moment before the packages are installed.
+        // A concurrent `clean`, just before the packages are installed.
         let cleaned = std::sync::Mutex::new(None);
         let progress = |now: Progress| {
             if now.phase == Phase::Install && now.detail.is_none() {
@@ -287,7 +285,7 @@ mod tests {
         );
     }
 
-    /// The kernel and initrd that are kept of a tree whose `update-initramfs` runs this script.
+    /// Returns the kernel and initrd that are kept from a tree whose `update-initramfs` runs this script.
     fn kernel_after(script: &str) -> Result<String, String> {
         let script = format!("#!/bin/sh\nset -e\n{script}\necho initrd > /boot/initrd.img-1-amd64\n");
         let (tell, told) = std::sync::mpsc::channel();

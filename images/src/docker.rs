@@ -1,10 +1,9 @@
-//! Images of the cache in Docker: made of a tree, found again, removed.
+//! Images of the cache in Docker: import, lookup, removal.
 //!
 //! A derived image is a layer on the plain image's Docker image.
-//! The files of a layer cannot say that something of the plain image is gone; where that is so, the whole tree is
-//! imported.
-//! A Docker image's tag ends with the cache's name, so that two caches share none; the Docker image goes when the cache
-//! no longer has the image.
+//! The files of a layer cannot express that something of the plain image is gone; in that case the whole tree is
+//! imported. A Docker image's tag ends with the cache's name, so that two caches share no image; the Docker image is
+//! removed when the cache no longer has the image.
 
 mod archive;
 mod import;
@@ -20,48 +19,48 @@ use crate::error::{Failure, ImageErrorKind};
 use bollard::Docker;
 use bollard::errors::Error;
 
-/// The label on everything that this crate leaves with Docker; an image's value is its cache key.
+/// Label of everything that this crate leaves in Docker; an image's value is its cache key.
 pub const LABEL: &str = "org.kata-qualify.image";
-/// The label with the name of the cache that an image belongs to, [`crate::cache::id`].
+/// Label with the name of the cache that an image belongs to, [`crate::cache::id`].
 pub const CACHE_LABEL: &str = "org.kata-qualify.cache";
-/// The repository of imported images.
+/// Repository of imported images.
 pub const REPOSITORY: &str = "kata-qualify";
 
-/// Why there is no connection to a Docker engine.
+/// Reasons why there is no connection to a Docker engine.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
-    /// The environment does not say which engine is meant.
+    /// The environment does not clearly name an engine.
     #[error(transparent)]
     Settings(#[from] EngineSettingsError),
-    /// Docker or the socket refused.
+    /// Docker or its socket refused.
     #[error(transparent)]
     Docker(#[from] Error),
 }
 
-/// Connects to the Docker engine that `DOCKER_HOST` names, else to the local one, and agrees on a version of its API.
+/// Connects to the Docker engine in `DOCKER_HOST`, or else to the local engine, and negotiates the version of its API.
 ///
 /// # Errors
-/// What Docker or the socket said, or that the environment would be read differently by others who connect.
+/// Docker's or the socket's error, or an environment that other libraries would interpret differently.
 pub async fn connect() -> Result<Docker, ConnectError> {
     settings::check(|name| std::env::var(name).ok())?;
     Ok(Docker::connect_with_defaults()?.negotiate_version().await?)
 }
 
-/// The tag of an image of the cache of this name: `kata-qualify/debian:13-0123456789ab-fedcba9876543210`.
+/// Returns the tag of an image in a cache of this name: `kata-qualify/debian:13-0123456789ab-fedcba9876543210`.
 ///
-/// Each cache has Docker images of its own: two that have the same image would else take one from each other.
+/// Each cache has Docker images of its own: otherwise two caches with the same image would remove it from each other.
 pub fn tag(image: &Image, cache: &str) -> String {
     format!("{}-{cache}", old_tag(image))
 }
 
-/// The tag that earlier versions gave it, whichever cache it was of.
+/// Returns the tag of earlier versions, which did not contain the cache's name.
 fn old_tag(image: &Image) -> String {
     let key = image.key();
     let manifest = &image.manifest;
     format!("{REPOSITORY}/{}:{}-{}", manifest.distro, manifest.version, key.get(..12).unwrap_or(key))
 }
 
-/// What Docker said, as a cause.
+/// Turns Docker's error into a cause.
 pub(crate) fn docker_failure(error: &Error) -> Failure {
     match said(error) {
         Some(Said::DiskFull) => ImageErrorKind::DiskFull.into(),
@@ -69,7 +68,7 @@ pub(crate) fn docker_failure(error: &Error) -> Failure {
     }
 }
 
-/// That there is no connection, as a cause.
+/// Turns a failed connection into a cause.
 pub(crate) fn connect_failure(error: ConnectError) -> Failure {
     match error {
         ConnectError::Settings(error) => ImageErrorKind::Docker { detail: error.to_string() }.into(),
@@ -77,7 +76,7 @@ pub(crate) fn connect_failure(error: ConnectError) -> Failure {
     }
 }
 
-/// What Docker said of a registry's image, or of what is in it, as a cause.
+/// Turns Docker's error about a registry's image or its content into a cause.
 pub(crate) fn image_failure(reference: &str, error: &Error) -> Failure {
     match said(error) {
         Some(Said::Silent) => {
@@ -88,19 +87,19 @@ pub(crate) fn image_failure(reference: &str, error: &Error) -> Failure {
     }
 }
 
-/// What is known of a failure by what the engine said.
+/// Classes of failures, by the engine's message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Said {
-    /// The registry does not answer.
+    /// The registry does not respond.
     Silent,
-    /// What was asked for is not there.
+    /// The requested object does not exist.
     Absent,
     /// The engine's disk is full.
     DiskFull,
 }
 
-/// By which words that is known where no status says it, whatever their case: those of Docker 20.10.24, which are of Go's
-/// package `net` where they are about the network.
+/// Words, in any case, that identify a failure without a status: those of Docker 20.10.24, which come from Go's package
+/// `net` for network failures.
 const WORDS: [(Said, &[&str]); 3] = [
     (
         Said::Silent,
@@ -121,7 +120,7 @@ fn said(error: &Error) -> Option<Said> {
     let message = match error {
         Error::DockerResponseServerError { status_code: 404, .. } => return Some(Said::Absent),
         Error::DockerResponseServerError { message, .. } | Error::DockerStreamError { error: message } => message,
-        // Between this program and the engine; no registry has anything to do with it.
+        // The failure is between this program and the engine, and concerns no registry.
         _ => return None,
     };
     let message = message.to_lowercase();
@@ -152,7 +151,7 @@ mod tests {
         assert!(matches!(streamed("unauthorized"), ImageErrorKind::Docker { .. }));
     }
 
-    /// Docker's socket says nothing of a registry, and a container that is gone nothing of an image.
+    /// An error of Docker's socket is not about a registry, and a missing container is not about an image.
     #[test]
     fn what_is_not_of_a_registry_is_dockers() {
         let socket = Error::IOError { err: std::io::Error::other("connection refused") };

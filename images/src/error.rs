@@ -1,4 +1,4 @@
-//! What can go wrong between a release and its image, by phase and cause.
+//! Errors between a release and its image, by phase and cause.
 
 mod base_error;
 
@@ -21,9 +21,9 @@ pub struct ImageError {
     pub release: String,
     /// The phase that failed.
     pub phase: Phase,
-    /// What went wrong.
+    /// Cause of the failure.
     pub cause: Box<ImageErrorKind>,
-    /// The command that failed, where one did.
+    /// The command that failed, if any.
     pub command: Option<Box<CommandFailure>>,
 }
 
@@ -32,7 +32,7 @@ impl ImageError {
         ImageError { release: release.to_owned(), phase, cause: Box::new(failure.cause), command: failure.command }
     }
 
-    /// What to do about it, where that is known; fits after `hint:`.
+    /// Returns the known remedy, to print after `hint:`.
     pub fn hint(&self) -> Option<String> {
         self.cause.hint()
     }
@@ -48,7 +48,7 @@ impl fmt::Display for ImageError {
     }
 }
 
-/// A command that failed: what a person needs to repeat it and to see why.
+/// A failed command, with the information that a person needs to repeat it and to find the cause.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CommandFailure {
     /// The command line, mirrors redacted.
@@ -69,7 +69,7 @@ impl fmt::Display for CommandFailure {
     }
 }
 
-/// Why an image could not be prepared.
+/// Reasons why an image could not be prepared.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ImageErrorKind {
@@ -79,20 +79,20 @@ pub enum ImageErrorKind {
         /// The package.
         package: String,
     },
-    /// The mirror does not answer.
+    /// The mirror does not respond.
     #[error("the mirror cannot be reached: {detail}")]
     MirrorUnreachable {
-        /// What the attempt said, hosts redacted.
+        /// Message of the attempt, hosts redacted.
         detail: String,
-        /// How old the newest cached image of the release is, in seconds.
+        /// Age of the newest cached image of the release, in seconds.
         cached_age: Option<i64>,
     },
-    /// The registry of the release's base image does not answer.
+    /// The registry of the release's base image does not respond.
     #[error("the container registry cannot be reached: {detail}")]
     RegistryUnreachable {
-        /// What the engine said, hosts redacted.
+        /// Message of the engine, hosts redacted.
         detail: String,
-        /// As of a mirror.
+        /// Age of the newest cached image of the release, in seconds.
         cached_age: Option<i64>,
     },
     /// The registry has no such image.
@@ -104,7 +104,7 @@ pub enum ImageErrorKind {
     /// The mirror's signed index is past its own `Valid-Until`.
     #[error("the mirror is stale: the Release file of {suite} has expired")]
     Expired {
-        /// `sid`, or the file's address where the suite is not known.
+        /// `sid`, or the file's address if the suite is unknown.
         suite: String,
     },
     /// The mirror has no such suite.
@@ -116,7 +116,7 @@ pub enum ImageErrorKind {
     /// The index or a package is not signed by a key that this machine trusts, or does not match its checksum.
     #[error("the mirror's data cannot be trusted: {detail}")]
     Untrusted {
-        /// The tool's line.
+        /// The tool's message.
         detail: String,
     },
     /// No space left.
@@ -125,7 +125,7 @@ pub enum ImageErrorKind {
     /// Any other failure of a command.
     #[error("a command failed")]
     CommandFailed,
-    /// A program that is needed is not installed.
+    /// A required program is not installed.
     #[error("program `{program}` is not installed")]
     ToolMissing {
         /// The program's name.
@@ -139,18 +139,18 @@ pub enum ImageErrorKind {
     WrongArchitecture {
         /// The release's architecture.
         wanted: Arch,
-        /// This machine's.
+        /// Architecture of this machine.
         machine: String,
     },
-    /// A package manager for which no installer is written.
+    /// There is no installer for the package manager.
     #[error("no installer is written for the package manager `{manager}`")]
     UnsupportedPackageManager {
-        /// The release's.
+        /// Package manager of the release.
         manager: PackageManager,
-        /// The package managers for which one is written.
+        /// Package managers that have an installer.
         written: Vec<PackageManager>,
     },
-    /// The record lacks what making the image needs.
+    /// The record lacks information for making the image.
     #[error("the record has no {what}, which {needed_for} needs")]
     RecordLacks {
         /// `image`.
@@ -158,10 +158,10 @@ pub enum ImageErrorKind {
         /// `an OCI base`.
         needed_for: &'static str,
     },
-    /// The repositories that the record's OCI image names lack something.
+    /// The repositories configured in the record's OCI image lack something.
     #[error("no repository that its OCI image names has {what}")]
     ImageLacks {
-        /// By the record: `QEMU, which …`.
+        /// As the record describes it: `QEMU, which …`.
         what: String,
     },
     /// No mirror of a suite is known.
@@ -169,18 +169,18 @@ pub enum ImageErrorKind {
     NoMirror {
         /// `trixie-security`, `crb`, or the release.
         suite: String,
-        /// Which of the distro's archives has it.
+        /// The distro's archive that has the suite.
         archive: Archive,
     },
-    /// Offline, and nothing suitable in the cache.
+    /// The run is offline, and the cache has no suitable image.
     #[error("what is needed is not in the cache, and offline forbids fetching it")]
     NotCached,
-    /// An extra package that is neither a valid name nor a readable file of the family's.
+    /// An extra package is neither a valid name nor a readable package file of the family.
     #[error("extra package `{name}`: {reason}")]
     BadPackage {
         /// As the user wrote it.
         name: String,
-        /// What was expected.
+        /// Expected form.
         reason: String,
     },
     /// An overlay that cannot be laid over the tree.
@@ -188,26 +188,26 @@ pub enum ImageErrorKind {
     BadOverlay {
         /// The path in the overlay.
         path: String,
-        /// Why it is refused.
+        /// Reason for the refusal.
         reason: String,
     },
-    /// A base that the caller gave cannot be read, or is not what it should be.
+    /// A base from the caller cannot be read, or is not as expected.
     #[error("the {}: {error}", .kind.title())]
     BadBase {
-        /// What it is.
+        /// Kind of base.
         kind: Source,
-        /// What is wrong with it.
+        /// The reader's error.
         error: BaseError,
     },
     /// An entry of a root filesystem's archive is refused.
     #[error("the archive's entry {entry}: {reason}")]
     BadArchive {
-        /// Its path.
+        /// Path of the entry.
         entry: String,
-        /// Why.
+        /// Reason for the refusal.
         reason: String,
     },
-    /// Something that must be in the finished tree is not there.
+    /// A required file is missing in the finished tree.
     #[error("{what} was not found in the tree")]
     NotInTree {
         /// `a kernel matching /boot/vmlinuz-*`.
@@ -218,44 +218,44 @@ pub enum ImageErrorKind {
     BadModule {
         /// The module's file.
         path: PathBuf,
-        /// Why.
+        /// Reason.
         reason: String,
     },
-    /// The user stopped it.
+    /// The user cancelled the operation.
     #[error("cancelled")]
     Cancelled,
-    /// It took longer than allowed.
+    /// The time limit was exceeded.
     #[error("the deadline of {seconds} s passed")]
     DeadlineExceeded {
         /// The limit.
         seconds: u64,
     },
-    /// Docker refused or is not there.
+    /// Docker refused or is not available.
     #[error("docker: {detail}")]
     Docker {
-        /// What it said.
+        /// Message of Docker.
         detail: String,
     },
-    /// A file that cannot be read or written.
+    /// A file cannot be read or written.
     #[error("{context}: {source}")]
     Io {
-        /// What was being done to which file.
+        /// The operation and the file.
         context: String,
         /// The system's reason.
         source: std::io::Error,
     },
-    /// A mirror's or a proxy's address that cannot be handed to apt.
+    /// The address of a mirror or proxy cannot be passed to apt.
     #[error("the address {address}: {reason}")]
     BadAddress {
-        /// Without its credentials.
+        /// Address without its credentials.
         address: String,
-        /// Why.
+        /// Reason.
         reason: String,
     },
-    /// The namespaces cannot be made in which the release's own programs run.
+    /// The namespaces for running the release's own programs cannot be created.
     #[error("{folder}: its programs cannot be given ids of their own: {source}")]
     Unmapped {
-        /// What they were to see.
+        /// Directory that the programs were to see as their root.
         folder: PathBuf,
         /// The system's reason.
         source: std::io::Error,
@@ -265,13 +265,13 @@ pub enum ImageErrorKind {
     BadManifest {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// Reason.
         reason: String,
     },
 }
 
 impl ImageErrorKind {
-    /// Where the age of a cached image is told, beside what cannot be reached.
+    /// Returns the place for the age of a cached image, for a mirror or registry that cannot be reached.
     pub(crate) fn cached_age(&mut self) -> Option<&mut Option<i64>> {
         match self {
             Self::MirrorUnreachable { cached_age, .. } | Self::RegistryUnreachable { cached_age, .. } => {
@@ -281,7 +281,7 @@ impl ImageErrorKind {
         }
     }
 
-    /// What to do about it, where that is known; fits after `hint:`.
+    /// Returns the known remedy, to print after `hint:`.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
             ImageErrorKind::MirrorUnreachable { cached_age: Some(age), .. }
@@ -338,7 +338,7 @@ impl From<FailureReason> for ImageErrorKind {
             FailureReason::Unreachable { detail } => ImageErrorKind::MirrorUnreachable { detail, cached_age: None },
             FailureReason::Untrusted { detail } => ImageErrorKind::Untrusted { detail },
             FailureReason::DiskFull => ImageErrorKind::DiskFull,
-            // Its words stand beside the command.
+            // The program's own message is shown with the command.
             FailureReason::MissingPackage { package: None }
             | FailureReason::Unreadable
             | FailureReason::Locked
@@ -348,7 +348,7 @@ impl From<FailureReason> for ImageErrorKind {
     }
 }
 
-/// `3 days`, `5 hours`, `12 minutes`: the age of a cached image for people.
+/// Returns the age of a cached image for people: `3 days`, `5 hours`, `12 minutes`.
 pub fn age_words(seconds: i64) -> String {
     let (n, unit) = match seconds.max(0) {
         s if s >= 172_800 => (s / 86_400, "day"),
@@ -371,7 +371,7 @@ impl From<ImageErrorKind> for Failure {
     }
 }
 
-/// Gives an I/O error the name of what was being done; a full disk becomes [`ImageErrorKind::DiskFull`].
+/// Adds the failed operation to an I/O error; a full disk becomes [`ImageErrorKind::DiskFull`].
 pub(crate) trait Context<T> {
     fn context(self, what: &str, path: &Path) -> Result<T, Failure>;
 }
@@ -382,7 +382,7 @@ impl<T> Context<T> for std::io::Result<T> {
     }
 }
 
-/// An I/O error with what was being done; a full disk becomes [`ImageErrorKind::DiskFull`].
+/// Makes a failure from an I/O error and the failed operation; a full disk becomes [`ImageErrorKind::DiskFull`].
 pub(crate) fn failure_of(source: std::io::Error, doing: impl FnOnce() -> String) -> Failure {
     match source.kind() {
         std::io::ErrorKind::StorageFull => ImageErrorKind::DiskFull.into(),

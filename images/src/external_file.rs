@@ -14,7 +14,7 @@ use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-/// Bytes that are fetched at most.
+/// Size limit of a fetched file, in bytes.
 const MAX_FETCHED: u64 = 16 << 30;
 
 /// A file by its path or address, and the checksum that it must have.
@@ -23,11 +23,11 @@ const MAX_FETCHED: u64 = 16 << 30;
 pub struct ExternalFile {
     /// A path, or an `https://` address.
     pub place: String,
-    /// What it must hash to.
+    /// Expected checksum.
     pub checksum: Option<Checksum>,
 }
 
-/// What a file must hash to, in lower-case hexadecimal digits.
+/// Expected checksum of a file, in lower-case hexadecimal digits.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Checksum {
@@ -37,53 +37,53 @@ pub enum Checksum {
     Sha512(String),
 }
 
-/// Why the file cannot be used.
+/// Reasons why the file cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ExternalFileError {
-    /// The text behind `#` is no checksum.
+    /// The text after `#` is no checksum.
     #[error("`{text}` is no checksum: expected 64 hexadecimal digits (sha-256) or 128 (sha-512) behind the #")]
     Checksum {
         /// The text that was given.
         text: String,
     },
-    /// The file is not the one that the checksum is of.
+    /// The file's checksum differs.
     #[error("{name} has the checksum {found}, expected {expected}: it is another file, or was damaged on the way")]
     Mismatch {
-        /// The last part of its path or address.
+        /// Last part of the file's path or address.
         name: String,
-        /// As computed.
+        /// Computed checksum.
         found: Checksum,
-        /// As asked for.
+        /// Expected checksum.
         expected: Checksum,
     },
-    /// An address without a checksum: anybody on the way could put another file in its place.
+    /// An address has no checksum: an attacker on the network could substitute another file.
     #[error("{address} has no checksum: append #SHA256, the sum that its publisher names")]
     Unpinned {
-        /// Redacted.
+        /// Redacted address.
         address: String,
     },
-    /// The address gave nothing.
+    /// The download failed.
     #[error("fetching {address}: {detail}")]
     Fetch {
-        /// Redacted.
+        /// Redacted address.
         address: String,
-        /// What curl said.
+        /// Message of curl.
         detail: String,
     },
-    /// A file that cannot be read.
+    /// A file cannot be read.
     #[error("{detail}")]
     Unreadable {
-        /// Which, and the system's reason.
+        /// The file, and the system's reason.
         detail: String,
     },
 }
 
 impl Checksum {
-    /// Reads `sha256:HEX`, `sha512:HEX`, or the digits alone, whose number tells which it is.
+    /// Reads `sha256:HEX`, `sha512:HEX`, or the digits alone, whose number determines the kind.
     ///
     /// # Errors
-    /// When it is neither.
+    /// If the text is neither.
     pub fn parse(text: &str) -> Result<Checksum, ExternalFileError> {
         let lower = text.to_ascii_lowercase();
         let (kind, digits) = match lower.split_once([':', '=']) {
@@ -98,7 +98,7 @@ impl Checksum {
         }
     }
 
-    /// The checksum of the same kind of what is in a file, from where it stands.
+    /// Computes the checksum of the same kind of a file, from its current position.
     fn recomputed(&self, file: &File, path: &Path, cancel: &AtomicBool) -> Result<Checksum, ExternalFileError> {
         let computed = match self {
             Checksum::Sha256(_) => digest::sha256_of_opened(file, path, cancel).map(Checksum::Sha256),
@@ -121,7 +121,7 @@ impl ExternalFile {
     /// Reads `PATH|URL[#CHECKSUM]`.
     ///
     /// # Errors
-    /// When what stands behind `#` is no checksum.
+    /// If the text after `#` is no checksum.
     pub fn parse(text: &str) -> Result<ExternalFile, ExternalFileError> {
         let Some((place, sum)) = text.rsplit_once('#') else {
             return Ok(ExternalFile { place: text.to_owned(), checksum: None });
@@ -129,8 +129,8 @@ impl ExternalFile {
         Ok(ExternalFile { place: place.to_owned(), checksum: Some(Checksum::parse(sum)?) })
     }
 
-    /// Its name for messages, which must show neither hosts nor this machine's folders: the last part of the place, without
-    /// the query of an address, which may let one in.
+    /// Returns the name for messages, which must show neither hosts nor this machine's directories: the last part of
+    /// the place, without an address's query, which may contain credentials.
     pub fn name(&self) -> &str {
         let path = match self.is_address() {
             true => {
@@ -143,15 +143,15 @@ impl ExternalFile {
         path.trim_end_matches('/').rsplit('/').next().unwrap_or_default()
     }
 
-    /// Whether it has to be fetched.
+    /// Returns whether the file has to be fetched.
     pub fn is_address(&self) -> bool {
         self.place.starts_with("https://") || self.place.starts_with("http://")
     }
 
-    /// Checks that what has to be fetched has a checksum.
+    /// Checks that an address has a checksum.
     ///
     /// # Errors
-    /// When it has none.
+    /// If it has none.
     pub fn is_pinned(&self) -> Result<(), ExternalFileError> {
         match self.is_address() && self.checksum.is_none() {
             true => {
@@ -161,10 +161,10 @@ impl ExternalFile {
         }
     }
 
-    /// The verified file with its SHA-256; one that has to be fetched is written to `fetched`.
+    /// Returns the path of the verified file with its SHA-256; a file from an address is written to `fetched`.
     ///
     /// # Errors
-    /// When it cannot be fetched or read, has another checksum, or `cancel` was set.
+    /// If the file cannot be fetched or read, has another checksum, or `cancel` was set.
     pub fn open(&self, fetched: &Path, cancel: &AtomicBool) -> Result<(PathBuf, String), ExternalFileError> {
         self.is_pinned()?;
         let path = match self.is_address() {
@@ -184,10 +184,10 @@ impl ExternalFile {
         Ok((path, sha256))
     }
 
-    /// Checks what is in the file, once it is open, against the checksum, where there is one; `path` is for messages.
+    /// Checks the content of an open file against the checksum, if there is one; `path` is for messages.
     ///
     /// # Errors
-    /// When it has another checksum, cannot be read, or `cancel` was set.
+    /// If the file has another checksum, cannot be read, or `cancel` was set.
     pub(crate) fn check(&self, file: &File, path: &Path, cancel: &AtomicBool) -> Result<(), ExternalFileError> {
         let Some(expected) = &self.checksum else { return Ok(()) };
         let found = expected.recomputed(file, path, cancel)?;
@@ -205,7 +205,7 @@ fn unreadable(failure: Failure) -> ExternalFileError {
     ExternalFileError::Unreadable { detail: failure.cause.to_string() }
 }
 
-/// An address in the words of curl's configuration.
+/// Returns an address as a line of curl's configuration.
 fn configuration(address: &str) -> String {
     let quoted: String = address
         .chars()
@@ -215,11 +215,11 @@ fn configuration(address: &str) -> String {
     format!("url = \"{quoted}\"\n")
 }
 
-/// Downloads by curl, which knows proxies and certificates, and dies with this process.
+/// Downloads with curl, which handles proxies and certificates, and dies with this process.
 ///
-/// The address may hold a password: it goes through a pipe, because everybody can read arguments.
-/// That is why neither an [`operator::process::Invocation`] nor a job's `Runner` runs it: the input of the one is a
-/// file, the other has none, and neither looks at what a program writes meanwhile.
+/// The address may contain a password, so it is passed through a pipe, because all users can read arguments.
+/// For this reason neither an [`operator::process::Invocation`], whose input is a file, nor a job's `Runner`, which has
+/// no input, runs curl; and neither checks the size of the file while the program runs.
 /// curl has its own deadline, and starts nothing, so it needs no process group.
 fn fetch(address: &str, to: &Path, limit: u64, cancel: &AtomicBool) -> Result<(), ExternalFileError> {
     const MINUTES: u64 = 30;
@@ -243,7 +243,7 @@ fn fetch(address: &str, to: &Path, limit: u64, cancel: &AtomicBool) -> Result<()
         Ok(child) => child,
         Err(e) => return Err(failed(e.to_string())),
     };
-    // A pipe buffers as much without a reader; if curl has ended, its exit status says why.
+    // A pipe buffers the configuration without a reader; if curl has ended, its exit status says why.
     let _ = child.stdin.take().map(|mut stdin| stdin.write_all(configuration(address).as_bytes()));
     let status = loop {
         match process::wait(&mut child, Duration::from_millis(50)) {
@@ -263,13 +263,14 @@ fn fetch(address: &str, to: &Path, limit: u64, cancel: &AtomicBool) -> Result<()
     if status.success() {
         return Ok(());
     }
-    // A line or two: without progress curl prints nothing else.
+    // A line or two: with its progress output off, curl prints nothing else.
     let mut said = String::new();
     let _ = child.stderr.take().map(|stderr| stderr.take(4096).read_to_string(&mut said));
     Err(failed(said.trim().to_owned()))
 }
 
-/// A server that never stops sending would fill the disk; curl's own limit only looks at the announced size.
+/// Returns whether the file exceeds the limit: a server that never stops sending would fill the disk, and curl's own
+/// limit only checks the announced size.
 fn is_larger(file: &Path, limit: u64) -> bool {
     std::fs::metadata(file).is_ok_and(|found| found.len() > limit)
 }
@@ -347,7 +348,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("file");
         std::fs::write(&path, "abc").unwrap();
-        // FIPS 180-2's own example.
+        // The example of FIPS 180-2.
         let sha256 = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
         let sha512 = "ddaf35a193617abacc417349ae20413112e6fa4e89a97ea20a9eeee64b55d39a2192992a274fc1a836ba3c23a3feebbd454d4423643ce80e2a9ac94fa54ca49f";
         let open = |sum: &str| {

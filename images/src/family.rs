@@ -1,7 +1,7 @@
-//! What differs from one family of distros to the next: how packages are named, fetched, installed and listed.
+//! Package families: how the packages of a family of distros are named, fetched, installed and listed.
 //!
-//! A family is one entry of [`ALL`] and one folder below this one, which those with RPMs share; nothing else in this crate
-//! knows a package manager.
+//! A family is one entry of [`ALL`] and one directory below this one, which the RPM families share; nothing else in
+//! this crate knows a package manager.
 
 mod apk;
 mod apt;
@@ -37,78 +37,84 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::str::FromStr;
 
-/// The families that images are made of.
+/// All families that images can be made for.
 const ALL: &[&dyn PackageFamily] =
     &[&apt::Apt, &rpm::DNF, &rpm::YUM, &rpm::TDNF, &rpm::ZYPPER, &pacman::Pacman, &apk::Apk];
 
 /// A package family: the distros with the same package manager.
 pub(crate) trait PackageFamily: Sync {
-    /// Its package manager, as records name it.
+    /// Returns its package manager, as records name it.
     fn package_manager(&self) -> PackageManager;
 
-    /// A text as a package's name, if it is one by this family's rules: its programs are given no other.
+    /// Returns a text as a package's name, if it is valid by this family's rules: only such names are passed to its
+    /// programs.
     fn package_name(&self, text: &str) -> Option<PackageName>;
 
-    /// Whether a text names a package's file.
+    /// Returns whether a text names a package file.
     fn is_package_file(&self, text: &str) -> bool;
 
-    /// Whether a file of the family's has nothing that a guest runs: debug symbols, sources, parts of an installer.
+    /// Returns whether a package file has nothing that a guest runs: debug symbols, sources, parts of an installer.
     fn is_left_out(&self, name: &str) -> bool;
 
-    /// The form of a package's name, for messages.
+    /// Returns the form of a package's name, for messages.
     fn name_form(&self) -> &'static str;
 
-    /// The form of a package's file, for messages.
+    /// Returns the form of a package file's name, for messages.
     fn file_form(&self) -> &'static str;
 
-    /// The name of the package in a file.
+    /// Returns the name of the package in a file.
     fn name_in_file(&self, file: &Path) -> Option<PackageName>;
 
-    /// Packages that the harness itself needs in every environment.
+    /// Returns the packages that the harness itself needs in every environment.
     fn support_packages(&self) -> &'static [&'static str];
 
-    /// Packages of a machine that is booted from the tree, besides its kernel and its container manager.
+    /// Returns the packages of a machine that is booted from the tree, in addition to its kernel and container manager.
     fn machine_packages(&self) -> &'static [&'static str];
 
-    /// The program of this machine that makes a base tree from the archives.
+    /// Returns this machine's program that makes a base tree from the archives.
     fn bootstrap_program(&self) -> &'static str;
 
-    /// The programs of this machine that packages are fetched and verified with, whatever the base came from.
+    /// Returns this machine's programs that fetch and verify packages, for any kind of base.
     fn fetching_programs(&self) -> &'static [&'static str];
 
-    /// The package of Debian's that has one of these programs, where one has: most are called like the program.
+    /// Returns the Debian package that has one of these programs, if any; most have the name of the program.
     fn debian_package(&self, program: &'static str) -> Option<&'static str> {
         Some(program)
     }
 
+<<<<<<< HEAD
     /// Whether the program that bootstraps knows a mirror of the distro.
     fn knows_mirror(&self, distro: &DistroId) -> bool {
+=======
+    /// Returns whether the bootstrap program knows a mirror of the distro.
+    fn knows_mirror(&self, distro: &str) -> bool {
+>>>>>>> w-c7
         is_this_machines(distro)
     }
 
-    /// What the record of a release must say so that its packages can be fetched, and does not.
+    /// Returns what a release's record lacks for fetching its packages, if anything.
     fn lacking(&self, _release: &Release) -> Option<&'static str> {
         None
     }
 
-    /// The files and folders of a base by which it says where its packages come from and whose signatures count; none
-    /// where the record and this machine say it.
+    /// Returns the files and directories of a base with its package sources and trusted keys; none if the record and
+    /// this machine provide them.
     fn settings_in_base(&self) -> &'static [&'static str];
 
-    /// Reads the cause of a failure from the last lines of the family's programs.
+    /// Returns a function that finds the cause of a failure in the last lines of the family's programs.
     fn cause_reader(&self) -> fn(&[String]) -> ImageErrorKind;
 
-    /// The addresses in a system's settings, as far as they can be read.
+    /// Returns the addresses in a system's settings, as far as they can be read.
     fn addresses(&self, system: &Root) -> Vec<String>;
 
-    /// The addresses, with their credentials, that must not leave this machine: those that the caller names, its own, and
-    /// its proxies'.
+    /// Returns the addresses, with their credentials, that must not leave this machine: those from the caller, from its
+    /// settings, and of its proxies.
     fn secret_addresses(&self, options: &Options) -> Vec<String> {
         let given = options.mirror.iter().chain(&options.security_mirror).cloned();
         given.chain(self.addresses(&Root::default())).chain(credentials::proxies()).collect()
     }
 
-    /// Finds out how this machine reaches a release's archives, and tells the runner what is secret about it.
+    /// Finds out how this machine reaches a release's archives, and tells the runner which addresses are secret.
     ///
     /// Nothing is fetched; offline nothing is looked up.
     fn archives<'a>(
@@ -118,10 +124,11 @@ pub(crate) trait PackageFamily: Sync {
         options: &Options,
     ) -> Result<Box<dyn Archives + 'a>, Failure>;
 
-    /// All packages that are installed in a tree.
+    /// Lists all packages that are installed in a tree.
     fn packages(&self, tree: &Path) -> Result<Vec<Package>, Failure>;
 
-    /// The suites or repositories that offer the installed versions of packages, by the indexes in an image's folder.
+    /// Returns the suites or repositories that offer the installed versions of packages, according to the indexes in an
+    /// image's directory.
     fn origins(
         &self,
         runner: &Runner<'_>,
@@ -130,49 +137,50 @@ pub(crate) trait PackageFamily: Sync {
         packages: &[Package],
     ) -> Result<Vec<PackageOrigin>, Failure>;
 
-    /// The owners of paths of a tree.
+    /// Returns the owners of paths of a tree.
     fn owners(&self, tree: &Path, paths: &[String]) -> Vec<PathOwner>;
 
-    /// Makes the initrd of a tree's kernel by the tree's own tool; gives where in the tree it is to be.
+    /// Makes the initrd for a tree's kernel with the tree's own tool; returns its path in the tree.
     fn initrd(&self, runner: &Runner<'_>, tree: &Path, kernel: &str) -> Result<String, Failure>;
 }
 
 /// A release's archives, as this machine reaches them.
 pub(crate) trait Archives {
-    /// The archives' indexes as they are now; what is fetched lies in `folder`, which is there until the image is made.
+    /// Fetches the archives' current indexes into `folder`, which exists until the image is made.
     ///
-    /// `base` has what [`PackageFamily::settings_in_base`] names of an OCI image that a tree will be made of.
+    /// `base` has the files of [`PackageFamily::settings_in_base`] from an OCI image that a tree will be made from.
     fn indexes(&mut self, runner: &mut Runner<'_>, folder: &Path, base: Option<&Path>) -> Result<Vec<Index>, Failure>;
 
-    /// The versions of the named packages that the archives offer, by the indexes that [`Archives::indexes`] has fetched
-    /// to `folder`. What of them is verified only when packages are installed is fetched and verified here.
+    /// Returns the versions of the named packages that the archives offer, according to the indexes that
+    /// [`Archives::indexes`] has fetched to `folder`. Indexes that are otherwise verified only at installation are
+    /// fetched and verified here.
     fn offered(&self, runner: &Runner<'_>, folder: &Path, names: &BTreeSet<&str>) -> Result<Vec<Offered>, Failure>;
 
-    /// Makes a base tree; gives what must be installed besides, as [`Install::required`] takes it.
+    /// Makes a base tree; returns the packages that must be installed additionally, for [`Install::required`].
     ///
-    /// `folder` is the image's folder while it is made: the indexes are kept in it.
+    /// `folder` is the image's directory while it is made: the indexes are kept in it.
     fn bootstrap(&self, runner: &Runner<'_>, folder: &Path, tree: &Path) -> Result<Vec<PackageName>, Failure>;
 
-    /// Has a base tree that came from elsewhere take its packages from these archives; keeps the indexes as
+    /// Configures a base tree from elsewhere to take its packages from these archives; keeps the indexes as
     /// [`Archives::bootstrap`] does.
     fn adopt(&self, runner: &Runner<'_>, folder: &Path, tree: &Path) -> Result<(), Failure>;
 
-    /// Installs packages by the tree's own package manager.
+    /// Installs packages with the tree's own package manager.
     fn install(&self, runner: &Runner<'_>, install: &Install<'_>) -> Result<(), Failure>;
 }
 
-/// What the caller's options say of the archives, for families whose repositories are all at one address.
+/// The caller's options about the archives, for families whose repositories are all at one address.
 struct MirrorOptions {
-    /// In the place of the distro's own.
+    /// Mirror to use instead of the distro's own.
     mirror: Option<String>,
     logins: Vec<Login>,
-    /// Files of keys.
+    /// Key files.
     keys: Vec<PathBuf>,
     offline: bool,
 }
 
 impl MirrorOptions {
-    /// Tells the runner what is secret, as [`PackageFamily::archives`] does.
+    /// Evaluates the options and tells the runner which addresses are secret, as [`PackageFamily::archives`] does.
     fn of(family: &dyn PackageFamily, runner: &mut Runner<'_>, options: &Options) -> Result<MirrorOptions, Failure> {
         let secret = family.secret_addresses(options);
         runner.redact = Redactor::knowing(secret.iter().map(String::as_str));
@@ -182,8 +190,8 @@ impl MirrorOptions {
     }
 }
 
-/// The system whose settings say where a release's packages come from: the base's, else this machine if it runs the
-/// distro.
+/// Returns the system whose settings name the sources of a release's packages: the base, or else this machine if it
+/// runs the distro.
 fn settled_by(base: Option<&Path>, release: &Release) -> Result<Option<Root>, Failure> {
     match base {
         Some(base) => tree::open(base).map(Some),
@@ -191,7 +199,7 @@ fn settled_by(base: Option<&Path>, release: &Release) -> Result<Option<Root>, Fa
     }
 }
 
-/// The failure to fetch a repository's index, which is told by the repository where the mirror has none.
+/// Returns the failure to fetch a repository's index, with the repository's name if the mirror lacks it.
 fn of_index(failure: Failure, repository: &str) -> Failure {
     match failure.cause {
         ImageErrorKind::NoSuchRelease { .. } => {
@@ -201,10 +209,10 @@ fn of_index(failure: Failure, repository: &str) -> Failure {
     }
 }
 
-/// The family of a release.
+/// Returns the family of a release.
 ///
 /// # Errors
-/// When no family of that package manager is written.
+/// If no family has its package manager.
 pub(crate) fn of(release: &Release) -> Result<&'static dyn PackageFamily, Failure> {
     let manager = release.package_manager;
     ALL.iter().copied().find(|family| family.package_manager() == manager).ok_or_else(|| {
@@ -213,17 +221,18 @@ pub(crate) fn of(release: &Release) -> Result<&'static dyn PackageFamily, Failur
     })
 }
 
-/// Whether some family's packages of that file's name have nothing that a guest runs.
+/// Returns whether, in some family, a package with this file name has nothing that a guest runs.
 pub(crate) fn is_left_out(name: &str) -> bool {
     ALL.iter().any(|family| family.is_left_out(name))
 }
 
-/// The names to install for a release's image, sorted and checked.
+/// Returns the names of the packages to install for a release's image, sorted and checked.
 pub(crate) fn wanted(family: &dyn PackageFamily, release: &Release) -> Result<Vec<PackageName>, Failure> {
     checked(family, &release.packages(), family.support_packages())
 }
 
-/// A record's names and those of the family itself, sorted, without duplicates, and checked by the family's rules.
+/// Returns a record's names and those of the family itself, sorted, without duplicates, and checked by the family's
+/// rules.
 pub(crate) fn checked(
     family: &dyn PackageFamily,
     of_record: &[PackageName],
@@ -240,12 +249,13 @@ pub(crate) fn checked(
     names.into_iter().map(check).collect()
 }
 
-/// Where programs of this machine see an image's folder: without root there are no namespaces.
+/// Returns the path at which programs of this machine see an image's directory: without root there are no namespaces.
 fn seen(folder: &Path) -> PathBuf {
     if rustix::process::geteuid().is_root() { PathBuf::from("/tmp") } else { folder.to_owned() }
 }
 
-/// A program of this machine, working in an image's folder; its home is a folder below that.
+/// Returns a command for a program of this machine, working in an image's directory; its home is a directory below
+/// that.
 fn of_machine(folder: &Path, network: Network, program: &str, home: &str) -> Result<Command, Failure> {
     let mut command = match rustix::process::geteuid().is_root() {
         true => runner::of_machine(folder, network, program)?,
@@ -256,20 +266,20 @@ fn of_machine(folder: &Path, network: Network, program: &str, home: &str) -> Res
     Ok(command)
 }
 
-/// A program of this machine that images of releases with some package managers are made with.
+/// A program of this machine that is needed to make images of releases with some package managers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tool {
-    /// Its name.
+    /// Name of the program.
     pub program: &'static str,
-    /// The package of Debian's that has it, where one has.
+    /// Debian package that has the program, if any.
     pub package: Option<&'static str>,
-    /// The package managers of these releases.
+    /// Package managers of these releases.
     pub managers: Vec<PackageManager>,
-    /// Whether it only makes a base from nothing, which an OCI image or a cloud image can take the place of.
+    /// Whether the program is only needed to make a base from nothing, which an OCI image or a cloud image can replace.
     pub bootstraps_only: bool,
 }
 
-/// The programs that images are made with, each once.
+/// Lists the programs that are needed to make images, each once.
 pub fn tools() -> Vec<Tool> {
     let mut all: Vec<Tool> = Vec::new();
     for family in ALL {
@@ -290,12 +300,19 @@ pub fn tools() -> Vec<Tool> {
     all
 }
 
+<<<<<<< HEAD
 /// Whether this machine runs that distro.
 fn is_this_machines(distro: &DistroId) -> bool {
     OsRelease::read(&Root::default()).is_ok_and(|os| *distro == os.id().as_str())
+=======
+/// Returns whether this machine runs that distro.
+fn is_this_machines(distro: &str) -> bool {
+    OsRelease::read(&Root::default()).is_ok_and(|os| os.id() == distro)
+>>>>>>> w-c7
 }
 
-/// The addresses of mirrors and proxies, with their credentials, that nothing that leaves this machine may tell.
+/// Returns the addresses of mirrors and proxies, with their credentials, that must not be revealed outside this
+/// machine.
 pub fn addresses(options: &Options) -> Vec<String> {
     ALL.iter().flat_map(|family| family.secret_addresses(options)).collect()
 }
@@ -303,7 +320,7 @@ pub fn addresses(options: &Options) -> Vec<String> {
 impl FromStr for ExtraPackage {
     type Err = ImageErrorKind;
 
-    /// `./qemu-system-x86_9.0_amd64.deb` is a file, anything else must be a valid package name.
+    /// Reads an extra package: `./qemu-system-x86_9.0_amd64.deb` is a file, anything else must be a valid package name.
     fn from_str(text: &str) -> Result<ExtraPackage, ImageErrorKind> {
         let bad = |reason: &str| ImageErrorKind::BadPackage { name: text.to_owned(), reason: reason.to_owned() };
         if ALL.iter().any(|family| family.is_package_file(text)) {
@@ -314,7 +331,7 @@ impl FromStr for ExtraPackage {
         name.map(ExtraPackage::Name).ok_or_else(|| {
             let form = |family: &&dyn PackageFamily| format!("{} or {}", family.name_form(), family.file_form());
             let mut forms: Vec<String> = ALL.iter().map(form).collect();
-            // Some have the same packages.
+            // Some families have the same packages.
             forms.dedup();
             bad(&format!("expected {}", forms.join(", ")))
         })
@@ -325,7 +342,7 @@ impl FromStr for ExtraPackage {
 mod tests {
     use super::*;
 
-    /// What a name may be is the family's to say, and asked again once the release is known.
+    /// Each family has its own rules for names; the release's family checks the name again.
     #[test]
     fn what_no_package_is_called_anywhere_is_refused() {
         for good in ["qemu-system-x86", "libstdc++6", "0ad", "g++"] {
@@ -392,7 +409,7 @@ mod tests {
         assert_eq!(failure(ImageErrorKind::NotRoot), ImageErrorKind::NotRoot.to_string());
     }
 
-    /// Options are no names at all; the tree's package manager could still take one of these for something else.
+    /// Options are not valid names; the tree's package manager could still interpret a name like `qemu-` differently.
     #[test]
     fn a_record_cannot_smuggle_options_in() {
         assert!("-oDPkg::Pre-Invoke::=reboot".parse::<PackageName>().is_err());

@@ -1,4 +1,4 @@
-//! A release, a runner and a tree, as several modules' tests need them.
+//! A release, a runner and a tree for the tests of several modules.
 
 use crate::family;
 use crate::runner::Runner;
@@ -11,7 +11,7 @@ use std::process::Command;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-/// One of Debian's releases.
+/// Returns a release of Debian.
 pub(crate) fn release(version: &str, codename: &str) -> Release {
     let suite = |name: String, archive| PackageSuite { name, archive, components: vec!["main".to_owned()] };
     Release {
@@ -50,7 +50,7 @@ pub(crate) fn release(version: &str, codename: &str) -> Release {
     }
 }
 
-/// A runner for commands of that release, which have so many seconds.
+/// Returns a runner for commands of that release, with a time limit in seconds.
 pub(crate) fn runner(cancel: &AtomicBool, seconds: u64) -> Runner<'_> {
     let (release, limit) = (release("13", "trixie"), Duration::from_secs(seconds));
     Runner {
@@ -64,7 +64,7 @@ pub(crate) fn runner(cancel: &AtomicBool, seconds: u64) -> Runner<'_> {
     }
 }
 
-/// A tree in which programs can run: this machine's shell and a few of its tools, and these scripts.
+/// Makes a tree in which programs can run: this machine's shell and a few of its tools, and these scripts.
 pub(crate) fn tree_with(scripts: &[(&str, &str)]) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     let place = |inside: &Path| {
@@ -92,8 +92,8 @@ pub(crate) fn tree_with(scripts: &[(&str, &str)]) -> tempfile::TempDir {
     dir
 }
 
-/// Copies a program by another process: what this one writes may be open in a process that another test begins, and is
-/// "text file busy" then.
+/// Copies a program with another process: a file that this process writes may also be open in a process that another
+/// test starts, and is then "text file busy".
 fn copy(from: &Path, to: &Path) {
     assert!(Command::new("cp").arg("--").arg(from).arg(to).status().unwrap().success(), "{}", to.display());
 }

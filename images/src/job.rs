@@ -1,4 +1,4 @@
-//! One call of `prepare` or `prepare_disk`: what is asked for, the step it is in, and the means that all steps share.
+//! One call of `prepare` or `prepare_disk`: its parameters, its current phase, and the means common to all phases.
 
 use crate::cache::Store;
 use crate::error::{Failure, ImageError, ImageErrorKind};
@@ -13,7 +13,7 @@ use model::release::Release;
 use std::path::Path;
 use std::time::Instant;
 
-/// The call.
+/// A call of `prepare` or `prepare_disk`.
 pub(crate) struct Job<'a> {
     pub(crate) release: &'a Release,
     pub(crate) options: &'a Options,
@@ -26,10 +26,10 @@ pub(crate) struct Job<'a> {
 }
 
 impl<'a> Job<'a> {
-    /// Begins a call.
+    /// Starts a call.
     ///
     /// # Errors
-    /// When no family of the release's package manager is written.
+    /// If no family has the release's package manager.
     pub(crate) fn new(
         release: &'a Release,
         options: &'a Options,
@@ -50,7 +50,7 @@ impl<'a> Job<'a> {
         Ok(Job { release, options, family, store, runner, phase, since: Instant::now(), timings: Vec::new() })
     }
 
-    /// Ends the current phase and starts the next one: from now on failures belong to that one.
+    /// Ends the current phase and starts the next one, to which failures belong from now on.
     pub(crate) fn enter(&mut self, phase: Phase) {
         let ms = u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX);
         if phase != self.phase {
@@ -60,12 +60,12 @@ impl<'a> Job<'a> {
         self.runner.report(phase, None);
     }
 
-    /// A failure of the current phase, for the caller.
+    /// Makes an error of the current phase, for the caller.
     pub(crate) fn failed(&self, failure: Failure) -> ImageError {
         ImageError::new(&self.release.name(), self.phase, failure)
     }
 
-    /// The release's archives, as this machine reaches them.
+    /// Returns the release's archives, as this machine reaches them.
     pub(crate) fn archives(&mut self) -> Result<Box<dyn Archives + 'a>, Failure> {
         self.family.archives(&mut self.runner, self.release, self.options)
     }
@@ -78,7 +78,7 @@ impl<'a> Job<'a> {
     }
 }
 
-/// Whether this process may make device nodes and run the release's binaries.
+/// Checks that this process may make device nodes and run the release's binaries.
 pub(crate) fn able_to_build(release: &Release) -> Result<(), Failure> {
     if !rustix::process::geteuid().is_root() {
         return Err(ImageErrorKind::NotRoot.into());
@@ -90,23 +90,23 @@ pub(crate) fn able_to_build(release: &Release) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Whether this machine runs programs of the architecture: they are its own, or its kernel has an interpreter for them
+/// Returns whether this machine runs programs of the architecture: either natively, or by an interpreter of its kernel
 /// that works in any tree, which Debian's qemu-user packages register.
 pub fn runs_programs_of(arch: Arch) -> bool {
     Arch::of_machine() == Some(arch) || interpreted(&registered(Path::new(INTERPRETERS), arch))
 }
 
-/// Where the kernel shows its interpreters (Documentation/admin-guide/binfmt-misc.rst).
+/// Directory in which the kernel shows its interpreters (Documentation/admin-guide/binfmt-misc.rst).
 const INTERPRETERS: &str = "/proc/sys/fs/binfmt_misc";
 
-/// What is registered for programs of an architecture, by the name that qemu-user's packages give it.
+/// Returns the registered entry for an architecture, by the name that qemu-user's packages use.
 fn registered(folder: &Path, arch: Arch) -> String {
-    // Where it is not mounted, or nothing is registered, there is none.
+    // Without the mount or the entry there is no interpreter.
     std::fs::read_to_string(folder.join(format!("qemu-{}", arch.name()))).unwrap_or_default()
 }
 
-/// Whether it is switched on, and the interpreter was opened when it was registered (`F`): by its path it would be looked
-/// for in the tree.
+/// Returns whether the entry is enabled, and the interpreter was opened at registration (`F`): otherwise its path would
+/// be looked up in the tree.
 fn interpreted(entry: &str) -> bool {
     let is_fixed = |line: &str| line.strip_prefix("flags:").is_some_and(|flags| flags.contains('F'));
     entry.lines().next() == Some("enabled") && entry.lines().any(is_fixed)

@@ -2,43 +2,44 @@
 //!
 //! [`prepare`] turns a [`Release`](model::release::Release) into an [`Image`]: a folder with the release's root
 //! filesystem, its native packages installed by its own package manager, and a manifest with the exact versions in it.
-//! Images are kept in a cache, keyed by what went in.
-//! The tree has no initrd of its own: guests get one that is built here, and making the distro's costs more than all
-//! other packages together; to boot the tree itself there is [`prepare_disk`], whose disk has one.
+//! Images are kept in a cache, keyed by their inputs.
+//! The tree has no initrd of its own: guests get one that is built here, and making the distro's takes longer than all
+//! other packages together.
+//! To boot the tree itself there is [`prepare_disk`], whose disk has an initrd.
 
-// How an image is made.
+// Preparation of an image.
 mod candidates; // an overlay or packages under test, laid over a release's image
 mod job; // one call: its step, its runner, its family
-pub mod manifest; // what is in an image and how it was made
-pub mod options; // what the caller may choose
+pub mod manifest; // content and origin of an image
+pub mod options; // options of the caller
 mod owners; // which packages own the paths that a record names
 mod package; // packages by name or file
-mod prepare; // the whole way from a release to its image
-mod progress; // the steps, as the caller hears of them
-mod source; // what a base tree may come from
+mod prepare; // the complete path from a release to its image
+mod progress; // progress messages
+mod source; // sources of a base tree
 pub mod upload; // the packages of an upload
 
-// Where things come from and where they are kept.
-pub mod base; // the base tree: an OCI image, a cloud image; bootstrapping is the family's
+// Sources and storage.
+pub mod base; // the base tree: an OCI image or a cloud image; families bootstrap
 pub mod cache; // images on disk: found, locked, removed
 mod digest; // hashes and keys
 pub mod external_file; // a file by its path or address, with its checksum
-mod family; // what differs between package managers: one folder for each
+mod family; // package managers, one directory each
 
-// What is made of a tree.
+// Uses of a tree.
 pub mod artifacts; // Kata's own files, and a guest's initrd with its agent
 pub mod boot; // kernel, modules, initramfs
 mod disk; // a disk that boots the release itself
 pub mod docker; // images of the Docker engine
-pub mod packed; // files as one archive, for others and from others
-pub mod portable; // a program of a tree with all that it loads
+pub mod packed; // files packed as one archive
+pub mod portable; // a program of a tree with its libraries
 mod tree; // files and programs of a tree
-mod unpack; // tar archives that are not trusted
+mod unpack; // untrusted tar archives
 
-// How foreign programs are run.
-mod runner; // with a deadline, stoppable, their last lines kept
+// Running of foreign programs.
+mod runner; // with a deadline and cancellation
 
-pub mod error; // what can go wrong, by step and cause
+pub mod error; // errors, by phase and cause
 
 #[cfg(test)]
 mod fixtures;

@@ -1,4 +1,4 @@
-//! What is in an image and how it was made: `manifest.json` beside the tree.
+//! Description of an image's content and origin: `manifest.json`, next to the tree.
 
 use crate::error::{Context, Failure, ImageErrorKind};
 use crate::progress::Phase;
@@ -13,7 +13,7 @@ use std::fs::File;
 use std::io::Write as _;
 use std::path::Path;
 
-/// The layout of an image and its manifest; another number makes new keys.
+/// Version of the layout of an image and its manifest; another number makes new keys.
 pub const FORMAT: u32 = 1;
 
 /// Everything known about an image.
@@ -22,9 +22,9 @@ pub const FORMAT: u32 = 1;
 pub struct Manifest {
     /// [`FORMAT`] of the program that wrote it.
     pub format: u32,
-    /// The cache key: sha256 over everything that went in.
+    /// Cache key: SHA-256 of all inputs.
     pub key: String,
-    /// sha256 over the record's fields and the options that matter: the same for images of different days.
+    /// SHA-256 of the record's fields and the relevant options: the same for images of different days.
     pub request: String,
     /// `debian`.
     pub distro: DistroId,
@@ -32,30 +32,31 @@ pub struct Manifest {
     pub version: ReleaseVersion,
     /// The architecture.
     pub arch: Arch,
-    /// How the base was made: never [`Source::Auto`].
+    /// Way in which the base was made: never [`Source::Auto`].
     pub source: Source,
-    /// The OCI image's content digest, where the base is one: of a registry's, or of files.
+    /// Content digest of the OCI image, from a registry or as files, if the base is one.
     pub oci_digest: Option<String>,
-    /// The SHA-256 of the cloud image, where the base is one.
+    /// SHA-256 of the cloud image, if the base is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cloud_sha256: Option<String>,
-    /// The key of the plain release's image that this one is derived from.
+    /// Key of the plain release's image that this one is derived from.
     pub derived_from: Option<String>,
-    /// When the tree was finished.
+    /// Time at which the tree was completed.
     pub made: Timestamp,
     /// Suites whose index had expired and was accepted by option.
     pub accepted_expired: Vec<String>,
     /// The signed indexes that the packages come from.
     pub indexes: Vec<Index>,
-    /// What the installer was asked for: the record's packages, support packages, extras.
+    /// Packages that the installer was asked for: the record's packages, support packages, extras.
     pub requested: Vec<PackageName>,
-    /// Everything that is installed, sorted by name.
+    /// All installed packages, sorted by name.
     pub packages: Vec<Package>,
-    /// Which suites the packages' versions came from. An image that an older version made has the requested ones only.
+    /// Suites that the packages' versions came from. An image of an older version has only those of the requested
+    /// packages.
     pub origins: Vec<PackageOrigin>,
-    /// Which package owns each path that the record names.
+    /// Package that owns each path that the record names.
     pub owners: Vec<PathOwner>,
-    /// How long each phase took.
+    /// Duration of each phase.
     pub timings: Vec<Timing>,
 }
 
@@ -67,15 +68,15 @@ pub struct Index {
     pub suite: String,
     /// Whether it is in the security archive.
     pub security: bool,
-    /// Of the whole `InRelease`.
+    /// SHA-256 of the whole `InRelease`.
     pub sha256: String,
-    /// Its `Date`.
+    /// Its `Date` field.
     pub date: Option<Timestamp>,
-    /// Its `Valid-Until`.
+    /// Its `Valid-Until` field.
     pub valid_until: Option<Timestamp>,
 }
 
-/// Where an installed version came from.
+/// Origin of an installed version.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct PackageOrigin {
@@ -91,31 +92,31 @@ pub struct PackageOrigin {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct PathOwner {
-    /// As the record says: `/usr/lib/qemu/virtiofsd`.
+    /// Path as in the record: `/usr/lib/qemu/virtiofsd`.
     pub path: String,
-    /// The file at the end of all symlinks, inside the tree; nothing where there is none.
+    /// Path inside the tree with all symlinks resolved; `None` if no such file exists.
     pub resolved: Option<String>,
-    /// The package that owns the path, or else the file it leads to.
+    /// Package that owns the path, or else the resolved file.
     pub package: Option<String>,
 }
 
-/// The time a phase took.
+/// Duration of a phase.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Timing {
     /// The phase.
     pub phase: Phase,
-    /// In milliseconds.
+    /// Duration in milliseconds.
     pub ms: u64,
 }
 
 impl Manifest {
-    /// The installed package of that name.
+    /// Returns the installed package of that name.
     pub fn package(&self, name: &str) -> Option<&Package> {
         self.packages.iter().find(|p| p.name == name)
     }
 
-    /// The owner of a path as the record writes it.
+    /// Returns the owner of a path that is written as in the record.
     pub fn owner(&self, path: &str) -> Option<&PathOwner> {
         self.owners.iter().find(|o| o.path == path)
     }
@@ -124,7 +125,7 @@ impl Manifest {
         Manifest::parse(&std::fs::read(path).context("reading", path)?, path)
     }
 
-    /// As [`read`](Manifest::read), of what was read from `path`.
+    /// Parses a manifest that was read from `path`.
     pub(crate) fn parse(text: &[u8], path: &Path) -> Result<Manifest, Failure> {
         let bad = |reason: String| ImageErrorKind::BadManifest { path: path.to_owned(), reason };
         let manifest: Manifest = serde_json::from_slice(text).map_err(|e| bad(e.to_string()))?;
@@ -134,7 +135,7 @@ impl Manifest {
         Ok(manifest)
     }
 
-    /// Writes it, and makes sure that it and its name are on the disk.
+    /// Writes the manifest, and syncs the file and its name to the disk.
     pub(crate) fn write(&self, path: &Path) -> Result<(), Failure> {
         let mut text = serde_json::to_vec_pretty(self)
             .map_err(|e| ImageErrorKind::BadManifest { path: path.to_owned(), reason: e.to_string() })?;
@@ -145,7 +146,7 @@ impl Manifest {
     }
 }
 
-/// Makes sure that the names in a folder are on the disk.
+/// Syncs the names in a directory to the disk.
 pub(crate) fn sync(folder: &Path) -> Result<(), Failure> {
     File::open(folder).and_then(|folder| folder.sync_all()).context("writing to the disk", folder)
 }

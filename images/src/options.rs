@@ -1,4 +1,4 @@
-//! What the caller may choose.
+//! Options of the caller.
 
 use crate::base::BaseProvider;
 use crate::package::ExtraPackage;
@@ -8,40 +8,40 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-/// How an image is to be prepared.
+/// Options for the preparation of an image.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// The cache folder; images are in `images/` below it.
+    /// Directory of the cache; images are in `images/` below it.
     pub cache: PathBuf,
-    /// Where the base comes from.
+    /// Source of the base.
     pub source: Source,
-    /// What the caller reads the base from, instead of `source`.
+    /// The caller's own base reader, instead of `source`.
     pub base: Option<Arc<dyn BaseProvider>>,
-    /// The main archive, instead of the one that the machine's apt uses; of RPMs the folder that has `repodata`, instead
-    /// of the repositories that the base names.
+    /// Main archive, instead of the one that the machine's apt uses; for RPMs the directory that has `repodata`,
+    /// instead of the repositories that the base names.
     pub mirror: Option<String>,
-    /// The security archive, likewise; of RPMs a second repository.
+    /// Security archive, instead of the one that the machine's apt uses; for RPMs a second repository.
     pub security_mirror: Option<String>,
-    /// Files of the keys that sign what the mirrors have, where neither the release's base nor this machine has them.
+    /// Key files for the signatures of the mirrors' content, if neither the release's base nor this machine has them.
     pub keys: Vec<PathBuf>,
     /// Packages laid over the release: candidates under test.
     pub extra_packages: Vec<ExtraPackage>,
-    /// Files of packages, each laid over the release where the release's image has a package of that name.
+    /// Package files, each laid over the release if the release's image has a package of that name.
     pub updates: Vec<PathBuf>,
-    /// A folder laid over the tree like an OCI layer.
+    /// Directory laid over the tree like an OCI layer.
     pub overlay: Option<PathBuf>,
-    /// No network at all: the newest cached image.
+    /// Use no network, but the newest cached image.
     pub offline: bool,
-    /// Accept a mirror whose signed index is past its `Valid-Until`; recorded.
+    /// Accept a mirror whose signed index is past its `Valid-Until`; the manifest records it.
     pub accept_expired: bool,
-    /// Set by the caller to stop everything that runs.
+    /// Set by the caller to stop all running work.
     pub cancel: Arc<AtomicBool>,
-    /// The longest that one call may take.
+    /// Time limit of one call.
     pub deadline: Duration,
 }
 
 impl Options {
-    /// The defaults: automatic source, the machine's mirror, half an hour.
+    /// Returns the defaults: automatic source, the machine's mirror, half an hour.
     pub fn new(cache: impl Into<PathBuf>) -> Options {
         Options {
             cache: cache.into(),
@@ -60,8 +60,8 @@ impl Options {
         }
     }
 
-    /// The options for another release as its distro ships it, without candidates or a base of the caller's; mirrors
-    /// and keys stay only where they are of that distro.
+    /// Returns the options for another release as its distro ships it, without candidates or a base from the caller;
+    /// mirrors and keys stay only if the release is of the same distro.
     pub fn plain(&self, same_distro: bool) -> Options {
         let plain =
             Options { extra_packages: Vec::new(), updates: Vec::new(), overlay: None, base: None, ..self.clone() };

@@ -1,4 +1,4 @@
-//! Writes down who owns the paths of a finished tree that the record names.
+//! Records the owners of the paths of a finished tree that the record names.
 
 use crate::boot::kernel::{self, KernelFiles, MAX_IMAGE};
 use crate::family::PackageFamily;
@@ -7,7 +7,7 @@ use model::release::Release;
 use root::Root;
 use std::path::Path;
 
-/// The owners of the paths that the record names.
+/// Returns the owners of the paths that the record names.
 pub(crate) fn owners(family: &dyn PackageFamily, tree: &Path, release: &Release) -> Vec<PathOwner> {
     let mut paths: Vec<String> = release.vmms.iter().map(|v| v.path.clone()).collect();
     paths.extend(release.filesystems.iter().filter_map(|f| f.path.clone()));
@@ -22,7 +22,8 @@ pub(crate) fn owners(family: &dyn PackageFamily, tree: &Path, release: &Release)
     owners
 }
 
-/// Since Debian 14 the kernel is packed as `/usr/lib/modules/<release>/vmlinuz`, and its script links it into `/boot`.
+/// Finds the owner of a kernel's copy: since Debian 14 the kernel is packaged as `/usr/lib/modules/<release>/vmlinuz`,
+/// and its script links it into `/boot`.
 fn own_kernel(family: &dyn PackageFamily, tree: &Path, kernel: &KernelFiles, owners: &mut [PathOwner]) {
     let [image, path] = [&kernel.vmlinuz, &kernel.modules_dir.join("vmlinuz")].map(|p| p.display().to_string());
     let Some(owner) = owners.iter_mut().find(|o| o.path == image && o.package.is_none()) else { return };

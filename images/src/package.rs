@@ -1,10 +1,10 @@
-//! Packages that are named on the command line, or by a family.
+//! Packages named on the command line, or by a family.
 
 use model::package::PackageName;
 use std::fmt;
 use std::path::PathBuf;
 
-/// A package to install besides the record's: read from text by the families' rules.
+/// A package to install in addition to the record's; the families' rules decide how its text is read.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ExtraPackage {
     /// A name in the release's suites.

@@ -1,4 +1,4 @@
-//! Files as one `tar.zst`: the same files make the same bytes, and what a stranger packed is unpacked without harm.
+//! Files as one `tar.zst`: packing is reproducible byte for byte, and unpacking an untrusted archive is safe.
 
 use crate::error::{Failure, ImageErrorKind};
 use crate::unpack::{self, ArchiveFile, UnpackLimits};
@@ -9,29 +9,29 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use tar::EntryType;
 
-/// How hard files are compressed: they are packed once, and handed on.
+/// Compression level, high because files are packed once and then distributed.
 const LEVEL: i32 = 19;
-/// Bytes that an entry takes besides its file: headers, a long name, padding.
+/// Overhead of an entry in bytes: headers, a long name, padding.
 const BESIDES: u64 = 4096;
-/// The longest name of a file, and the most parts of it.
+/// Maximum length of a file's name, and maximum number of its parts.
 const MAX_NAME: usize = 512;
 const MAX_PARTS: usize = 16;
 
-/// What an archive may have at most.
+/// Limits for an archive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PackedLimits {
-    /// Bytes of the archive itself.
+    /// Size limit of the archive itself, in bytes.
     pub packed: u64,
-    /// Files.
+    /// Maximum number of files.
     pub files: u64,
-    /// Bytes of all files together.
+    /// Size limit of all files together, in bytes.
     pub bytes: u64,
 }
 
-/// Writes files as an archive; neither times, users nor this machine are in it.
+/// Writes files as an archive, without times, users or names of this machine.
 ///
 /// # Errors
-/// What cannot be written, or a name that [`unpack`] would refuse.
+/// If the archive cannot be written, or [`unpack`] would refuse a name.
 pub fn pack(files: &BTreeMap<String, Vec<u8>>, to: impl Write) -> io::Result<()> {
     let mut tar = tar::Builder::new(zstd::stream::write::Encoder::new(to, LEVEL)?);
     for (name, bytes) in files {
@@ -47,13 +47,13 @@ pub fn pack(files: &BTreeMap<String, Vec<u8>>, to: impl Write) -> io::Result<()>
     tar.into_inner()?.finish()?.flush()
 }
 
-/// Unpacks an archive of files into an empty folder.
+/// Unpacks an archive of files into an empty directory.
 ///
-/// There is nothing in it but regular files with plain names, each once; whatever else it has makes the call fail, and
-/// nothing is written outside the folder. What it unpacks to is counted meanwhile.
+/// The archive may have only regular files with plain names, each once; any other entry makes the call fail, and
+/// nothing is written outside the directory. The unpacked bytes are counted on the way.
 ///
 /// # Errors
-/// [`ImageErrorKind::BadArchive`], or what cannot be read or written.
+/// [`ImageErrorKind::BadArchive`], or if a file cannot be read or written.
 pub fn unpack(archive: &Path, folder: &Path, limits: PackedLimits) -> Result<(), ImageErrorKind> {
     unpacked(archive, folder, limits).map_err(|failure| failure.cause)
 }
@@ -67,7 +67,7 @@ fn unpacked(archive: &Path, folder: &Path, limits: PackedLimits) -> Result<(), F
     if !opened.is_zstd() {
         return Err(opened.refused("it is not compressed by zstd"));
     }
-    // Of what is compressed to nearly nothing no more is looked at than could be taken.
+    // Highly compressed content is read no further than the limits could allow.
     let most = limits.bytes.saturating_add((limits.files + 1).saturating_mul(BESIDES));
     let entries = || Ok::<_, Failure>(tar::Archive::new(opened.content()?.take(most)));
     unpack::check_metadata(entries()?, archive, &go_on)?;
@@ -85,7 +85,8 @@ fn unpacked(archive: &Path, folder: &Path, limits: PackedLimits) -> Result<(), F
     unpack::unpack(tar, archive, folder, &left, &accept, &go_on)
 }
 
-/// Whether a name is that of a file below a folder, in letters that no shell, page or terminal acts on.
+/// Returns whether a name is that of a file below a directory, in characters that no shell, page or terminal
+/// interprets.
 pub fn is_plain(name: &str) -> bool {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.+~/".contains(c);
     let parts = || name.split('/');
@@ -95,15 +96,15 @@ pub fn is_plain(name: &str) -> bool {
         && parts().all(|part| !matches!(part, "" | "." | ".."))
 }
 
-/// Whether a name is that of a file in a folder, [plain](is_plain) and not hidden.
+/// Returns whether a name is that of a file directly in a directory, [plain](is_plain) and not hidden.
 pub fn is_plain_file(name: &str) -> bool {
     is_plain(name) && !name.contains('/') && !name.starts_with('.')
 }
 
-/// The files below a folder, by their names; other entries are left out.
+/// Reads the files below a directory, by their names; other entries are skipped.
 ///
 /// # Errors
-/// What cannot be read, or that there is more than may be.
+/// If a file cannot be read, or a limit is exceeded.
 pub fn files(folder: &Path, limits: PackedLimits) -> io::Result<BTreeMap<String, Vec<u8>>> {
     let mut all = BTreeMap::new();
     let (mut left, mut folders) = (limits.bytes, vec![PathBuf::new()]);
@@ -143,7 +144,7 @@ mod tests {
 
     type Files = BTreeMap<String, Vec<u8>>;
 
-    /// Unpacks an archive into a folder below another one: what is in there, or why not, and the names outside.
+    /// Unpacks an archive into a subdirectory; returns its files or the error, and the names outside it.
     fn tried(archive: &[u8]) -> (Result<Files, String>, Vec<String>) {
         let dir = tempfile::tempdir().unwrap();
         let (file, folder) = (dir.path().join("bundle"), dir.path().join("folder"));
@@ -156,7 +157,7 @@ mod tests {
         (done.map(|()| files(&folder, LIMITS).unwrap()), outside)
     }
 
-    /// An archive of one entry as it is, whatever its name.
+    /// Builds an archive of one entry without any check of its name.
     fn entry(kind: EntryType, name: &[u8], link: &[u8], size: u64) -> Vec<u8> {
         let mut header = tar::Header::new_gnu();
         header.set_entry_type(kind);
@@ -224,7 +225,7 @@ mod tests {
             let (done, outside) = tried(&archive);
             assert_eq!(outside, ["bundle", "folder"], "{what}");
             match done {
-                // Nothing but zeros is an archive without files.
+                // An archive of zeros only has no files.
                 Ok(files) => assert!(why.is_empty() && files.is_empty(), "{what}"),
                 Err(said) => assert!(!why.is_empty() && said.contains(why), "{what}: {said}"),
             }

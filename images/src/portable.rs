@@ -1,6 +1,6 @@
-//! A program of a tree with everything that it loads, so that another system can run it by its own loader.
+//! A program of a tree with everything that it loads, so that another system can run it with its own loader.
 //!
-//! What it needs is read from the files; nothing of the tree is run here.
+//! Its dependencies are read from the files; nothing in the tree is run here.
 
 use object::Endianness;
 use object::elf;
@@ -10,11 +10,12 @@ use root::{Root, RootError};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// Bytes of a program or a library.
+/// Size limit of a program or a library, in bytes.
 const MAX_OBJECT: u64 = 512 << 20;
-/// Libraries of a program; QEMU with all its modules has some 200.
+/// Maximum number of a program's libraries; QEMU with all its modules has some 200.
 const MAX_LIBRARIES: usize = 2000;
-/// Where loaders look, those of other architectures' compatibility last; Debian's have the architecture in their names.
+/// Search path of loaders, with directories for compatibility with other architectures last; Debian's have the
+/// architecture in their names.
 const FOLDERS: [&str; 12] = [
     "/lib/x86_64-linux-gnu",
     "/usr/lib/x86_64-linux-gnu",
@@ -30,54 +31,54 @@ const FOLDERS: [&str; 12] = [
     "/lib",
 ];
 
-/// A program and what it loads; paths are seen from inside the tree, with links followed.
+/// A program and the files that it loads, as paths inside the tree with links resolved.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Portable {
     /// The program itself.
     pub program: PathBuf,
-    /// What loads it; none for one that is static.
+    /// Dynamic loader; `None` for a static program.
     pub loader: Option<PathBuf>,
-    /// Its libraries and those of its modules, by the names that they are asked for.
+    /// Libraries of the program and its modules, by the names under which they are requested.
     pub libraries: BTreeMap<String, PathBuf>,
-    /// Of the modules that it opens by itself, those whose libraries are all there.
+    /// Modules that the program opens itself, without those with missing libraries.
     pub modules: Vec<PathBuf>,
 }
 
-/// Why a program cannot be taken along.
+/// Reasons why a program cannot be made portable.
 #[derive(Debug, thiserror::Error)]
 pub enum PortableError {
     /// A file cannot be read.
     #[error(transparent)]
     Tree(#[from] RootError),
-    /// It is no program for 64 bits, a script perhaps.
+    /// The file is no 64-bit program, perhaps a script.
     #[error("{path} is no ELF file of 64 bits: {reason}", path = .path.display())]
     Form {
-        /// The file, seen from inside.
+        /// Path of the file inside the tree.
         path: PathBuf,
-        /// What was wrong with it.
+        /// Reason.
         reason: String,
     },
-    /// A library is not where loaders look.
+    /// A library is in no directory of the search path.
     #[error("{library}, which {path} needs, is not in {folders}", path = .path.display(), folders = FOLDERS.join(", "))]
     NoLibrary {
-        /// Its name.
+        /// Name of the library.
         library: String,
-        /// The program or the library that asks for it.
+        /// Program or library that requests it.
         path: PathBuf,
     },
-    /// They are too many to be a program's.
+    /// There are too many libraries.
     #[error("{path} needs more than {MAX_LIBRARIES} libraries", path = .path.display())]
     TooMany {
-        /// The program.
+        /// Path of the program.
         path: PathBuf,
     },
 }
 
 impl Portable {
-    /// A program of a tree; `modules` are what it may open by itself.
+    /// Collects a program of a tree and its libraries; `modules` are files that it may open itself.
     ///
     /// # Errors
-    /// When the program or one of its libraries is missing or cannot be read; a module of which that is so is left out.
+    /// If the program or one of its libraries is missing or cannot be read; such a module is skipped.
     pub fn of(tree: &Root, program: &Path, modules: &[PathBuf]) -> Result<Portable, PortableError> {
         let program = tree.resolve(program)?;
         let mut libraries = BTreeMap::new();
@@ -86,7 +87,7 @@ impl Portable {
         load(tree, &program, object, &mut libraries)?;
         let mut loaded = Vec::new();
         for module in modules {
-            // A module that is not there, or without its libraries, is one that this system could not load either.
+            // A missing module, or one with missing libraries, could not be loaded on the original system either.
             let Ok(module) = tree.resolve(module) else { continue };
             let mut more = libraries.clone();
             if read(tree, &module).and_then(|object| load(tree, &module, object, &mut more)).is_ok() {
@@ -98,16 +99,16 @@ impl Portable {
     }
 }
 
-/// What an ELF file asks for.
+/// Dependencies of an ELF file.
 #[derive(Debug, Default)]
 struct Object {
     interpreter: Option<PathBuf>,
     needed: Vec<String>,
-    /// Where it wants its libraries looked for first.
+    /// Directories to search first (RPATH, RUNPATH).
     folders: Vec<String>,
 }
 
-/// Adds all libraries of an object, and theirs.
+/// Adds all libraries of an object, recursively.
 fn load(
     tree: &Root,
     path: &Path,
@@ -164,7 +165,7 @@ fn parse(bytes: &[u8]) -> object::read::Result<Object> {
     let value =
         |tag: u32| dynamic.iter().find(|entry| entry.tag32(endian) == Some(tag)).map(|entry| entry.d_val.get(endian));
     let (Some(address), Some(size)) = (value(elf::DT_STRTAB), value(elf::DT_STRSZ)) else { return Ok(object) };
-    // The table is named by its address; where that lies in the file a segment says.
+    // The string table is given by its address; a segment maps the address to a file offset.
     let offset = headers.iter().filter(|header| header.p_type(endian) == elf::PT_LOAD).find_map(|header| {
         let (from, length) = (header.p_vaddr(endian), header.p_filesz(endian));
         let within = address.checked_sub(from).filter(|within| *within < length)?;
@@ -188,7 +189,7 @@ mod tests {
     use super::*;
     use std::fs;
 
-    /// This machine's own, which has been loaded by that.
+    /// Returns this test program itself, which the machine's loader has loaded.
     fn this_program() -> (Root, PathBuf) {
         (Root::new(Path::new("/")).unwrap(), std::env::current_exe().unwrap())
     }

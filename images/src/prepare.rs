@@ -1,28 +1,29 @@
-//! The whole way from a release to its image.
+//! The complete path from a release to its image.
 //!
 //! # How an image is made
 //!
 //! 1. The mirror is asked for the signed indexes of the release's suites or repositories.
-//!    Where these are is the record's, this machine's or the OCI image's to say.
-//!    Their hashes, and what the record asks for, make the image's key.
-//!    An image with that key in the cache is taken as it is.
-//! 2. The family's tool (`mmdebstrap`, `dnf`) makes the base tree, or the record's OCI image, a vendor's cloud image or an
-//!    OCI image of the caller's is unpacked.
+//!    The record, this machine or the OCI image names their addresses.
+//!    Their hashes, and the packages that the record wants, make the image's key.
+//!    An image with that key in the cache is used unchanged.
+//! 2. The family's tool (`mmdebstrap`, `dnf`) makes the base tree, or the record's OCI image, a vendor's cloud image or
+//!    an OCI image of the caller's is unpacked.
 //! 3. The release's own package manager installs the native packages.
 //! 4. A manifest is written with the version of every package.
 //! 5. One rename puts the image into the cache.
 //!
 //! This machine's programs fetch; the tree's programs install.
-//! With apt, mmdebstrap unpacks the essential packages and apt, the tree's apt then says what it wants, and this machine's
-//! apt-helper fetches that by its hash.
-//! With RPM, this machine's dnf says what a copy of the tree's database lacks, and fetches that; the tree's rpm installs it.
-//! The tree's programs have no network.
+//! With apt, mmdebstrap unpacks the essential packages and apt, the tree's apt then selects packages, and this
+//! machine's apt-helper fetches them by their hashes.
+//! With RPM, this machine's dnf finds the packages that a copy of the tree's database lacks, and fetches them; the
+//! tree's rpm installs them. The tree's programs have no network.
 //!
-//! Programs of both kinds run under our PID 1, in namespaces of their own, so that nothing stays mounted or running.
-//! They are root of a user namespace whose 65,536 ids belong to nobody on this machine.
-//! The folder that they write to is mounted with these ids mapped to the disk's, so that files get the owners that the
-//! release gives them.
-//! For this machine's programs that folder is the image's; for the tree's programs it is the tree.
+//! Programs of both kinds run under the harness's own PID 1, in namespaces of their own, so that nothing stays mounted
+//! or running.
+//! They are root in a user namespace whose 65,536 ids are not used on this machine.
+//! The directory that they write to is mounted with these ids mapped to the disk's, so that files get the owners that
+//! the release gives them.
+//! For this machine's programs it is the image's directory; for the tree's programs it is the tree.
 //! Everything else of this machine is read-only for its own programs and invisible to the tree's.
 //! Candidates (`--install`, `--with-packages`, `--overlay`) are an image derived from the plain one.
 
@@ -54,11 +55,11 @@ use way::can_be_fetched;
 /// Makes the image of a release, or finds it in the cache.
 ///
 /// Blocks for seconds to minutes; several releases may be prepared in parallel, also by several processes.
-/// The phases are told to `progress`, also from other threads.
+/// `progress` is called for each phase, also from other threads.
 ///
 /// # Errors
-/// [`ImageError`] names the release, the phase, the cause and the command with its last lines; whatever happens, no
-/// half image stays in the cache.
+/// [`ImageError`] names the release, the phase, the cause and the command with its last lines; in no case does a half
+/// image stay in the cache.
 pub fn prepare(
     release: &Release,
     options: &Options,
@@ -83,7 +84,7 @@ fn image(job: &mut Job<'_>) -> Result<Image, Failure> {
     }
 }
 
-/// The image of the release as its archive has it: without candidates.
+/// Makes or finds the image of the release as its archive has it, without candidates.
 fn plain(job: &mut Job<'_>, wanted: &[PackageName]) -> Result<Image, Failure> {
     let request = request(job.release, wanted, job.options.base.as_deref(), &digests(&job.options.keys)?);
     let options = job.options;
@@ -91,7 +92,7 @@ fn plain(job: &mut Job<'_>, wanted: &[PackageName]) -> Result<Image, Failure> {
     if options.offline {
         return job.store.newest(fits).ok_or_else(|| ImageErrorKind::NotCached.into());
     }
-    // A workshop, because what a killed process leaves of it is swept at the next start.
+    // A workshop, because the next start removes it if this process is killed.
     let scratch = job.store.workshop("indexes")?;
     let resolved = resolve(job, &request, &scratch.dir).map_err(|mut failure| {
         if let Some(cached_age) = failure.cause.cached_age() {
@@ -119,24 +120,24 @@ fn plain(job: &mut Job<'_>, wanted: &[PackageName]) -> Result<Image, Failure> {
     workshop.finish(&job.store, &Manifest { timings: job.timings.clone(), ..manifest })
 }
 
-/// What a base is made from, as found out on the network.
+/// Inputs of a base, as found on the network.
 struct Resolved<'a> {
     key: String,
     source: Source,
     archives: Box<dyn Archives + 'a>,
     indexes: Vec<Index>,
     oci: Option<oci::Pulled>,
-    /// The tree of the caller's base and the SHA-256 of what it was read from, where it had to be read for the indexes.
+    /// Tree of the caller's base and SHA-256 of its source, if the base had to be read for the indexes.
     read: Option<(PathBuf, String)>,
     accepted_expired: Vec<String>,
 }
 
-/// Finds out what the network offers now, and so the key.
+/// Finds out what the network offers now, and computes the key from it.
 fn resolve<'a>(job: &mut Job<'a>, request: &str, folder: &Path) -> Result<Resolved<'a>, Failure> {
     let source = source_of(job.family, job.release, job.options);
     let mut archives = job.archives()?;
     let settings = job.family.settings_in_base();
-    // A base that says where its packages come from is asked first.
+    // A base that names its own package sources is read first.
     let (mut first, mut read, mut held) = (None, None, None);
     let base = match &job.options.base {
         _ if settings.is_empty() => None,
@@ -179,16 +180,16 @@ fn resolve<'a>(job: &mut Job<'a>, request: &str, folder: &Path) -> Result<Resolv
     Ok(Resolved { key, source, archives, indexes, oci, read, accepted_expired })
 }
 
-/// What an image in the cache has kept of the same base, and what keeps it there.
+/// Returns the kept settings of the same base from an image in the cache, with a lock on that image.
 fn kept(job: &Job<'_>, request: &str) -> Option<(PathBuf, ImageLock)> {
     let image = job.store.newest(|manifest| fits(manifest, request, job.options))?;
-    // One that is removed just now is none.
+    // An image that is being removed does not count.
     let hold = image.hold().ok()?;
     let settings = image.dir.join(from_files::SETTINGS);
     settings.is_dir().then_some((settings, hold))
 }
 
-/// Pulls the OCI image, where the base is one.
+/// Pulls the OCI image, if the base is one.
 fn pull(job: &mut Job<'_>, source: Source) -> Result<Option<oci::Pulled>, Failure> {
     match source {
         Source::Oci => {
@@ -199,7 +200,7 @@ fn pull(job: &mut Job<'_>, source: Source) -> Result<Option<oci::Pulled>, Failur
     }
 }
 
-/// Suites whose index is past its `Valid-Until`: an error unless that is accepted.
+/// Returns the suites whose index is past its `Valid-Until`; an error unless expired indexes are accepted.
 fn expired(indexes: &[Index], now: Timestamp, accept: bool) -> Result<Vec<String>, Failure> {
     let stale: Vec<String> =
         indexes.iter().filter(|i| i.valid_until.is_some_and(|until| until < now)).map(|i| i.suite.clone()).collect();
@@ -209,7 +210,7 @@ fn expired(indexes: &[Index], now: Timestamp, accept: bool) -> Result<Vec<String
     }
 }
 
-/// Makes the tree; gives the SHA-256 of the caller's base that it was made from, if it was.
+/// Makes the tree; returns the SHA-256 of the caller's base if it was made from one.
 fn build(
     job: &mut Job<'_>,
     workshop: &Workshop,
@@ -251,7 +252,7 @@ fn build(
     Ok(sha256)
 }
 
-/// Writes down what is in the tree.
+/// Records the content of the tree in a manifest.
 fn record(
     job: &mut Job<'_>,
     workshop: &Workshop,
@@ -285,15 +286,17 @@ fn record(
     })
 }
 
-/// How trees are made; another number makes new keys, and images of the old ones can still be listed and removed.
+/// Version of the way in which trees are made; another number makes new keys, and images with old keys can still be
+/// listed and removed.
 const RECIPE: u32 = 2;
 
-/// Hashes what is asked for, apart from what the network offers: the offline image is found by it.
+/// Hashes the request without the state of the network: an image is found offline by this hash.
 ///
-/// `keys` are digests of those that the caller trusts: an image whose packages they vouch for is no other caller's.
+/// `keys` are digests of the keys that the caller trusts: an image whose packages were verified with them is not used
+/// for other callers.
 fn request(release: &Release, wanted: &[PackageName], base: Option<&dyn BaseProvider>, keys: &[String]) -> String {
     let suites = release.suites.iter().map(|s| format!("{} {:?} {}", s.name, s.archive, s.components.join(" ")));
-    // The record's paths are looked up in the tree and stand in the manifest.
+    // The record's paths are looked up in the tree and listed in the manifest.
     let paths = release.vmms.iter().map(|v| v.path.as_str());
     let daemons = release.filesystems.iter().filter_map(|f| f.path.as_deref());
     let kernels = release.kernel.iter().map(|k| k.image.as_str());
@@ -307,7 +310,7 @@ fn request(release: &Release, wanted: &[PackageName], base: Option<&dyn BaseProv
         .all("suites", suites)
         .all("packages", wanted.iter().map(PackageName::as_str))
         .all("paths", paths.chain(daemons).chain(kernels));
-    // What few releases have changes the keys of no others.
+    // Fields that few releases have do not change the keys of other releases.
     let few = [
         ("repositories", release.repositories.as_slice()),
         ("modules", release.modules.as_slice()),
@@ -322,16 +325,16 @@ fn request(release: &Release, wanted: &[PackageName], base: Option<&dyn BaseProv
     }
 }
 
-/// The digests of keys, in an order of their own.
+/// Returns the digests of keys, sorted.
 fn digests(keys: &[PathBuf]) -> Result<Vec<String>, Failure> {
     let mut all: Vec<String> = keys.iter().map(|key| digest::of_file(key)).collect::<Result<_, _>>()?;
     all.sort();
     Ok(all)
 }
 
-/// Whether an image in the cache is what is asked for, whatever the network offered when it was made.
+/// Returns whether an image in the cache matches the request, for any state of the network when it was made.
 ///
-/// One that was made in another way than the one that is named is not.
+/// An image that was made in another way than the named one does not match.
 fn fits(cached: &Manifest, request: &str, options: &Options) -> bool {
     let is_made_so = match (&options.base, options.source) {
         (Some(base), _) => cached.source == base.source(),
@@ -341,7 +344,7 @@ fn fits(cached: &Manifest, request: &str, options: &Options) -> bool {
     cached.request == request && cached.derived_from.is_none() && is_made_so
 }
 
-/// Which base is made of a release.
+/// Returns the kind of base for a release.
 fn source_of(family: &dyn PackageFamily, release: &Release, options: &Options) -> Source {
     match (&options.base, options.source) {
         (Some(base), _) => base.source(),
@@ -372,7 +375,7 @@ mod tests {
         let of = |r: &Release| request(r, &wanted(r), None, &[]);
         let first = of(&plain);
         assert_eq!(first, of(&plain.clone()));
-        // Aliases and the container manager change nothing in the tree.
+        // Aliases and the container manager do not change the tree.
         let mut same = plain.clone();
         same.aliases.push("stable".to_owned());
         assert_eq!(first, of(&same));
@@ -457,7 +460,7 @@ mod tests {
         let database = Database::embedded();
         let release =
             |distro: &str, version: &str| database.record(distro).unwrap().release(version, Arch::X86_64).unwrap();
-        // A machine that runs the distro itself knows one of its mirrors.
+        // A machine with the distro itself would know one of its mirrors.
         let elsewhere = [release("fedora", "43"), release("almalinux", "9")];
         let release = elsewhere.into_iter().find(|r| !family::of(r).unwrap().knows_mirror(&r.distro)).unwrap();
         let way = |mirror: Option<&str>| {
@@ -503,7 +506,7 @@ mod tests {
         let error = prepare(&release("13", "trixie"), &options, &|_| {}).unwrap_err();
         assert!(matches!(*error.cause, ImageErrorKind::NotCached));
         assert_eq!(error.phase, Phase::Resolve);
-        // Nor is there a way to one, which is known before anything starts.
+        // The missing image is reported before anything starts, too.
         let known = attainable(&release("13", "trixie"), &options).unwrap_err();
         assert_eq!(known.to_string(), error.to_string());
         assert_eq!(

@@ -1,9 +1,9 @@
-//! What is being done while an image is made, and in which step.
+//! Progress of the preparation of an image: the phase, and what is being done in it.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// The steps of preparing an image, in order; an error in one is never reported as another's.
+/// Phases of preparing an image, in order; an error in one phase is never reported for another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Phase {
@@ -11,7 +11,7 @@ pub enum Phase {
     Resolve,
     /// Waiting for another process that builds the same image.
     Wait,
-    /// Making the base tree by the family's own tool.
+    /// Making the base tree with the family's own tool.
     Bootstrap,
     /// Pulling the release's OCI image and unpacking it.
     Pull,
@@ -19,11 +19,11 @@ pub enum Phase {
     Read,
     /// Copying the plain release's tree.
     Copy,
-    /// Installing packages by the release's own package manager.
+    /// Installing packages with the release's own package manager.
     Install,
     /// Laying the overlay over the tree.
     Overlay,
-    /// Writing down which versions the tree holds and where they came from.
+    /// Recording the versions in the tree and their origins.
     Record,
     /// Making the initrd and the disk.
     Disk,
@@ -34,7 +34,7 @@ pub enum Phase {
 }
 
 impl Phase {
-    /// The word shown to people.
+    /// Returns the name for people.
     pub fn name(self) -> &'static str {
         match self {
             Phase::Resolve => "resolve",
@@ -59,13 +59,13 @@ impl fmt::Display for Phase {
     }
 }
 
-/// What is being done now.
+/// A progress message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Progress {
     /// `debian:13`.
     pub release: String,
     /// The phase.
     pub phase: Phase,
-    /// The latest line of the command that runs, mirrors redacted; nothing when a phase starts.
+    /// Latest line of the running command, mirrors redacted; `None` at the start of a phase.
     pub detail: Option<String>,
 }

@@ -1,9 +1,9 @@
-//! Runs other programs: in their own process group, with a deadline, stoppable, their last lines kept.
+//! Runs other programs in their own process group, with a deadline and cancellation, and keeps their last lines.
 //!
-//! An [`operator::process::Invocation`] cannot be cancelled, tells nobody a line, and keeps the beginning of what is said,
-//! where a failure's cause stands at the end.
-//! How a child is waited for and ended is the same.
-//! That it dies with this process is what the command is prepared for: [`of_machine`], [`of_tree`] and [`tied`].
+//! An [`operator::process::Invocation`] cannot be cancelled, reports no lines as progress, and keeps the beginning of
+//! the output, but a failure's cause is at the end.
+//! Waiting for a child and ending it are the same.
+//! [`of_machine`], [`of_tree`] and [`tied`] prepare the command so that it dies with this process.
 
 use crate::error::{CommandFailure, Failure, ImageErrorKind};
 use crate::progress::{Phase, Progress};
@@ -20,18 +20,18 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// Lines of output kept for an error.
+/// Number of output lines kept for an error.
 const TAIL: usize = 15;
-/// Lines kept to find out what went wrong: the telling line may stand before a long epilogue.
+/// Number of lines kept for finding the cause of a failure, which may precede a long epilogue.
 const KEPT: usize = 400;
-/// Longer lines are cut: output is not to be trusted.
+/// Maximum length of a line; longer ones are cut, because output is not trusted.
 const LINE: usize = 4096;
-/// Bytes of output that are kept where it is wanted: that of a tree's program is not to be trusted.
+/// Size limit of captured output, in bytes, because the output of a tree's program is not trusted.
 const OUTPUT: u64 = 64 << 20;
-/// How long it takes at most until a job that is cancelled or late is ended.
+/// Interval for checking whether a job was cancelled or is late.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// What all commands of one job share.
+/// Parameters common to all commands of one job.
 pub(crate) struct Runner<'a> {
     pub(crate) release: String,
     pub(crate) cancel: &'a AtomicBool,
@@ -39,25 +39,25 @@ pub(crate) struct Runner<'a> {
     pub(crate) limit: Duration,
     pub(crate) redact: Redactor,
     pub(crate) progress: &'a (dyn Fn(Progress) + Sync),
-    /// Reads the cause of a failure from the lines that a program printed; it is the family's, whose tools they are.
+    /// Finds the cause of a failure in a program's output; it comes from the family of the tools.
     pub(crate) read_cause: fn(&[String]) -> ImageErrorKind,
 }
 
-/// How a command is to be understood.
+/// A command, and how to treat its output.
 pub(crate) struct Call<'c> {
     pub(crate) phase: Phase,
     pub(crate) command: &'c mut Command,
-    /// Collect stdout apart from stderr, instead of one stream of lines.
+    /// Whether to collect stdout apart from stderr, instead of one stream of lines.
     pub(crate) capture: bool,
 }
 
 impl Runner<'_> {
-    /// Says that a phase has started, or what is happening in it.
+    /// Reports the start of a phase, or a message within it.
     pub(crate) fn report(&self, phase: Phase, detail: Option<&str>) {
         (self.progress)(Progress { release: self.release.clone(), phase, detail: detail.map(|d| self.redact.text(d)) });
     }
 
-    /// Fails when the caller has cancelled or the deadline has passed.
+    /// Fails if the caller has cancelled or the deadline has passed.
     pub(crate) fn check(&self) -> Result<(), Failure> {
         if self.cancel.load(Ordering::Relaxed) {
             return Err(ImageErrorKind::Cancelled.into());
@@ -68,7 +68,7 @@ impl Runner<'_> {
         Ok(())
     }
 
-    /// Waits that long, unless the caller cancels.
+    /// Waits for the given time, unless the caller cancels.
     pub(crate) fn pause(&self, time: Duration) -> Result<(), Failure> {
         let until = Instant::now() + time;
         while Instant::now() < until {
@@ -78,7 +78,7 @@ impl Runner<'_> {
         Ok(())
     }
 
-    /// Runs a command to its end; what it prints is progress, and the evidence if it fails.
+    /// Runs a command to its end; its output is reported as progress, and kept as evidence of a failure.
     pub(crate) fn run(&self, phase: Phase, command: &mut Command) -> Result<(), Failure> {
         self.call(Call { phase, command, capture: false }).map(drop)
     }
@@ -107,7 +107,7 @@ impl Runner<'_> {
         };
         call.command.stdin(Stdio::null()).stdout(out_writer).stderr(writer).process_group(0);
         let mut child = call.command.spawn().map_err(spawn_error)?;
-        // The command holds the pipes' writing ends; without this the readers would never see the end.
+        // The command holds the writing ends of the pipes, which must be closed for the readers to see the end.
         call.command.stdout(Stdio::null()).stderr(Stdio::null());
         let ended = std::thread::scope(|scope| {
             let lines = scope.spawn(|| self.keep_lines(call.phase, reader));
@@ -128,7 +128,7 @@ impl Runner<'_> {
         Err(Failure { cause: self.redact_cause(cause), command: Some(Box::new(command)) })
     }
 
-    /// The cause without mirror hosts.
+    /// Returns the cause without mirror hosts.
     pub(crate) fn redact_cause(&self, cause: ImageErrorKind) -> ImageErrorKind {
         match cause {
             ImageErrorKind::MirrorUnreachable { detail, cached_age } => {
@@ -148,7 +148,7 @@ impl Runner<'_> {
         }
     }
 
-    /// The command line for people.
+    /// Returns the command line for people.
     fn words(&self, command: &Command) -> String {
         let words = [command.get_program()].into_iter().chain(command.get_args());
         let words: Vec<String> = words.map(|word| quoted(&word.to_string_lossy())).collect();
@@ -161,7 +161,7 @@ impl Runner<'_> {
                 Ok(Some(status)) => return Ok(status),
                 Ok(None) => {}
                 Err(source) => {
-                    // Its output is read until it ends.
+                    // The process group is killed, because its output is read until it ends.
                     process::kill_group(child);
                     return Err(ImageErrorKind::Io { context: "waiting for a child".to_owned(), source }.into());
                 }
@@ -207,7 +207,7 @@ impl Runner<'_> {
 fn read_all(mut reader: impl Read) -> String {
     let mut bytes = Vec::new();
     let _ = (&mut reader).take(OUTPUT).read_to_end(&mut bytes);
-    // The rest is read, too: the program must not wait for a reader.
+    // The rest is read and discarded, so that the program does not block on a full pipe.
     let _ = std::io::copy(&mut reader, &mut std::io::sink());
     String::from_utf8_lossy(&bytes).into_owned()
 }
@@ -216,17 +216,18 @@ fn call_program(words: &str) -> String {
     words.split(' ').next().unwrap_or_default().to_owned()
 }
 
-/// A program of this machine in a sandbox, with all that it starts: it may write to `folder` alone, which is its `/tmp`.
+/// Returns a command for a program of this machine in a sandbox, with all its children: it may write only to `folder`,
+/// which is its `/tmp`.
 ///
-/// Whatever happens to this process, nothing stays mounted or running.
+/// Even if this process is killed, nothing stays mounted or running.
 pub(crate) fn of_machine(folder: &Path, network: Network, program: &str) -> Result<Command, Failure> {
     let mut command = confined(ProgramSandbox::of_machine(folder, network).map_err(|e| unmapped(folder, e))?, program)?;
     command.env("LC_ALL", "C").env("TMPDIR", "/tmp");
     Ok(command)
 }
 
-/// A program of a tree in a sandbox, with all that it starts: it has the tree's files, what is mounted over them, and no
-/// network.
+/// Returns a command for a program of a tree in a sandbox, with all its children: it has the tree's files, the mounts
+/// over them, and no network.
 pub(crate) fn of_tree(tree: &Path, mounts: &[BindMount<'_>], program: &str) -> Result<Command, Failure> {
     confined(ProgramSandbox::of_tree(tree, mounts).map_err(|e| unmapped(tree, e))?, program)
 }
@@ -242,16 +243,17 @@ fn unmapped(folder: &Path, source: std::io::Error) -> Failure {
     ImageErrorKind::Unmapped { folder: folder.to_owned(), source }.into()
 }
 
-/// A command that dies with this process, as long as it stays the user that it is.
+/// Returns a command that dies with this process, as long as it keeps its user.
 pub(crate) fn tied(program: &str) -> Command {
     let mut command = Command::new(program);
     process::tie(&mut command);
     command
 }
 
-/// Whether this machine has a program, in the folders that all of this project looks in, whatever `PATH` says.
+/// Returns whether this machine has a program, in the directories that the whole project searches, independent of
+/// `PATH`.
 pub(crate) fn has_program(program: &str) -> bool {
-    // One that cannot be looked at cannot be run, either.
+    // A program that cannot be accessed cannot be run, either.
     Root::default().which(program).is_ok_and(|found| found.is_some())
 }
 

@@ -1,26 +1,27 @@
-//! Where the base tree of an image comes from.
+//! Sources of an image's base tree.
 
 use serde::{Deserialize, Serialize};
 
-/// Where the base tree comes from.
+/// Source of the base tree.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Source {
-    /// Bootstrap where the distro's tool is installed and a mirror is known, else OCI.
+    /// Bootstrap if the distro's tool is installed and a mirror is known, or else OCI.
     #[default]
     Auto,
-    /// The own tool of the distro's family, `mmdebstrap` where that is apt's.
+    /// The tool of the distro's family, such as apt's `mmdebstrap`.
     Bootstrap,
     /// The record's OCI image, through Docker.
     Oci,
-    /// A vendor's cloud image, which [`Options::base`](crate::Options::base) reads; without one as [`Source::Auto`].
+    /// A vendor's cloud image, which [`Options::base`](crate::Options::base) reads; without that option the same as
+    /// [`Source::Auto`].
     Cloud,
-    /// An OCI image as files, likewise.
+    /// An OCI image as files, which [`Options::base`](crate::Options::base) reads, too.
     OciImage,
 }
 
 impl Source {
-    /// The word shown to people.
+    /// Returns the name for people.
     pub fn name(self) -> &'static str {
         match self {
             Source::Auto => "auto",
@@ -31,7 +32,7 @@ impl Source {
         }
     }
 
-    /// What it is, in words.
+    /// Returns a description in words.
     pub fn title(self) -> &'static str {
         match self {
             Source::Auto => "bootstrap or OCI image",

@@ -1,6 +1,6 @@
-//! A root filesystem as a folder: files in it, programs in it.
+//! A root filesystem as a directory: files in it, programs in it.
 //!
-//! Its content is not trusted: every path is looked up below the tree's descriptor, where no link leads out.
+//! Its content is not trusted: every path is looked up relative to the tree's descriptor, so that no link leads out.
 
 pub(crate) mod archived;
 pub(crate) mod attributes;
@@ -21,12 +21,12 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Takes the tree for a root.
+/// Opens the tree as a root.
 pub(crate) fn open(tree: &Path) -> Result<Root, Failure> {
     Root::new(tree).map_err(failed)
 }
 
-/// A file of the tree that cannot be read or written.
+/// Makes a failure from an error of reading or writing a file of the tree.
 pub(crate) fn failed(error: RootError) -> Failure {
     let full = matches!(&error, RootError::Write { source, .. } if source.kind() == io::ErrorKind::StorageFull);
     match full {
@@ -37,7 +37,7 @@ pub(crate) fn failed(error: RootError) -> Failure {
     }
 }
 
-/// A path by which this process reaches what is open, whatever it is called by now.
+/// Returns a path by which this process reaches an open file, independent of the file's name.
 pub(crate) fn of_descriptor(open: &impl AsFd) -> PathBuf {
     Path::new("/proc/self/fd").join(open.as_fd().as_raw_fd().to_string())
 }
@@ -46,11 +46,11 @@ pub(crate) fn of_descriptor(open: &impl AsFd) -> PathBuf {
 pub(crate) struct FolderEntry {
     folder: OwnedFd,
     name: PathBuf,
-    /// The path for messages.
+    /// Path for messages.
     shown: PathBuf,
 }
 
-/// The folder of a path with the links in it followed inside, made where it is missing, and the name in it.
+/// Returns the entry of a path: links are followed inside the tree, and a missing directory is created.
 pub(crate) fn entry(root: &Root, inside: &Path) -> Result<FolderEntry, Failure> {
     let folder = root.make_folder(inside.parent().unwrap_or(Path::new("/"))).map_err(failed)?;
     Ok(FolderEntry::new(folder, inside.file_name().unwrap_or_default(), root.shown(inside)))
@@ -61,12 +61,12 @@ impl FolderEntry {
         FolderEntry { folder, name: name.into(), shown }
     }
 
-    /// A path by which this process and no other reaches it, whatever its folder is called by now.
+    /// Returns a path by which only this process reaches the entry, even if its directory was renamed.
     pub(crate) fn path(&self) -> PathBuf {
         of_descriptor(&self.folder).join(&self.name)
     }
 
-    /// Removes what is there, a folder with all that is in it.
+    /// Removes the entry, a directory with its content.
     pub(crate) fn remove(&self) -> Result<(), Failure> {
         let removed = match std::fs::symlink_metadata(self.path()) {
             Err(_) => Ok(()),
@@ -76,7 +76,7 @@ impl FolderEntry {
         removed.context("removing", &self.shown)
     }
 
-    /// Writes a new file in the place of whatever is there.
+    /// Writes a new file, and replaces any existing entry.
     pub(crate) fn write(&self, mode: u32, content: &mut dyn io::Read) -> Result<File, Failure> {
         self.remove()?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -92,14 +92,15 @@ impl FolderEntry {
     }
 }
 
-/// Writes a file of the tree in the place of whatever is there.
+/// Writes a file of the tree, and replaces any existing entry.
 pub(crate) fn write(root: &Root, inside: &str, mode: u32, mut content: &[u8]) -> Result<(), Failure> {
     entry(root, Path::new(inside))?.write(mode, &mut content).map(drop)
 }
 
-/// Copies a regular file of a tree out of it, of at most so many bytes, to a new file.
+/// Copies a regular file of at most `limit` bytes out of a tree, to a new file.
 ///
-/// Never all of it is in memory: an initrd has some 60 MB, and several releases are prepared at the same time.
+/// The file is never completely in memory: an initrd has some 60 MB, and several releases are prepared at the same
+/// time.
 pub(crate) fn copy_out(tree: &Path, inside: &Path, limit: u64, to: &Path) -> Result<(), Failure> {
     let root = open(tree)?;
     let file = match root.file(inside) {
@@ -116,12 +117,13 @@ pub(crate) fn copy_out(tree: &Path, inside: &Path, limit: u64, to: &Path) -> Res
     copied.map(drop).context("writing", to)
 }
 
-/// Removes a file or a folder of the tree.
+/// Removes a file or a directory of the tree.
 pub(crate) fn remove(root: &Root, inside: &str) -> Result<(), Failure> {
     entry(root, Path::new(inside))?.remove()
 }
 
-/// A command inside the tree: a clean environment and no network; folders of the machine may be mounted over the tree's.
+/// Returns a command inside the tree, with a clean environment and no network; directories of the machine may be
+/// mounted over the tree's.
 pub(crate) fn command(tree: &Path, mounts: &[BindMount<'_>], program: &str) -> Result<Command, Failure> {
     let root = open(tree)?;
     let mounted_over = mounts.iter().map(|mount| mount.over);
@@ -133,9 +135,9 @@ pub(crate) fn command(tree: &Path, mounts: &[BindMount<'_>], program: &str) -> R
     Ok(command)
 }
 
-/// The device nodes of an installed system, and the links beside them, as far as they are missing.
+/// Makes the missing device nodes of an installed system, and the usual links next to them.
 ///
-/// Programs of a tree cannot make any, and do not see these: they have a `/dev` of their own.
+/// Programs of a tree cannot make device nodes, and do not see these: they have a `/dev` of their own.
 pub(crate) fn devices(root: &Root) -> Result<(), Failure> {
     let dev = root.make_folder(Path::new("/dev")).map_err(failed)?;
     let shown = root.shown(Path::new("/dev"));
@@ -157,7 +159,7 @@ pub(crate) fn devices(root: &Root) -> Result<(), Failure> {
     for (name, major, minor) in nodes {
         let mode = Mode::from_raw_mode(0o666);
         if done(mknodat(&dev, name, FileType::CharacterDevice, mode, makedev(major, minor)))? {
-            // Whatever this process' umask is.
+            // Independent of this process's umask.
             let node =
                 FolderEntry::new(dev.try_clone().context("opening", &shown)?, OsStr::new(name), shown.join(name));
             let permissions = std::fs::Permissions::from_mode(0o666);

@@ -1,4 +1,4 @@
-//! Unpacks tar archives that are not trusted: what they unpack to is counted, and nothing is written outside a folder.
+//! Unpacks untrusted tar archives: the unpacked bytes are counted, and nothing is written outside a directory.
 
 use crate::error::{Context, Failure, ImageErrorKind};
 use model::redact::{one_line, without_controls};
@@ -8,20 +8,20 @@ use std::io::{self, BufRead as _, BufReader, Read, Seek as _};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Component, Path};
 
-/// What an archive may have, or what is left of that.
+/// Limits of an archive, or their unused part.
 #[derive(Clone, Copy)]
 pub(crate) struct UnpackLimits {
     pub(crate) entries: u64,
-    /// Bytes that it unpacks to, holes included.
+    /// Unpacked bytes, holes included.
     pub(crate) bytes: u64,
-    /// The message about an archive that has more.
+    /// Message for an archive that exceeds a limit.
     pub(crate) reason: &'static str,
 }
 
-/// What zstd's frames begin with (RFC 8878, section 3.1.1).
+/// First bytes of a zstd frame (RFC 8878, section 3.1.1).
 pub(crate) const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 
-/// An archive that is opened once: whatever its path leads to meanwhile, what was checked of it is what is unpacked.
+/// An archive that is opened once: the checked file is the unpacked one, even if the path now leads elsewhere.
 pub(crate) struct ArchiveFile<'p> {
     file: File,
     path: &'p Path,
@@ -30,7 +30,7 @@ pub(crate) struct ArchiveFile<'p> {
 impl<'p> ArchiveFile<'p> {
     /// Opens a regular file.
     pub(crate) fn open(path: &'p Path) -> Result<ArchiveFile<'p>, Failure> {
-        // Without waiting: opening a pipe waits until somebody writes to it.
+        // Non-blocking, because opening a pipe waits for a writer.
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
         let opened = rustix::fs::open(path, flags, Mode::empty()).map_err(io::Error::from);
         let archive = ArchiveFile { file: File::from(opened.context("opening", path)?), path };
@@ -40,35 +40,35 @@ impl<'p> ArchiveFile<'p> {
         }
     }
 
-    /// The file itself.
+    /// Returns the file itself.
     pub(crate) fn file(&self) -> &File {
         &self.file
     }
 
-    /// Bytes of the file as it is.
+    /// Returns the size of the compressed file in bytes.
     pub(crate) fn size(&self) -> Result<u64, Failure> {
         Ok(self.file.metadata().context("reading", self.path)?.len())
     }
 
-    /// Whether zstd has compressed it.
+    /// Returns whether the archive is compressed with zstd.
     pub(crate) fn is_zstd(&self) -> bool {
         let mut head = [0; ZSTD.len()];
         self.file.read_exact_at(&mut head, 0).is_ok() && head == ZSTD
     }
 
-    /// The content, from its beginning on; only one such reader can be used at a time.
+    /// Returns a reader of the decompressed content from its beginning; only one such reader can be used at a time.
     pub(crate) fn content(&self) -> Result<Box<dyn Read>, Failure> {
         let rewound = (&self.file).rewind().and_then(|()| decompressed(self.file.try_clone()?));
         rewound.context("reading", self.path)
     }
 
-    /// The refusal of the whole archive.
+    /// Makes a refusal of the whole archive.
     pub(crate) fn refused(&self, reason: &str) -> Failure {
         refused(self.path.file_name().unwrap_or_default().as_encoded_bytes(), reason)
     }
 }
 
-/// A file's content, decompressed by what it begins with: gzip, xz, zstd, or as it is.
+/// Returns a file's content, decompressed according to its first bytes: gzip, xz, zstd, or uncompressed.
 pub(crate) fn decompressed(file: File) -> io::Result<Box<dyn Read>> {
     let mut file = BufReader::with_capacity(1 << 20, file);
     let head = file.fill_buf()?;
@@ -82,17 +82,17 @@ pub(crate) fn decompressed(file: File) -> io::Result<Box<dyn Read>> {
     })
 }
 
-/// Which names an archive may have, judged by their words; what links on the way lead to is for whoever puts an entry.
+/// Names that an archive may have, judged by their text; links on the way are checked when an entry is put.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Names {
-    /// Those of a tree, whose top is `/` or `.` as well as nothing.
+    /// Names of a tree, which may begin with `/` or `.`.
     OfTree,
-    /// Those that an export of ours has, without any top.
+    /// Names in an export of this crate, without such a beginning.
     Plain,
 }
 
 impl Names {
-    /// Whether a name leads out of where the archive is unpacked; one with `..` is never followed to see where it ends.
+    /// Returns whether a name leads out of the target directory; a name with `..` is refused without resolving it.
     pub(crate) fn lead_out(self, name: &Path) -> bool {
         let leads_out = |part| match part {
             Component::Normal(_) => false,
@@ -102,21 +102,22 @@ impl Names {
         name.components().any(leads_out)
     }
 
-    /// Whether an entry does: by its own name or, where it is a hard link, by that of the file.
+    /// Returns whether an entry leads out, by its own name or by the target of a hard link.
     pub(crate) fn entry_leads_out(self, path: &Path, target: Option<&Path>, kind: tar::EntryType) -> bool {
         self.lead_out(path) || (kind.is_hard_link() && target.is_some_and(|target| self.lead_out(target)))
     }
 }
 
-/// Judges an entry by its path, the target of a link, and its kind; an error is the reason why it is refused.
+/// Judges an entry by its path, the target of a link, and its kind; the error is the reason for the refusal.
 pub(crate) type Judge = dyn Fn(&Path, Option<&Path>, tar::EntryType) -> Result<(), &'static str>;
 
-/// Unpacks an archive into a folder that is there, as long as `go_on` agrees.
+/// Unpacks an archive into an existing directory, as long as `go_on` succeeds.
 ///
-/// `tar` was told whether owners, times and attributes are kept; `archive` is its file, for messages.
+/// The caller has configured in `tar` whether owners, times and attributes are kept; `archive` is the path for
+/// messages.
 ///
 /// # Errors
-/// [`ImageErrorKind::BadArchive`] for an entry that is refused, leads out of the folder, or is one too many.
+/// [`ImageErrorKind::BadArchive`] for an entry that is refused, leads out of the directory, or exceeds a limit.
 pub(crate) fn unpack<R: Read>(
     tar: tar::Archive<R>,
     archive: &Path,
@@ -128,12 +129,12 @@ pub(crate) fn unpack<R: Read>(
     each(tar, archive, &mut { *limits }, judge, go_on, |entry| put(entry, folder, "it leads out of the folder"))
 }
 
-/// Has `put` take each entry of an archive; takes what it has from what is `left`.
+/// Calls `put` for each entry of an archive, and subtracts it from the limits in `left`.
 ///
-/// Folders come last, the deepest first: their modes and times must not be in the way of what is in them.
+/// Directories come last, the deepest first, so that their modes and times do not interfere with their content.
 ///
 /// # Errors
-/// As of [`unpack`], and those of `put`.
+/// As [`unpack`], and errors of `put`.
 pub(crate) fn each<R: Read>(
     mut tar: tar::Archive<R>,
     archive: &Path,
@@ -165,12 +166,12 @@ pub(crate) fn each<R: Read>(
     folders.iter_mut().try_for_each(put)
 }
 
-/// Bytes of a name, a link's target or attributes before an entry: they are read into memory.
+/// Size limit of a name, a link's target or attributes before an entry, in bytes: they are read into memory.
 const METADATA: u64 = 1 << 20;
 
-/// Refuses an archive with more metadata to an entry than fit into memory, which whoever reads entries reads whole.
+/// Refuses an archive with too much metadata for an entry, because readers of entries read metadata into memory.
 ///
-/// Sizes must stand in the entries' own headers, or data could hide what comes next.
+/// Sizes must be in the entries' own headers, or data could hide the next entry.
 pub(crate) fn check_metadata<R: Read>(
     mut tar: tar::Archive<R>,
     archive: &Path,
@@ -198,7 +199,7 @@ pub(crate) fn check_metadata<R: Read>(
     Ok(())
 }
 
-/// Puts an entry into a folder; one that leads out, also through a link, is refused for that `reason` or fails.
+/// Puts an entry into a directory; an entry that leads out, even through a link, is refused with `reason` or fails.
 pub(crate) fn put<R: Read>(entry: &mut tar::Entry<'_, R>, folder: &Path, reason: &'static str) -> Result<(), Failure> {
     let leads_out = Names::OfTree.lead_out(&entry.path().context("unpacking into", folder)?);
     match !leads_out && entry.unpack_in(folder).context("unpacking into", folder)? {
@@ -207,7 +208,7 @@ pub(crate) fn put<R: Read>(entry: &mut tar::Entry<'_, R>, folder: &Path, reason:
     }
 }
 
-/// The refusal of an entry; its path is made printable.
+/// Makes a refusal of an entry; its path is made printable.
 pub(crate) fn refused(path: &[u8], reason: &str) -> Failure {
     let entry = one_line(&without_controls(&String::from_utf8_lossy(path), 200), 200);
     ImageErrorKind::BadArchive { entry, reason: reason.to_owned() }.into()

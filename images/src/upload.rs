@@ -1,8 +1,8 @@
-//! The packages of an upload: what a `.changes` names, what lies beside a `.dsc`, or packages themselves.
+//! Packages of an upload: those that a `.changes` names, those next to a `.dsc`, or package files themselves.
 //!
-//! A `.changes` is read for the names and checksums of its packages, and nothing else of it counts: it is the
-//! caller's own, so that its signature is not asked for. Names are those of files beside it, and never paths. Debug
-//! symbols, sources and what an installer of Debian's uses (`.udeb`) are left out: no guest runs them.
+//! Only the names and checksums of packages are read from a `.changes`; it is the caller's own, so its signature is not
+//! checked. Names refer to files next to it, and are never paths. Debug symbols, sources and packages for Debian's
+//! installer (`.udeb`) are left out, because no guest runs them.
 
 use crate::digest;
 use crate::family;
@@ -11,10 +11,10 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
-/// Bytes of a `.changes` or `.dsc`; the largest of Debian's have some 100 KB.
+/// Size limit of a `.changes` or `.dsc`, in bytes; Debian's largest have some 100 KB.
 const MAX_CONTROL: u64 = 4 << 20;
 
-/// Why an upload's packages are not known.
+/// Reasons why an upload's packages cannot be determined.
 #[derive(Debug, thiserror::Error)]
 pub enum UploadError {
     /// A file cannot be read.
@@ -25,32 +25,32 @@ pub enum UploadError {
         /// The system's reason.
         source: io::Error,
     },
-    /// A file that an upload names is another one than it says.
+    /// A file does not match the checksum in its upload.
     #[error("{path} has the SHA-256 {found}, and {upload} says {expected}", path = .path.display())]
     Checksum {
         /// The file.
         path: PathBuf,
-        /// The file's name that says so.
+        /// Name of the upload file.
         upload: String,
-        /// What it says.
+        /// Checksum in the upload.
         expected: String,
-        /// What it has.
+        /// Checksum of the file.
         found: String,
     },
-    /// It is written in another way.
+    /// The file has another form than expected.
     #[error("{path}: {reason}", path = .path.display())]
     Form {
         /// The file.
         path: PathBuf,
-        /// What was expected.
+        /// Expected form.
         reason: String,
     },
 }
 
-/// The files of packages in these uploads and among these files, each once, in order.
+/// Returns the package files in these uploads and among these files, each once, in order.
 ///
 /// # Errors
-/// What cannot be read, is not what its upload says, or names no package.
+/// If a file cannot be read, does not match its upload, or names no package.
 pub fn packages(files: &[PathBuf]) -> Result<Vec<PathBuf>, UploadError> {
     let mut all = Vec::new();
     for file in files {
@@ -68,8 +68,8 @@ pub fn packages(files: &[PathBuf]) -> Result<Vec<PathBuf>, UploadError> {
     Ok(all)
 }
 
-/// Packages that are named themselves: debug symbols and sources among them are left out without a word, because a
-/// pattern of the shell's names them, too.
+/// Returns a package file that was named directly; debug symbols and sources are skipped silently, because a shell
+/// pattern matches them, too.
 fn of_package(file: &Path) -> Result<Vec<PathBuf>, UploadError> {
     if !file.is_file() {
         return Err(UploadError::Read { path: file.to_owned(), source: io::ErrorKind::NotFound.into() });
@@ -109,13 +109,13 @@ fn of_changes(file: &Path) -> Result<Vec<PathBuf>, UploadError> {
     }
 }
 
-/// The packages that were built of a source package and lie beside its `.dsc`.
+/// Returns the packages that were built from a source package and are next to its `.dsc`.
 fn of_source(file: &Path) -> Result<Vec<PathBuf>, UploadError> {
     let form = |reason: String| UploadError::Form { path: file.to_owned(), reason };
     let text = text(file)?;
     let lacks = |name: &str| form(format!("expected the field {name}"));
     let version = field(&text, "Version").ok_or_else(|| lacks("Version"))?.trim().to_owned();
-    // Files' names are without the epoch.
+    // File names have no epoch.
     let version = version.split_once(':').map_or(version.as_str(), |(_, rest)| rest).to_owned();
     let binaries = field(&text, "Binary").ok_or_else(|| lacks("Binary"))?;
     let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -153,7 +153,7 @@ fn text(path: &Path) -> Result<String, UploadError> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// The value of a field, with the lines that continue it.
+/// Returns the value of a field, with its continuation lines.
 fn field(text: &str, name: &str) -> Option<String> {
     let mut lines = text.lines().skip_while(|line| !is_field(line, name));
     let (_, first) = lines.next()?.split_once(':')?;
@@ -171,7 +171,7 @@ mod tests {
     use model::diagnostic::error_chain;
     use std::fs;
 
-    /// A folder with files of these names, each with its name as its content.
+    /// Makes a directory with files of these names, each with its name as its content.
     fn folder(names: &[&str]) -> tempfile::TempDir {
         let dir = tempfile::tempdir().unwrap();
         for name in names {
@@ -202,7 +202,7 @@ mod tests {
     fn an_upload_brings_the_packages_that_it_names_and_no_debug_symbols() {
         let dir = folder(&BUILT);
         let upload = dir.path().join("qemu_9.0-1_amd64.changes");
-        // A signed one has lines around it.
+        // A signed `.changes` has additional lines around its fields.
         fs::write(&upload, format!("-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA512\n\n{}", changes(&BUILT))).unwrap();
         let deb = dir.path().join(BUILT[1]);
         let found = packages(&[upload, deb]).unwrap();

@@ -1,7 +1,7 @@
-//! Images of Alpine's packages by recorded calls: no apk can be had where these tests run, so a program stands for it that
-//! writes down how it is called, and says what apk-tools 2.14 says by its manual and its source.
+//! Images of Alpine's packages by recorded calls: there is no apk where these tests run, so a stand-in records its
+//! calls and prints the output of apk-tools 2.14 according to its manual and source.
 //!
-//! curl, the sandbox and what is made of the tree are the real ones; that packages are verified is not shown here.
+//! curl, the sandbox and the resulting tree are real; the verification of packages is not tested here.
 
 #![expect(clippy::unwrap_used, reason = "helpers of a test fail by panicking, as the test does")]
 
@@ -18,7 +18,8 @@ use std::sync::Arc;
 #[expect(dead_code, reason = "other tests sign packages")]
 mod signed;
 
-/// apk(8) as far as it is called: it decides by what it is told, and installs what lies where a repository has it.
+/// The part of apk(8) that is called: it selects the packages in its arguments, and installs files from the
+/// repositories.
 const APK: &str = r#"#!/bin/sh
 echo "$*" >> /invocations
 at=/var/cache/kata-qualify
@@ -64,7 +65,7 @@ esac
 echo 'OK: 1 MiB in 2 packages'
 "#;
 
-/// What the tree has: bash with its libraries, the program above, and what Alpine's images say of their packages.
+/// Commands that fill the tree: bash with its libraries, the stand-in, and the package database of Alpine's images.
 const FILL: &str = r#"
 mkdir -p usr/bin usr/lib usr/share/kq-hello etc/apk/keys var/lib var/cache tmp lib64 sbin lib/apk/db bin
 for file in /usr/bin/bash $(ldd /usr/bin/bash | grep -o '/[^ ]*'); do
@@ -82,7 +83,7 @@ echo key > etc/apk/keys/a.rsa.pub
 tar -cf ../base.tar .
 "#;
 
-/// How the release's apk is called: with our repositories and keys alone, and no network.
+/// Settings in each call of the release's apk: only the harness's repositories and keys, and no network.
 const SETTINGS: &str = "--no-network --no-cache --no-progress --repositories-file /dev/null \
     --keys-dir /var/cache/kata-qualify/keys --repository /var/cache/kata-qualify/main";
 
@@ -113,7 +114,7 @@ impl Mirror {
         std::fs::create_dir(&tree).unwrap();
         std::fs::write(mirror.path().join("apk"), APK).unwrap();
         run(Command::new("sh").args(["-e", "-c", FILL]).current_dir(tree));
-        // This machine's programs read it as nobody in particular.
+        // This machine's programs read the directory as an unprivileged user.
         run(Command::new("chmod").args(["-R", "a+rX"]).arg(mirror.path()));
         mirror
     }
@@ -133,7 +134,7 @@ impl Mirror {
     }
 }
 
-/// A base that was read already.
+/// A base that is already unpacked.
 #[derive(Debug)]
 struct Made {
     tar: PathBuf,
@@ -169,7 +170,7 @@ fn the_releases_apk_is_called_as_its_manual_says() {
     let mirror = Mirror::new();
     let cache = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let image = mirror.prepared(cache.path(), Vec::new()).unwrap_or_else(|e| panic!("{e}"));
-    // It decides, what it wants is fetched, and it installs.
+    // apk selects packages, they are fetched, and apk installs them.
     let plain = format!("{SETTINGS} add --simulate e2fsprogs kq-hello\n{SETTINGS} add e2fsprogs kq-hello\n");
     assert_eq!(invocations(&image), plain);
     let package = image.manifest.package("kq-hello").unwrap();
@@ -180,7 +181,7 @@ fn the_releases_apk_is_called_as_its_manual_says() {
     assert!(!image.dir.join("archives").exists(), "packages were left");
     assert!(!image.rootfs().join("var/cache/kata-qualify").exists(), "a folder for packages was left");
 
-    // What a candidate needs comes from the repositories, by its name and verified; the candidate alone is not.
+    // A candidate's dependencies come from the repositories, by name and verified; only the candidate is not verified.
     let candidate = mirror.path().join("kq-hello-2.0-r0.apk");
     std::fs::write(&candidate, "candidate").unwrap();
     let derived = mirror.prepared(cache.path(), vec![candidate.to_str().unwrap().parse().unwrap()]);

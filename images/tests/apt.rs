@@ -1,7 +1,7 @@
-//! What apt's archives can do wrong, for real: this machine's mmdebstrap and apt, and a signed archive that the tests make.
+//! Faulty apt archives, for real: this machine's mmdebstrap and apt, and a signed archive that the tests make.
 //!
-//! It has one index and no package: nothing of it is ever installed. `real.rs` has whole images, stale mirrors and such
-//! that do not answer, `harness/tests/shaped` a whole archive with a key of its own.
+//! The archive has one index and no package: nothing in it is ever installed. `real.rs` tests whole images, stale
+//! mirrors and mirrors that do not respond, `harness/tests/shaped` a whole archive with a key of its own.
 
 #![expect(clippy::unwrap_used, reason = "helpers of a test fail by panicking, as the test does")]
 
@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 mod signed;
 
 const SUITE: &str = "trixie";
-/// The index that the archive's Release file lists.
+/// Path of the index that the archive's Release file lists.
 const INDEX: &str = "main/binary-amd64/Packages";
 const PACKAGES: &str = "Package: kq-hello\nArchitecture: amd64\nVersion: 1.0\nMaintainer: A <a@b.example>\n\
     Description: x\nFilename: pool/kq-hello.deb\nSize: 1\n\
@@ -29,7 +29,7 @@ struct Mirror {
 }
 
 impl Mirror {
-    /// With one index; signed by the key `right`.
+    /// Makes an archive with one index, signed by the key `right`.
     fn new() -> Mirror {
         let mirror = Mirror { keys: Signed::new() };
         let index = mirror.index();
@@ -61,7 +61,7 @@ impl Mirror {
         self.suite().join(INDEX)
     }
 
-    /// Serves it; gives its address.
+    /// Serves the archive; returns its address.
     fn serve(&self) -> String {
         let (listener, folder) = (TcpListener::bind("127.0.0.1:0").unwrap(), self.keys.path().to_owned());
         let address = listener.local_addr().unwrap();
@@ -74,7 +74,7 @@ impl Mirror {
         format!("http://{address}/debian")
     }
 
-    /// Why no image of the release can be made by a key; nothing is left of it.
+    /// Returns the error of making an image of the release with a key; checks that nothing is left.
     fn failure(&self, key: &str) -> ImageError {
         let cache = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
         let mut release: Release = release("debian", "13", PackageManager::Apt);
@@ -93,7 +93,7 @@ impl Mirror {
     }
 }
 
-/// Answers requests with files of the folder, as long as they come.
+/// Answers requests with files of the directory until the connection ends.
 fn answer(mut stream: TcpStream, folder: &Path) {
     let mut pending = Vec::new();
     let mut buffer = [0; 4096];
@@ -121,7 +121,7 @@ fn what_the_wrong_key_signed_is_refused() {
     let error = mirror.failure("wrong");
     let ImageErrorKind::Untrusted { detail } = &*error.cause else { panic!("{error}") };
     assert!(detail.to_lowercase().contains("key"), "{detail}");
-    // By the right one it comes further, to what the archive has not.
+    // With the right key it gets further, to a package that the archive lacks.
     let error = mirror.failure("right");
     assert!(!matches!(*error.cause, ImageErrorKind::Untrusted { .. }), "{error}");
 }
@@ -129,7 +129,7 @@ fn what_the_wrong_key_signed_is_refused() {
 #[test]
 #[cfg_attr(lacks = "apt-images", ignore = "needs root, x86_64, mmdebstrap and gnupg")]
 fn a_mirror_that_has_half_of_an_update_is_refused() {
-    // The new Release file and the old index: of another size, or of the same.
+    // The new Release file and the old index, of another size or of the same.
     for (old, said) in [("Package: old\n".to_owned(), "unexpected size"), (PACKAGES.replace('x', "y"), "mismatch")] {
         let mirror = Mirror::new();
         std::fs::write(mirror.index(), &old).unwrap();
@@ -137,7 +137,7 @@ fn a_mirror_that_has_half_of_an_update_is_refused() {
         let ImageErrorKind::Untrusted { detail } = &*error.cause else { panic!("{error}") };
         assert!(detail.to_lowercase().contains(said), "{detail}");
     }
-    // The new Release file, and the index is not there yet.
+    // The new Release file, but no index yet.
     let mirror = Mirror::new();
     std::fs::remove_file(mirror.index()).unwrap();
     let error = mirror.failure("right");

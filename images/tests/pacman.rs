@@ -14,7 +14,7 @@ use std::process::Command;
 mod signed;
 mod small;
 
-/// What the tree's own pacman needs: programs with their libraries, and the users.
+/// Commands that fill the tree for its own pacman: programs with their libraries, and the users.
 const FILL_BASE: &str = r#"
 mkdir -p usr/bin usr/lib etc tmp
 for folder in bin lib lib64; do mkdir -p usr/$folder; ln -s usr/$folder $folder; done
@@ -37,7 +37,8 @@ struct Mirror {
 }
 
 impl Mirror {
-    /// The base and what `kq-hello` needs in `core`, that itself in `extra`; all packages signed by the key `right`.
+    /// Makes the base and the dependency of `kq-hello` in `core`, and `kq-hello` in `extra`; the key `right` signs all
+    /// packages.
     fn new() -> Mirror {
         let mirror = Mirror { keys: Signed::new() };
         for (repository, name, version, fields) in [
@@ -63,7 +64,7 @@ impl Mirror {
         self.address().join(name).join("os/x86_64")
     }
 
-    /// A package whose script says that it has run.
+    /// Makes a package whose script records that it has run.
     fn package(&self, folder: &Path, name: &str, version: &str, fields: &str) -> PathBuf {
         let tree = tempfile::tempdir_in(self.keys.path()).unwrap();
         let marks = tree.path().join("usr/share").join(name);
@@ -82,13 +83,13 @@ impl Mirror {
         let file = folder.join(format!("{name}-{version}-any.pkg.tar.zst"));
         let mut names: Vec<String> =
             std::fs::read_dir(tree.path()).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
-        // What is about the package comes first.
+        // Metadata of the package comes first.
         names.sort();
         run(Command::new("bsdtar").arg("--zstd").arg("-cf").arg(&file).arg("-C").arg(tree.path()).args(names));
         file
     }
 
-    /// Makes the image of the release whose packages these are.
+    /// Makes the image of a release with these packages.
     fn prepared(&self, cache: &Path, key: &str, change: impl FnOnce(&mut Options)) -> Result<Image, ImageError> {
         self.keys.prepared(&release("arch", "rolling", PackageManager::Pacman), &self.address(), cache, key, change)
     }
@@ -105,13 +106,13 @@ fn a_signed_mirror_becomes_an_image_and_a_candidate_is_laid_over_it() {
     let hash = |name: &str| images::artifacts::sha256(&mirror.repository(name).join(format!("{name}.db"))).unwrap();
     let indexes: Vec<_> = image.manifest.indexes.iter().map(|i| (i.suite.as_str(), i.sha256.clone())).collect();
     assert_eq!(indexes, [("core", hash("core")), ("extra", hash("extra"))]);
-    // Each script has run once, by the tree's own pacman.
+    // The tree's own pacman has run each script once.
     assert_eq!(scripts(&image), "base 1-1\nkq-library 1.0-1\nkq-hello 1:1.0-1\n");
 
     let again = mirror.prepared(cache.path(), "right", |_| {}).unwrap();
     assert_eq!((again.origin, again.key()), (ImageOrigin::Cached, image.key()));
 
-    // A candidate needs no signature, and no network: what it needs is there.
+    // A candidate needs no signature, and no network: its dependencies are installed already.
     let aside = mirror.package(mirror.keys.path(), "kq-hello", "0.9-1", "depend = kq-library\n");
     let with = |package: ExtraPackage| {
         mirror.prepared(cache.path(), "right", |options| {

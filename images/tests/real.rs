@@ -1,6 +1,6 @@
-//! The real thing: mmdebstrap, apt, Docker, a registry, a full disk, a killed maker.
+//! Tests with real mmdebstrap, apt, Docker, a registry, a full disk, and a killed maker.
 //!
-//! A mirror must answer, or have answered once: the base image is shared through cargo's folder for tests.
+//! A mirror must respond, or have responded once: the base image is shared through cargo's directory for tests.
 
 #![expect(clippy::unwrap_used, reason = "helpers of a test fail by panicking, as the test does")]
 
@@ -28,24 +28,24 @@ mod plain;
 mod registry;
 mod small;
 
-/// Where trixie's image is kept between tests and runs.
+/// Returns the cache that keeps trixie's image between tests and runs.
 fn shared_cache() -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join("images-cache")
 }
 
-/// Trixie's image: the mirror is asked for it once, and not by every test.
+/// Returns trixie's image; the mirror is contacted only once for all tests.
 fn trixie() -> &'static images::Image {
     static IMAGE: LazyLock<images::Image> = LazyLock::new(trixie_now);
     &IMAGE
 }
 
-/// Trixie's image as the mirror has it now.
+/// Returns the current image of trixie on the mirror.
 fn trixie_now() -> images::Image {
     let options = Options { accept_expired: true, ..Options::new(shared_cache()) };
     prepare(&debian::release("13"), &options, &|_| {}).unwrap_or_else(|e| panic!("{e}"))
 }
 
-/// Trixie with nothing but its base: how an image is made matters, and not what is in it.
+/// Returns trixie with nothing but its base, for tests of how an image is made, not of its content.
 fn bare_trixie() -> Release {
     Release { vmms: Vec::new(), filesystems: Vec::new(), kernel: None, ..debian::release("13") }
 }
@@ -82,7 +82,7 @@ fn trixie_becomes_a_tree_with_a_kernel_and_an_initramfs() {
     initramfs::build(b"init", &resolution, &[]).unwrap().read_exact_at(&mut magic, 0).unwrap();
     assert_eq!(&magic, b"070701");
 
-    // Unchanged: nothing is bootstrapped, and offline nobody is asked.
+    // Unchanged: nothing is bootstrapped, and offline no mirror is contacted.
     let started = Instant::now();
     let again = trixie_now();
     assert_eq!((again.origin, again.key()), (ImageOrigin::Cached, image.key()));
@@ -109,7 +109,7 @@ fn an_overlay_makes_an_image_of_its_own() {
     let name = relative.file_name().unwrap().to_str().unwrap();
     std::fs::write(folder.join(format!(".wh.{name}")), "").unwrap();
 
-    // Derived from what is cached: no network is needed.
+    // Derived from the cached image: no network is needed.
     let options = Options { offline: true, overlay: Some(overlay.path().to_owned()), ..Options::new(shared_cache()) };
     let derived = prepare(&release, &options, &|_| {}).unwrap();
     assert_ne!(derived.key(), plain.key());
@@ -142,7 +142,7 @@ fn a_local_package_is_laid_over_the_release() {
     std::fs::remove_dir_all(&image.dir).unwrap();
 }
 
-/// A package with a mark in it and this postinst, and the folder that it lies in.
+/// Builds a package with a mark in it and this postinst; returns it with its temporary directory.
 fn package(name: &str, postinst: &str) -> (tempfile::TempDir, PathBuf) {
     package_with(name, postinst, |_| {})
 }
@@ -174,7 +174,7 @@ fn package_with(name: &str, postinst: &str, more: impl FnOnce(&Path)) -> (tempfi
     (work, deb)
 }
 
-/// A cache of its own that has an image of another.
+/// Makes a separate cache with an image of another cache.
 fn borrowed(image: &images::Image) -> tempfile::TempDir {
     let cache = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     std::fs::create_dir(cache.path().join("images")).unwrap();
@@ -211,7 +211,7 @@ fn a_package_that_does_not_exist_is_named() {
     assert_eq!(command.status, "exit status: 100");
 }
 
-/// A mirror that has exactly these files.
+/// Starts a mirror with exactly these files.
 fn mirror(files: &'static [(&'static str, &'static str)]) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -265,7 +265,7 @@ fn a_stale_mirror_needs_to_be_accepted() {
     let error = result.unwrap_err();
     assert!(matches!(&*error.cause, ImageErrorKind::Expired { suite } if suite == "trixie"), "{error}");
     assert!(error.hint().unwrap().contains("--accept-expired"));
-    // Accepted, it fails later and for another reason: nobody signed it.
+    // With expired indexes accepted it fails later and for another reason: there is no signature.
     let (cache, result) = from(mirror(files), true);
     let error = result.unwrap_err();
     assert_eq!(error.phase, Phase::Bootstrap, "{error}");
@@ -289,10 +289,10 @@ fn an_index_without_an_end_is_not_read() {
     assert_eq!(left_overs(cache.path()), 0);
 }
 
-/// `kata:s3cret"of&mirror`, as HTTP has it.
+/// The HTTP header for `kata:s3cret"of&mirror`.
 const AUTHORIZATION: &str = "authorization: basic a2f0ytpzm2nyzxqib2ymbwlycm9y";
 
-/// Where the password stands that nobody should see: arguments of processes, files of the cache that others may read.
+/// Returns where the password is visible: in arguments of processes, in files of the cache that others may read.
 fn leaks(cache: &Path) -> Vec<String> {
     use std::os::unix::fs::MetadataExt as _;
     let tells = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).contains("s3cret");
@@ -349,7 +349,7 @@ fn a_mirrors_credentials_are_given_to_the_mirror_alone() {
         assert!(!p.detail.unwrap_or_default().contains("s3cret"));
     })
     .unwrap_err();
-    // Nobody signed it: both have fetched it by then, who resolves and who bootstraps.
+    // There is no signature: by then both the resolver and the bootstrap have fetched the index.
     assert_eq!(error.phase, Phase::Bootstrap, "{error}");
     assert!(matches!(*error.cause, ImageErrorKind::Untrusted { .. }), "{error}");
     assert!(told.load(Ordering::Relaxed) >= 2);
@@ -429,9 +429,9 @@ fn cancelling_leaves_nothing_behind() {
     assert_eq!(users_of(cache.path()), Vec::<String>::new());
 }
 
-/// What still uses a folder: processes started for it, mounts of it in any namespace.
+/// Lists users of a directory: processes that were started for it, mounts in any namespace.
 fn users_of(path: &Path) -> Vec<String> {
-    // Mounts name it by its own filesystem.
+    // Mounts name the directory by its path on its own filesystem.
     let name = path.file_name().unwrap().to_str().unwrap();
     let mut found = Vec::new();
     for process in std::fs::read_dir("/proc").unwrap().flatten() {
@@ -440,7 +440,7 @@ fn users_of(path: &Path) -> Vec<String> {
         }
         let command = std::fs::read(process.path().join("cmdline")).unwrap_or_default();
         let command = String::from_utf8_lossy(&command).replace('\0', " ");
-        // Names the folder also where it has become the root.
+        // Names the directory even if it has become the root.
         let mounts = std::fs::read_to_string(process.path().join("mountinfo")).unwrap_or_default();
         if command.contains(name) || mounts.contains(name) {
             found.push(format!("{} {command}", process.file_name().display()));
@@ -451,7 +451,7 @@ fn users_of(path: &Path) -> Vec<String> {
 
 const MAKER: &str = "KATA_QUALIFY_TEST_MAKER";
 
-/// A package that the maker lays over the cached release, and a mirror that it asks.
+/// Environment variables with a package that the maker lays over the cached release, and its mirror.
 const PACKAGE: &str = "KATA_QUALIFY_TEST_PACKAGE";
 const MIRROR: &str = "KATA_QUALIFY_TEST_MIRROR";
 
@@ -470,7 +470,7 @@ fn maker() {
     let _ = prepare(&debian::release("13"), &options, &|_| {});
 }
 
-/// Starts a maker, waits until it is where it is to be killed, kills it, and waits until nothing of it is left.
+/// Starts a maker, waits until `working` is true, kills the maker, and waits until no process or mount of it is left.
 fn kill_maker(cache: &Path, more: &[(&str, &str)], working: impl Fn() -> bool) {
     let mut maker = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "maker", "--ignored"])
@@ -486,7 +486,7 @@ fn kill_maker(cache: &Path, more: &[(&str, &str)], working: impl Fn() -> bool) {
         std::thread::sleep(Duration::from_millis(50));
     }
     assert!(users_of(cache).len() > 1, "its programs cannot be seen, so neither can their end");
-    // A living maker's work is left alone.
+    // The work of a maker that is alive is left alone.
     assert_eq!(images::sweep(cache).unwrap().removed, 0);
     maker.kill().unwrap();
     maker.wait().unwrap();
@@ -497,7 +497,7 @@ fn kill_maker(cache: &Path, more: &[(&str, &str)], working: impl Fn() -> bool) {
     }
 }
 
-/// Whether a file is in a tree that is being made.
+/// Returns whether a tree under construction has a file.
 fn made(cache: &Path, file: &str) -> bool {
     let tmp = std::fs::read_dir(cache.join("images/.tmp")).into_iter().flatten().flatten();
     tmp.into_iter().any(|e| e.path().join("rootfs").join(file).exists())
@@ -510,7 +510,7 @@ fn a_killed_maker_leaves_no_image_no_mount_and_no_process() {
     let cache = tempfile::tempdir().unwrap();
     kill_maker(cache.path(), &[], || made(cache.path(), "var/lib/dpkg"));
     assert!(images::cache::list(cache.path()).is_empty());
-    // The image's workshop, and that of the indexes it was resolved by.
+    // The workshop of the image, and that of the indexes.
     assert_eq!(left_overs(cache.path()), 2);
     assert_eq!(images::sweep(cache.path()).unwrap().removed, 2);
     assert_eq!(left_overs(cache.path()), 0);
@@ -519,7 +519,7 @@ fn a_killed_maker_leaves_no_image_no_mount_and_no_process() {
 #[test]
 #[cfg_attr(lacks = "images", ignore = "needs root, x86_64 and mmdebstrap")]
 fn a_maker_killed_while_apt_is_another_user_leaves_no_process() {
-    // Takes connections and never answers.
+    // A server that accepts connections and never responds.
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let mirror = format!("http://{}/debian", listener.local_addr().unwrap());
     let asked = Arc::new(AtomicBool::new(false));
@@ -551,7 +551,7 @@ fn a_maker_killed_in_a_postinst_leaves_nothing_that_blocks_the_next() {
 
 const HOSTILE: &str = "KATA_QUALIFY_TEST_HOSTILE";
 
-/// What the next test packs into a package.
+/// The program that the next test packs into a package.
 #[test]
 #[ignore = "a part of a_packages_script_has_no_power_over_the_machine, which runs it"]
 fn hostile_script() {
@@ -560,12 +560,12 @@ fn hostile_script() {
     }
 }
 
-/// How its script, or whoever else is in the tree, runs it.
+/// Returns the command that runs the program in the tree.
 fn run_hostile() -> String {
     format!("{HOSTILE}=1 /{} --exact hostile_script --ignored --nocapture", hostile::PROGRAM)
 }
 
-/// What succeeded, of what was tried.
+/// Returns the attempts that succeeded.
 fn succeeded(report: &str) -> Vec<&str> {
     assert!(report.contains("chroot and fchdir"), "not all was tried:\n{report}");
     report.lines().filter_map(|line| line.strip_prefix("SUCCEEDED ")).collect()
@@ -607,7 +607,7 @@ fn a_packages_script_has_no_power_over_the_machine() {
     let out = succeeded(&report);
     assert!(out.is_empty(), "a package's script succeeded in: {out:#?}\n{report}");
 
-    // The same program as root in chroot(2) gets out: it tries in earnest.
+    // The same program as root in chroot(2) gets out, which shows that its attempts are real.
     let control = Command::new("unshare")
         .args(["--mount", "--propagation", "private", "chroot"])
         .arg(image.rootfs())
@@ -653,7 +653,7 @@ fn docker_runs_the_imported_tree() {
     let runtime = runtime();
     let docker = runtime.block_on(docker::connect()).unwrap();
     let plain = trixie();
-    // An image of its own, so that nobody else's is touched.
+    // A separate image, so that no image of other tests is touched.
     let overlay = tempfile::tempdir().unwrap();
     std::fs::write(overlay.path().join("mark"), "docker_runs_the_imported_tree").unwrap();
     let options = Options { offline: true, overlay: Some(overlay.path().to_owned()), ..Options::new(shared_cache()) };
@@ -670,7 +670,7 @@ fn docker_runs_the_imported_tree() {
         let output = registry::run(&docker, &tag, script).await;
         assert!(output.starts_with("docker_runs_the_imported_treeQEMU emulator version 10."), "{output}");
         assert!(output.ends_with("4755\nroot\n"), "{output}");
-        // Another cache's clean leaves it alone, and its own does as long as the cache has it.
+        // A clean of another cache leaves it alone, and so does a clean of its own cache as long as that has the image.
         let other = tempfile::tempdir().unwrap();
         assert_eq!(docker::remove_orphans(&docker, other.path()).await.unwrap(), docker::Removed::default());
         let removed = docker::remove_orphans(&docker, &shared_cache()).await.unwrap().removed;
@@ -683,7 +683,7 @@ fn docker_runs_the_imported_tree() {
     });
 }
 
-/// A cache with an image of one file.
+/// Makes a cache with an image of one file.
 fn small(key: &str) -> (tempfile::TempDir, images::Image) {
     let cache = tempfile::tempdir().unwrap();
     images::cache::id(cache.path()).unwrap();
@@ -726,7 +726,7 @@ fn caches_with_the_same_image_do_not_share_it_in_docker() {
         let tag = docker::ensure_imported(&docker, &image).await.unwrap();
         let other = docker::ensure_imported(&docker, &same).await.unwrap();
         assert_ne!(tag, other);
-        // As an earlier version left it: one tag for all caches, and the label of the one that came first.
+        // As an earlier version left it: one tag for all caches, and the label of the cache that came first.
         let (old, _) = tag.rsplit_once('-').unwrap();
         let (repository, version) = old.rsplit_once(':').unwrap();
         let name = TagImageOptionsBuilder::new().repo(repository).tag(version).build();
@@ -744,7 +744,7 @@ fn caches_with_the_same_image_do_not_share_it_in_docker() {
     });
 }
 
-/// A minimal tree, as a registry would have it: the release's essential packages and apt.
+/// Makes a minimal tree, as in a registry: the release's essential packages and apt.
 fn minimal_tree(plain: &images::Image, tar: &Path) {
     let sources = std::fs::read_to_string(plain.dir.join("apt/sources.list")).unwrap();
     let line = sources.lines().next().unwrap();
@@ -757,7 +757,7 @@ fn minimal_tree(plain: &images::Image, tar: &Path) {
     assert!(made.success());
 }
 
-/// Docker writes the archive, and is not asked any more.
+/// Docker writes the archive, and is not used afterwards.
 #[test]
 #[cfg_attr(any(lacks = "images", lacks = "docker"), ignore = "needs root, x86_64, mmdebstrap and Docker")]
 fn what_docker_saves_is_a_base() {
@@ -780,7 +780,7 @@ fn what_docker_saves_is_a_base() {
     });
     let cache = tempfile::tempdir().unwrap();
     let mut release = debian::release("13");
-    // QEMU and what it needs would take as long as all the rest.
+    // QEMU and its dependencies would take as long as everything else.
     release.vmms.clear();
     let source = ExternalFile::parse(saved.to_str().unwrap()).unwrap();
     let base = OciImage::open(source, &release, &Database::embedded(), Arc::default()).unwrap();
@@ -794,7 +794,7 @@ fn what_docker_saves_is_a_base() {
     }
     assert_eq!(left_overs(cache.path()), 0);
     assert_eq!(prepare(&release, &options, &|_| {}).unwrap().origin, ImageOrigin::Cached);
-    // Without that base it is another image.
+    // Without that base the request is for another image.
     let offline = Options { base: None, offline: true, ..options };
     assert!(matches!(*prepare(&release, &offline, &|_| {}).unwrap_err().cause, ImageErrorKind::NotCached));
 }
@@ -818,7 +818,7 @@ fn an_oci_image_takes_the_same_path() {
     let cache = tempfile::tempdir().unwrap();
     let mut release = debian::release("13");
     release.oci_image = Some(reference.clone());
-    // QEMU and what it needs would take as long as all the rest.
+    // QEMU and its dependencies would take as long as everything else.
     release.vmms.clear();
     let options = Options { source: Source::Oci, accept_expired: true, ..Options::new(cache.path()) };
     let image = prepare(&release, &options, &|_| {}).unwrap();

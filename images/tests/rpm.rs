@@ -23,11 +23,12 @@ mod registry;
 mod signed;
 mod small;
 
-/// What every base of Fedora has: here one package is all of it.
+/// Capabilities of every base of Fedora: here one package provides them all.
 const BASE: &str =
     "bash coreutils filesystem glibc-minimal-langpack rpm system-release distribution-release e2fsprogs /bin/sh";
 
-/// What the tree's own rpm needs: programs with their libraries, rpm's configuration, and Fedora's place of the database.
+/// Commands that install files for the tree's own rpm: programs with their libraries, rpm's configuration, and Fedora's
+/// location of the database.
 const INSTALL_BASE: &str = r#"
 mkdir -p %{buildroot}/usr/bin %{buildroot}/usr/lib %{buildroot}/etc %{buildroot}/tmp %{buildroot}/proc %{buildroot}/sys
 for folder in bin lib lib64; do mkdir -p %{buildroot}/usr/$folder; ln -s usr/$folder %{buildroot}/$folder; done
@@ -53,7 +54,7 @@ struct Repository {
 }
 
 impl Repository {
-    /// The base, `kq-hello` that the record wants, and what that needs; all signed by the key `right`.
+    /// Makes the base, `kq-hello` that the record wants, and its dependency; the key `right` signs all packages.
     fn new() -> Repository {
         let repository = Repository { keys: Signed::new() };
         std::fs::create_dir(repository.folder()).unwrap();
@@ -77,7 +78,7 @@ impl Repository {
         run(sign.arg(package));
     }
 
-    /// Serves it; gives its address.
+    /// Serves the repository; returns its address.
     fn serve(&self) -> String {
         let (listener, folder) = (TcpListener::bind("127.0.0.1:0").unwrap(), self.folder());
         let address = listener.local_addr().unwrap();
@@ -89,7 +90,7 @@ impl Repository {
         run(Command::new("createrepo_c").arg("--quiet").arg(self.folder()));
     }
 
-    /// A package whose script says that it has run.
+    /// Makes a package whose script records that it has run.
     fn package(&self, name: &str, version: &str, fields: &str, install: &str, files: &str) -> PathBuf {
         let mut spec =
             format!("Name: {name}\nEpoch: 1\nVersion: {version}\nRelease: 1\nSummary: {name}\nLicense: none\n");
@@ -113,7 +114,7 @@ impl Repository {
         self.folder().join(format!("{name}-{version}-1.noarch.rpm"))
     }
 
-    /// Packs the tree of an image with settings and a key of its own, as a vendor's base has them; gives the archive.
+    /// Packs the tree of an image with settings and a key of its own, as in a vendor's base; returns the archive.
     fn base(&self, image: &Image, folder: &Path) -> PathBuf {
         for (path, content) in [
             (
@@ -133,7 +134,7 @@ impl Repository {
         tar
     }
 
-    /// Makes the image of the release whose packages these are.
+    /// Makes the image of a release with these packages.
     fn prepared(&self, cache: &Path, key: &str, change: impl FnOnce(&mut Options)) -> Result<Image, ImageError> {
         self.prepared_of(&release(), cache, key, change)
     }
@@ -153,12 +154,12 @@ fn release() -> Release {
     Release { module_platform: Some("f1".to_owned()), ..signed::release("fedora", "1", PackageManager::Dnf) }
 }
 
-/// openSUSE's release: its indexes are signed.
+/// Returns a release of openSUSE, which has signed indexes.
 fn leap() -> Release {
     Release { distro: "opensuse".parse().unwrap(), package_manager: PackageManager::Zypper, ..release() }
 }
 
-/// Answers one request with a file of the folder.
+/// Answers one request with a file of the directory.
 fn answer(mut stream: TcpStream, folder: &Path) {
     let mut asked = Vec::new();
     let mut buffer = [0; 4096];
@@ -187,13 +188,13 @@ fn a_signed_repository_becomes_an_image_and_a_candidate_is_laid_over_it() {
     is_whole(&image, ["1:1.0-1", "noarch", "kq-hello"], "mirror", &left);
     let repomd = repository.folder().join("repodata/repomd.xml");
     assert_eq!(image.manifest.indexes[0].sha256, images::artifacts::sha256(&repomd).unwrap());
-    // Each script has run once, by the tree's own rpm.
+    // The tree's own rpm has run each script once.
     assert_eq!(scripts(&image), "kq-base 1.0\nkq-library 1.0\nkq-hello 1.0\n");
 
     let again = repository.prepared(cache.path(), "right", |_| {}).unwrap();
     assert_eq!((again.origin, again.key()), (ImageOrigin::Cached, image.key()));
 
-    // A candidate needs no signature, and no network: what it needs is there.
+    // A candidate needs no signature, and no network: its dependencies are installed already.
     let candidate = repository.package("kq-hello", "0.9", "Requires: kq-library\n", "", "");
     let aside = repository.keys.path().join("kq-hello-0.9-1.noarch.rpm");
     std::fs::rename(candidate, &aside).unwrap();
@@ -232,7 +233,7 @@ fn what_the_wrong_key_signed_and_half_an_index_are_refused() {
     let none = repository.prepared(cache.path(), "right", |options| options.keys.clear()).unwrap_err();
     assert!(matches!(&*none.cause, ImageErrorKind::Untrusted { detail } if detail.contains("--mirror-key")), "{none}");
 
-    // The mirror has the new index and the old list of packages.
+    // The mirror has the new index and the old package list.
     let lists = std::fs::read_dir(repository.folder().join("repodata")).unwrap();
     let list = lists.map(|entry| entry.unwrap().path()).find(|p| p.to_string_lossy().ends_with("-primary.xml.gz"));
     std::fs::write(list.unwrap(), "of yesterday").unwrap();
@@ -249,7 +250,7 @@ fn what_the_wrong_key_signed_and_half_an_index_are_refused() {
     assert!(images::cache::list(cache.path()).is_empty());
 }
 
-/// zypper takes the same way.
+/// A zypper release is handled in the same way.
 #[test]
 #[cfg_attr(lacks = "dnf-images", ignore = "needs root, x86_64, dnf, rpm, createrepo-c and gnupg")]
 fn a_full_disk_is_called_that() {
@@ -327,7 +328,7 @@ fn an_oci_image_says_where_its_packages_come_from() {
     runtime.block_on(registry::forget(&docker, &reference));
 }
 
-/// A cloud image that was read already, and how often it was asked for.
+/// A cloud image that is already unpacked, with a counter of reads.
 #[derive(Debug)]
 struct Made {
     tar: PathBuf,
@@ -385,12 +386,12 @@ fn a_cloud_image_says_where_its_packages_come_from_and_is_read_once_for_that() {
     let offline = made(&Options { offline: true, ..options.clone() });
     assert_eq!((offline.origin, offline.key(), read()), (ImageOrigin::Offline, image.key(), 1));
 
-    // What is new is installed on the base as it was.
+    // The new package is installed on the unchanged base.
     offer("2.0");
     let newer = made(&options);
     assert_eq!((newer.origin, version(&newer), read()), (ImageOrigin::Built, "1:2.0-1".to_owned(), 2));
 
-    // What the base does not have is not made up.
+    // A repository that the base lacks is an error.
     release.repositories = vec!["crb".to_owned()];
     let error = prepare(&release, &options, &|_| {}).unwrap_err();
     assert!(matches!(&*error.cause, ImageErrorKind::NoMirror { suite, .. } if suite == "crb"), "{error}");

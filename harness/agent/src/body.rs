@@ -1,4 +1,4 @@
-//! Running a test's body: in an empty directory of its own, and with its panic taken for our fault.
+//! Running of a test's body: in an empty directory of its own; a panic counts as an error of the harness.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use suites::check::{Check, Stop};
 
-/// Gives `body` an empty directory below `root`, 0777, and turns its panic into an error that is ours.
+/// Gives `body` an empty directory below `root`, 0777, and turns a panic into an error of the harness.
 pub fn in_fresh_directory(root: &Path, body: impl FnOnce(PathBuf) -> Check) -> Check {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let name = format!("t{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
@@ -19,7 +19,7 @@ pub fn in_fresh_directory(root: &Path, body: impl FnOnce(PathBuf) -> Check) -> C
     result
 }
 
-/// A body that panics is our fault.
+/// Turns a panic of the body into an error of the harness.
 pub fn caught(body: impl FnOnce() -> Check) -> Check {
     std::panic::catch_unwind(std::panic::AssertUnwindSafe(body)).unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().cloned();

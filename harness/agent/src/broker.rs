@@ -1,12 +1,13 @@
-//! What the agent of a container asks the harness for: the host's vhost and tap drivers, opened as Kata's runtimes open
+//! Requests of a container's agent to the harness: the host's vhost and tap drivers, opened as Kata's runtimes open
 //! them for QEMU, and the host's end of a vsock.
 //!
-//! A container may neither make a tap nor speak vsock, because both take what reaches past it: a capability, a network
-//! namespace, a family of sockets that knows no namespaces. So it has none of the devices, and no filter is loosened:
-//! the harness, outside, does the few things that tests need, each bound to this container's guests, and hands the
-//! descriptors in.
+//! A container may neither make a tap nor use vsock, because both need more than a container has: a capability, a
+//! network namespace, or an address family that has no namespaces. So the container has none of these devices, and no
+//! seccomp filter is relaxed: the harness, outside, does the few things that tests need, each limited to this
+//! container's guests, and passes the descriptors in.
 //!
-//! One connection to a Unix socket is one wish: a line of JSON there, a line back with the descriptors or the reason.
+//! Each connection to a Unix socket is one request: a line of JSON, answered by a line with the descriptors or the
+//! reason.
 
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 use serde::{Deserialize, Serialize};
@@ -17,37 +18,37 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
-/// The folder of a container that has the broker's socket.
+/// Directory of a container that has the broker's socket.
 pub const FOLDER: &str = "/run/kata-qualify";
-/// The socket's name in it.
+/// Name of the socket in it.
 pub const SOCKET: &str = "broker";
-/// The environment variable by which an agent knows that there is a broker: the first context id of its guests.
+/// Environment variable that tells an agent that there is a broker: the first context id of its guests.
 pub const FIRST_CID: &str = "KATA_QUALIFY_FIRST_CID";
-/// How many context ids a container has: more than it ever starts guests.
+/// Number of context ids of a container: more than the guests that it ever starts.
 pub const CIDS: u32 = 1 << 12;
-/// How many queues a tap has at most: as many descriptors are handed over at once.
+/// Maximum number of queues of a tap: that many descriptors are passed at once.
 pub const QUEUES: usize = 8;
-/// Bytes of a line.
+/// Size limit of a line, in bytes.
 pub const LINE: usize = 512;
-/// What an answer begins with that is the kernel's; the errno follows.
+/// Prefix of an answer from the kernel; the errno follows.
 pub const ERRNO: &str = "errno ";
-/// How long either side may take for a line; opening, dialling and making a tap take milliseconds.
+/// Time limit for a line, for either side; opening, connecting and making a tap take milliseconds.
 pub const PATIENCE: Duration = Duration::from_secs(10);
 
-/// What an agent asks for.
+/// Request of an agent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Wish {
     /// `/dev/vhost-vsock` for the guest of this context id.
     VhostVsock {
-        /// The id.
+        /// The context id.
         cid: u32,
     },
     /// `/dev/vhost-net`.
     VhostNet,
     /// A tap, with a descriptor for each queue.
     Tap {
-        /// How many it has, at most [`QUEUES`].
+        /// Number of queues, at most [`QUEUES`].
         queues: usize,
     },
     /// A vsock connection to a guest.
@@ -64,22 +65,22 @@ pub enum Wish {
     },
 }
 
-/// The first context id of a container by what it is named after, so that two containers of a machine hardly ever share
-/// any; 0 to 2 are reserved.
+/// Returns the first context id of a container, computed from its name, so that two containers of a machine hardly ever
+/// share an id; 0 to 2 are reserved.
 pub fn first_cid(name: &str) -> u32 {
-    // FNV-1a, which is all that is needed of a digest here.
+    // FNV-1a is a sufficient hash here.
     let hash = name.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
     // Below 2^31, and never the first range.
     ((hash >> 1) / CIDS).max(1) * CIDS
 }
 
-/// What is asked of the broker of this container; `None` where the agent opens devices itself.
+/// Returns the client of this container's broker; `None` if the agent opens devices itself.
 pub(crate) fn here() -> Option<Client> {
     let first_cid = std::env::var(FIRST_CID).ok()?.parse().ok()?;
     Some(Client { first_cid })
 }
 
-/// An agent's side.
+/// The agent's side of the broker.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Client {
     /// The first context id of the container's guests.
@@ -87,35 +88,35 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    /// The descriptor that is asked for.
+    /// Requests one descriptor.
     ///
     /// # Errors
-    /// The broker's reason, or that there is none.
+    /// The broker's reason, or if there is no broker.
     pub(crate) fn ask(self, wish: Wish) -> io::Result<OwnedFd> {
         ask(&Path::new(FOLDER).join(SOCKET), wish)
     }
 
-    /// All the descriptors that are asked for.
+    /// Requests several descriptors.
     ///
     /// # Errors
-    /// Likewise.
+    /// As [`Client::ask`].
     pub(crate) fn ask_for_all(self, wish: Wish) -> io::Result<Vec<OwnedFd>> {
         ask_for_all(&Path::new(FOLDER).join(SOCKET), wish)
     }
 }
 
-/// Asks the broker at a socket for one descriptor.
+/// Requests one descriptor from the broker at a socket.
 ///
 /// # Errors
-/// What the kernel told the broker, with its errno; without one that the broker refuses or does not answer.
+/// The kernel's error with its errno; an error without an errno if the broker refuses or does not respond.
 pub fn ask(socket: &Path, wish: Wish) -> io::Result<OwnedFd> {
     ask_for_all(socket, wish)?.pop().ok_or_else(|| unanswered(wish, io::ErrorKind::UnexpectedEof.into()))
 }
 
-/// Asks the broker at a socket for all the descriptors of a wish, in order.
+/// Requests all descriptors of a wish from the broker at a socket, in order.
 ///
 /// # Errors
-/// Those of [`ask`].
+/// As [`ask`].
 pub fn ask_for_all(socket: &Path, wish: Wish) -> io::Result<Vec<OwnedFd>> {
     let (said, descriptors) = exchange(socket, wish).map_err(|e| unanswered(wish, e))?;
     if !descriptors.is_empty() {
@@ -132,7 +133,7 @@ fn unanswered(wish: Wish, e: io::Error) -> io::Error {
     io::Error::other(format!("asking the harness for {wish:?}: {e}"))
 }
 
-/// What the broker says to a wish, and what it hands over.
+/// Returns the broker's answer to a wish, with its descriptors.
 fn exchange(socket: &Path, wish: Wish) -> io::Result<(String, Vec<OwnedFd>)> {
     let mut stream = UnixStream::connect(socket)?;
     stream.set_read_timeout(Some(PATIENCE))?;

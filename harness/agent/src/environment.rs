@@ -64,7 +64,7 @@ fn serve(home: AgentHome, input: impl Read, output: impl Write + Send + 'static)
     let containers = Arc::clone(&agent.containers);
     let stays = Arc::clone(&agent.stays);
     let result = server::serve(input, output, "environment", move |request| agent.handle(request));
-    // The caller of what still runs is gone, perhaps by SIGKILL: tests in the middle of work keep their guests.
+    // The caller of the remaining processes is gone, perhaps by SIGKILL: tests in progress would keep their guests.
     if home.kind == Environment::Container && !stays.load(Ordering::Relaxed) {
         home.end();
     }
@@ -84,7 +84,7 @@ struct Agent {
     containers: Arc<Engine>,
     pjdfstest: Mutex<Option<Result<Vec<u8>, Stop>>>,
     shells: Shells,
-    /// The environment is to be left as it is when the line ends.
+    /// Whether to leave the environment unchanged when the line ends.
     stays: Arc<AtomicBool>,
 }
 
@@ -107,7 +107,8 @@ impl Agent {
         match request {
             EnvironmentRequest::Probe { profile } => {
                 let mut facts = probe::probe(&self.home);
-                // In a machine of ours KVM is the release's own, which tests judge; elsewhere it is this machine's.
+                // In a virtual machine of the harness, KVM is the release's own, which tests judge; elsewhere it is
+                // this machine's.
                 if self.home.kind != Environment::Vm {
                     facts.note(facts::KVM, self.launcher.kvm_by_booting(&profile));
                 }
@@ -135,7 +136,7 @@ impl Agent {
                 EnvironmentReply::Done
             }
             EnvironmentRequest::StopGuest { guest } => {
-                // Taken out first: dropping it waits for QEMU and must not hold the lock.
+                // Taken out first, because dropping it waits for QEMU and must not hold the lock.
                 let stopped = locked(&self.guests).remove(&guest);
                 drop(stopped.map(|guest| locked(&guest).take()));
                 EnvironmentReply::Done
@@ -214,7 +215,7 @@ impl Agent {
                         let stop = stop.map(|stop| running.with_lowered_limits(stop, test, claims.effort));
                         environment.keep_artifacts(running);
                         let is_alive = running.usable();
-                        // What was measured in a guest that did not live on may be of its loss.
+                        // Measurements in a guest that did not survive may be an effect of its loss.
                         let lost = |stop: Stop| if is_alive { stop } else { stop.resting_on(Grounds::Waited) };
                         (stop.map(lost), is_alive)
                     }
@@ -261,7 +262,8 @@ impl Agent {
         }
     }
 
-    /// pjdfstest is judged by what differs from the native filesystem: the guest must know what fails there.
+    /// Sends the native failures of pjdfstest to the guest, because it is judged by the difference from the native
+    /// filesystem.
     fn send_native_failures(&self, running: &mut RunningGuest, volume: &Volume<'_>) -> Check {
         let failures = locked(&self.pjdfstest).get_or_insert_with(|| control::pjdfstest_failures(volume)).clone()?;
         let path = format!("{}/{}", guest::SCRATCH, suites::filesystem::NATIVE_FAILURES);
@@ -271,7 +273,7 @@ impl Agent {
     }
 }
 
-/// What random work began from, so that it can be done again.
+/// Notes the seed of random work, so that it can be repeated.
 fn note_seed(test: &Test, environment: &TestEnvironment<'_>, effort: Effort) {
     if test.random {
         let length = if effort.thorough { " --thorough" } else { "" };
@@ -279,7 +281,7 @@ fn note_seed(test: &Test, environment: &TestEnvironment<'_>, effort: Effort) {
     }
 }
 
-/// Runs a body in the guest, to the test's deadline.
+/// Runs a body in the guest, up to the test's deadline.
 fn run_inside(kind: Environment, test: &Test, running: &mut RunningGuest, effort: Effort) -> Check {
     let deadline = running.deadlines().body(test.seconds_with(effort), kind);
     match running.request(GuestRequest::Run { test: test.id.clone(), effort }, deadline, "running in the guest")? {
@@ -289,7 +291,7 @@ fn run_inside(kind: Environment, test: &Test, running: &mut RunningGuest, effort
     }
 }
 
-/// The release's containerd, and this program as the probe of its containers.
+/// Returns settings with the release's containerd, and this program as the probe of its containers.
 fn container_settings(home: &AgentHome, claims: &Claims) -> Settings {
     let manager = claims.release.container_manager.as_ref();
     Settings {
@@ -306,7 +308,7 @@ fn container_settings(home: &AgentHome, claims: &Claims) -> Settings {
 
 fn native_root(home: &AgentHome) -> PathBuf {
     let root = home.slot(FOR_GUESTS);
-    // Absent where the environment made no small filesystems; searchable by all for the tests as another user.
+    // Missing if the environment made no small filesystems; searchable by all for the tests as another user.
     let _ = fs::create_dir_all(&root);
     let _ = fs::set_permissions(&root, fs::Permissions::from_mode(0o755));
     root

@@ -1,5 +1,5 @@
-//! PID 1 of a guest: mounts the kernel's filesystems, loads modules, and serves requests over a virtio-serial port, or over
-//! vsock where the kernel's command line says so.
+//! PID 1 of a guest: mounts the kernel's filesystems, loads modules, and serves requests over a virtio-serial port, or
+//! over vsock if the kernel's command line says so.
 
 mod device_mapper;
 pub mod disk;
@@ -26,13 +26,14 @@ use suites::environment::{Answer, Effort, Question};
 use suites::filesystem::{self, Site};
 use suites::vsock;
 
-/// A folder of the guest's own, for what must not lie on the share.
+/// Directory of the guest's own, for files that must not be on the share.
 pub const SCRATCH: &str = "/scratch";
 
 /// Brings the guest up and serves until its line closes; then powers off.
 ///
 /// # Errors
-/// What could not be mounted, loaded or opened; the caller prints it on the console and the guest goes down.
+/// If something could not be mounted, loaded or opened; the caller prints the error on the console and the guest powers
+/// off.
 pub fn run() -> io::Result<()> {
     mount_kernel_filesystems()?;
     for name in listed("/modules/boot") {
@@ -52,7 +53,7 @@ pub fn run() -> io::Result<()> {
     power_off()
 }
 
-/// The harness's port; on the console stands that it is late, for whoever gives up outside.
+/// Opens the harness's port; a late port is reported on the console, for the harness if it gives up.
 fn open_port() -> io::Result<Port> {
     Port::open(RPC_PORT, deadlines::PORT_IS_LATE).or_else(|late| {
         eprintln!("kata-qualify-agent: {late}; it is still waited for");
@@ -73,7 +74,7 @@ fn mount_kernel_filesystems() -> io::Result<()> {
         fs::create_dir_all(target).or_else(|e| if Path::new(target).is_dir() { Ok(()) } else { Err(e) })?;
         match mount(source, target, fstype, MountFlags::empty(), options) {
             Ok(()) => {}
-            // A kernel without cgroup v2 boots all the same; the test of it says so.
+            // A kernel without cgroup v2 boots nevertheless; the test of cgroup v2 reports it.
             Err(_) if fstype == "cgroup2" => {}
             Err(rustix::io::Errno::BUSY) => {}
             Err(e) => return Err(io::Error::other(format!("mounting {fstype} on {target}: {e}"))),
@@ -85,7 +86,7 @@ fn mount_kernel_filesystems() -> io::Result<()> {
     Ok(())
 }
 
-/// Non-empty lines of a list in the initramfs; a list that is absent is empty.
+/// Returns the non-empty lines of a list in the initramfs; a missing list is empty.
 fn listed(path: &str) -> Vec<String> {
     let text = fs::read_to_string(path).unwrap_or_default();
     text.lines().map(str::trim).filter(|l| !l.is_empty()).map(str::to_owned).collect()
@@ -127,8 +128,8 @@ fn mount_share(source: &str, fstype: &str, options: &str, target: &str, within: 
         .map_err(|e| io::Error::other(format!("mounting {source} on {target} as {fstype}: {e}")))
 }
 
-/// A disk appears a moment after its driver, and can be opened a moment later; what is not a path is a tag and needs no
-/// waiting.
+/// Waits for a device: a disk appears a moment after its driver, and can be opened a moment later; a source that is no
+/// path is a tag and needs no waiting.
 fn wait_for_device(source: &str, within: Duration) {
     let end = Instant::now() + within;
     while source.starts_with('/') && File::open(source).is_err() && Instant::now() < end {
@@ -203,17 +204,17 @@ fn answer(question: Question) -> Answer {
     answered.unwrap_or_else(|e| Answer::Failed { message: e.to_string() })
 }
 
-/// Takes memory, writes to each page of it, and gives it back.
+/// Allocates memory, writes to each page of it, and frees it.
 fn touch(mib: u32) {
     let mut memory = vec![0_u8; (mib as usize) << 20];
     for page in memory.chunks_mut(4096) {
-        // Not zero, because the host might find pages of zeros.
+        // Not zero, because the host might detect pages of zeros.
         page[0] = 0xa5;
     }
     std::hint::black_box(&memory);
 }
 
-/// Nanoseconds since 1970 by a clock that is a device, or by the kernel's own.
+/// Returns the nanoseconds since 1970 according to a clock device, or to the kernel's own clock.
 fn time_of(device: Option<&str>) -> io::Result<String> {
     use rustix::time::{ClockId, DynamicClockId, clock_gettime_dynamic};
     let opened = device.map(File::open).transpose()?;
@@ -225,7 +226,7 @@ fn time_of(device: Option<&str>) -> io::Result<String> {
     Ok((i128::from(time.tv_sec) * 1_000_000_000 + i128::from(time.tv_nsec)).to_string())
 }
 
-/// Binds a thread to each CPU that there may be, works there, and names those on which it ran.
+/// Binds a thread to each possible CPU, works there, and returns the CPUs on which a thread ran.
 fn work_on_each_cpu() -> io::Result<Vec<usize>> {
     let possible = fs::read_dir("/sys/devices/system/cpu")?.flatten();
     let number = |name: &str| name.strip_prefix("cpu")?.parse::<usize>().ok();
@@ -235,7 +236,7 @@ fn work_on_each_cpu() -> io::Result<Vec<usize>> {
         std::thread::spawn(move || {
             let mut set = rustix::thread::CpuSet::new();
             set.set(cpu);
-            // One that is offline cannot be bound to.
+            // Binding to an offline CPU fails.
             rustix::thread::sched_setaffinity(None, &set).ok()?;
             let sum = (0..1_000_000_u64).fold(0, |sum, n| std::hint::black_box(n ^ sum));
             (rustix::thread::sched_getcpu() == cpu && sum != 1).then_some(cpu)
@@ -251,7 +252,7 @@ fn read_capped(path: &str) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// The names in a folder, sorted; what is not UTF-8 in them is replaced.
+/// Returns the names in a directory, sorted; invalid UTF-8 is replaced.
 fn names_in(path: &str) -> io::Result<Vec<String>> {
     let mut names: Vec<String> =
         fs::read_dir(path)?.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
@@ -264,7 +265,8 @@ fn power_off() -> io::Result<()> {
     Ok(rustix::system::reboot(rustix::system::RebootCommand::PowerOff)?)
 }
 
-/// Loads a module whose initialisation begins with these instructions: one of the initramfs's that nothing has loaded yet.
+/// Loads a module whose initialisation begins with these instructions, made from a module of the initramfs that is not
+/// loaded yet.
 fn load_poisoned(instructions: &[u8]) -> io::Result<()> {
     let file = modules::file_of("virtio_blk")?;
     let poisoned = oops::poisoned(&fs::read(file)?, instructions).map_err(io::Error::other)?;

@@ -1,4 +1,4 @@
-//! Where an environment's agent is: the kind of environment, and the folder that it works in.
+//! Location of an environment's agent: the kind of environment, and the working directory.
 
 use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
 use std::fs;
@@ -7,11 +7,12 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use suites::environment::Environment;
 
-/// The folder of containers and virtual machines: a volume, or a folder of the disk.
+/// Directory in containers and virtual machines: a volume, or a directory of the disk.
 pub const VOLUME: &str = "/kata-qualify";
-/// Size of the small filesystem in each share, bytes: small enough to be filled.
+/// Size of the small filesystem in each share, in bytes: small enough to be filled.
 pub const SMALL: u64 = 16 << 20;
-/// Shares of an environment, each with a small filesystem mounted below it. The last one is the native control's.
+/// Number of an environment's shares, each with a small filesystem mounted below it. The last one is for the native
+/// control.
 pub const SLOTS: usize = 8;
 
 /// An agent's surroundings.
@@ -19,24 +20,24 @@ pub const SLOTS: usize = 8;
 pub struct AgentHome {
     /// The kind of environment.
     pub kind: Environment,
-    /// The folder that everything of the agent's lies in.
+    /// Directory of all of the agent's files.
     pub dir: PathBuf,
-    /// The folder of sockets; short, a Unix socket's path has 108 bytes.
+    /// Directory of sockets; short, because the path of a Unix socket is limited to 108 bytes.
     pub sockets: PathBuf,
 }
 
 impl AgentHome {
-    /// In a container: everything has been made with it.
+    /// Returns the home in a container, which was made with everything.
     pub fn container() -> AgentHome {
         AgentHome { kind: Environment::Container, dir: VOLUME.into(), sockets: "/run/kq".into() }
     }
 
-    /// In one of our virtual machines.
+    /// Returns the home in a virtual machine of the harness.
     pub fn vm() -> AgentHome {
         AgentHome { kind: Environment::Vm, dir: VOLUME.into(), sockets: "/run/kq".into() }
     }
 
-    /// On the user's own machine, in a folder that the harness makes and removes.
+    /// Returns the home on the user's own machine, in a directory that the harness makes and removes.
     pub fn host(dir: &Path) -> AgentHome {
         AgentHome {
             kind: Environment::Host,
@@ -45,32 +46,32 @@ impl AgentHome {
         }
     }
 
-    /// Logs and sockets of guests.
+    /// Returns the directory of guests' logs and sockets.
     pub fn artifacts(&self) -> PathBuf {
         self.dir.join("artifacts")
     }
 
-    /// The program of a test suite of others, where the harness has sent it.
+    /// Returns the program of an external test suite, if the harness has sent it.
     pub fn external(&self, name: &str) -> Option<PathBuf> {
         Some(self.dir.join(name)).filter(|path| path.exists())
     }
 
-    /// A share.
+    /// Returns the directory of a share.
     pub fn slot(&self, number: usize) -> PathBuf {
         self.dir.join(format!("slot{number}"))
     }
 
-    /// Makes ready what the kind of environment does not bring along.
+    /// Prepares what the kind of environment does not provide.
     ///
     /// # Errors
-    /// What could not be made or mounted.
+    /// If something could not be made or mounted.
     pub fn settle(&self) -> io::Result<()> {
         fs::create_dir_all(self.artifacts())?;
         match self.kind {
             Environment::Container => return Ok(()),
-            // Modules load as udev finds devices; what is probed before is probed too early.
+            // Modules load while udev finds devices; probing must wait for that.
             Environment::Vm => wait_for_udev(Duration::from_secs(60)),
-            // Nobody else is to see our mounts, and they go when we do.
+            // The mounts are private to the harness, and disappear with it.
             Environment::Host if rustix::process::geteuid().is_root() => own_mounts()?,
             Environment::Host => return Ok(()),
         }
@@ -88,9 +89,10 @@ impl AgentHome {
 pub const IDLE: &str = "idle";
 
 impl AgentHome {
-    /// Ends the container by its main process: with its init go all processes of its namespace, this one too.
+    /// Kills the container's main process: with a container's init, all processes of its namespace die, including this
+    /// one.
     ///
-    /// Elsewhere nothing is called so, and nothing ends.
+    /// In other environments no process has this name, and nothing is killed.
     pub fn end(&self) {
         let idles = |pid: &u32| {
             let words = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
@@ -103,7 +105,7 @@ impl AgentHome {
         }
     }
 
-    /// Removes what is not in the agent's folder; the harness removes that.
+    /// Removes files outside the agent's directory, which the harness removes.
     pub fn leave(&self) {
         if self.kind == Environment::Host {
             let _ = fs::remove_dir_all(&self.sockets);
@@ -111,7 +113,7 @@ impl AgentHome {
     }
 }
 
-/// udev keeps this file while it has devices to look at.
+/// Waits for udev, which keeps this file while it processes devices.
 fn wait_for_udev(within: Duration) {
     let end = Instant::now() + within;
     let busy = || !Path::new("/run/udev/control").exists() || Path::new("/run/udev/queue").exists();

@@ -1,10 +1,10 @@
-//! The agent: our static binary inside an environment and inside its guests.
+//! The agent: the harness's static binary inside an environment and inside its guests.
 //!
-//! One binary, its role by how it is started: PID 1 of a guest ([`guest`]), a child of an environment's container, VM or
-//! host ([`environment`]), or the probe inside a test's container ([`containers::probe`]).
-//! The environment's agent starts guests ([`launch`]) and containers ([`containers`]) for the tests; in a container it has
-//! the host's drivers opened by a [`broker`].
-//! A person is given a [`shell`] beside the tests' guests.
+//! It is one binary, whose role depends on how it is started: PID 1 of a guest ([`guest`]), a child of an environment's
+//! container, VM or host ([`environment`]), or the probe inside a test's container ([`containers::probe`]).
+//! The environment's agent starts guests ([`launch`]) and containers ([`containers`]) for the tests; in a container a
+//! [`broker`] opens the host's drivers for it.
+//! A [`shell`] lets a person look into the environment next to the tests' guests.
 
 pub mod body;
 pub mod broker;

@@ -1,4 +1,4 @@
-//! Logs of untrusted programs: kept on disk up to a cap, and in memory for searching.
+//! Logs of untrusted programs: kept on disk up to a cap, and in memory for searches.
 
 use model::sync::locked;
 use std::fs::File;
@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-/// Bytes kept on disk of one log; a flood beyond it is counted, not kept.
+/// Limit of a log on disk, in bytes; excess output is counted, but not kept.
 pub const DISK_CAP: u64 = 8 << 20;
-/// Bytes of a log's end kept in memory.
+/// Size of a log's end that is kept in memory, in bytes.
 const MEMORY_CAP: usize = 256 << 10;
 
 #[derive(Debug, Default)]
@@ -19,7 +19,7 @@ struct LogContents {
     closed: bool,
 }
 
-/// A log that a thread of its own collects.
+/// A log that is collected by a thread of its own.
 #[derive(Debug, Clone)]
 pub struct Log {
     path: PathBuf,
@@ -37,7 +37,7 @@ impl Log {
             while let Ok(count @ 1..) = from.read(&mut chunk) {
                 let mut state = locked(&state);
                 let room = DISK_CAP.saturating_sub(state.total).min(count as u64) as usize;
-                // A full disk must not stop the collecting: the program would block on its pipe.
+                // A full disk must not stop the collection: the program would block on its pipe.
                 let _ = file.write_all(&chunk[..room]);
                 state.total += count as u64;
                 state.tail.extend_from_slice(&chunk[..count]);
@@ -53,27 +53,27 @@ impl Log {
         Ok(log)
     }
 
-    /// Where it is kept.
+    /// Returns the path of the log.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The end of it as text.
+    /// Returns the end of the log as text.
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&locked(&self.state).tail).into_owned()
     }
 
-    /// How many bytes it has got so far, those that were not kept included.
+    /// Returns the number of bytes received so far, including those that were not kept.
     pub fn total(&self) -> u64 {
         locked(&self.state).total
     }
 
-    /// Whether its writer has closed it, so that nothing more will come.
+    /// Returns whether the writer has closed the log, so that nothing more will come.
     pub fn closed(&self) -> bool {
         locked(&self.state).closed
     }
 
-    /// Gives the collector a moment to see the end of a program that has ended.
+    /// Waits a moment for the collector to see the end of a program that has ended.
     pub fn settle(&self) {
         let end = Instant::now() + Duration::from_secs(2);
         while !self.closed() && Instant::now() < end {
@@ -81,7 +81,7 @@ impl Log {
         }
     }
 
-    /// The last `count` lines that are not empty, joined by ` | `.
+    /// Returns the last `count` non-empty lines, joined by ` | `.
     pub fn last_lines(&self, count: usize) -> String {
         let text = self.text();
         let lines: Vec<&str> = text.lines().map(str::trim).filter(|l| !l.is_empty()).collect();

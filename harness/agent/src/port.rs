@@ -6,7 +6,7 @@ use std::io::{self, Read, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// A port that reads as ended while nobody is connected on the host, which is not the end of the line.
+/// A port that reads as ended while the host side is not connected, which is not the end of the line.
 pub(crate) struct Port(File);
 
 impl Port {

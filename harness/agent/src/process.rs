@@ -14,16 +14,16 @@ use suites::environment::CommandOutput;
 
 pub use operator::process::{kill_group, wait};
 
-/// Makes `command` the leader of a process group of its own and gives it `fds` at the numbers beside them.
+/// Makes `command` the leader of a process group of its own and passes it `fds` with the given numbers.
 ///
-/// It is for what runs beside the agent: programs under test, which [`operator::process::Invocation`] would wait for.
-/// No death signal is set: it comes when the *thread* that started the child ends, and here each request has a thread of
-/// its own, which a daemon may outlive. When the agent's line ends, [`kill_children`] ends them all.
+/// This is for programs under test that run in the background, which [`operator::process::Invocation`] would wait for.
+/// No death signal is set: it is sent when the *thread* that started the child ends, and here each request has a thread
+/// of its own, which a daemon may outlive. When the agent's line ends, [`kill_children`] ends them all.
 ///
 /// The descriptors must stay open until the child has been spawned; the closure owns them, so they do.
 pub fn prepare(command: &mut Command, fds: Vec<(OwnedFd, i32)>) -> &mut Command {
     command.process_group(0);
-    // Out of the way of the wanted numbers, so that none is overwritten before it has been copied.
+    // Moved above the wanted numbers, so that none is overwritten before it has been copied.
     let fds: Vec<(OwnedFd, i32)> =
         fds.into_iter().map(|(fd, number)| (rustix::io::fcntl_dupfd_cloexec(&fd, 64).unwrap_or(fd), number)).collect();
     // SAFETY: between fork and exec only async-signal-safe calls may be made; dup2 and fcntl are, and nothing allocates.
@@ -41,20 +41,20 @@ pub fn prepare(command: &mut Command, fds: Vec<(OwnedFd, i32)>) -> &mut Command 
     }
 }
 
-/// Kills the process groups of all children of this process, whoever waits for them.
+/// Kills the process groups of all children of this process, even those that other threads wait for.
 pub fn kill_children() {
     let me = std::process::id();
     for pid in pids() {
         if parent(pid) == Some(me)
             && let Some(group) = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw)
         {
-            // Each leads a group of its own; see `prepare`.
+            // Each child leads a group of its own; see `prepare`.
             let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
         }
     }
 }
 
-/// A process and all that descend from it.
+/// Returns a process and all its descendants.
 pub fn family(pid: u32) -> Vec<u32> {
     let all = pids();
     let mut family = vec![pid];
@@ -66,13 +66,13 @@ pub fn family(pid: u32) -> Vec<u32> {
     family
 }
 
-/// Every process that can be seen.
+/// Returns the ids of all visible processes.
 pub fn pids() -> Vec<u32> {
     let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
     entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
 }
 
-/// The letter of a process's state; `T` is stopped.
+/// Returns the letter of a process's state; `T` is stopped.
 pub fn state(pid: u32) -> Option<char> {
     stat(pid, 0)?.chars().next()
 }
@@ -81,25 +81,27 @@ fn parent(pid: u32) -> Option<u32> {
     stat(pid, 1)?.parse().ok()
 }
 
-/// When a process was started, in clock ticks since boot: together with its id it names one process and no later one.
+/// Returns the start time of a process, in clock ticks since boot: together with its id it identifies the process
+/// uniquely.
 pub fn started(pid: u32) -> Option<u64> {
     stat(pid, 19)?.parse().ok()
 }
 
-/// A field of `/proc/PID/stat`, counted from 0 behind the name, which stands in parentheses and may hold anything.
+/// Returns a field of `/proc/PID/stat`, counted from 0 after the name, which is in parentheses and may contain
+/// anything.
 fn stat(pid: u32, field: usize) -> Option<String> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     stat.rsplit_once(')')?.1.split_whitespace().nth(field).map(str::to_owned)
 }
 
-/// Sends a signal to one of our processes that has not been reaped.
+/// Sends a signal to a process of the agent that has not been reaped.
 pub fn signal(pid: u32, signal: rustix::process::Signal) -> io::Result<()> {
     let pid = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
     let pid = pid.ok_or_else(|| io::Error::other("no process id"))?;
     Ok(rustix::process::kill_process(pid, signal)?)
 }
 
-/// "exit code 1", "signal 9".
+/// Returns "exit code 1" or "signal 9".
 pub fn how_it_ended(status: ExitStatus) -> String {
     match (status.code(), status.signal()) {
         (Some(code), _) => format!("exit code {code}"),
@@ -108,17 +110,18 @@ pub fn how_it_ended(status: ExitStatus) -> String {
     }
 }
 
-/// The error number of an io_uring_setup(2) that cannot succeed: it tells whether the call is there and permitted.
+/// Returns the error number of an io_uring_setup(2) that cannot succeed: it tells whether the call exists and is
+/// permitted.
 pub fn io_uring_setup_errno() -> i32 {
     // SAFETY: with a null pointer the kernel writes nothing and answers EFAULT.
     let result = unsafe { libc::syscall(libc::SYS_io_uring_setup, 1, std::ptr::null_mut::<u8>()) };
     if result < 0 { io::Error::last_os_error().raw_os_error().unwrap_or(0) } else { 0 }
 }
 
-/// Binds no memory at all to no node at all, which mbind(2) does wherever it is there and permitted.
+/// Binds no memory to no node, which succeeds wherever mbind(2) exists and is permitted.
 ///
 /// # Errors
-/// What the kernel, or a filter before it, answers.
+/// The error of the kernel, or of a seccomp filter.
 pub fn bind_no_memory() -> io::Result<()> {
     // SAFETY: a length of 0 is no memory, and a null mask names no node.
     match unsafe {
@@ -129,10 +132,10 @@ pub fn bind_no_memory() -> io::Result<()> {
     }
 }
 
-/// Opens a folder by its file handle, which takes CAP_DAC_READ_SEARCH and a filter that lets it.
+/// Opens a directory by its file handle, which requires CAP_DAC_READ_SEARCH and a seccomp filter that permits it.
 ///
 /// # Errors
-/// What name_to_handle_at(2) or open_by_handle_at(2) said.
+/// The error of name_to_handle_at(2) or open_by_handle_at(2).
 pub fn open_by_handle(folder: &Path) -> io::Result<()> {
     /// `struct file_handle` with room for the largest (MAX_HANDLE_SZ).
     #[repr(C)]
@@ -164,17 +167,17 @@ pub fn open_by_handle(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Runs a program to its end, for a test's body: those start none themselves.
+/// Runs a program to its end, for a test's body, because bodies start no programs themselves.
 ///
 /// # Errors
-/// When it outlived the deadline and was killed, or could not be waited for.
+/// If it outlived the deadline and was killed, or could not be waited for.
 pub fn run(argv: &[&str], variables: &[(&str, &str)], deadline: Duration) -> Result<CommandOutput, Stop> {
     let Some((program, arguments)) = argv.split_first() else { return Err(Stop::error("no program to run")) };
     let mut invocation = Invocation::new(Path::new(program), arguments);
     invocation.env = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     match invocation.run(deadline, None) {
         Ok(ProcessOutput { code, stdout, stderr }) => Ok(CommandOutput { code, stdout, stderr }),
-        // A path of the record that is not there is a finding, not our fault.
+        // A missing path of the record is a finding, not an error of the harness.
         Err(ProcessError::Start { source, .. }) => {
             Ok(CommandOutput { code: None, stdout: String::new(), stderr: format!("{program}: {source}") })
         }
@@ -192,14 +195,14 @@ pub(crate) fn spawn(argv: &[String], fds: Vec<(OwnedFd, i32)>) -> io::Result<Chi
     prepare(&mut command, fds).spawn()
 }
 
-/// As [`spawn`], with a pipe for its standard output, too.
+/// Starts a program as [`spawn`], with a pipe for its standard output, too.
 pub(crate) fn spawn_printing(argv: &[String]) -> io::Result<Child> {
     let mut command = Command::new(&argv[0]);
     command.args(&argv[1..]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     prepare(&mut command, Vec::new()).spawn()
 }
 
-/// Keeps what a program writes to its standard error.
+/// Collects a program's standard error.
 pub(crate) fn stderr_log(child: &mut Child, path: &Path) -> io::Result<Log> {
     let stderr = child.stderr.take().ok_or_else(|| io::Error::other("no pipe for standard error"))?;
     Log::collect(stderr, path)
@@ -239,7 +242,7 @@ mod tests {
         let grandchild: u32 = line.trim().parse().unwrap();
         assert_eq!(parent(grandchild), Some(child.id()));
         assert_eq!(family(child.id()), [child.id(), grandchild]);
-        // As `kill_children` does, except that it spares other tests' children of this process.
+        // As in `kill_children`, but it spares other tests' children of this process.
         let group = rustix::process::Pid::from_child(&child);
         rustix::process::kill_process_group(group, rustix::process::Signal::KILL).unwrap();
         assert_eq!(child.wait().unwrap().signal(), Some(9));

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 
 /// Serves requests until the line ends; each request runs in a thread of its own, replies come as they are ready.
 ///
-/// Malformed requests are dropped: their sender will miss the reply.
+/// Malformed requests are dropped, so their sender gets no reply.
 pub fn serve<Q, R>(
     mut input: impl Read,
     output: impl Write + Send + 'static,
@@ -25,7 +25,7 @@ where
     let output = Arc::new(Mutex::new(output));
     let ended = Arc::new(AtomicBool::new(false));
     send(&output, &Message::<R>::Hello { version: VERSION, role: role.to_owned() })?;
-    // Not waited for in the end: it may be writing to a line that nobody reads any more.
+    // The thread is not joined: it may be blocked on a line that is no longer read.
     std::thread::spawn({
         let (output, ended) = (Arc::clone(&output), Arc::clone(&ended));
         move || {
@@ -45,7 +45,7 @@ where
                 let (handle, output) = (Arc::clone(&handle), Arc::clone(&output));
                 std::thread::spawn(move || {
                     let reply = handle(request);
-                    // The line may have ended meanwhile; nobody is left to tell.
+                    // The line may have ended meanwhile; then there is no receiver.
                     let _ = send(&output, &Message::Reply { id, reply });
                 });
             }

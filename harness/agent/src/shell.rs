@@ -1,8 +1,8 @@
 //! A program for a person who looks into an environment: a shell on a terminal of its own, or a command with pipes.
 //!
-//! The terminal is the kernel's. The program is started by this binary in a role of its own, which begins a session and
-//! opens the terminal, so that the terminal controls the session: Ctrl-C and job control work as they do anywhere.
-//! What is printed waits until the harness asks for it; a program that prints more than fits waits, too.
+//! The terminal is a pseudo-terminal of the kernel. This binary starts the program in a role of its own, which starts a
+//! session and opens the terminal, so that it becomes the controlling terminal: Ctrl-C and job control work as usual.
+//! Output is buffered until the harness asks for it; a program that fills the buffer blocks.
 
 use crate::process::{prepare, wait};
 use model::sync::locked;
@@ -22,28 +22,28 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// The argument of the process that becomes a program on a terminal; the terminal, the program and its arguments follow.
+/// Argument of the process that becomes a program on a terminal; the terminal, the program and its arguments follow.
 pub const ROLE: &str = "shell";
 
-/// Bytes that are read of a program at once.
+/// Size of a read from a program, in bytes.
 const PART: usize = 16 << 10;
-/// Parts that wait to be heard.
+/// Number of buffered parts.
 const WAITING: usize = 16;
-/// Bytes of one answer; a frame has room for more.
+/// Size limit of one answer, in bytes; a frame has room for more.
 const MOST: usize = 128 << 10;
-/// How long an answer waits for something to be printed.
+/// Time that an answer waits for output.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// The program of the moment, if there is one.
+/// The current program, if there is one.
 #[derive(Default)]
 pub(crate) struct Shells(Mutex<Option<Arc<Shell>>>);
 
-/// A program that runs.
+/// A running program.
 struct Shell {
     child: Mutex<Child>,
-    /// Where what is typed goes, until that has an end.
+    /// Input of the program, until it is closed.
     input: Mutex<Option<File>>,
-    /// The harness's side of the terminal, where there is one.
+    /// The harness's side of the terminal, if there is one.
     terminal: Option<OwnedFd>,
     printed: Mutex<Receiver<Printed>>,
 }
@@ -53,19 +53,19 @@ enum Printed {
     Errors(Vec<u8>),
 }
 
-/// What was printed since the last time.
+/// Output since the last call.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Heard {
     pub(crate) output: Vec<u8>,
     pub(crate) errors: Vec<u8>,
-    /// The exit code, once all is heard.
+    /// Exit code, once all output was returned.
     pub(crate) ended: Option<i32>,
 }
 
-/// Becomes a program that has this terminal for its own.
+/// Executes a program with this terminal as its controlling terminal.
 ///
 /// # Errors
-/// That the arguments are none of this role, or what the system said.
+/// If the arguments do not fit this role, or a system call fails.
 pub fn become_program(arguments: &[OsString]) -> io::Result<()> {
     let [terminal, program, rest @ ..] = arguments else {
         return Err(io::Error::other("usage: kata-qualify-agent shell TERMINAL PROGRAM [ARGUMENT]..."));
@@ -75,7 +75,7 @@ pub fn become_program(arguments: &[OsString]) -> io::Result<()> {
 
 fn become_on(terminal: &OsStr, program: &OsStr, arguments: &[OsString]) -> io::Result<Infallible> {
     rustix::process::setsid()?;
-    // The first terminal that the leader of a session opens is the one that controls it.
+    // The first terminal that a session leader opens becomes its controlling terminal.
     let terminal = OpenOptions::new().read(true).write(true).open(terminal)?;
     rustix::stdio::dup2_stdin(&terminal)?;
     rustix::stdio::dup2_stdout(&terminal)?;
@@ -85,7 +85,7 @@ fn become_on(terminal: &OsStr, program: &OsStr, arguments: &[OsString]) -> io::R
 }
 
 impl Shells {
-    /// Starts a program; one that still runs is ended.
+    /// Starts a program; a program that still runs is ended.
     pub(crate) fn open(
         &self,
         argv: &[String],
@@ -96,34 +96,34 @@ impl Shells {
             Some(size) => on_a_terminal(argv, variables, size)?,
             None => with_pipes(argv, variables)?,
         };
-        // Dropped after the lock is free: that waits for its end.
+        // Dropped after the lock is released, because dropping waits for its end.
         let before = locked(&self.0).replace(Arc::new(shell));
         drop(before);
         Ok(())
     }
 
-    /// Gives it what was typed. What a program that has ended does not read is no error.
+    /// Passes typed input to the program. Input that an ended program does not read is no error.
     pub(crate) fn type_in(&self, bytes: &[u8], is_end: bool, size: Option<TerminalSize>) -> io::Result<()> {
         let shell = self.running()?;
         if let (Some(terminal), Some(size)) = (&shell.terminal, size) {
             tcsetwinsize(terminal, window(size))?;
         }
         if bytes.is_empty() && !is_end {
-            // Who only tells the size is not to wait behind what the program does not read.
+            // A change of the size must not wait behind input that the program does not read.
             return Ok(());
         }
         let mut input = locked(&shell.input);
         if let Some(file) = input.as_mut() {
             let _ = file.write_all(bytes);
         }
-        // A terminal has no end, but a character that means one; it is the person's to type.
+        // A terminal has no end of input, only a character for it, which the person has to type.
         if is_end && shell.terminal.is_none() {
             *input = None;
         }
         Ok(())
     }
 
-    /// Waits a moment for what it prints.
+    /// Waits a moment for output.
     pub(crate) fn hear(&self) -> io::Result<Heard> {
         let shell = self.running()?;
         let printed = locked(&shell.printed);
@@ -131,12 +131,12 @@ impl Shells {
         let ended = locked(&shell.child).try_wait()?;
         match printed.recv_timeout(PATIENCE) {
             Ok(part) => heard.add(part),
-            // It prints no more, and may go on.
+            // The program has closed its output, but may continue.
             Err(RecvTimeoutError::Disconnected) => {
                 heard.ended = wait(&mut locked(&shell.child), PATIENCE)?.map(code);
             }
-            // What it has started may keep what it prints to open. Of one that ended while this waited the last is heard
-            // the next time.
+            // Its child processes may keep its output open. If it ended during this wait, the last output is returned
+            // by the next call.
             Err(RecvTimeoutError::Timeout) => heard.ended = ended.map(code),
         }
         while heard.output.len() + heard.errors.len() < MOST - PART
@@ -167,7 +167,7 @@ impl Drop for Shell {
     }
 }
 
-/// A program with pipes, at the head of a process group of its own.
+/// Starts a program with pipes, as the leader of a process group of its own.
 fn with_pipes(argv: &[String], variables: &BTreeMap<String, String>) -> io::Result<Shell> {
     let (program, arguments) = split(argv)?;
     let mut command = Command::new(program);
@@ -185,7 +185,7 @@ fn with_pipes(argv: &[String], variables: &BTreeMap<String, String>) -> io::Resu
     Ok(Shell { child: Mutex::new(child), input: Mutex::new(input), terminal: None, printed: Mutex::new(printed) })
 }
 
-/// A program that has a terminal for its own.
+/// Starts a program with a terminal of its own.
 fn on_a_terminal(argv: &[String], variables: &BTreeMap<String, String>, size: TerminalSize) -> io::Result<Shell> {
     split(argv)?;
     let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
@@ -195,7 +195,7 @@ fn on_a_terminal(argv: &[String], variables: &BTreeMap<String, String>, size: Te
     let theirs = ptsname(&ours, Vec::<u8>::new())?;
     let mut command = Command::new("/proc/self/exe");
     command.arg(ROLE).arg(OsStr::from_bytes(theirs.as_bytes())).args(argv).envs(variables);
-    // It leads a group of its own because it begins a session.
+    // It leads a group of its own because it starts a session.
     let child = command.stdin(Stdio::null()).spawn()?;
     let (say, printed) = sync_channel(WAITING);
     let (input, output) = (File::from(ours.try_clone()?), File::from(ours.try_clone()?));
@@ -204,7 +204,7 @@ fn on_a_terminal(argv: &[String], variables: &BTreeMap<String, String>, size: Te
     Ok(Shell { child: Mutex::new(child), input, terminal: Some(ours), printed: Mutex::new(printed) })
 }
 
-/// Reads what is printed until nobody can print any more; a terminal then says that it is broken.
+/// Reads output until all writers have closed it; a terminal then reports an error.
 fn listen(mut from: impl Read + Send + 'static, say: SyncSender<Printed>, of: fn(Vec<u8>) -> Printed) {
     std::thread::spawn(move || {
         let mut part = vec![0; PART];
@@ -232,7 +232,7 @@ fn window(size: TerminalSize) -> Winsize {
     Winsize { ws_row: size.rows, ws_col: size.columns, ws_xpixel: 0, ws_ypixel: 0 }
 }
 
-/// An exit code as a shell has it: of what a signal ended, 128 and its number.
+/// Returns an exit code as in a shell: 128 and the number for a fatal signal.
 fn code(status: ExitStatus) -> i32 {
     status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0))
 }
@@ -246,7 +246,7 @@ mod tests {
         ["/bin/sh", "-c", script].map(str::to_owned).to_vec()
     }
 
-    /// All that a program prints, to its end.
+    /// Returns all output of a program, to its end.
     fn heard(shells: &Shells) -> Heard {
         let until = Instant::now() + Duration::from_secs(60);
         let mut all = Heard::default();

@@ -1,43 +1,43 @@
-//! What the kernel says of the system that the agent runs in: CPUs, memory, mounts.
+//! The system that the agent runs in, as reported by the kernel: CPUs, memory, mounts.
 
 use model::procfs::{self, Mount, cpu_flags};
 use std::fs;
 use std::path::Path;
 
-/// How many CPUs it has.
+/// Returns the number of CPUs.
 pub fn cpus() -> u32 {
     std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(1))
 }
 
-/// Its RAM in MiB; 0 where that cannot be read.
+/// Returns the RAM in MiB; 0 if it cannot be read.
 pub fn memory_mib() -> u64 {
     let meminfo = fs::read_to_string("/proc/meminfo").unwrap_or_default();
     procfs::meminfo(&meminfo, "MemTotal").unwrap_or(0) / 1024
 }
 
-/// Whether processes here may be spared when memory runs out, which takes CAP_SYS_RESOURCE: without it the kernel refuses
-/// an `oom_score_adj` below this process's own, and with it the pod whose sandbox is to have one.
+/// Returns whether the OOM scores of processes here may be lowered, which takes CAP_SYS_RESOURCE: without it the kernel
+/// refuses an `oom_score_adj` below this process's own, and with it a pod whose sandbox should have one.
 pub fn may_be_spared() -> bool {
     has_capability(&fs::read_to_string("/proc/self/status").unwrap_or_default(), 24)
 }
 
-/// Whether a process has a capability, by its number in capabilities(7) and its `status` in /proc.
+/// Returns whether a process has a capability, by its number in capabilities(7) and its `status` in /proc.
 pub fn has_capability(status: &str, capability: u32) -> bool {
     let effective = procfs::status(status, "CapEff");
     let bits = effective.and_then(|bits| u64::from_str_radix(bits, 16).ok()).unwrap_or(0);
     bits >> capability & 1 == 1
 }
 
-/// What of a machine of QEMU's tells that it is one, where no flag of the processor does: the board of Arm's `virt`, the
-/// model of POWER's `pseries`, the level of a guest on IBM Z.
+/// Signs of a QEMU machine without a processor flag: the board of Arm's `virt`, the model of POWER's `pseries`, the
+/// level of a guest on IBM Z.
 const TELLS: [(&str, &str); 3] = [
     ("/proc/device-tree/compatible", "linux,dummy-virt"),
     ("/proc/device-tree/model", "emulated by qemu"),
     ("/proc/sysinfo", "VM00 "),
 ];
 
-/// Whether it is a virtual machine: on x86_64 by its processor, which is what Kata looks for before it asks for
-/// transitional virtio devices; elsewhere by what it is made of, which Kata does not look for.
+/// Returns whether the system is a virtual machine: on x86_64 by the processor flag, which Kata checks before it uses
+/// transitional virtio devices; elsewhere by the machine's description, which Kata does not check.
 pub fn is_under_a_hypervisor() -> bool {
     let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let by_flag = cpu_flags(&cpuinfo).is_some_and(|flags| flags.contains(&"hypervisor"));
@@ -48,14 +48,14 @@ fn tells(read: impl Fn(&str) -> Vec<u8>) -> bool {
     TELLS.iter().any(|(path, word)| String::from_utf8_lossy(&read(path)).contains(word))
 }
 
-/// The type of the filesystem mounted nearest above `path`.
+/// Returns the type of the filesystem mounted nearest above `path`.
 pub fn filesystem_of(path: &Path) -> String {
     nearest(&fs::read("/proc/self/mountinfo").unwrap_or_default(), path)
 }
 
 fn nearest(mountinfo: &[u8], path: &Path) -> String {
     let above = Mount::all(mountinfo).filter(|mount| path.starts_with(&mount.at));
-    // Of several at one place this is the last.
+    // If several are mounted at the same place, this is the last.
     let nearest = above.max_by_key(|mount| mount.at.as_os_str().len());
     nearest.map_or_else(|| "unknown".to_owned(), |mount| mount.kind)
 }

@@ -1,4 +1,4 @@
-//! Unpacks a release's archive.
+//! Unpacking of a release's archive.
 
 use super::folder::reason;
 use super::{ArtifactsError, doing};
@@ -9,11 +9,11 @@ use std::fs::{self, File};
 use std::io;
 use std::path::Path;
 
-/// Upstream's archives have some hundred entries and about 2 GiB.
+/// Limits for an archive; upstream's have some hundred entries and about 2 GiB.
 const LIMITS: UnpackLimits =
     UnpackLimits { entries: 100_000, bytes: 16 << 30, reason: "the archive is larger than any release of Kata" };
 
-/// Unpacks an archive into an empty folder: no file of it is written outside, and no link leads outside.
+/// Unpacks an archive into an empty directory: no file is written outside, and no link leads outside.
 pub(super) fn unpack(archive: &Path, folder: &Path) -> Result<(), ArtifactsError> {
     let file = doing(File::open(archive), "opening", archive)?;
     let mut tar = tar::Archive::new(doing(unpack::decompressed(file), "reading", archive)?);
@@ -29,8 +29,8 @@ pub(super) fn unpack(archive: &Path, folder: &Path) -> Result<(), ArtifactsError
     links_stay_inside(folder)
 }
 
-/// Accepts an entry of a kind that releases have, if it leads nowhere outside by itself; what it leads to may not be there
-/// yet, so that only words can be judged.
+/// Accepts an entry if it has a kind that releases use and its path does not lead outside. The target of a link may not
+/// be unpacked yet, so only the text of the path can be judged here.
 fn accept(path: &Path, target: Option<&Path>, kind: tar::EntryType) -> Result<(), &'static str> {
     if !never_climbs(path) {
         return Err("it leads out of the folder");
@@ -49,9 +49,9 @@ fn accept(path: &Path, target: Option<&Path>, kind: tar::EntryType) -> Result<()
     }
 }
 
-/// Checks that no link of an unpacked archive leads out of it, however many others it passes through.
+/// Checks that no link of an unpacked archive leads out of the directory, through however many other links.
 ///
-/// Nobody else can write to the folder, so this stays true.
+/// Nobody else can write to the directory, so the result stays valid.
 fn links_stay_inside(folder: &Path) -> Result<(), ArtifactsError> {
     let top = doing(Root::new(folder).map_err(reason), "opening", folder)?;
     let mut todo = vec![top.path().to_owned()];
@@ -63,7 +63,7 @@ fn links_stay_inside(folder: &Path) -> Result<(), ArtifactsError> {
                 todo.push(path);
             } else if kind.is_symlink() {
                 let inside = path.strip_prefix(top.path()).unwrap_or(&path);
-                // A release's own links may lead to files that it leaves out; nobody reads through them.
+                // A release's own links may point to files that the release leaves out; no reader follows them.
                 if top.stay_inside(inside).is_err_and(|error| !error.is_missing()) {
                     let entry = inside.display().to_string();
                     let reason = "it is a link that leads out of the folder".to_owned();

@@ -1,5 +1,6 @@
-//! A folder with Kata's files, an unpacked archive or a stranger's: each file is opened below the folder's descriptor, where
-//! no link leads out, and stays open, so that what is read later is what was looked at.
+//! A directory with Kata's files, from an unpacked archive or from elsewhere. Each file is opened relative to the
+//! directory's descriptor, so that no link leads out, and stays open, so that the file that is read later is the file
+//! that was checked.
 
 use super::{ArtifactsError, doing};
 use root::{Root, RootError};
@@ -9,7 +10,7 @@ use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// A regular file that is held open: whatever its name leads to by now, its content is this one's.
+/// A regular file that is held open: its content stays the same even if its name later leads to another file.
 #[derive(Debug, Clone)]
 pub struct OpenedFile {
     path: PathBuf,
@@ -18,32 +19,32 @@ pub struct OpenedFile {
 }
 
 impl OpenedFile {
-    /// A file without a name that holds this; messages call it by the path.
+    /// Makes a file without a name that holds the content; `path` is only used in messages.
     pub(super) fn made(path: &Path, content: &[u8]) -> io::Result<OpenedFile> {
         let mut file = tempfile::tempfile()?;
         file.write_all(content)?;
         Ok(OpenedFile { path: path.to_owned(), file: Arc::new(file), most: content.len() as u64 })
     }
 
-    /// Its path, for messages: opening it might lead elsewhere.
+    /// Returns the path, for messages only: opening it might lead elsewhere.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// How many bytes it has, at most as many as any of its kind.
+    /// Returns the size in bytes.
     ///
     /// # Errors
-    /// That it cannot be looked at, or has grown beyond that.
+    /// If the file cannot be inspected, or has grown beyond the limit of its kind.
     pub fn size(&self) -> io::Result<u64> {
         let size = self.file.metadata()?.len();
         match size > self.most {
-            // An entry of an archive may be a hole.
+            // An entry of an archive may be a hole, so a small archive can have a huge file.
             true => Err(io::Error::other(format!("it has more than {} bytes, more than any of its kind", self.most))),
             false => Ok(size),
         }
     }
 
-    /// Its content from the beginning, as much as any of its kind has; readers do not disturb each other.
+    /// Returns a reader from the beginning, up to the limit of the file's kind; readers do not disturb each other.
     pub fn reader(&self) -> impl Read + use<> {
         FromStart { file: Arc::clone(&self.file), offset: 0 }.take(self.most)
     }
@@ -55,7 +56,7 @@ impl OpenedFile {
     }
 }
 
-/// Reads without moving the descriptor's own position, which others share.
+/// A reader that does not move the position of the descriptor, which other readers share.
 struct FromStart {
     file: Arc<File>,
     offset: u64,
@@ -69,7 +70,7 @@ impl Read for FromStart {
     }
 }
 
-/// The folder; paths in it are absolute and seen from inside.
+/// A directory with Kata's files; paths in it are absolute and relative to it.
 #[derive(Debug)]
 pub(super) struct Folder(Root);
 
@@ -78,15 +79,15 @@ impl Folder {
         doing(Root::new(path).map_err(reason), "opening", path).map(Folder)
     }
 
-    /// A path as it is named from outside, for messages.
+    /// Returns a path as it is named from outside, for messages.
     pub(super) fn shown(&self, inside: &Path) -> PathBuf {
         self.0.shown(inside)
     }
 
-    /// A regular file of at most so many bytes, links followed inside; `None` where nothing, or a folder, stands.
+    /// Opens a regular file of at most `most` bytes, following links inside; `None` if nothing or a directory is there.
     ///
     /// # Errors
-    /// When it is something else, such as a FIFO, is larger, cannot be opened, or is a link that leads out.
+    /// If the path is something else, such as a FIFO, is larger, cannot be opened, or is a link that leads out.
     pub(super) fn file(&self, inside: &Path, most: u64) -> Result<Option<OpenedFile>, ArtifactsError> {
         let path = self.shown(inside);
         let found = doing(self.0.look(inside).map_err(reason), "looking at", &path)?;
@@ -95,7 +96,7 @@ impl Folder {
                 let out = io::Error::other("it is a link that leads out of the folder");
                 return doing(Err(out), "opening", &path);
             }
-            // A release's own links may lead to files that it leaves out.
+            // A release's own links may point to files that the release leaves out.
             None => return Ok(None),
             Some(found) if found.is_dir() => return Ok(None),
             Some(_) => {}
@@ -106,7 +107,7 @@ impl Folder {
         Ok(Some(opened))
     }
 
-    /// The first of these that is there.
+    /// Opens the first of the names that exists.
     ///
     /// # Errors
     /// As [`Folder::file`].
@@ -120,7 +121,7 @@ impl Folder {
     }
 }
 
-/// The system's reason alone: the context names the file.
+/// Returns the system's reason alone, because the context names the file.
 pub(super) fn reason(error: RootError) -> io::Error {
     match error {
         RootError::Root { source, .. } | RootError::Read { source, .. } => source,

@@ -1,17 +1,18 @@
-//! The version that a Go runtime of Kata's says, out of its file: it is never run.
+//! Reads the version of a Go runtime of Kata from its file: the program is never run.
 //!
-//! Kata's Makefile writes the version into a variable of the program (`src/runtime/pkg/katautils/config-settings.go.in` at
-//! 2.2.0 to 4.1.0), whose place the symbol table has. Go keeps its texts one after the other with nothing between them, and
-//! Rust makes no variable of its version, so nothing less would tell where a version begins and ends.
+//! Kata's Makefile writes the version into a variable of the program (`src/runtime/pkg/katautils/config-settings.go.in`
+//! at 2.2.0 to 4.1.0), and the symbol table has the variable's address. A search for the text would not do: Go stores
+//! its strings back to back with no separator, so that only the variable tells where the version begins and ends. The
+//! Rust runtime has no such variable.
 
 use object::{Object as _, ObjectSection as _, ObjectSymbol as _};
 
 const VARIABLE: &[u8] = b"github.com/kata-containers/kata-containers/src/runtime/pkg/katautils.VERSION";
 
-/// Bytes of a version at most.
+/// Longest accepted version, in bytes.
 const MAX: usize = 64;
 
-/// The version; `None` where the program was stripped, or is not Kata's.
+/// Returns the version; `None` if the program was stripped, or is not Kata's.
 pub(super) fn version(program: &[u8]) -> Option<String> {
     let file = object::File::parse(program).ok().filter(|f| f.is_64())?;
     let variable = file.symbols().find(|s| s.name_bytes() == Ok(VARIABLE))?.address();
@@ -23,7 +24,7 @@ pub(super) fn version(program: &[u8]) -> Option<String> {
         let bytes = text(at, 8)?.try_into().ok()?;
         Some(if file.is_little_endian() { u64::from_le_bytes(bytes) } else { u64::from_be_bytes(bytes) })
     };
-    // A text is its place and its length; the place is for the loader to fill in where the program may lie anywhere.
+    // A Go string is a pointer and a length; in a position-independent program the loader fills in the pointer.
     let place = match word(variable)? {
         0 => {
             let mut relocations = file.dynamic_relocations()?;
@@ -41,7 +42,7 @@ pub(super) mod tests {
     use super::*;
     use std::process::Command;
 
-    /// A program with Go's mark and that variable.
+    /// Builds a program with Go's mark and the version variable.
     pub(crate) fn program(version: &str, how: &[&str]) -> Vec<u8> {
         let dir = tempfile::tempdir().unwrap();
         let (source, program) = (dir.path().join("shim.c"), dir.path().join("shim"));
@@ -65,7 +66,7 @@ pub(super) mod tests {
             assert_eq!(version(&bytes).as_deref(), Some("3.30.0-rc0"), "{how}");
             let stripped = program("3.30.0", &[how, "-s"]);
             assert_eq!(version(&stripped), None, "{how}");
-            // Whatever is cut off or changed, nothing panics and nothing takes long.
+            // No truncated or damaged program causes a panic or takes long.
             for cut in (0..bytes.len()).step_by(97) {
                 version(&bytes[..cut]);
                 let mut odd = bytes.clone();

@@ -1,19 +1,19 @@
-//! Kata's agent, and the initrd of a guest of Kata's on a distro's kernel.
+//! Kata's agent, and the initrd of a Kata guest with a distro's kernel.
 //!
-//! Kata's agent has to be PID 1 itself and inserts no modules, and a distro's kernel has vsock and more as modules. So
-//! the harness's agent is `/init`: it inserts the modules and executes Kata's agent.
+//! Kata's agent has to be PID 1 itself and loads no modules, but a distro's kernel has vsock and other drivers as
+//! modules. So the harness's agent is `/init`: it loads the modules and executes Kata's agent.
 //!
-//! Kata's own initrd is taken whole, so that an agent that is linked dynamically, as in 4.0.0 and 4.1.0, finds its
+//! Kata's own initrd is used whole, so that an agent that is linked dynamically, as in 4.0.0 and 4.1.0, finds its
 //! loader and libraries.
-//! It is read as the kernel would unpack it, but only to learn where the agent is.
-//! An agent that came by itself, and is static, gets a root of its own.
-//! What is ours lies over that as one more archive: `/init` and one folder.
-//! More would do harm: where a folder is a link there, as where `/usr` is merged, an entry for the folder would take
-//! the link away.
-//! `/init` stands in it twice, first as a link, because the kernel would otherwise write through a file that is the
-//! agent's second name.
+//! The initrd is read as the kernel would unpack it, but only to find the agent.
+//! A separate, static agent gets a root of its own.
+//! The harness's files are appended as one more archive: `/init` and one directory.
+//! More entries would do harm: if a directory is a link in the initrd, as with a merged `/usr`, an entry for that
+//! directory would replace the link.
+//! `/init` is in the archive twice, first as a link, because the kernel would otherwise write through an `/init` that
+//! is a hard link to the agent.
 //!
-//! # Whole, or the agent alone: what it costs
+//! # Cost of the whole initrd and of the agent alone
 //!
 //! | in the guest | initrd, compressed | start | CPU time of the start | memory touched | least memory |
 //! |---|---|---|---|---|---|
@@ -21,7 +21,7 @@
 //! | its agent alone, with loader and libraries | 42 MB | 13.4 s | 6.1 s | 275 MiB | 248 MiB |
 //! | ratio | 1.4 | 1.40 | 1.45 | 1.4 | 1.9 |
 //!
-//! The rule was to take the agent alone if the whole initrd needs more memory than Kata's default, 2048 MiB, or 1.5
+//! The rule was to use the agent alone if the whole initrd needs more memory than Kata's default, 2048 MiB, or 1.5
 //! times the time.
 //! Measured on 28 November 2026 without hardware virtualization, on two cores that were busy with other work: Debian
 //! 13's QEMU and kernel 6.12.118, one vCPU and 2048 MiB, the arguments of `rs-4.1` without share, vsock and network,
@@ -30,10 +30,11 @@
 //! to 16 MiB.
 //! The agent is 4.1.0, built from its source for `gnu`, 28 MB; the initrd has the packages of Kata's own recipe for
 //! Ubuntu in Debian 13's versions, 129 MB, compressed by `gzip -9`.
-//! Most of the difference is the unpacking, so the ratio of the starts would reach 1.5 with an initrd of about 63 MB as it
-//! is in the archive, some 140 MB unpacked (by CPU time 60 and 130 MB).
+//! Most of the difference is the unpacking, so the ratio of the starts would reach 1.5 with an initrd of about 63 MB
+//! compressed, some 140 MB unpacked (by CPU time 60 and 130 MB).
 //! That is close, and initrds of Kata's own have been larger: 113 MB compressed in 2.3.0, some 320 MB unpacked
-//! (<https://github.com/kata-containers/kata-containers/issues/3216>); with such a one the rule would take the agent alone.
+//! (<https://github.com/kata-containers/kata-containers/issues/3216>); with an initrd of that size the rule would use
+//! the agent alone.
 
 use super::folder::{Folder, OpenedFile};
 use super::{ArtifactsError, MAX_PROGRAM, doing};
@@ -48,36 +49,36 @@ use std::fs::File;
 use std::io::{self, BufReader, Read, Write};
 use std::path::Path;
 
-/// Where Kata's agent is as a file of its own, below an archive's prefix.
+/// Paths of Kata's agent as a separate file, below an archive's prefix.
 const ALONE: [&str; 5] =
     ["bin/kata-agent", "usr/bin/kata-agent", "kata-agent", "libexec/kata-agent", "share/kata-agent"];
-/// Where it is put if it came by itself.
+/// Path in the guest of a separate agent.
 const ALONE_AT: &str = "/sbin/init";
-/// Where it is inside Kata's initrd: as a program beside systemd, or as the init itself.
+/// Paths of the agent inside Kata's initrd: a program next to systemd, or the init itself.
 const IN_INITRD: [&str; 4] = ["usr/bin/kata-agent", "sbin/init", "usr/sbin/init", "bin/kata-agent"];
-/// The folder of the harness inside the initrd; the agent's `containers::init` reads it.
+/// Directory of the harness inside the initrd; the agent's `containers::init` reads it.
 const FOLDER: &str = "kata-qualify";
 
-/// Kata's agent, and what it needs to run.
+/// Kata's agent, and the files that it needs to run.
 ///
-/// All of it is in files: in memory it would take more than all else of a run.
+/// All content is in files: in memory it would take more than everything else in a run.
 #[derive(Debug, Clone)]
 pub enum Agent {
     /// A program that needs nothing else.
     Alone(OpenedFile),
-    /// The one of Kata's own initrd.
+    /// The agent inside Kata's own initrd.
     InInitrd {
-        /// Its path there, absolute.
+        /// Absolute path of the agent in the initrd.
         path: String,
-        /// The program, if it needs nothing else either.
+        /// The agent's program, if it needs no other file either.
         alone: Option<OpenedFile>,
-        /// The initrd, as it is.
+        /// The initrd, unchanged.
         initrd: OpenedFile,
     },
 }
 
 impl Agent {
-    /// The program, if it runs by itself on any system.
+    /// Returns the program, if it runs by itself on any system.
     pub fn alone(&self) -> Option<&OpenedFile> {
         match self {
             Agent::Alone(program) => Some(program),
@@ -86,7 +87,7 @@ impl Agent {
     }
 }
 
-/// Finds Kata's agent below a prefix: a file of its own if that is static, or the one of Kata's initrd.
+/// Finds Kata's agent below a prefix: a separate file if it is static, or else the agent in Kata's initrd.
 pub(super) fn find(folder: &Folder, prefix: &Path, initrd: Option<&OpenedFile>) -> Result<Agent, ArtifactsError> {
     let alone = folder.first(prefix, &ALONE, MAX_PROGRAM)?;
     let mut dynamic = None;
@@ -129,13 +130,13 @@ fn in_initrd(file: &OpenedFile) -> Result<Agent, ArtifactsError> {
     Ok(Agent::InInitrd { path, alone, initrd: file.clone() })
 }
 
-/// Whether a file's content is Kata's agent: systemd is an init, too, and no agent.
+/// Returns whether the content of a file is Kata's agent; systemd is an init, too, but no agent.
 fn is_agent(content: &[u8]) -> bool {
     content.starts_with(&elf::ELFMAG) && memchr::memmem::find(content, b"kata-agent").is_some()
 }
 
-/// Whether a program needs no other file to run, as what is no ELF file does. One that cannot be read is an
-/// error, because what passes for static must be static.
+/// Returns whether a program needs no other file to run, which is true for anything but an ELF file. An unreadable ELF
+/// file is an error, because a program that passes for static must be static.
 fn is_static(bytes: &[u8]) -> io::Result<bool> {
     if !bytes.starts_with(&elf::ELFMAG) {
         return Ok(true);
@@ -153,11 +154,11 @@ fn is_static(bytes: &[u8]) -> io::Result<bool> {
     Ok(true)
 }
 
-/// The initrd of a guest: Kata's own, or one with nothing but its agent, and over it the harness's agent as `/init` and the
-/// modules.
+/// Builds the initrd of a guest: Kata's own, or one with nothing but the agent; the harness's agent as `/init` and the
+/// modules are laid over it.
 ///
-/// Taking the agent alone out of Kata's initrd, with its loader and libraries, would save a third of the start; taken whole
-/// nothing that it relies on can be left behind (the top of this file has the measurement).
+/// Using the agent alone from Kata's initrd, with its loader and libraries, would save a third of the start; using the
+/// initrd whole leaves no dependency behind (the top of this file has the measurement).
 ///
 /// # Errors
 /// As [`initramfs::build`].
@@ -169,7 +170,7 @@ pub fn guest_initrd(init: &[u8], modules: &Resolution, agent: &Agent) -> Result<
             program.reader().read_to_end(&mut content).context("reading", program.path())?;
             let file =
                 |path: &str, mode, content: Vec<u8>| ExtraFile { path: path.to_owned(), mode, content: content.into() };
-            // The agent reads the second one to name the guest.
+            // The agent reads `/etc/hostname` to name the guest.
             let files = [file(ALONE_AT, 0o755, content), file("/etc/hostname", 0o644, b"kata\n".to_vec())];
             let mut root = Vec::new();
             initramfs::root(&files, &mut root)?;
@@ -179,7 +180,8 @@ pub fn guest_initrd(init: &[u8], modules: &Resolution, agent: &Agent) -> Result<
     })
 }
 
-/// An initrd with the harness's agent as `/init` and the modules over it; `next` is what that agent executes.
+/// Writes an initrd with the harness's agent as `/init` and the modules laid over it; `next` is the program that the
+/// harness's agent executes.
 ///
 /// # Errors
 /// As [`initramfs::layer`].
@@ -191,7 +193,7 @@ fn lay_over(
     out: &mut dyn Write,
 ) -> Result<(), Failure> {
     let copied = io::copy(below, out).and_then(|length| {
-        // An archive that is not compressed has to begin at a multiple of four bytes (`init/initramfs.c`).
+        // An uncompressed archive has to begin at a multiple of four bytes (`init/initramfs.c`).
         (length..length.next_multiple_of(4)).try_for_each(|_| out.write_all(&[0]))
     });
     copied.context("writing", Path::new("a guest's initrd"))?;

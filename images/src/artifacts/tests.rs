@@ -14,7 +14,7 @@ fn tarball(entries: &[(&str, &[u8])]) -> Vec<u8> {
         let mut header = tar::Header::new_gnu();
         header.set_mode(0o755);
         header.set_size(content.len() as u64);
-        // Written past the builder's own check of the path.
+        // Written directly, because the builder checks the path.
         header.as_old_mut().name[..path.len()].copy_from_slice(path.as_bytes());
         header.set_cksum();
         tar.append(&header, *content).unwrap();
@@ -96,7 +96,7 @@ fn xz_archives_and_folders_serve_too() {
     let kata = open(&path, dir.path()).unwrap();
     assert_eq!(kata.shims.len(), 1);
     assert_eq!(kata.shims[0].profile, "go-3.2");
-    // The unpacked tree, and its prefix by itself.
+    // Both the unpacked tree and its prefix can be opened as directories.
     let (tree, prefix) = (kata.folder.shown(Path::new("/")), kata.folder.shown(&kata.prefix));
     for folder in [&tree, &prefix] {
         let again = open(folder, dir.path()).unwrap();
@@ -105,7 +105,7 @@ fn xz_archives_and_folders_serve_too() {
     assert!(prefix.exists(), "a folder that was only used stays");
 }
 
-/// An unpacked release with the Go runtime, without `share/kata-containers`.
+/// Makes an unpacked release with the Go runtime and an empty `share/kata-containers`.
 fn unpacked(version: Option<&str>) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     let put = |path: &str, content: &[u8]| {
@@ -127,7 +127,8 @@ fn fifo(path: &Path) {
     mknodat(CWD, path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
 }
 
-/// What opening a folder says; a FIFO that is waited for is told as such instead of stopping the tests.
+/// Returns the error of opening a directory; the timeout reports a read that blocks on a FIFO instead of blocking the
+/// tests.
 fn refusal(folder: &Path) -> String {
     let (tell, told) = std::sync::mpsc::channel();
     let path = folder.to_owned();
@@ -203,7 +204,7 @@ fn no_link_of_a_folder_leads_to_a_file_of_this_machine() {
     assert!(error.ends_with("kata-agent: it is a link that leads out of the folder"), "{error}");
 }
 
-/// As in upstream's archives; an absolute one is followed inside, as in a package that was unpacked.
+/// Relative links are as in upstream's archives; an absolute link, as in an unpacked package, is resolved inside.
 #[test]
 fn links_that_stay_in_a_folder_are_followed() {
     use std::os::unix::fs::symlink;
@@ -216,14 +217,14 @@ fn links_that_stay_in_a_folder_are_followed() {
     fs::write(share.join("kata-ubuntu-noble.image"), "image").unwrap();
     symlink("kata-ubuntu-noble.image", share.join("kata-containers.img")).unwrap();
     symlink("/opt/kata/share/kata-containers/kata-alpine.initrd", share.join("kata-containers-initrd.img")).unwrap();
-    // Leads to nothing inside, as where a release is several archives.
+    // A dangling link inside, as in a release of several archives.
     symlink("../share/not-in-this-archive", dir.path().join("opt/kata/bin/kata-runtime")).unwrap();
     let kata = open(dir.path(), dir.path()).unwrap();
     assert_eq!(kata.kernel.as_ref().unwrap().content().unwrap(), b"kernel");
     assert_eq!(kata.image.as_ref().unwrap().content().unwrap(), b"image");
     assert_eq!(kata.agent().unwrap().alone().unwrap().content().unwrap(), elf(None));
     assert!(kata.checker(Runtime::Go).is_none());
-    // What was opened is what is read, whatever happens to its name.
+    // The opened file is the one that is read, even if its name now leads elsewhere.
     fs::remove_file(share.join("vmlinux.container")).unwrap();
     symlink("/etc/passwd", share.join("vmlinux.container")).unwrap();
     assert_eq!(kata.kernel.as_ref().unwrap().content().unwrap(), b"kernel");
@@ -292,13 +293,13 @@ fn a_chain_of_links_does_not_lead_out_either() {
     fs::write(&secret, "3.30.0").unwrap();
     let deep = "opt/kata/1/2/3/4/5/6/7/8/9/10";
     let up = "../".repeat(12);
-    // Word by word it never climbs; through the link, which leads to the top, it does.
+    // The text of the path does not climb out, but the link in it, which leads to the top, does.
     let through = format!(
         "1/2/3/4/5/6/7/8/9/10/top/{}{}",
         "../".repeat(10),
         secret.display().to_string().trim_start_matches('/')
     );
-    // Nor to what is not there, as long as it is not there.
+    // A link that would climb out is accepted as long as its target does not exist.
     let nowhere = format!("1/2/3/4/5/6/7/8/9/10/top/{}nothing-of-this-name", "../".repeat(10));
     let links =
         [("opt/kata/VERSION", through.as_str()), ("opt/kata/bin/loop", "loop"), ("opt/kata/gone", nowhere.as_str())];
@@ -360,7 +361,7 @@ fn a_go_shim_says_its_version_without_being_run() {
     let dir = tempfile::tempdir().unwrap();
     let entries = [("opt/kata/bin/containerd-shim-kata-v2", shim)];
     let path = archive(dir.path(), &entries);
-    // What the program says goes before what somebody called the archive.
+    // The version in the program has precedence over the archive's name.
     for name in ["kata.tar.zst", "kata-static-4.1.0-amd64.tar.zst"] {
         fs::copy(&path, dir.path().join(name)).unwrap();
         let found = open(&dir.path().join(name), dir.path()).unwrap();
@@ -368,7 +369,7 @@ fn a_go_shim_says_its_version_without_being_run() {
     }
 }
 
-/// Either of them would choose the profile, and so the arguments by which a distro is judged.
+/// Each of the two versions would choose another profile, and so other arguments by which a distro is judged.
 #[test]
 fn a_version_file_and_a_go_shim_that_disagree_are_refused_with_both() {
     let dir = tempfile::tempdir().unwrap();
@@ -383,7 +384,7 @@ fn a_version_file_and_a_go_shim_that_disagree_are_refused_with_both() {
     assert!(matches!(error, ArtifactsError::TwoVersions { .. }), "{error}");
     let error = error.to_string();
     assert!(error.contains("opt/kata/VERSION says 3.32.0, and ") && error.contains(" says \"3.29.0\""), "{error}");
-    // A package's revision is of the same release.
+    // A package's revision does not change the release.
     for same in ["3.29.0\n", "3.29.0-1"] {
         assert_eq!(open_with(same).unwrap().version, KataVersion::new(3, 29, 0), "{same:?}");
     }
@@ -406,7 +407,7 @@ fn an_agent_by_itself_comes_first_and_is_static_or_has_an_initrd_with_its_librar
     assert!(matches!(kata.agent(), Err(ArtifactsError::DynamicAgent { .. })));
 }
 
-/// Never the nearest profile: its arguments would be taken for this Kata's.
+/// The nearest profile is not used instead: its arguments would be taken for those of this Kata.
 #[test]
 fn a_version_that_is_newer_than_every_profile_is_refused() {
     let dir = tempfile::tempdir().unwrap();

@@ -5,16 +5,17 @@ use super::{ArtifactsError, go};
 use model::kata_version::KataVersion;
 use std::path::Path;
 
-/// Bytes of a file VERSION.
+/// Size limit of a VERSION file, in bytes.
 const MAX_VERSION: u64 = 256;
-/// How an archive's name begins, before its version: `kata-static-4.1.0-amd64.tar.zst`. From 4.0.0 on `kata-ctl` is in an
-/// archive of its own, from 4.1.0 on the Go runtime is, too.
+/// Beginnings of an archive's name, before the version: `kata-static-4.1.0-amd64.tar.zst`. `kata-ctl` is in an archive
+/// of its own since 4.0.0, the Go runtime since 4.1.0.
 const NAMES: [&str; 4] = ["kata-static-", "kata-tools-static-", "kata-go-static-", "kata-containers-"];
 
-/// The release's `VERSION`; without it what the Go shim's bytes say, or the archive's or folder's name.
+/// Returns the version from the release's `VERSION` file; without the file from the Go shim's bytes, or else from the
+/// name of the archive or directory.
 ///
-/// No program of the archive is run for it. A file and a shim that say different things are of no version: which of them
-/// is right would decide by whose arguments the distro is judged.
+/// No program of the archive is run. A file and a shim that disagree are an error, because either version would decide
+/// by whose arguments the distro is judged.
 pub(super) fn of(
     folder: &Folder,
     prefix: &Path,
@@ -54,7 +55,7 @@ pub(super) fn of(
     }
 }
 
-/// `3.30.0-rc0` of `3.30.0-rc0-amd64.tar.xz`.
+/// Returns `3.30.0-rc0` for `3.30.0-rc0-amd64.tar.xz`.
 pub(super) fn of_name(rest: &str) -> &str {
     let first = rest.find('-').unwrap_or(rest.len());
     let candidate = rest[first..].strip_prefix("-rc").or_else(|| rest[first..].strip_prefix("-alpha"));
@@ -62,7 +63,7 @@ pub(super) fn of_name(rest: &str) -> &str {
         Some(after) => after.find('-').map_or(rest.len(), |at| rest.len() - after.len() + at),
         None => first,
     };
-    // Without an architecture the suffix comes at once.
+    // Without an architecture the suffix follows at once.
     let word = &rest[..end];
     word.find(".tar").map_or(word, |at| &word[..at])
 }

@@ -1,4 +1,4 @@
-//! Unpacks the archive of a root filesystem: one of Docker's, or what was read from a cloud image.
+//! Unpacks the archive of a root filesystem: from Docker, or read from a cloud image.
 
 use crate::error::{Context, Failure};
 use crate::runner::Runner;
@@ -6,14 +6,14 @@ use crate::unpack::{self, UnpackLimits};
 use std::fs::File;
 use std::path::Path;
 
-/// A release's server has some 100,000 entries and 4 GiB.
+/// Limits for an archive; that of a release's server has some 100,000 entries and 4 GiB.
 pub(super) const LIMITS: UnpackLimits =
     UnpackLimits { entries: 4_000_000, bytes: 64 << 30, reason: "the archive is larger than any release" };
 
 /// Unpacks an archive with owners, modes, and files' capabilities and other extended attributes.
 ///
-/// The archive is not trusted: nothing is written outside the tree, and the unpacked bytes are counted meanwhile, because
-/// a hole of a terabyte is one line in it.
+/// The archive is not trusted: nothing is written outside the tree, and the unpacked bytes are counted on the way,
+/// because a hole of a terabyte takes a single entry.
 pub(crate) fn unpack(runner: &Runner<'_>, archive: &Path, tree: &Path) -> Result<(), Failure> {
     std::fs::create_dir_all(tree).context("creating", tree)?;
     let tree = tree.canonicalize().context("resolving", tree)?;

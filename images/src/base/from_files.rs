@@ -2,27 +2,28 @@
 //!
 //! # Cloud images
 //!
-//! A cloud image is a base like the others: a tree, onto which the record's packages are installed.
-//! What differs is who reads it.
-//! Its filesystems come from a stranger, and mounting such filesystems is how kernels are broken; no mount, loop device
-//! or nbd of this machine ever sees them.
+//! A cloud image is a base like the others: a tree, into which the record's packages are installed.
+//! Only the reading differs.
+//! Its filesystems are untrusted, and mounting untrusted filesystems is a known way to attack a kernel; so they never
+//! reach a mount, loop device or nbd of this machine.
 //!
 //! ```text
 //! qcow2 ─► checksum ─► header and tables ─► guest under the pinned QEMU ─► archive ─► tree ─► os-release ─► packages
 //! ```
 //!
-//! The trait `BaseProvider` is all that is known of it here: who it is, read it, is it the release.
+//! This crate knows only the trait `BaseProvider`: the base's identity, how to read it, and a check that it is the
+//! release.
 //! Reading a cloud image takes a virtual machine, which `harness` has and this crate does not; an OCI image is read by
 //! [`oci_image`](super::oci_image).
-//! The cache is asked by the checksum before anything is fetched.
-//! Where the base says itself where its packages come from (all families but apt's), the archives' indexes, which are a part
-//! of an image's key, can only be asked once it is read; what it says is kept with the image, so that it is read once.
-//! Once unpacked, the tree is trusted as an OCI image's is: its programs run in namespaces of their own, with ids that belong
-//! to nobody here.
-//! That is why an address needs a checksum.
+//! The cache is looked up by the checksum before anything is fetched.
+//! If the base itself has the settings of its package sources (all families but apt's), the archives' indexes, which
+//! are part of an image's key, can only be fetched once the base has been read; its settings are kept with the image,
+//! so that it is read only once. Once unpacked, the tree is trusted as much as that of an OCI image: its programs run
+//! in namespaces of their own, with ids that no user of this machine has.
+//! For this reason an address needs a checksum.
 //! A boot loader's `update-grub` is moved out of the way while packages are installed, because there is no disk that it
 //! could find.
-//! Of several kernels the record's package is taken, not the vendor's own flavour.
+//! Of several kernels the one from the record's package is used, not the vendor's own flavour.
 
 use super::{archive, layers};
 use crate::error::{BaseError, Context, Failure, ImageErrorKind};
@@ -33,62 +34,62 @@ use crate::tree;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-/// Below an image's folder: what its base said of where its packages come from.
+/// Subdirectory of an image for the package source settings of its base.
 pub(crate) const SETTINGS: &str = "settings";
-/// Bytes of one of these files: a distro's keyring is the largest.
+/// Size limit of a settings file, in bytes; a distro's keyring is the largest.
 const MAX_SETTING: u64 = 64 << 20;
 
-/// Where a release's base comes from, if neither from its archive nor from a registry.
+/// Provider of a release's base that comes neither from the release's archive nor from a registry.
 pub trait BaseProvider: fmt::Debug + Send + Sync {
-    /// What distinguishes it from every other base: its checksum.
-    /// It is known before anything is fetched or read, because the cache is asked by it.
+    /// Returns the checksum that distinguishes the base from every other base.
+    /// It is known before anything is fetched or read, because it is part of the cache's key.
     fn identity(&self) -> String;
 
-    /// Which kind of base it is.
+    /// Returns the kind of base.
     fn source(&self) -> Source;
 
-    /// Fetches and reads it; everything that this needs is in `task.folder`, which is removed afterwards.
+    /// Fetches and reads the base; all temporary files are in `task.folder`, which is removed afterwards.
     ///
     /// # Errors
-    /// What failed.
+    /// Describes the step that failed.
     fn read(&self, task: &Task<'_>) -> Result<Archive, BaseError>;
 
-    /// Whether a tree is of the release that is wanted.
+    /// Checks whether a tree is of the wanted release.
     ///
     /// # Errors
-    /// What it is instead.
+    /// Names the system that the tree is of instead.
     fn accept(&self, tree: &Path) -> Result<(), BaseError>;
 }
 
-/// What reading a base gets.
+/// Parameters for reading a base.
 pub struct Task<'a> {
-    /// A folder of its own.
+    /// Directory for the reader's exclusive use.
     pub folder: &'a Path,
-    /// Whether to go on: neither cancelled nor late.
+    /// Returns whether to continue: neither cancelled nor out of time.
     pub go_on: &'a dyn Fn() -> bool,
-    /// Told what is being done.
+    /// Callback for progress messages.
     pub tell: &'a dyn Fn(&str),
 }
 
 /// A base that was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Archive {
-    /// Its root filesystem; not trusted.
+    /// Root filesystem; not trusted.
     pub content: Content,
-    /// The SHA-256 of what it was read from.
+    /// SHA-256 of the source file.
     pub sha256: String,
 }
 
 /// A root filesystem in tar archives.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Content {
-    /// All of it in one.
+    /// All of it in one archive.
     Tree(PathBuf),
     /// Layers with whiteouts, the lowest first.
     Layers(Vec<PathBuf>),
 }
 
-/// Unpacks the caller's base, if it is of the release; gives the SHA-256 of what it was read from.
+/// Unpacks the caller's base, if it is of the release; returns the SHA-256 of its source.
 pub(crate) fn read(
     runner: &Runner<'_>,
     base: &dyn BaseProvider,
@@ -103,7 +104,7 @@ pub(crate) fn read(
         tell: &|doing| runner.report(Phase::Read, Some(doing)),
     };
     let read = base.read(&task);
-    // A reader that was stopped fails with a message of its own, which is not the reason.
+    // A reader that was stopped fails with a message of its own, but the real reason is the stop.
     runner.check()?;
     let bad = |error| Failure::from(ImageErrorKind::BadBase { kind: base.source(), error });
     let archive = read.map_err(bad)?;
@@ -117,8 +118,8 @@ pub(crate) fn read(
     Ok(archive.sha256)
 }
 
-/// Keeps files of a base, and the files of its folders, where they stand in it; links are followed inside, and what cannot
-/// be one of these files is left out, as whoever reads them leaves it out.
+/// Keeps files of a base, and files of its directories, at the same paths below `folder`. Links are followed inside; a
+/// path that is no readable file is skipped, as the later readers of the settings skip it.
 pub(crate) fn keep(tree: &Path, settings: &[&str], folder: &Path) -> Result<(), Failure> {
     let root = tree::open(tree)?;
     for setting in settings.iter().map(Path::new) {

@@ -14,9 +14,10 @@ use tar::EntryType;
 
 /// Applies layers, the lowest first, with owners, modes, and files' capabilities and other extended attributes.
 ///
-/// They are plain archives, and not trusted.
-/// A name that leads out is refused; a folder that is a link is followed inside the tree, where `/etc` is the tree's own.
-/// Device nodes and pipes are left out, as they are when a tree is handed to Docker.
+/// The layers are plain archives, and not trusted.
+/// A name that leads out is refused; a directory that is a link is followed inside the tree, where `/etc` is the tree's
+/// own.
+/// Device nodes and pipes are left out, as when a tree is handed to Docker.
 pub(super) fn apply(runner: &Runner<'_>, layers: &[PathBuf], tree: &Path) -> Result<(), Failure> {
     std::fs::create_dir_all(tree).context("creating", tree)?;
     let (root, mut left) = (tree::open(tree)?, LIMITS);
@@ -36,11 +37,11 @@ fn one(runner: &Runner<'_>, layer: &Path, root: &Root, left: &mut UnpackLimits) 
         }
         Ok(())
     })?;
-    // They are about the layers below, wherever in the archive they stand.
+    // Whiteouts are about the layers below, wherever in the archive they are.
     for path in &whiteouts {
         whiteout::apply(root, path, |reason| unpack::refused(path.as_os_str().as_bytes(), reason))?;
     }
-    // A folder replaces a file or link of a layer below before anything is put into it.
+    // A directory replaces a file or link of a layer below before anything is put into it.
     folders.sort();
     folders.iter().try_for_each(|path| make_folder(root, path))?;
     unpack::each(opened(layer)?, layer, left, &accept, &go_on, |entry| put(root, entry))
@@ -62,7 +63,7 @@ fn accept(path: &Path, target: Option<&Path>, kind: EntryType) -> Result<(), &'s
     }
 }
 
-/// A name in an archive as a path of the tree.
+/// Returns a name in an archive as a path of the tree.
 fn inside(name: &Path) -> PathBuf {
     let parts = name.components().filter(|part| matches!(part, Component::Normal(_)));
     Path::new("/").join(parts.collect::<PathBuf>())
@@ -80,7 +81,8 @@ fn make_folder(root: &Root, path: &Path) -> Result<(), Failure> {
     std::fs::create_dir(there.path()).context("creating", &root.shown(path))
 }
 
-/// Unlike [`unpack::put`] it replaces what a layer below has there, and follows the tree's own links inside.
+/// Puts an entry into the tree. Unlike [`unpack::put`] it replaces an entry of a layer below, and follows the tree's
+/// own links inside.
 fn put<R: Read>(root: &Root, entry: &mut tar::Entry<'_, R>) -> Result<(), Failure> {
     let kind = entry.header().entry_type();
     let path = inside(&entry.path().context("unpacking into", root.path())?);
@@ -107,7 +109,7 @@ mod tests {
     use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
     use std::sync::atomic::AtomicBool;
 
-    /// An entry of a layer: its kind, its name as it is written, and a file's content or a link's target.
+    /// An entry of a layer: kind, name exactly as written, and a file's content or a link's target.
     type Written<'a> = (EntryType, &'a str, &'a str);
 
     const FILE: EntryType = EntryType::Regular;
@@ -121,7 +123,7 @@ mod tests {
             header.set_mode(if *kind == FOLDER { 0o755 } else { 0o4711 });
             header.set_uid(rustix::process::geteuid().as_raw().into());
             header.set_gid(rustix::process::getegid().as_raw().into());
-            // As it is, because the builder refuses what strangers write.
+            // Written directly, because the builder refuses such hostile names.
             header.as_old_mut().name[..name.len()].copy_from_slice(name.as_bytes());
             let is_link = kind.is_symlink() || kind.is_hard_link();
             if is_link {
@@ -165,7 +167,7 @@ mod tests {
         let above = layer(&[
             (FILE, "kept/a", "new"),
             (FILE, "emptied/b", "new"),
-            // Of the layers below, although it comes last.
+            // Applies to the layers below, although it comes last.
             (FILE, "emptied/.wh..wh..opq", ""),
             (FILE, ".wh.gone", ""),
             (FILE, "file/inner", "new"),
@@ -205,7 +207,7 @@ mod tests {
         let file = victim.to_str().unwrap();
         let (dir, done) = applied(&[layer(&[(EntryType::Link, "taken", file)])]);
         assert!(done.is_err() && !dir.path().join("tree/taken").exists());
-        // A file takes a link's place instead of being written through it.
+        // A file replaces a link instead of being written through it.
         let (_dir, done) =
             applied(&[layer(&[(EntryType::Symlink, "config", file)]), layer(&[(FILE, "config", "overwritten")])]);
         done.unwrap();

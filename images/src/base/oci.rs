@@ -19,12 +19,12 @@ use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
 
-/// An image that Docker has.
+/// An image that Docker has pulled.
 #[derive(Debug, Clone)]
 pub(crate) struct Pulled {
     /// `docker.io/library/debian:13`.
     pub(crate) reference: String,
-    /// The content digest: of the registry's manifest, or else of the local configuration.
+    /// Content digest: that of the registry's manifest, or else of the local configuration.
     pub(crate) digest: String,
 }
 
@@ -72,7 +72,7 @@ pub(crate) fn unpack(
     std::fs::remove_file(&tar).context("removing", &tar)
 }
 
-/// Takes files and folders of the image to a folder where they stand as in a tree; what is not there is left out.
+/// Copies files and directories of the image to `folder`, at the same paths; missing ones are skipped.
 pub(crate) fn settings(
     runner: &Runner<'_>,
     pulled: &Pulled,
@@ -98,7 +98,7 @@ pub(crate) fn settings(
         taken.and(removed)
     })?;
     for (n, path) in paths.iter().enumerate().filter(|(n, _)| tar(*n).exists()) {
-        // The archive of a folder begins with its name.
+        // The archive of a directory begins with the directory's name.
         let above = Path::new(path).parent().and_then(|above| above.strip_prefix("/").ok()).unwrap_or(Path::new(""));
         archive::unpack(runner, &tar(n), &folder.join(above))?;
         std::fs::remove_file(tar(n)).context("removing", &tar(n))?;
@@ -106,11 +106,11 @@ pub(crate) fn settings(
     Ok(())
 }
 
-/// Makes a container of the image, which never runs; gives its id.
+/// Creates a container of the image, which never runs; returns its id.
 async fn create(docker: &Docker, pulled: &Pulled, cache: &str) -> Result<String, Failure> {
     let body = ContainerCreateBody {
         image: Some(pulled.reference.clone()),
-        // Never run; Docker wants a command where the image names none.
+        // The container never runs, but Docker requires a command if the image names none.
         cmd: Some(vec!["/bin/true".to_owned()]),
         labels: Some(HashMap::from([
             (LABEL.to_owned(), "export".to_owned()),
@@ -129,7 +129,7 @@ async fn remove(docker: &Docker, id: &str) -> Result<(), Failure> {
     docker.remove_container(id, Some(options)).await.map_err(|e| docker_failure(&e))
 }
 
-/// Writes what Docker gives to a file.
+/// Writes a stream from Docker to a file.
 async fn write<B: AsRef<[u8]>>(
     stream: impl Stream<Item = Result<B, bollard::errors::Error>>,
     pulled: &Pulled,
@@ -144,7 +144,7 @@ async fn write<B: AsRef<[u8]>>(
     Ok(())
 }
 
-/// Runs something with Docker until it is done, cancelled, or out of time.
+/// Runs work with Docker until it is done, cancelled, or out of time.
 fn wait_for<T, F>(runner: &Runner<'_>, work: impl FnOnce(Docker) -> F) -> Result<T, Failure>
 where
     F: Future<Output = Result<T, Failure>>,
@@ -170,7 +170,7 @@ where
     })
 }
 
-/// Name and tag of a reference; a port is no tag.
+/// Splits a reference into name and tag; a port is no tag.
 fn split(reference: &str) -> (&str, &str) {
     match reference.rsplit_once(':') {
         Some((name, tag)) if !tag.contains('/') => (name, tag),

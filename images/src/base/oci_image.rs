@@ -1,21 +1,21 @@
-//! An OCI image as files: what `docker save` writes, or an OCI layout as a folder or in a tar archive.
+//! An OCI image as files: the output of `docker save`, or an OCI layout as a folder or in a tar archive.
 //!
 //! ```text
 //! archive ─► checksum ─► members ─► index ─► manifest ─► configuration ─► layers ─► tree
 //! folder ──────────────────────────────┘
 //! ```
 //!
-//! No Docker engine is asked, and nothing of it is trusted.
+//! No Docker engine is involved, and nothing in the image is trusted.
 //!
 //! | part | how |
 //! |---|---|
 //! | members | files, folders, and the links by which old archives name a layer twice; no name twice; opened inside the image, by `Root` |
-//! | documents | of a size at most; every one has the digest and size that led to it |
+//! | documents | limited in size; each has the digest and size by which it was referenced |
 //! | index | the image for Linux on the release's architecture; there must be one |
-//! | layers | of known media types, in the image itself; each has the digest that its descriptor names, and unpacked the one that the configuration names; what they unpack to is counted |
-//! | tree | applied layer on layer (`layers`); its os-release must say that it is the release |
+//! | layers | of known media types, in the image itself; each has the digest that its descriptor names, and unpacked the digest that the configuration names; the unpacked bytes are counted |
+//! | tree | applied layer on layer (`layers`); its os-release must name the release |
 //!
-//! An archive is known by the checksum of its file, a folder by the digest of the image in it.
+//! An archive is identified by the checksum of its file, a folder by the digest of the image in it.
 
 mod layout;
 
@@ -38,17 +38,17 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-/// What an archive may have: an image has a hundred members, and its layers some GiB.
+/// Limits for an image's archive; an image has about a hundred members, and its layers some GiB.
 const MEMBERS: UnpackLimits =
     UnpackLimits { entries: 10_000, bytes: 32 << 30, reason: "the archive is larger than any release's image" };
-/// Bytes that all layers unpack to at most.
+/// Size limit of all unpacked layers together, in bytes.
 const UNPACKED: u64 = 32 << 30;
 
-/// Why an OCI image is not the base of a release.
+/// Reasons why an OCI image cannot be the base of a release.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OciImageError {
-    /// There is no such file.
+    /// The file does not exist.
     #[error(
         "{place} is not there: expected what `docker save` writes, an OCI layout as a folder or a tar archive, or an https:// address of an archive"
     )]
@@ -56,34 +56,34 @@ pub enum OciImageError {
         /// The path.
         place: String,
     },
-    /// It cannot be fetched or read, or it is another file.
+    /// The image cannot be fetched or read, or its checksum differs.
     #[error(transparent)]
     Source(#[from] ExternalFileError),
-    /// It is no image that is taken.
+    /// The image is refused.
     #[error("{name}: {what}")]
     Refused {
-        /// The last part of its path or address.
+        /// Last part of the image's path or address.
         name: String,
-        /// What is wrong with it.
+        /// Reason for the refusal.
         what: String,
     },
-    /// A file of it cannot be read.
+    /// A file of the image cannot be read.
     #[error(transparent)]
     File(#[from] RootError),
-    /// A file of this machine's failed.
+    /// A file of this machine failed.
     #[error("{doing} {path}")]
     Io {
-        /// A gerund.
+        /// The operation, as a gerund.
         doing: &'static str,
         /// The file.
         path: PathBuf,
         /// The system's reason.
         source: io::Error,
     },
-    /// Its archive cannot be unpacked.
+    /// The image's archive cannot be unpacked.
     #[error(transparent)]
     Archive(Box<ImageErrorKind>),
-    /// The caller has stopped it.
+    /// The caller cancelled the operation.
     #[error("stopped")]
     Stopped,
 }
@@ -98,10 +98,10 @@ pub struct OciImage {
 }
 
 impl OciImage {
-    /// Checks what can be checked before anything is fetched or unpacked.
+    /// Runs the checks that are possible before anything is fetched or unpacked.
     ///
     /// # Errors
-    /// What is wrong with it, and what to do.
+    /// Describes the problem with the image, and the remedy.
     pub fn open(
         source: ExternalFile,
         release: &Release,
@@ -131,7 +131,7 @@ impl OciImage {
         Ok(OciImage { source, identity, release: release.clone(), database: database.clone(), cancel })
     }
 
-    /// Its layers, verified and uncompressed, in the task's folder.
+    /// Writes the layers, verified and uncompressed, into the task's directory.
     fn archive(&self, task: &Task<'_>) -> Result<Archive, OciImageError> {
         let name = self.source.name();
         let place = Path::new(&self.source.place);
@@ -139,7 +139,7 @@ impl OciImage {
             true => (Layout::open(place, name)?, None),
             false => {
                 (task.tell)(&format!("verifying {name}"));
-                // The file may have been replaced since it was asked for.
+                // The file may have been replaced since its checksum was computed.
                 let source = ExternalFile { checksum: Some(self.identity.clone()), ..self.source.clone() };
                 let fetched = task.folder.join("fetched");
                 let (path, _) = source.open(&fetched, &self.cancel)?;
@@ -186,7 +186,7 @@ impl BaseProvider for OciImage {
     }
 }
 
-/// An error of one of this machine's files.
+/// Makes an error about a file of this machine.
 fn failed(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> OciImageError + use<> {
     let path = path.to_owned();
     move |source| OciImageError::Io { doing, path, source }
@@ -194,7 +194,7 @@ fn failed(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> OciImag
 
 /// Checks that a file is an archive, by its first member.
 fn begins(path: &Path, name: &str) -> Result<(), OciImageError> {
-    /// More than the first member's metadata take, which are read into memory.
+    /// More than the first member's metadata need, which are read into memory.
     const HEAD: u64 = 1 << 20;
     let file = File::open(path).map_err(failed("opening", path))?;
     let reader = unpack::decompressed(file).map_err(failed("reading", path))?;
@@ -221,7 +221,7 @@ fn extract(archive: &Path, folder: &Path, task: &Task<'_>) -> Result<(), OciImag
         Ok::<_, OciImageError>(tar::Archive::new(reader.take(MEMBERS.bytes)))
     };
     std::fs::create_dir(folder).map_err(failed("creating", folder))?;
-    // Of two members with one name, another reader would take the other one.
+    // If two members had the same name, another reader might use the other one.
     let seen = RefCell::new(BTreeSet::new());
     let accept = move |path: &Path, _: Option<&Path>, kind: tar::EntryType| {
         let name: PathBuf = path.components().filter(|part| matches!(part, Component::Normal(_))).collect();

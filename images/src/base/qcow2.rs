@@ -1,8 +1,8 @@
-//! What a qcow2 file says of itself, checked before QEMU opens it.
+//! The header and tables of a qcow2 file, checked before QEMU opens it.
 //!
-//! The file is somebody else's: one that names further files would have this machine's read, and one that was cut short
-//! would be read as zeros where it ends.
-//! QEMU's `docs/interop/qcow2.txt` has the format.
+//! The file is untrusted: a file that references further files would make QEMU read them from this machine, and a
+//! truncated file would read as zeros beyond its end.
+//! QEMU's `docs/interop/qcow2.txt` describes the format.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -10,17 +10,17 @@ use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 const MAGIC: &[u8; 4] = b"QFI\xfb";
-/// The header's part that every version has, and that of version 3.
+/// Length of the header of version 3, which includes the part that every version has.
 const HEADER: usize = 104;
-/// Sizes of clusters as QEMU takes them: 512 bytes to 2 MiB.
+/// Cluster sizes that QEMU accepts, as logarithms: 512 bytes to 2 MiB.
 const CLUSTER_BITS: std::ops::RangeInclusive<u32> = 9..=21;
-/// The largest disk that is taken; a vendor's has some GiB.
+/// Largest accepted disk, in bytes; a vendor's has some GiB.
 const SIZE: u64 = 1 << 40;
-/// The largest first table that QEMU takes, in bytes.
+/// Largest first-level table that QEMU accepts, in bytes.
 const TABLE: u64 = 32 << 20;
-/// Offsets of clusters in table entries: bits 9 to 55.
+/// Mask of a cluster's offset in a table entry: bits 9 to 55.
 const OFFSET: u64 = 0x00ff_ffff_ffff_fe00;
-/// A compressed cluster's mark.
+/// Flag of a compressed cluster.
 const COMPRESSED: u64 = 1 << 62;
 
 const CORRUPT: u64 = 1 << 1;
@@ -29,29 +29,29 @@ const EXTENDED: u64 = 1 << 4;
 /// Dirty, corrupt, external data file, compression type, extended entries.
 const KNOWN: u64 = 0b1_1111;
 
-/// Why a file is not taken as a cloud image.
+/// Reasons why a file is not accepted as a cloud image.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Qcow2Error {
-    /// Another format, or none.
+    /// The file has another format, or none.
     #[error(
         "{path} is no qcow2 image, it begins with {begins}: expected one as vendors publish; `qemu-img convert -O qcow2` makes one of a raw image"
     )]
     Other {
         /// The file.
         path: PathBuf,
-        /// Its first bytes.
+        /// First bytes of the file.
         begins: String,
     },
-    /// A qcow2 that is not taken.
+    /// The file is a qcow2 image that is not accepted.
     #[error("{path} is a qcow2 image that {what}")]
     Refused {
         /// The file.
         path: PathBuf,
-        /// Why, and what to do where that is known.
+        /// Reason for the refusal, and the remedy if one is known.
         what: Qcow2Flaw,
     },
-    /// It cannot be read.
+    /// The file cannot be read.
     #[error("reading {path}: {source}")]
     Io {
         /// The file.
@@ -61,7 +61,7 @@ pub enum Qcow2Error {
     },
 }
 
-/// Why a qcow2 is not taken, as it continues "a qcow2 image that".
+/// Reasons to refuse a qcow2 image, phrased to continue "a qcow2 image that".
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Qcow2Flaw {
@@ -71,54 +71,55 @@ pub enum Qcow2Flaw {
     /// Another version of the format.
     #[error("is of version {0}: expected 2 or 3")]
     Version(u32),
-    /// Its data is in part another file's.
+    /// A part of its data is in another file.
     #[error(
         "is laid over a backing file, which would be read from this machine: expected one that stands by itself (`qemu-img convert -O qcow2` makes it)"
     )]
     BackingFile,
-    /// Nobody reads it without its key.
+    /// Its data is encrypted, and unreadable without the key.
     #[error("is encrypted: expected a clear one")]
     Encrypted,
-    /// Its data is another file's.
+    /// Its data is in another file.
     #[error(
         "keeps its data in another file, which would be read from this machine: expected one that stands by itself (`qemu-img convert -O qcow2` makes it)"
     )]
     DataFile,
-    /// The program that wrote it found it broken.
+    /// The program that wrote the file marked it as corrupt.
     #[error("is marked as corrupt: fetch it again")]
     Corrupt,
-    /// Features that are not known here, as the header's bits.
+    /// Unknown features, as the header's bits.
     #[error("uses features that are not known here ({0:#x}): `qemu-img convert -O qcow2` makes one without")]
     Features(u64),
-    /// Clusters of a size that QEMU does not take, as its logarithm.
+    /// A cluster size that QEMU does not accept, as its logarithm.
     #[error("has clusters of 2^{0} bytes: expected 2^9 to 2^21")]
     ClusterBits(u32),
-    /// A disk of no bytes, or of too many.
+    /// A disk size of zero, or above the limit.
     #[error("is a disk of {0} bytes: expected more than 0 and at most {max}", max = SIZE)]
     Size(u64),
-    /// A first table of more bytes than QEMU takes.
+    /// A first-level table of more bytes than QEMU accepts.
     #[error("has a first table of {0} bytes: expected at most {max}", max = TABLE)]
     FirstTable(u64),
-    /// The file ends before what its tables point at.
+    /// The file ends before data that its tables point to.
     #[error("was cut short: it ends at byte {length}, but its tables point to {from}: fetch it again")]
     CutShort {
-        /// How long the file is.
+        /// Length of the file.
         length: u64,
-        /// The offset that a table has.
+        /// Offset that a table contains.
         from: u64,
     },
-    /// A table is longer than this machine's memory can be.
+    /// A table is longer than the address space of this machine.
     #[error(transparent)]
     Memory(#[from] std::num::TryFromIntError),
-    /// It cannot be read.
+    /// The file cannot be read.
     #[error("cannot be read: {0}")]
     Io(#[from] io::Error),
 }
 
-/// Opens an image for reading, once its header and tables say that it is whole, clear, and stands by itself.
+/// Opens an image for reading, after checking by its header and tables that it is complete, unencrypted and needs no
+/// other file.
 ///
 /// # Errors
-/// [`Qcow2Error`] names the file, what was expected and what to do.
+/// [`Qcow2Error`] names the file, the expectation and the remedy.
 pub fn open(path: &Path) -> Result<File, Qcow2Error> {
     let failed = |source| Qcow2Error::Io { path: path.to_owned(), source };
     let file = File::open(path).map_err(failed)?;
@@ -133,15 +134,14 @@ pub fn open(path: &Path) -> Result<File, Qcow2Error> {
     Ok(file)
 }
 
-/// The first bytes for people: as text where they are, else in hexadecimal digits.
-/// The beginning of an empty qcow2 of version 3, for a disk of so many bytes; its backing file, if any, is named to QEMU
-/// only.
+/// Returns the beginning of an empty qcow2 of version 3, for a disk of so many bytes; its backing file, if any, is
+/// named to QEMU only.
 pub fn empty(bytes: u64) -> Vec<u8> {
     const CLUSTER: u64 = 1 << 16;
-    // One table of the second level has 8192 entries of a cluster each.
+    // A table of the second level has 8192 entries of one cluster each.
     let first_level = bytes.div_ceil(CLUSTER * (CLUSTER / 8)).max(1);
     let first_level_clusters = (first_level * 8).div_ceil(CLUSTER);
-    // The header, the table of reference counts, one block of them, the first level.
+    // The header, the refcount table, one refcount block, the first-level table.
     let clusters = 3 + first_level_clusters;
     let mut file = vec![0; usize::try_from(clusters * CLUSTER).unwrap_or(0)];
     let mut put = |at: usize, value: &[u8]| file[at..at + value.len()].copy_from_slice(value);
@@ -153,7 +153,7 @@ pub fn empty(bytes: u64) -> Vec<u8> {
     put(40, &(3 * CLUSTER).to_be_bytes());
     put(48, &CLUSTER.to_be_bytes());
     put(56, &1_u32.to_be_bytes());
-    // Reference counts of 16 bits, a header of 104 bytes.
+    // Refcounts of 16 bits, a header of 104 bytes.
     put(96, &4_u32.to_be_bytes());
     put(100, &(HEADER as u32).to_be_bytes());
     put(CLUSTER as usize, &(2 * CLUSTER).to_be_bytes());
@@ -163,6 +163,7 @@ pub fn empty(bytes: u64) -> Vec<u8> {
     file
 }
 
+/// Returns the first bytes for people: as text if they are printable, or else in hexadecimal digits.
 fn begins(bytes: &[u8]) -> String {
     let first = bytes.get(..8).unwrap_or(bytes);
     match first {
@@ -172,7 +173,7 @@ fn begins(bytes: &[u8]) -> String {
     }
 }
 
-/// The part of the header by which the tables are found.
+/// Fields of the header by which the tables are found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Header {
     cluster: u64,
@@ -182,7 +183,7 @@ struct Header {
 }
 
 impl Header {
-    /// Reads what is needed and refuses what QEMU must not be given.
+    /// Reads the needed fields and refuses images that QEMU must not open.
     fn read(bytes: &[u8]) -> Result<Header, Qcow2Flaw> {
         let word = |at: usize| {
             bytes.get(at..at + 4).and_then(|b| b.try_into().ok()).map(u32::from_be_bytes).ok_or(Qcow2Flaw::ShortHeader)
@@ -226,7 +227,7 @@ impl Header {
         Ok(Header { cluster: 1 << bits, tables, table: long(40)?, entry })
     }
 
-    /// Whether everything that the tables point at is within the file.
+    /// Checks that all data that the tables point to is within the file.
     fn whole(&self, file: &File, length: u64) -> Result<(), Qcow2Flaw> {
         let within = |from: u64, bytes: u64| match from.checked_add(bytes).is_some_and(|end| end <= length) {
             true => Ok(()),
@@ -244,7 +245,7 @@ impl Header {
                 match word & COMPRESSED == 0 {
                     true if word & OFFSET == 0 => {}
                     true => within(word & OFFSET, self.cluster)?,
-                    // The last one may end before the sector that it ends in.
+                    // The file may end before the end of the last sector.
                     false => within(word & self.compressed(), 1)?,
                 }
             }
@@ -252,14 +253,14 @@ impl Header {
         Ok(())
     }
 
-    /// The bits of a compressed cluster's offset: fewer, the larger the clusters are.
+    /// Returns the mask of a compressed cluster's offset: the larger the clusters, the fewer bits.
     fn compressed(&self) -> u64 {
         let bits = 62 - (self.cluster.trailing_zeros() - 8);
         (1 << bits) - 1
     }
 }
 
-/// The first eight bytes of every so many, as a number.
+/// Returns the first eight bytes of every `every` bytes, as numbers.
 fn words(table: &[u8], every: u64) -> impl Iterator<Item = u64> + '_ {
     let every = usize::try_from(every).unwrap_or(8);
     table.chunks_exact(every).filter_map(|entry| entry.first_chunk().map(|word| u64::from_be_bytes(*word)))
@@ -269,7 +270,7 @@ fn words(table: &[u8], every: u64) -> impl Iterator<Item = u64> + '_ {
 mod tests {
     use super::*;
 
-    /// A whole image of one cluster of 64 KiB: header, first table, second table, data.
+    /// Returns a complete image of one cluster of 64 KiB: header, first-level table, second-level table, data.
     fn sample() -> Vec<u8> {
         let cluster = 1 << 16;
         let mut image = vec![0; 4 * cluster];

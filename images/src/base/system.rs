@@ -1,4 +1,5 @@
-//! Whether a base that the caller gave is of the release that was asked for: a verdict must not stand under another's name.
+//! Checks whether a base that the caller gave is of the requested release: a verdict must not be filed under the wrong
+//! name.
 
 use model::arch::Arch;
 use model::database::Database;
@@ -9,39 +10,44 @@ use operator::detect::{self, BuiltFor, Detection, detect};
 use root::{Root, RootError};
 use std::path::Path;
 
-/// Why a base is not of the release.
+/// Reasons why a base is not of the release.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum WrongSystem {
-    /// The tree that was in it cannot be looked into.
+    /// The base's tree cannot be read.
     #[error(transparent)]
     Tree(#[from] RootError),
-    /// It is of another release than the one that was asked for.
+    /// The base is of another release than the requested one.
     #[error("{name} is {found}, and {wanted} was asked for: name the release that it is of")]
     Release {
-        /// The image.
+        /// Name of the image.
         name: String,
-        /// The system in it.
+        /// System found in the image.
         found: String,
+<<<<<<< HEAD
         /// `debian:13`.
         wanted: Target,
+=======
+        /// Requested release: `debian:13`.
+        wanted: String,
+>>>>>>> w-c7
     },
-    /// It is for another architecture.
+    /// The base is for another architecture.
     #[error("{name} is for {found}, not for {wanted}")]
     Arch {
-        /// The image.
+        /// Name of the image.
         name: String,
-        /// The architecture of its programs: `aarch64`, `64-bit RISC-V`.
+        /// Architecture of its programs: `aarch64`, `64-bit RISC-V`.
         found: String,
-        /// The architecture of the release.
+        /// Architecture of the release.
         wanted: Arch,
     },
 }
 
-/// Accepts the tree of an image of that name, if its os-release says that it is the release itself and no relative of it.
+/// Accepts the tree of an image if its os-release names the release itself, not a derivative.
 ///
 /// # Errors
-/// What it is instead.
+/// Names the system that the tree is of instead.
 pub fn accept(tree: &Path, name: &str, release: &Release, database: &Database) -> Result<(), WrongSystem> {
     let root = Root::new(tree)?;
     let found = detect(&root, database)?;
@@ -58,7 +64,7 @@ pub fn accept(tree: &Path, name: &str, release: &Release, database: &Database) -
     Err(WrongSystem::Arch { name: name.to_owned(), found, wanted: release.arch })
 }
 
-/// What a system says it is.
+/// Returns a system's name and ids, for messages.
 fn named(found: &Detection) -> String {
     let harmless = |text: &str| one_line(&without_controls(text, 1000), 1000);
     let targets: Vec<String> = found.releases.iter().map(ToString::to_string).collect();

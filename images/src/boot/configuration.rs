@@ -1,16 +1,16 @@
-//! The configuration that a kernel's image has in itself: Arch's has it there alone.
+//! The configuration embedded in a kernel's image; Arch has it nowhere else.
 //!
-//! In the kernel, once it is unpacked, the configuration lies compressed between two marks (kernel/configs.c,
+//! In the uncompressed kernel, the configuration lies compressed between two marks (kernel/configs.c,
 //! `CONFIG_IKCONFIG`).
 
 use super::vmlinux::{compressed, unpacked};
 use memchr::memmem;
 use std::io::Read as _;
 
-/// Bytes of a configuration, some 300 KB.
+/// Size limit of a configuration, in bytes; usual ones have about 300 KB.
 const MAX_CONFIGURATION: u64 = 1 << 20;
 
-/// The configuration in an image; none where there is none, or the image is of a form that is not known.
+/// Returns the configuration in an image; `None` if it has none, or the format of the image is unknown.
 pub(super) fn of(image: &[u8]) -> Option<String> {
     let kernel = unpacked(compressed(image)?).ok()?;
     let begin = memmem::find(&kernel, b"IKCFG_ST")? + 8;
@@ -40,7 +40,7 @@ mod tests {
         xz.finish().unwrap()
     }
 
-    /// An image with one sector that sets it up, and this kernel a little behind it.
+    /// Returns an image with one setup sector, and the kernel a little after it.
     fn image(kernel: &[u8]) -> Vec<u8> {
         let mut image = vec![0; 1024 + 16];
         image[0x1f1] = 1;

@@ -10,31 +10,31 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 
-/// The folders that every guest has.
+/// Directories that every guest has.
 const FOLDERS: [&str; 10] = ["dev", "etc", "mnt", "modules", "proc", "root", "run", "sys", "tmp", "var"];
 const FOLDER: u32 = 0o040_000;
 const FILE: u32 = 0o100_000;
 const LINK: u32 = 0o120_000;
 const CHARACTER_DEVICE: u32 = 0o020_000;
 
-/// A file to put into the initramfs besides `/init` and the modules.
+/// A file to put into the initramfs in addition to `/init` and the modules.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExtraFile {
-    /// Absolute; its folders are made.
+    /// Absolute path; its parent directories are created.
     pub path: String,
-    /// The permission bits: `0o755`.
+    /// Permission bits: `0o755`.
     pub mode: u32,
-    /// The bytes.
+    /// Content of the file.
     pub content: Cow<'static, [u8]>,
 }
 
-/// Builds the initramfs in a file without a name: a `newc` archive, not compressed, the same bytes for the same input.
+/// Builds the initramfs in a file without a name: an uncompressed `newc` archive, reproducible byte for byte.
 ///
 /// `/init` is `init`, `/modules/NN-name.ko` are the decompressed modules, and `/modules/order` lists their file names
-/// in the order of loading, one a line.
+/// in the order of loading, one per line.
 ///
 /// # Errors
-/// A module that cannot be read or decompressed, or an extra file whose path is not absolute or is already taken.
+/// If a module cannot be read or decompressed, or the path of an extra file is not absolute or already in use.
 pub fn build(init: &[u8], modules: &Resolution, extra: &[ExtraFile]) -> Result<File, ImageError> {
     in_file(modules, |out| {
         let mut image = Writer::new(out);
@@ -46,7 +46,8 @@ pub fn build(init: &[u8], modules: &Resolution, extra: &[ExtraFile]) -> Result<F
     })
 }
 
-/// What is written, in a file without a name, because those of all cells would take most of a run's memory.
+/// Writes an initrd into a file without a name, because the initrds of all cells in memory would take most of a run's
+/// memory.
 pub(crate) fn in_file(
     modules: &Resolution,
     write: impl FnOnce(&mut dyn Write) -> Result<(), Failure>,
@@ -62,10 +63,10 @@ pub(crate) fn in_file(
     })
 }
 
-/// Builds a root filesystem to lay [`layer`] over: folders, the two nodes that PID 1 needs, and these files.
+/// Builds a root filesystem to lay [`layer`] over: directories, the two device nodes that PID 1 needs, and these files.
 ///
 /// # Errors
-/// A file whose path is not absolute or is already taken.
+/// If the path of a file is not absolute or already in use.
 pub(crate) fn root(files: &[ExtraFile], out: &mut dyn Write) -> Result<(), Failure> {
     let mut image = Writer::new(out);
     image.skeleton()?;
@@ -73,14 +74,15 @@ pub(crate) fn root(files: &[ExtraFile], out: &mut dyn Write) -> Result<(), Failu
     image.end()
 }
 
-/// Builds an archive to append to another initrd: `/init` and one folder with the modules and `files`, and nothing else,
-/// because an entry for a folder that is a link there (as where `/usr` is merged) would remove the link.
+/// Builds an archive to append to another initrd: `/init` and one directory with the modules and `files`. It has no
+/// other entries, because an entry for a directory that is a link in the initrd (as with a merged `/usr`) would remove
+/// the link.
 ///
-/// `FOLDER/modules/order` lists the modules as [`build`] does. `/init` is there twice, first as a link: otherwise the
-/// kernel would write through the other initrd's `/init` where that is a second name of another file.
+/// `FOLDER/modules/order` lists the modules as [`build`] does. `/init` is in the archive twice, first as a link:
+/// otherwise the kernel would write through an `/init` of the other initrd that is a hard link to another file.
 ///
 /// # Errors
-/// A module that cannot be read or decompressed.
+/// If a module cannot be read or decompressed.
 pub(crate) fn layer(
     init: &[u8],
     modules: &Resolution,
@@ -113,7 +115,7 @@ impl<'a> Writer<'a> {
 
     fn skeleton(&mut self) -> Result<(), Failure> {
         for folder in FOLDERS {
-            // `/tmp` is everybody's, `/root` is root's.
+            // `/tmp` is writable for all, `/root` is private.
             let mode = match folder {
                 "tmp" => 0o1777,
                 "root" => 0o700,
@@ -121,12 +123,12 @@ impl<'a> Writer<'a> {
             };
             self.entry(folder, FOLDER | mode, None, &[])?;
         }
-        // The kernel opens it for PID 1's standard streams before anything can be mounted.
+        // The kernel opens `/dev/console` for PID 1's standard streams before anything can be mounted.
         self.entry("dev/console", CHARACTER_DEVICE | 0o600, Some((5, 1)), &[])?;
         self.entry("dev/null", CHARACTER_DEVICE | 0o666, Some((1, 3)), &[])
     }
 
-    /// The modules below a folder that is there, and their order.
+    /// Adds the modules below an existing directory, and the list of their order.
     fn modules(&mut self, folder: &str, modules: &Resolution) -> Result<(), Failure> {
         let mut order = Vec::new();
         modules::load(modules, |module, bytes| {
@@ -139,7 +141,7 @@ impl<'a> Writer<'a> {
         self.entry(&format!("{folder}/order"), FILE | 0o644, None, order.as_bytes())
     }
 
-    /// Files with the folders that they need.
+    /// Adds files with their missing parent directories.
     fn files(&mut self, files: &[ExtraFile]) -> Result<(), Failure> {
         for file in files {
             let refuse =
@@ -170,7 +172,7 @@ impl<'a> Writer<'a> {
     fn entry(&mut self, name: &str, mode: u32, device: Option<(u32, u32)>, content: &[u8]) -> Result<(), Failure> {
         let (major, minor) = device.unwrap_or_default();
         let links = if mode & 0o170_000 == FOLDER { 2 } else { 1 };
-        // Times, owners and inode numbers are fixed: the archive depends on nothing but its content.
+        // Times, owners and inode numbers are fixed, so that the archive depends only on its content.
         let builder = NewcBuilder::new(name)
             .ino(self.next)
             .mode(mode)
@@ -241,7 +243,7 @@ mod tests {
         assert_eq!(found["modules/03-virtiofs.ko"].2, modules::tests::ELF);
         let order = String::from_utf8(found["modules/order"].2.clone()).unwrap();
         assert_eq!(order, "00-virtio_ring.ko\n01-virtio.ko\n02-fuse.ko\n03-virtiofs.ko\n");
-        // The kernel unpacks in order: a folder must stand before what is in it.
+        // The kernel unpacks in order: a directory must come before its content.
         let at = |n: &str| names.iter().position(|x| x == n).unwrap();
         assert!(at("etc/kata") < at("etc/kata/deep") && at("etc/kata/deep") < at("etc/kata/deep/file"));
     }

@@ -1,15 +1,16 @@
-//! An initrd that was made elsewhere, with its files: what comes later replaces what came before, and of a file with
-//! several names one name carries the content.
+//! An initrd that was made elsewhere, with its files: later entries replace earlier ones, and of several hard links
+//! only one carries the content.
 //!
-//! Kata's unpacks to some 130 MB, so that only those files are held that somebody asked for.
+//! Kata's initrd unpacks to some 130 MB, so only the requested files are kept in memory.
 
 use operator::initrd::archives::{self, InitrdEntry, InitrdLimits};
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, Read};
 
-/// Kata's largest, for confidential guests, has a tenth of these bytes, and a whole distro some ten thousands of files.
+/// Limits for an initrd. Kata's largest, for confidential guests, has a tenth of these bytes, and a whole distro some
+/// ten thousand files.
 const LIMITS: InitrdLimits = InitrdLimits { bytes: 2 << 30, entries: 500_000 };
-/// Links followed on the way to one file, as the kernel does (`MAXSYMLINKS`).
+/// Maximum number of links followed to reach a file, as in the kernel (`MAXSYMLINKS`).
 const LINKS: usize = 40;
 const KIND: u32 = 0o170_000;
 const FILE: u32 = 0o100_000;
@@ -18,30 +19,31 @@ const LINK: u32 = 0o120_000;
 /// The files of an initrd.
 #[derive(Debug, Default)]
 pub struct Initrd {
-    /// What files and links hold; nothing of a file that was not to be held.
+    /// Contents of files and targets of links; empty for a file that was not requested.
     contents: Vec<Vec<u8>>,
-    /// By path, without a slash at its beginning.
+    /// Entries by path, without a leading slash.
     nodes: BTreeMap<String, Node>,
 }
 
-/// A file, folder, link or node.
+/// A file, directory, link or device node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Node {
     mode: u32,
-    /// Which of the contents it has.
+    /// Index into the contents.
     content: usize,
 }
 
-/// The names, so far, of files with several: by archive, device and inode.
+/// Names found so far of files with hard links, by archive, device and inode.
 type Names = BTreeMap<(usize, [u32; 3]), Vec<String>>;
 
 impl Initrd {
-    /// Reads an initrd of any of the kernel's compressions that Kata and distros use: none, gzip, xz, zstd.
+    /// Reads an initrd with any of the kernel's compressions that Kata and distros use: none, gzip, xz, zstd.
     ///
-    /// Of its regular files those are held whose content `holds` wants; the others seem empty.
+    /// Only regular files whose content is accepted by `holds` are kept; the others appear empty.
     ///
     /// # Errors
-    /// What is no such archive, is cut short, or unpacks to more than 2 GiB; with the place in the file.
+    /// If the data is no such archive, is truncated, or unpacks to more than 2 GiB; the error has the position in the
+    /// file.
     pub fn read(file: &mut dyn BufRead, holds: fn(&[u8]) -> bool) -> io::Result<Initrd> {
         let mut initrd = Initrd::default();
         let mut names = Names::new();
@@ -50,23 +52,23 @@ impl Initrd {
         Ok(initrd)
     }
 
-    /// The paths of everything in it, without a slash at the beginning, in order.
+    /// Returns the paths of all entries, without a leading slash, in order.
     pub fn paths(&self) -> impl Iterator<Item = &str> {
         self.nodes.keys().map(String::as_str)
     }
 
-    /// Whether there is anything of that path, without following a link.
+    /// Returns whether the path exists, without following a link.
     pub fn has(&self, path: &str) -> bool {
         self.nodes.contains_key(plain(path))
     }
 
-    /// A regular file's content and permissions; links on the way, folders' too, are followed inside the initrd.
+    /// Returns a regular file's content and permissions; links in the path are followed inside the initrd.
     pub fn file(&self, path: &str) -> Option<(&[u8], u32)> {
         let node = self.nodes.get(&self.resolve(path)?)?;
         (node.mode & KIND == FILE).then(|| (self.content(*node), node.mode & 0o7777))
     }
 
-    /// Where a path leads when the links on it are followed; nothing, if they lead to nothing.
+    /// Resolves the links in a path; `None` if they lead to nothing.
     pub fn resolve(&self, path: &str) -> Option<String> {
         let mut left: Vec<String> = words(path).rev().map(str::to_owned).collect();
         let mut done: Vec<String> = Vec::new();
@@ -99,7 +101,7 @@ impl Initrd {
         self.contents.get(node.content).map(Vec::as_slice).unwrap_or_default()
     }
 
-    /// Takes one more entry.
+    /// Adds an entry.
     fn add(
         &mut self,
         entry: &InitrdEntry,
@@ -137,7 +139,7 @@ impl Initrd {
     }
 }
 
-/// A path without what makes it absolute or relative.
+/// Returns a path without a leading `./` or slash and without trailing slashes.
 fn plain(path: &str) -> &str {
     let path = path.strip_prefix("./").unwrap_or(path).trim_matches('/');
     if path == "." { "" } else { path }
@@ -154,10 +156,10 @@ pub(crate) mod tests {
 
     const FOLDER: u32 = 0o040_000;
 
-    /// What a made archive has: path, mode, inode with its number of names, content.
+    /// An entry of a test archive: path, mode, inode with its number of hard links, content.
     pub(crate) type Made<'a> = (&'a str, u32, (u32, u32), &'a [u8]);
 
-    /// All of an initrd.
+    /// Reads an initrd and keeps all files.
     pub(crate) fn read(bytes: impl AsRef<[u8]>) -> io::Result<Initrd> {
         Initrd::read(&mut bytes.as_ref(), |_| true)
     }
@@ -185,7 +187,7 @@ pub(crate) mod tests {
         xz.finish().unwrap()
     }
 
-    /// A merged `/usr` as a distro's, with `/init` as a link.
+    /// Returns an initrd with a merged `/usr`, as in a distro, and `/init` as a link.
     pub(crate) fn merged_usr() -> Vec<u8> {
         archive(&[
             (".", FOLDER | 0o755, (1, 2), b""),
@@ -220,7 +222,7 @@ pub(crate) mod tests {
             assert_eq!(initrd.file("a").unwrap().0, b"both");
             assert_eq!(initrd.file("b").unwrap().0, b"both");
         }
-        // Another archive's inode of that number is another file.
+        // The same inode number in another archive is another file.
         let mut two = archive(&[("a", FILE, (9, 2), b"one"), ("b", FILE, (9, 2), b"")]);
         two.extend(archive(&[("c", FILE, (9, 2), b"")]));
         assert_eq!(read(two).unwrap().file("c").unwrap().0, b"");

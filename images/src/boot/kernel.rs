@@ -10,38 +10,39 @@ use operator::packages::QueryError;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
-/// Bytes of a kernel's image: about 15 MB compressed, about 100 MB uncompressed, and more with debug information.
+/// Size limit of a kernel image, in bytes: about 15 MB compressed, about 100 MB uncompressed, and more with debug
+/// information.
 pub(crate) const MAX_IMAGE: u64 = 512 << 20;
 
 /// The files of one kernel: paths as a process in the tree sees them, links followed there.
 ///
-/// Open them below the tree's descriptor only, as [`read`] does: a tree's content is not trusted, and a path that was
-/// checked may be a link, a FIFO or a hole by now.
+/// Open them only relative to the tree's descriptor, as [`read`] does: a tree's content is not trusted, and a checked
+/// path may have become a link, a FIFO or a sparse file since.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct KernelFiles {
-    /// `6.12.41+deb13-amd64`: what `uname -r` will say.
+    /// Release of the kernel, as `uname -r` will report it: `6.12.41+deb13-amd64`.
     pub release: String,
     /// The bootable image.
     pub vmlinuz: PathBuf,
     /// `/usr/lib/modules/<release>`.
     pub modules_dir: PathBuf,
-    /// Its configuration, where the distro ships it.
+    /// Kernel configuration, if the distro ships it.
     pub config: Option<PathBuf>,
 }
 
-/// The newest kernel in the tree, as [`kernel_image::newest`] orders them, with its modules.
+/// Finds the newest kernel in the tree, in the order of [`kernel_image::newest`], with its modules.
 ///
 /// # Errors
-/// The record names no kernel, its glob has not exactly one `*`, or nothing matches.
+/// If the record names no kernel, its glob has not exactly one `*`, or nothing matches.
 pub fn find(tree: &Path, release: &Release) -> Result<KernelFiles, ImageError> {
     files(tree, release).map_err(|f| ImageError::new(&release.name(), Phase::Record, f))
 }
 
-/// The bootable image of a kernel that [`find`] has found.
+/// Reads the bootable image of a kernel from [`find`].
 ///
 /// # Errors
-/// It is gone, no regular file, or larger than a kernel can be.
+/// If the image is missing, is no regular file, or is larger than a kernel can be.
 pub fn read(tree: &Path, kernel: &KernelFiles) -> Result<Vec<u8>, ImageError> {
     let image = || -> Result<Vec<u8>, Failure> {
         match tree::open(tree)?.read(&kernel.vmlinuz, MAX_IMAGE) {
@@ -54,8 +55,7 @@ pub fn read(tree: &Path, kernel: &KernelFiles) -> Result<Vec<u8>, ImageError> {
     image().map_err(|f| ImageError::new(&format!("the kernel {}", kernel.release), Phase::Record, f))
 }
 
-/// The configuration of a kernel that [`find`] has found, where its image has it in itself and the distro ships it in no
-/// file.
+/// Returns the embedded configuration of a kernel from [`find`], if the distro ships it in no file.
 ///
 /// # Errors
 /// As [`read`].
@@ -82,7 +82,7 @@ pub(crate) fn files(tree: &Path, release: &Release) -> Result<KernelFiles, Failu
     let found = kernel_image::newest(&root, glob, &kernel.packages, Some(release.package_manager));
     let found = found.map_err(unreadable)?.ok_or_else(missing)?;
     let Some(modules) = found.modules else { return Err(missing()) };
-    // What it calls itself: a file in /boot may have the name of its flavour alone.
+    // The version from the modules' directory, because a file in /boot may be named after the flavour only.
     let version = modules.file_name().and_then(|name| name.to_str()).ok_or_else(missing)?.to_owned();
     let at = |path: &Path| root.resolve(path).map_err(|e| unreadable(e.into()));
     let configs = [format!("/boot/config-{version}"), format!("{}/config", modules.display())];
@@ -121,13 +121,14 @@ mod tests {
         assert_eq!(found.config.as_deref(), Some(Path::new("/boot/config-6.1.0-56-amd64")));
     }
 
-    /// Nothing else may order kernels: what is proved here is what is checked and configured there.
+    /// Both crates must order kernels alike: the kernel that is proved here is the one that is checked and configured
+    /// there.
     #[test]
     fn the_kernel_that_is_proved_is_the_one_that_is_configured() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir_all(dir.path().join("boot")).unwrap();
         let release = release("13", "trixie");
-        // Another flavour than the record's comes after all of its own.
+        // A flavour other than the record's sorts below all kernels of the record's flavour.
         let mut versions = vec!["7.11-cloud-amd64", "7.2~rc1-amd64", "7.2-amd64", "7.10-amd64"];
         for version in &versions {
             std::fs::create_dir_all(dir.path().join("lib/modules").join(version)).unwrap();
@@ -156,7 +157,7 @@ mod tests {
         assert_eq!(found.vmlinuz, Path::new("/usr/lib/modules/7.0.1-200.fc44.x86_64/vmlinuz"));
     }
 
-    /// Alpine's is called by its flavour, and its modules and configuration by its release.
+    /// Alpine's kernel image is named after its flavour, its modules and configuration after the kernel's release.
     #[test]
     fn a_kernel_may_be_called_by_its_flavour() {
         let dir = tempfile::tempdir().unwrap();
@@ -177,7 +178,7 @@ mod tests {
         assert_eq!(found.config.as_deref(), Some(Path::new("/boot/config-6.12.13-0-virt")));
     }
 
-    /// A package's script may put anything in a kernel's place, also after it was found.
+    /// A package's script may replace the kernel's file with anything, also after it was found.
     #[test]
     fn a_kernel_is_a_regular_file_of_its_tree_and_no_larger_than_kernels_are() {
         let (dir, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
@@ -189,7 +190,7 @@ mod tests {
         let place = tree.join("boot/vmlinuz-1-amd64");
         std::fs::write(&place, "kernel").unwrap();
         let found = find(&tree, &release("13", "trixie")).unwrap();
-        // Opening a FIFO would never end.
+        // Opening a FIFO would block forever.
         let said = || {
             let (tell, told) = std::sync::mpsc::channel();
             let (tree, found) = (tree.clone(), found.clone());

@@ -1,4 +1,4 @@
-//! Which of a kernel's modules a guest needs, in the order in which they must be loaded.
+//! Kernel modules that a guest needs, in the order in which they must be loaded.
 
 use crate::error::{Failure, ImageError, ImageErrorKind};
 use crate::progress::Phase;
@@ -13,35 +13,35 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Module {
-    /// With underscores, as the kernel shows it: `virtio_pci`.
+    /// Name with underscores, as the kernel shows it: `virtio_pci`.
     pub name: String,
-    /// The file, perhaps compressed: its path inside the tree, links followed there.
+    /// Path of the file inside the tree, with links resolved there; the file may be compressed.
     pub path: PathBuf,
 }
 
-/// The result for the modules that were wanted.
+/// Result of resolving the wanted modules.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Resolution {
-    /// The tree whose kernel's they are.
+    /// Tree that has the kernel.
     pub tree: PathBuf,
-    /// The wanted modules and all they depend on, each after what it needs.
+    /// The wanted modules and all their dependencies, each after its own dependencies.
     pub load_order: Vec<Module>,
-    /// Wanted ones that are part of the kernel image.
+    /// Wanted modules that are built into the kernel image.
     pub builtin: Vec<String>,
-    /// Wanted ones that the kernel does not have: a test's business, not an error.
+    /// Wanted modules that the kernel does not have: no error here, the test decides.
     pub missing: Vec<String>,
 }
 
-/// Finds the wanted modules and their dependencies; `modules_dir` is their folder as seen from inside the tree. Of `A or B`
-/// the first that is there is wanted.
+/// Finds the wanted modules and their dependencies; `modules_dir` is their directory as seen from inside the tree. `A
+/// or B` stands for the first of them that exists.
 ///
-/// Reads `modules.dep`, `modules.builtin`, `modules.softdep` and, for soft dependencies, `modules.alias` (modules.dep(5),
-/// modprobe.d(5)); `-` and `_` are the same in names.
-/// A file that `modules.dep` names and that is not there counts as missing, as does what depends on it.
+/// Reads `modules.dep`, `modules.builtin`, `modules.softdep` and, for soft dependencies, `modules.alias`
+/// (modules.dep(5), modprobe.d(5)); `-` and `_` are the same in names.
+/// A module whose file in `modules.dep` does not exist counts as missing, as do the modules that depend on it.
 ///
 /// # Errors
-/// When `modules.dep`, or another of these files that is there, cannot be read.
+/// If `modules.dep`, or another of these files that exists, cannot be read.
 pub fn resolve(tree: &Path, modules_dir: &Path, wanted: &[String]) -> Result<Resolution, ImageError> {
     let find = || {
         let root = Root::new(tree).map_err(cannot)?;
@@ -73,12 +73,13 @@ pub fn resolve(tree: &Path, modules_dir: &Path, wanted: &[String]) -> Result<Res
     find().map_err(|failure| failed(modules_dir, failure))
 }
 
-/// Gives each module's bytes, decompressed, to `take`, in load order.
+/// Passes each module's decompressed bytes to `take`, in load order.
 ///
-/// No more of them are in memory than are decompressed at the same time.
+/// Only the modules that are being decompressed are in memory.
 ///
 /// # Errors
-/// A file that cannot be read, or is not what its name says; more bytes than a guest has room for; what `take` says.
+/// If a file cannot be read or its format does not match its name, if the modules exceed the room of a guest, or if
+/// `take` fails.
 pub(crate) fn load(found: &Resolution, take: impl FnMut(&Module, &[u8]) -> Result<(), Failure>) -> Result<(), Failure> {
     load_up_to(found, MAX_MODULES, take)
 }
@@ -104,7 +105,7 @@ fn load_up_to(
     Ok(())
 }
 
-/// A failure with the kernel's name, by a path of one of its modules or of their folder.
+/// Makes an error with the kernel's name, from the path of one of its modules or of their directory.
 pub(crate) fn failed(path: &Path, failure: Failure) -> ImageError {
     let folder = path.ancestors().find(|p| p.parent().is_some_and(|p| p.ends_with("modules"))).unwrap_or(path);
     let name = folder.file_name().unwrap_or_default().to_string_lossy();
@@ -115,21 +116,20 @@ fn cannot(error: RootError) -> Failure {
     ImageErrorKind::Io { context: "reading the kernel's modules".to_owned(), source: io::Error::other(error) }.into()
 }
 
-/// Bytes of an index, and of a module, as its file and unpacked.
+/// Size limits of an index, and of a module's file, both compressed and unpacked, in bytes.
 const MAX_INDEX: u64 = 64 << 20;
 const MAX_MODULE: u64 = 256 << 20;
-/// Bytes of all modules of a guest, which has some GiB of memory for them and all else.
+/// Size limit of all modules of a guest, in bytes; the guest has some GiB of memory in total.
 const MAX_MODULES: u64 = 1 << 30;
-/// How deep modules may need each other, and how many looks at one of them are taken: a kernel's ask for ten and a
-/// thousand.
+/// Maximum depth of dependencies and maximum number of visits; a real kernel needs about ten and a thousand.
 const DEPTH: usize = 256;
 const STEPS: usize = 100_000;
 
 struct Index {
-    /// Name → file, which may be missing, and the names it depends on, in the order of loading.
+    /// For each module its file, which may be missing, and its dependencies in load order.
     modules: BTreeMap<String, (PathBuf, Vec<String>)>,
     builtin: BTreeSet<String>,
-    /// Soft dependencies often name what a module offers and not the module: ext4 wants `crypto-crc32c`.
+    /// Soft dependencies often name an alias instead of a module: ext4 wants `crypto-crc32c`.
     aliases: BTreeMap<String, Vec<String>>,
     before: BTreeMap<String, Vec<String>>,
     after: BTreeMap<String, Vec<String>>,
@@ -138,7 +138,7 @@ struct Index {
 impl Index {
     fn read(root: &Root, inside: &Path) -> Result<Index, Failure> {
         let read = |name: &str| root.read_text(&inside.join(name), MAX_INDEX).map_err(cannot);
-        // Kernels without built-in modules or soft dependencies may lack the others.
+        // Kernels without built-in modules or soft dependencies may lack the other files.
         let read_if_there = |name: &str| match root.has_file(&inside.join(name)).map_err(cannot)? {
             true => read(name),
             false => Ok(String::new()),
@@ -149,7 +149,7 @@ impl Index {
             let Some((path, needs)) = line.split_once(':') else {
                 continue;
             };
-            // modules.dep lists what to load last first.
+            // modules.dep lists the dependencies in reverse load order.
             let needs = needs.split_whitespace().rev().map(name_of).collect();
             modules.insert(name_of(path), (inside.join(path), needs));
         }
@@ -158,7 +158,7 @@ impl Index {
         let mut aliases: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for line in read_if_there("modules.alias")?.lines() {
             let mut words = line.split_whitespace();
-            // Patterns are for devices; a soft dependency names exactly.
+            // Patterns are for devices; a soft dependency uses exact names.
             if let (Some("alias"), Some(alias), Some(module)) = (words.next(), words.next(), words.next())
                 && !alias.contains(['*', '?', '['])
             {
@@ -196,17 +196,17 @@ struct Walk<'a> {
     index: &'a Index,
     done: BTreeSet<String>,
     order: Vec<Module>,
-    /// Steps that are left: lists that are not trusted may be an endless chain, or name the same modules again and again.
+    /// Remaining visits: untrusted lists may form an endless chain, or name the same modules again and again.
     steps_left: usize,
 }
 
 impl Walk<'_> {
-    /// Adds a module after all it needs; false when it or something that it needs is not there.
+    /// Adds a module after its dependencies; returns false if the module or a dependency is missing.
     fn visit(&mut self, name: &str, above: &mut Vec<String>) -> Result<bool, Failure> {
         if self.done.contains(name) || self.index.builtin.contains(name) {
             return Ok(true);
         }
-        // A circle of soft dependencies: a module that is being visited is loaded anyway.
+        // A cycle of soft dependencies: a module that is being visited is loaded anyway.
         if above.iter().any(|a| a == name) {
             return Ok(true);
         }
@@ -217,7 +217,7 @@ impl Walk<'_> {
         let Some((path, needs)) = self.index.modules.get(name) else {
             return Ok(false);
         };
-        // Links are followed in the tree; where that leads nowhere the module is missing.
+        // Links are resolved inside the tree; a module whose link leads nowhere is missing.
         if !self.root.has_file(path).map_err(cannot)? {
             return Ok(false);
         }
@@ -243,7 +243,7 @@ impl Walk<'_> {
         Ok(complete)
     }
 
-    /// Adds a soft dependency if it is there: the module of that name, or every one that offers it.
+    /// Adds a soft dependency if it exists: the module of that name, or else every module with that alias.
     fn visit_soft(&mut self, name: &str, above: &mut Vec<String>) -> Result<(), Failure> {
         if !self.visit(name, above)? {
             let index = self.index;
@@ -260,7 +260,7 @@ fn dedup(names: &mut Vec<String>) {
     names.retain(|n| seen.insert(n.clone()));
 }
 
-/// `kernel/fs/fuse/virtiofs.ko.xz` → `virtiofs`.
+/// Returns `virtiofs` for `kernel/fs/fuse/virtiofs.ko.xz`.
 fn name_of(path: &str) -> String {
     let file = path.rsplit('/').next().unwrap_or(path);
     normal(file.split_once(".ko").map_or(file, |(name, _)| name))

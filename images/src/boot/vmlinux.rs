@@ -1,8 +1,8 @@
-//! The kernel in a distro's image, unpacked: the ELF file that VMMs take which know no bzImage.
+//! The uncompressed kernel of a distro's image: an ELF file for VMMs that cannot load a bzImage.
 //!
-//! An image of x86 says in its header where the compressed kernel is (Documentation/arch/x86/boot.rst). Unpacked it is the
-//! ELF file that the kernel's build calls vmlinux, without its symbols; where the kernel can be moved in memory, a table for
-//! that stands behind it, which no loader looks at.
+//! An x86 image's header has the position of the compressed kernel (Documentation/arch/x86/boot.rst). Unpacked it is
+//! the ELF file that the kernel's build calls vmlinux, without its symbols; a relocatable kernel is followed by its
+//! relocation table, which loaders ignore.
 
 use crate::error::{Failure, ImageError, ImageErrorKind};
 use crate::progress::Phase;
@@ -11,25 +11,26 @@ use memchr::memmem;
 use std::fs::File;
 use std::io::{self, Read, Write as _};
 
-/// Bytes of a kernel as it is unpacked, some 60 MB without debug information.
+/// Size limit of an unpacked kernel, in bytes; usual ones have some 60 MB without debug information.
 const MAX_KERNEL: u64 = 1 << 30;
-/// What an ELF file of 64 bits begins with.
+/// First bytes of a 64-bit ELF file.
 const ELF: &[u8] = b"\x7fELF\x02";
 
 /// A kernel as an ELF file.
 #[derive(Debug)]
 pub struct Vmlinux {
-    /// A file without a name.
+    /// Temporary file without a name.
     pub file: File,
-    /// Whether a note in it says where a guest without firmware begins (`XEN_ELFNOTE_PHYS32_ENTRY`, `CONFIG_PVH`).
+    /// Whether the kernel has a note with the entry point for guests without firmware (`XEN_ELFNOTE_PHYS32_ENTRY`,
+    /// `CONFIG_PVH`).
     pub has_pvh_entry: bool,
 }
 
-/// The ELF file in a kernel's image; the image itself, where it is one. None where what the image has unpacks to something
-/// else.
+/// Returns the ELF file in a kernel's image, or the image itself if it is an ELF file; `None` if the image unpacks to
+/// something else.
 ///
 /// # Errors
-/// The image is of no form that is known here, or its file cannot be written.
+/// If the format of the image is unknown, or the file cannot be written.
 pub fn of(image: &[u8]) -> Result<Option<Vmlinux>, ImageError> {
     let made = || -> Result<Option<Vmlinux>, Failure> {
         let io = |source| ImageErrorKind::Io { context: "unpacking the kernel".to_owned(), source };
@@ -50,7 +51,7 @@ fn elf(image: &[u8]) -> io::Result<Option<Vec<u8>>> {
     Ok(kernel.starts_with(ELF).then_some(kernel))
 }
 
-/// Whether a note is there by its head: the length of its name, that of an address, its type 18, and the name `Xen`.
+/// Looks for the note by its header: the length of its name, the length of an address, the type 18, and the name `Xen`.
 fn has_pvh_entry(elf: &[u8]) -> bool {
     [4_u8, 8].into_iter().any(|size| {
         let head = [4, 0, 0, 0, size, 0, 0, 0, 18, 0, 0, 0, b'X', b'e', b'n', 0];
@@ -58,14 +59,14 @@ fn has_pvh_entry(elf: &[u8]) -> bool {
     })
 }
 
-/// The compressed kernel in an image, behind the sectors that set it up.
+/// Returns the compressed kernel in an image, which follows the setup sectors.
 pub(super) fn compressed(image: &[u8]) -> Option<&[u8]> {
     let number = |at: usize| {
         let four = image.get(at..)?.first_chunk()?;
         usize::try_from(u32::from_le_bytes(*four)).ok()
     };
     image.get(0x202..)?.starts_with(b"HdrS").then_some(())?;
-    // 0 is what old ones have instead of 4.
+    // Old images have 0 instead of 4.
     let sectors = match usize::from(*image.get(0x1f1)?) {
         0 => 4,
         sectors => sectors,
@@ -74,7 +75,7 @@ pub(super) fn compressed(image: &[u8]) -> Option<&[u8]> {
     image.get(from..from.checked_add(number(0x24c)?)?)
 }
 
-/// A kernel unpacked by what it begins with; its size stands behind what some compress.
+/// Unpacks a kernel by its magic bytes; some compressions are followed by the kernel's size.
 pub(super) fn unpacked(packed: &[u8]) -> io::Result<Vec<u8>> {
     let mut kernel = Vec::new();
     let kind: Box<dyn Read + '_> = match packed {

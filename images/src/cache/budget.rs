@@ -1,8 +1,8 @@
-//! How much room the images of a cache may take: beyond that, the least recently used ones are removed.
+//! Size limit of a cache: above it, the least recently used images are removed.
 //!
-//! At the end of a run, `trim` removes the images that nobody holds, the least recently used first, until the rest fits
+//! At the end of a run, `trim` removes images that no process holds, the least recently used first, until the rest fits
 //! the budget.
-//! A file that several images share counts once, and goes with the last of them.
+//! A file that several images share counts once, and is freed with the last of them.
 
 use super::{CacheEntry, Image, Leftover, Store};
 use crate::error::{Context as _, Failure, ImageError};
@@ -15,33 +15,33 @@ use std::path::{Path, PathBuf};
 /// An image that was removed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RemovedImage {
-    /// Its key.
+    /// Key of the image.
     pub key: String,
-    /// `debian:13`; nothing where it could not be read.
+    /// `debian:13`; `None` if the image could not be read.
     pub release: Option<String>,
-    /// When it was used last.
+    /// Time of its last use.
     pub used: Timestamp,
 }
 
-/// What [`trim`] did.
+/// Result of [`trim`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TrimReport {
-    /// The images that were removed, in that order.
+    /// The removed images, in the order of removal.
     pub removed: Vec<RemovedImage>,
-    /// The bytes on the disk of the images that are there; more than the budget where they are in use.
+    /// Bytes on the disk of the remaining images; more than the budget if images are in use.
     pub bytes: u64,
-    /// What could not be removed.
+    /// Paths that could not be removed.
     pub leftovers: Vec<Leftover>,
 }
 
-/// Removes the least recently used images until what is left takes no more than `budget` bytes on the disk.
+/// Removes the least recently used images until the rest takes no more than `budget` bytes on the disk.
 ///
-/// What cannot be read goes before all others, because nobody can use it.
+/// Unreadable images go first, because they are useless.
 /// A file that several images share counts once, and is freed only with the last of them.
-/// What a live process holds ([`Image::hold`]) stays. What Docker has of the images is not counted.
+/// Images held by a live process ([`Image::hold`]) stay. Docker's copies of the images are not counted.
 ///
 /// # Errors
-/// When the cache is not to be used or cannot be read.
+/// If the cache must not be used or cannot be read.
 pub fn trim(cache: &Path, budget: u64) -> Result<TrimReport, ImageError> {
     let store = Store::new(cache);
     let trim = || {
@@ -79,7 +79,7 @@ impl Store {
         Ok(done)
     }
 
-    /// When somebody last held the image: the time of its lock.
+    /// Returns the time of the image's last use: the time of its lock.
     fn last_use(&self, entry: &CacheEntry) -> Timestamp {
         let lock = std::fs::metadata(self.images.join(".locks").join(&entry.key));
         let held = lock.and_then(|meta| meta.modified()).ok().and_then(|time| Timestamp::try_from(time).ok());
@@ -88,17 +88,17 @@ impl Store {
     }
 }
 
-/// What some images take, each file once.
+/// Disk space of a set of images, counting each file once.
 #[derive(Default)]
 struct Room {
     bytes: u64,
-    /// By device and inode: what it takes, and how many of the images have it.
+    /// For each device and inode: the size, and the number of images that share it.
     files: HashMap<(u64, u64), (u64, usize)>,
     of: HashMap<PathBuf, Vec<(u64, u64)>>,
 }
 
 impl Room {
-    /// What cannot be looked at, or is gone by now, counts nothing; a link's end is not looked at.
+    /// Adds an image. Inaccessible or vanished files do not count; links are not followed.
     fn add(&mut self, dir: &Path) {
         let mut mine = Vec::new();
         let mut folders: Vec<PathBuf> = Vec::new();
@@ -116,7 +116,7 @@ impl Room {
                 }
             }
         }
-        // A file's second name in the same image is no second use.
+        // A hard link within the same image is no second user.
         mine.sort_unstable();
         mine.dedup();
         for (file, size) in &mine {
@@ -149,7 +149,7 @@ mod tests {
 
     const MIB: usize = 1 << 20;
 
-    /// An image with one file of a MiB, used so many seconds after the epoch.
+    /// Makes an image with one file of 1 MiB, used `used` seconds after the epoch.
     fn image(store: &Store, key: &str, used: u64) -> Image {
         let image = make(store, key, "13", "1970-01-01T00:00:00Z");
         std::fs::write(image.rootfs().join(key), vec![1; MIB]).unwrap();
@@ -174,7 +174,7 @@ mod tests {
         let done = trim(cache.path(), 2 * MIB as u64 + MIB as u64 / 2).unwrap();
         assert_eq!(keys(&done), ["oldest"]);
         assert!(done.bytes >= 2 * MIB as u64 && done.bytes <= 2 * MIB as u64 + MIB as u64 / 2, "{}", done.bytes);
-        // Its use makes the older one the newer.
+        // Holding the older image makes it the more recently used one.
         drop(store.find("middle").unwrap().unwrap().hold().unwrap());
         assert_eq!(keys(&trim(cache.path(), MIB as u64 * 3 / 2).unwrap()), ["newest"]);
     }
@@ -190,7 +190,7 @@ mod tests {
         assert_eq!(keys(&done), ["new"]);
         assert!(done.bytes >= MIB as u64, "{}", done.bytes);
         drop(hold);
-        // A process that another test forks has its own copy of the lock, until it executes its program.
+        // A process that another test forks keeps a copy of the lock until it calls exec.
         let until = std::time::Instant::now() + Duration::from_secs(20);
         let gone = loop {
             let done = trim(cache.path(), 0).unwrap();
@@ -228,7 +228,7 @@ mod tests {
         std::fs::hard_link(base.rootfs().join("base"), derived.rootfs().join("base")).unwrap();
         let all = trim(cache.path(), u64::MAX).unwrap().bytes;
         assert!(all < MIB as u64 * 3 / 2, "{all}");
-        // Without the base as much is left, so the derived one goes, too.
+        // Removing the base alone would free nothing, so the derived image goes, too.
         assert_eq!(keys(&trim(cache.path(), MIB as u64 / 2).unwrap()), ["base", "derived"]);
     }
 }

@@ -1,4 +1,4 @@
-//! An image of the cache, and what keeps it there while it is in use.
+//! An image of the cache, and the locks that protect it while it is in use.
 
 use super::{Store, is_still_at, trust};
 use crate::error::{Context, Failure, ImageErrorKind};
@@ -12,54 +12,54 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Image {
-    /// The folder in the cache.
+    /// Directory in the cache.
     pub dir: PathBuf,
-    /// When the tree was finished: its age is what `--offline` shows.
+    /// Time at which the tree was completed: `--offline` shows its age.
     pub made: Timestamp,
-    /// Where this call got it from.
+    /// Origin of the image in this call.
     pub origin: ImageOrigin,
     /// Its content and how it was made.
     pub manifest: Manifest,
 }
 
-/// Where an image came from.
+/// Origins of an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ImageOrigin {
-    /// It was made now.
+    /// The image was made in this call.
     Built,
-    /// It was in the cache, and the mirror has nothing newer.
+    /// The image was in the cache, and the mirror has nothing newer.
     Cached,
-    /// It was in the cache; nobody asked the mirror.
+    /// The image was in the cache; the mirror was not contacted.
     Offline,
 }
 
 impl Image {
-    /// The root filesystem.
+    /// Returns the root filesystem.
     pub fn rootfs(&self) -> PathBuf {
         self.dir.join("rootfs")
     }
 
-    /// The cache key.
+    /// Returns the cache key.
     pub fn key(&self) -> &str {
         &self.manifest.key
     }
 
-    /// `debian:13`.
+    /// Returns the name of the release: `debian:13`.
     pub fn release(&self) -> String {
         format!("{}:{}", self.manifest.distro, self.manifest.version)
     }
 
-    /// Seconds since the tree was finished.
+    /// Returns the seconds since the tree was completed.
     pub fn age_seconds(&self) -> i64 {
         Timestamp::now().as_second() - self.made.as_second()
     }
 
-    /// Keeps [`clean`](super::clean()) and [`trim`](super::trim()) from removing the image until the value is dropped or
-    /// the process dies; counts as its use.
+    /// Keeps [`clean`](super::clean()) and [`trim`](super::trim()) from removing the image until the value is dropped
+    /// or the process dies; counts as its use.
     ///
     /// # Errors
-    /// When the image has been removed meanwhile, or the lock cannot be had.
+    /// If the image has been removed meanwhile, or the lock cannot be acquired.
     pub fn hold(&self) -> std::io::Result<ImageLock> {
         let images = self.dir.parent().unwrap_or(&self.dir);
         let path = images.join(".locks").join(self.key());
@@ -82,7 +82,7 @@ impl Image {
         std::io::Error::new(std::io::ErrorKind::NotFound, gone)
     }
 
-    /// The image that it is derived from, held, if the cache still has it.
+    /// Returns the image that this one is derived from, held, if the cache still has it.
     pub(crate) fn base(&self) -> Result<Option<(Image, ImageLock)>, Failure> {
         let Some(key) = &self.manifest.derived_from else { return Ok(None) };
         let Some(base) = self.store().find(key)? else { return Ok(None) };
@@ -95,7 +95,7 @@ impl Image {
         }
     }
 
-    /// The plain image, held, whose folder has the indexes that this one's packages come from: itself, or the one that it
+    /// Returns the plain image, held, whose directory has the package indexes of this one: itself, or the image that it
     /// is derived from.
     pub(crate) fn plain(&self) -> Result<(Image, ImageLock), Failure> {
         if self.manifest.derived_from.is_none() {
@@ -104,7 +104,7 @@ impl Image {
         self.base()?.map_or_else(|| Err(self.gone()).context("looking for the image below", &self.dir), Ok)
     }
 
-    /// The name of the cache that it lies in.
+    /// Returns the name of the image's cache.
     pub(crate) fn cache_id(&self) -> Result<String, Failure> {
         self.store().id()
     }
@@ -113,7 +113,7 @@ impl Image {
         Store { images: self.dir.parent().unwrap_or(&self.dir).to_owned() }
     }
 
-    /// Waits until nobody else hands this image to Docker.
+    /// Waits until no other process imports this image into Docker.
     pub(crate) fn lock_import(&self) -> std::io::Result<File> {
         let images = self.dir.parent().unwrap_or(&self.dir);
         let path = images.join(".locks").join(format!("{}.import", self.key()));
@@ -133,7 +133,7 @@ impl Image {
         }
         trust::check(dir).context("using", dir)?;
         let manifest = Manifest::read(&path)?;
-        // Its key is its lock's name: a copy under another name would be held and removed by the wrong one.
+        // The key is the name of the lock: a copy under another name would be held and removed by the wrong lock.
         if dir.file_name().is_none_or(|name| name != manifest.key.as_str()) {
             let reason = format!("expected the image of this folder's key, found that of {}", manifest.key);
             return Err(ImageErrorKind::BadManifest { path, reason }.into());

@@ -1,9 +1,9 @@
 //! The name of a cache, with which its images and containers in Docker are labelled.
 //!
-//! It is of one cache alone: beside the name stands the inode of the file that has it, and a file that was copied, or
-//! restored from an archive, has another inode.
-//! Such a cache is given a name of its own, because what is in Docker under the old one belongs to the other cache.
-//! The device does not count, because its number may change with a reboot.
+//! The name is unique to one cache: its file also has its own inode number, and a file that was copied, or restored
+//! from an archive, has another inode.
+//! A copied cache gets a new name, because the objects in Docker under the old name belong to the original cache. The
+//! device does not count, because its number may change with a reboot.
 
 use super::{Store, trust};
 use crate::digest::Fields;
@@ -14,13 +14,13 @@ use std::io::{ErrorKind, Read as _, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
-/// Bytes of the file that are read; a name has 16, an inode at most 20.
+/// Number of bytes of the file that are read; a name has 16, an inode at most 20.
 const MAX: u64 = 64;
 
-/// The cache's own name, made with the cache: its images and containers in Docker are labelled with it.
+/// Returns the cache's own name, which is made with the cache and labels its images and containers in Docker.
 ///
 /// # Errors
-/// When the cache is not to be used, or the name cannot be read or written.
+/// If the cache must not be used, or the name cannot be read or written.
 pub fn id(cache: &Path) -> Result<String, ImageError> {
     let store = Store::new(cache);
     let id = || {
@@ -31,12 +31,13 @@ pub fn id(cache: &Path) -> Result<String, ImageError> {
 }
 
 impl Store {
-    /// The name; made where there is none, only what a power cut has left of one, or a copy of another cache's.
+    /// Returns the name, and makes one if there is none, if a power cut truncated it, or if it was copied from another
+    /// cache.
     pub(crate) fn id(&self) -> Result<String, Failure> {
         if let Some(id) = self.known_id()? {
             return Ok(id);
         }
-        // Of two makers the second finds the first one's.
+        // If two processes make a name, the second finds that of the first.
         let _gate = self.gate()?;
         if let Some(id) = self.known_id()? {
             return Ok(id);
@@ -45,9 +46,9 @@ impl Store {
         let cache = self.images.parent().unwrap_or(&self.images);
         let seed = [std::process::id().to_le_bytes().to_vec(), random()].concat();
         let id: String = Fields::default().add("id", seed).hex().chars().take(16).collect();
-        // Whole under its name, or not there.
+        // The file appears under its name complete, or not at all.
         let mut made = tempfile::NamedTempFile::new_in(cache).context("creating a file in", cache)?;
-        // It keeps its inode when it is given its name.
+        // The rename keeps the inode.
         let inode = made.as_file().metadata().context("looking at", made.path())?.ino();
         let text = format!("{id} {inode}\n");
         made.write_all(text.as_bytes()).and_then(|()| made.as_file().sync_all()).context("writing", &path)?;
@@ -67,7 +68,7 @@ impl Store {
         file.take(MAX).read_to_end(&mut bytes).context("reading", &path)?;
         let text = String::from_utf8_lossy(&bytes);
         let Some((id, of)) = text.trim().split_once(' ') else { return Ok(None) };
-        // An empty name would be shared by all.
+        // An empty name would be common to all caches.
         let is_name = !id.is_empty() && id.bytes().all(|b| b.is_ascii_hexdigit());
         Ok((is_name && of.parse::<u64>() == Ok(inode)).then(|| id.to_owned()))
     }

@@ -1,7 +1,7 @@
-//! What is removed from a cache: half images whose makers died, and images that are no longer wanted.
+//! Removal of half images whose makers died, and of images that are no longer wanted.
 //!
-//! What was made here has a key for its name, or stands in a folder that is the cache's alone; all else stays.
-//! No link is followed, and nothing is removed whose lock somebody holds or whose lock cannot be judged.
+//! Files of the cache have a key for their name, or are in a directory of the cache's own; everything else stays. No
+//! link is followed, and nothing is removed whose lock is held or cannot be judged.
 
 use super::trust::UntrustedPath;
 use super::{Store, is_still_at, trust};
@@ -13,7 +13,7 @@ use std::fs::TryLockError;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
-/// What [`clean()`] is to remove.
+/// Scope of [`clean()`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CleanScope {
     /// Every image, and the remains of images that cannot be read.
@@ -24,34 +24,34 @@ pub enum CleanScope {
     Superseded,
 }
 
-/// What [`clean()`] did.
+/// Result of [`clean()`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CleanReport {
     /// Keys of removed images.
     pub removed: Vec<String>,
     /// Keys of images that are in use and therefore stay.
     pub in_use: Vec<String>,
-    /// What could not be removed.
+    /// Paths that could not be removed.
     pub leftovers: Vec<Leftover>,
-    /// Files and folders beside the images that were not made here.
+    /// Files and directories next to the images that the cache did not create.
     pub others: Vec<PathBuf>,
 }
 
-/// What [`sweep`] did.
+/// Result of [`sweep`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SweptImages {
-    /// How many half images it removed.
+    /// Number of half images that were removed.
     pub removed: usize,
-    /// The images that could not be removed; those that living makers work on are not among them.
+    /// Half images that could not be removed, without those whose makers are alive.
     pub leftovers: Vec<Leftover>,
 }
 
-/// Something of a cache that could not be removed, and why.
+/// A path of a cache that could not be removed, and the reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Leftover {
-    /// What.
+    /// The path.
     pub path: PathBuf,
-    /// Why it could not be removed.
+    /// Reason.
     pub why: String,
 }
 
@@ -60,7 +60,7 @@ impl Leftover {
         Leftover { path: path.to_owned(), why: why.to_string() }
     }
 
-    /// What an error says of a path, without the path where the error names it, too.
+    /// Makes a leftover from an error; drops the path from the error's text if it is repeated there.
     pub fn of_error(path: &Path, error: &io::Error) -> Leftover {
         let untrusted = error.get_ref().and_then(|inner| inner.downcast_ref::<UntrustedPath>());
         match untrusted.filter(|untrusted| untrusted.path == path) {
@@ -79,7 +79,7 @@ impl fmt::Display for Leftover {
 /// Removes half images whose makers have died.
 ///
 /// # Errors
-/// When the cache cannot be read; what cannot be removed is listed in [`SweptImages::leftovers`].
+/// If the cache cannot be read; paths that cannot be removed are listed in [`SweptImages::leftovers`].
 pub fn sweep(cache: &Path) -> Result<SweptImages, ImageError> {
     let store = Store::new(cache);
     let sweep = || {
@@ -89,10 +89,10 @@ pub fn sweep(cache: &Path) -> Result<SweptImages, ImageError> {
     sweep().map_err(|failure| ImageError::new("the cache", Phase::Store, failure))
 }
 
-/// Removes images from the cache, and what makers that died have left, as [`sweep`] does.
+/// Removes images from the cache, and half images whose makers died, as [`sweep`] does.
 ///
 /// # Errors
-/// When the cache cannot be read; an image that cannot be removed is listed in [`CleanReport::leftovers`].
+/// If the cache cannot be read; an image that cannot be removed is listed in [`CleanReport::leftovers`].
 pub fn clean(cache: &Path, what: &CleanScope) -> Result<CleanReport, ImageError> {
     let store = Store::new(cache);
     let clean = || {
@@ -115,7 +115,7 @@ impl Store {
             let _gate = self.gate()?;
             for entry in std::fs::read_dir(&tmp).context("reading", &tmp)?.flatten() {
                 let path = entry.path();
-                // Makers make folders; anything else here is nobody's, and links are not followed.
+                // Makers create only directories, so anything else here has no maker; links are not followed.
                 if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
                     dead.push((path, None));
                     continue;
@@ -126,7 +126,7 @@ impl Store {
                         Err(TryLockError::WouldBlock) => continue,
                         Err(TryLockError::Error(error)) => Err(error),
                     },
-                    // Its maker died in the middle of being removed, or before the gate opened.
+                    // The maker died in the middle of its removal, or before it had a lock.
                     Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
                     Err(error) => Err(error),
                 };
@@ -145,7 +145,7 @@ impl Store {
             match remove_all(path) {
                 Ok(()) => swept.removed += 1,
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
-                // Perhaps a process still writes to it; it is in nobody's way.
+                // A process may still write to it; the leftover does no harm.
                 Err(error) => swept.leftovers.push(Leftover::of_error(path, &error)),
             }
         }
@@ -162,7 +162,7 @@ impl Store {
             let wanted = match (what, &entry.image) {
                 (CleanScope::All, _) => true,
                 (CleanScope::Release(name), Some(image)) => image.release() == *name,
-                // It cannot be told which release it is of.
+                // The release of an unreadable image is unknown.
                 (CleanScope::Release(_), None) => false,
                 (CleanScope::Superseded, _) => !newest,
             };
@@ -179,7 +179,7 @@ impl Store {
         Ok(done)
     }
 
-    /// Removes an image with its lock, or the remains of one, unless somebody holds it.
+    /// Removes an image with its lock, or the remains of an image, unless the image is held.
     pub(super) fn remove(&self, key: &str) -> Result<bool, Failure> {
         let path = self.images.join(".locks").join(key);
         let lock = trust::lock(&path).context("opening", &path)?;
@@ -193,10 +193,10 @@ impl Store {
         Ok(true)
     }
 
-    /// Removes what stands under a key, whatever it is; its lock must be held.
+    /// Removes the entry of a key, whatever its type; its lock must be held.
     pub(super) fn discard(&self, key: &str) -> Result<(), Failure> {
         let path = self.images.join(key);
-        // First renamed, then removed, which takes time: a process that is killed here leaves no half image either.
+        // Renamed first, because removal takes time: a process that is killed here leaves no half image either.
         let workshop = self.workshop(key)?;
         match std::fs::rename(&path, workshop.dir.join("removed")) {
             Err(e) if e.kind() == ErrorKind::NotFound => return Ok(()),
@@ -205,7 +205,7 @@ impl Store {
         workshop.end()
     }
 
-    /// Removes the locks that nobody holds of images that are gone; lists those that cannot be opened.
+    /// Removes locks of vanished images that no process holds; returns those that cannot be opened.
     fn remove_stale_locks(&self) -> Result<Vec<Leftover>, Failure> {
         let locks = self.images.join(".locks");
         let mut leftovers = Vec::new();
@@ -218,7 +218,7 @@ impl Store {
             let key = name.strip_suffix(".import").unwrap_or(&name);
             let is_wanted = || self.images.join(key).symlink_metadata().is_ok();
             match trust::existing_lock(&path) {
-                // A process that waits for it finds it gone and makes a new one.
+                // A process that waits for the lock notices the removal and makes a new one.
                 Ok(lock) if lock.try_lock().is_ok() && !is_wanted() => match std::fs::remove_file(&path) {
                     Err(e) if e.kind() != ErrorKind::NotFound => leftovers.push(Leftover::of_error(&path, &e)),
                     _ => {}
@@ -232,7 +232,7 @@ impl Store {
     }
 }
 
-/// Removes a folder with all that is in it, or what else stands there; what a link leads to stays.
+/// Removes a directory with its content, or any other file; the target of a link stays.
 fn remove_all(path: &Path) -> io::Result<()> {
     match std::fs::symlink_metadata(path)?.is_dir() {
         true => std::fs::remove_dir_all(path),

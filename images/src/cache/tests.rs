@@ -47,7 +47,7 @@ fn whoever_waits_for_an_image_goes_on_while_its_maker_holds_it() {
         let second = scope.spawn(|| store.turn(&crate::fixtures::runner(&cancel, 20), "aaaa"));
         let image = make(&store, "aaaa", "13", "2026-11-01T00:00:00Z");
         drop(turn);
-        // As a cell does, for as long as it lives.
+        // A cell holds the image like this for its lifetime.
         let _hold = image.hold().unwrap();
         assert!(matches!(second.join().unwrap(), Ok(Turn::Made(_))));
     });
@@ -80,7 +80,7 @@ fn the_newest_image_of_a_request_is_the_offline_one() {
     assert!(store.newest(|m| m.request == "request-11").is_none());
 }
 
-/// The variable that tells [`make_one_image`] where.
+/// Environment variable with the cache directory for [`make_one_image`].
 const PLACE: &str = "KATA_QUALIFY_TEST_PLACE";
 
 #[test]
@@ -91,7 +91,7 @@ fn make_one_image() {
     }
 }
 
-/// Else a power cut leaves an empty manifest under a key, or a whole one beside an empty tree.
+/// Otherwise a power cut leaves an empty manifest under a key, or a complete one next to an empty tree.
 #[test]
 #[cfg_attr(lacks = "strace", ignore = "needs strace")]
 fn an_image_is_on_the_disk_before_it_has_its_name() {

@@ -1,13 +1,13 @@
-//! Images from one machine's cache to another's: one file for each.
+//! Transfer of images from one machine's cache to another's, one file per image.
 //!
 //! ```text
-//! manifest.json     first, so that it is known which image it is
-//! rootfs/…          the tree; device nodes and pipes are left out, as where a tree is handed to Docker
-//! …                 whatever else is beside it: package lists, a disk with its kernel
+//! manifest.json     first, so that the image is known at once
+//! rootfs/…          the tree; device nodes and pipes are left out, as when a tree is handed to Docker
+//! …                 other files of the image: package lists, a disk with its kernel
 //! ```
 //!
-//! What is imported is used as if it had been made here.
-//! So its checksum must be named, which the export told: nothing in the file says who made it.
+//! An imported image is used as if it had been made here.
+//! So the import requires the checksum that the export printed, because nothing in the file proves its origin.
 
 use super::{Image, Store, is_key, trust};
 use crate::error::{Context as _, Failure, ImageError, ImageErrorKind, failure_of};
@@ -23,32 +23,32 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use tar::EntryType;
 
-/// The name of the manifest in an image and in its file.
+/// Name of the manifest in an image and in its file.
 const MANIFEST: &str = "manifest.json";
-/// The tree's.
+/// Name of the tree.
 const TREE: &str = "rootfs";
-/// The lock of its maker, where that could not be removed.
+/// Name of the maker's lock, which may be left if it could not be removed.
 const LOCK: &str = "lock";
-/// Bytes of a manifest.
+/// Size limit of a manifest, in bytes.
 const MAX_MANIFEST: u64 = 64 << 20;
-/// How hard images are compressed: an archive of a gigabyte is to be written in a few seconds.
+/// Compression level: an archive of a gigabyte is to be written in a few seconds.
 const LEVEL: i32 = 3;
 const LIMITS: UnpackLimits = UnpackLimits { entries: 4_000_000, bytes: BYTES, reason: "it is larger than any image" };
-/// Why an entry is refused that is not the image's.
+/// Reason to refuse an entry outside the image.
 const LEADS_OUT: &str = "it leads out of the image";
-/// Bytes that are looked at together for holes.
+/// Block size for the detection of holes, in bytes.
 const BLOCK: usize = 64 << 10;
 
-/// The result of an import.
+/// Result of an import.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Imported {
-    /// The image.
+    /// The imported image.
     pub image: Image,
-    /// Whether the cache had it already.
+    /// Whether the cache already had the image.
     pub was_there: bool,
 }
 
-/// The images of a release in a cache, the newest plain one first, then what was derived from it.
+/// Returns the images of a release in a cache: the newest plain one first, then the images derived from it.
 pub fn of_release(cache: &Path, release: &str) -> Vec<Image> {
     let all: Vec<Image> = super::list(cache).into_iter().filter(|image| image.release() == release).collect();
     let Some(plain) = all.iter().find(|image| image.manifest.derived_from.is_none()).cloned() else {
@@ -58,10 +58,10 @@ pub fn of_release(cache: &Path, release: &str) -> Vec<Image> {
     std::iter::once(plain.clone()).chain(derived).collect()
 }
 
-/// Writes an image as a file, whole or not at all; gives the file's checksum.
+/// Writes an image to a file, completely or not at all; returns the file's checksum.
 ///
 /// # Errors
-/// What cannot be read or written, or that a file is there already.
+/// If something cannot be read or written, or the file already exists.
 pub fn export(image: &Image, to: &Path) -> Result<Checksum, ImageError> {
     exported(image, to).map_err(|failure| ImageError::new(&image.release(), Phase::Store, failure))
 }
@@ -106,11 +106,11 @@ fn write(image: &Image, to: &mut File) -> io::Result<()> {
     builder.into_inner()?.finish()?.flush()
 }
 
-/// Takes an image from a file into a cache.
+/// Imports an image from a file into a cache.
 ///
 /// # Errors
-/// When the file has no checksum or another one, is no image, cannot be taken, or `cancel` was set; then nothing is left of
-/// it.
+/// If the file has no checksum or another one, is no image, cannot be imported, or `cancel` was set; then nothing of
+/// the image is left.
 pub fn import(file: &ExternalFile, cache: &Path, cancel: &AtomicBool) -> Result<Imported, ImageError> {
     imported(file, cache, cancel).map_err(|failure| ImageError::new(file.name(), Phase::Store, failure))
 }
@@ -126,7 +126,7 @@ fn imported(file: &ExternalFile, cache: &Path, cancel: &AtomicBool) -> Result<Im
         false => Ok(()),
     };
     let archive = ArchiveFile::open(path)?;
-    // Before anything of it is read.
+    // The checksum is verified before anything is read from the archive.
     file.check(archive.file(), path, cancel).map_err(|e| {
         let failed = |e| failure_of(io::Error::other(error_chain(&e)), || "checking".to_owned());
         go_on().err().unwrap_or_else(|| failed(e))
@@ -145,7 +145,7 @@ fn imported(file: &ExternalFile, cache: &Path, cancel: &AtomicBool) -> Result<Im
     match store.find(&manifest.key)? {
         Some(image) => return Ok(Imported { image, was_there: true }),
         None if !ours => return Err(refused(file.name().as_bytes(), "somebody is making this image now")),
-        // One that is damaged is in the way.
+        // A damaged image of the same key is in the way.
         None => store.discard(&manifest.key)?,
     }
     let workshop = store.workshop(&manifest.key)?;
@@ -160,7 +160,7 @@ fn imported(file: &ExternalFile, cache: &Path, cancel: &AtomicBool) -> Result<Im
     Ok(Imported { image, was_there: false })
 }
 
-/// The manifest that a file begins with.
+/// Reads the manifest at the beginning of a file.
 fn first(archive: &ArchiveFile<'_>, path: &Path) -> Result<Manifest, Failure> {
     let mut tar = tar::Archive::new(archive.content()?);
     let entry = tar.entries().context("reading", path)?.next();
@@ -190,7 +190,7 @@ fn accept(path: &Path, target: Option<&Path>, kind: EntryType) -> Result<(), &'s
     }
 }
 
-/// Puts an entry into the folder of an image; a disk keeps its holes.
+/// Puts an entry into the directory of an image; a disk keeps its holes.
 fn put<R: Read>(
     entry: &mut tar::Entry<'_, R>,
     folder: &Path,
@@ -198,7 +198,7 @@ fn put<R: Read>(
 ) -> Result<(), Failure> {
     let path = entry.path().context("unpacking into", folder)?.into_owned();
     if entry.header().entry_type().is_file() && !path.starts_with(TREE) {
-        // An export has nothing below a link, which may lead anywhere.
+        // An export has no entries below a link, and a link could lead anywhere.
         if path.ancestors().skip(1).any(|above| folder.join(above).is_symlink()) {
             return Err(refused(&entry.path_bytes(), LEADS_OUT));
         }
@@ -211,7 +211,7 @@ fn put<R: Read>(
 
 /// Writes a file without the blocks that are all zeros.
 fn with_holes(from: &mut impl Read, to: &Path, go_on: &dyn Fn() -> Result<(), Failure>) -> Result<(), Failure> {
-    // A file that is there was not made by this import, which makes each once.
+    // An existing file was not made by this import, which makes each file once.
     let mut file = File::options().write(true).create_new(true).open(to).context("creating", to)?;
     let (mut block, mut length) = (Vec::with_capacity(BLOCK), 0_u64);
     loop {
@@ -282,7 +282,7 @@ mod tests {
         assert!(import(&file(&to, &sum), &there, &cancel()).unwrap().was_there);
     }
 
-    /// It would be taken for the distro's own.
+    /// A file without its checksum could pass for the distro's own image.
     #[test]
     fn a_file_is_taken_by_its_checksum_alone() {
         let dir = tempfile::tempdir().unwrap();
@@ -353,7 +353,7 @@ mod tests {
         let failed = import(&file(&to, &sum), &there, &set).unwrap_err();
         assert!(matches!(*failed.cause, ImageErrorKind::Cancelled), "{failed}");
         assert!(!there.exists(), "nothing was made");
-        // In the middle of a file: its blocks are many.
+        // Cancelling works in the middle of a file, too, because a file may have many blocks.
         let looks = std::cell::Cell::new(0);
         let soon = || {
             looks.set(looks.get() + 1);

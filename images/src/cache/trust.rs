@@ -1,9 +1,9 @@
-//! A cache is used only if nobody else can change it: root acts on what its folders hold.
+//! A cache is used only if no other user can change it, because root acts on its content.
 //!
-//! Each of its own folders and locks must be no link, belong to this user or to root, and be closed to others for writing.
-//! Nobody else may put something else in the place of the cache either, because what is in it is reached by its path: the
-//! folders above it, and those of links on the way, belong to this user, to root or to the user who called sudo, and others
-//! may write at most to one in which they cannot rename what is not theirs, such as `/tmp`.
+//! Each of its own directories and locks must be no link, belong to this user or to root, and be closed to others for
+//! writing. No other user may be able to replace the cache either, because its content is reached by path. So the
+//! directories above it, and those that links lead through, must belong to this user, to root or to the user who called
+//! sudo; others may write to such a directory only if they cannot rename files of other users in it, as in `/tmp`.
 
 use rustix::fs::{Mode, OFlags};
 use std::ffi::OsString;
@@ -12,18 +12,18 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt};
 use std::path::{Component, Path, PathBuf};
 
-/// A part of a cache that somebody else could have made or could change.
+/// A part of a cache that another user could have made or could change.
 #[derive(Debug, thiserror::Error)]
 #[error("{} {}", .path.display(), distrust(.reason))]
 pub struct UntrustedPath {
-    /// Which.
+    /// Path of the part.
     pub path: PathBuf,
-    /// What is wrong with it.
+    /// Reason for the refusal.
     pub reason: String,
 }
 
 impl UntrustedPath {
-    /// What is wrong with it and what was expected, for whoever names the path already.
+    /// Returns the reason and the expectation, for callers that name the path themselves.
     pub(super) fn words(&self) -> String {
         distrust(&self.reason)
     }
@@ -33,7 +33,7 @@ fn distrust(reason: &str) -> String {
     format!("{reason}: expected a folder or file of your own that nobody else may write to")
 }
 
-/// A folder or a link on the way to a cache that lets somebody else put another one in its place.
+/// A directory or link on the way to a cache that another user could replace.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "{} cannot be used, because {} on the way to it {reason}: expected folders that are yours or root's, and that nobody \
@@ -42,19 +42,19 @@ fn distrust(reason: &str) -> String {
     .path.display()
 )]
 pub struct UntrustedWay {
-    /// The folder of the cache.
+    /// Directory of the cache.
     pub cache: PathBuf,
-    /// What is on the way.
+    /// The directory or link on the way.
     pub path: PathBuf,
-    /// What is wrong with it.
+    /// Reason for the refusal.
     pub reason: String,
 }
 
-/// Checks a folder of a cache that is there, and the folders above it.
+/// Checks an existing directory of a cache, and the directories above it.
 ///
 /// # Errors
-/// [`UntrustedPath`] or [`UntrustedWay`] inside an error of the kind `PermissionDenied`; or that the folder cannot be
-/// looked at.
+/// [`UntrustedPath`] or [`UntrustedWay`] inside an error of the kind `PermissionDenied`; or the error of reading the
+/// directory's metadata.
 pub fn check(folder: &Path) -> io::Result<()> {
     check_way(folder)?;
     let meta = std::fs::symlink_metadata(folder)?;
@@ -68,11 +68,11 @@ pub fn check(folder: &Path) -> io::Result<()> {
     refuse(folder, reason)
 }
 
-/// Makes a folder of a cache, with what is missing above it, or checks the one that is there, and closes it to others:
-/// the trees in it have setuid programs.
+/// Makes a directory of a cache, with missing parents, or checks an existing one, and closes it to others: the trees in
+/// it have setuid programs.
 ///
 /// # Errors
-/// As [`check`]; or that it cannot be made.
+/// As [`check`]; or if the directory cannot be made.
 pub fn make(folder: &Path) -> io::Result<()> {
     match check(folder) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => {}
@@ -88,7 +88,7 @@ pub fn make(folder: &Path) -> io::Result<()> {
     }
 }
 
-/// Checks the folders above, as far as they are there, and the links that lead through them.
+/// Checks the existing directories above, and links and the directories that they lead through.
 fn check_way(folder: &Path) -> io::Result<()> {
     let whole = std::path::absolute(folder)?;
     let judge = |path: &Path, reason: Option<String>| match reason {
@@ -98,7 +98,7 @@ fn check_way(folder: &Path) -> io::Result<()> {
             Err(io::Error::new(io::ErrorKind::PermissionDenied, untrusted))
         }
     };
-    // The last one comes first.
+    // In reverse order, as a stack.
     let mut left = parts(whole.parent().unwrap_or(&whole));
     let (mut at, mut links) = (PathBuf::from("/"), 0);
     judge(&at, others_may_rename_in(&std::fs::symlink_metadata(&at)?))?;
@@ -109,7 +109,7 @@ fn check_way(folder: &Path) -> io::Result<()> {
         }
         let next = at.join(&part);
         let meta = match std::fs::symlink_metadata(&next) {
-            // The maker of the folder checks it then.
+            // Once this directory exists, its maker checks it.
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
             meta => meta?,
         };
@@ -132,10 +132,10 @@ fn check_way(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Links on the way to a folder at most, as for the kernel.
+/// Maximum number of links on the way to a directory, as in the kernel.
 const LINKS: usize = 40;
 
-/// The names in a path, from its end on.
+/// Returns the names in a path, from its end.
 fn parts(path: &Path) -> Vec<OsString> {
     let name = |part| match part {
         Component::Normal(name) => Some(name.to_owned()),
@@ -145,7 +145,7 @@ fn parts(path: &Path) -> Vec<OsString> {
     path.components().rev().filter_map(name).collect()
 }
 
-/// Why others could put something else in the place of what is in this folder and theirs not.
+/// Returns the reason if another user could replace an entry of this directory.
 fn others_may_rename_in(meta: &Metadata) -> Option<String> {
     const STICKY: u32 = 0o1000;
     belongs_to_another(meta)
@@ -153,8 +153,8 @@ fn others_may_rename_in(meta: &Metadata) -> Option<String> {
         .or_else(|| others_may_write(meta).filter(|_| meta.mode() & STICKY == 0))
 }
 
-/// Whether a folder is of the user who became root by sudo, as its variable says: a checkout in that user's home is no
-/// stranger's.
+/// Returns whether a directory belongs to the user who became root by sudo, according to `SUDO_UID`: a checkout in that
+/// user's home can be trusted.
 fn is_of_sudo(owner: u32, variable: Option<&str>) -> bool {
     variable.and_then(|user| user.parse().ok()) == Some(owner)
 }
@@ -165,31 +165,31 @@ fn close(folder: &Path) -> io::Result<()> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let folder = File::from(rustix::fs::open(folder, flags, Mode::empty())?);
     let meta = folder.metadata()?;
-    // Root's, where this is another user: not this one's to change.
+    // A directory of root must not be changed by another user.
     if meta.mode() & 0o077 == 0 || meta.uid() != rustix::process::geteuid().as_raw() {
         return Ok(());
     }
     folder.set_permissions(PermissionsExt::from_mode(PRIVATE))
 }
 
-/// Opens a lock of a cache, and makes it if it is not there.
+/// Opens a lock of a cache, and creates it if it is missing.
 ///
 /// # Errors
-/// [`UntrustedPath`] as in [`check`], for a link too; or that it cannot be opened.
+/// [`UntrustedPath`] as in [`check`], for a link too; or if the lock cannot be opened.
 pub fn lock(path: &Path) -> io::Result<File> {
     open(path, OFlags::RDWR | OFlags::CREATE)
 }
 
-/// Opens a lock of a cache that is there.
+/// Opens an existing lock of a cache.
 ///
 /// # Errors
-/// As [`lock`]; and that there is none.
+/// As [`lock`]; or if the lock does not exist.
 pub fn existing_lock(path: &Path) -> io::Result<File> {
     open(path, OFlags::RDONLY)
 }
 
 fn open(path: &Path, flags: OFlags) -> io::Result<File> {
-    // Not blocking: a pipe would wait for its other end.
+    // Non-blocking, because opening a pipe would wait for its other end.
     let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
     let file = match rustix::fs::open(path, flags, Mode::from_raw_mode(0o644)) {
         Ok(fd) => File::from(fd),
@@ -216,7 +216,7 @@ fn others_may_write(meta: &Metadata) -> Option<String> {
     if meta.mode() & 0o002 != 0 {
         return Some(format!("may be written to by everybody (mode {:o})", meta.mode() & 0o7777));
     }
-    // With a group of one's own the usual file mode of some distros opens new folders to it.
+    // With user private groups, the default umask of some distros makes new directories writable for the group.
     if meta.mode() & 0o020 != 0 && meta.gid() != rustix::process::getegid().as_raw() && meta.gid() != 0 {
         return Some(format!("may be written to by group {} (mode {:o})", meta.gid(), meta.mode() & 0o7777));
     }
@@ -271,7 +271,7 @@ mod tests {
         assert!(said(make(&link)).contains("is a link"), "{}", said(make(&link)));
         std::fs::set_permissions(&real, PermissionsExt::from_mode(0o777)).unwrap();
         assert!(said(check(&real)).contains("may be written to by everybody (mode 777)"), "{}", said(check(&real)));
-        // A lock that is a link would be made wherever it points.
+        // Opening a lock that is a link would create its target.
         let target = dir.path().join("target");
         symlink(&target, dir.path().join("lock")).unwrap();
         assert!(said(lock(&dir.path().join("lock")).map(drop)).contains("is a link"));
@@ -299,7 +299,7 @@ mod tests {
         let cache = open.join("mine/cache");
         make(&cache).unwrap();
         let mode = |mode: u32| std::fs::set_permissions(&open, PermissionsExt::from_mode(mode)).unwrap();
-        // Everybody could rename `mine` and put another one there.
+        // Everybody could rename `mine` and put another directory in its place.
         mode(0o777);
         let why = format!("{} on the way to it may be written to by everybody (mode 777)", open.display());
         assert!(said(check(&cache)).contains(&why), "{}", said(check(&cache)));
@@ -307,7 +307,7 @@ mod tests {
         let new = open.join("new/cache");
         assert!(said(make(&new)).contains(&why), "{}", said(make(&new)));
         assert!(!new.exists(), "made where it is not trusted");
-        // As in `/tmp`.
+        // Sticky, as in `/tmp`.
         mode(0o1777);
         check(&cache).unwrap();
         make(&new).unwrap();
@@ -322,7 +322,7 @@ mod tests {
         symlink("../own", open.join("way")).unwrap();
         let cache = open.join("way/cache");
         check(&cache).unwrap();
-        // The resolved path is nobody else's, and the link is.
+        // The resolved path is safe, but the link is in a directory that others can write to.
         std::fs::set_permissions(&open, PermissionsExt::from_mode(0o777)).unwrap();
         check(&own.join("cache")).unwrap();
         assert!(said(check(&cache)).contains("open on the way to it may be written to"), "{}", said(check(&cache)));

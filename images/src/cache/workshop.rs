@@ -1,4 +1,4 @@
-//! The folder in which an image is made, until one rename makes it the image.
+//! The directory in which an image is made, until one rename turns it into the image.
 
 use super::{Image, ImageOrigin, Store, trust};
 use crate::error::{Context, Failure};
@@ -6,7 +6,7 @@ use crate::manifest::{Manifest, sync};
 use std::fs::File;
 use std::path::PathBuf;
 
-/// A folder in which an image is made, or what it needs is fetched; removed with its value unless it is finished.
+/// A directory for making an image or fetching its parts; removed when the value is dropped, unless finished.
 #[derive(Debug)]
 pub(crate) struct Workshop {
     pub(crate) dir: PathBuf,
@@ -20,7 +20,7 @@ impl Store {
         self.check()?;
         let _gate = self.gate()?;
         let prefix = format!("{}-", key.get(..12).unwrap_or(key));
-        // Readable by all, as the tree's own modes say: apt's sandbox user must get through.
+        // Readable by all, as a tree's own modes expect: apt's sandbox user must be able to traverse it.
         let dir = tempfile::Builder::new()
             .prefix(&prefix)
             .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o755))
@@ -39,9 +39,10 @@ impl Workshop {
         self.dir.join("rootfs")
     }
 
-    /// Makes the folder the image of that key, in one step.
+    /// Turns the directory into the image of its key, in one step.
     pub(crate) fn finish(mut self, store: &Store, manifest: &Manifest) -> Result<Image, Failure> {
-        // First the tree is on the disk, then the manifest, then the name: what has one is whole, after a power cut too.
+        // First the tree is synchronised, then the manifest, then the name: an image with a name is complete, even
+        // after a power cut.
         let written = File::open(&self.dir).and_then(|folder| Ok(rustix::fs::syncfs(&folder)?));
         written.context("writing to the disk", &self.dir)?;
         manifest.write(&self.dir.join("manifest.json"))?;
@@ -55,7 +56,7 @@ impl Workshop {
         Ok(image)
     }
 
-    /// Removes the folder, and says why if it cannot; then the next sweep tries again.
+    /// Removes the directory, or returns the reason for a failure; then the next sweep tries again.
     pub(super) fn end(mut self) -> Result<(), Failure> {
         self.finished = true;
         std::fs::remove_dir_all(&self.dir).context("removing", &self.dir)

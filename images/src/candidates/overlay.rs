@@ -1,10 +1,11 @@
 //! Lays a folder over a tree, like a layer of an OCI image.
 //!
-//! Files and symlinks replace what is there, folders are merged, `.wh.NAME` removes `NAME`, `.wh..wh..opq` empties the
-//! folder it lies in (OCI image specification, layer.md, "Whiteouts").
-//! A folder that is a symlink in the tree is followed inside the tree, so that `lib/modules/…` reaches a merged `/usr`.
-//! Of the overlay, links are copied and only regular files are read: no link of overlay or tree leads out.
-//! Modes are kept, everything becomes root's.
+//! Files and symlinks replace existing entries, directories are merged, `.wh.NAME` removes `NAME`, `.wh..wh..opq`
+//! empties its directory (OCI image specification, layer.md, "Whiteouts").
+//! A directory that is a symlink in the tree is followed inside the tree, so that `lib/modules/…` reaches a merged
+//! `/usr`. Links of the overlay are copied and only its regular files are read, so that no link of overlay or tree
+//! leads out.
+//! Modes are kept, and everything becomes owned by root.
 
 use crate::digest::{self, Fields};
 use crate::error::{Context, Failure, ImageErrorKind};
@@ -16,21 +17,21 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-/// Entries of an overlay at most, and the bytes in its files: as of an archive.
+/// Limits of an overlay's entries and bytes, the same as for an archive.
 const ENTRIES: usize = 4_000_000;
 const BYTES: u64 = 64 << 30;
 
-/// Whether to go on, and if not, why.
+/// Callback that fails with the reason if the work must stop.
 pub(crate) type GoOn<'a> = &'a dyn Fn() -> Result<(), Failure>;
 
 /// Lays `overlay` over `tree`.
 ///
 /// # Errors
-/// A whiteout without a name, a file that is neither regular, symlink nor folder, more entries or bytes than an overlay
-/// may have, or an I/O error.
+/// If there is a whiteout without a name, a file that is neither regular, symlink nor directory, more entries or bytes
+/// than allowed, or an I/O error.
 pub(crate) fn apply(overlay: &Path, tree: &Path, go_on: GoOn<'_>) -> Result<(), Failure> {
     let mut application = Application { source: source(overlay)?, tree: tree::open(tree)?, go_on, left: BYTES };
-    // Whiteouts are about what the tree has, so they are applied first.
+    // Whiteouts are about the tree's entries, so they are applied first.
     let entries = walk(overlay, go_on)?;
     let (whiteouts, others): (Vec<_>, Vec<_>) = entries.iter().partition(|e| whiteout::is_one(&e.relative));
     for entry in whiteouts {
@@ -42,7 +43,7 @@ pub(crate) fn apply(overlay: &Path, tree: &Path, go_on: GoOn<'_>) -> Result<(), 
     Ok(())
 }
 
-/// A hash over everything that [`apply`] would bring.
+/// Returns a hash of everything that [`apply`] would add.
 pub(crate) fn hash(overlay: &Path, go_on: GoOn<'_>) -> Result<String, Failure> {
     let source = source(overlay)?;
     let (mut fields, mut left) = (Fields::default(), BYTES);
@@ -73,7 +74,7 @@ struct Entry {
     meta: std::fs::Metadata,
 }
 
-/// Everything below a folder, in a stable order, folders before what is in them.
+/// Lists everything below a directory, in a stable order, directories before their content.
 fn walk(overlay: &Path, go_on: GoOn<'_>) -> Result<Vec<Entry>, Failure> {
     if !overlay.is_dir() {
         return Err(refused(overlay, "expected a folder"));
@@ -104,18 +105,18 @@ impl Entry {
         std::fs::read_link(&self.from).context("reading", &self.from)
     }
 
-    /// Its path, seen from inside of either.
+    /// Returns the path as seen from inside the overlay or the tree.
     fn inside(&self) -> PathBuf {
         Path::new("/").join(&self.relative)
     }
 
-    /// The file's content, as long as all goes on and as much as is left.
+    /// Returns the file's content; reading stops when `go_on` fails or the byte limit is reached.
     fn content<'a>(&self, source: &Root, go_on: GoOn<'a>, left: &'a mut u64) -> Result<Content<'a>, Failure> {
         let file = source.file(&self.inside()).map_err(|e| refused(&self.relative, &e.to_string()))?;
         Ok(Content { file, go_on, left })
     }
 
-    /// Why its content was not read to the end.
+    /// Returns the reason why the content was not read to the end.
     fn unread(&self, error: io::Error, go_on: GoOn<'_>) -> Failure {
         match go_on() {
             Err(stopped) => stopped,
@@ -172,7 +173,7 @@ impl Application<'_> {
     fn folder(&self, entry: &Entry) -> Result<(), Failure> {
         let inside = entry.inside();
         let of = |e| refused(&entry.relative, &format!("{e}"));
-        // Through a symlink of the tree, if that is what is there.
+        // An existing directory may be a symlink of the tree, which is followed.
         let there = self.tree.look(&inside).map_err(of)?;
         if there.is_some_and(|meta| !meta.is_dir()) {
             tree::entry(&self.tree, &inside)?.remove()?;
@@ -186,7 +187,7 @@ fn own(target: &Path, meta: &std::fs::Metadata) -> io::Result<()> {
     if rustix::process::geteuid().is_root() {
         std::os::unix::fs::chown(target, Some(0), Some(0))?;
     }
-    // After the owner: changing that clears the setuid bit.
+    // After the owner, because changing the owner clears the setuid bit.
     std::fs::set_permissions(target, Permissions::from_mode(meta.mode() & 0o7777))
 }
 
@@ -258,7 +259,7 @@ mod tests {
         let (dir, overlay, tree) = pair();
         symlink("../..", tree.join("up")).unwrap();
         write(&overlay, "up/x", "x");
-        // What climbs above the root stays there, as for a process inside.
+        // A path that climbs above the root stays at the root, as for a process inside.
         apply(&overlay, &tree, &on).unwrap();
         assert!(!dir.path().join("x").exists() && tree.join("x").exists());
         std::fs::remove_dir_all(overlay.join("up")).unwrap();
@@ -270,7 +271,7 @@ mod tests {
             );
             std::fs::remove_file(overlay.join("a").join(name)).unwrap();
         }
-        // An absolute symlink of the tree means the tree's own root.
+        // An absolute symlink of the tree is relative to the tree's own root.
         symlink("/etc", tree.join("abs")).unwrap();
         std::fs::create_dir(tree.join("etc")).unwrap();
         write(&overlay, "abs/kata-qualify-test", "x");
@@ -293,7 +294,7 @@ mod tests {
         let stop = || Err(ImageErrorKind::Cancelled.into());
         assert!(matches!(hash(&overlay, &stop).unwrap_err().cause, ImageErrorKind::Cancelled));
         assert!(matches!(apply(&overlay, &tree, &stop).unwrap_err().cause, ImageErrorKind::Cancelled));
-        // In the middle of a file, too.
+        // Cancelling works in the middle of a file, too.
         let reads = std::cell::Cell::new(0);
         let soon = || {
             reads.set(reads.get() + 1);

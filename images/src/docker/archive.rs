@@ -7,10 +7,10 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use tokio::sync::mpsc;
 
-/// Bytes sent at once.
+/// Size of a chunk, in bytes.
 const CHUNK: usize = 1 << 20;
 
-/// A tree's archive as a stream, or that of some of its entries; the task that writes it says how that went.
+/// Streams the archive of a tree, or of some of its entries; the result of the writing task tells whether it succeeded.
 pub(super) fn stream<Chunk: From<Vec<u8>>>(
     tree: PathBuf,
     only: Option<BTreeSet<PathBuf>>,
@@ -20,7 +20,7 @@ pub(super) fn stream<Chunk: From<Vec<u8>>>(
         let mut sink = Sink { sender, buffer: Vec::with_capacity(CHUNK) };
         let done = write(&tree, only.as_ref(), &mut sink).and_then(|()| sink.flush());
         if let Err(error) = &done {
-            // Docker must see a broken stream, not a short tree.
+            // A broken stream keeps Docker from accepting a truncated tree.
             let _ = sink.sender.blocking_send(Err(io::Error::other(error.to_string())));
         }
         done
@@ -32,7 +32,7 @@ pub(super) fn stream<Chunk: From<Vec<u8>>>(
     (writing, body)
 }
 
-/// Hands the archive to the async side in pieces.
+/// Passes the archive to the async side in chunks.
 struct Sink {
     sender: mpsc::Sender<io::Result<Vec<u8>>>,
     buffer: Vec<u8>,
@@ -56,7 +56,7 @@ impl Write for Sink {
     }
 }
 
-/// Writes a tree as a tar archive, or only those entries of it.
+/// Writes a tree, or only the given entries, as a tar archive.
 fn write(tree: &Path, only: Option<&BTreeSet<PathBuf>>, sink: impl Write) -> io::Result<()> {
     let mut builder = tar::Builder::new(sink);
     builder.mode(tar::HeaderMode::Complete);
@@ -83,7 +83,8 @@ fn write(tree: &Path, only: Option<&BTreeSet<PathBuf>>, sink: impl Write) -> io:
     builder.into_inner()?.flush()
 }
 
-/// `trusted.*` are an overlay's, `system.*` are ACLs, which Docker refuses.
+/// Returns whether an extended attribute is kept: `trusted.*` belong to overlayfs, and `system.*` are ACLs, which
+/// Docker refuses.
 fn is_taken(name: &[u8]) -> bool {
     name.starts_with(b"security.capability") || name.starts_with(b"user.")
 }

@@ -1,4 +1,4 @@
-//! Makes Docker images of trees: whole, or as a layer on the image that a tree is derived from.
+//! Creation of Docker images from trees: whole, or as a layer on the image that a tree is derived from.
 
 use super::{CACHE_LABEL, LABEL, archive, docker_failure, tag};
 use crate::cache::Image;
@@ -18,9 +18,9 @@ use std::path::PathBuf;
 
 /// Makes sure that Docker has the image; returns its tag.
 ///
-/// An image that is derived from another one becomes a layer on that one's, unless something of that one is gone from it.
-/// Otherwise the tree is streamed to Docker's import: numeric owners, hard links, file capabilities and `user.*` attributes
-/// are kept; device nodes, sockets and the content of `/proc`, `/sys` and `/dev` are left out, because Docker makes its own.
+/// A derived image becomes a layer on its base's Docker image, unless it lacks something of the base. Otherwise the
+/// tree is streamed to Docker's import: numeric owners, hard links, file capabilities and `user.*` attributes are kept;
+/// device nodes, sockets and the content of `/proc`, `/sys` and `/dev` are left out, because Docker provides them.
 ///
 /// # Errors
 /// [`ImageError`] of phase [`Phase::Import`]: Docker's complaint, or a file of the tree that cannot be read.
@@ -34,7 +34,7 @@ async fn imported(docker: &Docker, image: &Image) -> Result<String, Failure> {
         match Box::pin(layered(docker, &cache, &base, image)).await {
             Ok(true) => return Ok(tag(image, &cache)),
             Ok(false) => {}
-            // An engine may refuse a layer that every other one takes; importing the whole tree always works.
+            // An engine may refuse a layer that other engines accept; importing the whole tree always works.
             Err(failure) => tracing::warn!("no layer for {}: {}", image.release(), failure.cause),
         }
     }
@@ -48,7 +48,7 @@ async fn whole(docker: &Docker, cache: &str, image: &Image) -> Result<(), Failur
     import(docker, cache, image).await
 }
 
-/// Two runs that want the same new image at the same time import it once.
+/// Locks the import, so that two runs that want the same new image at the same time import it once.
 async fn lock_import(image: &Image) -> Result<std::fs::File, Failure> {
     let waiting = image.clone();
     let locked = tokio::task::spawn_blocking(move || waiting.lock_import()).await;
@@ -59,7 +59,8 @@ fn broken(error: tokio::task::JoinError) -> Failure {
     ImageErrorKind::Docker { detail: error.to_string() }.into()
 }
 
-/// Makes an image of its base's and one layer; `false` where a layer of files cannot say what is gone.
+/// Makes an image from its base's image and one layer; returns `false` if the image lacks something of the base, which
+/// a layer of files cannot express.
 async fn layered(docker: &Docker, cache: &str, base: &Image, image: &Image) -> Result<bool, Failure> {
     if is_there(docker, cache, image).await? {
         return Ok(true);
@@ -73,7 +74,7 @@ async fn layered(docker: &Docker, cache: &str, base: &Image, image: &Image) -> R
         return Ok(true);
     }
     let labels = HashMap::from([(LABEL.to_owned(), "export".to_owned()), (CACHE_LABEL.to_owned(), cache.to_owned())]);
-    // Never started, but Docker wants a command where the image has none.
+    // The container never runs, but Docker requires a command if the image has none.
     let body = ContainerCreateBody {
         image: Some(tag(base, cache)),
         cmd: Some(vec!["none".to_owned()]),
@@ -111,12 +112,12 @@ async fn commit(
     docker.commit_container(options, ContainerConfig::default()).await.map(drop).map_err(|e| docker_failure(&e))
 }
 
-/// The instruction that labels an image.
+/// Returns the instruction that labels an image.
 fn labels(image: &Image, cache: &str) -> String {
     format!("LABEL {LABEL}={} {CACHE_LABEL}={cache}", image.key())
 }
 
-/// Whether Docker has the image under its tag, as this cache's.
+/// Returns whether Docker has the image under its tag, with this cache's label.
 async fn is_there(docker: &Docker, cache: &str, image: &Image) -> Result<bool, Failure> {
     match docker.inspect_image(&tag(image, cache)).await {
         Ok(found) => Ok(found.config.and_then(|c| c.labels).is_some_and(|labels| is_of(&labels, image, cache))),
@@ -125,7 +126,7 @@ async fn is_there(docker: &Docker, cache: &str, image: &Image) -> Result<bool, F
     }
 }
 
-/// Whether an image's labels say that it is this one, of this cache.
+/// Returns whether the labels are those of this image and this cache.
 fn is_of(labels: &HashMap<String, String>, image: &Image, cache: &str) -> bool {
     let says = |label: &str, value: &str| labels.get(label).is_some_and(|found| found == value);
     says(LABEL, image.key()) && says(CACHE_LABEL, cache)
@@ -155,7 +156,7 @@ async fn import(docker: &Docker, cache: &str, image: &Image) -> Result<(), Failu
     settle(answered, writing, image).await
 }
 
-/// What Docker answered and what was written to it, as one result.
+/// Combines Docker's answer and the result of writing to it.
 async fn settle(
     answered: Result<(), Failure>,
     writing: tokio::task::JoinHandle<io::Result<()>>,
@@ -163,7 +164,7 @@ async fn settle(
 ) -> Result<(), Failure> {
     let written = writing.await.unwrap_or_else(|e| Err(io::Error::other(e.to_string())));
     match (answered, written) {
-        // When Docker hangs up, its reason is the cause and our broken pipe the consequence.
+        // If Docker closes the connection, its reason is the cause and the broken pipe the consequence.
         (Err(failure), Err(e)) if e.kind() == io::ErrorKind::BrokenPipe => Err(failure),
         (_, Err(source)) => {
             Err(ImageErrorKind::Io { context: format!("reading {}", image.rootfs().display()), source }.into())

@@ -1,4 +1,4 @@
-//! Removes what this crate has left with Docker.
+//! Removal of images and containers that this crate left in Docker.
 
 use super::{CACHE_LABEL, LABEL, docker_failure, old_tag};
 use crate::cache::{self, Image};
@@ -12,25 +12,25 @@ use bollard::query_parameters::{
 use std::collections::HashMap;
 use std::path::Path;
 
-/// What was removed from Docker, and what was not.
+/// Result of a removal of images from Docker.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Removed {
-    /// The tags of the images that are gone.
+    /// Tags of the removed images.
     pub removed: Vec<String>,
-    /// Images that something in Docker uses, each with the engine's words.
+    /// Images that something in Docker uses, each with the engine's message.
     pub in_use: Vec<String>,
 }
 
-/// Removes the images of a cache that the cache no longer has, and those that earlier versions made of what it has.
+/// Removes a cache's Docker images that the cache no longer has, and those with tags of earlier versions.
 ///
-/// What a run holds in the cache stays in Docker, too.
+/// Images that a run holds in the cache stay in Docker, too.
 ///
 /// # Errors
-/// [`ImageError`] with Docker's complaint.
+/// [`ImageError`] with Docker's message.
 pub async fn remove_orphans(docker: &Docker, cache: &Path) -> Result<Removed, ImageError> {
     let failed = |e| ImageError::new("Docker's images", Phase::Import, docker_failure(&e));
     let id = cache::id(cache)?;
-    // Asked before the cache is: an image comes to Docker after it has come to the cache.
+    // Docker is queried before the cache, because an image gets into the cache before it gets into Docker.
     let of_cache = images_of(docker, &id).await.map_err(failed)?;
     let kept: HashMap<String, Image> =
         cache::list(cache).into_iter().map(|image| (image.key().to_owned(), image)).collect();
@@ -47,7 +47,7 @@ pub async fn remove_orphans(docker: &Docker, cache: &Path) -> Result<Removed, Im
         match remove_image(docker, image).await {
             Ok(names) => done.removed.extend(names),
             Err(bollard::errors::Error::DockerResponseServerError { status_code: 404, .. }) => {}
-            // By a container, or by an image that is derived from it.
+            // Used by a container, or by an image derived from it.
             Err(bollard::errors::Error::DockerResponseServerError { status_code: 409, message }) => {
                 done.in_use.push(format!("{name}: {message}"));
             }
@@ -59,10 +59,10 @@ pub async fn remove_orphans(docker: &Docker, cache: &Path) -> Result<Removed, Im
 
 /// Removes the containers of a cache that were made only to export or commit a tree; returns their ids.
 ///
-/// Nothing tells whether their makers are alive: call it only when no run of the cache is.
+/// There is no way to tell whether their makers are alive: call it only if no run of the cache is.
 ///
 /// # Errors
-/// [`ImageError`] with Docker's complaint.
+/// [`ImageError`] with Docker's message.
 pub async fn remove_exports(docker: &Docker, cache: &str) -> Result<Vec<String>, ImageError> {
     let failed = |e| ImageError::new("Docker's containers", Phase::Import, docker_failure(&e));
     let filters =
@@ -81,7 +81,8 @@ pub async fn remove_exports(docker: &Docker, cache: &str) -> Result<Vec<String>,
     Ok(removed)
 }
 
-/// Docker's images of a cache; derived ones come first, because Docker removes no image below another.
+/// Lists Docker's images of a cache, derived images first, because Docker removes no image that another one is based
+/// on.
 async fn images_of(docker: &Docker, cache: &str) -> Result<Vec<ImageSummary>, bollard::errors::Error> {
     let filters = HashMap::from([("label".to_owned(), vec![format!("{CACHE_LABEL}={cache}")])]);
     let options = ListImagesOptionsBuilder::new().filters(&filters).build();

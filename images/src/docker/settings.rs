@@ -1,21 +1,21 @@
-//! Whether the environment names one Docker engine.
+//! Check that the environment names one Docker engine unambiguously.
 //!
-//! Two libraries connect to it, and each reads the environment by itself: bollard (`connect_with_host` in src/docker.rs of
-//! 0.21.1) and testcontainers (`init` in src/core/client/bollard_client.rs of 0.28.0), which takes no connection of ours.
-//! bollard uses TLS where `DOCKER_TLS_VERIFY` is set to anything, and then has a folder of certificates of its own;
-//! testcontainers uses it where that is `1`, and panics where `DOCKER_CERT_PATH` is not set.
-//! What they would read differently is refused before either of them is asked.
+//! Two libraries connect to it, and each reads the environment itself: bollard (`connect_with_host` in src/docker.rs of
+//! 0.21.1) and testcontainers (`init` in src/core/client/bollard_client.rs of 0.28.0), which accepts no existing
+//! connection. bollard uses TLS if `DOCKER_TLS_VERIFY` has any value, with a default directory for the certificates;
+//! testcontainers uses TLS if the value is `1`, and panics if `DOCKER_CERT_PATH` is not set.
+//! Settings that the two would interpret differently are refused before either of them connects.
 
-/// Why the environment names no engine that everything here would reach in the same way.
+/// Reasons why the environment names no engine that both libraries would reach in the same way.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EngineSettingsError {
-    /// It is not clear whether TLS is wanted.
+    /// It is unclear whether TLS is wanted.
     #[error("DOCKER_TLS_VERIFY is {value:?}: expected 1, or that it is not set")]
     UnclearTls {
-        /// What it is.
+        /// Value of `DOCKER_TLS_VERIFY`.
         value: String,
     },
-    /// TLS is wanted, and nobody says with which certificates.
+    /// TLS is wanted, but no certificates are named.
     #[error(
         "DOCKER_HOST is to be reached by TLS: expected the folder of ca.pem, cert.pem and key.pem in DOCKER_CERT_PATH, \
          which is not set"
@@ -23,13 +23,13 @@ pub enum EngineSettingsError {
     NoCertificates,
 }
 
-/// Looks at the variables of an environment.
+/// Checks the variables of an environment.
 ///
 /// # Errors
-/// That the libraries would read them differently.
+/// If the libraries would interpret the variables differently.
 pub(super) fn check(variable: impl Fn(&str) -> Option<String>) -> Result<(), EngineSettingsError> {
     let host = variable("DOCKER_HOST").unwrap_or_default();
-    // A socket has no TLS, and any other scheme is an error of bollard's.
+    // A socket has no TLS, and bollard refuses any other scheme.
     let may_have_tls = ["tcp://", "http://"].iter().any(|scheme| host.starts_with(scheme));
     let by_tls = match variable("DOCKER_TLS_VERIFY").filter(|_| may_have_tls) {
         Some(value) if value == "1" => true,

@@ -1,15 +1,15 @@
-//! The error of somebody who reads a base for this crate.
+//! Errors of code outside this crate that reads a base for it.
 
 use model::diagnostic::error_chain;
 use std::error::Error;
 use std::fmt;
 
-/// Why a base that the caller reads cannot be used: an error of the caller's, whose kinds this crate does not know.
+/// An error of the caller's base reader, whose kinds this crate does not know.
 #[derive(Debug)]
 pub struct BaseError(Box<dyn Error + Send + Sync>);
 
 impl BaseError {
-    /// Takes the caller's error.
+    /// Wraps the caller's error.
     pub fn new(error: impl Error + Send + Sync + 'static) -> BaseError {
         BaseError(Box::new(error))
     }

@@ -1,14 +1,14 @@
 //! Alpine Linux, and all other distros with apk.
 //!
-//! The tree's own apk decides what it wants, verifies it and installs it, all without a network; this machine's curl only
-//! fetches, into folders that are laid out as the repositories are.
+//! The tree's own apk selects, verifies and installs packages, all without a network; this machine's curl only fetches,
+//! into directories with the layout of the repositories.
 //! apk verifies an index by a key and each package by its hash in the index.
 //!
-//! A base from nothing needs an apk of this machine, which decides and verifies; nothing of the packages is run before the
-//! apk among them installs them all.
+//! A base from nothing needs an apk on this machine, which selects and verifies; nothing in the packages is run before
+//! the apk among them installs them all.
 //!
-//! No apk was there to try this with: the calls are those that apk(8) of apk-tools 2.14 documents, and a test has a program
-//! record them (`images/tests/apk.rs`).
+//! This was not tried with a real apk: the calls follow apk(8) of apk-tools 2.14, and a test records them with a
+//! stand-in (`images/tests/apk.rs`).
 
 mod index;
 mod install;
@@ -34,13 +34,13 @@ use root::Root;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-/// The family.
+/// The apk family.
 pub(crate) struct Apk;
 
-/// The program.
+/// Name of the program.
 const PROGRAM: &str = "apk";
 
-/// The folder that is kept beside the tree, for candidates and disks that are made of it.
+/// Directory that is kept next to the tree, for candidates and disks derived from it.
 const KEPT: &str = "apk";
 const KEYS: &str = "apk/keys";
 const INDEX: &str = "APKINDEX.tar.gz";
@@ -151,7 +151,7 @@ impl PackageFamily for Apk {
 struct Repositories<'a> {
     release: &'a Release,
     options: MirrorOptions,
-    /// Where the indexes lie until there is an image's folder.
+    /// Directory of the indexes until there is an image's directory.
     scratch: Option<PathBuf>,
 }
 
@@ -161,7 +161,7 @@ impl Repositories<'_> {
         install::Job { runner, folder, logins: &self.options.logins, arch, offline: self.options.offline }
     }
 
-    /// Fetches a repository's index; whether it is signed, the apk says that reads it.
+    /// Fetches a repository's index; the apk that reads the index checks its signature.
     fn index(&self, runner: &Runner<'_>, folder: &Path, id: &str, address: &str) -> Result<Index, Failure> {
         let name = format!("{KEPT}/{id}.tar.gz");
         let wanted =
@@ -199,7 +199,7 @@ impl Archives for Repositories<'_> {
     }
 
     fn adopt(&self, _: &Runner<'_>, folder: &Path, _: &Path) -> Result<(), Failure> {
-        // Its own settings already say where its packages come from.
+        // The tree's own settings already name its package sources.
         super::install::keep(self.scratch.as_deref(), KEPT, folder)
     }
 
@@ -217,7 +217,7 @@ mod tests {
         for good in ["qemu-system-x86_64", "libstdc++", "py3-yaml", "R"] {
             assert!(Apk.package_name(good).is_some(), "{good}");
         }
-        // `so:`, `cmd:` and `@tag` mean something else to apk, and `!` takes away.
+        // `so:`, `cmd:` and `@tag` mean something else to apk, and `!` removes a package.
         for wrong in ["", "-o", "so:libc.so", "a@edge", "!qemu", "x.apk", "a=1", "a/b", "~x"] {
             assert_eq!(Apk.package_name(wrong), None, "{wrong}");
         }

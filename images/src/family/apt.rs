@@ -34,7 +34,7 @@ use settings::AptSettings;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-/// The family.
+/// The apt family.
 pub(crate) struct Apt;
 
 impl PackageFamily for Apt {
@@ -73,7 +73,7 @@ impl PackageFamily for Apt {
     }
 
     fn machine_packages(&self) -> &'static [&'static str] {
-        // `ip` makes networks for containers, the plugins those of pods; dmsetup and mkfs.erofs are what snapshotters call.
+        // `ip` sets up networks for containers, the plugins those for pods; snapshotters call dmsetup and mkfs.erofs.
         &[
             "containernetworking-plugins",
             "dbus",
@@ -92,7 +92,7 @@ impl PackageFamily for Apt {
     }
 
     fn fetching_programs(&self) -> &'static [&'static str] {
-        // Wherever there is an apt there are its helpers, and without one mmdebstrap is missing first.
+        // A machine with apt has its helpers; on a machine without apt, mmdebstrap is reported as missing first.
         &["apt-get"]
     }
 
@@ -109,7 +109,7 @@ impl PackageFamily for Apt {
     }
 
     fn settings_in_base(&self) -> &'static [&'static str] {
-        // Its sources are replaced, and its keys are read in the tree.
+        // Its sources are replaced, and its keys are read from the tree.
         &[]
     }
 
@@ -160,26 +160,26 @@ impl PackageFamily for Apt {
 /// A release's archives.
 struct AptArchives<'a> {
     release: &'a Release,
-    /// Nothing where nothing may be fetched.
+    /// `None` if nothing may be fetched.
     access: Option<Access>,
 }
 
-/// How the network is reached, and the credentials that only the program that fetches may get.
+/// Access to the network, and the credentials that only the fetching program may get.
 struct Access {
     mirrors: Mirrors,
     settings: AptSettings,
     logins: Vec<Login>,
-    /// Files of keys that the caller names.
+    /// Key files from the caller.
     keys: Vec<PathBuf>,
 }
 
 impl Access {
-    /// The mirrors and their credentials, as far as the caller and the machine's apt know them.
+    /// Determines the mirrors and their credentials, from the caller and the machine's apt.
     fn of_machine(runner: &mut Runner<'_>, release: &Release, options: &Options) -> Result<Access, Failure> {
         let trimmed = |url: &Option<String>| url.as_ref().map(|url| url.trim_end_matches('/').to_owned());
         let settings = AptSettings::of_machine(runner, options.accept_expired)?;
         let named = Mirrors { main: trimmed(&options.mirror), security: trimmed(&options.security_mirror) };
-        // What the caller names needs nothing of this machine's apt, whose files may be unreadable.
+        // If the caller names all mirrors, this machine's apt files are not needed, and they may be unreadable.
         let whole = match named.has_all_of(release) {
             true => named,
             false => named.or(mirrors::of_machine(&Root::default(), release)?),
@@ -191,12 +191,12 @@ impl Access {
 }
 
 impl AptArchives<'_> {
-    /// The way to the network.
+    /// Returns the access to the network.
     fn access(&self) -> Result<&Access, Failure> {
         self.access.as_ref().ok_or_else(|| ImageErrorKind::NotCached.into())
     }
 
-    /// The machine's apt, working in a folder.
+    /// Returns the machine's apt, working in a directory.
     fn fetch(&self, folder: &Path) -> Result<Fetch, Failure> {
         let access = self.access()?;
         Fetch::new(folder, &access.settings, &access.logins, &access.keys, self.release.arch)
@@ -217,7 +217,7 @@ impl Archives for AptArchives<'_> {
     }
 
     fn offered(&self, runner: &Runner<'_>, folder: &Path, names: &BTreeSet<&str>) -> Result<Vec<Offered>, Failure> {
-        // No tree is there whose keys could count: this machine's do, or the caller's.
+        // There is no tree with keys yet: the keys of this machine or of the caller are used.
         install::write_sources(self.release, &self.access()?.mirrors, folder, &folder.join("rootfs"))?;
         self.fetch(folder)?.update(runner, Path::new("/"))?;
         lists::offered(&folder.join(fetch::LISTS), names)

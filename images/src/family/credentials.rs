@@ -1,4 +1,4 @@
-//! A mirror's credentials: taken out of its address at once, and handed only to the program that fetches.
+//! Credentials of a mirror: taken out of its address at once, and passed only to the fetching program.
 
 use crate::error::{Failure, ImageErrorKind};
 use model::redact::percent_decoded;
@@ -7,15 +7,15 @@ use std::path::{Path, PathBuf};
 
 pub(crate) use operator::process::PROXY_VARIABLES;
 
-/// The addresses of proxies that this process was given.
+/// Returns the addresses of the proxies in this process's environment.
 pub(crate) fn proxies() -> impl Iterator<Item = String> {
     PROXY_VARIABLES.iter().filter_map(|name| std::env::var(name).ok())
 }
 
-/// The user and the password for a mirror.
+/// User and password for a mirror.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Login {
-    /// The mirror's address, without these.
+    /// Address of the mirror, without the credentials.
     pub(crate) address: String,
     pub(crate) user: String,
     pub(crate) password: String,
@@ -28,10 +28,10 @@ impl fmt::Debug for Login {
 }
 
 impl Login {
-    /// That `program` can read the user and the password from its configuration.
+    /// Checks that `program` can read the user and the password from its configuration.
     ///
     /// # Errors
-    /// What it cannot read, without repeating it.
+    /// Describes the unreadable part, without repeating it.
     pub(crate) fn check_readable_by(&self, program: &str) -> Result<(), Failure> {
         let unreadable = |word: &str| word.is_empty() || word.contains(|c: char| c.is_whitespace() || c.is_control());
         if !unreadable(&self.user) && !unreadable(&self.password) {
@@ -45,18 +45,19 @@ impl Login {
     }
 }
 
-/// The form of an address whose credentials can be told from the rest.
+/// Form of an address whose credentials can be separated.
 const FORM: &str = "expected SCHEME://[USER:PASSWORD@]HOST[:PORT]/PATH or file:/PATH; `@`, `:` and `/` of a user, a password \
                     or a path are written as %40, %3A and %2F";
 
-/// Where programs of this machine have a folder of their own (`sandbox`), so that they would find no mirror in it.
+/// Directory that is private to sandboxed programs (`sandbox`), so that they would find no mirror in it.
 const HIDDEN: &str = "/tmp";
 const NOT_HIDDEN: &str = "expected a folder that is not below /tmp, which is another one for the programs that fetch: move it, such as to /srv";
 
-/// Whether the credentials in a mirror's address can be told from the rest of it, and whoever fetches can see it.
+/// Checks that the credentials in a mirror's address can be separated, and that the fetching program can see a local
+/// mirror.
 ///
 /// # Errors
-/// What is expected; the address is not repeated, because a password may stand anywhere in it.
+/// Describes the expected form; the address is not repeated, because a password may be anywhere in it.
 pub fn check_mirror(url: &str) -> Result<(), &'static str> {
     let (address, _) = split(url)?;
     match folder(&address).is_some_and(|folder| is_hidden(&folder)) {
@@ -65,7 +66,7 @@ pub fn check_mirror(url: &str) -> Result<(), &'static str> {
     }
 }
 
-/// The folder of this machine that an address names.
+/// Returns the directory of this machine that an address names.
 fn folder(address: &str) -> Option<PathBuf> {
     let rest = ["file:", "copy:"].iter().find_map(|scheme| address.strip_prefix(scheme))?;
     let path = match rest.strip_prefix("//") {
@@ -75,15 +76,15 @@ fn folder(address: &str) -> Option<PathBuf> {
     Some(Path::new("/").join(percent_decoded(path).trim_start_matches('/')))
 }
 
-/// Whether a folder is hidden by its own name, or by where a link in it leads.
+/// Returns whether a directory is hidden, by its own path or by the target of a link.
 fn is_hidden(folder: &Path) -> bool {
     folder.starts_with(HIDDEN) || folder.canonicalize().is_ok_and(|real| real.starts_with(HIDDEN))
 }
 
-/// The address without the credentials in it, and these.
+/// Separates an address and its credentials.
 ///
 /// # Errors
-/// As [`check_mirror`]: what remains would be handed on, and a password may be in it.
+/// As [`check_mirror`]: the rest of the address would be passed on, and a password may be in it.
 pub(crate) fn split(url: &str) -> Result<(String, Option<Login>), &'static str> {
     let Some((scheme, rest)) = url.split_once("://") else {
         let is_local = ["file:/", "copy:/"].iter().any(|scheme| url.starts_with(scheme));
@@ -106,7 +107,7 @@ pub(crate) fn split(url: &str) -> Result<(String, Option<Login>), &'static str> 
     Ok((address, login))
 }
 
-/// The address of a mirror that the caller names, without its credentials, and these.
+/// Separates the address of a mirror from the caller and its credentials.
 pub(super) fn of_mirror(url: &str) -> Result<(String, Option<Login>), ImageErrorKind> {
     let unclear = |reason: &str| ImageErrorKind::BadAddress { address: "of a mirror".into(), reason: reason.into() };
     split(url.trim_end_matches('/')).map_err(unclear)
@@ -152,7 +153,7 @@ mod tests {
         }
     }
 
-    /// Whatever is left of an address is handed on in arguments, which everybody here can read.
+    /// The rest of an address is passed on in arguments, which every user can read.
     #[test]
     fn an_address_in_which_a_password_may_be_left_is_refused() {
         for unclear in [

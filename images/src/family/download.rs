@@ -1,8 +1,9 @@
-//! Files from a mirror, fetched by this machine's curl for families whose own program decides and does not fetch.
+//! Files from a mirror, fetched by this machine's curl for families whose own program selects packages but does not
+//! fetch.
 //!
-//! It may write to the image's folder only, and it alone gets credentials: they are in a file for root that is removed at
-//! once, and in no argument.
-//! What is fetched is trusted only once somebody has verified it.
+//! curl may write only to the image's directory, and only curl gets credentials: they are in a file for root that is
+//! removed at once, and in no argument.
+//! Fetched files are trusted only after verification.
 
 use super::credentials::Login;
 use super::folder;
@@ -12,21 +13,21 @@ use crate::runner::Runner;
 use operator::process::sandbox::Network;
 use std::path::Path;
 
-/// The program.
+/// Name of the program.
 pub(super) const PROGRAM: &str = "curl";
-/// Below the image's folder: what curl is told.
+/// Directory below the image's directory for curl's configuration.
 const FOLDER: &str = "download";
-/// Bytes of a file.
+/// Size limit of a file, in bytes.
 const MAX_FILE: u64 = 8 << 30;
 
-/// A file, and what it is to be called below the image's folder.
+/// A file to fetch, and its name below the image's directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct DownloadRequest {
     pub(super) address: String,
     pub(super) name: String,
 }
 
-/// Fetches files; the folders that they are to lie in are there.
+/// Fetches files; the target directories must exist.
 pub(super) fn fetch(
     runner: &Runner<'_>,
     phase: Phase,
@@ -42,7 +43,7 @@ pub(super) fn fetch(
     let settings = settings(&super::seen(folder), wanted, logins);
     let fetched = folder::write_private(&private.join("config"), &settings).and_then(|()| {
         let mut curl = super::of_machine(folder, Network::Machine, PROGRAM, FOLDER)?;
-        // Its first argument, without which it reads the settings of whoever calls it.
+        // Must be the first argument: without it curl reads the settings of the user who calls it.
         curl.arg("--disable").arg("--config").arg(super::seen(folder).join(FOLDER).join("config"));
         runner.run(phase, &mut curl)
     });
@@ -50,7 +51,7 @@ pub(super) fn fetch(
     fetched.and(removed)
 }
 
-/// As curl(1) reads them from a file.
+/// Returns the configuration in the format of curl(1).
 fn settings(seen: &Path, wanted: &[DownloadRequest], logins: &[Login]) -> String {
     let mut text = String::new();
     for (n, one) in wanted.iter().enumerate() {
@@ -85,7 +86,8 @@ fn quoted(text: &str) -> String {
     out + "\""
 }
 
-/// What curl's message among these lines means, as curl 7.88 of Debian 12 words it; nothing where none is curl's.
+/// Returns the meaning of curl's message among these lines, as worded by curl 7.88 of Debian 12; `None` if no line is
+/// curl's.
 pub(super) fn cause(lines: &[String]) -> Option<ImageErrorKind> {
     lines.iter().find_map(|line| meant(line))
 }
@@ -94,7 +96,7 @@ fn meant(line: &str) -> Option<ImageErrorKind> {
     let code = line.strip_prefix("curl: (")?.split(')').next()?.parse::<u8>().ok()?;
     let missing = line.contains("error: 404") || line.contains("error: 410");
     Some(match code {
-        // A `file:` that is not there.
+        // A `file:` address that does not exist.
         37 => ImageErrorKind::NoSuchRelease { what: "a file of the repository".to_owned() },
         22 if missing => ImageErrorKind::NoSuchRelease { what: "a file of the repository".to_owned() },
         23 if line.contains("No space left") => ImageErrorKind::DiskFull,

@@ -1,4 +1,4 @@
-//! Folders that programs in a sandbox pass through, made where programs that are not trusted may have been.
+//! Directories that sandboxed programs traverse, made where untrusted programs may have been.
 
 use crate::error::{Context, Failure};
 use crate::tree::FolderEntry;
@@ -10,14 +10,15 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 
-/// Makes a folder where it is missing, readable for everybody: programs in a user namespace must pass through it.
+/// Makes a directory if it is missing, readable for everybody: programs in a user namespace must be able to traverse
+/// it.
 ///
-/// A link of its name is an error and not followed: programs that are not trusted may have been there.
+/// A link of its name is an error and not followed: untrusted programs may have been there.
 pub(crate) fn make(folder: &Path) -> Result<(), Failure> {
     below(&above(folder)?, folder).map(drop)
 }
 
-/// Makes such a folder, empty except for these folders: what was there is removed, and no link is followed.
+/// Makes such a directory, empty except for the given subdirectories: old content is removed, and no link is followed.
 pub(crate) fn make_empty(folder: &Path, parts: &[&str]) -> Result<(), Failure> {
     let above = above(folder)?;
     let again = above.try_clone().context("opening", folder)?;
@@ -26,38 +27,38 @@ pub(crate) fn make_empty(folder: &Path, parts: &[&str]) -> Result<(), Failure> {
     parts.iter().try_for_each(|part| below(&made, &folder.join(part)).map(drop))
 }
 
-/// Makes a folder for root alone, of settings and credentials.
+/// Makes a directory that only root can read, for settings and credentials.
 pub(crate) fn make_private(folder: &Path) -> Result<(), Failure> {
     DirBuilder::new().mode(0o700).create(folder).context("creating", folder)
 }
 
-/// Writes a new file for root alone.
+/// Writes a new file that only root can read.
 pub(crate) fn write_private(path: &Path, text: &str) -> Result<(), Failure> {
     let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
     file.and_then(|mut file| file.write_all(text.as_bytes())).context("writing", path)
 }
 
-/// Copies a file; everybody may read it then.
+/// Copies a file and makes it readable for everybody.
 pub(crate) fn copy(from: &Path, to: &Path) -> Result<(), Failure> {
     std::fs::copy(from, to).context("copying", from)?;
     std::fs::set_permissions(to, Permissions::from_mode(0o644)).context("changing the mode of", to)
 }
 
-/// Copies a file into a folder, likewise; gives its name.
+/// Copies a file into a directory and makes it readable for everybody; returns its name.
 pub(crate) fn copy_into(folder: &Path, file: &Path) -> Result<String, Failure> {
     let name = file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     copy(file, &folder.join(&name))?;
     Ok(name)
 }
 
-/// The folder that a path is in.
+/// Opens the parent directory of a path.
 fn above(path: &Path) -> Result<OwnedFd, Failure> {
     let folder = path.parent().unwrap_or(path);
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     rustix::fs::open(folder, flags, Mode::empty()).map_err(io::Error::from).context("opening", folder)
 }
 
-/// The folder of that path, made below the open one.
+/// Makes and opens the directory of a path, relative to its open parent.
 fn below(above: &OwnedFd, path: &Path) -> Result<OwnedFd, Failure> {
     let (name, mode) = (path.file_name().unwrap_or_default(), Mode::from_raw_mode(0o755));
     let made = match mkdirat(above, name, mode) {
@@ -71,7 +72,7 @@ fn below(above: &OwnedFd, path: &Path) -> Result<OwnedFd, Failure> {
     made.map_err(io::Error::from).context("making the folder", path)
 }
 
-/// The names in a folder, sorted.
+/// Returns the names in a directory, sorted.
 pub(crate) fn names(folder: &Path) -> Result<Vec<String>, Failure> {
     let entries = std::fs::read_dir(folder).context("reading", folder)?;
     let mut names: Vec<String> = entries.flatten().filter_map(|e| e.file_name().into_string().ok()).collect();
@@ -111,7 +112,7 @@ mod tests {
         make_empty(&folder, &["partial"]).unwrap();
         unharmed();
         assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 1);
-        // Neither is what is no folder at all opened and waited for.
+        // A FIFO is refused without being opened, which would block.
         std::fs::remove_dir(&partial).unwrap();
         rustix::fs::mkfifoat(rustix::fs::CWD, &partial, Mode::RUSR).unwrap();
         assert!(make(&partial).is_err());
@@ -125,7 +126,7 @@ mod tests {
         make_private(&private).unwrap();
         write_private(&secret, "login").unwrap();
         assert_eq!((mode(&private), mode(&secret)), (0o700, 0o600));
-        // What somebody has put there before is not taken over.
+        // Existing entries are not reused.
         assert!(make_private(&private).is_err() && write_private(&secret, "other").is_err());
         assert_eq!(copy_into(desk.path(), &secret).unwrap(), "secret");
         let copied = desk.path().join("secret");

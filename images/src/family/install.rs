@@ -1,4 +1,4 @@
-//! The packages to install in a tree, as every family takes them.
+//! Packages to install in a tree, in a form common to all families.
 
 use crate::error::{Context as _, Failure, ImageErrorKind};
 use crate::package::ExtraPackage;
@@ -7,23 +7,23 @@ use crate::runner::{Runner, tied};
 use model::package::PackageName;
 use std::path::Path;
 
-/// Where a tree's package manager sees the packages that were fetched for it.
+/// Path at which a tree's package manager sees the packages that were fetched for it.
 pub(super) const OVER: &str = "/var/cache/kata-qualify";
 
-/// What to install, and where.
+/// Packages to install, and their target.
 pub(crate) struct Install<'a> {
     pub(crate) tree: &'a Path,
-    /// The image's folder while it is made: packages are fetched to it.
+    /// Directory of the image while it is made: packages are fetched into it.
     pub(crate) folder: &'a Path,
-    /// The folder of the image whose indexes say which versions there are.
+    /// Directory of the image whose indexes list the available versions.
     pub(crate) indexes: &'a Path,
     pub(crate) packages: &'a [ExtraPackage],
-    /// What a bootstrapped base needs besides.
+    /// Additional packages for a bootstrapped base.
     pub(crate) required: &'a [PackageName],
 }
 
 impl Install<'_> {
-    /// The names of packages to install, and the files of those that the caller brings along.
+    /// Returns the names of the packages to install, and the files of packages from the caller.
     pub(super) fn names_and_files(&self) -> (Vec<String>, Vec<&Path>) {
         let mut names: Vec<String> = self.required.iter().map(ToString::to_string).collect();
         let mut files = Vec::new();
@@ -36,8 +36,8 @@ impl Install<'_> {
         (names, files)
     }
 
-    /// Has `work` find the indexes, which an image keeps below its folder under that name: one that is derived from another
-    /// has a copy of them for as long as it is made.
+    /// Runs `work` with the indexes, which an image keeps below its directory under the name `kept`: an image that is
+    /// derived from another one has a temporary copy of them.
     pub(super) fn with_indexes(
         &self,
         runner: &Runner<'_>,
@@ -56,7 +56,7 @@ impl Install<'_> {
     }
 }
 
-/// Has an image's folder keep the indexes that its key was made of; they lie elsewhere until there is one.
+/// Moves the indexes that an image's key was computed from into the image's directory.
 pub(super) fn keep(scratch: Option<&Path>, kept: &str, folder: &Path) -> Result<(), Failure> {
     let Some(scratch) = scratch else { return Err(ImageErrorKind::NotCached.into()) };
     let to = folder.join(kept);

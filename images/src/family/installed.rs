@@ -1,4 +1,4 @@
-//! What is installed in a tree, as every family tells it; what differs is the database that is asked.
+//! Packages installed in a tree, in a form common to all families; only the database differs.
 
 use crate::error::{Failure, ImageErrorKind};
 use crate::manifest::PathOwner;
@@ -8,14 +8,14 @@ use root::Root;
 use std::io;
 use std::path::Path;
 
-/// All installed packages, sorted by name, architecture and version: there may be several versions of a kernel.
+/// Returns all installed packages, sorted by name, architecture and version: there may be several versions of a kernel.
 pub(super) fn listed(found: Result<Vec<Package>, QueryError>) -> Result<Vec<Package>, Failure> {
     let mut all = found.map_err(unread)?;
     all.sort_by(|a, b| (&a.name, &a.arch, a.version.as_str()).cmp(&(&b.name, &b.arch, b.version.as_str())));
     Ok(all)
 }
 
-/// That a tree's database cannot be read, or is damaged.
+/// Makes a failure from a tree's unreadable or damaged database.
 pub(super) fn unread(error: QueryError) -> Failure {
     match error {
         QueryError::Read(error) => tree::failed(error),
@@ -26,7 +26,8 @@ pub(super) fn unread(error: QueryError) -> Failure {
     }
 }
 
-/// The owners of paths by a database, and where the paths lead in their tree; nobody's, where it cannot be read.
+/// Returns the owners of paths according to a database, and the resolved paths in the tree; no owner if the database
+/// cannot be read.
 pub(super) fn owners<E>(
     tree: &Path,
     paths: &[String],
@@ -37,7 +38,7 @@ pub(super) fn owners<E>(
     let found = root.as_ref().and_then(|root| ask(root, &inside).ok());
     let packages = found.unwrap_or_else(|| vec![None; paths.len()]);
     let resolved = |path: &Path| {
-        // Nobody but root reads a tree here, so that what cannot be looked at is not there.
+        // Only root reads a tree here, so a path that cannot be accessed does not exist.
         let root = root.as_ref().filter(|root| root.look(path).is_ok_and(|found| found.is_some()))?;
         Some(root.resolve(path).ok()?.display().to_string())
     };

@@ -9,30 +9,30 @@ use std::collections::{BTreeMap, BTreeSet};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Offered {
     pub(crate) repository: String,
-    /// As its index has it: what is installed besides what somebody names may be called anything.
+    /// Name as in the index: a package that is installed as a dependency may have any name.
     pub(crate) name: String,
     pub(crate) version: PackageVersion,
 }
 
-/// One whose file is fetched by us and not by its package manager.
+/// A package whose file the harness fetches, not its package manager.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct OfferedFile {
     pub(super) offered: Offered,
-    /// The file's name, which is the end of an address, too.
+    /// Name of the file, which is also the end of its address.
     pub(super) name: String,
-    /// Where it is verified here; apk verifies by hashes of its own.
+    /// Expected hash, if the file is verified here; apk verifies by hashes of its own.
     pub(super) sha256: Option<String>,
 }
 
-/// The named packages among the files that are offered.
+/// Returns the named packages among the offered files.
 pub(super) fn named(files: Vec<OfferedFile>, names: &BTreeSet<&str>) -> Vec<Offered> {
     let all = files.into_iter().map(|file| file.offered);
     all.filter(|offered| names.contains(offered.name.as_str())).collect()
 }
 
-/// Where the installed versions of packages are offered, each place once and in its order.
+/// Returns the suites that offer the installed versions of packages, each once and in order.
 ///
-/// A package that is called as none of a repository can be is left out: it comes from nowhere.
+/// A package with a name that no repository can use is left out.
 pub(super) fn origins<'o>(packages: &[Package], offered: impl IntoIterator<Item = &'o Offered>) -> Vec<PackageOrigin> {
     let mut by_name: BTreeMap<&str, Vec<&Offered>> = BTreeMap::new();
     for one in offered {
@@ -51,7 +51,7 @@ pub(super) fn origins<'o>(packages: &[Package], offered: impl IntoIterator<Item 
     packages.iter().filter_map(origin).collect()
 }
 
-/// Whether two versions are one: an RPM may say that its epoch is 0, and an index leaves that out.
+/// Returns whether two versions are the same: an RPM may have an explicit epoch of 0, which an index omits.
 fn is_same(a: &PackageVersion, b: &PackageVersion) -> bool {
     let [a, b] = [a, b].map(PackageVersion::as_str).map(|version| version.strip_prefix("0:").unwrap_or(version));
     a == b
@@ -74,7 +74,7 @@ mod tests {
             arch: "x86_64".into(),
             source: "qemu".to_owned(),
         };
-        // Of two architectures, say.
+        // For example for two architectures.
         let offered = [one("core", "1-1"), one("updates", "2-1"), one("updates", "2-1"), one("testing", "2-1")];
         let found = origins(&["qemu", "local", "no package"].map(installed), &offered);
         assert_eq!(found.iter().map(|origin| origin.package.as_str()).collect::<Vec<_>>(), ["qemu", "local"]);

@@ -1,11 +1,11 @@
 //! Arch Linux, and all other distros with pacman.
 //!
-//! The tree's own pacman decides what it wants and installs it, both without a network; this machine's curl fetches, and
+//! The tree's own pacman selects packages and installs them, both without a network; this machine's curl fetches, and
 //! its gpg verifies: each package by the hash in its repository's database and by a signature.
-//! Only a base from nothing is decided on by a pacman of this machine, and then nothing of the packages is run before the
-//! pacman among them installs them all.
+//! Only the packages of a base from nothing are selected by a pacman of this machine, and no program in them is run
+//! before the pacman among them installs them all.
 //!
-//! A release that rolls is upgraded as a whole: new packages on an old base are what its distro does not support.
+//! A rolling release is upgraded as a whole, because its distro does not support new packages on an old base.
 
 mod database;
 mod install;
@@ -33,13 +33,13 @@ use sources::Repository;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-/// The family.
+/// The pacman family.
 pub(crate) struct Pacman;
 
-/// The program.
+/// Name of the program.
 const PROGRAM: &str = "pacman";
 
-/// The folder that is kept beside the tree, for candidates and disks that are made of it.
+/// Directory that is kept next to the tree, for candidates and disks derived from it.
 const KEPT: &str = "pacman";
 const SYNC: &str = "pacman/sync";
 
@@ -137,7 +137,7 @@ impl PackageFamily for Pacman {
 
     fn initrd(&self, runner: &Runner<'_>, tree: &Path, kernel: &str) -> Result<String, Failure> {
         let path = format!("/boot/initramfs-{kernel}.img");
-        // A disk that is not there yet has nothing that could be detected.
+        // The disk does not exist yet, so there is nothing to detect.
         let mut mkinitcpio = tree::command(tree, &[], "mkinitcpio")?;
         mkinitcpio.args(["--kernel", kernel, "--generate", &path, "--skiphooks", "autodetect"]);
         runner.run(Phase::Disk, &mut mkinitcpio)?;
@@ -145,7 +145,7 @@ impl PackageFamily for Pacman {
     }
 }
 
-/// The most telling cause among what curl, gpg and pacman have printed.
+/// Returns the most specific cause in the output of curl, gpg and pacman.
 fn cause(lines: &[String]) -> ImageErrorKind {
     let of_tools = download::cause(lines).or_else(|| keyring::cause(lines));
     of_tools.unwrap_or_else(|| failure_reason(Installer::Pacman, lines).into())
@@ -155,12 +155,12 @@ fn cause(lines: &[String]) -> ImageErrorKind {
 struct Repositories<'a> {
     release: &'a Release,
     options: MirrorOptions,
-    /// Where the databases lie until there is an image's folder.
+    /// Directory of the databases until there is an image's directory.
     scratch: Option<PathBuf>,
 }
 
 impl Repositories<'_> {
-    /// Fetches a repository's database, and its signature where it has one: Arch signs packages only.
+    /// Fetches a repository's database, and its signature if there is one: Arch signs only packages.
     fn database(&self, runner: &Runner<'_>, folder: &Path, repository: &Repository) -> Result<Index, Failure> {
         let database = format!("{}.db", repository.id);
         let wanted = |name: &str| DownloadRequest {
@@ -213,7 +213,7 @@ impl Archives for Repositories<'_> {
     }
 
     fn adopt(&self, _: &Runner<'_>, folder: &Path, _: &Path) -> Result<(), Failure> {
-        // Its own settings already say where its packages come from.
+        // The tree's own settings already name its package sources.
         super::install::keep(self.scratch.as_deref(), KEPT, folder)
     }
 
@@ -244,7 +244,7 @@ mod tests {
         assert!(super::super::checked(&Pacman, &[], Pacman.machine_packages()).is_ok());
     }
 
-    /// Each program's words are read in one place, and here it is decided who is asked first.
+    /// Each program's messages are read by its own module; this test checks their precedence.
     #[test]
     fn failures_are_read_from_whichever_program_failed() {
         let of = |text: &str| cause(&text.lines().map(str::to_owned).collect::<Vec<_>>());

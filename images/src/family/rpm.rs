@@ -1,18 +1,19 @@
 //! Fedora, Enterprise Linux, openSUSE and all other distros with RPM packages in repositories that dnf reads.
 //!
-//! This machine's dnf decides and fetches, the release's own rpm installs: what any of dnf 4, dnf 5, microdnf, tdnf and
-//! zypper would do in the tree ends in that rpm, and a tree that has none of them can be installed into, too.
+//! This machine's dnf selects and fetches packages, and the release's own rpm installs them: dnf 4, dnf 5, microdnf,
+//! tdnf and zypper would all run that rpm in the tree, and in this way packages can also be installed into a tree that
+//! has none of them.
 //!
 //! ```text
 //! repositories and keys of the base ─► dnf (network, no tree) ─► packages ─► rpmkeys (no network) ─► the tree's rpm (no network)
 //! ```
 //!
-//! zypper is not asked: this machine's would take the tree for its root, and run the plugins that it finds in it.
-//! Its repositories have the form of dnf's, and both have libsolv decide.
+//! zypper is not used: this machine's zypper would use the tree as its root, and run the plugins in it. Its
+//! repositories have the format of dnf's, and both use libsolv as their solver.
 //!
-//! dnf works on a folder of its own that has a copy of the tree's database, and never on the tree.
-//! A base is made from nothing in two steps: this machine's rpm unpacks the packages without running anything of them, and
-//! then the rpm among them installs them all again, into a database of its own, with their scripts.
+//! dnf works on a directory of its own that has a copy of the tree's database, and never on the tree.
+//! A base is made from nothing in two steps: this machine's rpm unpacks the packages without running anything in them,
+//! and then the rpm among them installs them all again, into a database of its own, with their scripts.
 
 mod indexes;
 mod install;
@@ -42,23 +43,23 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use workspace::Workspace;
 
-/// What differs between distros whose packages are RPMs.
+/// Differences between distros with RPM packages.
 #[derive(Clone, Copy)]
 pub(crate) struct Rpm {
     manager: PackageManager,
-    /// The folder of a system that says where its packages come from.
+    /// Directory of a system's repository files.
     repositories: &'static str,
-    /// The folders of variables in addresses.
+    /// Directories of variables in addresses.
     variables: &'static [&'static str],
-    /// The folder of keys that a system trusts.
+    /// Directory of the keys that a system trusts.
     keys: &'static str,
-    /// All of a base that is read before there is a tree.
+    /// Files and directories of a base that are read before there is a tree.
     settings: &'static [&'static str],
-    /// Whether an index is signed where nothing is said of it.
+    /// Whether an index is signed if the repository's settings do not say so.
     signs_indexes: bool,
-    /// What a tree is made of at least.
+    /// Minimum packages of a tree.
     base: &'static [&'static str],
-    /// The packages that make a machine of it.
+    /// Additional packages that make a bootable machine of a tree.
     machine: &'static [&'static str],
 }
 
@@ -77,19 +78,19 @@ pub(crate) const DNF: Rpm = Rpm {
         "/etc/pki/rpm-gpg",
     ],
     signs_indexes: false,
-    // Who asks for no language gets all of them.
+    // A minimal language pack, because without one all languages are installed.
     base: &["bash", "coreutils", "filesystem", "glibc-minimal-langpack", "rpm", "system-release"],
-    // What is handed to a machine is a tar archive, and minimal systems of these distros have no tar.
+    // Files are copied to a machine in a tar archive, and minimal systems of these distros have no tar.
     machine: &["dbus", "dracut", "iproute", "kmod", "systemd", "systemd-udev", "tar"],
 };
 
-/// Amazon Linux, whose records name the program that it had first.
+/// Amazon Linux, whose records name its original package manager.
 pub(crate) const YUM: Rpm = Rpm { manager: PackageManager::Yum, ..DNF };
 
-/// Azure Linux 3.0 and Photon, whose repositories are dnf's.
+/// Azure Linux 3.0 and Photon, whose repositories have dnf's format.
 pub(crate) const TDNF: Rpm = Rpm { manager: PackageManager::Tdnf, ..DNF };
 
-/// openSUSE, SLES: their indexes are signed, and they name their repositories and keys elsewhere.
+/// openSUSE and SLES: their indexes are signed, and their repositories and keys are in other directories.
 pub(crate) const ZYPPER: Rpm = Rpm {
     manager: PackageManager::Zypper,
     repositories: "/etc/zypp/repos.d",
@@ -107,7 +108,7 @@ pub(crate) const ZYPPER: Rpm = Rpm {
     machine: &["dbus-1", "dracut", "iproute2", "kmod", "systemd", "tar", "udev"],
 };
 
-/// Names of the repositories that the caller names by their addresses; dnf takes `main` for its own settings.
+/// Names of the repositories that the caller names by address; dnf reserves `main` for its own settings.
 const MIRROR: &str = "mirror";
 const SECURITY_MIRROR: &str = "security";
 
@@ -175,7 +176,7 @@ impl PackageFamily for Rpm {
     }
 
     fn cause_reader(&self) -> fn(&[String]) -> ImageErrorKind {
-        // Which program a tree has does not matter: this machine's dnf is run, and rpm.
+        // The tree's package manager does not matter: this machine's dnf and rpm are run.
         |lines| failure_reason(Installer::Dnf, lines).into()
     }
 
@@ -227,7 +228,7 @@ impl PackageFamily for Rpm {
 
     fn initrd(&self, runner: &Runner<'_>, tree: &Path, kernel: &str) -> Result<String, Failure> {
         let path = format!("/boot/initramfs-{kernel}.img");
-        // A disk that is not there yet has nothing that could be looked for.
+        // The disk does not exist yet, so there is nothing to detect.
         let mut dracut = tree::command(tree, &[], "dracut")?;
         dracut.args(["--force", "--no-hostonly", "--add-drivers", "ext4 virtio_blk virtio_pci", &path, kernel]);
         runner.run(Phase::Disk, &mut dracut)?;
@@ -239,19 +240,19 @@ impl PackageFamily for Rpm {
 struct Repositories<'a> {
     family: Rpm,
     release: &'a Release,
-    /// What the caller names in the place of the distro's own.
+    /// Mirrors from the caller that replace the distro's own.
     mirrors: Vec<(&'static str, String)>,
     logins: Vec<Login>,
-    /// Files of keys that the caller names.
+    /// Key files from the caller.
     keys: Vec<PathBuf>,
     offline: bool,
-    /// Where the indexes lie until there is an image's folder.
+    /// Directory of the indexes until there is an image's directory.
     scratch: Option<PathBuf>,
 }
 
 impl Repositories<'_> {
-    /// Where packages come from: the mirrors that the caller names, else what the base says, else this machine if it runs
-    /// the distro.
+    /// Returns the package sources: the mirrors from the caller, else those of the base, else those of this machine if
+    /// it runs the distro.
     fn sources(&self, base: Option<&Path>) -> Result<Sources, Failure> {
         let system = super::settled_by(base, self.release)?;
         if !self.mirrors.is_empty() {
@@ -289,7 +290,7 @@ impl Archives for Repositories<'_> {
     }
 
     fn adopt(&self, _: &Runner<'_>, folder: &Path, _: &Path) -> Result<(), Failure> {
-        // Its own settings already say where its packages come from.
+        // The tree's own settings already name its package sources.
         super::install::keep(self.scratch.as_deref(), workspace::KEPT, folder)
     }
 

@@ -1,4 +1,4 @@
-//! Which versions a release's archives have now; nothing is installed.
+//! Versions that a release's archives have now; nothing is installed.
 
 use super::{digests, expired, request, resolve};
 use crate::error::{Failure, ImageError, ImageErrorKind};
@@ -14,14 +14,14 @@ use model::release::Release;
 use model::version_order::compare;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The newest version that a release's archives offer of each named package, by the signed indexes that an image would
-/// be made by; what they do not offer is left out.
+/// Returns the newest version of each named package in a release's archives, according to the signed indexes that an
+/// image would be made from; packages that the archives do not offer are left out.
 ///
-/// Where an image's base says where packages come from, that is fetched, too.
+/// If an image's base names the package sources, the base is fetched, too.
 ///
 /// # Errors
-/// Those of [`prepare`](super::prepare()) up to the point where an image is made;
-/// [`ImageErrorKind::NotCached`] offline.
+/// Those of [`prepare`](super::prepare()) up to the point where an image is made; [`ImageErrorKind::NotCached`]
+/// offline.
 pub fn newest_versions(
     release: &Release,
     options: &Options,
@@ -39,7 +39,7 @@ fn offered(job: &mut Job<'_>, names: &BTreeSet<&str>) -> Result<Vec<Offered>, Fa
         return Err(ImageErrorKind::NotCached.into());
     }
     job.store.check()?;
-    // A workshop, because what a killed process leaves of it is swept at the next start.
+    // A workshop, because the next start removes it if this process is killed.
     let scratch = job.store.workshop("indexes")?;
     let archives = match job.family.settings_in_base().is_empty() {
         true => {

@@ -1,4 +1,4 @@
-//! Whether an image of a release can be had on this machine, before anything starts.
+//! Check whether an image of a release can be obtained on this machine, before anything starts.
 
 use super::{digests, fits, request, source_of};
 use crate::cache::Store;
@@ -12,28 +12,29 @@ use crate::runner::has_program;
 use crate::source::Source;
 use model::release::{Archive, Release};
 
-/// How an image of a release can be had.
+/// Ways to obtain an image of a release.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ImageRoute {
-    /// The cache has one; unless it is offline, the mirror may have something newer by now.
+    /// The cache has an image; unless the run is offline, the mirror may have something newer by now.
     Cache,
-    /// It is made on such a base: never [`Source::Auto`].
+    /// The image is made on this kind of base: never [`Source::Auto`].
     Base(Source),
 }
 
-/// By which way this machine has an image of the release; neither network nor Docker is asked.
+/// Returns the way in which this machine can obtain an image of the release; neither network nor Docker is contacted.
 ///
 /// # Errors
-/// Why by none: no family for the package manager, no kernel, no base to begin with, another architecture, not root.
+/// If there is no way: no family for the package manager, no kernel, no source of a base, another architecture, not
+/// root.
 pub fn attainable(release: &Release, options: &Options) -> Result<ImageRoute, ImageError> {
     any_way(release, options).map_err(|failure| ImageError::new(&release.name(), Phase::Resolve, failure))
 }
 
-/// What an image of a release in the cache has to have been asked for, as its
-/// [`Manifest::request`](crate::Manifest::request) has it.
+/// Returns the request that a matching image in the cache must have, in the form of
+/// [`Manifest::request`](crate::Manifest::request).
 ///
 /// # Errors
-/// Why there can be no such image.
+/// If such an image cannot exist.
 pub fn request_of(release: &Release, options: &Options) -> Result<String, ImageError> {
     let asked = family::of(release).and_then(|family| asked_for(family, release, options));
     asked.map_err(|failure| ImageError::new(&release.name(), Phase::Resolve, failure))
@@ -58,7 +59,7 @@ pub(super) fn any_way(release: &Release, options: &Options) -> Result<ImageRoute
         None => {}
     }
     let source = source_of(family, release, options);
-    // Where a base says where packages come from, nothing does without one, but this machine if it runs the distro.
+    // If a base names the package sources, a bootstrap has no sources unless this machine runs the distro.
     let says_nothing = source == Source::Bootstrap && !family.settings_in_base().is_empty();
     if says_nothing && options.security_mirror.is_none() && !can_be_fetched(family, release, options) {
         return Err(ImageErrorKind::NoMirror { suite: release.name(), archive: Archive::Main }.into());
@@ -86,7 +87,7 @@ pub(super) fn any_way(release: &Release, options: &Options) -> Result<ImageRoute
     }
 }
 
-/// Whether a mirror of a release is known without a base that names one.
+/// Returns whether a mirror of a release is known without a base that names one.
 pub(super) fn can_be_fetched(family: &dyn PackageFamily, release: &Release, options: &Options) -> bool {
     options.mirror.is_some() || family.knows_mirror(&release.distro)
 }

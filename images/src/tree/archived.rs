@@ -7,26 +7,26 @@ use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-/// Bytes of a tree's files, holes included, that are archived at most: as many as an archive may unpack to.
+/// Size limit of a tree's archived files including holes, in bytes: the same as for unpacking an archive.
 pub(crate) const BYTES: u64 = 64 << 30;
 
-/// The part of an archive of a tree that is written so far.
+/// State of writing a tree into an archive.
 pub(crate) struct Entries {
-    /// Files with several names, by device and inode.
+    /// Files with hard links, by device and inode.
     seen: HashMap<(u64, u64), PathBuf>,
-    /// Bytes that may still come.
+    /// Remaining bytes.
     left: u64,
-    /// Which attributes are kept.
+    /// Selects the attributes that are kept.
     is_taken: fn(&[u8]) -> bool,
 }
 
 impl Entries {
-    /// Nothing yet.
+    /// Returns the initial state.
     pub(crate) fn new(bytes: u64, is_taken: fn(&[u8]) -> bool) -> Entries {
         Entries { seen: HashMap::new(), left: bytes, is_taken }
     }
 
-    /// Adds a file, a folder without what is in it, or a link.
+    /// Adds a file, a directory without its content, or a link.
     pub(crate) fn append(
         &mut self,
         builder: &mut tar::Builder<impl Write>,
@@ -59,7 +59,7 @@ impl Entries {
         builder.append_data(&mut header, path, File::open(from)?)
     }
 
-    /// Extended attributes as PAX records (`SCHILY.xattr.*`).
+    /// Returns extended attributes as PAX records (`SCHILY.xattr.*`).
     fn records(&self, path: &Path) -> io::Result<Vec<(String, Vec<u8>)>> {
         let taken = attributes::of(path)?.into_iter().filter(|(name, _)| (self.is_taken)(name));
         Ok(taken.map(|(name, value)| (format!("SCHILY.xattr.{}", String::from_utf8_lossy(&name)), value)).collect())

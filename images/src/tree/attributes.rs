@@ -4,7 +4,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
-/// The names and values of a file's own attributes, in order; none where its filesystem has no attributes.
+/// Returns the names and values of a file's own attributes, in order; empty if its filesystem has no attributes.
 pub(crate) fn of(path: &Path) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
     let mut names = vec![0_u8; 1 << 16];
     let length = match rustix::fs::llistxattr(path, names.as_mut_slice()) {

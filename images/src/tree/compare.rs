@@ -1,8 +1,8 @@
-//! Compares a derived tree with the one that it comes from: what is equal is stored once, what differs becomes a layer.
+//! Compares a derived tree with its base: equal files are stored once, and different ones become a layer.
 //!
-//! The derived tree is a whole copy while packages and overlays are written into it; only when nothing writes to it any
-//! more do its unchanged files become hard links to those of the other tree.
-//! Finished trees are read and never written to, so that no change of one can show in another.
+//! The derived tree is a complete copy while packages and overlays are written into it; its unchanged files become hard
+//! links to those of the base only after the last write.
+//! Finished trees are only read, so that a change of one tree can never show in the other.
 
 use super::attributes;
 use std::collections::BTreeSet;
@@ -11,15 +11,15 @@ use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-/// Bytes of a file that is compared: a larger one, larger than any of a release's, may be a hole that takes hours to read,
-/// and counts as different.
+/// Size limit of a compared file, in bytes: a larger file, larger than any in a release, may be a hole that takes hours
+/// to read, and counts as different.
 const LARGEST: u64 = 4 << 30;
 
-/// Replaces the files of `tree` that `base` has under the same path with the same content, owner, mode, times and
-/// attributes by hard links; returns how many.
+/// Replaces files of `tree` by hard links if `base` has the same path with the same content, owner, mode, times and
+/// attributes; returns the number of links.
 ///
 /// # Errors
-/// What could not be read or linked; files that are linked by then stay linked.
+/// If a file cannot be read or linked; links made so far stay.
 pub(crate) fn link_unchanged(base: &Path, tree: &Path) -> io::Result<usize> {
     let mut linked = 0;
     walk(tree, &mut |folder, entries| {
@@ -36,9 +36,9 @@ pub(crate) fn link_unchanged(base: &Path, tree: &Path) -> io::Result<usize> {
                 && attributes::of(&mine)? == attributes::of(&other)?
                 && same_content(&mine, &other)?
             {
-                // Under a name that no package uses, until it replaces the copy.
+                // Linked under a name that no package uses, until it replaces the copy.
                 let aside = tree.join(folder).join(".kata-qualify-shared");
-                // A filesystem may have no hard links, or allow no more for this file: the copy serves as well.
+                // A filesystem may have no hard links, or allow no more for this file: then the copy stays.
                 if std::fs::hard_link(&other, &aside).is_ok() {
                     std::fs::rename(&aside, &mine)?;
                     linked += 1;
@@ -50,11 +50,11 @@ pub(crate) fn link_unchanged(base: &Path, tree: &Path) -> io::Result<usize> {
     Ok(linked)
 }
 
-/// The paths of `tree` that differ from `base`, folders included; `None` where something of `base` is gone or has become
-/// another kind of file, which a layer cannot express by its files alone.
+/// Returns the paths of `tree` that differ from `base`, including directories; `None` if something of `base` is missing
+/// or has become another kind of file, which the files of a layer cannot express.
 ///
 /// # Errors
-/// What could not be read.
+/// If a file cannot be read.
 pub(crate) fn changed(base: &Path, tree: &Path) -> io::Result<Option<BTreeSet<PathBuf>>> {
     let mut changed = BTreeSet::new();
     walk(tree, &mut |folder, entries| {
@@ -87,7 +87,8 @@ pub(crate) fn changed(base: &Path, tree: &Path) -> io::Result<Option<BTreeSet<Pa
     Ok(whole.then_some(changed))
 }
 
-/// Whether a path of the tree is a folder and none on the way is a link: a tree's own could lead out of it.
+/// Returns whether a path of the tree is a directory that is reached without links: a tree's own link could lead out of
+/// it.
 fn is_folder(tree: &Path, path: &Path) -> bool {
     let real = |path: &Path| std::fs::symlink_metadata(tree.join(path)).is_ok_and(|meta| meta.is_dir());
     path.ancestors().filter(|p| !p.as_os_str().is_empty()).all(real)
@@ -103,7 +104,7 @@ fn is_the_same(seen: &Metadata, meta: &Metadata, base: &Path, tree: &Path) -> io
     Ok(!meta.is_file() || (meta.len() <= LARGEST && same_content(base, tree)?))
 }
 
-/// A folder with its entries, and so on down.
+/// Callback for a directory with its entries; subdirectories follow.
 type Visit<'a> = &'a mut dyn FnMut(&Path, &[(std::ffi::OsString, Metadata)]) -> io::Result<()>;
 
 fn walk(tree: &Path, visit: Visit<'_>) -> io::Result<()> {
@@ -120,8 +121,8 @@ fn walk(tree: &Path, visit: Visit<'_>) -> io::Result<()> {
     Ok(())
 }
 
-/// Compares owner, mode, size, kind, modification time, and the device of a node. A folder's size depends on the
-/// filesystem and does not count.
+/// Compares owner, mode, size, kind, modification time, and the device of a node. The size of a directory depends on
+/// the filesystem and is ignored.
 fn is_alike(a: &Metadata, b: &Metadata) -> bool {
     let of = |m: &Metadata| (m.mode(), m.uid(), m.gid(), m.mtime(), m.mtime_nsec(), m.rdev());
     of(a) == of(b) && (a.is_dir() || a.len() == b.len())
@@ -164,7 +165,7 @@ mod tests {
     }
 
     impl Trees {
-        /// A base with a few files, and a copy of it.
+        /// Makes a base with a few files, and a copy of it.
         fn new() -> Trees {
             let dir = tempfile::tempdir().unwrap();
             let base = dir.path().join("base");
@@ -187,7 +188,7 @@ mod tests {
             self.dir.path().join("tree")
         }
 
-        /// What differs is other than the base only in what its name says.
+        /// Changes files of the copy, each only in the way that its name says.
         fn edit(&self) {
             let bin = self.tree().join("usr/bin");
             let time = std::fs::metadata(bin.join("other-content")).unwrap().modified().unwrap();

@@ -1,5 +1,5 @@
-//! Whiteouts, by which a layer says what is gone from those below: `.wh.NAME` removes `NAME`, `.wh..wh..opq` empties the
-//! folder it lies in (OCI image specification, layer.md, "Whiteouts").
+//! Whiteouts, by which a layer removes entries of the layers below: `.wh.NAME` removes `NAME`, `.wh..wh..opq` empties
+//! its directory (OCI image specification, layer.md, "Whiteouts").
 
 use super::{FolderEntry, of_descriptor};
 use crate::error::{Context as _, Failure};
@@ -11,20 +11,20 @@ use std::path::Path;
 const PREFIX: &[u8] = b".wh.";
 const OPAQUE: &str = ".wh..wh..opq";
 
-/// What a path is a whiteout of, if it is one.
+/// Returns the name that a whiteout removes; `None` if the path is no whiteout.
 fn named(path: &Path) -> Option<&OsStr> {
     path.file_name()?.as_bytes().strip_prefix(PREFIX).map(OsStr::from_bytes)
 }
 
-/// Whether a path is a whiteout, by its name.
+/// Returns whether a path is a whiteout, by its name.
 pub(crate) fn is_one(path: &Path) -> bool {
     named(path).is_some()
 }
 
-/// Removes from a tree what the whiteout at a path, seen from inside, is of.
+/// Applies the whiteout at a path inside the tree.
 ///
-/// A folder that is a link is followed inside the tree.
-/// A whiteout that names no file is `refused` with the reason.
+/// A directory that is a link is followed inside the tree.
+/// A whiteout that names no file is passed to `refused` with the reason.
 pub(crate) fn apply(tree: &Root, inside: &Path, refused: impl Fn(&str) -> Failure) -> Result<(), Failure> {
     let whiteout = named(inside).unwrap_or_default();
     let is_opaque = inside.file_name().is_some_and(|name| name == OPAQUE);

@@ -1,4 +1,4 @@
-//! Debian's releases as the tests need them, by hand: the record's parser is another crate's business.
+//! Debian's releases for the tests, written by hand: the record's parser is tested in another crate.
 
 use model::arch::Arch;
 use model::package::PackageName;
@@ -9,7 +9,7 @@ use model::release::{Archive, FilesystemDriver, Kernel, PackageSuite, Release, V
 pub(crate) const RELEASES: [(&str, &str); 5] =
     [("11", "bullseye"), ("12", "bookworm"), ("13", "trixie"), ("testing", "forky"), ("unstable", "sid")];
 
-/// One of them.
+/// Returns a release by its version or codename.
 #[expect(clippy::expect_used, reason = "a test or example with a wrong name cannot go on")]
 pub(crate) fn release(version: &str) -> Release {
     let (_, codename) = RELEASES.iter().find(|(v, c)| *v == version || *c == version).expect("a release of Debian");

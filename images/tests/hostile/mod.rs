@@ -1,6 +1,6 @@
-//! A package's script that tries all that would let it out, and says of each what came of it.
+//! A package's script that tries all known ways out of the sandbox, and reports the result of each.
 //!
-//! It is this test's own program, packed into the package: scripts of a minimal tree have little to try with.
+//! The script runs this test program itself, packed into the package, because a minimal tree has few tools.
 #![expect(unsafe_code, reason = "what is tried has no safe interface")]
 
 use std::ffi::CString;
@@ -15,25 +15,25 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
-/// Where the package has the program and what it is told; where it writes what came of it.
+/// Paths of the program and its input in the package; name of the report that it writes.
 pub(crate) const PROGRAM: &str = "usr/share/candidate/hostile";
 pub(crate) const TOLD: &str = "usr/share/candidate/told";
 pub(crate) const REPORT: &str = "hostile-report";
 
-/// What an attacker could know of the machine.
+/// Knowledge of the machine that an attacker could have.
 pub(crate) struct Told {
-    /// A file outside of the tree, on its filesystem.
+    /// A file outside the tree, on the same filesystem.
     pub(crate) secret: String,
-    /// Its handle, and that of the machine's root.
+    /// File handles of the secret, and of the machine's root.
     pub(crate) handles: Vec<Handle>,
-    /// The device that both lie on.
+    /// Device of the filesystem that has both.
     pub(crate) device: (u32, u32),
-    /// A port of the machine's loopback, and an abstract socket, on which somebody listens.
+    /// A port of the machine's loopback, and an abstract socket, both with a listener.
     pub(crate) port: u16,
     pub(crate) socket: String,
 }
 
-/// As the kernel gives it.
+/// A file handle in the kernel's format.
 #[repr(C)]
 #[derive(Clone)]
 pub(crate) struct Handle {
@@ -102,7 +102,7 @@ impl Told {
     }
 }
 
-/// What came of the attempts, a line each.
+/// Results of the attempts, one per line.
 struct Attempts(String);
 
 impl Attempts {
@@ -114,7 +114,7 @@ impl Attempts {
     }
 }
 
-/// Tries everything; to be run as root of the tree.
+/// Makes all attempts; to be run as root of the tree.
 pub(crate) fn attack() {
     let told = Told::read();
     let mut tried = Attempts(String::new());
@@ -125,7 +125,7 @@ pub(crate) fn attack() {
     network(&mut tried, &told);
     keys(&mut tried);
     settings(&mut tried);
-    // The last, because it changes what `/` is.
+    // The last attempt, because it changes the meaning of `/`.
     tried.of("chroot and fchdir", climb(&told.secret));
     print!("{}", tried.0);
 }
@@ -172,7 +172,7 @@ fn mounts(tried: &mut Attempts) {
     for kind in ["devtmpfs", "sysfs", "cgroup", "debugfs", "securityfs", "tracefs"] {
         tried.of(&format!("mounting {kind}"), mount("none", at, kind, libc::MS_RDONLY));
     }
-    // Which the kernel lets everybody look at, and its owner change.
+    // The kernel lets everybody read the cgroup filesystem, and its owner change it.
     match mount("none", at, "cgroup2", 0) {
         Ok(()) => {
             let group = format!("{at}/kata-qualify-hostile-{}", std::process::id());
@@ -199,7 +199,7 @@ fn mounts(tried: &mut Attempts) {
 
 fn handles(tried: &mut Attempts, handles: &[Handle]) {
     let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
-    // What is only changed root to is no mount of that name.
+    // A directory that is only a chroot is not in the list of mounts.
     for place in mounts.lines().filter_map(|line| line.split(' ').nth(4)).chain(["/"]) {
         let Ok(anchor) = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(place) else { continue };
         for (handle, what) in handles.iter().zip(["a file", "the root"]) {
@@ -248,13 +248,14 @@ fn network(tried: &mut Attempts, told: &Told) {
     );
 }
 
-/// Keys are the caller's session's, whatever namespace asks; -3 is the session keyring, and 0 asks for its number.
+/// Keys belong to the caller's session, regardless of namespaces; -3 is the session keyring, and operation 0 returns
+/// its number.
 fn keys(tried: &mut Attempts) {
     // SAFETY: no memory is involved.
     tried.of("the caller's keys", answer(|| unsafe { libc::syscall(libc::SYS_keyctl, 0, -3, 0) }));
 }
 
-/// What a system call answers.
+/// Returns the result of a system call.
 fn answer(call: impl FnOnce() -> libc::c_long) -> io::Result<()> {
     if call() < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
@@ -268,12 +269,12 @@ fn settings(tried: &mut Attempts) {
     // SAFETY: nothing is to be read, and nobody gets as far.
     let module = unsafe { libc::syscall(libc::SYS_init_module, std::ptr::null::<u8>(), 0_usize, c"".as_ptr()) };
     let error = io::Error::last_os_error();
-    // Whoever may load modules is told that this is none.
+    // A process that may load modules gets an error about the invalid module.
     let looked_at = [libc::EFAULT, libc::EINVAL, libc::ENOEXEC].map(Some).contains(&error.raw_os_error());
     tried.of("loading a module", if module != 0 && !looked_at { Err(error) } else { Ok(()) });
 }
 
-/// Out of chroot(2) by a descriptor that was open before.
+/// Leaves chroot(2) by a descriptor that was opened before.
 fn climb(secret: &str) -> io::Result<()> {
     let top = std::fs::File::open("/")?;
     std::fs::create_dir_all("/hostile-mount")?;

@@ -1,4 +1,4 @@
-//! A release's tree as mmdebstrap makes it by itself, as this machine's root, and what two trees have in common.
+//! A release's tree as mmdebstrap itself makes it as this machine's root, and the comparison of two trees.
 
 use model::package::PackageName;
 use std::collections::BTreeMap;
@@ -7,7 +7,7 @@ use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// What differs from one making to the next, and why.
+/// Files that differ from one build to the next, with the reasons.
 const EXCLUDED: &[(&str, &str)] = &[
     ("etc/machine-id", "drawn by lot"),
     ("etc/passwd-", "the state before the last change, whichever that was"),
@@ -32,7 +32,7 @@ const EXCLUDED: &[(&str, &str)] = &[
     ("run", "of what runs"),
 ];
 
-/// By mmdebstrap in one go, its packages' scripts in chroot(2).
+/// Makes the tree with mmdebstrap in one go, which runs the packages' scripts in chroot(2).
 pub(crate) fn make(tree: &Path, sources: &str, packages: &[PackageName]) {
     let made = Command::new("unshare")
         .args(["--mount", "--propagation", "private", "mmdebstrap", "--mode=root", "--variant=minbase"])
@@ -52,7 +52,7 @@ pub(crate) fn make(tree: &Path, sources: &str, packages: &[PackageName]) {
     }
 }
 
-/// What is at each path: kind, mode, owner, device, attributes, content.
+/// Returns a description of each path: kind, mode, owner, device, attributes, content.
 pub(crate) fn inventory(tree: &Path) -> BTreeMap<PathBuf, String> {
     let mut all = BTreeMap::new();
     let mut folders = vec![PathBuf::new()];
@@ -68,12 +68,13 @@ pub(crate) fn inventory(tree: &Path) -> BTreeMap<PathBuf, String> {
                 String::new()
             } else if meta.is_symlink() {
                 let target = std::fs::read_link(entry.path()).unwrap().display().to_string();
-                // One and the same folder: which of its names a unit is linked by goes by who was configured first.
+                // Both names refer to the same directory; the name in a unit's link depends on the order of
+                // configuration.
                 target.strip_prefix("/usr/lib/").map_or(target.clone(), |rest| format!("/lib/{rest}"))
             } else if meta.file_type().is_char_device() || meta.file_type().is_block_device() {
                 format!("device {:x}", meta.rdev())
             } else if path == Path::new("etc/gshadow") {
-                // Groups stand in the order in which packages were configured.
+                // Groups are in the order in which packages were configured.
                 let text = std::fs::read_to_string(entry.path()).unwrap();
                 let mut lines: Vec<&str> = text.lines().collect();
                 lines.sort_unstable();
@@ -102,7 +103,7 @@ fn attributes(path: &Path) -> String {
     all.join(" ")
 }
 
-/// Each path that is not the same in both, with what it is in either.
+/// Returns each path that differs, with its description in both trees.
 pub(crate) fn differences(theirs: &BTreeMap<PathBuf, String>, ours: &BTreeMap<PathBuf, String>) -> Vec<String> {
     let paths: std::collections::BTreeSet<&PathBuf> = theirs.keys().chain(ours.keys()).collect();
     let of = |tree: &BTreeMap<PathBuf, String>, path| tree.get(path).cloned().unwrap_or_else(|| "nothing".to_owned());

@@ -1,4 +1,4 @@
-//! A registry of our own, and what a test does with Docker.
+//! A local registry, and Docker helpers of the tests.
 
 use bollard::Docker;
 use bollard::container::LogOutput;

@@ -8,17 +8,17 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// A folder for packages, and the keys that sign them.
+/// A directory for packages, and the keys that sign them.
 pub(crate) struct Signed {
     dir: tempfile::TempDir,
-    /// gpg's sockets do not fit into long paths.
+    /// A directory with a short path, because gpg's sockets do not fit into long paths.
     gpg: tempfile::TempDir,
 }
 
 impl Signed {
     pub(crate) fn new() -> Signed {
         let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-        // This machine's programs read it as nobody in particular.
+        // This machine's programs read the directory as an unprivileged user.
         std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
         let signed = Signed { dir, gpg: tempfile::tempdir().unwrap() };
         for key in ["right", "wrong"] {
@@ -36,19 +36,19 @@ impl Signed {
         self.dir.path()
     }
 
-    /// The file of a key that packages are verified by.
+    /// Returns the file of a key that verifies packages.
     pub(crate) fn key(&self, name: &str) -> PathBuf {
         self.path().join(format!("{name}.asc"))
     }
 
-    /// A program that signs.
+    /// Returns a command for a program that signs.
     pub(crate) fn command(&self, program: &str) -> Command {
         let mut command = Command::new(program);
         command.env("GNUPGHOME", self.gpg.path());
         command
     }
 
-    /// Makes the image of a release whose packages are in that folder.
+    /// Makes the image of a release with the packages in that directory.
     pub(crate) fn prepared(
         &self,
         release: &Release,
@@ -75,7 +75,7 @@ pub(crate) fn run(command: &mut Command) {
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// A release that wants `kq-hello`.
+/// Returns a release that wants `kq-hello`.
 pub(crate) fn release(distro: &str, version: &str, package_manager: PackageManager) -> Release {
     Release {
         distro: distro.parse().unwrap(),
@@ -103,8 +103,8 @@ pub(crate) fn release(distro: &str, version: &str, package_manager: PackageManag
     }
 }
 
-/// Its image was made of nothing, has `kq-hello` (version, architecture, source) of that suite with what it needs, and
-/// neither files of the way there nor a mirror's address.
+/// Checks that the image was made from nothing, has `kq-hello` (version, architecture, source) of that suite with its
+/// dependency, and has neither temporary files nor a mirror's address.
 pub(crate) fn is_whole(image: &Image, hello: [&str; 3], suite: &str, left: &[&str]) {
     let manifest = &image.manifest;
     assert_eq!((manifest.source, image.origin), (Source::Bootstrap, ImageOrigin::Built));
@@ -121,7 +121,7 @@ pub(crate) fn is_whole(image: &Image, hello: [&str; 3], suite: &str, left: &[&st
     }
 }
 
-/// The size of half its tree, as mount(8) takes it: too little for the whole.
+/// Returns half the size of its tree, in the format of mount(8): too little for the whole tree.
 pub(crate) fn half_of(image: &Image) -> String {
     let output = Command::new("du").args(["--summarize", "--block-size=1K"]).arg(image.rootfs()).output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
@@ -129,12 +129,12 @@ pub(crate) fn half_of(image: &Image) -> String {
     format!("{}k", kib / 2)
 }
 
-/// What its packages' scripts have said, each when it ran.
+/// Returns the records of its packages' scripts, in the order in which they ran.
 pub(crate) fn scripts(image: &Image) -> String {
     std::fs::read_to_string(image.rootfs().join("scripts")).unwrap()
 }
 
-/// A candidate of `kq-hello` is in the image, and not of any suite.
+/// Checks that a candidate of `kq-hello` is in the image, and of no suite.
 pub(crate) fn has_candidate(image: &Image, version: &str) {
     assert_eq!(image.manifest.package("kq-hello").unwrap().version, version);
     let origin = image.manifest.origins.iter().find(|o| o.package == "kq-hello").unwrap();

@@ -3,11 +3,11 @@
 use std::path::Path;
 use std::process::Command;
 
-/// It goes with this value.
+/// A small tmpfs, unmounted with this value.
 pub(crate) struct Tmpfs(tempfile::TempDir);
 
 impl Tmpfs {
-    /// One of a size as mount(8) takes it: `120m`.
+    /// Mounts a tmpfs with a size in the format of mount(8): `120m`.
     pub(crate) fn new(size: &str) -> Tmpfs {
         let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
         let option = format!("size={size},mode=755");

@@ -1,6 +1,7 @@
-//! A program attached to pipes: its input is fed, its output kept up to a cap, its end awaited by a deadline.
+//! A program attached to pipes: it is given input, its output is kept up to a cap, and its end is awaited with a
+//! deadline.
 //!
-//! An [`operator::process::Invocation`] has no input, and nobody can read what it has said so far.
+//! An [`operator::process::Invocation`] has no input, and its output cannot be read before its end.
 
 use crate::process::{kill_group, prepare, wait};
 use model::sync::locked;
@@ -12,7 +13,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use suites::containers::ContainerOutput;
 
-/// Bytes kept of each stream; what comes beyond is read and dropped, so that the program does not block.
+/// Limit of kept output per stream, in bytes; the rest is read and dropped, so that the program does not block.
 const CAP: usize = 16 << 20;
 
 /// A running program.
@@ -25,21 +26,22 @@ pub struct Attached {
 }
 
 impl Attached {
-    /// Starts it in a process group of its own, with `input` on its standard input, which then stays open.
+    /// Starts the program in a process group of its own, with `input` on its standard input, which then stays open.
     ///
-    /// At the end of its input `ctr` asks for the container's to be closed *before* it closes its own end of the stream,
-    /// and Kata's Go shim answers only when that end is closed, with its one lock held (`CloseIO` in
-    /// `src/runtime/pkg/containerd-shim-v2/service.go@3.30.0`): from then on it answers nothing. CRI closes its end first.
+    /// At the end of its input `ctr` requests closing the container's input *before* it closes its own end of the
+    /// stream. Kata's Go shim answers this only after that end is closed, and holds its only lock meanwhile (`CloseIO`
+    /// in `src/runtime/pkg/containerd-shim-v2/service.go@3.30.0`): from then on it answers no request. CRI closes its
+    /// end first.
     ///
     /// # Errors
-    /// When it cannot be started.
+    /// If it cannot be started.
     pub fn start(command: &mut Command, input: &[u8]) -> io::Result<Attached> {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = prepare(command, Vec::new()).spawn()?;
         let input = child.stdin.take().map(|mut stdin| {
             let input = input.to_vec();
             std::thread::spawn(move || {
-                // A program that ends without reading everything breaks the pipe, which is its own business.
+                // A program that ends without reading everything breaks the pipe, which is no error here.
                 let _ = stdin.write_all(&input);
                 stdin
             })
@@ -49,10 +51,10 @@ impl Attached {
         Ok(Attached { child, _input: input, stdout, stderr })
     }
 
-    /// Waits for its end; `None` if it outlives the deadline.
+    /// Waits for the program's end; `None` if it outlives the deadline.
     pub fn wait(&mut self, deadline: Duration) -> Option<ContainerOutput> {
         let status = wait(&mut self.child, deadline).ok().flatten()?;
-        // The pipes close with the program, unless a child of its still holds them.
+        // The pipes close with the program, unless a child process still holds them.
         let settled = Instant::now() + Duration::from_secs(5);
         while !(self.stdout.closed() && self.stderr.closed()) && Instant::now() < settled {
             std::thread::sleep(Duration::from_millis(5));
@@ -61,17 +63,17 @@ impl Attached {
         Some(ContainerOutput { code, stdout: self.stdout.bytes(), stderr: self.stderr.bytes() })
     }
 
-    /// Whether it has ended.
+    /// Returns whether the program has ended.
     pub fn ended(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(Some(_)))
     }
 
-    /// Standard output so far.
+    /// Returns the standard output so far.
     pub fn stdout(&self) -> Vec<u8> {
         self.stdout.bytes()
     }
 
-    /// Standard error so far.
+    /// Returns the standard error so far.
     pub fn stderr(&self) -> Vec<u8> {
         self.stderr.bytes()
     }
@@ -79,7 +81,7 @@ impl Attached {
 
 impl Drop for Attached {
     fn drop(&mut self) {
-        // A group that has been reaped may have given its number to another.
+        // The number of a reaped process group may have been reused.
         if !self.ended() {
             kill_group(&mut self.child);
         }

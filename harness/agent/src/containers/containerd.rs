@@ -1,4 +1,5 @@
-//! A containerd of our own, beside whatever else runs: own root, state, socket and namespace, all of it removed again.
+//! A containerd of the harness's own, next to anything else on the machine: own root, state, socket and namespace, all
+//! removed afterwards.
 
 pub(super) mod folders;
 
@@ -25,13 +26,13 @@ use suites::containers::{ContainerOutput, ContainerRuntime, ContainerdEvent, Sna
 use suites::ending::is_crash;
 use suites::outcome::Component;
 
-/// Where the sockets and states of our instances lie: short, because a Unix socket's path has 108 bytes.
+/// Directory of the instances' sockets and states: short, because the path of a Unix socket is limited to 108 bytes.
 pub(super) const RUN: &str = "/run/kata-qualify/containers";
-/// How long containerd may take to serve, under emulation on a busy machine.
+/// Time limit for containerd's start, under emulation on a busy machine.
 pub(super) const START: Duration = Duration::from_secs(60);
-/// How long it may take to end once it no longer serves: it stops its plugins, or the kernel writes it to a core file.
+/// Time limit for containerd's end once it no longer serves: it stops its plugins, or the kernel writes a core file.
 const END: Duration = Duration::from_secs(10);
-/// How long a command of `ctr` may take that waits for no container.
+/// Time limit of a `ctr` command that waits for no container.
 pub const COMMAND: Duration = Duration::from_secs(40);
 
 /// A running containerd.
@@ -39,16 +40,16 @@ pub struct ContainerdInstance {
     name: String,
     settings: Settings,
     run: PathBuf,
-    /// The folder of data on the disk.
+    /// Directory of data on the disk.
     disk: PathBuf,
     child: Mutex<Child>,
     log: Log,
     events: Mutex<Option<Attached>>,
     next: AtomicU64,
     snapshotter: &'static str,
-    /// What that stands on, where it is none that needs nothing.
+    /// Prerequisites of the snapshotter, if it has any.
     prepared: Option<Prepared>,
-    /// The version of `ctr`, if it is one that drops last words.
+    /// Version of `ctr`, if it is one that drops the last output.
     drops_last_words: Option<String>,
 }
 
@@ -56,16 +57,16 @@ impl ContainerdInstance {
     /// Starts containerd, waits until it serves, and imports the test's image.
     ///
     /// # Errors
-    /// A skip where there is no containerd, a failure of containerd's where it ends or does not serve.
+    /// A skip if there is no containerd; a failure of containerd if it ends or does not serve.
     pub fn start(settings: &Settings) -> Result<ContainerdInstance, Stop> {
         ContainerdInstance::start_with(settings, None)
     }
 
-    /// The same with images from another snapshotter.
+    /// Starts an instance that uses another snapshotter.
     ///
     /// # Errors
-    /// As [`ContainerdInstance::start`]; a skip where containerd or the environment has no such snapshotter, a failure that
-    /// blames the kernel where it lacks what that takes.
+    /// As [`ContainerdInstance::start`]; a skip if containerd or the environment has no such snapshotter, a failure
+    /// that blames the kernel if it lacks a prerequisite.
     pub fn with_snapshotter(settings: &Settings, wanted: Snapshotter) -> Result<ContainerdInstance, Stop> {
         let instance = ContainerdInstance::start_with(settings, Some(wanted))?;
         let listed = instance.ctr(&["plugins", "list"], COMMAND)?;
@@ -110,14 +111,15 @@ impl ContainerdInstance {
         Ok(instance)
     }
 
-    /// Gives what `ctr version` said.
+    /// Waits until containerd serves; returns the output of `ctr version`.
     fn wait_until_it_serves(&self) -> Result<ContainerOutput, Stop> {
         let end = Instant::now() + START;
         loop {
             let finished = self.ctr(&["version"], COMMAND);
             match finished {
                 Ok(finished) if finished.code == 0 => return Ok(finished),
-                // One that is told to end has served before; what does nothing and exits with 0 is no containerd.
+                // A containerd that exits with 0 has been told to end, so it has served before; a program that does
+                // nothing and exits with 0 is no containerd.
                 _ if self.ended().is_some_and(|status| status.success()) => {
                     let message = format!("containerd ended before it served (exit code 0): {}", self.last_words());
                     return Err(Stop::blame(Component::Containerd, message));
@@ -140,7 +142,7 @@ impl ContainerdInstance {
         let made = fs::read(&self.settings.probe).and_then(|probe| fs::write(&archive, image::archive(&probe)?));
         made.map_err(|e| Stop::error(format!("making the test's image: {e}")))?;
         let path = archive.to_string_lossy();
-        // What unpacks while it imports knows the usual snapshotters, in containerd 2; `ctr run` unpacks for any.
+        // In containerd 2, unpacking during an import knows only the usual snapshotters; `ctr run` unpacks for any.
         let imported = match self.prepared {
             None => self.ctr(&["images", "import", "--snapshotter", self.snapshotter, &path], COMMAND)?,
             Some(_) => self.ctr(&["images", "import", "--no-unpack", &path], COMMAND)?,
@@ -151,12 +153,12 @@ impl ContainerdInstance {
         }
     }
 
-    /// The version of `ctr`, if it is one that drops what it has not yet read of a task's output when the task ends.
+    /// Returns the version of `ctr`, if it is one that drops unread output of a task when the task ends.
     pub fn drops_last_words(&self) -> Option<&str> {
         self.drops_last_words.as_deref()
     }
 
-    /// What `ctr tasks list` says.
+    /// Returns the output of `ctr tasks list`.
     ///
     /// # Errors
     /// As [`ContainerdInstance::ctr`].
@@ -164,7 +166,7 @@ impl ContainerdInstance {
         Ok(self.ctr(&["tasks", "list"], COMMAND)?.text())
     }
 
-    /// A command of `ctr` that talks to this instance.
+    /// Returns a command of `ctr` that talks to this instance.
     fn command<S: AsRef<OsStr>>(&self, arguments: &[S]) -> Command {
         let mut command = Command::new(self.settings.containerd.with_file_name("ctr"));
         command.arg("--address").arg(self.run.join("sock")).args(["--namespace", &self.name]).args(arguments);
@@ -175,7 +177,7 @@ impl ContainerdInstance {
     /// Starts a command of `ctr` with `input` on its standard input.
     ///
     /// # Errors
-    /// A skip where there is no `ctr`, an error where it cannot be started.
+    /// A skip if there is no `ctr`, an error if it cannot be started.
     pub fn attach<S: AsRef<OsStr>>(&self, arguments: &[S], input: &[u8]) -> Result<Attached, Stop> {
         Attached::start(&mut self.command(arguments), input).map_err(|e| match e.kind() {
             io::ErrorKind::NotFound => Stop::skip(format!("the environment has no ctr beside its containerd: {e}")),
@@ -186,7 +188,7 @@ impl ContainerdInstance {
     /// Runs a command of `ctr` to its end.
     ///
     /// # Errors
-    /// When it cannot be started or outlives the deadline; its own failure is an exit code.
+    /// If it cannot be started or outlives the deadline; a failure of the command itself is an exit code.
     pub fn ctr<S: AsRef<OsStr>>(&self, arguments: &[S], deadline: Duration) -> Result<ContainerOutput, Stop> {
         let words: Vec<String> = arguments.iter().map(|a| a.as_ref().to_string_lossy().into_owned()).collect();
         let mut attached = self.attach(arguments, &[])?;
@@ -196,12 +198,12 @@ impl ContainerdInstance {
         })
     }
 
-    /// A fresh id of a container, or of what belongs to one.
+    /// Returns a fresh id for a container, or for something that belongs to one.
     pub fn fresh_id(&self, runtime: ContainerRuntime) -> String {
         format!("{}{}", self.prefix(runtime), self.next.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// How the ids of a runtime's containers begin.
+    /// Returns the prefix of the ids of a runtime's containers.
     pub fn prefix(&self, runtime: ContainerRuntime) -> String {
         let letter = match runtime {
             ContainerRuntime::Runc => 'r',
@@ -210,56 +212,56 @@ impl ContainerdInstance {
         format!("{}{letter}-", self.name)
     }
 
-    /// The control group of a container.
+    /// Returns the control group of a container.
     pub fn control_group(&self, id: &str) -> String {
         format!("/{}/{id}", self.name)
     }
 
-    /// A folder on the disk.
+    /// Returns a directory on the disk.
     pub fn disk(&self) -> &Path {
         &self.disk
     }
 
-    /// The folder for the streams of containers.
+    /// Returns the directory for the streams of containers.
     pub fn fifos(&self) -> PathBuf {
         self.run.join("fifo")
     }
 
-    /// The snapshotter that works on the disk's filesystem.
+    /// Returns the snapshotter that works on the disk's filesystem.
     pub fn snapshotter(&self) -> &'static str {
         self.snapshotter
     }
 
-    /// The probe's program.
+    /// Returns the path of the probe's program.
     pub fn probe(&self) -> &Path {
         &self.settings.probe
     }
 
-    /// How long a container of that runtime may take.
+    /// Returns the time limit for a container of that runtime.
     pub fn patience(&self, runtime: ContainerRuntime) -> Duration {
         self.settings.patience.of(runtime)
     }
 
-    /// containerd's log so far, its last lines.
+    /// Returns the last lines of containerd's log so far.
     pub fn last_words(&self) -> String {
-        // What it wrote and its end are told apart from each other, and either may come first.
+        // Its output and its end are observed separately, in any order.
         if self.ended().is_some() {
             self.log.settle();
         }
         self.log.last_lines(6)
     }
 
-    /// What Kata has written to containerd's log about a sandbox: errors and warnings, the last ones.
+    /// Returns Kata's last errors and warnings about a sandbox in containerd's log.
     pub fn words_of_kata(&self, sandbox: &str) -> String {
         shim::words_about(&self.log.text(), sandbox)
     }
 
-    /// Where the log is kept.
+    /// Returns the path of the log.
     pub fn log_path(&self) -> &Path {
         self.log.path()
     }
 
-    /// Folders of containerd's that have an entry for each container.
+    /// Returns containerd's directories that have an entry for each container.
     pub fn folders(&self) -> Vec<PathBuf> {
         vec![
             self.run.join("state/io.containerd.runtime.v2.task").join(&self.name),
@@ -268,7 +270,7 @@ impl ContainerdInstance {
         ]
     }
 
-    /// The events about the container of that id.
+    /// Returns the events about the container of that id.
     pub fn events(&self, id: &str) -> Vec<ContainerdEvent> {
         let text = locked(&self.events).as_ref().map(Attached::stdout).unwrap_or_default();
         let text = String::from_utf8_lossy(&text).into_owned();
@@ -277,22 +279,22 @@ impl ContainerdInstance {
         lines.map(|line| ContainerdEvent { topic: ctr::topic(line).to_owned(), line: line.to_owned() }).collect()
     }
 
-    /// Whether it runs and answers.
+    /// Returns whether containerd runs and answers.
     pub fn serves(&self) -> bool {
         self.ended().is_none() && self.ctr(&["version"], COMMAND).is_ok_and(|finished| finished.code == 0)
     }
 
-    /// How containerd has ended, waiting a little for one that is about to.
+    /// Returns containerd's exit status, after waiting a little for a containerd that is about to end.
     pub fn wait_for_its_end(&self) -> Option<ExitStatus> {
         wait(&mut locked(&self.child), END).ok().flatten()
     }
 
-    /// How containerd has ended, if it has.
+    /// Returns containerd's exit status, if it has ended.
     pub fn ended(&self) -> Option<ExitStatus> {
         locked(&self.child).try_wait().ok().flatten()
     }
 
-    /// What its end means: a crash blames containerd, a kill from outside blames nobody.
+    /// Returns the verdict on containerd's end: a crash blames containerd, a kill from outside blames no component.
     pub fn crash(&self) -> Stop {
         match self.ended() {
             Some(status) => meaning(status, &self.last_words()),
@@ -300,19 +302,19 @@ impl ContainerdInstance {
         }
     }
 
-    /// containerd's process id; a test that ends it on purpose needs it.
+    /// Returns containerd's process id, for a test that kills it.
     pub fn pid(&self) -> u32 {
         locked(&self.child).id()
     }
 }
 
-/// A containerd's process, and what it says.
+/// A containerd's process, and its log.
 pub(super) struct Running {
     pub(super) child: Child,
     pub(super) log: Log,
 }
 
-/// Skips where there is no containerd.
+/// Skips if there is no containerd.
 pub(super) fn has_containerd(settings: &Settings) -> Check {
     if settings.containerd.exists() {
         return Ok(());
@@ -321,7 +323,7 @@ pub(super) fn has_containerd(settings: &Settings) -> Check {
     Err(Stop::skip(format!("the environment has no containerd at {path}: install the distro's package")))
 }
 
-/// Starts containerd with the configuration that lies in `run`.
+/// Starts containerd with the configuration in `run`.
 pub(super) fn begin(settings: &Settings, run: &Path, log: &str) -> Result<Running, Stop> {
     let mut command = Command::new(&settings.containerd);
     command.arg("--config").arg(run.join("config.toml")).arg("--address").arg(run.join("sock"));
@@ -338,12 +340,12 @@ pub(super) fn begin(settings: &Settings, run: &Path, log: &str) -> Result<Runnin
     Ok(Running { child, log })
 }
 
-/// The snapshotter that works on a disk's filesystem.
+/// Returns the snapshotter that works on a disk's filesystem.
 pub(super) fn snapshotter(disk: &Path) -> &'static str {
     if system::filesystem_of(disk) == "overlay" { "native" } else { "overlayfs" }
 }
 
-/// What such an end of containerd's means. It obeys SIGTERM and SIGINT by exiting with 0, as it never does by itself.
+/// Returns the verdict on containerd's end. On SIGTERM and SIGINT it exits with 0, as it never does otherwise.
 pub(super) fn meaning(status: ExitStatus, last_words: &str) -> Stop {
     let message = format!("containerd ended ({}): {last_words}", how_it_ended(status));
     match (status.code(), status.signal()) {
@@ -356,7 +358,7 @@ pub(super) fn meaning(status: ExitStatus, last_words: &str) -> Stop {
 impl Drop for ContainerdInstance {
     fn drop(&mut self) {
         locked(&self.events).take();
-        // Politely first: a runtime that is asked takes its own things away.
+        // Gracefully first: a runtime that is asked to end cleans up after itself.
         if self.serves() {
             for runtime in [ContainerRuntime::Runc, ContainerRuntime::Kata] {
                 let listed = self.ctr(&["tasks", "list", "--quiet"], COMMAND);

@@ -1,13 +1,13 @@
-//! Pods by CRI, as kubelet has containerd run them: what nearly every user of Kata goes through.
+//! Pods by CRI, as kubelet runs them in containerd: the way in which nearly all users run Kata.
 //!
-//! A containerd of its own has the CRI plugin on ([`instance`]), with the handlers that `configure` writes; its socket
-//! is spoken with by gRPC (`client`), its streams by WebSockets (`streams`). The test's image, which is also the pods'
-//! sandbox image, is pulled from a registry of ours on the loopback; pods have a network by the release's own CNI
-//! plugins.
+//! A separate containerd has the CRI plugin on ([`instance`]), with the handlers that `configure` writes; the client
+//! uses gRPC on its socket (`client`), and WebSockets for streams (`streams`). The test's image, which is also the
+//! pods' sandbox image, is pulled from the harness's own registry on the loopback; the release's own CNI plugins set up
+//! the pods' network.
 //!
-//! tonic is in the agent, and not in a program beside it: linked without servers, TLS and code that is generated it
-//! adds about a fifth to a binary whose bulk is records and the tests, and a second program would need a protocol of
-//! its own for every call.
+//! tonic is linked into the agent, not into a separate program: without servers, TLS and generated code it adds about a
+//! fifth to a binary that consists mostly of records and tests, and a second program would need a protocol of its own
+//! for every call.
 
 pub mod answers;
 mod client;

@@ -1,39 +1,39 @@
-//! What containerd's `ctr` says, as its versions 1.4 to 2.3 do: the one place that reads it.
+//! Parsing of `ctr`'s output in containerd 1.4 to 2.3; no other module does this.
 
 use operator::configure::ContainerdVersion;
 use serde_json::Value;
 use suites::containers::{ContainerOutput, ContainerUsage};
 
-/// The client's version in what `ctr version` says, which tells the server's after it, if it is one that drops what it has
-/// not yet read of a task's output when the task ends.
+/// Returns the client's version from the output of `ctr version`, which lists the server's after it, if that version
+/// drops unread output of a task when the task ends.
 ///
-/// Deleting a task, these close their ends of its streams first and wait for the copying afterwards (`task.Delete` in
-/// containerd's `task.go`, 1.6.0 to 1.6.21 and 1.7.0 to 1.7.2): what was still in the pipes is lost, and the shim waits
-/// two seconds for somebody to read it.
+/// When deleting a task, these versions close their ends of its streams first and wait for the copying afterwards
+/// (`task.Delete` in containerd's `task.go`, 1.6.0 to 1.6.21 and 1.7.0 to 1.7.2): data still in the pipes is lost, and
+/// the shim waits two seconds for a reader.
 pub(super) fn version_that_drops_last_words(said: &str) -> Option<String> {
     let told = said.lines().find_map(|line| line.trim().strip_prefix("Version:")).unwrap_or_default().trim();
     let drops = match told.parse::<ContainerdVersion>() {
         Ok(ContainerdVersion { major: 1, minor: 6, patch: Some(patch) }) => patch <= 21,
         Ok(ContainerdVersion { major: 1, minor: 7, patch: Some(patch) }) => patch <= 2,
         Ok(ContainerdVersion { patch: Some(_), .. }) => false,
-        // Of an unknown one nothing is lost by lingering.
+        // With an unknown version, lingering does no harm.
         _ => true,
     };
     drops.then(|| told.to_owned())
 }
 
-/// The process of a container in what `ctr tasks list` says: a row a task, its id and its process first.
+/// Returns the process of a container from the output of `ctr tasks list`: a row per task, with id and process first.
 pub(super) fn process_of(listed: &str, id: &str) -> Option<u32> {
     let mut rows = listed.lines().map(str::split_whitespace);
     rows.find_map(|mut row| if row.next()? == id { row.next() } else { None })?.parse().ok()
 }
 
-/// The topic in a line of `ctr events`: time, namespace, topic, and the event as JSON.
+/// Returns the topic in a line of `ctr events`: time, namespace, topic, and the event as JSON.
 pub(super) fn topic(line: &str) -> &str {
     line.split_whitespace().find(|word| word.starts_with('/')).unwrap_or_default()
 }
 
-/// What a container uses in what `ctr tasks metrics --format json` says, in the form of cgroup v2 or v1.
+/// Returns a container's usage from the output of `ctr tasks metrics --format json`, in the form of cgroup v2 or v1.
 pub(super) fn usage(said: &str) -> Option<ContainerUsage> {
     let all: Value = serde_json::from_str(said).ok()?;
     let number = |paths: [&str; 2]| paths.into_iter().find_map(|path| all.pointer(path)?.as_u64());
@@ -43,19 +43,19 @@ pub(super) fn usage(said: &str) -> Option<ContainerUsage> {
     })
 }
 
-/// Whether `ctr run --help` offers `--annotation`, which 1.4 does not have.
+/// Returns whether `ctr run --help` offers `--annotation`, which 1.4 lacks.
 pub(super) fn takes_annotations(help: &str) -> bool {
     help.contains("--annotation")
 }
 
-/// What `ctr` itself complained of, if it was not the container that ended so.
+/// Returns an error of `ctr` itself, as opposed to a failure of the container.
 pub(super) fn complaint(finished: &ContainerOutput) -> Option<String> {
     let text = String::from_utf8_lossy(&finished.stderr);
     let complaint = text.lines().find(|line| line.starts_with("ctr: "))?;
     (finished.code == 1).then(|| complaint.chars().take(2000).collect())
 }
 
-/// Whether a complaint is about an option that this `ctr` does not know.
+/// Returns whether an error is about an option that this `ctr` does not know.
 pub(super) fn knows_no_option(complaint: &str) -> bool {
     complaint.starts_with("ctr: flag provided but not defined")
 }

@@ -1,12 +1,13 @@
-//! Containers by Docker: the engine that the release packages, on a containerd of its own, asked by its own client.
+//! Containers by Docker: the release's own engine, on a separate containerd, driven by its own client.
 //!
-//! The client and not the engine's API: what it was told stands in a report as a command that a maintainer can repeat.
+//! The client is used instead of the engine's API because its calls appear in a report as commands that a maintainer
+//! can repeat.
 //!
-//! The engine has data, socket, configuration and bridge of its own, and leaves the machine's firewall and routing as they
-//! are: nothing is translated or forwarded, and host and containers reach each other across the bridge.
-//! Only its folder for running containers is the usual one, because Kata knows namespaces of Docker's by that path
-//! (`DOCKER_NETNS_PREFIXES` in `src/libs/kata-sys-util/src/oci_docker.rs@4.1.0`); so no second engine may run.
-//! Shims are found by containerd, which has the folder with Kata's in its search path.
+//! The engine has data, socket, configuration and bridge of its own, and leaves the machine's firewall and routing
+//! unchanged: there is no NAT or forwarding, and host and containers reach each other across the bridge.
+//! Only its directory for running containers is the default one, because Kata recognizes Docker's namespaces by that
+//! path (`DOCKER_NETNS_PREFIXES` in `src/libs/kata-sys-util/src/oci_docker.rs@4.1.0`); so no second engine may run.
+//! containerd finds the shims, because its search path has the directory with Kata's.
 
 pub mod instance;
 pub mod session;

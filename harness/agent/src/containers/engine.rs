@@ -28,19 +28,19 @@ pub struct Engine {
     pods: Pods,
     cri: Shared<CriInstance>,
     docker: Shared<DockerInstance>,
-    /// What each body did under runc, by its name.
+    /// Result of each body under runc, by its name.
     controls: Mutex<BTreeMap<&'static str, Check>>,
     /// The result of configuring each Kata, by profile.
     configured: Mutex<BTreeMap<String, Check>>,
-    /// One test of a runtime at a time: what stays behind is counted.
+    /// Only one test of a runtime runs at a time, because each test checks for remains.
     runc: Mutex<()>,
     kata: Mutex<()>,
 }
 
-/// What a test leaves for the report.
+/// Data of a test for the report.
 #[derive(Debug, Default)]
 pub struct NotesAndLogs {
-    /// What its body noted.
+    /// Notes of its body.
     pub notes: Vec<String>,
     /// Absolute paths of logs.
     pub logs: Vec<String>,
@@ -50,7 +50,7 @@ impl Engine {
     /// Runs a test's body under its runtime; under Kata after its control, if it has one, has passed.
     ///
     /// # Errors
-    /// As the body says; without Kata a skip, with a failing control an error.
+    /// The body's result; a skip without Kata, an error if the control fails.
     pub fn run(
         &self,
         test: &Test,
@@ -79,7 +79,7 @@ impl Engine {
         self.run_under(ContainerRuntime::Kata, body, settings, claims, profile, kept)
     }
 
-    /// Configures a Kata before its first test; what went wrong then is every test's answer.
+    /// Configures a Kata before its first test; a failure becomes the result of every test of this Kata.
     fn configured(
         &self,
         settings: &Settings,
@@ -145,17 +145,17 @@ impl Engine {
             folders: Mutex::default(),
         };
         let mut result = caught(|| body(&session));
-        // A shutdown and a core file take a while: the body fails before there is an end to be seen.
+        // A shutdown and a core file take a while: the body fails before containerd's end can be observed.
         let is_silent = result.is_err() && !instance.serves();
         let ended = if is_silent { instance.wait_for_its_end() } else { instance.ended() };
         if ended.is_some() {
-            // Whatever the body made of it: containerd's end explains the rest.
+            // containerd's end explains any result of the body.
             result = Err(instance.crash());
         } else if is_silent {
             session.note("containerd no longer answers, and has not ended: the next test has a new one".to_owned());
         }
         if result.is_err() {
-            // Whatever it is, the next attempt has a fresh sandbox.
+            // After any failure the next attempt gets a fresh sandbox.
             session.forget_pod();
         }
         drop(session);
@@ -167,7 +167,7 @@ impl Engine {
         result
     }
 
-    /// Has the next test start a containerd, unless a test of the other runtime has done so already.
+    /// Makes the next test start a new containerd, unless a test of the other runtime has already done so.
     fn give_up(&self, instance: &Arc<ContainerdInstance>) {
         let is_current = locked(&self.instance).as_ref().is_some_and(|current| Arc::ptr_eq(current, instance));
         if is_current {
@@ -194,13 +194,13 @@ impl Engine {
         drop(instance);
     }
 
-    /// containerd's process, while one runs.
+    /// Returns containerd's process id, while it runs.
     pub fn containerd(&self) -> Option<u32> {
         locked(&self.instance).as_ref().map(|instance| instance.pid())
     }
 }
 
-/// Why nothing can be shown for a profile.
+/// Returns the reason why a profile cannot be tested.
 fn none_for(claims: &Claims) -> Stop {
     let given: Vec<String> =
         claims.kata.iter().map(|k| format!("{} of the profile {}", k.version, k.profile)).collect();

@@ -1,4 +1,4 @@
-//! What a profile passes to QEMU for a sandbox, to be held against what Kata has passed.
+//! A profile's QEMU arguments for a sandbox, for comparison with those that Kata passes.
 
 use crate::system;
 use model::profile::Profile;
@@ -6,10 +6,10 @@ use qemu::sandbox::{SHARE_TAG, Sandbox, SharedFilesystem, Vsock};
 use suites::check::Stop;
 use suites::environment::Claims;
 
-/// The arguments for a sandbox of that id, with `<placeholders>` for what differs from run to run.
+/// Returns the arguments for a sandbox of that id, with `<placeholders>` for parts that differ from run to run.
 ///
 /// # Errors
-/// When no arguments can be made for the profile.
+/// If no arguments can be made for the profile.
 pub(super) fn arguments(claims: &Claims, profile: &Profile, id: &str) -> Result<Vec<String>, Stop> {
     let qemu = claims.in_use().qemu().map(|vmm| vmm.path.clone()).unwrap_or_default();
     let mut guest = Sandbox::new(profile, qemu, id, "kernel");

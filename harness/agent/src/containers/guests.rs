@@ -1,4 +1,4 @@
-//! Kata's other guests, and its own check of the host.
+//! Guests with Kata's or the distro's own files, and Kata's own check of the host.
 
 use super::capture::Attached;
 use super::kata;
@@ -16,11 +16,11 @@ use suites::containers::{ContainerOutput, GuestRoot, Kata, OwnGuest};
 use suites::environment::Claims;
 use suites::outcome::Component;
 
-/// How long the distro's tool may take; under emulation it compresses for minutes.
+/// Time limit of the distro's tool; under emulation it compresses for minutes.
 const TOOL: Duration = Duration::from_secs(480);
 
-/// What a distro makes its initramfs with, the first that is there: a release has one as a rule, and who has only the
-/// core of dracut beside initramfs-tools boots with the latter.
+/// Tools for making a distro's initramfs, in order of preference: a release usually has one, and a system with only the
+/// core of dracut in addition to initramfs-tools boots with the latter.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum InitramfsTool {
     Mkinitramfs,
@@ -37,7 +37,7 @@ impl InitramfsTool {
         }
     }
 
-    /// The command that makes the initrd, once its settings are below `settings`.
+    /// Returns the command that makes the initrd, once its settings are below `settings`.
     fn command(self, settings: &Path, initrd: &Path, kernel: &str, modules: &[String], agent: &str) -> Command {
         let mut command = Command::new(self.name());
         command.env("LC_ALL", "C");
@@ -46,14 +46,14 @@ impl InitramfsTool {
                 command.arg("-d").arg(settings).arg("-o").arg(initrd).arg(kernel).env("KATA_AGENT", agent);
             }
             Self::Dracut => {
-                // Only the shell's init and udev, and none of what the machine's own settings would add.
+                // Only dracut's shell init and udev, without additions from the machine's own settings.
                 command.args(["--quiet", "--force", "--no-hostonly", "--no-early-microcode", "--nostrip", "--gzip"]);
                 command.args(["--modules", "base", "--conf", "/dev/null", "--confdir"]).arg(settings.join("conf"));
                 command.arg("--tmpdir").arg(settings).arg("--add-drivers").arg(modules.join(" "));
                 command.args(["--include", agent, "/sbin/kata-agent"]);
                 let hooks = dracuts_hooks(Path::new("/usr/lib/dracut/modules.d"));
                 for (hook, _) in DRACUT_HOOKS {
-                    // After dracut's own, which ask the kernel's command line for a root filesystem.
+                    // After dracut's own hooks, which look for a root filesystem on the kernel's command line.
                     let place = format!("{hooks}/{hook}/99-kata.sh");
                     command.arg("--include").arg(settings.join(hook)).arg(place);
                 }
@@ -77,7 +77,7 @@ impl InitramfsTool {
                     fs::create_dir(folder.join(part))?;
                 }
                 fs::write(folder.join("initramfs.conf"), INITRAMFS_CONF)?;
-                // Read beside the other one, by name.
+                // initramfs-tools reads this file in addition, by name.
                 fs::write(folder.join("update-initramfs.conf"), "")?;
                 let hook = folder.join("hooks/kata");
                 fs::write(&hook, HOOK)?;
@@ -97,19 +97,20 @@ impl InitramfsTool {
     }
 }
 
-/// initramfs-tools' settings: only the modules asked for, and our own `mountroot` instead of a root filesystem.
+/// Settings of initramfs-tools: only the requested modules, and the harness's own `mountroot` instead of a root
+/// filesystem.
 const INITRAMFS_CONF: &str =
     "MODULES=list\nBUSYBOX=auto\nKEYMAP=n\nCOMPRESS=gzip\nBOOT=kata\nRUNSIZE=10%\nFSTYPE=auto\n";
-/// Copies Kata's agent into the initrd; asked for what it needs to be run after, it has nothing to say.
+/// Hook that copies Kata's agent into the initrd; it has no prerequisites.
 const HOOK: &str = "\
 #!/bin/sh -e
 [ \"$1\" = prereqs ] && exit 0
 mkdir -p \"$DESTDIR/sbin\"
 cp \"$KATA_AGENT\" \"$DESTDIR/sbin/kata-agent\"
 ";
-/// Sourced by the initrd's `/init` because of `BOOT=kata`, in process 1: the modules are inserted by then.
+/// Sourced by the initrd's `/init` because of `BOOT=kata`, in process 1: the modules are already loaded.
 ///
-/// Kata's agent mounts these itself and takes one that is there for a mistake (`general_mount` in
+/// Kata's agent mounts these filesystems itself and treats an existing mount as an error (`general_mount` in
 /// `src/agent/src/mount.rs@3.30.0`), except for `/dev`.
 const MOUNTROOT: &str = "\
 mount_top() { :; }
@@ -128,8 +129,8 @@ mountroot()
 }
 ";
 
-/// dracut's hooks, sourced by its shell init in process 1: there is no root filesystem to wait for, and before one would
-/// be mounted the modules are inserted and Kata's agent takes over.
+/// dracut's hooks, sourced by its shell init in process 1: there is no root filesystem to wait for, and at the point
+/// where one would be mounted, the modules are loaded and Kata's agent takes over.
 const DRACUT_HOOKS: [(&str, &str); 2] = [
     ("cmdline", "root=kata\nrootok=1\n"),
     (
@@ -146,28 +147,28 @@ exec /sbin/kata-agent
     ),
 ];
 
-/// Kata's own kernel and initrd.
+/// Returns Kata's own kernel and initrd.
 ///
 /// # Errors
-/// A skip where not both came along.
+/// A skip unless both were given.
 pub fn katas(kata: &Kata) -> Result<OwnGuest, Stop> {
     let missing = || Stop::skip("the Kata given has not both a guest kernel and an initrd of its own");
     kata.own.clone().ok_or_else(missing)
 }
 
-/// Kata's own kernel and image.
+/// Returns Kata's own kernel and image.
 ///
 /// # Errors
-/// A skip where not both came along.
+/// A skip unless both were given.
 pub fn katas_with_image(kata: &Kata) -> Result<OwnGuest, Stop> {
     let missing = || Stop::skip("the Kata given has not both a guest kernel and an image of its own");
     kata.own_image.clone().ok_or_else(missing)
 }
 
-/// The release's kernel, and an initrd with Kata's agent that the release's own tool makes below `folder`.
+/// Returns the release's kernel, and an initrd with Kata's agent that the release's own tool makes below `folder`.
 ///
 /// # Errors
-/// A skip where the tool is none that is known here; a failure that blames the kernel's tools where it fails.
+/// A skip if the release's tool is unknown; a failure that blames the kernel's tools if it fails.
 pub fn distros(folder: &Path, claims: &Claims, profile: &Profile, kata: &Kata) -> Result<OwnGuest, Stop> {
     let agent = kata.agent.as_ref().ok_or_else(|| {
         Stop::skip(
@@ -197,8 +198,8 @@ pub fn distros(folder: &Path, claims: &Claims, profile: &Profile, kata: &Kata) -
     Err(Stop::skip("the release has neither initramfs-tools nor dracut, and no other tool is known here"))
 }
 
-/// Where this dracut's initrds have their hooks, by the library of its init: `/lib/dracut/hooks` up to 106, below `/var` in
-/// 112.
+/// Returns the directory of hooks in dracut's initrds, read from the library of its init: `/lib/dracut/hooks` up to
+/// 106, below `/var` in 112.
 fn dracuts_hooks(modules: &Path) -> String {
     let libraries = fs::read_dir(modules).into_iter().flatten().flatten();
     let libraries = libraries.filter(|entry| entry.file_name().to_string_lossy().ends_with("base"));
@@ -207,15 +208,15 @@ fn dracuts_hooks(modules: &Path) -> String {
     found.unwrap_or_else(|| "/lib/dracut/hooks".to_owned())
 }
 
-/// Whether this kernel has the module, built in or not: dracut leaves out what comes after one that is missing.
-/// Where `modinfo` cannot be asked, none is left out.
+/// Returns whether this kernel has the module, built in or not: dracut drops all modules after a missing one.
+/// If `modinfo` cannot be run, no module is left out.
 fn has_module(kernel: &str, name: &str) -> bool {
     let arguments = ["--set-version", kernel, "--field", "filename", name];
     let asked = Invocation::new(Path::new("modinfo"), &arguments).run(Duration::from_secs(30), None);
     !asked.is_ok_and(|finished| !finished.is_ok())
 }
 
-/// A file's path and size, for the report.
+/// Returns a file's path and size, for the report.
 pub fn described(path: &str) -> String {
     match fs::metadata(path) {
         Ok(meta) => format!("{path} ({:.1} MiB)", meta.len() as f64 / f64::from(1 << 20)),
@@ -223,10 +224,10 @@ pub fn described(path: &str) -> String {
     }
 }
 
-/// Configures Kata for these files, or for the harness's own again.
+/// Configures Kata for these files, or for the harness's own files again.
 ///
 /// # Errors
-/// As [`kata::configure`]; a skip where the configuration is to stay as it is.
+/// As [`kata::configure`]; a skip if the configuration must not be changed.
 pub fn configure(claims: &Claims, profile: &Profile, kata: &Kata, files: Option<&OwnGuest>) -> Check {
     if kata.shipped.is_none() {
         return Err(Stop::skip("Kata's configuration here is not the harness's, so that its guests cannot be chosen"));
@@ -249,7 +250,7 @@ pub fn configure(claims: &Claims, profile: &Profile, kata: &Kata, files: Option<
 /// Runs `kata-runtime check` or `kata-ctl check`.
 ///
 /// # Errors
-/// A skip where it did not come along; an error where it does not end.
+/// A skip if the program was not given; an error if it does not end.
 pub fn check(kata: &Kata, deadline: Duration) -> Result<ContainerOutput, Stop> {
     let program =
         kata.checker.as_ref().ok_or_else(|| Stop::skip("the Kata given has no program that checks a host"))?;
@@ -262,7 +263,7 @@ pub fn check(kata: &Kata, deadline: Duration) -> Result<ContainerOutput, Stop> {
     finished.ok_or_else(|| Stop::error(format!("Kata's own check took longer than {} s", deadline.as_secs())))
 }
 
-/// Runs a program to its end; `None` if it outlives the deadline, which ends it.
+/// Runs a program to its end; `None` if it outlives the deadline, after which it is killed.
 fn finish(command: &mut Command, deadline: Duration) -> io::Result<Option<ContainerOutput>> {
     Ok(Attached::start(command, &[])?.wait(deadline))
 }
@@ -276,7 +277,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let settings = dir.path().join("initramfs-tools");
         let modules = Profile::find("rs-4.0").unwrap().modules.all();
-        // What an earlier attempt left goes.
+        // Files of an earlier attempt are removed.
         fs::create_dir_all(settings.join("hooks")).unwrap();
         fs::write(settings.join("hooks/old"), "").unwrap();
         InitramfsTool::Mkinitramfs.write_settings(&settings, &modules).unwrap();

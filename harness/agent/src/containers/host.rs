@@ -1,4 +1,4 @@
-//! What the host shows of containers: processes, mounts, control groups, folders; and the removal of all of it.
+//! Traces of containers on the host: processes, mounts, control groups, directories; and their removal.
 
 use crate::process;
 use model::procfs::Mount;
@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use suites::containers::{Process, Trace};
 
-/// Folders of the host in which runtimes keep something for each container or sandbox.
+/// Directories of the host in which runtimes keep an entry for each container or sandbox.
 const RUNTIMES_FOLDERS: [&str; 7] = [
     "/run/kata-containers/shared/sandboxes",
     "/run/kata-containers",
@@ -21,7 +21,7 @@ const RUNTIMES_FOLDERS: [&str; 7] = [
     "/run/netns",
 ];
 
-/// The processes whose arguments, program or control group name `id`.
+/// Returns the processes whose arguments, program or control group name `id`.
 pub fn processes(id: &str) -> Vec<Process> {
     let mut found = Vec::new();
     for pid in process::pids().into_iter().filter(|pid| *pid != std::process::id()) {
@@ -45,16 +45,16 @@ fn arguments(process: &Path) -> Vec<String> {
     text.trim_end_matches('\0').split('\0').map(str::to_owned).collect()
 }
 
-/// Whether a text has the id, and not a longer one that begins like it: `kq1r-1` is not in `kq1r-12`.
+/// Returns whether a text has the id, and not only a longer id with the same beginning: `kq1r-1` is not in `kq1r-12`.
 ///
-/// An id that ends in `-` stands for all that begin with it.
+/// An id that ends in `-` stands for all ids that begin with it.
 fn names(text: &str, id: &str) -> bool {
     text.match_indices(id).any(|(at, _)| {
         id.ends_with('-') || !text[at + id.len()..].starts_with(|c: char| c.is_ascii_alphanumeric() || c == '-')
     })
 }
 
-/// The targets of the mounts whose line in mountinfo names `id`, the deepest first.
+/// Returns the targets of the mounts whose line in mountinfo names `id`, the deepest first.
 fn mounts(id: &str) -> Vec<PathBuf> {
     named_in(&fs::read("/proc/self/mountinfo").unwrap_or_default(), id)
 }
@@ -66,7 +66,7 @@ fn named_in(mountinfo: &[u8], id: &str) -> Vec<PathBuf> {
     targets
 }
 
-/// Control groups whose path names `id`, the deepest first.
+/// Returns the control groups whose path names `id`, the deepest first.
 fn control_groups(id: &str) -> Vec<PathBuf> {
     fn walk(folder: &Path, depth: usize, id: &str, found: &mut Vec<PathBuf>) {
         for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
@@ -83,14 +83,14 @@ fn control_groups(id: &str) -> Vec<PathBuf> {
     found
 }
 
-/// Entries of runtimes' folders that name `id`.
+/// Returns the entries of runtimes' directories that name `id`.
 fn folders(id: &str, more: &[PathBuf]) -> Vec<PathBuf> {
     let all = RUNTIMES_FOLDERS.iter().map(PathBuf::from).chain(more.iter().cloned());
     let entries = all.flat_map(|folder| fs::read_dir(folder).into_iter().flatten().flatten());
     entries.map(|entry| entry.path()).filter(|path| names(&path.to_string_lossy(), id)).collect()
 }
 
-/// Whether no process is in a control group or below it.
+/// Returns whether a control group and its descendants have no process.
 fn is_empty(group: &Path) -> bool {
     let none = |path: PathBuf| fs::read_to_string(path).is_ok_and(|pids| pids.trim().is_empty());
     let below = fs::read_dir(group).into_iter().flatten().flatten();
@@ -98,7 +98,7 @@ fn is_empty(group: &Path) -> bool {
     none(group.join("cgroup.procs")) && below.all(|entry| is_empty(&entry.path()))
 }
 
-/// Everything that names `id`; `more` are further folders to look into.
+/// Returns everything that names `id`; `more` are additional directories to search.
 pub fn traces(id: &str, more: &[PathBuf]) -> BTreeSet<Trace> {
     let mut all = BTreeSet::new();
     for process in processes(id) {
@@ -111,7 +111,7 @@ pub fn traces(id: &str, more: &[PathBuf]) -> BTreeSet<Trace> {
     all
 }
 
-/// Kills every process that names `id`, takes its mounts and control groups away, and removes its folders.
+/// Kills every process that names `id`, and removes its mounts, control groups and directories.
 pub fn remove(id: &str, more: &[PathBuf]) {
     let end = Instant::now() + Duration::from_secs(10);
     loop {
@@ -125,7 +125,7 @@ pub fn remove(id: &str, more: &[PathBuf]) {
         std::thread::sleep(Duration::from_millis(20));
     }
     for target in mounts(id) {
-        // Lazily: a virtiofsd that is still dying may hold it.
+        // Lazily, because a dying virtiofsd may still use it.
         let _ = unmount(&target, UnmountFlags::DETACH);
     }
     for group in control_groups(id) {
@@ -136,7 +136,7 @@ pub fn remove(id: &str, more: &[PathBuf]) {
     }
 }
 
-/// SIGKILL by process id; a process that has gone is fine.
+/// Sends SIGKILL to a process.
 pub fn kill(pid: u32) -> bool {
     process::signal(pid, Signal::KILL).is_ok()
 }

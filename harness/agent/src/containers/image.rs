@@ -1,5 +1,5 @@
-//! The test's image, made here: one layer with the probe in it, as an OCI image archive that `ctr images import` takes,
-//! and in parts, as a registry has it.
+//! The test's image, made here: one layer with the probe in it, as an OCI image archive for `ctr images import`, and as
+//! separate blobs for a registry.
 //!
 //! The format is that of the OCI image specification 1.0 (image layout, manifest, configuration).
 
@@ -9,9 +9,9 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::io;
 
-/// The image's name in containerd.
+/// Name of the image in containerd.
 pub const NAME: &str = "localhost/kata-qualify/probe:1";
-/// The folders of the image's root filesystem; `/work` is its working directory.
+/// Directories of the image's root filesystem; `/work` is its working directory.
 pub const FOLDERS: [&str; 9] = ["dev", "etc", "mnt", "proc", "run", "srv", "sys", "tmp", "work"];
 
 /// The image's parts, each with a digest of its own.
@@ -19,19 +19,19 @@ pub const FOLDERS: [&str; 9] = ["dev", "etc", "mnt", "proc", "run", "srv", "sys"
 pub struct Image {
     config: Vec<u8>,
     layer: Vec<u8>,
-    /// What names the others.
+    /// Manifest, which names the other parts.
     pub manifest: Vec<u8>,
 }
 
 impl Image {
-    /// The manifest's type.
+    /// Media type of the manifest.
     pub const MANIFEST: &'static str = "application/vnd.oci.image.manifest.v1+json";
 
-    /// With this program as the probe, which stays where it is told nothing: so the image also serves as a pod's
-    /// sandbox.
+    /// Makes the image with this program as the probe. Without arguments the probe stays, so the image also serves as a
+    /// pod's sandbox image.
     ///
     /// # Errors
-    /// Only when it cannot be written to memory.
+    /// Only if it cannot be written to memory.
     pub fn of(probe: &[u8]) -> io::Result<Image> {
         let layer = layer(probe)?;
         let config = json!({
@@ -56,26 +56,26 @@ impl Image {
         Ok(Image { config, layer, manifest })
     }
 
-    /// Its root filesystem, as an archive.
+    /// Returns its root filesystem, as an archive.
     pub fn root_filesystem(&self) -> &[u8] {
         &self.layer
     }
 
-    /// The manifest's digest.
+    /// Returns the manifest's digest.
     pub fn manifest_digest(&self) -> String {
         digest(&self.manifest)
     }
 
-    /// The part of that digest.
+    /// Returns the part with that digest.
     pub fn blob(&self, wanted: &str) -> Option<&[u8]> {
         [&self.config, &self.layer, &self.manifest].into_iter().find(|part| digest(part) == wanted).map(Vec::as_slice)
     }
 }
 
-/// The archive with this program as the probe.
+/// Returns the archive with this program as the probe.
 ///
 /// # Errors
-/// Only when the archive cannot be written to memory.
+/// Only if the archive cannot be written to memory.
 pub fn archive(probe: &[u8]) -> io::Result<Vec<u8>> {
     let image = Image::of(probe)?;
     let mut entry = descriptor(Image::MANIFEST, &image.manifest);
@@ -106,7 +106,7 @@ fn file(tar: &mut tar::Builder<Vec<u8>>, path: &str, mode: u32, bytes: &[u8]) ->
     tar.append_data(&mut header(mode, bytes.len() as u64), path, bytes)
 }
 
-/// Root's, of the epoch: the same bytes give the same digest.
+/// Returns a header owned by root, with the time of the epoch: the same content gives the same digest.
 fn header(mode: u32, size: u64) -> tar::Header {
     let mut header = tar::Header::new_gnu();
     header.set_mode(mode);

@@ -1,7 +1,7 @@
-//! PID 1 of a Kata guest: inserts the kernel's modules and becomes Kata's agent.
+//! PID 1 of a Kata guest: loads the kernel's modules and becomes Kata's agent.
 //!
-//! Kata's agent must be PID 1 and inserts no modules itself, and a distro's kernel has vsock, and much else before 6.12,
-//! as modules (`src/agent/src/main.rs`: what runs as process 1 sets the guest up).
+//! Kata's agent must be PID 1 and loads no modules itself, but a distro's kernel has vsock, and much else before 6.12,
+//! as modules (`src/agent/src/main.rs`: only as process 1 does the agent set the guest up).
 
 use crate::guest::modules;
 use std::fs;
@@ -10,20 +10,22 @@ use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::Command;
 
-/// The folder that `images::artifacts` lays over Kata's initrd: the modules, and what is to be executed after them.
+/// Directory that `images::artifacts` lays over Kata's initrd, with the modules and the name of the program to execute
+/// after loading them.
 const FOLDER: &str = "/kata-qualify";
 
-/// Whether this process 1 is that of a Kata guest: our own guests have no such folder.
+/// Returns whether this process 1 is that of a Kata guest: the harness's own guests have no such directory.
 pub fn is_wanted() -> bool {
     Path::new(FOLDER).join("next").exists()
 }
 
-/// Inserts the modules in the order of `modules/order` and executes the program that `next` names.
+/// Loads the modules in the order of `modules/order` and executes the program that `next` names.
 ///
-/// A module that cannot be inserted is said on the console and not fatal: what needs it fails by its own name.
+/// A module that cannot be loaded is reported on the console and not fatal: anything that needs it fails with its own
+/// message.
 ///
 /// # Errors
-/// Only when there is nothing to execute, or it cannot be.
+/// Only if there is no program to execute, or executing it fails.
 pub fn run() -> io::Result<()> {
     let folder = Path::new(FOLDER).join("modules");
     for name in fs::read_to_string(folder.join("order")).unwrap_or_default().lines() {

@@ -1,14 +1,14 @@
-//! Kata's configuration in an environment: what came with it, and a drop-in from the configuration core beside it.
+//! Kata's configuration in an environment: the shipped file, and a drop-in from the configuration core next to it.
 //!
-//! The same code configures a machine for `kata-osinfo configure`; what differs is that nothing known beforehand keeps
-//! Kata from being tried, because only use decides a verdict.
+//! The same code configures a machine for `kata-osinfo configure`; but here no known incompatibility keeps Kata from
+//! being tried, because only a test decides the verdict.
 //!
-//! The shipped file goes where its runtime looks first, the settings beside it in a drop-in, and both are read again as
-//! the runtime would read them; what does not take effect is an `error`.
+//! The shipped file goes where its runtime looks first, the settings go into a drop-in next to it, and both are read
+//! back as the runtime would read them; a setting without effect is an `error`.
 //! A daemon of the wrong kind is configured and tried, although the record knows that it cannot work.
-//! Under emulation Kata's own deadlines are stretched, which is a deviation on record.
-//! The guest's initrd on the distro's kernel has our agent as PID 1, which inserts the modules and then executes Kata's
-//! agent.
+//! Under emulation Kata's own deadlines are extended, which the report records as a deviation.
+//! The guest's initrd on the distro's kernel has the harness's agent as PID 1, which loads the modules and then
+//! executes Kata's agent.
 
 use model::profile::{Profile, Runtime};
 use model::virtiofsd::Flavour;
@@ -23,33 +23,33 @@ use suites::containers::Kata;
 use suites::environment::Claims;
 use suites::outcome::Component;
 
-/// Bytes of a configuration that comes with Kata.
+/// Size limit of a shipped configuration, in bytes.
 const MAX_SHIPPED: u64 = 4 << 20;
 
-/// What was written.
+/// A written configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfiguredKata {
-    /// The file with the settings, in the environment.
+    /// Path of the file with the settings, in the environment.
     pub file: PathBuf,
-    /// Its text.
+    /// Text of the file.
     pub text: String,
-    /// What a reader of the report should know.
+    /// Notes for readers of the report.
     pub notes: Vec<String>,
 }
 
-/// Puts the shipped configuration where its runtime reads it, the settings for this release beside it, and reads both
-/// again as the runtime would; `root` is `/` in an environment.
+/// Copies the shipped configuration to where its runtime reads it, writes the settings for this release next to it, and
+/// reads both back as the runtime would; `root` is `/` in an environment.
 ///
 /// # Errors
-/// A failure that blames the record where a path of its is not there; an error where the configuration that was made
-/// would not take effect.
+/// A failure that blames the record if one of its paths does not exist; an error if the configuration would have no
+/// effect.
 pub fn configure(root: &Root, claims: &Claims, profile: &Profile, kata: &Kata) -> Result<Option<ConfiguredKata>, Stop> {
     let kernel = claims.candidates.get(&Component::Kernel).unwrap_or(&claims.vmlinuz).clone();
     let guest = Guest::Own { kernel: Some(kernel), initrd: kata.initrd.clone() };
     configure_guest(root, claims, profile, kata, &guest, Vec::new())
 }
 
-/// The same for guests of a kernel of Kata's own and an image, which is handed over as the shipped configuration says.
+/// Configures Kata for guests with Kata's own kernel and an image, which is attached as the shipped configuration says.
 ///
 /// # Errors
 /// As [`configure`].
@@ -61,7 +61,7 @@ pub fn configure_image(
     kernel: &str,
     image: &str,
 ) -> Result<Option<ConfiguredKata>, Stop> {
-    // What the shipped configuration names is where its archive would be unpacked to; an initrd excludes an image.
+    // The shipped configuration names the paths of an unpacked archive; an initrd excludes an image.
     let files = [("kernel", kernel), ("image", image), ("initrd", "")].map(|(key, value)| Setting {
         table: ["hypervisor", "qemu"].map(str::to_owned).to_vec(),
         key: key.to_owned(),
@@ -71,7 +71,7 @@ pub fn configure_image(
     configure_guest(root, claims, profile, kata, &Guest::Kata, files.to_vec())
 }
 
-/// Configures Kata for a guest, with settings besides those that are planned for it.
+/// Configures Kata for a guest, with settings in addition to the planned ones.
 fn configure_guest(
     root: &Root,
     claims: &Claims,
@@ -106,10 +106,11 @@ fn configure_guest(
     Ok(Some(ConfiguredKata { file, text, notes }))
 }
 
-/// Whether a key of the table `runtime` is on in what this Kata reads; `root` is `/` in an environment.
+/// Returns whether a key of the table `runtime` is on in the configuration that this Kata reads; `root` is `/` in an
+/// environment.
 ///
 /// # Errors
-/// When that cannot be read.
+/// If the configuration cannot be read.
 pub fn is_set(root: &Root, kata: &Kata, key: &str) -> Result<bool, Stop> {
     let failed = |e: &dyn std::fmt::Display| Stop::error(format!("reading what Kata {} reads: {e}", kata.version));
     let located = locate(root, kata.kind, None).map_err(|e| failed(&e))?;
@@ -131,7 +132,7 @@ fn planned(
     let release = claims.in_use();
     let mut found = Inventory::gather(root, &release, guest)
         .map_err(|e| Stop::error(format!("looking for what Kata {} needs: {e}", kata.version)))?;
-    // Which of the two daemons it is would decide before it has been tried.
+    // A known flavour of the daemon would decide the verdict without a test.
     if let Some(daemon) = &mut found.daemon {
         daemon.flavour = Flavour::Unknown;
     }
@@ -152,13 +153,13 @@ fn planned(
             Stop::blame_record(packages.chain(missing.path.clone()), e.to_string())
         }
         PlanError::NotPackaged { .. } => Stop::blame(Component::Record, e.to_string()),
-        // Nothing is refused when it is forced, and an initrd is nothing that this release ships.
+        // A forced plan refuses nothing, and the initrd is not one that this release ships.
         PlanError::WrongInitrd { .. } => Stop::error(e.to_string()),
         PlanError::Unsupported { .. } | PlanError::NothingWorks { .. } => Stop::fail(e.to_string()),
     })
 }
 
-/// A drop-in where the runtime reads one, else the settings in the configuration itself.
+/// Writes a drop-in if the runtime reads drop-ins, or else writes the settings into the configuration itself.
 fn written(
     root: &Root,
     located: &LocatedConfiguration,

@@ -1,4 +1,4 @@
-//! A network namespace with a pair of virtual interfaces, one end inside as `eth0`, one with the host.
+//! A network namespace with a veth pair, with one end inside as `eth0` and the other end on the host.
 
 use operator::process::{Invocation, ProcessError};
 use std::net::Ipv4Addr;
@@ -7,7 +7,7 @@ use std::time::Duration;
 use suites::check::Stop;
 use suites::containers::{DockerNetwork, Network};
 
-/// A namespace that goes when this is dropped.
+/// A namespace that is removed when this value is dropped.
 pub struct Namespace {
     name: String,
     link: String,
@@ -16,12 +16,12 @@ pub struct Namespace {
 }
 
 impl Namespace {
-    /// Makes the namespace `name`; the number makes link names and addresses its own.
+    /// Makes the namespace `name`; `number` makes its link names and addresses unique.
     ///
     /// # Errors
-    /// A skip where the environment has no `ip` or the kernel no virtual Ethernet.
+    /// A skip if the environment has no `ip` or the kernel no virtual Ethernet.
     pub fn make(name: &str, number: u64) -> Result<Namespace, Stop> {
-        // From the range for measurements (RFC 2544): nobody routes it. Four addresses a namespace.
+        // From the range for benchmarking (RFC 2544), which is routed nowhere. Four addresses per namespace.
         let block = u8::try_from(number % 64).unwrap_or(0) * 4;
         let address = |last| Ipv4Addr::new(198, 18, u8::try_from(number / 64 % 256).unwrap_or(0), block + last);
         let (outside, inside) = (address(1), address(2));
@@ -55,13 +55,13 @@ impl Network for Namespace {
 
 impl Drop for Namespace {
     fn drop(&mut self) {
-        // Either end takes the other one along; a namespace that was never made is fine.
+        // Deleting either end deletes the other one; a namespace that was never made is no error.
         let _ = ip(&["link", "del", &self.link]);
         let _ = ip(&["netns", "del", &self.name]);
     }
 }
 
-/// Runs the distro's `ip`; what it cannot do is the environment's lack.
+/// Runs the distro's `ip`; a failure counts as a limitation of the environment.
 pub(super) fn ip(arguments: &[&str]) -> Result<(), Stop> {
     let cannot = |why: &str| {
         Err(Stop::skip(format!("the environment cannot make a network: ip {}: {why}", arguments.join(" "))))
@@ -77,7 +77,8 @@ pub(super) fn ip(arguments: &[&str]) -> Result<(), Stop> {
     }
 }
 
-/// An instance's bridge for the containers in a network of Docker's; the name of an interface has 15 bytes at most.
+/// Returns the name of an instance's bridge for the containers in a network of Docker; an interface name has at most 15
+/// bytes.
 pub(super) fn bridge(instance: &str, network: DockerNetwork) -> String {
     let letter = match network {
         DockerNetwork::Bridge => 'a',
@@ -86,7 +87,7 @@ pub(super) fn bridge(instance: &str, network: DockerNetwork) -> String {
     format!("{instance}{letter}")
 }
 
-/// Removes the bridges of an instance, which most have none of.
+/// Removes the bridges of an instance; most instances have none.
 pub(super) fn remove_bridges(instance: &str) {
     for network in [DockerNetwork::Bridge, DockerNetwork::Made] {
         let bridge = bridge(instance, network);

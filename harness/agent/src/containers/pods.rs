@@ -7,15 +7,15 @@ use std::sync::Mutex;
 use suites::check::Stop;
 use suites::containers::Task as _;
 
-/// They, by the names that containerd knows their runtimes by.
+/// The shared pods, by containerd's names of their runtimes.
 #[derive(Default)]
 pub struct Pods(Mutex<BTreeMap<&'static str, ContainerTask>>);
 
 impl Pods {
-    /// Id and process of a runtime's pod, which is started by the first test that wants it.
+    /// Returns id and process of a runtime's pod, which the first test that needs it starts.
     ///
     /// # Errors
-    /// Why it does not start.
+    /// If the pod does not start.
     pub(super) fn of(
         &self,
         handler: &'static str,
@@ -31,13 +31,13 @@ impl Pods {
         Ok(found)
     }
 
-    /// Ends a runtime's; the next test that wants one starts another.
+    /// Ends the pod of a runtime; the next test that needs one starts another.
     pub(super) fn forget(&self, handler: &str) {
         let pod = locked(&self.0).remove(handler);
         drop(pod);
     }
 
-    /// Ends all of them.
+    /// Ends all pods.
     pub fn end(&self) {
         let pods = std::mem::take(&mut *locked(&self.0));
         drop(pods);

@@ -1,6 +1,7 @@
-//! The probe: the only program in the test's containers. It does what its arguments say and tells what it sees.
+//! The probe: the only program in the test's containers. It acts according to its arguments and reports its
+//! observations.
 //!
-//! Results go to standard output; a refused system call is told there by its symbolic name, with exit code 1.
+//! Results go to standard output; a refused system call is reported there by its symbolic name, with exit code 1.
 
 use model::procfs;
 use std::collections::BTreeMap;
@@ -13,20 +14,20 @@ use std::process::{Command, ExitCode};
 use std::time::Duration;
 use suites::containers::{DiskFacts, FileFacts, PROBE, ProbeFacts, TerminalSize, pattern};
 
-/// What a container that has reached its business prints first.
+/// First line of a container that has finished its preparations.
 pub const READY: &str = "ready";
 /// The exit code of `handle` after SIGTERM.
 const HANDLED: u8 = 33;
 
-/// Whether the program was started as the probe, by its name.
+/// Returns whether the program was started as the probe, by its name.
 pub fn is_wanted() -> bool {
     std::env::args().next().is_some_and(|name| name == PROBE)
 }
 
-/// The variable that makes the probe stay for so many milliseconds after its last words.
+/// Environment variable that makes the probe stay for so many milliseconds after its last output.
 pub const LINGER: &str = "KATA_QUALIFY_LINGER";
 
-/// Does what the arguments say.
+/// Acts according to the arguments.
 pub fn run() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
@@ -38,7 +39,7 @@ pub fn run() -> ExitCode {
         }
     };
     if let Some(milliseconds) = std::env::var(LINGER).ok().and_then(|value| value.parse().ok()) {
-        // Where the output goes to nobody there is nobody to wait for.
+        // Without a reader of the output there is no reason to wait.
         let _ = io::stdout().flush();
         std::thread::sleep(Duration::from_millis(milliseconds));
     }
@@ -83,7 +84,7 @@ fn act(words: &[&str]) -> io::Result<u8> {
             for entry in fs::read_dir("/proc")?.flatten() {
                 let name = entry.file_name();
                 if name.to_string_lossy().parse::<u32>().is_ok() {
-                    // One that has ended meanwhile has none.
+                    // The file is gone if the process has ended meanwhile.
                     let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
                     println!("{}", String::from_utf8_lossy(&line).replace('\0', " ").trim_end());
                 }
@@ -146,12 +147,12 @@ fn ready() -> io::Result<()> {
     io::stdout().flush()
 }
 
-/// Gives so many bytes of standard input back; its end need not come.
+/// Copies so many bytes of standard input to the output; the input need not end.
 fn cat(length: usize) -> io::Result<()> {
     io::copy(&mut io::stdin().lock().take(length as u64), &mut io::stdout().lock()).map(drop)
 }
 
-/// Gives standard input back as it comes.
+/// Copies standard input to the output as it arrives.
 fn echo() -> io::Result<()> {
     let (mut input, mut output) = (io::stdin().lock(), io::stdout().lock());
     let mut piece = [0; 4096];
@@ -163,13 +164,13 @@ fn echo() -> io::Result<()> {
     }
 }
 
-/// The CPU time that this process has had, of which a busy machine gives less than the clock says.
+/// Returns the CPU time of this process, which on a busy machine is less than the elapsed time.
 fn cpu_time() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
     Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec.unsigned_abs() as u32)
 }
 
-/// Half of it forwards to standard output, the other half backwards to standard error, both at once.
+/// Writes the pattern forwards to standard output and backwards to standard error, both at once.
 fn flood(length: usize) -> io::Result<()> {
     let forwards = pattern(length);
     let mut backwards = forwards.clone();
@@ -209,7 +210,7 @@ fn facts() -> io::Result<ProbeFacts> {
     })
 }
 
-/// A limit of the probe's own control group, by cgroup v2 or v1.
+/// Returns a limit of the probe's own control group, by cgroup v2 or v1.
 fn limit(controller: &str, v2: &str, v1: &str) -> Option<String> {
     let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
     let of = |wanted: &str| {
@@ -221,7 +222,7 @@ fn limit(controller: &str, v2: &str, v1: &str) -> Option<String> {
         group.unwrap_or("/").trim_start_matches('/').to_owned()
     };
     let root = Path::new("/sys/fs/cgroup");
-    // The own group may be mounted at the root (a namespace or a bind mount), or the whole hierarchy.
+    // Its own group may be mounted at the root (a namespace or a bind mount), or the whole hierarchy.
     let candidates = [
         root.join(of("")).join(v2),
         root.join(v2),
@@ -231,7 +232,7 @@ fn limit(controller: &str, v2: &str, v1: &str) -> Option<String> {
     candidates.iter().find_map(|path| fs::read_to_string(path).ok()).map(|text| text.trim().to_owned())
 }
 
-/// The names in `/proc/net/dev`, sorted.
+/// Returns the names in `/proc/net/dev`, sorted.
 fn interfaces(table: &str) -> Vec<String> {
     let mut names: Vec<String> =
         table.lines().filter_map(|line| Some(line.split_once(':')?.0.trim().to_owned())).collect();
@@ -268,7 +269,7 @@ fn fill(path: &Path, mib: usize) -> io::Result<()> {
     (0..mib).try_for_each(|_| file.write_all(&piece))
 }
 
-/// How many processes could be started, `wanted` at most.
+/// Returns how many processes could be started, at most `wanted`.
 fn fork(wanted: usize) -> usize {
     let mut children = Vec::new();
     for _ in 0..wanted {
@@ -293,12 +294,12 @@ fn eat(mib: usize) -> io::Result<()> {
         held.push(vec![1_u8; 1 << 20]);
         std::thread::sleep(Duration::from_millis(5));
     }
-    // Something must be done with it, or it need not be there.
+    // Using the memory keeps the compiler from removing it.
     println!("{} MiB", held.iter().filter(|piece| piece.last() == Some(&1)).count());
     Ok(())
 }
 
-/// Prints what inotify tells of a folder: the names of what was made, renamed, written or removed in it.
+/// Prints inotify's events about a directory: the names of files that were created, renamed, written or removed.
 fn watch(folder: &Path) -> io::Result<()> {
     use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
     let watch = inotify::init(CreateFlags::CLOEXEC)?;
@@ -314,13 +315,13 @@ fn watch(folder: &Path) -> io::Result<()> {
     }
 }
 
-/// Prints which of its streams are a terminal, that terminal's size, and each size that it is told of by SIGWINCH, up to
-/// the last one.
+/// Prints which of its streams are a terminal, that terminal's size, and each new size reported by SIGWINCH, up to the
+/// last one.
 fn terminal(last: &str) -> io::Result<()> {
     use std::io::IsTerminal as _;
     let streams = [io::stdin().is_terminal(), io::stdout().is_terminal(), io::stderr().is_terminal()];
     println!("terminals: {}", streams.map(|is| if is { "yes" } else { "no" }).join(" "));
-    // Before the first look: what is told between the two must not be missed.
+    // Registered before the first query, so that no change in between is missed.
     let mut signals = signal_hook::iterator::Signals::new([signal_hook::consts::SIGWINCH])?;
     let say_size = || {
         let size = rustix::termios::tcgetwinsize(io::stdout())?;
@@ -337,7 +338,7 @@ fn terminal(last: &str) -> io::Result<()> {
     Ok(())
 }
 
-/// Prints the signals it gets; SIGTERM ends it if it `obeys`.
+/// Prints received signals; SIGTERM ends the probe if it `obeys`.
 fn handle(obeys: bool) -> io::Result<u8> {
     use signal_hook::consts::{SIGTERM, SIGUSR1};
     let mut signals = signal_hook::iterator::Signals::new([SIGTERM, SIGUSR1])?;
@@ -358,7 +359,7 @@ fn serve(port: u16) -> io::Result<()> {
     for stream in listener.incoming() {
         let mut stream = stream?;
         let _ = stream.write_all(b"served");
-        // Until the other side has closed: an early reset could overtake the bytes.
+        // Waits until the other side has closed: an early reset could overtake the bytes.
         let _ = stream.shutdown(std::net::Shutdown::Write);
         let _ = stream.set_read_timeout(Some(Duration::from_secs(5)));
         let _ = stream.read(&mut [0; 16]);
@@ -366,7 +367,7 @@ fn serve(port: u16) -> io::Result<()> {
     Ok(())
 }
 
-/// The symbolic name of what a system call answered, for the few that tests expect.
+/// Returns the symbolic name of a system call's error, for the few that tests expect.
 fn name_of(error: &io::Error) -> &'static str {
     match error.raw_os_error() {
         Some(libc::EPERM) => "EPERM",

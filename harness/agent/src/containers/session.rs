@@ -1,4 +1,4 @@
-//! What one container test is given: a runtime in a running containerd.
+//! The view of one container test: a runtime in a running containerd.
 
 use super::containerd::{COMMAND, ContainerdInstance};
 use super::cri::instance::{CriInstance, handler};
@@ -28,7 +28,7 @@ use suites::environment::Claims;
 use suites::outcome::Component;
 use suites::share::Share;
 
-/// How long the probe stays after its last words where `ctr` may drop them, in milliseconds.
+/// Time that the probe stays after its last output if `ctr` may drop it, in milliseconds.
 const LAST_WORDS: u32 = 500;
 
 /// A runtime, as one test sees it.
@@ -37,7 +37,7 @@ pub struct Session<'a> {
     pub instance: Arc<ContainerdInstance>,
     /// The runtime.
     pub runtime: ContainerRuntime,
-    /// What the record and the image say.
+    /// Data of the record and the image.
     pub claims: &'a Claims,
     /// The profile under test.
     pub profile: &'a Profile,
@@ -47,23 +47,23 @@ pub struct Session<'a> {
     pub cri: &'a Shared<CriInstance>,
     /// Docker's engine that tests share.
     pub docker: &'a Shared<DockerInstance>,
-    /// What instances of containerd are made of.
+    /// Settings of containerd instances.
     pub settings: &'a Settings,
-    /// Logs that the report is to have.
+    /// Logs for the report.
     pub logs: &'a Mutex<Vec<String>>,
-    /// What the body noted.
+    /// Notes of the body.
     pub notes: &'a Mutex<Vec<String>>,
-    /// Folders that go with the test.
+    /// Directories to remove with the test.
     pub folders: Mutex<Vec<PathBuf>>,
 }
 
-/// A container on disk, which nobody has started.
+/// A container on disk that was not started yet.
 struct Described {
     id: String,
     folder: PathBuf,
-    /// Its specification.
+    /// Path of its specification.
     file: String,
-    /// The pod that it is in.
+    /// Pod of the container.
     within: Option<String>,
 }
 
@@ -75,12 +75,12 @@ impl Session<'_> {
         }
     }
 
-    /// Whether sandboxes are guests of an emulated machine.
+    /// Returns whether sandboxes are guests of an emulated machine.
     fn emulated(&self) -> bool {
         self.kata().is_some_and(|kata| kata.emulated)
     }
 
-    /// Under Kata the paths that the record names, without those in whose place a candidate is.
+    /// Returns, under Kata, the paths of the record, without those that a candidate replaces.
     fn record_paths(&self) -> Option<Vec<String>> {
         self.kata()?;
         let is_candidate = |component: Component| self.claims.candidates.contains_key(&component);
@@ -90,12 +90,12 @@ impl Session<'_> {
         Some(qemu.into_iter().chain(virtiofsd.filter(|_| !is_candidate(Component::Virtiofsd))).collect())
     }
 
-    /// The name that containerd knows the runtime by.
+    /// Returns containerd's name of the runtime.
     fn handler(&self) -> &'static str {
         self.kata().map_or("io.containerd.runc.v2", Kata::handler)
     }
 
-    /// Starts a container; in an emulated machine one that brings a sandbox of its own takes the place of the shared pod.
+    /// Starts a container; in an emulated machine, a container with a sandbox of its own replaces the shared pod.
     fn begin(&self, container: &Container, input: &[u8]) -> Result<ContainerTask, Stop> {
         if matches!(container.sandbox, Sandbox::Alone | Sandbox::Pod) {
             self.make_room();
@@ -103,10 +103,10 @@ impl Session<'_> {
         self.start_task(container, input)
     }
 
-    /// Ends the shared pod where a second sandbox beside it would be one guest too many.
+    /// Ends the shared pod if a second sandbox next to it would be one guest too many.
     ///
-    /// QEMU's emulation of nested virtualization loses the machine, or one of the two guests, more often than not when
-    /// a guest boots beside another one on kernel 7.2.
+    /// With QEMU's emulation of nested virtualization, booting a guest next to another one on kernel 7.2 usually
+    /// crashes the machine or one of the two guests.
     fn make_room(&self) {
         if self.emulated() {
             self.forget_pod();
@@ -120,7 +120,7 @@ impl Session<'_> {
         Ok(self.known(task).in_pod(within))
     }
 
-    /// Says to a task what is known of its sandbox.
+    /// Tells a task the known facts about its sandbox.
     fn known(&self, task: ContainerTask) -> ContainerTask {
         task.emulated(self.emulated()).with_record(self.record_paths())
     }
@@ -141,7 +141,7 @@ impl Session<'_> {
             cgroup: self.instance.control_group(&id),
             id: id.clone(),
             pod,
-            // The Rust shim knows no such annotation: it reads its default paths.
+            // The Rust shim does not support this annotation: it reads its default paths.
             kata_configuration: self.kata().filter(|k| k.kind == profile::Runtime::Go).map(|k| k.configuration.clone()),
             unified: Path::new("/sys/fs/cgroup/cgroup.controllers").exists(),
             swap: fs::read_to_string("/proc/swaps").is_ok_and(|table| table.lines().count() > 1),
@@ -155,7 +155,7 @@ impl Session<'_> {
         Ok(Described { id, folder, file: file.to_string_lossy().into_owned(), within })
     }
 
-    /// Runs a described container twice: its record stays with containerd when it has ended, and is started again.
+    /// Runs a described container twice: containerd keeps its record after its end, and starts it again.
     fn run_and_start(&self, described: &Described) -> Result<[ContainerOutput; 2], Stop> {
         let Described { id, file, .. } = described;
         let run: Vec<String> =
@@ -169,7 +169,8 @@ impl Session<'_> {
         Ok([ended(&run)?, ended(&again)?])
     }
 
-    /// `ctr run` in the foreground: it gives the streams through, tells the exit code, and removes the container.
+    /// Returns the arguments of `ctr run` in the foreground, which forwards the streams, returns the exit code, and
+    /// removes the container.
     fn run_arguments(&self, options: &[&str], rest: &[&str]) -> Vec<String> {
         let fifos = self.instance.fifos();
         let always = ["run", "--rm", "--runtime", self.handler(), "--fifo-dir"].map(str::to_owned);
@@ -177,7 +178,7 @@ impl Session<'_> {
         always.into_iter().chain([fifos.to_string_lossy().into_owned()]).chain(words).collect()
     }
 
-    /// How long the probe is to stay after its last words: not at all, where `ctr` reads them whatever comes.
+    /// Returns how long the probe stays after its last output: `None` if `ctr` reads all output in any case.
     fn linger(&self) -> Option<u32> {
         let version = self.instance.drops_last_words()?;
         let note = format!("processes end {LAST_WORDS} ms late: ctr {version} drops unread output when a task ends");
@@ -187,7 +188,7 @@ impl Session<'_> {
         Some(LAST_WORDS)
     }
 
-    /// The pod of this handler that tests share: its id and process.
+    /// Returns id and process of the shared pod of this handler.
     fn shared_pod(&self) -> Result<(String, u32), Stop> {
         self.pods.of(self.handler(), || {
             let mut pod = self.start_task(&Container::pod(), &[])?;
@@ -196,12 +197,12 @@ impl Session<'_> {
         })
     }
 
-    /// Ends the shared pod; the next test that wants one starts another.
+    /// Ends the shared pod; the next test that needs one starts another.
     pub fn forget_pod(&self) {
         self.pods.forget(self.handler());
     }
 
-    /// The same runtime in another containerd.
+    /// Returns a session of the same runtime in another containerd.
     fn beside<'b>(&'b self, instance: Arc<ContainerdInstance>, pods: &'b Pods) -> Session<'b> {
         let &Session { runtime, claims, profile, cri, docker, settings, logs, notes, .. } = self;
         let folders = Mutex::default();
@@ -249,7 +250,7 @@ impl Containers for Session<'_> {
             GuestFiles::KatasImage => guests::katas_with_image(kata)?,
         };
         self.note(format!("the guest boots {} with {}", files.kernel, guests::described(files.root.path())));
-        // The shim reads its configuration for every sandbox; a shared one would be an older one's.
+        // The shim reads its configuration for every sandbox; a shared sandbox would have an older configuration.
         let container = Container { sandbox: Sandbox::Alone, ..container.clone() };
         let result =
             guests::configure(self.claims, self.profile, kata, Some(&files)).and_then(|()| self.run(&container, &[]));
@@ -277,7 +278,7 @@ impl Containers for Session<'_> {
         let mut options = vec!["--snapshotter", self.instance.snapshotter(), "--cgroup", &group];
         let configuration;
         let go = self.kata().filter(|kata| kata.kind == profile::Runtime::Go);
-        // The `ctr` of containerd 1.4 has no such option; the configuration is where the shim looks first, too.
+        // The `ctr` of containerd 1.4 lacks this option; the configuration is also where the shim looks first.
         if let Some(kata) = go
             && ctr::takes_annotations(&self.instance.ctr(&["run", "--help"], COMMAND)?.text())
         {
@@ -316,7 +317,7 @@ impl Containers for Session<'_> {
         let alone = self.cri.alone();
         let instance = self.cri.get(CriInstance::ended, || CriInstance::start(self.settings, &self.claims.kata))?;
         locked(self.logs).push(instance.log_path().to_string_lossy().into_owned());
-        // What a RuntimeClass names; containerd has runc's own.
+        // The name that a RuntimeClass refers to; containerd has its own for runc.
         let handler = self.kata().map_or_else(|| "runc".to_owned(), handler);
         let (record, emulated) = (self.record_paths(), self.emulated());
         Ok(Box::new(CriSession::new(instance, alone, self.runtime, handler, record, emulated)))
@@ -349,7 +350,7 @@ impl Containers for Session<'_> {
     }
 
     fn processes(&self, id: &str) -> Vec<Process> {
-        // The `ctr` that is attached to it is ours.
+        // The `ctr` that is attached to it belongs to the harness.
         let ours = |process: &Process| process.argv.first().is_some_and(|name| name.ends_with("/ctr"));
         host::processes(id).into_iter().filter(|process| !ours(process)).collect()
     }

@@ -1,9 +1,9 @@
-//! What all tests share, and one has at a time: the containerd with CRI, Docker's engine.
+//! Instances common to all tests, used by one test at a time: the containerd with CRI, Docker's engine.
 
 use model::sync::locked;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-/// Something that the first test that wants it starts.
+/// An instance that is started by the first test that needs it.
 pub struct Shared<T> {
     instance: Mutex<Option<Arc<T>>>,
     one_at_a_time: Mutex<()>,
@@ -16,28 +16,28 @@ impl<T> Default for Shared<T> {
 }
 
 impl<T> Shared<T> {
-    /// Waits until no other test has it, of whichever runtime: it is restarted, and what stays behind is counted.
+    /// Waits until no other test, of any runtime, uses the instance: it may be restarted, and its remains are counted.
     pub fn alone(&self) -> MutexGuard<'_, ()> {
         locked(&self.one_at_a_time)
     }
 
-    /// It, started if it does not run.
+    /// Returns the instance, and starts it if it does not run.
     ///
     /// # Errors
-    /// Why it does not start.
+    /// If it does not start.
     pub fn get<E>(&self, has_ended: fn(&T) -> bool, start: impl FnOnce() -> Result<T, E>) -> Result<Arc<T>, E> {
         let mut shared = locked(&self.instance);
         if let Some(running) = shared.as_ref().filter(|running| !has_ended(running)) {
             return Ok(Arc::clone(running));
         }
-        // The one that has ended is cleaned up before another one is started.
+        // An instance that has ended is cleaned up before another one is started.
         drop(shared.take());
         let started = Arc::new(start()?);
         *shared = Some(Arc::clone(&started));
         Ok(started)
     }
 
-    /// Ends it and everything that runs in it.
+    /// Ends the instance and everything that runs in it.
     pub fn end(&self) {
         let shared = locked(&self.instance).take();
         drop(shared);

@@ -1,8 +1,8 @@
-//! What Kata's shims say, and whom it blames: the one place that reads it.
+//! Messages of Kata's shims, and the components that they blame; no other module reads these messages.
 //!
-//! The words were seen with Kata 3.30, 4.0 and 3.1.2. A complaint without any of them blames the component that the
-//! catalogue names. A device that cannot be had blames the kernel only where the kernel has none: what an environment keeps
-//! back, and what its processor cannot do, is a skip.
+//! The phrases were seen with Kata 3.30, 4.0 and 3.1.2. An error without any of them blames the component that the
+//! catalogue names. An unavailable device blames the kernel only if the kernel lacks it: a device that the environment
+//! withholds, or that its processor cannot provide, is a skip.
 
 use super::ctr;
 use model::procfs::cpu_flags;
@@ -10,16 +10,16 @@ use std::fs;
 use suites::check::Stop;
 use suites::outcome::Component;
 
-/// How many of Kata's lines a message has.
+/// Number of Kata's lines in a message.
 const LINES: usize = 3;
 
-/// The last of what Kata has written to containerd's log about a sandbox: errors and warnings.
+/// Returns the last errors and warnings of Kata about a sandbox in containerd's log.
 ///
-/// The Go shim writes `name=containerd-shim-v2 … sandbox=ID` as logfmt, the Rust one JSON with the id in it.
+/// The Go shim writes `name=containerd-shim-v2 … sandbox=ID` as logfmt, the Rust shim writes JSON with the id in it.
 pub(super) fn words_about(log: &str, sandbox: &str) -> String {
     let about =
         |line: &&str| line.contains(sandbox) && (line.contains("source=virtcontainers") || line.contains("\"source\""));
-    // One of these for every file that is mounted, and none of them explains anything.
+    // This line appears for every mounted file, and explains nothing.
     let lines: Vec<&str> = log.lines().filter(about).filter(|l| !l.contains("Block device not supported")).collect();
     let message = |line: &&str| {
         let rest = line.split_once("msg=").map_or(*line, |(_, rest)| rest);
@@ -28,24 +28,25 @@ pub(super) fn words_about(log: &str, sandbox: &str) -> String {
     lines[lines.len().saturating_sub(LINES)..].iter().map(message).collect::<Vec<_>>().join(" | ")
 }
 
-/// A device that a sandbox needs of the host's kernel, and the words, in lower case, that say that it cannot be had.
+/// A device of the host's kernel that a sandbox needs, and lower-case phrases for its absence.
 #[derive(Debug, PartialEq, Eq)]
 struct Device {
-    /// As `/proc/misc` has it, and its node in `/dev`.
+    /// Name in `/proc/misc`, and of the node in `/dev`.
     name: &'static str,
     words: &'static [&'static str],
 }
 
 static DEVICES: [Device; 3] = [
     Device { name: "vhost-vsock", words: &["host system doesn't support vsock", "/dev/vhost-vsock"] },
-    // The last are QEMU's own words.
+    // The last phrases are QEMU's.
     Device { name: "kvm", words: &["/dev/kvm", "could not access kvm kernel module"] },
     Device { name: "vhost-net", words: &["/dev/vhost-net"] },
 ];
 
 impl Device {
-    /// Why its lack is the environment's and not the kernel's: there is nothing to virtualize with, or the kernel has the
-    /// device, and whoever made `/dev` or the control group keeps it back. A kernel without it lacks the module.
+    /// Returns the reason why the environment, not the kernel, is responsible for a missing device: the processor has
+    /// no virtualization, or the kernel has the device, but `/dev` or the control group withholds it. A kernel without
+    /// the device lacks the module.
     fn withheld(&self, misc: &str, cpuinfo: &str) -> Option<String> {
         if misc.lines().any(|line| line.split_whitespace().nth(1) == Some(self.name)) {
             return Some(format!("the environment gives no access to /dev/{}, which its kernel has", self.name));
@@ -55,33 +56,33 @@ impl Device {
     }
 }
 
-/// What a refusal is about.
+/// Causes of a refusal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Refusal {
-    /// `ctr` itself was given an option that it does not know.
+    /// `ctr` itself does not know an option.
     UnknownOption,
-    /// Kata's own agent took the connection and closed it: the guest had come up far enough for it to listen.
+    /// Kata's own agent accepted the connection and closed it: the guest had booted far enough for the agent to listen.
     AgentHungUp,
-    /// The Go shim insists on a syslog.
+    /// The Go shim requires a syslog.
     NoSyslog,
     /// The agent was built without seccomp.
     NoSeccomp,
-    /// These paths, which the record names, are not there.
+    /// These paths from the record do not exist.
     RecordIsWrong(Vec<String>),
-    /// What only the configuration names, which the harness has made, is not there.
+    /// A path that is only in the configuration, which the harness made, does not exist.
     ConfigurationIsWrong,
-    /// This device of the host cannot be had.
+    /// This device of the host is unavailable.
     NoDevice(&'static Device),
-    /// Its words point to this component.
+    /// The message points to this component.
     Blames(Component),
-    /// Its words are not known.
+    /// The message has no known phrase.
     Unknown,
 }
 
-/// Turns what `ctr` complained of into a failed check that blames the component its words point to; what `ctr` does not
-/// understand, and what Kata's own agent causes, blames nobody.
+/// Turns an error of `ctr` into a failed check that blames the component in its message; an option unknown to `ctr`,
+/// and a failure of Kata's own agent, blame no component.
 ///
-/// Under Kata `record` are the paths that the shipped record names.
+/// Under Kata, `record` are the paths in the shipped record.
 pub(super) fn refusal(complaint: &str, record: Option<&[String]>) -> Stop {
     let message = complaint.to_owned();
     match read(complaint, record) {
@@ -142,28 +143,29 @@ fn read(complaint: &str, record: Option<&[String]>) -> Refusal {
     if has("qemu-system") || has("qmp") || has("error running command: exit status 1") {
         return Refusal::Blames(Component::Qemu);
     }
-    // The guest came up under QEMU, and its agent was never heard: kernel, initrd or its modules.
+    // The guest came up under QEMU, but its agent was never reached: the kernel, the initrd or its modules.
     if has("timed out connecting to vsock") || has("dial timeout") || has("failed to connect to agent") {
         return Refusal::Blames(Component::Kernel);
     }
     Refusal::Unknown
 }
 
-/// What can be seen of a sandbox from its host.
+/// State of a sandbox as seen from its host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Seen {
-    /// Its QEMU runs.
+    /// Whether its QEMU runs.
     pub(super) vmm: bool,
-    /// Its virtiofsd runs.
+    /// Whether its virtiofsd runs.
     pub(super) daemon: bool,
-    /// QEMU maps the guest's memory for itself alone.
+    /// Whether QEMU maps the guest's memory privately.
     pub(super) private: bool,
 }
 
-/// Why a sandbox did not come up within its deadline, by which of its processes are there, and what they share.
+/// Returns the verdict on a sandbox that did not come up within its deadline, from its running processes and shared
+/// memory.
 ///
-/// An emulated machine ends a guest, or is too slow for it, by itself; there only the daemon, which is a process like
-/// any other, can be blamed for silence, and a QEMU whose memory no daemon can read.
+/// An emulated machine by itself may crash a guest, or be too slow for it. There, silence can only be blamed on the
+/// daemon, which is an ordinary process, and on a QEMU whose memory no daemon can read.
 pub(super) fn silence(seen: Seen, seconds: u64, log: &str, emulated: bool) -> Stop {
     let said = if log.is_empty() { String::new() } else { format!("; Kata said: {log}") };
     let Seen { vmm, daemon, private } = seen;
@@ -175,7 +177,7 @@ pub(super) fn silence(seen: Seen, seconds: u64, log: &str, emulated: bool) -> St
                  itself alone, so that no request reaches virtiofsd{said}"
             ),
         ),
-        // QEMU found the daemon's socket and nobody behind it.
+        // QEMU found the daemon's socket without a listener.
         (false, false) if log.contains("vhost-fs.sock': Connection refused") => Stop::blame(
             Component::Virtiofsd,
             format!("no answer from the sandbox within {seconds} s: its virtiofsd had exited before QEMU came{said}"),
@@ -188,7 +190,7 @@ pub(super) fn silence(seen: Seen, seconds: u64, log: &str, emulated: bool) -> St
                 if daemon { "runs" } else { "is gone" },
             ),
         },
-        // The end of one ended the other, and nobody has seen which was first: the catalogue's component is blamed.
+        // One's end caused the other's, but the order was not observed: the catalogue's component is blamed.
         (false, false) => Stop::fail(format!(
             "no answer from the sandbox within {seconds} s, and neither its QEMU nor its virtiofsd runs{said}"
         )),
@@ -325,7 +327,7 @@ mod tests {
         assert!(matches!(gone, Stop::Fail { blames: Some(Component::Virtiofsd), .. }), "{gone:?}");
     }
 
-    /// No emulation makes a mapping private.
+    /// Emulation does not make a mapping private.
     #[test]
     fn silence_is_qemus_where_no_daemon_can_read_the_guests_memory() {
         for emulated in [false, true] {

@@ -1,8 +1,8 @@
-//! What containerd's other snapshotters stand on: a pool of thin volumes, a file to copy, a kernel with EROFS; and what its
-//! configuration has to say of them.
+//! Prerequisites of containerd's other snapshotters, and their configuration: a pool of thin volumes, a file to copy, a
+//! kernel with EROFS.
 //!
-//! Each has an instance of containerd of its own, because some versions fail everything that lists snapshotters where one
-//! of them does not find what it needs.
+//! Each has an instance of containerd of its own, because some versions fail all requests that list snapshotters if one
+//! of them lacks a prerequisite.
 
 use super::settings::Settings;
 use operator::process::{Invocation, ProcessError, ProcessOutput};
@@ -15,38 +15,38 @@ use suites::containers::Snapshotter;
 use suites::loop_device::LoopDevice;
 use suites::outcome::Component;
 
-/// How long a program may take that makes something for a snapshotter.
+/// Time limit of a program that makes something for a snapshotter.
 const TOOL: Duration = Duration::from_secs(60);
-/// The pool's data and metadata, bytes of sparse files.
+/// Sizes of the pool's data and metadata, in bytes of sparse files.
 const POOL: u64 = 512 << 20;
 const METADATA: u64 = 16 << 20;
-/// Bytes of the file that is copied for each root filesystem: the probe and nothing else is in one.
+/// Size of the file that is copied for each root filesystem, in bytes: a root filesystem has only the probe.
 const SCRATCH: u64 = 96 << 20;
-/// The same for a thin volume, in containerd's words.
+/// Size of a thin volume, in containerd's format.
 const VOLUME: &str = "128MB";
-/// Bytes of a sector of device mapper's.
+/// Size of a sector in device mapper, in bytes.
 const SECTOR: u64 = 512;
 
-/// What one snapshotter has been given; it goes when this is dropped.
+/// Prerequisites of a snapshotter, removed when this value is dropped.
 pub(super) struct Prepared {
-    /// Its name.
+    /// Name of the snapshotter.
     pub(super) name: &'static str,
-    /// What containerd's configuration says of it.
+    /// Section of containerd's configuration.
     pub(super) section: String,
-    /// Held for as long as containerd runs.
+    /// Kept for as long as containerd runs.
     _pool: Option<Pool>,
 }
 
-/// containerd's name of the plugin.
+/// Returns containerd's name of the plugin.
 pub(super) fn plugin(name: &str) -> String {
     format!("io.containerd.snapshotter.v1.{name}")
 }
 
-/// Makes what a snapshotter stands on, in a folder of the instance of that name.
+/// Makes the prerequisites of a snapshotter, in a directory of the instance of that name.
 ///
 /// # Errors
-/// A skip where containerd has no such snapshotter, or the environment lacks a program; a failure that blames the kernel
-/// where that lacks what it takes.
+/// A skip if containerd has no such snapshotter, or the environment lacks a program; a failure that blames the kernel
+/// if the kernel lacks a feature.
 pub(super) fn prepare(
     snapshotter: Snapshotter,
     settings: &Settings,
@@ -70,7 +70,7 @@ pub(super) fn prepare(
         }
         Snapshotter::Erofs => {
             has_erofs()?;
-            // What unpacks layers is asked in this order.
+            // The differs that unpack layers are tried in this order.
             let lines = "default = [\"erofs\", \"walking\"]\n";
             (format!("\n[plugins.\"io.containerd.service.v1.diff-service\"]\n{lines}"), None)
         }
@@ -78,10 +78,10 @@ pub(super) fn prepare(
     Ok(Prepared { name, section, _pool: pool })
 }
 
-/// Skips where this containerd has no such snapshotter.
+/// Skips if this containerd has no such snapshotter.
 fn is_known(settings: &Settings, name: &str) -> Check {
     let shown = run(&settings.containerd.to_string_lossy(), &["config", "default"])?;
-    // One that fails says why when it is started.
+    // A containerd that fails here reports the reason when it is started.
     if !shown.is_ok() || shown.stdout.contains(&plugin(name)) {
         return Ok(());
     }
@@ -89,7 +89,8 @@ fn is_known(settings: &Settings, name: &str) -> Check {
     Err(Stop::skip(format!("the release's containerd has no {name} snapshotter (upstream has {since})")))
 }
 
-/// Whether the plugin is in use, in what `ctr plugins list` says: type, id, platforms and status in a line each.
+/// Returns whether the plugin is loaded, from the output of `ctr plugins list`: each line has type, id, platforms and
+/// status.
 pub(super) fn is_loaded(listed: &str, name: &str) -> bool {
     let mut rows = listed.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
     rows.any(|row| {
@@ -97,7 +98,7 @@ pub(super) fn is_loaded(listed: &str, name: &str) -> bool {
     })
 }
 
-/// A pool of device mapper's from which thin volumes are taken, in two files.
+/// A device mapper pool for thin volumes, in two files.
 struct Pool {
     instance: String,
     name: String,
@@ -106,11 +107,11 @@ struct Pool {
 
 impl Pool {
     fn make(folder: &Path, instance: &str) -> Result<Pool, Stop> {
-        // Where it is built in or already there, that is as good.
+        // A failure does not matter if the module is built in or already loaded.
         for module in ["dm-mod", "dm-thin-pool"] {
             let _ = run("modprobe", &[module]);
         }
-        // Without it dmsetup would make a node in `/dev` that nothing stands behind.
+        // Without device mapper, dmsetup would make a node in `/dev` without a device.
         if !fs::read_to_string("/proc/misc").unwrap_or_default().contains("device-mapper") {
             return Err(lacking("device mapper"));
         }
@@ -125,14 +126,14 @@ impl Pool {
         };
         let disks = [attached("metadata", METADATA)?, attached("data", POOL)?];
         let name = pool_of(instance);
-        // Blocks of 64 KiB, and word when 16 MiB are left.
+        // Blocks of 64 KiB, and a warning when 16 MiB are left.
         let table = format!(
             "0 {} thin-pool {} {} 128 256 1 skip_block_zeroing",
             POOL / SECTOR,
             disks[0].path.display(),
             disks[1].path.display()
         );
-        // From here on it is removed when it is dropped.
+        // From here on dropping the pool removes it.
         let pool = Pool { instance: instance.to_owned(), name: name.clone(), _disks: disks };
         let made = needed("dmsetup", &["create", &name, "--table", &table], "dmsetup")?;
         if made.is_ok() {
@@ -152,7 +153,7 @@ fn pool_of(instance: &str) -> String {
     format!("{instance}-pool")
 }
 
-/// Removes the volumes of an instance's pool, and the pool, if it has any.
+/// Removes the volumes of an instance's pool, and the pool, if they exist.
 pub(super) fn remove_volumes(instance: &str) {
     if !Path::new("/dev/mapper/control").exists() {
         return;
@@ -163,8 +164,8 @@ pub(super) fn remove_volumes(instance: &str) {
     }
 }
 
-/// A pool with its volumes among what `dmsetup ls` says, a name first in each line; the pool comes last, because one that is
-/// in use stays.
+/// Returns a pool and its volumes from the output of `dmsetup ls`, with a name first in each line; the pool comes last,
+/// because a pool in use cannot be removed.
 fn volumes<'a>(listed: &'a str, pool: &str) -> Vec<&'a str> {
     let names = listed.lines().filter_map(|line| line.split_whitespace().next());
     let is_of_it = |name: &&str| name.strip_prefix(pool).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'));
@@ -173,7 +174,7 @@ fn volumes<'a>(listed: &'a str, pool: &str) -> Vec<&'a str> {
     names
 }
 
-/// A file with an empty ext4, for containerd to copy.
+/// Makes a file with an empty ext4, for containerd to copy.
 fn scratch(folder: &Path) -> Result<PathBuf, Stop> {
     let failed = |e: String| Stop::error(format!("making a filesystem to copy: {e}"));
     let path = folder.join("scratch");
@@ -183,12 +184,12 @@ fn scratch(folder: &Path) -> Result<PathBuf, Stop> {
     if !made.is_ok() {
         return Err(failed(made.last_words()));
     }
-    // containerd mounts it by one, and what it says of a kernel without them blames nobody.
+    // containerd mounts the file by a loop device, and its message for a kernel without them blames no component.
     LoopDevice::of_host(&file)?;
     Ok(path)
 }
 
-/// Whether layers can be made and mounted.
+/// Checks that layers can be made and mounted.
 fn has_erofs() -> Check {
     needed("mkfs.erofs", &["--version"], "erofs-utils")?;
     let _ = run("modprobe", &["erofs"]);
@@ -196,7 +197,8 @@ fn has_erofs() -> Check {
     if known.lines().any(|line| line.trim() == "erofs") { Ok(()) } else { Err(lacking("EROFS")) }
 }
 
-/// What a lack of the kernel's means: where its modules lie beside it, it is the release's, and to blame.
+/// Returns the verdict on a missing feature of the kernel: if its modules are installed, it is the release's kernel,
+/// and to blame.
 fn lacking(what: &str) -> Stop {
     let release = rustix::system::uname().release().to_string_lossy().into_owned();
     if Path::new("/lib/modules").join(&release).is_dir() {
@@ -211,7 +213,7 @@ fn sparse(path: &Path, size: u64) -> io::Result<File> {
     Ok(file)
 }
 
-/// Runs a program of a package that the environment need not have.
+/// Runs a program of a package that may be missing in the environment.
 fn needed(program: &str, arguments: &[&str], package: &str) -> Result<ProcessOutput, Stop> {
     run(program, arguments).map_err(|stop| match stop {
         Stop::Skip { reason } => Stop::skip(format!("{reason}: install {package}")),
@@ -219,7 +221,7 @@ fn needed(program: &str, arguments: &[&str], package: &str) -> Result<ProcessOut
     })
 }
 
-/// Runs a program to its end; one that is not there is a skip.
+/// Runs a program to its end; a missing program is a skip.
 fn run(program: &str, arguments: &[&str]) -> Result<ProcessOutput, Stop> {
     Invocation::new(Path::new(program), arguments).run(TOOL, None).map_err(|e| match e {
         ProcessError::Start { source, .. } if source.kind() == io::ErrorKind::NotFound => {

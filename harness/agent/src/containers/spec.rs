@@ -28,32 +28,32 @@ const CAPABILITIES: [&str; 14] = [
     "CAP_AUDIT_WRITE",
 ];
 
-/// CRI's annotations, by which shims know pods (containerd's `pkg/cri/annotations`).
+/// CRI's annotations, by which shims recognize pods (containerd's `pkg/cri/annotations`).
 const CONTAINER_TYPE: &str = "io.kubernetes.cri.container-type";
 const SANDBOX_ID: &str = "io.kubernetes.cri.sandbox-id";
 
-/// What the specification needs besides the container.
+/// Inputs of the specification in addition to the container.
 #[derive(Debug, Clone)]
 pub struct Surroundings {
-    /// The root filesystem on the host.
+    /// Path of the root filesystem on the host.
     pub root: PathBuf,
-    /// The control group, `/kq12r/kq12r-1`.
+    /// Control group: `/kq12r/kq12r-1`.
     pub cgroup: String,
-    /// The container's id.
+    /// Id of the container.
     pub id: String,
-    /// Of a pod's container: the id and the process of its sandbox.
+    /// For a pod's container, the id and the process of its sandbox.
     pub pod: Option<(String, u32)>,
-    /// Kata's configuration, where it is told by annotation.
+    /// Path of Kata's configuration, if it is passed by annotation.
     pub kata_configuration: Option<String>,
-    /// Whether the host has only cgroup v2, as CRI asks before it makes a cgroup namespace.
+    /// Whether the host has only cgroup v2, which CRI requires for a cgroup namespace.
     pub unified: bool,
-    /// Whether the host has swap, which a limit on memory must then forbid.
+    /// Whether the host has swap, which a memory limit must then forbid.
     pub swap: bool,
-    /// How long the probe stays after its last words, in milliseconds.
+    /// Time that the probe stays after its last output, in milliseconds.
     pub linger: Option<u32>,
 }
 
-/// The specification as JSON.
+/// Returns the specification as JSON.
 pub fn specification(container: &Container, around: &Surroundings) -> Value {
     let mut environment = vec!["PATH=/".to_owned()];
     environment.extend(container.environment.iter().map(|(name, value)| format!("{name}={value}")));
@@ -110,7 +110,7 @@ pub fn specification(container: &Container, around: &Surroundings) -> Value {
     if !container.sysctls.is_empty() {
         specification["linux"]["sysctl"] = json!(container.sysctls.iter().cloned().collect::<BTreeMap<_, _>>());
     }
-    // A name cannot be set in somebody else's namespace.
+    // The hostname cannot be set in the namespace of another container.
     if let (Some(hostname), None) = (&container.hostname, &around.pod) {
         specification["hostname"] = json!(hostname);
     }
@@ -151,7 +151,7 @@ fn resources(limits: ContainerLimits, disks: &[Disk], swap: bool) -> Value {
 
 fn namespaces(container: &Container, around: &Surroundings) -> Vec<Value> {
     let own = |kind: &str| json!({ "type": kind });
-    // As CRI has it: a pod's containers share network, ipc and uts of its sandbox.
+    // As in CRI: a pod's containers share network, ipc and uts of its sandbox.
     let pods = |kind: &str, name: &str| match &around.pod {
         Some((_, pid)) => json!({ "type": kind, "path": format!("/proc/{pid}/ns/{name}") }),
         None => own(kind),
@@ -209,7 +209,7 @@ fn annotations(container: &Container, around: &Surroundings) -> Value {
         say("io.katacontainers.config_path", path);
     }
     if !container.denied.is_empty() {
-        // Kata's shipped configuration switches seccomp in the guest off; an agent may be built without it.
+        // Kata's shipped configuration disables seccomp in the guest; an agent may be built without it.
         say("io.katacontainers.config.runtime.disable_guest_seccomp", "false");
     }
     Value::Object(all)
@@ -218,7 +218,7 @@ fn annotations(container: &Container, around: &Surroundings) -> Value {
 /// Makes a root filesystem with the probe in it.
 ///
 /// # Errors
-/// What cannot be made or copied.
+/// If a file cannot be made or copied.
 pub fn make_root(root: &Path, probe: &Path, folder: &str) -> io::Result<()> {
     for name in FOLDERS {
         fs::create_dir_all(root.join(name))?;

@@ -1,4 +1,4 @@
-//! A container that runs, attached to the `ctr run` that started it.
+//! A running container, attached to the `ctr run` that started it.
 
 use super::capture::Attached;
 use super::containerd::{COMMAND, ContainerdInstance};
@@ -15,10 +15,10 @@ use std::time::{Duration, Instant};
 use suites::check::Stop;
 use suites::containers::{ContainerOutput, ContainerRuntime, ContainerUsage, PROBE, Process, Task};
 
-/// How long a sandbox may outlive its VMM: Kata may say why that has ended, and ends itself where all is well.
+/// Time that a sandbox may outlive its VMM: Kata may report why the VMM ended, and ends itself if all is well.
 const GONE: Duration = Duration::from_secs(60);
 
-/// A container started by `ctr run`; it is removed when this is dropped.
+/// A container started by `ctr run`; it is removed when this value is dropped.
 pub struct ContainerTask {
     instance: Arc<ContainerdInstance>,
     runtime: ContainerRuntime,
@@ -28,12 +28,12 @@ pub struct ContainerTask {
     /// Its root filesystem and specification.
     folder: Option<PathBuf>,
     finished: bool,
-    /// Whether `ctr` ended with a complaint: then it may have left the container's record.
+    /// Whether `ctr` ended with an error: then it may have left the container's record.
     refused: bool,
-    /// The pod that it is in.
+    /// Pod of the container.
     pod: Option<String>,
     emulated: bool,
-    /// The paths that the record names, under Kata: a refusal that names one of them may blame the record.
+    /// Under Kata, the paths from the record: a refusal that names one of them may blame the record.
     record: Option<Vec<String>>,
 }
 
@@ -41,7 +41,7 @@ impl ContainerTask {
     /// Starts `ctr run` with these arguments.
     ///
     /// # Errors
-    /// When `ctr` cannot be started; what it says comes later.
+    /// If `ctr` cannot be started; its own errors are reported later.
     pub fn start(
         instance: &Arc<ContainerdInstance>,
         runtime: ContainerRuntime,
@@ -66,31 +66,31 @@ impl ContainerTask {
         })
     }
 
-    /// Says that it is in a pod, whose processes carry it.
+    /// Sets the pod of the container, whose processes run it.
     #[must_use]
     pub fn in_pod(mut self, pod: Option<String>) -> ContainerTask {
         self.pod = pod;
         self
     }
 
-    /// Says whether its sandbox is a guest of an emulated machine, whose silence blames hardly anybody.
+    /// Sets whether its sandbox is a guest of an emulated machine, where silence blames few components.
     #[must_use]
     pub fn emulated(mut self, emulated: bool) -> ContainerTask {
         self.emulated = emulated;
         self
     }
 
-    /// Says which paths the record names, under Kata.
+    /// Sets the paths from the record, under Kata.
     #[must_use]
     pub fn with_record(mut self, paths: Option<Vec<String>>) -> ContainerTask {
         self.record = paths;
         self
     }
 
-    /// Waits until the probe inside has said that it is there.
+    /// Waits until the probe inside has reported that it is ready.
     ///
     /// # Errors
-    /// When it ended before, said nothing within the deadline, or its VMM has gone.
+    /// If the container ended before, sent no output within the deadline, or its VMM is gone.
     pub fn wait_until_ready(&mut self) -> Result<(), Stop> {
         let ready = |task: &ContainerTask| task.stdout().lines().any(|line| line == probe::READY);
         self.wait_for(|task| ready(task) || task.has_ended())?;
@@ -99,28 +99,28 @@ impl ContainerTask {
         }
         let finished = self.wait(COMMAND)?;
         match ready(self) {
-            // It said so and ended at once; that is its test's business.
+            // It was ready and ended at once; the test judges this.
             true => Ok(()),
             false => Err(Stop::fail(format!("the container ended before it was ready: {}", finished.summary()))),
         }
     }
 
-    /// Waits for the end of one that does all it has to do by itself.
+    /// Waits for the end of a container that ends by itself.
     ///
     /// # Errors
-    /// As [`ContainerTask::wait_until_ready`], and when `ctr` refused it.
+    /// As [`ContainerTask::wait_until_ready`], and if `ctr` refused it.
     pub fn wait_to_end(&mut self) -> Result<ContainerOutput, Stop> {
         self.wait_for(ContainerTask::has_ended)?;
         self.wait(COMMAND)
     }
 
-    /// Waits for what is expected from a container that has just been started.
+    /// Waits for an expected state of a container that was just started.
     fn wait_for(&self, expected: impl Fn(&ContainerTask) -> bool) -> Result<(), Stop> {
         let deadline = self.instance.patience(self.runtime);
         let began = Instant::now();
         let mut vmm = VmmWatch::default();
         while !expected(self) {
-            // Without its VMM a sandbox never comes up, yet Kata may wait for it far beyond any deadline.
+            // Without its VMM a sandbox never comes up, but Kata may wait for it far beyond any deadline.
             if began.elapsed() > deadline || self.runtime == ContainerRuntime::Kata && vmm.has_gone(|| self.vmm_runs())
             {
                 return Err(self.silence(began.elapsed()));
@@ -138,22 +138,22 @@ impl ContainerTask {
         host::processes(self.sandbox()).iter().any(Process::is_vmm)
     }
 
-    /// The id of the sandbox in which the container runs.
+    /// Returns the id of the container's sandbox.
     fn sandbox(&self) -> &str {
         self.pod.as_ref().unwrap_or(&self.id)
     }
 
-    /// The process that containerd names as the container's.
+    /// Returns the process id that containerd lists for the container.
     ///
     /// # Errors
-    /// When containerd does not know the container.
+    /// If containerd does not know the container.
     pub fn pid(&self) -> Result<u32, Stop> {
         let listed = self.instance.tasks()?;
         ctr::process_of(&listed, &self.id)
             .ok_or_else(|| Stop::error(format!("containerd lists no task {}: {listed}", self.id)))
     }
 
-    /// Why nothing was heard: containerd has ended, or a part of Kata has, or it just took too long.
+    /// Returns the verdict on silence: containerd has ended, or a part of Kata has, or it took too long.
     fn silence(&self, deadline: Duration) -> Stop {
         if self.instance.ended().is_some() {
             return self.instance.crash();
@@ -174,7 +174,7 @@ impl ContainerTask {
         }
     }
 
-    /// Has `ctr tasks` do something with it, which must succeed.
+    /// Runs a command of `ctr tasks` for the container, which must succeed.
     fn told(&self, words: &[&str], doing: &str) -> Result<ContainerOutput, Stop> {
         let finished = self.instance.ctr(&[&["tasks"][..], words, &[self.id.as_str()]].concat(), COMMAND)?;
         match finished.code {
@@ -183,7 +183,7 @@ impl ContainerTask {
         }
     }
 
-    /// What a finished `ctr` says: the container's end, or why there was none.
+    /// Returns the container's output from a finished `ctr`, or the reason why the container did not run.
     fn judge(&self, finished: ContainerOutput) -> Result<ContainerOutput, Stop> {
         if self.instance.ended().is_some() {
             return Err(self.instance.crash());
@@ -248,17 +248,18 @@ impl Task for ContainerTask {
     }
 }
 
-/// What has been seen of a sandbox's VMM.
+/// Observations of a sandbox's VMM.
 #[derive(Default)]
 struct VmmWatch {
     looked: Option<Instant>,
     seen: bool,
-    /// Since when it is no longer there.
+    /// Time since when the VMM has been missing.
     gone: Option<Instant>,
 }
 
 impl VmmWatch {
-    /// Whether it was there and has not been for [`GONE`]; looks once a second, because each look goes through all processes.
+    /// Returns whether the VMM was seen and has been missing for [`GONE`]. Looks once a second, because each look goes
+    /// through all processes.
     fn has_gone(&mut self, runs: impl FnOnce() -> bool) -> bool {
         let now = Instant::now();
         if self.looked.is_none_or(|looked| now - looked >= Duration::from_secs(1)) {
@@ -277,8 +278,8 @@ impl Drop for ContainerTask {
     fn drop(&mut self) {
         if !self.finished && self.instance.ended().is_none() {
             let killed = self.instance.ctr(&["tasks", "kill", "--signal", "9", &self.id], COMMAND);
-            // The attached ctr removes task and container when the process has ended; where there is no task to kill,
-            // or nobody hears of its end, all of it is removed from outside.
+            // The attached ctr removes task and container when the process has ended; if there is no task to kill, or
+            // its end is not noticed, everything is removed from outside.
             let heard = killed.is_ok_and(|finished| finished.code == 0);
             if !heard || locked(&self.attached).wait(COMMAND).is_none() {
                 host::remove(&self.id, &self.instance.folders());

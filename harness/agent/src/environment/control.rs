@@ -1,9 +1,8 @@
-//! The control: each property of a filesystem natively on the volume, before a share of it is blamed.
+//! The control: each property of a filesystem is checked natively on the volume, before a share of it is blamed.
 //!
 //! A property inside a guest runs natively first, on the same volume, once in each environment.
-//! What fails there is an `error` of that test: a share cannot be judged by a property that the host's filesystem does
-//! not have.
-//! pjdfstest is judged by the difference: by name, its failures on the share that are not failures natively.
+//! A native failure is an `error` of that test: a share cannot be judged by a property that the host's filesystem
+//! lacks. pjdfstest is judged by the difference: the names of its failures on the share that are not native failures.
 
 use crate::body::in_fresh_directory;
 use crate::home::AgentHome;
@@ -16,14 +15,14 @@ use suites::catalogue::{Body, Test, body};
 use suites::check::{Check, Stop};
 use suites::filesystem::{self, Effort, GuestBody, Site};
 
-/// What the native filesystem did, by the test's name; each property runs once.
+/// Results on the native filesystem, by the test's name; each property runs once.
 #[derive(Default)]
 pub struct Controls {
     results: Mutex<BTreeMap<&'static str, Arc<Mutex<Option<Check>>>>>,
 }
 
 impl Controls {
-    /// Runs the property natively on the volume unless it has been; what fails there is an error or a skip, never a failure.
+    /// Runs the property natively on the volume, once; a failure becomes an error or a skip.
     pub fn check(&self, test: &Test, volume: &Volume<'_>) -> Check {
         let Some(guest_body) = body(test).and_then(Body::on_a_site) else { return Ok(()) };
         // The outer lock is held only to find the entry: a slow property must not hold up the others.
@@ -45,11 +44,11 @@ fn natively(property: GuestBody, volume: &Volume<'_>) -> Check {
 
 /// The environment's own filesystem.
 pub struct Volume<'a> {
-    /// The folder that stands for a share's root.
+    /// Directory that stands for a share's root.
     pub root: &'a Path,
-    /// Where the agent has its files.
+    /// Directory of the agent's files.
     pub home: &'a AgentHome,
-    /// How random work is to be done.
+    /// Amount and seed of random work.
     pub effort: Effort,
 }
 
@@ -69,7 +68,8 @@ impl Volume<'_> {
     }
 }
 
-/// The names of pjdfstest's tests that fail natively, as the file that the guest's comparison reads.
+/// Returns the names of pjdfstest's tests that fail natively, in the format of the file that the guest's comparison
+/// reads.
 pub fn pjdfstest_failures(volume: &Volume<'_>) -> Result<Vec<u8>, Stop> {
     let scratch = std::env::temp_dir().join("pjdfstest-native");
     std::fs::create_dir_all(&scratch).map_err(|e| Stop::error(format!("making {}: {e}", scratch.display())))?;

@@ -1,4 +1,5 @@
-//! Starts the environment's guests: each with a share, a number and paths of its own, by what the environment provides.
+//! Starts the environment's guests, each with its own share, number and paths, according to what the environment
+//! provides.
 
 use crate::environment::kvm;
 use crate::home::AgentHome;
@@ -21,16 +22,16 @@ use suites::environment::{Claims, Environment, Setting, VcpuError};
 use suites::outcome::Component;
 use suites::share::Share;
 
-/// Why KVM boots no guest.
+/// Reasons why KVM boots no guest.
 #[derive(Debug, thiserror::Error)]
 enum NoKvmGuest {
     /// KVM runs no vCPU.
     #[error(transparent)]
     Vcpu(#[from] VcpuError),
-    /// What a guest is started with is not there.
+    /// A prerequisite of a guest is missing.
     #[error("{message}")]
     Unprepared { message: String },
-    /// It was started, and did not come up.
+    /// The guest was started, but did not come up.
     #[error("no guest boots under KVM: {message}")]
     NotBooted { message: String },
 }
@@ -41,18 +42,18 @@ impl NoKvmGuest {
     }
 }
 
-/// Starts guests, and knows what all of them have in common.
+/// Starts guests, and holds the data common to all of them.
 pub(super) struct Launcher {
     home: AgentHome,
-    /// What the environment provides of what Kata wants, once it has been probed.
+    /// Devices that the environment provides for Kata, once it has been probed.
     provided: Mutex<Provided>,
     claims: Mutex<Option<Arc<Claims>>>,
     slots: Arc<Slots>,
     /// Whether KVM boots a guest, once that was tried.
     kvm: Mutex<Option<EnvironmentFact>>,
-    /// The next guest's number.
+    /// Number of the next guest.
     next: AtomicU64,
-    /// A guest has not come up: whatever it costs, the next one's kernel logs everything.
+    /// Set after a guest failed to come up: the next guest's kernel logs everything, at any cost.
     verbose: AtomicBool,
 }
 
@@ -77,30 +78,30 @@ impl Launcher {
         *locked(&self.claims) = Some(Arc::from(claims));
     }
 
-    /// What is known of the image.
+    /// Returns the known facts about the image.
     pub(super) fn claims(&self) -> Result<Arc<Claims>, Stop> {
         locked(&self.claims).clone().ok_or_else(|| Stop::error("the environment has not been set up"))
     }
 
-    /// A number that no other guest of the environment has.
+    /// Returns a number that no other guest of the environment has.
     pub(super) fn next_number(&self) -> u64 {
         self.next.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// The paths of a further guest, with a share that is its own while they are kept.
+    /// Returns the paths of another guest, with a share that is reserved until they are dropped.
     pub(super) fn paths(&self, setting: Setting) -> Result<GuestPaths, Stop> {
         let slot = self.slots.take()?;
         let number = self.next_number();
         GuestPaths::new(&self.home, slot, number, setting).map_err(|e| Stop::error(e.to_string()))
     }
 
-    /// What a guest may be given here, with the device that its test insists on.
+    /// Returns the devices that a guest may be given here, including the one that its test requires.
     pub(super) fn provided_with(&self, required: RequiredDevice) -> Provided {
         let provided = locked(&self.provided).with(required);
         Provided { terse: provided.terse && !self.verbose.load(Ordering::Relaxed), ..provided }
     }
 
-    /// Starts a guest; where none comes up, the next one's kernel logs everything.
+    /// Starts a guest; if it does not come up, the next guest's kernel logs everything.
     pub(super) fn start(
         &self,
         profile: &Profile,
@@ -121,7 +122,7 @@ impl Launcher {
         started
     }
 
-    /// Starts a guest by a VMM besides QEMU.
+    /// Starts a guest with a VMM other than QEMU.
     pub(super) fn start_by(
         &self,
         vmm: Component,
@@ -137,7 +138,7 @@ impl Launcher {
         started
     }
 
-    /// Whether KVM boots a guest, or why not; it is tried once.
+    /// Returns whether KVM boots a guest, or the reason why not; tried once.
     pub(super) fn kvm_by_booting(&self, profile: &Profile) -> EnvironmentFact {
         locked(&self.kvm).get_or_insert_with(|| EnvironmentFact::of(self.boots_under_kvm(profile))).clone()
     }
@@ -155,10 +156,10 @@ impl Launcher {
     }
 }
 
-/// Why no guest can come up, where that is known beforehand: a guest that would be emulated by an emulated IBM Z.
+/// Returns the reason if it is known beforehand that no guest can come up: a guest emulated by an emulated IBM Z.
 ///
-/// QEMU 10.0.2 emulates no guests of such a machine's (it has no `/dev/kvm`), and one that was emulated twice over had not
-/// reached its init after 480 s.
+/// QEMU 10.0.2 does not emulate nested guests of such a machine (it has no `/dev/kvm`), and a guest emulated twice over
+/// had not reached its init after 480 s.
 fn never_comes_up(arch: Arch, kind: Environment, provided: Provided) -> Option<&'static str> {
     (arch == Arch::S390x && kind == Environment::Vm && !provided.kvm)
         .then_some("the environment lacks KVM, and a guest that is emulated in an emulated machine does not come up")

@@ -1,7 +1,7 @@
-//! The limits of an environment: what its engine, its control groups and its kernel let one have.
+//! Limits of an environment, set by its engine, its control groups and its kernel.
 //!
-//! A container's are its engine's defaults unless it asks for others, and an engine may refuse what it is asked for.
-//! A component that runs into one of them is not at fault, so each is found out before the tests, with its name.
+//! A container's limits are its engine's defaults unless others are requested, and an engine may refuse a request. A
+//! component that exceeds a limit is not at fault, so each limit is determined before the tests, by its name.
 
 use crate::system::has_capability;
 use protocol::facts::{self, Limit};
@@ -19,7 +19,7 @@ struct ProcessLimits {
 }
 
 impl ProcessLimits {
-    /// This process's, as far as they bind it and the daemons that raise theirs as far as they may.
+    /// Returns this process's limits, as far as they bind it and daemons that raise theirs to the maximum.
     fn of_this_process(status: &str) -> ProcessLimits {
         let may = |capability: u32| has_capability(status, capability);
         let hard = |resource| getrlimit(resource).maximum;
@@ -27,7 +27,7 @@ impl ProcessLimits {
         let (resource, lock) = (may(24), may(14));
         ProcessLimits {
             open_files: hard(Resource::Nofile).filter(|_| !resource),
-            // setrlimit(2): not for the real user root.
+            // setrlimit(2): the limit does not apply to the real user root.
             processes: hard(Resource::Nproc).filter(|_| !resource && !rustix::process::getuid().is_root()),
             locked_memory: hard(Resource::Memlock).filter(|_| !lock),
             address_space: hard(Resource::As),
@@ -36,7 +36,7 @@ impl ProcessLimits {
     }
 }
 
-/// All of them, by name, for the evidence and for [`super::probe::lacking`].
+/// Returns all limits, by name, for the evidence and for [`super::probe::lacking`].
 pub fn all() -> Vec<(&'static str, Limit)> {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     below(Path::new("/"), &ProcessLimits::of_this_process(&status))
@@ -87,10 +87,11 @@ fn cpus() -> Option<u64> {
     std::thread::available_parallelism().ok().and_then(|cpus| u64::try_from(cpus.get()).ok())
 }
 
-/// The least value of a file in this process's control group and those above it, in either version of control groups.
+/// Returns the smallest value of a file in this process's control group and its ancestors, for both versions of control
+/// groups.
 ///
-/// `controller` is the folder of version 1, which has one hierarchy for each.
-/// A container may see its own group as the root of what is mounted, whatever the path says: so the root is read, too.
+/// `controller` is the directory of version 1, which has one hierarchy per controller.
+/// A container may see its own group as the root of the mount, independent of its path, so the root is read, too.
 fn control_group(root: &Path, controller: &str, file: &str) -> Option<u64> {
     let groups = fs::read_to_string(root.join("proc/self/cgroup")).unwrap_or_default();
     let mounted = root.join("sys/fs/cgroup");
@@ -111,7 +112,7 @@ fn control_group(root: &Path, controller: &str, file: &str) -> Option<u64> {
     levels.filter_map(|level| number(&level.join(file))).min()
 }
 
-/// The number in a file; `max`, and the huge one that version 1 of control groups writes for it, are none.
+/// Returns the number in a file; `max`, and the huge number of version 1 with the same meaning, give `None`.
 fn number(path: &Path) -> Option<u64> {
     let value = fs::read_to_string(path).ok()?.trim().parse::<u64>().ok()?;
     (value < 1 << 60).then_some(value)

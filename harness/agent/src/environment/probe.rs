@@ -1,4 +1,4 @@
-//! What the environment provides, found out before anything is blamed.
+//! Probing of the environment's features, before any component is blamed.
 
 use crate::broker::{self, Wish};
 use crate::environment::{kvm, limits};
@@ -13,7 +13,7 @@ use std::path::Path;
 use suites::catalogue::Need;
 use suites::environment::{Effort, Environment, SMALL_MIB, firmware, hugepages};
 
-/// What there is: the evidence for the report and the source of skips.
+/// Returns the features: evidence for the report, and the source of skips.
 pub fn probe(home: &AgentHome) -> Facts {
     let volume = home.dir.as_path();
     let limited = limits::all().into_iter().map(|(name, limit)| (name, EnvironmentFact::Limited(limit)));
@@ -52,7 +52,7 @@ pub fn probe(home: &AgentHome) -> Facts {
     facts
 }
 
-/// Why the environment cannot give a test what it needs; `None` if it can.
+/// Returns the reason why the environment cannot fulfil a test's need; `None` if it can.
 pub fn lacking(need: Need, effort: Effort, facts: &Facts) -> Option<String> {
     let names: &[&str] = match need {
         Need::VhostVsock => &[facts::VHOST_VSOCK],
@@ -81,13 +81,13 @@ pub fn lacking(need: Need, effort: Effort, facts: &Facts) -> Option<String> {
     })
 }
 
-/// What guests may be given: in a container nothing of its host's without KVM, and no namespaces.
+/// Returns the devices that guests may be given: in a container without KVM none of its host's, and no namespaces.
 pub fn provided(kind: Environment, facts: &Facts) -> Provided {
     let is_container = kind == Environment::Container;
     if is_container && !facts.has(facts::KVM) {
         return Provided::default();
     }
-    // Taps are made in namespaces; those of a container's guests by the broker.
+    // Taps are made in namespaces; the broker makes those of a container's guests.
     let taps = facts.has(facts::TUN) && (is_container || facts.has(facts::NAMESPACES));
     Provided {
         kvm: facts.has(facts::KVM),
@@ -114,7 +114,7 @@ fn status_line(key: &str) -> String {
     procfs::status(&status, key).unwrap_or("unknown").to_owned()
 }
 
-/// io_uring_setup with no memory to write to: EFAULT means that it is there, EPERM or ENOSYS that it is not.
+/// Calls io_uring_setup without memory to write to: EFAULT means that it is available, EPERM or ENOSYS that it is not.
 fn io_uring() -> EnvironmentFact {
     match process::io_uring_setup_errno() {
         libc::EFAULT | libc::EINVAL => EnvironmentFact::Has,
@@ -122,7 +122,7 @@ fn io_uring() -> EnvironmentFact {
     }
 }
 
-/// Why a small guest's memory does not fit into huge pages.
+/// Reasons why a small guest's memory does not fit into huge pages.
 #[derive(Debug, thiserror::Error)]
 enum NoHugepages {
     #[error("nothing is mounted at {}", hugepages::MOUNT)]
@@ -135,8 +135,8 @@ enum NoHugepages {
     TooFew { free: u64, wanted: u64 },
 }
 
-/// Whether a small guest's memory fits into huge pages: those that are free, or in a virtual machine of ours, which a test
-/// may change, those that there is memory for.
+/// Checks that a small guest's memory fits into huge pages: free ones, or, in a virtual machine of the harness, which a
+/// test may change, those that there is memory for.
 fn hugepages(kind: Environment) -> Result<(), NoHugepages> {
     let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
     let mounted = mounts.lines().any(|line| line.split(' ').nth(1) == Some(hugepages::MOUNT));
@@ -171,7 +171,7 @@ fn mknod(dir: &Path) -> rustix::io::Result<()> {
     Ok(())
 }
 
-/// Sets an attribute as SELinux does, which asks for CAP_SYS_ADMIN of who has no SELinux.
+/// Sets an attribute as SELinux does, which without SELinux takes CAP_SYS_ADMIN.
 fn security_attribute(dir: &Path) -> std::io::Result<()> {
     let path = dir.join(".probe-attribute");
     fs::write(&path, "")?;
@@ -193,7 +193,7 @@ mod tests {
         assert!(lacking(Need::Mknod, Effort::default(), &facts).unwrap().contains("not probed"));
         let facts: Facts = [(facts::MKNOD, EnvironmentFact::Has)].into_iter().collect();
         assert_eq!(lacking(Need::Mknod, Effort::default(), &facts), None);
-        // A text that happens to say yes is none.
+        // A text that happens to be "yes" does not count as a feature.
         let told: Facts = [(facts::MKNOD, EnvironmentFact::Told("yes".to_owned()))].into_iter().collect();
         assert!(lacking(Need::Mknod, Effort::default(), &told).is_some());
         assert!(!told.has(facts::MKNOD));

@@ -1,4 +1,4 @@
-//! The environment as one test sees it, and what the test leaves for the report.
+//! The view of the environment for one test, and the test's data for the report.
 
 use crate::broker::{self, Wish};
 use crate::environment::kvm;
@@ -39,10 +39,10 @@ pub(super) struct TestEnvironment<'a> {
     report: Mutex<ForReport>,
 }
 
-/// What a test leaves for the report.
+/// Data of a test for the report.
 #[derive(Default)]
 pub(super) struct ForReport {
-    /// What its body noted.
+    /// Notes of its body.
     pub(super) notes: Vec<String>,
     /// Absolute paths of logs.
     pub(super) artifacts: Vec<String>,
@@ -55,12 +55,12 @@ impl<'a> TestEnvironment<'a> {
         TestEnvironment { launcher, claims, profile, report: Mutex::default() }
     }
 
-    /// What the test has left so far; it is gone from here then.
+    /// Takes the data that the test has collected so far.
     pub(super) fn take_report(&self) -> ForReport {
         std::mem::take(&mut *locked(&self.report))
     }
 
-    /// Adds notes and logs that came about elsewhere.
+    /// Adds notes and logs from elsewhere.
     pub(super) fn add(&self, notes: Vec<String>, artifacts: Vec<String>) {
         let mut report = locked(&self.report);
         report.notes.extend(notes);
@@ -78,7 +78,7 @@ impl<'a> TestEnvironment<'a> {
         report.launched.extend(launched);
     }
 
-    /// Why a guest was not started; how it was tried is kept.
+    /// Returns the reason why a guest was not started, and keeps the logs of the attempt.
     fn not_started(&self, tried: NotStarted) -> Stop {
         self.keep(&tried.logs, tried.launched);
         tried.stop
@@ -104,7 +104,7 @@ impl<'a> TestEnvironment<'a> {
         Ok(Box::new(guest))
     }
 
-    /// A guest with the profile's virtio-fs, composed and not started, and how long it is waited for.
+    /// Composes a guest with the profile's virtio-fs without starting it; returns it with its time limits.
     fn compose_virtio_fs(&self) -> Result<(Composed, GuestPaths, Deadlines), Stop> {
         let paths = self.launcher.paths(Setting::Shipped)?;
         let provided = self.launcher.provided_with(RequiredDevice::None);
@@ -216,7 +216,7 @@ impl EnvironmentSide for TestEnvironment<'_> {
     }
 }
 
-/// A daemon without a guest; its share's slot is free again when it goes.
+/// A daemon without a guest; the slot of its share is freed when it is dropped.
 struct DaemonAlone {
     process: DaemonProcess,
     _paths: GuestPaths,

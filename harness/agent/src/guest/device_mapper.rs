@@ -1,17 +1,17 @@
-//! Devices of the kernel's device mapper, made as `dm-mod.create=` on a kernel's command line asks for: a kernel whose
-//! device mapper is a module does not read that itself.
+//! Devices of the kernel's device mapper, made according to `dm-mod.create=` on the kernel's command line: a kernel
+//! whose device mapper is a module does not evaluate that parameter itself.
 
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::AsRawFd as _;
 
-/// Where the kernel takes requests.
+/// Device that accepts the kernel's requests.
 const CONTROL: &str = "/dev/mapper/control";
-/// Bytes of `struct dm_ioctl` (linux/dm-ioctl.h), interface version 4.
+/// Size of `struct dm_ioctl` (linux/dm-ioctl.h), interface version 4, in bytes.
 const HEADER: usize = 312;
-/// Bytes of `struct dm_target_spec`, which stands before a target's parameters.
+/// Size of `struct dm_target_spec`, which precedes a target's parameters, in bytes.
 const TARGET: usize = 40;
-/// Where a device's name stands in the header, and how long it may be.
+/// Offset and maximum length of a device's name in the header.
 const NAME: (usize, usize) = (48, 128);
 
 /// DM_DEV_CREATE, DM_TABLE_LOAD and DM_DEV_SUSPEND, which also resumes.
@@ -24,7 +24,7 @@ const READ_ONLY: u32 = 1;
 /// Makes the device `name,uuid,minor,flags,table`; the kernel chooses the number.
 ///
 /// # Errors
-/// What is wrong with the text, or what the kernel says.
+/// If the text is malformed, or the kernel refuses.
 pub(super) fn create(asked: &str) -> io::Result<()> {
     let device = MappedDevice::parse(asked).ok_or_else(|| {
         io::Error::other(format!("expected name,uuid,minor,flags,begin length target …, got {asked:?}"))
@@ -44,7 +44,7 @@ pub(super) fn create(asked: &str) -> io::Result<()> {
 struct MappedDevice<'a> {
     name: &'a str,
     read_only: bool,
-    /// In sectors.
+    /// Begin and length in sectors.
     begin: u64,
     length: u64,
     kind: &'a str,
@@ -62,7 +62,7 @@ impl MappedDevice<'_> {
         fits.then_some(MappedDevice { name, read_only: flags == "ro", begin, length, kind, parameters })
     }
 
-    /// `struct dm_ioctl` for the device, with what follows it.
+    /// Returns `struct dm_ioctl` for the device, followed by the payload.
     fn header(&self, payload: &[u8]) -> Vec<u8> {
         let mut bytes = vec![0; HEADER];
         let mut word = |at: usize, value: usize| {
@@ -79,7 +79,7 @@ impl MappedDevice<'_> {
         bytes
     }
 
-    /// `struct dm_target_spec` with the parameters, as long as a multiple of 8.
+    /// Returns `struct dm_target_spec` with the parameters, padded to a multiple of 8.
     fn target(&self) -> Vec<u8> {
         let mut bytes = vec![0; TARGET];
         bytes[0..8].copy_from_slice(&self.begin.to_ne_bytes());
@@ -94,7 +94,7 @@ impl MappedDevice<'_> {
     }
 }
 
-/// Has the kernel do something with a device; what it answers is left out.
+/// Sends a request about a device to the kernel; the answer is ignored.
 #[expect(unsafe_code, reason = "ioctl(2) has no safe form")]
 fn request(control: &File, number: u8, buffer: &mut [u8]) -> io::Result<()> {
     // _IOWR(0xfd, number, struct dm_ioctl)

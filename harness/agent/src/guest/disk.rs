@@ -1,7 +1,7 @@
-//! Reads another disk's root filesystem, as a guest that does nothing else: a vendor's cloud image.
+//! Reads the root filesystem of another disk, such as a vendor's cloud image, in a guest that does nothing else.
 //!
-//! Nothing of the disk is executed, so that it may be of any distro: its filesystems are mounted to be read, and what is in
-//! them is written as an archive by this program.
+//! Nothing on the disk is executed, so that it may be of any distro: its filesystems are mounted read-only, and this
+//! program writes their content as an archive.
 
 mod archive;
 mod superblock;
@@ -13,30 +13,30 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use superblock::{DiskContent, Superblock};
 
-/// Where it is mounted.
+/// Mount point of the root filesystem.
 const ROOT: &str = "/mnt/root";
-/// An fstab that is longer is none.
+/// Size limit of an fstab, in bytes.
 const FSTAB: u64 = 1 << 20;
 
-/// A disk or partition with what its beginning says.
+/// A disk or partition with its superblock.
 struct Volume {
     device: PathBuf,
     superblock: Superblock,
 }
 
-/// What was read.
+/// Result of reading a disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Archived {
-    /// The archive's length.
+    /// Length of the archive in bytes.
     pub bytes: u64,
-    /// What it was read from: `/dev/vda1 (ext4)`.
+    /// Source: `/dev/vda1 (ext4)`.
     pub from: String,
 }
 
-/// Writes the root filesystem of a disk, `vda`, to another one, as a tar archive.
+/// Writes the root filesystem of a disk, `vda`, to another disk, as a tar archive.
 ///
 /// # Errors
-/// When the disk has no root filesystem that this kernel reads; the error lists what it has.
+/// If the disk has no root filesystem that this kernel can read; the error lists the filesystems that it has.
 pub fn archive(disk: &str, to: &Path) -> io::Result<Archived> {
     let volumes = volumes(disk)?;
     fs::create_dir_all(ROOT)?;
@@ -54,7 +54,7 @@ impl std::fmt::Display for Volume {
     }
 }
 
-/// The disk and its partitions, in their order.
+/// Returns the disk and its partitions, in order.
 fn volumes(disk: &str) -> io::Result<Vec<Volume>> {
     let partition = |name: &String| name.strip_prefix(disk).is_some_and(|n| n.bytes().all(|b| b.is_ascii_digit()));
     let mut names: Vec<String> = fs::read_dir("/sys/class/block")?
@@ -79,7 +79,7 @@ fn mount_root(volumes: &[Volume]) -> io::Result<&Volume> {
             match mount_to_read(volume, ROOT, options) {
                 Ok(()) if is_root(Path::new(ROOT)) => return Ok(volume),
                 Ok(()) => unmount(ROOT, UnmountFlags::empty())?,
-                // A subvolume that is not there.
+                // A subvolume that does not exist.
                 Err(e) if options.starts_with("subvol") && e.kind() == io::ErrorKind::NotFound => {}
                 Err(e) => refused.push(e.to_string()),
             }
@@ -92,12 +92,12 @@ fn mount_root(volumes: &[Volume]) -> io::Result<&Volume> {
     )))
 }
 
-/// How to mount a filesystem to read it: without its journal, which could only be replayed by writing.
+/// Returns the options for mounting a filesystem read-only: without its journal, because replaying it would write.
 fn options(content: DiskContent) -> &'static [&'static str] {
     match content {
         DiskContent::Ext4 => &["noload"],
         DiskContent::Xfs => &["norecovery"],
-        // The default subvolume, and those that vendors put the root into.
+        // The default subvolume, and the names that vendors use for the root.
         DiskContent::Btrfs => &["", "subvol=root", "subvol=@"],
         _ => &[],
     }
@@ -113,13 +113,13 @@ fn mount_to_read(volume: &Volume, target: &str, options: &str) -> io::Result<()>
     })
 }
 
-/// Whether this is where a system's files are.
+/// Returns whether a directory is the root of a system.
 fn is_root(folder: &Path) -> bool {
     let there = |name: &str| folder.join(name).symlink_metadata().is_ok();
     (there("etc/os-release") || there("usr/lib/os-release")) && (there("usr") || there("bin"))
 }
 
-/// Mounts `/boot` where the system's fstab says that it is a filesystem of its own.
+/// Mounts `/boot` if the system's fstab lists it as a separate filesystem.
 fn mount_boot(volumes: &[Volume]) -> io::Result<()> {
     let path = Path::new(ROOT).join("etc/fstab");
     // A link could lead out of the system, and to a device.
@@ -139,7 +139,7 @@ fn mount_boot(volumes: &[Volume]) -> io::Result<()> {
     mount_to_read(volume, &format!("{ROOT}/boot"), options)
 }
 
-/// What an fstab mounts on `/boot`.
+/// Returns the device that an fstab mounts on `/boot`.
 fn boot_of(fstab: &str) -> Option<&str> {
     fstab.lines().filter(|line| !line.trim_start().starts_with('#')).find_map(|line| {
         let mut words = line.split_whitespace();

@@ -1,4 +1,5 @@
-//! The line to the harness of a guest whose VMM has no virtio-serial port for it: a vsock port, by the kernel's command line.
+//! The harness's line to a guest whose VMM offers no virtio-serial port: a vsock port, named on the kernel's command
+//! line.
 
 use super::modules;
 use std::fs::{self, File};
@@ -6,22 +7,23 @@ use std::io;
 use suites::vsock;
 use vmms::guest::{LINE, LOAD};
 
-/// The line by vsock, where the command line asks for it: loads what that takes, and waits for the harness to dial.
+/// Opens the line by vsock, if the command line requests it: loads the needed modules, and waits for the harness to
+/// connect.
 ///
 /// # Errors
-/// A module that cannot be loaded, or that nobody can be listened for.
+/// If a module cannot be loaded, or listening fails.
 pub(super) fn by_vsock() -> io::Result<Option<File>> {
     let command_line = fs::read_to_string("/proc/cmdline")?;
     let Some(asked) = Asked::of(&command_line) else { return Ok(None) };
     for name in &asked.modules {
-        // Firecracker tells of its devices by parameters of virtio_mmio.
+        // Firecracker passes its devices by parameters of virtio_mmio.
         modules::load_with_parameters(name, &command_line)?;
     }
     let listener = vsock::listen_on(asked.port)?;
     vsock::accept(&listener).map(Some)
 }
 
-/// What the command line asks for.
+/// Request on the command line.
 #[derive(Debug, PartialEq, Eq)]
 struct Asked {
     port: u32,

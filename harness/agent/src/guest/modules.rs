@@ -1,25 +1,25 @@
-//! Modules of the initramfs, inserted into the guest's kernel.
+//! Modules of the initramfs, loaded into the guest's kernel.
 
 use std::ffi::CString;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Where the initramfs has them.
+/// Directory of the modules in the initramfs.
 const FOLDER: &str = "/modules";
 
-/// Loads the module of that name from the initramfs; one that is there already is fine.
+/// Loads the module of that name from the initramfs; a module that is already loaded is no error.
 pub(super) fn load(name: &str) -> io::Result<()> {
     insert(&file_of(name)?)
 }
 
-/// As [`load`], with what the kernel's command line says of the module, as modprobe gives it.
+/// As [`load`], with the module's parameters from the kernel's command line, as modprobe does.
 pub(super) fn load_with_parameters(name: &str, command_line: &str) -> io::Result<()> {
     insert_with(&file_of(name)?, &parameters(name, command_line))
 }
 
-/// What the kernel's command line says of a module, `virtio_mmio.device=4K@0xd0000000:5` of `virtio_mmio`: what is built in
-/// reads it there, for a module modprobe does.
+/// Returns the module's parameters on the kernel's command line, `virtio_mmio.device=4K@0xd0000000:5` for
+/// `virtio_mmio`: a built-in driver reads them there, for a module modprobe does.
 fn parameters(name: &str, command_line: &str) -> String {
     let wanted = name.replace('-', "_");
     let of_it = |word: &&str| word.split_once('.').is_some_and(|(module, _)| module.replace('-', "_") == wanted);
@@ -27,7 +27,7 @@ fn parameters(name: &str, command_line: &str) -> String {
     words.filter_map(|word| Some(word.split_once('.')?.1)).collect::<Vec<_>>().join(" ")
 }
 
-/// The file of the module of that name.
+/// Returns the file of the module of that name.
 pub(super) fn file_of(name: &str) -> io::Result<PathBuf> {
     let wanted = name.replace('-', "_");
     fs::read_dir(FOLDER)?
@@ -37,14 +37,14 @@ pub(super) fn file_of(name: &str) -> io::Result<PathBuf> {
         .ok_or_else(|| io::Error::other(format!("module {name} is not in the initramfs")))
 }
 
-/// `/modules/07-virtio-fs.ko` is `virtio_fs`.
+/// Returns `virtio_fs` for `/modules/07-virtio-fs.ko`.
 fn name_of(path: &Path) -> Option<String> {
     let stem = path.file_name()?.to_str()?.strip_suffix(".ko")?;
     let name = stem.split_once('-').map_or(stem, |(_, name)| name);
     Some(name.replace('-', "_"))
 }
 
-/// Inserts the module in a file.
+/// Loads the module in a file.
 pub(crate) fn insert(path: &Path) -> io::Result<()> {
     insert_with(path, "")
 }

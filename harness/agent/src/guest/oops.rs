@@ -1,17 +1,18 @@
-//! Kernel modules that do harm when they are loaded: for rehearsing that an oops, a panic and a hang are told apart.
+//! Kernel modules that do harm when they are loaded, for a rehearsal of how an oops, a panic and a hang are
+//! distinguished.
 
 use object::read::elf::ElfFile64;
 use object::{Object as _, ObjectSection as _, ObjectSymbol as _};
 
 /// x86's undefined instruction, which the kernel reports as "invalid opcode".
 pub(super) const OOPS: &[u8] = &[0x0f, 0x0b];
-/// Interrupts off, then a jump to itself: the CPU does nothing else any more. Spinning in a process, even at the highest
-/// real-time priority, is not enough: since 6.12 the kernel keeps a share of the CPU for ordinary processes.
+/// Interrupts off, then a jump to itself: the CPU does nothing else from then on. Spinning in a process, even at the
+/// highest real-time priority, is not enough: since 6.12 the kernel keeps a share of the CPU for ordinary processes.
 pub(super) const SPIN: &[u8] = &[0xfa, 0xeb, 0xfe];
-/// What ends a signed module; without it the module is an unsigned one, which taints but loads.
+/// End of a signed module; without it the module is unsigned, which taints the kernel but loads.
 const SIGNATURE: &[u8] = b"~Module signature appended~\n";
 
-/// Why a module cannot be given other instructions.
+/// Reasons why a module cannot be given other instructions.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum NotPoisoned {
     #[error("reading the module: {0}")]
@@ -26,12 +27,12 @@ pub(super) enum NotPoisoned {
     CutOff,
     #[error("init_module has no room for an instruction")]
     NoRoom,
-    /// An offset is none that this machine has.
+    /// An offset exceeds this machine's address space.
     #[error(transparent)]
     Offset(#[from] std::num::TryFromIntError),
 }
 
-/// The module with these instructions as the first of its initialisation.
+/// Returns the module with these instructions at the beginning of its initialisation.
 pub(super) fn poisoned(module: &[u8], instructions: &[u8]) -> Result<Vec<u8>, NotPoisoned> {
     let file: ElfFile64 = ElfFile64::parse(module).map_err(NotPoisoned::Unreadable)?;
     let symbol = file.symbols().find(|s| s.name() == Ok("init_module")).ok_or(NotPoisoned::NoFunction)?;
@@ -42,7 +43,7 @@ pub(super) fn poisoned(module: &[u8], instructions: &[u8]) -> Result<Vec<u8>, No
     let code = usize::try_from(size).ok().and_then(|size| module.get(begin..begin + size));
     let code = code.ok_or(NotPoisoned::CutOff)?;
     let mut at = usize::try_from(symbol.address())?;
-    // Behind the landing pad (endbr64), and behind calls: tracing rewrites the first one, relocation fills them in.
+    // After the landing pad (endbr64), and after calls: tracing rewrites the first call, and relocation fills calls in.
     if code.get(at..).is_some_and(|rest| rest.starts_with(&[0xf3, 0x0f, 0x1e, 0xfa])) {
         at += 4;
     }

@@ -1,5 +1,5 @@
-//! The root filesystem that a guest's kernel was told of, mounted as that kernel would have mounted it without an initramfs,
-//! and made the root of all.
+//! The root filesystem named on a guest's kernel command line, mounted as the kernel would mount it without an
+//! initramfs, and made the root directory.
 
 use rustix::mount::{MountFlags, mount as mount_filesystem, mount_move};
 use rustix::process::{chdir, chroot};
@@ -10,27 +10,27 @@ use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::Command;
 
-/// Mounts it on a folder, which is made.
+/// Mounts the root filesystem on a directory, which is created.
 ///
 /// # Errors
-/// When the kernel was told of none, or refuses to mount it.
+/// If the command line names no root filesystem, or the kernel refuses to mount it.
 pub(crate) fn mount(target: &Path) -> io::Result<()> {
     let told = fs::read_to_string("/proc/cmdline")?;
     let root = RootParameters::of(&told)
         .ok_or_else(|| io::Error::other(format!("no root filesystem is named in {told:?}")))?;
     fs::create_dir_all(target)?;
-    // Its partition may just have come; what else is wrong with it, mounting says.
+    // Its partition may have appeared just now; mounting reports any other problem.
     let _ = suites::disk::opened(root.device, File::options().read(true));
     let (flags, options) = (if root.read_only { MountFlags::RDONLY } else { MountFlags::empty() }, root.flags);
     mount_filesystem(root.device, target, root.filesystem, flags, CString::new(options)?.as_c_str())
         .map_err(|e| io::Error::other(format!("mounting {} as {} with {options}: {e}", root.device, root.filesystem)))
 }
 
-/// The kernel's filesystems, which the new root has folders for.
+/// Directories of the kernel's filesystems, which also exist in the new root.
 const KEPT: [&str; 4] = ["dev", "proc", "run", "sys"];
 
-/// Makes a mounted filesystem the root of all and gives this process to a program in it, as an initramfs ends (switch_root(8));
-/// comes back only with why not.
+/// Makes a mounted filesystem the root and executes a program in it, as an initramfs ends (switch_root(8)); returns
+/// only on failure, with the reason.
 pub(crate) fn switch(root: &Path, program: &str) -> io::Error {
     match enter(root) {
         Ok(()) => io::Error::other(format!("executing {program}: {}", Command::new(program).exec())),
@@ -42,14 +42,14 @@ fn enter(root: &Path) -> io::Result<()> {
     for folder in KEPT {
         mount_move(Path::new("/").join(folder), root.join(folder))?;
     }
-    // The kernel's own first filesystem cannot be unmounted: it is covered, and nobody comes back to it.
+    // The kernel's initial filesystem cannot be unmounted: it is covered, and never used again.
     chdir(root)?;
     mount_move(".", "/")?;
     chroot(".")?;
     Ok(chdir("/")?)
 }
 
-/// `root=`, `rootfstype=`, `rootflags=`, `ro`.
+/// Parameters `root=`, `rootfstype=`, `rootflags=`, `ro`.
 #[derive(Debug, PartialEq, Eq)]
 struct RootParameters<'a> {
     device: &'a str,

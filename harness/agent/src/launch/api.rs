@@ -1,7 +1,7 @@
-//! A guest of Cloud Hypervisor's or Firecracker's: started, told over its API, reached by vsock, asked.
+//! A guest of Cloud Hypervisor or Firecracker: started, configured over its API, reached by vsock.
 //!
-//! What is started and told is `vmms`' to say. The guest's serial port is the VMM's standard output, as Kata has it with
-//! `enable_debug`; what the VMM says of itself is its standard error.
+//! The `vmms` crate decides what is started and configured. The guest's serial port is the VMM's standard output, as
+//! with Kata's `enable_debug`; the VMM's own messages are its standard error.
 
 mod condition;
 mod machine;
@@ -52,27 +52,27 @@ pub(crate) struct ApiGuest {
 }
 
 impl ApiGuest {
-    /// How it was started.
+    /// Returns how it was started.
     pub(crate) fn launched(&self) -> &Launched {
         &self.launched
     }
 
-    /// Paths of the logs.
+    /// Returns the paths of the logs.
     pub(crate) fn artifacts(&self) -> Vec<PathBuf> {
         logs_in(&self.paths)
     }
 
-    /// The socket of the VMM's API.
+    /// Returns the socket of the VMM's API.
     fn api(&self) -> PathBuf {
         api_of(&self.paths)
     }
 
-    /// The socket of the guest's vsock.
+    /// Returns the socket of the guest's vsock.
     fn vsock(&self) -> PathBuf {
         vsock_of(&self.paths)
     }
 
-    /// Loads what the share takes and mounts it as Kata's agent is told to.
+    /// Loads the share's modules and mounts it as Kata's agent would.
     fn mount(&mut self) -> Result<(), Stop> {
         let Some(share) = self.share else { return Ok(()) };
         self.load(ModuleUse::from(share))?;
@@ -87,7 +87,7 @@ impl ApiGuest {
         self.request(request, self.deadlines.modules, "loading modules").map(drop)
     }
 
-    /// Sends a request to the guest; no answer becomes a stop that says how the guest ended.
+    /// Sends a request to the guest; a missing answer becomes a stop that says how the guest ended.
     fn request(&mut self, request: GuestRequest, deadline: Duration, doing: &str) -> Result<GuestReply, Stop> {
         let Some(agent) = &self.agent else { return Err(Stop::error(format!("{doing}: the guest has no agent"))) };
         let (process, serial, silence) = (&mut self.process, &self.serial, self.deadlines.silence);
@@ -100,7 +100,7 @@ impl ApiGuest {
         match reply {
             Ok(GuestReply::Failed { message }) => Err(Stop::fail(format!("{doing}: {message}"))),
             Ok(reply) => Ok(reply),
-            // The guest lives, what it was asked for does not end.
+            // The guest is alive, but the requested action does not end.
             Err(e @ ClientError::Late(_)) => Err(Stop::fail(format!("{doing}: {e}"))),
             Err(e) => Err(self.lost(doing, &e)),
         }
@@ -114,7 +114,7 @@ impl Drop for ApiGuest {
     }
 }
 
-/// How the share is called where guests are composed.
+/// Returns the name of the share's configuration in guests of QEMU.
 fn configuration_of(share: Share) -> Configuration {
     match share {
         Share::VirtioFs => Configuration::VirtioFs,
@@ -131,7 +131,7 @@ fn vsock_of(paths: &GuestPaths) -> PathBuf {
     paths.sockets.join("vsock")
 }
 
-/// The logs in a guest's folder.
+/// Returns the logs in a guest's directory.
 fn logs_in(paths: &GuestPaths) -> Vec<PathBuf> {
     let logs = ["serial.log", "vmm.log", "machine.json", "virtiofsd.log"].iter().map(|name| paths.dir.join(name));
     logs.filter(|log| log.exists()).collect()

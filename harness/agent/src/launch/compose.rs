@@ -1,4 +1,5 @@
-//! What to start for a guest: Kata's own arguments, and the deviations that the environment makes necessary.
+//! Composition of a guest's command lines: Kata's own arguments, and the deviations that the environment makes
+//! necessary.
 
 use crate::broker;
 use crate::launch::paths::GuestPaths;
@@ -21,38 +22,38 @@ use suites::check::Stop;
 use suites::environment::{Claims, HARDWARE_ADDRESS, Setting};
 use suites::share::Share;
 
-/// Size of the ext4 disk of a guest without a share, bytes; sparse.
+/// Size of the ext4 disk of a guest without a share, in bytes; sparse.
 const DISK: u64 = 8 << 30;
 
-/// What to start.
+/// Programs and files of a composed guest.
 pub(crate) struct Composed {
     /// QEMU's command line.
     pub(crate) qemu: Vec<String>,
-    /// The number under which QEMU wants its listening QMP socket, if it wants one handed down.
+    /// Descriptor number of QEMU's listening QMP socket, if it expects to inherit one.
     pub(crate) qmp_fd: Option<i32>,
-    /// virtiofsd's command line; empty without one.
+    /// Command line of virtiofsd; empty without one.
     pub(crate) daemon: Vec<String>,
-    /// The number under which virtiofsd wants its listening socket, if it wants one handed down.
+    /// Descriptor number of virtiofsd's listening socket, if it expects to inherit one.
     pub(crate) daemon_fd: Option<i32>,
     /// Descriptors of the host's vhost and tap drivers, and of a disk, that QEMU inherits.
     pub(crate) vhost: Vec<InheritedFd>,
-    /// The guest's context id, where it has vhost-vsock.
+    /// Context id of the guest, if it has vhost-vsock.
     pub(crate) guest_cid: u32,
-    /// The disk's file, where QEMU inherits it opened.
+    /// Path of the disk's file, if QEMU inherits it opened.
     pub(crate) disk: PathBuf,
-    /// How many vCPUs the guest may grow to.
+    /// Maximum number of the guest's vCPUs.
     pub(crate) max_vcpus: u32,
     deviations: Vec<Deviation>,
 }
 
 impl Composed {
-    /// The evidence.
+    /// Returns the evidence.
     pub(crate) fn launched(&self) -> Launched {
         let deviations = self.deviations.iter().map(|deviation| deviation.meaning().to_owned()).collect();
         Launched { argv: self.qemu.clone(), daemon: self.daemon.clone(), deviations }
     }
 
-    /// What differs from Kata's own arguments of virtiofsd, where another VMM takes QEMU's place.
+    /// Returns the differences from Kata's own arguments of virtiofsd, if another VMM replaces QEMU.
     pub(crate) fn deviations_of_the_daemon(&self) -> impl Iterator<Item = String> {
         let of_it = self.deviations.iter().filter(|deviation| deviation.program() == Program::Virtiofsd);
         of_it.map(|deviation| deviation.meaning().to_owned())
@@ -153,7 +154,7 @@ fn launches(
     let (mut initramfs, mut stand_in) = (None, None);
     let (mut queues, mut vhost_net) = (1, true);
     match &paths.setting {
-        // How many CPUs it may grow to is the host's.
+        // The maximum number of CPUs is the host's.
         Setting::Shipped | Setting::SizedLater | Setting::Vcpus(_) | Setting::Disk(_) => {}
         Setting::IoThread => sandbox.io_thread = true,
         Setting::ScsiThread => sandbox.scsi_thread = true,
@@ -163,7 +164,7 @@ fn launches(
         Setting::Image { file, driver } => {
             let bytes = std::fs::metadata(file).map_or(0, |meta| meta.len());
             sandbox.image = Some(GuestImage { file: text(file), bytes, driver: *driver });
-            // Kata has one or the other.
+            // Kata uses either an image or an initrd.
             initramfs = sandbox.initrd.take();
         }
         Setting::NetworkQueues(count) => queues = *count,
@@ -194,12 +195,12 @@ fn launches(
         })),
     }
     sandbox.nested = provided.nested;
-    // As Kata has them, so that leaving them out is a deviation on record.
+    // Included as in Kata, so that leaving them out is a recorded deviation.
     sandbox.vsock = sandbox.vsock.or(Some(Vsock { guest_cid: 3 }));
     let mac = HARDWARE_ADDRESS.to_owned();
     sandbox.net = Some(Net { tap: vhost::TAP.to_owned(), mac, queues, vhost: vhost_net });
     let mut launch = argv::launch(profile, &sandbox).map_err(|e| match e {
-        // Kata does nothing of the kind on the architecture, or nobody has read what.
+        // Kata does not support the setting on this architecture, or its behaviour there has not been studied.
         argv::ArgvError::Setting { .. } | argv::ArgvError::Architecture { .. } => Stop::skip(e.to_string()),
         argv::ArgvError::Share { .. } | argv::ArgvError::Comma { .. } | argv::ArgvError::Number { .. } => ours(&e),
     })?;
@@ -227,14 +228,14 @@ fn launches(
     Ok((launch, Some(daemon)))
 }
 
-/// What two profiles must have in common to share a configuration: their arguments without what differs between runs, and
-/// where tests talk to QEMU what they tell it.
+/// Returns the parts that two profiles must have in common to share a configuration: their arguments without those that
+/// differ between runs, and, if tests talk to QEMU, the QMP commands.
 pub fn normalised(profile: &Profile, arch: Arch, configuration: Configuration, provided: Provided) -> String {
     // Static checks compare with the profile's own gates and flags.
     if configuration == Configuration::Static || configuration == Configuration::Kata {
         return profile.name.clone();
     }
-    // The control knows nothing of profiles.
+    // The control does not depend on profiles.
     if configuration == Configuration::Runc {
         return configuration.name().to_owned();
     }
@@ -247,7 +248,7 @@ pub fn normalised(profile: &Profile, arch: Arch, configuration: Configuration, p
                 let daemon = daemon.map(|d| d.normalised()).unwrap_or_default();
                 format!("{:?} {:?} {:?}", profile.runtime, qemu.normalised(), daemon)
             }
-            // What cannot be composed is shared with nobody.
+            // A configuration that cannot be composed is not shared.
             Err(_) => profile.name.clone(),
         }
     };
@@ -257,7 +258,7 @@ pub fn normalised(profile: &Profile, arch: Arch, configuration: Configuration, p
         Configuration::Plain => return format!("{}\n{told}", form(configuration, Setting::Shipped)),
         _ => return form(configuration, Setting::Shipped),
     }
-    // What the tests with guests of their own boot: profiles share them only where all of it is equal.
+    // Guests of the tests that boot their own: profiles share them only if all of them are equal.
     let of_settings = Setting::all().into_iter().filter(|setting| setting.is_known_to(profile));
     let guests = of_settings.map(|setting| (Configuration::Own, setting));
     let shipped = [Configuration::VirtioFs, Configuration::VirtioBlk].map(|share| (share, Setting::Shipped));
@@ -266,7 +267,8 @@ pub fn normalised(profile: &Profile, arch: Arch, configuration: Configuration, p
     format!("{}\n{told}", forms.join("\n"))
 }
 
-/// How the guest is told to mount a configuration's share, as Kata's agent is; it waits so long for the device.
+/// Returns the request to mount a configuration's share, as Kata's agent receives it; the guest waits at most `within`
+/// for the device.
 pub(super) fn mount(configuration: Configuration, within: Duration) -> Option<GuestRequest> {
     let (source, fstype, options) = match configuration {
         Configuration::Static
@@ -283,7 +285,7 @@ pub(super) fn mount(configuration: Configuration, within: Duration) -> Option<Gu
     Some(GuestRequest::Mount { source, fstype, options, target, within })
 }
 
-/// An empty ext4 filesystem in a sparse file.
+/// Makes an empty ext4 filesystem in a sparse file.
 fn make_disk(path: &Path) -> Result<(), Stop> {
     let failed = |e: String| Stop::error(format!("making the disk {}: {e}", path.display()));
     let file = std::fs::File::create(path).map_err(|e| failed(e.to_string()))?;
@@ -297,9 +299,10 @@ fn make_disk(path: &Path) -> Result<(), Stop> {
     }
 }
 
-/// A context id that no other guest of this machine is likely to have; 0 to 2 are reserved.
+/// Returns a context id that other guests of this machine are unlikely to have; 0 to 2 are reserved.
 ///
-/// In a container processes have the same numbers as in others of the machine; there it is one of the broker's.
+/// Processes in different containers of a machine have the same numbers, so in a container the id is one of the
+/// broker's.
 fn guest_cid(number: u64) -> u32 {
     if let Some(broker) = broker::here() {
         return broker.first_cid + u32::try_from(number % u64::from(broker::CIDS)).unwrap_or(0);
@@ -316,7 +319,7 @@ fn text(path: &Path) -> String {
 mod tests {
     use super::*;
 
-    /// Kata 3.12 and 3.13 start QEMU with the same arguments, and plug devices in another form.
+    /// Kata 3.12 and 3.13 start QEMU with the same arguments, but plug devices in another form.
     #[test]
     fn profiles_that_tell_qemu_something_else_share_no_guest_that_is_told() {
         let of = |name: &str, configuration| {

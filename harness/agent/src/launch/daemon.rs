@@ -17,7 +17,7 @@ use suites::check::Stop;
 use suites::environment::{Daemon, Ending};
 use suites::outcome::Component;
 
-/// Between two looks at a process.
+/// Pause between two looks at a process.
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// A virtiofsd that was started.
@@ -25,17 +25,17 @@ pub(crate) struct DaemonProcess {
     child: Child,
     ended: Option<ProcessEnd>,
     log: Log,
-    /// It and the processes that it has started: a daemon in a sandbox serves from a child.
+    /// The daemon and its child processes: a daemon in a sandbox serves from a child.
     family: Vec<u32>,
 }
 
 impl DaemonProcess {
-    /// Starts the profile's daemon for a share, and waits for its socket where it makes that itself.
+    /// Starts the profile's daemon for a share, and waits for its socket if the daemon creates it.
     pub(crate) fn start(composed: &Composed, paths: &GuestPaths, deadlines: Deadlines) -> Result<DaemonProcess, Stop> {
         let argv = &composed.daemon;
         let failed = |e: io::Error| Stop::error(format!("starting {}: {e}", argv[0]));
         let fds = match composed.daemon_fd {
-            // Go listens itself and hands the listener down; runtime-rs lets the daemon listen.
+            // The Go runtime listens itself and passes the listener down; with runtime-rs the daemon listens.
             Some(number) => vec![(OwnedFd::from(UnixListener::bind(&paths.virtiofsd).map_err(failed)?), number)],
             None => Vec::new(),
         };
@@ -44,7 +44,7 @@ impl DaemonProcess {
         let log = stderr_log(&mut child, &paths.dir.join("virtiofsd.log")).map_err(failed)?;
         let mut daemon = DaemonProcess { child, ended: None, log, family: Vec::new() };
         let end = Instant::now() + deadlines.daemon;
-        // Without a listener of its own there is nothing to wait for: QEMU's connection waits in the queue.
+        // If the daemon inherits the listener, there is nothing to wait for: QEMU's connection waits in the queue.
         while composed.daemon_fd.is_none() && !paths.virtiofsd.exists() && Instant::now() < end {
             if daemon.end(Duration::from_millis(20)).is_some() {
                 break;
@@ -53,7 +53,7 @@ impl DaemonProcess {
         Ok(daemon)
     }
 
-    /// How it ended, if it has within `deadline`.
+    /// Returns how the daemon ended, if it ends within `deadline`.
     pub(crate) fn end(&mut self, deadline: Duration) -> Option<ProcessEnd> {
         if self.ended.is_none() {
             self.ended = wait(&mut self.child, deadline).ok().flatten().map(ProcessEnd::of);
@@ -64,18 +64,18 @@ impl DaemonProcess {
         self.ended
     }
 
-    /// The same as an ending of a guest.
+    /// Returns the daemon's end as an ending of its guest.
     pub(crate) fn ending(&mut self, deadline: Duration) -> Option<Ending> {
         let end = self.end(deadline)?;
         Some(daemon_ended(end, &self.last_lines()))
     }
 
-    /// Its process id.
+    /// Returns its process id.
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    /// How many descriptors it and the processes that it started have open.
+    /// Returns how many descriptors the daemon and its child processes have open.
     pub(crate) fn descriptors(&self) -> Result<usize, Stop> {
         let of = |pid: u32| std::fs::read_dir(format!("/proc/{pid}/fd")).map(Iterator::count);
         let counted: io::Result<Vec<usize>> = process::family(self.child.id()).into_iter().map(of).collect();
@@ -83,24 +83,23 @@ impl DaemonProcess {
         Ok(counted.into_iter().sum())
     }
 
-    /// See [`memory::wakes`].
+    /// Returns how often the daemon's threads went to sleep; see [`memory::wakes`].
     pub(crate) fn wakes(&mut self) -> Option<u64> {
         if self.family.is_empty() {
-            // By now it serves a guest, and starts no more.
+            // By now the daemon serves a guest, and starts no more processes.
             self.family = process::family(self.child.id());
         }
         memory::wakes(&self.family)
     }
 
-    /// Sends the process that was started a signal, and says whether it and all that it had started have ended by the
-    /// deadline.
+    /// Sends the started process a signal, and returns whether it and all its children have ended by the deadline.
     pub(crate) fn end_by(&mut self, signal: Signal, deadline: Duration) -> Result<bool, Stop> {
         let family = process::family(self.child.id());
         self.signal(signal)?;
         let until = Instant::now() + deadline;
         loop {
             let ended = self.end(PAUSE).is_some();
-            // One that nobody has waited for has ended, too.
+            // A zombie has ended, too.
             let runs = |pid: &u32| process::state(*pid).is_some_and(|state| state != 'Z');
             if ended && !family.iter().any(runs) {
                 return Ok(true);
@@ -112,7 +111,7 @@ impl DaemonProcess {
         }
     }
 
-    /// Sends it a signal.
+    /// Sends the daemon a signal.
     pub(crate) fn signal(&self, signal: Signal) -> Result<(), Stop> {
         process::signal(self.child.id(), signal).map_err(|e| Stop::error(format!("virtiofsd: {e}")))
     }
@@ -120,7 +119,7 @@ impl DaemonProcess {
 
 impl Daemon for DaemonProcess {
     fn log(&self) -> String {
-        // With --syslog a refusal goes there and nowhere else.
+        // With --syslog a refusal is only reported there.
         format!("{}\n{}", self.log.text(), syslog::said_by(self.child.id()))
     }
 

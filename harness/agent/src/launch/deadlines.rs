@@ -1,75 +1,75 @@
-//! How long a guest is waited for: the one place that says so, by where the guest runs.
+//! Time limits of guests, depending on where a guest runs; no other module has any.
 //!
-//! An answer is always waited for longer than silence: while `launch::running` waits, it watches for silence, so a
-//! guest that hangs is told as such, and only one that is heard of as slow.
-//! Elsewhere there are only pauses between two looks, in milliseconds.
+//! The deadline for an answer is always longer than that for silence: while `launch::running` waits, it watches for
+//! silence, so that a guest that hangs is reported as hung, and only a guest with heartbeats as slow.
+//! Other modules have only pauses between two looks, in milliseconds.
 
 use std::time::Duration;
 use suites::environment::Environment;
 
-/// How many times as long as under plain emulation things may take: guests of emulated machines are slower still.
+/// Returns the factor for durations relative to plain emulation: guests of emulated machines are slower still.
 pub fn patience(kind: Environment) -> u64 {
     if kind == Environment::Vm { NESTED.into() } else { 1 }
 }
 
-/// A guest of an emulated machine is emulated twice over.
+/// Factor for a guest of an emulated machine, which is emulated twice over.
 const NESTED: u32 = 3;
 
-/// How long an agent in a virtual machine waits for its port: longer than anybody outside waits for its hello.
+/// Time that an agent in a virtual machine waits for its port: longer than the harness outside waits for its hello.
 ///
-/// An agent cannot know how patient its outside is, and what it could be told comes through that port. So the outside gives
-/// up first, and says what it has seen of the machine; a PID 1 that gives up makes its kernel panic.
+/// The agent cannot know the deadline outside, because any message would come through that port. So the outside must
+/// give up first, and report its observations of the machine; a PID 1 that gives up makes its kernel panic.
 pub const PORT: Duration = Duration::from_secs(900);
-/// After how long a guest's agent says on the console that it still waits for its port.
+/// Time after which a guest's agent reports on the console that it still waits for its port.
 pub const PORT_IS_LATE: Duration = Duration::from_secs(20);
 
-/// How long a guest may take to boot under KVM before KVM counts as unusable; a machine without KVM hangs forever.
+/// Time limit for a guest's boot under KVM before KVM counts as unusable; a machine without KVM hangs forever.
 const KVM_BOOT: Duration = Duration::from_secs(60);
 
 /// The deadlines of one guest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Deadlines {
-    /// How many times as long as under plain emulation this guest may take.
+    /// Factor for this guest's durations relative to plain emulation.
     pub times: u32,
-    /// To its agent's hello, under emulation on a busy machine.
+    /// Time until its agent's hello, under emulation on a busy machine.
     pub boot: Duration,
-    /// What has not been heard of for so long hangs; heartbeats come twice a second.
+    /// Silence after which a guest counts as hung; heartbeats come twice a second.
     pub silence: Duration,
-    /// How long QEMU may take to answer QMP.
+    /// Time for QEMU to answer QMP.
     pub qmp: Duration,
-    /// How long its agent may take to answer, longer than the silence after which the guest counts as hung; so are all other
-    /// deadlines of its answers.
+    /// Time for its agent to answer, longer than the silence after which the guest counts as hung, like all other
+    /// deadlines for its answers.
     pub answer: Duration,
-    /// How long its agent may take to load modules.
+    /// Time for its agent to load modules.
     pub modules: Duration,
-    /// How long its agent may take to mount the share.
+    /// Time for its agent to mount the share.
     pub mount: Duration,
-    /// How long its agent, before it mounts, waits for the device; its driver is loaded by then.
+    /// Time for which its agent, before mounting, waits for the device; its driver is already loaded.
     pub device: Duration,
-    /// How long its agent may take to act on the share.
+    /// Time for its agent to act on the share.
     pub act: Duration,
-    /// How long its agent may take to receive a file.
+    /// Time for its agent to receive a file.
     pub send: Duration,
-    /// How long QEMU may take to open its sockets.
+    /// Time for QEMU to open its sockets.
     pub start: Duration,
-    /// How long virtiofsd may take to open its socket.
+    /// Time for virtiofsd to open its socket.
     pub daemon: Duration,
-    /// How long QEMU may take to speak to a daemon that is there.
+    /// Time for QEMU to send something to a running daemon.
     pub vhost_user: Duration,
-    /// How long a change of the share may take to be visible on its other side.
+    /// Time until a change of the share is visible on its other side.
     pub visible: Duration,
-    /// From a fault on purpose to the ending that is seen of it.
+    /// Time from a deliberate fault to the resulting ending.
     pub ending: Duration,
-    /// From a signal to what is seen of it on the process.
+    /// Time from a signal to its visible effect on the process.
     pub signal: Duration,
-    /// Between a line's end and the end of the process at its other side, a wrapper's included.
+    /// Time from the end of a line to the end of the process at its other side, including a wrapper's.
     pub end: Duration,
-    /// From QEMU's end to the end of its daemon.
+    /// Time from QEMU's end to the end of its daemon.
     pub daemon_end: Duration,
 }
 
 impl Deadlines {
-    /// The deadlines for a guest, nested in a virtual machine or not.
+    /// Returns the deadlines for a guest, nested in a virtual machine or not.
     pub fn of(nested: bool) -> Deadlines {
         let times = if nested { NESTED } else { 1 };
         let seconds = |plain| Duration::from_secs(plain) * times;
@@ -95,19 +95,20 @@ impl Deadlines {
         }
     }
 
-    /// The deadlines for a guest that is to show whether KVM boots any; nested, where the machine is a virtual one.
+    /// Returns the deadlines for a guest that is to show whether KVM boots any; `nested` if the machine is a virtual
+    /// one.
     pub fn under_kvm(nested: bool) -> Deadlines {
         let deadlines = Deadlines::of(nested);
         Deadlines { boot: KVM_BOOT * deadlines.times, ..deadlines }
     }
 
-    /// How long a body may take inside the guest, of which its row says so many seconds, in an environment of this kind.
+    /// Returns the deadline of a body inside the guest whose row has so many seconds, in an environment of this kind.
     pub fn body(self, seconds: u32, kind: Environment) -> Duration {
-        // A guest may be nested where the environment is no virtual machine of ours.
+        // A guest may be nested although the environment is no virtual machine of the harness.
         Duration::from_secs(u64::from(seconds) * patience(kind).max(self.times.into())).max(self.answer)
     }
 
-    /// From the request for a guest to its mounted share, when every part of it takes as long as it may.
+    /// Returns the maximum time from the request for a guest to its mounted share.
     pub fn up(self) -> Duration {
         self.daemon + self.start + self.qmp + self.boot + self.modules + self.mount + self.end
     }
@@ -120,7 +121,7 @@ mod tests {
     use std::path::{Path, PathBuf};
     use suites::catalogue;
 
-    /// The deadlines within which no answer of a guest's agent is awaited.
+    /// Deadlines that are not for an answer of a guest's agent.
     const NO_ANSWERS: [&str; 11] = [
         "silence",
         "qmp",
@@ -135,7 +136,8 @@ mod tests {
         "daemon_end",
     ];
 
-    /// All of them by name; the pattern is whole, so that a new one does not compile before it stands here.
+    /// Returns all deadlines by name; the pattern is exhaustive, so that a new deadline does not compile before it is
+    /// listed here.
     fn all(deadlines: Deadlines) -> [(&'static str, Duration); 17] {
         let Deadlines {
             times: _,
@@ -188,7 +190,7 @@ mod tests {
         assert_eq!(u64::from(NESTED), patience(Environment::Vm));
     }
 
-    /// Else a guest that says nothing would be told as one that is alive and does not answer.
+    /// Otherwise a silent guest would be reported as alive without an answer.
     #[test]
     fn every_answer_is_waited_for_longer_than_silence() {
         for deadlines in
@@ -215,8 +217,8 @@ mod tests {
         }
     }
 
-    /// The source is read because the compiler cannot tell a deadline that stands elsewhere: it would not be scaled for
-    /// nested guests, and nobody would compare it with the silence.
+    /// The source is read because the compiler cannot detect a deadline in another module: it would not be scaled for
+    /// nested guests, and not be compared with the silence.
     #[test]
     fn no_deadline_of_a_guest_stands_elsewhere() {
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
@@ -237,7 +239,7 @@ mod tests {
         for file in files.into_iter().filter(|file| *file != here && !file.ends_with("tests.rs")) {
             let text = fs::read_to_string(&file).unwrap();
             let program = text.split("#[cfg(test)]").next().unwrap();
-            // The deadline of a program that is run to its end, beside the program's name, is no guest's.
+            // The deadline of a program that is run to its end, on the same line as the program's name, is no guest's.
             let lines = program.lines().enumerate().filter(|(_, line)| !line.contains("Invocation::new("));
             for (number, line) in lines {
                 assert!(

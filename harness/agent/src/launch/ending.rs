@@ -1,80 +1,82 @@
-//! How a guest came to an end: one table of all that is known of it, the first row that fits.
+//! How a guest ended: one table over all observations, in which the first matching row applies.
 //!
-//! Nothing is judged by the first sign alone: a line that ends, a daemon that goes and a kernel's last words may all come
-//! of the same crash, so [`crate::launch::running`] awaits the processes first and then hands over every sign at once.
+//! Nothing is judged by the first sign alone: the end of a line, the end of a daemon and a kernel's last message may
+//! all result from the same crash, so [`crate::launch::running`] waits for the processes first and then passes all
+//! signs at once.
 //!
 //! # The table
 //!
-//! | ending | told by | blames |
+//! | ending | recognized by | blames |
 //! |---|---|---|
-//! | KVM gave up | QEMU's line on standard error, whatever went with it: what a guest does on a broken KVM says nothing of it | nobody: `error` |
-//! | panicked and crashed | the kernel's line on the serial log or `hvc0`, and a signal of a crash that ended QEMU: one that breaks its guest may crash, too | nobody: `error`; where a test made the guest panic, qemu |
-//! | panicked | the kernel's line, whatever else went with it | kernel |
+//! | KVM gave up | QEMU's line on standard error, in any combination: on a broken KVM, a guest's behaviour proves nothing | no component: `error` |
+//! | panicked and crashed | the kernel's line on the serial log or `hvc0`, and a crash signal that ended QEMU: a QEMU that breaks its guest may crash, too | no component: `error`; if a test made the guest panic, qemu |
+//! | panicked | the kernel's line, in any other combination | kernel |
 //! | VMM crashed | SIGILL, SIGTRAP, SIGABRT, SIGBUS, SIGFPE, SIGSEGV, SIGSYS, or 128 and that number from a wrapper | qemu |
-//! | both crashed | the same of QEMU and of virtiofsd | nobody: `error` |
-//! | VMM killed | a signal that is none of a crash; exit code 0 after "terminating on signal", because that is how QEMU obeys SIGTERM | nobody: `error` |
-//! | VMM exited | any other exit code | qemu, with its last words; where a crash, or a panic (exit code 101), ended virtiofsd, that; where another signal did, nobody: `error` |
-//! | powered off, unasked | QEMU's exit code 0 otherwise, and virtiofsd ended neither by a signal nor by a panic | kernel; else as for a daemon that died or was killed |
+//! | both crashed | the same for QEMU and for virtiofsd | no component: `error` |
+//! | VMM killed | a signal other than a crash signal; exit code 0 after "terminating on signal", because QEMU exits so on SIGTERM | no component: `error` |
+//! | VMM exited | any other exit code | qemu, with its last lines; virtiofsd, if a crash or a panic (exit code 101) ended it; no component: `error`, if another signal ended it |
+//! | powered off, unasked | QEMU's exit code 0 otherwise, and virtiofsd ended neither by a signal nor by a panic | kernel; otherwise as for a daemon that died or was killed |
 //! | daemon died | virtiofsd's crash or exit with an error while QEMU runs | virtiofsd |
-//! | daemon left | virtiofsd's exit code 0 while QEMU runs, as when QEMU hangs up | nobody: `error` |
-//! | daemon killed, daemon stopped | a signal that is none of a crash; process state `T` | nobody: `error` |
-//! | VMM stopped | process state `T`, or QMP says that it is paused | nobody: `error` |
+//! | daemon left | virtiofsd's exit code 0 while QEMU runs, as when QEMU closes the connection | no component: `error` |
+//! | daemon killed, daemon stopped | a signal other than a crash signal; process state `T` | no component: `error` |
+//! | VMM stopped | process state `T`, or QMP reports that it is paused | no component: `error` |
 //! | oopsed | the kernel's line, while the guest goes on | kernel |
-//! | line closed | QEMU runs and has closed the guest's port | nobody: `error` |
-//! | hung | no heartbeat for 20 s (nested: 60 s), QEMU runs, QMP says `running` | kernel |
-//! | VMM mute | the same, and QMP says nothing | qemu |
+//! | line closed | QEMU runs and has closed the guest's port | no component: `error` |
+//! | hung | no heartbeat for 20 s (nested: 60 s), QEMU runs, QMP reports `running` | kernel |
+//! | VMM mute | the same, and QMP does not answer | qemu |
 //!
 //! A line ends a moment before the process that held it can be reaped, so QEMU's end is awaited before anything is
 //! judged.
-//! A guest that answers and does not finish within a test's deadline fails that test and blames what the test blames;
-//! with a share by virtiofsd, [`crate::launch::late`] says whom.
-//! Guests of VMMs besides QEMU are judged by the same table, in their VMM's name and by its API in the place of QMP
+//! A guest that answers but does not finish within a test's deadline fails that test, and the test's component is
+//! blamed; with a share by virtiofsd, [`crate::launch::late`] decides.
+//! Guests of other VMMs are judged by the same table, with their VMM's name and its API in place of QMP
 //! ([`crate::launch::api`]).
-//! A guest that panicked, oopsed, went silent or lost its VMM serves no further test; the rest goes on in a new one.
+//! A guest that panicked, oopsed, went silent or lost its VMM serves no further test; the remaining tests run in a new
+//! guest.
 
 use crate::process;
 use suites::ending::{Ending, is_crash};
 
-/// What is known of a guest that gave no answer.
+/// Observations of a guest that gave no answer.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct GuestSigns {
     /// The kernel's line about its panic.
     pub(crate) panic: Option<String>,
     /// The kernel's line about an oops.
     pub(crate) oops: Option<String>,
-    /// QEMU's line about a KVM that gave up on the guest.
+    /// QEMU's line if KVM gave up on the guest.
     pub(crate) gave_up: Option<String>,
-    /// QEMU.
+    /// State of QEMU.
     pub(crate) vmm: ProcessState,
-    /// virtiofsd, if the guest has one.
+    /// State of virtiofsd, if the guest has one.
     pub(crate) daemon: Option<ProcessState>,
     /// Whether QEMU has closed the line to the guest's agent.
     pub(crate) line_ended: bool,
-    /// For how many seconds the guest has been silent, if that is too long.
+    /// Seconds for which the guest has been silent, if that is too long.
     pub(crate) silent: Option<u64>,
-    /// What QMP says of a silent guest; nobody else is asked about.
+    /// QMP's answer about a silent guest; only asked for such a guest.
     pub(crate) qmp: Option<QmpAnswer>,
 }
 
 /// A program under test.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) enum ProcessState {
-    /// It runs.
+    /// The program runs.
     #[default]
     Runs,
     /// A signal stopped it (process state `T`).
     Stopped,
-    /// It has ended.
+    /// The program has ended.
     Ended {
-        /// How.
+        /// How it ended.
         end: ProcessEnd,
-        /// Its last words.
+        /// Its last lines.
         words: String,
     },
 }
 
 impl ProcessState {
-    /// Of a process that has not been reaped: stopped, or else running.
+    /// Returns the state of a process that has not been reaped: stopped, or else running.
     pub(crate) fn of_the_living(pid: u32) -> ProcessState {
         if process::state(pid) == Some('T') { ProcessState::Stopped } else { ProcessState::Runs }
     }
@@ -83,25 +85,26 @@ impl ProcessState {
 /// How a process ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ProcessEnd {
-    /// By itself, with this code.
+    /// With this exit code.
     Code(i32),
     /// By this signal.
     Signal(i32),
 }
 
-/// What QMP answered to `query-status`.
+/// QMP's answer to `query-status`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum QmpAnswer {
-    /// That the guest runs.
+    /// The guest runs.
     Running,
-    /// Something else.
+    /// Another status.
     Other(String),
-    /// Nothing.
+    /// No answer.
     Nothing,
 }
 
 impl ProcessEnd {
-    /// By `status`; a shell that waits for the real program repeats the signal that ended it as 128 and its number.
+    /// Returns the end of a process; a shell that waits for the real program repeats its fatal signal as 128 and the
+    /// number.
     pub(crate) fn of(status: std::process::ExitStatus) -> ProcessEnd {
         use std::os::unix::process::ExitStatusExt as _;
         match (status.code(), status.signal()) {
@@ -111,8 +114,8 @@ impl ProcessEnd {
         }
     }
 
-    /// As [`ProcessEnd::of`], for QEMU, which obeys SIGTERM, SIGINT and SIGHUP by exiting with 0, as it does after its guest has
-    /// powered off; what it says then tells the two apart (QEMU 0.11 and later, `qemu_kill_report`).
+    /// Returns the end of QEMU, as [`ProcessEnd::of`]. QEMU exits with 0 on SIGTERM, SIGINT and SIGHUP, as it does
+    /// after its guest has powered off; its message distinguishes the cases (QEMU 0.11 and later, `qemu_kill_report`).
     pub(crate) fn of_qemu(status: std::process::ExitStatus, said: &str) -> ProcessEnd {
         let signal = said.lines().find_map(|line| {
             let rest = line.split_once("terminating on signal ")?.1;
@@ -131,13 +134,13 @@ impl ProcessEnd {
         }
     }
 
-    /// Whether it did not come to its end by itself: any signal ended it, or a panic.
+    /// Returns whether a signal or a panic ended it.
     fn is_by_signal_or_panic(self) -> bool {
         matches!(self, ProcessEnd::Signal(_) | ProcessEnd::Code(RUST_PANIC))
     }
 }
 
-/// With what a Rust program ends whose main thread panicked.
+/// Exit code of a Rust program whose main thread panicked.
 const RUST_PANIC: i32 = 101;
 
 impl std::fmt::Display for ProcessEnd {
@@ -149,7 +152,7 @@ impl std::fmt::Display for ProcessEnd {
     }
 }
 
-/// The table: the first row that fits is the ending; `None` if nothing is wrong.
+/// Returns the ending by the first matching row of the table; `None` if nothing is wrong.
 pub(crate) fn judge(signs: &GuestSigns) -> Option<Ending> {
     use ProcessState::{Ended, Stopped};
     if let Some(line) = &signs.gave_up {
@@ -157,25 +160,25 @@ pub(crate) fn judge(signs: &GuestSigns) -> Option<Ending> {
     }
     let daemon = signs.daemon.as_ref();
     Some(match (&signs.panic, &signs.vmm, daemon) {
-        // No guest may crash QEMU, whatever it does; a QEMU that does so may have broken the guest before.
+        // No guest may crash QEMU, whatever it does; such a QEMU may have broken the guest before.
         (Some(line), Ended { end: ProcessEnd::Signal(signal), .. }, _) if is_crash(*signal) => {
             Ending::PanickedAndCrashed { line: line.clone(), signal: *signal }
         }
-        // The kernel's last words come before whatever else its death causes.
+        // The kernel's last message has precedence over other effects of its death.
         (Some(line), _, _) => Ending::Panicked { line: line.clone() },
-        // Two crashes at once: which of them led to the other is not known.
+        // Two crashes at once: their order is unknown.
         (_, Ended { end: ProcessEnd::Signal(signal), .. }, Some(Ended { end, words }))
             if is_crash(*signal) && end.is_crash() =>
         {
             Ending::BothCrashed { vmm: *signal, daemon: format!("{end}: {words}") }
         }
-        // A QEMU that gives up after its daemon has crashed, or was killed, is not at fault.
+        // A QEMU that exits after its daemon has crashed, or was killed, is not at fault.
         (_, Ended { end: ProcessEnd::Code(1..), .. }, Some(Ended { end, words })) if end.is_by_signal_or_panic() => {
             daemon_ended(*end, words)
         }
         (_, Ended { end: ProcessEnd::Code(0), .. }, daemon) => match (&signs.oops, daemon) {
             (Some(line), _) => Ending::Oopsed { line: line.clone() },
-            // A guest may well give up when its files are gone.
+            // A guest may well power off if its files are gone.
             (None, Some(Ended { end, words })) if end.is_by_signal_or_panic() => daemon_ended(*end, words),
             (None, _) => Ending::PoweredOff,
         },
@@ -187,7 +190,7 @@ pub(crate) fn judge(signs: &GuestSigns) -> Option<Ending> {
     })
 }
 
-/// The rows where every process runs.
+/// The rows with all processes running.
 fn judge_the_living(signs: &GuestSigns) -> Option<Ending> {
     if let Some(line) = &signs.oops {
         return Some(Ending::Oopsed { line: line.clone() });
@@ -203,7 +206,7 @@ fn judge_the_living(signs: &GuestSigns) -> Option<Ending> {
     }
 }
 
-/// The ending of a guest whose QEMU has ended, by itself or by a signal.
+/// Returns the ending of a guest whose QEMU has ended, by itself or by a signal.
 pub(crate) fn vmm_ended(end: ProcessEnd, words: &str) -> Ending {
     match end {
         ProcessEnd::Signal(signal) => Ending::VmmKilled { signal },
@@ -212,7 +215,7 @@ pub(crate) fn vmm_ended(end: ProcessEnd, words: &str) -> Ending {
     }
 }
 
-/// The ending of a guest whose daemon went away.
+/// Returns the ending of a guest whose daemon has ended.
 pub(crate) fn daemon_ended(end: ProcessEnd, words: &str) -> Ending {
     match end {
         ProcessEnd::Signal(signal) if !is_crash(signal) => Ending::DaemonKilled { signal },

@@ -1,8 +1,8 @@
-//! Whether a guest that boots still says something: by that slow is told from hung.
+//! Growth of a booting guest's output, which distinguishes a slow guest from a hung one.
 
 use std::time::{Duration, Instant};
 
-/// Something that grows, and when it last did.
+/// A growing size, and the time of its last growth.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Growth {
     size: u64,
@@ -10,25 +10,25 @@ pub(super) struct Growth {
 }
 
 impl Growth {
-    /// Of this size since then.
+    /// Starts with this size at this time.
     pub(super) fn of(size: u64, at: Instant) -> Growth {
         Growth { size, at }
     }
 
-    /// It has this size now.
+    /// Records the current size.
     pub(super) fn look(&mut self, size: u64, now: Instant) {
         if size != self.size {
             *self = Growth { size, at: now };
         }
     }
 
-    /// For how long it has not grown.
+    /// Returns for how long it has not grown.
     pub(super) fn since(&self, now: Instant) -> Duration {
         now.saturating_duration_since(self.at)
     }
 }
 
-/// The message about a guest that did not boot in time and still said something.
+/// Returns the message about a guest that did not boot in time but still produced output.
 pub(super) fn slow(deadline: Duration, still: Duration, last: &str) -> String {
     format!(
         "booting the guest to userspace: not within {} s, and it said something {} s before that: it is emulated and \

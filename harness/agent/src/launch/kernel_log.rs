@@ -1,17 +1,17 @@
-//! What a Linux kernel prints when it dies, or stumbles and goes on: the one place that knows its words.
+//! Messages of a Linux kernel that panics, or has an oops and continues; no other module knows them.
 
-/// Beginnings of the lines by which a Linux kernel reports its own death.
+/// Phrases of the lines by which a Linux kernel reports a panic.
 const PANIC: &[&str] = &["Kernel panic - not syncing"];
-/// What a Linux kernel that stumbles and goes on prints.
+/// Phrases of the lines by which a Linux kernel reports an oops.
 const OOPS: &[&str] =
     &["Oops:", "BUG: unable to handle", "kernel BUG at", "general protection fault", "invalid opcode:"];
 
-/// The line with which the kernel reported a panic.
+/// Returns the line with which the kernel reported a panic.
 pub fn panic_line(log: &str) -> Option<String> {
     find(log, PANIC)
 }
 
-/// The line with which the kernel reported an oops.
+/// Returns the line with which the kernel reported an oops.
 pub(crate) fn oops_line(log: &str) -> Option<String> {
     find(log, OOPS)
 }

@@ -1,41 +1,41 @@
-//! Who is blamed for a request that a living guest and a living virtiofsd do not finish: all facts, and the first
-//! row that fits.
+//! Blame for a request that a living guest and a living virtiofsd do not finish: one table over all facts, in which the
+//! first matching row applies.
 //!
-//! A request that never reaches virtiofsd is not virtiofsd's.
-//! What comes before any request is judged first, because a kernel that waits for the answer to its first request holds
-//! all others back: then virtiofsd sleeps, whoever is at fault.
+//! A request that never reaches virtiofsd is not virtiofsd's fault.
+//! The prerequisites of a request are judged first, because a kernel that waits for the answer to its first request
+//! holds all others back: then virtiofsd sleeps, no matter which component is at fault.
 //!
 //! # The table
 //!
 //! | seen | blames |
 //! |---|---|
-//! | QEMU maps the guest's memory for itself alone | qemu |
+//! | QEMU maps the guest's memory privately | qemu |
 //! | QEMU has no virtio-fs device | qemu |
-//! | the guest's kernel has seen the device, and has no driver for it | kernel |
-//! | it has not seen it, or a driver has not made it ready | nobody: `error` |
-//! | the driver is ready, and QEMU has not set virtiofsd's queues going | nobody: `error` |
-//! | QEMU shares the memory, virtiofsd has not mapped it | nobody: `error` |
+//! | the guest's kernel has seen the device, but has no driver for it | kernel |
+//! | the kernel has not seen the device, or a driver has not made it ready | no component: `error` |
+//! | the driver is ready, but QEMU has not started virtiofsd's queues | no component: `error` |
+//! | QEMU shares the memory, but virtiofsd has not mapped it | no component: `error` |
 //! | the guest has put no request into the queues | kernel |
-//! | all requests are answered; virtiofsd has woken up since this one, or that cannot be seen | what the test blames |
-//! | all requests are answered; it has not woken up | nobody: `error` |
-//! | requests are open, and their number changes, in a guest that is emulated | nobody: `error`, it is slow |
-//! | the same, in one that is not | what the test blames |
-//! | requests are open, none was answered, and virtiofsd's memory cannot be seen | nobody: `error` |
-//! | requests are open; virtiofsd has woken up since this one, or since the mount and answered none | virtiofsd |
-//! | requests are open, and nothing has woken virtiofsd up for them | nobody: `error` |
-//! | requests are open, and whether it has woken up cannot be seen | what the test blames |
-//! | the queues cannot be seen (QEMU before 7.2), virtiofsd has not woken up | nobody: `error` |
-//! | the same, and it has, or that cannot be seen | what the test blames |
+//! | all requests are answered; virtiofsd has woken up since this request, or that cannot be seen | the test's component |
+//! | all requests are answered; virtiofsd has not woken up | no component: `error` |
+//! | requests are open, and their number changes, in an emulated guest | no component: `error`, the guest is slow |
+//! | the same, in a guest that is not emulated | the test's component |
+//! | requests are open, none was answered, and virtiofsd's memory cannot be seen | no component: `error` |
+//! | requests are open; virtiofsd has woken up since this request, or since the mount and answered none | virtiofsd |
+//! | requests are open, but virtiofsd was not woken up for them | no component: `error` |
+//! | requests are open, and whether virtiofsd has woken up cannot be seen | the test's component |
+//! | the queues cannot be seen (QEMU before 7.2), virtiofsd has not woken up | no component: `error` |
+//! | the same, but virtiofsd has woken up, or that cannot be seen | the test's component |
 //!
-//! A mount that the guest's kernel refuses is judged by the first six rows, too; where no request was made, virtiofsd
-//! has not been asked: nobody is blamed.
+//! A mount that the guest's kernel refuses is judged by the first six rows, too; if no request was made, virtiofsd was
+//! not involved, and no component is blamed.
 
 use crate::launch::memory::Memory;
 use crate::launch::virtio_fs::{FsDevice, Queues};
 use suites::check::Stop;
 use suites::outcome::Component;
 
-/// What can be seen of a share.
+/// Observable facts about a share.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ShareFacts {
     /// Whether the guest's memory is common to QEMU and virtiofsd.
@@ -46,21 +46,21 @@ pub(crate) struct ShareFacts {
     pub(crate) device: FsDevice,
 }
 
-/// Since when virtiofsd has woken up.
+/// Latest time since which virtiofsd has woken up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Heard {
     /// Since the request.
     Request,
-    /// Since the share was to be mounted, and not since the request.
+    /// Since the mount of the share began, but not since the request.
     Mount,
-    /// Not even since then.
+    /// Not even since the mount.
     Nothing,
-    /// It could not be seen.
+    /// Not observable.
     Unknown,
 }
 
 impl Heard {
-    /// By how often it had gone to sleep before the mount, if there was one, before the request, and now.
+    /// Compares how often virtiofsd had gone to sleep before the mount, if there was one, before the request, and now.
     pub(crate) fn of(mount: Option<u64>, request: Option<u64>, now: Option<u64>) -> Heard {
         let (Some(request), Some(now)) = (request, now) else { return Heard::Unknown };
         match mount {
@@ -71,14 +71,14 @@ impl Heard {
     }
 }
 
-/// What the facts say.
+/// Conclusion from the facts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Finding {
     /// This component is at fault.
     Blames(Component, &'static str),
-    /// Which one is cannot be told.
+    /// The component at fault cannot be determined.
     Undecided(&'static str),
-    /// Nothing against the test's own word.
+    /// The facts do not contradict the test's own component.
     AsTheTestSays,
 }
 
@@ -92,12 +92,12 @@ impl Finding {
     }
 }
 
-/// The stop for a request that was not finished; `seen` says which. Without a share there are no facts.
+/// Returns the stop for an unfinished request, which `seen` describes. Without a share there are no facts.
 pub(crate) fn unfinished(seen: &str, facts: Option<&ShareFacts>, is_emulated: bool) -> Stop {
     facts.map_or_else(|| Stop::fail(seen), |facts| judge(facts, is_emulated).stop(seen, facts))
 }
 
-/// The stop for a mount that the guest's kernel refused; `seen` has its words.
+/// Returns the stop for a mount that the guest's kernel refused; `seen` has its message.
 pub(crate) fn refused(seen: &str, facts: Option<&ShareFacts>) -> Stop {
     facts.map_or_else(|| Stop::fail(seen), |facts| judge_a_refusal(facts).stop(seen, facts))
 }
@@ -127,7 +127,7 @@ fn judge_a_refusal(facts: &ShareFacts) -> Finding {
     }
 }
 
-/// The rows of what must be so before a request can reach virtiofsd.
+/// The rows for the prerequisites of a request to virtiofsd.
 fn before_any_request(facts: &ShareFacts) -> Option<Finding> {
     Some(match (facts.memory, &facts.device) {
         (Memory::PrivateInVmm, _) => Finding::Blames(
@@ -157,7 +157,7 @@ fn before_any_request(facts: &ShareFacts) -> Option<Finding> {
     })
 }
 
-/// The rows of what lies in the queues.
+/// The rows for the content of the queues.
 fn judge_queues(queues: &Queues, memory: Memory, heard: Heard, is_emulated: bool) -> Finding {
     if queues.none_asked() {
         return Finding::Blames(
@@ -175,7 +175,7 @@ fn judge_queues(queues: &Queues, memory: Memory, heard: Heard, is_emulated: bool
             Finding::Undecided("requests are answered meanwhile: the guest is emulated and slow, and nothing hangs")
         }
         _ if queues.moving => Finding::AsTheTestSays,
-        // What QEMU sees answered virtiofsd has written there: the memory is common.
+        // If QEMU sees answers, virtiofsd has written them there: the memory is shared.
         _ if memory == Memory::Unknown && queues.none_answered() => Finding::Undecided(
             "virtiofsd has answered nothing, and whether the guest's memory is mapped there could not be seen",
         ),
@@ -216,7 +216,7 @@ impl std::fmt::Display for ShareFacts {
             FsDevice::NoDriver => f.write_str("without a driver"),
             FsDevice::NotReady => f.write_str("not made ready"),
             FsDevice::NotStarted => f.write_str("ready, not served"),
-            // No numbers: what differs from guest to guest would make one cause many.
+            // No numbers, because values that differ between guests would split one cause into many.
             FsDevice::Queues(queues) if queues.none_asked() => f.write_str("served, no request made"),
             FsDevice::Queues(queues) if queues.open() == 0 => f.write_str("served, all requests answered"),
             FsDevice::Queues(_) => f.write_str("served, requests open"),

@@ -1,27 +1,27 @@
-//! Whether a guest's memory is common to QEMU and virtiofsd, and whether virtiofsd has woken up: two facts of
-//! [`crate::launch::late`], which decides who is at fault when the share does not answer.
+//! Checks whether QEMU and virtiofsd share a guest's memory, and whether virtiofsd has woken up: two facts for
+//! [`crate::launch::late`], which decides which component is at fault when the share does not answer.
 //!
-//! Over vhost-user the daemon reads its requests out of the guest's memory, which QEMU maps from a file and whose
-//! descriptor it sends to the daemon.
-//! Where QEMU's own mapping is private, what the guest writes stays in QEMU: the daemon waits for requests in a file full
-//! of zeros, and nothing it could do would help.
-//! The kernel's list of mappings (`/proc/PID/maps`) says so of every QEMU; QMP's word (`query-memdev`) counts where
-//! that cannot be read.
+//! Over vhost-user the daemon reads its requests from the guest's memory, which QEMU maps from a file whose descriptor
+//! it sends to the daemon.
+//! If QEMU's own mapping is private, the guest's writes stay in QEMU: the daemon waits for requests in a file full of
+//! zeros, and cannot do anything about it.
+//! The kernel's list of mappings (`/proc/PID/maps`) shows this for every QEMU; QMP's answer (`query-memdev`) is used if
+//! the list cannot be read.
 
 use crate::process;
 use model::procfs;
 use serde_json::Value;
 
-/// What is known of the guest's memory.
+/// Known facts about the guest's memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Memory {
     /// QEMU and the daemon map the same file, and share it.
     Shared,
-    /// QEMU keeps what the guest writes to itself.
+    /// QEMU maps the guest's memory privately.
     PrivateInVmm,
-    /// QEMU shares it, and the daemon has not mapped it.
+    /// QEMU shares the memory, but the daemon has not mapped it.
     NotInDaemon,
-    /// It could not be seen.
+    /// Not observable.
     Unknown,
 }
 
@@ -33,19 +33,19 @@ struct Mapping {
     bytes: u64,
 }
 
-/// Guests have hundreds of MiB; firmware and shared libraries have less.
+/// Minimum size of guest memory, which has hundreds of MiB; firmware and shared libraries have less.
 const AT_LEAST: u64 = 64 << 20;
 
-/// What is known of the memory between two programs; `memdev` is what QMP says of the guest's memory.
+/// Returns the known facts about the memory between two programs; `memdev` is QMP's answer about the guest's memory.
 pub(crate) fn between(vmm: u32, daemon: u32, memdev: Option<&Value>) -> Memory {
     judge(&Maps::of(vmm), &Maps::of(daemon), memdev)
 }
 
-/// The mappings of a program and of all that it has started: a wrapper waits for the real one, and a daemon in a
-/// sandbox serves from a child.
+/// Mappings of a program and all its child processes: a wrapper waits for the real program, and a daemon in a sandbox
+/// serves from a child.
 struct Maps {
     mappings: Vec<Mapping>,
-    /// Whether some of these processes could not be looked into: one that has changed its user may not be.
+    /// Whether some of these processes could not be inspected, which may happen if a process has changed its user.
     unseen: bool,
 }
 
@@ -55,7 +55,7 @@ impl Maps {
         Maps::read(family.map(|pid| std::fs::read_to_string(format!("/proc/{pid}/maps")).unwrap_or_default()))
     }
 
-    /// From `/proc/PID/maps` of each process, empty where it could not be read.
+    /// Reads `/proc/PID/maps` of each process; a text is empty if it could not be read.
     fn read(texts: impl IntoIterator<Item = String>) -> Maps {
         let mut maps = Maps { mappings: Vec::new(), unseen: false };
         for text in texts {
@@ -85,7 +85,7 @@ fn judge(vmm: &Maps, daemon: &Maps, memdev: Option<&Value>) -> Memory {
     }
 }
 
-/// The large writable mappings of files in `/proc/PID/maps`; anonymous memory has inode 0.
+/// Returns the large writable mappings of files in `/proc/PID/maps`; anonymous memory has inode 0.
 fn mappings(maps: &str) -> Vec<Mapping> {
     let parsed = maps.lines().filter_map(|line| {
         let mut fields = line.split_whitespace();
@@ -99,8 +99,8 @@ fn mappings(maps: &str) -> Vec<Mapping> {
     parsed.filter(|mapping| mapping.bytes >= AT_LEAST).collect()
 }
 
-/// How often the threads of these processes have gone to sleep by themselves, in all: each request that a daemon takes up
-/// and each message of its VMM ends in one more.
+/// Returns how often the threads of these processes have gone to sleep voluntarily, in total: each request that a
+/// daemon handles and each message of its VMM adds one.
 pub(crate) fn wakes(pids: &[u32]) -> Option<u64> {
     let mut sum = 0;
     for pid in pids {
@@ -143,7 +143,7 @@ mod tests {
         assert_eq!(wakes(&[u32::MAX]), None, "nothing is known of who is not there");
     }
 
-    /// What is known of a QEMU and a virtiofsd by their lists of mappings, one for each of their processes.
+    /// Returns the known facts about a QEMU and a virtiofsd from the mappings of their processes.
     fn known(vmm: &[&str], daemon: &[&str], memdev: Option<&Value>) -> Memory {
         let read = |texts: &[&str]| Maps::read(texts.iter().map(|text| (*text).to_owned()));
         judge(&read(vmm), &read(daemon), memdev)
@@ -179,7 +179,7 @@ mod tests {
         let unseen = [LIBRARY, ANONYMOUS];
         assert_eq!(known(&unseen, &[SHARED], Some(&json!([{"id": "dimm1", "share": false}]))), Memory::PrivateInVmm);
         assert_eq!(known(&unseen, &[SHARED], Some(&json!([{"id": "dimm1", "share": true}]))), Memory::Unknown);
-        // QEMU before 6.1 says nothing of it.
+        // QEMU before 6.1 does not report it.
         assert_eq!(known(&unseen, &[SHARED], Some(&json!([{"id": "dimm1"}]))), Memory::Unknown);
         assert_eq!(known(&[""], &[""], None), Memory::Unknown);
     }

@@ -1,5 +1,5 @@
-//! How many files virtiofsd may have open: by the limits of its own processes, because a program of the image can lower
-//! what it was started with, which no probe of the environment sees.
+//! virtiofsd's limit of open files, read from its own processes, because a program of the image can lower its inherited
+//! limit, which no probe of the environment detects.
 
 use crate::process;
 use model::procfs;
@@ -13,19 +13,20 @@ use suites::outcome::Component;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Lowered {
     has: u64,
-    /// None where there was no limit.
+    /// Inherited limit; `None` if there was no limit.
     given: Option<u64>,
 }
 
 impl Lowered {
-    /// The limit of a program and all that it has started, where this process gave it more.
+    /// Returns the lowered limit of a program and its child processes, if this process gave it more.
     pub(crate) fn of(pid: u32, effort: Effort) -> Option<Lowered> {
         let family = process::family(pid).into_iter();
         let limits = family.filter_map(|pid| std::fs::read_to_string(format!("/proc/{pid}/limits")).ok());
         Lowered::below(getrlimit(Resource::Nofile).maximum, limits, effort)
     }
 
-    /// virtiofsd itself lowers a very high one to a million, which is no fault.
+    /// Returns a lowered limit below the tests' need: virtiofsd itself lowers a very high limit to a million, which is
+    /// no fault.
     fn below(given: Option<u64>, limits: impl Iterator<Item = String>, effort: Effort) -> Option<Lowered> {
         let hard = |text: String| procfs::limit(&text, "Max open files")?.1.parse::<u64>().ok();
         let has = limits.filter_map(hard).min()?;
@@ -33,7 +34,8 @@ impl Lowered {
         is_lower.then_some(Lowered { has, given })
     }
 
-    /// A failure that blames virtiofsd, with the limit; any other stop as it is. `usual` is whom the test blames.
+    /// Adds the limit to a failure that blames virtiofsd; other stops stay unchanged. `usual` is the component that the
+    /// test blames.
     pub(crate) fn explains(self, mut stop: Stop, usual: Component) -> Stop {
         if let Stop::Fail { message, blames, .. } = &mut stop
             && blames.unwrap_or(usual) == Component::Virtiofsd
@@ -68,7 +70,7 @@ mod tests {
         assert_eq!(below(None, &["512"]), Some(Lowered { has: 512, given: None }));
         // The engine gave no more, and the tests that need more were skipped.
         assert_eq!(below(Some(4096), &["4096"]), None);
-        // virtiofsd's own choice, no limit, and a process that has gone.
+        // virtiofsd's own choice, no limit, and a process that has ended.
         assert_eq!(below(Some(1_048_576), &["1000000"]), None);
         assert_eq!(below(Some(4096), &["unlimited"]), None);
         assert_eq!(below(Some(4096), &[]), None);
@@ -87,7 +89,7 @@ mod tests {
         assert_eq!(lowered.explains(Stop::fail("x"), Component::Qemu), Stop::fail("x"));
     }
 
-    /// As a wrapper does that stands where the record says virtiofsd is.
+    /// As with a wrapper at the record's path of virtiofsd.
     #[test]
     fn what_a_wrapper_lowers_is_seen_in_what_it_starts() {
         let start = |script: &str| {
@@ -96,7 +98,7 @@ mod tests {
         };
         let seen = |script: &str| {
             let mut child = start(script);
-            // It answers once the limit is set.
+            // The script prints a line once the limit is set.
             let mut line = [0; 3];
             std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut line).unwrap();
             let seen = Lowered::of(child.id(), Effort::default());

@@ -1,4 +1,4 @@
-//! Where a guest's files lie in the environment.
+//! Paths of a guest's files in the environment.
 
 use crate::home::AgentHome;
 use crate::launch::slots::SlotGuard;
@@ -8,39 +8,39 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use suites::environment::Setting;
 
-/// Where a guest's files lie in the environment.
+/// Paths of a guest's files in the environment.
 pub(crate) struct GuestPaths {
-    /// Logs, kept as artifacts.
+    /// Directory of logs, kept as artifacts.
     pub(crate) dir: PathBuf,
-    /// Sockets; short, a Unix socket's path has 108 bytes.
+    /// Directory of sockets; short, because the path of a Unix socket is limited to 108 bytes.
     pub(crate) sockets: PathBuf,
-    /// Kata's console, `hvc0`.
+    /// Socket of Kata's console, `hvc0`.
     pub(crate) console: PathBuf,
-    /// The serial log.
+    /// Socket of the serial port.
     pub(crate) serial: PathBuf,
-    /// The guest's agent.
+    /// Socket of the line to the guest's agent.
     pub(crate) agent: PathBuf,
-    /// QMP.
+    /// Socket of QMP.
     pub(crate) qmp: PathBuf,
-    /// virtiofsd.
+    /// Socket of virtiofsd.
     pub(crate) virtiofsd: PathBuf,
-    /// The share's folder on the host's side.
+    /// Directory of the share on the host's side.
     pub(crate) shared_dir: PathBuf,
-    /// The disk of a guest without a share.
+    /// Disk of a guest without a share.
     pub(crate) disk: PathBuf,
     /// Keeps the share in use; `None` for paths that are placeholders.
     pub(crate) _slot: Option<SlotGuard>,
-    /// By which setting it is started.
+    /// Setting with which the guest is started.
     pub(crate) setting: Setting,
     /// The guest's number.
     pub(crate) number: u64,
 }
 
 impl GuestPaths {
-    /// Makes the folders of guest `number`, which has this share.
+    /// Makes the directories of guest `number`, which has this share.
     ///
     /// # Errors
-    /// What could not be made or emptied.
+    /// If a directory could not be made or emptied.
     pub(crate) fn new(home: &AgentHome, slot: SlotGuard, number: u64, setting: Setting) -> io::Result<GuestPaths> {
         let (dir, sockets) = (home.artifacts().join(format!("g{number}")), home.sockets.join(number.to_string()));
         let shared_dir = slot.dir();
@@ -66,7 +66,7 @@ impl GuestPaths {
         })
     }
 
-    /// Paths that are nowhere, to compare arguments by.
+    /// Returns paths that do not exist, for comparing arguments.
     pub(crate) fn placeholders(setting: Setting) -> GuestPaths {
         GuestPaths {
             dir: PathBuf::new(),
@@ -86,15 +86,15 @@ impl GuestPaths {
 }
 
 impl Drop for GuestPaths {
-    /// Removes what only a running guest needs.
+    /// Removes files that only a running guest needs.
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.sockets);
         let _ = fs::remove_file(&self.disk);
     }
 }
 
-/// Empties a share except for `small`, a mount that is emptied, too: a guest that died on its way has removed nothing,
-/// and the next one would find its directories there and take them for the share's fault.
+/// Empties a share except for `small`, a mount that is emptied, too: a guest that died has removed nothing, and the
+/// next guest's tests would find its directories and blame the share.
 fn empty(share: &Path) -> io::Result<()> {
     for entry in fs::read_dir(share)? {
         let entry = entry?;
@@ -119,7 +119,7 @@ mod tests {
         fs::write(share.join("t1-0/deep/file"), "").unwrap();
         fs::create_dir_all(share.join("small/t1-1")).unwrap();
         fs::write(dir.path().join("outside"), "stays").unwrap();
-        // What a guest has made is not followed.
+        // Links that a guest has made are not followed.
         std::os::unix::fs::symlink(dir.path(), share.join("link")).unwrap();
         empty(&share).unwrap();
         let names = |path: &Path| fs::read_dir(path).unwrap().map(|e| e.unwrap().file_name()).collect::<Vec<_>>();

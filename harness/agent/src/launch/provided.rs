@@ -1,44 +1,44 @@
-//! What an environment provides of what Kata gives a guest, and what its lack makes of Kata's arguments.
+//! Devices that an environment provides for Kata's guests, and the changes to Kata's arguments for missing ones.
 
 use qemu::deviation::Deviation;
 use std::net::SocketAddr;
 
-/// A device of Kata's that a test cannot do without, although containers usually cannot have it.
+/// A device of Kata that a test requires, although containers usually cannot have it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RequiredDevice {
-    /// None.
+    /// No device.
     None,
     /// vhost-vsock.
     Vsock,
     /// The network interface.
     Network,
-    /// The network interface, its other end where the environment has no tap at this address.
+    /// The network interface, with its other end at this address if the environment has no tap.
     Peer(SocketAddr),
 }
 
-/// What an environment provides of what Kata gives a guest; what it does not is a deviation on record.
+/// Devices that an environment provides for Kata's guests; a missing one is a recorded deviation.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Provided {
-    /// KVM runs guests.
+    /// Whether KVM runs guests.
     pub kvm: bool,
-    /// vhost-vsock.
+    /// Whether there is vhost-vsock.
     pub vsock: bool,
-    /// vhost-net, and taps in network namespaces of their own.
+    /// Whether there are vhost-net, and taps in network namespaces of their own.
     pub network: bool,
-    /// Namespaces for virtiofsd's sandbox.
+    /// Whether there are namespaces for virtiofsd's sandbox.
     pub namespaces: bool,
-    /// Files are opened by their handles, as virtiofsd likes to.
+    /// Whether files can be opened by their handles, as virtiofsd prefers.
     pub handles: bool,
-    /// Kata would see that its host is a virtual machine, and ask for transitional virtio devices.
+    /// Whether Kata would detect that its host is a virtual machine, and use transitional virtio devices.
     pub nested: bool,
-    /// The serial line is so slow that only warnings are to go there.
+    /// Whether the serial line is so slow that only warnings should be sent there.
     pub terse: bool,
-    /// Where the harness listens in the place of a tap.
+    /// Address on which the harness listens in place of a tap.
     pub peer: Option<SocketAddr>,
 }
 
 impl Provided {
-    /// What a virtual machine that is an environment provides, before it has been probed.
+    /// Everything that an environment in a virtual machine provides, before it has been probed.
     pub const EVERYTHING: Provided = Provided {
         kvm: true,
         vsock: true,
@@ -50,7 +50,7 @@ impl Provided {
         peer: None,
     };
 
-    /// With a device that a test insists on.
+    /// Adds a device that a test requires.
     pub fn with(self, required: RequiredDevice) -> Provided {
         match required {
             RequiredDevice::None => self,
@@ -60,7 +60,7 @@ impl Provided {
         }
     }
 
-    /// The deviations of QEMU's arguments that what is lacking makes necessary.
+    /// Returns the deviations of QEMU's arguments for missing devices.
     pub(crate) fn lacking(self) -> Vec<Deviation> {
         let mut changes = Vec::new();
         if !self.kvm {
@@ -78,7 +78,7 @@ impl Provided {
         changes
     }
 
-    /// The deviations of virtiofsd's.
+    /// Returns the deviations of virtiofsd's arguments for missing features.
     pub(crate) fn lacking_for_the_daemon(self) -> Vec<Deviation> {
         let sandbox = (!self.namespaces).then_some(Deviation::DaemonSandbox);
         let handles = (!self.handles).then_some(Deviation::DaemonHandles);

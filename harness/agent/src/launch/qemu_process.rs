@@ -10,10 +10,10 @@ use std::process::Child;
 use suites::check::Stop;
 use suites::outcome::Component;
 
-/// Starts it; its QMP socket is bound here and handed down, unless QEMU binds the path itself.
+/// Starts QEMU; its QMP socket is bound here and inherited, unless QEMU binds the path itself.
 ///
 /// # Errors
-/// A failure that blames QEMU where it does not start, an error where something cannot be opened for it.
+/// A failure that blames QEMU if it does not start, an error if something cannot be opened for it.
 pub(crate) fn start(composed: &Composed, paths: &GuestPaths) -> Result<Child, Stop> {
     let mut fds: Vec<(OwnedFd, i32)> = Vec::new();
     if let Some(number) = composed.qmp_fd {
@@ -26,12 +26,12 @@ pub(crate) fn start(composed: &Composed, paths: &GuestPaths) -> Result<Child, St
     spawn(&composed.qemu, fds).map_err(|e| Stop::blame(Component::Qemu, format!("{program} does not start: {e}")))
 }
 
-/// Beginnings of the lines by which QEMU reports that KVM gave up on a guest, before the CPU's registers: of
-/// `kvm_handle_internal_error` and `kvm_cpu_exec` (accel/kvm/kvm-all.c of QEMU 5.2 to 10.0) and of x86's
+/// Beginnings of the lines by which QEMU reports that KVM gave up on a guest, before the CPU's registers: from
+/// `kvm_handle_internal_error` and `kvm_cpu_exec` (accel/kvm/kvm-all.c of QEMU 5.2 to 10.0) and x86's
 /// `kvm_arch_handle_exit` (target/i386/kvm/kvm.c).
 const GAVE_UP: [&str; 3] = ["KVM internal error", "error: kvm run failed", "KVM: entry failed"];
 
-/// What QEMU says of a guest whose KVM gave up, if it does: it pauses the guest then, and goes on for ever.
+/// Returns QEMU's line about a KVM that gave up on its guest, if any: QEMU then pauses the guest and runs forever.
 pub fn kvm_error(stderr: &str) -> Option<String> {
     let line = stderr.lines().find(|line| GAVE_UP.iter().any(|beginning| line.starts_with(beginning)))?;
     Some(line.trim().chars().take(200).collect())

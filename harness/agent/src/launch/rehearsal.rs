@@ -1,4 +1,5 @@
-//! Faults on purpose: a guest brought to each kind of end, to show that the ends are told apart on this very release.
+//! Deliberate faults: a guest is brought to each kind of end, to show that the ends are distinguished on this very
+//! release.
 
 use crate::launch::running::RunningGuest;
 use crate::process;
@@ -10,9 +11,9 @@ use suites::check::Stop;
 use suites::environment::{Ending, Machine as _, Question};
 use suites::filesystem::{Action, Bytes, GuestSide};
 
-/// That a request wakes the daemon up, and that without one it sleeps.
+/// Checks that a request wakes the daemon up, and that it sleeps without a request.
 fn hears(running: &mut RunningGuest) -> Result<(), Stop> {
-    // What the mount has set going ends some time after it.
+    // Activity caused by the mount ends some time after it.
     let (mut before, mut asleep) = (None, None);
     for _ in 0..20 {
         before = running.daemon_wakes();
@@ -31,7 +32,7 @@ fn hears(running: &mut RunningGuest) -> Result<(), Stop> {
     }
 }
 
-/// Does it, and waits until the guest is seen to have ended or to be in trouble.
+/// Causes the fault, and waits until the guest is seen to have ended or to be in trouble.
 pub(crate) fn rehearse(running: &mut RunningGuest, fault: Fault) -> Result<Ending, Stop> {
     if fault.configuration() == Configuration::VirtioFs {
         hears(running)?;

@@ -1,4 +1,4 @@
-//! A running guest: started, connected to, and asked.
+//! A running guest: started, connected, and answering requests.
 
 mod another;
 mod condition;
@@ -40,7 +40,7 @@ pub(crate) struct RunningGuest {
     qemu: Child,
     qemu_ended: Option<ExitStatus>,
     daemon: Option<DaemonProcess>,
-    /// How often virtiofsd had gone to sleep before the share was to be mounted.
+    /// Number of times that virtiofsd had gone to sleep before the mount of the share.
     woken_at_mount: Option<u64>,
     stderr: Log,
     console: Option<Log>,
@@ -50,18 +50,18 @@ pub(crate) struct RunningGuest {
     deadlines: Deadlines,
     provided: Provided,
     max_vcpus: u32,
-    /// The release of the kernel that it was given.
+    /// Release of the guest's kernel.
     kernel: String,
-    /// What each use's modules are.
+    /// Modules for each use.
     modules: BTreeMap<ModuleUse, ModuleSet>,
     boot_time: Duration,
 }
 
 /// A guest that was not started.
 pub(crate) struct NotStarted {
-    /// Why.
+    /// Reason.
     pub(crate) stop: Stop,
-    /// How it was tried, if it came to that.
+    /// Command lines of the attempt, if there was one.
     pub(crate) launched: Option<Launched>,
     /// Its logs so far.
     pub(crate) logs: Vec<PathBuf>,
@@ -87,7 +87,7 @@ impl RunningGuest {
         RunningGuest::start_within(profile, configuration, required, provided, claims, paths, deadlines)
     }
 
-    /// As [`RunningGuest::start`], with deadlines of the caller's.
+    /// Starts a guest as [`RunningGuest::start`], with the caller's deadlines.
     pub(crate) fn start_within(
         profile: &Profile,
         configuration: Configuration,
@@ -169,7 +169,7 @@ impl RunningGuest {
             Err(e) => return Err(self.why("starting QEMU", &e.to_string(), Component::Qemu)),
         }
         if matches!(self.paths.setting, Setting::Clone(_)) {
-            // Its agent says hello no more: it has done so in the guest whose state it takes over.
+            // Its agent sends no hello: it has already sent one in the guest whose state this one takes over.
             self.boot_time = began.elapsed();
             return Ok(());
         }
@@ -191,7 +191,7 @@ impl RunningGuest {
         self.boot_time = began.elapsed();
         let still = growth.since(Instant::now());
         hello.map_err(|e| match e {
-            // Who is emulated and still says something boots slowly, and does not hang.
+            // An emulated guest that still produces output boots slowly, and does not hang.
             ClientError::Late(_) if self.is_emulated() && still < self.deadlines.silence && !self.ended() => {
                 let last = self.serial.as_ref().map(|log| log.last_lines(3)).unwrap_or_default();
                 Stop::error(growth::slow(self.deadlines.boot, still, &last))
@@ -200,7 +200,7 @@ impl RunningGuest {
         })
     }
 
-    /// Connects to a socket that QEMU listens on, as soon as it does.
+    /// Connects to a socket of QEMU, as soon as QEMU listens.
     fn connect_to(&mut self, path: PathBuf) -> Result<UnixStream, Stop> {
         let end = Instant::now() + self.deadlines.start;
         loop {
@@ -217,10 +217,10 @@ impl RunningGuest {
     }
 
     fn mount(&mut self, configuration: Configuration, required: RequiredDevice) -> Result<(), Stop> {
-        // What containers need is loaded in plain guests only; a share's guest shows what the share needs.
+        // Modules for containers are only loaded in plain guests; a share's guest shows what the share needs.
         let used_for = match configuration {
             _ if required == RequiredDevice::Vsock => Some(ModuleUse::Vsock),
-            // Their tests load what they need, and say what is missing.
+            // Tests with these settings load their own modules, and report missing ones.
             _ if !matches!(self.paths.setting, Setting::Shipped | Setting::Disk(_)) => None,
             _ => Some(configuration.share().map_or(ModuleUse::Other, ModuleUse::from)),
         };
@@ -231,9 +231,9 @@ impl RunningGuest {
         Ok(())
     }
 
-    /// Sends a request to the guest; no answer becomes a stop that says how the guest ended.
+    /// Sends a request to the guest; a missing answer becomes a stop that says how the guest ended.
     ///
-    /// The deadline is one of [`RunningGuest::deadlines`], where an answer's is longer than silence.
+    /// The deadline is one of [`RunningGuest::deadlines`], where those for answers are longer than the silence.
     pub(crate) fn request(
         &mut self,
         request: GuestRequest,
@@ -264,7 +264,7 @@ impl RunningGuest {
             Ok(GuestReply::Failed { message }) => Err(Stop::fail(format!("{doing}: {message}"))),
             Ok(reply) => Ok(reply),
             Err(ClientError::Late(after)) if self.how_it_is().is_none() => {
-                // The guest lives, what it was asked for does not end.
+                // The guest is alive, but the requested action does not end.
                 let seen = format!("{doing}: not finished within {after:?}; the guest is alive");
                 let is_emulated = self.is_emulated();
                 Err(late::unfinished(&seen, self.facts(woken_before).as_ref(), is_emulated))
@@ -273,35 +273,35 @@ impl RunningGuest {
         }
     }
 
-    /// Whether QEMU has ended.
+    /// Returns whether QEMU has ended.
     pub(crate) fn ended(&mut self) -> bool {
         self.qemu_ended = self.qemu_ended.or(wait(&mut self.qemu, Duration::ZERO).ok().flatten());
         self.qemu_ended.is_some()
     }
 
-    /// Whether the guest can serve another test.
+    /// Returns whether the guest can serve another test.
     pub(crate) fn usable(&mut self) -> bool {
         self.how_it_is().is_none()
     }
 
-    /// How long it is waited for.
+    /// Returns the guest's deadlines.
     pub(crate) fn deadlines(&self) -> Deadlines {
         self.deadlines
     }
 
-    /// QEMU's process id.
+    /// Returns QEMU's process id.
     pub(crate) fn vmm_pid(&self) -> u32 {
         self.qemu.id()
     }
 
-    /// How often virtiofsd has gone to sleep; see [`crate::launch::memory::wakes`].
+    /// Returns how often virtiofsd has gone to sleep; see [`crate::launch::memory::wakes`].
     pub(crate) fn daemon_wakes(&mut self) -> Option<u64> {
         self.daemon.as_mut().and_then(DaemonProcess::wakes)
     }
 
-    /// A stop with the limit that the image's own virtiofsd has lowered, if that has a part in it.
+    /// Adds to a stop the limit that the image's own virtiofsd has lowered, if the limit may be the cause.
     pub(crate) fn with_lowered_limits(&self, stop: Stop, test: &Test, effort: Effort) -> Stop {
-        // One setting asks for a low one.
+        // One setting requests a low limit.
         let daemon = self.daemon.as_ref().filter(|_| test.setting != Some(DaemonSetting::FewDescriptors));
         match daemon.and_then(|daemon| Lowered::of(daemon.pid(), effort)) {
             Some(lowered) => lowered.explains(stop, test.blames),
@@ -319,17 +319,17 @@ impl RunningGuest {
         self.daemon.as_ref().ok_or_else(|| Stop::error("the guest has no virtiofsd"))?.signal(signal)
     }
 
-    /// How it was started.
+    /// Returns how it was started.
     pub(crate) fn launched(&self) -> &Launched {
         &self.launched
     }
 
-    /// Paths of the logs.
+    /// Returns the paths of the logs.
     pub(crate) fn artifacts(&self) -> Vec<PathBuf> {
         logs_in(&self.paths.dir)
     }
 
-    /// The share's folder on the host's side.
+    /// Returns the share's directory on the host's side.
     pub(crate) fn shared_dir(&self) -> &Path {
         &self.paths.shared_dir
     }
@@ -346,7 +346,7 @@ fn log_socket(stream: UnixStream, path: &Path) -> Result<Log, Stop> {
     Log::collect(stream, path).map_err(|e| Stop::error(format!("logging to {}: {e}", path.display())))
 }
 
-/// The logs in a guest's folder.
+/// Returns the logs in a guest's directory.
 fn logs_in(folder: &Path) -> Vec<PathBuf> {
     let logs = ["serial.log", "console.log", "qemu.log", "virtiofsd.log"].iter().map(|name| folder.join(name));
     logs.filter(|log| log.exists()).collect()

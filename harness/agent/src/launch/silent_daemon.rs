@@ -1,4 +1,4 @@
-//! QEMU against a virtiofsd that says nothing: whether its virtio-fs half speaks vhost-user at all.
+//! QEMU against a silent virtiofsd: a check that its virtio-fs part speaks vhost-user at all.
 
 use crate::launch::compose::Composed;
 use crate::launch::deadlines::Deadlines;
@@ -13,7 +13,7 @@ use std::process::Child;
 use std::time::{Duration, Instant};
 use suites::check::Stop;
 
-/// Starts QEMU's virtio-fs half against our own listener; `Ok` once it speaks vhost-user.
+/// Starts QEMU's virtio-fs part against the harness's own listener; `Ok` once it speaks vhost-user.
 pub(crate) fn against_a_silent_daemon(
     composed: &Composed,
     paths: &GuestPaths,

@@ -19,19 +19,19 @@ pub(crate) struct SlotGuard {
     number: usize,
 }
 
-/// Shares for guests.
+/// Number of shares for guests.
 pub(crate) const FOR_GUESTS: usize = SLOTS - 1;
 
 impl Slots {
-    /// All of them, free.
+    /// Returns the shares, all free.
     pub(crate) fn new(home: AgentHome) -> Slots {
         Slots { home, taken: Mutex::default() }
     }
 
-    /// One of them, until the guard is dropped.
+    /// Reserves a share until the guard is dropped.
     ///
     /// # Errors
-    /// That all are in use.
+    /// If all shares are in use.
     pub(crate) fn take(self: &Arc<Slots>) -> Result<SlotGuard, Stop> {
         let mut taken = locked(&self.taken);
         let number = (0..FOR_GUESTS).find(|n| !taken.contains(n));
@@ -43,7 +43,7 @@ impl Slots {
 }
 
 impl SlotGuard {
-    /// The share's folder.
+    /// Returns the share's directory.
     pub(crate) fn dir(&self) -> PathBuf {
         self.slots.home.slot(self.number)
     }

@@ -1,4 +1,4 @@
-//! What programs write to syslog.
+//! Messages of programs in the syslog.
 
 use crate::log::Log;
 use operator::process::Invocation;
@@ -10,20 +10,20 @@ use std::time::Duration;
 
 static SYSLOG: OnceLock<Log> = OnceLock::new();
 
-/// What a process has written to syslog: lines with its id in brackets, as syslog(3) puts it.
+/// Returns the messages of a process in the syslog: lines with its id in brackets, in the format of syslog(3).
 pub(crate) fn said_by(pid: u32) -> String {
     if SYSLOG.get().is_none() {
         return journal_of(pid);
     }
     let tag = format!("[{pid}]");
     let text = SYSLOG.get().map(Log::text).unwrap_or_default();
-    // `<27>Nov 21 05:47:02 virtiofsd[272]: fuse: unknown option(s): …`: the words begin behind the id.
+    // `<27>Nov 21 05:47:02 virtiofsd[272]: fuse: unknown option(s): …`: the message begins after the id.
     let words = |line: &'_ str| line.split_once(&tag).map(|(_, words)| words.trim_start_matches(':').trim().to_owned());
     let lines: Vec<String> = text.lines().filter_map(words).collect();
     lines.join("\n")
 }
 
-/// Where systemd owns /dev/log, its journal has what a process wrote; it takes a moment to get there.
+/// Returns the messages of a process in the journal, if systemd owns /dev/log; they arrive with a short delay.
 fn journal_of(pid: u32) -> String {
     let of = format!("_PID={pid}");
     let arguments = ["--quiet", "--no-pager", "--output=cat", "--lines=50", &of];
@@ -31,7 +31,7 @@ fn journal_of(pid: u32) -> String {
     finished.map(|finished| finished.stdout).unwrap_or_default()
 }
 
-/// virtiofsd started with `--syslog` wants /dev/log; what it writes there is kept beside the other logs.
+/// Serves /dev/log, which a virtiofsd started with `--syslog` needs; its messages are kept next to the other logs.
 pub(crate) fn serve(artifacts: &Path) {
     if Path::new("/dev/log").exists() {
         return;

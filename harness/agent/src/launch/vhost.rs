@@ -1,6 +1,6 @@
-//! The host's vhost and tap drivers, opened and set up as Kata's runtimes do before they start QEMU.
+//! The host's vhost and tap drivers, opened and set up as by Kata's runtimes before they start QEMU.
 //!
-//! In a container [`broker`] does so.
+//! In a container the [`broker`] does this.
 #![expect(unsafe_code, reason = "the drivers are set up by ioctl, which has no safe interface")]
 
 use crate::broker::{self, Wish};
@@ -13,12 +13,12 @@ use suites::check::Stop;
 use suites::environment::Tap;
 use suites::packets::{self, TapHeader};
 
-/// The tap interface; it goes away with its descriptor.
+/// Name of the tap interface, which disappears with its descriptor.
 pub(crate) const TAP: &str = "tap0_kata";
 
-/// The driver of vsock.
+/// Device of vsock.
 pub const VSOCK: &str = "/dev/vhost-vsock";
-/// The device for the network.
+/// Device for the network.
 pub const NET: &str = "/dev/vhost-net";
 const TUN: &str = "/dev/net/tun";
 
@@ -27,7 +27,7 @@ const SET_OWNER: libc::c_ulong = 0xaf01;
 /// `VHOST_VSOCK_SET_GUEST_CID` of linux/vhost.h.
 const SET_GUEST_CID: libc::c_ulong = 0x4008_af60;
 
-/// Opens what QEMU's descriptors are for, each with its number; a guest has one disk and one tap at most.
+/// Opens the files of QEMU's descriptors, each with its number; a guest has at most one disk and one tap.
 pub(crate) fn open_all(fds: &[InheritedFd], guest_cid: u32, disk: &Path) -> Result<Vec<(OwnedFd, i32)>, Stop> {
     let queues = fds.iter().filter(|fd| matches!(fd.purpose, FdPurpose::Tap { .. })).count();
     let mut taps = (if queues > 0 { tap(queues)? } else { Vec::new() }).into_iter();
@@ -42,7 +42,7 @@ pub(crate) fn open_all(fds: &[InheritedFd], guest_cid: u32, disk: &Path) -> Resu
     Ok(opened)
 }
 
-/// A tap of one queue in a network namespace of its own, whose other end answers test packets, and vhost-net.
+/// Returns a tap of one queue in a network namespace of its own, whose other end answers test packets, and vhost-net.
 pub(crate) fn tap_and_vhost() -> Result<Tap, Stop> {
     let tap = tap(1)?.pop().ok_or_else(|| Stop::error("the tap has no queue"))?;
     Ok(Tap { tap: File::from(tap), vhost: File::from(vhost_net()?) })
@@ -85,10 +85,11 @@ fn device(path: &str) -> io::Result<OwnedFd> {
     Ok(OpenOptions::new().read(true).write(true).open(path)?.into())
 }
 
-/// Whether a vhost driver does something: it starts a thread for its first owner. A device may open and do nothing.
+/// Checks that a vhost driver works: it starts a thread for its first owner. A device that can be opened may still not
+/// work.
 ///
 /// # Errors
-/// What the kernel says.
+/// The kernel's error.
 pub fn serves(path: &str) -> io::Result<()> {
     let fd = device(path)?;
     // SAFETY: the driver reads no argument.
@@ -96,18 +97,18 @@ pub fn serves(path: &str) -> io::Result<()> {
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// `/dev/vhost-net`.
+/// Opens `/dev/vhost-net`.
 ///
 /// # Errors
-/// What the kernel says.
+/// The kernel's error.
 pub fn net() -> io::Result<OwnedFd> {
     device(NET)
 }
 
-/// `/dev/vhost-vsock` with a guest's context id claimed.
+/// Opens `/dev/vhost-vsock` and claims a guest's context id.
 ///
 /// # Errors
-/// What the kernel says; that somebody else has the id.
+/// The kernel's error; also if the id is already in use.
 pub fn vsock(guest_cid: u32) -> io::Result<OwnedFd> {
     let fd = device(VSOCK)?;
     let cid = u64::from(guest_cid);
@@ -116,19 +117,20 @@ pub fn vsock(guest_cid: u32) -> io::Result<OwnedFd> {
     if result == 0 { Ok(fd) } else { Err(io::Error::last_os_error()) }
 }
 
-/// A tap in a network namespace of its own, as a pod's is: guests that run side by side have the same interface's name.
-/// Each queue has a descriptor. The namespace lives as long as they do; `held` is dropped soon after.
+/// Makes a tap in a network namespace of its own, like a pod's: guests that run at the same time have the same
+/// interface name.
+/// Each queue has a descriptor. The namespace lives as long as the descriptors; `held` is dropped soon after.
 ///
 /// # Errors
-/// What the kernel says.
+/// The kernel's error.
 pub fn tap_apart<T: Send + 'static>(queues: usize, held: T) -> io::Result<Vec<OwnedFd>> {
     let apart = std::thread::spawn(move || {
         // SAFETY: only this thread's network namespace is unshared; no file descriptor changes its meaning.
         unsafe { rustix::thread::unshare_unsafe(rustix::thread::UnshareFlags::NEWNET) }?;
         let tap = packets::tap_of_queues(TAP, TapHeader::Virtio, queues)?;
-        // Kata gives it the MTU of the pod's interface: large enough for every test.
+        // Kata sets the MTU of the pod's interface: large enough for every test.
         packets::set_mtu(TAP, packets::LARGEST_MTU)?;
-        // As Kata has the pod's interface there, there is something at the other end: it answers test packets.
+        // With Kata the pod's interface is at the other end; here the other end answers test packets.
         packets::echo_on(TAP, held)?;
         Ok(tap)
     });

@@ -1,26 +1,26 @@
-//! What QEMU says of a guest's virtio-fs device: whether the guest drives it, and what lies in its queues.
+//! A guest's virtio-fs device as QEMU reports it: whether the guest has a driver for it, and the content of its queues.
 //!
-//! The commands are those of QEMU 7.2 and later that send nothing to virtiofsd: a daemon that does not answer would
-//! hold QEMU up, and asking for the state of a queue (`x-query-virtio-queue-status`) stops that queue.
-//! The indexes of the rings are read out of the guest's memory as QEMU has it, where the guest's driver writes them.
+//! Only commands of QEMU 7.2 and later that send nothing to virtiofsd are used: a daemon that does not answer would
+//! block QEMU, and querying the state of a queue (`x-query-virtio-queue-status`) stops that queue.
+//! The indexes of the rings are read from the guest's memory in QEMU, where the guest's driver writes them.
 
 use serde_json::{Value, json};
 use std::time::Duration;
 
-/// The device as QEMU has it.
+/// State of the device in QEMU.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum FsDevice {
-    /// QEMU cannot say, as before 7.2.
+    /// Not reported by QEMU, as before 7.2.
     Unknown,
-    /// There is none.
+    /// QEMU has no such device.
     Absent,
-    /// The guest's kernel has seen it and has no driver for it.
+    /// The guest's kernel has seen the device but has no driver for it.
     NoDriver,
-    /// The guest's kernel has not seen it, or a driver of its has not made it ready.
+    /// The guest's kernel has not seen the device, or its driver has not made it ready.
     NotReady,
-    /// A driver has made it ready, and virtiofsd does not serve it.
+    /// A driver has made the device ready, but virtiofsd does not serve it.
     NotStarted,
-    /// virtiofsd is to serve these queues.
+    /// virtiofsd should serve these queues.
     Queues(Queues),
 }
 
@@ -29,44 +29,44 @@ pub(crate) enum FsDevice {
 pub(crate) struct Queues {
     /// Their rings.
     pub(crate) rings: Vec<Ring>,
-    /// Whether something has changed between two looks.
+    /// Whether something changed between two looks.
     pub(crate) moving: bool,
 }
 
-/// How many requests have gone through a ring, modulo 65,536.
+/// Number of requests that have gone through a ring, modulo 65,536.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Ring {
-    /// That the guest has put into it.
+    /// Requests from the guest.
     pub(crate) asked: u16,
-    /// That have been answered.
+    /// Answered requests.
     pub(crate) answered: u16,
 }
 
 impl Queues {
-    /// How many requests wait for an answer.
+    /// Returns the number of requests without an answer.
     pub(crate) fn open(&self) -> u32 {
         self.rings.iter().map(|ring| u32::from(ring.asked.wrapping_sub(ring.answered))).sum()
     }
 
-    /// Whether the guest has never asked for anything.
+    /// Returns whether the guest has never made a request.
     pub(crate) fn none_asked(&self) -> bool {
         self.rings.iter().all(|ring| ring.asked == 0 && ring.answered == 0)
     }
 
-    /// Whether nothing has ever been answered.
+    /// Returns whether no request has ever been answered.
     pub(crate) fn none_answered(&self) -> bool {
         self.rings.iter().all(|ring| ring.answered == 0)
     }
 }
 
-/// Gives the answer to a QMP command, if there is one.
+/// Returns the answer to a QMP command, if there is one.
 pub(crate) type Ask<'a> = &'a mut dyn FnMut(&str, Value) -> Option<Value>;
 
 /// `VIRTIO_ID_FS` of linux/virtio_ids.h.
 const VIRTIO_ID_FS: u64 = 26;
-/// More queues than Kata asks for, which is one besides that of high priority.
+/// Maximum number of queues, more than Kata uses, which is one in addition to the high-priority queue.
 const AT_MOST: u64 = 64;
-/// Between two looks at the queues.
+/// Pause between two looks at the queues.
 const PAUSE: Duration = Duration::from_millis(500);
 
 /// Looks at the device, twice if it has queues.
@@ -83,7 +83,7 @@ pub(crate) fn device(ask: Ask<'_>) -> FsDevice {
     }
 }
 
-/// `None` where QEMU does not answer, or in another form.
+/// Looks at the device once; `None` if QEMU does not answer, or in another form.
 fn look(ask: Ask<'_>) -> Option<FsDevice> {
     let devices = ask("x-query-virtio", json!({}))?;
     let mut found = None;
@@ -108,7 +108,7 @@ fn look(ask: Ask<'_>) -> Option<FsDevice> {
     for queue in 0..status.get("num-vqs")?.as_u64()?.min(AT_MOST) {
         let queue = ask("x-query-virtio-vhost-queue-status", json!({ "path": path, "queue": queue }))?;
         let (available, used) = (queue.get("avail-phys")?.as_u64()?, queue.get("used-phys")?.as_u64()?);
-        // At 0 there is none: the driver does not use this queue.
+        // Address 0 means that the driver does not use this queue.
         if available != 0 {
             rings.push(Ring { asked: index(ask, available)?, answered: index(ask, used)? });
         }
@@ -116,7 +116,7 @@ fn look(ask: Ask<'_>) -> Option<FsDevice> {
     Some(FsDevice::Queues(Queues { rings, moving: false }))
 }
 
-/// The index of a ring at a guest's physical address: `idx` of `struct vring_avail` and of `struct vring_used`.
+/// Returns the index of a ring at a guest's physical address: `idx` of `struct vring_avail` and of `struct vring_used`.
 fn index(ask: Ask<'_>, ring: u64) -> Option<u16> {
     let command = format!("xp /1hx {:#x}", ring.checked_add(2)?);
     // `0000000000abc002: 0x0001`
@@ -129,7 +129,8 @@ fn index(ask: Ask<'_>, ring: u64) -> Option<u16> {
 mod tests {
     use super::*;
 
-    /// A QEMU with one other device, whose virtio-fs has this status and in whose memory these indexes stand, in turn.
+    /// A QEMU with one other device, whose virtio-fs device has this status and whose memory has these indexes, in
+    /// order.
     struct Qemu {
         status: Value,
         memory: Vec<&'static str>,
@@ -191,7 +192,7 @@ mod tests {
     fn a_device_that_nobody_drives_is_told_from_one_that_is_not_there() {
         let seen = "VIRTIO_CONFIG_S_ACKNOWLEDGE: Valid virtio device found";
         assert_eq!(Qemu::new(&[seen], false, &[]).device(), FsDevice::NoDriver);
-        // A driver that gives up may have been given a device that is no good.
+        // A driver that gives up may have been given a faulty device.
         assert_eq!(Qemu::new(&[seen, READY[0]], false, &[]).device(), FsDevice::NotReady);
         let failed = "VIRTIO_CONFIG_S_FAILED: Error in guest, device failed";
         assert_eq!(Qemu::new(&[seen, failed], false, &[]).device(), FsDevice::NotReady);
@@ -204,7 +205,7 @@ mod tests {
 
     #[test]
     fn what_qemu_does_not_say_is_not_known() {
-        // QEMU before 7.2, one without a human monitor, and one that cannot read there.
+        // QEMU before 7.2, a QEMU without a human monitor, and one that cannot read at this address.
         assert_eq!(device(&mut |_: &str, _: Value| None), FsDevice::Unknown);
         assert_eq!(Qemu::new(READY, true, &["Cannot access memory\r\n"]).device(), FsDevice::Unknown);
         let mut other = Qemu::new(READY, true, &[]);

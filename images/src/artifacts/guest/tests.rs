@@ -10,13 +10,13 @@ const FOLDER_MODE: u32 = 0o040_755;
 const FILE: u32 = 0o100_755;
 const LINK: u32 = 0o120_777;
 
-/// An ELF file of 64 bits with the agent's name, and a loader if it has one.
+/// Builds a 64-bit ELF file with the agent's name, and a loader if one is given.
 pub(in crate::artifacts) fn elf(loader: Option<&str>) -> Vec<u8> {
     let loader = loader.map(|loader| [loader.as_bytes(), b"\0"].concat()).unwrap_or_default();
     let (head, header) = (64_usize, 56_usize);
     let mut bytes = vec![0; head + header];
     bytes[..7].copy_from_slice(b"\x7fELF\x02\x01\x01");
-    // A program for x86_64 with one program header after this head: PT_INTERP, or PT_NULL.
+    // A program for x86_64 with one program header after the ELF header: PT_INTERP, or PT_NULL.
     for (at, value) in [(16, 3), (18, 62), (20, 1), (32, head), (52, head), (54, header), (56, 1), (58, 64)] {
         bytes[at..at + 2].copy_from_slice(&u16::try_from(value).unwrap().to_le_bytes());
     }
@@ -36,7 +36,7 @@ fn bytes_of(mut file: File) -> Vec<u8> {
     bytes
 }
 
-/// The agent of an initrd with these entries and the folders that they lie in.
+/// Finds the agent of an initrd with these entries and their parent directories.
 fn agent_of(entries: &[Made<'_>]) -> Result<Agent, ArtifactsError> {
     let folders: BTreeSet<&str> =
         entries.iter().flat_map(|entry| entry.0.match_indices('/').map(|(at, _)| &entry.0[..at])).collect();
@@ -81,7 +81,7 @@ fn a_hole_is_no_agent_and_no_initrd() {
     assert!(error.contains("kata-agent: it has more than 536870912 bytes"), "{error}");
 }
 
-/// A dynamic agent finds in the guest what it finds in Kata's initrd, wherever that is.
+/// A dynamic agent finds in the guest all files that it has in Kata's initrd, at any path.
 #[test]
 fn katas_initrd_is_taken_whole() {
     let dir = modules::tests::tree();
@@ -128,7 +128,7 @@ fn systemd_is_no_agent() {
     assert_eq!(path(&agent_of(&with).unwrap()), "/usr/bin/kata-agent");
 }
 
-/// What is laid over shares nothing with what is below but `/init`.
+/// The harness's layer and the initrd below it have no path in common but `/init`.
 #[test]
 fn only_init_is_replaced() {
     let dir = modules::tests::tree();
@@ -149,7 +149,7 @@ fn only_init_is_replaced() {
 fn an_initrd_of_any_form_is_laid_over() {
     let dir = modules::tests::tree();
     let found = modules::resolve(dir.path(), Path::new("/"), &["virtiofs".to_owned()]).unwrap();
-    // `/init` as a second name of the agent, which must stay as it is.
+    // Here `/init` is a hard link to the agent, which must stay unchanged.
     let linked = archive(&[
         ("sbin", FOLDER_MODE, (1, 2), b""),
         ("sbin/init", FILE, (2, 2), b""),
@@ -166,7 +166,8 @@ fn an_initrd_of_any_form_is_laid_over() {
     }
 }
 
-/// The kernel writes through a file's second name: a link stands before `/init` itself, because it takes the name away.
+/// The kernel would write through a hard link: a symbolic link entry comes before `/init` itself, because it unlinks
+/// the old name.
 #[test]
 fn init_is_unlinked_before_it_is_written() {
     let dir = modules::tests::tree();

@@ -1,5 +1,5 @@
 //! The documents of an OCI image, and its layers by their digests (OCI image specification: image-layout.md,
-//! image-index.md, manifest.md, config.md, descriptor.md; of archives of `docker save` without a layout, their
+//! image-index.md, manifest.md, config.md, descriptor.md; for archives of `docker save` without a layout their
 //! `manifest.json`).
 
 use super::{OciImageError, failed};
@@ -16,11 +16,11 @@ use std::fs::File;
 use std::io::{self, Read, Seek as _, Write};
 use std::path::{Path, PathBuf};
 
-/// Bytes of a document at most; a manifest has some KiB.
+/// Size limit of a document, in bytes; a manifest has some KiB.
 const DOCUMENT: u64 = 4 << 20;
-/// Images that are looked at in an index and those below it.
+/// Maximum number of images that are examined in an index and its nested indexes.
 const IMAGES: usize = 1000;
-/// Layers at most; Docker's own limit is 127.
+/// Maximum number of layers; Docker's own limit is 127.
 const LAYERS: usize = 500;
 
 const INDEXES: [&str; 2] =
@@ -89,33 +89,33 @@ struct Saved {
 /// An image's files.
 pub(super) struct Layout<'n> {
     root: Root,
-    /// The image's, for messages.
+    /// Name of the image, for messages.
     name: &'n str,
 }
 
-/// The one image that is wanted.
+/// The selected image.
 pub(super) struct Image {
-    /// The SHA-256 of its manifest; of its configuration where it has none.
+    /// SHA-256 of the image's manifest, or of its configuration if it has no manifest.
     pub(super) digest: String,
     layers: Vec<Layer>,
 }
 
 struct Layer {
-    /// Its file, seen from inside.
+    /// Path of the layer's file inside the layout.
     path: PathBuf,
-    /// The SHA-256 and size of that, where a descriptor says it.
+    /// SHA-256 and size of the file, if a descriptor names them.
     packed: Option<(String, u64)>,
-    /// The SHA-256 of what it unpacks to.
+    /// SHA-256 of the unpacked content.
     unpacked: String,
 }
 
 impl<'n> Layout<'n> {
-    /// Takes a folder for the files of the image of that name.
+    /// Opens a directory as the files of the image with the given name.
     pub(super) fn open(folder: &Path, name: &'n str) -> Result<Layout<'n>, OciImageError> {
         Ok(Layout { root: Root::new(folder)?, name })
     }
 
-    /// Finds the image for an architecture; its documents are as their digests say.
+    /// Finds the image for an architecture and verifies its documents by their digests.
     pub(super) fn image(&self, arch: Arch) -> Result<Image, OciImageError> {
         if let Some(index) = self.document("/index.json")? {
             return self.of_index(self.parsed(&index, "index.json")?, arch);
@@ -173,7 +173,7 @@ impl<'n> Layout<'n> {
         }
     }
 
-    /// What an index says that an image is for, else what the image itself says: `linux/amd64`.
+    /// Returns the platform that an index names for an image, or else that of the image itself: `linux/amd64`.
     fn platform(&self, found: &Descriptor) -> Result<String, OciImageError> {
         if let Some(Platform { os, architecture }) = &found.platform {
             return Ok(format!("{os}/{architecture}"));
@@ -212,8 +212,8 @@ impl<'n> Layout<'n> {
         self.assembled(self.sha256(&found.digest)?.to_owned(), &configuration, files, arch)
     }
 
-    /// The only image of an archive of `docker save` that is no layout, too: only its configuration names digests, and is
-    /// called by its own.
+    /// Returns the only image of an archive of `docker save` that has no OCI layout. There only the configuration names
+    /// digests, and its own digest identifies the image.
     fn of_saved(&self, saved: &Saved, arch: Arch) -> Result<Image, OciImageError> {
         let named = Path::new(&saved.config).file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
         let digest = self.sha256(&format!("sha256:{named}"))?.to_owned();
@@ -225,7 +225,7 @@ impl<'n> Layout<'n> {
         self.assembled(digest, &configuration, files, arch)
     }
 
-    /// The image of a configuration, whose layers lie in these files.
+    /// Assembles the image from its configuration and its layers' files.
     fn assembled(
         &self,
         digest: String,
@@ -250,7 +250,8 @@ impl<'n> Layout<'n> {
         Ok(Image { digest, layers })
     }
 
-    /// Writes the layers into the task's folder, uncompressed, each as its digests say; together of so many bytes at most.
+    /// Writes the layers into the task's directory, uncompressed and verified by their digests; together at most
+    /// `limit` bytes.
     pub(super) fn layers(&self, image: &Image, task: &Task<'_>, limit: u64) -> Result<Vec<PathBuf>, OciImageError> {
         let count = image.layers.len();
         let mut left = limit;
@@ -264,7 +265,7 @@ impl<'n> Layout<'n> {
         Ok(written)
     }
 
-    /// Writes a layer; gives how many bytes it has.
+    /// Writes a layer; returns its size in bytes.
     fn layer(&self, layer: &Layer, to: &Path, limit: u64, task: &Task<'_>) -> Result<u64, OciImageError> {
         let shown = self.root.shown(&layer.path);
         let mut file = self.root.file(&layer.path).map_err(|e| self.lacking(&layer.path, e))?;
@@ -284,7 +285,7 @@ impl<'n> Layout<'n> {
         Ok(bytes)
     }
 
-    /// Copies so many bytes at most; gives their SHA-256 and how many they are.
+    /// Copies at most `limit` bytes; returns their SHA-256 and number.
     fn copied(
         &self,
         from: &mut dyn Read,
@@ -314,7 +315,7 @@ impl<'n> Layout<'n> {
         }
     }
 
-    /// A document that is no blob, if there is one.
+    /// Reads a document that is no blob, if it exists.
     fn document(&self, inside: &str) -> Result<Option<Vec<u8>>, OciImageError> {
         match self.root.read(Path::new(inside), DOCUMENT) {
             Err(e) if e.is_missing() => Ok(None),
@@ -322,7 +323,7 @@ impl<'n> Layout<'n> {
         }
     }
 
-    /// A document by its descriptor.
+    /// Reads a document by its descriptor.
     fn blob(&self, described: &Descriptor) -> Result<Vec<u8>, OciImageError> {
         let sha256 = self.sha256(&described.digest)?;
         let path = blob_path(sha256);
@@ -348,7 +349,7 @@ impl<'n> Layout<'n> {
         }
     }
 
-    /// The digits of a digest: what is named by them cannot be named outside.
+    /// Returns the digits of a digest; the check keeps a path out of the blob's name.
     fn sha256<'d>(&self, digest: &'d str) -> Result<&'d str, OciImageError> {
         let is_digit = |b: u8| matches!(b, b'0'..=b'9' | b'a'..=b'f');
         digest.strip_prefix("sha256:").filter(|digits| digits.len() == 64 && digits.bytes().all(is_digit)).ok_or_else(
@@ -373,7 +374,7 @@ impl<'n> Layout<'n> {
         }
     }
 
-    /// A refusal; what it quotes is made printable.
+    /// Makes a refusal; quoted text is made printable.
     fn refused(&self, what: &str) -> OciImageError {
         OciImageError::Refused { name: self.name.to_owned(), what: one_line(&without_controls(what, 1000), 1000) }
     }

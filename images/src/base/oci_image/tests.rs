@@ -12,7 +12,7 @@ const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const CONFIGURATION: &str = "application/vnd.oci.image.config.v1+json";
 const LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
 
-/// A layer with these files; a name that ends with `/` is a folder's.
+/// Builds a layer with these files; a name that ends with `/` is a directory.
 fn layer(files: &[(&str, &str)]) -> Vec<u8> {
     let mut tar = tar::Builder::new(Vec::new());
     for (name, content) in files {
@@ -34,7 +34,7 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-/// The files of an image while they are made.
+/// Files of an image under construction.
 struct Made {
     dir: tempfile::TempDir,
 }
@@ -52,7 +52,7 @@ impl Made {
         std::fs::write(path, bytes).unwrap();
     }
 
-    /// Adds a blob; gives its descriptor.
+    /// Adds a blob; returns its descriptor.
     fn blob(&self, media_type: &str, bytes: &[u8]) -> Value {
         let sha256 = digest::of_bytes(bytes);
         self.write(&format!("blobs/sha256/{sha256}"), bytes);
@@ -63,7 +63,7 @@ impl Made {
         self.blob(media_type, document.to_string().as_bytes())
     }
 
-    /// Adds an image of layers, each as it is stored and as it unpacks; gives its descriptor.
+    /// Adds an image of layers, each given as media type, stored bytes and unpacked bytes; returns its descriptor.
     fn image(&self, architecture: &str, layers: &[(&str, &[u8], &[u8])]) -> Value {
         let ids: Vec<String> =
             layers.iter().map(|(_, _, unpacked)| format!("sha256:{}", digest::of_bytes(unpacked))).collect();
@@ -79,13 +79,13 @@ impl Made {
         self.write("index.json", index.to_string().as_bytes());
     }
 
-    /// An image of one plain layer.
+    /// Adds an image of one plain layer.
     fn plain(&self, architecture: &str) -> Value {
         let bytes = layer(&[("etc/", ""), ("etc/os-release", TRIXIE)]);
         self.image(architecture, &[(LAYER, &bytes, &bytes)])
     }
 
-    /// What `docker save` writes of an image of two layers without a layout.
+    /// Writes the files that `docker save` writes for an image of two layers, without an OCI layout.
     fn saved(&self) {
         std::fs::remove_file(self.dir.path().join("oci-layout")).unwrap();
         let layers = two_layers();
@@ -103,14 +103,14 @@ impl Made {
         self.dir.path().join("blobs/sha256").join(inside["digest"].as_str().unwrap().trim_start_matches("sha256:"))
     }
 
-    /// All of it in an archive.
+    /// Returns all files in an archive.
     fn archive(&self) -> Vec<u8> {
         let mut tar = tar::Builder::new(Vec::new());
         tar.append_dir_all(".", self.dir.path()).unwrap();
         tar.into_inner().unwrap()
     }
 
-    /// What it is as a base of debian:13: the tree, or why it is none.
+    /// Reads the image as a base of debian:13; returns the tree, or the reason for the refusal.
     fn tree(&self) -> Result<tempfile::TempDir, String> {
         tree_of(self.dir.path().to_str().unwrap())
     }
@@ -120,7 +120,7 @@ impl Made {
     }
 }
 
-/// A layer, and one that replaces a file of it and removes another.
+/// Returns a layer, and a second layer that replaces one of its files and removes another.
 fn two_layers() -> [Vec<u8>; 2] {
     [
         layer(&[("etc/", ""), ("etc/os-release", "ID=other\n"), ("etc/gone", "x")]),
@@ -159,7 +159,7 @@ fn a_folder_an_archive_and_what_docker_saves_give_the_same_tree() {
             ("application/vnd.oci.image.layer.v1.tar+zstd", zstd.as_slice(), above.as_slice()),
         ],
     );
-    // An index below the index, beside an image of another architecture and an attestation.
+    // An index nested in the index, with an image of another architecture and an attestation next to the image.
     let mut other = layout.plain("arm64");
     other["platform"] = json!({"os": "linux", "architecture": "arm64", "variant": "v8"});
     let mut attestation = layout.plain("amd64");
@@ -185,7 +185,7 @@ fn a_folder_an_archive_and_what_docker_saves_give_the_same_tree() {
         assert_eq!(os_release(&dir), TRIXIE, "{source}");
         assert!(!dir.path().join("tree/etc/gone").exists(), "{source}");
         let identity = opened(&source).unwrap().identity();
-        // It is pinned by what it is known by.
+        // The source can be pinned by the base's identity.
         assert!(opened(&format!("{source}#{identity}")).is_ok(), "{source}");
         let wrong = opened(&format!("{source}#{}", "0".repeat(64))).err().unwrap().to_string();
         assert!(wrong.contains("has the checksum sha256:"), "{wrong}");
@@ -194,7 +194,7 @@ fn a_folder_an_archive_and_what_docker_saves_give_the_same_tree() {
 
 #[test]
 fn what_is_in_an_image_is_what_its_digests_say() {
-    // Of each kind of blob: another content of the same length, another length, none.
+    // For each kind of blob: other content of the same length, another length, missing.
     for (which, what) in [(0, "layer"), (1, "configuration"), (2, "manifest")] {
         for damage in ["changed", "longer", "gone"] {
             let made = Made::new();
@@ -220,7 +220,7 @@ fn what_is_in_an_image_is_what_its_digests_say() {
             assert!(why.contains(expected), "{what} {damage}: {why}");
         }
     }
-    // What a layer unpacks to has a digest of its own.
+    // The unpacked layer has a digest of its own.
     let made = Made::new();
     let (told, stored) = (layer(&[("a", "1")]), layer(&[("a", "2")]));
     made.index(&[made.image("amd64", &[(LAYER, &stored, &told)])]);
@@ -241,12 +241,12 @@ fn the_image_for_the_architecture_must_be_the_only_one() {
     made.index(&[made.plain("arm64"), made.plain("s390x")]);
     let why = made.refused();
     assert!(why.ends_with("it is of linux/arm64, linux/s390x: expected linux/amd64"), "{why}");
-    // An index that says something else than the image.
+    // An index that names another platform than the image itself.
     let mut lying = made.plain("arm64");
     lying["platform"] = json!({"os": "linux", "architecture": "amd64"});
     made.index(&[lying]);
     assert!(made.refused().ends_with("it is of linux/arm64: expected linux/amd64"));
-    // The same one twice is one; two are not.
+    // The same image listed twice counts as one; two different images are refused.
     let bytes = layer(&[("etc/", ""), ("etc/os-release", TRIXIE), ("a", "")]);
     let (one, two) = (made.plain("amd64"), made.image("amd64", &[(LAYER, &bytes, &bytes)]));
     made.index(&[one.clone(), one.clone()]);
@@ -291,7 +291,7 @@ fn what_is_not_known_or_lies_elsewhere_is_refused() {
     assert!(made.refused().contains("lies elsewhere"));
     made.index(&[made.document("application/vnd.example.chart", &json!({}))]);
     assert!(made.refused().contains("unknown media type `application/vnd.example.chart`"));
-    // A digest is no path.
+    // A path in the place of a digest is refused.
     made.index(&[json!({"mediaType": MANIFEST, "digest": "sha256:../../../etc/passwd", "size": 1})]);
     assert!(made.refused().contains("is no digest"));
     made.write("index.json", b"[]");
@@ -305,7 +305,7 @@ fn members_that_climb_or_come_twice_are_refused() {
     let dir = tempfile::tempdir().unwrap();
     let with = |kind: tar::EntryType, name: &str| {
         let mut bytes = made.archive();
-        // Without its end.
+        // Without the archive's end blocks.
         bytes.truncate(bytes.len() - 1024);
         let mut header = tar::Header::new_gnu();
         header.set_entry_type(kind);

@@ -99,7 +99,7 @@ fn a_chain_without_an_end_and_a_tangle_are_missing_and_no_reason_to_hang_or_cras
         dep += &format!("hard{n}.ko: hard{}.ko\nsoft{n}.ko:\n", n + 1);
         soft += &format!("softdep soft{n} post: soft{}\n", n + 1);
     }
-    // Each of these may be loaded before each other one, and all need what is not there.
+    // Every two of these modules have soft dependencies on each other, and all depend on a missing module.
     let tangled: Vec<String> = (0..40).map(|n| format!("t{n}")).collect();
     for name in &tangled {
         std::fs::write(dir.path().join(format!("{name}.ko")), ELF).unwrap();
@@ -155,7 +155,7 @@ fn nothing_outside_of_the_tree_is_a_module() {
     assert!(resolve(dir.path(), inside, &wanted).is_err());
 }
 
-/// A file that was found may be another when it is read.
+/// A file may be replaced between finding and reading it.
 #[test]
 fn a_module_is_read_inside_its_tree_too() {
     let (dir, outside) = (tree(), tempfile::tempdir().unwrap());

@@ -6,12 +6,13 @@ use std::fs::File;
 use std::os::unix::fs::symlink;
 use std::time::Duration;
 
-/// A name as images have it.
+/// Returns a name in the form of a key.
 fn key(digit: char) -> String {
     digit.to_string().repeat(64)
 }
 
-/// What power cuts, other versions and people leave in the place of an image; a link leads to `precious`.
+/// Makes entries such as power cuts, other versions and people leave in the place of an image; a link leads to
+/// `precious`.
 fn damaged(store: &Store, precious: &Path) -> Vec<String> {
     store.check().unwrap();
     let whole = serde_json::to_string(&manifest(&key('0'), "13", "2026-11-01T00:00:00Z")).unwrap();
@@ -19,7 +20,7 @@ fn damaged(store: &Store, precious: &Path) -> Vec<String> {
     assert_ne!(older, whole);
     let newer = whole.replacen('{', "{\"of-tomorrow\":1,", 1);
     let place = |digit| store.images.join(key(digit));
-    // Emptied, of another format, with a field that is not known, of another image, and none.
+    // An empty manifest, another format, an unknown field, another image's manifest, and no manifest.
     let texts = [Some(""), Some(older.as_str()), Some(newer.as_str()), Some(whole.as_str()), None];
     for (digit, text) in ('1'..='5').zip(texts) {
         std::fs::create_dir_all(place(digit).join("rootfs/etc")).unwrap();
@@ -40,7 +41,7 @@ fn precious() -> tempfile::TempDir {
     dir
 }
 
-/// What lies in the folder of images besides what every cache has there.
+/// Returns the names in the directory of images without the cache's own.
 fn names(store: &Store) -> Vec<String> {
     let all = std::fs::read_dir(&store.images).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap());
     let mut names: Vec<String> = all.filter(|name| !super::super::OWN.contains(&name.as_str())).collect();
@@ -67,7 +68,7 @@ fn an_image_that_cannot_be_read_goes_like_any_other() {
     let done = trim(cache.path(), 0).unwrap();
     assert!(done.bytes == 0 && done.leftovers.is_empty(), "{done:?}");
     let gone = |key: String| done.removed.iter().any(|gone| gone.key == key && gone.release.is_none());
-    // What has a file in it takes room on every filesystem.
+    // A directory with a file in it takes space on every filesystem.
     assert!(('1'..='5').map(key).all(gone), "{:?}", done.removed);
     assert!(precious.path().join("data").exists(), "a link was followed");
 }
@@ -100,7 +101,7 @@ fn what_a_run_holds_stays_whatever_became_of_it() {
     assert!(store.turn(&crate::fixtures::runner(&cancel, 1), &key('1')).is_err(), "it is in use");
     assert!(image.rootfs().exists());
     drop(hold);
-    // A process that another test begins has a copy of the lock until it is another program.
+    // A process that another test starts keeps a copy of the lock until it calls exec.
     let mut tries = (0..100).map(|_| {
         std::thread::sleep(Duration::from_millis(50));
         clean(cache.path(), &CleanScope::All).unwrap().removed
@@ -163,7 +164,7 @@ fn sweep_removes_what_the_dead_left_and_nothing_of_the_living() {
     let living = store.workshop("aaaa").unwrap();
     let dead = store.workshop("bbbb").unwrap();
     let dead_dir = dead.dir.clone();
-    // As `kill -9` does: the lock goes with the process, the folder stays.
+    // As after `kill -9`: the lock goes with the process, the directory stays.
     let lock = dead_dir.join("lock");
     std::mem::forget(dead);
     std::fs::remove_file(&lock).unwrap();
@@ -189,11 +190,11 @@ fn clean_leaves_images_in_use() {
     drop(hold);
     assert_eq!(clean(cache.path(), &CleanScope::Release("debian:13".to_owned())).unwrap().removed, ["new"]);
     assert!(list(cache.path()).is_empty());
-    // Nothing is left of them, their locks included.
+    // Nothing is left of the images, including their locks.
     assert_eq!(std::fs::read_dir(store.images.join(".locks")).unwrap().count(), 0);
 }
 
-/// As a maker that was killed before there was an image leaves it.
+/// A maker that was killed before there was an image leaves such a lock.
 #[test]
 fn a_sweep_removes_the_locks_of_images_that_never_came_to_be() {
     let cache = tempfile::tempdir().unwrap();

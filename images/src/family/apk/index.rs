@@ -1,4 +1,4 @@
-//! What repositories offer, by their indexes: a paragraph for each package, one letter a field.
+//! Packages that repositories offer, read from their indexes: one paragraph per package, one letter per field.
 
 use super::{KEPT, sources};
 use crate::error::{Context as _, Failure};
@@ -9,10 +9,10 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
-/// Bytes of an index as it is unpacked; Alpine's have some 10 MB.
+/// Size limit of an unpacked index, in bytes; Alpine's have some 10 MB.
 const MAX_INDEX: u64 = 1 << 30;
 
-/// All packages of the indexes that an image's folder keeps.
+/// Lists all packages of the indexes that an image's directory keeps.
 pub(super) fn offered(folder: &Path) -> Result<Vec<OfferedFile>, Failure> {
     let mut all = Vec::new();
     for (id, _) in sources::written(folder)? {
@@ -25,7 +25,7 @@ pub(super) fn offered(folder: &Path) -> Result<Vec<OfferedFile>, Failure> {
 
 fn of_index(index: impl Read, repository: &str) -> io::Result<Vec<OfferedFile>> {
     let mut all = Vec::new();
-    // Its signature stands before it, as an archive of its own without an end.
+    // The signature precedes the index, as a separate archive without end blocks.
     for entry in tar::Archive::new(index.take(MAX_INDEX)).entries()? {
         let mut entry = entry?;
         if *entry.path()? != *Path::new("APKINDEX") {
@@ -36,7 +36,7 @@ fn of_index(index: impl Read, repository: &str) -> io::Result<Vec<OfferedFile>> 
         for paragraph in text.split("\n\n").filter(|paragraph| !paragraph.trim().is_empty()) {
             let of = |field: &str| paragraph.lines().find_map(|line| line.strip_prefix(field)).unwrap_or_default();
             let (name, version) = (of("P:"), of("V:"));
-            // Both become a name here, and the end of an address.
+            // Both become parts of a file name here and of an address.
             let is_sound = |text: &str| {
                 text.starts_with(|c: char| c.is_ascii_alphanumeric())
                     && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-._".contains(&b))
@@ -52,9 +52,9 @@ fn of_index(index: impl Read, repository: &str) -> io::Result<Vec<OfferedFile>> 
     Ok(all)
 }
 
-/// The files of the packages that apk would install, by its lines `(1/2) Installing NAME (VERSION)`.
+/// Returns the files of the packages that apk would install, from its lines `(1/2) Installing NAME (VERSION)`.
 ///
-/// A package that no index has is left out: it is the caller's.
+/// A package that is in no index is left out: it is the caller's.
 pub(super) fn wanted(printed: &str, offered: &[OfferedFile]) -> Vec<OfferedFile> {
     let mut all: Vec<OfferedFile> = Vec::new();
     for (name, version) in printed.lines().filter_map(change) {
@@ -64,7 +64,7 @@ pub(super) fn wanted(printed: &str, offered: &[OfferedFile]) -> Vec<OfferedFile>
     all
 }
 
-/// The package and version in the end: `(2/3) Upgrading musl (1.2.5-r0 -> 1.2.5-r1)`.
+/// Returns the package and its version after the change: `(2/3) Upgrading musl (1.2.5-r0 -> 1.2.5-r1)`.
 fn change(line: &str) -> Option<(&str, &str)> {
     let (_, rest) = line.trim().strip_prefix('(')?.split_once(") ")?;
     let (verb, rest) = rest.split_once(' ')?;
@@ -101,7 +101,7 @@ mod tests {
         assert!(of_index(index("P:x\n\n").as_slice(), "main").is_err());
     }
 
-    /// As apk-tools 2.14 prints it, by its source: `src/commit.c`.
+    /// The output of apk-tools 2.14, according to its source: `src/commit.c`.
     #[test]
     fn what_apk_wants_is_read_from_its_simulation() {
         let one = |name: &str, version: &str| {

@@ -1,4 +1,4 @@
-//! Packages: decided on, verified and installed by the tree's own apk, fetched by this machine's curl.
+//! Package installation: selected, verified and installed by the tree's own apk, fetched by this machine's curl.
 
 use super::index;
 use super::{INDEX, KEPT, KEYS, PROGRAM, sources};
@@ -17,17 +17,17 @@ use operator::process::sandbox::{BindMount, Network};
 use std::path::Path;
 use std::process::Command;
 
-/// Below the image's folder: the repositories as far as they are fetched, keys, and the caller's packages.
+/// Directory below the image's directory with the fetched part of the repositories, keys, and the caller's packages.
 const ARCHIVES: &str = "archives";
 const TRUSTED: &str = "keys";
 const LOCAL: &str = "local";
 
-/// What a tree is made of at least.
+/// Minimum packages of a tree.
 const BASE: [&str; 2] = ["alpine-base", "apk-tools"];
-/// What packages have in their archives for apk alone; their scripts begin with a dot, too.
+/// Prefix of files in a package's archive that are only for apk, such as its scripts.
 const OF_PACKAGES: &str = ".";
 
-/// What all steps share.
+/// Parameters common to all steps.
 pub(super) struct Job<'a> {
     pub(super) runner: &'a Runner<'a>,
     pub(super) folder: &'a Path,
@@ -40,7 +40,7 @@ pub(super) struct Job<'a> {
 pub(super) fn bootstrap(job: &Job<'_>, tree: &Path) -> Result<(), Failure> {
     std::fs::create_dir(tree).context("creating", tree)?;
     job.offer(&[])?;
-    // There is no tree to ask: this machine's apk decides, on an empty folder that it calls its root.
+    // There is no tree yet, so this machine's apk selects the packages, with an empty directory as its root.
     let (empty, seen) = (job.folder.join("empty"), family::seen(job.folder));
     folder::make_empty(&empty, &[])?;
     let mut apk = family::of_machine(job.folder, Network::None, PROGRAM, ARCHIVES)?;
@@ -53,7 +53,7 @@ pub(super) fn bootstrap(job: &Job<'_>, tree: &Path) -> Result<(), Failure> {
     verify.arg("--keys-dir").arg(job.seen().join(TRUSTED)).arg("verify");
     verify.args(packages.iter().map(|name| job.seen().join(name)));
     job.runner.run(Phase::Bootstrap, &mut verify)?;
-    // Nothing of them is run yet.
+    // Nothing in the packages has run so far.
     for name in &packages {
         base::archive::unpack(job.runner, &job.folder.join(ARCHIVES).join(name), tree)?;
     }
@@ -77,7 +77,7 @@ pub(super) fn install(job: &Job<'_>, install: &Install<'_>) -> Result<(), Failur
     let mut simulate = job.apk(install.tree)?;
     simulate.args(["add", "--simulate"]);
     if !local.is_empty() {
-        // It only decides here: what it takes from the repositories is verified when it is installed.
+        // This call only selects: packages from the repositories are verified at installation.
         simulate.arg("--allow-untrusted");
     }
     let printed = job.runner.output(Phase::Install, simulate.args(&names).args(&local))?;
@@ -89,25 +89,26 @@ pub(super) fn install(job: &Job<'_>, install: &Install<'_>) -> Result<(), Failur
     let root = tree::open(install.tree)?;
     tree::devices(&root)?;
     if !local.is_empty() {
-        // What the caller's packages need, by name: apk takes `.apk` in a word for a file, which it would not verify.
+        // Dependencies of the caller's packages, by name: apk takes a word with `.apk` for a file, which it would not
+        // verify.
         names.extend(wanted.iter().map(|one| one.offered.name.clone()));
     }
     if !names.is_empty() {
         job.runner.run(Phase::Install, job.apk(install.tree)?.arg("add").args(&names))?;
     }
     if !local.is_empty() {
-        // Without any repository, so that nothing but the caller's files goes unverified.
+        // Without any repository, so that only the caller's files are installed unverified.
         let mut apk = tree::command(install.tree, &[job.mount(&job.folder.join(ARCHIVES))], PROGRAM)?;
         apk.args(["--no-network", "--no-cache", "--no-progress", "--repositories-file", "/dev/null"]);
         job.runner.run(Phase::Install, apk.args(["add", "--allow-untrusted"]).args(&local))?;
     }
-    // An OCI image that Docker has run has it.
+    // Left in an OCI image that Docker has run.
     tree::remove(&root, "/.dockerenv")?;
     job.tidy(install.tree)
 }
 
 impl Job<'_> {
-    /// Has apk know our repositories and keys, and nothing else.
+    /// Makes apk use only the harness's repositories and keys.
     fn settings<'c>(&self, apk: &'c mut Command, at: &Path) -> Result<&'c mut Command, Failure> {
         apk.args(["--no-network", "--no-cache", "--no-progress", "--repositories-file", "/dev/null"]);
         apk.arg("--keys-dir").arg(at.join(TRUSTED));
@@ -117,7 +118,7 @@ impl Job<'_> {
         Ok(apk)
     }
 
-    /// Where this machine's programs see the packages.
+    /// Returns the path at which this machine's programs see the packages.
     fn seen(&self) -> std::path::PathBuf {
         family::seen(self.folder).join(ARCHIVES)
     }
@@ -126,7 +127,7 @@ impl Job<'_> {
         BindMount { folder: archives, over: OVER, writable: false }
     }
 
-    /// The tree's own apk.
+    /// Returns a command of the tree's own apk.
     fn apk(&self, tree: &Path) -> Result<Command, Failure> {
         let archives = self.folder.join(ARCHIVES);
         let mut apk = tree::command(tree, &[self.mount(&archives)], PROGRAM)?;
@@ -134,7 +135,7 @@ impl Job<'_> {
         Ok(apk)
     }
 
-    /// Makes the folder of packages again: the repositories with their indexes, the keys, and the caller's packages.
+    /// Recreates the directory of packages: the repositories with their indexes, the keys, and the caller's packages.
     fn offer(&self, files: &[&Path]) -> Result<Vec<String>, Failure> {
         let archives = self.folder.join(ARCHIVES);
         folder::make_empty(&archives, &[TRUSTED, LOCAL])?;
@@ -150,7 +151,7 @@ impl Job<'_> {
         files.iter().map(|path| folder::copy_into(&archives.join(LOCAL), path)).collect()
     }
 
-    /// Fetches packages to where their repositories have them; gives their paths there.
+    /// Fetches packages into the repositories' directories; returns their paths there.
     fn fetch(&self, phase: Phase, wanted: &[OfferedFile]) -> Result<Vec<String>, Failure> {
         let servers = sources::written(self.folder)?;
         let mut files = Vec::new();

@@ -1,6 +1,6 @@
-//! Where a release's packages come from, and by which keys they are trusted: read from a system as data.
+//! A release's package sources and trusted keys, read from a system's files as data.
 //!
-//! No mirror is ever written into this program, and no key is fetched.
+//! No mirror is hard-coded in this program, and no key is fetched.
 
 use super::{KEPT, KEYS};
 use crate::error::{Context as _, Failure, ImageErrorKind};
@@ -10,26 +10,26 @@ use model::release::{Archive, Release};
 use root::Root;
 use std::path::{Path, PathBuf};
 
-/// A repository a line.
+/// List of repositories, one per line.
 pub(super) const REPOSITORIES: &str = "/etc/apk/repositories";
-/// The keys that a system trusts.
+/// Directory of the keys that a system trusts.
 pub(super) const OF_SYSTEM: &str = "/etc/apk/keys";
 /// The repository that every release has.
 const MAIN: &str = "main";
-/// Bytes of the list, and of a key.
+/// Size limit of the list, and of a key, in bytes.
 const MAX: u64 = 1 << 20;
 
-/// The repositories of a system, or of a mirror in their place, and those that the record wants besides: name and address.
+/// Returns name and address of the repositories of a system or a mirror, and of additional ones from the record.
 ///
 /// # Errors
-/// That none is known.
+/// If no repository is known.
 pub(super) fn repositories(
     system: Option<&Root>,
     mirror: Option<&str>,
     release: &Release,
 ) -> Result<Vec<(String, String)>, Failure> {
     let mut known: Vec<String> = match (mirror, system) {
-        // `MIRROR/v3.22/main`: what is above the repositories is named.
+        // The option names the directory above the repositories: `MIRROR/v3.22/main`.
         (Some(mirror), _) => vec![format!("{mirror}/{MAIN}")],
         (None, Some(root)) => of_system(root)?,
         (None, None) => Vec::new(),
@@ -44,7 +44,7 @@ pub(super) fn repositories(
         }
     }
     known.retain(|address| is_plain(name(address)));
-    // One of each name: it is a folder.
+    // Only one repository per name, because the name becomes a directory.
     let mut all: Vec<(String, String)> = Vec::new();
     for address in known {
         if !all.iter().any(|(id, _)| id == name(&address)) {
@@ -58,7 +58,7 @@ fn name(address: &str) -> &str {
     address.rsplit('/').next().unwrap_or_default()
 }
 
-/// The addresses in a system's list; those with a tag are for packages that name it.
+/// Returns the addresses in a system's list; those with a tag are only for packages that name the tag.
 fn of_system(root: &Root) -> Result<Vec<String>, Failure> {
     let list = Path::new(REPOSITORIES);
     if !root.has_file(list).map_err(tree::failed)? {
@@ -69,26 +69,26 @@ fn of_system(root: &Root) -> Result<Vec<String>, Failure> {
     Ok(text.lines().map(str::trim).filter(is_address).map(|line| line.trim_end_matches('/').to_owned()).collect())
 }
 
-/// The addresses in a system's settings.
+/// Returns the addresses in a system's settings.
 pub(super) fn addresses(root: &Root) -> Vec<String> {
     of_system(root).unwrap_or_default()
 }
 
-/// Writes down which repository is where: `main ADDRESS`.
+/// Writes the list of repositories: `main ADDRESS`.
 pub(super) fn write(folder: &Path, repositories: &[(String, String)]) -> Result<(), Failure> {
     let path = folder.join(KEPT).join("repositories");
     let text: String = repositories.iter().map(|(id, address)| format!("{id} {address}\n")).collect();
     std::fs::write(&path, text).context("writing", &path)
 }
 
-/// The repositories that were written down.
+/// Reads the list of repositories.
 pub(super) fn written(folder: &Path) -> Result<Vec<(String, String)>, Failure> {
     let path = folder.join(KEPT).join("repositories");
     let text = std::fs::read_to_string(&path).context("reading", &path)?;
     Ok(text.lines().filter_map(|line| line.split_once(' ')).map(|(id, at)| (id.to_owned(), at.to_owned())).collect())
 }
 
-/// Keeps the keys: those of the caller, else a system's. A signature names its key by the name of the file.
+/// Copies the keys: those of the caller, or else of a system. A signature names its key by the name of the file.
 pub(super) fn keys(folder: &Path, system: Option<&Root>, files: &[PathBuf]) -> Result<(), Failure> {
     let to = folder.join(KEYS);
     let put = |name: &str, key: Vec<u8>| {

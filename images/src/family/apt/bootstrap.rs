@@ -1,6 +1,6 @@
-//! The base tree by `mmdebstrap`, for Debian, Ubuntu and what is built from them.
+//! The base tree by `mmdebstrap`, for Debian, Ubuntu and their derivatives.
 //!
-//! It fetches and unpacks; the packages' scripts run afterwards, in the tree.
+//! `mmdebstrap` fetches and unpacks; the packages' scripts run afterwards, in the tree.
 
 use super::fetch::{self, Fetch};
 use super::mirrors::{self, Mirrors};
@@ -19,13 +19,13 @@ use std::ffi::OsStr;
 use std::io::{self, BufRead};
 use std::path::Path;
 
-/// The program.
+/// Name of the program.
 pub(crate) const PROGRAM: &str = "mmdebstrap";
 
-/// Bytes of a `sources.list`.
+/// Size limit of a `sources.list`, in bytes.
 const MAX_SOURCES: u64 = 1 << 20;
 
-/// The mirrors that `mmdebstrap` takes by default: it writes a `sources.list`, nothing is downloaded.
+/// Returns the mirrors that `mmdebstrap` uses by default: it writes a `sources.list`, nothing is downloaded.
 pub(crate) fn default_mirrors(
     runner: &Runner<'_>,
     release: &Release,
@@ -46,10 +46,11 @@ pub(crate) fn default_mirrors(
     mirrors::of_list(&text, &release.distro)
 }
 
-/// What every installation consists of at least, besides the essential packages: those of priority `required`, as
-/// `mmdebstrap --variant=minbase` has it.
+/// Returns the packages of every installation in addition to the essential ones: those of priority `required`, as in
+/// `mmdebstrap --variant=minbase`.
 ///
-/// Read from the package lists, because the tree's apt is asked next, and Debian 11's knows no pattern for it.
+/// They are read from the package lists, because the tree's apt does the next step, and Debian 11's apt has no pattern
+/// for them.
 pub(crate) fn required(lists: &Path) -> Result<Vec<PackageName>, Failure> {
     let all = lists::each(lists, |_, list| required_of(list))?;
     Ok(all.into_iter().flatten().collect::<BTreeSet<_>>().into_iter().collect())
@@ -76,7 +77,8 @@ fn required_of(list: impl BufRead) -> io::Result<BTreeSet<PackageName>> {
     Ok(all)
 }
 
-/// Makes the base tree: the essential packages and apt, installed; the package lists are kept beside it for the next step.
+/// Makes the base tree: the essential packages and apt, installed; the package lists are kept next to it for the next
+/// step.
 pub(crate) fn bootstrap(
     runner: &Runner<'_>,
     release: &Release,
@@ -88,15 +90,16 @@ pub(crate) fn bootstrap(
     let arch = release.arch.debian_name();
     let mut command = fetch.mmdebstrap(&release.distro)?;
     command
-        // Nothing of the tree is run.
+        // No program of the tree is run.
         .args(["--mode=root", "--variant=extract", "--format=directory"])
         .arg(format!("--include=?narrow(?architecture({arch}),?essential)"))
-        // apt, which installs the others later.
+        // apt installs the other packages later.
         .arg("--include=apt")
-        // What it fetched and the lists are needed at once; devices and mounts are for programs of the tree.
+        // The fetched packages and lists are needed in the next step; devices and mounts are only for programs of the
+        // tree.
         .arg("--skip=cleanup/apt,chroot/mount,chroot/policy-rc.d,chroot/start-stop-daemon")
         .arg(format!("--architectures={arch}"))
-        // A file that names another: mmdebstrap writes this one into the tree.
+        // Includes another file, because mmdebstrap writes this setting into the tree.
         .arg("--aptopt=#include \"/tmp/fetch/acquire.conf\"");
     command.arg("").arg("/tmp/rootfs").args(mirrors.sources(release));
     runner.run(Phase::Bootstrap, &mut command)?;
@@ -112,9 +115,9 @@ pub(crate) fn bootstrap(
     configure(runner, tree, workshop, &debs)
 }
 
-/// Moves what was fetched out of the tree; returns the packages' names.
+/// Moves the fetched lists and packages out of the tree; returns the packages' names.
 ///
-/// The packages are unpacked over it already, so only regular files are taken, and no link is followed.
+/// The packages have already been unpacked into the tree, so only regular files are moved, and no link is followed.
 fn take_out(root: &Root, workshop: &Path) -> Result<Vec<String>, Failure> {
     for (inside, to, parts) in [
         ("/var/lib/apt/lists", fetch::LISTS, &["auxfiles", "partial"][..]),
@@ -132,7 +135,7 @@ fn take_out(root: &Root, workshop: &Path) -> Result<Vec<String>, Failure> {
             }
         }
         tree::remove(root, inside)?;
-        // As the packages would have it.
+        // As the packages ship it.
         root.make_folder(&from.join("partial")).map_err(tree::failed)?;
     }
     let archives = workshop.join(fetch::ARCHIVES);
@@ -141,9 +144,9 @@ fn take_out(root: &Root, workshop: &Path) -> Result<Vec<String>, Failure> {
     Ok(debs)
 }
 
-/// Installs the packages that mmdebstrap has unpacked by their own dpkg.
+/// Installs the packages that mmdebstrap has unpacked, with the tree's own dpkg.
 ///
-/// dpkg does not order packages by what they need before they can be unpacked: they are unpacked already.
+/// dpkg does not order packages by their pre-dependencies, which is no problem because all are unpacked already.
 fn configure(runner: &Runner<'_>, tree: &Path, workshop: &Path, debs: &[String]) -> Result<(), Failure> {
     let scaffold = Scaffold::raise(tree)?;
     let archives = workshop.join(fetch::ARCHIVES);
@@ -152,7 +155,7 @@ fn configure(runner: &Runner<'_>, tree: &Path, workshop: &Path, debs: &[String])
     dpkg.args(debs.iter().map(|name| format!("/var/cache/apt/archives/{name}")));
     runner.run(Phase::Bootstrap, &mut dpkg)?;
     drop(scaffold);
-    // The packages' scripts could write there: nothing in it is used again.
+    // The packages' scripts could write to the directory, so its content is not used again.
     folder::make_empty(&archives, &["partial"])
 }
 
@@ -174,7 +177,7 @@ mod tests {
         assert_eq!(texts(found), ["mount", "tzdata"]);
     }
 
-    /// A folder of this machine that is nobody's business, with a file in it.
+    /// Makes a directory of this machine that must stay untouched, with a file in it.
     fn victim() -> tempfile::TempDir {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("x_Packages"), "Package: victim\nPriority: required\n").unwrap();
@@ -187,7 +190,7 @@ mod tests {
         assert_eq!(folder::names(victim.path()).unwrap(), ["x_Packages"]);
     }
 
-    /// What was unpacked over the tree is as little to be trusted as what is run in it.
+    /// Files from unpacked packages are trusted as little as the programs that run in the tree.
     #[test]
     fn of_what_lies_where_packages_were_fetched_to_only_files_are_taken() {
         let (tree, desk, victim) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), victim());
@@ -216,7 +219,7 @@ mod tests {
         assert_eq!(root.list(Path::new("/var/lib/apt/lists")).unwrap(), ["partial"]);
         assert_eq!(root.list(Path::new("/var/cache/apt/archives")).unwrap(), ["partial"]);
         assert_eq!(texts(required(&lists).unwrap()), ["one"]);
-        // Reading the lists neither follows links nor waits for a FIFO nor reads without an end.
+        // Reading the lists does not follow links, block on a FIFO or read without a limit.
         symlink(victim.path().join("x_Packages"), lists.join("b_Packages")).unwrap();
         assert!(required(&lists).is_err());
         std::fs::remove_file(lists.join("b_Packages")).unwrap();

@@ -1,7 +1,7 @@
 //! Files from the network, fetched by the machine's own apt before a program of the tree is run.
 //!
-//! The program that fetches may write to the image's folder only, and it alone gets credentials: they are in a folder for
-//! root that is removed with [`Fetch`], and in no argument and no tree.
+//! The fetching program may write only to the image's directory, and only this program gets credentials: they are in a
+//! directory for root that is removed with [`Fetch`], and in no argument and no tree.
 
 use super::settings::{AptSettings, PHASED};
 use crate::error::{Context, Failure, ImageErrorKind};
@@ -18,29 +18,29 @@ use root::Root;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Below the image's folder: settings and credentials.
+/// Directory below the image's directory with settings and credentials.
 const FOLDER: &str = "fetch";
-/// Below that: the keys of the release, and those that its base is fetched by.
+/// Directories below `FOLDER` with the keys of the release, and those for fetching its base.
 const KEYS: &str = "keys";
 const MACHINE_KEYS: &str = "machine-keys";
-/// The package lists, and the suites that they are of.
+/// The package lists, and the suites that they belong to.
 pub(crate) const LISTS: &str = "apt/lists";
 pub(crate) const SOURCES: &str = "apt/sources.list";
-/// Packages.
+/// Directory of the fetched packages.
 pub(crate) const ARCHIVES: &str = "archives";
 
-/// How a key begins that is text.
+/// Beginning of a key in text form.
 const ARMOUR: &[u8] = b"-----BEGIN PGP ";
-/// A key of an archive, and all of a release's.
+/// Size limit of a key of an archive, in bytes, and maximum number of a release's keys.
 const MAX_KEY: u64 = 1 << 20;
 const MAX_KEYS: usize = 100;
 
 /// The machine's apt, working in an image's folder while the image is made.
 pub(crate) struct Fetch {
     folder: PathBuf,
-    /// Where its programs see that folder.
+    /// Path at which its programs see that directory.
     seen: PathBuf,
-    /// Files of keys that the caller names, which count in place of all others.
+    /// Key files from the caller, which replace all others.
     named: Vec<PathBuf>,
 }
 
@@ -53,7 +53,7 @@ pub(crate) struct Download {
 }
 
 impl Fetch {
-    /// Writes the settings and credentials into the folder; `named` are files of keys, as [`Options::keys`] has them.
+    /// Writes the settings and credentials into the directory; `named` are the key files of [`Options::keys`].
     ///
     /// [`Options::keys`]: crate::options::Options::keys
     pub(crate) fn new(
@@ -77,7 +77,7 @@ impl Fetch {
         Ok(fetch)
     }
 
-    /// The folder for root alone.
+    /// Returns the directory that only root can read.
     fn private(&self) -> PathBuf {
         self.folder.join(FOLDER)
     }
@@ -86,39 +86,45 @@ impl Fetch {
         folder::write_private(&self.private().join(name), text)
     }
 
-    /// mmdebstrap: it has settings of its own, and trusts the keys that the caller names, else what this machine's apt does,
-    /// and the distro's keyring on it.
+    /// Returns the command of mmdebstrap, which has settings of its own. It trusts the keys that the caller names, or
+    /// else those of this machine's apt and the distro's keyring on this machine.
     ///
+<<<<<<< HEAD
     /// That keyring is often in `/usr/share/keyrings` alone, where apt uses it only for sources that name it.
     pub(crate) fn mmdebstrap(&self, distro: &DistroId) -> Result<Command, Failure> {
+=======
+    /// The keyring is often only in `/usr/share/keyrings`, where apt uses it only for sources that name it.
+    pub(crate) fn mmdebstrap(&self, distro: &str) -> Result<Command, Failure> {
+>>>>>>> w-c7
         self.copy_keys(&tree::open(Path::new("/"))?, MACHINE_KEYS, |name| is_keyring_of(name, distro))?;
         let mut command = self.command("mmdebstrap")?;
         command.env_remove("APT_CONFIG");
         command.arg(format!("--keyring={}", self.seen.join(FOLDER).join(MACHINE_KEYS).display()));
         if !self.named.is_empty() {
-            // In place of the machine's `trusted.gpg`.
+            // Disables the machine's `trusted.gpg`.
             command.arg("--keyring=/dev/null");
         }
         Ok(command)
     }
 
-    /// A program of this machine, working in the folder.
+    /// Returns a command for a program of this machine, working in the directory.
     pub(crate) fn command(&self, program: &str) -> Result<Command, Failure> {
         let mut command = family::of_machine(&self.folder, Network::Machine, program, FOLDER)?;
         command.env("APT_CONFIG", self.seen.join(FOLDER).join("apt.conf"));
         Ok(command)
     }
 
-    /// Fetches one file to a name in the folder.
+    /// Fetches one file into the directory, under the given name.
     pub(crate) fn file(&self, runner: &Runner<'_>, address: &str, name: &str) -> Result<(), Failure> {
         let mut command = self.command("/usr/lib/apt/apt-helper")?;
         command.args(["-q", "download-file", address]).arg(self.seen.join(name));
         runner.run(Phase::Resolve, &mut command)
     }
 
-    /// Fetches the package lists of the suites in [`SOURCES`], verified by the caller's keys, else by the tree's own.
+    /// Fetches the package lists of the suites in [`SOURCES`], verified with the caller's keys, or else with the tree's
+    /// own.
     pub(crate) fn update(&self, runner: &Runner<'_>, tree: &Path) -> Result<(), Failure> {
-        // Other parties' keyrings are there, too, and keys that are no longer trusted.
+        // The directory also has keyrings of third parties, and keys that are no longer trusted.
         self.copy_keys(&tree::open(tree)?, KEYS, |name| name.contains("-archive-keyring"))?;
         let lists = self.folder.join(LISTS).join("partial");
         std::fs::create_dir_all(&lists).context("creating", &lists)?;
@@ -127,14 +133,14 @@ impl Fetch {
         runner.run(Phase::Install, &mut update)
     }
 
-    /// Copies the keys that the caller names, else those that a system trusts archives by, and those of its keyrings that
-    /// count; links among them are followed in its tree.
+    /// Copies the keys that the caller names, or else those that a system trusts for archives and those of its accepted
+    /// keyrings; links to keys are followed inside the system's tree.
     fn copy_keys(&self, root: &Root, to: &str, is_wanted: impl Fn(&str) -> bool) -> Result<(), Failure> {
         let keys = self.private().join(to);
         std::fs::create_dir_all(&keys).context("creating", &keys)?;
         for (n, file) in self.named.iter().enumerate() {
             let key = std::fs::read(file).context("reading the key", file)?;
-            // apt goes by the ending, and a file may have any name.
+            // apt relies on the extension, but the caller's file may have any name.
             let ending = if key.trim_ascii_start().starts_with(ARMOUR) { "asc" } else { "gpg" };
             let path = keys.join(format!("{n}.{ending}"));
             std::fs::write(&path, key).context("writing", &path)?;
@@ -146,7 +152,7 @@ impl Fetch {
         let is_key = |name: &String| name.ends_with(".gpg") || name.ends_with(".asc") || name.ends_with(".pgp");
         for folder in ["/etc/apt/trusted.gpg.d", "/usr/share/keyrings"].map(Path::new) {
             let names = root.list(folder).map_err(tree::failed)?;
-            // `trusted.gpg.d` knows two of the three endings, though the third is another word for one of them.
+            // apt ignores `.pgp` in `trusted.gpg.d`, although the format is the same as that of `.gpg`.
             let to = |name: &str| name.strip_suffix(".pgp").map_or_else(|| name.to_owned(), |n| format!("{n}.gpg"));
             for name in names.iter().filter(|n| is_key(n) && counts(folder, n)).take(MAX_KEYS) {
                 let Ok(key) = root.read(&folder.join(name), MAX_KEY) else { continue };
@@ -181,15 +187,20 @@ impl Drop for Fetch {
     }
 }
 
+<<<<<<< HEAD
 /// Whether a file of `/usr/share/keyrings` has the keys of a distro's archive.
 fn is_keyring_of(name: &str, distro: &DistroId) -> bool {
+=======
+/// Returns whether a file of `/usr/share/keyrings` has the keys of a distro's archive.
+fn is_keyring_of(name: &str, distro: &str) -> bool {
+>>>>>>> w-c7
     name.rsplit_once('.').is_some_and(|(stem, _)| stem == format!("{distro}-archive-keyring"))
 }
 
-/// A line of apt_auth.conf(5).
+/// Returns a line of apt_auth.conf(5).
 ///
 /// # Errors
-/// When that file cannot express it.
+/// If the format cannot express the login.
 fn auth_line(login: &Login) -> Result<String, Failure> {
     login.check_readable_by("apt")?;
     if login.user.starts_with('#') {
@@ -199,10 +210,10 @@ fn auth_line(login: &Login) -> Result<String, Failure> {
     Ok(format!("machine {} login {} password {}\n", login.address, login.user, login.password))
 }
 
-/// Reads what the tree's apt printed for `--print-uris`: only packages of these mirrors, by plain names, are accepted.
+/// Reads the tree's apt's output for `--print-uris`: only packages of these mirrors with plain names are accepted.
 ///
 /// # Errors
-/// Anything else that it asks for.
+/// If the tree's apt asks for anything else.
 pub(crate) fn downloads(printed: &str, mirrors: &[String]) -> Result<Vec<Download>, Failure> {
     let mut all = Vec::new();
     for line in printed.lines() {
@@ -227,12 +238,12 @@ pub(crate) fn downloads(printed: &str, mirrors: &[String]) -> Result<Vec<Downloa
     Ok(all)
 }
 
-/// The addresses in a `sources.list` that this program wrote.
+/// Returns the addresses in a `sources.list` that this program wrote.
 pub(crate) fn mirrors_of(sources: &str) -> Vec<String> {
     sources.lines().filter_map(|l| Some(l.strip_prefix("deb ")?.split(' ').next()?.to_owned())).collect()
 }
 
-/// The credentials that the machine's own apt has.
+/// Returns the credentials of the machine's own apt.
 fn credentials_of_machine() -> String {
     let parts = std::fs::read_dir("/etc/apt/auth.conf.d").into_iter().flatten().flatten().map(|e| e.path());
     let mut files: Vec<PathBuf> = parts.filter(|p| p.extension().is_some_and(|e| e == "conf")).collect();
@@ -241,7 +252,7 @@ fn credentials_of_machine() -> String {
     files.iter().filter_map(|f| std::fs::read_to_string(f).ok()).map(|text| text + "\n").collect()
 }
 
-/// Settings of fetching, which mmdebstrap's own apt reads, too.
+/// Returns the settings for fetching, which mmdebstrap's own apt reads, too.
 fn acquire(settings: &AptSettings, seen: &Path) -> Result<String, Failure> {
     let mut text = String::new();
     for (key, value) in settings.all() {
@@ -252,7 +263,7 @@ fn acquire(settings: &AptSettings, seen: &Path) -> Result<String, Failure> {
         }
         text += &format!("{key} \"{value}\";\n");
     }
-    // Namespaces confine it; apt's own user could not reach the folder.
+    // Namespaces confine apt, and its own user could not reach the directory.
     let at = seen.display();
     text += "APT::Sandbox::User \"root\";\n";
     text += &format!("{PHASED} \"true\";\n");
@@ -260,7 +271,7 @@ fn acquire(settings: &AptSettings, seen: &Path) -> Result<String, Failure> {
     Ok(text)
 }
 
-/// apt's configuration, independent of the machine's: no hook, no solver, no list of it.
+/// Returns apt's configuration, independent of the machine's: none of the machine's hooks, solvers and lists.
 fn configuration(arch: Arch, seen: &Path) -> String {
     let (arch, at) = (arch.debian_name(), seen.display());
     format!(
@@ -337,7 +348,7 @@ mod tests {
         let trusted = machine.path().join("etc/apt/trusted.gpg.d");
         std::fs::create_dir_all(&trusted).unwrap();
         std::fs::write(trusted.join("house.asc"), "of the machine").unwrap();
-        // Neither name says what is in it.
+        // The file names do not match the contents.
         let [text, binary] = ["key", "key.asc"].map(|name| own.path().join(name));
         std::fs::write(&text, "\n-----BEGIN PGP PUBLIC KEY BLOCK-----\n").unwrap();
         std::fs::write(&binary, b"\x99\x01").unwrap();

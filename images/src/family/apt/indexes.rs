@@ -1,4 +1,4 @@
-//! The archives' signed indexes: their hashes say whether an image is current, their dates whether the mirror is.
+//! The archives' signed indexes: their hashes tell whether an image is current, their dates whether the mirror is.
 
 use super::fetch::Fetch;
 use super::mirrors::Mirrors;
@@ -13,10 +13,10 @@ use std::panic::resume_unwind;
 use std::path::Path;
 use std::time::Duration;
 
-/// How long to wait before a mirror that did not answer is asked again: mirrors and proxies fail for seconds at a time, and
-/// an index that cannot be fetched costs a whole cell.
+/// Pauses before a mirror that did not respond is tried again: mirrors and proxies fail for seconds at a time, and an
+/// index that cannot be fetched costs a whole cell.
 const PAUSES: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(6)];
-/// Bytes of an index, which is read before anybody has verified it; the largest have some 300 KiB.
+/// Size limit of an index, in bytes, which is read before it is verified; the largest have some 300 KiB.
 const MAX_INDEX: u64 = 16 << 20;
 
 /// Fetches every suite's `InRelease` through apt's own helper, which knows the machine's proxies and certificates.
@@ -29,7 +29,7 @@ pub(crate) fn fetch(
     fetch: &Fetch,
     folder: &Path,
 ) -> Result<Vec<Index>, Failure> {
-    // One download after the other would wait for the network as often as there are suites.
+    // In parallel: sequential downloads would wait for the network once for each suite.
     std::thread::scope(|scope| {
         let running: Vec<_> = release
             .suites
@@ -87,7 +87,7 @@ fn describe(suite: &PackageSuite, text: &[u8]) -> Index {
     }
 }
 
-/// `Fri, 06 Nov 2026 08:08:01 UTC`: RFC 2822 with the zone's name.
+/// Parses `Fri, 06 Nov 2026 08:08:01 UTC`: RFC 2822 with the zone's name.
 fn parse_date(text: &str) -> Option<Timestamp> {
     let text = text.trim().replace("UTC", "+0000").replace("GMT", "+0000");
     jiff::fmt::rfc2822::parse(&text).ok().map(|zoned| zoned.timestamp())

@@ -1,6 +1,6 @@
-//! Installs packages by the release's own apt, inside its tree.
+//! Package installation by the release's own apt, inside its tree.
 //!
-//! The tree's apt says what it wants, the machine's fetches it, and only then, without a network, it is installed.
+//! The tree's apt selects the packages, the machine's apt fetches them, and then they are installed without a network.
 
 use super::fetch::{self, Fetch};
 use super::mirrors::Mirrors;
@@ -19,7 +19,7 @@ use operator::process::sandbox::BindMount;
 use std::path::Path;
 use std::process::Command;
 
-/// The folder of local packages among those that were fetched.
+/// Subdirectory for local packages among the fetched ones.
 const LOCAL: &str = "kata-qualify";
 
 /// Runs apt in the tree; without `fetch` nothing may be fetched.
@@ -34,7 +34,8 @@ pub(crate) fn install(runner: &Runner<'_>, install: &Install<'_>, fetch: Option<
     let printed = runner.output(Phase::Install, apt_get(tree, &mounts, &words)?.arg("--print-uris"))?;
     let text = std::fs::read_to_string(&sources).context("reading", &sources)?;
     let downloads = fetch::downloads(&printed, &fetch::mirrors_of(&text))?;
-    // The release's apt could write there: nothing is fetched into what it left, nor installed from it.
+    // The release's apt could write to the directory, so it is recreated before anything is fetched into it or
+    // installed from it.
     offer(&archives, install.packages)?;
     match fetch {
         _ if downloads.is_empty() => {}
@@ -47,24 +48,24 @@ pub(crate) fn install(runner: &Runner<'_>, install: &Install<'_>, fetch: Option<
     tidy(tree)
 }
 
-/// The tree's own apt, about to install.
+/// Returns a command of the tree's own apt for an installation.
 fn apt_get(tree: &Path, mounts: &[BindMount<'_>], words: &[String]) -> Result<Command, Failure> {
     let mut apt = programs::command(tree, mounts, "apt-get")?;
     apt.args(["-q", "-y", "--no-install-recommends", "-o", "Dpkg::Use-Pty=0"])
-        // A tree that a power cut damages is thrown away: no need to sync each file.
+        // A tree that a power cut damages is discarded, so files need not be synced one by one.
         .args(["-o", "Dpkg::Options::=--force-unsafe-io"])
-        // Whether the lists are old was asked when they were fetched.
+        // The age of the lists was checked when they were fetched.
         .args(["-o", "Acquire::Check-Valid-Until=false"])
-        // The addresses that it prints come with MD5 sums otherwise.
+        // Otherwise the addresses are printed with MD5 sums.
         .args(["-o", "Acquire::ForceHash=SHA256"])
         .args(["-o", &format!("{PHASED}=true")])
-        // Candidates may be older than what the suites offer.
+        // Candidates may be older than the versions in the suites.
         .arg("--allow-downgrades");
     apt.arg("install").args(words);
     Ok(apt)
 }
 
-/// Makes the folder of packages again, with the local ones in it; returns apt's words for all of them.
+/// Recreates the directory of packages with the local packages; returns the arguments for apt.
 fn offer(archives: &Path, packages: &[ExtraPackage]) -> Result<Vec<String>, Failure> {
     folder::make_empty(archives, &["partial"])?;
     let word = |package: &ExtraPackage| match package {
@@ -74,13 +75,13 @@ fn offer(archives: &Path, packages: &[ExtraPackage]) -> Result<Vec<String>, Fail
     packages.iter().map(word).collect()
 }
 
-/// Copies a local package to where apt in the tree finds it; returns its path there.
+/// Copies a local package to where apt in the tree finds it; returns its path in the tree.
 fn copy_local(path: &Path, to: &Path) -> Result<String, Failure> {
     folder::make(to)?;
     Ok(format!("/var/cache/apt/archives/{LOCAL}/{}", folder::copy_into(to, path)?))
 }
 
-/// Writes `sources.list`, the suites at the mirror in use: into the image's folder, and into the tree.
+/// Writes `sources.list`, with the suites at the mirror in use, into the image's directory and the tree.
 pub(crate) fn write_sources(release: &Release, mirrors: &Mirrors, image: &Path, tree: &Path) -> Result<(), Failure> {
     let mut text = mirrors.sources(release).join("\n");
     text.push('\n');
@@ -91,13 +92,13 @@ pub(crate) fn write_sources(release: &Release, mirrors: &Mirrors, image: &Path, 
         return Ok(());
     }
     let root = tree::open(tree)?;
-    // An OCI image brings its own sources, which would double the suites.
+    // An OCI image has sources of its own, which would duplicate the suites.
     tree::remove(&root, "/etc/apt/sources.list.d")?;
     root.make_folder(Path::new("/etc/apt/sources.list.d")).map_err(tree::failed)?;
     tree::write(&root, "/etc/apt/sources.list", 0o644, text.as_bytes())
 }
 
-/// Removes what installing leaves behind and no release ships.
+/// Removes files that an installation leaves behind and no release ships.
 fn tidy(tree: &Path) -> Result<(), Failure> {
     let root = tree::open(tree)?;
     let old =
@@ -110,7 +111,8 @@ mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt;
 
-    /// An `apt-get` of the tree's that does this when it is asked what it wants, and that when it installs.
+    /// Installs with an `apt-get` in the tree that runs `asked` for `--print-uris`, and `installing` for the
+    /// installation.
     fn installed(asked: &str, installing: &str) -> Result<(), Failure> {
         let script = format!(
             "#!/bin/sh\nset -e\ncd /var/cache/apt/archives\ncase \"$*\" in *--print-uris*) {asked};; *) {installing};; esac\n"

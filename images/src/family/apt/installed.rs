@@ -1,4 +1,4 @@
-//! What is installed in a tree by dpkg: exact versions, the suites that they came from, and who owns a path.
+//! Packages installed in a tree by dpkg: exact versions, the suites of their origin, and the owner of a path.
 
 use super::programs;
 use crate::error::Failure;
@@ -12,12 +12,12 @@ use model::package::PackageVersion;
 use operator::packages::{Package, dpkg};
 use std::path::Path;
 
-/// All installed packages.
+/// Lists all installed packages.
 pub(crate) fn packages(tree: &Path) -> Result<Vec<Package>, Failure> {
     installed::listed(dpkg::installed(&tree::open(tree)?))
 }
 
-/// The suites that offer the installed versions of packages, by these lists.
+/// Returns the suites that offer the installed versions of packages, according to these lists.
 pub(crate) fn origins(
     runner: &Runner<'_>,
     tree: &Path,
@@ -25,13 +25,13 @@ pub(crate) fn origins(
     packages: &[Package],
 ) -> Result<Vec<PackageOrigin>, Failure> {
     let mut policy = programs::command(tree, &[programs::lists(lists)], "apt-cache")?;
-    // The tree needs no cache of the lists, which it does not have.
+    // The tree has no cache of the lists, and needs none.
     policy.args(["-o", "Dir::Cache::pkgcache=", "-o", "Dir::Cache::srcpkgcache="]);
     policy.args(["policy", "--"]).args(packages.iter().map(|package| package.name.as_str()));
     Ok(offered::origins(packages, &parse_policy(&runner.output(Phase::Record, &mut policy)?)))
 }
 
-/// `apt-cache policy`: the suites of every version; hosts are never read.
+/// Reads the suites of every version from `apt-cache policy`; hosts are never read.
 fn parse_policy(text: &str) -> Vec<Offered> {
     let mut all = Vec::new();
     let (mut package, mut version) = ("", None);
@@ -64,7 +64,7 @@ fn parse_policy(text: &str) -> Vec<Offered> {
     all
 }
 
-/// The owners of paths.
+/// Returns the owners of paths.
 pub(crate) fn owners(tree: &Path, paths: &[String]) -> Vec<PathOwner> {
     installed::owners(tree, paths, dpkg::owners)
 }

@@ -10,10 +10,10 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 use std::path::Path;
 
-/// Bytes of a list of packages: the largest has some 70 MB.
+/// Size limit of a package list, in bytes: the largest has some 70 MB.
 pub(super) const MAX_LIST: u64 = 512 << 20;
 
-/// What is read of each list in a folder.
+/// Calls `read` for each list in a directory; returns the results.
 pub(super) fn each<T>(
     lists: &Path,
     mut read: impl FnMut(&str, BufReader<File>) -> io::Result<T>,
@@ -30,13 +30,13 @@ pub(super) fn each<T>(
     Ok(all)
 }
 
-/// The versions of the named packages that the suites offer.
+/// Returns the versions of the named packages that the suites offer.
 pub(super) fn offered(lists: &Path, names: &BTreeSet<&str>) -> Result<Vec<Offered>, Failure> {
     let all = each(lists, |name, list| versions(list, suite(name), names))?;
     Ok(all.into_iter().flatten().collect())
 }
 
-/// The suite of a list, `mirror.example_debian_dists_trixie_main_binary-amd64_Packages`.
+/// Returns the suite of a list, such as `mirror.example_debian_dists_trixie_main_binary-amd64_Packages`.
 fn suite(name: &str) -> &str {
     let after = name.rsplit_once("_dists_").map_or(name, |(_, after)| after);
     after.split('_').next().unwrap_or(after)

@@ -1,4 +1,4 @@
-//! Where the machine's own apt gets its packages: no mirror is ever written into this program.
+//! The mirrors of the machine's own apt; no mirror is hard-coded in this program.
 
 use crate::error::{Failure, ImageErrorKind};
 use crate::family::credentials::{self, Login};
@@ -25,20 +25,20 @@ impl Mirrors {
         }
     }
 
-    /// Whether nothing is unknown that the release's suites come from.
+    /// Returns whether the mirrors of all of the release's suites are known.
     pub(crate) fn has_all_of(&self, release: &Release) -> bool {
         release.suites.iter().all(|suite| self.get(suite.archive).is_some())
     }
 
-    /// Takes from `other` what is still unknown here.
+    /// Fills missing mirrors from `other`.
     pub(crate) fn or(self, other: Mirrors) -> Mirrors {
         Mirrors { main: self.main.or(other.main), security: self.security.or(other.security) }
     }
 
-    /// The addresses without credentials, and these.
+    /// Returns the addresses without credentials, and the credentials.
     ///
     /// # Errors
-    /// That a password may be left in one.
+    /// If a password may be left in an address.
     pub(crate) fn without_credentials(&self) -> Result<(Mirrors, Vec<Login>), Failure> {
         let (mut clean, mut logins) = (self.clone(), Vec::new());
         for url in [&mut clean.main, &mut clean.security].into_iter().flatten() {
@@ -51,7 +51,7 @@ impl Mirrors {
         Ok((clean, logins))
     }
 
-    /// `deb` lines for the release's suites.
+    /// Returns the `deb` lines for the release's suites.
     pub(crate) fn sources(&self, release: &Release) -> Vec<String> {
         let line = |suite: &PackageSuite| {
             let mirror = self.get(suite.archive)?;
@@ -77,12 +77,12 @@ struct DebSource {
     components: Vec<String>,
 }
 
-/// The mirrors that the machine's apt uses for the release's distro; nothing on a machine of another distro.
+/// Returns the mirrors that the machine's apt uses for the release's distro; empty on a machine with another distro.
 ///
 /// # Errors
-/// That a file by which its apt is told cannot be read.
+/// If a configuration file of apt cannot be read.
 pub(crate) fn of_machine(root: &Root, release: &Release) -> Result<Mirrors, Failure> {
-    // A machine that does not say what it runs is none of the distro.
+    // A machine without an os-release does not count as the distro.
     let os = OsRelease::read(root).unwrap_or_default();
     if release.distro != os.id().as_str() {
         return Ok(Mirrors::default());
@@ -91,18 +91,23 @@ pub(crate) fn of_machine(root: &Root, release: &Release) -> Result<Mirrors, Fail
     found.map_err(unreadable)
 }
 
-/// All addresses of a machine's apt. What cannot be read is nothing that this program could tell anybody.
+/// Returns all addresses of a machine's apt. Unreadable files are skipped: this program cannot reveal their content.
 pub(crate) fn addresses(root: &Root) -> Vec<String> {
     let files = files(root).unwrap_or_default();
     let all = files.iter().flat_map(|file| entries_of(root, file).unwrap_or_default());
     all.flat_map(|entry| [follow(&entry.uri, root).ok().flatten(), Some(entry.uri)]).flatten().collect()
 }
 
-/// All `deb` entries of a `sources.list` text, as mmdebstrap writes one.
+/// Returns the mirrors in the text of a `sources.list`, as mmdebstrap writes it.
 ///
 /// # Errors
+<<<<<<< HEAD
 /// That it names a file of this machine which cannot be read.
 pub(crate) fn of_list(text: &str, distro: &DistroId) -> Result<Mirrors, Failure> {
+=======
+/// If the text names a file of this machine that cannot be read.
+pub(crate) fn of_list(text: &str, distro: &str) -> Result<Mirrors, Failure> {
+>>>>>>> w-c7
     choose(&list_entries(text), distro, None, &Root::default()).map_err(unreadable)
 }
 
@@ -117,7 +122,7 @@ fn choose(entries: &[DebSource], distro: &DistroId, codename: Option<&str>, root
             || e.suite.ends_with("/updates")
             || e.uri.trim_end_matches('/').ends_with("-security")
     };
-    // Third parties offer packages beside the distro's, some even under its suites' names.
+    // Third parties offer packages in addition to the distro's, some even under the names of its suites.
     let score = |e: &DebSource| {
         let path = e.uri.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
         let own_path = *distro == path || path == format!("{distro}-security");
@@ -141,7 +146,8 @@ fn choose(entries: &[DebSource], distro: &DistroId, codename: Option<&str>, root
     Ok(Mirrors { main: best(false)?, security: best(true)? })
 }
 
-/// `mirror+file:/etc/apt/mirrors/x.list`, as in Debian's cloud images, names a file with mirrors: the first one counts.
+/// Follows a `mirror+file:/etc/apt/mirrors/x.list`, as in Debian's cloud images, which names a file with mirrors: the
+/// first one is used.
 fn follow(uri: &str, root: &Root) -> Result<Option<String>, RootError> {
     let Some(file) = uri.strip_prefix("mirror+file:") else {
         return Ok(Some(uri.trim_end_matches('/').to_owned()));
@@ -160,7 +166,7 @@ fn entries(root: &Root) -> Result<Vec<DebSource>, RootError> {
     Ok(all)
 }
 
-/// The files that apt reads, in its order; the first one may be missing.
+/// Returns the files that apt reads, in its order; the first one may be missing.
 fn files(root: &Root) -> Result<Vec<PathBuf>, RootError> {
     let folder = Path::new("/etc/apt/sources.list.d");
     let names = root.list_if_any(folder)?;
@@ -168,7 +174,7 @@ fn files(root: &Root) -> Result<Vec<PathBuf>, RootError> {
     Ok([PathBuf::from("/etc/apt/sources.list")].into_iter().chain(parts).collect())
 }
 
-/// How a file of sources is written.
+/// Format of a file with sources.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Style {
     OneLine,
@@ -176,7 +182,7 @@ enum Style {
 }
 
 impl Style {
-    /// Told by the end of the name; files with other ones apt does not read.
+    /// Returns the format by the file's extension; apt ignores files with other extensions.
     fn of(file: &Path) -> Option<Style> {
         match file.extension()?.to_str()? {
             "list" => Some(Style::OneLine),
@@ -194,7 +200,7 @@ fn entries_of(root: &Root, file: &Path) -> Result<Vec<DebSource>, RootError> {
     })
 }
 
-/// `None` where no file stands; that it cannot be told what does is an error.
+/// Reads a file; `None` if it does not exist. An existing file that cannot be read is an error.
 fn text(root: &Root, file: &Path) -> Result<Option<String>, RootError> {
     match root.read_text(file, MAX_CONFIGURATION) {
         Err(error) if error.is_unreadable() => Err(error),
@@ -202,7 +208,7 @@ fn text(root: &Root, file: &Path) -> Result<Option<String>, RootError> {
     }
 }
 
-/// sources.list(5), one-line style: `deb [options] uri suite component…`.
+/// Reads sources.list(5), one-line style: `deb [options] uri suite component…`.
 fn list_entries(text: &str) -> Vec<DebSource> {
     let mut all = Vec::new();
     for line in text.lines() {
@@ -223,7 +229,7 @@ fn list_entries(text: &str) -> Vec<DebSource> {
     usable(all)
 }
 
-/// sources.list(5), deb822 style.
+/// Reads sources.list(5), deb822 style.
 fn deb822_entries(text: &str) -> Vec<DebSource> {
     let mut all = Vec::new();
     let text: String = text.lines().filter(|l| !l.starts_with('#')).flat_map(|l| [l.trim_end(), "\n"]).collect();
@@ -258,7 +264,7 @@ fn deb822_entries(text: &str) -> Vec<DebSource> {
     usable(all)
 }
 
-/// A CD is no mirror.
+/// Removes CDs, which are no mirrors.
 fn usable(mut entries: Vec<DebSource>) -> Vec<DebSource> {
     entries.retain(|e| !e.uri.starts_with("cdrom:"));
     entries
@@ -317,7 +323,7 @@ mod tests {
         let etc = root.path().join("etc/apt");
         std::fs::create_dir_all(etc.join("mirrors")).unwrap();
         std::fs::create_dir_all(etc.join("sources.list.d")).unwrap();
-        // Quoted as a shell would, and where it is when /etc has none.
+        // Quoted as in a shell, and read from /usr/lib if /etc has no os-release.
         std::fs::create_dir_all(root.path().join("usr/lib")).unwrap();
         let os = "# a comment\nID='debian'\nVERSION_CODENAME=\"trixie\" # now\n";
         std::fs::write(root.path().join("usr/lib/os-release"), os).unwrap();
@@ -340,7 +346,7 @@ mod tests {
         assert_eq!(of_machine(&machine, &release).unwrap(), Mirrors::default());
     }
 
-    /// A machine in a folder that runs Debian 13, with these files.
+    /// Makes a directory like a machine with Debian 13 and these files.
     fn machine(files: &[(&str, &str)]) -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
         let system = ("etc/os-release", "ID=debian\nVERSION_CODENAME=trixie\n");
@@ -373,7 +379,7 @@ mod tests {
         let release = crate::fixtures::release("13", "trixie");
         let list = "deb http://mirror.example/debian trixie main\n\
                     deb mirror+file:/etc/apt/mirrors/security.list trixie-security main\n";
-        // Root may read everything, but not more than a file of its kind has.
+        // Root may read everything, but no more than the size limit of the file's kind.
         let fill = |folder: &tempfile::TempDir, file: &str| {
             let path = folder.path().join(file);
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -388,7 +394,7 @@ mod tests {
             assert!(said.contains(&format!("/{file} ")), "{said}");
             assert!(addresses(&machine).contains(&"http://mirror.example/debian".to_owned()));
         }
-        // What apt does not read may be anything, and a mirror list that is missing is none.
+        // A file that apt does not read may be anything, and a missing mirror list counts as no mirror.
         let folder = machine(&[("etc/apt/sources.list", list)]);
         fill(&folder, "etc/apt/sources.list.d/other.save");
         let found = of_machine(&Root::new(folder.path()).unwrap(), &release).unwrap();

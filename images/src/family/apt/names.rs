@@ -3,17 +3,18 @@
 use model::package::PackageName;
 use std::path::Path;
 
-/// What names look like, for messages.
+/// Form of package names, for messages.
 pub(crate) const NAME_FORM: &str = "a Debian package name (lower-case letters, digits, `+`, `.`, `-`)";
-/// What files look like.
+/// Form of package files, for messages.
 pub(crate) const FILE_FORM: &str = "a .deb file";
 
-/// A text as a package's name, if it is one.
+/// Returns a text as a package's name, if it is valid.
 pub(crate) fn package(text: &str) -> Option<PackageName> {
     text.parse().ok().filter(|_| is_package(text))
 }
 
-/// Debian policy 5.6.7: at least two characters, lower-case letters, digits, `+`, `-`, `.`, starting with an alphanumeric.
+/// Checks Debian policy 5.6.7: at least two characters, lower-case letters, digits, `+`, `-`, `.`, starting with an
+/// alphanumeric.
 fn is_package(text: &str) -> bool {
     let mut bytes = text.bytes();
     bytes.next().is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
@@ -23,13 +24,13 @@ fn is_package(text: &str) -> bool {
         && bytes.all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"+.-".contains(&b))
 }
 
-/// Whether a text names a package's file.
+/// Returns whether a text names a package file.
 pub(crate) fn is_file(text: &str) -> bool {
     text.ends_with(".deb")
 }
 
-/// The name of the package in a file: the part of the file's name before the first underscore (Debian policy, appendix on
-/// binary packages).
+/// Returns the name of the package in a file: the part of the file's name before the first underscore (Debian policy,
+/// appendix on binary packages).
 pub(crate) fn in_file(file: &Path) -> Option<PackageName> {
     package(file.file_name()?.to_str()?.split('_').next()?.trim_end_matches(".deb"))
 }

@@ -1,4 +1,4 @@
-//! What keeps packages' scripts from starting services and installing boot loaders while they run in a tree.
+//! Temporary files that keep packages' scripts from starting services and installing boot loaders in a tree.
 
 use crate::error::{Context as _, Failure};
 use crate::tree::{self, FolderEntry};
@@ -15,7 +15,7 @@ pub(super) struct Scaffold {
     undo: Vec<(OwnedFd, &'static str)>,
 }
 
-/// What a file is called while another one takes its place.
+/// Name of a file while another file takes its place.
 const ASIDE: &str = ".kata-qualify-aside";
 
 impl Scaffold {
@@ -27,7 +27,7 @@ impl Scaffold {
         tree::devices(&root)?;
         let mut scaffold = Scaffold { undo: Vec::new() };
         scaffold.put(&root, "policy-rc.d", b"#!/bin/sh\nexit 101\n")?;
-        // A cloud image has a boot loader, whose hook looks for the disk that the tree no longer lies on.
+        // A cloud image has a boot loader, whose hook would look for a disk that no longer holds the tree.
         if root.symlink_metadata(Path::new("/usr/sbin/update-grub")).is_ok() {
             scaffold.put(&root, "update-grub", b"#!/bin/sh\nexit 0\n")?;
         }

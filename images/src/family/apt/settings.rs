@@ -5,19 +5,19 @@ use crate::family::credentials::PROXY_VARIABLES;
 use crate::progress::Phase;
 use crate::runner::{Runner, tied};
 
-/// Ubuntu offers an update to some machines first, which apt draws by their numbers: an image gets what the archive has.
+/// Ubuntu phases updates by a number that apt computes for each machine: an image gets every version in the archive.
 pub(super) const PHASED: &str = "APT::Get::Always-Include-Phased-Updates";
 
 /// apt's settings for one image.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct AptSettings {
-    /// `Acquire::http::Proxy`, certificates and the like, as the machine's apt has them.
+    /// Settings of the machine's apt, such as `Acquire::http::Proxy` and certificates.
     pub(crate) machine: Vec<(String, String)>,
     pub(crate) accept_expired: bool,
 }
 
 impl AptSettings {
-    /// The machine's proxy settings; a machine without apt has none.
+    /// Reads the machine's proxy settings; a machine without apt has none.
     pub(crate) fn of_machine(runner: &Runner<'_>, accept_expired: bool) -> Result<AptSettings, Failure> {
         let dump = runner
             .output(Phase::Resolve, tied("apt-config").args(["dump", "--no-empty", "--format", "%F\t%v%n"]))
@@ -28,19 +28,19 @@ impl AptSettings {
         Ok(AptSettings { machine: of_dump(&dump), accept_expired })
     }
 
-    /// URLs of proxies, to be redacted.
+    /// Returns the URLs of proxies, to be redacted.
     pub(crate) fn proxy_urls(&self) -> Vec<String> {
         let of_environment = PROXY_VARIABLES.iter().filter_map(|v| std::env::var(v).ok());
         self.machine.iter().filter(|(key, _)| is_proxy(key)).map(|(_, url)| url.clone()).chain(of_environment).collect()
     }
 
-    /// Settings as `Key value` pairs.
+    /// Returns the settings as `Key value` pairs.
     ///
-    /// The checks of dates are set both ways explicitly: a machine may have switched them off for itself.
+    /// The checks of dates are always set explicitly, because a machine may have disabled them for itself.
     pub(crate) fn all(&self) -> Vec<(String, String)> {
         let check = if self.accept_expired { "false" } else { "true" };
         let mut all = self.machine.clone();
-        // The last value of a key counts.
+        // The last value of a key takes effect.
         all.extend([
             ("Acquire::Check-Valid-Until".to_owned(), check.to_owned()),
             ("Acquire::Check-Date".to_owned(), check.to_owned()),

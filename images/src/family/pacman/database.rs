@@ -1,4 +1,4 @@
-//! What repositories offer, by their databases: an archive with a description for each package.
+//! Packages that repositories offer, read from their databases: archives with a description of each package.
 
 use crate::error::{Context as _, Failure, ImageErrorKind};
 use crate::family::offered::{Offered, OfferedFile};
@@ -9,11 +9,11 @@ use operator::packages::pacman::field;
 use std::io::{self, Read};
 use std::path::Path;
 
-/// Bytes of a description, and of a whole database as it is unpacked; Arch's have some 100 MB.
+/// Size limits of a description, and of a whole unpacked database, in bytes; Arch's have some 100 MB.
 const MAX_DESCRIPTION: u64 = 1 << 20;
 const MAX_DATABASE: u64 = 4 << 30;
 
-/// All packages of the databases in a folder.
+/// Lists all packages of the databases in a directory.
 pub(super) fn offered(sync: &Path) -> Result<Vec<OfferedFile>, Failure> {
     let root = tree::open(sync)?;
     let mut all = Vec::new();
@@ -37,7 +37,7 @@ fn of_database(database: impl Read, repository: &str) -> io::Result<Vec<OfferedF
         entry.take(MAX_DESCRIPTION).read_to_string(&mut text)?;
         let of = |key: &str| field(&text, key).into_iter().next().unwrap_or_default();
         let (name, version, file) = (of("NAME"), of("VERSION"), of("FILENAME"));
-        // It becomes a name here, and the end of an address.
+        // The name becomes a file name here, and the end of an address.
         let is_sound =
             !file.starts_with(['.', '-']) && file.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-._:@~".contains(&b));
         let sound = version
@@ -54,11 +54,11 @@ fn of_database(database: impl Read, repository: &str) -> io::Result<Vec<OfferedF
     Ok(all)
 }
 
-/// The files of the packages that pacman wants to install, by its lines `REPOSITORY NAME VERSION`; other output is no
-/// such line.
+/// Returns the files of the packages that pacman wants to install, from its lines `REPOSITORY NAME VERSION`; other
+/// output is ignored.
 ///
 /// # Errors
-/// That it wants one that no database has.
+/// If pacman wants a package that no database has.
 pub(super) fn wanted(printed: &str, offered: &[OfferedFile]) -> Result<Vec<OfferedFile>, Failure> {
     let mut all: Vec<OfferedFile> = Vec::new();
     for line in printed.lines() {
@@ -84,7 +84,7 @@ pub(super) fn wanted(printed: &str, offered: &[OfferedFile]) -> Result<Vec<Offer
 mod tests {
     use super::*;
 
-    /// As `repo-add` 6.0 makes it.
+    /// Builds a database as `repo-add` 6.0 does.
     fn database(packages: &[(&str, &str, &str)]) -> Vec<u8> {
         let mut tar = tar::Builder::new(flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast()));
         for (name, version, file) in packages {

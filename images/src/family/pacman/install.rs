@@ -1,4 +1,5 @@
-//! Packages: decided on by the tree's own pacman, fetched and verified by this machine, installed by the tree's own pacman.
+//! Package installation: selected by the tree's own pacman, fetched and verified by this machine, installed by the
+//! tree's own pacman.
 
 use super::database;
 use super::{PROGRAM, SYNC, keyring, sources};
@@ -18,22 +19,23 @@ use operator::process::sandbox::{BindMount, Network};
 use std::path::Path;
 use std::process::Command;
 
-/// Below the image's folder: packages, pacman's settings, and hooks that take others' places.
+/// Directory below the image's directory for packages, with pacman's settings, and hooks that mask others.
 const ARCHIVES: &str = "archives";
 const CONFIGURATION: &str = "pacman.conf";
 const HOOKS: &str = "hooks";
-/// Where the tree's pacman sees the repositories' databases.
+/// Path at which the tree's pacman sees the repositories' databases.
 const SYNC_OVER: &str = "/var/lib/pacman/sync";
 
-/// What takes longer than all other packages together when a kernel is installed, and makes what no guest here boots.
+/// Hooks that make an initrd when a kernel is installed: they take longer than all other packages, and no guest here
+/// boots their result.
 const MASKED: [&str; 2] = ["90-mkinitcpio-install.hook", "90-dracut-install.hook"];
 
-/// What a tree is made of at least.
+/// Minimum package of a tree.
 const BASE: &str = "base";
-/// What packages have in their archives for pacman alone.
+/// Files in a package's archive that are only for pacman.
 const OF_PACKAGES: [&str; 5] = ["/.BUILDINFO", "/.CHANGELOG", "/.INSTALL", "/.MTREE", "/.PKGINFO"];
 
-/// What all steps share.
+/// Parameters common to all steps.
 pub(super) struct Job<'a> {
     pub(super) runner: &'a Runner<'a>,
     pub(super) folder: &'a Path,
@@ -45,7 +47,7 @@ pub(super) struct Job<'a> {
 pub(super) fn bootstrap(job: &Job<'_>, tree: &Path) -> Result<(), Failure> {
     std::fs::create_dir(tree).context("creating", tree)?;
     job.offer(&[])?;
-    // There is no tree to ask: this machine's pacman decides, on an empty folder that it calls its root.
+    // There is no tree yet, so this machine's pacman selects the packages, with an empty directory as its root.
     let (empty, seen) = (job.folder.join("empty"), family::seen(job.folder));
     folder::make_empty(&empty, &["db"])?;
     let sync = job.folder.join("empty/db/sync");
@@ -57,7 +59,7 @@ pub(super) fn bootstrap(job: &Job<'_>, tree: &Path) -> Result<(), Failure> {
     std::fs::remove_dir_all(&empty).context("removing", &empty)?;
     let packages =
         job.fetch(Phase::Bootstrap, &database::wanted(&printed, &database::offered(&job.folder.join(SYNC))?)?)?;
-    // Nothing of them is run yet.
+    // Nothing in the packages has run so far.
     for name in &packages {
         base::archive::unpack(job.runner, &job.folder.join(ARCHIVES).join(name), tree)?;
     }
@@ -66,7 +68,7 @@ pub(super) fn bootstrap(job: &Job<'_>, tree: &Path) -> Result<(), Failure> {
     job.put(Phase::Bootstrap, tree, &packages, true)
 }
 
-/// Installs packages in a tree, and upgrades what is there; offline nothing is fetched.
+/// Installs packages in a tree, and upgrades existing ones; offline nothing is fetched.
 pub(super) fn install(job: &Job<'_>, install: &Install<'_>) -> Result<(), Failure> {
     let (names, files) = install.names_and_files();
     let local = job.offer(&files)?;
@@ -87,22 +89,23 @@ pub(super) fn install(job: &Job<'_>, install: &Install<'_>) -> Result<(), Failur
         return Err(ImageErrorKind::NotCached.into());
     }
     let mut packages = job.fetch(Phase::Install, &wanted)?;
-    // A candidate takes the place of the repositories' package of its name.
+    // A candidate replaces the repositories' package of its name.
     packages.extend(local);
     job.put(Phase::Install, install.tree, &packages, false)?;
-    // An OCI image that Docker has run has it.
+    // Left in an OCI image that Docker has run.
     tree::remove(&tree::open(install.tree)?, "/.dockerenv")
 }
 
-/// Has pacman say what it would do: one package a line.
+/// Makes pacman print the selected packages, one per line.
 fn print<'c>(pacman: &'c mut Command, operation: &str) -> &'c mut Command {
     pacman.args([operation, "--print", "--print-format", "%r %n %v", "--noconfirm"])
 }
 
 impl Job<'_> {
-    /// Makes the folder of packages again, with the caller's own in it; gives their names.
+    /// Recreates the directory of packages with the caller's own; returns their names.
     ///
-    /// No signature is asked for in the tree: what is fetched is verified here, and the caller's own need none.
+    /// Signatures are not checked in the tree: fetched packages are verified here, and the caller's own need no
+    /// signature.
     fn offer(&self, files: &[&Path]) -> Result<Vec<String>, Failure> {
         let archives = self.folder.join(ARCHIVES);
         folder::make_empty(&archives, &[HOOKS])?;
@@ -110,7 +113,7 @@ impl Job<'_> {
             "[options]\nArchitecture = auto\nSigLevel = Never\nLocalFileSigLevel = Never\nHookDir = {OVER}/{HOOKS}/\n"
         );
         for (id, _) in sources::written(self.folder)? {
-            // It is asked for a server where it only reads the database.
+            // pacman requires a server even if it only reads the database.
             text += &format!("[{id}]\nServer = file:///nowhere\n");
         }
         let configuration = archives.join(CONFIGURATION);
@@ -122,7 +125,7 @@ impl Job<'_> {
         files.iter().map(|path| folder::copy_into(&archives, path)).collect()
     }
 
-    /// The tree's own pacman.
+    /// Returns a command of the tree's own pacman.
     fn pacman(&self, tree: &Path) -> Result<Command, Failure> {
         let (archives, sync) = (self.folder.join(ARCHIVES), self.folder.join(SYNC));
         let mounts = [
@@ -135,7 +138,7 @@ impl Job<'_> {
         Ok(pacman)
     }
 
-    /// Fetches packages with their signatures, and checks both their hashes and these; gives the files' names.
+    /// Fetches packages with their signatures, and checks their hashes and signatures; returns the files' names.
     fn fetch(&self, phase: Phase, wanted: &[OfferedFile]) -> Result<Vec<String>, Failure> {
         let servers = sources::written(self.folder)?;
         let mut files = Vec::new();
@@ -150,7 +153,7 @@ impl Job<'_> {
         }
         download::fetch(self.runner, phase, self.folder, &files, self.logins).map_err(|failure| {
             match failure.cause {
-                // Its database has what it has not: that of another day.
+                // The mirror lacks a package that its database lists: the database is of another day.
                 ImageErrorKind::NoSuchRelease { .. } => Failure {
                     cause: ImageErrorKind::NoSuchRelease { what: "a package or its signature".to_owned() },
                     ..failure
@@ -170,7 +173,7 @@ impl Job<'_> {
         Ok(wanted.iter().map(|one| one.name.clone()).collect())
     }
 
-    /// Has the tree's own pacman install packages, without a network.
+    /// Installs packages with the tree's own pacman, without a network.
     fn put(&self, phase: Phase, tree: &Path, packages: &[String], over_all: bool) -> Result<(), Failure> {
         let root = tree::open(tree)?;
         tree::devices(&root)?;
@@ -178,7 +181,7 @@ impl Job<'_> {
             let mut pacman = self.pacman(tree)?;
             pacman.args(["--upgrade", "--noconfirm", "--noprogressbar"]);
             if over_all {
-                // The files are unpacked already, and belong to no package yet.
+                // The files are already unpacked, and belong to no package yet.
                 pacman.args(["--overwrite", "*"]);
             }
             let over = Path::new(OVER);

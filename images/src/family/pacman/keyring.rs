@@ -1,7 +1,7 @@
-//! Whose signatures count: what `pacman-key --init --populate` makes of a distro's keyrings, made here by gpg in a folder
-//! of its own, because pacman-key takes them from nowhere but the machine's.
+//! The trusted keys of a distro: the equivalent of `pacman-key --init --populate`, made here by gpg in a directory of
+//! its own, because pacman-key only reads the machine's keyrings.
 //!
-//! A distro's few main keys are trusted, and packagers' keys as far as these have signed them.
+//! A distro's few main keys are trusted, and the keys of packagers as far as the main keys have signed them.
 
 use super::KEPT;
 use crate::error::{Context as _, Failure, ImageErrorKind};
@@ -15,17 +15,17 @@ use root::Root;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// What verifies.
+/// Program that verifies signatures.
 pub(super) const PROGRAM: &str = "gpg";
-/// Where a system has them: `NAME.gpg`, `NAME-trusted`, `NAME-revoked`.
+/// Directory of a system's keyrings: `NAME.gpg`, `NAME-trusted`, `NAME-revoked`.
 pub(super) const OF_SYSTEM: &str = "/usr/share/pacman/keyrings";
-/// Below the image's folder: these files, and gpg's own folder.
+/// Directories below the image's directory for the keyrings and for gpg's home.
 const KEYRINGS: &str = "pacman/keyrings";
 const HOME: &str = "pacman/gnupg";
-/// Bytes of a keyring; Arch's has 2 MB.
+/// Size limit of a keyring, in bytes; Arch's has 2 MB.
 const MAX_KEYRING: u64 = 64 << 20;
 
-/// Makes the keyring of a release: of the files that the caller names, else of a system's.
+/// Makes the keyring of a release, from the files that the caller names, or else from a system's keyrings.
 pub(super) fn make(
     runner: &Runner<'_>,
     folder: &Path,
@@ -50,12 +50,12 @@ pub(super) fn make(
         return Err(ImageErrorKind::Untrusted { detail }.into());
     }
     let seen = family::seen(folder).join(KEYRINGS);
-    // Who vouches for the main keys; it never leaves this folder.
+    // A key that certifies the main keys; it never leaves this directory.
     gpg(runner, folder, |gpg| gpg.args(["--quick-generate-key", "kata-qualify", "rsa2048", "cert", "never"]))?;
     gpg(runner, folder, |gpg| gpg.arg("--import").args(keyrings.iter().map(|name| seen.join(name))))?;
     for name in names.iter().filter(|name| name.ends_with("-revoked")) {
         for key in fingerprints(&folder.join(KEYRINGS).join(name))? {
-            // Of keys that were never there nothing is removed.
+            // Deleting a revoked key fails if the key was never imported.
             let _ = gpg(runner, folder, |gpg| gpg.args(["--delete-keys", &key]));
             runner.check()?;
         }
@@ -69,7 +69,7 @@ pub(super) fn make(
     Ok(())
 }
 
-/// Takes a system's keyrings.
+/// Copies a system's keyrings.
 fn copy(root: &Root, folder: &Path) -> Result<(), Failure> {
     for name in root.list(Path::new(OF_SYSTEM)).map_err(tree::failed)?.iter().filter(|name| is_plain(name)) {
         let content = root.read(&Path::new(OF_SYSTEM).join(name), MAX_KEYRING).map_err(tree::failed)?;
@@ -79,7 +79,7 @@ fn copy(root: &Root, folder: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Takes the caller's keys, which are trusted themselves.
+/// Copies the caller's keys, which are trusted themselves.
 fn bring(runner: &Runner<'_>, folder: &Path, files: &[PathBuf]) -> Result<(), Failure> {
     for (n, file) in files.iter().enumerate() {
         let at = |end: &str| format!("{KEYRINGS}/{n}{end}");
@@ -94,7 +94,8 @@ fn bring(runner: &Runner<'_>, folder: &Path, files: &[PathBuf]) -> Result<(), Fa
     Ok(())
 }
 
-/// What `gpg --show-keys --with-colons` says, as gpg imports trust: the fingerprint after each main key's line.
+/// Converts the output of `gpg --show-keys --with-colons` to gpg's ownertrust format: the fingerprint after each main
+/// key's line.
 fn trusted(shown: &str) -> String {
     let mut text = String::new();
     let mut is_main = false;
@@ -109,7 +110,7 @@ fn trusted(shown: &str) -> String {
     text
 }
 
-/// The fingerprints in a file, `FINGERPRINT:4:` or alone on a line.
+/// Returns the fingerprints in a file, `FINGERPRINT:4:` or alone on a line.
 fn fingerprints(file: &Path) -> Result<Vec<String>, Failure> {
     let text = std::fs::read_to_string(file).context("reading", file)?;
     let is_one = |word: &&str| word.len() >= 40 && word.bytes().all(|b| b.is_ascii_hexdigit());
@@ -122,7 +123,7 @@ fn fingerprints(file: &Path) -> Result<Vec<String>, Failure> {
         .collect())
 }
 
-/// Checks that a file of the image's folder is signed, by the file of its name with `.sig` behind it.
+/// Checks that a file of the image's directory is signed, by the file with the same name and `.sig` appended.
 ///
 /// # Errors
 /// [`ImageErrorKind::Untrusted`], naming the file and the key.
@@ -140,15 +141,15 @@ pub(super) fn verify(runner: &Runner<'_>, folder: &Path, phase: Phase, name: &st
     judge(&said).map_err(|error| ImageErrorKind::Untrusted { detail: format!("{name}: {error}") }.into())
 }
 
-/// A signature is not good, or its key is not trusted.
+/// A bad signature, or one by a key that is not trusted.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("none of the release's keys vouches for {key}")]
 struct UntrustedSignature {
-    /// The key's fingerprint, or what is said in its place.
+    /// Fingerprint of the key, or a text in its place.
     key: String,
 }
 
-/// Reads gpg's status: good, and by a key that is trusted; else which key it is.
+/// Checks gpg's status for a good signature by a trusted key; otherwise returns the key.
 fn judge(said: &str) -> Result<(), UntrustedSignature> {
     let status = |word: &str| {
         said.lines().filter_map(|line| line.strip_prefix("[GNUPG:] ")).find(|line| line.split(' ').next() == Some(word))
@@ -161,8 +162,8 @@ fn judge(said: &str) -> Result<(), UntrustedSignature> {
     }
 }
 
-/// What gpg's complaint among these lines means, and about which key it is, as gpg 2.2 of Debian 12 words it; nothing where
-/// none is gpg's.
+/// Returns the meaning of gpg's error among these lines and the key, as worded by gpg 2.2 of Debian 12; `None` if no
+/// line is gpg's.
 pub(super) fn cause(lines: &[String]) -> Option<ImageErrorKind> {
     let line = lines.iter().find(|line| line.starts_with("gpg: ") && is_no_good(line))?;
     let key = lines.iter().find_map(|line| line.split_once(" key ").filter(|_| line.starts_with("gpg:  ")));
@@ -202,7 +203,7 @@ fn command(folder: &Path) -> Result<Command, Failure> {
 mod tests {
     use super::*;
 
-    /// As gpg 2.2 of Debian 12 says it.
+    /// The output of gpg 2.2 of Debian 12.
     #[test]
     fn only_a_good_signature_of_a_trusted_key_counts() {
         let of =
@@ -215,7 +216,7 @@ mod tests {
             assert_eq!(judge(&of(trust)), Err(UntrustedSignature { key: "A595FFA1".to_owned() }), "{trust}");
         }
         assert!(judge("[GNUPG:] BADSIG 2433 good\n[GNUPG:] TRUST_FULLY 0 pgp\n").is_err());
-        // The name of a key may say anything.
+        // The name of a key may be any text.
         assert!(judge("[GNUPG:] GOODSIG 2433 VALIDSIG x\nx [GNUPG:] VALIDSIG A\n[GNUPG:] TRUST_FULLY\n").is_err());
     }
 

@@ -1,4 +1,4 @@
-//! Where a release's packages come from: read from a system as data. No mirror is ever written into this program.
+//! A release's package sources, read from a system's files as data. No mirror is hard-coded in this program.
 
 use super::KEPT;
 use crate::error::{Context as _, Failure, ImageErrorKind};
@@ -8,12 +8,12 @@ use operator::installer::pacman_settings;
 use root::Root;
 use std::path::Path;
 
-/// The repositories that a release has at least, where no system says it.
+/// Minimum repositories of a release, if no system names them.
 const OWN: [&str; 2] = ["core", "extra"];
-/// How Arch's mirrors lay them out.
+/// Directory layout of Arch's mirrors.
 const LAYOUT: &str = "$repo/os/$arch";
 
-/// A repository, at the first of its servers: which one answers must not decide what an image has.
+/// A repository, at the first of its servers: the content of an image must not depend on which server responds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Repository {
     pub(super) id: String,
@@ -22,10 +22,10 @@ pub(super) struct Repository {
     pub(super) is_signed: bool,
 }
 
-/// The repositories of a system, or those of a mirror in their place, and those that the record wants besides.
+/// Returns the repositories of a system or a mirror, and additional ones from the record.
 ///
 /// # Errors
-/// That none is known, or not where one is.
+/// If no repository is known, or the address of one is unknown.
 pub(super) fn repositories(
     system: Option<&Root>,
     mirror: Option<&str>,
@@ -63,7 +63,7 @@ pub(super) fn repositories(
     known.into_iter().map(repository).collect()
 }
 
-/// A repository as a configuration has it.
+/// A repository in a configuration.
 #[derive(Default)]
 struct Template {
     id: String,
@@ -88,24 +88,24 @@ fn of_system(root: &Root) -> Result<Vec<Template>, Failure> {
     Ok(all)
 }
 
-/// A base names no files of this machine.
+/// Returns whether a server is an address; a base must not name files of this machine.
 fn is_address(server: &str) -> bool {
     server.starts_with("https://") || server.starts_with("http://")
 }
 
-/// The addresses in a system's settings.
+/// Returns the addresses in a system's settings.
 pub(super) fn addresses(root: &Root) -> Vec<String> {
     of_system(root).unwrap_or_default().into_iter().filter_map(|template| template.server).collect()
 }
 
-/// Writes down which repository is where: `core ADDRESS`.
+/// Writes the list of repositories: `core ADDRESS`.
 pub(super) fn write(folder: &Path, repositories: &[Repository]) -> Result<(), Failure> {
     let path = folder.join(KEPT).join("repositories");
     let text: String = repositories.iter().map(|one| format!("{} {}\n", one.id, one.address)).collect();
     std::fs::write(&path, text).context("writing", &path)
 }
 
-/// The repositories that were written down, each with its address.
+/// Reads the list of repositories, each with its address.
 pub(super) fn written(folder: &Path) -> Result<Vec<(String, String)>, Failure> {
     let path = folder.join(KEPT).join("repositories");
     let text = std::fs::read_to_string(&path).context("reading", &path)?;

@@ -1,4 +1,4 @@
-//! The repositories' indexes, as dnf has fetched and verified them: `repomd.xml` has the hashes of all others.
+//! The repositories' indexes, fetched and verified by dnf: `repomd.xml` has the hashes of all others.
 
 use crate::digest;
 use crate::error::{Failure, ImageErrorKind};
@@ -12,22 +12,23 @@ use std::collections::BTreeSet;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
-/// Bytes of an index of indexes; real ones have some 10 KiB.
+/// Size limit of a `repomd.xml`, in bytes; real ones have some 10 KiB.
 const MAX_INDEX: u64 = 16 << 20;
-/// Bytes of a list of packages as it is unpacked; Fedora's has some 200 MB.
+/// Size limit of an unpacked package list, in bytes; Fedora's has some 200 MB.
 const MAX_LIST: u64 = 4 << 30;
-/// Bytes up to the next `>` of a list.
+/// Maximum distance to the next `>` in a list, in bytes.
 const MAX_TAG: u64 = 16 << 20;
 
-/// The indexes in dnf's cache, of these repositories.
+/// Reads the indexes of these repositories in dnf's cache.
 pub(super) fn read(cache: &Path, ids: &[String]) -> Result<Vec<Index>, Failure> {
     let root = tree::open(cache)?;
     ids.iter().map(|id| Ok(describe(id, &index(&root, id)?.1))).collect()
 }
 
-/// A repository's folder in the cache, and its index.
+/// Returns a repository's directory in the cache, and its index.
 fn index(root: &Root, id: &str) -> Result<(PathBuf, Vec<u8>), Failure> {
-    // `fedora-2d95c80a1fa0a67d`: who else has the name as a beginning goes on otherwise.
+    // Exactly a hash must follow, as in `fedora-2d95c80a1fa0a67d`: the name may be a prefix of another repository's
+    // name.
     let is_its = |name: &&String| {
         let hash = name.strip_prefix(id).and_then(|rest| rest.strip_prefix('-'));
         hash.is_some_and(|hash| hash.len() == 16 && hash.bytes().all(|b| b.is_ascii_hexdigit()))
@@ -43,7 +44,7 @@ fn index(root: &Root, id: &str) -> Result<(PathBuf, Vec<u8>), Failure> {
 
 fn describe(id: &str, index: &[u8]) -> Index {
     let text = String::from_utf8_lossy(index);
-    // `<timestamp>1795932906</timestamp>`, of each part; older tools write fractions of seconds.
+    // Each part has a `<timestamp>1795932906</timestamp>`; older tools write fractions of seconds.
     let seconds =
         text.split("<timestamp>").skip(1).filter_map(|rest| rest.split(['<', '.']).next()?.trim().parse::<i64>().ok());
     let date = seconds.max().and_then(|seconds| Timestamp::from_second(seconds).ok());
@@ -51,7 +52,7 @@ fn describe(id: &str, index: &[u8]) -> Index {
     Index { suite: id.to_owned(), security, sha256: digest::of_bytes(index), date, valid_until: None }
 }
 
-/// The versions of the named packages that each repository in dnf's cache offers, sorted by repository.
+/// Returns the versions of the named packages that each repository in dnf's cache offers, sorted by repository.
 pub(super) fn offered(cache: &Path, names: &BTreeSet<&str>) -> Result<Vec<Offered>, Failure> {
     let root = tree::open(cache)?;
     let mut all = Vec::new();
@@ -74,7 +75,8 @@ pub(super) fn offered(cache: &Path, names: &BTreeSet<&str>) -> Result<Vec<Offere
     Ok(all)
 }
 
-/// The name of the list of packages in an index: `<data type="primary">…<location href="repodata/X-primary.xml.gz"/>`.
+/// Returns the name of the package list in an index: `<data type="primary">…<location
+/// href="repodata/X-primary.xml.gz"/>`.
 fn list_in(index: &str) -> Option<String> {
     let data = index.split("<data ").find(|data| data.starts_with("type=\"primary\""))?;
     let href = attribute(data.split_once("<location ")?.1, "href")?;
@@ -91,7 +93,7 @@ fn unpacked(name: &str, file: std::fs::File) -> io::Result<Box<dyn Read>> {
     Ok(Box::new(list.take(MAX_LIST)))
 }
 
-/// The names and versions in a list of packages, of those that are named.
+/// Returns the names and versions of the named packages in a package list.
 fn versions(mut list: impl BufRead, names: &BTreeSet<&str>) -> io::Result<Vec<(String, PackageVersion)>> {
     let (mut all, mut name, mut bytes) = (Vec::new(), None, Vec::new());
     loop {
@@ -108,14 +110,14 @@ fn versions(mut list: impl BufRead, names: &BTreeSet<&str>) -> io::Result<Vec<(S
         {
             let of = |key| attribute(version, key).unwrap_or_default();
             let epoch = Some(of("epoch")).filter(|epoch| !["", "0"].contains(epoch)).map(|epoch| format!("{epoch}:"));
-            // Nothing that is installed has another.
+            // A version that does not parse is skipped: no installed package has such a version.
             let version = format!("{}{}-{}", epoch.unwrap_or_default(), of("ver"), of("rel"));
             all.extend(version.parse::<PackageVersion>().ok().map(|version| (name, version)));
         }
     }
 }
 
-/// `x` of `key="x"` in a tag.
+/// Returns `x` of `key="x"` in a tag.
 fn attribute<'t>(tag: &'t str, key: &str) -> Option<&'t str> {
     tag.split_once(&format!("{key}=\""))?.1.split('"').next()
 }
@@ -125,7 +127,7 @@ mod tests {
     use super::*;
     use std::io::Write as _;
 
-    /// As `createrepo_c` 0.20 writes it.
+    /// The output of `createrepo_c` 0.20.
     const REPOMD: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<repomd xmlns=\"http://linux.duke.edu/metadata/repo\">\n  \
         <revision>1795932906</revision>\n  <data type=\"filelists\">\n    <location href=\"repodata/02b-filelists.xml.gz\"/>\n    \
         <timestamp>1795932900</timestamp>\n  </data>\n  <data type=\"primary\">\n    <checksum type=\"sha256\">e8</checksum>\n    \

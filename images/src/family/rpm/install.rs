@@ -1,4 +1,4 @@
-//! Packages, fetched and verified by this machine, installed by the release's own rpm inside its tree.
+//! Package installation: fetched and verified by this machine, installed by the release's own rpm inside its tree.
 
 use super::workspace::{self, MODULES, Workspace};
 use crate::error::{Context as _, Failure, ImageErrorKind};
@@ -11,18 +11,20 @@ use model::package::PackageName;
 use operator::process::sandbox::{BindMount, Network};
 use std::path::Path;
 
-/// Below the image's folder: packages, and those of them that the caller brings along.
+/// Directory below the image's directory for packages, and its subdirectory for those from the caller.
 const ARCHIVES: &str = "archives";
 const LOCAL: &str = "local";
-/// Where this machine's rpm has a database of what it only unpacks.
+/// Database of this machine's rpm for packages that it only unpacks.
 const UNPACKED: &str = "/.kata-qualify-unpacked";
 
-/// What takes longer than all other packages together when a kernel is installed, and makes what no guest here boots.
+/// Hooks that make an initrd when a kernel is installed: they take longer than all other packages, and no guest here
+/// boots their result.
 ///
-/// `kernel-install` passes a hook over for a file of its name in this folder; before systemd 251 it knows no variable.
+/// `kernel-install` skips a hook if this directory has a file of its name; before systemd 251 there is no variable for
+/// it.
 const HOOKS: [&str; 2] = ["/etc/kernel/install.d/50-dracut.install", "/etc/kernel/install.d/51-dracut-rescue.install"];
 
-/// Makes a base tree of these packages and what they need.
+/// Makes a base tree from these packages and their dependencies.
 pub(super) fn bootstrap(
     runner: &Runner<'_>,
     workspace: &Workspace,
@@ -35,7 +37,7 @@ pub(super) fn bootstrap(
     let words: Vec<String> = base.iter().map(ToString::to_string).collect();
     let modules = workspace.enable(runner, Network::Machine, modules)?;
     let packages = fetch(runner, workspace, Network::Machine, folder, &words, Phase::Bootstrap)?;
-    // Nothing of them is run: neither scripts nor triggers nor this machine's plugins.
+    // Nothing in the packages is run, neither scripts nor triggers nor this machine's plugins.
     let mut rpm = workspace.command(Network::None, "rpm")?;
     rpm.arg(format!("--root={}", workspace.seen("rootfs").display())).arg(format!("--dbpath={UNPACKED}"));
     rpm.args(["--install", "--noscripts", "--notriggers", "--noplugins", "--nosignature"]);
@@ -47,7 +49,7 @@ pub(super) fn bootstrap(
     for (name, content) in &modules {
         tree::write(&root, &format!("{MODULES}/{name}"), 0o644, content)?;
     }
-    // The tree's own has no database yet, and so installs all of them: over themselves, with their scripts.
+    // The tree's own rpm has no database yet, so it installs all packages again over their files, with their scripts.
     put(runner, folder, tree, &packages, Phase::Bootstrap)
 }
 
@@ -82,7 +84,7 @@ pub(super) fn install(
     for (name, content) in &modules {
         tree::write(&root, &format!("{MODULES}/{name}"), 0o644, content)?;
     }
-    // Only what the repositories have was verified by their keys: these are the caller's.
+    // Only packages from the repositories were verified with their keys; these packages are the caller's.
     for name in local {
         let to = folder.join(ARCHIVES).join(&name);
         std::fs::rename(folder.join(LOCAL).join(&name), &to).context("moving", &to)?;
@@ -93,14 +95,14 @@ pub(super) fn install(
     if left.exists() {
         std::fs::remove_dir_all(&left).context("removing", &left)?;
     }
-    // An OCI image that Docker has run has it.
+    // Left in an OCI image that Docker has run.
     tree::remove(&root, "/.dockerenv")
 }
 
-/// Fetches what is wanted and what that needs, as far as the tree lacks it; gives the files' names.
+/// Fetches the wanted packages and their dependencies that the tree lacks; returns the files' names.
 ///
-/// dnf checks hashes and signatures. What it has fetched is checked once more: not all of its versions check what they
-/// are only to fetch.
+/// dnf checks hashes and signatures. The fetched packages are checked again, because not all versions of dnf check
+/// packages that they only fetch.
 fn fetch(
     runner: &Runner<'_>,
     workspace: &Workspace,
@@ -123,7 +125,7 @@ fn fetch(
     Ok(packages)
 }
 
-/// Checks that each package is whole and signed by one of the release's keys.
+/// Checks that each package is intact and signed with one of the release's keys.
 fn verify(
     runner: &Runner<'_>,
     workspace: &Workspace,
@@ -140,7 +142,7 @@ fn verify(
     let made = folder.join("keyring");
     folder::make_empty(&made, &[])?;
     for key in folder::names(&folder.join(workspace::KEYS))? {
-        // One that rpm cannot read is none that it finds afterwards.
+        // A key that rpm cannot import is ignored: packages signed with it fail the check.
         let _ = runner.run(phase, rpmkeys()?.arg("--import").arg(workspace.seen(workspace::KEYS).join(key)));
         runner.check()?;
     }
@@ -150,7 +152,7 @@ fn verify(
     std::fs::remove_dir_all(&made).context("removing", &made)
 }
 
-/// Has the tree's own rpm install packages: without a network, and without asking for signatures that were checked.
+/// Installs packages with the tree's own rpm, without a network, and without checking the signatures again.
 fn put(runner: &Runner<'_>, folder: &Path, tree: &Path, packages: &[String], phase: Phase) -> Result<(), Failure> {
     let archives = folder.join(ARCHIVES);
     if !packages.is_empty() {
@@ -165,9 +167,9 @@ fn put(runner: &Runner<'_>, folder: &Path, tree: &Path, packages: &[String], pha
         let mount = BindMount { folder: &archives, over: OVER, writable: false };
         let mut rpm = tree::command(tree, &[mount], "rpm")?;
         rpm.env("KERNEL_INSTALL_BYPASS", "1").env("SYSTEMD_OFFLINE", "1");
-        // Candidates may be older than what is there, or the same once more.
+        // Candidates may be older than the installed version, or the same.
         rpm.args(["--upgrade", "--oldpackage", "--replacepkgs", "--nosignature"]);
-        // A package may have these folders: they are there, and something is mounted on them.
+        // A package may own these directories, but they exist already and are mount points.
         rpm.args(["--excludepath=/proc", "--excludepath=/sys"]);
         rpm.args(packages.iter().map(|name| Path::new(OVER).join(name)));
         runner.run(phase, &mut rpm)?;

@@ -1,7 +1,7 @@
-//! Where a release's packages come from and by which keys they are trusted: read from a system as data, and written down
-//! for this machine's dnf.
+//! A release's package sources and trusted keys, read from a system's files as data, and written for this machine's
+//! dnf.
 //!
-//! No mirror is ever written into this program, and no key is fetched: one that comes the way that packages come proves
+//! No mirror is hard-coded in this program, and no key is fetched: a key from the same source as the packages proves
 //! nothing.
 
 use super::Rpm;
@@ -16,18 +16,18 @@ use root::Root;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// Bytes of a key, and of a variable's file.
+/// Size limits of a key, and of a variable's file, in bytes.
 const MAX_KEY: u64 = 1 << 20;
 const MAX_VARIABLE: u64 = 1 << 10;
-/// Keys that are taken from a folder.
+/// Maximum number of keys from a directory.
 const MAX_KEYS: usize = 100;
 
-/// The settings of a repository that say where it is.
+/// Settings of a repository with its address.
 const ADDRESSES: [&str; 3] = ["baseurl", "metalink", "mirrorlist"];
-/// Keys that say which of its packages are taken.
+/// Settings that select among the repository's packages.
 const CHOICES: [&str; 6] = ["cost", "exclude", "excludepkgs", "includepkgs", "module_hotfixes", "priority"];
 
-/// Keys by the names of their files.
+/// Keys by file name.
 type Keys = BTreeMap<String, Vec<u8>>;
 
 /// A repository.
@@ -35,9 +35,9 @@ type Keys = BTreeMap<String, Vec<u8>>;
 struct Repository {
     id: String,
     settings: Vec<(String, String)>,
-    /// The names of its keys' files.
+    /// File names of its keys.
     keys: Vec<String>,
-    /// Whether its index must be signed, too, and not only its packages.
+    /// Whether the index must be signed in addition to the packages.
     checks_index: bool,
 }
 
@@ -50,12 +50,13 @@ pub(super) struct Sources {
 }
 
 impl Sources {
-    /// The sources that a system has, and those that the record wants to be enabled.
+    /// Returns a system's sources, and those that the record wants to be enabled.
     ///
-    /// One that the system can do without is left out: what an image has must not go by whether that one answered.
+    /// A repository that the system can do without is left out: the content of an image must not depend on whether its
+    /// server responded.
     ///
     /// # Errors
-    /// That the system lacks one that the record names, or a key of one.
+    /// If the system lacks a repository that the record names, or a key of a repository.
     pub(super) fn of_system(root: &Root, family: &Rpm, release: &Release) -> Result<Sources, Failure> {
         let variables = variables(root, family, release)?;
         let (mut repositories, mut keys) = (Vec::new(), Keys::new());
@@ -71,7 +72,7 @@ impl Sources {
                 ADDRESSES.contains(&key.as_str())
                     && words(value).all(|w| w.starts_with("http://") || w.starts_with("https://"))
             };
-            // zypper's, below each address.
+            // zypper's subdirectory, to append to each address.
             let below = get("path").unwrap_or_default().trim_matches('/');
             let whole = |(key, value): &(String, String)| match below {
                 "" => (key.clone(), value.clone()),
@@ -104,10 +105,10 @@ impl Sources {
         Ok(Sources { repositories, keys, variables })
     }
 
-    /// What the caller names: addresses of repositories, and files of keys, else the keys of a system.
+    /// Returns the sources from the caller: addresses of repositories, and key files, or else the keys of a system.
     ///
     /// # Errors
-    /// That there is no key.
+    /// If there is no key.
     pub(super) fn of_mirrors(
         mirrors: &[(&'static str, String)],
         files: &[PathBuf],
@@ -142,12 +143,12 @@ impl Sources {
         }
     }
 
-    /// The repositories' names.
+    /// Returns the repositories' names.
     pub(super) fn ids(&self) -> Vec<String> {
         self.repositories.iter().map(|repository| repository.id.clone()).collect()
     }
 
-    /// Writes them into an image's folder, for dnf.
+    /// Writes the sources into an image's directory, for dnf.
     pub(super) fn write(&self, folder: &Path) -> Result<(), Failure> {
         let kept = folder.join(KEPT);
         let (keys, variables) = (folder.join(workspace::KEYS), folder.join(workspace::VARIABLES));
@@ -168,11 +169,11 @@ impl Sources {
 }
 
 impl Repository {
-    /// As dnf reads it: packages without a signature of these keys are refused.
+    /// Returns the repository's section for dnf: packages without a signature by these keys are refused.
     fn section(&self, keys: &Path) -> String {
         let mut text = format!("[{0}]\nname={0}\nenabled=1\ngpgcheck=1\n", self.id);
         text += &format!("repo_gpgcheck={}\n", u8::from(self.checks_index));
-        // An image is made of the indexes that its key is made of.
+        // An image is made from the same indexes as its key.
         text += "metadata_expire=never\n";
         let keys: Vec<String> = self.keys.iter().map(|name| format!("file://{}", keys.join(name).display())).collect();
         text += &format!("gpgkey={}\n", keys.join(" "));
@@ -183,7 +184,7 @@ impl Repository {
     }
 }
 
-/// The addresses in a system's settings.
+/// Returns the addresses in a system's settings.
 pub(super) fn addresses(root: &Root, family: &Rpm) -> Vec<String> {
     let settings = sections(root, family).unwrap_or_default().into_iter().flat_map(|(_, settings)| settings);
     let addresses = settings.filter(|(key, _)| ADDRESSES.contains(&key.as_str()));
@@ -193,7 +194,7 @@ pub(super) fn addresses(root: &Root, family: &Rpm) -> Vec<String> {
 /// A section's name and its settings.
 type Section = (String, Vec<(String, String)>);
 
-/// The sections of a system's files of repositories, in their order.
+/// Returns the sections of a system's repository files, in order.
 fn sections(root: &Root, family: &Rpm) -> Result<Vec<Section>, Failure> {
     let folder = Path::new(family.repositories);
     let mut all: Vec<Section> = Vec::new();
@@ -212,7 +213,7 @@ fn sections(root: &Root, family: &Rpm) -> Result<Vec<Section>, Failure> {
     Ok(all)
 }
 
-/// Takes keys from a system: those that are listed, else all that it trusts; gives their names.
+/// Collects keys from a system: the listed ones, or else all that it trusts; returns their names.
 fn keys_of(
     root: &Root,
     family: &Rpm,
@@ -221,7 +222,7 @@ fn keys_of(
 ) -> Result<Vec<String>, Failure> {
     let read = |path: &Path| {
         let name = path.file_name().and_then(|name| name.to_str()).filter(|name| is_plain(name))?;
-        // What is listed may be missing: another one may be the right one.
+        // A listed key may be missing: another one may be the right one.
         Some((name.to_owned(), root.read(path, MAX_KEY).ok()?))
     };
     let mut found: Vec<(String, Vec<u8>)> =
@@ -240,9 +241,9 @@ fn no_key(of: &str, who: &str) -> Failure {
     ImageErrorKind::Untrusted { detail: format!("{who} no key for {of}") }.into()
 }
 
-/// The variables in a system's addresses.
+/// Returns the variables in a system's addresses.
 fn variables(root: &Root, family: &Rpm, release: &Release) -> Result<BTreeMap<String, String>, Failure> {
-    // A system without os-release is read by the record alone.
+    // Without an os-release, only the record provides the variables.
     let os = OsRelease::read(root).unwrap_or_default();
     let mut all = named_by(release, &os);
     for folder in family.variables.iter().map(Path::new) {
@@ -255,7 +256,7 @@ fn variables(root: &Root, family: &Rpm, release: &Release) -> Result<BTreeMap<St
     Ok(all)
 }
 
-/// The variables that follow from the release; dnf 4.14 does not know the parts of its version.
+/// Returns the variables that follow from the release; dnf 4.14 does not know the parts of its version.
 fn named_by(release: &Release, os: &OsRelease) -> BTreeMap<String, String> {
     let version = workspace::release_version(release, os);
     let (major, minor) = version.split_once('.').unwrap_or((version.as_str(), ""));
@@ -272,7 +273,7 @@ fn named_by(release: &Release, os: &OsRelease) -> BTreeMap<String, String> {
     .collect()
 }
 
-/// A text with its variables replaced; one that is not known stays as it is.
+/// Replaces the variables in a text; an unknown variable stays unchanged.
 fn expanded(text: &str, variables: &BTreeMap<String, String>) -> String {
     let mut out = String::new();
     let mut rest = text;

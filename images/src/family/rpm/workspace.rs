@@ -1,8 +1,8 @@
-//! This machine's dnf, working in an image's folder: on repositories of its own, and on a copy of a tree's database.
+//! This machine's dnf, working in an image's directory: on repositories of its own, and on a copy of a tree's database.
 //!
-//! It may write to the image's folder only, and it alone gets credentials: they are in a folder for root that is removed
-//! with [`Workspace`], and in no argument and no tree.
-//! Nothing of the machine's dnf counts, neither its plugins nor its repositories.
+//! dnf may write only to the image's directory, and only dnf gets credentials: they are in a directory for root that is
+//! removed with [`Workspace`], and in no argument and no tree.
+//! The machine's plugins and repositories of dnf are not used.
 
 use crate::error::{Context as _, Failure};
 use crate::family::{self, credentials::Login, folder, installed};
@@ -17,38 +17,40 @@ use operator::process::sandbox::Network;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The program.
+/// Name of the program.
 pub(super) const PROGRAM: &str = "dnf";
 
-/// Below the image's folder: settings and credentials.
+/// Directory below the image's directory for settings and credentials.
 const FOLDER: &str = "fetch";
-/// The folder that is kept beside the tree, for candidates and disks that are made of it.
+/// Directory that is kept next to the tree, for candidates and disks derived from it.
 pub(super) const KEPT: &str = "dnf";
 pub(super) const KEYS: &str = "dnf/keys";
 pub(super) const VARIABLES: &str = "dnf/vars";
 pub(super) const REPOSITORIES: &str = "dnf/repositories.repo";
 pub(super) const CACHE: &str = "dnf/cache";
 
-/// Bytes of a file that says which stream of a module is enabled, and their folder.
+/// Size limit of a file that enables a stream of a module, in bytes, and the directory of these files.
 const MAX_MODULE: u64 = 1 << 16;
 pub(super) const MODULES: &str = "/etc/dnf/modules.d";
 
 /// The machine's dnf.
 pub(super) struct Workspace {
     folder: PathBuf,
-    /// Where its programs see that folder.
+    /// Path at which its programs see that directory.
     seen: PathBuf,
     version: String,
 }
 
-/// The value of `$releasever` in addresses: the record's number, else that by which the system calls itself.
+/// Returns the value of `$releasever` in addresses: the record's number, or else the version in the system's
+/// os-release.
 pub(super) fn release_version(release: &Release, os: &OsRelease) -> String {
     let is_number = release.version.as_str().starts_with(|c: char| c.is_ascii_digit());
     os.get("VERSION_ID").filter(|_| !is_number).unwrap_or(release.version.as_str()).to_owned()
 }
 
 impl Workspace {
-    /// Writes the settings into the folder, where the repositories are already; without a tree nothing is installed.
+    /// Writes the settings into the directory, which has the repositories already; without a tree nothing can be
+    /// installed.
     pub(super) fn new(
         folder: &Path,
         logins: &[Login],
@@ -64,7 +66,7 @@ impl Workspace {
         for folder in [&database, &private.join("repos.d"), &private.join(format!("root{MODULES}"))] {
             std::fs::create_dir_all(folder).context("creating", folder)?;
         }
-        // Debian's rpm has its database in its user's home else.
+        // By default Debian's rpm has its database in the user's home.
         workspace.write(".rpmmacros", "%_dbpath /var/lib/rpm\n")?;
         workspace.write("dnf.conf", &configuration(release))?;
         let kept = folder.join(REPOSITORIES);
@@ -76,7 +78,7 @@ impl Workspace {
         Ok(workspace)
     }
 
-    /// Copies what dnf must know of a tree: its packages, and the modules that are enabled.
+    /// Copies the parts of a tree that dnf needs: its package database, and the enabled modules.
     fn look_at(&self, tree: &Path, database: &Path) -> Result<(), Failure> {
         let root = tree::open(tree)?;
         rpm::copy_to(&root, database).map_err(installed::unread)?;
@@ -88,7 +90,7 @@ impl Workspace {
         Ok(())
     }
 
-    /// The folder for root alone.
+    /// Returns the directory that only root can read.
     fn private(&self) -> PathBuf {
         self.folder.join(FOLDER)
     }
@@ -97,17 +99,17 @@ impl Workspace {
         folder::write_private(&self.private().join(name), text)
     }
 
-    /// A path of the image's folder as its programs see it.
+    /// Returns a path of the image's directory as its programs see it.
     pub(super) fn seen(&self, name: &str) -> PathBuf {
         self.seen.join(name)
     }
 
-    /// A program of this machine, working in the folder.
+    /// Returns a command for a program of this machine, working in the directory.
     pub(super) fn command(&self, network: Network, program: &str) -> Result<Command, Failure> {
         family::of_machine(&self.folder, network, program, FOLDER)
     }
 
-    /// dnf; without a network it knows what it has fetched.
+    /// Returns a command of dnf; without a network it uses what it has already fetched.
     pub(super) fn dnf(&self, network: Network) -> Result<Command, Failure> {
         let mut dnf = self.command(network, PROGRAM)?;
         let private = self.seen.join(FOLDER);
@@ -123,12 +125,12 @@ impl Workspace {
         Ok(dnf)
     }
 
-    /// Fetches the indexes as they are now; dnf verifies each part by its hash, and where they are signed the whole.
+    /// Fetches the current indexes; dnf verifies each part by its hash, and the whole if it is signed.
     pub(super) fn refresh(&self, runner: &Runner<'_>) -> Result<(), Failure> {
         runner.run(Phase::Resolve, self.dnf(Network::Machine)?.args(["makecache", "--refresh"]))
     }
 
-    /// Enables modules, as a system would; gives the files that say so.
+    /// Enables modules, as a system would; returns the files that record this.
     pub(super) fn enable(
         &self,
         runner: &Runner<'_>,
@@ -158,22 +160,22 @@ impl Drop for Workspace {
     }
 }
 
-/// dnf's configuration: the release's packages alone, the newest that there are, all of them signed.
+/// Returns dnf's configuration: only the release's packages, the newest available, all of them signed.
 fn configuration(release: &Release) -> String {
     let mut text = "[main]\nplugins=0\ngpgcheck=1\nlocalpkg_gpgcheck=0\nbest=1\nobsoletes=1\nskip_if_unavailable=0\n\
         deltarpm=0\nzchunk=0\nkeepcache=1\nretries=3\ntimeout=30\n"
         .to_owned();
-    // A system's own package says it, too, which a bootstrap does not have yet.
+    // A system's own package sets this, too, but a bootstrap does not have that package yet.
     if let Some(platform) = &release.module_platform {
         text += &format!("module_platform_id=platform:{platform}\n");
     }
     text
 }
 
-/// The repositories with the credentials for those that have some.
+/// Adds credentials to the repositories that need them.
 ///
 /// # Errors
-/// When dnf's configuration cannot express them.
+/// If dnf's configuration cannot express them.
 fn with_logins(repositories: &str, logins: &[Login]) -> Result<String, Failure> {
     let mut text = String::new();
     for line in repositories.lines() {
@@ -243,7 +245,7 @@ mod tests {
         let of = |distro: &str, version: &str| {
             configuration(&database.record(distro).unwrap().release(version, Arch::X86_64).unwrap())
         };
-        // Oracle's modules are RHEL's, and so is what they are built for.
+        // Oracle's modules are RHEL's, and so is their platform.
         assert!(of("ol", "8").ends_with("\nmodule_platform_id=platform:el8\n"));
         assert!(of("centos", "stream9").ends_with("\nmodule_platform_id=platform:el9\n"));
         assert!(of("fedora", "43").ends_with("\nmodule_platform_id=platform:f43\n"));

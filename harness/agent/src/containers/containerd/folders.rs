@@ -1,4 +1,4 @@
-//! What an instance has on disk: laid out before containerd starts, and removed with everything else of the instance.
+//! An instance's files on disk: created before containerd starts, and removed with the rest of the instance.
 
 use super::RUN;
 use crate::containers::host;
@@ -16,11 +16,11 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use suites::loop_device;
 
-/// How long a shim may take to clean up after one that was killed: by default it is 5 s, in which no emulated machine stops
-/// a sandbox.
+/// Time limit for a shim's cleanup after a killed shim: the default is 5 s, too short for an emulated machine to stop a
+/// sandbox.
 const CLEAN_UP: &str = "90s";
 
-/// Whose instance it is, kept beside its socket: what a killed agent has left is removed by the next one.
+/// Owner of an instance, stored next to its socket: the next agent removes the remains of a killed one.
 #[derive(Debug, Serialize, Deserialize)]
 struct Owner {
     pid: u32,
@@ -29,9 +29,9 @@ struct Owner {
     disk: PathBuf,
 }
 
-/// Takes everything of an instance away: processes, mounts, control groups, bridges, volumes, sockets, folders.
+/// Removes everything of an instance: processes, mounts, control groups, bridges, volumes, sockets, directories.
 ///
-/// `ids` is the highest number that it has given to a container.
+/// `ids` is the highest number that the instance has given to a container.
 pub(in crate::containers) fn clean_up(name: &str, disk: &Path, ids: u64) {
     let run = Path::new(RUN).join(name);
     for number in 1..=ids {
@@ -48,21 +48,21 @@ pub(in crate::containers) fn clean_up(name: &str, disk: &Path, ids: u64) {
     for folder in [&run, disk, &Path::new("/run/containerd/runc").join(name)] {
         let _ = fs::remove_dir_all(folder);
     }
-    // Ours if they are empty; a containerd of the machine's keeps its own.
+    // Empty directories are the harness's; those of the machine's own containerd have content and stay.
     for folder in ["/run/containerd/runc", "/run/containerd/s", "/run/containerd", RUN, "/run/kata-qualify"] {
         let _ = fs::remove_dir(folder);
     }
 }
 
-/// Where the shim of a container listens (`SocketAddress` in containerd's `runtime/v2/shim/util_unix.go`): a shim of
-/// Kata's that refuses its first container leaves its socket there.
+/// Returns the path of a container's shim socket (`SocketAddress` in containerd's `runtime/v2/shim/util_unix.go`): a
+/// Kata shim that refuses its first container leaves its socket behind.
 fn shims_socket(address: &Path, namespace: &str, id: &str) -> PathBuf {
     let hashed = address.join(namespace).join(id);
     let digest = Sha256::digest(hashed.as_os_str().as_encoded_bytes());
     Path::new("/run/containerd/s").join(hex(&digest))
 }
 
-/// Removes what agents that were killed have left.
+/// Removes the remains of killed agents.
 pub(in crate::containers) fn sweep() {
     for entry in fs::read_dir(RUN).into_iter().flatten().flatten() {
         let text = fs::read(entry.path().join("owner")).unwrap_or_default();
@@ -70,13 +70,13 @@ pub(in crate::containers) fn sweep() {
             && process::started(owner.pid) != Some(owner.started)
             && entry.file_name().to_str() == Some(&owner.name)
         {
-            // Nobody knows any more how many there were: more than a run has containers.
+            // The real number is unknown: this is more than the containers of a run.
             clean_up(&owner.name, &owner.disk, 1000);
         }
     }
 }
 
-/// Makes the folders, the links to Kata's shims, and containerd's configuration with this text.
+/// Makes the directories, the links to Kata's shims, and containerd's configuration with this text.
 pub(in crate::containers) fn lay_out(
     name: &str,
     settings: &Settings,
@@ -97,13 +97,14 @@ pub(in crate::containers) fn lay_out(
     fs::write(run.join("config.toml"), configuration)
 }
 
-/// Version 2 is understood from containerd 1.3 to 2.x. Whatever listens elsewhere or writes outside its folders is off.
+/// Returns the configuration in version 2, which containerd 1.3 to 2.x read. Plugins that listen elsewhere or write
+/// outside the instance's directories are off.
 pub(in crate::containers) fn configuration(run: &Path, disk: &Path, prepared: Option<&Prepared>) -> String {
     const CRI: [&str; 3] = ["io.containerd.grpc.v1.cri", "io.containerd.cri.v1.images", "io.containerd.cri.v1.runtime"];
     plugins_but_for(run, disk, &CRI, prepared) + prepared.map_or("", |prepared| prepared.section.as_str())
 }
 
-/// The same without these plugins only.
+/// Returns the configuration with only the given plugins off in addition to the usual ones.
 pub(in crate::containers) fn with_plugins(run: &Path, disk: &Path, without: &[&str]) -> String {
     plugins_but_for(run, disk, without, None)
 }
@@ -112,7 +113,7 @@ fn plugins_but_for(run: &Path, disk: &Path, without: &[&str], prepared: Option<&
     const DISABLED: [&str; 6] = [
         "io.containerd.internal.v1.opt",
         "io.containerd.nri.v1.nri",
-        // Where these find no filesystem of their own, some versions fail everything that lists snapshotters.
+        // Without a filesystem of their own, these plugins make some versions fail all requests that list snapshotters.
         "io.containerd.snapshotter.v1.btrfs",
         "io.containerd.snapshotter.v1.zfs",
         "io.containerd.snapshotter.v1.devmapper",
@@ -131,13 +132,13 @@ fn plugins_but_for(run: &Path, disk: &Path, without: &[&str], prepared: Option<&
     )
 }
 
-/// Where containerd, `ctr` and the shims look for programs.
+/// Returns the search path of containerd, `ctr` and the shims for programs.
 pub(in crate::containers) fn search_path(run: &Path, programs: &[PathBuf]) -> OsString {
     let inherited = std::env::var_os("PATH").unwrap_or_default();
     let mut folders: Vec<PathBuf> = programs.to_vec();
     folders.push(run.join("bin"));
     folders.extend(std::env::split_paths(&inherited));
-    // What an agent is started with is not always what a login has.
+    // The agent's own PATH may be shorter than that of a login.
     folders.extend(std::env::split_paths(root::PATH));
     std::env::join_paths(folders).unwrap_or(inherited)
 }

@@ -1,10 +1,10 @@
-//! More messages of CRI: limits, confinement, and what is asked of a container that runs.
+//! More messages of CRI: limits, confinement, and requests about a running container.
 //!
-//! As for `messages`, which has pods, images and containers, and imports this one.
+//! The notes in `messages` apply here, too; `messages` has pods, images and containers, and imports this module.
 
 use prost::Message;
 
-/// A namespace is the pod's (0), the container's own (1), the node's (2).
+/// Kinds of namespaces: the pod's (0), the container's own (1), the node's (2).
 pub mod namespace_mode {
     /// Shared with the pod.
     pub const POD: i32 = 0;
@@ -12,15 +12,15 @@ pub mod namespace_mode {
     pub const CONTAINER: i32 = 1;
 }
 
-/// The states of a container, of which one counts here.
+/// States of a container; only one is used here.
 pub mod container_state {
-    /// It has ended.
+    /// The container has ended.
     pub const EXITED: i32 = 2;
 }
 
-/// How a security profile is meant.
+/// Kinds of security profiles.
 pub mod profile_type {
-    /// None.
+    /// No profile.
     pub const UNCONFINED: i32 = 1;
     /// A file of the host's (seccomp), a loaded profile (AppArmor).
     pub const LOCALHOST: i32 = 2;
@@ -29,16 +29,16 @@ pub mod profile_type {
 /// Limits of a container; 0 is none.
 #[derive(Clone, Copy, PartialEq, Message)]
 pub struct LinuxContainerResources {
-    /// Microseconds.
+    /// Period in microseconds.
     #[prost(int64, tag = "1")]
     pub cpu_period: i64,
-    /// Microseconds of each period.
+    /// Quota in microseconds per period.
     #[prost(int64, tag = "2")]
     pub cpu_quota: i64,
     /// Relative weight.
     #[prost(int64, tag = "3")]
     pub cpu_shares: i64,
-    /// Bytes.
+    /// Limit in bytes.
     #[prost(int64, tag = "4")]
     pub memory_limit_in_bytes: i64,
 }
@@ -49,13 +49,13 @@ pub struct LinuxContainerSecurityContext {
     /// Capabilities that are added and dropped.
     #[prost(message, optional, tag = "1")]
     pub capabilities: Option<Capabilities>,
-    /// Whether it may do everything.
+    /// Whether the container is privileged.
     #[prost(bool, tag = "2")]
     pub privileged: bool,
     /// Its namespaces.
     #[prost(message, optional, tag = "3")]
     pub namespace_options: Option<NamespaceOption>,
-    /// Whether it can gain no privileges.
+    /// Whether the container can gain no privileges.
     #[prost(bool, tag = "11")]
     pub no_new_privs: bool,
     /// Its filter of system calls.
@@ -66,16 +66,16 @@ pub struct LinuxContainerSecurityContext {
     pub apparmor: Option<SecurityProfile>,
 }
 
-/// Whose namespaces are used.
+/// Owners of the namespaces of a container.
 #[derive(Clone, Copy, PartialEq, Message)]
 pub struct NamespaceOption {
-    /// Of the network.
+    /// Owner of the network namespace.
     #[prost(int32, tag = "1")]
     pub network: i32,
-    /// Of process ids.
+    /// Owner of the PID namespace.
     #[prost(int32, tag = "2")]
     pub pid: i32,
-    /// Of System V IPC.
+    /// Owner of the System V IPC namespace.
     #[prost(int32, tag = "3")]
     pub ipc: i32,
 }
@@ -83,10 +83,10 @@ pub struct NamespaceOption {
 /// Capabilities by their names, without `CAP_`.
 #[derive(Clone, PartialEq, Message)]
 pub struct Capabilities {
-    /// Besides the default ones.
+    /// Capabilities in addition to the default ones.
     #[prost(string, repeated, tag = "1")]
     pub add: Vec<String>,
-    /// Of the default ones.
+    /// Default capabilities to drop.
     #[prost(string, repeated, tag = "2")]
     pub drop: Vec<String>,
 }
@@ -105,7 +105,7 @@ pub struct SecurityProfile {
 /// Stops a container.
 #[derive(Clone, PartialEq, Message)]
 pub struct StopContainerRequest {
-    /// Which one.
+    /// Id of the container.
     #[prost(string, tag = "1")]
     pub container_id: String,
     /// Seconds from SIGTERM to SIGKILL.
@@ -116,18 +116,18 @@ pub struct StopContainerRequest {
 /// A container's status.
 #[derive(Clone, PartialEq, Message)]
 pub struct ContainerStatusResponse {
-    /// It.
+    /// The status.
     #[prost(message, optional, tag = "1")]
     pub status: Option<ContainerStatus>,
 }
 
-/// How a container is.
+/// State of a container.
 #[derive(Clone, PartialEq, Message)]
 pub struct ContainerStatus {
     /// See [`container_state`].
     #[prost(int32, tag = "3")]
     pub state: i32,
-    /// Of one that has ended.
+    /// Exit code of a container that has ended.
     #[prost(int32, tag = "7")]
     pub exit_code: i32,
     /// `OOMKilled`.
@@ -138,10 +138,10 @@ pub struct ContainerStatus {
 /// Changes a container's limits.
 #[derive(Clone, PartialEq, Message)]
 pub struct UpdateContainerResourcesRequest {
-    /// Which one.
+    /// Id of the container.
     #[prost(string, tag = "1")]
     pub container_id: String,
-    /// To these.
+    /// New limits.
     #[prost(message, optional, tag = "2")]
     pub linux: Option<LinuxContainerResources>,
 }
@@ -149,18 +149,18 @@ pub struct UpdateContainerResourcesRequest {
 /// Runs a process in a container to its end.
 #[derive(Clone, PartialEq, Message)]
 pub struct ExecSyncRequest {
-    /// In this container.
+    /// Id of the container.
     #[prost(string, tag = "1")]
     pub container_id: String,
     /// Program and arguments.
     #[prost(string, repeated, tag = "2")]
     pub cmd: Vec<String>,
-    /// Seconds.
+    /// Time limit in seconds.
     #[prost(int64, tag = "3")]
     pub timeout: i64,
 }
 
-/// How such a process has ended.
+/// Result of such a process.
 #[derive(Clone, PartialEq, Message)]
 pub struct ExecSyncResponse {
     /// Its standard output.
@@ -174,10 +174,10 @@ pub struct ExecSyncResponse {
     pub exit_code: i32,
 }
 
-/// Asks for the address at which a process can be run with its streams.
+/// Requests the address at which a process can be run with its streams.
 #[derive(Clone, PartialEq, Message)]
 pub struct ExecRequest {
-    /// In this container.
+    /// Id of the container.
     #[prost(string, tag = "1")]
     pub container_id: String,
     /// Program and arguments.
@@ -186,7 +186,7 @@ pub struct ExecRequest {
     /// Whether it has a terminal.
     #[prost(bool, tag = "3")]
     pub tty: bool,
-    /// Whether it is given input.
+    /// Whether input is sent.
     #[prost(bool, tag = "4")]
     pub stdin: bool,
     /// Whether its output is wanted.
@@ -197,13 +197,13 @@ pub struct ExecRequest {
     pub stderr: bool,
 }
 
-/// Asks for the address of a container's own streams.
+/// Requests the address of a container's own streams.
 #[derive(Clone, PartialEq, Message)]
 pub struct AttachRequest {
-    /// Which container.
+    /// Id of the container.
     #[prost(string, tag = "1")]
     pub container_id: String,
-    /// Whether it is given input.
+    /// Whether input is sent.
     #[prost(bool, tag = "2")]
     pub stdin: bool,
     /// Whether its output is wanted.
@@ -214,10 +214,10 @@ pub struct AttachRequest {
     pub stderr: bool,
 }
 
-/// Asks for the address at which a pod's port can be reached.
+/// Requests the address at which a pod's port can be reached.
 #[derive(Clone, PartialEq, Message)]
 pub struct PortForwardRequest {
-    /// Which pod.
+    /// Id of the pod.
     #[prost(string, tag = "1")]
     pub pod_sandbox_id: String,
     /// Its ports.
@@ -225,7 +225,7 @@ pub struct PortForwardRequest {
     pub port: Vec<i32>,
 }
 
-/// Where a stream is served.
+/// Address of a stream.
 #[derive(Clone, PartialEq, Message)]
 pub struct StreamAddress {
     /// `http://127.0.0.1:40000/exec/TOKEN`.
@@ -233,21 +233,21 @@ pub struct StreamAddress {
     pub url: String,
 }
 
-/// What a container uses.
+/// Reply with a container's resource usage.
 #[derive(Clone, PartialEq, Message)]
 pub struct ContainerStatsResponse {
-    /// It.
+    /// The usage.
     #[prost(message, optional, tag = "1")]
     pub stats: Option<ContainerStats>,
 }
 
-/// What a container uses.
+/// Resource usage of a container.
 #[derive(Clone, Copy, PartialEq, Message)]
 pub struct ContainerStats {
-    /// Of CPU time.
+    /// CPU usage.
     #[prost(message, optional, tag = "2")]
     pub cpu: Option<CpuUsage>,
-    /// Of memory.
+    /// Memory usage.
     #[prost(message, optional, tag = "3")]
     pub memory: Option<MemoryUsage>,
 }
@@ -255,7 +255,7 @@ pub struct ContainerStats {
 /// CPU time.
 #[derive(Clone, Copy, PartialEq, Message)]
 pub struct CpuUsage {
-    /// All of it.
+    /// Total CPU time.
     #[prost(message, optional, tag = "2")]
     pub usage_core_nano_seconds: Option<Number>,
 }
@@ -263,7 +263,7 @@ pub struct CpuUsage {
 /// Memory.
 #[derive(Clone, Copy, PartialEq, Message)]
 pub struct MemoryUsage {
-    /// Bytes that cannot be taken back.
+    /// Memory that cannot be reclaimed, in bytes.
     #[prost(message, optional, tag = "2")]
     pub working_set_bytes: Option<Number>,
 }
@@ -271,7 +271,7 @@ pub struct MemoryUsage {
 /// A number that may be missing.
 #[derive(Clone, Copy, PartialEq, Message)]
 pub struct Number {
-    /// It.
+    /// The number.
     #[prost(uint64, tag = "1")]
     pub value: u64,
 }

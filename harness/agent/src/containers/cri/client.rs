@@ -1,8 +1,8 @@
 //! CRI's client: calls of the gRPC API on containerd's socket, one after the other.
 //!
-//! tonic carries them: HTTP/2 with its flow control is not written by hand for a test.
-//! No server, no TLS and no generated code comes along, and a runtime on the caller's own thread drives the connection
-//! while a call waits; between calls nothing of it runs.
+//! tonic is used because HTTP/2 with its flow control is too much to write by hand for a test.
+//! It is linked without server, TLS and generated code.
+//! A runtime on the caller's own thread drives the connection while a call waits; nothing runs between calls.
 
 use super::messages::{VersionRequest, VersionResponse};
 use model::sync::locked;
@@ -21,23 +21,23 @@ pub(super) const RUNTIME: &str = "RuntimeService";
 /// The service of images.
 pub(super) const IMAGES: &str = "ImageService";
 
-/// The version of the API that kubelet has spoken since Kubernetes 1.23, and alone since 1.26.
+/// The version of the API that kubelet has supported since Kubernetes 1.23, and exclusively since 1.26.
 const V1: &str = "runtime.v1";
-/// The one before it.
+/// The preceding version.
 const V1ALPHA2: &str = "runtime.v1alpha2";
 
-/// Why a call gave no answer.
+/// Reasons why a call returned no answer.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum CallError {
-    /// The server refused, in its own words.
+    /// The server refused, with its own message.
     #[error("{call}: {message}")]
     Refused {
         /// The call.
         call: String,
-        /// The server's words.
+        /// Message of the server.
         message: String,
     },
-    /// It took too long.
+    /// The call took too long.
     #[error("{call} took longer than {seconds} s")]
     Late {
         /// The call.
@@ -56,44 +56,44 @@ pub(super) enum CallError {
     Lost {
         /// The call.
         call: String,
-        /// Why.
+        /// Reason.
         message: String,
     },
 }
 
-/// Which versions a server speaks.
+/// API versions of a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Spoken {
-    /// The current one; the server's own version.
+    /// The current version; with the server's own version.
     V1(String),
-    /// Only the one before it; the server's own version.
+    /// Only the preceding version; with the server's own version.
     OnlyV1Alpha2(String),
-    /// Neither: its CRI plugin is not loaded.
+    /// Neither: the server's CRI plugin is not loaded.
     Neither,
 }
 
 /// A connection to a containerd.
 pub(super) struct Client {
     runtime: tokio::runtime::Runtime,
-    /// It is made again by itself where containerd was started again.
+    /// Reconnects by itself after a restart of containerd.
     channel: Mutex<Channel>,
 }
 
 impl Client {
-    /// For the containerd that serves on this socket; nothing is connected before the first call.
+    /// Makes a client for the containerd on this socket; the first call connects.
     pub(super) fn new(socket: &Path) -> std::io::Result<Client> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let address = format!("unix://{}", socket.display());
         let endpoint = Endpoint::from_shared(address).map_err(std::io::Error::other)?;
-        // The channel's own tasks are started where it is made.
+        // The channel starts its own tasks in the current runtime.
         let channel = runtime.block_on(async { endpoint.connect_lazy() });
         Ok(Client { runtime, channel: Mutex::new(channel) })
     }
 
-    /// Which version the server speaks.
+    /// Returns the API version of the server.
     ///
     /// # Errors
-    /// What is no answer to that: no connection, another refusal.
+    /// Any other result: no connection, another refusal.
     pub(super) fn spoken(&self, deadline: Duration) -> Result<Spoken, CallError> {
         let asked = |version| {
             let request = VersionRequest { version: "v1".to_owned() };
@@ -111,10 +111,10 @@ impl Client {
         }
     }
 
-    /// A call of CRI v1.
+    /// Makes a call of CRI v1.
     ///
     /// # Errors
-    /// The server's refusal, or why there was no answer.
+    /// The server's refusal, or the reason for the missing answer.
     pub(super) fn call<Q, A>(&self, service: &str, method: &str, request: Q, deadline: Duration) -> Result<A, CallError>
     where
         Q: Message + Send + Sync + 'static,
@@ -159,7 +159,7 @@ impl Client {
 fn meaning(call: String, status: &Status, deadline: Duration) -> CallError {
     let message = status.message().to_owned();
     match status.code() {
-        // A server without the service, and CRI of 1.4 to 1.7 before the plugin is there.
+        // The server lacks the service, or it is CRI of 1.4 to 1.7 before the plugin is loaded.
         Code::Unimplemented => CallError::Unknown { call },
         Code::DeadlineExceeded => CallError::Late { call, seconds: deadline.as_secs() },
         Code::Unavailable => CallError::Lost { call, message },
@@ -167,7 +167,7 @@ fn meaning(call: String, status: &Status, deadline: Duration) -> CallError {
     }
 }
 
-/// An error with all its causes: the outermost of a transport's says nothing.
+/// Returns an error with all its causes, because the outermost transport error has no details.
 fn in_full(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

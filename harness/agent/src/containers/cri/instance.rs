@@ -1,7 +1,7 @@
-//! A containerd with its CRI plugin on, beside the one that `ctr` drives: own folders, registry and network.
+//! A containerd with its CRI plugin on, next to the one that `ctr` drives: own directories, registry and network.
 //!
-//! Its handlers are Kata's as `configure` writes them, one for each Kata that came along, and runc's as containerd has
-//! it. What it starts lives on when it is restarted, as kubelet's pods do.
+//! Its handlers are Kata's as `configure` writes them, one for each installed Kata, and runc's as in containerd's
+//! default. Pods and containers survive its restart, as kubelet's pods do.
 
 use super::client::{CallError, Client, IMAGES, RUNTIME, Spoken};
 use super::messages::{Empty, ListPodSandboxResponse, PodSandboxId, RuntimeCondition, StatusRequest, StatusResponse};
@@ -30,16 +30,16 @@ use suites::check::{Check, Stop};
 use suites::containers::{ContainerRuntime, Kata, NoCri};
 use suites::outcome::Component;
 
-/// How long a call may take that waits for no container.
+/// Time limit of a call that waits for no container.
 pub(super) const CALL: Duration = Duration::from_secs(40);
-/// How long containerd may take to end when it is told to.
+/// Time limit for containerd's end after SIGTERM.
 const END: Duration = Duration::from_secs(30);
-/// The section of the CRI plugin in the second form of the configuration, which 1.3 to 2.x read.
+/// Section of the CRI plugin in version 2 of the configuration, which 1.3 to 2.x read.
 const PLUGIN: &str = "plugins.\"io.containerd.grpc.v1.cri\"";
 
-/// What containerd makes a pod's own of (`setupSandboxFiles` in its `sandbox_run_linux.go`).
+/// File from which containerd makes that of a pod (`setupSandboxFiles` in its `sandbox_run_linux.go`).
 const HOSTS: &str = "/etc/hosts";
-/// The conditions without which no pod runs: containerd's own, and the network's.
+/// Conditions that must hold to run pods: containerd's own, and the network's.
 const RUNTIME_READY: &str = "RuntimeReady";
 const NETWORK: &str = "NetworkReady";
 
@@ -52,19 +52,19 @@ pub struct CriInstance {
     running: Mutex<Running>,
     registry: Registry,
     client: Client,
-    /// containerd's own version as it tells it: it is shown, and nothing depends on it.
+    /// Version that containerd reports: only displayed, nothing depends on it.
     pub(super) version: String,
     next: AtomicU64,
-    /// The pods that were started, for what is left of them.
+    /// Pods that were started, for finding their remains.
     pods: Mutex<Vec<String>>,
 }
 
 impl CriInstance {
-    /// Starts it, and waits until it says that it can run pods.
+    /// Starts containerd, and waits until it reports that it can run pods.
     ///
     /// # Errors
-    /// A skip where there is no containerd, no CNI or no `/etc/hosts`; that it speaks no CRI that Kubernetes speaks; a
-    /// failure of containerd's where it ends or does not serve.
+    /// A skip if there is no containerd, no CNI or no `/etc/hosts`; [`NoCri`] if containerd has no version of CRI that
+    /// Kubernetes supports; a failure of containerd if it ends or does not serve.
     pub fn start(settings: &Settings, katas: &[Kata]) -> Result<CriInstance, NoCri> {
         static GENERATION: AtomicU64 = AtomicU64::new(0);
         sweep();
@@ -114,7 +114,7 @@ impl CriInstance {
         Ok(instance)
     }
 
-    /// Gives containerd's version, once it speaks CRI v1 and is ready.
+    /// Waits until containerd supports CRI v1 and is ready; returns its version.
     fn wait_until_it_serves(&self) -> Result<String, NoCri> {
         let end = Instant::now() + START;
         loop {
@@ -136,8 +136,9 @@ impl CriInstance {
             if Instant::now() >= end {
                 let message = format!("containerd is not ready for pods within {} s: {}", START.as_secs(), seen.why);
                 let message = format!("{message}: {}", self.last_words());
-                // It tells of itself first; what makes the network is told by us, and is no part of it. A socket that
-                // takes connections, and none of the client's, may be the client's fault.
+                // Conditions of containerd itself are reported first; the network is configured by the harness, and is
+                // not containerd's fault. If the socket accepts connections but the client's fail, the client may be at
+                // fault.
                 let is_served = || UnixStream::connect(self.run.join("sock")).is_ok();
                 if seen.is_of_network || (is_lost && is_served()) {
                     return Err(Stop::error(message).into());
@@ -157,10 +158,10 @@ impl CriInstance {
         lacking(&conditions)
     }
 
-    /// A call about pods and containers.
+    /// Makes a call about pods and containers.
     ///
     /// # Errors
-    /// containerd's end, or why there was no answer.
+    /// containerd's end, or the reason for the missing answer.
     pub(super) fn runtime<Q, A>(&self, method: &str, request: Q, deadline: Duration) -> Result<A, CriError>
     where
         Q: Message + Send + Sync + 'static,
@@ -169,7 +170,7 @@ impl CriInstance {
         self.client.call(RUNTIME, method, request, deadline).map_err(|e| self.explained(e))
     }
 
-    /// A call about images.
+    /// Makes a call about images.
     ///
     /// # Errors
     /// As [`CriInstance::runtime`].
@@ -185,10 +186,10 @@ impl CriInstance {
         self.end().map_or(CriError::Call(error), CriError::Ended)
     }
 
-    /// Ends containerd as an upgrade of its package does, and starts it again; what it runs lives on.
+    /// Restarts containerd as an upgrade of its package does; its pods survive.
     ///
     /// # Errors
-    /// A failure of containerd's where it does not end, or is not ready again.
+    /// A failure of containerd if it does not end, or does not become ready again.
     pub(super) fn restart(&self) -> Check {
         {
             let mut running = locked(&self.running);
@@ -203,7 +204,7 @@ impl CriInstance {
         self.wait_until_it_serves().map(drop).map_err(Stop::from)
     }
 
-    /// A number that no other pod or volume of this instance has.
+    /// Returns a number that no other pod or volume of this instance has.
     pub(super) fn number(&self) -> u64 {
         self.next.fetch_add(1, Ordering::Relaxed)
     }
@@ -213,32 +214,32 @@ impl CriInstance {
         locked(&self.pods).push(pod.to_owned());
     }
 
-    /// The pods that were started so far.
+    /// Returns the pods that were started so far.
     pub(super) fn remembered(&self) -> Vec<String> {
         locked(&self.pods).clone()
     }
 
-    /// The instance's name, which is also its pods' control group.
+    /// Returns the instance's name, which is also the control group of its pods.
     pub(super) fn name(&self) -> &str {
         &self.name
     }
 
-    /// A folder on the disk.
+    /// Returns a directory on the disk.
     pub(super) fn disk(&self) -> &Path {
         &self.disk
     }
 
-    /// The image's name in the registry.
+    /// Returns the image's name in the registry.
     pub(super) fn image(&self) -> String {
         self.registry.image()
     }
 
-    /// How long a container of that runtime may take.
+    /// Returns the time limit for a container of that runtime.
     pub(super) fn patience(&self, runtime: ContainerRuntime) -> Duration {
         self.settings.patience.of(runtime)
     }
 
-    /// Where the log is kept.
+    /// Returns the path of the log.
     pub fn log_path(&self) -> PathBuf {
         locked(&self.running).log.path().to_owned()
     }
@@ -252,19 +253,19 @@ impl CriInstance {
         running.log.last_lines(6)
     }
 
-    /// Whether containerd has ended.
+    /// Returns whether containerd has ended.
     pub fn ended(&self) -> bool {
         matches!(locked(&self.running).child.try_wait(), Ok(Some(_)))
     }
 
-    /// What containerd's end means, if it has ended.
+    /// Returns the verdict on containerd's end, if it has ended.
     pub(super) fn end(&self) -> Option<Stop> {
         let status = locked(&self.running).child.try_wait().ok().flatten();
         status.map(|status| meaning(status, &self.last_words()))
     }
 }
 
-/// Why no pod can be run yet.
+/// Reason why no pod can be run yet.
 #[derive(Debug, PartialEq, Eq)]
 struct NotReady {
     why: String,
@@ -278,18 +279,17 @@ impl NotReady {
     }
 }
 
-/// The server's own version, where it speaks CRI v1; none as long as it speaks none.
+/// Returns the server's own version if it supports CRI v1; `None` as long as it supports no version.
 fn version(spoken: Spoken) -> Result<Option<String>, NoCri> {
     match spoken {
         Spoken::V1(version) => Ok(Some(version)),
         Spoken::OnlyV1Alpha2(containerd) => Err(NoCri::OnlyV1Alpha2 { containerd }),
-        // It answers before all of its plugins are loaded.
+        // containerd answers before all of its plugins are loaded.
         Spoken::Neither => Ok(None),
     }
 }
 
-/// What of containerd's conditions does not hold; later ones have further conditions, which warn of what is going to be
-/// dropped.
+/// Returns the conditions that do not hold; later versions have further conditions, which only warn of deprecations.
 fn lacking(conditions: &[RuntimeCondition]) -> Option<NotReady> {
     let lacks = |kind: &str| conditions.iter().find(|c| c.r#type == kind && !c.status);
     let (runtime, network) = (lacks(RUNTIME_READY), lacks(NETWORK));
@@ -299,20 +299,20 @@ fn lacking(conditions: &[RuntimeCondition]) -> Option<NotReady> {
     (runtime.is_some() || network.is_some()).then_some(NotReady { why, is_of_network })
 }
 
-/// Why something was not done by CRI.
+/// Reasons why a CRI request failed.
 pub(super) enum CriError {
-    /// containerd has ended, and this is what that means.
+    /// containerd has ended, with the verdict.
     Ended(Stop),
-    /// It was not answered, or refused.
+    /// The call was not answered, or refused.
     Call(CallError),
 }
 
-/// The log's name, of one that was started when the instance had counted so far.
+/// Returns the name of the log of the containerd that was started at this count.
 fn log_name(name: &str, number: u64) -> String {
     format!("{name}-{number}.log")
 }
 
-/// What the configuration names.
+/// Inputs of the configuration.
 struct Described<'a> {
     run: &'a Path,
     disk: &'a Path,
@@ -321,15 +321,15 @@ struct Described<'a> {
     katas: &'a [Kata],
 }
 
-/// The handler of a Kata: the one that `configure` writes, with the runtime's kind behind it, because here two may
-/// stand beside each other.
+/// Returns the handler of a Kata: the name that `configure` writes, followed by the runtime's kind, because two may
+/// exist here at the same time.
 pub fn handler(kata: &Kata) -> String {
     let (name, _) = kata_handler(Path::new(&kata.shim), Path::new(&kata.configuration));
     format!("{name}-{}", kata.kind.name())
 }
 
 fn configuration(of: &Described<'_>) -> String {
-    // As TOML has them, too.
+    // A JSON string is also a TOML string.
     let quoted = |path: PathBuf| serde_json::json!(path.to_string_lossy()).to_string();
     let mut text = with_plugins(of.run, of.disk, &[]);
     let mut section = |name: &str, lines: &[(&str, String)]| {
@@ -342,7 +342,7 @@ fn configuration(of: &Described<'_>) -> String {
             ("sandbox_image", format!("{:?}", of.image)),
             ("stream_server_address", "\"127.0.0.1\"".to_owned()),
             ("stream_server_port", "\"0\"".to_owned()),
-            // As shipped it is false: a sandbox is spared when memory runs out.
+            // The default is false: a sandbox is spared when memory runs out, which takes CAP_SYS_RESOURCE.
             ("restrict_oom_score_adj", (!system::may_be_spared()).to_string()),
         ],
     );
@@ -375,7 +375,7 @@ fn configuration(of: &Described<'_>) -> String {
 
 impl Drop for CriInstance {
     fn drop(&mut self) {
-        // Politely first: a runtime that is asked takes its own things away.
+        // Gracefully first: a runtime that is asked to end cleans up after itself.
         let listed: Result<ListPodSandboxResponse, _> = self.client.call(RUNTIME, "ListPodSandbox", Empty {}, CALL);
         for pod in listed.map(|listed| listed.items).unwrap_or_default() {
             for method in ["StopPodSandbox", "RemovePodSandbox"] {

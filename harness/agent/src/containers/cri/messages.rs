@@ -1,18 +1,18 @@
 //! The messages of CRI that the client uses, with the fields that it sends or reads.
 //!
-//! Names and numbers are those of `pkg/apis/runtime/v1/api.proto` of Kubernetes' cri-api; what is left out here is
-//! ignored on the way in and absent on the way out, as the encoding has it. They are written out and not taken from
-//! `k8s-cri` (0.11): its build script compiles the specification by `protoc`, which cargo cannot bring, into servers,
-//! clients and serde's code for all messages of two versions.
+//! Names and numbers are those of `pkg/apis/runtime/v1/api.proto` of Kubernetes' cri-api; omitted fields are ignored
+//! when decoding and absent when encoding, as the encoding allows. They are written by hand instead of using `k8s-cri`
+//! (0.11): its build script compiles the specification with `protoc`, which cargo cannot install, into servers, clients
+//! and serde code for all messages of two versions.
 
 use super::answers::{LinuxContainerResources, LinuxContainerSecurityContext, NamespaceOption};
 use prost::Message;
 use std::collections::HashMap;
 
-/// Asks for versions.
+/// Request for the versions.
 #[derive(Clone, PartialEq, Message)]
 pub struct VersionRequest {
-    /// Of the client.
+    /// Version of the client.
     #[prost(string, tag = "1")]
     pub version: String,
 }
@@ -25,11 +25,11 @@ pub struct VersionResponse {
     pub runtime_version: String,
 }
 
-/// Asks whether the runtime is ready.
+/// Request for the readiness of the runtime.
 #[derive(Clone, PartialEq, Message)]
 pub struct StatusRequest {}
 
-/// Whether the runtime is ready.
+/// Reply with the readiness of the runtime.
 #[derive(Clone, PartialEq, Message)]
 pub struct StatusResponse {
     /// Its conditions.
@@ -54,7 +54,7 @@ pub struct RuntimeCondition {
     /// Whether it holds.
     #[prost(bool, tag = "2")]
     pub status: bool,
-    /// Why not.
+    /// Reason if it does not hold.
     #[prost(string, tag = "4")]
     pub message: String,
 }
@@ -62,15 +62,15 @@ pub struct RuntimeCondition {
 /// Starts a pod.
 #[derive(Clone, PartialEq, Message)]
 pub struct RunPodSandboxRequest {
-    /// What it is to be.
+    /// Configuration of the pod.
     #[prost(message, optional, tag = "1")]
     pub config: Option<PodSandboxConfig>,
-    /// The handler that a RuntimeClass names; empty is the default.
+    /// Handler that a RuntimeClass names; empty for the default.
     #[prost(string, tag = "2")]
     pub runtime_handler: String,
 }
 
-/// A message with the id of a pod only: the answer of RunPodSandbox, and the requests to stop and to remove one.
+/// A message with only the id of a pod: the answer of RunPodSandbox, and the requests to stop and to remove a pod.
 #[derive(Clone, PartialEq, Message)]
 pub struct PodSandboxId {
     /// The id.
@@ -78,7 +78,7 @@ pub struct PodSandboxId {
     pub pod_sandbox_id: String,
 }
 
-/// A message with the id of a container only: the answer of CreateContainer, and requests about one.
+/// A message with only the id of a container: the answer of CreateContainer, and requests about a container.
 #[derive(Clone, PartialEq, Message)]
 pub struct ContainerId {
     /// The id.
@@ -86,7 +86,7 @@ pub struct ContainerId {
     pub container_id: String,
 }
 
-/// An answer without anything to read.
+/// An answer without content.
 #[derive(Clone, PartialEq, Message)]
 pub struct Empty {}
 
@@ -99,24 +99,24 @@ pub struct PodSandboxConfig {
     /// Its host name.
     #[prost(string, tag = "2")]
     pub hostname: String,
-    /// Where its containers' logs go.
+    /// Directory of its containers' logs.
     #[prost(string, tag = "3")]
     pub log_directory: String,
-    /// What its `/etc/resolv.conf` is to say.
+    /// Content of its `/etc/resolv.conf`.
     #[prost(message, optional, tag = "4")]
     pub dns_config: Option<DnsConfig>,
     /// Annotations, `io.katacontainers.*` among them.
     #[prost(map = "string, string", tag = "7")]
     pub annotations: HashMap<String, String>,
-    /// What only Linux has.
+    /// Linux-specific part.
     #[prost(message, optional, tag = "8")]
     pub linux: Option<LinuxPodSandboxConfig>,
 }
 
-/// Who resolves a pod's names.
+/// Name resolution of a pod.
 #[derive(Clone, PartialEq, Message)]
 pub struct DnsConfig {
-    /// Addresses.
+    /// Addresses of the name servers.
     #[prost(string, repeated, tag = "1")]
     pub servers: Vec<String>,
 }
@@ -135,10 +135,10 @@ pub struct PodSandboxMetadata {
     pub namespace: String,
 }
 
-/// What only Linux has of a pod.
+/// Linux-specific part of a pod.
 #[derive(Clone, PartialEq, Message)]
 pub struct LinuxPodSandboxConfig {
-    /// The control group of all of it.
+    /// Control group of the whole pod.
     #[prost(string, tag = "1")]
     pub cgroup_parent: String,
     /// Its confinement.
@@ -163,7 +163,7 @@ pub struct LinuxSandboxSecurityContext {
 /// The answer about a pod's status.
 #[derive(Clone, PartialEq, Message)]
 pub struct PodSandboxStatusResponse {
-    /// It.
+    /// The status.
     #[prost(message, optional, tag = "1")]
     pub status: Option<PodSandboxStatus>,
 }
@@ -179,7 +179,7 @@ pub struct PodSandboxStatus {
 /// A pod's address.
 #[derive(Clone, PartialEq, Message)]
 pub struct PodSandboxNetworkStatus {
-    /// The first one.
+    /// First address.
     #[prost(string, tag = "1")]
     pub ip: String,
 }
@@ -227,15 +227,15 @@ pub struct ImageSpec {
 /// Pulls an image.
 #[derive(Clone, PartialEq, Message)]
 pub struct PullImageRequest {
-    /// Which one.
+    /// Name of the image.
     #[prost(message, optional, tag = "1")]
     pub image: Option<ImageSpec>,
 }
 
-/// What was pulled.
+/// Reply to a pull.
 #[derive(Clone, PartialEq, Message)]
 pub struct PullImageResponse {
-    /// Its digest.
+    /// Digest of the image.
     #[prost(string, tag = "1")]
     pub image_ref: String,
 }
@@ -243,13 +243,13 @@ pub struct PullImageResponse {
 /// Makes a container.
 #[derive(Clone, PartialEq, Message)]
 pub struct CreateContainerRequest {
-    /// In this pod.
+    /// Id of the pod.
     #[prost(string, tag = "1")]
     pub pod_sandbox_id: String,
-    /// What it is to be.
+    /// Configuration of the container.
     #[prost(message, optional, tag = "2")]
     pub config: Option<ContainerConfig>,
-    /// The pod's own configuration, once more.
+    /// Configuration of the pod, repeated.
     #[prost(message, optional, tag = "3")]
     pub sandbox_config: Option<PodSandboxConfig>,
 }
@@ -263,10 +263,10 @@ pub struct ContainerConfig {
     /// Its image.
     #[prost(message, optional, tag = "2")]
     pub image: Option<ImageSpec>,
-    /// Instead of the image's entry point.
+    /// Command in place of the image's entry point.
     #[prost(string, repeated, tag = "3")]
     pub command: Vec<String>,
-    /// Instead of the image's command.
+    /// Arguments in place of the image's command.
     #[prost(string, repeated, tag = "4")]
     pub args: Vec<String>,
     /// Its mounts.
@@ -275,13 +275,13 @@ pub struct ContainerConfig {
     /// Its devices.
     #[prost(message, repeated, tag = "8")]
     pub devices: Vec<Device>,
-    /// Its log, below the pod's folder for those.
+    /// Path of its log, below the pod's log directory.
     #[prost(string, tag = "11")]
     pub log_path: String,
     /// Whether it has standard input.
     #[prost(bool, tag = "12")]
     pub stdin: bool,
-    /// What only Linux has.
+    /// Linux-specific part.
     #[prost(message, optional, tag = "15")]
     pub linux: Option<LinuxContainerConfig>,
 }
@@ -289,7 +289,7 @@ pub struct ContainerConfig {
 /// A container's name.
 #[derive(Clone, PartialEq, Message)]
 pub struct ContainerMetadata {
-    /// It.
+    /// The name.
     #[prost(string, tag = "1")]
     pub name: String,
 }
@@ -297,10 +297,10 @@ pub struct ContainerMetadata {
 /// A mount.
 #[derive(Clone, PartialEq, Message)]
 pub struct Mount {
-    /// In the container.
+    /// Path in the container.
     #[prost(string, tag = "1")]
     pub container_path: String,
-    /// On the host.
+    /// Path on the host.
     #[prost(string, tag = "2")]
     pub host_path: String,
 }
@@ -308,18 +308,18 @@ pub struct Mount {
 /// A device.
 #[derive(Clone, PartialEq, Message)]
 pub struct Device {
-    /// In the container.
+    /// Path in the container.
     #[prost(string, tag = "1")]
     pub container_path: String,
-    /// On the host.
+    /// Path on the host.
     #[prost(string, tag = "2")]
     pub host_path: String,
-    /// `rwm`.
+    /// Permissions: `rwm`.
     #[prost(string, tag = "3")]
     pub permissions: String,
 }
 
-/// What only Linux has of a container.
+/// Linux-specific part of a container.
 #[derive(Clone, PartialEq, Message)]
 pub struct LinuxContainerConfig {
     /// Its limits.

@@ -1,16 +1,16 @@
-//! The network of pods: the release's own CNI plugins, told what to do by a list of ours.
+//! The network of pods: the release's own CNI plugins, configured by a list of the harness's.
 
 use serde_json::json;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Where distros have the plugins: Debian and openSUSE, Fedora and Alpine, Arch, and upstream's own place.
+/// Directories of the plugins: Debian and openSUSE, Fedora and Alpine, Arch, and upstream's default.
 const FOLDERS: [&str; 4] = ["/usr/lib/cni", "/usr/libexec/cni", "/opt/cni/bin", "/usr/lib/cni/bin"];
-/// What the list and containerd itself call.
+/// Plugins that the list and containerd itself call.
 const NEEDED: [&str; 3] = ["bridge", "host-local", "loopback"];
 
-/// The folder with the plugins, if all that are needed are there.
+/// Returns the directory with the plugins, if it has all needed ones.
 pub(super) fn plugins() -> Option<PathBuf> {
     plugins_below(Path::new("/"))
 }
@@ -20,23 +20,23 @@ fn plugins_below(root: &Path) -> Option<PathBuf> {
     folders.find(|folder| NEEDED.iter().all(|name| folder.join(name).is_file()))
 }
 
-/// The bridge's name: an interface's has 15 bytes.
+/// Returns the bridge's name, at most the 15 bytes of an interface name.
 pub(super) fn bridge(name: &str) -> String {
     let kept = name.len().saturating_sub(13);
     format!("k{}", &name[kept..])
 }
 
-/// Writes the list of plugins: a bridge of the instance's own, addresses from the range for measurements (RFC 2544),
-/// which nobody routes.
+/// Writes the list of plugins: a bridge of the instance's own, addresses from the range for benchmarking (RFC 2544),
+/// which is routed nowhere.
 ///
-/// No test leaves a pod, so that nobody is the gateway that its route names: for one the plugin would have the whole
-/// machine forward packets, and would not take that back.
+/// No test needs traffic out of a pod, so the gateway of its route does not exist: to provide a gateway, the plugin
+/// would enable forwarding on the whole machine, and would not undo it.
 ///
 /// # Errors
-/// What cannot be written.
+/// If a file cannot be written.
 pub(super) fn write(folder: &Path, name: &str, addresses: &Path) -> io::Result<()> {
     let number = name.bytes().fold(0_u32, |sum, byte| sum.wrapping_mul(31).wrapping_add(u32::from(byte)));
-    // Not those of `network.rs` beside this folder, which are in 198.18.
+    // Differs from the subnets of the parent module's `network.rs`, which are in 198.18.
     let subnet = format!("198.19.{}.0/24", number % 256);
     let list = json!({
         "cniVersion": "0.4.0",

@@ -1,7 +1,7 @@
-//! A registry for one image: the part of the distribution specification (1.0) that a client pulls by.
+//! A registry for one image: the part of the distribution specification (1.0) that is needed for a pull.
 //!
-//! containerd speaks plain HTTP with a registry on the loopback without being told so, in all its versions
-//! (`IsLocalhost` in its `remotes/docker/registry.go`), some of them after they have tried TLS.
+//! All versions of containerd use plain HTTP for a registry on the loopback without any configuration (`IsLocalhost` in
+//! its `remotes/docker/registry.go`), some of them after a try with TLS.
 
 use crate::containers::image::Image;
 use std::io::{self, BufRead as _, BufReader, Write as _};
@@ -11,14 +11,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// The image's name in it.
+/// Name of the image in the registry.
 const REPOSITORY: &str = "kata-qualify/probe";
-/// Its tag.
+/// Tag of the image.
 const TAG: &str = "1";
-/// Bytes of a request's head.
+/// Size limit of a request's head, in bytes.
 const MAX_HEAD: u64 = 64 << 10;
 
-/// A registry on a free port of the loopback; it ends when this is dropped.
+/// A registry on a free port of the loopback; it ends when this value is dropped.
 pub(super) struct Registry {
     address: SocketAddr,
     ends: Arc<AtomicBool>,
@@ -29,7 +29,7 @@ impl Registry {
     /// Serves the image.
     ///
     /// # Errors
-    /// When no port can be listened on.
+    /// If no port can be listened on.
     pub(super) fn start(image: Image) -> io::Result<Registry> {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let address = listener.local_addr()?;
@@ -42,14 +42,14 @@ impl Registry {
                     break;
                 }
                 let (Ok(stream), image) = (stream, Arc::clone(&image)) else { continue };
-                // A client that hangs up in the middle asks again.
+                // A client that closes the connection early asks again.
                 std::thread::spawn(move || drop(serve(&stream, &image)));
             }
         });
         Ok(Registry { address, ends, thread: Some(thread) })
     }
 
-    /// The image's name, as it is pulled.
+    /// Returns the image's name for a pull.
     pub(super) fn image(&self) -> String {
         format!("{}/{REPOSITORY}:{TAG}", self.address)
     }
@@ -58,7 +58,7 @@ impl Registry {
 impl Drop for Registry {
     fn drop(&mut self) {
         self.ends.store(true, Ordering::Relaxed);
-        // It waits for somebody to come.
+        // Wakes the thread, which waits for a connection.
         let woken = TcpStream::connect_timeout(&self.address, Duration::from_secs(5));
         if let (Ok(_), Some(thread)) = (woken, self.thread.take()) {
             let _ = thread.join();
@@ -77,13 +77,13 @@ fn serve(stream: &TcpStream, image: &Image) -> io::Result<()> {
     } else {
         refuse(stream)?
     }
-    // What is unread when a socket is closed resets it, and the other side may lose the answer by that.
+    // Closing a socket with unread data resets the connection, and the client may lose the answer.
     stream.shutdown(Shutdown::Write)?;
     io::copy(&mut io::Read::take(stream, MAX_HEAD), &mut io::sink()).map(drop)
 }
 
-/// Answers a client that begins with TLS in plain HTTP: later versions of containerd try that first on the loopback,
-/// and go on without it where they are answered so (`NewHTTPFallback` in its `remotes/docker/resolver.go`).
+/// Answers a client that begins with TLS in plain HTTP: later versions of containerd try TLS first on the loopback, and
+/// fall back to plain HTTP after such an answer (`NewHTTPFallback` in its `remotes/docker/resolver.go`).
 fn refuse(mut stream: &TcpStream) -> io::Result<()> {
     write!(stream, "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")?;
     stream.flush()
@@ -93,7 +93,7 @@ fn answer(mut stream: &TcpStream, image: &Image) -> io::Result<()> {
     let mut head = BufReader::new(io::Read::take(stream, MAX_HEAD));
     let mut first = String::new();
     head.read_line(&mut first)?;
-    // Nothing in a request's headers changes the answer.
+    // The request's headers do not affect the answer.
     let mut line = String::new();
     while head.read_line(&mut line)? > 0 && !line.trim().is_empty() {
         line.clear();
@@ -180,7 +180,7 @@ mod tests {
     fn who_begins_with_tls_is_told_in_plain_http_at_once() {
         let registry = Registry::start(Image::of(b"the probe").unwrap()).unwrap();
         let mut stream = TcpStream::connect(registry.address).unwrap();
-        // The beginning of a handshake, without a line's end.
+        // The beginning of a TLS handshake, without a newline.
         stream.write_all(&[0x16, 0x03, 0x01, 0x02, 0x00, 0x01]).unwrap();
         let mut text = Vec::new();
         stream.read_to_end(&mut text).unwrap();

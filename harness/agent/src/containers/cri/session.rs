@@ -1,4 +1,4 @@
-//! What one test is given of CRI: pods of one runtime.
+//! CRI for one test: pods of one runtime.
 
 mod pod;
 
@@ -27,7 +27,7 @@ use suites::check::{Check, Stop};
 use suites::containers::{ContainerRuntime, Cri, Ephemeral, Pod, PodWanted, Trace};
 use suites::outcome::Component;
 
-/// How containerd tells what a CNI plugin could not do, on the way up and down ("failed to setup network for sandbox").
+/// Phrase of containerd for a failed CNI plugin, at setup and teardown ("failed to setup network for sandbox").
 const NETWORK_REFUSED: &str = "network for sandbox";
 
 /// CRI for one test.
@@ -36,17 +36,17 @@ pub struct CriSession<'a> {
     runtime: ContainerRuntime,
     /// The handler that a RuntimeClass would name.
     handler: String,
-    /// Under Kata the paths that the record names.
+    /// Under Kata, the paths from the record.
     record: Option<Vec<String>>,
     /// Whether sandboxes are guests of an emulated machine.
     emulated: bool,
     volumes: Mutex<Vec<PathBuf>>,
-    /// No other test has the instance meanwhile.
+    /// Keeps other tests from using the instance.
     _alone: MutexGuard<'a, ()>,
 }
 
 impl<'a> CriSession<'a> {
-    /// For pods of that runtime and handler.
+    /// Makes a session for pods of that runtime and handler.
     pub fn new(
         instance: Arc<CriInstance>,
         alone: MutexGuard<'a, ()>,
@@ -58,7 +58,7 @@ impl<'a> CriSession<'a> {
         CriSession { instance, runtime, handler, record, emulated, volumes: Mutex::default(), _alone: alone }
     }
 
-    /// A call about pods and containers, judged by whose it is.
+    /// Makes a call about pods and containers; an error becomes a verdict.
     fn call<Q, A>(&self, method: &str, request: Q, deadline: Duration) -> Result<A, Stop>
     where
         Q: Message + Send + Sync + 'static,
@@ -67,7 +67,7 @@ impl<'a> CriSession<'a> {
         self.instance.runtime(method, request, deadline).map_err(|e| self.judged(e))
     }
 
-    /// How long what may boot a guest may take.
+    /// Returns the time limit of an operation that may boot a guest.
     fn patience(&self) -> Duration {
         self.instance.patience(self.runtime)
     }
@@ -89,22 +89,22 @@ impl<'a> CriSession<'a> {
         }
     }
 
-    /// What it means that something took too long.
+    /// Returns the verdict on an operation that took too long.
     fn late(&self, message: String) -> Stop {
         if self.emulated { Stop::Unanswered { message } } else { Stop::fail(message) }
     }
 
-    /// What it means that streams broke, or that the server says why there is no more.
+    /// Returns the verdict on broken streams, or on streams that the server ended with a reason.
     fn broken(&self, message: String) -> Stop {
         self.instance.end().unwrap_or_else(|| Stop::fail(message))
     }
 
-    /// What it means that less came by streams than was to: they have ended, or it takes too long.
+    /// Returns the verdict on missing data of streams: they have ended, or it takes too long.
     fn lacking(&self, streams: &Streams, message: String) -> Stop {
         if streams.has_closed() { self.broken(message) } else { self.late(message) }
     }
 
-    /// Connects to where a stream is served: by containerd alone, before it asks a runtime for anything.
+    /// Connects to a stream, which containerd alone serves, before it involves a runtime.
     fn connect(&self, address: &StreamAddress) -> Result<Streams, Stop> {
         let refused =
             |e: StreamsError| self.instance.end().unwrap_or_else(|| Stop::blame(Component::Containerd, e.to_string()));
@@ -121,7 +121,7 @@ impl<'a> CriSession<'a> {
             }),
             hostname: pod.hostname.clone(),
             log_directory: self.instance.disk().join("logs").join(&uid).to_string_lossy().into_owned(),
-            // Nobody is asked; without it containerd copies the host's file, which need not be there.
+            // The server is never queried; without it containerd copies the host's file, which may not exist.
             dns_config: Some(DnsConfig { servers: vec!["127.0.0.1".to_owned()] }),
             annotations: pod.annotations.iter().cloned().collect(),
             linux: Some(LinuxPodSandboxConfig {
@@ -147,7 +147,7 @@ impl Cri for CriSession<'_> {
     fn pull(&self) -> Result<String, Stop> {
         let request = PullImageRequest { image: Some(ImageSpec { image: self.instance.image() }) };
         let pulled: Result<PullImageResponse, _> = self.instance.images("PullImage", request, CALL);
-        // No runtime has a part in it.
+        // No runtime is involved in a pull.
         pulled.map(|pulled| pulled.image_ref).map_err(|e| match e {
             CriError::Ended(stop) => stop,
             CriError::Call(lost @ CallError::Lost { .. }) => Stop::error(lost.to_string()),
@@ -163,7 +163,7 @@ impl Cri for CriSession<'_> {
         }
         let config = self.config(pod, self.instance.number(), namespaces);
         fs::create_dir_all(&config.log_directory).map_err(|e| Stop::error(format!("making a pod's logs: {e}")))?;
-        // What runc makes a control group by, its handler says; Kata tells it by the group's name.
+        // runc's cgroup driver is set by its handler; Kata recognizes it by the group's name.
         let by_systemd = pod.by_systemd && self.runtime == ContainerRuntime::Runc;
         let runtime_handler = if by_systemd { systemd::RUNC.to_owned() } else { self.handler.clone() };
         let request = RunPodSandboxRequest { config: Some(config.clone()), runtime_handler };
@@ -173,7 +173,7 @@ impl Cri for CriSession<'_> {
     }
 
     fn volume(&self, kind: Ephemeral) -> Result<PathBuf, Stop> {
-        // By this name Kata knows such a volume (`K8sEmptyDir` in src/runtime/virtcontainers/mount.go).
+        // Kata recognizes such a volume by this path (`K8sEmptyDir` in src/runtime/virtcontainers/mount.go).
         let path = self.instance.disk().join(format!("pods/{}", self.instance.number()));
         let path = path.join("volumes/kubernetes.io~empty-dir/volume");
         let made = fs::create_dir_all(&path).and_then(|()| match kind {
@@ -211,7 +211,7 @@ impl Cri for CriSession<'_> {
         all.extend(containers.into_iter().map(|container| Trace::Record { kind: "container", id: container.id }));
         let namespaces = fs::read_dir("/run/netns").into_iter().flatten().flatten();
         all.extend(namespaces.map(|entry| Trace::Folder(entry.path())));
-        // Above kubelet's pods this group is kubelet's own: no runtime takes it away.
+        // This group above kubelet's pods is kubelet's own: no runtime removes it.
         let parent = self.instance.name();
         let is_parent = |trace: &Trace| matches!(trace, Trace::ControlGroup { path, .. } if path.ends_with(parent));
         for id in self.instance.remembered().iter().map(String::as_str).chain([parent]) {

@@ -1,9 +1,9 @@
-//! The streams of a process, and of a port: a WebSocket at the address that CRI names.
+//! Streams of a process, and of a port: a WebSocket at the address that CRI returns.
 //!
-//! kubelet's streaming server, which containerd has in itself, takes SPDY and WebSockets; in the latter every message
+//! kubelet's streaming server, which is part of containerd, supports SPDY and WebSockets; with WebSockets every message
 //! begins with its channel's number (`v4.channel.k8s.io`, in `pkg/cri/streaming/remotecommand/websocket.go` of
-//! Kubernetes, and `portforward/websocket.go` beside it). Its end of input cannot be told in that version: what reads
-//! it counts.
+//! Kubernetes, and `portforward/websocket.go` next to it). That version cannot signal the end of the input, so the
+//! program that reads the input counts bytes.
 
 use std::io::{self, ErrorKind};
 use std::net::TcpStream;
@@ -16,13 +16,13 @@ use tungstenite::{ClientRequestBuilder, Error, HandshakeError, Message, WebSocke
 
 /// The subprotocol.
 const PROTOCOL: &str = "v4.channel.k8s.io";
-/// How long the handshake may take.
+/// Time limit of the handshake.
 const HANDSHAKE: Duration = Duration::from_secs(60);
-/// How often somebody looks at the clock.
+/// Interval for checking the deadline.
 const LOOK: Duration = Duration::from_millis(200);
-/// Bytes of a message: the server's buffer is small.
+/// Size of a message in bytes: the server's buffer is small.
 const PIECE: usize = 16 << 10;
-/// Bytes kept of a channel.
+/// Limit of kept data per channel, in bytes.
 const CAP: usize = 16 << 20;
 
 /// The channels of a process.
@@ -33,27 +33,27 @@ pub(super) mod channel {
     pub(in super::super) const OUTPUT: u8 = 1;
     /// Standard error.
     pub(in super::super) const ERRORS: u8 = 2;
-    /// How the process has ended, as a Kubernetes status.
+    /// Result of the process, as a Kubernetes status.
     pub(in super::super) const END: u8 = 3;
-    /// The size of the terminal, from the client.
+    /// Size of the terminal, from the client.
     pub(in super::super) const SIZE: u8 = 4;
 }
 
 /// An open connection.
 pub(super) struct Streams {
     socket: WebSocket<TcpStream>,
-    /// What has come so far, by channel.
+    /// Data received so far, by channel.
     came: [Vec<u8>; 4],
     closed: bool,
 }
 
-/// Why a stream cannot be used, or says nothing of how its process ended.
+/// Reasons why a stream cannot be used, or does not report the end of its process.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum StreamsError {
-    /// The address is of another kind.
+    /// The address is no HTTP address.
     #[error("{0} is no plain HTTP address")]
     NotHttp(String),
-    /// Nobody takes the connection.
+    /// The connection is refused.
     #[error("connecting to {host}: {source}")]
     Unreachable {
         /// The server.
@@ -61,23 +61,23 @@ pub(super) enum StreamsError {
         /// The system's reason.
         source: io::Error,
     },
-    /// The connection cannot be given a limit of time.
+    /// The timeouts of the connection cannot be set.
     #[error(transparent)]
     Socket(#[from] io::Error),
-    /// The address has another form.
+    /// The address is malformed.
     #[error("{url}: {source}")]
     BadAddress {
         /// The address.
         url: String,
-        /// What is wrong with it.
+        /// Reason.
         source: InvalidUri,
     },
-    /// The server makes no WebSocket of the connection.
+    /// The server does not upgrade the connection to a WebSocket.
     #[error("upgrading {url}: {source}")]
     NotUpgraded {
         /// The address.
         url: String,
-        /// What it said, or did.
+        /// Error of the handshake.
         source: Box<HandshakeError<ClientHandshake<TcpStream>>>,
     },
     /// The connection broke while something was sent.
@@ -86,24 +86,24 @@ pub(super) enum StreamsError {
     /// The connection broke while something was awaited.
     #[error("listening: {0}")]
     Broken(Box<Error>),
-    /// What is to tell the end of a process is no status.
+    /// The data on the end channel is no status.
     #[error("no status ({source}): {said}")]
     NoStatus {
-        /// What is wrong with it.
+        /// Reason.
         source: serde_json::Error,
-        /// What it is.
+        /// The data.
         said: String,
     },
-    /// A status without an exit code.
+    /// The status has no exit code.
     #[error("{0}")]
     NoExitCode(String),
 }
 
 impl Streams {
-    /// Connects to an address as CRI gives it, `http://127.0.0.1:40000/exec/TOKEN`.
+    /// Connects to an address from CRI, `http://127.0.0.1:40000/exec/TOKEN`.
     ///
     /// # Errors
-    /// Why not.
+    /// If the connection or the handshake fails.
     pub(super) fn connect(url: &str) -> Result<Streams, StreamsError> {
         let place = url.strip_prefix("http://").ok_or_else(|| StreamsError::NotHttp(url.to_owned()))?;
         let host = place.split('/').next().unwrap_or_default();
@@ -123,7 +123,7 @@ impl Streams {
     /// Sends bytes on a channel.
     ///
     /// # Errors
-    /// When the other side has closed.
+    /// If the other side has closed.
     pub(super) fn send(&mut self, channel: u8, bytes: &[u8]) -> Result<(), StreamsError> {
         for piece in bytes.chunks(PIECE) {
             let mut message = Vec::with_capacity(piece.len() + 1);
@@ -134,10 +134,10 @@ impl Streams {
         Ok(())
     }
 
-    /// Listens until `enough` holds, the other side closes, or the time is over; whether it held.
+    /// Listens until `enough` holds, the other side closes, or the deadline passes; returns whether `enough` held.
     ///
     /// # Errors
-    /// When the connection breaks.
+    /// If the connection breaks.
     pub(super) fn listen(&mut self, until: Instant, enough: impl Fn(&Streams) -> bool) -> Result<bool, StreamsError> {
         while !enough(self) {
             if self.closed || Instant::now() >= until {
@@ -164,20 +164,20 @@ impl Streams {
         }
     }
 
-    /// Whether the other side has closed.
+    /// Returns whether the other side has closed.
     pub(super) fn has_closed(&self) -> bool {
         self.closed
     }
 
-    /// What has come on a channel.
+    /// Returns the data received on a channel.
     pub(super) fn came(&self, channel: u8) -> &[u8] {
         self.came.get(usize::from(channel)).map(Vec::as_slice).unwrap_or_default()
     }
 
-    /// How the process has ended, once that is told.
+    /// Returns the process's exit code and output, once its end was reported.
     ///
     /// # Errors
-    /// What the server says instead of an exit code.
+    /// The server's message in place of an exit code.
     pub(super) fn output(&self) -> Result<ContainerOutput, StreamsError> {
         let code = exit_code(self.came(channel::END))?;
         let kept = |channel| self.came(channel).to_vec();
@@ -185,7 +185,7 @@ impl Streams {
     }
 }
 
-/// The exit code in a Kubernetes status.
+/// Returns the exit code in a Kubernetes status.
 fn exit_code(status: &[u8]) -> Result<i32, StreamsError> {
     let text = || String::from_utf8_lossy(status).into_owned();
     let no_status = |source| StreamsError::NoStatus { source, said: text() };

@@ -1,4 +1,4 @@
-//! Docker's engine, with everything that goes with it.
+//! Docker's engine, with its containerd, bridge and files.
 
 use super::version::EngineVersion;
 use crate::containers::capture::Attached;
@@ -27,12 +27,12 @@ use suites::outcome::Component;
 
 /// The image's name.
 pub(super) const IMAGE: &str = "kata-qualify/probe:1";
-/// Where an engine of the machine's listens, and has its folder for running containers.
+/// Socket of the machine's own engine, and its directory for running containers.
 const SOCKET: &str = "/run/docker.sock";
 const RUNNING: &str = "/run/docker";
-/// How long the engine may take to serve: it begins with its containerd.
+/// Time limit for the engine's start, which begins with its containerd.
 const SERVES: Duration = Duration::from_secs(START.as_secs() * 2);
-/// How long it may take to end when it is told to.
+/// Time limit for the engine's end after SIGTERM.
 const END: Duration = Duration::from_secs(30);
 
 /// A running engine.
@@ -43,14 +43,14 @@ pub struct DockerInstance {
     disk: PathBuf,
     containerd: Mutex<Running>,
     engine: Mutex<Option<Running>>,
-    /// The engine's version, from when it serves.
+    /// Version of the engine, once it serves.
     version: Option<EngineVersion>,
     next: AtomicU64,
-    /// The containers that were made, by their ids.
+    /// Ids of the created containers.
     made: Mutex<Vec<String>>,
-    /// Whether the second network is there.
+    /// Whether the second network exists.
     has_second: Mutex<bool>,
-    /// Whether the folder for running containers was there before.
+    /// Whether the directory for running containers existed before.
     had_folder: bool,
 }
 
@@ -58,8 +58,8 @@ impl DockerInstance {
     /// Starts containerd and the engine, waits until it serves, and imports the test's image.
     ///
     /// # Errors
-    /// A skip where there is no engine or no client, or another engine runs; a failure of the container manager's where it
-    /// does not serve; an error where its version cannot be read.
+    /// A skip if there is no engine or no client, or another engine runs; a failure of the container manager if the
+    /// engine does not serve; an error if its version cannot be read.
     pub fn start(settings: &Settings) -> Result<DockerInstance, Stop> {
         static GENERATION: AtomicU64 = AtomicU64::new(0);
         sweep();
@@ -73,7 +73,7 @@ impl DockerInstance {
         lay_out(&name, settings, &run, &disk, &configuration(&run, &disk, None)).map_err(failed)?;
         let begun = begin(settings, &run, &format!("{name}-containerd.log"));
         let containerd = Mutex::new(begun.inspect_err(|_| clean_up(&name, &disk, 0))?);
-        // From here on everything goes when it is dropped.
+        // From here on dropping the instance removes everything.
         let mut instance = DockerInstance {
             name,
             settings: settings.clone(),
@@ -94,7 +94,8 @@ impl DockerInstance {
         Ok(instance)
     }
 
-    /// The bridge that containers are in by default: one of the engine's own making is called `docker0` on every machine.
+    /// Makes the bridge for containers' default network: a bridge made by the engine would be called `docker0` on every
+    /// machine.
     fn make_bridge(&self) -> Check {
         let bridge = self.bridge(DockerNetwork::Bridge);
         let address = format!("{}/24", host_in(DockerNetwork::Bridge));
@@ -105,7 +106,7 @@ impl DockerInstance {
 
     fn begin_engine(&self, program: &Path) -> Result<Running, Stop> {
         let file = self.run.join("docker.json");
-        // What the machine has for its own engine is not read.
+        // The configuration of the machine's own engine is not read.
         let text = json!({ "ip6tables": false, "log-driver": "json-file" }).to_string();
         fs::write(&file, text).map_err(|e| Stop::error(format!("writing {}: {e}", file.display())))?;
         let mut command = Command::new(program);
@@ -130,7 +131,7 @@ impl DockerInstance {
         Ok(Running { child, log })
     }
 
-    /// Gives the engine's version.
+    /// Waits until the engine serves; returns its version.
     fn wait_until_it_serves(&self) -> Result<EngineVersion, Stop> {
         let end = Instant::now() + SERVES;
         loop {
@@ -163,10 +164,10 @@ impl DockerInstance {
         }
     }
 
-    /// The engine's version.
+    /// Returns the engine's version.
     ///
     /// # Errors
-    /// Before it serves.
+    /// If the engine does not serve yet.
     pub(super) fn version(&self) -> Result<&EngineVersion, Stop> {
         self.version.as_ref().ok_or_else(|| Stop::error("Docker's engine does not serve yet"))
     }
@@ -178,7 +179,8 @@ impl DockerInstance {
     /// Runs a command of the client to its end.
     ///
     /// # Errors
-    /// A skip where there is no client; an error where it outlives the deadline. Its own failure is an exit code.
+    /// A skip if there is no client; an error if it outlives the deadline. A failure of the command itself is an exit
+    /// code.
     pub(super) fn docker(&self, words: &[&str], deadline: Duration) -> Result<ContainerOutput, Stop> {
         let late = || Stop::error(format!("docker {} did not end within {} s", words.join(" "), deadline.as_secs()));
         self.attach(words)?.wait(deadline).ok_or_else(late)
@@ -187,12 +189,12 @@ impl DockerInstance {
     /// Starts a command of the client.
     ///
     /// # Errors
-    /// A skip where there is no client.
+    /// A skip if there is no client.
     pub(super) fn attach(&self, words: &[&str]) -> Result<Attached, Stop> {
         let mut command = Command::new("docker");
         command.args(["--host", &self.socket()]).args(words);
         command.env("PATH", search_path(&self.run, &self.settings.programs));
-        // The user who runs this may have chosen another engine, and credentials for registries.
+        // The user may have configured another engine, and credentials for registries.
         command.env("DOCKER_CONFIG", self.run.join("client")).env_remove("DOCKER_CONTEXT").env_remove("DOCKER_HOST");
         Attached::start(&mut command, &[]).map_err(|e| match e.kind() {
             io::ErrorKind::NotFound => Stop::skip("the environment has no docker, the client: install docker-cli"),
@@ -200,10 +202,10 @@ impl DockerInstance {
         })
     }
 
-    /// The name of a network for the client; the second one is made by the first test that wants it.
+    /// Returns the name of a network for the client; the first test that needs the second network creates it.
     ///
     /// # Errors
-    /// When it is refused.
+    /// If the engine refuses to create it.
     pub(super) fn network(&self, network: DockerNetwork) -> Result<String, Stop> {
         if network == DockerNetwork::Bridge {
             return Ok("bridge".to_owned());
@@ -221,12 +223,12 @@ impl DockerInstance {
         Ok(name)
     }
 
-    /// A network's interface on the host.
+    /// Returns the name of a network's interface on the host.
     fn bridge(&self, network: DockerNetwork) -> String {
         network::bridge(&self.name, network)
     }
 
-    /// A fresh name of a container.
+    /// Returns a fresh name for a container.
     pub(super) fn fresh_name(&self) -> String {
         format!("{}-{}", self.name, self.next.fetch_add(1, Ordering::Relaxed))
     }
@@ -236,17 +238,17 @@ impl DockerInstance {
         locked(&self.made).push(id.to_owned());
     }
 
-    /// The containers that were made so far.
+    /// Returns the containers that were created so far.
     pub(super) fn remembered(&self) -> Vec<String> {
         locked(&self.made).clone()
     }
 
-    /// How long a container of that runtime may take.
+    /// Returns the time limit for a container of that runtime.
     pub(super) fn patience(&self, runtime: ContainerRuntime) -> Duration {
         self.settings.patience.of(runtime)
     }
 
-    /// The engine's log so far, its last lines.
+    /// Returns the last lines of the engine's log so far.
     fn last_words(&self) -> String {
         let ended = self.ended();
         let engine = locked(&self.engine);
@@ -257,19 +259,20 @@ impl DockerInstance {
         running.log.last_lines(6)
     }
 
-    /// Where the engine's log is kept.
+    /// Returns the path of the engine's log.
     pub fn log_path(&self) -> PathBuf {
         self.settings.artifacts.join(format!("{}.log", self.name))
     }
 
-    /// Whether the engine has ended.
+    /// Returns whether the engine has ended.
     pub fn ended(&self) -> bool {
         locked(&self.engine).as_mut().is_none_or(|running| matches!(running.child.try_wait(), Ok(Some(_))))
     }
 }
 
-/// The host's address in a network, of the range for measurements (RFC 2544) behind what a test's own namespaces take of it
-/// (`network.rs` beside this folder). Ranges for documentation will not do: machines in a cloud have such addresses.
+/// Returns the host's address in a network, from the range for benchmarking (RFC 2544), above the part that the tests'
+/// own namespaces use (the parent module's `network.rs`). Documentation ranges are unsuitable, because machines in a
+/// cloud use such addresses.
 pub(super) fn host_in(network: DockerNetwork) -> Ipv4Addr {
     match network {
         DockerNetwork::Bridge => Ipv4Addr::new(198, 18, 254, 1),
@@ -277,7 +280,7 @@ pub(super) fn host_in(network: DockerNetwork) -> Ipv4Addr {
     }
 }
 
-/// The range of the second network, whose first address the engine gives to the host.
+/// Range of the second network; the engine gives its first address to the host.
 const SECOND: &str = "198.18.255.0/24";
 
 fn engine_of(settings: &Settings) -> Result<&Path, Stop> {
@@ -291,7 +294,7 @@ fn engine_of(settings: &Settings) -> Result<&Path, Stop> {
     Err(Stop::skip(format!("the environment has no engine of Docker's at {path}: install the distro's package")))
 }
 
-/// Skips where an engine of the machine's own runs: both would have the same folder for running containers.
+/// Skips if the machine's own engine runs: both would use the same directory for running containers.
 fn is_alone() -> Check {
     match UnixStream::connect(SOCKET) {
         Ok(_) => Err(Stop::skip("an engine of Docker's runs here already, beside which another one cannot")),
@@ -301,7 +304,7 @@ fn is_alone() -> Check {
 
 impl Drop for DockerInstance {
     fn drop(&mut self) {
-        // Politely first: a runtime that is asked takes its own things away.
+        // Gracefully first: a runtime that is asked to end cleans up after itself.
         if !self.ended() {
             let made = self.remembered();
             let words: Vec<&str> = ["rm", "--force"].into_iter().chain(made.iter().map(String::as_str)).collect();

@@ -1,4 +1,4 @@
-//! What one test is given of Docker: containers of one runtime.
+//! Docker for one test: containers of one runtime.
 
 use super::instance::{DockerInstance, IMAGE, host_in};
 use super::version::EngineVersion;
@@ -16,32 +16,32 @@ use suites::containers::{
     ContainerOutput, ContainerRuntime, Docker, DockerContainer, DockerNetwork, DockerProcess, Kata, PROBE, Trace,
 };
 
-/// From here on the engine starts shims by their names.
+/// First major version in which the engine starts shims by their names.
 const SHIMS: u32 = 23;
-/// From here on the engine makes a container's interfaces after it was created.
+/// First major version in which the engine makes a container's interfaces after its creation.
 const LATE_NETWORK: u32 = 26;
-/// How the client begins what the engine refuses.
+/// Beginning of the client's message if the engine refuses.
 const REFUSED: &str = "Error response from daemon";
 
 /// Docker for one test.
 pub struct DockerSession<'a> {
     instance: Arc<DockerInstance>,
     runtime: ContainerRuntime,
-    /// The runtime's name for the engine.
+    /// Name of the runtime in the engine.
     name: &'static str,
     /// Whether sandboxes are guests of an emulated machine.
     emulated: bool,
-    /// Under Kata the paths that the record names.
+    /// Under Kata, the paths from the record.
     record: Option<Vec<String>>,
-    /// No other test has the engine meanwhile.
+    /// Keeps other tests from using the engine.
     _alone: MutexGuard<'a, ()>,
 }
 
 impl<'a> DockerSession<'a> {
-    /// For containers of that Kata, or of runc.
+    /// Makes a session for containers of that Kata, or of runc.
     ///
     /// # Errors
-    /// A skip where this engine starts no Kata, or not this one.
+    /// A skip if this engine cannot start Kata, or not this version.
     pub fn new(
         instance: Arc<DockerInstance>,
         alone: MutexGuard<'a, ()>,
@@ -59,7 +59,7 @@ impl<'a> DockerSession<'a> {
         Ok(DockerSession { instance, runtime, name, emulated, record, _alone: alone })
     }
 
-    /// Makes a container with these options of the client's, and gives its name.
+    /// Creates a container with these options of the client; returns its name.
     fn create(&self, container: &DockerContainer) -> Result<String, Stop> {
         let name = self.instance.fresh_name();
         let mut networks = container.networks.iter().map(|network| self.instance.network(*network));
@@ -67,7 +67,7 @@ impl<'a> DockerSession<'a> {
         let volumes = container.volumes.iter().map(|(from, to)| format!("--volume={}:{to}", from.display()));
         let mut words: Vec<String> = ["create", "--name", &name, "--runtime", self.name, "--network", &first]
             .into_iter()
-            // The profile that the engine loads where there is AppArmor takes a program that need not be there.
+            // With AppArmor, loading the engine's default profile requires a program that may be missing.
             .chain(["--security-opt", "apparmor=unconfined", "--entrypoint", PROBE])
             .map(str::to_owned)
             .chain(volumes)
@@ -87,7 +87,7 @@ impl<'a> DockerSession<'a> {
         Ok(name)
     }
 
-    /// A command of the client's that the engine must do.
+    /// Runs a command of the client, which must succeed.
     fn told(&self, words: &[&str]) -> Result<ContainerOutput, Stop> {
         let finished = self.instance.docker(words, self.instance.patience(self.runtime))?;
         match finished.code {
@@ -96,19 +96,19 @@ impl<'a> DockerSession<'a> {
         }
     }
 
-    /// What a refusal means.
+    /// Returns the verdict on a refusal.
     fn refusal(&self, finished: &ContainerOutput) -> Stop {
         shim::refusal(&format!("docker: {}", finished.summary()), self.record.as_deref())
     }
 
-    /// Why nothing was heard within the deadline.
+    /// Returns the verdict on a missing answer within the deadline.
     fn silence(&self, doing: &str) -> Stop {
         let seconds = self.instance.patience(self.runtime).as_secs();
         let message = format!("docker {doing}: no answer within {seconds} s");
         if self.emulated { Stop::Unanswered { message } } else { Stop::fail(message) }
     }
 
-    /// Removes a container, whatever becomes of it.
+    /// Removes a container, ignoring errors.
     fn remove(&self, name: &str) {
         let _ = self.instance.docker(&["rm", "--force", name], COMMAND);
     }
@@ -140,25 +140,25 @@ impl<'a> DockerSession<'a> {
     }
 }
 
-/// Whether it is the id of a container: whatever names it is looked for, and removed.
+/// Returns whether a text is the id of a container: remains are searched for and removed by it.
 fn is_id(text: &str) -> bool {
     text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
-/// Whether the client ended because the engine refused, and not with a container's exit code.
+/// Returns whether the client ended because the engine refused, and not with a container's exit code.
 fn was_refused(finished: &ContainerOutput) -> bool {
     finished.code != 0 && String::from_utf8_lossy(&finished.stderr).contains(REFUSED)
 }
 
-/// Skips where an engine of that version starts no Kata, or not this one.
+/// Skips if an engine of that version cannot start Kata, or not this version of Kata.
 fn knows(version: &EngineVersion, kata: &Kata) -> Check {
     if version.major < SHIMS {
         return Err(Stop::skip(format!(
             "Docker {version} starts programs with runc's arguments only, which Kata has none of; shims since {SHIMS}.0"
         )));
     }
-    // The Go runtime since 3.29 (docs/how-to/how-to-use-kata-with-docker.md@4.1.0), runtime-rs since 3.30
-    // (src/libs/kata-sys-util/src/oci_docker.rs@3.30.0).
+    // Supported by the Go runtime since 3.29 (docs/how-to/how-to-use-kata-with-docker.md@4.1.0), and by runtime-rs
+    // since 3.30 (src/libs/kata-sys-util/src/oci_docker.rs@3.30.0).
     let first = match kata.kind {
         Runtime::Go => KataVersion::new(3, 29, 0),
         Runtime::Rs => KataVersion::new(3, 30, 0),
@@ -170,7 +170,7 @@ fn knows(version: &EngineVersion, kata: &Kata) -> Check {
     Ok(())
 }
 
-/// The address in a network, in what `docker inspect` says of all of a container's.
+/// Returns the address in a network, from the output of `docker inspect` for all networks of a container.
 fn address_in(networks: &str, name: &str) -> Option<Ipv4Addr> {
     let all: Value = serde_json::from_str(networks).ok()?;
     all.get(name)?.get("IPAddress")?.as_str()?.parse().ok()
@@ -204,7 +204,7 @@ impl Docker for DockerSession<'_> {
     }
 }
 
-/// A container that runs; it is removed when this is dropped.
+/// A running container; it is removed when this value is dropped.
 struct RunningContainer<'a> {
     session: &'a DockerSession<'a>,
     name: String,

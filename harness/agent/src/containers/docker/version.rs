@@ -1,18 +1,18 @@
-//! Which version of Docker's engine it is.
+//! Version of Docker's engine.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// The version of an engine: by its first number engines differ here.
+/// The version of an engine; differences here depend on its major number.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct EngineVersion {
-    /// 26
+    /// Major number: 26
     pub(super) major: u32,
-    /// `26.1.5+dfsg1`
+    /// Full text: `26.1.5+dfsg1`
     told: String,
 }
 
-/// A text is no version of an engine.
+/// The text is no version of an engine.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is no version of Docker's engine, expected `26.1.5` and what may follow")]
 pub(super) struct NotAnEngineVersion(String);

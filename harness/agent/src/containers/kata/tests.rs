@@ -5,7 +5,7 @@ use model::profile::Runtime;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
-/// A root with what the record of Debian 13 names, and a Kata's shipped configuration.
+/// A root with the paths of Debian 13's record, and a Kata's shipped configuration.
 struct Machine {
     dir: tempfile::TempDir,
     root: Root,
@@ -43,7 +43,7 @@ impl Machine {
         let path = self.dir.path().join(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, text).unwrap();
-        // What nobody can execute is no program.
+        // A file that cannot be executed is no program.
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
     }
 
@@ -92,7 +92,7 @@ fn each_runtime_is_configured_beside_what_it_reads() {
 
 #[test]
 fn a_daemon_that_is_known_not_to_fit_is_tried_all_the_same() {
-    // The daemon in this root is the C one, which `kata-osinfo configure` passes over.
+    // The daemon in this root is the C one, which `kata-osinfo configure` skips.
     let go = Machine::new().configure(&kata(Runtime::Go)).unwrap();
     assert!(go.text.contains("virtio_fs_daemon = \"/usr/libexec/virtiofsd\""), "{}", go.text);
 }
@@ -152,7 +152,7 @@ fn a_guest_of_katas_own_has_an_image_and_no_initrd() {
         for line in ["kernel = \"/k/own-kernel\"\n", "image = \"/k/own-image\"\n", "initrd = \"\"\n"] {
             assert_eq!(text.matches(line).count(), 1, "{line}: {text}");
         }
-        // The next container's guest is of the distro's kernel again.
+        // The next container's guest has the distro's kernel again.
         let again = machine.configure(&kata).unwrap().text;
         assert!(again.contains("initrd = \"/k/initrd\"\n") && again.contains("image = \"\"\n"), "{again}");
     }

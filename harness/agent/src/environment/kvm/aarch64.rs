@@ -1,4 +1,4 @@
-//! A vCPU of Arm's.
+//! A vCPU on Arm.
 
 use super::failed;
 use super::machine::{Machine, run};
@@ -6,17 +6,18 @@ use kvm_bindings::{KVM_ARM_VCPU_PSCI_0_2, KVM_SYSTEM_EVENT_SHUTDOWN, kvm_vcpu_in
 use kvm_ioctls::VcpuExit;
 use suites::environment::{VcpuError, VcpuExit as Exit, VcpuRun};
 
-/// Where the program lies in the machine's memory.
+/// Address of the program in the machine's memory.
 const START: u64 = 0x1_0000;
 /// `KVM_REG_ARM_CORE_REG(regs.pc)` of asm/kvm.h.
 const PROGRAM_COUNTER: u64 = 0x6030_0000_0010_0040;
-/// `mov w0, #0x2a; strb w0, [x1]`, where x1 is 0 and no memory is; then PSCI's SYSTEM_OFF: `mov w0, #0x84000008; hvc #0`.
+/// `mov w0, #0x2a; strb w0, [x1]`, where x1 is 0, an address without memory; then PSCI's SYSTEM_OFF: `mov w0,
+/// #0x84000008; hvc #0`.
 const PROGRAM: [u32; 5] = [0x5280_0540, 0x3900_0020, 0x52b0_8000, 0x7280_0100, 0xd400_0002];
 
 /// Runs a program of five instructions on a machine of its own.
 ///
 /// # Errors
-/// The name of KVM's call that failed, and why.
+/// The failed KVM call, and the reason.
 pub fn run_a_vcpu() -> Result<VcpuRun, VcpuError> {
     let program: Vec<u8> = PROGRAM.into_iter().flat_map(u32::to_le_bytes).collect();
     let machine = Machine::with(&program, START)?;

@@ -1,4 +1,4 @@
-//! A machine with a program in its memory, and how that runs, which are the same on every processor that has one.
+//! A machine with a program in its memory, and how to run it; common to all processors with such a program.
 
 use super::failed;
 use kvm_bindings::kvm_userspace_memory_region;
@@ -6,20 +6,20 @@ use kvm_ioctls::{Kvm, VcpuExit, VcpuFd, VmFd};
 use std::io;
 use suites::environment::{VcpuError, VcpuExit as Exit};
 
-/// A machine of KVM's; its vCPU has to go before it.
+/// A KVM machine; its vCPU must be dropped before it.
 pub(super) struct Machine {
     /// KVM_GET_API_VERSION.
     pub(super) api: i32,
     pub(super) vm: VmFd,
-    // Fields go in their order: the memory after what was told its address.
+    // Fields are dropped in order: the memory after the machine that uses it.
     _memory: Memory,
 }
 
 impl Machine {
-    /// One that has memory at this address, with the program at its beginning.
+    /// Makes a machine with memory at this address, and the program at its beginning.
     ///
     /// # Errors
-    /// The name of the call that failed, and why.
+    /// The failed call, and the reason.
     pub(super) fn with(program: &[u8], start: u64) -> Result<Machine, VcpuError> {
         let kvm = Kvm::new().map_err(failed("opening /dev/kvm"))?;
         let api = kvm.get_api_version();
@@ -29,13 +29,13 @@ impl Machine {
     }
 }
 
-/// Runs a vCPU until it does something else than to write; `read` says what an exit is.
+/// Runs a vCPU until it does something other than writing; `read` interprets an exit.
 ///
 /// # Errors
-/// Why KVM did not run it.
+/// The reason why KVM did not run it.
 pub(super) fn run(vcpu: &mut VcpuFd, read: impl Fn(VcpuExit<'_>) -> Exit) -> Result<Vec<Exit>, VcpuError> {
     let mut exits = Vec::new();
-    // Two are expected; a processor that exits for something else is not asked forever.
+    // Two exits are expected; other exits of a processor must not cause an endless loop.
     for _ in 0..8 {
         let exit = read(vcpu.run().map_err(failed("KVM_RUN"))?);
         let is_last = !matches!(exit, Exit::Wrote(_));
@@ -52,10 +52,10 @@ struct Memory(*mut u8);
 
 #[expect(unsafe_code, reason = "a guest's memory is a mapping that KVM is told the address of")]
 impl Memory {
-    /// A page, also where these have 64 KiB.
+    /// At least one page, even with pages of 64 KiB.
     const SIZE: usize = 64 << 10;
 
-    /// Gives a machine memory at this address, with the program at its beginning; it has to outlive the machine.
+    /// Gives a machine memory at this address, with the program at its beginning; the memory must outlive the machine.
     fn at(start: u64, program: &[u8], vm: &VmFd) -> Result<Memory, VcpuError> {
         let mut memory = Memory::new().map_err(failed("making guest memory"))?;
         memory.put(program);

@@ -1,4 +1,4 @@
-//! A machine of KVM's with a vCPU, by the calls that are the same on every processor.
+//! A KVM machine with a vCPU, by the calls that are the same on every processor.
 
 use super::failed;
 use rustix::fs::{Mode, OFlags};
@@ -13,10 +13,10 @@ const GET_API_VERSION: u8 = 0x00;
 const CREATE_VM: u8 = 0x01;
 const CREATE_VCPU: u8 = 0x41;
 
-/// Makes a machine and a vCPU; it runs nothing, so that there are no exits.
+/// Makes a machine and a vCPU, but runs nothing, so that there are no exits.
 ///
 /// # Errors
-/// The name of KVM's call that failed, and why.
+/// The failed KVM call, and the reason.
 pub fn run_a_vcpu() -> Result<VcpuRun, VcpuError> {
     let kvm = rustix::fs::open("/dev/kvm", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty());
     let kvm = kvm.map_err(failed("opening /dev/kvm"))?;
@@ -26,7 +26,7 @@ pub fn run_a_vcpu() -> Result<VcpuRun, VcpuError> {
     Ok(VcpuRun { api, exits: Vec::new() })
 }
 
-/// A call whose argument is 0: the usual kind of machine, the first vCPU.
+/// A call with the argument 0: the default kind of machine, the first vCPU.
 struct Call(u8);
 
 #[expect(unsafe_code, reason = "KVM's calls return numbers, for which there is no safe interface")]

@@ -1,11 +1,11 @@
-//! A vCPU of x86_64's.
+//! A vCPU on x86_64.
 
 use super::failed;
 use super::machine::{Machine, run};
 use kvm_ioctls::VcpuExit;
 use suites::environment::{VcpuError, VcpuExit as Exit, VcpuRun};
 
-/// Where the program lies in the machine's memory.
+/// Address of the program in the machine's memory.
 const START: u64 = 0x1000;
 /// `mov $0x2a, %al; out %al, $0xe9; hlt` in real mode.
 const PROGRAM: [u8; 5] = [0xb0, 0x2a, 0xe6, 0xe9, 0xf4];
@@ -13,7 +13,7 @@ const PROGRAM: [u8; 5] = [0xb0, 0x2a, 0xe6, 0xe9, 0xf4];
 /// Runs a program of three instructions on a machine of its own.
 ///
 /// # Errors
-/// The name of KVM's call that failed, and why.
+/// The failed KVM call, and the reason.
 pub fn run_a_vcpu() -> Result<VcpuRun, VcpuError> {
     let machine = Machine::with(&PROGRAM, START)?;
     let mut vcpu = machine.vm.create_vcpu(0).map_err(failed("KVM_CREATE_VCPU"))?;

@@ -1,5 +1,5 @@
-//! A folder as a tar archive: owners, modes, times, hard links, holes, and extended attributes, ACLs and capabilities
-//! among them.
+//! A directory as a tar archive, with owners, modes, times, hard links, holes, and extended attributes, including ACLs
+//! and capabilities.
 
 use rustix::fs::{lgetxattr, llistxattr};
 use rustix::io::Errno;
@@ -10,14 +10,14 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use tar::{Builder, EntryType, Header};
 
-/// The largest list of attributes, and the largest value, that Linux has.
+/// Linux's maximum size of a list of attributes, and of a value.
 const ATTRIBUTE: usize = 64 << 10;
-/// The archive is written in pieces of this size.
+/// Size of the pieces in which the archive is written.
 const PIECE: usize = 1 << 20;
 
-/// Writes what is below a folder; gives the archive's length.
+/// Writes the content of a directory; returns the archive's length.
 ///
-/// Device nodes, pipes and sockets are left out: what brings a system up makes its own.
+/// Device nodes, pipes and sockets are left out: a system makes its own at boot.
 pub(super) fn write(root: &Path, output: &File) -> io::Result<u64> {
     let counted = Counted { to: BufWriter::with_capacity(PIECE, output), bytes: 0 };
     let mut writer = Writer { tar: Builder::new(counted), links: HashMap::new() };
@@ -30,7 +30,7 @@ pub(super) fn write(root: &Path, output: &File) -> io::Result<u64> {
 
 struct Writer<W: Write> {
     tar: Builder<W>,
-    /// The first name of each file that has several.
+    /// First name of each file with hard links.
     links: HashMap<(u64, u64), PathBuf>,
 }
 
@@ -84,7 +84,7 @@ fn header(kind: EntryType, meta: &Metadata) -> Header {
     header
 }
 
-/// A file's extended attributes, by the keys that tar programs have agreed on.
+/// Returns a file's extended attributes, with the keys that tar programs agree on.
 fn attributes(path: &Path) -> io::Result<Vec<(String, Vec<u8>)>> {
     let mut list = vec![0; ATTRIBUTE];
     let length = match llistxattr(path, &mut list[..]) {
@@ -94,7 +94,7 @@ fn attributes(path: &Path) -> io::Result<Vec<(String, Vec<u8>)>> {
     };
     let mut found = Vec::new();
     for name in list[..length].split(|b| *b == 0).filter(|name| !name.is_empty()) {
-        // A key is text; such names exist in theory only.
+        // A key must be text; other names exist only in theory.
         let Ok(name) = std::str::from_utf8(name) else { continue };
         let mut value = vec![0; ATTRIBUTE];
         let length = lgetxattr(path, name, &mut value[..])?;
@@ -104,7 +104,7 @@ fn attributes(path: &Path) -> io::Result<Vec<(String, Vec<u8>)>> {
     Ok(found)
 }
 
-/// Counts what goes through.
+/// A writer that counts the bytes.
 struct Counted<W> {
     to: W,
     bytes: u64,

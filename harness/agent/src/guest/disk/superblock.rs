@@ -1,13 +1,13 @@
-//! What the beginning of a disk or partition says: which filesystem it is, and by which names an fstab may call it.
+//! The beginning of a disk or partition: the kind of filesystem, and the names by which an fstab may refer to it.
 
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::Path;
 
-/// As far as btrfs's lies.
+/// Number of bytes up to the end of btrfs's superblock.
 const BEGINNING: u64 = (64 << 10) + 4096;
 
-/// What was found.
+/// Data of a superblock.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Superblock {
     pub(super) content: DiskContent,
@@ -15,7 +15,7 @@ pub(super) struct Superblock {
     pub(super) uuid: String,
 }
 
-/// What is on a disk or partition.
+/// Kinds of content of a disk or partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum DiskContent {
     Ext4,
@@ -30,7 +30,7 @@ pub(super) enum DiskContent {
 }
 
 impl DiskContent {
-    /// The kernel's word for a filesystem; for anything else a word for people.
+    /// Returns the kernel's name of a filesystem; for anything else a description for people.
     pub(super) fn name(self) -> &'static str {
         match self {
             DiskContent::Ext4 => "ext4",
@@ -46,14 +46,15 @@ impl DiskContent {
     }
 }
 
-/// Reads it.
+/// Reads the superblock of a device.
 pub(super) fn read(device: &Path) -> io::Result<Superblock> {
     let mut bytes = Vec::new();
     File::open(device)?.take(BEGINNING).read_to_end(&mut bytes)?;
     Ok(of(&bytes))
 }
 
-/// Offsets by the kernel's `fs/ext4/ext4.h`, `fs/xfs/libxfs/xfs_format.h` and `fs/btrfs/accessors.h`.
+/// Parses a superblock, with offsets from the kernel's `fs/ext4/ext4.h`, `fs/xfs/libxfs/xfs_format.h` and
+/// `fs/btrfs/accessors.h`.
 fn of(bytes: &[u8]) -> Superblock {
     let at = |from: usize, expected: &[u8]| bytes.get(from..from + expected.len()) == Some(expected);
     let named = |content, label: usize, length: usize, uuid: usize| Superblock {
@@ -70,13 +71,13 @@ fn of(bytes: &[u8]) -> Superblock {
         () if at(0x218, b"LVM2 001") => unnamed(DiskContent::Lvm),
         () if at(0, b"LUKS\xba\xbe") => unnamed(DiskContent::Luks),
         () if at(0xff6, b"SWAPSPACE2") => unnamed(DiskContent::Swap),
-        // A boot sector ends so, with partitions in it or without.
+        // A boot sector ends like this, with partitions in it or without.
         () if at(510, &[0x55, 0xaa]) => unnamed(DiskContent::Partitions),
         () => unnamed(DiskContent::Unknown),
     }
 }
 
-/// A label up to its end, for people: what is not UTF-8 is replaced.
+/// Returns a label up to its terminator, for people: invalid UTF-8 is replaced.
 fn text(bytes: &[u8]) -> String {
     let end = bytes.iter().position(|b| *b == 0).unwrap_or(bytes.len());
     String::from_utf8_lossy(&bytes[..end]).into_owned()

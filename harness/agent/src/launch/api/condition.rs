@@ -1,4 +1,5 @@
-//! How a guest of another VMM's is: all that can be seen of it, judged by the table of QEMU's guests, in its VMM's name.
+//! The condition of a guest of another VMM, judged from all observations by the table for QEMU's guests, in its VMM's
+//! name.
 
 use super::ApiGuest;
 use crate::launch::ending::{GuestSigns, ProcessEnd, ProcessState, QmpAnswer, judge};
@@ -16,26 +17,28 @@ use vmms::http::HttpError;
 use vmms::vmm::{Kind, ping};
 
 impl ApiGuest {
-    /// Whether the VMM has ended.
+    /// Returns whether the VMM has ended.
     pub(super) fn has_ended(&mut self) -> bool {
         self.ended = self.ended.or(wait(&mut self.process, Duration::ZERO).ok().flatten());
         self.ended.is_some()
     }
 
-    /// How the guest ended, or what is wrong with it; the end of the VMM's process is awaited for so long.
+    /// Returns how the guest ended, or the problem that it has; waits at most `within` for the end of the VMM's
+    /// process.
     pub(super) fn ending(&mut self, within: Duration) -> Option<Ending> {
         self.ended = self.ended.or(wait(&mut self.process, within).ok().flatten());
         let signs = self.signs();
         judge(&signs)
     }
 
-    /// The stop for an end that has come unexpectedly, if one has.
+    /// Returns the stop for an unexpected end, if the guest has ended.
     pub(super) fn unexpected_end(&mut self, within: Duration, doing: &str) -> Option<Stop> {
         let ending = self.ending(within)?;
         Some(stop_of(&ending, self.vmm, doing, &self.serial.text()))
     }
 
-    /// The same, which is awaited; without one `otherwise` is blamed for what was seen.
+    /// Returns the stop for an unexpected end, after waiting for it; if there is none, `otherwise` is blamed for what
+    /// was seen.
     pub(super) fn why(&mut self, doing: &str, seen: &str, otherwise: Component) -> Stop {
         self.unexpected_end(self.deadlines.end, doing).unwrap_or_else(|| {
             let last = self.serial.last_lines(3);
@@ -43,7 +46,7 @@ impl ApiGuest {
         })
     }
 
-    /// The stop for a guest whose agent gives no answer.
+    /// Returns the stop for a guest whose agent does not answer.
     pub(super) fn lost(&mut self, doing: &str, error: &ClientError) -> Stop {
         match error {
             ClientError::Version(_) | ClientError::Encode(_) => Stop::error(format!("{doing}: {error}")),
@@ -63,7 +66,7 @@ impl ApiGuest {
         let mut signs = GuestSigns {
             panic: panic_line(&serial),
             oops: oops_line(&serial),
-            // QEMU's word alone.
+            // Only QEMU gives up in this way.
             gave_up: None,
             vmm: match self.ended {
                 Some(status) => ProcessState::Ended { end: end_of(self.kind, status), words: self.words.last_lines(4) },
@@ -89,9 +92,9 @@ impl ApiGuest {
     }
 }
 
-/// How the VMM's process ended. Firecracker tells by exit codes of its own which signal ended it, what it refuses of its
-/// arguments (153) and of its file (152): `FcExitCode` in src/vmm/src/lib.rs of its version 1.12.1. A shell's codes they are
-/// not, although they look like these.
+/// Returns how the VMM's process ended. Firecracker has exit codes of its own for the signal that ended it, and for
+/// refused arguments (153) and a refused file (152): `FcExitCode` in src/vmm/src/lib.rs of its version 1.12.1. They
+/// look like a shell's codes, but have other meanings.
 fn end_of(kind: Kind, status: ExitStatus) -> ProcessEnd {
     let signal = match (kind, status.code()) {
         (Kind::Firecracker, Some(148)) => Signal::SYS,
@@ -108,13 +111,13 @@ fn end_of(kind: Kind, status: ExitStatus) -> ProcessEnd {
     ProcessEnd::Signal(signal.as_raw())
 }
 
-/// What an unexpected end says: as [`Ending::stop`] has it, with the VMM that it was; `serial` is what its guest's kernel has
-/// said.
+/// Returns the stop for an unexpected end: as [`Ending::stop`], but with the VMM's name; `serial` is the output of its
+/// guest's kernel.
 fn stop_of(ending: &Ending, vmm: Component, doing: &str, serial: &str) -> Stop {
     let blame = |what: String| Stop::blame(vmm, format!("{doing}: {what}"));
     let nobody = |what: String| Stop::error(format!("{doing}: {what}"));
     match ending {
-        // Cloud Hypervisor obeys SIGTERM by exiting with 0, as it does after its guest has powered off.
+        // Cloud Hypervisor exits with 0 on SIGTERM, as it does after its guest has powered off.
         Ending::PoweredOff if !serial.contains("reboot: ") => {
             nobody(format!("{vmm} exited with 0, and its guest said nothing of powering off"))
         }

@@ -1,4 +1,4 @@
-//! A guest of another VMM's as tests see it.
+//! The view of tests on a guest of another VMM.
 
 use super::ApiGuest;
 use crate::process::{kill_group, wait};
@@ -69,7 +69,7 @@ impl Machine for ApiGuest {
         &self.profile
     }
 
-    /// Neither VMM is given a console besides the serial port.
+    /// Neither VMM has a console in addition to the serial port.
     fn console(&self) -> String {
         String::new()
     }

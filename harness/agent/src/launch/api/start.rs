@@ -1,4 +1,4 @@
-//! From a plan to a running guest.
+//! Turns a plan into a running guest.
 
 use super::{ApiGuest, api_of, configuration_of, logs_in, vsock_of};
 use crate::launch::compose;
@@ -30,7 +30,7 @@ use vmms::http::{HttpError, Request};
 use vmms::hybrid_vsock;
 use vmms::vmm::{Kind, plan, waiting};
 
-/// Between two looks.
+/// Pause between two attempts.
 const PAUSE: Duration = Duration::from_millis(20);
 
 impl ApiGuest {
@@ -47,7 +47,7 @@ impl ApiGuest {
         let deadlines = Deadlines::of(provided.nested);
         let guest = guest(kind, vmm, profile, share, provided, claims, &paths)?;
         let plan = plan(kind, profile, &guest);
-        // Its arguments are QEMU's guest's with the same share.
+        // Its arguments are those for QEMU's guest with the same share.
         let composed = match share {
             Some(share) => Some(compose::compose(profile, configuration_of(share), provided, claims, &paths)?),
             None => None,
@@ -73,7 +73,7 @@ impl ApiGuest {
         }
         let mut process = spawn_printing(&plan.argv).map_err(|e| {
             let seen = format!("{} does not start: {e}", guest.program);
-            // What is brought along may lack here what it was built against.
+            // A candidate may lack libraries here that it was built against.
             let stop = match claims.candidates.contains_key(&vmm) {
                 true => Stop::error(seen),
                 false => Stop::blame(vmm, seen),
@@ -116,13 +116,13 @@ impl ApiGuest {
         Ok(running)
     }
 
-    /// Waits for the API and tells it what is planned, each request as soon as the one before it is done.
+    /// Waits for the API and sends the planned requests, each as soon as the previous one is done.
     fn tell(&mut self, plan: &LaunchPlan) -> Result<(), Stop> {
         let (api, vmm) = (self.api(), self.vmm);
         let end = Instant::now() + self.deadlines.start;
         loop {
             let error = match plan.ready.send(&api, self.deadlines.qmp) {
-                // A VMM that refuses the question is there.
+                // A VMM that refuses the request is running.
                 Ok(_) | Err(HttpError::Refused { .. }) => break,
                 Err(e) => e,
             };
@@ -145,7 +145,7 @@ impl ApiGuest {
         Ok(())
     }
 
-    /// Sends a request to the VMM; a refusal blames it, in its own words.
+    /// Sends a request to the VMM; a refusal blames it, with its own message.
     pub(super) fn ask_the_vmm(&mut self, request: &Request, doing: &str) -> Result<String, Stop> {
         let (api, vmm) = (self.api(), self.vmm);
         match request.send(&api, self.deadlines.qmp) {
@@ -154,14 +154,14 @@ impl ApiGuest {
         }
     }
 
-    /// Dials the guest's agent by vsock until it answers.
+    /// Connects to the guest's agent by vsock until it answers.
     fn reach(&mut self) -> Result<(), Stop> {
         let began = Instant::now();
         let mut growth = Growth::of(self.serial.total(), began);
         let stream = self.dial_until(LINE_PORT, began + self.deadlines.boot, &mut growth)?;
         let agent = Client::new(stream).map_err(|e| Stop::error(format!("listening to the guest's agent: {e}")))?;
         let serial = self.serial.clone();
-        // Who takes the line says hello next, however late it was.
+        // The agent sends a hello right after it accepts the connection, however late.
         let hello = agent.wait_for_hello(self.deadlines.answer, || {
             growth.look(serial.total(), Instant::now());
             panic_line(&serial.text()).is_none()
@@ -177,7 +177,7 @@ impl ApiGuest {
     fn dial_until(&mut self, port: u32, end: Instant, growth: &mut Growth) -> Result<UnixStream, Stop> {
         let (socket, runtime, serial) = (self.vsock(), self.profile.runtime, self.serial.clone());
         loop {
-            // While the guest boots, the VMM keeps who dials waiting, or hangs up.
+            // While the guest boots, the VMM keeps the connection waiting, or closes it.
             let dialled = hybrid_vsock::dial(&socket, runtime, port, || {
                 growth.look(serial.total(), Instant::now());
                 !self.has_ended() && panic_line(&serial.text()).is_none() && Instant::now() <= end
@@ -197,7 +197,7 @@ impl ApiGuest {
         }
     }
 
-    /// Who is emulated and still says something boots slowly, and does not hang.
+    /// An emulated guest that still produces output boots slowly, and does not hang.
     fn late(&mut self, growth: &Growth, seen: &str) -> Stop {
         let still = growth.since(Instant::now());
         if self.provided.nested && still < self.deadlines.silence && !self.has_ended() {
@@ -208,7 +208,7 @@ impl ApiGuest {
     }
 }
 
-/// What a guest is given.
+/// Returns the configuration of a guest.
 fn guest(
     kind: Kind,
     vmm: Component,
@@ -250,7 +250,7 @@ fn waiting_files(kind: Kind, runtime: Runtime, at: impl Fn(&str) -> String) -> V
     (0..waiting(kind, runtime)).map(|number| at(&format!("waiting{number}"))).collect()
 }
 
-/// What the guest's agent loads before it can be dialled: the bus that the devices are on, and vsock.
+/// Returns the modules that the guest's agent loads before it can be reached: the bus of the devices, and vsock.
 fn modules(kind: Kind, claims: &Claims) -> Vec<String> {
     let uses: &[ModuleUse] = match kind {
         Kind::CloudHypervisor => &[ModuleUse::Vsock],
@@ -259,7 +259,7 @@ fn modules(kind: Kind, claims: &Claims) -> Vec<String> {
     uses.iter().filter_map(|used_for| claims.modules.get(used_for)).flat_map(|set| set.load.clone()).collect()
 }
 
-/// Writes down what the VMM is told, as evidence; Firecracker reads its machine there under the Go runtime.
+/// Keeps the VMM's requests as evidence; under the Go runtime Firecracker reads its machine from this file.
 fn keep(plan: &LaunchPlan, folder: &Path) -> io::Result<()> {
     match &plan.file {
         Some((path, machine)) => fs::write(path, machine.to_string()),

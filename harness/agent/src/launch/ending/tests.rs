@@ -10,7 +10,7 @@ const SEGV: ProcessEnd = ProcessEnd::Signal(11);
 const KILL: ProcessEnd = ProcessEnd::Signal(9);
 const RUNS: ProcessState = ProcessState::Runs;
 
-/// Whom the row blames: a component, or nobody.
+/// Returns the component that the row blames, if any.
 fn blames(signs: &GuestSigns) -> Option<Component> {
     match judge(signs).map(|ending| ending.stop("x")) {
         Some(Stop::Fail { blames, .. }) => Some(blames.unwrap()),
@@ -19,7 +19,7 @@ fn blames(signs: &GuestSigns) -> Option<Component> {
     }
 }
 
-/// Each combination of how QEMU and its daemon are, and what the rest of the world saw by then.
+/// Checks each combination of the states of QEMU and its daemon, with all other observations.
 #[test]
 fn every_pair_of_a_vmm_and_a_daemon_has_its_row() {
     let qemu = Some(Component::Qemu);
@@ -28,7 +28,7 @@ fn every_pair_of_a_vmm_and_a_daemon_has_its_row() {
     let nobody = None;
     let gone_with_its_vmm = || Some(ended(ProcessEnd::Code(0)));
     let rows = [
-        // A QEMU that crashes takes the line, and the daemon's reason to be, with it.
+        // A QEMU that crashes also ends the line and the daemon.
         (ended(SEGV), None, &qemu),
         (ended(SEGV), Some(RUNS), &qemu),
         (ended(SEGV), gone_with_its_vmm(), &qemu),
@@ -65,16 +65,16 @@ fn every_pair_of_a_vmm_and_a_daemon_has_its_row() {
     ];
     for (vmm, daemon, expected) in rows {
         let signs = GuestSigns { vmm, daemon, ..GuestSigns::default() };
-        // What else is seen of a dead pair changes nothing: a line that ended, a silence, a QMP that says nothing.
+        // Other observations change nothing for a dead pair: a line that ended, a silence, a QMP without an answer.
         for (line_ended, silent) in [(false, None), (true, None), (true, Some(30)), (false, Some(30))] {
             let signs = GuestSigns { line_ended, silent, qmp: Some(QmpAnswer::Nothing), ..signs.clone() };
             assert_eq!(&blames(&signs), expected, "{signs:?}");
         }
-        // A panic comes before whatever it causes, but it causes no crash of QEMU's.
+        // A panic has precedence over its effects, but it cannot cause a crash of QEMU.
         let signs = GuestSigns { panic: Some("Kernel panic - not syncing: x".to_owned()), ..signs };
         let crashed = matches!(signs.vmm, ProcessState::Ended { end: SEGV | ProcessEnd::Signal(31), .. });
         assert_eq!(&blames(&signs), if crashed { &nobody } else { &kernel }, "{signs:?}");
-        // On a KVM that gives up a guest may do anything.
+        // On a KVM that gave up, a guest may do anything.
         let signs = GuestSigns { gave_up: Some("KVM internal error. Suberror: 1".to_owned()), ..signs };
         assert_eq!(blames(&signs), nobody, "{signs:?}");
     }
@@ -96,7 +96,7 @@ fn what_runs_is_judged_by_the_kernel_the_line_and_qmp_in_this_order() {
     assert_eq!(judge(&GuestSigns::default()), None, "a guest that is well");
     let with_daemon = GuestSigns { daemon: Some(RUNS), ..GuestSigns::default() };
     assert_eq!(judge(&with_daemon), None, "a guest that is well");
-    // An oops explains a guest that then powers off, but no crash of QEMU's.
+    // An oops explains a guest that then powers off, but not a crash of QEMU.
     let off = GuestSigns { oops: oops.clone(), vmm: ended(ProcessEnd::Code(0)), ..GuestSigns::default() };
     assert!(matches!(judge(&off), Some(Ending::Oopsed { .. })));
     assert_eq!(judge(&GuestSigns { oops, vmm: ended(SEGV), ..off }), Some(Ending::VmmKilled { signal: 11 }));

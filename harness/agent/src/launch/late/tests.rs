@@ -5,11 +5,11 @@ const QEMU: Option<Component> = Some(Component::Qemu);
 const DAEMON: Option<Component> = Some(Component::Virtiofsd);
 const KERNEL: Option<Component> = Some(Component::Kernel);
 
-/// One that says that it is nobody's, and one that leaves it to the test.
+/// Stand-ins for a verdict without a component, and for one that leaves the component to the test.
 const NOBODY: Option<Component> = None;
 const TEST: Option<Component> = Some(Component::Record);
 
-/// Whom a stop blames; [`TEST`] where that is the test's to say.
+/// Returns the component that a stop blames; [`TEST`] if it leaves it to the test.
 fn blamed(stop: &Stop) -> Option<Component> {
     match stop {
         Stop::Fail { blames, .. } => blames.or(TEST),
@@ -19,7 +19,7 @@ fn blamed(stop: &Stop) -> Option<Component> {
 }
 
 fn queues(asked: u16, answered: u16) -> FsDevice {
-    // That of high priority is seldom used.
+    // The high-priority queue is seldom used.
     let rings = vec![Ring { asked: 0, answered: 0 }, Ring { asked, answered }];
     FsDevice::Queues(Queues { rings, moving: false })
 }
@@ -30,12 +30,13 @@ fn moving(asked: u16, answered: u16) -> FsDevice {
 
 const HEARD: [Heard; 4] = [Heard::Request, Heard::Mount, Heard::Nothing, Heard::Unknown];
 
-/// Each row: the memory, the device, and whom that blames after each of [`HEARD`].
+/// Each row: the memory, the device, and the component blamed after each of [`HEARD`].
 #[test]
 fn every_way_in_which_a_request_stays_unfinished_has_its_row() {
     use Memory::{NotInDaemon, PrivateInVmm, Shared, Unknown};
     let rows = [
-        // What the first request of a mount wakes, the request that waits for its answer does not wake again.
+        // If the first request of a mount wakes the daemon, the request that waits for its answer does not wake it
+        // again.
         (PrivateInVmm, queues(1, 0), [QEMU; 4]),
         (PrivateInVmm, queues(0, 0), [QEMU; 4]),
         (PrivateInVmm, FsDevice::Unknown, [QEMU; 4]),
@@ -66,7 +67,7 @@ fn every_way_in_which_a_request_stays_unfinished_has_its_row() {
             let facts = ShareFacts { memory, heard, device: device.clone() };
             let stop = unfinished("mounting: not finished", Some(&facts), false);
             assert_eq!(blamed(&stop), expected, "{facts:?}: {stop:?}");
-            // Slow is not hung, and only who is emulated is slow without anybody's fault.
+            // Slow is not hung, and only an emulated guest is slow without any component at fault.
             let moves = matches!(&facts.device, FsDevice::Queues(queues) if queues.moving);
             let stop = unfinished("mounting: not finished", Some(&facts), true);
             assert_eq!(blamed(&stop), if moves { NOBODY } else { expected }, "emulated: {facts:?}: {stop:?}");

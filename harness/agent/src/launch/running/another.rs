@@ -1,4 +1,4 @@
-//! Another agent in the place of a guest's first one.
+//! Replacement of a guest's first agent by another one.
 
 use super::RunningGuest;
 use crate::launch::kernel_log::panic_line;
@@ -12,8 +12,8 @@ use suites::environment::{Answer, Machine as _, Question};
 use suites::outcome::Component;
 
 impl RunningGuest {
-    /// Asks the agent for something by which another one takes its place, and waits for that one's hello as long as for the
-    /// first one's.
+    /// Sends the agent a request that replaces it by another agent, and waits for the new agent's hello as long as for
+    /// the first one.
     pub(super) fn ask_for_another(&mut self, question: Question) -> Result<Answer, Stop> {
         const DOING: &str = "waiting for another agent in the guest";
         let (serial, stderr) = (self.serial.clone(), self.stderr.clone());
@@ -31,7 +31,8 @@ impl RunningGuest {
             Ok(None) => Ok(Answer::Done),
             Ok(Some(GuestReply::Answered { answer })) => Ok(answer),
             Ok(Some(other)) => Err(Stop::error(format!("{DOING}: unexpected reply {other:?}"))),
-            // Nothing is heard of it before its hello, so that a slow one cannot be told from one that hangs.
+            // Nothing is heard from the new agent before its hello, so a slow one cannot be distinguished from a hung
+            // one.
             Err(e @ ClientError::Late(_)) if self.is_emulated() && !self.ended() => {
                 Err(Stop::error(format!("{DOING}: {e}")))
             }

@@ -1,4 +1,4 @@
-//! How a guest is: everything that can be seen of it, put together and judged at once.
+//! The condition of a guest, judged from all observations at once.
 
 use super::RunningGuest;
 use crate::launch::ending::{GuestSigns, ProcessEnd, ProcessState, QmpAnswer, judge};
@@ -16,8 +16,8 @@ use suites::environment::{Daemon as _, Ending};
 use suites::outcome::{Component, FailureDetail};
 
 impl RunningGuest {
-    /// What can be seen of the share after a request before which virtiofsd had gone to sleep so often; `None` without
-    /// a daemon.
+    /// Returns the observable facts about the share after a request, given how often virtiofsd had gone to sleep before
+    /// it; `None` without a daemon.
     pub(super) fn facts(&mut self, woken_before: Option<u64>) -> Option<ShareFacts> {
         let daemon = self.daemon.as_ref()?.pid();
         let now = self.daemon_wakes();
@@ -28,7 +28,7 @@ impl RunningGuest {
         Some(ShareFacts { memory, heard, device })
     }
 
-    /// The answer to a QMP command, if there is one.
+    /// Returns the answer to a QMP command, if there is one.
     fn said(&mut self, command: &str, arguments: Value) -> Option<Value> {
         self.qmp.as_mut()?.execute(command, arguments).ok()
     }
@@ -37,7 +37,8 @@ impl RunningGuest {
         [&self.serial, &self.console].into_iter().flatten().find_map(|log| find(&log.text()))
     }
 
-    /// The stop for an unexpected end, which is awaited first; without one `otherwise` is blamed for what was seen.
+    /// Returns the stop for an unexpected end, after waiting for it; if there is none, `otherwise` is blamed for what
+    /// was seen.
     pub(super) fn why(&mut self, doing: &str, seen: &str, otherwise: Component) -> Stop {
         self.await_the_vmms_end();
         match self.how_it_is() {
@@ -49,7 +50,7 @@ impl RunningGuest {
         }
     }
 
-    /// Lines and daemons end a moment before the process whose crash ended them can be reaped.
+    /// Waits for QEMU's end: lines and daemons end a moment before the crashed process can be reaped.
     fn await_the_vmms_end(&mut self) {
         // A QEMU whose KVM gave up does not end.
         if self.qemu_ended.is_none() && kvm_error(&self.stderr.text()).is_none() {
@@ -57,7 +58,7 @@ impl RunningGuest {
         }
     }
 
-    /// How the guest ended, or what is wrong with it; `None` if nothing is.
+    /// Returns how the guest ended, or the problem that it has; `None` if nothing is wrong.
     pub(crate) fn how_it_is(&mut self) -> Option<Ending> {
         let signs = self.signs();
         judge(&signs)
@@ -71,7 +72,7 @@ impl RunningGuest {
         }
         let ended = self.ended();
         if ended {
-            // The kernel's last words and the exit race each other through different sockets.
+            // The kernel's last message and the exit arrive by different sockets, in any order.
             for log in [&self.serial, &self.console, &Some(self.stderr.clone())].into_iter().flatten() {
                 log.settle();
             }
@@ -114,15 +115,15 @@ impl RunningGuest {
         }
     }
 
-    /// Whose fault it is that a QMP command has no answer.
+    /// Returns the stop for a QMP command without an answer.
     pub(super) fn refused(&mut self, command: &str, error: &QmpError) -> Stop {
-        // The connection is gone or silent: QEMU's end says whose fault that is.
+        // The connection is lost or silent: QEMU's end tells which component is at fault.
         answered(command, error)
             .unwrap_or_else(|| self.why(&format!("QMP {command}"), &error.to_string(), Component::Qemu))
     }
 }
 
-/// The stop for a QMP command that QEMU has answered, though not with what it was asked for.
+/// Returns the stop for a QMP command that QEMU has answered, but not with the expected result.
 fn answered(asked: &str, error: &QmpError) -> Option<Stop> {
     let detail = match error {
         QmpError::Command { command, class, description } => FailureDetail::QmpRefusal {

@@ -1,4 +1,4 @@
-//! A guest as tests see it.
+//! The view of tests on a guest.
 
 use super::RunningGuest;
 use crate::log::Log;
@@ -19,7 +19,7 @@ impl RunningGuest {
     /// Loads the modules for a use, all of which the kernel must have.
     ///
     /// # Errors
-    /// Which it lacks, or does not load.
+    /// Names the modules that the kernel lacks or does not load.
     pub(crate) fn load_all(&mut self, used_for: ModuleUse) -> Result<(), Stop> {
         let missing = self.modules.get(&used_for).map(|set| set.missing.join(", ")).unwrap_or_default();
         if !missing.is_empty() {

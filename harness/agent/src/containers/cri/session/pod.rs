@@ -1,4 +1,4 @@
-//! A pod that runs, and its containers.
+//! A running pod, and its containers.
 
 use super::CriSession;
 use crate::containers::cri::answers::{
@@ -25,10 +25,10 @@ use suites::containers::{
 };
 use suites::outcome::Component;
 
-/// Microseconds in which a quota of CPU time counts, as kubelet has it.
+/// Period of a CPU quota in microseconds, as in kubelet.
 const PERIOD: i64 = 100_000;
 
-/// A pod; it is stopped and removed when this is dropped.
+/// A pod; it is stopped and removed when this value is dropped.
 pub(super) struct RunningPod<'a> {
     session: &'a CriSession<'a>,
     id: String,
@@ -39,7 +39,7 @@ pub(super) struct RunningPod<'a> {
 }
 
 impl<'a> RunningPod<'a> {
-    /// The pod of that id, as it was asked for.
+    /// Makes the pod of that id with the configuration of its request.
     pub(super) fn new(
         session: &'a CriSession<'a>,
         id: String,
@@ -109,7 +109,7 @@ fn resources(limits: PodLimits) -> LinuxContainerResources {
     LinuxContainerResources {
         cpu_period: limits.cpu_millis.map_or(0, |_| PERIOD),
         cpu_quota: limits.cpu_millis.map_or(0, quota),
-        // As kubelet has it: 1024 for one CPU.
+        // As in kubelet: 1024 for one CPU.
         cpu_shares: limits.cpu_millis.map_or(0, |millis| i64::from(millis) * 1024 / 1000),
         memory_limit_in_bytes: limits.memory.map_or(0, |bytes| i64::try_from(bytes).unwrap_or(i64::MAX)),
     }
@@ -154,7 +154,7 @@ impl Pod for RunningPod<'_> {
         let message = |e: String| format!("forwarding port {port}: {e}");
         let broken = |e: StreamsError| self.session.broken(message(e.to_string()));
         let mut streams = self.session.connect(&answer)?;
-        // Each channel begins with the port's number, two bytes; the second one is for errors.
+        // Each channel begins with the port's number, two bytes; the second channel is for errors.
         let until = Instant::now() + self.session.patience();
         let enough = |streams: &Streams| streams.came(0).len() >= wanted + 2 || streams.came(1).len() > 2;
         let came = streams.listen(until, enough).map_err(broken)?;
@@ -178,7 +178,7 @@ impl Drop for RunningPod<'_> {
     }
 }
 
-/// A container of a pod; it goes with the pod.
+/// A container of a pod; it is removed with the pod.
 struct RunningContainer<'a> {
     session: &'a CriSession<'a>,
     id: String,
@@ -192,7 +192,7 @@ impl RunningContainer<'_> {
         answer.status.ok_or_else(|| Stop::fail(format!("CRI tells no status of the container {}", self.id)))
     }
 
-    /// What a process said on its streams, once its end is told there.
+    /// Returns a process's output from its streams, once they report its end.
     fn end_of(
         &self,
         streams: &mut Streams,
@@ -222,7 +222,7 @@ impl PodProcess for RunningContainer<'_> {
         let patience = self.session.patience();
         let seconds = i64::try_from(patience.as_secs()).unwrap_or(i64::MAX);
         let request = ExecSyncRequest { container_id: self.id.clone(), cmd: with_probe(command), timeout: seconds };
-        // The server's own deadline comes first, and says more.
+        // The server's own deadline comes first, and its message is more specific.
         let answer: ExecSyncResponse = self.session.call("ExecSync", request, patience + Duration::from_secs(10))?;
         Ok(ContainerOutput { code: answer.exit_code, stdout: answer.stdout, stderr: answer.stderr })
     }
@@ -244,10 +244,10 @@ impl PodProcess for RunningContainer<'_> {
     }
 
     fn exec_on_a_terminal(&self, command: &[&str], sizes: &[TerminalSize]) -> Result<ContainerOutput, Stop> {
-        // Errors come with the output on a terminal, and CRI refuses to have them apart.
+        // On a terminal, errors are mixed with the output, and CRI refuses to separate them.
         //
-        // Input is asked for although none is sent: containerd's WebSockets give a client that asks for none an input
-        // that has ended, and on a terminal containerd takes the end of the input for the end of the output.
+        // Input is requested although none is sent: containerd's WebSockets give a client that requests no input an
+        // ended one, and on a terminal containerd takes the end of the input for the end of the output.
         let request = ExecRequest {
             container_id: self.id.clone(),
             cmd: with_probe(command),
