@@ -1,9 +1,9 @@
-//! Faults that are provoked on purpose, to show that a guest's ends are told apart.
+//! Faults that are injected on purpose, to show that the endings of guests are told apart.
 
 use serde::{Deserialize, Serialize};
 use suites::catalogue::Configuration;
 
-/// What is done to a guest to rehearse how its end is told.
+/// Faults injected into a guest to rehearse how its end is reported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Fault {
@@ -28,7 +28,7 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// All of them.
+    /// All faults.
     pub const ALL: &'static [Fault] = &[
         Fault::Panic,
         Fault::Oops,
@@ -41,7 +41,7 @@ impl Fault {
         Fault::StopDaemon,
     ];
 
-    /// The guest that it is done to.
+    /// Returns the configuration of the guest into which the fault is injected.
     pub fn configuration(self) -> Configuration {
         match self {
             Fault::CrashVmm | Fault::KillDaemon | Fault::StopDaemon => Configuration::VirtioFs,
