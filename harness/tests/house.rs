@@ -291,7 +291,7 @@ type Imports = BTreeMap<PathBuf, BTreeMap<PathBuf, PathBuf>>;
 /// An item that code names by a path.
 struct Named<'c> {
     path: Vec<&'c str>,
-    /// Its local name after the import.
+    /// The item's local name after the import.
     name: &'c str,
 }
 
@@ -407,7 +407,7 @@ fn module(path: &Path) -> PathBuf {
     module
 }
 
-/// Returns the ancestor module at this depth.
+/// Returns the module on the way to `path` that is below `depth` others; may be the module itself.
 fn outer(path: &Path, depth: usize) -> Option<PathBuf> {
     (path.iter().count() > depth).then(|| path.iter().take(depth + 1).collect())
 }

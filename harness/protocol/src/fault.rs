@@ -7,17 +7,17 @@ use suites::catalogue::Configuration;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Fault {
-    /// Its kernel panics (sysrq-c).
+    /// The guest's kernel panics (sysrq-c).
     Panic,
-    /// Its kernel oopses in a module's initialisation and goes on.
+    /// The guest's kernel oopses in a module's initialisation and goes on.
     Oops,
-    /// Its only CPU spins in the kernel, with interrupts off.
+    /// The guest's only CPU spins in the kernel, with interrupts off.
     Spin,
     /// The QEMU process is stopped.
     StopVmm,
     /// The QEMU process is killed.
     KillVmm,
-    /// The QEMU process is told to end.
+    /// The QEMU process is asked to end (SIGTERM).
     EndVmm,
     /// The QEMU process gets the signal of a crash.
     CrashVmm,

@@ -327,7 +327,7 @@ pub enum GuestReply {
     },
     /// An action succeeded.
     Acted {
-        /// Its reply.
+        /// The action's reply.
         reply: Reply,
     },
     /// An answer.

@@ -87,7 +87,7 @@ pub enum ArgvError {
     Number {
         /// Name of the number.
         what: &'static str,
-        /// Its value.
+        /// The number.
         value: u64,
         /// The allowed range.
         expected: &'static str,

@@ -14,7 +14,7 @@ pub struct Launch {
     pub tag: String,
     /// The binary.
     pub program: String,
-    /// Its arguments, in order.
+    /// The arguments, in order.
     pub args: Vec<Arg>,
     /// Descriptors that must be open in the process under these numbers.
     pub fds: Vec<InheritedFd>,
@@ -123,7 +123,7 @@ pub(crate) const FIRST_FD: i32 = 3;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct InheritedFd {
-    /// Its number in the process.
+    /// The descriptor's number in the process.
     pub number: i32,
     /// Use of the descriptor.
     pub purpose: FdPurpose,

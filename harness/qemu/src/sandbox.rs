@@ -208,9 +208,9 @@ pub struct BlockDevice {
 /// The image that `image =` names in Kata's configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GuestImage {
-    /// Its path.
+    /// Path of the image.
     pub file: String,
-    /// Its size.
+    /// Size of the image in bytes.
     pub bytes: u64,
     /// Kind of device that carries the image.
     pub driver: ImageDriver,

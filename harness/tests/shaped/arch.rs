@@ -2,21 +2,21 @@
 //!
 //! The shape is taken from Arch's own PKGBUILDs, as of 2021 to 2024, and not from this project's record:
 //!
-//! - `filesystem`: `/bin`, `/sbin` and `/usr/sbin` are links to `/usr/bin`, `/lib`, `/lib64` and `/usr/lib64` to `/usr/lib`;
-//!   it has `/proc` and `/sys`, the accounts and `os-release`.
+//! - `filesystem`: `/bin`, `/sbin` and `/usr/sbin` are links to `/usr/bin`; `/lib`, `/lib64` and `/usr/lib64` are links
+//!   to `/usr/lib`; the package has `/proc` and `/sys`, the accounts and `os-release`.
 //! - `qemu`: `qemu-system-x86` has the emulators and needs `qemu-common`, `qemu-system-x86-firmware` and `seabios`; the
-//!   firmware package has the boot ROMs and `qboot.rom`. Each module is a package of its name after `qemu-`, except for
-//!   `accel-tcg-*`, which are the emulator's, and `accel-qtest-*`, which are `qemu-tests`. The metapackage `qemu-base` needs
-//!   modules, the emulator and `virtiofsd`.
+//!   firmware package has the boot ROMs and `qboot.rom`. Each module is a package named `qemu-` and the module's name,
+//!   except for `accel-tcg-*`, which are in the emulator's package, and `accel-qtest-*`, which are in `qemu-tests`. The
+//!   metapackage `qemu-base` needs modules, the emulator and `virtiofsd`.
 //! - `virtiofsd`: `/usr/lib/virtiofsd`, because there is no libexec.
-//! - `linux`: `/usr/lib/modules/V` has `vmlinuz`, `pkgbase` and the modules, which zstd has compressed, and nothing is in
-//!   `/boot`; depmod is kept from running; it needs `coreutils`, `kmod` and `initramfs`.
-//! - `kmod`: the hook `60-depmod.hook` calls depmod for each folder of modules that is installed.
-//! - `mkinitcpio`: it stands for `initramfs`, and its hook `90-mkinitcpio-install.hook` copies a kernel to
+//! - `linux`: `/usr/lib/modules/V` has `vmlinuz`, `pkgbase` and the modules, which are compressed by zstd, and nothing
+//!   is in `/boot`; the package's build does not run depmod; the package needs `coreutils`, `kmod` and `initramfs`.
+//! - `kmod`: the hook `60-depmod.hook` calls depmod for each directory of modules that is installed.
+//! - `mkinitcpio`: it provides `initramfs`, and its hook `90-mkinitcpio-install.hook` copies a kernel to
 //!   `/boot/vmlinuz-linux` and makes its initramfs.
-//! - `pacman`: libalpm is part of it.
-//! - Packages have `.PKGINFO` and `.MTREE`, and lie in `core` and `extra`. Arch signs its packages only; here the databases
-//!   are signed, too, which pacman checks where it is so.
+//! - `pacman`: the package includes libalpm.
+//! - Packages have `.PKGINFO` and `.MTREE`, and are in `core` and `extra`. Arch signs only its packages; here the
+//!   databases are signed, too, and pacman checks such signatures.
 //!
 //! Not as in Arch: versions and options of the programs, libraries in `/usr/lib/x86_64-linux-gnu` and under Debian's
 //! names, QEMU's modules, which are where Debian's emulator looks for them, the kernel's configuration, which is a file

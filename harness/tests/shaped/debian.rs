@@ -11,7 +11,7 @@ pub(crate) struct Package {
     pub(crate) provides: Vec<String>,
     /// The package's stanza in dpkg's database.
     pub(crate) stanza: String,
-    /// Its directories, files and links.
+    /// The package's directories, files and links.
     pub(crate) paths: Vec<String>,
     /// Dependencies: one package of each group is needed.
     needs: Vec<Vec<String>>,

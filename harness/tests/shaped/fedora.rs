@@ -7,22 +7,22 @@
 //! - `qemu.spec`: epoch 2; `qemu-system-x86-core` has the emulator, `/usr/bin/qemu-kvm` and the boot ROMs,
 //!   `qemu-common` key maps and the bridge helper in `/usr/libexec`, and each module is a package:
 //!   `hw-display-virtio-gpu.so` is `qemu-device-display-virtio-gpu`, `chardev-baum.so` is `qemu-char-baum`.
-//!   `seabios-bin`, `seavgabios-bin` and `ipxe-roms-qemu` are needed.
+//!   `seabios-bin`, `seavgabios-bin` and `ipxe-roms-qemu` are required.
 //! - `virtiofsd.spec`: `/usr/libexec/virtiofsd`; needs `qemu-common`.
-//! - `kernel.spec`: `/lib/modules/V` has `vmlinuz`, `config`, `System.map` and `modules.builtin*` of `kernel-core`;
+//! - `kernel.spec`: in `kernel-core`, `/lib/modules/V` has `vmlinuz`, `config`, `System.map` and `modules.builtin*`;
 //!   `kernel-core` and `kernel-modules-core` need each other by `kernel-uname-r` and `kernel-modules-core-uname-r`;
 //!   `%posttrans` runs `/sbin/depmod -a V` and `/bin/kernel-install add V /lib/modules/V/vmlinuz || exit 0`.
 //! - `def_variants.yaml.fedora` of the kernel: which modules are in `kernel-modules-core`; the others are in
 //!   `kernel-modules` and `kernel-modules-extra`, which `kernel-core` does not need.
 //! - `rpm.spec`: the database is in `/usr/lib/sysimage/rpm`; `rpmbuild` is not in `rpm`, the libraries are `rpm-libs`.
 //! - `glibc.spec`: `%transfiletriggerin` of `glibc-common` runs `ldconfig`; `basesystem` comes before `glibc`.
-//! - `fedora-release.spec`: `/usr/lib/os-release`; stands for `system-release`.
+//! - `fedora-release.spec`: `/usr/lib/os-release`; provides `system-release`.
 //!
-//! - `dracut.spec` and `systemd.spec`, for the variant that is booted: what dracut needs, `systemd-udev`, and
+//! - `dracut.spec` and `systemd.spec`, for the variant that is booted: dracut's requirements, `systemd-udev`, and
 //!   `/usr/sbin/init` in `systemd`.
 //!
-//! What is not Fedora's: versions and options of the programs, libraries in `/usr/lib/x86_64-linux-gnu` and under
-//! Debian's names, D-Bus's daemon for its broker, no firmware for UEFI, no languages and no manuals.
+//! Not as in Fedora: versions and options of the programs, libraries in `/usr/lib/x86_64-linux-gnu` and under
+//! Debian's names, D-Bus's daemon instead of its broker, no firmware for UEFI, no languages and no manuals.
 
 use crate::debian::Packages;
 use crate::rpms;

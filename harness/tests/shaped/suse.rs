@@ -2,28 +2,30 @@
 //!
 //! The shape is taken from openSUSE's own spec files, as of 2023 to 2025, and not from this project's record:
 //!
-//! - `filesystem.spec` and its lists: `/bin`, `/sbin`, `/lib` and `/lib64` are links, which `%pre` makes, and `/usr/sbin` is
-//!   a folder of its own; `/usr` is hardly writable; `/boot`, `/home`, `/mnt`, `/opt`, `/srv` and `/usr/local` are `%ghost`
-//!   as `/proc` and `/sys` are, and `%pretrans` makes them; `user(root)` and `group(root)` are needed.
-//! - `system-user-root.spec`, `system-users.spec`: no package has `/etc/passwd` and `/etc/group`: `%pre` of who stands for
-//!   `user(X)` and `group(X)` writes the account into them, that of root in Lua.
-//! - `qemu.spec`: no epoch; `qemu` and `qemu-x86` need each other. `qemu-x86` has the emulators and the boot ROMs and needs
-//!   `qemu-accel-tcg-x86`, `qemu-ipxe`, `qemu-seabios` and `qemu-vgabios`, all of the same source; `qemu` has the key maps
-//!   and needs `group(kvm)`, `group(qemu)` and `user(qemu)`; `qemu-tools` has the bridge helper in `/usr/libexec`,
-//!   `qemu-microvm` `qboot.rom` and `bios-microvm.bin`. A module is a package with its name after `qemu-`, those with
-//!   OpenGL with the one that they belong to, and `ui-egl-headless.so` with `ui-opengl.so`; `qemu` recommends some of them.
+//! - `filesystem.spec` and its lists: `/bin`, `/sbin`, `/lib` and `/lib64` are links, which `%pre` makes, and
+//!   `/usr/sbin` is a separate directory; most of `/usr` is not writable; `/boot`, `/home`, `/mnt`, `/opt`, `/srv` and
+//!   `/usr/local` are `%ghost` like `/proc` and `/sys`, and `%pretrans` makes them; `user(root)` and `group(root)` are
+//!   required.
+//! - `system-user-root.spec`, `system-users.spec`: no package has `/etc/passwd` and `/etc/group`. `%pre` of a package
+//!   that provides `user(X)` and `group(X)` writes the account into them, for root in Lua.
+//! - `qemu.spec`: no epoch; `qemu` and `qemu-x86` require each other. `qemu-x86` has the emulators and the boot ROMs
+//!   and requires `qemu-accel-tcg-x86`, `qemu-ipxe`, `qemu-seabios` and `qemu-vgabios`, all of the same source; `qemu`
+//!   has the key maps and requires `group(kvm)`, `group(qemu)` and `user(qemu)`; `qemu-tools` has the bridge helper in
+//!   `/usr/libexec`, `qemu-microvm` has `qboot.rom` and `bios-microvm.bin`. Each module is a package named `qemu-` and
+//!   the module's name. A module's OpenGL variant is in the module's package, and `ui-egl-headless.so` is in that of
+//!   `ui-opengl.so`; `qemu` recommends some of them.
 //! - `virtiofsd.spec`: `/usr/libexec/virtiofsd`, after code base 15.
-//! - `kernel-default.spec`: `/usr/lib/modules/V` has `vmlinuz`, `config` and `System.map`, and what is in `/boot` are
-//!   links to them; modules are compressed by zstd; `modules.dep` and its like are made by depmod when it is installed.
-//! - `suse-module-tools`, which `%post` of the kernel calls: it makes these links and `/boot/vmlinuz`, and calls depmod; an
-//!   initrd is not made where there is no `/etc/fstab`.
-//! - `rpm.spec`: the database is in `/usr/lib/sysimage/rpm`, and `%post` makes `/var/lib/rpm` a link to it; the libraries
-//!   are in `rpm`, except for the one that `rpmbuild` needs.
-//! - Release packages stand for `distribution-release`; `bash-sh` has `/bin/sh`.
+//! - `kernel-default.spec`: `/usr/lib/modules/V` has `vmlinuz`, `config` and `System.map`, and `/boot` has links to
+//!   them; modules are compressed by zstd; depmod makes `modules.dep` and similar files when the package is installed.
+//! - `suse-module-tools`, which `%post` of the kernel calls: it makes these links and `/boot/vmlinuz`, and calls
+//!   depmod; it makes no initrd if there is no `/etc/fstab`.
+//! - `rpm.spec`: the database is in `/usr/lib/sysimage/rpm`, and `%post` makes `/var/lib/rpm` a link to it; the
+//!   libraries are in `rpm`, except for the library that `rpmbuild` needs.
+//! - Release packages provide `distribution-release`; `bash-sh` has `/bin/sh`.
 //!
-//! What is not openSUSE's: versions and options of the programs, libraries in `/usr/lib/x86_64-linux-gnu` and under
-//! Debian's names, rpm's database in sqlite's form and not in ndb's, which Debian's rpm does not have, the split of modules
-//! by support, suse-module-tools itself, no dracut, no firmware for UEFI, no languages and no manuals.
+//! Not as in openSUSE: versions and options of the programs, libraries in `/usr/lib/x86_64-linux-gnu` and under
+//! Debian's names, rpm's database in the sqlite format because Debian's rpm does not have ndb, the split of modules by
+//! support, suse-module-tools itself, no dracut, no firmware for UEFI, no languages and no manuals.
 
 use crate::debian::Packages;
 use crate::rpms;

@@ -5,22 +5,22 @@
 //! Differences are taken from Ubuntu's own packaging, as of 2026, and not from this project's record:
 //!
 //! - `debian/rules.d/2-binary-arch.mk` of the kernel: `linux-image-V` has `/boot/vmlinuz-V`, with mode 0600;
-//!   `linux-modules-V` has `/boot/config-V`, `/boot/System.map-V` with mode 0600, `/lib/modules/V`, a list of modules not
-//!   to load in `/lib/modprobe.d`, and of the index only `modules.order` and `modules.builtin*`.
+//!   `linux-modules-V` has `/boot/config-V`, `/boot/System.map-V` with mode 0600, `/lib/modules/V`, a list of modules
+//!   not to load in `/lib/modprobe.d`, and from depmod's index only `modules.order` and `modules.builtin*`.
 //! - `debian/rules.d/0-common-vars.mk`: modules are compressed by zstd, after 22.04.
-//! - `debian.master/control.d/generic.inclusion-list`: which modules are in `linux-modules-V`, with what they need; the
-//!   others are in `linux-modules-extra-V`. `drivers/nvdimm` is not in the list, and `CONFIG_BLK_DEV_PMEM` is `m`: without
-//!   the extra modules no guest of Kata boots an image as an NVDIMM.
+//! - `debian.master/control.d/generic.inclusion-list`: the modules in `linux-modules-V`, with their dependencies; all
+//!   others are in `linux-modules-extra-V`. `drivers/nvdimm` is not in the list, and `CONFIG_BLK_DEV_PMEM` is `m`:
+//!   without the extra modules no guest of Kata boots an image as an NVDIMM.
 //! - `debian.master/control.d/flavour-control.stub`: `linux-image-V` needs kmod, linux-base and `linux-modules-V`, and
 //!   only recommends initramfs-tools; `linux-modules-extra-V` needs `linux-image-V` and wireless-regdb.
 //! - `debian/templates/image.postinst.in`, `extra.postinst.in`: `depmod`, `linux-update-symlinks`, and a trigger of
-//!   `linux-image-V`, by which the hooks of `/etc/kernel/postinst.d` run once for all of them.
+//!   `linux-image-V` that runs the hooks of `/etc/kernel/postinst.d` once for all these packages.
 //! - `control.d/generic`, `control.d/virtual` of the kernel's meta packages: `linux-image-generic` needs the extra
 //!   modules, firmware and microcode; `linux-image-virtual` needs `linux-image-V` alone.
 //! - `debian/control-in` of QEMU: `qemu-system-common` needs acl; the modules of displays and of disks, ovmf and
 //!   qemu-utils are recommended.
-//! - The archive: pockets are suites, a security update is in two of them, indexes are fetched by their hashes and never
-//!   expire, and virtiofsd is in `universe`.
+//! - The archive: pockets are suites, a security update is in two of them, indexes are fetched by their hashes and
+//!   never expire, and virtiofsd is in `universe`.
 //!
 //! Not as in Ubuntu: versions and options of the programs; the flavour in the kernel's name, which is in its image;
 //! which of its modules are built in; no languages and no manuals.

@@ -5,9 +5,9 @@
 pub(crate) struct Item<'a> {
     /// The name: `BlockDevice.QemuParams`, `impl ToQemuParams for BlockBackend`.
     pub(crate) name: String,
-    /// The number of its first line.
+    /// The number of the item's first line.
     pub(crate) line: usize,
-    /// Its lines.
+    /// The lines of the item.
     pub(crate) text: &'a str,
 }
 

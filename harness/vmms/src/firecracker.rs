@@ -69,8 +69,8 @@ pub(crate) fn ping() -> Request {
     Request::get("/")
 }
 
-/// Returns the names of the empty drives that are filled by hotplug: `fcDiskPoolSize` in fc.go@3.32.0, `DISK_POOL_SIZE`
-/// in fc_api.rs@4.1.0.
+/// Returns the names of the waiting drives, which are empty until hotplug fills them: `fcDiskPoolSize` in fc.go@3.32.0,
+/// `DISK_POOL_SIZE` in fc_api.rs@4.1.0.
 pub(crate) fn names_of_waiting(runtime: Runtime) -> Vec<String> {
     match runtime {
         Runtime::Go => (0..8).map(|number| format!("drive_{number}")).collect(),
@@ -82,7 +82,7 @@ fn drive(name: &str, file: &str) -> Value {
     json!({"drive_id": name, "path_on_host": file, "is_root_device": false, "is_read_only": false})
 }
 
-/// Returns the request that gives the first empty drive a file: `fcUpdateBlockDrive` in fc.go@3.32.0,
+/// Returns the request that gives the first waiting drive a file: `fcUpdateBlockDrive` in fc.go@3.32.0,
 /// `patch_container_rootfs` in fc_api.rs@4.1.0.
 pub(crate) fn fill_drive(runtime: Runtime, file: &str) -> Request {
     let name = names_of_waiting(runtime).swap_remove(0);

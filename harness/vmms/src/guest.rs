@@ -45,7 +45,7 @@ pub struct Guest {
     pub vsock: String,
     /// The socket of virtiofsd, if the guest has a share.
     pub share: Option<String>,
-    /// Empty files, one for each of Firecracker's drives that hotplug fills.
+    /// Empty files, one for each of Firecracker's waiting drives.
     pub waiting: Vec<String>,
 }
 

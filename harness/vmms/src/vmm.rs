@@ -56,7 +56,7 @@ pub fn plug_disk(kind: Kind, profile: &Profile, file: &str) -> Request {
     }
 }
 
-/// Returns the number of empty drives that hotplug fills.
+/// Returns the number of waiting drives, which hotplug fills.
 pub fn waiting(kind: Kind, runtime: Runtime) -> usize {
     match kind {
         Kind::CloudHypervisor => 0,
