@@ -41,7 +41,8 @@ pub struct Sandbox {
     pub io_thread: bool,
     /// `enable_iothreads` alone: an I/O thread for the SCSI controller.
     pub scsi_thread: bool,
-    /// `pcie_root_port`, with `hot_plug_vfio = "root-port"` for the Go runtime: ports into which devices can be plugged.
+    /// `pcie_root_port`, with `hot_plug_vfio = "root-port"` for the Go runtime: ports into which devices can be
+    /// plugged.
     pub root_ports: u32,
     /// `pcie_switch_port`, with `hot_plug_vfio = "switch-port"` for the Go runtime: a PCIe switch with one port.
     pub switch_port: bool,

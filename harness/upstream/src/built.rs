@@ -222,7 +222,7 @@ mod tests {
                     let kinds = [GateKind::Device, GateKind::Object];
                     profile.gates.iter().any(|gate| kinds.contains(&gate.kind) && gate.name == name)
                 };
-                // The guest agent supports 9p no longer, so no profile needs the 9p device.
+                // The guest agent no longer supports 9p, so no profile needs the 9p device.
                 let without: Vec<&&str> = INSISTS.iter().filter(|name| !asks(name)).collect();
                 assert_eq!(without, [&"virtio-9p-pci"], "{}", profile.name);
                 let cited = profile.gates.iter().filter(|gate| gate.source.starts_with(SCRIPT));

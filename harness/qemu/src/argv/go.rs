@@ -166,8 +166,8 @@ fn devices(profile: &Profile, sandbox: &Sandbox, values: &Values) -> Vec<Arg> {
             Arg::new("-device", "virtio-rng-pci,rng=rng0"),
         ]);
     }
-    // `CreateVM` always makes it a modern device, nested or not.
-    // `appendBalloonDevice` assigns it no channel device number, so QEMU gets an empty one.
+    // `CreateVM` always makes the balloon a modern device, nested or not.
+    // `appendBalloonDevice` assigns it no device number on channels, so QEMU gets an empty one.
     args.extend(
         sandbox
             .balloon

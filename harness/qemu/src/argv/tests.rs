@@ -106,8 +106,8 @@ fn a_disk_is_described_in_each_profiles_way() {
 /// `appendNvdimmImage`, `appendBlockImage` and `handleImagePath` in `src/runtime/virtcontainers/qemu_arch_base.go`,
 /// `MemoryBackendFile` of `Object` in govmm's `qemu.go`, `genericAppendPCIeRootPort` in
 /// `src/runtime/virtcontainers/qemu.go`; `add_nvdimm`, `add_block_device` and `add_pcie_root_ports` in
-/// `src/runtime-rs/crates/hypervisor/src/qemu/cmdline_generator.rs`, `new_rootfs_kernel_params` in `kernel_param.rs`; each
-/// at the profile's own tag.
+/// `src/runtime-rs/crates/hypervisor/src/qemu/cmdline_generator.rs`, `new_rootfs_kernel_params` in `kernel_param.rs`;
+/// each at the profile's own tag.
 #[test]
 fn an_image_and_a_root_port_are_described_in_each_profiles_way() {
     let all: Vec<String> = ["go-2.2", "go-3.8", "go-3.32", "rs-4.0", "rs-4.1", "rs-main"]
@@ -214,8 +214,9 @@ fn a_setting_is_described_in_each_profiles_way() {
     insta::assert_snapshot!(all.join("\n\n"));
 }
 
-/// `disableModern` in src/runtime/pkg/govmm/qemu/qemu.go@3.29.0 prints the option either way; `should_disable_modern` in
-/// src/runtime-rs/crates/hypervisor/src/qemu/cmdline_generator.rs@4.0.0 prints it only when true, and not for the console.
+/// `disableModern` in src/runtime/pkg/govmm/qemu/qemu.go@3.29.0 prints the option either way; `should_disable_modern`
+/// in src/runtime-rs/crates/hypervisor/src/qemu/cmdline_generator.rs@4.0.0 prints it only when true, and not for the
+/// console.
 #[test]
 fn inside_a_vm_virtio_is_transitional() {
     for (name, devices) in [

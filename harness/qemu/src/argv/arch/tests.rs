@@ -45,8 +45,8 @@ fn golden(name: &str, arch: Arch) -> Vec<String> {
     lines(&launch(profile, &made(profile, arch)).unwrap())
 }
 
-/// src/runtime/virtcontainers/qemu_arm64.go@3.32.0, src/runtime/arch/arm64-options.mk@3.32.0; a PCIe port for each link of
-/// the network namespace (`createPCIeTopology` in src/runtime/virtcontainers/qemu.go@3.32.0).
+/// src/runtime/virtcontainers/qemu_arm64.go@3.32.0, src/runtime/arch/arm64-options.mk@3.32.0; a PCIe port for each link
+/// of the network namespace (`createPCIeTopology` in src/runtime/virtcontainers/qemu.go@3.32.0).
 #[test]
 fn go_on_arm() {
     let expected = [
@@ -89,8 +89,8 @@ fn go_on_arm() {
     assert_eq!(golden("go-3.32", Arch::Aarch64), expected);
 }
 
-/// src/runtime/virtcontainers/qemu_ppc64le.go@3.32.0, src/runtime/arch/ppc64le-options.mk@3.32.0: no `pcie.0`, memory in
-/// steps of 256 MiB, and nothing after the comma of `-cpu`.
+/// src/runtime/virtcontainers/qemu_ppc64le.go@3.32.0, src/runtime/arch/ppc64le-options.mk@3.32.0: no `pcie.0`, memory
+/// in steps of 256 MiB, and nothing after the comma of `-cpu`.
 #[test]
 fn go_on_power() {
     let expected = [
@@ -177,8 +177,8 @@ const RS_PARAMS: &str = "reboot=k panic=1 systemd.unit=kata-containers.target sy
                          systemd.mask=systemd-networkd.socket agent.cdh_api_timeout=50 cgroup_no_v1=all \
                          systemd.unified_cgroup_hierarchy=1 selinux=0";
 
-/// src/runtime-rs/arch/aarch64-options.mk@4.1.0; no room for more memory beside the share's (`add_file_memory_backend` in
-/// src/runtime-rs/crates/hypervisor/src/qemu/cmdline_generator.rs@4.1.0, `VMROOTFSDRIVER_QEMU` in
+/// src/runtime-rs/arch/aarch64-options.mk@4.1.0; no room for more memory beside the share's (`add_file_memory_backend`
+/// in src/runtime-rs/crates/hypervisor/src/qemu/cmdline_generator.rs@4.1.0, `VMROOTFSDRIVER_QEMU` in
 /// src/runtime-rs/Makefile@4.1.0).
 #[test]
 fn rs_on_arm() {
@@ -255,8 +255,8 @@ fn rs_on_power() {
 }
 
 /// src/runtime-rs/arch/s390x-options.mk@4.1.0, `CcwSubChannel` and what is left out for `VirtioBusType::Ccw` in
-/// src/runtime-rs/crates/hypervisor/src/qemu/cmdline_generator.rs@4.1.0; no SCSI, which is not the driver of disks there
-/// (src/runtime-rs/Makefile@4.1.0).
+/// src/runtime-rs/crates/hypervisor/src/qemu/cmdline_generator.rs@4.1.0; no SCSI, which is not the driver of disks
+/// there (src/runtime-rs/Makefile@4.1.0).
 #[test]
 fn rs_on_ibm_z() {
     let append = format!("-append {RS_PARAMS} console=hvc0");
