@@ -1,4 +1,4 @@
-//! Documents that are made from the catalogue and from what stands beside it, and one that is held against the records.
+//! Documents that are generated from the catalogue and related data, and one that is checked against the records.
 //!
 //! `UPDATE_TESTS_DOC=1 cargo test --package harness --test catalogue` writes `docs/tests.md` and `docs/demands.md`.
 //! `docs/findings.md` is written by hand.
@@ -19,9 +19,9 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use suites::catalogue;
 
-/// How many demands there are.
+/// Number of demands.
 const DEMANDS: usize = 224;
-/// How many findings there are at least: a document that is not read must not pass for one that says everything.
+/// Minimum number of findings, so that a document that could not be parsed does not pass as complete.
 const FINDINGS: usize = 8;
 
 #[test]
@@ -64,7 +64,7 @@ fn every_demand_is_proved_by_tests_that_use_it_or_says_why_not() {
     }
 }
 
-/// A demand whose tests have a fault must not be counted as one without, and the other way round.
+/// A demand whose tests have a fault is not counted as one without, and vice versa.
 #[test]
 fn a_fault_is_found_by_test_body_and_capability() {
     let faults = faults();
@@ -93,7 +93,7 @@ fn a_demand_is_counted_by_what_proves_it() {
     assert!(matches!(state("nerdctl"), ProofExtent::Unproved(_)));
 }
 
-/// What is unsupported under a maintained profile is looked into, and told to whom it concerns.
+/// Everything that is unsupported under a maintained profile has a finding, which names those responsible.
 #[test]
 fn every_failure_of_the_records_is_a_finding() {
     let text = std::fs::read_to_string(repository().join("docs/findings.md")).unwrap();
@@ -130,18 +130,18 @@ fn a_finding_is_about_what_its_lines_name() {
     assert!(!about("debian:11", "go-3.32", "vmm.hotplug.net", "qemu: no disk"));
 }
 
-/// Whether the test's name says that it reads a list; the catalogue's own tests hold names to that.
+/// Returns whether the test's name says that it reads a list; tests of the catalogue enforce such names.
 fn is_a_look_up(id: &str) -> bool {
     let name = id.rsplit("::").next().unwrap_or_default();
     name.starts_with("qemu_has_") || name.starts_with("kernel_has_")
 }
 
-/// The faults that are to turn a test red.
+/// Returns the faults that must make a test fail.
 fn faults() -> Vec<Fault> {
     corpus::corpus().into_iter().map(|(_, fault)| fault).filter(|fault| !fault.turns.is_empty()).collect()
 }
 
-/// Compares a document with what it must be, or writes it.
+/// Compares a document with its expected text, or writes it.
 fn is_current(name: &str, current: &str) {
     let file = repository().join(name);
     if std::env::var_os("UPDATE_TESTS_DOC").is_some() {

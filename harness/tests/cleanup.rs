@@ -1,4 +1,4 @@
-//! Nothing stays behind: neither after Ctrl-C nor, from the next start on, after `kill -9`.
+//! Nothing stays behind: neither after Ctrl-C, nor after `kill -9` once the next run has started.
 //!
 //! Everything is looked up by this run's own id, so that other runs on the machine do not matter.
 
@@ -15,7 +15,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
-/// Long enough to bootstrap an image first.
+/// Time limit for the start of a guest, long enough to bootstrap an image first.
 const UNTIL_A_GUEST_RUNS: Duration = Duration::from_secs(1500);
 const UNTIL_IT_IS_GONE: Duration = Duration::from_secs(60);
 
@@ -34,7 +34,7 @@ fn ctrl_c_writes_the_reports_and_leaves_nothing_behind() {
         assert!(out.join(report).is_file(), "no {report} after Ctrl-C: {}", ended.stderr);
     }
     assert!(ended.stdout.contains("debian 13"), "no matrix after Ctrl-C:\n{}", ended.stdout);
-    // The static checks had ended, and they start virtiofsd.
+    // The static checks, which start virtiofsd, had ended before.
     let kept = std::fs::read_dir(out.join("artifacts/debian-13-x86_64-container")).map(Iterator::count);
     assert!(kept.is_ok_and(|kept| kept > 0), "no log of the units that had ended after Ctrl-C");
 }
@@ -46,7 +46,7 @@ fn what_a_killed_run_left_is_swept_at_the_next_start() {
     let mut running = Running::start(dir.path());
     running.signal(Signal::KILL);
     assert_eq!(running.wait().code, None);
-    // Nobody has to come first for what was running: guests and daemons would hold gigabytes of memory.
+    // The processes end without a next run: guests and daemons would hold gigabytes of memory until then.
     let seconds = Duration::from_secs(10);
     wait_for("the killed run's guest and all else in its container to end", seconds, || {
         let alive = running.alive();
@@ -55,22 +55,23 @@ fn what_a_killed_run_left_is_swept_at_the_next_start() {
     let clean = end(kata_qualify(dir.path()).arg("clean"));
     assert_eq!(clean.code, Some(0), "{}", clean.stderr);
     running.assert_gone();
-    // The journal of the killed run is still good for reports.
+    // The journal of the killed run can still be reported.
     let report = end(kata_qualify(dir.path()).args(["report", "out"]));
     assert_eq!(report.code, Some(3), "it has no end: {}", report.stderr);
     assert_eq!(results(&dir.path().join("out"))["ending"], "killed");
 }
 
-/// One run at a time: the second would only wait for the first one's image, or start beside its guest.
+/// Only one run at a time: a second one would wait for the first one's image, or start while the first one's guest
+/// runs.
 static ONE: Mutex<()> = Mutex::new(());
 
 /// A run in whose container a guest is running.
 struct Running {
     child: Option<Child>,
     pid: Pid,
-    /// Its id.
+    /// The run's id.
     run: String,
-    /// The processes in its container, the guest's QEMU among them, as this machine numbers them.
+    /// Processes in the run's container, including the guest's QEMU, with their process ids on this machine.
     processes: Vec<(i32, String)>,
     _alone: MutexGuard<'static, ()>,
 }
@@ -117,7 +118,7 @@ impl Running {
         }
     }
 
-    /// Those of its processes that run.
+    /// Returns those of the processes that still run.
     fn alive(&self) -> Vec<&(i32, String)> {
         self.processes.iter().filter(|(pid, name)| name_of(*pid).is_some_and(|now| now == *name)).collect()
     }
@@ -144,14 +145,14 @@ impl Drop for Running {
     }
 }
 
-/// The processes of a container: number on this machine, and name.
+/// Returns the processes of a container: process id on this machine, and name.
 fn processes(container: &str) -> Vec<(i32, String)> {
     let ended = end(Command::new("docker").args(["top", container, "-eo", "pid,comm"]));
     let pids = ended.stdout.lines().skip(1).filter_map(|line| line.split_whitespace().next()?.parse().ok());
     pids.filter_map(|pid| Some((pid, name_of(pid)?))).collect()
 }
 
-/// The name of a living process.
+/// Returns the name of a living process.
 fn name_of(pid: i32) -> Option<String> {
     Some(std::fs::read_to_string(format!("/proc/{pid}/comm")).ok()?.trim().to_owned())
 }

@@ -1,4 +1,4 @@
-//! The command line without Docker: bad input, lists, explanations, reports; the whole output each time.
+//! The command line without Docker: bad input, lists, explanations, reports; each test compares the whole output.
 
 #![expect(clippy::unwrap_used, reason = "helpers of a test fail by panicking, as the test does")]
 
@@ -13,7 +13,7 @@ use std::path::Path;
 use suites::outcome::{Component, Failure, Outcome};
 use tempfile::TempDir;
 
-/// Runs the command in an empty folder and gives exit code and both outputs, with the folder as `<DIR>`.
+/// Runs the command in an empty directory and returns both outputs and the exit code, with the directory as `<DIR>`.
 fn said(arguments: &[&str]) -> String {
     said_in(&tempfile::tempdir().unwrap(), arguments)
 }
@@ -31,14 +31,14 @@ fn said_in(dir: &TempDir, arguments: &[&str]) -> String {
     format!("{}{}exit {code}\n", text(output.stdout), text(output.stderr))
 }
 
-/// A folder with a cache whose image has nothing in it: an offline run by it is short, and ends with 3.
+/// Creates a directory with a cache whose image is empty: an offline run with it is short, and ends with 3.
 fn with_an_image() -> TempDir {
     let dir = tempfile::tempdir().unwrap();
     cached::empty_images(&dir.path().join("cache"), &["debian:13"]).unwrap();
     dir
 }
 
-/// What would be left of such an address stands in the arguments of whoever fetches.
+/// Such an address could leak its password into the arguments of the fetching program.
 #[test]
 fn a_mirror_whose_password_cannot_be_told_from_its_path_is_bad_usage() {
     for option in ["--mirror", "--security-mirror"] {
@@ -53,7 +53,7 @@ fn a_mirror_whose_password_cannot_be_told_from_its_path_is_bad_usage() {
     }
 }
 
-/// Programs that fetch have a `/tmp` of their own, where they would find nothing.
+/// Programs that fetch have a private `/tmp`, in which the mirror would be missing.
 #[test]
 fn a_mirror_below_the_folder_of_temporary_files_is_refused_before_anything_starts() {
     let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
@@ -71,8 +71,13 @@ fn a_mirror_below_the_folder_of_temporary_files_is_refused_before_anything_start
 
 #[test]
 fn an_unknown_distro_is_told_with_the_known_ones() {
+<<<<<<< HEAD
     // Distros come and go in the records.
     let distros: Vec<_> = Database::embedded().records().map(|record| record.distro.clone()).collect();
+=======
+    // The list of distros in the records changes.
+    let distros: Vec<String> = Database::embedded().records().map(|record| record.distro.clone()).collect();
+>>>>>>> w-c8
     assert_snapshot!(said(&["run", "debain:13"]).replace(&distros.join(", "), "[DISTROS]"), @r"
     error: unknown distro `debain`: known are [DISTROS]; did you mean `debian`?
     exit 2
@@ -97,7 +102,7 @@ fn a_release_of_which_no_image_can_be_had_is_refused_before_anything_starts() {
     ");
 }
 
-/// `kata-qualify list | head` and its like: whoever has seen enough hears no complaint.
+/// `kata-qualify list | head` and similar pipelines print no error when the reader stops.
 #[test]
 fn a_closed_standard_output_is_a_quiet_end() {
     let dir = tempfile::tempdir().unwrap();
@@ -131,7 +136,7 @@ fn a_closed_standard_output_is_a_quiet_end() {
     }
 }
 
-/// Who only qualifies Debian lacks nothing, whatever of these is missing.
+/// A user who qualifies only Debian needs none of these programs.
 #[test]
 fn doctor_names_the_programs_of_other_families_and_needs_none_of_them() {
     let said = said(&["doctor"]);
@@ -221,7 +226,7 @@ fn an_oci_image_that_cannot_be_is_refused_before_anything_runs() {
     }
 }
 
-/// The releases of a plan, by name, each with why it cannot be brought up.
+/// Returns the releases of a plan by name, each with the reason why it cannot be brought up.
 fn planned(arguments: &[&str]) -> Vec<(String, Option<String>)> {
     let said = said(&[&["plan", "--format", "json"], arguments].concat());
     let (document, rest) = said.split_once("\n}\n").unwrap();
@@ -240,14 +245,14 @@ fn plan_says_of_each_listed_release_what_run_would() {
     let listed: Vec<String> =
         listed.map(|(record, release)| format!("{}:{}", record.distro, release.version)).collect();
     assert_eq!(rows.iter().map(|(release, _)| release.clone()).collect::<Vec<_>>(), listed);
-    // Some package managers have no installer, so that nothing starts.
+    // Some package managers are not supported, so nothing starts.
     let all = said(&["run", "all"]);
     assert!(all.ends_with("exit 2\n"), "{all}");
     let refused: Vec<&str> =
         all.trim_start_matches("error: ").lines().take_while(|l| !l.starts_with("hint: ")).collect();
     let cannot = rows.iter().filter_map(|(release, why)| Some(format!("{release}: {}", why.as_ref()?)));
     assert_eq!(refused, cannot.collect::<Vec<_>>());
-    // Each for itself, where containers are asked for and there is no engine for them.
+    // Each release has its own reason if containers are asked for and there is no engine.
     let rows = planned(&["debian", "gentoo", "talos", "--in", "container"]);
     assert!(rows.len() >= 7, "{rows:?}");
     for (release, why) in rows {
@@ -258,10 +263,10 @@ fn plan_says_of_each_listed_release_what_run_would() {
     }
 }
 
-/// What a run would only find out after it has begun, with a matrix of nothing.
+/// A run would find this out only after its start, and end with an empty matrix.
 #[test]
 fn a_bootstrap_that_no_mirror_is_known_for_is_refused_by_run_and_plan_alike() {
-    // A machine that runs the distro itself knows one of its mirrors.
+    // A machine that runs Fedora itself knows a mirror of Fedora.
     let system = std::fs::read_to_string("/etc/os-release").unwrap_or_default();
     let is_fedora = system.lines().any(|line| line == "ID=fedora");
     let release = if is_fedora { "almalinux:9" } else { "fedora:43" };
@@ -288,7 +293,7 @@ fn an_offline_run_by_an_empty_cache_is_refused_by_run_and_plan_alike() {
     assert!(plan.starts_with(&format!("debian:13  cannot: {why}\n")), "{plan}");
 }
 
-/// In every environment and from every base: all releases together, and one alone for each reason.
+/// In every environment and from every source: all releases together, and a single release for each reason.
 #[test]
 fn what_plan_says_cannot_be_is_refused_before_anything_starts() {
     let mut reasons = std::collections::BTreeSet::new();
@@ -301,7 +306,7 @@ fn what_plan_says_cannot_be_is_refused_before_anything_starts() {
     ] {
         let rows = planned(options);
         let refused = rows.iter().filter_map(|(release, why)| Some((release, why.as_ref()?)));
-        // That containers have no engine is said once, of all that could be brought up otherwise.
+        // The missing container engine is reported once for all releases that could be brought up otherwise.
         let (alike, own): (Vec<_>, Vec<_>) = refused.partition(|(_, why)| why.contains("--in container needs one"));
         let all = said(&[&["run", "all"], options].concat());
         let told: Vec<&str> =
@@ -424,7 +429,7 @@ fn what_the_callers_keys_vouch_for_is_not_written_beside_the_shipped_records() {
     let checkout = Path::new(env!("CARGO_MANIFEST_DIR")).join("../distros/records");
     let said = said_in(&dir, &[run.as_slice(), &["--records", checkout.to_str().unwrap()]].concat());
     assert!(said.contains("has these records, name another folder") && said.contains("exit 2"), "{said}");
-    // The next mistake is found: nothing starts.
+    // The next error in the arguments is reported, because nothing may start here.
     std::fs::create_dir(dir.path().join("mine")).unwrap();
     let said = said_in(&dir, &[run.as_slice(), &["--records", "mine", "--out", "."]].concat());
     assert!(said.contains("--out") && said.contains("exit 2"), "{said}");
@@ -440,13 +445,13 @@ fn an_image_that_may_be_anybodys_is_not_written_beside_the_shipped_records() {
         let run = ["run", "debian:13", "--write-back", "--cache", "cache", option];
         let said = |more: &[&str]| said_in(&dir, &[run.as_slice(), more].concat());
         let is_anybodys = format!("error: --write-back: an image that is handed over is anybody's ({option}), ");
-        // Its checksum is its own, whoever made it.
+        // A checksum in the address proves nothing about the origin.
         let named = format!("{image}#{sum}");
         for more in [&[image][..], &[image, "--records", &checkout], &[&named], &[&named, "--records", &checkout]] {
             let said = said(more);
             assert!(said.starts_with(&is_anybodys) && said.ends_with("exit 2\n"), "{more:?}: {said}");
         }
-        // The next mistake is found where the folder is one's own.
+        // With a private directory of records, the next error is reported.
         for more in [&[image, "--records", "mine"][..], &[&named, "--records", "mine"]] {
             let said = said(more);
             assert!(said.starts_with(&format!("error: {option}: {image} is n")), "{more:?}: {said}");
@@ -487,7 +492,7 @@ fn jobs_and_retries_are_bounded() {
     ");
 }
 
-/// A number that is none to work with is told as such, and none overflows a clock or a count of bytes.
+/// A useless number is reported as such, and none overflows a clock or a byte count.
 #[test]
 fn numbers_are_bounded() {
     let most = "18446744073709551615";
@@ -505,7 +510,7 @@ fn numbers_are_bounded() {
         let said = said(arguments);
         assert!(said.contains(&format!("for '{option} <")) && said.ends_with("exit 2\n"), "{arguments:?}: {said}");
     }
-    // As long, and as large, as can be said: nothing is wrong with that.
+    // The largest possible values are accepted.
     let said = said(&["profiles", "--against", "nowhere", "--within", "31536000"]);
     assert!(said.contains("nowhere is no git repository") && said.ends_with("exit 2\n"), "{said}");
     let dir = with_an_image();
@@ -646,7 +651,7 @@ fn list_can_be_narrowed() {
 
 #[test]
 fn list_shows_releases_and_profiles() {
-    // Other distros come and go in the records; how wide the first column is depends on them.
+    // Other distros in the records change, and the width of the first column depends on them.
     let all = said(&["list", "releases"]);
     let debian = all.lines().filter(|l| l.starts_with("debian:") || l.starts_with("exit"));
     let debian: Vec<String> = debian.map(|l| l.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
@@ -695,7 +700,7 @@ fn list_profiles_is_data_too() {
 #[test]
 fn explain_tells_what_a_capability_requires_by_profile() {
     let said = said(&["explain", "fs.virtio-fs"]);
-    // The tests themselves are the catalogue's; how many there are, per suite, is noise here.
+    // The tests belong to the catalogue; their number in each suite does not matter here.
     let mut shown = String::new();
     for line in said.lines() {
         let line = match line.trim_start().split_once("::") {
@@ -795,7 +800,7 @@ fn report_of_a_journal_cut_in_the_middle_tells_that_the_run_was_killed() {
     let dir = tempfile::tempdir().unwrap();
     killed_run(dir.path());
     let said = said_in(&dir, &["report", "."]);
-    // What failed is supported by the record; that the run has no end counts less.
+    // The record has the failed capability as supported; this outweighs the missing end of the run.
     assert!(said.contains("vmm.boot was supported") && said.ends_with("exit 1\n"), "{said}");
     let results: serde_json::Value =
         serde_json::from_str(&std::fs::read_to_string(dir.path().join("results.json")).unwrap()).unwrap();
@@ -811,7 +816,7 @@ fn report_of_a_journal_cut_in_the_middle_tells_that_the_run_was_killed() {
     assert_eq!(outcomes, expected);
 }
 
-/// Nothing is recorded of it there.
+/// The records have no entry for the host environment.
 #[test]
 fn report_compares_with_the_records_that_it_is_given() {
     let dir = tempfile::tempdir().unwrap();
@@ -829,7 +834,7 @@ fn report_compares_with_the_records_that_it_is_given() {
 
 const CUT: &str = "smoke::qemu_has_the_devices_of_the_default_path";
 
-/// Writes the journal of a run that was killed while it wrote the end of its third test.
+/// Writes the journal of a run that was killed while it wrote the result of its third test.
 fn killed_run(dir: &Path) {
     let cell = CellId {
         distro: "debian".parse().unwrap(),
@@ -892,7 +897,7 @@ fn killed_run(dir: &Path) {
     std::fs::write(&path, &text[..text.len() - 20]).unwrap();
 }
 
-/// The names in a folder, sorted.
+/// Returns the names in a directory, sorted.
 fn names(dir: &Path) -> Vec<String> {
     let mut names: Vec<String> =
         std::fs::read_dir(dir).unwrap().map(|e| e.unwrap().file_name().to_string_lossy().into_owned()).collect();
@@ -905,7 +910,7 @@ fn clean_says_what_it_leaves_and_why() {
     use std::os::unix::fs::symlink;
     let dir = tempfile::tempdir().unwrap();
     let (runs, images) = (dir.path().join("cache/runs"), dir.path().join("cache/images"));
-    // An image whose manifest a power cut has emptied, and what nobody of ours has made.
+    // An image whose manifest is empty after a power cut, and entries that kata-qualify did not make.
     let image = images.join("a".repeat(64));
     for folder in [&image, &images.join("stray"), &images.join(".tmp/x"), &runs.join("r1.host"), &runs.join("r2.kata")]
     {
@@ -956,7 +961,7 @@ fn the_version_has_the_commit() {
     assert!(said.starts_with("kata-qualify <VERSION> (") && said.ends_with(")\nexit 0\n"), "{said}");
 }
 
-/// Who watches a run need not look for its folder.
+/// The journal on standard output saves a watcher the search for the run's directory.
 #[test]
 fn the_journal_is_streamed_and_says_what_made_the_run() {
     let dir = with_an_image();
@@ -977,7 +982,7 @@ fn the_journal_is_streamed_and_says_what_made_the_run() {
     }
 }
 
-/// What a run has made is only removed by a run that comes to its end.
+/// Only a run that comes to its end removes everything that it has made.
 #[test]
 fn whoever_read_standard_error_may_be_gone() {
     let dir = with_an_image();

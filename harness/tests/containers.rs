@@ -1,6 +1,7 @@
-//! Container tests under a real containerd and runc, and under some that do not work; those that lie are in `faults.rs`.
+//! Container tests under a real containerd and runc, and under broken ones; those that give wrong results are in
+//! `faults.rs`.
 //!
-//! They need root, containerd with its `ctr`, and runc; where one is lacking they are ignored.
+//! The tests need root, containerd with `ctr`, and runc; without one of them they are ignored.
 
 #![expect(clippy::unwrap_used, reason = "what cannot be unwrapped fails the test")]
 
@@ -53,7 +54,7 @@ fn every_control_passes_and_nothing_stays_behind() {
         .filter_map(|entry| fs::read_to_string(entry.path().join("cmdline")).ok())
         .filter(|cmdline| cmdline.contains(&ours) && cmdline.contains("containerd"))
         .collect();
-    // Tests run side by side: only what belongs to this bench's folder counts.
+    // Tests run in parallel, so only entries with this bench's directory count.
     let folder = bench.folder.path().to_string_lossy().into_owned();
     assert!(left.iter().all(|cmdline| !cmdline.contains(&folder)), "{left:?}");
     assert!(fs::read_to_string("/proc/self/mountinfo").unwrap().lines().all(|line| !line.contains(&folder)));
@@ -63,14 +64,14 @@ fn every_control_passes_and_nothing_stays_behind() {
 #[test]
 #[cfg_attr(lacks = "runc", ignore = "needs root, containerd and runc")]
 fn a_runtime_that_leaves_something_behind_is_found_out() {
-    // A process named like the container, as a virtiofsd that does not end would be.
+    // A process with the container's name in its arguments, like a virtiofsd that does not end.
     let script = "setsid tail -f /dev/null \"$BUNDLE/config.json\" >/dev/null 2>&1 </dev/null &";
     let bench = Bench::with_lying_runc(script);
     let (message, _) = failure(bench.run("containers::runc::nothing_stays_behind"));
     assert!(message.contains("process "), "{message}");
     let prefix = format!("kq{}x", std::process::id());
     bench.engine.stop();
-    // Other tests run side by side: only what the script starts counts.
+    // Other tests run in parallel, so only processes that the script starts count.
     let mut left = host::processes("config.json");
     left.retain(|process| process.program.ends_with("/tail") && process.argv.join(" ").contains(&prefix));
     assert_eq!(left, []);
@@ -102,7 +103,7 @@ fn the_end_of_containerd_is_named_and_the_next_test_has_a_new_one() {
     }
 }
 
-/// One that was told to end stops answering at once and ends a second later; its client knows only the former.
+/// This containerd stops answering at once after SIGTERM and ends a second later; its client notices only the former.
 #[test]
 #[cfg_attr(lacks = "runc", ignore = "needs root, containerd and runc")]
 fn a_containerd_that_is_still_shutting_down_is_waited_for_and_blames_nobody() {
@@ -131,7 +132,7 @@ esac
         fs::write(&path, script).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
     }
-    // The second one would meet the first one's containerd, if that had not been given up.
+    // The second test would use the first one's containerd if that had not been given up.
     for _ in 0..2 {
         match bench.run("containers::runc::exit_codes_are_told") {
             Err(Stop::Error { message }) => assert!(message.contains("containerd ended (exit code 0)"), "{message}"),
@@ -210,13 +211,13 @@ fn a_kata_that_is_not_there_fails_with_containerds_words() {
 fn a_kata_that_hangs_is_ended_within_its_deadline() {
     let mut bench = Bench::new();
     let shim = bench.folder.path().join("shim");
-    // A shim whose `start` never answers, which is what Kata's does when its virtiofsd has exited.
+    // A shim whose `start` never answers, like Kata's after its virtiofsd has exited.
     fs::write(&shim, "#!/bin/sh\nfor a; do [ \"$a\" = start ] && exec sleep 1000; done\n").unwrap();
     fs::set_permissions(&shim, fs::Permissions::from_mode(0o755)).unwrap();
     bench.settings.kata_shims = BTreeMap::from([("containerd-shim-kata-v2".to_owned(), shim)]);
     bench.settings.patience.kata = std::time::Duration::from_secs(4);
     bench.claims.kata = vec![some_kata("go-3.29")];
-    // The control first, so that its time does not count.
+    // Run the control first, so that its time does not count.
     let name = "the_working_directory_is_the_one_asked_for";
     assert_eq!(bench.run(&format!("containers::runc::{name}")), Ok(()));
     let began = std::time::Instant::now();
@@ -234,7 +235,7 @@ fn a_kata_that_hangs_is_ended_within_its_deadline() {
 #[cfg_attr(lacks = "runc", ignore = "needs root, containerd and runc")]
 fn what_a_killed_agent_has_left_is_removed_by_the_next_one() {
     let bench = Bench::new();
-    // No process has this id: it is the largest that a kernel gives out, and more.
+    // No process has this id, which is above the kernel's maximum.
     let name = "kq4194305x0";
     let run = Path::new("/run/kata-qualify/containers").join(name);
     let disk = bench.folder.path().join("left").join(name);
@@ -255,7 +256,7 @@ fn what_a_killed_agent_has_left_is_removed_by_the_next_one() {
     assert!(!Path::new("/sys/class/net").join(&bridge).exists(), "{bridge}");
 }
 
-/// Real Kata; the environment says where it is: `KATA_QUALIFY_KATA_SHIM`, `…_CONFIGURATION`, `…_INITRD`,
+/// Tests with a real Kata, whose paths are in the environment: `KATA_QUALIFY_KATA_SHIM`, `…_CONFIGURATION`, `…_INITRD`,
 /// `…_VERSION`, `…_KERNEL` (the guest's release).
 #[test]
 #[ignore = "by hand: KATA_QUALIFY_KATA_SHIM names a shim of Kata"]

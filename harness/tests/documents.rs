@@ -1,9 +1,9 @@
-//! What the documents say of the code: each word that ARCHITECTURE.md explains is used there, and each path is there.
+//! Checks of the documents against the code: each word that ARCHITECTURE.md explains is used, and each path exists.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The documents whose paths are looked up; the history in CHANGELOG.md names what is gone.
+/// Documents whose paths are checked. CHANGELOG.md is not, because its history names paths that are gone.
 const DOCUMENTS: [&str; 13] = [
     "README.md",
     "ARCHITECTURE.md",
@@ -20,11 +20,11 @@ const DOCUMENTS: [&str; 13] = [
     "suites/demands/README.md",
 ];
 
-/// The folders that a path in a document begins with.
+/// Directories with which a path in a document begins.
 const FOLDERS: [&str; 10] =
     [".ci/", ".github/", "debian/", "distros/", "docs/", "harness/", "images/", "packaging/", "reports/", "suites/"];
 
-/// How many words the tables have at least: a table that is not found must not pass for one that is right.
+/// Minimum number of words in the tables, so that a table that is not found does not pass.
 const WORDS: usize = 60;
 
 #[test]
@@ -90,7 +90,7 @@ fn paths_are_told_from_patterns_and_links_from_addresses() {
     assert_eq!(links(text).collect::<Vec<_>>(), ["docs/running.md"]);
 }
 
-/// The words and names in the tables below the heading "Words", in their order; names stand in backticks.
+/// Returns the words and names in the tables below the heading "Words", in their order; names are in backticks.
 fn glossary(architecture: &str) -> Vec<String> {
     let section = architecture.lines().skip_while(|line| *line != "## Words").skip(1);
     let rows = section.take_while(|line| !line.starts_with("## ")).filter(|line| line.starts_with("| "));
@@ -103,8 +103,8 @@ fn glossary(architecture: &str) -> Vec<String> {
         .collect()
 }
 
-/// The words that the code does not have: a name is looked for as it is written, any other word without regard to case,
-/// also in the plural.
+/// Returns the words that the code does not have: a name must occur exactly, any other word in any case and also in the
+/// plural.
 fn unused(words: &[String], code: &str) -> Vec<String> {
     let lower = code.to_lowercase();
     let is_used = |word: &str| match word.strip_prefix('`').and_then(|name| name.strip_suffix('`')) {
@@ -114,14 +114,14 @@ fn unused(words: &[String], code: &str) -> Vec<String> {
     words.iter().filter(|word| !is_used(word.as_str())).cloned().collect()
 }
 
-/// Whether the text has the word, and not only as a part of a longer one.
+/// Returns whether the text has the word, and not only as a part of a longer one.
 fn has(text: &str, word: &str) -> bool {
     let continues = |c: char| c.is_alphanumeric() || c == '_';
     text.match_indices(word)
         .any(|(at, _)| !text[..at].ends_with(continues) && !text[at + word.len()..].starts_with(continues))
 }
 
-/// The paths of this repository in a document's code spans; what has a placeholder or a pattern in it is none.
+/// Returns the paths of this repository in a document's code spans, without those that have a placeholder or a pattern.
 fn paths(text: &str) -> impl Iterator<Item = &str> {
     text.lines().flat_map(|line| line.split('`').skip(1).step_by(2)).filter(|span| {
         FOLDERS.iter().any(|folder| span.starts_with(folder))
@@ -130,13 +130,13 @@ fn paths(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// `DISTRO.yaml` and `THEME.rs` stand for many files.
+/// Returns whether a part of a path stands for many files, like `DISTRO.yaml` and `THEME.rs`.
 fn is_placeholder(part: &str) -> bool {
     let stem = part.split('.').next().unwrap_or_default();
     part != "README.md" && stem.len() > 1 && stem.chars().all(|c| c.is_ascii_uppercase())
 }
 
-/// The targets of a document's links that are files.
+/// Returns the targets of a document's links that are files.
 fn links(text: &str) -> impl Iterator<Item = &str> {
     text.match_indices("](").filter_map(move |(at, open)| {
         let target = text[at + open.len()..].split(')').next()?;
@@ -145,7 +145,7 @@ fn links(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// The text of every .rs file of the workspace but this one, which has words of its own.
+/// Returns the text of every .rs file of the workspace except this one, which contains the words themselves.
 fn code() -> String {
     let root = repository();
     let mut folders: Vec<PathBuf> = FOLDERS.iter().map(|folder| root.join(folder)).collect();

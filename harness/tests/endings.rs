@@ -1,4 +1,4 @@
-//! The ends of a guest are told apart: each is provoked on a real release, in a real guest.
+//! Endings of a guest are told apart: each is provoked on a real release, in a real guest.
 //!
 //! Needs root, mmdebstrap and Docker, as `kata-qualify doctor` says.
 
@@ -13,7 +13,7 @@ use protocol::message::{EnvironmentReply, EnvironmentRequest};
 use std::path::PathBuf;
 use suites::environment::Ending;
 
-/// Where images are cached for tests, shared between them.
+/// Returns the image cache that tests share.
 fn cache() -> PathBuf {
     let ours = || PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("cache");
     std::env::var_os("KATA_QUALIFY_CACHE").map_or_else(ours, PathBuf::from)
@@ -50,7 +50,8 @@ async fn each_bad_end_of_a_guest_has_its_own_name() {
         let agent = &container.line;
         async move { (*fault, line::ask(agent, request, 300).await) }
     });
-    // Two guests side by side: one that spins is waited for until it counts as hung, and all others boot that long.
+    // Two guests run at the same time: a spinning guest is waited for until it counts as hung, and meanwhile all others
+    // boot.
     let seen: Vec<_> = stream::iter(rehearsals).buffer_unordered(2).collect().await;
     container.remove().await.unwrap();
     for (fault, reply) in seen {

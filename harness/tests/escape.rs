@@ -1,7 +1,8 @@
-//! A program of the release, root in its container, opens nothing of the host and gains no namespace.
+//! A program of the release, root in its container, can open no file of the host and gain no namespace.
 //!
-//! `escape/escape.c` tries every mount as an anchor; a container without our filter shows that it can get through.
-//! Needs Docker, its command and a C compiler that links statically.
+//! `escape/escape.c` tries every mount as an anchor; a container without kata-qualify's filter shows that the exploit
+//! works.
+//! Needs Docker, its command-line client and a C compiler that links statically.
 
 #![expect(clippy::unwrap_used, reason = "helpers of a test fail by panicking, as the test does")]
 
@@ -37,14 +38,14 @@ async fn nothing_of_the_host_is_opened_from_a_container() {
     assert!(tried.stdout.contains(" 0 passed"), "{}", tried.stdout);
 }
 
-/// The same capabilities and the same kind of volume, and no filter.
+/// Runs the exploit with the same capabilities and the same kind of volume, but without the filter.
 fn without_our_filter(image: &str) -> Ended {
     end(Command::new("docker")
         .args(["run", "--rm", "--network=none", "--cap-add=DAC_READ_SEARCH", "--security-opt=seccomp=unconfined"])
         .args(["--mount=type=volume,target=/kata-qualify", image, "/escape", "handles"]))
 }
 
-/// An image of nothing but the exploit; goes with the value.
+/// An image that contains only the exploit, removed when dropped.
 struct Image(String);
 
 impl Image {

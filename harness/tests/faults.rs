@@ -1,9 +1,9 @@
-//! Seeded faults: every one must be caught, take away the right capabilities, and blame the right component.
+//! Seeded faults: every fault must be caught, take away the right capabilities, and blame the right component.
 //!
 //! `cargo test -p harness --test faults -- --ignored --nocapture` tries the whole corpus, which takes hours without
-//! hardware virtualization; `FAULTS=virtiofsd` tries those whose name has the word in it, and `FAULTS=untried` those
-//! that were not tried yet as they are. What came of each is kept in `seeded/tried.json`, from which `docs/faults.md`
-//! is made, at once, or with `UPDATE_TESTS_DOC=1` where the corpus was changed.
+//! hardware virtualization. `FAULTS=virtiofsd` tries those with this word in their name, and `FAULTS=untried` those
+//! that were not yet tried in their present form. The results are kept in `seeded/tried.json`, from which
+//! `docs/faults.md` is made: at once, or with `UPDATE_TESTS_DOC=1` if the corpus was changed.
 
 #![expect(clippy::unwrap_used, reason = "helpers of a test fail by panicking, as the test does")]
 
@@ -36,18 +36,19 @@ use std::time::Instant;
 use suites::catalogue;
 use suites::check::Stop;
 
-/// How many faults the corpus has at least, how many of them are quick, and how many of the infrastructure.
+/// Minimum number of faults in the corpus, of quick faults, and of faults of the infrastructure.
 const FAULTS: usize = 60;
 const QUICK: usize = 10;
 const INFRASTRUCTURE: usize = 8;
-/// How many in a hundred must be right about the component.
+/// Minimum percentage of faults with the right component.
 const BLAMED_RIGHT: usize = 95;
 
-/// The variable with a part of the names of faults to try, and what it has for all that were not tried as they are.
+/// The variable with a part of the names of the faults to try, and its value for all that were not tried in their
+/// present form.
 const CHOSEN: &str = "FAULTS";
 const UNTRIED: &str = "untried";
 
-/// What the records say.
+/// The shipped records.
 static DATABASE: LazyLock<Database> = LazyLock::new(Database::embedded);
 
 #[test]
@@ -131,7 +132,7 @@ fn a_run_is_held_against_what_the_fault_breaks() {
     assert_eq!(judged(&fault, cell(&[("fs.virtio-fs", "qemu")])), (true, true, false));
     fault.says = "unlink".to_owned();
     assert_eq!(judged(&fault, cell(&[fs])), (false, true, true), "it speaks of something else");
-    // In an emulated machine alone: open, and whom its tests blame stands beside it.
+    // Only on an emulated machine: the capability is inconclusive, and the failed tests name the component.
     let open = |component: &str, basis: &str| {
         let failed = json!({"outcome": "fail", "component": component, "observed": "unlink did nothing"});
         let verdicts = json!({"go-3.29": {"fs.virtio-fs": {"verdict": "inconclusive", "basis": basis}}});
@@ -142,7 +143,7 @@ fn a_run_is_held_against_what_the_fault_breaks() {
     assert_eq!(judged(&fault, open("virtiofsd", "emulated")), (true, true, true));
     assert_eq!(judged(&fault, open("qemu", "emulated")), (true, true, false));
     assert_eq!(judged(&fault, open("virtiofsd", "hardware")), (false, false, false), "hardware decides");
-    // The infrastructure's: an error, and nobody's.
+    // A fault of the infrastructure: an error that blames no component.
     let mut fault = Fault { turns: Vec::new(), blames: None, says: String::new(), ..fault };
     let error = json!({"errors": [{"phase": "image", "message": "the disk is full"}], "tests": [], "verdicts": {}});
     assert_eq!(judged(&fault, error), (true, true, true));
@@ -161,7 +162,8 @@ fn a_lent_program_loads_the_library_first() {
     let dir = tempfile::tempdir().unwrap();
     let whole = lent::with_library(&std::fs::read("/usr/bin/env").unwrap(), &library);
     component_option(dir.path(), Component::CloudHypervisor, &whole);
-    // By its shell: what was just written may be open in a process that another test has begun.
+    // Started by a shell, because a file that was just written may still be open in a process that another test has
+    // started.
     let mut run = Command::new("sh");
     run.env("TMPDIR", dir.path()).arg(dir.path().join(Component::CloudHypervisor.name()));
     let ended = end(run.args(["sh", "-c", "cat /proc/$$/maps && echo $1", "sh", "a word"]));
@@ -205,7 +207,7 @@ fn every_fault_is_caught() {
         UNTRIED => !before.contains_key(&fault.id),
         part => fault.id.contains(part),
     };
-    // After each, because hours are not to be lost.
+    // Results are kept after each fault, so that an interruption does not lose hours.
     let keep = |row: &FaultRun| {
         all.insert(row.fault.id.clone(), Tried::today(row));
         std::fs::write(file_of_kept(), serde_json::to_string_pretty(&all).unwrap() + "\n").unwrap();
@@ -224,7 +226,7 @@ fn every_fault_is_caught() {
     assert!(counted.is_empty(), "trouble of the infrastructure is not told as that: {counted:?}");
 }
 
-/// Tries the chosen faults, one after the other, because what is measured under one is not to wait for another.
+/// Tries the chosen faults one after the other, because a measurement under one fault must not be delayed by another.
 fn tried(is_chosen: impl Fn(FaultGroup, &Fault) -> bool, mut keep: impl FnMut(&FaultRun)) -> Vec<FaultRun> {
     let chosen: Vec<(FaultGroup, Fault)> =
         corpus().into_iter().filter(|(group, fault)| is_chosen(*group, fault)).collect();
@@ -244,19 +246,19 @@ fn tried(is_chosen: impl Fn(FaultGroup, &Fault) -> bool, mut keep: impl FnMut(&F
     chosen.into_iter().enumerate().map(one).collect()
 }
 
-/// The document of what was just tried alone.
+/// Returns a document with these faults only.
 fn page(rows: &[FaultRun]) -> String {
     let faults: Vec<(FaultGroup, Fault)> = rows.iter().map(|row| (row.group, row.fault.clone())).collect();
     markdown(&faults, &rows.iter().map(|row| (row.fault.id.clone(), Tried::today(row))).collect())
 }
 
-/// Asserts that every one was caught and is right.
+/// Asserts that every fault was caught and its report was right.
 fn are_right(rows: &[FaultRun]) {
     assert!(!rows.is_empty(), "no fault was tried");
     assert!(rows.iter().all(|row| row.judged().is_right()), "{}", page(rows));
 }
 
-/// Breaks what the fault breaks, runs, and gives what was said.
+/// Applies the fault, runs its test, and returns the report.
 fn seen(fault: &Fault) -> Seen {
     match &fault.by {
         Means::Bundle { run } => of_a_container(&Bench::with_lying_runc(run), fault),
@@ -274,7 +276,7 @@ fn seen(fault: &Fault) -> Seen {
     }
 }
 
-/// What a container test on this machine says.
+/// Runs a container test on this machine and returns its report.
 fn of_a_container(bench: &Bench, fault: &Fault) -> Seen {
     let test = catalogue::find(&fault.test).unwrap();
     let mut seen = Seen::default();
@@ -296,14 +298,14 @@ fn of_a_container(bench: &Bench, fault: &Fault) -> Seen {
     seen
 }
 
-/// What `kata-qualify run` says.
+/// Runs `kata-qualify run` and returns its report.
 fn of_a_release(fault: &Fault) -> Seen {
     let dir = tempfile::tempdir().unwrap();
     let mut arguments: Vec<String> = vec!["run".to_owned(), fault.release.clone()];
     let mut with = |words: &[&str]| arguments.extend(words.iter().map(|word| (*word).to_owned()));
     with(&["--profile", &fault.profiles.join(","), "--in", fault.environment.name()]);
     with(&["--test", &fault.test, "--retries", "0", "--accept-expired", "--out", "out"]);
-    // A cache of its own, which is empty.
+    // A separate, empty cache.
     let cache = dir.path().join("cache");
     let own = ["--cache", cache.to_str().unwrap()];
     let overlay = needs_a_tree(&fault.by).then(|| Overlay::of(&fault.by, &Subject::new(&fault.release)).unwrap());
@@ -333,7 +335,7 @@ fn of_a_release(fault: &Fault) -> Seen {
         Means::During { event } => trouble::run_during(dir.path(), &arguments, *event),
         by => {
             let mut run = kata_qualify(dir.path());
-            // What is served on the loopback is not to be fetched through this machine's proxy.
+            // Servers on the loopback interface must not be reached through this machine's proxy.
             run.env("no_proxy", "127.0.0.1").args(&arguments);
             if let Means::Clock { seconds } = by {
                 run.env("LD_PRELOAD", trouble::clock(dir.path(), *seconds));
@@ -348,7 +350,7 @@ fn of_a_release(fault: &Fault) -> Seen {
     Seen::of(cell, fault, |profile, capability| was_unsupported(fault, profile, capability))
 }
 
-/// Puts a program into the folder, and gives what is said of it on the command line.
+/// Writes a program to the directory and returns its value for the command line.
 fn component_option(folder: &Path, component: Component, program: &[u8]) -> String {
     let path = folder.join(component.name());
     std::fs::write(&path, program).unwrap();
@@ -356,7 +358,7 @@ fn component_option(folder: &Path, component: Component, program: &[u8]) -> Stri
     format!("{component}={}", path.display())
 }
 
-/// Whether the release itself is changed.
+/// Returns whether the release itself is changed.
 fn needs_a_tree(by: &Means) -> bool {
     !matches!(
         by,
@@ -370,7 +372,7 @@ fn needs_a_tree(by: &Means) -> bool {
     )
 }
 
-/// Whether the record says that the release as it is does not support the capability.
+/// Returns whether the record has the capability as unsupported for the unmodified release.
 fn was_unsupported(fault: &Fault, profile: &str, capability: Capability) -> bool {
     let (distro, version) = fault.release.split_once(':').unwrap();
     let mut entries = DATABASE.record(distro).unwrap().verified.iter().filter(|entry| {
@@ -380,12 +382,12 @@ fn was_unsupported(fault: &Fault, profile: &str, capability: Capability) -> bool
     entries.any(|entry| entry.capabilities.get(&capability).is_some_and(|c| c.verdict == Verdict::Unsupported))
 }
 
-/// What came of the faults that are still the same.
+/// Returns the kept results of unchanged faults.
 fn kept() -> AllTried {
     still_true(serde_json::from_str(&std::fs::read_to_string(file_of_kept()).unwrap()).unwrap())
 }
 
-/// The file that has it.
+/// Returns the path of the kept results.
 fn file_of_kept() -> PathBuf {
     repository().join("harness/tests/seeded/tried.json")
 }

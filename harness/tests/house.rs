@@ -1,6 +1,6 @@
-//! The rules of this house that a program can check: how long files are, that imports make no circle at any depth,
-//! that every dependency is used and compiled once, that a share's name is written once, and that what only a release
-//! build proves is run.
+//! House rules that a program can check: the length of files, no import circles at any depth, every dependency used and
+//! compiled only once, a share's name written only once, and a nightly step for everything that only a release build
+//! proves.
 
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -8,15 +8,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Lines that a file may have, tests aside, without saying why.
+/// Maximum lines of a file without a reason, not counting tests.
 const MOST_LINES: usize = 400;
-/// How the first line of a longer file begins; the reason follows.
+/// The beginning of the first line of a longer file; the reason follows.
 const REASON: &str = "// Over 400 lines: ";
 
-/// Libraries that nothing of ours calls: they are named for their features, which tests need.
+/// Dependencies that no code of this workspace calls: they are listed for their features, which tests need.
 const FOR_THEIR_FEATURES: [&str; 3] = ["idna", "num-traits", "regex-automata"];
 
-/// How many files the crates have at least: files that are not found must not pass for files that are right.
+/// Minimum number of files in the crates, so that the rules do not pass because no files were found.
 const FILES: usize = 200;
 
 #[test]
@@ -53,7 +53,8 @@ fn a_long_file_is_told_by_its_code_and_its_first_line() {
     assert_eq!(before_tests(apart), apart, "its tests are in another file");
 }
 
-/// A share is told by its type, and spelt as Kata and the records spell it where that type has its name.
+/// Shares are compared by their type, and the name is written only where the type defines it, as Kata and the records
+/// spell it.
 #[test]
 fn virtio_fs_is_spelt_in_one_place() {
     let mut places = Vec::new();
@@ -98,7 +99,7 @@ fn a_circle_is_told_with_who_imports_whom() {
         circles_of(&[error, ("base.rs", "use crate::{b, tree};\n"), tree, ("b.rs", "")]),
         ["base.rs imports tree, tree.rs imports error, error.rs imports base"]
     );
-    // Side by side below a module, by whatever words, and what lies below them as theirs.
+    // Siblings below a module count, in any form of import, and a module includes everything below it.
     let program = ("base/program.rs", "use super::{\n    Plan as _,\n    apt,\n};\n");
     for apt in [("base/apt.rs", "use super::program::{self};\n"), ("base/apt/fetch.rs", "use super::super::program;\n")]
     {
@@ -107,7 +108,7 @@ fn a_circle_is_told_with_who_imports_whom() {
             [format!("{} imports base/program, base/program.rs imports base/apt", apt.0)]
         );
     }
-    // A name that their parent passes on is of the module that has it.
+    // A name that the parent re-exports belongs to the module that defines it.
     let parent = ("base.rs", "pub(crate) use self::program::{Installer as Tool, Other};\n");
     let plan = ("base/plan.rs", "fn of(_: super::Tool) {}\n");
     let program = ("base/program.rs", "use crate::base::plan::Plan;\n");
@@ -116,10 +117,10 @@ fn a_circle_is_told_with_who_imports_whom() {
         ["base/plan.rs imports base/program, base/program.rs imports base/plan"]
     );
     for none in [
-        // Its own children, and they it.
+        // Imports between a module and its children.
         ("base/archive.rs", "use super::Base;\nuse crate::base;\n"),
         ("base.rs", "use crate::base::archive::Archive;\nmod archive;\n"),
-        // Prose, and what is of the crate's root or another crate.
+        // Comments, names of the crate's root, and names of another crate.
         ("base.rs", "/// As [`crate::error::Failure`].\nuse crate::Root;\nuse mycrate::error;\n"),
         // Tests.
         ("base.rs", "#[cfg(test)]\nmod tests {\n    use crate::error::Failure;\n}\n"),
@@ -132,8 +133,13 @@ fn a_circle_is_told_with_who_imports_whom() {
     assert_eq!(circles_of(&[error, base, tests, sample]), Vec::<String>::new());
 }
 
+<<<<<<< HEAD
 /// `cargo test` compiles nothing again that `cargo run` has compiled: a library with other features, or another profile,
 /// would be compiled twice with all that depends on it.
+=======
+/// `cargo run` and `cargo test` must use the same features of every library, or all crates that depend on it are
+/// compiled twice.
+>>>>>>> w-c8
 #[test]
 fn what_runs_and_what_is_tested_are_compiled_once() {
     let run = units(&["build", "--bin", "kata-qualify"]);
@@ -148,6 +154,7 @@ fn what_runs_and_what_is_tested_are_compiled_once() {
     );
 }
 
+<<<<<<< HEAD
 /// Returns what a cargo command compiles and runs: each target with its features and its profile.
 fn units(command: &[&str]) -> BTreeSet<String> {
     let mut cargo = Command::new(env!("CARGO"));
@@ -164,6 +171,17 @@ fn units(command: &[&str]) -> BTreeSet<String> {
         format!("{package} {target} {} {} {} {profile}", unit["mode"], unit["platform"], unit["features"])
     };
     graph["units"].as_array().expect("the plan has units").iter().map(unit).collect()
+=======
+/// Returns the libraries for these options, with the enabled features of each.
+fn features(options: &[&str]) -> BTreeSet<String> {
+    let mut tree = Command::new(env!("CARGO"));
+    tree.args(["tree", "--offline", "--locked", "--no-dedupe", "--prefix", "none", "--format", "{p} {f}"]);
+    // With an explicit target, the dependencies of procedural macros are kept separate from those of programs.
+    tree.args(["--target", &format!("{}-unknown-linux-gnu", std::env::consts::ARCH)]);
+    let output = tree.args(options).current_dir(repository()).output().unwrap_or_else(|e| panic!("cargo tree: {e}"));
+    assert!(output.status.success(), "cargo tree: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect()
+>>>>>>> w-c8
 }
 
 #[test]
@@ -190,7 +208,8 @@ fn every_dependency_is_used() {
     );
 }
 
-/// A test that nothing runs holds nothing: where its reason names a step of `.ci/nightly`, the step is there.
+/// If the reason of an ignored test names a step of `.ci/nightly`, the step exists; otherwise nothing would run the
+/// test.
 #[test]
 fn a_step_of_the_nightly_script_that_an_ignored_test_names_is_there() {
     let script = read(&repository().join(".ci/nightly"));
@@ -210,12 +229,12 @@ fn a_step_of_the_nightly_script_that_an_ignored_test_names_is_there() {
         assert!(script.contains(&format!("\n{step}() {{\n")), "there is no step `{step}`");
         assert!(all.lines().any(|line| line.trim() == step), "without an argument `{step}` is not run");
     }
-    // What it names must be the test's name.
+    // The step must name the test correctly.
     let sites = read(&repository().join("reports/src/views/site/tests.rs"));
     assert!(script.contains("--ignored --nocapture thousand") && sites.contains("fn a_thousand_targets_"));
 }
 
-/// The texts of the Rust files in a folder and below it.
+/// Calls `with` with the text of each Rust file in a directory and below.
 fn rust_files(folder: &Path, with: &mut impl FnMut(&str)) {
     let Ok(entries) = fs::read_dir(folder) else { return };
     for path in entries.flatten().map(|entry| entry.path()) {
@@ -241,7 +260,7 @@ fn a_dependency_is_used_where_a_path_begins_with_it() {
     assert!(!uses(&code("/// See serde::Serialize.\nfn x() {}\n"), "serde"));
 }
 
-/// A test that is ignored in a debug build is run by nobody, unless a step of .ci/nightly makes a release build of it.
+/// A test that is ignored in debug builds never runs unless a step of .ci/nightly runs it in a release build.
 #[test]
 fn what_only_a_release_build_proves_is_run_by_a_step_of_nightly() {
     let nightly = read(&repository().join(".ci/nightly"));
@@ -269,7 +288,7 @@ fn what_only_a_release_build_proves_is_run_by_a_step_of_nightly() {
     assert!(!is_release_of(&step.replacen("    step", "    # step", 1), "p", "a"), "that is a comment");
 }
 
-/// Whether a line of a script is a step that runs a test file of a package in a release build, all of it.
+/// Returns whether a line of a script is a step that runs a package's whole test file in a release build.
 fn is_release_of(line: &str, package: &str, test: &str) -> bool {
     let words: Vec<&str> = line.split_whitespace().take_while(|word| *word != "--").collect();
     let has = |option: &str, value: &str| words.windows(2).any(|pair| pair == [option, value]);
@@ -277,7 +296,7 @@ fn is_release_of(line: &str, package: &str, test: &str) -> bool {
     is_step && has("--package", package) && has("--test", test)
 }
 
-/// The name that a manifest gives its package.
+/// Returns the package name of a manifest.
 fn package(manifest: &str) -> String {
     let name = manifest.lines().find_map(|line| line.strip_prefix("name = "));
     name.unwrap_or_else(|| panic!("a manifest without a name")).trim_matches('"').to_owned()
@@ -285,22 +304,23 @@ fn package(manifest: &str) -> String {
 
 /// A file of a crate.
 struct Source {
-    /// Below `src`.
+    /// Path relative to `src`.
     path: PathBuf,
     text: String,
 }
 
-/// Of each module that imports some beside it, these, each with a file that imports it; a module is its path below `src`.
+/// For each module that imports siblings: these siblings, each with a file that imports it. A module is its path below
+/// `src`.
 type Imports = BTreeMap<PathBuf, BTreeMap<PathBuf, PathBuf>>;
 
-/// What code names by a path.
+/// An item that code names by a path.
 struct Named<'c> {
     path: Vec<&'c str>,
-    /// What it is called where it is imported.
+    /// The item's local name after the import.
     name: &'c str,
 }
 
-/// The folders of the workspace's crates.
+/// Returns the directories of the workspace's crates.
 fn members() -> Vec<String> {
     let manifest = read(&repository().join("Cargo.toml"));
     let lines = manifest.lines().skip_while(|line| *line != "members = [").skip(1).take_while(|line| *line != "]");
@@ -309,7 +329,7 @@ fn members() -> Vec<String> {
     all
 }
 
-/// The files of a crate without its tests.
+/// Returns the files of a crate without its integration tests.
 fn sources(member: &str) -> Vec<Source> {
     let src = repository().join(member).join("src");
     let mut folders = vec![src.clone()];
@@ -328,12 +348,12 @@ fn sources(member: &str) -> Vec<Source> {
     outside_tests(all)
 }
 
-/// Files as a crate could have them.
+/// Returns fictitious files of a crate.
 fn made(files: &[(&str, &str)]) -> Vec<Source> {
     files.iter().map(|(path, text)| Source { path: PathBuf::from(path), text: (*text).to_owned() }).collect()
 }
 
-/// The files without those that are compiled for tests alone, and each without the tests at its end.
+/// Removes files that are compiled only for tests, and the test module at the end of each other file.
 fn outside_tests(mut files: Vec<Source>) -> Vec<Source> {
     let tests: Vec<PathBuf> = files.iter().flat_map(test_files).collect();
     files.retain(|file| !tests.iter().any(|test| file.path.with_extension("").starts_with(test)));
@@ -343,20 +363,20 @@ fn outside_tests(mut files: Vec<Source>) -> Vec<Source> {
     files
 }
 
-/// The modules in files of their own that a file declares for tests alone, as paths without `.rs`.
+/// Returns the test-only modules that a file declares in separate files, as paths without `.rs`.
 fn test_files(file: &Source) -> Vec<PathBuf> {
     let folder = module(&file.path);
     let names = test_modules(&file.text).filter_map(|(_, line)| line.strip_suffix(';')?.rsplit(' ').next());
     names.map(|name| folder.join(name)).collect()
 }
 
-/// A text up to the tests at its end.
+/// Returns the text before the test module at its end.
 fn before_tests(text: &str) -> &str {
     let inline = test_modules(text).find(|(_, line)| line.ends_with('{'));
     inline.map_or(text, |(at, _)| &text[..at])
 }
 
-/// The modules for tests alone: where their attributes begin, and the line that declares them.
+/// Returns the test-only modules: the position of their attributes, and the line that declares them.
 fn test_modules(text: &str) -> impl Iterator<Item = (usize, &str)> {
     text.match_indices("#[cfg(").filter_map(move |(at, _)| {
         let rest = &text[at..];
@@ -367,7 +387,7 @@ fn test_modules(text: &str) -> impl Iterator<Item = (usize, &str)> {
     })
 }
 
-/// How many lines a file has, where they are too many and its first line does not say why.
+/// Returns the number of lines of a file that is too long and gives no reason in its first line.
 fn excess(text: &str) -> Option<usize> {
     let lines = text.lines().count();
     let reason = text.lines().next().and_then(|first| first.strip_prefix(REASON));
@@ -375,15 +395,16 @@ fn excess(text: &str) -> Option<usize> {
     (lines > MOST_LINES && !has_reason).then_some(lines)
 }
 
-/// A text without the lines that are comments.
+/// Returns the text without comment lines.
 fn code(text: &str) -> String {
     let lines = text.lines().filter(|line| !line.trim_start().starts_with("//"));
     lines.flat_map(|line| [line, "\n"]).collect()
 }
 
-/// What the modules of a crate import of those beside them, at every depth.
+/// Returns the imports between sibling modules of a crate, at every depth.
 ///
-/// To those beside it a module is all that lies below it, too; a module and what lies below it may import each other.
+/// From a sibling's point of view, a module includes everything below it. A module and the modules below it may import
+/// each other.
 fn imports(sources: &[Source]) -> Imports {
     let modules: BTreeSet<PathBuf> = sources.iter().map(|source| module(&source.path)).collect();
     let passed_on = passed_on(sources, &modules);
@@ -402,7 +423,7 @@ fn imports(sources: &[Source]) -> Imports {
     all
 }
 
-/// The module that a file is.
+/// Returns the module of a file.
 fn module(path: &Path) -> PathBuf {
     let mut module = path.with_extension("");
     if ["lib", "main", "mod"].iter().any(|root| module.ends_with(root)) {
@@ -411,12 +432,12 @@ fn module(path: &Path) -> PathBuf {
     module
 }
 
-/// The module on the way to another that lies below so many.
+/// Returns the module on the way to `path` that is below `depth` others; may be the module itself.
 fn outer(path: &Path, depth: usize) -> Option<PathBuf> {
     (path.iter().count() > depth).then(|| path.iter().take(depth + 1).collect())
 }
 
-/// Names that modules have from elsewhere and pass on (`pub use`), each with where it is from.
+/// Returns names that modules re-export (`pub use`), each with its original path.
 fn passed_on(sources: &[Source], modules: &BTreeSet<PathBuf>) -> BTreeMap<PathBuf, PathBuf> {
     let mut all = BTreeMap::new();
     for source in sources {
@@ -434,7 +455,7 @@ fn passed_on(sources: &[Source], modules: &BTreeSet<PathBuf>) -> BTreeMap<PathBu
     all
 }
 
-/// Where something is that may have been passed on.
+/// Returns the original path of an item that may be re-exported.
 fn origin(mut path: PathBuf, passed_on: &BTreeMap<PathBuf, PathBuf>) -> PathBuf {
     let mut seen = BTreeSet::new();
     while seen.insert(path.clone()) {
@@ -447,7 +468,7 @@ fn origin(mut path: PathBuf, passed_on: &BTreeMap<PathBuf, PathBuf>) -> PathBuf 
     path
 }
 
-/// A path of a module's code from the crate's root on.
+/// Resolves a path in a module's code to a path from the crate's root.
 fn absolute(path: &[&str], importer: &Path) -> PathBuf {
     let mut whole = importer.to_owned();
     for name in path {
@@ -463,7 +484,7 @@ fn absolute(path: &[&str], importer: &Path) -> PathBuf {
     whole
 }
 
-/// What code names by paths that begin in its own crate.
+/// Returns the items that code names by paths into its own crate.
 fn named(code: &str) -> Vec<Named<'_>> {
     let mut all = Vec::new();
     for first in ["crate::", "super::", "self::"] {
@@ -475,7 +496,8 @@ fn named(code: &str) -> Vec<Named<'_>> {
     all
 }
 
-/// Adds what a text begins with, `a::{b, c::d}` for example, and gives the rest of the text.
+/// Parses the import tree at the beginning of a text, e.g. `a::{b, c::d}`, adds its items and returns the rest of the
+/// text.
 fn tree<'c>(text: &'c str, before: &[&'c str], all: &mut Vec<Named<'c>>) -> &'c str {
     let text = text.trim_start();
     if let Some(mut rest) = text.strip_prefix('{') {
@@ -499,7 +521,7 @@ fn tree<'c>(text: &'c str, before: &[&'c str], all: &mut Vec<Named<'c>>) -> &'c 
     }
 }
 
-/// The word that a text begins with.
+/// Returns the first word of a text.
 fn word(text: &str) -> &str {
     text.split(|c: char| !is_in_word(c)).next().unwrap_or_default()
 }
@@ -508,11 +530,12 @@ fn is_in_word(c: char) -> bool {
     c.is_alphanumeric() || c == '_'
 }
 
-/// The circles, of those with modules in common at least one: `base.rs imports error, error.rs imports base`.
+/// Returns the import circles, at least one of those that share modules: `base.rs imports error, error.rs imports
+/// base`.
 fn circles(imports: &Imports) -> Vec<String> {
     let shortest = imports.keys().filter_map(|start| {
         let way = circle(imports, start)?;
-        // From its first module alone, so that it is told once.
+        // Only from its first module, so that each circle is reported once.
         (way.iter().min() == Some(&start.as_path())).then_some(way)
     });
     let step = |from: &Path, to: &Path| format!("{} imports {}", imports[from][to].display(), to.display());
@@ -524,7 +547,7 @@ fn circles(imports: &Imports) -> Vec<String> {
         .collect()
 }
 
-/// The shortest way from a module by its imports back to it.
+/// Returns the shortest circle of imports through a module.
 fn circle<'i>(imports: &'i Imports, start: &'i Path) -> Option<Vec<&'i Path>> {
     let mut ways = VecDeque::from([vec![start]]);
     let mut seen = BTreeSet::new();
@@ -542,14 +565,14 @@ fn circle<'i>(imports: &'i Imports, start: &'i Path) -> Option<Vec<&'i Path>> {
     None
 }
 
-/// The names in a manifest's `[dependencies]`.
+/// Returns the names in a manifest's `[dependencies]`.
 fn dependencies(manifest: &str) -> Vec<&str> {
     let section = manifest.lines().skip_while(|line| *line != "[dependencies]").skip(1);
     let names = section.take_while(|line| !line.starts_with('[')).filter_map(|line| line.split(['.', ' ', '=']).next());
     names.filter(|name| !name.is_empty() && !name.starts_with('#')).collect()
 }
 
-/// Whether a path in the code begins with a dependency's name.
+/// Returns whether a path in the code begins with a dependency's name.
 fn uses(code: &str, dependency: &str) -> bool {
     let name = dependency.replace('-', "_");
     code.match_indices(name.as_str()).any(|(at, _)| {

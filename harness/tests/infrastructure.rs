@@ -1,4 +1,5 @@
-//! A failure of the infrastructure is reported as one: with its phase and cause, with exit 3, and the record is not changed.
+//! A failure of the infrastructure is reported with its phase and cause and with exit code 3, and does not change the
+//! record.
 //!
 //! Needs root, mmdebstrap, Docker and a mirror.
 
@@ -17,10 +18,10 @@ use std::process::Command;
 use tempfile::TempDir;
 
 const DEBIAN: &str = include_str!("../../distros/records/debian.yaml");
-/// Nothing listens there.
+/// An address at which nothing listens.
 const NO_MIRROR: &str = "http://127.0.0.1:1/debian";
 
-/// A distro whose one release asks the mirror for a suite that it does not have.
+/// A distro whose only release uses a suite that the mirror does not have.
 const NOWHERE: &str = "\
 apiVersion: v1
 distro: nowhere
@@ -43,7 +44,7 @@ releases:
     suites: erewhon
 ";
 
-/// A folder with a cache of its own and records that say of each release what an earlier run verified.
+/// A directory with its own cache, and with records that have an earlier run's verdicts for each release.
 struct TestFolder {
     dir: TempDir,
     records: PathBuf,
@@ -64,12 +65,12 @@ impl TestFolder {
         TestFolder { dir, records }
     }
 
-    /// The text of a distro's verdicts.
+    /// Returns the text of a distro's verdicts.
     fn verdicts(&self, distro: &str) -> String {
         std::fs::read_to_string(self.records.join(format!("verified/{distro}.yaml"))).unwrap()
     }
 
-    /// `kata-qualify run` with these records and an output folder `out`.
+    /// Returns `kata-qualify run` with these records and the output directory `out`.
     fn run(&self, cache: &Path, arguments: &[&str]) -> Command {
         let mut command = kata_qualify(self.dir.path());
         command.arg("run").args(["--out", "out", "--records", "records", "--cache"]).arg(cache).args(arguments);
@@ -85,7 +86,7 @@ fn versioned(package: &str, version: &str) -> (PackageName, PackageVersion) {
     (package.parse().unwrap(), version.parse().unwrap())
 }
 
-/// What an earlier run found, which an error must not touch.
+/// Returns an earlier run's entry, which an error must not change.
 fn earlier(release: &str) -> VerifiedEntry {
     let supported = VerifiedCapability::plain(Verdict::Supported);
     VerifiedEntry {
@@ -184,7 +185,7 @@ fn a_full_disk_is_told_and_leaves_no_half_image() {
     assert_no_image(&disk.0);
 }
 
-/// Neither an image nor a half one.
+/// Asserts that the cache has neither a complete nor an incomplete image.
 fn assert_no_image(cache: &Path) {
     let images = cache.join("images");
     let below = |dir: &Path| -> Vec<String> {

@@ -1,4 +1,4 @@
-//! A run that is killed comes to the same verdicts when it goes on, wherever that was: real kills of real runs, in a
+//! A killed run comes to the same verdicts when it is resumed, wherever it was killed: real kills of real runs, in a
 //! container.
 
 #![expect(clippy::unwrap_used, reason = "helpers of a test fail by panicking, as the test does")]
@@ -13,25 +13,25 @@ use std::process::{Child, Stdio};
 use std::time::{Duration, Instant, SystemTime};
 
 const RELEASE: &str = "debian:13";
-/// What is run of it: several tests, with guests and without.
+/// Options of the run: several tests, with guests and without.
 const OF_RUN: [&str; 6] = ["--in", "container", "--profile", "go-3.32", "--test", "hotplugged"];
-/// Until a point is reached: under emulation, beside other work.
+/// Time limit for reaching a point under emulation, while other work is running.
 const REACHED: Duration = Duration::from_secs(1800);
-/// Between two looks at the journal. Some points are passed within a tenth of a second.
+/// Interval between two looks at the journal. Some points last only a tenth of a second.
 const LOOK: Duration = Duration::from_millis(5);
 
-/// When a run is killed.
+/// Points at which a run is killed.
 #[derive(Debug, Clone, Copy)]
 enum Point {
-    /// Its environment is being brought up.
+    /// The environment is being brought up.
     BringUp,
-    /// It knows what the environment provides, and has begun no test.
+    /// The environment was probed, and no test has started.
     AfterProbe,
-    /// A test has begun, not the first one with a guest, and has not ended.
+    /// A test with a guest, not the first one, has started and not ended.
     MidTest,
-    /// Every test has ended, and the run has not.
+    /// Every test has ended, but the run has not.
     End,
-    /// After so long, whatever it is doing.
+    /// After this time, whatever the run is doing.
     After(Duration),
 }
 
@@ -59,7 +59,7 @@ impl Point {
     }
 }
 
-/// What became of a run: its exit code, verdicts and outcomes.
+/// Result of a run: its exit code, verdicts and outcomes.
 #[derive(Debug, PartialEq)]
 struct Became {
     code: Option<i32>,
@@ -75,7 +75,7 @@ impl Became {
     }
 }
 
-/// A run that is killed at its end, if it is not by then.
+/// A run that is killed when dropped, if it is still running.
 struct Running(Child);
 
 impl Running {
@@ -95,7 +95,7 @@ impl Drop for Running {
 #[ignore = "takes an hour: .ci/nightly killed"]
 fn a_run_that_is_killed_anywhere_comes_to_the_same_verdicts() {
     let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-    // Makes the image, too.
+    // Also makes the image.
     let first = end(kata_qualify(dir.path()).args(["run", RELEASE]).args(OF_RUN).args(["--out", "first"]));
     assert_eq!(first.code, Some(0), "{}", first.stderr);
     let began = Instant::now();
@@ -109,7 +109,7 @@ fn a_run_that_is_killed_anywhere_comes_to_the_same_verdicts() {
         let run = killed_at(point, dir.path(), &out);
         let journal = dir.path().join(&out).join("journal.jsonl");
         let before = finished(&journal);
-        // Whoever is fast comes to the end before the kill.
+        // A fast machine may finish the run before the kill.
         let is_over = events(&journal).iter().any(|event| event["event"] == "run-finished");
         let again =
             if is_over { vec!["report", out.as_str()] } else { vec!["run", "--offline", "--resume", out.as_str()] };
@@ -125,7 +125,7 @@ fn a_run_that_is_killed_anywhere_comes_to_the_same_verdicts() {
     }
 }
 
-/// A time within a run of that length that is another one each time; it is printed, so that it can be tried again.
+/// Returns a random time within a run of this length; it is printed, so that it can be used again.
 fn somewhere(took: Duration) -> Duration {
     let nanos = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().subsec_nanos();
     let time = took.mul_f64(0.1 + 0.85 * f64::from(nanos % 1000) / 1000.0);
@@ -133,7 +133,7 @@ fn somewhere(took: Duration) -> Duration {
     time
 }
 
-/// Begins a run and kills it at a point; its id.
+/// Starts a run and kills it at a point; returns the run's id.
 fn killed_at(point: Point, folder: &Path, out: &str) -> String {
     let mut command = kata_qualify(folder);
     command.args(["run", RELEASE, "--offline"]).args(OF_RUN).args(["--out", out]);
@@ -153,7 +153,7 @@ fn killed_at(point: Point, folder: &Path, out: &str) -> String {
     }
 }
 
-/// The points are told by what a journal has, one after the other.
+/// The points are recognised by the events of a journal, one after the other.
 #[test]
 fn each_point_is_reached_once_its_events_are_there() {
     let event = |name: &str| serde_json::json!({"event": name});

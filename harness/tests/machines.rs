@@ -1,6 +1,6 @@
-//! The VM environment on this very machine: a release is booted, and what ends it is told by its name.
+//! The VM environment on this machine: a release is booted, and the cause of its end is named.
 //!
-//! One boot under emulation takes from seconds to minutes, so the faults share what they can.
+//! One boot under emulation takes from seconds to minutes, so the faults share machines where possible.
 //! Root, mmdebstrap and a mirror or a warm cache are needed.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot be set up fails by panicking")]
@@ -21,7 +21,7 @@ use std::process::{Command, Stdio};
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-/// The tests count processes by their disk, which they share.
+/// Tests run one at a time, because they count processes by the disk that they share.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
 struct Ready {
@@ -51,7 +51,7 @@ impl Ready {
     }
 }
 
-/// Writes to a file of the machine; the machine may be gone before it answers.
+/// Writes to a file of the machine; the machine may end before it answers.
 async fn write(vm: &Vm, path: &str, text: &str) {
     let bytes = protocol::message::Base64Bytes(text.as_bytes().to_vec());
     let request = EnvironmentRequest::PutFile { path: path.to_owned(), mode: 0o600, offset: 0, bytes };
@@ -73,14 +73,14 @@ async fn ends(vm: &Vm, within: Duration) -> String {
 async fn the_ends_of_a_machine_are_told_apart() {
     let ready = ready();
 
-    // Its kernel panics.
+    // The machine's kernel panics.
     let panics = ready.boot("panics").await;
     write(&panics, "/proc/sysrq-trigger", "c").await;
     let how = ends(&panics, Duration::from_secs(60)).await;
     assert!(how.contains("kernel panicked"), "{how}");
     panics.stop().await;
 
-    // Its QEMU is killed from outside while it is asked something.
+    // The machine's QEMU is killed from outside during a request.
     let killed = ready.boot("killed").await;
     let pid = rustix::process::Pid::from_raw(i32::try_from(killed.pid()).unwrap()).unwrap();
     let asking = {
@@ -90,11 +90,11 @@ async fn the_ends_of_a_machine_are_told_apart() {
     rustix::process::kill_process(pid, Signal::KILL).unwrap();
     let how = ends(&killed, Duration::from_secs(30)).await;
     assert!(how.contains("signal 9"), "{how}");
-    // The question ends with the machine, not with its deadline.
+    // The request ends with the machine and not with its deadline.
     let _ = tokio::time::timeout(Duration::from_secs(20), asking).await.unwrap();
     killed.stop().await;
 
-    // A flood on the serial line costs a bounded log, and the machine goes on.
+    // A flood on the serial line produces a bounded log, and the machine goes on.
     let flooded = ready.boot("flooded").await;
     let flood = "x".repeat(1 << 20);
     for _ in 0..agent::log::DISK_CAP / (1 << 20) + 2 {
@@ -106,7 +106,7 @@ async fn the_ends_of_a_machine_are_told_apart() {
     let size = std::fs::metadata(log).unwrap().len();
     assert!((agent::log::DISK_CAP..agent::log::DISK_CAP + 200).contains(&size), "{size}");
 
-    // The agent in it is killed, with everything in its unit.
+    // The agent in the machine is killed, with everything in its unit.
     write(&flooded, "/sys/fs/cgroup/system.slice/kata-qualify.service/cgroup.kill", "1").await;
     let how = ends(&flooded, Duration::from_secs(60)).await;
     assert!(how.contains("the agent in it ended"), "{how}");
@@ -115,12 +115,12 @@ async fn the_ends_of_a_machine_are_told_apart() {
     assert!(machines_of(std::process::id(), &ready.disk).is_empty(), "nothing of a machine stays");
 }
 
-/// A run that is killed takes its machines along: the kernel ends them, because nobody else is left to do so.
+/// A killed run takes its machines along: the kernel ends them, because nothing else is left to do so.
 #[test]
 #[ignore = "minutes each; the nightly workflow runs them with --ignored"]
 fn a_killed_run_leaves_no_machine() {
     let ready = ready();
-    // As a shell's `exec 9<file` leaves it: not closed by what is executed.
+    // An inherited descriptor, as left by a shell's `exec 9<file`: exec does not close it.
     let open = ready.folder.path().join("open");
     let inherited = std::fs::File::create(&open).unwrap();
     rustix::io::fcntl_setfd(&inherited, rustix::io::FdFlags::empty()).unwrap();
@@ -173,8 +173,8 @@ fn a_killed_run_leaves_no_machine() {
     wait_for(gone, Duration::from_secs(10), "the machine to be gone");
 }
 
-/// A machine that is killed in mid-test costs that test an attempt; it and the others go on in a fresh machine, and the
-/// other cell never hears of it.
+/// A machine that is killed during a test costs that test one attempt. The test and the remaining ones go on in a fresh
+/// machine, and the other cell is not affected.
 #[test]
 #[ignore = "minutes each; the nightly workflow runs them with --ignored"]
 fn the_rest_goes_on_in_a_fresh_machine() {
@@ -186,7 +186,7 @@ fn the_rest_goes_on_in_a_fresh_machine() {
     assert!(!other.is_empty() && other.iter().all(untouched), "{other:#?}");
 }
 
-/// A machine that runs and of which nothing is heard any more is lost like one that has ended.
+/// A running machine from which nothing is heard any more counts as lost, like one that has ended.
 #[test]
 #[ignore = "minutes each; the nightly workflow runs them with --ignored"]
 fn a_machine_that_stands_still_is_lost() {
@@ -195,8 +195,8 @@ fn a_machine_that_stands_still_is_lost() {
     assert!(journal.contains("runs, and nothing was heard of it for"), "the loss has a name: {journal}");
 }
 
-/// Runs the host suite, sends the machine of Debian 13 the signal in its first test, and gives the journal of a run that
-/// came to a good end all the same.
+/// Runs the host suite, sends Debian 13's machine the signal during its first test, and returns the journal. The run
+/// must succeed nevertheless.
 fn lose_a_machine_of_debian_13(ready: &Ready, releases: &str, signal: Signal) -> String {
     let out = ready.folder.path().join("out");
     let mut run = Command::new(env!("CARGO_BIN_EXE_kata-qualify"))
@@ -230,7 +230,7 @@ fn lose_a_machine_of_debian_13(ready: &Ready, releases: &str, signal: Signal) ->
     journal
 }
 
-/// The lines of the journal on tests of that release's machine that have ended.
+/// Returns the journal's lines about finished tests of this release's machine.
 fn finished(journal: &str, release: &str) -> Vec<String> {
     let of = |line: &&str| line.contains("test-finished") && line.contains(&format!("{release}/x86_64/vm"));
     journal.lines().filter(of).map(str::to_owned).collect()
@@ -244,7 +244,7 @@ fn wait_for(mut condition: impl FnMut() -> bool, within: Duration, what: &str) {
     }
 }
 
-/// The processes that `parent` started for machines of this disk; other runs may use the same one.
+/// Returns the processes that `parent` started for machines with this disk; other runs may use the same disk.
 fn machines_of(parent: u32, disk: &Disk) -> Vec<u32> {
     let parent = format!("PPid:\t{parent}\n");
     let child =
@@ -255,7 +255,7 @@ fn machines_of(parent: u32, disk: &Disk) -> Vec<u32> {
         .collect()
 }
 
-/// What a process may do, as the kernel tells it.
+/// Returns a process's status, which has its privileges.
 fn rights(pid: u32) -> String {
     std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default()
 }

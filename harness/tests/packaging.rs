@@ -1,6 +1,7 @@
-//! What packages of kata-qualify ship: the Debian package and its tests, what runs shards elsewhere, and tmt's results.
+//! Files that packages of kata-qualify ship: the Debian package and its tests, scripts that run shards elsewhere, and
+//! tmt's results.
 //!
-//! Scripts are tried with a kata-qualify that only says what it is asked.
+//! Scripts are tested with a fake kata-qualify that only logs its arguments.
 
 #![expect(clippy::unwrap_used, reason = "helpers of a test fail by panicking, as the test does")]
 
@@ -14,7 +15,7 @@ fn repository(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)
 }
 
-/// Exit code, and what was said on both streams.
+/// Returns the exit code, and the output of both streams.
 fn run(command: &mut Command) -> (i32, String) {
     let output = command.output().unwrap();
     let said = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
@@ -27,7 +28,7 @@ fn must(command: &mut Command) -> String {
     said
 }
 
-/// A program of this text in a folder.
+/// Writes a program with this text to a directory.
 fn program(folder: &Path, name: &str, text: &str) -> PathBuf {
     let path = folder.join(name);
     fs::write(&path, text).unwrap();
@@ -35,7 +36,7 @@ fn program(folder: &Path, name: &str, text: &str) -> PathBuf {
     path
 }
 
-/// What is in the Debian package, its man pages aside.
+/// Contents of the Debian package, except for its man pages.
 const FILES: [&str; 16] = [
     "-rwxr-xr-x ./usr/bin/kata-qualify",
     "-rw-r--r-- ./usr/share/bash-completion/completions/kata-qualify",
@@ -90,7 +91,7 @@ fn the_debian_package_has_what_belongs_to_it_and_lintian_nothing_to_say() {
         }
     }
     assert_eq!(files, FILES);
-    // One for each call that `--help` lists.
+    // One man page for each command that `--help` lists.
     let help = must(Command::new(env!("CARGO_BIN_EXE_kata-qualify")).arg("-h"));
     let calls = help.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
     let calls = calls.filter(|line| !line.starts_with("   ")).filter_map(|line| line.split_whitespace().next());
@@ -118,7 +119,7 @@ fn the_debian_package_has_what_belongs_to_it_and_lintian_nothing_to_say() {
     assert_eq!(completed, "doctor\n--records\nautopkgtest\n");
 }
 
-/// The scripts that a test of Debian's names are there, and both restrict it as they must.
+/// The scripts that Debian's tests name exist, and both tests have the required restrictions.
 #[test]
 fn debians_tests_are_there_and_run_where_they_may() {
     let control = fs::read_to_string(repository("debian/tests/control")).unwrap();
@@ -135,7 +136,7 @@ fn debians_tests_are_there_and_run_where_they_may() {
             assert!(restrictions.iter().any(|one| one == needed), "{needed}: {restrictions:?}");
         }
     }
-    // Whatever Kata's guests are made of here runs the test at each of its uploads.
+    // The test depends on all packages that Kata's guests need, so that it runs at each of their uploads.
     let depends: BTreeSet<String> = field(stanzas[0], "Depends").into_iter().collect();
     let database = model::database::Database::embedded();
     let release = database.record("debian").unwrap().release("unstable", model::arch::Arch::X86_64).unwrap();
@@ -149,7 +150,7 @@ fn debians_tests_are_there_and_run_where_they_may() {
     }
 }
 
-/// What Debian's test on the testbed ends with, by what each call of kata-qualify ends with.
+/// The exit code of Debian's test on the testbed follows from the exit codes of the kata-qualify calls.
 #[test]
 fn debians_test_fails_for_what_is_worse_and_is_skipped_for_what_cannot_be_judged() {
     for (smoke, filesystem, expected) in
@@ -174,7 +175,7 @@ fn debians_test_fails_for_what_is_worse_and_is_skipped_for_what_cannot_be_judged
     }
 }
 
-/// Testing and unstable have the same os-release, so that a test that reads it judges unstable as testing.
+/// Testing and unstable have the same os-release, so a test that reads it would judge unstable as testing.
 #[test]
 #[cfg_attr(lacks = "jq", ignore = "needs jq")]
 fn debians_test_of_a_machine_is_of_the_release_that_the_testbed_is() {
@@ -203,7 +204,7 @@ fn debians_test_of_a_machine_is_of_the_release_that_the_testbed_is() {
     }
 }
 
-/// Time that runs out hides no failure that was seen before.
+/// A timeout hides no failure that was already seen.
 #[test]
 fn debians_test_that_is_cut_short_fails_for_what_had_failed() {
     for (code, junit, expected) in [
@@ -239,7 +240,7 @@ fn shellcheck_has_nothing_to_say() {
     must(Command::new("shellcheck").args(scripts.map(repository)));
 }
 
-/// A kata-qualify that writes a journal, as far as `how` lets it, and says what it was asked.
+/// Writes a fake kata-qualify that writes as much of a journal as `how` permits, and logs its arguments.
 fn fake(folder: &Path, how: &str) -> PathBuf {
     let text = format!(
         "#!/bin/sh
@@ -266,7 +267,7 @@ esac
 const FINISHED: &str =
     r#"echo '{"at":"x","event":{"event":"run-finished","interrupted":false}}' >>"$out/journal.jsonl"; exit "#;
 
-/// What a run of a shard ended with, and what kata-qualify was asked since.
+/// Returns the exit code of a shard's run, and the calls of kata-qualify since then.
 fn shard(folder: &Path, how: &str) -> (i32, Vec<String>) {
     let _ = fs::remove_file(folder.join("log"));
     let mut command = Command::new(repository("packaging/run-shard"));
@@ -279,16 +280,16 @@ fn shard(folder: &Path, how: &str) -> (i32, Vec<String>) {
 fn a_shard_goes_on_where_another_machine_left_it() {
     let dir = tempfile::tempdir().unwrap();
     let bundle = |name: &str| format!("bundle results/runs/{name} --out results/bundles/{name}.tar.zst");
-    // Its node is killed, then a signal ends it: neither is its end.
+    // First the node is killed, then a signal ends the run: neither finishes the shard.
     let (code, asked) = shard(dir.path(), "exit 137");
     let begun = "run --cells plan.json --shard 3 --out results/runs/plan-3 --profile all --offline --test=x";
     assert_eq!((code, asked), (137, vec![begun.to_owned(), bundle("plan-3")]));
     let interrupted = FINISHED.replace("false", "true") + "130";
-    // What the journal knows is not said again.
+    // Options that the journal has are not passed again.
     let resumed = "run --resume results/runs/plan-3 --offline".to_owned();
     assert_eq!(shard(dir.path(), &interrupted), (130, vec![resumed.clone(), bundle("plan-3")]));
     assert_eq!(shard(dir.path(), &format!("{FINISHED}3")), (3, vec![resumed, bundle("plan-3")]));
-    // It has ended: this is another run.
+    // The run has ended, so this is another run.
     let again = begun.replace("runs/plan-3", "runs/plan-3-again1");
     assert_eq!(shard(dir.path(), &format!("{FINISHED}0")), (0, vec![again, bundle("plan-3-again1")]));
     let mut bundles: Vec<_> =
@@ -310,7 +311,7 @@ fn a_shard_takes_the_images_that_others_made() {
     assert!(asked.starts_with("images import a.tar.zst#sha256:0 b.tar.zst#sha256:1\nrun --cells"), "{asked}");
 }
 
-/// What a task of the array ends with, and whether it is queued again.
+/// The exit code of an array task, and whether the task is requeued.
 #[test]
 fn a_slurm_task_that_was_not_judged_is_queued_once_more() {
     for (code, restarts, expected, queued) in
@@ -368,9 +369,10 @@ fn tmt_has_a_result_for_each_capability() {
     assert_eq!(parsed.len(), 6, "what cannot be is left out");
 }
 
-/// tmt itself reads the plan and the test, runs it with a kata-qualify that only leaves results, and has these.
+/// tmt itself reads the plan and the test, runs it with a fake kata-qualify that only writes results, and reports these
+/// results.
 ///
-/// `TMT` is its program.
+/// `TMT` is tmt's program.
 #[test]
 #[ignore = "takes a program of PyPI: .ci/run"]
 fn tmt_lints_its_files_and_takes_the_results() {
@@ -382,7 +384,7 @@ fn tmt_lints_its_files_and_takes_the_results() {
     let ours = repository("packaging/tmt");
     let (code, said) = tmt(&ours, &["lint"]);
     assert!(code == 0 && said.contains("\n/plan\n") && !said.contains("\nfail"), "{said}");
-    // It looks.
+    // tmt's lint does detect an error.
     let dir = tempfile::tempdir().unwrap();
     let other = dir.path().join("other");
     must(Command::new("cp").arg("--archive").arg(&ours).arg(&other));
@@ -404,7 +406,7 @@ fn tmt_lints_its_files_and_takes_the_results() {
     let leaves = "while [ \"$1\" != --out ]; do shift; done\nmkdir -p \"$2\"\n";
     let text = format!("#!/bin/sh\n{leaves}cat >\"$2/results.json\" <<'END'\n{results}\nEND\nexit 1\n");
     program(&programs, "kata-qualify", &text);
-    // What it runs has a path of its own.
+    // The test runs with a `PATH` of its own.
     let path = format!("PATH={}:/usr/bin:/bin", programs.display());
     let id = dir.path().join("id");
     let arguments =
@@ -418,7 +420,7 @@ fn tmt_lints_its_files_and_takes_the_results() {
     assert!(said.contains("total: 1 test passed, 2 tests failed, 1 test skipped, 1 info and 1 error"), "{said}");
 }
 
-/// tmt's own files, as YAML with the keys that tmt 1.78 knows (spec/tests and spec/plans of its documentation).
+/// tmt's own files are YAML with the keys of tmt 1.78 (spec/tests and spec/plans of its documentation).
 #[test]
 fn tmts_files_are_a_test_and_a_plan() {
     let read = |name: &str| -> serde_yaml::Value {

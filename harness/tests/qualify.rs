@@ -1,9 +1,9 @@
 //! The catalogue as an ordinary test binary: each test under each default profile is a trial, `go-3.29::smoke::…`.
 //!
-//! `KATA_QUALIFY_TARGET=debian:13 cargo test -p harness --test qualify -- rename` makes one run of `kata-qualify` with
-//! what the arguments select, when the first trial asks for it, and each trial tells what became of it there.
+//! `KATA_QUALIFY_TARGET=debian:13 cargo test -p harness --test qualify -- rename` starts one run of `kata-qualify` with
+//! the selected tests when the first trial needs it, and each trial reports its outcome in that run.
 //! Without the variable every trial is listed and ignored.
-//! Under nextest each trial is a process and so a run of its own: right for a few, slow for all.
+//! Under nextest each trial is a process and therefore a separate run: acceptable for a few trials, slow for all.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot be set up fails by panicking")]
 
@@ -18,7 +18,7 @@ use std::sync::{Arc, OnceLock};
 use suites::catalogue::{self, Test};
 use suites::outcome::Outcome;
 
-/// Names the releases, as `kata-qualify run` takes them, several separated by blanks.
+/// Variable with the releases, as `kata-qualify run` takes them, separated by blanks.
 const TARGET: &str = "KATA_QUALIFY_TARGET";
 
 fn main() -> ExitCode {
@@ -90,7 +90,7 @@ impl Request {
         Ok(skipped.map_or(Completion::Completed, Completion::ignored_with))
     }
 
-    /// Runs the command into a folder that is kept: its logs are what a failure is understood by.
+    /// Runs the command with an output directory that is kept, because its logs explain a failure.
     fn make(&self) -> Result<Run, String> {
         let base = Path::new(env!("CARGO_TARGET_TMPDIR"));
         let out = tempfile::Builder::new().prefix("qualify-").tempdir_in(base).map_err(|e| e.to_string())?.keep();
@@ -108,13 +108,14 @@ impl Request {
     }
 }
 
-/// The longest common part of these ids that selects them all and, if it can be helped, no others; nothing for all.
+/// Returns the longest common part of these ids, which selects them all and, if possible, no others; `None` for all
+/// tests.
 fn narrowest(ids: &BTreeSet<&str>) -> Option<String> {
     let (first, last) = (ids.first()?, ids.last()?);
     if first == last {
         return Some((*first).to_owned());
     }
-    // Of all parts of one id the longest that every id has.
+    // The longest part of one id that every id has.
     let common = (0..first.len())
         .flat_map(|from| (from + 1..=first.len()).map(move |to| (from, to)))
         .filter_map(|(from, to)| first.get(from..to))
@@ -124,7 +125,7 @@ fn narrowest(ids: &BTreeSet<&str>) -> Option<String> {
     (!everything).then(|| common.to_owned())
 }
 
-/// What the run says of a test.
+/// Returns the run's outcome of a test.
 fn outcome(cell: &CellRun, profile: &str, test: &Test) -> Option<Outcome> {
     let ours = cell.instances.iter().filter(|i| i.test == test.id && i.profiles.iter().any(|p| p == profile));
     Some(FinalOutcome::of(ours.flat_map(|i| &i.attempts).map(|a| &a.outcome))?.outcome)

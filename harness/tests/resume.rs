@@ -1,4 +1,4 @@
-//! A run that was killed goes on: in the same folder, by another process, as the same run.
+//! A killed run is resumed: in the same directory, by another process, as the same run.
 
 #![expect(clippy::unwrap_used, reason = "helpers of a test fail by panicking, as the test does")]
 
@@ -9,7 +9,7 @@ use reports::run::{RunEnding, fold};
 use std::path::Path;
 use std::process::Command;
 
-/// Exit code and standard error of the command in a folder; no Docker engine answers.
+/// Returns the exit code and standard error of the command in a directory; no Docker engine answers.
 fn said(folder: &Path, arguments: &[&str]) -> (Option<i32>, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_kata-qualify"));
     command.args(arguments).current_dir(folder).env("DOCKER_HOST", "unix:///nonexistent/docker.sock");
@@ -17,24 +17,24 @@ fn said(folder: &Path, arguments: &[&str]) -> (Option<i32>, String) {
     (ended.status.code(), String::from_utf8(ended.stderr).unwrap())
 }
 
-/// A folder with a cache whose images have nothing in them.
+/// Creates a directory with a cache whose images are empty.
 fn folder() -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     cached::empty_images(&dir.path().join("cache"), &["debian:12", "debian:13"]).unwrap();
     dir
 }
 
-/// A short run: the images in the cache have nothing in them, so that both cells end in an error.
+/// A short run: the images in the cache are empty, so both cells end in an error.
 const RUN: [&str; 10] =
     ["run", "debian:12,13", "--in", "vm", "--offline", "--test", "host::", "--cache", "cache", "--out"];
-/// What it is resumed with.
+/// Arguments that resume the run.
 const RESUME: [&str; 6] = ["run", "--offline", "--cache", "cache", "--resume", "out"];
 
 fn journal(folder: &Path) -> Journal {
     read(&folder.join("out").join(FILE)).unwrap()
 }
 
-/// Cuts the journal as a kill does that comes after so many whole lines.
+/// Cuts the journal in the middle of a line, like a kill after this many complete lines.
 fn cut(folder: &Path, lines: usize) {
     let path = folder.join("out").join(FILE);
     let text = std::fs::read_to_string(&path).unwrap();
@@ -43,7 +43,7 @@ fn cut(folder: &Path, lines: usize) {
     std::fs::write(path, kept).unwrap();
 }
 
-/// The lines that a run is cut after: those in front of the first event of that kind, for the second cell.
+/// Returns the number of lines before the first event of this kind for the second cell.
 fn before_the_second(journal: &Journal, is_it: impl Fn(&Event) -> bool) -> usize {
     let places = journal.entries.iter().enumerate().filter(|(_, entry)| is_it(&entry.event)).map(|(at, _)| at);
     places.last().unwrap()
@@ -75,7 +75,7 @@ fn a_killed_run_goes_on_as_the_same_run_and_what_had_ended_is_not_run_again() {
     for (cell, before) in &undisturbed.cells {
         let after = &run.cells[cell];
         assert!(after.complete);
-        // What an error says has the name of a temporary folder in it.
+        // Error messages contain the name of a temporary directory.
         let phases = |cell: &reports::run::CellRun| cell.errors.iter().map(|error| error.phase).collect::<Vec<_>>();
         assert_eq!((phases(after), &after.instances), (phases(before), &before.instances));
     }
@@ -112,7 +112,7 @@ fn a_folder_without_a_run_is_bad_input() {
     assert!(stderr.contains("its journal does not say what was to be run"), "{stderr}");
 }
 
-/// Two processes would write one journal.
+/// Two processes must not write the same journal.
 #[test]
 fn a_run_that_goes_on_elsewhere_is_left_alone() {
     let dir = folder();
@@ -124,7 +124,8 @@ fn a_run_that_goes_on_elsewhere_is_left_alone() {
     assert!(stderr.contains("in use by another run"), "{stderr}");
 }
 
-/// It is a run of its own: what did not get as far as its tests is run again, and the first journal stays as it is.
+/// A rerun is a separate run: cells that did not get as far as their tests are run again, and the first journal stays
+/// unchanged.
 #[test]
 fn what_a_run_did_not_show_is_run_again_elsewhere() {
     let dir = folder();

@@ -1,7 +1,7 @@
-//! Known-bad components under the public command: each fault turns exactly the capabilities that it should.
+//! Known-bad components under the public command: each fault turns exactly the expected capabilities.
 //!
-//! The whole matrix of the sabotaged release is compared with that of the release as Debian ships it. What is broken is in
-//! the corpus of seeded faults; `faults.rs` tries every fault of it under its own test alone.
+//! The whole matrix of the sabotaged release is compared with that of the release as Debian ships it. The faults are in
+//! the corpus of seeded faults; `faults.rs` tries every fault of the corpus under its own test only.
 
 #![expect(clippy::unwrap_used, reason = "helpers of a test fail by panicking, as the test does")]
 
@@ -19,7 +19,7 @@ use std::sync::OnceLock;
 struct Subject {
     target: &'static str,
     profile: &'static str,
-    /// The results of the release as it is.
+    /// Results of the unmodified release.
     before: OnceLock<Value>,
 }
 
@@ -49,7 +49,7 @@ impl Subject {
         })
     }
 
-    /// What changed against the release as it is: capability → verdict.
+    /// Returns the changes from the unmodified release: capability → verdict.
     fn turned(&self, after: &Value) -> BTreeMap<String, String> {
         let (before, after) = (verdicts(self.before()), verdicts(after));
         let (before, after) = (&before[self.profile], &after[self.profile]);
@@ -57,8 +57,8 @@ impl Subject {
         after.iter().filter(|(c, v)| before[*c] != **v).map(|(c, v)| (c.clone(), v.clone())).collect()
     }
 
-    /// Asserts that exactly these capabilities turned to unsupported, each with a cause that blames the component and,
-    /// in one of them, says the word.
+    /// Asserts that exactly these capabilities became unsupported, that each cause blames the component, and that one
+    /// of the causes contains the word.
     fn assert_lost(&self, after: &Value, lost: &[&str], component: &str, word: &str) {
         let expected: BTreeMap<String, String> =
             lost.iter().map(|c| ((*c).to_owned(), "unsupported".to_owned())).collect();
@@ -76,7 +76,7 @@ impl Subject {
         assert!(messages.contains(word), "no cause says {word}:\n{messages}");
     }
 
-    /// Runs with something broken by these means.
+    /// Runs with a component broken by these means.
     fn run_with(&self, means: &Means, arguments: &[&str]) -> Value {
         let overlay = Overlay::of(means, &overlay::Subject::new(self.target)).unwrap();
         let options = overlay.options();
@@ -128,7 +128,7 @@ fn a_qemu_without_vhost_user_fs_loses_virtio_fs() {
     TRIXIE.assert_lost(&after, VIRTIO_FS, "qemu", "vhost-user-fs-pci");
 }
 
-/// A test that did not pass: its id, its outcome, whom it blames, what it says.
+/// A test that did not pass: its id, outcome, blamed component and message.
 struct Bad {
     test: String,
     outcome: String,
@@ -137,13 +137,13 @@ struct Bad {
 }
 
 impl Subject {
-    /// Runs with QEMU sent a signal eight seconds after each guest's start, each test once; what neither passed nor was
-    /// blocked by it.
+    /// Runs each test once and sends QEMU a signal eight seconds after each guest's start; returns the tests that
+    /// failed or ended in error.
     fn bad_with_qemu_sent(&self, signal: &str, filter: &str) -> Vec<Bad> {
         let means = Means::Signal { program: Program::Qemu, signal: signal.to_owned(), seconds: 8 };
         let after = self.run_with(&means, &["--retries", "0", "--test", filter]);
         let tests = after["tests"].as_array().unwrap().iter();
-        // What a list lacks it lacks without the wrapper, too: Debian 13's QEMU makes no TDX guests.
+        // Tests of lists fail without the signal, too: Debian 13's QEMU cannot make TDX guests.
         let uses = |t: &&Value| {
             !["::qemu_has_", "::kernel_has_"].iter().any(|list| t["test"].as_str().unwrap().contains(list))
         };
@@ -154,7 +154,7 @@ impl Subject {
                 test: text(&test["test"]),
                 outcome: text(&test["outcome"]),
                 blames: text(&last["component"]),
-                // An error has a message.
+                // An outcome of "error" has a message instead of an observation.
                 message: text(last.get("observed").unwrap_or(&last["message"])),
             }
         });

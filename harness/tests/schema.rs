@@ -1,4 +1,4 @@
-//! What the command prints and a run writes is valid by the checked-in JSON Schemas.
+//! The output of the command and the files of a run are valid against the checked-in JSON Schemas.
 #![expect(clippy::unwrap_used, reason = "a test's helpers may fail loudly")]
 
 mod cached;
@@ -21,7 +21,7 @@ fn the_plan_is_valid() {
     assert!(!validator.is_valid(&other));
 }
 
-/// Nothing is in the image, so that it is short.
+/// The image is empty, so that the run is short.
 #[test]
 fn what_a_run_writes_is_valid() {
     let dir = tempfile::tempdir().unwrap();
@@ -37,7 +37,7 @@ fn what_a_run_writes_is_valid() {
     assert_valid(&results, &read(&dir.path().join("out/results.json")));
 }
 
-/// What the command prints on standard output.
+/// Returns the command's standard output.
 fn in_folder(folder: &Path, arguments: &[&str]) -> Vec<u8> {
     let mut command = Command::new(env!("CARGO_BIN_EXE_kata-qualify"));
     command.args(arguments).current_dir(folder).env("DOCKER_HOST", "unix:///nonexistent/docker.sock");

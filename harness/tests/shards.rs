@@ -1,4 +1,4 @@
-//! The cells of a plan, run in parts.
+//! Runs of a plan's cells in shards.
 
 #![expect(clippy::unwrap_used, reason = "helpers of a test fail by panicking, as the test does")]
 
@@ -10,7 +10,7 @@ use reports::run::fold;
 use std::path::Path;
 use std::process::Command;
 
-/// Exit code, standard output and standard error of the command in a folder; no Docker engine answers.
+/// Returns the exit code, standard output and standard error of the command in a directory; no Docker engine answers.
 fn said(folder: &Path, arguments: &[&str]) -> (Option<i32>, String, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_kata-qualify"));
     command.args(arguments).current_dir(folder).env("DOCKER_HOST", "unix:///nonexistent/docker.sock");
@@ -19,7 +19,7 @@ fn said(folder: &Path, arguments: &[&str]) -> (Option<i32>, String, String) {
     (ended.status.code(), text(ended.stdout), text(ended.stderr))
 }
 
-/// A run of cells that a file names, by what is in the cache.
+/// Returns the arguments of a run of the cells in a file, with the images in the cache.
 fn run<'a>(file: &'a str, more: &[&'a str]) -> Vec<&'a str> {
     [&["run", "--cells", file, "--test", "host::", "--offline", "--cache", "cache"], more].concat()
 }
@@ -63,7 +63,7 @@ fn a_file_that_names_no_cells_of_this_machine_is_bad_usage() {
     }
 }
 
-/// What can be brought up depends on this machine; what is planned of that does not.
+/// Which releases can be brought up depends on this machine; the plan for them does not.
 #[test]
 fn a_plan_has_a_cell_for_each_release_that_can_be_brought_up_and_packs_them() {
     let dir = tempfile::tempdir().unwrap();

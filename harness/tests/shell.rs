@@ -1,4 +1,4 @@
-//! A shell where a test failed: in the container that was kept, and brought up again when that is gone.
+//! `kata-qualify shell` after a failed test: in the kept container, and in a new one if that is gone.
 
 #![expect(clippy::unwrap_used, reason = "helpers of a test fail by panicking, as the test does")]
 
@@ -9,7 +9,7 @@ use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// It fails on Debian 13 and boots no guest.
+/// A test that fails on Debian 13 and boots no guest.
 const TEST: &str = "smoke::qemu_has_tdx";
 
 #[test]
@@ -20,7 +20,7 @@ fn a_kept_container_is_visited_and_removed_and_brought_up_again_when_it_is_gone(
     let ran = end(kata_qualify(dir.path()).args(run).args(["--keep-failed", "--out", "out"]));
     assert!(ran.stderr.contains("kept container "), "{}", ran.stderr);
     assert_eq!(kept(dir.path()).len(), 1, "{}", ran.stderr);
-    // The next run leaves it, and says so.
+    // The next run leaves the kept container and reports it.
     let passes = ["run", "debian:13", "--in", "container", "--profile", "go-3.32", "--test", "packages_are_installed"];
     let next = end(kata_qualify(dir.path()).args(passes).args(["--keep-failed", "--out", "next"]));
     assert!(next.stderr.contains("is kept for `kata-qualify shell`"), "{}", next.stderr);
@@ -42,7 +42,7 @@ fn a_kept_container_is_visited_and_removed_and_brought_up_again_when_it_is_gone(
     assert!(passed.stderr.contains("passed there: there is nothing to look into"), "{}", passed.stderr);
 }
 
-/// A shell that reads its commands.
+/// Runs a shell with this script as its input.
 fn scripted(dir: &Path, script: &str) -> Ended {
     let mut command = kata_qualify(dir);
     command.args(["shell", "out", TEST]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -56,7 +56,7 @@ fn scripted(dir: &Path, script: &str) -> Ended {
     }
 }
 
-/// What Docker has of the run in the folder that was kept.
+/// Returns Docker's kept containers of the run in `out`.
 fn kept(dir: &Path) -> Vec<String> {
     let journal = reports::journal::read(&dir.join("out").join(reports::journal::FILE)).unwrap();
     let run = reports::run::fold(&journal).id;

@@ -1,8 +1,8 @@
-//! A plan's shards as a job array of Slurm: Debian's slurmctld, munge, and two slurmd in namespaces of their own.
+//! A plan's shards as a Slurm job array: Debian's slurmctld, munge, and two slurmd in their own namespaces.
 //!
-//! Each node has a cache of its own, which outlives it as its disk would, and takes its images from files; the Docker
-//! engine is one and the same, so that each of them sees what the other has there.
-//! What runs is what is shipped: `packaging/slurm/qualify.sbatch` and `packaging/run-shard`.
+//! Each node has its own cache, which outlives the node as its disk would, and imports its images from files. Both
+//! nodes share one Docker engine, so each sees the other's containers.
+//! The shipped files are run: `packaging/slurm/qualify.sbatch` and `packaging/run-shard`.
 
 #![expect(clippy::unwrap_used, reason = "helpers of a test fail by panicking, as the test does")]
 
@@ -19,13 +19,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-/// A shard each.
+/// One shard for each release.
 const RELEASES: [&str; 2] = ["debian:12", "debian:13"];
-/// What is run of them.
+/// Options of each shard's run.
 const OF_RUN: [&str; 5] = ["--profile", "go-3.32", "--test", "hotplugged", "--offline"];
-/// Until a daemon answers, a task is begun, or what is left of a killed node has ended.
+/// Time limit for a daemon to answer, for a task to start, and for the remains of a killed node to end.
 const SOON: Duration = Duration::from_secs(120);
-/// Until a shard has ended; one that is queued again waits two minutes, and then for the other.
+/// Time limit for a shard to end. A requeued shard waits two minutes, and then for the other shard.
 const SHARD: Duration = Duration::from_secs(3600);
 
 #[test]
@@ -34,7 +34,7 @@ fn the_shard_of_a_node_that_dies_goes_on_at_the_other_one() {
     let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let at = |name: &str| dir.path().join(name);
     let said = |arguments: &[&str]| end(kata_qualify(dir.path()).args(arguments));
-    // Makes the images, too.
+    // Also makes the images.
     let undisturbed =
         said(&[&["run"][..], &RELEASES[..], &OF_RUN[..4], &["--in", "container", "--out", "whole"]].concat());
     assert_eq!(undisturbed.code, Some(0), "{}", undisturbed.stderr);
@@ -106,7 +106,7 @@ fn the_shard_of_a_node_that_dies_goes_on_at_the_other_one() {
         assert!(task.split_whitespace().any(|said| said == word), "{word}: {task}");
     }
 
-    // It went on as the same run, and what had ended was not run again.
+    // The shard went on as the same run, and finished tests were not run again.
     let after = finished(&journal);
     for (attempt, times) in &before {
         assert_eq!((times, after.get(attempt)), (&1, Some(&1)), "{attempt:?}");
@@ -122,7 +122,7 @@ fn the_shard_of_a_node_that_dies_goes_on_at_the_other_one() {
         assert_eq!(outcomes(merged), outcomes(undisturbed), "{release}");
     }
 
-    // Its neighbour saw what the dead node had left, and could not know that nobody needs it any more.
+    // The other node saw the dead node's containers, and could not know that nothing needs them any more.
     assert_eq!(ids(&["ps", "--all", "--quiet"], &run), left);
     n1 = slurm.node("n1");
     wait_for("the dead node to be back", SOON, || {
@@ -145,15 +145,15 @@ fn the_shard_of_a_node_that_dies_goes_on_at_the_other_one() {
 /// A task of the array.
 #[derive(Debug)]
 struct Task {
-    /// `7_0`.
+    /// The id: `7_0`.
     id: String,
-    /// `RUNNING`.
+    /// The state: `RUNNING`.
     state: String,
-    /// Nothing while it waits.
+    /// The node; empty while the task waits.
     node: String,
 }
 
-/// munge and slurmctld, with a folder for all that they write.
+/// munge and slurmctld, with a directory for all files that they write.
 struct Slurm {
     folder: PathBuf,
     daemons: Vec<Child>,
@@ -169,7 +169,7 @@ impl Slurm {
         fs::set_permissions(folder.join("munge/key"), fs::Permissions::from_mode(0o400)).unwrap();
         let mut slurm = Slurm { folder: folder.to_owned(), daemons: Vec::new() };
         fs::write(slurm.configuration(), slurm.told()).unwrap();
-        // Its folder is nobody else's; it asks for one that all may enter.
+        // The directory is private, but munged wants one that everybody may enter, hence `--force`.
         let mut munged = slurm.command("munged");
         munged.args(["--force", "--foreground"]);
         for (option, file) in
@@ -186,7 +186,8 @@ impl Slurm {
         slurm
     }
 
-    /// What docs/ci.md has, with folders and ports of this test's, and less patience with a node that is silent.
+    /// Returns the configuration of docs/ci.md with directories and ports of this test, and with a shorter timeout for
+    /// silent nodes.
     fn told(&self) -> String {
         let [controller, n1, n2] = free_ports();
         let folder = self.folder.display();
@@ -206,7 +207,7 @@ impl Slurm {
         self.folder.join("slurm.conf")
     }
 
-    /// A command of Slurm's, which takes nothing else of this terminal than where programs are.
+    /// Returns a Slurm command, which inherits only `PATH` from this terminal.
     fn command(&self, program: &str) -> Command {
         let path = format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap());
         let mut command = Command::new(program);
@@ -224,7 +225,7 @@ impl Slurm {
             .unwrap_or_else(|e| panic!("{command:?}: {e}"))
     }
 
-    /// A node: when the first process of its namespace is killed, the kernel kills all others in it.
+    /// Starts a node. When the first process of its namespace is killed, the kernel kills all others in the namespace.
     fn node(&self, name: &str) -> Node {
         let cache = self.folder.join(format!("{name}-cache"));
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&cache).unwrap();
@@ -240,7 +241,7 @@ impl Slurm {
         if code == Some(0) { stdout } else { stderr }
     }
 
-    /// The tasks that have not ended, by their names.
+    /// Returns the tasks that have not ended, sorted by id.
     fn tasks(&self) -> Vec<Task> {
         let said = self.says("squeue", &["--noheader", "--array", "--format", "%i|%T|%N"]);
         let parsed = |line: &str| {
@@ -267,11 +268,11 @@ impl Drop for Slurm {
     }
 }
 
-/// The process whose child is the first one of a node's namespace.
+/// The parent of the first process in a node's namespace.
 struct Node(Child);
 
 impl Node {
-    /// At once, and with all that runs on it.
+    /// Kills the node at once, with everything that runs on it.
     fn die(&mut self) {
         killed(&mut self.0);
     }

@@ -1,4 +1,4 @@
-//! The asking side of a line to a guest's agent: blocking, with deadlines.
+//! The requesting side of a connection to a guest's agent: blocking, with deadlines.
 
 use crate::frame::{self, Decoder};
 use crate::message::{self, EncodeError, Message, NumberedRequest, VERSION};
@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
-/// Why no reply came.
+/// Reasons why no reply came.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     /// The line ended.
@@ -21,7 +21,7 @@ pub enum ClientError {
     /// The deadline passed.
     #[error("hearing from the guest's agent: no reply within {0:?}")]
     Late(Duration),
-    /// The agent is of another version.
+    /// The agent speaks another version of the protocol.
     #[error("talking to the guest's agent: it speaks protocol version {0}, this is {VERSION}")]
     Version(u32),
     /// The request does not fit a frame.
@@ -39,13 +39,13 @@ struct InboxContents<R> {
     ended: bool,
 }
 
-/// What the thread that listens and those who wait have in common.
+/// State shared by the listening thread and the waiting threads.
 struct Inbox<R> {
     state: Mutex<InboxContents<R>>,
     changed: Condvar,
 }
 
-/// A line to an agent.
+/// A connection to an agent.
 pub struct Client<R> {
     inbox: Arc<Inbox<R>>,
     output: Mutex<UnixStream>,
@@ -53,7 +53,7 @@ pub struct Client<R> {
 }
 
 impl<R: DeserializeOwned + Send + 'static> Client<R> {
-    /// Takes over a connected socket and begins to listen.
+    /// Takes over a connected socket and starts to listen.
     pub fn new(stream: UnixStream) -> std::io::Result<Client<R>> {
         let mut input = stream.try_clone()?;
         let state = InboxContents { hello: None, heard: Instant::now(), replies: BTreeMap::new(), ended: false };
@@ -62,7 +62,7 @@ impl<R: DeserializeOwned + Send + 'static> Client<R> {
         std::thread::spawn(move || {
             let mut decoder = Decoder::default();
             while let Ok(Some(payload)) = frame::read(&mut input, &mut decoder) {
-                // What does not parse is foreign, like babble between frames.
+                // A payload that does not parse is ignored, like foreign bytes between frames.
                 let message = serde_json::from_slice::<Message<R>>(&payload);
                 let mut state = locked(&listener.state);
                 state.heard = Instant::now();
@@ -80,7 +80,7 @@ impl<R: DeserializeOwned + Send + 'static> Client<R> {
         Ok(Client { inbox, output: Mutex::new(stream), next: AtomicU64::new(1) })
     }
 
-    /// Waits for the agent's hello while `alive` says that waiting makes sense.
+    /// Waits for the agent's hello while `alive` returns true.
     pub fn wait_for_hello(&self, deadline: Duration, alive: impl FnMut() -> bool) -> Result<(), ClientError> {
         match self.wait(deadline, alive, |state| state.hello)? {
             VERSION => Ok(()),
@@ -88,7 +88,7 @@ impl<R: DeserializeOwned + Send + 'static> Client<R> {
         }
     }
 
-    /// Asks and waits for the reply while `alive` says that waiting makes sense.
+    /// Sends a request and waits for its reply while `alive` returns true.
     pub fn ask<Q: Serialize>(
         &self,
         request: Q,
@@ -99,11 +99,11 @@ impl<R: DeserializeOwned + Send + 'static> Client<R> {
         self.wait(deadline, alive, |state| state.replies.remove(&id))
     }
 
-    /// Asks for something after which another agent takes this one's place on the line, and waits for that one's hello;
-    /// a reply says that it was not done.
+    /// Sends a request after which another agent takes this agent's place on the line, and waits for the hello of the
+    /// new agent. A reply means that the request was not carried out.
     ///
     /// # Errors
-    /// As for [`Client::ask`], and an agent of another version.
+    /// As for [`Client::ask`], and when the new agent speaks another version.
     pub fn ask_for_another<Q: Serialize>(
         &self,
         request: Q,
@@ -131,17 +131,17 @@ impl<R: DeserializeOwned + Send + 'static> Client<R> {
         Ok(id)
     }
 
-    /// How long ago anything was heard.
+    /// Returns the time since anything was received.
     pub fn silent_for(&self) -> Duration {
         locked(&self.inbox.state).heard.elapsed()
     }
 
-    /// Whether the other side has closed the line.
+    /// Returns whether the other side has closed the connection.
     pub fn ended(&self) -> bool {
         locked(&self.inbox.state).ended
     }
 
-    /// Waits until `take` finds what it looks for; `alive` is asked ten times a second.
+    /// Waits until `take` returns a value; `alive` is asked ten times a second.
     fn wait<T>(
         &self,
         deadline: Duration,
@@ -179,7 +179,7 @@ mod tests {
     use super::*;
     use std::io::Read as _;
 
-    /// A line whose other end says these things once it has been asked.
+    /// Sends a request to a peer that then sends these messages, and returns the result.
     fn answered(said: Vec<Message<String>>) -> Result<Option<String>, ClientError> {
         let (ours, mut theirs) = UnixStream::pair().unwrap();
         let client = Client::<String>::new(ours).unwrap();

@@ -1,30 +1,30 @@
-//! What an environment was found to have.
+//! Facts about an environment.
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// What was found of one thing.
+/// One fact about an environment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum EnvironmentFact {
-    /// It is there, or can be done.
+    /// The thing exists or works.
     Has,
-    /// It is not, because of this.
+    /// The thing is missing or does not work, for this reason.
     Lacks(String),
-    /// So much of it one may have.
+    /// The thing is limited to this amount.
     Limited(Limit),
     /// A description, for people.
     Told(String),
 }
 
-/// The least of the limits on one thing.
+/// The smallest of the limits on one resource.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Limit {
-    /// The most, `None` where there is no limit.
+    /// The maximum, `None` if unlimited.
     pub most: Option<u64>,
-    /// What sets it: `RLIMIT_NOFILE`.
+    /// The source of the limit: `RLIMIT_NOFILE`.
     pub by: String,
 }
 
@@ -32,7 +32,7 @@ impl Limit {
     /// No limit.
     pub const NONE: Limit = Limit { most: None, by: String::new() };
 
-    /// The smaller one; the first of two that are alike.
+    /// Returns the smaller limit, or `self` if both are equal.
     #[must_use]
     pub fn or(self, most: Option<u64>, by: &str) -> Limit {
         match (self.most, most) {
@@ -42,7 +42,7 @@ impl Limit {
         }
     }
 
-    /// The same in units of so many, rounded down.
+    /// Returns the limit in units of this size, rounded down.
     #[must_use]
     pub fn in_units_of(self, unit: u64) -> Limit {
         Limit { most: self.most.map(|most| most / unit), ..self }
@@ -69,13 +69,13 @@ impl fmt::Display for EnvironmentFact {
 }
 
 impl EnvironmentFact {
-    /// That something can be done, or why not.
+    /// Converts the result of an attempt: it works, or the reason why not.
     pub fn of<T, E: fmt::Display>(tried: Result<T, E>) -> EnvironmentFact {
         tried.map_or_else(|why| EnvironmentFact::Lacks(why.to_string()), |_| EnvironmentFact::Has)
     }
 }
 
-/// All that was found, by the names below and others that are for people only.
+/// All facts, by the names below and by others that are for people only.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Facts(BTreeMap<String, EnvironmentFact>);
@@ -106,7 +106,7 @@ pub const HUGEPAGES: &str = "hugepages";
 pub const FIRMWARE: &str = "firmware";
 /// `security.*` attributes of files can be set.
 pub const SECURITY_ATTRIBUTES: &str = "security-attributes";
-/// The mode of seccomp, as `/proc/self/status` has it.
+/// The mode of seccomp, as in `/proc/self/status`.
 pub const SECCOMP: &str = "seccomp";
 /// The limit of open files.
 pub const OPEN_FILES: &str = "limit-open-files";
@@ -118,22 +118,22 @@ pub const MEMORY: &str = "limit-memory-mib";
 pub const CPUS: &str = "limit-cpus";
 
 impl Facts {
-    /// Notes what was found of one thing.
+    /// Adds or replaces a fact.
     pub fn note(&mut self, name: &str, fact: EnvironmentFact) {
         self.0.insert(name.to_owned(), fact);
     }
 
-    /// What was found of it, `None` where nobody looked.
+    /// Returns a fact, `None` if it was not probed.
     pub fn get(&self, name: &str) -> Option<&EnvironmentFact> {
         self.0.get(name)
     }
 
-    /// Whether it is there, or can be done.
+    /// Returns whether the thing exists or works.
     pub fn has(&self, name: &str) -> bool {
         self.get(name) == Some(&EnvironmentFact::Has)
     }
 
-    /// Everything, for the evidence.
+    /// Iterates over all facts, for the evidence.
     pub fn all(&self) -> impl Iterator<Item = (&String, &EnvironmentFact)> {
         self.0.iter()
     }

@@ -1,23 +1,23 @@
-//! Faults that are provoked on purpose, to show that a guest's ends are told apart.
+//! Faults that are injected on purpose, to show that the endings of guests are told apart.
 
 use serde::{Deserialize, Serialize};
 use suites::catalogue::Configuration;
 
-/// What is done to a guest to rehearse how its end is told.
+/// Faults injected into a guest to rehearse how its end is reported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Fault {
-    /// Its kernel panics (sysrq-c).
+    /// The guest's kernel panics (sysrq-c).
     Panic,
-    /// Its kernel oopses in a module's initialisation and goes on.
+    /// The guest's kernel oopses in a module's initialisation and goes on.
     Oops,
-    /// Its only CPU spins in the kernel, with interrupts off.
+    /// The guest's only CPU spins in the kernel, with interrupts off.
     Spin,
     /// The QEMU process is stopped.
     StopVmm,
     /// The QEMU process is killed.
     KillVmm,
-    /// The QEMU process is told to end.
+    /// The QEMU process is asked to end (SIGTERM).
     EndVmm,
     /// The QEMU process gets the signal of a crash.
     CrashVmm,
@@ -28,7 +28,7 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// All of them.
+    /// All faults.
     pub const ALL: &'static [Fault] = &[
         Fault::Panic,
         Fault::Oops,
@@ -41,7 +41,7 @@ impl Fault {
         Fault::StopDaemon,
     ];
 
-    /// The guest that it is done to.
+    /// Returns the configuration of the guest into which the fault is injected.
     pub fn configuration(self) -> Configuration {
         match self {
             Fault::CrashVmm | Fault::KillDaemon | Fault::StopDaemon => Configuration::VirtioFs,

@@ -1,8 +1,8 @@
 //! Frames: how messages travel over an exec's stdio, a virtio-serial port or a pipe.
 //!
 //! A frame is a magic number, the payload's length and CRC-32 (both little-endian `u32`), and the payload.
-//! Whatever stands between two frames is foreign (a kernel's or a firmware's babble on the same line): the reader
-//! skips it, counts it, and finds the next magic number again, also after a torn or damaged frame.
+//! Anything between two frames is foreign (output of a kernel or a firmware on the same line): the reader skips it,
+//! counts it, and finds the next magic number again, also after a torn or damaged frame.
 
 use std::io::{self, Read};
 
@@ -10,10 +10,10 @@ use std::io::{self, Read};
 const MAGIC: [u8; 4] = [0x00, b'K', b'Q', 0x1f];
 const HEADER: usize = 12;
 
-/// The largest payload, in bytes: a chunk of a file with its base64 overhead, and room.
+/// The largest payload, in bytes: a chunk of a file with its base64 overhead, and some reserve.
 pub const MAX_PAYLOAD: usize = 4 << 20;
 
-/// A payload that is larger than any frame may be: its length in bytes.
+/// A payload that is too large for a frame: its length in bytes.
 #[derive(Debug, thiserror::Error)]
 #[error("sending a message of {0} bytes, more than the {MAX_PAYLOAD} that fit a frame")]
 pub struct TooLarge(pub usize);
@@ -21,7 +21,7 @@ pub struct TooLarge(pub usize);
 /// Wraps a payload into a frame.
 ///
 /// # Errors
-/// When it is too large for one.
+/// When the payload is too large for a frame.
 pub fn encode(payload: &[u8]) -> Result<Vec<u8>, TooLarge> {
     if payload.len() > MAX_PAYLOAD {
         return Err(TooLarge(payload.len()));
@@ -34,30 +34,30 @@ pub fn encode(payload: &[u8]) -> Result<Vec<u8>, TooLarge> {
     Ok(frame)
 }
 
-/// How many times as much as has come may be read in vain for checksums; see [`Decoder::next_payload`].
+/// Limit of bytes read for wrong checksums, as a multiple of the received bytes; see [`Decoder::next_payload`].
 const PATIENCE: u64 = 16;
 
-/// Takes bytes as they come and gives back whole payloads, in time that grows with the bytes and with nothing else:
-/// whoever is at the other end may be a guest that means harm.
+/// Decodes a byte stream into whole payloads. The time grows only with the number of bytes, because the peer may be a
+/// malicious guest.
 #[derive(Debug, Default)]
 pub struct Decoder {
     buffer: Vec<u8>,
-    /// Bytes of the buffer that have been dealt with.
+    /// Bytes of the buffer that were processed.
     done: usize,
-    /// Bytes that have come.
+    /// Bytes received.
     taken: u64,
-    /// Bytes read for checksums that were wrong.
+    /// Bytes that were read for checksums that were wrong.
     in_vain: u64,
-    /// Bytes looked at or moved.
+    /// Bytes examined or moved.
     work: u64,
     /// Bytes skipped because they belonged to no frame.
     pub foreign: u64,
 }
 
 impl Decoder {
-    /// Adds what was read.
+    /// Adds received bytes.
     pub fn push(&mut self, bytes: &[u8]) {
-        // Moved only when more has been dealt with than is left, so that each byte is moved once on average.
+        // Moved only if more bytes were processed than are left, so that each byte is moved once on average.
         if self.done > self.buffer.len() / 2 {
             self.buffer.drain(..self.done);
             self.work += self.buffer.len() as u64;
@@ -67,10 +67,10 @@ impl Decoder {
         self.taken += bytes.len() as u64;
     }
 
-    /// The next whole payload, if it has arrived.
+    /// Returns the next whole payload, if it has arrived.
     ///
-    /// Behind a wrong checksum the next magic number may lie within what the frame says to be its payload, where one that
-    /// was torn ends. Where that has led to more and more in vain, such a frame is skipped whole.
+    /// After a wrong checksum only one byte is skipped, because a torn frame may be followed by a whole frame within
+    /// its claimed payload. If this has led to too many wrong checksums, the whole frame is skipped.
     pub fn next_payload(&mut self) -> Option<Vec<u8>> {
         loop {
             let start = find_magic(&self.buffer[self.done..]);
@@ -124,7 +124,8 @@ pub fn read(from: &mut impl Read, decoder: &mut Decoder) -> io::Result<Option<Ve
     }
 }
 
-/// Where a magic number, or what may be the beginning of one, starts; else the buffer's length.
+/// Returns the position of a magic number, or of what may be its beginning at the end of the buffer; else the buffer's
+/// length.
 fn find_magic(buffer: &[u8]) -> usize {
     (0..buffer.len())
         .find(|&at| {
@@ -171,7 +172,7 @@ mod tests {
         assert!(read(&mut &b"babble"[..], &mut decoder).unwrap().is_none());
     }
 
-    /// The bytes that are looked at or moved for a stream, by its length.
+    /// Returns the bytes examined or moved for a stream, divided by its length.
     fn work_for(stream: &[u8]) -> u64 {
         let mut decoder = Decoder::default();
         for part in stream.chunks(64 << 10) {
@@ -220,7 +221,7 @@ mod tests {
         fn a_damaged_frame_does_not_take_the_next_one_down(at in 0usize..17, flip in 1u8..=255) {
             let mut bytes = encode(b"first").unwrap();
             bytes[at] ^= flip;
-            // Enough frames behind it that a damaged length cannot wait for more than arrives.
+            // Enough frames follow that a decoder with a damaged length does not wait for bytes that never arrive.
             let second = encode(&[7; 1000]).unwrap();
             bytes.extend_from_slice(&second);
             let payloads = decode_all(&bytes, 64);

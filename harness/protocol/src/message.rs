@@ -19,28 +19,28 @@ use suites::filesystem::{Action, Reply};
 
 /// Version of the protocol; both sides must agree exactly.
 pub const VERSION: u32 = 8;
-/// How often an agent says that it lives.
+/// Interval of an agent's heartbeats.
 pub const HEARTBEAT: Duration = Duration::from_millis(500);
-/// The name of the harness's port in a virtual machine that is an environment; a guest's port is named by the deviation that
-/// adds it, `qemu::deviation::RPC_PORT`.
+/// The name of the harness's port in a virtual machine that is an environment. A guest's port is named by the deviation
+/// that adds it, `qemu::deviation::RPC_PORT`.
 pub const VM_PORT: &str = "org.kata-qualify.environment";
-/// Where a guest's share is mounted.
+/// Mount point of a guest's share.
 pub const SHARE: &str = "/mnt/share";
 
-/// What an agent sends.
+/// A message that an agent sends.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "message")]
 pub enum Message<R> {
-    /// First of all.
+    /// The first message of an agent.
     Hello {
         /// [`VERSION`] of the sender.
         version: u32,
-        /// Who it is, for messages.
+        /// The agent's role, for messages.
         role: String,
     },
-    /// It lives.
+    /// A sign of life.
     Heartbeat,
-    /// The answer to the request of that id.
+    /// The answer to a request.
     Reply {
         /// The request's id.
         id: u64,
@@ -52,53 +52,53 @@ pub enum Message<R> {
 /// A request with its id.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct NumberedRequest<Q> {
-    /// Chosen by the asker, repeated in the reply.
+    /// Chosen by the sender, repeated in the reply.
     pub id: u64,
     /// The request.
     pub request: Q,
 }
 
-/// Why a message cannot be sent.
+/// Reasons why a message cannot be sent.
 #[derive(Debug, thiserror::Error)]
 pub enum EncodeError {
-    /// It cannot be written as JSON.
+    /// The message cannot be written as JSON.
     #[error("writing a message as JSON: {0}")]
     Json(serde_json::Error),
-    /// It does not fit a frame.
+    /// The message does not fit a frame.
     #[error(transparent)]
     TooLarge(#[from] TooLarge),
 }
 
-/// A [`Message`] or a [`NumberedRequest`] as a frame.
+/// Encodes a [`Message`] or a [`NumberedRequest`] as a frame.
 ///
 /// # Errors
-/// When it is too large for one.
+/// When the message is too large for a frame.
 pub fn encode<T: Serialize>(message: &T) -> Result<Vec<u8>, EncodeError> {
     let payload = serde_json::to_vec(message).map_err(EncodeError::Json)?;
     Ok(frame::encode(&payload)?)
 }
 
-/// What the harness asks an environment's agent.
+/// A request of the harness to an environment's agent.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "request")]
 pub enum EnvironmentRequest {
     /// Find out what the environment provides.
     Probe {
-        /// Whose arguments a guest is booted with, where only booting one tells.
+        /// The profile for booting a guest, because some facts are known only after a boot.
         profile: Box<Profile>,
     },
-    /// Here is what is known of the image; everything else builds on it.
+    /// Take over the facts about the image, on which all other requests build.
     SetUp {
-        /// Record and image.
+        /// The record and the image.
         claims: Box<Claims>,
     },
-    /// Append bytes to a file, creating it and its folders.
+    /// Append bytes to a file, creating the file and its directories.
     PutFile {
         /// Absolute path in the environment.
         path: String,
         /// Permission bits.
         mode: u32,
-        /// Where the bytes go; 0 truncates.
+        /// Offset in the file; 0 truncates.
         offset: u64,
         /// At most 1 MiB.
         bytes: Base64Bytes,
@@ -107,16 +107,16 @@ pub enum EnvironmentRequest {
     GetFile {
         /// Absolute path in the environment.
         path: String,
-        /// From where.
+        /// Offset in the file.
         offset: u64,
     },
-    /// The files below the agent's artifact folder, with their sizes.
+    /// List the files below the agent's artifact directory, with their sizes.
     ListArtifacts,
     /// Boot the shared guest of a configuration.
     StartGuest {
         /// The profile.
         profile: Box<Profile>,
-        /// The guest.
+        /// The guest's configuration.
         configuration: Configuration,
     },
     /// Run a test.
@@ -125,63 +125,63 @@ pub enum EnvironmentRequest {
         test: String,
         /// The profile.
         profile: Box<Profile>,
-        /// The shared guest it runs in, for the tests that want one.
+        /// The shared guest to run in, for tests that need one.
         guest: Option<u64>,
     },
-    /// Bring a guest of its own to a bad end and say how that looks.
+    /// Boot a guest, bring it to a bad end and report that end.
     Rehearse {
         /// The profile.
         profile: Box<Profile>,
-        /// What to do to it.
+        /// The fault to inject.
         fault: Fault,
     },
     /// End a shared guest.
     StopGuest {
-        /// As `StartGuest` answered.
+        /// The handle from `StartGuest`.
         guest: u64,
     },
-    /// The environment outlives this line: somebody wants to look at it.
+    /// Keep the environment after the end of this connection, because a person wants to look at it.
     Stay,
     /// Start a program for a person, such as a shell; one at a time.
     OpenShell {
         /// The program and its arguments.
         argv: Vec<String>,
-        /// Variables of its environment besides the agent's.
+        /// Environment variables in addition to the agent's.
         variables: BTreeMap<String, String>,
-        /// The size of the terminal that it is given; without one it has pipes.
+        /// The size of the terminal that the program gets; without it the program gets pipes.
         terminal: Option<TerminalSize>,
     },
-    /// What the person has typed for it.
+    /// Pass on a person's input to the program.
     Type {
-        /// As it is.
+        /// The unchanged input.
         bytes: Base64Bytes,
-        /// Whether nothing more comes.
+        /// Whether the input ends here.
         is_end: bool,
-        /// The terminal's size now, where it has changed.
+        /// The terminal's new size, if it has changed.
         terminal: Option<TerminalSize>,
     },
-    /// Wait a moment for what it has printed since.
+    /// Wait a moment for further output of the program.
     Hear,
 }
 
 /// The size of a terminal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TerminalSize {
-    /// Lines.
+    /// Number of lines.
     pub rows: u16,
-    /// Characters in a line.
+    /// Number of columns.
     pub columns: u16,
 }
 
-/// What an environment's agent answers.
+/// An answer of an environment's agent.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "reply")]
 pub enum EnvironmentReply {
     /// Done.
     Done,
-    /// What the environment provides.
+    /// The facts about the environment.
     Probed {
-        /// By name.
+        /// The facts by name.
         facts: Facts,
     },
     /// Part of a file; empty at its end.
@@ -189,72 +189,72 @@ pub enum EnvironmentReply {
         /// The bytes.
         bytes: Base64Bytes,
     },
-    /// Paths below the artifact folder.
+    /// Files below the artifact directory.
     Artifacts {
-        /// Absolute path and size in bytes.
+        /// Absolute paths and sizes in bytes.
         files: Vec<(String, u64)>,
     },
-    /// A guest came to its end.
+    /// A guest came to its rehearsed end.
     Rehearsed {
-        /// How.
+        /// The observed ending.
         ending: Ending,
     },
-    /// A guest is up, its share mounted.
+    /// A guest is up and its share is mounted.
     Started {
-        /// Its handle.
+        /// The guest's handle.
         guest: u64,
-        /// How it was started.
+        /// The launch of the guest.
         launched: Launched,
     },
     /// A test ended.
     Tested {
-        /// `None`: it passed.
+        /// Why the test stopped; `None` if it passed.
         stop: Option<Stop>,
-        /// What its body noted.
+        /// Notes of the test's body.
         notes: Vec<String>,
         /// Absolute paths of artifacts in the environment.
         artifacts: Vec<String>,
-        /// Guests that the body booted itself.
+        /// Guests that the test's body booted itself.
         launched: Vec<Launched>,
-        /// Whether the shared guest is still there.
+        /// Whether the shared guest is still alive.
         guest_alive: bool,
     },
-    /// What the person's program has printed.
+    /// Output of the person's program.
     Heard {
-        /// On its standard output, or its terminal.
+        /// Standard output, or the terminal's output.
         output: Base64Bytes,
-        /// On its standard error.
+        /// Standard error.
         errors: Base64Bytes,
-        /// Its exit code as a shell has it, once it has ended.
+        /// The exit code as a shell reports it, if the program has ended.
         ended: Option<i32>,
     },
-    /// It could not be done.
+    /// The request failed.
     Failed {
-        /// Fail, skip or error, as for a test.
+        /// The outcome: fail, skip or error, as for a test.
         stop: Stop,
         /// Absolute paths of artifacts in the environment.
         artifacts: Vec<String>,
-        /// How it was tried.
+        /// The launch that was tried, if there was one.
         launched: Option<Launched>,
     },
 }
 
-/// How a guest was started: evidence.
+/// Evidence of how a guest was started.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Launched {
     /// QEMU's arguments, the binary first.
     pub argv: Vec<String>,
-    /// virtiofsd's arguments, the binary first; empty without one.
+    /// virtiofsd's arguments, the binary first; empty without virtiofsd.
     pub daemon: Vec<String>,
     /// Deviations from Kata's own arguments.
     pub deviations: Vec<String>,
 }
 
-/// What an environment's agent asks a guest's agent.
+/// A request of an environment's agent to a guest's agent.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "request")]
 pub enum GuestRequest {
-    /// Load modules that came in the initramfs.
+    /// Load modules from the initramfs.
     LoadModules {
         /// Names, dependencies first.
         names: Vec<String>,
@@ -267,9 +267,9 @@ pub enum GuestRequest {
         fstype: String,
         /// Mount options.
         options: String,
-        /// Where.
+        /// The mount point.
         target: String,
-        /// How long to wait for the device; who asks knows how slow the guest is.
+        /// How long to wait for the device; the environment's agent knows how slow the guest is.
         within: Duration,
     },
     /// Write a file that the guest needs.
@@ -281,18 +281,18 @@ pub enum GuestRequest {
         /// The bytes.
         bytes: Base64Bytes,
     },
-    /// Write the root filesystem of a disk to another one, as a tar archive.
+    /// Write the root filesystem of a disk to another disk, as a tar archive.
     Archive {
         /// The kernel's name of the disk: `vda`.
         disk: String,
-        /// The other one's device.
+        /// The device of the other disk.
         to: String,
     },
     /// Run a guest body.
     Run {
         /// The test's id.
         test: String,
-        /// How random work is to be done.
+        /// How much random work to do.
         effort: Effort,
     },
     /// Act under the share's mount point.
@@ -300,14 +300,14 @@ pub enum GuestRequest {
         /// What to do.
         action: Action,
     },
-    /// Anything else.
+    /// Answer any other question.
     Ask {
         /// The question.
         question: Question,
     },
 }
 
-/// What a guest's agent answers.
+/// An answer of a guest's agent.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "result")]
 pub enum GuestReply {
@@ -317,17 +317,17 @@ pub enum GuestReply {
     Archived {
         /// The archive's length.
         bytes: u64,
-        /// What it was read from, for people.
+        /// The source of the archive, for people.
         from: String,
     },
-    /// A body ended; `None`: it passed.
+    /// A guest body ended.
     Ran {
-        /// Why it stopped.
+        /// Why the body stopped; `None` if it passed.
         stop: Option<Stop>,
     },
     /// An action succeeded.
     Acted {
-        /// Its reply.
+        /// The action's reply.
         reply: Reply,
     },
     /// An answer.
@@ -335,14 +335,14 @@ pub enum GuestReply {
         /// The answer.
         answer: Answer,
     },
-    /// It could not be done in the guest.
+    /// The request failed in the guest.
     Failed {
-        /// Why.
+        /// The reason.
         message: String,
     },
 }
 
-/// Bytes that travel as base64.
+/// Bytes that are sent as base64.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Base64Bytes(pub Vec<u8>);
 

@@ -1,4 +1,4 @@
-//! Applying deviations to arguments; each that was applied stands in the launch.
+//! Application of deviations to arguments; the launch records each applied deviation.
 
 use crate::argv::NUMA_PORT;
 use crate::deviation::{Deviation, Inapplicable, Program, RPC_PORT};
@@ -6,19 +6,20 @@ use crate::launch::{Arg, ArgumentForm, FIRST_FD, FdPurpose, InheritedFd, Launch}
 use model::arch::Arch;
 use model::profile::DaemonSetting;
 
-/// All attributes of the guest under one prefix, as virtiofsd's doc/xattr-mapping.md has it.
+/// Maps all attributes of the guest to one prefix, as in virtiofsd's doc/xattr-mapping.md.
 const XATTR_MAP: &str = "xattrmap=:map::user.virtiofs.:";
-/// Above what virtiofsd keeps for itself: 609 in 1.13.2 (`INTERNAL_FD_RESERVE` in its src/main.rs).
+/// A limit above virtiofsd's own reserve, which is 609 in 1.13.2 (`INTERNAL_FD_RESERVE` in its src/main.rs).
 const FEW_DESCRIPTORS: u32 = 1024;
-/// How many threads serve requests where one thread is not enough.
+/// Number of threads that serve requests if the setting asks for more than one.
 const THREADS: u32 = 8;
 
 /// Applies those deviations of the list that change QEMU's arguments, in the order of the list, and records them.
 ///
-/// The architecture is the guest's: by its machine's name it cannot be told, because QEMU has a `virt` on several.
+/// `arch` is the guest's architecture. The machine name does not tell it, because QEMU has a `virt` on several.
 ///
 /// # Errors
-/// When an argument that one of them changes is not there, or it has been applied before. Those before it stay applied.
+/// When an argument that a deviation changes is missing, or the deviation was applied before. Earlier deviations stay
+/// applied.
 pub fn apply(launch: &mut Launch, arch: Arch, deviations: &[Deviation]) -> Result<(), Inapplicable> {
     deviations.iter().filter(|deviation| deviation.program() != Program::Virtiofsd).try_for_each(|deviation| {
         record(launch, deviation, |args, form, qmp| change_qemu(deviation, arch, args, form, qmp))
@@ -28,7 +29,7 @@ pub fn apply(launch: &mut Launch, arch: Arch, deviations: &[Deviation]) -> Resul
 /// Applies those deviations of the list that change virtiofsd's arguments, in the order of the list, and records them.
 ///
 /// # Errors
-/// When one of them has been applied before.
+/// When one of the deviations was applied before.
 pub fn apply_to_daemon(launch: &mut Launch, deviations: &[Deviation]) -> Result<(), Inapplicable> {
     deviations
         .iter()
@@ -58,7 +59,7 @@ fn record(
     edited.edit(|args, form| change(args, form, qmp)).map_err(inapplicable)?;
     *launch = edited;
     launch.deviations.push(deviation.clone());
-    // A descriptor that no argument names any more need not be opened.
+    // A descriptor that no argument names any more is not opened.
     let named: String = launch.args.iter().filter_map(|arg| arg.value.as_deref()).collect::<Vec<_>>().join(" ");
     match deviation {
         Deviation::NoVsock | Deviation::NoNetwork | Deviation::SocketNetwork { .. } => {
@@ -69,7 +70,7 @@ fn record(
     Ok(())
 }
 
-/// Whether an argument refers to the descriptor: `vhostfd=4`, `fds=5:6`, `unix:fd=3`.
+/// Returns whether an argument refers to the descriptor: `vhostfd=4`, `fds=5:6`, `unix:fd=3`.
 fn names_fd(text: &str, number: i32) -> bool {
     let number = number.to_string();
     text.split([',', ' '])
@@ -78,17 +79,17 @@ fn names_fd(text: &str, number: i32) -> bool {
         .any(|(_, value)| value.split(':').any(|n| n == number))
 }
 
-/// Whether Kata gives the guest a serial port, in the place of its console.
+/// Returns whether Kata gives the guest a serial port instead of its virtio console.
 fn has_a_serial_port(args: &[Arg]) -> bool {
     args.iter().any(|arg| arg.flag == "-serial")
 }
 
-/// `qmp` is the descriptor of the socket that QEMU serves QMP on.
+/// Applies a deviation to QEMU's arguments. `qmp` is the descriptor of the socket on which QEMU serves QMP.
 fn change_qemu(deviation: &Deviation, arch: Arch, args: &mut Vec<Arg>, form: ArgumentForm, qmp: i32) -> EditResult {
     match deviation {
         Deviation::Accelerator => {
             replace(args, "-machine", "accel=kvm", "accel=tcg", "-machine …,accel=kvm")?;
-            // Arm's alone.
+            // Only Arm has this option.
             match args.iter().any(|arg| arg.flag == "-machine" && has(arg, "gic-version=host")) {
                 true => replace(args, "-machine", "gic-version=host", "gic-version=max", "gic-version=host"),
                 false => Ok(()),
@@ -135,7 +136,7 @@ fn change_qemu(deviation: &Deviation, arch: Arch, args: &mut Vec<Arg>, form: Arg
             let device = format!("virtio-serial-{}", arch.virtio_bus());
             let serial = args.iter().any(|a| a.is("-device", &device) && has(a, "id=serial0"));
             if !serial {
-                // Kata has one or the other.
+                // Kata adds either a virtio-serial device or a serial port.
                 has_a_serial_port(args).then_some(()).ok_or("-device virtio-serial-pci,id=serial0")?;
                 args.push(Arg::new("-device", format!("{device},id=serial0")));
             }
@@ -160,9 +161,9 @@ fn change_qemu(deviation: &Deviation, arch: Arch, args: &mut Vec<Arg>, form: Arg
     }
 }
 
-/// The machine's first serial line on a socket, and the kernel's log there.
+/// Puts the machine's serial line on a socket, and the kernel log on the serial line.
 fn serial_log(args: &mut Vec<Arg>, arch: Arch, socket: &str, terse: bool) -> EditResult {
-    // The first port is Kata's, where Kata has one.
+    // If Kata has a serial port, the first port is Kata's and the second is for the log.
     let port = match has_a_serial_port(args) {
         true => arch.second_serial_console().ok_or("machine that has two serial lines")?,
         false => arch.serial_console(),
@@ -176,7 +177,7 @@ fn serial_log(args: &mut Vec<Arg>, arch: Arch, socket: &str, terse: bool) -> Edi
     args.push(Arg::new("-chardev", format!("socket,id=charserial0,path={socket},server=on,wait=off")));
     args.push(match arch {
         Arch::X86_64 => Arg::new("-device", "isa-serial,chardev=charserial0,id=serial-log0"),
-        // The board's own, to which a back end is given in this way only.
+        // This is the board's built-in port, whose back end can be set only in this way.
         Arch::Aarch64 => Arg::new("-serial", "chardev:charserial0"),
         Arch::Ppc64le => Arg::new("-device", "spapr-vty,chardev=charserial0,id=serial-log0"),
         Arch::S390x => Arg::new("-device", "sclpconsole,chardev=charserial0,id=serial-log0"),
@@ -225,7 +226,7 @@ fn change_daemon(deviation: &Deviation, args: &mut Vec<Arg>) -> EditResult {
     Ok(())
 }
 
-/// Another policy in the place of the profile's, in whichever form that is written.
+/// Replaces the profile's cache policy, in whichever form it is written.
 fn cache(args: &mut [Arg], policy: &str) -> EditResult {
     for arg in args {
         if arg.flag.starts_with("--cache=") {

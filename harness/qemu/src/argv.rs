@@ -1,4 +1,4 @@
-//! The arguments that Kata passes to QEMU: one generator a runtime family.
+//! QEMU arguments of Kata: one generator for each runtime family.
 
 mod arch;
 mod go;
@@ -14,11 +14,11 @@ use model::profile::{BlkSource, ImageDriver, Profile, Runtime};
 use model::share::Share;
 use std::path::Path;
 
-/// What Kata passes for this sandbox under this profile, argument by argument.
+/// Returns the QEMU launch of Kata for this sandbox under this profile, argument by argument.
 ///
 /// # Errors
-/// When nobody has read what the profile passes on the architecture, the profile's runtime does not know the share or has
-/// no arguments for a setting there, or a value cannot be written on QEMU's command line.
+/// When the profile's arguments for the architecture are not known, the profile's runtime does not know the share or
+/// has no arguments for a setting on the architecture, or a value cannot be written on QEMU's command line.
 pub fn launch(profile: &Profile, sandbox: &Sandbox) -> Result<Launch, ArgvError> {
     let profile = arch::profile(profile, sandbox.arch)?;
     let profile = profile.as_ref();
@@ -43,25 +43,25 @@ pub fn launch(profile: &Profile, sandbox: &Sandbox) -> Result<Launch, ArgvError>
     Ok(launch)
 }
 
-/// What cannot be expressed.
+/// Reasons why a sandbox has no QEMU arguments.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ArgvError {
-    /// Nobody has read what Kata passes there.
+    /// Kata's arguments for this architecture were not read.
     #[error("profile {profile} has no arguments for {arch}: Kata's were read for x86_64 only")]
     Architecture {
         /// The profile.
         profile: String,
-        /// What was asked for.
+        /// The requested architecture.
         arch: Arch,
     },
-    /// The runtime passes nothing for it on the architecture, or nothing that a guest could boot with.
+    /// The runtime passes nothing for this setting on the architecture, or nothing that a guest could boot with.
     #[error("profile {profile} has no arguments on {arch} for {what}")]
     Setting {
         /// The profile.
         profile: String,
-        /// On which.
+        /// The architecture.
         arch: Arch,
-        /// `an IOMMU`.
+        /// The setting, e.g. `an IOMMU`.
         what: &'static str,
     },
     /// The runtime or its guest agent does not know the share.
@@ -69,27 +69,27 @@ pub enum ArgvError {
     Share {
         /// The profile.
         profile: String,
-        /// What was asked for.
+        /// The requested share.
         share: Share,
-        /// What it knows.
+        /// The shares that the profile supports.
         known: String,
     },
-    /// A comma separates QEMU's options, and Kata does not escape it.
+    /// A value contains a comma, which separates QEMU's options and which Kata does not escape.
     #[error("{what} {value:?} contains a comma, which QEMU takes for the next option: use another name")]
     Comma {
-        /// What has it.
+        /// Name of the value.
         what: &'static str,
-        /// Its text.
+        /// Text of the value.
         value: String,
     },
     /// A number that QEMU would refuse.
     #[error("{what} is {value}, expected {expected}")]
     Number {
-        /// What has it.
+        /// Name of the number.
         what: &'static str,
-        /// Its value.
+        /// The number.
         value: u64,
-        /// What is allowed.
+        /// The allowed range.
         expected: &'static str,
     },
 }
@@ -142,9 +142,9 @@ fn validate(profile: &Profile, sandbox: &Sandbox) -> Result<(), ArgvError> {
     }
 }
 
-/// The descriptors in the order in which the Go runtime numbers them: consecutive from 3, as `exec.Cmd` does with its
-/// `ExtraFiles` (`appendFDs` in `src/runtime/pkg/govmm/qemu/qemu.go`). runtime-rs passes whatever numbers they have;
-/// the same order serves.
+/// Returns the descriptors in the order in which the Go runtime numbers them: consecutive from 3, as `exec.Cmd` does
+/// with its `ExtraFiles` (`appendFDs` in `src/runtime/pkg/govmm/qemu/qemu.go`). runtime-rs passes descriptors under
+/// arbitrary numbers, so the same order is used.
 fn descriptors(profile: &Profile, sandbox: &Sandbox) -> Vec<InheritedFd> {
     let mut purposes = Vec::new();
     purposes.extend(profile.qemu.foreground.then_some(FdPurpose::Qmp));
@@ -162,19 +162,19 @@ fn descriptors(profile: &Profile, sandbox: &Sandbox) -> Vec<InheritedFd> {
     purposes.into_iter().zip(FIRST_FD..).map(|(purpose, number)| InheritedFd { number, purpose }).collect()
 }
 
-/// The image as a disk, where it is one; it comes before all others.
+/// Returns the image as a block device if it is attached as one; it comes before all other disks.
 fn image_disk(sandbox: &Sandbox) -> Option<BlockDevice> {
     let image = sandbox.image.as_ref().filter(|image| image.driver == ImageDriver::Blk)?;
-    // runtime-rs takes eight random bytes.
+    // runtime-rs uses eight random bytes here.
     let id = sandbox.uuid.chars().filter(char::is_ascii_hexdigit).take(16).collect();
     Some(BlockDevice { id, file: image.file.clone(), read_only: true })
 }
 
-/// How the kernel is told to mount an image's first partition, which is ext4 as shipped.
+/// Returns the kernel parameters that mount an image's first partition, which is ext4 as shipped.
 ///
 /// Both runtimes append the read-only option to the flags, in one parameter.
 ///
-/// `GetKernelRootParams` in `src/runtime/virtcontainers/hypervisor.go@3.32.0` and its lists before 3.1,
+/// Sources: `GetKernelRootParams` in `src/runtime/virtcontainers/hypervisor.go@3.32.0` and its lists before 3.1,
 /// `new_rootfs_kernel_params` in `src/runtime-rs/crates/hypervisor/src/kernel_param.rs@4.1.0`.
 fn root_params(image: &GuestImage, arch: Arch) -> [String; 3] {
     let root = match image.driver {
@@ -185,17 +185,18 @@ fn root_params(image: &GuestImage, arch: Arch) -> [String; 3] {
     [format!("root={root}"), format!("rootflags={dax}data=ordered,errors=remount-ro ro"), "rootfstype=ext4".to_owned()]
 }
 
-/// The device of `enable_iommu` (`DeviceIntelIommu`, and `IommuDev` in govmm's `qemu.go`), which remaps interrupts: so the
-/// interrupt controller is split, and the kernel is told.
+/// The device of `enable_iommu` (`DeviceIntelIommu`, and `IommuDev` in govmm's `qemu.go`). It remaps interrupts, so it
+/// needs a split interrupt controller and the kernel parameters below.
 const IOMMU: &str = "intel-iommu,intremap=on,device-iotlb=on,caching-mode=on";
 const IOMMU_PARAMS: [&str; 2] = ["intel_iommu=on", "iommu=pt"];
 
-/// The one thread of `indep_iothreads = 1` (`setupIoThread` in src/runtime/virtcontainers/qemu.go@4.1.0,
+/// The single I/O thread of `indep_iothreads = 1` (`setupIoThread` in src/runtime/virtcontainers/qemu.go@4.1.0,
 /// `add_indep_iothreads` in src/runtime-rs/crates/hypervisor/src/qemu/cmdline_generator.rs@4.1.0).
 const IO_THREAD: &str = "iothread,id=indep_iothread_0";
 
-/// The value of the filter that the shipped configuration's comment names
-/// (src/runtime/config/configuration-qemu.toml.in@3.32.0, src/runtime-rs/config/configuration-qemu-runtime-rs.toml.in@4.1.0).
+/// Returns the seccomp filter that a comment in the shipped configuration suggests
+/// (src/runtime/config/configuration-qemu.toml.in@3.32.0,
+/// src/runtime-rs/config/configuration-qemu-runtime-rs.toml.in@4.1.0).
 fn filter(profile: &Profile) -> Arg {
     let privileges = match profile.version() >= KataVersion::new(4, 1, 0) {
         true => "elevateprivileges=deny,",
@@ -204,11 +205,12 @@ fn filter(profile: &Profile) -> Arg {
     Arg::new("-sandbox", format!("on,obsolete=deny,{privileges}spawn=deny,resourcecontrol=deny"))
 }
 
-/// The port for a VFIO device of the host's first node where both nodes of the guest's are on that one: the last counts
-/// (`buildCoveredHostNodes` and `createNUMAPCIeTopology` in src/runtime/virtcontainers/qemu.go@3.32.0).
+/// The PCIe port for a VFIO device on the host's first NUMA node. Both guest nodes are on that host node, so the last
+/// guest node counts (`buildCoveredHostNodes` and `createNUMAPCIeTopology` in
+/// src/runtime/virtcontainers/qemu.go@3.32.0).
 pub(crate) const NUMA_PORT: &str = "rp-numa1-0";
 
-/// What the generators print of a sandbox that differs from run to run, either as it is or as placeholders.
+/// Values of a sandbox that differ from run to run, either real or as placeholders.
 struct Values {
     form: ArgumentForm,
     id: String,
@@ -216,7 +218,7 @@ struct Values {
     kernel: String,
     console: String,
     pid_file: String,
-    /// `fd=3`, or the path of the socket that QEMU makes: `qmpSocketPath` beside the file of the process id.
+    /// `fd=3`, or the path of the socket that QEMU creates (`qmpSocketPath`, in the directory of the pid file).
     qmp: String,
     vsock_fd: String,
     guest_cid: String,
@@ -258,7 +260,7 @@ impl Values {
         }
     }
 
-    /// What a back end says of vhost-net.
+    /// Returns the vhost-net options of a `-netdev` back end.
     fn vhost_net(&self, net: &Net) -> String {
         if net.vhost { format!(",vhost=on,vhostfds={}", self.vhost_net_fds) } else { String::new() }
     }
@@ -271,13 +273,14 @@ impl Values {
         self.form.pick(value, placeholder)
     }
 
-    /// The monitor for people, which both runtimes write in the same way; runtime-rs takes a path of its working folder.
+    /// Returns the human monitor, which both runtimes write in the same way; runtime-rs uses a path in its working
+    /// directory.
     fn monitor(&self, sandbox: &Sandbox) -> Option<Arg> {
         let socket = self.pick(sandbox.monitor.as_ref()?, "monitor");
         Some(Arg::new("-monitor", format!("unix:path={socket},server=on,wait=off")))
     }
 
-    /// `-kernel`, `-initrd` and `-append`, in this order in both runtimes.
+    /// Returns `-kernel`, `-initrd` and `-append`, in this order in both runtimes.
     fn kernel_args(&self, sandbox: &Sandbox, params: Vec<String>) -> Vec<Arg> {
         let mut args = vec![Arg::new("-kernel", self.kernel.as_str())];
         args.extend(sandbox.initrd.as_ref().map(|initrd| Arg::new("-initrd", self.pick(initrd, "initrd"))));

@@ -1,33 +1,37 @@
-//! The closed list of what may differ from Kata's own arguments, because an environment takes something away.
+//! The closed list of deviations from Kata's own arguments. A deviation is needed because the environment lacks
+//! something.
 //!
-//! Measured with QEMU 7.2 under TCG: of Kata's arguments it refuses `-cpu host` alone.
-//! `kernel_irqchip=on` and `-global kvm-pit.lost_tick_policy=discard` are settings of the KVM accelerator and of a device
-//! that exists under KVM only; TCG takes them without a word, so they stay.
-//! On Arm `gic-version=host` is KVM's, too (`finalize_gic_version` in QEMU's hw/arm/virt.c@10.0.0 refuses it without).
+//! Measured with QEMU 7.2 under TCG: of Kata's arguments, QEMU refuses only `-cpu host`.
+//! `kernel_irqchip=on` and `-global kvm-pit.lost_tick_policy=discard` are settings of the KVM accelerator and of a
+//! device that exists under KVM only; TCG accepts them silently, so they stay.
+//! On Arm, `gic-version=host` needs KVM, too (`finalize_gic_version` in QEMU's hw/arm/virt.c@10.0.0 refuses it without
+//! KVM).
 
 use model::profile::DaemonSetting;
 use serde::{Deserialize, Serialize};
 
-/// One deviation from what Kata passes.
+/// One deviation from Kata's arguments.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "deviation")]
 pub enum Deviation {
-    /// No working KVM: `accel=kvm` becomes `accel=tcg`, and on Arm `gic-version=host` the newest one that is emulated.
+    /// No working KVM: `accel=kvm` becomes `accel=tcg`, and on Arm `gic-version=host` becomes the newest version that
+    /// QEMU emulates.
     Accelerator,
-    /// `-cpu host` needs KVM: it becomes `-cpu max`, its features stay.
+    /// No KVM, which `-cpu host` needs: it becomes `-cpu max` and keeps its features.
     CpuModel,
-    /// QEMU is kept in the foreground and handed its QMP socket, as later Kata does: `-daemonize` is left out.
+    /// `-daemonize` is left out: QEMU stays in the foreground and inherits its QMP socket, as in later Kata.
     Foreground,
     /// No `/dev/vhost-vsock`: the device is left out, and its descriptor with it.
     NoVsock,
     /// No tap device or no `/dev/vhost-net`: the interface is left out, and its descriptors with it.
     NoNetwork,
-    /// No tap device or no `/dev/vhost-net`, and the test needs an interface: its other end is a socket of the harness's.
+    /// No tap device or no `/dev/vhost-net`, but the test needs an interface: a socket of the harness is its back end.
     SocketNetwork {
         /// Where the harness listens for QEMU.
         address: String,
     },
-    /// No device of the host's that could be passed through: a virtio-blk disk is behind the port of the guest's NUMA node.
+    /// No host device that could be passed through: a virtio-blk disk takes its place behind the port of the guest's
+    /// NUMA node.
     StandIn {
         /// The disk's file.
         file: String,
@@ -37,32 +41,33 @@ pub enum Deviation {
         /// Where QEMU listens for the harness.
         socket: String,
     },
-    /// The distro's kernel has its drivers in modules, which somebody must load before the image can be mounted: the guest
-    /// boots the harness's initramfs beside its image, which Kata never has.
+    /// The guest boots the harness's initramfs together with its image, a combination that Kata never has. The distro's
+    /// kernel has its drivers as modules, which must be loaded before the image can be mounted.
     Initramfs {
-        /// Its path.
+        /// Path of the initramfs.
         path: String,
     },
-    /// The harness reads the kernel's log: the machine's serial line on a socket, `console=ttyS0`, and no `quiet`.
-    /// A socket, not a file: its reader can cut a flood short.
+    /// The harness reads the kernel log: the machine's serial line goes to a socket, with `console=ttyS0` and without
+    /// `quiet`. A socket and not a file, because its reader can cut a flood short.
     ///
-    /// On POWER that line is a terminal of the hypervisor's, and the kernel counts it with virtio's: it is `hvc0`, and
-    /// Kata's console is `hvc1`.
+    /// On POWER the serial line is a terminal of the hypervisor, which the kernel numbers together with the virtio
+    /// consoles: it is `hvc0`, and Kata's console is `hvc1`.
     SerialLog {
         /// Where QEMU listens for the harness.
         socket: String,
-        /// Only warnings and worse (`loglevel=5`, which has oopses and panics whole): under nested virtualization every
-        /// byte is an exit through two hypervisors; the first 9 of the kernel's usual 30 KB took 7 of the 23 s of a boot.
+        /// Log only warnings and worse (`loglevel=5`, which still has complete oopses and panics). Under nested
+        /// virtualization every byte is an exit through two hypervisors: the first 9 of the kernel's usual 30 KB took 7
+        /// of the 23 s of a boot.
         terse: bool,
     },
-    /// No mount namespaces for virtiofsd: its sandbox is a chroot.
+    /// No mount namespaces for virtiofsd: it uses a chroot as its sandbox.
     DaemonSandbox,
-    /// No open_by_handle_at(2) for virtiofsd: where its default is to prefer file handles, as from 1.14 on, it falls back
-    /// to descriptors that stay open. Changes no argument; a daemon written in C has no handles to prefer.
+    /// No open_by_handle_at(2) for virtiofsd: if file handles are its default, as from 1.14 on, it falls back to
+    /// descriptors that stay open. Changes no argument; the daemon written in C has no file handles.
     DaemonHandles,
-    /// virtiofsd is asked for something by a setting that Kata does not ship.
+    /// virtiofsd gets a setting that Kata does not ship.
     DaemonSetting {
-        /// Which.
+        /// The setting.
         setting: DaemonSetting,
     },
 }
@@ -80,7 +85,7 @@ pub enum Program {
 }
 
 impl Deviation {
-    /// What it means, in one sentence.
+    /// Describes the deviation in one sentence.
     pub fn meaning(&self) -> &'static str {
         match self {
             Deviation::Accelerator => "the guest's processor is emulated (accel=tcg), KVM is not exercised",
@@ -116,7 +121,7 @@ impl Deviation {
         }
     }
 
-    /// The program whose arguments it changes.
+    /// Returns the program whose arguments the deviation changes.
     pub fn program(&self) -> Program {
         match self {
             Deviation::DaemonSandbox | Deviation::DaemonHandles | Deviation::DaemonSetting { .. } => Program::Virtiofsd,
@@ -125,14 +130,14 @@ impl Deviation {
     }
 }
 
-/// A deviation that cannot be applied: Kata's arguments are not what it expects.
+/// A deviation that cannot be applied, because an argument that it changes is missing.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("applying {deviation:?} to {program}: its arguments have no {expected}")]
 pub struct Inapplicable {
-    /// Which.
+    /// The deviation.
     pub deviation: Deviation,
-    /// To which program.
+    /// The program whose arguments were to be changed.
     pub program: String,
-    /// What was looked for.
+    /// The argument that was looked for.
     pub expected: &'static str,
 }

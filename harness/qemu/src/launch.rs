@@ -1,27 +1,27 @@
-//! A QEMU or virtiofsd process about to be started, and the record of it.
+//! A QEMU or virtiofsd process to be started, and its record.
 
 use crate::deviation::Deviation;
 use serde::{Deserialize, Serialize};
 
-/// A process as it is to be started: the program, its arguments, the descriptors it inherits, and what was changed from
-/// what Kata itself passes. Serialises as evidence.
+/// A process to be started: the program, its arguments, the descriptors that it inherits, and the deviations from
+/// Kata's own arguments. Serialises as evidence.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Launch {
     /// The profile it follows.
     pub profile: String,
-    /// The Kata tag that its arguments were taken from.
+    /// The Kata tag from which the arguments were taken.
     pub tag: String,
     /// The binary.
     pub program: String,
-    /// Its arguments, in order.
+    /// The arguments, in order.
     pub args: Vec<Arg>,
     /// Descriptors that must be open in the process under these numbers.
     pub fds: Vec<InheritedFd>,
-    /// What differs from Kata's own arguments, in the order of application.
+    /// Deviations from Kata's own arguments, in the order of application.
     pub deviations: Vec<Deviation>,
-    /// The same arguments with what differs from run to run (ids, paths, descriptors, the host's size) replaced by
-    /// placeholders in angle brackets.
+    /// The same arguments, in which values that differ from run to run (ids, paths, descriptors, the host's size) are
+    /// replaced by placeholders in angle brackets.
     normal: Vec<Arg>,
 }
 
@@ -38,28 +38,28 @@ impl Launch {
         }
     }
 
-    /// The whole command line, the program first.
+    /// Returns the whole command line, the program first.
     pub fn argv(&self) -> Vec<String> {
         std::iter::once(self.program.clone()).chain(words(&self.args)).collect()
     }
 
-    /// The arguments without what differs from run to run: two profiles whose launches are equal in this form are one
-    /// configuration. The program and the profile are not part of it.
+    /// Returns the arguments without the values that differ from run to run. Two profiles whose launches are equal in
+    /// this form are one configuration; the program and the profile are not part of it.
     pub fn normalised(&self) -> Vec<String> {
         words(&self.normal).collect()
     }
 
-    /// The number under which a descriptor must be open.
+    /// Returns the number under which a descriptor must be open.
     pub fn fd(&self, purpose: FdPurpose) -> Option<i32> {
         self.fds.iter().find(|fd| fd.purpose == purpose).map(|fd| fd.number)
     }
 
-    /// Changes arguments and their normalised form alike.
+    /// Changes the arguments and their normalised form alike.
     pub(crate) fn edit<E>(
         &mut self,
         mut change: impl FnMut(&mut Vec<Arg>, ArgumentForm) -> Result<(), E>,
     ) -> Result<(), E> {
-        // A refused change leaves both as they were.
+        // A refused change leaves both lists unchanged.
         let (mut args, mut normal) = (self.args.clone(), self.normal.clone());
         change(&mut args, ArgumentForm::Real)?;
         change(&mut normal, ArgumentForm::Normal)?;
@@ -68,17 +68,17 @@ impl Launch {
     }
 }
 
-/// Which form of the arguments is being made.
+/// Form of the arguments that is generated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ArgumentForm {
-    /// What is passed.
+    /// The arguments that are passed.
     Real,
-    /// What is compared.
+    /// The arguments that are compared.
     Normal,
 }
 
 impl ArgumentForm {
-    /// The value, or its placeholder.
+    /// Returns the value or its placeholder.
     pub(crate) fn pick(self, value: &str, placeholder: &str) -> String {
         match self {
             ArgumentForm::Real => value.to_owned(),
@@ -91,9 +91,9 @@ impl ArgumentForm {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Arg {
-    /// `-machine`, `--fd=3`.
+    /// The flag: `-machine`, `--fd=3`.
     pub flag: String,
-    /// `q35,accel=kvm`.
+    /// The value: `q35,accel=kvm`.
     pub value: Option<String>,
 }
 
@@ -106,7 +106,7 @@ impl Arg {
         Arg { flag: flag.into(), value: None }
     }
 
-    /// Whether it is this flag with a value that starts with this word: `-device vhost-vsock-pci,…`.
+    /// Returns whether the argument is this flag with a value that starts with this word: `-device vhost-vsock-pci,…`.
     pub(crate) fn is(&self, flag: &str, word: &str) -> bool {
         self.flag == flag && self.value.as_deref().is_some_and(|v| v.split(',').next() == Some(word))
     }
@@ -116,33 +116,33 @@ fn words(args: &[Arg]) -> impl Iterator<Item = String> + '_ {
     args.iter().flat_map(|arg| std::iter::once(arg.flag.clone()).chain(arg.value.clone()))
 }
 
-/// The first descriptor after standard input, output and error.
+/// Number of the first descriptor after standard input, output and error.
 pub(crate) const FIRST_FD: i32 = 3;
 
 /// A descriptor that the process inherits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct InheritedFd {
-    /// Its number in the process.
+    /// The descriptor's number in the process.
     pub number: i32,
-    /// What it is.
+    /// Use of the descriptor.
     pub purpose: FdPurpose,
 }
 
-/// What an inherited descriptor is.
+/// Uses of an inherited descriptor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "what")]
 pub enum FdPurpose {
     /// A listening Unix socket on which QEMU serves QMP.
     Qmp,
-    /// `/dev/vhost-vsock` with the guest's CID claimed.
+    /// `/dev/vhost-vsock`, with the guest's CID claimed.
     Vsock,
-    /// `/dev/vhost-net`, one a queue.
+    /// `/dev/vhost-net`, one descriptor for each queue.
     VhostNet {
         /// Counted from 0.
         queue: u32,
     },
-    /// The tap device, one a queue.
+    /// The tap device, one descriptor for each queue.
     Tap {
         /// Counted from 0.
         queue: u32,
@@ -151,7 +151,7 @@ pub enum FdPurpose {
     Disk {
         /// Counted from 0.
         index: u32,
-        /// Opened for reading only: QEMU takes no other descriptor for what is read-only.
+        /// Whether it is open for reading only: for a read-only disk QEMU accepts no other descriptor.
         read_only: bool,
     },
     /// A listening Unix socket on which virtiofsd serves the share.

@@ -1,4 +1,5 @@
-//! A small synchronous QMP client: one connection, one command at a time, a deadline on each, a record of all.
+//! A small synchronous QMP client: one connection, one command at a time, a deadline for each command, a transcript of
+//! everything.
 
 mod transcript;
 
@@ -13,9 +14,9 @@ use std::os::fd::BorrowedFd;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-/// The longest line that is read: `query-qmp-schema` of QEMU 11 has about 0.3 MB, and a guest decides none of them.
+/// Maximum length of a line. `query-qmp-schema` of QEMU 11 has about 0.3 MB, and a guest has no influence on any line.
 const MAX_LINE: usize = 8 << 20;
-/// How many events are kept; the oldest go first.
+/// Maximum number of events that are kept; the oldest are dropped first.
 const MAX_EVENTS: usize = 1024;
 
 /// A byte stream whose reads and writes can be given a limit.
@@ -26,7 +27,7 @@ pub trait Stream: Read + Write {
     /// When the stream does not take the limit.
     fn limit(&mut self, limit: Duration) -> std::io::Result<()>;
 
-    /// Writes all of it; the descriptor, if there is one, goes with the first byte.
+    /// Writes all bytes; the descriptor, if there is one, is sent with the first byte.
     ///
     /// # Errors
     /// When not all could be written, or the stream hands over no descriptors.
@@ -53,12 +54,12 @@ impl Stream for UnixStream {
 /// Why a command has no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum QmpError {
-    /// Nothing came in time.
+    /// No message arrived in time.
     #[error("no answer to {doing} within {waited:?}")]
     Timeout {
         /// The command, or `the greeting`.
         doing: String,
-        /// How long was waited.
+        /// Time that was waited.
         waited: Duration,
     },
     /// QEMU closed the connection: it ended or was killed.
@@ -67,12 +68,12 @@ pub enum QmpError {
         /// The command, or `the greeting`.
         doing: String,
     },
-    /// The connection failed otherwise.
+    /// Any other failure of the connection.
     #[error("the QMP connection failed during {doing}")]
     Io {
         /// The command, or `the greeting`.
         doing: String,
-        /// How.
+        /// The I/O error.
         #[source]
         source: std::io::Error,
     },
@@ -81,9 +82,9 @@ pub enum QmpError {
     Protocol {
         /// The command, or `the greeting`.
         doing: String,
-        /// What should have come.
+        /// The expected message.
         expected: &'static str,
-        /// The beginning of what came.
+        /// The beginning of the received message.
         got: String,
     },
     /// QEMU refused the command.
@@ -93,15 +94,14 @@ pub enum QmpError {
         command: String,
         /// QEMU's error class: `GenericError`, `CommandNotFound`.
         class: String,
-        /// QEMU's own words.
+        /// QEMU's own error text.
         description: String,
     },
 }
 
 /// A negotiated QMP connection.
 ///
-/// After any error but [`QmpError::Command`] the answer to a command may still be under way, so the connection refuses
-/// further commands.
+/// After any error but [`QmpError::Command`] the answer may still arrive, so the connection refuses further commands.
 #[derive(Debug)]
 pub struct Qmp<S: Stream> {
     stream: S,
@@ -115,7 +115,7 @@ pub struct Qmp<S: Stream> {
 }
 
 impl<S: Stream> Qmp<S> {
-    /// Reads the greeting and negotiates capabilities. `deadline` holds for the greeting and for every command.
+    /// Reads the greeting and negotiates capabilities. `deadline` applies to the greeting and to every command.
     ///
     /// # Errors
     /// When QEMU does not greet or negotiate in time.
@@ -139,12 +139,12 @@ impl<S: Stream> Qmp<S> {
         Ok(qmp)
     }
 
-    /// What the greeting said of QEMU's version: `{"qemu": {"major": …}, "package": …}`.
+    /// Returns QEMU's version from the greeting: `{"qemu": {"major": …}, "package": …}`.
     pub fn version(&self) -> &Value {
         &self.version
     }
 
-    /// Runs a command and returns what it returned. `arguments` is an object, or null for none.
+    /// Runs a command and returns its result. `arguments` is an object, or null for none.
     ///
     /// # Errors
     /// When QEMU refuses it, does not answer in time, or the connection is gone.
@@ -152,7 +152,7 @@ impl<S: Stream> Qmp<S> {
         self.run(command, arguments, None)
     }
 
-    /// The same for a command that takes a descriptor: `add-fd`, `getfd`.
+    /// Runs a command that takes a descriptor: `add-fd`, `getfd`.
     ///
     /// # Errors
     /// As [`Qmp::execute`].
@@ -169,7 +169,7 @@ impl<S: Stream> Qmp<S> {
         result
     }
 
-    /// Waits for an event of that name and takes it; events that come before it are kept.
+    /// Waits for an event with this name and takes it; earlier events are kept.
     ///
     /// # Errors
     /// When it does not come in time, or the connection is gone.
@@ -186,7 +186,7 @@ impl<S: Stream> Qmp<S> {
         }
     }
 
-    /// What was said, bounded.
+    /// Returns the bounded transcript of the connection.
     pub fn transcript(&self) -> &Transcript {
         &self.transcript
     }
@@ -235,10 +235,10 @@ impl<S: Stream> Qmp<S> {
         }
     }
 
-    /// The next line, parsed.
+    /// Reads and parses the next line.
     fn read_message(&mut self, doing: &str, until: Instant) -> Result<Value, QmpError> {
         let started = Instant::now();
-        // Where no line end has been looked for yet.
+        // The buffer was searched for a line end up to here.
         let mut seen = 0;
         loop {
             if let Some(end) = self.buffer[seen..].iter().position(|b| *b == b'\n') {
@@ -295,7 +295,7 @@ fn unexpected(doing: &str, expected: &'static str, got: &Value) -> QmpError {
     QmpError::Protocol { doing: doing.to_owned(), expected, got: beginning(&got.to_string()) }
 }
 
-/// The first 200 characters, without control characters.
+/// Returns the first 200 characters, without control characters.
 fn beginning(text: &str) -> String {
     text.chars().take(200).map(|c| if c.is_control() { ' ' } else { c }).collect()
 }

@@ -1,4 +1,4 @@
-//! What one guest is made of: the input of the argument generators.
+//! Description of one guest: the input of the argument generators.
 
 use model::arch::Arch;
 use model::profile::{ImageDriver, Profile, Runtime};
@@ -21,69 +21,71 @@ pub struct Sandbox {
     pub uuid: String,
     /// Guest kernel.
     pub kernel: String,
-    /// Initramfs; without one the kernel panics, which is enough to see whether QEMU takes the arguments.
+    /// Initramfs. Without one the kernel panics, which is enough to see whether QEMU accepts the arguments.
     pub initrd: Option<String>,
     /// Kata's guest image, which excludes an initrd: the root filesystem.
     pub image: Option<GuestImage>,
     /// RAM in MiB; Kata's default is in the profile.
     pub memory_mib: u32,
-    /// The host's RAM in MiB: what the guest may grow to.
+    /// The host's RAM in MiB, up to which the guest may grow.
     pub host_memory_mib: u64,
     /// Virtual CPUs at start.
     pub vcpus: u32,
-    /// What it may grow to: the host's CPUs by default.
+    /// Maximum number of virtual CPUs: the host's CPUs by default.
     pub max_vcpus: u32,
     /// The shared filesystem.
     pub shared: SharedFilesystem,
     /// Block devices.
     pub disks: Vec<BlockDevice>,
-    /// `enable_iothreads` with `indep_iothreads = 1`: a thread for disks that are plugged.
+    /// `enable_iothreads` with `indep_iothreads = 1`: an I/O thread for hot-plugged disks.
     pub io_thread: bool,
-    /// `enable_iothreads` alone: a thread for the SCSI controller.
+    /// `enable_iothreads` alone: an I/O thread for the SCSI controller.
     pub scsi_thread: bool,
-    /// `pcie_root_port`, with `hot_plug_vfio = "root-port"` for the Go runtime: ports into which devices can be plugged.
+    /// `pcie_root_port`, with `hot_plug_vfio = "root-port"` for the Go runtime: ports into which devices can be
+    /// plugged.
     pub root_ports: u32,
     /// `pcie_switch_port`, with `hot_plug_vfio = "switch-port"` for the Go runtime: a PCIe switch with one port.
     pub switch_port: bool,
-    /// Whether it has a PCIe port in its second NUMA node, for a VFIO device of the host's first one. Go only.
+    /// Whether the guest has a PCIe port in its second NUMA node, for a VFIO device on the host's first node. Go only.
     pub numa_port: bool,
     /// `enable_iommu`: an Intel IOMMU.
     pub iommu: bool,
-    /// Where its memory lies, apart from the share's wish.
+    /// Kind of memory, unless the share requires another.
     pub memory: MemoryBacking,
-    /// `enable_mem_prealloc`: all of its memory is taken at the start.
+    /// `enable_mem_prealloc`: all memory is allocated at the start.
     pub preallocated: bool,
     /// `reclaim_guest_freed_memory`: a balloon that reports free pages.
     pub balloon: bool,
-    /// `guest_memory_dump_path`: a device that tells of a panic, after which QEMU stays. Go only.
+    /// `guest_memory_dump_path`: a device that reports a panic, after which QEMU does not exit. Go only.
     pub panic_device: bool,
     /// `seccompsandbox`, `seccomp_sandbox`: QEMU filters its own system calls.
     pub filtered: bool,
-    /// `use_legacy_serial`: a serial port in the place of the console. Go only.
+    /// `use_legacy_serial`: a serial port instead of the virtio console. Go only.
     pub legacy_serial: bool,
-    /// `extra_monitor_socket = "hmp"`: where QEMU listens for people.
+    /// `extra_monitor_socket = "hmp"`: the socket of QEMU's human monitor.
     pub monitor: Option<String>,
     /// `firmware`.
     pub firmware: Option<String>,
-    /// Whether it takes over the state of another one, which it is told later.
+    /// Whether the guest takes over the state of another guest, whose location it gets later.
     pub incoming: bool,
     /// The agent's channel. Kata always has one.
     pub vsock: Option<Vsock>,
     /// The network interface.
     pub net: Option<Net>,
-    /// Where QEMU listens for a reader of the console.
+    /// The socket on which QEMU listens for a console reader.
     pub console: String,
-    /// Where QEMU writes its process id; only the Go runtime asks for it.
+    /// The file to which QEMU writes its process id; only the Go runtime asks for it.
     pub pid_file: String,
-    /// `kernel_params` on top of the shipped configuration's; none for what Kata itself passes.
+    /// `kernel_params` in addition to the shipped configuration's; empty for Kata's own arguments.
     pub extra_kernel_params: Vec<String>,
-    /// Whether Kata would see that its host is a virtual machine (the CPU flag `hypervisor`): then it asks for
-    /// transitional virtio devices, `disable-modern=true`. Kata's other devices do not change.
+    /// Whether Kata would detect that its host is a virtual machine (the CPU flag `hypervisor`). Kata then asks for
+    /// transitional virtio devices, `disable-modern=true`, and changes no other device.
     pub nested: bool,
 }
 
 impl Sandbox {
-    /// A sandbox with the profile's defaults, which are x86_64's: no share, disk, vsock or network, for a host of this size.
+    /// Creates a sandbox with the profile's defaults, which are those of x86_64: no share, disk, vsock or network, for
+    /// a host of this size.
     pub fn new(
         profile: &Profile,
         program: impl Into<String>,
@@ -128,10 +130,10 @@ impl Sandbox {
         }
     }
 
-    /// Lets as many vCPUs be added later as the runtime would, as shipped, on a host with `cpus` of them.
+    /// Allows as many vCPUs to be added later as the runtime would, as shipped, on a host with `cpus` CPUs.
     ///
-    /// The Rust runtime's shipped configuration for QEMU sizes sandboxes once (`static_sandbox_resource_mgmt`,
-    /// `configuration-qemu-runtime-rs.toml.in@4.0.0`), so that none are; the Go runtime's does on Arm
+    /// None can be added if sandboxes are sized statically (`static_sandbox_resource_mgmt`): in runtime-rs's shipped
+    /// configuration for QEMU (`configuration-qemu-runtime-rs.toml.in@4.0.0`), and in the Go runtime on Arm
     /// (`DEFSTATICRESOURCEMGMT_QEMU` in `src/runtime/Makefile@3.32.0`, `SandboxConfig` in
     /// `src/runtime/pkg/oci/utils.go@3.32.0`).
     pub fn for_host_with(&mut self, cpus: u32, profile: &Profile) {
@@ -141,30 +143,30 @@ impl Sandbox {
         }
     }
 
-    /// Lets vCPUs be added later on a host with `cpus` of them: `default_maxvcpus = 0`, which both runtimes ship, means all
-    /// that the host has, where sandboxes are not sized once (`adjust_config` of `CpuInfo` in
+    /// Allows vCPUs to be added later on a host with `cpus` CPUs. Both runtimes ship `default_maxvcpus = 0`, which
+    /// means all CPUs of the host unless sandboxes are sized statically (`adjust_config` of `CpuInfo` in
     /// `src/libs/kata-types/src/config/hypervisor/mod.rs@4.1.0`).
     pub fn may_grow_to(&mut self, cpus: u32) {
         self.max_vcpus = cpus.max(self.vcpus);
     }
 }
 
-/// Where a guest's memory lies.
+/// Kinds of guest memory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MemoryBacking {
-    /// Where the share needs it: a file that virtiofsd sees, or nowhere.
+    /// As the share requires: a file that virtiofsd maps, or anonymous memory.
     Shipped,
     /// In the host's huge pages: `enable_hugepages`, which runtime-rs does not pass on.
     Hugepages,
-    /// In this file, `enable_template`: shared with it, or read from it and kept apart. runtime-rs does not pass it on, and
-    /// saves the memory with the rest of the state.
+    /// In this file (`enable_template`), either shared with the file or a private copy of it. runtime-rs does not pass
+    /// it on, and saves the memory with the rest of the state.
     File {
-        /// Its path.
+        /// Path of the file.
         path: String,
-        /// Whether what the guest writes reaches the file.
+        /// Whether the guest's writes reach the file.
         shared: bool,
     },
-    /// In two nodes of the guest's on the host's first one: `enable_numa`. Go only.
+    /// In two guest nodes, both on the host's first node: `enable_numa`. Go only.
     TwoNodes,
 }
 
@@ -175,7 +177,7 @@ pub enum SharedFilesystem {
     None,
     /// virtio-fs: RAM is a shared file, virtiofsd serves the share.
     VirtioFs {
-        /// Where virtiofsd listens.
+        /// The socket on which virtiofsd listens.
         socket: String,
         /// The mount tag, [`SHARE_TAG`].
         tag: String,
@@ -191,38 +193,38 @@ pub enum SharedFilesystem {
 
 /// A virtio-blk device, cold-plugged.
 ///
-/// By default Kata attaches a container's block device over QMP once the guest runs; this is how each runtime describes
-/// one on the command line (`genericBlockDevice` in `src/runtime/virtcontainers/qemu_arch_base.go`, `add_block_device` in
-/// `src/runtime-rs/crates/hypervisor/src/qemu/cmdline_generator.rs`).
+/// By default Kata attaches a container's block device over QMP once the guest runs; this type is each runtime's
+/// description of a disk on the command line (`genericBlockDevice` in `src/runtime/virtcontainers/qemu_arch_base.go`,
+/// `add_block_device` in `src/runtime-rs/crates/hypervisor/src/qemu/cmdline_generator.rs`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BlockDevice {
-    /// Its id: the guest sees `drive-ID` (Go) or `image-ID` (runtime-rs) as the serial number.
+    /// Id of the disk: its serial number in the guest is `drive-ID` (Go) or `image-ID` (runtime-rs).
     pub id: String,
     /// A raw image or a block device.
     pub file: String,
-    /// Whether the guest may only read; runtime-rs 4.0 lets QEMU find out by itself.
+    /// Whether the disk is read-only; runtime-rs 4.0 lets QEMU find out by itself.
     pub read_only: bool,
 }
 
 /// The image that `image =` names in Kata's configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GuestImage {
-    /// Its path.
+    /// Path of the image.
     pub file: String,
-    /// Its size.
+    /// Size of the image in bytes.
     pub bytes: u64,
-    /// What the guest sees it as.
+    /// Kind of device that carries the image.
     pub driver: ImageDriver,
 }
 
-/// A vhost-vsock device. The caller opens `/dev/vhost-vsock`, claims the CID and hands the descriptor down.
+/// A vhost-vsock device. The caller opens `/dev/vhost-vsock`, claims the CID and passes the descriptor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Vsock {
     /// The guest's context id, at least 3.
     pub guest_cid: u32,
 }
 
-/// A tap device. The caller opens one tap descriptor a queue, and with vhost-net one of that, too.
+/// A tap device. The caller opens one tap descriptor for each queue, and with vhost-net also one of `/dev/vhost-net`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Net {
     /// The tap interface's name, `tap0_kata`.
@@ -231,6 +233,6 @@ pub struct Net {
     pub mac: String,
     /// Queues; Kata's default is 1.
     pub queues: u32,
-    /// Whether vhost-net moves the packets, which `disable_vhost_net = true` leaves to QEMU.
+    /// Whether vhost-net moves the packets; with `disable_vhost_net = true`, QEMU does.
     pub vhost: bool,
 }

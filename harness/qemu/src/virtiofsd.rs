@@ -1,25 +1,25 @@
-//! virtiofsd as each family of runtimes starts it.
+//! virtiofsd command lines of each runtime family.
 
 use crate::launch::{Arg, ArgumentForm, FdPurpose, InheritedFd, Launch};
 use model::profile::{DaemonStyle, Profile};
 
-/// The descriptor on which the Go runtime hands the listening socket down: the first after standard error
+/// Descriptor on which the Go runtime passes the listening socket to virtiofsd, the first one after standard error
 /// (`src/runtime/virtcontainers/virtiofsd.go`).
 const SOCKET_FD: i32 = 3;
 
-/// One virtiofsd.
+/// Paths of one virtiofsd process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VirtiofsdInstance {
     /// The binary.
     pub path: String,
     /// The directory to share.
     pub shared_dir: String,
-    /// The Unix socket that QEMU connects to. Under runtime-rs the daemon makes it; under the Go runtime the caller
-    /// listens on it and hands the listener down as [`FdPurpose::Virtiofsd`].
+    /// The Unix socket that QEMU connects to. Under runtime-rs virtiofsd creates it; under the Go runtime the caller
+    /// listens on it and passes the listener as [`FdPurpose::Virtiofsd`].
     pub socket: String,
 }
 
-/// What Kata passes to virtiofsd under this profile, for the shipped configuration with guest SELinux disabled.
+/// Returns the virtiofsd launch of Kata under this profile, for the shipped configuration with guest SELinux disabled.
 pub fn launch(profile: &Profile, daemon: &VirtiofsdInstance) -> Launch {
     let generate = |form| arguments(profile, daemon, form);
     let mut launch = Launch::new(
@@ -38,7 +38,7 @@ pub fn launch(profile: &Profile, daemon: &VirtiofsdInstance) -> Launch {
     launch
 }
 
-/// The whole command line of [`launch`], the binary first.
+/// Returns the whole command line of [`launch`], the binary first.
 pub fn argv(profile: &Profile, daemon: &VirtiofsdInstance) -> Vec<String> {
     launch(profile, daemon).argv()
 }

@@ -1,6 +1,6 @@
-//! A real QEMU takes each profile's arguments and answers QMP.
+//! Tests that a real QEMU accepts each profile's arguments and answers QMP.
 //!
-//! Without `/dev/kvm` and vhost this shows the arguments with their deviations for TCG; the guest's processor stays
+//! The arguments have their deviations for TCG, so that no `/dev/kvm` and vhost are needed; the guest's processor stays
 //! stopped (`-S`), because nothing boots here.
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
@@ -34,8 +34,8 @@ impl Drop for Started {
     }
 }
 
-/// Starts QEMU with the QMP listener as its descriptor 3. A shell moves it there: the standard library hands down nothing
-/// but standard input, output and error.
+/// Starts QEMU with the QMP listener as its descriptor 3. A shell moves it there, because the standard library passes
+/// only standard input, output and error.
 fn start(launch: &Launch, dir: &Path, listener: UnixListener) -> Started {
     assert_eq!(launch.fd(FdPurpose::Qmp), Some(3));
     let opened = |read_only, how| {
@@ -57,7 +57,7 @@ fn start(launch: &Launch, dir: &Path, listener: UnixListener) -> Started {
 
 fn sandbox(profile: &Profile, dir: &Path) -> Sandbox {
     let path = |name: &str| dir.join(name).display().to_string();
-    // Nothing runs it: QEMU takes what has no header for an ancient kernel.
+    // Never runs: QEMU accepts a file without a header as an ancient kernel.
     std::fs::write(dir.join("kernel"), vec![0; 8192]).unwrap();
     std::fs::write(dir.join("disk"), vec![0; 1 << 20]).unwrap();
     Sandbox {
@@ -89,7 +89,7 @@ fn without_hardware(profile: &Profile, dir: &Path) -> Vec<Deviation> {
 fn connect(launch: &Launch, dir: &Path) -> (Started, Qmp<UnixStream>) {
     let socket = dir.join("qmp.sock");
     let listener = UnixListener::bind(&socket).unwrap();
-    // Kata connects before it starts QEMU, too: when QEMU ends at once, the connection closes.
+    // Like Kata, connect before QEMU is started: if QEMU ends at once, the connection closes.
     let stream = UnixStream::connect(&socket).unwrap();
     let mut qemu = start(launch, dir, listener);
     match Qmp::connect(stream, DEADLINE) {
@@ -117,7 +117,7 @@ fn every_profile_is_accepted_and_answers_query_status() {
         let status = qmp.execute("query-status", Value::Null).unwrap();
         assert_eq!(status["status"], "prelaunch", "{}", profile.name);
         let drives = qmp.execute("query-block", json!({})).unwrap().to_string();
-        // One that was handed down is named by its set.
+        // A disk that is passed by descriptor is named by its descriptor set.
         let named = if profile.qemu.blk_source == BlkSource::Fdset { "/dev/fdset/1" } else { "/disk" };
         assert!(drives.contains(named), "{}: {drives}", profile.name);
         let refused = qmp.execute("no-such-command", Value::Null).unwrap_err();
@@ -129,8 +129,8 @@ fn every_profile_is_accepted_and_answers_query_status() {
     }
 }
 
-/// What `hotplug_block_device` in src/runtime-rs/crates/hypervisor/src/qemu/qmp.rs (main) does: the descriptor goes with the
-/// command, QEMU opens the set by its name, and takes it back.
+/// A disk can be plugged as `hotplug_block_device` in src/runtime-rs/crates/hypervisor/src/qemu/qmp.rs (main) does it:
+/// the descriptor is sent with the command, QEMU opens the set by its name, and the descriptor can be removed again.
 #[test]
 #[cfg_attr(lacks = "qemu", ignore = "needs qemu-system-x86_64")]
 fn a_disk_is_plugged_by_a_descriptor_that_goes_with_the_command() {
@@ -155,7 +155,7 @@ fn a_disk_is_plugged_by_a_descriptor_that_goes_with_the_command() {
     let nodes = qmp.execute("query-named-block-nodes", Value::Null).unwrap().to_string();
     assert!(nodes.contains("\"drive-0\""), "{nodes}");
     qmp.execute("blockdev-del", json!({ "node-name": "drive-0" })).unwrap();
-    // QEMU closes it when the guest runs, which this one does not.
+    // QEMU closes the descriptor only while the guest runs, and this guest does not run.
     qmp.execute("remove-fd", json!({ "fdset-id": set })).unwrap();
 }
 
@@ -174,7 +174,7 @@ fn ninep_is_accepted_where_the_family_has_it() {
     }
 }
 
-/// QEMU itself refuses what no deviation was applied for, so the deviations are not decoration.
+/// QEMU refuses an argument whose deviation was not applied, so the deviations are needed.
 #[test]
 #[cfg_attr(lacks = "qemu", ignore = "needs qemu-system-x86_64")]
 fn kata_s_own_arguments_need_what_the_deviations_take_away() {
@@ -195,7 +195,7 @@ fn kata_s_own_arguments_need_what_the_deviations_take_away() {
     assert!(said.contains("CPU model 'host' requires KVM"), "{said}");
 }
 
-/// The C daemon of QEMU 7.2 takes the arguments of the one family that knows it and refuses the rest.
+/// The C daemon of QEMU 7.2 accepts the arguments of the oldest family and refuses all others.
 #[test]
 #[cfg_attr(lacks = "c-virtiofsd", ignore = "elsewhere: where QEMU 7.2 or earlier has its daemon in C")]
 fn the_c_daemon_takes_only_the_first_familys_arguments() {
@@ -211,11 +211,11 @@ fn the_c_daemon_takes_only_the_first_familys_arguments() {
             virtiofsd::VirtiofsdInstance { path: path.to_owned(), shared_dir: text(""), socket: text("vhost-fs.sock") };
         let argv = virtiofsd::argv(profile, &daemon);
         let listener = UnixListener::bind(dir.join("fd.sock")).unwrap();
-        // A connection that closes at once ends the daemon that took its arguments.
+        // A connection that closes at once ends a daemon that has accepted its arguments.
         drop(UnixStream::connect(dir.join("fd.sock")).unwrap());
         let output = Command::new("timeout")
             .args(["20", "sh", "-c", "exec 3<&0 </dev/null; exec \"$@\"", "sh"])
-            // To see what it says: with `--syslog` its complaint goes there.
+            // Without `--syslog`, errors go to standard error and can be checked.
             .args(argv.iter().filter(|arg| *arg != "--syslog"))
             .stdin(OwnedFd::from(listener))
             .output()

@@ -1,4 +1,4 @@
-//! Containers under this machine's containerd and runc, or under what stands in their place.
+//! Containers under this machine's containerd and runc, or under replacements of these.
 //!
 //! `KATA_QUALIFY_CONTAINERD` names another containerd.
 
@@ -21,7 +21,7 @@ fn containerd() -> PathBuf {
     std::env::var_os("KATA_QUALIFY_CONTAINERD").map_or_else(|| "/usr/bin/containerd".into(), PathBuf::from)
 }
 
-/// What runs container tests on this machine, without an environment around them.
+/// Runs container tests on this machine, without an environment around them.
 pub(crate) struct Bench {
     pub(crate) settings: Settings,
     pub(crate) claims: Claims,
@@ -33,7 +33,7 @@ pub(crate) struct Bench {
 impl Bench {
     pub(crate) fn new() -> Bench {
         let folder = tempfile::Builder::new().prefix("kq-containers").tempdir().unwrap();
-        // Static, because a container's root filesystem has no libraries.
+        // A static program, because a container's root filesystem has no libraries.
         let probe = folder.path().join("probe");
         fs::write(&probe, harness::built_in::AGENT).unwrap();
         fs::set_permissions(&probe, fs::Permissions::from_mode(0o755)).unwrap();
@@ -53,7 +53,8 @@ impl Bench {
         Bench { settings, claims, profile, engine: Engine::default(), folder }
     }
 
-    /// With a runc that runs this shell script first when a container is created, with `$BUNDLE` set; see [`Bench::lie`].
+    /// Creates a bench whose runc first runs this shell script when a container is created, with `$BUNDLE` set; see
+    /// [`Bench::lie`].
     pub(crate) fn with_lying_runc(script: &str) -> Bench {
         let mut bench = Bench::new();
         let programs = bench.folder.path().join("programs");

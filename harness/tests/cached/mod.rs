@@ -1,4 +1,4 @@
-//! Images in a cache that have nothing in them: a run with `--offline` begins with them, and each cell ends in an error.
+//! Empty images in a cache: a run with `--offline` starts from them, and each cell ends in an error.
 
 use images::{Manifest, Options, Source, manifest};
 use model::arch::Arch;
@@ -8,7 +8,7 @@ use std::fs::{DirBuilder, create_dir, write};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 
-/// Puts one of each release into a cache that is not there yet: `debian:13`.
+/// Puts an empty image of each release (`debian:13`) into a new cache.
 pub(crate) fn empty_images(cache: &Path, releases: &[&str]) -> Result<(), Box<dyn Error>> {
     let database = Database::embedded();
     for (number, name) in releases.iter().enumerate() {
@@ -17,7 +17,7 @@ pub(crate) fn empty_images(cache: &Path, releases: &[&str]) -> Result<(), Box<dy
         let release = database.record(distro)?.release(version, arch)?;
         let key = format!("{:064x}", number + 1);
         let image = cache.join("images").join(&key);
-        // Nobody else may write there.
+        // Other users must not be able to write there.
         DirBuilder::new().recursive(true).mode(0o700).create(&image)?;
         create_dir(image.join("rootfs"))?;
         let manifest = Manifest {

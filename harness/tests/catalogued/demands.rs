@@ -1,4 +1,4 @@
-//! `docs/demands.md`: what Kata asks of a distro, demand by demand, and what proves it; the demands are `suites/demands`.
+//! `docs/demands.md`: Kata's demands on a distro and their proofs; the demands are in `suites/demands`.
 
 use super::spans;
 use crate::corpus::Fault;
@@ -7,7 +7,7 @@ use serde::Deserialize;
 use std::fmt::Write as _;
 use suites::catalogue::{self, Place, Test};
 
-/// The groups, each with its title and its file.
+/// The groups, with their titles and files.
 const GROUPS: [(&str, &str); 10] = [
     ("Machine, CPUs, memory, arguments", include_str!("../../../suites/demands/machine.yaml")),
     ("Devices and objects", include_str!("../../../suites/demands/devices.yaml")),
@@ -21,50 +21,50 @@ const GROUPS: [(&str, &str); 10] = [
     ("Architectures", include_str!("../../../suites/demands/architectures.yaml")),
 ];
 
-/// Demands that belong together.
+/// A group of related demands.
 pub(crate) struct Group {
     title: &'static str,
     pub(crate) demands: Vec<Demand>,
 }
 
-/// One thing that Kata asks of a distro.
+/// One demand of Kata on a distro.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(crate) struct Demand {
-    /// Its name.
+    /// Name of the demand.
     pub(crate) id: String,
-    /// What is asked.
+    /// Text of the demand.
     pub(crate) demand: String,
-    /// Where in Kata's source, a file and a tag.
+    /// The place in Kata's source: file and tag.
     pub(crate) source: String,
-    /// Whether an ordinary pod meets it under a maintained profile as shipped, or "can Kata run here?" asks for it.
+    /// Whether an ordinary pod needs it under a maintained profile as shipped, or "can Kata run here?" asks for it.
     pub(crate) default_path: bool,
-    /// The tests that fail where it does not work.
+    /// Tests that fail if the demand is not met.
     #[serde(default)]
     pub(crate) tests: Vec<String>,
-    /// What of it they leave out.
+    /// Part of the demand that the tests leave out.
     #[serde(default)]
     pub(crate) but: Option<String>,
-    /// The tests that look it up in a list.
+    /// Tests that only look it up in a list.
     #[serde(default)]
     pub(crate) listed: Vec<String>,
-    /// Why no test proves it.
+    /// Why no test proves the demand.
     #[serde(default)]
     pub(crate) left: Option<Unproved>,
-    /// The same in a sentence.
+    /// The reason in a sentence.
     #[serde(default)]
     pub(crate) why: Option<String>,
 }
 
-/// Why no test proves a demand.
+/// Reasons why no test proves a demand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Unproved {
-    /// A test could be made.
+    /// A test is possible and does not exist yet.
     NotBuilt,
-    /// It takes a device or a processor that no machine of ours has.
+    /// The test would need a device or a processor that no machine of the project has.
     Hardware,
-    /// No distro offers it.
+    /// No distro packages it.
     NotPackaged,
     /// An emulated machine cannot show it.
     Emulation,
@@ -87,16 +87,16 @@ impl Unproved {
     }
 }
 
-/// How far a demand is proved.
+/// Extent to which a demand is proved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ProofExtent {
-    /// Tests fail where it does not work.
+    /// Tests fail if the demand is not met.
     ByUse,
-    /// The same, and they take a Kata that is brought along.
+    /// Tests fail if the demand is not met, and they need a Kata that the user supplies.
     UnderKata,
-    /// Tests use a part of it.
+    /// Tests use a part of what is demanded.
     InPart,
-    /// No test uses it.
+    /// No test uses what is demanded.
     Unproved(Unproved),
 }
 
@@ -124,7 +124,7 @@ impl Demand {
         }
     }
 
-    /// What proves it, what is left out, and why.
+    /// Returns the tests that prove the demand, the part that they leave out, and the reason.
     fn by(&self) -> String {
         let tests = (!self.tests.is_empty()).then(|| spans(self.tests.iter().map(String::as_str)));
         let but = self.but.as_ref().map(|but| format!("not: {but}"));
@@ -134,16 +134,16 @@ impl Demand {
     }
 }
 
-/// Whether something was broken on purpose to see the proof fail.
+/// Whether a seeded fault shows that the proof can fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Marked {
-    /// One of the tests is to turn red.
+    /// A fault makes one of the tests fail.
     Test,
-    /// A test of the same body is.
+    /// A fault makes a test with the same body fail.
     Body,
-    /// A capability that one of the tests proves is to be lost.
+    /// A fault takes away a capability that one of the tests proves.
     Capability,
-    /// Nothing is.
+    /// There is no such fault.
     Nothing,
 }
 
@@ -169,7 +169,7 @@ impl Marked {
     }
 }
 
-/// The nearest fault of these tests.
+/// Returns the most specific kind of fault for these tests.
 pub(crate) fn marked(tests: &[String], faults: &[Fault]) -> Marked {
     let is_same_body = |fault: &Fault| {
         let broken = catalogue::find(&fault.test);
@@ -187,12 +187,12 @@ pub(crate) fn marked(tests: &[String], faults: &[Fault]) -> Marked {
     }
 }
 
-/// The tests of these ids, without those that do not exist, which a test tells.
+/// Returns the tests with these ids; ids without a test are skipped here and reported by another test.
 fn named(tests: &[String]) -> impl Iterator<Item = &'static Test> {
     tests.iter().filter_map(|test| catalogue::find(test))
 }
 
-/// All demands.
+/// Returns all groups of demands.
 pub(crate) fn groups() -> Vec<Group> {
     let group = |(title, text): (&'static str, &str)| {
         let demands = serde_yaml::from_str(text).unwrap_or_else(|e| panic!("suites/demands, {title}: {e}"));
@@ -219,7 +219,7 @@ What a test only looks up in a list (*offered*) proves nothing here.
 A fault that turns a test red need not be a fault of the demand itself; which faults were tried, and whether they were caught, says [the list of faults](faults.md).
 ";
 
-/// The document.
+/// Returns the document.
 pub(crate) fn markdown(groups: &[Group], faults: &[Fault]) -> String {
     let mut out = HEAD.to_owned();
     let all: Vec<&Demand> = groups.iter().flat_map(|group| &group.demands).collect();
@@ -251,7 +251,7 @@ pub(crate) fn markdown(groups: &[Group], faults: &[Fault]) -> String {
     out
 }
 
-/// How many demands there are of a kind, and how many of these are on the default path.
+/// Returns the number of demands of a kind, and how many of these are on the default path.
 fn count(all: &[&Demand], is_one: impl Fn(&Demand) -> bool) -> (usize, usize) {
     let those: Vec<&&Demand> = all.iter().filter(|demand| is_one(demand)).collect();
     (those.len(), those.iter().filter(|demand| demand.default_path).count())

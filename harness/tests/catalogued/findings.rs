@@ -1,15 +1,15 @@
-//! `docs/findings.md`, as it is read back: each failure of the records is to be in one of its findings.
+//! Parsing of `docs/findings.md`: each failure in the records must be in one of its findings.
 
 use model::database::Database;
 use model::profile::Profile;
 use model::verified::Verdict;
 use std::fmt;
 
-/// What each finding says, a line each.
+/// Keys that each finding must have, one line each.
 pub(crate) const KEYS: [&str; 9] =
     ["Whose", "Releases", "Profiles", "Capabilities", "Recorded as", "Versions", "Since", "Evidence", "To do"];
 
-/// A capability that a release does not support, for one of its causes.
+/// A capability that a release does not support, with one of its causes.
 pub(crate) struct Failure {
     /// `debian:13`.
     pub(crate) release: String,
@@ -17,7 +17,7 @@ pub(crate) struct Failure {
     pub(crate) profile: String,
     /// `vmm.vfio`.
     pub(crate) capability: String,
-    /// As the record has it.
+    /// The cause as recorded.
     pub(crate) cause: String,
 }
 
@@ -27,7 +27,7 @@ impl fmt::Display for Failure {
     }
 }
 
-/// What the records say is unsupported under the maintained profiles, by the distros' own packages.
+/// Returns the capabilities that are unsupported under the maintained profiles with the distros' own packages.
 pub(crate) fn failures(database: &Database) -> Vec<Failure> {
     let mut all = Vec::new();
     for record in database.records() {
@@ -51,15 +51,15 @@ pub(crate) fn failures(database: &Database) -> Vec<Failure> {
     all
 }
 
-/// One of the document: a heading of the third level, and what stands below it.
+/// One finding: a third-level heading and the text below it.
 pub(crate) struct Finding<'t> {
-    /// Its heading.
+    /// The heading.
     pub(crate) title: &'t str,
-    /// Its lines `- KEY: TEXT`.
+    /// The lines `- KEY: TEXT`.
     lines: Vec<(&'t str, &'t str)>,
 }
 
-/// All of the document.
+/// Returns all findings of the document.
 pub(crate) fn findings(text: &str) -> Vec<Finding<'_>> {
     let finding = |section| {
         let (title, rest) = str::split_once(section, '\n').unwrap_or((section, ""));
@@ -70,12 +70,12 @@ pub(crate) fn findings(text: &str) -> Vec<Finding<'_>> {
 }
 
 impl<'t> Finding<'t> {
-    /// Whether it says all that a finding says.
+    /// Returns whether the finding has all keys.
     pub(crate) fn is_whole(&self) -> bool {
         KEYS.iter().all(|key| !self.line(key).is_empty())
     }
 
-    /// Whether the failure is the one that it describes.
+    /// Returns whether the finding describes this failure.
     pub(crate) fn is_about(&self, failure: &Failure) -> bool {
         self.line("Releases").split(", ").any(|release| release == failure.release)
             && spans(self.line("Profiles")).any(|profile| profile == failure.profile)
@@ -88,7 +88,7 @@ impl<'t> Finding<'t> {
     }
 }
 
-/// The code spans of a line.
+/// Returns the code spans of a line.
 fn spans(line: &str) -> impl Iterator<Item = &str> {
     line.split('`').skip(1).step_by(2)
 }

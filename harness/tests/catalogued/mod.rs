@@ -1,10 +1,10 @@
-//! What the documents say: of the tests, of what Kata asks for, and of what was found.
+//! Documents about the tests, about Kata's demands, and about findings.
 
 pub(crate) mod demands;
 pub(crate) mod findings;
 pub(crate) mod tests_page;
 
-/// Each once, in the order in which it is first there.
+/// Removes duplicates and keeps the order of first occurrence.
 fn once<T: PartialEq>(all: impl IntoIterator<Item = T>) -> Vec<T> {
     let mut seen = Vec::new();
     for one in all {
@@ -15,7 +15,7 @@ fn once<T: PartialEq>(all: impl IntoIterator<Item = T>) -> Vec<T> {
     seen
 }
 
-/// Words as code spans: `a`, `b`.
+/// Returns words as code spans: `a`, `b`.
 fn spans<'w>(words: impl IntoIterator<Item = &'w str>) -> String {
     words.into_iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")
 }

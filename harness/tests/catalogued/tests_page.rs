@@ -1,4 +1,5 @@
-//! `docs/tests.md`: what every test does, proves, needs and blames, and what is broken to see it fail.
+//! `docs/tests.md`: the purpose, capabilities, requirements and blamed component of every test, and the faults that
+//! make it fail.
 
 use super::{once, spans};
 use crate::corpus::Fault;
@@ -6,7 +7,7 @@ use serde::Serialize;
 use std::fmt::Write as _;
 use suites::catalogue::{Suite, Test};
 
-/// The suites, in the order of running, each with its title.
+/// The suites in running order, with their titles.
 const SUITES: [(Suite, &str); 4] = [
     (Suite::Smoke, "Smoke"),
     (Suite::Host, "Host"),
@@ -40,7 +41,7 @@ A test that has a guest also needs 1 GiB of memory and room for 256 processes.
 | kata | in the environment, in containers under Kata |
 ";
 
-/// The document.
+/// Returns the document.
 pub(crate) fn markdown(tests: &[Test], faults: &[Fault]) -> String {
     let bodies = bodies(tests);
     let broken = bodies.iter().filter(|body| !of_body(body, faults).is_empty()).count();
@@ -62,7 +63,7 @@ pub(crate) fn markdown(tests: &[Test], faults: &[Fault]) -> String {
     out
 }
 
-/// The tests of each body.
+/// Groups the tests by body.
 fn bodies(tests: &[Test]) -> Vec<Vec<&Test>> {
     let mut all: Vec<Vec<&Test>> = Vec::new();
     for test in tests {
@@ -99,18 +100,18 @@ fn entry(out: &mut String, body: &[&Test], faults: &[Fault]) {
     }
 }
 
-/// The faults that are to turn a test of the body red.
+/// Returns the faults that must make a test of this body fail.
 fn of_body<'f>(body: &[&Test], faults: &'f [Fault]) -> Vec<&'f str> {
     let its = faults.iter().filter(|fault| body.iter().any(|test| test.id == fault.test));
     its.map(|fault| fault.id.as_str()).collect()
 }
 
-/// What stands before the body's name in a test's id.
+/// Returns the part of a test's id before the body's name.
 fn module(test: &Test) -> &str {
     test.id.rsplit_once("::").map_or("", |(module, _)| module)
 }
 
-/// The word that a value serialises to.
+/// Returns the word to which a value serialises.
 fn word(value: &impl Serialize) -> String {
     serde_json::to_value(value).unwrap().as_str().unwrap().to_owned()
 }

@@ -1,4 +1,4 @@
-//! Makes a cloud image of a release's tree: partitions, filesystems, a qcow2 around them.
+//! Makes a cloud image from a release's tree: partitions, filesystems, and a qcow2 with them.
 
 use harness::environments::vm::outer::OuterQemu;
 use harness::environments::vm::process::Process;
@@ -12,16 +12,16 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-/// A file that says that this is the vendor's.
+/// A file that marks the image as the vendor's.
 pub(super) const MARK: &str = "etc/vendor";
-/// A file with an odd owner and mode, and its other name.
+/// A file with an unusual owner and mode, and a second link to it.
 pub(super) const ODD: &str = "srv/odd";
 pub(super) const SAME: &str = "srv/same";
 pub(super) const OWNER: (u32, u32, u32) = (12_345, 54_321, 0o4711);
-/// A program with a capability: `cap_net_raw=ep`, as Linux's `struct vfs_cap_data` has it.
+/// A program with a capability: `cap_net_raw=ep` as Linux's `struct vfs_cap_data`.
 pub(super) const CAPABLE: &str = "srv/capable";
 pub(super) const CAPABILITY: &[u8] = &[1, 0, 0, 2, 0, 0x20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
-/// A link that leads out.
+/// A symbolic link that leads out of the tree.
 pub(super) const LINK: &str = "srv/link";
 
 const SECTOR: u64 = 512;
@@ -29,8 +29,8 @@ const MIB: u64 = 1 << 20;
 const BOOT: u64 = 192 * MIB;
 const ROOT: u64 = 4096 * MIB;
 
-/// A cloud image of the release: a GPT with `/boot` and the root, without the release's kernel and virtiofsd, with a boot
-/// loader that finds no disk.
+/// Makes a cloud image of the release: a GPT with `/boot` and the root, without the release's kernel and virtiofsd, and
+/// with a boot loader that finds no disk.
 pub(super) fn cloud_image(plain: &Image, folder: &Path) -> PathBuf {
     let tree = folder.join("tree");
     ran(Command::new("cp").arg("-a").arg(plain.rootfs()).arg(&tree));
@@ -80,7 +80,7 @@ pub(super) fn cloud_image(plain: &Image, folder: &Path) -> PathBuf {
     qcow2(plain, &raw, folder, "made.qcow2")
 }
 
-/// A filesystem of that size with what is in a folder.
+/// Makes a filesystem of this size from a directory.
 pub(super) fn filesystem(tree: &Path, to: &Path, label: &str, size: u64) {
     File::create(to).unwrap().set_len(size).unwrap();
     ran(Command::new("mke2fs").args(["-q", "-F", "-t", "ext4", "-L", label, "-d"]).args([tree, to]));
@@ -95,7 +95,7 @@ fn partitions(disk: &File, parts: &[(u64, u64)]) {
     mbr[446 + 12..446 + 16].copy_from_slice(&u32::try_from(last).unwrap().to_le_bytes());
     mbr[510..].copy_from_slice(&[0x55, 0xaa]);
     disk.write_all_at(&mbr, 0).unwrap();
-    // "Linux filesystem data", in the order of bytes that GUIDs have on disk.
+    // "Linux filesystem data", in the on-disk byte order of GUIDs.
     let linux = 0x0fc6_3daf_8483_4772_8e79_3d69_d847_7de4_u128.to_be_bytes();
     let order = [3, 2, 1, 0, 5, 4, 7, 6, 8, 9, 10, 11, 12, 13, 14, 15];
     let mut entries = vec![0; 128 * 128];
@@ -108,7 +108,7 @@ fn partitions(disk: &File, parts: &[(u64, u64)]) {
         entry[32..40].copy_from_slice(&(from / SECTOR).to_le_bytes());
         entry[40..48].copy_from_slice(&((from + size) / SECTOR - 1).to_le_bytes());
     }
-    // The first header with its table after it, and the second at the end with its table before it.
+    // The primary header is followed by its table; the backup header at the end is preceded by its table.
     for (own, other, table) in [(1, last, 2), (last, 1, last - 32)] {
         let mut header = [0; 92];
         header[..8].copy_from_slice(b"EFI PART");
@@ -127,7 +127,7 @@ fn partitions(disk: &File, parts: &[(u64, u64)]) {
     }
 }
 
-/// Has the pinned QEMU copy a disk into a compressed qcow2, which is the form that vendors publish.
+/// Makes the pinned QEMU copy a disk to a compressed qcow2, the format that vendors publish.
 pub(super) fn qcow2(plain: &Image, raw: &Path, folder: &Path, name: &str) -> PathBuf {
     let to = folder.join(name);
     let outer = OuterQemu::of(plain).unwrap();

@@ -1,6 +1,6 @@
-//! A cloud image, made here as a vendor would make one, becomes the base of a release; and what is no such image does not.
+//! A cloud image, made here as a vendor would make one, becomes the base of a release; anything else is refused.
 //!
-//! Everything is real: the image is written by the pinned QEMU, read in a guest, and completed from the mirror.
+//! Nothing is mocked: the image is written by the pinned QEMU, read in a guest, and completed from the mirror.
 //! Root, mmdebstrap, mke2fs and a mirror or a warm cache are needed.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot be set up fails by panicking")]
@@ -33,7 +33,7 @@ fn release(version: &str) -> Release {
     Database::embedded().record("debian").unwrap().release(version, Arch::X86_64).unwrap()
 }
 
-/// Debian 13 as the base of cloud images.
+/// Returns Debian 13's plain image, from which cloud images are made.
 fn trixie() -> Image {
     prepare(&release("13"), &options(), &|_| {}).unwrap_or_else(|e| panic!("no image of debian:13: {e}"))
 }
@@ -42,7 +42,7 @@ fn options() -> Options {
     Options { accept_expired: true, ..Options::new(cache()) }
 }
 
-/// The release's image on that base.
+/// Returns the release's image that is based on the cloud image.
 fn prepared(version: &str, source: &str, options: Options) -> Result<Image, String> {
     let release = release(version);
     let pinned = Arc::new(Pinned::new(options.clone(), &[]));
@@ -84,7 +84,8 @@ fn a_cloud_image_becomes_the_base_of_its_release() {
     let length = rustix::fs::lgetxattr(tree.join(made::CAPABLE), "security.capability", &mut capability[..]).unwrap();
     assert_eq!(&capability[..length], made::CAPABILITY);
     assert_eq!(std::fs::read_link(tree.join(made::LINK)).unwrap(), Path::new("/nowhere"));
-    // The separate /boot came along, and what the image lacked was installed: a kernel among it, despite its boot loader.
+    // The separate /boot was read, and missing packages were installed, including a kernel despite the image's boot
+    // loader.
     assert_eq!(text("boot/vendor"), "boot\n");
     assert!(!plain.rootfs().join("boot/vendor").exists());
     for package in ["virtiofsd", "qemu-system-x86"] {
@@ -94,18 +95,18 @@ fn a_cloud_image_becomes_the_base_of_its_release() {
     assert!(images::boot::kernel::find(&tree, &release("13")).is_ok());
     assert!(text("usr/sbin/update-grub").contains("exit 1"), "the image's own boot loader was not put back");
 
-    // Again: nothing is read; and offline nobody is asked.
+    // The second time nothing is read; offline, no mirror is contacted.
     let again = prepared("13", &named, options()).unwrap();
     assert_eq!((again.origin, again.key()), (ImageOrigin::Cached, cloud.key()));
     let offline = prepared("13", &named, Options { offline: true, ..options() }).unwrap();
     assert_eq!((offline.origin, offline.key()), (ImageOrigin::Offline, cloud.key()));
-    // The plain release is still itself.
+    // The plain image of the release is unchanged.
     assert_eq!(prepare(&release("13"), &options(), &|_| {}).unwrap().key(), plain.key());
 
-    // Of another release.
+    // The image is of another release.
     let other = prepared("12", &named, options()).unwrap_err();
     assert!(other.contains("(debian:13), and debian:12 was asked for"), "{other}");
-    // Stopped while it is being read.
+    // Cancelled while the image is being read.
     let cancel = Arc::new(AtomicBool::new(false));
     let (stopped, took) = std::thread::scope(|scope| {
         let stopping = scope.spawn(|| {
@@ -139,7 +140,7 @@ fn what_is_no_cloud_image_is_refused_by_its_name() {
         error.contains("no root filesystem: expected an ext4, xfs or btrfs") && error.contains("/dev/vda"),
         "{error}"
     );
-    // A filesystem in which no system is.
+    // A filesystem without an operating system.
     let folder = dir.path().join("folder");
     std::fs::create_dir(&folder).unwrap();
     std::fs::write(folder.join("file"), vec![7; 8 << 20]).unwrap();
@@ -148,7 +149,7 @@ fn what_is_no_cloud_image_is_refused_by_its_name() {
     let error = refused(&data);
     assert!(error.contains("seen: /dev/vda (ext4)"), "{error}");
 
-    // Cut short, laid over another file, and not what the checksum is of.
+    // An image that is truncated, has a backing file, or does not match its checksum.
     let whole = std::fs::read(&data).unwrap();
     let cut = dir.path().join("cut.qcow2");
     std::fs::write(&cut, &whole[..whole.len() / 2]).unwrap();

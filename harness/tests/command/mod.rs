@@ -1,4 +1,4 @@
-//! The command under test, what it needs of this machine, and what it wrote.
+//! The command under test, its needs on this machine, and its output.
 
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
@@ -14,7 +14,7 @@ pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_kata-qualify");
 /// Verdicts by profile and capability.
 pub(crate) type Verdicts = BTreeMap<String, BTreeMap<String, String>>;
 
-/// Where images are kept between tests and runs: the developer's own cache, or one below cargo's target folder.
+/// Returns the image cache shared by tests and runs: the developer's own cache, or one below cargo's target directory.
 pub(crate) fn cache() -> PathBuf {
     match std::env::var_os("KATA_QUALIFY_CACHE").filter(|dir| !dir.is_empty()) {
         Some(dir) => PathBuf::from(dir),
@@ -22,16 +22,16 @@ pub(crate) fn cache() -> PathBuf {
     }
 }
 
-/// `kata-qualify` in a folder of its own, with the tests' cache, and nothing of this terminal.
+/// Returns `kata-qualify` in its own directory, with the tests' cache and independent of this terminal.
 pub(crate) fn kata_qualify(folder: &Path) -> Command {
     let mut command = Command::new(PROGRAM);
     command.current_dir(folder).env("KATA_QUALIFY_CACHE", cache()).env("NO_COLOR", "1").stdin(Stdio::null());
     command
 }
 
-/// What a finished command said.
+/// Result of a finished command.
 pub(crate) struct Ended {
-    /// Its exit code; `None` after a signal.
+    /// The exit code; `None` after a signal.
     pub(crate) code: Option<i32>,
     /// Standard output.
     pub(crate) stdout: String,
@@ -49,32 +49,32 @@ pub(crate) fn end(command: &mut Command) -> Ended {
     }
 }
 
-/// The `results.json` of an output folder.
+/// Reads the `results.json` of an output directory.
 pub(crate) fn results(out: &Path) -> Value {
     let text = std::fs::read_to_string(out.join("results.json")).unwrap();
     serde_json::from_str(&text).unwrap()
 }
 
-/// A cell of the results by the start of its name: `debian:13/`.
+/// Returns a cell of the results by the start of its name: `debian:13/`.
 pub(crate) fn cell<'a>(results: &'a Value, name: &str) -> &'a Value {
     let cells = results["cells"].as_array().unwrap();
     cells.iter().find(|c| c["cell"].as_str().unwrap().starts_with(name)).unwrap()
 }
 
-/// The messages of a cell's errors.
+/// Returns the messages of a cell's errors.
 pub(crate) fn errors(cell: &Value) -> Vec<String> {
     let text = |e: &Value| format!("{}: {}", e["phase"].as_str().unwrap(), e["message"].as_str().unwrap());
     cell["errors"].as_array().unwrap().iter().map(text).collect()
 }
 
-/// The verdicts of a cell.
+/// Returns the verdicts of a cell.
 pub(crate) fn verdicts(cell: &Value) -> Verdicts {
     let word = |j: &Value| j["verdict"].as_str().unwrap().to_owned();
     let row = |all: &Value| all.as_object().unwrap().iter().map(|(c, j)| (c.clone(), word(j))).collect();
     cell["verdicts"].as_object().unwrap().iter().map(|(profile, all)| (profile.clone(), row(all))).collect()
 }
 
-/// The outcome of each test under each profile: `go-3.29 smoke::x` → `pass`.
+/// Returns the outcome of each test under each profile: `go-3.29 smoke::x` → `pass`.
 pub(crate) fn outcomes(cell: &Value) -> BTreeMap<String, String> {
     let mut all = BTreeMap::new();
     for test in cell["tests"].as_array().unwrap() {
@@ -86,7 +86,7 @@ pub(crate) fn outcomes(cell: &Value) -> BTreeMap<String, String> {
     all
 }
 
-/// Waits until `look` gives something; `what` is told when the deadline passes, with what was seen last.
+/// Waits until `look` succeeds; panics with `what` and the last error when the deadline passes.
 pub(crate) fn wait_for<T>(what: &str, deadline: Duration, mut look: impl FnMut() -> Result<T, String>) -> T {
     let began = std::time::Instant::now();
     loop {
@@ -98,7 +98,7 @@ pub(crate) fn wait_for<T>(what: &str, deadline: Duration, mut look: impl FnMut()
     }
 }
 
-/// The run's id, once its journal shows a guest.
+/// Returns the run's id once its journal shows a guest.
 pub(crate) fn in_a_guest(journal: &Path) -> Result<String, String> {
     let text = std::fs::read_to_string(journal).map_err(|e| e.to_string())?;
     let events: Vec<Value> = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
@@ -109,7 +109,7 @@ pub(crate) fn in_a_guest(journal: &Path) -> Result<String, String> {
     }
 }
 
-/// What `docker` lists of a run.
+/// Returns the ids that `docker` lists for a run.
 pub(crate) fn ids(arguments: &[&str], run: &str) -> Vec<String> {
     let filter = format!("label={}={run}", harness::environments::container::RUN_LABEL);
     let ended = end(Command::new("docker").args(arguments).args(["--filter", &filter]));
@@ -117,7 +117,7 @@ pub(crate) fn ids(arguments: &[&str], run: &str) -> Vec<String> {
     ended.stdout.lines().map(str::to_owned).collect()
 }
 
-/// How often each attempt at a test has ended: by profiles, test and number.
+/// Returns how often each attempt at a test has ended, by profiles, test and number of the attempt.
 pub(crate) fn finished(journal: &Path) -> BTreeMap<[String; 3], u32> {
     let mut all = BTreeMap::new();
     for event in events(journal).iter().filter(|event| event["event"] == "test-finished") {
@@ -126,7 +126,7 @@ pub(crate) fn finished(journal: &Path) -> BTreeMap<[String; 3], u32> {
     all
 }
 
-/// The events of a journal that is being written, without their times.
+/// Returns the events of a journal that is still being written, without their times.
 pub(crate) fn events(journal: &Path) -> Vec<Value> {
     let text = std::fs::read_to_string(journal).unwrap_or_default();
     let lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use suites::outcome::Component;
 
-/// Findings in Debian 13: no bug of anybody, Kata's, and the distro's.
+/// Findings in Debian 13: one that is no bug, one of Kata, and one of the distro.
 const TDX: (&str, Component, &str) =
     ("smoke::qemu_has_tdx", Component::Qemu, "/usr/bin/qemu-system-x86_64 does not offer -object tdx-guest");
 const ROOT_PORT: (&str, Component, &str) = (
@@ -74,7 +74,7 @@ fn a_folder_has_all_that_a_tracker_is_given_and_nothing_of_this_machine() {
             assert!(!text.contains(secret), "{secret}: {text}");
         }
     }
-    // The bundle will do where there is no folder of the run.
+    // Without the run's directory, the bundle is enough.
     let again = said(dir.path(), &["bug", "bug/kata-qualify-r1.tar.zst", "virtiofsd_prints", "--out", "again"]);
     assert_eq!(again.code, Some(0), "{}", again.stderr);
     assert_eq!(names(&dir.path().join("again")), names(&bug));
@@ -134,14 +134,14 @@ fn what_somebody_has_reported_is_not_reported_again() {
     assert!(!dir.path().join("out").exists());
 }
 
-/// Debian's own program sends the mail as it is, to a server of ours.
+/// Debian's own program sends the mail unchanged to a server of this test.
 #[test]
 #[cfg_attr(lacks = "reportbug", ignore = "needs reportbug")]
 fn reportbug_takes_the_mail_and_adds_nothing_of_this_machine() {
     let dir = tempfile::tempdir().unwrap();
     make(&dir.path().join("run"), &Made { fails: TDX, ..Made::default() });
     assert_eq!(said(dir.path(), &["bug", "run", "tdx", "--wishlist", "--out", "bug"]).code, Some(0));
-    // It refuses to be root, and asks more of whom it does not know.
+    // reportbug refuses to run as root, and asks an unknown user more questions.
     let home = dir.path().join("home");
     std::fs::create_dir(&home).unwrap();
     std::fs::write(home.join(".reportbugrc"), "").unwrap();
@@ -165,7 +165,7 @@ fn reportbug_takes_the_mail_and_adds_nothing_of_this_machine() {
         reportbug.uid(65_534).gid(65_534);
     }
     let mut child = reportbug.spawn().unwrap();
-    // "Submit this report?"
+    // The answer to "Submit this report?"
     std::io::Write::write_all(&mut child.stdin.take().unwrap(), b"y\n").unwrap();
     let output = child.wait_with_output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -179,7 +179,7 @@ fn reportbug_takes_the_mail_and_adds_nothing_of_this_machine() {
     assert!(body.starts_with("Package: qemu-system-x86\n") && !body.contains(&kernel), "{body}");
 }
 
-/// `TRACKERS` is the folder of a Python environment's programs, in which python-bugzilla is.
+/// `TRACKERS` is the directory of programs of a Python environment that has python-bugzilla.
 #[test]
 #[ignore = "takes programs of PyPI: .ci/run"]
 fn python_bugzilla_takes_the_fields() {

@@ -3,20 +3,20 @@ use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::path::Path;
 
-/// The files of a bundle.
+/// Returns the files of a bundle.
 fn files(bundle: &Path) -> BTreeMap<String, Vec<u8>> {
     let folder = tempfile::tempdir().unwrap();
     harness::bundle::open(bundle, folder.path()).unwrap();
     images::packed::files(folder.path(), harness::bundle::LIMITS).unwrap()
 }
 
-/// A bundle of these files, whatever they are.
+/// Writes a bundle with these files, even invalid ones.
 fn packed(folder: &Path, files: &BTreeMap<String, Vec<u8>>) {
     let file = std::fs::File::create(folder.join("made.tar.zst")).unwrap();
     images::packed::pack(files, file).unwrap();
 }
 
-/// The same with a file changed, and checksums that fit.
+/// Returns the files with one changed and with matching checksums.
 fn with(mut files: BTreeMap<String, Vec<u8>>, name: &str, text: &str) -> BTreeMap<String, Vec<u8>> {
     files.insert(name.to_owned(), text.as_bytes().to_vec());
     let sums = reports::bundle::sums(&files);
@@ -38,7 +38,7 @@ fn a_bundle_has_what_others_need_and_nothing_of_a_mirror() {
     let bundle = dir.path().join("kata-qualify-r1.tar.zst");
     assert!(bundle.metadata().unwrap().len() < 100 << 10);
     let files = files(&bundle);
-    // Beside the index, which leads to them, are the run's other pages.
+    // The other pages of the run are there too, because the index links to them.
     let names: Vec<&str> = files.keys().map(String::as_str).filter(|name| !name.starts_with("pages/")).collect();
     assert!(files.contains_key("pages/cell/debian-13-x86_64-container.html"));
     let log = format!("{}/{LOG}", artifacts(made.cell));
@@ -53,7 +53,7 @@ fn a_bundle_has_what_others_need_and_nothing_of_a_mirror() {
         assert!(!text.contains("mirror.example") && !text.contains("hunter22"), "{name}: {text}");
     }
     assert!(String::from_utf8_lossy(&files[&log]).starts_with("[the first "));
-    // Nothing of this machine or of the time is in it, and one that is there stays.
+    // The bundle depends neither on this machine nor on the time, and an existing one is not overwritten.
     let again = said(dir.path(), &["bundle", "run", "--out", "again.tar.zst"]);
     assert_eq!(again.code, Some(0), "{}", again.stderr);
     let bytes = |path: &Path| std::fs::read(path).unwrap();
@@ -90,7 +90,7 @@ fn a_bundle_proves_what_its_run_showed_and_says_what_it_does_not() {
     assert_eq!(left, ["b.tar.zst", "run"], "it leaves nothing");
 }
 
-/// Also where somebody has edited the journal and made the checksums fit.
+/// The stamp remains even if somebody has edited the journal and updated the checksums.
 #[test]
 fn a_shaped_run_stays_shaped_in_a_bundle() {
     let dir = tempfile::tempdir().unwrap();
@@ -108,7 +108,7 @@ fn a_shaped_run_stays_shaped_in_a_bundle() {
     assert!(verified.stdout.contains(stamp), "{}", verified.stdout);
 }
 
-/// A stranger's reports say what the stranger likes.
+/// The reports in a stranger's bundle may be forged.
 #[test]
 fn the_reports_in_a_bundle_are_not_believed() {
     let dir = tempfile::tempdir().unwrap();

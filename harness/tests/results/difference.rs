@@ -1,4 +1,4 @@
-//! `diff` beside the record gives the answer of `report`, whatever was recorded and however the run ended.
+//! `diff` against the record gives the same answer as `report`, whatever was recorded and however the run ended.
 
 use crate::made::{Made, PROFILE, journal, make, said};
 use reports::journal::{Event, FILE, JournalEntry, Phase, RunFilter};
@@ -16,21 +16,21 @@ const DAY: i64 = 24 * 60 * 60;
 /// A journal.
 struct Events(Vec<JournalEntry>);
 
-/// A run and the record that it is held against.
+/// A run and the record with which it is compared.
 struct Case {
     name: &'static str,
-    /// What is done to the journal of a run in which all of the catalogue passes.
+    /// Change of the journal of a run in which the whole catalogue passes.
     run: fn(&mut Events),
     /// Whether the record is that of a run in which the test fails.
     is_recorded_as_failing: bool,
-    /// What is replaced in the record.
+    /// Text in the record and its replacement.
     record: (&'static str, &'static str),
     /// Whether the failure is a known issue.
     is_known: bool,
     code: i32,
 }
 
-/// What is as recorded.
+/// A run that agrees with the record.
 const SAME: Case =
     Case { name: "same", run: |_| (), is_recorded_as_failing: false, record: ("", ""), is_known: false, code: 0 };
 
@@ -94,16 +94,17 @@ fn a_run_beside_the_record_ends_as_its_report_does() {
         let diff = said(dir.path(), &["diff", &run, "--records", &records]);
         let told = format!("{}: {}{}{}{}", case.name, report.stdout, report.stderr, diff.stdout, diff.stderr);
         assert_eq!((report.code, diff.code), (Some(case.code), Some(case.code)), "{told}");
-        // What makes the exit code is told.
+        // `diff` prints the reason for the exit code.
         let reasons = ["  worse ", "  lacking ", "  new: ", "  unjudged ", "\nNot judged:", "its test passes"];
         assert_eq!(reasons.iter().any(|words| diff.stdout.contains(words)), case.code != 0, "{told}");
     }
 }
 
-/// Writes the folder of a run of the whole catalogue in which everything passes, then doctored.
+/// Writes the directory of a run of the whole catalogue in which everything passes, with its journal changed by
+/// `doctor`.
 fn whole(dir: &Path, run: &str, second: i64, doctor: fn(&mut Events)) {
     let folder = dir.join(run);
-    // Made runs begin at that second.
+    // The clock of generated runs starts at this second.
     make(&folder, &Made { run, cell: CELL, at: second - 1_790_000_000, ..Made::default() });
     let entries = journal(&folder).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let mut events = Events(entries);
@@ -131,7 +132,7 @@ fn whole(dir: &Path, run: &str, second: i64, doctor: fn(&mut Events)) {
     fs::write(folder.join(FILE), lines).unwrap();
 }
 
-/// Has the test end otherwise.
+/// Replaces the test's outcome.
 fn ends(events: &mut Events, with: &Outcome) {
     for entry in &mut events.0 {
         if let Event::TestFinished { test, outcome, .. } = &mut entry.event
@@ -177,7 +178,7 @@ fn filter(events: &mut Events, text: &str) {
     }
 }
 
-/// Killed before the one test that it was asked for.
+/// Kills the run before the only selected test.
 fn filtered_and_killed(events: &mut Events) {
     filter(events, "rename_is_atomic");
     is_killed(events);

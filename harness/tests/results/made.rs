@@ -1,4 +1,4 @@
-//! Output folders as runs leave them, made.
+//! Generated output directories, in the form that runs leave.
 
 use model::package::{PackageName, PackageVersion};
 use model::verified::Basis;
@@ -10,22 +10,22 @@ use std::path::Path;
 use std::process::Command;
 use suites::outcome::{Component, Failure, Outcome};
 
-/// The profile of all made runs.
+/// The profile of all generated runs.
 pub(crate) const PROFILE: &str = "go-3.32";
-/// A test that passes in a made run, and one that fails.
+/// A test that passes in a generated run, and one that fails.
 pub(crate) const PASSES: &str = "smoke::packages_are_installed";
 pub(crate) const FAILS: &str = "smoke::qemu_has_the_machine_type";
-/// The log of the one that fails, below the cell's folder.
+/// The log of the failing test, relative to the cell's directory.
 pub(crate) const LOG: &str = "g1/qemu.log";
 
-/// What a command said.
+/// Result of a command.
 pub(crate) struct Said {
     pub(crate) code: Option<i32>,
     pub(crate) stdout: String,
     pub(crate) stderr: String,
 }
 
-/// Runs the command in a folder; no Docker engine answers.
+/// Runs the command in a directory; no Docker engine answers.
 pub(crate) fn said(folder: &Path, arguments: &[&str]) -> Said {
     let mut command = Command::new(env!("CARGO_BIN_EXE_kata-qualify"));
     command.args(arguments).current_dir(folder).env("DOCKER_HOST", "unix:///nonexistent/docker.sock");
@@ -34,38 +34,38 @@ pub(crate) fn said(folder: &Path, arguments: &[&str]) -> Said {
     Said { code: ended.status.code(), stdout: text(ended.stdout), stderr: text(ended.stderr) }
 }
 
-/// A run to be made.
+/// Description of a run to generate.
 pub(crate) struct Made<'a> {
     pub(crate) run: &'a str,
     pub(crate) cell: &'a str,
     pub(crate) shaped: bool,
-    /// Whether it asked that all that is required is supported.
+    /// Whether the run was strict: everything that is required must be supported.
     pub(crate) strict: bool,
-    /// The test that fails, whom that blames, and what was seen.
+    /// The failing test, the component that it blames, and the observation.
     pub(crate) fails: (&'a str, Component, &'a str),
-    /// The log that it leaves, below the cell's folder.
+    /// The log of the failing test, relative to the cell's directory.
     pub(crate) log: &'a str,
     /// The version of virtiofsd.
     pub(crate) virtiofsd: &'a str,
     pub(crate) basis: Basis,
-    /// What the journal says of the accelerator, where that does not fit the basis.
+    /// The accelerator in the journal, if it does not match the basis.
     pub(crate) accelerator: Option<Accelerator>,
-    /// Seconds since some day.
+    /// Seconds since a fixed day.
     pub(crate) at: i64,
-    /// What becomes of it.
+    /// The run's end.
     pub(crate) end: End,
 }
 
-/// What becomes of a made run.
+/// End of a generated run.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum End {
     /// One test passes and one fails.
     Fails,
-    /// It was only asked for the test that passes.
+    /// Only the passing test was selected.
     Passes,
-    /// Its image cannot be made.
+    /// The image could not be made.
     Lost,
-    /// It is killed after the test that passes.
+    /// The run is killed after the passing test.
     Killed,
 }
 
@@ -78,7 +78,7 @@ impl Default for Made<'_> {
     }
 }
 
-/// The folder of a cell's logs.
+/// Returns the directory of a cell's logs.
 pub(crate) fn artifacts(cell: &str) -> String {
     format!("artifacts/{}", cell.replace([':', '/'], "-"))
 }
@@ -151,12 +151,12 @@ pub(crate) fn make(folder: &Path, made: &Made<'_>) {
     let mut journal = Writer::create(folder).unwrap();
     for (second, event) in (made.at..).zip(events) {
         let at = jiff::Timestamp::from_second(1_790_000_000 + second).unwrap();
-        // As it is, so that there is something to redact in what is made of it.
+        // Without redaction, so that derived files have something to redact.
         journal.append_as_it_is(&JournalEntry { at, event }).unwrap();
     }
 }
 
-/// One test passes, and one fails that left a log.
+/// Adds events of a passing test, and of a failing one that left a log.
 fn tests(events: &mut Vec<Event>, cell: &CellId, log: String, made: &Made<'_>) {
     let (fails, component, observed) = made.fails;
     let failed = Outcome::Fail(Failure::new(component, observed));
@@ -186,7 +186,7 @@ fn tests(events: &mut Vec<Event>, cell: &CellId, log: String, made: &Made<'_>) {
     }
 }
 
-/// The journal of a folder, as text.
+/// Returns the journal of a directory, as text.
 pub(crate) fn journal(folder: &Path) -> String {
     std::fs::read_to_string(folder.join(FILE)).unwrap()
 }

@@ -1,4 +1,4 @@
-//! What is done with runs that are there: joined, packed, checked.
+//! Commands on finished runs: merging, packing, verifying.
 
 #![expect(clippy::unwrap_used, reason = "helpers of a test fail by panicking, as the test does")]
 

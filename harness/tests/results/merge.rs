@@ -25,7 +25,7 @@ fn shards_become_one_folder_that_can_be_merged_again() {
         assert_eq!(ended.code, merged.code, "{}", ended.stderr);
         assert_eq!(journal(&of(out)), journal(&of("ab")));
     }
-    // A folder's reports are remade as any run's.
+    // The reports of a merged directory can be regenerated like those of any run.
     assert_eq!(said(dir.path(), &["report", "ab"]).code, merged.code);
 }
 
@@ -43,11 +43,11 @@ fn what_differs_is_named_and_the_later_run_counts() {
     assert_eq!(attempts.collect::<Vec<_>>(), [1, 1]);
 }
 
-/// What a run was asked to judge by, its reports need not be told again.
+/// The reports of a run apply its strictness without being given the option again.
 #[test]
 fn a_strict_run_is_strict_when_it_is_reported_or_merged() {
     let dir = tempfile::tempdir().unwrap();
-    // No record has this machine, so that nothing is worse.
+    // No record has this environment, so nothing can be worse.
     let cell = "debian:13/x86_64/host";
     for (name, strict, code) in [("plain", false, 0), ("strict", true, 1)] {
         make(&dir.path().join(name), &Made { cell, strict, ..Made::default() });
@@ -73,7 +73,7 @@ fn a_run_whose_cell_was_lost_is_not_as_the_one_before() {
     }
 }
 
-/// Nobody is to take it for the distro's own because it came together with what is.
+/// A shaped run must not pass for one of the real distro because it was merged with such runs.
 #[test]
 fn a_shaped_run_stays_shaped_among_others() {
     let dir = tempfile::tempdir().unwrap();
@@ -105,7 +105,7 @@ fn folders_without_a_run_and_a_folder_that_is_not_empty_are_bad_input() {
     assert!(!dir.path().join("x").exists());
 }
 
-/// The rest of a shard that was killed is missing, and what it had is there.
+/// Only the cells that a killed shard had finished are there; the others are missing.
 #[test]
 fn a_shard_that_was_killed_gives_what_it_had() {
     let dir = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! What CI does with bundles: the commands, and the scripts that its workflow calls.
+//! CI's handling of bundles: the commands, and the scripts that its workflow calls.
 
 use crate::made::{End, Made, PROFILE, Said, journal, make, said};
 use model::verified::Basis;
@@ -18,10 +18,11 @@ fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().unwrap()
 }
 
-/// The test that fails in all runs here: all that is required for its capability, which the record has as offered.
+/// The test that fails in all runs here. It is the only one required for its capability, which the record has as
+/// supported.
 const OFFERED: &str = "smoke::qemu_has_vhost_user_blk";
 
-/// A bundle of a made run, in `bundles`.
+/// Writes the bundle of a generated run to `bundles`.
 fn bundle(folder: &Path, name: &str, cell: &str, end: End) {
     let (run, at) = (folder.join(name), if end == End::Lost { 0 } else { 60 });
     let fails = (OFFERED, Component::Qemu, "no vhost-user-blk from mirror.example");
@@ -32,7 +33,7 @@ fn bundle(folder: &Path, name: &str, cell: &str, end: End) {
     assert_eq!(packed.code, Some(0), "{}", packed.stderr);
 }
 
-/// A plan of these cells.
+/// Writes a plan with these cells.
 fn plan(folder: &Path, cells: &[&str]) {
     let one = |cell: &&str| serde_json::json!({"cell": cell, "minutes": 8, "minutes-from": "guess"});
     let cells: Vec<Value> = cells.iter().map(one).collect();
@@ -66,7 +67,7 @@ fn bundles_are_merged_as_their_folders_are() {
     let packed = both("bundles/r1.tar.zst", "bundles/r2.tar.zst", "packed");
     let folders = both("r1", "r2", "folders");
     assert_eq!((packed.code, &packed.stdout), (folders.code, &folders.stdout), "{}", packed.stderr);
-    // What is in a bundle is redacted.
+    // Bundles are redacted.
     assert!(journal(&dir.path().join("folders")).contains("hunter22"));
     assert!(!journal(&dir.path().join("packed")).contains("hunter22"));
     assert!(dir.path().join("packed/runs/r2/artifacts").is_dir());
@@ -84,7 +85,7 @@ fn a_pipeline_is_red_for_what_is_worse_or_missing_and_a_gap_is_a_warning() {
         (vec![("r1", ONE, End::Passes)], vec![ONE, OTHER], 3, vec![OTHER]),
         (vec![("r1", ONE, End::Passes), ("r2", OTHER, End::Killed)], vec![ONE, OTHER], 3, vec![OTHER]),
         (vec![("r1", ONE, End::Fails), ("r2", OTHER, End::Lost)], vec![ONE, OTHER], 1, vec![OTHER]),
-        // It was lost on one machine, and not on the next.
+        // The cell was lost on one machine and passed on the next.
         (vec![("r1", ONE, End::Lost), ("r2", ONE, End::Passes)], vec![ONE], 0, vec![]),
     ] {
         let dir = tempfile::tempdir().unwrap();
@@ -110,7 +111,7 @@ fn a_pipeline_is_red_for_what_is_worse_or_missing_and_a_gap_is_a_warning() {
     }
 }
 
-/// The reports of a merged run have the pipeline's exit code, and say why.
+/// Checks that the reports of a merged run have the pipeline's exit code and state the reasons.
 fn says_the_same(folder: &Path, code: i32) {
     let merged = folder.join("merged");
     let results = json(&fs::read_to_string(merged.join("results.json")).unwrap());
@@ -141,7 +142,7 @@ fn a_bundle_that_cannot_be_read_counts_as_missing() {
     assert_eq!(ended.code, Some(3), "{}", ended.stderr);
     assert!(ended.stderr.contains("warning: left out ") && ended.stderr.contains("r2.tar.zst: "), "{}", ended.stderr);
     assert!(ended.stderr.contains(&format!("missing: {OTHER}")), "{}", ended.stderr);
-    // So it does where what was planned is in the others.
+    // An unreadable bundle also counts as missing if the other bundles have all planned cells.
     plan(dir.path(), &[ONE]);
     let ended = merged(dir.path());
     assert_eq!(ended.code, Some(3), "{}", ended.stderr);
@@ -152,7 +153,7 @@ fn a_bundle_that_cannot_be_read_counts_as_missing() {
     }
 }
 
-/// Of several runs of a cell the later one counts, and so would a made-up day.
+/// The later of several runs of a cell counts, and so would a run with a forged future date.
 #[test]
 fn a_run_of_a_day_to_come_is_left_out_of_what_is_merged_and_shown() {
     let dir = tempfile::tempdir().unwrap();
@@ -168,7 +169,7 @@ fn a_run_of_a_day_to_come_is_left_out_of_what_is_merged_and_shown() {
     assert!(!journal(&dir.path().join("merged")).contains("\"r2\""));
     let told = read(dir.path(), "annotations");
     assert!(told.contains("r2.tar.zst") && told.contains("yet to come"), "{told}");
-    // Without a plan it is a conflict, which each report tells, and the others are merged.
+    // Without a plan the run is a conflict in every report, and the other runs are merged.
     let both = said(dir.path(), &["merge", "r1", "r2", "--out", "both"]);
     let conflict = format!("conflict: {ONE}: run r2 is left out: it ended on 2126-");
     assert!(both.code == Some(3) && both.stderr.contains(&conflict), "{}", both.stderr);
@@ -190,7 +191,8 @@ fn a_run_of_a_day_to_come_is_left_out_of_what_is_merged_and_shown() {
     assert!(!known.stdout.contains("2126-"), "{}", known.stdout);
 }
 
-/// The repository's records in a folder, with verdicts of a day before that of the made runs, whose clock stands still.
+/// Copies the repository's records to a directory, with verdicts from a day before the generated runs, whose clock is
+/// fixed.
 fn records(folder: &Path) -> PathBuf {
     let records = folder.join("records");
     succeed(Command::new("cp").arg("-R").arg(repository().join("distros/records")).arg(&records));
@@ -212,7 +214,7 @@ fn succeed(command: &mut Command) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// The files of a folder with their bytes.
+/// Returns the files of a directory with their bytes.
 fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     let files = entries.filter(|path| path.is_file());
@@ -253,7 +255,7 @@ fn what_was_judged_is_written_back_and_what_was_not_keeps_its_day() {
     };
     assert!(!of_12(&before["debian.yaml"]).is_empty());
     assert_eq!(of_12(&after["debian.yaml"]), of_12(&before["debian.yaml"]), "days, versions and verdicts stay");
-    // Again, it is the same.
+    // A second write-back changes nothing.
     let again = write(&bundles[..1]);
     assert_eq!(again.code, Some(0), "{}", again.stderr);
     let already = "nothing written: records/verified/debian.yaml has already what was judged whole";
@@ -263,7 +265,7 @@ fn what_was_judged_is_written_back_and_what_was_not_keeps_its_day() {
     assert_eq!(files(&records.join("verified")), after);
 }
 
-/// Nights are written back in any order, by hand for one.
+/// Runs may be written back in any order, by hand for example.
 #[test]
 fn an_older_run_takes_no_verdict_of_a_newer_one_away() {
     let dir = tempfile::tempdir().unwrap();
@@ -285,7 +287,7 @@ fn an_older_run_takes_no_verdict_of_a_newer_one_away() {
     assert_eq!(files(&records.join("verified")), known);
 }
 
-/// A test failed, and most of those never ran that are required for the same capability.
+/// A test failed, and most other tests that its capability requires never ran.
 #[test]
 fn a_partial_run_says_that_nothing_is_written_and_why() {
     let dir = tempfile::tempdir().unwrap();
@@ -316,7 +318,7 @@ fn nothing_that_a_caller_vouches_for_gets_beside_the_shipped_records() {
     assert_eq!(files(&records.join("verified")), before);
 }
 
-/// Its journal says `hardware`, and that its guests were emulated.
+/// The journal says `hardware` although its guests were emulated.
 #[test]
 fn nothing_is_written_back_as_hardware_that_was_emulated() {
     let dir = tempfile::tempdir().unwrap();
@@ -332,7 +334,8 @@ fn nothing_is_written_back_as_hardware_that_was_emulated() {
     assert!(text.contains("no vhost-user-blk") && !text.contains("basis: hardware"), "{text}");
 }
 
-/// Of hardware a few tests are known: what is not applicable is no verdict, and stays with those that rest on emulation.
+/// A run on hardware takes over only its own verdicts. "Not applicable" is no verdict and stays in the entries of
+/// emulated runs.
 #[test]
 fn a_run_on_hardware_takes_its_verdicts_and_nothing_else_out_of_an_entry() {
     let dir = tempfile::tempdir().unwrap();
@@ -370,7 +373,7 @@ fn a_run_of_a_day_to_come_and_a_folder_without_records_are_refused() {
     assert_eq!(fs::read_dir(dir.path().join("empty")).unwrap().count(), 0);
 }
 
-/// A script of `.ci`, with this program.
+/// Runs a script of `.ci` with this kata-qualify.
 fn script(name: &str, folder: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Said {
     let mut command = Command::new(repository().join(".ci").join(name));
     command.args(arguments).current_dir(folder).env("KATA_QUALIFY", env!("CARGO_BIN_EXE_kata-qualify"));
@@ -393,7 +396,7 @@ fn the_script_merges_shows_and_proposes_what_bundles_show() {
     let variables = [("GITHUB_ACTIONS", "true"), ("GITHUB_STEP_SUMMARY", summary.to_str().unwrap())];
     let ended = script("pipeline", dir.path(), &["merge", "."], &variables);
     assert_eq!(ended.code, Some(1), "{}", ended.stderr);
-    // Whatever comes from a run is where GitHub reads no commands; what follows is ours.
+    // Output of a run is printed where GitHub interprets no commands; everything after that is the script's own.
     let lines: Vec<&str> = ended.stdout.lines().collect();
     let word = lines[0].strip_prefix("::stop-commands::").unwrap();
     assert_eq!(word.len(), 32);
@@ -409,7 +412,7 @@ fn the_script_merges_shows_and_proposes_what_bundles_show() {
     let patch = fs::read_to_string(dir.path().join("verified.patch")).unwrap();
     let heads: Vec<&str> = patch.lines().filter(|line| line.starts_with("+++ ")).collect();
     assert!(heads.len() == 1 && heads[0].starts_with("+++ b/distros/records/verified/debian.yaml"), "{heads:?}");
-    // The patch is what the files are, and the records have not changed.
+    // The patch turns the records into the new files, and the records themselves have not changed.
     assert_eq!(files(&records.join("verified")), before);
     let tree = dir.path().join("tree/distros");
     fs::create_dir_all(&tree).unwrap();
@@ -421,7 +424,7 @@ fn the_script_merges_shows_and_proposes_what_bundles_show() {
     assert!(usage.code == Some(2) && usage.stderr.contains("Usage:"), "{}", usage.stderr);
 }
 
-/// A night in which every machine was lost still has a site and a history, and the records stay.
+/// If every machine of a night is lost, there are still a site and a history, and the records stay unchanged.
 #[test]
 #[cfg_attr(lacks = "pipeline", ignore = "needs bash, jq, git and diff")]
 fn bundles_without_an_end_leave_the_records_as_they_are() {
@@ -440,12 +443,12 @@ fn bundles_without_an_end_leave_the_records_as_they_are() {
     let site = script("pipeline", dir.path(), &["site", "."], &[]);
     assert_eq!(site.code, Some(0), "{}", site.stderr);
     assert!(dir.path().join("site/index.html").is_file());
-    // What is wrong with the call is no night without results.
+    // A wrong call is not mistaken for a night without results.
     fs::create_dir(dir.path().join("empty")).unwrap();
     assert_eq!(script("pipeline", dir.path(), &["verified", ".", "empty"], &[]).code, Some(2));
 }
 
-/// A repository with the records, a clone of it, and what a merge job hands on.
+/// A repository with the records, a clone of it, and the output of a merge job.
 struct Published {
     dir: tempfile::TempDir,
 }
@@ -470,7 +473,7 @@ impl Published {
         for folder in ["from/verified", "from/merged/pipeline", "from/site", "bin"] {
             fs::create_dir_all(at(folder)).unwrap();
         }
-        // What gh is asked, and what it answers.
+        // A fake gh that logs its arguments and gives fixed answers.
         let gh = "#!/bin/sh\nprintf '%s\\n' \"$*\" >>\"$GH_LOG\"\nfor last; do :; done\ncase $* in\n*--body-file*) [ ! -f \"$last\" ] || cp \"$last\" \"$GH_BODY\" ;;\n\"issue list\"*) cat \"$GH_KNOWN\" ;;\n\"pr list\"*) echo \"${GH_OPEN:-}\" ;;\nesac\n";
         for (name, text) in [("gh", gh), ("kata-osinfo", "#!/bin/sh\nexit \"${LINT:-0}\"\n")] {
             let program = at("bin").join(name);
@@ -507,7 +510,7 @@ impl Published {
         succeed(Command::new("git").args(arguments).current_dir(self.at("origin")))
     }
 
-    /// Verdicts that differ from the recorded ones.
+    /// Writes verdicts that differ from the recorded ones.
     fn verdicts(&self) {
         let old = fs::read_to_string(self.at("work/distros/records/verified/debian.yaml")).unwrap();
         fs::write(self.at("from/verified/debian.yaml"), old + "# new\n").unwrap();
@@ -526,21 +529,21 @@ fn the_pull_request_has_verdicts_and_nothing_else() {
     let changed = || published.git(&["diff", "--name-only", "main", "qualify/verified"]);
     assert_eq!(changed(), "distros/records/verified/debian.yaml\n");
     assert!(published.asked().contains("pr create --head qualify/verified"), "{}", published.asked());
-    // The next night it is one commit again, on what is there by then.
+    // The next night there is one commit again, based on the current `main`.
     succeed(Command::new("git").args(["checkout", "--quiet", "main"]).current_dir(published.at("work")));
     published.verdicts();
     assert_eq!(published.script(&["accept", "from", "work"]).code, Some(0));
     assert_eq!(published.script(&["propose", "work"]).code, Some(0));
     assert_eq!(published.git(&["rev-list", "--count", "main..qualify/verified"]), "1\n");
     assert!(!published.asked().contains("pr edit"), "none was open: {}", published.asked());
-    // Nothing has changed: nothing is asked.
+    // Without a change, gh is not called.
     succeed(Command::new("git").args(["checkout", "--quiet", "main"]).current_dir(published.at("work")));
     let asked = published.asked();
     assert!(published.script(&["propose", "work"]).stderr.contains("no verdict has changed"));
     assert_eq!(published.asked(), asked);
 }
 
-/// GitHub starts none for what a workflow's own token pushes.
+/// GitHub starts no checks for a push with a workflow's own token.
 #[test]
 #[cfg_attr(lacks = "pipeline", ignore = "needs bash, jq, git and diff")]
 fn the_pull_request_says_whether_checks_start_by_themselves() {
@@ -574,7 +577,7 @@ fn verdicts_of_the_pull_request_are_taken_while_it_is_open() {
     succeed(Command::new("git").args(["checkout", "--quiet", "main"]).current_dir(published.at("work")));
     let verdicts = || fs::read_to_string(published.at("work/distros/records/verified/debian.yaml")).unwrap();
     let before = verdicts();
-    // Whoever closes it does not want them; the branch stays.
+    // A closed pull request means that its verdicts are not wanted; the branch stays.
     let closed = published.script(&["proposed", "work"]);
     assert!(closed.code == Some(0) && closed.stderr.contains("no verdicts are proposed"), "{}", closed.stderr);
     assert_eq!(verdicts(), before);
@@ -606,7 +609,7 @@ fn whatever_else_a_merge_job_hands_on_is_refused() {
     published.verdicts();
     let refused = published.script_with(&["accept", "from", "work"], &[("LINT", "1")]);
     assert!(refused.code == Some(1) && refused.stderr.contains("the records are not right"), "{}", refused.stderr);
-    // Something else has changed in the work tree, by whatever means.
+    // A file in the work tree was changed in some other way.
     let table: [(Plant, &str); 4] = [
         (|p| fs::write(p.at("work/README.md"), "y\n").unwrap(), "README.md: it is no file of verdicts"),
         (|p| fs::write(p.at("work/distros/records/verified/x.sh"), "").unwrap(), "x.sh: it is no file of verdicts"),
@@ -663,7 +666,7 @@ fn an_issue_is_opened_once_for_each_signature() {
     assert_eq!(asked.len(), 3, "{asked:?}");
     assert!(asked[0].starts_with("issue create --title [0123456789ab] qemu: x --body-file "), "{asked:?}");
     assert!(asked[1].starts_with("issue edit 12 --body-file ") && asked[2] == "issue reopen 12", "{asked:?}");
-    // Somebody has put words before it, and there is a younger one.
+    // The issue is found although its title has a prefix and a newer issue exists.
     let known = serde_json::json!([
         {"number": 31, "title": "[0123456789ab] qemu: another word"},
         {"number": 30, "title": "Regression: [0123456789ab] qemu: x"},
@@ -676,7 +679,7 @@ fn an_issue_is_opened_once_for_each_signature() {
     let asked = published.asked();
     assert!(asked.contains("issue edit 30 --body-file ") && asked.contains("issue reopen 30\n"), "{asked}");
     assert!(!asked.contains("issue create") && !asked.contains(" 31") && !asked.contains(" 29"), "{asked}");
-    // What the next run would not find again is not opened.
+    // An issue that the next run would not find again is not opened.
     let mut lost = issue("0123456789ab");
     lost["title"] = "qemu: x".into();
     fs::write(&list, serde_json::json!([lost]).to_string()).unwrap();
@@ -691,7 +694,7 @@ fn an_issue_is_opened_once_for_each_signature() {
     assert!(refused.code != Some(0) && refused.stderr.contains("no digest of a signature"), "{}", refused.stderr);
 }
 
-/// A bad night does not flood the list of issues, and loses no signature.
+/// A bad night opens a limited number of issues and loses no signature.
 #[test]
 #[cfg_attr(lacks = "pipeline", ignore = "needs bash, jq, git and diff")]
 fn so_many_new_issues_are_opened_and_the_rest_is_named_and_opened_the_next_night() {
@@ -705,7 +708,7 @@ fn so_many_new_issues_are_opened_and_the_rest_is_named_and_opened_the_next_night
         let known: Vec<Value> = signatures.iter().enumerate().map(one).collect();
         fs::write(published.at("known"), Value::from(known).to_string()).unwrap();
     };
-    // The last one has an issue, which is brought up to date whatever else there is.
+    // The last signature has an issue, which is updated regardless of the limit.
     known(&signatures[23..]);
     let told = published.script(&["issues", "from"]);
     assert_eq!(told.code, Some(0), "{}", told.stderr);
@@ -737,7 +740,7 @@ fn a_site_is_files_and_folders() {
     assert!(refused.code == Some(1) && refused.stderr.contains("neither a file nor a folder"), "{}", refused.stderr);
 }
 
-/// A job that ran strangers' packages could replace what `build` made.
+/// A job that installed untrusted packages could have replaced the output of `build`.
 #[test]
 fn tools_are_checked_before_they_run_and_no_token_stands_beside_them() {
     let text = |name: &str| fs::read_to_string(repository().join(".github").join(name)).unwrap();
@@ -754,7 +757,7 @@ fn tools_are_checked_before_they_run_and_no_token_stands_beside_them() {
         for step in job["steps"].as_array().unwrap().iter().filter(|step| has_token(&step["env"])) {
             with_token += 1;
             assert!(!step["run"].as_str().unwrap().contains("bin/kata-"), "{name}: {step}");
-            // A token that can do more than the workflow's own stands in one step, and is there for `main` alone.
+            // A token with more rights than the workflow's own is used in one step only, and only for `main`.
             if step.to_string().contains("secrets.") {
                 assert_eq!(name, "publish");
                 assert_eq!(step["run"], ".ci/publish propose .");
@@ -765,7 +768,7 @@ fn tools_are_checked_before_they_run_and_no_token_stands_beside_them() {
     assert!(with_token > 0);
 }
 
-/// `kernel.host` and `host.*` are shown in virtual machines alone.
+/// `kernel.host` and `host.*` can be shown only in virtual machines.
 #[test]
 fn containers_and_machines_are_qualified_each_at_an_hour_of_their_own() {
     let text = |name: &str| fs::read_to_string(repository().join(".github").join(name)).unwrap();
@@ -786,7 +789,7 @@ fn containers_and_machines_are_qualified_each_at_an_hour_of_their_own() {
     assert!(action.contains("options+=(--profile \"$PROFILES\")") && action.contains("\"${options[@]}\" || code=$?"));
 }
 
-/// It is no program of a registry that `.ci/run` can take, so that GitHub alone runs it: built of one commit.
+/// actionlint is in no registry from which `.ci/run` installs, so only GitHub runs it, built from one fixed commit.
 #[test]
 fn githubs_checks_ask_actionlint_of_one_commit() {
     let text = fs::read_to_string(repository().join(".github/workflows/ci.yml")).unwrap();
@@ -799,7 +802,7 @@ fn githubs_checks_ask_actionlint_of_one_commit() {
     assert!(script.lines().any(|line| line.contains("/bin/actionlint\"")), "it is built and not run: {script}");
 }
 
-/// zizmor's opinion of the workflows; `ZIZMOR` is the program.
+/// zizmor finds nothing in the workflows; `ZIZMOR` names the program.
 #[test]
 #[ignore = "takes a program of PyPI: .ci/run"]
 fn zizmor_finds_nothing_in_the_workflows() {
@@ -807,7 +810,7 @@ fn zizmor_finds_nothing_in_the_workflows() {
     let look = |folder: &Path| Command::new(&zizmor).args(["--offline", "--no-progress"]).arg(folder).output().unwrap();
     let looked = look(&repository().join(".github"));
     assert!(looked.status.success(), "{}", String::from_utf8_lossy(&looked.stdout));
-    // It would find something: a word of an issue in a shell's line.
+    // zizmor does find a planted fault: an issue's text in a shell command.
     let dir = tempfile::tempdir().unwrap();
     let workflows = dir.path().join(".github/workflows");
     fs::create_dir_all(&workflows).unwrap();

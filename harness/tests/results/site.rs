@@ -12,7 +12,7 @@ fn a_site_is_made_of_the_records_alone_and_of_runs_and_bundles() {
     make(&dir.path().join("b"), &Made { run: "r2", at: 100_000, ..Made::default() });
     make(&dir.path().join("c"), &Made { run: "r3", shaped: true, at: 200_000, ..Made::default() });
     said(dir.path(), &["bundle", "b", "--out", "b.tar.zst"]);
-    // The same run twice is one.
+    // The same run given twice counts once.
     let made = said(dir.path(), &["site", "a", "b.tar.zst", "b", "c", "--out", "site"]);
     assert_eq!(made.code, Some(0), "{}", made.stderr);
     assert!(made.stderr.contains("note: 1 of 3 runs do not count, or not whole"), "{}", made.stderr);
@@ -25,7 +25,7 @@ fn a_site_is_made_of_the_records_alone_and_of_runs_and_bundles() {
         "{cell}"
     );
     assert!(read("feed.atom").contains("<feed xmlns=\"http://www.w3.org/2005/Atom\">"));
-    // Nothing of a mirror or a password is in any of it.
+    // No page names a mirror or a password.
     for file in ["index.html", "cell/debian-13-x86_64-container.html", "api/v1/cell/debian-13-x86_64-container.json"] {
         assert!(!read(file).contains("mirror.example") && !read(file).contains("hunter22"), "{file}");
     }

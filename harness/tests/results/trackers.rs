@@ -1,11 +1,11 @@
-//! Servers on this machine that stand for those of trackers: they take one visitor, and say what it brought.
+//! Local stand-ins for bug trackers' servers: each serves one client and returns what the client sent.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// A server, and what it was brought once it is done.
+/// A server that returns the received data when it is done.
 pub(crate) struct Tracker {
     pub(crate) address: String,
     brought: JoinHandle<String>,
@@ -18,12 +18,12 @@ impl Tracker {
         Tracker { address, brought: std::thread::spawn(move || serve(&listener).unwrap()) }
     }
 
-    /// Takes one mail, whose headers and body it keeps.
+    /// Starts a server that takes one mail and keeps its headers and body.
     pub(crate) fn of_mail() -> Tracker {
         Tracker::serving(|listener| mail(&mut visitor(listener)?))
     }
 
-    /// A Bugzilla's REST interface, which keeps the fields of one new bug.
+    /// Starts a server with Bugzilla's REST interface that keeps the fields of one new bug.
     pub(crate) fn of_bugs() -> Tracker {
         Tracker::serving(|listener| {
             loop {
@@ -45,7 +45,7 @@ fn visitor(listener: &TcpListener) -> std::io::Result<TcpStream> {
     Ok(stream)
 }
 
-/// RFC 5321, as far as one mail needs it.
+/// Serves RFC 5321, as far as one mail needs it.
 fn mail(stream: &mut TcpStream) -> std::io::Result<String> {
     let mut lines = BufReader::new(stream.try_clone()?);
     stream.write_all(b"220 tracker\r\n")?;
@@ -57,7 +57,7 @@ fn mail(stream: &mut TcpStream) -> std::io::Result<String> {
                 stream.write_all(b"354 go on\r\n")?;
                 line.clear();
                 while lines.read_line(&mut line)? > 0 && line.trim_end() != "." {
-                    // A full stop at a line's beginning is doubled on the way.
+                    // The protocol doubles a full stop at the beginning of a line.
                     mail.push_str(line.strip_prefix('.').unwrap_or(&line));
                     line.clear();
                 }
@@ -74,7 +74,7 @@ fn mail(stream: &mut TcpStream) -> std::io::Result<String> {
     Ok(mail.replace("\r\n", "\n"))
 }
 
-/// Answers one request; gives its body if it is that of a new bug.
+/// Answers one request; returns its body if the request creates a bug.
 fn request(stream: &mut TcpStream) -> std::io::Result<Option<String>> {
     let mut lines = BufReader::new(stream.try_clone()?);
     let (mut first, mut line, mut length) = (String::new(), String::new(), 0);

@@ -25,7 +25,7 @@ fn an_image_that_is_not_there_or_has_no_checksum_is_bad_usage() {
     assert!(!dir.path().join("cache").exists(), "nothing was made");
 }
 
-/// Of a file that takes long to be read: it has nothing but zeros, and no space on the disk.
+/// The imported file takes long to read: it has only zeros and needs no space on the disk.
 #[test]
 fn an_import_that_is_interrupted_ends_soon_and_leaves_nothing() {
     let dir = tempfile::tempdir().unwrap();
@@ -60,7 +60,7 @@ fn an_import_that_is_interrupted_ends_soon_and_leaves_nothing() {
     assert!(!cache.exists(), "nothing was made");
 }
 
-/// Whether a process has a handler for a signal, by its `/proc/PID/status` (proc_pid_status(5)).
+/// Returns whether a process has a handler for a signal, from its `/proc/PID/status` (proc_pid_status(5)).
 fn catches(status: &str, signal: Signal) -> bool {
     let caught = procfs::status(status, "SigCgt").unwrap_or_default();
     u64::from_str_radix(caught, 16).unwrap_or(0) >> (signal.as_raw() - 1) & 1 == 1

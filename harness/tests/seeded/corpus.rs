@@ -1,11 +1,11 @@
-//! The corpus, as its files have it.
+//! The corpus of faults, as in its files.
 
 use model::capability::Capability;
 use model::component::Component;
 use model::environment::Environment;
 use serde::Deserialize;
 
-/// What is broken: a file of faults each.
+/// Groups of faults by the broken part; each has its own file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum FaultGroup {
     /// The release's QEMU.
@@ -18,13 +18,13 @@ pub(crate) enum FaultGroup {
     Packages,
     /// containerd and runc.
     Containers,
-    /// What stands in the place of Cloud Hypervisor and Firecracker.
+    /// Stand-ins for Cloud Hypervisor and Firecracker.
     OtherVmms,
-    /// What the harness stands on: nothing of it may count against a release.
+    /// The harness's own infrastructure, whose faults must not count against a release.
     Infrastructure,
 }
 
-/// Each group with its file.
+/// The groups and their files.
 const FILES: [(FaultGroup, &str); 7] = [
     (FaultGroup::Qemu, include_str!("corpus/qemu.yaml")),
     (FaultGroup::Virtiofsd, include_str!("corpus/virtiofsd.yaml")),
@@ -36,7 +36,7 @@ const FILES: [(FaultGroup, &str); 7] = [
 ];
 
 impl FaultGroup {
-    /// The word for it.
+    /// Returns the group's name.
     pub(crate) fn name(self) -> &'static str {
         match self {
             FaultGroup::Qemu => "qemu",
@@ -50,37 +50,37 @@ impl FaultGroup {
     }
 }
 
-/// One fault: how a part is broken, and what a run must say of it.
+/// One fault: the way a part is broken, and the result that a run must report.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(crate) struct Fault {
-    /// Its name.
+    /// Name of the fault.
     pub(crate) id: String,
-    /// What is wrong, for readers.
+    /// Description of the fault, for readers.
     pub(crate) breaks: String,
-    /// How it is broken.
+    /// The means that breaks the part.
     pub(crate) by: Means,
-    /// The only test that is run, with what can block it.
+    /// The only test to run; tests that can block it run, too.
     pub(crate) test: String,
-    /// The capabilities that must turn to unsupported, and no others.
+    /// Capabilities that must become unsupported; no others may.
     #[serde(default)]
     pub(crate) turns: Vec<Capability>,
-    /// Whom the run must blame; nobody where none is named.
+    /// The component that the run must blame; `None` for no component.
     #[serde(default)]
     pub(crate) blames: Option<Component>,
-    /// What the run must say.
+    /// Text that the run must report.
     #[serde(default)]
     pub(crate) says: String,
     /// The release that is broken.
     #[serde(default = "release")]
     pub(crate) release: String,
-    /// The profiles that it is tried under.
+    /// Profiles under which the fault is tried.
     #[serde(default = "profiles")]
     pub(crate) profiles: Vec<String>,
-    /// Where it is brought up; `host` is containerd and runc of this machine.
+    /// The environment of the run; `host` means containerd and runc of this machine.
     #[serde(default = "environment")]
     pub(crate) environment: Environment,
-    /// Whether a run may do as if nothing were wrong, because it need not notice.
+    /// Whether the run may also end without noticing the fault.
     #[serde(default)]
     pub(crate) may_pass: bool,
     /// Whether `.ci/run` tries it.
@@ -88,7 +88,7 @@ pub(crate) struct Fault {
     pub(crate) quick: bool,
 }
 
-/// The release where the corpus names none.
+/// Returns the default release of a fault.
 fn release() -> String {
     "debian:13".to_owned()
 }
@@ -109,89 +109,92 @@ pub(crate) enum Program {
     Qemu,
     /// virtiofsd.
     Virtiofsd,
-    /// What tells which packages are installed.
+    /// The program that lists installed packages.
     PackageQuery,
 }
 
-/// The means by which parts are broken.
+/// Means of breaking parts.
 ///
-/// Scripts are bash's; `$real` is the program that they stand in for, which runs in the end unless they leave before.
+/// Scripts are for bash. `$real` is the program that a script replaces; it runs at the end unless the script exits
+/// before.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(tag = "means", rename_all = "kebab-case", deny_unknown_fields)]
 pub(crate) enum Means {
-    /// QEMU's lists lack every line with this name, and it refuses arguments that begin with it.
+    /// QEMU's lists lack every line with this name, and QEMU refuses arguments that begin with it.
     Hidden { name: String },
     /// A script runs first.
     Script { program: Program, run: String },
-    /// A script changes each argument, `a`, or leaves it out by `drop`; `drop_option` leaves out its option, too.
+    /// A script changes each argument, `$a`, or removes it by `drop`; `drop_option` removes its option, too.
     Arguments { program: Program, each: String },
-    /// It is sent a signal after so many seconds; QEMU only where it boots a guest.
+    /// The program gets a signal after this many seconds; QEMU only if it boots a guest.
     Signal { program: Program, signal: String, seconds: u32 },
-    /// System calls of virtiofsd are not done, or fail: `CALLS:retval=0`, `CALLS:error=EIO`, as strace's `inject` has it.
+    /// System calls of virtiofsd are skipped or fail: `CALLS:retval=0`, `CALLS:error=EIO`, in the syntax of strace's
+    /// `inject`.
     Calls { inject: String },
-    /// Functions in C that the program calls in the place of the C library's.
+    /// C functions that the program calls instead of those of the C library.
     Preloaded { program: Program, functions: String },
-    /// The program's bytes have another word of the same length: a command or a field of QMP that is not there.
+    /// A word in the program's bytes is replaced by another one of the same length, so that a QMP command or field is
+    /// missing.
     Bytes { program: Program, from: String, to: String },
     /// The guest's kernel gets one more parameter.
     Parameter { text: String },
-    /// A file, executable, has another text; one part of the path may have a `*`.
+    /// A file is replaced by an executable with this text; one part of the path may have a `*`.
     Replaced { path: String, text: String },
-    /// A file is not there.
+    /// A file is missing.
     Removed { path: String },
-    /// A module of every kernel is not there.
+    /// A module of every kernel is missing.
     Module { name: String },
-    /// A part of a file's text is another one; one part of the path may have a `*`.
+    /// A part of a file's text is replaced; one part of the path may have a `*`.
     Edited { path: String, from: String, to: String },
-    /// runc of this machine runs this first when it makes a container of the bundle in `$BUNDLE`.
+    /// This machine's runc runs this script first when it creates a container from the bundle in `$BUNDLE`.
     Bundle { run: String },
-    /// This stands in the place of this machine's containerd.
+    /// This text replaces this machine's containerd.
     Containerd { text: String },
-    /// A program of this text is brought along as a component that the release does not have.
+    /// A program with this text is added as a component that the release does not have.
     #[serde(rename = "brought")]
     AddedComponent { component: Component, text: String },
-    /// The component of whoever tries it is brought along, and calls functions in C in the place of the C library's.
-    /// Where none is lent (`CLOUD_HYPERVISOR=PATH`, `FIRECRACKER=PATH`) it is not tried.
+    /// The component of the person who tries the fault is added, with C functions instead of those of the C library.
+    /// Without such a component (`CLOUD_HYPERVISOR=PATH`, `FIRECRACKER=PATH`) the fault is not tried.
     Lent { component: Component, functions: String },
-    /// Nothing listens where the mirror is.
+    /// Nothing listens at the mirror's address.
     NoMirror,
     /// The mirror answers wrongly.
     Mirror { answer: MirrorFault },
-    /// The cache lies on a disk of 64 MiB.
+    /// The cache is on a disk of 64 MiB.
     SmallDisk,
-    /// Something happens as soon as the first guest was started.
+    /// An event happens as soon as the first guest has started.
     During { event: Event },
     /// The clock jumps, three seconds after the start.
     Clock { seconds: i64 },
 }
 
-/// What a mirror does wrong.
+/// Faults of a mirror.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum MirrorFault {
-    /// Packages are not there, which the index has.
+    /// Packages that the index lists are missing.
     NoPackages,
-    /// Packages have another content than the index says.
+    /// Packages have other content than the index states.
     OtherPackages,
     /// The signed index was changed.
     OtherIndex,
-    /// The lists of packages are other ones than the signed index says.
+    /// The lists of packages differ from those of the signed index.
     OtherLists,
 }
 
-/// What happens to a run.
+/// Events during a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Event {
-    /// The engine closes all connections, and answers no more.
+    /// The container engine closes all connections and does not answer any more.
     EngineGone,
     /// The container is killed.
     ContainerKilled,
-    /// The container may have less memory than its guest has taken.
+    /// The container's memory limit is set below the memory that its guest has taken.
     OutOfMemory,
 }
 
-/// Every fault with its group, in the order of the files.
+/// Returns every fault with its group, in the order of the files.
 pub(crate) fn corpus() -> Vec<(FaultGroup, Fault)> {
     let of = |(group, text): (FaultGroup, &str)| {
         let faults: Vec<Fault> =
@@ -201,7 +204,7 @@ pub(crate) fn corpus() -> Vec<(FaultGroup, Fault)> {
     FILES.into_iter().flat_map(of).collect()
 }
 
-/// The fault of that name.
+/// Returns the fault with this name.
 pub(crate) fn fault(id: &str) -> Fault {
     let found = corpus().into_iter().find(|(_, fault)| fault.id == id);
     found.unwrap_or_else(|| panic!("the corpus has no fault {id}")).1

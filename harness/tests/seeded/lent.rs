@@ -1,15 +1,16 @@
-//! Programs of whoever tries the faults, because no release here packages them: Cloud Hypervisor and Firecracker.
+//! Programs supplied by the person who tries the faults, because no release here packages them: Cloud Hypervisor and
+//! Firecracker.
 
 use super::corpus::Means;
 use model::component::Component;
 use std::path::PathBuf;
 
-/// The component's program, where the environment names one: `CLOUD_HYPERVISOR=PATH`.
+/// Returns the component's program, if the environment names one: `CLOUD_HYPERVISOR=PATH`.
 pub(crate) fn program(component: Component) -> Option<PathBuf> {
     std::env::var_os(component.name().replace('-', "_").to_uppercase()).map(PathBuf::from)
 }
 
-/// Whether all is here that a fault takes.
+/// Returns whether everything that a fault needs is available.
 pub(crate) fn is_here(by: &Means) -> bool {
     match by {
         Means::Lent { component, .. } => program(*component).is_some(),
@@ -17,8 +18,8 @@ pub(crate) fn is_here(by: &Means) -> bool {
     }
 }
 
-/// A program with a library that is loaded before all others, in one file, as a component is: it unpacks both, and is then
-/// the program.
+/// Packs a program and a preloaded library into one file, because a component is one file. The file unpacks both and
+/// then runs the program.
 pub(crate) fn with_library(program: &[u8], library: &[u8]) -> Vec<u8> {
     let head = |from: usize| {
         let (library_at, program_at) = (from + 1, from + library.len() + 1);
@@ -31,7 +32,7 @@ pub(crate) fn with_library(program: &[u8], library: &[u8]) -> Vec<u8> {
             size = library.len()
         )
     };
-    // Its length does not depend on the numbers in it.
+    // The script's length does not depend on the numbers in it.
     let script = head(head(0).len());
     [script.as_bytes(), library, program].concat()
 }

@@ -1,4 +1,4 @@
-//! Seeded faults: what is broken on purpose is data (`corpus/*.yaml`), and a fixed set of means breaks it.
+//! Seeded faults: the faults are data (`corpus/*.yaml`), and a fixed set of means applies them.
 
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
@@ -11,7 +11,8 @@ pub(crate) mod trouble;
 use crate::command::end;
 use std::process::Command;
 
-/// A library of functions in C, for `LD_PRELOAD`; of the C library it needs what every release has.
+/// Compiles a library of C functions for `LD_PRELOAD`, which needs only symbols of the C library that every release
+/// has.
 pub(crate) fn library(functions: &str) -> Vec<u8> {
     let folder = tempfile::tempdir().unwrap();
     let (source, library) = (folder.path().join("functions.c"), folder.path().join("functions.so"));

@@ -1,4 +1,4 @@
-//! A release that is broken: what is laid over it.
+//! Overlays that break a release.
 
 use super::corpus::{Means, Program};
 use model::arch::Arch;
@@ -10,14 +10,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use tempfile::TempDir;
 
-/// A release in the cache.
+/// A release whose image is in the cache.
 pub(crate) struct Subject {
     release: Release,
     tree: PathBuf,
 }
 
 impl Subject {
-    /// `debian:13`, whose image a run that does little has made.
+    /// Returns a release, e.g. `debian:13`; a minimal run makes its image.
     pub(crate) fn new(name: &str) -> Subject {
         static KNOWN: Mutex<BTreeMap<String, PathBuf>> = Mutex::new(BTreeMap::new());
         let (distro, version) = name.split_once(':').unwrap();
@@ -27,7 +27,7 @@ impl Subject {
         Subject { release, tree }
     }
 
-    /// A program's path below `/`.
+    /// Returns a program's path relative to `/`.
     fn path(&self, program: Program) -> String {
         let path = match program {
             Program::Qemu => self.release.qemu().map(|vmm| vmm.path.clone()),
@@ -37,7 +37,8 @@ impl Subject {
         path.unwrap().trim_start_matches('/').to_owned()
     }
 
-    /// The first file or folder of the tree that a path below `/` means, one part of which may have a `*`.
+    /// Returns the first file or directory of the tree that matches a path relative to `/`, one part of which may have
+    /// a `*`.
     fn found(&self, pattern: &str) -> String {
         let parts: Vec<&str> = pattern.split('/').collect();
         let Some(at) = parts.iter().position(|part| part.contains('*')) else {
@@ -58,7 +59,7 @@ impl Subject {
     }
 }
 
-/// The tree of a release's plain image.
+/// Returns the tree of a release's unmodified image.
 fn tree(name: &str, release: &Release) -> PathBuf {
     let dir = tempfile::tempdir().unwrap();
     let mut run = crate::command::kata_qualify(dir.path());
@@ -74,10 +75,10 @@ fn tree(name: &str, release: &Release) -> PathBuf {
     newest.unwrap_or_else(|| panic!("no image of {name}: {}", ended.stderr)).rootfs()
 }
 
-/// A folder to be laid over a release.
+/// A directory that is laid over a release.
 pub(crate) struct Overlay {
     folder: TempDir,
-    /// Packages to install below it.
+    /// Packages to install before the overlay is applied.
     packages: Vec<&'static str>,
 }
 
@@ -86,7 +87,7 @@ impl Overlay {
         Overlay { folder: tempfile::tempdir().unwrap(), packages: Vec::new() }
     }
 
-    /// What breaks the release, where the means is to change its tree.
+    /// Returns the overlay that breaks the release, if the means changes its tree.
     pub(crate) fn of(means: &Means, subject: &Subject) -> Option<Overlay> {
         let mut overlay = Overlay::new();
         match means {
@@ -94,7 +95,7 @@ impl Overlay {
             Means::Script { program, run } => overlay.wrap(subject, *program, run),
             Means::Arguments { program, each } => overlay.wrap(subject, *program, &arguments(each)),
             Means::Parameter { text } => {
-                // Every profile has `panic=1` there, and nowhere else.
+                // Every profile has `panic=1` in the kernel's parameters, and nowhere else.
                 let each = format!("case $a in *panic=1*) a=\"$a {text}\";; esac");
                 overlay.wrap(subject, Program::Qemu, &arguments(&each));
             }
@@ -146,14 +147,14 @@ impl Overlay {
         Some(overlay)
     }
 
-    /// The options of `kata-qualify run` that lay it over the release.
+    /// Returns the options of `kata-qualify run` that apply the overlay.
     pub(crate) fn options(&self) -> Vec<String> {
         let overlay = ["--overlay".to_owned(), self.folder.path().to_str().unwrap().to_owned()];
         let packages = self.packages.iter().flat_map(|package| ["--install".to_owned(), (*package).to_owned()]);
         overlay.into_iter().chain(packages).collect()
     }
 
-    /// A script in a program's place, and the program beside it.
+    /// Puts a script in the program's place, and the program in the same directory.
     fn wrap(&self, subject: &Subject, program: Program, script: &str) {
         let path = subject.path(program);
         let real = format!("{path}.real");
@@ -181,7 +182,7 @@ impl Overlay {
     }
 }
 
-/// QEMU as if it had been built without something.
+/// Returns a script that makes QEMU behave as if it had been built without this device or option.
 fn hidden(name: &str) -> String {
     format!(
         r#"for a in "$@"; do
@@ -201,7 +202,7 @@ done"#
     )
 }
 
-/// The arguments, each changed by a script.
+/// Returns a script that runs `each` for each argument.
 fn arguments(each: &str) -> String {
     format!(
         "new=()\n\
@@ -212,7 +213,7 @@ fn arguments(each: &str) -> String {
     )
 }
 
-/// The shell's number is the program's after exec.
+/// Returns a script that sends a signal later. The shell's `$$` is the program's process id after exec.
 fn signalled(program: Program, signal: &str, seconds: u32) -> String {
     let later = format!("(sleep {seconds}; kill -{signal} $$) </dev/null >/dev/null 2>&1 &");
     match program {
@@ -221,13 +222,14 @@ fn signalled(program: Program, signal: &str, seconds: u32) -> String {
     }
 }
 
-/// strace replaces a call by one that does not exist, for which the daemon's own filter would kill it.
+/// Returns a script that injects faults into system calls. strace replaces a call by a nonexistent one, for which
+/// virtiofsd's own filter would kill it.
 fn calls(inject: &str) -> String {
     let names = inject.split(':').next().unwrap_or(inject);
     format!("exec strace -f -qq -o /dev/null -e 'trace={names}' -e 'inject={inject}' \"$real\" \"$@\" --seccomp none")
 }
 
-/// Bytes with a word in another's place.
+/// Replaces a word in a program's bytes.
 pub(crate) fn replaced(mut bytes: Vec<u8>, from: &[u8], to: &[u8]) -> Vec<u8> {
     assert_eq!(from.len(), to.len(), "a program's words stay where they are");
     let last = bytes.len().saturating_sub(from.len());
@@ -239,7 +241,7 @@ pub(crate) fn replaced(mut bytes: Vec<u8>, from: &[u8], to: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// The files of a module, of all kernels.
+/// Returns the files of a module, for all kernels.
 fn modules(subject: &Subject, name: &str) -> Vec<String> {
     let mut folders = vec![PathBuf::from("usr/lib/modules")];
     let mut found = Vec::new();
@@ -257,7 +259,7 @@ fn modules(subject: &Subject, name: &str) -> Vec<String> {
     found
 }
 
-/// Whether `virtio_fs` is `virtio-fs.ko.xz`.
+/// Returns whether a path is a file of this module: `virtio-fs.ko.xz` for `virtio_fs`.
 fn is_module(path: &Path, name: &str) -> bool {
     let file = path.file_name().unwrap().to_string_lossy();
     file.split_once(".ko").is_some_and(|(stem, _)| stem.replace('-', "_") == name)

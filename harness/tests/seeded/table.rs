@@ -1,4 +1,4 @@
-//! What runs said of the faults, held against what they must say.
+//! Comparison of runs' reports of the faults with the expected reports.
 
 use super::corpus::{Fault, FaultGroup, corpus};
 use model::capability::Capability;
@@ -9,23 +9,24 @@ use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
-/// What a run said of a fault.
+/// A run's report of a fault.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Seen {
-    /// The capabilities that are unsupported and were not, each with the components that it blames.
+    /// Capabilities that are unsupported and were not before, each with the components that it blames.
     pub(crate) turned: BTreeMap<Capability, BTreeSet<Component>>,
-    /// The capabilities that an emulated machine leaves open, because what failed in it fails in no container, too.
+    /// Capabilities that an emulated machine leaves inconclusive, because no container confirms the failures.
     pub(crate) undecided: BTreeSet<Capability>,
-    /// Whom tests that failed blame.
+    /// Components that failed tests blame.
     pub(crate) blamed: BTreeSet<Component>,
-    /// Whether the run says that something could not be judged.
+    /// Whether the run reports that something could not be judged.
     pub(crate) errors: bool,
-    /// All that it says of what is wrong.
+    /// All error messages of the run.
     pub(crate) said: String,
 }
 
 impl Seen {
-    /// What a cell of `results.json` says; `was_unsupported` tells what the record has so already.
+    /// Reads a cell of `results.json`; `was_unsupported` tells which capabilities are already unsupported in the
+    /// record.
     pub(crate) fn of(cell: &Value, fault: &Fault, was_unsupported: impl Fn(&str, Capability) -> bool) -> Seen {
         let mut seen = Seen::default();
         for error in cell["errors"].as_array().into_iter().flatten() {
@@ -80,14 +81,14 @@ fn component(of: &Value) -> Option<Component> {
     of["component"].as_str().and_then(Component::of_name)
 }
 
-/// How a run's words compare with what they must be.
+/// Comparison of a run's report with the expected report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Judged {
-    /// It noticed, or need not.
+    /// Whether the run noticed the fault, or did not need to.
     pub(crate) caught: bool,
-    /// It took away what it must, and nothing else.
+    /// Whether exactly the expected capabilities became unsupported.
     pub(crate) capability: bool,
-    /// It blames whom it must, and nobody else.
+    /// Whether exactly the expected component is blamed.
     pub(crate) component: bool,
 }
 
@@ -120,11 +121,11 @@ impl Judged {
     }
 }
 
-/// A fault that was tried.
+/// A tried fault.
 pub(crate) struct FaultRun {
     pub(crate) group: FaultGroup,
     pub(crate) fault: Fault,
-    /// What the run said, or why it could not be tried.
+    /// The run's report, or why the fault could not be tried.
     pub(crate) seen: Result<Seen, String>,
     pub(crate) seconds: u64,
 }
@@ -135,7 +136,7 @@ impl FaultRun {
         self.seen.as_ref().map_or(nothing, |seen| Judged::of(&self.fault, seen))
     }
 
-    /// What it said, where that was not right.
+    /// Returns the report's messages if the report was wrong.
     fn wrong(&self) -> Option<String> {
         let words = |text: &str| {
             let line: String = text.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(300).collect();
@@ -159,26 +160,26 @@ fn names(all: impl Iterator<Item = &'static str>) -> String {
     if all.is_empty() { "nothing".to_owned() } else { all.join(", ") }
 }
 
-/// What came of a fault when it was last tried.
+/// Result of a fault's latest try.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Tried {
-    /// The checksum of the fault as it was then.
+    /// Checksum of the fault at that time.
     of: String,
     /// The day.
     on: jiff::civil::Date,
     judged: Judged,
     seconds: u64,
-    /// What the run said, where that was not right.
+    /// The run's messages, if the report was wrong.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     wrong: Option<String>,
 }
 
-/// By a fault's name; in the document's order it would change with the corpus.
+/// Results by the fault's name, so that the file's order does not depend on the corpus.
 pub(crate) type AllTried = BTreeMap<String, Tried>;
 
 impl Tried {
-    /// What came of one today.
+    /// Returns the result of a fault that was tried today.
     pub(crate) fn today(row: &FaultRun) -> Tried {
         let on = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).date();
         let of = checksum(&row.fault);
@@ -186,12 +187,12 @@ impl Tried {
     }
 }
 
-/// A fault that was changed since has another one.
+/// Returns a fault's checksum, which changes with the fault.
 fn checksum(fault: &Fault) -> String {
     format!("{:08x}", crc32fast::hash(format!("{fault:?}").as_bytes()))
 }
 
-/// What the file keeps of the corpus's faults, without those that are others now.
+/// Keeps only the results of faults that are unchanged in the corpus.
 pub(crate) fn still_true(mut all: AllTried) -> AllTried {
     let now: BTreeMap<String, String> =
         corpus().into_iter().map(|(_, fault)| (fault.id.clone(), checksum(&fault))).collect();
@@ -199,13 +200,13 @@ pub(crate) fn still_true(mut all: AllTried) -> AllTried {
     all
 }
 
-/// Percent, rounded down: 100 is all.
+/// Returns the percentage, rounded down, so that 100 means all.
 pub(crate) fn percent(all: &[Judged], right: impl Fn(Judged) -> bool) -> usize {
     let count = all.iter().filter(|judged| right(**judged)).count();
     (count * 100).checked_div(all.len()).unwrap_or(0)
 }
 
-/// How the document begins, which [`markdown`] makes.
+/// The beginning of the document that [`markdown`] makes.
 const HEAD: &str = "\
 # Seeded faults
 
@@ -221,7 +222,7 @@ The corpus is `harness/tests/seeded/corpus`; how it is tried stands in `CONTRIBU
 
 ";
 
-/// The document.
+/// Returns the document.
 pub(crate) fn markdown(faults: &[(FaultGroup, Fault)], tried: &AllTried) -> String {
     let mut text = HEAD.to_owned();
     let judged: Vec<Judged> = faults.iter().filter_map(|(_, fault)| Some(tried.get(&fault.id)?.judged)).collect();

@@ -1,4 +1,4 @@
-//! Trouble with what the harness stands on: mirrors, disks, the engine, memory, the clock.
+//! Faults of the harness's infrastructure: mirrors, disks, the container engine, memory, the clock.
 
 use super::corpus::{Event, MirrorFault};
 use crate::command::{end, in_a_guest, kata_qualify, wait_for};
@@ -12,13 +12,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// Nothing listens there.
+/// An address at which nothing listens.
 pub(crate) const NO_MIRROR: &str = "http://127.0.0.1:1/debian";
 
-/// Long enough to bootstrap an image first.
+/// Time limit for the start of a guest, long enough to bootstrap an image first.
 const UNTIL_A_GUEST_RUNS: Duration = Duration::from_secs(1500);
 
-/// The options that have an image made from this machine's own mirrors, by a server between that answers wrongly.
+/// Returns options that use this machine's own mirrors through a server that answers wrongly.
 pub(crate) fn mirrors(fault: MirrorFault) -> Vec<String> {
     let target = ["indextargets", "--format", "$(REPO_URI)", "Created-By: Packages"];
     let said = end(Command::new("apt-get").args(target)).stdout;
@@ -30,7 +30,7 @@ pub(crate) fn mirrors(fault: MirrorFault) -> Vec<String> {
     std::iter::once(format!("--mirror={}", serve(main, fault))).chain(security).collect()
 }
 
-/// Serves what another address has until this process ends, but for what is wrong; gives the address.
+/// Forwards requests to another address until this process ends, with the fault; returns the server's address.
 fn serve(upstream: &str, fault: MirrorFault) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -65,13 +65,13 @@ fn answer(mut stream: &TcpStream, upstream: &str, fault: MirrorFault) {
     }
 }
 
-/// What an address has, by whatever way this machine reaches it.
+/// Fetches an address, with this machine's proxy settings.
 fn fetched(address: &str) -> Option<Vec<u8>> {
     let output = Command::new("curl").args(["-fsSL", "--max-time", "120", address]).output().unwrap();
     output.status.success().then_some(output.stdout)
 }
 
-/// What is answered for a path; nothing is "not found".
+/// Returns the answer for a path; `None` is "not found".
 pub(crate) fn spoiled(path: &str, fault: MirrorFault, right: impl FnOnce() -> Option<Vec<u8>>) -> Option<Vec<u8>> {
     let is_package = path.ends_with(".deb");
     let is_index = path.ends_with("/InRelease") || path.ends_with("/Release");
@@ -85,7 +85,7 @@ pub(crate) fn spoiled(path: &str, fault: MirrorFault, right: impl FnOnce() -> Op
     }
 }
 
-/// The same number of bytes, one of which is another.
+/// Changes one of the bytes.
 fn changed(mut bytes: Vec<u8>) -> Vec<u8> {
     let middle = bytes.len() / 2;
     if let Some(byte) = bytes.get_mut(middle) {
@@ -94,7 +94,7 @@ fn changed(mut bytes: Vec<u8>) -> Vec<u8> {
     bytes
 }
 
-/// Docker's socket with something between that can hang up for good.
+/// A proxy of Docker's socket that can hang up for good.
 pub(crate) struct Engine {
     /// The socket.
     socket: PathBuf,
@@ -103,7 +103,7 @@ pub(crate) struct Engine {
 }
 
 impl Engine {
-    /// One whose socket is in a folder.
+    /// Creates a proxy whose socket is in this directory.
     pub(crate) fn new(folder: &Path) -> Engine {
         let real = std::env::var("DOCKER_HOST").ok().and_then(|host| Some(host.strip_prefix("unix://")?.to_owned()));
         let real = real.unwrap_or_else(|| "/var/run/docker.sock".to_owned());
@@ -129,12 +129,12 @@ impl Engine {
         engine
     }
 
-    /// What `DOCKER_HOST` is to be.
+    /// Returns the value for `DOCKER_HOST`.
     pub(crate) fn host(&self) -> String {
         format!("unix://{}", self.socket.display())
     }
 
-    /// Hangs up, and answers no more.
+    /// Closes all connections and answers no more.
     fn go(&self) {
         self.gone.store(true, Ordering::SeqCst);
         for stream in model::sync::locked(&self.open).drain(..) {
@@ -143,7 +143,7 @@ impl Engine {
     }
 }
 
-/// Runs a command whose output is in `out` of the folder, and has something happen when its first guest was started.
+/// Runs a command whose output is in `out` of the directory, and triggers the event when its first guest has started.
 pub(crate) fn run_during(folder: &Path, arguments: &[String], event: Event) {
     let engine = Engine::new(folder);
     let mut command = kata_qualify(folder);
@@ -153,7 +153,7 @@ pub(crate) fn run_during(folder: &Path, arguments: &[String], event: Event) {
     }
     let mut child = command.spawn().unwrap();
     let run = wait_for("a guest that was started", UNTIL_A_GUEST_RUNS, || {
-        // One that has ended is told by what it has not written.
+        // A run that ended early is recognised by the missing results.
         match child.try_wait().unwrap() {
             Some(_) => Ok(None),
             None => in_a_guest(&folder.join("out/journal.jsonl")).map(Some),
@@ -164,7 +164,7 @@ pub(crate) fn run_during(folder: &Path, arguments: &[String], event: Event) {
     }
     child.wait().unwrap();
     if event == Event::EngineGone {
-        // What it could not remove.
+        // Remove everything that the run could not.
         let _ = end(kata_qualify(folder).arg("clean"));
     }
 }
@@ -185,7 +185,7 @@ fn happens(event: Event, run: &str, engine: &Engine) {
     }
 }
 
-/// A library that has the clock of a program jump, for `LD_PRELOAD`.
+/// Compiles a library for `LD_PRELOAD` that makes a program's clock jump.
 pub(crate) fn clock(folder: &Path, seconds: i64) -> PathBuf {
     let text = format!(
         "#define _GNU_SOURCE\n\

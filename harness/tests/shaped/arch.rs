@@ -1,34 +1,34 @@
 //! Debian 13's binaries in the shape of Arch Linux: its names, splits, paths and hooks.
 //!
-//! The shape is read from Arch's own PKGBUILDs, as they were in 2021 to 2024, and not from our record:
+//! The shape is taken from Arch's own PKGBUILDs, as of 2021 to 2024, and not from this project's record:
 //!
-//! - `filesystem`: `/bin`, `/sbin` and `/usr/sbin` are links to `/usr/bin`, `/lib`, `/lib64` and `/usr/lib64` to `/usr/lib`;
-//!   it has `/proc` and `/sys`, the accounts and `os-release`.
+//! - `filesystem`: `/bin`, `/sbin` and `/usr/sbin` are links to `/usr/bin`; `/lib`, `/lib64` and `/usr/lib64` are links
+//!   to `/usr/lib`; the package has `/proc` and `/sys`, the accounts and `os-release`.
 //! - `qemu`: `qemu-system-x86` has the emulators and needs `qemu-common`, `qemu-system-x86-firmware` and `seabios`; the
-//!   firmware package has the boot ROMs and `qboot.rom`. Each module is a package of its name after `qemu-`, except for
-//!   `accel-tcg-*`, which are the emulator's, and `accel-qtest-*`, which are `qemu-tests`. The metapackage `qemu-base` needs
-//!   modules, the emulator and `virtiofsd`.
+//!   firmware package has the boot ROMs and `qboot.rom`. Each module is a package named `qemu-` and the module's name,
+//!   except for `accel-tcg-*`, which are in the emulator's package, and `accel-qtest-*`, which are in `qemu-tests`. The
+//!   metapackage `qemu-base` needs modules, the emulator and `virtiofsd`.
 //! - `virtiofsd`: `/usr/lib/virtiofsd`, because there is no libexec.
-//! - `linux`: `/usr/lib/modules/V` has `vmlinuz`, `pkgbase` and the modules, which zstd has compressed, and nothing is in
-//!   `/boot`; depmod is kept from running; it needs `coreutils`, `kmod` and `initramfs`.
-//! - `kmod`: the hook `60-depmod.hook` calls depmod for each folder of modules that is installed.
-//! - `mkinitcpio`: it stands for `initramfs`, and its hook `90-mkinitcpio-install.hook` copies a kernel to
+//! - `linux`: `/usr/lib/modules/V` has `vmlinuz`, `pkgbase` and the modules, which are compressed by zstd, and nothing
+//!   is in `/boot`; the package's build does not run depmod; the package needs `coreutils`, `kmod` and `initramfs`.
+//! - `kmod`: the hook `60-depmod.hook` calls depmod for each directory of modules that is installed.
+//! - `mkinitcpio`: it provides `initramfs`, and its hook `90-mkinitcpio-install.hook` copies a kernel to
 //!   `/boot/vmlinuz-linux` and makes its initramfs.
-//! - `pacman`: libalpm is part of it.
-//! - Packages have `.PKGINFO` and `.MTREE`, and lie in `core` and `extra`. Arch signs its packages only; here the databases
-//!   are signed, too, which pacman checks where it is so.
+//! - `pacman`: the package includes libalpm.
+//! - Packages have `.PKGINFO` and `.MTREE`, and are in `core` and `extra`. Arch signs only its packages; here the
+//!   databases are signed, too, and pacman checks such signatures.
 //!
-//! What is not Arch's: versions and options of the programs, libraries in `/usr/lib/x86_64-linux-gnu` and under Debian's
-//! names, QEMU's modules where Debian's emulator looks for them, the kernel's configuration, which is a file beside its
-//! modules here and in the image there, no mkinitcpio, no firmware for UEFI, no languages and no manuals. Firecracker, which
-//! Debian does not have, is a program that does nothing.
+//! Not as in Arch: versions and options of the programs, libraries in `/usr/lib/x86_64-linux-gnu` and under Debian's
+//! names, QEMU's modules, which are where Debian's emulator looks for them, the kernel's configuration, which is a file
+//! in the directory of modules instead of in the image, no mkinitcpio, no firmware for UEFI, no languages and no
+//! manuals. Firecracker, which Debian does not have, is a program that does nothing.
 
 use crate::debian::Packages;
 use crate::shape::{All, Content, Folders, KERNEL, Kernel, Links, Making, Shape};
 use std::collections::BTreeSet;
 use std::path::Path;
 
-/// Debian's package, and Arch's: by the source package, and by name. All others keep theirs.
+/// Debian's package, and Arch's source package and name. All others keep their names.
 const NAMES: &[(&str, &str, &str)] = &[
     ("ipxe-qemu", "qemu", "qemu-common"),
     ("libalpm15", "pacman", "pacman"),
@@ -47,7 +47,7 @@ const NAMES: &[(&str, &str, &str)] = &[
     ("uidmap", "shadow", "shadow"),
 ];
 
-/// The folders of `filesystem`, and their modes.
+/// Directories of `filesystem`, and their modes.
 const FOLDERS: Folders = &[
     ("/boot", 0o755),
     ("/dev", 0o755),
@@ -87,7 +87,7 @@ const FOLDERS: Folders = &[
     ("/var/tmp", 0o1777),
 ];
 
-/// Its links.
+/// Links of `filesystem`.
 const LINKS: Links = &[
     ("/bin", "usr/bin"),
     ("/etc/mtab", "../proc/self/mounts"),
@@ -101,7 +101,7 @@ const LINKS: Links = &[
     ("/var/run", "../run"),
 ];
 
-/// What Arch's packages say besides: name, source package, version (or Debian's package that has it), and lines.
+/// Additional data of Arch's packages: name, source package, version (or Debian's package that has it), and lines.
 const BESIDES: &[(&str, &str, &str, &[&str])] = &[
     (
         "base",
@@ -139,24 +139,24 @@ const BESIDES: &[(&str, &str, &str, &[&str])] = &[
 const OS_RELEASE: &str = "NAME=\"Arch Linux\"\nPRETTY_NAME=\"Arch Linux (shaped of Debian 13)\"\nID=arch\n\
     BUILD_ID=rolling\n";
 
-/// When kmod's hook is run: after all packages, for each folder of modules.
+/// kmod's hook, which is run after all packages, for each directory of modules.
 const DEPMOD_HOOK: &str = "[Trigger]\nType = Path\nOperation = Install\nOperation = Upgrade\nOperation = Remove\n\
     Target = usr/lib/modules/*/\nTarget = !usr/lib/modules/*/?*\n\n[Action]\nWhen = PostTransaction\n\
     Exec = /usr/share/libalpm/scripts/depmod\nNeedsTargets\n";
 
-/// What it does.
+/// Script of kmod's hook.
 const DEPMOD: &str = "#!/bin/bash\nwhile read -r folder; do\n    version=${folder#usr/lib/modules/}\n    \
     depmod \"${version%%/*}\"\ndone\n";
 
-/// When mkinitcpio's is.
+/// mkinitcpio's hook.
 const MKINITCPIO_HOOK: &str = "[Trigger]\nType = Path\nOperation = Install\nOperation = Upgrade\n\
     Target = usr/lib/modules/*/vmlinuz\n\n[Action]\nWhen = PostTransaction\n\
     Exec = /usr/share/libalpm/scripts/mkinitcpio\nNeedsTargets\n";
 
-/// What that does of all that it does there.
+/// Script of mkinitcpio's hook, reduced to the copy of the kernel.
 const MKINITCPIO: &str = "#!/bin/bash\nwhile read -r kernel; do\n    cp \"/$kernel\" /boot/vmlinuz-linux\ndone\n";
 
-/// The packages, made of a tree of Debian 13 that has pacman besides what the record of Debian names.
+/// Builds the packages from a tree of Debian 13 that has pacman in addition to the packages of Debian's record.
 pub(crate) fn packages(tree: &Path, work: &Path) -> All {
     let debian = Packages::of(tree);
     let kernel = Kernel::of(&debian);
@@ -167,7 +167,7 @@ pub(crate) fn packages(tree: &Path, work: &Path) -> All {
     making.all
 }
 
-/// The repository that Arch has a package in: the base, the kernel and what these need are in `core`.
+/// Returns a function from a package to its repository: the base, the kernel and their dependencies are in `core`.
 pub(crate) fn repository(all: &All) -> impl Fn(&str) -> &'static str {
     let mut core = BTreeSet::new();
     let mut left = vec!["base", "e2fsprogs", "linux"];
@@ -204,7 +204,7 @@ impl Shape for Arch<'_> {
     }
 
     fn version(&self, source: &str, upstream: &str, revision: &str) -> String {
-        // A package's own revision is a number; Debian's may say more.
+        // Arch's package revision is a number; Debian's may have more characters.
         let revision = if revision.bytes().all(|b| b.is_ascii_digit()) { revision } else { "1" };
         let patched = if source == "linux" { ".arch1" } else { "" };
         format!("{upstream}{patched}-{revision}")
@@ -234,10 +234,10 @@ impl Shape for Arch<'_> {
                 if ["kvmvapic.bin", "linuxboot", "multiboot", "pvh.bin", "qboot.rom"].iter().any(is_rom) {
                     return Some("qemu-system-x86-firmware".to_owned());
                 }
-                // The others boot other machines.
+                // The other firmware files boot other machines.
                 !path.starts_with("/usr/share/qemu/") || path.starts_with("/usr/share/qemu/keymaps")
             }
-            // The kernel's.
+            // Files of the kernel.
             _ if main == "linux" => path.starts_with("/usr/lib/modules/") && file != "System.map",
             _ => true,
         };
@@ -245,7 +245,7 @@ impl Shape for Arch<'_> {
     }
 }
 
-/// The package of one of QEMU's modules.
+/// Returns the package of one of QEMU's modules.
 fn of_module(module: &str) -> String {
     match module {
         tcg if tcg.starts_with("accel-tcg-") => "qemu-system-x86".to_owned(),
@@ -254,7 +254,7 @@ fn of_module(module: &str) -> String {
     }
 }
 
-/// Adds what Debian does not have, and what Arch's packages do besides.
+/// Adds packages and files that Debian does not have, and additional scripts and hooks of Arch's packages.
 fn complete(making: &mut Making<'_>, kernel: &Kernel) {
     let modules: Vec<String> = making.all.keys().filter(|name| is_qemu_module(name)).cloned().collect();
     for module in &modules {
@@ -283,7 +283,7 @@ fn complete(making: &mut Making<'_>, kernel: &Kernel) {
     }
 }
 
-/// Whether a package has one of QEMU's modules.
+/// Returns whether a package has one of QEMU's modules.
 pub(crate) fn is_qemu_module(name: &str) -> bool {
     let of = |part: &&str| name.strip_prefix("qemu-").is_some_and(|rest| rest.starts_with(*part));
     ["audio-", "block-", "chardev-", "hw-", "ui-"].iter().any(of)

@@ -1,27 +1,27 @@
-//! Debian's packages as they lie in a tree: what each needs and provides, and its files.
+//! Debian's installed packages in a tree: dependencies, provided names and files.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// An installed package.
 pub(crate) struct Package {
-    /// `1:10.0.13+ds-0+deb13u1`.
+    /// The version: `1:10.0.13+ds-0+deb13u1`.
     pub(crate) version: String,
-    /// What it stands for besides its name.
+    /// Names that the package provides in addition to its own.
     pub(crate) provides: Vec<String>,
-    /// What dpkg's database says of it.
+    /// The package's stanza in dpkg's database.
     pub(crate) stanza: String,
-    /// Its folders, files and links.
+    /// The package's directories, files and links.
     pub(crate) paths: Vec<String>,
-    /// What it needs: of each group one.
+    /// Dependencies: one package of each group is needed.
     needs: Vec<Vec<String>>,
 }
 
-/// The installed packages of a tree by their names.
+/// The installed packages of a tree, by name.
 pub(crate) struct Packages(BTreeMap<String, Package>);
 
 impl Packages {
-    /// Those of a tree, by dpkg's database.
+    /// Reads the installed packages of a tree from dpkg's database.
     pub(crate) fn of(tree: &Path) -> Packages {
         let database = tree.join("var/lib/dpkg");
         let status = std::fs::read_to_string(database.join("status")).unwrap();
@@ -44,22 +44,23 @@ impl Packages {
         Packages(status.split("\n\n").filter_map(package).collect())
     }
 
-    /// All of them, by their names.
+    /// Iterates over all packages with their names.
     pub(crate) fn all(&self) -> impl Iterator<Item = (&str, &Package)> {
         self.0.iter().map(|(name, package)| (name.as_str(), package))
     }
 
-    /// Whether one is there.
+    /// Returns whether a package is installed.
     pub(crate) fn has(&self, name: &str) -> bool {
         self.0.contains_key(name)
     }
 
-    /// One that must be there.
+    /// Returns a package, which must be installed.
     pub(crate) fn get(&self, name: &str) -> &Package {
         self.0.get(name).unwrap_or_else(|| panic!("{name} is not installed in the tree"))
     }
 
-    /// What a package needs, of alternatives the one that is installed, except for some.
+    /// Returns a package's dependencies, the installed one of each group of alternatives, except for the packages in
+    /// `without`.
     pub(crate) fn needs(&self, name: &str, without: &[&str]) -> Vec<&str> {
         let provider = |wanted: &String| self.0.iter().find(|(_, package)| package.provides.contains(wanted));
         let found = |wanted: &String| self.0.get_key_value(wanted).or_else(|| provider(wanted)).map(|(name, _)| name);
@@ -71,7 +72,7 @@ impl Packages {
         installed.filter(|needed| !without.contains(needed)).collect()
     }
 
-    /// These packages and all that they need, except for some.
+    /// Returns these packages and all their dependencies, except for the packages in `without`.
     pub(crate) fn closure<'a>(&'a self, roots: &[&'a str], without: &[&str]) -> BTreeSet<&'a str> {
         let mut all = BTreeSet::new();
         let mut left = roots.to_vec();
@@ -88,7 +89,7 @@ fn field<'t>(stanza: &'t str, key: &str) -> Option<&'t str> {
     stanza.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(": "))
 }
 
-/// The names in `a (>= 1) | b:any`.
+/// Returns the names in `a (>= 1) | b:any`.
 fn names(list: &str, between: char) -> Vec<String> {
     let name = |item: &str| item.trim().split([' ', '(', ':']).next().unwrap_or_default().to_owned();
     list.split(between).map(name).filter(|name| !name.is_empty()).collect()

@@ -1,4 +1,4 @@
-//! A signed archive of .debs, made by this machine's `dpkg-deb`, and served on the loopback.
+//! A signed archive of .debs, made by this machine's `dpkg-deb` and served on the loopback interface.
 
 use crate::key::Key;
 use crate::shape::{Content, run};
@@ -9,34 +9,35 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, lchown};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// A package that is to be made.
+/// A package to build.
 pub(crate) struct Deb {
-    /// `Package`, `Version`, `Depends` and the like, with the lines that go on.
+    /// `Package`, `Version`, `Depends` and other fields, with their continuation lines.
     pub(crate) fields: BTreeMap<String, String>,
-    /// The maintainers' scripts and what else goes with the control file, by name.
+    /// The maintainer scripts and other files of the control archive, by name.
     pub(crate) control: BTreeMap<String, String>,
-    /// By path.
+    /// Contents by path.
     pub(crate) files: BTreeMap<String, Content>,
     /// The archive's component: `main`, `universe`.
     pub(crate) component: &'static str,
-    /// The suites that have it.
+    /// Suites that contain the package.
     pub(crate) suites: &'static [&'static str],
 }
 
 impl Deb {
-    /// A field that must be there.
+    /// Returns a field, which must exist.
     pub(crate) fn field(&mut self, key: &str) -> &mut String {
         self.fields.get_mut(key).unwrap_or_else(|| panic!("a package has no {key}"))
     }
 
-    /// The control file.
+    /// Returns the text of the control file.
     fn text(&self) -> String {
         let line = |(key, value): (&String, &String)| format!("{key}: {value}\n");
         let (first, others): (Vec<_>, Vec<_>) = self.fields.iter().partition(|(key, _)| *key == "Package");
         first.into_iter().chain(others).map(line).collect()
     }
 
-    /// Where it lies in the archive: `pool/main/q/qemu/qemu-system-x86_10.0_amd64.deb`, the version without its epoch.
+    /// Returns the package's path in the archive: `pool/main/q/qemu/qemu-system-x86_10.0_amd64.deb`, with the version
+    /// without its epoch.
     fn place(&self) -> String {
         let [name, version, arch] = ["Package", "Version", "Architecture"].map(|key| self.fields[key].as_str());
         let source = self.fields.get("Source").and_then(|source| source.split(' ').next()).unwrap_or(name);
@@ -46,7 +47,8 @@ impl Deb {
     }
 }
 
-/// Makes the packages and their archive in a folder; `suites` are their names, and what their `Release` begins with.
+/// Builds the packages and their archive in a directory; `suites` are the names of the suites and the first lines of
+/// their `Release`.
 pub(crate) fn archive(debs: &[Deb], suites: &[(&str, String)], components: &[&str], key: &Key, folder: &Path) {
     let root = folder.join(".root");
     let listed: Vec<String> = debs.iter().map(|deb| build(deb, &root, folder)).collect();
@@ -69,7 +71,7 @@ pub(crate) fn archive(debs: &[Deb], suites: &[(&str, String)], components: &[&st
     }
 }
 
-/// Makes a package; gives its stanza of an index.
+/// Builds a package and returns its stanza of an index.
 fn build(deb: &Deb, root: &Path, folder: &Path) -> String {
     let control = root.join("DEBIAN");
     std::fs::create_dir_all(&control).unwrap();
@@ -80,21 +82,22 @@ fn build(deb: &Deb, root: &Path, folder: &Path) -> String {
     for (name, text) in &deb.control {
         put_control(name, text, if text.starts_with("#!") { 0o755 } else { 0o644 });
     }
-    // A folder comes before what is in it.
+    // A directory precedes its contents.
     for (path, content) in &deb.files {
         put(content, &root.join(path.trim_start_matches('/')));
     }
     let place = deb.place();
     let file = folder.join(&place);
     std::fs::create_dir_all(file.parent().unwrap()).unwrap();
-    // Ubuntu's packages are compressed so, if not as well.
+    // Ubuntu's packages use this compression, at a higher level.
     run(Command::new("dpkg-deb").args(["-Zzstd", "-z1", "--build"]).arg(root).arg(&file));
     std::fs::remove_dir_all(root).unwrap();
     let (size, digest) = measured(&file);
     format!("{}Filename: {place}\nSize: {size}\nSHA256: {digest}\n", deb.text())
 }
 
-/// Puts something at a path, with its owners, as far as every Debian has them; all others are the scripts' to give.
+/// Puts a file, link or directory at a path. Owners are kept if their ids are the same on every Debian; all others are
+/// set by the maintainer scripts.
 fn put(content: &Content, at: &Path) {
     content.put(at);
     let Content::Of(path) = content else { return };
@@ -102,14 +105,15 @@ fn put(content: &Content, at: &Path) {
     let [user, group] = [meta.uid(), meta.gid()].map(|id| if id < 100 { id } else { 0 });
     if (user, group) != (0, 0) {
         lchown(at, Some(user), Some(group)).unwrap();
-        // Another owner takes setuid and setgid away.
+        // Changing the owner clears setuid and setgid.
         if !meta.is_symlink() {
             std::fs::set_permissions(at, std::fs::Permissions::from_mode(meta.mode() & 0o7777)).unwrap();
         }
     }
 }
 
-/// Writes an index of packages; gives its lines of the `Release`, which has the plain one, too, though it is not served.
+/// Writes an index of packages and returns its lines of the `Release`, which also lists the uncompressed index that is
+/// not served.
 fn index(text: &str, place: &Path, folder: &str) -> String {
     let within = place.join(folder);
     std::fs::create_dir_all(&within).unwrap();
@@ -128,7 +132,7 @@ fn index(text: &str, place: &Path, folder: &str) -> String {
     of_plain + &of_packed
 }
 
-/// A file's size and SHA-256.
+/// Returns a file's size and SHA-256.
 fn measured(file: &Path) -> (u64, String) {
     let output = Command::new("sha256sum").arg(file).output().unwrap();
     assert!(output.status.success(), "sha256sum {}", file.display());
@@ -136,8 +140,8 @@ fn measured(file: &Path) -> (u64, String) {
     (file.metadata().unwrap().len(), text.split(' ').next().unwrap().to_owned())
 }
 
-/// Serves a folder until this process ends; gives the address. Of a folder itself, by `file:`, mmdebstrap leaves no
-/// packages to install.
+/// Serves a directory until this process ends and returns its address. From a directory itself, by `file:`, mmdebstrap
+/// leaves no packages to install.
 pub(crate) fn serve(folder: &Path) -> String {
     let (listener, folder) = (TcpListener::bind("127.0.0.1:0").unwrap(), folder.to_owned());
     let address = listener.local_addr().unwrap();
@@ -171,7 +175,7 @@ fn answer(mut stream: &TcpStream, folder: &Path) {
     }
 }
 
-/// `a%2bb` is `a+b`.
+/// Decodes a URL's path: `a%2bb` is `a+b`.
 fn decoded(path: &str) -> String {
     let mut parts = path.split('%');
     let first = parts.next().unwrap_or_default().to_owned();

@@ -1,28 +1,28 @@
 //! Debian 13's binaries in the shape of Fedora 44: its names, splits, paths and scripts.
 //!
-//! The shape is read from Fedora's own spec files, as they were in August 2026, and not from our record:
+//! The shape is taken from Fedora's own spec files, as of August 2026, and not from this project's record:
 //!
 //! - `filesystem.spec`: the links of the merged `/usr`, `/usr/sbin` a link to `bin` among them; `%pretrans` makes them;
 //!   `/proc` and `/sys` are `%ghost`.
 //! - `qemu.spec`: epoch 2; `qemu-system-x86-core` has the emulator, `/usr/bin/qemu-kvm` and the boot ROMs,
 //!   `qemu-common` key maps and the bridge helper in `/usr/libexec`, and each module is a package:
 //!   `hw-display-virtio-gpu.so` is `qemu-device-display-virtio-gpu`, `chardev-baum.so` is `qemu-char-baum`.
-//!   `seabios-bin`, `seavgabios-bin` and `ipxe-roms-qemu` are needed.
+//!   `seabios-bin`, `seavgabios-bin` and `ipxe-roms-qemu` are required.
 //! - `virtiofsd.spec`: `/usr/libexec/virtiofsd`; needs `qemu-common`.
-//! - `kernel.spec`: `/lib/modules/V` has `vmlinuz`, `config`, `System.map` and `modules.builtin*` of `kernel-core`;
+//! - `kernel.spec`: in `kernel-core`, `/lib/modules/V` has `vmlinuz`, `config`, `System.map` and `modules.builtin*`;
 //!   `kernel-core` and `kernel-modules-core` need each other by `kernel-uname-r` and `kernel-modules-core-uname-r`;
 //!   `%posttrans` runs `/sbin/depmod -a V` and `/bin/kernel-install add V /lib/modules/V/vmlinuz || exit 0`.
 //! - `def_variants.yaml.fedora` of the kernel: which modules are in `kernel-modules-core`; the others are in
 //!   `kernel-modules` and `kernel-modules-extra`, which `kernel-core` does not need.
 //! - `rpm.spec`: the database is in `/usr/lib/sysimage/rpm`; `rpmbuild` is not in `rpm`, the libraries are `rpm-libs`.
 //! - `glibc.spec`: `%transfiletriggerin` of `glibc-common` runs `ldconfig`; `basesystem` comes before `glibc`.
-//! - `fedora-release.spec`: `/usr/lib/os-release`; stands for `system-release`.
+//! - `fedora-release.spec`: `/usr/lib/os-release`; provides `system-release`.
 //!
-//! - `dracut.spec` and `systemd.spec`, for the variant that is booted: what dracut needs, `systemd-udev`, and
+//! - `dracut.spec` and `systemd.spec`, for the variant that is booted: dracut's requirements, `systemd-udev`, and
 //!   `/usr/sbin/init` in `systemd`.
 //!
-//! What is not Fedora's: versions and options of the programs, libraries in `/usr/lib/x86_64-linux-gnu` and under
-//! Debian's names, D-Bus's daemon for its broker, no firmware for UEFI, no languages and no manuals.
+//! Not as in Fedora: versions and options of the programs, libraries in `/usr/lib/x86_64-linux-gnu` and under
+//! Debian's names, D-Bus's daemon instead of its broker, no firmware for UEFI, no languages and no manuals.
 
 use crate::debian::Packages;
 use crate::rpms;
@@ -30,7 +30,7 @@ use crate::shape::{All, Content, Folders, KERNEL, Kernel, Links, Making, Shape};
 use std::collections::BTreeSet;
 use std::path::Path;
 
-/// Debian's package, and Fedora's: by the source package, and by name. All others keep theirs.
+/// Debian's package, and Fedora's source package and name. All others keep their names.
 const NAMES: &[(&str, &str, &str)] = &[
     ("dracut-core", "dracut", "dracut"),
     ("ipxe-qemu", "ipxe", "ipxe-roms-qemu"),
@@ -56,11 +56,11 @@ const NAMES: &[(&str, &str, &str)] = &[
     ("xz-utils", "xz", "xz"),
 ];
 
-/// Debian's packages that a tree has whose shape is booted, apart from those that every Debian has.
+/// Debian's packages in the tree of a shape that is booted, in addition to those that every Debian has.
 pub(crate) const MACHINE: &[&str] =
     &["containerd", "dbus", "dracut-core", "iproute2", "rpm", "systemd-sysv", "udev", "xz-utils"];
 
-/// What the shape is made of then, besides what every shape is made of.
+/// Debian's packages from which a booted shape is made, in addition to those of every shape.
 const OF_MACHINE: &[&str] = &[
     "containerd",
     "dbus",
@@ -76,7 +76,7 @@ const OF_MACHINE: &[&str] = &[
     "xz-utils",
 ];
 
-/// QEMU's modules: how the file's name begins, and how its package's name goes on after `qemu-`.
+/// QEMU's modules: the beginning of the file's name, and the continuation of the package's name after `qemu-`.
 const QEMU_MODULES: &[(&str, &str)] = &[
     ("audio-", "audio-"),
     ("chardev-", "char-"),
@@ -86,8 +86,8 @@ const QEMU_MODULES: &[(&str, &str)] = &[
     ("ui-", "ui-"),
 ];
 
-/// Modules of `kernel-modules-core`: of many more the folders and files that virtual machines have use for. ext4 and
-/// SCSI's disks are built in there, and so they are always to be had.
+/// Modules of `kernel-modules-core`: only those directories and files, out of many more, that virtual machines use.
+/// ext4 and SCSI disks are built into Fedora's kernel and so are always available.
 const CORE_MODULES: &[&str] = &[
     "arch/",
     "crypto/",
@@ -136,7 +136,7 @@ const CORE_MODULES: &[&str] = &[
     "virt/",
 ];
 
-/// The folders of `filesystem`, and their modes.
+/// Directories of `filesystem`, and their modes.
 const FOLDERS: Folders = &[
     ("/boot", 0o555),
     ("/dev", 0o755),
@@ -178,10 +178,10 @@ const FOLDERS: Folders = &[
     ("/var/tmp", 0o1777),
 ];
 
-/// Its folders that rpm leaves alone, because something is mounted there.
+/// Directories of `filesystem` that rpm leaves alone, because something is mounted there.
 const GHOSTS: Folders = &[("/proc", 0o555), ("/sys", 0o555)];
 
-/// Its links.
+/// Links of `filesystem`.
 const LINKS: Links = &[
     ("/bin", "usr/bin"),
     ("/lib", "usr/lib"),
@@ -192,7 +192,7 @@ const LINKS: Links = &[
     ("/var/run", "../run"),
 ];
 
-/// What Fedora's packages say besides: name, source package, version (or Debian's package that has it), and tags.
+/// Additional data of Fedora's packages: name, source package, version (or Debian's package that has it), and tags.
 const BESIDES: &[(&str, &str, &str, &[&str])] = &[
     ("basesystem", "basesystem", "11-1", &["Requires(pre): setup", "Requires(pre): filesystem"]),
     ("bash", "bash", "bash", &["Provides: /bin/sh", "Provides: /bin/bash", "Requires: filesystem"]),
@@ -215,7 +215,7 @@ const BESIDES: &[(&str, &str, &str, &[&str])] = &[
     ("virtiofsd", "virtiofsd", "virtiofsd", &["Requires: qemu-common"]),
 ];
 
-/// The same of the packages of a machine.
+/// Additional data of the packages of a machine.
 const MACHINE_BESIDES: &[(&str, &str, &str, &[&str])] = &[
     ("containerd", "containerd", "containerd", &["Requires: runc"]),
     (
@@ -243,7 +243,8 @@ const MACHINE_BESIDES: &[(&str, &str, &str, &[&str])] = &[
 const OS_RELEASE: &str = "NAME=\"Fedora Linux\"\nVERSION=\"44 (Container Image)\"\nID=fedora\nVERSION_ID=44\n\
     PLATFORM_ID=\"platform:f44\"\nPRETTY_NAME=\"Fedora Linux 44 (shaped of Debian 13)\"\n";
 
-/// The packages, made of a tree of Debian 13 that has rpm besides what the record of Debian names, or all of [`MACHINE`].
+/// Builds the packages from a tree of Debian 13 that has rpm in addition to the packages of Debian's record, or all of
+/// [`MACHINE`].
 pub(crate) fn packages(tree: &Path, work: &Path) -> All {
     let debian = Packages::of(tree);
     let kernel = Kernel::of(&debian);
@@ -260,9 +261,9 @@ pub(crate) fn packages(tree: &Path, work: &Path) -> All {
 
 struct Fedora<'a> {
     kernel: &'a Kernel,
-    /// Those of `kernel-modules-core`.
+    /// Modules of `kernel-modules-core`.
     modules: BTreeSet<String>,
-    /// Whether it is booted.
+    /// Whether the shape is booted as a machine.
     is_machine: bool,
 }
 
@@ -319,12 +320,12 @@ impl Shape for Fedora<'_> {
                 if roms.contains(&file) || file.starts_with("linuxboot") || file.starts_with("multiboot") {
                     return Some("qemu-system-x86-core".to_owned());
                 }
-                // The others boot other machines.
+                // The other firmware files boot other machines.
                 !path.starts_with("/usr/share/qemu/") || path.starts_with("/usr/share/qemu/keymaps")
             }
             "seabios" if file.starts_with("vgabios") => return Some("seavgabios-bin".to_owned()),
             "rpm" | "rpm-common" | "rpm2cpio" => rpms::is_of_rpm(path),
-            // The kernel's.
+            // Files of the kernel.
             _ if main == "kernel-core" => {
                 let Some(below) = path.strip_prefix(&format!("/lib/modules/{}/", self.kernel.version)) else {
                     return path.starts_with("/lib/modules").then(|| main.to_owned());
@@ -342,7 +343,7 @@ impl Shape for Fedora<'_> {
     }
 }
 
-/// Adds what Debian does not have, and what Fedora's packages do besides.
+/// Adds packages and files that Debian does not have, and additional scripts of Fedora's packages.
 fn complete(making: &mut Making<'_>, kernel: &str) {
     let modules: Vec<String> = making.all.keys().filter(|name| is_qemu_module(name)).cloned().collect();
     for module in &modules {
@@ -357,7 +358,7 @@ fn complete(making: &mut Making<'_>, kernel: &str) {
         made.provides.extend(is.iter().map(|what| format!("{what} = {kernel}")));
         made.needs.insert(format!("{needs} = {kernel}"));
     }
-    // Folders and links that other packages' files go through, whichever comes first.
+    // Directories and links on the paths of other packages' files, in whichever order these are installed.
     let through = ["/usr", "/usr/bin", "/usr/lib", "/usr/lib64", "/run", "/proc", "/sys", "/var"];
     making.script("filesystem", "%pretrans -p <lua>", rpms::lua(&through, LINKS));
     let libraries = "%transfiletriggerin -- /lib /usr/lib /lib64 /usr/lib64";
@@ -382,7 +383,7 @@ fn complete(making: &mut Making<'_>, kernel: &str) {
     making.put("rpm", "/usr/lib/sysimage/rpm", Content::Folder(0o755));
 }
 
-/// Whether a package has one of QEMU's modules.
+/// Returns whether a package has one of QEMU's modules.
 pub(crate) fn is_qemu_module(name: &str) -> bool {
     let of = |part: &str| name.strip_prefix("qemu-").is_some_and(|rest| rest.starts_with(part));
     QEMU_MODULES.iter().any(|(_, part)| of(part))

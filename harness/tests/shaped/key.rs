@@ -1,20 +1,20 @@
-//! A key that vouches for a repository; nobody has it once that is made.
+//! A throwaway key that signs a generated repository.
 
 use crate::shape::run;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Whose key it is.
+/// User id of the key.
 pub(crate) const USER: &str = "shaped@b.example";
 
-/// The key, in a folder of gpg's.
+/// The key, in a home directory of gpg.
 pub(crate) struct Key {
-    /// gpg's sockets do not fit into long paths.
+    /// A temporary directory, because gpg's socket paths must be short.
     home: tempfile::TempDir,
 }
 
 impl Key {
-    /// A new one; its public part is written to a file.
+    /// Creates a key and writes its public part to a file.
     pub(crate) fn new(public: &Path) -> Key {
         let key = Key { home: tempfile::tempdir().unwrap() };
         let user = format!("shaped <{USER}>");
@@ -23,28 +23,28 @@ impl Key {
         key
     }
 
-    /// Its folder.
+    /// Returns gpg's home directory.
     pub(crate) fn home(&self) -> &Path {
         self.home.path()
     }
 
-    /// Writes its public part to a file.
+    /// Writes the key's public part to a file.
     pub(crate) fn export(&self, to: &Path) {
         run(self.gpg_to(to).args(["--export", USER]));
     }
 
-    /// Signs a file by another one beside it, of its name with this end.
+    /// Writes a detached signature of a file next to it, with this suffix.
     pub(crate) fn sign(&self, file: &Path, end: &str) {
         let to = PathBuf::from(format!("{}.{end}", file.display()));
         run(self.gpg_to(&to).arg("--detach-sign").arg(file));
     }
 
-    /// Writes a text with its signature around it.
+    /// Writes a text with an inline signature.
     pub(crate) fn sign_text(&self, text: &Path, to: &Path) {
         run(self.gpg_to(to).arg("--clearsign").arg(text));
     }
 
-    /// gpg, which writes to a file whose form its end says: `asc` is text.
+    /// Returns a gpg command that writes to this file; the suffix `asc` selects text output.
     fn gpg_to(&self, file: &Path) -> Command {
         let mut gpg = self.gpg();
         if file.extension().is_some_and(|end| end == "asc") {

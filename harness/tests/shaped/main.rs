@@ -1,13 +1,12 @@
-//! Distros in the shape of real ones, made of Debian's binaries, because only Debian's packages can be had here.
+//! Distros in the shape of real ones, made from Debian's binaries, because only Debian's packages are available here.
 //!
-//! Each is a signed repository of packages with the names, splits, paths and scripts of the distro's own, and the
-//! shipped record, unchanged, must fit it: from the bootstrap to verdicts, and to what is written back.
-//! What comes of it says whether the way of a package manager leads there and whether the record has the shape right,
-//! and nothing of the distro's own programs: such a run is stamped `shaped`.
+//! Each is a signed repository of packages with the names, splits, paths and scripts of the real distro. The shipped
+//! record, unchanged, must fit it from the bootstrap to the verdicts and to the write-back.
+//! Such a run shows whether the package manager's code path works and whether the record has the right shape. It shows
+//! nothing about the distro's own programs, so the run is stamped `shaped`.
 //!
-//! Root, mmdebstrap, Docker, gpg, xz, zstd, and a mirror or a warm cache are needed, and for the shapes of Fedora and
-//! openSUSE dnf, rpm with rpmbuild and rpmsign, and createrepo_c, for Arch's pacman, repo-add, bsdtar and curl, for
-//! Ubuntu's dpkg-deb.
+//! Needed are root, mmdebstrap, Docker, gpg, xz, zstd, and a mirror or a warm cache; for Fedora and openSUSE also dnf,
+//! rpm with rpmbuild and rpmsign, and createrepo_c; for Arch pacman, repo-add, bsdtar and curl; for Ubuntu dpkg-deb.
 
 #![expect(clippy::unwrap_used, reason = "helpers of a test fail by panicking, as the test does")]
 
@@ -35,32 +34,33 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-/// The profile under which machines are tried, of those that are maintained.
+/// The maintained profile under which machines are tested.
 const PROFILE: &str = "go-3.32";
-/// The other one. `.ci/run` has a shape under this and Debian under the first: both are in it, and no guest boots twice.
+/// The other maintained profile. `.ci/run` tests a shape under this one and Debian under [`PROFILE`], so that both are
+/// covered and no guest boots twice.
 const OTHER_PROFILE: &str = "rs-4.1";
 
-/// A distro in its shape.
+/// A distro in its real shape.
 struct Shaped {
     distro: &'static str,
     release: &'static str,
-    /// Where it is brought up.
+    /// The environment in which the distro is tested.
     environment: Environment,
-    /// The profile under which it is tried, or all that are maintained.
+    /// The profile under which the distro is tested; `None` for all maintained profiles.
     profile: Option<&'static str>,
-    /// Debian's packages that it is made of besides those that the record of Debian names.
+    /// Debian's packages from which the shape is made, in addition to those of Debian's record.
     besides: &'static [&'static str],
-    /// The rules by which it is made.
+    /// Source texts of the rules that make the shape; a change rebuilds it.
     rules: &'static [&'static str],
-    /// Makes its repositories of a tree.
+    /// Builds the repositories from a tree.
     make: fn(&Path, &Repositories),
-    /// The options that say where its repositories are.
+    /// Returns the options for the repositories' locations.
     options: fn(&Path) -> Vec<String>,
-    /// Packages of the record, how their versions begin and end, and their repositories.
+    /// Packages of the record, the beginning and the end of their versions, and their repositories.
     packages: &'static [(&'static str, &'static str, &'static str, &'static str)],
 }
 
-/// Where a shape is, its key, and room to make it.
+/// Paths of a shape's repositories, of its key, and of a work directory.
 struct Repositories {
     repositories: PathBuf,
     key: PathBuf,
@@ -90,7 +90,7 @@ const FEDORA: Shaped = Shaped {
     ],
 };
 
-/// The same with what makes a machine of it; a guest's boot costs most there.
+/// Fedora as a machine, under one profile only because booting a guest there costs most.
 const FEDORA_MACHINE: Shaped =
     Shaped { environment: Environment::Vm, profile: Some(PROFILE), besides: fedora::MACHINE, ..FEDORA };
 
@@ -149,18 +149,18 @@ const UBUNTU: Shaped = Shaped {
     packages: &[
         ("qemu-system-x86", "1:10.", "", "noble"),
         ("virtiofsd", "1.", "", "noble"),
-        // What is newer than the release, and mends something, is in two pockets.
+        // Bug fixes after the release are in two pockets.
         ("linux-image-generic", "6.", "", "noble-updates, noble-security"),
     ],
 };
 
-/// Of repositories that are read where they lie.
+/// Returns the options for repositories that are read from a local directory.
 fn in_a_folder(repositories: &Path) -> Vec<String> {
     vec![format!("--mirror=file://{}", repositories.display())]
 }
 
 impl Shaped {
-    /// Its repositories: made once of the same packages by the same rules.
+    /// Returns the repositories, which are made only once for the same packages and rules.
     fn repositories(&self) -> Repositories {
         let image = debian_with(self.besides);
         let mut digest = DefaultHasher::new();
@@ -171,7 +171,7 @@ impl Shaped {
         let all = Path::new(env!("CARGO_TARGET_TMPDIR")).join("shaped").join(name);
         let folder = all.join(format!("{}-{:016x}", self.release, digest.finish()));
         if !folder.exists() {
-            // What was made of other packages, or not to its end.
+            // Remove repositories that were made from other packages or are incomplete.
             let _ = std::fs::remove_dir_all(&all);
             let half = Repositories::below(&all.join("half"));
             for folder in [&half.repositories, &half.work] {
@@ -184,7 +184,8 @@ impl Shaped {
         Repositories::below(&folder)
     }
 
-    /// Qualifies the release of the shipped record with these repositories, and gives the image that was made of them.
+    /// Qualifies the release of the shipped record with these repositories, and returns the image that was made from
+    /// them.
     fn qualifies(&self) -> Image {
         let at = self.repositories();
         let place = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
@@ -192,7 +193,7 @@ impl Shaped {
         std::fs::create_dir(&records).unwrap();
         let name = format!("{}:{}", self.distro, self.release);
         let mut run = command::kata_qualify(place.path());
-        // What is served on the loopback is not to be fetched through this machine's proxy.
+        // Repositories that are served on the loopback interface must not be fetched through this machine's proxy.
         run.env("KATA_QUALIFY_CACHE", cache()).env("no_proxy", "127.0.0.1");
         run.args(["run", &name, "--in", self.environment.name(), "--write-back"]);
         if let Some(profile) = self.profile {
@@ -203,7 +204,7 @@ impl Shaped {
         let ended = command::end(&mut run);
         assert_eq!(ended.code, Some(0), "{}{}", ended.stdout, ended.stderr);
 
-        // The evidence: packages at their whole versions, of these repositories, and the stamp.
+        // The evidence has the packages with complete versions from these repositories, and the stamp.
         let results = command::results(&out);
         assert_eq!(results["shaped"], true);
         assert!(ended.stdout.contains("The run is shaped: "), "{}", ended.stdout);
@@ -229,7 +230,7 @@ impl Shaped {
             Environment::Container => self.is_written_back(&records),
             _ => self.boots(&records),
         }
-        // Its disk is an image, too, without a tree.
+        // A machine's disk is an image, too, but has no tree.
         let is_its = |image: &Image| image.manifest.distro == self.distro && image.manifest.derived_from.is_none();
         let made = images::cache::list(&cache()).into_iter().filter(is_its);
         let image = made.max_by_key(|image| image.made).unwrap();
@@ -237,7 +238,7 @@ impl Shaped {
         image
     }
 
-    /// What is written back, stamped.
+    /// Returns the written entries, all of which must be stamped.
     fn written(&self, records: &Path) -> Vec<VerifiedEntry> {
         let database = Database::load(&[records.to_owned()]).unwrap();
         let written = verified(&database, self.distro, self.release, self.environment);
@@ -245,7 +246,8 @@ impl Shaped {
         written
     }
 
-    /// Its kernel and init make a host of it, and guests of the same kernel run there with the daemon beside them.
+    /// Checks that the distro's kernel and init work as a host, and that guests with the same kernel run there with
+    /// virtiofsd.
     fn boots(&self, records: &Path) {
         for entry in self.written(records) {
             for capability in
@@ -257,17 +259,18 @@ impl Shaped {
         }
     }
 
-    /// What Debian 13 shows, these binaries of it show, too; and it is written back.
+    /// Checks that every capability that Debian 13 supports is supported with these binaries, too, and written back.
     fn is_written_back(&self, records: &Path) {
         let written = self.written(records);
         let debian = verified(&Database::embedded(), "debian", "13", self.environment);
         let mut compared = 0;
         for entry in &written {
-            // Each run that judged a part has an entry.
+            // Each run that judged a part has its own entry in Debian's record.
             let of_debian = debian.iter().filter(|other| other.profile == entry.profile);
             let all = of_debian.flat_map(|other| &other.capabilities);
             for (capability, shown) in all.filter(|(_, c)| c.verdict == Verdict::Supported) {
-                // The shapes of openSUSE and Arch have no second user: theirs are made by services that they lack.
+                // The shapes of openSUSE and Arch have no second user, because the services that create users are
+                // missing.
                 let needs_users = [Capability::FsVirtioFsPosix, Capability::FsVirtioBlkPosix].contains(capability);
                 let told = entry.capabilities.get(capability).is_some_and(|c| {
                     c.verdict == Verdict::Untested
@@ -289,7 +292,7 @@ fn cache() -> PathBuf {
     std::path::absolute(command::cache()).unwrap()
 }
 
-/// Debian 13 with some packages more: what packages are made of.
+/// Returns an image of Debian 13 with additional packages, from which the shaped packages are made.
 fn debian_with(packages: &[&str]) -> Image {
     let release = Database::embedded().record("debian").unwrap().release("13", Arch::X86_64).unwrap();
     let more: Vec<ExtraPackage> = packages.iter().map(|package| package.parse().unwrap()).collect();
@@ -297,14 +300,14 @@ fn debian_with(packages: &[&str]) -> Image {
     prepare(&release, &options, &|_| {}).unwrap_or_else(|e| panic!("no image of debian:13 with {packages:?}: {e}"))
 }
 
-/// What runs in such an environment have found of a release.
+/// Returns the entries of a release's record for an environment.
 fn verified(database: &Database, distro: &str, release: &str, environment: Environment) -> Vec<VerifiedEntry> {
     let entries = database.record(distro).unwrap().verified.iter();
     let is_it = |entry: &&VerifiedEntry| entry.release == release && entry.environment == environment;
     entries.filter(is_it).cloned().collect()
 }
 
-/// The packages of an image with a property.
+/// Returns those packages of an image for which `is_one` is true.
 fn packages_that(image: &Image, is_one: impl Fn(&str) -> bool) -> Vec<&str> {
     image.manifest.packages.iter().map(|package| package.name.as_str()).filter(|name| is_one(name)).collect()
 }
@@ -313,12 +316,12 @@ fn packages_that(image: &Image, is_one: impl Fn(&str) -> bool) -> Vec<&str> {
 #[ignore = "takes minutes: .ci/run"]
 fn the_shipped_record_of_fedora_fits_a_repository_in_fedoras_shape() {
     let image = FEDORA.qualifies();
-    // The record does not ask for QEMU's modules.
+    // The record does not require QEMU's modules.
     assert_eq!(packages_that(&image, fedora::is_qemu_module), [""; 0]);
     assert_eq!(image.manifest.package("qemu-common").unwrap().source, "qemu");
 }
 
-/// From the repository to a disk with an initrd of its own dracut, and to guests of that machine.
+/// A repository in Fedora's shape becomes a disk with an initrd of Fedora's dracut, which boots and runs guests.
 #[test]
 #[ignore = "takes many minutes: .ci/nightly"]
 fn a_machine_is_made_of_a_repository_in_fedoras_shape() {
@@ -329,11 +332,11 @@ fn a_machine_is_made_of_a_repository_in_fedoras_shape() {
 #[ignore = "takes minutes: .ci/nightly"]
 fn the_shipped_record_of_opensuse_fits_a_repository_in_opensuses_shape() {
     let image = SUSE.qualifies();
-    // What is recommended is not what is qualified.
+    // Recommended packages are not installed.
     let is_recommended = |name: &str| suse::is_qemu_module(name) || name == "qemu-tools";
     assert_eq!(packages_that(&image, is_recommended), [""; 0]);
     assert_eq!(image.manifest.package("qemu-seabios").unwrap().source, "qemu");
-    // The kernel's script has been there.
+    // The kernel's script has run.
     let linked = std::fs::read_link(image.rootfs().join("boot/vmlinuz")).unwrap();
     let kernel = linked.to_str().unwrap().trim_start_matches("vmlinuz-");
     let image_of_it = std::fs::read_link(image.rootfs().join("boot").join(&linked)).unwrap();
@@ -350,7 +353,7 @@ fn the_shipped_record_of_arch_fits_a_mirror_in_archs_shape() {
     assert_eq!(image.manifest.package("qemu-system-x86-firmware").unwrap().source, "qemu");
     let suites: Vec<&str> = image.manifest.indexes.iter().map(|index| index.suite.as_str()).collect();
     assert_eq!(suites, ["core", "extra"]);
-    // kmod's hook was run, and mkinitcpio's was not, which nobody needs here.
+    // kmod's hook has run. mkinitcpio's has not, because nothing here needs an initramfs.
     assert!(modules(&image, &kernel_of(&image)).contains(".ko.zst:"), "its modules are not compressed by zstd");
     assert!(image.rootfs().join("usr/share/libalpm/hooks/90-mkinitcpio-install.hook").exists());
     assert!(!image.rootfs().join("boot/vmlinuz-linux").exists());
@@ -363,7 +366,7 @@ fn the_shipped_record_of_ubuntu_fits_an_archive_in_ubuntus_shape() {
     let has = |package: &str| image.manifest.package(package).is_some();
     assert!(has("ubuntu-keyring") && has("acl") && has("linux-firmware"));
     assert!(!has("initramfs-tools") && !has("linux-image-virtual"), "what nothing asks for is not installed");
-    // The kernel is what Ubuntu's packages make of it: for root alone, and its index is of all its modules.
+    // Ubuntu's scripts have run: the kernel is readable by root only, and its index covers all its modules.
     let kernel = kernel_of(&image);
     assert!(has(&format!("linux-modules-extra-{kernel}")));
     let meta = image.rootfs().join(format!("boot/vmlinuz-{kernel}")).metadata().unwrap();
@@ -374,7 +377,7 @@ fn the_shipped_record_of_ubuntu_fits_an_archive_in_ubuntus_shape() {
     }
 }
 
-/// The only kernel of an image, by its modules.
+/// Returns the only kernel of an image, by its directory of modules.
 fn kernel_of(image: &Image) -> String {
     let folders = std::fs::read_dir(image.rootfs().join("usr/lib/modules")).unwrap();
     let mut kernels: Vec<String> = folders.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
@@ -382,7 +385,7 @@ fn kernel_of(image: &Image) -> String {
     kernels.remove(0)
 }
 
-/// What depmod has found of a kernel in an image.
+/// Returns depmod's list of a kernel's modules in an image.
 fn modules(image: &Image, kernel: &str) -> String {
     let file = image.rootfs().join("usr/lib/modules").join(kernel).join("modules.dep");
     std::fs::read_to_string(file).unwrap()

@@ -7,11 +7,11 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// What a list of a package's files says of each, as makepkg has it.
+/// Attributes that the list of a package's files has for each, the same as makepkg's.
 const MTREE: &str = "--options=!all,use-set,type,uid,gid,mode,time,size,md5,sha256,link";
 
-/// Makes the packages and their repositories in a folder, and the key's public part; both packages and databases are
-/// signed. The repositories lie as on a mirror: `core/os/x86_64/core.db`.
+/// Builds the packages and their repositories in a directory, and writes the key's public part. Packages and databases
+/// are signed. The layout is that of a mirror: `core/os/x86_64/core.db`.
 pub(crate) fn repositories(all: &All, folder: &Path, public: &Path, repository: impl Fn(&str) -> &'static str) {
     let key = Key::new(public);
     let at = |id: &str| folder.join(id).join("os/x86_64");
@@ -30,10 +30,10 @@ pub(crate) fn repositories(all: &All, folder: &Path, public: &Path, repository: 
     }
 }
 
-/// Makes a package.
+/// Builds a package.
 fn build(name: &str, made: &Made, work: &Path, to: &Path) -> PathBuf {
     std::fs::create_dir_all(work).unwrap();
-    // A folder comes before what is in it.
+    // A directory precedes its contents.
     for (path, content) in &made.files {
         content.put(&work.join(path.trim_start_matches('/')));
     }
@@ -42,7 +42,7 @@ fn build(name: &str, made: &Made, work: &Path, to: &Path) -> PathBuf {
         let functions = made.scripts.iter().map(|(when, lines)| format!("{when}() {{\n{lines}\n}}\n"));
         std::fs::write(work.join(".INSTALL"), functions.collect::<String>()).unwrap();
     }
-    // What is about the package comes first.
+    // The package's metadata comes first.
     let names = || {
         let entries = std::fs::read_dir(work).unwrap().map(|entry| entry.unwrap().file_name());
         let mut names: Vec<_> = entries.collect();
@@ -63,7 +63,7 @@ fn build(name: &str, made: &Made, work: &Path, to: &Path) -> PathBuf {
     file
 }
 
-/// What a package says of itself.
+/// Returns the text of `.PKGINFO`.
 fn info(name: &str, made: &Made) -> String {
     let mut info = format!(
         "pkgname = {name}\npkgbase = {}\npkgver = {}\npkgdesc = {name}\nsize = 4096\narch = x86_64\n",

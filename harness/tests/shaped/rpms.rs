@@ -7,10 +7,11 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The programs of `rpm`.
+/// Programs of the package `rpm`.
 const RPM_PROGRAMS: &[&str] = &["rpm", "rpm2archive", "rpm2cpio", "rpmdb", "rpmkeys", "rpmquery", "rpmverify"];
 
-/// Makes the packages and their repository in a folder, and the key's public part; an index that is signed, too, or not.
+/// Builds the packages and their repository in a directory, and writes the key's public part; `signs_index` also signs
+/// the index.
 pub(crate) fn repository(all: &All, folder: &Path, public: &Path, signs_index: bool) {
     let work = folder.join(".work");
     let mut sources: BTreeMap<&str, Vec<(&str, &Made)>> = BTreeMap::new();
@@ -29,13 +30,13 @@ pub(crate) fn repository(all: &All, folder: &Path, public: &Path, signs_index: b
     }
 }
 
-/// Makes the packages of one source.
+/// Builds the packages of one source.
 fn build(source: &str, packages: &[(&str, &Made)], work: &Path, to: &Path) {
     let root = work.join("root");
     std::fs::create_dir_all(&root).unwrap();
     let (mut heads, mut scripts, mut lists) = (String::new(), String::new(), String::new());
     for (name, made) in packages {
-        // The one of the source's own name is what a specification begins with.
+        // The package with the source's own name is the main package of the spec file.
         let named = if *name == source { String::new() } else { format!("-n {name}") };
         let mut head = String::new();
         writeln!(head, "Summary: {name}\nAutoReqProv: no\n{}\n{}", tags(made), made.lines.join("\n")).unwrap();
@@ -45,12 +46,12 @@ fn build(source: &str, packages: &[(&str, &Made)], work: &Path, to: &Path) {
             false => heads.push_str(&format!("%package {named}\n{head}")),
         }
         for (section, lines) in &made.scripts {
-            // `%transfiletriggerin -- /lib`: its package stands before what it is about.
+            // In `%transfiletriggerin -- /lib` the package's name precedes the arguments.
             let (word, rest) = section.split_once(' ').unwrap_or((section, ""));
             writeln!(scripts, "{word} {named} {rest}\n{lines}").unwrap();
         }
         writeln!(lists, "%files {named}").unwrap();
-        // A folder comes before what is in it.
+        // A directory precedes its contents.
         for (path, content) in &made.files {
             content.put(&root.join(path.trim_start_matches('/')));
             writeln!(lists, "{}\"{}\"", directive(content), pattern(path)).unwrap();
@@ -77,7 +78,7 @@ fn build(source: &str, packages: &[(&str, &Made)], work: &Path, to: &Path) {
         "_build_id_links none".to_owned(),
         "__os_install_post %{nil}".to_owned(),
         "debug_package %{nil}".to_owned(),
-        // Folders between those that packages have.
+        // Allow parent directories that belong to no package.
         "_unpackaged_files_terminate_build 0".to_owned(),
     ] {
         rpmbuild.args(["--define", &define]);
@@ -86,7 +87,7 @@ fn build(source: &str, packages: &[(&str, &Made)], work: &Path, to: &Path) {
     std::fs::remove_dir_all(work).unwrap();
 }
 
-/// `Epoch:`, `Version:`, `Requires:` and the like.
+/// Returns `Epoch:`, `Version:`, `Requires:` and similar tags.
 fn tags(made: &Made) -> String {
     let (whole, release) = made.version.rsplit_once('-').unwrap();
     let (epoch, version) = whole.split_once(':').unwrap_or(("0", whole));
@@ -99,12 +100,12 @@ fn tags(made: &Made) -> String {
     tags
 }
 
-/// A path as a list of files has it: what means something there stands for itself.
+/// Returns a path as a pattern for `%files`, with special characters replaced by wildcards.
 fn pattern(path: &str) -> String {
     path.chars().map(|c| if r#"[]{}*\"%"#.contains(c) || c.is_whitespace() { '?' } else { c }).collect()
 }
 
-/// What stands before something in a list of files.
+/// Returns the directive of a path in `%files`.
 fn directive(content: &Content) -> &'static str {
     match content {
         Content::Ghost(_) => "%ghost %dir ",
@@ -123,19 +124,20 @@ fn sign(folder: &Path, key: &Key) {
     run(sign.args(packages).env("GNUPGHOME", key.home()));
 }
 
-/// Lua that makes folders and links, whichever package comes first.
+/// Returns Lua code that makes directories and links, so that packages can be installed in any order.
 pub(crate) fn lua(folders: &[&str], links: Links) -> String {
     let folders = folders.iter().map(|folder| format!("posix.mkdir(\"{folder}\")\n"));
     let links = links.iter().map(|(link, target)| format!("posix.symlink(\"{target}\", \"{link}\")\n"));
     folders.chain(links).collect()
 }
 
-/// Gives a package folders that it has and does not bring along.
+/// Adds directories that a package owns but does not contain.
 pub(crate) fn ghosts(made: &mut Made, folders: Folders) {
     made.files.extend(folders.iter().map(|(path, mode)| ((*path).to_owned(), Content::Ghost(*mode))));
 }
 
-/// Whether a file of Debian's rpm is one of rpm's own package elsewhere, and not of those for building packages.
+/// Returns whether a file of Debian's rpm belongs to the package `rpm` of other distros, and not to a package for
+/// building.
 pub(crate) fn is_of_rpm(path: &str) -> bool {
     let is_for_building = ["brp-", "check-", "find-", "fileattrs/"];
     match (path.strip_prefix("/usr/bin/"), path.strip_prefix("/usr/lib/rpm/")) {

@@ -1,4 +1,4 @@
-//! What becomes of Debian's packages in the shape of another distro, whichever it is.
+//! Conversion of Debian's packages to the shape of another distro, independent of the distro.
 
 use crate::debian::Packages;
 use std::collections::{BTreeMap, BTreeSet};
@@ -6,11 +6,11 @@ use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// What the base, the record and the tests need; the kernel and the package manager come to it.
+/// Packages that the base, the record and the tests need; the kernel and the package manager are added.
 const ROOTS: &[&str] =
     &["bash", "coreutils", "e2fsprogs", "kmod", "libc-bin", "qemu-system-x86", "systemd", "util-linux", "virtiofsd"];
 
-/// What no other distro has, or has in another way.
+/// Packages that other distros do not have, or have in another form.
 const WITHOUT: &[&str] = &[
     "adduser",
     "base-files",
@@ -26,7 +26,7 @@ const WITHOUT: &[&str] = &[
     "perl-base",
 ];
 
-/// What is left out everywhere.
+/// Paths that are left out of every shape.
 pub(crate) const LEFT_OUT: &[&str] = &[
     "/usr/share/bug/",
     "/usr/share/doc/",
@@ -36,46 +36,46 @@ pub(crate) const LEFT_OUT: &[&str] = &[
     "/usr/share/man/",
 ];
 
-/// Debian's package that needs its newest kernel's.
+/// Debian's package that depends on its newest kernel's package.
 pub(crate) const KERNEL: &str = "linux-image-amd64";
 
-/// Where modules are in a tree.
+/// Directory of modules in a tree.
 const MODULES: &str = "/usr/lib/modules";
 
-/// A package that is to be made.
+/// A package to build.
 #[derive(Default)]
 pub(crate) struct Made {
-    /// The name of its source package, whose other packages may be made with it.
+    /// Name of the source package, from which other packages may be built, too.
     pub(crate) source: String,
-    /// Whole: `2:10.0.13-0+deb13u1.fc44`.
+    /// The complete version: `2:10.0.13-0+deb13u1.fc44`.
     pub(crate) version: String,
     pub(crate) needs: BTreeSet<String>,
-    /// What it stands for besides its name.
+    /// Names that the package provides in addition to its own.
     pub(crate) provides: BTreeSet<String>,
-    /// What else its description says, in the words of its package manager.
+    /// Further lines of the package's description, in the syntax of its package manager.
     pub(crate) lines: Vec<String>,
-    /// When it is run, in these words, too, and its lines: `%posttrans`.
+    /// Scripts: when the package manager runs them, `%posttrans`, and their lines.
     pub(crate) scripts: Vec<(&'static str, String)>,
-    /// By path.
+    /// Contents by path.
     pub(crate) files: BTreeMap<String, Content>,
 }
 
 /// All packages of a distro, by name.
 pub(crate) type All = BTreeMap<String, Made>;
 
-/// What is at a path.
+/// Content of a path.
 pub(crate) enum Content {
-    /// What is at a path of this machine: a folder without its content, a file or a link.
+    /// A copy from this path of the machine: a directory without its contents, a file or a link.
     Of(PathBuf),
     Folder(u32),
-    /// A folder that is the package's and not in it.
+    /// A directory that the package owns but does not contain.
     Ghost(u32),
     File(u32, String),
     Link(&'static str),
 }
 
 impl Content {
-    /// Puts it at a path of this machine.
+    /// Creates the content at a path of this machine.
     pub(crate) fn put(&self, at: &Path) {
         std::fs::create_dir_all(at.parent().unwrap()).unwrap();
         let mode = |mode: u32| std::fs::set_permissions(at, std::fs::Permissions::from_mode(mode)).unwrap();
@@ -95,32 +95,33 @@ impl Content {
     }
 }
 
-/// The kernel in a tree.
+/// The kernel of a tree.
 pub(crate) struct Kernel {
-    /// Its package: `linux-image-6.12.57+deb13-amd64`.
+    /// Name of its package: `linux-image-6.12.57+deb13-amd64`.
     pub(crate) package: String,
-    /// What it calls itself.
+    /// The kernel's release string.
     pub(crate) version: String,
 }
 
 impl Kernel {
-    /// Debian's newest.
+    /// Returns Debian's newest kernel.
     pub(crate) fn of(debian: &Packages) -> Kernel {
         let package = debian.needs(KERNEL, &[])[0];
         Kernel { package: package.to_owned(), version: package.trim_start_matches("linux-image-").to_owned() }
     }
 
-    /// The folder of its modules.
+    /// Returns the directory of its modules.
     pub(crate) fn modules(&self) -> String {
         format!("{MODULES}/{}", self.version)
     }
 
-    /// That folder in a tree.
+    /// Returns the directory of its modules in a tree.
     fn folder(&self, tree: &Path) -> PathBuf {
         tree.join(self.modules().trim_start_matches('/'))
     }
 
-    /// Its modules whose paths below `kernel/` begin so, and those that they need: `kernel/fs/fuse/fuse.ko.xz`.
+    /// Returns the modules whose paths below `kernel/` have one of these prefixes, with their dependencies:
+    /// `kernel/fs/fuse/fuse.ko.xz`.
     pub(crate) fn chosen(&self, tree: &Path, begins: &[&str]) -> BTreeSet<String> {
         let text = std::fs::read_to_string(self.folder(tree).join("modules.dep")).unwrap();
         let needs: BTreeMap<&str, Vec<&str>> = text
@@ -132,12 +133,12 @@ impl Kernel {
             let path = module.trim_start_matches("kernel/");
             begins.iter().any(|begin| path.starts_with(begin))
         };
-        // depmod lists all that a module needs, also by way of others.
+        // depmod also lists indirect dependencies.
         let wanted = needs.iter().filter(|(module, _)| is_wanted(module));
         wanted.flat_map(|(module, needs)| needs.iter().chain([module])).map(|module| (*module).to_owned()).collect()
     }
 
-    /// Copies the folder of its modules to one that is not there yet, and compresses them by zstd.
+    /// Copies the directory of its modules to a new one and compresses the modules by zstd.
     pub(crate) fn compress(&self, tree: &Path, to: &Path) {
         run(Command::new("cp").arg("-a").arg(self.folder(tree)).arg(to));
         let each = |name: &str, command: &[&str]| {
@@ -147,13 +148,13 @@ impl Kernel {
         each("*.ko", &["zstd", "--quiet", "--rm", "--threads=0"]);
     }
 
-    /// What a file of /boot is called where it lies with the modules: `vmlinuz`.
+    /// Returns the name of a /boot file in the directory of modules: `vmlinuz`.
     pub(crate) fn of_boot(&self, path: &str) -> Option<&'static str> {
         let is_it = |name: &&str| path == format!("/boot/{name}-{}", self.version);
         ["vmlinuz", "config", "System.map"].into_iter().find(is_it)
     }
 
-    /// Where a distro has its files that has the image with the modules, and compresses these by zstd.
+    /// Returns the path of a file in distros that keep the kernel image with the modules and compress modules by zstd.
     pub(crate) fn moved(&self, path: &str) -> Option<String> {
         if let Some(name) = self.of_boot(path) {
             return Some(format!("{}/{name}", self.modules()));
@@ -163,54 +164,56 @@ impl Kernel {
     }
 }
 
-/// Folders and their modes.
+/// Directories and their modes.
 pub(crate) type Folders = &'static [(&'static str, u32)];
 
-/// Links, and where they lead.
+/// Links and their targets.
 pub(crate) type Links = &'static [(&'static str, &'static str)];
 
-/// What differs from Debian.
+/// Differences of a distro from Debian.
 pub(crate) trait Shape {
-    /// Debian's package of the package manager.
+    /// Returns Debian's package of the package manager.
     fn manager(&self) -> &'static str;
 
-    /// Debian's packages that it has besides those of every shape.
+    /// Returns further packages of Debian, in addition to those of every shape.
     fn besides(&self) -> &'static [&'static str] {
         &[]
     }
 
-    /// Debian's package, and the distro's: by the source package, and by name. All others keep theirs.
+    /// Returns renamed packages: Debian's package, the distro's source package and the distro's name. All others keep
+    /// their names.
     fn names(&self) -> &'static [(&'static str, &'static str, &'static str)];
 
-    /// The source package and the name of the kernel's.
+    /// Returns the source package and the name of the kernel's package.
     fn kernel(&self) -> (&'static str, &'static str);
 
-    /// What `filesystem` has.
+    /// Returns the contents of `filesystem`.
     fn filesystem(&self) -> (Folders, Links);
 
-    /// The whole version of a package by its source package, and what Debian's is before and after the last hyphen.
+    /// Returns the complete version of a package; `upstream` and `revision` are the parts of Debian's version before
+    /// and after its last hyphen.
     fn version(&self, source: &str, upstream: &str, revision: &str) -> String;
 
-    /// Where the distro has a file of Debian's.
+    /// Returns the distro's path of a Debian file.
     fn moved(&self, path: &str) -> String;
 
-    /// The distro's package of a file of Debian's package that is at a path there; none if nothing here needs that one.
+    /// Returns the distro's package of a file at the distro's path; `None` if the file is not needed here.
     fn part(&self, debian: &str, main: &str, path: &str) -> Option<String>;
 }
 
-/// A distro's packages in the making.
+/// A distro's packages under construction.
 pub(crate) struct Making<'a> {
     shape: &'a dyn Shape,
     debian: &'a Packages,
     kernel: &'a Kernel,
     tree: &'a Path,
-    /// Modules that zstd has compressed.
+    /// Directory of the modules that zstd has compressed.
     modules: PathBuf,
     pub(crate) all: All,
 }
 
 impl<'a> Making<'a> {
-    /// What Debian's packages become; in `work` there is room.
+    /// Converts Debian's packages; `work` is a directory for generated files.
     pub(crate) fn of(
         shape: &'a dyn Shape,
         debian: &'a Packages,
@@ -228,7 +231,7 @@ impl<'a> Making<'a> {
         making
     }
 
-    /// The distro's source package and name of a package of Debian's.
+    /// Returns the distro's source package and name for a Debian package.
     fn called<'n>(&self, name: &'n str) -> (&'n str, &'n str) {
         if name == self.kernel.package {
             return self.shape.kernel();
@@ -237,7 +240,7 @@ impl<'a> Making<'a> {
         found.map_or((name, name), |(_, source, of_distro)| (*source, *of_distro))
     }
 
-    /// Adds what a package of Debian's becomes.
+    /// Adds the distro's counterpart of a Debian package.
     fn add(&mut self, name: &str) {
         let (source, main) = self.called(name);
         let package = self.debian.get(name);
@@ -265,7 +268,7 @@ impl<'a> Making<'a> {
         }
     }
 
-    /// A module that zstd has compressed; all are, once.
+    /// Returns the path of a compressed module; the first call compresses all modules.
     fn module(&self, path: &str) -> PathBuf {
         if !self.modules.exists() {
             self.kernel.compress(self.tree, &self.modules);
@@ -273,7 +276,7 @@ impl<'a> Making<'a> {
         self.modules.join(path.strip_prefix(&self.kernel.modules()).unwrap().trim_start_matches('/'))
     }
 
-    /// The package of that name; the version is made of Debian's, for one that is not there yet.
+    /// Returns the package with this name; a new one gets its version from Debian's.
     fn entry(&mut self, source: &str, name: &str, debian: &str) -> &mut Made {
         let whole = debian.split_once(':').map_or(debian, |(_, whole)| whole);
         let (upstream, revision) = whole.rsplit_once('-').unwrap_or((whole, "0"));
@@ -283,8 +286,7 @@ impl<'a> Making<'a> {
         self.all.entry(name.to_owned()).or_insert_with(made)
     }
 
-    /// Adds what the distro's packages say besides: name, source package, version (or Debian's package that has it), and
-    /// lines.
+    /// Adds data of the distro's packages: name, source package, version (or Debian's package that has it), and lines.
     pub(crate) fn say(&mut self, besides: &[(&str, &str, &str, &[&str])]) {
         for (name, source, version, lines) in besides {
             let is_number = version.starts_with(|c: char| c.is_ascii_digit());
@@ -300,27 +302,27 @@ impl<'a> Making<'a> {
         }
     }
 
-    /// Puts something into a package that is there.
+    /// Adds content to an existing package.
     pub(crate) fn put(&mut self, name: &str, path: &str, content: Content) {
         self.get(name).files.insert(path.to_owned(), content);
     }
 
-    /// Puts a text into a package that is there.
+    /// Adds a text file to an existing package.
     pub(crate) fn write(&mut self, name: &str, path: &str, mode: u32, text: &str) {
         self.put(name, path, Content::File(mode, text.to_owned()));
     }
 
-    /// Has a package that is there run something.
+    /// Adds a script to an existing package.
     pub(crate) fn script(&mut self, name: &str, when: &'static str, lines: String) {
         self.get(name).scripts.push((when, lines));
     }
 
-    /// A package that is there.
+    /// Returns an existing package.
     pub(crate) fn get(&mut self, name: &str) -> &mut Made {
         self.all.get_mut(name).unwrap_or_else(|| panic!("there is no package {name}"))
     }
 
-    /// Puts the folders and links of `filesystem` into it.
+    /// Adds the directories and links of `filesystem`.
     pub(crate) fn filesystem(&mut self) {
         let (folders, links) = self.shape.filesystem();
         for (path, mode) in folders {

@@ -1,36 +1,38 @@
 //! Debian 13's binaries in the shape of openSUSE Leap 16.0: its names, splits, paths and scripts.
 //!
-//! The shape is read from openSUSE's own spec files, as they were in 2023 to 2025, and not from our record:
+//! The shape is taken from openSUSE's own spec files, as of 2023 to 2025, and not from this project's record:
 //!
-//! - `filesystem.spec` and its lists: `/bin`, `/sbin`, `/lib` and `/lib64` are links, which `%pre` makes, and `/usr/sbin` is
-//!   a folder of its own; `/usr` is hardly writable; `/boot`, `/home`, `/mnt`, `/opt`, `/srv` and `/usr/local` are `%ghost`
-//!   as `/proc` and `/sys` are, and `%pretrans` makes them; `user(root)` and `group(root)` are needed.
-//! - `system-user-root.spec`, `system-users.spec`: no package has `/etc/passwd` and `/etc/group`: `%pre` of who stands for
-//!   `user(X)` and `group(X)` writes the account into them, that of root in Lua.
-//! - `qemu.spec`: no epoch; `qemu` and `qemu-x86` need each other. `qemu-x86` has the emulators and the boot ROMs and needs
-//!   `qemu-accel-tcg-x86`, `qemu-ipxe`, `qemu-seabios` and `qemu-vgabios`, all of the same source; `qemu` has the key maps
-//!   and needs `group(kvm)`, `group(qemu)` and `user(qemu)`; `qemu-tools` has the bridge helper in `/usr/libexec`,
-//!   `qemu-microvm` `qboot.rom` and `bios-microvm.bin`. A module is a package with its name after `qemu-`, those with
-//!   OpenGL with the one that they belong to, and `ui-egl-headless.so` with `ui-opengl.so`; `qemu` recommends some of them.
+//! - `filesystem.spec` and its lists: `/bin`, `/sbin`, `/lib` and `/lib64` are links, which `%pre` makes, and
+//!   `/usr/sbin` is a separate directory; most of `/usr` is not writable; `/boot`, `/home`, `/mnt`, `/opt`, `/srv` and
+//!   `/usr/local` are `%ghost` like `/proc` and `/sys`, and `%pretrans` makes them; `user(root)` and `group(root)` are
+//!   required.
+//! - `system-user-root.spec`, `system-users.spec`: no package has `/etc/passwd` and `/etc/group`. `%pre` of a package
+//!   that provides `user(X)` and `group(X)` writes the account into them, for root in Lua.
+//! - `qemu.spec`: no epoch; `qemu` and `qemu-x86` require each other. `qemu-x86` has the emulators and the boot ROMs
+//!   and requires `qemu-accel-tcg-x86`, `qemu-ipxe`, `qemu-seabios` and `qemu-vgabios`, all of the same source; `qemu`
+//!   has the key maps and requires `group(kvm)`, `group(qemu)` and `user(qemu)`; `qemu-tools` has the bridge helper in
+//!   `/usr/libexec`, `qemu-microvm` has `qboot.rom` and `bios-microvm.bin`. Each module is a package named `qemu-` and
+//!   the module's name. A module's OpenGL variant is in the module's package, and `ui-egl-headless.so` is in that of
+//!   `ui-opengl.so`; `qemu` recommends some of them.
 //! - `virtiofsd.spec`: `/usr/libexec/virtiofsd`, after code base 15.
-//! - `kernel-default.spec`: `/usr/lib/modules/V` has `vmlinuz`, `config` and `System.map`, and what is in `/boot` are
-//!   links to them; modules are compressed by zstd; `modules.dep` and its like are made by depmod when it is installed.
-//! - `suse-module-tools`, which `%post` of the kernel calls: it makes these links and `/boot/vmlinuz`, and calls depmod; an
-//!   initrd is not made where there is no `/etc/fstab`.
-//! - `rpm.spec`: the database is in `/usr/lib/sysimage/rpm`, and `%post` makes `/var/lib/rpm` a link to it; the libraries
-//!   are in `rpm`, except for the one that `rpmbuild` needs.
-//! - Release packages stand for `distribution-release`; `bash-sh` has `/bin/sh`.
+//! - `kernel-default.spec`: `/usr/lib/modules/V` has `vmlinuz`, `config` and `System.map`, and `/boot` has links to
+//!   them; modules are compressed by zstd; depmod makes `modules.dep` and similar files when the package is installed.
+//! - `suse-module-tools`, which `%post` of the kernel calls: it makes these links and `/boot/vmlinuz`, and calls
+//!   depmod; it makes no initrd if there is no `/etc/fstab`.
+//! - `rpm.spec`: the database is in `/usr/lib/sysimage/rpm`, and `%post` makes `/var/lib/rpm` a link to it; the
+//!   libraries are in `rpm`, except for the library that `rpmbuild` needs.
+//! - Release packages provide `distribution-release`; `bash-sh` has `/bin/sh`.
 //!
-//! What is not openSUSE's: versions and options of the programs, libraries in `/usr/lib/x86_64-linux-gnu` and under
-//! Debian's names, rpm's database in sqlite's form and not in ndb's, which Debian's rpm does not have, the split of modules
-//! by support, suse-module-tools itself, no dracut, no firmware for UEFI, no languages and no manuals.
+//! Not as in openSUSE: versions and options of the programs, libraries in `/usr/lib/x86_64-linux-gnu` and under
+//! Debian's names, rpm's database in the sqlite format because Debian's rpm does not have ndb, the split of modules by
+//! support, suse-module-tools itself, no dracut, no firmware for UEFI, no languages and no manuals.
 
 use crate::debian::Packages;
 use crate::rpms;
 use crate::shape::{All, Content, Folders, KERNEL, Kernel, Links, Making, Shape};
 use std::path::Path;
 
-/// Debian's package, and openSUSE's: by the source package, and by name. All others keep theirs.
+/// Debian's package, and openSUSE's source package and name. All others keep their names.
 const NAMES: &[(&str, &str, &str)] = &[
     ("ipxe-qemu", "qemu", "qemu-ipxe"),
     ("libc-bin", "glibc", "glibc"),
@@ -51,10 +53,10 @@ const NAMES: &[(&str, &str, &str)] = &[
     ("uidmap", "shadow", "shadow"),
 ];
 
-/// How the names of packages that have QEMU's modules go on after `qemu-`.
+/// Beginnings of the names of packages with QEMU's modules, after `qemu-`.
 const QEMU_MODULES: &[&str] = &["audio-", "block-", "chardev-", "hw-", "ui-"];
 
-/// The folders of `filesystem`, and their modes.
+/// Directories of `filesystem`, and their modes.
 const FOLDERS: Folders = &[
     ("/dev", 0o755),
     ("/etc", 0o755),
@@ -110,7 +112,7 @@ const FOLDERS: Folders = &[
     ("/var/tmp", 0o1777),
 ];
 
-/// Its folders that rpm leaves alone, because something may be mounted there.
+/// Directories of `filesystem` that rpm leaves alone, because something may be mounted there.
 const GHOSTS: Folders = &[
     ("/boot", 0o555),
     ("/home", 0o555),
@@ -122,7 +124,7 @@ const GHOSTS: Folders = &[
     ("/usr/local", 0o755),
 ];
 
-/// Its links.
+/// Links of `filesystem`.
 const LINKS: Links = &[
     ("/bin", "usr/bin"),
     ("/lib", "usr/lib"),
@@ -132,7 +134,7 @@ const LINKS: Links = &[
     ("/var/run", "../run"),
 ];
 
-/// What openSUSE's packages say besides: name, source package, version (or Debian's package that has it), and tags.
+/// Additional data of openSUSE's packages: name, source package, version (or Debian's package that has it), and tags.
 const BESIDES: &[(&str, &str, &str, &[&str])] = &[
     ("Leap-release", "Leap-release", "16.0-1", &["Provides: distribution-release", "Provides: suse-release = 16.0"]),
     ("bash", "bash", "bash", &["Provides: /bin/bash", "Requires: bash-sh"]),
@@ -211,7 +213,7 @@ const ACCOUNTS: &[(&str, &str, &str, &str)] = &[
     ("system-user-root", "/etc/passwd", "root", "root:x:0:0:root:/root:/bin/bash"),
 ];
 
-/// The packages, made of a tree of Debian 13 that has rpm besides what the record of Debian names.
+/// Builds the packages from a tree of Debian 13 that has rpm in addition to the packages of Debian's record.
 pub(crate) fn packages(tree: &Path, work: &Path) -> All {
     let debian = Packages::of(tree);
     let kernel = Kernel::of(&debian);
@@ -269,13 +271,13 @@ impl Shape for Suse<'_> {
                 if file == "qboot.rom" {
                     return other("qemu-microvm");
                 }
-                // The others boot other machines.
+                // The other firmware files boot other machines.
                 !path.starts_with("/usr/share/qemu/") || path.starts_with("/usr/share/qemu/keymaps")
             }
             "seabios" if file.starts_with("vgabios") => return other("qemu-vgabios"),
             "seabios" if file == "bios-microvm.bin" => return other("qemu-microvm"),
             "rpm" | "rpm-common" | "rpm2cpio" => rpms::is_of_rpm(path),
-            // The kernel's.
+            // Files of the kernel.
             _ if main == "kernel-default" => path.starts_with("/usr/lib/modules/"),
             _ => true,
         };
@@ -283,7 +285,7 @@ impl Shape for Suse<'_> {
     }
 }
 
-/// The package of one of QEMU's modules.
+/// Returns the package of one of QEMU's modules.
 fn of_module(module: &str) -> String {
     match module {
         "ui-egl-headless" => "qemu-ui-opengl".to_owned(),
@@ -294,7 +296,7 @@ fn of_module(module: &str) -> String {
     }
 }
 
-/// Adds what Debian does not have, and what openSUSE's packages do besides.
+/// Adds packages and files that Debian does not have, and additional scripts of openSUSE's packages.
 fn complete(making: &mut Making<'_>, kernel: &str) {
     let ghosts: Vec<&str> = GHOSTS.iter().map(|(path, _)| *path).collect();
     making.script("filesystem", "%pretrans -p <lua>", rpms::lua(&ghosts, &[]));
@@ -323,7 +325,7 @@ fn complete(making: &mut Making<'_>, kernel: &str) {
     making.put("rpm", "/usr/lib/sysimage/rpm", Content::Folder(0o755));
 }
 
-/// Lua that writes an account into a file that does not have it.
+/// Returns Lua code that adds an account to a file that does not have it.
 fn account(file: &str, name: &str, line: &str) -> String {
     format!(
         "local file = io.open(\"{file}\", \"a+\")\n\
@@ -332,7 +334,7 @@ fn account(file: &str, name: &str, line: &str) -> String {
     )
 }
 
-/// Whether a package has one of QEMU's modules, other than those that the emulator needs.
+/// Returns whether a package has one of QEMU's modules, other than those that the emulator needs.
 pub(crate) fn is_qemu_module(name: &str) -> bool {
     let of = |part: &&str| name.strip_prefix("qemu-").is_some_and(|rest| rest.starts_with(*part));
     QEMU_MODULES.iter().any(of)

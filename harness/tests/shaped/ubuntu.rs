@@ -1,28 +1,28 @@
 //! Debian 13's binaries in the shape of Ubuntu 24.04: its archive, the split of its kernel, and its paths.
 //!
-//! Most of Debian's packages are Ubuntu's, too, by name, split and path, and are taken with their scripts: both build
-//! QEMU's of the same `debian/control-in`, and in both virtiofsd is `/usr/libexec/virtiofsd`.
-//! What is different is read from Ubuntu's own packaging, as it was in 2026, and not from our record:
+//! Most of Debian's packages have the same names, splits and paths in Ubuntu, and are taken with their scripts: both
+//! build QEMU's packages from the same `debian/control-in`, and both have virtiofsd at `/usr/libexec/virtiofsd`.
+//! Differences are taken from Ubuntu's own packaging, as of 2026, and not from this project's record:
 //!
 //! - `debian/rules.d/2-binary-arch.mk` of the kernel: `linux-image-V` has `/boot/vmlinuz-V`, with mode 0600;
-//!   `linux-modules-V` has `/boot/config-V`, `/boot/System.map-V` with mode 0600, `/lib/modules/V`, a list of modules not
-//!   to load in `/lib/modprobe.d`, and of the index only `modules.order` and `modules.builtin*`.
+//!   `linux-modules-V` has `/boot/config-V`, `/boot/System.map-V` with mode 0600, `/lib/modules/V`, a list of modules
+//!   not to load in `/lib/modprobe.d`, and from depmod's index only `modules.order` and `modules.builtin*`.
 //! - `debian/rules.d/0-common-vars.mk`: modules are compressed by zstd, after 22.04.
-//! - `debian.master/control.d/generic.inclusion-list`: which modules are in `linux-modules-V`, with what they need; the
-//!   others are in `linux-modules-extra-V`. `drivers/nvdimm` is not in the list, and `CONFIG_BLK_DEV_PMEM` is `m`: without
-//!   the extra modules no guest of Kata boots an image as an NVDIMM.
+//! - `debian.master/control.d/generic.inclusion-list`: the modules in `linux-modules-V`, with their dependencies; all
+//!   others are in `linux-modules-extra-V`. `drivers/nvdimm` is not in the list, and `CONFIG_BLK_DEV_PMEM` is `m`:
+//!   without the extra modules no guest of Kata boots an image as an NVDIMM.
 //! - `debian.master/control.d/flavour-control.stub`: `linux-image-V` needs kmod, linux-base and `linux-modules-V`, and
 //!   only recommends initramfs-tools; `linux-modules-extra-V` needs `linux-image-V` and wireless-regdb.
 //! - `debian/templates/image.postinst.in`, `extra.postinst.in`: `depmod`, `linux-update-symlinks`, and a trigger of
-//!   `linux-image-V`, by which the hooks of `/etc/kernel/postinst.d` run once for all of them.
+//!   `linux-image-V` that runs the hooks of `/etc/kernel/postinst.d` once for all these packages.
 //! - `control.d/generic`, `control.d/virtual` of the kernel's meta packages: `linux-image-generic` needs the extra
 //!   modules, firmware and microcode; `linux-image-virtual` needs `linux-image-V` alone.
 //! - `debian/control-in` of QEMU: `qemu-system-common` needs acl; the modules of displays and of disks, ovmf and
 //!   qemu-utils are recommended.
-//! - The archive: pockets are suites, a security update is in two of them, indexes are fetched by their hashes and never
-//!   expire, and virtiofsd is in `universe`.
+//! - The archive: pockets are suites, a security update is in two of them, indexes are fetched by their hashes and
+//!   never expire, and virtiofsd is in `universe`.
 //!
-//! What is not Ubuntu's: versions and options of the programs; the flavour in the kernel's name, which is in its image;
+//! Not as in Ubuntu: versions and options of the programs; the flavour in the kernel's name, which is in its image;
 //! which of its modules are built in; no languages and no manuals.
 
 use crate::debian::{Package, Packages};
@@ -34,15 +34,15 @@ use std::path::Path;
 
 /// The components of the archive.
 pub(crate) const COMPONENTS: &[&str] = &["main", "universe"];
-/// The pockets that what was released is in, and what came after it.
+/// Pockets of the original release, and pockets of later updates.
 const RELEASE: &[&str] = &["noble"];
 const UPDATES: &[&str] = &["noble-security", "noble-updates"];
 
-/// Where the archive's keyring is.
+/// Path of the archive's keyring.
 const KEYRING: &str = "/usr/share/keyrings/ubuntu-archive-keyring.gpg";
 
-/// Modules of `linux-modules-V`: of many more the folders and files that virtual machines have use for. `tun` is built in
-/// there, and so it is always to be had.
+/// Modules of `linux-modules-V`: only those directories and files, out of many more, that virtual machines use. `tun`
+/// is built into Ubuntu's kernel and so is always available.
 const MODULES: &[&str] = &[
     "arch/x86/crypto/",
     "arch/x86/kvm/",
@@ -84,10 +84,10 @@ const MODULES: &[&str] = &[
     "net/vmw_vsock/",
 ];
 
-/// What the kernel's packages need and no guest has use for.
+/// Dependencies of the kernel's packages that no guest uses.
 const EMPTY: &[&str] = &["amd64-microcode", "intel-microcode", "linux-firmware", "wireless-regdb"];
 
-/// What dpkg's database has of a package and its control file has not.
+/// Fields of dpkg's database that a control file does not have.
 const OF_DATABASE: &[&str] = &["Conffiles", "Config-Version", "Status", "Triggers-Awaited", "Triggers-Pending"];
 
 const OS_RELEASE: &str = "PRETTY_NAME=\"Ubuntu 24.04 LTS (shaped of Debian 13)\"\nNAME=\"Ubuntu\"\nVERSION_ID=\"24.04\"\n\
@@ -95,16 +95,16 @@ const OS_RELEASE: &str = "PRETTY_NAME=\"Ubuntu 24.04 LTS (shaped of Debian 13)\"
 const LSB_RELEASE: &str = "DISTRIB_ID=Ubuntu\nDISTRIB_RELEASE=24.04\nDISTRIB_CODENAME=noble\n\
     DISTRIB_DESCRIPTION=\"Ubuntu 24.04 LTS\"\n";
 
-/// The archive's suites, and what their `Release` begins with.
+/// Returns the archive's suites and the first lines of their `Release`.
 pub(crate) fn suites() -> Vec<(&'static str, String)> {
     let head =
         |suite: &str| format!("Origin: Ubuntu\nLabel: Ubuntu\nSuite: {suite}\nVersion: 24.04\nCodename: noble\n");
     RELEASE.iter().chain(UPDATES).map(|suite| (*suite, head(suite))).collect()
 }
 
-/// The packages, made of a tree of Debian 13 that has acl besides what the record of Debian names.
+/// Builds the packages from a tree of Debian 13 that has acl in addition to the packages of Debian's record.
 ///
-/// `work` is for files that are made for them, `key` is the public key of the archive.
+/// `work` is the directory for generated files, `key` is the public key of the archive.
 pub(crate) fn packages(tree: &Path, work: &Path, key: &Path) -> Vec<Deb> {
     let debian = Packages::of(tree);
     let kernel = Kernel::of(&debian);
@@ -118,7 +118,7 @@ pub(crate) fn packages(tree: &Path, work: &Path, key: &Path) -> Vec<Deb> {
     debs.push(keyring);
     debs.extend(EMPTY.iter().map(|name| made(name, name, "1", RELEASE)));
     debs.extend(kernels(tree, work, &kernel, debian.get(&kernel.package)));
-    // dpkg takes a package that has nothing of its own for replaced by whichever has the same folders.
+    // dpkg considers a package without files of its own to be replaced by any package with the same directories.
     for deb in &mut debs {
         let copyright = format!("/usr/share/doc/{}/copyright", deb.field("Package"));
         deb.files.entry(copyright).or_insert_with(|| Content::File(0o644, "See Debian's.\n".to_owned()));
@@ -126,7 +126,7 @@ pub(crate) fn packages(tree: &Path, work: &Path, key: &Path) -> Vec<Deb> {
     debs
 }
 
-/// A package as Debian has it, and what Ubuntu has in another way.
+/// Returns Debian's package with Ubuntu's differences.
 fn shaped(tree: &Path, name: &str, package: &Package) -> Deb {
     let from = |path: &String| tree.join(path.trim_start_matches('/'));
     let is_left_out = |path: &String| LEFT_OUT.iter().any(|out| format!("{path}/").starts_with(out));
@@ -162,7 +162,7 @@ fn shaped(tree: &Path, name: &str, package: &Package) -> Deb {
     deb
 }
 
-/// What a stanza of dpkg's database says of a package.
+/// Parses a stanza of dpkg's database.
 fn fields(stanza: &str) -> BTreeMap<String, String> {
     let mut fields = BTreeMap::new();
     let mut last = "";
@@ -172,7 +172,7 @@ fn fields(stanza: &str) -> BTreeMap<String, String> {
                 last = key;
                 fields.insert(key.to_owned(), value.trim_start().to_owned());
             }
-            // The field goes on.
+            // A continuation line of the field.
             None => {
                 let value: &mut String = fields.get_mut(last).unwrap();
                 value.push('\n');
@@ -184,14 +184,14 @@ fn fields(stanza: &str) -> BTreeMap<String, String> {
     fields
 }
 
-/// The maintainers' scripts of an installed package, and what else lay beside its control file.
+/// Returns the maintainer scripts of an installed package, and the other files of its control archive.
 fn control(tree: &Path, name: &str) -> BTreeMap<String, String> {
     let folder = tree.join("var/lib/dpkg/info");
     let mut control = BTreeMap::new();
     for entry in std::fs::read_dir(folder).unwrap() {
         let file = entry.unwrap();
         let whole = file.file_name().into_string().unwrap();
-        // `libc6:amd64.postinst`; `login.defs.list` is not of login.
+        // Matches `libc6:amd64.postinst`; `login.defs.list` does not belong to the package login.
         let kind = whole.strip_prefix(name).map(|rest| rest.trim_start_matches(":amd64"));
         let Some(kind) = kind.and_then(|rest| rest.strip_prefix('.')) else { continue };
         if !kind.contains('.') && !["list", "md5sums"].contains(&kind) {
@@ -201,7 +201,7 @@ fn control(tree: &Path, name: &str) -> BTreeMap<String, String> {
     control
 }
 
-/// The kernel's packages, made of Debian's one.
+/// Returns Ubuntu's kernel packages, made from Debian's single one.
 fn kernels(tree: &Path, work: &Path, kernel: &Kernel, package: &Package) -> Vec<Deb> {
     let version = kernel.version.as_str();
     let (wanted, compressed) = (kernel.chosen(tree, MODULES), work.join("modules"));
@@ -259,7 +259,7 @@ fn kernels(tree: &Path, work: &Path, kernel: &Kernel, package: &Package) -> Vec<
     vec![image, modules, extra, generic, deb("linux-image-virtual", "linux-meta", &image_name)]
 }
 
-/// What packages with a kernel's modules do when they are configured.
+/// Returns the configure script of packages with a kernel's modules.
 fn script(before: &str, version: &str) -> String {
     format!(
         "#!/bin/sh\nset -e\n[ \"$1\" = configure ] || exit 0\n{before}\n[ -d /etc/kernel/postinst.d ] || exit 0\n\
@@ -269,7 +269,7 @@ fn script(before: &str, version: &str) -> String {
     )
 }
 
-/// The same of the kernel, whose trigger runs the hooks.
+/// Returns the configure script of the kernel, whose trigger runs the hooks.
 fn image_script(version: &str) -> String {
     let place = format!("/usr/lib/linux/triggers/{version}");
     let triggered =
@@ -278,7 +278,7 @@ fn image_script(version: &str) -> String {
     script(&configure, version).replacen("set -e\n", &format!("set -e\n{triggered}"), 1)
 }
 
-/// A package with nothing in it.
+/// Creates an empty package.
 fn made(name: &str, source: &str, version: &str, suites: &'static [&'static str]) -> Deb {
     let fields = [
         ("Package", name),

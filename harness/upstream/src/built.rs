@@ -1,8 +1,8 @@
-//! What Kata's own build of QEMU insists on, held against what the profiles' gates know of it.
+//! Comparison of the requirements of Kata's own QEMU build with the gates of the profiles.
 //!
-//! The build fails for x86_64 without some devices and objects, and configures some more into QEMU.
-//! Both lists are compared at every release and at `main`, name by name and in both directions, however the script groups
-//! them; before the first release with a list there must be none.
+//! The build fails for x86_64 without certain devices and objects, and enables further symbols in QEMU's configuration.
+//! Both lists are compared at every release and at `main`, name by name and in both directions, however the script
+//! groups them. Releases before the first one with lists must have none.
 
 use crate::checkout::{Checkout, CheckoutError, MAIN, Tree};
 use crate::report::{Difference, Report};
@@ -15,7 +15,7 @@ const SCRIPT: &str = "tools/packaging/static-build/qemu/build-qemu.sh";
 /// The first release with lists.
 const SINCE: KataVersion = KataVersion::new(4, 1, 0);
 
-/// The devices and objects without which the build for x86_64 fails; each has a gate in the profiles of such releases.
+/// Devices and objects without which the build for x86_64 fails; each has a gate in the profiles of these releases.
 const INSISTS: &[&str] = &[
     "amd-iommu",
     "intel-iommu",
@@ -45,7 +45,7 @@ const INSISTS: &[&str] = &[
     "xio3130-downstream",
 ];
 
-/// The symbols of QEMU's configuration that the script sets, for whichever architecture.
+/// Symbols of QEMU's configuration that the script sets, for any architecture.
 const SYMBOLS: &[&str] = &[
     "AMD_IOMMU",
     "ARM_VIRT",
@@ -86,7 +86,7 @@ const SYMBOLS: &[&str] = &[
     "XIO3130",
 ];
 
-/// Holds the lists against these releases of a checkout, and `main`.
+/// Compares the lists with these releases of a checkout, and with `main`.
 ///
 /// # Errors
 /// When the checkout cannot be read.
@@ -98,7 +98,7 @@ pub fn compare_build(checkout: &Checkout, releases: &[KataVersion], report: &mut
 }
 
 fn compare_at(checkout: &Checkout, tag: &str, listed: bool, report: &mut Report) -> Result<(), CheckoutError> {
-    // That a tag is missing is said of the profiles.
+    // A missing tag is already reported by the comparison of profiles.
     let Some(tree) = checkout.tree(tag, &[SCRIPT])? else { return Ok(()) };
     let (found, differences) = differences(&tree, listed);
     report.values += found;
@@ -110,7 +110,7 @@ fn compare_at(checkout: &Checkout, tag: &str, listed: bool, report: &mut Report)
     Ok(())
 }
 
-/// How many names were compared, and what differs, with its place.
+/// Returns the number of compared names, and the place and description of each difference.
 fn differences(tree: &Tree, listed: bool) -> (usize, Vec<(String, String)>) {
     let script = tree.first(&[SCRIPT]).map(|(_, text)| text).unwrap_or_default();
     let expected = |names: &[&str]| -> BTreeSet<String> {
@@ -138,7 +138,7 @@ fn differences(tree: &Tree, listed: bool) -> (usize, Vec<(String, String)>) {
     (compared, all)
 }
 
-/// The names without which the build for x86_64 fails, and those of lists that no architecture's build is held against.
+/// Returns the names without which the build for x86_64 fails, and the names in lists that no architecture uses.
 fn insisted(script: &str) -> BTreeSet<String> {
     let lists = lists(script);
     let unused = lists.iter().filter(|(list, _)| !script.contains(&format!("${{{list}[@]}}")));
@@ -147,7 +147,7 @@ fn insisted(script: &str) -> BTreeSet<String> {
         let list = word.strip_prefix("${").and_then(|word| word.strip_suffix("[@]}"));
         match list.and_then(|list| lists.get(list)) {
             Some(of_it) => names.extend(of_it.iter().map(|name| (*name).to_owned())),
-            // A list that is set nowhere is a name that nobody knows.
+            // The name of an undefined list stays as it is written, so that it is reported as unknown.
             None => {
                 names.insert(word.to_owned());
             }
@@ -156,7 +156,7 @@ fn insisted(script: &str) -> BTreeSet<String> {
     names
 }
 
-/// The script's branch for x86_64 that verifies what was built; the lines of a command are joined.
+/// Returns the script's x86_64 branch that verifies the build, with continuation lines joined.
 fn arm(script: &str) -> String {
     let verified = script.split_once("verify_devices()").map(|(_, rest)| rest).unwrap_or_default();
     let arms = verified.split("case \"${ARCH}\" in").nth(1).unwrap_or_default();
@@ -165,7 +165,7 @@ fn arm(script: &str) -> String {
     own.replace("\\\n", " ")
 }
 
-/// The arguments of a line that verifies something.
+/// Returns the arguments of a verifying line.
 fn arguments(line: &str) -> Option<&str> {
     let line = line.trim();
     line.strip_prefix("verify_devices ").or_else(|| line.strip_prefix("verify_objects "))
@@ -175,7 +175,8 @@ fn words(text: &str) -> impl Iterator<Item = &str> {
     text.split_whitespace().map(|word| word.trim_matches('"'))
 }
 
-/// The script's lists by name, `_pci_devs=(…)`; one that is set again where less is built keeps what it had.
+/// Returns the script's lists by name, `_pci_devs=(…)`. If a list is set again for a smaller build, its first names are
+/// kept.
 fn lists(script: &str) -> BTreeMap<&str, Vec<&str>> {
     let mut all: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for (at, _) in script.match_indices("=(") {
@@ -191,7 +192,7 @@ fn lists(script: &str) -> BTreeMap<&str, Vec<&str>> {
     all
 }
 
-/// What the script sets in QEMU's configuration: `CONFIG_VIRTIO_BLK=y`.
+/// Returns the symbols that the script sets in QEMU's configuration: `CONFIG_VIRTIO_BLK=y`.
 fn symbols(script: &str) -> BTreeSet<String> {
     let code = script.lines().filter(|line| !line.trim_start().starts_with('#'));
     let set = code.flat_map(|line| line.split("CONFIG_").skip(1)).filter_map(|rest| rest.split_once("=y"));
@@ -204,7 +205,8 @@ mod tests {
     use super::*;
     use model::profile::{Family, GateKind, Profile};
 
-    /// What a build insists on is asked for in the profiles of that release, and nothing else is cited for it.
+    /// Profiles of a release with lists have a gate for each required device and object, and cite the script for no
+    /// other gate.
     #[test]
     fn the_gates_of_profiles_are_what_katas_build_insists_on() {
         for family in Family::all() {
@@ -220,7 +222,7 @@ mod tests {
                     let kinds = [GateKind::Device, GateKind::Object];
                     profile.gates.iter().any(|gate| kinds.contains(&gate.kind) && gate.name == name)
                 };
-                // The guest agent has no 9p any more, so that it is of no use there.
+                // The guest agent no longer supports 9p, so no profile needs the 9p device.
                 let without: Vec<&&str> = INSISTS.iter().filter(|name| !asks(name)).collect();
                 assert_eq!(without, [&"virtio-9p-pci"], "{}", profile.name);
                 let cited = profile.gates.iter().filter(|gate| gate.source.starts_with(SCRIPT));
@@ -236,7 +238,7 @@ mod tests {
     #[test]
     fn the_lists_are_read_however_they_are_grouped() {
         let names: Vec<String> = insisted(SMALL).into_iter().collect();
-        // `_c` is another architecture's, `_d` nobody's, and `_e` is nowhere.
+        // `_c` belongs to another architecture, `_d` is unused, and `_e` is undefined.
         assert_eq!(names, ["${_e[@]}", "eight", "four", "one", "seven", "six", "two"]);
         assert_eq!(insisted("make install\n"), BTreeSet::new());
         let symbols: Vec<String> =

@@ -1,10 +1,10 @@
 //! Files of a git repository at a tag.
 //!
-//! The checkout may be a stranger's, and git does what a repository's configuration says.
-//! So only commands are run that read references and objects: none of them looks at an index or a work tree, so that
-//! monitors, filters, text conversions, hooks and aliases have no part in them.
-//! The one way to a program of the configuration's that is left is an object that a partial clone fetches when it is
-//! missing, and that is refused ([`ENVIRONMENT`]).
+//! The checkout may be untrusted, and git acts on the configuration of a repository.
+//! Therefore only commands are run that read references and objects. None of them looks at an index or a work tree, so
+//! monitors, filters, text conversions, hooks and aliases are never run.
+//! One way remains for the configuration to start a program: a partial clone fetches missing objects. Such fetches are
+//! refused ([`ENVIRONMENT`]).
 
 use model::kata_version::KataVersion;
 use operator::process::{Invocation, ProcessError};
@@ -18,27 +18,28 @@ use std::time::{Duration, Instant};
 pub(crate) const MAIN: &str = "main";
 
 const GIT: &str = "/usr/bin/git";
-/// The longest that one call of git may take.
+/// Time limit for one call of git.
 const CALL: Duration = Duration::from_secs(60);
 
-/// The longest that the texts of all files may be, in bytes; Kata's are a tenth of it.
+/// Maximum length of all texts together, in bytes; Kata's are a tenth of it.
 const MAX_TEXTS: usize = 512 << 20;
 
-/// What git has of an environment besides its path and language: of the caller's, `GIT_DIR` would name another repository.
+/// Environment of git in addition to its path and language. Nothing is inherited from the caller, whose `GIT_DIR` would
+/// name another repository.
 const ENVIRONMENT: &[(&str, &str)] = &[
-    // The repository's own configuration is the only one.
+    // Use only the repository's own configuration.
     ("GIT_CONFIG_NOSYSTEM", "1"),
     ("GIT_CONFIG_GLOBAL", "/dev/null"),
-    // Nothing is fetched: git before 2.39.4 knows only the second, which allows no way to fetch.
+    // Fetch nothing: git before 2.39.4 knows only the second variable, which allows no protocol for fetching.
     ("GIT_NO_LAZY_FETCH", "1"),
     ("GIT_ALLOW_PROTOCOL", ""),
     ("GIT_TERMINAL_PROMPT", "0"),
-    // A tag's files are those that it was made of.
+    // Read the original objects of a tag, not their replacements.
     ("GIT_NO_REPLACE_OBJECTS", "1"),
 ];
 
-/// Options before each command: the checkout may be another user's, and no command here may run what they switch off,
-/// with a later git, too.
+/// Options before each command. The checkout may belong to another user. The switched-off features are used by none of
+/// these commands, and must not be used by a later git either.
 const OPTIONS: &[&str] = &[
     "-c",
     "safe.directory=*",
@@ -55,49 +56,49 @@ const OPTIONS: &[&str] = &[
 pub struct Checkout {
     dir: PathBuf,
     within: Duration,
-    /// None where the clock does not go so far.
+    /// `None` if the clock cannot represent the deadline.
     deadline: Option<Instant>,
-    /// A file's text by its object: most files are the same from one release to the next.
+    /// Text of a file by its object, because most files do not change from one release to the next.
     texts: RefCell<BTreeMap<String, Rc<str>>>,
-    /// How long these are together.
+    /// Total length of the texts.
     length: Cell<usize>,
 }
 
-/// Why a checkout cannot be read.
+/// Reasons why a checkout cannot be read.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CheckoutError {
-    /// The folder is no git repository.
+    /// The directory is no git repository.
     #[error("{dir} is no git repository with Kata's source: {said}")]
     NoRepository {
-        /// The folder.
+        /// The directory.
         dir: String,
-        /// What git said.
+        /// git's error text.
         said: String,
     },
-    /// git could not be run to its end.
+    /// git could not be run or did not finish.
     #[error("reading the checkout")]
     Process(#[from] ProcessError),
-    /// It was not read in time.
+    /// The checkout was not read in time.
     #[error("the checkout was not read to its end within {} s", .within.as_secs())]
     Deadline {
-        /// How long it had.
+        /// The time limit.
         within: Duration,
     },
-    /// Its files are more than Kata's can be.
+    /// The files are longer than Kata's can be.
     #[error("the files of the checkout are longer than {} MiB together, which Kata's are not", MAX_TEXTS >> 20)]
     TooLong,
-    /// An object that a tag names is not there.
+    /// An object that a tag names is missing.
     #[error("git cannot read {object}: {said}")]
     Object {
         /// The object.
         object: String,
-        /// What git said.
+        /// git's error text.
         said: String,
     },
 }
 
-/// What git said where a command of it failed.
+/// Error text of a failed git command.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 struct GitComplaint(String);
@@ -109,12 +110,12 @@ pub(crate) struct Tree {
 }
 
 impl Tree {
-    /// The first of the files that is there, with its path: files move between releases.
+    /// Returns the first of these files that exists, with its path. Files move between releases.
     pub(crate) fn first<'a>(&'a self, paths: &[&'a str]) -> Option<(&'a str, &'a str)> {
         paths.iter().find_map(|path| self.files.get(*path).map(|text| (*path, &**text)))
     }
 
-    /// All files below a folder, by their paths in it.
+    /// Returns all files below a directory, by their relative paths.
     pub(crate) fn within<'a>(&'a self, folder: &'a str) -> impl Iterator<Item = (&'a str, &'a str)> {
         let inside = move |file: &'a str| file.strip_prefix(folder)?.strip_prefix('/');
         self.files.iter().filter_map(move |(file, text)| Some((inside(file)?, &**text)))
@@ -125,8 +126,8 @@ impl Tree {
         Tree { files }
     }
 
-    /// The file of that path, or the files below that folder that end so, by path; with each the folder that it is in, as
-    /// seen from there: `signing/`.
+    /// Returns the file with this path, or the files with this suffix below the directory with this path. Each has its
+    /// path, its directory relative to `path` (`signing/`), and its text.
     pub(crate) fn below<'a>(
         &'a self,
         path: &'a str,
@@ -145,17 +146,17 @@ impl Tree {
 }
 
 impl GitComplaint {
-    /// That it cannot read an object.
+    /// Converts the complaint into the error that this object cannot be read.
     fn about(self, object: &str) -> CheckoutError {
         CheckoutError::Object { object: object.to_owned(), said: self.0 }
     }
 }
 
 impl Checkout {
-    /// Opens a repository that is to be read within that time.
+    /// Opens a repository, which must be read within this time.
     ///
     /// # Errors
-    /// When there is none.
+    /// When the directory is no git repository.
     pub fn open(dir: &Path, within: Duration) -> Result<Checkout, CheckoutError> {
         let dir = std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned());
         let deadline = Instant::now().checked_add(within);
@@ -170,14 +171,15 @@ impl Checkout {
         }
     }
 
-    /// The tags of releases from this one on, in their order.
+    /// Returns the tags of this release and of later ones, in their order.
     pub(crate) fn releases_from(&self, oldest: KataVersion) -> Result<Vec<KataVersion>, CheckoutError> {
         let tags = self.versions_from(oldest)?;
         let is_release = |(version, tag): &(KataVersion, String)| version.is_release() && version.to_string() == *tag;
         Ok(tags.into_iter().filter(is_release).map(|(version, _)| version).collect())
     }
 
-    /// The pre-releases of this release and of later ones with their tags, `3.2.0-rc0`, in the order of their releases.
+    /// Returns the pre-releases of this release and of later ones with their tags, `3.2.0-rc0`, in the order of their
+    /// releases.
     pub(crate) fn pre_releases_from(&self, oldest: KataVersion) -> Result<Vec<(KataVersion, String)>, CheckoutError> {
         let tags = self.versions_from(oldest)?;
         Ok(tags.into_iter().filter(|(version, _)| !version.is_release()).collect())
@@ -196,7 +198,7 @@ impl Checkout {
         Ok(versions)
     }
 
-    /// The files among these that exist at a tag; `None` without the tag.
+    /// Returns those of these files that exist at a tag; `None` if there is no such tag.
     pub(crate) fn tree(&self, tag: &str, paths: &[&str]) -> Result<Option<Tree>, CheckoutError> {
         let references = ["refs/tags/", "refs/heads/", "refs/remotes/origin/"];
         let mut listed = None;
@@ -236,7 +238,7 @@ impl Checkout {
         Ok(text)
     }
 
-    /// Runs git; what it printed, or what it complained about.
+    /// Runs git; returns its output, or its error text.
     fn git(&self, arguments: &[&str]) -> Result<Result<String, GitComplaint>, CheckoutError> {
         let left = self.deadline.map_or(CALL, |deadline| deadline.saturating_duration_since(Instant::now()));
         if left.is_zero() {

@@ -1,4 +1,4 @@
-//! The comparison, release by release.
+//! Comparison of all parts, release by release.
 
 use crate::checkout::{Checkout, CheckoutError, MAIN, Tree};
 use crate::readings::Readings;
@@ -7,8 +7,8 @@ use crate::{built, constants, go, kernel, rs};
 use model::kata_version::KataVersion;
 use model::profile::{Family, Profile, Runtime};
 
-/// Holds both families, what is fixed, what Kata's build of QEMU insists on and the options of Kata's kernel against a
-/// checkout, with the readings that are part of the program.
+/// Compares both families, the constants, Kata's QEMU build and the options of Kata's kernel with a checkout, using the
+/// readings that are built into the program.
 ///
 /// # Errors
 /// When the checkout cannot be read.
@@ -25,7 +25,7 @@ pub fn compare(checkout: &Checkout) -> Result<Report, CheckoutError> {
     Ok(report)
 }
 
-/// Holds one family against a checkout.
+/// Compares one family with a checkout.
 ///
 /// # Errors
 /// When the checkout cannot be read.
@@ -51,7 +51,7 @@ pub fn compare_family(
         report.differences.push(Difference { tag: unread.to_string(), place: "-".to_owned(), what });
     }
     for (version, tag) in checkout.pre_releases_from(oldest)? {
-        // One on the way to a change is refused wherever a profile is asked for.
+        // A pre-release before a release with changes has no profile, and is refused wherever a profile is requested.
         let Ok(profile) = family.profile_of(version) else { continue };
         let Some(tree) = checkout.tree(&tag, files)? else { continue };
         report.pre_releases += 1;
@@ -75,9 +75,9 @@ pub fn compare_family(
     Ok(())
 }
 
-/// Holds a profile against the source at a tag.
+/// Compares a profile with the source at a tag.
 fn compare_values(tree: &Tree, runtime: Runtime, profile: &Profile, tag: &str, report: &mut Report) {
-    // Gates may begin within a profile's range.
+    // A gate may start to apply within a profile's range.
     let profile = &tag.parse::<KataVersion>().map_or_else(|_| profile.clone(), |version| profile.at(version));
     let values = match runtime {
         Runtime::Go => go::values(tree, profile),

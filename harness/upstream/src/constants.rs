@@ -1,4 +1,5 @@
-//! What the generators and the tests take from Kata's source as fixed ([`fixed`]), held against it release by release.
+//! Comparison of the constants that the generators and the tests take from Kata's source ([`fixed`]), release by
+//! release.
 
 use crate::checkout::{Checkout, CheckoutError, MAIN, Tree};
 use crate::report::{Difference, Report};
@@ -17,20 +18,21 @@ const RS_QMP: &str = "src/runtime-rs/crates/hypervisor/src/qemu/qmp.rs";
 const SHARE: &str = "src/runtime-rs/crates/resource/src/share_fs/share_virtio_fs.rs";
 
 const EVER: KataVersion = KataVersion::new(2, 2, 0);
-/// The first release with runtime-rs as what it is now.
+/// The first release with runtime-rs in its present form.
 const RS: KataVersion = KataVersion::new(4, 0, 0);
 /// The first release with PCIe switches.
 const SWITCHES: KataVersion = KataVersion::new(3, 2, 0);
 
-/// One of them, as the source has it.
+/// One constant of [`fixed`] and its place in the source.
 struct Constant {
-    /// Its name in [`fixed`].
+    /// The constant's name in [`fixed`].
     name: &'static str,
-    /// The release from which the source has it.
+    /// The first release whose source has the constant.
     since: KataVersion,
-    /// Where: a file, and how the line begins that has it, with single blanks; the first that is there counts.
+    /// Places of the constant: a file, and the beginning of its line with runs of blanks reduced to one. The first
+    /// place that exists counts.
     places: &'static [(&'static str, &'static str)],
-    /// The text behind the line's equals sign.
+    /// The text after the line's equals sign.
     value: String,
 }
 
@@ -72,7 +74,7 @@ fn all() -> Vec<Constant> {
         constant(
             "SWITCH_DOWN",
             SWITCHES,
-            // So it is spelt.
+            // Kata's own spelling.
             &[(DEVICES, "PCIeSwitchhDownstreamPortPrefix PCIePortBusPrefix ")],
             text(fixed::SWITCH_DOWN),
         ),
@@ -82,7 +84,7 @@ fn all() -> Vec<Constant> {
         constant(
             "AGENT_PORT",
             EVER,
-            // Up to 2.5 the agent had it alone.
+            // Up to 2.5 only the agent defined the port.
             &[(DEFAULTS, "pub const DEFAULT_AGENT_VSOCK_PORT:"), (AGENT, "const VSOCK_PORT:")],
             fixed::AGENT_PORT.to_string(),
         ),
@@ -101,7 +103,7 @@ fn all() -> Vec<Constant> {
         constant(
             "ONLINE_PAUSE",
             EVER,
-            // So it was spelt up to 3.2.
+            // Spelling up to 3.2.
             &[(SANDBOX, "const ONLINE_CPUMEM_WAIT_MILLIS:"), (SANDBOX, "const ONLINE_CPUMEM_WATI_MILLIS:")],
             fixed::ONLINE_PAUSE.as_millis().to_string(),
         ),
@@ -109,7 +111,7 @@ fn all() -> Vec<Constant> {
     ]
 }
 
-/// Holds them against these releases of a checkout, and `main`.
+/// Compares the constants with these releases of a checkout, and with `main`.
 ///
 /// # Errors
 /// When the checkout cannot be read.
@@ -122,7 +124,7 @@ pub fn compare_constants(
     let files: Vec<&str> = constants.iter().flat_map(|constant| constant.places).map(|(file, _)| *file).collect();
     let tags = releases.iter().map(|release| (release.to_string(), Some(*release)));
     for (tag, release) in tags.chain([(MAIN.to_owned(), None)]) {
-        // That a tag is missing is said of the profiles.
+        // A missing tag is already reported by the comparison of profiles.
         let Some(tree) = checkout.tree(&tag, &files)? else { continue };
         for constant in constants.iter().filter(|constant| release.is_none_or(|release| constant.since <= release)) {
             report.values += 1;
@@ -133,7 +135,7 @@ pub fn compare_constants(
     Ok(())
 }
 
-/// What differs, with its place.
+/// Returns the place of a difference and its description, if there is one.
 fn difference(tree: &Tree, constant: &Constant) -> Option<(String, String)> {
     let Constant { name, value, .. } = constant;
     let found = constant.places.iter().find_map(|(file, begins)| {
@@ -151,10 +153,10 @@ fn difference(tree: &Tree, constant: &Constant) -> Option<(String, String)> {
     }
 }
 
-/// The line that begins so, and what it assigns.
+/// Returns the number and the assigned value of the first line that starts with this text.
 fn assigned(text: &str, begins: &str) -> Option<(usize, String)> {
     text.lines().enumerate().find_map(|(number, line)| {
-        // Go aligns what stands below each other.
+        // gofmt aligns the assignments of consecutive lines.
         let line = line.split_whitespace().collect::<Vec<_>>().join(" ");
         let (_, value) = line.split_once('=').filter(|_| line.starts_with(begins))?;
         let value = value.split(" //").next().unwrap_or_default();

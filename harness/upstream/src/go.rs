@@ -1,4 +1,4 @@
-//! What the Go runtime's source says of the values in its profiles.
+//! Profile values read out of the Go runtime's source.
 
 use crate::checkout::Tree;
 use crate::qmp;
@@ -24,7 +24,7 @@ const OPTIONS: &[&str] = &["src/runtime/arch/amd64-options.mk"];
 const GUEST_STORAGE: &[&str] =
     &["src/agent/src/storage/mod.rs", "src/agent/src/storage/fs_handler.rs", "src/agent/src/mount.rs"];
 
-/// Everything that is read.
+/// All files that are read.
 pub(crate) const FILES: &[&str] = &[
     GOVMM[0],
     GOVMM[1],
@@ -45,7 +45,7 @@ pub(crate) const FILES: &[&str] = &[
     GUEST_STORAGE[2],
 ];
 
-/// A function in the first of the files that is there.
+/// Returns a function, and the path of the first of these files that exists.
 fn function<'a>(tree: &'a Tree, paths: &[&'a str], name: &str) -> Option<(&'a str, Item<'a>)> {
     let (path, text) = tree.first(paths)?;
     item(text, name).map(|item| (path, item))
@@ -130,7 +130,8 @@ pub(crate) fn values(tree: &Tree, profile: &Profile) -> Vec<Value> {
     all
 }
 
-/// QEMU is a daemon where `Daemonize` is set; it is handed the socket where the monitor has a descriptor.
+/// Reads whether QEMU stays in the foreground. It is a daemon if `Daemonize` is set, and inherits its socket if the
+/// monitor has a descriptor.
 fn foreground(tree: &Tree, expected: bool) -> Value {
     let found = tree.first(QEMU).map(|(_, text)| {
         let line = text.lines().position(|line| {
@@ -141,7 +142,8 @@ fn foreground(tree: &Tree, expected: bool) -> Value {
     Value::new("foreground", QEMU[0], found, yes_or_no(expected))
 }
 
-/// The options after the chassis number; the bridges that a firmware needs stand before the plain one.
+/// Returns the bridge's options after the chassis number, from its last assignments: the bridges that a firmware needs
+/// precede the plain bridge in the source.
 fn bridge(text: &str) -> String {
     let last = |name: &str| {
         text.lines().rev().find_map(|line| line.trim().strip_prefix(name)?.split_once(',').map(|v| v.0.trim()))
@@ -158,7 +160,7 @@ fn bridge(text: &str) -> String {
     format!("shpc={shpc},addr={}{}", fixed::BRIDGE_ADDRESS, reserve.concat())
 }
 
-/// `{"tsc", "reliable"}, {"no_timer_check", ""}` as on a command line.
+/// Returns `{"tsc", "reliable"}, {"no_timer_check", ""}` in the form of a command line.
 fn params(text: &str) -> Vec<String> {
     let words = quoted(text);
     words
@@ -176,7 +178,7 @@ fn runtime_params(tree: &Tree, expected: &[String]) -> Value {
         function(tree, files, name).map(|(_, item)| (params(item.text.split_once('{').map_or("", |s| s.1)), item.line))
     };
     let seen = list(AMD64, "var kernelParams").map(|(mut seen, line)| {
-        // From 2.5 on the console adds its own; the serial one is not the default.
+        // From 2.5 on `appendConsole` adds the consoles; the legacy serial console is not the default.
         let console = function(tree, BASE, "qemuArchBase.appendConsole").map(|(_, item)| item.text).unwrap_or_default();
         for name in ["hvc0", "hvc1"] {
             if console.contains(&format!("{{\"console\", \"{name}\"}}")) {
@@ -194,7 +196,7 @@ fn runtime_params(tree: &Tree, expected: &[String]) -> Value {
     Value::new("runtime-params", AMD64[0], seen, expected.join(" "))
 }
 
-/// What the configuration makes of the parameters: the scan of SCSI disks, the agent's own, then the shipped ones.
+/// Reads the configuration's parameters: the scan of SCSI disks, those for the agent, then the shipped ones.
 fn kernel_params(tree: &Tree, expected: &[String]) -> Value {
     let mut seen = Vec::new();
     let scsi = tree.first(MAKEFILE).and_then(|(_, text)| make_variable(text, "DEFBLOCKSTORAGEDRIVER_QEMU"));
@@ -215,7 +217,7 @@ fn kernel_params(tree: &Tree, expected: &[String]) -> Value {
     Value::new("kernel-params", OPTIONS[0], Some((seen.join(" "), line)), expected.join(" "))
 }
 
-/// The daemon's fixed options in their order, a value's place as `=` or `%v`.
+/// Returns virtiofsd's fixed options in their order, with `=` or `%v` in the place of a value.
 fn daemon(text: &str) -> String {
     let debug = text.find("if v.debug").unwrap_or(text.len());
     let foreground = text[debug..].contains("\"-f\"");
@@ -240,11 +242,11 @@ fn daemon(text: &str) -> String {
     options.join(" ")
 }
 
-/// The names of the profile's gates that the runtime's source nowhere has.
+/// Reports the names of the profile's gates that are nowhere in the runtime's source.
 fn gates(tree: &Tree, profile: &Profile) -> Value {
     let texts: Vec<&str> =
         [GOVMM, QMP, QEMU, BASE, AMD64].iter().filter_map(|files| tree.first(files)).map(|(_, text)| text).collect();
-    // What only Kata's build of QEMU asks for is in no source of the runtime: `built` holds it against the build's list.
+    // The gates of Kata's QEMU build are in no source of the runtime; `built` compares them with the build's lists.
     let of_the_runtime = profile.gates.iter().filter(|gate| !gate.source.contains("build-qemu.sh"));
     let missing: Vec<&str> = of_the_runtime
         .map(|gate| gate.name.as_str())

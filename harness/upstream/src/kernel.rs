@@ -1,7 +1,7 @@
-//! The options of Kata's own guest kernel, held against Kata's fragments of configurations.
+//! Comparison of the options of Kata's own guest kernel with Kata's configuration fragments.
 //!
-//! At the release that they were taken from every option is compared, and at later ones and at `main`, where what differs
-//! is what has changed since.
+//! Every option is compared at the release from which the options were taken, and at later releases and `main`, where a
+//! difference is a later change.
 
 use crate::checkout::{Checkout, CheckoutError, MAIN, Tree};
 use crate::report::{Difference, Report};
@@ -11,12 +11,12 @@ use model::kata_version::KataVersion;
 use model::kernel::{Condition, FOLDER, Fragment, Fragments, folder_of};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What is left out of the options, and why: `fragments.yaml`.
+/// Directories that are left out of the options; `fragments.yaml` has the reasons.
 const LEFT_OUT: [&str; 4] = ["build-type/", "debug/", "gpu/", "riscv/"];
-/// What Kata's build does without.
+/// List of the options that Kata's build may lack.
 const MAY_LACK: &str = "whitelist.conf";
 
-/// Holds the options against a checkout.
+/// Compares the options with a checkout.
 ///
 /// # Errors
 /// When the checkout cannot be read.
@@ -50,7 +50,7 @@ fn compare_tree(tree: &Tree, kata: &Fragments, tag: &str, report: &mut Report) {
     for (file, text) in tree.within(FOLDER) {
         let left_out = LEFT_OUT.iter().any(|folder| file.starts_with(folder)) || file.starts_with("whitelist");
         let options = assignments(text);
-        // A link's text is where it leads.
+        // The text of a symbolic link is its target and has no options.
         if left_out || !file.ends_with(".conf") || options.is_empty() {
             continue;
         }
@@ -86,7 +86,7 @@ fn compare_tree(tree: &Tree, kata: &Fragments, tag: &str, report: &mut Report) {
     report.differences.extend(more.chain(less).map(|what| difference(place.clone(), what)));
 }
 
-/// What differs between a fragment and its options, with the line in Kata's where there is one.
+/// Returns the differences between a fragment and its options, with the line in Kata's fragment if there is one.
 fn options_of(fragment: &Fragment, found: &[(String, &str, usize)]) -> Vec<(Option<usize>, String)> {
     let ours: BTreeMap<&str, &str> = fragment.all().map(|option| (option.name, option.wanted.value())).collect();
     let theirs: BTreeMap<&str, (&str, usize)> =
@@ -100,7 +100,8 @@ fn options_of(fragment: &Fragment, found: &[(String, &str, usize)]) -> Vec<(Opti
     changed.chain(gone.map(|name| (None, format!("{name} is gone, and among the options")))).collect()
 }
 
-/// What differs between the head of a common fragment, which says what it is not for, and its options.
+/// Returns the difference between the options and the header of a common fragment, which names architectures that it is
+/// not for.
 fn conditions_of(fragment: &Fragment, text: &str) -> Option<String> {
     if !fragment.file.starts_with("common/") {
         return None;
@@ -121,7 +122,7 @@ fn conditions_of(fragment: &Fragment, text: &str) -> Option<String> {
         .then(|| "whether it is for confidential guests differs from the options".to_owned())
 }
 
-/// The architecture that a head names, by Kata's name or Linux's; none of one that records do not have.
+/// Returns the architecture with this name of Kata or Linux; `None` if records do not support it.
 fn arch_of(word: &str) -> Option<Arch> {
     Arch::ALL.iter().copied().find(|arch| arch.name() == word || folder_of(*arch) == word)
 }

@@ -1,19 +1,19 @@
-//! The profiles held against Kata's source, release by release.
+//! Comparison of the profiles with Kata's source, release by release.
 //!
-//! Two nets, for each runtime.
-//! *Values* are read out of the source at every release and compared with what the profile of that release says: a value
-//! that differs is wrong in the profile.
-//! *Readings* are the functions that make arguments and those that speak QMP, the defaults, the shipped settings and the
-//! guest kernel's options: when one changes, a person has to have read it and said which profile accounts for it, or why it
-//! has no effect.
-//! Whatever a profile says nothing about falls into the second net.
-//! The options of Kata's own guest kernel (`distros/profiles/kernel`), what Kata's own build of QEMU insists on, and what the
-//! generators and the tests take from Kata's source as fixed are compared one by one besides.
+//! There are two checks for each runtime.
+//! *Values* are read from the source at every release and compared with the profile of that release; a value that
+//! differs is wrong in the profile.
+//! *Readings* cover the functions that make arguments or speak QMP, the defaults, the shipped settings and the guest
+//! kernel's options. When one of them changes, a person must have read the change and recorded which profile accounts
+//! for it, or why it has no effect.
+//! Anything that is in no profile is caught only by the second check.
+//! Compared one by one in addition: the options of Kata's own guest kernel (`distros/profiles/kernel`), the
+//! requirements of Kata's own QEMU build, and the constants that the generators and the tests take from Kata's source.
 //!
-//! Pre-releases (`3.2.0-rc0`) are in neither net by themselves: each lies between two releases that are read, nobody ships
-//! one, and `main` has what comes after the newest release.
-//! Some are taken for a profile's, because nothing changed between the release that they set out from and their own: their
-//! values are compared with that profile, so that nothing came and went in between.
+//! Pre-releases (`3.2.0-rc0`) are not checked for their own sake: each lies between two releases that are read, no
+//! distribution ships one, and `main` has everything after the newest release.
+//! Some pre-releases are assigned to a profile, because nothing changed between the preceding release and their own.
+//! Their values are compared with this profile, to detect changes that were reverted before the release.
 //!
 //! Only git is run, read-only and with a deadline.
 

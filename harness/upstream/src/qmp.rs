@@ -1,11 +1,11 @@
-//! What both runtimes' sources say of how they write to a running QEMU.
+//! Profile values of QMP commands to a running QEMU, read from the sources of both runtimes.
 
 use crate::checkout::Tree;
 use crate::source::{item, line_of};
 use crate::values::Value;
 use model::profile::{JsonStyle, Profile};
 
-/// The text of a value that a profile says, as in the profile.
+/// Returns the text of a profile's value, as in the profile.
 fn said(written: Option<JsonStyle>) -> &'static str {
     match written {
         None => "null",
@@ -14,7 +14,7 @@ fn said(written: Option<JsonStyle>) -> &'static str {
     }
 }
 
-/// The Go runtime: `qmp` is govmm's file, `qemu` the one that calls it.
+/// Reads the Go runtime's values: `qmp` is govmm's file, `qemu` the file that calls it.
 pub(crate) fn go(tree: &Tree, qmp: &[&'static str], qemu: &[&'static str], profile: &Profile) -> Vec<Value> {
     let find = |files: &[&'static str], names: &[&str]| {
         let (path, text) = tree.first(files)?;
@@ -40,7 +40,7 @@ pub(crate) fn go(tree: &Tree, qmp: &[&'static str], qemu: &[&'static str], profi
         head if head.contains("coreID, threadID, romfile string)") => "as-text".to_owned(),
         _ => "?".to_owned(),
     };
-    // Whether it is said is the caller's business, how it is written govmm's.
+    // The caller decides whether the number of queues is passed, govmm in which form.
     let none =
         find(qemu, &["qemu.hotplugAddBlockDevice"]).is_some_and(|(_, item)| item.text.contains("romFile, 0, true"));
     let queues = |text: &str| match text {
@@ -65,7 +65,7 @@ pub(crate) fn go(tree: &Tree, qmp: &[&'static str], qemu: &[&'static str], profi
     ]
 }
 
-/// runtime-rs, which builds dictionaries: `.insert("mq".to_owned(), true.into())`.
+/// Reads runtime-rs's values; runtime-rs builds dictionaries: `.insert("mq".to_owned(), true.into())`.
 pub(crate) fn rs(tree: &Tree, qmp: &'static str, profile: &Profile) -> Vec<Value> {
     let text = tree.first(&[qmp]).map(|(_, text)| text).unwrap_or_default();
     let says = &profile.qmp;

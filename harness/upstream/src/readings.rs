@@ -1,4 +1,4 @@
-//! Which functions and settings were read, and what was said of each of their changes.
+//! Functions and settings that were read, and the records of their changes.
 
 use crate::checkout::Tree;
 use crate::report::Difference;
@@ -37,12 +37,12 @@ fn embedded(texts: &[&str]) -> Readings {
     all
 }
 
-/// A text is no readings.
+/// Error of a text that cannot be parsed as readings.
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
 pub struct ReadingsError(#[from] serde_yaml::Error);
 
-/// The functions of a runtime that make arguments, what it ships, and every change of theirs that was read.
+/// The functions of a runtime that make arguments, its shipped settings, and all changes of them that were read.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Readings {
@@ -53,27 +53,27 @@ pub struct Readings {
     changes: Vec<UpstreamChange>,
 }
 
-/// Items of one file that are read.
+/// Items of one file that were read.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 struct FileItems {
-    /// Its path, and those it had before.
+    /// The file's path, followed by its former paths.
     file: Vec<String>,
-    /// Its items.
+    /// Names of the items.
     items: Vec<String>,
 }
 
-/// Assignments of some files: of a Makefile, of the shipped configuration, of the guest kernel's.
+/// Assignments in some files: a Makefile, the shipped configuration, or the guest kernel's configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 struct ReadAssignments {
-    /// Their paths; a folder stands for the files below it that end in `.conf`, and what is in a folder of its own there is
-    /// told by that: `signing/CONFIG_MODULES`.
+    /// Paths of the files. A directory stands for the files below it that end in `.conf`; a setting in a subdirectory
+    /// has this in its name: `signing/CONFIG_MODULES`.
     files: Vec<String>,
-    /// How the names begin that are read; none for all.
+    /// Prefixes of the names that are read; empty for all names.
     #[serde(default)]
     begin: Vec<String>,
-    /// What stands in the names of other VMMs' and platforms' settings, which are not read.
+    /// Words in the names of settings of other VMMs and platforms, which are not read.
     #[serde(default)]
     others: Vec<String>,
 }
@@ -93,14 +93,14 @@ struct UpstreamChange {
     at: String,
     /// The items.
     items: Vec<String>,
-    /// The profile that begins there and has the change.
+    /// The profile that begins at this release and has the change.
     profile: Option<String>,
-    /// Why it has no effect on the arguments that a profile is about.
+    /// The reason why the change has no effect on the profile's arguments.
     no_effect: Option<String>,
 }
 
 impl Readings {
-    /// The readings of a runtime that are part of the program.
+    /// Returns the readings of a runtime that are built into the program.
     pub fn of(runtime: Runtime) -> &'static Readings {
         match runtime {
             Runtime::Go => &GO,
@@ -108,10 +108,10 @@ impl Readings {
         }
     }
 
-    /// Reads them from YAML.
+    /// Parses readings from YAML.
     ///
     /// # Errors
-    /// When the text is no readings.
+    /// When the text cannot be parsed as readings.
     pub fn parse(text: &str) -> Result<Readings, ReadingsError> {
         Ok(serde_yaml::from_str(text)?)
     }
@@ -126,17 +126,18 @@ impl Readings {
     }
 }
 
-/// Goes through the releases and remembers each item's text at the last one.
+/// Reads the releases in order and remembers each item's text at the previous one.
 pub(crate) struct ReleaseReader<'a> {
     readings: &'a Readings,
-    /// Items and settings at the last release, by name.
+    /// Items and settings at the previous release, by name.
     before: Option<BTreeMap<String, String>>,
-    /// Release and item of each change that happened.
+    /// Release and item of each change that was found.
     used: BTreeSet<(String, String)>,
 }
 
 impl ReleaseReader<'_> {
-    /// Reads the next release, where every change since the last one has to be accounted for; how many there were.
+    /// Reads the next release, adds all changes since the previous one that no reading accounts for to `found`, and
+    /// returns the number of changes.
     pub(crate) fn next(&mut self, tag: &str, tree: &Tree, family: &Family, found: &mut Vec<Difference>) -> usize {
         let mut now = BTreeMap::new();
         let mut places = BTreeMap::new();
@@ -145,7 +146,7 @@ impl ReleaseReader<'_> {
             let Some((path, text)) = tree.first(&paths) else { continue };
             for item in items(text).into_iter().filter(|item| read.items.contains(&item.name)) {
                 places.entry(item.name.clone()).or_insert_with(|| format!("{path}:{}", item.line));
-                // A type may have several blocks with a head of the same text.
+                // A type may have several blocks with the same head.
                 let text: &mut String = now.entry(item.name).or_default();
                 text.push_str(&without_comments(item.text));
             }
@@ -155,7 +156,7 @@ impl ReleaseReader<'_> {
                 for (name, value, line) in assignments(text).into_iter().filter(|(name, ..)| set.is_read(name)) {
                     let name = format!("{folder}{name}");
                     places.entry(name.clone()).or_insert_with(|| format!("{path}:{line}"));
-                    // Where a condition decides, all its values count.
+                    // If a Makefile's condition selects among several values, all of them count.
                     let values: &mut String = now.entry(name).or_default();
                     values.push_str(value);
                     values.push('\n');
@@ -200,7 +201,7 @@ impl ReleaseReader<'_> {
         changed.len()
     }
 
-    /// The changes that the readings speak of and that did not happen.
+    /// Returns the changes in the readings that did not happen.
     pub(crate) fn unused(self) -> Vec<Difference> {
         let ReleaseReader { readings, used, .. } = self;
         let all = readings

@@ -1,39 +1,39 @@
-//! What a comparison found.
+//! Result of a comparison.
 
 use model::redact::{one_line, without_controls};
 
-/// What was compared, and what differs.
+/// Number of compared items, and their differences.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Report {
-    /// How many releases of each runtime were read, `main` among them.
+    /// Number of releases that were read, over both runtimes, including `main`.
     pub releases: usize,
-    /// How many pre-releases were compared with the profile that they would be taken for.
+    /// Number of pre-releases that were compared with their profile.
     pub pre_releases: usize,
-    /// How many values of profiles were compared.
+    /// Number of profile values that were compared.
     pub values: usize,
-    /// How many changes of functions and settings were looked up.
+    /// Number of changes of functions and settings that were looked up in the readings.
     pub changes: usize,
-    /// What the profiles or the readings say otherwise.
+    /// Differences between the source and the profiles or readings.
     pub differences: Vec<Difference>,
 }
 
-/// The longest line of a difference, in bytes: a value is as long as a checkout's author likes.
+/// Maximum length of a difference's line, in bytes, because the checkout's author decides the length of a value.
 const MAX_LINE: usize = 500;
 
 /// One difference between a profile and Kata's source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Difference {
-    /// `3.8.0`, `main`.
+    /// The tag: `3.8.0`, `main`.
     pub tag: String,
-    /// `src/runtime/pkg/govmm/qemu/qemu.go:1302`, where there is a line.
+    /// The place: `src/runtime/pkg/govmm/qemu/qemu.go:1302`; the line may be missing.
     pub place: String,
-    /// What differs.
+    /// Description of the difference.
     pub what: String,
 }
 
 impl std::fmt::Display for Difference {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // A checkout is a stranger's text, and this goes to a terminal.
+        // The checkout's text is untrusted and goes to a terminal.
         let line = format!("{} {}: {}", self.tag, self.place, self.what);
         f.write_str(&one_line(&without_controls(&line, MAX_LINE * 4), MAX_LINE))
     }

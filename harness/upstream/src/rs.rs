@@ -1,4 +1,4 @@
-//! What runtime-rs's source says of the values in its profiles.
+//! Profile values read out of runtime-rs's source.
 
 use crate::checkout::Tree;
 use crate::qmp;
@@ -15,7 +15,7 @@ const AGENT: &str = "src/libs/kata-types/src/config/agent.rs";
 const MAKEFILE: &str = "src/runtime-rs/Makefile";
 const OPTIONS: &str = "src/runtime-rs/arch/x86_64-options.mk";
 
-/// Everything that is read.
+/// All files that are read.
 pub(crate) const FILES: &[&str] = &[GENERATOR, INNER, QMP, PARAMS, DAEMON, AGENT, MAKEFILE, OPTIONS];
 
 pub(crate) fn values(tree: &Tree, profile: &Profile) -> Vec<Value> {
@@ -72,7 +72,7 @@ pub(crate) fn values(tree: &Tree, profile: &Profile) -> Vec<Value> {
         BlkReadOnly::Readonly | BlkReadOnly::ReadonlyOn => "readonly",
     };
     let seen = ["auto-read-only=", "read-only="].into_iter().find_map(|option| {
-        // Up to the tests, which name what must not be there.
+        // Only the text before the tests, which mention options that must not be there.
         let code = text(GENERATOR).split("\n#[cfg(test)]\nmod tests").next().unwrap_or_default();
         line_of(code, option).map(|line| (option, Some(line)))
     });
@@ -110,7 +110,7 @@ pub(crate) fn values(tree: &Tree, profile: &Profile) -> Vec<Value> {
     all
 }
 
-/// The agent's own, then the shipped ones.
+/// Reads the kernel parameters: those that runtime-rs sets for the agent, then the shipped ones.
 fn kernel_params(tree: &Tree, expected: &[String]) -> Value {
     let mut seen = Vec::new();
     let agent = tree.first(&[AGENT]).map(|(_, text)| text).unwrap_or_default();
@@ -123,11 +123,12 @@ fn kernel_params(tree: &Tree, expected: &[String]) -> Value {
     Value::new("kernel-params", OPTIONS, Some((seen.join(" "), own.map(|(_, line)| line))), expected.join(" "))
 }
 
-/// The names of the profile's gates that the runtime's source nowhere has; the transport is put behind a device's name.
+/// Reports the names of the profile's gates that are nowhere in the runtime's source. `-pci` is ignored, because the
+/// source appends the transport to a device's name.
 fn gates(tree: &Tree, profile: &Profile) -> Value {
     let texts: Vec<&str> =
         [GENERATOR, INNER, QMP, OPTIONS].iter().filter_map(|path| tree.first(&[path])).map(|(_, t)| t).collect();
-    // `built` holds the others against the build's list.
+    // The gates of Kata's QEMU build are compared in `built`.
     let of_the_runtime = profile.gates.iter().filter(|gate| !gate.source.contains("build-qemu.sh"));
     let missing: Vec<&str> = of_the_runtime
         .map(|gate| gate.name.as_str())

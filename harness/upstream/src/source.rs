@@ -1,17 +1,17 @@
-//! Pieces of Go and Rust source: whole items, values, lines.
+//! Extraction of items, values and lines from Go and Rust source.
 
-/// A top-level item: from a line without indentation to the closing brace without one.
+/// A top-level item: from an unindented line to the unindented closing brace.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Item<'a> {
-    /// `BlockDevice.QemuParams`, `impl ToQemuParams for BlockBackend`.
+    /// The name: `BlockDevice.QemuParams`, `impl ToQemuParams for BlockBackend`.
     pub(crate) name: String,
-    /// The number of its first line.
+    /// The number of the item's first line.
     pub(crate) line: usize,
-    /// Its lines.
+    /// The lines of the item.
     pub(crate) text: &'a str,
 }
 
-/// Every top-level item with braces.
+/// Returns every top-level item with braces.
 pub(crate) fn items(source: &str) -> Vec<Item<'_>> {
     let mut items = Vec::new();
     let mut open: Option<(String, usize, usize, &str)> = None;
@@ -37,19 +37,19 @@ pub(crate) fn items(source: &str) -> Vec<Item<'_>> {
     items
 }
 
-/// The item of that name.
+/// Returns the item with this name.
 pub(crate) fn item<'a>(source: &'a str, name: &str) -> Option<Item<'a>> {
     items(source).into_iter().find(|item| item.name == name)
 }
 
-/// How an item ends: a group of constants with a parenthesis, everything else with a brace.
+/// Returns the end of an item: a parenthesis for a group of constants, a brace for everything else.
 fn closing(head: &str) -> &'static str {
     let group = head.ends_with('(') && (head.starts_with("const ") || head.starts_with("var "));
     if group { ")" } else { "}" }
 }
 
-/// Whether an item ends in its first line: a function may have its arguments in the lines below, a constant or a type that
-/// opens nothing is whole.
+/// Returns whether an item ends in its first line. A function may have its arguments in the following lines; a constant
+/// or a type without an opening bracket is complete.
 fn is_whole(head: &str) -> bool {
     let plain = ["var ", "const ", "type "].iter().any(|word| head.starts_with(word));
     head.ends_with('}') || plain && !head.ends_with(['{', '('])
@@ -72,7 +72,7 @@ fn begins_item(line: &str) -> bool {
     words.iter().any(|word| line.starts_with(word)) && line.contains(['{', '('])
 }
 
-/// Go's functions by receiver and name, everything else by its head.
+/// Returns the item's name: receiver and name of a Go function, else the head of the item.
 fn item_name(head: &str) -> String {
     if let Some(function) = head.strip_prefix("func ") {
         let (receiver, rest) = match function.strip_prefix('(').and_then(|rest| rest.split_once(") ")) {
@@ -88,13 +88,13 @@ fn item_name(head: &str) -> String {
     head.split(ends).next().unwrap_or_default().trim().to_owned()
 }
 
-/// A text without comments, blank lines and indentation: texts that differ in nothing else mean the same.
+/// Returns the text without comments, blank lines and indentation, which do not change its meaning.
 pub(crate) fn without_comments(text: &str) -> String {
     let mut plain = String::new();
     for line in text.lines() {
         let line = line.trim();
         let code = match line.find("//") {
-            // An address is no comment.
+            // The `//` of a URL starts no comment.
             Some(at) if !line[..at].ends_with(':') => line[..at].trim_end(),
             _ => line,
         };
@@ -106,12 +106,12 @@ pub(crate) fn without_comments(text: &str) -> String {
     plain
 }
 
-/// The number of the first line with that text.
+/// Returns the number of the first line with this text.
 pub(crate) fn line_of(source: &str, text: &str) -> Option<usize> {
     source.lines().position(|line| line.contains(text)).map(|at| at + 1)
 }
 
-/// What a Makefile sets a variable to: the last of its assignments, `?=` and `:=` alike.
+/// Returns the value and the line of a Makefile's variable, from the last of its assignments (`?=` and `:=` alike).
 pub(crate) fn make_variable<'a>(source: &'a str, variable: &str) -> Option<(&'a str, usize)> {
     let mut found = None;
     for (number, line) in source.lines().enumerate() {
@@ -125,14 +125,14 @@ pub(crate) fn make_variable<'a>(source: &'a str, variable: &str) -> Option<(&'a 
     found
 }
 
-/// As a Makefile writes a list: `[\"--thread-pool-size=1\", \"-o\", \"announce_submounts\"]`.
+/// Returns the items as a list in a Makefile: `[\"--thread-pool-size=1\", \"-o\", \"announce_submounts\"]`.
 pub(crate) fn makefile_list(items: &[String]) -> String {
     let items: Vec<String> = items.iter().map(|item| format!("\\\"{item}\\\"")).collect();
     format!("[{}]", items.join(", "))
 }
 
-/// Every assignment of a Makefile, a TOML file or a kernel's configuration, and every constant of a line in Go or Rust,
-/// with its line: `DEFVCPUS`, `[runtime]vfio_mode`, `CONFIG_FUSE_FS`, `defaultVCPUCount`.
+/// Returns every assignment of a Makefile, a TOML file or a kernel configuration, and every one-line constant of Go or
+/// Rust, with its line: `DEFVCPUS`, `[runtime]vfio_mode`, `CONFIG_FUSE_FS`, `defaultVCPUCount`.
 pub(crate) fn assignments(source: &str) -> Vec<(String, &str, usize)> {
     let mut section = "";
     let mut all = Vec::new();
@@ -161,7 +161,7 @@ pub(crate) fn assignments(source: &str) -> Vec<(String, &str, usize)> {
     all
 }
 
-/// `const defaultVCPUCount uint32 = 1 // one`, `pub const DEFAULT_GUEST_VCPUS: u32 = 1;`.
+/// Parses a constant: `const defaultVCPUCount uint32 = 1 // one`, `pub const DEFAULT_GUEST_VCPUS: u32 = 1;`.
 fn constant(line: &str) -> Option<(&str, &str)> {
     let rest = ["const ", "var ", "pub const "].iter().find_map(|word| line.strip_prefix(word))?;
     let (head, value) = rest.split_once(" = ")?;
@@ -170,12 +170,13 @@ fn constant(line: &str) -> Option<(&str, &str)> {
     Some((name, value.trim_end_matches(';')))
 }
 
-/// The strings between double quotes in a text, in their order.
+/// Returns the strings between double quotes in a text, in their order.
 pub(crate) fn quoted(text: &str) -> Vec<&str> {
     text.split('"').skip(1).step_by(2).collect()
 }
 
-/// The value after a Go or Rust field or constant: `defaultQemuMachineOptions = "accel=kvm"`.
+/// Returns the quoted value of a Go or Rust field or constant, with its line: `defaultQemuMachineOptions =
+/// "accel=kvm"`.
 pub(crate) fn quoted_after<'a>(source: &'a str, name: &str) -> Option<(&'a str, usize)> {
     source.lines().enumerate().find_map(|(number, line)| {
         let rest = line.trim_start().strip_prefix(name)?.trim_start().strip_prefix('=')?;

@@ -1,22 +1,22 @@
-//! Values that a profile says, and what Kata's source says of them.
+//! Values of a profile and their counterparts in Kata's source.
 
 use crate::report::Difference;
 
-/// One value, read out of the source and expected by the profile.
+/// One value, as read from the source and as expected by the profile.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Value {
     /// The profile's key: `blk-scsi-off`.
     pub(crate) key: &'static str,
-    /// The file, and its line where there is one.
+    /// The file, and the line if there is one.
     pub(crate) place: String,
-    /// What the source says; `None` where it could not be found.
+    /// The value in the source; `None` if it was not found.
     pub(crate) seen: Option<String>,
-    /// What the profile says.
+    /// The value in the profile.
     pub(crate) expected: String,
 }
 
 impl Value {
-    /// A value, and where it was seen: what was read and its line.
+    /// Creates a value; `seen` is the value in the source with its line.
     pub(crate) fn new(
         key: &'static str,
         path: &str,
@@ -31,7 +31,7 @@ impl Value {
         Value { key, place, seen, expected: expected.into() }
     }
 
-    /// What is wrong with it, if anything.
+    /// Returns the difference between source and profile, if there is one.
     pub(crate) fn difference(self, tag: &str, profile: &str) -> Option<Difference> {
         let Value { key, place, seen, expected } = self;
         let what = match seen {
@@ -43,7 +43,7 @@ impl Value {
     }
 }
 
-/// `yes` or `no`.
+/// Returns `yes` or `no`.
 pub(crate) fn yes_or_no(value: bool) -> &'static str {
     if value { "yes" } else { "no" }
 }

@@ -1,4 +1,4 @@
-//! The comparison on small repositories made here: what is planted has to be reported, and nothing else.
+//! Tests of the comparison on small generated repositories: it reports the planted differences and nothing else.
 
 #![expect(clippy::unwrap_used, reason = "helpers of a test fail by panicking, as the test does")]
 
@@ -65,7 +65,7 @@ impl Repository {
         assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
     }
 
-    /// What git prints, however it ends.
+    /// Returns git's output, whatever its exit status.
     fn asks(&self, arguments: &[&str]) -> String {
         String::from_utf8_lossy(&self.run(arguments).stdout).trim().to_owned()
     }
@@ -87,7 +87,7 @@ impl Repository {
         self.git(&["tag", tag]);
     }
 
-    /// Everything that the family expects, with this of a disk.
+    /// Writes all source that the family expects, with this read-only option for disks.
     fn source(&self, read_only: &str) {
         self.write(
             "src/runtime-rs/arch/x86_64-options.mk",
@@ -119,7 +119,7 @@ impl Repository {
         );
     }
 
-    /// As the family and the readings say it was.
+    /// Creates a repository that agrees with the family and the readings.
     fn as_expected() -> Repository {
         let repository = Repository::new();
         repository.source("auto-read-only=");
@@ -128,7 +128,7 @@ impl Repository {
         repository.source("read-only=");
         repository.write("src/old.rs", "fn prints() {\n    b()\n}\n");
         repository.release("2.0.0");
-        // A file that moves, comments and blanks are no change; a log line is one, and was read.
+        // A moved file, comments and blanks are no change; the added log call is a change with a reading.
         std::fs::remove_file(repository.0.path().join("src/old.rs")).unwrap();
         repository.write("src/moved.rs", "// Two.\nfn prints() {\n\n        b(); log()\n}\n");
         repository.release("2.1.0");
@@ -155,7 +155,7 @@ impl Repository {
         told(&self.compare())
     }
 
-    /// What is said of what is compared by itself, at these releases and `main`.
+    /// Returns the differences that `compare` finds at these releases and `main`.
     fn said_by(&self, compare: Compare, releases: &[KataVersion]) -> Vec<String> {
         let checkout = Checkout::open(self.0.path(), Duration::from_secs(120)).unwrap();
         let mut report = Report::default();
@@ -164,7 +164,7 @@ impl Repository {
         told(&report)
     }
 
-    /// With Kata's build of QEMU as it is known at 4.1.0, and as `changed` makes it there.
+    /// Returns the differences for Kata's QEMU build as it is known at 4.1.0, modified by `changed` at that release.
     fn with_build(changed: fn(String) -> String) -> Vec<String> {
         let repository = Repository::new();
         repository.write(BUILD, "./configure\nmake install\n");
@@ -195,7 +195,7 @@ fn a_planted_value_is_reported_with_file_and_line() {
         .write(MAKEFILE, &std::fs::read_to_string(repository.0.path().join(MAKEFILE)).unwrap().replace("2048", "1024"));
     repository.git(&["commit", "-q", "-a", "-m", "m"]);
     let expected = format!("main {MAKEFILE}:2: memory-mib: Kata says `1024`, the profile b `2048`");
-    // What a profile says and what was read are two nets.
+    // Values and readings are two separate checks.
     let unread = format!("main {MAKEFILE}:2: `DEFMEMSZ` changed, and no reading accounts for it");
     assert_eq!(repository.said(), [expected, unread]);
 }
@@ -213,7 +213,7 @@ fn a_planted_form_of_a_plugged_device_is_reported() {
 fn a_pre_release_is_held_against_the_profile_that_it_would_be_taken_for() {
     let repository = Repository::as_expected();
     let makefile = std::fs::read_to_string(repository.0.path().join(MAKEFILE)).unwrap();
-    // On the way to 2.0.0, where the profile begins, anything may be; on the way to 2.1.0 nothing.
+    // Before 2.0.0, where the profile begins, any value may change; before 2.1.0 none may.
     repository.write(MAKEFILE, &makefile.replace("2048", "1024"));
     for tag in ["2.0.0-rc0", "2.1.0-rc0"] {
         repository.release(tag);
@@ -236,7 +236,7 @@ fn a_planted_change_of_a_function_that_nobody_read_is_reported() {
 #[test]
 fn a_planted_change_of_any_block_with_a_head_is_reported() {
     let repository = Repository::as_expected();
-    // The first block is as before.
+    // The first block is unchanged.
     repository.write("src/moved.rs", "fn prints() {\n    b(); log()\n}\nfn prints() {\n    c()\n}\n");
     repository.git(&["commit", "-q", "-a", "-m", "m"]);
     assert_eq!(repository.said(), ["main src/moved.rs:1: `fn prints` changed, and no reading accounts for it"]);
@@ -335,7 +335,7 @@ fn a_build_that_insists_on_something_too_early_is_reported() {
     assert_eq!(said, [format!("4.0.0 {BUILD}:1: Kata's build of QEMU insists on vfio-pci, which is not known here")]);
 }
 
-/// A file of Kata's, and its lines that what is fixed here is read from.
+/// Files of Kata, and the lines from which the constants are read.
 const FIXED: &[(&str, &str)] = &[
     (
         "src/runtime/virtcontainers/qemu_arch_base.go",
@@ -365,7 +365,7 @@ const FIXED: &[(&str, &str)] = &[
 fn a_planted_constant_is_reported_at_its_release() {
     let repository = Repository::new();
     let (base, agent) = ("src/runtime/virtcontainers/qemu_arch_base.go", "src/agent/src/config.rs");
-    // Neither switches nor runtime-rs, and the port was the agent's own.
+    // A release without switches and runtime-rs, in which the agent defined the port.
     for (file, text) in &FIXED[..3] {
         repository.write(file, text);
     }
@@ -422,7 +422,7 @@ fn a_boundary_at_the_wrong_release_is_reported() {
 fn a_release_that_was_not_read_and_one_that_is_missing_are_reported() {
     let repository = Repository::as_expected();
     repository.release("2.2.0");
-    // A branch that is maintained has releases below the newest.
+    // A maintenance branch has releases older than the newest one.
     repository.release("2.0.1");
     repository.release("3.0.0-rc0");
     repository.git(&["tag", "-d", "1.0.0"]);
@@ -436,13 +436,13 @@ fn a_release_that_was_not_read_and_one_that_is_missing_are_reported() {
     assert!(!said.iter().any(|line| line.starts_with("3.0.0")), "{said:?}");
 }
 
-/// All that git knows to run for a repository's configuration, in one: each would make a file.
+/// Tries everything at once that makes git run programs from a repository's configuration; each would create a file.
 #[test]
 fn a_hostile_checkout_runs_nothing_and_changes_nothing() {
     let repository = Repository::as_expected();
     repository.write(".gitattributes", "* filter=trap diff=trap merge=trap\n");
     repository.release("2.2.0");
-    // What takes the place of an object is not what the tag was made of.
+    // A replacement of an object is not the tagged content.
     let object = |name: &str| repository.asks(&["rev-parse", name]);
     let (makefile, other) = (object(&format!("2.1.0:{MAKEFILE}")), object("2.1.0:src/moved.rs"));
     repository.git(&["replace", &makefile, &other]);
@@ -479,7 +479,7 @@ fn a_hostile_checkout_runs_nothing_and_changes_nothing() {
         trap(&repository.0.path().join(".git/hooks").join(hook), &made);
     }
     assert_eq!(repository.said(), ["2.2.0 -: this release has not been read; the newest that was is 2.1.0"]);
-    // An object that is missing is an error. It is what git on its own runs the program for.
+    // A missing object is an error. A plain git would run the program to fetch it.
     let (folder, file) = makefile.split_at(2);
     std::fs::remove_file(repository.0.path().join(".git/objects").join(folder).join(file)).unwrap();
     let error = repository.compared().unwrap_err();
@@ -489,7 +489,7 @@ fn a_hostile_checkout_runs_nothing_and_changes_nothing() {
     assert!(made.exists(), "there was nothing to keep from running");
 }
 
-/// Settings whose value git runs.
+/// Settings whose values git runs as programs.
 const RUN: &[&str] = &[
     "core.fsmonitor",
     "core.pager",
@@ -510,7 +510,7 @@ const RUN: &[&str] = &[
     "remote.origin.uploadpack",
 ];
 
-/// Makes a program that makes a file; returns its path.
+/// Creates a program that creates a file; returns the program's path.
 fn trap(program: &Path, made: &Path) -> String {
     std::fs::create_dir_all(program.parent().unwrap()).unwrap();
     std::fs::write(program, format!("#!/bin/sh\ntouch {}\nexit 1\n", made.display())).unwrap();
@@ -545,7 +545,7 @@ fn the_deadline_holds() {
     assert!(matches!(error, CheckoutError::Deadline { .. }), "{error}");
 }
 
-/// The readings of the program: each change names a profile that exists, or a reason.
+/// In the program's own readings each change names an existing profile, or a reason.
 #[test]
 fn the_programs_own_readings_are_well_formed() {
     for family in Family::all() {
@@ -553,7 +553,7 @@ fn the_programs_own_readings_are_well_formed() {
     }
 }
 
-/// Kata's own source: `KATA_CHECKOUT` names a repository with its tags and `main`.
+/// The profiles agree with Kata's own source: `KATA_CHECKOUT` names a repository with its tags and `main`.
 #[test]
 #[ignore = "by hand: KATA_CHECKOUT names a checkout of Kata's source"]
 fn the_profiles_say_what_katas_source_says() {

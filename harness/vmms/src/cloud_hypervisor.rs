@@ -1,10 +1,10 @@
 //! Cloud Hypervisor as Kata's runtimes drive it: one option on its command line, and a machine as JSON.
 //!
-//! The Go runtime's form is that of the client that it generates from Cloud Hypervisor's OpenAPI, with the values that the
-//! client's constructors put in (`CreateVM` in src/runtime/virtcontainers/clh.go@3.32.0,
-//! src/runtime/virtcontainers/pkg/cloud-hypervisor/client@3.32.0). runtime-rs has types of its own
-//! (src/runtime-rs/crates/hypervisor/ch-config/src/lib.rs@4.1.0 and convert.rs beside it), which write what is absent as
-//! `null`.
+//! The Go runtime uses the client that it generates from Cloud Hypervisor's OpenAPI, with the values that the client's
+//! constructors set (`CreateVM` in src/runtime/virtcontainers/clh.go@3.32.0,
+//! src/runtime/virtcontainers/pkg/cloud-hypervisor/client@3.32.0). runtime-rs has its own types
+//! (src/runtime-rs/crates/hypervisor/ch-config/src/lib.rs@4.1.0 and convert.rs in the same directory), which write
+//! absent values as `null`.
 
 use crate::deviation::Deviation;
 use crate::guest::{GUEST_CID, Guest, LaunchPlan};
@@ -14,7 +14,7 @@ use model::profile::fixed::SHARE_TAG;
 use model::profile::{Profile, Runtime};
 use serde_json::{Value, json};
 
-/// What paths of its API begin with.
+/// Prefix of all paths of the API.
 const API: &str = "/api/v1/";
 const MIB: u64 = 1 << 20;
 /// `DefaultEntropySource`, `DEFAULT_CH_ENTROPY_SOURCE`.
@@ -22,11 +22,11 @@ const ENTROPY: &str = "/dev/urandom";
 /// `virtio_fs_queue_size` as shipped: src/runtime/Makefile@3.32.0, src/runtime-rs/Makefile@4.1.0.
 const QUEUE: u32 = 1024;
 
-/// The state after vm.boot; the Go runtime looks.
+/// State after vm.boot, which the Go runtime checks.
 pub const RUNNING: &str = "Running";
 const CREATED: &str = "Created";
 
-/// How it is asked for its state.
+/// Returns the request for the machine's state.
 pub fn info() -> Request {
     Request::get(&format!("{API}vm.info"))
 }
@@ -55,7 +55,7 @@ pub(crate) fn plan(profile: &Profile, guest: &Guest) -> LaunchPlan {
     }
 }
 
-/// How a disk is plugged: `hotplugAddBlockDevice` in clh.go@3.32.0, `handle_block_device` in
+/// Returns the request that plugs a disk: `hotplugAddBlockDevice` in clh.go@3.32.0, `handle_block_device` in
 /// src/runtime-rs/crates/hypervisor/src/ch/inner_device.rs@4.1.0.
 pub(crate) fn add_disk(profile: &Profile, file: &str) -> Request {
     let disk = match profile.runtime {
@@ -139,7 +139,7 @@ fn of_go(guest: &Guest) -> Value {
 
 fn of_rust(guest: &Guest) -> Value {
     let console = |mode: &str| json!({"file": null, "mode": mode, "iommu": false});
-    // `checked_next_multiple_of` in convert.rs gives what is a multiple already another 2 MiB.
+    // `checked_next_multiple_of` in convert.rs adds 2 MiB even to a multiple of 2 MiB.
     let growth = (guest.host_memory_mib.saturating_sub(guest.memory_mib) / 2 + 1) * 2;
     let mut machine = json!({
         "cpus": {
@@ -198,7 +198,8 @@ mod tests {
         plan.requests[0].body.clone().unwrap()
     }
 
-    /// src/runtime/virtcontainers/clh.go@3.32.0: `launchClh` and `bootVM`.
+    /// The command line has only the API socket, and requests carry the machine: `launchClh` and `bootVM` in
+    /// src/runtime/virtcontainers/clh.go@3.32.0.
     #[test]
     fn the_program_gets_a_socket_and_the_rest_is_told_over_it() {
         for (profile, states) in [("go-3.32", [Some("Created"), Some("Running")]), ("rs-4.1", [None, None])] {

@@ -1,14 +1,14 @@
-//! The closed list of what may differ from what Kata itself tells these VMMs.
+//! The closed list of deviations from Kata's own configuration of these VMMs.
 
-/// One deviation.
+/// One deviation from Kata's own configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Deviation {
-    /// The serial port goes to standard output, as Kata has it with `enable_debug` only, and the kernel is not told to be quiet.
+    /// The serial port goes to standard output, as with Kata's `enable_debug`, and the kernel gets no `quiet`.
     SerialLog,
-    /// The kernel's command line tells the harness's agent on which vsock port it is waited for, and what to load before.
+    /// The kernel's command line gives the harness's agent its vsock port and the modules to load first.
     Line,
-    /// Firecracker is given the harness's initramfs, because a distro's kernel has its drivers in modules; Kata only ever
-    /// gives it an image, as a drive.
+    /// Firecracker gets the harness's initramfs, because a distro's kernel has its drivers as modules; Kata passes only
+    /// an image, as a drive.
     Initrd,
     /// The guest has no network interface.
     NoNetwork,
@@ -17,7 +17,7 @@ pub enum Deviation {
 }
 
 impl Deviation {
-    /// What it means, in one sentence.
+    /// Describes the deviation in one sentence.
     pub fn meaning(self) -> &'static str {
         match self {
             Deviation::SerialLog => "the guest has a serial port, and its kernel logs to it",

@@ -1,8 +1,8 @@
 //! Firecracker as Kata's runtimes drive it: the Go runtime describes the machine in a file, runtime-rs by requests.
 //!
-//! Neither ever gives it an initrd: `boot-source` has none, and an image is the drive `rootfs`. A distro's kernel has its
-//! drivers in modules and cannot mount one, so that here an initramfs takes the image's place
-//! ([`Deviation::Initrd`]); that it is without a jailer and a network stands in the evidence, too.
+//! Neither runtime ever passes an initrd: `boot-source` has none, and an image is the drive `rootfs`. A distro's kernel
+//! has its drivers as modules and cannot mount an image, so here an initramfs replaces it ([`Deviation::Initrd`]). The
+//! missing jailer and the missing network are deviations in the evidence, too.
 
 use crate::deviation::Deviation;
 use crate::guest::{GUEST_CID, Guest, LaunchPlan};
@@ -34,7 +34,8 @@ pub(crate) fn plan(runtime: Runtime, guest: &Guest) -> LaunchPlan {
             });
             (Some((guest.config.clone(), machine)), Vec::new())
         }
-        // `prepare_vmm_resources` and `prepare_hvsock` in fc_api.rs@4.1.0, `start_vm` in inner_hypervisor.rs beside it.
+        // `prepare_vmm_resources` and `prepare_hvsock` in fc_api.rs@4.1.0, `start_vm` in inner_hypervisor.rs of the
+        // same directory.
         Runtime::Rs => {
             let size = json!({"mem_size_mib": guest.memory_mib, "vcpu_count": guest.vcpus});
             let vsock = json!({"guest_cid": GUEST_CID, "uds_path": guest.vsock, "vsock_id": "root"});
@@ -68,7 +69,8 @@ pub(crate) fn ping() -> Request {
     Request::get("/")
 }
 
-/// The drives that wait for what is plugged: `fcDiskPoolSize` in fc.go@3.32.0, `DISK_POOL_SIZE` in fc_api.rs@4.1.0.
+/// Returns the names of the waiting drives, which are empty until hotplug fills them: `fcDiskPoolSize` in fc.go@3.32.0,
+/// `DISK_POOL_SIZE` in fc_api.rs@4.1.0.
 pub(crate) fn names_of_waiting(runtime: Runtime) -> Vec<String> {
     match runtime {
         Runtime::Go => (0..8).map(|number| format!("drive_{number}")).collect(),
@@ -80,8 +82,8 @@ fn drive(name: &str, file: &str) -> Value {
     json!({"drive_id": name, "path_on_host": file, "is_root_device": false, "is_read_only": false})
 }
 
-/// How the first of the waiting drives gets a file: `fcUpdateBlockDrive` in fc.go@3.32.0, `patch_container_rootfs` in
-/// fc_api.rs@4.1.0.
+/// Returns the request that gives the first waiting drive a file: `fcUpdateBlockDrive` in fc.go@3.32.0,
+/// `patch_container_rootfs` in fc_api.rs@4.1.0.
 pub(crate) fn fill_drive(runtime: Runtime, file: &str) -> Request {
     let name = names_of_waiting(runtime).swap_remove(0);
     let body = match runtime {

@@ -1,7 +1,7 @@
-//! Requests over a Unix socket: as much of HTTP/1.1 as these APIs speak.
+//! Requests over a Unix socket: the part of HTTP/1.1 that these APIs use.
 //!
 //! Both are served by micro_http, which answers with a status line, headers and a body of `Content-Length` bytes, and
-//! knows no chunks. What it answers is not trusted: it has a cap, and each byte of it a deadline.
+//! does not use chunks. Answers are not trusted: their length is capped, and each read has a deadline.
 
 use serde_json::Value;
 use std::io::{self, Read, Write};
@@ -9,40 +9,40 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// Bytes of an answer; `vm.info` has a few thousand.
+/// Maximum bytes of an answer; `vm.info` has a few thousand.
 const MAX_ANSWER: usize = 1 << 20;
 
-/// A request.
+/// A request to a VMM's API.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
-    /// `PUT`.
+    /// The method: `PUT`.
     pub method: &'static str,
-    /// `/api/v1/vm.boot`.
+    /// The path: `/api/v1/vm.boot`.
     pub path: String,
-    /// What it carries.
+    /// The JSON body.
     pub body: Option<Value>,
-    /// The state that the VMM must say that it is in afterwards, where the runtime looks.
+    /// The state that the VMM must report afterwards, if Kata's runtime checks it.
     pub then: Option<&'static str>,
 }
 
-/// What is answered to a request.
+/// The answer to a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Response {
-    /// 204.
+    /// The status code: 204.
     pub status: u16,
-    /// The body as text, what is no UTF-8 in it replaced.
+    /// The body as text, with invalid UTF-8 replaced.
     pub body: String,
 }
 
-/// Why a request was not done.
+/// Reasons why a request failed.
 #[derive(Debug, thiserror::Error)]
 pub enum HttpError {
-    /// Nothing listens, or the line broke or fell silent.
+    /// Nothing listens, or the connection broke or fell silent.
     #[error("{request}: {source}")]
     Line {
-        /// `PUT /api/v1/vm.boot`.
+        /// The request: `PUT /api/v1/vm.boot`.
         request: String,
-        /// What the system says.
+        /// The system's error.
         source: io::Error,
     },
     /// The reply is no HTTP answer.
@@ -50,45 +50,45 @@ pub enum HttpError {
     Answer {
         /// The request.
         request: String,
-        /// How it began.
+        /// The beginning of the reply.
         seen: String,
     },
-    /// It was refused.
+    /// The VMM refused the request.
     #[error("{request}: {} {}", .answer.status, .answer.body)]
     Refused {
         /// The request.
         request: String,
-        /// In the VMM's words.
+        /// The VMM's answer.
         answer: Response,
     },
 }
 
 impl Request {
-    /// A request that only asks.
+    /// Creates a request that changes nothing.
     pub fn get(path: &str) -> Request {
         Request { method: "GET", path: path.to_owned(), body: None, then: None }
     }
 
-    /// One that has something done.
+    /// Creates a request that changes the machine.
     pub fn put(path: &str, body: Option<Value>) -> Request {
         Request { method: "PUT", path: path.to_owned(), body, then: None }
     }
 
-    /// With the state that must be reached by it.
+    /// Adds the state that the VMM must report after the request.
     #[must_use]
     pub fn then(self, state: &'static str) -> Request {
         Request { then: Some(state), ..self }
     }
 
-    /// `PUT /api/v1/vm.boot`.
+    /// Returns the method and the path: `PUT /api/v1/vm.boot`.
     pub fn name(&self) -> String {
         format!("{} {}", self.method, self.path)
     }
 
-    /// Sends it on a connection of its own and waits for the answer.
+    /// Sends the request on its own connection and waits for the answer.
     ///
     /// # Errors
-    /// When there is no answer by the deadline, or it is none with a status of 200 to 299.
+    /// When no answer arrives by the deadline, or its status is not 200 to 299.
     pub fn send(&self, socket: &Path, within: Duration) -> Result<Response, HttpError> {
         let line = |source| HttpError::Line { request: self.name(), source };
         let end = Instant::now() + within;
@@ -118,7 +118,7 @@ impl Request {
         format!("{head}\r\n{body}").into_bytes()
     }
 
-    /// Reads an answer; `before` is asked before each read.
+    /// Reads an answer; `before` is called before each read.
     fn answer<S: Read>(
         &self,
         stream: &mut S,
@@ -141,7 +141,7 @@ impl Request {
     }
 }
 
-/// An answer that is there whole.
+/// Parses an answer that has arrived completely.
 fn whole(seen: &[u8]) -> Option<Response> {
     let head_ends = seen.windows(4).position(|four| four == b"\r\n\r\n")?;
     let head = std::str::from_utf8(&seen[..head_ends]).ok()?;
@@ -162,7 +162,8 @@ mod tests {
     use serde_json::json;
     use std::os::unix::net::UnixListener;
 
-    /// Sends to somebody who answers with these pieces, and gives what was heard.
+    /// Sends a request to a server that answers in these pieces; returns the result and the bytes that the server
+    /// received.
     fn sent(request: &Request, pieces: &[&str]) -> (Result<Response, HttpError>, String) {
         let dir = tempfile::tempdir().unwrap();
         let socket = dir.path().join("api");

@@ -1,7 +1,7 @@
-//! A hybrid vsock: a guest's vsock as a Unix socket of its VMM's. No vhost driver of the host's has a part in it.
+//! Hybrid vsock: the VMM offers a guest's vsock as a Unix socket, without a vhost driver on the host.
 //!
-//! Who dials the guest connects to the socket and names the port in a line; the VMM answers with `OK` and a number. Whom the
-//! guest dials at port P of its host listens at the same path with `_P` behind it.
+//! To dial the guest, the host connects to the socket and names the port in one line; the VMM answers with `OK` and a
+//! number. When the guest dials port P of its host, the VMM connects to the socket's path with `_P` appended.
 
 use model::profile::Runtime;
 use std::io::{self, Read as _, Write as _};
@@ -9,12 +9,12 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::time::Duration;
 
-/// Bytes of a VMM's answer: `OK 1073741824`.
+/// Maximum bytes of a VMM's answer, e.g. `OK 1073741824`.
 const MAX_LINE: usize = 64;
-/// How long an answer is waited for between two looks at what else there is to see.
+/// Read timeout while waiting for an answer; after each, `goes_on` is asked.
 const LOOK: Duration = Duration::from_millis(200);
 
-/// How a runtime asks for a port: `HybridVSockDialer` in
+/// Returns the line with which a runtime asks for a port: `HybridVSockDialer` in
 /// src/runtime/virtcontainers/pkg/agent/protocols/client/client.go@3.32.0, `connect_helper` in
 /// src/runtime-rs/crates/agent/src/sock/hybrid_vsock.rs@4.1.0.
 pub fn request(runtime: Runtime, port: u32) -> String {
@@ -24,18 +24,19 @@ pub fn request(runtime: Runtime, port: u32) -> String {
     }
 }
 
-/// A connection to a port of the guest's. While the VMM says nothing, `goes_on` is asked now and then whether to wait on.
+/// Connects to a port of the guest. While the VMM is silent, `goes_on` is asked now and then whether to keep waiting.
 ///
-/// It is dialled once and waited for, and not again and again: a line that was given up may still reach the guest, whose
-/// agent takes the first that comes.
+/// Dials once and waits instead of dialling again: a connection that was given up may still reach the guest, whose
+/// agent accepts the first one that arrives.
 ///
 /// # Errors
-/// When the VMM does not listen, hangs up (nobody in the guest listens) or answers something else, or is waited for no more.
+/// When the VMM does not listen, hangs up (nothing listens in the guest), answers anything else, or `goes_on` ends the
+/// waiting.
 pub fn dial(socket: &Path, runtime: Runtime, port: u32, mut goes_on: impl FnMut() -> bool) -> io::Result<UnixStream> {
     let mut stream = UnixStream::connect(socket)?;
     stream.set_read_timeout(Some(LOOK))?;
     stream.write_all(request(runtime, port).as_bytes())?;
-    // Byte by byte: what comes behind the line is the guest's.
+    // Read byte by byte, because everything after the line comes from the guest.
     let (mut line, mut byte): (Vec<u8>, [u8; 1]) = (Vec::new(), [0]);
     while line.last() != Some(&b'\n') {
         match stream.read(&mut byte) {
@@ -50,7 +51,7 @@ pub fn dial(socket: &Path, runtime: Runtime, port: u32, mut goes_on: impl FnMut(
         }
     }
     let line = String::from_utf8_lossy(&line).into_owned();
-    // Both runtimes look no closer.
+    // Both runtimes check no more than this.
     if !line.contains("OK") {
         return Err(io::Error::other(format!("instead of OK the VMM said {line:?}")));
     }
@@ -58,15 +59,15 @@ pub fn dial(socket: &Path, runtime: Runtime, port: u32, mut goes_on: impl FnMut(
     Ok(stream)
 }
 
-/// Whether nothing came within the time that a read has.
+/// Returns whether a read timed out without data.
 fn is_silence(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted)
 }
 
-/// Listens where the guest's connections to a port of its host arrive.
+/// Listens for the guest's connections to a port of its host.
 ///
 /// # Errors
-/// What the system says.
+/// When the system cannot bind the socket.
 pub fn listen(socket: &Path, port: u32) -> io::Result<UnixListener> {
     let mut path = socket.as_os_str().to_owned();
     path.push(format!("_{port}"));

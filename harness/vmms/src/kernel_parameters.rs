@@ -1,14 +1,14 @@
-//! The command lines that Kata gives the kernels of these guests, with the deviations that every one here has.
+//! Kernel command lines that Kata gives these guests, with the deviations that every guest here has.
 
 use crate::guest::Guest;
 use model::profile::Runtime;
 
-/// Where Kata's image has its root filesystem, told to every guest, also one with an initrd: `GetKernelRootParams` in
-/// src/runtime/virtcontainers/hypervisor.go@3.32.0, `new_rootfs_kernel_params` in
+/// Location of the root filesystem in Kata's image, passed to every guest, even one with an initrd:
+/// `GetKernelRootParams` in src/runtime/virtcontainers/hypervisor.go@3.32.0, `new_rootfs_kernel_params` in
 /// src/runtime-rs/crates/hypervisor/src/kernel_param.rs@4.1.0.
 const ROOT: [&str; 3] = ["root=/dev/vda1", "rootflags=data=ordered,errors=remount-ro ro", "rootfstype=ext4"];
 
-/// `KernelParams::new` there.
+/// Parameters of `KernelParams::new` in the same file of runtime-rs.
 const OF_RUST: [&str; 5] = [
     "reboot=k",
     "panic=1",
@@ -20,11 +20,11 @@ const OF_RUST: [&str; 5] = [
 /// `kernel_params` as shipped: src/runtime/arch/amd64-options.mk@3.32.0, src/runtime-rs/arch/x86_64-options.mk@4.1.0.
 const SHIPPED: [&str; 2] = ["cgroup_no_v1=all", "systemd.unified_cgroup_hierarchy=1"];
 
-/// With the serial port of [`crate::deviation::Deviation::SerialLog`], where Kata has `quiet`.
+/// The serial port of [`crate::deviation::Deviation::SerialLog`], in the place of Kata's `quiet`.
 const SERIAL: &str = "console=ttyS0,115200n8";
 
-/// Those of Cloud Hypervisor: `clhKernelParams` in src/runtime/virtcontainers/clh.go@3.32.0, `get_kernel_params` in
-/// src/runtime-rs/crates/hypervisor/src/ch/inner_hypervisor.rs@4.1.0.
+/// Returns the parameters for Cloud Hypervisor: `clhKernelParams` in src/runtime/virtcontainers/clh.go@3.32.0,
+/// `get_kernel_params` in src/runtime-rs/crates/hypervisor/src/ch/inner_hypervisor.rs@4.1.0.
 pub(crate) fn of_cloud_hypervisor(runtime: Runtime, guest: &Guest) -> String {
     let words: Vec<&str> = match runtime {
         Runtime::Go => [&ROOT[..], &["panic=1", "no_timer_check", "noreplace-smp", SERIAL], &SHIPPED].concat(),
@@ -36,9 +36,9 @@ pub(crate) fn of_cloud_hypervisor(runtime: Runtime, guest: &Guest) -> String {
     with_line(&words, guest)
 }
 
-/// Parameters for Firecracker: `fcKernelParams` in src/runtime/virtcontainers/fc.go@3.32.0, behind what is shipped;
-/// `prepare_vmm_resources` in src/runtime-rs/crates/hypervisor/src/firecracker/fc_api.rs@4.1.0, and `KERNELPARAMS_FC` in
-/// src/runtime-rs/Makefile@4.1.0.
+/// Returns the parameters for Firecracker: `fcKernelParams` in src/runtime/virtcontainers/fc.go@3.32.0, after the
+/// shipped ones; `prepare_vmm_resources` in src/runtime-rs/crates/hypervisor/src/firecracker/fc_api.rs@4.1.0, and
+/// `KERNELPARAMS_FC` in src/runtime-rs/Makefile@4.1.0.
 pub(crate) fn of_firecracker(runtime: Runtime, guest: &Guest) -> String {
     let words: Vec<&str> = match runtime {
         Runtime::Go => {
@@ -50,7 +50,7 @@ pub(crate) fn of_firecracker(runtime: Runtime, guest: &Guest) -> String {
                 "net.ifnames=0",
                 "random.trust_cpu=on",
                 "acpi=off",
-                // In the place of 8250.nr_uarts=0, as with enable_debug.
+                // Instead of 8250.nr_uarts=0, as with enable_debug.
                 "console=ttyS0",
                 "agent.log_vport=1025",
             ];

@@ -1,19 +1,20 @@
-//! Cloud Hypervisor and Firecracker as Kata drives them: what is started, and what is told over their API.
+//! Cloud Hypervisor and Firecracker as Kata drives them: their processes and the requests to their APIs.
 //!
-//! Private and Kata-shaped, like `qemu` beside it, and as little a library for virtual machines.
-//! From a [`Profile`](model::profile::Profile) and a [`Guest`](guest::Guest), [`plan`](vmm::plan) makes what Kata's
-//! runtime starts and the requests that it sends, in their order; what a test cannot do without and Kata does not have is a
-//! [`Deviation`](deviation::Deviation) from a closed list, which stands in the evidence.
-//! Processes are the agent's: here nothing is started.
+//! Private and specific to Kata like the crate `qemu`, and no library for virtual machines in general.
+//! From a [`Profile`](model::profile::Profile) and a [`Guest`](guest::Guest), [`plan`](vmm::plan) makes the command
+//! line and the requests of Kata's runtime, in their order. Anything that a test needs and Kata does not have is a
+//! [`Deviation`](deviation::Deviation) from a closed list, which is in the evidence.
+//! This crate starts nothing: processes belong to the agent.
 //!
-//! Both VMMs take their guest's kernel as an ELF file, have no virtio-serial port for the harness, and give a guest's vsock
-//! as a Unix socket. The agent in the guest is therefore reached by that vsock, on a port of its own ([`guest::LINE_PORT`]).
+//! Both VMMs take their guest's kernel as an ELF file, have no virtio-serial port for the harness, and offer a guest's
+//! vsock as a Unix socket. The harness therefore reaches the agent in the guest over this vsock, on a port of its own
+//! ([`guest::LINE_PORT`]).
 
-pub mod cloud_hypervisor; // the machine as JSON, in each runtime's form
-pub mod deviation; // what differs from Kata's own
+pub mod cloud_hypervisor; // the machine as JSON, in the form of each runtime
+pub mod deviation; // deviations from Kata's own configuration
 pub mod firecracker; // the machine as a file, or as requests
-pub mod guest; // what a guest is given, and what a plan of it is
+pub mod guest; // a guest, and the plan to start it
 pub mod http; // requests over a Unix socket
 pub mod hybrid_vsock; // a guest's vsock as a Unix socket
 mod kernel_parameters; // the command lines of guests' kernels
-pub mod vmm; // the two of them, each by its module
+pub mod vmm; // both VMMs, dispatched to their modules

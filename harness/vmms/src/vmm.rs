@@ -1,4 +1,4 @@
-//! The two VMMs, each by the module that is about it.
+//! The two VMMs; each function calls the module of its VMM.
 
 use crate::guest::{Guest, LaunchPlan};
 use crate::http::Request;
@@ -6,7 +6,7 @@ use crate::{cloud_hypervisor, firecracker};
 use model::component::Component;
 use model::profile::{Profile, Runtime};
 
-/// Which of the two VMMs.
+/// Kind of VMM.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// Cloud Hypervisor.
@@ -16,7 +16,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// The kind of a component; none for one that is no VMM driven by an API.
+    /// Returns the kind of a component, `None` if the component is no VMM driven by an API.
     pub fn of(component: Component) -> Option<Kind> {
         match component {
             Component::CloudHypervisor => Some(Kind::CloudHypervisor),
@@ -32,7 +32,7 @@ impl Kind {
     }
 }
 
-/// What Kata's runtime does to start this guest, with the deviations that every guest here has.
+/// Returns the plan of Kata's runtime to start this guest, with the deviations that every guest of the harness has.
 pub fn plan(kind: Kind, profile: &Profile, guest: &Guest) -> LaunchPlan {
     match kind {
         Kind::CloudHypervisor => cloud_hypervisor::plan(profile, guest),
@@ -40,7 +40,7 @@ pub fn plan(kind: Kind, profile: &Profile, guest: &Guest) -> LaunchPlan {
     }
 }
 
-/// What the API always answers, whatever the machine does.
+/// Returns a request that the API always answers, whatever state the machine is in.
 pub fn ping(kind: Kind) -> Request {
     match kind {
         Kind::CloudHypervisor => cloud_hypervisor::ping(),
@@ -48,7 +48,7 @@ pub fn ping(kind: Kind) -> Request {
     }
 }
 
-/// How a disk is given to the running guest.
+/// Returns the request that plugs a disk into the running guest.
 pub fn plug_disk(kind: Kind, profile: &Profile, file: &str) -> Request {
     match kind {
         Kind::CloudHypervisor => cloud_hypervisor::add_disk(profile, file),
@@ -56,7 +56,7 @@ pub fn plug_disk(kind: Kind, profile: &Profile, file: &str) -> Request {
     }
 }
 
-/// How many drives wait for what is plugged.
+/// Returns the number of waiting drives, which hotplug fills.
 pub fn waiting(kind: Kind, runtime: Runtime) -> usize {
     match kind {
         Kind::CloudHypervisor => 0,

@@ -29,7 +29,7 @@ fn all() -> Vec<Deviation> {
     ]
 }
 
-/// The arguments that only the first list has, one a line.
+/// Returns the arguments that are only in the first list, one a line.
 fn only_in(these: &[Arg], those: &[Arg], sign: char) -> String {
     let only = these.iter().filter(|arg| !those.contains(arg));
     let words = |arg: &Arg| std::iter::once(&arg.flag).chain(&arg.value).cloned().collect::<Vec<_>>().join(" ");
@@ -57,7 +57,7 @@ fn the_record_says_what_went_and_what_came() {
 fn every_profile_takes_every_deviation_exactly_once() {
     for profile in Profile::all() {
         let mut launch = launch(&profile.name);
-        // Only a daemon can be kept in the foreground.
+        // Only a QEMU that daemonizes can be kept in the foreground.
         let mut applied = all();
         applied.extend((!profile.qemu.foreground).then_some(Deviation::Foreground));
         apply(&mut launch, Arch::X86_64, &applied).unwrap();
@@ -152,7 +152,7 @@ fn beside_a_serial_port_of_katas_the_kernels_log_is_on_the_second_one() {
     }
 }
 
-/// A machine of that name is QEMU's on Arm, and on RISC-V, too.
+/// The architecture is passed in and not guessed from the machine name: QEMU's `virt` is on Arm and on RISC-V, too.
 #[test]
 fn the_architecture_is_told_and_not_guessed_by_the_machine() {
     let profile = Profile::find("go-3.32").unwrap();

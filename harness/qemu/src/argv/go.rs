@@ -1,5 +1,5 @@
-//! The Go runtime, 2.2 and later: `src/runtime/virtcontainers/qemu*.go` describes the machine, `LaunchQemu` in
-//! `src/runtime/pkg/govmm/qemu/qemu.go` prints it.
+//! Arguments of the Go runtime, 2.2 and later: `src/runtime/virtcontainers/qemu*.go` describes the machine, and
+//! `LaunchQemu` in `src/runtime/pkg/govmm/qemu/qemu.go` prints it.
 
 use super::Values;
 use super::arch::{self, Bus};
@@ -8,8 +8,8 @@ use crate::sandbox::{BlockDevice, GuestImage, MemoryBacking, Net, Sandbox, Share
 use model::profile::fixed::{MAX_ID, MEMORY_OFFSET_MIB, ROOT_BUS, ROOT_PORT, SWITCH_DOWN, SWITCH_UP};
 use model::profile::{BlkReadOnly, ImageDriver, Profile};
 
-/// The order is that of `LaunchQemu`; within the devices it is that in which `CreateVM`, then the agent (vsock, share),
-/// then the network add them.
+/// Returns all arguments in the order of `LaunchQemu`. The devices are in the order in which `CreateVM`, then the agent
+/// (vsock, share), then the network add them.
 pub(super) fn arguments(profile: &Profile, sandbox: &Sandbox, values: &Values) -> Vec<Arg> {
     let qemu = &profile.qemu;
     // `genericMemoryTopology` in `qemu.go`.
@@ -56,22 +56,22 @@ pub(super) fn arguments(profile: &Profile, sandbox: &Sandbox, values: &Values) -
     args
 }
 
-/// `cpuTopology` in `qemu_arch_base.go`: a socket for each vCPU, or for each NUMA node.
+/// Returns the topology of `cpuTopology` in `qemu_arch_base.go`: one socket for each vCPU, or for each NUMA node.
 fn cpus(sandbox: &Sandbox) -> Arg {
     let (vcpus, max) = (sandbox.vcpus, sandbox.max_vcpus);
     let (sockets, cores, max) = match sandbox.memory {
-        // With NUMA, sizes are static (`static_sandbox_resource_mgmt`): none are added.
+        // With NUMA, sandboxes are sized statically (`static_sandbox_resource_mgmt`): no vCPUs are added later.
         MemoryBacking::TwoNodes => (NODES, vcpus.div_ceil(NODES), NODES * vcpus.div_ceil(NODES)),
         _ => (max, 1, max),
     };
     Arg::new("-smp", format!("{vcpus},cores={cores},threads=1,sockets={sockets},maxcpus={max}"))
 }
 
-/// How many NUMA nodes a guest is given.
+/// Number of NUMA nodes of a guest with NUMA.
 const NODES: u32 = 2;
 
-/// `appendMultiNUMAMemoryKnobs` in govmm's `qemu.go`, for `numa_mapping = ["0", "0"]`: the distances are those of the host's
-/// first node from itself.
+/// Returns the NUMA nodes of `appendMultiNUMAMemoryKnobs` in govmm's `qemu.go`, for `numa_mapping = ["0", "0"]`: all
+/// distances are the distance from the host's first node to itself.
 fn nodes(sandbox: &Sandbox) -> Vec<Arg> {
     let (memory, cpus) = (sandbox.memory_mib / NODES, sandbox.vcpus.div_ceil(NODES));
     let node = |node: u32| {
@@ -88,12 +88,12 @@ fn nodes(sandbox: &Sandbox) -> Vec<Arg> {
     (0..NODES).flat_map(node).chain([(0, 1), (1, 0)].map(distance)).collect()
 }
 
-/// `splitIrqChipMachineOptions` in `qemu_amd64.go` stands in the place of the others.
+/// Returns the machine options; with an IOMMU `splitIrqChipMachineOptions` in `qemu_amd64.go` replaces all others.
 fn machine_options<'a>(profile: &'a Profile, sandbox: &Sandbox) -> &'a str {
     if sandbox.iommu { "accel=kvm,kernel_irqchip=split" } else { &profile.qemu.machine_options }
 }
 
-/// `handleImagePath` in `qemu_arch_base.go`.
+/// Returns the machine option that `handleImagePath` in `qemu_arch_base.go` adds for an NVDIMM.
 fn nvdimm(sandbox: &Sandbox) -> &'static str {
     match &sandbox.image {
         Some(GuestImage { driver: ImageDriver::Nvdimm, .. }) => ",nvdimm=on",
@@ -101,7 +101,8 @@ fn nvdimm(sandbox: &Sandbox) -> &'static str {
     }
 }
 
-/// `appendMemoryKnobs`: where there are no DIMMs, a second `-machine`, which adds to the first.
+/// Returns the argument of `appendMemoryKnobs` that uses the memory backend. Without DIMMs it is a second `-machine`,
+/// which QEMU merges with the first.
 fn memory_place(sandbox: &Sandbox) -> Arg {
     match arch::has_dimms(sandbox.arch) {
         true => Arg::new("-numa", "node,memdev=dimm1"),
@@ -109,7 +110,8 @@ fn memory_place(sandbox: &Sandbox) -> Arg {
     }
 }
 
-/// `appendMemoryKnobs`; `setupFileBackedMem` makes it a shared file for virtio-fs, `setupTemplate` one of the template's.
+/// Returns the memory backend of `appendMemoryKnobs`; `setupFileBackedMem` makes it a shared file for virtio-fs, and
+/// `setupTemplate` the template's file.
 fn memory_backend(sandbox: &Sandbox, values: &Values) -> String {
     let size = sandbox.memory_mib;
     let shared = matches!(sandbox.shared, SharedFilesystem::VirtioFs { .. });
@@ -124,7 +126,7 @@ fn memory_backend(sandbox: &Sandbox, values: &Values) -> String {
         _ if shared => file("/dev/shm", ",share=on"),
         _ => format!("memory-backend-ram,id=dimm1,size={size}M"),
     };
-    // Huge pages that are shared are taken at the start without being asked for (`CreateVM` in `qemu.go`).
+    // Shared huge pages are always preallocated (`CreateVM` in `qemu.go`).
     let preallocated = sandbox.preallocated || (huge && shared);
     backend + if preallocated { ",prealloc=on" } else { "" }
 }
@@ -140,7 +142,7 @@ fn devices(profile: &Profile, sandbox: &Sandbox, values: &Values) -> Vec<Arg> {
     // `appendConsole` in `qemu_arch_base.go`.
     args.extend(match sandbox.legacy_serial {
         true => vec![Arg::new("-serial", "chardev:charconsole0")],
-        // `max_ports=2` is set, yet printed only together with a ROM file, which Kata does not have.
+        // `max_ports=2` is set, but printed only together with a ROM file, which Kata does not have.
         false => vec![
             Arg::new("-device", format!("{}{modern},id=serial0{}", bus.device("virtio-serial"), bus.place())),
             Arg::new("-device", "virtconsole,chardev=charconsole0,id=console0"),
@@ -157,15 +159,15 @@ fn devices(profile: &Profile, sandbox: &Sandbox, values: &Values) -> Vec<Arg> {
         args.extend([Arg::new("-device", "pvpanic"), Arg::flag("-no-shutdown")]);
     }
     args.push(Arg::new("-device", format!("{},id=scsi0{modern}{thread}{}", bus.device("virtio-scsi"), bus.place())));
-    // `CreateVM`: IBM Z has random numbers of its own.
+    // `CreateVM` adds no virtio-rng on IBM Z, which has its own random numbers.
     if bus.is_pci() {
         args.extend([
             Arg::new("-object", "rng-random,id=rng0,filename=/dev/urandom"),
             Arg::new("-device", "virtio-rng-pci,rng=rng0"),
         ]);
     }
-    // `CreateVM` says that it is a modern one, nested or not.
-    // `appendBalloonDevice` gives it no place among channels, and QEMU is told of an empty one.
+    // `CreateVM` always makes the balloon a modern device, nested or not.
+    // `appendBalloonDevice` assigns it no device number on channels, so QEMU gets an empty one.
     args.extend(
         sandbox
             .balloon
@@ -228,7 +230,8 @@ fn devices(profile: &Profile, sandbox: &Sandbox, values: &Values) -> Vec<Arg> {
     args
 }
 
-/// `appendNvdimmImage`, or `genericImage` with eight random bytes in its id, both in `qemu_arch_base.go`.
+/// Returns the image of `appendNvdimmImage`, or of `genericImage` with eight random bytes in its id, both in
+/// `qemu_arch_base.go`.
 fn image(profile: &Profile, sandbox: &Sandbox, values: &Values, on: (&mut Bus, &str), image: &GuestImage) -> [Arg; 2] {
     let file = values.pick(&image.file, "image");
     match image.driver {
@@ -246,7 +249,8 @@ fn image(profile: &Profile, sandbox: &Sandbox, values: &Values, on: (&mut Bus, &
     }
 }
 
-/// `AddDevice` in `qemu.go` names the channel by sixteen random hexadecimal digits; here they come from the UUID.
+/// Returns the virtio-fs device. `AddDevice` in `qemu.go` names its chardev by sixteen random hexadecimal digits; here
+/// they come from the UUID.
 fn virtio_fs(
     profile: &Profile,
     sandbox: &Sandbox,
@@ -264,22 +268,24 @@ fn virtio_fs(
     ]
 }
 
-/// `genericSCSIController` in `qemu_arch_base.go`.
+/// Returns the id of the I/O thread of `genericSCSIController` in `qemu_arch_base.go`.
 fn scsi_thread(sandbox: &Sandbox, values: &Values) -> String {
     format!("iothread-{}", values.pick(&random(sandbox), "random"))
 }
 
-/// Sixteen hexadecimal digits, which Kata takes at random.
+/// Returns sixteen hexadecimal digits of the UUID where Kata uses random ones.
 fn random(sandbox: &Sandbox) -> String {
     sandbox.uuid.chars().filter(char::is_ascii_hexdigit).take(16).collect()
 }
 
-/// `hasPCIeRoot` in govmm's `qemu.go`: devices are kept off other root buses by name.
+/// Returns the option that puts a device on the root bus by name, and so on no other bus (`hasPCIeRoot` in govmm's
+/// `qemu.go`).
 fn root_bus(profile: &Profile) -> String {
     profile.qemu.root_bus.as_ref().map(|bus| format!(",bus={bus}")).unwrap_or_default()
 }
 
-/// `generic9PVolume` in `qemu_arch_base.go`; no profile that was read for channels shares over it.
+/// Returns the share of `generic9PVolume` in `qemu_arch_base.go`, PCI only: no profile that was read for a machine with
+/// channels supports 9p.
 fn virtio_9p(values: &Values, modern: &str, dir: &str, tag: &str) -> [Arg; 2] {
     let id = cut(&format!("extra-9p-{tag}"));
     let dir = values.pick(dir, "share");
@@ -289,9 +295,10 @@ fn virtio_9p(values: &Values, modern: &str, dir: &str, tag: &str) -> [Arg; 2] {
     ]
 }
 
-/// `genericNetwork` in `qemu_arch_base.go`; `Script` and `DownScript` are printed only without descriptors.
+/// Returns the interface of `genericNetwork` in `qemu_arch_base.go`; `Script` and `DownScript` are printed only without
+/// descriptors.
 ///
-/// `mqParameter` in govmm's `qemu.go`: vectors are PCI's.
+/// Only PCI devices have vectors (`mqParameter` in govmm's `qemu.go`).
 fn network(profile: &Profile, values: &Values, (bus, modern): (&mut Bus, &str), net: &Net) -> [Arg; 2] {
     let (device, root, place) = (bus.device("virtio-net"), root_bus(profile), bus.place());
     let (vhost, tap) = (values.vhost_net(net), &values.tap_fds);
@@ -303,13 +310,13 @@ fn network(profile: &Profile, values: &Values, (bus, modern): (&mut Bus, &str), 
     ]
 }
 
-/// `genericBlockDevice` in `qemu_arch_base.go`.
+/// Returns a disk of `genericBlockDevice` in `qemu_arch_base.go`.
 fn block(profile: &Profile, values: &Values, on: (&mut Bus, &str), disk: &BlockDevice) -> [Arg; 2] {
     let id = cut(&format!("drive-{}", disk.id));
     virtio_blk(profile, on, &id, &values.pick(&disk.file, "disk"), "", disk.read_only)
 }
 
-/// `QemuParams` of `BlockDevice` in govmm's `qemu.go`.
+/// Returns a virtio-blk device of `QemuParams` of `BlockDevice` in govmm's `qemu.go`.
 fn virtio_blk(
     profile: &Profile,
     (bus, modern): (&mut Bus, &str),
@@ -331,15 +338,15 @@ fn virtio_blk(
     ]
 }
 
-/// `kernelParams` in `qemu_amd64.go`, the consoles of `appendConsole`, `kernelParamsNonDebug` in `qemu_arch_base.go`,
-/// then `kernelParameters` in `qemu.go` and what `SetKernelParams` in `src/runtime/pkg/katautils/config.go` leaves in
-/// the configuration.
+/// Returns the kernel parameters: `kernelParams` in `qemu_amd64.go`, the consoles of `appendConsole`,
+/// `kernelParamsNonDebug` in `qemu_arch_base.go`, then `kernelParameters` in `qemu.go` and the parameters that
+/// `SetKernelParams` in `src/runtime/pkg/katautils/config.go` leaves in the configuration.
 ///
-/// An image brings `handleImagePath` in `qemu_arch_base.go`, behind what the runtime has of its own and before the
-/// consoles where these are added later, and `getKernelParams` in `src/runtime/pkg/katautils/create.go`.
+/// For an image, `handleImagePath` in `qemu_arch_base.go` adds parameters after the runtime's own, and before the
+/// consoles if these are added later; `getKernelParams` in `src/runtime/pkg/katautils/create.go` adds more.
 fn kernel_params(profile: &Profile, sandbox: &Sandbox) -> Vec<String> {
     let mut params = profile.qemu.runtime_params.clone();
-    // On x86_64 its own end there, elsewhere before the consoles.
+    // The runtime's own parameters end here on x86_64, and before the consoles on other architectures.
     let own = match params.iter().position(|param| param == "pci=lastbus=0") {
         Some(last) => last + 1,
         None => params.iter().position(|param| param.starts_with("console=") || param == "quiet").unwrap_or(0),
@@ -374,7 +381,7 @@ fn kernel_params(profile: &Profile, sandbox: &Sandbox) -> Vec<String> {
     params
 }
 
-/// To the limit of QEMU's ids.
+/// Cuts an id to QEMU's limit.
 fn cut(id: &str) -> String {
     id.chars().take(MAX_ID).collect()
 }

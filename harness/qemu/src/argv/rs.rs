@@ -1,4 +1,5 @@
-//! runtime-rs: `src/runtime-rs/crates/hypervisor/src/qemu/cmdline_generator.rs`, filled by `start_vm` in `inner.rs`.
+//! Arguments of runtime-rs: `src/runtime-rs/crates/hypervisor/src/qemu/cmdline_generator.rs`, filled by `start_vm` in
+//! `inner.rs`.
 
 use super::Values;
 use super::arch::{self, Bus};
@@ -8,9 +9,9 @@ use model::arch::Arch;
 use model::profile::fixed::{BRIDGE_ADDRESS, NESTED_BRIDGE_CHASSIS};
 use model::profile::{BlkReadOnly, BlkSource, ImageDriver, Profile};
 
-/// The order is that of `QemuCmdLine::build`; within the devices it is that of `QemuCmdLine::new`, then that in which
-/// `prepare_for_start_sandbox` in `src/runtime-rs/crates/runtimes/virt_container/src/sandbox.rs` adds them, then the
-/// console.
+/// Returns all arguments in the order of `QemuCmdLine::build`. The devices are first in the order of
+/// `QemuCmdLine::new`, then in the order in which `prepare_for_start_sandbox` in
+/// `src/runtime-rs/crates/runtimes/virt_container/src/sandbox.rs` adds them, then the console.
 pub(super) fn arguments(profile: &Profile, sandbox: &Sandbox, values: &Values) -> Vec<Arg> {
     let qemu = &profile.qemu;
     let (backend_id, backend) = memory_backend(sandbox);
@@ -24,7 +25,8 @@ pub(super) fn arguments(profile: &Profile, sandbox: &Sandbox, values: &Values) -
         },
     ));
     let max_memory = values.pick(&memory(sandbox.host_memory_mib), "host-memory");
-    // The shipped `vm_rootfs_driver`, virtio-pmem, keeps slots and maxmem beside a file backend, initrd or not.
+    // The shipped `vm_rootfs_driver`, virtio-pmem, keeps slots and maxmem with a file-backed memory, whether there is
+    // an initrd or not.
     let is_shared = matches!(sandbox.shared, SharedFilesystem::VirtioFs { .. });
     let room = match is_shared && !arch::keeps_slots(sandbox.arch) {
         true => String::new(),
@@ -49,7 +51,8 @@ pub(super) fn arguments(profile: &Profile, sandbox: &Sandbox, values: &Values) -
     args
 }
 
-/// `ToQemuParams` for `Machine`: an NVDIMM is switched on before the interrupt controller is named.
+/// Returns the value of `-machine` as `ToQemuParams` for `Machine` does: `nvdimm=on` comes before the interrupt
+/// controller.
 fn machine(profile: &Profile, sandbox: &Sandbox, backend: &str) -> String {
     let split = profile.qemu.machine_options.replace("kernel_irqchip=on", "kernel_irqchip=split");
     let options = if sandbox.iommu { &split } else { &profile.qemu.machine_options };
@@ -62,7 +65,7 @@ fn machine(profile: &Profile, sandbox: &Sandbox, backend: &str) -> String {
     format!("{},{options},memory-backend={backend}", profile.qemu.machine)
 }
 
-/// `format_memory`: whole GiB or MiB.
+/// Formats a size like `format_memory`: in whole GiB, else in MiB.
 fn memory(mib: u64) -> String {
     match mib.is_multiple_of(1024) {
         true => format!("{}G", mib / 1024),
@@ -70,7 +73,8 @@ fn memory(mib: u64) -> String {
     }
 }
 
-/// `add_ram_memory_backend`, or for virtio-fs `add_file_memory_backend`.
+/// Returns the id and the options of the memory backend: `add_ram_memory_backend`, or for virtio-fs
+/// `add_file_memory_backend`.
 fn memory_backend(sandbox: &Sandbox) -> (&'static str, String) {
     let size = memory(sandbox.memory_mib.into());
     let preallocated = sandbox.preallocated;
@@ -157,10 +161,8 @@ fn devices(profile: &Profile, sandbox: &Sandbox, values: &Values) -> Vec<Arg> {
     args
 }
 
-/// `add_bridges`: with a firmware, which keeps room for what is plugged behind PCIe ports only, the bridge lies behind one
-/// (`DeviceNestedPcieBridge`).
-///
-/// That is q35's (`use_nested_pcie_bridges`).
+/// Returns the bridge of `add_bridges`. A firmware reserves room only for devices behind PCIe ports, so with a firmware
+/// the bridge is behind such a port (`DeviceNestedPcieBridge`), on q35 only (`use_nested_pcie_bridges`).
 fn bridge(profile: &Profile, sandbox: &Sandbox) -> Vec<Arg> {
     let Some(on) = arch::bridge_bus(sandbox.arch) else { return Vec::new() };
     if sandbox.firmware.is_none() || sandbox.arch != Arch::X86_64 {
@@ -174,9 +176,8 @@ fn bridge(profile: &Profile, sandbox: &Sandbox) -> Vec<Arg> {
     vec![Arg::new("-device", port), Arg::new("-device", "pcie-pci-bridge,bus=rp-pci-bridge-0,id=pci-bridge-0")]
 }
 
-/// `get_network_device`. It opens vhost-net also where it is told not to name it (`create_vhost_net_fds`).
-///
-/// Vectors are PCI's.
+/// Returns the interface of `get_network_device`. runtime-rs opens vhost-net even if it is configured not to use it
+/// (`create_vhost_net_fds`). Only PCI devices have vectors.
 fn network(values: &Values, (bus, modern): (&mut Bus, &str), net: &Net) -> [Arg; 2] {
     let id = format!("network-{}", values.pick(&net.tap, "tap"));
     let (vhost, tap) = (values.vhost_net(net), &values.tap_fds);
@@ -189,7 +190,7 @@ fn network(values: &Values, (bus, modern): (&mut Bus, &str), net: &Net) -> [Arg;
     ]
 }
 
-/// `add_nvdimm`, whose ids are the word TODO, or `add_block_device`.
+/// Returns the image as `add_nvdimm`, whose ids are the word TODO, or as `add_block_device`.
 fn image(profile: &Profile, sandbox: &Sandbox, values: &Values, bus: &mut Bus, image: &GuestImage) -> Vec<Arg> {
     match image.driver {
         ImageDriver::Nvdimm => {
@@ -213,7 +214,8 @@ fn image(profile: &Profile, sandbox: &Sandbox, values: &Values, bus: &mut Bus, i
     }
 }
 
-/// `add_block_device`, with `block_device_cache_direct = false` as shipped; the descriptor sets are counted from 1.
+/// Returns a disk of `add_block_device`, with `block_device_cache_direct = false` as shipped. Descriptor sets are
+/// counted from 1.
 fn block(profile: &Profile, values: &Values, bus: &mut Bus, index: usize, disk: &BlockDevice) -> Vec<Arg> {
     let id = format!("image-{}", disk.id);
     let mut args = Vec::new();
@@ -227,7 +229,7 @@ fn block(profile: &Profile, values: &Values, bus: &mut Bus, index: usize, disk: 
         }
     };
     let read_only = match (profile.qemu.blk_read_only, disk.read_only) {
-        // 4.0 never says which it is, and QEMU finds out by itself.
+        // runtime-rs 4.0 never says whether the disk is read-only, and QEMU finds out by itself.
         (BlkReadOnly::AutoReadOnly, _) => "auto-read-only=on",
         (_, true) => "read-only=on",
         (_, false) => "read-only=off",
@@ -247,8 +249,9 @@ fn block(profile: &Profile, values: &Values, bus: &mut Bus, index: usize, disk: 
     args
 }
 
-/// `KernelParams::new` in `src/runtime-rs/crates/hypervisor/src/kernel_param.rs`, there `new_rootfs_kernel_params` for an
-/// image, the configuration's, then SELinux (`Kernel::new`) and the console (`add_console`).
+/// Returns the kernel parameters: `KernelParams::new` in `src/runtime-rs/crates/hypervisor/src/kernel_param.rs`,
+/// `new_rootfs_kernel_params` in the same file for an image, the configuration's, then SELinux (`Kernel::new`) and the
+/// console (`add_console`).
 fn kernel_params(profile: &Profile, sandbox: &Sandbox) -> Vec<String> {
     let mut params = profile.qemu.runtime_params.clone();
     params.extend(sandbox.image.iter().flat_map(|image| super::root_params(image, sandbox.arch)));

@@ -16,7 +16,7 @@ fn virtio_9p() -> SharedFilesystem {
     }
 }
 
-/// A sandbox as Kata makes it on a host with 16 GiB and four CPUs: vsock and one network interface.
+/// Returns a sandbox as Kata makes it on a host with 16 GiB and four CPUs, with vsock and one network interface.
 fn sandbox(profile: &Profile, shared: SharedFilesystem) -> Sandbox {
     Sandbox {
         uuid: "11111111-2222-4333-8444-555555555555".to_owned(),
@@ -32,7 +32,7 @@ fn sandbox(profile: &Profile, shared: SharedFilesystem) -> Sandbox {
     }
 }
 
-/// One argument a line, the flag and its value.
+/// Returns the arguments, one a line: the flag and its value.
 fn golden(name: &str, shared: SharedFilesystem) -> String {
     let profile = profile(name);
     lines(&launch(profile, &sandbox(profile, shared)).unwrap())
@@ -46,10 +46,10 @@ fn lines(launch: &Launch) -> String {
     args.collect::<Vec<_>>().join("\n")
 }
 
-/// The whole command line of the first profile and of each that a change sets apart: the Go runtime's from `LaunchQemu`
-/// in govmm's `qemu.go`, filled by `CreateVM` in `src/runtime/virtcontainers/qemu.go`, runtime-rs's from
-/// `QemuCmdLine::build` in `src/runtime-rs/crates/hypervisor/src/qemu/cmdline_generator.rs`, filled by `start_vm` in
-/// `inner.rs`; each at the profile's own tag, with the defaults of its Makefile and its architecture's options file.
+/// The whole command line of each profile matches Kata's source. The Go runtime: `LaunchQemu` in govmm's `qemu.go`,
+/// filled by `CreateVM` in `src/runtime/virtcontainers/qemu.go`; runtime-rs: `QemuCmdLine::build` in
+/// `src/runtime-rs/crates/hypervisor/src/qemu/cmdline_generator.rs`, filled by `start_vm` in `inner.rs`; each at the
+/// profile's own tag, with the defaults of its Makefile and its architecture's options file.
 #[test]
 fn with_virtio_fs() {
     for profile in Profile::all() {
@@ -57,7 +57,7 @@ fn with_virtio_fs() {
     }
 }
 
-/// As above, with `generic9PVolume` in src/runtime/virtcontainers/qemu_arch_base.go@3.1.0.
+/// Like `with_virtio_fs`, with `generic9PVolume` in src/runtime/virtcontainers/qemu_arch_base.go@3.1.0.
 #[test]
 fn with_virtio_9p() {
     for name in ["go-2.2", "go-3.24"] {
@@ -65,7 +65,7 @@ fn with_virtio_9p() {
     }
 }
 
-/// As above, with `shared_fs = "none"`: `appendMemoryKnobs` in src/runtime/pkg/govmm/qemu/qemu.go@3.32.0,
+/// Like `with_virtio_fs`, with `shared_fs = "none"`: `appendMemoryKnobs` in src/runtime/pkg/govmm/qemu/qemu.go@3.32.0,
 /// `add_ram_memory_backend` in src/runtime-rs/crates/hypervisor/src/qemu/cmdline_generator.rs@4.1.0.
 #[test]
 fn without_a_share() {
@@ -101,13 +101,13 @@ fn a_disk_is_described_in_each_profiles_way() {
     insta::assert_snapshot!(all.join("\n\n"));
 }
 
-/// What an image and a root port add to the arguments, or change in them; an initrd is not beside an image.
+/// An image and a root port add or change the expected arguments; a guest with an image has no initrd.
 ///
 /// `appendNvdimmImage`, `appendBlockImage` and `handleImagePath` in `src/runtime/virtcontainers/qemu_arch_base.go`,
 /// `MemoryBackendFile` of `Object` in govmm's `qemu.go`, `genericAppendPCIeRootPort` in
 /// `src/runtime/virtcontainers/qemu.go`; `add_nvdimm`, `add_block_device` and `add_pcie_root_ports` in
-/// `src/runtime-rs/crates/hypervisor/src/qemu/cmdline_generator.rs`, `new_rootfs_kernel_params` in `kernel_param.rs`; each
-/// at the profile's own tag.
+/// `src/runtime-rs/crates/hypervisor/src/qemu/cmdline_generator.rs`, `new_rootfs_kernel_params` in `kernel_param.rs`;
+/// each at the profile's own tag.
 #[test]
 fn an_image_and_a_root_port_are_described_in_each_profiles_way() {
     let all: Vec<String> = ["go-2.2", "go-3.8", "go-3.32", "rs-4.0", "rs-4.1", "rs-main"]
@@ -140,8 +140,8 @@ fn an_image_and_a_root_port_are_described_in_each_profiles_way() {
     insta::assert_snapshot!(all.join("\n\n"));
 }
 
-/// What each setting adds to the arguments, or changes in them; `genericAppendPCIeSwitchPort` and `add_pcie_switch_ports`,
-/// `add_iommu` and `add_monitor` besides.
+/// Each setting adds or changes the expected arguments. Also from `genericAppendPCIeSwitchPort`,
+/// `add_pcie_switch_ports`, `add_iommu` and `add_monitor`.
 ///
 /// `buildDevices`, `CreateVM`, `setupTemplate` and `buildNUMATopology` in src/runtime/virtcontainers/qemu.go@3.32.0,
 /// `LaunchQemu` and what it calls in src/runtime/pkg/govmm/qemu/qemu.go@3.32.0; `QemuCmdLine::new`, `build` and
@@ -214,8 +214,9 @@ fn a_setting_is_described_in_each_profiles_way() {
     insta::assert_snapshot!(all.join("\n\n"));
 }
 
-/// `disableModern` in src/runtime/pkg/govmm/qemu/qemu.go@3.29.0 prints the option either way; `should_disable_modern` in
-/// src/runtime-rs/crates/hypervisor/src/qemu/cmdline_generator.rs@4.0.0 prints it only when true, and not for the console.
+/// `disableModern` in src/runtime/pkg/govmm/qemu/qemu.go@3.29.0 prints the option either way; `should_disable_modern`
+/// in src/runtime-rs/crates/hypervisor/src/qemu/cmdline_generator.rs@4.0.0 prints it only when true, and not for the
+/// console.
 #[test]
 fn inside_a_vm_virtio_is_transitional() {
     for (name, devices) in [
@@ -274,7 +275,7 @@ fn without_vhost_net_a_tap_has_its_own_descriptors_alone() {
     }
 }
 
-/// What two runs of one configuration have in common does not depend on ids, paths, descriptors or the host.
+/// The normalised form of a launch does not depend on ids, paths, descriptors or the host.
 #[test]
 fn the_normalised_form_knows_no_run() {
     for profile in Profile::all() {
@@ -300,7 +301,8 @@ fn the_normalised_form_knows_no_run() {
     }
 }
 
-/// Which profiles a guest with virtio-fs sets apart; the others differ in disks, in 9p, in virtiofsd's arguments or in QMP.
+/// Profiles whose launches differ for a guest with virtio-fs, and profiles that differ only in disks, 9p, virtiofsd's
+/// arguments or QMP.
 #[test]
 fn some_profiles_share_a_configuration() {
     let of = |name| launch(profile(name), &sandbox(profile(name), virtio_fs())).unwrap().normalised();

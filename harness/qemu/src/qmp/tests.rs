@@ -76,7 +76,7 @@ fn silence_is_a_timeout_and_ends_the_connection() {
     qmp.deadline = SHORT;
     let error = qmp.execute("hang", Value::Null).unwrap_err();
     assert!(matches!(error, QmpError::Timeout { .. }), "{error}");
-    // The answer may still come: it must not be taken for the next command's.
+    // The late answer must not be taken for the answer to the next command.
     assert!(matches!(qmp.execute("query-status", Value::Null), Err(QmpError::Closed { .. })));
 }
 

@@ -1,13 +1,13 @@
-//! What was said on a QMP connection.
+//! Transcript of a QMP connection.
 
 use serde::{Deserialize, Serialize};
 
-/// Longer lines are cut.
+/// Maximum bytes of a line; longer lines are cut.
 const MAX_LINE: usize = 64 << 10;
-/// How much is kept in all; what comes after is counted only.
+/// Maximum bytes of all lines; further lines are only counted.
 const MAX_ALL: usize = 4 << 20;
 
-/// Both sides of a QMP connection, bounded: for evidence.
+/// Both sides of a QMP connection, bounded, as evidence.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Transcript {
@@ -23,15 +23,15 @@ pub struct Transcript {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct TranscriptLine {
-    /// Who said it.
+    /// The sender.
     pub direction: Direction,
     /// The text, cut at 64 KiB, invalid UTF-8 replaced.
     pub text: String,
-    /// Its whole length in bytes.
+    /// Length of the uncut line in bytes.
     pub length: usize,
 }
 
-/// Who said a line.
+/// The sender of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Direction {

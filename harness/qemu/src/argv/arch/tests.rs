@@ -1,4 +1,4 @@
-//! The whole command lines by hand, from Kata's source: an argument a line, the flag and its value.
+//! Whole command lines, written by hand from Kata's source: one argument a line, the flag and its value.
 
 use super::*;
 use crate::argv::launch;
@@ -9,7 +9,7 @@ fn find(name: &str) -> &'static Profile {
     Profile::find(name).unwrap()
 }
 
-/// A sandbox as Kata makes it on a host with 16 GB and four CPUs: vsock, virtio-fs and one network interface.
+/// Returns a sandbox as Kata makes it on a host with 16 GB and four CPUs: vsock, virtio-fs and one network interface.
 fn made(profile: &Profile, arch: Arch) -> Sandbox {
     let mut sandbox = Sandbox {
         arch,
@@ -21,7 +21,7 @@ fn made(profile: &Profile, arch: Arch) -> Sandbox {
         net: Some(Net { tap: "tap0_kata".to_owned(), mac: "02:00:00:00:00:01".to_owned(), queues: 1, vhost: true }),
         console: "/run/console.sock".to_owned(),
         pid_file: "/run/pid".to_owned(),
-        // What Kata does not see there.
+        // Kata does not detect nesting on other architectures.
         nested: true,
         ..Sandbox::new(profile, format!("/usr/bin/qemu-system-{}", arch.qemu_name()), "s1", "/boot/vmlinuz")
     };
@@ -45,8 +45,8 @@ fn golden(name: &str, arch: Arch) -> Vec<String> {
     lines(&launch(profile, &made(profile, arch)).unwrap())
 }
 
-/// src/runtime/virtcontainers/qemu_arm64.go@3.32.0, src/runtime/arch/arm64-options.mk@3.32.0; a PCIe port for each link of
-/// the network namespace (`createPCIeTopology` in src/runtime/virtcontainers/qemu.go@3.32.0).
+/// src/runtime/virtcontainers/qemu_arm64.go@3.32.0, src/runtime/arch/arm64-options.mk@3.32.0; a PCIe port for each link
+/// of the network namespace (`createPCIeTopology` in src/runtime/virtcontainers/qemu.go@3.32.0).
 #[test]
 fn go_on_arm() {
     let expected = [
@@ -89,8 +89,8 @@ fn go_on_arm() {
     assert_eq!(golden("go-3.32", Arch::Aarch64), expected);
 }
 
-/// src/runtime/virtcontainers/qemu_ppc64le.go@3.32.0, src/runtime/arch/ppc64le-options.mk@3.32.0: no `pcie.0`, memory in
-/// steps of 256 MiB, and nothing after the comma of `-cpu`.
+/// src/runtime/virtcontainers/qemu_ppc64le.go@3.32.0, src/runtime/arch/ppc64le-options.mk@3.32.0: no `pcie.0`, memory
+/// in steps of 256 MiB, and nothing after the comma of `-cpu`.
 #[test]
 fn go_on_power() {
     let expected = [
@@ -172,13 +172,13 @@ fn go_on_ibm_z() {
     assert_eq!(golden("go-3.32", Arch::S390x), expected);
 }
 
-/// What runtime-rs tells every kernel before the console.
+/// Parameters that runtime-rs passes to every kernel before the console.
 const RS_PARAMS: &str = "reboot=k panic=1 systemd.unit=kata-containers.target systemd.mask=systemd-networkd.service \
                          systemd.mask=systemd-networkd.socket agent.cdh_api_timeout=50 cgroup_no_v1=all \
                          systemd.unified_cgroup_hierarchy=1 selinux=0";
 
-/// src/runtime-rs/arch/aarch64-options.mk@4.1.0; no room for more memory beside the share's (`add_file_memory_backend` in
-/// src/runtime-rs/crates/hypervisor/src/qemu/cmdline_generator.rs@4.1.0, `VMROOTFSDRIVER_QEMU` in
+/// src/runtime-rs/arch/aarch64-options.mk@4.1.0; no room for more memory beside the share's (`add_file_memory_backend`
+/// in src/runtime-rs/crates/hypervisor/src/qemu/cmdline_generator.rs@4.1.0, `VMROOTFSDRIVER_QEMU` in
 /// src/runtime-rs/Makefile@4.1.0).
 #[test]
 fn rs_on_arm() {
@@ -255,8 +255,8 @@ fn rs_on_power() {
 }
 
 /// src/runtime-rs/arch/s390x-options.mk@4.1.0, `CcwSubChannel` and what is left out for `VirtioBusType::Ccw` in
-/// src/runtime-rs/crates/hypervisor/src/qemu/cmdline_generator.rs@4.1.0; no SCSI, which is not the driver of disks there
-/// (src/runtime-rs/Makefile@4.1.0).
+/// src/runtime-rs/crates/hypervisor/src/qemu/cmdline_generator.rs@4.1.0; no SCSI, which is not the driver of disks
+/// there (src/runtime-rs/Makefile@4.1.0).
 #[test]
 fn rs_on_ibm_z() {
     let append = format!("-append {RS_PARAMS} console=hvc0");
@@ -323,7 +323,8 @@ fn a_disk_and_an_image_take_their_turn_among_channels() {
     );
 }
 
-/// What QEMU is not told of need not be opened: on IBM Z the Go runtime opens vhost-net and hands none of it down.
+/// A descriptor that no argument names is not passed: on IBM Z the Go runtime opens vhost-net and passes none of its
+/// descriptors.
 #[test]
 fn descriptors_are_those_that_arguments_name() {
     let profile = find("go-3.32");
@@ -332,7 +333,8 @@ fn descriptors_are_those_that_arguments_name() {
     assert_eq!(launch.fd(FdPurpose::Tap { queue: 0 }), Some(5));
 }
 
-/// `createPCIeTopology` in src/runtime/virtcontainers/qemu.go@3.32.0: the larger of what is asked for and what Arm needs.
+/// Arm's ports are the maximum of the requested ports and those that Arm needs: `createPCIeTopology` in
+/// src/runtime/virtcontainers/qemu.go@3.32.0.
 #[test]
 fn ports_of_arm_are_at_least_one_for_each_link() {
     let profile = find("go-3.32");
@@ -345,7 +347,7 @@ fn ports_of_arm_are_at_least_one_for_each_link() {
     assert_eq!(ports(|s| s.root_ports = 1, "pcie-root-port"), 2);
     assert_eq!(ports(|s| s.root_ports = 3, "pcie-root-port"), 3);
     assert_eq!(ports(|s| s.net = None, "pcie-root-port"), 1);
-    // The one above the switch.
+    // This is the root port above the switch.
     assert_eq!(ports(|s| s.switch_port = true, "pcie-root-port"), 1);
     assert_eq!(ports(|s| s.switch_port = true, "xio3130-downstream"), 2);
 }
@@ -373,6 +375,6 @@ fn what_a_runtime_has_no_arguments_for_is_refused() {
     assert!(of("rs-4.1", Arch::Ppc64le, image).ends_with("for an image"));
     assert!(of("rs-4.1", Arch::S390x, image).ends_with("for an image as an NVDIMM"));
     assert!(of("go-3.32", Arch::Aarch64, image).ends_with("without a firmware"));
-    // Nobody has read older ones there.
+    // Older profiles were not read for Arm.
     assert!(of("go-3.29", Arch::Aarch64, |_| {}).ends_with("Kata's were read for x86_64 only"));
 }
