@@ -71,13 +71,8 @@ fn a_mirror_below_the_folder_of_temporary_files_is_refused_before_anything_start
 
 #[test]
 fn an_unknown_distro_is_told_with_the_known_ones() {
-<<<<<<< HEAD
-    // Distros come and go in the records.
-    let distros: Vec<_> = Database::embedded().records().map(|record| record.distro.clone()).collect();
-=======
     // The list of distros in the records changes.
-    let distros: Vec<String> = Database::embedded().records().map(|record| record.distro.clone()).collect();
->>>>>>> w-c8
+    let distros: Vec<_> = Database::embedded().records().map(|record| record.distro.clone()).collect();
     assert_snapshot!(said(&["run", "debain:13"]).replace(&distros.join(", "), "[DISTROS]"), @r"
     error: unknown distro `debain`: known are [DISTROS]; did you mean `debian`?
     exit 2

@@ -133,13 +133,8 @@ fn a_circle_is_told_with_who_imports_whom() {
     assert_eq!(circles_of(&[error, base, tests, sample]), Vec::<String>::new());
 }
 
-<<<<<<< HEAD
 /// `cargo test` compiles nothing again that `cargo run` has compiled: a library with other features, or another profile,
 /// would be compiled twice with all that depends on it.
-=======
-/// `cargo run` and `cargo test` must use the same features of every library, or all crates that depend on it are
-/// compiled twice.
->>>>>>> w-c8
 #[test]
 fn what_runs_and_what_is_tested_are_compiled_once() {
     let run = units(&["build", "--bin", "kata-qualify"]);
@@ -154,7 +149,6 @@ fn what_runs_and_what_is_tested_are_compiled_once() {
     );
 }
 
-<<<<<<< HEAD
 /// Returns what a cargo command compiles and runs: each target with its features and its profile.
 fn units(command: &[&str]) -> BTreeSet<String> {
     let mut cargo = Command::new(env!("CARGO"));
@@ -171,17 +165,6 @@ fn units(command: &[&str]) -> BTreeSet<String> {
         format!("{package} {target} {} {} {} {profile}", unit["mode"], unit["platform"], unit["features"])
     };
     graph["units"].as_array().expect("the plan has units").iter().map(unit).collect()
-=======
-/// Returns the libraries for these options, with the enabled features of each.
-fn features(options: &[&str]) -> BTreeSet<String> {
-    let mut tree = Command::new(env!("CARGO"));
-    tree.args(["tree", "--offline", "--locked", "--no-dedupe", "--prefix", "none", "--format", "{p} {f}"]);
-    // With an explicit target, the dependencies of procedural macros are kept separate from those of programs.
-    tree.args(["--target", &format!("{}-unknown-linux-gnu", std::env::consts::ARCH)]);
-    let output = tree.args(options).current_dir(repository()).output().unwrap_or_else(|e| panic!("cargo tree: {e}"));
-    assert!(output.status.success(), "cargo tree: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect()
->>>>>>> w-c8
 }
 
 #[test]

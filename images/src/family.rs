@@ -82,13 +82,8 @@ pub(crate) trait PackageFamily: Sync {
         Some(program)
     }
 
-<<<<<<< HEAD
-    /// Whether the program that bootstraps knows a mirror of the distro.
-    fn knows_mirror(&self, distro: &DistroId) -> bool {
-=======
     /// Returns whether the bootstrap program knows a mirror of the distro.
-    fn knows_mirror(&self, distro: &str) -> bool {
->>>>>>> w-c7
+    fn knows_mirror(&self, distro: &DistroId) -> bool {
         is_this_machines(distro)
     }
 
@@ -300,15 +295,9 @@ pub fn tools() -> Vec<Tool> {
     all
 }
 
-<<<<<<< HEAD
-/// Whether this machine runs that distro.
+/// Returns whether this machine runs that distro.
 fn is_this_machines(distro: &DistroId) -> bool {
     OsRelease::read(&Root::default()).is_ok_and(|os| *distro == os.id().as_str())
-=======
-/// Returns whether this machine runs that distro.
-fn is_this_machines(distro: &str) -> bool {
-    OsRelease::read(&Root::default()).is_ok_and(|os| os.id() == distro)
->>>>>>> w-c7
 }
 
 /// Returns the addresses of mirrors and proxies, with their credentials, that must not be revealed outside this

@@ -24,13 +24,8 @@ pub enum WrongSystem {
         name: String,
         /// System found in the image.
         found: String,
-<<<<<<< HEAD
-        /// `debian:13`.
-        wanted: Target,
-=======
         /// Requested release: `debian:13`.
-        wanted: String,
->>>>>>> w-c7
+        wanted: Target,
     },
     /// The base is for another architecture.
     #[error("{name} is for {found}, not for {wanted}")]

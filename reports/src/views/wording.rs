@@ -369,11 +369,8 @@ mod tests {
              url: 'https://bugs.example/1', owner: somebody, expires: 2027-01-31}}\n"
         );
         let issues = KnownIssuesFile::parse(Path::new("known-issues/debian.yaml"), &issues).unwrap().issues;
-        let known = Recorded::of_distro(&sample::DEBIAN, &entries).knowing(
-            &sample::DEBIAN,
-            PackageManager::Apt,
-            &issues,
-        );
+        let known =
+            Recorded::of_distro(&sample::DEBIAN, &entries).knowing(&sample::DEBIAN, PackageManager::Apt, &issues);
         let standings = Standings::new(&as_recorded, known, false);
         let words = no_changes(&standings);
         assert!(words.starts_with("None is known. Exit code 1: known issue neither-name of "), "{words}");

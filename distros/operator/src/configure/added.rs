@@ -230,11 +230,7 @@ pub(super) fn unknown(file: &FileChange, now: &str) -> Option<String> {
 
 /// Returns the error for a changed file of kata-osinfo's.
 pub(super) fn changed(file: &FileChange, now: &str) -> ChangeError {
-    ChangeError::Changed {
-        path: file.path.clone(),
-        how: differences(&file.after, now),
-        to: later(file),
-    }
+    ChangeError::Changed { path: file.path.clone(), how: differences(&file.after, now), to: later(file) }
 }
 
 /// Like [`changed`], for a message that already names the file.

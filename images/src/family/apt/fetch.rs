@@ -89,13 +89,8 @@ impl Fetch {
     /// Returns the command of mmdebstrap, which has settings of its own. It trusts the keys that the caller names, or
     /// else those of this machine's apt and the distro's keyring on this machine.
     ///
-<<<<<<< HEAD
-    /// That keyring is often in `/usr/share/keyrings` alone, where apt uses it only for sources that name it.
-    pub(crate) fn mmdebstrap(&self, distro: &DistroId) -> Result<Command, Failure> {
-=======
     /// The keyring is often only in `/usr/share/keyrings`, where apt uses it only for sources that name it.
-    pub(crate) fn mmdebstrap(&self, distro: &str) -> Result<Command, Failure> {
->>>>>>> w-c7
+    pub(crate) fn mmdebstrap(&self, distro: &DistroId) -> Result<Command, Failure> {
         self.copy_keys(&tree::open(Path::new("/"))?, MACHINE_KEYS, |name| is_keyring_of(name, distro))?;
         let mut command = self.command("mmdebstrap")?;
         command.env_remove("APT_CONFIG");
@@ -187,13 +182,8 @@ impl Drop for Fetch {
     }
 }
 
-<<<<<<< HEAD
-/// Whether a file of `/usr/share/keyrings` has the keys of a distro's archive.
-fn is_keyring_of(name: &str, distro: &DistroId) -> bool {
-=======
 /// Returns whether a file of `/usr/share/keyrings` has the keys of a distro's archive.
-fn is_keyring_of(name: &str, distro: &str) -> bool {
->>>>>>> w-c7
+fn is_keyring_of(name: &str, distro: &DistroId) -> bool {
     name.rsplit_once('.').is_some_and(|(stem, _)| stem == format!("{distro}-archive-keyring"))
 }
 

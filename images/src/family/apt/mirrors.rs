@@ -101,13 +101,8 @@ pub(crate) fn addresses(root: &Root) -> Vec<String> {
 /// Returns the mirrors in the text of a `sources.list`, as mmdebstrap writes it.
 ///
 /// # Errors
-<<<<<<< HEAD
-/// That it names a file of this machine which cannot be read.
-pub(crate) fn of_list(text: &str, distro: &DistroId) -> Result<Mirrors, Failure> {
-=======
 /// If the text names a file of this machine that cannot be read.
-pub(crate) fn of_list(text: &str, distro: &str) -> Result<Mirrors, Failure> {
->>>>>>> w-c7
+pub(crate) fn of_list(text: &str, distro: &DistroId) -> Result<Mirrors, Failure> {
     choose(&list_entries(text), distro, None, &Root::default()).map_err(unreadable)
 }
 

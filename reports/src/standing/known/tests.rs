@@ -30,11 +30,7 @@ known-issues:
 }
 
 fn beside<'m>(matrix: &'m Matrix, entries: &'m [VerifiedEntry], issues: &'m [KnownIssue]) -> Standings<'m> {
-    let recorded = Recorded::of_distro(&sample::DEBIAN, entries).knowing(
-        &sample::DEBIAN,
-        PackageManager::Apt,
-        issues,
-    );
+    let recorded = Recorded::of_distro(&sample::DEBIAN, entries).knowing(&sample::DEBIAN, PackageManager::Apt, issues);
     Standings::new(matrix, recorded, false)
 }
 
