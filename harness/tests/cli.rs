@@ -153,7 +153,7 @@ fn doctor_names_the_programs_of_other_families_and_needs_none_of_them() {
 #[test]
 fn an_unknown_test_is_told_with_the_nearest() {
     assert_snapshot!(said(&["run", "debian:13", "--test", "rename_is_atomik"]), @r"
-    error: no test has `rename_is_atomik` in its id, and no capability that name; the nearest is filesystem::virtio_fs::rename_is_atomic (`kata-qualify list` shows all)
+    error: no test id contains `rename_is_atomik`, and no capability has that name; the nearest is filesystem::virtio_fs::rename_is_atomic (`kata-qualify list` shows all)
     exit 2
     ");
 }
@@ -161,8 +161,8 @@ fn an_unknown_test_is_told_with_the_nearest() {
 #[test]
 fn a_kata_that_cannot_be_is_refused_before_anything_runs() {
     for (arguments, expected) in [
-        (&["--kata", "/nonexistent/kata"][..], "--kata: it runs in virtual machines only: add --in vm"),
-        (&["--in", "vm", "--kata", "/nonexistent/kata"], "--kata: /nonexistent/kata is not there"),
+        (&["--kata", "/nonexistent/kata"][..], "--kata: Kata runs only in virtual machines here: add --in vm"),
+        (&["--in", "vm", "--kata", "/nonexistent/kata"], "--kata: /nonexistent/kata does not exist"),
         (&["--in", "vm", "--kata", "kata.tar.xz#123"], "`123` is no checksum: expected 64 hexadecimal digits"),
         (&["--component", "virtiofsd=/nonexistent/x"], "--component /nonexistent/x is not there"),
         (&["--component", "runc=x"], "--component `runc=x`: expected NAME=PATH"),
@@ -178,7 +178,7 @@ fn a_cloud_image_that_cannot_be_is_refused_before_anything_runs() {
     let sum = "0".repeat(64);
     let address = format!("https://images.example/debian-13.qcow2#{sum}");
     for (arguments, expected) in [
-        (&["debian:12,13", "--cloud-image", &address][..], "it is of one release, and 2 are named"),
+        (&["debian:12,13", "--cloud-image", &address][..], "the image is for one release, but 2 were given"),
         (
             &["debian:13", "--cloud-image", "https://images.example/x.qcow2"],
             "x.qcow2 has no checksum: put the vendor's",
@@ -201,7 +201,7 @@ fn an_oci_image_that_cannot_be_is_refused_before_anything_runs() {
     let sum = "0".repeat(64);
     let address = format!("https://images.example/debian.tar#{sum}");
     for (arguments, expected) in [
-        (&["debian:12,13", "--oci-image", &address][..], "--oci-image: it is of one release, and 2 are named"),
+        (&["debian:12,13", "--oci-image", &address][..], "--oci-image: the image is for one release, but 2 were given"),
         (&["debian:13", "--oci-image", "https://images.example/x.tar"], "has no checksum: append #SHA256"),
         (&["debian:13", "--oci-image", "x.tar#12"], "`12` is no checksum: expected 64 hexadecimal digits"),
         (&["debian:13", "--oci-image", "x.tar"], "--oci-image: x.tar is not there: expected what `docker save` writes"),
@@ -340,7 +340,7 @@ fn plan_says_why_a_release_cannot_be_brought_up() {
 #[test]
 fn a_test_of_another_profile_is_not_silently_nothing() {
     assert_snapshot!(said(&["run", "debian:13", "--test", "virtio_9p", "--profile", "go-3.29"]), @r"
-    error: no test that `virtio_9p` chooses applies under go-3.29
+    error: no test that matches `virtio_9p` applies to go-3.29
     exit 2
     ");
 }
@@ -398,15 +398,15 @@ fn an_upload_that_brings_no_package_is_refused() {
 #[test]
 fn write_back_does_not_go_with_candidates() {
     assert_snapshot!(said(&["run", "debian:13", "--write-back", "--overlay", "."]), @r"
-    error: --write-back does not go with --install, --with-packages or --overlay: a record says what the distro ships
+    error: --write-back cannot be used with --install, --with-packages or --overlay: a record says what the distro ships
     exit 2
     ");
     assert_snapshot!(said(&["run", "debian:13", "--write-back", "--install", "strace"]), @r"
-    error: --write-back does not go with --install, --with-packages or --overlay: a record says what the distro ships
+    error: --write-back cannot be used with --install, --with-packages or --overlay: a record says what the distro ships
     exit 2
     ");
     assert_snapshot!(said(&["run", "debian:13", "--write-back", "--component", "virtiofsd=x"]), @r"
-    error: --write-back goes with --component only beside --kata: a record says what the distro ships, and of a run with other components only what Kata itself showed
+    error: --write-back can be used with --component only if --kata is given, too: a record says what the distro ships, and a run with other components can only add results of Kata itself
     exit 2
     ");
 }
@@ -418,12 +418,12 @@ fn what_the_callers_keys_vouch_for_is_not_written_beside_the_shipped_records() {
     let run = "run fedora:44 --write-back --mirror file:///nowhere --mirror-key key.asc --cache cache";
     let run: Vec<&str> = run.split(' ').collect();
     assert_snapshot!(said_in(&dir, &run), @r"
-    error: --write-back: keys that --mirror-key names vouch for the packages, and the shipped records speak of each distro's own; name a folder of your own with --records
+    error: --write-back: the packages are vouched for by keys given with --mirror-key, but the shipped records are about each distro's own packages; name a folder of your own with --records
     exit 2
     ");
     let checkout = Path::new(env!("CARGO_MANIFEST_DIR")).join("../distros/records");
     let said = said_in(&dir, &[run.as_slice(), &["--records", checkout.to_str().unwrap()]].concat());
-    assert!(said.contains("has these records, name another folder") && said.contains("exit 2"), "{said}");
+    assert!(said.contains("contains the shipped records, name another folder with --records") && said.contains("exit 2"), "{said}");
     // The next mistake is found: nothing starts.
     std::fs::create_dir(dir.path().join("mine")).unwrap();
     let said = said_in(&dir, &[run.as_slice(), &["--records", "mine", "--out", "."]].concat());
@@ -439,7 +439,7 @@ fn an_image_that_may_be_anybodys_is_not_written_beside_the_shipped_records() {
     for (option, image) in [("--oci-image", "x.tar"), ("--cloud-image", "x.qcow2")] {
         let run = ["run", "debian:13", "--write-back", "--cache", "cache", option];
         let said = |more: &[&str]| said_in(&dir, &[run.as_slice(), more].concat());
-        let is_anybodys = format!("error: --write-back: an image that is handed over is anybody's ({option}), ");
+        let is_anybodys = format!("error: --write-back: nobody but you vouches for the image given with {option}, ");
         // Its checksum is its own, whoever made it.
         let named = format!("{image}#{sum}");
         for more in [&[image][..], &[image, "--records", &checkout], &[&named], &[&named, "--records", &checkout]] {
@@ -458,7 +458,7 @@ fn an_image_that_may_be_anybodys_is_not_written_beside_the_shipped_records() {
 fn write_back_needs_records_to_write_to() {
     let dir = tempfile::tempdir().unwrap();
     assert_snapshot!(said_in(&dir, &["run", "debian:13", "--write-back"]), @r"
-    error: --write-back: distros/records is not a folder of records; name one with --records
+    error: --write-back: distros/records is not a folder; name the folder of records with --records
     exit 2
     ");
 }
@@ -610,7 +610,7 @@ fn without_docker_one_line_says_so_and_nothing_is_left() {
     let dir = tempfile::tempdir().unwrap();
     let said = said_in(&dir, &["run", "debian:13", "--in", "container", "--out", "out"]);
     assert_snapshot!(said, @r"
-    error: no Docker engine answers, and --in container needs one: connecting to Docker: Socket not found: /nonexistent/docker.sock (`--in vm` needs none; `kata-qualify doctor` says more)
+    error: --in container needs a Docker engine, but none answers: connecting to Docker: Socket not found: /nonexistent/docker.sock (`--in vm` works without one; `kata-qualify doctor` shows more)
     exit 2
     ");
     assert_eq!(names(dir.path()), Vec::<String>::new());
@@ -639,7 +639,7 @@ fn list_can_be_narrowed() {
     exit 0
     ");
     assert_snapshot!(said(&["list", "--test", "rename_is_atomik"]), @r"
-    error: no test has `rename_is_atomik` in its id, and no capability that name; the nearest is filesystem::virtio_fs::rename_is_atomic (`kata-qualify list` shows all)
+    error: no test id contains `rename_is_atomik`, and no capability has that name; the nearest is filesystem::virtio_fs::rename_is_atomic (`kata-qualify list` shows all)
     exit 2
     ");
 }
@@ -919,11 +919,11 @@ fn clean_says_what_it_leaves_and_why() {
     assert_snapshot!(said_in(&dir, &["clean", "--images", "--cache", "cache"]), @r"
     removed folder r2.kata
     removed 1 cached images
-    warning: connecting to Docker: Socket not found: /nonexistent/docker.sock: containers and volumes, if any, were not looked at
-    warning: left <DIR>/cache/runs/r1.lock: is a link: expected a folder or file of your own that nobody else may write to
-    note: left <DIR>/cache/runs/other.thing: kata-qualify did not make it
-    warning: left <DIR>/cache/images/.tmp/x: its lock does not tell whether its maker is alive: <DIR>/cache/images/.tmp/x/lock is a link: expected a folder or file of your own that nobody else may write to
-    note: left <DIR>/cache/images/stray: kata-qualify did not make it
+    warning: connecting to Docker: Socket not found: /nonexistent/docker.sock: containers and volumes were not checked
+    warning: not removed: <DIR>/cache/runs/r1.lock: is a link: expected a folder or file of your own that nobody else may write to
+    note: <DIR>/cache/runs/other.thing was not removed: kata-qualify did not create it
+    warning: not removed: <DIR>/cache/images/.tmp/x: its lock does not tell whether its maker is alive: <DIR>/cache/images/.tmp/x/lock is a link: expected a folder or file of your own that nobody else may write to
+    note: <DIR>/cache/images/stray was not removed: kata-qualify did not create it
     exit 3
     ");
     assert_eq!(names(&runs), ["other.thing", "r1.host", "r1.lock"]);
@@ -932,9 +932,9 @@ fn clean_says_what_it_leaves_and_why() {
     std::fs::remove_file(runs.join("r1.lock")).unwrap();
     assert_snapshot!(said_in(&dir, &["clean", "--cache", "cache"]), @r"
     removed folder r1.host
-    removed 1 half images
-    warning: connecting to Docker: Socket not found: /nonexistent/docker.sock: containers and volumes, if any, were not looked at
-    note: left <DIR>/cache/runs/other.thing: kata-qualify did not make it
+    removed 1 incomplete images
+    warning: connecting to Docker: Socket not found: /nonexistent/docker.sock: containers and volumes were not checked
+    note: <DIR>/cache/runs/other.thing was not removed: kata-qualify did not create it
     exit 0
     ");
 }
@@ -946,7 +946,7 @@ fn a_run_says_at_its_start_what_it_leaves_of_others() {
     std::os::unix::fs::symlink("/dev/null", dir.path().join("cache/runs/r1.lock")).unwrap();
     let run = ["run", "debian:13", "--in", "vm", "--offline", "--test", "host::", "--cache", "cache", "--out", "out"];
     let said = said_in(&dir, &run);
-    assert!(said.contains("warning: left <DIR>/cache/runs/r1.lock: is a link"), "{said}");
+    assert!(said.contains("warning: not removed: <DIR>/cache/runs/r1.lock: is a link"), "{said}");
     assert!(said.ends_with("exit 3\n"), "there is nothing in the image: {said}");
 }
 

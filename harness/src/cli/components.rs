@@ -34,7 +34,7 @@ pub(super) fn components(
             }
         };
         if !seen.insert(component) {
-            return Err(UsageError(format!("--component {text}: it is given twice")));
+            return Err(UsageError(format!("--component {text}: this component is given twice")));
         }
     }
     Ok((files, donations))

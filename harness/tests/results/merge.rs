@@ -97,7 +97,7 @@ fn folders_without_a_run_and_a_folder_that_is_not_empty_are_bad_input() {
     for (arguments, why) in [
         (&["nowhere", "--out", "x"][..], "error: nowhere: reading the run: "),
         (&["a", "--out", "full"], "error: --out full: expected an empty folder"),
-        (&["empty", "--out", "x"], "error: no run is in these folders"),
+        (&["empty", "--out", "x"], "error: these folders contain no run"),
     ] {
         let ended = said(dir.path(), &[&["merge"], arguments].concat());
         assert!(ended.code == Some(2) && ended.stderr.contains(why), "{}", ended.stderr);

@@ -139,7 +139,7 @@ fn a_bundle_that_cannot_be_read_counts_as_missing() {
     plan(dir.path(), &[ONE, OTHER]);
     let ended = merged(dir.path());
     assert_eq!(ended.code, Some(3), "{}", ended.stderr);
-    assert!(ended.stderr.contains("warning: left out ") && ended.stderr.contains("r2.tar.zst: "), "{}", ended.stderr);
+    assert!(ended.stderr.contains("warning: skipped ") && ended.stderr.contains("r2.tar.zst: "), "{}", ended.stderr);
     assert!(ended.stderr.contains(&format!("missing: {OTHER}")), "{}", ended.stderr);
     // So it does where what was planned is in the others.
     plan(dir.path(), &[ONE]);
@@ -237,7 +237,7 @@ fn what_was_judged_is_written_back_and_what_was_not_keeps_its_day() {
     let written = write(&bundles);
     assert_eq!(written.code, Some(0), "{}", written.stderr);
     for why in
-        ["bundles/r3.tar.zst: it has no end", "bundles/r4.tar.zst: ", &format!("{OTHER}: image: no mirror answers")]
+        ["bundles/r3.tar.zst: the run is not finished", "bundles/r4.tar.zst: ", &format!("{OTHER}: image: no mirror answers")]
     {
         assert!(written.stderr.contains(&format!("not written back: {why}")), "{why}: {}", written.stderr);
     }
@@ -256,7 +256,7 @@ fn what_was_judged_is_written_back_and_what_was_not_keeps_its_day() {
     // Again, it is the same.
     let again = write(&bundles[..1]);
     assert_eq!(again.code, Some(0), "{}", again.stderr);
-    let already = "nothing written: records/verified/debian.yaml has already what was judged whole";
+    let already = "nothing written: records/verified/debian.yaml already has all complete results";
     assert!(again.stderr.contains(already) && !again.stderr.contains("written back: 1"), "{}", again.stderr);
     assert_eq!(files(&records.join("verified")), after);
     assert_eq!(write(&bundles[2..3]).code, Some(3), "nothing is left of it");
@@ -277,10 +277,10 @@ fn an_older_run_takes_no_verdict_of_a_newer_one_away() {
     let known = files(&records.join("verified"));
     let written = write("older");
     assert_eq!(written.code, Some(0), "{}", written.stderr);
-    let told = written.stderr.lines().find(|line| line.ends_with(": the record has a later run, of 2026-09-23"));
+    let told = written.stderr.lines().find(|line| line.ends_with(": the record already has results of a later run (2026-09-23)"));
     let place = format!("not written back: {ONE}: {PROFILE}: ");
     assert!(told.is_some_and(|line| line.starts_with(&place) && line.contains("vhost-user-blk")), "{}", written.stderr);
-    let nothing = "has already what was judged whole, or a later run of it";
+    let nothing = "already has all complete results, or has later ones";
     assert!(written.stderr.contains(nothing), "{}", written.stderr);
     assert_eq!(files(&records.join("verified")), known);
 }
@@ -297,7 +297,7 @@ fn a_partial_run_says_that_nothing_is_written_and_why() {
     for words in [
         format!("not written back: {ONE}: {PROFILE}: vmm.boot: a test failed, and not all that are required ran"),
         format!("not written back: {ONE}: {PROFILE}: not all tests ran that are required for "),
-        "nothing written: nothing was judged whole; records/verified/debian.yaml stays as it is".to_owned(),
+        "nothing written: no capability was judged completely; records/verified/debian.yaml is unchanged".to_owned(),
     ] {
         assert!(written.stderr.contains(&words), "{words}: {}", written.stderr);
     }
@@ -433,7 +433,7 @@ fn bundles_without_an_end_leave_the_records_as_they_are() {
     assert_eq!(script("pipeline", dir.path(), &["merge", "."], &[]).code, Some(3));
     let verified = script("pipeline", dir.path(), &["verified", ".", "records"], &[]);
     assert_eq!(verified.code, Some(0), "{}", verified.stderr);
-    assert!(verified.stderr.contains("bundles/r1.tar.zst: it has no end"), "{}", verified.stderr);
+    assert!(verified.stderr.contains("bundles/r1.tar.zst: the run is not finished"), "{}", verified.stderr);
     assert!(verified.stderr.contains("note: nothing can be written back"), "{}", verified.stderr);
     assert_eq!(files(&dir.path().join("verified")), files(&records.join("verified")));
     assert_eq!(fs::read_to_string(dir.path().join("verified.patch")).unwrap(), "");

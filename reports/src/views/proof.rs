@@ -165,7 +165,7 @@ mod tests {
         }
         let said = render(&sample::standings(&judged(&maker)));
         assert!(said.contains("not for the records: the whole run: it ended on 2126-07-"), "{said}");
-        assert!(said.contains(", which is yet to come: its clock or journal is wrong\n"), "{said}");
+        assert!(said.contains(", which is in the future: its clock or its journal is wrong\n"), "{said}");
     }
 
     #[test]

@@ -46,7 +46,7 @@ pub fn day_to_come(end: Timestamp) -> Option<Date> {
 /// Returns why a run with an end in the future does not count: it would replace every run until that day.
 pub fn ended_to_come(matrix: &Matrix) -> Option<String> {
     let day = matrix.finished.and_then(day_to_come)?;
-    Some(format!("it ended on {day}, which is yet to come: its clock or journal is wrong"))
+    Some(format!("it ended on {day}, which is in the future: its clock or its journal is wrong"))
 }
 
 /// Returns the entries that a run may write, each with its distro, and the withheld results.

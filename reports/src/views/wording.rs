@@ -400,7 +400,7 @@ mod tests {
         matrix.finished = Some(jiff::Timestamp::MAX);
         assert!(told(&matrix));
         let first = caveats(&sample::standings(&matrix)).remove(0);
-        let ends = "which is yet to come: its clock or journal is wrong; it is not written back, and no site shows it.";
+        let ends = "which is in the future: its clock or its journal is wrong; it is not written back, and no site shows it.";
         assert!(first.starts_with("It ended on 9999-12-") && first.ends_with(ends), "{first}");
     }
 
