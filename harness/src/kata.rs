@@ -43,7 +43,7 @@ pub enum KataError {
         source: Box<ArtifactsError>,
     },
     /// It is a part of a release, and the runtime is in another one.
-    #[error("--kata {name}: no runtime of Kata {version} was given beside it")]
+    #[error("--kata {name}: no runtime of Kata {version} was given together with it")]
     NoRuntime {
         /// As the user named it, without its folder.
         name: String,
@@ -52,7 +52,7 @@ pub enum KataError {
     },
     /// Its runtimes are of other profiles.
     #[error(
-        "--kata {name}: Kata {version} serves {}, which is not among the profiles asked for: give --profile {}",
+        "--kata {name}: Kata {version} belongs to {}, which is not one of the selected profiles: use --profile {}",
         .serves.join(" and "),
         .serves.join(",")
     )]
@@ -65,7 +65,7 @@ pub enum KataError {
         serves: Vec<&'static str>,
     },
     /// A runtime comes without its configuration.
-    #[error("--kata {name}: no configuration for QEMU below share/defaults/kata-containers")]
+    #[error("--kata {name}: no configuration file for QEMU in share/defaults/kata-containers")]
     NoConfiguration {
         /// As the user named it, without its folder.
         name: String,
@@ -364,7 +364,7 @@ mod tests {
         let error = open(&[&go], &["go-3.32"]).unwrap_err();
         assert!(error.contains("no kata-agent"), "{error}");
         let error = open(&[&tools, &release("3.30.0", true, false)], &["go-3.29"]).unwrap_err();
-        assert!(error.contains("no runtime of Kata 4.0.0 was given beside it"), "{error}");
+        assert!(error.contains("no runtime of Kata 4.0.0 was given together with it"), "{error}");
     }
 
     #[test]

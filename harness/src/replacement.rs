@@ -17,13 +17,16 @@ pub struct Replacement {
 #[derive(Debug, thiserror::Error)]
 pub enum ReplacementError {
     /// It is not written as expected, or names no component.
-    #[error("`{text}`: expected NAME=PATH, with a name of {}", Replacement::COMPONENTS.map(Component::name).join(", "))]
+    #[error(
+        "`{text}`: expected NAME=PATH, with NAME one of {}",
+        Replacement::COMPONENTS.map(Component::name).join(", ")
+    )]
     Form {
         /// The text that was given.
         text: String,
     },
     /// There is no such file.
-    #[error("{path} is not there: expected the file to use in the place of {component}")]
+    #[error("{path} does not exist: expected the file to use instead of {component}")]
     NoFile {
         /// The path.
         path: PathBuf,

@@ -113,10 +113,10 @@ pub enum CellsError {
     #[error("expected a plan with shards, as `plan --format json` prints it")]
     NoPlanWithShards,
     /// One of its shards is asked for, and it is a plan without them.
-    #[error("it has no shards: `plan --shards N --format json` makes some")]
+    #[error("the plan has no shards: make one with `plan --shards N --format json`")]
     NoShards,
     /// It has no such shard.
-    #[error("it has no shard {shard}: the last one is {last}")]
+    #[error("the plan has no shard {shard}: the last one is {last}")]
     NoShard {
         /// The one that is asked for.
         shard: usize,
@@ -124,7 +124,7 @@ pub enum CellsError {
         last: usize,
     },
     /// It has several shards, and none is asked for.
-    #[error("it has {0} shards: name one with --shard, the first is 0")]
+    #[error("the plan has {0} shards: choose one with --shard, the first is 0")]
     SeveralShards(usize),
     /// It has no list.
     #[error("expected a list of cells")]
@@ -136,16 +136,16 @@ pub enum CellsError {
     #[error(transparent)]
     BadName(#[from] CellIdError),
     /// It names none.
-    #[error("it names no cell")]
+    #[error("the file names no cell")]
     NoCell,
     /// As a plan it has none.
-    #[error("it has no cell")]
+    #[error("the plan has no cell")]
     EmptyPlan,
     /// It names more than a run can have.
-    #[error("it names {0} cells, more than {max}", max = MAX_CELLS)]
+    #[error("the file names {0} cells, at most {max} are allowed", max = MAX_CELLS)]
     TooMany(usize),
     /// As a plan it has more.
-    #[error("it has {0} cells, more than {max}", max = MAX_CELLS)]
+    #[error("the plan has {0} cells, at most {max} are allowed", max = MAX_CELLS)]
     LongPlan(usize),
 }
 
@@ -357,11 +357,11 @@ mod tests {
             assert_eq!(cells_of(text, number).unwrap(), cells, "{text}");
         }
         for (text, number, why) in [
-            (plan.as_str(), None, "it has 2 shards: name one"),
-            (&plan, Some(2), "it has no shard 2: the last one is 1"),
+            (plan.as_str(), None, "the plan has 2 shards: choose one"),
+            (&plan, Some(2), "the plan has no shard 2: the last one is 1"),
             (&lines, Some(0), "expected a plan with shards"),
-            (&list, Some(0), "it has no shards"),
-            ("", None, "it names no cell"),
+            (&list, Some(0), "the plan has no shards"),
+            ("", None, "the file names no cell"),
             ("{", None, "expected JSON"),
             ("{}", None, "expected a list of cells"),
             ("[1]", None, "expected names of cells"),

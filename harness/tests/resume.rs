@@ -88,7 +88,7 @@ fn a_run_goes_on_only_as_it_was_begun() {
     said(dir.path(), &[&RUN[..], &["out"]].concat());
     let (code, stderr) = said(dir.path(), &RESUME);
     assert_eq!(code, Some(2), "{stderr}");
-    assert!(stderr.contains("--resume out: it came to its end"), "{stderr}");
+    assert!(stderr.contains("--resume out: the run is finished"), "{stderr}");
     cut(dir.path(), 2);
     let before = std::fs::read_to_string(dir.path().join("out").join(FILE)).unwrap();
     let (code, stderr) = said(dir.path(), &[&RESUME[..], &["--accept-expired"]].concat());

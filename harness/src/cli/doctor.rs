@@ -368,6 +368,6 @@ mod tests {
             assert!(seen.starts_with("a vCPU runs: guests in containers have KVM"), "{seen}");
         }
         let without = kvm(Err(KvmWithheld::Late), None).seen;
-        assert!(without.starts_with("a vCPU has not run within 5 s: guests in containers use TCG"), "{without}");
+        assert!(without.starts_with("a vCPU did not run within 5 s: guests in containers use TCG"), "{without}");
     }
 }

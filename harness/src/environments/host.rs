@@ -47,7 +47,7 @@ pub enum HostError {
 #[derive(Debug, thiserror::Error)]
 pub enum UnknownRelease {
     /// Its os-release cannot be read.
-    #[error("{0}: this machine's distro is unknown")]
+    #[error("{0}: cannot find out this machine's distro")]
     Unreadable(#[from] RootError),
     /// The record that fits is broken.
     #[error(transparent)]
@@ -61,7 +61,7 @@ pub enum UnknownRelease {
         source: Box<ResolveError>,
     },
     /// The distro has a record, which lacks the release.
-    #[error("this machine runs {name}, which the record of {distro} does not have")]
+    #[error("this machine runs {name}, but the record of {distro} has no such release")]
     NotInRecord {
         /// What the machine says it is.
         name: String,
@@ -69,7 +69,7 @@ pub enum UnknownRelease {
         distro: String,
     },
     /// No record is of that distro or of one that it is like.
-    #[error("this machine runs {name} (ID={id}), of which there is no record")]
+    #[error("this machine runs {name} (ID={id}), but there is no record of this distro")]
     NoRecord {
         /// What the machine says it is.
         name: String,
@@ -78,7 +78,7 @@ pub enum UnknownRelease {
     },
     /// Several releases look alike.
     #[error(
-        "this machine runs {name}, which is {}, and nothing tells which: name its suite in apt's sources",
+        "this machine runs {name}, which may be {}: name the suite in apt's sources",
         .releases.join(" or ")
     )]
     Ambiguous {
@@ -214,7 +214,7 @@ pub fn versions(
     let installed = match Packages::read(root, Some(manager)) {
         Ok(installed) => installed,
         Err(e) => {
-            tracing::warn!("the versions of packages are not known: {e}");
+            tracing::warn!("cannot read the versions of packages: {e}");
             return found;
         }
     };
@@ -227,7 +227,7 @@ pub fn versions(
             }
             // A program that did not answer once is not asked again.
             Err(e) => {
-                tracing::warn!("the versions of {package} and of what comes after it are not known: {e}");
+                tracing::warn!("cannot read the versions of {package} and of the packages after it: {e}");
                 break;
             }
         }

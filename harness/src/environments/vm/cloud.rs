@@ -56,14 +56,15 @@ const SILENCE: Duration = Duration::from_secs(120);
 pub enum CloudError {
     /// An address comes without the vendor's checksum.
     #[error(
-        "{name} has no checksum: put the vendor's behind the address, as #sha512:HEX or #sha256:HEX (it is in the SHA512SUMS or SHA256SUMS beside the image)"
+        "{name} has no checksum: append the vendor's to the address, as #sha512:HEX or #sha256:HEX (see the SHA512SUMS \
+         or SHA256SUMS file next to the image)"
     )]
     NoChecksum {
         /// The last part of the address.
         name: String,
     },
     /// There is no such file.
-    #[error("{place} is no file: expected a qcow2 image, or an https:// address")]
+    #[error("{place} is not a file: expected a qcow2 image, or an https:// address")]
     NoFile {
         /// The path.
         place: String,
@@ -92,7 +93,7 @@ pub enum CloudError {
     #[error("{0}")]
     Refused(String),
     /// That guest claims what cannot be.
-    #[error("the guest that read it says that it wrote {bytes} bytes to a disk of {SPACE}")]
+    #[error("the guest that reads the image claims to have written {bytes} bytes to a disk of {SPACE}")]
     TooMuch {
         /// What it claims.
         bytes: u64,
@@ -183,7 +184,7 @@ impl CloudImage {
         let source = ExternalFile { checksum: Some(self.checksum.clone()), ..self.source.clone() };
         let (path, sha256) = source.open(&task.folder.join("image"), &self.cancel)?;
         let image = qcow2::open(&path)?;
-        (task.tell)("preparing the QEMU that reads it");
+        (task.tell)("preparing the QEMU that reads the image");
         let outer = self.pinned.get()?;
         let tar = task.folder.join("base.tar");
         let failed = |doing, path: &Path| {
@@ -193,7 +194,7 @@ impl CloudImage {
         let made = File::options().read(true).write(true).create_new(true).open(&tar);
         let archive = made.and_then(|file| file.set_len(SPACE).map(|()| file)).map_err(failed("creating", &tar))?;
         let ours = archive.try_clone().map_err(failed("creating", &tar))?;
-        (task.tell)("booting the guest that reads it");
+        (task.tell)("booting the guest that reads the image");
         let extras = Extras {
             modules: &MODULES,
             arguments: arguments(),
@@ -245,8 +246,8 @@ fn read_in(tiny: &Tiny, task: &Task<'_>) -> Result<u64, CloudError> {
         let how = tiny.ending().unwrap_or_else(|| error_chain(e));
         CloudError::Guest { doing, how }
     };
-    tiny.client.wait_for_hello(BOOT, alive).map_err(|e| ended("booting the guest that reads it", &e))?;
-    (task.tell)("reading its root filesystem");
+    tiny.client.wait_for_hello(BOOT, alive).map_err(|e| ended("booting the guest that reads the image", &e))?;
+    (task.tell)("reading the image's root filesystem");
     let request = GuestRequest::Archive { disk: "vda".to_owned(), to: "/dev/vdb".to_owned() };
     let heard = || alive() && tiny.client.silent_for() < SILENCE;
     match tiny.client.ask(request, READ, heard) {
@@ -255,8 +256,10 @@ fn read_in(tiny: &Tiny, task: &Task<'_>) -> Result<u64, CloudError> {
             Ok(bytes)
         }
         Ok(GuestReply::Failed { message }) => Err(CloudError::Refused(harmless(&message))),
-        Ok(other) => Err(CloudError::Refused(format!("the guest that reads it answered {other:?}"))),
-        Err(e) if tiny.client.silent_for() >= SILENCE => Err(ended("the guest that reads it fell silent", &e)),
+        Ok(other) => {
+            Err(CloudError::Refused(format!("unexpected answer from the guest that reads the image: {other:?}")))
+        }
+        Err(e) if tiny.client.silent_for() >= SILENCE => Err(ended("waiting for the guest that reads the image", &e)),
         Err(e) => Err(ended("reading it", &e)),
     }
 }
