@@ -356,7 +356,10 @@ mod tests {
         assert_eq!(measured(out.path()), (100, 3));
         assert_eq!(asked(&files), ["a", "b", "c"]);
         let said = artifacts.left_out().await.unwrap();
-        assert!(said.starts_with("3 log files were truncated and 2 were not kept: the limits are 0 MiB per file"), "{said}");
+        assert!(
+            said.starts_with("3 log files were truncated and 2 were not kept: the limits are 0 MiB per file"),
+            "{said}"
+        );
         // What is full is not fetched again for what could not be kept of it.
         put(&files, "a", 70, &[b'x'; 70]);
         artifacts.fetch(out.path(), &cell, 0, &line).await;
@@ -378,6 +381,9 @@ mod tests {
         assert_eq!(asked(&files), ["a", "b", "c/d"]);
         assert_eq!(measured(out.path()), (3, 3));
         let said = artifacts.left_out().await.unwrap();
-        assert!(said.starts_with("0 log files were truncated and 3 or more were not kept: the limits are 16 MiB per file"), "{said}");
+        assert!(
+            said.starts_with("0 log files were truncated and 3 or more were not kept: the limits are 16 MiB per file"),
+            "{said}"
+        );
     }
 }

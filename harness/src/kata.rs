@@ -344,7 +344,7 @@ mod tests {
     #[test]
     fn a_release_that_serves_no_profile_asked_for_is_refused() {
         let error = open(&[&release("3.1.2", true, false)], &["go-3.29", "rs-4.0"]).unwrap_err();
-        assert!(error.contains("Kata 3.1.2 serves go-3.1, which is not among the profiles"), "{error}");
+        assert!(error.contains("Kata 3.1.2 belongs to go-3.1, which is not one of the selected profiles"), "{error}");
         let error = open(&[&release("3.30.0", false, true)], &["rs-4.0"]).unwrap_err();
         assert!(error.contains("older than 4.0.0, the oldest release of this runtime"), "{error}");
     }

@@ -83,7 +83,7 @@ mod tests {
         for (wrong, expected) in [
             ("virtiofsd", "NAME=PATH"),
             ("runc=/x", "kernel, qemu, virtiofsd, cloud-hypervisor, firecracker"),
-            ("qemu=/", "is not there"),
+            ("qemu=/", "does not exist"),
         ] {
             let error = Replacement::parse(wrong).unwrap_err().to_string();
             assert!(error.contains(expected), "{error}");

@@ -63,7 +63,7 @@ fn a_mirror_below_the_folder_of_temporary_files_is_refused_before_anything_start
     for option in ["--mirror", "--security-mirror"] {
         for mirror in ["file:///tmp/mirror", "file:/tmp/mirror", "file://localhost/%74mp/mirror", linked.as_str()] {
             let said = said(&["run", "debian:13", "--in", "vm", option, mirror]);
-            let expected = format!("error: {option}: expected a folder that is not below /tmp");
+            let expected = format!("error: {option}: the programs that fetch packages have a /tmp of their own");
             assert!(said.contains(&expected) && said.ends_with("exit 2\n"), "{mirror}: {said}");
         }
     }
@@ -90,9 +90,9 @@ fn an_unknown_release_is_told_with_the_known_ones() {
 #[test]
 fn a_release_of_which_no_image_can_be_had_is_refused_before_anything_starts() {
     assert_snapshot!(said(&["run", "gentoo:rolling", "nixos:unstable"]), @r"
-    error: gentoo:rolling: no installer is written for the package manager `emerge`
-    nixos:unstable: no installer is written for the package manager `nix`
-    hint: images are made of releases with apt, dnf, yum, tdnf, zypper, pacman, apk so far; run `kata-qualify run --in host` on such a system itself
+    error: gentoo:rolling: the package manager `emerge` is not supported
+    nixos:unstable: the package manager `nix` is not supported
+    hint: images can be made only for releases with apt, dnf, yum, tdnf, zypper, pacman, apk; use `kata-qualify run --in host` on a machine that runs this release
     exit 2
     ");
 }
@@ -141,7 +141,7 @@ fn doctor_names_the_programs_of_other_families_and_needs_none_of_them() {
         ("pacman", "`pacman-package-manager`"),
         ("curl", "`curl`"),
         ("gpg", "`gpg`"),
-        ("apk", "OCI and cloud images do without"),
+        ("apk", "OCI and cloud images work without it"),
     ] {
         let line = said.lines().find(|line| line.split_whitespace().nth(1) == Some(program));
         let line = line.unwrap_or_else(|| panic!("{program}: {said}"));
@@ -163,8 +163,8 @@ fn a_kata_that_cannot_be_is_refused_before_anything_runs() {
     for (arguments, expected) in [
         (&["--kata", "/nonexistent/kata"][..], "--kata: Kata runs only in virtual machines here: add --in vm"),
         (&["--in", "vm", "--kata", "/nonexistent/kata"], "--kata: /nonexistent/kata does not exist"),
-        (&["--in", "vm", "--kata", "kata.tar.xz#123"], "`123` is no checksum: expected 64 hexadecimal digits"),
-        (&["--component", "virtiofsd=/nonexistent/x"], "--component /nonexistent/x is not there"),
+        (&["--in", "vm", "--kata", "kata.tar.xz#123"], "`123` is not a checksum: expected 64 hexadecimal digits"),
+        (&["--component", "virtiofsd=/nonexistent/x"], "--component /nonexistent/x does not exist"),
         (&["--component", "runc=x"], "--component `runc=x`: expected NAME=PATH"),
         (&["--in", "vm", "--kata", "."], "no part of Kata in"),
     ] {
@@ -181,10 +181,10 @@ fn a_cloud_image_that_cannot_be_is_refused_before_anything_runs() {
         (&["debian:12,13", "--cloud-image", &address][..], "the image is for one release, but 2 were given"),
         (
             &["debian:13", "--cloud-image", "https://images.example/x.qcow2"],
-            "x.qcow2 has no checksum: put the vendor's",
+            "x.qcow2 has no checksum: append the vendor's",
         ),
-        (&["debian:13", "--cloud-image", "x.qcow2#12"], "`12` is no checksum: expected 64 hexadecimal digits"),
-        (&["debian:13", "--cloud-image", "x.qcow2"], "x.qcow2 is no file: expected a qcow2 image"),
+        (&["debian:13", "--cloud-image", "x.qcow2#12"], "`12` is not a checksum: expected 64 hexadecimal digits"),
+        (&["debian:13", "--cloud-image", "x.qcow2"], "x.qcow2 is not a file: expected a qcow2 image"),
         (
             &["debian:13", "--cloud-image", &address, "--source", "oci"],
             "'--cloud-image <PATH|URL#CHECKSUM>' cannot be used",
@@ -203,8 +203,11 @@ fn an_oci_image_that_cannot_be_is_refused_before_anything_runs() {
     for (arguments, expected) in [
         (&["debian:12,13", "--oci-image", &address][..], "--oci-image: the image is for one release, but 2 were given"),
         (&["debian:13", "--oci-image", "https://images.example/x.tar"], "has no checksum: append #SHA256"),
-        (&["debian:13", "--oci-image", "x.tar#12"], "`12` is no checksum: expected 64 hexadecimal digits"),
-        (&["debian:13", "--oci-image", "x.tar"], "--oci-image: x.tar is not there: expected what `docker save` writes"),
+        (&["debian:13", "--oci-image", "x.tar#12"], "`12` is not a checksum: expected 64 hexadecimal digits"),
+        (
+            &["debian:13", "--oci-image", "x.tar"],
+            "--oci-image: x.tar does not exist: expected an archive written by `docker save`",
+        ),
         (&["debian:13", "--oci-image", "."], "it has neither index.json nor manifest.json"),
         (
             &["debian:13", "--oci-image", &address, "--source", "oci"],
@@ -281,7 +284,7 @@ fn an_offline_run_by_an_empty_cache_is_refused_by_run_and_plan_alike() {
     let dir = tempfile::tempdir().unwrap();
     let options = ["debian:13", "--in", "vm", "--offline", "--cache", "cache"];
     let run = said_in(&dir, &[&["run"], &options[..], &["--out", "out"]].concat());
-    let why = "what is needed is not in the cache, and offline forbids fetching it";
+    let why = "the image is not in the cache, and --offline forbids downloads";
     assert_eq!(run, format!("error: debian:13: {why}\nhint: run once without --offline\nexit 2\n"));
     assert_eq!(names(dir.path()), [""; 0], "nothing is written");
     let plan = said_in(&dir, &[&["plan"], &options[..]].concat());
@@ -302,7 +305,8 @@ fn what_plan_says_cannot_be_is_refused_before_anything_starts() {
         let rows = planned(options);
         let refused = rows.iter().filter_map(|(release, why)| Some((release, why.as_ref()?)));
         // That containers have no engine is said once, of all that could be brought up otherwise.
-        let (alike, own): (Vec<_>, Vec<_>) = refused.partition(|(_, why)| why.contains("--in container needs one"));
+        let (alike, own): (Vec<_>, Vec<_>) =
+            refused.partition(|(_, why)| why.contains("--in container needs a Docker engine"));
         let all = said(&[&["run", "all"], options].concat());
         let told: Vec<&str> =
             all.trim_start_matches("error: ").lines().take_while(|l| !l.starts_with("hint: ")).collect();
@@ -327,14 +331,14 @@ fn what_plan_says_cannot_be_is_refused_before_anything_starts() {
 #[test]
 fn plan_says_why_a_release_cannot_be_brought_up() {
     assert_snapshot!(said(&["plan", "gentoo:rolling", "--in", "vm"]), @r"
-    gentoo:rolling  cannot: no installer is written for the package manager `emerge`
-    hint: images are made of releases with apt, dnf, yum, tdnf, zypper, pacman, apk so far; run `kata-qualify run --in host` on such a system itself
+    gentoo:rolling  cannot: the package manager `emerge` is not supported
+    hint: images can be made only for releases with apt, dnf, yum, tdnf, zypper, pacman, apk; use `kata-qualify run --in host` on a machine that runs this release
     exit 0
     ");
     let why = said(&["plan", "--in", "host"]);
     assert!(why.starts_with("error: --in host tests this machine as it is") && why.ends_with("exit 2\n"), "{why}");
     let why = said(&["plan", "--mirror", "http://mirror.example/debian"]);
-    assert!(why.starts_with("error: --mirror is the archive of one distro") && why.ends_with("exit 2\n"), "{why}");
+    assert!(why.starts_with("error: --mirror names the archive of one distro") && why.ends_with("exit 2\n"), "{why}");
 }
 
 #[test]
@@ -387,7 +391,7 @@ fn an_upload_that_brings_no_package_is_refused() {
     for (more, expected) in [
         (&["--with-packages", changes.as_str()][..], "expected the field Checksums-Sha256"),
         (&["--with-packages", "/nonexistent/x.deb"], "--with-packages: /nonexistent/x.deb"),
-        (&["--with-packages", symbols.as_str()], "none of these files is a package that guests can run"),
+        (&["--with-packages", symbols.as_str()], "these files contain no package to test"),
         (&["--no-base"], "--with-packages"),
     ] {
         let refused = said(&[&["run", "debian:13"], more].concat());
@@ -423,7 +427,10 @@ fn what_the_callers_keys_vouch_for_is_not_written_beside_the_shipped_records() {
     ");
     let checkout = Path::new(env!("CARGO_MANIFEST_DIR")).join("../distros/records");
     let said = said_in(&dir, &[run.as_slice(), &["--records", checkout.to_str().unwrap()]].concat());
-    assert!(said.contains("contains the shipped records, name another folder with --records") && said.contains("exit 2"), "{said}");
+    assert!(
+        said.contains("contains the shipped records, name another folder with --records") && said.contains("exit 2"),
+        "{said}"
+    );
     // The next mistake is found: nothing starts.
     std::fs::create_dir(dir.path().join("mine")).unwrap();
     let said = said_in(&dir, &[run.as_slice(), &["--records", "mine", "--out", "."]].concat());
@@ -920,9 +927,9 @@ fn clean_says_what_it_leaves_and_why() {
     removed folder r2.kata
     removed 1 cached images
     warning: connecting to Docker: Socket not found: /nonexistent/docker.sock: containers and volumes were not checked
-    warning: not removed: <DIR>/cache/runs/r1.lock: is a link: expected a folder or file of your own that nobody else may write to
+    warning: not removed: <DIR>/cache/runs/r1.lock: is a link: expected a folder or file that belongs to you and that nobody else may write to
     note: <DIR>/cache/runs/other.thing was not removed: kata-qualify did not create it
-    warning: not removed: <DIR>/cache/images/.tmp/x: its lock does not tell whether its maker is alive: <DIR>/cache/images/.tmp/x/lock is a link: expected a folder or file of your own that nobody else may write to
+    warning: not removed: <DIR>/cache/images/.tmp/x: cannot find out from its lock whether it is in use: <DIR>/cache/images/.tmp/x/lock is a link: expected a folder or file that belongs to you and that nobody else may write to
     note: <DIR>/cache/images/stray was not removed: kata-qualify did not create it
     exit 3
     ");

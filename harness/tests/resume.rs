@@ -146,7 +146,7 @@ fn what_a_run_did_not_show_is_run_again_elsewhere() {
     assert!(stderr.starts_with("error: RUN nowhere: "), "{stderr}");
     let (code, stderr) = said(dir.path(), &["run", "--resume", "again", "--offline", "--cache", "cache"]);
     assert_eq!(code, Some(2), "{stderr}");
-    assert!(stderr.contains("it is a rerun: `kata-qualify rerun RUN --resume DIR`"), "{stderr}");
+    assert!(stderr.contains("it is a rerun: resume it with `kata-qualify rerun RUN --resume DIR`"), "{stderr}");
     let (code, stderr) = said(dir.path(), &["rerun", "again"]);
     assert_eq!(code, Some(2), "{stderr}");
     assert!(stderr.contains("it is a rerun itself"), "{stderr}");

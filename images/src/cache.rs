@@ -91,7 +91,7 @@ impl Store {
     pub(crate) fn find(&self, key: &str) -> Result<Option<Image>, Failure> {
         match Image::load(&self.images.join(key), ImageOrigin::Cached) {
             Err(failure) if is_damage(&failure.cause) => {
-                tracing::debug!("an image that cannot be read: {}", failure.cause);
+                tracing::debug!("unreadable image: {}", failure.cause);
                 Ok(None)
             }
             found => found,
@@ -160,7 +160,7 @@ impl Store {
                     }
                     // The new one could not be renamed to where a damaged one is.
                     if self.images.join(key).symlink_metadata().is_ok() {
-                        tracing::warn!("the image {key} cannot be read and is made again");
+                        tracing::warn!("the image {key} cannot be read and will be made again");
                         self.discard(key)?;
                     }
                     return Ok(Turn::Ours { _lock: file });

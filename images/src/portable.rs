@@ -50,7 +50,7 @@ pub enum PortableError {
     #[error(transparent)]
     Tree(#[from] RootError),
     /// It is no program for 64 bits, a script perhaps.
-    #[error("{path} is no ELF file of 64 bits: {reason}", path = .path.display())]
+    #[error("{path} is not a 64-bit ELF file: {reason}", path = .path.display())]
     Form {
         /// The file, seen from inside.
         path: PathBuf,
@@ -58,7 +58,7 @@ pub enum PortableError {
         reason: String,
     },
     /// A library is not where loaders look.
-    #[error("{library}, which {path} needs, is not in {folders}", path = .path.display(), folders = FOLDERS.join(", "))]
+    #[error("{path} needs {library}, which is not in {folders}", path = .path.display(), folders = FOLDERS.join(", "))]
     NoLibrary {
         /// Its name.
         library: String,

@@ -59,7 +59,7 @@ mod tests {
         for (wrong, expected) in [
             (&[file.as_str(), "virtiofsd@debian:13"][..], "given twice"),
             (&["qemu@debian:12", "qemu@debian:13"], "given twice"),
-            (&["qemu@debian"], "--component qemu@debian: `debian` is several releases"),
+            (&["qemu@debian"], "--component qemu@debian: `debian` matches several releases"),
             (&["qemu"], "NAME=PATH"),
         ] {
             let error = of(wrong).unwrap_err();

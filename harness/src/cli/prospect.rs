@@ -198,7 +198,7 @@ mod tests {
         let pinned = Pinned::new(offline.clone(), std::slice::from_ref(&release));
         let here = Here::new(&environments, &offline, &pinned, &engine);
         let said = attainable(std::slice::from_ref(&release), &here).unwrap_err().0;
-        let nothing = "debian:13: what is needed is not in the cache, and offline forbids fetching it";
+        let nothing = "debian:13: the image is not in the cache, and --offline forbids downloads";
         assert_eq!(said, format!("{nothing}\nhint: run once without --offline"));
         cached::empty_images(&folder, &["debian:13"]).unwrap();
         let without = Pinned::new(made.clone(), std::slice::from_ref(&release));
@@ -264,10 +264,10 @@ mod tests {
                 refusal.why
             };
             let why = of(&made);
-            assert!(why.starts_with("no repository that its OCI image names has QEMU, which "), "{why}");
+            assert!(why.starts_with("none of the repositories in its OCI image has QEMU, which "), "{why}");
             let mirror = Some("http://mirror.example/repository".to_owned());
             let why = of(&images::Options { mirror, ..made.clone() });
-            assert!(!why.contains("no repository that its OCI image names"), "{why}");
+            assert!(!why.contains("none of the repositories in its OCI image"), "{why}");
         }
     }
 

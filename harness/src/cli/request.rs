@@ -399,6 +399,6 @@ mod tests {
         let words = words.into_iter().chain(["--mirror", "http://a.example/debian"]);
         let Command::Run(arguments) = Arguments::parse_from(words).command else { panic!("another command") };
         let refused = request(&arguments, &Database::embedded()).err().unwrap().to_string();
-        assert!(refused.starts_with("--mirror is the archive of one distro"), "{refused}");
+        assert!(refused.starts_with("--mirror names the archive of one distro"), "{refused}");
     }
 }

@@ -84,7 +84,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("notes.txt"), "").unwrap();
         let refused = has_records(dir.path()).unwrap_err().to_string();
-        assert!(refused.contains("expected records (*.yaml) in it"), "{refused}");
+        assert!(refused.contains("expected records (*.yaml) or a folder verified/ in it"), "{refused}");
         std::fs::create_dir(dir.path().join("folder.yaml")).unwrap();
         has_records(dir.path()).unwrap_err();
         std::fs::create_dir(dir.path().join(FOLDER)).unwrap();

@@ -91,7 +91,10 @@ fn what_is_no_bug_of_the_release_is_written_only_where_it_belongs() {
     make(&dir.path().join("port"), &Made { fails: ROOT_PORT, ..Made::default() });
     make(&dir.path().join("shaped"), &Made { fails: LINE, shaped: true, ..Made::default() });
     for (arguments, why) in [
-        (&["tdx", "qemu_has_tdx"][..], "no report was written, because this is not a bug: Kata runs without it: vmm.tdx is optional"),
+        (
+            &["tdx", "qemu_has_tdx"][..],
+            "no report was written, because this is not a bug: Kata runs without it: vmm.tdx is optional",
+        ),
         (&["port", "root_port", "--to", "debian"], "--to debian does not go with this failure: it is taken as kata."),
         (&["tdx", "qemu_has_tdx", "--wishlist", "--to", "kata"], "it is taken as debian. Kata runs without it"),
         (&["shaped", "virtiofsd_prints"], "there is nothing to report. The run is shaped"),
@@ -128,8 +131,8 @@ fn what_somebody_has_reported_is_not_reported_again() {
     );
     std::fs::write(folder.join("debian.yaml"), format!("distro: debian\nknown-issues:\n{entry}")).unwrap();
     let known = said(dir.path(), &["bug", "run", "virtiofsd_prints", "--out", "out", "--records", "records"]);
-    let why =
-        "this is the known issue the-line (owner o, until 2100-01-01): add new information to https://bugs.debian.org/1";
+    let why = "this is the known issue the-line (owner o, until 2100-01-01): add new information to \
+               https://bugs.debian.org/1";
     assert!(known.code == Some(2) && known.stderr.contains(why), "{}", known.stderr);
     assert!(!dir.path().join("out").exists());
 }

@@ -115,7 +115,7 @@ fn a_shard_that_was_killed_gives_what_it_had() {
     let kept: String = text.split_inclusive('\n').take(7).collect();
     std::fs::write(dir.path().join("b/journal.jsonl"), format!("{kept}{{\"at\"")).unwrap();
     let merged = said(dir.path(), &["merge", "a", "b", "--out", "ab"]);
-    assert!(merged.stderr.contains("note: b: the last line of its journal was cut off"), "{}", merged.stderr);
+    assert!(merged.stderr.contains("note: b: the last line of its journal is incomplete"), "{}", merged.stderr);
     assert!(merged.stdout.contains("no end"), "{}", merged.stdout);
     let run = fold(&read(&dir.path().join("ab")).unwrap());
     assert!(run.cells[&OTHER.parse().unwrap()].instances.iter().any(|one| one.test == crate::made::PASSES));
@@ -129,7 +129,7 @@ fn a_run_with_a_base_run_is_refused_where_that_would_be_left_out() {
     for arguments in [&["merge", "a", "--out", "ab"][..], &["bundle", "a"]] {
         let refused = said(dir.path(), arguments);
         assert!(
-            refused.code == Some(2) && refused.stderr.contains("beside the base run in a/base"),
+            refused.code == Some(2) && refused.stderr.contains("compared with the base run in a/base"),
             "{}",
             refused.stderr
         );

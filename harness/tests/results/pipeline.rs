@@ -167,7 +167,7 @@ fn a_run_of_a_day_to_come_is_left_out_of_what_is_merged_and_shown() {
     assert!(ended.stderr.contains("r2.tar.zst: it ended on 2126-"), "{}", ended.stderr);
     assert!(!journal(&dir.path().join("merged")).contains("\"r2\""));
     let told = read(dir.path(), "annotations");
-    assert!(told.contains("r2.tar.zst") && told.contains("yet to come"), "{told}");
+    assert!(told.contains("r2.tar.zst") && told.contains("in the future"), "{told}");
     // Without a plan it is a conflict, which each report tells, and the others are merged.
     let both = said(dir.path(), &["merge", "r1", "r2", "--out", "both"]);
     let conflict = format!("conflict: {ONE}: run r2 is left out: it ended on 2126-");
@@ -179,7 +179,7 @@ fn a_run_of_a_day_to_come_is_left_out_of_what_is_merged_and_shown() {
     assert_eq!(results["conflicts"][0]["refused"], true);
     assert_eq!(said(dir.path(), &["report", "both"]).code, Some(3), "its journal tells it");
     let refused = said(dir.path(), &["merge", "r2", "--out", "none"]);
-    assert!(refused.code == Some(2) && refused.stderr.contains("yet to come"), "{}", refused.stderr);
+    assert!(refused.code == Some(2) && refused.stderr.contains("in the future"), "{}", refused.stderr);
     let shown = said(dir.path(), &["site", "r1", "r2", "--out", "site"]);
     assert_eq!(shown.code, Some(0), "{}", shown.stderr);
     let page = |name: &str| fs::read_to_string(dir.path().join("site").join(name)).unwrap();
@@ -236,9 +236,11 @@ fn what_was_judged_is_written_back_and_what_was_not_keeps_its_day() {
     };
     let written = write(&bundles);
     assert_eq!(written.code, Some(0), "{}", written.stderr);
-    for why in
-        ["bundles/r3.tar.zst: the run is not finished", "bundles/r4.tar.zst: ", &format!("{OTHER}: image: no mirror answers")]
-    {
+    for why in [
+        "bundles/r3.tar.zst: the run is not finished",
+        "bundles/r4.tar.zst: ",
+        &format!("{OTHER}: image: no mirror answers"),
+    ] {
         assert!(written.stderr.contains(&format!("not written back: {why}")), "{why}: {}", written.stderr);
     }
     assert!(written.stderr.contains("written back: 1 entry into records/verified/debian.yaml"), "{}", written.stderr);
@@ -277,7 +279,10 @@ fn an_older_run_takes_no_verdict_of_a_newer_one_away() {
     let known = files(&records.join("verified"));
     let written = write("older");
     assert_eq!(written.code, Some(0), "{}", written.stderr);
-    let told = written.stderr.lines().find(|line| line.ends_with(": the record already has results of a later run (2026-09-23)"));
+    let told = written
+        .stderr
+        .lines()
+        .find(|line| line.ends_with(": the record already has results of a later run (2026-09-23)"));
     let place = format!("not written back: {ONE}: {PROFILE}: ");
     assert!(told.is_some_and(|line| line.starts_with(&place) && line.contains("vhost-user-blk")), "{}", written.stderr);
     let nothing = "already has all complete results, or has later ones";
@@ -361,7 +366,7 @@ fn a_run_of_a_day_to_come_and_a_folder_without_records_are_refused() {
     let before = files(&records.join("verified"));
     make(&dir.path().join("run"), &Made { at: 100 * 365 * 86_400, ..Made::default() });
     let refused = said(dir.path(), &["write-back", "run", "--records", "records"]);
-    assert!(refused.code == Some(3) && refused.stderr.contains("yet to come"), "{}", refused.stderr);
+    assert!(refused.code == Some(3) && refused.stderr.contains("in the future"), "{}", refused.stderr);
     assert_eq!(files(&records.join("verified")), before);
     make(&dir.path().join("good"), &Made::default());
     fs::create_dir(dir.path().join("empty")).unwrap();

@@ -13,10 +13,10 @@ fn an_image_that_is_not_there_or_has_no_checksum_is_bad_usage() {
     for (arguments, code, why) in [
         (&["export", "debian:13"][..], 2, "debian:13: no image in the cache "),
         (&["export", "debain"], 2, "did you mean `debian`?"),
-        (&["import", "x.tar.zst"], 2, "x.tar.zst: expected a file of this machine with the checksum"),
-        (&["import", "x.tar.zst#12"], 2, "`12` is no checksum"),
-        (&["import", &format!("https://images.example/x#{sum}")], 2, "expected a file of this machine"),
-        (&["import", &format!("x.tar.zst#{sum}")], 3, "it is another file, or was damaged on the way"),
+        (&["import", "x.tar.zst"], 2, "x.tar.zst: expected a local file with the checksum"),
+        (&["import", "x.tar.zst#12"], 2, "`12` is not a checksum"),
+        (&["import", &format!("https://images.example/x#{sum}")], 2, "expected a local file"),
+        (&["import", &format!("x.tar.zst#{sum}")], 3, "it is a different file, or was damaged"),
         (&["import"], 2, "<FILE#CHECKSUM>..."),
     ] {
         let said = said(dir.path(), &[&["images"], arguments].concat());

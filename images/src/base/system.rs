@@ -16,7 +16,7 @@ pub enum WrongSystem {
     #[error(transparent)]
     Tree(#[from] RootError),
     /// It is of another release than the one that was asked for.
-    #[error("{name} is {found}, and {wanted} was asked for: name the release that it is of")]
+    #[error("{name} is {found}, but {wanted} was requested: name the release that the image contains")]
     Release {
         /// The image.
         name: String,

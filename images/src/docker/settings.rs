@@ -10,15 +10,14 @@
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EngineSettingsError {
     /// It is not clear whether TLS is wanted.
-    #[error("DOCKER_TLS_VERIFY is {value:?}: expected 1, or that it is not set")]
+    #[error("DOCKER_TLS_VERIFY is {value:?}: expected 1, or unset it")]
     UnclearTls {
         /// What it is.
         value: String,
     },
     /// TLS is wanted, and nobody says with which certificates.
     #[error(
-        "DOCKER_HOST is to be reached by TLS: expected the folder of ca.pem, cert.pem and key.pem in DOCKER_CERT_PATH, \
-         which is not set"
+        "DOCKER_TLS_VERIFY needs certificates: set DOCKER_CERT_PATH to the folder with ca.pem, cert.pem and key.pem"
     )]
     NoCertificates,
 }
@@ -87,6 +86,6 @@ mod tests {
         }
         assert_eq!(of(Some("https://engine.example"), None, None), Err(EngineSettingsError::NoCertificates));
         let unclear = of(Some("tcp://engine.example"), Some("0"), None).unwrap_err().to_string();
-        assert_eq!(unclear, "DOCKER_TLS_VERIFY is \"0\": expected 1, or that it is not set");
+        assert_eq!(unclear, "DOCKER_TLS_VERIFY is \"0\": expected 1, or unset it");
     }
 }

@@ -395,12 +395,14 @@ mod tests {
     #[test]
     fn a_run_of_a_day_to_come_says_so() {
         let mut matrix = judged(&run(|_| None));
-        let told = |matrix: &Matrix| caveats(&sample::standings(matrix)).iter().any(|one| one.contains("yet to come"));
+        let told =
+            |matrix: &Matrix| caveats(&sample::standings(matrix)).iter().any(|one| one.contains("in the future"));
         assert!(!told(&matrix));
         matrix.finished = Some(jiff::Timestamp::MAX);
         assert!(told(&matrix));
         let first = caveats(&sample::standings(&matrix)).remove(0);
-        let ends = "which is in the future: its clock or its journal is wrong; it is not written back, and no site shows it.";
+        let ends =
+            "which is in the future: its clock or its journal is wrong; it is not written back, and no site shows it.";
         assert!(first.starts_with("It ended on 9999-12-") && first.ends_with(ends), "{first}");
     }
 

@@ -70,7 +70,7 @@ fn a_failed_test_is_named_by_a_part_of_it_that_no_other_has() {
     let in_13 = chosen(&two, &blame_arguments("rename", &["--cell", "debian:13/x86_64/container"]).failed).unwrap();
     assert_eq!(in_13.cell, cell("13"));
     for (matrix, test, expected) in [
-        (&one, "virtio_fs", "is several failed tests"),
+        (&one, "virtio_fs", "matches several failed tests"),
         (&one, "boots", "no failed test there has `boots` in its name; tests that failed: filesystem"),
         (&two, "rename", "failed in several cells: name one by --cell debian:12"),
     ] {
@@ -136,8 +136,8 @@ fn what_was_found_is_said_with_the_commands() {
         (Finding::Green(both.clone()), "virtiofsd and qemu of debian:13, and fails with only some of them"),
         (
             Finding::MayBeLess { green: both, parts: qemu },
-            "no verdict: it passes with virtiofsd and qemu of debian:13; a smaller swap may be enough, but could not be \
-             judged reliably: qemu of debian:13",
+            "no verdict: it passes with virtiofsd and qemu of debian:13; a smaller swap may be enough, but could not \
+             be judged reliably: qemu of debian:13",
         ),
         (Finding::None, "swapping in components of debian:13 does not fix it"),
         (Finding::Control(Seen::Passed), "no verdict: without any swap it now passes"),

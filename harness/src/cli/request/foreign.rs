@@ -174,7 +174,7 @@ mod tests {
         let refused = of(&["--arch", arch], &[Environment::Container]).unwrap_err();
         assert!(refused.starts_with(&format!("--arch {arch}: this machine is ")), "{refused}");
         let refused = of(&["--arch", arch, "--source", "oci"], &[Environment::Vm]).unwrap_err();
-        assert!(refused.contains("--source oci does not go with it"), "{refused}");
+        assert!(refused.contains("--source oci cannot be used"), "{refused}");
         assert_eq!(of(&["--arch", arch], &[Environment::Vm]), Ok(other()));
     }
 
@@ -198,7 +198,7 @@ mod tests {
             .unwrap();
         let said = how_to_interpret(folder.path(), Arch::Aarch64);
         assert!(
-            said.starts_with("qemu-user is installed and not registered") && said.contains("qemu-aarch64.conf"),
+            said.starts_with("qemu-user is installed but not registered") && said.contains("qemu-aarch64.conf"),
             "{said}"
         );
         assert!(how_to_interpret(folder.path(), Arch::S390x).starts_with("install"));
@@ -209,6 +209,6 @@ mod tests {
         let said = refused(&[], debian(Arch::Aarch64), "go-3.29");
         assert_eq!(said, "--profile go-3.29: Kata's arguments on aarch64 are known only for go-3.32, rs-4.1");
         let said = refused(&["--kata", "/kata.tar.zst"], debian(other()), "rs-4.1");
-        assert!(said.contains("--kata does not go with it"), "{said}");
+        assert!(said.contains("--kata cannot be used"), "{said}");
     }
 }

@@ -304,7 +304,7 @@ mod tests {
         let other = accepted("debian:12", trixie).unwrap_err();
         assert_eq!(
             other,
-            "made.qcow2 is Debian GNU/Linux 13 (trixie) (debian:13), and debian:12 was asked for: name the release that it is of"
+            "made.qcow2 is Debian GNU/Linux 13 (trixie) (debian:13), but debian:12 was requested: name the release that the image contains"
         );
         // A derivative of that release is another one.
         let relative =
@@ -333,8 +333,8 @@ mod tests {
             error_chain(&opened.unwrap_err())
         };
         assert!(open("https://images.example/debian-13.qcow2").contains("debian-13.qcow2 has no checksum"));
-        assert!(open("/nonexistent/x.qcow2").contains("/nonexistent/x.qcow2 is no file"));
-        assert!(open(&junk.to_string_lossy()).contains("no qcow2 image, it begins with `junk`"));
+        assert!(open("/nonexistent/x.qcow2").contains("/nonexistent/x.qcow2 is not a file"));
+        assert!(open(&junk.to_string_lossy()).contains("not a qcow2 image, it begins with `junk`"));
         assert!(open(&format!("{}#{}", junk.display(), "0".repeat(64))).contains("has the checksum sha256:"));
     }
 }
