@@ -365,8 +365,8 @@ mod tests {
             ("{", None, "expected JSON"),
             ("{}", None, "expected a list of cells"),
             ("[1]", None, "expected names of cells"),
-            ("debian:13", None, "\"debian:13\" is no cell"),
-            ("../../etc/x86_64/vm", None, "is no cell"),
+            ("debian:13", None, "\"debian:13\" is not a cell"),
+            ("../../etc/x86_64/vm", None, "is not a cell"),
         ] {
             let said = cells_of(text, number).unwrap_err().to_string();
             assert!(said.contains(why), "{text}: {said}");

@@ -552,7 +552,7 @@ fn a_home_that_is_relative_makes_no_cache_in_the_working_folder() {
         command.env("DOCKER_HOST", "unix:///nonexistent/docker.sock");
         let output = command.arg("clean").output().unwrap();
         let said = String::from_utf8(output.stderr).unwrap();
-        let why = "neither $XDG_CACHE_HOME nor $HOME is an absolute path: choose the cache folder with --cache";
+        let why = "neither $XDG_CACHE_HOME nor $HOME is an absolute path: name the cache with --cache";
         assert_eq!((said, output.status.code()), (format!("error: {why}\n"), Some(2)), "{variable}");
         assert_eq!(names(dir.path()), Vec::<String>::new());
     }

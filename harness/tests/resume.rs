@@ -109,7 +109,7 @@ fn a_folder_without_a_run_is_bad_input() {
     std::fs::write(dir.path().join("out").join(FILE), "{\"at\":\"2026-07").unwrap();
     let (code, stderr) = said(dir.path(), &RESUME);
     assert_eq!(code, Some(2), "{stderr}");
-    assert!(stderr.contains("its journal does not say what was to be run"), "{stderr}");
+    assert!(stderr.contains("its journal does not say what to run"), "{stderr}");
 }
 
 /// Two processes would write one journal.

@@ -289,18 +289,15 @@ impl ImageErrorKind {
                 format!("use the cached image, which is {} old, with --offline", age_words(*age))
             }
             ImageErrorKind::RegistryUnreachable { cached_age: None, .. } => {
-                "check the network and the Docker engine's proxy and registry mirrors, or provide the base as a file \
-                 with --oci-image; --offline works once an image is cached".to_owned()
+                "check the network and the Docker engine's proxy and registry mirrors, or provide the base as a file with --oci-image; --offline works once an image is cached".to_owned()
             }
             ImageErrorKind::MirrorUnreachable { cached_age: None, .. } => {
-                "check the network and the machine's apt sources, or name another mirror with --mirror (for security \
-                 updates: --security-mirror); --offline works once an image is cached".to_owned()
+                "check the network and the machine's apt sources, or name another mirror with --mirror (for security updates: --security-mirror); --offline works once an image is cached".to_owned()
             }
             ImageErrorKind::NoMirror { archive: Archive::Main, .. } => "name one with --mirror".to_owned(),
             ImageErrorKind::NoMirror { archive: Archive::Security, .. } => "name one with --security-mirror".to_owned(),
             ImageErrorKind::Expired { .. } => {
-                "use a newer mirror (--mirror, --security-mirror), or accept this one with --accept-expired; the \
-                 evidence then says so".to_owned()
+                "use a newer mirror (--mirror, --security-mirror), or accept this one with --accept-expired; the evidence then says so".to_owned()
             }
             ImageErrorKind::Untrusted { .. } => {
                 "install the distro's archive keyring (debian-archive-keyring, ubuntu-keyring), or name the mirror's keys with --mirror-key".to_owned()
@@ -317,21 +314,14 @@ impl ImageErrorKind {
             ImageErrorKind::UnsupportedPackageManager { written, .. } => {
                 let written: Vec<&str> = written.iter().map(|manager| manager.name()).collect();
                 format!(
-                    "images can be made only for releases with {}; use `kata-qualify run --in host` on a machine that \
-                     runs this release",
+                    "images can be made only for releases with {}; use `kata-qualify run --in host` on a machine that runs this release",
                     written.join(", ")
                 )
             }
-            ImageErrorKind::WrongArchitecture { .. } => "install qemu-user-binfmt (up to Debian 12: qemu-user-static), \
-                                                         so that this machine can run programs for that architecture, \
-                                                         or use a machine of that architecture".to_owned(),
-            ImageErrorKind::Unmapped { .. } => "packages' scripts run in user namespaces on an id-mapped mount, never \
-                                                as this machine's root: this needs Linux 5.12, a cache on ext4, XFS or \
-                                                Btrfs (on tmpfs: Linux 6.3), and user namespaces that are not disabled \
-                                                (user.max_user_namespaces)".to_owned(),
+            ImageErrorKind::WrongArchitecture { .. } => "install qemu-user-binfmt (up to Debian 12: qemu-user-static), so that this machine can run programs for that architecture, or use a machine of that architecture".to_owned(),
+            ImageErrorKind::Unmapped { .. } => "packages' scripts run in user namespaces on an id-mapped mount, never as this machine's root: this needs Linux 5.12, a cache on ext4, XFS or Btrfs (on tmpfs: Linux 6.3), and user namespaces that are not disabled (user.max_user_namespaces)".to_owned(),
             ImageErrorKind::ImageLacks { .. } => {
-                "name a repository that has it with --mirror and its key with --mirror-key, or use an image that is \
-                 configured for it (--cloud-image, --oci-image)".to_owned()
+                "name a repository that has it with --mirror and its key with --mirror-key, or use an image that is configured for it (--cloud-image, --oci-image)".to_owned()
             }
             ImageErrorKind::NotCached => "run once without --offline".to_owned(),
             _ => return None,

@@ -65,8 +65,7 @@ pub(super) enum Command {
     Matrix(MatrixArguments),
     /// For maintainers: compare the profiles with a checkout of Kata's source, release by release.
     Profiles(ProfilesArguments),
-    /// Follow a run that was started in another terminal: what each cell is doing, and every failure. Ends with the
-    /// run.
+    /// Follow a run in another terminal: what each cell is doing, and every failure. Ends with the run.
     Watch(WatchArguments),
     /// Join the output folders or bundles of several runs: shards, a run and its rerun, copies of a run.
     Merge(MergeArguments),
@@ -75,13 +74,11 @@ pub(super) enum Command {
     WriteBack(WriteBackArguments),
     /// Pack a run into one file for others: journal, reports, manifests, and the logs of what failed.
     Bundle(BundleArguments),
-    /// Judge a bundle again with this program's tests and show what it proves. Writes no records, and runs nothing from
-    /// the bundle.
+    /// Judge a bundle again with this program's tests and show what it proves. Writes no records, and runs nothing.
     Verify(VerifyArguments),
     /// Write all reports again from a run's journal; the exit code is that of `run` with the current records.
     Report(ReportArguments),
-    /// Write a static web site about the records and runs: answers, matrix, packages, tests, changes; a feed, badges
-    /// and JSON.
+    /// Write a static site about records and runs: answers, matrix, packages, tests, changes; a feed, badges and JSON.
     Site(SiteArguments),
     /// Compare two runs, or a run with the record: verdicts, causes (new, known, fixed or flaky) and packages.
     Diff(DiffArguments),
@@ -311,8 +308,8 @@ pub(super) struct ImageArguments {
     /// Docker engine.
     #[arg(long, value_name = "PATH|URL[#CHECKSUM]", conflicts_with_all = ["source", "cloud_image"])]
     pub oci_image: Option<String>,
-    /// Also install this package (a name, or a .deb, .rpm, .pkg.tar.zst or .apk file) in the release: a candidate,
-    /// never written back.
+    /// Also install this package (name, .deb, .rpm, .pkg.tar.zst or .apk) in the release: a candidate, never written
+    /// back.
     #[arg(long = "install", value_name = "PACKAGE")]
     pub install: Vec<String>,
     /// Replace the release's packages of the same names by these: candidates, never written back. Takes package files,
@@ -348,8 +345,7 @@ pub(super) struct PlanArguments {
     pub offline: bool,
     #[command(flatten)]
     pub images: ImageArguments,
-    /// Distribute the cells over at most this many shards, each for one machine: `run --cells PLAN --shard K` runs one
-    /// of them.
+    /// Distribute the cells over at most N shards, each for one machine: `run --cells PLAN --shard K` runs one of them.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub shards: Option<u16>,
     /// The output folder of a run that shows how long cells take; can be given several times.
@@ -370,9 +366,7 @@ pub(super) fn cache(option: Option<&Path>) -> Result<PathBuf, UsageError> {
     }
     let base = home("XDG_CACHE_HOME").or_else(|| home("HOME").map(|home| home.join(".cache")));
     base.map(|base| base.join("kata-qualify")).ok_or_else(|| {
-        UsageError(
-            "neither $XDG_CACHE_HOME nor $HOME is an absolute path: choose the cache folder with --cache".to_owned(),
-        )
+        UsageError("neither $XDG_CACHE_HOME nor $HOME is an absolute path: name the cache with --cache".to_owned())
     })
 }
 

@@ -104,7 +104,7 @@ fn a_cloud_image_becomes_the_base_of_its_release() {
 
     // Of another release.
     let other = prepared("12", &named, options()).unwrap_err();
-    assert!(other.contains("(debian:13), and debian:12 was asked for"), "{other}");
+    assert!(other.contains("(debian:13), but debian:12 was requested"), "{other}");
     // Stopped while it is being read.
     let cancel = Arc::new(AtomicBool::new(false));
     let (stopped, took) = std::thread::scope(|scope| {

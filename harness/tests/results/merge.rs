@@ -35,8 +35,8 @@ fn what_differs_is_named_and_the_later_run_counts() {
     make(&dir.path().join("a"), &Made::default());
     make(&dir.path().join("b"), &Made { run: "r2", virtiofsd: "2.0-1", at: 60, ..Made::default() });
     let merged = said(dir.path(), &["merge", "a", "b", "--out", "ab"]);
-    let expected = "conflict: debian:13/x86_64/container: run r1 rests on something else than run r2, which ended \
-                    later and counts: virtiofsd 1.13.2-1 and 2.0-1";
+    let expected = "conflict: debian:13/x86_64/container: run r1 does not count, because run r2 ended later \
+                    and differs: virtiofsd 1.13.2-1 and 2.0-1";
     assert!(merged.stderr.contains(expected), "{}", merged.stderr);
     let run = fold(&read(&dir.path().join("ab")).unwrap());
     let attempts = run.cells.values().flat_map(|cell| &cell.instances).map(|instance| instance.attempts.len());

@@ -170,9 +170,9 @@ fn a_run_of_a_day_to_come_is_left_out_of_what_is_merged_and_shown() {
     assert!(told.contains("r2.tar.zst") && told.contains("in the future"), "{told}");
     // Without a plan it is a conflict, which each report tells, and the others are merged.
     let both = said(dir.path(), &["merge", "r1", "r2", "--out", "both"]);
-    let conflict = format!("conflict: {ONE}: run r2 is left out: it ended on 2126-");
+    let conflict = format!("conflict: {ONE}: run r2 was skipped: it ended on 2126-");
     assert!(both.code == Some(3) && both.stderr.contains(&conflict), "{}", both.stderr);
-    assert!(both.stdout.contains("run r2 is left out"), "{}", both.stdout);
+    assert!(both.stdout.contains("run r2 was skipped"), "{}", both.stdout);
     assert!(!journal(&dir.path().join("both")).contains("no q35"));
     let results = json(&fs::read_to_string(dir.path().join("both/results.json")).unwrap());
     assert_eq!(results["exit-code"], 3);
@@ -300,8 +300,8 @@ fn a_partial_run_says_that_nothing_is_written_and_why() {
     let written = said(dir.path(), &["write-back", "run", "--records", "records"]);
     assert_eq!(written.code, Some(0), "{}", written.stderr);
     for words in [
-        format!("not written back: {ONE}: {PROFILE}: vmm.boot: a test failed, and not all that are required ran"),
-        format!("not written back: {ONE}: {PROFILE}: not all tests ran that are required for "),
+        format!("not written back: {ONE}: {PROFILE}: vmm.boot: a test failed, and not all required tests ran"),
+        format!("not written back: {ONE}: {PROFILE}: not all required tests of "),
         "nothing written: no capability was judged completely; records/verified/debian.yaml is unchanged".to_owned(),
     ] {
         assert!(written.stderr.contains(&words), "{words}: {}", written.stderr);
