@@ -105,8 +105,8 @@ impl Artifacts {
         let more = if left >= files { " or more" } else { "" };
         let mib = |bytes: u64| bytes >> 20;
         Some(format!(
-            "{cut} log files were cut and {left}{more} left out: at most {} MiB of a file, {} MiB and {files} files of a \
-             cell are kept",
+            "{cut} log files were truncated and {left}{more} were not kept: the limits are {} MiB per file, {} MiB and \
+             {files} files per cell",
             mib(file),
             mib(room)
         ))
@@ -146,7 +146,7 @@ impl CopiedFiles {
 enum CopyError {
     #[error(transparent)]
     Line(#[from] LineError),
-    #[error("the agent answered {0}")]
+    #[error("unexpected answer from the agent: {0}")]
     Unexpected(String),
     #[error(transparent)]
     Write(#[from] io::Error),
@@ -358,7 +358,10 @@ mod tests {
         assert_eq!(measured(out.path()), (100, 3));
         assert_eq!(asked(&files), ["a", "b", "c"]);
         let said = artifacts.left_out().await.unwrap();
-        assert!(said.starts_with("3 log files were cut and 2 left out: at most 0 MiB of a file"), "{said}");
+        assert!(
+            said.starts_with("3 log files were truncated and 2 were not kept: the limits are 0 MiB per file"),
+            "{said}"
+        );
         // A full file is not fetched again for the rest that could not be kept.
         put(&files, "a", 70, &[b'x'; 70]);
         artifacts.fetch(out.path(), &cell, 0, &line).await;
@@ -380,6 +383,9 @@ mod tests {
         assert_eq!(asked(&files), ["a", "b", "c/d"]);
         assert_eq!(measured(out.path()), (3, 3));
         let said = artifacts.left_out().await.unwrap();
-        assert!(said.starts_with("0 log files were cut and 3 or more left out: at most 16 MiB of a file"), "{said}");
+        assert!(
+            said.starts_with("0 log files were truncated and 3 or more were not kept: the limits are 16 MiB per file"),
+            "{said}"
+        );
     }
 }

@@ -87,7 +87,7 @@ fn end_of(root: &Root, file: &str, most: u64) -> anyhow::Result<Option<Vec<u8>>>
     }
     let line = bytes.iter().position(|byte| *byte == b'\n').map_or(0, |end| end + 1);
     let skipped = skipped + line as u64;
-    let mut cut = format!("[the first {skipped} bytes are left out]\n").into_bytes();
+    let mut cut = format!("[the first {skipped} bytes were removed]\n").into_bytes();
     cut.extend(bytes.get(line..).unwrap_or_default());
     Ok(Some(cut))
 }
@@ -135,8 +135,8 @@ mod tests {
         for (most, expected) in [
             (100, Some("one\ntwo\nthree\n")),
             (14, Some("one\ntwo\nthree\n")),
-            (12, Some("[the first 4 bytes are left out]\ntwo\nthree\n")),
-            (8, Some("[the first 8 bytes are left out]\nthree\n")),
+            (12, Some("[the first 4 bytes were removed]\ntwo\nthree\n")),
+            (8, Some("[the first 8 bytes were removed]\nthree\n")),
             (0, None),
         ] {
             let kept = end_of(&root, "log", most).unwrap();

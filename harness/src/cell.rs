@@ -128,10 +128,10 @@ async fn bring_up_and_test(
             (AfterEnvironment::GivenUp, Some(broken)) => return Err(broken),
             (_, Some(Broken { message, .. })) => {
                 cell.line.lost();
-                output.say(&format!("{message}; the rest goes on in a fresh one"));
+                output.say(&format!("{message}; the remaining tests run in a fresh environment"));
             }
             (AfterEnvironment::Machine(RestartReason::Unanswered), None) => {
-                output.say("one of Kata's sandboxes did not answer; the rest goes on in a fresh machine");
+                output.say("a Kata sandbox did not answer; the remaining tests run in a fresh machine");
             }
             (_, None) => {}
         }
@@ -154,14 +154,14 @@ async fn test(
     let line = &running.line();
     setup::send(line, prepared).await.map_err(broken(Phase::Environment))?;
     phase(output, cell, Phase::Probe);
-    cell.line.doing("finding out what the environment provides");
+    cell.line.doing("checking what the environment provides");
     let Some(profile) = cell.profiles.first() else {
         return Err(Broken { phase: Phase::Probe, message: "no profile was asked for".to_owned() });
     };
     let probe = EnvironmentRequest::Probe { profile: Box::new(profile.clone()) };
     let probed = ask(line, probe, bring_up::PROBE).await.map_err(broken(Phase::Probe))?;
     let EnvironmentReply::Probed { facts } = probed else {
-        return Err(Broken { phase: Phase::Probe, message: format!("the agent answered {probed:?}") });
+        return Err(Broken { phase: Phase::Probe, message: format!("unexpected answer from the agent: {probed:?}") });
     };
     running.is_closed(&facts).map_err(broken(Phase::Environment))?;
     let mut environment = bring_up::evidence(running, resources);

@@ -47,13 +47,13 @@ pub struct Donation {
 #[derive(Debug, thiserror::Error)]
 pub enum DonationError {
     /// No release can provide this component.
-    #[error("expected NAME@RELEASE, with a name of {}", Donation::COMPONENTS.map(Component::name).join(", "))]
+    #[error("expected NAME@RELEASE, where NAME is one of {}", Donation::COMPONENTS.map(Component::name).join(", "))]
     Component,
     /// No release has this name.
     #[error(transparent)]
     Target(#[from] TargetError),
     /// The name matches more than one release.
-    #[error("`{0}` is several releases: name one, as debian:13")]
+    #[error("`{0}` matches several releases: name one, for example debian:13")]
     Several(String),
     /// The distro has no usable record.
     #[error(transparent)]
@@ -73,7 +73,7 @@ pub enum DonorError {
     #[error(transparent)]
     Image(#[from] ImageError),
     /// The release's image cannot be held in the cache.
-    #[error("holding {release} in the cache")]
+    #[error("locking {release} in the cache")]
     Hold {
         /// The release, such as `debian:13`.
         release: String,
@@ -89,7 +89,7 @@ pub enum DonorError {
         component: Component,
     },
     /// The program cannot be copied with its libraries.
-    #[error("taking {component} of {release} along")]
+    #[error("copying {component} of {release}")]
     Program {
         /// The component.
         component: Component,
@@ -102,7 +102,7 @@ pub enum DonorError {
     #[error(transparent)]
     Tree(#[from] RootError),
     /// The script that starts a program cannot be written.
-    #[error("writing what starts a program")]
+    #[error("writing the wrapper that starts a program")]
     Script(#[source] io::Error),
 }
 

@@ -76,8 +76,8 @@ pub enum EnvironmentError {
     Host(#[from] HostError),
     /// The container runs without the harness's filter.
     #[error(
-        "the Docker engine did not apply the seccomp profile that it was given, and without one a container can open its \
-         host's files: expected an engine of version 20.10.10 or later that `docker info` says has seccomp"
+        "the Docker engine did not apply kata-qualify's seccomp profile, without which a container can open its host's \
+         files: use an engine 20.10.10 or later for which `docker info` lists seccomp"
     )]
     Unfiltered,
 }
@@ -105,7 +105,7 @@ impl Running {
             Running::Container(_) => None,
             Running::Vm(vm) => {
                 let still = |silent: Duration| {
-                    format!("the virtual machine runs, and nothing was heard of it for {} s", silent.as_secs())
+                    format!("the virtual machine runs, but its agent has been silent for {} s", silent.as_secs())
                 };
                 vm.ending().await.or_else(|| vm.line.silent().map(still))
             }
@@ -131,8 +131,8 @@ impl Running {
         match self {
             Running::Container(container) if keep => {
                 let said = format!(
-                    "kept container {}: `kata-qualify shell RUN TEST` opens a shell in it, and removes it at its end, as \
-                     `kata-qualify clean` does",
+                    "kept container {}: `kata-qualify shell RUN TEST` opens a shell in it and then removes it; \
+                     `kata-qualify clean` removes it, too",
                     container.id()
                 );
                 container.keep().await;
@@ -140,13 +140,13 @@ impl Running {
             }
             Running::Container(container) => {
                 let removed = container.remove().await;
-                removed.err().map(|e| format!("{}; the next start sweeps it", error_chain(&e)))
+                removed.err().map(|e| format!("{}; the next run removes it", error_chain(&e)))
             }
             Running::Vm(vm) => {
                 vm.stop().await;
                 keep.then(|| {
-                    "a virtual machine is not kept: it ends with the run, and its disk's layer with it; \
-                     `kata-qualify shell RUN TEST` boots it again"
+                    "virtual machines cannot be kept: they end with the run; `kata-qualify shell RUN TEST` boots this \
+                     one again"
                         .to_owned()
                 })
             }

@@ -81,7 +81,7 @@ impl Gathered {
     fn file(&mut self, from: &Path, to: &Path, length: u64) -> io::Result<()> {
         let (Some(files), Some(bytes)) = (self.files.checked_sub(1), self.bytes.checked_sub(length)) else {
             if !self.is_full {
-                self.left_out.push(format!("{} and more: too much", from.display()));
+                self.left_out.push(format!("{} and what follows: too large", from.display()));
                 self.is_full = true;
             }
             return Ok(());
@@ -93,7 +93,7 @@ impl Gathered {
             Ok(made) => made,
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
                 if !is_same(&mut bytes, to)? {
-                    self.leave_out(from, "another file of this name is there");
+                    self.leave_out(from, "another file of this name already exists");
                 }
                 return Ok(());
             }
@@ -169,7 +169,7 @@ mod tests {
         std::os::unix::fs::symlink("/etc", from.join("c")).unwrap();
         let mut gathered = Gathered { bytes: 3, ..Gathered::default() };
         gathered.copy(&from, &to).unwrap();
-        let told = ["a and more: too much", "c: neither a file nor a folder", "d and more: too much"];
+        let told = ["a and what follows: too large", "c: neither a file nor a folder", "d and what follows: too large"];
         assert_eq!(gathered.left_out, told.map(|what| format!("{}/{what}", from.display())));
     }
 
@@ -185,7 +185,7 @@ mod tests {
         let mut gathered = Gathered { bytes: 8, depth: 2, ..Gathered::default() };
         gathered.copy(&from, &to).unwrap();
         let told = [
-            "b and more: too much",
+            "b and what follows: too large",
             "c/d: too deep",
             "link: neither a file nor a folder",
             "z: neither a file nor a folder",

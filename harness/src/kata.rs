@@ -42,7 +42,7 @@ pub enum KataError {
         source: Box<ArtifactsError>,
     },
     /// The source is a part of a release whose runtime was not given.
-    #[error("--kata {name}: no runtime of Kata {version} was given beside it")]
+    #[error("--kata {name}: no runtime of Kata {version} was given together with it")]
     NoRuntime {
         /// The name that the user gave, without the directory.
         name: String,
@@ -51,7 +51,7 @@ pub enum KataError {
     },
     /// The source's runtimes serve only other profiles.
     #[error(
-        "--kata {name}: Kata {version} serves {}, which is not among the profiles asked for: give --profile {}",
+        "--kata {name}: Kata {version} belongs to {}, which is not one of the selected profiles: use --profile {}",
         .serves.join(" and "),
         .serves.join(",")
     )]
@@ -64,7 +64,7 @@ pub enum KataError {
         serves: Vec<&'static str>,
     },
     /// A runtime has no configuration.
-    #[error("--kata {name}: no configuration for QEMU below share/defaults/kata-containers")]
+    #[error("--kata {name}: no configuration file for QEMU in share/defaults/kata-containers")]
     NoConfiguration {
         /// The name that the user gave, without the directory.
         name: String,
@@ -344,7 +344,7 @@ mod tests {
     #[test]
     fn a_release_that_serves_no_profile_asked_for_is_refused() {
         let error = open(&[&release("3.1.2", true, false)], &["go-3.29", "rs-4.0"]).unwrap_err();
-        assert!(error.contains("Kata 3.1.2 serves go-3.1, which is not among the profiles"), "{error}");
+        assert!(error.contains("Kata 3.1.2 belongs to go-3.1, which is not one of the selected profiles"), "{error}");
         let error = open(&[&release("3.30.0", false, true)], &["rs-4.0"]).unwrap_err();
         assert!(error.contains("older than 4.0.0, the oldest release of this runtime"), "{error}");
     }
@@ -364,7 +364,7 @@ mod tests {
         let error = open(&[&go], &["go-3.32"]).unwrap_err();
         assert!(error.contains("no kata-agent"), "{error}");
         let error = open(&[&tools, &release("3.30.0", true, false)], &["go-3.29"]).unwrap_err();
-        assert!(error.contains("no runtime of Kata 4.0.0 was given beside it"), "{error}");
+        assert!(error.contains("no runtime of Kata 4.0.0 was given together with it"), "{error}");
     }
 
     #[test]

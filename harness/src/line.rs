@@ -24,16 +24,16 @@ const QUEUE: usize = 64;
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum LineError {
     /// The line ended.
-    #[error("talking to the environment's agent: the line ended: {0}")]
+    #[error("talking to the environment's agent: the connection was closed: {0}")]
     Ended(String),
     /// The deadline passed.
     #[error("talking to the environment's agent: no answer within {0:?}")]
     Late(Duration),
     /// The agent has become silent.
-    #[error("talking to the environment's agent: not even a heartbeat for {} s", .0.as_secs())]
+    #[error("talking to the environment's agent: no heartbeat for {} s", .0.as_secs())]
     Silent(Duration),
     /// The agent speaks another version of the protocol.
-    #[error("talking to the environment's agent: it speaks protocol version {0}, this is {VERSION}")]
+    #[error("talking to the environment's agent: it uses protocol version {0}, expected {VERSION}")]
     Version(u32),
     /// The request does not fit a frame.
     #[error("asking the environment's agent: {0}")]
@@ -202,7 +202,7 @@ impl Line {
     }
 
     fn why_ended(&self) -> String {
-        self.ended.borrow().clone().unwrap_or_else(|| "no reason known".to_owned())
+        self.ended.borrow().clone().unwrap_or_else(|| "unknown reason".to_owned())
     }
 }
 

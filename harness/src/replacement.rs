@@ -17,13 +17,16 @@ pub struct Replacement {
 #[derive(Debug, thiserror::Error)]
 pub enum ReplacementError {
     /// The text has another form, or names no component.
-    #[error("`{text}`: expected NAME=PATH, with a name of {}", Replacement::COMPONENTS.map(Component::name).join(", "))]
+    #[error(
+        "`{text}`: expected NAME=PATH, with NAME one of {}",
+        Replacement::COMPONENTS.map(Component::name).join(", ")
+    )]
     Form {
         /// The text that was given.
         text: String,
     },
     /// There is no such file.
-    #[error("{path} is not there: expected the file to use in the place of {component}")]
+    #[error("{path} does not exist: expected the file to use instead of {component}")]
     NoFile {
         /// The path.
         path: PathBuf,
@@ -80,7 +83,7 @@ mod tests {
         for (wrong, expected) in [
             ("virtiofsd", "NAME=PATH"),
             ("runc=/x", "kernel, qemu, virtiofsd, cloud-hypervisor, firecracker"),
-            ("qemu=/", "is not there"),
+            ("qemu=/", "does not exist"),
         ] {
             let error = Replacement::parse(wrong).unwrap_err().to_string();
             assert!(error.contains(expected), "{error}");

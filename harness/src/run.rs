@@ -115,7 +115,7 @@ pub enum BadRequest {
         source: io::Error,
     },
     /// No cell has anything to run.
-    #[error("nothing is to be run: no cell is of this machine, or everything had passed")]
+    #[error("nothing to run: no cell is for this machine, or all tests had passed")]
     Nothing,
     /// The run in the output directory cannot be resumed with this request.
     #[error("--resume {path}: {reason}")]
@@ -204,7 +204,7 @@ pub async fn run(
         harness: env!("CARGO_PKG_VERSION").to_owned(),
         commit: COMMIT.to_owned(),
         argv: std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect(),
-        records: digest::short(&serde_json::to_string(&request.releases).context("encoding what the records say")?),
+        records: digest::short(&serde_json::to_string(&request.releases).context("encoding the records")?),
         catalogue: test_set(catalogue::tests()),
         profiles: request.profiles.iter().map(|p| p.name.clone()).collect(),
         cells: cells.iter().map(|c| c.id.clone()).collect(),
@@ -277,7 +277,7 @@ pub async fn run(
     let mut until = None;
     if !is_whole {
         interrupts.end_at_next();
-        progress.say("not finished: cleaning up (the journal keeps what is done); one more Ctrl-C ends it at once");
+        progress.say("interrupted, cleaning up (the journal has all finished tests); Ctrl-C again stops at once");
         // Commands that make images watch this flag and end with their process groups.
         cancel.store(true, Ordering::Relaxed);
         until = Some(Instant::now() + CLEANING);
@@ -349,10 +349,10 @@ async fn sweep_what_is_over(
     tell(progress, &swept.with_context(|| format!("looking through {}", request.locks.display()))?);
     let swept = images::sweep(&request.images.cache)?;
     if swept.removed > 0 {
-        progress.say(&format!("swept {} half images of preparations that are over", swept.removed));
+        progress.say(&format!("removed {} incomplete images of earlier runs", swept.removed));
     }
     for left in swept.leftovers {
-        progress.say(&format!("warning: left {left}"));
+        progress.say(&format!("warning: not removed: {left}"));
     }
     Ok(())
 }
@@ -360,14 +360,14 @@ async fn sweep_what_is_over(
 /// Prints what a sweep did. People must know of leftovers, because they may take gigabytes.
 fn tell(progress: &Progress, swept: &SweepReport) {
     for removed in &swept.removed {
-        progress.say(&format!("swept {removed} of a run that is over"));
+        progress.say(&format!("removed {removed} of an earlier run"));
     }
     for left in &swept.leftovers {
-        progress.say(&format!("warning: left {left}"));
+        progress.say(&format!("warning: not removed: {left}"));
     }
     for kept in &swept.kept {
         progress.say(&format!(
-            "note: {kept} of an earlier run is kept for `kata-qualify shell`; `kata-qualify clean` removes it"
+            "note: {kept} of an earlier run was kept for `kata-qualify shell`; remove it with `kata-qualify clean`"
         ));
     }
 }

@@ -42,7 +42,7 @@ pub enum SetupError {
     #[error(transparent)]
     Image(#[from] ImageError),
     /// An image cannot be held in the cache.
-    #[error("holding {image} in the cache")]
+    #[error("locking {image} in the cache")]
     Hold {
         /// The release of the image.
         image: String,
@@ -62,7 +62,7 @@ pub enum SetupError {
     #[error(transparent)]
     Thread(#[from] tokio::task::JoinError),
     /// A file for the agent cannot be read.
-    #[error("reading what becomes {path} in the environment")]
+    #[error("reading the file for {path} in the environment")]
     Read {
         /// The file's path in the environment.
         path: PathBuf,
@@ -81,7 +81,7 @@ pub enum SetupError {
     #[error(transparent)]
     Line(#[from] LineError),
     /// The agent answered anything other than success.
-    #[error("setting the environment up: {0}")]
+    #[error("setting up the environment: {0}")]
     Refused(String),
 }
 

@@ -115,10 +115,10 @@ pub enum CellsError {
     #[error("expected a plan with shards, as `plan --format json` prints it")]
     NoPlanWithShards,
     /// A shard is requested, and the plan has no shards.
-    #[error("it has no shards: `plan --shards N --format json` makes some")]
+    #[error("the plan has no shards: make one with `plan --shards N --format json`")]
     NoShards,
     /// The plan has no such shard.
-    #[error("it has no shard {shard}: the last one is {last}")]
+    #[error("the plan has no shard {shard}: the last one is {last}")]
     NoShard {
         /// The requested shard.
         shard: usize,
@@ -126,7 +126,7 @@ pub enum CellsError {
         last: usize,
     },
     /// The plan has several shards, and none is requested.
-    #[error("it has {0} shards: name one with --shard, the first is 0")]
+    #[error("the plan has {0} shards: choose one with --shard, the first is 0")]
     SeveralShards(usize),
     /// The file has no list.
     #[error("expected a list of cells")]
@@ -138,16 +138,16 @@ pub enum CellsError {
     #[error(transparent)]
     BadName(#[from] CellIdError),
     /// The file names no cell.
-    #[error("it names no cell")]
+    #[error("the file names no cell")]
     NoCell,
     /// The plan has no cells.
-    #[error("it has no cell")]
+    #[error("the plan has no cell")]
     EmptyPlan,
     /// The file names more cells than a run can have.
-    #[error("it names {0} cells, more than {max}", max = MAX_CELLS)]
+    #[error("the file names {0} cells, at most {max} are allowed", max = MAX_CELLS)]
     TooMany(usize),
     /// The plan has more cells than a run can have.
-    #[error("it has {0} cells, more than {max}", max = MAX_CELLS)]
+    #[error("the plan has {0} cells, at most {max} are allowed", max = MAX_CELLS)]
     LongPlan(usize),
 }
 
@@ -359,16 +359,16 @@ mod tests {
             assert_eq!(cells_of(text, number).unwrap(), cells, "{text}");
         }
         for (text, number, why) in [
-            (plan.as_str(), None, "it has 2 shards: name one"),
-            (&plan, Some(2), "it has no shard 2: the last one is 1"),
+            (plan.as_str(), None, "the plan has 2 shards: choose one"),
+            (&plan, Some(2), "the plan has no shard 2: the last one is 1"),
             (&lines, Some(0), "expected a plan with shards"),
-            (&list, Some(0), "it has no shards"),
-            ("", None, "it names no cell"),
+            (&list, Some(0), "the plan has no shards"),
+            ("", None, "the file names no cell"),
             ("{", None, "expected JSON"),
             ("{}", None, "expected a list of cells"),
             ("[1]", None, "expected names of cells"),
-            ("debian:13", None, "\"debian:13\" is no cell"),
-            ("../../etc/x86_64/vm", None, "is no cell"),
+            ("debian:13", None, "\"debian:13\" is not a cell"),
+            ("../../etc/x86_64/vm", None, "is not a cell"),
         ] {
             let said = cells_of(text, number).unwrap_err().to_string();
             assert!(said.contains(why), "{text}: {said}");

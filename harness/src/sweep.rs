@@ -261,8 +261,8 @@ pub async fn sweep(docker: &Docker, which: SweepScope<'_>) -> Result<SweepReport
                 swept.kept.push(format!("container {short}"));
             }
             Choice::Ask(lock) => swept.leftovers.push(format!(
-                "container {short} of a run whose lock, {lock}, says nothing from here; if that run is over: docker rm \
-                 --force --volumes {short}"
+                "container {short} of a run whose lock {lock} cannot be checked from here; if that run is over, remove \
+                 it: docker rm --force --volumes {short}"
             )),
             Choice::Remove => {
                 let options = RemoveContainerOptions { force: true, v: true, ..Default::default() };

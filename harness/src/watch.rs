@@ -38,7 +38,7 @@ impl Follower {
     /// If the journal cannot be read, or a line is not an event.
     pub fn read(&mut self) -> io::Result<Vec<JournalEntry>> {
         if self.file.metadata()?.len() < self.at {
-            return Err(io::Error::other("the journal was cut"));
+            return Err(io::Error::other("the journal was truncated"));
         }
         self.file.seek(SeekFrom::Start(self.at))?;
         let mut bytes = Vec::new();

@@ -63,7 +63,7 @@ fn a_mirror_below_the_folder_of_temporary_files_is_refused_before_anything_start
     for option in ["--mirror", "--security-mirror"] {
         for mirror in ["file:///tmp/mirror", "file:/tmp/mirror", "file://localhost/%74mp/mirror", linked.as_str()] {
             let said = said(&["run", "debian:13", "--in", "vm", option, mirror]);
-            let expected = format!("error: {option}: expected a folder that is not below /tmp");
+            let expected = format!("error: {option}: the programs that fetch packages have a /tmp of their own");
             assert!(said.contains(&expected) && said.ends_with("exit 2\n"), "{mirror}: {said}");
         }
     }
@@ -90,9 +90,9 @@ fn an_unknown_release_is_told_with_the_known_ones() {
 #[test]
 fn a_release_of_which_no_image_can_be_had_is_refused_before_anything_starts() {
     assert_snapshot!(said(&["run", "gentoo:rolling", "nixos:unstable"]), @r"
-    error: gentoo:rolling: no installer is written for the package manager `emerge`
-    nixos:unstable: no installer is written for the package manager `nix`
-    hint: images are made of releases with apt, dnf, yum, tdnf, zypper, pacman, apk so far; run `kata-qualify run --in host` on such a system itself
+    error: gentoo:rolling: the package manager `emerge` is not supported
+    nixos:unstable: the package manager `nix` is not supported
+    hint: images can be made only for releases with apt, dnf, yum, tdnf, zypper, pacman, apk; use `kata-qualify run --in host` on a machine that runs this release
     exit 2
     ");
 }
@@ -141,7 +141,7 @@ fn doctor_names_the_programs_of_other_families_and_needs_none_of_them() {
         ("pacman", "`pacman-package-manager`"),
         ("curl", "`curl`"),
         ("gpg", "`gpg`"),
-        ("apk", "OCI and cloud images do without"),
+        ("apk", "OCI and cloud images work without it"),
     ] {
         let line = said.lines().find(|line| line.split_whitespace().nth(1) == Some(program));
         let line = line.unwrap_or_else(|| panic!("{program}: {said}"));
@@ -153,7 +153,7 @@ fn doctor_names_the_programs_of_other_families_and_needs_none_of_them() {
 #[test]
 fn an_unknown_test_is_told_with_the_nearest() {
     assert_snapshot!(said(&["run", "debian:13", "--test", "rename_is_atomik"]), @r"
-    error: no test has `rename_is_atomik` in its id, and no capability that name; the nearest is filesystem::virtio_fs::rename_is_atomic (`kata-qualify list` shows all)
+    error: no test id contains `rename_is_atomik`, and no capability has that name; the nearest is filesystem::virtio_fs::rename_is_atomic (`kata-qualify list` shows all)
     exit 2
     ");
 }
@@ -161,10 +161,10 @@ fn an_unknown_test_is_told_with_the_nearest() {
 #[test]
 fn a_kata_that_cannot_be_is_refused_before_anything_runs() {
     for (arguments, expected) in [
-        (&["--kata", "/nonexistent/kata"][..], "--kata: it runs in virtual machines only: add --in vm"),
-        (&["--in", "vm", "--kata", "/nonexistent/kata"], "--kata: /nonexistent/kata is not there"),
-        (&["--in", "vm", "--kata", "kata.tar.xz#123"], "`123` is no checksum: expected 64 hexadecimal digits"),
-        (&["--component", "virtiofsd=/nonexistent/x"], "--component /nonexistent/x is not there"),
+        (&["--kata", "/nonexistent/kata"][..], "--kata: Kata runs only in virtual machines here: add --in vm"),
+        (&["--in", "vm", "--kata", "/nonexistent/kata"], "--kata: /nonexistent/kata does not exist"),
+        (&["--in", "vm", "--kata", "kata.tar.xz#123"], "`123` is not a checksum: expected 64 hexadecimal digits"),
+        (&["--component", "virtiofsd=/nonexistent/x"], "--component /nonexistent/x does not exist"),
         (&["--component", "runc=x"], "--component `runc=x`: expected NAME=PATH"),
         (&["--in", "vm", "--kata", "."], "no part of Kata in"),
     ] {
@@ -178,13 +178,13 @@ fn a_cloud_image_that_cannot_be_is_refused_before_anything_runs() {
     let sum = "0".repeat(64);
     let address = format!("https://images.example/debian-13.qcow2#{sum}");
     for (arguments, expected) in [
-        (&["debian:12,13", "--cloud-image", &address][..], "it is of one release, and 2 are named"),
+        (&["debian:12,13", "--cloud-image", &address][..], "the image is for one release, but 2 were given"),
         (
             &["debian:13", "--cloud-image", "https://images.example/x.qcow2"],
-            "x.qcow2 has no checksum: put the vendor's",
+            "x.qcow2 has no checksum: append the vendor's",
         ),
-        (&["debian:13", "--cloud-image", "x.qcow2#12"], "`12` is no checksum: expected 64 hexadecimal digits"),
-        (&["debian:13", "--cloud-image", "x.qcow2"], "x.qcow2 is no file: expected a qcow2 image"),
+        (&["debian:13", "--cloud-image", "x.qcow2#12"], "`12` is not a checksum: expected 64 hexadecimal digits"),
+        (&["debian:13", "--cloud-image", "x.qcow2"], "x.qcow2 is not a file: expected a qcow2 image"),
         (
             &["debian:13", "--cloud-image", &address, "--source", "oci"],
             "'--cloud-image <PATH|URL#CHECKSUM>' cannot be used",
@@ -201,10 +201,13 @@ fn an_oci_image_that_cannot_be_is_refused_before_anything_runs() {
     let sum = "0".repeat(64);
     let address = format!("https://images.example/debian.tar#{sum}");
     for (arguments, expected) in [
-        (&["debian:12,13", "--oci-image", &address][..], "--oci-image: it is of one release, and 2 are named"),
+        (&["debian:12,13", "--oci-image", &address][..], "--oci-image: the image is for one release, but 2 were given"),
         (&["debian:13", "--oci-image", "https://images.example/x.tar"], "has no checksum: append #SHA256"),
-        (&["debian:13", "--oci-image", "x.tar#12"], "`12` is no checksum: expected 64 hexadecimal digits"),
-        (&["debian:13", "--oci-image", "x.tar"], "--oci-image: x.tar is not there: expected what `docker save` writes"),
+        (&["debian:13", "--oci-image", "x.tar#12"], "`12` is not a checksum: expected 64 hexadecimal digits"),
+        (
+            &["debian:13", "--oci-image", "x.tar"],
+            "--oci-image: x.tar does not exist: expected an archive written by `docker save`",
+        ),
         (&["debian:13", "--oci-image", "."], "it has neither index.json nor manifest.json"),
         (
             &["debian:13", "--oci-image", &address, "--source", "oci"],
@@ -281,7 +284,7 @@ fn an_offline_run_by_an_empty_cache_is_refused_by_run_and_plan_alike() {
     let dir = tempfile::tempdir().unwrap();
     let options = ["debian:13", "--in", "vm", "--offline", "--cache", "cache"];
     let run = said_in(&dir, &[&["run"], &options[..], &["--out", "out"]].concat());
-    let why = "what is needed is not in the cache, and offline forbids fetching it";
+    let why = "the image is not in the cache, and --offline forbids downloads";
     assert_eq!(run, format!("error: debian:13: {why}\nhint: run once without --offline\nexit 2\n"));
     assert_eq!(names(dir.path()), [""; 0], "nothing is written");
     let plan = said_in(&dir, &[&["plan"], &options[..]].concat());
@@ -302,7 +305,8 @@ fn what_plan_says_cannot_be_is_refused_before_anything_starts() {
         let rows = planned(options);
         let refused = rows.iter().filter_map(|(release, why)| Some((release, why.as_ref()?)));
         // The missing container engine is reported once for all releases that could be brought up otherwise.
-        let (alike, own): (Vec<_>, Vec<_>) = refused.partition(|(_, why)| why.contains("--in container needs one"));
+        let (alike, own): (Vec<_>, Vec<_>) =
+            refused.partition(|(_, why)| why.contains("--in container needs a Docker engine"));
         let all = said(&[&["run", "all"], options].concat());
         let told: Vec<&str> =
             all.trim_start_matches("error: ").lines().take_while(|l| !l.starts_with("hint: ")).collect();
@@ -327,20 +331,20 @@ fn what_plan_says_cannot_be_is_refused_before_anything_starts() {
 #[test]
 fn plan_says_why_a_release_cannot_be_brought_up() {
     assert_snapshot!(said(&["plan", "gentoo:rolling", "--in", "vm"]), @r"
-    gentoo:rolling  cannot: no installer is written for the package manager `emerge`
-    hint: images are made of releases with apt, dnf, yum, tdnf, zypper, pacman, apk so far; run `kata-qualify run --in host` on such a system itself
+    gentoo:rolling  cannot: the package manager `emerge` is not supported
+    hint: images can be made only for releases with apt, dnf, yum, tdnf, zypper, pacman, apk; use `kata-qualify run --in host` on a machine that runs this release
     exit 0
     ");
     let why = said(&["plan", "--in", "host"]);
     assert!(why.starts_with("error: --in host tests this machine as it is") && why.ends_with("exit 2\n"), "{why}");
     let why = said(&["plan", "--mirror", "http://mirror.example/debian"]);
-    assert!(why.starts_with("error: --mirror is the archive of one distro") && why.ends_with("exit 2\n"), "{why}");
+    assert!(why.starts_with("error: --mirror names the archive of one distro") && why.ends_with("exit 2\n"), "{why}");
 }
 
 #[test]
 fn a_test_of_another_profile_is_not_silently_nothing() {
     assert_snapshot!(said(&["run", "debian:13", "--test", "virtio_9p", "--profile", "go-3.29"]), @r"
-    error: no test that `virtio_9p` chooses applies under go-3.29
+    error: no test that matches `virtio_9p` applies to go-3.29
     exit 2
     ");
 }
@@ -387,7 +391,7 @@ fn an_upload_that_brings_no_package_is_refused() {
     for (more, expected) in [
         (&["--with-packages", changes.as_str()][..], "expected the field Checksums-Sha256"),
         (&["--with-packages", "/nonexistent/x.deb"], "--with-packages: /nonexistent/x.deb"),
-        (&["--with-packages", symbols.as_str()], "none of these files is a package that guests can run"),
+        (&["--with-packages", symbols.as_str()], "these files contain no package to test"),
         (&["--no-base"], "--with-packages"),
     ] {
         let refused = said(&[&["run", "debian:13"], more].concat());
@@ -398,15 +402,15 @@ fn an_upload_that_brings_no_package_is_refused() {
 #[test]
 fn write_back_does_not_go_with_candidates() {
     assert_snapshot!(said(&["run", "debian:13", "--write-back", "--overlay", "."]), @r"
-    error: --write-back does not go with --install, --with-packages or --overlay: a record says what the distro ships
+    error: --write-back cannot be used with --install, --with-packages or --overlay: a record says what the distro ships
     exit 2
     ");
     assert_snapshot!(said(&["run", "debian:13", "--write-back", "--install", "strace"]), @r"
-    error: --write-back does not go with --install, --with-packages or --overlay: a record says what the distro ships
+    error: --write-back cannot be used with --install, --with-packages or --overlay: a record says what the distro ships
     exit 2
     ");
     assert_snapshot!(said(&["run", "debian:13", "--write-back", "--component", "virtiofsd=x"]), @r"
-    error: --write-back goes with --component only beside --kata: a record says what the distro ships, and of a run with other components only what Kata itself showed
+    error: --write-back can be used with --component only if --kata is given, too: a record says what the distro ships, and a run with other components can only add results of Kata itself
     exit 2
     ");
 }
@@ -418,12 +422,15 @@ fn what_the_callers_keys_vouch_for_is_not_written_beside_the_shipped_records() {
     let run = "run fedora:44 --write-back --mirror file:///nowhere --mirror-key key.asc --cache cache";
     let run: Vec<&str> = run.split(' ').collect();
     assert_snapshot!(said_in(&dir, &run), @r"
-    error: --write-back: keys that --mirror-key names vouch for the packages, and the shipped records speak of each distro's own; name a folder of your own with --records
+    error: --write-back: the packages are vouched for by keys given with --mirror-key, but the shipped records are about each distro's own packages; name a folder of your own with --records
     exit 2
     ");
     let checkout = Path::new(env!("CARGO_MANIFEST_DIR")).join("../distros/records");
     let said = said_in(&dir, &[run.as_slice(), &["--records", checkout.to_str().unwrap()]].concat());
-    assert!(said.contains("has these records, name another folder") && said.contains("exit 2"), "{said}");
+    assert!(
+        said.contains("contains the shipped records, name another folder with --records") && said.contains("exit 2"),
+        "{said}"
+    );
     // The next error in the arguments is reported, because nothing may start here.
     std::fs::create_dir(dir.path().join("mine")).unwrap();
     let said = said_in(&dir, &[run.as_slice(), &["--records", "mine", "--out", "."]].concat());
@@ -439,7 +446,7 @@ fn an_image_that_may_be_anybodys_is_not_written_beside_the_shipped_records() {
     for (option, image) in [("--oci-image", "x.tar"), ("--cloud-image", "x.qcow2")] {
         let run = ["run", "debian:13", "--write-back", "--cache", "cache", option];
         let said = |more: &[&str]| said_in(&dir, &[run.as_slice(), more].concat());
-        let is_anybodys = format!("error: --write-back: an image that is handed over is anybody's ({option}), ");
+        let is_anybodys = format!("error: --write-back: nobody but you vouches for the image given with {option}, ");
         // A checksum in the address proves nothing about the origin.
         let named = format!("{image}#{sum}");
         for more in [&[image][..], &[image, "--records", &checkout], &[&named], &[&named, "--records", &checkout]] {
@@ -458,7 +465,7 @@ fn an_image_that_may_be_anybodys_is_not_written_beside_the_shipped_records() {
 fn write_back_needs_records_to_write_to() {
     let dir = tempfile::tempdir().unwrap();
     assert_snapshot!(said_in(&dir, &["run", "debian:13", "--write-back"]), @r"
-    error: --write-back: distros/records is not a folder of records; name one with --records
+    error: --write-back: distros/records is not a folder; name the folder of records with --records
     exit 2
     ");
 }
@@ -610,7 +617,7 @@ fn without_docker_one_line_says_so_and_nothing_is_left() {
     let dir = tempfile::tempdir().unwrap();
     let said = said_in(&dir, &["run", "debian:13", "--in", "container", "--out", "out"]);
     assert_snapshot!(said, @r"
-    error: no Docker engine answers, and --in container needs one: connecting to Docker: Socket not found: /nonexistent/docker.sock (`--in vm` needs none; `kata-qualify doctor` says more)
+    error: --in container needs a Docker engine, but none answers: connecting to Docker: Socket not found: /nonexistent/docker.sock (`--in vm` works without one; `kata-qualify doctor` shows more)
     exit 2
     ");
     assert_eq!(names(dir.path()), Vec::<String>::new());
@@ -639,7 +646,7 @@ fn list_can_be_narrowed() {
     exit 0
     ");
     assert_snapshot!(said(&["list", "--test", "rename_is_atomik"]), @r"
-    error: no test has `rename_is_atomik` in its id, and no capability that name; the nearest is filesystem::virtio_fs::rename_is_atomic (`kata-qualify list` shows all)
+    error: no test id contains `rename_is_atomik`, and no capability has that name; the nearest is filesystem::virtio_fs::rename_is_atomic (`kata-qualify list` shows all)
     exit 2
     ");
 }
@@ -919,11 +926,11 @@ fn clean_says_what_it_leaves_and_why() {
     assert_snapshot!(said_in(&dir, &["clean", "--images", "--cache", "cache"]), @r"
     removed folder r2.kata
     removed 1 cached images
-    warning: connecting to Docker: Socket not found: /nonexistent/docker.sock: containers and volumes, if any, were not looked at
-    warning: left <DIR>/cache/runs/r1.lock: is a link: expected a folder or file of your own that nobody else may write to
-    note: left <DIR>/cache/runs/other.thing: kata-qualify did not make it
-    warning: left <DIR>/cache/images/.tmp/x: its lock does not tell whether its maker is alive: <DIR>/cache/images/.tmp/x/lock is a link: expected a folder or file of your own that nobody else may write to
-    note: left <DIR>/cache/images/stray: kata-qualify did not make it
+    warning: connecting to Docker: Socket not found: /nonexistent/docker.sock: containers and volumes were not checked
+    warning: not removed: <DIR>/cache/runs/r1.lock: is a link: expected a folder or file that belongs to you and that nobody else may write to
+    note: <DIR>/cache/runs/other.thing was not removed: kata-qualify did not create it
+    warning: not removed: <DIR>/cache/images/.tmp/x: cannot find out from its lock whether it is in use: <DIR>/cache/images/.tmp/x/lock is a link: expected a folder or file that belongs to you and that nobody else may write to
+    note: <DIR>/cache/images/stray was not removed: kata-qualify did not create it
     exit 3
     ");
     assert_eq!(names(&runs), ["other.thing", "r1.host", "r1.lock"]);
@@ -932,9 +939,9 @@ fn clean_says_what_it_leaves_and_why() {
     std::fs::remove_file(runs.join("r1.lock")).unwrap();
     assert_snapshot!(said_in(&dir, &["clean", "--cache", "cache"]), @r"
     removed folder r1.host
-    removed 1 half images
-    warning: connecting to Docker: Socket not found: /nonexistent/docker.sock: containers and volumes, if any, were not looked at
-    note: left <DIR>/cache/runs/other.thing: kata-qualify did not make it
+    removed 1 incomplete images
+    warning: connecting to Docker: Socket not found: /nonexistent/docker.sock: containers and volumes were not checked
+    note: <DIR>/cache/runs/other.thing was not removed: kata-qualify did not create it
     exit 0
     ");
 }
@@ -946,7 +953,7 @@ fn a_run_says_at_its_start_what_it_leaves_of_others() {
     std::os::unix::fs::symlink("/dev/null", dir.path().join("cache/runs/r1.lock")).unwrap();
     let run = ["run", "debian:13", "--in", "vm", "--offline", "--test", "host::", "--cache", "cache", "--out", "out"];
     let said = said_in(&dir, &run);
-    assert!(said.contains("warning: left <DIR>/cache/runs/r1.lock: is a link"), "{said}");
+    assert!(said.contains("warning: not removed: <DIR>/cache/runs/r1.lock: is a link"), "{said}");
     assert!(said.ends_with("exit 3\n"), "there is nothing in the image: {said}");
 }
 

@@ -88,7 +88,7 @@ fn a_run_goes_on_only_as_it_was_begun() {
     said(dir.path(), &[&RUN[..], &["out"]].concat());
     let (code, stderr) = said(dir.path(), &RESUME);
     assert_eq!(code, Some(2), "{stderr}");
-    assert!(stderr.contains("--resume out: it came to its end"), "{stderr}");
+    assert!(stderr.contains("--resume out: the run is finished"), "{stderr}");
     cut(dir.path(), 2);
     let before = std::fs::read_to_string(dir.path().join("out").join(FILE)).unwrap();
     let (code, stderr) = said(dir.path(), &[&RESUME[..], &["--accept-expired"]].concat());
@@ -109,7 +109,7 @@ fn a_folder_without_a_run_is_bad_input() {
     std::fs::write(dir.path().join("out").join(FILE), "{\"at\":\"2026-07").unwrap();
     let (code, stderr) = said(dir.path(), &RESUME);
     assert_eq!(code, Some(2), "{stderr}");
-    assert!(stderr.contains("its journal does not say what was to be run"), "{stderr}");
+    assert!(stderr.contains("its journal does not say what to run"), "{stderr}");
 }
 
 /// Two processes must not write the same journal.
@@ -147,7 +147,7 @@ fn what_a_run_did_not_show_is_run_again_elsewhere() {
     assert!(stderr.starts_with("error: RUN nowhere: "), "{stderr}");
     let (code, stderr) = said(dir.path(), &["run", "--resume", "again", "--offline", "--cache", "cache"]);
     assert_eq!(code, Some(2), "{stderr}");
-    assert!(stderr.contains("it is a rerun: `kata-qualify rerun RUN --resume DIR`"), "{stderr}");
+    assert!(stderr.contains("it is a rerun: resume it with `kata-qualify rerun RUN --resume DIR`"), "{stderr}");
     let (code, stderr) = said(dir.path(), &["rerun", "again"]);
     assert_eq!(code, Some(2), "{stderr}");
     assert!(stderr.contains("it is a rerun itself"), "{stderr}");

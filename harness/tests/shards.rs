@@ -50,10 +50,10 @@ fn a_file_that_names_no_cells_of_this_machine_is_bad_usage() {
     let arch = Arch::of_machine().unwrap();
     let other = Arch::ALL.iter().find(|other| **other != arch).unwrap();
     for (text, more, why) in [
-        (format!("debian:13/{other}/vm"), &[][..], "is of another architecture than this machine's"),
+        (format!("debian:13/{other}/vm"), &[][..], "is not for this machine's architecture"),
         (format!("debian:0/{arch}/vm"), &[], "unknown release `0` of debian"),
-        ("debian:13".to_owned(), &[], "is no cell: expected DISTRO:RELEASE/ARCHITECTURE/ENVIRONMENT"),
-        ("{\"shards\": []}".to_owned(), &["--shard", "3"], "it has no shard 3"),
+        ("debian:13".to_owned(), &[], "is not a cell: expected DISTRO:RELEASE/ARCHITECTURE/ENVIRONMENT"),
+        ("{\"shards\": []}".to_owned(), &["--shard", "3"], "the plan has no shard 3"),
         ("[]".to_owned(), &["--in", "vm"], "cannot be used with"),
         ("[]".to_owned(), &["debian:13"], "cannot be used with"),
     ] {

@@ -23,7 +23,7 @@ fn a_kept_container_is_visited_and_removed_and_brought_up_again_when_it_is_gone(
     // The next run leaves the kept container and reports it.
     let passes = ["run", "debian:13", "--in", "container", "--profile", "go-3.32", "--test", "packages_are_installed"];
     let next = end(kata_qualify(dir.path()).args(passes).args(["--keep-failed", "--out", "next"]));
-    assert!(next.stderr.contains("is kept for `kata-qualify shell`"), "{}", next.stderr);
+    assert!(next.stderr.contains("was kept for `kata-qualify shell`"), "{}", next.stderr);
     assert_eq!(kept(dir.path()).len(), 1, "nothing failed in the next one: {}", next.stderr);
     let script = "cat /etc/os-release; echo said >&2; exit 7";
     let visited = end(kata_qualify(dir.path()).args(["shell", "out", TEST, "--", "/bin/sh", "-c", script]));

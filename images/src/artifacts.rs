@@ -63,7 +63,10 @@ pub enum ArtifactsError {
     #[error(transparent)]
     File(#[from] ExternalFileError),
     /// A checksum was given, but the source is a directory.
-    #[error("{path} is a folder, which has no checksum: leave it out, or name the archive")]
+    #[error(
+        "{path} is a folder, which cannot be checked against a checksum: leave the checksum out, or name the \
+             archive"
+    )]
     FolderChecksum {
         /// The folder.
         path: PathBuf,
@@ -87,7 +90,7 @@ pub enum ArtifactsError {
         expected: String,
     },
     /// The VERSION file and the runtime's program report different versions.
-    #[error("{file} says {version}, and {program} says {said:?}: they are not of one release")]
+    #[error("{file} says {version}, but {program} says {said:?}: expected files of the same release")]
     TwoVersions {
         /// Path of the VERSION file.
         file: String,
@@ -99,7 +102,7 @@ pub enum ArtifactsError {
         said: String,
     },
     /// No profile covers the version.
-    #[error("no profile is about its {runtime} runtime")]
+    #[error("there is no profile for its {runtime} runtime")]
     Version {
         /// `go` or `rust`.
         runtime: &'static str,
@@ -108,8 +111,8 @@ pub enum ArtifactsError {
     },
     /// The agent needs libraries that the guest does not have.
     #[error(
-        "{path} is dynamically linked, and there is no initrd of Kata's with its libraries: bring the archive that has \
-         share/kata-containers/kata-containers-initrd.img, too, or a static kata-agent (built with LIBC=musl)"
+        "{path} is dynamically linked, but there is no Kata initrd with its libraries: use an archive that contains \
+         share/kata-containers/kata-containers-initrd.img, or a static kata-agent (built with LIBC=musl)"
     )]
     DynamicAgent {
         /// Path of the agent.
@@ -228,7 +231,7 @@ fn inspect(
         what: "part of Kata",
         place: place.display().to_string(),
         expected: format!(
-            "one of {}, below opt/kata or by itself",
+            "one of {}, in opt/kata or at the top level",
             [SHIMS.as_slice(), &CHECKERS, &INITRDS].concat().join(", ")
         ),
     })?;

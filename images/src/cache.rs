@@ -92,7 +92,7 @@ impl Store {
     pub(crate) fn find(&self, key: &str) -> Result<Option<Image>, Failure> {
         match Image::load(&self.images.join(key), ImageOrigin::Cached) {
             Err(failure) if is_damage(&failure.cause) => {
-                tracing::debug!("an image that cannot be read: {}", failure.cause);
+                tracing::debug!("unreadable image: {}", failure.cause);
                 Ok(None)
             }
             found => found,
@@ -161,7 +161,7 @@ impl Store {
                     }
                     // The new image could not be renamed to the place of a damaged one.
                     if self.images.join(key).symlink_metadata().is_ok() {
-                        tracing::warn!("the image {key} cannot be read and is made again");
+                        tracing::warn!("the image {key} cannot be read and will be made again");
                         self.discard(key)?;
                     }
                     return Ok(Turn::Ours { _lock: file });

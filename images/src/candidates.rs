@@ -82,7 +82,7 @@ impl Candidates {
             self.updates.iter().filter(is_there).cloned().map(ExtraPackage::File).collect();
         if let (Some(first), true) = (self.updates.first(), updates.is_empty()) {
             let name = first.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            let reason = format!("neither it nor another one beside it is of a package that {} has", plain.release());
+            let reason = format!("neither this nor the other given packages are installed in {}", plain.release());
             return Err(ImageErrorKind::BadPackage { name, reason }.into());
         }
         Ok(self.packages.iter().cloned().chain(updates).collect())

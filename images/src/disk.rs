@@ -279,7 +279,7 @@ mod tests {
         std::fs::remove_dir_all(&plain.dir).unwrap();
         let gone = job.host(&candidate, &folder.path().join("again"), folder.path(), &[]).unwrap_err();
         assert!(
-            gone.cause.to_string().contains("debian:13 has been removed from the cache meanwhile"),
+            gone.cause.to_string().contains("debian:13 was removed from the cache in the meantime"),
             "{}",
             gone.cause
         );

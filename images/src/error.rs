@@ -74,7 +74,7 @@ impl fmt::Display for CommandFailure {
 #[non_exhaustive]
 pub enum ImageErrorKind {
     /// A package that the record or the user names is in none of the release's suites or repositories.
-    #[error("package `{package}` is in none of the release's suites or repositories")]
+    #[error("package `{package}` was not found in the release's suites or repositories")]
     PackageMissing {
         /// The package.
         package: String,
@@ -135,7 +135,7 @@ pub enum ImageErrorKind {
     #[error("building an image needs root")]
     NotRoot,
     /// This machine cannot run the release's binaries.
-    #[error("the release is for {wanted}, this machine runs {machine}")]
+    #[error("the release is for {wanted}, but this machine is {machine}")]
     WrongArchitecture {
         /// The release's architecture.
         wanted: Arch,
@@ -143,7 +143,7 @@ pub enum ImageErrorKind {
         machine: String,
     },
     /// There is no installer for the package manager.
-    #[error("no installer is written for the package manager `{manager}`")]
+    #[error("the package manager `{manager}` is not supported")]
     UnsupportedPackageManager {
         /// Package manager of the release.
         manager: PackageManager,
@@ -159,7 +159,7 @@ pub enum ImageErrorKind {
         needed_for: &'static str,
     },
     /// The repositories configured in the record's OCI image lack something.
-    #[error("no repository that its OCI image names has {what}")]
+    #[error("none of the repositories in its OCI image has {what}")]
     ImageLacks {
         /// As the record describes it: `QEMU, which …`.
         what: String,
@@ -173,7 +173,7 @@ pub enum ImageErrorKind {
         archive: Archive,
     },
     /// The run is offline, and the cache has no suitable image.
-    #[error("what is needed is not in the cache, and offline forbids fetching it")]
+    #[error("the image is not in the cache, and --offline forbids downloads")]
     NotCached,
     /// An extra package is neither a valid name nor a readable package file of the family.
     #[error("extra package `{name}`: {reason}")]
@@ -225,7 +225,7 @@ pub enum ImageErrorKind {
     #[error("cancelled")]
     Cancelled,
     /// The time limit was exceeded.
-    #[error("the deadline of {seconds} s passed")]
+    #[error("timed out after {seconds} s")]
     DeadlineExceeded {
         /// The limit.
         seconds: u64,
@@ -253,7 +253,7 @@ pub enum ImageErrorKind {
         reason: String,
     },
     /// The namespaces for running the release's own programs cannot be created.
-    #[error("{folder}: its programs cannot be given ids of their own: {source}")]
+    #[error("{folder}: cannot map ids for its programs: {source}")]
     Unmapped {
         /// Directory that the programs were to see as their root.
         folder: PathBuf,
@@ -286,18 +286,18 @@ impl ImageErrorKind {
         Some(match self {
             ImageErrorKind::MirrorUnreachable { cached_age: Some(age), .. }
             | ImageErrorKind::RegistryUnreachable { cached_age: Some(age), .. } => {
-                format!("an image {} old is in the cache: --offline uses it", age_words(*age))
+                format!("use the cached image, which is {} old, with --offline", age_words(*age))
             }
             ImageErrorKind::RegistryUnreachable { cached_age: None, .. } => {
-                "check the network and the Docker engine's proxy and registry mirrors, or hand the base over as a file with --oci-image; --offline works once an image is cached".to_owned()
+                "check the network and the Docker engine's proxy and registry mirrors, or provide the base as a file with --oci-image; --offline works once an image is cached".to_owned()
             }
             ImageErrorKind::MirrorUnreachable { cached_age: None, .. } => {
-                "check the network and the machine's apt sources, or name another mirror with --mirror, or --security-mirror for that of security updates; --offline works once an image is cached".to_owned()
+                "check the network and the machine's apt sources, or name another mirror with --mirror (for security updates: --security-mirror); --offline works once an image is cached".to_owned()
             }
             ImageErrorKind::NoMirror { archive: Archive::Main, .. } => "name one with --mirror".to_owned(),
             ImageErrorKind::NoMirror { archive: Archive::Security, .. } => "name one with --security-mirror".to_owned(),
             ImageErrorKind::Expired { .. } => {
-                "use a fresher mirror (--mirror, --security-mirror), or accept its age with --accept-expired, which the evidence then records".to_owned()
+                "use a newer mirror (--mirror, --security-mirror), or accept this one with --accept-expired; the evidence then says so".to_owned()
             }
             ImageErrorKind::Untrusted { .. } => {
                 "install the distro's archive keyring (debian-archive-keyring, ubuntu-keyring), or name the mirror's keys with --mirror-key".to_owned()
@@ -314,14 +314,14 @@ impl ImageErrorKind {
             ImageErrorKind::UnsupportedPackageManager { written, .. } => {
                 let written: Vec<&str> = written.iter().map(|manager| manager.name()).collect();
                 format!(
-                    "images are made of releases with {} so far; run `kata-qualify run --in host` on such a system itself",
+                    "images can be made only for releases with {}; use `kata-qualify run --in host` on a machine that runs this release",
                     written.join(", ")
                 )
             }
-            ImageErrorKind::WrongArchitecture { .. } => "install Debian's qemu-user-binfmt (qemu-user-static up to 12), with which this machine runs programs of that architecture, or run on a machine of it".to_owned(),
-            ImageErrorKind::Unmapped { .. } => "packages' scripts run in user namespaces on a mount that maps their ids, never as this machine's root: that takes Linux 5.12 and a cache on ext4, XFS or Btrfs (Linux 6.3 for tmpfs), and user namespaces that are not switched off (user.max_user_namespaces)".to_owned(),
+            ImageErrorKind::WrongArchitecture { .. } => "install qemu-user-binfmt (up to Debian 12: qemu-user-static), so that this machine can run programs for that architecture, or use a machine of that architecture".to_owned(),
+            ImageErrorKind::Unmapped { .. } => "packages' scripts run in user namespaces on an id-mapped mount, never as this machine's root: this needs Linux 5.12, a cache on ext4, XFS or Btrfs (on tmpfs: Linux 6.3), and user namespaces that are not disabled (user.max_user_namespaces)".to_owned(),
             ImageErrorKind::ImageLacks { .. } => {
-                "name repositories that have it with --mirror and their keys with --mirror-key, or begin from an image that knows them (--cloud-image, --oci-image)".to_owned()
+                "name a repository that has it with --mirror and its key with --mirror-key, or use an image that is configured for it (--cloud-image, --oci-image)".to_owned()
             }
             ImageErrorKind::NotCached => "run once without --offline".to_owned(),
             _ => return None,
@@ -401,7 +401,7 @@ mod tests {
         let hint = silent.hint().unwrap();
         assert!(hint.contains("--oci-image") && !hint.contains("--mirror"), "{hint}");
         *silent.cached_age().unwrap() = Some(7_200);
-        assert_eq!(silent.hint().as_deref(), Some("an image 2 hours old is in the cache: --offline uses it"));
+        assert_eq!(silent.hint().as_deref(), Some("use the cached image, which is 2 hours old, with --offline"));
         assert!(ImageErrorKind::NotRoot.cached_age().is_none());
         let absent = ImageErrorKind::NoSuchImage { reference: "registry.example/debian:13".to_owned() };
         assert_eq!(absent.to_string(), "image registry.example/debian:13 is not in its registry");

@@ -42,13 +42,13 @@ pub enum Checksum {
 #[non_exhaustive]
 pub enum ExternalFileError {
     /// The text after `#` is no checksum.
-    #[error("`{text}` is no checksum: expected 64 hexadecimal digits (sha-256) or 128 (sha-512) behind the #")]
+    #[error("`{text}` is not a checksum: expected 64 hexadecimal digits (sha-256) or 128 (sha-512) after the #")]
     Checksum {
         /// The text that was given.
         text: String,
     },
     /// The file's checksum differs.
-    #[error("{name} has the checksum {found}, expected {expected}: it is another file, or was damaged on the way")]
+    #[error("{name} has the checksum {found}, expected {expected}: it is a different file, or was damaged")]
     Mismatch {
         /// Last part of the file's path or address.
         name: String,
@@ -58,7 +58,7 @@ pub enum ExternalFileError {
         expected: Checksum,
     },
     /// An address has no checksum: an attacker on the network could substitute another file.
-    #[error("{address} has no checksum: append #SHA256, the sum that its publisher names")]
+    #[error("{address} has no checksum: append #SHA256, with the checksum that its publisher gives")]
     Unpinned {
         /// Redacted address.
         address: String,
@@ -276,7 +276,7 @@ fn is_larger(file: &Path, limit: u64) -> bool {
 }
 
 fn too_large(limit: u64) -> String {
-    format!("it is larger than {limit} bytes, more than any release or cloud image has")
+    format!("it is too large, more than {limit} bytes")
 }
 
 #[cfg(test)]
@@ -340,7 +340,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let to = dir.path().join("fetched");
         let error = fetch(&address, &to, 1 << 20, &AtomicBool::new(false)).unwrap_err().to_string();
-        assert!(error.contains("larger than 1048576 bytes"), "{error}");
+        assert!(error.contains("more than 1048576 bytes"), "{error}");
     }
 
     #[test]

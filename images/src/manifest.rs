@@ -130,7 +130,7 @@ impl Manifest {
         let bad = |reason: String| ImageErrorKind::BadManifest { path: path.to_owned(), reason };
         let manifest: Manifest = serde_json::from_slice(text).map_err(|e| bad(e.to_string()))?;
         if manifest.format != FORMAT {
-            return Err(bad(format!("format {} where {FORMAT} was expected", manifest.format)).into());
+            return Err(bad(format!("format {}, expected {FORMAT}", manifest.format)).into());
         }
         Ok(manifest)
     }

@@ -36,7 +36,7 @@ pub fn pack(files: &BTreeMap<String, Vec<u8>>, to: impl Write) -> io::Result<()>
     let mut tar = tar::Builder::new(zstd::stream::write::Encoder::new(to, LEVEL)?);
     for (name, bytes) in files {
         if !is_plain(name) {
-            return Err(io::Error::other(format!("{name:?} is no plain name of a file")));
+            return Err(io::Error::other(format!("{name:?} is not a plain file name")));
         }
         let mut header = tar::Header::new_gnu();
         header.set_entry_type(EntryType::Regular);
@@ -62,10 +62,10 @@ fn unpacked(archive: &Path, folder: &Path, limits: PackedLimits) -> Result<(), F
     let go_on = || -> Result<(), Failure> { Ok(()) };
     let opened = ArchiveFile::open(archive)?;
     if opened.size()? > limits.packed {
-        return Err(opened.refused("it is larger than any that is made here"));
+        return Err(opened.refused("it is too large"));
     }
     if !opened.is_zstd() {
-        return Err(opened.refused("it is not compressed by zstd"));
+        return Err(opened.refused("it is not compressed with zstd"));
     }
     // Highly compressed content is read no further than the limits could allow.
     let most = limits.bytes.saturating_add((limits.files + 1).saturating_mul(BESIDES));
@@ -73,12 +73,13 @@ fn unpacked(archive: &Path, folder: &Path, limits: PackedLimits) -> Result<(), F
     unpack::check_metadata(entries()?, archive, &go_on)?;
     let seen = RefCell::new(BTreeSet::new());
     let accept = move |path: &Path, _: Option<&Path>, kind: EntryType| match kind {
-        EntryType::Regular if !path.to_str().is_some_and(is_plain) => Err("it has no plain name"),
-        EntryType::Regular if !seen.borrow_mut().insert(path.to_owned()) => Err("it is there twice"),
+        EntryType::Regular if !path.to_str().is_some_and(is_plain) => Err("its name is not a plain file name"),
+        EntryType::Regular if !seen.borrow_mut().insert(path.to_owned()) => Err("the archive contains it twice"),
         EntryType::Regular => Ok(()),
-        _ => Err("it is no regular file"),
+        _ => Err("it is not a regular file"),
     };
-    let left = UnpackLimits { entries: limits.files, bytes: limits.bytes, reason: "the archive has too much in it" };
+    let left =
+        UnpackLimits { entries: limits.files, bytes: limits.bytes, reason: "the archive's content is too large" };
     let mut tar = entries()?;
     tar.set_preserve_permissions(false);
     tar.set_preserve_mtime(false);
@@ -116,11 +117,11 @@ pub fn files(folder: &Path, limits: PackedLimits) -> io::Result<BTreeMap<String,
                 folders.push(path);
             } else if kind.is_file() {
                 let name = path.to_str().filter(|name| is_plain(name)).map(str::to_owned);
-                let name = name.ok_or_else(|| io::Error::other(format!("{path:?} is no plain name of a file")))?;
+                let name = name.ok_or_else(|| io::Error::other(format!("{path:?} is not a plain file name")))?;
                 let mut bytes = Vec::new();
                 File::open(entry.path())?.take(left.saturating_add(1)).read_to_end(&mut bytes)?;
                 let rest = left.checked_sub(bytes.len() as u64).filter(|_| (all.len() as u64) < limits.files);
-                left = rest.ok_or_else(|| io::Error::other("there is more than may be packed"))?;
+                left = rest.ok_or_else(|| io::Error::other("there is too much to pack"))?;
                 all.insert(name, bytes);
             }
         }
@@ -201,26 +202,26 @@ mod tests {
             many.append_data(&mut header, name, io::empty()).unwrap();
         }
         for (what, archive, why) in [
-            ("a way up", entry(file, b"../x", b"", 1), "no plain name"),
-            ("a way up inside", entry(file, b"a/../../x", b"", 1), "no plain name"),
-            ("an absolute name", entry(file, b"/x", b"", 1), "no plain name"),
-            ("control characters", entry(file, b"\x1b[2Jx", b"", 1), "no plain name"),
-            ("no text", entry(file, b"\xff", b"", 1), "no plain name"),
-            ("a folder", entry(EntryType::Directory, b"x", b"", 0), "no regular file"),
-            ("a link", entry(EntryType::Symlink, b"x", b"/etc/passwd", 0), "no regular file"),
-            ("a hard link", entry(EntryType::Link, b"x", b"/etc/passwd", 0), "no regular file"),
-            ("a device", entry(EntryType::Char, b"x", b"", 0), "no regular file"),
-            ("a pipe", entry(EntryType::Fifo, b"x", b"", 0), "no regular file"),
-            ("too much", entry(file, b"x", b"", (1 << 16) + 1), "too much in it"),
+            ("a way up", entry(file, b"../x", b"", 1), "not a plain file name"),
+            ("a way up inside", entry(file, b"a/../../x", b"", 1), "not a plain file name"),
+            ("an absolute name", entry(file, b"/x", b"", 1), "not a plain file name"),
+            ("control characters", entry(file, b"\x1b[2Jx", b"", 1), "not a plain file name"),
+            ("no text", entry(file, b"\xff", b"", 1), "not a plain file name"),
+            ("a folder", entry(EntryType::Directory, b"x", b"", 0), "not a regular file"),
+            ("a link", entry(EntryType::Symlink, b"x", b"/etc/passwd", 0), "not a regular file"),
+            ("a hard link", entry(EntryType::Link, b"x", b"/etc/passwd", 0), "not a regular file"),
+            ("a device", entry(EntryType::Char, b"x", b"", 0), "not a regular file"),
+            ("a pipe", entry(EntryType::Fifo, b"x", b"", 0), "not a regular file"),
+            ("too much", entry(file, b"x", b"", (1 << 16) + 1), "content is too large"),
             ("far too much", entry(file, b"x", b"", 1 << 18), "reading"),
             ("a claim", entry(file, b"x", b"", 1 << 32), "reading"),
-            ("a name of megabytes", entry(EntryType::GNULongName, b"x", b"", 2 << 20), "larger than those of any file"),
-            ("the same twice", compressed(&twice.into_inner().unwrap()), "there twice"),
-            ("too many", compressed(&many.into_inner().unwrap()), "too much in it"),
+            ("a name of megabytes", entry(EntryType::GNULongName, b"x", b"", 2 << 20), "attributes are too large"),
+            ("the same twice", compressed(&twice.into_inner().unwrap()), "contains it twice"),
+            ("too many", compressed(&many.into_inner().unwrap()), "content is too large"),
             ("a bomb", compressed(&vec![0; 64 << 20]), ""),
-            ("no archive", b"hello".to_vec(), "not compressed by zstd"),
-            ("nothing", Vec::new(), "not compressed by zstd"),
-            ("too large", vec![0x28; (1 << 20) + 1], "larger than any that is made here"),
+            ("no archive", b"hello".to_vec(), "not compressed with zstd"),
+            ("nothing", Vec::new(), "not compressed with zstd"),
+            ("too large", vec![0x28; (1 << 20) + 1], "it is too large"),
         ] {
             let (done, outside) = tried(&archive);
             assert_eq!(outside, ["bundle", "folder"], "{what}");
@@ -234,7 +235,7 @@ mod tests {
         let fifo = dir.path().join("fifo");
         rustix::fs::mkfifoat(rustix::fs::CWD, &fifo, rustix::fs::Mode::RUSR).unwrap();
         for other in [dir.path(), &fifo] {
-            assert!(unpack(other, dir.path(), LIMITS).unwrap_err().to_string().contains("no regular file"));
+            assert!(unpack(other, dir.path(), LIMITS).unwrap_err().to_string().contains("not a regular file"));
         }
     }
 

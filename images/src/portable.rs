@@ -51,7 +51,7 @@ pub enum PortableError {
     #[error(transparent)]
     Tree(#[from] RootError),
     /// The file is no 64-bit program, perhaps a script.
-    #[error("{path} is no ELF file of 64 bits: {reason}", path = .path.display())]
+    #[error("{path} is not a 64-bit ELF file: {reason}", path = .path.display())]
     Form {
         /// Path of the file inside the tree.
         path: PathBuf,
@@ -59,7 +59,7 @@ pub enum PortableError {
         reason: String,
     },
     /// A library is in no directory of the search path.
-    #[error("{library}, which {path} needs, is not in {folders}", path = .path.display(), folders = FOLDERS.join(", "))]
+    #[error("{path} needs {library}, which is not in {folders}", path = .path.display(), folders = FOLDERS.join(", "))]
     NoLibrary {
         /// Name of the library.
         library: String,

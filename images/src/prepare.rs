@@ -511,7 +511,7 @@ mod tests {
         assert_eq!(known.to_string(), error.to_string());
         assert_eq!(
             error.to_string(),
-            "prepare debian:13: resolve: what is needed is not in the cache, and offline forbids fetching it"
+            "prepare debian:13: resolve: the image is not in the cache, and --offline forbids downloads"
         );
     }
 

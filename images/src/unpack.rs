@@ -36,7 +36,7 @@ impl<'p> ArchiveFile<'p> {
         let archive = ArchiveFile { file: File::from(opened.context("opening", path)?), path };
         match archive.file.metadata().context("reading", path)?.is_file() {
             true => Ok(archive),
-            false => Err(archive.refused("it is no regular file")),
+            false => Err(archive.refused("it is not a regular file")),
         }
     }
 
@@ -126,7 +126,7 @@ pub(crate) fn unpack<R: Read>(
     judge: &Judge,
     go_on: &dyn Fn() -> Result<(), Failure>,
 ) -> Result<(), Failure> {
-    each(tar, archive, &mut { *limits }, judge, go_on, |entry| put(entry, folder, "it leads out of the folder"))
+    each(tar, archive, &mut { *limits }, judge, go_on, |entry| put(entry, folder, "its path leads out of the folder"))
 }
 
 /// Calls `put` for each entry of an archive, and subtracts it from the limits in `left`.
@@ -183,16 +183,16 @@ pub(crate) fn check_metadata<R: Read>(
         let kind = entry.header().entry_type();
         let is_pax = kind.is_pax_local_extensions() || kind.is_pax_global_extensions();
         if kind.is_gnu_sparse() {
-            return Err(refused(&entry.path_bytes(), "it is a sparse file, which images are not to have"));
+            return Err(refused(&entry.path_bytes(), "it is a sparse file, which is not allowed in images"));
         }
         if (is_pax || kind.is_gnu_longname() || kind.is_gnu_longlink()) && entry.size() > METADATA {
-            return Err(refused(&entry.path_bytes(), "its name, link or attributes are larger than those of any file"));
+            return Err(refused(&entry.path_bytes(), "its name, link or attributes are too large"));
         }
         if is_pax {
             let mut records = Vec::new();
             entry.read_to_end(&mut records).context("reading", archive)?;
             if memchr::memmem::find(&records, b" size=").is_some() {
-                return Err(refused(&entry.path_bytes(), "it is larger than any file of a release"));
+                return Err(refused(&entry.path_bytes(), "it is too large for a file of a release"));
             }
         }
     }

@@ -26,7 +26,7 @@ pub enum UploadError {
         source: io::Error,
     },
     /// A file does not match the checksum in its upload.
-    #[error("{path} has the SHA-256 {found}, and {upload} says {expected}", path = .path.display())]
+    #[error("{path} has the SHA-256 {found}, but {upload} says {expected}", path = .path.display())]
     Checksum {
         /// The file.
         path: PathBuf,
@@ -89,7 +89,7 @@ fn of_changes(file: &Path) -> Result<Vec<PathBuf>, UploadError> {
             return Err(form("expected a checksum, a size and a name in each line of Checksums-Sha256"));
         };
         if !is_plain_file(name) {
-            return Err(form(&format!("`{name}` is not the name of a file beside it")));
+            return Err(form(&format!("`{name}` is not the name of a file in the same folder")));
         }
         if !name.ends_with(".deb") || family::is_left_out(name) {
             continue;
@@ -104,7 +104,7 @@ fn of_changes(file: &Path) -> Result<Vec<PathBuf>, UploadError> {
         found.push(path);
     }
     match found.is_empty() {
-        true => Err(form("it names no package (.deb): give the .changes of a build with binary packages")),
+        true => Err(form("it lists no package (.deb): use the .changes of a build with binary packages")),
         false => Ok(found),
     }
 }
@@ -137,7 +137,7 @@ fn of_source(file: &Path) -> Result<Vec<PathBuf>, UploadError> {
         .map(|name| file.with_file_name(name))
         .collect();
     match found.is_empty() {
-        true => Err(form(format!("no package (.deb) of version {version} that it names lies beside it"))),
+        true => Err(form(format!("none of its packages (.deb) of version {version} is in the same folder"))),
         false => Ok(found),
     }
 }
@@ -222,7 +222,7 @@ mod tests {
         assert!(refused(&text.replace(&sum, "00")).contains("has the SHA-256"));
         assert!(refused(&text.replace(BUILT[1], "../x.deb")).contains("`../x.deb` is not the name of a file"));
         assert!(refused(&text.replace(BUILT[1], "gone_1_all.deb")).contains("gone_1_all.deb"));
-        assert!(refused(&changes(&BUILT[..1])).contains("names no package"));
+        assert!(refused(&changes(&BUILT[..1])).contains("lists no package"));
         assert!(refused("Source: qemu\n").contains("expected the field Checksums-Sha256"));
     }
 
@@ -234,7 +234,7 @@ mod tests {
         assert_eq!(names(&packages(std::slice::from_ref(&dsc)).unwrap()), [BUILT[3], BUILT[1]]);
         fs::write(&dsc, "Source: qemu\nBinary: qemu-user\nVersion: 1:9.0-1\n").unwrap();
         let error = packages(&[dsc]).unwrap_err().to_string();
-        assert!(error.ends_with("no package (.deb) of version 9.0-1 that it names lies beside it"), "{error}");
+        assert!(error.ends_with("none of its packages (.deb) of version 9.0-1 is in the same folder"), "{error}");
     }
 
     #[test]

@@ -37,19 +37,19 @@ pub fn sums(files: &BTreeMap<String, Vec<u8>>) -> String {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SumsError {
     /// There is no file of checksums.
-    #[error("there is no {}", SUMS)]
+    #[error("{} is missing", SUMS)]
     Missing,
     /// The checksum file cannot be read.
-    #[error("{} is no text", SUMS)]
+    #[error("{} is not a text file", SUMS)]
     NotText,
     /// A line of the checksum file is malformed.
-    #[error("{}:{line}: expected a sum and a name", SUMS)]
+    #[error("{}:{line}: expected a checksum and a name", SUMS)]
     BadLine {
         /// The line's number, from 1.
         line: usize,
     },
     /// A file is missing.
-    #[error("{}:{line}: names a file that is not there", SUMS)]
+    #[error("{}:{line}: names a file that does not exist", SUMS)]
     Absent {
         /// The line that names the file.
         line: usize,
@@ -61,7 +61,7 @@ pub enum SumsError {
         name: String,
     },
     /// A file is listed twice.
-    #[error("{}:{line}: names {name} again", SUMS)]
+    #[error("{}:{line}: names {name} twice", SUMS)]
     Again {
         /// The second line.
         line: usize,
@@ -69,7 +69,7 @@ pub enum SumsError {
         name: String,
     },
     /// A file has no checksum.
-    #[error("{} does not name {name}", SUMS)]
+    #[error("{} does not list {name}", SUMS)]
     Unnamed {
         /// The file.
         name: String,
@@ -127,7 +127,7 @@ mod tests {
         let table: [(Change, &str); 7] = [
             (|files| drop(files.remove(SUMS)), "there is no SHA256SUMS"),
             (|files| drop(files.insert(SUMS.into(), b"\xff".to_vec())), "SHA256SUMS is no text"),
-            (|files| drop(files.insert(SUMS.into(), b"x".to_vec())), "SHA256SUMS:1: expected a sum and a name"),
+            (|files| drop(files.insert(SUMS.into(), b"x".to_vec())), "SHA256SUMS:1: expected a checksum and a name"),
             (|files| drop(files.insert("c".into(), b"y".to_vec())), "c was changed or damaged"),
             (|files| drop(files.remove("c")), "SHA256SUMS:2: names a file that is not there"),
             (|files| drop(files.insert("d".into(), Vec::new())), "SHA256SUMS does not name d"),

@@ -56,7 +56,7 @@ pub enum JournalError {
         source: std::io::Error,
     },
     /// The directory holds another run's journal.
-    #[error("{path}: already holds a run; choose another folder", path = .0.display())]
+    #[error("{path}: already contains a run; choose another folder", path = .0.display())]
     Exists(PathBuf),
     /// Another process is writing this journal.
     #[error("{path}: in use by another run; wait for it or choose another folder", path = .0.display())]

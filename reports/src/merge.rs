@@ -88,7 +88,7 @@ fn told(journal: &Journal) -> impl Iterator<Item = Conflict> {
 
 /// Returns a conflict that says the run is left out, for each cell that it has or was asked for.
 fn left_out(Refused { journal, why }: &Refused) -> impl Iterator<Item = Conflict> {
-    let what = format!("run {} is left out: {why}", runs(journal).join(", "));
+    let what = format!("run {} was skipped: {why}", runs(journal).join(", "));
     let cells: BTreeSet<CellId> = journal.entries.iter().flat_map(|entry| entry.event.cells()).cloned().collect();
     cells.into_iter().map(move |cell| Conflict { cell, what: what.clone(), refused: true })
 }
@@ -188,7 +188,7 @@ fn union(run: &str, copies: Vec<Vec<JournalEntry>>, conflicts: &mut BTreeSet<Con
                 all.push(entry);
             } else if let Event::TestFinished { cell, test, attempt, .. } = &entry.event {
                 let what = format!(
-                    "{test}: two copies of run {run} differ in attempt {attempt}: the one that has more counts"
+                    "{test}: two copies of run {run} differ in attempt {attempt}: the more complete one counts"
                 );
                 conflicts.insert(Conflict { cell: cell.clone(), what, refused: false });
             }
@@ -226,7 +226,7 @@ impl Basics {
         }
         for (differ, what) in [
             (self.kernel != other.kernel, "kernels"),
-            (self.brought != other.brought, "components that were brought along"),
+            (self.brought != other.brought, "replaced or added components"),
             (self.candidate != other.candidate, "candidates"),
             (self.shaped != other.shaped, "who vouches for packages"),
         ] {
@@ -260,7 +260,7 @@ fn leave_out(runs: &mut [(String, Vec<JournalEntry>)], conflicts: &mut BTreeSet<
                     continue;
                 }
                 let what = format!(
-                    "run {run} rests on something else than run {winner}, which ended later and counts: {}",
+                    "run {run} does not count, because run {winner} ended later and differs: {}",
                     differences.join(", ")
                 );
                 conflicts.insert(Conflict { cell: cell.clone(), what, refused: false });

@@ -138,7 +138,7 @@ impl<'s, 'm> Pipeline<'s, 'm> {
             add(level, &format!("{}: {}", row.cell, row.title()), &told(&row));
         }
         for issue in self.standings.issues.iter().filter(|issue| issue.is_at_fault()) {
-            add("error", "a known issue is at fault", &issue.words().unwrap_or_default());
+            add("error", "a known issue must be corrected", &issue.words().unwrap_or_default());
         }
         for unread in &self.unread {
             add("error", UNREAD, unread);
@@ -221,7 +221,7 @@ impl<'s, 'm> Pipeline<'s, 'm> {
     }
 }
 
-const STAYS: &str = "what the record says of it stays";
+const STAYS: &str = "its entry in the record stays";
 const OPTIONAL: &str = "not judged, and optional";
 /// Reason for a cell that was not judged if no verdict names one.
 const IN_ERROR: &str = "a test of it ended in an error";
@@ -298,8 +298,8 @@ impl<'m> NewCause<'m> {
             }
         }
         let what = match self.was_supported {
-            true => "What was supported fails",
-            false => "What Kata needs fails, and no record has it",
+            true => "Something that was supported fails",
+            false => "Something that Kata needs fails, and it was never recorded",
         };
         Issue {
             title: format!("[{digest}] {}", one_line(signature, TITLE)),

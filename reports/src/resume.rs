@@ -58,10 +58,10 @@ pub struct Tried {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotBegun {
     /// No line holds the parameters of a run.
-    #[error("its journal does not say what was to be run")]
+    #[error("its journal does not say what to run")]
     Empty,
     /// The journal was merged from several runs.
-    #[error("its journal was merged of several runs ({0} and {1})")]
+    #[error("its journal was merged from several runs ({0} and {1})")]
     Merged(String, String),
 }
 
@@ -165,17 +165,17 @@ impl CellProgress {
 /// Everything that the verdicts rest on must be the same, or the journal would hold two different runs.
 pub fn differences(first: &Event, now: &Event) -> Vec<String> {
     let (Some(first), Some(now)) = (Asked::of(first), Asked::of(now)) else {
-        return vec!["it is no beginning of a run".to_owned()];
+        return vec!["the event does not start a run".to_owned()];
     };
     let mut all = Vec::new();
     let mut unlike = |what: &str, first: &str, now: &str| {
         if first != now {
-            all.push(format!("{what}: it was started with {}, now it is {}", shown(first), shown(now)));
+            all.push(format!("{what}: started with {}, now {}", shown(first), shown(now)));
         }
     };
     unlike("kata-qualify", &first.program, &now.program);
-    unlike("what the records say of the releases", first.records, now.records);
-    unlike("what the tests require", first.catalogue, now.catalogue);
+    unlike("the records of the releases", first.records, now.records);
+    unlike("the tests' requirements", first.catalogue, now.catalogue);
     unlike("profiles", &first.profiles.join(", "), &now.profiles.join(", "));
     unlike("cells", &listed(first.cells), &listed(now.cells));
     unlike("--test", &first.tests(), &now.tests());
@@ -366,7 +366,7 @@ mod tests {
                         *records = "f".into()
                     }
                 },
-                "what the records say",
+                "the records of the releases",
             ),
             (
                 |e| {
@@ -374,7 +374,7 @@ mod tests {
                         *catalogue = "f".into()
                     }
                 },
-                "what the tests require",
+                "the tests' requirements",
             ),
             (
                 |e| {

@@ -173,7 +173,7 @@ impl<'m> Standings<'m> {
             RunEnding::Killed => all.push(("ending", "the run has no end: it was killed, or still runs".to_owned())),
         }
         for profile in &self.matrix.unknown_profiles {
-            all.push(("profile", format!("profile {profile} is not known here, so that it is not judged")));
+            all.push(("profile", format!("profile {profile} is unknown to this version and not judged")));
         }
         let mut refused: BTreeMap<&str, Vec<String>> = BTreeMap::new();
         for conflict in self.matrix.conflicts.iter().filter(|conflict| conflict.refused) {
@@ -217,7 +217,7 @@ impl<'m> Standings<'m> {
             let unrun = cell.unrun();
             if !unrun.is_empty() {
                 let names: Vec<&str> = unrun.into_iter().map(Capability::name).collect();
-                all.push(format!("not all tests ran in {id} that are required for {}", names.join(", ")));
+                all.push(format!("not all required tests ran in {id} for {}", names.join(", ")));
             }
         }
         all
@@ -236,7 +236,7 @@ impl<'m> Standings<'m> {
             }
             for ((set, day), profiles) in other {
                 notes.push(format!(
-                    "{}: the record of {day} was judged by another set of tests ({set}, now {}): {}.",
+                    "{}: the record of {day} was judged with another set of tests ({set}, now {}): {}.",
                     cell.report.cell,
                     self.matrix.test_set,
                     profiles.join(", ")

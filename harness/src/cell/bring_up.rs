@@ -102,7 +102,7 @@ async fn with_kvm_if_it_works(
             },
             Err(e) => error_chain(&e),
         };
-        output.say(&format!("guests are emulated, and the container is given no KVM: {why}"));
+        output.say(&format!("the container gets no KVM, so its guests are emulated: {why}"));
     }
     Ok(start(None).await?)
 }
@@ -120,7 +120,7 @@ enum NotUnderKvm {
     #[error("{0}")]
     Found(EnvironmentFact),
     /// The agent did not try.
-    #[error("the agent did not look")]
+    #[error("the agent did not check KVM")]
     NotLookedAt,
 }
 

@@ -42,8 +42,8 @@ pub(super) fn refuse_below(folder: &Path) -> Result<(), UsageError> {
     }
     let folder = folder.display();
     Err(UsageError(format!(
-        "{folder}: its candidates are judged beside the base run in {folder}/{FOLDER}, which would be left out: hand the \
-         whole folder on, and judge it with `kata-qualify report`"
+        "{folder}: its candidates are compared with the base run in {folder}/{FOLDER}, which would be left out: pass \
+         on the whole folder, and use `kata-qualify report` there"
     )))
 }
 

@@ -123,7 +123,7 @@ fn like(arguments: &BlameArguments) -> anyhow::Result<RunArguments> {
     let words = ["kata-qualify", "run", "all"];
     let Command::Run(mut like) = Arguments::try_parse_from(words).context("making the arguments of a run")?.command
     else {
-        return Err(UsageError("`run` is not a command any more".to_owned()).into());
+        return Err(UsageError("`run` is no longer a command".to_owned()).into());
     };
     like.images = arguments.images.clone();
     like.kata.clone_from(&arguments.kata);
@@ -164,7 +164,7 @@ fn looked_into(
         anyhow::Ok(())
     });
     if !shut_down(runtime, CLEANING) {
-        progress.say("warning: cleaning up has not ended in time: `kata-qualify clean` removes what is left");
+        progress.say("warning: cleanup timed out: `kata-qualify clean` removes what is left");
     }
     found.map(|()| all)
 }
@@ -178,7 +178,7 @@ async fn look_into(
     progress: &Progress,
 ) -> anyhow::Result<Ended> {
     let test = catalogue::find(&case.test)
-        .ok_or_else(|| UsageError(format!("the catalogue has no test {} any more", case.test)))?;
+        .ok_or_else(|| UsageError(format!("this version of kata-qualify no longer has the test {}", case.test)))?;
     let Some(from) = donor(case, like, from, test, database)? else {
         // The next case may have a donor.
         return ended(Finding::NoDonor, &said(case, "", &[], &Finding::NoDonor), folder, like.format);
@@ -204,7 +204,7 @@ async fn look_into(
         match bring_up(request, true, progress).await?.0 {
             RunEnd::Finished => {}
             RunEnd::Interrupted => return Ok(Ended::Interrupted),
-            RunEnd::Broken => anyhow::bail!("the journal in {} could not be written to its end", out.display()),
+            RunEnd::Broken => anyhow::bail!("the journal in {} could not be written completely", out.display()),
         }
         let matrix = report::judged(&out, Profile::all(), Some(database))?;
         let one = matrix.cells.iter().find(|cell| cell.cell == case.cell);
@@ -246,7 +246,7 @@ fn donor(
     if let Some(from) = from {
         return match &target::parse(from, database).map_err(|e| usage(&e))?[..] {
             [one] => Ok(Some(one.clone())),
-            _ => Err(UsageError(format!("--from {from}: expected one release, as debian:13"))),
+            _ => Err(UsageError(format!("--from {from}: expected one release, for example debian:13"))),
         };
     }
     if has_candidates {

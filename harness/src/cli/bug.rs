@@ -51,22 +51,25 @@ pub(super) fn bug(what: &BugArguments) -> anyhow::Result<Exit> {
     let record = database.record(&case.cell.distro).map_err(|e| usage(&e))?;
     let release = record.release(&case.cell.release, case.cell.arch).map_err(|e| usage(&e))?;
     let test = catalogue::find(&case.test)
-        .ok_or_else(|| UsageError(format!("the catalogue has no test {} any more", case.test)))?;
+        .ok_or_else(|| UsageError(format!("this version of kata-qualify no longer has the test {}", case.test)))?;
     let profile = Profile::find(&case.profile).map_err(|e| usage(&e))?;
     let failed = FailedTest::of(&matrix, &case.cell, profile, test, (record, &release))
-        .ok_or_else(|| UsageError(format!("{} did not fail last", case.test)))?;
+        .ok_or_else(|| UsageError(format!("{} did not fail in its last attempt", case.test)))?;
     let standings = Standings::new(&matrix, Recorded::of(database.records()), false);
     if let Some(issue) = known(&standings, &case) {
         let KnownIssue { id, url, owner, expires, .. } = issue;
-        let why = format!("it is the known issue {id} (owner {owner}, until {expires}): add what is new to {url}");
-        return Err(UsageError(format!("nothing is written: {why}")).into());
+        let why =
+            format!("this is the known issue {id} (owner {owner}, until {expires}): add new information to {url}");
+        return Err(UsageError(format!("no report was written: {why}")).into());
     }
     let route = Route::of(&failed, Series::newest(database.records()));
     if matches!(route.ruling, Ruling::Wish(_)) && !what.wishlist {
         let why = &route.why;
-        return Err(
-            UsageError(format!("nothing is written: it is no bug. {why} --wishlist writes it as a wish")).into()
-        );
+        return Err(UsageError(format!(
+            "no report was written, because this is not a bug: {why} Use --wishlist to report it as \
+                                a wish"
+        ))
+        .into());
     }
     let destination = destination(&failed, &route, what.to.map(Form::from)).map_err(|e| usage(&e))?;
     let script = script(&failed, &daemon(&failed));

@@ -40,14 +40,14 @@ pub(super) fn chosen(matrix: &Matrix, arguments: &FailedTestArguments) -> Result
         tests.dedup();
         let failed = if tests.is_empty() { "none did".to_owned() } else { tests.join(", ") };
         return Err(UsageError(format!(
-            "no test with `{}` in its name failed there; of all: {failed}",
+            "no failed test there has `{}` in its name; tests that failed: {failed}",
             arguments.test
         )));
     };
     let other = named.iter().find(|case| (&case.test, &case.cell) != (&first.test, &first.cell));
     match other {
         Some(other) if other.test != first.test => Err(UsageError(format!(
-            "`{}` is several failed tests: {}, {}; name one",
+            "`{}` matches several failed tests: {}, {}; name one",
             arguments.test, first.test, other.test
         ))),
         Some(other) => Err(UsageError(format!(

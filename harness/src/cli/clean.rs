@@ -26,13 +26,13 @@ pub(super) fn clean(what: &CleanArguments) -> anyhow::Result<Exit> {
             Ok(swept) => printed.swept(&swept),
             Err(e) => printed.failed("containers and volumes", &e),
         },
-        Err(e) => tell(format_args!("warning: {e}: containers and volumes, if any, were not looked at")),
+        Err(e) => tell(format_args!("warning: {e}: containers and volumes were not checked")),
     }
     let swept = sweep::sweep_folders(&locks).with_context(|| format!("looking through {}", locks.display()))?;
     printed.swept(&swept);
     let half = images::sweep(&cache)?;
     if half.removed > 0 {
-        printed.removed(format_args!("{} half images", half.removed));
+        printed.removed(format_args!("{} incomplete images", half.removed));
     }
     half.leftovers.iter().for_each(|left| printed.leftover(left));
     if !what.images {
@@ -41,7 +41,7 @@ pub(super) fn clean(what: &CleanArguments) -> anyhow::Result<Exit> {
     let cleaned = images::clean(&cache, &images::CleanScope::All).context("removing cached images")?;
     printed.removed(format_args!("{} cached images", cleaned.removed.len()));
     for key in &cleaned.in_use {
-        tell(format_args!("note: left image {}: a run is using it", key.get(..12).unwrap_or(key)));
+        tell(format_args!("note: image {} was not removed: a run is using it", key.get(..12).unwrap_or(key)));
     }
     cleaned.leftovers.iter().for_each(|left| printed.leftover(left));
     cleaned.others.iter().for_each(|other| printed.other(other));
@@ -78,18 +78,18 @@ impl Printed {
 
     fn leftover(&mut self, what: impl Display) {
         self.incomplete = true;
-        tell(format_args!("warning: left {what}"));
+        tell(format_args!("warning: not removed: {what}"));
     }
 
     /// Reports a file that belongs to no run and may be somebody else's.
     fn other(&self, path: &Path) {
-        tell(format_args!("note: left {}: kata-qualify did not make it", path.display()));
+        tell(format_args!("note: {} was not removed: kata-qualify did not create it", path.display()));
     }
 
     fn failed(&mut self, what: &str, error: &dyn std::error::Error) {
         self.incomplete = true;
         let why = redact(&error_chain(error));
-        tell(format_args!("warning: {what} were not all looked at: {why}"));
+        tell(format_args!("warning: not all {what} were checked: {why}"));
     }
 
     fn swept(&mut self, swept: &SweepReport) {

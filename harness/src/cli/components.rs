@@ -35,7 +35,7 @@ pub(super) fn components(
             }
         };
         if !seen.insert(component) {
-            return Err(UsageError(format!("--component {text}: it is given twice")));
+            return Err(UsageError(format!("--component {text}: this component is given twice")));
         }
     }
     Ok((files, donations))
@@ -60,7 +60,7 @@ mod tests {
         for (wrong, expected) in [
             (&[file.as_str(), "virtiofsd@debian:13"][..], "given twice"),
             (&["qemu@debian:12", "qemu@debian:13"], "given twice"),
-            (&["qemu@debian"], "--component qemu@debian: `debian` is several releases"),
+            (&["qemu@debian"], "--component qemu@debian: `debian` matches several releases"),
             (&["qemu"], "NAME=PATH"),
         ] {
             let error = of(wrong).unwrap_err();

@@ -145,7 +145,7 @@ fn look() -> Vec<Finding> {
         Finding {
             subject: Subject::Root,
             ok: root,
-            seen: if root { "yes".into() } else { "no: bootstrapping and chroots need it".into() },
+            seen: if root { "yes".into() } else { "no: needed to bootstrap releases and to chroot into them".into() },
             packages: &[],
             needed: true,
         },
@@ -196,7 +196,7 @@ fn external(suite: &ExternalSuite) -> Finding {
         ok: suite.binary.is_some(),
         seen: match suite.binary {
             Some(bytes) => format!("built in, {} KiB", bytes.len() / 1024),
-            None => "was not built with this binary: its tests are skipped".into(),
+            None => "not included in this build: its tests are skipped".into(),
         },
         packages: &[],
         needed: false,
@@ -207,11 +207,11 @@ fn external(suite: &ExternalSuite) -> Finding {
 /// `--fix` does not install it.
 fn tool(tool: &images::Tool) -> Finding {
     let managers: Vec<&str> = tool.managers.iter().map(|manager| manager.name()).collect();
-    let what = if tool.bootstraps_only { "makes bases from nothing" } else { "is needed for images" };
+    let what = if tool.bootstraps_only { "bootstraps images" } else { "is needed for images" };
     let how = match (tool.package, tool.bootstraps_only) {
         (Some(package), _) => format!("install Debian's package `{package}`"),
-        (None, true) => "Debian has no package of it; OCI and cloud images do without".to_owned(),
-        (None, false) => "Debian has no package of it".to_owned(),
+        (None, true) => "not packaged in Debian; OCI and cloud images work without it".to_owned(),
+        (None, false) => "not packaged in Debian".to_owned(),
     };
     let why = format!("{what} of releases with {}: {how}", managers.join(", "));
     Finding { needed: false, ..program(tool.program, &why, &[]) }
@@ -229,7 +229,7 @@ fn program(name: &'static str, why: &str, packages: &'static [&'static str]) -> 
 
 fn docker() -> (bool, String) {
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
-        return (false, "no runtime to ask it with".into());
+        return (false, "cannot start the runtime that would ask it".into());
     };
     runtime.block_on(async {
         match container::connect().await {
@@ -267,16 +267,13 @@ fn machines(outer: Result<Option<OuterQemu>, PinnedQemuError>) -> Finding {
     match outer {
         Ok(None) => finding(
             true,
-            format!(
-                "not tried: the QEMU for them is taken from {}, whose image is not in the cache yet",
-                release_name()
-            ),
+            format!("not tried: they use the QEMU of {}, whose image is not in the cache yet", release_name()),
         ),
         Ok(Some(outer)) => {
             let how = match &outer.accelerator {
                 Accelerator::Kvm => format!("KVM boots guests and nests: verdicts say `{}`", level::here().basis),
                 Accelerator::Tcg { why, .. } => {
-                    format!("`{}`, verdicts say `emulated`; why not KVM: {why}", outer.processor().join(" "))
+                    format!("`{}`, verdicts say `emulated`; KVM is not used: {why}", outer.processor().join(" "))
                 }
             };
             finding(true, format!("QEMU {} of {}; {how}", outer.version, release_name()))
@@ -292,14 +289,14 @@ fn machines(outer: Result<Option<OuterQemu>, PinnedQemuError>) -> Finding {
 fn kvm(given: Result<(), KvmWithheld>, outer: Option<&Accelerator>) -> Finding {
     let seen = match given {
         Ok(()) if matches!(outer, Some(Accelerator::Tcg { dead_kvm: true, .. })) => {
-            "a vCPU runs, and yet no guest boots under KVM (see virtual machines): guests in containers use TCG, unless \
-             their own QEMU boots them under it, and verdicts say `emulated`"
+            "a vCPU runs, but no guest boots under KVM (see virtual machines): guests in containers use TCG, unless \
+             their own QEMU can use KVM; with TCG verdicts say `emulated`"
                 .to_owned()
         }
         Ok(()) => {
             let level = level::here();
             format!(
-                "a vCPU runs: guests in containers have KVM if they boot under it, and say `{}`: {}",
+                "a vCPU runs: guests in containers have KVM if they boot under it; then verdicts say `{}`: {}",
                 level.basis, level.why
             )
         }
@@ -329,7 +326,7 @@ fn start_engine() {
         Err(e) => Some(e.to_string()),
     };
     if let Some(why) = failure {
-        tell(format_args!("warning: `service docker start` failed ({why}): start the Docker engine by hand"));
+        tell(format_args!("warning: `service docker start` failed ({why}): start the Docker engine yourself"));
         return;
     }
     let deadline = Instant::now() + Duration::from_secs(30);
@@ -353,7 +350,7 @@ fn install(packages: &[&str]) -> anyhow::Result<()> {
             .env("DEBIAN_FRONTEND", "noninteractive")
             .stdout(std::io::stderr())
             .status()
-            .context("running apt-get (only apt is known to --fix)")?;
+            .context("running apt-get (--fix supports only apt)")?;
         anyhow::ensure!(status.success(), "apt-get {} ended with {status}", arguments.join(" "));
     }
     Ok(())
@@ -374,6 +371,6 @@ mod tests {
             assert!(seen.starts_with("a vCPU runs: guests in containers have KVM"), "{seen}");
         }
         let without = kvm(Err(KvmWithheld::Late), None).seen;
-        assert!(without.starts_with("a vCPU has not run within 5 s: guests in containers use TCG"), "{without}");
+        assert!(without.starts_with("a vCPU did not run within 5 s: guests in containers use TCG"), "{without}");
     }
 }

@@ -10,20 +10,20 @@ use std::path::Path;
 const ENVIRONMENT: [(&str, &str); 8] = [
     (
         "KATA_QUALIFY_CACHE",
-        "Where images are cached, in the place of $XDG_CACHE_HOME/kata-qualify or ~/.cache/kata-qualify.",
+        "Where images are cached, instead of $XDG_CACHE_HOME/kata-qualify or ~/.cache/kata-qualify.",
     ),
-    ("KATA_QUALIFY_CACHE_SIZE", "How many GiB cached images may take, in the place of 20."),
-    ("DOCKER_HOST", "The Docker engine; guests in containers have KVM only if it is a socket of this machine's."),
-    ("DOCKER_TLS_VERIFY", "`1`: an engine at tcp:// is reached by TLS. Not set: it is not. Anything else is refused."),
-    ("DOCKER_CERT_PATH", "The folder of ca.pem, cert.pem and key.pem, for an engine that is reached by TLS."),
-    ("TMPDIR", "Where bundles are unpacked, and files without a name lie."),
-    ("NO_COLOR", "Set: no colours."),
-    ("TERM", "`dumb`: no colours, and plain lines from time to time in the place of those that are drawn over."),
+    ("KATA_QUALIFY_CACHE_SIZE", "Limit for cached images, in GiB, instead of 20."),
+    ("DOCKER_HOST", "The Docker engine; guests in containers can use KVM only if it is a local socket."),
+    ("DOCKER_TLS_VERIFY", "`1`: use TLS for an engine at tcp://. Not set: do not use TLS. Any other value is refused."),
+    ("DOCKER_CERT_PATH", "The folder with ca.pem, cert.pem and key.pem, for an engine that uses TLS."),
+    ("TMPDIR", "Where bundles are unpacked and temporary files are created."),
+    ("NO_COLOR", "If set: no colours."),
+    ("TERM", "`dumb`: no colours, and plain progress lines from time to time instead of a live display."),
 ];
 
 const FILES: [(&str, &str); 2] = [
     ("kata-qualify-out/TIME", "A run's journal, reports and logs, below the folder that it was started in."),
-    ("distros/records/verified/*.yaml", "What was verified, which --write-back and write-back write."),
+    ("distros/records/verified/*.yaml", "Verified results, which --write-back and write-back write."),
 ];
 
 /// Runs the command.

@@ -23,9 +23,9 @@ const RUNS: &str = "kata-qualify-out";
 
 /// Limits of the history, which neither the record nor runs can overcome.
 const CANNOT_KNOW: &[&str] = &[
-    "the record keeps the last verdict on each capability: what it said before is in the history of its repository",
-    "of runs whose folders are gone, and of days on which nobody ran anything, nothing is known",
-    "a day is that of a test, and not the one on which a package broke or mended it",
+    "the record keeps only the last verdict on each capability: see the history of its repository for earlier ones",
+    "nothing is known about runs whose folders were removed, or about days without a run",
+    "each day is the day of a test, not the day on which a package broke or fixed something",
 ];
 
 /// Knowledge about one day.
@@ -68,7 +68,7 @@ pub(super) fn history(what: &HistoryArguments) -> anyhow::Result<Exit> {
     let arch = request::machine()?;
     let named = request::named(std::slice::from_ref(&what.target), &database, arch)?;
     let [(target, _)] = named.as_slice() else {
-        let why = format!("`{}` is {} releases: name one, for example debian:13", what.target, named.len());
+        let why = format!("`{}` matches {} releases: name one, for example debian:13", what.target, named.len());
         return Err(UsageError(why).into());
     };
     let record = database.record(&target.distro)?;
@@ -187,15 +187,15 @@ fn text(release: &str, arch: Arch, histories: &[History]) -> String {
     let mut out = format!("{release} on {arch}\n");
     for History { profile, worked_last, sightings } in histories {
         out += &match (worked_last, sightings.is_empty()) {
-            (Some(day), _) => format!("{profile}: worked last on {day}\n"),
-            (None, false) => format!("{profile}: nothing that is known shows that it ever worked\n"),
+            (Some(day), _) => format!("{profile}: last worked on {day}\n"),
+            (None, false) => format!("{profile}: no known result shows that it ever worked\n"),
             (None, true) => format!("{profile}: nothing is known\n"),
         };
         for Sighting { day, source, words, .. } in sightings {
             out += &format!("  {day}  {source}: {words}\n");
         }
     }
-    out += "What this cannot know:\n";
+    out += "Limits of this history:\n";
     for what in CANNOT_KNOW {
         out += &format!("  {what}\n");
     }
@@ -229,11 +229,11 @@ mod tests {
         assert_eq!(histories[0].worked_last, Some(date(2026, 11, 3)));
         let shown = text("debian:13", Arch::X86_64, &histories);
         let begins =
-            "debian:13 on x86_64\ngo-3.32: worked last on 2026-11-03\n  2026-11-09  run9: no: vsock (kernel)\n";
+            "debian:13 on x86_64\ngo-3.32: last worked on 2026-11-03\n  2026-11-09  run9: no: vsock (kernel)\n";
         assert!(shown.starts_with(begins), "{shown}");
-        assert!(shown.contains("rs-4.0: nothing is known\nWhat this cannot know:\n"), "{shown}");
+        assert!(shown.contains("rs-4.0: nothing is known\nLimits of this history:\n"), "{shown}");
         let never = text("debian:13", Arch::X86_64, &[of_profile("go-3.32", &[seen(1, false)])]);
-        assert!(never.contains("nothing that is known shows that it ever worked"), "{never}");
+        assert!(never.contains("no known result shows that it ever worked"), "{never}");
     }
 
     /// Builds a run of Debian 13 in a container in which everything passes.

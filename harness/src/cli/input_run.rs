@@ -45,7 +45,7 @@ pub(super) fn read(path: &Path) -> Result<InputRun, UsageError> {
     };
     let journal = report::read(&folder).map_err(|e| failed(format!("{e:#}")))?;
     if journal.cut {
-        tell(format_args!("note: {name}: the last line of its journal was cut off and is left out"));
+        tell(format_args!("note: {name}: the last line of its journal is incomplete and was ignored"));
     }
     Ok(InputRun { name, journal, folder, _unpacked: unpacked })
 }
@@ -58,7 +58,7 @@ pub(super) fn is_over(one: &InputRun) -> Result<(), UsageError> {
 /// Returns why a run that ended on a future day does not count.
 pub(super) fn ended_to_come(one: &InputRun) -> Option<String> {
     let day = one.journal.entries.iter().map(|entry| entry.at).max().and_then(day_to_come)?;
-    Some(format!("it ended on {day}, which is yet to come: its clock or journal is wrong"))
+    Some(format!("it ended on {day}, which is in the future: its clock or its journal is wrong"))
 }
 
 /// Joins runs in an empty directory: merges their journals, which mention the `refused` runs, and copies their files.
@@ -70,10 +70,12 @@ pub(super) fn join(all: &[InputRun], refused: &[Refused], out: &Path) -> anyhow:
     let Merged { journal, conflicts } = merge::merge_without(&journals, refused);
     let cells = reports::run::fold(&journal).cells.len();
     if journal.entries.is_empty() {
-        return Err(UsageError("no run is in these folders".to_owned()).into());
+        return Err(UsageError("these folders contain no run".to_owned()).into());
     }
     if cells > MAX_CELLS {
-        return Err(UsageError(format!("the runs have {cells} cells, more than the {MAX_CELLS} of a journal")).into());
+        return Err(
+            UsageError(format!("the runs have {cells} cells, but a journal can have at most {MAX_CELLS}")).into()
+        );
     }
     is_free(out)?;
     let mut writer = Writer::create(out).context("writing the journal")?;
@@ -85,7 +87,7 @@ pub(super) fn join(all: &[InputRun], refused: &[Refused], out: &Path) -> anyhow:
         gather(&mut gathered, one, out).with_context(|| format!("copying the files of {}", one.name))?;
     }
     conflicts.iter().for_each(|conflict| tell(format_args!("conflict: {conflict}")));
-    gathered.left_out.iter().for_each(|left| tell(format_args!("warning: left out {left}")));
+    gathered.left_out.iter().for_each(|left| tell(format_args!("warning: not copied: {left}")));
     Ok(journal)
 }
 

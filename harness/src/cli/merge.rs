@@ -25,7 +25,7 @@ pub(super) fn merge(what: &MergeArguments) -> anyhow::Result<Exit> {
     // An unusable run must not hide the others, and must be reported.
     let mut leave_out = |why: String| {
         let why = redact(&why);
-        tell(format_args!("warning: left out {why}"));
+        tell(format_args!("warning: skipped {why}"));
         unread.push(why);
     };
     for path in &what.runs {
@@ -43,7 +43,7 @@ pub(super) fn merge(what: &MergeArguments) -> anyhow::Result<Exit> {
         }
     }
     if runs.is_empty() && !refused.is_empty() {
-        return Err(UsageError("no run is left to be merged".to_owned()).into());
+        return Err(UsageError("none of the runs can be merged".to_owned()).into());
     }
     // With a plan, the pipeline fails anyhow because of the refused runs.
     let told: &[Refused] = if plan.is_some() { &[] } else { &refused };
@@ -92,9 +92,9 @@ fn pipeline(
     }
     for (cell, gap) in pipeline.gaps() {
         match gap {
-            Gap::Missing => tell(format_args!("missing: {cell}: no run has it to its end")),
+            Gap::Missing => tell(format_args!("missing: {cell}: no run finished it")),
             Gap::Unjudged(why) => tell(format_args!("warning: {cell} was not judged: {why}")),
-            Gap::Optional(what) => tell(format_args!("note: {cell}: what is optional was not judged: {what}")),
+            Gap::Optional(what) => tell(format_args!("note: {cell}: optional capabilities were not judged: {what}")),
         }
     }
     Ok(report::exit(&held))

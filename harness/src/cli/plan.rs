@@ -63,8 +63,8 @@ pub(super) fn plan(arguments: &PlanArguments) -> anyhow::Result<Exit> {
     let mut environments = request::environments(&arguments.environments)?;
     let arch = request::architecture(arguments.arch, &arguments.images, &environments)?;
     if environments.contains(&Environment::Host) {
-        let why =
-            "--in host tests this machine as it is, and brings nothing up: `kata-qualify doctor` says what it lacks";
+        let why = "--in host tests this machine as it is, so there is nothing to plan: `kata-qualify doctor` shows what \
+             it lacks";
         return Err(UsageError(why.to_owned()).into());
     }
     let all = ["all".to_owned()];
@@ -98,7 +98,7 @@ pub(super) fn plan(arguments: &PlanArguments) -> anyhow::Result<Exit> {
         });
         let way = way.map_err(|refusal| Refusal { why: redact(&refusal.why), ..refusal });
         let lacks_qemu = release.as_ref().is_ok_and(|release| release.qemu().is_none());
-        let lacks_qemu = lacks_qemu.then(|| format!("the record names no QEMU on {arch}: no guest can be started"));
+        let lacks_qemu = lacks_qemu.then(|| format!("the record names no QEMU for {arch}, so no guest can be started"));
         let records = || shipped.as_ref().zip(release.as_ref().ok()).and_then(|(shipped, one)| shipped.differ(one));
         let shaped = way.as_ref().ok().and_then(|_| by_options.clone().or_else(records));
         let shaped = shaped.map(|what| format!("a run is shaped: {what}"));
@@ -133,7 +133,7 @@ pub(super) fn plan(arguments: &PlanArguments) -> anyhow::Result<Exit> {
 fn ended(target: &Target, database: &Database, today: Date) -> Option<String> {
     let entry = database.record(&target.distro).ok()?.find_release(&target.version)?;
     let last = [known(&entry.eol), known(&entry.lts)].into_iter().flatten().max()?;
-    (*last < today).then(|| format!("its support ended on {last}, and whether a mirror still has it was not asked"))
+    (*last < today).then(|| format!("its support ended on {last}; it was not checked whether a mirror still has it"))
 }
 
 /// Returns the cells that can be run: each release that can be brought up, in each environment.
@@ -212,10 +212,13 @@ mod tests {
             row("debian:12", Ok(ImageRoute::Cache)),
             row("debian:13", Ok(ImageRoute::Base(Source::Bootstrap))),
             PlanLine {
-                note: Some("the record names no QEMU on x86_64: no guest can be started".to_owned()),
+                note: Some("the record names no QEMU for x86_64, so no guest can be started".to_owned()),
                 ..row("amzn:2023", Ok(ImageRoute::Base(Source::Oci)))
             },
-            row("gentoo:rolling", Err(refused("gentoo:rolling", "no installer is written", Some("run it elsewhere")))),
+            row(
+                "gentoo:rolling",
+                Err(refused("gentoo:rolling", "the package manager is not supported", Some("run it elsewhere"))),
+            ),
         ]
     }
 
@@ -235,8 +238,8 @@ mod tests {
         assert_snapshot!(text(&rows(), &[Environment::Container, Environment::Vm]), @r"
         debian:12       container, vm, from the cache
         debian:13       container, vm, from: bootstrap
-        amzn:2023       container, vm, from: OCI image of its registry (note: the record names no QEMU on x86_64: no guest can be started)
-        gentoo:rolling  cannot: no installer is written
+        amzn:2023       container, vm, from: OCI image of its registry (note: the record names no QEMU for x86_64, so no guest can be started)
+        gentoo:rolling  cannot: the package manager is not supported
         ");
     }
 
@@ -248,7 +251,7 @@ mod tests {
         };
         let today = jiff::civil::date(2026, 11, 30);
         let said = of("32", today).unwrap();
-        assert!(said.starts_with("its support ended on 2021-") && said.ends_with("was not asked"), "{said}");
+        assert!(said.starts_with("its support ended on 2021-") && said.ends_with("a mirror still has it"), "{said}");
         assert_eq!((of("44", today), of("rawhide", today)), (None, None));
     }
 
@@ -280,8 +283,8 @@ mod tests {
             json!([
                 {"release": "debian:12", "in": ["vm"], "from": "cache", "cannot": nothing, "hint": nothing, "note": nothing},
                 {"release": "debian:13", "in": ["vm"], "from": "bootstrap", "cannot": nothing, "hint": nothing, "note": nothing},
-                {"release": "amzn:2023", "in": ["vm"], "from": "oci", "cannot": nothing, "hint": nothing, "note": "the record names no QEMU on x86_64: no guest can be started"},
-                {"release": "gentoo:rolling", "in": [], "from": nothing, "cannot": "no installer is written", "hint": "run it elsewhere", "note": nothing},
+                {"release": "amzn:2023", "in": ["vm"], "from": "oci", "cannot": nothing, "hint": nothing, "note": "the record names no QEMU for x86_64, so no guest can be started"},
+                {"release": "gentoo:rolling", "in": [], "from": nothing, "cannot": "the package manager is not supported", "hint": "run it elsewhere", "note": nothing},
             ])
         );
     }

@@ -27,7 +27,7 @@ pub(super) fn profiles(what: &ProfilesArguments) -> anyhow::Result<Exit> {
         report.values,
         report.changes,
         match report.differences.len() {
-            0 => "the profiles say what Kata's source says".to_owned(),
+            0 => "the profiles agree with Kata's source".to_owned(),
             1 => "1 difference".to_owned(),
             n => format!("{n} differences"),
         }

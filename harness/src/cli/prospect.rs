@@ -47,7 +47,8 @@ pub(super) fn settle(environments: &mut Vec<Environment>, asked: bool, engine: &
     match engine {
         Err(why) if environments.contains(&Environment::Container) => match asked {
             true => Err(UsageError(format!(
-                "no Docker engine answers, and --in container needs one: {} (`--in vm` needs none; `kata-qualify doctor` says more)",
+                "--in container needs a Docker engine, but none answers: {} (`--in vm` works without one; \
+                 `kata-qualify doctor` shows more)",
                 error_chain(why)
             ))),
             false => {
@@ -104,8 +105,8 @@ pub(super) fn way(release: &Release, here: &Here<'_>) -> Result<ImageRoute, Refu
     if here.environments.contains(&Environment::Vm) && !has_systemd(release) {
         return Err(Refusal {
             release: release.name(),
-            why: "its init is not systemd, which virtual machines (--in vm) are booted with".to_owned(),
-            hint: Some("bring it up as a container alone: --in container".to_owned()),
+            why: "virtual machines (--in vm) need systemd, which this release does not use as init".to_owned(),
+            hint: Some("use --in container only".to_owned()),
         });
     }
     // A guest reads the cloud image.
@@ -118,7 +119,7 @@ pub(super) fn way(release: &Release, here: &Here<'_>) -> Result<ImageRoute, Refu
         Err(lack) => Err(Refusal {
             release: release.name(),
             why: format!(
-                "virtual machines are booted by the QEMU of {}, which cannot be had: {}",
+                "virtual machines are booted with the QEMU of {}, which is not available: {}",
                 lack.release, lack.why
             ),
             hint: lack.hint.clone(),
@@ -139,11 +140,12 @@ fn image(release: &Release, options: &images::Options, engine: &Engine) -> Resul
         (ImageRoute::Base(Source::Oci), Err(why)) => Err(Refusal {
             release: release.name(),
             why: format!(
-                "no Docker engine answers, and the record's OCI image is pulled by one: {}",
+                "pulling the record's OCI image needs a Docker engine, but none answers: {}",
                 error_chain(why)
             ),
             hint: Some(
-                "start the Docker engine, install what bootstraps the distro (`kata-qualify doctor` says more), or bring an image along with --oci-image"
+                "start the Docker engine, install the tools that bootstrap the distro (`kata-qualify doctor` lists \
+                 them), or provide an image with --oci-image"
                     .to_owned(),
             ),
         }),
@@ -198,7 +200,7 @@ mod tests {
         let pinned = Pinned::new(offline.clone(), std::slice::from_ref(&release));
         let here = Here::new(&environments, &offline, &pinned, &engine);
         let said = attainable(std::slice::from_ref(&release), &here).unwrap_err().0;
-        let nothing = "debian:13: what is needed is not in the cache, and offline forbids fetching it";
+        let nothing = "debian:13: the image is not in the cache, and --offline forbids downloads";
         assert_eq!(said, format!("{nothing}\nhint: run once without --offline"));
         cached::empty_images(&folder, &["debian:13"]).unwrap();
         let without = Pinned::new(made.clone(), std::slice::from_ref(&release));
@@ -218,7 +220,7 @@ mod tests {
         assert_eq!(refused(Environment::Container, &offline, &without), None);
         let why = refused(Environment::Vm, &offline, &without).unwrap();
         assert!(
-            why.starts_with("virtual machines are booted by the QEMU of debian:13, which cannot be had: "),
+            why.starts_with("virtual machines are booted with the QEMU of debian:13, which is not available: "),
             "{why}"
         );
         // The release's own reason comes first.
@@ -241,7 +243,7 @@ mod tests {
         };
         assert_eq!(of(&[Environment::Container]), Ok(ImageRoute::Cache));
         for environments in [&[Environment::Vm][..], &[Environment::Container, Environment::Vm]] {
-            assert!(of(environments).is_err_and(|why| why.contains("its init is not systemd")), "{environments:?}");
+            assert!(of(environments).is_err_and(|why| why.contains("does not use as init")), "{environments:?}");
         }
     }
 
@@ -265,10 +267,10 @@ mod tests {
                 refusal.why
             };
             let why = of(&made);
-            assert!(why.starts_with("no repository that its OCI image names has QEMU, which "), "{why}");
+            assert!(why.starts_with("none of the repositories in its OCI image has QEMU, which "), "{why}");
             let mirror = Some("http://mirror.example/repository".to_owned());
             let why = of(&images::Options { mirror, ..made.clone() });
-            assert!(!why.contains("no repository that its OCI image names"), "{why}");
+            assert!(!why.contains("none of the repositories in its OCI image"), "{why}");
         }
     }
 

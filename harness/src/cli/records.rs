@@ -43,7 +43,7 @@ fn of_no_test(issue: &KnownIssue) -> Option<String> {
     let nearest = tests.iter().min_by_key(|known| strsim::damerau_levenshtein(&known.id, test));
     let nearest = nearest.map(|known| format!("; the nearest is {}", known.id)).unwrap_or_default();
     let (id, place) = (&issue.id, format!("{}:{}", issue.origin.file, issue.origin.line));
-    Some(format!("{place}: the known issue `{id}` is matched by nothing: no test is called `{test}`{nearest}"))
+    Some(format!("{place}: the known issue `{id}` can never match: there is no test `{test}`{nearest}"))
 }
 
 /// Returns the directory of the records to write.
@@ -52,7 +52,10 @@ pub(super) fn folder(option: Option<&Path>) -> Result<PathBuf, UsageError> {
     if dir.is_dir() {
         return Ok(dir);
     }
-    Err(UsageError(format!("--write-back: {} is not a folder of records; name one with --records", dir.display())))
+    Err(UsageError(format!(
+        "--write-back: {} is not a folder; name the folder of records with --records",
+        dir.display()
+    )))
 }
 
 /// Writes the verdicts next to the records, each file atomically, and reports what was written and what was withheld.
@@ -79,20 +82,20 @@ pub(super) fn write_back(standings: &Standings<'_>, database: &Database, folder:
         let written = verified::apply(old.as_deref(), distro, &releases, &new)
             .with_context(|| format!("writing verdicts into {}", path.display()))?;
         let count = verified::changed(old.as_deref(), &written, &new)
-            .with_context(|| format!("comparing what {} had", path.display()))?;
+            .with_context(|| format!("comparing with the former content of {}", path.display()))?;
         let outdated = verified::outdated(old.as_deref(), &new)
-            .with_context(|| format!("comparing the days of what {} had", path.display()))?;
+            .with_context(|| format!("comparing with the former dates in {}", path.display()))?;
         for one in &outdated {
             tell(format_args!("not written back: {}", judged_later(distro, one)));
         }
         if count == 0 {
             let has_verdicts = new.iter().flat_map(|entry| entry.capabilities.values()).any(is_verdict);
-            let later = if outdated.is_empty() { "" } else { ", or a later run of it" };
+            let later = if outdated.is_empty() { "" } else { ", or has later ones" };
             match has_verdicts {
                 true => {
-                    tell(format_args!("nothing written: {} has already what was judged whole{later}", path.display()));
+                    tell(format_args!("nothing written: {} already has all complete results{later}", path.display()));
                 }
-                false => tell(format_args!("nothing written: {NOTHING_WHOLE}; {} stays as it is", path.display())),
+                false => tell(format_args!("nothing written: {NOTHING_WHOLE}; {} is unchanged", path.display())),
             }
             continue;
         }
@@ -106,14 +109,14 @@ pub(super) fn write_back(standings: &Standings<'_>, database: &Database, folder:
 }
 
 /// Reason why a finished run writes nothing.
-const NOTHING_WHOLE: &str = "nothing was judged whole";
+const NOTHING_WHOLE: &str = "no capability was judged completely";
 
 /// What stays because the record has it of a later day.
 fn judged_later(distro: &DistroId, one: &Outdated) -> Withheld {
     let Outdated { release, arch, profile, environment, day, capabilities } = one;
     let cell = CellId { distro: distro.clone(), release: release.clone(), arch: *arch, environment: *environment };
     let names: Vec<&str> = capabilities.iter().map(|capability| capability.name()).collect();
-    let reason = format!("{profile}: {}: the record has a later run, of {day}", names.join(", "));
+    let reason = format!("{profile}: {}: the record already has results of a later run ({day})", names.join(", "));
     Withheld { cell: Some(cell), reason }
 }
 

@@ -66,15 +66,16 @@ pub(super) fn request(arguments: &RunArguments, database: &Database) -> anyhow::
     }
     if candidate && arguments.write_back {
         return Err(UsageError(
-            "--write-back does not go with --install, --with-packages or --overlay: a record says what the distro ships"
+            "--write-back cannot be used with --install, --with-packages or --overlay: a record says what the distro \
+             ships"
                 .into(),
         )
         .into());
     }
     if !arguments.components.is_empty() && arguments.kata.is_empty() && arguments.write_back {
         return Err(UsageError(
-            "--write-back goes with --component only beside --kata: a record says what the distro ships, and of a run \
-             with other components only what Kata itself showed"
+            "--write-back can be used with --component only if --kata is given, too: a record says what the distro \
+             ships, and a run with other components can only add results of Kata itself"
                 .into(),
         )
         .into());
@@ -125,14 +126,16 @@ fn releases(
     let mut relative = false;
     if environments.contains(&Environment::Host) {
         if !arguments.targets.is_empty() {
-            return Err(UsageError("--in host takes no target: it is what this machine runs".into()).into());
+            return Err(
+                UsageError("--in host takes no target: it tests the release that this machine runs".into()).into()
+            );
         }
         let runs = host::release(&Root::default(), database, arch).map_err(|e| usage(&e))?;
         if let Some(relative) = &runs.relative {
-            tell(format_args!("note: this machine runs {relative}, and is judged as {}", runs.release.name()));
+            tell(format_args!("note: this machine runs {relative}; it is judged as {}", runs.release.name()));
             if arguments.write_back {
                 return Err(UsageError(format!(
-                    "--write-back: this machine runs {relative}, and the record of {} speaks of that distro alone",
+                    "--write-back: this machine runs {relative}, but the record of {} is about that distro only",
                     runs.release.distro
                 ))
                 .into());
@@ -175,7 +178,7 @@ fn chooses_a_test(filter: &str, profiles: &[Profile]) -> Result<(), UsageError> 
     }
     if !catalogue::tests().iter().filter(chosen).any(|t| profiles.iter().any(|p| t.applies_to(&p.name))) {
         let names: Vec<&str> = profiles.iter().map(|p| p.name.as_str()).collect();
-        return Err(UsageError(format!("no test that `{filter}` chooses applies under {}", names.join(", "))));
+        return Err(UsageError(format!("no test that matches `{filter}` applies to {}", names.join(", "))));
     }
     Ok(())
 }
@@ -195,7 +198,8 @@ pub(super) fn images(
     {
         let (one, other) = (&releases[0].distro, &other.distro);
         let why = format!(
-            "--mirror is the archive of one distro, and these are releases of {one} and {other}: run them one after the other"
+            "--mirror names the archive of one distro, but releases of {one} and {other} were given: use one run for \
+             each distro"
         );
         return Err(UsageError(why).into());
     }
@@ -231,7 +235,10 @@ fn image_options(arguments: &ImageArguments) -> anyhow::Result<images::Options> 
     let updates = images::upload::packages(&arguments.with_packages);
     images.updates = updates.map_err(|e| UsageError(format!("--with-packages: {}", error_chain(&e))))?;
     if images.updates.is_empty() && !arguments.with_packages.is_empty() {
-        return Err(UsageError("--with-packages: none of these files is a package that guests can run".into()).into());
+        return Err(UsageError(
+            "--with-packages: these files contain no package to test (debug symbols are left out)".into(),
+        )
+        .into());
     }
     if let Some(overlay) = &arguments.overlay {
         if !overlay.is_dir() {
@@ -264,7 +271,7 @@ fn base(
     let [release] = releases else {
         let count = releases.len();
         return Err(failed(format!(
-            "it is of one release, and {count} are named: name the one, for example debian:13"
+            "the image is for one release, but {count} were given: name one, for example debian:13"
         )));
     };
     let source = ExternalFile::parse(text).map_err(|e| failed(e.to_string()))?;
@@ -281,7 +288,7 @@ fn base(
 fn kata(arguments: &RunArguments, environments: &[Environment]) -> Result<Vec<ExternalFile>, UsageError> {
     let failed = |why: String| UsageError(format!("--kata: {why}"));
     if !arguments.kata.is_empty() && !environments.contains(&Environment::Vm) {
-        return Err(failed("it runs in virtual machines only: add --in vm".to_owned()));
+        return Err(failed("Kata runs only in virtual machines here: add --in vm".to_owned()));
     }
     let mut sources = Vec::new();
     for text in &arguments.kata {
@@ -289,7 +296,7 @@ fn kata(arguments: &RunArguments, environments: &[Environment]) -> Result<Vec<Ex
         source.is_pinned().map_err(|e| failed(e.to_string()))?;
         if !source.is_address() && !Path::new(&source.place).exists() {
             return Err(failed(format!(
-                "{} is not there: expected a release archive, a folder like it, or an https:// address",
+                "{} does not exist: expected a release archive, an unpacked one, or an https:// address",
                 source.place
             )));
         }
@@ -307,7 +314,7 @@ pub(super) fn environments(asked: &[In]) -> Result<Vec<Environment>, UsageError>
         }
     }
     if all.contains(&Environment::Host) && all.len() > 1 {
-        return Err(UsageError("--in host goes with no other environment".into()));
+        return Err(UsageError("--in host cannot be combined with other environments".into()));
     }
     if all.is_empty() {
         all.push(Environment::Container);
@@ -342,7 +349,7 @@ pub(super) fn no_such_test(filter: &str) -> UsageError {
     let nearest = tests.chain(capabilities).min_by_key(|(distance, _)| *distance);
     let hint = nearest.map(|(_, name)| format!("; the nearest is {name}")).unwrap_or_default();
     UsageError(format!(
-        "no test has `{filter}` in its id, and no capability that name{hint} (`kata-qualify list` shows all)"
+        "no test id contains `{filter}`, and no capability has that name{hint} (`kata-qualify list` shows all)"
     ))
 }
 
@@ -393,6 +400,6 @@ mod tests {
         let words = words.into_iter().chain(["--mirror", "http://a.example/debian"]);
         let Command::Run(arguments) = Arguments::parse_from(words).command else { panic!("another command") };
         let refused = request(&arguments, &Database::embedded()).err().unwrap().to_string();
-        assert!(refused.starts_with("--mirror is the archive of one distro"), "{refused}");
+        assert!(refused.starts_with("--mirror names the archive of one distro"), "{refused}");
     }
 }

@@ -38,7 +38,7 @@ pub(super) fn of_arguments(arguments: &RunArguments) -> Result<ResolvedRun, Usag
     let failed = |why: String| UsageError(format!("--resume {}: {why}", folder.display()));
     let begun = begun("--resume", folder)?.of_one_run().map_err(|e| failed(e.to_string()))?;
     if is_rerun(&begun) {
-        return Err(failed("it is a rerun: `kata-qualify rerun RUN --resume DIR` goes on with it".to_owned()));
+        return Err(failed("it is a rerun: resume it with `kata-qualify rerun RUN --resume DIR`".to_owned()));
     }
     let scope = RunScope { cells: Some(begun.cells.iter().cloned().collect()), resumes: true, again: None };
     Ok(ResolvedRun { arguments: of_journal(arguments, &begun), scope, folder: Some(folder.clone()) })
@@ -58,7 +58,7 @@ pub(super) fn of_rerun(arguments: &RerunArguments) -> Result<ResolvedRun, UsageE
     let RerunArguments { run, options } = arguments;
     let begun = begun("RUN", run)?;
     if is_rerun(&begun) {
-        let why = "it is a rerun itself: merge it with its run, and rerun that";
+        let why = "it is a rerun itself: merge it with its run, then rerun the result";
         return Err(UsageError(format!("RUN {}: {why}", run.display())));
     }
     let of_run = of_cells(options, &begun.cells);
@@ -91,8 +91,8 @@ fn cells(file: &Path, shard: Option<u16>, asked: Option<Arch>) -> Result<Vec<Cel
     let of_machine = request::machine()?;
     let arch = asked.unwrap_or(of_machine);
     match cells.iter().find(|cell| cell.arch != arch) {
-        Some(other) if asked.is_some() => Err(failed(format!("{other} is not of --arch {arch}"))),
-        Some(other) => Err(failed(format!("{other} is of another architecture than this machine's, {arch}"))),
+        Some(other) if asked.is_some() => Err(failed(format!("{other} does not match --arch {arch}"))),
+        Some(other) => Err(failed(format!("{other} is not for this machine's architecture, {arch}: give --arch"))),
         None => Ok(cells),
     }
 }
@@ -109,7 +109,7 @@ pub(super) fn read(file: &Path) -> io::Result<String> {
     let mut text = String::new();
     let length = File::open(file)?.take(MAX_FILE).read_to_string(&mut text)?;
     match length as u64 {
-        MAX_FILE => Err(io::Error::other(format!("it has {MAX_FILE} bytes or more"))),
+        MAX_FILE => Err(io::Error::other(format!("the file is too large: {MAX_FILE} bytes or more"))),
         _ => Ok(text),
     }
 }
@@ -165,9 +165,9 @@ impl ResolvedRun {
     /// If the arguments are invalid, before anything runs.
     pub(super) fn request(&self, database: &Database) -> anyhow::Result<Request> {
         if self.folder.is_some() && base::is_asked(&self.arguments) {
-            let why = "--resume goes on with the run with the packages alone: give --no-base beside --with-packages \
-                       (a base run that has ended in DIR/base still counts; one that was cut short goes on by \
-                       --resume DIR/base, without --with-packages)";
+            let why = "--resume continues only the run with the packages: add --no-base to --with-packages (a base run \
+                       in DIR/base that has finished still counts; resume one that was cut short with --resume \
+                       DIR/base, without --with-packages)";
             return Err(UsageError(why.to_owned()).into());
         }
         let mut request = request::request(&self.arguments, database)?;

@@ -22,8 +22,8 @@ pub(super) fn run(arguments: &RunArguments) -> anyhow::Result<Exit> {
     let ended = match cells.is_empty() {
         false => go(&resolved::of_chosen(arguments, &cells), &database)?,
         true => {
-            let known = if is_unknown { "nothing is known to be stale" } else { "nothing is stale" };
-            tell(format_args!("{known}: nothing is run"));
+            let known = if is_unknown { "no entry is known to be stale" } else { "nothing is stale" };
+            tell(format_args!("{known}: nothing to run"));
             Exit::AsRecorded
         }
     };
@@ -67,8 +67,7 @@ fn go(resolved: &ResolvedRun, database: &Database) -> anyhow::Result<Exit> {
     if !shut_down(runtime, left) {
         let seconds = CLEANING.as_secs();
         progress.say(&format!(
-            "warning: cleaning up has not ended within {seconds} s and is given up: the next run removes what is left, \
-             and so does `kata-qualify clean`"
+            "warning: cleanup timed out after {seconds} s: the next run or `kata-qualify clean` removes what is left"
         ));
     }
     let (ended, _) = over.map_err(|e| match e.downcast::<BadRequest>() {

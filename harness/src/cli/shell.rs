@@ -51,11 +51,11 @@ pub(super) fn shell(what: &ShellArguments) -> anyhow::Result<ExitCode> {
     }
     let case = chosen(&matrix, &what.failed)?;
     let test = catalogue::find(&case.test)
-        .ok_or_else(|| UsageError(format!("the catalogue has no test {} any more", case.test)))?;
+        .ok_or_else(|| UsageError(format!("this version of kata-qualify no longer has the test {}", case.test)))?;
     let profile = Profile::find(&case.profile).map_err(|e| usage(&e))?;
     if case.cell.arch != request::machine()? {
         let arch = case.cell.arch;
-        return Err(UsageError(format!("{}: this machine is of another architecture than {arch}", case.cell)).into());
+        return Err(UsageError(format!("{}: this machine's architecture is not {arch}", case.cell)).into());
     }
     let greeting = greeting(&journal, &case, folder);
     let before = matrix.cells.iter().find(|cell| cell.cell == case.cell).map(|cell| &cell.packages);
@@ -90,7 +90,7 @@ pub(super) fn shell(what: &ShellArguments) -> anyhow::Result<ExitCode> {
     let over = runtime.block_on(bring_up(request, true, &progress));
     let left = over.as_ref().map_or(CLEANING, |(_, left)| *left);
     if !shut_down(runtime, left) {
-        progress.say("warning: cleaning up has not ended in time: `kata-qualify clean` removes what is left");
+        progress.say("warning: cleanup timed out: `kata-qualify clean` removes what is left");
     }
     let (ended, _) = over.map_err(|e| match e.downcast::<BadRequest>() {
         Ok(bad) => anyhow::Error::from(usage(&bad)),
@@ -132,7 +132,7 @@ async fn in_kept(docker: &Docker, id: &str, name: &str, visit: Visit) -> anyhow:
         sweep(docker, SweepScope::Kept(name)).await.context("removing the container that was kept")?;
     }
     let ended = locked(&visit.ended).take();
-    Ok(ended.context("it did not come to its end")??)
+    Ok(ended.context("it did not finish")??)
 }
 
 /// Returns why there is nothing to examine, if so: the test is not known, or it did not fail.
@@ -150,13 +150,13 @@ fn why_not(matrix: &Matrix, asked: &str) -> Option<String> {
         let known =
             all.iter().map(|one| one.test.as_str()).chain(catalogue::tests().iter().map(|test| test.id.as_str()));
         let near = nearest(known, asked).join(", ");
-        return Some(format!("no test with `{asked}` in its name ran there; the nearest are {near}"));
+        return Some(format!("no test with `{asked}` in its name ran there; similar names: {near}"));
     };
     let test = &first.test;
     Some(match last(first) {
         Some(Outcome::Pass) => format!("{test} passed there: there is nothing to look into"),
-        Some(other) => format!("{test} did not fail there: it came to `{}`", other.name()),
-        None => format!("{test} did not come to its end there"),
+        Some(other) => format!("{test} did not fail there: its outcome is `{}`", other.name()),
+        None => format!("{test} did not finish there"),
     })
 }
 
@@ -231,7 +231,7 @@ fn like(what: &ShellArguments, case: &Case, out: PathBuf) -> anyhow::Result<RunA
     let words = ["kata-qualify", "run", "all"];
     let Command::Run(mut like) = Arguments::try_parse_from(words).context("making the arguments of a run")?.command
     else {
-        return Err(UsageError("`run` is not a command any more".to_owned()).into());
+        return Err(UsageError("`run` is no longer a command".to_owned()).into());
     };
     like.targets = match case.cell.environment {
         Environment::Host => Vec::new(),
@@ -260,8 +260,8 @@ fn is_in_the_cache(request: &Request, case: &Case, test: &Test) -> Result<(), Us
     }
     let place = case.cell.environment;
     Err(UsageError(format!(
-        "the cache has no image of {release} any more: `kata-qualify run {release} --in {place} --test {} --keep-failed` \
-         makes one, and keeps the container if the test fails",
+        "the image of {release} is no longer in the cache: `kata-qualify run {release} --in {place} --test {} \
+         --keep-failed` makes a new one, and keeps the container if the test fails",
         test.name
     )))
 }

@@ -31,7 +31,7 @@ pub(super) fn site(what: &SiteArguments) -> anyhow::Result<Exit> {
         SiteError::Write(..) => e.into(),
     })?;
     if withheld > 0 {
-        tell(format_args!("note: {withheld} of {} runs do not count, or not whole: runs.html says why", runs.len()));
+        tell(format_args!("note: {withheld} of {} runs do not count, or only in part: see runs.html", runs.len()));
     }
     tell(format_args!("site: {} ({files} files, {releases} releases)", what.out.join("index.html").display()));
     Ok(Exit::AsRecorded)

@@ -41,7 +41,7 @@ impl Reason {
     fn words(&self) -> String {
         match self {
             Reason::Package { name, recorded, offered } => format!("{name} was {recorded}, the mirror has {offered}"),
-            Reason::Gone { name, recorded } => format!("{name} was {recorded}, the mirror has none"),
+            Reason::Gone { name, recorded } => format!("{name} was {recorded}, the mirror no longer has it"),
             Reason::Age { days } => format!("{days} days old"),
             Reason::TestSet { recorded, now, capabilities } => {
                 let named: Vec<&str> = capabilities.iter().take(NAMED).map(|c| c.name()).collect();
@@ -142,7 +142,7 @@ fn chosen(rows: &[RecordedEntry], is_asked: impl Fn(Environment) -> bool) -> Sta
                 chosen.cells.push(row.cell.clone());
             }
             (Some(why), true) => {
-                tell(format_args!("note: {}: the mirror could not be asked: {why}", row.release));
+                tell(format_args!("note: {}: the mirror could not be checked: {why}", row.release));
                 chosen.is_unknown = true;
             }
             (_, false) | (None, true) => {}
@@ -180,7 +180,7 @@ fn rows(question: &Question<'_>, database: &Database) -> anyhow::Result<Vec<Reco
         let known: Vec<&VerifiedEntry> = all.iter().copied().filter(is_last).collect();
         match known.is_empty() {
             true if question.targets.is_empty() => {}
-            true => tell(format_args!("note: the record has no entry of {target} on {arch}")),
+            true => tell(format_args!("note: the record has no entry for {target} on {arch}")),
             false => entries.push((release, known)),
         }
     }
@@ -258,12 +258,12 @@ fn reasons(
 /// Formats a line for each release and environment, with the reasons and the profiles they concern.
 fn text(rows: &[RecordedEntry]) -> String {
     if rows.is_empty() {
-        return "the record has no such entry\n".to_owned();
+        return "the record has no entry for this\n".to_owned();
     }
     let mut places: BTreeMap<(&str, Environment), BTreeMap<String, Vec<&str>>> = BTreeMap::new();
     for row in rows {
         let told = places.entry((&row.release, row.environment)).or_default();
-        let unknown = row.unknown.iter().map(|why| format!("the mirror could not be asked: {why}"));
+        let unknown = row.unknown.iter().map(|why| format!("the mirror could not be checked: {why}"));
         for words in row.reasons.iter().map(Reason::words).chain(unknown) {
             told.entry(words).or_default().push(&row.profile);
         }
@@ -337,7 +337,7 @@ mod tests {
         let told = words(Some(newer), day, "now");
         let expected = [
             "qemu-system-x86 was 1:10.0.2-1, the mirror has 1:10.0.10-1",
-            "virtiofsd was 1.13.2-1, the mirror has none",
+            "virtiofsd was 1.13.2-1, the mirror no longer has it",
         ];
         assert_eq!(told, expected);
         let older: &[(&str, &str)] = &[("qemu-system-x86", "1:10.0.2~rc1-1"), ("virtiofsd", "1.13.2-1")];

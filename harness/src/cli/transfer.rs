@@ -29,7 +29,10 @@ fn export(targets: &[String], out: &Path, records: Option<&Path>, cache: &Path) 
     for (target, _) in &releases {
         let images = transfer::of_release(cache, &target.to_string());
         let Some(plain) = images.first() else {
-            let why = format!("{target}: no image of it is in {}; a run makes it", cache.display());
+            let why = format!(
+                "{target}: no image in the cache {}; run `kata-qualify run` first to make one",
+                cache.display()
+            );
             return Err(UsageError(why).into());
         };
         tell(format_args!("{target}: {} images, made {}", images.len(), plain.made.strftime("%F")));
@@ -51,19 +54,19 @@ fn import(files: &[String], cache: &Path) -> anyhow::Result<Exit> {
     let parse = |text: &String| ExternalFile::parse(text).map_err(|e| usage(&e));
     let files = files.iter().map(parse).collect::<Result<Vec<ExternalFile>, UsageError>>()?;
     if let Some(file) = files.iter().find(|file| file.checksum.is_none() || file.is_address()) {
-        let why = "expected a file of this machine with the checksum that `images export` printed: FILE#sha256:HEX";
+        let why = "expected a local file with the checksum that `images export` printed: FILE#sha256:HEX";
         return Err(UsageError(format!("{}: {why}", file.name())).into());
     }
     let interrupted = interrupt::flag(Exit::Interrupted as i32).context("listening for signals")?;
     for file in &files {
         let Imported { image, was_there } = match transfer::import(file, cache, &interrupted) {
             Err(_) if interrupted.load(Ordering::Relaxed) => {
-                tell(format_args!("{}: interrupted: nothing of it is taken into the cache", file.name()));
+                tell(format_args!("{}: interrupted, not imported", file.name()));
                 return Ok(Exit::Interrupted);
             }
             imported => imported?,
         };
-        let what = if was_there { "the cache had it already" } else { "taken into the cache" };
+        let what = if was_there { "already in the cache" } else { "imported" };
         tell(format_args!("{}: {}, made {}: {what}", file.name(), image.release(), image.made.strftime("%F")));
     }
     Ok(Exit::AsRecorded)

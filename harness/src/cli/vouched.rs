@@ -28,11 +28,11 @@ pub(super) fn in_the_distros_place(
 /// Returns the options that vouch instead of the distro, for any release.
 pub(super) fn by_options(images: &ImageArguments) -> Option<String> {
     if !images.mirror_keys.is_empty() {
-        return Some("keys that --mirror-key names vouch for the packages".to_owned());
+        return Some("the packages are vouched for by keys given with --mirror-key".to_owned());
     }
     let handed_over = [("--cloud-image", &images.cloud_image), ("--oci-image", &images.oci_image)];
     let (option, _) = handed_over.into_iter().find(|(_, given)| given.is_some())?;
-    Some(format!("an image that is handed over is anybody's ({option})"))
+    Some(format!("nobody but you vouches for the image given with {option}"))
 }
 
 /// The shipped records, over which the caller's are layered.
@@ -58,14 +58,14 @@ impl ShippedRecords {
                 && known.codename == release.codename
         });
         let name = release.name();
-        (!is_from_there).then(|| format!("records of yours say where {name} comes from, and not the shipped ones"))
+        (!is_from_there).then(|| format!("your own records, not the shipped ones, say where {name} comes from"))
     }
 }
 
 /// Refuses to write results for which only the caller vouches into the shipped records, which are about distros' own
 /// packages.
 pub(super) fn is_not_shipped(what: &str, records: Option<&Path>) -> Result<(), UsageError> {
-    let why = format!("--write-back: {what}, and the shipped records speak of each distro's own");
+    let why = format!("--write-back: {what}, but the shipped records are about each distro's own packages");
     let Some(folder) = records else {
         return Err(UsageError(format!("{why}; name a folder of your own with --records")));
     };
@@ -73,7 +73,10 @@ pub(super) fn is_not_shipped(what: &str, records: Option<&Path>) -> Result<(), U
     let shipped = Database::embedded();
     let is_there = |distro: &DistroId| folder.join(format!("{distro}.yaml")).exists();
     match shipped.records().all(|record| is_there(&record.distro)) {
-        true => Err(UsageError(format!("{why}; {} has these records, name another folder", folder.display()))),
+        true => Err(UsageError(format!(
+            "{why}; {} contains the shipped records, name another folder with --records",
+            folder.display()
+        ))),
         false => Ok(()),
     }
 }

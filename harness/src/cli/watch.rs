@@ -36,11 +36,16 @@ pub(super) fn watch(folder: &Path) -> anyhow::Result<Exit> {
         match end {
             Some(true) => return Ok(told(&progress, "the run was interrupted", folder, Exit::Interrupted)),
             Some(false) => {
-                progress.say("the run came to its end");
+                progress.say("the run is finished");
                 return Ok(Exit::AsRecorded);
             }
             None if is_over && is_quiet => {
-                return Ok(told(&progress, "the run has no end, and nobody works on it", folder, Exit::Infrastructure));
+                return Ok(told(
+                    &progress,
+                    "the run is incomplete, and no process works on it",
+                    folder,
+                    Exit::Infrastructure,
+                ));
             }
             None if is_quiet => std::thread::sleep(LOOK),
             None => {}
@@ -50,6 +55,6 @@ pub(super) fn watch(folder: &Path) -> anyhow::Result<Exit> {
 
 fn told(progress: &Progress, what: &str, folder: &Path, exit: Exit) -> Exit {
     progress.hide(true);
-    progress.say(&format!("{what}: `kata-qualify run --resume {}` goes on with it", folder.display()));
+    progress.say(&format!("{what}: resume it with `kata-qualify run --resume {}`", folder.display()));
     exit
 }

@@ -30,7 +30,7 @@ pub(super) fn write_back(what: &WriteBackArguments) -> anyhow::Result<Exit> {
     }
     if whole.is_empty() {
         // If all runs of a night were killed, a pipeline goes on with the records unchanged.
-        tell(format_args!("error: nothing written: no run is given that can be written back"));
+        tell(format_args!("error: nothing written: none of these runs can be written back"));
         return Ok(Exit::Infrastructure);
     }
     let joined = tempfile::tempdir().context("creating a folder")?;
@@ -38,7 +38,7 @@ pub(super) fn write_back(what: &WriteBackArguments) -> anyhow::Result<Exit> {
     let matrix = report::matrix_in(&journal, Profile::all(), Some(&database), joined.path());
     if matrix.shaped {
         vouched::is_not_shipped(
-            "keys, an image or records of the caller's vouch for the packages",
+            "the packages are vouched for only by the caller's keys, image or records",
             Some(&what.records),
         )?;
     }
@@ -57,7 +57,7 @@ fn has_records(folder: &Path) -> Result<(), UsageError> {
     let is_record = |path: &Path| path.is_file() && path.extension().is_some_and(|extension| extension == "yaml");
     match entries.flatten().any(|entry| is_record(&entry.path())) {
         true => Ok(()),
-        false => Err(failed(format!("expected records (*.yaml) in it, or a folder {FOLDER}/ for what was verified"))),
+        false => Err(failed(format!("expected records (*.yaml) or a folder {FOLDER}/ in it"))),
     }
 }
 
@@ -67,8 +67,12 @@ fn is_whole(one: &InputRun) -> Result<(), UsageError> {
     let run = reports::run::fold(&one.journal);
     match (run.ending, run.candidate) {
         (RunEnding::Finished, false) => Ok(()),
-        (RunEnding::Finished, true) => Err(UsageError(format!("{}: it is about candidates", one.name))),
-        (RunEnding::Interrupted | RunEnding::Killed, _) => Err(UsageError(format!("{}: it has no end", one.name))),
+        (RunEnding::Finished, true) => {
+            Err(UsageError(format!("{}: it tested candidates, not what the distro ships", one.name)))
+        }
+        (RunEnding::Interrupted | RunEnding::Killed, _) => {
+            Err(UsageError(format!("{}: the run is not finished", one.name)))
+        }
     }
 }
 
@@ -81,7 +85,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("notes.txt"), "").unwrap();
         let refused = has_records(dir.path()).unwrap_err().to_string();
-        assert!(refused.contains("expected records (*.yaml) in it"), "{refused}");
+        assert!(refused.contains("expected records (*.yaml) or a folder verified/ in it"), "{refused}");
         std::fs::create_dir(dir.path().join("folder.yaml")).unwrap();
         has_records(dir.path()).unwrap_err();
         std::fs::create_dir(dir.path().join(FOLDER)).unwrap();

@@ -292,7 +292,7 @@ async fn open_line(docker: &Docker, container: &str) -> Result<Line, ContainerEr
             });
             Ok(Line::open(heard, input, Duration::from_secs(30)).await?)
         }
-        StartExecResults::Detached => Err(LineError::Ended("the exec came up detached".to_owned()).into()),
+        StartExecResults::Detached => Err(LineError::Ended("the agent's exec started detached".to_owned()).into()),
     }
 }
 
@@ -369,7 +369,7 @@ async fn remove_volume(docker: &Docker, volume: &str) {
         }
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
-    tracing::warn!("volume {volume} could not be removed; the next start sweeps it");
+    tracing::warn!("volume {volume} could not be removed; the next run removes it");
 }
 
 fn docker_error(doing: &'static str) -> impl Fn(bollard::errors::Error) -> ContainerError {

@@ -47,7 +47,7 @@ pub enum HostError {
 #[derive(Debug, thiserror::Error)]
 pub enum UnknownRelease {
     /// The machine's os-release cannot be read.
-    #[error("{0}: this machine's distro is unknown")]
+    #[error("{0}: cannot find out this machine's distro")]
     Unreadable(#[from] RootError),
     /// The matching record is broken.
     #[error(transparent)]
@@ -61,7 +61,7 @@ pub enum UnknownRelease {
         source: Box<ResolveError>,
     },
     /// The distro has a record, which lacks the release.
-    #[error("this machine runs {name}, which the record of {distro} does not have")]
+    #[error("this machine runs {name}, but the record of {distro} has no such release")]
     NotInRecord {
         /// The machine's own name for its release.
         name: String,
@@ -69,7 +69,7 @@ pub enum UnknownRelease {
         distro: DistroId,
     },
     /// No record exists for that distro or one that it is like.
-    #[error("this machine runs {name} (ID={id}), of which there is no record")]
+    #[error("this machine runs {name} (ID={id}), but there is no record of this distro")]
     NoRecord {
         /// The machine's own name for its release.
         name: String,
@@ -78,7 +78,7 @@ pub enum UnknownRelease {
     },
     /// Several releases match.
     #[error(
-        "this machine runs {name}, which is {}, and nothing tells which: name its suite in apt's sources",
+        "this machine runs {name}, which may be {}: name the suite in apt's sources",
         .releases.join(" or ")
     )]
     Ambiguous {
@@ -215,7 +215,7 @@ pub fn versions(
     let installed = match Packages::read(root, Some(manager)) {
         Ok(installed) => installed,
         Err(e) => {
-            tracing::warn!("the versions of packages are not known: {e}");
+            tracing::warn!("cannot read the versions of packages: {e}");
             return found;
         }
     };
@@ -228,7 +228,7 @@ pub fn versions(
             }
             // After one failure, the program is not asked again.
             Err(e) => {
-                tracing::warn!("the versions of {package} and of what comes after it are not known: {e}");
+                tracing::warn!("cannot read the versions of {package} and of the packages after it: {e}");
                 break;
             }
         }

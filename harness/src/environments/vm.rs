@@ -259,14 +259,14 @@ async fn ending(process: &Process, serial: &Log, stderr: &Log) -> Option<String>
     if let Some(status) = process.ended() {
         let (how, said) = (how_it_ended(status), stderr::last_lines(&stderr.text()));
         return Some(if status.success() {
-            "the virtual machine powered off or was reset by itself".to_owned()
+            "the virtual machine powered itself off or reset itself".to_owned()
         } else if said.is_empty() {
             format!("the virtual machine's QEMU ended: {how}")
         } else {
             format!("the virtual machine's QEMU ended: {how}: {said}")
         });
     }
-    agent_ended(&text).map(|how| format!("the virtual machine runs, the agent in it ended: {how}"))
+    agent_ended(&text).map(|how| format!("the virtual machine runs, but the agent in it ended: {how}"))
 }
 
 /// Returns the unit's message about the agent's end: `signal killed KILL`.

@@ -327,7 +327,7 @@ impl Cell {
         match (words.is_empty(), self.done()) {
             (false, _) => words.join(", "),
             (true, 0) => "no test has run".to_owned(),
-            (true, _) => "nothing was left to be run".to_owned(),
+            (true, _) => "no tests were left to run".to_owned(),
         }
     }
 }

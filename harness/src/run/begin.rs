@@ -27,10 +27,11 @@ pub enum NotResumable {
     #[error(transparent)]
     NotBegun(#[from] NotBegun),
     /// The run has finished.
-    #[error("it came to its end: `kata-qualify rerun` runs what did not pass")]
+    #[error("the run is finished: use `kata-qualify rerun` to run what did not pass")]
     Finished,
     /// The request differs from the original one: a line of text for each difference.
-    #[error("it goes on only with what it was started with, so that all its verdicts rest on the same:\n{}", .0.join("\n"))]
+    #[error("the run can be resumed only with what it was started with, so that all its verdicts have the same \
+             basis:\n{}", .0.join("\n"))]
     Differs(Vec<String>),
 }
 

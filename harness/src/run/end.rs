@@ -25,7 +25,7 @@ enum NoAnswer<E: Error + 'static> {
     #[error(transparent)]
     Refused(E),
     /// The engine's time was over.
-    #[error("the engine has not answered for {seconds} s")]
+    #[error("the Docker engine did not answer for {seconds} s")]
     Late {
         /// The time that it had, in seconds.
         seconds: u64,
@@ -43,7 +43,7 @@ impl<'a> Engine<'a> {
         let Some(docker) = self.docker else { return };
         if let Err(why) = self.answer(sweep(docker, SweepScope::Run(run))).await {
             progress.say(&format!(
-                "warning: containers of this run may be left, which the next run removes: {}",
+                "warning: containers of this run may remain until the next run removes them: {}",
                 error_chain(&why)
             ));
         }
@@ -56,7 +56,7 @@ impl<'a> Engine<'a> {
             // Images that are left are in use, which people do not have to know.
             Ok(done) => done.removed.iter().for_each(|tag| progress.say(&format!("removed {tag} from Docker"))),
             Err(why) => {
-                progress.say(&format!("warning: Docker's images were not looked through: {}", error_chain(&why)));
+                progress.say(&format!("warning: Docker's images were not checked: {}", error_chain(&why)));
             }
         }
     }
@@ -87,9 +87,9 @@ pub(super) async fn trim(engine: &mut Engine<'_>, cache: &Path, budget: u64, pro
     let trimmed = match tokio::task::spawn_blocking(move || images::trim(&folder, budget)).await {
         Ok(Ok(trimmed)) => trimmed,
         Ok(Err(e)) => {
-            return progress.say(&format!("warning: the cache was not looked through: {}", error_chain(&e)));
+            return progress.say(&format!("warning: the cache was not checked: {}", error_chain(&e)));
         }
-        Err(e) => return progress.say(&format!("warning: the cache was not looked through: {e}")),
+        Err(e) => return progress.say(&format!("warning: the cache was not checked: {e}")),
     };
     for gone in &trimmed.removed {
         let used = gone.used.strftime("%F");
@@ -97,16 +97,16 @@ pub(super) async fn trim(engine: &mut Engine<'_>, cache: &Path, budget: u64, pro
             Some(release) => {
                 format!("removed an image of {release} from the cache, last used {used}: the cache was full")
             }
-            None => "removed an image from the cache that could not be read: the cache was full".to_owned(),
+            None => "removed an unreadable image from the cache: the cache was full".to_owned(),
         });
     }
     for left in &trimmed.leftovers {
-        progress.say(&format!("warning: left {left}"));
+        progress.say(&format!("warning: not removed: {left}"));
     }
     if trimmed.bytes > budget {
         let gib = |bytes: u64| bytes.div_ceil(1 << 30);
         progress.say(&format!(
-            "warning: the cache takes {} GiB of its {}, and runs that go on need all of it",
+            "warning: the cache uses {} of {} GiB, and current runs need all of it",
             gib(trimmed.bytes),
             gib(budget)
         ));
@@ -127,7 +127,7 @@ pub(super) async fn watched(
         () = signal => {}
     }
     let until = Instant::now() + grace;
-    progress.say("all tests have ended, and what is left is cleaning up; one more Ctrl-C ends it at once");
+    progress.say("all tests are finished, cleaning up; Ctrl-C again stops at once");
     let _ = tokio::time::timeout_at(until.into(), cleaning).await;
     Some(until)
 }
@@ -167,7 +167,7 @@ mod tests {
         engine.answer(slow(1)).await.unwrap();
         let late = engine.answer(slow(60)).await.unwrap_err();
         assert!(matches!(late, NoAnswer::Late { .. }), "{late}");
-        assert_eq!(late.to_string(), "the engine has not answered for 2 s");
+        assert_eq!(late.to_string(), "the Docker engine did not answer for 2 s");
         assert!(since.elapsed() < Duration::from_secs(3));
     }
 

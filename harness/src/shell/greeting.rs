@@ -60,18 +60,18 @@ impl Greeting {
             }
         }
         lines.extend(self.logs.iter().map(|log| format!("  log:     {log}")));
-        lines.push(format!("  here:    logs and shares lie in {VOLUME}, where there is such a folder"));
+        lines.push(format!("  here:    logs and shares are in {VOLUME}, if that folder exists"));
         lines.push(match booted {
-            Some(Ok(())) => "  guest:   it runs, as for the test".to_owned(),
-            Some(Err(why)) => format!("  guest:   it does not run: {}", one_line(&why.to_string(), MAX)),
-            None => "  guest:   none runs".to_owned(),
+            Some(Ok(())) => "  guest:   runs, as for the test".to_owned(),
+            Some(Err(why)) => format!("  guest:   does not run: {}", one_line(&why.to_string(), MAX)),
+            None => "  guest:   none".to_owned(),
         });
         lines.extend(
-            self.lacks.iter().map(|option| format!("  differs: the run had {option}, which is not given here")),
+            self.lacks.iter().map(|option| format!("  differs: the run used {option}, which was not given here")),
         );
         lines.extend(differing.iter().map(|package| format!("  differs: {package}")));
         lines.push(format!("  again:   {}", self.again));
-        lines.push("at the end of the shell all of this is removed".to_owned());
+        lines.push("all of this is removed when the shell ends".to_owned());
         lines
     }
 }
@@ -87,10 +87,10 @@ pub fn differing(before: &BTreeMap<String, PackageVersion>, now: &BTreeMap<Strin
         return Vec::new();
     }
     let names: BTreeSet<&String> = before.keys().chain(now.keys()).collect();
-    let version = |of: Option<&PackageVersion>| of.map_or("not there", PackageVersion::as_str).to_owned();
+    let version = |of: Option<&PackageVersion>| of.map_or("absent", PackageVersion::as_str).to_owned();
     let turn = |name: &String| {
         let (then, now) = (version(before.get(name)), version(now.get(name)));
-        (then != now).then(|| format!("{name} was {then}, and is {now}"))
+        (then != now).then(|| format!("{name} was {then}, now {now}"))
     };
     let mut lines: Vec<String> = names.into_iter().filter_map(turn).collect();
     if lines.len() > MOST {
@@ -114,7 +114,7 @@ mod tests {
     fn packages_that_are_others_now_are_named() {
         let then = versions(&[("a", "1"), ("b", "1"), ("c", "1")]);
         let now = versions(&[("b", "1"), ("c", "2"), ("d", "1")]);
-        let expected = ["a was 1, and is not there", "c was 1, and is 2", "d was not there, and is 1"];
+        let expected = ["a was 1, now absent", "c was 1, now 2", "d was absent, now 1"];
         assert_eq!(differing(&then, &now), expected);
         assert_eq!(differing(&then, &then), Vec::<String>::new());
         assert_eq!(differing(&BTreeMap::new(), &now), Vec::<String>::new(), "they are not known");
@@ -146,18 +146,18 @@ mod tests {
             "  QEMU:    /usr/bin/qemu-system-x86_64 -append 'console=hvc0 panic=1'",
             "  daemon:  /usr/libexec/virtiofsd --fd=3",
             "  log:     out/artifacts/debian-13/g1/serial.log",
-            "  here:    logs and shares lie in /kata-qualify, where there is such a folder",
-            "  guest:   it does not run: refused",
-            "  differs: the run had --overlay, which is not given here",
-            "  differs: qemu was 1, and is 2",
+            "  here:    logs and shares are in /kata-qualify, if that folder exists",
+            "  guest:   does not run: refused",
+            "  differs: the run used --overlay, which was not given here",
+            "  differs: qemu was 1, now 2",
             "  again:   kata-qualify run debian:13 --in container --profile go-3.32 --test smoke::guest_boots",
-            "at the end of the shell all of this is removed",
+            "all of this is removed when the shell ends",
         ];
-        let differs = strings(&["qemu was 1, and is 2"]);
+        let differs = strings(&["qemu was 1, now 2"]);
         assert_eq!(greeting.told(Some(&Err(NoGuest::Stopped(Stop::fail("refused")))), &differs), expected);
         let kept = Greeting { is_kept: true, ..greeting };
         let lines = kept.told(None, &[]);
         assert!(lines[0].contains(", the container that was kept: "), "{lines:?}");
-        assert!(lines.contains(&"  guest:   none runs".to_owned()), "{lines:?}");
+        assert!(lines.contains(&"  guest:   none".to_owned()), "{lines:?}");
     }
 }

@@ -54,7 +54,7 @@ fn a_folder_has_all_that_a_tracker_is_given_and_nothing_of_this_machine() {
     for words in [
         "To: submit@bugs.debian.org\nSubject: virtiofsd: nothing came of /home/<user>/src",
         "\n\nPackage: virtiofsd\nVersion: 1.13.2-1\nSeverity: normal\n",
-        "There is no reproducer without the test itself",
+        "There is no reproducer apart from the test itself",
         "run --kata <folder>/kata.tar\nit passes\n",
         "g1/virtiofsd.log, which is\nin the bundle:",
         "<user> looks at /home/<user>",
@@ -91,11 +91,20 @@ fn what_is_no_bug_of_the_release_is_written_only_where_it_belongs() {
     make(&dir.path().join("port"), &Made { fails: ROOT_PORT, ..Made::default() });
     make(&dir.path().join("shaped"), &Made { fails: LINE, shaped: true, ..Made::default() });
     for (arguments, why) in [
-        (&["tdx", "qemu_has_tdx"][..], "nothing is written: it is no bug. Kata runs without it: vmm.tdx is optional"),
-        (&["port", "root_port", "--to", "debian"], "--to debian does not go with this failure: it is taken as kata."),
-        (&["tdx", "qemu_has_tdx", "--wishlist", "--to", "kata"], "it is taken as debian. Kata runs without it"),
+        (
+            &["tdx", "qemu_has_tdx"][..],
+            "no report was written, because this is not a bug: Kata runs without it: vmm.tdx is optional",
+        ),
+        (
+            &["port", "root_port", "--to", "debian"],
+            "--to debian cannot be used for this failure, which must be reported as kata.",
+        ),
+        (
+            &["tdx", "qemu_has_tdx", "--wishlist", "--to", "kata"],
+            "which must be reported as debian. Kata runs without it",
+        ),
         (&["shaped", "virtiofsd_prints"], "there is nothing to report. The run is shaped"),
-        (&["tdx", "nothing_like_it"], "no test with `nothing_like_it` in its name failed there"),
+        (&["tdx", "nothing_like_it"], "no failed test there has `nothing_like_it` in its name"),
         (&["nowhere", "x"], "nowhere: reading the run"),
     ] {
         let refused = said(dir.path(), &[&["bug", "--out", "out"], arguments].concat());
@@ -105,7 +114,7 @@ fn what_is_no_bug_of_the_release_is_written_only_where_it_belongs() {
     let wish = said(dir.path(), &["bug", "tdx", "qemu_has_tdx", "--wishlist", "--out", "wish"]);
     assert_eq!(wish.code, Some(0), "{}", wish.stderr);
     let mail = read(&dir.path().join("wish/report.eml"));
-    assert!(mail.contains("\nSeverity: wishlist\n") && mail.contains("This is a wish and no bug."), "{mail}");
+    assert!(mail.contains("\nSeverity: wishlist\n") && mail.contains("This is a wish, not a bug."), "{mail}");
     let script = dir.path().join("wish/repro.sh");
     assert!(read(&script).contains("\nwants -object tdx-guest\n"), "{}", read(&script));
     let mode = std::os::unix::fs::PermissionsExt::mode(&script.metadata().unwrap().permissions());
@@ -128,8 +137,8 @@ fn what_somebody_has_reported_is_not_reported_again() {
     );
     std::fs::write(folder.join("debian.yaml"), format!("distro: debian\nknown-issues:\n{entry}")).unwrap();
     let known = said(dir.path(), &["bug", "run", "virtiofsd_prints", "--out", "out", "--records", "records"]);
-    let why =
-        "it is the known issue the-line (owner o, until 2100-01-01): add what is new to https://bugs.debian.org/1";
+    let why = "this is the known issue the-line (owner o, until 2100-01-01): add new information to \
+               https://bugs.debian.org/1";
     assert!(known.code == Some(2) && known.stderr.contains(why), "{}", known.stderr);
     assert!(!dir.path().join("out").exists());
 }

@@ -73,10 +73,10 @@ fn a_bundle_proves_what_its_run_showed_and_says_what_it_does_not() {
     assert_eq!(verified.code, run.code, "{}", verified.stderr);
     for words in [
         "run r1 of 2026-",
-        "judged again by other tests than it was run with",
+        "judged again with other tests than those of the run",
         "debian:13/x86_64/container go-3.32: ",
         "; hardware\n",
-        "not shown: who made the journal",
+        "not proved: who made the journal",
     ] {
         assert!(verified.stdout.contains(words), "{words}: {}", verified.stdout);
     }
@@ -96,7 +96,7 @@ fn a_shaped_run_stays_shaped_in_a_bundle() {
     let dir = tempfile::tempdir().unwrap();
     make(&dir.path().join("run"), &Made { shaped: true, ..Made::default() });
     said(dir.path(), &["bundle", "run", "--out", "b.tar.zst"]);
-    let stamp = "not for the records: it is shaped";
+    let stamp = "not usable for the records: it is shaped";
     let verified = said(dir.path(), &["verify", "b.tar.zst"]);
     assert!(verified.stdout.contains(stamp), "{}", verified.stdout);
     let files = files(&dir.path().join("b.tar.zst"));
@@ -135,7 +135,7 @@ fn what_is_no_bundle_is_bad_input_and_harms_nothing() {
     changed.insert("journal.jsonl".to_owned(), Vec::new());
     for (files, why) in [
         (without("SHA256SUMS"), "there is no SHA256SUMS"),
-        (without("matrix.md"), "names a file that is not there"),
+        (without("matrix.md"), "names a file that does not exist"),
         (changed, "journal.jsonl was changed or damaged"),
         (with(without("journal.jsonl"), "x", ""), "reading "),
         (with(good.clone(), "journal.jsonl", "{\"at\": 1}\n"), "expected an event of the journal"),

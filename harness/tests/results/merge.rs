@@ -35,8 +35,8 @@ fn what_differs_is_named_and_the_later_run_counts() {
     make(&dir.path().join("a"), &Made::default());
     make(&dir.path().join("b"), &Made { run: "r2", virtiofsd: "2.0-1", at: 60, ..Made::default() });
     let merged = said(dir.path(), &["merge", "a", "b", "--out", "ab"]);
-    let expected = "conflict: debian:13/x86_64/container: run r1 rests on something else than run r2, which ended \
-                    later and counts: virtiofsd 1.13.2-1 and 2.0-1";
+    let expected = "conflict: debian:13/x86_64/container: run r1 does not count, because run r2 ended later \
+                    and differs: virtiofsd 1.13.2-1 and 2.0-1";
     assert!(merged.stderr.contains(expected), "{}", merged.stderr);
     let run = fold(&read(&dir.path().join("ab")).unwrap());
     let attempts = run.cells.values().flat_map(|cell| &cell.instances).map(|instance| instance.attempts.len());
@@ -97,7 +97,7 @@ fn folders_without_a_run_and_a_folder_that_is_not_empty_are_bad_input() {
     for (arguments, why) in [
         (&["nowhere", "--out", "x"][..], "error: nowhere: reading the run: "),
         (&["a", "--out", "full"], "error: --out full: expected an empty folder"),
-        (&["empty", "--out", "x"], "error: no run is in these folders"),
+        (&["empty", "--out", "x"], "error: these folders contain no run"),
     ] {
         let ended = said(dir.path(), &[&["merge"], arguments].concat());
         assert!(ended.code == Some(2) && ended.stderr.contains(why), "{}", ended.stderr);
@@ -115,7 +115,7 @@ fn a_shard_that_was_killed_gives_what_it_had() {
     let kept: String = text.split_inclusive('\n').take(7).collect();
     std::fs::write(dir.path().join("b/journal.jsonl"), format!("{kept}{{\"at\"")).unwrap();
     let merged = said(dir.path(), &["merge", "a", "b", "--out", "ab"]);
-    assert!(merged.stderr.contains("note: b: the last line of its journal was cut off"), "{}", merged.stderr);
+    assert!(merged.stderr.contains("note: b: the last line of its journal is incomplete"), "{}", merged.stderr);
     assert!(merged.stdout.contains("no end"), "{}", merged.stdout);
     let run = fold(&read(&dir.path().join("ab")).unwrap());
     assert!(run.cells[&OTHER.parse().unwrap()].instances.iter().any(|one| one.test == crate::made::PASSES));
@@ -129,7 +129,7 @@ fn a_run_with_a_base_run_is_refused_where_that_would_be_left_out() {
     for arguments in [&["merge", "a", "--out", "ab"][..], &["bundle", "a"]] {
         let refused = said(dir.path(), arguments);
         assert!(
-            refused.code == Some(2) && refused.stderr.contains("beside the base run in a/base"),
+            refused.code == Some(2) && refused.stderr.contains("compared with the base run in a/base"),
             "{}",
             refused.stderr
         );

@@ -140,7 +140,7 @@ fn a_bundle_that_cannot_be_read_counts_as_missing() {
     plan(dir.path(), &[ONE, OTHER]);
     let ended = merged(dir.path());
     assert_eq!(ended.code, Some(3), "{}", ended.stderr);
-    assert!(ended.stderr.contains("warning: left out ") && ended.stderr.contains("r2.tar.zst: "), "{}", ended.stderr);
+    assert!(ended.stderr.contains("warning: skipped ") && ended.stderr.contains("r2.tar.zst: "), "{}", ended.stderr);
     assert!(ended.stderr.contains(&format!("missing: {OTHER}")), "{}", ended.stderr);
     // An unreadable bundle also counts as missing if the other bundles have all planned cells.
     plan(dir.path(), &[ONE]);
@@ -168,19 +168,19 @@ fn a_run_of_a_day_to_come_is_left_out_of_what_is_merged_and_shown() {
     assert!(ended.stderr.contains("r2.tar.zst: it ended on 2126-"), "{}", ended.stderr);
     assert!(!journal(&dir.path().join("merged")).contains("\"r2\""));
     let told = read(dir.path(), "annotations");
-    assert!(told.contains("r2.tar.zst") && told.contains("yet to come"), "{told}");
+    assert!(told.contains("r2.tar.zst") && told.contains("in the future"), "{told}");
     // Without a plan the run is a conflict in every report, and the other runs are merged.
     let both = said(dir.path(), &["merge", "r1", "r2", "--out", "both"]);
-    let conflict = format!("conflict: {ONE}: run r2 is left out: it ended on 2126-");
+    let conflict = format!("conflict: {ONE}: run r2 was skipped: it ended on 2126-");
     assert!(both.code == Some(3) && both.stderr.contains(&conflict), "{}", both.stderr);
-    assert!(both.stdout.contains("run r2 is left out"), "{}", both.stdout);
+    assert!(both.stdout.contains("run r2 was skipped"), "{}", both.stdout);
     assert!(!journal(&dir.path().join("both")).contains("no q35"));
     let results = json(&fs::read_to_string(dir.path().join("both/results.json")).unwrap());
     assert_eq!(results["exit-code"], 3);
     assert_eq!(results["conflicts"][0]["refused"], true);
     assert_eq!(said(dir.path(), &["report", "both"]).code, Some(3), "its journal tells it");
     let refused = said(dir.path(), &["merge", "r2", "--out", "none"]);
-    assert!(refused.code == Some(2) && refused.stderr.contains("yet to come"), "{}", refused.stderr);
+    assert!(refused.code == Some(2) && refused.stderr.contains("in the future"), "{}", refused.stderr);
     let shown = said(dir.path(), &["site", "r1", "r2", "--out", "site"]);
     assert_eq!(shown.code, Some(0), "{}", shown.stderr);
     let page = |name: &str| fs::read_to_string(dir.path().join("site").join(name)).unwrap();
@@ -238,9 +238,11 @@ fn what_was_judged_is_written_back_and_what_was_not_keeps_its_day() {
     };
     let written = write(&bundles);
     assert_eq!(written.code, Some(0), "{}", written.stderr);
-    for why in
-        ["bundles/r3.tar.zst: it has no end", "bundles/r4.tar.zst: ", &format!("{OTHER}: image: no mirror answers")]
-    {
+    for why in [
+        "bundles/r3.tar.zst: the run is not finished",
+        "bundles/r4.tar.zst: ",
+        &format!("{OTHER}: image: no mirror answers"),
+    ] {
         assert!(written.stderr.contains(&format!("not written back: {why}")), "{why}: {}", written.stderr);
     }
     assert!(written.stderr.contains("written back: 1 entry into records/verified/debian.yaml"), "{}", written.stderr);
@@ -258,7 +260,7 @@ fn what_was_judged_is_written_back_and_what_was_not_keeps_its_day() {
     // A second write-back changes nothing.
     let again = write(&bundles[..1]);
     assert_eq!(again.code, Some(0), "{}", again.stderr);
-    let already = "nothing written: records/verified/debian.yaml has already what was judged whole";
+    let already = "nothing written: records/verified/debian.yaml already has all complete results";
     assert!(again.stderr.contains(already) && !again.stderr.contains("written back: 1"), "{}", again.stderr);
     assert_eq!(files(&records.join("verified")), after);
     assert_eq!(write(&bundles[2..3]).code, Some(3), "nothing is left of it");
@@ -279,10 +281,13 @@ fn an_older_run_takes_no_verdict_of_a_newer_one_away() {
     let known = files(&records.join("verified"));
     let written = write("older");
     assert_eq!(written.code, Some(0), "{}", written.stderr);
-    let told = written.stderr.lines().find(|line| line.ends_with(": the record has a later run, of 2026-09-23"));
+    let told = written
+        .stderr
+        .lines()
+        .find(|line| line.ends_with(": the record already has results of a later run (2026-09-23)"));
     let place = format!("not written back: {ONE}: {PROFILE}: ");
     assert!(told.is_some_and(|line| line.starts_with(&place) && line.contains("vhost-user-blk")), "{}", written.stderr);
-    let nothing = "has already what was judged whole, or a later run of it";
+    let nothing = "already has all complete results, or has later ones";
     assert!(written.stderr.contains(nothing), "{}", written.stderr);
     assert_eq!(files(&records.join("verified")), known);
 }
@@ -297,9 +302,9 @@ fn a_partial_run_says_that_nothing_is_written_and_why() {
     let written = said(dir.path(), &["write-back", "run", "--records", "records"]);
     assert_eq!(written.code, Some(0), "{}", written.stderr);
     for words in [
-        format!("not written back: {ONE}: {PROFILE}: vmm.boot: a test failed, and not all that are required ran"),
-        format!("not written back: {ONE}: {PROFILE}: not all tests ran that are required for "),
-        "nothing written: nothing was judged whole; records/verified/debian.yaml stays as it is".to_owned(),
+        format!("not written back: {ONE}: {PROFILE}: vmm.boot: a test failed, and not all required tests ran"),
+        format!("not written back: {ONE}: {PROFILE}: not all required tests of "),
+        "nothing written: no capability was judged completely; records/verified/debian.yaml is unchanged".to_owned(),
     ] {
         assert!(written.stderr.contains(&words), "{words}: {}", written.stderr);
     }
@@ -364,7 +369,7 @@ fn a_run_of_a_day_to_come_and_a_folder_without_records_are_refused() {
     let before = files(&records.join("verified"));
     make(&dir.path().join("run"), &Made { at: 100 * 365 * 86_400, ..Made::default() });
     let refused = said(dir.path(), &["write-back", "run", "--records", "records"]);
-    assert!(refused.code == Some(3) && refused.stderr.contains("yet to come"), "{}", refused.stderr);
+    assert!(refused.code == Some(3) && refused.stderr.contains("in the future"), "{}", refused.stderr);
     assert_eq!(files(&records.join("verified")), before);
     make(&dir.path().join("good"), &Made::default());
     fs::create_dir(dir.path().join("empty")).unwrap();
@@ -436,7 +441,7 @@ fn bundles_without_an_end_leave_the_records_as_they_are() {
     assert_eq!(script("pipeline", dir.path(), &["merge", "."], &[]).code, Some(3));
     let verified = script("pipeline", dir.path(), &["verified", ".", "records"], &[]);
     assert_eq!(verified.code, Some(0), "{}", verified.stderr);
-    assert!(verified.stderr.contains("bundles/r1.tar.zst: it has no end"), "{}", verified.stderr);
+    assert!(verified.stderr.contains("bundles/r1.tar.zst: the run is not finished"), "{}", verified.stderr);
     assert!(verified.stderr.contains("note: nothing can be written back"), "{}", verified.stderr);
     assert_eq!(files(&dir.path().join("verified")), files(&records.join("verified")));
     assert_eq!(fs::read_to_string(dir.path().join("verified.patch")).unwrap(), "");

@@ -5,11 +5,11 @@ use crate::made::{FAILS, Made, PASSES, make, said};
 fn what_there_is_nothing_to_look_into_is_refused_before_anything_starts() {
     let dir = tempfile::tempdir().unwrap();
     make(&dir.path().join("run"), &Made::default());
-    let image = "the cache has no image of debian:13 any more: `kata-qualify run debian:13 --in container --test ";
+    let image = "the image of debian:13 is no longer in the cache: `kata-qualify run debian:13 --in container --test ";
     for (arguments, why) in [
         (["shell", "nowhere", FAILS], "RUN nowhere: "),
         (["shell", "run", PASSES], "passed there: there is nothing to look into"),
-        (["shell", "run", "qemu_has_the_machine_typo"], "the nearest are smoke::qemu_has_the_machine_type, "),
+        (["shell", "run", "qemu_has_the_machine_typo"], "similar names: smoke::qemu_has_the_machine_type, "),
         (["shell", "run", FAILS], image),
     ] {
         let refused = said(dir.path(), &arguments);

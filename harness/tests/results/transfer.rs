@@ -11,12 +11,12 @@ fn an_image_that_is_not_there_or_has_no_checksum_is_bad_usage() {
     std::fs::write(dir.path().join("x.tar.zst"), "x").unwrap();
     let sum = "0".repeat(64);
     for (arguments, code, why) in [
-        (&["export", "debian:13"][..], 2, "debian:13: no image of it is in "),
+        (&["export", "debian:13"][..], 2, "debian:13: no image in the cache "),
         (&["export", "debain"], 2, "did you mean `debian`?"),
-        (&["import", "x.tar.zst"], 2, "x.tar.zst: expected a file of this machine with the checksum"),
-        (&["import", "x.tar.zst#12"], 2, "`12` is no checksum"),
-        (&["import", &format!("https://images.example/x#{sum}")], 2, "expected a file of this machine"),
-        (&["import", &format!("x.tar.zst#{sum}")], 3, "it is another file, or was damaged on the way"),
+        (&["import", "x.tar.zst"], 2, "x.tar.zst: expected a local file with the checksum"),
+        (&["import", "x.tar.zst#12"], 2, "`12` is not a checksum"),
+        (&["import", &format!("https://images.example/x#{sum}")], 2, "expected a local file"),
+        (&["import", &format!("x.tar.zst#{sum}")], 3, "it is a different file, or was damaged"),
         (&["import"], 2, "<FILE#CHECKSUM>..."),
     ] {
         let said = said(dir.path(), &[&["images"], arguments].concat());
@@ -56,7 +56,7 @@ fn an_import_that_is_interrupted_ends_soon_and_leaves_nothing() {
     let mut said = String::new();
     child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
     assert_eq!(ended, Some(130), "{said}");
-    assert!(said.contains("x.tar.zst: interrupted: nothing of it is taken into the cache"), "{said}");
+    assert!(said.contains("x.tar.zst: interrupted, not imported"), "{said}");
     assert!(!cache.exists(), "nothing was made");
 }
 

@@ -11,7 +11,7 @@ use std::path::Path;
 
 /// Limits for an archive; upstream's have some hundred entries and about 2 GiB.
 const LIMITS: UnpackLimits =
-    UnpackLimits { entries: 100_000, bytes: 16 << 30, reason: "the archive is larger than any release of Kata" };
+    UnpackLimits { entries: 100_000, bytes: 16 << 30, reason: "the archive is too large for a release of Kata" };
 
 /// Unpacks an archive into an empty directory: no file is written outside, and no link leads outside.
 pub(super) fn unpack(archive: &Path, folder: &Path) -> Result<(), ArtifactsError> {
@@ -33,19 +33,19 @@ pub(super) fn unpack(archive: &Path, folder: &Path) -> Result<(), ArtifactsError
 /// be unpacked yet, so only the text of the path can be judged here.
 fn accept(path: &Path, target: Option<&Path>, kind: tar::EntryType) -> Result<(), &'static str> {
     if !never_climbs(path) {
-        return Err("it leads out of the folder");
+        return Err("its path leads out of the folder");
     }
     match target {
         Some(target) => {
             let from = if kind.is_symlink() { path.parent().unwrap_or(Path::new("")) } else { Path::new("") };
             // Upstream's links are relative; an absolute one would be resolved on this machine.
             match target.is_absolute() || !never_climbs(&from.join(target)) {
-                true => Err("it is a link that leads out of the folder"),
+                true => Err("the link points out of the folder"),
                 false => Ok(()),
             }
         }
         None if kind.is_file() || kind.is_dir() || kind.is_gnu_sparse() => Ok(()),
-        None => Err("it is neither a file, a folder nor a link"),
+        None => Err("it is not a file, a folder or a link"),
     }
 }
 
@@ -66,7 +66,7 @@ fn links_stay_inside(folder: &Path) -> Result<(), ArtifactsError> {
                 // A release's own links may point to files that the release leaves out; no reader follows them.
                 if top.stay_inside(inside).is_err_and(|error| !error.is_missing()) {
                     let entry = inside.display().to_string();
-                    let reason = "it is a link that leads out of the folder".to_owned();
+                    let reason = "the link points out of the folder".to_owned();
                     return Err(ArtifactsError::Entry { entry, reason });
                 }
             }

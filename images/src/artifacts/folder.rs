@@ -39,7 +39,7 @@ impl OpenedFile {
         let size = self.file.metadata()?.len();
         match size > self.most {
             // An entry of an archive may be a hole, so a small archive can have a huge file.
-            true => Err(io::Error::other(format!("it has more than {} bytes, more than any of its kind", self.most))),
+            true => Err(io::Error::other(format!("it is too large, more than {} bytes", self.most))),
             false => Ok(size),
         }
     }
@@ -93,7 +93,7 @@ impl Folder {
         let found = doing(self.0.look(inside).map_err(reason), "looking at", &path)?;
         match found {
             None if self.0.stay_inside(inside).is_err_and(|error| error.leads_out()) => {
-                let out = io::Error::other("it is a link that leads out of the folder");
+                let out = io::Error::other("the link points out of the folder");
                 return doing(Err(out), "opening", &path);
             }
             // A release's own links may point to files that the release leaves out.

@@ -8,7 +8,7 @@ use std::path::Path;
 
 /// Limits for an archive; that of a release's server has some 100,000 entries and 4 GiB.
 pub(super) const LIMITS: UnpackLimits =
-    UnpackLimits { entries: 4_000_000, bytes: 64 << 30, reason: "the archive is larger than any release" };
+    UnpackLimits { entries: 4_000_000, bytes: 64 << 30, reason: "the archive is too large for a release" };
 
 /// Unpacks an archive with owners, modes, and files' capabilities and other extended attributes.
 ///

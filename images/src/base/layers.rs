@@ -58,7 +58,7 @@ fn opened(layer: &Path) -> Result<tar::Archive<BufReader<File>>, Failure> {
 
 fn accept(path: &Path, target: Option<&Path>, kind: EntryType) -> Result<(), &'static str> {
     match Names::OfTree.entry_leads_out(path, target, kind) {
-        true => Err("it leads out of the tree"),
+        true => Err("its path leads out of the tree"),
         false => Ok(()),
     }
 }
@@ -240,6 +240,6 @@ mod tests {
         header.set_cksum();
         let (_dir, done) = applied(&[header.as_bytes().to_vec()]);
         let cause = done.unwrap_err().cause.to_string();
-        assert!(cause.contains("larger than those of any file"), "{cause}");
+        assert!(cause.contains("attributes are too large"), "{cause}");
     }
 }

@@ -40,7 +40,7 @@ use std::sync::atomic::AtomicBool;
 
 /// Limits for an image's archive; an image has about a hundred members, and its layers some GiB.
 const MEMBERS: UnpackLimits =
-    UnpackLimits { entries: 10_000, bytes: 32 << 30, reason: "the archive is larger than any release's image" };
+    UnpackLimits { entries: 10_000, bytes: 32 << 30, reason: "the archive is too large for the image of a release" };
 /// Size limit of all unpacked layers together, in bytes.
 const UNPACKED: u64 = 32 << 30;
 
@@ -50,7 +50,8 @@ const UNPACKED: u64 = 32 << 30;
 pub enum OciImageError {
     /// The file does not exist.
     #[error(
-        "{place} is not there: expected what `docker save` writes, an OCI layout as a folder or a tar archive, or an https:// address of an archive"
+        "{place} does not exist: expected an archive written by `docker save`, an OCI layout as a folder or a tar \
+         archive, or an https:// address of an archive"
     )]
     Missing {
         /// The path.
@@ -154,7 +155,7 @@ impl OciImage {
         }
         let image = layout.image(self.release.arch)?;
         if place.is_dir() && Checksum::Sha256(image.digest.clone()) != self.identity {
-            let what = "it has been changed since it was looked at: run it again".to_owned();
+            let what = "it was changed during the run: start the run again".to_owned();
             return Err(OciImageError::Refused { name: name.to_owned(), what });
         }
         let layers = layout.layers(&image, task, UNPACKED)?;
@@ -204,7 +205,7 @@ fn begins(path: &Path, name: &str) -> Result<(), OciImageError> {
         Some(Ok(_)) => Ok(()),
         _ => Err(OciImageError::Refused {
             name: name.to_owned(),
-            what: "it is no tar archive: expected what `docker save` writes, or an OCI layout".to_owned(),
+            what: "it is not a tar archive: expected an archive written by `docker save`, or an OCI layout".to_owned(),
         }),
     }
 }
@@ -229,11 +230,11 @@ fn extract(archive: &Path, folder: &Path, task: &Task<'_>) -> Result<(), OciImag
             return Ok(());
         }
         if !kind.is_file() && !kind.is_symlink() {
-            return Err("it is neither a file, a folder nor a symbolic link");
+            return Err("it is not a file, a folder or a symbolic link");
         }
         match seen.borrow_mut().insert(name) {
             true => Ok(()),
-            false => Err("the archive has it twice"),
+            false => Err("the archive contains it twice"),
         }
     };
     let checked = unpack::check_metadata(opened()?, archive, &go_on);

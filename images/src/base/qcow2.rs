@@ -35,7 +35,8 @@ const KNOWN: u64 = 0b1_1111;
 pub enum Qcow2Error {
     /// The file has another format, or none.
     #[error(
-        "{path} is no qcow2 image, it begins with {begins}: expected one as vendors publish; `qemu-img convert -O qcow2` makes one of a raw image"
+        "{path} is not a qcow2 image, it begins with {begins}: expected a vendor's qcow2 image; convert a raw image \
+         with `qemu-img convert -O qcow2`"
     )]
     Other {
         /// The file.
@@ -66,29 +67,31 @@ pub enum Qcow2Error {
 #[non_exhaustive]
 pub enum Qcow2Flaw {
     /// The file is shorter than its header.
-    #[error("ends within its header: fetch it again")]
+    #[error("ends in the middle of its header: download it again")]
     ShortHeader,
     /// Another version of the format.
-    #[error("is of version {0}: expected 2 or 3")]
+    #[error("has version {0}: expected 2 or 3")]
     Version(u32),
     /// A part of its data is in another file.
     #[error(
-        "is laid over a backing file, which would be read from this machine: expected one that stands by itself (`qemu-img convert -O qcow2` makes it)"
+        "has a backing file, which would be read from this machine: expected an image without one (`qemu-img convert \
+         -O qcow2` makes it)"
     )]
     BackingFile,
     /// Its data is encrypted, and unreadable without the key.
-    #[error("is encrypted: expected a clear one")]
+    #[error("is encrypted: expected an unencrypted image")]
     Encrypted,
     /// Its data is in another file.
     #[error(
-        "keeps its data in another file, which would be read from this machine: expected one that stands by itself (`qemu-img convert -O qcow2` makes it)"
+        "has an external data file, which would be read from this machine: expected an image without one (`qemu-img \
+         convert -O qcow2` makes it)"
     )]
     DataFile,
     /// The program that wrote the file marked it as corrupt.
-    #[error("is marked as corrupt: fetch it again")]
+    #[error("is marked as corrupt: download it again")]
     Corrupt,
     /// Unknown features, as the header's bits.
-    #[error("uses features that are not known here ({0:#x}): `qemu-img convert -O qcow2` makes one without")]
+    #[error("uses unknown features ({0:#x}): `qemu-img convert -O qcow2` makes an image without them")]
     Features(u64),
     /// A cluster size that QEMU does not accept, as its logarithm.
     #[error("has clusters of 2^{0} bytes: expected 2^9 to 2^21")]
@@ -100,7 +103,7 @@ pub enum Qcow2Flaw {
     #[error("has a first table of {0} bytes: expected at most {max}", max = TABLE)]
     FirstTable(u64),
     /// The file ends before data that its tables point to.
-    #[error("was cut short: it ends at byte {length}, but its tables point to {from}: fetch it again")]
+    #[error("is truncated: it ends at byte {length}, but its tables point to {from}: download it again")]
     CutShort {
         /// Length of the file.
         length: u64,
@@ -325,15 +328,15 @@ mod tests {
     #[test]
     fn what_would_read_other_files_is_refused() {
         assert!(changed(8, &[0, 0, 0, 0, 0, 0, 1, 0]).contains("backing file"));
-        assert!(changed(72, &DATA_FILE.to_be_bytes()).contains("data in another file"));
+        assert!(changed(72, &DATA_FILE.to_be_bytes()).contains("external data file"));
         assert!(changed(32, &2_u32.to_be_bytes()).contains("encrypted"));
-        assert!(changed(72, &(1_u64 << 40).to_be_bytes()).contains("not known"));
+        assert!(changed(72, &(1_u64 << 40).to_be_bytes()).contains("unknown features"));
         assert!(changed(72, &CORRUPT.to_be_bytes()).contains("corrupt"));
         assert!(changed(4, &4_u32.to_be_bytes()).contains("version 4"));
         assert!(changed(20, &40_u32.to_be_bytes()).contains("2^40"));
         assert!(changed(24, &u64::MAX.to_be_bytes()).contains("expected more than 0"));
         assert!(changed(36, &u32::MAX.to_be_bytes()).contains("first table"));
-        assert!(changed(40, &u64::MAX.to_be_bytes()).contains("cut short"));
+        assert!(changed(40, &u64::MAX.to_be_bytes()).contains("is truncated"));
     }
 
     #[test]
@@ -341,7 +344,7 @@ mod tests {
         let image = sample();
         for length in [50, 103, 1 << 16, (2 << 16) + 5, (3 << 16) + 9, image.len() - 1] {
             let error = opened(&image[..length]).unwrap_err();
-            assert!(error.contains("cut short") || error.contains("ends within"), "{length}: {error}");
+            assert!(error.contains("is truncated") || error.contains("ends in the middle"), "{length}: {error}");
         }
     }
 
@@ -354,7 +357,7 @@ mod tests {
             (&[0; 512], "0000000000000000"),
         ] {
             let error = opened(bytes).unwrap_err();
-            assert!(error.starts_with(&format!("IMAGE is no qcow2 image, it begins with {begins}: ")), "{error}");
+            assert!(error.starts_with(&format!("IMAGE is not a qcow2 image, it begins with {begins}: ")), "{error}");
         }
     }
 }

@@ -18,7 +18,7 @@ pub enum WrongSystem {
     #[error(transparent)]
     Tree(#[from] RootError),
     /// The base is of another release than the requested one.
-    #[error("{name} is {found}, and {wanted} was asked for: name the release that it is of")]
+    #[error("{name} is {found}, but {wanted} was requested: name the release that the image contains")]
     Release {
         /// Name of the image.
         name: String,

@@ -158,7 +158,7 @@ impl<'a> Writer<'a> {
                 }
             }
             if self.taken.contains(path) {
-                return Err(refuse("is there already").into());
+                return Err(refuse("exists already").into());
             }
             self.entry(path, FILE | (file.mode & 0o7777), None, &file.content)?;
         }

@@ -206,7 +206,7 @@ pub(crate) mod tests {
         assert_eq!(initrd.resolve("/init").unwrap(), "usr/bin/init");
         assert_eq!(initrd.file("/sbin/../bin/./init").unwrap(), (b"agent".as_slice(), 0o755));
         assert!(initrd.has("bin") && !initrd.has("bin/init"), "`has` follows nothing");
-        assert_eq!(initrd.file("/bin"), None, "a folder is no file");
+        assert_eq!(initrd.file("/bin"), None, "it is a folder, not a file");
         let circle = archive(&[("a", LINK, (1, 1), b"b"), ("b", LINK, (2, 1), b"a")]);
         assert_eq!(read(circle).unwrap().resolve("a"), None);
         let out = archive(&[("a", LINK, (1, 1), b"../../etc/passwd")]);

@@ -46,7 +46,7 @@ fn elf(image: &[u8]) -> io::Result<Option<Vec<u8>>> {
     if image.starts_with(ELF) {
         return Ok(Some(image.to_vec()));
     }
-    let packed = compressed(image).ok_or_else(|| io::Error::other("the image is no bzImage"))?;
+    let packed = compressed(image).ok_or_else(|| io::Error::other("the kernel is not a bzImage"))?;
     let kernel = unpacked(packed)?;
     Ok(kernel.starts_with(ELF).then_some(kernel))
 }
@@ -82,7 +82,7 @@ pub(super) fn unpacked(packed: &[u8]) -> io::Result<Vec<u8>> {
         _ if packed.starts_with(&ZSTD) => Box::new(zstd::stream::read::Decoder::new(packed)?.single_frame()),
         [0xfd, b'7', b'z', ..] => Box::new(liblzma::read::XzDecoder::new(packed)),
         [0x1f, 0x8b, ..] => Box::new(flate2::read::GzDecoder::new(packed)),
-        _ => return Err(io::Error::other("expected a kernel that zstd, xz or gzip has compressed")),
+        _ => return Err(io::Error::other("expected a kernel compressed with zstd, xz or gzip")),
     };
     kind.take(MAX_KERNEL).read_to_end(&mut kernel)?;
     Ok(kernel)

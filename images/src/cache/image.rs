@@ -78,7 +78,7 @@ impl Image {
     }
 
     fn gone(&self) -> std::io::Error {
-        let gone = format!("{} has been removed from the cache meanwhile; run it again", self.release());
+        let gone = format!("{} was removed from the cache in the meantime: start the run again", self.release());
         std::io::Error::new(std::io::ErrorKind::NotFound, gone)
     }
 
@@ -135,7 +135,7 @@ impl Image {
         let manifest = Manifest::read(&path)?;
         // The key is the name of the lock: a copy under another name would be held and removed by the wrong lock.
         if dir.file_name().is_none_or(|name| name != manifest.key.as_str()) {
-            let reason = format!("expected the image of this folder's key, found that of {}", manifest.key);
+            let reason = format!("the folder's name and the image's key differ: found {}", manifest.key);
             return Err(ImageErrorKind::BadManifest { path, reason }.into());
         }
         Ok(Some(Image { dir: dir.to_owned(), made: manifest.made, origin, manifest }))

@@ -135,7 +135,7 @@ impl Store {
                     Err(error) => {
                         swept.leftovers.push(Leftover::new(
                             &path,
-                            format!("its lock does not tell whether its maker is alive: {error}"),
+                            format!("cannot find out from its lock whether it is in use: {error}"),
                         ));
                     }
                 }

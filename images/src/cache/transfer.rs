@@ -33,9 +33,9 @@ const LOCK: &str = "lock";
 const MAX_MANIFEST: u64 = 64 << 20;
 /// Compression level: an archive of a gigabyte is to be written in a few seconds.
 const LEVEL: i32 = 3;
-const LIMITS: UnpackLimits = UnpackLimits { entries: 4_000_000, bytes: BYTES, reason: "it is larger than any image" };
+const LIMITS: UnpackLimits = UnpackLimits { entries: 4_000_000, bytes: BYTES, reason: "it is too large for an image" };
 /// Reason to refuse an entry outside the image.
-const LEADS_OUT: &str = "it leads out of the image";
+const LEADS_OUT: &str = "its path leads out of the image";
 /// Block size for the detection of holes, in bytes.
 const BLOCK: usize = 64 << 10;
 
@@ -118,7 +118,7 @@ pub fn import(file: &ExternalFile, cache: &Path, cancel: &AtomicBool) -> Result<
 fn imported(file: &ExternalFile, cache: &Path, cancel: &AtomicBool) -> Result<Imported, Failure> {
     let path = Path::new(&file.place);
     if file.checksum.is_none() || file.is_address() {
-        let reason = "expected a file on this machine with the checksum that its export printed: FILE#sha256:HEX";
+        let reason = "expected a local file with the checksum that `images export` printed: FILE#sha256:HEX";
         return Err(refused(file.name().as_bytes(), reason));
     }
     let go_on = || match cancel.load(Ordering::Relaxed) {
@@ -144,7 +144,7 @@ fn imported(file: &ExternalFile, cache: &Path, cancel: &AtomicBool) -> Result<Im
     };
     match store.find(&manifest.key)? {
         Some(image) => return Ok(Imported { image, was_there: true }),
-        None if !ours => return Err(refused(file.name().as_bytes(), "somebody is making this image now")),
+        None if !ours => return Err(refused(file.name().as_bytes(), "another process is making this image now")),
         // A damaged image of the same key is in the way.
         None => store.discard(&manifest.key)?,
     }
@@ -164,7 +164,7 @@ fn imported(file: &ExternalFile, cache: &Path, cancel: &AtomicBool) -> Result<Im
 fn first(archive: &ArchiveFile<'_>, path: &Path) -> Result<Manifest, Failure> {
     let mut tar = tar::Archive::new(archive.content()?);
     let entry = tar.entries().context("reading", path)?.next();
-    let entry = entry.ok_or_else(|| refused(MANIFEST.as_bytes(), "it is not there"))?.context("reading", path)?;
+    let entry = entry.ok_or_else(|| refused(MANIFEST.as_bytes(), "it is missing"))?.context("reading", path)?;
     let name = entry.path_bytes().into_owned();
     if name != MANIFEST.as_bytes() || !entry.header().entry_type().is_file() {
         return Err(refused(&name, "expected the image's manifest in its place"));
@@ -175,7 +175,7 @@ fn first(archive: &ArchiveFile<'_>, path: &Path) -> Result<Manifest, Failure> {
     match is_key(&manifest.key) {
         true => Ok(manifest),
         false => {
-            let (path, reason) = (path.to_owned(), format!("`{}` is no image's key", manifest.key));
+            let (path, reason) = (path.to_owned(), format!("`{}` is not a valid image key", manifest.key));
             Err(ImageErrorKind::BadManifest { path, reason }.into())
         }
     }
@@ -184,7 +184,7 @@ fn first(archive: &ArchiveFile<'_>, path: &Path) -> Result<Manifest, Failure> {
 fn accept(path: &Path, target: Option<&Path>, kind: EntryType) -> Result<(), &'static str> {
     let is_known = kind.is_file() || kind.is_dir() || kind.is_symlink() || kind.is_hard_link();
     match (is_known, Names::Plain.entry_leads_out(path, target, kind)) {
-        (false, _) => Err("it is neither a file, a folder nor a link"),
+        (false, _) => Err("it is not a file, a folder or a link"),
         (true, true) => Err(LEADS_OUT),
         (true, false) => Ok(()),
     }
@@ -290,7 +290,7 @@ mod tests {
         let sum = export(&made(&here), &to).unwrap();
         let said = |file: &ExternalFile| import(file, &there, &cancel()).unwrap_err().to_string();
         let without = ExternalFile { checksum: None, ..file(&to, &sum) };
-        assert!(said(&without).contains("with the checksum that its export printed"));
+        assert!(said(&without).contains("with the checksum that `images export` printed"));
         let mut bytes = std::fs::read(&to).unwrap();
         *bytes.last_mut().unwrap() ^= 1;
         std::fs::write(&to, bytes).unwrap();
@@ -323,15 +323,15 @@ mod tests {
         let (file_kind, link) = (EntryType::Regular, EntryType::Symlink);
         let outside = dir.path().as_os_str().as_encoded_bytes();
         for (bytes, why) in [
-            (archive(&[]), "it is not there"),
+            (archive(&[]), "it is missing"),
             (archive(&[("rootfs", EntryType::Directory, b"")]), "expected the image's manifest in its place"),
             (archive(&[(MANIFEST, file_kind, b"{}")]), "missing field"),
-            (archive(&[(MANIFEST, file_kind, &bad)]), "is no image's key"),
-            (archive(&[(MANIFEST, file_kind, &good), ("../x", file_kind, b"x")]), "it leads out of the image"),
-            (archive(&[(MANIFEST, file_kind, &good), ("rootfs/x", EntryType::Char, b"")]), "neither a file"),
+            (archive(&[(MANIFEST, file_kind, &bad)]), "is not a valid image key"),
+            (archive(&[(MANIFEST, file_kind, &good), ("../x", file_kind, b"x")]), "its path leads out of the image"),
+            (archive(&[(MANIFEST, file_kind, &good), ("rootfs/x", EntryType::Char, b"")]), "it is not a file"),
             (
                 archive(&[(MANIFEST, file_kind, &good), ("y", link, outside), ("y/x", file_kind, b"x")]),
-                "it leads out of the image",
+                "its path leads out of the image",
             ),
         ] {
             std::fs::write(&to, &bytes).unwrap();

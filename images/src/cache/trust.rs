@@ -30,13 +30,13 @@ impl UntrustedPath {
 }
 
 fn distrust(reason: &str) -> String {
-    format!("{reason}: expected a folder or file of your own that nobody else may write to")
+    format!("{reason}: expected a folder or file that belongs to you and that nobody else may write to")
 }
 
 /// A directory or link on the way to a cache that another user could replace.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "{} cannot be used, because {} on the way to it {reason}: expected folders that are yours or root's, and that nobody \
+    "{} cannot be used, because its parent {} {reason}: expected folders that belong to you or to root and that nobody \
      else may write to",
     .cache.display(),
     .path.display()
@@ -63,7 +63,7 @@ pub fn check(folder: &Path) -> io::Result<()> {
     } else if meta.is_dir() {
         not_ours(&meta)
     } else {
-        Some("is no folder".to_owned())
+        Some("is not a folder".to_owned())
     };
     refuse(folder, reason)
 }
@@ -197,7 +197,7 @@ fn open(path: &Path, flags: OFlags) -> io::Result<File> {
         Err(e) => return Err(e.into()),
     };
     let meta = file.metadata()?;
-    let reason = if meta.is_file() { not_ours(&meta) } else { Some("is no regular file".to_owned()) };
+    let reason = if meta.is_file() { not_ours(&meta) } else { Some("is not a regular file".to_owned()) };
     refuse(path, reason)?;
     Ok(file)
 }
@@ -209,16 +209,16 @@ fn not_ours(meta: &Metadata) -> Option<String> {
 fn belongs_to_another(meta: &Metadata) -> Option<String> {
     let user = rustix::process::geteuid().as_raw();
     let is_ours = meta.uid() == user || meta.uid() == 0;
-    (!is_ours).then(|| format!("belongs to user {}, and this is user {user}", meta.uid()))
+    (!is_ours).then(|| format!("belongs to user {}, but you are user {user}", meta.uid()))
 }
 
 fn others_may_write(meta: &Metadata) -> Option<String> {
     if meta.mode() & 0o002 != 0 {
-        return Some(format!("may be written to by everybody (mode {:o})", meta.mode() & 0o7777));
+        return Some(format!("is writable by everybody (mode {:o})", meta.mode() & 0o7777));
     }
     // With user private groups, the default umask of some distros makes new directories writable for the group.
     if meta.mode() & 0o020 != 0 && meta.gid() != rustix::process::getegid().as_raw() && meta.gid() != 0 {
-        return Some(format!("may be written to by group {} (mode {:o})", meta.gid(), meta.mode() & 0o7777));
+        return Some(format!("is writable by group {} (mode {:o})", meta.gid(), meta.mode() & 0o7777));
     }
     None
 }
@@ -270,7 +270,7 @@ mod tests {
         symlink(&real, &link).unwrap();
         assert!(said(make(&link)).contains("is a link"), "{}", said(make(&link)));
         std::fs::set_permissions(&real, PermissionsExt::from_mode(0o777)).unwrap();
-        assert!(said(check(&real)).contains("may be written to by everybody (mode 777)"), "{}", said(check(&real)));
+        assert!(said(check(&real)).contains("is writable by everybody (mode 777)"), "{}", said(check(&real)));
         // Opening a lock that is a link would create its target.
         let target = dir.path().join("target");
         symlink(&target, dir.path().join("lock")).unwrap();
@@ -301,7 +301,7 @@ mod tests {
         let mode = |mode: u32| std::fs::set_permissions(&open, PermissionsExt::from_mode(mode)).unwrap();
         // Everybody could rename `mine` and put another directory in its place.
         mode(0o777);
-        let why = format!("{} on the way to it may be written to by everybody (mode 777)", open.display());
+        let why = format!("its parent {} is writable by everybody (mode 777)", open.display());
         assert!(said(check(&cache)).contains(&why), "{}", said(check(&cache)));
         assert!(said(make(&cache)).contains(&why), "{}", said(make(&cache)));
         let new = open.join("new/cache");
@@ -325,10 +325,10 @@ mod tests {
         // The resolved path is safe, but the link is in a directory that others can write to.
         std::fs::set_permissions(&open, PermissionsExt::from_mode(0o777)).unwrap();
         check(&own.join("cache")).unwrap();
-        assert!(said(check(&cache)).contains("open on the way to it may be written to"), "{}", said(check(&cache)));
+        assert!(said(check(&cache)).contains("open is writable by everybody"), "{}", said(check(&cache)));
         let first = dir.path().join("first");
         symlink(open.join("way"), &first).unwrap();
-        assert!(said(check(&first.join("cache"))).contains("open on the way to it"), "behind another link");
+        assert!(said(check(&first.join("cache"))).contains("open is writable by everybody"), "behind another link");
         symlink("round", dir.path().join("round")).unwrap();
         assert!(check(&dir.path().join("round/cache")).is_err());
     }
@@ -341,12 +341,12 @@ mod tests {
         let cache = home.join("cache");
         make(&cache).unwrap();
         chown(&home, Some(65534), None).unwrap();
-        let why = format!("{} on the way to it belongs to user 65534", home.display());
+        let why = format!("its parent {} belongs to user 65534", home.display());
         assert!(said(check(&cache)).contains(&why), "{}", said(check(&cache)));
         chown(&home, Some(0), None).unwrap();
         check(&cache).unwrap();
         symlink(&home, &link).unwrap();
         std::os::unix::fs::lchown(&link, Some(65534), None).unwrap();
-        assert!(said(check(&link.join("cache"))).contains("link on the way to it belongs to user 65534"));
+        assert!(said(check(&link.join("cache"))).contains("link belongs to user 65534"));
     }
 }

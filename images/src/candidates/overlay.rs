@@ -90,7 +90,7 @@ fn walk(overlay: &Path, go_on: GoOn<'_>) -> Result<Vec<Entry>, Failure> {
             let meta = entry.metadata().context("reading", &entry.path())?;
             found.push(Entry { from: entry.path(), relative: relative.join(entry.file_name()), meta });
             if all.len() + found.len() > ENTRIES {
-                return Err(refused(&relative, &format!("an overlay has {ENTRIES} entries at most")));
+                return Err(refused(&relative, &format!("an overlay may have at most {ENTRIES} entries")));
             }
         }
         found.sort_by(|a, b| a.relative.cmp(&b.relative));

@@ -101,7 +101,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         std::fs::File::create(dir.path().join("hole")).unwrap().set_len(BYTES + 1).unwrap();
         let error = write(dir.path(), None, io::sink()).unwrap_err().to_string();
-        assert_eq!(error, "with hole the tree is larger than any release");
+        assert_eq!(error, "with hole the tree is too large for a release");
     }
 
     #[test]

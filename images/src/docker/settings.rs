@@ -10,15 +10,14 @@
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EngineSettingsError {
     /// It is unclear whether TLS is wanted.
-    #[error("DOCKER_TLS_VERIFY is {value:?}: expected 1, or that it is not set")]
+    #[error("DOCKER_TLS_VERIFY is {value:?}: expected 1, or unset it")]
     UnclearTls {
         /// Value of `DOCKER_TLS_VERIFY`.
         value: String,
     },
     /// TLS is wanted, but no certificates are named.
     #[error(
-        "DOCKER_HOST is to be reached by TLS: expected the folder of ca.pem, cert.pem and key.pem in DOCKER_CERT_PATH, \
-         which is not set"
+        "DOCKER_TLS_VERIFY needs certificates: set DOCKER_CERT_PATH to the folder with ca.pem, cert.pem and key.pem"
     )]
     NoCertificates,
 }
@@ -87,6 +86,6 @@ mod tests {
         }
         assert_eq!(of(Some("https://engine.example"), None, None), Err(EngineSettingsError::NoCertificates));
         let unclear = of(Some("tcp://engine.example"), Some("0"), None).unwrap_err().to_string();
-        assert_eq!(unclear, "DOCKER_TLS_VERIFY is \"0\": expected 1, or that it is not set");
+        assert_eq!(unclear, "DOCKER_TLS_VERIFY is \"0\": expected 1, or unset it");
     }
 }

@@ -46,12 +46,13 @@ impl Login {
 }
 
 /// Form of an address whose credentials can be separated.
-const FORM: &str = "expected SCHEME://[USER:PASSWORD@]HOST[:PORT]/PATH or file:/PATH; `@`, `:` and `/` of a user, a password \
-                    or a path are written as %40, %3A and %2F";
+const FORM: &str = "expected SCHEME://[USER:PASSWORD@]HOST[:PORT]/PATH or file:/PATH; write `@`, `:` and `/` in a \
+                    user, a password or a path as %40, %3A and %2F";
 
 /// Directory that is private to sandboxed programs (`sandbox`), so that they would find no mirror in it.
 const HIDDEN: &str = "/tmp";
-const NOT_HIDDEN: &str = "expected a folder that is not below /tmp, which is another one for the programs that fetch: move it, such as to /srv";
+const NOT_HIDDEN: &str = "the programs that fetch packages have a /tmp of their own: move the folder out of /tmp, for \
+                          example to /srv";
 
 /// Checks that the credentials in a mirror's address can be separated, and that the fetching program can see a local
 /// mirror.

@@ -174,7 +174,7 @@ impl Repositories<'_> {
             Ok(()) => keyring::verify(runner, folder, Phase::Resolve, &format!("{SYNC}/{database}"))?,
             Err(Failure { cause: ImageErrorKind::NoSuchRelease { .. }, .. }) if !repository.is_signed => {}
             Err(Failure { cause: ImageErrorKind::NoSuchRelease { .. }, .. }) => {
-                let detail = format!("the repository {} must be signed, and is not", repository.id);
+                let detail = format!("the repository {} must be signed, but is not", repository.id);
                 return Err(ImageErrorKind::Untrusted { detail }.into());
             }
             Err(failure) => return Err(failure),

@@ -54,7 +54,7 @@ impl Entries {
             header.set_size(0);
             return builder.append_data(&mut header, path, io::empty());
         }
-        let too_large = || io::Error::other(format!("with {} the tree is larger than any release", path.display()));
+        let too_large = || io::Error::other(format!("with {} the tree is too large for a release", path.display()));
         self.left = self.left.checked_sub(meta.len()).ok_or_else(too_large)?;
         builder.append_data(&mut header, path, File::open(from)?)
     }

@@ -15,7 +15,7 @@ pub enum BugError {
         why: String,
     },
     /// The report is not taken in the form that was asked for.
-    #[error("--to {to} does not go with this failure: it is taken as {forms}. {why}")]
+    #[error("--to {to} cannot be used for this failure, which must be reported as {forms}. {why}")]
     NotTakenAs {
         /// The form that was asked for.
         to: Form,
@@ -25,19 +25,19 @@ pub enum BugError {
         why: String,
     },
     /// The tracker of a component's developers is not known.
-    #[error("where the makers of {component} take bugs is not known here")]
+    #[error("the bug tracker of {component}'s developers is unknown")]
     UnknownMakers {
         /// The component at fault.
         component: Component,
     },
     /// The tracker of a distro is not known.
-    #[error("where {distro} takes bugs, in one of these forms, is not known here")]
+    #[error("the bug tracker of {distro} is unknown, or takes none of these forms")]
     UnknownTracker {
         /// Its name.
         distro: DistroId,
     },
     /// The test has no reproducer.
-    #[error("no way is known to show this test's failure by a script alone")]
+    #[error("this test's failure cannot be shown by a script alone")]
     NoReproducer,
     /// The record has no path of QEMU.
     #[error("the record names no QEMU for the release")]
@@ -46,22 +46,22 @@ pub enum BugError {
     #[error("the record names no virtiofsd for the release")]
     NoVirtiofsd,
     /// The failure does not say what QEMU's lists lack.
-    #[error("what is missing is not named")]
+    #[error("the failure does not name what is missing")]
     UnnamedInLists,
     /// The failure does not say which options the kernel lacks.
-    #[error("which options lack is not named")]
+    #[error("the failure does not name the missing options")]
     UnnamedOptions,
     /// The failure is not the one that the test's reproducer shows.
-    #[error("what failed is no argument that QEMU refuses")]
+    #[error("the failure is not an argument that QEMU refuses")]
     NoRefusedArgument,
     /// The argument that QEMU refuses cannot be passed alone.
-    #[error("the {flag} that QEMU refuses names other arguments of Kata's")]
+    #[error("the {flag} that QEMU refuses refers to other arguments of Kata")]
     NamesOtherArguments {
         /// The argument's flag.
         flag: String,
     },
     /// The run has no arguments with the property that QEMU refuses.
-    #[error("to what Kata sets {of}.{name} is not in the run")]
+    #[error("the run does not show to what Kata sets {of}.{name}")]
     UnknownValue {
         /// The type or object that has the property.
         of: String,
@@ -72,10 +72,10 @@ pub enum BugError {
     #[error("the daemon did not say what it refuses")]
     SilentDaemon,
     /// The daemon's output consists only of paths, names and numbers.
-    #[error("the daemon's words have nothing that stays the same")]
+    #[error("the daemon's output has no text that is always the same")]
     NoSteadyWords,
     /// The failure is not the one that the test's reproducer shows.
-    #[error("what failed is not that QEMU refuses the device")]
+    #[error("the failure is not a device that QEMU refuses")]
     NoRefusedDevice,
     /// The failure has no output of QEMU.
     #[error("QEMU did not say why it refuses the device")]

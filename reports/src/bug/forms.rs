@@ -51,7 +51,7 @@ impl Report<'_> {
                      (`bugzilla new` of python-bugzilla takes the same).{}",
                     match self.destination.has_packages {
                         true => "",
-                        false => " What its components are called is not known here: choose one.",
+                        false => " The names of its components are unknown here: choose one.",
                     }
                 ),
             },
@@ -72,7 +72,7 @@ impl Report<'_> {
         }
         paragraph(&self.route.why);
         if let Some(search) = &self.destination.search {
-            paragraph(&format!("Look first whether it is known: {search}"));
+            paragraph(&format!("First check whether it is known: {search}"));
         }
         paragraph(&written.send);
         match &self.script {

@@ -49,6 +49,9 @@ impl Mended {
     pub(super) fn words(&self) -> String {
         let Mended { of, change, address, since, .. } = self;
         let name = if *of == Component::Qemu { "QEMU" } else { of.name() };
-        format!("{name}'s makers have mended it by \"{change}\" ({address}), which {name} {since} and later have.")
+        format!(
+            "{name}'s developers have fixed it with \"{change}\" ({address}), which is in {name} {since} and \
+             later."
+        )
     }
 }

@@ -57,7 +57,7 @@ impl Route {
 /// Rules out a failure that emulation may have caused.
 fn unproven(failed: &FailedTest<'_>) -> Option<Route> {
     let doubt = failed.cell.doubted(&failed.profile.name, &failed.test.id)?;
-    Some(Route::new(Ruling::Nobody, format!("The failure blames nobody: {doubt}.")))
+    Some(Route::new(Ruling::Nobody, format!("No component can be blamed for the failure: {doubt}.")))
 }
 
 /// Rules out components that replaced the release's own.
@@ -67,15 +67,15 @@ fn of_candidates(failed: &FailedTest<'_>) -> Option<Route> {
         let component = failed.failure.component;
         return Some(Route::new(
             Ruling::Nobody,
-            format!("The {component} was brought along ({what}): it is not the release's."),
+            format!("The {component} was replaced for the run ({what}), so it is not the release's own."),
         ));
     }
     if failed.matrix.candidate {
-        let why = "The run was about candidates or another record: what it shows is not said of the release.";
+        let why = "The run tested candidates or used another record, so it is not a result about the release.";
         return Some(Route::new(Ruling::Nobody, why));
     }
-    let why = "The run is shaped: keys, an image or records of the caller's vouch for the packages, and nobody knows that \
-               they are the distro's own.";
+    let why = "The run is shaped: the packages are vouched for only by the caller's keys, image or records, so they \
+               may not be the distro's own.";
     failed.matrix.shaped.then(|| Route::new(Ruling::Nobody, why))
 }
 
@@ -84,11 +84,11 @@ fn by_component(failed: &FailedTest<'_>) -> Option<Route> {
     match failed.failure.component {
         Component::Kata => Some(Route::new(
             Ruling::Bug(Owner::Kata),
-            "Kata takes for granted what nobody promises it, or sends what the distro's part is right to refuse: the \
-             release is not at fault.",
+            "Kata relies on something that is not guaranteed, or sends something that the distro's component is right \
+             to refuse: the release is not at fault.",
         )),
         Component::Record => {
-            let why = "What the record says of the release is wrong; the release itself is not at fault.";
+            let why = "The record is wrong about the release; the release itself is not at fault.";
             Some(Route::new(Ruling::Bug(Owner::Records), why))
         }
         Component::Qemu
@@ -129,8 +129,8 @@ fn of_older_components(failed: &FailedTest<'_>) -> Option<Route> {
         return Some(Route::new(Ruling::Wish(Owner::Distro), why));
     }
     let is_of_c = Flavour::of_complaint(&failed.failure.observed) == Flavour::C;
-    let why = "The release's virtiofsd is the one in C that was a part of QEMU up to 7.2: it never had these options, and \
-               nobody adds to it any more.";
+    let why = "The release's virtiofsd is the C version that was part of QEMU up to 7.2: it never had these options, \
+               and is no longer developed.";
     (failed.failure.component == Component::Virtiofsd && is_of_c).then(|| Route::new(Ruling::Wish(Owner::Distro), why))
 }
 
@@ -142,7 +142,7 @@ fn newer(failed: &FailedTest<'_>) -> Option<String> {
     let series = Series::of_package(package.version.as_deref()?)?;
     // The daemon in C came with QEMU, and its package has QEMU's version.
     let (own, has) = match component == Component::Virtiofsd && package.is_of_qemu() {
-        true => (None, "the one in C that was a part of QEMU up to 7.2".to_owned()),
+        true => (None, "the C version that was part of QEMU up to 7.2".to_owned()),
         false => (Some(series), series.to_string()),
     };
     let feature = of_later(&failed.failure, own)?;
@@ -159,14 +159,16 @@ fn distros_or_upstreams(failed: &FailedTest<'_>, newest: Option<Series>) -> Rout
         return Route::new(distro, format!("It is the distro's {component}."));
     }
     if matches!(failed.test.reproducer, Some(Reproducer::QemuLists)) {
-        return Route::new(distro, "What its QEMU is built with the distro decides.");
+        return Route::new(distro, "The distro decides how its QEMU is built.");
     }
     let (Some(qemu), Some(newest)) = (failed.package().version.as_deref().and_then(Series::of_package), newest) else {
-        return Route::new(distro, "Of which QEMU it is, or which is the newest, is not known here.");
+        return Route::new(distro, "The version of QEMU, or the newest one, is unknown.");
     };
     let last = newest.before();
-    let taken =
-        format!("QEMU's makers take bugs of their last two releases ({newest} and {last}, as far as the records know)");
+    let taken = format!(
+        "QEMU's developers accept bugs in their last two releases ({newest} and {last}, as far as the records \
+                 know)"
+    );
     match qemu >= last {
         true => Route::new(Ruling::Bug(Owner::Upstream), format!("{taken}, and the release has {qemu}.")),
         false => Route::new(distro, format!("{taken}; the release has {qemu}.")),

@@ -42,7 +42,7 @@ impl Reproduced {
             Some(1) => "not reproduced".to_owned(),
             Some(CANNOT_TELL) => "could not tell".to_owned(),
             Some(code) => format!("ended with {code}"),
-            None => "was ended from outside".to_owned(),
+            None => "was killed by a signal".to_owned(),
         };
         let words: Vec<String> = codes.iter().map(word).collect();
         let said = match words.split_first() {
@@ -188,7 +188,7 @@ impl Report<'_> {
         };
         let last = self.failed.support_ended().filter(|_| is_the_distros)?;
         let release = release(self.failed);
-        Some(format!("The support of {release} ended on {last}, before the run: nobody may mend this there any more."))
+        Some(format!("The support of {release} ended on {last}, before the run: this may never be fixed there."))
     }
 
     fn notice(&self) -> Vec<Block> {
@@ -200,7 +200,7 @@ impl Report<'_> {
             )));
         }
         if self.is_wish() {
-            all.push(Block::Text(format!("This is a wish and no bug. {}", self.route.why)));
+            all.push(Block::Text(format!("This is a wish, not a bug. {}", self.route.why)));
         }
         all
     }
@@ -262,7 +262,7 @@ impl Report<'_> {
 
     fn reproducer(&self) -> Vec<Block> {
         match &self.script {
-            Err(why) => vec![Block::Text(format!("There is no reproducer without the test itself: {why}."))],
+            Err(why) => vec![Block::Text(format!("There is no reproducer apart from the test itself: {why}."))],
             Ok(_) => {
                 let does = self.failed.test.reproducer.map_or("", Reproducer::does);
                 let text = format!(
@@ -294,9 +294,9 @@ impl Report<'_> {
             Block::Lines(all.iter().take(MOST_SIGHTINGS).map(told).collect::<Vec<_>>().join("\n"))
         };
         let mut all = match here.is_empty() {
-            true => vec![Block::Text(
-                "On this release neither the record nor a run that is kept has seen it work.".to_owned(),
-            )],
+            true => {
+                vec![Block::Text("No record and no kept run shows that it ever worked on this release.".to_owned())]
+            }
             false => vec![lines(&here)],
         };
         if !elsewhere.is_empty() {

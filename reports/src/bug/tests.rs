@@ -259,7 +259,7 @@ fn whose_a_failure_is() {
         (&FIFO_OF_TESTING, bug(Owner::Upstream), "and the release has 11.1."),
         (&TIMES_OF_TRIXIE, bug(Owner::Distro), "the distro's kernel"),
         (&ROOT_PORT_OF_TRIXIE, bug(Owner::Kata), "the release is not at fault"),
-        (&CHECK_OF_TESTING, bug(Owner::Kata), "Kata takes for granted"),
+        (&CHECK_OF_TESTING, bug(Owner::Kata), "Kata relies on something"),
         (&FLAGS_OF_BOOKWORM, Ruling::Wish(Owner::Distro), "it never had these options"),
         (&TDX_OF_TRIXIE, Ruling::Wish(Owner::Distro), "QEMU has the object tdx-guest from 10.1 on"),
         (&PCI_OF_BULLSEYE, Ruling::Wish(Owner::Distro), "from 6.1 on (pc_compat_6_0 in hw/i386/pc.c@v6.1.0)"),
@@ -378,14 +378,18 @@ fn a_report_goes_only_where_it_is_taken() {
         (
             &FIFO_OF_BOOKWORM,
             Form::Gitlab,
-            "--to gitlab does not go with this failure: it is taken as debian. QEMU's makers",
+            "--to gitlab cannot be used for this failure, which must be reported as debian. QEMU's developers",
         ),
-        (&FIFO_OF_BOOKWORM, Form::Kata, "--to kata does not go"),
-        (&CHECK_OF_TESTING, Form::Debian, "--to debian does not go with this failure: it is taken as kata. Kata takes"),
+        (&FIFO_OF_BOOKWORM, Form::Kata, "--to kata cannot be used"),
+        (
+            &CHECK_OF_TESTING,
+            Form::Debian,
+            "--to debian cannot be used for this failure, which must be reported as kata. Kata relies",
+        ),
         (
             &FIFO_OF_TESTING,
             Form::Kata,
-            "--to kata does not go with this failure: it is taken as gitlab or debian. QEMU's",
+            "--to kata cannot be used for this failure, which must be reported as gitlab or debian. QEMU's",
         ),
         (&BLK_OF_TRIXIE, Form::Debian, "there is nothing to report. Only Kata "),
     ] {
@@ -461,7 +465,7 @@ fn what_was_not_reproduced_says_so_on_top_and_a_wish_is_called_one() {
     let notice = one_line(body.split_once("\n\n").unwrap().1);
     let expected = "Read this first --------------- This could not be reproduced by the script below. The reproducer was \
                     run 3 times, each in a clean tree of the release: reproduced, not reproduced, could not tell. This is \
-                    a wish and no bug. The release's virtiofsd is the one in C";
+                    a wish, not a bug. The release's virtiofsd is the C version";
     assert!(notice.starts_with(expected), "{notice}");
     assert!(body.contains("\nTags: bookworm\n"), "it is known to work in later releases: {body}");
     let (of_a_kernel, ..) = reported(&TIMES_OF_TRIXIE, None, Reproduced::NotRun);
@@ -480,12 +484,12 @@ fn what_was_not_reproduced_says_so_on_top_and_a_wish_is_called_one() {
 
 #[test]
 fn a_change_that_mends_it_is_named_where_the_release_is_older() {
-    let words = "QEMU's makers have mended it by \"9pfs: fix regression regarding CVE-2023-2861\"";
+    let words = "QEMU's developers have fixed it with \"9pfs: fix regression regarding CVE-2023-2861\"";
     let (of_bookworm, ..) = reported(&FIFO_OF_BOOKWORM, None, Reproduced::NotRun);
     assert!(one_line(&of_bookworm.text).contains(words), "{}", of_bookworm.text);
     assert!(of_bookworm.text.contains("\nTags: fixed-upstream\n"), "{}", of_bookworm.text);
     let (of_testing, ..) = reported(&FIFO_OF_TESTING, Some(Form::Debian), Reproduced::NotRun);
-    assert!(!one_line(&of_testing.text).contains("have mended it"), "it has the change: {}", of_testing.text);
+    assert!(!one_line(&of_testing.text).contains("have fixed it"), "it has the change: {}", of_testing.text);
     let elsewhere = Finding { test: HANDLES, ..FIFO_OF_BOOKWORM };
     let matrix = run(&elsewhere, |_| {});
     assert_eq!(with(&elsewhere, &matrix, None, mended::mended), None, "on another share it is another fault");
@@ -533,11 +537,11 @@ fn each_form_has_what_its_tracker_asks_for() {
     ] {
         assert_eq!(fields[field], expected);
     }
-    assert!(fields["description"].as_str().unwrap().contains("There is no reproducer without the test itself"));
+    assert!(fields["description"].as_str().unwrap().contains("There is no reproducer apart from the test itself"));
     assert!(!to.contains("choose one"), "{to}");
     assert!(to.contains("There is no reproducer") && !to.contains("was not run"), "{to}");
     assert!(
-        one_line(&written("opensuse").unwrap().2).contains("is not known here: choose one."),
+        one_line(&written("opensuse").unwrap().2).contains("are unknown here: choose one."),
         "{}",
         written("opensuse").unwrap().2
     );
@@ -550,9 +554,9 @@ fn each_form_has_what_its_tracker_asks_for() {
     let to = one_line(&to);
     assert!(to.contains("signed by an OpenPGP key") && to.contains("Signing is left to you"), "{to}");
     let refused = written("rhel").unwrap_err().to_string();
-    assert!(refused.starts_with("where rhel takes bugs"), "its tracker has none of the forms: {refused}");
+    assert!(refused.starts_with("the bug tracker of rhel is unknown"), "its tracker has none of the forms: {refused}");
     let mail = one_line(&written("debian").unwrap().1);
-    assert!(mail.contains("neither the record nor a run that is kept has seen it work"), "{mail}");
+    assert!(mail.contains("No record and no kept run shows that it ever worked on this release"), "{mail}");
 }
 
 /// A healthy guest says nothing about options that the daemon refused, and the log of an earlier attempt nothing about
@@ -731,10 +735,10 @@ fn a_failure_that_no_script_shows_says_so() {
         with(finding, &matrix, None, |failed| script::script(failed, &daemon("/x"))).unwrap_err().to_string()
     };
     let slow = Finding { observed: "the guest was not heard of for 20 s", ..BLK_OF_TRIXIE };
-    assert_eq!(none(&slow), "what failed is no argument that QEMU refuses");
+    assert_eq!(none(&slow), "the failure is not an argument that QEMU refuses");
     let unread = Finding { observed: "slot 1 of pci-bridge-0 stayed empty", ..PCI_OF_BULLSEYE };
-    assert_eq!(none(&unread), "what failed is not that QEMU refuses the device");
-    assert!(none(&CHECK_OF_TESTING).starts_with("no way is known"));
+    assert_eq!(none(&unread), "the failure is not a device that QEMU refuses");
+    assert!(none(&CHECK_OF_TESTING).ends_with("cannot be shown by a script alone"));
 }
 
 /// A journal may be a stranger's, and the recipient of the report runs the script.
@@ -796,5 +800,5 @@ fn what_a_journal_says_is_never_run() {
     let flag = Finding { observed: hostile("x does not offer -x;CALL y"), ..TDX_OF_TRIXIE };
     let matrix = run(&flag, |_| {});
     let none = with(&flag, &matrix, None, |failed| script::script(failed, &[])).unwrap_err();
-    assert_eq!(none.to_string(), "what is missing is not named");
+    assert_eq!(none.to_string(), "the failure does not name what is missing");
 }

@@ -358,7 +358,7 @@ fn how_a_run_ended_and_profiles_that_nobody_knows_are_told() {
         profiles.push("go-9.9".to_owned());
     }
     let entries = recorded();
-    for (maker, why) in [(&killed, "the run has no end"), (&strange, "profile go-9.9 is not known here")] {
+    for (maker, why) in [(&killed, "the run has no end"), (&strange, "profile go-9.9 is unknown to this version")] {
         let matrix = judged(maker);
         let beside = beside(&matrix, &entries);
         for difference in [between(&run(|_| None), maker), Difference::beside_record(&beside, "b")] {

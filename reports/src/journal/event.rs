@@ -40,7 +40,9 @@ impl CellId {
 
 /// A text is not the name of a cell.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no cell: expected DISTRO:RELEASE/ARCHITECTURE/ENVIRONMENT, for example debian:13/x86_64/container")]
+#[error(
+    "{0:?} is not a cell: expected DISTRO:RELEASE/ARCHITECTURE/ENVIRONMENT, for example debian:13/x86_64/container"
+)]
 pub struct CellIdError(pub String);
 
 impl fmt::Display for CellId {

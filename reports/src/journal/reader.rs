@@ -50,7 +50,7 @@ pub(super) fn read_to_end(path: &Path) -> Result<(Journal, End), JournalError> {
     }
     let file = File::open(&path).map_err(failed)?;
     if file.metadata().map_err(failed)?.len() > MAX_JOURNAL {
-        return Err(failed(io::Error::other(format!("more than {MAX_JOURNAL} bytes, more than any run has"))));
+        return Err(failed(io::Error::other(format!("the journal is too large, more than {MAX_JOURNAL} bytes"))));
     }
     let mut reader = BufReader::new(file.take(MAX_JOURNAL));
     let mut journal = Journal::default();
@@ -64,7 +64,7 @@ pub(super) fn read_to_end(path: &Path) -> Result<(Journal, End), JournalError> {
             continue;
         }
         if line.length > MAX_LINE as u64 {
-            let problem = format!("the line has {} bytes, more than {MAX_LINE}", line.length);
+            let problem = format!("the line has {} bytes, at most {MAX_LINE} are allowed", line.length);
             return Err(JournalError::Line { path, line: number, problem });
         }
         match serde_json::from_slice::<JournalEntry>(&line.bytes) {
@@ -76,7 +76,7 @@ pub(super) fn read_to_end(path: &Path) -> Result<(Journal, End), JournalError> {
                 }
                 cells.extend(entry.event.cells().iter().cloned());
                 if cells.len() > MAX_CELLS {
-                    let problem = format!("the journal speaks of more than {MAX_CELLS} cells, more than any run has");
+                    let problem = format!("the journal has too many cells, more than {MAX_CELLS}");
                     return Err(JournalError::Line { path, line: number, problem });
                 }
                 journal.entries.push(entry);

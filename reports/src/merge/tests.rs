@@ -153,7 +153,7 @@ fn of_two_runs_of_a_cell_that_rest_on_different_packages_the_later_counts() {
     let merged = merge(&[old.clone(), new.clone()]);
     assert_eq!(
         merged.conflicts,
-        ["debian:13/x86_64/container: run a rests on something else than run b, which ended later and counts: \
+        ["debian:13/x86_64/container: run a does not count, because run b ended later and differs: \
           virtiofsd 1.13.2-1 and 2.0-1"]
     );
     let run = fold(&merged.journal);

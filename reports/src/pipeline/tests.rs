@@ -101,7 +101,11 @@ fn what_kata_needs_and_no_record_has_is_red_where_it_is_unsupported() {
                     (go-3.29); qemu: no reply (smoke::qmp_replies_parse)\n";
     assert_eq!(told, expected);
     let [issue] = &pipeline.issues()[..] else { panic!("one issue") };
-    assert!(issue.body.starts_with("What Kata needs fails, and no record has it, in run "), "{}", issue.body);
+    assert!(
+        issue.body.starts_with("Something that Kata needs fails, and it was never recorded, in run "),
+        "{}",
+        issue.body
+    );
     // An optional capability is reported, but leaves the pipeline green.
     let (matrix, mut entries) = of(&[("13", QMP, Outcome::Pass)]);
     for entry in &mut entries {
@@ -170,7 +174,10 @@ fn a_cell_without_an_end_is_missing_and_one_in_error_says_where() {
     says_the_same(&standings, &pipeline);
     let said = pipeline.summary();
     assert!(said.starts_with("**0 of 2 planned cells were judged.**\n"), "{said}");
-    assert!(said.contains("debian:12/x86\\_64/container: image: no mirror answers; what the record says"), "{said}");
+    assert!(
+        said.contains("debian:12/x86\\_64/container: image: no mirror answers; its entry in the record stays"),
+        "{said}"
+    );
 }
 
 #[test]

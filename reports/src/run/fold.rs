@@ -131,7 +131,7 @@ pub fn fold(journal: &Journal) -> Run {
     if endings.len() > 1 {
         let ids = endings.keys().map(String::as_str).collect::<Vec<_>>().join(" ");
         run.id = format!("merged-{}", digest::short(&ids));
-        extend(&mut run.options, std::iter::once(redactor.line(&format!("merged of the runs {ids}"))));
+        extend(&mut run.options, std::iter::once(redactor.line(&format!("merged from the runs {ids}"))));
     }
     for (id, cell) in folding {
         if listed.insert(id.clone()) {

@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 /// Why a run that was given says nothing.
 pub(crate) const UNREAD: &str = "a bundle cannot be read";
 /// Why a planned cell says nothing.
-pub(crate) const MISSING: &str = "no bundle has it to its end";
+pub(crate) const MISSING: &str = "no bundle has finished it";
 
 /// A pipeline's judgement of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -86,9 +86,12 @@ impl<'m> IssueStanding<'m> {
                 }
             }
             IssueState::Unmatched => {
-                format!("nothing in this whole run matches it: correct or remove the entry, {place}")
+                format!("nothing in this unfiltered run matches it: correct or remove the entry, {place}")
             }
-            IssueState::Expired => format!("it has expired and excuses nothing: renew or remove the entry, {place}"),
+            IssueState::Expired => format!(
+                "it has expired and no longer excuses failures: renew or remove the entry, \
+                                            {place}"
+            ),
         };
         Some(format!("{}: {said}", reason(issue)))
     }

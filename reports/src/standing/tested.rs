@@ -39,7 +39,7 @@ impl CellStanding<'_> {
     /// Returns the effect of a credible failure; `observed` is the observation.
     fn failed(&self, profile: &str, test: &str, observed: &str) -> Weight {
         let Some(ProfileStanding { capabilities, known, .. }) = self.profiles.get(profile) else {
-            return Weight::Excused("no capability is judged by it".to_owned());
+            return Weight::Excused("it decides no capability".to_owned());
         };
         if let Some(issue) = known.get(test) {
             return Weight::Excused(reason(issue));
@@ -55,7 +55,7 @@ impl CellStanding<'_> {
             return Weight::Failure;
         }
         if taken.is_empty() {
-            return Weight::Excused("no capability of this profile is judged by it".to_owned());
+            return Weight::Excused("it decides no capability of this profile".to_owned());
         }
         let names = |some: &[(&Capability, &&CapabilityStanding<'_>)]| {
             some.iter().map(|(capability, _)| capability.name()).collect::<Vec<_>>().join(", ")
@@ -64,7 +64,7 @@ impl CellStanding<'_> {
         let unjudged: Vec<_> = taken.iter().filter(|(_, c)| c.change == Change::Unjudged).collect();
         if !unjudged.is_empty() {
             let unjudged = names(&unjudged);
-            let why = "so whether this failure is the candidates' is not known";
+            let why = "so this failure may not be caused by the candidates";
             return Weight::Error(format!("the base run could not judge {unjudged}, {why}: {observed}"));
         }
         let (known, new): (Vec<_>, Vec<_>) =

@@ -107,7 +107,7 @@ pub(crate) fn explanations<'a>(cell: &'a CellStanding<'_>) -> Vec<Explanation<'a
 pub(crate) fn asked_for(message: &str, sources: &BTreeSet<&str>) -> String {
     match sources.is_empty() {
         true => message.to_owned(),
-        false => format!("{message}\nKata asks for it in {}", words(sources)),
+        false => format!("{message}\nKata requires it in {}", words(sources)),
     }
 }
 
@@ -199,7 +199,7 @@ mod tests {
         let told = explanations(&standings.cells[0]);
         let blaming: Vec<&Explanation<'_>> = told.iter().filter(|told| told.blame.is_some()).collect();
         assert_eq!(blaming.len(), 1, "{blaming:?}");
-        let text = "/usr/bin/a does not offer -object tdx-guest\nKata asks for it in a.go@3.29.0, b.rs@4.0.0";
+        let text = "/usr/bin/a does not offer -object tdx-guest\nKata requires it in a.go@3.29.0, b.rs@4.0.0";
         assert_eq!(blaming[0].text, text);
         assert_eq!(blaming[0].profiles, BTreeSet::from(["go-3.29", "rs-4.0"]));
         assert_eq!(blaming[0].since, None, "nothing was recorded");

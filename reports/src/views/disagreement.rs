@@ -25,7 +25,7 @@ pub(crate) fn disagreements(matrix: &Matrix) -> Vec<String> {
                 if container.is_decided() && vm != container && vm != Verdict::NotApplicable {
                     let counts = match are_the_same {
                         true => format!("{} counts", settle(vm, container).name()),
-                        false => "their packages differ, so that neither speaks for the other".to_owned(),
+                        false => "their packages differ, so neither result replaces the other".to_owned(),
                     };
                     said.push(format!(
                         "{} {}: {capability} under {profile} is {} in a virtual machine and {} in a container: {counts}.",
@@ -62,7 +62,7 @@ mod tests {
         assert_eq!(disagreements(&matrix), [format!("{differ}supported counts.")]);
         let versions = &mut matrix.cells[1].facts.as_mut().unwrap().versions;
         versions.insert("virtiofsd".parse().unwrap(), "1.0-1".parse().unwrap());
-        let neither = format!("{differ}their packages differ, so that neither speaks for the other.");
+        let neither = format!("{differ}their packages differ, so neither result replaces the other.");
         assert_eq!(disagreements(&matrix), [neither]);
     }
 }

@@ -169,7 +169,7 @@ fn every_face_tells_the_conflicts_of_a_merge() {
     assert_eq!(again, merged, "what is merged again has them, too");
     let matrix = crate::matrix::matrix(&again.journal, &sample::catalogue(), &sample::profiles());
     for (face, said) in faces(&sample::standings(&matrix)) {
-        let words = "run a rests on something else than run b, which ended later and counts: virtiofsd 1.0-1 and 2.0-1";
+        let words = "run a does not count, because run b ended later and differs: virtiofsd 1.0-1 and 2.0-1";
         assert!(said.contains(words), "{face}: {said}");
     }
 }

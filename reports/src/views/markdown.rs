@@ -46,7 +46,8 @@ pub fn render(standings: &Standings<'_>) -> String {
             return out;
         }
     }
-    let end = "\nThe rest is left out: this file would be too long for GitHub; `index.html` has all of it.\n";
+    let end = "\nThe rest was left out, because this file would be too long for GitHub; see `index.html` for all of \
+               it.\n";
     let whole_lines = out.get(..out.floor_char_boundary(MAX - end.len())).and_then(|kept| kept.rfind('\n'));
     out.truncate(whole_lines.map_or(0, |at| at + 1));
     out + end
@@ -62,7 +63,11 @@ fn write_all(out: &mut String, standings: &Standings<'_>, left_out: &[&str]) -> 
     }
     if !left_out.is_empty() {
         let what = left_out.join(", ");
-        writeln!(out, "> **Note:** Left out, to be short enough for GitHub: {what}; `index.html` has all of it.\n")?;
+        writeln!(
+            out,
+            "> **Note:** Left out, because the file would be too long for GitHub: {what}; see `index.html` \
+                       for all of it.\n"
+        )?;
     }
     writeln!(out, "{}\n", legend())?;
 

@@ -18,10 +18,11 @@ pub fn render(standings: &Standings<'_>) -> String {
     let commit = if made.commit.is_empty() { "unknown" } else { &made.commit };
     let _ = writeln!(out, "run {} of {day}, by kata-qualify {} ({commit})", matrix.run, matrix.harness);
     let _ = match made.catalogue == matrix.test_set {
-        true => writeln!(out, "judged again by the same tests ({})", matrix.test_set),
+        true => writeln!(out, "judged again with the same tests ({})", matrix.test_set),
         false => writeln!(
             out,
-            "judged again by other tests than it was run with ({} now, {} then): what it did not run is untested",
+            "judged again with other tests than those of the run ({} now, {} then): tests that it did not run are \
+             untested",
             matrix.test_set,
             if made.catalogue.is_empty() { "unknown" } else { &made.catalogue }
         ),
@@ -37,13 +38,13 @@ pub fn render(standings: &Standings<'_>) -> String {
     }
     for cell in &standings.cells {
         if let Some(why) = &cell.report.contradicted {
-            let _ = writeln!(out, "not believed: {} counts as emulated: {why}", cell.report.cell);
+            let _ = writeln!(out, "not trusted: {} counts as emulated: {why}", cell.report.cell);
         }
     }
     for held in doubts(standings) {
-        let _ = writeln!(out, "not for the records: {held}");
+        let _ = writeln!(out, "not usable for the records: {held}");
     }
-    out.push_str("not shown: who made the journal; nothing in a bundle is signed\n");
+    out.push_str("not proved: who made the journal, because bundles are not signed\n");
     out
 }
 
@@ -74,7 +75,7 @@ fn news<'c>(capabilities: &'c BTreeMap<Capability, CapabilityStanding<'_>>) -> V
         decided().filter(|(_, one)| chosen(one)).map(|(capability, _)| capability.name()).collect()
     };
     let all = [
-        ("on hardware, where the record rests on emulation", names(&is_upgrade)),
+        ("on hardware, while the record is based on emulation", names(&is_upgrade)),
         ("not as recorded", names(&differs)),
         ("not recorded yet", names(&is_new)),
     ];
@@ -89,7 +90,7 @@ fn doubts(standings: &Standings<'_>) -> Vec<String> {
         all.push(SHAPED.to_owned());
     }
     if matrix.ending == RunEnding::Finished && matrix.cells.is_empty() {
-        all.push("it has no cell".to_owned());
+        all.push("it contains no cell".to_owned());
     }
     all.extend(verified_entries(standings).1.iter().map(ToString::to_string));
     all
@@ -118,12 +119,12 @@ mod tests {
         let entries = recorded();
         let said = render(&beside(&changed(|_| {}), &entries));
         assert!(said.contains("debian:13/x86_64/container go-3.29: ") && said.contains("; emulated\n"), "{said}");
-        assert!(!said.contains("on hardware, where") && !said.contains("not as recorded"), "{said}");
-        assert!(!said.contains("not for the records"), "{said}");
-        assert!(said.ends_with("nothing in a bundle is signed\n"), "{said}");
+        assert!(!said.contains("on hardware, while") && !said.contains("not as recorded"), "{said}");
+        assert!(!said.contains("not usable for the records"), "{said}");
+        assert!(said.ends_with("because bundles are not signed\n"), "{said}");
         let said = render(&beside(&changed(on_hardware), &entries));
         assert!(said.contains("; hardware\n"), "{said}");
-        let line = said.lines().find(|line| line.contains("on hardware, where the record rests on emulation"));
+        let line = said.lines().find(|line| line.contains("on hardware, while the record is based on emulation"));
         assert!(line.unwrap().contains("vmm.boot"), "{said}");
     }
 
@@ -139,8 +140,8 @@ mod tests {
             &recorded(),
         ));
         assert!(said.contains("; emulated\n") && !said.contains("; hardware"), "{said}");
-        assert!(!said.contains("on hardware, where the record rests on emulation"), "{said}");
-        let line = "not believed: debian:13/x86_64/container counts as emulated: it says hardware, and of the \
+        assert!(!said.contains("on hardware, while the record is based on emulation"), "{said}");
+        let line = "not trusted: debian:13/x86_64/container counts as emulated: it says hardware, and of the \
                     accelerator: tcg\n";
         assert!(said.contains(line), "{said}");
     }
@@ -164,8 +165,8 @@ mod tests {
             entry.at = jiff::Timestamp::from_second(entry.at.as_second() + 100 * 365 * 86_400).unwrap();
         }
         let said = render(&sample::standings(&judged(&maker)));
-        assert!(said.contains("not for the records: the whole run: it ended on 2126-07-"), "{said}");
-        assert!(said.contains(", which is yet to come: its clock or journal is wrong\n"), "{said}");
+        assert!(said.contains("not usable for the records: the whole run: it ended on 2126-07-"), "{said}");
+        assert!(said.contains(", which is in the future: its clock or its journal is wrong\n"), "{said}");
     }
 
     #[test]
@@ -212,7 +213,7 @@ mod tests {
                         *candidate = true;
                     }
                 },
-                "not for the records: the whole run: the run was about candidates",
+                "not usable for the records: the whole run: the run was about candidates",
             ),
             (
                 |event| {
@@ -220,7 +221,7 @@ mod tests {
                         *interrupted = true;
                     }
                 },
-                "not for the records: the whole run: the run was interrupted",
+                "not usable for the records: the whole run: the run was interrupted",
             ),
         ];
         for (change, why) in table {

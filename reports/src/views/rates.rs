@@ -38,7 +38,7 @@ pub fn rates(standings: &Standings<'_>) -> Option<String> {
             }
         }
         let counted: Vec<String> = always.iter().map(|(of, count)| format!("{count} passed {of} of {of}")).collect();
-        let counted = if counted.is_empty() { "no test passed each time".to_owned() } else { counted.join(", ") };
+        let counted = if counted.is_empty() { "no test passed every time".to_owned() } else { counted.join(", ") };
         out.push_str(&format!("{}: {counted}\n", labels.of(cell)));
         lines.sort();
         for line in lines {

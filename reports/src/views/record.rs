@@ -26,7 +26,7 @@ pub struct Withheld {
 }
 
 /// The reason why no result of a shaped run is shown or recorded as the distro's.
-pub(crate) const SHAPED: &str = "it is shaped: nothing is said of the distro's own packages";
+pub(crate) const SHAPED: &str = "it is shaped: it may not be about the distro's own packages";
 
 impl fmt::Display for Withheld {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -47,7 +47,7 @@ pub fn day_to_come(end: Timestamp) -> Option<Date> {
 /// Returns why a run with an end in the future does not count: it would replace every run until that day.
 pub fn ended_to_come(matrix: &Matrix) -> Option<String> {
     let day = matrix.finished.and_then(day_to_come)?;
-    Some(format!("it ended on {day}, which is yet to come: its clock or journal is wrong"))
+    Some(format!("it ended on {day}, which is in the future: its clock or its journal is wrong"))
 }
 
 /// Returns the entries that a run may write, each with its distro, and the withheld results.
@@ -96,15 +96,13 @@ pub fn judged_in_part(standings: &Standings<'_>) -> Vec<Withheld> {
             let failed: Vec<&str> = failed.into_iter().map(|(capability, _)| capability.name()).collect();
             let mut reasons = Vec::new();
             if !failed.is_empty() {
-                reasons.push(format!(
-                    "{profile}: {}: a test failed, and not all that are required ran",
-                    failed.join(", ")
-                ));
+                reasons
+                    .push(format!("{profile}: {}: a test failed, and not all required tests ran", failed.join(", ")));
             }
             if !rest.is_empty() {
                 let of =
                     if rest.len() == 1 { "1 capability".to_owned() } else { format!("{} capabilities", rest.len()) };
-                reasons.push(format!("{profile}: not all tests ran that are required for {of}"));
+                reasons.push(format!("{profile}: not all required tests of {of} ran"));
             }
             all.extend(reasons.into_iter().map(|reason| Withheld { cell: Some(cell.report.cell.clone()), reason }));
         }
@@ -117,9 +115,9 @@ fn withheld_run(matrix: &Matrix) -> Option<String> {
         return Some(why);
     }
     match (matrix.candidate, matrix.ending) {
-        (true, _) => Some("the run was about candidates or another record".to_owned()),
+        (true, _) => Some("the run tested candidates or used another record".to_owned()),
         (_, RunEnding::Interrupted) => Some("the run was interrupted".to_owned()),
-        (_, RunEnding::Killed) => Some("the run has no end".to_owned()),
+        (_, RunEnding::Killed) => Some("the run is not finished".to_owned()),
         (false, RunEnding::Finished) => None,
     }
 }
@@ -130,9 +128,9 @@ pub(crate) fn withheld_cell(cell: &CellReport) -> Option<String> {
         return Some(format!("{}: {}", error.phase, error.message));
     }
     if cell.facts.is_none() {
-        return Some("nothing is known of what it ran on".to_owned());
+        return Some("it is not known what it ran on".to_owned());
     }
-    (!cell.complete).then(|| "it has no end".to_owned())
+    (!cell.complete).then(|| "it is not finished".to_owned())
 }
 
 /// Describes the capabilities that keep an older run's verdict, each day with its reason.
@@ -144,7 +142,7 @@ fn withheld_capabilities(profile: &str, standing: &ProfileStanding<'_>) -> Vec<S
         }
     }
     let said = |(day, names): (Date, Vec<&str>)| {
-        format!("{profile}: {} could not be judged: what the run of {day} found stays", names.join(", "))
+        format!("{profile}: {} could not be judged: the results of {day} stay", names.join(", "))
     };
     lost.into_iter().map(said).collect()
 }

@@ -103,13 +103,13 @@ pub(crate) fn caveats(standings: &Standings<'_>) -> Vec<String> {
     out.extend(filters(matrix));
     if standings.recorded.is_of_a_base_run() {
         out.push(
-            "Compared with the base run, not with the record: what is called recorded is what the release showed \
-             without the candidates."
+            "Compared with the base run, not with the record: \"recorded\" means what the release showed without the \
+             candidates."
                 .to_owned(),
         );
     }
     if matrix.candidate {
-        out.push("Candidate packages or another record were laid over; nothing is written back.".to_owned());
+        out.push("The run tested candidate packages or used another record; nothing is written back.".to_owned());
     }
     let mut brought: Vec<String> = Vec::new();
     for words in matrix.cells.iter().flat_map(CellReport::brought) {
@@ -119,22 +119,22 @@ pub(crate) fn caveats(standings: &Standings<'_>) -> Vec<String> {
     }
     if !brought.is_empty() {
         let what = brought.join(", ");
-        out.push(format!("Brought along: {what}; nothing but Kata's own results is written back."));
+        out.push(format!("Replaced or added components: {what}; only Kata's own results are written back."));
     }
     if matrix.shaped {
-        let why = "keys that --mirror-key names, an image that was handed over, or records of the caller's vouch for the \
-                   packages, so that nothing is said of the distro's own";
+        let why = "the packages are vouched for only by keys given with --mirror-key, or by the caller's image or \
+                   records, so that the results may not be about the distro's own packages";
         out.push(format!("The run is shaped: {why}."));
     }
     out.extend(matrix.conflicts.iter().map(|conflict| match conflict.refused {
-        true => format!("Not all that was to be merged counts in {}: {}.", conflict.cell, conflict.what),
-        false => format!("Runs that were merged do not go together in {}: {}.", conflict.cell, conflict.what),
+        true => format!("Some merged results do not count in {}: {}.", conflict.cell, conflict.what),
+        false => format!("Merged runs are not comparable in {}: {}.", conflict.cell, conflict.what),
     }));
     out.extend(disagreements(matrix));
     out.extend(standings.notes());
     out.extend(standings.issues.iter().filter_map(|issue| sentence(&issue.words()?)));
     for profile in &matrix.unknown_profiles {
-        out.push(format!("Profile {profile} is in the journal but is not known here: it is not judged."));
+        out.push(format!("The journal's profile {profile} is unknown to this version: it is not judged."));
     }
     out
 }
@@ -152,11 +152,13 @@ fn filters(matrix: &Matrix) -> Vec<String> {
     let asked = |filter: &RunFilter| {
         let asked = match filter {
             RunFilter::RerunOf(run) => {
-                format!("only what did not pass in the run {run} was asked for; of what that does")
+                format!("only tests that did not pass in the run {run} were requested; capabilities that they do")
             }
-            RunFilter::Matching(text) => format!("only tests matching `{text}` were asked for; of what they do"),
+            RunFilter::Matching(text) => {
+                format!("only tests matching `{text}` were requested; capabilities that they do")
+            }
         };
-        format!("{asked} not prove, nothing is said or written back")
+        format!("{asked} not prove are neither judged nor written back")
     };
     match &matrix.filter {
         Some(filter) if by_filter.iter().all(|(one, _)| *one == filter) => {
@@ -192,8 +194,8 @@ pub(crate) fn no_changes(standings: &Standings<'_>) -> String {
     let words = match (standings.recorded.is_of_a_base_run(), is_recorded, is_filtered) {
         (true, _, _) => "None: all is as in the base run.",
         (false, true, false) => "None: all is as recorded.",
-        (false, true, true) => "None: what was asked for is as recorded.",
-        (false, false, _) => "None: nothing was recorded of these cells before.",
+        (false, true, true) => "None: all that was requested is as recorded.",
+        (false, false, _) => "None: nothing was recorded for these cells before.",
     };
     format!("{words} {}", exit_code(standings))
 }
@@ -215,7 +217,7 @@ pub(crate) fn exit_reasons(standings: &Standings<'_>) -> Vec<String> {
     let effect = standings.effect();
     let mut all = Vec::new();
     if standings.held.is_none() && standings.matrix.ending == RunEnding::Interrupted {
-        all.push("somebody ended the run".to_owned());
+        all.push("the run was stopped by a signal".to_owned());
     }
     let rows = standings.changes();
     let mut titles: BTreeMap<String, usize> = BTreeMap::new();
@@ -232,7 +234,7 @@ pub(crate) fn exit_reasons(standings: &Standings<'_>) -> Vec<String> {
     let has_gaps = || rows.iter().any(|row| row.effect == Effect::Unjudged) || !standings.not_judged().is_empty();
     match effect {
         Effect::None if standings.held.is_some() && has_gaps() => {
-            all.push("nothing is worse, and a pipeline goes on with what could not be judged".to_owned());
+            all.push("nothing is worse, and a pipeline continues with what could not be judged".to_owned());
         }
         Effect::None if all.is_empty() => all.push(format!("nothing is worse than {}", compared_with(standings))),
         Effect::Unjudged if all.is_empty() => all.push("not everything was judged".to_owned()),
@@ -355,7 +357,7 @@ mod tests {
         // A pipeline goes on, but must not say that all is as recorded.
         let pipeline = Pipeline::new(&standings, &[standings.cells[0].report.cell.clone()]);
         let held = standings.clone().held(Held { nothing_judged: false, effect: Effect::None, ..pipeline.held() });
-        let goes_on = "nothing is worse, and a pipeline goes on with what could not be judged";
+        let goes_on = "nothing is worse, and a pipeline continues with what could not be judged";
         assert_eq!(no_changes(&held), format!("None is known. Exit code 0: {goes_on}; {error}"));
         let missing = Held { unread: vec!["r2: cut off".to_owned()], effect: Effect::Unjudged, ..pipeline.held() };
         let held = standings.clone().held(Held { nothing_judged: false, ..missing });
@@ -382,8 +384,8 @@ mod tests {
         let mut matrix = judged(&run(|_| None));
         assert_eq!(filters(&matrix), Vec::<String>::new());
         sample::filtered(&mut matrix, "smoke::");
-        let rest =
-            "only tests matching `smoke::` were asked for; of what they do not prove, nothing is said or written back.";
+        let rest = "only tests matching `smoke::` were requested; capabilities that they do not prove are neither judged \
+                    nor written back.";
         assert_eq!(filters(&matrix), [format!("O{}", &rest[1..])]);
         let mut other = matrix.cells[0].clone();
         (other.cell.release, other.filter) = ("12".parse().unwrap(), None);
@@ -396,12 +398,14 @@ mod tests {
     #[test]
     fn a_run_of_a_day_to_come_says_so() {
         let mut matrix = judged(&run(|_| None));
-        let told = |matrix: &Matrix| caveats(&sample::standings(matrix)).iter().any(|one| one.contains("yet to come"));
+        let told =
+            |matrix: &Matrix| caveats(&sample::standings(matrix)).iter().any(|one| one.contains("in the future"));
         assert!(!told(&matrix));
         matrix.finished = Some(jiff::Timestamp::MAX);
         assert!(told(&matrix));
         let first = caveats(&sample::standings(&matrix)).remove(0);
-        let ends = "which is yet to come: its clock or journal is wrong; it is not written back, and no site shows it.";
+        let ends =
+            "which is in the future: its clock or its journal is wrong; it is not written back, and no site shows it.";
         assert!(first.starts_with("It ended on 9999-12-") && first.ends_with(ends), "{first}");
     }
 
@@ -423,14 +427,14 @@ mod tests {
         let mut unrun = judged(&run(|_| None));
         unrun.cells[0].judgements.get_mut("go-3.29").unwrap().get_mut(&Capability::VmmVsock).unwrap().unrun = 1;
         let words = no_changes(&beside(&unrun, &entries));
-        let never = "not judged: not all tests ran in debian:13/x86_64/container that are required for vmm.vsock.";
+        let never = "not judged: not all required tests ran in debian:13/x86_64/container for vmm.vsock.";
         assert_eq!(words, format!("None is known. Exit code 0: nothing is worse than the record; {never}"));
         let mut interrupted = judged(&run(|_| None));
         interrupted.ending = RunEnding::Interrupted;
         let standings = beside(&interrupted, &entries);
         assert_eq!(standings.exit_code(), 130);
         let words = exit_code(&standings);
-        let expected = "Exit code 130: somebody ended the run; not judged: the run was interrupted.";
+        let expected = "Exit code 130: the run was stopped by a signal; not judged: the run was interrupted.";
         assert_eq!(words, expected);
     }
 

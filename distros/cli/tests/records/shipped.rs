@@ -359,8 +359,8 @@ fn every_fact_that_was_read_somewhere_names_its_source() {
         let file = folder.join(format!("{}.yaml", record.distro));
         // A record without facts of its own that were read needs no file.
         let none = format!("distro: {}\nsources: []\n", record.distro);
-        let text = if file.exists() { std::fs::read_to_string(&file).expect(record.distro.as_str()) } else { none };
-        let sources = Sources::parse(&file, &text).expect(record.distro.as_str());
+        let text = if file.exists() { std::fs::read_to_string(&file).unwrap() } else { none };
+        let sources = Sources::parse(&file, &text).unwrap();
         assert_eq!(sources.distro, record.distro);
         wrong.extend(sources.lacking(record).iter().map(|s| format!("{}: {s} has no source", record.distro)));
         wrong.extend(sources.idle(record).iter().map(|s| format!("{}: {s} is no such fact", record.distro)));

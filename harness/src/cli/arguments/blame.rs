@@ -9,13 +9,13 @@ use std::path::PathBuf;
 /// Which failed test of a run.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct FailedTestArguments {
-    /// The output folder of the run in which the test failed; `bug` takes its bundle, too.
+    /// The output folder of the run in which the test failed; `bug` also accepts a bundle.
     #[arg(value_name = "RUN")]
     pub dir: PathBuf,
-    /// The test's id, or a part of it that no other failed test has.
+    /// The test's id, or a part of it that matches no other failed test.
     #[arg(value_name = "TEST")]
     pub test: String,
-    /// The cell in which it failed, where it did in several: debian:12/x86_64/container.
+    /// The cell in which it failed, needed if it failed in several: debian:12/x86_64/container.
     #[arg(long)]
     pub cell: Option<CellId>,
     /// The profile under which it failed [default: the first one].
@@ -28,8 +28,8 @@ pub(in crate::cli) struct FailedTestArguments {
 pub(in crate::cli) struct BlameArguments {
     #[command(flatten)]
     pub failed: FailedTestArguments,
-    /// The release whose components are swapped in [default: one where the record says that the test passes; with
-    /// --install, --with-packages or --overlay the release itself as it is shipped].
+    /// The release whose components are swapped in [default: one where the test passes according to the record; with
+    /// --install, --with-packages or --overlay the release itself as shipped].
     #[arg(long, value_name = "RELEASE")]
     pub from: Option<String>,
     /// Kata to run containers with, as for the run.
@@ -41,7 +41,7 @@ pub(in crate::cli) struct BlameArguments {
     /// Records that replace or add to the shipped ones.
     #[arg(long, value_name = "DIR")]
     pub records: Option<PathBuf>,
-    /// Use no network, but the newest cached image of each release.
+    /// Do not use the network, but the newest cached image of each release.
     #[arg(long)]
     pub offline: bool,
     #[command(flatten)]
@@ -53,13 +53,13 @@ pub(in crate::cli) struct BlameArguments {
 pub(in crate::cli) struct ShellArguments {
     #[command(flatten)]
     pub failed: FailedTestArguments,
-    /// Run this in the place of a shell. Without a terminal a shell reads its commands from standard input.
+    /// Run this command instead of a shell. Without a terminal the shell reads its commands from standard input.
     #[arg(last = true, value_name = "COMMAND")]
     pub command: Vec<String>,
     /// Kata to run containers with, as for the run.
     #[arg(long, value_name = "PATH|URL[#SHA256]")]
     pub kata: Vec<String>,
-    /// What took the place of the distro's own components, as for the run.
+    /// Replacements of the distro's own components, as for the run.
     #[arg(long = "component", value_name = "NAME=PATH|NAME@RELEASE")]
     pub components: Vec<String>,
     /// Memory of a virtual machine, as for the run.
@@ -79,9 +79,9 @@ pub(in crate::cli) enum To {
     Debian,
     /// A Bugzilla: the fields of a new bug, as JSON.
     Bugzilla,
-    /// Launchpad: a mail with commands, for you to sign.
+    /// Launchpad: a mail with commands, which you have to sign.
     Launchpad,
-    /// GitLab or GitHub, also that of QEMU's makers: an issue in Markdown.
+    /// GitLab (also QEMU's upstream) or GitHub: an issue in Markdown.
     Gitlab,
     /// Kata: an issue in Markdown.
     Kata,
@@ -104,27 +104,28 @@ impl From<To> for Form {
 pub(in crate::cli) struct BugArguments {
     #[command(flatten)]
     pub failed: FailedTestArguments,
-    /// For which tracker [default: that of whom the failure is].
+    /// The tracker to report to [default: that of the component at fault].
     #[arg(long, value_enum, value_name = "TRACKER")]
     pub to: Option<To>,
-    /// Also write down what is no bug, because the release never claimed it: as a wish.
+    /// Also report what is not a bug, because the release never claimed to support it, as a wish.
     #[arg(long)]
     pub wishlist: bool,
-    /// The folder for the report, the reproducer, the bundle, and where they should go; must be empty or absent.
+    /// The folder for the report, the reproducer, the bundle, and instructions where to send them; must be empty or
+    /// absent.
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
-    /// Run the reproducer three times, each in a new container of the release's image. Packages that it needs are
-    /// installed into that image first.
+    /// Run the reproducer three times, each time in a new container of the release's image. Packages that it needs are
+    /// first installed into that image.
     #[arg(long)]
     pub reproduce: bool,
-    /// Folders of runs, or folders that have such folders in them, that say when the test last passed [default:
-    /// kata-qualify-out, where it is there].
+    /// Output folders of runs, or folders that contain such folders, to find out when the test last passed [default:
+    /// kata-qualify-out, if it exists].
     #[arg(long = "runs", value_name = "DIR")]
     pub runs: Vec<PathBuf>,
     /// Records that replace or add to the shipped ones.
     #[arg(long, value_name = "DIR")]
     pub records: Option<PathBuf>,
-    /// With --reproduce: use no network, but the newest cached image of the release.
+    /// With --reproduce: do not use the network, but the newest cached image of the release.
     #[arg(long)]
     pub offline: bool,
     #[command(flatten)]

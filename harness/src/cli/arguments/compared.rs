@@ -10,10 +10,10 @@ pub(in crate::cli) const AGE: u32 = 30;
 /// `kata-qualify diff`.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct DiffArguments {
-    /// A run's output folder: what was before. Alone it is what is now, and what was before is the record.
+    /// The output folder of the earlier run. If it is the only one, it is compared with the record.
     #[arg(value_name = "RUN")]
     pub a: PathBuf,
-    /// Another run's output folder: what is now.
+    /// The output folder of the later run.
     #[arg(value_name = "RUN")]
     pub b: Option<PathBuf>,
     /// Records that replace or add to the shipped ones.
@@ -33,10 +33,10 @@ pub(in crate::cli) struct StaleArguments {
     /// Kata families, or `all` [default: those that upstream maintains].
     #[arg(long = "profile", value_delimiter = ',', value_name = "PROFILE")]
     pub profiles: Vec<String>,
-    /// Days after which an entry is stale, whatever the mirror has.
+    /// Days after which an entry is stale, even if the mirror has the same versions.
     #[arg(long, value_name = "DAYS", default_value_t = AGE, value_parser = clap::value_parser!(u32).range(1..=3650))]
     pub age: u32,
-    /// Ask no mirror: an entry's age and its test set only.
+    /// Ask no mirror: check only an entry's age and its test set.
     #[arg(long)]
     pub offline: bool,
     /// Records that replace or add to the shipped ones.
@@ -55,8 +55,8 @@ pub(in crate::cli) struct HistoryArguments {
     /// A release: `debian:13`.
     #[arg(value_name = "TARGET")]
     pub target: String,
-    /// Folders of runs, or folders that have such folders in them: they say more than the record [default:
-    /// kata-qualify-out, where it is there].
+    /// Output folders of runs, or folders that contain such folders, to be used in addition to the record [default:
+    /// kata-qualify-out, if it exists].
     #[arg(long = "runs", value_name = "DIR")]
     pub runs: Vec<PathBuf>,
     /// Records that replace or add to the shipped ones.

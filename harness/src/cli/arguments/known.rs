@@ -9,7 +9,7 @@ pub(in crate::cli) struct ListArguments {
     /// What to list.
     #[arg(value_enum, default_value = "tests")]
     pub what: ListWhat,
-    /// Only what contains this; of tests also those that prove the capability of this name.
+    /// List only names that contain this; for tests also those that prove the capability of this name.
     #[arg(long = "test", value_name = "FILTER")]
     pub filter: Option<String>,
     /// Records that replace or add to the shipped ones.

@@ -9,24 +9,24 @@ const YEAR: u64 = 365 * 24 * 60 * 60;
 /// `kata-qualify profiles`.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct ProfilesArguments {
-    /// A git repository with Kata's tags and its branch `main`, bare or not; it is only read.
+    /// A git repository with Kata's tags and its branch `main`, bare or not; it is not modified.
     #[arg(long, value_name = "CHECKOUT")]
     pub against: PathBuf,
-    /// Seconds that reading it may take.
+    /// Time limit for reading it, in seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 900, value_parser = clap::value_parser!(u64).range(1..=YEAR))]
     pub within: u64,
 }
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct GenerateArguments {
-    /// The folder; it is made if need be.
+    /// The folder; it is created if needed.
     #[arg(value_name = "DIR")]
     pub folder: PathBuf,
 }
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct DoctorArguments {
-    /// Install what is missing (as root; prints what it does).
+    /// Install what is missing; must be run as root, and prints what it does.
     #[arg(long)]
     pub fix: bool,
 }

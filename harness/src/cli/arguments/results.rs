@@ -6,8 +6,8 @@ use std::path::PathBuf;
 
 #[derive(Debug, Clone, Args)]
 pub(in crate::cli) struct RerunArguments {
-    /// The output folder of the run. Its cells and profiles are run again, unless others are named here; give the other
-    /// options again that it was started with.
+    /// The output folder of the run. Its cells and profiles are run again, unless others are given; repeat the other
+    /// options that it was started with.
     #[arg(value_name = "RUN", conflicts_with_all = ["filter", "cells", "stale"])]
     pub run: PathBuf,
     #[command(flatten)]
@@ -17,7 +17,7 @@ pub(in crate::cli) struct RerunArguments {
 /// How results are judged and shown.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct JudgedArguments {
-    /// Records that replace or add to the shipped ones; what is judged is compared with them.
+    /// Records that replace or add to the shipped ones; the results are compared with them.
     #[arg(long, value_name = "DIR")]
     pub records: Option<PathBuf>,
     /// Exit with 1 if anything required is not supported, whatever the record says.
@@ -38,10 +38,10 @@ pub(in crate::cli) struct ReportArguments {
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct SiteArguments {
-    /// Output folders of runs, or bundles; without any the pages show what the records say.
+    /// Output folders of runs, or bundles; without any, the pages show only what the records say.
     #[arg(value_name = "RUN")]
     pub runs: Vec<PathBuf>,
-    /// Folder for the pages; must be empty, absent, or an older site, which is replaced whole.
+    /// Folder for the pages; must be empty, absent, or an older site, which is replaced completely.
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
     /// Records that replace or add to the shipped ones.
@@ -51,14 +51,15 @@ pub(in crate::cli) struct SiteArguments {
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct MergeArguments {
-    /// Output folders of runs, merged ones too, or bundles; the same one may come twice.
+    /// Output folders of runs or merged runs, or bundles; duplicates are ignored.
     #[arg(required = true, value_name = "DIR|BUNDLE")]
     pub runs: Vec<PathBuf>,
-    /// Folder for the journal, reports and logs of all of them; must be empty or absent.
+    /// Folder for the merged journal, reports and logs; must be empty or absent.
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
-    /// What was to be run, as `plan --format json` prints it: a pipeline's exit code, and the folder `pipeline` in --out
-    /// with what it tells people. A bundle that cannot be read counts as missing: exit 3, if nothing is worse.
+    /// The plan of the runs, as printed by `plan --format json`: use the exit codes of a pipeline, and write its
+    /// messages for people into the folder `pipeline` in --out. A bundle that cannot be read counts as missing: exit 3,
+    /// if nothing is worse.
     #[arg(long, value_name = "PLAN")]
     pub plan: Option<PathBuf>,
     #[command(flatten)]
@@ -67,11 +68,11 @@ pub(in crate::cli) struct MergeArguments {
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct WriteBackArguments {
-    /// Output folders of runs, merged ones too, or bundles; what none of them saw to its end stays as it is.
+    /// Output folders of runs or merged runs, or bundles; entries that none of them finished stay unchanged.
     #[arg(required = true, value_name = "DIR|BUNDLE")]
     pub runs: Vec<PathBuf>,
-    /// The records, whose folder verified/ is written; the shipped ones lie in distros/records. A folder without records
-    /// or verified/ is refused.
+    /// The folder of records, in which the folder verified/ is written; the shipped records are in distros/records. A
+    /// folder without records or verified/ is refused.
     #[arg(long, value_name = "DIR")]
     pub records: PathBuf,
 }
@@ -81,7 +82,7 @@ pub(in crate::cli) struct BundleArguments {
     /// A run's output folder.
     #[arg(value_name = "RUN")]
     pub run: PathBuf,
-    /// The bundle [default: kata-qualify-<run>.tar.zst]; one that is there is not replaced.
+    /// The bundle [default: kata-qualify-<run>.tar.zst]; an existing file is not replaced.
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
     /// Records that replace or add to the shipped ones; the reports in the bundle compare with them.
@@ -91,7 +92,7 @@ pub(in crate::cli) struct BundleArguments {
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct VerifyArguments {
-    /// What `bundle` has made, here or elsewhere.
+    /// A bundle made by `kata-qualify bundle`, here or elsewhere.
     #[arg(value_name = "BUNDLE")]
     pub bundle: PathBuf,
     #[command(flatten)]
@@ -100,7 +101,7 @@ pub(in crate::cli) struct VerifyArguments {
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct WatchArguments {
-    /// The output folder of a run that goes on, or of one that is over.
+    /// The output folder of a run, which may still be running or be finished.
     #[arg(value_name = "DIR")]
     pub folder: PathBuf,
 }

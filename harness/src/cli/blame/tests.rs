@@ -68,8 +68,8 @@ fn a_failed_test_is_named_by_a_part_of_it_that_no_other_has() {
     let in_13 = chosen(&two, &blame_arguments("rename", &["--cell", "debian:13/x86_64/container"]).failed).unwrap();
     assert_eq!(in_13.cell, cell("13"));
     for (matrix, test, expected) in [
-        (&one, "virtio_fs", "is several failed tests"),
-        (&one, "boots", "no test with `boots` in its name failed there; of all: filesystem"),
+        (&one, "virtio_fs", "matches several failed tests"),
+        (&one, "boots", "no failed test there has `boots` in its name; tests that failed: filesystem"),
         (&two, "rename", "failed in several cells: name one by --cell debian:12"),
     ] {
         let error = chosen(matrix, &blame_arguments(test, &[]).failed).unwrap_err().to_string();
@@ -124,30 +124,30 @@ fn what_was_found_is_said_with_the_commands() {
     assert_eq!(
         said(&case(), "debian:13", &seen, &green),
         "filesystem::virtio_fs::rename_is_atomic in debian:12/x86_64/container under go-3.32\n\
-         it failed, and blames virtiofsd: virtiofsd: a reader saw neither name\n\
+         it failed, presumably because of virtiofsd: virtiofsd: a reader saw neither name\n\
          \x20 with nothing swapped: fails (s)\n    kata-qualify run a\n\
          \x20 with virtiofsd of debian:13: passes\n    kata-qualify run b\n\
-         it passes with virtiofsd of debian:13: the smallest swap that turns it green\n"
+         it passes with virtiofsd of debian:13: this is the smallest swap that fixes it\n"
     );
     let (both, qemu) = (vec![Component::Virtiofsd, Component::Qemu], vec![vec![Component::Qemu]]);
     for (finding, expected) in [
-        (Finding::Green(both.clone()), "virtiofsd and qemu of debian:13, and fails with each part of these alone"),
+        (Finding::Green(both.clone()), "virtiofsd and qemu of debian:13, and fails with only some of them"),
         (
             Finding::MayBeLess { green: both, parts: qemu },
-            "no verdict: it passes with virtiofsd and qemu of debian:13, and so it may with less, which was not judged \
-             for certain: qemu of debian:13",
+            "no verdict: it passes with virtiofsd and qemu of debian:13; a smaller swap may be enough, but could not \
+             be judged reliably: qemu of debian:13",
         ),
-        (Finding::None, "no swap with components of debian:13 turns it green"),
-        (Finding::Control(Seen::Passed), "no verdict: with nothing swapped it passes now"),
-        (Finding::OtherFailure("t".to_owned()), "fails in another way now: t"),
+        (Finding::None, "swapping in components of debian:13 does not fix it"),
+        (Finding::Control(Seen::Passed), "no verdict: without any swap it now passes"),
+        (Finding::OtherFailure("t".to_owned()), "it now fails differently: t"),
         (
             Finding::NoDonor,
-            "no verdict: no release is recorded where it passes under go-3.32: name one by `kata-qualify",
+            "no verdict: the records know no release where it passes under go-3.32: name one with `kata-qualify",
         ),
-        (Finding::NothingToSwap, "no verdict: nothing that takes part"),
+        (Finding::NothingToSwap, "no verdict: no component that this test uses"),
         (
             Finding::NoneCertain(vec![(vec![Component::Qemu], Seen::Sometimes { passed: 1, of: 2 })]),
-            "no verdict: no swap turned it green each time, and with qemu of debian:13 it passes 1 of 2 times",
+            "no verdict: no swap fixed it reliably: with qemu of debian:13 it passes 1 of 2 times",
         ),
     ] {
         let text = said(&case(), "debian:13", &[], &finding);
@@ -178,7 +178,7 @@ fn without_a_donor_there_is_no_verdict_and_the_next_case_is_looked_into() {
     assert!(matches!(all[..], [Ended::Found(Finding::NoDonor), Ended::Found(Finding::NoDonor)]));
     for (_, folder) in &cases {
         let told = std::fs::read_to_string(folder.join(FILE)).unwrap();
-        assert!(told.contains("no verdict: no release is recorded where it passes under go-none"), "{told}");
+        assert!(told.contains("no verdict: the records know no release where it passes under go-none"), "{told}");
     }
 }
 

@@ -55,42 +55,42 @@ pub(super) fn command(arguments: &RunArguments) -> String {
 /// Lists the steps with their results, and the conclusion.
 pub(super) fn said(case: &Case, from: &str, seen: &[(Vec<Component>, String, Seen)], finding: &Finding) -> String {
     let mut out = format!("{} in {} under {}\n", case.test, case.cell, case.profile);
-    out.push_str(&format!("it failed, and blames {}: {}\n", case.blames, case.signature));
+    out.push_str(&format!("it failed, presumably because of {}: {}\n", case.blames, case.signature));
     for (swap, command, seen) in seen {
         out.push_str(&format!("  with {}: {seen}\n    {command}\n", named(swap, from)));
     }
     out.push_str(&match finding {
         Finding::Green(swap) if swap.len() > 1 => {
-            format!("it passes with {}, and fails with each part of these alone\n", named(swap, from))
+            format!("it passes with {}, and fails with only some of them\n", named(swap, from))
         }
         Finding::Green(swap) => {
-            format!("it passes with {}: the smallest swap that turns it green\n", named(swap, from))
+            format!("it passes with {}: this is the smallest swap that fixes it\n", named(swap, from))
         }
         Finding::MayBeLess { green, parts } => {
             let parts: Vec<String> = parts.iter().map(|swap| named(swap, from)).collect();
             format!(
-                "no verdict: it passes with {}, and so it may with less, which was not judged for certain: {}\n",
+                "no verdict: it passes with {}; a smaller swap may be enough, but could not be judged reliably: {}\n",
                 named(green, from),
                 parts.join("; ")
             )
         }
-        Finding::None => format!("no swap with components of {from} turns it green\n"),
+        Finding::None => format!("swapping in components of {from} does not fix it\n"),
         Finding::NoneCertain(uncertain) => {
             let told: Vec<String> =
                 uncertain.iter().map(|(swap, seen)| format!("with {} it {seen}", named(swap, from))).collect();
-            format!("no verdict: no swap turned it green each time, and {}\n", told.join("; "))
+            format!("no verdict: no swap fixed it reliably: {}\n", told.join("; "))
         }
-        Finding::Control(seen) => format!("no verdict: with nothing swapped it {seen} now\n"),
+        Finding::Control(seen) => format!("no verdict: without any swap it now {seen}\n"),
         Finding::OtherFailure(signature) => {
-            format!("no verdict: with nothing swapped it fails in another way now: {signature}\n")
+            format!("no verdict: without any swap it now fails differently: {signature}\n")
         }
         Finding::NoDonor => format!(
-            "no verdict: no release is recorded where it passes under {}: name one by `kata-qualify blame RUN {} --from \
-             RELEASE`\n",
+            "no verdict: the records know no release where it passes under {}: name one with `kata-qualify blame RUN \
+             {} --from RELEASE`\n",
             case.profile, case.test
         ),
         Finding::NothingToSwap => {
-            format!("no verdict: nothing that takes part in this test can be swapped for that of {from}\n")
+            format!("no verdict: no component that this test uses can be replaced by that of {from}\n")
         }
     });
     reports::redact::text(&out)

@@ -30,7 +30,10 @@ pub(super) fn in_clean_trees(
     let needed = failed.test.reproducer.map(needs).unwrap_or_default();
     if !needed.is_empty() && release.package_manager != PackageManager::Apt {
         let names = needed.join(", ");
-        let why = format!("--reproduce: what this script needs is known by Debian's names only ({names})");
+        let why = format!(
+            "--reproduce works only on distros that use apt: the packages this script needs are known \
+                           only by their Debian names ({names})"
+        );
         return Err(UsageError(why).into());
     }
     let environments = [Environment::Container];
@@ -55,7 +58,7 @@ pub(super) fn in_clean_trees(
         anyhow::Ok(reproduce(&docker, &name, script, &owner).await?)
     });
     if !shut_down(runtime, CLEANING) {
-        tell("warning: cleaning up has not ended in time: `kata-qualify clean` removes what is left");
+        tell("warning: cleanup timed out: `kata-qualify clean` removes what is left");
     }
     tried
 }
@@ -63,7 +66,7 @@ pub(super) fn in_clean_trees(
 /// Returns a log with the output of each run.
 pub(super) fn log(tried: &[Tried], redactor: &Redactor) -> String {
     let one = |(number, tried): (usize, &Tried)| {
-        let code = tried.code.map_or_else(|| "ended from outside".to_owned(), |code| format!("exit code {code}"));
+        let code = tried.code.map_or_else(|| "killed by a signal".to_owned(), |code| format!("exit code {code}"));
         format!("==== time {}: {code}\n{}\n", number + 1, redactor.text(&tried.said))
     };
     tried.iter().enumerate().map(one).collect()

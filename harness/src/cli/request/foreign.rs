@@ -38,7 +38,7 @@ pub(in crate::cli) fn architecture(
     let failed = |why: String| UsageError(format!("--arch {arch}: {why}"));
     if environments != [Environment::Vm] {
         return Err(failed(format!(
-            "this machine is {here}, and others are emulated in virtual machines: add --in vm"
+            "this machine is {here}; other architectures are emulated in virtual machines only: use --in vm"
         )));
     }
     for (given, option) in [
@@ -47,7 +47,7 @@ pub(in crate::cli) fn architecture(
         (images.source == SourceArgument::Oci, "--source oci"),
     ] {
         if given {
-            return Err(failed(format!("{option} does not go with it: bases of {arch} are bootstrapped")));
+            return Err(failed(format!("{option} cannot be used: images for {arch} are always bootstrapped")));
         }
     }
     Ok(arch)
@@ -66,12 +66,10 @@ pub(super) fn suits(arguments: &RunArguments, releases: &[Release], profiles: &[
             let known: Vec<&str> =
                 Profile::all().iter().filter(|p| is_read(p, arch)).map(|p| p.name.as_str()).collect();
             let (name, known) = (&profile.name, known.join(", "));
-            return Err(UsageError(format!(
-                "--profile {name}: on {arch} Kata's arguments are known under {known} alone"
-            )));
+            return Err(UsageError(format!("--profile {name}: Kata's arguments on {arch} are known only for {known}")));
         }
         if Some(arch) != Arch::of_machine() && !arguments.kata.is_empty() {
-            let why = "--kata does not go with it: nobody has run Kata's release archives of another architecture";
+            let why = "--kata cannot be used: Kata's release archives were never tested on an emulated architecture";
             return Err(failed(why.to_owned()));
         }
         if let Some(why) = cannot(release) {
@@ -88,7 +86,10 @@ pub(in crate::cli) fn cannot(release: &Release) -> Option<String> {
     }
     if release.package_manager != PackageManager::Apt {
         let (name, manager) = (release.name(), release.package_manager);
-        return Some(format!("{name} is installed by {manager}, and releases of another architecture by apt alone"));
+        return Some(format!(
+            "{name} uses {manager}, but other architectures are supported only for releases that use \
+                             apt"
+        ));
     }
     let lacks = lacks(release.arch);
     (!lacks.is_empty()).then(|| lacks.join("; "))
@@ -100,12 +101,12 @@ pub(in crate::cli) fn lacks(arch: Arch) -> Vec<String> {
     if built_in::agent(arch).is_none() {
         let toolchain = built_in::toolchain(arch);
         all.push(format!(
-            "this program was built without an agent for {arch}: install {toolchain}, and build it again"
+            "this kata-qualify was built without an agent for {arch}: install {toolchain}, and rebuild it"
         ));
     }
     if !images::runs_programs_of(arch) {
         let advice = how_to_interpret(Path::new(INTERPRETERS), arch);
-        all.push(format!("this machine runs no programs of {arch}, as packages' scripts are: {advice}"));
+        all.push(format!("this machine cannot run programs for {arch}, which packages' scripts need: {advice}"));
     }
     all
 }
@@ -119,11 +120,11 @@ fn how_to_interpret(folder: &Path, arch: Arch) -> String {
     let line = folder.join(format!("qemu-{arch}.conf"));
     match line.is_file() {
         true => format!(
-            "qemu-user is installed and not registered: mount binfmt_misc at /proc/sys/fs/binfmt_misc, write {} to \
+            "qemu-user is installed but not registered: mount binfmt_misc at /proc/sys/fs/binfmt_misc, write {} to \
              `register` there, and leave it mounted",
             line.display()
         ),
-        false => "install qemu-user-binfmt, or qemu-user-static up to Debian 12".to_owned(),
+        false => "install qemu-user-binfmt (up to Debian 12: qemu-user-static)".to_owned(),
     }
 }
 
@@ -174,7 +175,7 @@ mod tests {
         let refused = of(&["--arch", arch], &[Environment::Container]).unwrap_err();
         assert!(refused.starts_with(&format!("--arch {arch}: this machine is ")), "{refused}");
         let refused = of(&["--arch", arch, "--source", "oci"], &[Environment::Vm]).unwrap_err();
-        assert!(refused.contains("--source oci does not go with it"), "{refused}");
+        assert!(refused.contains("--source oci cannot be used"), "{refused}");
         assert_eq!(of(&["--arch", arch], &[Environment::Vm]), Ok(other()));
     }
 
@@ -198,7 +199,7 @@ mod tests {
             .unwrap();
         let said = how_to_interpret(folder.path(), Arch::Aarch64);
         assert!(
-            said.starts_with("qemu-user is installed and not registered") && said.contains("qemu-aarch64.conf"),
+            said.starts_with("qemu-user is installed but not registered") && said.contains("qemu-aarch64.conf"),
             "{said}"
         );
         assert!(how_to_interpret(folder.path(), Arch::S390x).starts_with("install"));
@@ -207,8 +208,8 @@ mod tests {
     #[test]
     fn arguments_that_nobody_has_read_and_kata_itself_are_refused() {
         let said = refused(&[], debian(Arch::Aarch64), "go-3.29");
-        assert_eq!(said, "--profile go-3.29: on aarch64 Kata's arguments are known under go-3.32, rs-4.1 alone");
+        assert_eq!(said, "--profile go-3.29: Kata's arguments on aarch64 are known only for go-3.32, rs-4.1");
         let said = refused(&["--kata", "/kata.tar.zst"], debian(other()), "rs-4.1");
-        assert!(said.contains("--kata does not go with it"), "{said}");
+        assert!(said.contains("--kata cannot be used"), "{said}");
     }
 }

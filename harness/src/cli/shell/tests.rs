@@ -71,9 +71,9 @@ fn what_did_not_fail_or_is_not_known_is_refused_by_name() {
     let passed = refused(&ended, "rename_is_atomic").unwrap();
     assert_eq!(passed, format!("{RENAME} passed there: there is nothing to look into"));
     let other = refused(&[(RENAME, skipped)], RENAME).unwrap();
-    assert_eq!(other, format!("{RENAME} did not fail there: it came to `skip`"));
+    assert_eq!(other, format!("{RENAME} did not fail there: its outcome is `skip`"));
     let unknown = refused(&ended, "rename_is_atmic").unwrap();
-    let expected = "no test with `rename_is_atmic` in its name ran there; the nearest are ";
+    let expected = "no test with `rename_is_atmic` in its name ran there; similar names: ";
     let near = unknown.strip_prefix(expected).unwrap_or_else(|| panic!("{unknown}"));
     assert_eq!(near.split(", ").count(), NEAREST, "{near}");
     assert!(near.contains("::rename_is_atomic"), "{near}");

@@ -80,11 +80,13 @@ impl Broker {
         let is_ours = |cid: u32| cid.checked_sub(self.first_cid).is_some_and(|number| number < CIDS);
         match wish {
             Wish::VhostVsock { cid } | Wish::Dial { cid, .. } if !is_ours(cid) => {
-                refused("the context id is of no guest of this container")
+                refused("the context id does not belong to a guest of this container")
             }
-            Wish::Listen { port } if !vsock::TEST_PORTS.contains(&port) => refused("the port is none of the tests'"),
+            Wish::Listen { port } if !vsock::TEST_PORTS.contains(&port) => {
+                refused("the port is not one that tests use")
+            }
             Wish::Tap { queues } if !(1..=QUEUES).contains(&queues) => {
-                refused(&format!("a tap has from 1 to {QUEUES} queues"))
+                refused(&format!("a tap device must have 1 to {QUEUES} queues"))
             }
             Wish::VhostVsock { cid } => vhost::serves(vhost::VSOCK).and_then(|()| vhost::vsock(cid)).map(one),
             Wish::VhostNet => vhost::serves(vhost::NET).and_then(|()| vhost::net()).map(one),
@@ -93,7 +95,7 @@ impl Broker {
             Wish::Tap { queues } => {
                 let counted = Counted::new(&self.taps);
                 if counted.0.load(Ordering::Relaxed) > TAPS {
-                    return refused("the container has too many taps");
+                    return refused("the container has too many tap devices");
                 }
                 vhost::tap_apart(queues, counted)
             }
@@ -176,11 +178,11 @@ mod tests {
                 Wish::VhostVsock { cid: u32::MAX },
             ] {
                 let why = ask(socket, wish).unwrap_err().to_string();
-                assert_eq!(why, "the context id is of no guest of this container", "{wish:?}");
+                assert_eq!(why, "the context id does not belong to a guest of this container", "{wish:?}");
             }
             for port in [22, vsock::AGENT_PORT, vsock::TEST_PORTS.start - 1, vsock::TEST_PORTS.end] {
                 let why = ask(socket, Wish::Listen { port }).unwrap_err().to_string();
-                assert_eq!(why, "the port is none of the tests'", "{port}");
+                assert_eq!(why, "the port is not one that tests use", "{port}");
             }
         });
     }
@@ -238,7 +240,7 @@ mod tests {
             let mut taps: Vec<OwnedFd> = (0..TAPS).map(|_| ask(socket, Wish::Tap { queues: 1 }).unwrap()).collect();
             assert_eq!(
                 ask(socket, Wish::Tap { queues: 1 }).unwrap_err().to_string(),
-                "the container has too many taps"
+                "the container has too many tap devices"
             );
             taps.clear();
             // Taps are freed once their other ends have noticed.

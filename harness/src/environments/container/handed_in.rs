@@ -33,16 +33,16 @@ const A_VCPU: Duration = Duration::from_secs(5);
 #[derive(Debug, thiserror::Error)]
 pub enum KvmWithheld {
     /// There is no container to give KVM to.
-    #[error("there is no container")]
+    #[error("no container is used")]
     NoContainer,
     /// Containers may run on another machine.
-    #[error("the Docker engine may be another machine's: DOCKER_HOST names no socket of this one")]
+    #[error("DOCKER_HOST is not a local socket, so the Docker engine may run on another machine")]
     OtherMachine,
     /// No vCPU runs.
     #[error(transparent)]
     Vcpu(#[from] VcpuError),
     /// A vCPU hangs.
-    #[error("a vCPU has not run within {} s", A_VCPU.as_secs())]
+    #[error("a vCPU did not run within {} s", A_VCPU.as_secs())]
     Late,
 }
 
@@ -160,7 +160,7 @@ mod tests {
     fn a_broker_knows_its_own_guests_and_ends_with_its_container() {
         with_broker(|ask| {
             let other = ask(Wish::Dial { cid: first_cid("volume") - 1, port: 1024 }).unwrap_err();
-            assert_eq!(other.to_string(), "the context id is of no guest of this container");
+            assert_eq!(other.to_string(), "the context id does not belong to a guest of this container");
             // Either no process listens there, or there is no vsock; in both cases the kernel was asked.
             let own = ask(Wish::Dial { cid: first_cid("volume"), port: 1024 }).unwrap_err();
             assert!(own.raw_os_error().is_some(), "{own}");

@@ -54,14 +54,15 @@ const SILENCE: Duration = Duration::from_secs(120);
 pub enum CloudError {
     /// A URL without the vendor's checksum.
     #[error(
-        "{name} has no checksum: put the vendor's behind the address, as #sha512:HEX or #sha256:HEX (it is in the SHA512SUMS or SHA256SUMS beside the image)"
+        "{name} has no checksum: append the vendor's to the address, as #sha512:HEX or #sha256:HEX (see the SHA512SUMS \
+         or SHA256SUMS file next to the image)"
     )]
     NoChecksum {
         /// The last part of the URL.
         name: String,
     },
     /// There is no such file.
-    #[error("{place} is no file: expected a qcow2 image, or an https:// address")]
+    #[error("{place} is not a file: expected a qcow2 image, or an https:// address")]
     NoFile {
         /// The path.
         place: String,
@@ -90,7 +91,7 @@ pub enum CloudError {
     #[error("{0}")]
     Refused(String),
     /// The guest claims an impossible number.
-    #[error("the guest that read it says that it wrote {bytes} bytes to a disk of {SPACE}")]
+    #[error("the guest that reads the image claims to have written {bytes} bytes to a disk of {SPACE}")]
     TooMuch {
         /// The number of bytes that it claims.
         bytes: u64,
@@ -181,7 +182,7 @@ impl CloudImage {
         let source = ExternalFile { checksum: Some(self.checksum.clone()), ..self.source.clone() };
         let (path, sha256) = source.open(&task.folder.join("image"), &self.cancel)?;
         let image = qcow2::open(&path)?;
-        (task.tell)("preparing the QEMU that reads it");
+        (task.tell)("preparing the QEMU that reads the image");
         let outer = self.pinned.get()?;
         let tar = task.folder.join("base.tar");
         let failed = |doing, path: &Path| {
@@ -191,7 +192,7 @@ impl CloudImage {
         let made = File::options().read(true).write(true).create_new(true).open(&tar);
         let archive = made.and_then(|file| file.set_len(SPACE).map(|()| file)).map_err(failed("creating", &tar))?;
         let ours = archive.try_clone().map_err(failed("creating", &tar))?;
-        (task.tell)("booting the guest that reads it");
+        (task.tell)("booting the guest that reads the image");
         let extras = Extras {
             modules: &MODULES,
             arguments: arguments(),
@@ -243,8 +244,8 @@ fn read_in(tiny: &Tiny, task: &Task<'_>) -> Result<u64, CloudError> {
         let how = tiny.ending().unwrap_or_else(|| error_chain(e));
         CloudError::Guest { doing, how }
     };
-    tiny.client.wait_for_hello(BOOT, alive).map_err(|e| ended("booting the guest that reads it", &e))?;
-    (task.tell)("reading its root filesystem");
+    tiny.client.wait_for_hello(BOOT, alive).map_err(|e| ended("booting the guest that reads the image", &e))?;
+    (task.tell)("reading the image's root filesystem");
     let request = GuestRequest::Archive { disk: "vda".to_owned(), to: "/dev/vdb".to_owned() };
     let heard = || alive() && tiny.client.silent_for() < SILENCE;
     match tiny.client.ask(request, READ, heard) {
@@ -253,8 +254,10 @@ fn read_in(tiny: &Tiny, task: &Task<'_>) -> Result<u64, CloudError> {
             Ok(bytes)
         }
         Ok(GuestReply::Failed { message }) => Err(CloudError::Refused(harmless(&message))),
-        Ok(other) => Err(CloudError::Refused(format!("the guest that reads it answered {other:?}"))),
-        Err(e) if tiny.client.silent_for() >= SILENCE => Err(ended("the guest that reads it fell silent", &e)),
+        Ok(other) => {
+            Err(CloudError::Refused(format!("unexpected answer from the guest that reads the image: {other:?}")))
+        }
+        Err(e) if tiny.client.silent_for() >= SILENCE => Err(ended("waiting for the guest that reads the image", &e)),
         Err(e) => Err(ended("reading it", &e)),
     }
 }
@@ -299,7 +302,7 @@ mod tests {
         let other = accepted("debian:12", trixie).unwrap_err();
         assert_eq!(
             other,
-            "made.qcow2 is Debian GNU/Linux 13 (trixie) (debian:13), and debian:12 was asked for: name the release that it is of"
+            "made.qcow2 is Debian GNU/Linux 13 (trixie) (debian:13), but debian:12 was requested: name the release that the image contains"
         );
         // A derivative of the requested release is refused.
         let relative =
@@ -328,8 +331,8 @@ mod tests {
             error_chain(&opened.unwrap_err())
         };
         assert!(open("https://images.example/debian-13.qcow2").contains("debian-13.qcow2 has no checksum"));
-        assert!(open("/nonexistent/x.qcow2").contains("/nonexistent/x.qcow2 is no file"));
-        assert!(open(&junk.to_string_lossy()).contains("no qcow2 image, it begins with `junk`"));
+        assert!(open("/nonexistent/x.qcow2").contains("/nonexistent/x.qcow2 is not a file"));
+        assert!(open(&junk.to_string_lossy()).contains("not a qcow2 image, it begins with `junk`"));
         assert!(open(&format!("{}#{}", junk.display(), "0".repeat(64))).contains("has the checksum sha256:"));
     }
 }

@@ -55,7 +55,7 @@ pub(super) fn here() -> Arch {
 #[derive(Debug, thiserror::Error)]
 pub enum OuterError {
     /// The image with the QEMU could not be prepared.
-    #[error("preparing {release} for its QEMU, which boots virtual machines")]
+    #[error("preparing {release}, whose QEMU boots virtual machines")]
     Image {
         /// The release, such as `debian:13`.
         release: String,
@@ -63,7 +63,7 @@ pub enum OuterError {
         source: ImageError,
     },
     /// The image cannot be kept in the cache.
-    #[error("holding {image} in the cache")]
+    #[error("locking {image} in the cache")]
     Hold {
         /// The release of the image.
         image: String,
@@ -71,7 +71,7 @@ pub enum OuterError {
         source: io::Error,
     },
     /// The image lacks the package.
-    #[error("{image} has no {package}")]
+    #[error("package {package} is not installed in {image}")]
     NoPackage {
         /// The release of the image.
         image: String,
@@ -79,7 +79,7 @@ pub enum OuterError {
         package: &'static str,
     },
     /// The package is installed but its program is missing.
-    #[error("{program} is no program in the image of {image}")]
+    #[error("{program} is not an executable file in the image of {image}")]
     NoProgram {
         /// The release of the image.
         image: String,

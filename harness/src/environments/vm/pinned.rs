@@ -160,9 +160,9 @@ enum NoKvm {
     Guest(#[from] TinyError),
     #[error("no guest boots under KVM: {0}")]
     Ended(String),
-    #[error("no guest boots under KVM: nothing within {} s: {said}", KVM_BOOT.as_secs())]
+    #[error("no guest boots under KVM: no answer within {} s: {said}", KVM_BOOT.as_secs())]
     Silent { said: String },
-    #[error("KVM here does not nest: a virtual machine would have no KVM of its own")]
+    #[error("nested KVM is not available here: a virtual machine would have no KVM of its own")]
     NotNested,
 }
 

@@ -122,13 +122,16 @@ impl<'n> Layout<'n> {
         }
         let Some(saved) = self.document("/manifest.json")? else {
             return Err(self.refused(
-                "it has neither index.json nor manifest.json: expected what `docker save` writes, or an OCI layout",
+                "it has neither index.json nor manifest.json: expected an archive written by `docker save`, or an OCI \
+                 layout",
             ));
         };
         let saved: Vec<Saved> = self.parsed(&saved, "manifest.json")?;
         match saved.as_slice() {
             [one] => self.of_saved(one, arch),
-            several => Err(self.refused(&format!("it has {} images: expected one, save that alone", several.len()))),
+            several => {
+                Err(self.refused(&format!("it has {} images, expected one: save only that image", several.len())))
+            }
         }
     }
 
@@ -163,12 +166,12 @@ impl<'n> Layout<'n> {
                 others.sort();
                 others.dedup();
                 let has = if others.is_empty() { "nothing".to_owned() } else { others.join(", ") };
-                Err(self.refused(&format!("it is of {has}: expected {wanted}")))
+                Err(self.refused(&format!("it is for {has}, expected {wanted}")))
             }
             several => {
                 let digests: Vec<&str> = several.iter().map(|found| found.digest.as_str()).collect();
                 let digests = digests.join(", ");
-                Err(self.refused(&format!("it has {} images for {wanted}, {digests}: expected one", several.len())))
+                Err(self.refused(&format!("it has {} images for {wanted} ({digests}), expected one", several.len())))
             }
         }
     }
@@ -199,8 +202,7 @@ impl<'n> Layout<'n> {
             let media_type = layer.media_type.as_str();
             let is_foreign = media_type.contains(".nondistributable.") || media_type.contains(".foreign.");
             if is_foreign || !layer.urls.is_empty() {
-                let what =
-                    format!("its layer {} lies elsewhere: expected an image that has all its layers", layer.digest);
+                let what = format!("its layer {} is not included: expected an image with all its layers", layer.digest);
                 return Err(self.refused(&what));
             }
             if !LAYER_TYPES.contains(&media_type) {
@@ -218,7 +220,7 @@ impl<'n> Layout<'n> {
         let named = Path::new(&saved.config).file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
         let digest = self.sha256(&format!("sha256:{named}"))?.to_owned();
         let bytes = self.document(&format!("/{}", saved.config))?;
-        let bytes = bytes.ok_or_else(|| self.refused(&format!("it lacks its configuration {}", saved.config)))?;
+        let bytes = bytes.ok_or_else(|| self.refused(&format!("its configuration {} is missing", saved.config)))?;
         self.is_of(&bytes, &digest)?;
         let configuration: Configuration = self.parsed(&bytes, &saved.config)?;
         let files = saved.layers.iter().map(|layer| (Path::new("/").join(layer), None)).collect();
@@ -235,12 +237,14 @@ impl<'n> Layout<'n> {
     ) -> Result<Image, OciImageError> {
         let Configuration { os, architecture, rootfs } = configuration;
         if os != "linux" || architecture != arch.oci_name() {
-            return Err(self.refused(&format!("it is of {os}/{architecture}: expected linux/{}", arch.oci_name())));
+            return Err(self.refused(&format!("it is for {os}/{architecture}, expected linux/{}", arch.oci_name())));
         }
         let (has, said) = (files.len(), rootfs.diff_ids.len());
         if has != said || has == 0 || has > LAYERS {
-            let what =
-                format!("it has {has} layers, and {said} by its configuration: expected the same, up to {LAYERS}");
+            let what = format!(
+                "it has {has} layers, but its configuration says {said}: expected the same number, up to \
+                         {LAYERS}"
+            );
             return Err(self.refused(&what));
         }
         let mut layers = Vec::new();
@@ -272,7 +276,7 @@ impl<'n> Layout<'n> {
         if let Some((expected, size)) = &layer.packed {
             let length = file.metadata().map_err(failed("reading", &shown))?.len();
             if length != *size {
-                return Err(self.refused(&format!("the blob {expected} has {length} bytes: expected {size}")));
+                return Err(self.refused(&format!("the blob {expected} has {length} bytes, expected {size}")));
             }
             let (found, _) = self.copied(&mut file, &mut io::sink(), length, &shown, task)?;
             self.is_same(&found, expected)?;
@@ -307,11 +311,11 @@ impl<'n> Layout<'n> {
             };
             bytes += count as u64;
             if bytes > limit {
-                let what = "its layers unpack to more bytes than those of any release's image".to_owned();
+                let what = "its unpacked layers are too large for the image of a release".to_owned();
                 return Err(self.refused(&what));
             }
             hash.update(&buffer[..count]);
-            to.write_all(&buffer[..count]).map_err(failed("writing what was read of", shown))?;
+            to.write_all(&buffer[..count]).map_err(failed("writing the content of", shown))?;
         }
     }
 
@@ -330,7 +334,7 @@ impl<'n> Layout<'n> {
         let bytes = self.root.read(&path, DOCUMENT).map_err(|e| self.lacking(&path, e))?;
         let (length, size) = (bytes.len() as u64, described.size);
         if length != size {
-            return Err(self.refused(&format!("the blob {sha256} has {length} bytes: expected {size}")));
+            return Err(self.refused(&format!("the blob {sha256} has {length} bytes, expected {size}")));
         }
         self.is_of(&bytes, sha256)?;
         Ok(bytes)
@@ -344,7 +348,7 @@ impl<'n> Layout<'n> {
         match found == expected {
             true => Ok(()),
             false => Err(self.refused(&format!(
-                "it was changed or damaged: what must have the digest sha256:{expected} has sha256:{found}"
+                "it was changed or damaged: a blob with the digest sha256:{expected} actually has sha256:{found}"
             ))),
         }
     }
@@ -353,7 +357,7 @@ impl<'n> Layout<'n> {
     fn sha256<'d>(&self, digest: &'d str) -> Result<&'d str, OciImageError> {
         let is_digit = |b: u8| matches!(b, b'0'..=b'9' | b'a'..=b'f');
         digest.strip_prefix("sha256:").filter(|digits| digits.len() == 64 && digits.bytes().all(is_digit)).ok_or_else(
-            || self.refused(&format!("`{digest}` is no digest: expected sha256: and 64 hexadecimal digits")),
+            || self.refused(&format!("`{digest}` is not a digest: expected sha256: and 64 hexadecimal digits")),
         )
     }
 
@@ -362,14 +366,12 @@ impl<'n> Layout<'n> {
     }
 
     fn unknown(&self, what: &str, media_type: &str) -> OciImageError {
-        self.refused(&format!(
-            "{what} is of the unknown media type `{media_type}`: expected an image of a Linux system"
-        ))
+        self.refused(&format!("{what} has the unknown media type `{media_type}`: expected an image of a Linux system"))
     }
 
     fn lacking(&self, inside: &Path, error: RootError) -> OciImageError {
         match error.is_missing() {
-            true => self.refused(&format!("it lacks {}", inside.display())),
+            true => self.refused(&format!("{} is missing", inside.display())),
             false => error.into(),
         }
     }

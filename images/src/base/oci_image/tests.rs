@@ -213,7 +213,7 @@ fn what_is_in_an_image_is_what_its_digests_say() {
             }
             let expected = match damage {
                 "changed" => "it was changed or damaged",
-                "longer" => "bytes: expected",
+                "longer" => "bytes, expected",
                 _ => "it lacks /blobs/sha256/",
             };
             let why = made.refused();
@@ -240,12 +240,12 @@ fn the_image_for_the_architecture_must_be_the_only_one() {
     let made = Made::new();
     made.index(&[made.plain("arm64"), made.plain("s390x")]);
     let why = made.refused();
-    assert!(why.ends_with("it is of linux/arm64, linux/s390x: expected linux/amd64"), "{why}");
+    assert!(why.ends_with("it is for linux/arm64, linux/s390x, expected linux/amd64"), "{why}");
     // An index that names another platform than the image itself.
     let mut lying = made.plain("arm64");
     lying["platform"] = json!({"os": "linux", "architecture": "amd64"});
     made.index(&[lying]);
-    assert!(made.refused().ends_with("it is of linux/arm64: expected linux/amd64"));
+    assert!(made.refused().ends_with("it is for linux/arm64, expected linux/amd64"));
     // The same image listed twice counts as one; two different images are refused.
     let bytes = layer(&[("etc/", ""), ("etc/os-release", TRIXIE), ("a", "")]);
     let (one, two) = (made.plain("amd64"), made.image("amd64", &[(LAYER, &bytes, &bytes)]));
@@ -255,12 +255,12 @@ fn the_image_for_the_architecture_must_be_the_only_one() {
     let why = made.refused();
     assert!(why.contains("it has 2 images for linux/amd64, sha256:"), "{why}");
     made.index(&[]);
-    assert!(made.refused().ends_with("it is of nothing: expected linux/amd64"));
+    assert!(made.refused().ends_with("it is for nothing, expected linux/amd64"));
     let made = Made::new();
     made.saved();
     let saved: Value = serde_json::from_slice(&std::fs::read(made.dir.path().join("manifest.json")).unwrap()).unwrap();
     made.write("manifest.json", json!([saved[0], saved[0]]).to_string().as_bytes());
-    assert!(made.refused().contains("it has 2 images: expected one"));
+    assert!(made.refused().contains("it has 2 images, expected one"));
 }
 
 #[test]
@@ -278,7 +278,7 @@ fn what_is_not_known_or_lies_elsewhere_is_refused() {
         "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip",
     ] {
         let why = of(foreign);
-        assert!(why.contains("lies elsewhere"), "{why}");
+        assert!(why.contains("is not included"), "{why}");
     }
     let made = Made::new();
     let mut described = made.blob(LAYER, &bytes);
@@ -288,12 +288,12 @@ fn what_is_not_known_or_lies_elsewhere_is_refused() {
         json!({"os": "linux", "architecture": "amd64", "rootfs": {"diff_ids": [format!("sha256:{id}")]}});
     let config = made.document(CONFIGURATION, &configuration);
     made.index(&[made.document(MANIFEST, &json!({"config": config, "layers": [described]}))]);
-    assert!(made.refused().contains("lies elsewhere"));
+    assert!(made.refused().contains("is not included"));
     made.index(&[made.document("application/vnd.example.chart", &json!({}))]);
     assert!(made.refused().contains("unknown media type `application/vnd.example.chart`"));
     // A path in the place of a digest is refused.
     made.index(&[json!({"mediaType": MANIFEST, "digest": "sha256:../../../etc/passwd", "size": 1})]);
-    assert!(made.refused().contains("is no digest"));
+    assert!(made.refused().contains("is not a digest"));
     made.write("index.json", b"[]");
     assert!(made.refused().contains("index.json is not as expected"));
 }
@@ -321,10 +321,10 @@ fn members_that_climb_or_come_twice_are_refused() {
     };
     assert_eq!(with(tar::EntryType::Regular, "other"), Ok(()));
     for (kind, name, expected) in [
-        (tar::EntryType::Regular, "../escaped", "it leads out of the folder"),
-        (tar::EntryType::Regular, "index.json", "the archive has it twice"),
-        (tar::EntryType::Regular, "././index.json", "the archive has it twice"),
-        (tar::EntryType::Fifo, "fifo", "neither a file"),
+        (tar::EntryType::Regular, "../escaped", "its path leads out of the folder"),
+        (tar::EntryType::Regular, "index.json", "the archive contains it twice"),
+        (tar::EntryType::Regular, "././index.json", "the archive contains it twice"),
+        (tar::EntryType::Fifo, "fifo", "it is not a file"),
     ] {
         let why = with(kind, name).unwrap_err();
         assert!(why.contains(expected), "{name}: {why}");
@@ -345,7 +345,7 @@ fn a_layer_that_unpacks_without_end_is_given_up() {
     };
     assert_eq!(unpacked(bytes.len() as u64).unwrap(), 1);
     let why = unpacked(bytes.len() as u64 - 1).unwrap_err().to_string();
-    assert_eq!(why, "made: its layers unpack to more bytes than those of any release's image");
+    assert_eq!(why, "made: its unpacked layers are too large for the image of a release");
 }
 
 #[test]
@@ -354,8 +354,8 @@ fn what_is_no_image_is_refused_before_anything_runs() {
     let junk = dir.path().join("junk");
     std::fs::write(&junk, "junk".repeat(1000)).unwrap();
     let why = |source: &str| opened(source).err().unwrap().to_string();
-    assert!(why("/nonexistent/image.tar").starts_with("/nonexistent/image.tar is not there"));
-    assert!(why(junk.to_str().unwrap()).contains("it is no tar archive"));
+    assert!(why("/nonexistent/image.tar").starts_with("/nonexistent/image.tar does not exist"));
+    assert!(why(junk.to_str().unwrap()).contains("it is not a tar archive"));
     assert!(why(dir.path().to_str().unwrap()).contains("neither index.json nor manifest.json"));
     assert!(why("https://images.example/debian.tar").contains("has no checksum"));
 }

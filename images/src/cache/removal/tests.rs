@@ -142,13 +142,13 @@ fn what_cannot_be_judged_is_left_and_told_and_stops_nothing() {
     assert_eq!(swept.removed, 2, "neither the file nor the link has a maker");
     let told: Vec<String> = swept.leftovers.iter().map(ToString::to_string).collect();
     let expected =
-        format!("{}: its lock does not tell whether its maker is alive: {}", tmp.join("x").display(), tmp.display());
+        format!("{}: cannot find out from its lock whether it is in use: {}", tmp.join("x").display(), tmp.display());
     assert!(told.len() == 2 && told[0].starts_with(&expected) && told[0].contains("is a link"), "{told:?}");
     assert_eq!(swept.leftovers[1].path, locks.join(key('3')));
     let lock = locks.join(key('3')).display().to_string();
     assert_eq!(
         told[1],
-        format!("{lock}: is a link: expected a folder or file of your own that nobody else may write to")
+        format!("{lock}: is a link: expected a folder or file that belongs to you and that nobody else may write to")
     );
     let done = clean(cache.path(), &CleanScope::All).unwrap();
     assert_eq!(done.removed, [key('2')]);

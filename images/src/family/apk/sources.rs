@@ -110,7 +110,7 @@ pub(super) fn keys(folder: &Path, system: Option<&Root>, files: &[PathBuf]) -> R
     }
     match found {
         0 => {
-            let detail = "neither a base nor --mirror-key names a key".to_owned();
+            let detail = "no key is given by a base or with --mirror-key".to_owned();
             Err(ImageErrorKind::Untrusted { detail }.into())
         }
         _ => Ok(()),

@@ -220,7 +220,7 @@ pub(crate) fn downloads(printed: &str, mirrors: &[String]) -> Result<Vec<Downloa
         let sound = plain(address, ":/._-+~%@=,") && plain(name, "._-+~%") && name.ends_with(".deb");
         if !ours || !sound || !plain(hash, ":") {
             let what = one_line(&without_controls(address, 200), 200);
-            let reason = "the release's apt asks for it, and it is no package of its mirrors".to_owned();
+            let reason = "the release's apt asks for it, but its mirrors do not have it".to_owned();
             return Err(ImageErrorKind::BadAddress { address: what, reason }.into());
         }
         all.push(Download { address: address.to_owned(), name: name.to_owned(), hash: hash.to_owned() });
@@ -247,8 +247,7 @@ fn acquire(settings: &AptSettings, seen: &Path) -> Result<String, Failure> {
     let mut text = String::new();
     for (key, value) in settings.all() {
         if value.contains(['"', '\n', '\r']) || key.contains(char::is_whitespace) {
-            let (address, reason) =
-                (key, "the machine's apt has a setting that cannot be written down again".to_owned());
+            let (address, reason) = (key, "this machine's apt has a setting that cannot be copied".to_owned());
             return Err(ImageErrorKind::BadAddress { address, reason }.into());
         }
         text += &format!("{key} \"{value}\";\n");

@@ -164,8 +164,10 @@ impl Job<'_> {
         for one in wanted {
             let name = format!("{ARCHIVES}/{}", one.name);
             if Some(digest::of_file(&self.folder.join(&name))?) != one.sha256 {
-                let detail =
-                    format!("{}: its checksum is not that of the database of {}", one.name, one.offered.repository);
+                let detail = format!(
+                    "{}: its checksum differs from the one in the database of {}",
+                    one.name, one.offered.repository
+                );
                 return Err(ImageErrorKind::Untrusted { detail }.into());
             }
             keyring::verify(self.runner, self.folder, phase, &name)?;

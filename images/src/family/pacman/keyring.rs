@@ -46,7 +46,7 @@ pub(super) fn make(
     let names = family::folder::names(&folder.join(KEYRINGS))?;
     let keyrings: Vec<&String> = names.iter().filter(|name| name.ends_with(".gpg")).collect();
     if keyrings.is_empty() {
-        let detail = "neither a base nor --mirror-key names a key".to_owned();
+        let detail = "no key is given by a base or with --mirror-key".to_owned();
         return Err(ImageErrorKind::Untrusted { detail }.into());
     }
     let seen = family::seen(folder).join(KEYRINGS);
@@ -143,7 +143,7 @@ pub(super) fn verify(runner: &Runner<'_>, folder: &Path, phase: Phase, name: &st
 
 /// A bad signature, or one by a key that is not trusted.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("none of the release's keys vouches for {key}")]
+#[error("none of the release's keys has signed {key}")]
 struct UntrustedSignature {
     /// Fingerprint of the key, or a text in its place.
     key: String,
@@ -158,7 +158,7 @@ fn judge(said: &str) -> Result<(), UntrustedSignature> {
     match status("VALIDSIG") {
         Some(_) if is_trusted => Ok(()),
         Some(valid) => Err(UntrustedSignature { key: valid.split(' ').nth(1).unwrap_or_default().to_owned() }),
-        None => Err(UntrustedSignature { key: "a key that is not there".to_owned() }),
+        None => Err(UntrustedSignature { key: "a missing key".to_owned() }),
     }
 }
 

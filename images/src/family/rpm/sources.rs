@@ -138,7 +138,7 @@ impl Sources {
         };
         let repositories: Vec<Repository> = mirrors.iter().map(repository).collect();
         match names.is_empty() {
-            true => Err(no_key(&release.name(), "neither a base nor --mirror-key names")),
+            true => Err(no_key(&release.name(), "a base or --mirror-key must give a key, but there is")),
             false => Ok(Sources { repositories, keys, variables: named_by(release, &OsRelease::default()) }),
         }
     }

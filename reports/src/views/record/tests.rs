@@ -81,7 +81,7 @@ fn what_could_not_be_judged_is_never_written_under_the_runs_date() {
     assert!(new[0].1.capabilities.contains_key(&Capability::VmmBoot), "{new:?}");
     let told: Vec<&str> = withheld.iter().map(|w| w.reason.as_str()).collect();
     let day = entries[0].tested;
-    let stays = format!("go-3.29: fs.virtio-fs could not be judged: what the run of {day} found stays");
+    let stays = format!("go-3.29: fs.virtio-fs could not be judged: the results of {day} stay");
     assert_eq!(told, [stays]);
     // Nothing was known about the capability before.
     let (first, withheld) = verified_entries(&sample::standings(&error));

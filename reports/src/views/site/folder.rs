@@ -21,7 +21,8 @@ const MAX_MARK: u64 = 64 << 20;
 #[derive(Debug, thiserror::Error)]
 pub enum SiteError {
     /// The directory contains files that are not a site's.
-    #[error("{dir} has {what}, which is not of a site: expected an empty folder, none, or a site of this program", dir = .dir.display())]
+    #[error("{dir} contains {what}, which does not belong to a site: expected an empty or absent folder, or an older \
+             site", dir = .dir.display())]
     Foreign {
         /// The folder.
         dir: PathBuf,
@@ -127,7 +128,7 @@ impl<'f> Folder<'f> {
     pub(crate) fn put(&mut self, path: &str, text: &str) -> io::Result<()> {
         // Names are made plain where they become paths; this check is the last line of defence.
         if !is_plain(path) {
-            return Err(io::Error::other(format!("{path:?} is no plain path")));
+            return Err(io::Error::other(format!("{path:?} is not a plain path")));
         }
         if !self.files.insert(path.to_owned()) {
             return Err(io::Error::other(format!("{path} would be written twice")));
@@ -218,7 +219,7 @@ mod tests {
         ] {
             let dir = folder(files);
             let refused = refuse_foreign(dir.path()).unwrap_err().to_string();
-            assert!(refused.contains(&format!(" has {what}, which is not of a site")), "{refused}");
+            assert!(refused.contains(&format!(" contains {what}, which does not belong to a site")), "{refused}");
         }
         let dir = folder(&[MARK]);
         std::os::unix::fs::symlink("/etc/passwd", dir.path().join("index.html")).unwrap();

@@ -90,7 +90,7 @@ fn brought_along(cell: &CellReport) -> Option<String> {
     let brought = cell.brought();
     (!brought.is_empty()).then(|| {
         let (id, brought) = (&cell.cell, brought.join(", "));
-        format!("{id}: brought along: {brought}; nothing counts but Kata's own results")
+        format!("{id}: replaced or added components: {brought}; only Kata's own results count")
     })
 }
 

@@ -273,16 +273,16 @@ fn a_change_that_does_not_count_is_not_told() {
     };
     assert_eq!(told(&|_| {}), (4, 4, String::new()));
     let why = |words: &str| (3, 3, words.to_owned());
-    assert_eq!(told(&|matrix| matrix.ending = RunEnding::Killed), why("the run has no end"));
+    assert_eq!(told(&|matrix| matrix.ending = RunEnding::Killed), why("the run is not finished"));
     assert_eq!(told(&|matrix| matrix.ending = RunEnding::Interrupted), why("the run was interrupted"));
     let brought = |matrix: &mut Matrix| {
         let facts = matrix.cells[0].facts.as_mut().unwrap();
         facts.candidates.insert(Component::Qemu, "mine".to_owned().into());
     };
-    let words = "debian:13/x86_64/container: brought along: qemu mine; nothing counts but Kata's own results";
+    let words = "debian:13/x86_64/container: replaced or added components: qemu mine; only Kata's own results count";
     assert_eq!(told(&brought), why(words));
     let (changes, _, words) = told(&|matrix| matrix.cells[0].complete = false);
-    assert_eq!((changes, words.as_str()), (3, "debian:13/x86_64/container: it has no end"));
+    assert_eq!((changes, words.as_str()), (3, "debian:13/x86_64/container: it is not finished"));
 }
 
 /// Such a run would replace every later run until its day.
@@ -303,7 +303,7 @@ fn a_run_of_a_day_to_come_counts_nowhere_and_is_named() {
     let verdicts = "api/v1/cell/debian-13-x86_64-container.json";
     assert_eq!(with[verdicts], without[verdicts]);
     assert!(with["runs.html"].contains("it ended on 2126-"), "{}", with["runs.html"]);
-    assert!(with["runs.html"].contains("which is yet to come"));
+    assert!(with["runs.html"].contains("which is in the future"));
 }
 
 #[test]
@@ -377,7 +377,7 @@ fn a_cells_page_has_a_cause_of_many_profiles_once_with_all_who_ask_for_it() {
     let page = &pages["cell/debian-13-x86_64-container.html"];
     assert_eq!(page.matches("does not offer -object tdx-guest").count(), 1, "{page}");
     assert!(page.contains("go-3.2, go-3.29, rs-4.0: vmm.tdx"), "{page}");
-    let sources = "Kata asks for it in src/runtime/q.go@3.0.0, src/runtime/q.go@3.1.0, src/runtime/q.go@3.2.0";
+    let sources = "Kata requires it in src/runtime/q.go@3.0.0, src/runtime/q.go@3.1.0, src/runtime/q.go@3.2.0";
     assert!(page.contains(sources), "{page}");
 }
 
@@ -519,8 +519,9 @@ fn a_site_is_written_whole_and_made_again_alike() {
     std::fs::write(dir.join("CNAME"), "x").unwrap();
     let refused = write().unwrap_err().to_string();
     assert!(
-        refused
-            .ends_with("has CNAME, which is not of a site: expected an empty folder, none, or a site of this program"),
+        refused.ends_with(
+            "contains CNAME, which does not belong to a site: expected an empty or absent folder, or an older site"
+        ),
         "{refused}"
     );
     assert_eq!(files().len(), first.len() + 1);
