@@ -232,7 +232,7 @@ fn what_force_removes_is_not_told_as_left() {
             assert!(path.exists(), "{name}");
             let output = machine.run(call);
             assert_eq!(output.code, 0, "{name} {call:?}: {}", output.stderr);
-            let told = format!("warning: /{name}: it cannot be read, and goes too\n");
+            let told = format!("warning: /{name}: it cannot be read, and is reverted too\n");
             assert!(output.stderr.contains(&told), "{name} {call:?}: {}", output.stderr);
             assert!(!output.stderr.contains("not taken back"), "{name} {call:?}: {}", output.stderr);
         }

@@ -217,7 +217,7 @@ fn keys_that_the_admin_has_in_our_handler_stay_when_it_is_configured_again() {
     let whole = machine.read(MAIN);
     let output = machine.run(&["unconfigure"]);
     assert_eq!((output.code, machine.read(MAIN)), (13, whole.clone()), "{}", output.stderr);
-    let why = "would be left of the handler kata, which starts nothing: remove that first";
+    let why = "would be left of the handler kata, which could not start anything: remove that first";
     assert!(output.stderr.contains(why) && output.stderr.contains("snapshotter"), "{}", output.stderr);
     let is_theirs = |line: &&str| places.iter().any(|key| line.trim_start().starts_with(key));
     machine

@@ -126,7 +126,7 @@ fn program(root: &Root, path: &str, no_programs: &mut Vec<String>) -> Result<Opt
 
 /// Explains why a program cannot be used whose path leads to something not executable.
 pub(super) fn no_program(path: &str) -> String {
-    format!("{path} is no program: make it executable, or install it again")
+    format!("{path} is not an executable file: make it executable, or reinstall it")
 }
 
 /// Returns the objection to a file that a key of Kata's QEMU configuration names, as a phrase that follows `which`.

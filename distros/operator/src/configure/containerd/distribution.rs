@@ -92,7 +92,7 @@ impl Distribution {
         let Some(default) = self.main.strip_suffix(BELOW_DATA) else { return Ok(Ok(PathBuf::from(self.main))) };
         let stated = match stated(root, self.owner)? {
             Ok(stated) => stated,
-            Err(why) => return Ok(Err(format!("{why}: mend it, because this file can set the data directory"))),
+            Err(why) => return Ok(Err(format!("{why}: fix the file, because it can set the data directory"))),
         };
         let mut data = PathBuf::from(default);
         for (file, keys) in stated {
@@ -102,7 +102,7 @@ impl Distribution {
                     None if value.is_null() => PathBuf::from(default),
                     Some("") => PathBuf::from(default),
                     Some(path) if is_plain(Path::new(path)) => PathBuf::from(path),
-                    _ => return Ok(Err(format!("{} has no plain absolute path as {key}: mend it", file.display()))),
+                    _ => return Ok(Err(format!("the value of {key} in {} is not a plain absolute path: fix it", file.display()))),
                 };
             }
         }
@@ -152,11 +152,11 @@ fn stated(root: &Root, owner: ContainerdOwner) -> Result<Result<Vec<(PathBuf, Ma
     for file in [config].into_iter().chain(drop_ins) {
         let Some(text) = root.text_if_any(&file)? else { continue };
         if let Some(why) = out_of_bounds(&text) {
-            return Ok(Err(format!("{} {why}, more than is read", file.display())));
+            return Ok(Err(format!("{} {why}, more than kata-osinfo reads", file.display())));
         }
         // The parser's own message may quote a token.
         let Ok(keys) = serde_yaml::from_str::<Option<Mapping>>(&text) else {
-            return Ok(Err(format!("{} is no map in YAML", file.display())));
+            return Ok(Err(format!("{} is not a YAML map", file.display())));
         };
         all.extend(keys.map(|keys| (file, keys)));
     }
@@ -235,13 +235,13 @@ mod tests {
             (&[("etc/rancher/k3s/config.yaml", "data-dir: /data\n")], Ok("/var/lib/rancher/rke2")),
             (
                 &[(MAIN, "data-dir: data\n")],
-                Err("/etc/rancher/rke2/config.yaml has no plain absolute path as data-dir"),
+                Err("the value of data-dir in /etc/rancher/rke2/config.yaml is not a plain absolute path"),
             ),
-            (&[(MAIN, "data-dir: [/data]\n")], Err("/etc/rancher/rke2/config.yaml has no plain absolute path")),
-            (&[(MAIN, "data-dir: /a/../b\n")], Err("/etc/rancher/rke2/config.yaml has no plain absolute path")),
+            (&[(MAIN, "data-dir: [/data]\n")], Err("the value of data-dir in /etc/rancher/rke2/config.yaml")),
+            (&[(MAIN, "data-dir: /a/../b\n")], Err("the value of data-dir in /etc/rancher/rke2/config.yaml")),
             (
                 &[(ONE, "my-secret\n")],
-                Err("/etc/rancher/rke2/config.yaml.d/10-one.yaml is no map in YAML: mend it, because"),
+                Err("/etc/rancher/rke2/config.yaml.d/10-one.yaml is not a YAML map: fix the file, because"),
             ),
         ];
         for (files, expected) in cases {
@@ -260,9 +260,9 @@ mod tests {
         let large = format!("data-dir: /data\n{}", "# comment\n".repeat(110_000));
         let tag = format!("a: !{}\n", "x".repeat(100_000));
         for (text, expected) in [
-            (format!("a: {}", "[".repeat(100_000)), "is nested more than 32 levels deep, more than is read: mend it"),
-            (large, "has more than 1048576 bytes, more than is read: mend it"),
-            (tag, "has a tag (`!name`) of more than 64 bytes, more than is read: mend it"),
+            (format!("a: {}", "[".repeat(100_000)), "is nested more than 32 levels deep, more than kata-osinfo reads: fix the file"),
+            (large, "has more than 1048576 bytes, more than kata-osinfo reads: fix the file"),
+            (tag, "has a tag (`!name`) of more than 64 bytes, more than kata-osinfo reads: fix the file"),
         ] {
             for name in ["etc/rancher/k3s/config.yaml", "etc/rancher/k3s/config.yaml.d/1.yaml"] {
                 let (_dir, root) = machine(&[(name, &text)]);
