@@ -95,7 +95,7 @@ fn a_program_that_may_not_be_read_is_not_told_as_absent() {
         // A user who may read it sees that nobody can execute it.
         let output = machine.run(&["check", component, "--arch", "x86_64"]);
         assert_eq!(output.code, 1, "{}", output.stdout);
-        assert!(output.stdout.contains(&format!("/{program} is no program")), "{}", output.stdout);
+        assert!(output.stdout.contains(&format!("/{program} is not an executable file")), "{}", output.stdout);
         chmod(&path, 0o755);
     }
 }
@@ -380,7 +380,7 @@ fn a_record_that_may_not_be_read_leaves_no_answer() {
                 let (code, stdout, stderr) = as_nobody(&machine, call);
                 assert_eq!((code, stdout.as_str()), (3, ""), "{file} {system} {call:?}: {stderr}");
                 assert!(stderr.contains(&expected), "{file} {system} {call:?}: {stderr}");
-                assert!(stderr.contains("hint: run it as a user who may read that"), "{stderr}");
+                assert!(stderr.contains("hint: run this as a user who may read it"), "{stderr}");
             }
         }
         std::fs::remove_file(machine.path(file)).expect("removed");
@@ -460,5 +460,5 @@ fn who_may_not_write_is_told_who_may() {
     let (code, _, stderr) = as_nobody(&machine, &["configure", "--profile", "go-3.29"]);
     assert_eq!(code, 3, "{stderr}");
     assert!(stderr.contains("cannot be written: "), "{stderr}");
-    assert!(stderr.contains("hint: run it as a user who may write that, such as root"), "{stderr}");
+    assert!(stderr.contains("hint: run this as a user who may write to it, such as root"), "{stderr}");
 }

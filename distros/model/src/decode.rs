@@ -110,7 +110,7 @@ impl Decoder<'_> {
     pub(crate) fn printable(&mut self, span: Range<usize>, text: &str) -> bool {
         let found = text.chars().find(|c| c.is_control() || is_direction_control(*c));
         if let Some(c) = found {
-            let message = format!("the character U+{:04X} cannot stand in a record, escaped or not", c as u32);
+            let message = format!("the character U+{:04X} is not allowed in a record, escaped or not", c as u32);
             self.error("control-character", span, message).hint = Some("a value is one line of printable text".into());
         }
         found.is_none()
@@ -122,7 +122,7 @@ impl Decoder<'_> {
         let name = self.string(node, "distro")?;
         let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-._".contains(c);
         if !name.chars().all(plain) {
-            let message = format!("`{name}` is not a distro's name");
+            let message = format!("`{name}` is not a valid name of a distro");
             self.error("bad-name", node.span.clone(), message).hint =
                 Some("use lower-case letters, digits, `-`, `.` and `_`".into());
             return None;
@@ -137,7 +137,7 @@ impl Decoder<'_> {
         if name.len() <= 64 && name.chars().all(plain) && !name.starts_with(['-', '.']) {
             return Some(name);
         }
-        let message = format!("{what}: `{name}` is no name of a release");
+        let message = format!("{what}: `{name}` is not a valid release name");
         self.error("bad-name", node.span.clone(), message).hint =
             Some("use letters, digits, `-`, `.`, `_`, `+` and `~`, at most 64".into());
         None
@@ -301,9 +301,9 @@ impl Decoder<'_> {
                 Some(_) if self.diagnostics.len() > MAX_FINDINGS => return,
                 Some(first) => {
                     let (line, _) = crate::diagnostic::line_column(self.text, *first);
-                    let message = format!("the key `{}` stands twice in one map", entry.key);
+                    let message = format!("the key `{}` occurs twice in one map", entry.key);
                     self.error("duplicate-key", entry.key_span.clone(), message).hint =
-                        Some(format!("it is on line {line} already; remove one"));
+                        Some(format!("the first is on line {line}; remove one"));
                 }
                 None => {
                     first_at.insert(&entry.key, entry.key_span.start);

@@ -593,7 +593,8 @@ fn the_distributions_of_kubernetes_are_written_to_where_theirs_reads() {
         for version in ["1.6", "1.7"] {
             let output = configured(&machine, version);
             assert_eq!(output.code, 13, "{}", output.stderr);
-            let why = "without harm: other handlers would change, because a later file's section takes the place";
+            let why =
+                "without side effects: other handlers would change, because a later file's section takes the place";
             assert!(output.stderr.contains(why), "{}", output.stderr);
         }
         machine.file(&format!("m/{folder}/config.toml"), "version = 3\n");
@@ -1062,7 +1063,8 @@ fn a_migrated_handler_that_was_changed_is_told_and_goes_by_force() {
         let line = changed.lines().position(|l| l.contains("ConfigPath = '/mine")).expect("there") + 1;
         let told = format!(
             "/etc/containerd/config.toml is not taken back, or not all of it: the handler was changed after \
-             kata-osinfo wrote it, so none of it is reverted: put `options.ConfigPath` (line {line}) back to \"/opt/kata/"
+             kata-osinfo wrote it, so none of it is \
+             reverted: put `options.ConfigPath` (line {line}) back to \"/opt/kata/"
         );
         assert!(output.stderr.contains(&told), "{}", output.stderr);
         // Part of a handler would not work.

@@ -819,7 +819,7 @@ fn a_key_that_others_added_to_the_handler_keeps_it_whole_unless_it_is_forced() {
     let output = machine.run(&["unconfigure"]);
     assert_eq!(output.code, 13, "{}", output.stderr);
     let line = theirs.lines().position(|l| l.contains("snapshotter")).expect("there") + 1;
-    let how = format!("stays whole: remove `snapshotter` (line {line}), which is new");
+    let how = format!("so none of it is reverted: remove `snapshotter` (line {line}), which is new");
     assert!(output.stderr.contains(&how), "{}", output.stderr);
     assert_eq!(machine.read(MAIN), theirs);
     let output = must(&machine, &["unconfigure", "--force"]);

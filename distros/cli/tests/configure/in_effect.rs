@@ -93,12 +93,12 @@ fn what_undoes_an_edit_of_containerds_file_is_told() {
             (
                 "the shim is gone",
                 |m| std::fs::remove_file(m.path("m/opt/kata/bin/containerd-shim-kata-v2")).expect("removed"),
-                "/etc/containerd/config.toml: handler kata: its shim /opt/kata/bin/containerd-shim-kata-v2 is no program",
+                "/etc/containerd/config.toml: handler kata: its shim /opt/kata/bin/containerd-shim-kata-v2 is no longer an executable file",
             ),
             (
                 "an import is missing",
                 |m| replace(m, MAIN, "version = 2\n", "version = 2\nimports = [\"/etc/nowhere.toml\"]\n"),
-                "/etc/containerd/config.toml: containerd would not start: /etc/nowhere.toml is imported but does not exist",
+                "/etc/containerd/config.toml: containerd would not start: /etc/nowhere.toml is imported but does not",
             ),
             (
                 "it was migrated",

@@ -33,12 +33,12 @@ fn stays(machine: &Machine, call_without: &[&[&str]], why: &str) {
     let output = machine.run(&["unconfigure"]);
     assert_eq!(output.code, 13, "{}", output.stderr);
     assert!(output.stderr.contains(why), "{}", output.stderr);
-    assert!(output.stderr.contains("hint: `kata-osinfo unconfigure --force` takes that back"), "{}", output.stderr);
+    assert!(output.stderr.contains("hint: `kata-osinfo unconfigure --force` also reverts what"), "{}", output.stderr);
     assert_eq!(files(machine), configured);
     for without in call_without {
         let output = call(machine, GO, without);
         assert_eq!(output.code, 2, "{without:?}: {}", output.stderr);
-        assert!(output.stderr.contains(" would go: ") && output.stderr.contains(why), "{}", output.stderr);
+        assert!(output.stderr.contains(" would be removed: ") && output.stderr.contains(why), "{}", output.stderr);
         let is_advised = output.stderr.contains("; --handler keeps it");
         assert!(!is_advised || without.is_empty(), "it is given: {}", output.stderr);
         assert_eq!(files(machine), configured);
@@ -175,7 +175,9 @@ fn lines_of_others_in_a_file_that_is_imported_by_its_name_are_imported_from_wher
         let (ours, main) = (machine.read(DROP_IN), machine.read(MAIN));
         machine.file(DROP_IN, &format!("{ours}{mine}"));
         let changed = files(&machine);
-        let told = format!(" is kept in {added}, which kata-osinfo leaves alone (imported by /etc/containerd/config.toml): line ");
+        let told = format!(
+            " is kept in {added}, which kata-osinfo leaves alone (imported by /etc/containerd/config.toml): line "
+        );
         for dry in [&["unconfigure", "--dry-run"][..], [GO, &with[..], &["--dry-run"]].concat().as_slice()] {
             let output = machine.run(dry);
             assert!(output.code == 0 && output.stderr.contains(&told), "{}: {}", output.code, output.stderr);
@@ -392,7 +394,7 @@ fn a_handler_of_which_nobody_can_tell_stays_with_its_configuration() {
         let before = files(&machine);
         let output = machine.run(&["unconfigure"]);
         assert_eq!(output.code, 13, "{name}: {}", output.stderr);
-        let stays = "it belongs to the handler in /etc/containerd/config.toml, which stays";
+        let stays = "it belongs to the handler in /etc/containerd/config.toml, which is not reverted";
         assert!(output.stderr.contains(stays), "{name}: {}", output.stderr);
         assert!(machine.path(&of_kata).exists(), "{name}");
         assert_eq!(files(&machine), before, "{name}");
@@ -417,7 +419,7 @@ fn a_handler_that_stays_does_so_with_its_import_and_its_configuration() {
         let machine = machine.copy();
         let output = call(&machine, GO, more);
         assert_eq!(output.code, 0, "{}", output.stderr);
-        assert!(output.stderr.contains("50-kata-osinfo.toml stays: "), "{}", output.stderr);
+        assert!(output.stderr.contains("50-kata-osinfo.toml is kept: "), "{}", output.stderr);
         assert!(machine.read(MAIN).contains("conf.d/50-kata-osinfo.toml"), "{}", machine.read(MAIN));
         // The file still counts as a handler.
         let output = machine.run(&["unconfigure"]);

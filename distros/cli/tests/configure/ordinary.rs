@@ -103,8 +103,8 @@ fn what_a_new_configuration_takes_back_is_told() {
         let output = with(more);
         assert_eq!(output.code, 0, "{}", output.stderr);
         assert_eq!(output.json()["taken-back"], json!([drop_in, "/etc/containerd/config.toml"]), "{more:?}");
-        let removed = format!("note: {drop_in} is not written any more: it is removed\n");
-        let edited = "note: /etc/containerd/config.toml is not written any more: it goes back to what it is without";
+        let removed = format!("note: {drop_in} is no longer needed: it is removed\n");
+        let edited = "note: /etc/containerd/config.toml is no longer needed: it is restored to its text without";
         assert!(output.stderr.contains(&removed) && output.stderr.contains(edited), "{}", output.stderr);
     }
     assert_eq!(with(&["--format", "json"]).json()["taken-back"], json!([]));
@@ -383,7 +383,7 @@ fn what_stands_in_the_place_of_katas_version_is_told() {
             let output = machine.run(call);
             assert_eq!(output.code, 2, "{call:?}: {}", output.stderr);
             assert!(output.stderr.contains(expected), "{call:?}: {}", output.stderr);
-            assert!(output.stderr.contains("hint: mend that, or name Kata's version"), "{}", output.stderr);
+            assert!(output.stderr.contains("hint: fix the file, or name Kata's version"), "{}", output.stderr);
             let named = machine.run(&[call, &["--kata-version", "3.30.0"]].concat());
             assert_eq!(named.code, 0, "{call:?}: {}", named.stderr);
         }
@@ -411,7 +411,7 @@ fn what_nobody_can_execute_is_not_configured() {
         let path = machine.path("m").join(program);
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).expect("set");
         let before = machine.everything();
-        let told = format!("/{program} is no program");
+        let told = format!("/{program} is not an executable file");
         for more in [&["--dry-run"][..], &[]] {
             let output = machine.run(&[&["configure", "--profile", "rs-4.0"][..], &handler, more].concat());
             let go = machine.run(&[&["configure", "--profile", "go-3.29"][..], &handler, more].concat());
@@ -438,7 +438,7 @@ fn what_nobody_can_execute_is_not_configured() {
     let path = machine.path("m/usr/libexec/virtiofsd");
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o644)).expect("set");
     let told = machine.told_by_check();
-    assert!(told.iter().any(|t| t.contains("is /usr/libexec/virtiofsd, which is no program")), "{told:?}");
+    assert!(told.iter().any(|t| t.contains("is /usr/libexec/virtiofsd, which is not an executable file")), "{told:?}");
 }
 
 #[test]

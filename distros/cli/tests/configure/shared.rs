@@ -250,7 +250,8 @@ fn drop_ins_that_a_copy_does_not_have_are_told() {
         assert_eq!(output.code, 0, "{}", output.stderr);
         let told = format!(
             "warning: the copy does not read /{BASE}/config.d/60-mine.toml: put the settings that it needs \
-             (hypervisor.qemu.enable_debug = true, agent.kata.enable_tracing = true) into /etc/kata-containers/config.d\n"
+             (hypervisor.qemu.enable_debug = true, agent.kata.enable_tracing = true) \
+             into /etc/kata-containers/config.d\n"
         );
         assert_eq!(output.stderr.matches(&told).count(), 1, "{}", output.stderr);
         assert_eq!(output.stderr.matches("the copy does not read").count(), 1, "{}", output.stderr);

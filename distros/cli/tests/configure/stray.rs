@@ -206,7 +206,7 @@ fn what_was_put_aside_before_is_not_in_the_way() {
     Instead::FullFolder.put(&machine);
     let output = machine.run(&["unconfigure", "--force"]);
     assert_eq!(output.code, 0, "{}", output.stderr);
-    assert!(output.stderr.contains("it is called configured.json.damaged.2 now"), "{}", output.stderr);
+    assert!(output.stderr.contains("it was renamed to configured.json.damaged.2,"), "{}", output.stderr);
     assert_eq!(machine.read(DAMAGED), "an older one");
     assert_eq!(machine.read(&format!("{DAMAGED}.2/mine")), "kept");
 }
@@ -220,7 +220,7 @@ fn a_second_damaged_state_leaves_the_first_one() {
         let output = machine.run(&["unconfigure", "--force"]);
         assert_eq!(output.code, 0, "{}", output.stderr);
         assert!(
-            output.stderr.contains(&format!("it is called configured.json.damaged{name} now")),
+            output.stderr.contains(&format!("it was renamed to configured.json.damaged{name},")),
             "{}",
             output.stderr
         );
@@ -264,7 +264,11 @@ fn a_text_out_of_its_place_is_named_after_a_damaged_state() {
     std::fs::remove_file(machine.path(&format!("m{TAKEN_OUT}"))).expect("removed");
     for call in [&configure[..], &["unconfigure"]] {
         let output = machine.run(call);
-        assert!(output.code == 0 && !output.stderr.contains("another process wrote this"), "{call:?}: {}", output.stderr);
+        assert!(
+            output.code == 0 && !output.stderr.contains("another process wrote this"),
+            "{call:?}: {}",
+            output.stderr
+        );
     }
 }
 
@@ -384,7 +388,11 @@ fn a_handler_that_no_state_knows_any_more_is_taken_over_when_it_is_written_again
         let output = machine.run(&call);
         assert_eq!(output.code, 0, "{}", output.stderr);
         let told = "warning: /etc/containerd/config.toml has a handler of kata-osinfo's that no state file records any";
-        assert!(output.stderr.contains(told) && !output.stderr.contains("will use this configuration instead"), "{}", output.stderr);
+        assert!(
+            output.stderr.contains(told) && !output.stderr.contains("will use this configuration instead"),
+            "{}",
+            output.stderr
+        );
         assert_eq!(machine.read(MAIN), text);
         assert!(!machine.run(&call).stderr.contains("no state file"), "it is known again");
         let output = machine.run(&["unconfigure"]);

@@ -221,7 +221,11 @@ fn a_file_of_our_name_that_is_somebody_elses_is_replaced_only_by_force() {
         for more in [&[][..], &["--dry-run"]] {
             let output = call(&machine, GO, &[handler, more].concat());
             assert_eq!(output.code, 2, "{path}: {}", output.stderr);
-            assert!(output.stderr.contains(&format!("error: /{path} was not written by kata-osinfo")), "{}", output.stderr);
+            assert!(
+                output.stderr.contains(&format!("error: /{path} was not written by kata-osinfo")),
+                "{}",
+                output.stderr
+            );
             assert_eq!(machine.everything(), before, "{path}");
         }
         let output = call(&machine, GO, &[handler, &["--force"]].concat());
@@ -549,7 +553,11 @@ fn each_runtime_keeps_what_it_was_configured_with() {
     // The Go runtime again, under another profile, which is reported; the Rust runtime's stays.
     let other = call(&machine, &["configure", "--profile", "go-3.32", "--kata-version", "3.32.0"], &[]);
     assert_eq!(other.code, 0, "{}", other.stderr);
-    assert!(other.stderr.contains("configured for go-3.29: these settings are replaced by those for go-3.32"), "{}", other.stderr);
+    assert!(
+        other.stderr.contains("configured for go-3.29: these settings are replaced by those for go-3.32"),
+        "{}",
+        other.stderr
+    );
     assert!(machine.path(&rs).exists() && machine.read(&go).contains("profile go-3.32"));
     // An admin's changes for one runtime do not prevent the other from being configured.
     let changed = machine.read(&rs).replace("\"q35\"", "\"mine\"") + "# mine\n";

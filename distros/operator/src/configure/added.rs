@@ -81,9 +81,7 @@ impl ForeignAdditions {
         let (ours, theirs) = (self.ours().display(), self.theirs.as_ref()?.path.display());
         let keys = self.changed.join(", ");
         (!keys.is_empty()).then(|| {
-            format!(
-                "--force discards others' changes to {ours} ({keys}); what they added is kept in {theirs}"
-            )
+            format!("--force discards others' changes to {ours} ({keys}); what they added is kept in {theirs}")
         })
     }
 
@@ -105,9 +103,7 @@ impl ForeignAdditions {
     /// Explains why kata-osinfo's file stays if the new file would not be read.
     pub(super) fn would_be_lost(&self) -> String {
         let (ours, how) = (self.ours().display(), differences(&self.ours.after, &self.now));
-        format!(
-            "what others added to {ours} would have no effect any more ({how}): move it to a file that Kata reads"
-        )
+        format!("what others added to {ours} would have no effect any more ({how}): move it to a file that Kata reads")
     }
 
     /// Writes the new file.
@@ -225,16 +221,14 @@ pub(super) fn unknown(file: &FileChange, now: &str) -> Option<String> {
         return None;
     }
     let (path, how) = (file.path.display(), differences(now, &file.after));
-    Some(format!("{path} was written by kata-osinfo, but no state file records its contents: it is overwritten, and {how}"))
+    Some(format!(
+        "{path} was written by kata-osinfo, but no state file records its contents: it is overwritten, and {how}"
+    ))
 }
 
 /// Returns the error for a changed file of kata-osinfo's.
 pub(super) fn changed(file: &FileChange, now: &str) -> ChangeError {
-    ChangeError::Changed {
-        path: file.path.clone(),
-        how: differences(&file.after, now),
-        to: later(file),
-    }
+    ChangeError::Changed { path: file.path.clone(), how: differences(&file.after, now), to: later(file) }
 }
 
 /// Like [`changed`], for a message that already names the file.

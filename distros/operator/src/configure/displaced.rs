@@ -37,7 +37,9 @@ impl Displaced {
                     true => "the next call without --dry-run restores it".to_owned(),
                     false => format!("merge what you need into {place}, then remove this file"),
                 };
-                format!("{place} was changed by another process {moment} it, and this file has the text of that process: {what}")
+                format!(
+                    "{place} was changed by another process {moment} it, and this file has the text of that process: {what}"
+                )
             }
             (None, false) => format!(
                 "another process wrote this text {moment} the file that it belongs to, in this folder or below: merge what you need into that file, then remove this one"

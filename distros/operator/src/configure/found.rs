@@ -138,7 +138,7 @@ pub(super) fn against(root: &Root, key: &str, named: &Path) -> Result<Option<&'s
     let is_run = ["path", "virtio_fs_daemon"].contains(&key);
     Ok(match root.has_file(named)? {
         false => Some("is not there"),
-        true if is_run && !root.is_program(named)? => Some("is no program"),
+        true if is_run && !root.is_program(named)? => Some("is not an executable file"),
         true => None,
     })
 }
@@ -182,7 +182,7 @@ mod tests {
         assert_eq!(none, Vec::<String>::new());
         std::fs::write(dir.path().join("qemu"), "q").unwrap();
         assert_eq!(program(&root, "/qemu", &mut none).unwrap(), None);
-        assert_eq!(against(&root, "path", Path::new("/qemu")).unwrap(), Some("is no program"));
+        assert_eq!(against(&root, "path", Path::new("/qemu")).unwrap(), Some("is not an executable file"));
         assert_eq!(against(&root, "kernel", Path::new("/qemu")).unwrap(), None);
         assert_eq!(none, ["/qemu"]);
         std::fs::set_permissions(dir.path().join("qemu"), std::fs::Permissions::from_mode(0o755)).unwrap();

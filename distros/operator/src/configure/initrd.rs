@@ -92,11 +92,14 @@ fn name_in_doubt(kernel: &str, initrd: &str, kata: KataVersion) -> Option<String
             .iter()
             .any(|p| name.strip_prefix(p).is_some_and(|n| n.starts_with(release)));
         return hosts.then(|| {
-            format!("judging by its name, {initrd} is this machine's own initrd: Kata needs one that contains its agent")
+            format!(
+                "judging by its name, {initrd} is this machine's own initrd: Kata needs one that contains its agent"
+            )
         });
     }
-    is_of_another(kernel, initrd, kata, 2)
-        .then(|| format!("judging by its name, {initrd} is for another kernel than {kernel}, so its modules would not fit"))
+    is_of_another(kernel, initrd, kata, 2).then(|| {
+        format!("judging by its name, {initrd} is for another kernel than {kernel}, so its modules would not fit")
+    })
 }
 
 /// Returns whether an initrd's name has a version other than the kernel's; a version has at least this many `numbers`.

@@ -90,8 +90,10 @@ fn sweep(root: &Root, place: &PinnedPath) -> Vec<(PathBuf, Rescued)> {
 
 /// Returns a one-line message about the fate of a text of others.
 fn words(path: &Path, how: &Rescued) -> String {
-    let at_that_moment =
-        format!("{} was changed by another process while an interrupted kata-osinfo call was writing it", path.display());
+    let at_that_moment = format!(
+        "{} was changed by another process while an interrupted kata-osinfo call was writing it",
+        path.display()
+    );
     match how {
         Rescued::Back => format!("{at_that_moment}: the text of that process is in place again"),
         Rescued::Aside(aside) => format!(

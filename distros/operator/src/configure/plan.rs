@@ -46,7 +46,10 @@ pub fn plan(inputs: &Inputs<'_>) -> Result<KataConfiguration, PlanError> {
     if share == SharedFs::None {
         reasons.note("shared_fs", WITHOUT_SHARE.to_owned());
     } else if choice.evidence.is_empty() && !share_is_forced {
-        reasons.note("shared_fs", format!("{} has never been verified for this release with {}", share.name(), profile.name));
+        reasons.note(
+            "shared_fs",
+            format!("{} has never been verified for this release with {}", share.name(), profile.name),
+        );
     }
     choice.evidence.iter().for_each(|line| reasons.note("shared_fs", line.clone()));
     let block_aio = block_aio(&mut reasons, &hypervisor);
@@ -135,7 +138,8 @@ impl Reasons<'_> {
 fn boot(reasons: &mut Reasons<'_>) -> Result<Boot, PlanError> {
     let Inputs { release, found, guest, kata, force, .. } = reasons.inputs;
     let Guest::Own { kernel, initrd } = guest else {
-        reasons.note("kernel", "Kata's own kernel is used: Kata's releases keep it up to date, not the distro".to_owned());
+        reasons
+            .note("kernel", "Kata's own kernel is used: Kata's releases keep it up to date, not the distro".to_owned());
         return Ok(Boot::Kata);
     };
     let of_distro = kernel.is_none();

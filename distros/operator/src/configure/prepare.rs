@@ -312,7 +312,8 @@ impl PreparedFiles {
         });
         // Everything is written by now, and may be in effect.
         let (not_effective, mut problems) = read.unwrap_or_else(|error| {
-            let message = format!("the files were written, but kata-osinfo cannot tell whether they have an effect: {error}");
+            let message =
+                format!("the files were written, but kata-osinfo cannot tell whether they have an effect: {error}");
             (Vec::new(), vec![Problem { file: self.located.path.clone(), line: None, message }])
         });
         let dangling = self.old.iter().flat_map(|old| dangling::remove(root, old));

@@ -94,7 +94,9 @@ pub(super) fn revert_but(
                 }
                 match changed.iter().any(|key| is_of_handler(key)) {
                     _ if step.blocked => {
-                        reverted.forced.push(format!("{}: it cannot be read, and is reverted too", file.path.display()));
+                        reverted
+                            .forced
+                            .push(format!("{}: it cannot be read, and is reverted too", file.path.display()));
                     }
                     _ if changed.is_empty() => {}
                     _ if force => {
@@ -105,7 +107,9 @@ pub(super) fn revert_but(
                         let why = match in_handler {
                             true => {
                                 let how = to_mend(step.text().unwrap_or_default(), state, &changed);
-                                format!("the handler was changed after kata-osinfo wrote it, so none of it is reverted: {how}")
+                                format!(
+                                    "the handler was changed after kata-osinfo wrote it, so none of it is reverted: {how}"
+                                )
                             }
                             false => format!("{keys} has another value now"),
                         };
@@ -363,7 +367,9 @@ fn back(root: &Root, state: &State, file: &FileChange, force: bool) -> Result<(P
         // Others' parts of the file would be lost with kata-osinfo's.
         FileState::Foreign if !is_whole(file) => {
             let why = not_toml(text.as_deref());
-            let why = format!("it is no longer valid TOML, so kata-osinfo cannot find the parts that it wrote: {why}: fix the file");
+            let why = format!(
+                "it is no longer valid TOML, so kata-osinfo cannot find the parts that it wrote: {why}: fix the file"
+            );
             return Err(stays(why, false));
         }
         FileState::Foreign if !force => {

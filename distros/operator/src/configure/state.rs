@@ -191,7 +191,9 @@ pub enum ChangeError {
     )]
     State(String),
     /// The state was written by another version of this program.
-    #[error("{STATE} has format version {0}, but this program supports 1 to {VERSION}: use the kata-osinfo that wrote it")]
+    #[error(
+        "{STATE} has format version {0}, but this program supports 1 to {VERSION}: use the kata-osinfo that wrote it"
+    )]
     Version(u32),
     /// A file of kata-osinfo's was changed by others.
     #[error(
@@ -257,7 +259,9 @@ pub enum ChangeError {
         left: Vec<PathBuf>,
     },
     /// Another process holds the lock.
-    #[error("another kata-osinfo has been configuring this machine for more than {0} s: wait until it finishes, or stop it")]
+    #[error(
+        "another kata-osinfo has been configuring this machine for more than {0} s: wait until it finishes, or stop it"
+    )]
     Locked(u64),
 }
 

@@ -38,8 +38,9 @@ const MAX_ASIDE: usize = 100;
 const MAX_NAMED: usize = 1000;
 
 /// Limits of a cleanup without a state, as a message.
-pub const UNKNOWN: &str = "without a state file the earlier contents are not known: values that were overridden in other \
-                           tools' files, the configuration of a Kata before 2.5, and folders that were created stay as they are";
+pub const UNKNOWN: &str = "without a state file the earlier contents are not known: values that were overridden in \
+                           other tools' files, the configuration of a Kata before 2.5, and folders that were created \
+                           stay as they are";
 
 /// Leftovers of kata-osinfo that a search found.
 #[derive(Debug, Default)]

@@ -219,7 +219,10 @@ fn unstarted(root: &Root) -> Result<Vec<Unstarted>, RootError> {
         let why = match distribution.main(root)? {
             Ok(main) if root.has_file(&main)? => continue,
             Ok(main) => {
-                format!("{}, which its containerd reads, does not exist: start {name}, so that it writes that file", main.display())
+                format!(
+                    "{}, which its containerd reads, does not exist: start {name}, so that it writes that file",
+                    main.display()
+                )
             }
             Err(why) => why,
         };

@@ -102,7 +102,12 @@ impl Distribution {
                     None if value.is_null() => PathBuf::from(default),
                     Some("") => PathBuf::from(default),
                     Some(path) if is_plain(Path::new(path)) => PathBuf::from(path),
-                    _ => return Ok(Err(format!("the value of {key} in {} is not a plain absolute path: fix it", file.display()))),
+                    _ => {
+                        return Ok(Err(format!(
+                            "the value of {key} in {} is not a plain absolute path: fix it",
+                            file.display()
+                        )));
+                    }
                 };
             }
         }
@@ -260,7 +265,10 @@ mod tests {
         let large = format!("data-dir: /data\n{}", "# comment\n".repeat(110_000));
         let tag = format!("a: !{}\n", "x".repeat(100_000));
         for (text, expected) in [
-            (format!("a: {}", "[".repeat(100_000)), "is nested more than 32 levels deep, more than kata-osinfo reads: fix the file"),
+            (
+                format!("a: {}", "[".repeat(100_000)),
+                "is nested more than 32 levels deep, more than kata-osinfo reads: fix the file",
+            ),
             (large, "has more than 1048576 bytes, more than kata-osinfo reads: fix the file"),
             (tag, "has a tag (`!name`) of more than 64 bytes, more than kata-osinfo reads: fix the file"),
         ] {

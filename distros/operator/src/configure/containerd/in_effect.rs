@@ -119,8 +119,10 @@ fn rebuilt_without(root: &Root, drop_in: &FileChange) -> Result<Option<Problem>,
     let template = place.and_then(|place| Some((place.template.clone()?, place.owner.name(), place.main)));
     Ok(template.map(|(file, owner, main)| {
         let main = main.display();
-        let message =
-            format!("{owner} regenerates {main} from this template at each start, and the template does not import {}", drop_in.path.display());
+        let message = format!(
+            "{owner} regenerates {main} from this template at each start, and the template does not import {}",
+            drop_in.path.display()
+        );
         Problem { file, line: None, message }
     }))
 }

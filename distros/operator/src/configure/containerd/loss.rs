@@ -166,8 +166,8 @@ fn is_gone(before: &Loaded, after: &Loaded) -> bool {
 
 fn needs_default(place: &str) -> String {
     format!(
-        "{place} makes {NAME} containerd's default handler, and containerd's CRI plugin does not start without its default: \
-         name another one there first"
+        "{place} makes {NAME} containerd's default handler, and containerd's CRI plugin does not start without its \
+         default: name another one there first"
     )
 }
 

@@ -95,7 +95,9 @@ fn of_one(
             }
             false => kept.push(NotReverted {
                 path: main.clone(),
-                why: format!("kata-osinfo wrote at most a part of its handler {NAME}, and the earlier values are not known"),
+                why: format!(
+                    "kata-osinfo wrote at most a part of its handler {NAME}, and the earlier values are not known"
+                ),
                 by_force: false,
             }),
         }

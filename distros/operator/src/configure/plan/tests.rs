@@ -445,7 +445,8 @@ fn a_daemon_that_its_installed_package_lacks_is_not_installed_again() {
     case.found.packages.extend([installed("virtiofsd", "2~bpo12+1")]);
     match case.plan() {
         Err(PlanError::NothingWorks { passed_over }) => {
-            let why = "/usr/libexec/virtiofsd does not exist: virtiofsd 2~bpo12+1 is installed, but does not contain it";
+            let why =
+                "/usr/libexec/virtiofsd does not exist: virtiofsd 2~bpo12+1 is installed, but does not contain it";
             assert_eq!(passed_over[0].why, [why]);
         }
         other => panic!("{other:?}"),
