@@ -205,7 +205,7 @@ fn what_cannot_be_read_keeps_force_from_nothing_else() {
         assert_eq!(machine.run(&["unconfigure"]).code, 3, "{name}");
         let output = machine.run(&["unconfigure", "--force"]);
         assert_eq!(output.code, 13, "{name}: {}", output.stderr);
-        let told = format!("warning: /{name} is not taken back, or not all of it: {}", path.display());
+        let told = format!("warning: /{name} is not fully reverted: {}", path.display());
         assert!(output.stderr.contains(&told), "{name}: {}", output.stderr);
         assert!(!machine.path(&format!("m/{BASE}/config.d/50-kata-osinfo.toml")).exists(), "{name}");
         // Without the drop-in, containerd would not start if the unreadable main file imports it.
@@ -234,7 +234,7 @@ fn what_force_removes_is_not_told_as_left() {
             assert_eq!(output.code, 0, "{name} {call:?}: {}", output.stderr);
             let told = format!("warning: /{name}: it cannot be read, and is reverted too\n");
             assert!(output.stderr.contains(&told), "{name} {call:?}: {}", output.stderr);
-            assert!(!output.stderr.contains("not taken back"), "{name} {call:?}: {}", output.stderr);
+            assert!(!output.stderr.contains("not fully reverted"), "{name} {call:?}: {}", output.stderr);
         }
         assert!(!path.exists(), "{name}");
         assert!(!machine.path("m/var/lib/kata-osinfo").exists(), "{name}");

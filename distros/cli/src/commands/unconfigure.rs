@@ -98,7 +98,7 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &UnconfigureArguments) ->
     }
     for NotReverted { path, why, .. } in &kept {
         let path = printable(&path.display().to_string());
-        eprintln!("warning: {path} is not taken back, or not all of it: {}", printable(why));
+        eprintln!("warning: {path} is not fully reverted: {}", printable(why));
     }
     let by_force: Vec<String> = kept.iter().filter(|k| k.by_force).map(|k| k.path.display().to_string()).collect();
     if !by_force.is_empty() && !arguments.force {
@@ -112,8 +112,7 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &UnconfigureArguments) ->
     let printed = match (arguments.format, arguments.dry_run) {
         (Format::Json, dry_run) => {
             let files: Vec<&Path> = restored.iter().map(|c| c.path.as_path()).collect();
-            let left =
-                kept.iter().map(|k| format!("{} is not taken back, or not all of it: {}", k.path.display(), k.why));
+            let left = kept.iter().map(|k| format!("{} is not fully reverted: {}", k.path.display(), k.why));
             json(&json!({
                 "version": 1,
                 "outcome": "unconfigure",

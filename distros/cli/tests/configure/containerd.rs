@@ -495,7 +495,7 @@ fn nothing_stays_after_the_migration_of(containerd: &Path) {
                 more.iter().for_each(|version| drop(configured(&machine, version)));
                 let output = machine.run(&["unconfigure"]);
                 let now = machine.read("m/etc/containerd/config.toml");
-                let is_told = output.code == 13 && output.stderr.contains("config.toml is not taken back");
+                let is_told = output.code == 13 && output.stderr.contains("config.toml is not fully reverted");
                 let is_gone = output.code == 0 && !now.contains(&format!("/{BASE}/configuration.toml"));
                 assert!(is_told || is_gone, "{} with {version}: {}: {}", layout.name, output.code, output.stderr);
                 assert!(is_told || !now.contains("50-kata-osinfo"), "{} with {version}: {now}", layout.name);
@@ -1062,9 +1062,8 @@ fn a_migrated_handler_that_was_changed_is_told_and_goes_by_force() {
         assert_eq!(output.code, 13, "{}", output.stderr);
         let line = changed.lines().position(|l| l.contains("ConfigPath = '/mine")).expect("there") + 1;
         let told = format!(
-            "/etc/containerd/config.toml is not taken back, or not all of it: the handler was changed after \
-             kata-osinfo wrote it, so none of it is \
-             reverted: put `options.ConfigPath` (line {line}) back to \"/opt/kata/"
+            "/etc/containerd/config.toml is not fully reverted: the handler was changed after kata-osinfo wrote it, so \
+             none of it is reverted: put `options.ConfigPath` (line {line}) back to \"/opt/kata/"
         );
         assert!(output.stderr.contains(&told), "{}", output.stderr);
         // Part of a handler would not work.
@@ -1104,7 +1103,7 @@ fn a_drop_in_stays_while_what_imports_it_cannot_be_taken_back() {
     for call in [&["unconfigure", "--dry-run"][..], &["unconfigure"]] {
         let output = machine.run(call);
         assert_eq!(output.code, 13, "{}", output.stderr);
-        let told = "conf.d/50-kata-osinfo.toml is not taken back, or not all of it: a file that may refer to it is not";
+        let told = "conf.d/50-kata-osinfo.toml is not fully reverted: a file that may refer to it is not";
         assert!(output.stderr.contains(told), "{}", output.stderr);
         assert!(!output.stdout.contains("containerd/conf.d"), "{}", output.stdout);
         assert!(machine.path(drop_in).exists());

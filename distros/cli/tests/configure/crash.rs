@@ -798,7 +798,7 @@ fn what_others_changed_of_ours_is_told_and_stays_unless_it_is_forced() {
     let line = changed.lines().position(|l| l.contains("privileged_without")).expect("there") + 1;
     let how = format!("so none of it is reverted: put `privileged_without_host_devices` (line {line}) back to true");
     assert!(output.stderr.contains(&how), "{}", output.stderr);
-    assert!(output.stderr.contains("50-kata-osinfo.toml is not taken back"), "{}", output.stderr);
+    assert!(output.stderr.contains("50-kata-osinfo.toml is not fully reverted"), "{}", output.stderr);
     assert!(output.stderr.contains("unconfigure --force"), "{}", output.stderr);
     assert_eq!(machine.read(MAIN), changed);
     assert!(machine.read(&drop_in).contains("\"mine\""));

@@ -53,7 +53,7 @@ fn what_no_state_knows_is_told_and_goes_only_by_force() {
         let before = machine.everything();
         let output = machine.run(&["unconfigure"]);
         assert_eq!(output.code, 13, "{}", output.stderr);
-        assert!(output.stderr.contains("50-kata-osinfo.toml is not taken back"), "{}", output.stderr);
+        assert!(output.stderr.contains("50-kata-osinfo.toml is not fully reverted"), "{}", output.stderr);
         assert!(output.stderr.contains("no state file records it any more"), "{}", output.stderr);
         assert!(output.stderr.contains("hint: `kata-osinfo unconfigure --force`"), "{}", output.stderr);
         assert_eq!(machine.everything(), before);
@@ -362,8 +362,7 @@ fn configuring_again_without_a_state_can_be_taken_back() {
     // The handler is in effect, but the new state does not contain it.
     let output = machine.run(&["unconfigure"]);
     assert_eq!(output.code, 13, "{}", output.stderr);
-    let told =
-        "/etc/containerd/conf.d/50-kata-osinfo.toml is not taken back, or not all of it: it is in effect, but no state";
+    let told = "/etc/containerd/conf.d/50-kata-osinfo.toml is not fully reverted: it is in effect, but no state";
     assert!(output.stderr.contains(told), "{}", output.stderr);
     assert!(!machine.path(&format!("m/{BASE}/config.d/50-kata-osinfo.toml")).exists());
     assert_eq!(machine.run(&["unconfigure", "--force"]).code, 0);
@@ -417,7 +416,7 @@ fn a_handlers_drop_in_is_known_without_a_state() {
         assert!(text.starts_with("# Written by kata-osinfo; `kata-osinfo unconfigure` removes it.\n"), "{text}");
         std::fs::remove_dir_all(machine.path(FOLDER)).expect("removed");
         let output = machine.run(&["unconfigure"]);
-        let told = format!("{} is not taken back, or not all of it: it is in effect, but no state", &drop_in[1..]);
+        let told = format!("{} is not fully reverted: it is in effect, but no state", &drop_in[1..]);
         assert!(output.code == 13 && output.stderr.contains(&told), "{}", output.stderr);
         let output = machine.run(&["unconfigure", "--force"]);
         assert_eq!(output.code, 0, "{}", output.stderr);
@@ -443,7 +442,7 @@ fn a_copy_of_a_handlers_drop_in_is_told_and_stays() {
             machine.file(&copy, &text);
             let told = format!("it is a copy of a file of kata-osinfo's, and {reader} reads it, too: remove it");
             let by_configure = format!("warning: {}: {told}", &copy[1..]);
-            let left = format!("warning: {} is not taken back, or not all of it: {told}", &copy[1..]);
+            let left = format!("warning: {} is not fully reverted: {told}", &copy[1..]);
             for call in [&call[..], &["configure", "--profile", "go-3.29"], &call] {
                 let output = machine.run(call);
                 assert!(output.code == 0 && output.stderr.contains(&by_configure), "{copy}: {}", output.stderr);
@@ -593,7 +592,7 @@ fn a_handler_that_was_there_before_is_told() {
     assert_eq!(machine.read(MAIN), text);
     let output = machine.run(&["unconfigure"]);
     assert_eq!(output.code, 13, "{}", output.stderr);
-    assert!(output.stderr.contains("config.toml is not taken back"), "{}", output.stderr);
+    assert!(output.stderr.contains("config.toml is not fully reverted"), "{}", output.stderr);
     assert!(output.stderr.contains("remove it by hand"), "{}", output.stderr);
     assert!(!output.stderr.contains("--force"), "which would not take it out: {}", output.stderr);
     assert_eq!(machine.read(MAIN), text);
@@ -615,7 +614,7 @@ fn a_main_file_that_is_no_toml_is_not_told_as_a_remainder() {
             let output = machine.run(call);
             assert_eq!(output.code, code, "{call:?}: {}", output.stderr);
             assert!(output.stderr.contains(told), "{call:?}: {}", output.stderr);
-            assert!(!output.stderr.contains("is not taken back"), "{call:?}: {}", output.stderr);
+            assert!(!output.stderr.contains("is not fully reverted"), "{call:?}: {}", output.stderr);
             assert_eq!(machine.everything(), before, "{call:?}");
         }
     }
@@ -626,7 +625,7 @@ fn a_main_file_that_is_no_toml_is_not_told_as_a_remainder() {
     let output = machine.run(&["unconfigure"]);
     assert_eq!(output.code, 13, "{}", output.stderr);
     assert!(
-        output.stderr.contains("/etc/containerd/conf.d/50-kata-osinfo.toml is not taken back"),
+        output.stderr.contains("/etc/containerd/conf.d/50-kata-osinfo.toml is not fully reverted"),
         "{}",
         output.stderr
     );
@@ -645,7 +644,7 @@ fn an_editors_copy_of_a_drop_in_is_told_after_all_is_taken_back() {
     for call in [&["unconfigure"][..], &["unconfigure"], &["unconfigure", "--force"]] {
         let output = machine.run(call);
         assert_eq!(output.code, 13, "{call:?}: {}", output.stderr);
-        let told = format!("warning: {} is not taken back, or not all of it: Kata reads it", &copy[1..]);
+        let told = format!("warning: {} is not fully reverted: Kata reads it", &copy[1..]);
         assert!(output.stderr.contains(&told), "{call:?}: {}", output.stderr);
         assert!(!output.stderr.contains("60-mine"), "{call:?}: {}", output.stderr);
         assert!(!machine.path(&drop_in).exists() && machine.path(&copy).exists(), "{call:?}");
