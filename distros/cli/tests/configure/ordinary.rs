@@ -24,7 +24,7 @@ fn a_dry_run_shows_a_diff_and_changes_nothing() {
     +[hypervisor.qemu]
     +# the distro's QEMU
     +path = "/usr/libexec/qemu-kvm"
-    +# what an annotation may name
+    +# paths that a pod's annotation may name
     +valid_hypervisor_paths = ["/usr/libexec/qemu-kvm"]
     +# what the release was qualified with
     +machine_type = "q35"
@@ -32,13 +32,13 @@ fn a_dry_run_shows_a_diff_and_changes_nothing() {
     +kernel = "/boot/vmlinuz-6.1"
     +# a distro's kernel has its drivers in modules
     +initrd = "/boot/kata.img"
-    +# it excludes an initrd
+    +# Kata takes an image or an initrd, not both
     +image = ""
-    +# the preferred one that works
+    +# the preferred filesystem that works
     +shared_fs = "virtio-fs"
     +# the distro's daemon
     +virtio_fs_daemon = "/usr/libexec/virtiofsd"
-    +# what an annotation may name
+    +# paths that a pod's annotation may name
     +valid_virtio_fs_daemon_paths = ["/usr/libexec/virtiofsd"]
     +# what the release was qualified with
     +virtio_fs_cache = "auto"
@@ -48,11 +48,11 @@ fn a_dry_run_shows_a_diff_and_changes_nothing() {
     +block_device_aio = "threads"
     +
     +[agent.kata]
-    +# nothing is accelerated here
+    +# this machine has no hardware acceleration
     +dial_timeout = 300
     +
     +[runtime]
-    +# nothing is accelerated here
+    +# this machine has no hardware acceleration
     +create_container_timeout = 300
     "#);
     assert_eq!(machine.everything(), before);
