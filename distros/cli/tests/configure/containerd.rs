@@ -698,7 +698,7 @@ fn a_distribution_of_kubernetes_that_was_never_started_is_told_and_nothing_is_wr
                 let output = machine.run(&call);
                 let told = format!("error: {name} is installed (/{sign}), but ");
                 assert!(output.code == 13 && output.stderr.contains(&told), "{}: {}", output.code, output.stderr);
-                assert!(output.stderr.contains("containerd reads with --containerd-config"), "{}", output.stderr);
+                assert!(output.stderr.contains("or pass --containerd-config with the file"), "{}", output.stderr);
                 assert_eq!(machine.everything(), before, "{file}");
             }
         }

@@ -59,7 +59,7 @@ pub enum HandlerError {
     Several(Vec<String>),
     /// A Kubernetes distribution is installed, and the file that its containerd reads is missing or not known.
     #[error(
-        "{name} is installed ({sign}), but {why}; or name the file that your containerd reads with --containerd-config: /etc/containerd/config.toml if it is the machine's own containerd"
+        "{name} is installed ({sign}), but {why}; or pass --containerd-config with the file that your containerd reads: /etc/containerd/config.toml for the machine's own one"
     )]
     NotStarted {
         /// The distribution.
