@@ -109,7 +109,7 @@ func TestErrors(t *testing.T) {
 	failed := exitError(ExitUnknown, document, "error: no record is of Other (ID=other)\n")
 	equal(t, "kind", failed.Kind, "unknown-system")
 	equal(t, "hint", strings.HasSuffix(failed.Hint, "or name a release with --target"), true)
-	equal(t, "text", failed.Error(), "kata-osinfo: no record is of Other (ID=other)")
+	equal(t, "text", failed.Error(), "kata-osinfo: there is no record of Other (ID=other)")
 	equal(t, "code", errors.Is(failed, ExitUnknown), true)
 	equal(t, "another code", errors.Is(failed, ExitNo), false)
 	equal(t, "no document", exitError(101, nil, "panicked\n").Error(), "kata-osinfo: panicked")

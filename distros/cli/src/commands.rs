@@ -45,7 +45,8 @@ pub(crate) fn arch_parser() -> impl TypedValueParser<Value = Arch> {
 /// Returns the machine's own architecture, or an error if Kata does not support it: an answer about another
 /// architecture would not apply to this machine.
 pub(crate) fn this_arch() -> Result<Arch, Failed> {
-    Arch::of_machine().ok_or_else(|| Failed::foreign(&format!("this machine is of {}", std::env::consts::ARCH)))
+    Arch::of_machine()
+        .ok_or_else(|| Failed::foreign(&format!("this machine's architecture is {}", std::env::consts::ARCH)))
 }
 
 /// Exit codes of the program.
@@ -86,20 +87,20 @@ Exit codes:
      a combination is not verified, or its versions have changed
   2  usage, or input that cannot be used
   3  the system, its release or a fact is not known, or only assumed;
-     a file may not be read or written by this user; or the answer could
-     not be printed, also of what is done
-  4  the package manager failed, or is not there
-  5  another package manager held its database for too long
-  6  the package manager is recognised, but not run by this program:
-     its command is printed
+     this user may not read or write a file; or the answer could not be
+     printed, although everything is done
+  4  the package manager failed, or is missing
+  5  another package manager locked the package database for too long
+  6  the package manager is known, but not run by this program: its
+     command is printed
  10  refused: known not to work, and not forced
  11  something must be installed, or described in /etc/kata-osinfo, first
  12  nothing works: the evidence and build instructions are printed
- 13  written, or taken back, but not everything took effect; or nothing
-     was written, because the handler would not be the intended one; or
-     this call has put a text of others aside, or has not put it back,
-     which a call that was killed had taken out of its place; a text
-     that an earlier call has put aside is reported, and is no 13";
+ 13  written, or reverted, but not everything took effect; or nothing
+     was written, because the handler would not be as intended; or this
+     call has put a text of another process aside, or could not restore
+     one that an interrupted call had moved; a text that an earlier call
+     has put aside is only reported";
 
 /// Error of a call without an answer.
 #[derive(Debug, thiserror::Error)]
@@ -122,8 +123,8 @@ impl Failed {
 
     /// Creates the error that `what` has an architecture that Kata does not support.
     pub(crate) fn foreign(what: &str) -> Failed {
-        Failed::new(Exit::Unknown, "foreign-architecture", format!("{what}, an architecture that Kata does not have"))
-            .hint("to ask about systems of an architecture that Kata has, name it with --arch")
+        Failed::new(Exit::Unknown, "foreign-architecture", format!("{what}, which Kata does not support"))
+            .hint("to ask about systems of another architecture, name it with --arch")
     }
 
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Failed {

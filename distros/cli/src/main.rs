@@ -42,47 +42,47 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Print which distro, release and architecture the system is.
+    /// Print the system's distro, release and architecture.
     Detect(detect::DetectArguments),
-    /// Print what is known of a release: packages, paths, suites, and the verified matrix.
+    /// Print what is known about a release: packages, paths, suites, and the verified matrix.
     Show(show::ShowArguments),
-    /// Print what of it is installed: where, which version, of which package.
+    /// Print which components are installed: where, in which version, from which package.
     Check(check::CheckArguments),
-    /// Print whether what is installed was proved to work: for which profile, on what basis, how long ago.
+    /// Print whether the installed versions were proved to work: for which profile, on what basis, how long ago.
     Verified(verified::VerifiedArguments),
     /// Print the name of the system's package installer.
     Installer(install::InstallerArguments),
     /// Print the packages to install.
     Packages(install::PackagesArguments),
-    /// Install the packages by the system's own package manager; as root.
+    /// Install the packages with the system's own package manager; needs root.
     ///
-    /// On the running system it runs as it does by hand, and may go on when this program is killed.
-    /// In another root (`--root`) it runs in a sandbox: the root's own program or this machine's, with what packages start,
-    /// as ids that own nothing here, with that root as all that it may write to, with a network only while it fetches, and
-    /// killed with this program.
-    /// That needs Linux 5.12, namespaces, and a filesystem that can map ids; without, nothing is run there.
-    /// While it fetches, a hostile root may reach the network; else it may use time, memory and space, and read what
-    /// everybody may read here.
+    /// On the running system, the package manager runs as if called by hand, and may go on if this program is killed.
+    /// In another root (`--root`), the root's own package manager, or this machine's, runs in a sandbox, together with
+    /// everything that packages start: with user ids that own nothing on this machine, with write access to that root
+    /// only, with a network only while it downloads, and killed together with this program.
+    /// The sandbox needs Linux 5.12, namespaces, and a filesystem that supports id mapping; else nothing is run.
+    /// A hostile root may reach the network during downloads; it may also use time, memory and disk space, and read
+    /// what every user of this machine may read.
     Install(install::InstallArguments),
-    /// Make Kata use what the distro has: a drop-in beside the configuration that Kata reads, or an edit of it before Kata 2.5.
+    /// Configure Kata to use the distro's components: by a drop-in beside Kata's configuration, or before Kata 2.5 by an edit.
     Configure(Box<configure::ConfigureArguments>),
-    /// Take back everything that `configure` wrote, to the byte; what others have changed since stays.
+    /// Revert everything that `configure` wrote, byte for byte; changes that others have made since are kept.
     Unconfigure(unconfigure::UnconfigureArguments),
-    /// Say what to do where something is missing or does not work: the next best, packages, one's own entry, or a build.
+    /// Print what to do if something is missing or does not work: an alternative, packages, a record of your own, or a build.
     Fallback(Box<fallback::FallbackArguments>),
-    /// Print what a distro's package must have, with Kata's source for each demand.
+    /// Print what Kata requires of a distro's package, with the place in Kata's source for each requirement.
     Requirements(requirements::RequirementsArguments),
     /// Check records: syntax, keys, names, dates, paths.
     Lint(lint::LintArguments),
-    /// Print the JSON Schema of a record, of a file of verdicts or of known issues, or of what a call answers to programs.
+    /// Print a JSON Schema: of a record, a file of verdicts or of known issues, or of a subcommand's JSON output.
     Schema {
-        /// Of which.
+        /// The document that the schema describes.
         #[arg(value_enum, default_value_t = SchemaOf::Record)]
         of: SchemaOf,
     },
     /// Write the man pages and the completions of bash, zsh and fish into a directory, for a package to install.
     Generate(generate::GenerateArguments),
-    /// List the releases that are known, all or those of a distro or family, or supported on a day.
+    /// List the known releases: all, those of a distro or family, or those supported on a day.
     List(list::ListArguments),
 }
 
@@ -161,12 +161,12 @@ fn report(error: &anyhow::Error, as_json: bool) -> Exit {
         Some(failed) => (failed.exit, failed.kind, failed.hint.as_deref()),
         None => match root_error(error).filter(|error| error.is_unreadable() || may_not_write(error)) {
             Some(RootError::TooLarge { .. } | RootError::TooMany { .. }) => {
-                (Exit::Unknown, "unreadable", Some("put it elsewhere, if it is not meant to be there"))
+                (Exit::Unknown, "unreadable", Some("move it elsewhere if it does not belong there"))
             }
             Some(RootError::Write { .. }) => {
-                (Exit::Unknown, "unwritable", Some("run it as a user who may write that, such as root"))
+                (Exit::Unknown, "unwritable", Some("run this as a user who may write to it, such as root"))
             }
-            Some(_) => (Exit::Unknown, "unreadable", Some("run it as a user who may read that, such as root")),
+            Some(_) => (Exit::Unknown, "unreadable", Some("run this as a user who may read it, such as root")),
             None if is_unprinted(error) => (Exit::Unknown, "unprinted", None),
             None => (Exit::BadInput, "bad-input", None),
         },

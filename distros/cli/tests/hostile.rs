@@ -236,7 +236,7 @@ fn a_file_that_may_not_be_read_leaves_no_answer() {
     for target in ["debian:13", "fedora"] {
         let (code, shown, told) = run(target);
         assert_eq!((code, shown.as_str()), (Some(3), ""), "{told}");
-        let why = "fedora.yaml cannot be read: Permission denied (os error 13), and may say something else";
+        let why = "fedora.yaml cannot be read: Permission denied (os error 13), and may override other";
         assert!(told.contains(why), "{told}");
     }
     std::fs::set_permissions(&secret, std::fs::Permissions::from_mode(0o644)).expect("set");

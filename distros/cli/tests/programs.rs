@@ -156,7 +156,7 @@ fn a_roots_own_rpm_is_never_run() {
     }
     let (code, said) = planted.call(&["check"]);
     assert_eq!(code, Some(3), "{said}");
-    assert!(said.contains("rpm on this machine") || said.contains("this machine's rpm cannot read"), "{said}");
+    assert!(said.contains("cannot read without rpm") || said.contains("this machine's rpm cannot read"), "{said}");
     // Another package manager's database next to it is not used instead.
     planted.write("var/lib/dpkg/status", "");
     let (code, said) = planted.call(&["check"]);

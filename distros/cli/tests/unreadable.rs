@@ -95,7 +95,7 @@ fn a_program_that_may_not_be_read_is_not_told_as_absent() {
         // A user who may read it sees that nobody can execute it.
         let output = machine.run(&["check", component, "--arch", "x86_64"]);
         assert_eq!(output.code, 1, "{}", output.stdout);
-        assert!(output.stdout.contains(&format!("/{program} is no program")), "{}", output.stdout);
+        assert!(output.stdout.contains(&format!("/{program} is not an executable file")), "{}", output.stdout);
         chmod(&path, 0o755);
     }
 }
@@ -205,7 +205,7 @@ fn what_cannot_be_read_keeps_force_from_nothing_else() {
         assert_eq!(machine.run(&["unconfigure"]).code, 3, "{name}");
         let output = machine.run(&["unconfigure", "--force"]);
         assert_eq!(output.code, 13, "{name}: {}", output.stderr);
-        let told = format!("warning: /{name} is not taken back, or not all of it: {}", path.display());
+        let told = format!("warning: /{name} is not fully reverted: {}", path.display());
         assert!(output.stderr.contains(&told), "{name}: {}", output.stderr);
         assert!(!machine.path(&format!("m/{BASE}/config.d/50-kata-osinfo.toml")).exists(), "{name}");
         // Without the drop-in, containerd would not start if the unreadable main file imports it.
@@ -232,9 +232,9 @@ fn what_force_removes_is_not_told_as_left() {
             assert!(path.exists(), "{name}");
             let output = machine.run(call);
             assert_eq!(output.code, 0, "{name} {call:?}: {}", output.stderr);
-            let told = format!("warning: /{name}: it cannot be read, and goes too\n");
+            let told = format!("warning: /{name}: it cannot be read, and is reverted too\n");
             assert!(output.stderr.contains(&told), "{name} {call:?}: {}", output.stderr);
-            assert!(!output.stderr.contains("not taken back"), "{name} {call:?}: {}", output.stderr);
+            assert!(!output.stderr.contains("not fully reverted"), "{name} {call:?}: {}", output.stderr);
         }
         assert!(!path.exists(), "{name}");
         assert!(!machine.path("m/var/lib/kata-osinfo").exists(), "{name}");
@@ -380,7 +380,7 @@ fn a_record_that_may_not_be_read_leaves_no_answer() {
                 let (code, stdout, stderr) = as_nobody(&machine, call);
                 assert_eq!((code, stdout.as_str()), (3, ""), "{file} {system} {call:?}: {stderr}");
                 assert!(stderr.contains(&expected), "{file} {system} {call:?}: {stderr}");
-                assert!(stderr.contains("hint: run it as a user who may read that"), "{stderr}");
+                assert!(stderr.contains("hint: run this as a user who may read it"), "{stderr}");
             }
         }
         std::fs::remove_file(machine.path(file)).expect("removed");
@@ -460,5 +460,5 @@ fn who_may_not_write_is_told_who_may() {
     let (code, _, stderr) = as_nobody(&machine, &["configure", "--profile", "go-3.29"]);
     assert_eq!(code, 3, "{stderr}");
     assert!(stderr.contains("cannot be written: "), "{stderr}");
-    assert!(stderr.contains("hint: run it as a user who may write that, such as root"), "{stderr}");
+    assert!(stderr.contains("hint: run this as a user who may write to it, such as root"), "{stderr}");
 }

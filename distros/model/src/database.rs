@@ -36,7 +36,7 @@ pub enum DatabaseError {
         source: std::io::Error,
     },
     /// A record file, or a system directory that may contain some, cannot be read.
-    #[error("{0}, and may say something else")]
+    #[error("{0}, and may override other records")]
     Unreadable(RootError),
     /// There is no record of that name.
     #[error("unknown distro `{name}`: known are {known}{}", did_you_mean(.nearest))]
@@ -49,7 +49,7 @@ pub enum DatabaseError {
         nearest: Option<String>,
     },
     /// The record exists but cannot be used.
-    #[error("the record of {name} is broken, or cannot be read: run `kata-osinfo lint {path}`")]
+    #[error("the record of {name} is invalid or cannot be read: run `kata-osinfo lint {path}`")]
     Broken {
         /// The distro.
         name: String,

@@ -111,7 +111,7 @@ impl Decoder<'_> {
     pub(crate) fn printable(&mut self, span: Range<usize>, text: &str) -> bool {
         let found = text.chars().find(|c| c.is_control() || is_direction_control(*c));
         if let Some(c) = found {
-            let message = format!("the character U+{:04X} cannot stand in a record, escaped or not", c as u32);
+            let message = format!("the character U+{:04X} is not allowed in a record, escaped or not", c as u32);
             self.error("control-character", span, message).hint = Some("a value is one line of printable text".into());
         }
         found.is_none()
@@ -128,7 +128,7 @@ impl Decoder<'_> {
         let name = self.string(node, what)?;
         let id = name.parse::<DistroId>().ok();
         if id.is_none() {
-            let message = format!("`{name}` is not a distro's name");
+            let message = format!("`{name}` is not a valid name of a distro");
             self.error("bad-name", node.span.clone(), message).hint = Some(format!("use {}", distro::ID_CHARACTERS));
         }
         id
@@ -140,7 +140,7 @@ impl Decoder<'_> {
         if distro::is_release_name(&name) {
             return Some(name);
         }
-        let message = format!("{what}: `{name}` is no name of a release");
+        let message = format!("{what}: `{name}` is not a valid release name");
         self.error("bad-name", node.span.clone(), message).hint =
             Some(format!("use {}, at most {}", distro::VERSION_CHARACTERS, distro::MAX));
         None
@@ -317,9 +317,9 @@ impl Decoder<'_> {
                 Some(_) if self.diagnostics.len() > MAX_FINDINGS => return,
                 Some(first) => {
                     let (line, _) = crate::diagnostic::line_column(self.text, *first);
-                    let message = format!("the key `{}` stands twice in one map", entry.key);
+                    let message = format!("the key `{}` occurs twice in one map", entry.key);
                     self.error("duplicate-key", entry.key_span.clone(), message).hint =
-                        Some(format!("it is on line {line} already; remove one"));
+                        Some(format!("the first is on line {line}; remove one"));
                 }
                 None => {
                     first_at.insert(&entry.key, entry.key_span.start);

@@ -41,7 +41,7 @@ fn in_map(text: &str, map: &Node) -> Vec<Diagnostic> {
             let message = format!("fs: expected {expected}, found one driver");
             ("not-a-list", names[0], message)
         } else {
-            let message = format!("the key `name` stands twice in the map of `{}`", entry.key);
+            let message = format!("the key `name` occurs twice in the map of `{}`", entry.key);
             ("duplicate-key", names[1], message)
         };
         let diagnostic = Diagnostic::error(rule, text, at.key_span.clone(), message);

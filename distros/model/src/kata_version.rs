@@ -69,7 +69,9 @@ impl<'de> Deserialize<'de> for KataVersion {
 
 /// Error for a text that is not a version of Kata.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not a version of Kata: expected three numbers, `3.30.0`, and `-rc0` at most")]
+#[error(
+    "`{0}` is not a version of Kata: expected three numbers, such as `3.30.0`, or a pre-release such as `3.30.0-rc0`"
+)]
 pub struct NotAVersion(String);
 
 impl FromStr for KataVersion {

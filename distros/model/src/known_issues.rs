@@ -130,27 +130,28 @@ pub(crate) fn lint(path: &Path, text: &str, manager: Option<PackageManager>, tod
     for issue in &issues {
         let found = |rule, message: String| Diagnostic::error(rule, text, issue.span.clone(), message);
         if let Some(line) = first.get(issue.id.as_str()) {
-            let message = format!("a second known issue is called `{}`", issue.id);
+            let message = format!("there are two known issues with the id `{}`", issue.id);
             diagnostics.push(found("named-twice", message).hint(format!("the first is on line {line}; rename one")));
         }
         first.entry(&issue.id).or_insert(line_column(text, issue.span.start).0);
         if issue.is_expired(today) {
             let message = format!("the known issue `{}` has expired on {}", issue.id, issue.expires);
-            let hint =
-                format!("look at {}: remove the entry, or give it a later day (owner: {})", issue.url, issue.owner);
+            let hint = format!(
+                "check {}: remove the entry, or set a later day in `expires` (owner: {})",
+                issue.url, issue.owner
+            );
             diagnostics.push(found("expired", message).hint(hint));
         }
         for profile in issue.profiles.iter().filter(|profile| Profile::find(profile).is_err()) {
             let known: Vec<&str> = Profile::all().iter().map(|p| p.name.as_str()).collect();
-            let message =
-                format!("the known issue `{}` is matched by nothing: there is no profile `{profile}`", issue.id);
+            let message = format!("the known issue `{}` can never match: there is no profile `{profile}`", issue.id);
             diagnostics.push(found("unmatched", message).hint(format!("known are {}", known.join(", "))));
         }
         if let (Some(manager), Some(from), Some(before)) = (manager, &issue.versions.from, &issue.versions.before)
             && compare(manager, from.as_str(), before.as_str()).is_ge()
         {
             let message = format!(
-                "the known issue `{}` is matched by nothing: {from} is not before {before} for {}",
+                "the known issue `{}` can never match: {from} is not before {before} for {}",
                 issue.id,
                 manager.name()
             );

@@ -28,7 +28,7 @@ static ALL: LazyLock<Vec<Profile>> =
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotItsVersion {
     /// The version prints the arguments of another profile.
-    #[error("kata {version} prints the arguments of {profile}, not those of {asked}: pass --profile {profile}")]
+    #[error("kata {version} passes the arguments of profile {profile}, not those of {asked}: pass --profile {profile}")]
     Another {
         /// Kata's version.
         version: KataVersion,

@@ -108,17 +108,22 @@ pub fn lint(path: &Path, text: &str, record: Option<&Record>) -> Vec<Diagnostic>
     let Some(record) = record else { return Vec::new() };
     let mut found = Vec::new();
     if sources.distro != record.distro {
-        let message = format!("the record beside its folder is of {}, not of {}", record.distro, sources.distro);
+        let message = format!("the record next to this folder is of {}, not of {}", record.distro, sources.distro);
         found.push(Diagnostic::error("wrong-distro", text, 0..0, message));
     }
     for (entry, word) in sources.unused(record) {
         let (message, hint) = if entry.facts.iter().any(|fact| fact == word) {
             let hint =
                 "`kata-osinfo show` lists the subjects of facts; a component's kind and name are enough: `vmm qemu`";
-            (format!("`{word}` is nothing that the record says to be documented or of packages"), hint)
+            (format!("the record states no `{word}` with the confidence `documented` or `packaging`"), hint)
         } else {
-            let hint = "only releases that state one of them in their own entry of the record are named";
-            (format!("the release `{word}` states none of these facts, documented or of packages"), hint)
+            let hint = "name only releases whose own entry in the record states one of these facts";
+            (
+                format!(
+                    "the release `{word}` states none of these facts with the confidence `documented` or `packaging`"
+                ),
+                hint,
+            )
         };
         found.push(Diagnostic::error("idle-source", text, entry.span.clone(), message).hint(hint));
     }
@@ -138,8 +143,8 @@ pub fn lint_record(path: &Path, text: &str, sources: Option<&Sources>) -> Vec<Di
         if read(&record).next().is_none() {
             return Vec::new();
         }
-        let hint = format!("write {FOLDER}/{}.yaml, or see what lint says of it", record.distro);
-        let none = Diagnostic::error("no-source", text, 0..0, "no file says where the facts were read").hint(hint);
+        let hint = format!("write {FOLDER}/{}.yaml, or run `kata-osinfo lint` on it if it exists", record.distro);
+        let none = Diagnostic::error("no-source", text, 0..0, "no file states where the facts were read").hint(hint);
         return finish(vec![none], text, &file);
     };
     let mut seen = BTreeSet::new();
@@ -150,9 +155,9 @@ pub fn lint_record(path: &Path, text: &str, sources: Option<&Sources>) -> Vec<Di
         if !seen.insert((release, subject.clone())) {
             continue;
         }
-        let message = format!("{subject}: {}, and nothing says where it was read", fact.confidence.name());
+        let message = format!("{subject}: {}, but no source is stated", fact.confidence.name());
         let with = release.map(|release| format!(", with `releases: [{release}]`")).unwrap_or_default();
-        let hint = format!("name it in {FOLDER}/{}.yaml{with}, or say `confidence: assumed`", record.distro);
+        let hint = format!("add it to {FOLDER}/{}.yaml{with}, or set `confidence: assumed`", record.distro);
         found.push(Diagnostic::error("no-source", text, line(text, origin.line), message).hint(hint));
     }
     finish(found, text, &file)
@@ -278,7 +283,7 @@ releases:
         assert!(lacking(RECORD).is_empty(), "{:?}", lacking(RECORD));
         let vmm = "vmm:\n  - {name: qemu, packages: q, path: /q}\n  - {name: made-up, packages: m, path: /m}\n";
         let made_up = RECORD.replace("vmm: {name: qemu, packages: q, path: /q}\n", vmm);
-        let said = |subject: &str| format!("{subject}: packaging, and nothing says where it was read");
+        let said = |subject: &str| format!("{subject}: packaging, but no source is stated");
         let both = [said("vmm made-up packages"), said("vmm made-up path")];
         assert_eq!(lacking(&made_up), both.map(|message| (7, message)));
         let newer = format!("{RECORD}  - version: 2\n    eol: 2099-01-01\n    vmm: {{name: qemu, path: /q2}}\n");
@@ -306,14 +311,17 @@ releases:
         };
         let path = Path::new("d.yaml");
         let one = only(lint_record(path, RECORD, Some(&some)));
-        assert!(one.starts_with("d.yaml:9:3: eol: packaging, and nothing says where it was read"), "{one}");
-        assert!(one.contains("sources/d.yaml, with `releases: [1]`, or say"), "{one}");
+        assert!(one.starts_with("d.yaml:9:3: eol: packaging, but no source is stated"), "{one}");
+        assert!(one.contains("sources/d.yaml, with `releases: [1]`, or set"), "{one}");
         let none = only(lint_record(path, RECORD, None));
-        assert!(none.starts_with("d.yaml:1:1: no file says"), "{none}");
+        assert!(none.starts_with("d.yaml:1:1: no file states"), "{none}");
         let (file, text) =
             (Path::new("sources/d.yaml"), "distro: d\nsources:\n  - {facts: [vmm qemu, fs virtio-fs], from: x}\n");
         let idle = only(lint(file, text, Some(&record)));
-        assert!(idle.starts_with("sources/d.yaml:3:") && idle.contains("`fs virtio-fs` is nothing that"), "{idle}");
+        assert!(
+            idle.starts_with("sources/d.yaml:3:") && idle.contains("the record states no `fs virtio-fs`"),
+            "{idle}"
+        );
         assert!(lint(file, text, None).is_empty());
         let other = text.replace("distro: d", "distro: e").replace(", fs virtio-fs", "");
         assert!(only(lint(file, &other, Some(&record))).contains("is of d, not of e"));

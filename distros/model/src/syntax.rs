@@ -106,7 +106,7 @@ pub fn parse(text: &str) -> Result<Node, Vec<Diagnostic>> {
     if let Some((at, c)) =
         text.char_indices().find(|(_, c)| (c.is_control() && !matches!(c, '\n' | '\r' | '\t')) || *c == '\u{feff}')
     {
-        let message = format!("the character U+{:04X} cannot stand in a record", c as u32);
+        let message = format!("the character U+{:04X} is not allowed in a record", c as u32);
         let found = Diagnostic::error("syntax", text, at..at + c.len_utf8(), message)
             .hint("save the file as UTF-8 text without a byte order mark");
         // Only at the beginning is it certain that the character is a meaningless byte order mark.
@@ -159,7 +159,7 @@ pub fn parse(text: &str) -> Result<Node, Vec<Diagnostic>> {
     match oracle {
         Ok(shape) if shape.agrees_with(&node) => Ok(node),
         _ => refuse(
-            Diagnostic::error("syntax", text, 0..0, "two YAML parsers read this file differently")
+            Diagnostic::error("syntax", text, 0..0, "this file is ambiguous: two YAML parsers read it differently")
                 .hint("use plain block style: no tags, anchors or multi-line keys"),
         ),
     }
@@ -235,7 +235,7 @@ fn long_tag(text: &str) -> Option<Range<usize>> {
 
 fn tag_error(text: &str, span: Range<usize>) -> Diagnostic {
     Diagnostic::error("tag", text, span, "tags (`!name`) are not accepted in a record")
-        .hint("remove the tag; a version keeps its text without one")
+        .hint("remove the tag; versions are read as text without one")
 }
 
 fn depth_error(text: &str, span: Range<usize>) -> Diagnostic {
@@ -289,7 +289,7 @@ fn build(text: &str, node: &YamlNode, depth: usize) -> Result<Node, Box<Diagnost
                     span,
                     "anchors and aliases (`&name`, `*name`) are not accepted in a record",
                 )
-                .hint("write the value out; what releases share goes to the top level"),
+                .hint("write the value out; put values that releases share at the top level"),
             ));
         }
         YamlNode::TaggedNode(_) => {

@@ -220,7 +220,7 @@ pub fn component(
     let problem = match (presence, &stated.path) {
         (Presence::Installed, _) => None,
         (Presence::Unreadable, _) if unreadable.is_some() => unreadable.map(|e| e.to_string()),
-        (Presence::NotPackaged, _) if vmm.is_none() => Some("the record has it for others".to_owned()),
+        (Presence::NotPackaged, _) if vmm.is_none() => Some("the record has it for other architectures".to_owned()),
         _ if vmm.is_some() => vmm.map(|v| match v.problem {
             Some(why) if v.presence == Presence::Unreadable => format!("it is a part of {}: {why}", v.name),
             _ => format!("it is a part of {}, which is {}", v.name, v.presence.words()),
@@ -228,8 +228,8 @@ pub fn component(
         (_, Some(path)) => {
             let what = match root.look(Path::new(path))? {
                 None => "is not there",
-                Some(_) if stated.kind.is_data() => "is no regular file",
-                Some(_) => "is no program",
+                Some(_) if stated.kind.is_data() => "is not a regular file",
+                Some(_) => "is not an executable file",
             };
             let packages = if all_there { "its packages are installed, but " } else { "" };
             Some(format!("{packages}{path} {what}"))
@@ -328,6 +328,6 @@ mod tests {
         std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o644)).unwrap();
         let found = component(&Root::default(), PackageManager::Apt, None, &stated).unwrap();
         assert!(!found.installed);
-        assert!(found.problem.unwrap().ends_with("is no program"));
+        assert!(found.problem.unwrap().ends_with("is not an executable file"));
     }
 }

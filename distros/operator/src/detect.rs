@@ -61,7 +61,7 @@ impl Detection {
         let derivative = self.derivative.map(|d| d.name.to_owned());
         derivative.or_else(|| self.name.clone()).unwrap_or_else(|| {
             let version = self.version_id.as_deref().or(self.codename.as_deref());
-            format!("{} {}", self.id, version.unwrap_or("of no version"))
+            format!("{} {}", self.id, version.unwrap_or("without a version"))
         })
     }
 

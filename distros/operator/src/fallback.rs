@@ -183,8 +183,8 @@ mod tests {
         #!/bin/sh
         # virtiofsd 1.13.3 for debian:12, as versions.yaml@4.0.0 has it.
         # These commands have been run: on Debian 12 with rustc 1.96.0 from rustc-web, in 4 to 9 minutes on two shared cores.
-        # Kata builds it with Rust 1.85.1 (versions.yaml@4.0.0); Rust 1.63 was seen to fail, 1.96 to work.
-        # bookworm's rustc (1.63) builds neither this version nor 1.10.1 or 1.8.0 with their lock files: rustc-web, kept up to date by the security archive, does; it cannot be installed beside rustc.
+        # Kata builds it with Rust 1.85.1 (versions.yaml@4.0.0); the build fails with Rust 1.63 and works with 1.96.
+        # bookworm's rustc (1.63) builds neither this version nor 1.10.1 or 1.8.0 with their lock files: use rustc-web, which the security archive keeps up to date; it cannot be installed beside rustc.
         set -e
         apt-get update && apt-get install -y --no-install-recommends rustc-web cargo-web gcc libc6-dev pkg-config libcap-ng-dev libseccomp-dev ca-certificates
         cargo install --locked --version 1.13.3 --root /usr/local/lib/kata-virtiofsd virtiofsd

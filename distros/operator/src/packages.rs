@@ -164,9 +164,7 @@ pub enum QueryError {
     #[error(transparent)]
     Tool(#[from] ProcessError),
     /// The root has an RPM database, but the machine has no tool to read it.
-    #[error(
-        "{0} has an RPM database, which cannot be read here: it needs rpm on this machine; the root's own is not run"
-    )]
+    #[error("{0} has an RPM database, which this machine cannot read without rpm; the root's own rpm is not run")]
     NoRpm(PathBuf),
     /// The tool does not support the database.
     #[error("this machine's rpm cannot read the database of {path}: {message}")]

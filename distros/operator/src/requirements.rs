@@ -217,7 +217,7 @@ pub fn human(profile: &Profile, component: Component, all: &[Requirement]) -> St
         let _ = writeln!(out, "  {:serves$}  {:kind$}  {:what$}  {}{note}{why}", r.serves, r.kind, r.what, r.source);
     }
     if all.is_empty() {
-        out += "  nothing is asked\n";
+        out += "  no requirements\n";
     }
     out
 }

@@ -69,6 +69,6 @@ pub(super) fn said(errno: Errno) -> io::Error {
     }
     io::Error::new(
         io::ErrorKind::Unsupported,
-        "the system call openat2 is not there, without which a link could lead out of the root: Linux 5.6 or newer is needed, and a sandbox that lets it through",
+        "the system call openat2 is not available, and without it a link could lead out of the root: it needs Linux 5.6 or newer, and a sandbox that allows it",
     )
 }

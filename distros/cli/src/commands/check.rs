@@ -23,13 +23,13 @@ pub(crate) struct CheckArguments {
     /// By default all are listed, and the preferred VMM, the preferred filesystem and the kernel must be there.
     #[arg(value_name = "COMPONENT")]
     components: Vec<String>,
-    /// Compare all versions with those that were verified, and look whether what was configured is still there and in effect, and whether texts of others lie where a call that was cut short has put them; after an upgrade this says what is not proved any more.
+    /// Also compare all versions with the verified ones, and check that what was configured still exists and is in effect, and that an interrupted call left no texts of other processes behind. After an upgrade, this shows what is no longer proved.
     #[arg(long)]
     all: bool,
-    /// Print only what is not well; for timers and package managers' hooks.
+    /// Print only problems; for timers and package managers' hooks.
     #[arg(long)]
     quiet: bool,
-    /// Also ask the programs for their versions: runs each of them with `--version`, in its root, as nobody, without privileges or a network, for 10 s at most. Needs root. Without this none of them is run.
+    /// Also ask the programs for their versions: run each with `--version`, in its root, as nobody, without privileges or a network, for 10 s at most. Needs root. Without this option no program is run.
     #[arg(long)]
     run_programs: bool,
     #[command(flatten)]
@@ -152,10 +152,10 @@ pub(crate) fn unreadable(error: &QueryError) -> Failed {
     let failed = Failed::new(exit, "unreadable-packages", error.to_string());
     match error {
         QueryError::NoRpm(_) | QueryError::Refused { .. } => {
-            failed.hint("install an rpm that reads this database, or run kata-osinfo on that system itself")
+            failed.hint("install an rpm that can read this database, or run kata-osinfo on that system itself")
         }
         QueryError::Damaged { .. } => failed.hint(
-            "repair the database, or restore it from a backup: dpkg keeps the one before in /var/lib/dpkg/status-old",
+            "repair the database, or restore it from a backup: dpkg keeps the previous one in /var/lib/dpkg/status-old",
         ),
         _ => failed,
     }

@@ -25,16 +25,16 @@ use std::path::{Path, PathBuf};
 pub(crate) struct ConfigureArguments {
     #[command(flatten)]
     pub(crate) machine: MachineArguments,
-    /// The configuration that Kata reads; by default what containerd's handler names, else Kata's own search.
+    /// Kata's configuration file; by default the one that containerd's handler names, else the first that Kata itself would find.
     #[arg(long, value_name = "PATH")]
     kata_config: Option<PathBuf>,
-    /// Also make Kata a handler of the container manager; without it, one that was written for the same configuration of Kata is taken back.
+    /// Also make Kata a handler of this container manager. Without this option, a handler that was written earlier for the same Kata configuration is removed.
     #[arg(long, value_enum)]
     handler: Option<HandlerName>,
-    /// containerd's main configuration; by default the one that is there, of containerd itself, k3s, RKE2, k0s or MicroK8s, and /etc/containerd/config.toml if none of these is. Needed where there are several, and where one of these is installed and has not written its own yet. Only /etc/containerd/config.toml is made where it is missing.
+    /// containerd's main configuration file; by default the existing one of containerd itself, k3s, RKE2, k0s or MicroK8s, or /etc/containerd/config.toml if none exists. Required if several exist, or if one of these distributions is installed but has not written its configuration yet. Only /etc/containerd/config.toml is created if missing.
     #[arg(long, value_name = "PATH")]
     containerd_config: Option<PathBuf>,
-    /// containerd's version, `2.1` or `1.7.24`; by default that of this machine's containerd. The last number counts where a main file of 1.6 or 1.7 imports a relative pattern.
+    /// containerd's version, `2.1` or `1.7.24`; by default that of this machine's containerd. The last number matters if the main file of 1.6 or 1.7 imports a relative pattern.
     #[arg(long, value_name = "VERSION")]
     containerd_version: Option<String>,
     /// Print what would change as a diff, and change nothing.
@@ -55,17 +55,20 @@ enum HandlerName {
 pub(crate) fn run(common: &GlobalArguments, arguments: &ConfigureArguments) -> anyhow::Result<Exit> {
     let mut machine = Machine::inspect(common, &arguments.machine)?;
     if let Err(unknown) = machine.packages_are_known() {
-        eprintln!("warning: {}: whether what is there was proved is not known", printable(&unknown.to_string()));
+        eprintln!(
+            "warning: {}: cannot tell whether the installed versions were verified",
+            printable(&unknown.to_string())
+        );
     }
     let format = arguments.machine.about.format;
     machine.files_are_there()?;
     if !machine.assumed.is_empty() && !arguments.machine.allow_assumed {
         for fact in &machine.assumed {
-            eprintln!("error: nobody has checked the record's {}", printable(fact));
+            eprintln!("error: the record only assumes {}", printable(fact));
         }
         eprintln!("hint: check it and state it in /etc/kata-osinfo with a confidence, or pass --allow-assumed");
         if format == Format::Json {
-            let all = problems(machine.assumed.iter().map(|fact| format!("nobody has checked the record's {fact}")));
+            let all = problems(machine.assumed.iter().map(|fact| format!("the record only assumes {fact}")));
             json(&json!({ "version": 1, "outcome": "assumed", "facts": machine.assumed, "problems": all }))?;
         }
         return Ok(Exit::Unknown);
@@ -184,7 +187,7 @@ fn not_written(error: PrepareError, aside: &[Displaced]) -> anyhow::Error {
     match aside.is_empty() {
         true => halfway(error),
         false => Failed::new(Exit::NotEffective, "displaced", error.to_string())
-            .hint("what others wrote is in the files that the warnings name: merge it, then run this again")
+            .hint("the files that the warnings name have the texts of other processes: merge them, then run this again")
             .into(),
     }
 }
@@ -249,7 +252,7 @@ fn say(
     );
     if copied_from(located, prepared).is_some() {
         eprintln!(
-            "note: others beside it that are not for ordinary guests of QEMU have the same drop-ins: Kata is to read a copy with its own, {}",
+            "note: other configurations beside it, not for ordinary QEMU guests, read the same drop-ins: Kata will read a copy with separate ones, {}",
             printable(&prepared.located.path.display().to_string())
         );
     }
@@ -258,15 +261,15 @@ fn say(
     }
     for (path, text) in &prepared.back {
         let path = printable(&path.display().to_string());
-        let what = if text.is_some() { "goes back to what it is without kata-osinfo" } else { "is removed" };
-        eprintln!("note: {path} is not written any more: it {what}");
+        let what = if text.is_some() { "is restored to its text without kata-osinfo" } else { "is removed" };
+        eprintln!("note: {path} is no longer needed: it {what}");
     }
     for theirs in &prepared.theirs {
         eprintln!("note: {}", printable(&theirs.words()));
     }
     for passed_over in &configuration.passed_over {
         for why in &passed_over.why {
-            eprintln!("note: not {}: {}", passed_over.name, printable(why));
+            eprintln!("note: {} is not used: {}", passed_over.name, printable(why));
         }
     }
     for note in &configuration.notes {
@@ -275,15 +278,15 @@ fn say(
     for other in &located.others {
         let other = printable(&other.display().to_string());
         eprintln!(
-            "warning: {other} is there too: a runtime built for that prefix reads it instead; name the right one with --kata-config"
+            "warning: {other} exists, too, and a runtime built for that prefix reads it instead: name the right one with --kata-config"
         );
     }
     for sibling in siblings {
         let sibling = printable(&sibling.path.display().to_string());
-        eprintln!("warning: {sibling} lies beside it and has the same drop-ins");
+        eprintln!("warning: {sibling} is in the same folder and reads the same drop-ins");
     }
     if !configuration.production {
-        eprintln!("warning: not for production");
+        eprintln!("warning: not for production: see the notes");
     }
 }
 
@@ -297,7 +300,7 @@ fn complaints(not_effective: &[NotEffective], problems: &[Problem]) -> Vec<Strin
         (Some(found), Some(file)) => {
             format!("{}: {} is {found}, wanted {}", place(file, n.line), n.key, n.wanted)
         }
-        _ => format!("{} is set nowhere, wanted {}", n.key, n.wanted),
+        _ => format!("{} is not set, wanted {}", n.key, n.wanted),
     }));
     all
 }

@@ -59,7 +59,10 @@ fn says(program: &Path, within: Duration) -> Option<ContainerdVersion> {
     match Invocation::new(program, &["--version"]).run(within, None) {
         Ok(finished) => finished.stdout.split_whitespace().find_map(|word| word.parse().ok()),
         Err(error) => {
-            eprintln!("warning: {}: name it with --containerd-version", printable(&error.to_string()));
+            eprintln!(
+                "warning: {}: pass containerd's version with --containerd-version",
+                printable(&error.to_string())
+            );
             None
         }
     }

@@ -59,16 +59,19 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &DetectArguments) -> anyh
         }
     }
     if found.releases.len() > 1 {
-        out += "  which of them, nothing tells: os-release is the same, and apt's sources name both or neither\n";
+        out += "  cannot tell which of them: os-release is the same, and apt's sources name both or neither\n";
     }
     if let Some(borrowed) = BorrowedRecord::of(&found) {
         let _ = writeln!(out, "  {borrowed}");
     }
     match (found.fit, &found.version_id) {
         (Some(Fit::Prefix), Some(version)) => {
-            let _ = writeln!(out, "  for {version}, which the record does not tell from others of its major version");
+            let _ = writeln!(
+                out,
+                "  for {version}, which the record does not distinguish from others of its major version"
+            );
         }
-        (Some(Fit::Rolling), _) => out += "  the distro's one release, which rolls\n",
+        (Some(Fit::Rolling), _) => out += "  the distro's only release, which is rolling\n",
         _ => {}
     }
     print(&out)?;

@@ -15,12 +15,12 @@ use std::io::{Write, stdout};
 pub(crate) struct FallbackArguments {
     #[command(flatten)]
     pub(crate) machine: MachineArguments,
-    /// Print how to build this component, whatever is there, as a shell script.
+    /// Print a shell script that builds this component, whatever is installed.
     #[arg(long, value_enum)]
     build: Option<BuildableName>,
 }
 
-/// What there are build instructions for.
+/// A component with build instructions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum BuildableName {
     /// The VMM.
@@ -54,7 +54,7 @@ pub(crate) fn print_way(way: &Fallback, machine: &Machine, format: Format) -> an
     let out = &mut stdout();
     if let Fallback::WrongInitrd { initrd, why, instead } = way {
         let failed = Failed::new(Exit::BadInput, "wrong-initrd", format!("--initrd: {initrd} {why}"));
-        return Err(failed.hint(format!("{instead}, or --force")).into());
+        return Err(failed.hint(format!("{instead}, or pass --force")).into());
     }
     if format == Format::Json {
         let mut answer = serde_json::to_value(way)?;
@@ -77,13 +77,13 @@ pub(crate) fn print_way(way: &Fallback, machine: &Machine, format: Format) -> an
                     (false, false) => writeln!(out, "{name} can run Kata {range} with {share}")?,
                     (true, _) => writeln!(
                         out,
-                        "{name} is not known to run Kata {range}: with {share} it can, but what its guests boot, or what is \
-                         plugged into them, is in doubt"
+                        "{name} is not known to run Kata {range}: it could with {share}, but what its guests boot, or what \
+                         is plugged into them, may not work"
                     )?,
                     (false, true) => writeln!(
                         out,
-                        "{name} is not known to run Kata {range}: with {share} it can, but no run has proved that its \
-                         guests boot Kata's image"
+                        "{name} is not known to run Kata {range}: it could with {share}, but no run has proved that \
+                         its guests boot from Kata's image"
                     )?,
                 }
                 for note in &configuration.notes {
@@ -105,8 +105,8 @@ pub(crate) fn print_way(way: &Fallback, machine: &Machine, format: Format) -> an
         }
         Fallback::Describe { component, record } => {
             if human {
-                writeln!(out, "# {name} does not package {component}, as far as its record knows.")?;
-                writeln!(out, "# Describe yours in /etc/kata-osinfo/{}.yaml:", machine.release.distro)?;
+                writeln!(out, "# The record of {name} has no package of {component}.")?;
+                writeln!(out, "# Describe your own in /etc/kata-osinfo/{}.yaml:", machine.release.distro)?;
                 write!(out, "{record}")?;
             }
             Ok(Exit::Missing)
@@ -115,7 +115,7 @@ pub(crate) fn print_way(way: &Fallback, machine: &Machine, format: Format) -> an
             for why in why {
                 eprintln!("error: {capability}: {}", printable(why));
             }
-            eprintln!("hint: {instead}, or --force");
+            eprintln!("hint: {instead}, or pass --force");
             if human {
                 writeln!(out, "{name} is known not to run Kata {}: {capability}", machine.profile.range)?;
             }
@@ -129,7 +129,7 @@ pub(crate) fn print_way(way: &Fallback, machine: &Machine, format: Format) -> an
                     writeln!(out, "# {line}")?;
                 }
                 for choice in choices {
-                    writeln!(out, "# Before building it: {}", printable(&choice.text))?;
+                    writeln!(out, "# Try this before building it: {}", printable(&choice.text))?;
                     for line in choice.record.iter().flat_map(|record| record.lines()) {
                         writeln!(out, "#   {}", printable(line))?;
                     }
@@ -140,7 +140,7 @@ pub(crate) fn print_way(way: &Fallback, machine: &Machine, format: Format) -> an
             }
             eprintln!("error: no shared filesystem of {name} works with Kata {}", machine.profile.range);
             if all.iter().any(|p| p.forceable.is_some()) {
-                eprintln!("hint: --force takes one that is known not to pass every test");
+                eprintln!("hint: --force uses one that is known to fail some tests");
             }
             Ok(Exit::NothingWorks)
         }
@@ -153,7 +153,7 @@ fn in_the_way(way: &Fallback, name: &str) -> Vec<String> {
         Fallback::Configure { .. } => Vec::new(),
         Fallback::Install { missing } => vec![format!("{}: {}", missing.component, missing.why)],
         Fallback::Describe { component, .. } => {
-            vec![format!("{name} does not package {component}, as far as its record knows")]
+            vec![format!("the record of {name} has no package of {component}")]
         }
         Fallback::Unsupported { capability, why, .. } => why.iter().map(|why| format!("{capability}: {why}")).collect(),
         Fallback::WrongInitrd { initrd, why, .. } => vec![format!("{initrd}: {why}")],
@@ -165,7 +165,9 @@ fn in_the_way(way: &Fallback, name: &str) -> Vec<String> {
 }
 
 fn evidence(all: &[PassedOver]) -> Vec<String> {
-    all.iter().flat_map(|p| p.why.iter().map(move |why| format!("not {}: {}", p.name, printable(why)))).collect()
+    all.iter()
+        .flat_map(|p| p.why.iter().map(move |why| format!("{} is not used: {}", p.name, printable(why))))
+        .collect()
 }
 
 fn passed_over(out: &mut impl Write, all: &[PassedOver]) -> std::io::Result<()> {

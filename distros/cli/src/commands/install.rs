@@ -37,10 +37,10 @@ pub(crate) struct PackagesArguments {
     /// Components, as with `check`; by default the preferred VMM and filesystem.
     #[arg(value_name = "COMPONENT")]
     components: Vec<String>,
-    /// This component too, such as `kernel`.
+    /// Also this component, such as `kernel`.
     #[arg(long, value_name = "COMPONENT")]
     with: Vec<String>,
-    /// Use what the record only assumes.
+    /// Use facts that the record only assumes.
     #[arg(long)]
     allow_assumed: bool,
     #[command(flatten)]
@@ -53,22 +53,22 @@ pub(crate) struct InstallArguments {
     /// Components, as with `check`; by default the preferred VMM and filesystem.
     #[arg(value_name = "COMPONENT")]
     components: Vec<String>,
-    /// This component too: `kernel`, which is not among the defaults, because the machine may boot it the next time.
+    /// Also this component, such as `kernel`, which is not a default because the machine may boot it next time.
     #[arg(long, value_name = "COMPONENT")]
     with: Vec<String>,
-    /// Print what would be done and change nothing, but locks and caches of dnf's and zypper's.
+    /// Print what would be done, and change nothing except locks and caches of dnf and zypper.
     #[arg(long)]
     dry_run: bool,
-    /// Use what the record only assumes.
+    /// Use facts that the record only assumes.
     #[arg(long)]
     allow_assumed: bool,
-    /// Use the package lists that are there.
+    /// Use the existing package lists, without refreshing them.
     #[arg(long)]
     no_refresh: bool,
-    /// Wait so many seconds for another package manager.
+    /// Seconds to wait for another package manager.
     #[arg(long, value_name = "SECONDS", default_value_t = 120, value_parser = seconds(0))]
     lock_timeout: u64,
-    /// Give each command of the package manager so many seconds.
+    /// Seconds that each command of the package manager may take.
     // At least 1: with 0 the package manager would be killed in the middle of its work.
     #[arg(long, value_name = "SECONDS", default_value_t = 1800, value_parser = seconds(1))]
     timeout: u64,
@@ -140,10 +140,10 @@ pub(crate) fn packages(common: &GlobalArguments, arguments: &PackagesArguments) 
 }
 
 fn not_packaged(system: &System, missing: &[String]) -> Failed {
-    let message = format!("{} does not package for {}: {}", system.target, system.arch, missing.join(", "));
+    let message = format!("{} has no packages on {} for: {}", system.target, system.arch, missing.join(", "));
     Failed::new(Exit::Unknown, "not-packaged", message).hint(match system.record.parts_from(&system.entry) {
         Some(from) => format!("its parts come from {from}"),
-        None => "describe your own in /etc/kata-osinfo, or name the components that are to be installed".to_owned(),
+        None => "describe your own in /etc/kata-osinfo, or name the components to install".to_owned(),
     })
 }
 
@@ -160,7 +160,7 @@ pub(crate) fn install(common: &GlobalArguments, arguments: &InstallArguments) ->
     let is_kernel =
         |s: &&StatedComponent| s.kind == ComponentKind::Kernel && s.packages.iter().flatten().next().is_some();
     if components.iter().any(is_kernel) {
-        eprintln!("note: a kernel is among what is installed: the machine may boot it the next time");
+        eprintln!("note: this includes a kernel: the machine may boot it next time");
     }
     let chosen = installer::choose(&system.root, system.manager())?;
     let options = Options {
@@ -241,13 +241,12 @@ fn is_all_there(system: &System, components: &[&StatedComponent]) -> anyhow::Res
             let (kind, name) = (found.kind.name(), &found.name);
             let problem = found.problem.unwrap_or_else(|| found.presence.words().to_owned());
             let from = system.record.parts_from(&system.entry);
-            let from =
-                from.unwrap_or_else(|| "wherever you have them from: state their paths in /etc/kata-osinfo".into());
+            let from = from.unwrap_or_else(|| "wherever you got them: state their paths in /etc/kata-osinfo".into());
             return Err(Failed::new(
                 Exit::Missing,
                 "image-based",
                 format!(
-                    "nothing is installed into {}, which comes as an image, and {kind} {name} is missing: {problem}",
+                    "{} is image-based, so packages cannot be installed, and {kind} {name} is missing: {problem}",
                     system.target
                 ),
             )
@@ -262,7 +261,7 @@ fn is_all_there(system: &System, components: &[&StatedComponent]) -> anyhow::Res
 fn unknown(found: &ComponentStatus) -> Failed {
     let problem = found.problem.as_deref().unwrap_or(found.presence.words());
     let message = format!("{} {}: {problem}", found.kind.name(), found.name);
-    Failed::new(Exit::Unknown, "unreadable", message).hint("run it as a user who may read that, such as root")
+    Failed::new(Exit::Unknown, "unreadable", message).hint("run this as a user who may read it, such as root")
 }
 
 /// Returns the components whose packages are installed in a version that does not contain them: installing cannot help.
@@ -291,7 +290,7 @@ fn warned(lacking: &[String]) -> Exit {
     if lacking.is_empty() {
         return Exit::Ok;
     }
-    eprintln!("hint: `kata-osinfo fallback --profile PROFILE` says what to do instead");
+    eprintln!("hint: `kata-osinfo fallback --profile PROFILE` shows what to do instead");
     Exit::No
 }
 
@@ -307,13 +306,13 @@ fn not_run(plan: &InstallPlan) -> String {
 fn told(plan: &InstallPlan) -> String {
     let mut out = plan.told();
     if plan.commands.is_empty() {
-        out += "nothing is to be done\n";
+        out += "nothing to do\n";
     } else if !plan.exercised {
         let _ = writeln!(out, "{}", not_run(plan));
     } else if plan.guarded {
         let call = std::env::args_os().skip(1).filter(|word| word != "--dry-run");
         let call: Vec<String> = call.map(|word| quoted(&word.to_string_lossy())).collect();
-        let _ = writeln!(out, "to do it: kata-osinfo {}", call.join(" "));
+        let _ = writeln!(out, "to install: kata-osinfo {}", call.join(" "));
     }
     out
 }
@@ -326,7 +325,7 @@ fn failed_without_lists(error: InstallError, installer: Installer, options: &Opt
     let failed = failed(error);
     match refresh {
         Some(command) => failed.hint(format!(
-            "a dry run uses the package lists that are there, if any: without --dry-run, `{command}` is run first"
+            "a dry run uses the existing package lists, if any: without --dry-run, `{command}` is run first"
         )),
         None => failed,
     }
@@ -351,7 +350,7 @@ fn failed(error: InstallError) -> Failed {
         }
         InstallError::BadName(_) | InstallError::Nothing => Failed::new(Exit::BadInput, "bad-package", message),
         InstallError::NoSandbox { .. } => Failed::new(Exit::Failed, "no-sandbox", message).hint(
-            "a sandbox needs root, user namespaces, Linux 5.12, and a root on a filesystem that can map ids, such as ext4, XFS or Btrfs (tmpfs since 6.3)",
+            "a sandbox needs root privileges, user namespaces, Linux 5.12, and a --root directory on a filesystem that supports id mapping, such as ext4, XFS or Btrfs (tmpfs since Linux 6.3)",
         ),
         InstallError::Settings(_) => Failed::new(Exit::Unknown, "unreadable", message),
         InstallError::NotRoot => Failed::new(Exit::BadInput, "not-root", message),

@@ -16,13 +16,13 @@ use std::path::{Path, PathBuf};
 /// Arguments of `lint`.
 #[derive(Debug, Args)]
 pub(crate) struct LintArguments {
-    /// The files, or folders of them: records; verdicts where the folder is named `verified`, known issues where it is named `known-issues`, and where facts were read where it is named `sources`.
+    /// Files, or folders of files. They are records, except in folders named `verified` (verdicts), `known-issues`, and `sources` (where facts were read).
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// Write the corrections that are certain into the files.
+    /// Apply the unambiguous corrections to the files.
     #[arg(long)]
     fix: bool,
-    /// The files are parts that lie over other records, as the admin's may: keys may be missing.
+    /// Accept partial records, such as an admin's, which override others: keys may be missing.
     #[arg(long)]
     part: bool,
     /// How to print the findings.
@@ -96,7 +96,7 @@ fn files_of(folder: &Path) -> Result<Vec<PathBuf>, Failed> {
     files.retain(|file| file.extension().is_some_and(|extension| extension == "yaml"));
     files.sort();
     match files.is_empty() {
-        true => Err(Failed::new(Exit::BadInput, "no-records", format!("no file *.yaml is in {}", folder.display()))),
+        true => Err(Failed::new(Exit::BadInput, "no-records", format!("no *.yaml file in {}", folder.display()))),
         false => Ok(files),
     }
 }
@@ -188,7 +188,7 @@ fn fixed(file: &Path, text: String, form: FileForm<'_>) -> anyhow::Result<String
     let Some(fixed) = fix_as(file, &text, form) else {
         return Ok(text);
     };
-    verified::write_file(file, &fixed).map_err(|e| anyhow::anyhow!("writing {}: {e}", file.display()))?;
+    verified::write_file(file, &fixed).map_err(|e| anyhow::anyhow!("cannot write {}: {e}", file.display()))?;
     eprintln!("fixed {}", printable(&file.display().to_string()));
     Ok(fixed)
 }

@@ -19,8 +19,8 @@ pub(crate) struct ListArguments {
     /// Only releases of this family: a package manager, `apt`, or a distro with those that derive from it.
     #[arg(long, value_name = "FAMILY")]
     family: Option<String>,
-    /// Only releases that are supported on this day, also by long-term support alone; without a day, today. A release
-    /// whose end nobody knows is taken for supported.
+    /// Only releases that are supported on this day, if only by long-term support; without a day, today. A release
+    /// whose end of support is not known counts as supported.
     #[arg(long, value_name = "DATE", num_args = 0..=1, require_equals = true)]
     supported: Option<Option<Date>>,
     /// How to print them.

@@ -29,26 +29,26 @@ pub(crate) struct MachineArguments {
     /// The profile, a range of Kata versions that pass the same arguments: `go-3.29`, `rs-4.0`.
     #[arg(long, value_name = "PROFILE")]
     pub(crate) profile: String,
-    /// The very version of Kata, `3.30.0`; by default what /opt/kata/VERSION says, else the profile's.
+    /// The exact version of Kata, `3.30.0`; by default the one in /opt/kata/VERSION, else the profile's.
     #[arg(long, value_name = "VERSION")]
     pub(crate) kata_version: Option<KataVersion>,
-    /// The guest's kernel: `distro` (the newest of the release's, needs --initrd), `kata` (what Kata's configuration names), or a path.
+    /// The guest's kernel: `distro` (the release's newest, needs --initrd), `kata` (the one in Kata's configuration), or a path.
     #[arg(long, value_name = "KERNEL")]
     pub(crate) kernel: Option<String>,
     /// An initrd with Kata's agent and the kernel's modules.
     #[arg(long, value_name = "PATH")]
     pub(crate) initrd: Option<String>,
-    /// Nothing is accelerated here: give guests more time.
+    /// This machine has no hardware acceleration: give guests more time.
     #[arg(long)]
     pub(crate) emulated: bool,
-    /// Do also what is known not to work; `configure` then also replaces files of others that have the names of its own, and what others have changed in its own.
+    /// Go on even if something is known not to work; `configure` then also overwrites others' files that have the names of its own, and others' changes in its own.
     #[arg(long)]
     pub(crate) force: bool,
-    /// Share no filesystem with guests (`shared_fs = "none"`): containers' root filesystems must be block devices, of a
-    /// snapshotter such as containerd's devmapper. Kata 3.2 or newer.
+    /// Share no filesystem with guests (`shared_fs = "none"`): containers' root filesystems must be block devices, from
+    /// a snapshotter such as containerd's devmapper. Kata 3.2 or newer.
     #[arg(long)]
     pub(crate) no_shared_fs: bool,
-    /// Use facts of the record that nobody has checked.
+    /// Use facts that the record only assumes.
     #[arg(long)]
     pub(crate) allow_assumed: bool,
 }
@@ -142,12 +142,11 @@ impl Machine {
             if !arguments.force {
                 return Err(Failed::new(Exit::BadInput, "another-profile", format!("{by}: {why}")).into());
             }
-            eprintln!("warning: {by}: {why}; nothing that was proved is counted");
+            eprintln!("warning: {by}: {why}; earlier verification results are ignored");
             verified.clear();
         }
         if arguments.no_shared_fs && !knows_no_shared_fs(profile.runtime, kata) {
-            let why =
-                format!("--no-shared-fs: Kata {kata} (by {by}) shares a filesystem with every guest: 3.2.0 need not");
+            let why = format!("--no-shared-fs needs Kata 3.2.0 or newer: {kata} (by {by}) always shares a filesystem");
             return Err(Failed::new(Exit::BadInput, "no-such-share", why).into());
         }
         let assumed = components
@@ -199,7 +198,7 @@ impl Machine {
         let Guest::Own { kernel, initrd } = &self.guest else { return Ok(()) };
         for (what, path) in kernel.iter().map(|k| ("kernel", k)).chain([("initrd", initrd)]) {
             if !self.root.has_file(Path::new(path))? {
-                anyhow::bail!("{what} {path}: no such file: give the path as the machine itself has it, below --root");
+                anyhow::bail!("{what} {path}: no such file: name it as seen from inside --root");
             }
         }
         Ok(())
@@ -222,7 +221,7 @@ fn in_version_file(root: &Root) -> anyhow::Result<Option<KataVersion>> {
     let text = root.utf8_if_any(Path::new(VERSION_FILE)).map_err(|error| match error.is_unreadable() {
         true => anyhow::Error::from(error),
         false => Failed::new(Exit::BadInput, "bad-version-file", error.to_string())
-            .hint("mend that, or name Kata's version with --kata-version")
+            .hint("fix the file, or name Kata's version with --kata-version")
             .into(),
     })?;
     text.map(|text| text.parse::<KataVersion>().map_err(|e| anyhow::anyhow!("{VERSION_FILE}: {e}"))).transpose()
@@ -233,14 +232,14 @@ fn guest(arguments: &MachineArguments) -> anyhow::Result<Guest> {
     Ok(match (arguments.kernel.as_deref(), &arguments.initrd) {
         (Some("kata"), None) | (None, None) => Guest::Kata,
         (Some("kata"), Some(_)) => {
-            anyhow::bail!("--kernel kata keeps Kata's own image or initrd: leave --initrd away")
+            anyhow::bail!("--kernel kata uses Kata's own image or initrd: omit --initrd")
         }
         (kernel, Some(initrd)) => {
             let kernel = kernel.filter(|k| *k != "distro").map(str::to_owned);
             Guest::Own { kernel, initrd: initrd.clone() }
         }
         (Some(_), None) => {
-            anyhow::bail!("a kernel needs --initrd: one with Kata's agent and the kernel's modules")
+            anyhow::bail!("--kernel needs --initrd: an initrd with Kata's agent and the kernel's modules")
         }
     })
 }

@@ -21,7 +21,7 @@ pub(crate) struct RequirementsArguments {
     /// The component.
     #[arg(long, value_enum)]
     component: ComponentName,
-    /// Hold this configuration of a kernel against the options of Kata's own, as with `--component kernel`; it may be compressed (`/proc/config.gz`), `-` is standard input. Exit code 1 if something is missing that Kata does not run without.
+    /// Compare this kernel configuration with the options of Kata's own kernel; needs `--component kernel`. It may be compressed (`/proc/config.gz`); `-` is standard input. Exit code 1 if an option is missing that Kata requires.
     #[arg(long, value_name = "FILE")]
     check: Option<PathBuf>,
     /// The kernel's architecture [default: that of the configuration, or this machine's].
@@ -67,11 +67,11 @@ pub(crate) fn run(arguments: &RequirementsArguments) -> anyhow::Result<Exit> {
     let profile = Profile::find(&arguments.profile)?;
     let component = arguments.component.component();
     if component != Component::Kernel && (arguments.check.is_some() || arguments.arch.is_some()) {
-        let message = format!("--check and --arch are about a kernel, and the component is {component}");
+        let message = format!("--check and --arch apply to a kernel, but the component is {component}");
         return Err(Failed::new(Exit::BadInput, "usage", message).hint("pass --component kernel").into());
     }
     if !requirements::is_known(profile, component) {
-        let message = format!("what Kata {} asks of {component} has not been read", profile.range);
+        let message = format!("the requirements of Kata {} for {component} are not known", profile.range);
         let maintained: Vec<&str> = Profile::maintained().map(|profile| profile.name.as_str()).collect();
         let hint = format!("pass --profile {}", maintained.join(" or "));
         return Err(Failed::new(Exit::BadInput, "not-read", message).hint(hint).into());
@@ -113,15 +113,15 @@ fn held(file: &Path, asked: Option<Arch>, profile: &Profile) -> anyhow::Result<K
     let text = configuration::read(file)?;
     let config = KernelConfig::parse(&text).map_err(|e| {
         failed(e.to_string())
-            .hint("a kernel's whole configuration is expected: .config of its build, or /boot/config-VERSION")
+            .hint("expected a kernel's complete configuration: .config of its build, or /boot/config-VERSION")
     })?;
     let arch = match (config.arch(), asked) {
         (Some(own), Some(asked)) if own != asked => {
-            return Err(failed(format!("it is for {own}, and --arch says {asked}")).into());
+            return Err(failed(format!("it is for {own}, but --arch is {asked}")).into());
         }
         (own, asked) => own.or(asked).ok_or_else(|| {
-            failed("it says for none of Kata's architectures that it is for it".to_owned())
-                .hint("pass --arch, if it is what a build begins with and not what it ends with")
+            failed("it does not name an architecture that Kata supports".to_owned())
+                .hint("pass --arch if it is the input of a kernel build, and not the resulting .config")
         })?,
     };
     Ok(KernelOptions::held(&config, arch, profile))

@@ -33,7 +33,7 @@ use std::io::Write as _;
 pub(crate) struct ShowArguments {
     /// `debian:13`, `debian:11,12`, `debian` or `all`; a release by version, codename or alias; by default the system's.
     target: Option<String>,
-    /// Tell file and line of each value.
+    /// Print the file and line of each value.
     #[arg(long)]
     origin: bool,
     /// How to print it.

@@ -36,10 +36,10 @@ pub(crate) struct GlobalArguments {
     /// Act on the system in this directory: its os-release, packages, paths and `/etc/kata-osinfo`.
     #[arg(long, value_name = "DIR", global = true, default_value = "/")]
     pub(crate) root: PathBuf,
-    /// Read records from this directory too; what they state wins over the others, key by key.
+    /// Also read records from this directory; they override the others, key by key.
     ///
     /// Records are read from the program itself, `/usr/share/kata-osinfo`, `/etc/kata-osinfo`, the folders of the
-    /// variable KATA_OSINFO_PATH (separated by colons) and these; the later wins.
+    /// variable KATA_OSINFO_PATH (separated by colons) and these directories; later ones override earlier ones.
     #[arg(long, value_name = "DIR", global = true)]
     pub(crate) records: Vec<PathBuf>,
 }
@@ -47,7 +47,7 @@ pub(crate) struct GlobalArguments {
 /// Which release a call is about, and how it answers.
 #[derive(Debug, Args)]
 pub(crate) struct TargetArguments {
-    /// The release, `debian:13`; by default the one that the system is.
+    /// The release, `debian:13`; by default the system's.
     #[arg(long, value_name = "RELEASE")]
     pub(crate) target: Option<String>,
     /// The architecture, by Kata's name; by default the system's.
@@ -116,7 +116,7 @@ impl BorrowedRecord {
 
 impl std::fmt::Display for BorrowedRecord {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} has no record of its own and is taken {}", printable(&self.name), self.how)
+        write!(f, "{} has no record of its own and is treated {}", printable(&self.name), self.how)
     }
 }
 
@@ -180,7 +180,7 @@ pub(crate) fn arch(root: &Root, named: Option<Arch>) -> Result<Arch, Failed> {
     }
     let own = detect::built_for(root).map_err(|e| {
         Failed::new(Exit::Unknown, "unreadable", format!("the system's architecture is not known: {e}"))
-            .hint("name it with --arch, or run it as a user who may read that, such as root")
+            .hint("name it with --arch, or run this as a user who may read the file, such as root")
     })?;
     match own {
         BuiltFor::Kata(arch) => Ok(arch),
@@ -196,22 +196,22 @@ pub(crate) fn is_foreign(foreign: ForeignArch) -> Failed {
 
 /// Creates the error for an unreadable file that the answer depends on.
 fn unreadable(error: &dyn std::fmt::Display) -> Failed {
-    Failed::new(Exit::Unknown, "unreadable", error.to_string()).hint("run it as a user who may read that, such as root")
+    Failed::new(Exit::Unknown, "unreadable", error.to_string()).hint("run this as a user who may read it, such as root")
 }
 
 pub(crate) fn detect(root: &Root, database: &Database) -> Result<Detection, Failed> {
     let found = detect::detect(root, database).map_err(|e| match (e.is_unreadable(), e.is_missing()) {
         (true, _) => Failed::new(Exit::Unknown, "unreadable", e.to_string())
-            .hint("run it as a user who may read that, such as root, or name the release with --target"),
+            .hint("run this as a user who may read it, such as root, or name the release with --target"),
         // The named root contains no system.
         (false, true) => Failed::new(Exit::BadInput, "unreadable-system", e.to_string())
             .hint("name the release with --target, or the system's directory with --root"),
         (false, false) => Failed::new(Exit::Unknown, "unreadable-system", e.to_string())
-            .hint("mend that, or name the release with --target"),
+            .hint("fix the file, or name the release with --target"),
     })?;
     match &found.unusable {
         Some(why) => Err(Failed::new(Exit::Unknown, "unusable-record", why)
-            .hint("mend that file, run this as a user who may read it, or name a release with --target")),
+            .hint("fix that file, run this as a user who may read it, or name a release with --target")),
         None => Ok(found),
     }
 }
@@ -226,9 +226,9 @@ fn only(root: &Root, database: &Database, detection: &Detection) -> Result<Targe
             Err(Failed::new(
                 Exit::Unknown,
                 "ambiguous-release",
-                format!("the system is {}, and nothing tells which", names.join(" or ")),
+                format!("the system is {}, but it cannot be determined which", names.join(" or ")),
             )
-            .hint(format!("say which with --target {}", several[0])))
+            .hint(format!("choose one, such as --target {}", several[0])))
         }
     }
 }
@@ -237,8 +237,12 @@ fn only(root: &Root, database: &Database, detection: &Detection) -> Result<Targe
 pub(crate) fn unknown(root: &Root, database: &Database, detection: &Detection) -> Failed {
     let name = detection.name.as_deref().unwrap_or(&detection.id);
     if let Some(why) = &detection.refused {
-        return Failed::new(Exit::Unknown, "unlike-its-relative", format!("{name} can borrow no record: {why}"))
-            .hint("if you know better, name a release with --target");
+        return Failed::new(
+            Exit::Unknown,
+            "unlike-its-relative",
+            format!("no other distro's record can be used for {name}: {why}"),
+        )
+        .hint("if you know better, name a release with --target");
     }
     let own = detect::own_record(root, database, detection).map(|own| {
         let lines: Vec<String> = own.lines.iter().map(|line| format!("`{line}`")).collect();
@@ -247,11 +251,13 @@ pub(crate) fn unknown(root: &Root, database: &Database, detection: &Detection) -
     let own = own.unwrap_or_default();
     match &detection.distro {
         Some(distro) => {
-            Failed::new(Exit::Unknown, "unknown-release", format!("no release of {distro} in the records is {name}"))
-                .hint(format!("{own}name the nearest with --target"))
+            Failed::new(Exit::Unknown, "unknown-release", format!("the record of {distro} has no release for {name}"))
+                .hint(format!("{own}name the nearest release with --target"))
         }
-        None => Failed::new(Exit::Unknown, "unknown-system", format!("no record is of {name} (ID={})", detection.id))
-            .hint(format!("{own}name a release with --target")),
+        None => {
+            Failed::new(Exit::Unknown, "unknown-system", format!("there is no record of {name} (ID={})", detection.id))
+                .hint(format!("{own}name a release with --target"))
+        }
     }
 }
 

@@ -17,7 +17,7 @@ use std::path::Path;
 /// Arguments of `unconfigure`.
 #[derive(Debug, Args)]
 pub(crate) struct UnconfigureArguments {
-    /// Take back also what of it was changed since, and what is certainly ours where no state says so any more.
+    /// Also revert what was changed since, and what is certainly kata-osinfo's although no state file records it any more.
     #[arg(long)]
     force: bool,
     /// Print what would change as a diff, and change nothing.
@@ -56,7 +56,7 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &UnconfigureArguments) ->
         if arguments.force
             && let Some(name) = stray::set_folder_aside(&root)?
         {
-            eprintln!("warning: {FOLDER} is not a folder: it is called {name} now");
+            eprintln!("warning: {FOLDER} is not a folder: it was renamed to {name}");
         }
         let lock = lock(&root)?;
         for words in lock.rescued() {
@@ -98,22 +98,21 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &UnconfigureArguments) ->
     }
     for NotReverted { path, why, .. } in &kept {
         let path = printable(&path.display().to_string());
-        eprintln!("warning: {path} is not taken back, or not all of it: {}", printable(why));
+        eprintln!("warning: {path} is not fully reverted: {}", printable(why));
     }
     let by_force: Vec<String> = kept.iter().filter(|k| k.by_force).map(|k| k.path.display().to_string()).collect();
     if !by_force.is_empty() && !arguments.force {
         let what = match by_force.len() == kept.len() {
-            true => "that back".to_owned(),
-            false => format!("back {}", by_force.join(", ")),
+            true => "what is left".to_owned(),
+            false => by_force.join(", "),
         };
-        eprintln!("hint: `kata-osinfo unconfigure --force` takes {}, too", printable(&what));
+        eprintln!("hint: `kata-osinfo unconfigure --force` also reverts {}", printable(&what));
     }
     let diff: String = restored.iter().map(hidden_diff).collect();
     let printed = match (arguments.format, arguments.dry_run) {
         (Format::Json, dry_run) => {
             let files: Vec<&Path> = restored.iter().map(|c| c.path.as_path()).collect();
-            let left =
-                kept.iter().map(|k| format!("{} is not taken back, or not all of it: {}", k.path.display(), k.why));
+            let left = kept.iter().map(|k| format!("{} is not fully reverted: {}", k.path.display(), k.why));
             json(&json!({
                 "version": 1,
                 "outcome": "unconfigure",
@@ -144,11 +143,14 @@ fn unrecorded(
         if let Some(lock) = lock
             && let Some(name) = stray::set_aside(root, lock)?
         {
-            eprintln!("note: it is called {name} now: what there is of the old texts is in it");
+            eprintln!("note: it was renamed to {name}, and has what remains of the old texts");
         }
     }
     if strays.is_empty() {
-        eprintln!("note: nothing is configured{}", if damaged.is_some() { " that says that it is ours" } else { "" });
+        eprintln!(
+            "note: nothing is configured{}",
+            if damaged.is_some() { " that is marked as kata-osinfo's" } else { "" }
+        );
         if lock.is_some() {
             // The directory is empty; if it stays, it does no harm.
             let _ = root.remove_empty_folder(Path::new(FOLDER));
@@ -160,7 +162,7 @@ fn unrecorded(
         && let Some(NotReverted { path, why, .. }) = strays.unclear.first()
     {
         let unclear = Failed::new(Exit::Unknown, "unclear", format!("{}: {why}", path.display()));
-        return Err(unclear.hint("mend it, so that containerd reads it, and run this again").into());
+        return Err(unclear.hint("fix the file, so that containerd can read it, and run this again").into());
     }
     if !force {
         return Ok(RevertReport { kept: strays.told(), ..RevertReport::default() });

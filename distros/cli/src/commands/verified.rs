@@ -30,7 +30,7 @@ pub(crate) struct VerifiedArguments {
     /// The profile of the Kata version: `rs-4.0`; by default those of maintained Kata.
     #[arg(long)]
     profile: Vec<String>,
-    /// A capability that must be supported; by default all that these Katas do not run without.
+    /// A capability that must be supported; by default all that these versions of Kata require.
     #[arg(long)]
     capability: Vec<Capability>,
     #[command(flatten)]
@@ -78,7 +78,7 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &VerifiedArguments) -> an
         let unproved = answers.iter().filter(|answer| !answer.is_yes());
         let unproved = unproved.map(|ProfileAnswer { profile, runs, .. }| match runs.is_empty() {
             true => format!("{profile}: no run for {} on {} is recorded", system.target, system.arch),
-            false => format!("{profile}: not all of it was proved in the versions that are installed"),
+            false => format!("{profile}: not everything was proved with the installed versions"),
         });
         json(&serde_json::json!({
             "version": 1, "system": system.json(), "verified": exit == Exit::Ok, "profiles": profiles,

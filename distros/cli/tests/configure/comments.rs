@@ -182,7 +182,7 @@ fn keys_that_the_admin_has_in_our_handler_stay_when_it_is_configured_again() {
     // Part of a handler would not work, so it stays whole, and the message says what to do.
     let output = machine.run(&["unconfigure"]);
     assert_eq!((output.code, machine.read(MAIN)), (13, changed.clone()), "{}", output.stderr);
-    assert!(output.stderr.contains("/etc/containerd/config.toml is not taken back"), "{}", output.stderr);
+    assert!(output.stderr.contains("/etc/containerd/config.toml is not fully reverted"), "{}", output.stderr);
     let places = ["snapshotter", "privileged_without_host_devices", "pod_annotations"];
     let [new, device, list] = places.map(|key| format!("`{key}` (line {})", line(&changed, key)));
     for how in [
@@ -217,7 +217,7 @@ fn keys_that_the_admin_has_in_our_handler_stay_when_it_is_configured_again() {
     let whole = machine.read(MAIN);
     let output = machine.run(&["unconfigure"]);
     assert_eq!((output.code, machine.read(MAIN)), (13, whole.clone()), "{}", output.stderr);
-    let why = "would be left of the handler kata, which starts nothing: remove that first";
+    let why = "would be left of the handler kata, which could not start anything: remove that first";
     assert!(output.stderr.contains(why) && output.stderr.contains("snapshotter"), "{}", output.stderr);
     let is_theirs = |line: &&str| places.iter().any(|key| line.trim_start().starts_with(key));
     machine

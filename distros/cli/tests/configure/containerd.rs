@@ -280,17 +280,17 @@ fn what_keeps_a_handler_from_having_an_effect_is_told() {
         let output = configured(&machine_with(layout), version);
         assert!(output.stderr.contains(expected), "{name}: {}", output.stderr);
     };
-    told("CRI is disabled", "1.7", "/etc/containerd/config.toml:2: disabled_plugins has containerd's CRI plugin");
+    told("CRI is disabled", "1.7", "/etc/containerd/config.toml:2: disabled_plugins contains containerd's CRI plugin");
     told("a later drop-in disables CRI", "2.1", "/etc/containerd/conf.d/9.toml:2: disabled_plugins");
     told(
         "a later drop-in has another handler of that name",
         "2.1",
         "/etc/containerd/conf.d/kata-deploy.toml:5: handler kata: options.ConfigPath is \"/another.toml\", wanted ",
     );
-    told("an import is missing", "2.3", "/etc/containerd/nowhere.toml is imported and is not there");
+    told("an import is missing", "2.3", "/etc/containerd/nowhere.toml is imported but does not exist");
     told("an import of an import replaces the section", "1.7", "/etc/containerd/two.toml, which");
     told("a plugin is disabled whose name is not one of containerd's", "1.7", "`a.b.c.d` is not a plugin's name: ");
-    told("version 3", "1.7", "has version 3, this containerd reads up to 2");
+    told("version 3", "1.7", "has version 3, but this containerd accepts at most 2");
     for version in VERSIONS {
         for (name, expected) in [
             ("a version that is a float", "config.toml:1: version is of type float, expected an integer"),
@@ -307,7 +307,7 @@ fn what_keeps_a_handler_from_having_an_effect_is_told() {
         told(
             "CRI is disabled in version 1, as Docker's package has it",
             version,
-            "`containerd config default` prints one",
+            "`containerd config default` prints an example",
         );
     }
     told("version 1", "2.1", "`containerd config migrate`");
@@ -325,7 +325,7 @@ fn a_named_configuration_of_containerds_that_is_not_there_is_refused() {
     for name in ["/etc/containerd/confg.toml", "/var/lib/rancher/k3s/agent/etc/containerd/config.toml", "/etc"] {
         for more in [&[][..], &["--dry-run"][..]] {
             let output = named(name, more);
-            let told = format!("error: no containerd configuration at {name}: give the file");
+            let told = format!("error: no containerd configuration at {name}: name containerd");
             assert!(output.code == 2 && output.stderr.contains(&told), "{}: {}", output.code, output.stderr);
             assert_eq!(machine.everything(), before);
         }
@@ -495,7 +495,7 @@ fn nothing_stays_after_the_migration_of(containerd: &Path) {
                 more.iter().for_each(|version| drop(configured(&machine, version)));
                 let output = machine.run(&["unconfigure"]);
                 let now = machine.read("m/etc/containerd/config.toml");
-                let is_told = output.code == 13 && output.stderr.contains("config.toml is not taken back");
+                let is_told = output.code == 13 && output.stderr.contains("config.toml is not fully reverted");
                 let is_gone = output.code == 0 && !now.contains(&format!("/{BASE}/configuration.toml"));
                 assert!(is_told || is_gone, "{} with {version}: {}: {}", layout.name, output.code, output.stderr);
                 assert!(is_told || !now.contains("50-kata-osinfo"), "{} with {version}: {now}", layout.name);
@@ -583,7 +583,7 @@ fn the_distributions_of_kubernetes_are_written_to_where_theirs_reads() {
         let output = configured(&machine, "2.1");
         assert_eq!(output.code, 13, "{}", output.stderr);
         let template =
-            "config-v3.toml.tmpl, which is not there yet: behind that line it needs `{{ template \"base\" . }}`";
+            "config-v3.toml.tmpl, which does not exist yet and needs `{{ template \"base\" . }}` after that line";
         assert!(output.stderr.contains(template), "{}", output.stderr);
         // containerd 1 would lose the other keys of the section.
         machine.file(
@@ -593,7 +593,8 @@ fn the_distributions_of_kubernetes_are_written_to_where_theirs_reads() {
         for version in ["1.6", "1.7"] {
             let output = configured(&machine, version);
             assert_eq!(output.code, 13, "{}", output.stderr);
-            let why = "without harm: other handlers would change, because a later file's section takes the place";
+            let why =
+                "without side effects: other handlers would change, because a later file's section takes the place";
             assert!(output.stderr.contains(why), "{}", output.stderr);
         }
         machine.file(&format!("m/{folder}/config.toml"), "version = 3\n");
@@ -640,15 +641,14 @@ fn a_template_that_rebuilds_the_main_file_without_an_import_of_ours_is_told() {
             let before = machine.everything();
             let output = configured(&machine, "2.1");
             assert_eq!(output.code, if is_told { 13 } else { 0 }, "{text}: {}", output.stderr);
-            let told = format!("/{folder}/{template} has no import of /{folder}/config-v3.toml.d/: {name} makes ");
+            let told = format!("/{folder}/{template} does not import /{folder}/config-v3.toml.d/: {name} regenerates ");
             assert_eq!(output.stderr.contains(&told), is_told, "{}", output.stderr);
             assert_eq!(machine.everything() == before, is_told);
             // A template that was added after `configure`.
             assert_eq!(configured(&since, "2.1").code, 0);
             since.file(&format!("m/{folder}/{template}"), text);
             let found = since.told_by_check();
-            let told =
-                format!("/{folder}/{template}: {name} makes /{folder}/config.toml from it at each start, without");
+            let told = format!("/{folder}/{template}: {name} regenerates /{folder}/config.toml from this template at ");
             assert_eq!(found.len(), usize::from(is_told), "{found:?}");
             assert!(found.iter().all(|problem| problem.starts_with(&told)), "{found:?}");
             assert_eq!(since.run(&["unconfigure"]).code, 0);
@@ -696,9 +696,9 @@ fn a_distribution_of_kubernetes_that_was_never_started_is_told_and_nothing_is_wr
                 let call = call("2.1");
                 let call: Vec<&str> = call.iter().map(String::as_str).chain(more.iter().copied()).collect();
                 let output = machine.run(&call);
-                let told = format!("error: {name} is here (/{sign}), and ");
+                let told = format!("error: {name} is installed (/{sign}), but ");
                 assert!(output.code == 13 && output.stderr.contains(&told), "{}: {}", output.code, output.stderr);
-                assert!(output.stderr.contains("choose with --containerd-config"), "{}", output.stderr);
+                assert!(output.stderr.contains("or pass --containerd-config with the file"), "{}", output.stderr);
                 assert_eq!(machine.everything(), before, "{file}");
             }
         }
@@ -711,8 +711,7 @@ fn a_distribution_of_kubernetes_that_was_never_started_is_told_and_nothing_is_wr
 
 #[test]
 fn beside_a_containerd_in_use_a_distribution_of_kubernetes_is_a_warning() {
-    let warning =
-        "warning: k3s is here, too (/usr/local/bin/k3s), and has a containerd of its own: name what that reads";
+    let warning = "warning: k3s is installed, too (/usr/local/bin/k3s), and has its own containerd: if that is the one";
     let program = |machine: &Machine, name: &str| {
         machine.file(&format!("m/{name}"), "");
         let executable = std::fs::Permissions::from_mode(0o755);
@@ -770,7 +769,7 @@ fn the_folder_of_data_that_k3s_is_told_is_the_one_that_is_written_to() {
         }
         machine.file(&format!("m/etc/rancher/{name}/config.yaml"), "data-dir: [\n");
         let output = configured(&machine, "2.1");
-        let told = format!("/etc/rancher/{name}/config.yaml is no map in YAML");
+        let told = format!("/etc/rancher/{name}/config.yaml is not a YAML map");
         assert!(output.code == 13 && output.stderr.contains(&told), "{}: {}", output.code, output.stderr);
     }
     // The data directory may be set on the command line, which is not read.
@@ -967,7 +966,7 @@ fn a_file_with_which_crio_does_not_start_is_told_and_nothing_is_written() {
         ("crio.conf", "crio.conf:1", "CRI-O would not start: not TOML: "),
         ("crio.conf.d/10-early", "crio.conf.d/10-early:1", "CRI-O would not start: not TOML: "),
         ("crio.conf.d/60-site/x.conf", "crio.conf.d/60-site/x.conf:1", "CRI-O would not start: not TOML: "),
-        ("crio.conf.d/60-link", "crio.conf.d/60-link", "CRI-O would not start: it is read as a file, and leads to a"),
+        ("crio.conf.d/60-link", "crio.conf.d/60-link", "CRI-O would not start: CRI-O reads it as a file, but it"),
         ("crio.conf.d/70-gone", "crio.conf.d/70-gone", "CRI-O would not start: "),
     ] {
         let put = |machine: &Machine| match name {
@@ -1063,8 +1062,8 @@ fn a_migrated_handler_that_was_changed_is_told_and_goes_by_force() {
         assert_eq!(output.code, 13, "{}", output.stderr);
         let line = changed.lines().position(|l| l.contains("ConfigPath = '/mine")).expect("there") + 1;
         let told = format!(
-            "/etc/containerd/config.toml is not taken back, or not all of it: others have changed the handler, which \
-             stays whole: put `options.ConfigPath` (line {line}) back to \"/opt/kata/"
+            "/etc/containerd/config.toml is not fully reverted: the handler was changed after kata-osinfo wrote it, so \
+             none of it is reverted: put `options.ConfigPath` (line {line}) back to \"/opt/kata/"
         );
         assert!(output.stderr.contains(&told), "{}", output.stderr);
         // Part of a handler would not work.
@@ -1104,7 +1103,7 @@ fn a_drop_in_stays_while_what_imports_it_cannot_be_taken_back() {
     for call in [&["unconfigure", "--dry-run"][..], &["unconfigure"]] {
         let output = machine.run(call);
         assert_eq!(output.code, 13, "{}", output.stderr);
-        let told = "conf.d/50-kata-osinfo.toml is not taken back, or not all of it: what may name it is not taken back";
+        let told = "conf.d/50-kata-osinfo.toml is not fully reverted: a file that may refer to it is not";
         assert!(output.stderr.contains(told), "{}", output.stderr);
         assert!(!output.stdout.contains("containerd/conf.d"), "{}", output.stdout);
         assert!(machine.path(drop_in).exists());

@@ -264,7 +264,7 @@ fn edited_after_a_kill((file, before, call, again): &Torn<'_>, calls: &[&str], e
                     let is_there = || machine.read(file).contains("mark");
                     let first = machine.run(next);
                     assert!(is_there(), "{point}: {} {}", first.code, first.stderr);
-                    let is_torn = first.stderr.contains("nobody can tell what of it is missing");
+                    let is_torn = first.stderr.contains("it cannot be determined what is missing");
                     assert_eq!(first.code != 0, is_torn, "{point}: {} {}", first.code, first.stderr);
                     if first.code != 0 {
                         torn += 1;
@@ -407,7 +407,7 @@ fn what_others_write_while_a_file_is_being_written_is_not_lost() {
             }
             points += 1;
             assert!(machine.read(MAIN).contains(theirs), "{call:?} {system_call} {n}: {code:?}");
-            // Others' edits are not reported as something that could not be taken back.
+            // Others' edits are not reported as something that could not be restored.
             assert!(!stdout.contains("incomplete"), "{call:?} {system_call} {n}: {stdout}");
             caught += usize::from(code != Some(0));
             must(&machine, BACK);
@@ -447,12 +447,12 @@ fn what_others_wrote_up_to_a_kill_behind_the_exchange_is_there_again() {
             // If the file was changed again since, that is reported and not a success.
             let twice = machine.copy();
             let dry = twice.run(&["unconfigure", "--dry-run"]);
-            if dry.stderr.contains("config.toml was changed by others in the moment in which") {
+            if dry.stderr.contains("config.toml was changed by another process while") {
                 aside += 1;
                 assert_eq!(dry.code, 13, "{call:?} {n}: {}", dry.stderr);
                 let dry = twice.run(&[EDIT, &["--dry-run"]].concat());
                 assert_eq!(dry.code, 13, "{call:?} {n}: {}", dry.stderr);
-                assert!(dry.stderr.contains("the next call that is no dry run brings it back"), "{}", dry.stderr);
+                assert!(dry.stderr.contains("the next call without --dry-run restores it"), "{}", dry.stderr);
                 twice.file(MAIN, &format!("{}# more\n", twice.read(MAIN)));
                 // The call that puts the file aside is not a success; the following ones only report it.
                 let configured = twice.copy();
@@ -466,12 +466,12 @@ fn what_others_wrote_up_to_a_kill_behind_the_exchange_is_there_again() {
                 let output = twice.run(&["unconfigure", "--format", "json"]);
                 assert_eq!(output.code, 13, "{call:?} {n}: {}", output.stderr);
                 let problems = output.json()["problems"].to_string();
-                assert!(problems.contains(".kata-osinfo.theirs.1 now, for you to merge"), "{call:?} {n}: {problems}");
+                assert!(problems.contains(".kata-osinfo.theirs.1 for you to merge"), "{call:?} {n}: {problems}");
             }
             for again in [BACK, EDIT, MORE] {
                 let machine = machine.copy();
                 let output = must(&machine, again);
-                back += usize::from(output.stderr.contains("config.toml was changed by others in the moment in which"));
+                back += usize::from(output.stderr.contains("config.toml was changed by another process while"));
                 assert!(machine.read(MAIN).contains(theirs), "{call:?} {n} {again:?}: {}", machine.read(MAIN));
                 must(&machine, BACK);
                 let left = machine.read(MAIN);
@@ -595,12 +595,12 @@ fn a_configure_that_fails_in_the_middle_leaves_nothing_in_effect() {
                 }
                 let told: Value = serde_json::from_str(&stdout).expect("JSON");
                 let message = told["error"]["message"].as_str().expect("a text");
-                if message.contains("nothing is changed") {
+                if message.contains("nothing has changed") {
                     undone += 1;
                     assert_eq!(told["error"]["kind"], "not-written");
                 }
                 let point = format!("{call:?} after {before:?}: {system_call} {n}: {message}");
-                assert!(!message.contains("could not be taken back"), "{point}");
+                assert!(!message.contains("could not be restored"), "{point}");
                 let leftover = |path: &PathBuf| path.to_string_lossy().contains("/.kata-osinfo.");
                 let mut now = machine.everything();
                 now.retain(|path, _| !leftover(path));
@@ -796,9 +796,9 @@ fn what_others_changed_of_ours_is_told_and_stays_unless_it_is_forced() {
     let kept = output.json()["kept"].as_array().expect("a list").len();
     assert_eq!(kept, 2, "{}", output.stdout);
     let line = changed.lines().position(|l| l.contains("privileged_without")).expect("there") + 1;
-    let how = format!("stays whole: put `privileged_without_host_devices` (line {line}) back to true");
+    let how = format!("so none of it is reverted: put `privileged_without_host_devices` (line {line}) back to true");
     assert!(output.stderr.contains(&how), "{}", output.stderr);
-    assert!(output.stderr.contains("50-kata-osinfo.toml is not taken back"), "{}", output.stderr);
+    assert!(output.stderr.contains("50-kata-osinfo.toml is not fully reverted"), "{}", output.stderr);
     assert!(output.stderr.contains("unconfigure --force"), "{}", output.stderr);
     assert_eq!(machine.read(MAIN), changed);
     assert!(machine.read(&drop_in).contains("\"mine\""));
@@ -819,11 +819,11 @@ fn a_key_that_others_added_to_the_handler_keeps_it_whole_unless_it_is_forced() {
     let output = machine.run(&["unconfigure"]);
     assert_eq!(output.code, 13, "{}", output.stderr);
     let line = theirs.lines().position(|l| l.contains("snapshotter")).expect("there") + 1;
-    let how = format!("stays whole: remove `snapshotter` (line {line}), which is new");
+    let how = format!("so none of it is reverted: remove `snapshotter` (line {line}), which is new");
     assert!(output.stderr.contains(&how), "{}", output.stderr);
     assert_eq!(machine.read(MAIN), theirs);
     let output = must(&machine, &["unconfigure", "--force"]);
-    assert!(output.stderr.contains("snapshotter had been changed, and goes too"), "{}", output.stderr);
+    assert!(output.stderr.contains("snapshotter had been changed, and is reverted too"), "{}", output.stderr);
     assert_eq!(machine.everything(), before);
 }
 

@@ -57,7 +57,7 @@ fn what_undoes_an_edit_of_containerds_file_is_told() {
             (
                 "CRI is disabled",
                 |m| m.file(MAIN, &format!("disabled_plugins=[\"io.containerd.grpc.v1.cri\"]\n{}", m.read(MAIN))),
-                "/etc/containerd/config.toml:1: disabled_plugins has containerd's CRI plugin",
+                "/etc/containerd/config.toml:1: disabled_plugins contains containerd's CRI plugin",
             ),
             (
                 "another configuration",
@@ -93,17 +93,17 @@ fn what_undoes_an_edit_of_containerds_file_is_told() {
             (
                 "the shim is gone",
                 |m| std::fs::remove_file(m.path("m/opt/kata/bin/containerd-shim-kata-v2")).expect("removed"),
-                "/etc/containerd/config.toml: handler kata: its shim /opt/kata/bin/containerd-shim-kata-v2 is no program",
+                "/etc/containerd/config.toml: handler kata: its shim /opt/kata/bin/containerd-shim-kata-v2 is no longer an executable file",
             ),
             (
                 "an import is missing",
                 |m| replace(m, MAIN, "version = 2\n", "version = 2\nimports = [\"/etc/nowhere.toml\"]\n"),
-                "/etc/containerd/config.toml: containerd would not start: /etc/nowhere.toml is imported and is not there",
+                "/etc/containerd/config.toml: containerd would not start: /etc/nowhere.toml is imported but does not",
             ),
             (
                 "it was migrated",
                 |m| m.file(MAIN, include_str!("../fixtures/containerd/migrated-by-2.1.9.toml")),
-                "/etc/containerd/config.toml:86: handler kata is not where kata-osinfo wrote it",
+                "/etc/containerd/config.toml:86: handler kata is no longer where kata-osinfo wrote it",
             ),
             (
                 "it was migrated, and the handler is gone",
@@ -114,9 +114,9 @@ fn what_undoes_an_edit_of_containerds_file_is_told() {
             (
                 "the file is gone",
                 |m| std::fs::remove_file(m.path(MAIN)).expect("removed"),
-                "/etc/containerd/config.toml: kata-osinfo wrote it, and it is gone",
+                "/etc/containerd/config.toml: kata-osinfo wrote it, but it no longer exists",
             ),
-            ("it is as before", |m| m.file(MAIN, V2), "/etc/containerd/config.toml: it is again as it was before"),
+            ("it is as before", |m| m.file(MAIN, V2), "/etc/containerd/config.toml: it has the text again that it"),
         ],
     );
 }
@@ -147,7 +147,7 @@ fn what_undoes_a_drop_in_of_containerds_is_told() {
                     let off = "version = 3\ndisabled_plugins = [\"io.containerd.cri.v1.runtime\"]\n";
                     m.file("m/etc/containerd/conf.d/99.toml", off);
                 },
-                "/etc/containerd/conf.d/99.toml:2: disabled_plugins has",
+                "/etc/containerd/conf.d/99.toml:2: disabled_plugins contains",
             ),
             (
                 "it is imported no more",
@@ -162,7 +162,7 @@ fn what_undoes_a_drop_in_of_containerds_is_told() {
             (
                 "it is gone",
                 |m| std::fs::remove_file(m.path("m/etc/containerd/conf.d/50-kata-osinfo.toml")).expect("removed"),
-                "/etc/containerd/conf.d/50-kata-osinfo.toml: kata-osinfo wrote it, and it is gone",
+                "/etc/containerd/conf.d/50-kata-osinfo.toml: kata-osinfo wrote it, but it no longer exists",
             ),
         ],
     );
@@ -240,12 +240,12 @@ fn what_undoes_katas_configuration_is_told() {
         (
             "a value of another kind",
             "[hypervisor.qemu]\nkernel = 1\n",
-            "2: hypervisor.qemu.kernel is a number, and text in /opt/kata/",
+            "2: hypervisor.qemu.kernel is a number, but text in /opt/kata/",
         ),
         (
             "a second VMM",
             "[hypervisor.clh]\nenable_debug = true\n",
-            "2: hypervisor.clh is set beside hypervisor.qemu: Kata takes either",
+            "2: both hypervisor.clh and hypervisor.qemu are set: Kata picks",
         ),
         ("no TOML", "x = [\n", "1: not TOML, Kata would not start"),
     ] {

@@ -33,12 +33,12 @@ fn stays(machine: &Machine, call_without: &[&[&str]], why: &str) {
     let output = machine.run(&["unconfigure"]);
     assert_eq!(output.code, 13, "{}", output.stderr);
     assert!(output.stderr.contains(why), "{}", output.stderr);
-    assert!(output.stderr.contains("hint: `kata-osinfo unconfigure --force` takes that back"), "{}", output.stderr);
+    assert!(output.stderr.contains("hint: `kata-osinfo unconfigure --force` also reverts what"), "{}", output.stderr);
     assert_eq!(files(machine), configured);
     for without in call_without {
         let output = call(machine, GO, without);
         assert_eq!(output.code, 2, "{without:?}: {}", output.stderr);
-        assert!(output.stderr.contains(" would go: ") && output.stderr.contains(why), "{}", output.stderr);
+        assert!(output.stderr.contains(" would be removed: ") && output.stderr.contains(why), "{}", output.stderr);
         let is_advised = output.stderr.contains("; --handler keeps it");
         assert!(!is_advised || without.is_empty(), "it is given: {}", output.stderr);
         assert_eq!(files(machine), configured);
@@ -101,7 +101,7 @@ fn a_default_that_was_named_before_the_handler_was_there_gets_runc_beside_it() {
     let (machine, with) = configured("1.7", &main);
     assert!(machine.read(MAIN).contains("runtimes.runc]"), "{}", machine.read(MAIN));
     let output = call(&machine, GO, &with.each_ref().map(String::as_str));
-    let told = "warning: the handler runc is stated beside kata in /etc/containerd/config.toml: ";
+    let told = "warning: the handler runc is written to /etc/containerd/config.toml as well: ";
     assert!(output.code == 0 && output.stderr.contains(told), "{}", output.stderr);
     assert_eq!(machine.told_by_check(), Vec::<String>::new());
     stays(&machine, &[&[]], "/etc/containerd/config.toml:3 makes kata containerd's default handler");
@@ -175,7 +175,9 @@ fn lines_of_others_in_a_file_that_is_imported_by_its_name_are_imported_from_wher
         let (ours, main) = (machine.read(DROP_IN), machine.read(MAIN));
         machine.file(DROP_IN, &format!("{ours}{mine}"));
         let changed = files(&machine);
-        let told = format!(" is in {added} now, which is theirs, and imported by /etc/containerd/config.toml: line ");
+        let told = format!(
+            " is kept in {added}, which kata-osinfo leaves alone (imported by /etc/containerd/config.toml): line "
+        );
         for dry in [&["unconfigure", "--dry-run"][..], [GO, &with[..], &["--dry-run"]].concat().as_slice()] {
             let output = machine.run(dry);
             assert!(output.code == 0 && output.stderr.contains(&told), "{}: {}", output.code, output.stderr);
@@ -323,7 +325,7 @@ fn a_changed_handler_that_stays_is_told() {
     let output = call(&machine, GO, &["--format", "json"]);
     assert_eq!(output.code, 0, "{}", output.stderr);
     let told =
-        "warning: /etc/containerd/config.toml stays: /etc/containerd/config.toml: others have changed the handler";
+        "warning: /etc/containerd/config.toml is kept: /etc/containerd/config.toml: the handler was changed after";
     assert!(output.stderr.contains(told), "{}", output.stderr);
     assert_eq!((machine.read(MAIN), &output.json()["taken-back"]), (changed, &json!([])));
 }
@@ -346,12 +348,12 @@ fn a_main_file_that_is_no_toml_any_more_keeps_the_handler_known() {
         let machine = machine.copy();
         let output = call(&machine, GO, call_);
         assert_eq!(output.code, 0, "{}", output.stderr);
-        let told = "warning: /etc/containerd/config.toml stays: /etc/containerd/config.toml is not TOML any more";
+        let told = "warning: /etc/containerd/config.toml is kept: /etc/containerd/config.toml is no longer valid";
         assert!(output.stderr.contains(told) && output.stderr.contains("line 1"), "{}", output.stderr);
         let output = machine.run(&["unconfigure"]);
         assert_eq!(output.code, 13, "{}", output.stderr);
         assert!(
-            output.stderr.contains("it is not TOML any more") && output.stderr.contains("line 1"),
+            output.stderr.contains("it is no longer valid TOML") && output.stderr.contains("line 1"),
             "{}",
             output.stderr
         );
@@ -371,10 +373,10 @@ fn a_handler_of_which_nobody_can_tell_stays_with_its_configuration() {
     let odd = [sound.as_bytes(), b"# caf\xe9\n"].concat();
     write(machine.path(MAIN), &odd).expect("written");
     let told = machine.told_by_check();
-    assert!(told.iter().any(|t| t.starts_with("/etc/containerd/config.toml: expected UTF-8 text")), "{told:?}");
+    assert!(told.iter().any(|t| t.starts_with("/etc/containerd/config.toml: it is not UTF-8 text")), "{told:?}");
     let output = call(&machine, GO, &[]);
     assert_eq!(output.code, 0, "{}", output.stderr);
-    assert!(output.stderr.contains("warning: /etc/containerd/config.toml stays: "), "{}", output.stderr);
+    assert!(output.stderr.contains("warning: /etc/containerd/config.toml is kept: "), "{}", output.stderr);
     assert_eq!(read(machine.path(MAIN)).expect("readable"), odd);
     let folder = |machine: &Machine| {
         remove_file(machine.path(MAIN)).expect("removed");
@@ -392,7 +394,7 @@ fn a_handler_of_which_nobody_can_tell_stays_with_its_configuration() {
         let before = files(&machine);
         let output = machine.run(&["unconfigure"]);
         assert_eq!(output.code, 13, "{name}: {}", output.stderr);
-        let stays = "it belongs to the handler in /etc/containerd/config.toml, which stays";
+        let stays = "it belongs to the handler in /etc/containerd/config.toml, which is not reverted";
         assert!(output.stderr.contains(stays), "{name}: {}", output.stderr);
         assert!(machine.path(&of_kata).exists(), "{name}");
         assert_eq!(files(&machine), before, "{name}");
@@ -417,7 +419,7 @@ fn a_handler_that_stays_does_so_with_its_import_and_its_configuration() {
         let machine = machine.copy();
         let output = call(&machine, GO, more);
         assert_eq!(output.code, 0, "{}", output.stderr);
-        assert!(output.stderr.contains("50-kata-osinfo.toml stays: "), "{}", output.stderr);
+        assert!(output.stderr.contains("50-kata-osinfo.toml is kept: "), "{}", output.stderr);
         assert!(machine.read(MAIN).contains("conf.d/50-kata-osinfo.toml"), "{}", machine.read(MAIN));
         // The file still counts as a handler.
         let output = machine.run(&["unconfigure"]);
@@ -568,12 +570,12 @@ fn half_a_handler_is_not_left_behind() {
     let whole = machine.read(MAIN);
     let output = machine.run(&["unconfigure"]);
     assert_eq!((output.code, machine.read(MAIN)), (13, whole), "{}", output.stderr);
-    let why = "would be left of the handler kata, which starts nothing: remove that first";
+    let why = "would be left of the handler kata, which could not start anything: remove that first";
     assert!(output.stderr.contains(why), "{}", output.stderr);
     // `--force` removes the handler as a whole, and names what is removed with it.
     let output = machine.run(&["unconfigure", "--force"]);
     assert_eq!((output.code, machine.read(MAIN)), (0, main), "{}", output.stderr);
-    assert!(output.stderr.contains("kata.snapshotter had been changed, and goes too"), "{}", output.stderr);
+    assert!(output.stderr.contains("kata.snapshotter had been changed, and is reverted too"), "{}", output.stderr);
     // A file of the admin's with one key of the handler, next to kata-osinfo's.
     let glob = "version = 3\nimports = [\"/etc/containerd/conf.d/*.toml\"]\n";
     let (machine, _) = configured("2.1", &format!("{glob}{V3}]\ndefault_runtime_name = \"kata\"\n"));
@@ -591,7 +593,7 @@ fn force_does_not_put_an_old_text_in_the_place_of_what_is_no_toml() {
     let output = machine.run(&["unconfigure", "--force"]);
     assert_eq!((output.code, machine.read(MAIN)), (13, changed), "{}", output.stderr);
     assert!(
-        output.stderr.contains("it is not TOML any more") && output.stderr.contains("mend it"),
+        output.stderr.contains("it is no longer valid TOML") && output.stderr.contains("fix the file"),
         "{}",
         output.stderr
     );

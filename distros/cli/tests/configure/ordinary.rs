@@ -18,13 +18,13 @@ fn a_dry_run_shows_a_diff_and_changes_nothing() {
     @@ -0,0 +1,38 @@
     +# Written by kata-osinfo for profile go-3.29 (Kata 3.29.0); `kata-osinfo unconfigure` removes it.
     +# A drop-in with a later name overrides it.
-    +# shared_fs: virtio-fs has never been verified here under go-3.29
+    +# shared_fs: virtio-fs has never been verified for this release with go-3.29
     +# block_device_aio: /usr/libexec/qemu-kvm was built without io_uring, Kata's default
     +
     +[hypervisor.qemu]
     +# the distro's QEMU
     +path = "/usr/libexec/qemu-kvm"
-    +# what an annotation may name
+    +# paths that a pod's annotation may name
     +valid_hypervisor_paths = ["/usr/libexec/qemu-kvm"]
     +# what the release was qualified with
     +machine_type = "q35"
@@ -32,13 +32,13 @@ fn a_dry_run_shows_a_diff_and_changes_nothing() {
     +kernel = "/boot/vmlinuz-6.1"
     +# a distro's kernel has its drivers in modules
     +initrd = "/boot/kata.img"
-    +# it excludes an initrd
+    +# Kata takes an image or an initrd, not both
     +image = ""
-    +# the preferred one that works
+    +# the preferred filesystem that works
     +shared_fs = "virtio-fs"
     +# the distro's daemon
     +virtio_fs_daemon = "/usr/libexec/virtiofsd"
-    +# what an annotation may name
+    +# paths that a pod's annotation may name
     +valid_virtio_fs_daemon_paths = ["/usr/libexec/virtiofsd"]
     +# what the release was qualified with
     +virtio_fs_cache = "auto"
@@ -48,11 +48,11 @@ fn a_dry_run_shows_a_diff_and_changes_nothing() {
     +block_device_aio = "threads"
     +
     +[agent.kata]
-    +# nothing is accelerated here
+    +# this machine has no hardware acceleration
     +dial_timeout = 300
     +
     +[runtime]
-    +# nothing is accelerated here
+    +# this machine has no hardware acceleration
     +create_container_timeout = 300
     "#);
     assert_eq!(machine.everything(), before);
@@ -103,8 +103,8 @@ fn what_a_new_configuration_takes_back_is_told() {
         let output = with(more);
         assert_eq!(output.code, 0, "{}", output.stderr);
         assert_eq!(output.json()["taken-back"], json!([drop_in, "/etc/containerd/config.toml"]), "{more:?}");
-        let removed = format!("note: {drop_in} is not written any more: it is removed\n");
-        let edited = "note: /etc/containerd/config.toml is not written any more: it goes back to what it is without";
+        let removed = format!("note: {drop_in} is no longer needed: it is removed\n");
+        let edited = "note: /etc/containerd/config.toml is no longer needed: it is restored to its text without";
         assert!(output.stderr.contains(&removed) && output.stderr.contains(edited), "{}", output.stderr);
     }
     assert_eq!(with(&["--format", "json"]).json()["taken-back"], json!([]));
@@ -140,15 +140,15 @@ fn the_answer_for_programs_keeps_its_form() {
         "notes": [
           {
             "about": "kernel",
-            "text": "Kata's own kernel stays: its releases keep it up to date, not the distro"
+            "text": "Kata's own kernel is used: Kata's releases keep it up to date, not the distro"
           },
           {
             "about": "image",
-            "text": "that QEMU hands Kata's image over has never been verified here: vmm.image.nvdimm"
+            "text": "whether guests can boot from Kata's image has not been verified for this release: vmm.image.nvdimm"
           },
           {
             "about": "shared_fs",
-            "text": "virtio-fs has never been verified here under go-3.29"
+            "text": "virtio-fs has never been verified for this release with go-3.29"
           },
           {
             "about": "block_device_aio",
@@ -304,7 +304,7 @@ fn what_upstream_ships_is_fit_for_production_and_what_is_forced_is_not() {
     assert_eq!(output.code, 0, "{}", output.stderr);
     let all = format!("{}{}{}", output.stdout, output.stderr, drop_in());
     assert!(!all.to_lowercase().contains("for production"), "{all}");
-    assert!(output.stderr.contains("note: kernel: Kata's own kernel stays"), "{}", output.stderr);
+    assert!(output.stderr.contains("note: kernel: Kata's own kernel is used"), "{}", output.stderr);
     assert_eq!(recorded(), json!(true));
     machine.file("m/boot/kata.img", &cpio(&["usr/bin/kata-agent", "lib/modules/5.10.0/virtiofs.ko"]));
     let output = machine.run(&with(&["configure", "--profile", "go-3.29"], &["--force"]));
@@ -383,7 +383,7 @@ fn what_stands_in_the_place_of_katas_version_is_told() {
             let output = machine.run(call);
             assert_eq!(output.code, 2, "{call:?}: {}", output.stderr);
             assert!(output.stderr.contains(expected), "{call:?}: {}", output.stderr);
-            assert!(output.stderr.contains("hint: mend that, or name Kata's version"), "{}", output.stderr);
+            assert!(output.stderr.contains("hint: fix the file, or name Kata's version"), "{}", output.stderr);
             let named = machine.run(&[call, &["--kata-version", "3.30.0"]].concat());
             assert_eq!(named.code, 0, "{call:?}: {}", named.stderr);
         }
@@ -411,7 +411,7 @@ fn what_nobody_can_execute_is_not_configured() {
         let path = machine.path("m").join(program);
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).expect("set");
         let before = machine.everything();
-        let told = format!("/{program} is no program");
+        let told = format!("/{program} is not an executable file");
         for more in [&["--dry-run"][..], &[]] {
             let output = machine.run(&[&["configure", "--profile", "rs-4.0"][..], &handler, more].concat());
             let go = machine.run(&[&["configure", "--profile", "go-3.29"][..], &handler, more].concat());
@@ -438,7 +438,7 @@ fn what_nobody_can_execute_is_not_configured() {
     let path = machine.path("m/usr/libexec/virtiofsd");
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o644)).expect("set");
     let told = machine.told_by_check();
-    assert!(told.iter().any(|t| t.contains("is /usr/libexec/virtiofsd, which is no program")), "{told:?}");
+    assert!(told.iter().any(|t| t.contains("is /usr/libexec/virtiofsd, which is not an executable file")), "{told:?}");
 }
 
 #[test]
@@ -460,7 +460,8 @@ fn nothing_works_gives_the_evidence_and_instructions_whose_record_works() {
     machine.file("m/usr/libexec/virtiofsd", "fuse: unknown option(s)");
     let output = machine.run(&["configure", "--profile", "rs-4.0"]);
     assert_eq!(output.code, 12, "{}", output.stderr);
-    assert!(output.stdout.starts_with("# not virtio-fs: /usr/libexec/virtiofsd is the C daemon"), "{}", output.stdout);
+    let why = "# virtio-fs is not used: /usr/libexec/virtiofsd is QEMU's C daemon";
+    assert!(output.stdout.starts_with(why), "{}", output.stdout);
     assert!(output.stdout.contains("dnf install -y rust cargo gcc libcap-ng-devel libseccomp-devel"));
     let answer = machine.run(&["fallback", "--profile", "rs-4.0", "--format", "json"]).json();
     assert_eq!(answer["outcome"], json!("build"));
@@ -469,7 +470,7 @@ fn nothing_works_gives_the_evidence_and_instructions_whose_record_works() {
         answer["choices"].as_array().expect("a list").iter().map(|choice| &choice["what"]).collect();
     assert_eq!(whats, ["katas-virtiofsd", "no-shared-fs"]);
     let place = |text: &str| output.stdout.find(text).unwrap_or_else(|| panic!("{text}: {}", output.stdout));
-    assert!(place("# Before building it: take Kata's own virtiofsd") < place("\n#!/bin/sh"));
+    assert!(place("# Try this before building it: use Kata's own virtiofsd") < place("\n#!/bin/sh"));
     // The record from the instructions, laid over the shipped one as they say, is then used by `configure`.
     let record = answer["instructions"][0]["record"].as_str().expect("a record");
     machine.file("own/mini.yaml", record);
@@ -554,7 +555,7 @@ fn what_others_changed_since_is_not_lost_unasked() {
     for (call, code) in [(&["configure", "--profile", "go-3.29"][..], 2), (&["unconfigure"][..], 13)] {
         let output = machine.run(call);
         assert_eq!(output.code, code, "{}", output.stderr);
-        assert!(output.stderr.contains("has been changed since"), "{}", output.stderr);
+        assert!(output.stderr.contains("was changed after"), "{}", output.stderr);
     }
     assert_eq!(machine.run(&["unconfigure", "--force"]).code, 0);
     assert!(!machine.path(&drop_in).exists());
@@ -582,7 +583,7 @@ fn what_others_changed_in_a_file_of_ours_is_replaced_by_force() {
         }
         let output = machine.run(&[&crio[..], &["--force"]].concat());
         assert_eq!(output.code, 0, "{}", output.stderr);
-        let told = format!("warning: what others have changed in {} goes, because it is forced: ", &name[1..]);
+        let told = format!("warning: --force discards others' changes to {}: ", &name[1..]);
         assert!(output.stderr.contains(&told) && output.stderr.contains(theirs), "{}", output.stderr);
         assert_eq!(machine.read(name), written);
         assert_eq!(machine.everything().len(), configured.len());

@@ -161,7 +161,7 @@ fn what_a_copy_would_not_reach_is_refused() {
         let output = machine.run(&[&["configure", "--profile", "go-3.29", "--kata-config", &named], more].concat());
         assert_eq!(output.code, 2, "{}", output.stderr);
         let told =
-            "would go to /etc/kata-containers/kata-osinfo/configuration-qemu.toml, which leads to files of others";
+            "would go to /etc/kata-containers/kata-osinfo/configuration-qemu.toml, which leads to the files of others";
         assert!(output.stderr.contains(told) && !output.stderr.contains("pass --handler"), "{}", output.stderr);
     }
     // If the first path is free, the path for a handler does not matter.
@@ -230,7 +230,7 @@ fn a_configuration_that_comes_to_lie_beside_ours_is_told() {
     assert_eq!(machine.told_by_check(), Vec::<String>::new());
     machine.file(&format!("m/{BASE}/configuration-clh.toml"), &other("clh"));
     let told = machine.told_by_check();
-    let expected = format!("/{BASE}/configuration-clh.toml: it is not for ordinary guests of QEMU, and has the same");
+    let expected = format!("/{BASE}/configuration-clh.toml: it is not for ordinary QEMU guests, but reads the same");
     assert!(told.len() == 1 && told[0].starts_with(&expected), "{told:?}");
     // Following the hint.
     let output = machine.run(&call);
@@ -249,17 +249,18 @@ fn drop_ins_that_a_copy_does_not_have_are_told() {
         let output = machine.run(&["configure", "--profile", "go-3.29"]);
         assert_eq!(output.code, 0, "{}", output.stderr);
         let told = format!(
-            "warning: /{BASE}/config.d/60-mine.toml is not read by it: what it is to have (hypervisor.qemu.enable_debug = true, \
-             agent.kata.enable_tracing = true) goes to /etc/kata-containers/config.d\n"
+            "warning: the copy does not read /{BASE}/config.d/60-mine.toml: put the settings that it needs \
+             (hypervisor.qemu.enable_debug = true, agent.kata.enable_tracing = true) \
+             into /etc/kata-containers/config.d\n"
         );
         assert_eq!(output.stderr.matches(&told).count(), 1, "{}", output.stderr);
-        assert_eq!(output.stderr.matches("is not read by it").count(), 1, "{}", output.stderr);
+        assert_eq!(output.stderr.matches("the copy does not read").count(), 1, "{}", output.stderr);
     }
     // If the copy's directory has them, there is nothing to report.
     let theirs = "[hypervisor.qemu]\nenable_debug = true\n[agent.kata]\nenable_tracing = true\n";
     machine.file("m/etc/kata-containers/config.d/60-mine.toml", theirs);
     let output = machine.run(&["configure", "--profile", "go-3.29"]);
-    assert!(output.code == 0 && !output.stderr.contains("is not read by it"), "{}", output.stderr);
+    assert!(output.code == 0 && !output.stderr.contains("the copy does not read"), "{}", output.stderr);
     // The original disappears, as in an upgrade of Kata's release.
     std::fs::remove_dir_all(machine.path("m/opt/kata/share")).expect("removed");
     let output = machine.run(&["configure", "--profile", "go-3.29"]);
@@ -292,7 +293,7 @@ fn what_was_configured_and_is_no_longer_there_is_told() {
     assert_ne!(quiet.code, 0);
     std::fs::rename(machine.path("m/boot/vmlinuz-6.2"), machine.path("m/boot/vmlinuz-6.1")).expect("moved");
     machine.file(&format!("m/{BASE}/configuration-qemu.toml"), &format!("{KATA}# a new version\n"));
-    assert!(told()[0].contains("which it is a copy of, has changed"), "{:?}", told());
+    assert!(told()[0].contains("configuration-qemu.toml, which has changed"), "{:?}", told());
     std::fs::remove_dir_all(machine.path("m/etc/kata-containers")).expect("removed");
-    assert_eq!(told().iter().filter(|t| t.contains("it is gone")).count(), 2, "{:?}", told());
+    assert_eq!(told().iter().filter(|t| t.contains("it no longer exists")).count(), 2, "{:?}", told());
 }

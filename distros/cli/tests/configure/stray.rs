@@ -53,8 +53,8 @@ fn what_no_state_knows_is_told_and_goes_only_by_force() {
         let before = machine.everything();
         let output = machine.run(&["unconfigure"]);
         assert_eq!(output.code, 13, "{}", output.stderr);
-        assert!(output.stderr.contains("50-kata-osinfo.toml is not taken back"), "{}", output.stderr);
-        assert!(output.stderr.contains("no state knows it any more"), "{}", output.stderr);
+        assert!(output.stderr.contains("50-kata-osinfo.toml is not fully reverted"), "{}", output.stderr);
+        assert!(output.stderr.contains("no state file records it any more"), "{}", output.stderr);
         assert!(output.stderr.contains("hint: `kata-osinfo unconfigure --force`"), "{}", output.stderr);
         assert_eq!(machine.everything(), before);
         let shown = machine.run(&["unconfigure", "--force", "--dry-run"]);
@@ -63,7 +63,7 @@ fn what_no_state_knows_is_told_and_goes_only_by_force() {
         let output = machine.run(&["unconfigure", "--force"]);
         assert_eq!(output.code, 0, "{}", output.stderr);
         assert!(output.stdout.contains("50-kata-osinfo.toml"), "{}", output.stdout);
-        assert!(output.stderr.contains("nothing tells what stood there before"), "{}", output.stderr);
+        assert!(output.stderr.contains("the earlier contents are not known"), "{}", output.stderr);
         is_clean(&machine);
         assert!(!machine.path("m/var/lib/kata-osinfo").exists());
         let output = machine.run(&["unconfigure"]);
@@ -206,7 +206,7 @@ fn what_was_put_aside_before_is_not_in_the_way() {
     Instead::FullFolder.put(&machine);
     let output = machine.run(&["unconfigure", "--force"]);
     assert_eq!(output.code, 0, "{}", output.stderr);
-    assert!(output.stderr.contains("it is called configured.json.damaged.2 now"), "{}", output.stderr);
+    assert!(output.stderr.contains("it was renamed to configured.json.damaged.2,"), "{}", output.stderr);
     assert_eq!(machine.read(DAMAGED), "an older one");
     assert_eq!(machine.read(&format!("{DAMAGED}.2/mine")), "kept");
 }
@@ -220,7 +220,7 @@ fn a_second_damaged_state_leaves_the_first_one() {
         let output = machine.run(&["unconfigure", "--force"]);
         assert_eq!(output.code, 0, "{}", output.stderr);
         assert!(
-            output.stderr.contains(&format!("it is called configured.json.damaged{name} now")),
+            output.stderr.contains(&format!("it was renamed to configured.json.damaged{name},")),
             "{}",
             output.stderr
         );
@@ -241,8 +241,7 @@ fn a_text_out_of_its_place_is_named_after_a_damaged_state() {
     let (machine, state) = configured("1.7", false);
     machine.file(&format!("m{TAKEN_OUT}"), "# theirs\n");
     machine.file(STATE, &state[..300]);
-    let told =
-        format!("warning: {TAKEN_OUT}: others wrote this in the moment in which a call that was cut short wrote");
+    let told = format!("warning: {TAKEN_OUT}: another process wrote this text while an interrupted kata-osinfo call");
     let configure = ["configure", "--profile", "go-3.29"];
     for call in [
         &["unconfigure", "--force", "--dry-run"][..],
@@ -255,7 +254,7 @@ fn a_text_out_of_its_place_is_named_after_a_damaged_state() {
         let output = machine.run(call);
         assert_eq!(output.code, 13, "{call:?}: {}", output.stderr);
         assert!(output.stderr.contains(&told), "{call:?}: {}", output.stderr);
-        assert!(output.stderr.contains("put what is to stay of it into that file, and remove this one"));
+        assert!(output.stderr.contains("merge what you need into that file, then remove this one"));
         assert_eq!(output.stderr.matches(TAKEN_OUT).count(), 1, "{call:?}: {}", output.stderr);
         assert_eq!(machine.read(&format!("m{TAKEN_OUT}")), "# theirs\n");
     }
@@ -265,7 +264,11 @@ fn a_text_out_of_its_place_is_named_after_a_damaged_state() {
     std::fs::remove_file(machine.path(&format!("m{TAKEN_OUT}"))).expect("removed");
     for call in [&configure[..], &["unconfigure"]] {
         let output = machine.run(call);
-        assert!(output.code == 0 && !output.stderr.contains("others wrote this"), "{call:?}: {}", output.stderr);
+        assert!(
+            output.code == 0 && !output.stderr.contains("another process wrote this"),
+            "{call:?}: {}",
+            output.stderr
+        );
     }
 }
 
@@ -290,7 +293,7 @@ fn a_text_beside_a_named_configuration_is_found_by_what_is_left_of_the_state() {
 fn a_text_that_lies_aside_since_an_earlier_call_is_named_by_every_call() {
     let (machine, _) = configured("2.1", false);
     machine.file(&format!("m{ASIDE}"), "# theirs\n");
-    let told = format!("warning: {ASIDE}: others wrote this in the moment in which a call that was cut short wrote");
+    let told = format!("warning: {ASIDE}: another process wrote this text while an interrupted kata-osinfo call");
     let configure = ["configure", "--profile", "go-3.29", "--handler", "containerd", "--containerd-version", "2.1"];
     let mut calls: Vec<Vec<&str>> = Vec::new();
     for more in [&["--dry-run"][..], &[]] {
@@ -303,7 +306,7 @@ fn a_text_that_lies_aside_since_an_earlier_call_is_named_by_every_call() {
         let output = machine.run(call);
         assert_eq!(output.code, 0, "{call:?}: {}", output.stderr);
         assert!(
-            output.stderr.contains(&told) && output.stderr.contains(": merge it into that file"),
+            output.stderr.contains(&told) && output.stderr.contains(": merge this text into it"),
             "{}",
             output.stderr
         );
@@ -316,7 +319,7 @@ fn a_text_that_lies_aside_since_an_earlier_call_is_named_by_every_call() {
     assert_eq!(machine.read(&format!("m{ASIDE}")), "# theirs\n");
     std::fs::remove_file(machine.path(&format!("m{ASIDE}"))).expect("removed");
     is_clean(&machine);
-    assert!(!machine.run(&["unconfigure"]).stderr.contains("others wrote this"));
+    assert!(!machine.run(&["unconfigure"]).stderr.contains("another process wrote this"));
 }
 
 /// Only a damaged state names the drop-in.
@@ -339,11 +342,11 @@ fn what_may_be_somebody_elses_stays_and_is_told() {
     machine.file(MAIN, &theirs);
     // `--force` helps with one of the two files.
     let output = machine.run(&["unconfigure"]);
-    let hint = format!("takes back /{BASE}/config.d/50-kata-osinfo.toml, too\n");
+    let hint = format!("also reverts /{BASE}/config.d/50-kata-osinfo.toml\n");
     assert!(output.code == 13 && output.stderr.contains(&hint), "{}", output.stderr);
     let output = machine.run(&["unconfigure", "--force"]);
     assert_eq!(output.code, 13, "{}", output.stderr);
-    assert!(output.stderr.contains("ours in part at most"), "{}", output.stderr);
+    assert!(output.stderr.contains("kata-osinfo wrote at most a part"), "{}", output.stderr);
     assert_eq!(machine.read(MAIN), theirs);
     assert!(!machine.path(&format!("m/{BASE}/config.d/50-kata-osinfo.toml")).exists());
 }
@@ -359,8 +362,7 @@ fn configuring_again_without_a_state_can_be_taken_back() {
     // The handler is in effect, but the new state does not contain it.
     let output = machine.run(&["unconfigure"]);
     assert_eq!(output.code, 13, "{}", output.stderr);
-    let told =
-        "/etc/containerd/conf.d/50-kata-osinfo.toml is not taken back, or not all of it: it is in effect, and no state";
+    let told = "/etc/containerd/conf.d/50-kata-osinfo.toml is not fully reverted: it is in effect, but no state";
     assert!(output.stderr.contains(told), "{}", output.stderr);
     assert!(!machine.path(&format!("m/{BASE}/config.d/50-kata-osinfo.toml")).exists());
     assert_eq!(machine.run(&["unconfigure", "--force"]).code, 0);
@@ -384,10 +386,14 @@ fn a_handler_that_no_state_knows_any_more_is_taken_over_when_it_is_written_again
         let call = ["configure", "--profile", "go-3.29", "--handler", "containerd", "--containerd-version", version];
         let output = machine.run(&call);
         assert_eq!(output.code, 0, "{}", output.stderr);
-        let told = "warning: /etc/containerd/config.toml has a handler of kata-osinfo's that no state knows any more";
-        assert!(output.stderr.contains(told) && !output.stderr.contains("becomes this one's"), "{}", output.stderr);
+        let told = "warning: /etc/containerd/config.toml has a handler of kata-osinfo's that no state file records any";
+        assert!(
+            output.stderr.contains(told) && !output.stderr.contains("will use this configuration instead"),
+            "{}",
+            output.stderr
+        );
         assert_eq!(machine.read(MAIN), text);
-        assert!(!machine.run(&call).stderr.contains("no state knows"), "it is known again");
+        assert!(!machine.run(&call).stderr.contains("no state file"), "it is known again");
         let output = machine.run(&["unconfigure"]);
         assert_eq!(output.code, 0, "{}", output.stderr);
         is_clean(&machine);
@@ -410,7 +416,7 @@ fn a_handlers_drop_in_is_known_without_a_state() {
         assert!(text.starts_with("# Written by kata-osinfo; `kata-osinfo unconfigure` removes it.\n"), "{text}");
         std::fs::remove_dir_all(machine.path(FOLDER)).expect("removed");
         let output = machine.run(&["unconfigure"]);
-        let told = format!("{} is not taken back, or not all of it: it is in effect, and no state", &drop_in[1..]);
+        let told = format!("{} is not fully reverted: it is in effect, but no state", &drop_in[1..]);
         assert!(output.code == 13 && output.stderr.contains(&told), "{}", output.stderr);
         let output = machine.run(&["unconfigure", "--force"]);
         assert_eq!(output.code, 0, "{}", output.stderr);
@@ -434,9 +440,9 @@ fn a_copy_of_a_handlers_drop_in_is_told_and_stays() {
             let text = machine.read(drop_in);
             let copy = Path::new(drop_in).with_file_name(copy).display().to_string();
             machine.file(&copy, &text);
-            let told = format!("{reader} reads it like the file of ours that it is a copy of: remove it");
+            let told = format!("it is a copy of a file of kata-osinfo's, and {reader} reads it, too: remove it");
             let by_configure = format!("warning: {}: {told}", &copy[1..]);
-            let left = format!("warning: {} is not taken back, or not all of it: {told}", &copy[1..]);
+            let left = format!("warning: {} is not fully reverted: {told}", &copy[1..]);
             for call in [&call[..], &["configure", "--profile", "go-3.29"], &call] {
                 let output = machine.run(call);
                 assert!(output.code == 0 && output.stderr.contains(&by_configure), "{copy}: {}", output.stderr);
@@ -499,11 +505,11 @@ fn what_a_drop_in_says_that_no_state_knows_is_told_when_it_is_written_again() {
     let text = machine.read(&drop_in);
     std::fs::remove_dir_all(machine.path(FOLDER)).expect("removed");
     let output = machine.run(&configure);
-    assert!(output.code == 0 && !output.stderr.contains("no state knows"), "{}", output.stderr);
+    assert!(output.code == 0 && !output.stderr.contains("no state file"), "{}", output.stderr);
     std::fs::remove_dir_all(machine.path(FOLDER)).expect("removed");
     machine.file(&drop_in, &text.replace("[hypervisor.qemu]\n", "[hypervisor.qemu]\ndefault_memory = 4096\n"));
     let output = machine.run(&configure);
-    let told = format!("{} is kata-osinfo's, and no state knows how it was written", &drop_in[1..]);
+    let told = format!("{} was written by kata-osinfo, but no state file records its contents", &drop_in[1..]);
     assert!(output.code == 0 && output.stderr.contains(&told), "{}", output.stderr);
     assert!(output.stderr.contains("`default_memory = 4096` is gone"), "{}", output.stderr);
     assert_eq!(machine.read(&drop_in), text);
@@ -559,9 +565,9 @@ fn what_an_admin_adds_to_a_handlers_drop_in_stays_with_the_whole_handler() {
             }
             let output = machine.run(&call);
             assert_eq!(output.code, 2, "{drop_in} {is_lost}: {}", output.stderr);
-            let told = format!("{} has been changed since kata-osinfo wrote it (line ", &drop_in[1..]);
+            let told = format!("{} was changed after kata-osinfo wrote it (line ", &drop_in[1..]);
             assert!(output.stderr.contains(&told), "{}", output.stderr);
-            assert!(output.stderr.contains("`mine = \"x\"` is new): undo that there"), "{}", output.stderr);
+            assert!(output.stderr.contains("`mine = \"x\"` is new): undo the change"), "{}", output.stderr);
             assert_eq!(machine.read(drop_in), theirs, "{is_lost}");
             let machine = machine.copy();
             let output = machine.run(&["unconfigure"]);
@@ -586,8 +592,8 @@ fn a_handler_that_was_there_before_is_told() {
     assert_eq!(machine.read(MAIN), text);
     let output = machine.run(&["unconfigure"]);
     assert_eq!(output.code, 13, "{}", output.stderr);
-    assert!(output.stderr.contains("config.toml is not taken back"), "{}", output.stderr);
-    assert!(output.stderr.contains("take it out by hand"), "{}", output.stderr);
+    assert!(output.stderr.contains("config.toml is not fully reverted"), "{}", output.stderr);
+    assert!(output.stderr.contains("remove it by hand"), "{}", output.stderr);
     assert!(!output.stderr.contains("--force"), "which would not take it out: {}", output.stderr);
     assert_eq!(machine.read(MAIN), text);
 }
@@ -600,7 +606,7 @@ fn a_main_file_that_is_no_toml_is_not_told_as_a_remainder() {
     let calls: [&[&str]; 3] = [&["unconfigure"], &["unconfigure", "--dry-run"], &["unconfigure", "--force"]];
     for (text, code, told) in [
         ("version = [\n", 0, "note: nothing is configured"),
-        ("version = [\n# kata\n", 3, "config.toml: it is no TOML, so nobody can see what in it is ours"),
+        ("version = [\n# kata\n", 3, "config.toml: it is not valid TOML, so kata-osinfo cannot tell which"),
     ] {
         machine.file(MAIN, text);
         let before = machine.everything();
@@ -608,7 +614,7 @@ fn a_main_file_that_is_no_toml_is_not_told_as_a_remainder() {
             let output = machine.run(call);
             assert_eq!(output.code, code, "{call:?}: {}", output.stderr);
             assert!(output.stderr.contains(told), "{call:?}: {}", output.stderr);
-            assert!(!output.stderr.contains("is not taken back"), "{call:?}: {}", output.stderr);
+            assert!(!output.stderr.contains("is not fully reverted"), "{call:?}: {}", output.stderr);
             assert_eq!(machine.everything(), before, "{call:?}");
         }
     }
@@ -619,7 +625,7 @@ fn a_main_file_that_is_no_toml_is_not_told_as_a_remainder() {
     let output = machine.run(&["unconfigure"]);
     assert_eq!(output.code, 13, "{}", output.stderr);
     assert!(
-        output.stderr.contains("/etc/containerd/conf.d/50-kata-osinfo.toml is not taken back"),
+        output.stderr.contains("/etc/containerd/conf.d/50-kata-osinfo.toml is not fully reverted"),
         "{}",
         output.stderr
     );
@@ -638,7 +644,7 @@ fn an_editors_copy_of_a_drop_in_is_told_after_all_is_taken_back() {
     for call in [&["unconfigure"][..], &["unconfigure"], &["unconfigure", "--force"]] {
         let output = machine.run(call);
         assert_eq!(output.code, 13, "{call:?}: {}", output.stderr);
-        let told = format!("warning: {} is not taken back, or not all of it: Kata reads it", &copy[1..]);
+        let told = format!("warning: {} is not fully reverted: Kata reads it", &copy[1..]);
         assert!(output.stderr.contains(&told), "{call:?}: {}", output.stderr);
         assert!(!output.stderr.contains("60-mine"), "{call:?}: {}", output.stderr);
         assert!(!machine.path(&drop_in).exists() && machine.path(&copy).exists(), "{call:?}");

@@ -221,12 +221,16 @@ fn a_file_of_our_name_that_is_somebody_elses_is_replaced_only_by_force() {
         for more in [&[][..], &["--dry-run"]] {
             let output = call(&machine, GO, &[handler, more].concat());
             assert_eq!(output.code, 2, "{path}: {}", output.stderr);
-            assert!(output.stderr.contains(&format!("error: /{path} is not kata-osinfo's")), "{}", output.stderr);
+            assert!(
+                output.stderr.contains(&format!("error: /{path} was not written by kata-osinfo")),
+                "{}",
+                output.stderr
+            );
             assert_eq!(machine.everything(), before, "{path}");
         }
         let output = call(&machine, GO, &[handler, &["--force"]].concat());
         assert_eq!(output.code, 0, "{path}: {}", output.stderr);
-        assert!(output.stderr.contains(&format!("warning: /{path} was not kata-osinfo's")), "{}", output.stderr);
+        assert!(output.stderr.contains(&format!("warning: /{path} was not written by")), "{}", output.stderr);
         assert_ne!(machine.read(&format!("m/{path}")), text);
         // The file is now kata-osinfo's.
         let output = call(&machine, GO, handler);
@@ -248,7 +252,7 @@ fn what_an_admin_adds_to_our_drop_in_moves_to_a_file_of_theirs() {
     // An addition to the last table.
     machine.file(&format!("m/{file}"), &format!("{ours}# for support\nenable_debug = true\n"));
     let changed = machine.everything();
-    let told = format!("what others have added to /{file} is in /{moved} now, which is theirs: line ");
+    let told = format!("what others added to /{file} is kept in /{moved}, which kata-osinfo leaves alone: line ");
     let dry = call(&machine, GO, &["--dry-run"]);
     assert!(
         dry.code == 0 && dry.stderr.contains(&told) && dry.stdout.contains("+enable_debug = true"),
@@ -393,7 +397,7 @@ fn what_an_admin_changes_in_our_drop_in_is_told_with_what_to_do() {
         let output = machine.run(call);
         assert_eq!(output.code, code, "{}", output.stderr);
         assert!(
-            output.stderr.contains("` is new): undo that there, and put what is to stay into a file of your own"),
+            output.stderr.contains("` is new): undo the change, and put your own settings into a file that is"),
             "{}",
             output.stderr
         );
@@ -434,7 +438,7 @@ fn what_an_admin_adds_to_our_drop_in_of_containerds_moves_where_it_is_read() {
             assert_eq!(machine.told_by_check(), Vec::<String>::new());
             assert_eq!(call(&machine, GO, &[&arguments[..], &["--format", "json"]].concat()).json()["diff"], json!(""));
         } else {
-            assert!(output.stderr.contains("has been changed since"), "{}", output.stderr);
+            assert!(output.stderr.contains("was changed after"), "{}", output.stderr);
             assert_eq!(machine.everything(), changed);
         }
     }
@@ -508,8 +512,8 @@ fn by_force_what_an_admin_adds_beside_a_change_of_ours_stays() {
             let output = machine.run(&call_);
             assert_eq!(output.code, 0, "{name}: {call_:?}: {}", output.stderr);
             for stderr in [&dry.stderr, &output.stderr] {
-                let told = format!("warning: what others have changed in /{name}.toml goes, because it is forced (");
-                let stays = format!("; what they have added to it stays, in /{name}-added.toml\n");
+                let told = format!("warning: --force discards others' changes to /{name}.toml (");
+                let stays = format!("; what they added is kept in /{name}-added.toml\n");
                 assert!(stderr.contains(&told) && stderr.contains(&stays), "{stderr}");
             }
             assert!(machine.read(&moved).ends_with(&format!("{head}{added}")), "{}", machine.read(&moved));
@@ -543,13 +547,17 @@ fn each_runtime_keeps_what_it_was_configured_with() {
     let of_go = machine.read(&go);
     let output = call(&machine, RS, &[]);
     assert_eq!(output.code, 0, "{}", output.stderr);
-    assert!(!output.stderr.contains("warning: what "), "{}", output.stderr);
+    assert!(!output.stderr.contains("these settings are replaced"), "{}", output.stderr);
     assert_eq!(machine.read(&go), of_go);
     assert!(machine.path(&rs).exists());
     // The Go runtime again, under another profile, which is reported; the Rust runtime's stays.
     let other = call(&machine, &["configure", "--profile", "go-3.32", "--kata-version", "3.32.0"], &[]);
     assert_eq!(other.code, 0, "{}", other.stderr);
-    assert!(other.stderr.contains("configured with for go-3.29 goes: this is for go-3.32"), "{}", other.stderr);
+    assert!(
+        other.stderr.contains("configured for go-3.29: these settings are replaced by those for go-3.32"),
+        "{}",
+        other.stderr
+    );
     assert!(machine.path(&rs).exists() && machine.read(&go).contains("profile go-3.32"));
     // An admin's changes for one runtime do not prevent the other from being configured.
     let changed = machine.read(&rs).replace("\"q35\"", "\"mine\"") + "# mine\n";

@@ -169,7 +169,7 @@ impl Layers {
         for (name, path, what) in verdicts.chain(issues) {
             // A broken record has been reported already.
             if !database.broken.contains_key(name.as_str()) && !self.broken.contains_key(name.as_str()) {
-                let message = format!("there is no record of `{name}`, of which this file has {what}");
+                let message = format!("this file has {what} of `{name}`, but there is no record of that distro");
                 database.problems.push(unreadable(&path, &message));
             }
         }
@@ -201,10 +201,7 @@ impl Layers {
             return Err(failed(format!("`{}` derives from itself, or through too many distros", draft.distro)));
         }
         let Some(parent) = self.drafts.get(name).filter(|_| !self.broken.contains_key(name.as_str())) else {
-            return Err(failed(format!(
-                "`{}` derives from `{name}`, of which there is no usable record",
-                draft.distro
-            )));
+            return Err(failed(format!("`{}` derives from `{name}`, which has no usable record", draft.distro)));
         };
         Ok(self.derived(parent, depth + 1)?.parent_of(draft.clone()))
     }

@@ -23,7 +23,7 @@ fn one_bad_file_does_not_take_the_others_down() {
     assert_eq!(database.problems().len(), 1);
     assert!(database.record("fedora").is_ok());
     let error = database.record("debian").unwrap_err().to_string();
-    assert!(error.contains("is broken"), "{error}");
+    assert!(error.contains("is invalid"), "{error}");
     let error = database.record("fedra").unwrap_err().to_string();
     assert!(error.ends_with("did you mean `fedora`?"), "{error}");
 }
@@ -77,7 +77,7 @@ fn an_admins_verdicts_that_cannot_be_read_cost_that_files_verdicts_only() {
     let inline = format!("{record}verified:\n{FORGED_SET}");
     let database = with_verdicts(&[("debian.yaml", &inline)], "debian", "");
     assert!(database.record("debian").is_err(), "verdicts have one place");
-    assert!(database.problems()[0].to_string().contains("do not stand in a record"), "{:?}", database.problems());
+    assert!(database.problems()[0].to_string().contains("do not belong in a record"), "{:?}", database.problems());
 }
 
 /// A verdict on packages that the admin's keys vouched for does not hide the shipped verdict, which is about other
@@ -155,7 +155,7 @@ fn known_issues_are_read_beside_records() {
     assert_eq!(problems.len(), 2, "{problems:?}");
     assert!(problems[0].contains("known-issues: expected a list"), "{problems:?}");
     assert!(
-        problems[1].contains("there is no record of `nowhere`, of which this file has known issues"),
+        problems[1].contains("this file has known issues of `nowhere`, but there is no record of that distro"),
         "{problems:?}"
     );
 }

@@ -58,7 +58,7 @@ impl std::fmt::Display for State {
             State::Off => f.write_str("is not set"),
             State::Absent => f.write_str("is not named"),
             State::Value(value) => write!(f, "is {}", value.chars().take(MAX_SHOWN).collect::<String>()),
-            State::NotHere(why) => write!(f, "is none of this kernel's: {why}"),
+            State::NotHere(why) => write!(f, "does not exist in this kernel: {why}"),
         }
     }
 }
@@ -124,7 +124,7 @@ fn serves(found: &str, wanted: &str) -> bool {
 fn not_here(config: &KernelConfig, option: &str) -> Option<String> {
     let Some(symbol) = Symbol::of(option) else {
         let may_lack = Fragments::kata().may_lack.contains(option);
-        return may_lack.then(|| "Kata's own build does without it, too".to_owned());
+        return may_lack.then(|| "Kata's own build does not have it either".to_owned());
     };
     let range = match (symbol.from, symbol.until) {
         (Some(from), _) => format!("Linux has it from {from} on"),
@@ -133,7 +133,7 @@ fn not_here(config: &KernelConfig, option: &str) -> Option<String> {
     };
     let why = symbol.why.as_ref().map(|why| format!(" ({why})")).unwrap_or_default();
     match config.version {
-        None => Some(format!("{range}{why}, and the configuration does not say of which Linux it is")),
+        None => Some(format!("{range}{why}, but the configuration does not state its Linux version")),
         Some(version) => {
             let has =
                 symbol.from.is_none_or(|from| version >= from) && symbol.until.is_none_or(|until| version <= until);
@@ -211,9 +211,9 @@ mod tests {
         let taken_over = "# Linux/x86 5.14.0 Kernel Configuration\nCONFIG_MITIGATION_RETPOLINE=y\n";
         assert_eq!(state_of(taken_over, "hardening", "MITIGATION_RETPOLINE"), State::Met);
         let State::NotHere(why) = state_of("CONFIG_SMP=y\n", "hardening", "RETPOLINE") else { panic!("it is missing") };
-        assert!(why.ends_with("and the configuration does not say of which Linux it is"), "{why}");
+        assert!(why.ends_with("but the configuration does not state its Linux version"), "{why}");
         let head = "# Linux/x86 6.12.48 Kernel Configuration\nCONFIG_SMP=y\n";
-        let lacks = "Kata's own build does without it, too";
+        let lacks = "Kata's own build does not have it either";
         assert_eq!(state_of(head, "linux", "X86_PM_TIMER"), State::NotHere(lacks.to_owned()));
     }
 }

@@ -15,7 +15,7 @@ pub struct KernelVersion {
 
 /// Error for a text that is not a version of Linux.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no version of Linux, expected `6.12` or more after it")]
+#[error("{0:?} is not a version of Linux: expected one that begins like `6.12`")]
 pub struct NoKernelVersion(String);
 
 impl FromStr for KernelVersion {

@@ -61,8 +61,12 @@ fn failure(d: &mut Decoder<'_>, node: &Node) -> Option<KnownFailure> {
             let signature = d.string(said, "signature")?;
             let component = signature.split_once(": ").map(|(component, _)| component);
             if !Component::ALL.iter().any(|known| component == Some(known.name())) {
-                d.error("bad-signature", said.span.clone(), format!("`{signature}` is no signature of a failure"))
-                    .hint = Some("take it over from results.json: it begins with the component, `virtiofsd: …`".into());
+                d.error(
+                    "bad-signature",
+                    said.span.clone(),
+                    format!("`{signature}` is not the signature of a failure"),
+                )
+                .hint = Some("copy it from results.json: it begins with the component, `virtiofsd: …`".into());
                 return None;
             }
             Some(KnownFailure::Signature(signature))
@@ -70,8 +74,10 @@ fn failure(d: &mut Decoder<'_>, node: &Node) -> Option<KnownFailure> {
         (None, Some(said)) => d.string(said, "test").map(KnownFailure::Test),
         (both, _) => {
             let at = both.map_or(node.span.start..node.span.start, |said| said.span.clone());
-            d.error("wrong-failure", at, "a known issue has either a `signature` or a `test`").hint =
-                Some("a signature is of one cause under all profiles; a test is one whatever is seen".into());
+            d.error("wrong-failure", at, "a known issue must have either a `signature` or a `test`").hint = Some(
+                "a `signature` matches one cause under all profiles; a `test` matches every failure of that test"
+                    .into(),
+            );
             None
         }
     }
@@ -123,7 +129,7 @@ fn url(d: &mut Decoder<'_>, node: &Node) -> Option<String> {
     if text.starts_with("https://") && !text.contains([' ', '<', '>', '"']) {
         return Some(text);
     }
-    d.error("bad-url", node.span.clone(), format!("`{text}` is no address of a report")).hint =
-        Some("write where the fault is reported, beginning with https://".into());
+    d.error("bad-url", node.span.clone(), format!("`{text}` is not the address of a report")).hint =
+        Some("give the address where the fault is reported, beginning with https://".into());
     None
 }

@@ -49,9 +49,9 @@ fn names(record: &Record, found: &mut Vec<Diagnostic>) {
                         record,
                         "alias-clash",
                         release,
-                        format!("the name `{name}` belongs to release {} already", other.version),
+                        format!("the name `{name}` already belongs to release {}", other.version),
                     )
-                    .hint("a version, codename or alias stands for one release"),
+                    .hint("a version, codename or alias must belong to one release only"),
                 ),
                 None => {
                     owner.insert(name, release);
@@ -67,7 +67,7 @@ fn reachable(record: &Record, found: &mut Vec<Diagnostic>) {
     for release in &record.releases {
         if !seen.insert(release.version.as_str()) {
             let message =
-                format!("release {} cannot be reached: another one of that version stands before it", release.version);
+                format!("release {} cannot be selected: an earlier release has the same version", release.version);
             found.push(
                 error(record, "unreachable", release, message).hint("give it a version of its own, or remove it"),
             );
@@ -96,7 +96,7 @@ fn order(record: &Record, found: &mut Vec<Diagnostic>) {
             _ => false,
         };
         if wrong {
-            let message = format!("release {} stands after release {}", after.version, before.version);
+            let message = format!("release {} must come before release {}", after.version, before.version);
             found.push(
                 error(record, "unsorted", after, message)
                     .warning()
@@ -149,7 +149,7 @@ fn packages(record: &Record, component: &ComponentEntry, found: &mut Vec<Diagnos
         let message = format!("{}: `packages` is empty", component.name);
         found.push(
             Diagnostic::error("empty-packages", &record.text, fact.span.clone(), message)
-                .hint("leave the key out where no package is needed; write `unknown` if nobody knows"),
+                .hint("omit the key if no package is needed; write `unknown` if the packages are not known"),
         );
     }
 }
@@ -159,7 +159,7 @@ fn twice(record: &Record, list: &Fact<Vec<ComponentEntry>>, found: &mut Vec<Diag
     let mut seen = BTreeSet::new();
     for component in list.value.iter().flatten() {
         if !seen.insert(component.name.as_str()) {
-            let message = format!("`{}` stands twice in one list", component.name);
+            let message = format!("`{}` occurs twice in one list", component.name);
             let span = list.span.clone();
             found.push(Diagnostic::error("named-twice", &record.text, span, message));
         }

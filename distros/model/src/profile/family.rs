@@ -101,8 +101,8 @@ pub enum FamilyError {
 pub enum NoProfileError {
     /// The version is newer than every release that was read.
     #[error(
-        "kata {version} is newer than {newest}, the newest release whose arguments are known: a profile has to be \
-         written or extended first, for which `kata-qualify profiles --against CHECKOUT` says what has changed"
+        "kata {version} is newer than {newest}, the newest release whose arguments are known: first write or \
+         extend a profile; `kata-qualify profiles --against CHECKOUT` shows what has changed"
     )]
     Newer {
         /// The version.
@@ -111,7 +111,7 @@ pub enum NoProfileError {
         newest: KataVersion,
     },
     /// The version is older than every profile.
-    #[error("kata {version} is older than {oldest}, the oldest release of this runtime that a profile is for")]
+    #[error("kata {version} is older than {oldest}, the oldest release of this runtime that has a profile")]
     Older {
         /// The version.
         version: KataVersion,
@@ -119,7 +119,7 @@ pub enum NoProfileError {
         oldest: KataVersion,
     },
     /// The version lies between two releases that were read, but is none that was read.
-    #[error("kata {version} is none of the releases that were read: the nearest are {before} and {after}")]
+    #[error("kata {version} is not a known release: the nearest ones are {before} and {after}")]
     Unread {
         /// The version.
         version: KataVersion,

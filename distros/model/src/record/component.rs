@@ -165,12 +165,13 @@ fn path(d: &mut Decoder<'_>, node: &Node, key: &str, confidence: Confidence) -> 
             let path = d.string(n, key)?;
             if !path.starts_with('/') {
                 let message = format!("the path `{path}` is not absolute");
-                d.error("relative-path", n.span.clone(), message).hint = Some("write the whole path, from `/`".into());
+                d.error("relative-path", n.span.clone(), message).hint =
+                    Some("write the full path, beginning with `/`".into());
                 return None;
             }
             if path.split('/').any(|part| part == "..") {
-                let message = format!("the path `{path}` climbs with `..`");
-                d.error("climbing-path", n.span.clone(), message).hint = Some("write the path that it leads to".into());
+                let message = format!("the path `{path}` contains `..`");
+                d.error("climbing-path", n.span.clone(), message).hint = Some("write the resolved path".into());
                 return None;
             }
             Some(path)

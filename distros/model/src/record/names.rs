@@ -30,11 +30,11 @@ pub(crate) fn misnamed(record: &Record) -> Vec<(usize, Diagnostic)> {
             if !seen.insert((fact.source, fact.span.start, name)) {
                 continue;
             }
-            let message = format!("{}: no package can be called `{name}` there", component.name);
+            let message = format!("{}: `{name}` is not a package name of this package manager", component.name);
             let one = Diagnostic::error("bad-package", text, fact.span.clone(), message);
             let hint = match manager {
                 PackageManager::ImageBased => "there is no package manager: write `packages: none`",
-                _ => "write the package's plain name, without its place",
+                _ => "write the package's plain name, without the repository",
             };
             found.push((fact.source, one.hint(hint)));
         }

@@ -113,7 +113,7 @@ fn top_level(d: &mut Decoder<'_>, root: &Node, path: &Path) -> Option<Draft> {
 /// Rejects verdicts in a record, which people write: verdicts have a file of their own.
 fn misplaced(d: &mut Decoder<'_>, root: &Node) {
     let Some(entry) = root.entries().iter().find(|entry| entry.key == "verified") else { return };
-    d.error("misplaced", entry.key_span.clone(), "verdicts do not stand in a record").hint =
+    d.error("misplaced", entry.key_span.clone(), "verdicts do not belong in a record").hint =
         Some("move `verified` into a file `verified/DISTRO.yaml` beside the records, with `distro` above it".into());
 }
 
@@ -149,9 +149,9 @@ fn module_platform(d: &mut Decoder<'_>, node: &Node) -> Option<String> {
     if platform.chars().all(|c| c.is_ascii_alphanumeric()) {
         return Some(platform);
     }
-    let message = format!("module-platform: `{platform}` is no platform of modules");
+    let message = format!("module-platform: `{platform}` is not a module platform");
     d.error("bad-name", node.span.clone(), message).hint =
-        Some("it is what follows `platform:` in PLATFORM_ID of os-release, such as `el8`".into());
+        Some("write what follows `platform:` in PLATFORM_ID of os-release, such as `el8`".into());
     None
 }
 
@@ -159,7 +159,7 @@ fn module_platform(d: &mut Decoder<'_>, node: &Node) -> Option<String> {
 fn releases(d: &mut Decoder<'_>, root: &Node, confidence: Confidence) -> Option<Option<Vec<ReleaseEntry>>> {
     match (root.get("version"), root.get("releases")) {
         (Some(_), Some(releases)) => {
-            let message = "`version` and `releases` cannot stand together";
+            let message = "`version` and `releases` cannot be used together";
             d.error("duplicate-key", releases.span.clone(), message).hint =
                 Some("make each version an entry of `releases`".into());
             None

@@ -26,7 +26,7 @@ pub enum ResolveError {
         nearest: Option<String>,
     },
     /// The release does not exist for the architecture.
-    #[error("{release} is not known for {arch}: its architectures are {known}")]
+    #[error("{release} is not known on {arch}: its architectures are {known}")]
     NoArch {
         /// `debian:13`.
         release: Target,

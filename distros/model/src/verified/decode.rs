@@ -30,8 +30,8 @@ const ENTRY_KEYS: &[&str] = &[
 const CAUSE_KEYS: &[&str] = &["component", "test", "message"];
 
 /// Hint about a cause that is a plain text.
-const NO_TEXT: &str = "qualify the release again; or write of `qemu: no q35 (smoke::guest_boots)`, as older harnesses wrote \
-                       it, `{component: qemu, test: smoke::guest_boots, message: no q35}`";
+const NO_TEXT: &str = "qualify the release again; or convert the older form `qemu: no q35 (smoke::guest_boots)` to \
+                       `{component: qemu, test: smoke::guest_boots, message: no q35}`";
 
 /// Reads all entries; `None` if one is wrong.
 pub(super) fn decode(d: &mut Decoder<'_>, node: &Node) -> Option<Vec<VerifiedEntry>> {
@@ -173,11 +173,12 @@ fn possible(d: &mut Decoder<'_>, map: &Node, capabilities: &BTreeMap<Capability,
     for (capability, said) in capabilities {
         let (rule, why) = match (capability.is_only_listed(), said.verdict) {
             (true, Verdict::Supported | Verdict::Partial) => {
-                ("never-used", "is only looked up in a list, so that it is `offered` at best")
+                ("never-used", "is only looked up in a list, so it can be `offered` at most")
             }
-            (false, Verdict::Offered) => {
-                ("never-listed", "is used by tests, and `offered` is said of what is only looked up in a list")
-            }
+            (false, Verdict::Offered) => (
+                "never-listed",
+                "is used by tests, so it cannot be `offered`, which is for what is only looked up in a list",
+            ),
             _ => continue,
         };
         let span = map.get(capability.name()).map_or_else(|| map.span.clone(), |n| n.span.clone());

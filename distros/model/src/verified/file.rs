@@ -95,7 +95,10 @@ mod tests {
         assert_eq!(*causes, [qemu, VerifiedCause::of_nobody("x")]);
         for (cause, told) in [
             ("\"qemu: no q35 (smoke::guest_boots)\"", "expected a map with `component`, `test`, `message`, found text"),
-            ("\"qemu: no q35 (smoke::guest_boots)\"", "qualify the release again; or write of `qemu: no q35"),
+            (
+                "\"qemu: no q35 (smoke::guest_boots)\"",
+                "qualify the release again; or convert the older form `qemu: no q35",
+            ),
             ("{component: qmeu, message: x}", "did you mean `qemu`?"),
             ("{component: qemu}", "the key `message` is missing"),
             ("{tests: a, message: x}", "a cause has no key `tests`"),

@@ -42,18 +42,22 @@ pub(super) fn among(text: &str, verified: &[VerifiedEntry], releases: &[ReleaseV
             forged("profile", message, &format!("known are {}", known.join(", ")));
         }
         if !test_sets::is_known(&entry.test_set) {
-            let message = format!("verified: no harness requires the test set `{}`", entry.test_set);
+            let message = format!("verified: the test set `{}` is not known", entry.test_set);
             forged(
                 "test-set",
                 message,
-                "the harness writes these entries; a new test set is listed in distros/test-sets.txt",
+                "only the harness writes these entries; a new test set must be listed in distros/test-sets.txt",
             );
         }
         if is_yet_to_come(entry.tested) {
-            forged("tested", format!("verified: {} is yet to come", entry.tested), "the harness writes these entries");
+            forged(
+                "tested",
+                format!("verified: {} is in the future", entry.tested),
+                "only the harness writes these entries",
+            );
         }
         if entry.versions.is_empty() {
-            let message = "verified: no versions are stated that it was proved of".to_owned();
+            let message = "verified: the versions of the tested packages are missing".to_owned();
             forged("versions", message, "qualify the release again");
         }
         if !releases.is_empty() && !releases.contains(&entry.release) {
@@ -67,10 +71,10 @@ pub(super) fn among(text: &str, verified: &[VerifiedEntry], releases: &[ReleaseV
                 "verified: a second entry of this release, architecture, profile and environment has {}",
                 again.join(", ")
             );
-            forged("release", message, "remove it from the older one");
+            forged("release", message, "remove it from the older entry");
         }
         for name in unfounded(entry) {
-            let message = format!("verified: `{name}` is supported, and causes are given why it is not");
+            let message = format!("verified: `{name}` is supported, but has causes against it");
             forged("capabilities", message, "qualify the release again");
         }
     }

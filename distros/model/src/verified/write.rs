@@ -30,7 +30,7 @@ pub enum WriteError {
     #[error(transparent)]
     Unreadable(#[from] Box<RecordError>),
     /// The file belongs to another distro.
-    #[error("the file has the verdicts of {found}, not those of {expected}: move it away")]
+    #[error("the file has the verdicts of {found}, not of {expected}: move it elsewhere")]
     OtherDistro {
         /// The file's.
         found: DistroId,
@@ -41,7 +41,7 @@ pub enum WriteError {
     #[error("two results for release {0}: give one for each release, architecture, profile and environment")]
     Twice(String),
     /// The new text does not read back the same.
-    #[error("the verdicts would not be read back as they were written; nothing was written")]
+    #[error("the verdicts cannot be read back as they would be written, so nothing was written")]
     NotReadBack,
     /// The file would exceed the size limit for reading.
     #[error("the file would have more than {limit} bytes: remove old entries", limit = syntax::MAX_BYTES)]

@@ -71,9 +71,9 @@ impl ForeignAdditions {
     pub fn words(&self) -> Option<String> {
         let theirs = self.theirs.as_ref()?.path.display();
         let how = differences(&self.ours.after, &self.now);
-        let import = self.import.as_ref().map(|main| format!(", and imported by {}", main.path.display()));
+        let import = self.import.as_ref().map(|main| format!(" (imported by {})", main.path.display()));
         let (ours, import) = (self.ours().display(), import.unwrap_or_default());
-        Some(format!("what others have added to {ours} is in {theirs} now, which is theirs{import}: {how}"))
+        Some(format!("what others added to {ours} is kept in {theirs}, which kata-osinfo leaves alone{import}: {how}"))
     }
 
     /// Returns a one-line message about changed keys that are dropped by force.
@@ -81,9 +81,7 @@ impl ForeignAdditions {
         let (ours, theirs) = (self.ours().display(), self.theirs.as_ref()?.path.display());
         let keys = self.changed.join(", ");
         (!keys.is_empty()).then(|| {
-            format!(
-                "what others have changed in {ours} goes, because it is forced ({keys}); what they have added to it stays, in {theirs}"
-            )
+            format!("--force discards others' changes to {ours} ({keys}); what they added is kept in {theirs}")
         })
     }
 
@@ -105,9 +103,7 @@ impl ForeignAdditions {
     /// Explains why kata-osinfo's file stays if the new file would not be read.
     pub(super) fn would_be_lost(&self) -> String {
         let (ours, how) = (self.ours().display(), differences(&self.ours.after, &self.now));
-        format!(
-            "what others have added to {ours} would have no effect any more ({how}): move it to a file that Kata reads"
-        )
+        format!("what others added to {ours} would have no effect any more ({how}): move it to a file that Kata reads")
     }
 
     /// Writes the new file.
@@ -215,7 +211,7 @@ pub(super) fn changed_otherwise(root: &Root, state: &State, added: &[ForeignAddi
 /// Returns a message that others' changes to a file of kata-osinfo's are lost.
 pub(super) fn forced(file: &FileChange, now: &str) -> String {
     let how = differences(&file.after, now);
-    format!("what others have changed in {} goes, because it is forced: {how}", file.path.display())
+    format!("--force discards others' changes to {}: {how}", file.path.display())
 }
 
 /// Returns a message that the text of a file of kata-osinfo's which no state lists is lost; `None` if its settings are
@@ -225,7 +221,9 @@ pub(super) fn unknown(file: &FileChange, now: &str) -> Option<String> {
         return None;
     }
     let (path, how) = (file.path.display(), differences(now, &file.after));
-    Some(format!("{path} is kata-osinfo's, and no state knows how it was written: it is written again, and {how}"))
+    Some(format!(
+        "{path} was written by kata-osinfo, but no state file records its contents: it is overwritten, and {how}"
+    ))
 }
 
 /// Returns the error for a changed file of kata-osinfo's.
@@ -236,7 +234,7 @@ pub(super) fn changed(file: &FileChange, now: &str) -> ChangeError {
 /// Like [`changed`], for a message that already names the file.
 pub(super) fn changed_words(file: &FileChange, now: &str) -> String {
     format!(
-        "it has been changed since kata-osinfo wrote it ({}): undo that there, and put what is to stay into a file of your own that is read after it, such as {}, if that directory is read",
+        "it was changed after kata-osinfo wrote it ({}): undo the change, and put your own settings into a file that is read later, such as {} (if that directory is read)",
         differences(&file.after, now),
         later(file).display()
     )

@@ -116,9 +116,7 @@ pub enum PlanError {
         missing: MissingComponent,
     },
     /// The record knows no package for the component: an admin's entry is needed.
-    #[error(
-        "{component} is not packaged by {release} for {arch}, as far as its record knows: describe yours in /etc/kata-osinfo"
-    )]
+    #[error("the record of {release} has no package of {component} for {arch}: describe your own in /etc/kata-osinfo")]
     NotPackaged {
         /// The component without a package.
         component: Component,

@@ -203,7 +203,7 @@ pub(super) fn writes_runc(changes: &[FileChange]) -> Option<String> {
     let is_new = |c: &&FileChange| states(&c.after) && !states(c.before.as_deref().unwrap_or_default());
     let path = changes.iter().find(is_new)?.path.display();
     Some(format!(
-        "the handler runc is stated beside {NAME} in {path}: containerd before 2.0 has it by itself only while no other one is stated"
+        "the handler runc is written to {path} as well: containerd before 2.0 provides it by default only if no other handler is configured"
     ))
 }
 

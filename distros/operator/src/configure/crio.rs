@@ -185,11 +185,11 @@ fn text(root: &Root, replaced: &Replaced, path: &Path) -> Result<Result<String, 
         Ok(Err(Problem { file: path.to_owned(), line: None, message }))
     };
     if root.look(path)?.is_some_and(|found| found.is_dir()) {
-        return broken("it is read as a file, and leads to a folder");
+        return broken("CRI-O reads it as a file, but it leads to a folder");
     }
     let text = match root.resolve_new(path).ok().and_then(|path| replaced.get(&path)) {
         Some(Some(text)) => text.clone(),
-        Some(None) => return broken("it is a link to what is not there"),
+        Some(None) => return broken("it is a link to a file that does not exist"),
         None => match root.utf8(path) {
             Ok(text) => text,
             Err(error) if error.is_unreadable() || matches!(error, RootError::TooLarge { .. }) => return Err(error),
@@ -224,7 +224,7 @@ pub(super) fn loss(root: &Root, then: &Replaced) -> Option<String> {
         };
         if let Some(place) = place {
             return Some(format!(
-                "{place} makes {NAME} CRI-O's default_runtime, without which it does not start: name another one there first"
+                "{place} makes {NAME} CRI-O's default_runtime, and CRI-O does not start without its default: name another one there first"
             ));
         }
     }

@@ -25,7 +25,10 @@ pub(super) fn remove(root: &Root, state: &State) -> Vec<Dangling> {
     let mut left = Vec::new();
     for path in links(root, state) {
         if let Some((file, error)) = remove_one(root, &path, &is_ours) {
-            let why = format!("it is a link to {}, which has gone: {error}", file.display());
+            let why = format!(
+                "it is a link to {}, which no longer exists, and the link cannot be removed: {error}",
+                file.display()
+            );
             left.push(Dangling { link: NotReverted { path, why, by_force: false }, file });
         }
     }

@@ -26,21 +26,23 @@ pub struct Displaced {
 impl Displaced {
     /// Returns a description with the remedy.
     fn message(&self) -> String {
-        let moment = "in the moment in which a call that was cut short wrote";
+        let moment = "while an interrupted kata-osinfo call was writing";
         match (&self.place, self.is_aside) {
             (_, true) => format!(
-                "others wrote this {moment} the file that it is of, here or in a folder below, and once more since: merge it into that file, and remove this one"
+                "another process wrote this text {moment} the file that it belongs to, in this folder or below, and that file was changed again since: merge this text into it, then remove this file"
             ),
             (Some(place), false) => {
                 let place = place.display();
                 let what = match self.is_known {
-                    true => "the next call that is no dry run brings it back".to_owned(),
-                    false => format!("put what is to stay of it into {place}, and remove this file"),
+                    true => "the next call without --dry-run restores it".to_owned(),
+                    false => format!("merge what you need into {place}, then remove this file"),
                 };
-                format!("{place} was changed by others {moment} it, and this is what they wrote: {what}")
+                format!(
+                    "{place} was changed by another process {moment} it, and this file has the text of that process: {what}"
+                )
             }
             (None, false) => format!(
-                "others wrote this {moment} the file whose place it had, here or in a folder below: put what is to stay of it into that file, and remove this one"
+                "another process wrote this text {moment} the file that it belongs to, in this folder or below: merge what you need into that file, then remove this one"
             ),
         }
     }

@@ -49,13 +49,13 @@ pub enum EditError {
     #[error("not TOML: {0}")]
     Syntax(String),
     /// The rest of the file would not stay unchanged.
-    #[error("an edit would change more than it should")]
+    #[error("editing it would also change other parts of the file")]
     Layout,
     /// The file begins with a byte order mark, which is not TOML and which only some programs accept.
     #[error("line 1 begins with a byte order mark: save the file without it")]
     ByteOrderMark,
     /// A value stands where a table is needed.
-    #[error("`{0}` is not a table there")]
+    #[error("expected `{0}` to be a table")]
     NotATable(String),
 }
 
@@ -329,6 +329,6 @@ mod tests {
         let settings = [setting(&["hypervisor", "qemu"], "path", json!("x"))];
         assert!(matches!(edited("[a\n", &settings), Err(EditError::Syntax(_))));
         let error = edited("hypervisor = 1\n", &settings).unwrap_err().to_string();
-        assert_eq!(error, "`hypervisor` is not a table there");
+        assert_eq!(error, "expected `hypervisor` to be a table");
     }
 }

@@ -126,7 +126,7 @@ fn program(root: &Root, path: &str, no_programs: &mut Vec<String>) -> Result<Opt
 
 /// Explains why a program cannot be used whose path leads to something not executable.
 pub(super) fn no_program(path: &str) -> String {
-    format!("{path} is no program: make it executable, or install it again")
+    format!("{path} is not an executable file: make it executable, or reinstall it")
 }
 
 /// Returns the objection to a file that a key of Kata's QEMU configuration names, as a phrase that follows `which`.
@@ -138,7 +138,7 @@ pub(super) fn against(root: &Root, key: &str, named: &Path) -> Result<Option<&'s
     let is_run = ["path", "virtio_fs_daemon"].contains(&key);
     Ok(match root.has_file(named)? {
         false => Some("is not there"),
-        true if is_run && !root.is_program(named)? => Some("is no program"),
+        true if is_run && !root.is_program(named)? => Some("is not an executable file"),
         true => None,
     })
 }
@@ -182,7 +182,7 @@ mod tests {
         assert_eq!(none, Vec::<String>::new());
         std::fs::write(dir.path().join("qemu"), "q").unwrap();
         assert_eq!(program(&root, "/qemu", &mut none).unwrap(), None);
-        assert_eq!(against(&root, "path", Path::new("/qemu")).unwrap(), Some("is no program"));
+        assert_eq!(against(&root, "path", Path::new("/qemu")).unwrap(), Some("is not an executable file"));
         assert_eq!(against(&root, "kernel", Path::new("/qemu")).unwrap(), None);
         assert_eq!(none, ["/qemu"]);
         std::fs::set_permissions(dir.path().join("qemu"), std::fs::Permissions::from_mode(0o755)).unwrap();

@@ -43,7 +43,8 @@ pub(super) fn image_boot(inputs: &Inputs<'_>) -> Result<ImageBoot, PlanError> {
         let (against_disk, evidence) = of(ImageDriver::Blk);
         if against_disk.is_empty() {
             let mut boot = boot(ImageDriver::Blk, true, evidence);
-            boot.notes.splice(0..0, against.into_iter().map(|why| format!("a disk, not an NVDIMM: {why}")));
+            boot.notes
+                .splice(0..0, against.into_iter().map(|why| format!("attached as a disk instead of an NVDIMM: {why}")));
             return Ok(boot);
         }
         against.extend(against_disk);
@@ -58,8 +59,12 @@ pub(super) fn image_boot(inputs: &Inputs<'_>) -> Result<ImageBoot, PlanError> {
 
 fn boot(driver: ImageDriver, changed: bool, evidence: Vec<String>) -> ImageBoot {
     let proven = !evidence.is_empty();
-    let never =
-        || vec![format!("that QEMU hands Kata's image over has never been verified here: {}", capability(driver))];
+    let never = || {
+        vec![format!(
+            "whether guests can boot from Kata's image has not been verified for this release: {}",
+            capability(driver)
+        )]
+    };
     ImageBoot { driver, changed, proven, notes: if proven { evidence } else { never() } }
 }
 

@@ -83,7 +83,7 @@ fn of_configuration(
     });
     let confidential = merged.confidential().map(|(key, set)| {
         let message = format!(
-            "hypervisor.qemu.{key} is true: confidential guests share no filesystem: take it out, or run `kata-osinfo unconfigure`"
+            "hypervisor.qemu.{key} is true: confidential guests share no filesystem: remove it, or run `kata-osinfo unconfigure`"
         );
         Problem { file: set.file.to_owned(), line: Some(set.line), message }
     });
@@ -91,7 +91,7 @@ fn of_configuration(
     let beside = if drop_in.is_some() { siblings(root, &located, runtime, kata)? } else { Vec::new() };
     let unlike = beside.into_iter().filter(|s| !s.alike).map(|s| {
         let message =
-            "it is not for ordinary guests of QEMU, and has the same drop-ins, ours among them: configure again";
+            "it is not for ordinary QEMU guests, but reads the same drop-ins, including kata-osinfo's: configure again";
         Problem { file: s.path, line: None, message: message.to_owned() }
     });
     let missing = merged.missing_files(root, runtime)?;
@@ -157,7 +157,7 @@ fn without_shim(root: &Root, files: &[&FileChange]) -> Result<Option<Problem>, R
             && !root.is_program(Path::new(path))?
         {
             let message = format!(
-                "handler {NAME}: its shim {path} is no program any more: install Kata again, or configure again"
+                "handler {NAME}: its shim {path} is no longer an executable file: reinstall Kata, or configure again"
             );
             return Ok(Some(Problem { file: file.path.clone(), line: None, message }));
         }

@@ -31,7 +31,7 @@ impl Initrd {
                 Some(format!("does not belong to {kernel}: its modules are for {}, not {release}", others.join(", ")))
             }
             Initrd::Unread(_) => None,
-            Initrd::Broken(why) => Some(format!("is unpacked by no kernel: {why}")),
+            Initrd::Broken(why) => Some(format!("cannot be unpacked by any kernel: {why}")),
         }
     }
 }
@@ -57,7 +57,7 @@ pub(super) fn judged(kernel: &str, initrd: &str, found: Option<&Initrd>, kata: K
     let doubt = |text| Remark { text, in_doubt: true };
     let mut all = Vec::new();
     if let Some(Initrd::Unread(why)) = found {
-        all.push(doubt(format!("{initrd} was not looked into: {why}")));
+        all.push(doubt(format!("{initrd} could not be examined: {why}")));
     }
     let Some(found @ (Initrd::Has { .. } | Initrd::Broken(_))) = found else {
         all.extend(name_in_doubt(kernel, initrd, kata).map(doubt));
@@ -67,7 +67,7 @@ pub(super) fn judged(kernel: &str, initrd: &str, found: Option<&Initrd>, kata: K
     if let Initrd::Has { modules, agent } = found {
         if !agent {
             all.push(doubt(format!(
-                "Kata's agent is not seen in {initrd}: neither a kata-agent nor an init that is one"
+                "{initrd} does not seem to contain Kata's agent: it has no kata-agent, and its init is not the agent"
             )));
         }
         if modules.is_empty() {
@@ -75,7 +75,7 @@ pub(super) fn judged(kernel: &str, initrd: &str, found: Option<&Initrd>, kata: K
             // `kata-alpine-3.22.initrd`.
             let in_doubt = is_of_another(kernel, initrd, kata, 3);
             let text = format!("{initrd} has no modules: whatever a guest needs must be built into {kernel}");
-            let named = "; it is of another kernel, by its name, and nothing in it says otherwise";
+            let named = "; judging by its name, it is for another kernel";
             all.push(Remark { text: if in_doubt { text + named } else { text }, in_doubt });
         }
     }
@@ -92,11 +92,14 @@ fn name_in_doubt(kernel: &str, initrd: &str, kata: KataVersion) -> Option<String
             .iter()
             .any(|p| name.strip_prefix(p).is_some_and(|n| n.starts_with(release)));
         return hosts.then(|| {
-            format!("{initrd} is what this machine itself boots, by its name: Kata needs one with its agent")
+            format!(
+                "judging by its name, {initrd} is this machine's own initrd: Kata needs one that contains its agent"
+            )
         });
     }
-    is_of_another(kernel, initrd, kata, 2)
-        .then(|| format!("{initrd} is of another kernel than {kernel}, by its name: its modules are not this kernel's"))
+    is_of_another(kernel, initrd, kata, 2).then(|| {
+        format!("judging by its name, {initrd} is for another kernel than {kernel}, so its modules would not fit")
+    })
 }
 
 /// Returns whether an initrd's name has a version other than the kernel's; a version has at least this many `numbers`.

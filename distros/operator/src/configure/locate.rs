@@ -36,7 +36,7 @@ pub enum LocateError {
     Missing(PathBuf),
     /// The source of a copy does not exist any more.
     #[error(
-        "{copy} is kata-osinfo's copy of {of}, which is not there: run `kata-osinfo unconfigure`, then configure again"
+        "{copy} is kata-osinfo's copy of {of}, which no longer exists: run `kata-osinfo unconfigure`, then configure again"
     )]
     SourceGone {
         /// The copy.

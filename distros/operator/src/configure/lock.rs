@@ -90,17 +90,19 @@ fn sweep(root: &Root, place: &PinnedPath) -> Vec<(PathBuf, Rescued)> {
 
 /// Returns a one-line message about the fate of a text of others.
 fn words(path: &Path, how: &Rescued) -> String {
-    let at_that_moment =
-        format!("{} was changed by others in the moment in which a call that was cut short wrote it", path.display());
+    let at_that_moment = format!(
+        "{} was changed by another process while an interrupted kata-osinfo call was writing it",
+        path.display()
+    );
     match how {
-        Rescued::Back => format!("{at_that_moment}: what they wrote stands there again"),
+        Rescued::Back => format!("{at_that_moment}: the text of that process is in place again"),
         Rescued::Aside(aside) => format!(
-            "{at_that_moment}, and once more since: what they wrote first lies in {} now, for you to merge",
+            "{at_that_moment}, and was changed again since: the first text of that process is now in {} for you to merge",
             aside.display()
         ),
         Rescued::NotPutBack { path, why } => {
             format!(
-                "{at_that_moment}: what they wrote is called {} now, and cannot be brought back: {why}",
+                "{at_that_moment}: the text of that process is now in {} and cannot be put back: {why}",
                 path.display()
             )
         }

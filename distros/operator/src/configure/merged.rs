@@ -248,7 +248,7 @@ impl MergedConfiguration {
         Ok(match key {
             _ if bytes == 0 => Some("is empty".to_owned()),
             "initrd" if megabytes >= memory => {
-                Some(format!("has {megabytes} MiB, and guests have {memory} (default_memory)"))
+                Some(format!("has {megabytes} MiB, but guests have only {memory} MiB of memory (default_memory)"))
             }
             _ => None,
         })
@@ -297,7 +297,7 @@ impl MergedConfiguration {
         let size = self.leaf(&key("virtio_fs_cache_size"))?;
         let megabytes = size.value.as_u64().filter(|m| *m > 0 && virtio_fs && runtime == Runtime::Go)?;
         let message = format!(
-            "hypervisor.qemu.virtio_fs_cache_size is {megabytes}, a DAX window, which no distro's QEMU has: it would not start; set it to 0"
+            "hypervisor.qemu.virtio_fs_cache_size is {megabytes}, which asks for a DAX window: no distro's QEMU supports one, so QEMU would not start; set it to 0"
         );
         Some(Problem { file: size.file.to_owned(), line: Some(size.line), message })
     }
@@ -310,7 +310,7 @@ impl MergedConfiguration {
         let mut set = self.leaves.iter().filter(|_| runtime == Runtime::Go);
         let (path, leaf) = set.find(|(path, _)| path.len() > 2 && path[0] == "hypervisor" && path[1] != "qemu")?;
         let message = format!(
-            "hypervisor.{} is set beside hypervisor.qemu: Kata takes either of the two VMMs, by chance",
+            "both hypervisor.{} and hypervisor.qemu are set: Kata picks one of the two VMMs at random",
             path[1]
         );
         Some(Problem { file: leaf.file.clone(), line: Some(leaf.line), message })

@@ -16,9 +16,9 @@ use model::release::Release;
 use model::virtiofsd::Flavour;
 
 /// The note if no filesystem is shared (kata-containers issue 7207).
-const WITHOUT_SHARE: &str = "nothing is shared: containers' root filesystems must be block devices, of a snapshotter \
-     such as containerd's devmapper; files that Kubernetes mounts, secrets among them, are copied when a container \
-     starts and not updated after";
+const WITHOUT_SHARE: &str = "no filesystem is shared: containers' root filesystems must be block devices, from a \
+     snapshotter such as containerd's devmapper; files that Kubernetes mounts, including secrets, are copied when a \
+     container starts and not updated afterwards";
 
 /// Decides Kata's configuration.
 ///
@@ -46,7 +46,10 @@ pub fn plan(inputs: &Inputs<'_>) -> Result<KataConfiguration, PlanError> {
     if share == SharedFs::None {
         reasons.note("shared_fs", WITHOUT_SHARE.to_owned());
     } else if choice.evidence.is_empty() && !share_is_forced {
-        reasons.note("shared_fs", format!("{} has never been verified here under {}", share.name(), profile.name));
+        reasons.note(
+            "shared_fs",
+            format!("{} has never been verified for this release with {}", share.name(), profile.name),
+        );
     }
     choice.evidence.iter().for_each(|line| reasons.note("shared_fs", line.clone()));
     let block_aio = block_aio(&mut reasons, &hypervisor);
@@ -124,7 +127,7 @@ impl Reasons<'_> {
         let (against, _) = self.evidence(Capability::VmmHotplugNet);
         self.in_doubt |= !against.is_empty();
         for why in against {
-            let what = "network interfaces that come to a running guest, as Docker's do, are known not to work";
+            let what = "adding network interfaces to a running guest, as Docker does, is known not to work";
             self.note("path", format!("{what}: {why}"));
         }
         Ok(())
@@ -135,7 +138,8 @@ impl Reasons<'_> {
 fn boot(reasons: &mut Reasons<'_>) -> Result<Boot, PlanError> {
     let Inputs { release, found, guest, kata, force, .. } = reasons.inputs;
     let Guest::Own { kernel, initrd } = guest else {
-        reasons.note("kernel", "Kata's own kernel stays: its releases keep it up to date, not the distro".to_owned());
+        reasons
+            .note("kernel", "Kata's own kernel is used: Kata's releases keep it up to date, not the distro".to_owned());
         return Ok(Boot::Kata);
     };
     let of_distro = kernel.is_none();
@@ -148,7 +152,7 @@ fn boot(reasons: &mut Reasons<'_>) -> Result<Boot, PlanError> {
         reasons.note(
             "kernel",
             format!(
-                "nothing says that {kernel} is the kernel of {packages}: it is of another flavour or lies beside others; name one with --kernel"
+                "cannot tell whether {kernel} is the kernel of {packages}: it is of another flavour, or there are several; choose one with --kernel"
             ),
         );
     }
@@ -162,7 +166,7 @@ fn boot(reasons: &mut Reasons<'_>) -> Result<Boot, PlanError> {
     }
     // Results for the distro's kernel do not apply to a kernel that may be another.
     if of_distro && !found.kernel_in_doubt {
-        let instead = "take Kata's own kernel with `--kernel kata`, or name another";
+        let instead = "use Kata's own kernel with `--kernel kata`, or name another";
         reasons.need("kernel", Capability::KernelGuest, instead)?;
     }
     if version::agent_wants_reuse_of_ports(kata) {
@@ -170,7 +174,7 @@ fn boot(reasons: &mut Reasons<'_>) -> Result<Boot, PlanError> {
             "kernel",
             format!(
                 "the agent of Kata {kata} does not start on kernels that refuse SO_REUSEPORT on vsock, as Linux does since \
-                 6.13 and stable branches since January 2025: take Kata 3.14.0 or newer, or an older kernel"
+                 6.13 and stable branches since January 2025: use Kata 3.14.0 or newer, or an older kernel"
             ),
         );
     }
@@ -182,7 +186,7 @@ fn block_aio(reasons: &mut Reasons<'_>, hypervisor: &str) -> Option<BlockAio> {
     let found = reasons.inputs.found;
     let why = match (found.io_uring, found.io_uring_forbidden) {
         (Some(false), _) => format!("{hypervisor} was built without io_uring, Kata's default"),
-        (_, true) => "kernel.io_uring_disabled is 2: nobody may use io_uring here".to_owned(),
+        (_, true) => "kernel.io_uring_disabled is 2: this machine does not allow io_uring".to_owned(),
         _ => return None,
     };
     reasons.note("block_device_aio", why);
@@ -204,7 +208,7 @@ fn hypervisor(inputs: &Inputs<'_>) -> Result<String, PlanError> {
                 component: vmm.name.clone(),
                 why: match inputs.found.no_programs.contains(&vmm.path) {
                     true => no_program(&vmm.path),
-                    false => format!("{} is not there", vmm.path),
+                    false => format!("{} does not exist", vmm.path),
                 },
                 packages: vmm.packages.clone(),
                 path: Some(vmm.path.clone()),
@@ -218,7 +222,7 @@ fn no_kernel(release: &Release) -> PlanError {
         Some(kernel) => PlanError::Missing {
             missing: MissingComponent {
                 component: Component::Kernel.to_string(),
-                why: format!("{} matches nothing", kernel.image),
+                why: format!("no file matches {}", kernel.image),
                 packages: kernel.packages.clone(),
                 path: Some(kernel.image.clone()),
             },

@@ -202,7 +202,7 @@ pub fn prepare(
         }
         let path = path.display();
         warnings.push(format!(
-            "{path} was not kata-osinfo's: it is replaced until `kata-osinfo unconfigure` brings it back"
+            "{path} was not written by kata-osinfo: it is replaced until `kata-osinfo unconfigure` restores it"
         ));
     }
     // Additions to other configurations' files stay where they are.
@@ -211,7 +211,7 @@ pub fn prepare(
     let copies = stray::copies(root, recorded.as_ref().unwrap_or(&State::default()));
     warnings.extend(copies.iter().map(|copy| format!("{}: {}", copy.path.display(), copy.why)));
     let told = kept.iter().filter(|(path, _)| !is_written(path));
-    warnings.extend(told.map(|(path, why)| format!("{} stays: {why}", path.display())));
+    warnings.extend(told.map(|(path, why)| format!("{} is kept: {why}", path.display())));
     let stays: Vec<PathBuf> = stays.into_iter().filter(|path| !is_written(path)).collect();
     if let Some(old) = &recorded {
         let mut then = back.clone();
@@ -312,7 +312,8 @@ impl PreparedFiles {
         });
         // Everything is written by now, and may be in effect.
         let (not_effective, mut problems) = read.unwrap_or_else(|error| {
-            let message = format!("it is written, but whether it has an effect is not known: {error}");
+            let message =
+                format!("the files were written, but kata-osinfo cannot tell whether they have an effect: {error}");
             (Vec::new(), vec![Problem { file: self.located.path.clone(), line: None, message }])
         });
         let dangling = self.old.iter().flat_map(|old| dangling::remove(root, old));
@@ -375,7 +376,7 @@ fn control_groups(
         table: vec![table.to_owned()],
         key: key.to_owned(),
         value: true.into(),
-        why: "Kata before 3.0 starts nothing otherwise where control groups are of version 2".to_owned(),
+        why: "on a host with cgroup v2, Kata before 3.0 starts no container without it".to_owned(),
     }))
 }
 

@@ -33,14 +33,14 @@ pub struct RevertReport {
 }
 
 /// Reason why a file stays that an edit in another file names.
-const NAMED: &str = "what may name it is not taken back";
+const NAMED: &str = "a file that may refer to it is not reverted";
 
 /// Message about a torn file that is reverted by force.
-const CUT_SHORT: &str = "a call was cut short while it wrote this file, and others have changed it since: their text goes, because it is forced";
+const CUT_SHORT: &str = "a kata-osinfo call was interrupted while it wrote this file, and others have changed it since: --force replaces their text";
 
 /// Returns the reason why a file stays together with its handler.
 fn belongs(handler: &Path) -> String {
-    format!("it belongs to the handler in {}, which stays", handler.display())
+    format!("it belongs to the handler in {}, which is not reverted", handler.display())
 }
 
 /// Reverts everything: kata-osinfo's own files that are unchanged, and its keys in files that it edited. Additions of
@@ -90,22 +90,26 @@ pub(super) fn revert_but(
             Ok((step, changed)) => {
                 let keys = changed.join(", ");
                 if step.aside && lock.is_none() {
-                    reverted.forced.push(format!("{}: {CUT_SHORT}, and is kept beside it", file.path.display()));
+                    reverted.forced.push(format!("{}: {CUT_SHORT}, which is kept beside it", file.path.display()));
                 }
                 match changed.iter().any(|key| is_of_handler(key)) {
                     _ if step.blocked => {
-                        reverted.forced.push(format!("{}: it cannot be read, and goes too", file.path.display()));
+                        reverted
+                            .forced
+                            .push(format!("{}: it cannot be read, and is reverted too", file.path.display()));
                     }
                     _ if changed.is_empty() => {}
                     _ if force => {
                         let path = file.path.display();
-                        reverted.forced.push(format!("{path}: {keys} had been changed, and goes too"));
+                        reverted.forced.push(format!("{path}: {keys} had been changed, and is reverted too"));
                     }
                     in_handler => {
                         let why = match in_handler {
                             true => {
                                 let how = to_mend(step.text().unwrap_or_default(), state, &changed);
-                                format!("others have changed the handler, which stays whole: {how}")
+                                format!(
+                                    "the handler was changed after kata-osinfo wrote it, so none of it is reverted: {how}"
+                                )
                             }
                             false => format!("{keys} has another value now"),
                         };
@@ -149,7 +153,7 @@ pub(super) fn revert_but(
     then.extend(added.iter().filter_map(ForeignAdditions::theirs).map(|c| (c.path.clone(), Some(c.after.clone()))));
     let mut needed = match needed(root, state, &added, &then, None) {
         Err(error) if force => {
-            reverted.forced.push(format!("whether others need what goes is not known: {error}"));
+            reverted.forced.push(format!("cannot tell whether other files need what is removed: {error}"));
             Vec::new()
         }
         needed => needed?,
@@ -212,7 +216,7 @@ pub(super) fn revert_but(
         let path = step.file.path.clone();
         let taken = step.keep_aside().map_err(ChangeError::from).and_then(|aside| {
             reverted.forced.extend(aside.map(|aside| {
-                format!("{}: {CUT_SHORT}, and lies in {} now, for you to merge", path.display(), aside.display())
+                format!("{}: {CUT_SHORT}, which is now in {} for you to merge", path.display(), aside.display())
             }));
             step.take(root, state.attributes.get(&path))
         });
@@ -363,7 +367,9 @@ fn back(root: &Root, state: &State, file: &FileChange, force: bool) -> Result<(P
         // Others' parts of the file would be lost with kata-osinfo's.
         FileState::Foreign if !is_whole(file) => {
             let why = not_toml(text.as_deref());
-            let why = format!("it is not TOML any more, so nobody can see what in it is ours: {why}: mend it");
+            let why = format!(
+                "it is no longer valid TOML, so kata-osinfo cannot find the parts that it wrote: {why}: fix the file"
+            );
             return Err(stays(why, false));
         }
         FileState::Foreign if !force => {

@@ -25,7 +25,7 @@ pub enum HandlerError {
     #[error("no Kata shim at {}: install Kata first", .0.join(", "))]
     NoShim(Vec<&'static str>),
     /// The file at the shim's path is not executable.
-    #[error("{0} is no program: make it executable, or install Kata again")]
+    #[error("{0} is not an executable file: make it executable, or reinstall Kata")]
     NoProgram(PathBuf),
     /// The container manager's configuration cannot be read.
     #[error(transparent)]
@@ -43,9 +43,9 @@ pub enum HandlerError {
     },
     /// containerd's configuration has version 1.
     #[error(
-        "{path} has version 1 of containerd's configuration, expected 2 or later: {}", match .migrate {
-            true => "bring it up with `containerd config migrate`",
-            false => "say what it says in version 2, beginning with `version = 2`; `containerd config default` prints one",
+        "{path} has version 1 of containerd's configuration format, expected 2 or later: {}", match .migrate {
+            true => "convert it with `containerd config migrate`",
+            false => "rewrite it in version 2, beginning with `version = 2`; `containerd config default` prints an example",
         }
     )]
     OldConfig {
@@ -55,11 +55,11 @@ pub enum HandlerError {
         migrate: bool,
     },
     /// Several containerds have a configuration here.
-    #[error("several containerds have a configuration here: choose one with --containerd-config: {}", .0.join(", "))]
+    #[error("found the configurations of several containerds: choose one with --containerd-config: {}", .0.join(", "))]
     Several(Vec<String>),
     /// A Kubernetes distribution is installed, and the file that its containerd reads is missing or not known.
     #[error(
-        "{name} is here ({sign}), and {why}; or choose with --containerd-config what containerd reads, which is /etc/containerd/config.toml for one of the machine's own"
+        "{name} is installed ({sign}), but {why}; or pass --containerd-config with the file that your containerd reads: /etc/containerd/config.toml for the machine's own one"
     )]
     NotStarted {
         /// The distribution.
@@ -70,7 +70,7 @@ pub enum HandlerError {
         why: String,
     },
     /// The named file does not exist: a containerd that is told to read it would not start.
-    #[error("no containerd configuration at {0}: give the file that containerd reads first with --containerd-config")]
+    #[error("no containerd configuration at {0}: name containerd's main configuration file with --containerd-config")]
     NoConfig(PathBuf),
     /// containerd does not start with the existing files.
     #[error("containerd would not start with {main} as it is: {why}")]
@@ -81,7 +81,7 @@ pub enum HandlerError {
         why: String,
     },
     /// CRI-O does not start with the existing files.
-    #[error("{place}: {why}; mend the file, or take it out of what CRI-O reads")]
+    #[error("{place}: {why}; fix the file, or move it to where CRI-O does not read it")]
     CrioWouldNotStart {
         /// The file, and the line in it.
         place: String,
@@ -89,7 +89,7 @@ pub enum HandlerError {
         why: String,
     },
     /// A main file that is rebuilt at each start does not import kata-osinfo's drop-in.
-    #[error("{main} does not import a file of ours: {advice}")]
+    #[error("{main} does not import kata-osinfo's drop-in: {advice}")]
     NotImported {
         /// The main file.
         main: PathBuf,
@@ -98,7 +98,7 @@ pub enum HandlerError {
     },
     /// The template from which a main file is rebuilt does not import kata-osinfo's drop-in.
     #[error(
-        "{template} has no import of {folder}: {owner} makes {main} from it at each start, and the handler would be gone: have `imports = [\"{folder}*.toml\"]` in it, and restart {owner}"
+        "{template} does not import {folder}: {owner} regenerates {main} from this template at each start, so the handler would be lost: add `imports = [\"{folder}*.toml\"]` to the template, and restart {owner}"
     )]
     Rebuilt {
         /// The main file.
@@ -112,7 +112,7 @@ pub enum HandlerError {
     },
     /// Every way of writing the handler would change other settings.
     #[error(
-        "a handler cannot be added to {main} without harm: {what}; add it by hand, or bring all of its files to one version (and name containerd's with --containerd-version)"
+        "a handler cannot be added to {main} without side effects: {what}; add it by hand, or convert all of containerd's files to one version (and pass containerd's version with --containerd-version)"
     )]
     Harm {
         /// The main file.

@@ -56,15 +56,15 @@ pub fn settings(configuration: &KataConfiguration) -> Vec<Setting> {
         }
     };
     set(&qemu, "path", json!(c.hypervisor), "the distro's QEMU");
-    set(&qemu, "valid_hypervisor_paths", json!([c.hypervisor]), "what an annotation may name");
+    set(&qemu, "valid_hypervisor_paths", json!([c.hypervisor]), "paths that a pod's annotation may name");
     set(&qemu, "machine_type", json!(c.machine), "what the release was qualified with");
     if let Boot::Initrd { kernel, initrd } = &c.boot {
         set(&qemu, "kernel", json!(kernel), "the distro's kernel");
         set(&qemu, "initrd", json!(initrd), "a distro's kernel has its drivers in modules");
-        set(&qemu, "image", json!(""), "it excludes an initrd");
+        set(&qemu, "image", json!(""), "Kata takes an image or an initrd, not both");
     }
     if c.image_as_disk {
-        let why = "as an NVDIMM it does not work with this QEMU";
+        let why = "the image does not work as an NVDIMM with this QEMU";
         match c.runtime {
             Runtime::Go => set(&qemu, "disable_image_nvdimm", json!(true), why),
             Runtime::Rs => set(&qemu, "vm_rootfs_driver", json!("virtio-blk-pci"), why),
@@ -72,12 +72,12 @@ pub fn settings(configuration: &KataConfiguration) -> Vec<Setting> {
     }
     let why_shared = match c.share {
         SharedFs::None => "containers' files are on block devices",
-        _ => "the preferred one that works",
+        _ => "the preferred filesystem that works",
     };
     set(&qemu, "shared_fs", json!(c.share.name()), why_shared);
     if let SharedFs::VirtioFs { daemon } = &c.share {
         set(&qemu, "virtio_fs_daemon", json!(daemon), "the distro's daemon");
-        set(&qemu, "valid_virtio_fs_daemon_paths", json!([daemon]), "what an annotation may name");
+        set(&qemu, "valid_virtio_fs_daemon_paths", json!([daemon]), "paths that a pod's annotation may name");
         set(&qemu, "virtio_fs_cache", json!(c.cache), "what the release was qualified with");
         set(&qemu, "virtio_fs_extra_args", json!(c.extra_args), "what the release was qualified with");
     }
@@ -85,10 +85,10 @@ pub fn settings(configuration: &KataConfiguration) -> Vec<Setting> {
         set(&qemu, "block_device_aio", json!("threads"), "Kata's default, io_uring, does not work here");
     }
     if c.runtime == Runtime::Rs {
-        set(&["runtime"], "hypervisor_name", json!("qemu"), "the section that this file is about");
+        set(&["runtime"], "hypervisor_name", json!("qemu"), "the VMM that this file configures");
     }
     if c.emulated {
-        let why = "nothing is accelerated here";
+        let why = "this machine has no hardware acceleration";
         match c.runtime {
             Runtime::Go => {
                 set(&agent, "dial_timeout", json!(EMULATED_SECONDS), why);

@@ -140,7 +140,7 @@ fn judge(
     let Some(share) = driver.share().filter(|share| profile.shares(*share)) else {
         no.because(
             Blamed::Server,
-            format!("Kata {} has no {}: it has {}", profile.range, driver.name, profile.share_names()),
+            format!("Kata {} does not support {}, only {}", profile.range, driver.name, profile.share_names()),
         );
         return Err(no);
     };
@@ -155,7 +155,7 @@ fn judge(
                     no.because(
                         Blamed::Server,
                         format!(
-                            "{path} is the C daemon of QEMU, which knows none of the options that Kata {} passes",
+                            "{path} is QEMU's C daemon, which does not know the options that Kata {} passes",
                             profile.range
                         ),
                     );
@@ -173,11 +173,11 @@ fn judge(
                     Some(packages) => {
                         no.because(
                             Blamed::Server,
-                            format!("{path} is not there: {packages} is installed, a version without it"),
+                            format!("{path} does not exist: {packages} is installed, but does not contain it"),
                         );
                     }
                     None => {
-                        no.because(Blamed::Server, format!("{path} is not there"));
+                        no.because(Blamed::Server, format!("{path} does not exist"));
                         no.install.clone_from(&driver.packages);
                     }
                 }
@@ -289,7 +289,7 @@ fn differences(entry: &VerifiedEntry, release: &Release, found: &Inventory) -> S
     if let PackageDatabase::Unread(why) = &found.database {
         let tested: Vec<String> =
             entry.versions.iter().map(|(package, version)| format!("{package} {version}")).collect();
-        return format!(" with {}; which of them are installed is not known: {why}", tested.join(", "));
+        return format!(" with {}; the installed versions are not known: {why}", tested.join(", "));
     }
     let asked = if found.database == PackageDatabase::Read { release.packages() } else { Vec::new() };
     let differing = entry.versions.iter().filter_map(|(package, tested)| match found.packages.get(package) {

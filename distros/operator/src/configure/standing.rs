@@ -53,7 +53,7 @@ fn problems(
     for file in &state.files {
         let now = match root.utf8_if_any(&file.path) {
             Err(RootError::NotText { .. }) => {
-                let why = "expected UTF-8 text: nobody can tell what of it kata-osinfo wrote: mend it";
+                let why = "it is not UTF-8 text, so kata-osinfo cannot find the parts that it wrote: fix the file";
                 tell(&file.path, None, why.to_owned());
                 undone.insert(file.path.clone());
                 continue;
@@ -61,19 +61,19 @@ fn problems(
             now => now?,
         };
         let Some(now) = now else {
-            tell(&file.path, None, "kata-osinfo wrote it, and it is gone".to_owned());
+            tell(&file.path, None, "kata-osinfo wrote it, but it no longer exists".to_owned());
             undone.insert(file.path.clone());
             continue;
         };
         if file.before.as_ref() == Some(&now) && file.after != now {
-            tell(&file.path, None, "it is again as it was before kata-osinfo edited it".to_owned());
+            tell(&file.path, None, "it has the text again that it had before kata-osinfo edited it".to_owned());
             undone.insert(file.path.clone());
         }
         if let Some(source) = copy::source(&file.after) {
             match root.utf8_if_any(&source)? {
                 Some(text) if copy::text(&source, &text) == file.after => {}
-                Some(_) => tell(&file.path, None, format!("{}, which it is a copy of, has changed", source.display())),
-                None => tell(&file.path, None, format!("{}, which it is a copy of, is gone", source.display())),
+                Some(_) => tell(&file.path, None, format!("it is a copy of {}, which has changed", source.display())),
+                None => tell(&file.path, None, format!("it is a copy of {}, which no longer exists", source.display())),
             }
         }
         let Ok(document) = Document::parse(now.as_str()) else { continue };

@@ -159,16 +159,16 @@ impl State {
             if c.is_of(&this.config) {
                 let differs = c.profile != this.profile;
                 return differs.then(|| {
-                    format!("what {config} was configured with for {profile} goes: this is for {}", this.profile)
+                    format!("{config} was configured for {profile}: these settings are replaced by those for {}", this.profile)
                 });
             }
             let loses = |files: &[PathBuf]| files.iter().any(|f| this.files.contains(f));
             match (this.handler.is_empty() || c.handler.is_empty(), loses(&c.files)) {
                 (false, _) => {
-                    Some(format!("the handler was {config}'s, configured for {profile}: it becomes this one's"))
+                    Some(format!("the handler used {config}, configured for {profile}: it will use this configuration instead"))
                 }
                 (true, true) => {
-                    Some(format!("{config}, configured for {profile}, has the same drop-ins: these become this one's"))
+                    Some(format!("{config}, configured for {profile}, reads the same drop-ins: they will have this configuration's settings"))
                 }
                 (true, false) => None,
             }
@@ -177,7 +177,7 @@ impl State {
 }
 
 /// Message about a file with several hard links whose missing part cannot be determined, with the remedy.
-pub(super) const TORN: &str = "a call was cut short while it wrote this file, which has several names, and others have changed it since, so that nobody can tell what of it is missing: make it whole, with every line that stood in it before that call, or `kata-osinfo unconfigure --force` brings back what stood there before kata-osinfo wrote it, and keeps the text of today beside it";
+pub(super) const TORN: &str = "a kata-osinfo call was interrupted while it wrote this file, which has several hard links, and others have changed it since, so it cannot be determined what is missing: restore every line that was in the file before that call, or run `kata-osinfo unconfigure --force`, which restores the text from before kata-osinfo wrote it and keeps the current text beside it";
 
 /// Reasons why the state cannot be read, or files were not written or not reverted.
 #[derive(Debug, thiserror::Error)]
@@ -187,15 +187,17 @@ pub enum ChangeError {
     Root(#[from] RootError),
     /// The state file is not a state of this program.
     #[error(
-        "{STATE} is not a state of this program: {0}; `kata-osinfo unconfigure --force` takes back what says itself that it is ours"
+        "{STATE} is not a valid state file: {0}; `kata-osinfo unconfigure --force` reverts what is marked as written by kata-osinfo"
     )]
     State(String),
     /// The state was written by another version of this program.
-    #[error("{STATE} has the form {0}, this program knows 1 to {VERSION}: use the kata-osinfo that wrote it")]
+    #[error(
+        "{STATE} has format version {0}, but this program supports 1 to {VERSION}: use the kata-osinfo that wrote it"
+    )]
     Version(u32),
     /// A file of kata-osinfo's was changed by others.
     #[error(
-        "{path} has been changed since kata-osinfo wrote it ({how}): undo that there, and put what is to stay into a file of your own that is read after it, such as {to}, if that directory is read; or `kata-osinfo configure --force` writes it again without that, and `kata-osinfo unconfigure --force` takes all of it back"
+        "{path} was changed after kata-osinfo wrote it ({how}): undo the change, and put your own settings into a file that is read later, such as {to} (if that directory is read); or discard the change with `kata-osinfo configure --force`, or revert everything with `kata-osinfo unconfigure --force`"
     )]
     Changed {
         /// The file.
@@ -207,7 +209,7 @@ pub enum ChangeError {
     },
     /// kata-osinfo's handler in a file of others was changed by others.
     #[error(
-        "{path}: others have changed the handler that kata-osinfo wrote there: {how}, or `kata-osinfo unconfigure --force` takes all of it back, with what they changed"
+        "{path}: the handler was changed after kata-osinfo wrote it: {how}; or revert all of it, including the change, with `kata-osinfo unconfigure --force`"
     )]
     Handler {
         /// The file.
@@ -216,7 +218,7 @@ pub enum ChangeError {
         how: String,
     },
     /// A file that kata-osinfo edited is no longer TOML.
-    #[error("{path} is not TOML any more, so that nobody can tell what of it kata-osinfo wrote: {why}: mend it")]
+    #[error("{path} is no longer valid TOML, so kata-osinfo cannot find the parts that it wrote: {why}: fix the file")]
     NotToml {
         /// The file.
         path: PathBuf,
@@ -230,7 +232,7 @@ pub enum ChangeError {
         path: PathBuf,
     },
     /// A file of kata-osinfo's that others need would be removed.
-    #[error("{path} would go: {why}")]
+    #[error("{path} would be removed: {why}")]
     Needed {
         /// The file.
         path: PathBuf,
@@ -238,14 +240,14 @@ pub enum ChangeError {
         why: String,
     },
     /// A file was changed after it was read.
-    #[error("{0} was changed just now: try again")]
+    #[error("{0} was changed while kata-osinfo was working on it: try again")]
     Meanwhile(PathBuf),
     /// A call failed in the middle.
     #[error(
         "{why}; {}", match .left.as_slice() {
-            [] => "what this call had written by then has been taken back, and nothing is changed".to_owned(),
+            [] => "the files written before this error were restored, so nothing has changed".to_owned(),
             left => format!(
-                "what this call had written by then is in effect, because it could not be taken back: {}: `kata-osinfo unconfigure` takes it back",
+                "these files were written before this error, could not be restored, and are in effect: {}: run `kata-osinfo unconfigure` to revert them",
                 left.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
             ),
         }
@@ -257,7 +259,9 @@ pub enum ChangeError {
         left: Vec<PathBuf>,
     },
     /// Another process holds the lock.
-    #[error("another kata-osinfo is configuring this machine, for more than {0} s now: wait for it or end it")]
+    #[error(
+        "another kata-osinfo has been configuring this machine for more than {0} s: wait until it finishes, or stop it"
+    )]
     Locked(u64),
 }
 
@@ -280,7 +284,7 @@ pub fn read(root: &Root) -> Result<Option<State>, ChangeError> {
     };
     let paths = state.files.iter().map(|f| &f.path).chain(&state.directories);
     match paths.into_iter().find(|p| !is_plain(p)) {
-        Some(odd) => Err(ChangeError::State(format!("{} is no plain absolute path", odd.display()))),
+        Some(odd) => Err(ChangeError::State(format!("{} is not a plain absolute path", odd.display()))),
         None => Ok(Some(followed(root, state)?)),
     }
 }

@@ -38,8 +38,9 @@ const MAX_ASIDE: usize = 100;
 const MAX_NAMED: usize = 1000;
 
 /// Limits of a cleanup without a state, as a message.
-pub const UNKNOWN: &str = "without a state nothing tells what stood there before: values that were overridden in others' \
-                           files, the configuration of a Kata before 2.5, and folders that were made stay as they are";
+pub const UNKNOWN: &str = "without a state file the earlier contents are not known: values that were overridden in \
+                           other tools' files, the configuration of a Kata before 2.5, and folders that were created \
+                           stay as they are";
 
 /// Leftovers of kata-osinfo that a search found.
 #[derive(Debug, Default)]
@@ -79,7 +80,7 @@ impl Strays {
 }
 
 fn unknown(file: &FileChange) -> NotReverted {
-    let why = "it is in effect, and no state knows it any more".to_owned();
+    let why = "it is in effect, but no state file records it any more".to_owned();
     NotReverted { path: file.path.clone(), why, by_force: true }
 }
 
@@ -128,7 +129,7 @@ pub fn take_back(root: &Root, lock: Option<&Lock>, state: &State, force: bool) -
         let beside = closed.iter().chain(&more).find(|kept| may_name(&followed(kept)) || may_name(&kept.path));
         let why = match (of_it, beside) {
             (Some(kept), _) => kept.why.clone(),
-            (None, Some(kept)) => format!("what may name it cannot be read: {}", kept.why),
+            (None, Some(kept)) => format!("a file that may refer to it cannot be read: {}", kept.why),
             (None, None) => continue,
         };
         held.push(NotReverted { path: file.path.clone(), why, by_force: false });
@@ -243,7 +244,7 @@ pub(super) fn recorded(root: &Root, handler: bool, told: &mut Vec<String>) -> Re
     files.retain(|file| !is_whole(file));
     told.extend(files.iter().map(|file| {
         let path = file.path.display();
-        format!("{path} has a handler of kata-osinfo's that no state knows any more: `kata-osinfo unconfigure` takes it back")
+        format!("{path} has a handler of kata-osinfo's that no state file records any more: `kata-osinfo unconfigure` reverts it")
     }));
     let paths: Vec<PathBuf> = files.iter().map(|file| file.path.clone()).collect();
     let configurations = vec![unnamed(paths.clone(), paths)];

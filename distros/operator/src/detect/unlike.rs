@@ -21,9 +21,9 @@ const REPLACED: [(&str, &str, &str); 7] = [
 /// Vanilla-OS/ABRoot).
 const SIGNS: [(&str, &str); 4] = [
     ("/usr/bin/midclt", "TrueNAS is an appliance"),
-    ("/usr/bin/frzr", "what frzr deploys is image-based"),
-    ("/usr/bin/frzr-deploy", "what frzr deploys is image-based"),
-    ("/usr/bin/abroot", "what ABRoot deploys is image-based"),
+    ("/usr/bin/frzr", "systems deployed by frzr are image-based"),
+    ("/usr/bin/frzr-deploy", "systems deployed by frzr are image-based"),
+    ("/usr/bin/abroot", "systems deployed by ABRoot are image-based"),
 ];
 
 /// Returns the reason why no relative's record applies to the system; `has_own` if there is a record for its `ID`.
@@ -35,14 +35,13 @@ pub(super) fn why(root: &Root, os: &OsRelease, has_own: bool) -> Result<Option<S
     // Harvester keeps the os-release of the SUSE Linux Micro that its image is built from, and adds its own name as
     // `VARIANT`.
     if os.get("VARIANT") == Some("Harvester") {
-        let why =
-            "Harvester is image-based: its system is replaced as a whole, and no package can be installed into it";
+        let why = "Harvester is image-based: its system is replaced as a whole, and packages cannot be installed";
         return Ok(Some(why.to_owned()));
     }
     let id = os.id();
     if !has_own {
         if id == "arch32" {
-            let why = "Arch Linux 32 is built for i686, an architecture that Kata does not have";
+            let why = "Arch Linux 32 is built for i686, which Kata does not support";
             return Ok(Some(why.to_owned()));
         }
         if let Some((_, name, whose)) = REPLACED.iter().find(|(known, _, _)| *known == id) {
@@ -58,5 +57,7 @@ pub(super) fn why(root: &Root, os: &OsRelease, has_own: bool) -> Result<Option<S
 }
 
 fn replaced(what: &str, whose: &str) -> String {
-    format!("{what}: its system is replaced as a whole, and what {whose} package manager put there is lost")
+    format!(
+        "{what}: the system is replaced as a whole, and packages that {whose} package manager installed would be lost"
+    )
 }

@@ -111,10 +111,11 @@ fn virtiofsd(release: &Release, profile: &Profile) -> Instructions {
     let bookworm = dependencies::is_bookworm(release);
     let dependencies = dependencies::of_virtiofsd(release);
     let mut notes = vec![
-        "Kata builds it with Rust 1.85.1 (versions.yaml@4.0.0); Rust 1.63 was seen to fail, 1.96 to work.".to_owned(),
+        "Kata builds it with Rust 1.85.1 (versions.yaml@4.0.0); the build fails with Rust 1.63 and works with 1.96."
+            .to_owned(),
     ];
     if bookworm {
-        notes.push("bookworm's rustc (1.63) builds neither this version nor 1.10.1 or 1.8.0 with their lock files: rustc-web, kept up to date by the security archive, does; it cannot be installed beside rustc.".to_owned());
+        notes.push("bookworm's rustc (1.63) builds neither this version nor 1.10.1 or 1.8.0 with their lock files: use rustc-web, which the security archive keeps up to date; it cannot be installed beside rustc.".to_owned());
     }
     Instructions {
         component: Buildable::Virtiofsd,
@@ -201,7 +202,7 @@ fn qemu(release: &Release, profile: &Profile) -> Instructions {
         record_path: format!("/etc/kata-osinfo/{}.yaml", release.distro),
         exercised: None,
         notes: vec![
-            "Kata's own script leaves out much more, tcg included; what is left out here is what needs further libraries."
+            "Kata's own build script disables much more, including tcg; these commands disable only what needs further libraries."
                 .to_owned(),
         ],
     }

@@ -45,8 +45,8 @@ pub(super) fn choices(inputs: &Inputs<'_>, built: &[Buildable]) -> Vec<Choice> {
         all.push(Choice {
             what: ChoiceKind::KatasVirtiofsd,
             text: format!(
-                "take Kata's own virtiofsd, which its static release has at {DAEMON}: state it in \
-                 /etc/kata-osinfo/{distro}.yaml; Kata's releases keep it up to date, and the distro does not"
+                "use Kata's own virtiofsd, which its static release has at {DAEMON}: state it in \
+                 /etc/kata-osinfo/{distro}.yaml; Kata's releases keep it up to date, not the distro"
             ),
             record: Some(own_record::record(inputs.release, &part)),
         });
@@ -56,7 +56,8 @@ pub(super) fn choices(inputs: &Inputs<'_>, built: &[Buildable]) -> Vec<Choice> {
             what: ChoiceKind::NoSharedFs,
             text: format!(
                 "share no filesystem: `kata-osinfo configure --profile {} --no-shared-fs`; it needs a snapshotter that \
-                 gives block devices, such as containerd's devmapper, and what Kubernetes mounts is copied once",
+                 provides block devices, such as containerd's devmapper, and files that Kubernetes mounts are \
+                 copied only once",
                 inputs.profile.name
             ),
             record: None,

@@ -38,13 +38,13 @@ pub(super) fn claim(chosen: &InstallerChoice, root: &Root) -> Result<ClaimedRoot
     for file in chosen.installer.program().number_files() {
         let holder = holder(root, Path::new(file)).map_err(|error| failed(FailureKind::Other, error.to_string()))?;
         if let Some(number) = holder {
-            return Err(failed(FailureKind::Locked, format!("{file} says that process {number} does")));
+            return Err(failed(FailureKind::Locked, format!("process {number} is using it, according to {file}")));
         }
     }
     match lock(root) {
         Ok(lock) => Ok(lock),
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-            Err(failed(FailureKind::Locked, "another installation does".to_owned()))
+            Err(failed(FailureKind::Locked, "another installation is running".to_owned()))
         }
         Err(error) => Err(failed(FailureKind::Other, error.to_string())),
     }

@@ -48,15 +48,13 @@ impl FailureKind {
     pub fn hint(self) -> &'static str {
         match self {
             FailureKind::MissingPackage => {
-                "the package lists may be old, or a repository is not enabled: `kata-osinfo show` names those that are needed"
+                "the package lists may be old, or a repository is not enabled: `kata-osinfo show` lists the required ones"
             }
             FailureKind::Repository => "check the repositories' addresses and the network",
-            FailureKind::Verification => {
-                "do not install it: the repository is damaged, or not the one that it says it is"
-            }
+            FailureKind::Verification => "do not install it: the repository is damaged, or not what it claims to be",
             FailureKind::Locked => "let the other package manager finish, or wait longer with --lock-timeout",
-            FailureKind::DiskFull => "make room and run it again",
-            FailureKind::Conflict => "nothing is removed to make room: resolve it by hand",
+            FailureKind::DiskFull => "free disk space, and run it again",
+            FailureKind::Conflict => "kata-osinfo does not remove packages: resolve the conflict by hand",
             FailureKind::Deadline => "run it again with a longer --timeout",
             FailureKind::Other => "see what the package manager said",
         }

@@ -104,7 +104,7 @@ impl InstallPlan {
             out += &format!("  {verb} {} {}\n", change.package, change.version);
         }
         if self.changes.is_none() && !self.commands.is_empty() {
-            out += "  what it changes besides is not known before it runs\n";
+            out += "  its other changes are not known before it runs\n";
         }
         let lines: Vec<String> = out.lines().map(model::diagnostic::printable).collect();
         lines.iter().map(|l| format!("{l}\n")).collect()

@@ -54,13 +54,13 @@ pub struct Installation {
 #[derive(Debug, thiserror::Error)]
 pub enum InstallError {
     /// The name of a repository or module is invalid, for example because it could be an option.
-    #[error("`{0}` names no repository and no module: letters, digits and `+-._:@/` are expected")]
+    #[error("`{0}` is not the name of a repository or module: expected letters, digits and `+-._:@/`")]
     BadName(String),
     /// No packages were requested.
     #[error("no package was named")]
     Nothing,
     /// The system has no package manager.
-    #[error("the system comes as an image and has no package manager: nothing is installed into it")]
+    #[error("the system is image-based and has no package manager: packages cannot be installed")]
     ImageBased,
     /// The user is not root.
     #[error("installing packages needs root: run it as root, or with --dry-run")]
@@ -75,7 +75,7 @@ pub enum InstallError {
     },
     /// There is no sandbox, so the installer would have to run as this machine's root.
     #[error(
-        "{installer} is not run on {root}, because there can be no sandbox for it: {why}; if you trust what is in there, run `{command}` in it by other means, such as a container or a virtual machine of it"
+        "{installer} is not run on {root}, because no sandbox can be made for it: {why}; if you trust this root, run `{command}` in it by other means, such as a container or a virtual machine"
     )]
     NoSandbox {
         /// The installer's name.
@@ -91,7 +91,7 @@ pub enum InstallError {
     #[error(transparent)]
     Settings(io::Error),
     /// The installer is not run here; the commands are in the plan.
-    #[error("{} is not run by this program, because nobody has tried it: run this yourself: {}", .0.installer.name(), commands(.0))]
+    #[error("{} is not run by this program, because that has not been tested: run this yourself: {}", .0.installer.name(), commands(.0))]
     NotExercised(Box<InstallPlan>),
     /// The package database cannot be read.
     #[error(transparent)]
@@ -100,7 +100,7 @@ pub enum InstallError {
     #[error("{0}")]
     Failed(Failure),
     /// The installer succeeded, but the package is not installed.
-    #[error("{installer} ended well, but {package} is not installed")]
+    #[error("{installer} succeeded, but {package} is not installed")]
     NotThere {
         /// The installer's name.
         installer: &'static str,

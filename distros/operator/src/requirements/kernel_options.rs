@@ -123,14 +123,14 @@ impl KernelOptions {
             });
             wrapped(&mut out, "    ", names);
         }
-        out + "  * Kata sets it in kernels for measured root filesystems, confidential guests or signed modules alone\n"
+        out + "  * Kata sets it in kernels for measured root filesystems, confidential guests or signed modules only\n"
     }
 
     /// Formats the options that the configuration called `name` lacks, for people.
     pub fn human_held(&self, name: &str, profile: &Profile) -> String {
         let linux = self.linux.as_ref().map_or("an unknown Linux".to_owned(), |version| format!("Linux {version}"));
         let mut out =
-            format!("{name}: {linux} for {}, held against Kata's own guest kernel (Kata {})\n", self.arch, self.tag);
+            format!("{name}: {linux} for {}, compared with Kata's own guest kernel (Kata {})\n", self.arch, self.tag);
         for (weight, for_whom) in
             [(Weight::Required, format!(" for {}", profile.name)), (Weight::Wanted, String::new())]
         {
@@ -149,7 +149,7 @@ impl KernelOptions {
             Weight::Incidental => one.lacking().collect(),
             Weight::Required | Weight::Wanted => Vec::new(),
         });
-        self.listed_with(&mut out, "an initrd has to carry", |one| one.modules.clone());
+        self.listed_with(&mut out, "an initrd must contain", |one| one.modules.clone());
         let gone = State::NotHere(String::new()).name();
         self.listed_with(&mut out, "not in every Linux", |one| {
             let gone = one.options.iter().filter(|option| option.state == Some(gone));

@@ -248,7 +248,7 @@ impl PinnedPath {
                 return Ok(Rescued::Aside(self.staged_path(&aside)));
             }
         }
-        Err(io::Error::other(format!("others change it again and again: a text of theirs is called {name} now")))
+        Err(io::Error::other(format!("other processes keep changing it: the text of one is now in {name}")))
     }
 
     /// Removes the file with the state `seen`, unless others have written to it by then.
@@ -375,11 +375,12 @@ fn read(place: &PinnedPath) -> Option<FileContents> {
 pub(super) fn is_back(how: Rescued) -> io::Result<()> {
     match how {
         Rescued::Back => Ok(()),
-        Rescued::NotPutBack { path, why } => {
-            Err(io::Error::other(format!("a text of others is called {} now, and stays there: {why}", path.display())))
-        }
+        Rescued::NotPutBack { path, why } => Err(io::Error::other(format!(
+            "the text of another process is now in {}, and cannot be put back: {why}",
+            path.display()
+        ))),
         Rescued::Aside(path) => Err(io::Error::other(format!(
-            "others change it again and again: a text of theirs is called {} now",
+            "other processes keep changing it: the text of one is now in {}",
             path.display()
         ))),
     }

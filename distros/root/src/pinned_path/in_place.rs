@@ -76,7 +76,9 @@ impl PinnedPath {
             File::from(rustix::fs::openat(stage, c".", flags, Mode::empty())?).sync_all()?;
             return Ok(self.staged_path(&aside));
         }
-        Err(io::Error::other(format!("there are {MOST_ASIDE} texts of others beside it: merge them, and remove them")))
+        Err(io::Error::other(format!(
+            "{MOST_ASIDE} texts of other processes are beside it already: merge and remove them"
+        )))
     }
 }
 

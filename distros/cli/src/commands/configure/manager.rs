@@ -19,7 +19,7 @@ pub(super) fn containerd_is_there(root: &Root, release: &Release) -> anyhow::Res
         .into_iter()
         .chain(["/etc/containerd", "/run/containerd/containerd.sock"])
         .collect();
-    let hint = "install it first, or name the version that it will have with --containerd-version";
+    let hint = "install containerd first, or pass the version that will be installed with --containerd-version";
     is_there(root, "containerd", &signs, hint)
 }
 
@@ -33,7 +33,8 @@ fn is_there(root: &Root, program: &str, signs: &[&str], hint: &str) -> anyhow::R
     if root.which(program)?.is_some() || any(root, signs)? {
         return Ok(());
     }
-    let message = format!("--handler: {program} is not there: no program of that name, and no {}", signs.join(", no "));
+    let message =
+        format!("--handler: {program} is not installed: found no program of that name, and no {}", signs.join(", no "));
     Err(Failed::new(Exit::Missing, "no-container-manager", message).hint(hint).into())
 }
 

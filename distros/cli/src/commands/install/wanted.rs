@@ -47,7 +47,7 @@ pub(super) fn wanted(
     for component in with_vmm.filter(|s| s.packaged) {
         let Some(names) = &component.packages else {
             let message =
-                format!("nobody knows the packages of {} on {} {}", component.name, system.target, system.arch);
+                format!("the packages of {} are not known for {} on {}", component.name, system.target, system.arch);
             return Err(Failed::new(Exit::Unknown, "unknown-packages", message)
                 .hint("state them in /etc/kata-osinfo with a confidence"));
         };
@@ -82,10 +82,10 @@ fn not_anothers_kernel(system: &System, components: &[&StatedComponent]) -> Resu
     Err(Failed::new(
         Exit::Unknown,
         "own-kernel",
-        format!("{name} has a kernel of its own, and the record of {target} has the packages of another"),
+        format!("{name} has its own kernel, but the record of {target} has the packages of another one"),
     )
     .hint(format!(
-        "state its packages in {}/{}.yaml with a confidence, or pass --target {target}, if that one is wanted all the same",
+        "state the packages of {name}'s kernel in {}/{}.yaml with a confidence, or pass --target {target} to use the other one",
         SYSTEM_FOLDERS[1], target.distro
     )))
 }

@@ -31,7 +31,7 @@ pub(super) fn read(file: &Path) -> Result<String, Failed> {
     if bytes.len() as u64 > MAX_TEXT {
         return Err(failed(
             "bad-configuration",
-            format!("it has more than {MAX_TEXT} bytes, which no configuration has"),
+            format!("it has more than {MAX_TEXT} bytes, more than any configuration"),
         ));
     }
     String::from_utf8(bytes).map_err(|e| {

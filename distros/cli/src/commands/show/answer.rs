@@ -75,7 +75,9 @@ pub(super) fn answer<'e>(entries: &'e [VerifiedEntry], profile: &Profile, manage
     let words = match (against.is_empty(), missing.is_empty()) {
         (false, _) => format!("no: {}{}", named(&against), less(&format!("; not known{with}: "), &missing)),
         (true, true) => format!("yes{workaround}, all {count}{}", less("; by older tests: ", &by_older_tests)),
-        (true, false) if missing.len() == count => format!("not known yet{with}: nothing of the {count} was shown"),
+        (true, false) if missing.len() == count => {
+            format!("not known yet{with}: none of the {count} was shown to work")
+        }
         (true, false) => format!("not known yet{with}: {} of {count}, without {}", shows.len(), named(&missing)),
     };
     // A yes is as old as the oldest run behind it; a no has the day of the latest failure.
@@ -149,7 +151,7 @@ mod tests {
         assert_eq!(words(&[entry(&[no, unknown])]), format!("no: vmm.qmp (qemu); not known: vmm.vsock {by}"));
         let less = format!("not known yet: {} of {count}, without vmm.vsock, vmm.net {by}", count - 2);
         assert_eq!(words(&[entry(&[unknown, (NET, Some(Verdict::Untested))])]), less);
-        let nothing = format!("not known yet: nothing of the {count} was shown");
+        let nothing = format!("not known yet: none of the {count} was shown to work");
         assert_eq!(words(&[]), nothing);
         assert_eq!(words(&[VerifiedEntry { shaped: true, ..entry(&[]) }]), nothing, "of nobody knows whose packages");
         let older = VerifiedEntry { test_set: String::new(), ..entry(&[]) };

@@ -93,10 +93,14 @@ fn a_version_is_of_its_own_profile_or_of_none() {
         ("3.32.0", "go-3.32"),
         ("4.1.0", "go-3.32"),
         ("3.0.0-rc1", "go-2.5"),
-        ("1.12.1", "kata 1.12.1 is older than 2.2.0, the oldest release of this runtime that a profile is for"),
-        ("2.1.1", "kata 2.1.1 is older than 2.2.0, the oldest release of this runtime that a profile is for"),
-        ("3.8.1", "kata 3.8.1 is none of the releases that were read: the nearest are 3.8.0 and 3.9.0"),
-        ("what", "`what` is not a version of Kata: expected three numbers, `3.30.0`, and `-rc0` at most"),
+        ("1.12.1", "kata 1.12.1 is older than 2.2.0, the oldest release of this runtime that has a profile"),
+        ("2.1.1", "kata 2.1.1 is older than 2.2.0, the oldest release of this runtime that has a profile"),
+        ("3.8.1", "kata 3.8.1 is not a known release: the nearest ones are 3.8.0 and 3.9.0"),
+        (
+            "what",
+            "`what` is not a version of Kata: expected three numbers, such as `3.30.0`, or a pre-release such as \
+             `3.30.0-rc0`",
+        ),
         (
             "2.4.0-alpha0",
             "kata 2.4.0-alpha0 is a pre-release of 2.4.0 and may pass other arguments: use the release itself",
@@ -235,7 +239,7 @@ fn a_profile_holds_for_its_own_versions_alone() {
         ("rs-4.0", "4.1.0", "pass --profile rs-4.1"),
         ("go-3.32", "4.2.0", "newer than 4.1.0"),
         ("go-2.2", "2.1.0", "older than 2.2.0"),
-        ("go-3.29", "3.30.1", "none of the releases that were read"),
+        ("go-3.29", "3.30.1", "not a known release"),
         ("rs-main", "4.1.0", "pass --profile rs-4.1"),
     ] {
         let why = holds(profile, version).unwrap_err();

@@ -142,7 +142,7 @@ fn a_forged_state_names_no_odd_paths() {
         {
             std::fs::write(dir.path().join(&STATE[1..]), serde_json::to_string(&state_of).unwrap()).unwrap();
             let error = state::read(&root).unwrap_err().to_string();
-            assert!(error.contains("no plain absolute path"), "{error}");
+            assert!(error.contains("not a plain absolute path"), "{error}");
         }
     }
 }

@@ -61,11 +61,11 @@ impl ContainerdConfig {
                 let new = match root.has_file(&own)? {
                     true => "",
                     false => {
-                        ", which is not there yet: behind that line it needs `{{ template \"base\" . }}`, or all else is missing"
+                        ", which does not exist yet and needs `{{ template \"base\" . }}` after that line, or all other settings are lost"
                     }
                 };
                 let advice = format!(
-                    "{owner} rebuilds it at each start: have `imports = [\"{}/*.toml\"]` in {}{new}, and restart {owner}",
+                    "{owner} regenerates it at each start: put `imports = [\"{}/*.toml\"]` into {}{new}; then restart {owner}",
                     folder.display(),
                     own.display()
                 );
@@ -73,7 +73,7 @@ impl ContainerdConfig {
             }
             ContainerdOwner::K0s => {
                 let folder = beside("containerd.d");
-                let advice = "k0s rebuilds it at each start: restart k0s, so that it imports containerd.d";
+                let advice = "k0s regenerates it at each start: restart k0s, so that it imports containerd.d";
                 let own = text.lines().next() == Some(K0S_OWN);
                 (folder, own.then(|| advice.to_owned()))
             }
@@ -206,7 +206,7 @@ impl Unstarted {
         let Unstarted { name, sign, .. } = self;
         let sign = sign.display();
         format!(
-            "{name} is here, too ({sign}), and has a containerd of its own: name what that reads with --containerd-config if it is the one in use"
+            "{name} is installed, too ({sign}), and has its own containerd: if that is the one in use, name its configuration with --containerd-config"
         )
     }
 }
@@ -219,7 +219,10 @@ fn unstarted(root: &Root) -> Result<Vec<Unstarted>, RootError> {
         let why = match distribution.main(root)? {
             Ok(main) if root.has_file(&main)? => continue,
             Ok(main) => {
-                format!("{}, which its containerd reads, is not: start {name}, so that it writes it", main.display())
+                format!(
+                    "{}, which its containerd reads, does not exist: start {name}, so that it writes that file",
+                    main.display()
+                )
             }
             Err(why) => why.to_string(),
         };

@@ -85,7 +85,7 @@ pub(super) const ALL: &[Distribution] = &[
 #[derive(Debug, thiserror::Error)]
 pub(super) enum StatedError {
     /// No parser is to be shown it.
-    #[error("{} {why}, more than is read", .file.display())]
+    #[error("{} {why}, more than kata-osinfo reads", .file.display())]
     OutOfBounds {
         /// The file.
         file: PathBuf,
@@ -93,7 +93,7 @@ pub(super) enum StatedError {
         why: String,
     },
     /// It is of another form.
-    #[error("{} is no map in YAML", .file.display())]
+    #[error("{} is not a YAML map", .file.display())]
     NoMap {
         /// The file.
         file: PathBuf,
@@ -104,10 +104,10 @@ pub(super) enum StatedError {
 #[derive(Debug, thiserror::Error)]
 pub(super) enum MainError {
     /// A file that may say it tells nothing.
-    #[error("{0}: mend it, because this file can set the data directory")]
+    #[error("{0}: fix the file, because it can set the data directory")]
     Untold(StatedError),
     /// What a file says is no folder.
-    #[error("{} has no plain absolute path as {key}: mend it", .file.display())]
+    #[error("the value of {key} in {} is not a plain absolute path: fix it", .file.display())]
     NoPath {
         /// The file.
         file: PathBuf,
@@ -270,13 +270,13 @@ mod tests {
             (&[("etc/rancher/k3s/config.yaml", "data-dir: /data\n")], Ok("/var/lib/rancher/rke2")),
             (
                 &[(MAIN, "data-dir: data\n")],
-                Err("/etc/rancher/rke2/config.yaml has no plain absolute path as data-dir"),
+                Err("the value of data-dir in /etc/rancher/rke2/config.yaml is not a plain absolute path"),
             ),
-            (&[(MAIN, "data-dir: [/data]\n")], Err("/etc/rancher/rke2/config.yaml has no plain absolute path")),
-            (&[(MAIN, "data-dir: /a/../b\n")], Err("/etc/rancher/rke2/config.yaml has no plain absolute path")),
+            (&[(MAIN, "data-dir: [/data]\n")], Err("the value of data-dir in /etc/rancher/rke2/config.yaml")),
+            (&[(MAIN, "data-dir: /a/../b\n")], Err("the value of data-dir in /etc/rancher/rke2/config.yaml")),
             (
                 &[(ONE, "my-secret\n")],
-                Err("/etc/rancher/rke2/config.yaml.d/10-one.yaml is no map in YAML: mend it, because"),
+                Err("/etc/rancher/rke2/config.yaml.d/10-one.yaml is not a YAML map: fix the file, because"),
             ),
         ];
         for (files, expected) in cases {
@@ -295,9 +295,12 @@ mod tests {
         let large = format!("data-dir: /data\n{}", "# comment\n".repeat(110_000));
         let tag = format!("a: !{}\n", "x".repeat(100_000));
         for (text, expected) in [
-            (format!("a: {}", "[".repeat(100_000)), "is nested more than 32 levels deep, more than is read: mend it"),
-            (large, "has more than 1048576 bytes, more than is read: mend it"),
-            (tag, "has a tag (`!name`) of more than 64 bytes, more than is read: mend it"),
+            (
+                format!("a: {}", "[".repeat(100_000)),
+                "is nested more than 32 levels deep, more than kata-osinfo reads: fix the file",
+            ),
+            (large, "has more than 1048576 bytes, more than kata-osinfo reads: fix the file"),
+            (tag, "has a tag (`!name`) of more than 64 bytes, more than kata-osinfo reads: fix the file"),
         ] {
             for name in ["etc/rancher/k3s/config.yaml", "etc/rancher/k3s/config.yaml.d/1.yaml"] {
                 let (_dir, root) = machine(&[(name, &text)]);

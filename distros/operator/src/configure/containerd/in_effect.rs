@@ -119,8 +119,10 @@ fn rebuilt_without(root: &Root, drop_in: &FileChange) -> Result<Option<Problem>,
     let template = place.and_then(|place| Some((place.template.clone()?, place.owner.name(), place.main)));
     Ok(template.map(|(file, owner, main)| {
         let main = main.display();
-        let message =
-            format!("{owner} makes {main} from it at each start, without an import of {}", drop_in.path.display());
+        let message = format!(
+            "{owner} regenerates {main} from this template at each start, and the template does not import {}",
+            drop_in.path.display()
+        );
         Problem { file, line: None, message }
     }))
 }
@@ -181,7 +183,7 @@ impl Expected<'_> {
         let files = loaded.map(|(files, _)| files).unwrap_or_default();
         let (file, line) = set_by(&files, &["runtime_path"]).unwrap_or((self.main, None));
         let message = format!(
-            "handler {NAME} is not where kata-osinfo wrote it: others have moved it, as `containerd config migrate` does: configure again"
+            "handler {NAME} is no longer where kata-osinfo wrote it, for example because of `containerd config migrate`: configure again"
         );
         Problem { file: file.to_owned(), line, message }
     }

@@ -98,7 +98,7 @@ pub(super) enum LoadError {
     #[error(transparent)]
     Root(#[from] RootError),
     /// An imported file does not exist.
-    #[error("{0} is imported and is not there")]
+    #[error("{0} is imported but does not exist")]
     Missing(PathBuf),
     /// A file does not parse.
     #[error("{path}: not TOML: {message}")]
@@ -131,7 +131,7 @@ pub(super) enum LoadError {
         import: String,
     },
     /// A file has a version that this containerd does not know, or does not accept in this place.
-    #[error("{path} has version {version}, this containerd reads up to {limit} here")]
+    #[error("{path} has version {version}, but this containerd accepts at most {limit} here")]
     TooNew {
         /// The file.
         path: PathBuf,
@@ -144,7 +144,7 @@ pub(super) enum LoadError {
     #[error("`{0}` is not a plugin's name in this version of the configuration")]
     ShortName(String),
     /// A plugin's name lacks the prefix that 1.7 requires.
-    #[error("`{0}` is not a plugin's name: this containerd wants `io.containerd.` before it")]
+    #[error("`{0}` is not a plugin's name: this containerd requires `io.containerd.` before it")]
     WithoutPrefix(String),
 }
 
@@ -369,7 +369,7 @@ pub(super) fn working_folder(loadings: &[Loading], files: &[File]) -> Option<Str
     loadings.iter().find(in_working_folder)?;
     let (file, pattern) = files.iter().find_map(|file| Some((file, file.relative_pattern()?)))?;
     Some(format!(
-        "{} imports `{pattern}`, which containerd before 1.6.29, and 1.7 before 1.7.16, looks for in its working folder, / for a service without WorkingDirectory=, and later ones beside the file: have the whole path there, or name containerd's version with its last number with --containerd-version",
+        "{} imports the relative path `{pattern}`: containerd before 1.6.29, and 1.7 before 1.7.16, looks for it in its working directory (/ for a service without WorkingDirectory=), later versions look beside the file: write an absolute path, or pass containerd's full version, such as 1.7.24, with --containerd-version",
         file.path.display()
     ))
 }
@@ -390,7 +390,7 @@ mod tests {
     #[test]
     fn plugins_have_whole_names_before_2_0_and_prefixed_ones_in_1_7() {
         let short = "`a.b` is not a plugin's name in this version";
-        let foreign = "`a.b.c.d` is not a plugin's name: this containerd wants `io.containerd.` before it";
+        let foreign = "`a.b.c.d` is not a plugin's name: this containerd requires `io.containerd.` before it";
         for (text, of_1_6, of_1_7) in [
             ("[plugins.\"a.b\"]\nx = 1\n", Some(short), Some(short)),
             ("disabled_plugins = [\"a.b\"]\n", Some(short), Some(short)),

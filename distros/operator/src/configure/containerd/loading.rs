@@ -23,7 +23,7 @@ impl ContainerdVersion {
 
 /// A text is no version of containerd.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no version of containerd, expected `1.7.24` or `v2.1` and what may follow")]
+#[error("{0:?} is not a version of containerd: expected a version such as `1.7.24` or `v2.1`")]
 pub struct NotAContainerdVersion(String);
 
 impl FromStr for ContainerdVersion {
@@ -181,6 +181,6 @@ mod tests {
             assert_eq!(read(text), None, "{text}");
         }
         let error = "what".parse::<ContainerdVersion>().unwrap_err().to_string();
-        assert!(error.starts_with("\"what\" is no version of containerd"), "{error}");
+        assert!(error.starts_with("\"what\" is not a version of containerd"), "{error}");
     }
 }

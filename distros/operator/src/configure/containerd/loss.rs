@@ -151,7 +151,7 @@ fn without_default(files: &[File], before: &Loaded, after: &Loaded) -> Option<St
             set_in(files, &[RUNTIME, "containerd", "runtimes", NAME, keys.first().copied().unwrap_or_default()]);
         let keys = keys.join(", ");
         return Some(format!(
-            "{keys} of {place} would be left of the handler {NAME}, which starts nothing: remove that first"
+            "only {keys} of {place} would be left of the handler {NAME}, which could not start anything: remove that first"
         ));
     }
     (goes && is_default).then(|| needs_default(&set_in(files, &[RUNTIME, "containerd", "default_runtime_name"])))
@@ -166,8 +166,8 @@ fn is_gone(before: &Loaded, after: &Loaded) -> bool {
 
 fn needs_default(place: &str) -> String {
     format!(
-        "{place} makes {NAME} containerd's default handler, without which its CRI plugin does not come up: name another \
-         one there first"
+        "{place} makes {NAME} containerd's default handler, and containerd's CRI plugin does not start without its \
+         default: name another one there first"
     )
 }
 

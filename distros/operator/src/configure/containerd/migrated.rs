@@ -289,7 +289,7 @@ pub(in super::super) fn remaining_handlers(mains: &[Main<'_>], state: &State, te
         let Some(Ok(document)) = text.as_ref().map(|text| text.parse::<DocumentMut>()) else { continue };
         if [GRPC, RUNTIME].iter().any(|plugin| to_the_letter(&document, plugin, &handlers).is_some()) {
             let why = format!(
-                "its handler {NAME} is the one that kata-osinfo wrote, and stood there before: take it out by hand"
+                "its handler {NAME} is the same as the one that kata-osinfo wrote, but was there before: remove it by hand"
             );
             kept.push(NotReverted { path: main.path.clone(), why, by_force: false });
         }

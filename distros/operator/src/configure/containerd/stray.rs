@@ -67,7 +67,7 @@ fn of_one(
     let (Some(text), Some(Ok(document))) = (bytes.as_ref(), parsed) else {
         // Everything that this program writes there contains Kata's name; bytes that are not text cannot be judged.
         if bytes.map_or(drop_in.is_some(), |text| text.contains(NAME)) {
-            let why = "it is no TOML, so nobody can see what in it is ours and whether it imports our file";
+            let why = "it is not valid TOML, so kata-osinfo cannot tell which parts it wrote and whether its drop-in is imported";
             unclear.push(NotReverted { path: main, why: why.to_owned(), by_force: false });
         } else {
             changes.extend(drop_in.map(|after| FileChange { path, before: None, after }));
@@ -95,7 +95,9 @@ fn of_one(
             }
             false => kept.push(NotReverted {
                 path: main.clone(),
-                why: format!("its handler {NAME} is ours in part at most: what it said before is not known"),
+                why: format!(
+                    "kata-osinfo wrote at most a part of its handler {NAME}, and the earlier values are not known"
+                ),
                 by_force: false,
             }),
         }

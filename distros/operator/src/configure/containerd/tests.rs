@@ -164,7 +164,7 @@ fn a_relative_pattern_starts_where_that_containerd_has_it_start() {
     const REPLACES: &str = "[plugins.\"io.containerd.grpc.v1.cri\"]\nsandbox_image = \"p\"\n";
     let main = "version = 2\nimports = [\"conf.d/*.toml\"]\n";
     let told =
-        "imports `conf.d/*.toml`, which containerd before 1.6.29, and 1.7 before 1.7.16, looks for in its working";
+        "imports the relative path `conf.d/*.toml`: containerd before 1.6.29, and 1.7 before 1.7.16, looks for it in";
     // The place of the file that replaces the main file's section, and whether containerd finds it.
     for (folder, by_old, by_new) in [("etc/containerd/conf.d", false, true), ("conf.d", true, false)] {
         let (dir, root) = machine(Some(main));

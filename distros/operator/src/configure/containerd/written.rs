@@ -173,7 +173,7 @@ pub(super) fn set_by<'a>(files: &'a [File], key: &[&str]) -> Option<(&'a Path, O
 pub(super) fn disabled(files: &[File], loaded: &Loaded) -> Option<Problem> {
     let file = loaded.disabled.as_ref()?;
     let line = files.iter().find(|f| f.path == *file).and_then(|f| f.line(&["disabled_plugins"]));
-    let message = "disabled_plugins has containerd's CRI plugin: no handler has an effect until it is taken out";
+    let message = "disabled_plugins contains containerd's CRI plugin: no handler has an effect until it is removed from that list";
     Some(Problem { file: file.clone(), line, message: message.to_owned() })
 }
 
@@ -183,7 +183,7 @@ pub(super) fn of_first_form(files: &[File], loading: Loading) -> Option<Problem>
     let file =
         files.iter().rev().find(|file| file.version != 0).filter(|file| loading.replaces() && file.version == 1)?;
     let message = format!(
-        "it has version 1, and is read last of those that say theirs: containerd before 2.0 reads all files by it then, and no handler {NAME} in them: say what it says in version 2, or do not import it"
+        "it has version 1, and no file that is read later states a version: containerd before 2.0 then reads all files as version 1, without the handler {NAME}: rewrite the file in version 2, or do not import it"
     );
     Some(Problem { file: file.path.clone(), line: file.line(&["version"]), message })
 }

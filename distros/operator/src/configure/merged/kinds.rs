@@ -42,7 +42,7 @@ impl MergedConfiguration {
             Ordering::Greater => (path, kind(value), "a table"),
         };
         Some(format!(
-            "{} is {here}, and {there} in {}:{}: Kata would refuse its configuration",
+            "{} is {here}, but {there} in {}:{}: Kata would refuse its configuration",
             key.join("."),
             leaf.file.display(),
             leaf.line

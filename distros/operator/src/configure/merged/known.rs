@@ -183,8 +183,8 @@ pub(super) fn refused(runtime: Runtime, kata: KataVersion, path: &[String], is_d
         return None;
     }
     let why = match (spans.iter().find(|(_, since, _)| kata < *since), spans.iter().find_map(|(_, _, until)| *until)) {
-        (Some((_, since, _)), _) => format!(" (it came with {since})"),
-        (None, Some(until)) => format!(" (it went with {until})"),
+        (Some((_, since, _)), _) => format!(" (added in {since})"),
+        (None, Some(until)) => format!(" (removed in {until})"),
         (None, None) if kata > NEWEST => return None,
         (None, None) => String::new(),
     };
@@ -203,12 +203,12 @@ mod tests {
     #[test]
     fn a_key_is_refused_where_its_version_does_not_know_it() {
         for (kata, key, why) in [
-            ("2.5.0", "hypervisor.qemu.block_device_aio", Some(" (it came with 3.0.0)")),
+            ("2.5.0", "hypervisor.qemu.block_device_aio", Some(" (added in 3.0.0)")),
             ("3.0.0", "hypervisor.qemu.block_device_aio", None),
             ("3.9.0", "hypervisor.clh.ctlpath", None),
-            ("3.10.0", "hypervisor.clh.ctlpath", Some(" (it went with 3.10.0)")),
+            ("3.10.0", "hypervisor.clh.ctlpath", Some(" (removed in 3.10.0)")),
             ("3.1.3", "hypervisor.qemu.pcie_root_port", None),
-            ("3.2.0", "hypervisor.qemu.pcie_root_port", Some(" (it came with 3.6.0)")),
+            ("3.2.0", "hypervisor.qemu.pcie_root_port", Some(" (added in 3.6.0)")),
             ("3.6.0", "hypervisor.qemu.pcie_root_port", None),
             ("3.30.0", "hypervisor.qemu.vm_rootfs_driver", Some("")),
             ("3.30.0", "hypervisor.qemu.factory.enable_template", Some("")),

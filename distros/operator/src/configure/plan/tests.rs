@@ -361,9 +361,9 @@ fn an_initrd_that_is_not_made_for_it_is_not_for_production() {
     let debian = "/boot/vmlinuz-6.12.48+deb13-amd64";
     assert!(note(debian, "/boot/initrd.img-6.1.0-9-amd64").contains("another kernel than"));
     assert!(note(debian, "/boot/kata-6.1.0.img").contains("another kernel than"));
-    assert!(note(debian, "/boot/initrd.img-6.12.48+deb13-amd64").contains("this machine itself boots"));
+    assert!(note(debian, "/boot/initrd.img-6.12.48+deb13-amd64").contains("this machine's own initrd"));
     let fedora = "/lib/modules/6.11.4-301.fc41.x86_64/vmlinuz";
-    assert!(note(fedora, "/boot/initramfs-6.11.4-301.fc41.x86_64.img").contains("this machine itself boots"));
+    assert!(note(fedora, "/boot/initramfs-6.11.4-301.fc41.x86_64.img").contains("this machine's own initrd"));
     for fine in [
         "/boot/kata-initrd",
         "/opt/kata/kata-3.29.img",
@@ -405,16 +405,13 @@ fn what_is_in_an_initrd_counts_and_not_its_name() {
     let (production, notes) = judged("/boot/kata.img", has(&["6.1.0-9-amd64"], true));
     assert!(!production && notes.contains("modules are for 6.1.0-9-amd64, not 6.12.48+deb13-amd64"), "{notes}");
     let (production, notes) = judged(of_host, has(&["6.12.48+deb13-amd64"], false));
-    assert!(!production && notes.contains("Kata's agent is not seen"), "{notes}");
+    assert!(!production && notes.contains("does not seem to contain Kata's agent"), "{notes}");
     let (production, notes) = judged("/boot/kata.img", has(&[], true));
     assert!(production && notes.contains("has no modules"), "{notes}");
     // Nothing in the initrd shows its kernel, but its name does; a version in the names of Kata's own initrds is a
     // distro's or Kata's.
     let (production, notes) = judged("/boot/kata-6.1.0-9-amd64.img", has(&[], true));
-    assert!(
-        !production && notes.contains("of another kernel, by its name, and nothing in it says otherwise"),
-        "{notes}"
-    );
+    assert!(!production && notes.contains("judging by its name, it is for another kernel"), "{notes}");
     for name in ["kata-6.12.48+deb13-amd64.img", "kata-6.12.48.img", "kata-3.29.0.img", "kata-alpine-3.22.initrd"] {
         let (production, notes) = judged(&format!("/boot/{name}"), has(&[], true));
         assert!(
@@ -423,12 +420,12 @@ fn what_is_in_an_initrd_counts_and_not_its_name() {
         );
     }
     let (production, notes) = judged("/boot/kata.img", Initrd::Broken("it is empty".to_owned()));
-    assert!(!production && notes.contains("is unpacked by no kernel: it is empty"), "{notes}");
+    assert!(!production && notes.contains("cannot be unpacked by any kernel: it is empty"), "{notes}");
     // An initrd that cannot be examined is in doubt, whatever its name.
     let (production, notes) = judged("/boot/kata.img", Initrd::Unread("lz4".to_owned()));
-    assert!(!production && notes.contains("was not looked into: lz4"), "{notes}");
+    assert!(!production && notes.contains("could not be examined: lz4"), "{notes}");
     let (production, notes) = judged(of_host, Initrd::Unread("lz4".to_owned()));
-    assert!(!production && notes.contains("this machine itself boots"), "{notes}");
+    assert!(!production && notes.contains("this machine's own initrd"), "{notes}");
 }
 
 #[test]
@@ -448,7 +445,8 @@ fn a_daemon_that_its_installed_package_lacks_is_not_installed_again() {
     case.found.packages.extend([installed("virtiofsd", "2~bpo12+1")]);
     match case.plan() {
         Err(PlanError::NothingWorks { passed_over }) => {
-            let why = "/usr/libexec/virtiofsd is not there: virtiofsd 2~bpo12+1 is installed, a version without it";
+            let why =
+                "/usr/libexec/virtiofsd does not exist: virtiofsd 2~bpo12+1 is installed, but does not contain it";
             assert_eq!(passed_over[0].why, [why]);
         }
         other => panic!("{other:?}"),
@@ -509,7 +507,7 @@ fn an_image_is_what_was_verified_of_it() {
     // An untested image is not known to boot.
     let untried = with("go-3.29", "      vmm.boot: supported\n").plan().unwrap();
     assert!(untried.unproven_image && !untried.image_as_disk, "{untried:?}");
-    assert!(untried.notes.iter().any(|n| n.about == "image" && n.text.contains("never been verified")));
+    assert!(untried.notes.iter().any(|n| n.about == "image" && n.text.contains("not been verified")));
     assert!(with("go-3.29", "      vmm.image.nvdimm: untested\n").plan().unwrap().unproven_image);
     // A verdict on the other driver does not apply.
     assert!(with("go-3.29", "      vmm.image.blk: supported\n").plan().unwrap().unproven_image);
@@ -569,7 +567,7 @@ fn a_qemu_that_plugs_nothing_into_its_bridge_runs_pods_and_is_in_doubt_for_what_
     };
     let configuration = with("vmm.hotplug.net");
     assert!(configuration.in_doubt && !configuration.production);
-    let told = |note: &Note| note.text.contains("as Docker's do, are known not to work: qemu: no hotplug");
+    let told = |note: &Note| note.text.contains("as Docker does, is known not to work: qemu: no hotplug");
     assert!(configuration.notes.iter().any(told), "{:?}", configuration.notes);
     let configuration = with("vmm.hotplug.pci-disk");
     assert!(!configuration.in_doubt && configuration.production, "{:?}", configuration.notes);

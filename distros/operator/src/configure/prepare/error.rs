@@ -31,7 +31,7 @@ pub enum PrepareError {
     NotQemu(PathBuf),
     /// The configuration's guests are confidential.
     #[error(
-        "{path} is for confidential guests ({key} = true in {file}:{line}), which boot a measured kernel and share no filesystem: give the configuration for ordinary ones with --kata-config, or take that out"
+        "{path} is for confidential guests ({key} = true in {file}:{line}), which boot a measured kernel and share no filesystem: name the configuration for ordinary guests with --kata-config, or remove that setting"
     )]
     Confidential {
         /// The configuration.
@@ -45,10 +45,10 @@ pub enum PrepareError {
     },
     /// The configuration shares its drop-ins with others, and a copy would not be read.
     #[error(
-        "{path} shares its drop-ins with {}, which are not for ordinary guests of QEMU: {}", .others.join(", "), match .blocked {
-            None => "pass --handler, so that a copy with drop-ins of its own is read".to_owned(),
+        "{path} shares its drop-ins with {}, which are not for ordinary QEMU guests: {}", .others.join(", "), match .blocked {
+            None => "pass --handler, so that Kata reads a copy with separate drop-ins".to_owned(),
             Some(own) => format!(
-                "a copy with drop-ins of its own would go to {own}, which leads to files of others: move those, or name a configuration in a folder of its own with --kata-config"
+                "a copy with separate drop-ins would go to {own}, which leads to the files of others: move those, or name a configuration in a separate folder with --kata-config"
             ),
         }
     )]
@@ -62,7 +62,7 @@ pub enum PrepareError {
     },
     /// A file of others has the name of one of kata-osinfo's.
     #[error(
-        "{0} is not kata-osinfo's, which writes a file of that name: give it another name, or pass --force to have it replaced until `kata-osinfo unconfigure` brings it back"
+        "{0} was not written by kata-osinfo, which needs that name for its own file: rename the existing file, or pass --force to replace it until `kata-osinfo unconfigure` restores it"
     )]
     Foreign(PathBuf),
 }

@@ -46,5 +46,9 @@ pub(super) fn left_behind(
         return None;
     }
     let lost = if lost.is_empty() { String::new() } else { format!(" ({})", lost.join(", ")) };
-    Some(format!("{} is not read by it: what it is to have{lost} goes to {}", path.display(), goes_to.display()))
+    Some(format!(
+        "the copy does not read {}: put the settings that it needs{lost} into {}",
+        path.display(),
+        goes_to.display()
+    ))
 }

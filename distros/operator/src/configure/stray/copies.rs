@@ -56,7 +56,7 @@ pub(super) fn among(
         let Some(copy) = ours(root, &path, unread)? else { continue };
         // A link to one of kata-osinfo's drop-ins is not a copy.
         if !drop_ins.contains(&copy.path) && !known.files.iter().any(|file| file.path == copy.path) {
-            let why = format!("{reader} reads it like the file of ours that it is a copy of: remove it");
+            let why = format!("it is a copy of a file of kata-osinfo's, and {reader} reads it, too: remove it");
             all.push(NotReverted { path, why, by_force: false });
         }
     }
