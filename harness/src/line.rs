@@ -248,7 +248,7 @@ mod tests {
     #[test]
     fn silence_is_told_in_whole_seconds() {
         let said = LineError::Silent(Duration::from_millis(30_199)).to_string();
-        assert!(said.ends_with("not even a heartbeat for 30 s"), "{said}");
+        assert!(said.ends_with("no heartbeat for 30 s"), "{said}");
     }
 
     #[tokio::test]

@@ -449,7 +449,7 @@ mod tests {
             event
         };
         assert_eq!(differences(&of(4096), &of(4096)), Vec::<String>::new());
-        let expected = "options: it was started with --vm-memory 4096, now it is --vm-memory 2048";
+        let expected = "options: started with --vm-memory 4096, now --vm-memory 2048";
         assert_eq!(differences(&of(4096), &of(2048)), [expected]);
     }
 

@@ -383,7 +383,7 @@ fn a_version_file_and_a_go_shim_that_disagree_are_refused_with_both() {
     let error = open_with("3.32.0\n").unwrap_err();
     assert!(matches!(error, ArtifactsError::TwoVersions { .. }), "{error}");
     let error = error.to_string();
-    assert!(error.contains("opt/kata/VERSION says 3.32.0, and ") && error.contains(" says \"3.29.0\""), "{error}");
+    assert!(error.contains("opt/kata/VERSION says 3.32.0, but ") && error.contains(" says \"3.29.0\""), "{error}");
     // A package's revision does not change the release.
     for same in ["3.29.0\n", "3.29.0-1"] {
         assert_eq!(open_with(same).unwrap().version, KataVersion::new(3, 29, 0), "{same:?}");

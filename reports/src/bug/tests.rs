@@ -270,7 +270,7 @@ fn whose_a_failure_is() {
             "virtiofsd has file handles by default from 1.14 on (--inode-file-handles in src/main.rs@v1.14.0), and the \
              release has 1.13.",
         ),
-        (&HANDLES_OF_BOOKWORM, Ruling::Wish(Owner::Distro), "and the release has the one in C"),
+        (&HANDLES_OF_BOOKWORM, Ruling::Wish(Owner::Distro), "and the release has the C version"),
         (&HANDLES_OF_A_LATER_DAEMON, bug(Owner::Distro), "the distro's virtiofsd"),
         (&IOMMUFD_OF_TRIXIE, Ruling::Wish(Owner::Distro), "vmm.vfio is optional"),
         (&BLK_OF_TRIXIE, Ruling::Nobody, "under go-3.32 the same test passes"),

@@ -287,7 +287,7 @@ fn a_journal_of_more_cells_than_there_can_be_is_refused() {
         read(&path)
     };
     assert_eq!(with(MAX_CELLS).unwrap().entries.len(), MAX_CELLS);
-    assert!(with(MAX_CELLS + 1).unwrap_err().to_string().contains("more than 1000 cells"));
+    assert!(with(MAX_CELLS + 1).unwrap_err().to_string().contains("too many cells, more than 1000"));
 }
 
 /// A journal after `kill -9` at any byte can be resumed.

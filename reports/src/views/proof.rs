@@ -179,7 +179,7 @@ mod tests {
                         *shaped = true;
                     }
                 },
-                "not for the records: it is shaped",
+                "not usable for the records: it is shaped",
             ),
             (
                 // Somebody removed the flag.
@@ -188,7 +188,7 @@ mod tests {
                         options.push("--mirror-key".to_owned());
                     }
                 },
-                "not for the records: it is shaped",
+                "not usable for the records: it is shaped",
             ),
             (
                 |event| {
@@ -196,7 +196,7 @@ mod tests {
                         options.push("--oci-image image.tar".to_owned());
                     }
                 },
-                "not for the records: it is shaped",
+                "not usable for the records: it is shaped",
             ),
             (
                 // The checksum identifies the image, but not its maker.
@@ -205,7 +205,7 @@ mod tests {
                         options.push("--oci-image image.tar#sha256:00".to_owned());
                     }
                 },
-                "not for the records: it is shaped",
+                "not usable for the records: it is shaped",
             ),
             (
                 |event| {
@@ -238,7 +238,7 @@ mod tests {
                     *told = Some(facts.clone());
                 }
             })));
-            assert!(said.contains("not for the records: it is shaped"), "{said}");
+            assert!(said.contains("not usable for the records: it is shaped"), "{said}");
         }
         let lost = changed(|event| {
             if matches!(event, Event::CellFinished { .. }) {

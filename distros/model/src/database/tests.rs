@@ -53,7 +53,11 @@ fn what_no_harness_can_have_written_proves_nothing() {
     assert_eq!(with(&genuine.replace("{q: \"1\"}", "{}")), (0, 1), "of no version");
     let nobodys = with_verdicts(&[], "d", &genuine);
     assert_eq!(nobodys.problems().len(), 1);
-    assert!(nobodys.problems()[0].to_string().contains("there is no record of `d`"), "{:?}", nobodys.problems());
+    assert!(
+        nobodys.problems()[0].to_string().contains("has verdicts of `d`, but there is no record"),
+        "{:?}",
+        nobodys.problems()
+    );
 }
 
 #[test]

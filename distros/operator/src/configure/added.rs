@@ -505,7 +505,7 @@ runtime_type = \"k\"
         let now = format!("{OURS}a = 1\nb = 1\nc = 1\nd = 1\ne = 1\n");
         assert!(differences(OURS, &now).ends_with("line 14 `d = 1` is new, and 1 more"), "{}", differences(OURS, &now));
         let error = changed(&ours(OURS), &now).to_string();
-        assert!(error.contains("such as /config.d/60-local.toml, if that directory is read"), "{error}");
+        assert!(error.contains("such as /config.d/60-local.toml (if that directory is read)"), "{error}");
     }
 
     #[test]

@@ -188,7 +188,7 @@ mod tests {
             assert!(said.starts_with(&format!("--arch {}: ", other())) && said.contains(first), "{said}");
         }
         let by_dnf = Release { package_manager: PackageManager::Dnf, ..debian(other()) };
-        assert!(cannot(&by_dnf).unwrap().contains("installed by dnf"));
+        assert!(cannot(&by_dnf).unwrap().contains(" uses dnf, but other architectures"));
     }
 
     #[test]

@@ -75,10 +75,10 @@ fn a_hole_is_no_agent_and_no_initrd() {
     File::create(&initrd).unwrap().set_len(MAX_INITRD + 1).unwrap();
     let folder = Folder::open(dir.path()).unwrap();
     let error = folder.file(Path::new("/initrd.img"), MAX_INITRD).unwrap_err().to_string();
-    assert!(error.contains("initrd.img: it has more than 1073741824 bytes"), "{error}");
+    assert!(error.contains("initrd.img: it is too large, more than 1073741824 bytes"), "{error}");
     File::create(&agent).unwrap().set_len(MAX_PROGRAM + 1).unwrap();
     let error = find(&folder, Path::new("/"), None).unwrap_err().to_string();
-    assert!(error.contains("kata-agent: it has more than 536870912 bytes"), "{error}");
+    assert!(error.contains("kata-agent: it is too large, more than 536870912 bytes"), "{error}");
 }
 
 /// A dynamic agent finds in the guest all files that it has in Kata's initrd, at any path.

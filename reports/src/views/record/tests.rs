@@ -208,7 +208,7 @@ fn candidate_unfinished_and_broken_runs_write_nothing() {
                 *e = Event::CellStarted { cell: cell("12") }
             }
         },
-        "no end",
+        "not finished",
     );
     nothing(
         &|e| {

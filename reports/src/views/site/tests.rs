@@ -425,9 +425,12 @@ fn what_a_journal_names_neither_leaves_the_folder_nor_becomes_markup() {
     let bad = ["..", "../../x", "<script>alert(1)</script>", "a b\u{0}", "x\" onload=\"alert(1)", HOSTILE];
     let profiles: Vec<&str> = ["go-3.29"].into_iter().chain(bad).collect();
     maker.start(&profiles, &["13"]);
+    for name in ["..:13", "d:..", ".:13", "-:13", "A:13", "d:-13", "d:a/b"] {
+        assert!(format!("{name}/x86_64/container").parse::<CellId>().is_err(), "{name} is no cell's name");
+    }
     // A journal may have these names for a cell.
-    for name in ["..", ".", "-", "A", "a-b", "~", "+", "13.."] {
-        let id: CellId = format!("{name}:{name}/x86_64/container").parse().unwrap();
+    for name in ["a:A", "a-b:a-b", "d:~", "d:+", "13..:13.."] {
+        let id: CellId = format!("{name}/x86_64/container").parse().unwrap();
         maker.push(Event::CellStarted { cell: id.clone() });
         for name in bad {
             let mut facts = sample::facts(Basis::Emulated);

@@ -256,7 +256,7 @@ fn what_cannot_be_kept_is_refused() {
     let refused = |old: &str| written(Some(old), &new).unwrap_err().to_string();
     assert!(refused("distro: [\n").contains("the verdicts of today:"));
     assert!(refused("distro: debian\nverified: [{release: 13}]\n").contains("is missing"));
-    assert!(refused("distro: devuan\nverified: []\n").contains("the verdicts of devuan, not those of debian"));
+    assert!(refused("distro: devuan\nverified: []\n").contains("the verdicts of devuan, not of debian"));
     assert!(written(None, &[new[0].clone(), new[0].clone()]).is_err());
 }
 
