@@ -11,11 +11,10 @@
 //! and the other components of the swap would be blamed for nothing.
 
 use model::arch::Arch;
-use model::distro::{DistroId, ReleaseVersion};
+use model::distro::{DistroId, ReleaseVersion, Target};
 use model::environment::Environment;
 use model::record::Record;
 use model::share::Share;
-use model::target::Target;
 use model::verified::{Verdict, VerifiedEntry};
 use std::fmt;
 use suites::capability::Capability;

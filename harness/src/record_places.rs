@@ -3,9 +3,9 @@
 
 use model::arch::Arch;
 use model::database::Database;
+use model::distro::Target;
 use model::record::StatedFact;
 use model::release::Release;
-use model::target::Target;
 use std::collections::BTreeMap;
 use suites::outcome::{Failure, Outcome};
 

@@ -456,7 +456,7 @@ fn an_image_that_may_be_anybodys_is_not_written_beside_the_shipped_records() {
         // With a private directory of records, the next error is reported.
         for more in [&[image, "--records", "mine"][..], &[&named, "--records", "mine"]] {
             let said = said(more);
-            assert!(said.starts_with(&format!("error: {option}: {image} is n")), "{more:?}: {said}");
+            assert!(said.starts_with(&format!("error: {option}: {image} does not exist")), "{more:?}: {said}");
         }
     }
 }

@@ -93,7 +93,7 @@ fn a_run_goes_on_only_as_it_was_begun() {
     let before = std::fs::read_to_string(dir.path().join("out").join(FILE)).unwrap();
     let (code, stderr) = said(dir.path(), &[&RESUME[..], &["--accept-expired"]].concat());
     assert_eq!(code, Some(2), "{stderr}");
-    let expected = "now it is --accept-expired --offline --vm-memory 4096";
+    let expected = "now --accept-expired --offline --vm-memory 4096";
     assert!(stderr.contains(expected), "{stderr}");
     let after = std::fs::read_to_string(dir.path().join("out").join(FILE)).unwrap();
     assert!(before.starts_with(&after), "nothing was added");

@@ -126,7 +126,7 @@ mod tests {
         type Change = fn(&mut BTreeMap<String, Vec<u8>>);
         let table: [(Change, &str); 7] = [
             (|files| drop(files.remove(SUMS)), "SHA256SUMS is missing"),
-            (|files| drop(files.insert(SUMS.into(), b"\xff".to_vec())), "SHA256SUMS is no text"),
+            (|files| drop(files.insert(SUMS.into(), b"\xff".to_vec())), "SHA256SUMS is not a text file"),
             (|files| drop(files.insert(SUMS.into(), b"x".to_vec())), "SHA256SUMS:1: expected a checksum and a name"),
             (|files| drop(files.insert("c".into(), b"y".to_vec())), "c was changed or damaged"),
             (|files| drop(files.remove("c")), "SHA256SUMS:2: names a file that is not there"),

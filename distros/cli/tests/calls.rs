@@ -282,7 +282,7 @@ fn a_system_of_another_architecture_has_no_verdict_and_no_packages() {
         header.resize(18, 0);
         header.extend([machine, 0]);
         std::fs::write(dir.path().join("bin/sh"), header).expect("written");
-        let why = format!("the system is built for {name}, an architecture that Kata does not have");
+        let why = format!("the system is built for {name}, which Kata does not support");
         for call in [
             &["detect"][..],
             &["detect", "--format", "json"],
@@ -352,7 +352,7 @@ fn what_is_not_packaged_for_the_architecture_is_listed() {
     assert_eq!(with(&["check"]).0, Some(3));
     let (code, out, error) = with(&["packages", "--with", "kernel"]);
     assert_eq!((code, out.as_str()), (Some(3), "kernel-core\n"));
-    assert!(error.contains("rhel:9 does not package for ppc64le: vmm qemu, fs virtio-fs"), "{error}");
+    assert!(error.contains("rhel:9 has no packages on ppc64le for: vmm qemu, fs virtio-fs"), "{error}");
     assert_eq!(with(&["packages"]).1, "", "no kernel unless it is asked for");
     let (code, out, _) = with(&["packages", "--format", "json"]);
     assert!(code == Some(3) && out.contains("\"fs virtio-fs\""), "{out}");
@@ -543,7 +543,7 @@ fn a_system_that_is_not_found_is_told_the_record_that_makes_it_known() {
     std::fs::write(dir.path().join("etc/os-release"), kali).expect("written");
     let told = run(dir.path(), &["detect"]);
     let hint = "hint: write into /etc/kata-osinfo/kali.yaml: `distro: kali`, `derives-from: debian`, \
-        `releases: [{version: 2019.4, derives-from: 13, confidence: assumed}]`; or name the nearest release with";
+        `releases: [{version: 2019.4, derives-from: 13, confidence: assumed}]`; or name the nearest release with --target";
     assert!(told.contains(hint), "{told}");
     // A program gets the hint in the answer, together with the system's own os-release data.
     let told = run(dir.path(), &["detect", "--format", "json"]);

@@ -444,7 +444,7 @@ fn what_tells_the_system_is_not_told_as_wrong_where_it_cannot_be_read() {
     let (code, _, stderr) = as_nobody(&machine, &["check", "fs"]);
     chmod(&machine.path("m"), 0o755);
     assert_eq!(code, 3, "{stderr}");
-    assert!(stderr.contains("cannot be used: ") && stderr.contains("hint: run it as a user who may"), "{stderr}");
+    assert!(stderr.contains("cannot be used: ") && stderr.contains("hint: run this as a user who may"), "{stderr}");
     // The sign of a derivative of Debian is among the programs.
     machine.file("m/etc/os-release", "ID=debian\nVERSION_ID=13\n");
     machine.file("m/usr/bin/other", "");

@@ -17,12 +17,11 @@ mod parse;
 mod resolve;
 
 use crate::arch::Arch;
-use crate::distro::{DistroId, ReleaseVersion};
+use crate::distro::{DistroId, ReleaseVersion, Target};
 use crate::known_issues::KnownIssue;
 use crate::package::PackageName;
 use crate::package_manager::PackageManager;
 use crate::release::PackageSuite;
-use crate::target::Target;
 use crate::verified::VerifiedEntry;
 use jiff::civil::Date;
 use std::collections::BTreeMap;

@@ -2,11 +2,10 @@
 
 use crate::arch::Arch;
 use crate::component::Component;
-use crate::distro::{DistroId, ReleaseVersion};
+use crate::distro::{DistroId, ReleaseVersion, Target};
 use crate::package::PackageName;
 use crate::package_manager::PackageManager;
 use crate::share::Share;
-use crate::target::{self, Target};
 use serde::{Deserialize, Serialize};
 
 /// A record's statements about one release on one architecture: complete, without lookups elsewhere.
@@ -21,7 +20,7 @@ pub struct Release {
     /// Other names people use: `stable`.
     pub aliases: Vec<String>,
     /// The releases that it is built from, the nearest first: `debian:12`. Its packages are theirs, where it has no others.
-    #[serde(with = "target::texts")]
+    #[serde(with = "crate::distro::texts")]
     pub based_on: Vec<Target>,
     /// The architecture this view is of.
     pub arch: Arch,

@@ -1,57 +1,8 @@
 //! Targets on the command line: `debian:13`, `debian`, `debian:11,12`, `all`.
 
 use crate::database::{Database, DatabaseError};
-use crate::distro::{DistroId, ReleaseVersion};
+use crate::distro::Target;
 use crate::record::{Record, ReleaseEntry, ResolveError};
-use std::str::FromStr;
-
-/// One release of one distro.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
-pub struct Target {
-    /// `debian`.
-    pub distro: DistroId,
-    /// The version as the record has it, whatever name was used: `13`.
-    pub version: ReleaseVersion,
-}
-
-impl std::fmt::Display for Target {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}:{}", self.distro, self.version)
-    }
-}
-
-/// A text is not the name of one release.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is not the name of a release: expected DISTRO:VERSION, for example debian:13")]
-pub struct NotATarget(String);
-
-impl FromStr for Target {
-    type Err = NotATarget;
-
-    fn from_str(text: &str) -> Result<Target, NotATarget> {
-        let named = || {
-            let (distro, version) = text.split_once(':')?;
-            Some(Target { distro: distro.parse().ok()?, version: version.parse().ok()? })
-        };
-        named().ok_or_else(|| NotATarget(text.chars().take(40).collect()))
-    }
-}
-
-/// Releases as a list of their names, for serde.
-pub(crate) mod texts {
-    use super::Target;
-    use serde::de::Error as _;
-    use serde::{Deserialize, Deserializer, Serializer};
-
-    pub(crate) fn serialize<S: Serializer>(targets: &[Target], serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(targets.iter().map(ToString::to_string))
-    }
-
-    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Target>, D::Error> {
-        let names = Vec::<String>::deserialize(deserializer)?;
-        names.iter().map(|name| name.parse().map_err(D::Error::custom)).collect()
-    }
-}
 
 /// Why a text names no releases.
 #[derive(Debug, thiserror::Error)]
@@ -129,19 +80,6 @@ mod tests {
         let every = names("all");
         assert!(all.iter().all(|name| every.iter().any(|e| e == name)), "{every:?}");
         assert_eq!(every.len(), Database::embedded().records().map(|r| r.releases.len()).sum::<usize>());
-    }
-
-    #[test]
-    fn one_release_is_read_by_its_name() {
-        let sid: Target = "debian:sid".parse().unwrap();
-        assert_eq!(
-            (sid.distro.as_str(), sid.version.as_str(), sid.to_string().as_str()),
-            ("debian", "sid", "debian:sid")
-        );
-        for wrong in ["debian", "debian:", ":13", "Debian:13", "debian:1/3", "debian:13,12", "a:b:c"] {
-            let error = wrong.parse::<Target>().unwrap_err().to_string();
-            assert!(error.starts_with(&format!("{wrong:?} is not the name of a release: expected ")), "{error}");
-        }
     }
 
     #[test]

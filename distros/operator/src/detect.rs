@@ -16,9 +16,8 @@ pub use own_record::{OwnRecord, own_record};
 
 use crate::os_release::OsRelease;
 use model::database::{Database, DatabaseError};
-use model::distro::{DistroId, ReleaseVersion};
+use model::distro::{DistroId, ReleaseVersion, Target};
 use model::record::{Record, ReleaseEntry, known};
-use model::target::Target;
 use root::{Root, RootError};
 use serde::Serialize;
 use std::path::Path;

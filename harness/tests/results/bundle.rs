@@ -134,7 +134,7 @@ fn what_is_no_bundle_is_bad_input_and_harms_nothing() {
     let mut changed = good.clone();
     changed.insert("journal.jsonl".to_owned(), Vec::new());
     for (files, why) in [
-        (without("SHA256SUMS"), "there is no SHA256SUMS"),
+        (without("SHA256SUMS"), "SHA256SUMS is missing"),
         (without("matrix.md"), "names a file that does not exist"),
         (changed, "journal.jsonl was changed or damaged"),
         (with(without("journal.jsonl"), "x", ""), "reading "),

@@ -38,7 +38,7 @@ fn what_is_no_run_and_a_folder_with_something_else_are_bad_input() {
     std::fs::write(dir.path().join("mine/index.html"), "mine").unwrap();
     std::fs::write(dir.path().join("no.tar.zst"), "no bundle").unwrap();
     for (arguments, expected) in [
-        (&["site", "--out", "mine"][..], "mine has index.html, which is not of a site"),
+        (&["site", "--out", "mine"][..], "mine contains index.html, which does not belong to a site"),
         (&["site", "mine", "--out", "site"], "error: mine: reading the run"),
         (&["site", "no.tar.zst", "--out", "site"], "error: no.tar.zst: "),
         (&["site", "nowhere", "--out", "site"], "error: nowhere: "),

@@ -3,9 +3,9 @@
 
 use model::arch::Arch;
 use model::database::Database;
+use model::distro::Target;
 use model::redact::{one_line, without_controls};
 use model::release::Release;
-use model::target::Target;
 use operator::detect::{self, BuiltFor, Detection, detect};
 use root::{Root, RootError};
 use std::path::Path;

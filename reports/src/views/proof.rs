@@ -213,7 +213,7 @@ mod tests {
                         *candidate = true;
                     }
                 },
-                "not usable for the records: the whole run: the run was about candidates",
+                "not usable for the records: the whole run: the run tested candidates or used another record",
             ),
             (
                 |event| {
@@ -247,6 +247,6 @@ mod tests {
             }
         });
         let said = render(&sample::standings(&lost));
-        assert!(said.contains("not for the records: debian:13/x86_64/container: tests: lost"), "{said}");
+        assert!(said.contains("not usable for the records: debian:13/x86_64/container: tests: lost"), "{said}");
     }
 }

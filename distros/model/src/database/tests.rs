@@ -1,8 +1,7 @@
 use super::*;
 use crate::arch::Arch;
-use crate::distro::ReleaseVersion;
+use crate::distro::{ReleaseVersion, Target};
 use crate::known_issues::KnownIssuesFile;
-use crate::target::Target;
 use crate::verified::{VerifiedEntry, VerifiedFile};
 
 #[test]

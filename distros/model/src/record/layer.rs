@@ -9,11 +9,10 @@ use super::resolve::merged;
 use super::{CommonFields, ComponentEntry, Fact, PerArch, Record, RecordError, ReleaseEntry, Source, misnamed};
 use crate::arch::Arch;
 use crate::diagnostic::{Diagnostic, finish};
-use crate::distro::{DistroId, ReleaseVersion};
+use crate::distro::{DistroId, ReleaseVersion, Target};
 use crate::package::PackageName;
 use crate::package_manager::PackageManager;
 use crate::syntax::Node;
-use crate::target::Target;
 use std::collections::BTreeMap;
 use std::ops::Range;
 

@@ -3,12 +3,11 @@
 use super::ComponentKind;
 use super::{CommonFields, ComponentEntry, Confidence, Fact, PerArch, Record, ReleaseEntry, known};
 use crate::arch::Arch;
-use crate::distro::DistroId;
+use crate::distro::{DistroId, Target};
 use crate::package::PackageName;
 use crate::package_manager::PackageManager;
 use crate::release::{ContainerManager, FilesystemDriver, Kernel, Release, Vmm};
 use crate::suggest::{did_you_mean, nearest};
-use crate::target::Target;
 
 /// Reasons why a record has no such release.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -1,5 +1,6 @@
 //! Kata's configuration as Kata would read it: the main file and its drop-ins, by the runtime's own rules.
 
+mod drop_in;
 mod kinds;
 mod known;
 
@@ -125,7 +126,7 @@ impl MergedConfiguration {
                 if replaced.contains_key(&path) {
                     continue;
                 }
-                match drop_in_text(root, &path, &name, runtime)? {
+                match drop_in::text(root, &path, &name, runtime)? {
                     Ok(text) => drop_ins.extend([(path, text)]),
                     Err(why) => merged.problems.push(Problem { file: path, line: None, message: why.to_string() }),
                 }
@@ -346,50 +347,6 @@ pub(super) fn settings_in(text: &str) -> Vec<Setting> {
         Some(Setting { table, key, value, why: String::new() })
     };
     leaves.into_iter().filter_map(setting).collect()
-}
-
-/// Why Kata would not start with what stands in the place of a drop-in.
-#[derive(Debug, thiserror::Error)]
-enum DropInError {
-    /// It cannot be looked at.
-    #[error(transparent)]
-    Look(RootError),
-    /// It is a link or a folder, which the runtime in Rust does not take.
-    #[error("Kata would not start: it accepts only regular files here, no links and no directories")]
-    NoRegularFile,
-    /// It has no text.
-    #[error("Kata would not start: {name} cannot be read: {why}")]
-    NoText {
-        /// Its name.
-        name: String,
-        /// The reason.
-        why: RootError,
-    },
-}
-
-/// A drop-in's text, or why Kata would not start with what stands there.
-///
-/// # Errors
-///
-/// That nobody can tell which.
-fn drop_in_text(
-    root: &Root,
-    path: &Path,
-    name: &str,
-    runtime: Runtime,
-) -> Result<Result<String, DropInError>, RootError> {
-    let is_link_or_folder = match root.symlink_metadata(path) {
-        Err(error) if error.is_unreadable() => return Err(error),
-        Err(error) => return Ok(Err(DropInError::Look(error))),
-        Ok(meta) => !meta.is_file(),
-    };
-    if runtime == Runtime::Rs && is_link_or_folder {
-        return Ok(Err(DropInError::NoRegularFile));
-    }
-    match root.utf8(path) {
-        Err(error) if error.is_unreadable() => Err(error),
-        text => Ok(text.map_err(|why| DropInError::NoText { name: name.to_owned(), why })),
-    }
 }
 
 fn flatten(table: &dyn TableLike, path: &mut Vec<String>, text: &str, leaves: &mut Vec<(Vec<String>, Value, usize)>) {

@@ -232,7 +232,7 @@ fn what_is_in_an_image_is_what_its_digests_say() {
     let made = Made::new();
     made.saved();
     std::fs::remove_file(made.dir.path().join("b/layer.tar")).unwrap();
-    assert!(made.refused().contains("it lacks /b/layer.tar"));
+    assert!(made.refused().contains("/b/layer.tar is missing"));
 }
 
 #[test]
