@@ -193,6 +193,24 @@ fn every_dependency_is_used() {
     );
 }
 
+/// GitHub rejects a workflow that is not YAML as a whole, and only when it is to run: `run: … crash::` is a key without a
+/// value there.
+#[test]
+fn workflows_are_yaml() {
+    let mut found = 0;
+    for folder in ["workflows", "actions/shard", "ISSUE_TEMPLATE"] {
+        let entries = fs::read_dir(repository().join(".github").join(folder)).unwrap();
+        for path in
+            entries.map(|entry| entry.unwrap().path()).filter(|path| path.extension().is_some_and(|e| e == "yml"))
+        {
+            let parsed = serde_yaml::from_str::<Value>(&read(&path));
+            assert!(parsed.is_ok(), "{}: {}", path.display(), parsed.unwrap_err());
+            found += 1;
+        }
+    }
+    assert!(found >= 6, "only {found} files were found");
+}
+
 /// If the reason of an ignored test names a step of `.ci/nightly`, the step exists; otherwise nothing would run the
 /// test.
 #[test]
