@@ -19,7 +19,7 @@ fn repository() -> PathBuf {
 }
 
 /// The test that fails in all runs here. It is the only one required for its capability, which the record has as
-/// supported.
+/// offered.
 const OFFERED: &str = "smoke::qemu_has_vhost_user_blk";
 
 /// Writes the bundle of a generated run to `bundles`.

@@ -24,7 +24,7 @@ const MOST_SIGHTINGS: usize = 6;
 pub enum Reproduced {
     /// It was not run.
     NotRun,
-    /// The exit codes, one for each clean tree; `None` if the script was killed.
+    /// The exit codes, one for each clean tree; `None` if a signal or the time limit ended the script.
     Ran(Vec<Option<i32>>),
 }
 
