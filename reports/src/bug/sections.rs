@@ -42,7 +42,7 @@ impl Reproduced {
             Some(1) => "not reproduced".to_owned(),
             Some(CANNOT_TELL) => "could not tell".to_owned(),
             Some(code) => format!("ended with {code}"),
-            None => "was killed by a signal".to_owned(),
+            None => "was killed by a signal or at its time limit".to_owned(),
         };
         let words: Vec<String> = codes.iter().map(word).collect();
         let said = match words.split_first() {
