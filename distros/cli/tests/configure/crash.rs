@@ -281,7 +281,7 @@ fn edited_after_a_kill((file, before, call, again): &Torn<'_>, calls: &[&str], e
                     let aside = std::fs::read_to_string(aside).unwrap_or_default();
                     assert!(is_there() || aside == changed, "{point}: {}", machine.read(file));
                     assert!(
-                        is_there() || forced.stderr.contains("which is now in /etc/containerd/.kata-osinfo.theirs.1 "),
+                        is_there() || forced.stderr.contains("now in /etc/containerd/.kata-osinfo.theirs.1 "),
                         "{}",
                         forced.stderr
                     );
