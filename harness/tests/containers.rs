@@ -256,8 +256,8 @@ fn what_a_killed_agent_has_left_is_removed_by_the_next_one() {
     assert!(!Path::new("/sys/class/net").join(&bridge).exists(), "{bridge}");
 }
 
-/// Tests with a real Kata, whose paths are in the environment: `KATA_QUALIFY_KATA_SHIM`, `…_CONFIGURATION`, `…_INITRD`,
-/// `…_VERSION`, `…_KERNEL` (the guest's release).
+/// Tests with a real Kata. The environment names its files and versions: `KATA_QUALIFY_KATA_SHIM`,
+/// `…_CONFIGURATION`, `…_INITRD`, `…_VERSION`, `…_KERNEL` (the guest's release).
 #[test]
 #[ignore = "by hand: KATA_QUALIFY_KATA_SHIM names a shim of Kata"]
 fn every_twin_passes_under_real_kata() {

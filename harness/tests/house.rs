@@ -133,8 +133,8 @@ fn a_circle_is_told_with_who_imports_whom() {
     assert_eq!(circles_of(&[error, base, tests, sample]), Vec::<String>::new());
 }
 
-/// `cargo test` compiles nothing again that `cargo run` has compiled: a library with other features, or another profile,
-/// would be compiled twice with all that depends on it.
+/// `cargo test` compiles nothing again that `cargo run` has compiled: a library with other features or another profile
+/// would be compiled twice, with everything that depends on it.
 #[test]
 fn what_runs_and_what_is_tested_are_compiled_once() {
     let run = units(&["build", "--bin", "kata-qualify"]);
@@ -153,13 +153,13 @@ fn what_runs_and_what_is_tested_are_compiled_once() {
 fn units(command: &[&str]) -> BTreeSet<String> {
     let mut cargo = Command::new(env!("CARGO"));
     cargo.args(command).args(["--offline", "--locked", "--unit-graph", "-Zunstable-options"]);
-    // Only a nightly cargo prints its plan; a released one is told that it is one.
+    // Only a nightly cargo prints its plan; this variable makes a released one accept the option, too.
     let output = cargo.env("RUSTC_BOOTSTRAP", "1").current_dir(repository()).output().unwrap_or_else(|e| panic!("{e}"));
     assert!(output.status.success(), "cargo: {}", String::from_utf8_lossy(&output.stderr));
     let graph: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("cargo's plan: {e}"));
     let unit = |unit: &Value| {
         let mut profile = unit["profile"].clone();
-        // `dev` or `test`; that alone compiles nothing again.
+        // The profile's name is `dev` or `test`; a difference in the name alone compiles nothing again.
         if let Some(profile) = profile.as_object_mut() {
             profile.remove("name");
         }
@@ -191,6 +191,24 @@ fn every_dependency_is_used() {
          it",
         unused.join("\n")
     );
+}
+
+/// GitHub rejects a workflow that is not YAML as a whole, and only when it is to run: `run: … crash::` is a key without a
+/// value there.
+#[test]
+fn workflows_are_yaml() {
+    let mut found = 0;
+    for folder in ["workflows", "actions/shard", "ISSUE_TEMPLATE"] {
+        let entries = fs::read_dir(repository().join(".github").join(folder)).unwrap();
+        for path in
+            entries.map(|entry| entry.unwrap().path()).filter(|path| path.extension().is_some_and(|e| e == "yml"))
+        {
+            let parsed = serde_yaml::from_str::<Value>(&read(&path));
+            assert!(parsed.is_ok(), "{}: {}", path.display(), parsed.unwrap_err());
+            found += 1;
+        }
+    }
+    assert!(found >= 6, "only {found} files were found");
 }
 
 /// If the reason of an ignored test names a step of `.ci/nightly`, the step exists; otherwise nothing would run the

@@ -27,7 +27,7 @@ enum Point {
     BringUp,
     /// The environment was probed, and no test has started.
     AfterProbe,
-    /// A test with a guest, not the first one, has started and not ended.
+    /// A test after the first one with a guest has started and not ended.
     MidTest,
     /// Every test has ended, but the run has not.
     End,

@@ -1,37 +1,37 @@
 package osinfo
 
-// Check is the answer of `check`; the last three are those of `check --all`.
+// Check is the answer of `check`. Verified, Matches and Configured are set only by `check --all`.
 type Check struct {
 	Document
-	// System that it is about.
+	// System that was examined.
 	System System `json:"system"`
-	// Installed says whether all that was asked for is there.
+	// Installed is true if all requested components are installed.
 	Installed bool `json:"installed"`
-	// Components as they are on the system.
+	// Components of the record, and their state on the system.
 	Components []Component `json:"components"`
-	// NotInRecord are kinds that Kata needs and of which the record has none.
+	// NotInRecord lists kinds of components that Kata needs and the record does not have.
 	NotInRecord []string `json:"not-in-record"`
-	// Verified is each recorded run beside what is installed.
+	// Verified has the recorded runs, each compared with the installed packages.
 	Verified []Standing `json:"verified"`
-	// Matches says whether all versions are those that were verified.
+	// Matches is true if all installed versions are the verified ones.
 	Matches bool `json:"matches"`
-	// Configured is what is wrong with what was configured.
+	// Configured lists problems of the configuration that `configure` wrote.
 	Configured []Problem `json:"configured"`
 }
 
-// Component is one of Kata's needs as it is on a system.
+// Component is one of Kata's components on a system.
 type Component struct {
 	// Kind is `vmm`, `fs`, `kernel`, `container-manager` and so on.
 	Kind string `json:"kind"`
 	// Name in the record.
 	Name string `json:"name"`
-	// Installed says whether it can be used.
+	// Installed is true if the component can be used.
 	Installed bool `json:"installed"`
 	// Presence is `installed`, `not-installed`, `not-packaged`, `unreadable` or `unknown`.
 	Presence string `json:"presence"`
-	// Path of the file, or empty.
+	// Path of the component's file, or empty.
 	Path string `json:"path"`
-	// Resolved is where its links lead, if elsewhere.
+	// Resolved is the target of the path's symbolic links, if it differs from the path.
 	Resolved string `json:"resolved"`
 	// Package that owns the file, or nil.
 	Package *Installed `json:"package"`
@@ -39,17 +39,17 @@ type Component struct {
 	Version string `json:"version"`
 	// Packages that the record names.
 	Packages []Wanted `json:"packages"`
-	// Problem says what is wrong, or is empty.
+	// Problem of the component, or empty.
 	Problem string `json:"problem"`
-	// Said is what the program answered with `--run-programs`.
+	// Said is the program's answer to `--version`; only with `--run-programs`.
 	Said *Said `json:"said"`
 }
 
 // Installed is an installed package.
 type Installed struct {
-	// Package is its name.
+	// Package is the package's name.
 	Package string `json:"package"`
-	// Version of it.
+	// Version of the package.
 	Version string `json:"version"`
 }
 
@@ -57,19 +57,19 @@ type Installed struct {
 type Wanted struct {
 	// Name in the record.
 	Name string `json:"name"`
-	// Installed is what has that name, or provides it.
+	// Installed packages that have that name or provide it.
 	Installed []Installed `json:"installed"`
 }
 
-// Said is what a program answered when it was asked for its version: one of the two.
+// Said is a program's answer to `--version`; one of the two fields is set.
 type Said struct {
 	// Version is the first line that it printed.
 	Version string `json:"version"`
-	// Nothing is why there is none.
+	// Nothing is the reason why there is no version.
 	Nothing string `json:"nothing"`
 }
 
-// Standing is a recorded run beside what is installed.
+// Standing is a recorded run, compared with the installed packages.
 type Standing struct {
 	// Profile is the range of Kata versions: `go-3.32`.
 	Profile string `json:"profile"`
@@ -77,42 +77,43 @@ type Standing struct {
 	Environment string `json:"environment"`
 	// Basis is `hardware` or `emulated`.
 	Basis string `json:"basis"`
-	// Shaped says that keys, an image or records of the caller's vouched for the packages, which may not have been the distro's own.
+	// Shaped is true if the caller's own keys, image or records vouched for the packages, which then may not be the
+	// distro's own.
 	Shaped bool `json:"shaped"`
-	// Tested is the day, `2026-11-29`.
+	// Tested is the day of the run, `2026-11-29`.
 	Tested string `json:"tested"`
-	// AgeDays is how long ago that was.
+	// AgeDays is the number of days since then.
 	AgeDays int `json:"age-days"`
-	// Harness is kata-qualify's version.
+	// Harness is the version of kata-qualify.
 	Harness string `json:"harness"`
-	// Capabilities that were asked for.
+	// Capabilities that were requested.
 	Capabilities []Judged `json:"capabilities"`
-	// Versions then and now.
+	// Versions of the packages, verified and installed.
 	Versions []VersionPair `json:"versions"`
-	// Supported says whether all these capabilities are.
+	// Supported is true if all these capabilities are supported.
 	Supported bool `json:"supported"`
-	// Matches says whether all versions are the same.
+	// Matches is true if all installed versions are the verified ones.
 	Matches bool `json:"matches"`
 }
 
 // Verified is the answer of `verified`.
 type Verified struct {
 	Document
-	// System that it is about.
+	// System that was examined.
 	System System `json:"system"`
-	// Verified says whether all profiles are.
+	// Verified is true if all profiles are verified.
 	Verified bool `json:"verified"`
-	// Profiles that were asked for.
+	// Profiles that were requested.
 	Profiles []VerifiedProfile `json:"profiles"`
 }
 
-// VerifiedProfile says whether runs have proved, together, all that was asked for of a profile, in the versions that are
-// installed.
+// VerifiedProfile tells whether recorded runs together proved all requested capabilities of a profile with the
+// installed versions.
 type VerifiedProfile struct {
 	// Profile is the range of Kata versions: `go-3.32`.
 	Profile string `json:"profile"`
-	// Verified says whether they have.
+	// Verified is true if they did.
 	Verified bool `json:"verified"`
-	// Entries are all runs.
+	// Entries are the recorded runs of the profile.
 	Entries []Standing `json:"entries"`
 }

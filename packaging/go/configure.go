@@ -1,45 +1,45 @@
 package osinfo
 
-// Way is the answer of `fallback`, and that of `configure` where it does not get as far: what to do next.
+// Way is the answer of `fallback`, and of `configure` if something must be done first: the next steps.
 type Way struct {
 	Document
-	// Outcome is `configure`, `install`, `describe`, `unsupported` or `build`; of `configure` also `assumed`.
+	// Outcome is `configure`, `install`, `describe`, `unsupported` or `build`; with `configure` also `assumed`.
 	Outcome string `json:"outcome"`
-	// Release that it is about.
+	// Release of the system.
 	Release Release `json:"release"`
 	// Profile is the range of Kata versions: `go-3.32`.
 	Profile string `json:"profile"`
-	// Configuration of the outcome `configure`.
+	// Configuration, for the outcome `configure`.
 	Configuration *Configuration `json:"configuration"`
-	// Missing of the outcome `install`.
+	// Missing component, for the outcome `install`.
 	Missing *Missing `json:"missing"`
-	// Component of the outcome `describe`: the distro does not package it.
+	// Component that the distro does not package, for the outcome `describe`.
 	Component string `json:"component"`
-	// Record of the outcome `describe`, to be completed and put into /etc/kata-osinfo.
+	// Record to complete and put into /etc/kata-osinfo, for the outcome `describe`.
 	Record string `json:"record"`
-	// Capability of the outcome `unsupported`.
+	// Capability that is not supported, for the outcome `unsupported`.
 	Capability string `json:"capability"`
-	// Why of the outcome `unsupported`: each independent cause.
+	// Why it is not supported, for the outcome `unsupported`: all independent causes.
 	Why []string `json:"why"`
-	// Instead of the outcome `unsupported`: what to do.
+	// Instead is the advice for the outcome `unsupported`.
 	Instead string `json:"instead"`
-	// PassedOver of the outcome `build`: shared filesystems that do not work.
+	// PassedOver lists shared filesystems that do not work, for the outcome `build`.
 	PassedOver []PassedOver `json:"passed-over"`
-	// Choices of the outcome `build`: what takes less than one, the best first.
+	// Choices are alternatives without a build, the best first, for the outcome `build`.
 	Choices []Choice `json:"choices"`
-	// Instructions of the outcome `build`.
+	// Instructions for the outcome `build`.
 	Instructions []Instructions `json:"instructions"`
-	// Facts of the outcome `assumed`, which nobody has checked.
+	// Facts that nobody has checked, for the outcome `assumed`.
 	Facts []string `json:"facts"`
 }
 
-// Configuration is Kata's for a machine.
+// Configuration is a configuration of Kata for a machine.
 type Configuration struct {
 	// Profile is the range of Kata versions: `go-3.32`.
 	Profile string `json:"profile"`
 	// Runtime is `go` or `rs`.
 	Runtime string `json:"runtime"`
-	// Kata is its version.
+	// Kata is the version of Kata.
 	Kata string `json:"kata"`
 	// Hypervisor is QEMU's path.
 	Hypervisor string `json:"hypervisor"`
@@ -47,27 +47,27 @@ type Configuration struct {
 	Machine string `json:"machine"`
 	// Share is the shared filesystem.
 	Share Share `json:"share"`
-	// Cache of virtio-fs.
+	// Cache mode of virtio-fs.
 	Cache string `json:"cache"`
-	// ExtraArgs of virtio-fs's daemon.
+	// ExtraArgs are further arguments of virtiofsd.
 	ExtraArgs []string `json:"extra-args"`
-	// BlockAIO where Kata's default does not work: `threads`.
+	// BlockAIO is set if Kata's default does not work: `threads`.
 	BlockAIO string `json:"block-aio"`
-	// Boot is what guests boot.
+	// Boot is the kernel and the image or initrd of guests.
 	Boot Boot `json:"boot"`
-	// ImageAsDisk says that Kata's image must be a disk.
+	// ImageAsDisk is true if guests must get Kata's image as a disk.
 	ImageAsDisk bool `json:"image-as-disk"`
-	// UnprovenImage says that guests boot Kata's image, and no run proved that they can.
+	// UnprovenImage is true if guests boot Kata's image and no run proved that this works.
 	UnprovenImage bool `json:"unproven-image"`
-	// InDoubt says that something is in doubt of what guests boot, or of what is plugged into them.
+	// InDoubt is true if the guest's kernel or initrd is in doubt, or hotplug that is known not to work is forced.
 	InDoubt bool `json:"in-doubt"`
-	// Emulated says that deadlines are stretched.
+	// Emulated is true if deadlines are extended, because guests are emulated.
 	Emulated bool `json:"emulated"`
-	// Production says whether it is fit for that.
+	// Production is true if the configuration is fit for production: nothing is forced or in doubt.
 	Production bool `json:"production"`
-	// Notes of what a reader should know.
+	// Notes for the reader.
 	Notes []Note `json:"notes"`
-	// PassedOver are filesystems that were preferred and do not work.
+	// PassedOver lists preferred shared filesystems that do not work.
 	PassedOver []PassedOver `json:"passed-over"`
 }
 
@@ -75,67 +75,67 @@ type Configuration struct {
 type Share struct {
 	// Name is `virtio-fs`, `virtio-9p` or `none`.
 	Name string `json:"name"`
-	// Daemon is the path of virtio-fs's.
+	// Daemon is the path of virtiofsd.
 	Daemon string `json:"daemon"`
 }
 
-// Boot is what guests boot.
+// Boot is the kernel and initrd of guests.
 type Boot struct {
-	// What is `initrd`, or `kata`: what Kata's configuration says.
+	// What is `initrd`, or `kata` for the kernel and image in Kata's configuration.
 	What string `json:"what"`
-	// Kernel of `initrd`.
+	// Kernel is the path of the kernel, if What is `initrd`.
 	Kernel string `json:"kernel"`
-	// Initrd of `initrd`.
+	// Initrd is the path of the initrd, if What is `initrd`.
 	Initrd string `json:"initrd"`
 }
 
-// Note is one thing to know.
+// Note is a remark about one setting.
 type Note struct {
-	// About is a key of Kata's.
+	// About is a key of Kata's configuration.
 	About string `json:"about"`
 	// Text for people.
 	Text string `json:"text"`
 }
 
-// PassedOver is a filesystem that cannot be used.
+// PassedOver is a shared filesystem that cannot be used.
 type PassedOver struct {
 	// Name is `virtio-fs`.
 	Name string `json:"name"`
-	// Why: each independent reason.
+	// Why lists all independent reasons.
 	Why []string `json:"why"`
-	// Install are the packages that would bring it, where only they are missing.
+	// Install lists packages that would provide the filesystem, if only they are missing.
 	Install []string `json:"install"`
-	// Forceable is what `--force` can choose all the same, or nil.
+	// Forceable is the share that `--force` can still choose, or nil.
 	Forceable *Share `json:"forceable"`
 }
 
-// Missing is what is not on the machine and can be.
+// Missing is a component that is not installed and can be.
 type Missing struct {
 	// Component is `qemu`, `virtio-fs`.
 	Component string `json:"component"`
-	// Why says what exactly is missing.
+	// Why names exactly what is missing.
 	Why string `json:"why"`
-	// Packages that bring it.
+	// Packages that provide the component.
 	Packages []string `json:"packages"`
 }
 
-// Choice is a way that does without a build.
+// Choice is an alternative without a build.
 type Choice struct {
 	// What is `katas-virtiofsd` or `no-shared-fs`.
 	What string `json:"what"`
-	// Text says what to do, and what it costs.
+	// Text describes the steps and their cost.
 	Text string `json:"text"`
 	// Record for /etc/kata-osinfo, or empty.
 	Record string `json:"record"`
 }
 
-// Instructions say how to build a component and make it known.
+// Instructions describe how to build a component and add a record of it.
 type Instructions struct {
 	// Component is `qemu` or `virtiofsd`.
 	Component string `json:"component"`
-	// Version that is built.
+	// Version of the component.
 	Version string `json:"version"`
-	// Source is where Kata names that version.
+	// Source is the place in Kata's source that names the version.
 	Source string `json:"source"`
 	// Dependencies are packages that the build needs.
 	Dependencies []string `json:"dependencies"`
@@ -143,16 +143,16 @@ type Instructions struct {
 	Commands []string `json:"commands"`
 	// Record for /etc/kata-osinfo.
 	Record string `json:"record"`
-	// RecordPath is where it goes.
+	// RecordPath is the path for that record.
 	RecordPath string `json:"record-path"`
-	// Exercised is what was seen when these commands were run on this release; empty where they were not.
+	// Exercised is the result of these commands on this release; empty if they were never run there.
 	Exercised string `json:"exercised"`
-	// Notes of what to know before.
+	// Notes to read before the build.
 	Notes []string `json:"notes"`
 }
 
-// Configure is the answer of `configure`. Where [Way.Outcome] is not `configure` nothing was written, and the rest is
-// empty.
+// Configure is the answer of `configure`. If [Way.Outcome] is not `configure`, nothing was written, and the other
+// fields are empty.
 type Configure struct {
 	Way
 	// Arch is Kata's name of the architecture.
@@ -161,83 +161,83 @@ type Configure struct {
 	KataConfig KataConfig `json:"kata-config"`
 	// Warnings for people.
 	Warnings []string `json:"warnings"`
-	// Theirs are values of others.
+	// Theirs lists values that other tools or the admin have set.
 	Theirs []ForeignValue `json:"theirs"`
-	// Settings that are written.
+	// Settings that were written, or would be.
 	Settings []Setting `json:"settings"`
-	// Files that are written.
+	// Files that were written, or would be.
 	Files []string `json:"files"`
-	// TakenBack are files that are written no more.
+	// TakenBack lists files that are no longer written.
 	TakenBack []string `json:"taken-back"`
-	// Written says whether anything was, which `--dry-run` does not.
+	// Written is true if anything was written; `--dry-run` writes nothing.
 	Written bool `json:"written"`
-	// Diff of all files, without what may be secret.
+	// Diff of all files, without text that may be secret.
 	Diff string `json:"diff"`
-	// NotEffective are keys that do not have the value that they were to have.
+	// NotEffective lists keys that do not have their intended value.
 	NotEffective []NotEffective `json:"not-effective"`
 }
 
 // KataConfig is the file that Kata reads.
 type KataConfig struct {
-	// Path of it.
+	// Path of the file.
 	Path string `json:"path"`
-	// CopiedFrom is Kata's own, where Kata is to read a copy.
+	// CopiedFrom is Kata's own file, if Kata reads a copy.
 	CopiedFrom string `json:"copied-from"`
-	// NamedBy says who names it.
+	// NamedBy tells what names the file.
 	NamedBy string `json:"named-by"`
-	// Others that another build of the runtime would read instead.
+	// Others are files that another build of the runtime would read instead.
 	Others []string `json:"others"`
-	// Siblings have the same drop-ins.
+	// Siblings are other configurations with the same drop-ins.
 	Siblings []Sibling `json:"siblings"`
 }
 
-// Sibling is a configuration beside another one.
+// Sibling is a configuration in the same directory as another one, with which it shares its drop-ins.
 type Sibling struct {
-	// Path of it.
+	// Path of the configuration.
 	Path string `json:"path"`
-	// Alike says that it is for ordinary guests of QEMU, too.
+	// Alike is true if it is for ordinary guests of QEMU, too.
 	Alike bool `json:"alike"`
 }
 
-// ForeignValue is one that somebody else has set.
+// ForeignValue is a value that another tool or the admin has set.
 type ForeignValue struct {
 	// Key is `hypervisor.qemu.path`.
 	Key string `json:"key"`
 	// File that sets it.
 	File string `json:"file"`
-	// Line in it, from 1, or 0.
+	// Line in the file, from 1, or 0.
 	Line int `json:"line"`
 	// Fate is `overridden`, `extended` or `kept`.
 	Fate string `json:"fate"`
-	// Was is theirs.
+	// Was is the foreign value.
 	Was any `json:"was"`
-	// Ours is what it is to be; what it would be where theirs is kept, nil where ours has no such key.
+	// Ours is kata-osinfo's value, even if the foreign value is kept; nil if kata-osinfo has no such key.
 	Ours any `json:"ours"`
 }
 
 // Setting is one key of Kata's configuration.
 type Setting struct {
-	// Table is where it stands: `hypervisor`, `qemu`.
+	// Table that has the key: `hypervisor`, `qemu`.
 	Table []string `json:"table"`
 	// Key is `virtio_fs_daemon`.
 	Key string `json:"key"`
-	// Value is a text, a number, a boolean or a list of texts.
+	// Value is a string, a number, a boolean or a list of strings.
 	Value any `json:"value"`
-	// Why it has that value.
+	// Why is the reason for the value.
 	Why string `json:"why"`
 }
 
-// NotEffective is a key that does not have the value that it was to have.
+// NotEffective is a key that does not have its intended value.
 type NotEffective struct {
 	// Key is `hypervisor.qemu.path`.
 	Key string `json:"key"`
-	// Wanted is what it was to be.
+	// Wanted is the intended value.
 	Wanted any `json:"wanted"`
-	// Found is what it is; nil where it is set nowhere.
+	// Found is the effective value; nil if the key is not set anywhere.
 	Found any `json:"found"`
 	// File that sets it, or empty.
 	File string `json:"file"`
-	// Line in it, from 1, or 0.
+	// Line in the file, from 1, or 0.
 	Line int `json:"line"`
 }
 
@@ -246,20 +246,20 @@ type Unconfigure struct {
 	Document
 	// Outcome is `unconfigure`.
 	Outcome string `json:"outcome"`
-	// Written says whether anything was, which `--dry-run` does not.
+	// Written is true if anything was written; `--dry-run` writes nothing.
 	Written bool `json:"written"`
-	// Files that are as they were.
+	// Files that were restored.
 	Files []string `json:"files"`
-	// Kept is what is still there.
+	// Kept lists files that still have something of kata-osinfo's.
 	Kept []Kept `json:"kept"`
-	// Diff of all files, without what may be secret.
+	// Diff of all files, without text that may be secret.
 	Diff string `json:"diff"`
 }
 
-// Kept is something that was not taken back.
+// Kept is something that was not removed.
 type Kept struct {
 	// Path of the file.
 	Path string `json:"path"`
-	// Why it stays.
+	// Why is the reason for keeping it.
 	Why string `json:"why"`
 }

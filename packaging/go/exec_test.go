@@ -58,7 +58,7 @@ kernel_modules=[]
 internetworking_model="tcfilter"
 `
 
-// system makes a small system, and a client of the program that is to be tried on it.
+// system makes a small system, and a client that runs the program on it.
 func system(t *testing.T) *Client {
 	t.Helper()
 	program := os.Getenv("KATA_OSINFO")
@@ -93,7 +93,7 @@ func system(t *testing.T) *Client {
 	return &Client{Path: program, Root: root}
 }
 
-// asked is what a call answers, read strictly: what the program says and these types do not have is found here.
+// asked returns the answer of a call, decoded strictly: a key that the types do not have fails the test.
 func asked[T any](t *testing.T, client *Client, call string, arguments ...string) (T, error) {
 	t.Helper()
 	document, err := client.Run(context.Background(), call, arguments...)

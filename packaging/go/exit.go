@@ -6,35 +6,35 @@ import (
 	"strings"
 )
 
-// ExitCode is how kata-osinfo ended where all is not well; [errors.Is] finds it in an [*ExitError].
+// ExitCode is a nonzero exit code of kata-osinfo; [errors.Is] finds it in an [*ExitError].
 type ExitCode int
 
 const (
-	// ExitNo is a no: something is not installed, a combination is not verified, or its versions have changed.
+	// ExitNo means no: something is not installed, a combination is not verified, or its versions have changed.
 	ExitNo ExitCode = 1
-	// ExitBadInput is bad usage, or input that cannot be used.
+	// ExitBadInput means bad usage, or input that cannot be used.
 	ExitBadInput ExitCode = 2
-	// ExitUnknown says that the system, its release or a fact is not known, or only assumed; that this user may not read or
-	// write something; or that all is done and could not be printed.
+	// ExitUnknown means that the system, its release or a fact is unknown or only assumed; that this user may not read or
+	// write something; or that everything was done but the answer could not be printed.
 	ExitUnknown ExitCode = 3
-	// ExitFailed says that the package manager failed, or is not there.
+	// ExitFailed means that the package manager failed, or is missing.
 	ExitFailed ExitCode = 4
-	// ExitLocked says that another package manager held its database for too long.
+	// ExitLocked means that another package manager locked the package database for too long.
 	ExitLocked ExitCode = 5
-	// ExitNotExercised says that the package manager is recognised, but not run by the program.
+	// ExitNotExercised means that kata-osinfo recognises the package manager, but does not run it.
 	ExitNotExercised ExitCode = 6
-	// ExitRefused says that it is known not to work, and was not forced.
+	// ExitRefused means that the request is known not to work, and was not forced.
 	ExitRefused ExitCode = 10
-	// ExitMissing says that something must be installed, or described in /etc/kata-osinfo, first.
+	// ExitMissing means that something must first be installed, or described in /etc/kata-osinfo.
 	ExitMissing ExitCode = 11
-	// ExitNothingWorks says that nothing that is there works, and something must be built.
+	// ExitNothingWorks means that no available component works, and something must be built.
 	ExitNothingWorks ExitCode = 12
-	// ExitNotEffective says that not everything that was written, or taken back, took effect, or that a text of others is
-	// out of its place: this call has put it aside, or has not put it back.
+	// ExitNotEffective means that not everything that was written or taken back took effect, or that another tool's text
+	// is out of its place: this call put it aside, or did not put it back.
 	ExitNotEffective ExitCode = 13
 )
 
-// Error is the code's meaning.
+// Error returns the meaning of the code.
 func (c ExitCode) Error() string {
 	switch c {
 	case ExitNo:
@@ -42,42 +42,42 @@ func (c ExitCode) Error() string {
 	case ExitBadInput:
 		return "bad usage, or input that cannot be used"
 	case ExitUnknown:
-		return "the system, its release or a fact is not known"
+		return "the system, its release or a fact is unknown"
 	case ExitFailed:
-		return "the package manager failed, or is not there"
+		return "the package manager failed, or is missing"
 	case ExitLocked:
-		return "another package manager held its database for too long"
+		return "another package manager locked the package database for too long"
 	case ExitNotExercised:
-		return "the package manager is not run by the program"
+		return "kata-osinfo does not run this package manager"
 	case ExitRefused:
 		return "it is known not to work"
 	case ExitMissing:
 		return "something must be installed or described first"
 	case ExitNothingWorks:
-		return "nothing that is there works"
+		return "no available component works"
 	case ExitNotEffective:
 		return "not everything took effect"
 	}
 	return fmt.Sprintf("exit code %d", int(c))
 }
 
-// ExitError is an end that is not well.
+// ExitError is a nonzero exit of kata-osinfo.
 type ExitError struct {
-	// Code is the exit code, which the error unwraps to.
+	// Code is the exit code; the error unwraps to it.
 	Code ExitCode
-	// Kind of a call that came to no answer: `unknown-system`; empty where there is one.
+	// Kind of the error, such as `unknown-system`; empty if the call has an answer.
 	Kind string
-	// Message is what is wrong with such a call.
+	// Message of the error; empty if the call has an answer.
 	Message string
-	// Hint is what to do about it, where that is known.
+	// Hint is advice, if any is known.
 	Hint string
-	// Problems of an answer, each as people are told it.
+	// Problems of the answer, with messages for people.
 	Problems []Problem
-	// Stderr is what the program told people besides.
+	// Stderr is the program's standard error.
 	Stderr string
 }
 
-// Error is what is wrong.
+// Error returns the message, or the messages of all problems.
 func (e *ExitError) Error() string {
 	told := []string{e.Message}
 	if e.Message == "" {
@@ -92,42 +92,42 @@ func (e *ExitError) Error() string {
 	return Program + ": " + strings.Join(told, "; ")
 }
 
-// Unwrap is the code.
+// Unwrap returns the exit code.
 func (e *ExitError) Unwrap() error {
 	return e.Code
 }
 
-// Problem is what stands behind an exit code that is not 0, or a text of others that lies aside.
+// Problem is a reason for a nonzero exit code, or another tool's text that was put aside.
 type Problem struct {
 	// Message for people.
 	Message string `json:"message"`
-	// File that it is about, where it is about one.
+	// File that the problem is about, or empty.
 	File string `json:"file"`
-	// Line in it, from 1; 0 where it is about the whole file.
+	// Line in the file, from 1; 0 if the problem is about the whole file.
 	Line int `json:"line"`
-	// Hint is what to do about it, where that is known.
+	// Hint is advice, if any is known.
 	Hint string `json:"hint"`
 }
 
-// Document is what all answers have.
+// Document has the keys that all answers have in common.
 type Document struct {
-	// Version of the form.
+	// Version of the document's format.
 	Version int `json:"version"`
-	// Problems that stand behind an exit code that is not 0; with 0, texts of others that lie aside since an earlier call
-	// was killed.
+	// Problems are the reasons for a nonzero exit code. With 0, they are other tools' texts that have been aside since an
+	// earlier call was killed.
 	Problems []Problem `json:"problems"`
 }
 
-// failure is a call that came to no answer.
+// failure is the document of a call without an answer.
 type failure struct {
 	Document
-	// Error says why.
+	// Error is the reason.
 	Error struct {
-		// Kind of it, for programs.
+		// Kind of the error, for programs.
 		Kind string `json:"kind"`
 		// Message for people.
 		Message string `json:"message"`
-		// Hint is what to do.
+		// Hint is advice.
 		Hint string `json:"hint"`
 	} `json:"error"`
 }
@@ -136,7 +136,7 @@ func exitError(code ExitCode, document []byte, stderr string) *ExitError {
 	failed := &ExitError{Code: code, Stderr: strings.TrimSpace(stderr)}
 	var told failure
 	if err := json.Unmarshal(document, &told); err != nil {
-		// Then standard error says it.
+		// Without a document, standard error has the message.
 		failed.Message = failed.Stderr
 		return failed
 	}

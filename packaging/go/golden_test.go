@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// strictly decodes a document; a key that the type does not have is an error here, and passed over by callers.
+// strictly decodes a document. A key that the type does not have is an error here; the package itself ignores it.
 func strictly[T any](t *testing.T, document []byte) T {
 	t.Helper()
 	var answer T
@@ -22,7 +22,7 @@ func strictly[T any](t *testing.T, document []byte) T {
 	return answer
 }
 
-// golden is a document as the program says it, which a test of the program's holds against it.
+// golden reads a document of testdata, which a test of kata-osinfo compares with the program's output.
 func golden[T any](t *testing.T, name string) T {
 	t.Helper()
 	document, err := os.ReadFile(filepath.Join("testdata", name+".json"))

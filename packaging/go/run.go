@@ -1,14 +1,14 @@
-// Package osinfo asks kata-osinfo: which Linux distro a system is, what that distro packages for Kata Containers, what of
-// it is installed, and whether it was seen to work.
+// Package osinfo runs kata-osinfo to find out which Linux distro a system is, what the distro packages for Kata
+// Containers, which of these packages are installed, and whether they were proved to work.
 //
-// Each call of [Client] runs the program once and reads the one JSON document that it prints.
+// Each call of [Client] runs the program once and reads the JSON document that it prints.
 // The arguments are the command's own (`kata-osinfo check --help`), without `--format`, `--root` and `--records`.
 //
-// Whatever is not a plain yes is an [*ExitError]. The answer comes with it where there is one:
+// Every nonzero exit is an [*ExitError]. The answer is returned with it, if there is one:
 //
 //	check, err := client.Check(ctx, "--all")
 //	switch {
-//	case errors.Is(err, osinfo.ExitNo): // check says what is missing
+//	case errors.Is(err, osinfo.ExitNo): // check has what is missing
 //	case err != nil: // there is no answer
 //	}
 package osinfo
@@ -22,23 +22,23 @@ import (
 	"os/exec"
 )
 
-// Program is what is run where a [Client] names no other.
+// Program is the program that is run if [Client.Path] is empty.
 const Program = "kata-osinfo"
 
-// Version is that of the documents that this package reads. Keys may be added in one version, and are passed over here.
+// Version of the documents that this package reads. A version may gain keys, which this package ignores.
 const Version = 1
 
-// Client runs kata-osinfo. Its zero value runs the one in PATH, on the running system.
+// Client runs kata-osinfo. Its zero value runs the program in PATH, on the running system.
 type Client struct {
-	// Path is the program's.
+	// Path of the program.
 	Path string
-	// Root is the folder that is taken as the system's "/".
+	// Root is the directory that is used as the system's "/".
 	Root string
-	// Records are folders of records that lie over all others.
+	// Records are directories of records, which are laid over all others.
 	Records []string
 }
 
-// Run runs a call and returns the document that it printed, which may also come with an [*ExitError].
+// Run runs a call and returns the document that it printed, possibly together with an [*ExitError].
 func (c *Client) Run(ctx context.Context, call string, arguments ...string) ([]byte, error) {
 	path := c.Path
 	if path == "" {
@@ -70,39 +70,39 @@ func (c *Client) Run(ctx context.Context, call string, arguments ...string) ([]b
 	return stdout.Bytes(), exitError(ExitCode(exited.ExitCode()), stdout.Bytes(), stderr.String())
 }
 
-// Detect tells which record and release the system is.
+// Detect returns the record and release that the system matches.
 func (c *Client) Detect(ctx context.Context) (*Detect, error) {
 	return ask[Detect](ctx, c, "detect", nil)
 }
 
-// List tells the releases that are known.
+// List returns the releases that have a record.
 func (c *Client) List(ctx context.Context) (*List, error) {
 	return ask[List](ctx, c, "list", nil)
 }
 
-// Show tells what releases offer: `debian:13`, `debian`, `all`; without one the system's.
+// Show returns the facts about releases: `debian:13`, `debian`, `all`; without an argument, about the system's release.
 func (c *Client) Show(ctx context.Context, arguments ...string) (*Show, error) {
 	return ask[Show](ctx, c, "show", arguments)
 }
 
-// Check tells what is installed; with `--all` also whether it is what was verified, and what became of what was
-// configured.
+// Check returns the installed components; with `--all`, it also compares them with the verified versions, and checks
+// the configuration that `configure` wrote.
 func (c *Client) Check(ctx context.Context, arguments ...string) (*Check, error) {
 	return ask[Check](ctx, c, "check", arguments)
 }
 
-// Verified tells whether what is installed was seen to work.
+// Verified returns whether the installed versions were proved to work.
 func (c *Client) Verified(ctx context.Context, arguments ...string) (*Verified, error) {
 	return ask[Verified](ctx, c, "verified", arguments)
 }
 
-// Fallback tells what to do for the Kata of a profile, which `--profile` must name.
+// Fallback returns the next steps for the Kata of a profile, which `--profile` must name.
 func (c *Client) Fallback(ctx context.Context, arguments ...string) (*Way, error) {
 	return ask[Way](ctx, c, "fallback", arguments)
 }
 
-// Configure makes the Kata of a profile, which `--profile` must name, use what the distro has; with `--dry-run` it only
-// tells what would change.
+// Configure makes the Kata of a profile, which `--profile` must name, use the distro's components; with `--dry-run` it
+// only reports what would change.
 func (c *Client) Configure(ctx context.Context, arguments ...string) (*Configure, error) {
 	return ask[Configure](ctx, c, "configure", arguments)
 }

@@ -1,6 +1,6 @@
 package osinfo
 
-// Release is one version of a distro, as every document has it.
+// Release is a release of a distro, in every document.
 type Release struct {
 	// Name is `debian:13`.
 	Name string `json:"name"`
@@ -12,7 +12,7 @@ type Release struct {
 	Codename string `json:"codename"`
 	// Aliases are other names: `stable`.
 	Aliases []string `json:"aliases"`
-	// Released is the day of the release, `2025-08-09`, or empty where nobody knows it.
+	// Released is the day of the release, `2025-08-09`, or empty if unknown.
 	Released string `json:"released"`
 	// EOL is the last day of the distro's own support, or empty.
 	EOL string `json:"eol"`
@@ -23,15 +23,15 @@ type Release struct {
 // Detect is the answer of `detect`.
 type Detect struct {
 	Document
-	// Root is the system's.
+	// Root is the system's root directory.
 	Root string `json:"root"`
-	// System is what it says it is, and what that is to kata-osinfo.
+	// System has the system's os-release, and the releases that it matches.
 	System Detection `json:"system"`
 }
 
-// Detection is what a system says it is, and what that is to kata-osinfo.
+// Detection is a system's os-release, and the releases that it matches.
 type Detection struct {
-	// ID is os-release's.
+	// ID is os-release's ID.
 	ID string `json:"id"`
 	// VersionID is os-release's VERSION_ID, or empty.
 	VersionID string `json:"version-id"`
@@ -39,73 +39,73 @@ type Detection struct {
 	Codename string `json:"codename"`
 	// Name is os-release's PRETTY_NAME, or empty.
 	Name string `json:"name"`
-	// Distro is that of the record that is meant, also where it has no such release.
+	// Distro of the matching record, even if the record does not have this release.
 	Distro string `json:"distro"`
-	// By says how the record was found: `id`, `platform-id`, `id-like`.
+	// By tells how the record was found: `id`, `platform-id`, `id-like`.
 	By string `json:"by"`
-	// Releases are one, two where nothing tells them apart, or none.
+	// Releases that match: none, one, or several if nothing distinguishes them.
 	Releases []Release `json:"releases"`
 	// Fit is `exact`, `prefix` or `rolling`.
 	Fit string `json:"fit"`
-	// Derivative is what the system is, where its os-release is that of the distro that it is built from.
+	// Derivative is set if the system is a derivative whose os-release is that of its base distro.
 	Derivative *Derivative `json:"derivative"`
-	// Borrowed says which relative's release stands in for its own: `as rhel:10, by ID_LIKE`.
+	// Borrowed names a relative's release that is used in place of the system's own: `as rhel:10, by ID_LIKE`.
 	Borrowed string `json:"borrowed"`
-	// Refused says why the record that os-release leads to is not the system's.
+	// Refused is the reason why the record that os-release leads to does not apply to the system.
 	Refused string `json:"refused"`
-	// Arch is Kata's name of the architecture, or empty where nothing tells it.
+	// Arch is Kata's name of the architecture, or empty if unknown.
 	Arch string `json:"arch"`
 }
 
-// Derivative is a system beside what its os-release says.
+// Derivative is a derivative that its os-release does not reveal.
 type Derivative struct {
 	// Name is `Proxmox VE`.
 	Name string `json:"name"`
-	// Sign is the file that it is known by.
+	// Sign is the file that identifies the derivative.
 	Sign string `json:"sign"`
 }
 
-// System is the head of an answer about one.
+// System is the head of an answer about a system.
 type System struct {
-	// Release that it is, or that was named.
+	// Release of the system, or the release that was requested.
 	Release Release `json:"release"`
 	// Arch is Kata's name of the architecture.
 	Arch string `json:"arch"`
-	// Root is the system's.
+	// Root is the system's root directory.
 	Root string `json:"root"`
-	// Borrowed says which relative's release stands in for its own, or is empty.
+	// Borrowed names a relative's release that is used in place of the system's own, or is empty.
 	Borrowed string `json:"borrowed"`
 }
 
 // List is the answer of `list`.
 type List struct {
 	Document
-	// Releases that are known.
+	// Releases that have a record.
 	Releases []Listed `json:"releases"`
 }
 
-// Listed is a release that is known.
+// Listed is a release that has a record.
 type Listed struct {
-	// Release that it is.
+	// Release is the release itself.
 	Release Release `json:"release"`
-	// Arches are its architectures, by Kata's names.
+	// Arches are the release's architectures, by Kata's names.
 	Arches []string `json:"arches"`
 }
 
 // Show is the answer of `show`.
 type Show struct {
 	Document
-	// Releases that were asked for.
+	// Releases that were requested.
 	Releases []Shown `json:"releases"`
 }
 
-// Shown is what a record says of a release.
+// Shown has a record's facts about a release.
 type Shown struct {
-	// Release that it is.
+	// Release is the release itself.
 	Release Release `json:"release"`
-	// Arch that the rest is about.
+	// Arch is the architecture for which the other fields apply.
 	Arch string `json:"arch"`
-	// PackageManager is `apt`; `none` where the system comes as an image.
+	// PackageManager is, for example, `apt`; `none` if the system comes as an image.
 	PackageManager string `json:"package-manager"`
 	// Suites of a Debian-like archive.
 	Suites []Suite `json:"suites"`
@@ -119,13 +119,13 @@ type Shown struct {
 	Kernel *Kernel `json:"kernel"`
 	// ContainerManager of the distro, or nil.
 	ContainerManager *Packaged `json:"container-manager"`
-	// Facts are all that the record states, with how well it is known.
+	// Facts are all statements of the record, with their confidence.
 	Facts []Fact `json:"facts"`
-	// Verified is what runs found.
+	// Verified has the results of runs.
 	Verified []Run `json:"verified"`
 }
 
-// Suite is one of a package archive.
+// Suite is a suite of a package archive.
 type Suite struct {
 	// Name is `trixie-security`.
 	Name string `json:"name"`
@@ -141,39 +141,39 @@ type Packaged struct {
 	Name string `json:"name"`
 	// Packages to install.
 	Packages []string `json:"packages"`
-	// Path of the program; empty where there is none.
+	// Path of the program, or empty.
 	Path string `json:"path"`
 }
 
-// Kernel is the distro's.
+// Kernel is the distro's kernel.
 type Kernel struct {
 	// Packages to install.
 	Packages []string `json:"packages"`
-	// Image is the pattern of its path: `/boot/vmlinuz-*`.
+	// Image is a pattern for the kernel's path: `/boot/vmlinuz-*`.
 	Image string `json:"image"`
 }
 
-// Fact is one line of a record.
+// Fact is one statement of a record.
 type Fact struct {
 	// Subject is `vmm qemu path`.
 	Subject string `json:"subject"`
-	// Value, nil where the record says that nobody knows it.
+	// Value, or nil if the record says `unknown`.
 	Value *string `json:"value"`
 	// Confidence is `assumed`, `documented`, `packaging` or `measured`.
 	Confidence string `json:"confidence"`
-	// Origin is file and line, where they are told.
+	// Origin is the file and line, if they were requested with `--origin`.
 	Origin *Origin `json:"origin"`
 }
 
-// Origin is where a fact stands.
+// Origin is the place of a fact.
 type Origin struct {
-	// File is its name in the repository where it is built in.
+	// File is the path; for a built-in record, its name in the repository.
 	File string `json:"file"`
-	// Line from 1.
+	// Line in the file, from 1.
 	Line int `json:"line"`
 }
 
-// Run is what one run of kata-qualify found.
+// Run has the results of one run of kata-qualify.
 type Run struct {
 	// Profile is the range of Kata versions: `go-3.32`.
 	Profile string `json:"profile"`
@@ -181,15 +181,16 @@ type Run struct {
 	Environment string `json:"environment"`
 	// Basis is `hardware` or `emulated`.
 	Basis string `json:"basis"`
-	// Shaped says that keys, an image or records of the caller's vouched for the packages, which may not have been the distro's own.
+	// Shaped is true if the caller's own keys, image or records vouched for the packages, which then may not be the
+	// distro's own.
 	Shaped bool `json:"shaped"`
-	// Tested is the day, `2026-11-29`.
+	// Tested is the day of the run, `2026-11-29`.
 	Tested string `json:"tested"`
-	// Harness is kata-qualify's version.
+	// Harness is the version of kata-qualify.
 	Harness string `json:"harness"`
-	// TestSet is a digest of what was required.
+	// TestSet is a digest of the required tests.
 	TestSet string `json:"test-set"`
-	// Kata that was run, where the verdicts are Kata's own; nil elsewhere.
+	// Kata that was run, if the verdicts are about Kata itself; otherwise nil.
 	Kata *RunKata `json:"kata"`
 	// Versions of the packages.
 	Versions []VersionPair `json:"versions"`
@@ -203,17 +204,17 @@ type RunKata struct {
 	Version string `json:"version"`
 	// Runtime is `go` or `rs`.
 	Runtime string `json:"runtime"`
-	// Brought is what took the place of the distro's own components, by component.
+	// Brought names the replacements of the distro's own components, by component.
 	Brought map[string]string `json:"brought"`
 }
 
-// VersionPair is a package's version then and now.
+// VersionPair has a package's verified and installed versions.
 type VersionPair struct {
-	// Package is its name.
+	// Package is the package's name.
 	Package string `json:"package"`
 	// Verified is the version that was verified.
 	Verified string `json:"verified"`
-	// Installed is the version that is installed, where that was asked; empty where none is.
+	// Installed is the installed version, if it was queried; empty if the package is not installed.
 	Installed string `json:"installed"`
 }
 
@@ -222,20 +223,20 @@ type Judged struct {
 	// Capability is `vmm.boot`.
 	Capability string `json:"capability"`
 	// Verdict is `supported`, `partial`, `offered`, `unsupported`, `untested`, `inconclusive` or `not-applicable`; empty
-	// where the run had none.
+	// if the run had none.
 	Verdict string `json:"verdict"`
-	// Causes of what is not supported.
+	// Causes of a verdict other than `supported`.
 	Causes []Cause `json:"causes"`
-	// Workaround with which it works in part.
+	// Workaround with which the capability works in part.
 	Workaround string `json:"workaround"`
 }
 
-// Cause is why a capability has its verdict.
+// Cause is a cause of a capability's verdict.
 type Cause struct {
-	// Component at fault, `qemu`; empty where nobody could be shown to be.
+	// Component at fault, such as `qemu`; empty if none could be shown to be at fault.
 	Component string `json:"component"`
-	// Test that showed it; empty where it is not one test's.
+	// Test that showed the cause; empty if no single test did.
 	Test string `json:"test"`
-	// Message is what was seen, or what was lacking.
+	// Message is the observation, or the missing prerequisite.
 	Message string `json:"message"`
 }

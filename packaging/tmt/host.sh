@@ -1,5 +1,5 @@
 #!/bin/sh
-# Qualifies this machine, and says so in tmt's words: a result for each capability of each profile.
+# Qualifies this machine, and writes tmt's results.yaml with a result for each capability of each profile.
 set -eu
 
 out=$TMT_TEST_DATA/run

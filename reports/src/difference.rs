@@ -59,8 +59,8 @@ struct VerdictTurn {
     change: Change,
     /// Whether the verdict is worse now, or lacking under `--strict`.
     worse: bool,
-    /// Whether it is unknown if the verdict is worse: it was better than unsupported but is not judged now, or was not
-    /// judged before.
+    /// Whether it is unknown if the verdict is worse: it was better than unsupported and nothing is decided now, or it
+    /// could not be judged now.
     unjudged: bool,
 }
 

@@ -34,7 +34,8 @@ pub const FILE: &str = "journal.jsonl";
 /// them for the distro's own components.
 pub const SCHEMA: u32 = 3;
 
-/// The longest line that is written or read, in bytes: a whole pjdfstest run's differences fit, a babbling guest does not.
+/// The longest line that is written or read, in bytes: the differences of a whole pjdfstest run fit, endless output of
+/// a guest does not.
 pub const MAX_LINE: usize = 4 << 20;
 
 /// The largest journal that is read, in bytes: a run of all releases in all environments has some tens of MiB.

@@ -167,7 +167,8 @@ pub fn matrix_beside(journal: &Journal, catalogue: &[Test], profiles: &[Profile]
 #[derive(Clone, Copy)]
 struct Before<'r> {
     records: &'r [&'r Record],
-    /// Whether the run is shaped: only entries that are shaped, too, were verified with the same packages.
+    /// Whether the run is shaped: only entries count that are shaped exactly if the run is, because only they can be
+    /// about the same packages.
     shaped: bool,
 }
 

@@ -1,9 +1,12 @@
-//! The verdict policy: one pure function from the catalogue, a profile and what became of a cell's tests to a judgement of every capability.
+//! The verdict policy: one pure function from the catalogue, a profile and the outcomes of a cell's tests to a
+//! judgement of every capability.
 //!
-//! A test is *required* for a capability under a profile when it proves the capability and applies to the profile; nothing else makes it so, and nothing makes it less so.
+//! A test is *required* for a capability under a profile when it proves the capability and applies to the profile; no
+//! other condition adds or removes a required test.
 //!
 //! - Any required test fails, or is blocked by a test that failed: `unsupported`, with every independent cause.
-//! - Else any required test is in error, is blocked by one in error, or never ran because the cell could not go on: `inconclusive`.
+//! - Else any required test is in error, is blocked by one in error, or never ran because the cell could not go on:
+//!   `inconclusive`.
 //! - Else any required test was skipped, is blocked by one that was skipped, or never ran: `untested`.
 //! - Else every required test has passed: `supported`, or `partial` with the components named if Kata was given
 //!   components in place of the distro's own.
@@ -257,7 +260,8 @@ fn rests_on(capability: Capability, candidate: Component, what: &Candidate) -> b
             Area::Kata => true,
             Area::Packages | Area::Kernel | Area::Host | Area::Containers => false,
         },
-        // The release's modules do not fit another kernel: only Kata's guests get a kernel that is not the release's.
+        // The release's modules do not fit another kernel: a kernel from a file, without modules of its own, is only
+        // given to Kata's guests; a kernel of another release comes with its modules, for all guests.
         Component::Kernel => match area {
             Area::Vmm | Area::Fs(_) => is_of_a_release,
             Area::Kernel => is_of_a_release && capability != Capability::KernelHost,

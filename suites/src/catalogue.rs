@@ -22,7 +22,8 @@ pub fn find(id: &str) -> Option<&'static Test> {
     tests().iter().find(|t| t.id == id)
 }
 
-/// Checks whether a filter chooses a test: it is part of the test's id, or the name of a capability that the test proves.
+/// Checks whether a filter chooses a test: it is part of the test's id, or the name of a capability that the test
+/// proves.
 ///
 /// A capability's name, such as `vmm.vsock`, has a dot, and no test's id has one.
 pub fn chooses(filter: &str, test: &Test) -> bool {

@@ -83,7 +83,7 @@ fn test(runtime: ContainerRuntime, row: &Row) -> Test {
         let first = first_of(row);
         test.blocked_by = vec![format!("{module}::{first}")];
     }
-    // A control proves nothing about Kata, whatever the twin proves.
+    // A control proves nothing about Kata, so it applies under all profiles, whichever the twin applies to.
     if runtime == ContainerRuntime::Runc {
         test.proves = vec![control_of(row)];
         test.blames = Component::Containerd;

@@ -131,7 +131,7 @@ fn test(row: &Row, place: Place, share: Share, with: Option<DaemonSetting>) -> T
         // On a disk of its own the guest makes the nodes itself.
         Share::VirtioBlk => {
             test.needs = &[];
-            // A script would try the filesystem below it, and not the guest's ext4 disk.
+            // A script with a C program would only try the guest's own ext4, because nothing serves this share.
             test.reproducer = test.reproducer.filter(|by| !matches!(by, Reproducer::SystemCalls(_)));
         }
         Share::Virtio9p => test.profiles = &under::NINEP,

@@ -114,7 +114,7 @@ impl Netlink {
     }
 }
 
-/// Returns the error number in an error message of the kernel's; 0 is an acknowledgement.
+/// Reads a message of the type of errors: a negative number is the kernel's error, 0 an acknowledgement.
 fn refused(body: &[u8]) -> io::Result<i32> {
     match body.first_chunk().map(|bytes| i32::from_ne_bytes(*bytes)) {
         Some(code @ ..0) => Err(io::Error::from_raw_os_error(-code)),

@@ -11,7 +11,7 @@ mod system;
 use clap::ValueEnum;
 use schemars::JsonSchema;
 
-/// What there is a schema of.
+/// The documents that have a schema.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum SchemaOf {
     /// A record.

@@ -623,7 +623,7 @@ fn every_exit_code_is_explained_in_the_document() {
     ] {
         let more: &[&[&str]] = match call[0] {
             "detect" | "unconfigure" => &[&[]],
-            // The architecture is given, so that this machine's package manager does not matter.
+            // Without `rhel:9`, whose dnf this machine may have: the package managers of this machine must not matter.
             "install" | "installer" | "configure" => &[&["--arch", "x86_64"]],
             _ => &[&["--arch", "x86_64"], &power],
         };

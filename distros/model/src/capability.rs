@@ -28,13 +28,13 @@ pub enum Area {
     Packages,
     /// The VMM.
     Vmm,
-    /// The release as Kata's host, apart from the VMM.
+    /// The release's kernel, as guest or as host.
     Kernel,
-    /// The guest's files on a share.
+    /// The release as Kata's host, apart from the VMM.
     Host,
-    /// Containers without Kata, as the control.
+    /// The guest's files on a share.
     Fs(Share),
-    /// Containers without Kata: the control.
+    /// Containers without Kata, as the control.
     Containers,
     /// Containers and guests under Kata itself.
     Kata,

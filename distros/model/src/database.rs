@@ -147,7 +147,7 @@ impl Database {
     ///
     /// # Errors
     ///
-    /// That it is not known, with what is, or that its file is broken.
+    /// If the distro is unknown, with the known ones, or if its file is broken.
     pub fn record(&self, name: impl AsRef<str>) -> Result<&Record, DatabaseError> {
         let name = name.as_ref();
         if let Some(record) = self.records.get(name) {

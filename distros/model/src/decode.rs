@@ -117,13 +117,13 @@ impl Decoder<'_> {
         found.is_none()
     }
 
-    /// The distro's name, which must be there.
+    /// Reads the distro's name, which must be there.
     pub(crate) fn distro(&mut self, root: &Node) -> Option<DistroId> {
         let node = self.required(root, "distro")?;
         self.distro_id(node, "distro")
     }
 
-    /// A distro's name.
+    /// Reads a distro's name.
     pub(crate) fn distro_id(&mut self, node: &Node, what: &str) -> Option<DistroId> {
         let name = self.string(node, what)?;
         let id = name.parse::<DistroId>().ok();
@@ -146,12 +146,12 @@ impl Decoder<'_> {
         None
     }
 
-    /// A release's version; see [`Decoder::name`].
+    /// Reads a release's version; see [`Decoder::name`].
     pub(crate) fn version(&mut self, node: &Node, what: &str) -> Option<ReleaseVersion> {
         self.name(node, what)?.parse().ok()
     }
 
-    /// A release's version or a list of them.
+    /// Reads a release's version or a list of them.
     pub(crate) fn versions(&mut self, node: &Node, what: &str) -> Option<Vec<ReleaseVersion>> {
         match &node.kind {
             NodeKind::List(items) => self.all(items, |d, i| d.version(i, what)),
@@ -159,7 +159,7 @@ impl Decoder<'_> {
         }
     }
 
-    /// A name or a list of names; see [`Decoder::name`].
+    /// Reads a name or a list of names; see [`Decoder::name`].
     pub(crate) fn names(&mut self, node: &Node, what: &str) -> Option<Vec<String>> {
         match &node.kind {
             NodeKind::List(items) => self.all(items, |d, i| d.name(i, what)),

@@ -1,28 +1,28 @@
-//! Ids of distros, versions of their releases, and both together, checked where they are made, so that nobody checks them
-//! again.
+//! Ids of distros, versions of their releases, and both together, validated on construction, so that no user has to
+//! check them again.
 
 use serde::{Deserialize, Serialize};
 use std::borrow::Borrow;
 use std::fmt;
 use std::str::FromStr;
 
-/// Bytes of the longest id, and of the longest version.
+/// Longest id and longest version, in bytes.
 pub(crate) const MAX: usize = 64;
 
-/// What an id is made of, in words.
+/// The characters of an id, in words.
 pub(crate) const ID_CHARACTERS: &str = "lower-case letters, digits, `-`, `.` and `_`";
 
-/// What a version is made of, in words.
+/// The characters of a version, in words.
 pub(crate) const VERSION_CHARACTERS: &str = "letters, digits, `-`, `.`, `_`, `+` and `~`";
 
-/// A distro's short id, as its record and os-release's `ID` have it: `debian`, `opensuse-leap`.
+/// A distro's short id, as in its record and in os-release's `ID`: `debian`, `opensuse-leap`.
 ///
-/// It is a part of files' and images' names, so a text becomes one only by being checked.
+/// Ids are part of file and image names, so a text becomes a `DistroId` only after validation.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String")]
 pub struct DistroId(String);
 
-/// A text is not the id of a distro.
+/// Error for a text that is not the id of a distro.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{0:?} is not a distro's id: expected {characters}, at most {max}, and no `-` or `.` first",
@@ -31,14 +31,14 @@ pub struct DistroId(String);
 )]
 pub struct NotADistroId(String);
 
-/// The version of a release, as its distro's record has it: `13`, `3.24`, `sid`, `edge`.
+/// The version of a release, as in its distro's record: `13`, `3.24`, `sid`, `edge`.
 ///
-/// They are ordered as texts, for maps and sets alone: which release is the later one, the record says by its order.
+/// Versions are ordered as texts, for maps and sets only: the order of the record says which release is the later one.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String")]
 pub struct ReleaseVersion(String);
 
-/// A text is not the version of a release.
+/// Error for a text that is not the version of a release.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{0:?} is not a release's version: expected {characters}, at most {max}, and no `-` or `.` first",
@@ -47,26 +47,27 @@ pub struct ReleaseVersion(String);
 )]
 pub struct NotAReleaseVersion(String);
 
-/// Whether a text can be an id; [`ID_CHARACTERS`] says it in words.
+/// Whether a text is a valid id; see [`ID_CHARACTERS`].
 fn is_id(text: &str) -> bool {
     is_word(text, |c| c.is_ascii_lowercase() || c.is_ascii_digit() || "-._".contains(c))
 }
 
-/// Whether a release can go by a text: as its version, its codename, or another name of it.
+/// Whether a text is a valid name of a release: a version, a codename, or an alias.
 pub(crate) fn is_release_name(text: &str) -> bool {
     is_word(text, |c| c.is_ascii_alphanumeric() || "-._+~".contains(c))
 }
 
-/// Whether a text is one word of such characters that is no option and no hidden file.
+/// Whether a text is one word of these characters, at most [`MAX`] bytes long, and neither an option nor a hidden file.
 fn is_word(text: &str, is_plain: impl Fn(char) -> bool) -> bool {
     !text.is_empty() && text.len() <= MAX && text.chars().all(is_plain) && !text.starts_with(['-', '.'])
 }
 
-/// What both types have: they are made of texts that `$is` fits, and are their text wherever they are kept.
+/// Implements what both types share: they are built only from texts that `$is` accepts, and serialized, displayed and
+/// compared as their text.
 macro_rules! checked_text {
     ($name:ident, $error:ident, $is:ident) => {
         impl $name {
-            /// The text.
+            /// Returns the text.
             pub fn as_str(&self) -> &str {
                 &self.0
             }
@@ -109,7 +110,7 @@ macro_rules! checked_text {
             }
         }
 
-        // Maps are asked by texts.
+        // For lookups in maps by text.
         impl Borrow<str> for $name {
             fn borrow(&self) -> &str {
                 self.as_str()
@@ -136,9 +137,9 @@ checked_text!(ReleaseVersion, NotAReleaseVersion, is_release_name);
 /// One release of one distro.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
 pub struct Target {
-    /// `debian`.
+    /// The distro: `debian`.
     pub distro: DistroId,
-    /// The version as the record has it, whatever name was used: `13`.
+    /// The version in the record, whichever of the release's names was used: `13`.
     pub version: ReleaseVersion,
 }
 
@@ -148,7 +149,7 @@ impl fmt::Display for Target {
     }
 }
 
-/// A text is not the name of one release.
+/// Error for a text that is not the name of one release.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is not the name of a release: expected DISTRO:VERSION, for example debian:13")]
 pub struct NotATarget(String);
@@ -165,7 +166,7 @@ impl FromStr for Target {
     }
 }
 
-/// Releases as a list of their names, for serde.
+/// Serialization of releases as a list of their names.
 pub(crate) mod texts {
     use super::Target;
     use serde::de::Error as _;
@@ -234,7 +235,7 @@ mod tests {
         assert!(error.starts_with("\"../x\" is not a release's version"), "{error}");
     }
 
-    /// Nothing but a record's order says which release is the later one.
+    /// The order of versions is not that of the releases, which only the record knows.
     #[test]
     fn versions_have_the_order_of_texts() {
         let version = |text: &str| text.parse::<ReleaseVersion>().unwrap();

@@ -4,7 +4,7 @@
 pub mod arch; // architectures by Kata's names
 pub mod capability; // capabilities, the columns of the matrix: the one table of them
 pub mod component; // what a failure blames: the parts of a distro, its record, Kata itself
-pub mod distro; // ids of distros and versions of releases, checked where they are made
+pub mod distro; // ids of distros and versions of releases, validated on construction
 pub mod environment; // where a release is brought up: container, virtual machine, host
 pub mod kata_version; // versions of Kata, in their order
 pub mod package; // names and versions of packages, validated on construction

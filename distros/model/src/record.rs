@@ -96,7 +96,7 @@ pub struct ReleaseEntry {
     pub arches: Option<Vec<Arch>>,
     /// `derives-from:`: the release of the parent distro that this release is built from.
     pub derives_from: Option<String>,
-    /// The releases that it is built from by the records beneath, the nearest first: `debian:12`.
+    /// The releases that it is built from, according to the records below, the nearest first: `debian:12`.
     pub based_on: Vec<Target>,
     /// `package-manager:`, where it is not the record's.
     pub package_manager: Option<PackageManager>,

@@ -54,7 +54,7 @@ pub struct Release {
 }
 
 impl Release {
-    /// The distro and the version.
+    /// Returns the distro and the version.
     pub fn target(&self) -> Target {
         Target { distro: self.distro.clone(), version: self.version.clone() }
     }

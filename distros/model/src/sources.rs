@@ -60,7 +60,8 @@ impl Sources {
         }
     }
 
-    /// Where a fact is from, by its subject and the release that states it; `None` is what the record says of all.
+    /// Returns the origin of a fact, by its subject and the release that states it; `None` for the record's statements
+    /// about all releases.
     pub fn of(&self, subject: &str, release: Option<&ReleaseVersion>) -> Option<&str> {
         let entry = self.entries.iter().find(|entry| entry.is_of(subject, release));
         entry.map(|entry| entry.from.as_str())
@@ -179,7 +180,7 @@ fn names(fact: &str, subject: &str) -> bool {
 /// A fact that somebody has read somewhere.
 struct ReadFact<'r> {
     fact: StatedFact,
-    /// The release whose own it is; `None` of what the record says of all.
+    /// The release that states the fact; `None` for the record's statements about all releases.
     release: Option<&'r ReleaseVersion>,
 }
 

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 /// The reason why a file of the root cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum RootError {
-    /// The root is not a directory, or cannot be searched.
+    /// The root is not a readable directory, or the kernel cannot confine paths to it.
     #[error("the root {path} cannot be used: {source}")]
     Root {
         /// The path as the user gave it.

@@ -46,7 +46,7 @@ impl AgentHome {
         }
     }
 
-    /// Returns the directory of guests' logs and sockets.
+    /// Returns the directory of guests' logs, and of other logs.
     pub fn artifacts(&self) -> PathBuf {
         self.dir.join("artifacts")
     }

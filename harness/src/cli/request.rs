@@ -237,7 +237,7 @@ fn image_options(arguments: &ImageArguments) -> anyhow::Result<images::Options> 
     images.updates = updates.map_err(|e| UsageError(format!("--with-packages: {}", error_chain(&e))))?;
     if images.updates.is_empty() && !arguments.with_packages.is_empty() {
         return Err(UsageError(
-            "--with-packages: these files contain no package to test (debug symbols are left out)".into(),
+            "--with-packages: these files contain no package to test (debug symbols and sources are left out)".into(),
         )
         .into());
     }

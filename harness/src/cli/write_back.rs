@@ -67,9 +67,10 @@ fn is_whole(one: &InputRun) -> Result<(), UsageError> {
     let run = reports::run::fold(&one.journal);
     match (run.ending, run.candidate) {
         (RunEnding::Finished, false) => Ok(()),
-        (RunEnding::Finished, true) => {
-            Err(UsageError(format!("{}: it tested candidates, not what the distro ships", one.name)))
-        }
+        (RunEnding::Finished, true) => Err(UsageError(format!(
+            "{}: it tested candidates or used another record, so it is not about what the distro ships",
+            one.name
+        ))),
         (RunEnding::Interrupted | RunEnding::Killed, _) => {
             Err(UsageError(format!("{}: the run is not finished", one.name)))
         }

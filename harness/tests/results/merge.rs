@@ -105,7 +105,8 @@ fn folders_without_a_run_and_a_folder_that_is_not_empty_are_bad_input() {
     assert!(!dir.path().join("x").exists());
 }
 
-/// Only the cells that a killed shard had finished are there; the others are missing.
+/// The merged run has the tests that a killed shard had finished, also those of a cell without an end; the rest is
+/// missing.
 #[test]
 fn a_shard_that_was_killed_gives_what_it_had() {
     let dir = tempfile::tempdir().unwrap();

@@ -19,7 +19,7 @@ fn repository() -> PathBuf {
 }
 
 /// The test that fails in all runs here. It is the only one required for its capability, which the record has as
-/// supported.
+/// offered.
 const OFFERED: &str = "smoke::qemu_has_vhost_user_blk";
 
 /// Writes the bundle of a generated run to `bundles`.
@@ -597,12 +597,12 @@ fn verdicts_of_the_pull_request_are_taken_while_it_is_open() {
 fn whatever_else_a_merge_job_hands_on_is_refused() {
     type Plant = fn(&Published);
     let table: [(Plant, &str); 6] = [
-        (|p| fs::write(p.at("from/verified/README.md"), "").unwrap(), "no file of verdicts has that name"),
-        (|p| fs::create_dir(p.at("from/verified/x.yaml")).unwrap(), "no plain file"),
-        (|p| std::os::unix::fs::symlink("/etc/passwd", p.at("from/verified/debian.yaml")).unwrap(), "no plain file"),
+        (|p| fs::write(p.at("from/verified/README.md"), "").unwrap(), "not the name of a verdict file"),
+        (|p| fs::create_dir(p.at("from/verified/x.yaml")).unwrap(), "not a plain file"),
+        (|p| std::os::unix::fs::symlink("/etc/passwd", p.at("from/verified/debian.yaml")).unwrap(), "not a plain file"),
         (|p| fs::write(p.at("from/verified/plan9.yaml"), "").unwrap(), "there is no record of that distro"),
         (|p| fs::write(p.at("from/verified/debian.yaml"), vec![b'#'; 5 << 20]).unwrap(), "too long"),
-        (|p| fs::rename(p.at("from/verified"), p.at("from/v")).unwrap(), "is no folder"),
+        (|p| fs::rename(p.at("from/verified"), p.at("from/v")).unwrap(), "is not a directory"),
     ];
     for (plant, why) in table {
         let published = Published::new();
@@ -613,11 +613,11 @@ fn whatever_else_a_merge_job_hands_on_is_refused() {
     let published = Published::new();
     published.verdicts();
     let refused = published.script_with(&["accept", "from", "work"], &[("LINT", "1")]);
-    assert!(refused.code == Some(1) && refused.stderr.contains("the records are not right"), "{}", refused.stderr);
+    assert!(refused.code == Some(1) && refused.stderr.contains("the records are invalid"), "{}", refused.stderr);
     // A file in the work tree was changed in some other way.
     let table: [(Plant, &str); 4] = [
-        (|p| fs::write(p.at("work/README.md"), "y\n").unwrap(), "README.md: it is no file of verdicts"),
-        (|p| fs::write(p.at("work/distros/records/verified/x.sh"), "").unwrap(), "x.sh: it is no file of verdicts"),
+        (|p| fs::write(p.at("work/README.md"), "y\n").unwrap(), "README.md: it is not a verdict file"),
+        (|p| fs::write(p.at("work/distros/records/verified/x.sh"), "").unwrap(), "x.sh: it is not a verdict file"),
         (|p| fs::remove_file(p.at("work/distros/records/verified/debian.yaml")).unwrap(), "nothing may be removed"),
         (
             |p| std::os::unix::fs::symlink("/x", p.at("work/distros/records/verified/x.yaml")).unwrap(),
@@ -651,7 +651,7 @@ fn runs_are_kept_on_the_branch_of_data() {
     fs::remove_file(published.at("from/merged/journal.jsonl")).unwrap();
     std::os::unix::fs::symlink("/etc/passwd", published.at("from/merged/journal.jsonl")).unwrap();
     let refused = published.script(&["history", "from", "work"]);
-    assert!(refused.code == Some(1) && refused.stderr.contains("no plain file"), "{}", refused.stderr);
+    assert!(refused.code == Some(1) && refused.stderr.contains("not a plain file"), "{}", refused.stderr);
 }
 
 #[test]
@@ -696,7 +696,7 @@ fn an_issue_is_opened_once_for_each_signature() {
     );
     fs::write(&list, serde_json::json!([issue("$(touch /tmp/x)")]).to_string()).unwrap();
     let refused = published.script(&["issues", "from"]);
-    assert!(refused.code != Some(0) && refused.stderr.contains("no digest of a signature"), "{}", refused.stderr);
+    assert!(refused.code != Some(0) && refused.stderr.contains("not the digest of a signature"), "{}", refused.stderr);
 }
 
 /// A bad night opens a limited number of issues and loses no signature.
@@ -721,7 +721,7 @@ fn so_many_new_issues_are_opened_and_the_rest_is_named_and_opened_the_next_night
     assert_eq!(asked.matches("issue create ").count(), 20, "{asked}");
     assert!(asked.contains("issue edit 1 "), "{asked}");
     let warning = format!(
-        "::warning title=issues::3 new signatures have no issue yet, of which the next run opens 20: {}\n",
+        "::warning title=issues::3 new signatures have no issue yet; the next run opens 20 of them: {}\n",
         signatures[20..23].join(" ")
     );
     assert!(told.stdout.ends_with(&warning), "{}", told.stdout);
@@ -742,7 +742,7 @@ fn a_site_is_files_and_folders() {
     assert_eq!(published.script(&["site", "from"]).code, Some(0));
     std::os::unix::fs::symlink("/etc/passwd", published.at("from/site/x.html")).unwrap();
     let refused = published.script(&["site", "from"]);
-    assert!(refused.code == Some(1) && refused.stderr.contains("neither a file nor a folder"), "{}", refused.stderr);
+    assert!(refused.code == Some(1) && refused.stderr.contains("neither a file nor a directory"), "{}", refused.stderr);
 }
 
 /// A job that installed untrusted packages could have replaced the output of `build`.

@@ -140,8 +140,8 @@ fn measured(file: &Path) -> (u64, String) {
     (file.metadata().unwrap().len(), text.split(' ').next().unwrap().to_owned())
 }
 
-/// Serves a directory until this process ends and returns its address. From a directory itself, by `file:`, mmdebstrap
-/// leaves no packages to install.
+/// Serves a directory until this process ends and returns its address. With the directory itself as a `file:` mirror,
+/// apt copies no packages, and mmdebstrap has none to install.
 pub(crate) fn serve(folder: &Path) -> String {
     let (listener, folder) = (TcpListener::bind("127.0.0.1:0").unwrap(), folder.to_owned());
     let address = listener.local_addr().unwrap();

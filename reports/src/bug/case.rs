@@ -269,7 +269,7 @@ impl<'m> FailedTest<'m> {
     /// Returns other releases whose record has the cause, with the last versions that it was seen with.
     fn recorded_too(&self) -> Vec<String> {
         let mut seen: BTreeMap<(&ReleaseVersion, String), (&VerifiedEntry, BTreeSet<&str>)> = BTreeMap::new();
-        // A long cause is cut where it is recorded.
+        // A record cuts long causes.
         let cut = signature::once_recorded(self.failure.component, &self.failure.observed, &self.test.id);
         let ours = [self.failure.signature.clone(), cut].map(|signature| (self.test.id.clone(), signature));
         let is_another = |entry: &&VerifiedEntry| entry.release != self.cell.cell.release && !entry.shaped;

@@ -52,7 +52,7 @@ pub enum BugError {
     #[error("the failure does not name the missing options")]
     UnnamedOptions,
     /// The failure is not the one that the test's reproducer shows.
-    #[error("the failure is not an argument that QEMU refuses")]
+    #[error("the failure is not that QEMU refuses an argument")]
     NoRefusedArgument,
     /// The argument that QEMU refuses cannot be passed alone.
     #[error("the {flag} that QEMU refuses refers to other arguments of Kata")]

@@ -146,8 +146,8 @@ const FEATURES: &[Feature] = &[
     },
 ];
 
-/// Returns the feature that a failure shows to be missing, if the program has it only from a later release on. Without
-/// a series, a program that the feature's program has replaced lacks it.
+/// Returns the feature that a failure shows to be missing, if the program has it only from a later release on than
+/// `series`. `None` stands for the program's predecessor (virtiofsd in C), which never has the feature.
 pub(super) fn of_later(failure: &Failure, series: Option<Series>) -> Option<&'static Feature> {
     let mut own = FEATURES.iter().filter(|feature| feature.of == failure.component && feature.sign.is_of(failure));
     own.find(|feature| series.is_none_or(|series| series < feature.since))

@@ -113,7 +113,7 @@ fn of_older_katas(failed: &FailedTest<'_>) -> Option<Route> {
     Some(Route::new(Ruling::Nobody, why))
 }
 
-/// Makes a wish of capabilities that running Kata does not need.
+/// Makes a wish of optional capabilities that are only looked up in a list ([`Tier::Listed`]).
 fn only_listed(failed: &FailedTest<'_>) -> Option<Route> {
     let names: Vec<&str> = failed.test.proves.iter().map(|capability| capability.name()).collect();
     let optional = failed.test.proves.iter().all(|capability| capability.tier() == Tier::Listed);

@@ -24,7 +24,7 @@ const MOST_SIGHTINGS: usize = 6;
 pub enum Reproduced {
     /// It was not run.
     NotRun,
-    /// The exit codes, one for each clean tree; `None` if the script was killed.
+    /// The exit codes, one for each clean tree; `None` if a signal or the time limit ended the script.
     Ran(Vec<Option<i32>>),
 }
 
@@ -42,7 +42,7 @@ impl Reproduced {
             Some(1) => "not reproduced".to_owned(),
             Some(CANNOT_TELL) => "could not tell".to_owned(),
             Some(code) => format!("ended with {code}"),
-            None => "was killed by a signal".to_owned(),
+            None => "was killed by a signal or at its time limit".to_owned(),
         };
         let words: Vec<String> = codes.iter().map(word).collect();
         let said = match words.split_first() {

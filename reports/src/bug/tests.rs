@@ -735,7 +735,7 @@ fn a_failure_that_no_script_shows_says_so() {
         with(finding, &matrix, None, |failed| script::script(failed, &daemon("/x"))).unwrap_err().to_string()
     };
     let slow = Finding { observed: "the guest was not heard of for 20 s", ..BLK_OF_TRIXIE };
-    assert_eq!(none(&slow), "the failure is not an argument that QEMU refuses");
+    assert_eq!(none(&slow), "the failure is not that QEMU refuses an argument");
     let unread = Finding { observed: "slot 1 of pci-bridge-0 stayed empty", ..PCI_OF_BULLSEYE };
     assert_eq!(none(&unread), "the failure is not a device that QEMU refuses");
     assert!(none(&CHECK_OF_TESTING).ends_with("cannot be shown by a script alone"));

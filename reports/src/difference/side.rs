@@ -83,7 +83,7 @@ impl Side {
                 }
                 side.known.insert((cell.cell.clone(), profile.clone()), known);
             }
-            // The packages of a cell that was lost before they were installed are unknown.
+            // The packages of a cell that was lost before its facts were recorded are unknown.
             if cell.facts.is_some() || !cell.packages.is_empty() {
                 side.packages.insert(cell.cell.clone(), Packages::of(cell));
             }

@@ -17,8 +17,8 @@ const MAX_LAUNCHES: usize = 200;
 
 /// Folds a journal into the outcome of its run.
 ///
-/// A journal may hold several starts, for instance if another journal was appended to it: in this case repeated work
-/// counts, and a test that was under way at a kill and was run again is not held against the cell.
+/// A journal may hold several starts, for instance if another journal was appended to it: in this case the later work
+/// on a cell counts, and a test that was under way at a kill and was run again is not held against the cell.
 pub fn fold(journal: &Journal) -> Run {
     let redactor = redactor(journal);
     let mut names = Names { redactor: &redactor, known: BTreeMap::new() };

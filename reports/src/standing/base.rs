@@ -226,7 +226,7 @@ mod tests {
         assert_eq!(standings.effect().exit_code(), 3);
         // The reason must not say that it was judged for the first time, as for a release without a record.
         let fails = FinalOutcome::of([&fail(Component::Qemu, "no reply")]).unwrap();
-        let why = "the base run could not judge vmm.qmp, so this failure may not be caused by the candidates: no reply";
+        let why = "the base run could not judge vmm.qmp, so it is not known whether the candidates caused this failure: no reply";
         assert_eq!(standings.cells[0].weight("go-3.29", QMP, &fails), Weight::Error(why.to_owned()));
     }
 }

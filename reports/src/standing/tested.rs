@@ -64,7 +64,7 @@ impl CellStanding<'_> {
         let unjudged: Vec<_> = taken.iter().filter(|(_, c)| c.change == Change::Unjudged).collect();
         if !unjudged.is_empty() {
             let unjudged = names(&unjudged);
-            let why = "so this failure may not be caused by the candidates";
+            let why = "so it is not known whether the candidates caused this failure";
             return Weight::Error(format!("the base run could not judge {unjudged}, {why}: {observed}"));
         }
         let (known, new): (Vec<_>, Vec<_>) =

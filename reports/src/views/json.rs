@@ -2,7 +2,9 @@
 //!
 //! The document has a `schema`, which is raised when a field changes its meaning or is removed; new fields may be added
 //! without that.
-//! Words are those of the records: verdicts `supported`, `partial`, `offered`, `unsupported`, `not-applicable`, `untested`, `inconclusive`; bases `hardware`, `emulated`; outcomes `pass`, `fail`, `skip`, `blocked`, `error`. Times are RFC 3339 in UTC, durations are milliseconds.
+//! Words are those of the records: verdicts `supported`, `partial`, `offered`, `unsupported`, `not-applicable`,
+//! `untested`, `inconclusive`; bases `hardware`, `emulated`; outcomes `pass`, `fail`, `skip`, `blocked`, `error`. Times
+//! are RFC 3339 in UTC, durations are milliseconds.
 //!
 //! ```json
 //! { "schema": 2, "exit-code": 1, "exit-reasons": ["new failure (1)"], "not-judged": [], "run": "…", "harness": "…", "test-set": "…", "ending": "finished",

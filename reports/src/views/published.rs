@@ -108,8 +108,8 @@ pub fn under_kata<'a>(records: impl Iterator<Item = &'a Record>) -> String {
     out.trim_end().to_owned() + "\n"
 }
 
-/// Whether the Kata versions of a profile can run on a release, as far as the record knows; of each architecture, because
-/// none says anything of another one.
+/// Answers from the record whether the Kata versions of a profile can run on a release: for each architecture
+/// separately, because results on one say nothing about another.
 fn can_run(record: &Record, version: &ReleaseVersion, profile: &Profile) -> String {
     let of_release: Vec<&VerifiedEntry> =
         record.verified.iter().filter(|entry| !entry.shaped && entry.release == *version).collect();

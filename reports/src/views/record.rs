@@ -52,14 +52,15 @@ pub fn ended_to_come(matrix: &Matrix) -> Option<String> {
 
 /// Returns the entries that a run may write, each with its distro, and the withheld results.
 ///
-/// A capability is written when its whole required set ran, in a filtered run too; the rest stays in the record with its
-/// day and versions.
-/// One that was inconclusive is never written: what an older run saw of it is not of this one's day and versions.
-/// One that was skipped is written as `untested` where nothing else is known of it.
-/// A capability that no test exists for is left out; `not-applicable` is written, so that a reader tells it from what nobody looked at.
-/// Kata's own results have an entry of their own, with the Kata and what was brought along; where something was, nothing
-/// else is written, because a record says what the distro ships.
-/// Runs that are unfinished, about candidates or of a day to come write nothing, nor do cells in error.
+/// A capability is written if all its required tests ran, in a filtered run, too; the others stay in the record with
+/// their day and versions.
+/// An inconclusive capability is never written: the result of an older run must not get this run's day and versions.
+/// A skipped capability is written as `untested` if no record decides it.
+/// A capability without any test is left out; `not-applicable` is written, so that a reader can tell it from one that
+/// nobody looked at.
+/// Kata's own results have a separate entry, with the Kata and the components that were brought along; if there were
+/// any, nothing else is written, because a record says what the distro ships.
+/// Runs that are unfinished, about candidates, or end in the future write nothing, nor do cells in error.
 pub fn verified_entries(standings: &Standings<'_>) -> (Vec<(DistroId, VerifiedEntry)>, Vec<Withheld>) {
     let matrix = standings.matrix;
     if let Some(reason) = withheld_run(matrix) {

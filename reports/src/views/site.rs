@@ -79,7 +79,7 @@ pub struct Site<'a> {
     profiles: Vec<ProfileHead>,
     cells: Vec<SiteCell<'a>>,
     releases: Vec<SiteRelease>,
-    /// What the records list and nobody ran: distros, each with its releases.
+    /// Releases in the records that nobody has run, by distro.
     unrun: Vec<(DistroId, Vec<ReleaseVersion>)>,
     /// The runs, the newest first.
     runs: Vec<SiteRun<'a>>,

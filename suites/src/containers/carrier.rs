@@ -18,7 +18,8 @@ pub(super) static ROWS: &[Row] = &[
     row!(Containers(the_vmm_is_the_distros_with_the_profiles_arguments), &[Capability::KataSmoke], Qemu).seconds(180),
 ];
 
-/// Kernel and boot id inside a container are not the host's; under the control they are.
+/// Under Kata the boot id inside a container is not the host's, and the kernel is the release's or a candidate; under
+/// the control both are the host's.
 ///
 /// This proves that the container runs in a virtual machine: a Kata that fell back to the host's kernel would pass
 /// every other test.

@@ -89,8 +89,7 @@ impl Drop for Volume {
 
 /// Reserves additional pages for the volume; returns how many were reserved before.
 fn reserve() -> Result<u64, Stop> {
-    // Without this controller runc refuses the limit, and the test would blame Kata or runc for a lack of the
-    // environment.
+    // Without this controller runc refuses the limit, and the control would fail for a lack of the environment.
     let groups = fs::read_to_string("/sys/fs/cgroup/cgroup.controllers").unwrap_or_default();
     if !groups.split_whitespace().any(|name| name == "hugetlb") && !Path::new("/sys/fs/cgroup/hugetlb").is_dir() {
         return Err(Stop::skip("the environment has no control group for huge pages"));

@@ -12,8 +12,8 @@ const SOURCE: &str = include_str!("limits.rs");
 
 pub(super) static ROWS: &[Row] = &[
     // A control only, because neither runtime passes the limit on: `Pids = nil` in `constrainGRPCSpec`
-    // (src/runtime/virtcontainers/kata_agent.go@3.30.0); the agent keeps the limit only if the request has none (`if
-    // !resources.has_Pids()` in src/libs/protocols/src/trans.rs@4.0.0).
+    // (src/runtime/virtcontainers/kata_agent.go@3.30.0); the agent keeps the limit only if the request has none
+    // (`if !resources.has_Pids()` in src/libs/protocols/src/trans.rs@4.0.0).
     row!(Containers(the_limit_on_processes_holds), &[Capability::KataLimits], Kernel).places(&[Place::Runc]),
     row!(Containers(the_limit_on_memory_is_seen_inside), &[Capability::KataLimits], Kernel),
     row!(Containers(the_limit_on_cpu_time_is_seen_inside), &[Capability::KataLimits], Kernel),

@@ -48,7 +48,7 @@ fn an_image_runs_from_its_snapshot(containers: &dyn Containers) -> Check {
     Ok(())
 }
 
-/// The image's own settings are in force: its environment, working directory and user.
+/// The image's own settings are in force: its environment and working directory.
 ///
 /// They are the contract between the person who builds an image and the person who runs it.
 fn an_image_brings_its_settings(containers: &dyn Containers) -> Check {

@@ -259,7 +259,7 @@ pub struct Status {
     pub size: u64,
     /// The number of names.
     pub links: u64,
-    /// The number of hard links.
+    /// The inode number.
     pub inode: u64,
     /// The time of the last modification, in nanoseconds since 1970.
     pub modified: i64,

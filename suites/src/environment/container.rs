@@ -26,7 +26,7 @@ pub struct Container {
     pub capabilities: Option<Vec<String>>,
     /// Whether its processes may gain privileges by executing programs.
     pub gains_privileges: bool,
-    /// The host name, if it differs from the pod's.
+    /// The host name; without effect in a container of a pod, which has the host name of its pod.
     pub hostname: Option<String>,
     /// Whether the root filesystem is read-only.
     pub read_only: bool,

@@ -173,13 +173,13 @@ fn last_line(output: &str) -> String {
     output.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("no output").to_owned()
 }
 
-/// Why an output does not tell which checks failed.
+/// The reason why pjdfstest's output does not show which checks failed.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 enum OutputError {
-    /// It did not come to its end.
+    /// The output has no summary: pjdfstest did not finish.
     #[error("it printed no summary; its last line is {0:?}")]
     NoSummary(String),
-    /// The summary counts other failures than there are names.
+    /// The number of failures in the summary is not the number of names marked FAILED.
     #[error("its summary says {summary:?}, but {marked} names are marked FAILED")]
     Disagreeing {
         /// The summary.
@@ -187,7 +187,7 @@ enum OutputError {
         /// How many names are marked.
         marked: usize,
     },
-    /// It is no output of the whole suite.
+    /// The output is not that of the whole suite.
     #[error("its summary says {summary:?}, expected some four hundred tests in all")]
     TooFew {
         /// The summary.

@@ -36,13 +36,13 @@ fn rules_of_kata_runtime_check_hold(env: &dyn EnvironmentSide) -> Check {
     env.run_a_vcpu().map(drop).map_err(|e| Stop::fail(format!("kata-runtime check makes a machine of KVM's: {e}")))
 }
 
-/// The requirements of `kata-ctl check` are met: KVM's API has version 12, KVM creates a machine, and no module
-/// parameter has a wrong value; a missing parameter does not count.
+/// The requirements of `kata-ctl check` are met: KVM's API has version 12, KVM creates a machine, and the parameters of
+/// loaded modules that it reads exist and are `Y`.
 ///
 /// kata-ctl (src/tools/kata-ctl/src/arch/x86_64/mod.rs@4.0.0) wants `kvm.kvmclock_periodic_sync=Y`, and on Intel
 /// `kvm_intel.unrestricted_guest=Y` unless it runs in a virtual machine itself; a missing module is a warning. Kata
-/// takes it for granted that the kernel has the parameter at all, which no kernel promises: a missing parameter is
-/// Kata's fault.
+/// takes it for granted that the kernel has the parameter at all, which no kernel promises: a missing parameter
+/// blames Kata, and a parameter with another value the kernel.
 fn rules_of_kata_ctl_check_hold(env: &dyn EnvironmentSide) -> Check {
     let run = env.run_a_vcpu().map_err(|e| Stop::fail(format!("kata-ctl check makes a machine of KVM's: {e}")))?;
     ensure!(run.api == 12, "KVM's API has version {}, kata-ctl wants 12", run.api);

@@ -146,7 +146,7 @@ impl SignalDescriptor {
 
 impl Drop for Blocked {
     fn drop(&mut self) {
-        // SAFETY: a plain call on a set that lives until it returns. What nobody has read is ignored then.
+        // SAFETY: a plain call on a set that lives until it returns. A SIGURG that was not read is then ignored.
         unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &self.0, std::ptr::null_mut()) };
     }
 }

@@ -136,7 +136,7 @@ fn guest_memory_is_taken_at_the_start(env: &dyn EnvironmentSide) -> Check {
     Ok(())
 }
 
-/// Returns the size of the largest mapping of a process, KiB, resident or swapped out.
+/// Returns how much of one mapping of a process is resident or swapped out, KiB: of the mapping with the most.
 fn most_taken_kib(smaps: &str) -> u64 {
     let of = |line: &str| {
         let number = line.strip_prefix("Rss:").or_else(|| line.strip_prefix("Swap:"))?;

@@ -37,7 +37,7 @@ impl Peer {
         self.address
     }
 
-    /// Adds a note if QEMU connected to this peer; if QEMU had a tap, no packet has come here.
+    /// Adds a note if packets have come here, as they do if QEMU had no tap and connected to this peer.
     pub(super) fn note(&self, env: &dyn EnvironmentSide) {
         if self.seen() > 0 {
             env.note("the packets crossed a socket of the harness's; no tap and no vhost-net was there".to_owned());

@@ -190,7 +190,7 @@ fn qemu_takes_a_very_long_command_line(env: &dyn EnvironmentSide) -> Check {
     Ok(())
 }
 
-/// The minimum length of the command line, bytes.
+/// The length that the command line must exceed, bytes.
 const LONG: usize = 64 << 10;
 
 /// Returns the content of a disk, which no other disk has.

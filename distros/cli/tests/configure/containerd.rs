@@ -737,7 +737,7 @@ fn beside_a_containerd_in_use_a_distribution_of_kubernetes_is_a_warning() {
     let imports = format!("version = 3\nimports = [\"/{folder}/config-v3.toml.d/*.toml\"]\n");
     machine.file(&format!("m/{folder}/config.toml"), &imports);
     let output = configured(&machine, "2.1");
-    assert!(output.code == 0 && !output.stderr.contains("is here"), "{}: {}", output.code, output.stderr);
+    assert!(output.code == 0 && !output.stderr.contains("k3s is installed"), "{}: {}", output.code, output.stderr);
 }
 
 #[test]
@@ -754,7 +754,7 @@ fn the_folder_of_data_that_k3s_is_told_is_the_one_that_is_written_to() {
         keep(&machine, &format!("/var/lib/rancher/{name}"));
         machine.file(&format!("m/etc/rancher/{name}/config.yaml"), "data-dir: /data # the large disk\n");
         let output = configured(&machine, "2.1");
-        let told = format!("{name} is here (/etc/rancher/{name}/config.yaml), and {}, which its", main("/data"));
+        let told = format!("{name} is installed (/etc/rancher/{name}/config.yaml), but {}, which its", main("/data"));
         assert!(output.code == 13 && output.stderr.contains(&told), "{}: {}", output.code, output.stderr);
         for (data, told) in [("/data", ""), ("/two", "data-dir: \"/two\"\n")] {
             machine.file(&format!("m/etc/rancher/{name}/config.yaml.d/10-disk.yaml"), told);

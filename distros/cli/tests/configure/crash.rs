@@ -280,7 +280,11 @@ fn edited_after_a_kill((file, before, call, again): &Torn<'_>, calls: &[&str], e
                     let aside = machine.path(file).with_file_name(".kata-osinfo.theirs.1");
                     let aside = std::fs::read_to_string(aside).unwrap_or_default();
                     assert!(is_there() || aside == changed, "{point}: {}", machine.read(file));
-                    assert!(is_there() || forced.stderr.contains(".kata-osinfo.theirs.1 now"), "{}", forced.stderr);
+                    assert!(
+                        is_there() || forced.stderr.contains("now in /etc/containerd/.kata-osinfo.theirs.1 "),
+                        "{}",
+                        forced.stderr
+                    );
                     assert!(!machine.read(file).contains("runtimes.kata"), "{point}: {}", machine.read(file));
                     assert_eq!(machine.read("m/etc/hard"), machine.read(file), "{point}");
                 }

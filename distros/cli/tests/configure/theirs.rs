@@ -581,7 +581,7 @@ fn there_is_one_handler_and_whose_it_was_is_told() {
     assert!(machine.read(MAIN).contains("/opt/kata/bin/containerd-shim-kata-v2"));
     let output = call(&machine, RS, &handler);
     assert_eq!(output.code, 0, "{}", output.stderr);
-    let told = format!("warning: the handler was /{BASE}/configuration-qemu.toml's, configured for go-3.29");
+    let told = format!("warning: the handler used /{BASE}/configuration-qemu.toml, configured for go-3.29");
     assert!(output.stderr.contains(&told), "{}", output.stderr);
     assert!(machine.read(MAIN).contains("/opt/kata/runtime-rs/bin/containerd-shim-kata-v2"));
     // By way of another file: the first file's handler is taken back.

@@ -29,7 +29,7 @@ struct Correction {
     is: String,
 }
 
-/// What a record says of a release on an architecture: subject and value.
+/// Returns a record's statements about a release on an architecture: subject and value.
 fn said(record: &Record, release: &ReleaseVersion, arch: Arch) -> Vec<(String, String)> {
     let entry = record.require_release(release).expect("the release");
     let resolved = record.release(release, arch).expect("the architecture");

@@ -15,9 +15,9 @@ use std::path::{Path, PathBuf};
 #[derive(Default)]
 pub(super) struct Layers {
     drafts: BTreeMap<DistroId, Draft>,
-    /// What was proved of each distro, and the last file that says so.
+    /// The verdicts on each distro, and the last file that has some.
     verdicts: BTreeMap<DistroId, (Vec<VerifiedEntry>, PathBuf)>,
-    /// What is known to fail of each distro, and the last file that says so.
+    /// The known issues of each distro, and the last file that has some.
     issues: BTreeMap<DistroId, (Vec<KnownIssue>, PathBuf)>,
     problems: Vec<RecordError>,
     broken: BTreeMap<String, PathBuf>,

@@ -17,7 +17,7 @@ pub enum ResolveError {
     UnknownRelease {
         /// The distro.
         distro: DistroId,
-        /// What was asked for.
+        /// The requested name.
         name: String,
         /// Versions and codenames, for the message.
         known: String,
@@ -29,7 +29,7 @@ pub enum ResolveError {
     NoArch {
         /// `debian:13`.
         release: Target,
-        /// What was asked for.
+        /// The requested architecture.
         arch: Arch,
         /// The release's architectures.
         known: String,
@@ -89,7 +89,7 @@ impl Record {
     ///
     /// # Errors
     ///
-    /// That there is no such release, or not for that architecture.
+    /// If there is no such release, or not for that architecture.
     pub fn release(&self, name: impl AsRef<str>, arch: Arch) -> Result<Release, ResolveError> {
         let entry = self.require_release(name)?;
         let arches = self.release_arches(entry);

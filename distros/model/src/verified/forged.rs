@@ -19,7 +19,7 @@ pub fn is_yet_to_come(day: Date) -> bool {
 
 /// Returns findings about the entries of a file, each with the index of the entry.
 ///
-/// `releases` are those of the record, none where they are not known.
+/// `releases` are those of the record, empty if they are not known.
 pub(super) fn among(text: &str, verified: &[VerifiedEntry], releases: &[ReleaseVersion]) -> Vec<(usize, Diagnostic)> {
     if verified.is_empty() {
         return Vec::new();

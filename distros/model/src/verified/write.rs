@@ -32,9 +32,9 @@ pub enum WriteError {
     /// The file belongs to another distro.
     #[error("the file has the verdicts of {found}, not of {expected}: move it elsewhere")]
     OtherDistro {
-        /// The file's.
+        /// The distro of the file.
         found: DistroId,
-        /// The one whose verdicts were to be written.
+        /// The distro whose verdicts were to be written.
         expected: DistroId,
     },
     /// There are two results for the same key and capability.
@@ -55,7 +55,7 @@ pub enum WriteError {
 ///
 /// # Errors
 ///
-/// That the old text cannot be read, so that its entries would be lost, or the new one could not be.
+/// If the old text cannot be read, so that its entries would be lost, or if the new one could not be read back.
 pub fn apply(
     old: Option<&str>,
     distro: &DistroId,

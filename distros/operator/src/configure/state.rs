@@ -151,7 +151,7 @@ impl State {
         self
     }
 
-    /// Describes what other configurations lose to `this`.
+    /// Describes what the recorded configurations, including an earlier form of the same one, lose to `this`.
     pub(super) fn lost<'s>(&'s self, this: &'s ManagedConfiguration) -> impl Iterator<Item = String> + 's {
         // A configuration that was found without a state has no path.
         self.configurations.iter().filter(|c| !c.config.as_os_str().is_empty()).filter_map(|c| {

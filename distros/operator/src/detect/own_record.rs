@@ -58,14 +58,15 @@ pub fn own_record(root: &Root, database: &Database, found: &Detection) -> Option
     }
 }
 
-/// What the system's release is to be called in a record; `rolling` where it has neither version nor codename.
+/// Returns the version of the system's release for a record, `rolling` if it has neither version nor codename; `None`
+/// if a record cannot have the version.
 fn version(os: &OsRelease) -> Option<ReleaseVersion> {
     let version = match os.get("VERSION_ID") {
         Some(version) if version.contains("_alpha") => "edge",
         Some(version) => version,
         None => os.get("VERSION_CODENAME").unwrap_or("rolling"),
     };
-    // A `~` alone would be nothing, in YAML.
+    // In YAML, a `~` alone means null.
     let is_a_word = version.starts_with(|c: char| c.is_ascii_alphanumeric()) && !version.contains('~');
     version.parse().ok().filter(|_| is_a_word)
 }

@@ -46,18 +46,18 @@ pub fn installed(root: &Root) -> Result<Vec<Package>, QueryError> {
     }
 }
 
-/// An answer is not as it was asked for.
+/// Reasons why an answer of rpm is not in the requested format.
 #[derive(Debug, thiserror::Error)]
 enum AnswerError {
-    /// A line has other fields.
+    /// A line does not have the requested fields.
     #[error("expected name, version, architecture and source of a package, found {0:?}")]
     Fields(String),
-    /// A version is none.
+    /// A version is invalid.
     #[error(transparent)]
     Version(#[from] NotAPackageVersion),
 }
 
-/// What an answer in [`WHOLE`] names.
+/// Parses an answer in the format [`WHOLE`].
 fn packages_of(text: &str) -> Result<Vec<Package>, AnswerError> {
     let mut packages = Vec::new();
     for line in text.lines() {

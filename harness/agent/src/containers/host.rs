@@ -136,7 +136,7 @@ pub fn remove(id: &str, more: &[PathBuf]) {
     }
 }
 
-/// Sends SIGKILL to a process.
+/// Sends SIGKILL to a process; returns whether that was possible, which it is not if the process is gone.
 pub fn kill(pid: u32) -> bool {
     process::signal(pid, Signal::KILL).is_ok()
 }

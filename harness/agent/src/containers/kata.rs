@@ -41,7 +41,7 @@ pub struct ConfiguredKata {
 /// reads both back as the runtime would; `root` is `/` in an environment.
 ///
 /// # Errors
-/// A failure that blames the record if one of its paths does not exist; an error if the configuration would have no
+/// A failure that blames the record if one of its paths does not exist; an error if a setting would not take
 /// effect.
 pub fn configure(root: &Root, claims: &Claims, profile: &Profile, kata: &Kata) -> Result<Option<ConfiguredKata>, Stop> {
     let kernel = claims.candidates.get(&Component::Kernel).unwrap_or(&claims.vmlinuz).clone();

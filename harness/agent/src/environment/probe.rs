@@ -81,7 +81,8 @@ pub fn lacking(need: Need, effort: Effort, facts: &Facts) -> Option<String> {
     })
 }
 
-/// Returns the devices that guests may be given: in a container without KVM none of its host's, and no namespaces.
+/// Returns what guests may be given: in a container without KVM nothing of its host's, and in no container namespaces
+/// or file handles.
 pub fn provided(kind: Environment, facts: &Facts) -> Provided {
     let is_container = kind == Environment::Container;
     if is_container && !facts.has(facts::KVM) {

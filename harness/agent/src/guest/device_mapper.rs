@@ -5,7 +5,7 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::AsRawFd as _;
 
-/// Device that accepts the kernel's requests.
+/// Device on which the kernel accepts requests.
 const CONTROL: &str = "/dev/mapper/control";
 /// Size of `struct dm_ioctl` (linux/dm-ioctl.h), interface version 4, in bytes.
 const HEADER: usize = 312;

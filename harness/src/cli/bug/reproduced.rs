@@ -66,7 +66,9 @@ pub(super) fn in_clean_trees(
 /// Returns a log with the output of each run.
 pub(super) fn log(tried: &[Tried], redactor: &Redactor) -> String {
     let one = |(number, tried): (usize, &Tried)| {
-        let code = tried.code.map_or_else(|| "killed by a signal".to_owned(), |code| format!("exit code {code}"));
+        let code = tried
+            .code
+            .map_or_else(|| "killed by a signal or at its time limit".to_owned(), |code| format!("exit code {code}"));
         format!("==== time {}: {code}\n{}\n", number + 1, redactor.text(&tried.said))
     };
     tried.iter().enumerate().map(one).collect()

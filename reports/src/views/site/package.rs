@@ -54,7 +54,8 @@ impl<'a> Packages<'a> {
             let Some(release) = record.and_then(|record| record.release(version, arch).ok()) else { continue };
             for component in Component::ALL {
                 for name in release.packages_of(*component) {
-                    // Old releases have virtiofsd among QEMU's packages: the first that names it has it.
+                    // Old releases have virtiofsd in a package of QEMU: a package belongs to the first component that
+                    // names it.
                     all.components.entry((distro.clone(), name.to_string())).or_insert(*component);
                 }
             }

@@ -1,10 +1,10 @@
-// Filters, sorting and ages. Everything can be read without it, and nothing is fetched.
+// Filters, sorting and ages. The pages are readable without this script, and it fetches nothing.
 'use strict';
 (() => {
   const all = (selector, from = document) => [...from.querySelectorAll(selector)];
   const day = 24 * 60 * 60 * 1000;
 
-  // Ages, which nobody could write down.
+  // Ages of results, which depend on the day of reading.
   const age = (text) => {
     const days = Math.floor((Date.now() - Date.parse(text)) / day);
     if (!(days >= 0)) return '';
@@ -20,20 +20,20 @@
     const words = measured && age(measured[1]);
     if (words) link.setAttribute('aria-label', `${name}, ${words}`);
   }
-  // A pointer sees what the name says.
+  // Shows a link's accessible name as a tooltip.
   document.addEventListener('pointerover', (event) => {
     const link = event.target.closest?.('td > a[aria-label]');
     if (link && !link.title) link.title = link.getAttribute('aria-label');
   });
 
-  // The state is in the address, behind the sign that no place on a page begins with.
+  // The state is in the address after `#?`; no anchor of a page begins with `?`.
   const state = new URLSearchParams(location.hash.startsWith('#?') ? location.hash.slice(2) : '');
   const keep = () => {
     const text = state.toString();
     history.replaceState(null, '', text ? `#?${text}` : location.pathname + location.search);
   };
 
-  // Sorting, by a button in each head.
+  // Sorting, with a button in each column head.
   const order = ['s', 'p', 'o', 'u', 'i', 't', 'n'];
   const key = (row, column) => {
     const cell = row.cells[column];
@@ -48,7 +48,7 @@
   const sort = (table, column, descending) => {
     const body = table.tBodies[0];
     const rows = [...body.rows].map((row, place) => ({ row, place, key: key(row, column) }));
-    // What is empty stays last.
+    // Empty cells stay last.
     const last = (one) => one.key[0] === 2;
     rows.sort((a, b) => last(a) - last(b) || (descending ? -1 : 1) * compare(a.key, b.key) || a.place - b.place);
     body.append(...rows.map(({ row }) => row));
@@ -76,7 +76,7 @@
     }
   }
 
-  // Filters: a row is shown if all hold that it says anything of.
+  // Filters: a row is shown if it matches every filter that applies to it.
   const form = document.getElementById('filters');
   const rows = all('main table.sortable > tbody > tr, main ul.names > li').map((row) => ({
     row,
@@ -86,7 +86,7 @@
   const filter = () => {
     const { profile, arch, in: environment, state: mark, text } = Object.fromEntries(state);
     const words = (text ?? '').toLowerCase().split(/\s+/).filter(Boolean);
-    // The columns of a profile among the answers.
+    // Shows only the chosen profile's columns in tables of answers.
     for (const table of all('table.answers')) {
       const heads = [...table.tHead.rows[0].cells];
       for (const row of [...table.tHead.rows, ...table.tBodies[0].rows]) {
@@ -131,10 +131,10 @@
     for (const field of form.elements) {
       if (!field.name) continue;
       field.value = state.get(field.name) ?? '';
-      // A value that this site does not have.
+      // Drops a value that this site does not have.
       if (field.value !== (state.get(field.name) ?? '')) { field.value = ''; state.delete(field.name); }
     }
-    // A filter that this site does not have.
+    // Drops a filter that this site does not have.
     for (const name of [...state.keys()]) {
       if (name !== 'sort' && !form.elements.namedItem(name)) state.delete(name);
     }

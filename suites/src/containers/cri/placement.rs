@@ -42,7 +42,7 @@ fn a_pod_is_in_the_control_group_asked_for(containers: &dyn Containers) -> Check
 ///
 /// Kubelet asks this way on nearly every node. The runtimes then talk to systemd (`new_cgroup_managers` in
 /// `src/runtime-rs/crates/resource/src/cgroups/resource_inner.rs@4.1.0`, `createCgroupsSystemd` in
-/// `src/runtime/pkg/resourcecontrol/utils_linux.go@4.1.0`). The Go runtime does so with `sandbox_cgroup_only` alone;
+/// `src/runtime/pkg/resourcecontrol/utils_linux.go@4.1.0`). The Go runtime does so only with `sandbox_cgroup_only`;
 /// without it, as shipped, it takes the whole name for that of a group at the root (NewSandboxResourceController in
 /// `src/runtime/pkg/resourcecontrol/cgroups.go@4.1.0`), which is noted. Before 4.1 runtime-rs did not wait until
 /// systemd had moved the pod, which is noted, too.

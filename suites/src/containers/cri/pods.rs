@@ -49,8 +49,8 @@ fn judged(none: NoCri) -> Stop {
 }
 
 /// A pod runs by CRI with the handler that a RuntimeClass names, a container starts in the pod, a process is executed
-/// in the container, and the pod disappears when it is removed; under Kata the container has another kernel than the
-/// host's.
+/// in the container, and the pod disappears when it is removed; under Kata the container's boot id is not the host's,
+/// and one virtual machine carries the pod.
 ///
 /// This is the whole path of Kubernetes, and the beginning of Kata's own integration tests with containerd
 /// (testContainerStart in `tests/integration/cri-containerd/integration-tests.sh@4.1.0`). The handler's keys are those

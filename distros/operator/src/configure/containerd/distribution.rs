@@ -81,18 +81,18 @@ pub(super) const ALL: &[Distribution] = &[
     },
 ];
 
-/// Why a file of k3s's or RKE2's tells nothing.
+/// Reasons why a configuration file of k3s or RKE2 is not evaluated.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum StatedError {
-    /// No parser is to be shown it.
+    /// The text exceeds the limits for parsing.
     #[error("{} {why}, more than kata-osinfo reads", .file.display())]
     OutOfBounds {
         /// The file.
         file: PathBuf,
-        /// What it has too much of.
+        /// The exceeded limit, as a phrase that follows the file's name.
         why: String,
     },
-    /// It is of another form.
+    /// The file is not a YAML map.
     #[error("{} is not a YAML map", .file.display())]
     NoMap {
         /// The file.
@@ -100,13 +100,13 @@ pub(super) enum StatedError {
     },
 }
 
-/// Why nothing tells what a distribution's containerd reads first.
+/// Reasons why it is unknown which file a distribution's containerd reads first.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum MainError {
-    /// A file that may say it tells nothing.
+    /// A file that may set the data directory is not evaluated.
     #[error("{0}: fix the file, because it can set the data directory")]
     Untold(StatedError),
-    /// What a file says is no folder.
+    /// The data directory in a file is not a plain absolute path.
     #[error("the value of {key} in {} is not a plain absolute path: fix it", .file.display())]
     NoPath {
         /// The file.
@@ -122,7 +122,7 @@ impl Distribution {
     ///
     /// # Errors
     ///
-    /// That one of the files that may tell cannot be read.
+    /// One of the files that may set the data directory cannot be read.
     pub(super) fn main(&self, root: &Root) -> Result<Result<PathBuf, MainError>, RootError> {
         let Some(default) = self.main.strip_suffix(BELOW_DATA) else { return Ok(Ok(PathBuf::from(self.main))) };
         let stated = match stated(root, self.owner)? {
@@ -175,8 +175,8 @@ impl Distribution {
     }
 }
 
-/// What k3s or RKE2 is told, file by file: `config.yaml`, then what is in `config.yaml.d`, of which the last one counts
-/// (`readConfigFile` in `pkg/configfilearg/parser.go` of k3s); or why one of them tells nothing.
+/// Returns the settings of k3s or RKE2, file by file: `config.yaml`, then the files in `config.yaml.d`, of which the
+/// last one counts (`readConfigFile` in `pkg/configfilearg/parser.go` of k3s); or why one of them is not evaluated.
 fn stated(root: &Root, owner: ContainerdOwner) -> Result<Result<Vec<(PathBuf, Mapping)>, StatedError>, RootError> {
     let config = PathBuf::from(format!("/etc/rancher/{}/config.yaml", owner.name()));
     let folder = config.with_file_name("config.yaml.d");

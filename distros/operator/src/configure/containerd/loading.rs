@@ -21,7 +21,7 @@ impl ContainerdVersion {
     }
 }
 
-/// A text is no version of containerd.
+/// Error for a text that is not a version of containerd.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is not a version of containerd: expected a version such as `1.7.24` or `v2.1`")]
 pub struct NotAContainerdVersion(String);

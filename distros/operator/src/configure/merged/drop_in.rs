@@ -7,7 +7,7 @@ use std::path::Path;
 /// Why Kata would not start with the file in the place of a drop-in.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum DropInError {
-    /// It cannot be looked at.
+    /// The file cannot be examined.
     #[error(transparent)]
     Look(RootError),
     /// It is a link or a directory, which the Rust runtime does not accept.

@@ -31,7 +31,8 @@ fn what_is_built_from_bookworm_has_its_rustc_too() {
     assert_eq!(of("debian", "13"), (with_its_own, false));
 }
 
-/// Whatever it is said to be for, the script is commands of ours, comments, and a record between its marks.
+/// Whatever the release's name, the record and its path contain, the script consists of kata-osinfo's commands,
+/// comments, and the record between its delimiters.
 #[test]
 fn nothing_of_a_record_becomes_a_command() {
     let release = Release {

@@ -10,8 +10,8 @@ use suites::environment::{VcpuError, VcpuExit as Exit, VcpuRun};
 const START: u64 = 0x1_0000;
 /// `KVM_REG_ARM_CORE_REG(regs.pc)` of asm/kvm.h.
 const PROGRAM_COUNTER: u64 = 0x6030_0000_0010_0040;
-/// `mov w0, #0x2a; strb w0, [x1]`, where x1 is 0, an address without memory; then PSCI's SYSTEM_OFF: `mov w0,
-/// #0x84000008; hvc #0`.
+/// `mov w0, #0x2a; strb w0, [x1]`, where x1 is 0, an address without memory; then PSCI's SYSTEM_OFF:
+/// `mov w0, #0x84000008; hvc #0`.
 const PROGRAM: [u32; 5] = [0x5280_0540, 0x3900_0020, 0x52b0_8000, 0x7280_0100, 0xd400_0002];
 
 /// Runs a program of five instructions on a machine of its own.
