@@ -204,9 +204,9 @@ pub struct Failed<'a> {
     pub profile: &'a str,
 }
 
-/// The release that the components are taken from: one of which all that the test proves is recorded
-/// as supported under the profile; best in the same environment, then of the same distro, then the one that was last
-/// tested.
+/// Returns the release that the components are taken from: one for which every capability that the test proves is
+/// recorded as supported under the profile. Results in the same environment are preferred, then a release of the same
+/// distro, then the one that was tested last.
 pub fn donor<'r>(records: impl Iterator<Item = &'r Record>, test: &Test, failed: Failed<'_>) -> Option<Target> {
     let mut best: Option<((bool, bool, jiff::civil::Date), Target)> = None;
     for record in records {
@@ -235,7 +235,8 @@ pub fn donor<'r>(records: impl Iterator<Item = &'r Record>, test: &Test, failed:
     best.map(|(_, target)| target)
 }
 
-/// Returns the earliest day on which each capability that a test proves was last tested as supported.
+/// Returns the earliest of the days on which the capabilities that a test proves were tested; `None` unless the entries
+/// have all of them as supported.
 fn supported(entries: &[&VerifiedEntry], test: &Test) -> Option<jiff::civil::Date> {
     let one = |capability: &Capability| {
         let known = entries.iter().find_map(|entry| Some((entry, entry.capabilities.get(capability)?)));

@@ -56,8 +56,8 @@ pub fn lay_out(run: &Path, folder: &Path) -> anyhow::Result<Journal> {
     Ok(reports::journal::read(&folder.join(FILE))?)
 }
 
-/// Returns the names of this machine's users and of the machine; home directory names from another machine are hidden
-/// anyhow.
+/// Returns the names of the user who runs this program, from the environment, and of this machine; home directory names
+/// from another machine are hidden anyhow.
 pub fn people() -> People {
     let users = ["USER", "LOGNAME", "SUDO_USER"].map(|variable| std::env::var(variable).unwrap_or_default());
     let machine = rustix::system::uname().nodename().to_string_lossy().into_owned();

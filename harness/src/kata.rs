@@ -210,7 +210,7 @@ impl SuppliedKata {
         files
     }
 
-    /// Prepares a virtual machine's share: its files, and the claims about them for the tests.
+    /// Prepares the supplied Kata for a virtual machine of a release: its files, and the claims about it for the tests.
     ///
     /// # Errors
     /// If the release's kernel is missing or a guest's initrd cannot be made.

@@ -2,11 +2,11 @@
 //!
 //! [`run`] runs [`cell`]s in parallel. A cell is [`setup`], brought up in one of the [`environments`], tested over a
 //! [`line`] to the agent in it, and torn down; [`schedule`] decides what runs and what runs again. [`scope`] selects a
-//! part of that: [`shards`] of a plan, the rest of a run that was killed, the tests for which another run has no
-//! result. [`gather`], [`bundle`] and [`watch`] work on existing runs. [`plan`] decides which tests share a guest;
-//! [`record_places`] finds the line of a record that is wrong; [`level`] finds out whether the levels below this
-//! machine are hardware. [`blame`] decides which component to swap to find the one at fault; [`donor`] provides those
-//! of other releases; [`reproduce`] runs the script of a bug report; [`shell`] opens a shell where a test failed.
+//! part of that: [`shards`] of a plan, the rest of a run that was killed, the tests that did not pass in another run or
+//! have no result there. [`gather`], [`bundle`] and [`watch`] work on existing runs. [`plan`] decides which tests share
+//! a guest; [`record_places`] finds the line of a record that is wrong; [`level`] finds out whether the levels below
+//! this machine are hardware. [`blame`] decides which component to swap to find the one at fault; [`donor`] provides
+//! those of other releases; [`reproduce`] runs the script of a bug report; [`shell`] opens a shell where a test failed.
 //! [`sweep`] removes what earlier runs left behind.
 
 mod artifacts;

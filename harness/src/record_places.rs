@@ -54,8 +54,8 @@ impl RecordPlaces {
         RecordPlaces(releases.iter().map(of_release).collect())
     }
 
-    /// A failure of what a record says, `record`, as an outcome that names file and line: an error where the admin said
-    /// so, because then the shipped record is not at fault.
+    /// Returns the outcome of a failure for which the record is to blame, with the file and line of the claim that has
+    /// one of the values `record`: an error if the claim is the admin's, because the shipped record is not to blame.
     pub fn judge(&self, release: &Target, failure: Failure, record: &[String]) -> Outcome {
         let Some(places) = self.0.get(release) else { return Outcome::Fail(failure) };
         let says = |fact: &&Stated| fact.values.iter().any(|value| record.contains(value));

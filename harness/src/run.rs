@@ -300,7 +300,7 @@ pub async fn run(
         }
     };
     if !is_whole {
-        // From here on a signal ends the process.
+        // A signal already ends the process here: `end_at_next` was called above.
         cleaning.await;
     } else if let Some(given_up) = watched(cleaning, interrupts.first(), CLEANING, &progress).await {
         (ended, until) = (RunEnd::Interrupted, Some(given_up));

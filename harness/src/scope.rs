@@ -1,5 +1,5 @@
 //! The part of its releases and environments that a run covers: some cells of a plan, the rest of a run that was
-//! killed, or the tests for which another run has no result.
+//! killed, or the tests that did not pass in another run, or have no result there.
 
 use crate::plan::{Unit, remaining};
 use reports::journal::{CellId, RunFilter};

@@ -4,7 +4,7 @@
 //! <cache>/images/<key>/rootfs          the tree
 //!                     /manifest.json   description of its content
 //!                     /apt/lists       package lists, kept next to the tree for images derived from it
-//!                     /settings        package source settings of a cloud image
+//!                     /settings        package source settings of the base that the caller supplied
 //! <cache>/images/.tmp/<key>-<n>/       under construction; its maker holds the lock file in it
 //! <cache>/images/.locks/<key>          held exclusively during construction, shared during use
 //!                       /<key>.import  held while the image is imported into Docker

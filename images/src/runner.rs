@@ -2,7 +2,7 @@
 //!
 //! An [`operator::process::Invocation`] cannot be cancelled, reports no lines as progress, and keeps the beginning of
 //! the output, but a failure's cause is at the end.
-//! Waiting for a child and ending it are the same.
+//! Both wait for a child and end it in the same way.
 //! [`of_machine`], [`of_tree`] and [`tied`] prepare the command so that it dies with this process.
 
 use crate::error::{CommandFailure, Failure, ImageErrorKind};

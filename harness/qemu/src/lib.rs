@@ -20,8 +20,8 @@
 //! Two profiles of the same runtime whose normalised arguments for QEMU and virtiofsd are equal are one configuration.
 //!
 //! Each profile has golden arguments in the tests, which cite Kata's file and tag.
-//! If a real Kata passes other arguments, the golden ones are wrong. Kata prints its arguments, so the two can be
-//! compared.
+//! Kata prints its arguments, so the two can be compared: if a real Kata passes other arguments, that is an error of
+//! the harness, which shows both.
 //!
 //! In a virtual machine the guest kernel logs only warnings to its serial line (`loglevel=5`), because each byte is an
 //! exit through two hypervisors: the first third of the log alone took 7 of the 23 s of a boot.

@@ -50,7 +50,7 @@ pub struct Sandbox {
     pub numa_port: bool,
     /// `enable_iommu`: an Intel IOMMU.
     pub iommu: bool,
-    /// Kind of memory, unless the share requires another.
+    /// Kind of memory. The share decides it only for [`MemoryBacking::Shipped`]; huge pages are shared with virtio-fs.
     pub memory: MemoryBacking,
     /// `enable_mem_prealloc`: all memory is allocated at the start.
     pub preallocated: bool,

@@ -93,7 +93,7 @@ fn end_of(cases: &[Ended]) -> RunEnd {
     }
 }
 
-/// Returns the tests behind the verdicts that have become worse, each test once.
+/// Returns the tests behind the verdicts that have become worse, each test once per cell.
 fn new(standings: &Standings<'_>) -> Vec<Case> {
     let mut all: Vec<Case> = Vec::new();
     for cell in &standings.cells {

@@ -72,7 +72,7 @@ struct Finding {
 
 /// Checks this machine, reports on standard output, and with `fix` installs what is missing.
 ///
-/// Returns exit code 0 if containers of releases can run here, else 3.
+/// Returns exit code 0 if releases can be qualified here, if only in virtual machines, else 3.
 pub(super) fn doctor(fix: bool) -> anyhow::Result<Exit> {
     let mut findings = look();
     if fix {

@@ -38,8 +38,8 @@ pub(super) async fn engine() -> Engine {
 /// The note that is printed if [`settle`] has replaced containers by virtual machines.
 pub(super) const NO_ENGINE: &str = "note: no Docker engine answers: releases are booted as virtual machines (--in vm)";
 
-/// Returns whether containers can be brought up, if any are requested. If no engine answers and the user did not name
-/// containers, virtual machines are used instead, and the result is true.
+/// Checks that containers can be brought up, if any are requested. If no engine answers and the user did not name
+/// containers, virtual machines replace them in `environments`, and the result is true.
 ///
 /// # Errors
 /// If the user named containers and no engine answers.

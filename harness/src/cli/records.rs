@@ -111,7 +111,7 @@ pub(super) fn write_back(standings: &Standings<'_>, database: &Database, folder:
 /// Reason why a finished run writes nothing.
 const NOTHING_WHOLE: &str = "no capability was judged completely";
 
-/// What stays because the record has it of a later day.
+/// Describes results that are not written, because the record has those of a later day.
 fn judged_later(distro: &DistroId, one: &Outdated) -> Withheld {
     let Outdated { release, arch, profile, environment, day, capabilities } = one;
     let cell = CellId { distro: distro.clone(), release: release.clone(), arch: *arch, environment: *environment };

@@ -342,7 +342,7 @@ pub(super) fn profiles(names: &[String]) -> Result<Vec<Profile>, UsageError> {
     Ok(chosen)
 }
 
-/// Returns the error that no test has `filter` in its id, with the nearest id.
+/// Returns the error that `filter` is in no test's id and names no capability, with the nearest of these names.
 pub(super) fn no_such_test(filter: &str) -> UsageError {
     let distance = |name: &str| strsim::damerau_levenshtein(name, filter);
     let tests = catalogue::tests().iter().map(|t| (distance(&t.id).min(distance(t.name)), t.id.as_str()));

@@ -124,7 +124,7 @@ fn begun(option: &str, folder: &Path) -> Result<Begun, UsageError> {
     resume::begun(&journal).map_err(|e| failed(e.to_string()))
 }
 
-/// Returns arguments that request the cells of a journal, unless they name others.
+/// Returns arguments that request the cells, the profiles and the filter of a journal; all other options stay.
 fn of_journal(arguments: &RunArguments, begun: &Begun) -> RunArguments {
     RunArguments { profiles: begun.profiles.clone(), filter: filter_of(begun), ..of_cells(arguments, &begun.cells) }
 }
@@ -146,7 +146,7 @@ fn of_cells(arguments: &RunArguments, cells: &[CellId]) -> RunArguments {
     let mut environments: Vec<In> = Vec::new();
     for cell in cells {
         let (target, environment) = (cell.target().to_string(), In::from(cell.environment));
-        // This machine's release is found out, and held against the cell.
+        // The release of this machine is detected later and compared with the cell.
         if cell.environment != Environment::Host && !targets.contains(&target) {
             targets.push(target);
         }

@@ -35,7 +35,7 @@ fn with_unknown(ended: Exit, is_unknown: bool) -> Exit {
     if is_unknown && ended == Exit::AsRecorded { Exit::Infrastructure } else { ended }
 }
 
-/// Runs again the tests for which another run has no result.
+/// Runs again the tests that did not pass in another run, or have no result there.
 pub(super) fn rerun(arguments: &RerunArguments) -> anyhow::Result<Exit> {
     let database = records::database(arguments.options.records.as_deref())?;
     go(&resolved::of_rerun(arguments)?, &database)

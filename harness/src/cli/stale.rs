@@ -1,7 +1,7 @@
 //! `kata-qualify stale`: reports which entries of the record are stale. Nothing is booted.
 //!
-//! An entry is stale if the mirror offers another version of one of its packages, if it is old, or if the tests'
-//! requirements have changed.
+//! An entry is stale if the mirror offers a later version of one of its packages or no longer has the package, if the
+//! entry is old, or if the tests' requirements have changed.
 
 use crate::cli::arguments::{AGE, Format, ImageArguments, RunArguments, StaleArguments};
 use crate::cli::{Exit, print, records, redact, request};
@@ -120,7 +120,8 @@ pub(super) struct StaleCells {
 
 /// Returns the stale cells among those that the arguments of a run name.
 ///
-/// `run --stale` does not repeat results of a Kata that was supplied, nor those of this machine itself.
+/// `run --stale` does not repeat results of a Kata that was supplied, nor those of this machine itself unless `--in`
+/// names it.
 pub(super) fn cells(arguments: &RunArguments, database: &Database) -> anyhow::Result<StaleCells> {
     let RunArguments { targets, profiles, offline, images, .. } = arguments;
     let rows = rows(&Question { targets, profiles, age: AGE, offline: *offline, images }, database)?;

@@ -25,7 +25,7 @@ pub(super) fn in_the_distros_place(
     })
 }
 
-/// Returns the options that vouch instead of the distro, for any release.
+/// Returns which of the options names keys or an image that vouch instead of the distro, for any release.
 pub(super) fn by_options(images: &ImageArguments) -> Option<String> {
     if !images.mirror_keys.is_empty() {
         return Some("the packages are vouched for by keys given with --mirror-key".to_owned());

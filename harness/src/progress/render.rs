@@ -139,7 +139,7 @@ fn in_words(cell: &Cell, doing: &str) -> String {
     if cell.detail.is_empty() { doing.to_owned() } else { format!("{doing}: {}", cell.detail) }
 }
 
-/// Returns one line for all active cells, if lines cannot be redrawn; `None` if nothing is running.
+/// Returns one line for the whole run, if lines cannot be redrawn; `None` if no cell is active or waiting.
 pub(super) fn beat(state: &RunProgress, now: Timestamp) -> Option<String> {
     let at_work: Vec<&Cell> = state.cells().filter(|cell| cell.stage == Stage::AtWork).collect();
     let count = |stage: Stage| state.cells().filter(|cell| cell.stage == stage).count();

@@ -13,8 +13,8 @@ use suites::outcome::Component;
 /// The file's name in the agent's directory.
 const NAME: &str = "vmlinux";
 
-/// Extracts the kernel that guests boot from its image, if the release has such a VMM. The claims have the result, for
-/// tests to judge.
+/// Extracts the kernel that guests boot from its image, if the release has such a VMM or the user supplies one. The
+/// claims have the result, for tests to judge.
 ///
 /// # Errors
 /// If the image cannot be read.

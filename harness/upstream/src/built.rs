@@ -175,8 +175,8 @@ fn words(text: &str) -> impl Iterator<Item = &str> {
     text.split_whitespace().map(|word| word.trim_matches('"'))
 }
 
-/// Returns the script's lists by name, `_pci_devs=(…)`. If a list is set again for a smaller build, its first names are
-/// kept.
+/// Returns the script's lists by name, `_pci_devs=(…)`. If a list is set again, as for a smaller build, it has the
+/// names of all its assignments.
 fn lists(script: &str) -> BTreeMap<&str, Vec<&str>> {
     let mut all: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for (at, _) in script.match_indices("=(") {

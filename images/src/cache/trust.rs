@@ -165,7 +165,7 @@ fn close(folder: &Path) -> io::Result<()> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let folder = File::from(rustix::fs::open(folder, flags, Mode::empty())?);
     let meta = folder.metadata()?;
-    // A directory of root must not be changed by another user.
+    // If it belongs to root and this process to another user, its mode is not this process's to change.
     if meta.mode() & 0o077 == 0 || meta.uid() != rustix::process::geteuid().as_raw() {
         return Ok(());
     }

@@ -93,7 +93,7 @@ impl Tiny {
         reports_error(&self.stderr.text())
     }
 
-    /// Returns the first line that the guest's QEMU printed.
+    /// Returns the first line that the guest's QEMU printed and that is not a warning.
     pub(super) fn first_line(&self) -> String {
         first_line(&self.stderr.text())
     }

@@ -58,7 +58,7 @@ fn name(address: &str) -> &str {
     address.rsplit('/').next().unwrap_or_default()
 }
 
-/// Returns the addresses in a system's list; those with a tag are only for packages that name the tag.
+/// Returns the addresses in a system's list, without those that have a tag, which are only for packages that name it.
 fn of_system(root: &Root) -> Result<Vec<String>, Failure> {
     let list = Path::new(REPOSITORIES);
     if !root.has_file(list).map_err(tree::failed)? {

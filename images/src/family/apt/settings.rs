@@ -5,7 +5,8 @@ use crate::family::credentials::PROXY_VARIABLES;
 use crate::progress::Phase;
 use crate::runner::{Runner, tied};
 
-/// Ubuntu phases updates by a number that apt computes for each machine: an image gets every version in the archive.
+/// Ubuntu offers an update to some machines first, chosen by a number that apt computes for each machine: an image gets
+/// what the archive has, in whatever phase.
 pub(super) const PHASED: &str = "APT::Get::Always-Include-Phased-Updates";
 
 /// apt's settings for one image.

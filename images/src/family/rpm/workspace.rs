@@ -49,8 +49,8 @@ pub(super) fn release_version(release: &Release, os: &OsRelease) -> String {
 }
 
 impl Workspace {
-    /// Writes the settings into the directory, which has the repositories already; without a tree nothing can be
-    /// installed.
+    /// Writes the settings into the directory, which has the repositories already; without a tree, dnf sees no
+    /// installed packages.
     pub(super) fn new(
         folder: &Path,
         logins: &[Login],
