@@ -277,8 +277,7 @@ pub async fn run(
     let mut until = None;
     if !is_whole {
         interrupts.end_at_next();
-        progress
-            .say("the run is not finished; cleaning up (the journal keeps what it has); Ctrl-C again stops at once");
+        progress.say("the run is not finished, cleaning up (the journal is kept); Ctrl-C again stops at once");
         // Commands that make images watch this flag and end with their process groups.
         cancel.store(true, Ordering::Relaxed);
         until = Some(Instant::now() + CLEANING);

@@ -191,8 +191,8 @@ pub fn planned(text: &str) -> Result<Vec<ExpectedCell>, CellsError> {
     let Plan { cells } = serde_json::from_str(text).map_err(CellsError::NoPlan)?;
     match cells.len() {
         0 => Err(CellsError::EmptyPlan),
-        MAX_CELLS.. => Err(CellsError::LongPlan(cells.len())),
-        _ => Ok(cells),
+        1..=MAX_CELLS => Ok(cells),
+        count => Err(CellsError::LongPlan(count)),
     }
 }
 
@@ -287,6 +287,9 @@ mod tests {
         for text in ["", "[]", "{}", "{\"cells\": []}", "{\"cells\": [\"debian:13/x86_64/vm\"]}"] {
             assert!(super::planned(text).is_err(), "{text}");
         }
+        let of = |count: usize| super::planned(&serde_json::json!({"cells": self::cells(&vec![1; count])}).to_string());
+        assert_eq!(of(MAX_CELLS).unwrap().len(), MAX_CELLS);
+        assert!(of(MAX_CELLS + 1).unwrap_err().to_string().contains("1001 cells, at most 1000 are allowed"));
     }
 
     #[test]

@@ -130,7 +130,7 @@ mod tests {
             (|files| drop(files.insert(SUMS.into(), b"x".to_vec())), "SHA256SUMS:1: expected a checksum and a name"),
             (|files| drop(files.insert("c".into(), b"y".to_vec())), "c was changed or damaged"),
             (|files| drop(files.remove("c")), "SHA256SUMS:2: names a file that does not exist"),
-            (|files| drop(files.insert("d".into(), Vec::new())), "SHA256SUMS does not name d"),
+            (|files| drop(files.insert("d".into(), Vec::new())), "SHA256SUMS does not list d"),
             (
                 |files| {
                     let twice = files[SUMS].repeat(2);
