@@ -136,7 +136,7 @@ mod tests {
                     let twice = files[SUMS].repeat(2);
                     files.insert(SUMS.into(), twice);
                 },
-                "SHA256SUMS:3: names a/b again",
+                "SHA256SUMS:3: names a/b twice",
             ),
         ];
         for (change, why) in table {
