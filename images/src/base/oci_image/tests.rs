@@ -218,6 +218,7 @@ fn what_is_in_an_image_is_what_its_digests_say() {
             };
             let why = made.refused();
             assert!(why.contains(expected), "{what} {damage}: {why}");
+            assert!(damage != "gone" || why.contains(": /blobs/sha256/"), "{what} {damage}: {why}");
         }
     }
     // The unpacked layer has a digest of its own.
