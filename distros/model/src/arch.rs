@@ -187,7 +187,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn kata_names_a_machine_for_each_and_channels_are_ibms() {
+    fn each_arch_has_a_machine_type_and_only_s390x_has_channels() {
         let machines: Vec<&str> = Arch::ALL.iter().map(|arch| arch.machine_type()).collect();
         assert_eq!(machines, ["q35", "virt", "pseries", "s390-ccw-virtio"]);
         let with_channels: Vec<Arch> = Arch::ALL.iter().copied().filter(|arch| arch.has_channels()).collect();
@@ -195,14 +195,14 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_katas() {
+    fn arch_names_are_parsed_as_kata_spells_them() {
         assert_eq!("s390x".parse::<Arch>(), Ok(Arch::S390x));
         let error = "arm64".parse::<Arch>().unwrap_err();
         assert_eq!(error.to_string(), "unknown architecture \"arm64\", known are x86_64, aarch64, ppc64le, s390x");
     }
 
     #[test]
-    fn the_machines_own_is_told_by_rusts_names() {
+    fn rust_target_names_map_to_kata_architectures() {
         assert_eq!(of_target("x86_64", true), Some(Arch::X86_64));
         assert_eq!(of_target("s390x", false), Some(Arch::S390x));
         assert_eq!(of_target("powerpc64", true), Some(Arch::Ppc64le), "Rust does not call it ppc64le");

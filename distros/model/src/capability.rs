@@ -654,7 +654,7 @@ mod tests {
     use crate::other_vmm::OtherVmm;
 
     #[test]
-    fn names_are_unique_and_read_again() {
+    fn names_are_unique_and_parse_back() {
         for (at, capability) in Capability::ALL.iter().enumerate() {
             assert_eq!(capability.name().parse(), Ok(*capability));
             assert!(!Capability::ALL[..at].iter().any(|c| c.name() == capability.name()), "{capability}");
@@ -687,7 +687,7 @@ mod tests {
     /// Each tried VMM besides QEMU has a capability of its own, because a VMM that the caller brings makes verdicts
     /// partial.
     #[test]
-    fn every_other_vmm_that_is_tried_has_a_capability_of_its_own() {
+    fn every_tried_vmm_besides_qemu_has_its_own_capability() {
         let tried = OtherVmm::all().iter().filter(|vmm| vmm.tried).map(|vmm| vmm.vmm.component().unwrap());
         for vmm in tried {
             let capability = Capability::of_other_vmm(vmm).unwrap();
@@ -704,13 +704,13 @@ mod tests {
     }
 
     #[test]
-    fn a_pod_needs_of_a_vmm_what_the_table_requires_but_interfaces_that_come_later() {
+    fn of_every_vmm_lists_what_a_pod_needs_of_any_vmm() {
         let names: Vec<&str> = Capability::of_every_vmm().map(Capability::name).collect();
         assert_eq!(names, ["vmm.boot", "vmm.qmp", "vmm.hotplug.memory", "vmm.hotplug.blk"]);
     }
 
     #[test]
-    fn a_mistyped_name_is_answered_with_the_nearest() {
+    fn a_mistyped_name_error_suggests_the_nearest() {
         let said = |name: &str| name.parse::<Capability>().unwrap_err().to_string();
         assert_eq!(said("fs.virtio-fz"), "unknown capability `fs.virtio-fz`: did you mean `fs.virtio-fs`?");
         assert!(said("zzz").contains("known are packages.install, vmm.boot"), "{}", said("zzz"));

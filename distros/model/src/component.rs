@@ -75,7 +75,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     #[test]
-    fn a_component_is_told_by_its_name_as_a_key_too() {
+    fn components_round_trip_by_name_also_as_json_map_keys() {
         for component in Component::ALL {
             assert_eq!(Component::of_name(component.name()), Some(*component));
             let json = serde_json::to_string(&BTreeMap::from([(*component, 1)])).unwrap();

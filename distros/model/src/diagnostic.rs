@@ -313,7 +313,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_cause_is_told_twice() {
+    fn an_error_chain_repeats_no_cause() {
         #[derive(Debug, thiserror::Error)]
         #[error("x cannot be read: {source}")]
         struct Outer {
@@ -350,7 +350,7 @@ mod tests {
 
     #[cfg(feature = "excerpts")]
     #[test]
-    fn of_a_long_line_the_place_is_told_and_nothing_shown() {
+    fn a_long_line_is_reported_by_place_without_an_excerpt() {
         let text = format!("a: 1\nb: [{}]\n", "amd64, ".repeat(1000));
         let fix = Fix { start: 9, end: 14, replacement: "x86_64".to_owned() };
         let found = Diagnostic::error("unknown-arch", &text, 9..14, "unknown").hint("use x86_64").fixes(vec![fix]);
@@ -371,7 +371,7 @@ mod tests {
 
     #[cfg(feature = "excerpts")]
     #[test]
-    fn a_record_cannot_drive_the_terminal() {
+    fn control_characters_of_a_record_never_reach_the_terminal() {
         let text = "distro: \u{1b}[31mred\u{202e}\n";
         let found = Diagnostic::error("syntax", text, 8..12, "bad \u{1b}[0m value");
         let shown = finish(vec![found], text, "x.yaml")[0].human(text, false);

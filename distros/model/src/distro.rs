@@ -188,7 +188,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     #[test]
-    fn an_id_is_one_word_in_small_letters() {
+    fn a_distro_id_is_one_lowercase_word() {
         for id in ["debian", "opensuse-leap", "sl-micro", "4mlinux", "a.b_c", "_", &"x".repeat(MAX)] {
             assert_eq!(id.parse::<DistroId>().unwrap(), id);
         }
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn each_is_its_text_wherever_it_is_kept() {
+    fn ids_and_versions_serialize_as_their_text() {
         let kept: BTreeMap<DistroId, ReleaseVersion> = serde_json::from_str(r#"{"debian": "13"}"#).unwrap();
         assert_eq!(kept.get("debian"), Some(&"13".parse().unwrap()));
         assert_eq!(serde_json::to_string(&kept).unwrap(), r#"{"debian":"13"}"#);
@@ -237,13 +237,13 @@ mod tests {
 
     /// The order of versions is not that of the releases, which only the record knows.
     #[test]
-    fn versions_have_the_order_of_texts() {
+    fn versions_are_ordered_as_text() {
         let version = |text: &str| text.parse::<ReleaseVersion>().unwrap();
         assert!(version("8.10") < version("8.9") && version("9") > version("10"));
     }
 
     #[test]
-    fn one_release_is_read_by_its_name() {
+    fn a_target_is_parsed_from_distro_and_version() {
         let sid: Target = "debian:sid".parse().unwrap();
         assert_eq!(
             (sid.distro.as_str(), sid.version.as_str(), sid.to_string().as_str()),

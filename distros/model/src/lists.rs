@@ -23,7 +23,7 @@ fn names<T: Copy>(all: &[T], name: fn(T) -> &'static str) -> Vec<String> {
 }
 
 #[test]
-fn no_list_of_all_has_forgotten_one() {
+fn every_list_of_variants_is_complete() {
     assert_eq!(names(Arch::ALL, Arch::name), variants::<Arch>());
     assert_eq!(names(Component::ALL, Component::name), variants::<Component>());
     assert_eq!(names(PackageManager::ALL, PackageManager::name), variants::<PackageManager>());

@@ -176,7 +176,7 @@ mod tests {
     use std::path::Path;
 
     #[test]
-    fn every_file_of_the_folder_is_of_the_vmm_that_it_is_named_after_and_says_why() {
+    fn each_vmm_file_is_named_after_its_vmm_and_states_a_reason() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../profiles/vmms");
         let files = std::fs::read_dir(folder).unwrap();
         let files: BTreeSet<String> = files.map(|file| file.unwrap().file_name().into_string().unwrap()).collect();
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn each_demand_cites_kata_at_a_tag_of_its_profiles_range() {
+    fn each_demand_cites_kata_at_a_tag_within_its_profile() {
         for one in OtherVmm::all() {
             for under in &one.profiles {
                 let profile = Profile::find(&under.profile).unwrap();
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_tried_has_been_read_for_every_maintained_profile_of_its_runtimes() {
+    fn a_tried_vmm_has_demands_for_every_maintained_profile_of_its_runtimes() {
         for one in OtherVmm::all().iter().filter(|one| one.tried) {
             let runtimes: Vec<Runtime> =
                 one.profiles.iter().map(|under| Profile::find(&under.profile).unwrap().runtime).collect();

@@ -169,7 +169,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_a_package_manager_can_be_given_is_a_name() {
+    fn a_package_name_is_safe_to_pass_to_a_package_manager() {
         for name in ["qemu-system-x86", "libc6:amd64", "g++", "java-1.8", "app-emulation/qemu", "qemu-1:9.0", "a@b"] {
             assert_eq!(name.parse::<PackageName>().unwrap(), name);
         }
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn a_version_is_one_word_that_can_be_shown() {
+    fn a_package_version_is_one_printable_word() {
         for version in ["1:10.0.3+ds-0+deb13u1", "8.2.0-11.fc40", "2~bpo12+1", "9.1.2-r1", "2.1.9^git1", "1.0@r3"] {
             assert_eq!(version.parse::<PackageVersion>().unwrap(), version);
         }
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn a_version_has_the_programs_own_numbers_in_it() {
+    fn the_upstream_numbers_are_extracted_from_a_version() {
         let numbers = |version: &str| version.parse::<PackageVersion>().unwrap().numbers();
         assert_eq!(numbers("1:10.0.13+ds-0+deb13u1"), [10, 0, 13]);
         assert_eq!(numbers("17:9.1.0-15.el9"), [9, 1, 0]);
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_its_text_wherever_it_is_kept() {
+    fn a_package_name_serializes_as_its_text() {
         let names: std::collections::BTreeMap<PackageName, u8> = serde_json::from_str(r#"{"qemu": 1}"#).unwrap();
         assert_eq!(names.get("qemu"), Some(&1));
         assert_eq!(serde_json::to_string(&names).unwrap(), r#"{"qemu":1}"#);

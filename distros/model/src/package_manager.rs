@@ -252,14 +252,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_package_manager_has_one_name_everywhere() {
+    fn a_package_manager_serializes_as_its_displayed_name() {
         for manager in PackageManager::ALL {
             assert_eq!(serde_json::to_string(manager).unwrap(), format!("\"{manager}\""));
         }
     }
 
     #[test]
-    fn a_version_is_what_an_images_manifest_has() {
+    fn a_package_version_is_parsed_from_the_query_output() {
         let read = |manager: PackageManager, said, name| manager.questions().unwrap().version_in(said, name);
         let qemu = "qemu";
         assert_eq!(read(PackageManager::Apt, "rc \t1\nii \t1:10.0.3+ds-0+deb13u1\n", qemu), "1:10.0.3+ds-0+deb13u1");
@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn each_distro_has_names_of_its_own() {
+    fn each_package_manager_has_its_own_arch_names() {
         let names = |manager: PackageManager| Arch::ALL.iter().map(|a| manager.native_name(*a)).collect::<Vec<_>>();
         assert_eq!(names(PackageManager::Apt), ["amd64", "arm64", "ppc64el", "s390x"]);
         assert_eq!(names(PackageManager::Emerge), ["amd64", "arm64", "ppc64", "s390"]);

@@ -101,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_path_is_read_from_left_to_right() {
+    fn octal_escapes_in_a_path_are_decoded_left_to_right() {
         assert_eq!(unescaped(b"/a\\040b"), b"/a b");
         assert_eq!(unescaped(b"/a\\134040b\\"), b"/a\\040b\\", "a backslash that the path itself has");
         assert_eq!(unescaped(b"/\xff\\0400"), b"/\xff 0", "a path is bytes, and a code has three digits");
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mount_is_read_whatever_fields_the_kernel_puts_before_the_dash() {
+    fn a_mount_is_parsed_with_any_optional_fields_before_the_dash() {
         let table = b"22 1 8:1 / / rw - ext4 /dev/sda1 rw\n\
                       no line of it\n\
                       31 22 0:40 /of /mnt/a\\040b rw,relatime shared:1 master:2 - fuse.x a\\040name rw\n";
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_of_meminfo_is_read_by_its_whole_key() {
+    fn a_meminfo_value_is_found_by_its_whole_key() {
         let table = "MemTotal:       16384256 kB\nMemAvailable:    8192128 kB\nHugePages_Free:      256\n";
         assert_eq!(meminfo(table, "MemAvailable"), Some(8_192_128));
         assert_eq!(meminfo(table, "HugePages_Free"), Some(256));
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_of_a_status_is_read_by_its_whole_key() {
+    fn a_status_value_is_found_by_its_whole_key() {
         let text = "Name:\tSeccomp: 9\nVmRSS:\t    2048 kB\nSeccomp_filters:\t3\nSeccomp:\t2\nGroups:\t\n";
         assert_eq!((status(text, "Seccomp"), status(text, "Seccomp_filters")), (Some("2"), Some("3")));
         assert_eq!((status(text, "VmRSS"), status(text, "Groups")), (Some("2048 kB"), Some("")));
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn flags_are_whole_words_of_their_line() {
+    fn cpu_flags_are_split_into_whole_words() {
         let cpuinfo = "vendor_id\t: AuthenticAMD\nflags\t\t: fpu svm_lock\nbugs\t\t: svm\n";
         assert_eq!(cpu_flags(cpuinfo), Some(vec!["fpu", "svm_lock"]));
         assert_eq!(cpu_flags("Features\t: fp asimd\n"), None);

@@ -200,7 +200,7 @@ mod tests {
     use crate::database::Database;
 
     #[test]
-    fn every_component_of_a_distro_has_the_packages_that_bring_it() {
+    fn distro_components_have_packages_and_others_have_none() {
         let database = Database::embedded();
         let of = |version: &str, component: Component| -> Vec<String> {
             let record = database.record("debian").unwrap();

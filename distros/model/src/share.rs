@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_share_has_one_name_everywhere() {
+    fn a_share_is_parsed_and_serialized_by_its_displayed_name() {
         for share in Share::ALL {
             assert_eq!(serde_json::to_string(share).unwrap(), format!("\"{share}\""));
             assert_eq!(Share::of_name(share.name()), Some(*share));

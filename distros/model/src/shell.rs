@@ -24,7 +24,7 @@ mod tests {
     }
 
     #[test]
-    fn what_means_nothing_to_a_shell_stays_plain() {
+    fn only_words_special_to_a_shell_are_quoted() {
         for word in ["--option=Dir::Etc=/x", "q35,accel=kvm", "qemu-kvm:amd64", "/usr/bin/qemu", "g++", "50%", "a@b"] {
             assert_eq!(quoted(word), word);
             assert_eq!(read(word), word);

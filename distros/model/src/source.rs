@@ -131,7 +131,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_no_text_has_been_read() {
+    fn a_file_that_is_not_utf8_is_invalid_but_not_unreadable() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("d.yaml");
         assert!(read_text(&file).unwrap_err().is_unreadable());

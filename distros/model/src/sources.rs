@@ -258,7 +258,7 @@ releases:
     }
 
     #[test]
-    fn what_somebody_read_has_a_source_and_what_nobody_knows_needs_none() {
+    fn facts_need_a_source_unless_they_are_unknown_or_assumed() {
         let record = Record::parse(Path::new("d.yaml"), RECORD).unwrap();
         let all = ["kernel linux image", "vmm qemu packages", "vmm qemu path", "1: eol"];
         assert_eq!(sources(" []").lacking(&record), all);
@@ -274,7 +274,7 @@ releases:
 
     /// A component or release that is added needs a source of its own, even if others have one.
     #[test]
-    fn what_is_added_needs_a_source_of_its_own() {
+    fn an_added_component_or_release_needs_its_own_source() {
         let entries = "\n  - {facts: [vmm qemu, kernel linux], from: the spec}\n  \
                        - {facts: [eol, vmm qemu], releases: [1], from: the site}";
         let lacking = |text: &str| {
@@ -303,7 +303,7 @@ releases:
     }
 
     #[test]
-    fn lint_tells_each_where_it_stands() {
+    fn lint_reports_missing_and_unused_sources_at_their_place() {
         let record = Record::parse(Path::new("d.yaml"), RECORD).unwrap();
         let some = sources("\n  - {facts: [vmm qemu, kernel linux], from: the spec}");
         let only = |found: Vec<Diagnostic>| {
@@ -329,7 +329,7 @@ releases:
     }
 
     #[test]
-    fn what_another_distros_record_supplies_has_its_source_there() {
+    fn inherited_facts_need_no_source_in_the_derived_distro() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("mint.yaml");
         let of = |confidence: &str| {
@@ -347,7 +347,7 @@ releases:
     }
 
     #[test]
-    fn a_file_of_sources_has_nothing_else() {
+    fn a_sources_file_with_missing_or_unknown_keys_is_refused() {
         let wrong = |text: &str| Sources::parse(Path::new("sources/d.yaml"), text).unwrap_err().to_string();
         assert!(wrong("distro: d\n").contains("`sources` is missing"));
         let told = wrong("distro: d\nsources:\n  - {facts: eol}\n");

@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn targets_are_named_in_four_ways() {
+    fn targets_are_parsed_by_version_codename_distro_or_all() {
         assert_eq!(names("debian:13"), ["debian:13"]);
         assert_eq!(names("debian:12,bullseye,12"), ["debian:12", "debian:11"]);
         assert_eq!(names("debian:sid"), ["debian:unstable"]);
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_say_what_is_known_and_what_is_near() {
+    fn errors_list_known_names_and_suggest_the_nearest() {
         let error = |text| parse(text, &Database::embedded()).unwrap_err().to_string();
         let unknown = error("debain");
         assert!(unknown.starts_with("unknown distro `debain`: known are almalinux, "), "{unknown}");

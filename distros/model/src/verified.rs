@@ -274,7 +274,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_capability_is_a_word_or_a_map() {
+    fn a_capability_serializes_as_a_word_or_a_map() {
         let plain = VerifiedCapability::plain(Verdict::NotApplicable);
         assert_eq!(serde_json::to_string(&plain).unwrap(), "\"not-applicable\"");
         let full = VerifiedCapability {
@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_shown_has_not_failed() {
+    fn untested_and_not_applicable_count_as_no_failure() {
         let failures = |verdict| {
             let causes = vec![VerifiedCause::new(crate::component::Component::Qemu, "no q35")];
             VerifiedCapability { causes, ..VerifiedCapability::plain(verdict) }.failures().len()

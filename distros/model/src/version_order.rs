@@ -134,7 +134,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn any_versions_have_an_order(a in "[0-9a-z~^.+_:-]{0,24}", b in "[0-9a-z~^.+_:-]{0,24}") {
+        fn comparing_any_versions_is_antisymmetric(a in "[0-9a-z~^.+_:-]{0,24}", b in "[0-9a-z~^.+_:-]{0,24}") {
             for manager in PackageManager::ALL {
                 proptest::prop_assert_eq!(compare(*manager, &a, &b), compare(*manager, &b, &a).reverse());
             }

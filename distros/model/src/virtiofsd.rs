@@ -68,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn daemons_are_told_apart_by_what_is_in_them() {
+    fn the_daemon_flavour_is_detected_from_strings_in_the_program() {
         let of = |program: &str| Flavour::of_program(|sign| program.contains(sign));
         assert_eq!(of("..fuse: unknown option(s): `.."), Flavour::C);
         assert_eq!(of("..--shared-dir.."), Flavour::Rust);
@@ -76,14 +76,14 @@ mod tests {
     }
 
     #[test]
-    fn only_the_daemon_in_c_complains_in_libfuses_words() {
+    fn libfuse_error_messages_identify_the_c_daemon() {
         assert_eq!(Flavour::of_complaint("fuse: unknown option(s): ` | --cache=auto'"), Flavour::C);
         assert_eq!(Flavour::of_complaint("fuse: invalid argument `/run/x'"), Flavour::C);
         assert_eq!(Flavour::of_complaint("error: Found argument '--nonsense' which wasn't expected"), Flavour::Unknown);
     }
 
     #[test]
-    fn daemons_are_told_apart_by_what_they_answer() {
+    fn the_daemon_flavour_is_detected_from_its_version_output() {
         for (said, expected) in [
             ("virtiofsd version 7.2.22 (Debian 1:7.2)\nusing FUSE kernel interface version 7.36\n", Flavour::C),
             ("using FUSE kernel interface version 7.31\n", Flavour::C),

@@ -106,7 +106,7 @@ mod tests {
     use clap::Arg;
 
     #[test]
-    fn a_command_has_a_page_for_each_call_and_says_the_rest_once() {
+    fn each_subcommand_has_a_page_and_only_the_main_page_has_shared_text() {
         let dir = tempfile::tempdir().unwrap();
         let call = Command::new("run").about("Runs it").arg(Arg::new("fast").long("fast"));
         let command = Command::new("a-b").about("Does it").subcommand(call);

@@ -15,7 +15,7 @@ fn root() -> (tempfile::TempDir, Root) {
 }
 
 #[test]
-fn links_are_followed_inside() {
+fn links_are_followed_inside_the_root() {
     let (dir, root) = root();
     symlink("/usr/lib/os-release", dir.path().join("etc/absolute")).unwrap();
     symlink("../../../../usr/lib/os-release", dir.path().join("etc/climbing")).unwrap();
@@ -27,7 +27,7 @@ fn links_are_followed_inside() {
 }
 
 #[test]
-fn what_is_no_small_regular_file_is_refused_and_never_waited_for() {
+fn anything_but_a_small_regular_file_is_refused_without_blocking() {
     let (dir, root) = root();
     symlink("loop", dir.path().join("loop")).unwrap();
     let error = root.read(Path::new("/loop"), 10).unwrap_err();
@@ -54,7 +54,7 @@ fn outside() -> (tempfile::TempDir, PathBuf) {
 }
 
 #[test]
-fn no_link_leads_out_for_reading_or_writing() {
+fn no_link_leads_out_of_the_root_for_reading_or_writing() {
     let ((dir, root), (_kept, victim)) = (root(), outside());
     let link = |to: &Path, name: &str| symlink(to, dir.path().join(name)).unwrap();
     link(&victim.join("file"), "file");
@@ -86,7 +86,7 @@ fn no_link_leads_out_for_reading_or_writing() {
 }
 
 #[test]
-fn what_stays_inside_is_told_from_what_leads_out_and_what_leads_nowhere() {
+fn stay_inside_distinguishes_links_that_leave_the_root_from_dangling_ones() {
     let (dir, root) = root();
     for (name, to) in [
         ("within", "../usr/lib/os-release"),
@@ -117,7 +117,7 @@ fn what_stays_inside_is_told_from_what_leads_out_and_what_leads_nowhere() {
 }
 
 #[test]
-fn a_folder_below_an_open_one_is_found_as_inside() {
+fn folder_below_follows_absolute_links_inside_the_root() {
     use std::os::unix::fs::MetadataExt;
     let (dir, root) = root();
     symlink("/usr/lib", dir.path().join("etc/lib")).unwrap();
@@ -130,7 +130,7 @@ fn a_folder_below_an_open_one_is_found_as_inside() {
 }
 
 #[test]
-fn only_empty_folders_without_links_are_removed() {
+fn only_empty_folders_on_paths_without_links_are_removed() {
     let (dir, root) = root();
     std::fs::create_dir(dir.path().join("etc/made")).unwrap();
     symlink("etc", dir.path().join("e")).unwrap();
@@ -167,7 +167,7 @@ fn devices_are_not_even_opened() {
 }
 
 #[test]
-fn a_folder_of_too_many_names_is_refused_and_not_cut() {
+fn a_folder_with_too_many_names_is_refused_not_truncated() {
     let (dir, root) = root();
     for name in ["a", "b", "c"] {
         std::fs::write(dir.path().join("etc").join(name), "").unwrap();
@@ -221,18 +221,18 @@ fn race(rounds: usize) {
 }
 
 #[test]
-fn no_race_leads_out() {
+fn racing_renames_never_lead_out_of_the_root() {
     race(30);
 }
 
 #[test]
 #[ignore = "minutes: the same, long enough to be lost by whoever opens by path"]
-fn no_long_race_leads_out() {
+fn long_racing_renames_never_lead_out_of_the_root() {
     race(2_000);
 }
 
 #[test]
-fn a_file_keeps_owner_mode_attributes_and_links() {
+fn a_rewritten_file_keeps_owner_mode_attributes_and_links() {
     use std::os::unix::fs::{MetadataExt, PermissionsExt};
     let (dir, root) = root();
     let file = dir.path().join("etc/config");
@@ -263,7 +263,7 @@ fn a_file_keeps_owner_mode_attributes_and_links() {
 }
 
 #[test]
-fn a_file_of_several_names_is_written_whole_whatever_its_length() {
+fn a_file_with_hard_links_is_written_whole_at_any_length() {
     let (dir, root) = root();
     let (file, hard) = (dir.path().join("etc/config"), dir.path().join("etc/hard"));
     std::fs::write(&file, "old").unwrap();
@@ -276,7 +276,7 @@ fn a_file_of_several_names_is_written_whole_whatever_its_length() {
 }
 
 #[test]
-fn what_is_to_be_written_may_lack_its_folders() {
+fn a_path_to_be_written_resolves_although_its_folders_are_missing() {
     let (dir, root) = root();
     symlink("/usr", dir.path().join("etc/up")).unwrap();
     assert_eq!(root.resolve_new(Path::new("/etc/up/none/file")).unwrap(), Path::new("/usr/none/file"));
@@ -288,7 +288,7 @@ fn what_is_to_be_written_may_lack_its_folders() {
 }
 
 #[test]
-fn what_stands_there_instead_is_an_answer_and_missing_rights_are_none() {
+fn only_missing_rights_io_errors_and_oversize_count_as_unreadable() {
     let (dir, root) = root();
     symlink("circle", dir.path().join("circle")).unwrap();
     for other in ["/etc", "/none", "/circle", "/usr/lib/os-release/x"] {
@@ -316,7 +316,7 @@ fn what_stands_there_instead_is_an_answer_and_missing_rights_are_none() {
 }
 
 #[test]
-fn configuration_is_read_to_the_byte_or_not_at_all() {
+fn configuration_is_read_byte_for_byte_or_refused() {
     let (dir, root) = root();
     std::fs::write(dir.path().join("junk"), [0xff, 0xfe]).unwrap();
     assert!(root.utf8(Path::new("/junk")).unwrap_err().to_string().contains("UTF-8"));
@@ -329,7 +329,7 @@ fn configuration_is_read_to_the_byte_or_not_at_all() {
 }
 
 #[test]
-fn a_program_is_the_one_that_a_login_of_roots_finds() {
+fn which_finds_the_program_a_root_login_would_run() {
     use std::os::unix::fs::PermissionsExt;
     let (dir, root) = root();
     assert_eq!(root.which("x").unwrap(), None);

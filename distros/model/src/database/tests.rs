@@ -12,7 +12,7 @@ fn the_embedded_records_are_sound() {
 }
 
 #[test]
-fn one_bad_file_does_not_take_the_others_down() {
+fn one_invalid_file_does_not_affect_the_others() {
     let dir = tempfile::tempdir().unwrap();
     let fedora = "distro: fedora\nversion: 32\npackage-manager: dnf\narch: x86_64\n";
     std::fs::write(dir.path().join("fedora.yaml"), fedora).unwrap();
@@ -39,7 +39,7 @@ fn with_verdicts(records: &[(&str, &str)], distro: &str, entries: &str) -> Datab
 }
 
 #[test]
-fn what_no_harness_can_have_written_proves_nothing() {
+fn verdicts_that_no_harness_can_have_written_are_dropped_with_a_problem() {
     let set = include_str!("../../../test-sets.txt").lines().find(|l| !l.is_empty() && !l.starts_with('#')).unwrap();
     let genuine = FORGED_SET.replace("made-up", set.split(' ').next().unwrap());
     let with = |entry: &str| {
@@ -60,7 +60,7 @@ fn what_no_harness_can_have_written_proves_nothing() {
 }
 
 #[test]
-fn an_admins_verdicts_that_cannot_be_read_cost_that_files_verdicts_only() {
+fn invalid_admin_verdicts_are_dropped_and_the_admin_record_still_holds() {
     let shipped = Database::embedded().record("debian").unwrap().verified.len();
     assert!(shipped > 0);
     let record = "distro: debian\nvmm: {name: qemu, path: /opt/qemu}\n";
@@ -86,7 +86,7 @@ fn an_admins_verdicts_that_cannot_be_read_cost_that_files_verdicts_only() {
 /// A verdict on packages that the admin's keys vouched for does not hide the shipped verdict, which is about other
 /// packages.
 #[test]
-fn a_shaped_layer_hides_nothing_of_the_distros_own() {
+fn a_shaped_verdict_does_not_hide_the_shipped_ones() {
     let shipped = Database::embedded().record("debian").unwrap().verified.clone();
     let shaped = VerifiedEntry { shaped: true, ..shipped[0].clone() };
     let text = crate::verified::apply(None, &"debian".parse().unwrap(), &[], std::slice::from_ref(&shaped)).unwrap();
@@ -100,7 +100,7 @@ fn a_shaped_layer_hides_nothing_of_the_distros_own() {
 }
 
 #[test]
-fn every_file_of_verdicts_is_of_a_shipped_record_and_its_releases() {
+fn every_shipped_verdict_file_matches_a_shipped_record_and_its_releases() {
     for (path, text) in VERDICTS {
         let file = VerifiedFile::parse(Path::new(path), text).unwrap();
         assert!(path.ends_with(&format!("/verified/{}.yaml", file.distro)), "{path}");
@@ -176,7 +176,7 @@ const FORGED_SET: &str = "  - release: \"1\"
 ";
 
 #[test]
-fn a_distro_stands_on_the_one_it_derives_from() {
+fn a_derived_distro_inherits_from_its_parent_record() {
     let dir = tempfile::tempdir().unwrap();
     let mint = "distro: mint
 derives-from: debian
@@ -212,7 +212,7 @@ releases:
 }
 
 #[test]
-fn the_admins_folder_lies_over_the_packaged_one() {
+fn the_admin_folder_overrides_the_packaged_one() {
     let dir = tempfile::tempdir().unwrap();
     for (folder, text) in [
         ("usr/share/kata-osinfo", "distro: debian\nvmm: {name: qemu, path: /low}\nkernel: {image: /low/*}\n"),
@@ -233,7 +233,7 @@ fn the_admins_folder_lies_over_the_packaged_one() {
 }
 
 #[test]
-fn a_missing_directory_is_named() {
+fn a_missing_directory_is_named_in_the_error() {
     let error = Database::load(&[PathBuf::from("/nowhere/at/all")]).unwrap_err();
     assert!(error.to_string().contains("/nowhere/at/all"), "{error}");
 }

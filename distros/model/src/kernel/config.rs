@@ -155,7 +155,7 @@ mod tests {
     const HEAD: &str = "#\n# Automatically generated file; DO NOT EDIT.\n# Linux/x86 6.12.48 Kernel Configuration\n#\n";
 
     #[test]
-    fn options_are_lines_and_comments_are_not() {
+    fn options_are_parsed_and_comments_ignored() {
         let text = "# CONFIG_IOMMUFD is not set\r\nCONFIG_SMP=y\nCONFIG_HZ=250\n\nCONFIG_FUSE_FS=m\nCONFIG_EISA=n\n\
                     CONFIG_LOCALVERSION=\"-a=b\"\nCONFIG_PHYSICAL_START=0x1000000\n# CONFIG_SMP and more\nCONFIG_64BIT=y\n";
         let config = KernelConfig::parse(text).unwrap();
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn the_head_says_of_which_linux_it_is_and_options_for_which_architecture() {
+    fn the_version_comes_from_the_header_and_the_arch_from_the_options() {
         let of = |options: &str| KernelConfig::parse(&format!("{HEAD}{options}")).unwrap();
         assert_eq!(of("CONFIG_X86_64=y\n").version, "6.12".parse().ok());
         let options =
@@ -180,13 +180,13 @@ mod tests {
     }
 
     #[test]
-    fn of_two_lines_about_one_option_the_later_counts() {
+    fn the_last_line_about_an_option_wins() {
         let config = KernelConfig::parse("CONFIG_A=m\n# CONFIG_A is not set\nCONFIG_B=n\nCONFIG_B=y\n").unwrap();
         assert_eq!((config.get("A"), config.get("B")), (Some(&OptionValue::Off), Some(&OptionValue::BuiltIn)));
     }
 
     #[test]
-    fn what_is_no_configuration_is_told_with_its_line() {
+    fn an_invalid_line_is_reported_with_its_number() {
         let said = |text: &str| KernelConfig::parse(text).unwrap_err().to_string();
         assert_eq!(
             said("CONFIG_A=y\nSMP=y\n"),

@@ -144,7 +144,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_option_is_named_as_linux_does_and_once_in_a_fragment() {
+    fn option_names_are_valid_and_unique_within_a_fragment() {
         let mut files = BTreeSet::new();
         for fragment in &Fragments::kata().fragments {
             assert!(files.insert(&fragment.file), "{} stands there twice", fragment.file);
@@ -161,7 +161,7 @@ mod tests {
 
     /// On x86_64, every kernel of Kata 4.1.0 sets 643 options; the others are set in some kernels only.
     #[test]
-    fn an_architecture_has_its_own_and_the_common_options_each_once() {
+    fn each_arch_has_the_common_and_its_own_options_once() {
         let kata = Fragments::kata();
         let always = |arch| {
             let options = kata.options(arch);

@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn a_module_is_enough_where_an_initrd_can_carry_it() {
+    fn a_module_is_enough_only_if_an_initrd_can_load_it() {
         let config = "CONFIG_VIRTIO_PCI=m\nCONFIG_EPOLL=m\n";
         assert_eq!(state_of(config, "transport", "VIRTIO_PCI"), State::Module);
         assert_eq!(judged(config, "transport").modules(), ["virtio_pci"]);
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_is_told_with_how_it_is_set() {
+    fn missing_options_are_reported_with_their_current_setting() {
         let config = "CONFIG_SECCOMP=y\n# CONFIG_SECCOMP_FILTER is not set\n";
         assert_eq!(judged(config, "seccomp").missing(), ["SECCOMP_FILTER is not set"]);
         assert_eq!(
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_number_more_serves_as_well() {
+    fn a_larger_number_than_required_is_accepted() {
         for (config, state) in [
             ("CONFIG_NR_CPUS=8192\n", State::Met),
             ("CONFIG_NR_CPUS=64\n", State::Value("64".to_owned())),
@@ -196,7 +196,7 @@ mod tests {
 
     /// A renamed option is looked up by the name in this kernel version.
     #[test]
-    fn an_option_that_the_version_does_not_have_is_not_missing() {
+    fn an_option_unknown_to_this_kernel_version_is_not_missing() {
         let of = |version: &str, option: &str| {
             let head = format!("# Linux/x86 {version} Kernel Configuration\nCONFIG_SMP=y\n");
             state_of(&head, "hardening", option)

@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn every_option_is_for_something() {
+    fn every_kata_option_belongs_to_a_use() {
         for (profile, arch) in every_profile_and_arch() {
             let all = KernelUse::all(arch, profile);
             let used: BTreeSet<&str> = all.iter().flat_map(|one| &one.options).map(|option| option.name).collect();
@@ -180,7 +180,7 @@ mod tests {
 
     /// A name that matches nothing is a typo, or an option that Kata has dropped.
     #[test]
-    fn whatever_a_use_names_is_there() {
+    fn options_and_fragments_named_by_uses_exist() {
         let kata = Fragments::kata();
         let names: BTreeSet<&str> = kata.fragments.iter().flat_map(|f| f.all().map(|option| option.name)).collect();
         let files: BTreeSet<&str> = kata.fragments.iter().map(|fragment| fragment.file.as_str()).collect();
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn symbols_are_katas_in_their_order_and_have_an_end() {
+    fn symbols_are_sorted_kata_options_with_one_version_limit() {
         let names: BTreeSet<&str> =
             Fragments::kata().fragments.iter().flat_map(|f| f.all().map(|option| option.name)).collect();
         for pair in FILE.symbols.windows(2) {
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_kata_does_not_do_is_incidental() {
+    fn uses_that_a_kata_version_does_not_need_are_incidental() {
         let weight = |profile: &str, name: &str| {
             let all = KernelUse::all(Arch::X86_64, Profile::find(profile).unwrap());
             all.into_iter().find(|one| one.of.name == name).unwrap().weight
@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn an_architecture_has_its_own_transport() {
+    fn ibm_z_has_channels_and_crypto_cards_instead_of_pci() {
         let names = |arch| {
             let all = KernelUse::all(arch, Profile::find("rs-4.1").unwrap());
             all.iter().map(|one| one.of.name.as_str()).collect::<Vec<_>>()

@@ -21,7 +21,7 @@ fn rules(text: &str) -> Vec<(&'static str, usize)> {
 }
 
 #[test]
-fn an_entry_is_read_with_its_place() {
+fn an_entry_is_parsed_and_matches_failures_profiles_and_versions() {
     assert_eq!(rules(ENTRY), []);
     let file = KnownIssuesFile::parse(Path::new("debian.yaml"), ENTRY).unwrap();
     let issue = &file.issues[0];
@@ -37,7 +37,7 @@ fn an_entry_is_read_with_its_place() {
 }
 
 #[test]
-fn each_mistake_is_found_where_it_stands() {
+fn each_mistake_is_reported_at_its_line() {
     let with = |from: &str, to: &str| {
         let text = ENTRY.replacen(from, to, 1);
         assert_ne!(text, ENTRY, "{from}");
@@ -63,13 +63,13 @@ fn each_mistake_is_found_where_it_stands() {
 
 /// Without the record the version order is unknown, and a range is not checked.
 #[test]
-fn a_range_is_only_judged_in_the_order_of_the_distro() {
+fn a_version_range_is_not_checked_without_the_package_manager() {
     let text = ENTRY.replacen("from: 1.10.0-1", "from: 1.14-1", 1);
     assert_eq!(lint(Path::new("debian.yaml"), &text, None, date(2026, 12, 1)), []);
 }
 
 #[test]
-fn a_file_may_have_no_entry() {
+fn a_file_without_entries_is_valid_but_the_list_is_required() {
     assert!(KnownIssuesFile::parse(Path::new("x"), "distro: d\nknown-issues:\n").unwrap().issues.is_empty());
     let told = KnownIssuesFile::parse(Path::new("x/d.yaml"), "distro: d\n").unwrap_err().to_string();
     assert!(told.contains("`known-issues` is missing"), "{told}");

@@ -14,7 +14,7 @@ fn rules(tail: &str) -> Vec<&'static str> {
 }
 
 #[test]
-fn unknown_words_come_with_what_is_near() {
+fn unknown_words_get_a_suggestion() {
     let text = "distro: debian\npackage-manager: atp\narch: amd64\nvmn: {}\nversion: 13\nconfidence: mesured\n";
     let all = found(text);
     let expected = [
@@ -29,13 +29,13 @@ fn unknown_words_come_with_what_is_near() {
 }
 
 #[test]
-fn a_sound_record_has_no_findings() {
+fn a_valid_record_has_no_findings() {
     assert!(rules("version: 13\n").is_empty());
     assert!(rules("version: 13\nvmm: unknown\nfs: unknown\n").is_empty());
 }
 
 #[test]
-fn nothing_of_a_record_ends_a_line_or_names_a_place() {
+fn control_characters_and_unsafe_names_in_a_record_are_reported() {
     for tail in [
         r#"releases: [{version: "x\ntouch /pwned\n#"}]"#,
         r#"version: "1\0""#,
@@ -113,7 +113,7 @@ fn a_warning_does_not_make_a_record_unusable() {
 }
 
 #[test]
-fn lists_get_their_marks_back_in_any_formatting() {
+fn missing_list_dashes_are_restored_in_any_formatting() {
     let text = format!("{HEAD}version: 13\nfs:\n    # first\n    name: virtio-fs # a\n\n    # second\n    name: 9p\n")
         .replace('\n', "\r\n");
     let fixed = fix(Path::new("x"), &text).unwrap();

@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn a_module_is_the_architectures_own() {
+    fn module_names_depend_on_the_architecture() {
         assert_eq!(module("virtio_pci", Arch::S390x), Some("virtio_ccw"));
         assert_eq!(module("nfit", Arch::Ppc64le), None);
         for arch in [Arch::X86_64, Arch::Aarch64] {
@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn a_gate_is_the_architectures_own() {
+    fn gates_depend_on_the_architecture() {
         for profile in ["go-3.32", "rs-4.1"] {
             let of = |arch| names(profile, arch);
             let whole = Profile::find(profile).unwrap().gates.len();

@@ -22,7 +22,7 @@ fn every_gate_cites_a_file_at_a_tag() {
 
 /// A gate must not demand anything that only a later release's source asks for.
 #[test]
-fn no_gate_cites_a_release_after_the_first_that_it_is_for() {
+fn no_gate_cites_a_release_newer_than_its_first_one() {
     for profile in Profile::all() {
         for gate in &profile.gates {
             let first = gate.from.or_else(|| profile.tag.parse().ok());
@@ -37,7 +37,7 @@ fn no_gate_cites_a_release_after_the_first_that_it_is_for() {
 
 /// Up to 4.0.0, `tools/packaging/static-build/qemu/build-qemu.sh` has no list of devices.
 #[test]
-fn katas_build_of_qemu_insists_on_nothing_before_4_1_0() {
+fn gates_from_katas_qemu_build_start_at_4_1_0() {
     let of_the_build = |gate: &Gate| gate.source.contains("/build-qemu.sh@");
     for profile in Profile::all() {
         let newest =
@@ -54,7 +54,7 @@ fn katas_build_of_qemu_insists_on_nothing_before_4_1_0() {
 }
 
 #[test]
-fn ninep_is_gated_exactly_where_the_agent_knows_it() {
+fn profiles_have_9p_gates_and_modules_exactly_if_they_share_by_9p() {
     for profile in Profile::all() {
         let known = profile.shares(Share::Virtio9p);
         assert_eq!(known, profile.gates_of(Capability::FsVirtio9p).next().is_some(), "{}", profile.name);
@@ -63,7 +63,7 @@ fn ninep_is_gated_exactly_where_the_agent_knows_it() {
 }
 
 #[test]
-fn a_mistyped_capability_of_a_gate_is_refused_with_the_nearest() {
+fn a_mistyped_gate_capability_is_refused_with_a_suggestion() {
     let text = include_str!("../../../profiles/rs.yaml");
     let mistyped = text.replacen("capability: fs.virtio-fs,", "capability: fs.virtio-fz,", 1);
     assert_ne!(text, mistyped);
@@ -72,14 +72,14 @@ fn a_mistyped_capability_of_a_gate_is_refused_with_the_nearest() {
 }
 
 #[test]
-fn only_runtime_rs_waits_for_a_line() {
+fn only_runtime_rs_waits_for_virtiofsds_ready_line() {
     for profile in Profile::all() {
         assert_eq!(profile.virtiofsd.ready_line.is_some(), profile.runtime == Runtime::Rs, "{}", profile.name);
     }
 }
 
 #[test]
-fn a_misspelt_profile_is_answered_with_the_nearest() {
+fn an_unknown_profile_error_suggests_the_nearest() {
     let error = Profile::find("go-3.92").expect_err("no such profile");
     assert_eq!(error.nearest.as_deref(), Some("go-3.29"));
     let unknown = Profile::find("zzz").expect_err("no such profile").to_string();
@@ -89,7 +89,7 @@ fn a_misspelt_profile_is_answered_with_the_nearest() {
 }
 
 #[test]
-fn a_use_of_modules_is_told_by_the_word_of_a_profile() {
+fn module_uses_serialize_as_the_profile_keys() {
     let go = serde_json::to_value(&Profile::find("go-3.2").unwrap().modules).unwrap();
     for used_for in ModuleUse::ALL {
         assert_eq!(serde_json::to_value(used_for).unwrap(), used_for.to_string());
@@ -106,7 +106,7 @@ fn minimums_cite_their_source() {
 }
 
 #[test]
-fn every_runtime_needs_plugged_cpus_and_nobody_a_share_that_it_does_not_know() {
+fn every_profile_needs_cpu_hotplug_and_only_shares_it_supports() {
     for profile in Profile::all() {
         let needs = |capability| profile.needs().any(|needed| needed == capability);
         assert!(needs(Capability::VmmHotplugCpu) && needs(Capability::VmmHotplugMemory), "{}", profile.name);
@@ -117,7 +117,7 @@ fn every_runtime_needs_plugged_cpus_and_nobody_a_share_that_it_does_not_know() {
 }
 
 #[test]
-fn a_profiles_name_tells_its_runtime() {
+fn the_runtime_is_read_from_a_profile_name() {
     for profile in Profile::all() {
         assert_eq!(Runtime::of_profile(&profile.name), Some(profile.runtime), "{}", profile.name);
     }

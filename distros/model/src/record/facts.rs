@@ -171,7 +171,7 @@ mod tests {
     use std::path::Path;
 
     #[test]
-    fn a_fact_has_its_values_and_is_told_on_one_line() {
+    fn a_fact_has_values_and_serializes_to_one_line() {
         let text = "distro: d\npackage-manager: dnf\narch: x86_64\nvmm: {name: qemu, packages: [a, b], path: /q}\n\
                     kernel: unknown\nversion: 1\n";
         let record = Record::parse(Path::new("d.yaml"), text).unwrap();

@@ -113,7 +113,7 @@ releases:
     }
 
     #[test]
-    fn a_release_may_know_less_of_what_it_inherits() {
+    fn a_release_can_lower_the_confidence_of_inherited_facts() {
         use Confidence::{Assumed, Documented, Measured, Packaging};
         let record = draft("low", LOW).complete().unwrap();
         assert_eq!(known(&record, "1"), expected(Packaging, Packaging, Packaging));
@@ -125,7 +125,7 @@ releases:
     }
 
     #[test]
-    fn what_an_added_release_inherits_is_assumed_unless_it_says_how_well_it_is_known() {
+    fn an_added_release_inherits_facts_as_assumed_unless_it_states_confidence() {
         use Confidence::{Assumed, Documented, Measured, Packaging};
         let over = |release: &str| {
             let high = format!("distro: d\nreleases:\n  - {{{release}}}\n");
@@ -142,7 +142,7 @@ releases:
     }
 
     #[test]
-    fn a_release_that_stands_on_a_parents_knows_no_more_than_that_one() {
+    fn a_derived_release_has_no_more_confidence_than_its_parent() {
         use Confidence::{Assumed, Measured, Packaging};
         let child = |parent: &str, more: &str| {
             let text =

@@ -280,7 +280,7 @@ releases:
 ";
 
     #[test]
-    fn the_higher_layer_wins_key_by_key_and_says_where() {
+    fn the_higher_layer_wins_key_by_key_and_keeps_origins() {
         let high = "distro: d
 vmm:
   - {name: qemu, path: /opt/q}
@@ -312,7 +312,7 @@ releases:
     }
 
     #[test]
-    fn a_release_may_have_a_package_manager_of_its_own_and_parts_from_elsewhere() {
+    fn a_release_can_have_its_own_package_manager_and_parts_from_elsewhere() {
         let low = format!("{LOW}    package-manager: none\n    parts-from: an extension\n");
         let high = "distro: d\nreleases:\n  - {version: 2, eol: 2030-01-01}\n";
         // Packages of the defaults are an error for a release without a package manager.
@@ -330,7 +330,7 @@ releases:
     }
 
     #[test]
-    fn what_modules_are_built_for_is_told_by_the_record_that_has_the_packages() {
+    fn the_module_platform_is_inherited_unless_the_release_has_its_own() {
         let low = format!("{LOW}    module-platform: x2\n");
         let platform = |record: &Record, version: &str| record.release(version, Arch::X86_64).unwrap().module_platform;
         let record = draft("low", &low).under(draft("high", "distro: d\nreleases: [{version: 2}]\n"));
@@ -345,7 +345,7 @@ releases:
 
     /// A layer need not state the package manager that its names are checked against.
     #[test]
-    fn a_name_that_means_something_else_to_the_package_manager_is_refused_with_its_place() {
+    fn a_package_name_with_special_meaning_is_refused_at_its_line() {
         let part = |name: &str| format!("distro: d\nvmm: {{name: qemu, packages: [fine, \"{name}\"]}}\n");
         for (manager, name) in [("apt", "foo-"), ("apt", "foo:amd64-"), ("apt", "qemu/sid"), ("dnf", "a/b")] {
             let low = LOW.replace("dnf", manager);
@@ -359,7 +359,7 @@ releases:
     }
 
     #[test]
-    fn a_part_alone_says_what_it_lacks() {
+    fn an_incomplete_record_reports_its_missing_keys() {
         let error = draft("high", "distro: d\nvmm: {name: qemu}\n").complete().unwrap_err();
         let rules: Vec<&str> = error.diagnostics.iter().map(|d| d.rule).collect();
         assert_eq!(rules, ["missing-key"; 3]);

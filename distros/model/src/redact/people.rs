@@ -142,7 +142,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nobody_is_named() {
+    fn user_and_host_names_are_hidden() {
         let people = People::new(["alice", "root", "al"], ["forge.lab.example", "debian"]);
         for (text, expected) in [
             ("/home/bob/src and /home/alice", "/home/<user>/src and /home/<user>"),
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn of_paths_the_last_part_is_left() {
+    fn only_the_last_part_of_a_path_remains() {
         for (text, expected) in [
             ("--overlay /srv/work/tree", "--overlay <folder>/tree"),
             ("virtiofsd=/srv/build/virtiofsd", "virtiofsd=<folder>/virtiofsd"),
@@ -172,7 +172,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn any_text_is_taken(text in "\\PC*|[a-z/ =@.]*") {
+        fn any_text_is_redacted_without_panic(text in "\\PC*|[a-z/ =@.]*") {
             let people = People::new(["abc"], ["def"]);
             people.hidden(&text);
             without_folders(&text);

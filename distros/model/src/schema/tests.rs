@@ -6,7 +6,7 @@ fn document() -> serde_json::Value {
 }
 
 #[test]
-fn the_schema_has_the_decoders_keys() {
+fn the_schema_keys_equal_the_decoder_keys() {
     let schema = document();
     let keys = |of: &serde_json::Value| of["properties"].as_object().unwrap().keys().cloned().collect::<BTreeSet<_>>();
     let set = |keys: Vec<&str>| keys.into_iter().map(str::to_owned).collect::<BTreeSet<_>>();
@@ -19,7 +19,7 @@ fn the_schema_has_the_decoders_keys() {
 }
 
 #[test]
-fn the_schema_has_the_types_words() {
+fn the_schema_enums_equal_the_names_of_the_types() {
     let schema = document();
     let verdicts: serde_json::Value = serde_json::from_str(&verified().unwrap()).unwrap();
     let words = |name: &str| {

@@ -30,7 +30,7 @@ fn rule(text: &str) -> &'static str {
 }
 
 #[test]
-fn bad_input_is_refused_and_named() {
+fn bad_input_is_refused_with_its_rule() {
     assert_eq!(rule(""), "wrong-type");
     assert_eq!(rule("- a\n"), "wrong-type");
     assert_eq!(rule("a: [1\n"), "syntax");
@@ -42,7 +42,7 @@ fn bad_input_is_refused_and_named() {
 }
 
 #[test]
-fn a_syntax_error_has_its_place() {
+fn a_syntax_error_is_reported_at_its_line_and_column() {
     let text = "é: \"ü\"\nb: [1, 2\nc: 3\n";
     let found = parse(text).expect_err("refused");
     let place = crate::diagnostic::line_column(text, found[0].start);
@@ -76,7 +76,7 @@ fn bombs_are_refused_quickly() {
 
 /// Parsing time grows about linearly with the text, whatever it consists of.
 #[test]
-fn time_grows_as_the_text_does() {
+fn parse_time_grows_linearly_with_the_text() {
     type Kind = (&'static str, fn(usize) -> String);
     let kinds: [Kind; 9] = [
         ("tag", |n| format!("a: {}", "!".repeat(n))),

@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cause_is_a_map_and_people_have_it_in_one_text() {
+    fn a_cause_serializes_as_a_map_and_displays_as_one_line() {
         let whole = VerifiedCause::new(Component::Qemu, "no q35").shown_by("smoke::guest_boots");
         for (cause, json, text) in [
             (
@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_is_no_cause() {
+    fn text_and_maps_with_wrong_keys_are_refused_as_causes() {
         for wrong in
             [r#""qemu: no q35 (smoke::guest_boots)""#, r#"{"component":"qemu"}"#, r#"{"message":"x","of":"y"}"#]
         {

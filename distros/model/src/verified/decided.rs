@@ -50,7 +50,7 @@ mod tests {
     }
 
     #[test]
-    fn a_machine_outranks_a_container_and_todays_tests_outrank_older_ones() {
+    fn a_vm_outranks_a_container_and_current_tests_outrank_older_ones() {
         let which = |all: &[Said], is_newest| decided(all, |one| *one, is_newest).map(|one| one.environment);
         let (container, machine) = (said(Container, Supported, false), said(Vm, Unsupported, false));
         assert_eq!(which(&[container, machine], true), Some(Vm));

@@ -68,7 +68,7 @@ mod tests {
     use crate::verified::VerifiedCause;
 
     #[test]
-    fn a_file_of_verdicts_has_nothing_else() {
+    fn a_verdicts_file_with_missing_or_unknown_keys_is_refused() {
         let wrong = |text: &str| VerifiedFile::parse(Path::new("verified/d.yaml"), text).unwrap_err().to_string();
         assert!(VerifiedFile::parse(Path::new("x"), "distro: d\nverified:\n").unwrap().entries.is_empty());
         assert!(wrong("distro: d\n").contains("`verified` is missing"));
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cause_is_a_map_and_a_text_is_told_with_its_line_and_what_to_do() {
+    fn an_invalid_cause_is_reported_with_its_line_and_advice() {
         let of = |cause: &str| with_capabilities(&format!("{{vmm.boot: {{verdict: unsupported, causes: [{cause}]}}}}"));
         let read = of("{component: qemu, test: smoke::guest_boots, message: \"no q35\"}, {message: x}").unwrap();
         let causes = &read.entries[0].capabilities[&crate::capability::Capability::VmmBoot].causes;
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn versions_are_those_of_packages() {
+    fn invalid_package_names_and_versions_are_refused() {
         let with = |version: &str| {
             let head =
                 "distro: d\nverified:\n  - release: \"1\"\n    arch: x86_64\n    profile: p\n    environment: vm\n";

@@ -97,7 +97,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tomorrow_may_be_today_elsewhere_and_the_day_after_is_yet_to_come() {
+    fn only_dates_after_tomorrow_count_as_future() {
         let today = jiff::Zoned::now().date();
         let within = |days: i64| today.checked_add(days.days()).unwrap();
         assert!(!is_yet_to_come(within(-400)) && !is_yet_to_come(today) && !is_yet_to_come(within(1)));

@@ -80,7 +80,7 @@ mod tests {
     use crate::database::Database;
 
     #[test]
-    fn entries_that_rest_on_the_same_are_told_together() {
+    fn entries_about_the_same_packages_are_joined() {
         let database = Database::embedded();
         let older = database.records().flat_map(|record| &record.verified).next().unwrap().clone();
         let boot = |verdict| BTreeMap::from([(Capability::VmmBoot, VerifiedCapability::plain(verdict))]);
@@ -101,7 +101,7 @@ mod tests {
 
     /// "Not applicable" rows depend neither on the hardware nor on the packages of a later run.
     #[test]
-    fn what_is_not_applicable_stays_with_the_verdicts_beside_it() {
+    fn an_unchanged_not_applicable_verdict_stays_in_the_older_entry() {
         use Verdict::{NotApplicable, Supported, Unsupported};
         let database = Database::embedded();
         let shipped = database.records().flat_map(|record| &record.verified).next().unwrap();
@@ -130,7 +130,7 @@ mod tests {
 
     /// A layer, or a run, with a part of the capabilities hides no more than that part.
     #[test]
-    fn an_entry_above_takes_its_own_capabilities_and_no_others() {
+    fn a_higher_entry_replaces_only_its_own_capabilities() {
         let database = Database::embedded();
         let shipped = database.records().flat_map(|record| &record.verified).next().unwrap();
         let boot = VerifiedCapability::plain(Verdict::Unsupported);

@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn the_whole_table_of_two_measurements() {
+    fn two_measurements_are_compared_by_packages_then_by_day() {
         let apt = Some(PackageManager::Apt);
         let old = versions(&[("qemu", "1:10.0.9"), ("kernel", "6.12.9-1")]);
         let new = versions(&[("qemu", "1:10.0.13"), ("kernel", "6.12.9-1")]);

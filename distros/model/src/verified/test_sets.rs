@@ -69,7 +69,7 @@ mod tests {
     /// The shipped record of Debian 13 was judged before a change of the 9p tests, which do not apply to current Kata
     /// versions.
     #[test]
-    fn tests_of_a_share_that_the_profile_does_not_know_make_nothing_old() {
+    fn changed_tests_of_an_unsupported_share_do_not_outdate_a_verdict() {
         let database = crate::database::Database::embedded();
         let shipped = database.records().flat_map(|record| &record.verified).next().unwrap().clone();
         let not_applicable = crate::verified::VerifiedCapability::plain(crate::verified::Verdict::NotApplicable);
@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn a_set_that_does_not_say_what_a_capability_requires_is_the_same_as_itself_alone() {
+    fn a_test_set_without_capability_digests_equals_only_itself() {
         let sets: Vec<&str> =
             TEST_SETS.lines().filter(|l| !l.starts_with('#')).filter_map(|l| l.split(' ').next()).collect();
         let (old, today) = (sets[0], sets[sets.len() - 1]);

@@ -456,7 +456,7 @@ mod tests {
     const PLACES: [&str; 2] = ["/etc/f", "/etc/conf.d/f"];
 
     #[test]
-    fn what_others_wrote_up_to_the_exchange_has_its_place_again_after_a_kill() {
+    fn edits_made_before_the_exchange_are_restored_after_a_kill() {
         for place in PLACES {
             let machine = Machine::new(place);
             machine.edit("old, and theirs");
@@ -477,7 +477,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_looked_at_and_what_is_ours_goes_after_a_kill() {
+    fn unedited_old_text_and_our_staged_text_are_deleted_after_a_kill() {
         for place in PLACES {
             let machine = Machine::new(place);
             machine.killed_behind_the_exchange();
@@ -496,7 +496,7 @@ mod tests {
     }
 
     #[test]
-    fn of_two_texts_of_others_neither_is_lost() {
+    fn two_conflicting_edits_by_others_are_both_kept() {
         for place in PLACES {
             let machine = Machine::new(place);
             machine.edit("old, and theirs");
@@ -524,7 +524,7 @@ mod tests {
     }
 
     #[test]
-    fn what_others_wrote_up_to_a_removal_has_its_place_again() {
+    fn edits_made_before_a_removal_are_restored_or_put_aside() {
         for place in PLACES {
             let machine = Machine::new(place);
             std::fs::remove_file(machine.at(OURS)).unwrap();
@@ -549,7 +549,7 @@ mod tests {
 
     /// The name alone does not reveal the original place, but it does reveal that the text is others'.
     #[test]
-    fn a_text_without_a_place_is_found_in_its_folder() {
+    fn displaced_and_put_aside_texts_are_found_by_listing_the_folder() {
         for place in PLACES {
             let machine = Machine::new(place);
             let root = Root::new(machine.dir.path()).unwrap();
@@ -576,7 +576,7 @@ mod tests {
 
     /// All names for texts put aside are taken.
     #[test]
-    fn what_became_of_one_text_is_told_also_where_another_one_is_stuck() {
+    fn the_fate_of_one_text_is_reported_even_if_another_cannot_be_put_back() {
         let machine = Machine::new("/etc/f");
         machine.edit("old, and theirs");
         let first = machine.killed_behind_the_exchange();
@@ -595,7 +595,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_goes_only_as_it_was_looked_at() {
+    fn a_link_is_removed_only_if_nothing_changed_since_the_check() {
         use std::os::unix::fs::symlink;
         for inside in PLACES {
             let machine = Machine::new(inside);
@@ -627,7 +627,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_of_another_place_in_the_folder_is_left_to_it() {
+    fn sweeping_one_path_leaves_files_displaced_from_another() {
         let (machine, other) = (Machine::new("/etc/f"), "/etc/g");
         machine.edit("theirs");
         machine.killed_behind_the_exchange();

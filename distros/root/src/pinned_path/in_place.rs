@@ -113,7 +113,7 @@ mod tests {
     use std::path::Path;
 
     #[test]
-    fn half_of_a_write_is_told_from_an_edit_at_every_byte() {
+    fn a_half_finished_write_is_distinguished_from_an_edit_at_every_byte() {
         let texts = [b"version = 2\nab\n".as_slice(), b"version = 2\n[x]\nab\n[y]\n", b"", b"other"];
         for (old, new) in texts.iter().flat_map(|old| texts.iter().map(move |new| (*old, *new))) {
             for at in 0..=new.len() {
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_aside_is_kept_once_and_takes_the_place_of_nothing() {
+    fn a_copy_is_put_aside_once_and_overwrites_nothing() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("f"), "theirs").unwrap();
         std::fs::write(dir.path().join(".kata-osinfo.theirs.1"), "others").unwrap();

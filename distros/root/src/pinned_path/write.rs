@@ -345,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_was_looked_at_is_written_over_and_removed() {
+    fn only_a_file_unchanged_since_the_check_is_overwritten_or_removed() {
         let (dir, place, seen) = staged();
         let text = || std::fs::read_to_string(dir.path().join("f")).unwrap();
         let names = || std::fs::read_dir(dir.path()).unwrap().count();
@@ -371,7 +371,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_name_takes_the_place_of_nothing() {
+    fn renaming_never_overwrites_an_existing_file() {
         let (dir, place, _) = staged();
         std::fs::write(dir.path().join("g"), "theirs").unwrap();
         let error = place.rename("g").unwrap_err();
@@ -384,7 +384,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_staged_for_no_file_takes_the_place_of_none() {
+    fn a_staged_file_meant_for_a_new_path_never_replaces_an_existing_one() {
         let (dir, place, _) = staged();
         assert!(!place.put(Over::Only(None)).unwrap());
         assert_eq!(std::fs::read_to_string(dir.path().join("f")).unwrap(), "old");

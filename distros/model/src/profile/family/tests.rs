@@ -5,7 +5,7 @@ fn names(runtime: Runtime) -> Vec<(&'static str, &'static str)> {
 }
 
 #[test]
-fn the_ranges_are_those_in_which_katas_source_does_not_change() {
+fn the_shipped_profiles_cover_the_expected_version_ranges() {
     assert_eq!(
         names(Runtime::Go),
         [
@@ -56,7 +56,7 @@ fn ranges_have_neither_gap_nor_overlap() {
 /// `scsi=off` is printed up to 3.7.0 (`BlockDevice.QemuParams` in src/runtime/pkg/govmm/qemu/qemu.go@3.7.0), and never
 /// since 3.8.0.
 #[test]
-fn scsi_off_ended_at_3_8_0() {
+fn scsi_off_is_passed_only_before_3_8_0() {
     let family = Family::of(Runtime::Go);
     for release in family.releases() {
         let says = family.profile_of(*release).unwrap().qemu.blk_scsi_off;
@@ -65,7 +65,7 @@ fn scsi_off_ended_at_3_8_0() {
 }
 
 #[test]
-fn a_version_is_of_its_own_profile_or_of_none() {
+fn each_version_maps_to_its_profile_or_an_error() {
     let of = |runtime, version: &str| match version.parse::<KataVersion>().map(|v| Profile::of(runtime, v)) {
         Ok(Ok(profile)) => profile.name.clone(),
         Ok(Err(beyond)) => beyond.to_string(),
@@ -122,7 +122,7 @@ fn a_version_is_of_its_own_profile_or_of_none() {
 }
 
 #[test]
-fn a_newer_version_is_refused_with_what_to_do() {
+fn a_newer_version_is_refused_with_advice() {
     for (runtime, version) in [(Runtime::Go, "4.1.1"), (Runtime::Rs, "4.2.0-alpha0"), (Runtime::Go, "5.0.0")] {
         let version = version.parse().unwrap();
         let error = Profile::of(runtime, version).unwrap_err();
@@ -173,7 +173,7 @@ deltas:
 "#;
 
 #[test]
-fn a_delta_changes_what_it_names_and_nothing_else() {
+fn a_delta_changes_only_what_it_names() {
     let family = Family::parse(SMALL).unwrap();
     let [a, b] = family.profiles() else { panic!("two profiles") };
     assert_eq!((a.range.as_str(), b.range.as_str()), ("1.0.0–1.1.0", "2.0.0"));
@@ -207,7 +207,7 @@ fn a_gate_may_begin_within_a_profile_and_serve_two_capabilities() {
 }
 
 #[test]
-fn a_family_that_is_wrong_says_where() {
+fn an_invalid_family_is_refused_with_its_place() {
     for (old, new, expected) in [
         ("from: 2.0.0", "from: 1.0.0", "profile b begins at 1.0.0, expected a release after the profile before it"),
         ("from: 2.0.0", "from: 1.5.0", "profile b begins at 1.5.0"),
@@ -228,7 +228,7 @@ fn a_family_that_is_wrong_says_where() {
 }
 
 #[test]
-fn a_profile_holds_for_its_own_versions_alone() {
+fn a_profile_accepts_only_its_own_versions() {
     let holds = |profile: &str, version: &str| {
         Profile::find(profile).unwrap().holds(version.parse().unwrap()).map_err(|why| why.to_string())
     };

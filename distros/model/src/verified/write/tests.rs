@@ -54,7 +54,7 @@ fn entry(release: &str, profile: &str) -> VerifiedEntry {
 }
 
 #[test]
-fn what_is_shaped_is_read_back_as_that() {
+fn the_shaped_flag_is_written_and_read_back() {
     let one = VerifiedEntry { shaped: true, ..entry("13", "go-3.29") };
     let text = written(None, &[one]).unwrap();
     assert!(text.contains("\n    shaped: true\n") && read_back(&text)[0].shaped, "{text}");
@@ -67,7 +67,7 @@ fn read_back(text: &str) -> Vec<VerifiedEntry> {
 }
 
 #[test]
-fn what_is_written_is_plain_to_read() {
+fn the_written_file_matches_the_expected_text() {
     let mut one = entry("13", "go-3.29");
     let capability = one.capabilities.get_mut(&Capability::FsVirtioFs).unwrap();
     capability.causes.truncate(2);
@@ -119,7 +119,7 @@ fn only_entries_with_the_same_key_are_replaced_and_order_does_not_matter() {
 
 /// A verdict with another day and other versions is not a verdict of the new run.
 #[test]
-fn what_a_run_did_not_judge_stays_in_the_older_entry_with_its_day() {
+fn capabilities_not_judged_by_a_run_stay_in_the_older_entry() {
     let old = entry("13", "go-3.29");
     let mut newer = old.clone();
     newer.tested = jiff::civil::date(2026, 12, 1);
@@ -140,7 +140,7 @@ fn said(text: &str) -> Vec<(String, BTreeSet<&'static str>)> {
 }
 
 #[test]
-fn an_older_run_takes_nothing_away_from_a_newer_one() {
+fn an_older_run_does_not_replace_verdicts_of_a_newer_one() {
     let newer = entry("13", "go-3.29");
     let works = VerifiedCapability::plain(Verdict::Supported);
     let older = VerifiedEntry {
@@ -177,7 +177,7 @@ fn an_older_run_takes_nothing_away_from_a_newer_one() {
 
 /// Results with packages or components that the caller supplied are not verdicts on the distro's own packages.
 #[test]
-fn what_is_not_the_distros_own_replaces_nothing_of_it() {
+fn verdicts_on_supplied_parts_do_not_replace_the_distros_own() {
     let kata = |brought: Option<&str>| crate::verified::VerifiedKata {
         version: "3.30.0".parse().unwrap(),
         runtime: Runtime::Go,
@@ -206,7 +206,7 @@ fn what_is_not_the_distros_own_replaces_nothing_of_it() {
 }
 
 #[test]
-fn the_kata_that_was_run_is_read_back() {
+fn the_kata_version_and_runtime_are_read_back() {
     let mut one = entry("13", "go-3.29");
     let what = "1.13.3 (sha256 0123)\n";
     one.kata = Some(crate::verified::VerifiedKata {
@@ -240,7 +240,7 @@ fn guest_output_is_one_short_safe_line() {
 }
 
 #[test]
-fn what_blames_nobody_is_read_back_so_whatever_it_begins_with() {
+fn a_cause_without_component_is_read_back_without_one() {
     let causes = ["kernel: too old", "\n kernel:\ttoo old"].map(VerifiedCause::of_nobody);
     let mut one = entry("13", "go-3.29");
     one.capabilities.get_mut(&Capability::FsVirtioFs).unwrap().causes = causes.to_vec();
@@ -251,7 +251,7 @@ fn what_blames_nobody_is_read_back_so_whatever_it_begins_with() {
 }
 
 #[test]
-fn what_cannot_be_kept_is_refused() {
+fn invalid_old_verdicts_and_duplicate_entries_are_refused() {
     let new = [entry("13", "go-3.29")];
     let refused = |old: &str| written(Some(old), &new).unwrap_err().to_string();
     assert!(refused("distro: [\n").contains("the verdicts of today:"));
@@ -281,7 +281,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn what_is_written_is_read_back(
+    fn rewriting_the_same_verdicts_changes_nothing(
         cause in ".{0,400}",
         package in "[a-z0-9]([.:@/]?[a-zA-Z0-9+_-]){0,9}",
         version in "[!-.0-~]{1,20}",
