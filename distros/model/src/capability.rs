@@ -655,9 +655,9 @@ mod tests {
 
     #[test]
     fn names_are_unique_and_parse_back() {
-        for (at, capability) in Capability::ALL.iter().enumerate() {
+        for (index, capability) in Capability::ALL.iter().enumerate() {
             assert_eq!(capability.name().parse(), Ok(*capability));
-            assert!(!Capability::ALL[..at].iter().any(|c| c.name() == capability.name()), "{capability}");
+            assert!(!Capability::ALL[..index].iter().any(|c| c.name() == capability.name()), "{capability}");
         }
         assert_eq!(Capability::FsVirtio9pPosix.share(), Some(Share::Virtio9p));
         assert_eq!(Capability::VmmBoot.share(), None);
@@ -711,9 +711,9 @@ mod tests {
 
     #[test]
     fn a_mistyped_name_error_suggests_the_nearest() {
-        let said = |name: &str| name.parse::<Capability>().unwrap_err().to_string();
-        assert_eq!(said("fs.virtio-fz"), "unknown capability `fs.virtio-fz`: did you mean `fs.virtio-fs`?");
-        assert!(said("zzz").contains("known are packages.install, vmm.boot"), "{}", said("zzz"));
+        let error = |name: &str| name.parse::<Capability>().unwrap_err().to_string();
+        assert_eq!(error("fs.virtio-fz"), "unknown capability `fs.virtio-fz`: did you mean `fs.virtio-fs`?");
+        assert!(error("zzz").contains("known are packages.install, vmm.boot"), "{}", error("zzz"));
         assert!(
             serde_json::from_str::<Capability>("\"fs.virtio-fz\"").unwrap_err().to_string().contains("did you mean")
         );

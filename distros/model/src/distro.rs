@@ -223,11 +223,11 @@ mod tests {
 
     #[test]
     fn ids_and_versions_serialize_as_their_text() {
-        let kept: BTreeMap<DistroId, ReleaseVersion> = serde_json::from_str(r#"{"debian": "13"}"#).unwrap();
-        assert_eq!(kept.get("debian"), Some(&"13".parse().unwrap()));
-        assert_eq!(serde_json::to_string(&kept).unwrap(), r#"{"debian":"13"}"#);
-        assert_eq!(serde_yaml::from_str::<BTreeMap<DistroId, ReleaseVersion>>("debian: '13'\n").unwrap(), kept);
-        let shown = kept.iter().map(|(distro, version)| format!("{distro:>8}:{version:<4}|")).collect::<String>();
+        let versions: BTreeMap<DistroId, ReleaseVersion> = serde_json::from_str(r#"{"debian": "13"}"#).unwrap();
+        assert_eq!(versions.get("debian"), Some(&"13".parse().unwrap()));
+        assert_eq!(serde_json::to_string(&versions).unwrap(), r#"{"debian":"13"}"#);
+        assert_eq!(serde_yaml::from_str::<BTreeMap<DistroId, ReleaseVersion>>("debian: '13'\n").unwrap(), versions);
+        let shown = versions.iter().map(|(distro, version)| format!("{distro:>8}:{version:<4}|")).collect::<String>();
         assert_eq!(shown, "  debian:13  |");
         let error = serde_json::from_str::<Vec<DistroId>>(r#"["Debian"]"#).unwrap_err().to_string();
         assert!(error.starts_with("\"Debian\" is not a distro's id"), "{error}");

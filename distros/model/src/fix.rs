@@ -36,7 +36,7 @@ fn in_map(text: &str, map: &Node) -> Vec<Diagnostic> {
             fixes.extend(single_vmm(map).and_then(|vmm| as_list(text, vmm)));
             fixes.sort_by_key(|f| f.start);
         }
-        let (rule, at, message) = if single_driver {
+        let (rule, name_entry, message) = if single_driver {
             let expected = "a list of drivers, or a map with `preferred` and `drivers`";
             let message = format!("fs: expected {expected}, found one driver");
             ("not-a-list", names[0], message)
@@ -44,7 +44,7 @@ fn in_map(text: &str, map: &Node) -> Vec<Diagnostic> {
             let message = format!("the key `name` occurs twice in the map of `{}`", entry.key);
             ("duplicate-key", names[1], message)
         };
-        let diagnostic = Diagnostic::error(rule, text, at.key_span.clone(), message);
+        let diagnostic = Diagnostic::error(rule, text, name_entry.key_span.clone(), message);
         let hint = if fixes.is_empty() {
             format!("write `{}` as a list, one entry for each `name`", entry.key)
         } else {

@@ -6,7 +6,7 @@ use crate::diagnostic::{Diagnostic, finish};
 use crate::distro::ReleaseVersion;
 use crate::known_issues;
 use crate::package_manager::PackageManager;
-use crate::record::{misnamed, parse_draft};
+use crate::record::{invalid_package_names, parse_draft};
 use crate::verified;
 use jiff::civil::Date;
 use std::path::Path;
@@ -55,7 +55,7 @@ pub fn lint_as(path: &Path, text: &str, form: FileForm<'_>) -> Vec<Diagnostic> {
         let has_manager = draft.package_manager.is_some();
         if let Some(record) = draft.for_rules() {
             if has_manager {
-                diagnostics.extend(misnamed(&record).into_iter().map(|(_, one)| one));
+                diagnostics.extend(invalid_package_names(&record).into_iter().map(|(_, one)| one));
             }
             diagnostics.extend(rules::check(&record));
         }

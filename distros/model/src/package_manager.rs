@@ -135,8 +135,8 @@ impl Questions {
     }
 
     /// Extracts the version from the output; empty if the package is not installed and configured.
-    pub fn version_in<'a>(&self, said: &'a str, name: &str) -> &'a str {
-        (self.read)(said, name)
+    pub fn version_in<'a>(&self, output: &'a str, name: &str) -> &'a str {
+        (self.read)(output, name)
     }
 }
 
@@ -169,22 +169,22 @@ const APK: Questions = Questions {
 
 /// Finds the first `ii ` line, the state of an installed and configured package; several lines are several
 /// architectures.
-fn dpkgs_version<'a>(said: &'a str, _: &str) -> &'a str {
-    said.lines().find_map(|line| line.strip_prefix("ii \t")).unwrap_or_default()
+fn dpkgs_version<'a>(output: &'a str, _: &str) -> &'a str {
+    output.lines().find_map(|line| line.strip_prefix("ii \t")).unwrap_or_default()
 }
 
-fn rpms_version<'a>(said: &'a str, _: &str) -> &'a str {
-    said.trim()
+fn rpms_version<'a>(output: &'a str, _: &str) -> &'a str {
+    output.trim()
 }
 
 /// Parses `NAME VERSION`.
-fn pacmans_version<'a>(said: &'a str, _: &str) -> &'a str {
-    said.trim().split_once(' ').unwrap_or_default().1
+fn pacmans_version<'a>(output: &'a str, _: &str) -> &'a str {
+    output.trim().split_once(' ').unwrap_or_default().1
 }
 
 /// Parses `NAME-VERSION`.
-fn apks_version<'a>(said: &'a str, name: &str) -> &'a str {
-    said.trim().strip_prefix(name).and_then(|rest| rest.strip_prefix('-')).unwrap_or_default()
+fn apks_version<'a>(output: &'a str, name: &str) -> &'a str {
+    output.trim().strip_prefix(name).and_then(|rest| rest.strip_prefix('-')).unwrap_or_default()
 }
 
 /// Whether a text begins with a letter or a digit and otherwise has only letters, digits and characters of `more`.
@@ -260,7 +260,7 @@ mod tests {
 
     #[test]
     fn a_package_version_is_parsed_from_the_query_output() {
-        let read = |manager: PackageManager, said, name| manager.questions().unwrap().version_in(said, name);
+        let read = |manager: PackageManager, output, name| manager.questions().unwrap().version_in(output, name);
         let qemu = "qemu";
         assert_eq!(read(PackageManager::Apt, "rc \t1\nii \t1:10.0.3+ds-0+deb13u1\n", qemu), "1:10.0.3+ds-0+deb13u1");
         assert_eq!(read(PackageManager::Apt, "iU \t1\n", qemu), "", "it is only unpacked");
@@ -268,8 +268,8 @@ mod tests {
         assert_eq!(read(PackageManager::Pacman, "qemu-base 10.1.2-1\n", "qemu-base"), "10.1.2-1");
         assert_eq!(read(PackageManager::Apk, "qemu-img-10.0.3-r1\n", "qemu-img"), "10.0.3-r1");
         assert_eq!(read(PackageManager::Apk, "qemu-10.0.3-r1 description:\n", "qemu-img"), "");
-        let asked = PackageManager::Dnf.questions().unwrap().exact_version(qemu);
-        assert_eq!((&asked[..2], asked.last().copied()), (&["rpm", "-q"][..], Some(qemu)));
+        let query = PackageManager::Dnf.questions().unwrap().exact_version(qemu);
+        assert_eq!((&query[..2], query.last().copied()), (&["rpm", "-q"][..], Some(qemu)));
     }
 
     #[test]

@@ -28,14 +28,17 @@ static ALL: LazyLock<Vec<Profile>> =
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotItsVersion {
     /// The version prints the arguments of another profile.
-    #[error("kata {version} passes the arguments of profile {profile}, not those of {asked}: pass --profile {profile}")]
+    #[error(
+        "kata {version} passes the arguments of profile {profile}, not those of {requested}: pass --profile \
+         {profile}"
+    )]
     Another {
         /// Kata's version.
         version: KataVersion,
         /// The profile that contains the version.
         profile: String,
         /// The requested profile.
-        asked: String,
+        requested: String,
     },
     /// It is unknown what the version prints.
     #[error(transparent)]
@@ -139,7 +142,7 @@ impl Profile {
         match family.profile_of(version) {
             Ok(profile) if profile.name == self.name => Ok(()),
             Ok(profile) => {
-                Err(NotItsVersion::Another { version, profile: profile.name.clone(), asked: self.name.clone() })
+                Err(NotItsVersion::Another { version, profile: profile.name.clone(), requested: self.name.clone() })
             }
             Err(beyond) => Err(NotItsVersion::Unknown(beyond)),
         }
@@ -181,9 +184,9 @@ impl Profile {
     /// Returns the demands of one version of the range: without the gates of later versions.
     #[must_use]
     pub fn at(&self, version: KataVersion) -> Profile {
-        let mut of_it = self.clone();
-        of_it.gates.retain(|gate| gate.from.is_none_or(|from| from <= version));
-        of_it
+        let mut profile = self.clone();
+        profile.gates.retain(|gate| gate.from.is_none_or(|from| from <= version));
+        profile
     }
 
     /// Returns the gates of a capability, at the newest version of the range.

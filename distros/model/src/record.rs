@@ -33,7 +33,7 @@ pub use crate::source::{RecordError, Source, SourceLocation, bytes, read_text, t
 pub use facts::{FactSubject, StatedFact};
 pub use kind::ComponentKind;
 pub(crate) use layer::Draft;
-pub(crate) use names::misnamed;
+pub(crate) use names::invalid_package_names;
 pub(crate) use parse::draft as parse_draft;
 #[cfg(all(test, feature = "schema"))]
 pub(crate) use parse::keys;

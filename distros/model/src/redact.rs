@@ -88,7 +88,7 @@ impl Redactor {
 
     /// Adds the parts of `user:password@host:port`.
     fn know_authority(&mut self, authority: &str) {
-        let (who, host) = authority.rsplit_once('@').unwrap_or(("", authority));
+        let (credentials, host) = authority.rsplit_once('@').unwrap_or(("", authority));
         let name = match host.strip_prefix('[') {
             Some(v6) => v6.split(']').next().unwrap_or_default(),
             None => host.split(':').next().unwrap_or_default(),
@@ -96,7 +96,7 @@ impl Redactor {
         if name.contains(['.', ':']) && !CITED.contains(&name.to_ascii_lowercase().as_str()) {
             self.hosts.insert(name.to_ascii_lowercase());
         }
-        if let Some((_, password)) = who.split_once(':') {
+        if let Some((_, password)) = credentials.split_once(':') {
             self.secrets.extend(spellings(password).into_iter().filter(|s| s.len() >= SHORTEST_SECRET));
             self.secrets.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
             self.secrets.dedup();
@@ -106,17 +106,17 @@ impl Redactor {
     /// Adds the hosts of the URLs in a text, except those of web pages: an `https` URL without a login or a port that
     /// nothing marks as fetched is only a reference.
     pub fn learn(&mut self, text: &str) {
-        self.learn_those(text, |url| !url.page);
+        self.learn_where(text, |url| !url.page);
     }
 
     /// Like [`learn`](Redactor::learn), including web pages: for text whose addresses are all fetched by the machine.
     pub fn learn_all(&mut self, text: &str) {
-        self.learn_those(text, |_| true);
+        self.learn_where(text, |_| true);
     }
 
-    fn learn_those(&mut self, text: &str, is_meant: impl Fn(&Url) -> bool) {
+    fn learn_where(&mut self, text: &str, is_included: impl Fn(&Url) -> bool) {
         urls(text, |url| {
-            if url.cited || !is_meant(&url) {
+            if url.cited || !is_included(&url) {
                 return;
             }
             let name = url.host.split(':').next().unwrap_or_default().to_ascii_lowercase();
@@ -147,9 +147,9 @@ impl Redactor {
         let mut clean = Vec::with_capacity(bytes.len());
         for line in bytes.split_inclusive(|byte| *byte == b'\n') {
             let text = String::from_utf8_lossy(line);
-            let told = self.mirrors(&text);
+            let redacted = self.mirrors(&text);
             // A line with nothing to redact stays byte for byte, even if it is not UTF-8.
-            if told == text { clean.extend_from_slice(line) } else { clean.extend_from_slice(told.as_bytes()) }
+            if redacted == text { clean.extend_from_slice(line) } else { clean.extend_from_slice(redacted.as_bytes()) }
         }
         (clean != bytes).then_some(clean)
     }
@@ -161,12 +161,12 @@ impl Redactor {
         let mut own = Redactor::default();
         own.learn(&hidden);
         let is_known = |host: &str| [&self.hosts, &own.hosts].iter().any(|hosts| hosts.contains(host));
-        let stays = |url: &Url| url.cited || (url.page && !is_known(&url.host.to_ascii_lowercase()));
-        let told = |url: &Url| if stays(url) { url.host.clone() } else { MIRROR.to_owned() };
-        let told = rewritten(&without_entries(&hidden), |text| without_hosts(text, &[&self.hosts, &own.hosts]), told);
+        let is_kept = |url: &Url| url.cited || (url.page && !is_known(&url.host.to_ascii_lowercase()));
+        let render_host = |url: &Url| if is_kept(url) { url.host.clone() } else { MIRROR.to_owned() };
+        let redacted = rewritten(&without_entries(&hidden), |text| without_hosts(text, &[&self.hosts, &own.hosts]), render_host);
         match &self.people {
-            Some(people) => people.hidden(&told),
-            None => told,
+            Some(people) => people.hidden(&redacted),
+            None => redacted,
         }
     }
 

@@ -19,8 +19,8 @@ mod tests {
     /// Returns the text that `sh` reads from a quoted word.
     fn read(word: &str) -> String {
         let script = format!("printf '%s' {}", quoted(word));
-        let said = std::process::Command::new("sh").args(["-c", &script]).output().unwrap().stdout;
-        String::from_utf8(said).unwrap()
+        let stdout = std::process::Command::new("sh").args(["-c", &script]).output().unwrap().stdout;
+        String::from_utf8(stdout).unwrap()
     }
 
     #[test]

@@ -71,11 +71,11 @@ impl Sources {
     /// here, with the version in front if a release states them.
     pub fn lacking(&self, record: &Record) -> Vec<String> {
         let lacking = sourced(record).into_iter().filter(|(release, subject)| self.of(subject, *release).is_none());
-        let told = |(release, subject): (Option<&ReleaseVersion>, String)| match release {
+        let label = |(release, subject): (Option<&ReleaseVersion>, String)| match release {
             Some(release) => format!("{release}: {subject}"),
             None => subject,
         };
-        lacking.map(told).collect()
+        lacking.map(label).collect()
     }
 
     /// Returns the entries' words that match nothing: no fact of `record` that needs a source, or no release that
@@ -89,9 +89,9 @@ impl Sources {
         let mut unused = Vec::new();
         for entry in &self.entries {
             let is_of = |(release, subject): &&(Option<&ReleaseVersion>, String)| entry.is_of(subject, *release);
-            let of_it: Vec<&(Option<&ReleaseVersion>, String)> = sourced.iter().filter(is_of).collect();
-            let facts = entry.facts.iter().filter(|fact| !of_it.iter().any(|(_, subject)| names(fact, subject)));
-            let states = |version: &ReleaseVersion| of_it.iter().any(|(release, _)| *release == Some(version));
+            let matching: Vec<&(Option<&ReleaseVersion>, String)> = sourced.iter().filter(is_of).collect();
+            let facts = entry.facts.iter().filter(|fact| !matching.iter().any(|(_, subject)| names(fact, subject)));
+            let states = |version: &ReleaseVersion| matching.iter().any(|(release, _)| *release == Some(version));
             let releases = entry.releases.iter().filter(|release| !states(release));
             let words = facts.map(String::as_str).chain(releases.map(ReleaseVersion::as_str));
             unused.extend(words.map(|word| (entry, word)));
@@ -284,22 +284,22 @@ releases:
         assert!(lacking(RECORD).is_empty(), "{:?}", lacking(RECORD));
         let vmm = "vmm:\n  - {name: qemu, packages: q, path: /q}\n  - {name: made-up, packages: m, path: /m}\n";
         let made_up = RECORD.replace("vmm: {name: qemu, packages: q, path: /q}\n", vmm);
-        let said = |subject: &str| format!("{subject}: packaging, but no source is stated");
-        let both = [said("vmm made-up packages"), said("vmm made-up path")];
+        let no_source_message = |subject: &str| format!("{subject}: packaging, but no source is stated");
+        let both = [no_source_message("vmm made-up packages"), no_source_message("vmm made-up path")];
         assert_eq!(lacking(&made_up), both.map(|message| (7, message)));
         let newer = format!("{RECORD}  - version: 2\n    eol: 2099-01-01\n    vmm: {{name: qemu, path: /q2}}\n");
-        assert_eq!(lacking(&newer), [(11, said("eol")), (12, said("vmm qemu path"))]);
+        assert_eq!(lacking(&newer), [(11, no_source_message("eol")), (12, no_source_message("vmm qemu path"))]);
         // Statements about all releases belong to no release, even after the last one.
         let after = format!("{RECORD}firmware: {{name: ovmf, packages: o}}\n");
-        assert_eq!(lacking(&after), [(10, said("firmware ovmf packages"))]);
+        assert_eq!(lacking(&after), [(10, no_source_message("firmware ovmf packages"))]);
         // An entry that names a kind of component, or a release without own statements, is unused.
         let record = Record::parse(Path::new("d.yaml"), RECORD).unwrap();
         let wide = sources("\n  - {facts: [vmm, kernel linux], releases: [1, 2], from: the spec}");
         assert_eq!(wide.idle(&record), ["vmm", "1", "2"]);
         assert_eq!(wide.lacking(&record), ["vmm qemu packages", "vmm qemu path", "1: eol"]);
         let text = "distro: d\nsources:\n  - {facts: eol, releases: [1, 2], from: the site}\n";
-        let told = lint(Path::new("sources/d.yaml"), text, Some(&record));
-        assert!(told[0].one_line().contains("the release `2` states none of these facts"), "{told:?}");
+        let found = lint(Path::new("sources/d.yaml"), text, Some(&record));
+        assert!(found[0].one_line().contains("the release `2` states none of these facts"), "{found:?}");
     }
 
     #[test]
@@ -350,8 +350,8 @@ releases:
     fn a_sources_file_with_missing_or_unknown_keys_is_refused() {
         let wrong = |text: &str| Sources::parse(Path::new("sources/d.yaml"), text).unwrap_err().to_string();
         assert!(wrong("distro: d\n").contains("`sources` is missing"));
-        let told = wrong("distro: d\nsources:\n  - {facts: eol}\n");
-        assert!(told.starts_with("sources/d.yaml:3:") && told.contains("`from` is missing"), "{told}");
+        let error = wrong("distro: d\nsources:\n  - {facts: eol}\n");
+        assert!(error.starts_with("sources/d.yaml:3:") && error.contains("`from` is missing"), "{error}");
         assert!(wrong("distro: d\nsources:\n  - {facts: eol, from: x, form: x}\n").contains("`form`"));
         assert!(wrong("distro: d\nsources: eol\n").contains("a list of maps"));
     }

@@ -14,7 +14,7 @@ pub fn compare(manager: PackageManager, a: &str, b: &str) -> Ordering {
         | PackageManager::Tdnf
         | PackageManager::Zypper
         | PackageManager::Pacman => rpm(a, b),
-        PackageManager::Apk | PackageManager::Emerge => dpkg(&before_the_release(a), &before_the_release(b)),
+        PackageManager::Apk | PackageManager::Emerge => dpkg(&with_dpkg_prereleases(a), &with_dpkg_prereleases(b)),
         PackageManager::Apt | PackageManager::Nix | PackageManager::ImageBased => dpkg(a, b),
     }
 }
@@ -38,7 +38,7 @@ fn dpkg(a: &str, b: &str) -> Ordering {
 }
 
 /// Translates Alpine's and Gentoo's pre-release words to dpkg's form: `1.2_rc1` to `1.2~rc1`.
-fn before_the_release(version: &str) -> String {
+fn with_dpkg_prereleases(version: &str) -> String {
     let mut version = version.to_owned();
     for word in ["_alpha", "_beta", "_pre", "_rc"] {
         version = version.replace(word, &word.replace('_', "~"));
@@ -53,9 +53,9 @@ fn before_the_release(version: &str) -> String {
 fn dpkg_part(a: &str, b: &str) -> Ordering {
     let (mut a, mut b) = (a.as_bytes(), b.as_bytes());
     while !a.is_empty() || !b.is_empty() {
-        let (text_a, text_b) = (taken(&mut a, |c| !c.is_ascii_digit()), taken(&mut b, |c| !c.is_ascii_digit()));
-        for at in 0..text_a.len().max(text_b.len()) {
-            let order = weight(text_a.get(at)).cmp(&weight(text_b.get(at)));
+        let (text_a, text_b) = (take_prefix(&mut a, |c| !c.is_ascii_digit()), take_prefix(&mut b, |c| !c.is_ascii_digit()));
+        for index in 0..text_a.len().max(text_b.len()) {
+            let order = weight(text_a.get(index)).cmp(&weight(text_b.get(index)));
             if order.is_ne() {
                 return order;
             }
@@ -70,16 +70,16 @@ fn dpkg_part(a: &str, b: &str) -> Ordering {
 }
 
 /// Takes the leading bytes of a kind.
-fn taken<'t>(text: &mut &'t [u8], is: impl Fn(&u8) -> bool) -> &'t [u8] {
-    let (front, rest) = text.split_at(text.iter().take_while(|c| is(c)).count());
+fn take_prefix<'t>(text: &mut &'t [u8], is_of_kind: impl Fn(&u8) -> bool) -> &'t [u8] {
+    let (front, rest) = text.split_at(text.iter().take_while(|c| is_of_kind(c)).count());
     *text = rest;
     front
 }
 
 /// Takes the leading digits, without leading zeros, so that the longer of two is the larger number.
 fn number<'t>(text: &mut &'t [u8]) -> &'t [u8] {
-    taken(text, |c| *c == b'0');
-    taken(text, u8::is_ascii_digit)
+    take_prefix(text, |c| *c == b'0');
+    take_prefix(text, u8::is_ascii_digit)
 }
 
 fn weight(character: Option<&u8>) -> i32 {
@@ -95,10 +95,10 @@ fn weight(character: Option<&u8>) -> i32 {
 mod tests {
     use super::*;
 
-    fn rises(manager: PackageManager, versions: &[&str]) {
-        for (at, less) in versions.iter().enumerate() {
+    fn assert_ascending(manager: PackageManager, versions: &[&str]) {
+        for (index, less) in versions.iter().enumerate() {
             assert_eq!(compare(manager, less, less), Ordering::Equal, "{less}");
-            for more in &versions[at + 1..] {
+            for more in &versions[index + 1..] {
                 assert_eq!(compare(manager, less, more), Ordering::Less, "{manager:?}: {less} {more}");
                 assert_eq!(compare(manager, more, less), Ordering::Greater, "{manager:?}: {more} {less}");
             }
@@ -107,7 +107,7 @@ mod tests {
 
     #[test]
     fn each_package_manager_has_its_order() {
-        rises(
+        assert_ascending(
             PackageManager::Apt,
             &[
                 "1.10.0-1",
@@ -122,14 +122,14 @@ mod tests {
             ],
         );
         // A missing revision is the lowest, and a missing epoch is 0.
-        rises(PackageManager::Apt, &["2.0", "2.0-1"]);
+        assert_ascending(PackageManager::Apt, &["2.0", "2.0-1"]);
         assert_eq!(compare(PackageManager::Apt, "2.0", "0:2.0-0"), Ordering::Equal);
-        rises(
+        assert_ascending(
             PackageManager::Dnf,
             &["9.1.0-15.el9", "9.1.0-29.el9", "17:8.2.0-11.el9", "17:9.1.0~rc1-1", "17:9.1.0-1"],
         );
-        rises(PackageManager::Pacman, &["9.2.0-1", "9.2.0-2", "9.10.0-1", "1:9.0.0-1"]);
-        rises(PackageManager::Apk, &["9.1.2_rc1-r0", "9.1.2-r1", "9.1.2-r10", "9.1.2a-r0", "9.1.2_p1-r0", "9.1.10-r0"]);
+        assert_ascending(PackageManager::Pacman, &["9.2.0-1", "9.2.0-2", "9.10.0-1", "1:9.0.0-1"]);
+        assert_ascending(PackageManager::Apk, &["9.1.2_rc1-r0", "9.1.2-r1", "9.1.2-r10", "9.1.2a-r0", "9.1.2_p1-r0", "9.1.10-r0"]);
     }
 
     proptest::proptest! {

@@ -28,8 +28,8 @@ impl Flavour {
 
     /// Detects the implementation from its complaint about unknown arguments: the C daemon prints libfuse's messages,
     /// which the Rust one, without libfuse, never does.
-    pub fn of_complaint(said: &str) -> Flavour {
-        match said.contains("fuse: unknown option") || said.contains("fuse: invalid argument") {
+    pub fn of_complaint(stderr: &str) -> Flavour {
+        match stderr.contains("fuse: unknown option") || stderr.contains("fuse: invalid argument") {
             true => Flavour::C,
             false => Flavour::Unknown,
         }
@@ -40,14 +40,14 @@ impl Flavour {
     /// The C daemon prints its FUSE interface and, before QEMU 6.0, not its own name (`fuse_lowlevel_version` in
     /// `tools/virtiofsd/fuse_lowlevel.c`); the Rust one prints `virtiofsd 1.13.2`, older ones `virtiofsd backend 1.1.0`
     /// (`src/main.rs`).
-    pub fn of_version(said: &str) -> Flavour {
+    pub fn of_version(output: &str) -> Flavour {
         let names_itself = |line: &str| {
             let rest = line.strip_prefix("virtiofsd ").map(|rest| rest.strip_prefix("backend ").unwrap_or(rest));
             rest.is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
         };
-        match said.contains("FUSE kernel interface") {
+        match output.contains("FUSE kernel interface") {
             true => Flavour::C,
-            false if said.lines().any(names_itself) => Flavour::Rust,
+            false if output.lines().any(names_itself) => Flavour::Rust,
             false => Flavour::Unknown,
         }
     }
@@ -84,7 +84,7 @@ mod tests {
 
     #[test]
     fn the_daemon_flavour_is_detected_from_its_version_output() {
-        for (said, expected) in [
+        for (output, expected) in [
             ("virtiofsd version 7.2.22 (Debian 1:7.2)\nusing FUSE kernel interface version 7.36\n", Flavour::C),
             ("using FUSE kernel interface version 7.31\n", Flavour::C),
             ("virtiofsd 1.13.2\n", Flavour::Rust),
@@ -93,7 +93,7 @@ mod tests {
             ("wrapper 3\n", Flavour::Unknown),
             ("", Flavour::Unknown),
         ] {
-            assert_eq!(Flavour::of_version(said), expected, "{said}");
+            assert_eq!(Flavour::of_version(output), expected, "{output}");
         }
     }
 }

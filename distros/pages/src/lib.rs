@@ -29,13 +29,13 @@ pub fn write(directory: &Path, command: &Command, version: &str, shared: &Shared
     }
     std::fs::write(directory.join(format!("{name}.bash")), bash(command)?)?;
     // Only a built command has its global options and the full names of its subcommands.
-    let mut whole = command.clone().disable_help_subcommand(true);
-    whole.build();
+    let mut built = command.clone().disable_help_subcommand(true);
+    built.build();
     let source = format!("{name} {version}");
-    std::fs::write(directory.join(format!("{name}.1")), page(&whole, name, &source, Some(shared))?)?;
-    for call in whole.get_subcommands() {
-        let of_call = call.get_display_name().unwrap_or(call.get_name());
-        std::fs::write(directory.join(format!("{of_call}.1")), page(call, name, &source, None)?)?;
+    std::fs::write(directory.join(format!("{name}.1")), page(&built, name, &source, Some(shared))?)?;
+    for subcommand in built.get_subcommands() {
+        let page_name = subcommand.get_display_name().unwrap_or(subcommand.get_name());
+        std::fs::write(directory.join(format!("{page_name}.1")), page(subcommand, name, &source, None)?)?;
     }
     Ok(())
 }
@@ -82,9 +82,9 @@ fn sections(roff: &mut Roff, shared: &Shared<'_>) {
         let (code, meaning) = line.trim().split_once(' ').unwrap_or((line, ""));
         let mut meaning = meaning.trim().to_owned();
         // Lines that begin with no number continue a meaning.
-        while let Some(more) = lines.next_if(|l| !l.trim_start().starts_with(|c: char| c.is_ascii_digit())) {
+        while let Some(continuation) = lines.next_if(|l| !l.trim_start().starts_with(|c: char| c.is_ascii_digit())) {
             meaning += " ";
-            meaning += more.trim();
+            meaning += continuation.trim();
         }
         entry(roff, code, &meaning);
     }
@@ -108,8 +108,8 @@ mod tests {
     #[test]
     fn each_subcommand_has_a_page_and_only_the_main_page_has_shared_text() {
         let dir = tempfile::tempdir().unwrap();
-        let call = Command::new("run").about("Runs it").arg(Arg::new("fast").long("fast"));
-        let command = Command::new("a-b").about("Does it").subcommand(call);
+        let subcommand = Command::new("run").about("Runs it").arg(Arg::new("fast").long("fast"));
+        let command = Command::new("a-b").about("Does it").subcommand(subcommand);
         let sections = vec![("FILES", vec![("/etc/a".to_owned(), "What it reads.".to_owned())])];
         let shared = Shared { exit_codes: "Exit codes:\n  0  fine\n  1  not fine,\n     in two lines", sections };
         write(dir.path(), &command, "1.2", &shared).unwrap();

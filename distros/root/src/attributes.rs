@@ -36,13 +36,13 @@ impl Attributes {
 
     /// Sets the attributes of a file. Those it already has are not set, so an unprivileged user can write their own
     /// files.
-    pub(crate) fn put(&self, file: &File) -> io::Result<()> {
+    pub(crate) fn apply_to(&self, file: &File) -> io::Result<()> {
         let meta = file.metadata()?;
         if (meta.uid(), meta.gid()) != (self.uid, self.gid) {
             rustix::fs::fchown(file, Some(Uid::from_raw(self.uid)), Some(Gid::from_raw(self.gid)))?;
         }
-        let has = extended(file)?;
-        for (name, value) in self.extended.iter().filter(|(name, value)| has.get(*name) != Some(value)) {
+        let current = extended(file)?;
+        for (name, value) in self.extended.iter().filter(|(name, value)| current.get(*name) != Some(value)) {
             rustix::fs::fsetxattr(file, name, value, XattrFlags::empty())
                 .map_err(|e| io::Error::other(format!("setting the attribute {name}: {}", io::Error::from(e))))?;
         }

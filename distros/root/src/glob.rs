@@ -26,13 +26,13 @@ impl Root {
             }
             found = next;
         }
-        let mut there = Vec::new();
+        let mut existing = Vec::new();
         for path in found {
             if self.look(&path)?.is_some() {
-                there.push(path);
+                existing.push(path);
             }
         }
-        Ok(there)
+        Ok(existing)
     }
 }
 

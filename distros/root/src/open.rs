@@ -27,26 +27,26 @@ pub(super) const BENEATH: ResolveFlags = ResolveFlags::BENEATH.union(ResolveFlag
 ///
 /// Fails if there is no such directory.
 pub fn folder_below(top: impl AsFd, inside: &Path) -> Result<OwnedFd, Errno> {
-    opened(top, inside, OFlags::PATH | OFlags::DIRECTORY, IN_ROOT)
+    open_with_retries(top, inside, OFlags::PATH | OFlags::DIRECTORY, IN_ROOT)
 }
 
 /// Opens a path below a directory.
-pub(super) fn open(at: impl AsFd, path: &Path, flags: OFlags, how: ResolveFlags) -> io::Result<OwnedFd> {
-    opened(at, path, flags, how).map_err(said)
+pub(super) fn open(folder: impl AsFd, path: &Path, flags: OFlags, how: ResolveFlags) -> io::Result<OwnedFd> {
+    open_with_retries(folder, path, flags, how).map_err(io_error)
 }
 
-fn opened(at: impl AsFd, path: &Path, flags: OFlags, how: ResolveFlags) -> Result<OwnedFd, Errno> {
+fn open_with_retries(folder: impl AsFd, path: &Path, flags: OFlags, how: ResolveFlags) -> Result<OwnedFd, Errno> {
     let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
     let mut tries = 0;
     loop {
-        match openat2(at.as_fd(), path, flags | OFlags::CLOEXEC, Mode::empty(), how) {
+        match openat2(folder.as_fd(), path, flags | OFlags::CLOEXEC, Mode::empty(), how) {
             // A rename or a mount anywhere makes the kernel give up on a `..`.
             Err(Errno::AGAIN) if tries < TRIES => {
                 tries += 1;
                 std::thread::yield_now();
             }
             Err(Errno::INTR) => {}
-            opened => return opened,
+            result => return result,
         }
     }
 }
@@ -63,7 +63,7 @@ pub(super) fn top(path: &Path) -> Result<OwnedFd, Errno> {
 }
 
 /// Explains a missing `openat2`, because the kernel only says `Function not implemented`.
-pub(super) fn said(errno: Errno) -> io::Error {
+pub(super) fn io_error(errno: Errno) -> io::Error {
     if errno != Errno::NOSYS {
         return errno.into();
     }

@@ -64,8 +64,8 @@ impl Root {
     ///
     /// Fails if a directory of the path cannot be opened or made.
     pub fn make_pinned(&self, inside: &Path) -> Result<PinnedPath, RootError> {
-        let gone = || RootError::Write { path: self.shown(inside), source: Errno::NOENT.into() };
-        self.pin_followed(inside, true)?.ok_or_else(gone)
+        let missing_folder = || RootError::Write { path: self.shown(inside), source: Errno::NOENT.into() };
+        self.pin_followed(inside, true)?.ok_or_else(missing_folder)
     }
 
     /// Does the same as [`Root::pin`], but does not follow a link in the last component.
@@ -74,7 +74,7 @@ impl Root {
     ///
     /// Those of [`Root::pin`].
     pub fn pin_itself(&self, inside: &Path) -> Result<Option<PinnedPath>, RootError> {
-        self.pin_resolved(self.itself(inside)?, false)
+        self.pin_resolved(self.resolve_parent(inside)?, false)
     }
 
     /// Does the same as [`Root::make_pinned`], but does not follow a link in the last component.
@@ -83,8 +83,8 @@ impl Root {
     ///
     /// Those of [`Root::make_pinned`].
     pub fn make_pinned_itself(&self, inside: &Path) -> Result<PinnedPath, RootError> {
-        let gone = || RootError::Write { path: self.shown(inside), source: Errno::NOENT.into() };
-        self.pin_resolved(self.itself(inside)?, true)?.ok_or_else(gone)
+        let missing_folder = || RootError::Write { path: self.shown(inside), source: Errno::NOENT.into() };
+        self.pin_resolved(self.resolve_parent(inside)?, true)?.ok_or_else(missing_folder)
     }
 
     /// Opens a directory, and makes it and its parents if missing. Names looked up in it stay in the same directory
@@ -98,7 +98,7 @@ impl Root {
         Ok(self.make_pinned_itself(&inside.join("_"))?.folder)
     }
 
-    fn itself(&self, inside: &Path) -> Result<PathBuf, RootError> {
+    fn resolve_parent(&self, inside: &Path) -> Result<PathBuf, RootError> {
         match (inside.parent(), inside.file_name()) {
             (Some(folder), Some(name)) => Ok(self.resolve_new(folder)?.join(name)),
             _ => Ok(PathBuf::from("/")),
@@ -174,7 +174,7 @@ impl PinnedPath {
     /// Fails if it is not a regular file, has more than `limit` bytes, or cannot be read.
     pub fn read(&self, limit: u64) -> Result<Option<FileContents>, RootError> {
         let failed = |source| RootError::Read { path: self.shown.clone(), source };
-        let Some(file) = self.opened().map_err(failed)? else { return Ok(None) };
+        let Some(file) = self.open_existing().map_err(failed)? else { return Ok(None) };
         let meta = file.metadata().map_err(failed)?;
         let attributes = Attributes::of(&file).map_err(failed)?;
         let mut bytes = Vec::new();
@@ -191,7 +191,7 @@ impl PinnedPath {
     ///
     /// Fails if it is not a regular file, or cannot be opened.
     pub fn attributes(&self) -> Result<Option<Attributes>, RootError> {
-        let attributes = self.opened().and_then(|file| file.map(|f| Attributes::of(&f)).transpose());
+        let attributes = self.open_existing().and_then(|file| file.map(|f| Attributes::of(&f)).transpose());
         attributes.map_err(|source| RootError::Read { path: self.shown.clone(), source })
     }
 
@@ -202,13 +202,13 @@ impl PinnedPath {
     /// The error of the operating system.
     pub fn link(&self) -> io::Result<Option<PathBuf>> {
         match rustix::fs::readlinkat(&self.folder, &self.name, Vec::new()) {
-            Ok(words) => Ok(Some(PathBuf::from(OsStr::from_bytes(words.as_bytes())))),
+            Ok(target) => Ok(Some(PathBuf::from(OsStr::from_bytes(target.as_bytes())))),
             Err(Errno::INVAL | Errno::NOENT) => Ok(None),
             Err(errno) => Err(errno.into()),
         }
     }
 
-    fn opened(&self) -> io::Result<Option<File>> {
+    fn open_existing(&self) -> io::Result<Option<File>> {
         match self.open(OFlags::RDONLY) {
             Err(error) if is_missing(&error) => Ok(None),
             file => file.map(Some),
@@ -223,8 +223,8 @@ impl PinnedPath {
             false => Err(io::Error::other("not a regular file")),
         };
         // First only as a path, because opening a device can have effects.
-        let looked_at = open(&self.folder, name, OFlags::PATH | OFlags::NOFOLLOW, BENEATH)?;
-        regular(&File::from(looked_at))?;
+        let probe = open(&self.folder, name, OFlags::PATH | OFlags::NOFOLLOW, BENEATH)?;
+        regular(&File::from(probe))?;
         let file = File::from(open(&self.folder, name, flags | OFlags::NONBLOCK | OFlags::NOCTTY, ITSELF)?);
         regular(&file)?;
         Ok(file)

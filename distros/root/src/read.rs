@@ -48,7 +48,7 @@ impl Root {
     pub fn file(&self, inside: &Path) -> Result<File, RootError> {
         let failed = self.cannot_read(inside);
         let not_regular = || failed(io::Error::other("not a regular file"));
-        if !self.seen(inside).map_err(&failed)?.is_file() {
+        if !self.metadata(inside).map_err(&failed)?.is_file() {
             return Err(not_regular());
         }
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
@@ -127,7 +127,7 @@ impl Root {
 
     pub(crate) fn list_up_to(&self, inside: &Path, limit: usize) -> Result<Vec<String>, RootError> {
         let failed = self.cannot_read(inside);
-        match self.seen(inside) {
+        match self.metadata(inside) {
             Err(error) if is_missing(&error) => return Ok(Vec::new()),
             found => found.map_err(&failed)?,
         };

@@ -47,7 +47,7 @@ impl Root {
     pub fn new(path: &Path) -> Result<Root, RootError> {
         let failed = |source| RootError::Root { path: path.to_owned(), source };
         let outer = std::fs::canonicalize(path).map_err(failed)?;
-        let top = open::top(&outer).map_err(|e| failed(open::said(e)))?;
+        let top = open::top(&outer).map_err(|e| failed(open::io_error(e)))?;
         Ok(Root { outer, top: Arc::new(Ok(top)) })
     }
 
@@ -67,7 +67,7 @@ impl Root {
     }
 
     pub(crate) fn top(&self) -> io::Result<&OwnedFd> {
-        self.top.as_ref().as_ref().map_err(|e| open::said(*e))
+        self.top.as_ref().as_ref().map_err(|e| open::io_error(*e))
     }
 
     pub(crate) fn open(&self, inside: &Path, flags: OFlags) -> io::Result<OwnedFd> {
@@ -84,7 +84,7 @@ impl Root {
     }
 
     /// Returns the metadata of a file without opening it, because opening a device can have effects.
-    pub(crate) fn seen(&self, inside: &Path) -> io::Result<Metadata> {
+    pub(crate) fn metadata(&self, inside: &Path) -> io::Result<Metadata> {
         File::from(self.open(inside, OFlags::PATH)?).metadata()
     }
 
@@ -101,7 +101,7 @@ impl Root {
     ///
     /// Fails for more than 40 links, or for a directory that cannot be searched.
     pub fn resolve(&self, inside: &Path) -> Result<PathBuf, RootError> {
-        self.followed(inside, false)
+        self.resolve_links(inside, false)
     }
 
     /// Does the same as [`Root::resolve`] for a file to be written: all components may be missing.
@@ -110,47 +110,47 @@ impl Root {
     ///
     /// Those of [`Root::resolve`], except for what is missing.
     pub fn resolve_new(&self, inside: &Path) -> Result<PathBuf, RootError> {
-        self.followed(inside, true)
+        self.resolve_links(inside, true)
     }
 
-    fn followed(&self, inside: &Path, new: bool) -> Result<PathBuf, RootError> {
+    fn resolve_links(&self, inside: &Path, may_be_missing: bool) -> Result<PathBuf, RootError> {
         let failed = self.cannot_read(inside);
-        let mut todo: VecDeque<PathBuf> = parts(inside).collect();
-        let mut done = PathBuf::from("/");
+        let mut pending: VecDeque<PathBuf> = parts(inside).collect();
+        let mut resolved = PathBuf::from("/");
         let mut links = 0;
-        while let Some(part) = todo.pop_front() {
+        while let Some(part) = pending.pop_front() {
             if part == Path::new("..") {
                 // `/..` is `/`.
-                done.pop();
+                resolved.pop();
                 continue;
             }
-            let next = done.join(&part);
+            let next = resolved.join(&part);
             match self.link(&next) {
-                Ok(Some(to)) => {
+                Ok(Some(target)) => {
                     links += 1;
                     if links > MAX_LINKS {
                         return Err(failed(Errno::LOOP.into()));
                     }
-                    if to.is_absolute() {
-                        done = PathBuf::from("/");
+                    if target.is_absolute() {
+                        resolved = PathBuf::from("/");
                     }
-                    for part in parts(&to).collect::<Vec<_>>().into_iter().rev() {
-                        todo.push_front(part);
+                    for part in parts(&target).collect::<Vec<_>>().into_iter().rev() {
+                        pending.push_front(part);
                     }
                 }
-                Ok(None) => done = next,
-                Err(error) if error.kind() == io::ErrorKind::NotFound && (new || todo.is_empty()) => done = next,
+                Ok(None) => resolved = next,
+                Err(error) if error.kind() == io::ErrorKind::NotFound && (may_be_missing || pending.is_empty()) => resolved = next,
                 Err(error) => return Err(failed(error)),
             }
         }
-        Ok(done)
+        Ok(resolved)
     }
 
     /// Returns the target of a symbolic link; `None` if the file is no symbolic link.
     fn link(&self, inside: &Path) -> io::Result<Option<PathBuf>> {
         let found = self.open(inside, OFlags::PATH | OFlags::NOFOLLOW)?;
         match rustix::fs::readlinkat(&found, c"", Vec::new()) {
-            Ok(to) => Ok(Some(PathBuf::from(std::ffi::OsStr::from_bytes(to.as_bytes())))),
+            Ok(target) => Ok(Some(PathBuf::from(std::ffi::OsStr::from_bytes(target.as_bytes())))),
             // The file is no symbolic link.
             Err(Errno::INVAL | Errno::NOENT) => Ok(None),
             Err(errno) => Err(errno.into()),
@@ -163,7 +163,7 @@ impl Root {
     ///
     /// Fails if a directory of the path cannot be searched.
     pub fn look(&self, inside: &Path) -> Result<Option<Metadata>, RootError> {
-        match self.seen(inside) {
+        match self.metadata(inside) {
             Err(error) if is_missing(&error) || leads_nowhere(&error) => Ok(None),
             found => found.map(Some).map_err(self.cannot_read(inside)),
         }
@@ -239,7 +239,7 @@ impl Root {
 
     /// Returns the directories that must be made for a file, the outermost first.
     pub fn missing_folders(&self, inside: &Path) -> Vec<PathBuf> {
-        let is_missing = |folder: &&Path| self.seen(folder).is_err_and(|e| is_missing(&e));
+        let is_missing = |folder: &&Path| self.metadata(folder).is_err_and(|e| is_missing(&e));
         let mut missing: Vec<PathBuf> = inside.ancestors().skip(1).take_while(is_missing).map(Path::to_owned).collect();
         missing.reverse();
         missing

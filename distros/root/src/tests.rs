@@ -55,7 +55,7 @@ fn outside() -> (tempfile::TempDir, PathBuf) {
 
 #[test]
 fn no_link_leads_out_of_the_root_for_reading_or_writing() {
-    let ((dir, root), (_kept, victim)) = (root(), outside());
+    let ((dir, root), (_outside_dir, victim)) = (root(), outside());
     let link = |to: &Path, name: &str| symlink(to, dir.path().join(name)).unwrap();
     link(&victim.join("file"), "file");
     link(&victim, "folder");
@@ -98,21 +98,21 @@ fn stay_inside_distinguishes_links_that_leave_the_root_from_dangling_ones() {
     ] {
         symlink(to, dir.path().join("etc").join(name)).unwrap();
     }
-    let stay = |path: &str| root.stay_inside(Path::new(path));
+    let stay_inside = |path: &str| root.stay_inside(Path::new(path));
     for path in ["/", "/etc/within", "etc/within", "/etc/../usr"] {
-        stay(path).unwrap();
+        stay_inside(path).unwrap();
     }
     for path in ["/etc/absolute", "/etc/climbing", "/etc/out", "/etc/out/x", "../usr"] {
-        assert!(stay(path).unwrap_err().leads_out(), "{path}");
+        assert!(stay_inside(path).unwrap_err().leads_out(), "{path}");
     }
     for path in ["/etc/gone", "/none", "/usr/lib/os-release/x"] {
-        let error = stay(path).unwrap_err();
+        let error = stay_inside(path).unwrap_err();
         assert!(error.is_missing() && !error.leads_out(), "{path}: {error}");
     }
-    let circle = stay("/etc/circle").unwrap_err();
+    let circle = stay_inside("/etc/circle").unwrap_err();
     assert!(!circle.is_missing() && !circle.leads_out(), "{circle}");
-    for (path, stays) in [("a/../b", true), ("./a", true), ("a/../../b", false), ("..", false), ("/a", false)] {
-        assert_eq!(never_climbs(Path::new(path)), stays, "{path}");
+    for (path, expected) in [("a/../b", true), ("./a", true), ("a/../../b", false), ("..", false), ("/a", false)] {
+        assert_eq!(never_climbs(Path::new(path)), expected, "{path}");
     }
 }
 
@@ -149,8 +149,8 @@ fn devices_are_not_even_opened() {
     let device = |name: &str, major, minor| {
         let mode = Mode::from_raw_mode(0o666);
         let kind = rustix::fs::FileType::CharacterDevice;
-        let at = dir.path().join(name);
-        rustix::fs::mknodat(rustix::fs::CWD, at, kind, mode, rustix::fs::makedev(major, minor))
+        let path = dir.path().join(name);
+        rustix::fs::mknodat(rustix::fs::CWD, path, kind, mode, rustix::fs::makedev(major, minor))
     };
     device("zero", 1, 5).unwrap();
     symlink("zero", dir.path().join("link")).unwrap();
@@ -182,7 +182,7 @@ fn a_folder_with_too_many_names_is_refused_not_truncated() {
 fn race(rounds: usize) {
     use rustix::fs::{CWD, RenameFlags, renameat_with};
     use std::sync::atomic::{AtomicBool, Ordering};
-    let ((dir, root), (_kept, victim)) = (root(), outside());
+    let ((dir, root), (_outside_dir, victim)) = (root(), outside());
     let decoy = dir.path().join(victim.strip_prefix("/").unwrap());
     std::fs::create_dir_all(&decoy).unwrap();
     std::fs::write(decoy.join("file"), "decoy").unwrap();
@@ -190,14 +190,14 @@ fn race(rounds: usize) {
     symlink(victim.join("file"), dir.path().join("etc/other")).unwrap();
     std::fs::create_dir(dir.path().join("conf")).unwrap();
     symlink(&victim, dir.path().join("elsewhere")).unwrap();
-    let over = AtomicBool::new(false);
+    let done = AtomicBool::new(false);
     let mut written = 0;
     std::thread::scope(|scope| {
         let swap = |a: &str, b: &str| {
             let (a, b) = (dir.path().join(a), dir.path().join(b));
-            let over = &over;
+            let done = &done;
             scope.spawn(move || {
-                while !over.load(Ordering::Relaxed) {
+                while !done.load(Ordering::Relaxed) {
                     let _ = renameat_with(CWD, &a, CWD, &b, RenameFlags::EXCHANGE);
                 }
             });
@@ -213,7 +213,7 @@ fn race(rounds: usize) {
                 let _ = root.remove_empty_folder(Path::new("/conf/empty"));
             }
         }
-        over.store(true, Ordering::Relaxed);
+        done.store(true, Ordering::Relaxed);
     });
     assert_eq!(std::fs::read_to_string(victim.join("file")).unwrap(), "precious\n");
     assert_eq!(std::fs::read_dir(&victim).unwrap().count(), 2, "{written} were written");
@@ -239,7 +239,7 @@ fn a_rewritten_file_keeps_owner_mode_attributes_and_links() {
     std::fs::write(&file, "old").unwrap();
     let is_root = std::os::unix::fs::chown(&file, Some(1234), Some(5678)).is_ok();
     std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o4640)).unwrap();
-    let noted = rustix::fs::setxattr(&file, "user.note", b"a\0b", rustix::fs::XattrFlags::empty()).is_ok();
+    let has_note = rustix::fs::setxattr(&file, "user.note", b"a\0b", rustix::fs::XattrFlags::empty()).is_ok();
     symlink("config", dir.path().join("etc/link")).unwrap();
     for links in [1, 2] {
         let before = std::fs::metadata(&file).unwrap();
@@ -250,7 +250,7 @@ fn a_rewritten_file_keeps_owner_mode_attributes_and_links() {
         assert!(!is_root || (meta.uid(), meta.gid()) == (1234, 5678));
         let mut note = [0; 10];
         let length = rustix::fs::getxattr(&file, "user.note", &mut note).unwrap_or_default();
-        assert!(!noted || note[..length] == *b"a\0b");
+        assert!(!has_note || note[..length] == *b"a\0b");
         assert_eq!(std::fs::read_to_string(&file).unwrap(), format!("new {links}"));
         // A second hard link stays linked to the first.
         assert_eq!(meta.ino() == before.ino(), links == 2);

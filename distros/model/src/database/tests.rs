@@ -50,12 +50,12 @@ fn verdicts_that_no_harness_can_have_written_are_dropped_with_a_problem() {
     assert_eq!(with(&genuine), (1, 0));
     assert_eq!(with(FORGED_SET), (0, 1), "no harness has such tests");
     assert_eq!(with(&genuine.replace("{q: \"1\"}", "{}")), (0, 1), "of no version");
-    let nobodys = with_verdicts(&[], "d", &genuine);
-    assert_eq!(nobodys.problems().len(), 1);
+    let without_record = with_verdicts(&[], "d", &genuine);
+    assert_eq!(without_record.problems().len(), 1);
     assert!(
-        nobodys.problems()[0].to_string().contains("has verdicts of `d`, but there is no record"),
+        without_record.problems()[0].to_string().contains("has verdicts of `d`, but there is no record"),
         "{:?}",
-        nobodys.problems()
+        without_record.problems()
     );
 }
 

@@ -187,19 +187,19 @@ mod tests {
 
     #[test]
     fn an_invalid_line_is_reported_with_its_number() {
-        let said = |text: &str| KernelConfig::parse(text).unwrap_err().to_string();
+        let error = |text: &str| KernelConfig::parse(text).unwrap_err().to_string();
         assert_eq!(
-            said("CONFIG_A=y\nSMP=y\n"),
+            error("CONFIG_A=y\nSMP=y\n"),
             "line 2: expected `CONFIG_NAME=VALUE`, `# CONFIG_NAME is not set` or a comment, found `SMP=y`"
         );
         assert_eq!(
-            said("CONFIG_A=yes\n"),
+            error("CONFIG_A=yes\n"),
             "line 1: expected y, m, n, a number or a text in quotes for CONFIG_A, found `yes`"
         );
         for text in ["CONFIG_A", "CONFIG_=y", "CONFIG_A B=y", "CONFIG_A=\"", "CONFIG_A=", "CONFIG_A=0x", "CONFIG_A=-"] {
-            assert!(said(text).starts_with("line 1: "), "{text}");
+            assert!(error(text).starts_with("line 1: "), "{text}");
         }
-        assert!(said(&"x".repeat(10_000)).len() < 200);
+        assert!(error(&"x".repeat(10_000)).len() < 200);
         for text in ["", "# a comment\n"] {
             assert_eq!(KernelConfig::parse(text), Err(ConfigError::Empty));
         }

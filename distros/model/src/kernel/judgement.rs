@@ -104,24 +104,24 @@ fn state(config: &KernelConfig, option: &KernelOption<'_>, built_in: bool) -> St
         (Some(OptionValue::BuiltIn), Wanted::BuiltIn) => State::Met,
         (Some(OptionValue::Module), Wanted::BuiltIn) if built_in => State::OnlyModule,
         (Some(OptionValue::Module), Wanted::BuiltIn) => State::Module,
-        (Some(OptionValue::Value(found)), Wanted::Value(wanted)) if serves(found, wanted) => State::Met,
+        (Some(OptionValue::Value(found)), Wanted::Value(required)) if is_sufficient(found, required) => State::Met,
         (Some(OptionValue::Value(found)), _) => State::Value(found.clone()),
         (Some(OptionValue::BuiltIn), Wanted::Value(_)) => State::Value("y".to_owned()),
         (Some(OptionValue::Module), Wanted::Value(_)) => State::Value("m".to_owned()),
-        (None, _) => not_here(config, option.name).map_or(State::Absent, State::NotHere),
+        (None, _) => why_absent(config, option.name).map_or(State::Absent, State::NotHere),
     }
 }
 
 /// Whether a value is sufficient: the same text, or a number at least as large.
-fn serves(found: &str, wanted: &str) -> bool {
-    match (found.parse::<u64>(), wanted.parse::<u64>()) {
-        (Ok(found), Ok(wanted)) => found >= wanted,
-        _ => found == wanted,
+fn is_sufficient(found: &str, required: &str) -> bool {
+    match (found.parse::<u64>(), required.parse::<u64>()) {
+        (Ok(found), Ok(required)) => found >= required,
+        _ => found == required,
     }
 }
 
 /// Returns why the kernel version does not have an option; `None` if it may have it, or the version is unknown.
-fn not_here(config: &KernelConfig, option: &str) -> Option<String> {
+fn why_absent(config: &KernelConfig, option: &str) -> Option<String> {
     let Some(symbol) = Symbol::of(option) else {
         let may_lack = Fragments::kata().may_lack.contains(option);
         return may_lack.then(|| "Kata's own build does not have it either".to_owned());
@@ -135,9 +135,9 @@ fn not_here(config: &KernelConfig, option: &str) -> Option<String> {
     match config.version {
         None => Some(format!("{range}{why}, but the configuration does not state its Linux version")),
         Some(version) => {
-            let has =
+            let has_option =
                 symbol.from.is_none_or(|from| version >= from) && symbol.until.is_none_or(|until| version <= until);
-            (!has).then(|| format!("{range}{why}"))
+            (!has_option).then(|| format!("{range}{why}"))
         }
     }
 }
@@ -201,19 +201,19 @@ mod tests {
             let head = format!("# Linux/x86 {version} Kernel Configuration\nCONFIG_SMP=y\n");
             state_of(&head, "hardening", option)
         };
-        let gone = "Linux had it up to 6.8 (MITIGATION_RETPOLINE since)";
-        assert_eq!(of("6.12.48", "RETPOLINE"), State::NotHere(gone.to_owned()));
+        let until_6_8 = "Linux had it up to 6.8 (MITIGATION_RETPOLINE since)";
+        assert_eq!(of("6.12.48", "RETPOLINE"), State::NotHere(until_6_8.to_owned()));
         assert_eq!(of("6.12.48", "MITIGATION_RETPOLINE"), State::Absent);
         assert_eq!(of("6.1.0", "RETPOLINE"), State::Absent);
-        let later = "Linux has it from 6.9 on (RETPOLINE before)";
-        assert_eq!(of("6.1.0", "MITIGATION_RETPOLINE"), State::NotHere(later.to_owned()));
+        let since_6_9 = "Linux has it from 6.9 on (RETPOLINE before)";
+        assert_eq!(of("6.1.0", "MITIGATION_RETPOLINE"), State::NotHere(since_6_9.to_owned()));
         // An option that a distro backported to an older kernel counts as set.
-        let taken_over = "# Linux/x86 5.14.0 Kernel Configuration\nCONFIG_MITIGATION_RETPOLINE=y\n";
-        assert_eq!(state_of(taken_over, "hardening", "MITIGATION_RETPOLINE"), State::Met);
+        let backported = "# Linux/x86 5.14.0 Kernel Configuration\nCONFIG_MITIGATION_RETPOLINE=y\n";
+        assert_eq!(state_of(backported, "hardening", "MITIGATION_RETPOLINE"), State::Met);
         let State::NotHere(why) = state_of("CONFIG_SMP=y\n", "hardening", "RETPOLINE") else { panic!("it is missing") };
         assert!(why.ends_with("but the configuration does not state its Linux version"), "{why}");
         let head = "# Linux/x86 6.12.48 Kernel Configuration\nCONFIG_SMP=y\n";
-        let lacks = "Kata's own build does not have it either";
-        assert_eq!(state_of(head, "linux", "X86_PM_TIMER"), State::NotHere(lacks.to_owned()));
+        let not_in_kata_build = "Kata's own build does not have it either";
+        assert_eq!(state_of(head, "linux", "X86_PM_TIMER"), State::NotHere(not_in_kata_build.to_owned()));
     }
 }

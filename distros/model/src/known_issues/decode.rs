@@ -57,13 +57,13 @@ fn entry(d: &mut Decoder<'_>, node: &Node, file: &str) -> Option<KnownIssue> {
 /// Reads a signature or a test.
 fn failure(d: &mut Decoder<'_>, node: &Node) -> Option<KnownFailure> {
     match (node.get("signature"), node.get("test")) {
-        (Some(said), None) => {
-            let signature = d.string(said, "signature")?;
+        (Some(field), None) => {
+            let signature = d.string(field, "signature")?;
             let component = signature.split_once(": ").map(|(component, _)| component);
             if !Component::ALL.iter().any(|known| component == Some(known.name())) {
                 d.error(
                     "bad-signature",
-                    said.span.clone(),
+                    field.span.clone(),
                     format!("`{signature}` is not the signature of a failure"),
                 )
                 .hint = Some("copy it from results.json: it begins with the component, `virtiofsd: …`".into());
@@ -71,10 +71,10 @@ fn failure(d: &mut Decoder<'_>, node: &Node) -> Option<KnownFailure> {
             }
             Some(KnownFailure::Signature(signature))
         }
-        (None, Some(said)) => d.string(said, "test").map(KnownFailure::Test),
+        (None, Some(field)) => d.string(field, "test").map(KnownFailure::Test),
         (both, _) => {
-            let at = both.map_or(node.span.start..node.span.start, |said| said.span.clone());
-            d.error("wrong-failure", at, "a known issue must have either a `signature` or a `test`").hint = Some(
+            let span = both.map_or(node.span.start..node.span.start, |field| field.span.clone());
+            d.error("wrong-failure", span, "a known issue must have either a `signature` or a `test`").hint = Some(
                 "a `signature` matches one cause under all profiles; a `test` matches every failure of that test"
                     .into(),
             );

@@ -71,6 +71,6 @@ fn a_version_range_is_not_checked_without_the_package_manager() {
 #[test]
 fn a_file_without_entries_is_valid_but_the_list_is_required() {
     assert!(KnownIssuesFile::parse(Path::new("x"), "distro: d\nknown-issues:\n").unwrap().issues.is_empty());
-    let told = KnownIssuesFile::parse(Path::new("x/d.yaml"), "distro: d\n").unwrap_err().to_string();
-    assert!(told.contains("`known-issues` is missing"), "{told}");
+    let error = KnownIssuesFile::parse(Path::new("x/d.yaml"), "distro: d\n").unwrap_err().to_string();
+    assert!(error.contains("`known-issues` is missing"), "{error}");
 }

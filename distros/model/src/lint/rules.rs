@@ -19,7 +19,7 @@ pub(super) fn check(record: &Record) -> Vec<Diagnostic> {
         let mut components: Vec<&ComponentEntry> = Vec::new();
         for list in lists {
             components.extend(list.value.iter().flatten());
-            twice(record, list, &mut found);
+            duplicate_components(record, list, &mut found);
         }
         components.extend(parts.kernel.iter().filter_map(|f| f.value.as_ref()));
         for component in components {
@@ -72,8 +72,8 @@ fn reachable(record: &Record, found: &mut Vec<Diagnostic>) {
                 error(record, "unreachable", release, message).hint("give it a version of its own, or remove it"),
             );
         }
-        let strange = release.arches.iter().flatten().find(|a| !record.arches.contains(a));
-        if let Some(arch) = strange {
+        let foreign_arch = release.arches.iter().flatten().find(|a| !record.arches.contains(a));
+        if let Some(arch) = foreign_arch {
             let message =
                 format!("release {} is for {arch}, which is not among the record's architectures", release.version);
             found.push(error(record, "unreachable", release, message).hint("add it to the record's `arch`"));
@@ -155,7 +155,7 @@ fn packages(record: &Record, component: &ComponentEntry, found: &mut Vec<Diagnos
 }
 
 /// Checks that a list names each component once.
-fn twice(record: &Record, list: &Fact<Vec<ComponentEntry>>, found: &mut Vec<Diagnostic>) {
+fn duplicate_components(record: &Record, list: &Fact<Vec<ComponentEntry>>, found: &mut Vec<Diagnostic>) {
     let mut seen = BTreeSet::new();
     for component in list.value.iter().flatten() {
         if !seen.insert(component.name.as_str()) {

@@ -230,17 +230,17 @@ impl Family {
         let Some(oldest) = self.releases.first().copied().filter(|_| release <= newest) else {
             return Err(NoProfileError::Newer { version, newest });
         };
-        let at = self.releases.partition_point(|known| *known < release);
-        if at == 0 && release != oldest {
+        let index = self.releases.partition_point(|known| *known < release);
+        if index == 0 && release != oldest {
             return Err(NoProfileError::Older { version, oldest });
         }
-        if self.releases[at] != release {
-            return Err(NoProfileError::Unread { version, before: self.releases[at - 1], after: self.releases[at] });
+        if self.releases[index] != release {
+            return Err(NoProfileError::Unread { version, before: self.releases[index - 1], after: self.releases[index] });
         }
         let mut released = self.profiles.iter().filter(|profile| profile.tag != UNRELEASED).rev();
         let profile = released.find(|profile| profile.version() <= release);
         let profile = profile.ok_or(NoProfileError::Older { version, oldest })?;
-        match !version.is_release() && self.set_out_from(at).is_none_or(|from| profile.version() > from) {
+        match !version.is_release() && self.branched_from(index).is_none_or(|from| profile.version() > from) {
             true => Err(NoProfileError::PreRelease { version, release }),
             false => Ok(profile),
         }
@@ -248,9 +248,9 @@ impl Family {
 
     /// Returns the release that the pre-releases of a release were branched from: for 3.2.0 it is 3.1.0, even if later
     /// point releases such as 3.1.3 received the same changes.
-    fn set_out_from(&self, at: usize) -> Option<KataVersion> {
-        let point = self.releases[at].patch > 0;
-        self.releases[..at].iter().rev().find(|release| point || release.patch == 0).copied()
+    fn branched_from(&self, index: usize) -> Option<KataVersion> {
+        let point = self.releases[index].patch > 0;
+        self.releases[..index].iter().rev().find(|release| point || release.patch == 0).copied()
     }
 
     /// Parses a family from YAML and derives its profiles.
@@ -275,15 +275,15 @@ impl Family {
             .chain(file.deltas.iter().map(|delta| (delta.name.as_str(), delta.from.as_str())))
             .collect();
         // Index of each profile's first release in the list of releases.
-        let mut begins: Vec<usize> = Vec::new();
+        let mut first_indexes: Vec<usize> = Vec::new();
         for (position, (name, from)) in starts.iter().enumerate() {
-            let at = match from.parse::<KataVersion>() {
+            let index = match from.parse::<KataVersion>() {
                 Ok(version) => releases.iter().position(|release| *release == version),
                 Err(_) => (*from == UNRELEASED && position + 1 == starts.len()).then_some(releases.len()),
             };
-            match (at, begins.last()) {
-                (Some(0), None) => begins.push(0),
-                (Some(at), Some(last)) if at > *last => begins.push(at),
+            match (index, first_indexes.last()) {
+                (Some(0), None) => first_indexes.push(0),
+                (Some(index), Some(last)) if index > *last => first_indexes.push(index),
                 (_, None) => return Err(wrong(name, from, "the first release")),
                 (_, Some(_)) => {
                     return Err(wrong(name, from, "a release after the profile before it, or main at last"));
@@ -300,11 +300,11 @@ impl Family {
                 gates::change(&mut demands, difference, name)?;
             }
             let mut whole = demands.clone();
-            let ends = begins.get(position + 1).copied().unwrap_or(releases.len());
+            let ends = first_indexes.get(position + 1).copied().unwrap_or(releases.len());
             let stated: Vec<ProfileChange> =
                 differences.iter().map(|d| ProfileChange { what: d.what.clone(), source: d.source.clone() }).collect();
-            let range = range(&releases, begins[position], ends);
-            let maintained = begins[position] < releases.len() && ends == releases.len();
+            let range = range(&releases, first_indexes[position], ends);
+            let maintained = first_indexes[position] < releases.len() && ends == releases.len();
             let own: [(&str, Value); 6] = [
                 ("name", (*name).into()),
                 ("runtime", serde_yaml::to_value(file.runtime).map_err(broken)?),

@@ -93,8 +93,8 @@ fn module_uses_serialize_as_the_profile_keys() {
     let go = serde_json::to_value(&Profile::find("go-3.2").unwrap().modules).unwrap();
     for used_for in ModuleUse::ALL {
         assert_eq!(serde_json::to_value(used_for).unwrap(), used_for.to_string());
-        let of_it = Profile::find("go-3.2").unwrap().modules.of(*used_for);
-        assert_eq!(go[used_for.to_string()], serde_json::to_value(of_it).unwrap(), "{used_for}");
+        let modules = Profile::find("go-3.2").unwrap().modules.of(*used_for);
+        assert_eq!(go[used_for.to_string()], serde_json::to_value(modules).unwrap(), "{used_for}");
     }
 }
 

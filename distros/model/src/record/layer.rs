@@ -6,7 +6,7 @@
 
 use super::inherited::parts;
 use super::resolve::merged;
-use super::{CommonFields, ComponentEntry, Fact, PerArch, Record, RecordError, ReleaseEntry, Source, misnamed};
+use super::{CommonFields, ComponentEntry, Fact, PerArch, Record, RecordError, ReleaseEntry, Source, invalid_package_names};
 use crate::arch::Arch;
 use crate::diagnostic::{Diagnostic, finish};
 use crate::distro::{DistroId, ReleaseVersion, Target};
@@ -68,13 +68,13 @@ impl Draft {
     /// Returns the record if no key is missing and every package name is valid for its package manager.
     pub(crate) fn complete(self) -> Result<Record, RecordError> {
         let record = self.whole()?;
-        let found = misnamed(&record);
+        let found = invalid_package_names(&record);
         let Some((number, source)) = found.first().and_then(|(n, _)| Some((*n, record.sources.get(*n)?))) else {
             return Ok(record);
         };
         // Only the findings of one file, because an error has one text.
-        let here = found.into_iter().filter(|(n, _)| *n == number).map(|(_, one)| one).collect();
-        let diagnostics = finish(here, &source.text, &source.path.display().to_string());
+        let own_findings = found.into_iter().filter(|(n, _)| *n == number).map(|(_, one)| one).collect();
+        let diagnostics = finish(own_findings, &source.text, &source.path.display().to_string());
         Err(RecordError { path: source.path.clone(), text: source.text.clone(), diagnostics })
     }
 
@@ -131,12 +131,12 @@ impl Draft {
         if let Some(over) = upper.releases {
             let mut releases = self.releases.unwrap_or_default();
             let mut places: BTreeMap<ReleaseVersion, usize> = BTreeMap::new();
-            for (at, release) in releases.iter().enumerate() {
-                places.entry(release.version.clone()).or_insert(at);
+            for (index, release) in releases.iter().enumerate() {
+                places.entry(release.version.clone()).or_insert(index);
             }
             for release in over {
-                let at = *places.entry(release.version.clone()).or_insert(releases.len());
-                match releases.get_mut(at) {
+                let index = *places.entry(release.version.clone()).or_insert(releases.len());
+                match releases.get_mut(index) {
                     Some(below) => *below = release_over(below, release),
                     None => releases.push(release),
                 }
@@ -163,7 +163,7 @@ impl Draft {
         }
         if let Some(own) = &child.releases {
             let parents = self.releases.take().unwrap_or_default();
-            let stands_on = |release: &ReleaseEntry| {
+            let from_parent = |release: &ReleaseEntry| {
                 let name = release.derives_from.as_deref()?;
                 let parent = parents.iter().find(|p| p.names().contains(&name))?.clone();
                 Some(ReleaseEntry {
@@ -180,7 +180,7 @@ impl Draft {
                     ..parent
                 })
             };
-            self.releases = Some(own.iter().filter_map(stands_on).collect());
+            self.releases = Some(own.iter().filter_map(from_parent).collect());
             self.defaults.image = None;
             self.defaults.image_lacks = None;
         }
@@ -351,8 +351,8 @@ releases:
             let low = LOW.replace("dnf", manager);
             let error = draft("low", &low).under(draft("high", &part(name))).complete().unwrap_err();
             assert_eq!(error.diagnostics.len(), 1, "in every release, and told once");
-            let told = error.to_string();
-            assert!(told.starts_with("high:2:") && told.contains(&format!("`{name}`")), "{told}");
+            let message = error.to_string();
+            assert!(message.starts_with("high:2:") && message.contains(&format!("`{name}`")), "{message}");
             assert!(draft("low", &low.replace("packages: q", &format!("packages: {name}"))).complete().is_err());
         }
         assert!(draft("low", LOW).under(draft("high", &part("libX11"))).complete().is_ok());

@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 /// Finds package names that are invalid for the package manager, with their places.
 ///
 /// Only the merged record knows its package manager, so each finding comes with the index of its source.
-pub(crate) fn misnamed(record: &Record) -> Vec<(usize, Diagnostic)> {
+pub(crate) fn invalid_package_names(record: &Record) -> Vec<(usize, Diagnostic)> {
     let releases = record.releases.iter().map(|r| match r.package_manager {
         // Such a release inherits the defaults' packages, but not their package manager.
         Some(manager) => (manager, Cow::Owned(merged(&record.defaults, &r.parts))),

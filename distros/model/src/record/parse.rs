@@ -85,7 +85,7 @@ pub(crate) fn draft(path: &Path, text: &str) -> (Option<Draft>, Vec<Diagnostic>)
 fn top_level(d: &mut Decoder<'_>, root: &Node, path: &Path) -> Option<Draft> {
     let allowed: Vec<&str> = RECORD_KEYS.iter().chain(PART_KEYS).copied().chain(["verified"]).collect();
     d.fields(root, "the record", &allowed)?;
-    misplaced(d, root);
+    reject_verdicts(d, root);
     if let Some(version) = root.get("apiVersion") {
         d.word(version, "apiVersion", "unknown-version", &[("v1", ())]);
     }
@@ -111,7 +111,7 @@ fn top_level(d: &mut Decoder<'_>, root: &Node, path: &Path) -> Option<Draft> {
 }
 
 /// Rejects verdicts in a record, which people write: verdicts have a file of their own.
-fn misplaced(d: &mut Decoder<'_>, root: &Node) {
+fn reject_verdicts(d: &mut Decoder<'_>, root: &Node) {
     let Some(entry) = root.entries().iter().find(|entry| entry.key == "verified") else { return };
     d.error("misplaced", entry.key_span.clone(), "verdicts do not belong in a record").hint =
         Some("move `verified` into a file `verified/DISTRO.yaml` beside the records, with `distro` above it".into());

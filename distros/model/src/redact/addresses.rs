@@ -78,8 +78,8 @@ pub(super) struct Url {
 pub(super) fn urls(text: &str, mut found: impl FnMut(Url)) {
     let mut from = 0;
     while let Some((at, authority)) = separator(text, from) {
-        let begins = scheme_start(text, from, at);
-        let scheme = text[begins..at].to_ascii_lowercase();
+        let scheme_begin = scheme_start(text, from, at);
+        let scheme = text[scheme_begin..at].to_ascii_lowercase();
         // For compound schemes: `mirror+http`, `tor+https`, `apt-transport-http`.
         let known = SCHEMES.contains(&scheme.rsplit(['+', '.', '-']).next().unwrap_or_default());
         let decoded = Decoded::new(text, authority);
@@ -105,7 +105,7 @@ pub(super) fn urls(text: &str, mut found: impl FnMut(Url)) {
         let name = bare.split(':').next().unwrap_or_default().to_ascii_lowercase();
         let cited = CITED.contains(&name.as_str());
         let is_plain = scheme == "https" && login == 0 && &text[at..authority] == "://";
-        let page = is_plain && is_name(bare) && !is_fetched(&text[..begins], &rest[path..query]);
+        let page = is_plain && is_name(bare) && !is_fetched(&text[..scheme_begin], &rest[path..query]);
         from = decoded.place(end);
         found(Url {
             authority,
@@ -193,10 +193,10 @@ impl<'a> Decoded<'a> {
         while let Some(byte) = bytes.get(at).filter(|b| b.is_ascii_alphanumeric() || b"-_.~!*+%:@".contains(b)) {
             let code = text.get(at + 1..at + 3).filter(|_| *byte == b'%');
             let code = code.and_then(|code| u8::from_str_radix(code, 16).ok());
-            let meant = char::from(code.unwrap_or(*byte));
+            let decoded_char = char::from(code.unwrap_or(*byte));
             places.push(at);
             // A placeholder letter for non-ASCII, so that each byte stays one.
-            decoded.push(if meant.is_ascii() { meant } else { 'x' });
+            decoded.push(if decoded_char.is_ascii() { decoded_char } else { 'x' });
             at += if code.is_some() { 3 } else { 1 };
             if decoded.ends_with("://") && !decoded.contains(['?', '#']) {
                 break;

@@ -78,15 +78,15 @@ pub(super) fn without_logins(text: &str) -> String {
         return text.to_owned();
     }
     let of = |word: &str| {
-        let (who, rest) = word.rsplit_once('@')?;
-        let (user, _) = who.split_once(':')?;
+        let (credentials, rest) = word.rsplit_once('@')?;
+        let (user, _) = credentials.split_once(':')?;
         let start =
             user.rfind(|c: char| !is_host(c)).map_or(0, |i| i + user[i..].chars().next().map_or(1, char::len_utf8));
         let (before, name) = user.split_at(start);
         let is_login = !name.is_empty()
             && !name.eq_ignore_ascii_case("mailto")
             && (!before.contains('/') || before.ends_with("//"))
-            && !who[start..].contains('/');
+            && !credentials[start..].contains('/');
         let host = host_length(rest).or_else(|| label_before_path(rest).filter(|_| begins_as_name(name)));
         host.filter(|_| is_login).map(|host| format!("{before}{MIRROR}{}", &rest[host..]))
     };

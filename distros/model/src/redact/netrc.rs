@@ -21,9 +21,9 @@ pub(super) fn without_entries(text: &str) -> String {
     let mut from = 0;
     for entry in entries(text) {
         let host = entry.machine.and_then(|place| host(text, place)).map(|place| (place, MIRROR));
-        for (place, instead) in host.into_iter().chain(entry.values.into_iter().map(|place| (place, SECRET))) {
+        for (place, placeholder) in host.into_iter().chain(entry.values.into_iter().map(|place| (place, SECRET))) {
             out.push_str(&text[from..place.start]);
-            out.push_str(instead);
+            out.push_str(placeholder);
             from = place.end;
         }
     }

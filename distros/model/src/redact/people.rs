@@ -119,11 +119,11 @@ pub fn without_folders(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = rest.find('/') {
-        let begins = rest[..at].chars().next_back().or(out.chars().next_back());
+        let before = rest[..at].chars().next_back().or(out.chars().next_back());
         let end =
             rest[at..].find(|c: char| c.is_whitespace() || "'\",;#".contains(c)).map_or(rest.len(), |end| at + end);
         let path = &rest[at..end];
-        let is_path = begins.is_none_or(|c| c.is_whitespace() || "='\"".contains(c));
+        let is_path = before.is_none_or(|c| c.is_whitespace() || "='\"".contains(c));
         out.push_str(&rest[..at]);
         match path.trim_end_matches('/').rsplit_once('/') {
             // `/x` and `/` reveal nothing.

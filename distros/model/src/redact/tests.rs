@@ -34,14 +34,14 @@ fn hosts_and_logins_without_a_scheme_are_redacted() {
     assert_eq!(shown, "machine <mirror> login, by <mirror>:3128, at <mirror>");
     assert_eq!(text("try user:pw@mirror.example:80/debian"), "try <mirror>:80/debian");
     assert_eq!(text("(me:p\"w@mirror.example)"), "(<mirror>)");
-    for kept in ["a@b.example", "pci:0000@0.1", "mail me: me@b.example", "/x:y@z.example"] {
-        assert_eq!(text(kept), kept);
+    for unchanged in ["a@b.example", "pci:0000@0.1", "mail me: me@b.example", "/x:y@z.example"] {
+        assert_eq!(text(unchanged), unchanged);
     }
 }
 
 #[test]
 fn credentials_in_every_form_are_redacted_and_other_text_is_unchanged() {
-    for (said, told) in [
+    for (input, expected) in [
         ("fetching u:secret@host/debian", "fetching <mirror>/debian"),
         ("u:secret@host:3142/debian", "<mirror>:3142/debian"),
         ("u:secret@192.0.2.7 and u:secret@[2001:db8::1]:80/x", "<mirror> and <mirror>:80/x"),
@@ -78,10 +78,10 @@ fn credentials_in_every_form_are_redacted_and_other_text_is_unchanged() {
             "machine https://<mirror>/x password <redacted> login <redacted>",
         ),
     ] {
-        assert_eq!(text(said), told, "{said}");
-        assert_eq!(text(told), told, "what was redacted stays");
+        assert_eq!(text(input), expected, "{input}");
+        assert_eq!(text(expected), expected, "what was redacted stays");
     }
-    for kept in [
+    for unchanged in [
         "user@host",
         "write to: user@host/team, mailto:me@b.example",
         "debian:13@sha256:0123abcd",
@@ -96,13 +96,13 @@ fn credentials_in_every_form_are_redacted_and_other_text_is_unchanged() {
         "on this machine the login is asked for a password",
         "machine q35 password",
     ] {
-        assert_eq!(text(kept), kept);
+        assert_eq!(text(unchanged), unchanged);
     }
 }
 
 #[test]
 fn without_credentials_keeps_the_host_of_a_url() {
-    for (said, told) in [
+    for (input, expected) in [
         ("https://u:s3c/ret@mirror.example:80/x?token=s3cret", "https://<redacted>@mirror.example:80/x?<redacted>"),
         ("https://s3cret@mirror.example/x, twice", "https://<redacted>@mirror.example/x, twice"),
         ("to=https%3A%2F%2Fu%3As3cret%40mirror.example", "to=https%3A%2F%2F<redacted>@mirror.example"),
@@ -110,8 +110,8 @@ fn without_credentials_keeps_the_host_of_a_url() {
         ("default login u\npassword s3cret", "default login <redacted>\npassword <redacted>"),
         ("at http://mirror.example:80, twice", "at http://mirror.example:80, twice"),
     ] {
-        assert_eq!(without_credentials(said), told, "{said}");
-        assert_eq!(without_credentials(told), told, "what was redacted stays");
+        assert_eq!(without_credentials(input), expected, "{input}");
+        assert_eq!(without_credentials(expected), expected, "what was redacted stays");
     }
 }
 
@@ -135,9 +135,9 @@ fn redacting_a_mebibyte_of_any_pattern_takes_under_20_seconds() {
         "u:p@[",
         "machine a password ",
     ] {
-        let began = std::time::Instant::now();
+        let start = std::time::Instant::now();
         let _ = Redactor::default().mirrors(&part.repeat((1 << 20) / part.len()));
-        assert!(began.elapsed().as_secs() < 20, "{part:?}: {:?}", began.elapsed());
+        assert!(start.elapsed().as_secs() < 20, "{part:?}: {:?}", start.elapsed());
     }
 }
 
@@ -158,12 +158,12 @@ fn cited_sites_are_kept_but_their_credentials_are_redacted() {
 /// A log is read to find an error, and the web pages in it may explain it.
 #[test]
 fn a_web_page_in_a_log_is_kept_unless_its_host_is_a_mirror() {
-    for kept in [
+    for unchanged in [
         "Documentation: https://www.freedesktop.org/wiki/Software/systemd/",
         "see https://virtio-fs.gitlab.io/howto.html, and www.kernel.org",
     ] {
-        assert_eq!(text(kept), kept);
-        assert_eq!(Redactor::new([kept]).text(kept), kept);
+        assert_eq!(text(unchanged), unchanged);
+        assert_eq!(Redactor::new([unchanged]).text(unchanged), unchanged);
     }
     let page = "see https://wiki.lab.example/x";
     assert_eq!(Redactor::knowing(["https://wiki.lab.example/debian"]).text(page), "see https://<mirror>/x");
@@ -171,7 +171,7 @@ fn a_web_page_in_a_log_is_kept_unless_its_host_is_a_mirror() {
     all.learn_all("--kata https://wiki.lab.example/kata.tar");
     assert_eq!(all.text(&format!("{page} of wiki.lab.example")), "see https://<mirror>/x of <mirror>");
     // An address is not a web page if it is fetched, has a port, a login or no name, or is not `https`.
-    for (said, told) in [
+    for (input, expected) in [
         ("deb https://a.example/x sid main", "deb https://<mirror>/x sid main"),
         ("Err:1 https://a.example/x sid", "Err:1 https://<mirror>/x sid"),
         ("Failed to fetch https://a.example/x", "Failed to fetch https://<mirror>/x"),
@@ -184,11 +184,11 @@ fn a_web_page_in_a_log_is_kept_unless_its_host_is_a_mirror() {
         ("at https://u:pw@a.example/x", "at https://<mirror>/x"),
         ("at http://a.example/x", "at http://<mirror>/x"),
     ] {
-        assert_eq!(text(said), told, "{said}");
+        assert_eq!(text(input), expected, "{input}");
     }
-    let told = text("at https://a.example/x?token=s3cret");
-    assert_eq!(told, "at https://a.example/x?<redacted>");
-    assert_eq!(text(&told), told, "a bundle and a report are told again");
+    let redacted = text("at https://a.example/x?token=s3cret");
+    assert_eq!(redacted, "at https://a.example/x?<redacted>");
+    assert_eq!(text(&redacted), redacted, "a bundle and a report are told again");
 }
 
 #[test]

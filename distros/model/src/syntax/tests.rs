@@ -90,7 +90,7 @@ fn parse_time_grows_linearly_with_the_text() {
         ("items", |n| format!("a:\n{}", "- x\n".repeat(n / 4))),
     ];
     for (kind, make) in kinds {
-        let took = |n: usize| {
+        let cpu_time = |n: usize| {
             let text = make(n);
             // The best of several: other programs use this machine's caches, too.
             let time = |_| {
@@ -100,7 +100,7 @@ fn parse_time_grows_linearly_with_the_text() {
             };
             (0..3).map(time).fold(f64::MAX, f64::min)
         };
-        let (once, fourfold) = (took(6_000), took(24_000));
+        let (once, fourfold) = (cpu_time(6_000), cpu_time(24_000));
         // Quadratic time would be sixteenfold; below some milliseconds everything is noise.
         assert!(fourfold < 10.0 * once + 0.05, "{kind}: {once} s, then {fourfold} s");
     }

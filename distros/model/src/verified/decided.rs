@@ -21,19 +21,19 @@ pub struct Said {
 }
 
 /// Returns the evidence that counts, among that with the newest packages or among the rest.
-pub fn decided<E>(evidence: &[E], said: impl Fn(&E) -> Said, is_newest: bool) -> Option<&E> {
-    let said = &said;
-    let of_these = || evidence.iter().filter(move |&one| said(one).is_newest == is_newest);
-    let by_any = most(of_these(), said)?;
-    if said(by_any).verdict.is_against() {
-        return Some(by_any);
+pub fn decided<E>(evidence: &[E], describe: impl Fn(&E) -> Said, is_newest: bool) -> Option<&E> {
+    let describe = &describe;
+    let candidates = || evidence.iter().filter(move |&one| describe(one).is_newest == is_newest);
+    let best = most_decisive(candidates(), describe)?;
+    if describe(best).verdict.is_against() {
+        return Some(best);
     }
-    most(of_these().filter(|&one| !said(one).is_by_older_tests), said).or(Some(by_any))
+    most_decisive(candidates().filter(|&one| !describe(one).is_by_older_tests), describe).or(Some(best))
 }
 
 /// Returns the evidence with the decisive verdict.
-fn most<'e, E: 'e>(evidence: impl Iterator<Item = &'e E> + Clone, said: &impl Fn(&E) -> Said) -> Option<&'e E> {
-    let of = |one: &E| (said(one).environment, said(one).verdict);
+fn most_decisive<'e, E: 'e>(evidence: impl Iterator<Item = &'e E> + Clone, describe: &impl Fn(&E) -> Said) -> Option<&'e E> {
+    let of = |one: &E| (describe(one).environment, describe(one).verdict);
     let mut all = evidence.clone();
     let counts = decisive(evidence.map(of))?;
     all.find(|&one| of(one) == counts)
@@ -45,19 +45,19 @@ mod tests {
     use Environment::{Container, Vm};
     use Verdict::{Supported, Unsupported, Untested};
 
-    fn said(environment: Environment, verdict: Verdict, is_by_older_tests: bool) -> Said {
+    fn evidence(environment: Environment, verdict: Verdict, is_by_older_tests: bool) -> Said {
         Said { environment, verdict, is_newest: true, is_by_older_tests }
     }
 
     #[test]
     fn a_vm_outranks_a_container_and_current_tests_outrank_older_ones() {
         let which = |all: &[Said], is_newest| decided(all, |one| *one, is_newest).map(|one| one.environment);
-        let (container, machine) = (said(Container, Supported, false), said(Vm, Unsupported, false));
+        let (container, machine) = (evidence(Container, Supported, false), evidence(Vm, Unsupported, false));
         assert_eq!(which(&[container, machine], true), Some(Vm));
-        assert_eq!(which(&[container, said(Vm, Untested, false)], true), Some(Container), "it has not decided");
-        assert_eq!(which(&[container, said(Vm, Supported, true)], true), Some(Container), "by older tests");
-        assert_eq!(which(&[container, said(Vm, Unsupported, true)], true), Some(Vm), "a failure stands");
-        assert_eq!(which(&[said(Container, Unsupported, false), said(Vm, Supported, true)], true), Some(Container));
+        assert_eq!(which(&[container, evidence(Vm, Untested, false)], true), Some(Container), "it has not decided");
+        assert_eq!(which(&[container, evidence(Vm, Supported, true)], true), Some(Container), "by older tests");
+        assert_eq!(which(&[container, evidence(Vm, Unsupported, true)], true), Some(Vm), "a failure stands");
+        assert_eq!(which(&[evidence(Container, Unsupported, false), evidence(Vm, Supported, true)], true), Some(Container));
         let other = Said { is_newest: false, ..machine };
         assert_eq!((which(&[container, other], true), which(&[container, other], false)), (Some(Container), Some(Vm)));
         assert_eq!(which(&[], true), None);

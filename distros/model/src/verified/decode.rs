@@ -57,11 +57,11 @@ fn entry(d: &mut Decoder<'_>, node: &Node) -> Option<VerifiedEntry> {
     let basis = d.required(node, "basis").and_then(|n| d.word(n, "basis", "unknown-basis", &bases));
     let tested = d.required(node, "tested").and_then(|n| d.date(n, "tested"));
     let shaped = match node.get("shaped").filter(|node| !matches!(node.kind, NodeKind::Null)) {
-        Some(said) => d.word(said, "shaped", "wrong-value", &[("true", true), ("false", false)]),
+        Some(field) => d.word(field, "shaped", "wrong-value", &[("true", true), ("false", false)]),
         None => Some(false),
     };
     let kata = match node.get("kata").filter(|node| !matches!(node.kind, NodeKind::Null)) {
-        Some(said) => Some(kata(d, said)?),
+        Some(field) => Some(kata(d, field)?),
         None => None,
     };
     let versions = match node.get("versions") {
@@ -170,8 +170,8 @@ fn name(d: &mut Decoder<'_>, entry: &MapEntry) -> Option<Capability> {
 /// be `offered`.
 fn possible(d: &mut Decoder<'_>, map: &Node, capabilities: &BTreeMap<Capability, VerifiedCapability>) -> bool {
     let mut all = true;
-    for (capability, said) in capabilities {
-        let (rule, why) = match (capability.is_only_listed(), said.verdict) {
+    for (capability, result) in capabilities {
+        let (rule, why) = match (capability.is_only_listed(), result.verdict) {
             (true, Verdict::Supported | Verdict::Partial) => {
                 ("never-used", "is only looked up in a list, so it can be `offered` at most")
             }

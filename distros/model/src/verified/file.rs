@@ -73,8 +73,8 @@ mod tests {
         assert!(VerifiedFile::parse(Path::new("x"), "distro: d\nverified:\n").unwrap().entries.is_empty());
         assert!(wrong("distro: d\n").contains("`verified` is missing"));
         assert!(wrong("verified: []\n").contains("`distro` is missing"));
-        let told = wrong("distro: d\nvmm: {name: qemu}\nverified: []\n");
-        assert!(told.starts_with("verified/d.yaml:2:") && told.contains("has no key `vmm`"), "{told}");
+        let error = wrong("distro: d\nvmm: {name: qemu}\nverified: []\n");
+        assert!(error.starts_with("verified/d.yaml:2:") && error.contains("has no key `vmm`"), "{error}");
         assert!(wrong("distro: d\nverified: {}\n").contains("a list that the harness writes"));
     }
 
@@ -93,7 +93,7 @@ mod tests {
         let causes = &read.entries[0].capabilities[&crate::capability::Capability::VmmBoot].causes;
         let qemu = VerifiedCause::new(crate::component::Component::Qemu, "no q35").shown_by("smoke::guest_boots");
         assert_eq!(*causes, [qemu, VerifiedCause::of_nobody("x")]);
-        for (cause, told) in [
+        for (cause, expected) in [
             ("\"qemu: no q35 (smoke::guest_boots)\"", "expected a map with `component`, `test`, `message`, found text"),
             (
                 "\"qemu: no q35 (smoke::guest_boots)\"",
@@ -104,7 +104,7 @@ mod tests {
             ("{tests: a, message: x}", "a cause has no key `tests`"),
         ] {
             let found = of(cause).unwrap_err().to_string();
-            assert!(found.starts_with("verified/d.yaml:11:") && found.contains(told), "{found}");
+            assert!(found.starts_with("verified/d.yaml:11:") && found.contains(expected), "{found}");
         }
         let alone = with_capabilities("{vmm.boot: {verdict: unsupported, causes: \"qemu: x\"}}").unwrap_err();
         assert!(alone.to_string().contains("causes: expected a list of maps with `component`"), "{alone}");
@@ -123,8 +123,8 @@ mod tests {
         for (version, expected) in
             [("\"-o\": \"1\"", "`-o` is not a package name"), ("qemu: \"1 2\"", "`1 2` is not a package version")]
         {
-            let told = with(version).unwrap_err().to_string();
-            assert!(told.starts_with("verified/d.yaml:12:") && told.contains(expected), "{told}");
+            let error = with(version).unwrap_err().to_string();
+            assert!(error.starts_with("verified/d.yaml:12:") && error.contains(expected), "{error}");
         }
     }
 }

@@ -64,16 +64,16 @@ pub(super) fn among(text: &str, verified: &[VerifiedEntry], releases: &[ReleaseV
             let message = format!("verified: the record has no release `{}`", entry.release);
             forged("release", message, "remove the entry");
         }
-        let again: Vec<&str> =
+        let duplicates: Vec<&str> =
             entry.capabilities.keys().filter(|c| !keys.insert((entry.key(), **c))).map(|c| c.name()).collect();
-        if !again.is_empty() {
+        if !duplicates.is_empty() {
             let message = format!(
                 "verified: a second entry of this release, architecture, profile and environment has {}",
-                again.join(", ")
+                duplicates.join(", ")
             );
             forged("release", message, "remove it from the older entry");
         }
-        for name in unfounded(entry) {
+        for name in supported_despite_causes(entry) {
             let message = format!("verified: `{name}` is supported, but has causes against it");
             forged("capabilities", message, "qualify the release again");
         }
@@ -82,7 +82,7 @@ pub(super) fn among(text: &str, verified: &[VerifiedEntry], releases: &[ReleaseV
 }
 
 /// Returns the capabilities that are supported although causes against them are stated.
-fn unfounded(entry: &VerifiedEntry) -> impl Iterator<Item = Capability> {
+fn supported_despite_causes(entry: &VerifiedEntry) -> impl Iterator<Item = Capability> {
     let against = entry.capabilities.iter().filter(|(_, c)| c.verdict == Verdict::Supported && !c.causes.is_empty());
     against.map(|(capability, _)| *capability)
 }

@@ -1,6 +1,6 @@
 //! The Kata that was run, and the merging of entries of one key.
 
-use super::key::{places, retain};
+use super::key::{capability_keys, retain};
 use super::{Verdict, VerifiedCapability, VerifiedEntry};
 use crate::capability::Capability;
 use crate::component::Component;
@@ -29,10 +29,10 @@ pub struct VerifiedKata {
 pub fn joined<'e>(entries: impl IntoIterator<Item = &'e VerifiedEntry>) -> Vec<VerifiedEntry> {
     let mut all: Vec<VerifiedEntry> = Vec::new();
     for entry in entries {
-        let rests_on_the_same = |known: &&mut VerifiedEntry| {
+        let has_same_basis = |known: &&mut VerifiedEntry| {
             (known.key(), known.basis) == (entry.key(), entry.basis) && known.versions == entry.versions
         };
-        match all.iter_mut().find(rests_on_the_same) {
+        match all.iter_mut().find(has_same_basis) {
             Some(known) => {
                 if entry.tested < known.tested {
                     known.tested = entry.tested;
@@ -40,8 +40,8 @@ pub fn joined<'e>(entries: impl IntoIterator<Item = &'e VerifiedEntry>) -> Vec<V
                     known.test_set.clone_from(&entry.test_set);
                 }
                 known.kata = known.kata.take().or_else(|| entry.kata.clone());
-                for (capability, said) in &entry.capabilities {
-                    known.capabilities.entry(*capability).or_insert_with(|| said.clone());
+                for (capability, result) in &entry.capabilities {
+                    known.capabilities.entry(*capability).or_insert_with(|| result.clone());
                 }
             }
             None => all.push(entry.clone()),
@@ -52,25 +52,25 @@ pub fn joined<'e>(entries: impl IntoIterator<Item = &'e VerifiedEntry>) -> Vec<V
 
 /// Removes from entries the capabilities that higher entries with the same key have; the rest stays.
 pub fn give_way(below: &mut Vec<VerifiedEntry>, above: &[VerifiedEntry]) {
-    let taken = places(above);
-    retain(below, |entry, capability, _| !taken.contains(&(entry.key(), capability)));
+    let replaced = capability_keys(above);
+    retain(below, |entry, capability, _| !replaced.contains(&(entry.key(), capability)));
 }
 
 /// Removes "not applicable" rows from new entries if an older entry keeps them: they are not verdicts and do not depend
 /// on the packages of a later run. They move to the new entry if the older one has no verdict left.
 pub fn leave_inapplicable(old: &[VerifiedEntry], new: &mut Vec<VerifiedEntry>) {
-    let taken = places(new);
-    let mut stay = BTreeSet::new();
+    let judged_by_new = capability_keys(new);
+    let mut kept_by_old = BTreeSet::new();
     for entry in old {
-        let is_verdict = |(_, said): &(&Capability, &VerifiedCapability)| said.verdict != Verdict::NotApplicable;
+        let is_verdict = |(_, result): &(&Capability, &VerifiedCapability)| result.verdict != Verdict::NotApplicable;
         let mut verdicts = entry.capabilities.iter().filter(is_verdict);
-        if verdicts.any(|(capability, _)| !taken.contains(&(entry.key(), *capability))) {
+        if verdicts.any(|(capability, _)| !judged_by_new.contains(&(entry.key(), *capability))) {
             let rows = entry.capabilities.iter().filter(|row| !is_verdict(row));
-            stay.extend(rows.map(|(capability, _)| (entry.key(), *capability)));
+            kept_by_old.extend(rows.map(|(capability, _)| (entry.key(), *capability)));
         }
     }
-    retain(new, |entry, capability, said| {
-        said.verdict != Verdict::NotApplicable || !stay.contains(&(entry.key(), capability))
+    retain(new, |entry, capability, result| {
+        result.verdict != Verdict::NotApplicable || !kept_by_old.contains(&(entry.key(), capability))
     });
 }
 
@@ -105,27 +105,27 @@ mod tests {
         use Verdict::{NotApplicable, Supported, Unsupported};
         let database = Database::embedded();
         let shipped = database.records().flat_map(|record| &record.verified).next().unwrap();
-        let of = |said: &[(Capability, Verdict)]| VerifiedEntry {
-            capabilities: said.iter().map(|(c, verdict)| (*c, VerifiedCapability::plain(*verdict))).collect(),
+        let of = |verdicts: &[(Capability, Verdict)]| VerifiedEntry {
+            capabilities: verdicts.iter().map(|(c, verdict)| (*c, VerifiedCapability::plain(*verdict))).collect(),
             ..shipped.clone()
         };
         let (boot, vsock, runc) = (Capability::VmmBoot, Capability::VmmVsock, Capability::ContainersRunc);
         let old = [of(&[(boot, Supported), (vsock, Supported), (runc, NotApplicable)])];
-        let left = |new: &VerifiedEntry| {
+        let remaining = |new: &VerifiedEntry| {
             let mut new = vec![new.clone()];
             leave_inapplicable(&old, &mut new);
             new
         };
-        assert_eq!(left(&of(&[(boot, Unsupported), (runc, NotApplicable)])), [of(&[(boot, Unsupported)])]);
-        assert_eq!(left(&of(&[(runc, NotApplicable)])), []);
+        assert_eq!(remaining(&of(&[(boot, Unsupported), (runc, NotApplicable)])), [of(&[(boot, Unsupported)])]);
+        assert_eq!(remaining(&of(&[(runc, NotApplicable)])), []);
         // A row that changed from a verdict to "not applicable" is reported, and so is one that would otherwise be left
         // alone.
         let now = of(&[(boot, NotApplicable)]);
-        assert_eq!(left(&now), std::slice::from_ref(&now));
+        assert_eq!(remaining(&now), std::slice::from_ref(&now));
         let whole = of(&[(boot, Supported), (vsock, Unsupported), (runc, NotApplicable)]);
-        assert_eq!(left(&whole), std::slice::from_ref(&whole));
+        assert_eq!(remaining(&whole), std::slice::from_ref(&whole));
         let elsewhere = VerifiedEntry { profile: "another".to_owned(), ..of(&[(runc, NotApplicable)]) };
-        assert_eq!(left(&elsewhere), std::slice::from_ref(&elsewhere));
+        assert_eq!(remaining(&elsewhere), std::slice::from_ref(&elsewhere));
     }
 
     /// A layer, or a run, with a part of the capabilities hides no more than that part.

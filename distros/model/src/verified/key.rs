@@ -21,7 +21,7 @@ pub struct VerifiedKey<'e> {
     profile: &'e str,
     environment: Environment,
     shaped: bool,
-    brought: BTreeSet<Component>,
+    supplied: BTreeSet<Component>,
 }
 
 impl VerifiedEntry {
@@ -33,7 +33,7 @@ impl VerifiedEntry {
             profile: &self.profile,
             environment: self.environment,
             shaped: self.shaped,
-            brought: self.brought(),
+            supplied: self.brought(),
         }
     }
 
@@ -68,24 +68,26 @@ pub struct Outdated {
 pub fn leave_newer(known: &[VerifiedEntry], new: &mut Vec<VerifiedEntry>) -> Vec<Outdated> {
     let mut later: BTreeMap<(VerifiedKey<'_>, Capability), (Date, Verdict)> = BTreeMap::new();
     for entry in known {
-        let said = entry.capabilities.iter();
-        later.extend(said.map(|(capability, said)| ((entry.key(), *capability), (entry.tested, said.verdict))));
+        let capabilities = entry.capabilities.iter();
+        later.extend(
+            capabilities.map(|(capability, result)| ((entry.key(), *capability), (entry.tested, result.verdict))),
+        );
     }
-    let judged_later = |entry: &VerifiedEntry, capability: Capability, said: &VerifiedCapability| {
+    let judged_later = |entry: &VerifiedEntry, capability: Capability, result: &VerifiedCapability| {
         let (day, verdict) = later.get(&(entry.key(), capability)).copied()?;
-        let fills_a_gap = verdict == Verdict::Untested && said.verdict.is_decided();
+        let fills_a_gap = verdict == Verdict::Untested && result.verdict.is_decided();
         (day > entry.tested && !fills_a_gap).then_some(day)
     };
-    let mut left = Vec::new();
+    let mut outdated = Vec::new();
     for entry in new.iter() {
         let mut by_day: BTreeMap<Date, Vec<Capability>> = BTreeMap::new();
-        for (capability, said) in &entry.capabilities {
-            if let Some(day) = judged_later(entry, *capability, said).filter(|_| said.verdict != Verdict::NotApplicable)
+        for (capability, result) in &entry.capabilities {
+            if let Some(day) = judged_later(entry, *capability, result).filter(|_| result.verdict != Verdict::NotApplicable)
             {
                 by_day.entry(day).or_default().push(*capability);
             }
         }
-        left.extend(by_day.into_iter().map(|(day, capabilities)| Outdated {
+        outdated.extend(by_day.into_iter().map(|(day, capabilities)| Outdated {
             release: entry.release.clone(),
             arch: entry.arch,
             profile: entry.profile.clone(),
@@ -94,27 +96,27 @@ pub fn leave_newer(known: &[VerifiedEntry], new: &mut Vec<VerifiedEntry>) -> Vec
             capabilities,
         }));
     }
-    retain(new, |entry, capability, said| judged_later(entry, capability, said).is_none());
-    left
+    retain(new, |entry, capability, result| judged_later(entry, capability, result).is_none());
+    outdated
 }
 
 /// Removes capabilities from entries; an entry that loses its last one is removed, too.
 pub(super) fn retain(
     entries: &mut Vec<VerifiedEntry>,
-    stays: impl Fn(&VerifiedEntry, Capability, &VerifiedCapability) -> bool,
+    keep: impl Fn(&VerifiedEntry, Capability, &VerifiedCapability) -> bool,
 ) {
     entries.retain_mut(|entry| {
-        let goes = entry.capabilities.iter().filter(|(capability, said)| !stays(entry, **capability, said));
-        let goes: Vec<Capability> = goes.map(|(capability, _)| *capability).collect();
-        for capability in &goes {
+        let removed = entry.capabilities.iter().filter(|(capability, result)| !keep(entry, **capability, result));
+        let removed: Vec<Capability> = removed.map(|(capability, _)| *capability).collect();
+        for capability in &removed {
             entry.capabilities.remove(capability);
         }
-        goes.is_empty() || !entry.capabilities.is_empty()
+        removed.is_empty() || !entry.capabilities.is_empty()
     });
 }
 
 /// Returns the capabilities of entries, each with its key.
-pub(super) fn places(entries: &[VerifiedEntry]) -> BTreeSet<(VerifiedKey<'_>, Capability)> {
+pub(super) fn capability_keys(entries: &[VerifiedEntry]) -> BTreeSet<(VerifiedKey<'_>, Capability)> {
     let mut all = BTreeSet::new();
     for entry in entries {
         all.extend(entry.capabilities.keys().map(|capability| (entry.key(), *capability)));

@@ -143,10 +143,10 @@ fn merged(
     new: &[VerifiedEntry],
 ) -> Result<Vec<VerifiedEntry>, WriteError> {
     let mut new: Vec<VerifiedEntry> = new.iter().map(safe).collect();
-    let mut taken = BTreeSet::new();
+    let mut seen = BTreeSet::new();
     for entry in &new {
         for capability in entry.capabilities.keys() {
-            if !taken.insert((entry.key(), *capability)) {
+            if !seen.insert((entry.key(), *capability)) {
                 let what = format!("{} {} {} {}", entry.release, entry.arch, entry.profile, entry.environment);
                 return Err(WriteError::Twice(what));
             }
@@ -211,8 +211,8 @@ fn line(text: &str) -> String {
     if joined.chars().count() <= MAX_CAUSE {
         return joined;
     }
-    let kept: String = joined.chars().take(MAX_CAUSE - 1).collect();
-    format!("{}…", kept.trim_end())
+    let shortened: String = joined.chars().take(MAX_CAUSE - 1).collect();
+    format!("{}…", shortened.trim_end())
 }
 
 /// Renders `verified:` as YAML; every text that could be read as something else is quoted.

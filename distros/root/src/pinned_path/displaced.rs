@@ -68,22 +68,22 @@ pub(super) enum Settled {
 pub(super) struct Displaced {
     pub(super) name: String,
     /// Digest of the text that replaced it; `None` if the file was removed.
-    ours: Option<String>,
+    replacement: Option<String>,
     /// Digest of its state when it was checked.
-    seen: String,
+    checked: String,
 }
 
 impl Displaced {
-    /// Names the file at `place`, whose checked state is `seen`, for a replacement by `ours`.
-    pub(super) fn at(place: &PinnedPath, ours: Option<&FileContents>, seen: &FileContents) -> Displaced {
-        let (ours, seen) = (ours.map(text), digest(seen));
-        let name = format!("{}{}.{seen}", prefix(place), ours.as_deref().unwrap_or(NOTHING));
-        Displaced { name, ours, seen }
+    /// Names the file at `place`, whose state was `checked`, and which `replacement` replaces.
+    pub(super) fn new(place: &PinnedPath, replacement: Option<&FileContents>, checked: &FileContents) -> Displaced {
+        let (replacement, checked) = (replacement.map(text_digest), digest(checked));
+        let name = format!("{}{}.{checked}", prefix(place), replacement.as_deref().unwrap_or(NOTHING));
+        Displaced { name, replacement, checked }
     }
 
     /// Checks whether `file` has the text that replaced the displaced file.
-    fn is_text_of_ours(&self, file: &PinnedPath) -> bool {
-        self.ours.is_some() && read(file).as_ref().map(text) == self.ours
+    fn has_replacement_text(&self, file: &PinnedPath) -> bool {
+        self.replacement.is_some() && read(file).as_ref().map(text_digest) == self.replacement
     }
 
     fn of_name(place: &PinnedPath, name: &str) -> Option<Displaced> {
@@ -97,18 +97,18 @@ impl Displaced {
     }
 
     fn of_digests(name: &str, digests: &str) -> Option<Displaced> {
-        let (ours, seen) = digests.split_once('.')?;
-        let ours = (ours != NOTHING).then(|| ours.to_owned());
-        Some(Displaced { name: name.to_owned(), ours, seen: seen.to_owned() })
+        let (replacement, checked) = digests.split_once('.')?;
+        let replacement = (replacement != NOTHING).then(|| replacement.to_owned());
+        Some(Displaced { name: name.to_owned(), replacement, checked: checked.to_owned() })
     }
 
     /// Checks whether others have written to the displaced file (`staged`) after it was checked.
-    fn is_of_others(&self, staged: &PinnedPath) -> bool {
-        let is_seen = match staged.link() {
-            Ok(Some(words)) => link_digest(&words) == self.seen,
-            _ => read(staged).is_some_and(|held| digest(&held) == self.seen),
+    fn was_edited_by_others(&self, staged: &PinnedPath) -> bool {
+        let is_unchanged = match staged.link() {
+            Ok(Some(target)) => link_digest(&target) == self.checked,
+            _ => read(staged).is_some_and(|contents| digest(&contents) == self.checked),
         };
-        !is_seen && !self.is_text_of_ours(staged)
+        !is_unchanged && !self.has_replacement_text(staged)
     }
 }
 
@@ -121,13 +121,13 @@ fn prefix(place: &PinnedPath) -> String {
 }
 
 /// Returns a digest of the text alone: other tools may change the attributes of files in their directory.
-fn text(held: &FileContents) -> String {
-    hashed(std::iter::once(held.bytes.as_slice()))
+fn text_digest(contents: &FileContents) -> String {
+    hashed(std::iter::once(contents.bytes.as_slice()))
 }
 
 /// Returns a digest of text and attributes.
-fn digest(held: &FileContents) -> String {
-    let FileContents { bytes, attributes: Attributes { uid, gid, mode, extended }, .. } = held;
+fn digest(contents: &FileContents) -> String {
+    let FileContents { bytes, attributes: Attributes { uid, gid, mode, extended }, .. } = contents;
     let numbers = [uid, gid, mode].map(|number| number.to_le_bytes());
     let numbers = numbers.iter().map(<[u8; 4]>::as_slice);
     let extended = extended.iter().flat_map(|(name, value)| [name.as_bytes(), value.as_slice()]);
@@ -135,8 +135,8 @@ fn digest(held: &FileContents) -> String {
 }
 
 /// Returns a digest of a link's target, which differs from every file's digest.
-fn link_digest(words: &Path) -> String {
-    hashed([b"link".as_slice(), words.as_os_str().as_bytes()].into_iter())
+fn link_digest(target: &Path) -> String {
+    hashed([b"link".as_slice(), target.as_os_str().as_bytes()].into_iter())
 }
 
 fn hashed<'p>(parts: impl Iterator<Item = &'p [u8]>) -> String {
@@ -165,7 +165,7 @@ impl Root {
                 let displaced = Displaced::of_any(&name)?;
                 let staged = self.pin_itself(&path).ok()??;
                 // A concurrent call that is writing may have deleted it since.
-                (displaced.is_of_others(&staged) && !matches!(staged.opened(), Ok(None))).then_some(())
+                (displaced.was_edited_by_others(&staged) && !matches!(staged.open_existing(), Ok(None))).then_some(())
             };
             if is_aside || is_displaced().is_some() {
                 all.push(DisplacedText { path, is_aside });
@@ -187,9 +187,9 @@ impl PinnedPath {
         for displaced in self.displaced()? {
             match self.settle(&displaced) {
                 Ok(Settled::Removed) => {}
-                Ok(Settled::Rescued(how)) => rescued.push(how),
+                Ok(Settled::Rescued(outcome)) => rescued.push(outcome),
                 // The outcome for the other files is reported all the same.
-                Err(error) if self.is_of_others(&displaced).unwrap_or(true) => {
+                Err(error) if self.was_edited_by_others(&displaced).unwrap_or(true) => {
                     let path = self.staged_path(&displaced.name);
                     rescued.push(Rescued::NotPutBack { path, why: error.to_string() });
                 }
@@ -210,7 +210,7 @@ impl PinnedPath {
     pub fn taken_out_of_others(&self) -> io::Result<Vec<PathBuf>> {
         let mut all = Vec::new();
         for displaced in self.displaced()? {
-            if self.is_of_others(&displaced)? {
+            if self.was_edited_by_others(&displaced)? {
                 all.push(self.staged_path(&displaced.name));
             }
         }
@@ -220,15 +220,15 @@ impl PinnedPath {
     /// Checks a displaced file: if others have written to it after it was last checked, it is put back, otherwise
     /// deleted.
     pub(super) fn settle(&self, displaced: &Displaced) -> io::Result<Settled> {
-        match self.is_of_others(displaced)? {
+        match self.was_edited_by_others(displaced)? {
             false => self.drop_staged(&displaced.name).map(|()| Settled::Removed),
             true => self.put_back(displaced).map(Settled::Rescued),
         }
     }
 
     /// Checks whether others have written to the displaced file after it was checked.
-    fn is_of_others(&self, displaced: &Displaced) -> io::Result<bool> {
-        Ok(displaced.is_of_others(&self.staged(&displaced.name)?))
+    fn was_edited_by_others(&self, displaced: &Displaced) -> io::Result<bool> {
+        Ok(displaced.was_edited_by_others(&self.staged(&displaced.name)?))
     }
 
     fn put_back(&self, displaced: &Displaced) -> io::Result<Rescued> {
@@ -237,8 +237,8 @@ impl PinnedPath {
         if rename(RenameFlags::NOREPLACE).is_ok() {
             return Ok(Rescued::Back);
         }
-        let exchanged = displaced.is_text_of_ours(self) && rename(RenameFlags::EXCHANGE).is_ok();
-        if exchanged && displaced.is_text_of_ours(&self.staged(name)?) {
+        let exchanged = displaced.has_replacement_text(self) && rename(RenameFlags::EXCHANGE).is_ok();
+        if exchanged && displaced.has_replacement_text(&self.staged(name)?) {
             return self.drop_staged(name).map(|()| Rescued::Back);
         }
         // Others have changed the new text by now, or the old text cannot be put back: neither text is lost.
@@ -251,66 +251,66 @@ impl PinnedPath {
         Err(io::Error::other(format!("other processes keep changing it: the text of one is now in {name}")))
     }
 
-    /// Removes the file with the state `seen`, unless others have written to it by then.
-    pub(super) fn take_out(&self, seen: &FileContents) -> io::Result<bool> {
-        let displaced = Displaced::at(self, None, seen);
+    /// Removes the file with the state `checked`, unless others have written to it by then.
+    pub(super) fn remove_if_unchanged(&self, checked: &FileContents) -> io::Result<bool> {
+        let displaced = Displaced::new(self, None, checked);
         match renameat_with(&self.folder, &self.name, self.stage(), displaced.name.as_str(), RenameFlags::NOREPLACE) {
-            Ok(()) => self.was_seen(&displaced),
+            Ok(()) => self.was_unchanged(&displaced),
             Err(Errno::NOENT) => Ok(false),
             // Another filesystem, or one without such renames: the best possible is a check right before.
-            Err(_) if self.is_still(Some(seen)) => self.unlink().map(|()| true),
+            Err(_) if self.is_unchanged(Some(checked)) => self.unlink().map(|()| true),
             Err(_) => Ok(false),
         }
     }
 
-    /// Removes a link whose target is `words`, if `to_go` still holds once the link has been displaced; anything else
+    /// Removes a link to `target`, if `may_remove` still holds once the link has been displaced; anything else
     /// that others have put there by then stays, and the answer is `false`.
     ///
     /// # Errors
     ///
     /// [`RootError::Write`].
-    pub fn remove_link(&self, words: &Path, to_go: &dyn Fn() -> bool) -> Result<bool, RootError> {
-        let removed = self.link_taken_out(words, to_go).and_then(|removed| self.sync().map(|()| removed));
+    pub fn remove_link(&self, target: &Path, may_remove: &dyn Fn() -> bool) -> Result<bool, RootError> {
+        let removed = self.remove_unchanged_link(target, may_remove).and_then(|removed| self.sync().map(|()| removed));
         removed.map_err(|source| RootError::Write { path: self.shown.clone(), source })
     }
 
-    fn link_taken_out(&self, words: &Path, to_go: &dyn Fn() -> bool) -> io::Result<bool> {
-        let (stage, name) = (self.stage(), format!("{}{NOTHING}.{}", prefix(self), link_digest(words)));
-        let is_still = |place: &PinnedPath| Ok::<_, io::Error>(place.link()?.as_deref() == Some(words));
-        if !is_still(self)? {
+    fn remove_unchanged_link(&self, target: &Path, may_remove: &dyn Fn() -> bool) -> io::Result<bool> {
+        let (stage, name) = (self.stage(), format!("{}{NOTHING}.{}", prefix(self), link_digest(target)));
+        let is_unchanged = |place: &PinnedPath| Ok::<_, io::Error>(place.link()?.as_deref() == Some(target));
+        if !is_unchanged(self)? {
             return Ok(false);
         }
         // A killed call has left the same link under the staged name.
-        if is_still(&self.staged(&name)?)? {
+        if is_unchanged(&self.staged(&name)?)? {
             self.drop_staged(&name)?;
         }
         match renameat_with(&self.folder, &self.name, stage, name.as_str(), RenameFlags::NOREPLACE) {
             Ok(()) => {}
             Err(Errno::NOENT) => return Ok(false),
             // Another filesystem, or one without such renames: the best possible is a check right before.
-            Err(_) if is_still(self)? && to_go() => return self.unlink().map(|()| true),
+            Err(_) if is_unchanged(self)? && may_remove() => return self.unlink().map(|()| true),
             Err(_) => return Ok(false),
         }
-        let removed = match is_still(&self.staged(&name)?) {
-            Ok(true) if to_go() => self.drop_staged(&name).map(|()| true),
+        let removed = match is_unchanged(&self.staged(&name)?) {
+            Ok(true) if may_remove() => self.drop_staged(&name).map(|()| true),
             still => still.map(|_| false),
         };
         if !matches!(removed, Ok(true)) {
             // Others' file or link is put back, or kept under a name that every call reports.
-            let displaced = Displaced { name, ours: None, seen: String::new() };
-            self.put_back(&displaced).and_then(is_back)?;
+            let displaced = Displaced { name, replacement: None, checked: String::new() };
+            self.put_back(&displaced).and_then(ensure_back)?;
         }
         removed
     }
 
-    /// Exchanges the staged file `name` with the file whose state was `seen`, unless others have written to the latter
-    /// by then.
-    pub(super) fn exchange(&self, name: &str, seen: &FileContents) -> io::Result<bool> {
+    /// Exchanges the staged file `name` with the file whose state was `checked`, unless others have written to the
+    /// latter by then.
+    pub(super) fn exchange(&self, name: &str, checked: &FileContents) -> io::Result<bool> {
         let stage = self.stage();
-        let displaced = Displaced::at(self, self.staged(name)?.contents(u64::MAX)?.as_ref(), seen);
+        let displaced = Displaced::new(self, self.staged(name)?.contents(u64::MAX)?.as_ref(), checked);
         renameat(stage, name, stage, displaced.name.as_str())?;
         match renameat_with(stage, displaced.name.as_str(), &self.folder, &self.name, RenameFlags::EXCHANGE) {
-            Ok(()) => self.was_seen(&displaced),
+            Ok(()) => self.was_unchanged(&displaced),
             Err(errno) => {
                 // Staged under its old name again, because the caller may know another way.
                 renameat(stage, displaced.name.as_str(), stage, name)?;
@@ -320,10 +320,10 @@ impl PinnedPath {
     }
 
     /// Checks whether the displaced file has the state that was checked; any other file is put back.
-    fn was_seen(&self, displaced: &Displaced) -> io::Result<bool> {
+    fn was_unchanged(&self, displaced: &Displaced) -> io::Result<bool> {
         match self.settle(displaced)? {
             Settled::Removed => Ok(true),
-            Settled::Rescued(how) => is_back(how).map(|()| false),
+            Settled::Rescued(outcome) => ensure_back(outcome).map(|()| false),
         }
     }
 
@@ -372,8 +372,8 @@ fn read(place: &PinnedPath) -> Option<FileContents> {
 /// # Errors
 ///
 /// The error says where the text is instead.
-pub(super) fn is_back(how: Rescued) -> io::Result<()> {
-    match how {
+pub(super) fn ensure_back(outcome: Rescued) -> io::Result<()> {
+    match outcome {
         Rescued::Back => Ok(()),
         Rescued::NotPutBack { path, why } => Err(io::Error::other(format!(
             "the text of another process is now in {}, and cannot be put back: {why}",
@@ -398,7 +398,7 @@ mod tests {
     struct Machine {
         dir: tempfile::TempDir,
         place: PinnedPath,
-        seen: FileContents,
+        checked: FileContents,
     }
 
     impl Machine {
@@ -408,17 +408,17 @@ mod tests {
             std::fs::create_dir_all(file.parent().unwrap()).unwrap();
             std::fs::write(&file, "old").unwrap();
             let place = Root::new(dir.path()).unwrap().pin(Path::new(inside)).unwrap().unwrap();
-            let machine = Machine { seen: place.read(LIMIT).unwrap().unwrap(), place, dir };
+            let machine = Machine { checked: place.read(LIMIT).unwrap().unwrap(), place, dir };
             machine.write(OURS, "ours");
             machine
         }
 
-        fn at(&self, name: &str) -> PathBuf {
+        fn path_of(&self, name: &str) -> PathBuf {
             self.dir.path().join(&self.place.staged_path(name).to_str().unwrap()[1..])
         }
 
         fn write(&self, name: &str, text: &str) {
-            std::fs::write(self.at(name), text).unwrap();
+            std::fs::write(self.path_of(name), text).unwrap();
         }
 
         /// The text at the pinned path.
@@ -431,20 +431,20 @@ mod tests {
         }
 
         /// All staged files with their texts.
-        fn beside(&self) -> Vec<(String, String)> {
-            let folder = self.at("x").parent().unwrap().to_owned();
+        fn staged_files(&self) -> Vec<(String, String)> {
+            let folder = self.path_of("x").parent().unwrap().to_owned();
             let names = std::fs::read_dir(folder).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap());
             let names = names.filter(|name| name.starts_with('.'));
             let mut all: Vec<_> =
-                names.map(|name| (name.clone(), std::fs::read_to_string(self.at(&name)).unwrap())).collect();
+                names.map(|name| (name.clone(), std::fs::read_to_string(self.path_of(&name)).unwrap())).collect();
             all.sort();
             all
         }
 
         /// Exchanges both files without checking afterwards, as a kill leaves them.
-        fn killed_behind_the_exchange(&self) -> Displaced {
+        fn exchange_without_checking(&self) -> Displaced {
             let ours = self.place.staged(OURS).unwrap().read(LIMIT).unwrap();
-            let displaced = Displaced::at(&self.place, ours.as_ref(), &self.seen);
+            let displaced = Displaced::new(&self.place, ours.as_ref(), &self.checked);
             let stage = self.place.stage();
             renameat(stage, OURS, stage, displaced.name.as_str()).unwrap();
             let (folder, name) = (&self.place.folder, &self.place.name);
@@ -460,17 +460,17 @@ mod tests {
         for place in PLACES {
             let machine = Machine::new(place);
             machine.edit("old, and theirs");
-            let displaced = machine.killed_behind_the_exchange();
+            let displaced = machine.exchange_without_checking();
             assert_eq!(machine.text().as_deref(), Some("ours"), "{place}");
             assert_eq!(machine.place.taken_out_of_others().unwrap(), [machine.place.staged_path(&displaced.name)]);
             assert_eq!(machine.place.sweep().unwrap(), [Rescued::Back], "{place}");
-            assert_eq!((machine.text().as_deref(), machine.beside()), (Some("old, and theirs"), Vec::new()), "{place}");
+            assert_eq!((machine.text().as_deref(), machine.staged_files()), (Some("old, and theirs"), Vec::new()), "{place}");
             assert_eq!(machine.place.sweep().unwrap(), [], "{place}");
             // A changed mode counts as a change, too.
             let machine = Machine::new(place);
             let file = machine.dir.path().join(&place[1..]);
             std::fs::set_permissions(&file, PermissionsExt::from_mode(0o600)).unwrap();
-            machine.killed_behind_the_exchange();
+            machine.exchange_without_checking();
             assert_eq!(machine.place.sweep().unwrap(), [Rescued::Back], "{place}");
             assert_eq!(std::fs::metadata(file).unwrap().permissions().mode() & 0o777, 0o600, "{place}");
         }
@@ -480,18 +480,18 @@ mod tests {
     fn unedited_old_text_and_our_staged_text_are_deleted_after_a_kill() {
         for place in PLACES {
             let machine = Machine::new(place);
-            machine.killed_behind_the_exchange();
+            machine.exchange_without_checking();
             assert_eq!(machine.place.taken_out_of_others().unwrap(), Vec::<PathBuf>::new());
             assert_eq!(machine.place.sweep().unwrap(), []);
-            assert_eq!((machine.text().as_deref(), machine.beside()), (Some("ours"), Vec::new()), "{place}");
+            assert_eq!((machine.text().as_deref(), machine.staged_files()), (Some("ours"), Vec::new()), "{place}");
             // A kill before the exchange, and an edit after the kill.
             let machine = Machine::new(place);
             let ours = machine.place.staged(OURS).unwrap().read(LIMIT).unwrap();
-            let displaced = Displaced::at(&machine.place, ours.as_ref(), &machine.seen);
-            std::fs::rename(machine.at(OURS), machine.at(&displaced.name)).unwrap();
+            let displaced = Displaced::new(&machine.place, ours.as_ref(), &machine.checked);
+            std::fs::rename(machine.path_of(OURS), machine.path_of(&displaced.name)).unwrap();
             machine.edit("old, and theirs");
             assert_eq!(machine.place.sweep().unwrap(), []);
-            assert_eq!((machine.text().as_deref(), machine.beside()), (Some("old, and theirs"), Vec::new()), "{place}");
+            assert_eq!((machine.text().as_deref(), machine.staged_files()), (Some("old, and theirs"), Vec::new()), "{place}");
         }
     }
 
@@ -500,14 +500,14 @@ mod tests {
         for place in PLACES {
             let machine = Machine::new(place);
             machine.edit("old, and theirs");
-            let displaced = machine.killed_behind_the_exchange();
+            let displaced = machine.exchange_without_checking();
             machine.edit("ours, and theirs");
             let aside = format!("{ASIDE}.1");
             let path = machine.place.staged_path(&aside);
             assert_eq!(path, Path::new("/etc").join(&aside));
             assert_eq!(machine.place.sweep().unwrap(), [Rescued::Aside(path.clone())]);
             assert_eq!(machine.text().as_deref(), Some("ours, and theirs"));
-            assert_eq!(machine.beside(), [(aside.clone(), "old, and theirs".to_owned())]);
+            assert_eq!(machine.staged_files(), [(aside.clone(), "old, and theirs".to_owned())]);
             // A write reports it, and does not overwrite a text that it has not checked.
             machine.write(&displaced.name, "more of theirs");
             let now = machine.place.read(LIMIT).unwrap().unwrap();
@@ -527,23 +527,23 @@ mod tests {
     fn edits_made_before_a_removal_are_restored_or_put_aside() {
         for place in PLACES {
             let machine = Machine::new(place);
-            std::fs::remove_file(machine.at(OURS)).unwrap();
+            std::fs::remove_file(machine.path_of(OURS)).unwrap();
             machine.edit("old, and theirs");
-            assert!(!machine.place.take_out(&machine.seen).unwrap());
-            assert_eq!((machine.text().as_deref(), machine.beside()), (Some("old, and theirs"), Vec::new()), "{place}");
+            assert!(!machine.place.remove_if_unchanged(&machine.checked).unwrap());
+            assert_eq!((machine.text().as_deref(), machine.staged_files()), (Some("old, and theirs"), Vec::new()), "{place}");
             // After a kill, both with an empty place and with a new text in it.
-            let displaced = Displaced::at(&machine.place, None, &machine.seen);
-            let taken_out =
-                || std::fs::rename(machine.dir.path().join(&place[1..]), machine.at(&displaced.name)).unwrap();
-            taken_out();
+            let displaced = Displaced::new(&machine.place, None, &machine.checked);
+            let displace =
+                || std::fs::rename(machine.dir.path().join(&place[1..]), machine.path_of(&displaced.name)).unwrap();
+            displace();
             assert_eq!(machine.place.sweep().unwrap(), [Rescued::Back]);
-            taken_out();
+            displace();
             machine.edit("new");
             assert!(matches!(machine.place.sweep().unwrap()[..], [Rescued::Aside(_)]));
             assert_eq!(machine.text().as_deref(), Some("new"));
             machine.edit("old");
-            assert!(machine.place.take_out(&machine.seen).unwrap() && machine.text().is_none());
-            assert_eq!(machine.beside(), [(format!("{ASIDE}.1"), "old, and theirs".to_owned())]);
+            assert!(machine.place.remove_if_unchanged(&machine.checked).unwrap() && machine.text().is_none());
+            assert_eq!(machine.staged_files(), [(format!("{ASIDE}.1"), "old, and theirs".to_owned())]);
         }
     }
 
@@ -554,13 +554,13 @@ mod tests {
             let machine = Machine::new(place);
             let root = Root::new(machine.dir.path()).unwrap();
             let found = || root.displaced_in(Path::new("/etc")).unwrap();
-            machine.killed_behind_the_exchange();
+            machine.exchange_without_checking();
             assert_eq!(found(), [], "{place}: it is what was looked at");
             let machine = Machine::new(place);
             let root = Root::new(machine.dir.path()).unwrap();
             let found = || root.displaced_in(Path::new("/etc")).unwrap();
             machine.edit("old, and theirs");
-            let displaced = machine.killed_behind_the_exchange();
+            let displaced = machine.exchange_without_checking();
             let path = Path::new("/etc").join(&displaced.name);
             assert_eq!(found(), [DisplacedText { path, is_aside: false }], "{place}");
             machine.edit("ours, and theirs");
@@ -569,7 +569,7 @@ mod tests {
             for _ in 0..2 {
                 assert_eq!(found(), [DisplacedText { path: path.clone(), is_aside: true }], "{place}");
             }
-            std::fs::remove_file(machine.at(&format!("{ASIDE}.1"))).unwrap();
+            std::fs::remove_file(machine.path_of(&format!("{ASIDE}.1"))).unwrap();
             assert_eq!(found(), []);
         }
     }
@@ -579,18 +579,18 @@ mod tests {
     fn the_fate_of_one_text_is_reported_even_if_another_cannot_be_put_back() {
         let machine = Machine::new("/etc/f");
         machine.edit("old, and theirs");
-        let first = machine.killed_behind_the_exchange();
+        let first = machine.exchange_without_checking();
         machine.edit("ours, and theirs");
         let second = format!("{}{NOTHING}.0", prefix(&machine.place));
         machine.write(&second, "more of theirs");
         (2..=MOST_ASIDE).for_each(|number| machine.write(&format!("{ASIDE}.{number}"), ""));
         let rescued = machine.place.sweep().unwrap();
-        let is_aside = |how: &&Rescued| matches!(how, Rescued::Aside(path) if path.ends_with(format!("{ASIDE}.1")));
-        let is_left = |how: &&Rescued| {
-            matches!(how, Rescued::NotPutBack { path, .. }
+        let is_aside = |outcome: &&Rescued| matches!(outcome, Rescued::Aside(path) if path.ends_with(format!("{ASIDE}.1")));
+        let is_not_put_back = |outcome: &&Rescued| {
+            matches!(outcome, Rescued::NotPutBack { path, .. }
             if path.ends_with(&first.name) || path.ends_with(&second))
         };
-        assert_eq!((rescued.iter().filter(is_aside).count(), rescued.iter().filter(is_left).count()), (1, 1));
+        assert_eq!((rescued.iter().filter(is_aside).count(), rescued.iter().filter(is_not_put_back).count()), (1, 1));
         assert_eq!(rescued.len(), 2, "{rescued:?}");
     }
 
@@ -599,30 +599,30 @@ mod tests {
         use std::os::unix::fs::symlink;
         for inside in PLACES {
             let machine = Machine::new(inside);
-            std::fs::remove_file(machine.at(OURS)).unwrap();
+            std::fs::remove_file(machine.path_of(OURS)).unwrap();
             let file = machine.dir.path().join(&inside[1..]);
-            let (words, place) = (Path::new("/gone"), &machine.place);
+            let (target, place) = (Path::new("/gone"), &machine.place);
             let link = || std::fs::read_link(&file).ok();
             // A file, or another link, has taken the link's place by then.
-            assert!(!place.remove_link(words, &|| true).unwrap());
-            assert_eq!((machine.text().as_deref(), machine.beside()), (Some("old"), Vec::new()), "{inside}");
+            assert!(!place.remove_link(target, &|| true).unwrap());
+            assert_eq!((machine.text().as_deref(), machine.staged_files()), (Some("old"), Vec::new()), "{inside}");
             std::fs::remove_file(&file).unwrap();
-            assert!(!place.remove_link(words, &|| true).unwrap(), "there is none");
+            assert!(!place.remove_link(target, &|| true).unwrap(), "there is none");
             symlink("/other", &file).unwrap();
-            assert!(!place.remove_link(words, &|| true).unwrap());
+            assert!(!place.remove_link(target, &|| true).unwrap());
             assert_eq!(link().as_deref(), Some(Path::new("/other")));
             // The link's target exists again in the meantime.
             std::fs::remove_file(&file).unwrap();
-            symlink(words, &file).unwrap();
-            assert!(!place.remove_link(words, &|| false).unwrap());
-            assert_eq!(link().as_deref(), Some(words));
+            symlink(target, &file).unwrap();
+            assert!(!place.remove_link(target, &|| false).unwrap());
+            assert_eq!(link().as_deref(), Some(target));
             // A killed call has displaced the link, and others have made it again.
-            let left = format!("{}{NOTHING}.{}", prefix(place), link_digest(words));
-            symlink(words, machine.at(&left)).unwrap();
+            let leftover = format!("{}{NOTHING}.{}", prefix(place), link_digest(target));
+            symlink(target, machine.path_of(&leftover)).unwrap();
             let root = Root::new(machine.dir.path()).unwrap();
             assert_eq!(root.displaced_in(Path::new("/etc")).unwrap(), [], "it is what was looked at");
-            assert!(place.remove_link(words, &|| true).unwrap());
-            assert_eq!((link(), std::fs::symlink_metadata(machine.at(&left)).is_ok()), (None, false), "{inside}");
+            assert!(place.remove_link(target, &|| true).unwrap());
+            assert_eq!((link(), std::fs::symlink_metadata(machine.path_of(&leftover)).is_ok()), (None, false), "{inside}");
         }
     }
 
@@ -630,7 +630,7 @@ mod tests {
     fn sweeping_one_path_leaves_files_displaced_from_another() {
         let (machine, other) = (Machine::new("/etc/f"), "/etc/g");
         machine.edit("theirs");
-        machine.killed_behind_the_exchange();
+        machine.exchange_without_checking();
         let root = Root::new(machine.dir.path()).unwrap();
         assert_eq!(root.pin(Path::new(other)).unwrap().unwrap().sweep().unwrap(), []);
         assert_eq!(machine.place.sweep().unwrap(), [Rescued::Back]);

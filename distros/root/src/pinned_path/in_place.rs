@@ -19,13 +19,13 @@ use std::path::PathBuf;
 /// starts with bytes of `new`, followed by the rest of `old`. If the write fails, `old` is written back in the same
 /// way, so some bytes of `old` may come before these again.
 pub fn may_be_half(now: &[u8], old: &[u8], new: &[u8]) -> bool {
-    let same = |a: &[u8], b: &[u8]| a.iter().zip(b).take_while(|(a, b)| a == b).count();
-    let back = same(now, old);
-    let rest = |text: &[u8]| same(now.get(back..).unwrap_or_default(), text.get(back..).unwrap_or_default());
-    let written = back + rest(new);
-    let left = now.get(written..).unwrap_or_default();
+    let common_prefix = |a: &[u8], b: &[u8]| a.iter().zip(b).take_while(|(a, b)| a == b).count();
+    let restored = common_prefix(now, old);
+    let rest = |text: &[u8]| common_prefix(now.get(restored..).unwrap_or_default(), text.get(restored..).unwrap_or_default());
+    let written = restored + rest(new);
+    let remaining = now.get(written..).unwrap_or_default();
     // Up to the end of the new text, even if the old one was longer.
-    left == old.get(written..).unwrap_or_default() || left.is_empty() && written == new.len()
+    remaining == old.get(written..).unwrap_or_default() || remaining.is_empty() && written == new.len()
 }
 
 impl PinnedPath {
@@ -34,12 +34,12 @@ impl PinnedPath {
         let file = self.open(OFlags::RDWR)?;
         overwrite(&file, bytes)?;
         if let Some(attributes) = attributes {
-            attributes.put(&file)?;
+            attributes.apply_to(&file)?;
         }
         file.sync_all()
     }
 
-    /// Keeps a copy of the checked content (`seen`) next to the file, under a name that no program reads, with the same
+    /// Keeps a copy of the content `checked` next to the file, under a name that no program reads, with the same
     /// attributes.
     ///
     /// Returns the copy's path, seen from inside.
@@ -47,27 +47,27 @@ impl PinnedPath {
     /// # Errors
     ///
     /// [`RootError::Write`].
-    pub fn keep_aside(&self, seen: &FileContents) -> Result<PathBuf, RootError> {
-        self.kept_aside(seen).map_err(|source| RootError::Write { path: self.shown.clone(), source })
+    pub fn keep_aside(&self, checked: &FileContents) -> Result<PathBuf, RootError> {
+        self.try_keep_aside(checked).map_err(|source| RootError::Write { path: self.shown.clone(), source })
     }
 
-    fn kept_aside(&self, seen: &FileContents) -> io::Result<PathBuf> {
+    fn try_keep_aside(&self, checked: &FileContents) -> io::Result<PathBuf> {
         let stage = self.stage();
         for number in 1..=MOST_ASIDE {
             let aside = format!("{ASIDE}.{number}");
             // An interrupted call may have kept the same content already.
-            match self.staged(&aside)?.contents(seen.bytes.len() as u64) {
+            match self.staged(&aside)?.contents(checked.bytes.len() as u64) {
                 Ok(None) => {}
-                Ok(Some(held)) if held.bytes == seen.bytes => return Ok(self.staged_path(&aside)),
+                Ok(Some(existing)) if existing.bytes == checked.bytes => return Ok(self.staged_path(&aside)),
                 _ => continue,
             }
             self.drop_staged(STAGED)?;
             let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            let kept = rustix::fs::openat(stage, STAGED, flags, Mode::RUSR | Mode::WUSR)
+            let result = rustix::fs::openat(stage, STAGED, flags, Mode::RUSR | Mode::WUSR)
                 .map_err(io::Error::from)
-                .and_then(|file| fill(&File::from(file), &seen.bytes, Some(&seen.attributes)))
+                .and_then(|file| fill(&File::from(file), &checked.bytes, Some(&checked.attributes)))
                 .and_then(|()| Ok(renameat_with(stage, STAGED, stage, aside.as_str(), RenameFlags::NOREPLACE)?));
-            if let Err(error) = kept {
+            if let Err(error) = result {
                 // The first error is the one to report.
                 let _ = self.drop_staged(STAGED);
                 return Err(error);
@@ -87,10 +87,10 @@ fn overwrite(file: &File, bytes: &[u8]) -> io::Result<()> {
     let length = usize::try_from(file.metadata()?.len()).map_err(io::Error::other)?;
     let mut old = vec![0; length];
     file.read_exact_at(&mut old, 0)?;
-    let put = |bytes: &[u8]| file.write_all_at(bytes, 0).and_then(|()| file.set_len(bytes.len() as u64));
-    reserve(file, bytes.len() as u64).and_then(|()| put(bytes)).inspect_err(|_| {
+    let write_whole = |bytes: &[u8]| file.write_all_at(bytes, 0).and_then(|()| file.set_len(bytes.len() as u64));
+    reserve(file, bytes.len() as u64).and_then(|()| write_whole(bytes)).inspect_err(|_| {
         // The first error is the one to report.
-        let _ = put(&old);
+        let _ = write_whole(&old);
     })
 }
 
@@ -125,8 +125,8 @@ mod tests {
                     let back = [old[..back].to_vec(), rest(&half, back)].concat();
                     assert!(may_be_half(&back, old, new), "{at}");
                 }
-                for theirs in [[half.as_slice(), b"# theirs\n"].concat(), [b"# theirs\n".as_slice(), &half].concat()] {
-                    assert!(!may_be_half(&theirs, old, new), "{at}");
+                for edited in [[half.as_slice(), b"# theirs\n"].concat(), [b"# theirs\n".as_slice(), &half].concat()] {
+                    assert!(!may_be_half(&edited, old, new), "{at}");
                 }
             }
         }
@@ -138,9 +138,9 @@ mod tests {
         std::fs::write(dir.path().join("f"), "theirs").unwrap();
         std::fs::write(dir.path().join(".kata-osinfo.theirs.1"), "others").unwrap();
         let place = Root::new(dir.path()).unwrap().pin(Path::new("/f")).unwrap().unwrap();
-        let seen = place.read(100).unwrap().unwrap();
+        let checked = place.read(100).unwrap().unwrap();
         for _ in 0..2 {
-            assert_eq!(place.keep_aside(&seen).unwrap(), Path::new("/.kata-osinfo.theirs.2"));
+            assert_eq!(place.keep_aside(&checked).unwrap(), Path::new("/.kata-osinfo.theirs.2"));
         }
         let text = |name: &str| std::fs::read_to_string(dir.path().join(name)).unwrap();
         assert_eq!([".kata-osinfo.theirs.1", ".kata-osinfo.theirs.2", "f"].map(text), ["others", "theirs", "theirs"]);

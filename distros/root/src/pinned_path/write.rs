@@ -1,6 +1,6 @@
 //! Writes a file whole or not at all, renames and removes it.
 
-use super::displaced::{Rescued, is_back};
+use super::displaced::{Rescued, ensure_back};
 use super::{FileContents, PinnedPath};
 use crate::attributes::Attributes;
 use crate::error::RootError;
@@ -70,10 +70,10 @@ impl PinnedPath {
     ///
     /// [`RootError::Write`].
     pub fn write(&self, bytes: &[u8], attributes: Option<&Attributes>) -> Result<(), RootError> {
-        self.written(bytes, attributes, Over::Anything).map(drop)
+        self.write_if_allowed(bytes, attributes, Over::Anything).map(drop)
     }
 
-    /// Does the same as [`PinnedPath::write`], but only replaces a file with the state `seen`, `None` being no file.
+    /// Does the same as [`PinnedPath::write`], but only replaces a file with the state `checked`, `None` being no file.
     /// Anything that others have written meanwhile stays, and the answer is `false`.
     ///
     /// The old file is checked again when the new file is whole, and once more when it has been displaced.
@@ -83,23 +83,23 @@ impl PinnedPath {
     /// [`RootError::Write`].
     pub fn write_over(
         &self,
-        seen: Option<&FileContents>,
+        checked: Option<&FileContents>,
         bytes: &[u8],
         attributes: Option<&Attributes>,
     ) -> Result<bool, RootError> {
-        self.written(bytes, attributes, Over::Only(seen))
+        self.write_if_allowed(bytes, attributes, Over::Only(checked))
     }
 
-    /// Removes the file with the state `seen`; anything that others have written meanwhile stays, and the answer is
+    /// Removes the file with the state `checked`; anything that others have written meanwhile stays, and the answer is
     /// `false`.
     ///
     /// # Errors
     ///
     /// [`RootError::Write`].
-    pub fn remove_seen(&self, seen: &FileContents) -> Result<bool, RootError> {
-        let removed = || match self.has_come_back()? || !self.is_still(Some(seen)) {
+    pub fn remove_seen(&self, checked: &FileContents) -> Result<bool, RootError> {
+        let removed = || match self.has_rescued_text()? || !self.is_unchanged(Some(checked)) {
             true => Ok(false),
-            false => self.take_out(seen).and_then(|removed| self.sync().map(|()| removed)),
+            false => self.remove_if_unchanged(checked).and_then(|removed| self.sync().map(|()| removed)),
         };
         removed().map_err(|source| RootError::Write { path: self.shown.clone(), source })
     }
@@ -117,17 +117,17 @@ impl PinnedPath {
 
     /// Checks whether others' text, displaced by a killed call, is now back in its place: the caller has not checked
     /// that text.
-    fn has_come_back(&self) -> io::Result<bool> {
+    fn has_rescued_text(&self) -> io::Result<bool> {
         let rescued = self.rescue()?;
-        let has = !rescued.is_empty();
-        rescued.into_iter().try_for_each(is_back).map(|()| has)
+        let any = !rescued.is_empty();
+        rescued.into_iter().try_for_each(ensure_back).map(|()| any)
     }
 
-    fn written(&self, bytes: &[u8], attributes: Option<&Attributes>, over: Over<'_>) -> Result<bool, RootError> {
+    fn write_if_allowed(&self, bytes: &[u8], attributes: Option<&Attributes>, over: Over<'_>) -> Result<bool, RootError> {
         let failed = |source| RootError::Write { path: self.shown.clone(), source };
-        let names = self.open(OFlags::RDONLY).and_then(|f| f.metadata()).map_or(0, |m| m.nlink());
-        let written = match names {
-            2.. if !self.may_go(over) => Ok(false),
+        let links = self.open(OFlags::RDONLY).and_then(|f| f.metadata()).map_or(0, |m| m.nlink());
+        let written = match links {
+            2.. if !self.may_replace(over) => Ok(false),
             2.. => self.write_in_place(bytes, attributes).map(|()| true),
             _ => self.replace(bytes, attributes, over),
         };
@@ -140,49 +140,49 @@ impl PinnedPath {
 
     fn replace(&self, bytes: &[u8], attributes: Option<&Attributes>, over: Over<'_>) -> io::Result<bool> {
         self.drop_staged(STAGED)?;
-        if matches!(over, Over::Only(_)) && self.has_come_back()? {
+        if matches!(over, Over::Only(_)) && self.has_rescued_text()? {
             return Ok(false);
         }
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let staged = rustix::fs::openat(self.stage(), STAGED, flags, Mode::RUSR | Mode::WUSR)
             .map_err(io::Error::from)
             .and_then(|file| fill(&File::from(file), bytes, attributes))
-            .and_then(|()| self.put(over));
+            .and_then(|()| self.rename_staged(over));
         match staged {
             // The directory is a mount point, or its parent is not writable: there is no other place for the staged
             // file.
-            Err(error) if self.is_read_whole() && is_elsewhere(&error) => {
+            Err(error) if self.is_drop_in_folder() && is_rename_refused(&error) => {
                 self.drop_staged(STAGED)?;
-                self.replace_without_a_name(bytes, attributes, over)
+                self.replace_by_unnamed_file(bytes, attributes, over)
             }
             Err(error) => {
                 // The first error is the one to report.
                 let _ = self.drop_staged(STAGED);
                 Err(error)
             }
-            Ok(put) => self.drop_staged(STAGED).map(|()| put),
+            Ok(replaced) => self.drop_staged(STAGED).map(|()| replaced),
         }
     }
 
     /// Renames the staged file to its final name. Returns `false` if the old file may not be replaced; then it keeps or
     /// gets back its name.
-    fn put(&self, over: Over<'_>) -> io::Result<bool> {
+    fn rename_staged(&self, over: Over<'_>) -> io::Result<bool> {
         let stage = self.stage();
         let rename_with = |flags| rustix::fs::renameat_with(stage, STAGED, &self.folder, &self.name, flags);
         let rename = || rustix::fs::renameat(stage, STAGED, &self.folder, &self.name).map_err(io::Error::from);
         let renamed = match over {
             Over::Anything => return rename().map(|()| true),
             Over::Only(None) => rename_with(RenameFlags::NOREPLACE).map(|()| true).map_err(io::Error::from),
-            Over::Only(Some(_)) if !self.may_go(over) => return Ok(false),
-            Over::Only(Some(seen)) => self.exchange(STAGED, seen),
+            Over::Only(Some(_)) if !self.may_replace(over) => return Ok(false),
+            Over::Only(Some(checked)) => self.exchange(STAGED, checked),
         };
-        let is = |error: &io::Error, errno: Errno| error.raw_os_error() == Some(errno.raw_os_error());
+        let has_errno = |error: &io::Error, errno: Errno| error.raw_os_error() == Some(errno.raw_os_error());
         match renamed {
             // The old file has appeared, or disappeared, since.
-            Err(error) if is(&error, Errno::EXIST) || is(&error, Errno::NOENT) => Ok(false),
+            Err(error) if has_errno(&error, Errno::EXIST) || has_errno(&error, Errno::NOENT) => Ok(false),
             // The filesystem has no such renames: the best possible is a check right before a plain rename.
-            Err(error) if [Errno::INVAL, Errno::NOSYS, Errno::OPNOTSUPP].iter().any(|e| is(&error, *e)) => {
-                match self.may_go(over) {
+            Err(error) if [Errno::INVAL, Errno::NOSYS, Errno::OPNOTSUPP].iter().any(|e| has_errno(&error, *e)) => {
+                match self.may_replace(over) {
                     true => rename().map(|()| true),
                     false => Ok(false),
                 }
@@ -192,35 +192,35 @@ impl PinnedPath {
     }
 
     /// Checks whether the current file may be replaced.
-    fn may_go(&self, over: Over<'_>) -> bool {
+    fn may_replace(&self, over: Over<'_>) -> bool {
         match over {
             Over::Anything => true,
-            Over::Only(seen) => self.is_still(seen),
+            Over::Only(checked) => self.is_unchanged(checked),
         }
     }
 
-    /// Checks whether the file still has the state `seen`; an unreadable file does not.
-    pub(super) fn is_still(&self, seen: Option<&FileContents>) -> bool {
-        let most = seen.map_or(0, |seen| seen.bytes.len() as u64);
+    /// Checks whether the file still has the state `checked`; an unreadable file does not.
+    pub(super) fn is_unchanged(&self, checked: Option<&FileContents>) -> bool {
+        let limit = checked.map_or(0, |checked| checked.bytes.len() as u64);
         let same = |a: &FileContents, b: &FileContents| (&a.bytes, &a.attributes) == (&b.bytes, &b.attributes);
-        match (self.contents(most), seen) {
-            (Ok(Some(now)), Some(seen)) => same(&now, seen),
+        match (self.contents(limit), checked) {
+            (Ok(Some(now)), Some(checked)) => same(&now, checked),
             (Ok(None), None) => true,
             _ => false,
         }
     }
 
-    /// Reads the file, but at most `most` + 1 bytes.
-    pub(super) fn contents(&self, most: u64) -> io::Result<Option<FileContents>> {
-        let Some(file) = self.opened()? else { return Ok(None) };
+    /// Reads the file, but at most `limit` + 1 bytes.
+    pub(super) fn contents(&self, limit: u64) -> io::Result<Option<FileContents>> {
+        let Some(file) = self.open_existing()? else { return Ok(None) };
         let (attributes, links) = (Attributes::of(&file)?, file.metadata()?.nlink());
         let mut bytes = Vec::new();
-        file.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
+        file.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
         Ok(Some(FileContents { bytes, attributes, links }))
     }
 
     /// Replaces the file by one that has no name until it is whole; the old file is removed right before.
-    fn replace_without_a_name(
+    fn replace_by_unnamed_file(
         &self,
         bytes: &[u8],
         attributes: Option<&Attributes>,
@@ -230,7 +230,7 @@ impl PinnedPath {
         let file = rustix::fs::openat(&self.folder, c".", flags, Mode::RUSR | Mode::WUSR)?;
         let file = File::from(file);
         fill(&file, bytes, attributes)?;
-        if !self.may_go(over) {
+        if !self.may_replace(over) {
             return Ok(false);
         }
         let is_new = matches!(over, Over::Only(None));
@@ -284,13 +284,13 @@ impl PinnedPath {
     }
 
     /// Checks whether programs read every file in the directory: `config.d`, `conf.d`, `crio.conf.d`.
-    fn is_read_whole(&self) -> bool {
+    fn is_drop_in_folder(&self) -> bool {
         self.path.parent().and_then(Path::file_name).is_some_and(|name| name.as_bytes().ends_with(b".d"))
     }
 
     /// Checks whether a new file is staged in the parent directory.
     pub(super) fn is_staged_above(&self) -> bool {
-        self.above.is_some() && self.is_read_whole()
+        self.above.is_some() && self.is_drop_in_folder()
     }
 
     pub(super) fn stage(&self) -> &OwnedFd {
@@ -313,7 +313,7 @@ impl PinnedPath {
 }
 
 /// Checks whether the error means that a file cannot be renamed from another directory to this one.
-fn is_elsewhere(error: &io::Error) -> bool {
+fn is_rename_refused(error: &io::Error) -> bool {
     [Errno::XDEV, Errno::ROFS, Errno::ACCESS, Errno::PERM]
         .iter()
         .any(|e| error.raw_os_error() == Some(e.raw_os_error()))
@@ -322,7 +322,7 @@ fn is_elsewhere(error: &io::Error) -> bool {
 pub(super) fn fill(mut file: &File, bytes: &[u8], attributes: Option<&Attributes>) -> io::Result<()> {
     file.write_all(bytes)?;
     match attributes {
-        Some(attributes) => attributes.put(file)?,
+        Some(attributes) => attributes.apply_to(file)?,
         None => rustix::fs::fchmod(file, Mode::from_raw_mode(FILE))?,
     }
     file.sync_all()
@@ -340,19 +340,19 @@ mod tests {
         std::fs::write(dir.path().join("f"), "old").unwrap();
         std::fs::write(dir.path().join(STAGED), "ours").unwrap();
         let place = Root::new(dir.path()).unwrap().pin(Path::new("/f")).unwrap().unwrap();
-        let seen = place.read(LIMIT).unwrap().unwrap();
-        (dir, place, seen)
+        let checked = place.read(LIMIT).unwrap().unwrap();
+        (dir, place, checked)
     }
 
     #[test]
     fn only_a_file_unchanged_since_the_check_is_overwritten_or_removed() {
-        let (dir, place, seen) = staged();
+        let (dir, place, checked) = staged();
         let text = || std::fs::read_to_string(dir.path().join("f")).unwrap();
         let names = || std::fs::read_dir(dir.path()).unwrap().count();
         assert!(!place.write_over(None, b"ours", None).unwrap(), "it was not there");
         std::fs::write(dir.path().join("f"), "theirs").unwrap();
-        assert!(!place.write_over(Some(&seen), b"ours", None).unwrap());
-        assert!(!place.remove_seen(&seen).unwrap());
+        assert!(!place.write_over(Some(&checked), b"ours", None).unwrap());
+        assert!(!place.remove_seen(&checked).unwrap());
         assert_eq!((text().as_str(), names()), ("theirs", 1));
         let now = place.read(LIMIT).unwrap().unwrap();
         assert!(place.write_over(Some(&now), b"ours", Some(&now.attributes)).unwrap());
@@ -386,10 +386,10 @@ mod tests {
     #[test]
     fn a_staged_file_meant_for_a_new_path_never_replaces_an_existing_one() {
         let (dir, place, _) = staged();
-        assert!(!place.put(Over::Only(None)).unwrap());
+        assert!(!place.rename_staged(Over::Only(None)).unwrap());
         assert_eq!(std::fs::read_to_string(dir.path().join("f")).unwrap(), "old");
         std::fs::remove_file(dir.path().join("f")).unwrap();
-        assert!(place.put(Over::Only(None)).unwrap());
+        assert!(place.rename_staged(Over::Only(None)).unwrap());
         assert_eq!(std::fs::read_to_string(dir.path().join("f")).unwrap(), "ours");
     }
 }

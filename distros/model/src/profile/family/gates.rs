@@ -38,8 +38,8 @@ fn identity(gate: &Gate) -> (GateKind, &str, Capability) {
 /// Fills in where a gate of a profile begins and what it cites: a gate that began within an earlier profile applies
 /// from the first release of this one, and a source without a tag gets that of the release where the gate begins.
 pub(super) fn place(gate: &mut Gate, profile_from: &str) {
-    let begins = profile_from.parse::<KataVersion>().ok();
-    gate.from = gate.from.filter(|from| begins.is_some_and(|begins| begins < *from));
+    let profile_begin = profile_from.parse::<KataVersion>().ok();
+    gate.from = gate.from.filter(|from| profile_begin.is_some_and(|profile_begin| profile_begin < *from));
     if !gate.source.contains('@') {
         let tag = gate.from.map_or_else(|| profile_from.to_owned(), |from| from.to_string());
         gate.source = format!("{}@{tag}", gate.source);

@@ -59,8 +59,8 @@ fn ranges_have_neither_gap_nor_overlap() {
 fn scsi_off_is_passed_only_before_3_8_0() {
     let family = Family::of(Runtime::Go);
     for release in family.releases() {
-        let says = family.profile_of(*release).unwrap().qemu.blk_scsi_off;
-        assert_eq!(says, *release < KataVersion::new(3, 8, 0), "{release}");
+        let scsi_off = family.profile_of(*release).unwrap().qemu.blk_scsi_off;
+        assert_eq!(scsi_off, *release < KataVersion::new(3, 8, 0), "{release}");
     }
 }
 
@@ -68,8 +68,8 @@ fn scsi_off_is_passed_only_before_3_8_0() {
 fn each_version_maps_to_its_profile_or_an_error() {
     let of = |runtime, version: &str| match version.parse::<KataVersion>().map(|v| Profile::of(runtime, v)) {
         Ok(Ok(profile)) => profile.name.clone(),
-        Ok(Err(beyond)) => beyond.to_string(),
-        Err(no_version) => no_version.to_string(),
+        Ok(Err(error)) => error.to_string(),
+        Err(error) => error.to_string(),
     };
     for (version, expected) in [
         ("2.2.0", "go-2.2"),
@@ -234,7 +234,7 @@ fn a_profile_accepts_only_its_own_versions() {
     };
     assert_eq!(holds("go-3.29", "3.30.0"), Ok(()));
     assert_eq!(holds("rs-main", "4.2.0"), Ok(()), "what no release has yet is after all of them");
-    for (profile, version, says) in [
+    for (profile, version, expected) in [
         ("go-3.29", "3.28.0", "pass --profile go-3.24"),
         ("rs-4.0", "4.1.0", "pass --profile rs-4.1"),
         ("go-3.32", "4.2.0", "newer than 4.1.0"),
@@ -243,6 +243,6 @@ fn a_profile_accepts_only_its_own_versions() {
         ("rs-main", "4.1.0", "pass --profile rs-4.1"),
     ] {
         let why = holds(profile, version).unwrap_err();
-        assert!(why.contains(says), "{profile} and {version}: {why}");
+        assert!(why.contains(expected), "{profile} and {version}: {why}");
     }
 }

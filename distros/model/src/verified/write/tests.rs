@@ -127,14 +127,14 @@ fn capabilities_not_judged_by_a_run_stay_in_the_older_entry() {
     let once =
         written(Some(&written(None, std::slice::from_ref(&old)).unwrap()), std::slice::from_ref(&newer)).unwrap();
     let both = read_back(&once);
-    let said: Vec<(String, Vec<&str>)> =
+    let by_day: Vec<(String, Vec<&str>)> =
         both.iter().map(|e| (e.tested.to_string(), e.capabilities.keys().map(|c| c.name()).collect())).collect();
-    assert_eq!(said, [("2026-11-21".to_owned(), vec!["fs.virtio-fs"]), ("2026-12-01".to_owned(), vec!["vmm.boot"])]);
+    assert_eq!(by_day, [("2026-11-21".to_owned(), vec!["fs.virtio-fs"]), ("2026-12-01".to_owned(), vec!["vmm.boot"])]);
     assert_eq!(written(Some(&once), &[newer]).unwrap(), once, "the same again changes nothing");
 }
 
 /// Returns the days with their capabilities.
-fn said(text: &str) -> Vec<(String, BTreeSet<&'static str>)> {
+fn capabilities_by_day(text: &str) -> Vec<(String, BTreeSet<&'static str>)> {
     let names = |entry: &VerifiedEntry| entry.capabilities.keys().map(|capability| capability.name()).collect();
     read_back(text).iter().map(|entry| (entry.tested.to_string(), names(entry))).collect()
 }
@@ -153,12 +153,12 @@ fn an_older_run_does_not_replace_verdicts_of_a_newer_one() {
     let twice = written(Some(&once), both).unwrap();
     let expected = [("2026-11-19", vec!["vmm.vsock"]), ("2026-11-21", vec!["fs.virtio-fs", "vmm.boot"])];
     let expected = expected.map(|(day, names)| (day.to_owned(), names.into_iter().collect::<BTreeSet<_>>()));
-    assert_eq!(said(&twice), expected);
+    assert_eq!(capabilities_by_day(&twice), expected);
     assert_eq!(written(Some(&written(None, both).unwrap()), first).unwrap(), twice, "in whichever order");
     assert_eq!(changed(Some(&once), &twice, both).unwrap(), 1);
-    let left = outdated(Some(&once), both).unwrap();
-    assert_eq!(left.len(), 1);
-    assert_eq!((left[0].day, left[0].capabilities.as_slice()), (newer.tested, &[Capability::FsVirtioFs][..]));
+    let outdated_runs = outdated(Some(&once), both).unwrap();
+    assert_eq!(outdated_runs.len(), 1);
+    assert_eq!((outdated_runs[0].day, outdated_runs[0].capabilities.as_slice()), (newer.tested, &[Capability::FsVirtioFs][..]));
     assert_eq!(outdated(None, both).unwrap(), []);
 
     // A run of the same day replaces the first.
@@ -178,10 +178,10 @@ fn an_older_run_does_not_replace_verdicts_of_a_newer_one() {
 /// Results with packages or components that the caller supplied are not verdicts on the distro's own packages.
 #[test]
 fn verdicts_on_supplied_parts_do_not_replace_the_distros_own() {
-    let kata = |brought: Option<&str>| crate::verified::VerifiedKata {
+    let kata = |supplied: Option<&str>| crate::verified::VerifiedKata {
         version: "3.30.0".parse().unwrap(),
         runtime: Runtime::Go,
-        brought: brought.map(|what| (Component::Virtiofsd, what.to_owned())).into_iter().collect(),
+        brought: supplied.map(|what| (Component::Virtiofsd, what.to_owned())).into_iter().collect(),
     };
     let of = |kata, verdict| VerifiedEntry {
         kata: Some(kata),
@@ -225,8 +225,8 @@ fn the_kata_version_and_runtime_are_read_back() {
         (text.replace("runtime: go", "runtime: gone"), "runtime"),
         (text.replace("        virtiofsd:", "        virtiofd:"), "virtiofd"),
     ] {
-        let told = VerifiedFile::parse(Path::new("x"), &wrong).unwrap_err().to_string();
-        assert!(told.contains(expected), "{told}");
+        let error = VerifiedFile::parse(Path::new("x"), &wrong).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
     }
 }
 
