@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_container_that_forbids_namespaces_is_nobodys_fault() {
+    fn forbidden_namespaces_skip_and_other_errors_blame_nobody() {
         assert!(matches!(not_made(Errno::EPERM), Stop::Skip { .. }));
         assert!(matches!(not_made(Errno::EINVAL), Stop::Fail { blames: None, .. }));
     }

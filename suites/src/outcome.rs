@@ -177,7 +177,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_failure_is_data_and_one_of_an_older_journal_is_read() {
+    fn failures_survive_json_and_those_of_older_journals_are_read() {
         let failure = Failure {
             asked_for: vec!["a.go@3.2.0".to_owned()],
             grounds: Grounds::Measured,
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn a_detail_is_written_by_its_kind_and_gives_all_its_texts() {
+    fn a_detail_is_serialised_by_its_kind_and_lists_its_texts() {
         let text = str::to_owned;
         for (mut detail, written, texts) in [
             (FailureDetail::Other, r#"{"kind":"other"}"#, vec![]),

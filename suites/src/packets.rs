@@ -323,7 +323,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn datagrams_that_come_late_are_not_taken_for_the_one_that_is_awaited() {
+    fn late_or_foreign_datagrams_are_not_taken_for_the_awaited_one() {
         let bound = || UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let (ours, theirs, strangers) = (bound(), bound(), bound());
         let (own, there) = (ours.local_addr().unwrap(), theirs.local_addr().unwrap());

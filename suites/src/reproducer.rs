@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn programs_are_short_and_say_what_they_are() {
+    fn programs_are_short_and_describe_themselves() {
         let programs = programs();
         assert!(programs.len() >= 4, "{:?}", programs.keys());
         for (name, text) in programs {
@@ -150,7 +150,7 @@ mod tests {
     #[cfg_attr(lacks = "c-compiler", ignore = "needs cc")]
     #[cfg_attr(lacks = "strace", ignore = "needs strace")]
     #[cfg_attr(lacks = "nodes", ignore = "needs root that may make device nodes")]
-    fn programs_fail_where_the_filesystem_does() {
+    fn programs_fail_on_a_faulty_filesystem() {
         let dir = tempfile::tempdir().unwrap();
         let programs = programs();
         let lies = [
@@ -174,7 +174,7 @@ mod tests {
 
     /// The device without a guest is the test's device, and the control differs only if Kata writes text.
     #[test]
-    fn what_is_plugged_alone_has_a_place_to_go() {
+    fn plug_reproducers_have_the_bus_of_their_device() {
         let plugs = catalogue::tests().iter().filter_map(|test| match test.reproducer {
             Some(Reproducer::Plugs(plug)) => Some(plug),
             _ => None,

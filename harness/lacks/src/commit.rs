@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_packager_says_the_commit_where_there_is_no_git() {
+    fn without_git_the_commit_is_the_packagers_or_unknown() {
         let folder = std::env::temp_dir();
         let of = |given| instructions(given, &folder);
         let watched = "cargo::rerun-if-env-changed=KATA_QUALIFY_COMMIT";
@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_exists_is_watched() {
+    fn only_existing_paths_are_watched() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
         for line in instructions(None, &root) {
             if let Some(path) = line.strip_prefix("cargo::rerun-if-changed=") {

@@ -65,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn an_engine_is_one_that_answers() {
+    fn an_engine_counts_only_if_it_answers_ok() {
         assert!(answers(server("HTTP/1.1 200 OK\r\n\r\nOK")));
         assert!(!answers(server("HTTP/1.1 500 Internal Server Error\r\n\r\n")));
         assert!(!answers(server("")), "it says nothing, and is not waited for");

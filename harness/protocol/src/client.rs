@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn another_agents_hello_is_awaited_and_a_reply_says_that_it_does_not_come() {
+    fn the_hello_is_awaited_unless_a_reply_comes_first() {
         let hello = |version| Message::Hello { version, role: "guest".to_owned() };
         assert!(matches!(answered(vec![Message::Heartbeat, hello(VERSION)]), Ok(None)));
         let reply = Message::Reply { id: 1, reply: "no".to_owned() };

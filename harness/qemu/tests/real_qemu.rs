@@ -133,7 +133,7 @@ fn every_profile_is_accepted_and_answers_query_status() {
 /// the descriptor is sent with the command, QEMU opens the set by its name, and the descriptor can be removed again.
 #[test]
 #[cfg_attr(lacks = "qemu", ignore = "needs qemu-system-x86_64")]
-fn a_disk_is_plugged_by_a_descriptor_that_goes_with_the_command() {
+fn a_disk_is_plugged_by_a_descriptor_sent_with_the_command() {
     let profile = Profile::find("rs-main").unwrap();
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();
@@ -161,7 +161,7 @@ fn a_disk_is_plugged_by_a_descriptor_that_goes_with_the_command() {
 
 #[test]
 #[cfg_attr(lacks = "qemu", ignore = "needs qemu-system-x86_64")]
-fn ninep_is_accepted_where_the_family_has_it() {
+fn virtio_9p_is_accepted_where_the_profile_has_it() {
     for profile in Profile::all().iter().filter(|p| p.shares(Share::Virtio9p)) {
         let dir = tempfile::tempdir().unwrap();
         let dir = dir.path();
@@ -177,7 +177,7 @@ fn ninep_is_accepted_where_the_family_has_it() {
 /// QEMU refuses an argument whose deviation was not applied, so the deviations are needed.
 #[test]
 #[cfg_attr(lacks = "qemu", ignore = "needs qemu-system-x86_64")]
-fn kata_s_own_arguments_need_what_the_deviations_take_away() {
+fn without_the_cpu_model_deviation_qemu_refuses_the_arguments() {
     let profile = Profile::find("go-3.29").unwrap();
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();
@@ -198,7 +198,7 @@ fn kata_s_own_arguments_need_what_the_deviations_take_away() {
 /// The C daemon of QEMU 7.2 accepts the arguments of the oldest family and refuses all others.
 #[test]
 #[cfg_attr(lacks = "c-virtiofsd", ignore = "elsewhere: where QEMU 7.2 or earlier has its daemon in C")]
-fn the_c_daemon_takes_only_the_first_familys_arguments() {
+fn the_c_daemon_accepts_only_the_oldest_familys_arguments() {
     let path = "/usr/lib/qemu/virtiofsd";
     let version = Command::new(path).arg("--version").output().unwrap();
     let said = String::from_utf8_lossy(&version.stdout);

@@ -262,7 +262,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_deadline_may_be_any_and_is_told_as_it_was_given() {
+    fn any_deadline_is_accepted_and_reported_as_passed() {
         let dir = tempfile::tempdir().unwrap();
         let said = |within| Checkout::open(dir.path(), within).unwrap_err().to_string();
         assert_eq!(said(Duration::ZERO), "the checkout was not read to its end within 0 s");

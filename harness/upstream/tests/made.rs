@@ -180,7 +180,7 @@ impl Repository {
 }
 
 #[test]
-fn a_source_that_is_as_the_profiles_say_differs_in_nothing() {
+fn a_source_that_matches_the_profiles_shows_no_difference() {
     let repository = Repository::as_expected();
     assert_eq!(repository.said(), [""; 0]);
     let report = repository.compare();
@@ -201,7 +201,7 @@ fn a_planted_value_is_reported_with_file_and_line() {
 }
 
 #[test]
-fn a_planted_form_of_a_plugged_device_is_reported() {
+fn a_changed_argument_form_of_a_plugged_device_is_reported() {
     let repository = Repository::as_expected();
     let qmp = std::fs::read_to_string(repository.0.path().join(QMP)).unwrap();
     repository.write(QMP, &qmp.replace("core_id.into()", "core_id.to_string().into()"));
@@ -210,7 +210,7 @@ fn a_planted_form_of_a_plugged_device_is_reported() {
 }
 
 #[test]
-fn a_pre_release_is_held_against_the_profile_that_it_would_be_taken_for() {
+fn a_pre_release_is_compared_with_the_profile_it_would_get() {
     let repository = Repository::as_expected();
     let makefile = std::fs::read_to_string(repository.0.path().join(MAKEFILE)).unwrap();
     // Before 2.0.0, where the profile begins, any value may change; before 2.1.0 none may.
@@ -226,7 +226,7 @@ fn a_pre_release_is_held_against_the_profile_that_it_would_be_taken_for() {
 }
 
 #[test]
-fn a_planted_change_of_a_function_that_nobody_read_is_reported() {
+fn a_changed_function_without_a_reading_is_reported() {
     let repository = Repository::as_expected();
     repository.write("src/moved.rs", "fn prints() {\n    c()\n}\n");
     repository.git(&["commit", "-q", "-a", "-m", "m"]);
@@ -234,7 +234,7 @@ fn a_planted_change_of_a_function_that_nobody_read_is_reported() {
 }
 
 #[test]
-fn a_planted_change_of_any_block_with_a_head_is_reported() {
+fn a_change_in_any_block_of_the_same_name_is_reported() {
     let repository = Repository::as_expected();
     // The first block is unchanged.
     repository.write("src/moved.rs", "fn prints() {\n    b(); log()\n}\nfn prints() {\n    c()\n}\n");
@@ -243,7 +243,7 @@ fn a_planted_change_of_any_block_with_a_head_is_reported() {
 }
 
 #[test]
-fn a_planted_setting_and_a_planted_option_of_the_kernel_are_reported() {
+fn an_unread_makefile_setting_and_kernel_option_are_reported() {
     let repository = Repository::as_expected();
     let makefile = std::fs::read_to_string(repository.0.path().join(MAKEFILE)).unwrap();
     repository.write(MAKEFILE, &format!("{makefile}DEFBRIDGES := 2\nDEFBRIDGES_CLH := 3\nOTHER := 1\n"));
@@ -263,7 +263,7 @@ fn a_planted_setting_and_a_planted_option_of_the_kernel_are_reported() {
 }
 
 #[test]
-fn a_gate_is_looked_for_from_the_release_on_where_it_begins() {
+fn a_gate_is_checked_from_its_first_release_on() {
     let repository = Repository::as_expected();
     let gate = "gates: [{kind: object, name: late, capability: vmm.vfio, source: src/x.rs, from: 2.1.0}]";
     let delta = "changes: [{what: w, source: src/x.rs@2.0.0, ";
@@ -277,12 +277,12 @@ const BUILD: &str = "tools/packaging/static-build/qemu/build-qemu.sh";
 const SCRIPT: &str = include_str!("made/build-of-qemu.txt");
 
 #[test]
-fn a_build_of_qemu_that_is_as_known_differs_in_nothing() {
+fn a_known_qemu_build_shows_no_difference() {
     assert_eq!(Repository::with_build(|known| known), [""; 0]);
 }
 
 #[test]
-fn a_planted_group_of_devices_is_reported_whether_it_is_used_or_not() {
+fn an_unknown_device_group_is_reported_used_or_not() {
     let unknown = |line: usize, name: &str| {
         format!("4.1.0 {BUILD}:{line}: Kata's build of QEMU insists on {name}, which is not known here")
     };
@@ -298,7 +298,7 @@ fn a_planted_group_of_devices_is_reported_whether_it_is_used_or_not() {
 }
 
 #[test]
-fn a_planted_device_beside_the_groups_is_reported() {
+fn an_unknown_device_outside_the_groups_is_reported() {
     let said = Repository::with_build(|known| known.replace("pvpanic\n", "pvpanic edu\n"));
     let line = SCRIPT.lines().position(|line| line.ends_with(" pvpanic")).unwrap() + 1;
     let expected = format!("4.1.0 {BUILD}:{line}: Kata's build of QEMU insists on edu, which is not known here");
@@ -312,7 +312,7 @@ fn a_device_that_is_dropped_from_katas_build_is_reported() {
 }
 
 #[test]
-fn a_planted_and_a_dropped_symbol_of_qemus_configuration_are_reported() {
+fn unknown_and_dropped_qemu_config_symbols_are_reported() {
     let said = Repository::with_build(|known| known.replace("CONFIG_SGX=y", "CONFIG_EDU=y"));
     let line = SCRIPT.lines().position(|line| line == "CONFIG_SGX=y").unwrap() + 1;
     assert_eq!(
@@ -325,7 +325,7 @@ fn a_planted_and_a_dropped_symbol_of_qemus_configuration_are_reported() {
 }
 
 #[test]
-fn a_build_that_insists_on_something_too_early_is_reported() {
+fn a_device_required_before_its_known_release_is_reported() {
     let repository = Repository::new();
     repository.write(BUILD, "_pci_devs=(vfio-pci)\n");
     repository.release("4.0.0");
@@ -362,7 +362,7 @@ const FIXED: &[(&str, &str)] = &[
 ];
 
 #[test]
-fn a_planted_constant_is_reported_at_its_release() {
+fn a_changed_constant_is_reported_at_its_release() {
     let repository = Repository::new();
     let (base, agent) = ("src/runtime/virtcontainers/qemu_arch_base.go", "src/agent/src/config.rs");
     // A release without switches and runtime-rs, in which the agent defined the port.
@@ -419,7 +419,7 @@ fn a_boundary_at_the_wrong_release_is_reported() {
 }
 
 #[test]
-fn a_release_that_was_not_read_and_one_that_is_missing_are_reported() {
+fn unread_and_missing_releases_are_reported() {
     let repository = Repository::as_expected();
     repository.release("2.2.0");
     // A maintenance branch has releases older than the newest one.
@@ -519,7 +519,7 @@ fn trap(program: &Path, made: &Path) -> String {
 }
 
 #[test]
-fn what_a_checkout_says_cannot_drive_the_terminal() {
+fn terminal_control_characters_of_a_checkout_are_not_printed() {
     let repository = Repository::as_expected();
     let makefile = std::fs::read_to_string(repository.0.path().join(MAKEFILE)).unwrap();
     repository.write(MAKEFILE, &makefile.replace("2048", &format!("\u{1b}]0;x\u{7}20\u{202e}{}", "4".repeat(9000))));
@@ -530,7 +530,7 @@ fn what_a_checkout_says_cannot_drive_the_terminal() {
 }
 
 #[test]
-fn what_is_no_repository_is_refused() {
+fn a_path_that_is_no_git_repository_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     for path in [dir.path(), Path::new("/nonexistent")] {
         let error = Checkout::open(path, Duration::from_secs(60)).unwrap_err();
@@ -539,7 +539,7 @@ fn what_is_no_repository_is_refused() {
 }
 
 #[test]
-fn the_deadline_holds() {
+fn reading_a_checkout_stops_at_the_deadline() {
     let repository = Repository::as_expected();
     let error = Checkout::open(repository.0.path(), Duration::ZERO).unwrap_err();
     assert!(matches!(error, CheckoutError::Deadline { .. }), "{error}");
@@ -556,7 +556,7 @@ fn the_programs_own_readings_are_well_formed() {
 /// The profiles agree with Kata's own source: `KATA_CHECKOUT` names a repository with its tags and `main`.
 #[test]
 #[ignore = "by hand: KATA_CHECKOUT names a checkout of Kata's source"]
-fn the_profiles_say_what_katas_source_says() {
+fn the_profiles_agree_with_katas_source() {
     let dir = std::env::var_os("KATA_CHECKOUT").expect("KATA_CHECKOUT names a checkout of Kata's source");
     let checkout = Checkout::open(Path::new(&dir), Duration::from_secs(900)).unwrap();
     let report = upstream::compare(&checkout).unwrap();

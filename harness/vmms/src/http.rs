@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_is_sent_whole_and_its_answer_awaited_whole() {
+    fn a_request_is_sent_and_its_whole_response_is_read() {
         let request = Request::put("/api/v1/vm.create", Some(json!({"cpus": 1})));
         let pieces = ["HTTP/1.1 200 \r\nServer: x\r\nContent-", "Length: 5\r\n\r\nhe", "llo and more"];
         let (answer, heard) = sent(&request, &pieces);
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_is_in_the_vmms_own_words() {
+    fn failed_requests_report_the_vmms_message_or_the_cause() {
         let refusal = "HTTP/1.1 400 Bad Request\r\nContent-Length: 12\r\n\r\nno such file";
         let error = sent(&Request::put("/boot-source", None), &[refusal]).0.unwrap_err();
         assert_eq!(error.to_string(), "PUT /boot-source: 400 no such file");
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_without_an_end_is_cut_off() {
+    fn an_endless_or_malformed_response_is_not_accepted() {
         let flood = Request::get("/").answer(&mut io::repeat(b'x'), |_| Ok(()));
         assert!(matches!(flood, Err(HttpError::Answer { .. })));
         let lie = "HTTP/1.1 200 OK\r\nContent-Length: many\r\n\r\nhello";

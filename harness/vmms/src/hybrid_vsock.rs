@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_behind_the_line_is_the_guests() {
+    fn bytes_after_the_ok_line_come_from_the_guest() {
         let (stream, heard) = dialled(b"OK 1073741824\nhello");
         assert_eq!(heard, "connect 1024\n");
         let mut said = String::new();
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn a_vmm_that_hangs_up_or_says_something_else_is_told() {
+    fn a_vmm_that_hangs_up_or_does_not_reply_ok_is_reported() {
         let said = |answer: &'static [u8]| dialled(answer).0.unwrap_err().to_string();
         assert!(said(b"").contains("hung up"));
         assert!(said(b"NO\n").contains("\"NO\\n\""));
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn a_vmm_that_says_nothing_is_waited_for_as_long_as_the_caller_wants() {
+    fn a_silent_vmm_is_awaited_as_long_as_the_caller_wants() {
         let dir = tempfile::tempdir().unwrap();
         let socket = dir.path().join("vsock");
         let _mute = UnixListener::bind(&socket).unwrap();
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn the_host_listens_beside_the_socket() {
+    fn the_host_listens_on_a_socket_named_by_the_port() {
         let dir = tempfile::tempdir().unwrap();
         let socket = dir.path().join("vsock");
         let _listener = listen(&socket, 1025).unwrap();

@@ -230,7 +230,7 @@ mod tests {
 
     /// Linux's 9p client sends no nanoseconds, whatever serves the share, so the kernel is blamed.
     #[test]
-    fn what_is_known_to_be_the_kernels_doing_blames_it_and_nobody_else() {
+    fn a_failure_known_from_the_kernels_9p_client_blames_the_kernel() {
         let more = |names: &str| format!("expected pjdfstest to fail only where the native filesystem does, {names}");
         let subsecond = "utimensat::subsecond";
         let one = more("1 more fail: utimensat::subsecond");
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn the_agent_runs_it_and_both_its_streams_are_read() {
+    fn pjdfstest_is_run_and_both_its_streams_are_read() {
         let dir = tempfile::tempdir().unwrap();
         let mut site = Site {
             dir: "/share/dir".into(),
@@ -290,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn a_user_has_the_group_of_its_number() {
+    fn accounts_are_found_with_the_group_of_the_same_number() {
         let users = "root:x:0:0::/:\nnobody:x:65534:65534::/:\n";
         assert_eq!(account_in(users, "nogroup:x:65534:\n", "nobody").as_deref(), Some("nogroup"));
         assert_eq!(account_in(users, "nogroup:x:1:\n", "nobody"), None);

@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn a_guest_that_is_slow_has_not_failed_and_one_that_has_stopped_has() {
+    fn a_slow_guest_is_an_error_and_a_stopped_one_a_failure() {
         assert_eq!(synced(3, 3), Ok(3));
         assert!(matches!(synced(u64::MAX, u64::MAX), Err(Stop::Error { .. })));
         let said = message(synced(2, 3).map(drop));

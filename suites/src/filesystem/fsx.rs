@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn what_fsx_found_is_told_without_the_way_there() {
+    fn a_failure_of_fsx_is_reported_without_its_operation_log() {
         assert_eq!(ended(Some(0), "All operations completed A-OK!\n", ""), Ok(()));
         let log = "[ERROR fsx] short write: 0x5 bytes instead of 0x9d36\n[ERROR fsx] Using seed 7\n[ERROR fsx] LOG DUMP\n\
                    [ERROR fsx]    1 MAPWRITE 0x2bce9 => 0x2f6e0\n";
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn what_says_nothing_about_the_file_is_ours() {
+    fn an_unexpected_end_of_fsx_is_an_error() {
         for (code, stdout) in [(Some(2), ""), (None, ""), (Some(0), "")] {
             assert!(matches!(ended(code, stdout, "error: unexpected argument"), Err(Stop::Error { .. })), "{code:?}");
         }

@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_synced_must_be_there_and_more_may_be() {
+    fn synced_rounds_must_be_on_disk_and_later_ones_may_be() {
         assert_eq!(said(&after(0, 7), 7, 0), None);
         assert_eq!(said(&after(500, 7), 7, 500), None);
         assert_eq!(said(&after(501, 7), 7, 500), None, "a round that was not acknowledged may have been done");
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn places_are_spread() {
+    fn a_thousand_rounds_write_every_block() {
         let seen: std::collections::BTreeSet<u64> = (1..=1000).map(|round| place(3, round)).collect();
         assert_eq!(seen.len() as u64, BLOCKS);
     }

@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_lacking_is_named_by_its_version() {
+    fn missing_cgroup_controllers_are_named() {
         let table = "#subsys_name\thierarchy\tnum_cgroups\tenabled\ncpu\t2\t1\t1\nmemory\t0\t1\t0\nblkio\t3\t1\t1\n";
         assert_eq!(enabled(table), ["cpu", "blkio"]);
         let one = lacking(1, enabled(table).into_iter(), |name| if name == "io" { "blkio" } else { name });

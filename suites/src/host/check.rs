@@ -89,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_parameter_that_no_kernel_promises_is_katas_and_a_wrong_one_the_kernels() {
+    fn a_missing_kvm_parameter_blames_kata_and_a_wrong_one_the_kernel() {
         let [none, clock] = ["", "kvm has no parameter kvmclock_periodic_sync"].map(str::to_owned);
         let guest = "kvm_intel.unrestricted_guest is N".to_owned();
         let list = |text: &String| if *text == none { Vec::new() } else { vec![text.clone()] };

@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn test_packets_come_back_to_their_sender_and_nothing_else_does() {
+    fn only_test_packets_come_back_to_their_sender() {
         let back = answer(&frame(TYPE, b"payload")).unwrap();
         assert_eq!(back, [&OWN[..], &HARDWARE, &TYPE.to_be_bytes(), b"payload"].concat());
         assert_eq!(answer(&frame(0x88cc, b"payload")), None);
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_of_the_peer_is_told_and_no_other() {
+    fn arp_is_answered_only_for_the_peers_address() {
         let ask = |address: Ipv4Addr| {
             let asked = address.octets();
             let packet = [&[0, 1, 8, 0, 6, 4, 0, 1][..], &OWN, &GUEST.0.octets(), &[0; 6], &asked].concat();

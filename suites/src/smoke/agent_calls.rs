@@ -327,14 +327,14 @@ mod tests {
 
     #[test]
     #[cfg_attr(lacks = "mounting", ignore = "needs root that may mount")]
-    fn what_a_kernel_does_passes() {
+    fn bodies_pass_on_a_working_kernel() {
         assert_eq!(guest_waits_for_events_of_each_kind(), Ok(()));
         assert_eq!(guest_has_sockets_of_each_family(), Ok(()));
         assert_eq!(guest_has_queues_terminals_and_locks(), Ok(()));
     }
 
     #[test]
-    fn what_does_not_come_and_what_came_before_are_found() {
+    fn an_early_event_and_a_failed_trigger_are_found() {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).unwrap();
         let (here, mut there) = UnixStream::pair().unwrap();
         there.write_all(b"early").unwrap();
@@ -345,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn a_terminal_that_says_something_else_is_found() {
+    fn a_terminal_with_other_output_is_found() {
         let (reader, writer) = rustix::pipe::pipe().unwrap();
         let (reader, writer) = (File::from(reader), File::from(writer));
         assert_eq!(says(&writer, &reader, b"words\n", b"words\n"), Ok(()));

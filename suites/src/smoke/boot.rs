@@ -123,7 +123,7 @@ mod tests {
 
     /// If QEMU gives half of what its arguments ask for, and reports that as the whole, the test still fails.
     #[test]
-    fn what_was_asked_for_is_told_by_the_arguments_and_not_by_qemu() {
+    fn cpus_and_memory_are_compared_with_the_arguments_not_with_qmp() {
         let mut machine = FakeMachine::of("go-3.32");
         machine.files.insert("/sys/devices/system/cpu/online".to_owned(), "0\n".to_owned());
         let check = |machine: &mut FakeMachine, given_mib: u64| {
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn a_console_that_says_something_else_is_slow_and_a_silent_one_fails() {
+    fn a_partly_heard_console_is_an_error_and_a_silent_one_a_failure() {
         let late = "a line written to /dev/hvc0 did not reach the console socket within 30 s";
         let wait = Duration::from_secs(30);
         assert_eq!(unheard("/dev/hvc0", wait, false), Stop::fail(late));

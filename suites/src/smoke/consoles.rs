@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_is_what_comes_after_the_greeting() {
+    fn a_monitors_reply_is_read_without_its_greeting() {
         let ask = |answer| {
             let (_dir, path) = monitor(answer);
             asked(&path, "info version", Duration::from_secs(20), &mut Vec::new())
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn a_monitor_that_is_not_there_fails_and_one_that_is_slow_does_not() {
+    fn a_missing_monitor_is_a_failure_and_a_slow_one_an_error() {
         let absent = asked(Path::new("/nonexistent/monitor"), "info version", Duration::ZERO, &mut Vec::new());
         assert!(matches!(unanswered(&absent.unwrap_err(), b"", true), Stop::Fail { .. }));
         let late = || io::Error::from(ErrorKind::TimedOut);

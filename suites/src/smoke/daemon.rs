@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn a_daemons_own_words_are_told_apart_from_ours() {
+    fn the_daemons_own_message_is_in_the_detail() {
         let said = FailureDetail::DaemonEnded { said: "fuse: unknown option".to_owned() };
         let expected = Stop::fail("virtiofsd ended at once (exit code 1): fuse: unknown option").showing(said);
         assert_eq!(ended("ended at once", "exit code 1", &Ended), expected);

@@ -77,7 +77,7 @@ mod tests {
     use crate::smoke::fake_machine::FakeMachine;
 
     #[test]
-    fn a_device_is_looked_for_behind_the_port_of_its_nodes_bus() {
+    fn a_device_is_found_behind_the_port_of_its_nodes_bus() {
         let mut machine = FakeMachine::of("go-3.32");
         assert_eq!(device(&mut machine), Ok(None));
         let bus = "/sys/devices/pci0000:40";

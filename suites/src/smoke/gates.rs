@@ -232,7 +232,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_not_offered_is_named_in_words_and_as_data() {
+    fn missing_names_are_in_the_message_and_in_the_detail() {
         let name = |flag: &str, name: &str| ListedName { flag: flag.to_owned(), name: name.to_owned() };
         let names = vec![name("-device", "nvdimm"), name("-object", "tdx-guest")];
         let expected = Stop::fail("/q does not offer -device nvdimm, -object tdx-guest");
@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_taken_from_each_list_as_qemu_prints_it() {
+    fn names_are_parsed_from_each_list_of_qemu() {
         let devices = "Controller/Bridge/Hub devices:\nname \"pci-bridge\", bus PCI, desc \"x\"\n\nname \"loader\"\n";
         assert_eq!(names(devices, GateKind::Device), ["pci-bridge", "loader"]);
         let machines = "Supported machines are:\nq35                  Standard PC (alias of pc-q35-7.2)\n";

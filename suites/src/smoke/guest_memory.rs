@@ -185,7 +185,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_newest_generation_is_the_roots() {
+    fn the_newest_generation_of_the_root_group_is_found() {
         let told = "memcg     1 /\n node     0\n          0     100  5   6\n          1      90  0   0\n          \
                     2      10  0   0\nmemcg    12 /other\n node     0\n          7      90  0   0\n";
         assert_eq!(newest_in(told), Some(Generation { group: 1, node: 0, number: 2 }));
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn who_waited_is_told_by_a_total() {
+    fn the_waiting_time_is_the_total_of_the_some_line() {
         let told = "some avg10=0.00 avg60=0.00 avg300=0.00 total=1234\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=9";
         assert_eq!(waited(told), Ok(1234));
         assert!(waited("full total=3").is_err() && waited("").is_err());

@@ -369,7 +369,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_executes_an_images_program_has_its_pages_mapped() {
+    fn a_running_program_is_recognised_by_its_executable_mapping() {
         let maps = "7f00-7f10 r--p 00000000 103:01 12 /sbin/init\n7f10-7f90 r-xp 00010000 103:01 12 /sbin/init\n\
                     7ffc-7ffd rw-p 00000000 00:00 0 [stack]\n";
         assert!(executes(maps, "/sbin/init", "259:1"));

@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_that_drops_is_given_back() {
+    fn falling_resident_memory_counts_as_given_back() {
         let texts = [880, 700, 350].map(rss);
         let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
         let env = FakeEnvironment::of("go-3.32").with("/proc/1/status", &texts);
@@ -286,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn a_status_without_the_number_is_nobodys_fault() {
+    fn a_status_without_the_field_is_an_error() {
         let env = FakeEnvironment::of("go-3.32").with("/proc/1/status", &["VmRSS:\t 2048 kB\n"]);
         let machine = FakeMachine::of("go-3.32");
         assert_eq!(resident_mib(&env, &machine, "VmRSS"), Ok(2));
@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn the_piece_that_has_most_counts_with_what_is_swapped_out() {
+    fn the_largest_mapping_counts_including_swap() {
         let smaps = "7f00-7f40 rw-p 0 00:00 0\nSize: 524288 kB\nRss: 524000 kB\nPss: 9 kB\nSwap: 288 kB\nSwapPss: 5 kB\n\
                      7f50-7f60 rw-p 0 00:00 0\nSize: 999999 kB\nRss: 400000 kB\nSwap: 0 kB\n";
         assert_eq!(most_taken_kib(smaps), 524288);
@@ -310,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn pieces_are_bound_by_their_policy() {
+    fn mappings_bound_to_node_0_are_counted() {
         let maps = "7f871bc00000 bind:0 anon=44032 dirty=44032 N0=44032\n7f875be00000 bind=static:0 anon=1\n\
                     7f00 default anon=3\n7f01 bind:1 anon=1\n";
         assert_eq!(bound_pieces(maps), 2);

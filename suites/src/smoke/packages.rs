@@ -230,7 +230,7 @@ mod tests {
     use super::number_after;
 
     #[test]
-    fn a_packages_version_may_say_less_than_the_binary_but_not_something_else() {
+    fn a_package_version_may_be_shorter_than_the_binarys_but_not_differ() {
         let agree = |reported, packaged: &str| super::agree(reported, &packaged.parse().unwrap());
         assert!(agree("7.2.22", "1:7.2+dfsg-7+deb12u18+b3"));
         assert!(agree("5.2.0", "1:5.2+dfsg-11+deb11u5"));
@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn versions_are_found_in_what_binaries_really_print() {
+    fn versions_are_found_in_real_program_output() {
         let qemu = "QEMU emulator version 7.2.22 (Debian 1:7.2+dfsg-7+deb12u18)\n";
         assert_eq!(number_after(qemu, "version ").as_deref(), Some("7.2.22"));
         assert_eq!(number_after("virtiofsd 1.13.2\n", "virtiofsd ").as_deref(), Some("1.13.2"));

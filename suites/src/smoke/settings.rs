@@ -236,7 +236,7 @@ mod tests {
     use crate::smoke::fake_machine::{FakeEnvironment, FakeMachine};
 
     #[test]
-    fn a_filter_is_seen_by_their_count_or_by_the_mode() {
+    fn a_seccomp_filter_is_detected_by_count_or_by_mode() {
         let judged = |ours: &str, qemus: &str| {
             let env =
                 FakeEnvironment::of("go-3.32").with("/proc/self/status", &[ours]).with("/proc/1/status", &[qemus]);
@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn an_iommu_that_is_not_there_is_the_kernels_fault_where_it_has_no_driver() {
+    fn a_missing_iommu_blames_the_kernel_only_if_it_has_no_driver() {
         let judged = |there: &str, config: &str| {
             let env = FakeEnvironment::of("go-3.32").with("/boot/config-6.12", &[config]);
             let mut machine = FakeMachine::of("go-3.32");
@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn a_kernel_without_efi_is_blamed_where_no_firmware_is_seen() {
+    fn missing_firmware_blames_a_kernel_without_efi() {
         let judged = |bits: Option<&str>, config: &str| {
             let env = FakeEnvironment::of("go-3.32").with("/boot/config-6.12", &[config]);
             let mut machine = FakeMachine::of("go-3.32");
@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn disks_in_a_deep_folder_make_a_long_command_line_and_go_away() {
+    fn disks_in_a_deep_folder_make_a_long_command_line_and_are_removed() {
         let disks = DeepDisks::new().unwrap();
         let lengths: Vec<usize> = disks.files.iter().map(|file| file.as_os_str().len()).collect();
         assert!(lengths.iter().sum::<usize>() > LONG && lengths.iter().all(|length| *length < 4096), "{lengths:?}");

@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn the_parameter_is_katas() {
+    fn the_dm_mod_create_parameter_has_katas_form() {
         let hashes = Hashes { root: [0xab; 32], salt: [0x01; 32], tree: Vec::new() };
         let expected = format!(
             "dm-verity,,,ro,0 1600 verity 1 /dev/vda1 /dev/vda2 4096 4096 200 0 sha256 {} {}",

@@ -189,7 +189,7 @@ mod tests {
     use super::change;
 
     #[test]
-    fn a_folder_that_stays_as_it_was_is_no_progress() {
+    fn an_unchanged_folder_is_no_progress() {
         let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
         assert_eq!(change("/sys/class/net", &names(&["lo"]), &names(&["lo"])), None);
         let changed = change("/sys/class/net", &[], &names(&["lo"])).unwrap();

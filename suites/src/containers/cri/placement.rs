@@ -161,7 +161,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_pods_group_is_told_by_its_parent_and_its_id() {
+    fn a_pods_cgroup_is_recognised_by_its_parent_and_id() {
         let place = |parent: &str, is_named_whole| GroupOfPod {
             parent: parent.to_owned(),
             id: "a1b2".to_owned(),

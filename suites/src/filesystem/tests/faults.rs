@@ -39,7 +39,7 @@ fn filesystems_that_lack_a_property_fail_it() {
 
 #[test]
 #[cfg_attr(lacks = "mounting", ignore = "needs root that may mount")]
-fn flags_of_a_mount_that_take_a_property_away_fail_it() {
+fn mount_flags_that_remove_a_property_fail_it() {
     use rustix::mount::{MountFlags, mount, mount_remount};
     let at = tempfile::tempdir().expect("a temporary directory");
     super::open_to_all(at.path());

@@ -30,7 +30,7 @@ fn shells_answer(name: &str, way: &str, device: &str) -> i32 {
     lacks = "device-rules",
     ignore = "elsewhere: where root may make device nodes, and control groups of version 2"
 )]
-fn rules_hold_here_and_those_that_allow_everything_are_found() {
+fn rules_hold_natively_and_absent_rules_are_found() {
     let name = format!("kata-qualify-devices-{}", std::process::id());
     let held = |rules: &[Instruction]| {
         rules_hold_in_a_group(&name, rules, &|_, way, device| Ok(shells_answer(&name, way, device)))
@@ -55,7 +55,7 @@ fn judged(by: &dyn Fn(&str, &str) -> i32) -> Check {
 }
 
 #[test]
-fn what_the_kernel_answers_is_judged_by_the_rules() {
+fn the_kernels_answers_are_judged_by_the_rules() {
     let refused = |way: &str, device: &str| match (way, device) {
         ("write", "/dev/zero") | ("read", "/dev/full") => libc::EPERM,
         _ => 0,
@@ -69,7 +69,7 @@ fn what_the_kernel_answers_is_judged_by_the_rules() {
 }
 
 #[test]
-fn a_device_that_nobody_may_open_says_nothing_of_rules() {
+fn a_device_that_cannot_be_opened_without_rules_is_an_error() {
     let stop = rules_hold(&|_, _| Ok(libc::ENOENT), &|| panic!("rules were attached")).unwrap_err();
     assert_eq!(stop, Stop::error("without a rule, to read /dev/null fails with error 2"));
 }

@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn a_disk_is_read_only_where_the_guest_reads_it_knows_so_and_cannot_write() {
+    fn a_read_only_disk_is_readable_marked_so_and_not_writable() {
         let full = "r".repeat(SMALL);
         let judged = |mut machine: FakeMachine| is_read_only(&mut machine, "sda", 'r');
         assert_eq!(judged(guest(&full, "1", false)), Ok(()));
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn a_device_is_behind_the_port_of_a_switch_and_not_before_it() {
+    fn a_device_is_found_only_behind_the_port_of_a_switch() {
         let mut machine = FakeMachine::of("go-3.32");
         let folder = |machine: &mut FakeMachine, path: &str, names: &str| {
             machine.files.insert(path.to_owned(), names.to_owned());
@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_was_written_to_is_told() {
+    fn a_changed_file_of_a_read_only_disk_is_found() {
         let disk = ScratchDisk::of(b'r', SMALL).unwrap();
         assert_eq!(disk.is_untouched(), Ok(()));
         std::fs::write(&disk.0, "scribble").unwrap();

@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn a_press_that_was_taken_back_is_noted_where_a_second_one_lets_the_device_go() {
+    fn a_device_unplugged_only_by_a_second_request_is_noted() {
         let has = &mut |_: &mut dyn Machine| -> Result<bool, Stop> { Ok(true) };
         let mut machine = guest(vec![deleted("other"), None, deleted("vfio-0")], true);
         let note = delete(&mut machine, "vfio-0", By::Button(has)).unwrap();
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn a_device_that_stays_is_judged_by_who_still_has_it() {
+    fn a_failed_unplug_reports_who_still_has_the_device() {
         let stop = |guest_has: bool, qemu_has: bool| {
             let mut machine = guest(vec![], qemu_has);
             machine
@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn a_device_that_goes_by_itself_blames_qemu_where_its_empty_slot_had_a_link() {
+    fn a_dropped_device_blames_qemu_if_its_empty_slot_had_a_link() {
         let up = "[1.4] pcieport 0000:00:05.0: pciehp: Slot(0): Link Up\n";
         let off = "[2.2] pcieport 0000:00:05.0: pciehp: Slot(0): Powering off due to button press\n";
         let facts = |before: &str, since: &str| {
@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn a_kernel_is_blamed_where_it_was_asked_and_a_slow_one_is_not() {
+    fn a_kernel_that_ignores_an_unplug_is_blamed_unless_it_is_slow() {
         let stop = |slow| {
             let facts = Facts { qemu_has: true, guest_has: Some(true), asked: Some(true), slow };
             undeleted(GONE, &facts)
@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn a_second_request_that_qemu_refuses_is_told_with_its_reason() {
+    fn a_refused_second_request_is_reported_with_its_reason() {
         let mut machine = guest(vec![], true);
         let mut requests = 0;
         let devices = json!([{ "name": "vfio-0", "type": "child<x>" }]);

@@ -151,7 +151,7 @@ mod tests {
     use crate::smoke::fake_machine::{FakeEnvironment, FakeMachine};
 
     #[test]
-    fn a_failure_is_the_kernels_where_it_lacks_an_option_and_nobody_is_named_yet() {
+    fn an_unblamed_failure_blames_a_kernel_that_lacks_an_option() {
         let env = FakeEnvironment::of("go-3.32").with("/boot/config-6.12", &["CONFIG_NUMA=y\n"]);
         let judged = |stop: Stop| for_want_of(&env, &["NUMA", "ACPI_NUMA"], stop);
         let lacks = Stop::blame(Component::Kernel, "no nodes; the guest's kernel has no ACPI_NUMA");
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn a_guest_that_boots_slowly_is_given_as_much_more_and_never_less() {
+    fn waits_are_scaled_by_boot_time_and_never_shortened() {
         assert!((factor(Duration::from_secs(4)) - 4.0).abs() < 1e-9);
         assert!((factor(Duration::from_millis(300)) - 1.0).abs() < 1e-9);
     }
@@ -188,7 +188,7 @@ mod tests {
         "Kata waits 3.0 s, this guest was given 9.0 s, because it took 3.0 s to boot, where hardware takes about 1.0 s";
 
     #[test]
-    fn what_is_slower_than_kata_waits_is_noted_with_both_numbers() {
+    fn a_wait_longer_than_katas_is_noted_with_both_numbers() {
         assert_eq!(wait().note_of(Duration::from_secs(3)), None);
         let noted = wait().note_of(Duration::from_secs(8)).unwrap();
         assert_eq!(noted, format!("the guest had it after 8.0 s: {NUMBERS}"));
@@ -213,7 +213,7 @@ mod tests {
 
     /// On hardware Kata's own deadline decides; a deadline of these tests is no requirement.
     #[test]
-    fn what_is_late_on_hardware_has_failed_where_kata_has_a_deadline() {
+    fn on_hardware_progress_beyond_katas_deadline_is_a_failure() {
         let env = FakeEnvironment::of("go-3.32").with("/boot/config-6.12", &["CONFIG_HOTPLUG_PCI=y\n"]);
         let late = |emulated: bool, wait: fn(&dyn Machine, Duration, &str) -> Wait, seen: Option<&str>| {
             let mut machine = FakeMachine::of("go-3.32");

@@ -5,7 +5,7 @@ use crate::check::message;
 
 #[test]
 #[cfg_attr(lacks = "mounting", ignore = "needs root that may mount")]
-fn what_a_kernel_does_passes() {
+fn bodies_pass_on_a_working_kernel() {
     for body in [
         guest_filters_packets_by_nftables,
         guest_translates_addresses_by_nftables,

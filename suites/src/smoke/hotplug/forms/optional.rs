@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn a_device_is_told_what_is_asked_for_and_nothing_else() {
+    fn a_device_has_exactly_the_requested_options() {
         let disk = Disk::first(Path::new("/d.img"));
         let of = |name: &str, options: Options| options.of_device(profile(name), &disk);
         for name in ["go-3.8", "go-3.32", "rs-4.1"] {
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn a_node_is_told_what_is_asked_for_and_nothing_else() {
+    fn a_node_has_exactly_the_requested_options() {
         let disk = Disk { read_only: true, aio: "native", ..Disk::first(Path::new("/d.vmdk")) };
         let plain = node(profile("rs-4.1"), &disk, "/d.vmdk");
         assert_eq!(Options::default().of_node(plain.clone()), plain);
