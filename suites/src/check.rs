@@ -58,8 +58,8 @@ impl Stop {
     }
 
     /// Returns a failure that blames the record for these statements: paths and names of packages.
-    pub fn blame_record<S: Into<String>>(said: impl IntoIterator<Item = S>, message: impl Into<String>) -> Stop {
-        Stop::failed(message.into(), Some(Component::Record), said.into_iter().map(Into::into).collect())
+    pub fn blame_record<S: Into<String>>(statements: impl IntoIterator<Item = S>, message: impl Into<String>) -> Stop {
+        Stop::failed(message.into(), Some(Component::Record), statements.into_iter().map(Into::into).collect())
     }
 
     /// Sets the grounds of a failure; any other stop is unchanged.

@@ -39,9 +39,9 @@ impl Namespace {
 
     /// Runs a step in the namespace and waits for its end.
     pub(crate) fn run(&self, work: impl FnOnce() -> Check + Send + 'static) -> Check {
-        let gone = || Stop::error("what was done in a network namespace panicked");
-        self.work.send(Box::new(work)).map_err(|_| gone())?;
-        self.done.recv().map_err(|_| gone())?
+        let panicked = || Stop::error("what was done in a network namespace panicked");
+        self.work.send(Box::new(work)).map_err(|_| panicked())?;
+        self.done.recv().map_err(|_| panicked())?
     }
 
     /// Returns the id of the thread in the namespace, by which the kernel identifies the namespace.

@@ -59,10 +59,10 @@ impl Netlink {
         messages.iter().for_each(|message| self.put(message, REQUEST, &mut bytes));
         after.iter().for_each(|message| self.put(message, 0x01, &mut bytes));
         self.send(&bytes)?;
-        let mut left = messages.len();
-        while left > 0 {
+        let mut unanswered = messages.len();
+        while unanswered > 0 {
             for (kind, body) in self.answers()? {
-                left = left.saturating_sub(usize::from(kind == ERROR && refused(&body)? == 0));
+                unanswered = unanswered.saturating_sub(usize::from(kind == ERROR && refused(&body)? == 0));
             }
         }
         Ok(())

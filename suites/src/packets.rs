@@ -88,11 +88,11 @@ fn comes_back_from(socket: &UdpSocket, there: SocketAddr, sent: &[u8]) -> io::Re
     let end = Instant::now() + Duration::from_secs(1);
     let mut buffer = [0; 2048];
     loop {
-        let left = end.saturating_duration_since(Instant::now());
-        if left.is_zero() {
+        let remaining = end.saturating_duration_since(Instant::now());
+        if remaining.is_zero() {
             return Ok(false);
         }
-        socket.set_read_timeout(Some(left))?;
+        socket.set_read_timeout(Some(remaining))?;
         match socket.recv_from(&mut buffer) {
             Ok((length, from)) if from == there && buffer[..length] == *sent => return Ok(true),
             Ok(_) => {}

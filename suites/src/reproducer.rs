@@ -115,8 +115,8 @@ mod tests {
         std::fs::write(&source, text).unwrap();
         let mut compiler = Command::new("cc");
         compiler.args(["-std=c99", "-pedantic", "-Wall", "-Wextra", "-Werror", "-o"]).arg(&program).arg(&source);
-        let said = run(&mut compiler);
-        assert!(said.status.success(), "{name}: {}", String::from_utf8_lossy(&said.stderr));
+        let output = run(&mut compiler);
+        assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
         program
     }
 
@@ -138,8 +138,8 @@ mod tests {
         for (name, text) in programs() {
             let (program, folder) = (compile(dir.path(), name, text), dir.path().join("folder"));
             std::fs::create_dir(&folder).unwrap();
-            let said = run(Command::new(&program).arg(&folder));
-            assert_eq!(said.status.code(), Some(0), "{name}: {}", String::from_utf8_lossy(&said.stdout));
+            let output = run(Command::new(&program).arg(&folder));
+            assert_eq!(output.status.code(), Some(0), "{name}: {}", String::from_utf8_lossy(&output.stdout));
             assert_eq!(run(Command::new(&program).arg("/nowhere")).status.code(), Some(2), "{name}");
             std::fs::remove_dir_all(&folder).unwrap();
         }
@@ -165,9 +165,9 @@ mod tests {
             std::fs::create_dir(&folder).unwrap();
             let mut strace = Command::new("strace");
             strace.args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("inject={lie}")]).arg(&program).arg(&folder);
-            let said = run(&mut strace);
-            let text = String::from_utf8_lossy(&said.stdout);
-            assert!(said.status.code() == Some(1) && text.contains(expected), "{name}: {text}");
+            let output = run(&mut strace);
+            let text = String::from_utf8_lossy(&output.stdout);
+            assert!(output.status.code() == Some(1) && text.contains(expected), "{name}: {text}");
             std::fs::remove_dir_all(&folder).unwrap();
         }
     }

@@ -20,14 +20,14 @@ pub fn tell_commit() {
     }
 }
 
-fn instructions(given: Option<&str>, root: &Path) -> Vec<String> {
+fn instructions(packagers: Option<&str>, root: &Path) -> Vec<String> {
     let mut lines = vec![format!("cargo::rerun-if-env-changed={VARIABLE}")];
-    let given = given.map(str::trim).filter(|given| is_a_name(given));
-    let known = match given {
+    let packagers = packagers.map(str::trim).filter(|packagers| is_a_name(packagers));
+    let known = match packagers {
         Some(_) => None,
         None => of_git(root),
     };
-    let commit = given.or(known.as_ref().map(|known| known.commit.as_str())).unwrap_or(UNKNOWN);
+    let commit = packagers.or(known.as_ref().map(|known| known.commit.as_str())).unwrap_or(UNKNOWN);
     lines.push(format!("cargo::rustc-env={VARIABLE}={commit}"));
     // With a path that does not exist, cargo would run the script at each build.
     let watched = known.iter().flat_map(|known| &known.changes_with).filter(|path| root.join(path).exists());
@@ -54,8 +54,8 @@ fn of_git(root: &Path) -> Option<Known> {
     let mut git = Command::new("git");
     git.arg("-C").arg(root).env_remove("GIT_DIR").env_remove("GIT_WORK_TREE");
     git.args(["rev-parse", "--show-toplevel", "--git-path", "HEAD", "--git-path", "logs/HEAD", "--short=12", "HEAD"]);
-    let said = git.output().ok().filter(|said| said.status.success())?;
-    let text = String::from_utf8(said.stdout).ok()?;
+    let output = git.output().ok().filter(|output| output.status.success())?;
+    let text = String::from_utf8(output.stdout).ok()?;
     let [top, head, log, commit] = text.lines().collect::<Vec<_>>()[..] else { return None };
     let is_ours = Path::new(top).canonicalize().ok()? == root.canonicalize().ok()?;
     let changes_with = vec![head.to_owned(), log.to_owned()];

@@ -201,12 +201,12 @@ mod tests {
         #[test]
         fn frames_are_found_between_foreign_bytes(
             payloads in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..200), 1..5),
-            babble in "[ -~\n]{0,40}",
+            foreign in "[ -~\n]{0,40}",
             chunk in 1usize..50,
         ) {
             let mut bytes = Vec::new();
             for payload in &payloads {
-                bytes.extend_from_slice(babble.as_bytes());
+                bytes.extend_from_slice(foreign.as_bytes());
                 bytes.extend_from_slice(&encode(payload).unwrap());
             }
             prop_assert_eq!(decode_all(&bytes, chunk), payloads);

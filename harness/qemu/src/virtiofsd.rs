@@ -136,7 +136,7 @@ mod tests {
 
     #[test]
     fn a_setting_replaces_or_adds_an_argument() {
-        let said = |name: &str, setting| {
+        let changed_arguments = |name: &str, setting| {
             let mut launch = launch(Profile::find(name).unwrap(), &daemon());
             let before = launch.argv();
             apply_to_daemon(&mut launch, &[Deviation::DaemonSetting { setting }]).unwrap();
@@ -154,7 +154,7 @@ mod tests {
             DaemonSetting::XattrMap,
         ];
         let lines = settings.iter().flat_map(|setting| {
-            ["go-3.1", "go-3.32", "rs-4.1"].map(|name| format!("{name} {setting:?}: {}", said(name, *setting)))
+            ["go-3.1", "go-3.32", "rs-4.1"].map(|name| format!("{name} {setting:?}: {}", changed_arguments(name, *setting)))
         });
         insta::assert_snapshot!(lines.collect::<Vec<_>>().join("\n"), @r"
         go-3.1 CacheNever: cache=never (+0)

@@ -95,12 +95,12 @@ fn connect(launch: &Launch, dir: &Path) -> (Started, Qmp<UnixStream>) {
     match Qmp::connect(stream, DEADLINE) {
         Ok(qmp) => (qemu, qmp),
         Err(error) => {
-            let mut said = String::new();
+            let mut errors = String::new();
             if let Some(mut stderr) = qemu.0.stderr.take() {
                 let _ = qemu.0.kill();
-                let _ = std::io::Read::read_to_string(&mut stderr, &mut said);
+                let _ = std::io::Read::read_to_string(&mut stderr, &mut errors);
             }
-            panic!("{}: {error}: {said}\n{}", launch.profile, launch.argv().join(" "));
+            panic!("{}: {error}: {errors}\n{}", launch.profile, launch.argv().join(" "));
         }
     }
 }
@@ -190,9 +190,9 @@ fn without_the_cpu_model_deviation_qemu_refuses_the_arguments() {
     let stream = UnixStream::connect(&socket).unwrap();
     let mut qemu = start(&launch, dir, listener);
     assert!(matches!(Qmp::connect(stream, DEADLINE), Err(QmpError::Closed { .. })));
-    let mut said = String::new();
-    std::io::Read::read_to_string(qemu.0.stderr.as_mut().unwrap(), &mut said).unwrap();
-    assert!(said.contains("CPU model 'host' requires KVM"), "{said}");
+    let mut stderr = String::new();
+    std::io::Read::read_to_string(qemu.0.stderr.as_mut().unwrap(), &mut stderr).unwrap();
+    assert!(stderr.contains("CPU model 'host' requires KVM"), "{stderr}");
 }
 
 /// The C daemon of QEMU 7.2 accepts the arguments of the oldest family and refuses all others.
@@ -201,8 +201,8 @@ fn without_the_cpu_model_deviation_qemu_refuses_the_arguments() {
 fn the_c_daemon_accepts_only_the_oldest_familys_arguments() {
     let path = "/usr/lib/qemu/virtiofsd";
     let version = Command::new(path).arg("--version").output().unwrap();
-    let said = String::from_utf8_lossy(&version.stdout);
-    assert!(said.contains("virtiofsd version"), "{path} is not the C daemon: {said}");
+    let stdout = String::from_utf8_lossy(&version.stdout);
+    assert!(stdout.contains("virtiofsd version"), "{path} is not the C daemon: {stdout}");
     for profile in Profile::all() {
         let dir = tempfile::tempdir().unwrap();
         let dir = dir.path();
@@ -220,11 +220,11 @@ fn the_c_daemon_accepts_only_the_oldest_familys_arguments() {
             .stdin(OwnedFd::from(listener))
             .output()
             .unwrap();
-        let said = String::from_utf8_lossy(&output.stderr);
+        let stderr = String::from_utf8_lossy(&output.stderr);
         assert_eq!(
-            said.contains("fuse: unknown option") || said.contains("fuse: invalid argument"),
+            stderr.contains("fuse: unknown option") || stderr.contains("fuse: invalid argument"),
             profile.virtiofsd.style != DaemonStyle::DashO,
-            "{}: {said}",
+            "{}: {stderr}",
             profile.name
         );
     }

@@ -96,8 +96,8 @@ fn options_of(fragment: &Fragment, found: &[(String, &str, usize)]) -> Vec<(Opti
         Some(ours) => Some((Some(*line), format!("{name} is {value}, and {ours} in the options"))),
         None => Some((Some(*line), format!("{name}={value} is not among the options"))),
     });
-    let gone = ours.keys().filter(|name| !theirs.contains_key(*name));
-    changed.chain(gone.map(|name| (None, format!("{name} is gone, and among the options")))).collect()
+    let missing = ours.keys().filter(|name| !theirs.contains_key(*name));
+    changed.chain(missing.map(|name| (None, format!("{name} is gone, and among the options")))).collect()
 }
 
 /// Returns the difference between the options and the header of a common fragment, which names architectures that it is
@@ -177,10 +177,10 @@ mod tests {
     #[test]
     fn excluded_architectures_and_guests_are_compared_too() {
         let for_all = A.replace("# !s390x !riscv\n", "");
-        let said = compared(&kata(""), &[("common/a.conf", for_all.as_str()), MAY]).0;
-        assert!(said[0].ends_with("it is not for [], and not for [s390x] in the options"), "{said:?}");
+        let differences = compared(&kata(""), &[("common/a.conf", for_all.as_str()), MAY]).0;
+        assert!(differences[0].ends_with("it is not for [], and not for [s390x] in the options"), "{differences:?}");
         let hidden = A.replace("!s390x", "!s390x !confidential");
-        let said = compared(&kata(""), &[("common/a.conf", hidden.as_str()), MAY]).0;
-        assert!(said[0].ends_with("whether it is for confidential guests differs from the options"), "{said:?}");
+        let differences = compared(&kata(""), &[("common/a.conf", hidden.as_str()), MAY]).0;
+        assert!(differences[0].ends_with("whether it is for confidential guests differs from the options"), "{differences:?}");
     }
 }

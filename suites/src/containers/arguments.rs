@@ -30,10 +30,10 @@ fn differences(expected: &[String], seen: &[String]) -> Vec<String> {
     let expected = options(expected);
     let mut unmatched = options(seen);
     let mut lines = Vec::new();
-    for wanted in &expected {
-        match unmatched.iter().position(|option| matches(wanted, option)) {
+    for expected_option in &expected {
+        match unmatched.iter().position(|option| matches(expected_option, option)) {
             Some(at) => drop(unmatched.remove(at)),
-            None => lines.push(format!("missing {wanted}")),
+            None => lines.push(format!("missing {expected_option}")),
         }
     }
     lines.extend(unmatched.iter().map(|option| format!("unexpected {option}")));

@@ -117,9 +117,9 @@ pub fn pjdfstest_failures(site: &Site) -> Result<Vec<String>, Stop> {
     let argv = argv.map(|word| word.display().to_string());
     // Plain text, without back traces that hide the names.
     let variables = [("NO_COLOR", "1"), ("RUST_BACKTRACE", "0")];
-    let ran = (site.run)(&argv.each_ref().map(String::as_str), &variables, DEADLINE)?;
-    let how = ran.code.map_or("a signal".to_owned(), |code| format!("exit code {code}"));
-    parse(&format!("{}\n{}", ran.stdout, ran.stderr))
+    let output = (site.run)(&argv.each_ref().map(String::as_str), &variables, DEADLINE)?;
+    let how = output.code.map_or("a signal".to_owned(), |code| format!("exit code {code}"));
+    parse(&format!("{}\n{}", output.stdout, output.stderr))
         .map_err(|why| Stop::error(format!("pjdfstest ended with {how}: {why}")))
         .map(|failures| failures.into_iter().filter(|name| !NEED_A_SYSTEM.contains(&name.as_str())).collect())
 }

@@ -151,8 +151,8 @@ fn group(env: &dyn EnvironmentSide, name: &str) -> Result<Group, Stop> {
 const LIMITED: [&str; 4] = ["cpu", "cpuset", "memory", "pids"];
 
 fn is_writable(folder: &str) -> Check {
-    let asked = rustix::fs::access(folder, rustix::fs::Access::WRITE_OK);
-    asked.map_err(|e| Stop::skip(format!("the environment's cgroups cannot be written to: {folder}: {e}")))
+    let access = rustix::fs::access(folder, rustix::fs::Access::WRITE_OK);
+    access.map_err(|e| Stop::skip(format!("the environment's cgroups cannot be written to: {folder}: {e}")))
 }
 
 /// Returns the mount points of these version 1 controllers, alone or together with others.

@@ -26,10 +26,10 @@ pub(super) static ROWS: &[Row] = &[
 /// only, which is noted.
 fn rules_of_kata_runtime_check_hold(env: &dyn EnvironmentSide) -> Check {
     let cpu = Cpu::of(env)?;
-    let asked = cpu.virtualization().ok_or_else(|| Stop::skip("the environment's processor is unknown to Kata"))?;
-    let missing: Vec<&str> = asked.flags.iter().copied().filter(|f| !cpu.has(f)).collect();
+    let required = cpu.virtualization().ok_or_else(|| Stop::skip("the environment's processor is unknown to Kata"))?;
+    let missing: Vec<&str> = required.flags.iter().copied().filter(|f| !cpu.has(f)).collect();
     ensure!(missing.is_empty(), "the CPU lacks {}", missing.join(", "));
-    load(env, &[asked.modules, asked.vhost].concat())?;
+    load(env, &[required.modules, required.vhost].concat())?;
     if load(env, &["vhost_vsock"]).is_err() {
         env.note("kata-runtime check would warn: vhost_vsock is missing".to_owned());
     }

@@ -57,22 +57,22 @@ fn kernel_boots_to_userspace(machine: &mut dyn Machine) -> Check {
 /// The expected values come from the arguments of the profile: QEMU's own report would show what it gave, not what was
 /// asked for.
 fn guest_has_the_cpus_and_memory_asked_for(machine: &mut dyn Machine) -> Check {
-    let asked = &machine.profile().qemu;
-    let (vcpus, asked_mib) = (asked.vcpus, asked.memory_mib);
+    let requested = &machine.profile().qemu;
+    let (vcpus, requested_mib) = (requested.vcpus, requested.memory_mib);
     cpus_work(machine, vcpus)?;
     let total_kib = memory_kib(machine)?;
-    let share = total_kib as f64 / 1024.0 / f64::from(asked_mib);
-    ensure!((0.80..=1.0).contains(&share), "{asked_mib} MiB were asked for, the guest sees {} MiB", total_kib / 1024);
+    let share = total_kib as f64 / 1024.0 / f64::from(requested_mib);
+    ensure!((0.80..=1.0).contains(&share), "{requested_mib} MiB were asked for, the guest sees {} MiB", total_kib / 1024);
     Ok(())
 }
 
 /// Checks that as many CPUs as requested are online, and that a thread bound to each ran on it.
-pub(super) fn cpus_work(machine: &mut dyn Machine, asked: u32) -> Check {
+pub(super) fn cpus_work(machine: &mut dyn Machine, requested: u32) -> Check {
     let online = read(machine, "/sys/devices/system/cpu/online")?;
     let worked = machine.ask(Question::WorkOnEachCpu)?.cpus("working on each CPU of the guest")?;
     ensure!(
-        worked.iter().copied().eq(0..asked as usize),
-        "{asked} CPUs were asked for, online are {:?}, and those that did work are {worked:?}",
+        worked.iter().copied().eq(0..requested as usize),
+        "{requested} CPUs were asked for, online are {:?}, and those that did work are {worked:?}",
         online.trim()
     );
     Ok(())
@@ -126,11 +126,11 @@ mod tests {
     fn cpus_and_memory_are_compared_with_the_arguments_not_with_qmp() {
         let mut machine = FakeMachine::of("go-3.32");
         machine.files.insert("/sys/devices/system/cpu/online".to_owned(), "0\n".to_owned());
-        let check = |machine: &mut FakeMachine, given_mib: u64| {
+        let check = |machine: &mut FakeMachine, actual_mib: u64| {
             // The kernel keeps about a twentieth for itself.
-            let meminfo = format!("MemTotal:       {} kB\n", given_mib * 1024 / 20 * 19);
+            let meminfo = format!("MemTotal:       {} kB\n", actual_mib * 1024 / 20 * 19);
             machine.files.insert("/proc/meminfo".to_owned(), meminfo);
-            machine.qmp = Box::new(move |_, _| Ok(json!({ "base-memory": given_mib << 20 })));
+            machine.qmp = Box::new(move |_, _| Ok(json!({ "base-memory": actual_mib << 20 })));
             guest_has_the_cpus_and_memory_asked_for(machine)
         };
         assert_eq!(check(&mut machine, 2048), Ok(()));

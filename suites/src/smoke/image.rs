@@ -307,13 +307,13 @@ impl ScratchImage {
         }
         File::create(&filesystem).and_then(|file| file.set_len(layout::PARTITION_BYTES)).map_err(failed)?;
         let paths = [&tree, &filesystem].map(|path| path.to_string_lossy().into_owned());
-        let ran = env.run(
+        let output = env.run(
             &["mke2fs", "-q", "-F", "-t", "ext4", "-b", "4096", "-d", &paths[0], &paths[1]],
             Duration::from_secs(60),
         )?;
-        let made = match ran.ok() {
+        let made = match output.ok() {
             true => image.assemble(&filesystem).map_err(failed),
-            false => Err(Stop::error(format!("making an image: mke2fs: {}", ran.tail()))),
+            false => Err(Stop::error(format!("making an image: mke2fs: {}", output.tail()))),
         };
         let _ = fs::remove_dir_all(&tree);
         let _ = fs::remove_file(&filesystem);

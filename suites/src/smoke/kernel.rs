@@ -136,8 +136,8 @@ fn consequence(judged: &Judged<'_>) -> Option<String> {
         0 => String::new(),
         more => format!(" and {more} more"),
     };
-    let told = missing.iter().take(TOLD).map(String::as_str).collect::<Vec<_>>().join(", ");
-    (!missing.is_empty()).then(|| format!("{}: {told}{more}; without it, {}", of.name, of.without))
+    let names = missing.iter().take(TOLD).map(String::as_str).collect::<Vec<_>>().join(", ");
+    (!missing.is_empty()).then(|| format!("{}: {names}{more}; without it, {}", of.name, of.without))
 }
 
 /// The kernel has the drivers that the guest needs before its agent runs: the PCI transport and the console.

@@ -74,13 +74,13 @@ fn is_given_back(env: &dyn EnvironmentSide, machine: &mut dyn Machine, peak: u64
     let what = format!("QEMU gave {GIVEN_BACK} of its {peak} MiB back to the host");
     let wait = Wait::of_test(machine, Duration::from_secs(15), &what);
     let back = |machine: &mut dyn Machine| Ok::<u64, Stop>(peak.saturating_sub(resident_mib(env, machine, "VmRSS")?));
-    let given = |machine: &mut dyn Machine| Ok((back(machine)? >= GIVEN_BACK).then_some(()));
+    let has_returned = |machine: &mut dyn Machine| Ok((back(machine)? >= GIVEN_BACK).then_some(()));
     let progress = |machine: &mut dyn Machine| {
         let back = back(machine)?;
         // More than QEMU itself would free.
         Ok((back > 32).then(|| format!("it has given {back} MiB back")))
     };
-    within(env, machine, &wait, FOR_REPORTING, given, progress)
+    within(env, machine, &wait, FOR_REPORTING, has_returned, progress)
 }
 
 /// Returns a number in QEMU's status, MiB: `VmRSS` is its memory now, `VmHWM` its peak.
@@ -189,8 +189,8 @@ impl Reserved<'_> {
 
     fn set(&self, pages: u64) -> Check {
         let script = format!("echo {pages} > {PAGES}");
-        let ran = self.env.run(&["sh", "-c", &script], Duration::from_secs(30))?;
-        if ran.ok() { Ok(()) } else { Err(Stop::error(format!("making huge pages: {}", ran.tail()))) }
+        let output = self.env.run(&["sh", "-c", &script], Duration::from_secs(30))?;
+        if output.ok() { Ok(()) } else { Err(Stop::error(format!("making huge pages: {}", output.tail()))) }
     }
 }
 

@@ -52,8 +52,8 @@ fn query_cpus_fast_is_parsed(machine: &mut dyn Machine) -> Check {
         QueryThreads::QueryCpusFast => reply::<Vec<qapi::CpuInfoFast>, Vec<go::CpuInfoFast>>(machine, threads.name())?,
     };
     let count = cpus.as_array().map_or(0, Vec::len);
-    let asked = machine.profile().qemu.vcpus;
-    ensure!(u32::try_from(count) == Ok(asked), "{asked} CPUs were asked for, QMP lists {count}");
+    let requested = machine.profile().qemu.vcpus;
+    ensure!(u32::try_from(count) == Ok(requested), "{requested} CPUs were asked for, QMP lists {count}");
     Ok(())
 }
 

@@ -182,8 +182,8 @@ fn can_tell_of_its_panic(machine: &mut dyn Machine) -> Check {
 /// Checks that the event arrives, and that QEMU reports the guest as panicked.
 fn tells_of_its_panic(machine: &mut dyn Machine) -> Check {
     let deadline = Wait::of_test(machine, Duration::from_secs(10), "").scaled();
-    let told = machine.wait_for_event("GUEST_PANICKED", deadline)?;
-    ensure!(told.is_some(), "the guest's kernel was made to panic, and no GUEST_PANICKED came within {deadline:.1?}");
+    let event = machine.wait_for_event("GUEST_PANICKED", deadline)?;
+    ensure!(event.is_some(), "the guest's kernel was made to panic, and no GUEST_PANICKED came within {deadline:.1?}");
     let status = reply::<qapi::StatusInfo, go::StatusInfo>(machine, "query-status")?;
     ensure!(
         status.get("status") == Some(&json!("guest-panicked")),

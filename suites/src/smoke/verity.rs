@@ -138,19 +138,19 @@ mod tests {
         let data = words();
         assert_eq!(data.len(), BLOCKS * BLOCK);
         let hashes = Hashes::of(data.as_bytes());
-        let told = |devices: &[(&str, &str)]| {
+        let checked_with = |devices: &[(&str, &str)]| {
             let mut machine = FakeMachine::of("go-3.32");
             machine.files = devices.iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned())).collect();
             is_checked(&mut machine, &data, &hashes)
         };
-        assert_eq!(told(&[("/dev/dm-0", &*data)]), Ok(()));
+        assert_eq!(checked_with(&[("/dev/dm-0", &*data)]), Ok(()));
         for (devices, word) in [
             (&[("/dev/dm-0", "other")][..], "differs"),
             (&[("/dev/dm-0", &*data), ("/dev/dm-1", &*data)][..], "a byte was changed"),
             (&[("/dev/dm-0", &*data), ("/dev/dm-2", &*data)][..], "another root hash"),
         ] {
-            let said = message(told(devices));
-            assert!(said.contains(word), "{said}");
+            let error = message(checked_with(devices));
+            assert!(error.contains(word), "{error}");
         }
     }
 

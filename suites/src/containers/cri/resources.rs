@@ -160,8 +160,8 @@ fn is_plugged(containers: &dyn Containers, what: &str) -> Result<bool, Stop> {
 /// Returns the memory of the kernel that a container runs on, in MiB.
 fn kernels_memory(container: &dyn PodProcess) -> Result<u64, Stop> {
     let read = container.exec(&["read", "/proc/meminfo"])?;
-    let untold = || Stop::fail(format!("a container cannot read the kernel's memory: {}", read.summary()));
-    memory_of(&read.text()).ok_or_else(untold)
+    let unreadable = || Stop::fail(format!("a container cannot read the kernel's memory: {}", read.summary()));
+    memory_of(&read.text()).ok_or_else(unreadable)
 }
 
 /// Returns `MemTotal` of `/proc/meminfo`, in MiB.

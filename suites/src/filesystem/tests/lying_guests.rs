@@ -47,7 +47,7 @@ impl GuestSide for Liar {
     }
 }
 
-fn told(name: &str, lie: Lie) -> Check {
+fn run_with(name: &str, lie: Lie) -> Check {
     run_pair(name, |root| Liar {
         honest: Loopback::new(root),
         lie,
@@ -59,7 +59,7 @@ fn told(name: &str, lie: Lie) -> Check {
 
 #[track_caller]
 fn must_be_found(name: &str, lie: Lie, word: &str) {
-    match told(name, lie) {
+    match run_with(name, lie) {
         Err(Stop::Fail { message, .. }) => assert!(message.contains(word), "{name}: expected {word:?} in {message:?}"),
         other => panic!("{name}: expected a failure that says {word:?}, got {other:?}"),
     }
@@ -88,7 +88,7 @@ fn a_daemon_that_keeps_a_descriptor_for_each_known_file_is_found() {
     must_be_found(body, refusal, "EIO");
     // The count is a measurement; a read that the guest refuses says nothing about descriptors.
     for (lie, expected) in [(lie, Grounds::Measured), (refusal, Grounds::Waited)] {
-        let Err(Stop::Fail { grounds, message, .. }) = told(body, lie) else { panic!("it was found before") };
+        let Err(Stop::Fail { grounds, message, .. }) = run_with(body, lie) else { panic!("it was found before") };
         assert_eq!(grounds, expected, "{message}");
     }
 }
@@ -347,12 +347,12 @@ fn a_bad_end_is_found_and_blames_the_component_at_fault() {
         ("random_writes_survive_killing_the_vmm", |guest| guest.forgets = true, "is of round 0", None),
     ];
     for (name, way, word, expected) in ways {
-        let told = run_pair(name, |root| {
+        let outcome = run_pair(name, |root| {
             let mut guest = Bereaved::new(root);
             way(&mut guest);
             guest
         });
-        match told {
+        match outcome {
             Err(Stop::Fail { message, blames, .. }) => {
                 assert!(message.contains(word), "{name}: expected {word:?} in {message:?}");
                 assert_eq!(blames, expected, "{name}: {message}");

@@ -40,8 +40,8 @@ fn rules_hold_natively_and_absent_rules_are_found() {
         message(held(&program::NO_RULES)),
         "the rules of a group deny to write /dev/zero, and the kernel answers 0"
     );
-    let said = message(held(&[]));
-    assert!(said.starts_with("loading a program of rules on devices: "), "{said}");
+    let error = message(held(&[]));
+    assert!(error.starts_with("loading a program of rules on devices: "), "{error}");
 }
 
 /// Returns the verdict on rules under which the kernel answers in this way.
@@ -61,11 +61,11 @@ fn the_kernels_answers_are_judged_by_the_rules() {
         _ => 0,
     };
     assert_eq!(judged(&refused), Ok(()));
-    let said = |by: &dyn Fn(&str, &str) -> i32| message(judged(by));
-    assert_eq!(said(&|_, _| 0), "the rules of a group deny to write /dev/zero, and the kernel answers 0");
-    assert_eq!(said(&|_, _| libc::EPERM), "the rules of a group allow to read /dev/null, and the kernel answers 1");
+    let error = |by: &dyn Fn(&str, &str) -> i32| message(judged(by));
+    assert_eq!(error(&|_, _| 0), "the rules of a group deny to write /dev/zero, and the kernel answers 0");
+    assert_eq!(error(&|_, _| libc::EPERM), "the rules of a group allow to read /dev/null, and the kernel answers 1");
     let other = |way: &str, device: &str| if refused(way, device) == 0 { 0 } else { libc::EACCES };
-    assert_eq!(said(&other), "the rules of a group deny to write /dev/zero, and the kernel answers 13");
+    assert_eq!(error(&other), "the rules of a group deny to write /dev/zero, and the kernel answers 13");
 }
 
 #[test]

@@ -18,8 +18,8 @@ fn a_generated_erofs_mounts_and_a_damaged_one_is_found() {
     image[3 * 4096] ^= 1;
     assert!(message(read_only_erofs(dir.path(), &image)).starts_with("a file of an EROFS reads as"));
     image[1024] ^= 1;
-    let said = message(read_only_erofs(dir.path(), &image));
-    assert!(said.starts_with("mounting /dev/loop") && said.contains(" as erofs: "), "{said}");
+    let error = message(read_only_erofs(dir.path(), &image));
+    assert!(error.starts_with("mounting /dev/loop") && error.contains(" as erofs: "), "{error}");
 }
 
 #[test]
@@ -30,8 +30,8 @@ fn a_generated_xfs_mounts_and_a_damaged_one_is_found() {
     assert_eq!(kept_by_xfs(dir.path(), &image), Ok(()));
     // Change a byte of the root directory's inode, whose checksum is then wrong.
     image[8 * 4096 + 200] ^= 1;
-    let said = message(kept_by_xfs(dir.path(), &image));
-    assert!(said.contains(" as xfs: "), "{said}");
+    let error = message(kept_by_xfs(dir.path(), &image));
+    assert!(error.contains(" as xfs: "), "{error}");
 }
 
 #[test]

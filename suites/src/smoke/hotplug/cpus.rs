@@ -124,8 +124,8 @@ mod tests {
             let slot = free_slot(&mut with_slots(profile, &[core(1), core(0)]), 1, 2).unwrap();
             assert_eq!(slot["props"], core(1), "{profile}");
             let lacking = free_slot(&mut with_slots(profile, &[core(0)]), 1, 4).unwrap_err();
-            let said = "QEMU was asked for 4 CPUs, 1 of them at start, and has 1 slots, 0 of them free";
-            assert_eq!(lacking, Stop::fail(said), "{profile}");
+            let message = "QEMU was asked for 4 CPUs, 1 of them at start, and has 1 slots, 0 of them free";
+            assert_eq!(lacking, Stop::fail(message), "{profile}");
         }
     }
 

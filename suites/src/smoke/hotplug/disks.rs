@@ -140,8 +140,8 @@ fn is_read_only(machine: &mut dyn Machine, name: &str, full_of: char) -> Check {
         content.len(),
         content.chars().take(16).collect::<String>()
     );
-    let told = read(machine, &format!("/sys/class/block/{name}/ro"))?;
-    ensure!(told.trim() == "1", "{device} was plugged read-only, and the guest takes it for one that can be written");
+    let flag = read(machine, &format!("/sys/class/block/{name}/ro"))?;
+    ensure!(flag.trim() == "1", "{device} was plugged read-only, and the guest takes it for one that can be written");
     let written = machine.ask(Question::Write { path: device.clone(), text: "scribble".into() })?.text("").is_ok();
     ensure!(!written, "the guest has written to {device}, which was plugged read-only");
     Ok(())
@@ -219,8 +219,8 @@ mod tests {
         let full = "r".repeat(SMALL);
         let judged = |mut machine: FakeMachine| is_read_only(&mut machine, "sda", 'r');
         assert_eq!(judged(guest(&full, "1", false)), Ok(()));
-        let told = Stop::fail("/dev/sda was plugged read-only, and the guest takes it for one that can be written");
-        assert_eq!(judged(guest(&full, "0", false)), Err(told));
+        let marked_writable = Stop::fail("/dev/sda was plugged read-only, and the guest takes it for one that can be written");
+        assert_eq!(judged(guest(&full, "0", false)), Err(marked_writable));
         let written = Stop::fail("the guest has written to /dev/sda, which was plugged read-only");
         assert_eq!(judged(guest(&full, "1", true)), Err(written));
         assert!(judged(guest(&full.replace('r', "x"), "1", false)).is_err());

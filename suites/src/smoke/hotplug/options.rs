@@ -183,11 +183,11 @@ fn plugged_disk_has_the_sectors_asked_for(env: &dyn EnvironmentSide) -> Check {
     let disk = ScratchDisk::new()?;
     let options = Options { sectors: Some(SECTORS), ..Options::default() };
     let (_, name) = plugged(env, machine, &Disk::first(&disk.0), options)?;
-    for (kind, asked) in ["logical", "physical"].into_iter().zip(SECTORS) {
+    for (kind, requested) in ["logical", "physical"].into_iter().zip(SECTORS) {
         let seen = read(machine, &format!("/sys/class/block/{name}/queue/{kind}_block_size"))?;
         ensure!(
-            seen.trim() == asked.to_string(),
-            "a disk was plugged with {kind}_block_size {asked}, and the guest sees {:?}",
+            seen.trim() == requested.to_string(),
+            "a disk was plugged with {kind}_block_size {requested}, and the guest sees {:?}",
             seen.trim()
         );
     }
@@ -326,9 +326,9 @@ fn several_files_are_one_disk_by_vmdk(env: &dyn EnvironmentSide) -> Check {
         "two files of {SMALL} bytes are one disk by vmdk, whose {} bytes differ from theirs in the guest",
         content.len()
     );
-    let told = read(machine, &format!("/sys/class/block/{name}/ro"))?;
+    let flag = read(machine, &format!("/sys/class/block/{name}/ro"))?;
     ensure!(
-        told.trim() == "1",
+        flag.trim() == "1",
         "a disk by vmdk was plugged read-only, and the guest takes it for one that can be written"
     );
     unplugged(machine, &id)

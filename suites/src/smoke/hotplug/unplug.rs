@@ -48,7 +48,7 @@ pub(super) fn delete(machine: &mut dyn Machine, id: &str, by: By<'_>) -> Result<
         By::Button(has) => (true, Some(has)),
     };
     let deadline = Wait::new(machine, LET_GO, "").scaled();
-    let (said, counted) = ((machine.serial(), machine.console()), interrupts(machine));
+    let (logs, counted) = ((machine.serial(), machine.console()), interrupts(machine));
     machine.qmp("device_del", json!({ "id": id }))?;
     if is_deleted(machine, id, deadline)? {
         return Ok(None);
@@ -74,17 +74,17 @@ pub(super) fn delete(machine: &mut dyn Machine, id: &str, by: By<'_>) -> Result<
         None => None,
     };
     let asked = counted.map(|before| interrupts(machine).is_some_and(|now| now != before));
-    let slow = machine.is_emulated() && (machine.serial(), machine.console()) != said;
+    let slow = machine.is_emulated() && (machine.serial(), machine.console()) != logs;
     Err(undeleted(&what, &Facts { qemu_has, guest_has, asked, slow }))
 }
 
 /// Returns the guest's serial log before a device is plugged, and adds a note about facts that may matter later.
 pub(super) fn before_plug(env: &dyn EnvironmentSide, machine: &dyn Machine) -> String {
-    let said = machine.serial();
-    if an_empty_slot_had_a_link(&said) {
+    let log = machine.serial();
+    if an_empty_slot_had_a_link(&log) {
         env.note("QEMU's root port said, before the plug, that the link of its empty slot was up".to_owned());
     }
-    said
+    log
 }
 
 /// Waits until the guest must have decided about a plugged device, and checks that the guest has kept it.
@@ -95,8 +95,8 @@ pub(super) fn stays(machine: &mut dyn Machine, id: &str, before: &str, guest_has
     if guest_has(machine)? {
         return Ok(());
     }
-    let said = machine.serial();
-    let since = said.strip_prefix(before).unwrap_or(&said);
+    let log = machine.serial();
+    let since = log.strip_prefix(before).unwrap_or(&log);
     let qemu_has = qemu_has(machine, id)?;
     Err(dropped(an_empty_slot_had_a_link(before), said_by_pciehp(since, "Powering off due to button press"), qemu_has))
 }
@@ -139,8 +139,8 @@ fn dropped(empty_link_was_up: bool, switched_off: bool, qemu_has: bool) -> Stop 
 fn is_deleted(machine: &mut dyn Machine, id: &str, deadline: Duration) -> Result<bool, Stop> {
     let end = Instant::now() + deadline;
     loop {
-        let left = end.saturating_duration_since(Instant::now());
-        match machine.wait_for_event("DEVICE_DELETED", left)? {
+        let remaining = end.saturating_duration_since(Instant::now());
+        match machine.wait_for_event("DEVICE_DELETED", remaining)? {
             Some(event) if event.pointer("/data/device") == Some(&json!(id)) => return Ok(true),
             Some(_) => {}
             None => return Ok(false),

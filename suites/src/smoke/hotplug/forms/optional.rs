@@ -48,8 +48,8 @@ impl Options {
 
     fn of_device(&self, profile: &Profile, disk: &Disk<'_>) -> Value {
         let mut device = pci_disk(profile);
-        if let (Some(queues), Some(said)) = (self.queues, device.get_mut("num-queues")) {
-            *said = if said.is_string() { json!(queues.to_string()) } else { json!(queues) };
+        if let (Some(queues), Some(value)) = (self.queues, device.get_mut("num-queues")) {
+            *value = if value.is_string() { json!(queues.to_string()) } else { json!(queues) };
         }
         if let Some([logical, physical]) = self.sectors {
             device["logical_block_size"] = json!(logical);
@@ -62,8 +62,8 @@ impl Options {
             device["iothread"] = json!(IO_THREAD);
         }
         // Rust sets share-rw only for writable disks.
-        if let (true, false, Some(said)) = (disk.read_only, is_go(profile), device.as_object_mut()) {
-            said.remove("share-rw");
+        if let (true, false, Some(value)) = (disk.read_only, is_go(profile), device.as_object_mut()) {
+            value.remove("share-rw");
         }
         device
     }
