@@ -47,7 +47,7 @@ pub struct Decoder {
     /// Bytes received.
     taken: u64,
     /// Bytes that were read for checksums that were wrong.
-    in_vain: u64,
+    wasted: u64,
     /// Bytes examined or moved.
     work: u64,
     /// Bytes skipped because they belonged to no frame.
@@ -91,8 +91,8 @@ impl Decoder {
             let payload = &frame[HEADER..HEADER + length];
             self.work += length as u64;
             if crc32fast::hash(payload) != word(&frame[8..12]) {
-                self.in_vain += length as u64;
-                let patient = self.in_vain <= PATIENCE * self.taken;
+                self.wasted += length as u64;
+                let patient = self.wasted <= PATIENCE * self.taken;
                 self.skip(if patient { 1 } else { HEADER + length });
                 continue;
             }

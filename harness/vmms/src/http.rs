@@ -127,7 +127,7 @@ impl Request {
         let mut seen: Vec<u8> = Vec::new();
         let mut chunk = [0; 4096];
         loop {
-            if let Some(answer) = whole(&seen) {
+            if let Some(answer) = parse_response(&seen) {
                 return Ok(answer);
             }
             let read = before(stream).and_then(|()| stream.read(&mut chunk));
@@ -142,7 +142,7 @@ impl Request {
 }
 
 /// Parses an answer that has arrived completely.
-fn whole(seen: &[u8]) -> Option<Response> {
+fn parse_response(seen: &[u8]) -> Option<Response> {
     let head_ends = seen.windows(4).position(|four| four == b"\r\n\r\n")?;
     let head = std::str::from_utf8(&seen[..head_ends]).ok()?;
     let mut lines = head.split("\r\n");
@@ -212,6 +212,6 @@ mod tests {
         let flood = Request::get("/").answer(&mut io::repeat(b'x'), |_| Ok(()));
         assert!(matches!(flood, Err(HttpError::Answer { .. })));
         let lie = "HTTP/1.1 200 OK\r\nContent-Length: many\r\n\r\nhello";
-        assert_eq!(whole(lie.as_bytes()), None);
+        assert_eq!(parse_response(lie.as_bytes()), None);
     }
 }

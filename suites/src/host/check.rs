@@ -64,7 +64,7 @@ fn rules_of_kata_ctl_check_hold(env: &dyn EnvironmentSide) -> Check {
             Err(_) => absent.push(format!("{module} has no parameter {parameter}")),
         }
     }
-    are_as_wanted(&wrong, &absent)?;
+    parameters_are_right(&wrong, &absent)?;
     for module in ["vhost", "vhost_net", "vhost_vsock"].into_iter().filter(|module| !is_loaded(module)) {
         env.note(format!("kata-ctl check would warn: {module} is not loaded"));
     }
@@ -75,7 +75,7 @@ fn rules_of_kata_ctl_check_hold(env: &dyn EnvironmentSide) -> Check {
 }
 
 /// Blames the kernel for parameters with another value; if parameters are only missing, Kata is at fault.
-fn are_as_wanted(wrong: &[String], absent: &[String]) -> Check {
+fn parameters_are_right(wrong: &[String], absent: &[String]) -> Check {
     let all = [wrong, absent].concat();
     let component = if wrong.is_empty() { Component::Kata } else { Component::Kernel };
     match all.is_empty() {
@@ -99,7 +99,7 @@ mod tests {
             (&guest, &none, Err(Stop::blame(Component::Kernel, format!("kata-ctl wants Y: {guest}")))),
             (&guest, &clock, Err(Stop::blame(Component::Kernel, format!("kata-ctl wants Y: {guest}, {clock}")))),
         ] {
-            assert_eq!(are_as_wanted(&list(wrong), &list(absent)), expected);
+            assert_eq!(parameters_are_right(&list(wrong), &list(absent)), expected);
         }
     }
 }

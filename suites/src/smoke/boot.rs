@@ -101,7 +101,7 @@ pub(super) fn line_reaches_the_host(machine: &mut dyn Machine, device: &str) -> 
             return Ok(());
         }
         if Instant::now() > deadline {
-            return Err(unheard(device, wait, seen != before && machine.is_emulated()));
+            return Err(missing_line(device, wait, seen != before && machine.is_emulated()));
         }
         std::thread::sleep(Duration::from_millis(20));
     }
@@ -109,7 +109,7 @@ pub(super) fn line_reaches_the_host(machine: &mut dyn Machine, device: &str) -> 
 
 /// Returns the stop for a line that did not arrive: if other lines arrived meanwhile, the guest is slow and does not
 /// hang.
-fn unheard(device: &str, wait: Duration, moves: bool) -> Stop {
+fn missing_line(device: &str, wait: Duration, moves: bool) -> Stop {
     let late =
         format!("a line written to {device} did not reach the console socket within {:.0} s", wait.as_secs_f64());
     if moves { Stop::error(format!("{late}; others did: the guest is slow")) } else { Stop::fail(late) }
@@ -144,7 +144,7 @@ mod tests {
     fn a_partly_heard_console_is_an_error_and_a_silent_one_a_failure() {
         let late = "a line written to /dev/hvc0 did not reach the console socket within 30 s";
         let wait = Duration::from_secs(30);
-        assert_eq!(unheard("/dev/hvc0", wait, false), Stop::fail(late));
-        assert_eq!(unheard("/dev/hvc0", wait, true), Stop::error(format!("{late}; others did: the guest is slow")));
+        assert_eq!(missing_line("/dev/hvc0", wait, false), Stop::fail(late));
+        assert_eq!(missing_line("/dev/hvc0", wait, true), Stop::error(format!("{late}; others did: the guest is slow")));
     }
 }

@@ -2,7 +2,7 @@
 
 use super::BOOTS;
 use super::boot::line_reaches_the_host;
-use super::hotplug::waits::{Wait, for_want_of};
+use super::hotplug::waits::{Wait, blame_kernel_if_lacking};
 use crate::capability::Capability;
 use crate::check::{Check, Stop};
 use crate::ensure;
@@ -80,7 +80,7 @@ fn guest_console_on_a_serial_port_reaches_the_host(env: &dyn EnvironmentSide) ->
     let mut machine = env.boot_with(Setting::LegacySerial)?;
     let arch = env.claims().release.arch;
     line_reaches_the_host(machine.as_mut(), &format!("/dev/{}", arch.serial_console()))
-        .map_err(|stop| for_want_of(env, for_serial(arch), stop))
+        .map_err(|stop| blame_kernel_if_lacking(env, for_serial(arch), stop))
 }
 
 /// Returns the version in the answer to `query-version`.

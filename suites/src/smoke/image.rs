@@ -245,7 +245,7 @@ impl ImageForm {
         let sectors = read(machine, &format!("{folder}/size"))?;
         let bytes = sectors.trim().parse::<u64>().unwrap_or(0) * 512;
         ensure!(bytes == self.bytes, "/dev/{} has {bytes} bytes in the guest, expected {}", self.disk, self.bytes);
-        if self.is_told_read_only(machine.profile()) {
+        if self.is_passed_read_only(machine.profile()) {
             let read_only = read(machine, &format!("{folder}/ro"))?;
             ensure!(read_only.trim() == "1", "/dev/{} is not read-only in the guest", self.disk);
         } else {
@@ -256,12 +256,12 @@ impl ImageForm {
 
     /// Checks whether the runtime tells QEMU that the image is read-only: runtime-rs 4.0 leaves that to QEMU, which can
     /// write to the file (`BlockBackend` in src/runtime-rs/crates/hypervisor/src/qemu/cmdline_generator.rs@4.0.0).
-    fn is_told_read_only(&self, profile: &Profile) -> bool {
+    fn is_passed_read_only(&self, profile: &Profile) -> bool {
         self.driver != ImageDriver::Blk || profile.qemu.blk_read_only != BlkReadOnly::AutoReadOnly
     }
 
     fn cannot_be_written(&self, machine: &mut dyn Machine) -> Check {
-        if !self.is_told_read_only(machine.profile()) {
+        if !self.is_passed_read_only(machine.profile()) {
             return Ok(());
         }
         let path = format!("/dev/{}", self.disk);

@@ -2,7 +2,7 @@
 
 use super::BOOTS;
 use super::guest_files::{has_module, load, read};
-use super::hotplug::waits::{Wait, for_want_of, within};
+use super::hotplug::waits::{Wait, blame_kernel_if_lacking, within};
 use crate::capability::Capability;
 use crate::check::{Check, Doing as _, Stop};
 use crate::ensure;
@@ -215,7 +215,7 @@ pub(super) const FOR_NODES: &[&str] = &["NUMA", "ACPI_NUMA"];
 fn guest_has_numa_nodes_with_bound_memory(env: &dyn EnvironmentSide) -> Check {
     let mut machine = env.boot_with(Setting::Numa)?;
     let machine = machine.as_mut();
-    has_two_nodes(machine).map_err(|stop| for_want_of(env, FOR_NODES, stop))?;
+    has_two_nodes(machine).map_err(|stop| blame_kernel_if_lacking(env, FOR_NODES, stop))?;
     let path = format!("/proc/{}/numa_maps", machine.vmm_pid());
     let bound = bound_pieces(&env.read(&path)?);
     ensure!(bound >= 2, "QEMU was told to bind the memory of two nodes to node 0, and {bound} pieces are ({path})");

@@ -5,7 +5,7 @@ use super::guest_files::{list, load, read};
 use super::hotplug::disks::is_plugged_and_used;
 use super::hotplug::interfaces::is_plugged_behind_a_port;
 use super::hotplug::scratch_disk::SMALL;
-use super::hotplug::waits::{Wait, for_want_of, within};
+use super::hotplug::waits::{Wait, blame_kernel_if_lacking, within};
 use super::hotplug::{CONTAINERS, VIRTIO_BLK};
 use crate::capability::Capability;
 use crate::check::{Check, Stop};
@@ -119,7 +119,7 @@ fn has_an_iommu(env: &dyn EnvironmentSide, machine: &mut dyn Machine) -> Check {
         return Ok(());
     }
     let what = format!("the guest was given an Intel IOMMU, and {folder} has [{}]", there.join(", "));
-    Err(for_want_of(env, &["INTEL_IOMMU"], Stop::fail(what)))
+    Err(blame_kernel_if_lacking(env, &["INTEL_IOMMU"], Stop::fail(what)))
 }
 
 /// A guest boots with the distro's UEFI firmware; under runtime-rs an interface that is then plugged carries packets.
@@ -149,7 +149,7 @@ const FOR_FIRMWARE: &[&str] = &["EFI", "EFI_STUB"];
 
 fn sees_the_firmware(env: &dyn EnvironmentSide, machine: &mut dyn Machine, file: &str) -> Check {
     let bits = read(machine, "/sys/firmware/efi/fw_platform_size");
-    let bits = bits.map_err(|stop| for_want_of(env, FOR_FIRMWARE, stop))?;
+    let bits = bits.map_err(|stop| blame_kernel_if_lacking(env, FOR_FIRMWARE, stop))?;
     ensure!(bits.trim() == "64", "the guest was started with {file}, and sees a firmware of {:?} bits", bits.trim());
     Ok(())
 }

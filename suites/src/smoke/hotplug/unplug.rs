@@ -98,17 +98,17 @@ pub(super) fn stays(machine: &mut dyn Machine, id: &str, before: &str, guest_has
     let log = machine.serial();
     let since = log.strip_prefix(before).unwrap_or(&log);
     let qemu_has = qemu_has(machine, id)?;
-    Err(dropped(an_empty_slot_had_a_link(before), said_by_pciehp(since, "Powering off due to button press"), qemu_has))
+    Err(dropped(an_empty_slot_had_a_link(before), logged_by_pciehp(since, "Powering off due to button press"), qemu_has))
 }
 
 /// Checks whether the guest's kernel saw a link in a slot before anything was plugged into it.
 fn an_empty_slot_had_a_link(before: &str) -> bool {
-    said_by_pciehp(before, "Link Up")
+    logged_by_pciehp(before, "Link Up")
 }
 
 /// Checks whether the kernel's driver of PCIe slots logged this (`drivers/pci/hotplug/pciehp_ctrl.c`, Linux 4.20 to
 /// 7.0).
-fn said_by_pciehp(log: &str, words: &str) -> bool {
+fn logged_by_pciehp(log: &str, words: &str) -> bool {
     log.lines().any(|line| line.contains("pciehp: Slot(") && line.contains(words))
 }
 
@@ -252,7 +252,7 @@ mod tests {
         let up = "[1.4] pcieport 0000:00:05.0: pciehp: Slot(0): Link Up\n";
         let off = "[2.2] pcieport 0000:00:05.0: pciehp: Slot(0): Powering off due to button press\n";
         let facts = |before: &str, since: &str| {
-            (an_empty_slot_had_a_link(before), said_by_pciehp(since, "Powering off due to button press"))
+            (an_empty_slot_had_a_link(before), logged_by_pciehp(since, "Powering off due to button press"))
         };
         assert_eq!(
             [facts(up, off), facts(off, up), facts("", "eth0: Link Up")],
