@@ -84,7 +84,7 @@ mod tests {
     /// A capability is only listed if all of its tests read a list, and their names begin with `qemu_has_` or
     /// `kernel_has_`.
     #[test]
-    fn only_what_no_test_uses_is_only_listed() {
+    fn a_capability_is_only_listed_if_its_tests_only_read_lists() {
         for capability in Capability::ALL {
             let mut proofs = tests().iter().filter(|t| t.proves.contains(capability)).peekable();
             let exists = proofs.peek().is_some();
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn a_blocker_comes_before_what_it_blocks() {
+    fn a_blocker_comes_before_the_tests_it_blocks() {
         let mut seen = BTreeSet::new();
         for test in tests() {
             for blocker in &test.blocked_by {

@@ -58,8 +58,8 @@ impl Stop {
     }
 
     /// Returns a failure that blames the record for these statements: paths and names of packages.
-    pub fn blame_record<S: Into<String>>(said: impl IntoIterator<Item = S>, message: impl Into<String>) -> Stop {
-        Stop::failed(message.into(), Some(Component::Record), said.into_iter().map(Into::into).collect())
+    pub fn blame_record<S: Into<String>>(statements: impl IntoIterator<Item = S>, message: impl Into<String>) -> Stop {
+        Stop::failed(message.into(), Some(Component::Record), statements.into_iter().map(Into::into).collect())
     }
 
     /// Sets the grounds of a failure; any other stop is unchanged.
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_failure_is_measured_and_none_by_itself() {
+    fn only_a_failure_is_measured_and_only_if_marked() {
         let failure = Stop::fail("200 descriptors");
         assert_eq!(grounds(&failure), Grounds::Waited);
         assert_eq!(grounds(&failure.resting_on(Grounds::Measured)), Grounds::Measured);
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_failure_shows_something_and_none_by_itself() {
+    fn only_a_failure_has_a_detail_which_is_other_by_default() {
         let detail = |stop: Stop| match stop {
             Stop::Fail { detail, .. } => Some(*detail),
             Stop::Skip { .. } | Stop::Error { .. } | Stop::Unanswered { .. } => None,
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_failure_cites() {
+    fn only_a_failure_cites_sources() {
         let Stop::Fail { message, asked_for, .. } = Stop::fail("no q35").citing(["qemu_amd64.go@3.32.0"]) else {
             panic!("another stop")
         };

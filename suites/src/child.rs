@@ -53,8 +53,8 @@ impl OwnProcess {
 /// # Errors
 /// A failure with the child's output.
 pub fn run(task: &[&str], doing: &str) -> Check {
-    let (status, said) = OwnProcess::start(task)?.finish()?;
-    if status.success() { Ok(()) } else { Err(Stop::fail(format!("{doing}: {status}: {said}"))) }
+    let (status, output) = OwnProcess::start(task)?.finish()?;
+    if status.success() { Ok(()) } else { Err(Stop::fail(format!("{doing}: {status}: {output}"))) }
 }
 
 /// Runs the child's side from start to end; `task` holds the arguments after [`ROLE`].

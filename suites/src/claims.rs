@@ -219,7 +219,7 @@ mod tests {
 
     /// Text that is no version is not taken for 4.0 or later.
     #[test]
-    fn a_kata_has_a_version_or_is_none() {
+    fn a_kata_without_a_valid_version_is_refused() {
         let kata = |version: &str| {
             serde_json::from_value::<Kata>(json!({
                 "version": version, "kind": "go", "profile": "go-3.29", "shim": "", "shipped": null,

@@ -133,7 +133,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_body_has_a_control_and_a_twin_but_for_those_that_cannot() {
+    fn every_body_runs_under_runc_and_kata_except_the_listed_ones() {
         let all = tests();
         assert!(rows().count() >= 20, "{}", rows().count());
         for row in rows() {

@@ -70,17 +70,17 @@ mod tests {
     use super::*;
     use crate::catalogue;
 
-    fn is_told(id: &str, arch: Arch) -> bool {
+    fn applies(id: &str, arch: Arch) -> bool {
         untold(catalogue::find(id).unwrap(), arch).is_none()
     }
 
     #[test]
-    fn every_test_is_told_on_x86_64() {
+    fn every_test_applies_on_x86_64() {
         assert!(catalogue::tests().iter().all(|test| untold(test, Arch::X86_64).is_none()));
     }
 
     #[test]
-    fn what_was_read_on_x86_64_alone_judges_nobody_else() {
+    fn tests_read_on_x86_64_alone_do_not_apply_elsewhere() {
         let plugs = [
             "smoke::scsi_disk_is_hotplugged",
             "smoke::query_hotpluggable_cpus_is_parsed",
@@ -91,19 +91,19 @@ mod tests {
         ];
         for arch in [Arch::Aarch64, Arch::Ppc64le, Arch::S390x] {
             for id in plugs {
-                assert!(!is_told(id, arch), "{id} {arch}");
+                assert!(!applies(id, arch), "{id} {arch}");
             }
-            assert!(is_told("smoke::kernel_boots_to_userspace", arch), "{arch}");
-            assert!(is_told("smoke::qemu_has_an_nvdimm", arch), "{arch}");
-            assert_eq!(is_told("smoke::guest_console_reaches_the_host", arch), arch != Arch::Ppc64le, "{arch}");
-            assert_eq!(is_told("smoke::guest_has_entropy_from_virtio_rng", arch), arch != Arch::S390x, "{arch}");
+            assert!(applies("smoke::kernel_boots_to_userspace", arch), "{arch}");
+            assert!(applies("smoke::qemu_has_an_nvdimm", arch), "{arch}");
+            assert_eq!(applies("smoke::guest_console_reaches_the_host", arch), arch != Arch::Ppc64le, "{arch}");
+            assert_eq!(applies("smoke::guest_has_entropy_from_virtio_rng", arch), arch != Arch::S390x, "{arch}");
         }
     }
 
     /// A capability that is not listed is judged on x86_64 alone; TDX is the example, because no test boots a TDX guest
     /// yet.
     #[test]
-    fn a_test_of_a_vmm_that_nobody_thought_of_judges_x86_64_alone() {
+    fn a_test_of_an_unlisted_vmm_capability_applies_on_x86_64_only() {
         let mut test = catalogue::find("smoke::kernel_boots_to_userspace").unwrap().clone();
         test.proves = vec![Capability::VmmBoot, Capability::VmmTdx];
         for arch in Arch::ALL {

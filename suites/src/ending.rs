@@ -138,7 +138,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_ending_blames_whom_the_table_says() {
+    fn each_ending_blames_the_component_in_the_table() {
         let line = || "line".to_owned();
         let rows = [
             (Ending::PoweredOff, Some(Component::Kernel)),

@@ -132,8 +132,8 @@ impl Group {
 
     /// Runs a task in the group that must succeed.
     pub(crate) fn holds(&self, task: &[&str], what: &str) -> Check {
-        let (status, said) = self.run(task)?;
-        ensure!(status.success(), "{what}: {status}: {said}");
+        let (status, output) = self.run(task)?;
+        ensure!(status.success(), "{what}: {status}: {output}");
         Ok(())
     }
 
@@ -190,10 +190,10 @@ impl Group {
     /// Checks that a process that takes more memory than allowed is killed, and that the kill is counted.
     pub(crate) fn limits_memory(&self) -> Check {
         self.may_take(Some(MEMORY << 20))?;
-        let (status, said) = self.run(&["fill", MORE])?;
+        let (status, output) = self.run(&["fill", MORE])?;
         ensure!(
             status.signal() == Some(9),
-            "a process that took {MORE} MiB in a group of {MEMORY} ended with {status}: {said}"
+            "a process that took {MORE} MiB in a group of {MEMORY} ended with {status}: {output}"
         );
         ensure!(self.kills()? > 0, "a process was killed in a group of {MEMORY} MiB, and the group counts none");
         self.may_take(None)
@@ -268,8 +268,8 @@ impl Group {
             (stood_still.and(thawed), ended.join())
         });
         stood_still?;
-        let (status, said) = ended.map_err(|_| Stop::error("a thread of the test's has panicked"))??;
-        ensure!(status.success(), "a process of a group that was thawed: {status}: {said}");
+        let (status, output) = ended.map_err(|_| Stop::error("a thread of the test's has panicked"))??;
+        ensure!(status.success(), "a process of a group that was thawed: {status}: {output}");
         Ok(())
     }
 

@@ -39,9 +39,9 @@ impl Namespace {
 
     /// Runs a step in the namespace and waits for its end.
     pub(crate) fn run(&self, work: impl FnOnce() -> Check + Send + 'static) -> Check {
-        let gone = || Stop::error("what was done in a network namespace panicked");
-        self.work.send(Box::new(work)).map_err(|_| gone())?;
-        self.done.recv().map_err(|_| gone())?
+        let panicked = || Stop::error("what was done in a network namespace panicked");
+        self.work.send(Box::new(work)).map_err(|_| panicked())?;
+        self.done.recv().map_err(|_| panicked())?
     }
 
     /// Returns the id of the thread in the namespace, by which the kernel identifies the namespace.
@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_container_that_forbids_namespaces_is_nobodys_fault() {
+    fn forbidden_namespaces_skip_and_other_errors_blame_nobody() {
         assert!(matches!(not_made(Errno::EPERM), Stop::Skip { .. }));
         assert!(matches!(not_made(Errno::EINVAL), Stop::Fail { blames: None, .. }));
     }

@@ -59,10 +59,10 @@ impl Netlink {
         messages.iter().for_each(|message| self.put(message, REQUEST, &mut bytes));
         after.iter().for_each(|message| self.put(message, 0x01, &mut bytes));
         self.send(&bytes)?;
-        let mut left = messages.len();
-        while left > 0 {
+        let mut unanswered = messages.len();
+        while unanswered > 0 {
             for (kind, body) in self.answers()? {
-                left = left.saturating_sub(usize::from(kind == ERROR && refused(&body)? == 0));
+                unanswered = unanswered.saturating_sub(usize::from(kind == ERROR && refused(&body)? == 0));
             }
         }
         Ok(())
@@ -200,7 +200,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn attributes_are_padded_and_read_again() {
+    fn attributes_are_padded_and_read_back() {
         let inner = Attributes::default().text(1, "counter").big(2, 7);
         let bytes = Attributes::behind(&[9; 4]).put(3, b"abc").nest(4, inner).bytes();
         assert_eq!(bytes.len() % 4, 0);
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_cut_short_is_not_read_beyond() {
+    fn truncated_attributes_and_messages_are_not_read_beyond_their_end() {
         assert!(attributes(&[8, 0, 1, 0, 5]).is_empty());
         assert!(attributes(&[0; 64]).is_empty() && attributes(&[3, 0, 1, 0]).is_empty());
         let message = |length: u32| [&length.to_ne_bytes()[..], &[0; 16]].concat();
@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_is_the_kernels_error() {
+    fn a_refusal_is_reported_as_the_kernels_error() {
         let refusal = refused(&(-2_i32).to_ne_bytes()).unwrap_err();
         assert_eq!(refusal.kind(), io::ErrorKind::NotFound);
         assert!(refused(&0_i32.to_ne_bytes()).is_ok() && refused(&[]).is_err());

@@ -177,7 +177,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_failure_is_data_and_one_of_an_older_journal_is_read() {
+    fn failures_survive_json_and_those_of_older_journals_are_read() {
         let failure = Failure {
             asked_for: vec!["a.go@3.2.0".to_owned()],
             grounds: Grounds::Measured,
@@ -187,20 +187,20 @@ mod tests {
         assert!(line.starts_with(r#"{"outcome":"fail","component":"qemu","#), "{line}");
         assert_eq!(serde_json::from_str::<Outcome>(&line).unwrap(), Outcome::Fail(failure.clone()));
         // Without `grounds`, a failure does not count as measured.
-        let silent = line.replace(r#""grounds":"measured","#, "");
+        let without_grounds = line.replace(r#""grounds":"measured","#, "");
         let waited = Failure { grounds: Grounds::Waited, ..failure.clone() };
-        assert_eq!(serde_json::from_str::<Outcome>(&silent).unwrap(), Outcome::Fail(waited));
+        assert_eq!(serde_json::from_str::<Outcome>(&without_grounds).unwrap(), Outcome::Fail(waited));
         // Without `detail`, the kind stays unset.
-        let untold = line.replace(r#""detail":{"kind":"untold"},"#, "");
-        assert_ne!(untold, line);
-        assert_eq!(serde_json::from_str::<Outcome>(&untold).unwrap(), Outcome::Fail(failure));
+        let without_detail = line.replace(r#""detail":{"kind":"untold"},"#, "");
+        assert_ne!(without_detail, line);
+        assert_eq!(serde_json::from_str::<Outcome>(&without_detail).unwrap(), Outcome::Fail(failure));
         let old = r#"{"outcome":"fail","message":"no q35","blames":"qemu"}"#;
         let expected = Outcome::Fail(Failure::new(Component::Qemu, "no q35"));
         assert_eq!(serde_json::from_str::<Outcome>(old).unwrap(), expected);
     }
 
     #[test]
-    fn a_detail_is_written_by_its_kind_and_gives_all_its_texts() {
+    fn a_detail_is_serialised_by_its_kind_and_lists_its_texts() {
         let text = str::to_owned;
         for (mut detail, written, texts) in [
             (FailureDetail::Other, r#"{"kind":"other"}"#, vec![]),

@@ -88,11 +88,11 @@ fn comes_back_from(socket: &UdpSocket, there: SocketAddr, sent: &[u8]) -> io::Re
     let end = Instant::now() + Duration::from_secs(1);
     let mut buffer = [0; 2048];
     loop {
-        let left = end.saturating_duration_since(Instant::now());
-        if left.is_zero() {
+        let remaining = end.saturating_duration_since(Instant::now());
+        if remaining.is_zero() {
             return Ok(false);
         }
-        socket.set_read_timeout(Some(left))?;
+        socket.set_read_timeout(Some(remaining))?;
         match socket.recv_from(&mut buffer) {
             Ok((length, from)) if from == there && buffer[..length] == *sent => return Ok(true),
             Ok(_) => {}
@@ -323,7 +323,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn datagrams_that_come_late_are_not_taken_for_the_one_that_is_awaited() {
+    fn late_or_foreign_datagrams_are_not_taken_for_the_awaited_one() {
         let bound = || UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let (ours, theirs, strangers) = (bound(), bound(), bound());
         let (own, there) = (ours.local_addr().unwrap(), theirs.local_addr().unwrap());

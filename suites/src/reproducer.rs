@@ -115,13 +115,13 @@ mod tests {
         std::fs::write(&source, text).unwrap();
         let mut compiler = Command::new("cc");
         compiler.args(["-std=c99", "-pedantic", "-Wall", "-Wextra", "-Werror", "-o"]).arg(&program).arg(&source);
-        let said = run(&mut compiler);
-        assert!(said.status.success(), "{name}: {}", String::from_utf8_lossy(&said.stderr));
+        let output = run(&mut compiler);
+        assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
         program
     }
 
     #[test]
-    fn programs_are_short_and_say_what_they_are() {
+    fn programs_are_short_and_describe_themselves() {
         let programs = programs();
         assert!(programs.len() >= 4, "{:?}", programs.keys());
         for (name, text) in programs {
@@ -138,8 +138,8 @@ mod tests {
         for (name, text) in programs() {
             let (program, folder) = (compile(dir.path(), name, text), dir.path().join("folder"));
             std::fs::create_dir(&folder).unwrap();
-            let said = run(Command::new(&program).arg(&folder));
-            assert_eq!(said.status.code(), Some(0), "{name}: {}", String::from_utf8_lossy(&said.stdout));
+            let output = run(Command::new(&program).arg(&folder));
+            assert_eq!(output.status.code(), Some(0), "{name}: {}", String::from_utf8_lossy(&output.stdout));
             assert_eq!(run(Command::new(&program).arg("/nowhere")).status.code(), Some(2), "{name}");
             std::fs::remove_dir_all(&folder).unwrap();
         }
@@ -150,7 +150,7 @@ mod tests {
     #[cfg_attr(lacks = "c-compiler", ignore = "needs cc")]
     #[cfg_attr(lacks = "strace", ignore = "needs strace")]
     #[cfg_attr(lacks = "nodes", ignore = "needs root that may make device nodes")]
-    fn programs_fail_where_the_filesystem_does() {
+    fn programs_fail_on_a_faulty_filesystem() {
         let dir = tempfile::tempdir().unwrap();
         let programs = programs();
         let lies = [
@@ -165,16 +165,16 @@ mod tests {
             std::fs::create_dir(&folder).unwrap();
             let mut strace = Command::new("strace");
             strace.args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("inject={lie}")]).arg(&program).arg(&folder);
-            let said = run(&mut strace);
-            let text = String::from_utf8_lossy(&said.stdout);
-            assert!(said.status.code() == Some(1) && text.contains(expected), "{name}: {text}");
+            let output = run(&mut strace);
+            let text = String::from_utf8_lossy(&output.stdout);
+            assert!(output.status.code() == Some(1) && text.contains(expected), "{name}: {text}");
             std::fs::remove_dir_all(&folder).unwrap();
         }
     }
 
     /// The device without a guest is the test's device, and the control differs only if Kata writes text.
     #[test]
-    fn what_is_plugged_alone_has_a_place_to_go() {
+    fn plug_reproducers_have_the_bus_of_their_device() {
         let plugs = catalogue::tests().iter().filter_map(|test| match test.reproducer {
             Some(Reproducer::Plugs(plug)) => Some(plug),
             _ => None,

@@ -42,7 +42,7 @@ impl Drop for Scratch {
 #[cfg(test)]
 mod tests {
     #[test]
-    fn no_two_are_the_same() {
+    fn scratch_paths_are_unique() {
         let (one, other) = (super::path("disk"), super::path("disk"));
         assert_ne!(one, other);
         assert!(one.to_string_lossy().starts_with("/var/tmp/kata-qualify-disk-"), "{}", one.display());

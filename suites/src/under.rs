@@ -104,7 +104,7 @@ mod tests {
 
     /// No list is empty, because that would mean every profile.
     #[test]
-    fn each_demand_is_of_some_profiles_and_not_of_all() {
+    fn each_demand_applies_to_some_profiles_and_not_to_all() {
         let of_gates = [&NINEP, &BUILD_GATE, &VHOST_USER_BLK, &AMD_IOMMU, &SEV_SNP, &READY_LINE, &GO, &RS, &ROOT_PORTS];
         let of_forms = [&FDSETS, &BY_PATH, &RECLAIM, &SANDBOX, &NUMA, &IO_THREAD, &LEGACY_SERIAL, &MONITOR];
         let of_disks = [&DISK_QUEUES, &SECTORS, &DISCARDS, &RS_BY_PATH, &EROFS, &CONTROL_GROUPS];
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn a_vmm_of_one_runtime_takes_no_profile_away_from_the_others() {
+    fn the_profiles_of_one_vmm_do_not_affect_those_of_another() {
         let mut among = OtherVmm::all().to_vec();
         for one in among.iter_mut().filter(|one| one.vmm == VmmName::Firecracker) {
             one.profiles.retain(|under| under.profile == "rs-4.1");

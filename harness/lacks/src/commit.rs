@@ -20,14 +20,14 @@ pub fn tell_commit() {
     }
 }
 
-fn instructions(given: Option<&str>, root: &Path) -> Vec<String> {
+fn instructions(packagers: Option<&str>, root: &Path) -> Vec<String> {
     let mut lines = vec![format!("cargo::rerun-if-env-changed={VARIABLE}")];
-    let given = given.map(str::trim).filter(|given| is_a_name(given));
-    let known = match given {
+    let packagers = packagers.map(str::trim).filter(|packagers| is_a_name(packagers));
+    let known = match packagers {
         Some(_) => None,
         None => of_git(root),
     };
-    let commit = given.or(known.as_ref().map(|known| known.commit.as_str())).unwrap_or(UNKNOWN);
+    let commit = packagers.or(known.as_ref().map(|known| known.commit.as_str())).unwrap_or(UNKNOWN);
     lines.push(format!("cargo::rustc-env={VARIABLE}={commit}"));
     // With a path that does not exist, cargo would run the script at each build.
     let watched = known.iter().flat_map(|known| &known.changes_with).filter(|path| root.join(path).exists());
@@ -54,8 +54,8 @@ fn of_git(root: &Path) -> Option<Known> {
     let mut git = Command::new("git");
     git.arg("-C").arg(root).env_remove("GIT_DIR").env_remove("GIT_WORK_TREE");
     git.args(["rev-parse", "--show-toplevel", "--git-path", "HEAD", "--git-path", "logs/HEAD", "--short=12", "HEAD"]);
-    let said = git.output().ok().filter(|said| said.status.success())?;
-    let text = String::from_utf8(said.stdout).ok()?;
+    let output = git.output().ok().filter(|output| output.status.success())?;
+    let text = String::from_utf8(output.stdout).ok()?;
     let [top, head, log, commit] = text.lines().collect::<Vec<_>>()[..] else { return None };
     let is_ours = Path::new(top).canonicalize().ok()? == root.canonicalize().ok()?;
     let changes_with = vec![head.to_owned(), log.to_owned()];
@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_packager_says_the_commit_where_there_is_no_git() {
+    fn without_git_the_commit_is_the_packagers_or_unknown() {
         let folder = std::env::temp_dir();
         let of = |given| instructions(given, &folder);
         let watched = "cargo::rerun-if-env-changed=KATA_QUALIFY_COMMIT";
@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_exists_is_watched() {
+    fn only_existing_paths_are_watched() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
         for line in instructions(None, &root) {
             if let Some(path) = line.strip_prefix("cargo::rerun-if-changed=") {

@@ -23,10 +23,10 @@ pub(crate) fn socket(address: &str) -> Option<PathBuf> {
 
 /// Checks whether an engine answers within the deadline.
 pub(crate) fn answers(address: String) -> bool {
-    let (tell, told) = mpsc::channel();
+    let (sender, receiver) = mpsc::channel();
     // Connecting has no deadline; a thread that still waits ends with the build script.
-    thread::spawn(move || tell.send(ping(&address).unwrap_or(false)));
-    told.recv_timeout(DEADLINE).unwrap_or(false)
+    thread::spawn(move || sender.send(ping(&address).unwrap_or(false)));
+    receiver.recv_timeout(DEADLINE).unwrap_or(false)
 }
 
 fn ping(address: &str) -> io::Result<bool> {
@@ -52,20 +52,20 @@ mod tests {
     use super::*;
     use std::net::TcpListener;
 
-    /// Starts a server that sends `says` to the first client and does not hang up; returns its address.
-    fn server(says: &'static str) -> String {
+    /// Starts a server that sends `response` to the first client and does not hang up; returns its address.
+    fn server(response: &'static str) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = format!("tcp://{}", listener.local_addr().unwrap());
         thread::spawn(move || {
             let (mut stream, _) = listener.accept().unwrap();
-            stream.write_all(says.as_bytes()).unwrap();
+            stream.write_all(response.as_bytes()).unwrap();
             thread::sleep(Duration::from_secs(60));
         });
         address
     }
 
     #[test]
-    fn an_engine_is_one_that_answers() {
+    fn an_engine_counts_only_if_it_answers_ok() {
         assert!(answers(server("HTTP/1.1 200 OK\r\n\r\nOK")));
         assert!(!answers(server("HTTP/1.1 500 Internal Server Error\r\n\r\n")));
         assert!(!answers(server("")), "it says nothing, and is not waited for");

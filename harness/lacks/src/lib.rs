@@ -263,7 +263,7 @@ mod tests {
     const WATCHES_ITSELF: &str = "cargo::rerun-if-changed=build.rs";
 
     #[test]
-    fn a_machine_that_lacks_nothing_is_watched_for_nothing() {
+    fn without_unmet_conditions_only_the_build_script_is_watched() {
         assert_eq!(
             instructions(&[ROOT, APT], &[]),
             [WATCHES_ITSELF, "cargo::rustc-check-cfg=cfg(lacks, values(\"root\", \"apt\"))"]
@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn every_need_with_a_condition_that_does_not_hold_is_lacking() {
+    fn a_need_with_an_unmet_condition_is_lacking() {
         assert_eq!(
             instructions(&[ROOT, CONTAINERS, DOCKER, XMLLINT], &[DockerEngine]),
             [
@@ -285,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn what_may_end_a_lack_is_watched_once() {
+    fn each_input_of_unmet_conditions_is_watched_once() {
         let lines = instructions(&[MOUNTING, APT], &[Root, MOUNTS, Program("apt-get"), Program("dpkg")]);
         assert_eq!(
             lines[2..],

@@ -87,7 +87,7 @@ mod tests {
     const STATUS: &str = "Name:\tx\nUid:\t1000\t0\t1000\t1000\nCapInh:\t0000000000000000\nCapEff:\t00000000a80425fb\n";
 
     #[test]
-    fn who_runs_a_process_is_read_from_its_status() {
+    fn user_and_capabilities_are_read_from_a_process_status() {
         assert_eq!(effective_user(STATUS), Some(0));
         assert_eq!(effective_user(""), None);
         // Docker leaves root the right to make device nodes, but not to mount.
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn programs_are_told_from_files_and_from_nothing() {
+    fn programs_and_files_are_found_only_where_they_exist() {
         assert!(holds(Condition::Program("sh")));
         assert!(!holds(Condition::Program("no-such-program")));
         // `..` exists as a directory in each directory of PATH, but is no program.
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn what_may_be_written_is_told_from_what_may_only_be_read() {
+    fn only_a_file_that_can_be_opened_for_writing_is_writable() {
         assert!(holds(Condition::Writable("/dev/null")));
         // No user may open a directory for writing, not even root.
         assert!(!holds(Condition::Writable("/proc")));
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_that_is_not_there_is_watched() {
+    fn a_missing_file_is_watched_by_an_existing_folder() {
         assert_eq!(watched(&[]), Vec::<String>::new());
         assert_eq!(watched(&[Condition::File(&["/proc/no-such-file"])]), ["cargo::rerun-if-changed=/proc"]);
         let lacking = [Condition::Program("x"), Condition::DockerEngine, Condition::File(&["/no/such/file"])];

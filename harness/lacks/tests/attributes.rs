@@ -32,7 +32,7 @@ fn attributes<'a>(text: &'a str, start: &'a str) -> impl Iterator<Item = &'a str
 }
 
 #[test]
-fn every_lack_has_a_reason_that_is_told_from_others() {
+fn each_ignore_for_a_lack_gives_a_reason_with_a_known_prefix() {
     let mut seen = 0;
     for (path, text) in sources() {
         for attribute in attributes(&text, "#[cfg_attr(").filter(|attribute| attribute.contains("lacks = ")) {
@@ -46,7 +46,7 @@ fn every_lack_has_a_reason_that_is_told_from_others() {
 }
 
 #[test]
-fn what_is_ignored_for_another_reason_says_so_in_other_words() {
+fn plain_ignores_give_reasons_without_those_prefixes() {
     for (path, text) in sources() {
         let path = path.display();
         assert!(!text.contains("#[ignore]"), "{path}: a test is ignored without a reason");

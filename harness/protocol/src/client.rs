@@ -180,24 +180,24 @@ mod tests {
     use std::io::Read as _;
 
     /// Sends a request to a peer that then sends these messages, and returns the result.
-    fn answered(said: Vec<Message<String>>) -> Result<Option<String>, ClientError> {
+    fn answered(messages: Vec<Message<String>>) -> Result<Option<String>, ClientError> {
         let (ours, mut theirs) = UnixStream::pair().unwrap();
         let client = Client::<String>::new(ours).unwrap();
         let other = std::thread::spawn(move || {
-            let mut asked = [0; 64];
-            assert!(theirs.read(&mut asked).unwrap() > 0);
-            for one in said {
+            let mut request = [0; 64];
+            assert!(theirs.read(&mut request).unwrap() > 0);
+            for one in messages {
                 theirs.write_all(&message::encode(&one).unwrap()).unwrap();
             }
             theirs
         });
-        let came = client.ask_for_another("switch", Duration::from_secs(20), || true);
+        let result = client.ask_for_another("switch", Duration::from_secs(20), || true);
         drop(other.join());
-        came
+        result
     }
 
     #[test]
-    fn another_agents_hello_is_awaited_and_a_reply_says_that_it_does_not_come() {
+    fn the_hello_is_awaited_unless_a_reply_comes_first() {
         let hello = |version| Message::Hello { version, role: "guest".to_owned() };
         assert!(matches!(answered(vec![Message::Heartbeat, hello(VERSION)]), Ok(None)));
         let reply = Message::Reply { id: 1, reply: "no".to_owned() };

@@ -47,7 +47,7 @@ pub struct Decoder {
     /// Bytes received.
     taken: u64,
     /// Bytes that were read for checksums that were wrong.
-    in_vain: u64,
+    wasted: u64,
     /// Bytes examined or moved.
     work: u64,
     /// Bytes skipped because they belonged to no frame.
@@ -91,8 +91,8 @@ impl Decoder {
             let payload = &frame[HEADER..HEADER + length];
             self.work += length as u64;
             if crc32fast::hash(payload) != word(&frame[8..12]) {
-                self.in_vain += length as u64;
-                let patient = self.in_vain <= PATIENCE * self.taken;
+                self.wasted += length as u64;
+                let patient = self.wasted <= PATIENCE * self.taken;
                 self.skip(if patient { 1 } else { HEADER + length });
                 continue;
             }
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn an_oversized_length_is_foreign_not_an_allocation() {
+    fn an_oversized_length_is_skipped_like_foreign_bytes() {
         let mut bytes = MAGIC.to_vec();
         bytes.extend_from_slice(&u32::MAX.to_le_bytes());
         bytes.extend_from_slice(&[0; 4]);
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clean_end_is_none() {
+    fn a_stream_that_ends_without_a_frame_reads_as_none() {
         let mut decoder = Decoder::default();
         assert!(read(&mut &b"babble"[..], &mut decoder).unwrap().is_none());
     }
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn no_stream_costs_more_than_its_length_times_a_constant() {
+    fn decoding_work_is_linear_in_the_stream_length() {
         let mut too_long = MAGIC.to_vec();
         too_long.extend_from_slice(&u32::MAX.to_le_bytes());
         let mut damaged = MAGIC.to_vec();
@@ -199,26 +199,26 @@ mod tests {
 
     proptest! {
         #[test]
-        fn frames_survive_babble_between_them(
+        fn frames_are_found_between_foreign_bytes(
             payloads in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..200), 1..5),
-            babble in "[ -~\n]{0,40}",
+            foreign in "[ -~\n]{0,40}",
             chunk in 1usize..50,
         ) {
             let mut bytes = Vec::new();
             for payload in &payloads {
-                bytes.extend_from_slice(babble.as_bytes());
+                bytes.extend_from_slice(foreign.as_bytes());
                 bytes.extend_from_slice(&encode(payload).unwrap());
             }
             prop_assert_eq!(decode_all(&bytes, chunk), payloads);
         }
 
         #[test]
-        fn any_bytes_are_taken_without_panic(bytes in prop::collection::vec(any::<u8>(), 0..500), chunk in 1usize..50) {
+        fn decoding_arbitrary_bytes_does_not_panic(bytes in prop::collection::vec(any::<u8>(), 0..500), chunk in 1usize..50) {
             decode_all(&bytes, chunk);
         }
 
         #[test]
-        fn a_damaged_frame_does_not_take_the_next_one_down(at in 0usize..17, flip in 1u8..=255) {
+        fn a_damaged_frame_does_not_lose_the_next_one(at in 0usize..17, flip in 1u8..=255) {
             let mut bytes = encode(b"first").unwrap();
             bytes[at] ^= flip;
             // Enough frames follow that a decoder with a damaged length does not wait for bytes that never arrive.

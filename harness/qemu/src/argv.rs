@@ -229,9 +229,9 @@ struct Values {
 
 impl Values {
     fn new(profile: &Profile, sandbox: &Sandbox, fds: &[InheritedFd], form: ArgumentForm) -> Values {
-        let numbers = |wanted: fn(&FdPurpose) -> bool| {
+        let numbers = |is_requested: fn(&FdPurpose) -> bool| {
             let all: Vec<String> =
-                fds.iter().filter(|fd| wanted(&fd.purpose)).map(|fd| fd.number.to_string()).collect();
+                fds.iter().filter(|fd| is_requested(&fd.purpose)).map(|fd| fd.number.to_string()).collect();
             all.join(":")
         };
         Values {

@@ -263,13 +263,13 @@ impl<S: Stream> Qmp<S> {
                     got: beginning(&String::from_utf8_lossy(&self.buffer[..256])),
                 });
             }
-            let left = until.saturating_duration_since(Instant::now());
+            let remaining = until.saturating_duration_since(Instant::now());
             let waited = started.elapsed();
-            if left.is_zero() {
+            if remaining.is_zero() {
                 return Err(QmpError::Timeout { doing: doing.to_owned(), waited });
             }
             let mut chunk = [0; 16 << 10];
-            self.stream.limit(left).map_err(|e| failure(doing, waited, e))?;
+            self.stream.limit(remaining).map_err(|e| failure(doing, waited, e))?;
             match self.stream.read(&mut chunk) {
                 Ok(0) => {
                     return Err(QmpError::Closed { doing: doing.to_owned() });

@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn each_family_has_its_own_form() {
+    fn each_family_has_its_own_command_line() {
         insta::assert_snapshot!(
             ["go-2.2", "go-2.4", "go-3.2", "go-3.32", "rs-4.1"].map(|name| format!("{name}: {}", line(name))).join("\n"),
             @r"
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn deviations_speak_the_form_of_the_family() {
+    fn deviations_use_the_argument_style_of_the_family() {
         let acl = Deviation::DaemonSetting { setting: DaemonSetting::Acl };
         let deviations = [Deviation::DaemonSandbox, acl, Deviation::Accelerator];
         let ends = ["go-3.1", "go-3.32", "rs-4.1"].map(|name| {
@@ -135,8 +135,8 @@ mod tests {
     }
 
     #[test]
-    fn a_setting_changes_what_the_profile_says_or_adds_to_it() {
-        let said = |name: &str, setting| {
+    fn a_setting_replaces_or_adds_an_argument() {
+        let changed_arguments = |name: &str, setting| {
             let mut launch = launch(Profile::find(name).unwrap(), &daemon());
             let before = launch.argv();
             apply_to_daemon(&mut launch, &[Deviation::DaemonSetting { setting }]).unwrap();
@@ -154,7 +154,7 @@ mod tests {
             DaemonSetting::XattrMap,
         ];
         let lines = settings.iter().flat_map(|setting| {
-            ["go-3.1", "go-3.32", "rs-4.1"].map(|name| format!("{name} {setting:?}: {}", said(name, *setting)))
+            ["go-3.1", "go-3.32", "rs-4.1"].map(|name| format!("{name} {setting:?}: {}", changed_arguments(name, *setting)))
         });
         insta::assert_snapshot!(lines.collect::<Vec<_>>().join("\n"), @r"
         go-3.1 CacheNever: cache=never (+0)
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn the_socket_is_inherited_or_made_by_the_daemon() {
+    fn the_socket_is_inherited_or_created_by_the_daemon() {
         assert_eq!(launch(Profile::find("go-3.29").unwrap(), &daemon()).fd(FdPurpose::Virtiofsd), Some(3));
         assert_eq!(launch(Profile::find("rs-4.0").unwrap(), &daemon()).fds, []);
     }

@@ -95,12 +95,12 @@ fn connect(launch: &Launch, dir: &Path) -> (Started, Qmp<UnixStream>) {
     match Qmp::connect(stream, DEADLINE) {
         Ok(qmp) => (qemu, qmp),
         Err(error) => {
-            let mut said = String::new();
+            let mut errors = String::new();
             if let Some(mut stderr) = qemu.0.stderr.take() {
                 let _ = qemu.0.kill();
-                let _ = std::io::Read::read_to_string(&mut stderr, &mut said);
+                let _ = std::io::Read::read_to_string(&mut stderr, &mut errors);
             }
-            panic!("{}: {error}: {said}\n{}", launch.profile, launch.argv().join(" "));
+            panic!("{}: {error}: {errors}\n{}", launch.profile, launch.argv().join(" "));
         }
     }
 }
@@ -133,7 +133,7 @@ fn every_profile_is_accepted_and_answers_query_status() {
 /// the descriptor is sent with the command, QEMU opens the set by its name, and the descriptor can be removed again.
 #[test]
 #[cfg_attr(lacks = "qemu", ignore = "needs qemu-system-x86_64")]
-fn a_disk_is_plugged_by_a_descriptor_that_goes_with_the_command() {
+fn a_disk_is_plugged_by_a_descriptor_sent_with_the_command() {
     let profile = Profile::find("rs-main").unwrap();
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();
@@ -161,7 +161,7 @@ fn a_disk_is_plugged_by_a_descriptor_that_goes_with_the_command() {
 
 #[test]
 #[cfg_attr(lacks = "qemu", ignore = "needs qemu-system-x86_64")]
-fn ninep_is_accepted_where_the_family_has_it() {
+fn virtio_9p_is_accepted_where_the_profile_has_it() {
     for profile in Profile::all().iter().filter(|p| p.shares(Share::Virtio9p)) {
         let dir = tempfile::tempdir().unwrap();
         let dir = dir.path();
@@ -177,7 +177,7 @@ fn ninep_is_accepted_where_the_family_has_it() {
 /// QEMU refuses an argument whose deviation was not applied, so the deviations are needed.
 #[test]
 #[cfg_attr(lacks = "qemu", ignore = "needs qemu-system-x86_64")]
-fn kata_s_own_arguments_need_what_the_deviations_take_away() {
+fn without_the_cpu_model_deviation_qemu_refuses_the_arguments() {
     let profile = Profile::find("go-3.29").unwrap();
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();
@@ -190,19 +190,19 @@ fn kata_s_own_arguments_need_what_the_deviations_take_away() {
     let stream = UnixStream::connect(&socket).unwrap();
     let mut qemu = start(&launch, dir, listener);
     assert!(matches!(Qmp::connect(stream, DEADLINE), Err(QmpError::Closed { .. })));
-    let mut said = String::new();
-    std::io::Read::read_to_string(qemu.0.stderr.as_mut().unwrap(), &mut said).unwrap();
-    assert!(said.contains("CPU model 'host' requires KVM"), "{said}");
+    let mut stderr = String::new();
+    std::io::Read::read_to_string(qemu.0.stderr.as_mut().unwrap(), &mut stderr).unwrap();
+    assert!(stderr.contains("CPU model 'host' requires KVM"), "{stderr}");
 }
 
 /// The C daemon of QEMU 7.2 accepts the arguments of the oldest family and refuses all others.
 #[test]
 #[cfg_attr(lacks = "c-virtiofsd", ignore = "elsewhere: where QEMU 7.2 or earlier has its daemon in C")]
-fn the_c_daemon_takes_only_the_first_familys_arguments() {
+fn the_c_daemon_accepts_only_the_oldest_familys_arguments() {
     let path = "/usr/lib/qemu/virtiofsd";
     let version = Command::new(path).arg("--version").output().unwrap();
-    let said = String::from_utf8_lossy(&version.stdout);
-    assert!(said.contains("virtiofsd version"), "{path} is not the C daemon: {said}");
+    let stdout = String::from_utf8_lossy(&version.stdout);
+    assert!(stdout.contains("virtiofsd version"), "{path} is not the C daemon: {stdout}");
     for profile in Profile::all() {
         let dir = tempfile::tempdir().unwrap();
         let dir = dir.path();
@@ -220,11 +220,11 @@ fn the_c_daemon_takes_only_the_first_familys_arguments() {
             .stdin(OwnedFd::from(listener))
             .output()
             .unwrap();
-        let said = String::from_utf8_lossy(&output.stderr);
+        let stderr = String::from_utf8_lossy(&output.stderr);
         assert_eq!(
-            said.contains("fuse: unknown option") || said.contains("fuse: invalid argument"),
+            stderr.contains("fuse: unknown option") || stderr.contains("fuse: invalid argument"),
             profile.virtiofsd.style != DaemonStyle::DashO,
-            "{}: {said}",
+            "{}: {stderr}",
             profile.name
         );
     }

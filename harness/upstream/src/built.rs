@@ -208,7 +208,7 @@ mod tests {
     /// Profiles of a release with lists have a gate for each required device and object, and cite the script for no
     /// other gate.
     #[test]
-    fn the_gates_of_profiles_are_what_katas_build_insists_on() {
+    fn profile_gates_match_what_katas_qemu_build_requires() {
         for family in Family::all() {
             let newest: Vec<Profile> = family
                 .profiles()
@@ -236,7 +236,7 @@ mod tests {
     const SMALL: &str = "_a=(\n\tone two # three\n)\n_b=(four)\nif x; then\n\t_b=()\nfi\n_c=(five)\n_d=(six)\nverify_devices() {\n\tlocal missing=()\n}\ncase \"${ARCH}\" in\nx86_64)\n\tverify_devices \"${_a[@]}\" \\\n\t\t\"${_b[@]}\" \"${_e[@]}\" seven\n\tif y; then\n\t\tverify_objects eight\n\tfi\n\t;;\naarch64)\n\tverify_devices \"${_c[@]}\" nine\n\t;;\nesac\n";
 
     #[test]
-    fn the_lists_are_read_however_they_are_grouped() {
+    fn devices_and_symbols_are_read_from_the_build_script() {
         let names: Vec<String> = insisted(SMALL).into_iter().collect();
         // `_c` belongs to another architecture, `_d` is unused, and `_e` is undefined.
         assert_eq!(names, ["${_e[@]}", "eight", "four", "one", "seven", "six", "two"]);

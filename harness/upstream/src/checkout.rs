@@ -69,12 +69,12 @@ pub struct Checkout {
 #[non_exhaustive]
 pub enum CheckoutError {
     /// The directory is no git repository.
-    #[error("{dir} is no git repository with Kata's source: {said}")]
+    #[error("{dir} is no git repository with Kata's source: {message}")]
     NoRepository {
         /// The directory.
         dir: String,
         /// git's error text.
-        said: String,
+        message: String,
     },
     /// git could not be run or did not finish.
     #[error("reading the checkout")]
@@ -89,12 +89,12 @@ pub enum CheckoutError {
     #[error("the files of the checkout are longer than {} MiB together, which Kata's are not", MAX_TEXTS >> 20)]
     TooLong,
     /// An object that a tag names is missing.
-    #[error("git cannot read {object}: {said}")]
+    #[error("git cannot read {object}: {message}")]
     Object {
         /// The object.
         object: String,
         /// git's error text.
-        said: String,
+        message: String,
     },
 }
 
@@ -148,7 +148,7 @@ impl Tree {
 impl GitComplaint {
     /// Converts the complaint into the error that this object cannot be read.
     fn about(self, object: &str) -> CheckoutError {
-        CheckoutError::Object { object: object.to_owned(), said: self.0 }
+        CheckoutError::Object { object: object.to_owned(), message: self.0 }
     }
 }
 
@@ -161,13 +161,13 @@ impl Checkout {
         let dir = std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned());
         let deadline = Instant::now().checked_add(within);
         let checkout = Checkout { dir, within, deadline, texts: RefCell::default(), length: Cell::default() };
-        let refused = |said: String| CheckoutError::NoRepository { dir: checkout.dir.display().to_string(), said };
+        let refused = |message: String| CheckoutError::NoRepository { dir: checkout.dir.display().to_string(), message };
         if !checkout.dir.is_dir() {
             return Err(refused("there is no such folder".to_owned()));
         }
         match checkout.git(&["rev-parse", "--git-dir"])? {
             Ok(_) => Ok(checkout),
-            Err(GitComplaint(said)) => Err(refused(said)),
+            Err(GitComplaint(message)) => Err(refused(message)),
         }
     }
 
@@ -240,8 +240,8 @@ impl Checkout {
 
     /// Runs git; returns its output, or its error text.
     fn git(&self, arguments: &[&str]) -> Result<Result<String, GitComplaint>, CheckoutError> {
-        let left = self.deadline.map_or(CALL, |deadline| deadline.saturating_duration_since(Instant::now()));
-        if left.is_zero() {
+        let remaining = self.deadline.map_or(CALL, |deadline| deadline.saturating_duration_since(Instant::now()));
+        if remaining.is_zero() {
             return Err(CheckoutError::Deadline { within: self.within });
         }
         let dir = self.dir.display().to_string();
@@ -249,7 +249,7 @@ impl Checkout {
         let mut call = Invocation::new(Path::new(GIT), &all);
         call.inherits = false;
         call.env.extend(ENVIRONMENT.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
-        let finished = call.run(left.min(CALL), None)?;
+        let finished = call.run(remaining.min(CALL), None)?;
         Ok(match finished.code {
             Some(0) => Ok(finished.stdout),
             _ => Err(GitComplaint(finished.stderr.trim().to_owned())),
@@ -262,10 +262,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_deadline_may_be_any_and_is_told_as_it_was_given() {
+    fn any_deadline_is_accepted_and_reported_as_passed() {
         let dir = tempfile::tempdir().unwrap();
-        let said = |within| Checkout::open(dir.path(), within).unwrap_err().to_string();
-        assert_eq!(said(Duration::ZERO), "the checkout was not read to its end within 0 s");
-        assert!(said(Duration::MAX).contains("is no git repository"), "{}", said(Duration::MAX));
+        let error = |within| Checkout::open(dir.path(), within).unwrap_err().to_string();
+        assert_eq!(error(Duration::ZERO), "the checkout was not read to its end within 0 s");
+        assert!(error(Duration::MAX).contains("is no git repository"), "{}", error(Duration::MAX));
     }
 }

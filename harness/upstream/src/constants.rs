@@ -169,7 +169,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_line_assigns_is_read_whatever_its_blanks() {
+    fn an_assigned_value_is_read_whatever_the_spacing() {
         let text = "const (\n\tmaxDevIDSizes = 1\n\tmaxDevIDSize              = 31 // QEMU's\n)\nmemoryOffset += 1024\nconst T: time::Duration = time::Duration::from_secs(3);\n";
         let read = |begins| assigned(text, begins);
         assert_eq!(read("maxDevIDSize "), Some((3, "31".to_owned())));

@@ -96,8 +96,8 @@ fn options_of(fragment: &Fragment, found: &[(String, &str, usize)]) -> Vec<(Opti
         Some(ours) => Some((Some(*line), format!("{name} is {value}, and {ours} in the options"))),
         None => Some((Some(*line), format!("{name}={value} is not among the options"))),
     });
-    let gone = ours.keys().filter(|name| !theirs.contains_key(*name));
-    changed.chain(gone.map(|name| (None, format!("{name} is gone, and among the options")))).collect()
+    let missing = ours.keys().filter(|name| !theirs.contains_key(*name));
+    changed.chain(missing.map(|name| (None, format!("{name} is gone, and among the options")))).collect()
 }
 
 /// Returns the difference between the options and the header of a common fragment, which names architectures that it is
@@ -149,14 +149,14 @@ mod tests {
     const MAY: (&str, &str) = ("whitelist.conf", "# a comment\nCONFIG_OLD\n");
 
     #[test]
-    fn options_that_are_katas_differ_in_nothing() {
+    fn katas_own_kernel_options_show_no_difference() {
         let other = [("riscv/base.conf", "CONFIG_R=y\n"), ("x86_64/confidential/snp.conf", "../snp/snp.conf")];
         let files = [&[("common/a.conf", A), MAY][..], &other].concat();
         assert_eq!(compared(&kata(""), &files), (vec![], 3));
     }
 
     #[test]
-    fn what_has_changed_is_told_with_its_line() {
+    fn changed_kernel_options_are_reported_with_their_line() {
         let more = "  - {file: x86_64/b.conf, values: {NR: \"240\"}}\n";
         let files = [
             ("common/a.conf", "# !powerpc !confidential\nCONFIG_ONE=m\n# CONFIG_THREE is not set\n"),
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn a_head_may_say_linuxs_name_or_katas() {
+    fn architectures_are_known_by_their_name_and_by_katas_folder() {
         for arch in Arch::ALL.iter().copied() {
             assert_eq!((arch_of(arch.name()), arch_of(folder_of(arch))), (Some(arch), Some(arch)));
         }
@@ -175,12 +175,12 @@ mod tests {
     }
 
     #[test]
-    fn who_it_is_not_for_is_compared_too() {
+    fn excluded_architectures_and_guests_are_compared_too() {
         let for_all = A.replace("# !s390x !riscv\n", "");
-        let said = compared(&kata(""), &[("common/a.conf", for_all.as_str()), MAY]).0;
-        assert!(said[0].ends_with("it is not for [], and not for [s390x] in the options"), "{said:?}");
+        let differences = compared(&kata(""), &[("common/a.conf", for_all.as_str()), MAY]).0;
+        assert!(differences[0].ends_with("it is not for [], and not for [s390x] in the options"), "{differences:?}");
         let hidden = A.replace("!s390x", "!s390x !confidential");
-        let said = compared(&kata(""), &[("common/a.conf", hidden.as_str()), MAY]).0;
-        assert!(said[0].ends_with("whether it is for confidential guests differs from the options"), "{said:?}");
+        let differences = compared(&kata(""), &[("common/a.conf", hidden.as_str()), MAY]).0;
+        assert!(differences[0].ends_with("whether it is for confidential guests differs from the options"), "{differences:?}");
     }
 }

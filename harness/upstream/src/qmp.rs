@@ -6,7 +6,7 @@ use crate::values::Value;
 use model::profile::{JsonStyle, Profile};
 
 /// Returns the text of a profile's value, as in the profile.
-fn said(written: Option<JsonStyle>) -> &'static str {
+fn name_of(written: Option<JsonStyle>) -> &'static str {
     match written {
         None => "null",
         Some(JsonStyle::AsText) => "as-text",
@@ -49,18 +49,18 @@ pub(crate) fn go(tree: &Tree, qmp: &[&'static str], qemu: &[&'static str], profi
         text if text.contains("[\"num-queues\"] = queues") => "typed".to_owned(),
         _ => "?".to_owned(),
     };
-    let says = &profile.qmp;
+    let expected_qmp = &profile.qmp;
     vec![
-        value("threads", qemu, &["qemu.GetThreadIDs", "qemu.getThreadIDs"], &threads, says.threads.name()),
-        value("switches", qmp, &["QMP.ExecuteSCSIDeviceAdd"], &switch, said(Some(says.switches))),
-        value("switches", qmp, &["QMP.ExecuteNetPCIDeviceAdd"], &switch, said(Some(says.switches))),
-        value("cpu-ids", qmp, &["QMP.ExecuteCPUDeviceAdd"], &ids, said(Some(says.cpu_ids))),
+        value("threads", qemu, &["qemu.GetThreadIDs", "qemu.getThreadIDs"], &threads, expected_qmp.threads.name()),
+        value("switches", qmp, &["QMP.ExecuteSCSIDeviceAdd"], &switch, name_of(Some(expected_qmp.switches))),
+        value("switches", qmp, &["QMP.ExecuteNetPCIDeviceAdd"], &switch, name_of(Some(expected_qmp.switches))),
+        value("cpu-ids", qmp, &["QMP.ExecuteCPUDeviceAdd"], &ids, name_of(Some(expected_qmp.cpu_ids))),
         value(
             "num-queues",
             qmp,
             &["QMP.executePCIDeviceAdd", "QMP.ExecutePCIDeviceAdd"],
             &queues,
-            said(says.num_queues),
+            name_of(expected_qmp.num_queues),
         ),
     ]
 }
@@ -68,7 +68,7 @@ pub(crate) fn go(tree: &Tree, qmp: &[&'static str], qemu: &[&'static str], profi
 /// Reads runtime-rs's values; runtime-rs builds dictionaries: `.insert("mq".to_owned(), true.into())`.
 pub(crate) fn rs(tree: &Tree, qmp: &'static str, profile: &Profile) -> Vec<Value> {
     let text = tree.first(&[qmp]).map(|(_, text)| text).unwrap_or_default();
-    let says = &profile.qmp;
+    let expected_qmp = &profile.qmp;
     let written = |key, name: &str, typed: &str, expected| {
         let at = line_of(text, &format!("insert(\"{name}\""));
         let line = at.and_then(|at| text.lines().nth(at - 1)).unwrap_or_default();
@@ -77,15 +77,15 @@ pub(crate) fn rs(tree: &Tree, qmp: &'static str, profile: &Profile) -> Vec<Value
             Some(_) if line.contains(typed) => "typed",
             Some(_) => "?",
         };
-        Value::new(key, qmp, Some((seen, at)), said(expected))
+        Value::new(key, qmp, Some((seen, at)), name_of(expected))
     };
     let threads = line_of(text, "query_cpus_fast");
     let seen = if threads.is_some() { "query-cpus-fast" } else { "?" };
     vec![
-        Value::new("threads", qmp, Some((seen, threads)), says.threads.name()),
-        written("switches", "share-rw", ", true.into())", Some(says.switches)),
-        written("switches", "mq", ", true.into())", Some(says.switches)),
-        written("cpu-ids", "core-id", ", core_id.into())", Some(says.cpu_ids)),
-        written("num-queues", "num-queues", "", says.num_queues),
+        Value::new("threads", qmp, Some((seen, threads)), expected_qmp.threads.name()),
+        written("switches", "share-rw", ", true.into())", Some(expected_qmp.switches)),
+        written("switches", "mq", ", true.into())", Some(expected_qmp.switches)),
+        written("cpu-ids", "core-id", ", core_id.into())", Some(expected_qmp.cpu_ids)),
+        written("num-queues", "num-queues", "", expected_qmp.num_queues),
     ]
 }

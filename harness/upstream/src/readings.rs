@@ -180,8 +180,8 @@ impl ReleaseReader<'_> {
         let names: BTreeSet<&String> = before.keys().chain(now.keys()).collect();
         let changed: Vec<&String> = names.into_iter().filter(|name| before.get(*name) != now.get(*name)).collect();
         for name in &changed {
-            let said = self.readings.changes.iter().find(|change| change.at == tag && change.items.contains(name));
-            let what = match said.map(|change| (change.profile.as_deref(), change.no_effect.as_deref())) {
+            let reading = self.readings.changes.iter().find(|change| change.at == tag && change.items.contains(name));
+            let what = match reading.map(|change| (change.profile.as_deref(), change.no_effect.as_deref())) {
                 Some((Some(profile), _)) => {
                     let begins = family.profiles().iter().any(|p| p.name == *profile && p.tag == tag);
                     (!begins).then(|| {

@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn comments_and_blanks_mean_nothing() {
+    fn comments_and_blanks_are_ignored() {
         let item = item(GO, "BlockDevice.QemuParams").unwrap();
         let other = item.text.replace(" // off", "").replace('\t', "    ");
         assert_eq!(without_comments(item.text), without_comments(&other));

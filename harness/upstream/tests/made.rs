@@ -47,7 +47,7 @@ deltas:
 
 type Compare = fn(&Checkout, &[KataVersion], &mut Report) -> Result<(), CheckoutError>;
 
-fn told(report: &Report) -> Vec<String> {
+fn texts_of(report: &Report) -> Vec<String> {
     report.differences.iter().map(ToString::to_string).collect()
 }
 
@@ -151,17 +151,17 @@ impl Repository {
         Ok(report)
     }
 
-    fn said(&self) -> Vec<String> {
-        told(&self.compare())
+    fn differences(&self) -> Vec<String> {
+        texts_of(&self.compare())
     }
 
     /// Returns the differences that `compare` finds at these releases and `main`.
-    fn said_by(&self, compare: Compare, releases: &[KataVersion]) -> Vec<String> {
+    fn differences_by(&self, compare: Compare, releases: &[KataVersion]) -> Vec<String> {
         let checkout = Checkout::open(self.0.path(), Duration::from_secs(120)).unwrap();
         let mut report = Report::default();
         compare(&checkout, releases, &mut report).unwrap();
         assert!(report.values > 0);
-        told(&report)
+        texts_of(&report)
     }
 
     /// Returns the differences for Kata's QEMU build as it is known at 4.1.0, modified by `changed` at that release.
@@ -175,14 +175,14 @@ impl Repository {
         repository.write(BUILD, &known);
         repository.git(&["add", "-A"]);
         repository.git(&["commit", "-q", "--allow-empty", "-m", "m"]);
-        repository.said_by(compare_build, &[KataVersion::new(4, 0, 0), KataVersion::new(4, 1, 0)])
+        repository.differences_by(compare_build, &[KataVersion::new(4, 0, 0), KataVersion::new(4, 1, 0)])
     }
 }
 
 #[test]
-fn a_source_that_is_as_the_profiles_say_differs_in_nothing() {
+fn a_source_that_matches_the_profiles_shows_no_difference() {
     let repository = Repository::as_expected();
-    assert_eq!(repository.said(), [""; 0]);
+    assert_eq!(repository.differences(), [""; 0]);
     let report = repository.compare();
     assert_eq!((report.releases, report.changes), (4, 2), "three tags and main");
     assert!(report.values > 60, "{}", report.values);
@@ -197,20 +197,20 @@ fn a_planted_value_is_reported_with_file_and_line() {
     let expected = format!("main {MAKEFILE}:2: memory-mib: Kata says `1024`, the profile b `2048`");
     // Values and readings are two separate checks.
     let unread = format!("main {MAKEFILE}:2: `DEFMEMSZ` changed, and no reading accounts for it");
-    assert_eq!(repository.said(), [expected, unread]);
+    assert_eq!(repository.differences(), [expected, unread]);
 }
 
 #[test]
-fn a_planted_form_of_a_plugged_device_is_reported() {
+fn a_changed_argument_form_of_a_plugged_device_is_reported() {
     let repository = Repository::as_expected();
     let qmp = std::fs::read_to_string(repository.0.path().join(QMP)).unwrap();
     repository.write(QMP, &qmp.replace("core_id.into()", "core_id.to_string().into()"));
     repository.git(&["commit", "-q", "-a", "-m", "m"]);
-    assert_eq!(repository.said(), [format!("main {QMP}:2: cpu-ids: Kata says `?`, the profile b `typed`")]);
+    assert_eq!(repository.differences(), [format!("main {QMP}:2: cpu-ids: Kata says `?`, the profile b `typed`")]);
 }
 
 #[test]
-fn a_pre_release_is_held_against_the_profile_that_it_would_be_taken_for() {
+fn a_pre_release_is_compared_with_the_profile_it_would_get() {
     let repository = Repository::as_expected();
     let makefile = std::fs::read_to_string(repository.0.path().join(MAKEFILE)).unwrap();
     // Before 2.0.0, where the profile begins, any value may change; before 2.1.0 none may.
@@ -221,29 +221,29 @@ fn a_pre_release_is_held_against_the_profile_that_it_would_be_taken_for() {
     repository.write(MAKEFILE, &makefile);
     repository.git(&["commit", "-q", "-a", "-m", "m"]);
     let expected = format!("2.1.0-rc0 {MAKEFILE}:2: memory-mib: Kata says `1024`, the profile b `2048`");
-    assert_eq!(repository.said(), [expected]);
+    assert_eq!(repository.differences(), [expected]);
     assert_eq!(repository.compare().pre_releases, 1);
 }
 
 #[test]
-fn a_planted_change_of_a_function_that_nobody_read_is_reported() {
+fn a_changed_function_without_a_reading_is_reported() {
     let repository = Repository::as_expected();
     repository.write("src/moved.rs", "fn prints() {\n    c()\n}\n");
     repository.git(&["commit", "-q", "-a", "-m", "m"]);
-    assert_eq!(repository.said(), ["main src/moved.rs:1: `fn prints` changed, and no reading accounts for it"]);
+    assert_eq!(repository.differences(), ["main src/moved.rs:1: `fn prints` changed, and no reading accounts for it"]);
 }
 
 #[test]
-fn a_planted_change_of_any_block_with_a_head_is_reported() {
+fn a_change_in_any_block_of_the_same_name_is_reported() {
     let repository = Repository::as_expected();
     // The first block is unchanged.
     repository.write("src/moved.rs", "fn prints() {\n    b(); log()\n}\nfn prints() {\n    c()\n}\n");
     repository.git(&["commit", "-q", "-a", "-m", "m"]);
-    assert_eq!(repository.said(), ["main src/moved.rs:1: `fn prints` changed, and no reading accounts for it"]);
+    assert_eq!(repository.differences(), ["main src/moved.rs:1: `fn prints` changed, and no reading accounts for it"]);
 }
 
 #[test]
-fn a_planted_setting_and_a_planted_option_of_the_kernel_are_reported() {
+fn an_unread_makefile_setting_and_kernel_option_are_reported() {
     let repository = Repository::as_expected();
     let makefile = std::fs::read_to_string(repository.0.path().join(MAKEFILE)).unwrap();
     repository.write(MAKEFILE, &format!("{makefile}DEFBRIDGES := 2\nDEFBRIDGES_CLH := 3\nOTHER := 1\n"));
@@ -252,7 +252,7 @@ fn a_planted_setting_and_a_planted_option_of_the_kernel_are_reported() {
     repository.git(&["add", "-A"]);
     repository.git(&["commit", "-q", "-m", "m"]);
     assert_eq!(
-        repository.said(),
+        repository.differences(),
         [
             "main kernel/fragments/fs.conf:2: `CONFIG_FUSE_FS` changed, and no reading accounts for it".to_owned(),
             format!("main {MAKEFILE}:7: `DEFBRIDGES` changed, and no reading accounts for it"),
@@ -263,60 +263,60 @@ fn a_planted_setting_and_a_planted_option_of_the_kernel_are_reported() {
 }
 
 #[test]
-fn a_gate_is_looked_for_from_the_release_on_where_it_begins() {
+fn a_gate_is_checked_from_its_first_release_on() {
     let repository = Repository::as_expected();
     let gate = "gates: [{kind: object, name: late, capability: vmm.vfio, source: src/x.rs, from: 2.1.0}]";
     let delta = "changes: [{what: w, source: src/x.rs@2.0.0, ";
     let report = repository.compared_with(&FAMILY.replace(delta, &format!("{delta}{gate}, "))).unwrap();
     let lacks =
         |tag| format!("{tag} {GENERATOR}: gates that the source does not have: Kata says `late`, the profile b ``");
-    assert_eq!(told(&report), [lacks("2.1.0"), lacks("main")]);
+    assert_eq!(texts_of(&report), [lacks("2.1.0"), lacks("main")]);
 }
 
 const BUILD: &str = "tools/packaging/static-build/qemu/build-qemu.sh";
 const SCRIPT: &str = include_str!("made/build-of-qemu.txt");
 
 #[test]
-fn a_build_of_qemu_that_is_as_known_differs_in_nothing() {
+fn a_known_qemu_build_shows_no_difference() {
     assert_eq!(Repository::with_build(|known| known), [""; 0]);
 }
 
 #[test]
-fn a_planted_group_of_devices_is_reported_whether_it_is_used_or_not() {
+fn an_unknown_device_group_is_reported_used_or_not() {
     let unknown = |line: usize, name: &str| {
         format!("4.1.0 {BUILD}:{line}: Kata's build of QEMU insists on {name}, which is not known here")
     };
     let line = SCRIPT.lines().position(|line| line == "_tee_objs=(tdx-guest sev-snp-guest)").unwrap() + 2;
-    let said = Repository::with_build(|known| {
+    let differences = Repository::with_build(|known| {
         known
             .replace("sev-snp-guest)\n", "sev-snp-guest)\n_new_devs=(edu\n\tcxl-rp)\n")
             .replace("pvpanic", "\"${_new_devs[@]}\" pvpanic")
     });
-    assert_eq!(said, [unknown(line + 1, "cxl-rp"), unknown(line, "edu")]);
-    let said = Repository::with_build(|known| known.replace("sev-snp-guest)\n", "sev-snp-guest)\n_new_devs=(edu)\n"));
-    assert_eq!(said, [unknown(line, "edu")]);
+    assert_eq!(differences, [unknown(line + 1, "cxl-rp"), unknown(line, "edu")]);
+    let differences = Repository::with_build(|known| known.replace("sev-snp-guest)\n", "sev-snp-guest)\n_new_devs=(edu)\n"));
+    assert_eq!(differences, [unknown(line, "edu")]);
 }
 
 #[test]
-fn a_planted_device_beside_the_groups_is_reported() {
-    let said = Repository::with_build(|known| known.replace("pvpanic\n", "pvpanic edu\n"));
+fn an_unknown_device_outside_the_groups_is_reported() {
+    let differences = Repository::with_build(|known| known.replace("pvpanic\n", "pvpanic edu\n"));
     let line = SCRIPT.lines().position(|line| line.ends_with(" pvpanic")).unwrap() + 1;
     let expected = format!("4.1.0 {BUILD}:{line}: Kata's build of QEMU insists on edu, which is not known here");
-    assert_eq!(said, [expected]);
+    assert_eq!(differences, [expected]);
 }
 
 #[test]
 fn a_device_that_is_dropped_from_katas_build_is_reported() {
-    let said = Repository::with_build(|known| known.replace(" vfio-pci", ""));
-    assert_eq!(said, [format!("4.1.0 {BUILD}: Kata's build of QEMU does not insist on vfio-pci")]);
+    let differences = Repository::with_build(|known| known.replace(" vfio-pci", ""));
+    assert_eq!(differences, [format!("4.1.0 {BUILD}: Kata's build of QEMU does not insist on vfio-pci")]);
 }
 
 #[test]
-fn a_planted_and_a_dropped_symbol_of_qemus_configuration_are_reported() {
-    let said = Repository::with_build(|known| known.replace("CONFIG_SGX=y", "CONFIG_EDU=y"));
+fn unknown_and_dropped_qemu_config_symbols_are_reported() {
+    let differences = Repository::with_build(|known| known.replace("CONFIG_SGX=y", "CONFIG_EDU=y"));
     let line = SCRIPT.lines().position(|line| line == "CONFIG_SGX=y").unwrap() + 1;
     assert_eq!(
-        said,
+        differences,
         [
             format!("4.1.0 {BUILD}:{line}: Kata's build of QEMU configures EDU, which is not known here"),
             format!("4.1.0 {BUILD}: Kata's build of QEMU does not configure SGX"),
@@ -325,14 +325,14 @@ fn a_planted_and_a_dropped_symbol_of_qemus_configuration_are_reported() {
 }
 
 #[test]
-fn a_build_that_insists_on_something_too_early_is_reported() {
+fn a_device_required_before_its_known_release_is_reported() {
     let repository = Repository::new();
     repository.write(BUILD, "_pci_devs=(vfio-pci)\n");
     repository.release("4.0.0");
     repository.write(BUILD, SCRIPT);
     repository.release("4.1.0");
-    let said = repository.said_by(compare_build, &[KataVersion::new(4, 0, 0), KataVersion::new(4, 1, 0)]);
-    assert_eq!(said, [format!("4.0.0 {BUILD}:1: Kata's build of QEMU insists on vfio-pci, which is not known here")]);
+    let differences = repository.differences_by(compare_build, &[KataVersion::new(4, 0, 0), KataVersion::new(4, 1, 0)]);
+    assert_eq!(differences, [format!("4.0.0 {BUILD}:1: Kata's build of QEMU insists on vfio-pci, which is not known here")]);
 }
 
 /// Files of Kata, and the lines from which the constants are read.
@@ -362,7 +362,7 @@ const FIXED: &[(&str, &str)] = &[
 ];
 
 #[test]
-fn a_planted_constant_is_reported_at_its_release() {
+fn a_changed_constant_is_reported_at_its_release() {
     let repository = Repository::new();
     let (base, agent) = ("src/runtime/virtcontainers/qemu_arch_base.go", "src/agent/src/config.rs");
     // A release without switches and runtime-rs, in which the agent defined the port.
@@ -377,7 +377,7 @@ fn a_planted_constant_is_reported_at_its_release() {
     }
     repository.release("4.0.0");
     let releases = [KataVersion::new(2, 2, 0), KataVersion::new(4, 0, 0)];
-    assert_eq!(repository.said_by(compare_constants, &releases), [""; 0]);
+    assert_eq!(repository.differences_by(compare_constants, &releases), [""; 0]);
 
     repository.write(base, &FIXED[0].1.replace("31", "20"));
     repository.write(agent, &FIXED[5].1.replace("from_secs(3)", "from_secs(9)"));
@@ -389,7 +389,7 @@ fn a_planted_constant_is_reported_at_its_release() {
     repository.git(&["commit", "-q", "-a", "-m", "m"]);
     let releases = [KataVersion::new(2, 2, 0), KataVersion::new(4, 0, 0), KataVersion::new(4, 1, 0)];
     assert_eq!(
-        repository.said_by(compare_constants, &releases),
+        repository.differences_by(compare_constants, &releases),
         [
             format!("4.1.0 {base}:3: Kata says `20`, and MAX_ID here is `31`"),
             format!(
@@ -409,7 +409,7 @@ fn a_boundary_at_the_wrong_release_is_reported() {
     repository.release("2.0.0");
     repository.release("2.1.0");
     assert_eq!(
-        repository.said(),
+        repository.differences(),
         [
             format!("1.0.0 {GENERATOR}:18: blk-read-only: Kata says `read-only=`, the profile a `auto-read-only=`"),
             "2.0.0 -: `fn prints` did not change, though a reading says so".to_owned(),
@@ -419,21 +419,21 @@ fn a_boundary_at_the_wrong_release_is_reported() {
 }
 
 #[test]
-fn a_release_that_was_not_read_and_one_that_is_missing_are_reported() {
+fn unread_and_missing_releases_are_reported() {
     let repository = Repository::as_expected();
     repository.release("2.2.0");
     // A maintenance branch has releases older than the newest one.
     repository.release("2.0.1");
     repository.release("3.0.0-rc0");
     repository.git(&["tag", "-d", "1.0.0"]);
-    let said = repository.said();
+    let differences = repository.differences();
     assert!(
-        said.contains(&"2.2.0 -: this release has not been read; the newest that was is 2.1.0".to_owned()),
-        "{said:?}"
+        differences.contains(&"2.2.0 -: this release has not been read; the newest that was is 2.1.0".to_owned()),
+        "{differences:?}"
     );
-    assert!(said.iter().any(|line| line.starts_with("2.0.1 -: this release has not been read")), "{said:?}");
-    assert!(said.contains(&"1.0.0 -: there is no such tag in the checkout".to_owned()), "{said:?}");
-    assert!(!said.iter().any(|line| line.starts_with("3.0.0")), "{said:?}");
+    assert!(differences.iter().any(|line| line.starts_with("2.0.1 -: this release has not been read")), "{differences:?}");
+    assert!(differences.contains(&"1.0.0 -: there is no such tag in the checkout".to_owned()), "{differences:?}");
+    assert!(!differences.iter().any(|line| line.starts_with("3.0.0")), "{differences:?}");
 }
 
 /// Tries everything at once that makes git run programs from a repository's configuration; each would create a file.
@@ -478,7 +478,7 @@ fn a_hostile_checkout_runs_nothing_and_changes_nothing() {
     for hook in ["reference-transaction", "post-index-change", "fsmonitor-watchman", "post-checkout"] {
         trap(&repository.0.path().join(".git/hooks").join(hook), &made);
     }
-    assert_eq!(repository.said(), ["2.2.0 -: this release has not been read; the newest that was is 2.1.0"]);
+    assert_eq!(repository.differences(), ["2.2.0 -: this release has not been read; the newest that was is 2.1.0"]);
     // A missing object is an error. A plain git would run the program to fetch it.
     let (folder, file) = makefile.split_at(2);
     std::fs::remove_file(repository.0.path().join(".git/objects").join(folder).join(file)).unwrap();
@@ -519,18 +519,18 @@ fn trap(program: &Path, made: &Path) -> String {
 }
 
 #[test]
-fn what_a_checkout_says_cannot_drive_the_terminal() {
+fn terminal_control_characters_of_a_checkout_are_not_printed() {
     let repository = Repository::as_expected();
     let makefile = std::fs::read_to_string(repository.0.path().join(MAKEFILE)).unwrap();
     repository.write(MAKEFILE, &makefile.replace("2048", &format!("\u{1b}]0;x\u{7}20\u{202e}{}", "4".repeat(9000))));
     repository.git(&["commit", "-q", "-a", "-m", "m"]);
-    let said = repository.said();
-    assert!(said[0].contains("Kata says `204"), "{said:?}");
-    assert!(said.iter().all(|line| line.len() < 600 && !line.contains(['\u{1b}', '\u{202e}'])), "{said:?}");
+    let differences = repository.differences();
+    assert!(differences[0].contains("Kata says `204"), "{differences:?}");
+    assert!(differences.iter().all(|line| line.len() < 600 && !line.contains(['\u{1b}', '\u{202e}'])), "{differences:?}");
 }
 
 #[test]
-fn what_is_no_repository_is_refused() {
+fn a_path_that_is_no_git_repository_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     for path in [dir.path(), Path::new("/nonexistent")] {
         let error = Checkout::open(path, Duration::from_secs(60)).unwrap_err();
@@ -539,7 +539,7 @@ fn what_is_no_repository_is_refused() {
 }
 
 #[test]
-fn the_deadline_holds() {
+fn reading_a_checkout_stops_at_the_deadline() {
     let repository = Repository::as_expected();
     let error = Checkout::open(repository.0.path(), Duration::ZERO).unwrap_err();
     assert!(matches!(error, CheckoutError::Deadline { .. }), "{error}");
@@ -556,11 +556,11 @@ fn the_programs_own_readings_are_well_formed() {
 /// The profiles agree with Kata's own source: `KATA_CHECKOUT` names a repository with its tags and `main`.
 #[test]
 #[ignore = "by hand: KATA_CHECKOUT names a checkout of Kata's source"]
-fn the_profiles_say_what_katas_source_says() {
+fn the_profiles_agree_with_katas_source() {
     let dir = std::env::var_os("KATA_CHECKOUT").expect("KATA_CHECKOUT names a checkout of Kata's source");
     let checkout = Checkout::open(Path::new(&dir), Duration::from_secs(900)).unwrap();
     let report = upstream::compare(&checkout).unwrap();
-    let said: Vec<String> = report.differences.iter().map(ToString::to_string).collect();
-    assert_eq!(said, [""; 0]);
+    let differences: Vec<String> = report.differences.iter().map(ToString::to_string).collect();
+    assert_eq!(differences, [""; 0]);
     eprintln!("{report:?}");
 }

@@ -201,7 +201,7 @@ mod tests {
     /// The command line has only the API socket, and requests carry the machine: `launchClh` and `bootVM` in
     /// src/runtime/virtcontainers/clh.go@3.32.0.
     #[test]
-    fn the_program_gets_a_socket_and_the_rest_is_told_over_it() {
+    fn the_machine_is_described_by_requests_over_the_api_socket() {
         for (profile, states) in [("go-3.32", [Some("Created"), Some("Running")]), ("rs-4.1", [None, None])] {
             let plan = plan(Profile::find(profile).unwrap(), &example());
             assert_eq!(plan.argv, ["/opt/vmm", "--api-socket", "/run/api.sock"], "{profile}");
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn each_runtime_has_its_own_form() {
+    fn each_runtime_has_its_own_machine_description() {
         let (go, rust) = (machine("go-3.32", &example()), machine("rs-4.1", &example()));
         // `NewVmConfig`, `NewMemoryConfig`, `NewPlatformConfig` of the generated client.
         assert_eq!(go["platform"], json!({"num_pci_segments": 2, "tdx": false, "sev_snp": false}));
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_is_shared_where_a_daemon_maps_it_and_under_runtime_rs_always() {
+    fn memory_is_shared_with_virtiofsd_and_always_under_runtime_rs() {
         let with = Guest { share: Some("/run/virtiofsd.sock".to_owned()), ..example() };
         for (profile, without) in [("go-3.32", false), ("rs-4.1", true)] {
             assert_eq!(machine(profile, &example())["memory"]["shared"], json!(without), "{profile}");
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn the_kernel_is_told_what_kata_tells_it_and_where_the_harness_waits() {
+    fn the_kernel_command_line_has_katas_and_the_harness_parameters() {
         let go = machine("go-3.32", &example())["payload"]["cmdline"].as_str().unwrap().to_owned();
         assert_eq!(
             go,

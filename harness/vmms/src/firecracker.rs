@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn the_go_runtime_puts_everything_into_a_file() {
+    fn the_go_runtime_puts_the_machine_into_a_config_file() {
         let plan = plan(Runtime::Go, &guest(Runtime::Go));
         assert_eq!(plan.argv, ["/opt/vmm", "--api-sock", "/run/api.sock", "--config-file", "/run/config.json"]);
         assert!(plan.requests.is_empty());
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn runtime_rs_tells_it_request_by_request_and_starts_it_last() {
+    fn runtime_rs_configures_by_requests_and_starts_the_guest_last() {
         let plan = plan(Runtime::Rs, &guest(Runtime::Rs));
         assert_eq!(plan.argv, ["/opt/vmm", "--api-sock", "/run/api.sock"]);
         assert_eq!(plan.file, None);
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn a_drive_that_waits_is_given_a_file() {
+    fn filling_a_drive_patches_its_path() {
         let request = fill_drive(Runtime::Go, "/run/disk");
         assert_eq!(request.name(), "PATCH /drives/drive_0");
         assert_eq!(request.body, Some(json!({"drive_id": "drive_0", "path_on_host": "/run/disk"})));

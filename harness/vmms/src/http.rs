@@ -96,11 +96,11 @@ impl Request {
         stream.set_write_timeout(Some(within)).map_err(line)?;
         stream.write_all(&self.bytes()).map_err(line)?;
         let answer = self.answer(&mut stream, |stream| {
-            let left = end.saturating_duration_since(Instant::now());
-            if left.is_zero() {
+            let remaining = end.saturating_duration_since(Instant::now());
+            if remaining.is_zero() {
                 return Err(io::ErrorKind::TimedOut.into());
             }
-            stream.set_read_timeout(Some(left))
+            stream.set_read_timeout(Some(remaining))
         })?;
         match answer.status {
             200..=299 => Ok(answer),
@@ -127,7 +127,7 @@ impl Request {
         let mut seen: Vec<u8> = Vec::new();
         let mut chunk = [0; 4096];
         loop {
-            if let Some(answer) = whole(&seen) {
+            if let Some(answer) = parse_response(&seen) {
                 return Ok(answer);
             }
             let read = before(stream).and_then(|()| stream.read(&mut chunk));
@@ -142,7 +142,7 @@ impl Request {
 }
 
 /// Parses an answer that has arrived completely.
-fn whole(seen: &[u8]) -> Option<Response> {
+fn parse_response(seen: &[u8]) -> Option<Response> {
     let head_ends = seen.windows(4).position(|four| four == b"\r\n\r\n")?;
     let head = std::str::from_utf8(&seen[..head_ends]).ok()?;
     let mut lines = head.split("\r\n");
@@ -171,33 +171,33 @@ mod tests {
         let pieces: Vec<String> = pieces.iter().map(|piece| (*piece).to_owned()).collect();
         let server = std::thread::spawn(move || {
             let (mut stream, _) = listener.accept().unwrap();
-            let mut heard = vec![0; 4096];
-            let count = stream.read(&mut heard).unwrap();
+            let mut received = vec![0; 4096];
+            let count = stream.read(&mut received).unwrap();
             for piece in pieces {
                 stream.write_all(piece.as_bytes()).unwrap();
                 std::thread::sleep(Duration::from_millis(20));
             }
-            String::from_utf8(heard[..count].to_vec()).unwrap()
+            String::from_utf8(received[..count].to_vec()).unwrap()
         });
         let answer = request.send(&socket, Duration::from_secs(20));
         (answer, server.join().unwrap())
     }
 
     #[test]
-    fn a_request_is_sent_whole_and_its_answer_awaited_whole() {
+    fn a_request_is_sent_and_its_whole_response_is_read() {
         let request = Request::put("/api/v1/vm.create", Some(json!({"cpus": 1})));
         let pieces = ["HTTP/1.1 200 \r\nServer: x\r\nContent-", "Length: 5\r\n\r\nhe", "llo and more"];
-        let (answer, heard) = sent(&request, &pieces);
+        let (answer, received) = sent(&request, &pieces);
         assert_eq!(answer.unwrap(), Response { status: 200, body: "hello".to_owned() });
-        assert!(heard.starts_with("PUT /api/v1/vm.create HTTP/1.1\r\n"), "{heard}");
-        assert!(heard.ends_with("Content-Length: 10\r\n\r\n{\"cpus\":1}"), "{heard}");
-        let (nothing, heard) = sent(&Request::put("/api/v1/vm.boot", None), &["HTTP/1.1 204 No Content\r\n\r\n"]);
+        assert!(received.starts_with("PUT /api/v1/vm.create HTTP/1.1\r\n"), "{received}");
+        assert!(received.ends_with("Content-Length: 10\r\n\r\n{\"cpus\":1}"), "{received}");
+        let (nothing, received) = sent(&Request::put("/api/v1/vm.boot", None), &["HTTP/1.1 204 No Content\r\n\r\n"]);
         assert_eq!(nothing.unwrap().status, 204);
-        assert!(!heard.contains("Content-Length"), "{heard}");
+        assert!(!received.contains("Content-Length"), "{received}");
     }
 
     #[test]
-    fn a_refusal_is_in_the_vmms_own_words() {
+    fn failed_requests_report_the_vmms_message_or_the_cause() {
         let refusal = "HTTP/1.1 400 Bad Request\r\nContent-Length: 12\r\n\r\nno such file";
         let error = sent(&Request::put("/boot-source", None), &[refusal]).0.unwrap_err();
         assert_eq!(error.to_string(), "PUT /boot-source: 400 no such file");
@@ -208,10 +208,10 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_without_an_end_is_cut_off() {
+    fn an_endless_or_malformed_response_is_not_accepted() {
         let flood = Request::get("/").answer(&mut io::repeat(b'x'), |_| Ok(()));
         assert!(matches!(flood, Err(HttpError::Answer { .. })));
         let lie = "HTTP/1.1 200 OK\r\nContent-Length: many\r\n\r\nhello";
-        assert_eq!(whole(lie.as_bytes()), None);
+        assert_eq!(parse_response(lie.as_bytes()), None);
     }
 }

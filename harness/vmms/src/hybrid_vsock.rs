@@ -84,35 +84,35 @@ mod tests {
         let listener = UnixListener::bind(&socket).unwrap();
         let vmm = std::thread::spawn(move || {
             let (mut stream, _) = listener.accept().unwrap();
-            let mut heard = [0; 32];
-            let count = stream.read(&mut heard).unwrap();
+            let mut received = [0; 32];
+            let count = stream.read(&mut received).unwrap();
             stream.write_all(answer).unwrap();
-            String::from_utf8(heard[..count].to_vec()).unwrap()
+            String::from_utf8(received[..count].to_vec()).unwrap()
         });
         let stream = dial(&socket, Runtime::Rs, 1024, || true);
         (stream, vmm.join().unwrap())
     }
 
     #[test]
-    fn what_comes_behind_the_line_is_the_guests() {
-        let (stream, heard) = dialled(b"OK 1073741824\nhello");
-        assert_eq!(heard, "connect 1024\n");
-        let mut said = String::new();
-        stream.unwrap().read_to_string(&mut said).unwrap();
-        assert_eq!(said, "hello");
+    fn bytes_after_the_ok_line_come_from_the_guest() {
+        let (stream, received) = dialled(b"OK 1073741824\nhello");
+        assert_eq!(received, "connect 1024\n");
+        let mut data = String::new();
+        stream.unwrap().read_to_string(&mut data).unwrap();
+        assert_eq!(data, "hello");
         assert_eq!(request(Runtime::Go, 1024), "CONNECT 1024\n");
     }
 
     #[test]
-    fn a_vmm_that_hangs_up_or_says_something_else_is_told() {
-        let said = |answer: &'static [u8]| dialled(answer).0.unwrap_err().to_string();
-        assert!(said(b"").contains("hung up"));
-        assert!(said(b"NO\n").contains("\"NO\\n\""));
-        assert!(said(&[b'x'; 200]).contains("xxx"));
+    fn a_vmm_that_hangs_up_or_does_not_reply_ok_is_reported() {
+        let error = |answer: &'static [u8]| dialled(answer).0.unwrap_err().to_string();
+        assert!(error(b"").contains("hung up"));
+        assert!(error(b"NO\n").contains("\"NO\\n\""));
+        assert!(error(&[b'x'; 200]).contains("xxx"));
     }
 
     #[test]
-    fn a_vmm_that_says_nothing_is_waited_for_as_long_as_the_caller_wants() {
+    fn a_silent_vmm_is_awaited_as_long_as_the_caller_wants() {
         let dir = tempfile::tempdir().unwrap();
         let socket = dir.path().join("vsock");
         let _mute = UnixListener::bind(&socket).unwrap();
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn the_host_listens_beside_the_socket() {
+    fn the_host_listens_on_a_socket_named_by_the_port() {
         let dir = tempfile::tempdir().unwrap();
         let socket = dir.path().join("vsock");
         let _listener = listen(&socket, 1025).unwrap();

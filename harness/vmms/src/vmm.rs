@@ -70,7 +70,7 @@ mod tests {
     use model::other_vmm::OtherVmm;
 
     #[test]
-    fn what_is_tried_can_be_started() {
+    fn exactly_the_tried_vmms_can_be_started() {
         for component in Component::ALL {
             let is_tried = OtherVmm::of(*component).is_some_and(|vmm| vmm.tried);
             assert_eq!(Kind::of(*component).is_some(), is_tried, "{component}");

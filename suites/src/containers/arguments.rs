@@ -30,10 +30,10 @@ fn differences(expected: &[String], seen: &[String]) -> Vec<String> {
     let expected = options(expected);
     let mut unmatched = options(seen);
     let mut lines = Vec::new();
-    for wanted in &expected {
-        match unmatched.iter().position(|option| matches(wanted, option)) {
+    for expected_option in &expected {
+        match unmatched.iter().position(|option| matches(expected_option, option)) {
             Some(at) => drop(unmatched.remove(at)),
-            None => lines.push(format!("missing {wanted}")),
+            None => lines.push(format!("missing {expected_option}")),
         }
     }
     lines.extend(unmatched.iter().map(|option| format!("unexpected {option}")));
@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn placeholders_stand_for_what_differs_and_nothing_else() {
+    fn placeholders_match_only_the_parts_that_may_differ() {
         let golden =
             words("-name sandbox-<id>,debug-threads=on -m 2048M -device vhost-vsock-pci,vhostfd=<fd>,guest-cid=<cid>");
         let same = words("-m 2048M -name sandbox-kq1,debug-threads=on -device vhost-vsock-pci,vhostfd=3,guest-cid=77");
@@ -91,7 +91,7 @@ mod tests {
 
     /// A difference blames neither QEMU nor another component, and the message has both sides.
     #[test]
-    fn a_difference_is_our_error_and_shows_both_sides() {
+    fn a_difference_is_an_error_that_shows_both_sides() {
         let golden = words("-name sandbox-<id> -device virtio-blk-pci,scsi=off,drive=<disk>");
         let seen = words("-name sandbox-kq1 -device virtio-blk-pci,drive=d");
         assert_eq!(

@@ -3,7 +3,7 @@
 //! From 23.0 on the engine starts a shim by its name, as containerd does. 20.10 only starts programs that take runc's
 //! arguments, and no Kata since 2.0 has one, so Kata's tests are skipped there.
 
-use super::lifecycle::gone;
+use super::lifecycle::no_trace_remains;
 use super::network::{converse, reaches_the_host};
 use super::process::parse_facts;
 use crate::capability::Capability;
@@ -47,7 +47,7 @@ fn docker_runs_a_container(containers: &dyn Containers) -> Check {
     let code = process.exec(&["exit", "42"])?;
     ensure!(code.code == 42, "a further process exited with 42, docker reported {}", code.summary());
     drop(process);
-    gone(containers, &|| docker.traces(), &before, "after two containers of Docker's")
+    no_trace_remains(containers, &|| docker.traces(), &before, "after two containers of Docker's")
 }
 
 /// A directory of the host's that Docker mounts can be read and written from both sides.
@@ -104,7 +104,7 @@ fn has_interfaces(process: &dyn DockerProcess, wanted: &[&str]) -> Check {
 /// Checks that host and container reach each other in a network.
 fn is_reached(docker: &dyn Docker, process: &dyn DockerProcess, network: DockerNetwork) -> Check {
     let address = process.address(network)?;
-    let said = converse(&address.to_string(), 8080)?;
-    ensure!(said == "served", "the container's server said {said:?} at {address}");
+    let reply = converse(&address.to_string(), 8080)?;
+    ensure!(reply == "served", "the container's server said {reply:?} at {address}");
     reaches_the_host(docker.host_in(network), |words| process.exec(words))
 }

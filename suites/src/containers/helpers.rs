@@ -1,6 +1,6 @@
 //! Host processes behind a container that may be killed: its shim, and under Kata its virtiofsd.
 
-use super::lifecycle::{gone, names};
+use super::lifecycle::{names, no_trace_remains};
 use crate::capability::Capability;
 use crate::check::{Check, Stop};
 use crate::ensure;
@@ -46,7 +46,7 @@ fn killing_the_shim_cleans_up(containers: &dyn Containers) -> Check {
     let shim = shim.ok_or_else(|| Stop::error(format!("no shim to kill among {}", names(&processes))))?;
     containers.kill_process(shim.pid)?;
     ends(containers, task.as_mut(), "its shim was killed")?;
-    gone(containers, &traces, &before, "after the shim was killed")
+    no_trace_remains(containers, &traces, &before, "after the shim was killed")
 }
 
 /// If the virtiofsd of a container is killed, the container can be ended, its end is reported, and everything else that
@@ -71,7 +71,7 @@ fn killing_virtiofsd_ends_the_container(containers: &dyn Containers) -> Check {
         task.signal(9)?;
     }
     ends(containers, task.as_mut(), "its virtiofsd was killed")?;
-    gone(containers, &|| containers.traces(), &before, "after virtiofsd was killed")
+    no_trace_remains(containers, &|| containers.traces(), &before, "after virtiofsd was killed")
 }
 
 /// Waits until the end of a container is reported, as a failure of the container or as a refusal.

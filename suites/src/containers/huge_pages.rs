@@ -42,8 +42,8 @@ fn an_empty_dir_has_huge_pages(containers: &dyn Containers) -> Check {
         let expected = PAGES.to_string();
         ensure!(reserved.text() == expected, "{PAGES} huge pages were to be the guest's: {}", reserved.summary());
     }
-    let given = task.exec(&["allocate", "/mnt/pages/all", &(PAGES * PAGE).to_string()], &[])?;
-    ensure!(given.code == 0, "a volume of {PAGES} huge pages gives a file no {PAGES}: {}", given.summary());
+    let allocated = task.exec(&["allocate", "/mnt/pages/all", &(PAGES * PAGE).to_string()], &[])?;
+    ensure!(allocated.code == 0, "a volume of {PAGES} huge pages gives a file no {PAGES}: {}", allocated.summary());
     let more = task.exec(&["allocate", "/mnt/pages/more", &PAGE.to_string()], &[])?;
     ensure!(
         more.refusal().as_deref() == Some("ENOSPC"),

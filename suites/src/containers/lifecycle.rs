@@ -159,8 +159,8 @@ fn a_container_is_started_again(containers: &dyn Containers) -> Check {
 fn a_paused_container_stands_still(containers: &dyn Containers) -> Check {
     let task = containers.start(&Container::new(&["tick"]))?;
     let printed = || task.stdout().len();
-    let begun = printed();
-    wait_for(|| printed() > begun, || "a container that prints all the time prints nothing".to_owned())?;
+    let at_first = printed();
+    wait_for(|| printed() > at_first, || "a container that prints all the time prints nothing".to_owned())?;
     task.pause()?;
     // Output from before the pause may still be on its way.
     let stood_still = wait_for(
@@ -194,11 +194,11 @@ fn nothing_stays_behind(containers: &dyn Containers) -> Check {
         let finished = containers.run(&Container::new(&["exit", "0"]).within(Sandbox::Alone), &[])?;
         ensure!(finished.code == 0, "in round {round} of {rounds}: {}", finished.summary());
     }
-    gone(containers, &|| containers.traces(), &before, &format!("after {rounds} containers"))
+    no_trace_remains(containers, &|| containers.traces(), &before, &format!("after {rounds} containers"))
 }
 
 /// Waits until no trace is new, except for those that Kata's Go runtime is known to leave on any distro.
-pub(super) fn gone(
+pub(super) fn no_trace_remains(
     containers: &dyn Containers,
     traces: &dyn Fn() -> BTreeSet<Trace>,
     before: &BTreeSet<Trace>,
@@ -212,8 +212,8 @@ pub(super) fn gone(
     wait_for(
         || new().iter().all(known),
         || {
-            let left: Vec<String> = new().iter().filter(|trace| !known(trace)).map(Trace::to_string).collect();
-            format!("{when} there still is: {}", left.join(", "))
+            let remaining: Vec<String> = new().iter().filter(|trace| !known(trace)).map(Trace::to_string).collect();
+            format!("{when} there still is: {}", remaining.join(", "))
         },
     )?;
     let empty = new().iter().filter(|trace| known(trace)).count();
@@ -241,7 +241,7 @@ fn killing_what_carries_it_cleans_up(containers: &dyn Containers) -> Check {
     containers.kill_process(victim.pid)?;
     let finished = task.wait(Duration::from_secs(90))?;
     ensure!(finished.code != 0, "its carrier was killed, and the reported exit code of the container is 0");
-    gone(containers, &|| containers.traces(), &before, "after the kill")
+    no_trace_remains(containers, &|| containers.traces(), &before, "after the kill")
 }
 
 /// Returns the processes' programs, for a message.

@@ -28,8 +28,8 @@ fn a_ready_made_network_carries_both_ways(containers: &dyn Containers) -> Check 
     let task = containers.start(&within(&["serve", "8080"]))?;
     let facts = parse_facts(&task.exec(&["facts"], &[])?)?;
     ensure!(facts.interfaces.iter().any(|i| i == "eth0"), "no eth0 inside, only {}", facts.interfaces.join(", "));
-    let said = converse(&network.inside().to_string(), 8080)?;
-    ensure!(said == "served", "the container's server said {said:?}");
+    let reply = converse(&network.inside().to_string(), 8080)?;
+    ensure!(reply == "served", "the container's server said {reply:?}");
     reaches_the_host(network.outside(), |words| task.exec(words, &[]))
 }
 

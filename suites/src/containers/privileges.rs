@@ -31,21 +31,21 @@ const BINDS: (&str, u64) = ("CAP_NET_BIND_SERVICE", 1 << 10);
 fn capabilities_are_the_ones_asked_for(containers: &dyn Containers) -> Check {
     let one = Some(vec![BINDS.0.to_owned()]);
     for (capabilities, mask, refusal) in [(None, DEFAULT, None), (one, BINDS.1, Some("EPERM"))] {
-        let asked = if capabilities.is_some() { BINDS.0 } else { "the default ones" };
+        let requested = if capabilities.is_some() { BINDS.0 } else { "the default ones" };
         let container = |command: &[&str]| Container { capabilities: capabilities.clone(), ..Container::new(command) };
         let status = containers.run(&container(&["read", STATUS]), &[])?;
         for set in ["CapPrm", "CapEff", "CapBnd"] {
             let seen = status_line(&status, set)?;
             let number = u64::from_str_radix(&seen, 16).ok();
-            ensure!(number == Some(mask), "asked for were {asked}, {mask:016x}, and {set} is {seen:?} inside");
+            ensure!(number == Some(mask), "asked for were {requested}, {mask:016x}, and {set} is {seen:?} inside");
         }
-        let given = containers.run(&container(&["give", "/tmp/given", "1234"]), &[])?;
-        let seen = given.refusal();
+        let chown = containers.run(&container(&["give", "/tmp/given", "1234"]), &[])?;
+        let seen = chown.refusal();
         ensure!(
-            seen.as_deref() == refusal && (refusal.is_some() || given.code == 0),
-            "with {asked}, giving a file away is to end with {}: {}",
+            seen.as_deref() == refusal && (refusal.is_some() || chown.code == 0),
+            "with {requested}, giving a file away is to end with {}: {}",
             refusal.unwrap_or("success"),
-            given.summary()
+            chown.summary()
         );
     }
     Ok(())

@@ -76,7 +76,7 @@ fn exit_codes_are_told(containers: &dyn Containers) -> Check {
 fn a_missing_program_is_refused(containers: &dyn Containers) -> Check {
     let task = containers.start(&Container::new(&["stay"]))?;
     // `!` tells the engine that the word is a program of its own and not a command for the probe.
-    let told = match task.exec(&["!/no/such/program"], &[]) {
+    let refusal = match task.exec(&["!/no/such/program"], &[]) {
         Ok(finished) if finished.code == 0 => {
             return Err(Stop::fail("the reported exit code of /no/such/program is 0"));
         }
@@ -85,8 +85,8 @@ fn a_missing_program_is_refused(containers: &dyn Containers) -> Check {
         Err(other) => return Err(other),
     };
     ensure!(
-        NOT_THERE.iter().any(|words| told.contains(words)),
-        "expected a refusal that says that the file is not there: {told}"
+        NOT_THERE.iter().any(|words| refusal.contains(words)),
+        "expected a refusal that says that the file is not there: {refusal}"
     );
     Ok(())
 }
@@ -277,11 +277,11 @@ pub fn pattern(length: usize) -> Vec<u8> {
     (0..length).map(|i| (i % 251) as u8).collect()
 }
 
-pub(super) fn same_bytes(what: &str, seen: &[u8], wanted: &[u8]) -> Check {
-    ensure!(seen.len() == wanted.len(), "{what} has {} bytes, expected {}", seen.len(), wanted.len());
-    match seen.iter().zip(wanted).position(|(a, b)| a != b) {
+pub(super) fn same_bytes(what: &str, seen: &[u8], expected: &[u8]) -> Check {
+    ensure!(seen.len() == expected.len(), "{what} has {} bytes, expected {}", seen.len(), expected.len());
+    match seen.iter().zip(expected).position(|(a, b)| a != b) {
         None => Ok(()),
-        Some(at) => Err(Stop::fail(format!("{what} differs from what was sent at byte {at} of {}", wanted.len()))),
+        Some(at) => Err(Stop::fail(format!("{what} differs from what was sent at byte {at} of {}", expected.len()))),
     }
 }
 

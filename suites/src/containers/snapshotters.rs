@@ -91,7 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_root_is_the_last_one_that_is_mounted() {
+    fn the_last_mount_on_the_root_counts() {
         let table = "20 1 0:2 / / rw - rootfs rootfs rw\n\
                      31 20 8:16 / / rw,relatime shared:1 - ext4 /dev/sdb rw,discard\n\
                      32 31 0:5 / /proc rw - proc proc rw\n";

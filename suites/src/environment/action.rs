@@ -332,7 +332,7 @@ mod tests {
     use super::{Action, Bytes};
 
     #[test]
-    fn any_bytes_survive_json_and_text_stays_legible() {
+    fn any_bytes_survive_json_and_text_remains_readable() {
         let all = Bytes((0..=255).collect());
         let json = serde_json::to_string(&all).expect("bytes serialize");
         assert_eq!(serde_json::from_str::<Bytes>(&json).expect("bytes deserialize"), all);

@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_is_the_name_of_the_error_where_there_is_one() {
+    fn a_refusal_is_the_errno_name_if_there_is_one() {
         let finished = |code, text: &str| ContainerOutput { code, stdout: text.as_bytes().to_vec(), stderr: vec![] };
         let refused = finished(1, "EROFS: Read-only file system (os error 30)\n");
         assert_eq!(refused.refusal().as_deref(), Some("EROFS"));

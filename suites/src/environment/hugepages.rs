@@ -36,7 +36,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_free_is_told_in_pages_of_their_size() {
+    fn free_hugepages_are_read_with_their_size() {
         let meminfo = "MemAvailable:    3145728 kB\nHugePages_Total:     300\nHugePages_Free:      256\n\
                        Hugepagesize:       2048 kB\n";
         let free = Free::of(meminfo).unwrap();

@@ -168,7 +168,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_setting_is_known_to_those_who_pass_something_for_it() {
+    fn each_setting_is_known_to_the_expected_profiles() {
         let known = |setting: Setting| -> Vec<&str> {
             let profiles = Profile::all().iter().filter(|profile| setting.is_known_to(profile));
             profiles.map(|profile| profile.name.as_str()).collect()

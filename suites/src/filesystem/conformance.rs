@@ -117,9 +117,9 @@ pub fn pjdfstest_failures(site: &Site) -> Result<Vec<String>, Stop> {
     let argv = argv.map(|word| word.display().to_string());
     // Plain text, without back traces that hide the names.
     let variables = [("NO_COLOR", "1"), ("RUST_BACKTRACE", "0")];
-    let ran = (site.run)(&argv.each_ref().map(String::as_str), &variables, DEADLINE)?;
-    let how = ran.code.map_or("a signal".to_owned(), |code| format!("exit code {code}"));
-    parse(&format!("{}\n{}", ran.stdout, ran.stderr))
+    let output = (site.run)(&argv.each_ref().map(String::as_str), &variables, DEADLINE)?;
+    let how = output.code.map_or("a signal".to_owned(), |code| format!("exit code {code}"));
+    parse(&format!("{}\n{}", output.stdout, output.stderr))
         .map_err(|why| Stop::error(format!("pjdfstest ended with {how}: {why}")))
         .map(|failures| failures.into_iter().filter(|name| !NEED_A_SYSTEM.contains(&name.as_str())).collect())
 }
@@ -230,7 +230,7 @@ mod tests {
 
     /// Linux's 9p client sends no nanoseconds, whatever serves the share, so the kernel is blamed.
     #[test]
-    fn what_is_known_to_be_the_kernels_doing_blames_it_and_nobody_else() {
+    fn a_failure_known_from_the_kernels_9p_client_blames_the_kernel() {
         let more = |names: &str| format!("expected pjdfstest to fail only where the native filesystem does, {names}");
         let subsecond = "utimensat::subsecond";
         let one = more("1 more fail: utimensat::subsecond");
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn the_agent_runs_it_and_both_its_streams_are_read() {
+    fn pjdfstest_is_run_and_both_its_streams_are_read() {
         let dir = tempfile::tempdir().unwrap();
         let mut site = Site {
             dir: "/share/dir".into(),
@@ -290,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn a_user_has_the_group_of_its_number() {
+    fn accounts_are_found_with_the_group_of_the_same_number() {
         let users = "root:x:0:0::/:\nnobody:x:65534:65534::/:\n";
         assert_eq!(account_in(users, "nogroup:x:65534:\n", "nobody").as_deref(), Some("nogroup"));
         assert_eq!(account_in(users, "nogroup:x:1:\n", "nobody"), None);

@@ -193,8 +193,8 @@ fn copy_file_range_copies_or_refuses_cleanly(site: &Site) -> Check {
     let to = open_both(&site.path("to"))?;
     let (mut source, mut target, end) = (1_000, 0, 91_000);
     while source < end {
-        let left = (end - source) as usize;
-        match copy_file_range(&from, Some(&mut source), &to, Some(&mut target), left) {
+        let remaining = (end - source) as usize;
+        match copy_file_range(&from, Some(&mut source), &to, Some(&mut target), remaining) {
             Ok(0) => break,
             Ok(copied) => ensure!(
                 source == 1_000 + target && copied as u64 <= target,

@@ -56,9 +56,9 @@ fn synced_renames_survive_killing_the_vmm(pair: &mut Pair<'_>) -> Check {
     pair.done("syncing the directory", Action::SyncDirectory { path: directory })?;
     pair.guest.kill_vmm()?;
     pair.host_comes_to_read("state", b"new state", "a synced rename after the VMM was killed")?;
-    let left = fs::symlink_metadata(pair.on_host("state.new"));
-    let gone = left.as_ref().is_err_and(|e| e.kind() == std::io::ErrorKind::NotFound);
-    ensure!(gone, "the old name after a synced rename and a killed VMM: expected it gone from the host, saw {left:?}");
+    let old_name = fs::symlink_metadata(pair.on_host("state.new"));
+    let is_removed = old_name.as_ref().is_err_and(|e| e.kind() == std::io::ErrorKind::NotFound);
+    ensure!(is_removed, "the old name after a synced rename and a killed VMM: expected it gone from the host, saw {old_name:?}");
     Ok(())
 }
 
@@ -156,10 +156,10 @@ fn ext4_disk(env: &dyn EnvironmentSide) -> Result<Scratch, Stop> {
     let made = File::create(&disk.0).and_then(|file| file.set_len(64 << 20));
     made.map_err(|e| Stop::error(format!("making a disk: {e}")))?;
     let path = disk.0.to_string_lossy();
-    let ran = env.run(&["mke2fs", "-q", "-F", "-t", "ext4", &path], Duration::from_secs(60))?;
-    match ran.ok() {
+    let output = env.run(&["mke2fs", "-q", "-F", "-t", "ext4", &path], Duration::from_secs(60))?;
+    match output.ok() {
         true => Ok(disk),
-        false => Err(Stop::error(format!("making a disk: mke2fs: {}", ran.tail()))),
+        false => Err(Stop::error(format!("making a disk: mke2fs: {}", output.tail()))),
     }
 }
 
@@ -178,11 +178,11 @@ mod tests {
     }
 
     #[test]
-    fn a_guest_that_is_slow_has_not_failed_and_one_that_has_stopped_has() {
+    fn a_slow_guest_is_an_error_and_a_stopped_one_a_failure() {
         assert_eq!(synced(3, 3), Ok(3));
         assert!(matches!(synced(u64::MAX, u64::MAX), Err(Stop::Error { .. })));
-        let said = message(synced(2, 3).map(drop));
-        assert!(said.contains("expected the guest to sync 3 blocks") && said.contains("2 blocks"), "{said}");
+        let error = message(synced(2, 3).map(drop));
+        assert!(error.contains("expected the guest to sync 3 blocks") && error.contains("2 blocks"), "{error}");
         assert!(matches!(synced(0, 1), Err(Stop::Fail { .. })));
     }
 }

@@ -53,26 +53,26 @@ fn toml(share: Option<Share>) -> String {
 }
 
 /// Judges fsx's run: it prints a success message, or ends with 1 on a wrong byte, or panics if a call fails.
-fn judge(ran: &CommandOutput) -> Check {
-    match ran.code {
-        Some(0) if ran.stdout.contains("All operations completed") => Ok(()),
-        Some(1 | 101) => Err(Stop::fail(format!("fsx: {}", found(&ran.stderr)))),
+fn judge(output: &CommandOutput) -> Check {
+    match output.code {
+        Some(0) if output.stdout.contains("All operations completed") => Ok(()),
+        Some(1 | 101) => Err(Stop::fail(format!("fsx: {}", found(&output.stderr)))),
         code => {
             let how = code.map_or("a signal".to_owned(), |code| format!("exit code {code}"));
-            Err(Stop::error(format!("fsx ended with {how}: {}", ran.tail())))
+            Err(Stop::error(format!("fsx ended with {how}: {}", output.tail())))
         }
     }
 }
 
 /// Returns fsx's finding: the text before the list of operations that led to it, or the reason why a call failed.
-fn found(said: &str) -> String {
-    let failed = said.lines().find(|line| line.starts_with("called `Result::unwrap()`"));
-    let errors = said.lines().filter_map(|line| line.strip_prefix("[ERROR fsx] "));
+fn found(stderr: &str) -> String {
+    let failed = stderr.lines().find(|line| line.starts_with("called `Result::unwrap()`"));
+    let errors = stderr.lines().filter_map(|line| line.strip_prefix("[ERROR fsx] "));
     let before: Vec<&str> = errors.take_while(|line| !line.starts_with("LOG DUMP")).collect();
     match (failed, before.is_empty()) {
         (Some(failed), _) => failed.to_owned(),
         (None, false) => before.join(" | "),
-        (None, true) => said.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" | "),
+        (None, true) => stderr.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" | "),
     }
 }
 
@@ -85,12 +85,12 @@ mod tests {
     }
 
     #[test]
-    fn what_fsx_found_is_told_without_the_way_there() {
+    fn a_failure_of_fsx_is_reported_without_its_operation_log() {
         assert_eq!(ended(Some(0), "All operations completed A-OK!\n", ""), Ok(()));
         let log = "[ERROR fsx] short write: 0x5 bytes instead of 0x9d36\n[ERROR fsx] Using seed 7\n[ERROR fsx] LOG DUMP\n\
                    [ERROR fsx]    1 MAPWRITE 0x2bce9 => 0x2f6e0\n";
-        let told = "fsx: short write: 0x5 bytes instead of 0x9d36 | Using seed 7";
-        assert_eq!(ended(Some(1), "", log), Err(Stop::fail(told)));
+        let expected = "fsx: short write: 0x5 bytes instead of 0x9d36 | Using seed 7";
+        assert_eq!(ended(Some(1), "", log), Err(Stop::fail(expected)));
         let panicked = "\nthread 'main' (26767) panicked at src/main.rs:972:51:\n\
                         called `Result::unwrap()` on an `Err` value: Os { code: 5, message: \"Input/output error\" }\n";
         let Err(Stop::Fail { message, .. }) = ended(Some(101), "", panicked) else { panic!() };
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn what_says_nothing_about_the_file_is_ours() {
+    fn an_unexpected_end_of_fsx_is_an_error() {
         for (code, stdout) in [(Some(2), ""), (None, ""), (Some(0), "")] {
             assert!(matches!(ended(code, stdout, "error: unexpected argument"), Err(Stop::Error { .. })), "{code:?}");
         }

@@ -169,7 +169,7 @@ mod tests {
     use std::path::Path;
 
     #[test]
-    fn a_refusal_is_a_reply_and_nonsense_an_error() {
+    fn a_refusal_is_a_reply_and_an_invalid_action_an_error() {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let missing = perform(dir.path(), &Action::Read { path: Bytes::from("none") });
         assert_eq!(missing, Ok(Reply::Refused { errno: "ENOENT".to_owned() }));
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn files_are_held_also_after_a_thread_that_used_them_has_panicked() {
+    fn files_can_be_held_after_a_thread_panicked_with_the_lock() {
         let panicked = std::thread::spawn::<_, ()>(|| {
             let _held = locked(&HELD);
             panic!("with the files locked");

@@ -121,8 +121,8 @@ fn hard_links_share_one_file(site: &Site) -> Check {
         "the first name after a write through the second",
     )?;
     fs::remove_file(&one).doing("removing the first name")?;
-    let left = stat(&two)?.nlink();
-    ensure!(left == 1, "after removing one of two names: expected a link count of 1, saw {left}");
+    let count = stat(&two)?.nlink();
+    ensure!(count == 1, "after removing one of two names: expected a link count of 1, saw {count}");
     same_bytes(
         &fs::read(&two).doing("reading the second name")?,
         b"changed",

@@ -105,11 +105,11 @@ fn shared_mappings_agree_with_each_other(site: &Site) -> Check {
     )?;
     first.sync().doing("msync of the first mapping")?;
     drop((first, second, one, two));
-    let kept = std::fs::read(site.path("mapped")).doing("reading the file after unmapping")?;
+    let contents = std::fs::read(site.path("mapped")).doing("reading the file after unmapping")?;
     let mut expected = noise(1, length);
     expected[4090..4107].copy_from_slice(b"through the first");
     expected[12_000..12_018].copy_from_slice(b"through the second");
-    same_bytes(&kept, &expected, "the file after msync and unmapping")
+    same_bytes(&contents, &expected, "the file after msync and unmapping")
 }
 
 /// A store to a shared mapping is seen at once by read(2), and a write(2) by the mapping.
@@ -138,8 +138,8 @@ fn private_mappings_do_not_reach_the_file(site: &Site) -> Check {
     same_bytes(&mapping.read(0, 8192), &contents, "a private mapping")?;
     mapping.write(100, b"only here");
     same_bytes(&mapping.read(100, 9), b"only here", "a private mapping after a store")?;
-    let kept = std::fs::read(site.path("private")).doing("reading the mapped file")?;
-    same_bytes(&kept, &contents, "the file under a private mapping with a store")
+    let in_file = std::fs::read(site.path("private")).doing("reading the mapped file")?;
+    same_bytes(&in_file, &contents, "the file under a private mapping with a store")
 }
 
 /// A file on the share can be mapped with PROT_EXEC, and the mapping shows the file's bytes.

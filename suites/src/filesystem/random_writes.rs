@@ -134,29 +134,29 @@ mod tests {
         bytes
     }
 
-    fn said(bytes: &[u8], seed: u64, synced: u64) -> Option<String> {
+    fn missing_of(bytes: &[u8], seed: u64, synced: u64) -> Option<String> {
         let file = tempfile::NamedTempFile::new().unwrap();
         fs::write(file.path(), bytes).unwrap();
         missing(file.path(), seed, synced).unwrap()
     }
 
     #[test]
-    fn what_was_synced_must_be_there_and_more_may_be() {
-        assert_eq!(said(&after(0, 7), 7, 0), None);
-        assert_eq!(said(&after(500, 7), 7, 500), None);
-        assert_eq!(said(&after(501, 7), 7, 500), None, "a round that was not acknowledged may have been done");
-        let lost = said(&after(499, 7), 7, 500).unwrap();
+    fn synced_rounds_must_be_on_disk_and_later_ones_may_be() {
+        assert_eq!(missing_of(&after(0, 7), 7, 0), None);
+        assert_eq!(missing_of(&after(500, 7), 7, 500), None);
+        assert_eq!(missing_of(&after(501, 7), 7, 500), None, "a round that was not acknowledged may have been done");
+        let lost = missing_of(&after(499, 7), 7, 500).unwrap();
         assert!(lost.contains("while round 500 was synced"), "{lost}");
-        assert!(said(&after(500, 8), 7, 500).unwrap().contains("no whole block"), "another seed's");
+        assert!(missing_of(&after(500, 8), 7, 500).unwrap().contains("no whole block"), "another seed's");
         let mut torn = after(500, 7);
         let at = place(7, 500) as usize * BLOCK + BLOCK / 2;
         torn[at..at + 512].fill(0);
-        assert!(said(&torn, 7, 500).unwrap().contains("no whole block"));
-        assert!(said(&torn[..100], 7, 500).unwrap().contains("100 bytes of 262144"));
+        assert!(missing_of(&torn, 7, 500).unwrap().contains("no whole block"));
+        assert!(missing_of(&torn[..100], 7, 500).unwrap().contains("100 bytes of 262144"));
     }
 
     #[test]
-    fn places_are_spread() {
+    fn a_thousand_rounds_write_every_block() {
         let seen: std::collections::BTreeSet<u64> = (1..=1000).map(|round| place(3, round)).collect();
         assert_eq!(seen.len() as u64, BLOCKS);
     }

@@ -26,8 +26,8 @@ pub(super) static ROWS: &[Row] = &[
 /// other's files get events from the guest's own kernel, on a share as on a disk.
 fn own_changes_are_notified(site: &Site) -> Check {
     let watch = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK).doing("making an inotify descriptor")?;
-    let wanted = WatchFlags::CREATE | WatchFlags::MODIFY | WatchFlags::MOVE | WatchFlags::DELETE;
-    inotify::add_watch(&watch, &site.dir, wanted).doing("watching the directory")?;
+    let watched_events = WatchFlags::CREATE | WatchFlags::MODIFY | WatchFlags::MOVE | WatchFlags::DELETE;
+    inotify::add_watch(&watch, &site.dir, watched_events).doing("watching the directory")?;
     fs::write(site.path("one"), "written").doing("writing a file")?;
     fs::rename(site.path("one"), site.path("two")).doing("renaming it")?;
     fs::remove_file(site.path("two")).doing("removing it")?;
@@ -36,14 +36,14 @@ fn own_changes_are_notified(site: &Site) -> Check {
     let mut seen = Vec::new();
     while let Ok(event) = events.next() {
         let name = event.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        let told = [
+        let kinds = [
             (ReadFlags::CREATE, "create"),
             (ReadFlags::MODIFY, "modify"),
             (ReadFlags::MOVED_FROM, "moved-from"),
             (ReadFlags::MOVED_TO, "moved-to"),
             (ReadFlags::DELETE, "delete"),
         ];
-        let what = told.iter().find(|(flag, _)| event.events().contains(*flag)).map_or("other", |(_, word)| word);
+        let what = kinds.iter().find(|(flag, _)| event.events().contains(*flag)).map_or("other", |(_, word)| word);
         seen.push(format!("{what} {name}"));
     }
     let expected = ["create one", "modify one", "moved-from one", "moved-to two", "delete two"];

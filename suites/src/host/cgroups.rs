@@ -151,8 +151,8 @@ fn group(env: &dyn EnvironmentSide, name: &str) -> Result<Group, Stop> {
 const LIMITED: [&str; 4] = ["cpu", "cpuset", "memory", "pids"];
 
 fn is_writable(folder: &str) -> Check {
-    let asked = rustix::fs::access(folder, rustix::fs::Access::WRITE_OK);
-    asked.map_err(|e| Stop::skip(format!("the environment's cgroups cannot be written to: {folder}: {e}")))
+    let access = rustix::fs::access(folder, rustix::fs::Access::WRITE_OK);
+    access.map_err(|e| Stop::skip(format!("the environment's cgroups cannot be written to: {folder}: {e}")))
 }
 
 /// Returns the mount points of these version 1 controllers, alone or together with others.
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_lacking_is_named_by_its_version() {
+    fn missing_cgroup_controllers_are_named() {
         let table = "#subsys_name\thierarchy\tnum_cgroups\tenabled\ncpu\t2\t1\t1\nmemory\t0\t1\t0\nblkio\t3\t1\t1\n";
         assert_eq!(enabled(table), ["cpu", "blkio"]);
         let one = lacking(1, enabled(table).into_iter(), |name| if name == "io" { "blkio" } else { name });

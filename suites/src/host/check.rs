@@ -26,10 +26,10 @@ pub(super) static ROWS: &[Row] = &[
 /// only, which is noted.
 fn rules_of_kata_runtime_check_hold(env: &dyn EnvironmentSide) -> Check {
     let cpu = Cpu::of(env)?;
-    let asked = cpu.virtualization().ok_or_else(|| Stop::skip("the environment's processor is unknown to Kata"))?;
-    let missing: Vec<&str> = asked.flags.iter().copied().filter(|f| !cpu.has(f)).collect();
+    let required = cpu.virtualization().ok_or_else(|| Stop::skip("the environment's processor is unknown to Kata"))?;
+    let missing: Vec<&str> = required.flags.iter().copied().filter(|f| !cpu.has(f)).collect();
     ensure!(missing.is_empty(), "the CPU lacks {}", missing.join(", "));
-    load(env, &[asked.modules, asked.vhost].concat())?;
+    load(env, &[required.modules, required.vhost].concat())?;
     if load(env, &["vhost_vsock"]).is_err() {
         env.note("kata-runtime check would warn: vhost_vsock is missing".to_owned());
     }
@@ -64,7 +64,7 @@ fn rules_of_kata_ctl_check_hold(env: &dyn EnvironmentSide) -> Check {
             Err(_) => absent.push(format!("{module} has no parameter {parameter}")),
         }
     }
-    are_as_wanted(&wrong, &absent)?;
+    parameters_are_right(&wrong, &absent)?;
     for module in ["vhost", "vhost_net", "vhost_vsock"].into_iter().filter(|module| !is_loaded(module)) {
         env.note(format!("kata-ctl check would warn: {module} is not loaded"));
     }
@@ -75,7 +75,7 @@ fn rules_of_kata_ctl_check_hold(env: &dyn EnvironmentSide) -> Check {
 }
 
 /// Blames the kernel for parameters with another value; if parameters are only missing, Kata is at fault.
-fn are_as_wanted(wrong: &[String], absent: &[String]) -> Check {
+fn parameters_are_right(wrong: &[String], absent: &[String]) -> Check {
     let all = [wrong, absent].concat();
     let component = if wrong.is_empty() { Component::Kata } else { Component::Kernel };
     match all.is_empty() {
@@ -89,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_parameter_that_no_kernel_promises_is_katas_and_a_wrong_one_the_kernels() {
+    fn a_missing_kvm_parameter_blames_kata_and_a_wrong_one_the_kernel() {
         let [none, clock] = ["", "kvm has no parameter kvmclock_periodic_sync"].map(str::to_owned);
         let guest = "kvm_intel.unrestricted_guest is N".to_owned();
         let list = |text: &String| if *text == none { Vec::new() } else { vec![text.clone()] };
@@ -99,7 +99,7 @@ mod tests {
             (&guest, &none, Err(Stop::blame(Component::Kernel, format!("kata-ctl wants Y: {guest}")))),
             (&guest, &clock, Err(Stop::blame(Component::Kernel, format!("kata-ctl wants Y: {guest}, {clock}")))),
         ] {
-            assert_eq!(are_as_wanted(&list(wrong), &list(absent)), expected);
+            assert_eq!(parameters_are_right(&list(wrong), &list(absent)), expected);
         }
     }
 }

@@ -20,12 +20,12 @@ fn containerd_runs(env: &dyn EnvironmentSide) -> Check {
     let Some(manager) = env.claims().release.container_manager.clone() else {
         return Err(Stop::skip("the record names no container manager"));
     };
-    let ran = env.run(&[&manager.path, "--version"], Duration::from_secs(30))?;
-    ensure!(ran.ok(), "{} --version failed with {:?}: {}", manager.path, ran.code, ran.tail());
+    let output = env.run(&[&manager.path, "--version"], Duration::from_secs(30))?;
+    ensure!(output.ok(), "{} --version failed with {:?}: {}", manager.path, output.code, output.tail());
     // `containerd github.com/containerd/containerd 1.7.24~ds1 1.7.24~ds1-6+deb13u1`
-    let version = ran.stdout.split_whitespace().find(|word| word.trim_start_matches('v').starts_with(char::is_numeric));
+    let version = output.stdout.split_whitespace().find(|word| word.trim_start_matches('v').starts_with(char::is_numeric));
     let version =
-        version.ok_or_else(|| Stop::fail(format!("{} --version names no version: {}", manager.path, ran.tail())))?;
+        version.ok_or_else(|| Stop::fail(format!("{} --version names no version: {}", manager.path, output.tail())))?;
     env.note(format!("{} is version {version}", manager.name));
     Ok(())
 }

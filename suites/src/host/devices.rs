@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_node_is_told_from_a_file_and_from_another_node() {
+    fn a_file_or_another_node_is_not_accepted_as_the_device_node() {
         let null = std::fs::metadata("/dev/null").unwrap();
         assert!(ensure_node("/dev/null", &null, 1, Some(3)).is_ok());
         assert!(ensure_node("/dev/null", &null, 1, Some(5)).is_err());

@@ -93,13 +93,13 @@ impl Cpu {
 /// flag is the machine's fault, never the distro's.
 fn cpu_can_virtualize(env: &dyn EnvironmentSide) -> Check {
     let cpu = Cpu::of(env)?;
-    let Some(asked) = cpu.virtualization() else {
+    let Some(required) = cpu.virtualization() else {
         return Err(Stop::skip(format!(
             "the environment's processor is of {:?}, which Kata does not know",
             cpu.vendor
         )));
     };
-    let missing: Vec<&str> = asked.flags.iter().copied().filter(|f| !cpu.has(f)).collect();
+    let missing: Vec<&str> = required.flags.iter().copied().filter(|f| !cpu.has(f)).collect();
     if !missing.is_empty() {
         return Err(Stop::skip(format!("the environment's processor lacks {}", missing.join(", "))));
     }
@@ -111,11 +111,11 @@ fn cpu_can_virtualize(env: &dyn EnvironmentSide) -> Check {
 /// `kata-runtime check` fails without them; a distro's kernel package may leave them to another package.
 fn kvm_modules_are_loaded(env: &dyn EnvironmentSide) -> Check {
     let cpu = Cpu::of(env)?;
-    let Some(asked) = cpu.virtualization() else {
+    let Some(required) = cpu.virtualization() else {
         return Err(Stop::skip(format!("the environment's processor is of {:?}", cpu.vendor)));
     };
-    let later: Vec<&str> = asked.modules.iter().copied().filter(|module| !is_loaded(module)).collect();
-    load(env, asked.modules)?;
+    let later: Vec<&str> = required.modules.iter().copied().filter(|module| !is_loaded(module)).collect();
+    load(env, required.modules)?;
     if !later.is_empty() {
         env.note(format!("{} was not loaded by itself; modprobe loaded it", later.join(", ")));
     }
@@ -147,7 +147,7 @@ mod tests {
     fn the_first_cpu_is_read_whatever_the_spacing() {
         let of = |text: &str| Cpu::parse(text, Arch::X86_64);
         let cpu = of("processor\t: 0\nvendor_id\t: AuthenticAMD\nflags\t\t: fpu svm lm\n\nprocessor : 1\n");
-        assert_eq!(cpu.virtualization().map(|asked| asked.modules), Some(&["kvm", "kvm_amd"][..]));
+        assert_eq!(cpu.virtualization().map(|required| required.modules), Some(&["kvm", "kvm_amd"][..]));
         assert!(cpu.has("lm") && !cpu.has("l") && !cpu.has("vmx"));
         assert!(of("").virtualization().is_none());
     }
@@ -156,9 +156,9 @@ mod tests {
     fn other_processors_are_known_by_their_architecture() {
         let cpu = Cpu::parse("vendor_id       : IBM/S390\nfeatures\t: esan3 zarch sie \n", Arch::S390x);
         assert!(cpu.has("sie"));
-        assert_eq!(cpu.virtualization().map(|asked| asked.flags), Some(&["sie"][..]));
+        assert_eq!(cpu.virtualization().map(|required| required.flags), Some(&["sie"][..]));
         let power = Cpu::parse("cpu\t\t: POWER9\n", Arch::Ppc64le).virtualization();
-        assert_eq!(power.map(|asked| asked.modules), Some(&["kvm", "kvm_hv"][..]));
+        assert_eq!(power.map(|required| required.modules), Some(&["kvm", "kvm_hv"][..]));
         assert!(Cpu::parse("", Arch::Aarch64).virtualization().is_some());
     }
 }

@@ -49,12 +49,12 @@ fn host_modules_come_from_the_running_kernels_package(env: &dyn EnvironmentSide)
     ensure!(running == packaged, "the release's newest packaged kernel is {packaged}, running is {running}");
     let mut foreign = Vec::new();
     for module in ["kvm", "vhost", "vhost_net", "vhost_vsock", "tun", "sch_ingress", "cls_u32", "act_mirred"] {
-        let ran = env.run(&["modinfo", "-F", "filename", module], Duration::from_secs(20))?;
-        let file = ran.stdout.trim();
+        let output = env.run(&["modinfo", "-F", "filename", module], Duration::from_secs(20))?;
+        let file = output.stdout.trim();
         let own = ["/lib/modules/", "/usr/lib/modules/"].map(|folder| format!("{folder}{running}/"));
         let builtin = file == "(builtin)" || file.starts_with("name:");
-        if !ran.ok() || !(builtin || own.iter().any(|folder| file.starts_with(folder.as_str()))) {
-            foreign.push(format!("{module}: {}", if ran.ok() { file.to_owned() } else { ran.tail() }));
+        if !output.ok() || !(builtin || own.iter().any(|folder| file.starts_with(folder.as_str()))) {
+            foreign.push(format!("{module}: {}", if output.ok() { file.to_owned() } else { output.tail() }));
         }
     }
     ensure!(foreign.is_empty(), "modules that are not the running kernel's: {}", foreign.join("; "));
@@ -70,9 +70,9 @@ pub(super) fn is_loaded(module: &str) -> bool {
 pub(super) fn load(env: &dyn EnvironmentSide, modules: &[&str]) -> Check {
     let mut missing = Vec::new();
     for module in modules.iter().filter(|module| !is_loaded(module)) {
-        let ran = env.run(&["modprobe", "--", module], Duration::from_secs(30))?;
-        if !ran.ok() {
-            missing.push(format!("{module} ({})", ran.tail()));
+        let output = env.run(&["modprobe", "--", module], Duration::from_secs(30))?;
+        if !output.ok() {
+            missing.push(format!("{module} ({})", output.tail()));
         }
     }
     if missing.is_empty() {

@@ -216,7 +216,7 @@ mod tests {
     use crate::check::message;
 
     #[test]
-    fn a_limit_is_seen_by_how_long_packets_take() {
+    fn a_rate_limit_is_detected_by_how_long_packets_take() {
         let (soon, late) = (Duration::from_millis(40), Duration::from_secs(4));
         assert_eq!(is_limited(soon, late), Ok(()));
         assert!(matches!(is_limited(soon, soon), Err(Stop::Fail { .. })));
@@ -226,7 +226,7 @@ mod tests {
     /// Runs natively: needs root, and a kernel with traffic control.
     #[test]
     #[cfg_attr(lacks = "mounting", ignore = "needs root that may mount")]
-    fn an_interface_that_is_tied_one_way_alone_is_found() {
+    fn an_interface_redirected_one_way_only_is_found() {
         assert_eq!(ties(Traffic::Frames, &[(TAP, POD), (POD, TAP)], pair), Ok(()));
         let lost =
             "of 16 packets that were sent to a pod's interface, 0 came back unchanged from the tap that it is tied to";

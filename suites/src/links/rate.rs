@@ -72,7 +72,7 @@ mod tests {
 
     /// The structures have the sizes given in the kernel's headers.
     #[test]
-    fn what_the_kernel_is_told_has_its_structures_sizes() {
+    fn messages_have_the_sizes_of_the_kernels_structures() {
         assert_eq!((discipline().len(), speed(1).len(), class_of(10_000).len()), (20, 12, 44));
         // A fifth of a second in ticks.
         assert_eq!(class_of(10_000)[24..28], (200_000_000_u32 / 64).to_ne_bytes());

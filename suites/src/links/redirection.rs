@@ -81,7 +81,7 @@ mod tests {
 
     /// The structures have the sizes given in the kernel's headers.
     #[test]
-    fn what_the_kernel_is_told_has_its_structures_sizes() {
+    fn messages_have_the_sizes_of_the_kernels_structures() {
         assert_eq!(head(1, 2, 3, 4).bytes().len(), 20);
         assert_eq!(everything().len(), 16 + 16);
         assert_eq!(redirection(7).len(), 28);

@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn test_packets_come_back_to_their_sender_and_nothing_else_does() {
+    fn only_test_packets_come_back_to_their_sender() {
         let back = answer(&frame(TYPE, b"payload")).unwrap();
         assert_eq!(back, [&OWN[..], &HARDWARE, &TYPE.to_be_bytes(), b"payload"].concat());
         assert_eq!(answer(&frame(0x88cc, b"payload")), None);
@@ -166,13 +166,13 @@ mod tests {
     }
 
     #[test]
-    fn an_address_of_the_peer_is_told_and_no_other() {
+    fn arp_is_answered_only_for_the_peers_address() {
         let ask = |address: Ipv4Addr| {
-            let asked = address.octets();
-            let packet = [&[0, 1, 8, 0, 6, 4, 0, 1][..], &OWN, &GUEST.0.octets(), &[0; 6], &asked].concat();
+            let target = address.octets();
+            let packet = [&[0, 1, 8, 0, 6, 4, 0, 1][..], &OWN, &GUEST.0.octets(), &[0; 6], &target].concat();
             answer(&frame(ARP, &packet))
         };
-        let told = ask(PEER.0).unwrap();
+        let reply = ask(PEER.0).unwrap();
         let expected = [
             &OWN[..],
             &HARDWARE,
@@ -183,7 +183,7 @@ mod tests {
             &OWN,
             &GUEST.0.octets(),
         ];
-        assert_eq!(told, expected.concat());
+        assert_eq!(reply, expected.concat());
         assert_eq!(ask(Ipv4Addr::new(192, 0, 2, 9)), None);
     }
 
@@ -211,8 +211,8 @@ mod tests {
         };
         let solicited: Ipv6Addr = "ff02::1:ff00:1".parse().unwrap();
         let ask = [&[NEIGHBOUR_SOLICITATION, 0, 0, 0, 0, 0, 0, 0][..], &PEER.1.octets(), &[1, 1], &OWN].concat();
-        let told = answer(&frame(IPV6, &[header(ICMPV6, 32, solicited), ask].concat())).unwrap();
-        let (ip, body) = told[ETHERNET..].split_at(40);
+        let reply = answer(&frame(IPV6, &[header(ICMPV6, 32, solicited), ask].concat())).unwrap();
+        let (ip, body) = reply[ETHERNET..].split_at(40);
         assert_eq!(ip[8..40], [PEER.1.octets(), GUEST.1.octets()].concat());
         assert_eq!((body[0], &body[24..]), (NEIGHBOUR_ADVERTISEMENT, &[&[2, 1][..], &HARDWARE].concat()[..]));
         assert!(is_right(&ip[8..40], ICMPV6, body));

@@ -57,11 +57,11 @@ fn guest_waits_for_events_of_each_kind() -> Check {
         timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::CLOEXEC).doing("making a timer's descriptor")?;
     let nothing = Timespec { tv_sec: 0, tv_nsec: 0 };
     let soon = Itimerspec { it_interval: nothing, it_value: Timespec { tv_sec: 0, tv_nsec: 10_000_000 } };
-    is_told(&epoll, &timer, "a timer", || {
+    event_is_reported(&epoll, &timer, "a timer", || {
         timerfd_settime(&timer, TimerfdTimerFlags::empty(), &soon).map(|_| ()).map_err(io::Error::from)
     })?;
     let signal = SignalDescriptor::open().doing("making a signal's descriptor")?;
-    is_told(&epoll, &signal.file, "a signal", SignalDescriptor::send)?;
+    event_is_reported(&epoll, &signal.file, "a signal", SignalDescriptor::send)?;
     let number = signal.number().doing("reading a signal from its descriptor")?;
     ensure!(number == libc::SIGURG, "signal {} was sent, and its descriptor tells of {number}", libc::SIGURG);
     fs::create_dir_all(FOLDER).doing("making a folder")?;
@@ -69,7 +69,7 @@ fn guest_waits_for_events_of_each_kind() -> Check {
     inotify::add_watch(&watch, FOLDER, inotify::WatchFlags::CREATE).doing("watching a folder")?;
     let file = Path::new(FOLDER).join("watched");
     let _ = fs::remove_file(&file);
-    is_told(&epoll, &watch, "a file in a folder", || File::create(&file).map(drop))?;
+    event_is_reported(&epoll, &watch, "a file in a folder", || File::create(&file).map(drop))?;
     let mut buffer = [MaybeUninit::uninit(); 4096];
     let mut changes = inotify::Reader::new(&watch, &mut buffer);
     let event = changes.next().doing("reading what has changed in a folder")?;
@@ -80,20 +80,20 @@ fn guest_waits_for_events_of_each_kind() -> Check {
 }
 
 /// Checks that an epoll reports a descriptor once its event has happened, and not before.
-fn is_told(epoll: &OwnedFd, source: &impl AsFd, what: &str, happen: impl FnOnce() -> io::Result<()>) -> Check {
+fn event_is_reported(epoll: &OwnedFd, source: &impl AsFd, what: &str, happen: impl FnOnce() -> io::Result<()>) -> Check {
     const NUMBER: u64 = 7;
     epoll::add(epoll, source, epoll::EventData::new_u64(NUMBER), epoll::EventFlags::IN)
         .doing(format!("having an epoll look at {what}"))?;
-    let told = |patience: Duration| -> Result<Vec<u64>, Stop> {
+    let reported = |patience: Duration| -> Result<Vec<u64>, Stop> {
         let patience = Timespec { tv_sec: patience.as_secs().cast_signed(), tv_nsec: 0 };
         let mut events: Vec<epoll::Event> = Vec::with_capacity(4);
         epoll::wait(epoll, spare_capacity(&mut events), Some(&patience)).doing("waiting by an epoll")?;
         Ok(events.into_iter().map(|event| event.data.u64()).collect())
     };
-    let before = told(Duration::ZERO)?;
+    let before = reported(Duration::ZERO)?;
     ensure!(before.is_empty(), "an epoll tells of {what} that has not come");
     happen().doing(format!("causing {what}"))?;
-    let after = told(PATIENCE)?;
+    let after = reported(PATIENCE)?;
     ensure!(after == [NUMBER], "{what} came, and an epoll reported {after:?} within {} s", PATIENCE.as_secs());
     epoll::delete(epoll, source).doing(format!("having an epoll look no more at {what}"))
 }
@@ -138,9 +138,9 @@ impl SignalDescriptor {
     /// Reads the number of the received signal.
     fn number(&self) -> io::Result<i32> {
         // The signal's number is the first field of `struct signalfd_siginfo`.
-        let mut told = [0; size_of::<libc::signalfd_siginfo>()];
-        (&self.file).read_exact(&mut told)?;
-        Ok(i32::from_ne_bytes([told[0], told[1], told[2], told[3]]))
+        let mut info = [0; size_of::<libc::signalfd_siginfo>()];
+        (&self.file).read_exact(&mut info)?;
+        Ok(i32::from_ne_bytes([info[0], info[1], info[2], info[3]]))
     }
 }
 
@@ -281,13 +281,13 @@ fn terminal_carries() -> Check {
     unlockpt(&ours).doing("unlocking a terminal")?;
     let theirs = ioctl_tiocgptpeer(&ours, OpenptFlags::RDWR | OpenptFlags::NOCTTY);
     let theirs = File::from(theirs.doing("opening the other end of a terminal")?);
-    says(&ours, &theirs, b"words\n", b"words\n")?;
+    passes_through(&ours, &theirs, b"words\n", b"words\n")?;
     // A terminal echoes its input, and ends lines with two characters.
-    says(&theirs, &ours, b"answer\n", b"words\r\nanswer\r\n")
+    passes_through(&theirs, &ours, b"answer\n", b"words\r\nanswer\r\n")
 }
 
 /// Checks that text written to one end of a terminal comes out of the other end.
-fn says(mut from: &File, mut to: &File, text: &[u8], expected: &[u8]) -> Check {
+fn passes_through(mut from: &File, mut to: &File, text: &[u8], expected: &[u8]) -> Check {
     from.write_all(text).doing("writing to a terminal")?;
     let patience = Timespec { tv_sec: PATIENCE.as_secs().cast_signed(), tv_nsec: 0 };
     let mut came = Vec::new();
@@ -327,28 +327,28 @@ mod tests {
 
     #[test]
     #[cfg_attr(lacks = "mounting", ignore = "needs root that may mount")]
-    fn what_a_kernel_does_passes() {
+    fn bodies_pass_on_a_working_kernel() {
         assert_eq!(guest_waits_for_events_of_each_kind(), Ok(()));
         assert_eq!(guest_has_sockets_of_each_family(), Ok(()));
         assert_eq!(guest_has_queues_terminals_and_locks(), Ok(()));
     }
 
     #[test]
-    fn what_does_not_come_and_what_came_before_are_found() {
+    fn an_early_event_and_a_failed_trigger_are_found() {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).unwrap();
         let (here, mut there) = UnixStream::pair().unwrap();
         there.write_all(b"early").unwrap();
-        assert_eq!(message(is_told(&epoll, &here, "a word", || Ok(()))), "an epoll tells of a word that has not come");
+        assert_eq!(message(event_is_reported(&epoll, &here, "a word", || Ok(()))), "an epoll tells of a word that has not come");
         let other = epoll::create(epoll::CreateFlags::CLOEXEC).unwrap();
-        let refused = is_told(&other, &there, "a word", || Err(io::Error::from_raw_os_error(libc::EPERM)));
+        let refused = event_is_reported(&other, &there, "a word", || Err(io::Error::from_raw_os_error(libc::EPERM)));
         assert_eq!(message(refused), "causing a word: Operation not permitted (os error 1)");
     }
 
     #[test]
-    fn a_terminal_that_says_something_else_is_found() {
+    fn a_terminal_with_other_output_is_found() {
         let (reader, writer) = rustix::pipe::pipe().unwrap();
         let (reader, writer) = (File::from(reader), File::from(writer));
-        assert_eq!(says(&writer, &reader, b"words\n", b"words\n"), Ok(()));
-        assert!(message(says(&writer, &reader, b"other\n", b"words\n")).starts_with("a terminal was to give"));
+        assert_eq!(passes_through(&writer, &reader, b"words\n", b"words\n"), Ok(()));
+        assert!(message(passes_through(&writer, &reader, b"other\n", b"words\n")).starts_with("a terminal was to give"));
     }
 }

@@ -57,22 +57,22 @@ fn kernel_boots_to_userspace(machine: &mut dyn Machine) -> Check {
 /// The expected values come from the arguments of the profile: QEMU's own report would show what it gave, not what was
 /// asked for.
 fn guest_has_the_cpus_and_memory_asked_for(machine: &mut dyn Machine) -> Check {
-    let asked = &machine.profile().qemu;
-    let (vcpus, asked_mib) = (asked.vcpus, asked.memory_mib);
+    let requested = &machine.profile().qemu;
+    let (vcpus, requested_mib) = (requested.vcpus, requested.memory_mib);
     cpus_work(machine, vcpus)?;
     let total_kib = memory_kib(machine)?;
-    let share = total_kib as f64 / 1024.0 / f64::from(asked_mib);
-    ensure!((0.80..=1.0).contains(&share), "{asked_mib} MiB were asked for, the guest sees {} MiB", total_kib / 1024);
+    let share = total_kib as f64 / 1024.0 / f64::from(requested_mib);
+    ensure!((0.80..=1.0).contains(&share), "{requested_mib} MiB were asked for, the guest sees {} MiB", total_kib / 1024);
     Ok(())
 }
 
 /// Checks that as many CPUs as requested are online, and that a thread bound to each ran on it.
-pub(super) fn cpus_work(machine: &mut dyn Machine, asked: u32) -> Check {
+pub(super) fn cpus_work(machine: &mut dyn Machine, requested: u32) -> Check {
     let online = read(machine, "/sys/devices/system/cpu/online")?;
     let worked = machine.ask(Question::WorkOnEachCpu)?.cpus("working on each CPU of the guest")?;
     ensure!(
-        worked.iter().copied().eq(0..asked as usize),
-        "{asked} CPUs were asked for, online are {:?}, and those that did work are {worked:?}",
+        worked.iter().copied().eq(0..requested as usize),
+        "{requested} CPUs were asked for, online are {:?}, and those that did work are {worked:?}",
         online.trim()
     );
     Ok(())
@@ -101,7 +101,7 @@ pub(super) fn line_reaches_the_host(machine: &mut dyn Machine, device: &str) -> 
             return Ok(());
         }
         if Instant::now() > deadline {
-            return Err(unheard(device, wait, seen != before && machine.is_emulated()));
+            return Err(missing_line(device, wait, seen != before && machine.is_emulated()));
         }
         std::thread::sleep(Duration::from_millis(20));
     }
@@ -109,7 +109,7 @@ pub(super) fn line_reaches_the_host(machine: &mut dyn Machine, device: &str) -> 
 
 /// Returns the stop for a line that did not arrive: if other lines arrived meanwhile, the guest is slow and does not
 /// hang.
-fn unheard(device: &str, wait: Duration, moves: bool) -> Stop {
+fn missing_line(device: &str, wait: Duration, moves: bool) -> Stop {
     let late =
         format!("a line written to {device} did not reach the console socket within {:.0} s", wait.as_secs_f64());
     if moves { Stop::error(format!("{late}; others did: the guest is slow")) } else { Stop::fail(late) }
@@ -123,14 +123,14 @@ mod tests {
 
     /// If QEMU gives half of what its arguments ask for, and reports that as the whole, the test still fails.
     #[test]
-    fn what_was_asked_for_is_told_by_the_arguments_and_not_by_qemu() {
+    fn cpus_and_memory_are_compared_with_the_arguments_not_with_qmp() {
         let mut machine = FakeMachine::of("go-3.32");
         machine.files.insert("/sys/devices/system/cpu/online".to_owned(), "0\n".to_owned());
-        let check = |machine: &mut FakeMachine, given_mib: u64| {
+        let check = |machine: &mut FakeMachine, actual_mib: u64| {
             // The kernel keeps about a twentieth for itself.
-            let meminfo = format!("MemTotal:       {} kB\n", given_mib * 1024 / 20 * 19);
+            let meminfo = format!("MemTotal:       {} kB\n", actual_mib * 1024 / 20 * 19);
             machine.files.insert("/proc/meminfo".to_owned(), meminfo);
-            machine.qmp = Box::new(move |_, _| Ok(json!({ "base-memory": given_mib << 20 })));
+            machine.qmp = Box::new(move |_, _| Ok(json!({ "base-memory": actual_mib << 20 })));
             guest_has_the_cpus_and_memory_asked_for(machine)
         };
         assert_eq!(check(&mut machine, 2048), Ok(()));
@@ -141,10 +141,10 @@ mod tests {
     }
 
     #[test]
-    fn a_console_that_says_something_else_is_slow_and_a_silent_one_fails() {
+    fn a_partly_heard_console_is_an_error_and_a_silent_one_a_failure() {
         let late = "a line written to /dev/hvc0 did not reach the console socket within 30 s";
         let wait = Duration::from_secs(30);
-        assert_eq!(unheard("/dev/hvc0", wait, false), Stop::fail(late));
-        assert_eq!(unheard("/dev/hvc0", wait, true), Stop::error(format!("{late}; others did: the guest is slow")));
+        assert_eq!(missing_line("/dev/hvc0", wait, false), Stop::fail(late));
+        assert_eq!(missing_line("/dev/hvc0", wait, true), Stop::error(format!("{late}; others did: the guest is slow")));
     }
 }

@@ -120,7 +120,7 @@ mod tests {
     use crate::smoke::fake_machine::{FakeEnvironment, FakeMachine};
 
     #[test]
-    fn a_clock_may_show_any_time_between_asking_and_answer() {
+    fn a_clock_may_show_any_time_between_request_and_reply() {
         let second = 1_000_000_000;
         let judged = |shown| is_between(shown, 100 * second, 101 * second, "at first");
         for shown in [100 * second, 100 * second + second / 2, 101 * second + second / 10, 100 * second - second / 10] {
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_is_not_there_is_the_kernels_fault_or_the_hosts() {
+    fn a_missing_clock_blames_the_kernel_only_if_it_lacks_the_driver() {
         let env = |config: &str, source: &str| {
             let env = FakeEnvironment::of("go-3.32").with("/boot/config-6.12", &[config]);
             let path = "/sys/devices/system/clocksource/clocksource0/current_clocksource";
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn kvms_clock_is_known_by_its_name() {
+    fn kvms_clock_is_found_by_its_name() {
         let mut machine = FakeMachine::of("go-3.32");
         machine.files.insert(CLOCKS.to_owned(), "ptp0\nptp1\n".to_owned());
         machine.files.insert(format!("{CLOCKS}/ptp0/clock_name"), "Intel NIC\n".to_owned());

@@ -2,7 +2,7 @@
 
 use super::BOOTS;
 use super::boot::line_reaches_the_host;
-use super::hotplug::waits::{Wait, for_want_of};
+use super::hotplug::waits::{Wait, blame_kernel_if_lacking};
 use crate::capability::Capability;
 use crate::check::{Check, Stop};
 use crate::ensure;
@@ -49,9 +49,9 @@ fn monitor_for_people_answers(env: &dyn EnvironmentSide) -> Check {
     let machine = machine.as_mut();
     let version = version(&machine.qmp("query-version", json!({}))?)?;
     let wait = Wait::of_test(machine, Duration::from_secs(10), "the monitor answered").scaled();
-    let mut said = Vec::new();
-    let answer = asked(&socket.0, "info version", wait, &mut said);
-    let answer = answer.map_err(|e| unanswered(&e, &said, machine.is_emulated()))?;
+    let mut output = Vec::new();
+    let answer = ask_monitor(&socket.0, "info version", wait, &mut output);
+    let answer = answer.map_err(|e| unanswered(&e, &output, machine.is_emulated()))?;
     ensure!(
         answer.contains(&version),
         "by QMP it is QEMU {version}, and its monitor answers `info version` by {:?}",
@@ -80,7 +80,7 @@ fn guest_console_on_a_serial_port_reaches_the_host(env: &dyn EnvironmentSide) ->
     let mut machine = env.boot_with(Setting::LegacySerial)?;
     let arch = env.claims().release.arch;
     line_reaches_the_host(machine.as_mut(), &format!("/dev/{}", arch.serial_console()))
-        .map_err(|stop| for_want_of(env, for_serial(arch), stop))
+        .map_err(|stop| blame_kernel_if_lacking(env, for_serial(arch), stop))
 }
 
 /// Returns the version in the answer to `query-version`.
@@ -92,13 +92,13 @@ fn version(answer: &Value) -> Result<String, Stop> {
     }
 }
 
-/// Returns the monitor's answer to a command; `said` collects the whole output, also if it does not end.
-fn asked(socket: &Path, command: &str, patience: Duration, said: &mut Vec<u8>) -> io::Result<String> {
+/// Returns the monitor's answer to a command; `output` collects the whole output, also if it does not end.
+fn ask_monitor(socket: &Path, command: &str, patience: Duration, output: &mut Vec<u8>) -> io::Result<String> {
     let end = Instant::now() + patience;
     let mut stream = UnixStream::connect(socket)?;
     let mut until_prompt = |stream: &mut UnixStream| {
-        let from = said.len();
-        until(stream, PROMPT, end, said).map(|()| String::from_utf8_lossy(&said[from..]).into_owned())
+        let from = output.len();
+        until(stream, PROMPT, end, output).map(|()| String::from_utf8_lossy(&output[from..]).into_owned())
     };
     // The greeting has the version, too, so skip it.
     until_prompt(&mut stream)?;
@@ -107,19 +107,19 @@ fn asked(socket: &Path, command: &str, patience: Duration, said: &mut Vec<u8>) -
 }
 
 /// Reads until the input ends with `last`.
-fn until(stream: &mut UnixStream, last: &str, end: Instant, said: &mut Vec<u8>) -> io::Result<()> {
-    let from = said.len();
+fn until(stream: &mut UnixStream, last: &str, end: Instant, output: &mut Vec<u8>) -> io::Result<()> {
+    let from = output.len();
     let mut buffer = [0; 4096];
-    while !said[from..].ends_with(last.as_bytes()) {
-        let left = end.saturating_duration_since(Instant::now());
-        if left.is_zero() {
+    while !output[from..].ends_with(last.as_bytes()) {
+        let remaining = end.saturating_duration_since(Instant::now());
+        if remaining.is_zero() {
             return Err(ErrorKind::TimedOut.into());
         }
-        stream.set_read_timeout(Some(left))?;
+        stream.set_read_timeout(Some(remaining))?;
         match stream.read(&mut buffer) {
             Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
-            Ok(_) if said.len() > MOST => return Err(io::Error::other("it goes on and on")),
-            Ok(count) => said.extend_from_slice(&buffer[..count]),
+            Ok(_) if output.len() > MOST => return Err(io::Error::other("it goes on and on")),
+            Ok(count) => output.extend_from_slice(&buffer[..count]),
             Err(e) if e.kind() == ErrorKind::Interrupted => {}
             Err(e) if e.kind() == ErrorKind::WouldBlock => return Err(ErrorKind::TimedOut.into()),
             Err(e) => return Err(e),
@@ -130,11 +130,11 @@ fn until(stream: &mut UnixStream, last: &str, end: Instant, said: &mut Vec<u8>) 
 
 /// Returns the stop for a monitor that did not answer: if it has printed something and the guest is emulated, it may be
 /// slow.
-fn unanswered(e: &io::Error, said: &[u8], is_emulated: bool) -> Stop {
-    let said = String::from_utf8_lossy(said);
-    let said: String = said.chars().take(200).collect();
-    let what = format!("asking the monitor that QEMU was told to open: {e}; it said {said:?}");
-    match e.kind() == ErrorKind::TimedOut && is_emulated && !said.is_empty() {
+fn unanswered(e: &io::Error, output: &[u8], is_emulated: bool) -> Stop {
+    let output = String::from_utf8_lossy(output);
+    let output: String = output.chars().take(200).collect();
+    let what = format!("asking the monitor that QEMU was told to open: {e}; it said {output:?}");
+    match e.kind() == ErrorKind::TimedOut && is_emulated && !output.is_empty() {
         true => Stop::error(what),
         false => Stop::fail(what),
     }
@@ -162,10 +162,10 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_is_what_comes_after_the_greeting() {
+    fn a_monitors_reply_is_read_without_its_greeting() {
         let ask = |answer| {
             let (_dir, path) = monitor(answer);
-            asked(&path, "info version", Duration::from_secs(20), &mut Vec::new())
+            ask_monitor(&path, "info version", Duration::from_secs(20), &mut Vec::new())
         };
         assert!(ask("10.0.2 (Debian)\r\n(qemu) ").unwrap().contains("10.0.2"));
         assert!(!ask("unknown command\r\n(qemu) ").unwrap().contains("10.0.2"));
@@ -173,8 +173,8 @@ mod tests {
     }
 
     #[test]
-    fn a_monitor_that_is_not_there_fails_and_one_that_is_slow_does_not() {
-        let absent = asked(Path::new("/nonexistent/monitor"), "info version", Duration::ZERO, &mut Vec::new());
+    fn a_missing_monitor_is_a_failure_and_a_slow_one_an_error() {
+        let absent = ask_monitor(Path::new("/nonexistent/monitor"), "info version", Duration::ZERO, &mut Vec::new());
         assert!(matches!(unanswered(&absent.unwrap_err(), b"", true), Stop::Fail { .. }));
         let late = || io::Error::from(ErrorKind::TimedOut);
         assert!(matches!(unanswered(&late(), b"QEMU", true), Stop::Error { .. }));

@@ -43,8 +43,8 @@ fn virtiofsd_accepts_the_profiles_flags(env: &dyn EnvironmentSide) -> Check {
 
 /// Returns the stop for a daemon that ended, with the daemon's own words.
 fn ended(when: &str, how: &str, daemon: &dyn Daemon) -> Stop {
-    let said = daemon.last_lines();
-    Stop::fail(format!("virtiofsd {when} ({how}): {said}")).showing(FailureDetail::DaemonEnded { said })
+    let stderr = daemon.last_lines();
+    Stop::fail(format!("virtiofsd {when} ({how}): {stderr}")).showing(FailureDetail::DaemonEnded { said: stderr })
 }
 
 /// virtiofsd prints the line that runtime-rs waits for before it lets QEMU start, within ten seconds.
@@ -90,9 +90,9 @@ mod tests {
     }
 
     #[test]
-    fn a_daemons_own_words_are_told_apart_from_ours() {
-        let said = FailureDetail::DaemonEnded { said: "fuse: unknown option".to_owned() };
-        let expected = Stop::fail("virtiofsd ended at once (exit code 1): fuse: unknown option").showing(said);
+    fn the_daemons_own_message_is_in_the_detail() {
+        let detail = FailureDetail::DaemonEnded { said: "fuse: unknown option".to_owned() };
+        let expected = Stop::fail("virtiofsd ended at once (exit code 1): fuse: unknown option").showing(detail);
         assert_eq!(ended("ended at once", "exit code 1", &Ended), expected);
     }
 }

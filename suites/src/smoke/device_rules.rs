@@ -79,7 +79,7 @@ fn attach(group: &Group, rules: &[Instruction]) -> Check {
 
 /// Runs a child process in the group that tries the access, and returns the kernel's answer.
 fn answer(group: &Group, way: &str, device: &str) -> Result<i32, Stop> {
-    let (status, said) = group.run(&["device", way, device])?;
-    let code = said.parse().ok().filter(|_| status.success());
-    code.ok_or_else(|| Stop::error(format!("a process that was to {way} {device}: {status}: {said}")))
+    let (status, output) = group.run(&["device", way, device])?;
+    let code = output.parse().ok().filter(|_| status.success());
+    code.ok_or_else(|| Stop::error(format!("a process that was to {way} {device}: {status}: {output}")))
 }

@@ -2,7 +2,7 @@
 
 use super::guest_files::{list, load, read};
 use super::hotplug::scratch_disk::ScratchDisk;
-use super::hotplug::waits::{Wait, for_want_of, within};
+use super::hotplug::waits::{Wait, blame_kernel_if_lacking, within};
 use super::hotplug::{behind, thing_of};
 use super::memory::FOR_NODES;
 use crate::capability::Capability;
@@ -51,7 +51,7 @@ fn device_behind_an_expander_is_in_its_numa_node(env: &dyn EnvironmentSide) -> C
     };
     let progress = |machine: &mut dyn Machine| device(machine).map(|path| path.map(|path| format!("{path} is there")));
     let (device, name) = within(env, machine, &wait, &["VIRTIO_BLK", "PCIEPORTBUS"], found, progress)?;
-    is_in_the_node(machine, &device).map_err(|stop| for_want_of(env, FOR_NODES, stop))?;
+    is_in_the_node(machine, &device).map_err(|stop| blame_kernel_if_lacking(env, FOR_NODES, stop))?;
     disk.is_used(machine, &name)
 }
 
@@ -77,7 +77,7 @@ mod tests {
     use crate::smoke::fake_machine::FakeMachine;
 
     #[test]
-    fn a_device_is_looked_for_behind_the_port_of_its_nodes_bus() {
+    fn a_device_is_found_behind_the_port_of_its_nodes_bus() {
         let mut machine = FakeMachine::of("go-3.32");
         assert_eq!(device(&mut machine), Ok(None));
         let bus = "/sys/devices/pci0000:40";

@@ -160,11 +160,11 @@ fn qemu_has_sev_snp(env: &dyn EnvironmentSide) -> Check {
 /// Checks that QEMU's list has every gate of the capability and of these kinds; the message names all missing ones.
 fn offered(env: &dyn EnvironmentSide, capability: Capability, kinds: &[GateKind]) -> Check {
     let arch = env.claims().release.arch;
-    let asked: Vec<&Gate> = env.profile().gates_of(capability).filter(|g| kinds.contains(&g.kind)).collect();
-    if asked.is_empty() {
+    let all_gates: Vec<&Gate> = env.profile().gates_of(capability).filter(|g| kinds.contains(&g.kind)).collect();
+    if all_gates.is_empty() {
         return Err(Stop::error(format!("profile {} has no gate for {capability}", env.profile().name)));
     }
-    let gates: Vec<Gate> = asked.into_iter().filter_map(|gate| gate.on(arch)).collect();
+    let gates: Vec<Gate> = all_gates.into_iter().filter_map(|gate| gate.on(arch)).collect();
     if gates.is_empty() {
         return Err(Stop::skip(format!("kata asks for nothing of {capability} on {arch}")));
     }
@@ -205,13 +205,13 @@ fn help(env: &dyn EnvironmentSide, kind: GateKind) -> Result<Vec<String>, Stop> 
         return Err(Stop::error("a kernel's option is in no list of QEMU's"));
     }
     let path = qemu_in_use(env)?;
-    let ran = env.run(&[&path, flag(kind), "help"], Duration::from_secs(60))?;
-    if !ran.ok() {
-        return Err(Stop::fail(format!("{path} {} help failed with {:?}: {}", flag(kind), ran.code, ran.tail())));
+    let output = env.run(&[&path, flag(kind), "help"], Duration::from_secs(60))?;
+    if !output.ok() {
+        return Err(Stop::fail(format!("{path} {} help failed with {:?}: {}", flag(kind), output.code, output.tail())));
     }
-    let names = names(&ran.stdout, kind);
+    let names = names(&output.stdout, kind);
     if names.is_empty() {
-        return Err(Stop::fail(format!("{path} {} help lists nothing: {}", flag(kind), ran.tail())));
+        return Err(Stop::fail(format!("{path} {} help lists nothing: {}", flag(kind), output.tail())));
     }
     Ok(names)
 }
@@ -232,7 +232,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_not_offered_is_named_in_words_and_as_data() {
+    fn missing_names_are_in_the_message_and_in_the_detail() {
         let name = |flag: &str, name: &str| ListedName { flag: flag.to_owned(), name: name.to_owned() };
         let names = vec![name("-device", "nvdimm"), name("-object", "tdx-guest")];
         let expected = Stop::fail("/q does not offer -device nvdimm, -object tdx-guest");
@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_taken_from_each_list_as_qemu_prints_it() {
+    fn names_are_parsed_from_each_list_of_qemu() {
         let devices = "Controller/Bridge/Hub devices:\nname \"pci-bridge\", bus PCI, desc \"x\"\n\nname \"loader\"\n";
         assert_eq!(names(devices, GateKind::Device), ["pci-bridge", "loader"]);
         let machines = "Supported machines are:\nq35                  Standard PC (alias of pc-q35-7.2)\n";

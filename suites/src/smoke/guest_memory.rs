@@ -102,8 +102,8 @@ fn guest_tells_of_pressure() -> Check {
         processes.map(|process| scope.spawn(move || process.finish())).map(std::thread::ScopedJoinHandle::join)
     });
     for one in ended {
-        let (status, said) = one.map_err(|_| Stop::error("a thread of the test's has panicked"))??;
-        ensure!(status.success(), "a process in a group with a tenth of a CPU: {status}: {said}");
+        let (status, output) = one.map_err(|_| Stop::error("a thread of the test's has panicked"))??;
+        ensure!(status.success(), "a process in a group with a tenth of a CPU: {status}: {output}");
     }
     let after = waited(&group.get("cpu.pressure")?)?;
     ensure!(
@@ -167,13 +167,13 @@ struct Generation {
 
 /// Returns the newest generation of the first group, which is the root.
 fn newest() -> Result<Generation, Stop> {
-    let told = fs::read_to_string(GENERATIONS).doing(format!("reading {GENERATIONS}"))?;
-    let begin: String = told.chars().take(200).collect();
-    newest_in(&told).ok_or_else(|| Stop::fail(format!("{GENERATIONS} tells of no generation: {begin:?}")))
+    let text = fs::read_to_string(GENERATIONS).doing(format!("reading {GENERATIONS}"))?;
+    let begin: String = text.chars().take(200).collect();
+    newest_in(&text).ok_or_else(|| Stop::fail(format!("{GENERATIONS} tells of no generation: {begin:?}")))
 }
 
-fn newest_in(told: &str) -> Option<Generation> {
-    let mut lines = told.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+fn newest_in(text: &str) -> Option<Generation> {
+    let mut lines = text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
     let group = lines.find_map(|words| (words.first() == Some(&"memcg")).then(|| words.get(1)?.parse().ok())?)?;
     let node = lines.find_map(|words| (words.first() == Some(&"node")).then(|| words.get(1)?.parse().ok())?)?;
     let numbers = lines.map_while(|words| words.first()?.parse().ok());
@@ -185,18 +185,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_newest_generation_is_the_roots() {
-        let told = "memcg     1 /\n node     0\n          0     100  5   6\n          1      90  0   0\n          \
+    fn the_newest_generation_of_the_root_group_is_found() {
+        let text = "memcg     1 /\n node     0\n          0     100  5   6\n          1      90  0   0\n          \
                     2      10  0   0\nmemcg    12 /other\n node     0\n          7      90  0   0\n";
-        assert_eq!(newest_in(told), Some(Generation { group: 1, node: 0, number: 2 }));
+        assert_eq!(newest_in(text), Some(Generation { group: 1, node: 0, number: 2 }));
         assert_eq!(newest_in("memcg     1 /\n node     0\n"), None);
         assert_eq!(newest_in(""), None);
     }
 
     #[test]
-    fn who_waited_is_told_by_a_total() {
-        let told = "some avg10=0.00 avg60=0.00 avg300=0.00 total=1234\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=9";
-        assert_eq!(waited(told), Ok(1234));
+    fn the_waiting_time_is_the_total_of_the_some_line() {
+        let text = "some avg10=0.00 avg60=0.00 avg300=0.00 total=1234\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=9";
+        assert_eq!(waited(text), Ok(1234));
         assert!(waited("full total=3").is_err() && waited("").is_err());
     }
 }

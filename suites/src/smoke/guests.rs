@@ -140,7 +140,7 @@ mod tests {
     use crate::outcome::Component;
 
     #[test]
-    fn a_qemu_that_crashes_when_its_guest_is_made_to_panic_has_not_reported_it() {
+    fn a_qemu_that_crashes_on_a_guest_panic_is_blamed() {
         let line = || "Kernel panic - not syncing: sysrq triggered crash".to_owned();
         assert_eq!(reported(Ending::Panicked { line: line() }), Ok(line()));
         let crashed = reported(Ending::PanickedAndCrashed { line: line(), signal: 11 });

@@ -305,7 +305,7 @@ mod tests {
     /// With the configuration that both runtimes ship, a disk goes to the SCSI controller; a setting chooses the
     /// bridge.
     #[test]
-    fn a_disk_on_the_bridge_is_no_part_of_what_kata_ships() {
+    fn a_pci_disk_is_not_needed_by_katas_shipped_configuration() {
         let proves = |capability: Capability| -> Vec<&str> {
             ROWS.iter().chain(disks::ROWS).filter(|row| row.proves.contains(&capability)).map(|row| row.name).collect()
         };

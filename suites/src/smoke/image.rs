@@ -245,7 +245,7 @@ impl ImageForm {
         let sectors = read(machine, &format!("{folder}/size"))?;
         let bytes = sectors.trim().parse::<u64>().unwrap_or(0) * 512;
         ensure!(bytes == self.bytes, "/dev/{} has {bytes} bytes in the guest, expected {}", self.disk, self.bytes);
-        if self.is_told_read_only(machine.profile()) {
+        if self.is_passed_read_only(machine.profile()) {
             let read_only = read(machine, &format!("{folder}/ro"))?;
             ensure!(read_only.trim() == "1", "/dev/{} is not read-only in the guest", self.disk);
         } else {
@@ -256,12 +256,12 @@ impl ImageForm {
 
     /// Checks whether the runtime tells QEMU that the image is read-only: runtime-rs 4.0 leaves that to QEMU, which can
     /// write to the file (`BlockBackend` in src/runtime-rs/crates/hypervisor/src/qemu/cmdline_generator.rs@4.0.0).
-    fn is_told_read_only(&self, profile: &Profile) -> bool {
+    fn is_passed_read_only(&self, profile: &Profile) -> bool {
         self.driver != ImageDriver::Blk || profile.qemu.blk_read_only != BlkReadOnly::AutoReadOnly
     }
 
     fn cannot_be_written(&self, machine: &mut dyn Machine) -> Check {
-        if !self.is_told_read_only(machine.profile()) {
+        if !self.is_passed_read_only(machine.profile()) {
             return Ok(());
         }
         let path = format!("/dev/{}", self.disk);
@@ -307,13 +307,13 @@ impl ScratchImage {
         }
         File::create(&filesystem).and_then(|file| file.set_len(layout::PARTITION_BYTES)).map_err(failed)?;
         let paths = [&tree, &filesystem].map(|path| path.to_string_lossy().into_owned());
-        let ran = env.run(
+        let output = env.run(
             &["mke2fs", "-q", "-F", "-t", "ext4", "-b", "4096", "-d", &paths[0], &paths[1]],
             Duration::from_secs(60),
         )?;
-        let made = match ran.ok() {
+        let made = match output.ok() {
             true => image.assemble(&filesystem).map_err(failed),
-            false => Err(Stop::error(format!("making an image: mke2fs: {}", ran.tail()))),
+            false => Err(Stop::error(format!("making an image: mke2fs: {}", output.tail()))),
         };
         let _ = fs::remove_dir_all(&tree);
         let _ = fs::remove_file(&filesystem);
@@ -369,7 +369,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_executes_an_images_program_has_its_pages_mapped() {
+    fn a_running_program_is_recognised_by_its_executable_mapping() {
         let maps = "7f00-7f10 r--p 00000000 103:01 12 /sbin/init\n7f10-7f90 r-xp 00010000 103:01 12 /sbin/init\n\
                     7ffc-7ffd rw-p 00000000 00:00 0 [stack]\n";
         assert!(executes(maps, "/sbin/init", "259:1"));

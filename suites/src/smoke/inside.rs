@@ -99,9 +99,9 @@ fn guest_has_all_namespaces() -> Check {
 /// Kata's agent applies the container's seccomp profile inside the guest and reports support for it to the runtime.
 fn guest_has_seccomp_filters() -> Check {
     child::run(&["refused"], "a process under a filter that refuses getppid")?;
-    let (status, said) = OwnProcess::start(&["killed"])?.finish()?;
+    let (status, output) = OwnProcess::start(&["killed"])?.finish()?;
     // SIGSYS.
-    ensure!(status.signal() == Some(31), "a process whose filter kills it for getppid ended with {status}: {said}");
+    ensure!(status.signal() == Some(31), "a process whose filter kills it for getppid ended with {status}: {output}");
     Ok(())
 }
 

@@ -136,8 +136,8 @@ fn consequence(judged: &Judged<'_>) -> Option<String> {
         0 => String::new(),
         more => format!(" and {more} more"),
     };
-    let told = missing.iter().take(TOLD).map(String::as_str).collect::<Vec<_>>().join(", ");
-    (!missing.is_empty()).then(|| format!("{}: {told}{more}; without it, {}", of.name, of.without))
+    let names = missing.iter().take(TOLD).map(String::as_str).collect::<Vec<_>>().join(", ");
+    (!missing.is_empty()).then(|| format!("{}: {names}{more}; without it, {}", of.name, of.without))
 }
 
 /// The kernel has the drivers that the guest needs before its agent runs: the PCI transport and the console.
@@ -226,7 +226,7 @@ mod tests {
     use model::profile::Profile;
 
     #[test]
-    fn an_image_is_of_a_release_by_its_name_or_its_folder() {
+    fn a_kernel_image_belongs_to_a_release_by_name_or_folder() {
         for (vmlinuz, release) in [
             ("/boot/vmlinuz-6.12.48+deb13-amd64", "6.12.48+deb13-amd64"),
             ("/usr/lib/modules/6.17.1-300.fc44.x86_64/vmlinuz", "6.17.1-300.fc44.x86_64"),
@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn a_configuration_is_in_a_file_or_in_the_image() {
+    fn the_kernel_configuration_comes_from_a_file_or_the_image() {
         let database = model::database::Database::embedded();
         let release = database.record("arch").unwrap().release("rolling", model::arch::Arch::X86_64).unwrap();
         let mut claims = Claims {
@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_agent_needs_fails_and_what_is_wanted_is_noted() {
+    fn missing_needed_options_fail_and_missing_wanted_ones_are_noted() {
         let profile = Profile::find("go-3.29").unwrap();
         let judged = |but: &[(&str, &str)]| -> Vec<Judged<'static>> {
             let config = config(but);
@@ -300,7 +300,7 @@ mod tests {
 
     /// The test has failed kernels without these options since it was introduced.
     #[test]
-    fn the_agents_options_are_these() {
+    fn the_options_needed_by_the_agent_are_unchanged() {
         let uses = KernelUse::all(model::arch::Arch::X86_64, Profile::find("rs-4.1").unwrap());
         let needed = uses.iter().filter(|one| {
             one.of.built_in && one.weight == Weight::Required && one.of.serves == Some(Capability::KernelGuest)
@@ -317,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn runtime_rs_wants_iommufd_of_the_kernel_in_any_form() {
+    fn runtime_rs_accepts_iommufd_built_in_or_as_a_module() {
         let profile = Profile::all().iter().find(|p| p.name.starts_with("rs-")).unwrap();
         let gates = || profile.gates_of(Capability::VmmVfio).filter(|g| g.kind == GateKind::KernelOption);
         for config in ["CONFIG_IOMMUFD=y\n", "CONFIG_IOMMUFD=m\n"] {

@@ -2,7 +2,7 @@
 
 use super::BOOTS;
 use super::guest_files::{has_module, load, read};
-use super::hotplug::waits::{Wait, for_want_of, within};
+use super::hotplug::waits::{Wait, blame_kernel_if_lacking, within};
 use crate::capability::Capability;
 use crate::check::{Check, Doing as _, Stop};
 use crate::ensure;
@@ -74,13 +74,13 @@ fn is_given_back(env: &dyn EnvironmentSide, machine: &mut dyn Machine, peak: u64
     let what = format!("QEMU gave {GIVEN_BACK} of its {peak} MiB back to the host");
     let wait = Wait::of_test(machine, Duration::from_secs(15), &what);
     let back = |machine: &mut dyn Machine| Ok::<u64, Stop>(peak.saturating_sub(resident_mib(env, machine, "VmRSS")?));
-    let given = |machine: &mut dyn Machine| Ok((back(machine)? >= GIVEN_BACK).then_some(()));
+    let has_returned = |machine: &mut dyn Machine| Ok((back(machine)? >= GIVEN_BACK).then_some(()));
     let progress = |machine: &mut dyn Machine| {
         let back = back(machine)?;
         // More than QEMU itself would free.
         Ok((back > 32).then(|| format!("it has given {back} MiB back")))
     };
-    within(env, machine, &wait, FOR_REPORTING, given, progress)
+    within(env, machine, &wait, FOR_REPORTING, has_returned, progress)
 }
 
 /// Returns a number in QEMU's status, MiB: `VmRSS` is its memory now, `VmHWM` its peak.
@@ -189,8 +189,8 @@ impl Reserved<'_> {
 
     fn set(&self, pages: u64) -> Check {
         let script = format!("echo {pages} > {PAGES}");
-        let ran = self.env.run(&["sh", "-c", &script], Duration::from_secs(30))?;
-        if ran.ok() { Ok(()) } else { Err(Stop::error(format!("making huge pages: {}", ran.tail()))) }
+        let output = self.env.run(&["sh", "-c", &script], Duration::from_secs(30))?;
+        if output.ok() { Ok(()) } else { Err(Stop::error(format!("making huge pages: {}", output.tail()))) }
     }
 }
 
@@ -215,7 +215,7 @@ pub(super) const FOR_NODES: &[&str] = &["NUMA", "ACPI_NUMA"];
 fn guest_has_numa_nodes_with_bound_memory(env: &dyn EnvironmentSide) -> Check {
     let mut machine = env.boot_with(Setting::Numa)?;
     let machine = machine.as_mut();
-    has_two_nodes(machine).map_err(|stop| for_want_of(env, FOR_NODES, stop))?;
+    has_two_nodes(machine).map_err(|stop| blame_kernel_if_lacking(env, FOR_NODES, stop))?;
     let path = format!("/proc/{}/numa_maps", machine.vmm_pid());
     let bound = bound_pieces(&env.read(&path)?);
     ensure!(bound >= 2, "QEMU was told to bind the memory of two nodes to node 0, and {bound} pieces are ({path})");
@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_that_drops_is_given_back() {
+    fn falling_resident_memory_counts_as_given_back() {
         let texts = [880, 700, 350].map(rss);
         let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
         let env = FakeEnvironment::of("go-3.32").with("/proc/1/status", &texts);
@@ -286,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn a_status_without_the_number_is_nobodys_fault() {
+    fn a_status_without_the_field_is_an_error() {
         let env = FakeEnvironment::of("go-3.32").with("/proc/1/status", &["VmRSS:\t 2048 kB\n"]);
         let machine = FakeMachine::of("go-3.32");
         assert_eq!(resident_mib(&env, &machine, "VmRSS"), Ok(2));
@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn the_piece_that_has_most_counts_with_what_is_swapped_out() {
+    fn the_largest_mapping_counts_including_swap() {
         let smaps = "7f00-7f40 rw-p 0 00:00 0\nSize: 524288 kB\nRss: 524000 kB\nPss: 9 kB\nSwap: 288 kB\nSwapPss: 5 kB\n\
                      7f50-7f60 rw-p 0 00:00 0\nSize: 999999 kB\nRss: 400000 kB\nSwap: 0 kB\n";
         assert_eq!(most_taken_kib(smaps), 524288);
@@ -310,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn pieces_are_bound_by_their_policy() {
+    fn mappings_bound_to_node_0_are_counted() {
         let maps = "7f871bc00000 bind:0 anon=44032 dirty=44032 N0=44032\n7f875be00000 bind=static:0 anon=1\n\
                     7f00 default anon=3\n7f01 bind:1 anon=1\n";
         assert_eq!(bound_pieces(maps), 2);

@@ -123,7 +123,7 @@ mod tests {
     use crate::smoke::fake_machine::FakeMachine;
 
     #[test]
-    fn an_address_of_qemus_own_is_not_the_one_that_was_asked_for() {
+    fn an_interface_without_the_requested_mac_address_fails() {
         let judged = |address: &str| {
             let mut machine = FakeMachine::of("rs-4.1");
             machine.files.insert("/sys/class/net/eth0/address".to_owned(), format!("{address}\n"));
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn the_protocol_that_is_lost_is_named() {
+    fn a_protocol_whose_packets_are_lost_is_named() {
         let mut machine = FakeMachine::of("rs-4.1");
         machine.answers = Box::new(|question| match question {
             Question::Packets { traffic: Traffic::Ipv6, .. } => Some(Answer::Count { count: 0 }),

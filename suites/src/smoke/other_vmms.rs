@@ -348,7 +348,7 @@ mod tests {
     }
 
     #[test]
-    fn the_kernel_is_judged_where_one_is_given() {
+    fn kernel_tests_judge_the_claimed_elf_kernel_and_configuration() {
         let mut env = FakeEnvironment::of("go-3.32").with("/boot/config-6.12", &["CONFIG_VIRTIO_MMIO=m\n"]);
         for vmm in [Component::CloudHypervisor, Component::Firecracker] {
             env.claims.candidates.insert(vmm, "/opt/vmm".to_owned());

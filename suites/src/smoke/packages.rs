@@ -43,10 +43,10 @@ const QUICK: Duration = Duration::from_secs(20);
 fn packages_are_installed(env: &dyn EnvironmentSide) -> Check {
     let claims = env.claims();
     for package in claims.release.packages() {
-        let ran = query(env, package.as_str())?;
-        ensure!(ran.ok(), "package {package} is not installed: {}", ran.tail());
+        let output = query(env, package.as_str())?;
+        ensure!(output.ok(), "package {package} is not installed: {}", output.tail());
         let known = claims.versions.get(&package);
-        let version = ran.stdout.trim().to_owned();
+        let version = output.stdout.trim().to_owned();
         ensure!(!version.is_empty(), "package {package} is not fully configured");
         ensure!(
             known.is_none_or(|known| *known == *version),
@@ -102,8 +102,8 @@ fn binaries_belong_to_the_packages_named(env: &dyn EnvironmentSide) -> Check {
 /// A binary that was replaced behind the package manager's back makes every other verdict about "the distro's QEMU"
 /// worthless.
 fn qemu_reports_the_packaged_version(env: &dyn EnvironmentSide) -> Check {
-    let ran = env.run(&[&qemu_path(env)?, "--version"], QUICK)?;
-    let reported = number_after(&ran.stdout, "version ").ok_or_else(|| no_version(&ran))?;
+    let output = env.run(&[&qemu_path(env)?, "--version"], QUICK)?;
+    let reported = number_after(&output.stdout, "version ").ok_or_else(|| no_version(&output))?;
     let release = &env.claims().release;
     let packaged = release
         .qemu()
@@ -120,13 +120,13 @@ fn qemu_reports_the_packaged_version(env: &dyn EnvironmentSide) -> Check {
 /// evidence only, and the test of the flags decides.
 fn virtiofsd_reports_its_version(env: &dyn EnvironmentSide) -> Check {
     let path = path_of_virtiofsd(&env.claims().in_use())?;
-    let ran = env.run(&[&path, "--version"], QUICK)?;
-    let text = format!("{}{}", ran.stdout, ran.stderr);
+    let output = env.run(&[&path, "--version"], QUICK)?;
+    let text = format!("{}{}", output.stdout, output.stderr);
     let version = ["virtiofsd version ", "virtiofsd ", "virtiofsd backend "]
         .iter()
         .find_map(|before| number_after(&text, before))
         .or_else(|| number_after(&text, "kernel interface version ").map(|fuse| format!("of FUSE interface {fuse}")))
-        .ok_or_else(|| no_version(&ran))?;
+        .ok_or_else(|| no_version(&output))?;
     env.note(format!("virtiofsd {version} ({})", Flavour::of_version(&text)));
     Ok(())
 }
@@ -183,9 +183,9 @@ fn questions(env: &dyn EnvironmentSide) -> Result<Questions, Stop> {
 /// Queries a package; the result's standard output is the package's version.
 fn query(env: &dyn EnvironmentSide, package: &str) -> Result<CommandOutput, Stop> {
     let questions = questions(env)?;
-    let mut ran = env.run(&questions.exact_version(package), QUICK)?;
-    ran.stdout = questions.version_in(&ran.stdout, package).to_owned();
-    Ok(ran)
+    let mut output = env.run(&questions.exact_version(package), QUICK)?;
+    output.stdout = questions.version_in(&output.stdout, package).to_owned();
+    Ok(output)
 }
 
 fn owner(env: &dyn EnvironmentSide, path: &str) -> Result<String, Stop> {
@@ -194,18 +194,18 @@ fn owner(env: &dyn EnvironmentSide, path: &str) -> Result<String, Stop> {
     let real = env.run(&["readlink", "-f", path], QUICK)?.stdout.trim().to_owned();
     let questions = questions(env)?;
     for candidate in [path.to_owned(), real.clone(), real.replacen("/usr/", "/", 1)] {
-        let ran = env.run(&[questions.owner, &[candidate.as_str()]].concat(), QUICK)?;
-        let owner = ran.stdout.split([':', ' ', '\n']).next().unwrap_or_default();
-        if ran.ok() && !owner.is_empty() {
+        let output = env.run(&[questions.owner, &[candidate.as_str()]].concat(), QUICK)?;
+        let owner = output.stdout.split([':', ' ', '\n']).next().unwrap_or_default();
+        if output.ok() && !owner.is_empty() {
             return Ok(owner.to_owned());
         }
     }
     Err(Stop::fail(format!("no package owns {path} ({real})")))
 }
 
-fn no_version(ran: &CommandOutput) -> Stop {
-    let end = ran.code.map_or_else(|| "was killed".to_owned(), |code| format!("ended with {code}"));
-    Stop::fail(format!("--version answered no version, it {end}: {}", ran.tail()))
+fn no_version(output: &CommandOutput) -> Stop {
+    let end = output.code.map_or_else(|| "was killed".to_owned(), |code| format!("ended with {code}"));
+    Stop::fail(format!("--version answered no version, it {end}: {}", output.tail()))
 }
 
 /// Checks whether a binary's version is the package's, as far as the package shows it: Debian's `1:7.2+dfsg-7+deb12u18`
@@ -230,7 +230,7 @@ mod tests {
     use super::number_after;
 
     #[test]
-    fn a_packages_version_may_say_less_than_the_binary_but_not_something_else() {
+    fn a_package_version_may_be_shorter_than_the_binarys_but_not_differ() {
         let agree = |reported, packaged: &str| super::agree(reported, &packaged.parse().unwrap());
         assert!(agree("7.2.22", "1:7.2+dfsg-7+deb12u18+b3"));
         assert!(agree("5.2.0", "1:5.2+dfsg-11+deb11u5"));
@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn versions_are_found_in_what_binaries_really_print() {
+    fn versions_are_found_in_real_program_output() {
         let qemu = "QEMU emulator version 7.2.22 (Debian 1:7.2+dfsg-7+deb12u18)\n";
         assert_eq!(number_after(qemu, "version ").as_deref(), Some("7.2.22"));
         assert_eq!(number_after("virtiofsd 1.13.2\n", "virtiofsd ").as_deref(), Some("1.13.2"));

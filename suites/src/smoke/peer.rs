@@ -74,7 +74,7 @@ mod tests {
     use crate::packets::TYPE;
 
     #[test]
-    fn a_test_packet_comes_back_to_its_sender_and_nothing_else_does() {
+    fn only_a_test_packet_comes_back_to_its_sender() {
         let frame = |kind: [u8; 2]| [&[1; 6][..], &[2; 6], &kind, b"payload"].concat();
         let sent = |frame: &[u8]| [&u32::try_from(frame.len()).unwrap().to_be_bytes()[..], frame].concat();
         let (ours, arp) = (frame(TYPE.to_be_bytes()), frame([8, 6]));

@@ -52,8 +52,8 @@ fn query_cpus_fast_is_parsed(machine: &mut dyn Machine) -> Check {
         QueryThreads::QueryCpusFast => reply::<Vec<qapi::CpuInfoFast>, Vec<go::CpuInfoFast>>(machine, threads.name())?,
     };
     let count = cpus.as_array().map_or(0, Vec::len);
-    let asked = machine.profile().qemu.vcpus;
-    ensure!(u32::try_from(count) == Ok(asked), "{asked} CPUs were asked for, QMP lists {count}");
+    let requested = machine.profile().qemu.vcpus;
+    ensure!(u32::try_from(count) == Ok(requested), "{requested} CPUs were asked for, QMP lists {count}");
     Ok(())
 }
 
@@ -157,7 +157,7 @@ mod tests {
     }
 
     /// Checks that both runtimes accept a good reply and refuse replies that differ from it in one place.
-    fn only_the_good_one_is_taken<R: DeserializeOwned, G: DeserializeOwned>(good: &Value, bad: &[(&str, Value)]) {
+    fn only_the_valid_reply_is_accepted<R: DeserializeOwned, G: DeserializeOwned>(good: &Value, bad: &[(&str, Value)]) {
         for profile in ["go-3.32", "rs-4.1"] {
             assert_eq!(parsed::<R, G>(profile, good), Ok(good.clone()), "{profile}");
             for (place, value) in bad {
@@ -179,19 +179,19 @@ mod tests {
     fn a_reply_without_a_field_or_with_one_of_another_type_is_refused_for_both_runtimes() {
         let status = json!({"status": "running", "running": true, "singlestep": false});
         let bad = [("/running", Value::Null), ("/status", json!(1)), ("/running", json!("yes"))];
-        only_the_good_one_is_taken::<qapi::StatusInfo, go::StatusInfo>(&status, &bad);
+        only_the_valid_reply_is_accepted::<qapi::StatusInfo, go::StatusInfo>(&status, &bad);
         let cpu = json!([{
             "cpu-index": 0, "thread-id": 7, "qom-path": "/machine/unattached/device[0]", "target": "x86_64",
             "props": { "core-id": 0, "thread-id": 0, "die-id": 0, "socket-id": 0 },
         }]);
         let bad = [("/0/thread-id", Value::Null), ("/0/thread-id", json!("7")), ("/0/props/core-id", json!("0"))];
-        only_the_good_one_is_taken::<Vec<qapi::CpuInfoFast>, Vec<go::CpuInfoFast>>(&cpu, &bad);
+        only_the_valid_reply_is_accepted::<Vec<qapi::CpuInfoFast>, Vec<go::CpuInfoFast>>(&cpu, &bad);
         let slot = json!([{
             "type": "max-x86_64-cpu", "vcpus-count": 1, "qom-path": "/machine/unattached/device[0]",
             "props": { "core-id": 0, "thread-id": 0, "die-id": 0, "socket-id": 0 },
         }]);
         let bad = [("/0/vcpus-count", Value::Null), ("/0/props", Value::Null), ("/0/props/die-id", json!(true))];
-        only_the_good_one_is_taken::<Vec<qapi::HotpluggableCPU>, Vec<go::HotpluggableCpu>>(&slot, &bad);
+        only_the_valid_reply_is_accepted::<Vec<qapi::HotpluggableCPU>, Vec<go::HotpluggableCpu>>(&slot, &bad);
     }
 
     #[test]
@@ -204,7 +204,7 @@ mod tests {
             },
         }]);
         let bad = [("/0/data", Value::Null), ("/0/data/slot", json!("0")), ("/0/data/hotplugged", json!(1))];
-        only_the_good_one_is_taken::<Vec<qapi::MemoryDeviceInfo>, Vec<go::MemoryDevice>>(&dimm, &bad);
+        only_the_valid_reply_is_accepted::<Vec<qapi::MemoryDeviceInfo>, Vec<go::MemoryDevice>>(&dimm, &bad);
         // The answer of QEMU 7.2 for a guest whose memory is shared.
         let migration = json!({
             "status": "completed", "setup-time": 2, "downtime": 2, "total-time": 9,
@@ -216,7 +216,7 @@ mod tests {
             },
         });
         let bad = [("/status", json!(3)), ("/ram/total", json!("much")), ("/ram/transferred", Value::Null)];
-        only_the_good_one_is_taken::<qapi::MigrationInfo, go::MigrationStatus>(&migration, &bad);
+        only_the_valid_reply_is_accepted::<qapi::MigrationInfo, go::MigrationStatus>(&migration, &bad);
     }
 
     #[test]

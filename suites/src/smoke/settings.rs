@@ -5,7 +5,7 @@ use super::guest_files::{list, load, read};
 use super::hotplug::disks::is_plugged_and_used;
 use super::hotplug::interfaces::is_plugged_behind_a_port;
 use super::hotplug::scratch_disk::SMALL;
-use super::hotplug::waits::{Wait, for_want_of, within};
+use super::hotplug::waits::{Wait, blame_kernel_if_lacking, within};
 use super::hotplug::{CONTAINERS, VIRTIO_BLK};
 use crate::capability::Capability;
 use crate::check::{Check, Stop};
@@ -119,7 +119,7 @@ fn has_an_iommu(env: &dyn EnvironmentSide, machine: &mut dyn Machine) -> Check {
         return Ok(());
     }
     let what = format!("the guest was given an Intel IOMMU, and {folder} has [{}]", there.join(", "));
-    Err(for_want_of(env, &["INTEL_IOMMU"], Stop::fail(what)))
+    Err(blame_kernel_if_lacking(env, &["INTEL_IOMMU"], Stop::fail(what)))
 }
 
 /// A guest boots with the distro's UEFI firmware; under runtime-rs an interface that is then plugged carries packets.
@@ -129,7 +129,7 @@ fn has_an_iommu(env: &dyn EnvironmentSide, machine: &mut dyn Machine) -> Check {
 /// windows for plugged devices only behind PCIe ports, so runtime-rs puts its bridge there (`DeviceNestedPcieBridge`),
 /// and Go from 4.0 on.
 fn guest_boots_by_a_firmware(env: &dyn EnvironmentSide) -> Check {
-    let is_there = |file: &&&str| env.run(&["test", "-f", file], Duration::from_secs(10)).is_ok_and(|ran| ran.ok());
+    let is_there = |file: &&&str| env.run(&["test", "-f", file], Duration::from_secs(10)).is_ok_and(|output| output.ok());
     let file = firmware::files(env.claims().release.arch)
         .iter()
         .find(is_there)
@@ -149,7 +149,7 @@ const FOR_FIRMWARE: &[&str] = &["EFI", "EFI_STUB"];
 
 fn sees_the_firmware(env: &dyn EnvironmentSide, machine: &mut dyn Machine, file: &str) -> Check {
     let bits = read(machine, "/sys/firmware/efi/fw_platform_size");
-    let bits = bits.map_err(|stop| for_want_of(env, FOR_FIRMWARE, stop))?;
+    let bits = bits.map_err(|stop| blame_kernel_if_lacking(env, FOR_FIRMWARE, stop))?;
     ensure!(bits.trim() == "64", "the guest was started with {file}, and sees a firmware of {:?} bits", bits.trim());
     Ok(())
 }
@@ -236,7 +236,7 @@ mod tests {
     use crate::smoke::fake_machine::{FakeEnvironment, FakeMachine};
 
     #[test]
-    fn a_filter_is_seen_by_their_count_or_by_the_mode() {
+    fn a_seccomp_filter_is_detected_by_count_or_by_mode() {
         let judged = |ours: &str, qemus: &str| {
             let env =
                 FakeEnvironment::of("go-3.32").with("/proc/self/status", &[ours]).with("/proc/1/status", &[qemus]);
@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn an_iommu_that_is_not_there_is_the_kernels_fault_where_it_has_no_driver() {
+    fn a_missing_iommu_blames_the_kernel_only_if_it_has_no_driver() {
         let judged = |there: &str, config: &str| {
             let env = FakeEnvironment::of("go-3.32").with("/boot/config-6.12", &[config]);
             let mut machine = FakeMachine::of("go-3.32");
@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn a_kernel_without_efi_is_blamed_where_no_firmware_is_seen() {
+    fn missing_firmware_blames_a_kernel_without_efi() {
         let judged = |bits: Option<&str>, config: &str| {
             let env = FakeEnvironment::of("go-3.32").with("/boot/config-6.12", &[config]);
             let mut machine = FakeMachine::of("go-3.32");
@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn disks_in_a_deep_folder_make_a_long_command_line_and_go_away() {
+    fn disks_in_a_deep_folder_make_a_long_command_line_and_are_removed() {
         let disks = DeepDisks::new().unwrap();
         let lengths: Vec<usize> = disks.files.iter().map(|file| file.as_os_str().len()).collect();
         assert!(lengths.iter().sum::<usize>() > LONG && lengths.iter().all(|length| *length < 4096), "{lengths:?}");

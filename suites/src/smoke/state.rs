@@ -182,8 +182,8 @@ fn can_tell_of_its_panic(machine: &mut dyn Machine) -> Check {
 /// Checks that the event arrives, and that QEMU reports the guest as panicked.
 fn tells_of_its_panic(machine: &mut dyn Machine) -> Check {
     let deadline = Wait::of_test(machine, Duration::from_secs(10), "").scaled();
-    let told = machine.wait_for_event("GUEST_PANICKED", deadline)?;
-    ensure!(told.is_some(), "the guest's kernel was made to panic, and no GUEST_PANICKED came within {deadline:.1?}");
+    let event = machine.wait_for_event("GUEST_PANICKED", deadline)?;
+    ensure!(event.is_some(), "the guest's kernel was made to panic, and no GUEST_PANICKED came within {deadline:.1?}");
     let status = reply::<qapi::StatusInfo, go::StatusInfo>(machine, "query-status")?;
     ensure!(
         status.get("status") == Some(&json!("guest-panicked")),
@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn a_state_that_has_the_memory_in_it_is_told() {
+    fn a_saved_state_that_contains_the_memory_is_found() {
         assert_eq!(is_without_memory(400 << 10), Ok(()));
         let message = "the saved state has 180 MiB: x-ignore-shared left the shared memory in";
         assert_eq!(is_without_memory(180 << 20), Err(Stop::fail(message)));
@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_that_is_not_told_is_qemus_fault_where_the_guest_has_a_driver() {
+    fn a_panic_that_qemu_does_not_report_is_a_failure() {
         let judged = |event: Option<Value>, status: &str| {
             let mut machine = FakeMachine::of("go-3.32");
             machine.events = [event].into();

@@ -138,24 +138,24 @@ mod tests {
         let data = words();
         assert_eq!(data.len(), BLOCKS * BLOCK);
         let hashes = Hashes::of(data.as_bytes());
-        let told = |devices: &[(&str, &str)]| {
+        let checked_with = |devices: &[(&str, &str)]| {
             let mut machine = FakeMachine::of("go-3.32");
             machine.files = devices.iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned())).collect();
             is_checked(&mut machine, &data, &hashes)
         };
-        assert_eq!(told(&[("/dev/dm-0", &*data)]), Ok(()));
+        assert_eq!(checked_with(&[("/dev/dm-0", &*data)]), Ok(()));
         for (devices, word) in [
             (&[("/dev/dm-0", "other")][..], "differs"),
             (&[("/dev/dm-0", &*data), ("/dev/dm-1", &*data)][..], "a byte was changed"),
             (&[("/dev/dm-0", &*data), ("/dev/dm-2", &*data)][..], "another root hash"),
         ] {
-            let said = message(told(devices));
-            assert!(said.contains(word), "{said}");
+            let error = message(checked_with(devices));
+            assert!(error.contains(word), "{error}");
         }
     }
 
     #[test]
-    fn the_parameter_is_katas() {
+    fn the_dm_mod_create_parameter_has_katas_form() {
         let hashes = Hashes { root: [0xab; 32], salt: [0x01; 32], tree: Vec::new() };
         let expected = format!(
             "dm-verity,,,ro,0 1600 verity 1 /dev/vda1 /dev/vda2 4096 4096 200 0 sha256 {} {}",

@@ -95,9 +95,9 @@ pub(super) fn in_a_thread<T: Send + 'static>(
     doing: &str,
     work: impl FnOnce() -> std::io::Result<T> + Send + 'static,
 ) -> Result<T, Stop> {
-    let (tell, told) = std::sync::mpsc::channel();
-    std::thread::spawn(move || tell.send(work()));
-    match told.recv_timeout(deadline) {
+    let (sender, receiver) = std::sync::mpsc::channel();
+    std::thread::spawn(move || sender.send(work()));
+    match receiver.recv_timeout(deadline) {
         Ok(result) => result.map_err(|e| Stop::fail(format!("{doing}: {e}"))),
         Err(_) => Err(Stop::fail(format!("{doing}: not finished within {deadline:?}"))),
     }
@@ -189,7 +189,7 @@ mod tests {
     use super::change;
 
     #[test]
-    fn a_folder_that_stays_as_it_was_is_no_progress() {
+    fn an_unchanged_folder_is_no_progress() {
         let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
         assert_eq!(change("/sys/class/net", &names(&["lo"]), &names(&["lo"])), None);
         let changed = change("/sys/class/net", &[], &names(&["lo"])).unwrap();

@@ -37,7 +37,7 @@ fn only_in(these: &[Arg], those: &[Arg], sign: char) -> String {
 }
 
 #[test]
-fn the_record_says_what_went_and_what_came() {
+fn the_record_shows_removed_and_added_arguments() {
     for name in ["go-3.29", "rs-4.0"] {
         let mut launch = launch(name);
         let mut text = Vec::new();
@@ -54,7 +54,7 @@ fn the_record_says_what_went_and_what_came() {
 }
 
 #[test]
-fn every_profile_takes_every_deviation_exactly_once() {
+fn every_deviation_applies_exactly_once_to_every_profile() {
     for profile in Profile::all() {
         let mut launch = launch(&profile.name);
         // Only a QEMU that daemonizes can be kept in the foreground.
@@ -76,7 +76,7 @@ fn every_profile_takes_every_deviation_exactly_once() {
 }
 
 #[test]
-fn what_is_not_there_cannot_be_removed() {
+fn removing_an_absent_device_is_refused() {
     let profile = Profile::find("rs-4.0").unwrap();
     let sandbox = Sandbox::new(profile, "/bin/qemu", "s1", "/boot/vmlinuz");
     let mut launch = argv::launch(profile, &sandbox).unwrap();
@@ -96,7 +96,7 @@ fn removing_the_network_keeps_the_vsock_descriptor() {
 }
 
 #[test]
-fn evidence_survives_serialisation_and_knows_no_run() {
+fn a_launch_survives_serialisation_and_normalises_run_paths() {
     let mut one = launch("go-3.29");
     apply(&mut one, Arch::X86_64, &all()).unwrap();
     let text = serde_json::to_string(&one).unwrap();
@@ -139,7 +139,7 @@ fn each_architecture_has_its_own_serial_line_bus_and_interrupt_controller() {
 }
 
 #[test]
-fn beside_a_serial_port_of_katas_the_kernels_log_is_on_the_second_one() {
+fn with_katas_serial_port_the_kernel_log_is_on_the_second_port() {
     let profile = Profile::find("go-3.32").unwrap();
     for (arch, console) in [(Arch::X86_64, "ttyS1"), (Arch::Aarch64, "ttyAMA1"), (Arch::Ppc64le, "hvc1")] {
         let sandbox = Sandbox { arch, legacy_serial: true, ..Sandbox::new(profile, "qemu", "s1", "/boot/vmlinuz") };
@@ -154,7 +154,7 @@ fn beside_a_serial_port_of_katas_the_kernels_log_is_on_the_second_one() {
 
 /// The architecture is passed in and not guessed from the machine name: QEMU's `virt` is on Arm and on RISC-V, too.
 #[test]
-fn the_architecture_is_told_and_not_guessed_by_the_machine() {
+fn the_architecture_is_passed_in_not_guessed_from_the_machine() {
     let profile = Profile::find("go-3.32").unwrap();
     let sandbox = Sandbox {
         arch: Arch::S390x,

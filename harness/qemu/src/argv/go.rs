@@ -149,8 +149,8 @@ fn devices(profile: &Profile, sandbox: &Sandbox, values: &Values) -> Vec<Arg> {
         ],
     });
     args.push(Arg::new("-chardev", format!("socket,id=charconsole0,path={},server=on,wait=off", values.console)));
-    if let Some(given) = &sandbox.image {
-        args.extend(image(profile, sandbox, values, (&mut bus, &modern), given));
+    if let Some(guest_image) = &sandbox.image {
+        args.extend(image(profile, sandbox, values, (&mut bus, &modern), guest_image));
     }
     args.extend(sandbox.iommu.then(|| Arg::new("-device", super::IOMMU)));
     let thread = scsi_thread(sandbox, values);

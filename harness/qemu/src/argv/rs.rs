@@ -134,8 +134,8 @@ fn devices(profile: &Profile, sandbox: &Sandbox, values: &Values) -> Vec<Arg> {
             ),
         ]);
     }
-    if let Some(given) = &sandbox.image {
-        args.extend(image(profile, sandbox, values, &mut bus, given));
+    if let Some(guest_image) = &sandbox.image {
+        args.extend(image(profile, sandbox, values, &mut bus, guest_image));
     }
     let first = super::image_disk(sandbox).into_iter().count();
     for (index, disk) in sandbox.disks.iter().enumerate() {

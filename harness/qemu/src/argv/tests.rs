@@ -218,7 +218,7 @@ fn a_setting_is_described_in_each_profiles_way() {
 /// in src/runtime-rs/crates/hypervisor/src/qemu/cmdline_generator.rs@4.0.0 prints it only when true, and not for the
 /// console.
 #[test]
-fn inside_a_vm_virtio_is_transitional() {
+fn in_a_nested_vm_virtio_devices_disable_modern_mode() {
     for (name, devices) in [
         ("go-3.29", ["vhost-vsock-pci", "virtio-net-pci", "virtio-scsi-pci", "virtio-serial-pci"].as_slice()),
         ("rs-4.0", ["vhost-vsock-pci", "virtio-net-pci", "virtio-scsi-pci"].as_slice()),
@@ -242,7 +242,7 @@ fn inside_a_vm_virtio_is_transitional() {
 }
 
 #[test]
-fn descriptors_are_numbered_as_go_does() {
+fn descriptors_are_numbered_as_in_the_go_runtime() {
     let profile = profile("go-3.29");
     let mut sandbox = sandbox(profile, virtio_fs());
     sandbox.net.as_mut().unwrap().queues = 2;
@@ -259,7 +259,7 @@ fn descriptors_are_numbered_as_go_does() {
 /// `QemuNetdevParams` in src/runtime/pkg/govmm/qemu/qemu.go@3.32.0, `qemu_params` of `Netdev` in
 /// src/runtime-rs/crates/hypervisor/src/qemu/cmdline_generator.rs@4.1.0.
 #[test]
-fn without_vhost_net_a_tap_has_its_own_descriptors_alone() {
+fn without_vhost_net_only_tap_descriptors_are_passed() {
     for (name, expected) in [
         ("go-3.32", "-netdev tap,id=network-0,fds=5"),
         ("rs-4.0", "-netdev tap,id=network-tap0_kata,fds=5"),
@@ -277,7 +277,7 @@ fn without_vhost_net_a_tap_has_its_own_descriptors_alone() {
 
 /// The normalised form of a launch does not depend on ids, paths, descriptors or the host.
 #[test]
-fn the_normalised_form_knows_no_run() {
+fn the_normalised_form_does_not_depend_on_the_run() {
     for profile in Profile::all() {
         let one = sandbox(profile, virtio_fs());
         let two = Sandbox {
@@ -340,7 +340,7 @@ fn a_disk_of_a_descriptor_set_is_opened_by_the_runtime() {
 }
 
 #[test]
-fn what_cannot_be_expressed_is_refused() {
+fn unsupported_or_invalid_sandboxes_are_refused() {
     let of = |name, change: fn(&mut Sandbox)| {
         let profile = profile(name);
         let mut sandbox = sandbox(profile, SharedFilesystem::None);

@@ -59,7 +59,7 @@ fn a_command_returns_its_value_and_events_are_kept() {
 }
 
 #[test]
-fn a_refusal_is_typed_and_the_connection_goes_on() {
+fn a_refused_command_is_a_typed_error_and_the_connection_remains_usable() {
     let refusal = "{\"id\": $ID, \"error\": {\"class\": \"CommandNotFound\", \"desc\": \"The command x has not been found\"}}\r\n";
     let (stream, _peer) = peer(GREETING, &[OK, refusal, OK]);
     let mut qmp = Qmp::connect(stream, LONG).unwrap();
@@ -81,14 +81,14 @@ fn silence_is_a_timeout_and_ends_the_connection() {
 }
 
 #[test]
-fn a_peer_that_ends_is_told_from_one_that_hangs() {
+fn a_connection_closed_by_the_peer_is_not_a_timeout() {
     let (stream, _peer) = peer(GREETING, &[OK, "{\"ret"]);
     let mut qmp = Qmp::connect(stream, LONG).unwrap();
     assert!(matches!(qmp.execute("quit", Value::Null), Err(QmpError::Closed { .. })));
 }
 
 #[test]
-fn events_without_end_do_not_outrun_the_deadline_nor_the_memory() {
+fn stored_events_are_bounded() {
     let events = "{\"event\": \"RTC_CHANGE\"}\n".repeat(MAX_EVENTS + 5);
     let (stream, _peer) = peer(GREETING, &[OK, &format!("{events}{OK}")]);
     let mut qmp = Qmp::connect(stream, LONG).unwrap();
@@ -97,7 +97,7 @@ fn events_without_end_do_not_outrun_the_deadline_nor_the_memory() {
 }
 
 #[test]
-fn what_is_not_qmp_is_said_so() {
+fn a_peer_that_does_not_speak_qmp_is_a_protocol_error() {
     for (greeting, expected) in [("SSH-2.0-OpenSSH", "JSON"), ("{\"hello\": 1}", "a greeting"), ("[]", "a greeting")] {
         let (stream, _peer) = peer(greeting, &[]);
         let error = Qmp::connect(stream, LONG).unwrap_err();
@@ -109,7 +109,7 @@ fn what_is_not_qmp_is_said_so() {
 }
 
 #[test]
-fn a_line_without_end_is_refused() {
+fn a_line_over_the_limit_is_refused() {
     let (stream, _peer) = peer(&"x".repeat(MAX_LINE + 100_000), &[]);
     let error = Qmp::connect(stream, LONG).unwrap_err();
     assert!(error.to_string().contains("a line of at most 8 MiB"), "{error}");

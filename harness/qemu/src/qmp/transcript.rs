@@ -43,15 +43,15 @@ pub enum Direction {
 
 impl Transcript {
     pub(super) fn push(&mut self, direction: Direction, line: &[u8]) {
-        let kept = &line[..line.len().min(MAX_LINE)];
-        if self.size + kept.len() > MAX_ALL {
+        let beginning = &line[..line.len().min(MAX_LINE)];
+        if self.size + beginning.len() > MAX_ALL {
             self.dropped += 1;
             return;
         }
-        self.size += kept.len();
+        self.size += beginning.len();
         self.lines.push(TranscriptLine {
             direction,
-            text: String::from_utf8_lossy(kept).into_owned(),
+            text: String::from_utf8_lossy(beginning).into_owned(),
             length: line.len(),
         });
     }

@@ -51,12 +51,12 @@ fn systemd_makes_the_control_group_of_a_pod(containers: &dyn Containers) -> Chec
 }
 
 /// Runs a pod with a container and checks the control groups of its processes.
-fn is_placed(containers: &dyn Containers, wanted: &PodWanted) -> Check {
+fn is_placed(containers: &dyn Containers, wanted_pod: &PodWanted) -> Check {
     let cri = containers.cri()?;
     cri.pull()?;
-    let pod = cri.run_pod(wanted)?;
+    let pod = cri.run_pod(wanted_pod)?;
     let container = pod.start(&PodContainer::new(&["stay"]))?;
-    are_in_its_group(containers, &*pod, wanted.by_systemd)?;
+    are_in_its_group(containers, &*pod, wanted_pod.by_systemd)?;
     drop(container);
     pod.remove()
 }
@@ -81,10 +81,10 @@ fn are_in_its_group(containers: &dyn Containers, pod: &dyn Pod, by_systemd: bool
             |process| if of_kata { process.is_vmm() || everything && is_around(process) } else { !is_shim(process) },
         )
         .collect();
-    let wanted = if of_kata { "virtual machine" } else { "process" };
+    let kind = if of_kata { "virtual machine" } else { "process" };
     ensure!(
         processes.iter().any(|process| !of_kata || process.is_vmm()),
-        "no {wanted} of the pod's is found on the host"
+        "no {kind} of the pod's is found on the host"
     );
     let all_threads = everything || Path::new("/sys/fs/cgroup/cgroup.controllers").exists();
     for process in &processes {
@@ -105,8 +105,8 @@ fn are_in_its_group(containers: &dyn Containers, pod: &dyn Pod, by_systemd: bool
             containers.note(format!("Kata before 4.1 does not wait for systemd: {message}"));
             continue;
         }
-        let whose = if of_kata { Component::Kata } else { Component::Containerd };
-        return Err(Stop::blame(whose, message).resting_on(Grounds::Measured));
+        let component = if of_kata { Component::Kata } else { Component::Containerd };
+        return Err(Stop::blame(component, message).resting_on(Grounds::Measured));
     }
     Ok(())
 }
@@ -147,10 +147,10 @@ struct GroupOfPod {
 
 impl GroupOfPod {
     /// Checks whether the text of /proc/PID/cgroup names this group, in any hierarchy.
-    fn has(&self, told: &str) -> bool {
+    fn has(&self, cgroups: &str) -> bool {
         let joint = if self.is_named_whole { ':' } else { '/' };
         let above = format!("{}{joint}", self.parent);
-        told.lines()
+        cgroups.lines()
             .filter_map(|line| line.splitn(3, ':').nth(2))
             .any(|path| path.split_once(&above).is_some_and(|(_, below)| below.contains(&self.id)))
     }
@@ -161,18 +161,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_pods_group_is_told_by_its_parent_and_its_id() {
+    fn a_pods_cgroup_is_recognised_by_its_parent_and_id() {
         let place = |parent: &str, is_named_whole| GroupOfPod {
             parent: parent.to_owned(),
             id: "a1b2".to_owned(),
             is_named_whole,
         };
         let plain = place("/kq1", false);
-        for told in ["0::/kq1/kata_a1b2\n", "12:pids:/\n3:cpu,cpuacct:/kq1/a1b2\n1:name=systemd:/\n"] {
-            assert!(plain.has(told), "{told}");
+        for cgroups in ["0::/kq1/kata_a1b2\n", "12:pids:/\n3:cpu,cpuacct:/kq1/a1b2\n1:name=systemd:/\n"] {
+            assert!(plain.has(cgroups), "{cgroups}");
         }
-        for told in ["0::/kata_overhead/a1b2\n", "0::/kq12/a1b2\n", "0::/kq1/c3\n", "0::/\n", ""] {
-            assert!(!plain.has(told), "{told}");
+        for cgroups in ["0::/kata_overhead/a1b2\n", "0::/kq12/a1b2\n", "0::/kq1/c3\n", "0::/\n", ""] {
+            assert!(!plain.has(cgroups), "{cgroups}");
         }
         let scope = "0::/kq1.slice/cri-containerd-a1b2.scope\n";
         let whole = "0::/kq1.slice:cri-containerd:a1b2\n";

@@ -160,8 +160,8 @@ fn is_plugged(containers: &dyn Containers, what: &str) -> Result<bool, Stop> {
 /// Returns the memory of the kernel that a container runs on, in MiB.
 fn kernels_memory(container: &dyn PodProcess) -> Result<u64, Stop> {
     let read = container.exec(&["read", "/proc/meminfo"])?;
-    let untold = || Stop::fail(format!("a container cannot read the kernel's memory: {}", read.summary()));
-    memory_of(&read.text()).ok_or_else(untold)
+    let unreadable = || Stop::fail(format!("a container cannot read the kernel's memory: {}", read.summary()));
+    memory_of(&read.text()).ok_or_else(unreadable)
 }
 
 /// Returns `MemTotal` of `/proc/meminfo`, in MiB.
@@ -230,14 +230,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_kernels_lists_are_counted() {
+    fn entries_of_a_kernel_list_are_counted() {
         for (list, count) in [("0", Some(1)), ("0-1", Some(2)), ("0-1,3,5-7", Some(6)), ("", None), ("1-0", None)] {
             assert_eq!(in_list(list), count, "{list:?}");
         }
     }
 
     #[test]
-    fn a_kernels_memory_is_told_in_kib() {
+    fn mem_total_is_converted_to_mib() {
         assert_eq!(memory_of("MemTotal:        2041852 kB\nMemFree:  1 kB\n"), Some(1993));
         assert_eq!(memory_of("MemFree:  1 kB\n"), None);
     }

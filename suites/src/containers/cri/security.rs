@@ -151,11 +151,11 @@ fn an_apparmor_profile_is_in_force(containers: &dyn Containers) -> Check {
     let pod = cri.run_pod(&PodWanted::named("kq-apparmor"))?;
     let free = PodContainer { apparmor: Some(ProfileWanted::Unconfined), ..PodContainer::new(&["stay"]) };
     let container = pod.start(&free)?;
-    let said = container.exec(&["read", "/proc/self/attr/current"])?;
-    ensure!(said.text().trim_end_matches('\0') == "unconfined", "it was to be unconfined: {}", said.summary());
+    let profile = container.exec(&["read", "/proc/self/attr/current"])?;
+    ensure!(profile.text().trim_end_matches('\0') == "unconfined", "it was to be unconfined: {}", profile.summary());
     let confined = pod.start(&PodContainer::new(&["stay"]))?;
-    let said = confined.exec(&["read", "/proc/self/attr/current"])?;
-    ensure!(said.text().contains("cri-containerd"), "by default it has containerd's profile: {}", said.summary());
+    let profile = confined.exec(&["read", "/proc/self/attr/current"])?;
+    ensure!(profile.text().contains("cri-containerd"), "by default it has containerd's profile: {}", profile.summary());
     drop((container, confined));
     pod.remove()
 }

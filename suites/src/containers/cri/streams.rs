@@ -94,14 +94,14 @@ fn a_containers_log_has_what_it_said(containers: &dyn Containers) -> Check {
         // The container has ended, so lines that are still missing at the deadline are lost.
         wait_within(
             Duration::from_secs(20),
-            || container.log().is_ok_and(|log| log.lines().map(said).eq([Some("one"), Some("two")])),
+            || container.log().is_ok_and(|log| log.lines().map(text_of).eq([Some("one"), Some("two")])),
             || format!("the log of a container that said one and two has {:?}", container.log()),
         )
     })
 }
 
 /// Returns the text of a log's line if it is of standard output: `2026-11-28T19:00:00.1Z stdout F one`.
-fn said(line: &str) -> Option<&str> {
+fn text_of(line: &str) -> Option<&str> {
     let mut words = line.splitn(4, ' ');
     let (time, stream, kind) = (words.next()?, words.next()?, words.next()?);
     let is_time = time.starts_with(|c: char| c.is_ascii_digit()) && time.contains('T');
@@ -135,10 +135,10 @@ mod tests {
 
     #[test]
     fn a_line_of_a_log_is_a_time_a_stream_a_tag_and_text() {
-        assert_eq!(said("2026-11-28T19:00:00.1Z stdout F one and more"), Some("one and more"));
-        assert_eq!(said("2026-11-28T19:00:00.1Z stdout F "), Some(""));
+        assert_eq!(text_of("2026-11-28T19:00:00.1Z stdout F one and more"), Some("one and more"));
+        assert_eq!(text_of("2026-11-28T19:00:00.1Z stdout F "), Some(""));
         for wrong in ["one", "2026-11-28T19:00:00.1Z stderr F one", "x stdout F one", ""] {
-            assert_eq!(said(wrong), None, "{wrong:?}");
+            assert_eq!(text_of(wrong), None, "{wrong:?}");
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::capability::Capability;
 use crate::check::Check;
-use crate::containers::lifecycle::gone;
+use crate::containers::lifecycle::no_trace_remains;
 use crate::containers::process::wait_for;
 use crate::ensure;
 use crate::environment::{Containers, PodContainer, PodWanted};
@@ -81,5 +81,5 @@ fn pods_come_and_go_and_leave_nothing(containers: &dyn Containers) -> Check {
         drop(container);
         pod.remove()?;
     }
-    gone(containers, &|| cri.traces(), &before, &format!("after {rounds} pods"))
+    no_trace_remains(containers, &|| cri.traces(), &before, &format!("after {rounds} pods"))
 }

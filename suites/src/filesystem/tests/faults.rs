@@ -30,36 +30,36 @@ fn filesystems_that_lack_a_property_fail_it() {
         ("proc", "", "mounts_in_the_guest", "writing first"),
     ];
     for (kind, options, name, word) in cases {
-        let at = tempfile::tempdir().expect("a temporary directory");
-        super::open_to_all(at.path());
-        let mounted = Mounted::new(kind, at.path(), options);
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        super::open_to_all(dir.path());
+        let mounted = Mounted::new(kind, dir.path(), options);
         must_fail(&mounted.at, name, word);
     }
 }
 
 #[test]
 #[cfg_attr(lacks = "mounting", ignore = "needs root that may mount")]
-fn flags_of_a_mount_that_take_a_property_away_fail_it() {
+fn mount_flags_that_remove_a_property_fail_it() {
     use rustix::mount::{MountFlags, mount, mount_remount};
-    let at = tempfile::tempdir().expect("a temporary directory");
-    super::open_to_all(at.path());
-    mount("tmpfs", at.path(), "tmpfs", MountFlags::NOEXEC, None).expect("it can be mounted");
-    let mounted = Mounted { at: at.path().to_path_buf() };
-    super::open_to_all(at.path());
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    super::open_to_all(dir.path());
+    mount("tmpfs", dir.path(), "tmpfs", MountFlags::NOEXEC, None).expect("it can be mounted");
+    let mounted = Mounted { at: dir.path().to_path_buf() };
+    super::open_to_all(dir.path());
     must_fail(&mounted.at, "files_can_be_mapped_for_execution", "PROT_EXEC");
-    mount_remount(at.path(), MountFlags::RDONLY, "").expect("it can be remounted");
+    mount_remount(dir.path(), MountFlags::RDONLY, "").expect("it can be remounted");
     must_fail(&mounted.at, "mounts_in_the_guest", "Read-only");
 }
 
 #[test]
 #[cfg_attr(lacks = "root", ignore = "needs root")]
 fn a_submount_that_looks_like_the_share_is_found() {
-    let at = tempfile::tempdir().expect("a temporary directory");
-    super::open_to_all(at.path());
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    super::open_to_all(dir.path());
     let name = "submounts_are_filesystems_of_their_own";
     let Some(body) = body(name).and_then(Body::on_a_site) else { panic!("{name} is no body inside a guest") };
-    let said = message(body(&site_in(at.path(), name, at.path(), Some(at.path().to_path_buf()))));
-    assert!(said.contains("the same device number"), "{said}");
+    let error = message(body(&site_in(dir.path(), name, dir.path(), Some(dir.path().to_path_buf()))));
+    assert!(error.contains("the same device number"), "{error}");
 }
 
 /// The environment variables that tell [`run_one_body`] the body to run, and the place.

@@ -47,7 +47,7 @@ impl GuestSide for Liar {
     }
 }
 
-fn told(name: &str, lie: Lie) -> Check {
+fn run_with(name: &str, lie: Lie) -> Check {
     run_pair(name, |root| Liar {
         honest: Loopback::new(root),
         lie,
@@ -59,7 +59,7 @@ fn told(name: &str, lie: Lie) -> Check {
 
 #[track_caller]
 fn must_be_found(name: &str, lie: Lie, word: &str) {
-    match told(name, lie) {
+    match run_with(name, lie) {
         Err(Stop::Fail { message, .. }) => assert!(message.contains(word), "{name}: expected {word:?} in {message:?}"),
         other => panic!("{name}: expected a failure that says {word:?}, got {other:?}"),
     }
@@ -67,7 +67,7 @@ fn must_be_found(name: &str, lie: Lie, word: &str) {
 
 #[test]
 #[cfg_attr(lacks = "root", ignore = "needs root")]
-fn a_rename_that_only_pretends_is_found() {
+fn a_rename_that_does_nothing_is_found() {
     let lie: Lie = |_, action| matches!(action, Action::Rename { .. }).then(|| Ok(Reply::Done));
     must_be_found("host_sees_what_the_guest_renames_and_removes", lie, "expected old to be gone");
     must_be_found("host_reads_whole_versions_while_the_guest_renames", lie, "after the last rename");
@@ -88,7 +88,7 @@ fn a_daemon_that_keeps_a_descriptor_for_each_known_file_is_found() {
     must_be_found(body, refusal, "EIO");
     // The count is a measurement; a read that the guest refuses says nothing about descriptors.
     for (lie, expected) in [(lie, Grounds::Measured), (refusal, Grounds::Waited)] {
-        let Err(Stop::Fail { grounds, message, .. }) = told(body, lie) else { panic!("it was found before") };
+        let Err(Stop::Fail { grounds, message, .. }) = run_with(body, lie) else { panic!("it was found before") };
         assert_eq!(grounds, expected, "{message}");
     }
 }
@@ -139,7 +139,7 @@ fn an_open_that_does_not_truncate_is_found() {
 
 #[test]
 #[cfg_attr(lacks = "root", ignore = "needs root")]
-fn an_fsync_that_only_pretends_is_found() {
+fn an_fsync_that_does_nothing_is_found() {
     // Written data is kept in memory until it is read or renamed, and lost with the VMM.
     let lie: Lie = |liar, action| match action {
         Action::Write { .. } => {
@@ -189,7 +189,7 @@ fn a_guest_that_never_drops_its_caches_is_found() {
 
 #[test]
 #[cfg_attr(lacks = "root", ignore = "needs root")]
-fn a_cache_that_is_good_for_a_moment_is_found_where_none_may_be() {
+fn a_cache_that_is_valid_for_a_moment_is_found() {
     let lie: Lie = |liar, action| {
         let (Action::Read { path } | Action::Stat { path }) = action else { return None };
         let question = format!("{path:?}");
@@ -208,7 +208,7 @@ fn a_cache_that_is_good_for_a_moment_is_found_where_none_may_be() {
 
 #[test]
 #[cfg_attr(lacks = "root", ignore = "needs root")]
-fn an_append_to_where_the_end_once_was_is_found() {
+fn an_append_at_an_outdated_end_is_found() {
     // The guest knows only the length that it wrote itself.
     let lie: Lie = |liar, action| match action {
         Action::Write { path, data, append: true, sync } => {
@@ -227,7 +227,7 @@ fn an_append_to_where_the_end_once_was_is_found() {
 
 #[test]
 #[cfg_attr(lacks = "root", ignore = "needs root")]
-fn an_exclusive_creation_that_is_none_is_found() {
+fn an_exclusive_creation_that_overwrites_is_found() {
     let lie: Lie = |liar, action| match action {
         Action::CreateNew { path, data } => {
             let (path, data) = (path.clone(), data.clone());
@@ -335,7 +335,7 @@ impl GuestSide for Bereaved {
 
 #[test]
 #[cfg_attr(lacks = "root", ignore = "needs root")]
-fn a_bad_end_is_found_and_blames_who_is_at_fault() {
+fn a_bad_end_is_found_and_blames_the_component_at_fault() {
     type Way = fn(&mut Bereaved);
     let killed = "a_killed_virtiofsd_takes_neither_guest_nor_data";
     let ways: [(&str, Way, &str, Option<Component>); 6] = [
@@ -347,12 +347,12 @@ fn a_bad_end_is_found_and_blames_who_is_at_fault() {
         ("random_writes_survive_killing_the_vmm", |guest| guest.forgets = true, "is of round 0", None),
     ];
     for (name, way, word, expected) in ways {
-        let told = run_pair(name, |root| {
+        let outcome = run_pair(name, |root| {
             let mut guest = Bereaved::new(root);
             way(&mut guest);
             guest
         });
-        match told {
+        match outcome {
             Err(Stop::Fail { message, blames, .. }) => {
                 assert!(message.contains(word), "{name}: expected {word:?} in {message:?}");
                 assert_eq!(blames, expected, "{name}: {message}");

@@ -30,7 +30,7 @@ fn shells_answer(name: &str, way: &str, device: &str) -> i32 {
     lacks = "device-rules",
     ignore = "elsewhere: where root may make device nodes, and control groups of version 2"
 )]
-fn rules_hold_here_and_those_that_allow_everything_are_found() {
+fn rules_hold_natively_and_absent_rules_are_found() {
     let name = format!("kata-qualify-devices-{}", std::process::id());
     let held = |rules: &[Instruction]| {
         rules_hold_in_a_group(&name, rules, &|_, way, device| Ok(shells_answer(&name, way, device)))
@@ -40,8 +40,8 @@ fn rules_hold_here_and_those_that_allow_everything_are_found() {
         message(held(&program::NO_RULES)),
         "the rules of a group deny to write /dev/zero, and the kernel answers 0"
     );
-    let said = message(held(&[]));
-    assert!(said.starts_with("loading a program of rules on devices: "), "{said}");
+    let error = message(held(&[]));
+    assert!(error.starts_with("loading a program of rules on devices: "), "{error}");
 }
 
 /// Returns the verdict on rules under which the kernel answers in this way.
@@ -55,21 +55,21 @@ fn judged(by: &dyn Fn(&str, &str) -> i32) -> Check {
 }
 
 #[test]
-fn what_the_kernel_answers_is_judged_by_the_rules() {
+fn the_kernels_answers_are_judged_by_the_rules() {
     let refused = |way: &str, device: &str| match (way, device) {
         ("write", "/dev/zero") | ("read", "/dev/full") => libc::EPERM,
         _ => 0,
     };
     assert_eq!(judged(&refused), Ok(()));
-    let said = |by: &dyn Fn(&str, &str) -> i32| message(judged(by));
-    assert_eq!(said(&|_, _| 0), "the rules of a group deny to write /dev/zero, and the kernel answers 0");
-    assert_eq!(said(&|_, _| libc::EPERM), "the rules of a group allow to read /dev/null, and the kernel answers 1");
+    let error = |by: &dyn Fn(&str, &str) -> i32| message(judged(by));
+    assert_eq!(error(&|_, _| 0), "the rules of a group deny to write /dev/zero, and the kernel answers 0");
+    assert_eq!(error(&|_, _| libc::EPERM), "the rules of a group allow to read /dev/null, and the kernel answers 1");
     let other = |way: &str, device: &str| if refused(way, device) == 0 { 0 } else { libc::EACCES };
-    assert_eq!(said(&other), "the rules of a group deny to write /dev/zero, and the kernel answers 13");
+    assert_eq!(error(&other), "the rules of a group deny to write /dev/zero, and the kernel answers 13");
 }
 
 #[test]
-fn a_device_that_nobody_may_open_says_nothing_of_rules() {
+fn a_device_that_cannot_be_opened_without_rules_is_an_error() {
     let stop = rules_hold(&|_, _| Ok(libc::ENOENT), &|| panic!("rules were attached")).unwrap_err();
     assert_eq!(stop, Stop::error("without a rule, to read /dev/null fails with error 2"));
 }

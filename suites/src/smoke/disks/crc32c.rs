@@ -10,7 +10,7 @@ pub(super) fn of(bytes: &[u8]) -> u32 {
 #[cfg(test)]
 mod tests {
     #[test]
-    fn the_check_value_of_its_definition() {
+    fn crc32c_of_the_check_string_matches_its_definition() {
         assert_eq!(super::of(b"123456789"), 0xe306_9283);
     }
 }

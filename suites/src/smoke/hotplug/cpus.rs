@@ -119,19 +119,19 @@ mod tests {
     }
 
     #[test]
-    fn a_qemu_without_the_slots_that_it_was_asked_for_is_found_under_both_runtimes() {
+    fn missing_cpu_slots_are_found_under_both_runtimes() {
         for profile in ["go-3.32", "rs-4.0", "rs-4.1"] {
             let slot = free_slot(&mut with_slots(profile, &[core(1), core(0)]), 1, 2).unwrap();
             assert_eq!(slot["props"], core(1), "{profile}");
             let lacking = free_slot(&mut with_slots(profile, &[core(0)]), 1, 4).unwrap_err();
-            let said = "QEMU was asked for 4 CPUs, 1 of them at start, and has 1 slots, 0 of them free";
-            assert_eq!(lacking, Stop::fail(said), "{profile}");
+            let message = "QEMU was asked for 4 CPUs, 1 of them at start, and has 1 slots, 0 of them free";
+            assert_eq!(lacking, Stop::fail(message), "{profile}");
         }
     }
 
     /// `hotplug_vcpus` skips slots without a core, socket or thread.
     #[test]
-    fn a_slot_that_runtime_rs_passes_over_is_none() {
+    fn runtime_rs_skips_slots_without_all_ids() {
         let partly = [json!({ "core-id": 1, "socket-id": 0 }), core(0)];
         assert!(free_slot(&mut with_slots("rs-4.1", &partly), 1, 2).is_err());
         assert!(free_slot(&mut with_slots("go-3.32", &partly), 1, 2).is_ok());

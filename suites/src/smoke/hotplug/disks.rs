@@ -140,8 +140,8 @@ fn is_read_only(machine: &mut dyn Machine, name: &str, full_of: char) -> Check {
         content.len(),
         content.chars().take(16).collect::<String>()
     );
-    let told = read(machine, &format!("/sys/class/block/{name}/ro"))?;
-    ensure!(told.trim() == "1", "{device} was plugged read-only, and the guest takes it for one that can be written");
+    let flag = read(machine, &format!("/sys/class/block/{name}/ro"))?;
+    ensure!(flag.trim() == "1", "{device} was plugged read-only, and the guest takes it for one that can be written");
     let written = machine.ask(Question::Write { path: device.clone(), text: "scribble".into() })?.text("").is_ok();
     ensure!(!written, "the guest has written to {device}, which was plugged read-only");
     Ok(())
@@ -215,19 +215,19 @@ mod tests {
     }
 
     #[test]
-    fn a_disk_is_read_only_where_the_guest_reads_it_knows_so_and_cannot_write() {
+    fn a_read_only_disk_is_readable_marked_so_and_not_writable() {
         let full = "r".repeat(SMALL);
         let judged = |mut machine: FakeMachine| is_read_only(&mut machine, "sda", 'r');
         assert_eq!(judged(guest(&full, "1", false)), Ok(()));
-        let told = Stop::fail("/dev/sda was plugged read-only, and the guest takes it for one that can be written");
-        assert_eq!(judged(guest(&full, "0", false)), Err(told));
+        let marked_writable = Stop::fail("/dev/sda was plugged read-only, and the guest takes it for one that can be written");
+        assert_eq!(judged(guest(&full, "0", false)), Err(marked_writable));
         let written = Stop::fail("the guest has written to /dev/sda, which was plugged read-only");
         assert_eq!(judged(guest(&full, "1", true)), Err(written));
         assert!(judged(guest(&full.replace('r', "x"), "1", false)).is_err());
     }
 
     #[test]
-    fn a_device_is_behind_the_port_of_a_switch_and_not_before_it() {
+    fn a_device_is_found_only_behind_the_port_of_a_switch() {
         let mut machine = FakeMachine::of("go-3.32");
         let folder = |machine: &mut FakeMachine, path: &str, names: &str| {
             machine.files.insert(path.to_owned(), names.to_owned());
@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_was_written_to_is_told() {
+    fn a_changed_file_of_a_read_only_disk_is_found() {
         let disk = ScratchDisk::of(b'r', SMALL).unwrap();
         assert_eq!(disk.is_untouched(), Ok(()));
         std::fs::write(&disk.0, "scribble").unwrap();

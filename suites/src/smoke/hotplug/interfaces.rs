@@ -123,7 +123,7 @@ mod tests {
     use crate::smoke::fake_machine::FakeMachine;
 
     #[test]
-    fn an_interface_that_loses_packets_is_told_with_vhosts_part_in_it() {
+    fn lost_packets_are_reported_with_or_without_vhost_net() {
         let mut machine = FakeMachine::of("go-3.32");
         let count = |count| move |_: &Question| Some(Answer::Count { count });
         machine.answers = Box::new(count(PACKETS));

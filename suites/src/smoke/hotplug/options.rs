@@ -183,11 +183,11 @@ fn plugged_disk_has_the_sectors_asked_for(env: &dyn EnvironmentSide) -> Check {
     let disk = ScratchDisk::new()?;
     let options = Options { sectors: Some(SECTORS), ..Options::default() };
     let (_, name) = plugged(env, machine, &Disk::first(&disk.0), options)?;
-    for (kind, asked) in ["logical", "physical"].into_iter().zip(SECTORS) {
+    for (kind, requested) in ["logical", "physical"].into_iter().zip(SECTORS) {
         let seen = read(machine, &format!("/sys/class/block/{name}/queue/{kind}_block_size"))?;
         ensure!(
-            seen.trim() == asked.to_string(),
-            "a disk was plugged with {kind}_block_size {asked}, and the guest sees {:?}",
+            seen.trim() == requested.to_string(),
+            "a disk was plugged with {kind}_block_size {requested}, and the guest sees {:?}",
             seen.trim()
         );
     }
@@ -326,9 +326,9 @@ fn several_files_are_one_disk_by_vmdk(env: &dyn EnvironmentSide) -> Check {
         "two files of {SMALL} bytes are one disk by vmdk, whose {} bytes differ from theirs in the guest",
         content.len()
     );
-    let told = read(machine, &format!("/sys/class/block/{name}/ro"))?;
+    let flag = read(machine, &format!("/sys/class/block/{name}/ro"))?;
     ensure!(
-        told.trim() == "1",
+        flag.trim() == "1",
         "a disk by vmdk was plugged read-only, and the guest takes it for one that can be written"
     );
     unplugged(machine, &id)
@@ -362,14 +362,14 @@ mod tests {
     }
 
     #[test]
-    fn a_thread_is_counted_by_what_it_did_itself() {
+    fn voluntary_context_switches_of_a_thread_are_read() {
         let status = "Name:\tqemu\nvoluntary_ctxt_switches:\t42\nnonvoluntary_ctxt_switches:\t7\n";
         assert_eq!(woken(status), Ok(42));
         assert!(matches!(woken("Name:\tqemu\n"), Err(Stop::Error { .. })));
     }
 
     #[test]
-    fn only_what_was_given_up_may_be_gone() {
+    fn only_the_discarded_range_may_be_zero() {
         let with_zeros =
             |zeros: Range<u64>| (0..8 << 20).map(|at| if zeros.contains(&at) { 0 } else { b'-' }).collect::<Vec<u8>>();
         let freed = GIVEN_UP.end - GIVEN_UP.start;
@@ -382,7 +382,7 @@ mod tests {
 
     /// On a filesystem whose files cannot have holes, this test fails and the body skips.
     #[test]
-    fn a_hole_in_a_disks_file_is_seen() {
+    fn a_hole_in_a_disks_file_is_detected() {
         assert_eq!(holes_free_space(), Ok(()));
         let disk = ScratchDisk::new().unwrap();
         let before = allocated(&disk.0).unwrap();
@@ -394,7 +394,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_has_each_file_with_its_sectors() {
+    fn a_vmdk_descriptor_lists_each_file_with_its_sectors() {
         let list = list_of(&[Path::new("/1.img"), Path::new("/2.img")], SMALL);
         assert!(list.contains("\nRW 128 FLAT \"/1.img\" 0\nRW 128 FLAT \"/2.img\" 0\n\n"), "{list}");
         assert!(list.contains("cylinders = \"1\""), "{list}");

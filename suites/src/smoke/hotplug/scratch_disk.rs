@@ -38,8 +38,8 @@ impl ScratchDisk {
         let (device, Content { byte, bytes }) = (format!("/dev/{name}"), self.1);
         let (write, full) = (bytes / 8, char::from(byte).to_string());
         let question = Question::WriteDisk { device, bytes: u32::try_from(write).unwrap_or(u32::MAX) };
-        let said = machine.ask(question)?.text("using the disk in the guest")?;
-        ensure!(said == full, "a disk full of {full:?} reads in the guest as {said:?}");
+        let seen = machine.ask(question)?.text("using the disk in the guest")?;
+        ensure!(seen == full, "a disk full of {full:?} reads in the guest as {seen:?}");
         let content = self.content()?;
         let written = content.iter().enumerate().take_while(|(at, byte)| **byte == crate::disk::pattern(*at)).count();
         ensure!(written >= write, "the guest wrote {write} bytes to the disk, and {written} of them reached the file");

@@ -48,7 +48,7 @@ pub(super) fn delete(machine: &mut dyn Machine, id: &str, by: By<'_>) -> Result<
         By::Button(has) => (true, Some(has)),
     };
     let deadline = Wait::new(machine, LET_GO, "").scaled();
-    let (said, counted) = ((machine.serial(), machine.console()), interrupts(machine));
+    let (logs, counted) = ((machine.serial(), machine.console()), interrupts(machine));
     machine.qmp("device_del", json!({ "id": id }))?;
     if is_deleted(machine, id, deadline)? {
         return Ok(None);
@@ -74,17 +74,17 @@ pub(super) fn delete(machine: &mut dyn Machine, id: &str, by: By<'_>) -> Result<
         None => None,
     };
     let asked = counted.map(|before| interrupts(machine).is_some_and(|now| now != before));
-    let slow = machine.is_emulated() && (machine.serial(), machine.console()) != said;
+    let slow = machine.is_emulated() && (machine.serial(), machine.console()) != logs;
     Err(undeleted(&what, &Facts { qemu_has, guest_has, asked, slow }))
 }
 
 /// Returns the guest's serial log before a device is plugged, and adds a note about facts that may matter later.
 pub(super) fn before_plug(env: &dyn EnvironmentSide, machine: &dyn Machine) -> String {
-    let said = machine.serial();
-    if an_empty_slot_had_a_link(&said) {
+    let log = machine.serial();
+    if an_empty_slot_had_a_link(&log) {
         env.note("QEMU's root port said, before the plug, that the link of its empty slot was up".to_owned());
     }
-    said
+    log
 }
 
 /// Waits until the guest must have decided about a plugged device, and checks that the guest has kept it.
@@ -95,20 +95,20 @@ pub(super) fn stays(machine: &mut dyn Machine, id: &str, before: &str, guest_has
     if guest_has(machine)? {
         return Ok(());
     }
-    let said = machine.serial();
-    let since = said.strip_prefix(before).unwrap_or(&said);
+    let log = machine.serial();
+    let since = log.strip_prefix(before).unwrap_or(&log);
     let qemu_has = qemu_has(machine, id)?;
-    Err(dropped(an_empty_slot_had_a_link(before), said_by_pciehp(since, "Powering off due to button press"), qemu_has))
+    Err(dropped(an_empty_slot_had_a_link(before), logged_by_pciehp(since, "Powering off due to button press"), qemu_has))
 }
 
 /// Checks whether the guest's kernel saw a link in a slot before anything was plugged into it.
 fn an_empty_slot_had_a_link(before: &str) -> bool {
-    said_by_pciehp(before, "Link Up")
+    logged_by_pciehp(before, "Link Up")
 }
 
 /// Checks whether the kernel's driver of PCIe slots logged this (`drivers/pci/hotplug/pciehp_ctrl.c`, Linux 4.20 to
 /// 7.0).
-fn said_by_pciehp(log: &str, words: &str) -> bool {
+fn logged_by_pciehp(log: &str, words: &str) -> bool {
     log.lines().any(|line| line.contains("pciehp: Slot(") && line.contains(words))
 }
 
@@ -139,8 +139,8 @@ fn dropped(empty_link_was_up: bool, switched_off: bool, qemu_has: bool) -> Stop 
 fn is_deleted(machine: &mut dyn Machine, id: &str, deadline: Duration) -> Result<bool, Stop> {
     let end = Instant::now() + deadline;
     loop {
-        let left = end.saturating_duration_since(Instant::now());
-        match machine.wait_for_event("DEVICE_DELETED", left)? {
+        let remaining = end.saturating_duration_since(Instant::now());
+        match machine.wait_for_event("DEVICE_DELETED", remaining)? {
             Some(event) if event.pointer("/data/device") == Some(&json!(id)) => return Ok(true),
             Some(_) => {}
             None => return Ok(false),
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn a_press_that_was_taken_back_is_noted_where_a_second_one_lets_the_device_go() {
+    fn a_device_unplugged_only_by_a_second_request_is_noted() {
         let has = &mut |_: &mut dyn Machine| -> Result<bool, Stop> { Ok(true) };
         let mut machine = guest(vec![deleted("other"), None, deleted("vfio-0")], true);
         let note = delete(&mut machine, "vfio-0", By::Button(has)).unwrap();
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn a_device_that_stays_is_judged_by_who_still_has_it() {
+    fn a_failed_unplug_reports_who_still_has_the_device() {
         let stop = |guest_has: bool, qemu_has: bool| {
             let mut machine = guest(vec![], qemu_has);
             machine
@@ -248,11 +248,11 @@ mod tests {
     }
 
     #[test]
-    fn a_device_that_goes_by_itself_blames_qemu_where_its_empty_slot_had_a_link() {
+    fn a_dropped_device_blames_qemu_if_its_empty_slot_had_a_link() {
         let up = "[1.4] pcieport 0000:00:05.0: pciehp: Slot(0): Link Up\n";
         let off = "[2.2] pcieport 0000:00:05.0: pciehp: Slot(0): Powering off due to button press\n";
         let facts = |before: &str, since: &str| {
-            (an_empty_slot_had_a_link(before), said_by_pciehp(since, "Powering off due to button press"))
+            (an_empty_slot_had_a_link(before), logged_by_pciehp(since, "Powering off due to button press"))
         };
         assert_eq!(
             [facts(up, off), facts(off, up), facts("", "eth0: Link Up")],
@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn a_kernel_is_blamed_where_it_was_asked_and_a_slow_one_is_not() {
+    fn a_kernel_that_ignores_an_unplug_is_blamed_unless_it_is_slow() {
         let stop = |slow| {
             let facts = Facts { qemu_has: true, guest_has: Some(true), asked: Some(true), slow };
             undeleted(GONE, &facts)
@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn a_second_request_that_qemu_refuses_is_told_with_its_reason() {
+    fn a_refused_second_request_is_reported_with_its_reason() {
         let mut machine = guest(vec![], true);
         let mut requests = 0;
         let devices = json!([{ "name": "vfio-0", "type": "child<x>" }]);

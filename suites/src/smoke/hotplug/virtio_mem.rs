@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_guest_keeps_is_no_failure_where_both_count_the_same() {
+    fn memory_kept_by_the_guest_is_accepted_if_both_counts_agree() {
         assert_eq!(agrees(0, 0), Ok(()));
         assert_eq!(agrees(130 << 20, 128 << 20), Ok(()));
         let message = "QEMU says that the guest has kept 0 MiB, and the guest counts 512 MiB";
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn a_guest_that_gives_all_back_is_not_waited_for_any_longer() {
+    fn shrinking_ends_once_the_guest_has_returned_all_memory() {
         let mut machine = FakeMachine::of("go-3.32");
         let mut sizes = vec![0, 128 << 20, ASKED];
         machine.qmp = Box::new(move |_, _| Ok(devices(sizes.pop().unwrap_or(0))));
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn a_device_that_qemu_does_not_tell_of_fails() {
+    fn a_device_that_qemu_does_not_report_is_a_failure() {
         let mut machine = FakeMachine::of("go-3.32");
         machine.qmp = Box::new(|_, _| Ok(json!([])));
         assert!(matches!(size(&mut machine), Err(Stop::Fail { blames: None, .. })));

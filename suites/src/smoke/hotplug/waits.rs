@@ -105,12 +105,12 @@ pub(in crate::smoke) fn within<T>(
         Ok((path, config)) => (path, Some(config)),
         Err(_) => (format!("/boot/config-{}", env.claims().kernel), None),
     };
-    Err(in_vain(wait, seen, options, &path, config.as_ref()))
+    Err(deadline_passed(wait, seen, options, &path, config.as_ref()))
 }
 
 /// Returns the stop at the longer deadline, according to the progress and the kernel's configuration, if it can be
 /// read.
-fn in_vain(wait: &Wait, progress: Option<String>, options: &[&str], path: &str, config: Option<&KernelConfig>) -> Stop {
+fn deadline_passed(wait: &Wait, progress: Option<String>, options: &[&str], path: &str, config: Option<&KernelConfig>) -> Stop {
     let mut late = format!("waited until {}, in vain: {}", wait.what, wait.numbers());
     if let Some(seen) = progress {
         late = format!("{late}; {seen}");
@@ -128,7 +128,7 @@ fn in_vain(wait: &Wait, progress: Option<String>, options: &[&str], path: &str, 
 
 /// Makes a failure that blames nobody blame the kernel if its configuration lacks one of these options; any other stop
 /// is unchanged.
-pub(in crate::smoke) fn for_want_of(env: &dyn EnvironmentSide, options: &[&str], stop: Stop) -> Stop {
+pub(in crate::smoke) fn blame_kernel_if_lacking(env: &dyn EnvironmentSide, options: &[&str], stop: Stop) -> Stop {
     let Stop::Fail { message, blames: None, .. } = &stop else { return stop };
     let config = crate::smoke::kernel::configuration(env).ok().map(|(_, config)| config);
     let lacking = lacking(config.as_ref(), options);
@@ -151,22 +151,22 @@ mod tests {
     use crate::smoke::fake_machine::{FakeEnvironment, FakeMachine};
 
     #[test]
-    fn a_failure_is_the_kernels_where_it_lacks_an_option_and_nobody_is_named_yet() {
+    fn an_unblamed_failure_blames_a_kernel_that_lacks_an_option() {
         let env = FakeEnvironment::of("go-3.32").with("/boot/config-6.12", &["CONFIG_NUMA=y\n"]);
-        let judged = |stop: Stop| for_want_of(&env, &["NUMA", "ACPI_NUMA"], stop);
+        let judged = |stop: Stop| blame_kernel_if_lacking(&env, &["NUMA", "ACPI_NUMA"], stop);
         let lacks = Stop::blame(Component::Kernel, "no nodes; the guest's kernel has no ACPI_NUMA");
         assert_eq!(judged(Stop::fail("no nodes")), lacks);
         for other in [Stop::blame(Component::Qemu, "it died"), Stop::skip("none"), Stop::error("lost")] {
             assert_eq!(judged(other.clone()), other);
         }
-        assert_eq!(for_want_of(&env, &["NUMA"], Stop::fail("no nodes")), Stop::fail("no nodes"));
+        assert_eq!(blame_kernel_if_lacking(&env, &["NUMA"], Stop::fail("no nodes")), Stop::fail("no nodes"));
         // Without a configuration, it is not known what the kernel lacks.
         let unknown = FakeEnvironment::of("go-3.32");
-        assert_eq!(for_want_of(&unknown, &["NUMA"], Stop::fail("no nodes")), Stop::fail("no nodes"));
+        assert_eq!(blame_kernel_if_lacking(&unknown, &["NUMA"], Stop::fail("no nodes")), Stop::fail("no nodes"));
     }
 
     #[test]
-    fn a_guest_that_boots_slowly_is_given_as_much_more_and_never_less() {
+    fn waits_are_scaled_by_boot_time_and_never_shortened() {
         assert!((factor(Duration::from_secs(4)) - 4.0).abs() < 1e-9);
         assert!((factor(Duration::from_millis(300)) - 1.0).abs() < 1e-9);
     }
@@ -188,7 +188,7 @@ mod tests {
         "Kata waits 3.0 s, this guest was given 9.0 s, because it took 3.0 s to boot, where hardware takes about 1.0 s";
 
     #[test]
-    fn what_is_slower_than_kata_waits_is_noted_with_both_numbers() {
+    fn a_wait_longer_than_katas_is_noted_with_both_numbers() {
         assert_eq!(wait().note_of(Duration::from_secs(3)), None);
         let noted = wait().note_of(Duration::from_secs(8)).unwrap();
         assert_eq!(noted, format!("the guest had it after 8.0 s: {NUMBERS}"));
@@ -200,7 +200,7 @@ mod tests {
         let config = "CONFIG_HOTPLUG_PCI=y\n";
         let stop = |progress: Option<&str>, options: &[&str], config: &str| {
             let config = KernelConfig::parse(config).ok();
-            in_vain(&wait(), progress.map(str::to_owned), options, "/boot/config-6", config.as_ref())
+            deadline_passed(&wait(), progress.map(str::to_owned), options, "/boot/config-6", config.as_ref())
         };
         let late = format!("waited until the guest had it, in vain: {NUMBERS}");
         assert_eq!(stop(Some("half of it"), &["EISA"], config), Stop::error(format!("{late}; half of it")));
@@ -213,7 +213,7 @@ mod tests {
 
     /// On hardware Kata's own deadline decides; a deadline of these tests is no requirement.
     #[test]
-    fn what_is_late_on_hardware_has_failed_where_kata_has_a_deadline() {
+    fn on_hardware_progress_beyond_katas_deadline_is_a_failure() {
         let env = FakeEnvironment::of("go-3.32").with("/boot/config-6.12", &["CONFIG_HOTPLUG_PCI=y\n"]);
         let late = |emulated: bool, wait: fn(&dyn Machine, Duration, &str) -> Wait, seen: Option<&str>| {
             let mut machine = FakeMachine::of("go-3.32");

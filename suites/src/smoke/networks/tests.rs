@@ -5,7 +5,7 @@ use crate::check::message;
 
 #[test]
 #[cfg_attr(lacks = "mounting", ignore = "needs root that may mount")]
-fn what_a_kernel_does_passes() {
+fn bodies_pass_on_a_working_kernel() {
     for body in [
         guest_filters_packets_by_nftables,
         guest_translates_addresses_by_nftables,
@@ -32,8 +32,8 @@ fn a_rule_that_does_nothing_is_found() {
 #[test]
 #[cfg_attr(lacks = "mounting", ignore = "needs root that may mount")]
 fn a_bridge_without_a_port_carries_nothing() {
-    let said = message(Namespace::new().unwrap().run(|| bridges(&["q1"])));
-    assert_eq!(said, "of 8 packets that were sent over a bridge, 0 came back unchanged");
+    let error = message(Namespace::new().unwrap().run(|| bridges(&["q1"])));
+    assert_eq!(error, "of 8 packets that were sent over a bridge, 0 came back unchanged");
 }
 
 #[test]
@@ -45,6 +45,6 @@ fn tunnels_with_other_numbers_carry_nothing() {
 #[test]
 #[cfg_attr(lacks = "mounting", ignore = "needs root that may mount")]
 fn macvlans_that_bridge_nothing_do_not_reach_each_other() {
-    let said = message(Namespace::new().unwrap().run(|| macvlans(MacvlanMode::Private)));
-    assert_eq!(said, "of 8 packets that m1 sent to a macvlan, 0 came back unchanged");
+    let error = message(Namespace::new().unwrap().run(|| macvlans(MacvlanMode::Private)));
+    assert_eq!(error, "of 8 packets that m1 sent to a macvlan, 0 came back unchanged");
 }

@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_byte_decides_the_root() {
+    fn a_changed_byte_changes_the_root_hash() {
         let mut data = vec![7; 200 * BLOCK];
         let hashes = Hashes::of(&data);
         assert_eq!(hashes.tree.len(), 3 * BLOCK, "a block on top of two");

@@ -293,7 +293,7 @@ fn rs_on_ibm_z() {
 /// src/runtime/pkg/govmm/qemu/qemu.go@3.32.0; `add_block_device` in
 /// src/runtime-rs/crates/hypervisor/src/qemu/cmdline_generator.rs@4.1.0.
 #[test]
-fn a_disk_and_an_image_take_their_turn_among_channels() {
+fn disks_and_images_get_ccw_channels_in_device_order() {
     let of = |name: &str| {
         let profile = find(name);
         let disk = BlockDevice { id: "0".to_owned(), file: "/d.img".to_owned(), read_only: false };
@@ -326,7 +326,7 @@ fn a_disk_and_an_image_take_their_turn_among_channels() {
 /// A descriptor that no argument names is not passed: on IBM Z the Go runtime opens vhost-net and passes none of its
 /// descriptors.
 #[test]
-fn descriptors_are_those_that_arguments_name() {
+fn only_descriptors_named_in_arguments_are_passed() {
     let profile = find("go-3.32");
     let launch = launch(profile, &made(profile, Arch::S390x)).unwrap();
     assert_eq!(launch.fd(FdPurpose::VhostNet { queue: 0 }), None);
@@ -336,7 +336,7 @@ fn descriptors_are_those_that_arguments_name() {
 /// Arm's ports are the maximum of the requested ports and those that Arm needs: `createPCIeTopology` in
 /// src/runtime/virtcontainers/qemu.go@3.32.0.
 #[test]
-fn ports_of_arm_are_at_least_one_for_each_link() {
+fn arm_has_at_least_one_root_port_for_each_link() {
     let profile = find("go-3.32");
     let ports = |change: fn(&mut Sandbox), driver: &str| {
         let mut sandbox = made(profile, Arch::Aarch64);
@@ -353,7 +353,7 @@ fn ports_of_arm_are_at_least_one_for_each_link() {
 }
 
 #[test]
-fn what_a_runtime_has_no_arguments_for_is_refused() {
+fn settings_without_arguments_on_an_architecture_are_refused() {
     let of = |name: &str, arch: Arch, change: fn(&mut Sandbox)| {
         let profile = find(name);
         let mut sandbox = made(profile, arch);

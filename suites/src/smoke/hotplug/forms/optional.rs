@@ -48,8 +48,8 @@ impl Options {
 
     fn of_device(&self, profile: &Profile, disk: &Disk<'_>) -> Value {
         let mut device = pci_disk(profile);
-        if let (Some(queues), Some(said)) = (self.queues, device.get_mut("num-queues")) {
-            *said = if said.is_string() { json!(queues.to_string()) } else { json!(queues) };
+        if let (Some(queues), Some(value)) = (self.queues, device.get_mut("num-queues")) {
+            *value = if value.is_string() { json!(queues.to_string()) } else { json!(queues) };
         }
         if let Some([logical, physical]) = self.sectors {
             device["logical_block_size"] = json!(logical);
@@ -62,8 +62,8 @@ impl Options {
             device["iothread"] = json!(IO_THREAD);
         }
         // Rust sets share-rw only for writable disks.
-        if let (true, false, Some(said)) = (disk.read_only, is_go(profile), device.as_object_mut()) {
-            said.remove("share-rw");
+        if let (true, false, Some(value)) = (disk.read_only, is_go(profile), device.as_object_mut()) {
+            value.remove("share-rw");
         }
         device
     }
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn a_device_is_told_what_is_asked_for_and_nothing_else() {
+    fn a_device_has_exactly_the_requested_options() {
         let disk = Disk::first(Path::new("/d.img"));
         let of = |name: &str, options: Options| options.of_device(profile(name), &disk);
         for name in ["go-3.8", "go-3.32", "rs-4.1"] {
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn a_node_is_told_what_is_asked_for_and_nothing_else() {
+    fn a_node_has_exactly_the_requested_options() {
         let disk = Disk { read_only: true, aio: "native", ..Disk::first(Path::new("/d.vmdk")) };
         let plain = node(profile("rs-4.1"), &disk, "/d.vmdk");
         assert_eq!(Options::default().of_node(plain.clone()), plain);

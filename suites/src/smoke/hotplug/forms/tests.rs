@@ -88,7 +88,7 @@ fn a_disks_file_is_named_by_its_path_or_its_descriptor_set() {
 /// `ExecuteSCSIDeviceAdd` shares every disk; `hotplug_block_device` shares the writable ones, and allows the files of
 /// the others to be open elsewhere.
 #[test]
-fn a_read_only_disk_is_said_to_be_so_in_each_runtimes_way() {
+fn each_runtime_marks_a_read_only_disk_in_its_own_way() {
     let disk = Disk { file: Path::new("/d.img"), index: 300, read_only: true, aio: "io_uring" };
     let go = json!({
         "driver": "raw", "node-name": "drive-300", "read-only": true,
@@ -109,7 +109,7 @@ fn a_read_only_disk_is_said_to_be_so_in_each_runtimes_way() {
 
 /// `hotAddNetDevice` passes the descriptors before it names them to the back end; `disable_vhost_net` omits vhost's.
 #[test]
-fn a_tap_is_handed_over_before_it_is_named() {
+fn tap_descriptors_are_passed_before_netdev_add_names_them() {
     let null = || std::fs::File::open("/dev/null").unwrap();
     let tap = Tap { tap: null(), vhost: null() };
     let sent = |by_vhost| {
@@ -149,7 +149,7 @@ fn strict(profile: &str, never: bool) -> FakeMachine {
 }
 
 #[test]
-fn a_text_for_a_switch_blames_kata_where_the_same_qemu_takes_the_switch() {
+fn a_refused_text_value_blames_kata_if_qemu_accepts_a_typed_one() {
     let file = Path::new("/d.img");
     let kata = |stop: Stop| match stop {
         Stop::Fail { message, blames, detail, .. } => {
@@ -180,7 +180,7 @@ fn a_text_for_a_switch_blames_kata_where_the_same_qemu_takes_the_switch() {
 }
 
 #[test]
-fn numbers_as_text_become_numbers_and_other_texts_stay() {
+fn numeric_and_switch_texts_become_typed_and_others_are_unchanged() {
     let cpu = json!({ "driver": "host-x86_64-cpu", "id": "cpu-0", "core-id": "1", "die-id": 0, "share-rw": "on" });
     let expected = json!({ "driver": "host-x86_64-cpu", "id": "cpu-0", "core-id": 1, "die-id": 0, "share-rw": true });
     assert_eq!(typed(cpu), expected);
