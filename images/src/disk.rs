@@ -251,7 +251,7 @@ mod tests {
 
     /// The plain image's tree is not needed any more, but its indexes list the packages that can be installed.
     #[test]
-    fn the_plain_image_stays_while_a_disk_is_made_of_candidates() {
+    fn the_plain_image_is_in_use_while_a_derived_disk_is_made() {
         let dir = tempfile::tempdir().unwrap();
         let store = crate::cache::Store::new(dir.path());
         let made = "2026-11-01T00:00:00Z";
@@ -308,7 +308,7 @@ mod tests {
 
     #[test]
     #[cfg_attr(any(lacks = "mounting", lacks = "ldd"), ignore = "needs root that may make namespaces, and ldd")]
-    fn what_the_trees_own_tool_puts_in_the_kernels_place_is_not_followed() {
+    fn unsafe_kernel_files_from_update_initramfs_are_refused() {
         assert_eq!(kernel_after(""), Ok("kernelinitrd\n".to_owned()));
         let outside = tempfile::tempdir().unwrap();
         let secret = outside.path().join("secret");

@@ -132,7 +132,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn registry_failures_are_told_apart() {
+    fn registry_failures_are_classified() {
         let of = |error: Error| image_failure("registry.example/debian:13", &error).cause;
         let streamed = |text: &str| of(Error::DockerStreamError { error: text.to_owned() });
         let answered =
@@ -153,7 +153,7 @@ mod tests {
 
     /// An error of Docker's socket is not about a registry, and a missing container is not about an image.
     #[test]
-    fn what_is_not_of_a_registry_is_dockers() {
+    fn socket_and_container_errors_are_docker_errors() {
         let socket = Error::IOError { err: std::io::Error::other("connection refused") };
         assert!(matches!(image_failure("x:13", &socket).cause, ImageErrorKind::Docker { .. }));
         let gone = Error::DockerResponseServerError { status_code: 404, message: "No such container: 0".to_owned() };

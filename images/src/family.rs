@@ -333,7 +333,7 @@ mod tests {
 
     /// Each family has its own rules for names; the release's family checks the name again.
     #[test]
-    fn what_no_package_is_called_anywhere_is_refused() {
+    fn invalid_package_names_are_refused() {
         for good in ["qemu-system-x86", "libstdc++6", "0ad", "g++"] {
             assert!(good.parse::<ExtraPackage>().is_ok(), "{good}");
         }
@@ -344,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn every_program_is_listed_once_with_all_that_need_it() {
+    fn every_program_is_listed_once_with_its_package_managers() {
         let tools = tools();
         let of = |program: &str| tools.iter().filter(|tool| tool.program == program).collect::<Vec<_>>();
         let rpms = [PackageManager::Dnf, PackageManager::Yum, PackageManager::Tdnf, PackageManager::Zypper];
@@ -363,7 +363,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_caller_names_is_secret_whatever_the_family() {
+    fn mirrors_in_the_options_are_secret_for_every_family() {
         let (mirror, security) = ("https://u:p@mirror.example/a", "https://u:p@mirror.example/b");
         let options = Options {
             mirror: Some(mirror.to_owned()),
@@ -377,7 +377,7 @@ mod tests {
     }
 
     #[test]
-    fn a_base_says_where_packages_come_from_before_this_machine_does() {
+    fn package_sources_of_a_base_take_precedence_over_this_machines() {
         let base = tempfile::tempdir().unwrap();
         let mut release = crate::fixtures::release("13", "trixie");
         let settled = |base: Option<&Path>, release: &Release| {
@@ -391,7 +391,7 @@ mod tests {
     }
 
     #[test]
-    fn an_index_that_is_not_there_is_told_by_its_repository() {
+    fn the_error_for_a_missing_index_names_its_repository() {
         let failure = |cause: ImageErrorKind| of_index(cause.into(), "core").cause.to_string();
         let absent = failure(ImageErrorKind::NoSuchRelease { what: "core.db".to_owned() });
         assert_eq!(absent, "repository core is not on the mirror");
@@ -400,7 +400,7 @@ mod tests {
 
     /// Options are not valid names; the tree's package manager could still interpret a name like `qemu-` differently.
     #[test]
-    fn a_record_cannot_smuggle_options_in() {
+    fn options_disguised_as_package_names_are_refused() {
         assert!("-oDPkg::Pre-Invoke::=reboot".parse::<PackageName>().is_err());
         let mut release = crate::fixtures::release("13", "trixie");
         release.vmms[0].packages.push("qemu-".parse().unwrap());

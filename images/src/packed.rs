@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_packed_is_unpacked_and_the_same_files_make_the_same_bytes() {
+    fn packing_round_trips_and_is_reproducible() {
         let long = format!("artifacts/{}/log", "x".repeat(150));
         let files = made(&[("SHA256SUMS", "x"), ("a/b.c", ""), (&long, "lines\n")]);
         let (mut one, mut two) = (Vec::new(), Vec::new());
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_stranger_packed_is_refused_and_writes_nothing_outside() {
+    fn hostile_archives_are_refused_and_write_nothing_outside() {
         let file = EntryType::Regular;
         let mut twice = tar::Builder::new(Vec::new());
         for text in ["1", "2"] {
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn a_plain_name_leads_nowhere_else() {
+    fn names_with_special_components_or_characters_are_not_plain() {
         for (name, plain, file) in [
             ("a_1.0+b-1~c_amd64.deb", true, true),
             ("a/b.log", true, false),
@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn an_archive_that_was_cut_is_an_error() {
+    fn a_truncated_archive_is_refused() {
         let mut whole = Vec::new();
         pack(&made(&[("a", &"text ".repeat(1000))]), &mut whole).unwrap();
         assert!(tried(&whole).0.is_ok());

@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_brings_its_loader_and_its_libraries() {
+    fn the_loader_and_libraries_of_a_program_are_found() {
         let (root, program) = this_program();
         let portable = Portable::of(&root, &program, &[]).unwrap();
         assert!(portable.loader.unwrap().file_name().unwrap().to_string_lossy().starts_with("ld-"));
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn a_module_without_its_libraries_is_left_out_and_a_program_without_them_refused() {
+    fn a_program_without_libraries_is_refused_and_bad_modules_are_skipped() {
         let (machine, program) = this_program();
         let whole = Portable::of(&machine, &program, &[]).unwrap();
         let dir = tempfile::tempdir().unwrap();

@@ -369,7 +369,7 @@ mod tests {
     use model::database::Database;
 
     #[test]
-    fn the_request_is_stable_and_sees_what_matters() {
+    fn the_request_depends_only_on_what_affects_the_tree() {
         let plain = release("13", "trixie");
         let wanted = |r: &Release| family::wanted(family::of(r).unwrap(), r).unwrap();
         let of = |r: &Release| request(r, &wanted(r), None, &[]);
@@ -416,7 +416,7 @@ mod tests {
     }
 
     #[test]
-    fn what_keys_of_the_caller_vouch_for_is_not_taken_without_them() {
+    fn an_image_verified_with_custom_keys_requires_the_same_keys() {
         let (cache, folder) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let key = |name: &str| {
             let file = folder.path().join(name);
@@ -445,7 +445,7 @@ mod tests {
 
     #[test]
     #[cfg_attr(lacks = "images", ignore = "needs root and mmdebstrap")]
-    fn a_mirror_that_is_named_can_be_bootstrapped_from() {
+    fn a_mirror_in_the_options_allows_a_bootstrap() {
         let release = Release { distro: "devuan".parse().unwrap(), ..release("6", "excalibur") };
         let family = family::of(&release).unwrap();
         let options = Options::new("/nowhere");
@@ -455,7 +455,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bootstrap_without_a_mirror_is_no_way() {
+    fn a_bootstrap_without_a_mirror_is_refused() {
         let cache = tempfile::tempdir().unwrap();
         let database = Database::embedded();
         let release =
@@ -477,7 +477,7 @@ mod tests {
     }
 
     #[test]
-    fn an_image_that_was_made_in_another_way_is_no_way() {
+    fn a_cached_image_made_from_another_source_is_not_used() {
         let cache = tempfile::tempdir().unwrap();
         let release = release("13", "trixie");
         let wanted = family::wanted(family::of(&release).unwrap(), &release).unwrap();
@@ -500,7 +500,7 @@ mod tests {
     }
 
     #[test]
-    fn offline_without_an_image_says_so() {
+    fn offline_without_a_cached_image_is_an_error() {
         let cache = tempfile::tempdir().unwrap();
         let options = Options { offline: true, ..Options::new(cache.path()) };
         let error = prepare(&release("13", "trixie"), &options, &|_| {}).unwrap_err();
@@ -516,7 +516,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stale_index_is_an_error_unless_accepted() {
+    fn an_expired_index_is_an_error_unless_accepted() {
         let index = Index {
             suite: "sid".to_owned(),
             security: false,

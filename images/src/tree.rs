@@ -183,7 +183,7 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     #[test]
-    fn what_is_written_and_removed_is_the_trees_own() {
+    fn writes_and_removals_do_not_leave_the_tree() {
         let (dir, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let root = open(dir.path()).unwrap();
         std::fs::write(outside.path().join("file"), "precious").unwrap();
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_copied_out_is_a_regular_file_of_the_tree_and_not_too_large() {
+    fn only_regular_files_within_the_size_limit_are_copied_out() {
         let (dir, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         std::fs::write(dir.path().join("initrd"), "0123456789").unwrap();
         std::fs::create_dir(dir.path().join("folder")).unwrap();

@@ -220,7 +220,7 @@ mod tests {
     use tar::EntryType;
 
     #[test]
-    fn a_name_with_two_dots_leads_out_wherever_it_ends() {
+    fn names_with_parent_components_lead_out_of_the_tree() {
         for (name, of_tree, plain) in [
             ("a/b", false, false),
             ("./a", false, true),
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_hard_link_is_another_name_of_is_judged_and_what_a_symbolic_one_leads_to_is_not() {
+    fn hard_link_targets_are_checked_and_symlink_targets_are_not() {
         let leads_out = |kind| Names::OfTree.entry_leads_out(Path::new("a"), Some(Path::new("../b")), kind);
         assert!(leads_out(EntryType::Link) && !leads_out(EntryType::Symlink));
     }

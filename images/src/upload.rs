@@ -199,7 +199,7 @@ mod tests {
     ];
 
     #[test]
-    fn an_upload_brings_the_packages_that_it_names_and_no_debug_symbols() {
+    fn a_changes_file_selects_its_packages_without_debug_symbols() {
         let dir = folder(&BUILT);
         let upload = dir.path().join("qemu_9.0-1_amd64.changes");
         // A signed `.changes` has additional lines around its fields.
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn an_upload_that_is_not_whole_is_refused() {
+    fn an_incomplete_or_damaged_upload_is_refused() {
         let dir = folder(&BUILT);
         let upload = dir.path().join("x.changes");
         let refused = |text: &str| {
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn a_source_package_brings_what_was_built_of_it() {
+    fn a_source_package_selects_the_packages_built_from_it() {
         let dir = folder(&[BUILT[1], BUILT[2], BUILT[3], "qemu-system-x86_8.0-1_amd64.deb", "other_9.0-1_all.deb"]);
         let dsc = dir.path().join(BUILT[0]);
         fs::write(&dsc, "Source: qemu\nBinary: qemu-system-x86,\n qemu-system-data\nVersion: 1:9.0-1\n").unwrap();

@@ -116,7 +116,7 @@ fn answer(mut stream: TcpStream, folder: &Path) {
 
 #[test]
 #[cfg_attr(lacks = "apt-images", ignore = "needs root, x86_64, mmdebstrap and gnupg")]
-fn what_the_wrong_key_signed_is_refused() {
+fn an_index_signed_with_the_wrong_key_is_refused() {
     let mirror = Mirror::new();
     let error = mirror.failure("wrong");
     let ImageErrorKind::Untrusted { detail } = &*error.cause else { panic!("{error}") };
@@ -128,7 +128,7 @@ fn what_the_wrong_key_signed_is_refused() {
 
 #[test]
 #[cfg_attr(lacks = "apt-images", ignore = "needs root, x86_64, mmdebstrap and gnupg")]
-fn a_mirror_that_has_half_of_an_update_is_refused() {
+fn a_partially_updated_mirror_is_refused() {
     // The new Release file and the old index, of another size or of the same.
     for (old, said) in [("Package: old\n".to_owned(), "unexpected size"), (PACKAGES.replace('x', "y"), "mismatch")] {
         let mirror = Mirror::new();

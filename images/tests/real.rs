@@ -95,7 +95,7 @@ fn trixie_becomes_a_tree_with_a_kernel_and_an_initramfs() {
 
 #[test]
 #[cfg_attr(lacks = "images", ignore = "needs root, x86_64 and mmdebstrap")]
-fn an_overlay_makes_an_image_of_its_own() {
+fn an_overlay_gives_a_separate_derived_image() {
     let plain = trixie();
     let release = debian::release("13");
     let files = kernel::find(&plain.rootfs(), &release).unwrap();
@@ -126,7 +126,7 @@ fn an_overlay_makes_an_image_of_its_own() {
 
 #[test]
 #[cfg_attr(any(lacks = "images", lacks = "dpkg-deb"), ignore = "needs root, x86_64, mmdebstrap and dpkg-deb")]
-fn a_local_package_is_laid_over_the_release() {
+fn a_local_package_is_installed_into_a_derived_image() {
     trixie();
     let (_work, deb) = package("kata-candidate", "#!/bin/sh\n");
     let options = Options {
@@ -185,7 +185,7 @@ fn borrowed(image: &images::Image) -> tempfile::TempDir {
 
 #[test]
 #[cfg_attr(lacks = "images", ignore = "needs root, x86_64 and mmdebstrap")]
-fn offline_fetches_nothing() {
+fn a_package_is_not_fetched_offline() {
     trixie();
     let known: ExtraPackage = "hello".parse().unwrap();
     let options = Options { offline: true, extra_packages: vec![known], ..Options::new(shared_cache()) };
@@ -258,7 +258,7 @@ fn from(mirror: String, accept_expired: bool) -> (tempfile::TempDir, Result<imag
 
 #[test]
 #[cfg_attr(lacks = "images", ignore = "needs root, x86_64 and mmdebstrap")]
-fn a_stale_mirror_needs_to_be_accepted() {
+fn an_expired_mirror_is_refused_unless_accepted() {
     let stale = "Suite: stable\nCodename: trixie\nDate: Sat, 01 Jan 2022 00:00:00 UTC\nValid-Until: Sat, 08 Jan 2022 00:00:00 UTC\n";
     let files: &'static [_] = Box::leak(Box::new([("/debian/dists/trixie/InRelease", stale)]));
     let (_cache, result) = from(mirror(files), false);
@@ -279,7 +279,7 @@ fn a_stale_mirror_needs_to_be_accepted() {
 
 #[test]
 #[cfg_attr(lacks = "images", ignore = "needs root, x86_64 and mmdebstrap")]
-fn an_index_without_an_end_is_not_read() {
+fn an_oversized_index_is_refused() {
     let endless: &'static str = Box::leak("Suite: stable\n".repeat(2 << 20).into_boxed_str());
     let files: &'static [_] = Box::leak(Box::new([("/debian/dists/trixie/InRelease", endless)]));
     let (cache, result) = from(mirror(files), true);
@@ -319,7 +319,7 @@ fn leaks(cache: &Path) -> Vec<String> {
 
 #[test]
 #[cfg_attr(lacks = "images", ignore = "needs root, x86_64 and mmdebstrap")]
-fn a_mirrors_credentials_are_given_to_the_mirror_alone() {
+fn a_mirrors_credentials_are_sent_only_to_the_mirror() {
     let index = "Suite: stable\nCodename: trixie\nDate: Sat, 01 Jan 2022 00:00:00 UTC\n";
     let cache = tempfile::tempdir().unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -369,7 +369,7 @@ fn a_release_that_the_mirror_lacks_is_named() {
 
 #[test]
 #[cfg_attr(lacks = "images", ignore = "needs root, x86_64 and mmdebstrap")]
-fn a_mirror_that_does_not_answer_is_told_from_all_else() {
+fn an_unreachable_mirror_is_reported_as_such() {
     let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let (_cache, result) = from(format!("http://{free}/debian"), false);
     let error = result.unwrap_err();
@@ -385,7 +385,7 @@ fn a_mirror_that_does_not_answer_is_told_from_all_else() {
 
 #[test]
 #[cfg_attr(lacks = "images", ignore = "needs root, x86_64 and mmdebstrap")]
-fn a_full_disk_is_called_that() {
+fn a_full_disk_is_reported() {
     trixie();
     let small = Tmpfs::new("120m");
     let options = Options { accept_expired: true, ..Options::new(small.path()) };
@@ -538,7 +538,7 @@ fn a_maker_killed_while_apt_is_another_user_leaves_no_process() {
 
 #[test]
 #[cfg_attr(any(lacks = "images", lacks = "dpkg-deb"), ignore = "needs root, x86_64, mmdebstrap and dpkg-deb")]
-fn a_maker_killed_in_a_postinst_leaves_nothing_that_blocks_the_next() {
+fn a_maker_killed_in_a_postinst_leaves_nothing_after_a_sweep() {
     let plain = trixie();
     let script = "#!/bin/sh\ntouch /in-postinst\nsetsid sleep 600 &\nsleep 600\n";
     let (_work, deb) = package("kata-slow", script);
@@ -553,7 +553,7 @@ const HOSTILE: &str = "KATA_QUALIFY_TEST_HOSTILE";
 
 /// The program that the next test packs into a package.
 #[test]
-#[ignore = "a part of a_packages_script_has_no_power_over_the_machine, which runs it"]
+#[ignore = "a part of a_hostile_package_script_cannot_escape_the_sandbox, which runs it"]
 fn hostile_script() {
     if std::env::var_os(HOSTILE).is_some() {
         hostile::attack();
@@ -573,7 +573,7 @@ fn succeeded(report: &str) -> Vec<&str> {
 
 #[test]
 #[cfg_attr(any(lacks = "images", lacks = "dpkg-deb"), ignore = "needs root, x86_64, mmdebstrap and dpkg-deb")]
-fn a_packages_script_has_no_power_over_the_machine() {
+fn a_hostile_package_script_cannot_escape_the_sandbox() {
     use std::os::linux::net::SocketAddrExt as _;
     use std::os::unix::fs::MetadataExt as _;
     let plain = trixie();
@@ -631,7 +631,7 @@ fn a_packages_script_has_no_power_over_the_machine() {
 
 #[test]
 #[cfg_attr(lacks = "images", ignore = "needs root, x86_64 and mmdebstrap")]
-fn the_tree_is_the_one_that_comes_of_it_without_namespaces() {
+fn the_tree_is_identical_to_one_made_without_namespaces() {
     let image = trixie();
     let sources = std::fs::read_to_string(image.dir.join("apt/sources.list")).unwrap();
     let work = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
@@ -760,7 +760,7 @@ fn minimal_tree(plain: &images::Image, tar: &Path) {
 /// Docker writes the archive, and is not used afterwards.
 #[test]
 #[cfg_attr(any(lacks = "images", lacks = "docker"), ignore = "needs root, x86_64, mmdebstrap and Docker")]
-fn what_docker_saves_is_a_base() {
+fn a_docker_save_archive_is_accepted_as_a_base() {
     let runtime = runtime();
     let docker = runtime.block_on(docker::connect()).unwrap();
     let plain = trixie();
@@ -804,7 +804,7 @@ fn what_docker_saves_is_a_base() {
     any(lacks = "images", lacks = "docker", lacks = "docker-registry"),
     ignore = "needs root, x86_64, mmdebstrap, Docker and docker-registry"
 )]
-fn an_oci_image_takes_the_same_path() {
+fn an_image_is_made_from_a_registrys_oci_image() {
     let runtime = runtime();
     let docker = runtime.block_on(docker::connect()).unwrap();
     let registry = registry::Registry::start();

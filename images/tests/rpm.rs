@@ -180,7 +180,7 @@ fn answer(mut stream: TcpStream, folder: &Path) {
 
 #[test]
 #[cfg_attr(lacks = "dnf-images", ignore = "needs root, x86_64, dnf, rpm, createrepo-c and gnupg")]
-fn a_signed_repository_becomes_an_image_and_a_candidate_is_laid_over_it() {
+fn an_image_and_a_derived_candidate_are_made_from_a_signed_repository() {
     let repository = Repository::new();
     let cache = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let image = repository.prepared(cache.path(), "right", |_| {}).unwrap_or_else(|e| panic!("{e}"));
@@ -222,7 +222,7 @@ fn a_signed_repository_becomes_an_image_and_a_candidate_is_laid_over_it() {
 
 #[test]
 #[cfg_attr(lacks = "dnf-images", ignore = "needs root, x86_64, dnf, rpm, createrepo-c and gnupg")]
-fn what_the_wrong_key_signed_and_half_an_index_are_refused() {
+fn wrong_signatures_and_incomplete_indexes_are_refused() {
     let repository = Repository::new();
     let cache = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let error = repository.prepared(cache.path(), "wrong", |_| {}).unwrap_err();
@@ -253,7 +253,7 @@ fn what_the_wrong_key_signed_and_half_an_index_are_refused() {
 /// A zypper release is handled in the same way.
 #[test]
 #[cfg_attr(lacks = "dnf-images", ignore = "needs root, x86_64, dnf, rpm, createrepo-c and gnupg")]
-fn a_full_disk_is_called_that() {
+fn a_full_disk_is_reported() {
     let repository = Repository::new();
     let cache = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let image = repository.prepared(cache.path(), "right", |_| {}).unwrap_or_else(|e| panic!("{e}"));
@@ -266,7 +266,7 @@ fn a_full_disk_is_called_that() {
 
 #[test]
 #[cfg_attr(lacks = "dnf-images", ignore = "needs root, x86_64, dnf, rpm, createrepo-c and gnupg")]
-fn zyppers_repositories_must_be_signed_themselves() {
+fn zypper_repositories_need_signed_indexes() {
     let repository = Repository::new();
     let cache = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let error = repository.prepared_of(&leap(), cache.path(), "right", |_| {}).unwrap_err();
@@ -293,7 +293,7 @@ fn zyppers_repositories_must_be_signed_themselves() {
     any(lacks = "dnf-images", lacks = "docker", lacks = "docker-registry"),
     ignore = "needs root, x86_64, dnf, rpm, createrepo-c, gnupg, Docker and docker-registry"
 )]
-fn an_oci_image_says_where_its_packages_come_from() {
+fn packages_come_from_the_repositories_of_the_oci_image() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let docker = runtime.block_on(images::docker::connect()).unwrap();
     let repository = Repository::new();
@@ -358,7 +358,7 @@ impl BaseProvider for Made {
 
 #[test]
 #[cfg_attr(lacks = "dnf-images", ignore = "needs root, x86_64, dnf, rpm, createrepo-c and gnupg")]
-fn a_cloud_image_says_where_its_packages_come_from_and_is_read_once_for_that() {
+fn packages_come_from_the_cloud_image_which_is_read_once_per_build() {
     let repository = Repository::new();
     let cache = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let plain = repository.prepared(cache.path(), "right", |_| {}).unwrap_or_else(|e| panic!("{e}"));

@@ -53,7 +53,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_leaves_the_tree() {
+    fn archive_entries_outside_the_tree_are_refused() {
         for (link, file) in [("../outside", "link/file"), ("/tmp", "link/file")] {
             let mut tar = tar::Builder::new(Vec::new());
             tar.append_link(&mut header(tar::EntryType::Symlink, 0), "link", link).unwrap();
@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hole_of_a_terabyte_is_refused_before_it_is_written() {
+    fn a_sparse_file_of_a_terabyte_is_refused() {
         let mut sparse = header(tar::EntryType::GNUSparse, 0);
         let gnu = sparse.as_gnu_mut().unwrap();
         gnu.name[..4].copy_from_slice(b"hole");

@@ -140,7 +140,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn settings_are_kept_as_files_and_nothing_outside_of_the_tree_is() {
+    fn settings_are_copied_as_files_and_links_out_of_the_tree_are_skipped() {
         use std::os::unix::fs::symlink;
         let (tree, kept) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let at = |path: &str| tree.path().join(path);

@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn a_layer_replaces_removes_and_adds() {
+    fn a_layer_replaces_removes_and_adds_files() {
         let below = layer(&[
             (FOLDER, "./", ""),
             (FOLDER, "kept/", ""),
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn links_lead_nowhere_but_into_the_tree() {
+    fn links_in_layers_are_resolved_inside_the_tree() {
         let outside = tempfile::tempdir().unwrap();
         let victim = outside.path().join("victim");
         std::fs::write(&victim, "precious").unwrap();
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_climb_are_refused() {
+    fn names_out_of_the_tree_and_bad_whiteouts_are_refused() {
         for entry in [
             (FILE, "../file", "x"),
             (FILE, "a/../../file", "x"),
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn metadata_that_would_fill_the_memory_are_refused() {
+    fn oversized_tar_metadata_is_refused() {
         let mut header = tar::Header::new_gnu();
         header.set_entry_type(EntryType::GNULongName);
         header.set_size(8 << 30);

@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn what_goes_in_comes_out() {
+    fn files_modules_and_modes_are_in_the_built_initramfs() {
         let bytes = sample(&[file("/etc/kata/deep/file")]).unwrap();
         let mut found = BTreeMap::new();
         let mut names = Vec::new();
@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn odd_paths_are_refused() {
+    fn invalid_paths_of_extra_files_are_refused() {
         for path in ["relative", "/", "/a/../b", "/init", "/etc"] {
             assert!(sample(&[file(path)]).is_err(), "{path}");
         }

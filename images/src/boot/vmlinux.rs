@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn the_elf_file_in_an_image_is_taken_out_of_it() {
+    fn the_elf_kernel_is_extracted_from_the_image() {
         let kernel = [ELF, b" code ", &[4, 0, 0, 0, 4, 0, 0, 0, 18, 0, 0, 0], b"Xen\0 more"].concat();
         let taken = of(&image(&kernel)).unwrap().unwrap();
         assert!(taken.has_pvh_entry);
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_kernel_is_told() {
+    fn an_unreadable_image_is_an_error_and_one_without_elf_is_none() {
         let said = |image: &[u8]| of(image).unwrap_err().cause.to_string();
         assert!(said(b"MZ").contains("unpacking the kernel"), "{}", said(b"MZ"));
         assert!(of(&image(b"no ELF file")).unwrap().is_none());

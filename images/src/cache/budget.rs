@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn the_least_recently_used_goes_until_the_rest_fits() {
+    fn the_least_recently_used_images_are_removed_until_the_rest_fits() {
         let cache = tempfile::tempdir().unwrap();
         let store = Store::new(cache.path());
         for (key, used) in [("newest", 30), ("oldest", 10), ("middle", 20)] {
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_held_stays_and_is_said_to_be_left() {
+    fn images_in_use_are_kept_and_counted() {
         let cache = tempfile::tempdir().unwrap();
         let store = Store::new(cache.path());
         let old = image(&store, "old", 10);
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_is_counted_and_goes_first() {
+    fn unreadable_images_are_counted_and_removed_first() {
         let cache = tempfile::tempdir().unwrap();
         let store = Store::new(cache.path());
         let damaged = "d".repeat(64);
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_shared_counts_once_and_goes_with_the_last() {
+    fn shared_files_count_once_and_are_freed_with_the_last_image() {
         let cache = tempfile::tempdir().unwrap();
         let store = Store::new(cache.path());
         let base = image(&store, "base", 10);

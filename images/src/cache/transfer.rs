@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn an_image_is_the_same_in_another_cache() {
+    fn an_exported_image_is_the_same_after_import() {
         let dir = tempfile::tempdir().unwrap();
         let [here, there, to] = ["here", "there", "image.tar.zst"].map(|name| dir.path().join(name));
         let image = made(&here);
@@ -284,7 +284,7 @@ mod tests {
 
     /// A file without its checksum could pass for the distro's own image.
     #[test]
-    fn a_file_is_taken_by_its_checksum_alone() {
+    fn an_import_requires_the_right_checksum() {
         let dir = tempfile::tempdir().unwrap();
         let [here, there, to] = ["here", "there", "image.tar.zst"].map(|name| dir.path().join(name));
         let sum = export(&made(&here), &to).unwrap();
@@ -299,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_image_leaves_nothing_in_the_cache() {
+    fn an_invalid_archive_leaves_nothing_in_the_cache() {
         let dir = tempfile::tempdir().unwrap();
         let (to, cache) = (dir.path().join("made"), dir.path().join("cache"));
         let archive = |entries: &[(&str, EntryType, &[u8])]| {
@@ -345,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_cancelled_leaves_nothing_in_the_cache() {
+    fn a_cancelled_import_leaves_nothing_in_the_cache() {
         let dir = tempfile::tempdir().unwrap();
         let [here, there, to] = ["here", "there", "image.tar.zst"].map(|name| dir.path().join(name));
         let sum = export(&made(&here), &to).unwrap();
@@ -364,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn the_images_of_a_release_are_the_newest_and_what_was_made_of_it() {
+    fn of_release_lists_the_newest_image_and_those_derived_from_it() {
         let cache = tempfile::tempdir().unwrap();
         let store = Store::new(cache.path());
         let put = |key: &str, version: &str, made: &str, from: Option<&str>| {

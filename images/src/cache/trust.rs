@@ -241,13 +241,13 @@ mod tests {
     }
 
     #[test]
-    fn the_user_of_sudo_is_no_stranger() {
+    fn the_user_who_called_sudo_is_trusted() {
         assert!(is_of_sudo(1000, Some("1000")));
         assert!(!is_of_sudo(1001, Some("1000")) && !is_of_sudo(1000, None) && !is_of_sudo(0, Some("root")));
     }
 
     #[test]
-    fn a_folder_of_ones_own_is_made_and_taken() {
+    fn a_cache_folder_is_created_private_and_accepted() {
         let dir = tempfile::tempdir().unwrap();
         let cache = dir.path().join("a/b/cache");
         make(&cache).unwrap();
@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn links_and_what_everybody_may_write_to_are_refused() {
+    fn links_and_world_writable_folders_are_refused() {
         let dir = tempfile::tempdir().unwrap();
         let (real, link) = (dir.path().join("real"), dir.path().join("link"));
         std::fs::create_dir(&real).unwrap();
@@ -281,7 +281,7 @@ mod tests {
 
     #[test]
     #[cfg_attr(lacks = "root", ignore = "needs root")]
-    fn what_belongs_to_another_user_is_refused() {
+    fn folders_and_locks_of_another_user_are_refused() {
         let dir = tempfile::tempdir().unwrap();
         let (folder, file) = (dir.path().join("folder"), dir.path().join("file"));
         std::fs::create_dir(&folder).unwrap();
@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cache_whose_place_others_may_take_is_refused() {
+    fn a_cache_below_a_world_writable_folder_is_refused_unless_sticky() {
         let dir = tempfile::tempdir().unwrap();
         let open = dir.path().join("open");
         let cache = open.join("mine/cache");
@@ -314,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_on_the_way_is_followed_through_folders_that_are_checked() {
+    fn folders_that_contain_links_of_the_path_are_checked() {
         let dir = tempfile::tempdir().unwrap();
         let (open, own) = (dir.path().join("open"), dir.path().join("own"));
         make(&own.join("cache")).unwrap();

@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_leads_out_of_the_tree() {
+    fn overlay_paths_are_confined_to_the_tree() {
         let (dir, overlay, tree) = pair();
         symlink("../..", tree.join("up")).unwrap();
         write(&overlay, "up/x", "x");
@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_cancelled_is_not_read_on() {
+    fn cancelling_stops_hashing_and_applying() {
         let (_dir, overlay, tree) = pair();
         write(&overlay, "a", "1");
         let stop = || Err(ImageErrorKind::Cancelled.into());
@@ -306,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn the_hash_sees_content_modes_and_names() {
+    fn the_hash_depends_on_content_modes_and_names() {
         let (_dir, overlay, _tree) = pair();
         write(&overlay, "a", "1");
         let first = hash(&overlay, &on).unwrap();

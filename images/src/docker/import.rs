@@ -179,7 +179,7 @@ mod tests {
     use crate::cache::ImageOrigin;
 
     #[test]
-    fn two_caches_with_one_image_have_a_docker_image_each() {
+    fn two_caches_with_the_same_image_have_separate_docker_images() {
         let key = "0123456789abcdef".repeat(4);
         let manifest = crate::cache::tests::manifest(&key, "13", "2026-11-01T00:00:00Z");
         let image = Image { dir: PathBuf::from("/"), made: manifest.made, origin: ImageOrigin::Cached, manifest };

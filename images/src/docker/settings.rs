@@ -59,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn what_both_libraries_read_alike_is_taken() {
+    fn unambiguous_engine_settings_are_accepted() {
         let tcp = Some("tcp://engine.example:2376");
         for (host, verify, certificates) in [
             (None, None, None),
@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn what_they_would_read_differently_is_refused() {
+    fn ambiguous_engine_settings_are_refused() {
         for host in ["tcp://engine.example:2376", "http://engine.example:2375"] {
             assert_eq!(of(Some(host), Some("1"), None), Err(EngineSettingsError::NoCertificates));
             assert_eq!(of(Some(host), Some("1"), Some("")), Err(EngineSettingsError::NoCertificates));

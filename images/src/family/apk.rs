@@ -213,7 +213,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_and_files_are_apks() {
+    fn apk_package_names_and_files_are_recognised() {
         for good in ["qemu-system-x86_64", "libstdc++", "py3-yaml", "R"] {
             assert!(Apk.package_name(good).is_some(), "{good}");
         }
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn failures_are_read_from_whichever_program_failed() {
+    fn failures_of_each_program_are_recognised() {
         let of = |text: &str| (Apk.cause_reader())(&text.lines().map(str::to_owned).collect::<Vec<_>>());
         assert!(matches!(
             of("curl: (6) Could not resolve host: mirror.example"),

@@ -110,7 +110,7 @@ mod tests {
     use crate::family::credentials;
 
     #[test]
-    fn credentials_go_to_their_mirror_alone_and_nothing_ends_a_setting() {
+    fn credentials_are_set_only_for_their_mirror_and_values_are_quoted() {
         let login = credentials::split("http://me:p%22w@a.example/arch").unwrap().1.unwrap();
         let wanted = ["http://a.example/arch/core.db", "http://a.example/archive/x\"\nuser = \"y"];
         let wanted =
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_and_what_does_not_answer_are_told_apart() {
+    fn missing_files_and_unreachable_mirrors_are_distinguished() {
         let missing = |line: &str| matches!(meant(line), Some(ImageErrorKind::NoSuchRelease { .. }));
         assert!(missing("curl: (37) Couldn't open file /nonexist"));
         assert!(missing("curl: (22) The requested URL returned error: 404"));

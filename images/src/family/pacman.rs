@@ -227,7 +227,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_and_files_are_pacmans() {
+    fn pacman_package_names_and_files_are_recognised() {
         for good in ["qemu-system-x86", "gtk2+extra", "r8168", "lib32-glibc", "a@b"] {
             assert!(Pacman.package_name(good).is_some(), "{good}");
         }
@@ -246,7 +246,7 @@ mod tests {
 
     /// Each program's messages are read by its own module; this test checks their precedence.
     #[test]
-    fn failures_are_read_from_whichever_program_failed() {
+    fn failures_of_each_program_are_recognised() {
         let of = |text: &str| cause(&text.lines().map(str::to_owned).collect::<Vec<_>>());
         let made = "gpg: Signature made Sun Nov 29 06:41:24 2026 UTC\ngpg:                using RSA key AB7AD4A0\n";
         let unknown = of(&format!("{made}gpg: Can't check signature: No public key"));

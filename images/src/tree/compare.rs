@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_alike_in_everything_is_shared_and_nothing_is_lost() {
+    fn only_files_identical_in_content_and_metadata_are_hard_linked() {
         let trees = Trees::new();
         trees.edit();
         let stamp = std::fs::metadata(trees.tree().join("usr/bin")).unwrap().modified().unwrap();
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hole_without_an_end_is_not_compared() {
+    fn huge_sparse_files_are_not_compared() {
         let trees = Trees::new();
         let time = std::time::SystemTime::UNIX_EPOCH;
         for tree in [trees.base(), trees.tree()] {
@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_shared_with_what_a_link_of_the_base_leads_to() {
+    fn files_behind_links_of_the_base_are_not_shared() {
         let trees = Trees::new();
         let outside = trees.dir.path().join("outside");
         std::fs::rename(trees.base().join("usr"), &outside).unwrap();
@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn a_layer_has_what_differs_and_none_is_made_of_what_is_gone() {
+    fn changed_paths_are_listed_unless_files_were_removed() {
         let trees = Trees::new();
         link_unchanged(&trees.base(), &trees.tree()).unwrap();
         assert_eq!(changed(&trees.base(), &trees.tree()).unwrap(), Some(BTreeSet::new()));

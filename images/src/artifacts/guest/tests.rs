@@ -58,7 +58,7 @@ fn path(agent: &Agent) -> &str {
 }
 
 #[test]
-fn a_static_agent_needs_nothing_and_a_dynamic_one_its_loader() {
+fn a_program_with_an_elf_interpreter_is_not_static() {
     assert!(is_static(&elf(None)).unwrap() && is_static(b"no program").unwrap());
     assert!(!is_static(&elf(Some("/lib64/ld.so"))).unwrap());
     assert!(!is_static(&fs::read("/bin/ls").unwrap()).unwrap());
@@ -69,7 +69,7 @@ fn a_static_agent_needs_nothing_and_a_dynamic_one_its_loader() {
 }
 
 #[test]
-fn a_hole_is_no_agent_and_no_initrd() {
+fn an_oversized_agent_or_initrd_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let (agent, initrd) = (dir.path().join("kata-agent"), dir.path().join("initrd.img"));
     File::create(&initrd).unwrap().set_len(MAX_INITRD + 1).unwrap();
@@ -83,7 +83,7 @@ fn a_hole_is_no_agent_and_no_initrd() {
 
 /// A dynamic agent finds in the guest all files that it has in Kata's initrd, at any path.
 #[test]
-fn katas_initrd_is_taken_whole() {
+fn a_dynamic_agent_keeps_every_file_of_katas_initrd() {
     let dir = modules::tests::tree();
     let found = modules::resolve(dir.path(), Path::new("/"), &["virtiofs".to_owned()]).unwrap();
     let agent = elf(Some("/lib64/ld.so"));
@@ -110,7 +110,7 @@ fn katas_initrd_is_taken_whole() {
 }
 
 #[test]
-fn an_agent_by_itself_gets_a_root_of_its_own() {
+fn a_standalone_agent_gets_a_minimal_initrd() {
     let dir = modules::tests::tree();
     let found = modules::resolve(dir.path(), Path::new("/"), &["virtiofs".to_owned()]).unwrap();
     let all = read(bytes_of(guest_initrd(b"ours", &found, &Agent::Alone(opened("agent", b"agent"))).unwrap())).unwrap();
@@ -120,7 +120,7 @@ fn an_agent_by_itself_gets_a_root_of_its_own() {
 }
 
 #[test]
-fn systemd_is_no_agent() {
+fn systemd_is_not_taken_for_the_agent() {
     let error = agent_of(&[("sbin/init", FILE, (1, 1), b"\x7fELF systemd")]).unwrap_err().to_string();
     assert!(error.starts_with("no kata-agent in initrd.img"), "{error}");
     let with =
@@ -146,7 +146,7 @@ fn only_init_is_replaced() {
 }
 
 #[test]
-fn an_initrd_of_any_form_is_laid_over() {
+fn init_is_replaced_in_plain_compressed_and_concatenated_initrds() {
     let dir = modules::tests::tree();
     let found = modules::resolve(dir.path(), Path::new("/"), &["virtiofs".to_owned()]).unwrap();
     // Here `/init` is a hard link to the agent, which must stay unchanged.

@@ -66,7 +66,7 @@ fn dependencies_come_first_and_once() {
 }
 
 #[test]
-fn built_in_and_missing_ones_are_data() {
+fn built_in_and_missing_modules_are_listed() {
     let (order, found) = of(&["ext4", "hw_random", "9p", "broken", "ext4"]);
     assert!(order.is_empty());
     assert_eq!(found.builtin, ["ext4", "hw_random"]);
@@ -74,20 +74,20 @@ fn built_in_and_missing_ones_are_data() {
 }
 
 #[test]
-fn of_alternatives_the_first_that_is_there_is_wanted() {
+fn the_first_available_alternative_is_chosen() {
     let (order, found) = of(&["9p or virtio_ring or fuse", "gone or ext4", "9p or broken"]);
     assert_eq!(order, ["virtio_ring"]);
     assert_eq!((found.builtin, found.missing), (vec!["ext4".to_owned()], vec!["9p or broken".to_owned()]));
 }
 
 #[test]
-fn soft_dependencies_count_and_may_run_in_circles() {
+fn soft_dependencies_are_loaded_and_may_be_cyclic() {
     let (order, _) = of(&["virtio-rng"]);
     assert_eq!(order, ["crc", "virtio_ring", "virtio", "virtio_rng", "fuse"]);
 }
 
 #[test]
-fn a_chain_without_an_end_and_a_tangle_are_missing_and_no_reason_to_hang_or_crash() {
+fn deep_and_cyclic_dependencies_are_resolved_within_limits() {
     let dir = tempfile::tempdir().unwrap();
     let (mut dep, mut soft) = (String::new(), String::new());
     let module = dir.path().join("one.ko");
@@ -117,7 +117,7 @@ fn a_chain_without_an_end_and_a_tangle_are_missing_and_no_reason_to_hang_or_cras
 }
 
 #[test]
-fn every_compression_is_undone() {
+fn modules_are_decompressed_up_to_a_total_limit() {
     let dir = tree();
     let wanted = ["virtiofs", "virtio_rng", "crc"].map(str::to_owned);
     let found = resolve(dir.path(), Path::new("/"), &wanted).unwrap();
@@ -129,7 +129,7 @@ fn every_compression_is_undone() {
 }
 
 #[test]
-fn nothing_outside_of_the_tree_is_a_module() {
+fn modules_outside_of_the_tree_are_not_found() {
     use std::os::unix::fs::symlink;
     let (dir, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let victim = outside.path().canonicalize().unwrap().join("victim.ko");
@@ -157,7 +157,7 @@ fn nothing_outside_of_the_tree_is_a_module() {
 
 /// A file may be replaced between finding and reading it.
 #[test]
-fn a_module_is_read_inside_its_tree_too() {
+fn replaced_module_files_are_refused_when_read() {
     let (dir, outside) = (tree(), tempfile::tempdir().unwrap());
     let victim = outside.path().join("victim.ko");
     std::fs::write(&victim, ELF).unwrap();
@@ -184,7 +184,7 @@ fn a_module_is_read_inside_its_tree_too() {
 }
 
 #[test]
-fn what_is_no_module_is_refused() {
+fn a_file_that_is_not_an_elf_module_is_refused() {
     let dir = tree();
     let found = resolve(dir.path(), Path::new("/"), &["text".to_owned()]).unwrap();
     let error = loaded(&found, MAX_MODULES).unwrap_err();

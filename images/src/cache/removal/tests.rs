@@ -50,7 +50,7 @@ fn names(store: &Store) -> Vec<String> {
 }
 
 #[test]
-fn an_image_that_cannot_be_read_goes_like_any_other() {
+fn unreadable_images_are_removed_like_any_other() {
     let (cache, precious) = (tempfile::tempdir().unwrap(), precious());
     let store = Store::new(cache.path());
     let keys = damaged(&store, precious.path());
@@ -74,7 +74,7 @@ fn an_image_that_cannot_be_read_goes_like_any_other() {
 }
 
 #[test]
-fn an_image_that_cannot_be_read_is_made_again() {
+fn unreadable_images_are_rebuilt() {
     let (cache, precious) = (tempfile::tempdir().unwrap(), precious());
     let store = Store::new(cache.path());
     let cancel = std::sync::atomic::AtomicBool::new(false);
@@ -89,7 +89,7 @@ fn an_image_that_cannot_be_read_is_made_again() {
 }
 
 #[test]
-fn what_a_run_holds_stays_whatever_became_of_it() {
+fn a_damaged_image_is_not_removed_while_in_use() {
     let cache = tempfile::tempdir().unwrap();
     let store = Store::new(cache.path());
     let image = make(&store, &key('1'), "13", "2026-11-01T00:00:00Z");
@@ -110,7 +110,7 @@ fn what_a_run_holds_stays_whatever_became_of_it() {
 }
 
 #[test]
-fn what_was_not_made_here_stays_and_is_told() {
+fn foreign_files_in_the_cache_are_kept_and_reported() {
     let cache = tempfile::tempdir().unwrap();
     let store = Store::new(cache.path());
     make(&store, &key('1'), "13", "2026-11-01T00:00:00Z");
@@ -125,7 +125,7 @@ fn what_was_not_made_here_stays_and_is_told() {
 }
 
 #[test]
-fn what_cannot_be_judged_is_left_and_told_and_stops_nothing() {
+fn entries_with_unusable_locks_are_left_and_reported() {
     let (cache, precious) = (tempfile::tempdir().unwrap(), precious());
     let store = Store::new(cache.path());
     for digit in ['1', '2'] {
@@ -158,7 +158,7 @@ fn what_cannot_be_judged_is_left_and_told_and_stops_nothing() {
 }
 
 #[test]
-fn sweep_removes_what_the_dead_left_and_nothing_of_the_living() {
+fn sweep_removes_only_the_workshops_of_dead_processes() {
     let cache = tempfile::tempdir().unwrap();
     let store = Store::new(cache.path());
     let living = store.workshop("aaaa").unwrap();
@@ -196,7 +196,7 @@ fn clean_leaves_images_in_use() {
 
 /// A maker that was killed before there was an image leaves such a lock.
 #[test]
-fn a_sweep_removes_the_locks_of_images_that_never_came_to_be() {
+fn sweep_removes_locks_without_an_image() {
     let cache = tempfile::tempdir().unwrap();
     let store = Store::new(cache.path());
     make(&store, "made", "13", "2026-11-01T00:00:00Z");
@@ -207,7 +207,7 @@ fn a_sweep_removes_the_locks_of_images_that_never_came_to_be() {
 }
 
 #[test]
-fn a_cache_of_another_kind_is_refused_and_what_it_points_to_stays() {
+fn a_cache_with_links_is_refused_and_their_targets_are_kept() {
     let dir = tempfile::tempdir().unwrap();
     let precious = dir.path().join("precious");
     std::fs::create_dir_all(precious.join("data")).unwrap();

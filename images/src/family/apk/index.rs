@@ -103,7 +103,7 @@ mod tests {
 
     /// The output of apk-tools 2.14, according to its source: `src/commit.c`.
     #[test]
-    fn what_apk_wants_is_read_from_its_simulation() {
+    fn the_packages_to_fetch_are_read_from_apks_simulation() {
         let one = |name: &str, version: &str| {
             let version: PackageVersion = version.parse().unwrap();
             let file = format!("{name}-{version}.apk");

@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_record_names_lies_beside_what_the_base_has() {
+    fn repositories_of_the_record_are_added_to_those_of_the_base() {
         let (dir, mut release) = (base(), crate::fixtures::release("3.22", "-"));
         release.repositories = vec!["community".to_owned(), "main".to_owned()];
         let root = Root::new(dir.path()).unwrap();
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_are_the_callers_or_the_bases_and_never_none() {
+    fn keys_are_copied_from_the_base_and_missing_keys_are_an_error() {
         let (dir, folder) = (base(), tempfile::tempdir().unwrap());
         std::fs::create_dir_all(folder.path().join(KEYS)).unwrap();
         assert!(matches!(keys(folder.path(), None, &[]).unwrap_err().cause, ImageErrorKind::Untrusted { .. }));

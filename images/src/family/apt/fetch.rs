@@ -311,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn a_base_is_fetched_by_the_keys_of_apt_and_the_distros_own() {
+    fn only_apts_keys_and_the_distros_keyrings_are_copied() {
         let machine = tempfile::tempdir().unwrap();
         for file in [
             "etc/apt/trusted.gpg.d/house.asc",
@@ -332,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_that_the_caller_names_count_in_place_of_a_systems() {
+    fn keys_in_the_options_replace_those_of_the_system() {
         let (machine, own) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let trusted = machine.path().join("etc/apt/trusted.gpg.d");
         std::fs::create_dir_all(&trusted).unwrap();
@@ -362,7 +362,7 @@ mod tests {
     }
 
     #[test]
-    fn credentials_lie_in_a_folder_for_root_and_go_with_it() {
+    fn credentials_are_in_a_private_folder_that_is_removed() {
         use std::os::unix::fs::MetadataExt as _;
         let desk = tempfile::tempdir().unwrap();
         let login = credentials::split("http://user:pw@mirror.example/debian").unwrap().1.unwrap();

@@ -131,7 +131,7 @@ mod tests {
 
     #[test]
     #[cfg_attr(any(lacks = "mounting", lacks = "ldd"), ignore = "needs root that may make namespaces, and ldd")]
-    fn what_the_trees_apt_leaves_among_the_packages_is_neither_followed_nor_kept() {
+    fn links_left_by_the_trees_apt_are_neither_followed_nor_kept() {
         let victim = tempfile::tempdir().unwrap();
         std::fs::set_permissions(victim.path(), PermissionsExt::from_mode(0o700)).unwrap();
         let leave = format!("rm -r *; ln -s {0} partial; ln -s {0} kata-qualify", victim.path().display());
@@ -145,13 +145,13 @@ mod tests {
 
     #[test]
     #[cfg_attr(any(lacks = "mounting", lacks = "ldd"), ignore = "needs root that may make namespaces, and ldd")]
-    fn an_update_is_taken_though_another_machine_may_be_first() {
+    fn phased_updates_are_always_included() {
         let look = "case \"$*\" in *APT::Get::Always-Include-Phased-Updates=true*) ;; *) exit 1;; esac";
         installed(look, look).unwrap();
     }
 
     #[test]
-    fn the_trees_own_sources_go() {
+    fn the_trees_own_sources_are_replaced() {
         let dir = tempfile::tempdir().unwrap();
         let tree = dir.path().join("rootfs");
         std::fs::create_dir_all(tree.join("etc/apt/sources.list.d")).unwrap();

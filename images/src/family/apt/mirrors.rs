@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn one_line_style() {
+    fn mirrors_are_read_from_one_line_style_sources() {
         let list = "# comment\n\
             deb cdrom:[Debian GNU/Linux 12]/ bookworm main\n\
             deb [arch=amd64 signed-by=/usr/share/keyrings/x.gpg] https://vendor.example/linux/debian bookworm stable\n\
@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn deb822_style() {
+    fn mirrors_are_read_from_deb822_style_sources() {
         let sources = "Types: deb deb-src\n# why\nURIs: http://mirror.example/debian\nSuites: bookworm\n bookworm-updates\nComponents: main\n\n\
             Enabled: no\nTypes: deb\nURIs: http://off.example/debian\nSuites: bookworm\nComponents: main\n\n\
             Types: deb\nURIs: http://mirror.example/debian-security\nSuites: bookworm-security\nComponents: main\n";
@@ -298,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn third_parties_are_not_the_mirror() {
+    fn third_party_archives_are_not_taken_for_the_mirror() {
         let list = "deb http://browser.example/linux/deb/ stable main\n\
             deb https://database.example/pub/repos/apt bookworm-pgdg main\n\
             deb https://node.example/node_20.x nodistro main\n";
@@ -354,7 +354,7 @@ mod tests {
     }
 
     #[test]
-    fn links_are_followed_as_the_machines_own_apt_follows_them() {
+    fn links_in_apts_configuration_are_followed() {
         let list = "deb mirror+file:/etc/apt/mirrors/linked.list trixie main\n";
         let folder = machine(&[("etc/apt/kept", list), ("srv/mirrors.list", "http://mirror.example/debian\n")]);
         let link = |to: &str, at: &str| {
@@ -370,7 +370,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_cannot_be_read_is_an_error_that_names_it() {
+    fn the_error_for_an_unreadable_file_names_it() {
         let release = crate::fixtures::release("13", "trixie");
         let list = "deb http://mirror.example/debian trixie main\n\
                     deb mirror+file:/etc/apt/mirrors/security.list trixie-security main\n";

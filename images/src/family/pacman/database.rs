@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn what_pacman_wants_is_found_in_its_database() {
+    fn the_packages_to_fetch_are_found_in_pacmans_database() {
         let dir = tempfile::tempdir().unwrap();
         let qemu = ("qemu", "1:10.1-1", "qemu-1:10.1-1-x86_64.pkg.tar.zst");
         std::fs::write(dir.path().join("core.db"), database(&[("bash", "5-1", "bash-5-1-any.pkg.tar.zst")])).unwrap();
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_leads_elsewhere_is_no_package() {
+    fn invalid_package_file_names_in_a_database_are_refused() {
         for file in ["../x.pkg.tar.zst", "a/x.pkg.tar.zst", "-x.pkg.tar.zst", "x y.pkg.tar.zst", "x"] {
             let read = of_database(unpacked(&database(&[("x", "1-1", file)])), "core");
             assert!(read.is_err(), "{file}");

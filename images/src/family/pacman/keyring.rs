@@ -205,7 +205,7 @@ mod tests {
 
     /// The output of gpg 2.2 of Debian 12.
     #[test]
-    fn only_a_good_signature_of_a_trusted_key_counts() {
+    fn only_a_good_signature_of_a_trusted_key_is_accepted() {
         let of =
             |trust: &str| format!("[GNUPG:] GOODSIG 2433 good\n[GNUPG:] VALIDSIG A595FFA1 2026-11-29 1 0\n{trust}\n");
         assert_eq!(judge(&of("[GNUPG:] TRUST_FULLY 0 pgp")), Ok(()));
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn main_keys_are_trusted_and_their_parts_are_not() {
+    fn primary_keys_are_trusted_and_subkeys_are_not() {
         let shown = "pub:-:2048:1:2433BBC9789B2666:1795934400:::-:::scSC::::::23::0:\nfpr:::::::::A595FFA188FAE07BD5DC310E2433BBC9789B2666:\n\
             uid:-::::1795934400::X::good <good@b.example>::::::::::0:\nsub:-:2048:1:X:1::::::e::::::23:\nfpr:::::::::0000FFA188FAE07BD5DC310E2433BBC9789B2666:\n";
         assert_eq!(trusted(shown), "A595FFA188FAE07BD5DC310E2433BBC9789B2666:4:\n");

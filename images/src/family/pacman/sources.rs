@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn repositories_are_read_from_the_base_and_those_of_the_record_are_beside_them() {
+    fn repositories_are_those_of_the_base_and_of_the_record() {
         assert_eq!(
             of(None, &["multilib", "core"]),
             [
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_base_a_mirror_has_the_distros_own() {
+    fn without_a_base_the_distros_default_repositories_are_used() {
         let release = crate::fixtures::release("rolling", "-");
         let found = repositories(None, Some("http://mirror.example/arch"), &release).unwrap();
         assert_eq!(found.iter().map(|one| one.id.as_str()).collect::<Vec<_>>(), OWN);

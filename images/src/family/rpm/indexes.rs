@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn the_versions_that_repositories_offer_are_those_of_packages() {
+    fn offered_versions_are_read_from_package_entries() {
         let dir = tempfile::tempdir().unwrap();
         let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
         gz.write_all(PRIMARY.as_bytes()).unwrap();

@@ -342,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_base_its_enabled_repositories_are_taken_as_data() {
+    fn enabled_repositories_of_a_base_are_read() {
         let sources = of(FEDORA, &[]).unwrap();
         assert_eq!(sources.ids(), ["fedora"]);
         let section = sources.repositories[0].section(Path::new("/tmp/dnf/keys"));
@@ -358,7 +358,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_record_names_is_enabled_and_must_be_there() {
+    fn repositories_of_the_record_are_enabled_and_must_exist() {
         let sources = of(FEDORA, &["crb"]).unwrap();
         assert_eq!(sources.ids(), ["fedora", "CRB"]);
         let section = sources.repositories[1].section(Path::new("/k"));
@@ -370,7 +370,7 @@ mod tests {
     }
 
     #[test]
-    fn zyppers_repositories_are_signed_and_have_a_path() {
+    fn zypper_repositories_check_index_signatures_and_use_their_path() {
         let dir = tempfile::tempdir().unwrap();
         for (path, text) in [
             (
@@ -396,7 +396,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_taken_without_a_key() {
+    fn repositories_without_a_key_are_refused() {
         let dir = base(FEDORA);
         std::fs::remove_dir_all(dir.path().join("etc/pki")).unwrap();
         let error = Sources::of_system(&Root::new(dir.path()).unwrap(), &DNF, &fedora(&[])).unwrap_err();
@@ -407,7 +407,7 @@ mod tests {
     }
 
     #[test]
-    fn variables_are_replaced_and_others_stay() {
+    fn known_variables_are_expanded_and_unknown_ones_are_left() {
         let variables = BTreeMap::from([("releasever".to_owned(), "9".to_owned())]);
         assert_eq!(expanded("a-$releasever-${releasever}x$other$", &variables), "a-9-9x$other$");
     }

@@ -197,7 +197,7 @@ mod tests {
     use model::database::Database;
 
     #[test]
-    fn credentials_are_for_their_repository_alone() {
+    fn credentials_are_written_only_for_their_repository() {
         let login = |url: &str| credentials::split(url).unwrap().1.unwrap();
         let kept = "[a]\nbaseurl=http://a.example/os\n\n[b]\nbaseurl=http://b.example/os\n";
         let text = with_logins(kept, &[login("http://me:pw@b.example/os")]).unwrap();
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn credentials_lie_in_a_folder_for_root_and_go_with_it() {
+    fn credentials_are_in_a_private_folder_that_is_removed() {
         use std::os::unix::fs::MetadataExt as _;
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir(dir.path().join(KEPT)).unwrap();
@@ -223,14 +223,14 @@ mod tests {
     }
 
     #[test]
-    fn a_release_is_called_by_its_number() {
+    fn the_release_version_is_a_number_even_for_rawhide() {
         let os = OsRelease::parse("VERSION_ID=45\n");
         let of = |version: &str| release_version(&crate::fixtures::release(version, "-"), &os);
         assert_eq!([of("9"), of("rawhide")], ["9", "45"]);
     }
 
     #[test]
-    fn modules_are_built_for_what_the_record_says() {
+    fn the_module_platform_of_the_record_is_configured() {
         let database = Database::embedded();
         let mut with_modules = 0;
         for record in database.records() {
