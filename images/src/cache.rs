@@ -152,7 +152,7 @@ impl Store {
     pub(crate) fn turn(&self, runner: &Runner<'_>, key: &str) -> Result<Turn, Failure> {
         let path = self.images.join(".locks").join(key);
         let mut file = trust::lock(&path).context("opening", &path)?;
-        let mut told = false;
+        let mut reported = false;
         loop {
             match file.try_lock() {
                 Ok(()) if is_still_at(&file, &path) => {
@@ -176,9 +176,9 @@ impl Store {
             if let Some(image) = self.find(key)? {
                 return Ok(Turn::Made(Box::new(image)));
             }
-            if !told {
+            if !reported {
                 runner.report(Phase::Wait, None);
-                told = true;
+                reported = true;
             }
             runner.check()?;
             std::thread::sleep(Duration::from_millis(100));

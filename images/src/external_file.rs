@@ -264,9 +264,9 @@ fn fetch(address: &str, to: &Path, limit: u64, cancel: &AtomicBool) -> Result<()
         return Ok(());
     }
     // A line or two: with its progress output off, curl prints nothing else.
-    let mut said = String::new();
-    let _ = child.stderr.take().map(|stderr| stderr.take(4096).read_to_string(&mut said));
-    Err(failed(said.trim().to_owned()))
+    let mut message = String::new();
+    let _ = child.stderr.take().map(|stderr| stderr.take(4096).read_to_string(&mut message));
+    Err(failed(message.trim().to_owned()))
 }
 
 /// Returns whether the file exceeds the limit: a server that never stops sending would fill the disk, and curl's own

@@ -105,8 +105,8 @@ pub(crate) trait PackageFamily: Sync {
     /// Returns the addresses, with their credentials, that must not leave this machine: those from the caller, from its
     /// settings, and of its proxies.
     fn secret_addresses(&self, options: &Options) -> Vec<String> {
-        let given = options.mirror.iter().chain(&options.security_mirror).cloned();
-        given.chain(self.addresses(&Root::default())).chain(credentials::proxies()).collect()
+        let mirrors = options.mirror.iter().chain(&options.security_mirror).cloned();
+        mirrors.chain(self.addresses(&Root::default())).chain(credentials::proxies()).collect()
     }
 
     /// Finds out how this machine reaches a release's archives, and tells the runner which addresses are secret.
@@ -222,7 +222,7 @@ pub(crate) fn is_left_out(name: &str) -> bool {
 }
 
 /// Returns the names of the packages to install for a release's image, sorted and checked.
-pub(crate) fn wanted(family: &dyn PackageFamily, release: &Release) -> Result<Vec<PackageName>, Failure> {
+pub(crate) fn requested_packages(family: &dyn PackageFamily, release: &Release) -> Result<Vec<PackageName>, Failure> {
     checked(family, &release.packages(), family.support_packages())
 }
 
@@ -245,7 +245,7 @@ pub(crate) fn checked(
 }
 
 /// Returns the path at which programs of this machine see an image's directory: without root there are no namespaces.
-fn seen(folder: &Path) -> PathBuf {
+fn sandbox_path(folder: &Path) -> PathBuf {
     if rustix::process::geteuid().is_root() { PathBuf::from("/tmp") } else { folder.to_owned() }
 }
 
@@ -256,7 +256,7 @@ fn of_machine(folder: &Path, network: Network, program: &str, home: &str) -> Res
         true => runner::of_machine(folder, network, program)?,
         false => runner::tied(program),
     };
-    let home = seen(folder).join(home);
+    let home = sandbox_path(folder).join(home);
     command.env("HOME", &home).env("TMPDIR", &home).env("LC_ALL", "C");
     Ok(command)
 }
@@ -404,7 +404,7 @@ mod tests {
         assert!("-oDPkg::Pre-Invoke::=reboot".parse::<PackageName>().is_err());
         let mut release = crate::fixtures::release("13", "trixie");
         release.vmms[0].packages.push("qemu-".parse().unwrap());
-        let refused = wanted(of(&release).unwrap(), &release).unwrap_err();
+        let refused = requested_packages(of(&release).unwrap(), &release).unwrap_err();
         assert!(matches!(refused.cause, ImageErrorKind::BadPackage { .. }));
     }
 }

@@ -68,8 +68,8 @@ fn unpacked(archive: &Path, folder: &Path, limits: PackedLimits) -> Result<(), F
         return Err(opened.refused("it is not compressed with zstd"));
     }
     // Highly compressed content is read no further than the limits could allow.
-    let most = limits.bytes.saturating_add((limits.files + 1).saturating_mul(BESIDES));
-    let entries = || Ok::<_, Failure>(tar::Archive::new(opened.content()?.take(most)));
+    let limit = limits.bytes.saturating_add((limits.files + 1).saturating_mul(BESIDES));
+    let entries = || Ok::<_, Failure>(tar::Archive::new(opened.content()?.take(limit)));
     unpack::check_metadata(entries()?, archive, &go_on)?;
     let seen = RefCell::new(BTreeSet::new());
     let accept = move |path: &Path, _: Option<&Path>, kind: EntryType| match kind {
@@ -78,12 +78,12 @@ fn unpacked(archive: &Path, folder: &Path, limits: PackedLimits) -> Result<(), F
         EntryType::Regular => Ok(()),
         _ => Err("it is not a regular file"),
     };
-    let left =
+    let unpack_limits =
         UnpackLimits { entries: limits.files, bytes: limits.bytes, reason: "the archive's content is too large" };
     let mut tar = entries()?;
     tar.set_preserve_permissions(false);
     tar.set_preserve_mtime(false);
-    unpack::unpack(tar, archive, folder, &left, &accept, &go_on)
+    unpack::unpack(tar, archive, folder, &unpack_limits, &accept, &go_on)
 }
 
 /// Returns whether a name is that of a file below a directory, in characters that no shell, page or terminal
@@ -108,7 +108,7 @@ pub fn is_plain_file(name: &str) -> bool {
 /// If a file cannot be read, or a limit is exceeded.
 pub fn files(folder: &Path, limits: PackedLimits) -> io::Result<BTreeMap<String, Vec<u8>>> {
     let mut all = BTreeMap::new();
-    let (mut left, mut folders) = (limits.bytes, vec![PathBuf::new()]);
+    let (mut remaining, mut folders) = (limits.bytes, vec![PathBuf::new()]);
     while let Some(below) = folders.pop() {
         for entry in std::fs::read_dir(folder.join(&below))? {
             let entry = entry?;
@@ -119,9 +119,9 @@ pub fn files(folder: &Path, limits: PackedLimits) -> io::Result<BTreeMap<String,
                 let name = path.to_str().filter(|name| is_plain(name)).map(str::to_owned);
                 let name = name.ok_or_else(|| io::Error::other(format!("{path:?} is not a plain file name")))?;
                 let mut bytes = Vec::new();
-                File::open(entry.path())?.take(left.saturating_add(1)).read_to_end(&mut bytes)?;
-                let rest = left.checked_sub(bytes.len() as u64).filter(|_| (all.len() as u64) < limits.files);
-                left = rest.ok_or_else(|| io::Error::other("there is too much to pack"))?;
+                File::open(entry.path())?.take(remaining.saturating_add(1)).read_to_end(&mut bytes)?;
+                let rest = remaining.checked_sub(bytes.len() as u64).filter(|_| (all.len() as u64) < limits.files);
+                remaining = rest.ok_or_else(|| io::Error::other("there is too much to pack"))?;
                 all.insert(name, bytes);
             }
         }
@@ -151,11 +151,11 @@ mod tests {
         let (file, folder) = (dir.path().join("bundle"), dir.path().join("folder"));
         std::fs::write(&file, archive).unwrap();
         std::fs::create_dir(&folder).unwrap();
-        let done = unpack(&file, &folder, LIMITS).map_err(|e| e.to_string());
+        let result = unpack(&file, &folder, LIMITS).map_err(|e| e.to_string());
         let outside = std::fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap());
         let mut outside: Vec<String> = outside.collect();
         outside.sort();
-        (done.map(|()| files(&folder, LIMITS).unwrap()), outside)
+        (result.map(|()| files(&folder, LIMITS).unwrap()), outside)
     }
 
     /// Builds an archive of one entry without any check of its name.
@@ -228,7 +228,7 @@ mod tests {
             match done {
                 // An archive of zeros only has no files.
                 Ok(files) => assert!(why.is_empty() && files.is_empty(), "{what}"),
-                Err(said) => assert!(!why.is_empty() && said.contains(why), "{what}: {said}"),
+                Err(error) => assert!(!why.is_empty() && error.contains(why), "{what}: {error}"),
             }
         }
         let dir = tempfile::tempdir().unwrap();

@@ -174,14 +174,14 @@ impl Runner<'_> {
     }
 
     fn keep_lines(&self, phase: Phase, reader: impl Read) -> VecDeque<String> {
-        let mut kept = VecDeque::new();
+        let mut last_lines = VecDeque::new();
         let mut reader = BufReader::new(reader);
         let mut line = Vec::new();
         let mut last = Instant::now() - Duration::from_secs(1);
         loop {
             line.clear();
             match (&mut reader).take(LINE as u64).read_until(b'\n', &mut line) {
-                Ok(0) | Err(_) => return kept,
+                Ok(0) | Err(_) => return last_lines,
                 Ok(_) => {}
             }
             let text: String = String::from_utf8_lossy(&line)
@@ -196,9 +196,9 @@ impl Runner<'_> {
                 self.report(phase, Some(&text));
                 last = Instant::now();
             }
-            kept.push_back(text);
-            if kept.len() > KEPT {
-                kept.pop_front();
+            last_lines.push_back(text);
+            if last_lines.len() > KEPT {
+                last_lines.pop_front();
             }
         }
     }

@@ -129,7 +129,7 @@ pub(crate) fn unpack<R: Read>(
     each(tar, archive, &mut { *limits }, judge, go_on, |entry| put(entry, folder, "its path leads out of the folder"))
 }
 
-/// Calls `put` for each entry of an archive, and subtracts it from the limits in `left`.
+/// Calls `put` for each entry of an archive, and subtracts it from the limits in `remaining`.
 ///
 /// Directories come last, the deepest first, so that their modes and times do not interfere with their content.
 ///
@@ -138,7 +138,7 @@ pub(crate) fn unpack<R: Read>(
 pub(crate) fn each<R: Read>(
     mut tar: tar::Archive<R>,
     archive: &Path,
-    left: &mut UnpackLimits,
+    remaining: &mut UnpackLimits,
     judge: &Judge,
     go_on: &dyn Fn() -> Result<(), Failure>,
     mut put: impl FnMut(&mut tar::Entry<'_, R>) -> Result<(), Failure>,
@@ -147,9 +147,9 @@ pub(crate) fn each<R: Read>(
     for entry in tar.entries().context("reading", archive)? {
         let mut entry = entry.context("reading", archive)?;
         go_on()?;
-        match (left.entries.checked_sub(1), left.bytes.checked_sub(entry.size())) {
-            (Some(entries), Some(bytes)) => *left = UnpackLimits { entries, bytes, ..*left },
-            _ => return Err(refused(&entry.path_bytes(), left.reason)),
+        match (remaining.entries.checked_sub(1), remaining.bytes.checked_sub(entry.size())) {
+            (Some(entries), Some(bytes)) => *remaining = UnpackLimits { entries, bytes, ..*remaining },
+            _ => return Err(refused(&entry.path_bytes(), remaining.reason)),
         }
         let judged = {
             let path = entry.path().context("reading", archive)?;

@@ -239,17 +239,17 @@ mod tests {
 
     #[test]
     fn debug_symbols_of_every_family_are_left_out() {
-        let wanted = ["qemu-kvm-9.0-1.x86_64.rpm", "qemu-9.0-1-x86_64.pkg.tar.zst", "qemu-9.0-r1.apk"];
-        let left = [
+        let expected = ["qemu-kvm-9.0-1.x86_64.rpm", "qemu-9.0-1-x86_64.pkg.tar.zst", "qemu-9.0-r1.apk"];
+        let skipped = [
             "qemu-kvm-debuginfo-9.0-1.x86_64.rpm",
             "qemu-9.0-1.src.rpm",
             "qemu-debug-9.0-1-x86_64.pkg.tar.zst",
             "qemu-dbg-9.0-r1.apk",
             "qemu-system-x86-dbgsym_9.0_amd64.ddeb",
         ];
-        let dir = folder(&[&wanted[..], &left[..]].concat());
-        let all: Vec<PathBuf> = wanted.iter().chain(&left).map(|name| dir.path().join(name)).collect();
-        assert_eq!(names(&packages(&all).unwrap()), wanted);
+        let dir = folder(&[&expected[..], &skipped[..]].concat());
+        let all: Vec<PathBuf> = expected.iter().chain(&skipped).map(|name| dir.path().join(name)).collect();
+        assert_eq!(names(&packages(&all).unwrap()), expected);
         assert!(packages(&[dir.path().join("none.deb")]).is_err());
     }
 }

@@ -130,12 +130,12 @@ fn fifo(path: &Path) {
 /// Returns the error of opening a directory; the timeout reports a read that blocks on a FIFO instead of blocking the
 /// tests.
 fn refusal(folder: &Path) -> String {
-    let (tell, told) = std::sync::mpsc::channel();
+    let (sender, receiver) = std::sync::mpsc::channel();
     let path = folder.to_owned();
     std::thread::spawn(move || {
-        tell.send(open(&path, Path::new("/nonexistent")).map(|_| ()).map_err(|e| e.to_string()))
+        sender.send(open(&path, Path::new("/nonexistent")).map(|_| ()).map_err(|e| e.to_string()))
     });
-    told.recv_timeout(std::time::Duration::from_secs(20)).expect("a FIFO is waited for").unwrap_err()
+    receiver.recv_timeout(std::time::Duration::from_secs(20)).expect("a FIFO is waited for").unwrap_err()
 }
 
 #[test]

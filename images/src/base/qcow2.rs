@@ -132,8 +132,8 @@ pub fn open(path: &Path) -> Result<File, Qcow2Error> {
         return Err(Qcow2Error::Other { path: path.to_owned(), begins: begins(&header) });
     }
     let length = file.metadata().map_err(failed)?.len();
-    let whole = Header::read(&header).and_then(|header| header.whole(&file, length));
-    whole.map_err(|what| Qcow2Error::Refused { path: path.to_owned(), what })?;
+    let checked = Header::read(&header).and_then(|header| header.check_complete(&file, length));
+    checked.map_err(|what| Qcow2Error::Refused { path: path.to_owned(), what })?;
     Ok(file)
 }
 
@@ -231,7 +231,7 @@ impl Header {
     }
 
     /// Checks that all data that the tables point to is within the file.
-    fn whole(&self, file: &File, length: u64) -> Result<(), Qcow2Flaw> {
+    fn check_complete(&self, file: &File, length: u64) -> Result<(), Qcow2Flaw> {
         let within = |from: u64, bytes: u64| match from.checked_add(bytes).is_some_and(|end| end <= length) {
             true => Ok(()),
             false => Err(Qcow2Flaw::CutShort { length, from }),

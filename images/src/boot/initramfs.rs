@@ -105,12 +105,12 @@ pub(crate) fn layer(
 struct Writer<'a> {
     out: &'a mut dyn Write,
     next: u32,
-    taken: BTreeSet<String>,
+    written: BTreeSet<String>,
 }
 
 impl<'a> Writer<'a> {
     fn new(out: &'a mut dyn Write) -> Writer<'a> {
-        Writer { out, next: 1, taken: BTreeSet::new() }
+        Writer { out, next: 1, written: BTreeSet::new() }
     }
 
     fn skeleton(&mut self) -> Result<(), Failure> {
@@ -153,11 +153,11 @@ impl<'a> Writer<'a> {
             }
             for depth in 1..parts.len() {
                 let folder = parts[..depth].join("/");
-                if !self.taken.contains(&folder) {
+                if !self.written.contains(&folder) {
                     self.entry(&folder, FOLDER | 0o755, None, &[])?;
                 }
             }
-            if self.taken.contains(path) {
+            if self.written.contains(path) {
                 return Err(refuse("exists already").into());
             }
             self.entry(path, FILE | (file.mode & 0o7777), None, &file.content)?;
@@ -187,7 +187,7 @@ impl<'a> Writer<'a> {
         writer.write_all(content).map_err(io_failure)?;
         writer.finish().map_err(io_failure)?;
         self.next += 1;
-        self.taken.insert(name.to_owned());
+        self.written.insert(name.to_owned());
         Ok(())
     }
 }

@@ -70,31 +70,31 @@ impl Initrd {
 
     /// Resolves the links in a path; `None` if they lead to nothing.
     pub fn resolve(&self, path: &str) -> Option<String> {
-        let mut left: Vec<String> = words(path).rev().map(str::to_owned).collect();
-        let mut done: Vec<String> = Vec::new();
+        let mut remaining: Vec<String> = words(path).rev().map(str::to_owned).collect();
+        let mut resolved: Vec<String> = Vec::new();
         let mut links = 0;
-        while let Some(word) = left.pop() {
+        while let Some(word) = remaining.pop() {
             if word == ".." {
-                done.pop();
+                resolved.pop();
                 continue;
             }
-            done.push(word);
-            let here = done.join("/");
+            resolved.push(word);
+            let here = resolved.join("/");
             match self.nodes.get(&here) {
                 Some(node) if node.mode & KIND == LINK => {
                     links += 1;
                     let target = std::str::from_utf8(self.content(*node)).ok().filter(|_| links <= LINKS)?;
-                    done.pop();
+                    resolved.pop();
                     if target.starts_with('/') {
-                        done.clear();
+                        resolved.clear();
                     }
-                    left.extend(words(target.trim_end_matches('\0')).rev().map(str::to_owned));
+                    remaining.extend(words(target.trim_end_matches('\0')).rev().map(str::to_owned));
                 }
                 Some(_) => {}
                 None => return None,
             }
         }
-        Some(done.join("/"))
+        Some(resolved.join("/"))
     }
 
     fn content(&self, node: Node) -> &[u8] {

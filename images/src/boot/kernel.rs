@@ -84,13 +84,13 @@ pub(crate) fn files(tree: &Path, release: &Release) -> Result<KernelFiles, Failu
     let Some(modules) = found.modules else { return Err(missing()) };
     // The version from the modules' directory, because a file in /boot may be named after the flavour only.
     let version = modules.file_name().and_then(|name| name.to_str()).ok_or_else(missing)?.to_owned();
-    let at = |path: &Path| root.resolve(path).map_err(|e| unreadable(e.into()));
+    let resolved = |path: &Path| root.resolve(path).map_err(|e| unreadable(e.into()));
     let configs = [format!("/boot/config-{version}"), format!("{}/config", modules.display())];
     let config = root.first_file(configs.iter().map(Path::new)).map_err(|e| unreadable(e.into()))?;
     Ok(KernelFiles {
-        vmlinuz: at(&found.path)?,
-        modules_dir: at(&modules)?,
-        config: config.map(at).transpose()?,
+        vmlinuz: resolved(&found.path)?,
+        modules_dir: resolved(&modules)?,
+        config: config.map(resolved).transpose()?,
         release: version,
     })
 }
@@ -191,17 +191,17 @@ mod tests {
         std::fs::write(&place, "kernel").unwrap();
         let found = find(&tree, &release("13", "trixie")).unwrap();
         // Opening a FIFO would block forever.
-        let said = || {
-            let (tell, told) = std::sync::mpsc::channel();
+        let read_kernel = || {
+            let (sender, receiver) = std::sync::mpsc::channel();
             let (tree, found) = (tree.clone(), found.clone());
-            std::thread::spawn(move || tell.send(read(&tree, &found).map_err(|e| e.cause.to_string())));
-            told.recv_timeout(std::time::Duration::from_secs(60)).expect("reading the kernel does not end")
+            std::thread::spawn(move || sender.send(read(&tree, &found).map_err(|e| e.cause.to_string())));
+            receiver.recv_timeout(std::time::Duration::from_secs(60)).expect("reading the kernel does not end")
         };
-        assert_eq!(said(), Ok(b"kernel".to_vec()));
+        assert_eq!(read_kernel(), Ok(b"kernel".to_vec()));
         let exchange = |make: &dyn Fn()| {
             std::fs::remove_file(&place).unwrap();
             make();
-            said().unwrap_err()
+            read_kernel().unwrap_err()
         };
         let link = exchange(&|| symlink(&secret, &place).unwrap());
         assert_eq!(link, "/boot/vmlinuz-1-amd64 was not found in the tree");

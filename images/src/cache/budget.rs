@@ -160,7 +160,7 @@ mod tests {
     }
 
     fn keys(done: &TrimReport) -> Vec<&str> {
-        done.removed.iter().map(|gone| gone.key.as_str()).collect()
+        done.removed.iter().map(|image| image.key.as_str()).collect()
     }
 
     #[test]
@@ -192,14 +192,14 @@ mod tests {
         drop(hold);
         // A process that another test forks keeps a copy of the lock until it calls exec.
         let until = std::time::Instant::now() + Duration::from_secs(20);
-        let gone = loop {
+        let trimmed = loop {
             let done = trim(cache.path(), 0).unwrap();
             if !done.removed.is_empty() || std::time::Instant::now() > until {
                 break done;
             }
             std::thread::sleep(Duration::from_millis(20));
         };
-        assert_eq!(keys(&gone), ["old"]);
+        assert_eq!(keys(&trimmed), ["old"]);
         assert!(old.hold().unwrap_err().to_string().contains("removed"), "a hold of an image that is gone");
     }
 

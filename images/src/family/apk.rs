@@ -164,9 +164,9 @@ impl Repositories<'_> {
     /// Fetches a repository's index; the apk that reads the index checks its signature.
     fn index(&self, runner: &Runner<'_>, folder: &Path, id: &str, address: &str) -> Result<Index, Failure> {
         let name = format!("{KEPT}/{id}.tar.gz");
-        let wanted =
+        let request =
             DownloadRequest { address: format!("{address}/{}/{INDEX}", self.release.arch.name()), name: name.clone() };
-        let fetched = download::fetch(runner, Phase::Resolve, folder, &[wanted], &self.options.logins);
+        let fetched = download::fetch(runner, Phase::Resolve, folder, &[request], &self.options.logins);
         fetched.map_err(|failure| super::of_index(failure, id))?;
         let sha256 = digest::of_file(&folder.join(name))?;
         Ok(Index { suite: id.to_owned(), security: false, sha256, date: None, valid_until: None })

@@ -163,11 +163,11 @@ impl Repositories<'_> {
     /// Fetches a repository's database, and its signature if there is one: Arch signs only packages.
     fn database(&self, runner: &Runner<'_>, folder: &Path, repository: &Repository) -> Result<Index, Failure> {
         let database = format!("{}.db", repository.id);
-        let wanted = |name: &str| DownloadRequest {
+        let request = |name: &str| DownloadRequest {
             address: format!("{}/{name}", repository.address),
             name: format!("{SYNC}/{name}"),
         };
-        let fetch = |name: &str| download::fetch(runner, Phase::Resolve, folder, &[wanted(name)], &self.options.logins);
+        let fetch = |name: &str| download::fetch(runner, Phase::Resolve, folder, &[request(name)], &self.options.logins);
         fetch(&database).map_err(|failure| super::of_index(failure, &repository.id))?;
         let signature = format!("{database}.sig");
         match fetch(&signature) {

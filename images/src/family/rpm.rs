@@ -217,8 +217,8 @@ impl PackageFamily for Rpm {
         image_folder: &Path,
         packages: &[Package],
     ) -> Result<Vec<PackageOrigin>, Failure> {
-        let wanted: BTreeSet<&str> = packages.iter().map(|package| package.name.as_str()).collect();
-        let all = indexes::offered(&image_folder.join(workspace::CACHE), &wanted)?;
+        let names: BTreeSet<&str> = packages.iter().map(|package| package.name.as_str()).collect();
+        let all = indexes::offered(&image_folder.join(workspace::CACHE), &names)?;
         Ok(super::offered::origins(packages, &all))
     }
 

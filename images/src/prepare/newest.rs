@@ -49,9 +49,9 @@ fn offered(job: &mut Job<'_>, names: &BTreeSet<&str>) -> Result<Vec<Offered>, Fa
             archives
         }
         false => {
-            let wanted = family::wanted(job.family, job.release)?;
+            let requested = family::requested_packages(job.family, job.release)?;
             let keys = digests(&job.options.keys)?;
-            let request = request(job.release, &wanted, job.options.base.as_deref(), &keys);
+            let request = request(job.release, &requested, job.options.base.as_deref(), &keys);
             resolve(job, &request, &scratch.dir)?.archives
         }
     };

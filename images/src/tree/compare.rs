@@ -23,7 +23,7 @@ const LARGEST: u64 = 4 << 30;
 pub(crate) fn link_unchanged(base: &Path, tree: &Path) -> io::Result<usize> {
     let mut linked = 0;
     walk(tree, &mut |folder, entries| {
-        let theirs = base.join(folder);
+        let base_folder = base.join(folder);
         if !is_folder(base, folder) {
             return Ok(());
         }
@@ -31,8 +31,8 @@ pub(crate) fn link_unchanged(base: &Path, tree: &Path) -> io::Result<usize> {
         let before = linked;
         let compared = |meta: &Metadata| meta.is_file() && meta.nlink() == 1 && meta.len() <= LARGEST;
         for (name, meta) in entries.iter().filter(|(_, meta)| compared(meta)) {
-            let (mine, other) = (tree.join(folder).join(name), theirs.join(name));
-            if std::fs::symlink_metadata(&other).is_ok_and(|seen| is_alike(&seen, meta))
+            let (mine, other) = (tree.join(folder).join(name), base_folder.join(name));
+            if std::fs::symlink_metadata(&other).is_ok_and(|in_base| is_alike(&in_base, meta))
                 && attributes::of(&mine)? == attributes::of(&other)?
                 && same_content(&mine, &other)?
             {
@@ -60,13 +60,13 @@ pub(crate) fn changed(base: &Path, tree: &Path) -> io::Result<Option<BTreeSet<Pa
     walk(tree, &mut |folder, entries| {
         for (name, meta) in entries {
             let path = folder.join(name);
-            let seen = match is_folder(base, folder) {
+            let in_base = match is_folder(base, folder) {
                 true => std::fs::symlink_metadata(base.join(&path)),
                 false => Err(io::ErrorKind::NotFound.into()),
             };
-            let same = match seen {
-                Ok(seen) if (seen.dev(), seen.ino()) == (meta.dev(), meta.ino()) => true,
-                Ok(seen) => is_the_same(&seen, meta, &base.join(&path), &tree.join(&path))?,
+            let same = match in_base {
+                Ok(in_base) if (in_base.dev(), in_base.ino()) == (meta.dev(), meta.ino()) => true,
+                Ok(in_base) => is_the_same(&in_base, meta, &base.join(&path), &tree.join(&path))?,
                 Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => false,
                 Err(e) => return Err(e),
             };
@@ -79,8 +79,8 @@ pub(crate) fn changed(base: &Path, tree: &Path) -> io::Result<Option<BTreeSet<Pa
     let mut whole = true;
     walk(base, &mut |folder, entries| {
         for (name, meta) in entries {
-            let there = std::fs::symlink_metadata(tree.join(folder).join(name));
-            whole &= is_folder(tree, folder) && there.is_ok_and(|there| there.file_type() == meta.file_type());
+            let in_tree = std::fs::symlink_metadata(tree.join(folder).join(name));
+            whole &= is_folder(tree, folder) && in_tree.is_ok_and(|in_tree| in_tree.file_type() == meta.file_type());
         }
         Ok(())
     })?;
@@ -94,8 +94,8 @@ fn is_folder(tree: &Path, path: &Path) -> bool {
     path.ancestors().filter(|p| !p.as_os_str().is_empty()).all(real)
 }
 
-fn is_the_same(seen: &Metadata, meta: &Metadata, base: &Path, tree: &Path) -> io::Result<bool> {
-    if !is_alike(seen, meta) || attributes::of(base)? != attributes::of(tree)? {
+fn is_the_same(in_base: &Metadata, meta: &Metadata, base: &Path, tree: &Path) -> io::Result<bool> {
+    if !is_alike(in_base, meta) || attributes::of(base)? != attributes::of(tree)? {
         return Ok(false);
     }
     if meta.is_symlink() {
@@ -146,10 +146,10 @@ fn same_content(a: &Path, b: &Path) -> io::Result<bool> {
 }
 
 fn keep_times(folder: &Path, meta: &Metadata) -> io::Result<()> {
-    let at = |seconds, nanoseconds| rustix::fs::Timespec { tv_sec: seconds, tv_nsec: nanoseconds };
+    let timespec = |seconds, nanoseconds| rustix::fs::Timespec { tv_sec: seconds, tv_nsec: nanoseconds };
     let times = rustix::fs::Timestamps {
-        last_access: at(meta.atime(), meta.atime_nsec()),
-        last_modification: at(meta.mtime(), meta.mtime_nsec()),
+        last_access: timespec(meta.atime(), meta.atime_nsec()),
+        last_modification: timespec(meta.mtime(), meta.mtime_nsec()),
     };
     Ok(rustix::fs::utimensat(rustix::fs::CWD, folder, &times, rustix::fs::AtFlags::empty())?)
 }

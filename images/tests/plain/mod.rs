@@ -34,7 +34,7 @@ const EXCLUDED: &[(&str, &str)] = &[
 
 /// Makes the tree with mmdebstrap in one go, which runs the packages' scripts in chroot(2).
 pub(crate) fn make(tree: &Path, sources: &str, packages: &[PackageName]) {
-    let made = Command::new("unshare")
+    let status = Command::new("unshare")
         .args(["--mount", "--propagation", "private", "mmdebstrap", "--mode=root", "--variant=minbase"])
         .args(["--format=directory", "--quiet", "--aptopt=Acquire::Check-Valid-Until \"false\""])
         .args(["--dpkgopt=force-unsafe-io", "--skip=cleanup/apt,cleanup/reproducible"])
@@ -46,9 +46,9 @@ pub(crate) fn make(tree: &Path, sources: &str, packages: &[PackageName]) {
         .stdin(Stdio::null())
         .status()
         .unwrap();
-    assert!(made.success());
-    for ours in ["etc/apt/apt.conf.d/99mmdebstrap", "etc/dpkg/dpkg.cfg.d/99mmdebstrap"] {
-        let _ = std::fs::remove_file(tree.join(ours));
+    assert!(status.success());
+    for file in ["etc/apt/apt.conf.d/99mmdebstrap", "etc/dpkg/dpkg.cfg.d/99mmdebstrap"] {
+        let _ = std::fs::remove_file(tree.join(file));
     }
 }
 

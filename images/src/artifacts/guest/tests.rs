@@ -47,7 +47,7 @@ fn agent_of(entries: &[Made<'_>]) -> Result<Agent, ArtifactsError> {
 }
 
 fn opened(path: &str, content: &[u8]) -> OpenedFile {
-    OpenedFile::made(Path::new(path), content).unwrap()
+    OpenedFile::from_bytes(Path::new(path), content).unwrap()
 }
 
 fn path(agent: &Agent) -> &str {
@@ -100,9 +100,9 @@ fn a_dynamic_agent_keeps_every_file_of_katas_initrd() {
     let Agent::InInitrd { initrd, .. } = &agent else { panic!("{}", path(&agent)) };
     let below = read(initrd.content().unwrap()).unwrap();
     let all = read(bytes_of(guest_initrd(b"ours", &found, &agent).unwrap())).unwrap();
-    for theirs in below.paths().filter(|path| *path != "init") {
-        assert_eq!(all.file(theirs), below.file(theirs), "{theirs}");
-        assert_eq!(all.resolve(theirs), below.resolve(theirs), "{theirs}");
+    for path in below.paths().filter(|path| *path != "init") {
+        assert_eq!(all.file(path), below.file(path), "{path}");
+        assert_eq!(all.resolve(path), below.resolve(path), "{path}");
     }
     assert_eq!(all.file("init").unwrap().0, b"ours");
     assert_eq!(all.file("kata-qualify/next").unwrap().0, b"/sbin/init");
@@ -134,15 +134,15 @@ fn only_init_is_replaced() {
     let dir = modules::tests::tree();
     let found = modules::resolve(dir.path(), Path::new("/"), &["virtiofs".to_owned()]).unwrap();
     let below = merged_usr();
-    let theirs: Vec<String> = read(below.clone()).unwrap().paths().map(str::to_owned).collect();
+    let old_paths: Vec<String> = read(below.clone()).unwrap().paths().map(str::to_owned).collect();
     let mut layer = Vec::new();
     initramfs::layer(b"#!ours", &found, FOLDER, &[("next", b"/sbin/init")], &mut layer).unwrap();
     let layer = read(layer).unwrap();
-    let ours: Vec<&str> = layer.paths().collect();
-    let shared: Vec<&&str> = ours.iter().filter(|path| theirs.iter().any(|theirs| theirs == *path)).collect();
+    let added: Vec<&str> = layer.paths().collect();
+    let shared: Vec<&&str> = added.iter().filter(|path| old_paths.iter().any(|old| old == *path)).collect();
     assert_eq!(shared, [&"init"]);
-    assert!(ours.iter().all(|path| *path == "init" || path.split('/').next() == Some(FOLDER)), "{ours:?}");
-    assert!(ours.contains(&"kata-qualify/modules/03-virtiofs.ko"), "{ours:?}");
+    assert!(added.iter().all(|path| *path == "init" || path.split('/').next() == Some(FOLDER)), "{added:?}");
+    assert!(added.contains(&"kata-qualify/modules/03-virtiofs.ko"), "{added:?}");
 }
 
 #[test]

@@ -152,7 +152,7 @@ fn oci_layouts_and_docker_save_archives_give_the_same_tree() {
     let [below, above] = two_layers();
     let layout = Made::new();
     let zstd = zstd::encode_all(above.as_slice(), 1).unwrap();
-    let wanted = layout.image(
+    let image = layout.image(
         "amd64",
         &[
             ("application/vnd.oci.image.layer.v1.tar+gzip", gzip(&below).as_slice(), below.as_slice()),
@@ -164,7 +164,7 @@ fn oci_layouts_and_docker_save_archives_give_the_same_tree() {
     other["platform"] = json!({"os": "linux", "architecture": "arm64", "variant": "v8"});
     let mut attestation = layout.plain("amd64");
     attestation["platform"] = json!({"os": "unknown", "architecture": "unknown"});
-    let inner = layout.document(INDEX, &json!({"manifests": [other, attestation, wanted]}));
+    let inner = layout.document(INDEX, &json!({"manifests": [other, attestation, image]}));
     layout.index(&[inner]);
     let saved = Made::new();
     saved.saved();
@@ -223,8 +223,8 @@ fn damaged_or_missing_blobs_are_refused() {
     }
     // The unpacked layer has a digest of its own.
     let made = Made::new();
-    let (told, stored) = (layer(&[("a", "1")]), layer(&[("a", "2")]));
-    made.index(&[made.image("amd64", &[(LAYER, &stored, &told)])]);
+    let (unpacked, stored) = (layer(&[("a", "1")]), layer(&[("a", "2")]));
+    made.index(&[made.image("amd64", &[(LAYER, &stored, &unpacked)])]);
     assert!(made.refused().contains("it was changed or damaged"));
     let made = Made::new();
     made.saved();
@@ -267,18 +267,18 @@ fn exactly_one_image_for_the_architecture_is_required() {
 #[test]
 fn unknown_media_types_and_external_layers_are_refused() {
     let bytes = layer(&[("a", "")]);
-    let of = |media_type: &str| {
+    let refusal = |media_type: &str| {
         let made = Made::new();
         made.index(&[made.image("amd64", &[(media_type, &bytes, &bytes)])]);
         made.refused()
     };
-    let unknown = of("application/vnd.oci.image.layer.v1.squashfs");
+    let unknown = refusal("application/vnd.oci.image.layer.v1.squashfs");
     assert!(unknown.contains("unknown media type `application/vnd.oci.image.layer.v1.squashfs`"), "{unknown}");
     for foreign in [
         "application/vnd.oci.image.layer.nondistributable.v1.tar",
         "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip",
     ] {
-        let why = of(foreign);
+        let why = refusal(foreign);
         assert!(why.contains("is not included"), "{why}");
     }
     let made = Made::new();
@@ -304,7 +304,7 @@ fn path_escapes_duplicates_and_fifos_in_archives_are_refused() {
     let made = Made::new();
     made.index(&[made.plain("amd64")]);
     let dir = tempfile::tempdir().unwrap();
-    let with = |kind: tar::EntryType, name: &str| {
+    let with_member = |kind: tar::EntryType, name: &str| {
         let mut bytes = made.archive();
         // Without the archive's end blocks.
         bytes.truncate(bytes.len() - 1024);
@@ -320,14 +320,14 @@ fn path_escapes_duplicates_and_fifos_in_archives_are_refused() {
         std::fs::write(&path, bytes).unwrap();
         tree_of(path.to_str().unwrap()).map(drop)
     };
-    assert_eq!(with(tar::EntryType::Regular, "other"), Ok(()));
+    assert_eq!(with_member(tar::EntryType::Regular, "other"), Ok(()));
     for (kind, name, expected) in [
         (tar::EntryType::Regular, "../escaped", "its path leads out of the folder"),
         (tar::EntryType::Regular, "index.json", "the archive contains it twice"),
         (tar::EntryType::Regular, "././index.json", "the archive contains it twice"),
         (tar::EntryType::Fifo, "fifo", "it is not a file"),
     ] {
-        let why = with(kind, name).unwrap_err();
+        let why = with_member(kind, name).unwrap_err();
         assert!(why.contains(expected), "{name}: {why}");
     }
 }

@@ -67,9 +67,9 @@ fn unreadable_images_are_removed_like_any_other() {
     damaged(&store, precious.path());
     let done = trim(cache.path(), 0).unwrap();
     assert!(done.bytes == 0 && done.leftovers.is_empty(), "{done:?}");
-    let gone = |key: String| done.removed.iter().any(|gone| gone.key == key && gone.release.is_none());
+    let is_removed = |key: String| done.removed.iter().any(|image| image.key == key && image.release.is_none());
     // A directory with a file in it takes space on every filesystem.
-    assert!(('1'..='5').map(key).all(gone), "{:?}", done.removed);
+    assert!(('1'..='5').map(key).all(is_removed), "{:?}", done.removed);
     assert!(precious.path().join("data").exists(), "a link was followed");
 }
 
@@ -140,20 +140,20 @@ fn entries_with_unusable_locks_are_left_and_reported() {
     std::fs::write(tmp.join("z"), "").unwrap();
     let swept = sweep(cache.path()).unwrap();
     assert_eq!(swept.removed, 2, "neither the file nor the link has a maker");
-    let told: Vec<String> = swept.leftovers.iter().map(ToString::to_string).collect();
+    let messages: Vec<String> = swept.leftovers.iter().map(ToString::to_string).collect();
     let expected =
         format!("{}: cannot find out from its lock whether it is in use: {}", tmp.join("x").display(), tmp.display());
-    assert!(told.len() == 2 && told[0].starts_with(&expected) && told[0].contains("is a link"), "{told:?}");
+    assert!(messages.len() == 2 && messages[0].starts_with(&expected) && messages[0].contains("is a link"), "{messages:?}");
     assert_eq!(swept.leftovers[1].path, locks.join(key('3')));
     let lock = locks.join(key('3')).display().to_string();
     assert_eq!(
-        told[1],
+        messages[1],
         format!("{lock}: is a link: expected a folder or file that belongs to you and that nobody else may write to")
     );
     let done = clean(cache.path(), &CleanScope::All).unwrap();
     assert_eq!(done.removed, [key('2')]);
-    let left: Vec<PathBuf> = done.leftovers.iter().map(|leftover| leftover.path.clone()).collect();
-    assert_eq!(left, [store.images.join(key('1')), locks.join(key('3'))]);
+    let paths: Vec<PathBuf> = done.leftovers.iter().map(|leftover| leftover.path.clone()).collect();
+    assert_eq!(paths, [store.images.join(key('1')), locks.join(key('3'))]);
     assert!(precious.path().join("data").exists(), "a link was followed");
 }
 

@@ -85,9 +85,9 @@ fn copy_local(path: &Path, to: &Path) -> Result<String, Failure> {
 pub(crate) fn write_sources(release: &Release, mirrors: &Mirrors, image: &Path, tree: &Path) -> Result<(), Failure> {
     let mut text = mirrors.sources(release).join("\n");
     text.push('\n');
-    let kept = image.join(fetch::SOURCES);
-    folder::make(kept.parent().unwrap_or(image))?;
-    std::fs::write(&kept, &text).context("writing", &kept)?;
+    let path = image.join(fetch::SOURCES);
+    folder::make(path.parent().unwrap_or(image))?;
+    std::fs::write(&path, &text).context("writing", &path)?;
     if !tree.exists() {
         return Ok(());
     }
@@ -111,11 +111,11 @@ mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt;
 
-    /// Installs with an `apt-get` in the tree that runs `asked` for `--print-uris`, and `installing` for the
+    /// Installs with an `apt-get` in the tree that runs `print_uris` for `--print-uris`, and `installing` for the
     /// installation.
-    fn installed(asked: &str, installing: &str) -> Result<(), Failure> {
+    fn installed(print_uris: &str, installing: &str) -> Result<(), Failure> {
         let script = format!(
-            "#!/bin/sh\nset -e\ncd /var/cache/apt/archives\ncase \"$*\" in *--print-uris*) {asked};; *) {installing};; esac\n"
+            "#!/bin/sh\nset -e\ncd /var/cache/apt/archives\ncase \"$*\" in *--print-uris*) {print_uris};; *) {installing};; esac\n"
         );
         let tree = crate::fixtures::tree_with(&[("usr/bin/apt-get", script.as_str())]);
         let image = tempfile::tempdir().unwrap();
@@ -124,9 +124,9 @@ mod tests {
         std::fs::write(image.path().join(fetch::SOURCES), "deb http://mirror.example/debian trixie main\n").unwrap();
         std::fs::write(&deb, "package").unwrap();
         let (folder, packages) = (image.path(), [ExtraPackage::File(deb)]);
-        let wanted = Install { tree: tree.path(), folder, indexes: folder, packages: &packages, required: &[] };
+        let request = Install { tree: tree.path(), folder, indexes: folder, packages: &packages, required: &[] };
         let cancel = std::sync::atomic::AtomicBool::new(false);
-        install(&crate::fixtures::runner(&cancel, 60), &wanted, None)
+        install(&crate::fixtures::runner(&cancel, 60), &request, None)
     }
 
     #[test]

@@ -127,9 +127,9 @@ fn choose(entries: &[DebSource], distro: &DistroId, codename: Option<&str>, root
         let rolling = ["stable", "oldstable", "testing", "unstable", "sid"].contains(&e.suite.as_str());
         2 * u8::from(own_path) + 2 * u8::from(own_suite) + u8::from(rolling)
     };
-    let best = |wanted: bool| {
+    let best = |is_security: bool| {
         let mut found: Option<(u8, &DebSource)> = None;
-        for entry in entries.iter().filter(|e| e.components.iter().any(|c| c == "main") && security(e) == wanted) {
+        for entry in entries.iter().filter(|e| e.components.iter().any(|c| c == "main") && security(e) == is_security) {
             let score = score(entry);
             let enough = score >= 2 || codename.is_none();
             if enough && found.is_none_or(|(best, _)| score > best) {
@@ -357,10 +357,10 @@ mod tests {
     fn links_in_apts_configuration_are_followed() {
         let list = "deb mirror+file:/etc/apt/mirrors/linked.list trixie main\n";
         let folder = machine(&[("etc/apt/kept", list), ("srv/mirrors.list", "http://mirror.example/debian\n")]);
-        let link = |to: &str, at: &str| {
-            let at = folder.path().join(at);
-            std::fs::create_dir_all(at.parent().unwrap()).unwrap();
-            std::os::unix::fs::symlink(to, at).unwrap();
+        let link = |target: &str, path: &str| {
+            let path = folder.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::os::unix::fs::symlink(target, path).unwrap();
         };
         link("/etc/apt/kept", "etc/apt/sources.list.d/a.list");
         link("../../../../../../srv/mirrors.list", "etc/apt/mirrors/linked.list");
@@ -384,9 +384,9 @@ mod tests {
             let folder = machine(&[("etc/apt/sources.list", list)]);
             fill(&folder, file);
             let machine = Root::new(folder.path()).unwrap();
-            let said = of_machine(&machine, &release).unwrap_err().cause.to_string();
-            assert!(said.starts_with("looking for the mirrors of this machine's apt: "), "{said}");
-            assert!(said.contains(&format!("/{file} ")), "{said}");
+            let error = of_machine(&machine, &release).unwrap_err().cause.to_string();
+            assert!(error.starts_with("looking for the mirrors of this machine's apt: "), "{error}");
+            assert!(error.contains(&format!("/{file} ")), "{error}");
             assert!(addresses(&machine).contains(&"http://mirror.example/debian".to_owned()));
         }
         // A file that apt does not read may be anything, and a missing mirror list counts as no mirror.

@@ -59,7 +59,7 @@ fn of_database(database: impl Read, repository: &str) -> io::Result<Vec<OfferedF
 ///
 /// # Errors
 /// If pacman wants a package that no database has.
-pub(super) fn wanted(printed: &str, offered: &[OfferedFile]) -> Result<Vec<OfferedFile>, Failure> {
+pub(super) fn to_fetch(printed: &str, offered: &[OfferedFile]) -> Result<Vec<OfferedFile>, Failure> {
     let mut all: Vec<OfferedFile> = Vec::new();
     for line in printed.lines() {
         let words: Vec<&str> = line.split(' ').collect();
@@ -107,10 +107,10 @@ mod tests {
         std::fs::write(dir.path().join("core.db.sig"), "no database").unwrap();
         let all = offered(dir.path()).unwrap();
         let found =
-            wanted("loading packages...\nextra qemu 1:10.1-1\nextra qemu 1:10.1-1\nlocal x 1-1\n", &all).unwrap();
+            to_fetch("loading packages...\nextra qemu 1:10.1-1\nextra qemu 1:10.1-1\nlocal x 1-1\n", &all).unwrap();
         assert_eq!(found.len(), 1);
         assert_eq!((found[0].name.as_str(), found[0].sha256.as_deref()), (qemu.2, Some("00ff")));
-        let error = wanted("core bash 6-1\n", &all).unwrap_err();
+        let error = to_fetch("core bash 6-1\n", &all).unwrap_err();
         assert!(matches!(error.cause, ImageErrorKind::PackageMissing { package } if package == "bash"));
     }
 

@@ -77,23 +77,23 @@ impl Sources {
             let whole = |(key, value): &(String, String)| match below {
                 "" => (key.clone(), value.clone()),
                 below => {
-                    let at: Vec<String> =
-                        words(value).map(|at| format!("{}/{below}", at.trim_end_matches('/'))).collect();
-                    (key.clone(), at.join(" "))
+                    let addresses: Vec<String> =
+                        words(value).map(|address| format!("{}/{below}", address.trim_end_matches('/'))).collect();
+                    (key.clone(), addresses.join(" "))
                 }
             };
-            let mut kept: Vec<(String, String)> = settings.iter().filter(is_address).map(whole).collect();
-            if kept.is_empty() {
+            let mut selected: Vec<(String, String)> = settings.iter().filter(is_address).map(whole).collect();
+            if selected.is_empty() {
                 continue;
             }
-            kept.extend(settings.iter().filter(|(key, _)| CHOICES.contains(&key.as_str())).cloned());
+            selected.extend(settings.iter().filter(|(key, _)| CHOICES.contains(&key.as_str())).cloned());
             let listed = words(get("gpgkey").unwrap_or_default()).map(|word| expanded(word, &variables));
             let names = keys_of(root, family, listed, &mut keys)?;
             if names.is_empty() {
                 return Err(no_key(&id, "the base has"));
             }
             let checks_index = is("repo_gpgcheck", family.signs_indexes);
-            repositories.push(Repository { id, settings: kept, keys: names, checks_index });
+            repositories.push(Repository { id, settings: selected, keys: names, checks_index });
         }
         let has = |name: &String| repositories.iter().any(|r: &Repository| r.id.eq_ignore_ascii_case(name));
         if let Some(suite) = release.repositories.iter().find(|name| !has(name)) {
@@ -150,9 +150,9 @@ impl Sources {
 
     /// Writes the sources into an image's directory, for dnf.
     pub(super) fn write(&self, folder: &Path) -> Result<(), Failure> {
-        let kept = folder.join(KEPT);
+        let dnf_folder = folder.join(KEPT);
         let (keys, variables) = (folder.join(workspace::KEYS), folder.join(workspace::VARIABLES));
-        for folder in [&kept, &keys, &variables] {
+        for folder in [&dnf_folder, &keys, &variables] {
             crate::family::folder::make(folder)?;
         }
         let put = |path: PathBuf, content: &[u8]| std::fs::write(&path, content).context("writing", &path);
@@ -162,8 +162,8 @@ impl Sources {
         for (name, value) in &self.variables {
             put(variables.join(name), format!("{value}\n").as_bytes())?;
         }
-        let at = crate::family::seen(folder).join(workspace::KEYS);
-        let text: String = self.repositories.iter().map(|repository| repository.section(&at)).collect();
+        let keys_path = crate::family::sandbox_path(folder).join(workspace::KEYS);
+        let text: String = self.repositories.iter().map(|repository| repository.section(&keys_path)).collect();
         put(folder.join(workspace::REPOSITORIES), text.as_bytes())
     }
 }
@@ -337,13 +337,13 @@ mod tests {
         release
     }
 
-    fn of(text: &str, repositories: &[&str]) -> Result<Sources, Failure> {
+    fn sources_of(text: &str, repositories: &[&str]) -> Result<Sources, Failure> {
         Sources::of_system(&Root::new(base(text).path()).unwrap(), &DNF, &fedora(repositories))
     }
 
     #[test]
     fn enabled_repositories_of_a_base_are_read() {
-        let sources = of(FEDORA, &[]).unwrap();
+        let sources = sources_of(FEDORA, &[]).unwrap();
         assert_eq!(sources.ids(), ["fedora"]);
         let section = sources.repositories[0].section(Path::new("/tmp/dnf/keys"));
         assert_eq!(
@@ -359,13 +359,13 @@ mod tests {
 
     #[test]
     fn repositories_of_the_record_are_enabled_and_must_exist() {
-        let sources = of(FEDORA, &["crb"]).unwrap();
+        let sources = sources_of(FEDORA, &["crb"]).unwrap();
         assert_eq!(sources.ids(), ["fedora", "CRB"]);
         let section = sources.repositories[1].section(Path::new("/k"));
         assert!(section.contains("excludepkgs=qemu*\n"), "{section}");
         assert!(!section.contains("evil") && !section.contains("password"), "{section}");
         assert!(section.contains("gpgkey=file:///k/KEY-43-x86_64 file:///k/KEY-other\n"), "{section}");
-        let error = of(FEDORA, &["nfv"]).unwrap_err();
+        let error = sources_of(FEDORA, &["nfv"]).unwrap_err();
         assert!(matches!(error.cause, ImageErrorKind::NoMirror { suite, .. } if suite == "nfv"));
     }
 
