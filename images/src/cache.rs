@@ -223,8 +223,8 @@ fn is_damage(cause: &ImageErrorKind) -> bool {
 /// Returns whether an open lock is still the file of that name: the holder of a lock may remove it with its image.
 fn is_still_at(file: &File, path: &Path) -> bool {
     use std::os::unix::fs::MetadataExt as _;
-    let of = |meta: std::fs::Metadata| (meta.dev(), meta.ino());
-    file.metadata().ok().map(of) == std::fs::symlink_metadata(path).ok().map(of)
+    let device_and_inode = |meta: std::fs::Metadata| (meta.dev(), meta.ino());
+    file.metadata().ok().map(device_and_inode) == std::fs::symlink_metadata(path).ok().map(device_and_inode)
 }
 
 #[cfg(test)]

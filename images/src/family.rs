@@ -88,7 +88,7 @@ pub(crate) trait PackageFamily: Sync {
     }
 
     /// Returns what a release's record lacks for fetching its packages, if anything.
-    fn lacking(&self, _release: &Release) -> Option<&'static str> {
+    fn missing_in_record(&self, _release: &Release) -> Option<&'static str> {
         None
     }
 
@@ -346,7 +346,7 @@ mod tests {
     #[test]
     fn every_program_is_listed_once_with_its_package_managers() {
         let tools = tools();
-        let of = |program: &str| tools.iter().filter(|tool| tool.program == program).collect::<Vec<_>>();
+        let entries_for = |program: &str| tools.iter().filter(|tool| tool.program == program).collect::<Vec<_>>();
         let rpms = [PackageManager::Dnf, PackageManager::Yum, PackageManager::Tdnf, PackageManager::Zypper];
         for (program, package, managers, bootstraps_only) in [
             ("mmdebstrap", Some("mmdebstrap"), &[PackageManager::Apt][..], true),
@@ -358,7 +358,7 @@ mod tests {
             ("apk", None, &[PackageManager::Apk], true),
         ] {
             let expected = Tool { program, package, managers: managers.to_vec(), bootstraps_only };
-            assert_eq!(of(program), [&expected]);
+            assert_eq!(entries_for(program), [&expected]);
         }
     }
 

@@ -223,9 +223,9 @@ mod tests {
             ("nothing", Vec::new(), "not compressed with zstd"),
             ("too large", vec![0x28; (1 << 20) + 1], "it is too large"),
         ] {
-            let (done, outside) = tried(&archive);
+            let (result, outside) = tried(&archive);
             assert_eq!(outside, ["bundle", "folder"], "{what}");
-            match done {
+            match result {
                 // An archive of zeros only has no files.
                 Ok(files) => assert!(why.is_empty() && files.is_empty(), "{what}"),
                 Err(error) => assert!(!why.is_empty() && error.contains(why), "{what}: {error}"),
@@ -261,8 +261,8 @@ mod tests {
         let mut whole = Vec::new();
         pack(&made(&[("a", &"text ".repeat(1000))]), &mut whole).unwrap();
         assert!(tried(&whole).0.is_ok());
-        for at in [4, whole.len() / 2, whole.len() - 1] {
-            assert!(tried(&whole[..at]).0.is_err(), "cut at {at}");
+        for length in [4, whole.len() / 2, whole.len() - 1] {
+            assert!(tried(&whole[..length]).0.is_err(), "cut at {length}");
         }
     }
 }

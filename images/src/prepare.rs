@@ -372,24 +372,24 @@ mod tests {
     fn the_request_depends_only_on_what_affects_the_tree() {
         let plain = release("13", "trixie");
         let requested = |r: &Release| family::requested_packages(family::of(r).unwrap(), r).unwrap();
-        let of = |r: &Release| request(r, &requested(r), None, &[]);
-        let first = of(&plain);
-        assert_eq!(first, of(&plain.clone()));
+        let request_of_release = |r: &Release| request(r, &requested(r), None, &[]);
+        let first = request_of_release(&plain);
+        assert_eq!(first, request_of_release(&plain.clone()));
         // Aliases and the container manager do not change the tree.
         let mut same = plain.clone();
         same.aliases.push("stable".to_owned());
-        assert_eq!(first, of(&same));
+        assert_eq!(first, request_of_release(&same));
         let mut other = plain.clone();
         other.vmms[0].packages.push("qemu-utils".parse().unwrap());
-        assert_ne!(first, of(&other));
+        assert_ne!(first, request_of_release(&other));
         let mut other = plain.clone();
         other.suites.pop();
-        assert_ne!(first, of(&other));
+        assert_ne!(first, request_of_release(&other));
         let named = |repositories: &[&str], modules: &[&str]| {
             let texts = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
-            of(&Release { repositories: texts(repositories), modules: texts(modules), ..plain.clone() })
+            request_of_release(&Release { repositories: texts(repositories), modules: texts(modules), ..plain.clone() })
         };
-        assert_ne!(first, of(&Release { module_platform: Some("el8".to_owned()), ..plain.clone() }));
+        assert_ne!(first, request_of_release(&Release { module_platform: Some("el8".to_owned()), ..plain.clone() }));
         let three = [named(&["crb"], &[]), named(&[], &["crb"]), named(&["crb", "nfv"], &[])];
         assert!(three.iter().all(|key| *key != first) && three[0] != three[1] && three[0] != three[2]);
         #[derive(Debug)]
@@ -412,7 +412,7 @@ mod tests {
         assert!(first != on("a") && on("a") != on("b") && on("a") == on("a"));
         let mut other = plain.clone();
         other.vmms[0].path = "/usr/libexec/qemu-kvm".to_owned();
-        assert_ne!(first, of(&other));
+        assert_ne!(first, request_of_release(&other));
     }
 
     #[test]

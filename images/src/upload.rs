@@ -128,7 +128,7 @@ fn of_source(file: &Path) -> Result<Vec<PathBuf>, UploadError> {
     let names: Vec<&str> = binaries.split([',', '\n']).map(str::trim).filter(|name| !name.is_empty()).collect();
     let is_of = |file: &&String| {
         let parts = file.strip_suffix(".deb").map(|stem| stem.splitn(3, '_').collect::<Vec<_>>()).unwrap_or_default();
-        matches!(parts[..], [name, of, _] if of == version && names.contains(&name))
+        matches!(parts[..], [name, file_version, _] if file_version == version && names.contains(&name))
     };
     let found: Vec<PathBuf> = beside
         .iter()

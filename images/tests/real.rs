@@ -76,8 +76,8 @@ fn trixie_becomes_a_tree_with_a_kernel_and_an_initramfs() {
     let names = ["virtiofs", "virtio-pci", "virtio_blk", "ext4", "9pnet_virtio", "no_such_module"].map(str::to_owned);
     let resolution = modules::resolve(&image.rootfs(), &found.modules_dir, &names).unwrap();
     assert_eq!(resolution.missing, ["no_such_module"]);
-    let at = |name: &str| resolution.load_order.iter().position(|m| m.name == name);
-    assert!(at("fuse") < at("virtiofs") || resolution.load_order.iter().all(|m| m.name != "fuse"));
+    let position = |name: &str| resolution.load_order.iter().position(|m| m.name == name);
+    assert!(position("fuse") < position("virtiofs") || resolution.load_order.iter().all(|m| m.name != "fuse"));
     let mut magic = [0; 6];
     initramfs::build(b"init", &resolution, &[]).unwrap().read_exact_at(&mut magic, 0).unwrap();
     assert_eq!(&magic, b"070701");

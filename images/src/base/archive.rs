@@ -103,9 +103,9 @@ mod tests {
         tar.append_link(&mut header(tar::EntryType::Link, 0), "same", "closed/file").unwrap();
         let (dir, result) = unpacked(tar.into_inner().unwrap());
         result.unwrap();
-        let of = |name: &str| std::fs::metadata(dir.path().join("tree").join(name)).unwrap();
-        assert_eq!(of("closed").permissions().mode() & 0o7777, 0o555);
-        assert_eq!(of("closed/file").permissions().mode() & 0o7777, 0o4711);
-        assert_eq!(of("closed/file").ino(), of("same").ino());
+        let metadata = |name: &str| std::fs::metadata(dir.path().join("tree").join(name)).unwrap();
+        assert_eq!(metadata("closed").permissions().mode() & 0o7777, 0o555);
+        assert_eq!(metadata("closed/file").permissions().mode() & 0o7777, 0o4711);
+        assert_eq!(metadata("closed/file").ino(), metadata("same").ino());
     }
 }

@@ -244,8 +244,8 @@ mod tests {
         let order = String::from_utf8(found["modules/order"].2.clone()).unwrap();
         assert_eq!(order, "00-virtio_ring.ko\n01-virtio.ko\n02-fuse.ko\n03-virtiofs.ko\n");
         // The kernel unpacks in order: a directory must come before its content.
-        let at = |n: &str| names.iter().position(|x| x == n).unwrap();
-        assert!(at("etc/kata") < at("etc/kata/deep") && at("etc/kata/deep") < at("etc/kata/deep/file"));
+        let position = |n: &str| names.iter().position(|x| x == n).unwrap();
+        assert!(position("etc/kata") < position("etc/kata/deep") && position("etc/kata/deep") < position("etc/kata/deep/file"));
     }
 
     #[test]

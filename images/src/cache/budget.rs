@@ -94,7 +94,7 @@ struct Room {
     bytes: u64,
     /// For each device and inode: the size, and the number of images that share it.
     files: HashMap<(u64, u64), (u64, usize)>,
-    of: HashMap<PathBuf, Vec<(u64, u64)>>,
+    files_by_folder: HashMap<PathBuf, Vec<(u64, u64)>>,
 }
 
 impl Room {
@@ -126,11 +126,11 @@ impl Room {
             });
             *users += 1;
         }
-        self.of.insert(dir.to_owned(), mine.into_iter().map(|(file, _)| file).collect());
+        self.files_by_folder.insert(dir.to_owned(), mine.into_iter().map(|(file, _)| file).collect());
     }
 
     fn take(&mut self, dir: &Path) {
-        for file in self.of.remove(dir).unwrap_or_default() {
+        for file in self.files_by_folder.remove(dir).unwrap_or_default() {
             if let Some((size, users)) = self.files.get_mut(&file) {
                 *users -= 1;
                 if *users == 0 {

@@ -228,12 +228,12 @@ mod tests {
 
     #[test]
     fn failures_of_each_program_are_recognised() {
-        let of = |text: &str| (Apk.cause_reader())(&text.lines().map(str::to_owned).collect::<Vec<_>>());
+        let cause_of = |text: &str| (Apk.cause_reader())(&text.lines().map(str::to_owned).collect::<Vec<_>>());
         assert!(matches!(
-            of("curl: (6) Could not resolve host: mirror.example"),
+            cause_of("curl: (6) Could not resolve host: mirror.example"),
             ImageErrorKind::MirrorUnreachable { .. }
         ));
-        let missing = of("  nosuch (no such package):");
+        let missing = cause_of("  nosuch (no such package):");
         assert!(matches!(missing, ImageErrorKind::PackageMissing { package } if package == "nosuch"));
     }
 }

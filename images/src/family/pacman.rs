@@ -247,21 +247,21 @@ mod tests {
     /// Each program's messages are read by its own module; this test checks their precedence.
     #[test]
     fn failures_of_each_program_are_recognised() {
-        let of = |text: &str| cause(&text.lines().map(str::to_owned).collect::<Vec<_>>());
+        let cause_of = |text: &str| cause(&text.lines().map(str::to_owned).collect::<Vec<_>>());
         let made = "gpg: Signature made Sun Nov 29 06:41:24 2026 UTC\ngpg:                using RSA key AB7AD4A0\n";
-        let unknown = of(&format!("{made}gpg: Can't check signature: No public key"));
+        let unknown = cause_of(&format!("{made}gpg: Can't check signature: No public key"));
         let ImageErrorKind::Untrusted { detail } = unknown else { panic!("{unknown:?}") };
         assert_eq!(detail, "Can't check signature: No public key (AB7AD4A0)");
-        let damaged = of(&format!("{made}gpg: BAD signature from \"good <good@b.example>\" [full]"));
+        let damaged = cause_of(&format!("{made}gpg: BAD signature from \"good <good@b.example>\" [full]"));
         assert!(matches!(damaged, ImageErrorKind::Untrusted { detail } if detail.starts_with("BAD signature from")));
         assert!(matches!(
-            of("curl: (6) Could not resolve host: mirror.example"),
+            cause_of("curl: (6) Could not resolve host: mirror.example"),
             ImageErrorKind::MirrorUnreachable { .. }
         ));
-        assert!(matches!(of("curl: (22) The requested URL returned error: 404"), ImageErrorKind::NoSuchRelease { .. }));
-        let missing = of("error: target not found: nosuch");
+        assert!(matches!(cause_of("curl: (22) The requested URL returned error: 404"), ImageErrorKind::NoSuchRelease { .. }));
+        let missing = cause_of("error: target not found: nosuch");
         assert!(matches!(missing, ImageErrorKind::PackageMissing { package } if package == "nosuch"));
-        assert!(matches!(of("error: required key missing from keyring"), ImageErrorKind::Untrusted { .. }));
-        assert!(matches!(of("error: unable to lock database"), ImageErrorKind::CommandFailed));
+        assert!(matches!(cause_of("error: required key missing from keyring"), ImageErrorKind::Untrusted { .. }));
+        assert!(matches!(cause_of("error: unable to lock database"), ImageErrorKind::CommandFailed));
     }
 }

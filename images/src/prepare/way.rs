@@ -80,7 +80,7 @@ pub(super) fn find_route(release: &Release, options: &Options) -> Result<ImageRo
     }
     match family.fetching_programs().iter().find(|program| !has_program(program)) {
         Some(program) => Err(missing(program).into()),
-        None => match family.lacking(release) {
+        None => match family.missing_in_record(release) {
             Some(what) => Err(lacks(what, "installing packages").into()),
             None => Ok(ImageRoute::Base(source)),
         },

@@ -124,8 +124,8 @@ fn walk(tree: &Path, visit: Visit<'_>) -> io::Result<()> {
 /// Compares owner, mode, size, kind, modification time, and the device of a node. The size of a directory depends on
 /// the filesystem and is ignored.
 fn is_alike(a: &Metadata, b: &Metadata) -> bool {
-    let of = |m: &Metadata| (m.mode(), m.uid(), m.gid(), m.mtime(), m.mtime_nsec(), m.rdev());
-    of(a) == of(b) && (a.is_dir() || a.len() == b.len())
+    let compared = |m: &Metadata| (m.mode(), m.uid(), m.gid(), m.mtime(), m.mtime_nsec(), m.rdev());
+    compared(a) == compared(b) && (a.is_dir() || a.len() == b.len())
 }
 
 fn same_content(a: &Path, b: &Path) -> io::Result<bool> {
@@ -211,10 +211,10 @@ mod tests {
         trees.edit();
         let stamp = std::fs::metadata(trees.tree().join("usr/bin")).unwrap().modified().unwrap();
         assert_eq!(link_unchanged(&trees.base(), &trees.tree()).unwrap(), 1);
-        let of = |tree: PathBuf, name: &str| inode(tree.join("usr/bin").join(name));
-        assert_eq!(of(trees.base(), "same"), of(trees.tree(), "same"));
+        let inode_of = |tree: PathBuf, name: &str| inode(tree.join("usr/bin").join(name));
+        assert_eq!(inode_of(trees.base(), "same"), inode_of(trees.tree(), "same"));
         for name in ["other-content", "other-mode", "other-time"] {
-            assert_ne!(of(trees.base(), name), of(trees.tree(), name), "{name}");
+            assert_ne!(inode_of(trees.base(), name), inode_of(trees.tree(), name), "{name}");
         }
         let read = |name: &str| std::fs::read_to_string(trees.tree().join("usr/bin").join(name)).unwrap();
         assert_eq!(

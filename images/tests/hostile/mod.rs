@@ -106,7 +106,7 @@ impl Knowledge {
 struct Attempts(String);
 
 impl Attempts {
-    fn of<T>(&mut self, what: &str, result: io::Result<T>) {
+    fn record<T>(&mut self, what: &str, result: io::Result<T>) {
         let _ = match result {
             Ok(_) => writeln!(self.0, "SUCCEEDED {what}"),
             Err(e) => writeln!(self.0, "refused {what}: {e}"),
@@ -126,7 +126,7 @@ pub(crate) fn attack() {
     keys(&mut attempts);
     settings(&mut attempts);
     // The last attempt, because it changes the meaning of `/`.
-    attempts.of("chroot and fchdir", climb(&knowledge.secret));
+    attempts.record("chroot and fchdir", climb(&knowledge.secret));
     print!("{}", attempts.0);
 }
 
@@ -148,10 +148,10 @@ fn devices(attempts: &mut Attempts, disk: (u32, u32)) {
     for (path, kind, numbers) in
         [("/disk", libc::S_IFBLK, disk), ("/memory", libc::S_IFCHR, (1, 1)), ("/terminal", libc::S_IFCHR, (5, 0))]
     {
-        attempts.of(&format!("making a node {path}"), make_node(path, kind, numbers));
-        attempts.of(&format!("opening the node {path}"), open(path));
+        attempts.record(&format!("making a node {path}"), make_node(path, kind, numbers));
+        attempts.record(&format!("opening the node {path}"), open(path));
     }
-    attempts.of("opening the terminal", open("/dev/tty"));
+    attempts.record("opening the terminal", open("/dev/tty"));
 }
 
 fn mount(from: &str, to: &str, kind: &str, flags: libc::c_ulong) -> io::Result<()> {
@@ -167,32 +167,32 @@ fn mounts(attempts: &mut Attempts) {
     std::fs::create_dir_all("/hostile-mount").unwrap();
     let target = "/hostile-mount";
     for kind in ["ext4", "xfs", "btrfs"] {
-        attempts.of(&format!("mounting the disk as {kind}"), mount("/disk", target, kind, libc::MS_RDONLY));
+        attempts.record(&format!("mounting the disk as {kind}"), mount("/disk", target, kind, libc::MS_RDONLY));
     }
     for kind in ["devtmpfs", "sysfs", "cgroup", "debugfs", "securityfs", "tracefs"] {
-        attempts.of(&format!("mounting {kind}"), mount("none", target, kind, libc::MS_RDONLY));
+        attempts.record(&format!("mounting {kind}"), mount("none", target, kind, libc::MS_RDONLY));
     }
     // The kernel lets everybody read the cgroup filesystem, and its owner change it.
     match mount("none", target, "cgroup2", 0) {
         Ok(()) => {
             let group = format!("{target}/kata-qualify-hostile-{}", std::process::id());
-            attempts.of("making a control group", std::fs::create_dir(&group));
+            attempts.record("making a control group", std::fs::create_dir(&group));
             let _ = std::fs::remove_dir(&group);
             let procs = OpenOptions::new().write(true).open(format!("{target}/cgroup.procs"));
-            attempts.of("moving to another control group", procs);
+            attempts.record("moving to another control group", procs);
         }
-        refused => attempts.of("mounting cgroup2", refused),
+        refused => attempts.record("mounting cgroup2", refused),
     }
     let bare = ["/dev/null", "/dev/tty", "/dev/console"];
     let name = CString::new("/dev").unwrap();
     // SAFETY: the name lives through the call.
     if unsafe { libc::umount2(name.as_ptr(), libc::MNT_DETACH) } == 0 {
         for node in bare {
-            attempts.of(&format!("opening the tree's own {node}"), open(node));
+            attempts.record(&format!("opening the tree's own {node}"), open(node));
         }
-        attempts.of("mounting the tree again, with devices", mount("none", "/", "none", libc::MS_REMOUNT | libc::MS_BIND));
+        attempts.record("mounting the tree again, with devices", mount("none", "/", "none", libc::MS_REMOUNT | libc::MS_BIND));
         for node in bare {
-            attempts.of(&format!("opening the tree's own {node} after that"), open(node));
+            attempts.record(&format!("opening the tree's own {node} after that"), open(node));
         }
     }
 }
@@ -204,7 +204,7 @@ fn handles(attempts: &mut Attempts, handles: &[Handle]) {
         let Ok(anchor) = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(place) else { continue };
         for (handle, what) in handles.iter().zip(["a file", "the root"]) {
             let opened = handle.open(anchor.as_raw_fd());
-            attempts.of(&format!("opening {what} of the machine by its handle, over {place}"), opened);
+            attempts.record(&format!("opening {what} of the machine by its handle, over {place}"), opened);
         }
     }
 }
@@ -213,12 +213,12 @@ fn processes(attempts: &mut Attempts, secret: &str) {
     for process in std::fs::read_dir("/proc").unwrap().flatten() {
         let Some(id) = process.file_name().to_str().and_then(|n| n.parse::<u32>().ok()) else { continue };
         for link in ["root", "cwd"] {
-            attempts.of(&format!("the machine through /proc/{id}/{link}"), open(&format!("/proc/{id}/{link}{secret}")));
+            attempts.record(&format!("the machine through /proc/{id}/{link}"), open(&format!("/proc/{id}/{link}{secret}")));
         }
     }
-    attempts.of("the machine by its own name", open(secret));
+    attempts.record("the machine by its own name", open(secret));
     for file in ["mem", "environ", "maps", "fd/3", "map_files"] {
-        attempts.of(
+        attempts.record(
             &format!("/proc/1/{file}"),
             std::fs::read_link(format!("/proc/1/{file}")).map(drop).or_else(|_| open(&format!("/proc/1/{file}"))),
         );
@@ -228,21 +228,21 @@ fn processes(attempts: &mut Attempts, secret: &str) {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),
     };
-    attempts.of("tracing process 1", traced);
+    attempts.record("tracing process 1", traced);
 }
 
 fn network(attempts: &mut Attempts, knowledge: &Knowledge) {
     let wait = Duration::from_secs(2);
     let tcp = |address: String| TcpStream::connect_timeout(&address.parse::<SocketAddr>().unwrap(), wait);
-    attempts.of("the machine's loopback", tcp(format!("127.0.0.1:{}", knowledge.port)));
-    attempts.of("an address outside", tcp("192.0.2.1:80".to_owned()));
+    attempts.record("the machine's loopback", tcp(format!("127.0.0.1:{}", knowledge.port)));
+    attempts.record("an address outside", tcp("192.0.2.1:80".to_owned()));
     for path in ["/run/docker.sock", "/var/run/docker.sock", "/run/containerd/containerd.sock"] {
-        attempts.of(&format!("the engine's {path}"), UnixStream::connect(path));
+        attempts.record(&format!("the engine's {path}"), UnixStream::connect(path));
     }
     let name = std::os::unix::net::SocketAddr::from_abstract_name(&knowledge.socket).unwrap();
-    attempts.of("an abstract socket", UnixStream::connect_addr(&name));
+    attempts.record("an abstract socket", UnixStream::connect_addr(&name));
     // SAFETY: no memory is involved.
-    attempts.of(
+    attempts.record(
         "a vsock socket, which no network namespace keeps in",
         answer(|| unsafe { libc::socket(libc::AF_VSOCK, libc::SOCK_STREAM, 0).into() }),
     );
@@ -252,7 +252,7 @@ fn network(attempts: &mut Attempts, knowledge: &Knowledge) {
 /// its number.
 fn keys(attempts: &mut Attempts) {
     // SAFETY: no memory is involved.
-    attempts.of("the caller's keys", answer(|| unsafe { libc::syscall(libc::SYS_keyctl, 0, -3, 0) }));
+    attempts.record("the caller's keys", answer(|| unsafe { libc::syscall(libc::SYS_keyctl, 0, -3, 0) }));
 }
 
 /// Returns the result of a system call.
@@ -263,15 +263,15 @@ fn answer(call: impl FnOnce() -> libc::c_long) -> io::Result<()> {
 fn settings(attempts: &mut Attempts) {
     let write = |path: &str| OpenOptions::new().write(true).open(path).map(drop);
     for name in ["kernel/core_pattern", "kernel/modprobe", "kernel/panic", "vm/drop_caches", "fs/file-max"] {
-        attempts.of(&format!("writing to sysctl {name}"), write(&format!("/proc/sys/{name}")));
+        attempts.record(&format!("writing to sysctl {name}"), write(&format!("/proc/sys/{name}")));
     }
-    attempts.of("writing to /proc/sysrq-trigger", write("/proc/sysrq-trigger"));
+    attempts.record("writing to /proc/sysrq-trigger", write("/proc/sysrq-trigger"));
     // SAFETY: nothing is to be read, and nobody gets as far.
     let module = unsafe { libc::syscall(libc::SYS_init_module, std::ptr::null::<u8>(), 0_usize, c"".as_ptr()) };
     let error = io::Error::last_os_error();
     // A process that may load modules gets an error about the invalid module.
     let looked_at = [libc::EFAULT, libc::EINVAL, libc::ENOEXEC].map(Some).contains(&error.raw_os_error());
-    attempts.of("loading a module", if module != 0 && !looked_at { Err(error) } else { Ok(()) });
+    attempts.record("loading a module", if module != 0 && !looked_at { Err(error) } else { Ok(()) });
 }
 
 /// Leaves chroot(2) by a descriptor that was opened before.

@@ -34,8 +34,8 @@ fn of_index(index: impl Read, repository: &str) -> io::Result<Vec<OfferedFile>> 
         let mut text = String::new();
         entry.read_to_string(&mut text)?;
         for paragraph in text.split("\n\n").filter(|paragraph| !paragraph.trim().is_empty()) {
-            let of = |field: &str| paragraph.lines().find_map(|line| line.strip_prefix(field)).unwrap_or_default();
-            let (name, version) = (of("P:"), of("V:"));
+            let value = |field: &str| paragraph.lines().find_map(|line| line.strip_prefix(field)).unwrap_or_default();
+            let (name, version) = (value("P:"), value("V:"));
             // Both become parts of a file name here and of an address.
             let is_sound = |text: &str| {
                 text.starts_with(|c: char| c.is_ascii_alphanumeric())

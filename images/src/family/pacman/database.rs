@@ -35,8 +35,8 @@ fn of_database(database: impl Read, repository: &str) -> io::Result<Vec<OfferedF
         }
         let mut text = String::new();
         entry.take(MAX_DESCRIPTION).read_to_string(&mut text)?;
-        let of = |key: &str| field(&text, key).into_iter().next().unwrap_or_default();
-        let (name, version, file) = (of("NAME"), of("VERSION"), of("FILENAME"));
+        let value = |key: &str| field(&text, key).into_iter().next().unwrap_or_default();
+        let (name, version, file) = (value("NAME"), value("VERSION"), value("FILENAME"));
         // The name becomes a file name here, and the end of an address.
         let is_sound =
             !file.starts_with(['.', '-']) && file.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-._:@~".contains(&b));

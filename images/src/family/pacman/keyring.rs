@@ -206,14 +206,14 @@ mod tests {
     /// The output of gpg 2.2 of Debian 12.
     #[test]
     fn only_a_good_signature_of_a_trusted_key_is_accepted() {
-        let of =
+        let status_with =
             |trust: &str| format!("[GNUPG:] GOODSIG 2433 good\n[GNUPG:] VALIDSIG A595FFA1 2026-11-29 1 0\n{trust}\n");
-        assert_eq!(judge(&of("[GNUPG:] TRUST_FULLY 0 pgp")), Ok(()));
-        assert_eq!(judge(&of("[GNUPG:] TRUST_ULTIMATE 0 pgp")), Ok(()));
+        assert_eq!(judge(&status_with("[GNUPG:] TRUST_FULLY 0 pgp")), Ok(()));
+        assert_eq!(judge(&status_with("[GNUPG:] TRUST_ULTIMATE 0 pgp")), Ok(()));
         for trust in
             ["[GNUPG:] TRUST_UNDEFINED 0 pgp", "[GNUPG:] TRUST_NEVER", "[GNUPG:] TRUST_MARGINAL 0 pgp", "TRUST_FULLY"]
         {
-            assert_eq!(judge(&of(trust)), Err(UntrustedSignature { key: "A595FFA1".to_owned() }), "{trust}");
+            assert_eq!(judge(&status_with(trust)), Err(UntrustedSignature { key: "A595FFA1".to_owned() }), "{trust}");
         }
         assert!(judge("[GNUPG:] BADSIG 2433 good\n[GNUPG:] TRUST_FULLY 0 pgp\n").is_err());
         // The name of a key may be any text.

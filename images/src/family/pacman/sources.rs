@@ -129,7 +129,7 @@ mod tests {
         dir
     }
 
-    fn of(mirror: Option<&str>, more: &[&str]) -> Vec<String> {
+    fn described(mirror: Option<&str>, more: &[&str]) -> Vec<String> {
         let (dir, mut release) = (base(), crate::fixtures::release("rolling", "-"));
         release.repositories = more.iter().map(|id| (*id).to_owned()).collect();
         let found = repositories(Some(&Root::new(dir.path()).unwrap()), mirror, &release).unwrap();
@@ -139,7 +139,7 @@ mod tests {
     #[test]
     fn repositories_are_those_of_the_base_and_of_the_record() {
         assert_eq!(
-            of(None, &["multilib", "core"]),
+            described(None, &["multilib", "core"]),
             [
                 "core https://one.example/core/os/x86_64 false",
                 "extra https://one.example/extra/os/x86_64 false",
@@ -147,7 +147,7 @@ mod tests {
                 "multilib https://one.example/multilib/os/x86_64 false",
             ]
         );
-        let mirrored = of(Some("http://mirror.example/arch"), &[]);
+        let mirrored = described(Some("http://mirror.example/arch"), &[]);
         assert_eq!(mirrored[1], "extra http://mirror.example/arch/extra/os/x86_64 false");
     }
 

@@ -237,8 +237,8 @@ fn keys_of(
     Ok(names)
 }
 
-fn no_key(of: &str, who: &str) -> Failure {
-    ImageErrorKind::Untrusted { detail: format!("{who} no key for {of}") }.into()
+fn no_key(name: &str, who: &str) -> Failure {
+    ImageErrorKind::Untrusted { detail: format!("{who} no key for {name}") }.into()
 }
 
 /// Returns the variables in a system's addresses.

@@ -225,8 +225,8 @@ mod tests {
     #[test]
     fn the_release_version_is_a_number_even_for_rawhide() {
         let os = OsRelease::parse("VERSION_ID=45\n");
-        let of = |version: &str| release_version(&crate::fixtures::release(version, "-"), &os);
-        assert_eq!([of("9"), of("rawhide")], ["9", "45"]);
+        let version_of = |version: &str| release_version(&crate::fixtures::release(version, "-"), &os);
+        assert_eq!([version_of("9"), version_of("rawhide")], ["9", "45"]);
     }
 
     #[test]
@@ -242,13 +242,13 @@ mod tests {
             }
         }
         assert!(with_modules >= 4, "only {with_modules} releases have modules");
-        let of = |distro: &str, version: &str| {
+        let configuration_of = |distro: &str, version: &str| {
             configuration(&database.record(distro).unwrap().release(version, Arch::X86_64).unwrap())
         };
         // Oracle's modules are RHEL's, and so is their platform.
-        assert!(of("ol", "8").ends_with("\nmodule_platform_id=platform:el8\n"));
-        assert!(of("centos", "stream9").ends_with("\nmodule_platform_id=platform:el9\n"));
-        assert!(of("fedora", "43").ends_with("\nmodule_platform_id=platform:f43\n"));
+        assert!(configuration_of("ol", "8").ends_with("\nmodule_platform_id=platform:el8\n"));
+        assert!(configuration_of("centos", "stream9").ends_with("\nmodule_platform_id=platform:el9\n"));
+        assert!(configuration_of("fedora", "43").ends_with("\nmodule_platform_id=platform:f43\n"));
         assert!(!configuration(&crate::fixtures::release("9", "-")).contains("platform"));
     }
 }
