@@ -23,13 +23,13 @@ fn main() -> ExitCode {
     let rounds: usize = setting("ROUNDS", "3").parse().unwrap_or(3);
     let version = setting("RELEASE", "13");
     match measure(&version, rounds) {
-        Ok((bare, no_initrd, ours)) => {
+        Ok((bare, no_initrd, prepared)) => {
             println!("debian:{version}, best of {rounds}");
             println!("mmdebstrap --include              {bare:6.1} s");
             println!("mmdebstrap --include, INITRD=No   {no_initrd:6.1} s");
-            println!("prepare, empty cache              {ours:6.1} s");
-            println!("ratio {:.2} (without initrd {:.2}), limit {LIMIT}", ours / bare, ours / no_initrd);
-            ExitCode::from(u8::from(ours / no_initrd > LIMIT))
+            println!("prepare, empty cache              {prepared:6.1} s");
+            println!("ratio {:.2} (without initrd {:.2}), limit {LIMIT}", prepared / bare, prepared / no_initrd);
+            ExitCode::from(u8::from(prepared / no_initrd > LIMIT))
         }
         Err(error) => {
             eprintln!("{error}");
@@ -75,9 +75,9 @@ fn bare(sources: &str, packages: &str, no_initrd: bool) -> Result<f64, String> {
     let status = command.status().map_err(|e| format!("mmdebstrap: {e}"))?;
     let seconds = started.elapsed().as_secs_f64();
     // A baseline that made an initrd in spite of `INITRD=No` would be slower and flatter `prepare`.
-    let made = std::fs::read_dir(tree.join("boot"))
+    let has_initrd = std::fs::read_dir(tree.join("boot"))
         .is_ok_and(|dir| dir.flatten().any(|e| e.file_name().to_string_lossy().starts_with("initrd.img")));
-    if no_initrd && made {
+    if no_initrd && has_initrd {
         return Err("mmdebstrap made an initrd although INITRD=No".to_owned());
     }
     if status.success() { Ok(seconds) } else { Err(format!("mmdebstrap: {status}")) }

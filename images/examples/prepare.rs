@@ -26,14 +26,14 @@ fn main() -> ExitCode {
             version => {
                 let started = Instant::now();
                 let release = debian::release(version);
-                let tell = |p: images::Progress| {
+                let progress = |p: images::Progress| {
                     if p.detail.is_none() {
                         eprintln!("{:7.1} s  {}  {}", started.elapsed().as_secs_f64(), p.release, p.phase);
                     }
                 };
                 let result = match disk {
-                    false => prepare(&release, &options, &tell),
-                    true => prepare_disk(&release, &options, &[], &tell).map(|disk| disk.host),
+                    false => prepare(&release, &options, &progress),
+                    true => prepare_disk(&release, &options, &[], &progress).map(|disk| disk.host),
                 };
                 match result {
                     Ok(image) => {

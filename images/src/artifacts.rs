@@ -90,7 +90,7 @@ pub enum ArtifactsError {
         expected: String,
     },
     /// The VERSION file and the runtime's program report different versions.
-    #[error("{file} says {version}, but {program} says {said:?}: expected files of the same release")]
+    #[error("{file} says {version}, but {program} says {program_version:?}: expected files of the same release")]
     TwoVersions {
         /// Path of the VERSION file.
         file: String,
@@ -99,7 +99,7 @@ pub enum ArtifactsError {
         /// Path of the runtime's program.
         program: String,
         /// Version that the program reports.
-        said: String,
+        program_version: String,
     },
     /// No profile covers the version.
     #[error("there is no profile for its {runtime} runtime")]
@@ -244,7 +244,7 @@ fn inspect(
     }
     let version = version::of(&folder, prefix, name, &programs)?;
     let mut shims = Vec::new();
-    let refused = |kind, source| {
+    let version_error = |kind, source| {
         let runtime = if kind == Runtime::Go { "go" } else { "rust" };
         ArtifactsError::Version { runtime, source }
     };
@@ -256,10 +256,10 @@ fn inspect(
             Ok(profile) => profile.name.as_str(),
             // Upstream's 3.x releases have a Rust runtime next to the Go runtime, and no profile covers it.
             Err(source @ NoProfileError::Older { .. }) => {
-                unknown = Some(refused(kind, source));
+                unknown = Some(version_error(kind, source));
                 continue;
             }
-            Err(source) => return Err(refused(kind, source)),
+            Err(source) => return Err(version_error(kind, source)),
         };
         let defaults = prefix.join("share/defaults/kata-containers");
         let names = match kind {

@@ -152,7 +152,7 @@ impl Store {
     pub(crate) fn turn(&self, runner: &Runner<'_>, key: &str) -> Result<Turn, Failure> {
         let path = self.images.join(".locks").join(key);
         let mut file = trust::lock(&path).context("opening", &path)?;
-        let mut told = false;
+        let mut reported = false;
         loop {
             match file.try_lock() {
                 Ok(()) if is_still_at(&file, &path) => {
@@ -176,9 +176,9 @@ impl Store {
             if let Some(image) = self.find(key)? {
                 return Ok(Turn::Made(Box::new(image)));
             }
-            if !told {
+            if !reported {
                 runner.report(Phase::Wait, None);
-                told = true;
+                reported = true;
             }
             runner.check()?;
             std::thread::sleep(Duration::from_millis(100));
@@ -223,8 +223,8 @@ fn is_damage(cause: &ImageErrorKind) -> bool {
 /// Returns whether an open lock is still the file of that name: the holder of a lock may remove it with its image.
 fn is_still_at(file: &File, path: &Path) -> bool {
     use std::os::unix::fs::MetadataExt as _;
-    let of = |meta: std::fs::Metadata| (meta.dev(), meta.ino());
-    file.metadata().ok().map(of) == std::fs::symlink_metadata(path).ok().map(of)
+    let device_and_inode = |meta: std::fs::Metadata| (meta.dev(), meta.ino());
+    file.metadata().ok().map(device_and_inode) == std::fs::symlink_metadata(path).ok().map(device_and_inode)
 }
 
 #[cfg(test)]

@@ -108,7 +108,7 @@ pub(crate) fn derive(job: &mut Job<'_>, plain: &Image, candidates: &Candidates) 
     able_to_build(job.release)?;
     let _turn = match job.store.turn(&job.runner, &key)? {
         Turn::Made(image) => return Ok(found(*image)),
-        ours @ Turn::Ours { .. } => ours,
+        turn @ Turn::Ours { .. } => turn,
     };
     job.enter(Phase::Copy);
     let workshop = job.store.workshop(&key)?;

@@ -79,8 +79,8 @@ pub fn prepare_disk(
     let image = prepare(release, options, progress)?;
     let mut job = Job::new(release, options, progress)?;
     let host = job.disk(&image, files).map_err(|failure| job.failed(failure))?;
-    let at = |name: &str| host.dir.join(name);
-    Ok(Disk { root: at(ROOT), vmlinuz: at("vmlinuz"), initrd: at("initrd"), image, host })
+    let in_host = |name: &str| host.dir.join(name);
+    Ok(Disk { root: in_host(ROOT), vmlinuz: in_host("vmlinuz"), initrd: in_host("initrd"), image, host })
 }
 
 const ROOT: &str = "root.ext4";
@@ -96,15 +96,15 @@ impl Job<'_> {
         able_to_build(self.release)?;
         let _turn = match self.store.turn(&self.runner, &key)? {
             Turn::Made(image) => return Ok(*image),
-            ours @ Turn::Ours { .. } => ours,
+            turn @ Turn::Ours { .. } => turn,
         };
         let workshop = self.store.workshop(&key)?;
         let tree = workshop.rootfs();
         let manifest = self.host(image, &tree, &workshop.dir, &packages)?;
         self.enter(Phase::Disk);
         self.boot_files(&tree, &workshop.dir)?;
-        lay(files, &tree)?;
-        self.filesystem(&tree, &workshop.dir, &key, born(image))?;
+        write_files(files, &tree)?;
+        self.filesystem(&tree, &workshop.dir, &key, creation_time(image))?;
         // The plain image has the base tree, and the disk has all additions.
         std::fs::remove_dir_all(&tree).context("removing", &tree)?;
         self.enter(Phase::Store);
@@ -148,27 +148,27 @@ impl Job<'_> {
     }
 
     /// Turns the tree into an ext4 filesystem: the same tree, including its times, gives the same bytes.
-    fn filesystem(&self, tree: &Path, folder: &Path, key: &str, born: i64) -> Result<(), Failure> {
+    fn filesystem(&self, tree: &Path, folder: &Path, key: &str, creation_time: i64) -> Result<(), Failure> {
         let image = folder.join(ROOT);
         let settings = folder.join("mke2fs.conf");
         std::fs::write(&settings, MKE2FS_CONF).context("writing", &settings)?;
         let file = std::fs::File::create(&image).context("creating", &image)?;
         file.set_len(SIZE).context("sizing", &image)?;
-        self.runner.run(Phase::Disk, &mut mke2fs(tree, &image, &settings, &uuid(key), born))?;
+        self.runner.run(Phase::Disk, &mut mke2fs(tree, &image, &settings, &uuid(key), creation_time))?;
         std::fs::remove_file(&settings).context("removing", &settings)
     }
 }
 
 /// Returns the command `mke2fs -d` with fixed values for everything that would otherwise depend on the clock, on chance
 /// or on the machine.
-fn mke2fs(tree: &Path, image: &Path, settings: &Path, uuid: &str, born: i64) -> std::process::Command {
+fn mke2fs(tree: &Path, image: &Path, settings: &Path, uuid: &str, creation_time: i64) -> std::process::Command {
     let mut command = tied("mke2fs");
     command
         .args(["-q", "-F", "-t", "ext4", "-L", "root", "-U", uuid, "-E"])
         .arg(format!("hash_seed={uuid},lazy_itable_init=1,lazy_journal_init=1,nodiscard,root_owner=0:0"))
         .arg("-d")
         .args([tree, image])
-        .env("E2FSPROGS_FAKE_TIME", born.to_string())
+        .env("E2FSPROGS_FAKE_TIME", creation_time.to_string())
         .env("MKE2FS_CONFIG", settings)
         .env("LC_ALL", "C");
     command
@@ -195,7 +195,7 @@ fn key(image: &Image, packages: &[PackageName], files: &[ExtraFile]) -> String {
 }
 
 /// Returns a time that depends only on the inputs: that of the newest index.
-fn born(image: &Image) -> i64 {
+fn creation_time(image: &Image) -> i64 {
     image.manifest.indexes.iter().filter_map(|index| index.date).max().map_or(1, Timestamp::as_second)
 }
 
@@ -206,7 +206,7 @@ fn uuid(key: &str) -> String {
     [part(0, 8), part(8, 12), part(12, 16), part(16, 20), part(20, 32)].join("-")
 }
 
-fn lay(files: &[ExtraFile], tree: &Path) -> Result<(), Failure> {
+fn write_files(files: &[ExtraFile], tree: &Path) -> Result<(), Failure> {
     let root = tree::open(tree)?;
     let path = |file: &ExtraFile| Path::new("/").join(&file.path).to_string_lossy().into_owned();
     files.iter().try_for_each(|file| tree::write(&root, &path(file), file.mode, &file.content))
@@ -251,7 +251,7 @@ mod tests {
 
     /// The plain image's tree is not needed any more, but its indexes list the packages that can be installed.
     #[test]
-    fn the_plain_image_stays_while_a_disk_is_made_of_candidates() {
+    fn the_plain_image_is_in_use_while_a_derived_disk_is_made() {
         let dir = tempfile::tempdir().unwrap();
         let store = crate::cache::Store::new(dir.path());
         let made = "2026-11-01T00:00:00Z";
@@ -277,18 +277,18 @@ mod tests {
         let in_use = cleaned.lock().unwrap().take().expect("it came to installing").in_use;
         assert!(in_use.contains(&plain.key().to_owned()), "{in_use:?}");
         std::fs::remove_dir_all(&plain.dir).unwrap();
-        let gone = job.host(&candidate, &folder.path().join("again"), folder.path(), &[]).unwrap_err();
+        let failure = job.host(&candidate, &folder.path().join("again"), folder.path(), &[]).unwrap_err();
         assert!(
-            gone.cause.to_string().contains("debian:13 was removed from the cache in the meantime"),
+            failure.cause.to_string().contains("debian:13 was removed from the cache in the meantime"),
             "{}",
-            gone.cause
+            failure.cause
         );
     }
 
     /// Returns the kernel and initrd that are kept from a tree whose `update-initramfs` runs this script.
     fn kernel_after(script: &str) -> Result<String, String> {
         let script = format!("#!/bin/sh\nset -e\n{script}\necho initrd > /boot/initrd.img-1-amd64\n");
-        let (tell, told) = std::sync::mpsc::channel();
+        let (sender, receiver) = std::sync::mpsc::channel();
         std::thread::spawn(move || {
             let tree = crate::fixtures::tree_with(&[("usr/sbin/update-initramfs", script.as_str())]);
             let folder = tempfile::tempdir().unwrap();
@@ -301,14 +301,14 @@ mod tests {
             let made = Job::new(&release, &options, &quiet).unwrap().boot_files(tree.path(), folder.path());
             let read = |name: &str| std::fs::read_to_string(folder.path().join(name)).unwrap();
             let made = made.map_err(|f| format!("{}: {:?}", f.cause, f.command));
-            tell.send(made.map(|()| read("vmlinuz") + &read("initrd")))
+            sender.send(made.map(|()| read("vmlinuz") + &read("initrd")))
         });
-        told.recv_timeout(std::time::Duration::from_secs(120)).expect("reading what the tool left does not end")
+        receiver.recv_timeout(std::time::Duration::from_secs(120)).expect("reading what the tool left does not end")
     }
 
     #[test]
     #[cfg_attr(any(lacks = "mounting", lacks = "ldd"), ignore = "needs root that may make namespaces, and ldd")]
-    fn what_the_trees_own_tool_puts_in_the_kernels_place_is_not_followed() {
+    fn unsafe_kernel_files_from_update_initramfs_are_refused() {
         assert_eq!(kernel_after(""), Ok("kernelinitrd\n".to_owned()));
         let outside = tempfile::tempdir().unwrap();
         let secret = outside.path().join("secret");

@@ -62,9 +62,9 @@ fn old_tag(image: &Image) -> String {
 
 /// Turns Docker's error into a cause.
 pub(crate) fn docker_failure(error: &Error) -> Failure {
-    match said(error) {
-        Some(Said::DiskFull) => ImageErrorKind::DiskFull.into(),
-        Some(Said::Silent | Said::Absent) | None => ImageErrorKind::Docker { detail: error.to_string() }.into(),
+    match classify(error) {
+        Some(EngineError::DiskFull) => ImageErrorKind::DiskFull.into(),
+        Some(EngineError::Unreachable | EngineError::NotFound) | None => ImageErrorKind::Docker { detail: error.to_string() }.into(),
     }
 }
 
@@ -78,31 +78,31 @@ pub(crate) fn connect_failure(error: ConnectError) -> Failure {
 
 /// Turns Docker's error about a registry's image or its content into a cause.
 pub(crate) fn image_failure(reference: &str, error: &Error) -> Failure {
-    match said(error) {
-        Some(Said::Silent) => {
+    match classify(error) {
+        Some(EngineError::Unreachable) => {
             ImageErrorKind::RegistryUnreachable { detail: error.to_string(), cached_age: None }.into()
         }
-        Some(Said::Absent) => ImageErrorKind::NoSuchImage { reference: reference.to_owned() }.into(),
-        Some(Said::DiskFull) | None => docker_failure(error),
+        Some(EngineError::NotFound) => ImageErrorKind::NoSuchImage { reference: reference.to_owned() }.into(),
+        Some(EngineError::DiskFull) | None => docker_failure(error),
     }
 }
 
 /// Classes of failures, by the engine's message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Said {
+enum EngineError {
     /// The registry does not respond.
-    Silent,
+    Unreachable,
     /// The requested object does not exist.
-    Absent,
+    NotFound,
     /// The engine's disk is full.
     DiskFull,
 }
 
 /// Words, in any case, that identify a failure without a status: those of Docker 20.10.24, which come from Go's package
 /// `net` for network failures.
-const WORDS: [(Said, &[&str]); 3] = [
+const WORDS: [(EngineError, &[&str]); 3] = [
     (
-        Said::Silent,
+        EngineError::Unreachable,
         &[
             "connection refused",
             "no such host",
@@ -112,19 +112,19 @@ const WORDS: [(Said, &[&str]); 3] = [
             "deadline exceeded",
         ],
     ),
-    (Said::Absent, &["manifest unknown", "not found", "does not exist"]),
-    (Said::DiskFull, &["no space left on device"]),
+    (EngineError::NotFound, &["manifest unknown", "not found", "does not exist"]),
+    (EngineError::DiskFull, &["no space left on device"]),
 ];
 
-fn said(error: &Error) -> Option<Said> {
+fn classify(error: &Error) -> Option<EngineError> {
     let message = match error {
-        Error::DockerResponseServerError { status_code: 404, .. } => return Some(Said::Absent),
+        Error::DockerResponseServerError { status_code: 404, .. } => return Some(EngineError::NotFound),
         Error::DockerResponseServerError { message, .. } | Error::DockerStreamError { error: message } => message,
         // The failure is between this program and the engine, and concerns no registry.
         _ => return None,
     };
     let message = message.to_lowercase();
-    WORDS.iter().find(|(_, words)| words.iter().any(|word| message.contains(*word))).map(|(said, _)| *said)
+    WORDS.iter().find(|(_, words)| words.iter().any(|word| message.contains(*word))).map(|(kind, _)| *kind)
 }
 
 #[cfg(test)]
@@ -132,11 +132,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn registry_failures_are_told_apart() {
-        let of = |error: Error| image_failure("registry.example/debian:13", &error).cause;
-        let streamed = |text: &str| of(Error::DockerStreamError { error: text.to_owned() });
+    fn registry_failures_are_classified() {
+        let cause_of = |error: Error| image_failure("registry.example/debian:13", &error).cause;
+        let streamed = |text: &str| cause_of(Error::DockerStreamError { error: text.to_owned() });
         let answered =
-            |status_code, text: &str| of(Error::DockerResponseServerError { status_code, message: text.to_owned() });
+            |status_code, text: &str| cause_of(Error::DockerResponseServerError { status_code, message: text.to_owned() });
         let refused = "Get \"http://127.0.0.1:5000/v2/\": dial tcp 127.0.0.1:5000: connect: connection refused";
         assert!(matches!(streamed(refused), ImageErrorKind::RegistryUnreachable { .. }));
         assert!(matches!(answered(500, refused), ImageErrorKind::RegistryUnreachable { .. }));
@@ -153,10 +153,10 @@ mod tests {
 
     /// An error of Docker's socket is not about a registry, and a missing container is not about an image.
     #[test]
-    fn what_is_not_of_a_registry_is_dockers() {
+    fn socket_and_container_errors_are_docker_errors() {
         let socket = Error::IOError { err: std::io::Error::other("connection refused") };
         assert!(matches!(image_failure("x:13", &socket).cause, ImageErrorKind::Docker { .. }));
-        let gone = Error::DockerResponseServerError { status_code: 404, message: "No such container: 0".to_owned() };
-        assert!(matches!(docker_failure(&gone).cause, ImageErrorKind::Docker { .. }));
+        let missing = Error::DockerResponseServerError { status_code: 404, message: "No such container: 0".to_owned() };
+        assert!(matches!(docker_failure(&missing).cause, ImageErrorKind::Docker { .. }));
     }
 }

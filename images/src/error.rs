@@ -395,7 +395,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_registry_is_no_mirror() {
+    fn registry_errors_do_not_suggest_a_mirror() {
         let mut silent = ImageErrorKind::RegistryUnreachable { detail: "refused".to_owned(), cached_age: None };
         assert_eq!(silent.to_string(), "the container registry cannot be reached: refused");
         let hint = silent.hint().unwrap();
@@ -408,7 +408,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_mirror_is_named_by_the_option_of_its_archive() {
+    fn the_hint_for_an_unknown_mirror_names_its_option() {
         for (archive, option) in [(Archive::Main, "--mirror"), (Archive::Security, "--security-mirror")] {
             let hint = ImageErrorKind::NoMirror { suite: "trixie".to_owned(), archive }.hint().unwrap();
             assert!(hint.ends_with(&format!(" {option}")), "{hint}");

@@ -264,9 +264,9 @@ fn fetch(address: &str, to: &Path, limit: u64, cancel: &AtomicBool) -> Result<()
         return Ok(());
     }
     // A line or two: with its progress output off, curl prints nothing else.
-    let mut said = String::new();
-    let _ = child.stderr.take().map(|stderr| stderr.take(4096).read_to_string(&mut said));
-    Err(failed(said.trim().to_owned()))
+    let mut message = String::new();
+    let _ = child.stderr.take().map(|stderr| stderr.take(4096).read_to_string(&mut message));
+    Err(failed(message.trim().to_owned()))
 }
 
 /// Returns whether the file exceeds the limit: a server that never stops sending would fill the disk, and curl's own
@@ -298,12 +298,12 @@ mod tests {
     }
 
     #[test]
-    fn an_address_is_one_word_of_curls_configuration() {
+    fn an_address_is_quoted_in_curls_configuration() {
         assert_eq!(configuration("https://u:p\"\\@h/x\ny"), "url = \"https://u:p\\\"\\\\@h/xy\"\n");
     }
 
     #[test]
-    fn a_checksum_is_told_by_its_name_or_its_length() {
+    fn a_checksums_algorithm_follows_from_its_prefix_or_length() {
         let (short, long) = ("AB".repeat(32), "cd".repeat(64));
         let sha256 = Checksum::Sha256("ab".repeat(32));
         let sha512 = Checksum::Sha512(long.clone());
@@ -328,7 +328,7 @@ mod tests {
 
     #[test]
     #[cfg_attr(lacks = "curl", ignore = "needs curl")]
-    fn an_address_that_never_ends_is_given_up() {
+    fn an_endless_download_is_aborted_at_the_size_limit() {
         use std::io::Write as _;
         let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = format!("http://{}/endless", server.local_addr().unwrap());
@@ -344,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_verified_by_either_sum() {
+    fn a_file_is_verified_by_sha256_or_sha512() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("file");
         std::fs::write(&path, "abc").unwrap();

@@ -88,7 +88,7 @@ pub(crate) trait PackageFamily: Sync {
     }
 
     /// Returns what a release's record lacks for fetching its packages, if anything.
-    fn lacking(&self, _release: &Release) -> Option<&'static str> {
+    fn missing_in_record(&self, _release: &Release) -> Option<&'static str> {
         None
     }
 
@@ -105,8 +105,8 @@ pub(crate) trait PackageFamily: Sync {
     /// Returns the addresses, with their credentials, that must not leave this machine: those from the caller, from its
     /// settings, and of its proxies.
     fn secret_addresses(&self, options: &Options) -> Vec<String> {
-        let given = options.mirror.iter().chain(&options.security_mirror).cloned();
-        given.chain(self.addresses(&Root::default())).chain(credentials::proxies()).collect()
+        let mirrors = options.mirror.iter().chain(&options.security_mirror).cloned();
+        mirrors.chain(self.addresses(&Root::default())).chain(credentials::proxies()).collect()
     }
 
     /// Finds out how this machine reaches a release's archives, and tells the runner which addresses are secret.
@@ -222,7 +222,7 @@ pub(crate) fn is_left_out(name: &str) -> bool {
 }
 
 /// Returns the names of the packages to install for a release's image, sorted and checked.
-pub(crate) fn wanted(family: &dyn PackageFamily, release: &Release) -> Result<Vec<PackageName>, Failure> {
+pub(crate) fn requested_packages(family: &dyn PackageFamily, release: &Release) -> Result<Vec<PackageName>, Failure> {
     checked(family, &release.packages(), family.support_packages())
 }
 
@@ -245,7 +245,7 @@ pub(crate) fn checked(
 }
 
 /// Returns the path at which programs of this machine see an image's directory: without root there are no namespaces.
-fn seen(folder: &Path) -> PathBuf {
+fn sandbox_path(folder: &Path) -> PathBuf {
     if rustix::process::geteuid().is_root() { PathBuf::from("/tmp") } else { folder.to_owned() }
 }
 
@@ -256,7 +256,7 @@ fn of_machine(folder: &Path, network: Network, program: &str, home: &str) -> Res
         true => runner::of_machine(folder, network, program)?,
         false => runner::tied(program),
     };
-    let home = seen(folder).join(home);
+    let home = sandbox_path(folder).join(home);
     command.env("HOME", &home).env("TMPDIR", &home).env("LC_ALL", "C");
     Ok(command)
 }
@@ -333,7 +333,7 @@ mod tests {
 
     /// Each family has its own rules for names; the release's family checks the name again.
     #[test]
-    fn what_no_package_is_called_anywhere_is_refused() {
+    fn invalid_package_names_are_refused() {
         for good in ["qemu-system-x86", "libstdc++6", "0ad", "g++"] {
             assert!(good.parse::<ExtraPackage>().is_ok(), "{good}");
         }
@@ -344,9 +344,9 @@ mod tests {
     }
 
     #[test]
-    fn every_program_is_listed_once_with_all_that_need_it() {
+    fn every_program_is_listed_once_with_its_package_managers() {
         let tools = tools();
-        let of = |program: &str| tools.iter().filter(|tool| tool.program == program).collect::<Vec<_>>();
+        let entries_for = |program: &str| tools.iter().filter(|tool| tool.program == program).collect::<Vec<_>>();
         let rpms = [PackageManager::Dnf, PackageManager::Yum, PackageManager::Tdnf, PackageManager::Zypper];
         for (program, package, managers, bootstraps_only) in [
             ("mmdebstrap", Some("mmdebstrap"), &[PackageManager::Apt][..], true),
@@ -358,12 +358,12 @@ mod tests {
             ("apk", None, &[PackageManager::Apk], true),
         ] {
             let expected = Tool { program, package, managers: managers.to_vec(), bootstraps_only };
-            assert_eq!(of(program), [&expected]);
+            assert_eq!(entries_for(program), [&expected]);
         }
     }
 
     #[test]
-    fn what_the_caller_names_is_secret_whatever_the_family() {
+    fn mirrors_in_the_options_are_secret_for_every_family() {
         let (mirror, security) = ("https://u:p@mirror.example/a", "https://u:p@mirror.example/b");
         let options = Options {
             mirror: Some(mirror.to_owned()),
@@ -377,7 +377,7 @@ mod tests {
     }
 
     #[test]
-    fn a_base_says_where_packages_come_from_before_this_machine_does() {
+    fn package_sources_of_a_base_take_precedence_over_this_machines() {
         let base = tempfile::tempdir().unwrap();
         let mut release = crate::fixtures::release("13", "trixie");
         let settled = |base: Option<&Path>, release: &Release| {
@@ -391,7 +391,7 @@ mod tests {
     }
 
     #[test]
-    fn an_index_that_is_not_there_is_told_by_its_repository() {
+    fn the_error_for_a_missing_index_names_its_repository() {
         let failure = |cause: ImageErrorKind| of_index(cause.into(), "core").cause.to_string();
         let absent = failure(ImageErrorKind::NoSuchRelease { what: "core.db".to_owned() });
         assert_eq!(absent, "repository core is not on the mirror");
@@ -400,11 +400,11 @@ mod tests {
 
     /// Options are not valid names; the tree's package manager could still interpret a name like `qemu-` differently.
     #[test]
-    fn a_record_cannot_smuggle_options_in() {
+    fn options_disguised_as_package_names_are_refused() {
         assert!("-oDPkg::Pre-Invoke::=reboot".parse::<PackageName>().is_err());
         let mut release = crate::fixtures::release("13", "trixie");
         release.vmms[0].packages.push("qemu-".parse().unwrap());
-        let refused = wanted(of(&release).unwrap(), &release).unwrap_err();
+        let refused = requested_packages(of(&release).unwrap(), &release).unwrap_err();
         assert!(matches!(refused.cause, ImageErrorKind::BadPackage { .. }));
     }
 }

@@ -75,10 +75,10 @@ pub(crate) fn tree_with(scripts: &[(&str, &str)]) -> tempfile::TempDir {
     for name in ["sh", "ln", "mkfifo", "rm", "truncate"] {
         let program = Path::new("/usr/bin").join(name);
         copy(&program, &place(&Path::new("/bin").join(name)));
-        let said = Command::new("ldd").arg(&program).output().unwrap();
-        let said = String::from_utf8(said.stdout).unwrap();
+        let output = Command::new("ldd").arg(&program).output().unwrap();
+        let output = String::from_utf8(output.stdout).unwrap();
         // `libc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x…)`, `/lib64/ld-linux-x86-64.so.2 (0x…)`
-        for library in said.split_whitespace().filter(|word| word.starts_with('/')).map(Path::new) {
+        for library in output.split_whitespace().filter(|word| word.starts_with('/')).map(Path::new) {
             copy(library, &place(library));
         }
     }

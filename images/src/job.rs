@@ -117,7 +117,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_interpreter_serves_where_it_is_on_and_open() {
+    fn a_binfmt_interpreter_must_be_enabled_and_have_flag_f() {
         let entry = "enabled\ninterpreter /usr/bin/qemu-aarch64\nflags: POCF\noffset 0\nmagic 7f454c46\n";
         assert!(interpreted(entry));
         for not in [entry.replace("enabled", "disabled"), entry.replace("POCF", "OC"), String::new()] {

@@ -40,7 +40,7 @@ mod tests {
     use crate::family;
 
     #[test]
-    fn a_kernel_linked_into_boot_belongs_to_the_package_of_its_origin() {
+    fn a_kernel_hard_linked_into_boot_belongs_to_its_package() {
         let dir = tempfile::tempdir().unwrap();
         let tree = dir.path();
         let modules = tree.join("usr/lib/modules/7.2.13+deb14-amd64");

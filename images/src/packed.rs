@@ -68,8 +68,8 @@ fn unpacked(archive: &Path, folder: &Path, limits: PackedLimits) -> Result<(), F
         return Err(opened.refused("it is not compressed with zstd"));
     }
     // Highly compressed content is read no further than the limits could allow.
-    let most = limits.bytes.saturating_add((limits.files + 1).saturating_mul(BESIDES));
-    let entries = || Ok::<_, Failure>(tar::Archive::new(opened.content()?.take(most)));
+    let limit = limits.bytes.saturating_add((limits.files + 1).saturating_mul(BESIDES));
+    let entries = || Ok::<_, Failure>(tar::Archive::new(opened.content()?.take(limit)));
     unpack::check_metadata(entries()?, archive, &go_on)?;
     let seen = RefCell::new(BTreeSet::new());
     let accept = move |path: &Path, _: Option<&Path>, kind: EntryType| match kind {
@@ -78,12 +78,12 @@ fn unpacked(archive: &Path, folder: &Path, limits: PackedLimits) -> Result<(), F
         EntryType::Regular => Ok(()),
         _ => Err("it is not a regular file"),
     };
-    let left =
+    let unpack_limits =
         UnpackLimits { entries: limits.files, bytes: limits.bytes, reason: "the archive's content is too large" };
     let mut tar = entries()?;
     tar.set_preserve_permissions(false);
     tar.set_preserve_mtime(false);
-    unpack::unpack(tar, archive, folder, &left, &accept, &go_on)
+    unpack::unpack(tar, archive, folder, &unpack_limits, &accept, &go_on)
 }
 
 /// Returns whether a name is that of a file below a directory, in characters that no shell, page or terminal
@@ -108,7 +108,7 @@ pub fn is_plain_file(name: &str) -> bool {
 /// If a file cannot be read, or a limit is exceeded.
 pub fn files(folder: &Path, limits: PackedLimits) -> io::Result<BTreeMap<String, Vec<u8>>> {
     let mut all = BTreeMap::new();
-    let (mut left, mut folders) = (limits.bytes, vec![PathBuf::new()]);
+    let (mut remaining, mut folders) = (limits.bytes, vec![PathBuf::new()]);
     while let Some(below) = folders.pop() {
         for entry in std::fs::read_dir(folder.join(&below))? {
             let entry = entry?;
@@ -119,9 +119,9 @@ pub fn files(folder: &Path, limits: PackedLimits) -> io::Result<BTreeMap<String,
                 let name = path.to_str().filter(|name| is_plain(name)).map(str::to_owned);
                 let name = name.ok_or_else(|| io::Error::other(format!("{path:?} is not a plain file name")))?;
                 let mut bytes = Vec::new();
-                File::open(entry.path())?.take(left.saturating_add(1)).read_to_end(&mut bytes)?;
-                let rest = left.checked_sub(bytes.len() as u64).filter(|_| (all.len() as u64) < limits.files);
-                left = rest.ok_or_else(|| io::Error::other("there is too much to pack"))?;
+                File::open(entry.path())?.take(remaining.saturating_add(1)).read_to_end(&mut bytes)?;
+                let rest = remaining.checked_sub(bytes.len() as u64).filter(|_| (all.len() as u64) < limits.files);
+                remaining = rest.ok_or_else(|| io::Error::other("there is too much to pack"))?;
                 all.insert(name, bytes);
             }
         }
@@ -151,11 +151,11 @@ mod tests {
         let (file, folder) = (dir.path().join("bundle"), dir.path().join("folder"));
         std::fs::write(&file, archive).unwrap();
         std::fs::create_dir(&folder).unwrap();
-        let done = unpack(&file, &folder, LIMITS).map_err(|e| e.to_string());
+        let result = unpack(&file, &folder, LIMITS).map_err(|e| e.to_string());
         let outside = std::fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap());
         let mut outside: Vec<String> = outside.collect();
         outside.sort();
-        (done.map(|()| files(&folder, LIMITS).unwrap()), outside)
+        (result.map(|()| files(&folder, LIMITS).unwrap()), outside)
     }
 
     /// Builds an archive of one entry without any check of its name.
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_packed_is_unpacked_and_the_same_files_make_the_same_bytes() {
+    fn packing_round_trips_and_is_reproducible() {
         let long = format!("artifacts/{}/log", "x".repeat(150));
         let files = made(&[("SHA256SUMS", "x"), ("a/b.c", ""), (&long, "lines\n")]);
         let (mut one, mut two) = (Vec::new(), Vec::new());
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_stranger_packed_is_refused_and_writes_nothing_outside() {
+    fn hostile_archives_are_refused_and_write_nothing_outside() {
         let file = EntryType::Regular;
         let mut twice = tar::Builder::new(Vec::new());
         for text in ["1", "2"] {
@@ -223,12 +223,12 @@ mod tests {
             ("nothing", Vec::new(), "not compressed with zstd"),
             ("too large", vec![0x28; (1 << 20) + 1], "it is too large"),
         ] {
-            let (done, outside) = tried(&archive);
+            let (result, outside) = tried(&archive);
             assert_eq!(outside, ["bundle", "folder"], "{what}");
-            match done {
+            match result {
                 // An archive of zeros only has no files.
                 Ok(files) => assert!(why.is_empty() && files.is_empty(), "{what}"),
-                Err(said) => assert!(!why.is_empty() && said.contains(why), "{what}: {said}"),
+                Err(error) => assert!(!why.is_empty() && error.contains(why), "{what}: {error}"),
             }
         }
         let dir = tempfile::tempdir().unwrap();
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn a_plain_name_leads_nowhere_else() {
+    fn names_with_special_components_or_characters_are_not_plain() {
         for (name, plain, file) in [
             ("a_1.0+b-1~c_amd64.deb", true, true),
             ("a/b.log", true, false),
@@ -257,12 +257,12 @@ mod tests {
     }
 
     #[test]
-    fn an_archive_that_was_cut_is_an_error() {
+    fn a_truncated_archive_is_refused() {
         let mut whole = Vec::new();
         pack(&made(&[("a", &"text ".repeat(1000))]), &mut whole).unwrap();
         assert!(tried(&whole).0.is_ok());
-        for at in [4, whole.len() / 2, whole.len() - 1] {
-            assert!(tried(&whole[..at]).0.is_err(), "cut at {at}");
+        for length in [4, whole.len() / 2, whole.len() - 1] {
+            assert!(tried(&whole[..length]).0.is_err(), "cut at {length}");
         }
     }
 }

@@ -134,8 +134,8 @@ fn load(
     Ok(())
 }
 
-fn find(tree: &Root, of: &Path, library: &str, folders: &[String]) -> Result<Option<PathBuf>, PortableError> {
-    let origin = of.parent().unwrap_or(Path::new("/")).to_string_lossy();
+fn find(tree: &Root, object: &Path, library: &str, folders: &[String]) -> Result<Option<PathBuf>, PortableError> {
+    let origin = object.parent().unwrap_or(Path::new("/")).to_string_lossy();
     let own = folders.iter().map(|folder| folder.replace("${ORIGIN}", &origin).replace("$ORIGIN", &origin));
     for folder in own.chain(FOLDERS.map(str::to_owned)) {
         let path = Path::new(&folder).join(library);
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_brings_its_loader_and_its_libraries() {
+    fn the_loader_and_libraries_of_a_program_are_found() {
         let (root, program) = this_program();
         let portable = Portable::of(&root, &program, &[]).unwrap();
         assert!(portable.loader.unwrap().file_name().unwrap().to_string_lossy().starts_with("ld-"));
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn a_module_without_its_libraries_is_left_out_and_a_program_without_them_refused() {
+    fn a_program_without_libraries_is_refused_and_bad_modules_are_skipped() {
         let (machine, program) = this_program();
         let whole = Portable::of(&machine, &program, &[]).unwrap();
         let dir = tempfile::tempdir().unwrap();
@@ -218,8 +218,8 @@ mod tests {
         fs::write(dir.path().join("bin/script"), "#!/bin/sh\n").unwrap();
         put(&object(&program).interpreter.unwrap(), whole.loader.as_ref().unwrap());
         let tree = Root::new(dir.path()).unwrap();
-        let lacking = Portable::of(&tree, Path::new("/bin/program"), &[]).unwrap_err();
-        assert!(matches!(lacking, PortableError::NoLibrary { .. }), "{lacking}");
+        let error = Portable::of(&tree, Path::new("/bin/program"), &[]).unwrap_err();
+        assert!(matches!(error, PortableError::NoLibrary { .. }), "{error}");
         for (name, path) in &whole.libraries {
             put(&Path::new("/usr/lib64").join(name), path);
         }

@@ -71,13 +71,13 @@ pub fn prepare(
 
 fn image(job: &mut Job<'_>) -> Result<Image, Failure> {
     job.enter(Phase::Resolve);
-    let wanted = family::wanted(job.family, job.release)?;
+    let requested = family::requested_packages(job.family, job.release)?;
     let candidates = candidates::Candidates::of(job.family, job.options)?;
     job.store.check()?;
     for leftover in job.store.sweep()?.leftovers {
         tracing::debug!("left over: {leftover}");
     }
-    let plain = plain(job, &wanted)?;
+    let plain = plain(job, &requested)?;
     match candidates {
         None => Ok(plain),
         Some(candidates) => candidates::derive(job, &plain, &candidates),
@@ -85,8 +85,8 @@ fn image(job: &mut Job<'_>) -> Result<Image, Failure> {
 }
 
 /// Makes or finds the image of the release as its archive has it, without candidates.
-fn plain(job: &mut Job<'_>, wanted: &[PackageName]) -> Result<Image, Failure> {
-    let request = request(job.release, wanted, job.options.base.as_deref(), &digests(&job.options.keys)?);
+fn plain(job: &mut Job<'_>, requested: &[PackageName]) -> Result<Image, Failure> {
+    let request = request(job.release, requested, job.options.base.as_deref(), &digests(&job.options.keys)?);
     let options = job.options;
     let fits = |m: &Manifest| fits(m, &request, options);
     if options.offline {
@@ -106,11 +106,11 @@ fn plain(job: &mut Job<'_>, wanted: &[PackageName]) -> Result<Image, Failure> {
     able_to_build(job.release)?;
     let _turn = match job.store.turn(&job.runner, &resolved.key)? {
         Turn::Made(image) => return Ok(*image),
-        ours @ Turn::Ours { .. } => ours,
+        turn @ Turn::Ours { .. } => turn,
     };
     let workshop = job.store.workshop(&resolved.key)?;
-    let sha256 = build(job, &workshop, &resolved, wanted)?;
-    let mut manifest = record(job, &workshop, wanted, resolved, request)?;
+    let sha256 = build(job, &workshop, &resolved, requested)?;
+    let mut manifest = record(job, &workshop, requested, resolved, request)?;
     match manifest.source {
         Source::Cloud => manifest.cloud_sha256 = sha256,
         Source::OciImage => manifest.oci_digest = sha256.map(|sha256| format!("sha256:{sha256}")),
@@ -142,7 +142,7 @@ fn resolve<'a>(job: &mut Job<'a>, request: &str, folder: &Path) -> Result<Resolv
     let base = match &job.options.base {
         _ if settings.is_empty() => None,
         Some(base) => {
-            held = kept(job, request);
+            held = cached_settings(job, request);
             if held.is_none() {
                 able_to_build(job.release)?;
                 job.enter(Phase::Read);
@@ -150,7 +150,7 @@ fn resolve<'a>(job: &mut Job<'a>, request: &str, folder: &Path) -> Result<Resolv
                 let sha256 = from_files::read(&job.runner, base.as_ref(), folder, &tree)?;
                 read = Some((tree, sha256));
             }
-            held.as_ref().map(|(kept, _)| kept).or(read.as_ref().map(|(tree, _)| tree)).cloned()
+            held.as_ref().map(|(path, _)| path).or(read.as_ref().map(|(tree, _)| tree)).cloned()
         }
         None => {
             first = pull(job, source)?;
@@ -181,7 +181,7 @@ fn resolve<'a>(job: &mut Job<'a>, request: &str, folder: &Path) -> Result<Resolv
 }
 
 /// Returns the kept settings of the same base from an image in the cache, with a lock on that image.
-fn kept(job: &Job<'_>, request: &str) -> Option<(PathBuf, ImageLock)> {
+fn cached_settings(job: &Job<'_>, request: &str) -> Option<(PathBuf, ImageLock)> {
     let image = job.store.newest(|manifest| fits(manifest, request, job.options))?;
     // An image that is being removed does not count.
     let hold = image.hold().ok()?;
@@ -215,7 +215,7 @@ fn build(
     job: &mut Job<'_>,
     workshop: &Workshop,
     resolved: &Resolved<'_>,
-    wanted: &[PackageName],
+    requested: &[PackageName],
 ) -> Result<Option<String>, Failure> {
     let (tree, folder, archives) = (workshop.rootfs(), &workshop.dir, &resolved.archives);
     let mut sha256 = None;
@@ -245,7 +245,7 @@ fn build(
     if required.is_none() {
         archives.adopt(&job.runner, folder, &tree)?;
     }
-    let packages: Vec<ExtraPackage> = wanted.iter().cloned().map(ExtraPackage::Name).collect();
+    let packages: Vec<ExtraPackage> = requested.iter().cloned().map(ExtraPackage::Name).collect();
     let required = required.unwrap_or_default();
     let install = Install { tree: &tree, folder, indexes: folder, packages: &packages, required: &required };
     archives.install(&job.runner, &install)?;
@@ -256,7 +256,7 @@ fn build(
 fn record(
     job: &mut Job<'_>,
     workshop: &Workshop,
-    wanted: &[PackageName],
+    requested: &[PackageName],
     resolved: Resolved<'_>,
     request: String,
 ) -> Result<Manifest, Failure> {
@@ -278,7 +278,7 @@ fn record(
         made: Timestamp::now(),
         accepted_expired: resolved.accepted_expired,
         indexes: resolved.indexes,
-        requested: wanted.to_vec(),
+        requested: requested.to_vec(),
         packages,
         origins,
         owners: owners::owners(job.family, &tree, job.release),
@@ -294,7 +294,7 @@ const RECIPE: u32 = 2;
 ///
 /// `keys` are digests of the keys that the caller trusts: an image whose packages were verified with them is not used
 /// for other callers.
-fn request(release: &Release, wanted: &[PackageName], base: Option<&dyn BaseProvider>, keys: &[String]) -> String {
+fn request(release: &Release, requested: &[PackageName], base: Option<&dyn BaseProvider>, keys: &[String]) -> String {
     let suites = release.suites.iter().map(|s| format!("{} {:?} {}", s.name, s.archive, s.components.join(" ")));
     // The record's paths are looked up in the tree and listed in the manifest.
     let paths = release.vmms.iter().map(|v| v.path.as_str());
@@ -308,7 +308,7 @@ fn request(release: &Release, wanted: &[PackageName], base: Option<&dyn BaseProv
         .add("arch", release.arch.name())
         .add("image", release.oci_image.as_deref().unwrap_or_default())
         .all("suites", suites)
-        .all("packages", wanted.iter().map(PackageName::as_str))
+        .all("packages", requested.iter().map(PackageName::as_str))
         .all("paths", paths.chain(daemons).chain(kernels));
     // Fields that few releases have do not change the keys of other releases.
     let few = [
@@ -360,7 +360,7 @@ fn source_of(family: &dyn PackageFamily, release: &Release, options: &Options) -
 
 #[cfg(test)]
 mod tests {
-    use super::way::any_way;
+    use super::way::find_route;
     use super::*;
     use crate::base::{Archive, BaseError, Task};
     use crate::cache::Store;
@@ -369,27 +369,27 @@ mod tests {
     use model::database::Database;
 
     #[test]
-    fn the_request_is_stable_and_sees_what_matters() {
+    fn the_request_depends_only_on_what_affects_the_tree() {
         let plain = release("13", "trixie");
-        let wanted = |r: &Release| family::wanted(family::of(r).unwrap(), r).unwrap();
-        let of = |r: &Release| request(r, &wanted(r), None, &[]);
-        let first = of(&plain);
-        assert_eq!(first, of(&plain.clone()));
+        let requested = |r: &Release| family::requested_packages(family::of(r).unwrap(), r).unwrap();
+        let request_of_release = |r: &Release| request(r, &requested(r), None, &[]);
+        let first = request_of_release(&plain);
+        assert_eq!(first, request_of_release(&plain.clone()));
         // Aliases and the container manager do not change the tree.
         let mut same = plain.clone();
         same.aliases.push("stable".to_owned());
-        assert_eq!(first, of(&same));
+        assert_eq!(first, request_of_release(&same));
         let mut other = plain.clone();
         other.vmms[0].packages.push("qemu-utils".parse().unwrap());
-        assert_ne!(first, of(&other));
+        assert_ne!(first, request_of_release(&other));
         let mut other = plain.clone();
         other.suites.pop();
-        assert_ne!(first, of(&other));
+        assert_ne!(first, request_of_release(&other));
         let named = |repositories: &[&str], modules: &[&str]| {
             let texts = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
-            of(&Release { repositories: texts(repositories), modules: texts(modules), ..plain.clone() })
+            request_of_release(&Release { repositories: texts(repositories), modules: texts(modules), ..plain.clone() })
         };
-        assert_ne!(first, of(&Release { module_platform: Some("el8".to_owned()), ..plain.clone() }));
+        assert_ne!(first, request_of_release(&Release { module_platform: Some("el8".to_owned()), ..plain.clone() }));
         let three = [named(&["crb"], &[]), named(&[], &["crb"]), named(&["crb", "nfv"], &[])];
         assert!(three.iter().all(|key| *key != first) && three[0] != three[1] && three[0] != three[2]);
         #[derive(Debug)]
@@ -408,15 +408,15 @@ mod tests {
                 Ok(())
             }
         }
-        let on = |base| request(&plain, &wanted(&plain), Some(&FakeBase(base)), &[]);
+        let on = |base| request(&plain, &requested(&plain), Some(&FakeBase(base)), &[]);
         assert!(first != on("a") && on("a") != on("b") && on("a") == on("a"));
         let mut other = plain.clone();
         other.vmms[0].path = "/usr/libexec/qemu-kvm".to_owned();
-        assert_ne!(first, of(&other));
+        assert_ne!(first, request_of_release(&other));
     }
 
     #[test]
-    fn what_keys_of_the_caller_vouch_for_is_not_taken_without_them() {
+    fn an_image_verified_with_custom_keys_requires_the_same_keys() {
         let (cache, folder) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let key = |name: &str| {
             let file = folder.path().join(name);
@@ -424,11 +424,11 @@ mod tests {
             file
         };
         let release = release("13", "trixie");
-        let wanted = family::wanted(family::of(&release).unwrap(), &release).unwrap();
+        let requested = family::requested_packages(family::of(&release).unwrap(), &release).unwrap();
         let (store, id) = (Store::new(cache.path()), "a".repeat(64));
         let workshop = store.workshop(&id).unwrap();
         std::fs::create_dir(workshop.rootfs()).unwrap();
-        let request = request(&release, &wanted, None, &digests(&[key("a"), key("b")]).unwrap());
+        let request = request(&release, &requested, None, &digests(&[key("a"), key("b")]).unwrap());
         let manifest = Manifest { request, ..crate::cache::tests::manifest(&id, "13", "2026-11-01T00:00:00Z") };
         workshop.finish(&store, &manifest).unwrap();
         let offline = |keys| {
@@ -439,13 +439,13 @@ mod tests {
         for keys in [vec![], vec![key("a")], vec![key("a"), key("c")]] {
             assert!(matches!(*offline(keys).unwrap_err().cause, ImageErrorKind::NotCached));
         }
-        let gone = offline(vec![folder.path().join("gone")]).unwrap_err().to_string();
-        assert!(gone.contains("/gone"), "{gone}");
+        let error = offline(vec![folder.path().join("gone")]).unwrap_err().to_string();
+        assert!(error.contains("/gone"), "{error}");
     }
 
     #[test]
     #[cfg_attr(lacks = "images", ignore = "needs root and mmdebstrap")]
-    fn a_mirror_that_is_named_can_be_bootstrapped_from() {
+    fn a_mirror_in_the_options_allows_a_bootstrap() {
         let release = Release { distro: "devuan".parse().unwrap(), ..release("6", "excalibur") };
         let family = family::of(&release).unwrap();
         let options = Options::new("/nowhere");
@@ -455,7 +455,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bootstrap_without_a_mirror_is_no_way() {
+    fn a_bootstrap_without_a_mirror_is_refused() {
         let cache = tempfile::tempdir().unwrap();
         let database = Database::embedded();
         let release =
@@ -463,36 +463,36 @@ mod tests {
         // A machine with the distro itself would know one of its mirrors.
         let elsewhere = [release("fedora", "43"), release("almalinux", "9")];
         let release = elsewhere.into_iter().find(|r| !family::of(r).unwrap().knows_mirror(&r.distro)).unwrap();
-        let way = |mirror: Option<&str>| {
+        let route = |mirror: Option<&str>| {
             let mirror = mirror.map(str::to_owned);
-            any_way(&release, &Options { source: Source::Bootstrap, mirror, ..Options::new(cache.path()) })
+            find_route(&release, &Options { source: Source::Bootstrap, mirror, ..Options::new(cache.path()) })
         };
-        let failure = way(None).unwrap_err();
+        let failure = route(None).unwrap_err();
         assert!(
             matches!(&failure.cause, ImageErrorKind::NoMirror { suite, .. } if *suite == release.name()),
             "{failure:?}"
         );
-        let named = way(Some("http://mirror.example/merged"));
+        let named = route(Some("http://mirror.example/merged"));
         assert!(!named.is_err_and(|failure| matches!(failure.cause, ImageErrorKind::NoMirror { .. })));
     }
 
     #[test]
-    fn an_image_that_was_made_in_another_way_is_no_way() {
+    fn a_cached_image_made_from_another_source_is_not_used() {
         let cache = tempfile::tempdir().unwrap();
         let release = release("13", "trixie");
-        let wanted = family::wanted(family::of(&release).unwrap(), &release).unwrap();
+        let requested = family::requested_packages(family::of(&release).unwrap(), &release).unwrap();
         let (store, key) = (Store::new(cache.path()), "a".repeat(64));
         let workshop = store.workshop(&key).unwrap();
         std::fs::create_dir(workshop.rootfs()).unwrap();
         let bootstrapped = crate::cache::tests::manifest(&key, "13", "2026-11-01T00:00:00Z");
-        let manifest = Manifest { request: request(&release, &wanted, None, &[]), ..bootstrapped };
+        let manifest = Manifest { request: request(&release, &requested, None, &[]), ..bootstrapped };
         workshop.finish(&store, &manifest).unwrap();
-        let way = |source| any_way(&release, &Options { source, ..Options::new(cache.path()) });
+        let route = |source| find_route(&release, &Options { source, ..Options::new(cache.path()) });
         for source in [Source::Auto, Source::Bootstrap, Source::Cloud] {
-            assert_eq!(way(source).unwrap(), ImageRoute::Cache);
+            assert_eq!(route(source).unwrap(), ImageRoute::Cache);
         }
         // The record names no OCI image.
-        assert!(way(Source::Oci).is_err());
+        assert!(route(Source::Oci).is_err());
         let offline =
             |source| prepare(&release, &Options { source, offline: true, ..Options::new(cache.path()) }, &|_| {});
         assert_eq!(offline(Source::Cloud).unwrap().key(), key, "without a cloud image it is as if none were named");
@@ -500,7 +500,7 @@ mod tests {
     }
 
     #[test]
-    fn offline_without_an_image_says_so() {
+    fn offline_without_a_cached_image_is_an_error() {
         let cache = tempfile::tempdir().unwrap();
         let options = Options { offline: true, ..Options::new(cache.path()) };
         let error = prepare(&release("13", "trixie"), &options, &|_| {}).unwrap_err();
@@ -516,7 +516,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stale_index_is_an_error_unless_accepted() {
+    fn an_expired_index_is_an_error_unless_accepted() {
         let index = Index {
             suite: "sid".to_owned(),
             security: false,

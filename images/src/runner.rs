@@ -174,14 +174,14 @@ impl Runner<'_> {
     }
 
     fn keep_lines(&self, phase: Phase, reader: impl Read) -> VecDeque<String> {
-        let mut kept = VecDeque::new();
+        let mut last_lines = VecDeque::new();
         let mut reader = BufReader::new(reader);
         let mut line = Vec::new();
         let mut last = Instant::now() - Duration::from_secs(1);
         loop {
             line.clear();
             match (&mut reader).take(LINE as u64).read_until(b'\n', &mut line) {
-                Ok(0) | Err(_) => return kept,
+                Ok(0) | Err(_) => return last_lines,
                 Ok(_) => {}
             }
             let text: String = String::from_utf8_lossy(&line)
@@ -196,9 +196,9 @@ impl Runner<'_> {
                 self.report(phase, Some(&text));
                 last = Instant::now();
             }
-            kept.push_back(text);
-            if kept.len() > KEPT {
-                kept.pop_front();
+            last_lines.push_back(text);
+            if last_lines.len() > KEPT {
+                last_lines.pop_front();
             }
         }
     }
@@ -263,7 +263,7 @@ mod tests {
     use crate::fixtures::runner;
 
     #[test]
-    fn a_failed_command_says_which_how_and_its_last_lines() {
+    fn a_failed_command_reports_its_status_and_last_lines() {
         let cancel = AtomicBool::new(false);
         let script = "seq 1 100; echo gone from mirror.example; exit 7";
         let failure = runner(&cancel, 20).run(Phase::Install, Command::new("sh").args(["-c", script])).unwrap_err();
@@ -276,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn output_is_stdout_alone() {
+    fn output_returns_only_stdout() {
         let cancel = AtomicBool::new(false);
         let text = runner(&cancel, 20)
             .output(Phase::Record, Command::new("sh").args(["-c", "echo out; echo err >&2"]))
@@ -292,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn the_deadline_ends_the_whole_group() {
+    fn the_deadline_kills_the_whole_process_group() {
         let cancel = AtomicBool::new(false);
         let started = Instant::now();
         let failure = runner(&cancel, 1)
@@ -304,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_waited_for_is_ended() {
+    fn a_process_group_is_killed_if_waiting_fails() {
         let started = Instant::now();
         let mut command = Command::new("sh");
         command.args(["-c", "sleep 60 & exit 0"]).process_group(0).stdout(Stdio::piped());

@@ -113,7 +113,7 @@ pub(crate) fn copy_out(tree: &Path, inside: &Path, limit: u64, to: &Path) -> Res
     if size > limit {
         return Err(failed(RootError::TooLarge { path: root.shown(inside), limit }));
     }
-    let copied = File::create_new(to).and_then(|mut kept| io::copy(&mut file.take(size), &mut kept));
+    let copied = File::create_new(to).and_then(|mut target| io::copy(&mut file.take(size), &mut target));
     copied.map(drop).context("writing", to)
 }
 
@@ -183,7 +183,7 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     #[test]
-    fn what_is_written_and_removed_is_the_trees_own() {
+    fn writes_and_removals_do_not_leave_the_tree() {
         let (dir, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let root = open(dir.path()).unwrap();
         std::fs::write(outside.path().join("file"), "precious").unwrap();
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_copied_out_is_a_regular_file_of_the_tree_and_not_too_large() {
+    fn only_regular_files_within_the_size_limit_are_copied_out() {
         let (dir, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         std::fs::write(dir.path().join("initrd"), "0123456789").unwrap();
         std::fs::create_dir(dir.path().join("folder")).unwrap();
@@ -212,14 +212,14 @@ mod tests {
             let copied = copy_out(dir.path(), &Path::new("/").join(name), limit, &to);
             copied.map_err(|failure| failure.cause.to_string())
         };
-        for (name, limit, said) in [
+        for (name, limit, expected) in [
             ("initrd", 9, "has more than 9 bytes"),
             ("folder", 10, "not a regular file"),
             ("out", 10, "/out was not found in the tree"),
             ("none", 10, "/none was not found in the tree"),
         ] {
             let error = copy(name, limit).unwrap_err();
-            assert!(error.contains(said), "{name}: {error}");
+            assert!(error.contains(expected), "{name}: {error}");
             assert!(!to.exists(), "{name}");
         }
         copy("link", 10).unwrap();

@@ -129,7 +129,7 @@ pub(crate) fn unpack<R: Read>(
     each(tar, archive, &mut { *limits }, judge, go_on, |entry| put(entry, folder, "its path leads out of the folder"))
 }
 
-/// Calls `put` for each entry of an archive, and subtracts it from the limits in `left`.
+/// Calls `put` for each entry of an archive, and subtracts it from the limits in `remaining`.
 ///
 /// Directories come last, the deepest first, so that their modes and times do not interfere with their content.
 ///
@@ -138,7 +138,7 @@ pub(crate) fn unpack<R: Read>(
 pub(crate) fn each<R: Read>(
     mut tar: tar::Archive<R>,
     archive: &Path,
-    left: &mut UnpackLimits,
+    remaining: &mut UnpackLimits,
     judge: &Judge,
     go_on: &dyn Fn() -> Result<(), Failure>,
     mut put: impl FnMut(&mut tar::Entry<'_, R>) -> Result<(), Failure>,
@@ -147,9 +147,9 @@ pub(crate) fn each<R: Read>(
     for entry in tar.entries().context("reading", archive)? {
         let mut entry = entry.context("reading", archive)?;
         go_on()?;
-        match (left.entries.checked_sub(1), left.bytes.checked_sub(entry.size())) {
-            (Some(entries), Some(bytes)) => *left = UnpackLimits { entries, bytes, ..*left },
-            _ => return Err(refused(&entry.path_bytes(), left.reason)),
+        match (remaining.entries.checked_sub(1), remaining.bytes.checked_sub(entry.size())) {
+            (Some(entries), Some(bytes)) => *remaining = UnpackLimits { entries, bytes, ..*remaining },
+            _ => return Err(refused(&entry.path_bytes(), remaining.reason)),
         }
         let judged = {
             let path = entry.path().context("reading", archive)?;
@@ -220,7 +220,7 @@ mod tests {
     use tar::EntryType;
 
     #[test]
-    fn a_name_with_two_dots_leads_out_wherever_it_ends() {
+    fn names_with_parent_components_lead_out_of_the_tree() {
         for (name, of_tree, plain) in [
             ("a/b", false, false),
             ("./a", false, true),
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_hard_link_is_another_name_of_is_judged_and_what_a_symbolic_one_leads_to_is_not() {
+    fn hard_link_targets_are_checked_and_symlink_targets_are_not() {
         let leads_out = |kind| Names::OfTree.entry_leads_out(Path::new("a"), Some(Path::new("../b")), kind);
         assert!(leads_out(EntryType::Link) && !leads_out(EntryType::Symlink));
     }

@@ -128,7 +128,7 @@ fn of_source(file: &Path) -> Result<Vec<PathBuf>, UploadError> {
     let names: Vec<&str> = binaries.split([',', '\n']).map(str::trim).filter(|name| !name.is_empty()).collect();
     let is_of = |file: &&String| {
         let parts = file.strip_suffix(".deb").map(|stem| stem.splitn(3, '_').collect::<Vec<_>>()).unwrap_or_default();
-        matches!(parts[..], [name, of, _] if of == version && names.contains(&name))
+        matches!(parts[..], [name, file_version, _] if file_version == version && names.contains(&name))
     };
     let found: Vec<PathBuf> = beside
         .iter()
@@ -199,7 +199,7 @@ mod tests {
     ];
 
     #[test]
-    fn an_upload_brings_the_packages_that_it_names_and_no_debug_symbols() {
+    fn a_changes_file_selects_its_packages_without_debug_symbols() {
         let dir = folder(&BUILT);
         let upload = dir.path().join("qemu_9.0-1_amd64.changes");
         // A signed `.changes` has additional lines around its fields.
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn an_upload_that_is_not_whole_is_refused() {
+    fn an_incomplete_or_damaged_upload_is_refused() {
         let dir = folder(&BUILT);
         let upload = dir.path().join("x.changes");
         let refused = |text: &str| {
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn a_source_package_brings_what_was_built_of_it() {
+    fn a_source_package_selects_the_packages_built_from_it() {
         let dir = folder(&[BUILT[1], BUILT[2], BUILT[3], "qemu-system-x86_8.0-1_amd64.deb", "other_9.0-1_all.deb"]);
         let dsc = dir.path().join(BUILT[0]);
         fs::write(&dsc, "Source: qemu\nBinary: qemu-system-x86,\n qemu-system-data\nVersion: 1:9.0-1\n").unwrap();
@@ -239,17 +239,17 @@ mod tests {
 
     #[test]
     fn debug_symbols_of_every_family_are_left_out() {
-        let wanted = ["qemu-kvm-9.0-1.x86_64.rpm", "qemu-9.0-1-x86_64.pkg.tar.zst", "qemu-9.0-r1.apk"];
-        let left = [
+        let expected = ["qemu-kvm-9.0-1.x86_64.rpm", "qemu-9.0-1-x86_64.pkg.tar.zst", "qemu-9.0-r1.apk"];
+        let skipped = [
             "qemu-kvm-debuginfo-9.0-1.x86_64.rpm",
             "qemu-9.0-1.src.rpm",
             "qemu-debug-9.0-1-x86_64.pkg.tar.zst",
             "qemu-dbg-9.0-r1.apk",
             "qemu-system-x86-dbgsym_9.0_amd64.ddeb",
         ];
-        let dir = folder(&[&wanted[..], &left[..]].concat());
-        let all: Vec<PathBuf> = wanted.iter().chain(&left).map(|name| dir.path().join(name)).collect();
-        assert_eq!(names(&packages(&all).unwrap()), wanted);
+        let dir = folder(&[&expected[..], &skipped[..]].concat());
+        let all: Vec<PathBuf> = expected.iter().chain(&skipped).map(|name| dir.path().join(name)).collect();
+        assert_eq!(names(&packages(&all).unwrap()), expected);
         assert!(packages(&[dir.path().join("none.deb")]).is_err());
     }
 }

@@ -166,7 +166,7 @@ fn invocations(image: &Image) -> String {
 
 #[test]
 #[cfg_attr(lacks = "apk-images", ignore = "needs root, x86_64, curl and ldd")]
-fn the_releases_apk_is_called_as_its_manual_says() {
+fn apk_is_called_with_the_expected_arguments() {
     let mirror = Mirror::new();
     let cache = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let image = mirror.prepared(cache.path(), Vec::new()).unwrap_or_else(|e| panic!("{e}"));

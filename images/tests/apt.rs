@@ -81,10 +81,10 @@ impl Mirror {
         let components = vec!["main".to_owned()];
         release.suites = vec![PackageSuite { name: SUITE.to_owned(), archive: Archive::Main, components }];
         let address = self.serve();
-        let made = self.keys.prepared(&release, &self.folder(), cache.path(), key, |options| {
+        let result = self.keys.prepared(&release, &self.folder(), cache.path(), key, |options| {
             options.mirror = Some(address);
         });
-        let error = made.unwrap_err();
+        let error = result.unwrap_err();
         assert_eq!(error.phase, Phase::Bootstrap, "{error}");
         assert!(!error.to_string().contains("127.0.0.1"), "the mirror's address shows: {error}");
         assert_eq!(left_overs(cache.path()), 0);
@@ -116,7 +116,7 @@ fn answer(mut stream: TcpStream, folder: &Path) {
 
 #[test]
 #[cfg_attr(lacks = "apt-images", ignore = "needs root, x86_64, mmdebstrap and gnupg")]
-fn what_the_wrong_key_signed_is_refused() {
+fn an_index_signed_with_the_wrong_key_is_refused() {
     let mirror = Mirror::new();
     let error = mirror.failure("wrong");
     let ImageErrorKind::Untrusted { detail } = &*error.cause else { panic!("{error}") };
@@ -128,14 +128,14 @@ fn what_the_wrong_key_signed_is_refused() {
 
 #[test]
 #[cfg_attr(lacks = "apt-images", ignore = "needs root, x86_64, mmdebstrap and gnupg")]
-fn a_mirror_that_has_half_of_an_update_is_refused() {
+fn a_partially_updated_mirror_is_refused() {
     // The new Release file and the old index, of another size or of the same.
-    for (old, said) in [("Package: old\n".to_owned(), "unexpected size"), (PACKAGES.replace('x', "y"), "mismatch")] {
+    for (old, expected) in [("Package: old\n".to_owned(), "unexpected size"), (PACKAGES.replace('x', "y"), "mismatch")] {
         let mirror = Mirror::new();
         std::fs::write(mirror.index(), &old).unwrap();
         let error = mirror.failure("right");
         let ImageErrorKind::Untrusted { detail } = &*error.cause else { panic!("{error}") };
-        assert!(detail.to_lowercase().contains(said), "{detail}");
+        assert!(detail.to_lowercase().contains(expected), "{detail}");
     }
     // The new Release file, but no index yet.
     let mirror = Mirror::new();

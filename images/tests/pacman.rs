@@ -97,12 +97,12 @@ impl Mirror {
 
 #[test]
 #[cfg_attr(lacks = "pacman-images", ignore = "needs root, x86_64, pacman, bsdtar, zstd, curl and gnupg")]
-fn a_signed_mirror_becomes_an_image_and_a_candidate_is_laid_over_it() {
+fn an_image_and_a_derived_candidate_are_made_from_a_signed_mirror() {
     let mirror = Mirror::new();
     let cache = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let image = mirror.prepared(cache.path(), "right", |_| {}).unwrap_or_else(|e| panic!("{e}"));
-    let left = ["download", "archives", "empty", "rootfs/var/cache/kata-qualify", "rootfs/.PKGINFO", "rootfs/.INSTALL"];
-    is_whole(&image, ["1:1.0-1", "any", "kq"], "extra", &left);
+    let leftovers = ["download", "archives", "empty", "rootfs/var/cache/kata-qualify", "rootfs/.PKGINFO", "rootfs/.INSTALL"];
+    is_whole(&image, ["1:1.0-1", "any", "kq"], "extra", &leftovers);
     let hash = |name: &str| images::artifacts::sha256(&mirror.repository(name).join(format!("{name}.db"))).unwrap();
     let indexes: Vec<_> = image.manifest.indexes.iter().map(|i| (i.suite.as_str(), i.sha256.clone())).collect();
     assert_eq!(indexes, [("core", hash("core")), ("extra", hash("extra"))]);
@@ -137,7 +137,7 @@ fn a_signed_mirror_becomes_an_image_and_a_candidate_is_laid_over_it() {
 
 #[test]
 #[cfg_attr(lacks = "pacman-images", ignore = "needs root, x86_64, pacman, bsdtar, zstd, curl and gnupg")]
-fn what_the_wrong_key_signed_and_a_package_of_another_day_are_refused() {
+fn wrong_signatures_and_outdated_packages_are_refused() {
     let mirror = Mirror::new();
     let cache = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let error = mirror.prepared(cache.path(), "wrong", |_| {}).unwrap_err();
@@ -166,7 +166,7 @@ fn what_the_wrong_key_signed_and_a_package_of_another_day_are_refused() {
 
 #[test]
 #[cfg_attr(lacks = "pacman-images", ignore = "needs root, x86_64, pacman, bsdtar, zstd, curl and gnupg")]
-fn a_full_disk_is_called_that() {
+fn a_full_disk_is_reported() {
     let mirror = Mirror::new();
     let cache = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let image = mirror.prepared(cache.path(), "right", |_| {}).unwrap_or_else(|e| panic!("{e}"));

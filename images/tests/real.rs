@@ -73,11 +73,11 @@ fn trixie_becomes_a_tree_with_a_kernel_and_an_initramfs() {
     assert!(!image.rootfs().join("usr/sbin/policy-rc.d").exists());
 
     let found = kernel::find(&image.rootfs(), &release).unwrap();
-    let wanted = ["virtiofs", "virtio-pci", "virtio_blk", "ext4", "9pnet_virtio", "no_such_module"].map(str::to_owned);
-    let resolution = modules::resolve(&image.rootfs(), &found.modules_dir, &wanted).unwrap();
+    let names = ["virtiofs", "virtio-pci", "virtio_blk", "ext4", "9pnet_virtio", "no_such_module"].map(str::to_owned);
+    let resolution = modules::resolve(&image.rootfs(), &found.modules_dir, &names).unwrap();
     assert_eq!(resolution.missing, ["no_such_module"]);
-    let at = |name: &str| resolution.load_order.iter().position(|m| m.name == name);
-    assert!(at("fuse") < at("virtiofs") || resolution.load_order.iter().all(|m| m.name != "fuse"));
+    let position = |name: &str| resolution.load_order.iter().position(|m| m.name == name);
+    assert!(position("fuse") < position("virtiofs") || resolution.load_order.iter().all(|m| m.name != "fuse"));
     let mut magic = [0; 6];
     initramfs::build(b"init", &resolution, &[]).unwrap().read_exact_at(&mut magic, 0).unwrap();
     assert_eq!(&magic, b"070701");
@@ -95,13 +95,13 @@ fn trixie_becomes_a_tree_with_a_kernel_and_an_initramfs() {
 
 #[test]
 #[cfg_attr(lacks = "images", ignore = "needs root, x86_64 and mmdebstrap")]
-fn an_overlay_makes_an_image_of_its_own() {
+fn an_overlay_gives_a_separate_derived_image() {
     let plain = trixie();
     let release = debian::release("13");
     let files = kernel::find(&plain.rootfs(), &release).unwrap();
     // Trixie's kernel has virtiofs built in, 9p as a module.
-    let wanted = ["9p".to_owned()];
-    let module = modules::resolve(&plain.rootfs(), &files.modules_dir, &wanted).unwrap().load_order.pop().unwrap();
+    let names = ["9p".to_owned()];
+    let module = modules::resolve(&plain.rootfs(), &files.modules_dir, &names).unwrap().load_order.pop().unwrap();
     let relative = module.path.strip_prefix("/").unwrap();
     let overlay = tempfile::tempdir().unwrap();
     let folder = overlay.path().join(relative.parent().unwrap());
@@ -115,7 +115,7 @@ fn an_overlay_makes_an_image_of_its_own() {
     assert_ne!(derived.key(), plain.key());
     assert_eq!(derived.manifest.derived_from.as_deref(), Some(plain.key()));
     let files = kernel::find(&derived.rootfs(), &release).unwrap();
-    assert_eq!(modules::resolve(&derived.rootfs(), &files.modules_dir, &wanted).unwrap().missing, wanted);
+    assert_eq!(modules::resolve(&derived.rootfs(), &files.modules_dir, &names).unwrap().missing, names);
     assert!(plain.rootfs().join(relative).exists(), "the plain image was changed");
     let again = prepare(&release, &options, &|_| {}).unwrap();
     assert_eq!(again.made, derived.made);
@@ -126,7 +126,7 @@ fn an_overlay_makes_an_image_of_its_own() {
 
 #[test]
 #[cfg_attr(any(lacks = "images", lacks = "dpkg-deb"), ignore = "needs root, x86_64, mmdebstrap and dpkg-deb")]
-fn a_local_package_is_laid_over_the_release() {
+fn a_local_package_is_installed_into_a_derived_image() {
     trixie();
     let (_work, deb) = package("kata-candidate", "#!/bin/sh\n");
     let options = Options {
@@ -175,7 +175,7 @@ fn package_with(name: &str, postinst: &str, more: impl FnOnce(&Path)) -> (tempfi
 }
 
 /// Makes a separate cache with an image of another cache.
-fn borrowed(image: &images::Image) -> tempfile::TempDir {
+fn cache_with_image(image: &images::Image) -> tempfile::TempDir {
     let cache = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     std::fs::create_dir(cache.path().join("images")).unwrap();
     let copied = Command::new("cp").arg("-al").arg(&image.dir).arg(cache.path().join("images")).status().unwrap();
@@ -185,7 +185,7 @@ fn borrowed(image: &images::Image) -> tempfile::TempDir {
 
 #[test]
 #[cfg_attr(lacks = "images", ignore = "needs root, x86_64 and mmdebstrap")]
-fn offline_fetches_nothing() {
+fn a_package_is_not_fetched_offline() {
     trixie();
     let known: ExtraPackage = "hello".parse().unwrap();
     let options = Options { offline: true, extra_packages: vec![known], ..Options::new(shared_cache()) };
@@ -242,7 +242,7 @@ fn answer(stream: &mut TcpStream, files: &[(&str, &str)]) {
     }
 }
 
-fn from(mirror: String, accept_expired: bool) -> (tempfile::TempDir, Result<images::Image, ImageError>) {
+fn prepare_from(mirror: String, accept_expired: bool) -> (tempfile::TempDir, Result<images::Image, ImageError>) {
     let cache = tempfile::tempdir().unwrap();
     let mut release: Release = debian::release("13");
     release.suites.truncate(1);
@@ -258,15 +258,15 @@ fn from(mirror: String, accept_expired: bool) -> (tempfile::TempDir, Result<imag
 
 #[test]
 #[cfg_attr(lacks = "images", ignore = "needs root, x86_64 and mmdebstrap")]
-fn a_stale_mirror_needs_to_be_accepted() {
+fn an_expired_mirror_is_refused_unless_accepted() {
     let stale = "Suite: stable\nCodename: trixie\nDate: Sat, 01 Jan 2022 00:00:00 UTC\nValid-Until: Sat, 08 Jan 2022 00:00:00 UTC\n";
     let files: &'static [_] = Box::leak(Box::new([("/debian/dists/trixie/InRelease", stale)]));
-    let (_cache, result) = from(mirror(files), false);
+    let (_cache, result) = prepare_from(mirror(files), false);
     let error = result.unwrap_err();
     assert!(matches!(&*error.cause, ImageErrorKind::Expired { suite } if suite == "trixie"), "{error}");
     assert!(error.hint().unwrap().contains("--accept-expired"));
     // With expired indexes accepted it fails later and for another reason: there is no signature.
-    let (cache, result) = from(mirror(files), true);
+    let (cache, result) = prepare_from(mirror(files), true);
     let error = result.unwrap_err();
     assert_eq!(error.phase, Phase::Bootstrap, "{error}");
     assert!(matches!(*error.cause, ImageErrorKind::Untrusted { .. }), "{error}");
@@ -279,10 +279,10 @@ fn a_stale_mirror_needs_to_be_accepted() {
 
 #[test]
 #[cfg_attr(lacks = "images", ignore = "needs root, x86_64 and mmdebstrap")]
-fn an_index_without_an_end_is_not_read() {
+fn an_oversized_index_is_refused() {
     let endless: &'static str = Box::leak("Suite: stable\n".repeat(2 << 20).into_boxed_str());
     let files: &'static [_] = Box::leak(Box::new([("/debian/dists/trixie/InRelease", endless)]));
-    let (cache, result) = from(mirror(files), true);
+    let (cache, result) = prepare_from(mirror(files), true);
     let error = result.unwrap_err();
     assert_eq!(error.phase, Phase::Resolve, "{error}");
     assert!(error.to_string().contains("more than 16777216 bytes"), "{error}");
@@ -295,11 +295,11 @@ const AUTHORIZATION: &str = "authorization: basic a2f0ytpzm2nyzxqib2ymbwlycm9y";
 /// Returns where the password is visible: in arguments of processes, in files of the cache that others may read.
 fn leaks(cache: &Path) -> Vec<String> {
     use std::os::unix::fs::MetadataExt as _;
-    let tells = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).contains("s3cret");
+    let has_password = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).contains("s3cret");
     let own = std::process::id().to_string();
     let processes = std::fs::read_dir("/proc").unwrap().flatten().filter(|e| e.file_name().to_str() != Some(&own));
     let mut found: Vec<String> = processes
-        .filter(|e| std::fs::read(e.path().join("cmdline")).is_ok_and(tells))
+        .filter(|e| std::fs::read(e.path().join("cmdline")).is_ok_and(has_password))
         .map(|e| format!("arguments of {}", e.file_name().display()))
         .collect();
     let mut folders = vec![cache.to_owned()];
@@ -309,7 +309,7 @@ fn leaks(cache: &Path) -> Vec<String> {
             let private = meta.mode() & 0o077 == 0;
             if meta.is_dir() && !private {
                 folders.push(entry.path());
-            } else if meta.is_file() && !private && std::fs::read(entry.path()).is_ok_and(tells) {
+            } else if meta.is_file() && !private && std::fs::read(entry.path()).is_ok_and(has_password) {
                 found.push(entry.path().display().to_string());
             }
         }
@@ -319,13 +319,13 @@ fn leaks(cache: &Path) -> Vec<String> {
 
 #[test]
 #[cfg_attr(lacks = "images", ignore = "needs root, x86_64 and mmdebstrap")]
-fn a_mirrors_credentials_are_given_to_the_mirror_alone() {
+fn a_mirrors_credentials_are_sent_only_to_the_mirror() {
     let index = "Suite: stable\nCodename: trixie\nDate: Sat, 01 Jan 2022 00:00:00 UTC\n";
     let cache = tempfile::tempdir().unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    let (told, leaked) = (Arc::new(AtomicUsize::new(0)), Arc::new(Mutex::new(Vec::new())));
-    let (count, found, folder) = (Arc::clone(&told), Arc::clone(&leaked), cache.path().to_owned());
+    let (authorized, leaked) = (Arc::new(AtomicUsize::new(0)), Arc::new(Mutex::new(Vec::new())));
+    let (count, found, folder) = (Arc::clone(&authorized), Arc::clone(&leaked), cache.path().to_owned());
     std::thread::spawn(move || {
         for mut stream in listener.incoming().flatten() {
             let mut buffer = [0; 4096];
@@ -352,7 +352,7 @@ fn a_mirrors_credentials_are_given_to_the_mirror_alone() {
     // There is no signature: by then both the resolver and the bootstrap have fetched the index.
     assert_eq!(error.phase, Phase::Bootstrap, "{error}");
     assert!(matches!(*error.cause, ImageErrorKind::Untrusted { .. }), "{error}");
-    assert!(told.load(Ordering::Relaxed) >= 2);
+    assert!(authorized.load(Ordering::Relaxed) >= 2);
     assert_eq!(*leaked.lock().unwrap(), Vec::<String>::new());
     assert!(!error.to_string().contains("s3cret"), "{error}");
     assert_eq!(left_overs(cache.path()), 0);
@@ -361,7 +361,7 @@ fn a_mirrors_credentials_are_given_to_the_mirror_alone() {
 #[test]
 #[cfg_attr(lacks = "images", ignore = "needs root, x86_64 and mmdebstrap")]
 fn a_release_that_the_mirror_lacks_is_named() {
-    let (_cache, result) = from(mirror(&[]), false);
+    let (_cache, result) = prepare_from(mirror(&[]), false);
     let error = result.unwrap_err();
     assert_eq!(error.phase, Phase::Resolve);
     assert!(matches!(&*error.cause, ImageErrorKind::NoSuchRelease { what } if what == "suite trixie"), "{error}");
@@ -369,9 +369,9 @@ fn a_release_that_the_mirror_lacks_is_named() {
 
 #[test]
 #[cfg_attr(lacks = "images", ignore = "needs root, x86_64 and mmdebstrap")]
-fn a_mirror_that_does_not_answer_is_told_from_all_else() {
+fn an_unreachable_mirror_is_reported_as_such() {
     let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let (_cache, result) = from(format!("http://{free}/debian"), false);
+    let (_cache, result) = prepare_from(format!("http://{free}/debian"), false);
     let error = result.unwrap_err();
     assert_eq!(error.phase, Phase::Resolve);
     assert!(matches!(*error.cause, ImageErrorKind::MirrorUnreachable { cached_age: None, .. }), "{error}");
@@ -385,7 +385,7 @@ fn a_mirror_that_does_not_answer_is_told_from_all_else() {
 
 #[test]
 #[cfg_attr(lacks = "images", ignore = "needs root, x86_64 and mmdebstrap")]
-fn a_full_disk_is_called_that() {
+fn a_full_disk_is_reported() {
     trixie();
     let small = Tmpfs::new("120m");
     let options = Options { accept_expired: true, ..Options::new(small.path()) };
@@ -498,7 +498,7 @@ fn kill_maker(cache: &Path, more: &[(&str, &str)], working: impl Fn() -> bool) {
 }
 
 /// Returns whether a tree under construction has a file.
-fn made(cache: &Path, file: &str) -> bool {
+fn tree_has_file(cache: &Path, file: &str) -> bool {
     let tmp = std::fs::read_dir(cache.join("images/.tmp")).into_iter().flatten().flatten();
     tmp.into_iter().any(|e| e.path().join("rootfs").join(file).exists())
 }
@@ -508,7 +508,7 @@ fn made(cache: &Path, file: &str) -> bool {
 fn a_killed_maker_leaves_no_image_no_mount_and_no_process() {
     trixie();
     let cache = tempfile::tempdir().unwrap();
-    kill_maker(cache.path(), &[], || made(cache.path(), "var/lib/dpkg"));
+    kill_maker(cache.path(), &[], || tree_has_file(cache.path(), "var/lib/dpkg"));
     assert!(images::cache::list(cache.path()).is_empty());
     // The workshop of the image, and that of the indexes.
     assert_eq!(left_overs(cache.path()), 2);
@@ -522,29 +522,29 @@ fn a_maker_killed_while_apt_is_another_user_leaves_no_process() {
     // A server that accepts connections and never responds.
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let mirror = format!("http://{}/debian", listener.local_addr().unwrap());
-    let asked = Arc::new(AtomicBool::new(false));
-    let tell = Arc::clone(&asked);
+    let connected = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&connected);
     std::thread::spawn(move || {
         let mut open = Vec::new();
         for stream in listener.incoming().flatten() {
-            tell.store(true, Ordering::Relaxed);
+            flag.store(true, Ordering::Relaxed);
             open.push(stream);
         }
     });
     let cache = tempfile::tempdir().unwrap();
-    kill_maker(cache.path(), &[(MIRROR, &mirror)], || asked.load(Ordering::Relaxed));
+    kill_maker(cache.path(), &[(MIRROR, &mirror)], || connected.load(Ordering::Relaxed));
     assert_eq!(images::sweep(cache.path()).unwrap().removed, 1);
 }
 
 #[test]
 #[cfg_attr(any(lacks = "images", lacks = "dpkg-deb"), ignore = "needs root, x86_64, mmdebstrap and dpkg-deb")]
-fn a_maker_killed_in_a_postinst_leaves_nothing_that_blocks_the_next() {
+fn a_maker_killed_in_a_postinst_leaves_nothing_after_a_sweep() {
     let plain = trixie();
     let script = "#!/bin/sh\ntouch /in-postinst\nsetsid sleep 600 &\nsleep 600\n";
     let (_work, deb) = package("kata-slow", script);
     let name = deb.to_str().unwrap();
-    let cache = borrowed(plain);
-    kill_maker(cache.path(), &[(PACKAGE, name)], || made(cache.path(), "in-postinst"));
+    let cache = cache_with_image(plain);
+    kill_maker(cache.path(), &[(PACKAGE, name)], || tree_has_file(cache.path(), "in-postinst"));
     assert_eq!(images::sweep(cache.path()).unwrap().removed, 1);
     assert_eq!(left_overs(cache.path()), 0);
 }
@@ -553,7 +553,7 @@ const HOSTILE: &str = "KATA_QUALIFY_TEST_HOSTILE";
 
 /// The program that the next test packs into a package.
 #[test]
-#[ignore = "a part of a_packages_script_has_no_power_over_the_machine, which runs it"]
+#[ignore = "a part of a_hostile_package_script_cannot_escape_the_sandbox, which runs it"]
 fn hostile_script() {
     if std::env::var_os(HOSTILE).is_some() {
         hostile::attack();
@@ -573,11 +573,11 @@ fn succeeded(report: &str) -> Vec<&str> {
 
 #[test]
 #[cfg_attr(any(lacks = "images", lacks = "dpkg-deb"), ignore = "needs root, x86_64, mmdebstrap and dpkg-deb")]
-fn a_packages_script_has_no_power_over_the_machine() {
+fn a_hostile_package_script_cannot_escape_the_sandbox() {
     use std::os::linux::net::SocketAddrExt as _;
     use std::os::unix::fs::MetadataExt as _;
     let plain = trixie();
-    let cache = borrowed(plain);
+    let cache = cache_with_image(plain);
     let secret = cache.path().join("secret");
     std::fs::write(&secret, "of the machine").unwrap();
     let device = std::fs::metadata(&secret).unwrap().dev();
@@ -585,7 +585,7 @@ fn a_packages_script_has_no_power_over_the_machine() {
     let socket = format!("kata-qualify-test-{}", std::process::id());
     let name = std::os::unix::net::SocketAddr::from_abstract_name(&socket).unwrap();
     let _abstract = std::os::unix::net::UnixListener::bind_addr(&name).unwrap();
-    let told = hostile::Told {
+    let knowledge = hostile::Knowledge {
         secret: secret.to_str().unwrap().to_owned(),
         handles: [secret.as_path(), Path::new("/")].map(|p| hostile::Handle::of(p).unwrap()).to_vec(),
         device: (rustix::fs::major(device), rustix::fs::minor(device)),
@@ -595,7 +595,7 @@ fn a_packages_script_has_no_power_over_the_machine() {
     let script = format!("#!/bin/sh\n{} > /{} 2>&1\n", run_hostile(), hostile::REPORT);
     let (_work, deb) = package_with("kata-hostile", &script, |package| {
         std::fs::copy(std::env::current_exe().unwrap(), package.join(hostile::PROGRAM)).unwrap();
-        std::fs::write(package.join(hostile::TOLD), told.text()).unwrap();
+        std::fs::write(package.join(hostile::KNOWLEDGE), knowledge.text()).unwrap();
     });
     let options = Options {
         offline: true,
@@ -616,22 +616,22 @@ fn a_packages_script_has_no_power_over_the_machine() {
         .unwrap();
     let report = String::from_utf8_lossy(&control.stdout).into_owned();
     let out = succeeded(&report);
-    for way in [
+    for attempt in [
         "making a node /disk",
         "mounting devtmpfs",
         "the machine's loopback",
         "an abstract socket",
         "chroot and fchdir",
     ] {
-        assert!(out.contains(&way), "{way} fails without namespaces, too:\n{report}");
+        assert!(out.contains(&attempt), "{attempt} fails without namespaces, too:\n{report}");
     }
-    assert!(out.iter().any(|way| way.starts_with("opening a file of the machine by its handle")), "{report}");
-    assert!(out.iter().any(|way| way.starts_with("writing to sysctl")), "{report}");
+    assert!(out.iter().any(|attempt| attempt.starts_with("opening a file of the machine by its handle")), "{report}");
+    assert!(out.iter().any(|attempt| attempt.starts_with("writing to sysctl")), "{report}");
 }
 
 #[test]
 #[cfg_attr(lacks = "images", ignore = "needs root, x86_64 and mmdebstrap")]
-fn the_tree_is_the_one_that_comes_of_it_without_namespaces() {
+fn the_tree_is_identical_to_one_made_without_namespaces() {
     let image = trixie();
     let sources = std::fs::read_to_string(image.dir.join("apt/sources.list")).unwrap();
     let work = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
@@ -748,19 +748,19 @@ fn caches_with_the_same_image_do_not_share_it_in_docker() {
 fn minimal_tree(plain: &images::Image, tar: &Path) {
     let sources = std::fs::read_to_string(plain.dir.join("apt/sources.list")).unwrap();
     let line = sources.lines().next().unwrap();
-    let made = Command::new("mmdebstrap")
+    let status = Command::new("mmdebstrap")
         .args(["--mode=root", "--variant=minbase", "--quiet", "--aptopt=Acquire::Check-Valid-Until \"false\"", ""])
         .arg(tar)
         .arg(line)
         .status()
         .unwrap();
-    assert!(made.success());
+    assert!(status.success());
 }
 
 /// Docker writes the archive, and is not used afterwards.
 #[test]
 #[cfg_attr(any(lacks = "images", lacks = "docker"), ignore = "needs root, x86_64, mmdebstrap and Docker")]
-fn what_docker_saves_is_a_base() {
+fn a_docker_save_archive_is_accepted_as_a_base() {
     let runtime = runtime();
     let docker = runtime.block_on(docker::connect()).unwrap();
     let plain = trixie();
@@ -804,7 +804,7 @@ fn what_docker_saves_is_a_base() {
     any(lacks = "images", lacks = "docker", lacks = "docker-registry"),
     ignore = "needs root, x86_64, mmdebstrap, Docker and docker-registry"
 )]
-fn an_oci_image_takes_the_same_path() {
+fn an_image_is_made_from_a_registrys_oci_image() {
     let runtime = runtime();
     let docker = runtime.block_on(docker::connect()).unwrap();
     let registry = registry::Registry::start();

@@ -161,16 +161,16 @@ fn leap() -> Release {
 
 /// Answers one request with a file of the directory.
 fn answer(mut stream: TcpStream, folder: &Path) {
-    let mut asked = Vec::new();
+    let mut request = Vec::new();
     let mut buffer = [0; 4096];
     while let Ok(n @ 1..) = stream.read(&mut buffer) {
-        asked.extend_from_slice(&buffer[..n]);
-        if asked.ends_with(b"\r\n\r\n") {
+        request.extend_from_slice(&buffer[..n]);
+        if request.ends_with(b"\r\n\r\n") {
             break;
         }
     }
-    let asked = String::from_utf8_lossy(&asked).into_owned();
-    let path = asked.split(' ').nth(1).unwrap_or_default().trim_start_matches('/');
+    let request = String::from_utf8_lossy(&request).into_owned();
+    let path = request.split(' ').nth(1).unwrap_or_default().trim_start_matches('/');
     let found = std::fs::read(folder.join(path));
     let status = if found.is_ok() { "200 OK" } else { "404 Not Found" };
     let body = found.unwrap_or_default();
@@ -180,12 +180,12 @@ fn answer(mut stream: TcpStream, folder: &Path) {
 
 #[test]
 #[cfg_attr(lacks = "dnf-images", ignore = "needs root, x86_64, dnf, rpm, createrepo-c and gnupg")]
-fn a_signed_repository_becomes_an_image_and_a_candidate_is_laid_over_it() {
+fn an_image_and_a_derived_candidate_are_made_from_a_signed_repository() {
     let repository = Repository::new();
     let cache = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let image = repository.prepared(cache.path(), "right", |_| {}).unwrap_or_else(|e| panic!("{e}"));
-    let left = ["fetch", "archives", "keyring", "rootfs/var/cache/kata-qualify", "rootfs/.kata-qualify-unpacked"];
-    is_whole(&image, ["1:1.0-1", "noarch", "kq-hello"], "mirror", &left);
+    let leftovers = ["fetch", "archives", "keyring", "rootfs/var/cache/kata-qualify", "rootfs/.kata-qualify-unpacked"];
+    is_whole(&image, ["1:1.0-1", "noarch", "kq-hello"], "mirror", &leftovers);
     let repomd = repository.folder().join("repodata/repomd.xml");
     assert_eq!(image.manifest.indexes[0].sha256, images::artifacts::sha256(&repomd).unwrap());
     // The tree's own rpm has run each script once.
@@ -222,7 +222,7 @@ fn a_signed_repository_becomes_an_image_and_a_candidate_is_laid_over_it() {
 
 #[test]
 #[cfg_attr(lacks = "dnf-images", ignore = "needs root, x86_64, dnf, rpm, createrepo-c and gnupg")]
-fn what_the_wrong_key_signed_and_half_an_index_are_refused() {
+fn wrong_signatures_and_incomplete_indexes_are_refused() {
     let repository = Repository::new();
     let cache = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let error = repository.prepared(cache.path(), "wrong", |_| {}).unwrap_err();
@@ -253,7 +253,7 @@ fn what_the_wrong_key_signed_and_half_an_index_are_refused() {
 /// A zypper release is handled in the same way.
 #[test]
 #[cfg_attr(lacks = "dnf-images", ignore = "needs root, x86_64, dnf, rpm, createrepo-c and gnupg")]
-fn a_full_disk_is_called_that() {
+fn a_full_disk_is_reported() {
     let repository = Repository::new();
     let cache = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let image = repository.prepared(cache.path(), "right", |_| {}).unwrap_or_else(|e| panic!("{e}"));
@@ -266,24 +266,24 @@ fn a_full_disk_is_called_that() {
 
 #[test]
 #[cfg_attr(lacks = "dnf-images", ignore = "needs root, x86_64, dnf, rpm, createrepo-c and gnupg")]
-fn zyppers_repositories_must_be_signed_themselves() {
+fn zypper_repositories_need_signed_indexes() {
     let repository = Repository::new();
     let cache = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let error = repository.prepared_of(&leap(), cache.path(), "right", |_| {}).unwrap_err();
     assert_eq!(error.phase, Phase::Resolve, "{error}");
     let repomd = repository.folder().join("repodata/repomd.xml");
-    for (signer, is_taken) in [("wrong", false), ("right", true)] {
+    for (signer, is_accepted) in [("wrong", false), ("right", true)] {
         let user = format!("{signer}@b.example");
         run(repository
             .keys
             .command("gpg")
             .args(["--batch", "--yes", "--armor", "--local-user", &user, "--detach-sign"])
             .arg(&repomd));
-        let made = repository.prepared_of(&leap(), cache.path(), "right", |_| {});
-        match (made, is_taken) {
+        let result = repository.prepared_of(&leap(), cache.path(), "right", |_| {});
+        match (result, is_accepted) {
             (Ok(image), true) => assert!(image.manifest.package("kq-hello").is_some()),
             (Err(error), false) => assert!(matches!(*error.cause, ImageErrorKind::Untrusted { .. }), "{error}"),
-            (made, _) => panic!("signed by {signer}: {made:?}"),
+            (result, _) => panic!("signed by {signer}: {result:?}"),
         }
     }
 }
@@ -293,7 +293,7 @@ fn zyppers_repositories_must_be_signed_themselves() {
     any(lacks = "dnf-images", lacks = "docker", lacks = "docker-registry"),
     ignore = "needs root, x86_64, dnf, rpm, createrepo-c, gnupg, Docker and docker-registry"
 )]
-fn an_oci_image_says_where_its_packages_come_from() {
+fn packages_come_from_the_repositories_of_the_oci_image() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let docker = runtime.block_on(images::docker::connect()).unwrap();
     let repository = Repository::new();
@@ -358,7 +358,7 @@ impl BaseProvider for Made {
 
 #[test]
 #[cfg_attr(lacks = "dnf-images", ignore = "needs root, x86_64, dnf, rpm, createrepo-c and gnupg")]
-fn a_cloud_image_says_where_its_packages_come_from_and_is_read_once_for_that() {
+fn packages_come_from_the_cloud_image_which_is_read_once_per_build() {
     let repository = Repository::new();
     let cache = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let plain = repository.prepared(cache.path(), "right", |_| {}).unwrap_or_else(|e| panic!("{e}"));
@@ -373,22 +373,22 @@ fn a_cloud_image_says_where_its_packages_come_from_and_is_read_once_for_that() {
     let mut release = release();
     release.vmms[0].packages = vec!["kq-extra".parse().unwrap()];
     let options = Options { base: Some(Arc::<Made>::clone(&base)), ..Options::new(cache.path()) };
-    let made = |options: &Options| prepare(&release, options, &|_| {}).unwrap_or_else(|e| panic!("{e}"));
-    let image = made(&options);
+    let prepare_image = |options: &Options| prepare(&release, options, &|_| {}).unwrap_or_else(|e| panic!("{e}"));
+    let image = prepare_image(&options);
     assert_eq!((image.manifest.source, image.origin, read()), (Source::Cloud, ImageOrigin::Built, 1));
     assert_eq!(image.manifest.cloud_sha256.as_deref(), Some("0".repeat(64).as_str()));
     assert_eq!(image.manifest.indexes[0].suite, "own");
     let version = |image: &Image| image.manifest.package("kq-extra").unwrap().version.to_string();
     assert_eq!(version(&image), "1:1.0-1");
 
-    let again = made(&options);
+    let again = prepare_image(&options);
     assert_eq!((again.origin, again.key(), read()), (ImageOrigin::Cached, image.key(), 1));
-    let offline = made(&Options { offline: true, ..options.clone() });
+    let offline = prepare_image(&Options { offline: true, ..options.clone() });
     assert_eq!((offline.origin, offline.key(), read()), (ImageOrigin::Offline, image.key(), 1));
 
     // The new package is installed on the unchanged base.
     offer("2.0");
-    let newer = made(&options);
+    let newer = prepare_image(&options);
     assert_eq!((newer.origin, version(&newer), read()), (ImageOrigin::Built, "1:2.0-1".to_owned(), 2));
 
     // A repository that the base lacks is an error.

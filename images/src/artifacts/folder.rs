@@ -15,15 +15,15 @@ use std::sync::Arc;
 pub struct OpenedFile {
     path: PathBuf,
     file: Arc<File>,
-    most: u64,
+    limit: u64,
 }
 
 impl OpenedFile {
     /// Makes a file without a name that holds the content; `path` is only used in messages.
-    pub(super) fn made(path: &Path, content: &[u8]) -> io::Result<OpenedFile> {
+    pub(super) fn from_bytes(path: &Path, content: &[u8]) -> io::Result<OpenedFile> {
         let mut file = tempfile::tempfile()?;
         file.write_all(content)?;
-        Ok(OpenedFile { path: path.to_owned(), file: Arc::new(file), most: content.len() as u64 })
+        Ok(OpenedFile { path: path.to_owned(), file: Arc::new(file), limit: content.len() as u64 })
     }
 
     /// Returns the path, for messages only: opening it might lead elsewhere.
@@ -37,16 +37,16 @@ impl OpenedFile {
     /// If the file cannot be inspected, or has grown beyond the limit of its kind.
     pub fn size(&self) -> io::Result<u64> {
         let size = self.file.metadata()?.len();
-        match size > self.most {
+        match size > self.limit {
             // An entry of an archive may be a hole, so a small archive can have a huge file.
-            true => Err(io::Error::other(format!("it is too large, more than {} bytes", self.most))),
+            true => Err(io::Error::other(format!("it is too large, more than {} bytes", self.limit))),
             false => Ok(size),
         }
     }
 
     /// Returns a reader from the beginning, up to the limit of the file's kind; readers do not disturb each other.
     pub fn reader(&self) -> impl Read + use<> {
-        FromStart { file: Arc::clone(&self.file), offset: 0 }.take(self.most)
+        FromStart { file: Arc::clone(&self.file), offset: 0 }.take(self.limit)
     }
 
     pub(super) fn content(&self) -> Result<Vec<u8>, ArtifactsError> {
@@ -84,11 +84,11 @@ impl Folder {
         self.0.shown(inside)
     }
 
-    /// Opens a regular file of at most `most` bytes, following links inside; `None` if nothing or a directory is there.
+    /// Opens a regular file of at most `limit` bytes, following links inside; `None` if nothing or a directory is there.
     ///
     /// # Errors
     /// If the path is something else, such as a FIFO, is larger, cannot be opened, or is a link that leads out.
-    pub(super) fn file(&self, inside: &Path, most: u64) -> Result<Option<OpenedFile>, ArtifactsError> {
+    pub(super) fn file(&self, inside: &Path, limit: u64) -> Result<Option<OpenedFile>, ArtifactsError> {
         let path = self.shown(inside);
         let found = doing(self.0.look(inside).map_err(reason), "looking at", &path)?;
         match found {
@@ -102,7 +102,7 @@ impl Folder {
             Some(_) => {}
         }
         let file = Arc::new(doing(self.0.file(inside).map_err(reason), "opening", &path)?);
-        let opened = OpenedFile { path, file, most };
+        let opened = OpenedFile { path, file, limit };
         doing(opened.size(), "reading", &opened.path)?;
         Ok(Some(opened))
     }
@@ -111,9 +111,9 @@ impl Folder {
     ///
     /// # Errors
     /// As [`Folder::file`].
-    pub(super) fn first(&self, prefix: &Path, names: &[&str], most: u64) -> Result<Option<OpenedFile>, ArtifactsError> {
+    pub(super) fn first(&self, prefix: &Path, names: &[&str], limit: u64) -> Result<Option<OpenedFile>, ArtifactsError> {
         for name in names {
-            if let Some(found) = self.file(&prefix.join(name), most)? {
+            if let Some(found) = self.file(&prefix.join(name), limit)? {
                 return Ok(Some(found));
             }
         }

@@ -60,7 +60,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn the_variable_is_read_wherever_the_program_may_lie() {
+    fn the_go_version_variable_is_read_with_and_without_pie() {
         for how in ["-no-pie", "-pie"] {
             let bytes = program("3.30.0-rc0", &[how]);
             assert_eq!(version(&bytes).as_deref(), Some("3.30.0-rc0"), "{how}");

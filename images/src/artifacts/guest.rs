@@ -124,7 +124,7 @@ fn in_initrd(file: &OpenedFile) -> Result<Agent, ArtifactsError> {
     })?;
     let path = format!("/{path}");
     let alone = match doing(is_static(bytes), "reading", Path::new(&path))? {
-        true => Some(doing(OpenedFile::made(Path::new(&path), bytes), "keeping", Path::new(&path))?),
+        true => Some(doing(OpenedFile::from_bytes(Path::new(&path), bytes), "keeping", Path::new(&path))?),
         false => None,
     };
     Ok(Agent::InInitrd { path, alone, initrd: file.clone() })

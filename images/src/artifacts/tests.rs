@@ -58,7 +58,7 @@ fn open(path: &Path, scratch: &Path) -> Result<Artifacts, ArtifactsError> {
 }
 
 #[test]
-fn a_release_is_verified_unpacked_and_understood() {
+fn a_release_archive_is_verified_unpacked_and_read() {
     let dir = tempfile::tempdir().unwrap();
     let path = archive(dir.path(), &release("4.0.0\n"));
     let sum = digest::of_bytes(&fs::read(&path).unwrap());
@@ -84,7 +84,7 @@ fn a_release_is_verified_unpacked_and_understood() {
 }
 
 #[test]
-fn xz_archives_and_folders_serve_too() {
+fn xz_archives_and_unpacked_folders_are_accepted() {
     let dir = tempfile::tempdir().unwrap();
     let entries = release("3.5.0");
     let borrowed: Vec<(&str, &[u8])> =
@@ -130,16 +130,16 @@ fn fifo(path: &Path) {
 /// Returns the error of opening a directory; the timeout reports a read that blocks on a FIFO instead of blocking the
 /// tests.
 fn refusal(folder: &Path) -> String {
-    let (tell, told) = std::sync::mpsc::channel();
+    let (sender, receiver) = std::sync::mpsc::channel();
     let path = folder.to_owned();
     std::thread::spawn(move || {
-        tell.send(open(&path, Path::new("/nonexistent")).map(|_| ()).map_err(|e| e.to_string()))
+        sender.send(open(&path, Path::new("/nonexistent")).map(|_| ()).map_err(|e| e.to_string()))
     });
-    told.recv_timeout(std::time::Duration::from_secs(20)).expect("a FIFO is waited for").unwrap_err()
+    receiver.recv_timeout(std::time::Duration::from_secs(20)).expect("a FIFO is waited for").unwrap_err()
 }
 
 #[test]
-fn what_is_no_regular_file_in_a_folder_is_refused_and_not_waited_for() {
+fn fifos_in_a_folder_are_refused_without_blocking() {
     for (place, version) in [
         ("VERSION", None),
         ("share/kata-containers/vmlinux.container", Some("3.30.0")),
@@ -164,7 +164,7 @@ fn what_is_no_regular_file_in_a_folder_is_refused_and_not_waited_for() {
 }
 
 #[test]
-fn no_link_of_a_folder_leads_to_a_file_of_this_machine() {
+fn links_out_of_a_folder_are_refused() {
     use std::os::unix::fs::symlink;
     let share = "share/kata-containers";
     let climbs = format!("{}etc/passwd", "../".repeat(40));
@@ -206,7 +206,7 @@ fn no_link_of_a_folder_leads_to_a_file_of_this_machine() {
 
 /// Relative links are as in upstream's archives; an absolute link, as in an unpacked package, is resolved inside.
 #[test]
-fn links_that_stay_in_a_folder_are_followed() {
+fn links_inside_a_folder_are_followed() {
     use std::os::unix::fs::symlink;
     let dir = unpacked(Some("3.30.0"));
     let share = dir.path().join("opt/kata/share/kata-containers");
@@ -231,7 +231,7 @@ fn links_that_stay_in_a_folder_are_followed() {
 }
 
 #[test]
-fn a_version_of_a_folder_has_a_limit() {
+fn an_oversized_version_file_is_refused() {
     let dir = unpacked(Some(&format!("3.30.0{}", " ".repeat(300))));
     let error = open(dir.path(), dir.path()).unwrap_err().to_string();
     assert!(error.ends_with("VERSION: it is too large, more than 256 bytes"), "{error}");
@@ -287,7 +287,7 @@ fn nothing_is_written_outside_the_folder() {
 }
 
 #[test]
-fn a_chain_of_links_does_not_lead_out_either() {
+fn link_chains_that_lead_out_and_link_loops_are_refused() {
     let dir = tempfile::tempdir().unwrap();
     let secret = dir.path().join("secret");
     fs::write(&secret, "3.30.0").unwrap();
@@ -325,7 +325,7 @@ fn a_chain_of_links_does_not_lead_out_either() {
 }
 
 #[test]
-fn nothing_is_run_to_learn_the_version() {
+fn the_version_is_found_without_running_the_shim() {
     let dir = tempfile::tempdir().unwrap();
     let ran = dir.path().join("ran");
     let shim = format!("#!/bin/sh\n: >{}\necho version: 3.30.0, commit: x\n", ran.display());
@@ -356,7 +356,7 @@ fn nothing_is_run_to_learn_the_version() {
 }
 
 #[test]
-fn a_go_shim_says_its_version_without_being_run() {
+fn a_go_shims_version_takes_precedence_over_the_archive_name() {
     let shim = go::tests::program("3.29.0", &["-pie"]);
     let dir = tempfile::tempdir().unwrap();
     let entries = [("opt/kata/bin/containerd-shim-kata-v2", shim)];
@@ -371,7 +371,7 @@ fn a_go_shim_says_its_version_without_being_run() {
 
 /// Each of the two versions would choose another profile, and so other arguments by which a distro is judged.
 #[test]
-fn a_version_file_and_a_go_shim_that_disagree_are_refused_with_both() {
+fn a_version_file_that_contradicts_the_go_shim_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let open_with = |version: &str| {
         let entries = [
@@ -392,7 +392,7 @@ fn a_version_file_and_a_go_shim_that_disagree_are_refused_with_both() {
 }
 
 #[test]
-fn an_agent_by_itself_comes_first_and_is_static_or_has_an_initrd_with_its_libraries() {
+fn without_an_initrd_the_agent_must_be_a_static_program() {
     let dir = tempfile::tempdir().unwrap();
     let bin = dir.path().join("bin");
     fs::create_dir(&bin).unwrap();
@@ -416,7 +416,7 @@ fn a_version_that_is_newer_than_every_profile_is_refused() {
 }
 
 #[test]
-fn an_empty_folder_says_what_was_expected() {
+fn an_empty_folder_is_an_error_and_errors_hide_url_credentials() {
     let dir = tempfile::tempdir().unwrap();
     let error = open(dir.path(), dir.path()).unwrap_err().to_string();
     assert!(error.starts_with("no part of Kata in ") && error.contains("bin/containerd-shim-kata-v2"), "{error}");
@@ -430,7 +430,7 @@ fn an_empty_folder_says_what_was_expected() {
 }
 
 #[test]
-fn an_archive_of_tools_has_no_runtime_and_serves_beside_another() {
+fn a_tools_archive_has_a_checker_and_no_runtime() {
     let dir = tempfile::tempdir().unwrap();
     let entries = [("./opt/kata/VERSION", b"4.1.0\n".to_vec()), ("./opt/kata/bin/kata-ctl", b"x".to_vec())];
     let tools = open(&archive(dir.path(), &entries), dir.path()).unwrap();
@@ -439,7 +439,7 @@ fn an_archive_of_tools_has_no_runtime_and_serves_beside_another() {
 }
 
 #[test]
-fn a_rust_runtime_older_than_every_profile_is_left_out_beside_a_go_one() {
+fn a_too_old_rust_runtime_is_skipped_next_to_a_go_runtime() {
     let dir = tempfile::tempdir().unwrap();
     let found = open(&archive(dir.path(), &release("3.30.0")), dir.path()).unwrap();
     let shims: Vec<(Runtime, &str)> = found.shims.iter().map(|s| (s.kind, s.profile)).collect();

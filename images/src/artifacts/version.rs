@@ -25,10 +25,10 @@ pub(super) fn of(
     let file = folder.file(&prefix.join("VERSION"), MAX_VERSION)?;
     let bytes = file.map_or(Ok(Vec::new()), |file| file.content())?;
     let text = String::from_utf8_lossy(&bytes);
-    let said = || shims.iter().find_map(|(_, bytes)| go::version(bytes));
+    let embedded = || shims.iter().find_map(|(_, bytes)| go::version(bytes));
     let named = || NAMES.iter().find_map(|start| name.strip_prefix(start)).map(|rest| of_name(rest).to_owned());
     let found = match text.trim() {
-        "" => said().or_else(named).unwrap_or_default(),
+        "" => embedded().or_else(named).unwrap_or_default(),
         version => version.to_owned(),
     };
     let version: KataVersion = found.parse().map_err(|_| ArtifactsError::Missing {
@@ -41,15 +41,15 @@ pub(super) fn of(
         ),
     })?;
     let other = shims.iter().find_map(|(shim, bytes)| {
-        let said = go::version(bytes)?;
-        (said.parse::<KataVersion>() != Ok(version)).then_some((shim, said))
+        let program_version = go::version(bytes)?;
+        (program_version.parse::<KataVersion>() != Ok(version)).then_some((shim, program_version))
     });
     match other {
-        Some((shim, said)) if !text.trim().is_empty() => Err(ArtifactsError::TwoVersions {
+        Some((shim, program_version)) if !text.trim().is_empty() => Err(ArtifactsError::TwoVersions {
             file: folder.shown(&prefix.join("VERSION")).display().to_string(),
             version,
             program: shim.path().display().to_string(),
-            said,
+            program_version,
         }),
         _ => Ok(version),
     }

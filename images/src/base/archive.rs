@@ -38,8 +38,8 @@ mod tests {
         std::fs::write(&path, archive).unwrap();
         let cancel = AtomicBool::new(false);
         let runner = crate::fixtures::runner(&cancel, 60);
-        let done = unpack(&runner, &path, &dir.path().join("tree"));
-        (dir, done)
+        let result = unpack(&runner, &path, &dir.path().join("tree"));
+        (dir, result)
     }
 
     fn header(kind: tar::EntryType, size: u64) -> tar::Header {
@@ -53,13 +53,13 @@ mod tests {
     }
 
     #[test]
-    fn nothing_leaves_the_tree() {
+    fn archive_entries_outside_the_tree_are_refused() {
         for (link, file) in [("../outside", "link/file"), ("/tmp", "link/file")] {
             let mut tar = tar::Builder::new(Vec::new());
             tar.append_link(&mut header(tar::EntryType::Symlink, 0), "link", link).unwrap();
             tar.append_data(&mut header(tar::EntryType::Regular, 1), file, &b"x"[..]).unwrap();
-            let (dir, done) = unpacked(tar.into_inner().unwrap());
-            assert!(done.is_err(), "{link}");
+            let (dir, result) = unpacked(tar.into_inner().unwrap());
+            assert!(result.is_err(), "{link}");
             assert!(!dir.path().join("outside").exists() && !Path::new("/tmp/file").exists());
         }
         let mut tar = tar::Builder::new(Vec::new());
@@ -67,13 +67,13 @@ mod tests {
         up.as_old_mut().name[..7].copy_from_slice(b"../file");
         up.set_cksum();
         tar.append(&up, &b"x"[..]).unwrap();
-        let (dir, done) = unpacked(tar.into_inner().unwrap());
-        assert!(matches!(done.unwrap_err().cause, ImageErrorKind::BadArchive { entry, .. } if entry == "../file"));
+        let (dir, result) = unpacked(tar.into_inner().unwrap());
+        assert!(matches!(result.unwrap_err().cause, ImageErrorKind::BadArchive { entry, .. } if entry == "../file"));
         assert!(!dir.path().join("file").exists());
     }
 
     #[test]
-    fn a_hole_of_a_terabyte_is_refused_before_it_is_written() {
+    fn a_sparse_file_of_a_terabyte_is_refused() {
         let mut sparse = header(tar::EntryType::GNUSparse, 0);
         let gnu = sparse.as_gnu_mut().unwrap();
         gnu.name[..4].copy_from_slice(b"hole");
@@ -85,8 +85,8 @@ mod tests {
         sparse.set_cksum();
         let mut archive = sparse.as_bytes().to_vec();
         archive.extend([0; 1024]);
-        let (_dir, done) = unpacked(archive);
-        let cause = done.unwrap_err().cause;
+        let (_dir, result) = unpacked(archive);
+        let cause = result.unwrap_err().cause;
         assert!(matches!(&cause, ImageErrorKind::BadArchive { entry, .. } if entry == "hole"), "{cause}");
     }
 
@@ -101,11 +101,11 @@ mod tests {
         file.set_mode(0o4711);
         tar.append_data(&mut file, "closed/file", &b"x"[..]).unwrap();
         tar.append_link(&mut header(tar::EntryType::Link, 0), "same", "closed/file").unwrap();
-        let (dir, done) = unpacked(tar.into_inner().unwrap());
-        done.unwrap();
-        let of = |name: &str| std::fs::metadata(dir.path().join("tree").join(name)).unwrap();
-        assert_eq!(of("closed").permissions().mode() & 0o7777, 0o555);
-        assert_eq!(of("closed/file").permissions().mode() & 0o7777, 0o4711);
-        assert_eq!(of("closed/file").ino(), of("same").ino());
+        let (dir, result) = unpacked(tar.into_inner().unwrap());
+        result.unwrap();
+        let metadata = |name: &str| std::fs::metadata(dir.path().join("tree").join(name)).unwrap();
+        assert_eq!(metadata("closed").permissions().mode() & 0o7777, 0o555);
+        assert_eq!(metadata("closed/file").permissions().mode() & 0o7777, 0o4711);
+        assert_eq!(metadata("closed/file").ino(), metadata("same").ino());
     }
 }

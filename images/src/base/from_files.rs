@@ -140,25 +140,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn settings_are_kept_as_files_and_nothing_outside_of_the_tree_is() {
+    fn settings_are_copied_as_files_and_links_out_of_the_tree_are_skipped() {
         use std::os::unix::fs::symlink;
-        let (tree, kept) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        let at = |path: &str| tree.path().join(path);
+        let (tree, target) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let in_tree = |path: &str| tree.path().join(path);
         for folder in ["etc/yum.repos.d/folder", "etc/pki", "usr/lib", "real"] {
-            std::fs::create_dir_all(at(folder)).unwrap();
+            std::fs::create_dir_all(in_tree(folder)).unwrap();
         }
-        std::fs::write(at("usr/lib/os-release"), "ID=fedora\n").unwrap();
-        symlink("../usr/lib/os-release", at("etc/os-release")).unwrap();
-        std::fs::write(at("etc/yum.repos.d/own.repo"), "[own]\n").unwrap();
-        symlink("/etc/hostname", at("etc/yum.repos.d/outside.repo")).unwrap();
-        symlink("/real", at("etc/pki/keys")).unwrap();
-        std::fs::write(at("real/KEY"), "the key").unwrap();
-        keep(tree.path(), &["/etc/os-release", "/etc/yum.repos.d", "/etc/pki/keys", "/etc/none"], kept.path()).unwrap();
-        let text = |path: &str| std::fs::read_to_string(kept.path().join(path)).unwrap();
+        std::fs::write(in_tree("usr/lib/os-release"), "ID=fedora\n").unwrap();
+        symlink("../usr/lib/os-release", in_tree("etc/os-release")).unwrap();
+        std::fs::write(in_tree("etc/yum.repos.d/own.repo"), "[own]\n").unwrap();
+        symlink("/etc/hostname", in_tree("etc/yum.repos.d/outside.repo")).unwrap();
+        symlink("/real", in_tree("etc/pki/keys")).unwrap();
+        std::fs::write(in_tree("real/KEY"), "the key").unwrap();
+        keep(tree.path(), &["/etc/os-release", "/etc/yum.repos.d", "/etc/pki/keys", "/etc/none"], target.path()).unwrap();
+        let text = |path: &str| std::fs::read_to_string(target.path().join(path)).unwrap();
         assert_eq!(text("etc/os-release"), "ID=fedora\n");
         assert_eq!(text("etc/yum.repos.d/own.repo"), "[own]\n");
         assert_eq!(text("etc/pki/keys/KEY"), "the key");
-        assert_eq!(std::fs::read_dir(kept.path().join("etc/yum.repos.d")).unwrap().count(), 1);
-        assert!(!kept.path().join("etc/none").exists());
+        assert_eq!(std::fs::read_dir(target.path().join("etc/yum.repos.d")).unwrap().count(), 1);
+        assert!(!target.path().join("etc/none").exists());
     }
 }

@@ -20,15 +20,15 @@ use tar::EntryType;
 /// Device nodes and pipes are left out, as when a tree is handed to Docker.
 pub(super) fn apply(runner: &Runner<'_>, layers: &[PathBuf], tree: &Path) -> Result<(), Failure> {
     std::fs::create_dir_all(tree).context("creating", tree)?;
-    let (root, mut left) = (tree::open(tree)?, LIMITS);
-    layers.iter().try_for_each(|layer| one(runner, layer, &root, &mut left))
+    let (root, mut remaining) = (tree::open(tree)?, LIMITS);
+    layers.iter().try_for_each(|layer| apply_layer(runner, layer, &root, &mut remaining))
 }
 
-fn one(runner: &Runner<'_>, layer: &Path, root: &Root, left: &mut UnpackLimits) -> Result<(), Failure> {
+fn apply_layer(runner: &Runner<'_>, layer: &Path, root: &Root, remaining: &mut UnpackLimits) -> Result<(), Failure> {
     let go_on = || runner.check();
     unpack::check_metadata(opened(layer)?, layer, &go_on)?;
     let (mut whiteouts, mut folders) = (Vec::new(), Vec::new());
-    unpack::each(opened(layer)?, layer, &mut { *left }, &accept, &go_on, |entry| {
+    unpack::each(opened(layer)?, layer, &mut { *remaining }, &accept, &go_on, |entry| {
         let path = inside(&entry.path().context("reading", layer)?);
         if whiteout::is_one(&path) {
             whiteouts.push(path);
@@ -44,7 +44,7 @@ fn one(runner: &Runner<'_>, layer: &Path, root: &Root, left: &mut UnpackLimits) 
     // A directory replaces a file or link of a layer below before anything is put into it.
     folders.sort();
     folders.iter().try_for_each(|path| make_folder(root, path))?;
-    unpack::each(opened(layer)?, layer, left, &accept, &go_on, |entry| put(root, entry))
+    unpack::each(opened(layer)?, layer, remaining, &accept, &go_on, |entry| put(root, entry))
 }
 
 fn opened(layer: &Path) -> Result<tar::Archive<BufReader<File>>, Failure> {
@@ -73,12 +73,12 @@ fn make_folder(root: &Root, path: &Path) -> Result<(), Failure> {
     if path == Path::new("/") {
         return Ok(());
     }
-    let there = tree::entry(root, path)?;
-    if std::fs::symlink_metadata(there.path()).is_ok_and(|meta| meta.is_dir()) {
+    let destination = tree::entry(root, path)?;
+    if std::fs::symlink_metadata(destination.path()).is_ok_and(|meta| meta.is_dir()) {
         return Ok(());
     }
-    there.remove()?;
-    std::fs::create_dir(there.path()).context("creating", &root.shown(path))
+    destination.remove()?;
+    std::fs::create_dir(destination.path()).context("creating", &root.shown(path))
 }
 
 /// Puts an entry into the tree. Unlike [`unpack::put`] it replaces an entry of a layer below, and follows the tree's
@@ -90,16 +90,16 @@ fn put<R: Read>(root: &Root, entry: &mut tar::Entry<'_, R>) -> Result<(), Failur
     if path == Path::new("/") || whiteout::is_one(&path) || is_special || kind.is_pax_global_extensions() {
         return Ok(());
     }
-    let (there, shown) = (tree::entry(root, &path)?, root.shown(&path));
+    let (destination, shown) = (tree::entry(root, &path)?, root.shown(&path));
     if !kind.is_dir() {
-        there.remove()?;
+        destination.remove()?;
     }
     if kind.is_hard_link() {
         let target = inside(&entry.link_name().context("reading", &shown)?.unwrap_or_default());
-        let linked = std::fs::hard_link(tree::entry(root, &target)?.path(), there.path());
+        let linked = std::fs::hard_link(tree::entry(root, &target)?.path(), destination.path());
         return linked.context("linking", &shown);
     }
-    entry.unpack(there.path()).map(drop).context("unpacking", &shown)
+    entry.unpack(destination.path()).map(drop).context("unpacking", &shown)
 }
 
 #[cfg(test)]
@@ -146,12 +146,12 @@ mod tests {
         };
         let paths: Vec<PathBuf> = layers.iter().enumerate().map(written).collect();
         let cancel = AtomicBool::new(false);
-        let done = apply(&crate::fixtures::runner(&cancel, 60), &paths, &dir.path().join("tree"));
-        (dir, done)
+        let result = apply(&crate::fixtures::runner(&cancel, 60), &paths, &dir.path().join("tree"));
+        (dir, result)
     }
 
     #[test]
-    fn a_layer_replaces_removes_and_adds() {
+    fn a_layer_replaces_removes_and_adds_files() {
         let below = layer(&[
             (FOLDER, "./", ""),
             (FOLDER, "kept/", ""),
@@ -175,8 +175,8 @@ mod tests {
             (FOLDER, "link/", ""),
             (FILE, "link/inner", "new"),
         ]);
-        let (dir, done) = applied(&[below, above]);
-        done.unwrap();
+        let (dir, result) = applied(&[below, above]);
+        result.unwrap();
         let tree = dir.path().join("tree");
         let read = |path: &str| std::fs::read_to_string(tree.join(path)).unwrap();
         for path in ["kept/a", "emptied/b", "file/inner", "link/inner"] {
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn links_lead_nowhere_but_into_the_tree() {
+    fn links_in_layers_are_resolved_inside_the_tree() {
         let outside = tempfile::tempdir().unwrap();
         let victim = outside.path().join("victim");
         std::fs::write(&victim, "precious").unwrap();
@@ -199,24 +199,24 @@ mod tests {
         for target in [folder, climbing.as_str()] {
             let below = layer(&[(EntryType::Symlink, "link", target)]);
             let above = layer(&[(FILE, "link/victim", "overwritten"), (FILE, "link/.wh.other", "")]);
-            let (dir, done) = applied(&[below, above]);
-            done.unwrap();
+            let (dir, result) = applied(&[below, above]);
+            result.unwrap();
             let inside = dir.path().join("tree").join(folder.trim_start_matches('/')).join("victim");
             assert_eq!(std::fs::read_to_string(inside).unwrap(), "overwritten");
         }
         let file = victim.to_str().unwrap();
-        let (dir, done) = applied(&[layer(&[(EntryType::Link, "taken", file)])]);
-        assert!(done.is_err() && !dir.path().join("tree/taken").exists());
+        let (dir, result) = applied(&[layer(&[(EntryType::Link, "taken", file)])]);
+        assert!(result.is_err() && !dir.path().join("tree/taken").exists());
         // A file replaces a link instead of being written through it.
-        let (_dir, done) =
+        let (_dir, result) =
             applied(&[layer(&[(EntryType::Symlink, "config", file)]), layer(&[(FILE, "config", "overwritten")])]);
-        done.unwrap();
+        result.unwrap();
         assert_eq!(std::fs::read_to_string(&victim).unwrap(), "precious");
         assert_eq!(victim.metadata().unwrap().nlink(), 1);
     }
 
     #[test]
-    fn names_that_climb_are_refused() {
+    fn names_out_of_the_tree_and_bad_whiteouts_are_refused() {
         for entry in [
             (FILE, "../file", "x"),
             (FILE, "a/../../file", "x"),
@@ -225,21 +225,21 @@ mod tests {
             (FILE, "a/.wh...", ""),
             (FILE, ".wh.", ""),
         ] {
-            let (dir, done) = applied(&[layer(&[entry])]);
-            let cause = done.unwrap_err().cause;
+            let (dir, result) = applied(&[layer(&[entry])]);
+            let cause = result.unwrap_err().cause;
             assert!(matches!(cause, ImageErrorKind::BadArchive { .. }), "{entry:?}: {cause}");
             assert!(!dir.path().join("file").exists() && !dir.path().join("folder").exists());
         }
     }
 
     #[test]
-    fn metadata_that_would_fill_the_memory_are_refused() {
+    fn oversized_tar_metadata_is_refused() {
         let mut header = tar::Header::new_gnu();
         header.set_entry_type(EntryType::GNULongName);
         header.set_size(8 << 30);
         header.set_cksum();
-        let (_dir, done) = applied(&[header.as_bytes().to_vec()]);
-        let cause = done.unwrap_err().cause.to_string();
+        let (_dir, result) = applied(&[header.as_bytes().to_vec()]);
+        let cause = result.unwrap_err().cause.to_string();
         assert!(cause.contains("attributes are too large"), "{cause}");
     }
 }

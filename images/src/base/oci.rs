@@ -84,18 +84,18 @@ pub(crate) fn settings(
     let tar = |n: usize| folder.with_extension(n.to_string());
     wait_for(runner, async |docker| {
         let id = create(&docker, pulled, cache).await?;
-        let mut taken = Ok(());
+        let mut result = Ok(());
         for (n, path) in paths.iter().enumerate() {
             let options = DownloadFromContainerOptionsBuilder::new().path(path).build();
             match write(docker.download_from_container(&id, Some(options)), pulled, &tar(n)).await {
                 Err(Failure { cause: ImageErrorKind::NoSuchImage { .. }, .. }) => {
-                    taken = taken.and(std::fs::remove_file(tar(n)).context("removing", &tar(n)));
+                    result = result.and(std::fs::remove_file(tar(n)).context("removing", &tar(n)));
                 }
-                done => taken = taken.and(done),
+                done => result = result.and(done),
             }
         }
         let removed = remove(&docker, &id).await;
-        taken.and(removed)
+        result.and(removed)
     })?;
     for (n, path) in paths.iter().enumerate().filter(|(n, _)| tar(*n).exists()) {
         // The archive of a directory begins with the directory's name.

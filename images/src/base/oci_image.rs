@@ -124,7 +124,7 @@ impl OciImage {
             }
             _ if place.is_file() => {
                 let (path, sha256) = source.open(place, &cancel)?;
-                begins(&path, source.name())?;
+                check_is_tar(&path, source.name())?;
                 Checksum::Sha256(sha256)
             }
             _ => return Err(OciImageError::Missing { place: source.place }),
@@ -194,7 +194,7 @@ fn failed(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> OciImag
 }
 
 /// Checks that a file is an archive, by its first member.
-fn begins(path: &Path, name: &str) -> Result<(), OciImageError> {
+fn check_is_tar(path: &Path, name: &str) -> Result<(), OciImageError> {
     /// More than the first member's metadata need, which are read into memory.
     const HEAD: u64 = 1 << 20;
     let file = File::open(path).map_err(failed("opening", path))?;

@@ -132,8 +132,8 @@ pub fn open(path: &Path) -> Result<File, Qcow2Error> {
         return Err(Qcow2Error::Other { path: path.to_owned(), begins: begins(&header) });
     }
     let length = file.metadata().map_err(failed)?.len();
-    let whole = Header::read(&header).and_then(|header| header.whole(&file, length));
-    whole.map_err(|what| Qcow2Error::Refused { path: path.to_owned(), what })?;
+    let checked = Header::read(&header).and_then(|header| header.check_complete(&file, length));
+    checked.map_err(|what| Qcow2Error::Refused { path: path.to_owned(), what })?;
     Ok(file)
 }
 
@@ -231,7 +231,7 @@ impl Header {
     }
 
     /// Checks that all data that the tables point to is within the file.
-    fn whole(&self, file: &File, length: u64) -> Result<(), Qcow2Flaw> {
+    fn check_complete(&self, file: &File, length: u64) -> Result<(), Qcow2Flaw> {
         let within = |from: u64, bytes: u64| match from.checked_add(bytes).is_some_and(|end| end <= length) {
             true => Ok(()),
             false => Err(Qcow2Flaw::CutShort { length, from }),
@@ -304,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stands_by_itself_is_taken() {
+    fn self_contained_images_are_accepted() {
         assert_eq!(opened(&sample()), Ok(()));
         let mut old = sample();
         old[4..8].copy_from_slice(&2_u32.to_be_bytes());
@@ -317,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_one_is_whole() {
+    fn generated_empty_images_are_valid() {
         for bytes in [512, 6 << 30, 1 << 39] {
             let file = empty(bytes);
             assert_eq!(opened(&file), Ok(()), "{bytes}");
@@ -326,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_read_other_files_is_refused() {
+    fn images_with_external_files_or_bad_headers_are_refused() {
         assert!(changed(8, &[0, 0, 0, 0, 0, 0, 1, 0]).contains("backing file"));
         assert!(changed(72, &DATA_FILE.to_be_bytes()).contains("external data file"));
         assert!(changed(32, &2_u32.to_be_bytes()).contains("encrypted"));
@@ -340,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_cut_short_is_told() {
+    fn truncated_images_are_refused() {
         let image = sample();
         for length in [50, 103, 1 << 16, (2 << 16) + 5, (3 << 16) + 9, image.len() - 1] {
             let error = opened(&image[..length]).unwrap_err();
@@ -349,7 +349,7 @@ mod tests {
     }
 
     #[test]
-    fn other_formats_are_named_by_what_they_begin_with() {
+    fn the_error_for_other_formats_shows_their_first_bytes() {
         for (bytes, begins) in [
             (&b"KDMV\x01\0\0\0"[..], "4b444d5601000000"),
             (b"<html><body>", "`<html><b`"),

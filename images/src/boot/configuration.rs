@@ -51,7 +51,7 @@ mod tests {
     }
 
     #[test]
-    fn a_kernel_has_its_configuration_in_itself_or_none() {
+    fn the_embedded_kernel_configuration_is_extracted_if_present() {
         let kernel = [b"code IKCFG_ST".as_slice(), &gzip(TEXT.as_bytes()), b"IKCFG_ED more code"].concat();
         let sized = |packed: Vec<u8>| [packed, vec![1, 2, 3, 4]].concat();
         let zst = zstd::encode_all(kernel.as_slice(), 1).unwrap();

@@ -105,12 +105,12 @@ pub(crate) fn layer(
 struct Writer<'a> {
     out: &'a mut dyn Write,
     next: u32,
-    taken: BTreeSet<String>,
+    written: BTreeSet<String>,
 }
 
 impl<'a> Writer<'a> {
     fn new(out: &'a mut dyn Write) -> Writer<'a> {
-        Writer { out, next: 1, taken: BTreeSet::new() }
+        Writer { out, next: 1, written: BTreeSet::new() }
     }
 
     fn skeleton(&mut self) -> Result<(), Failure> {
@@ -153,11 +153,11 @@ impl<'a> Writer<'a> {
             }
             for depth in 1..parts.len() {
                 let folder = parts[..depth].join("/");
-                if !self.taken.contains(&folder) {
+                if !self.written.contains(&folder) {
                     self.entry(&folder, FOLDER | 0o755, None, &[])?;
                 }
             }
-            if self.taken.contains(path) {
+            if self.written.contains(path) {
                 return Err(refuse("exists already").into());
             }
             self.entry(path, FILE | (file.mode & 0o7777), None, &file.content)?;
@@ -187,7 +187,7 @@ impl<'a> Writer<'a> {
         writer.write_all(content).map_err(io_failure)?;
         writer.finish().map_err(io_failure)?;
         self.next += 1;
-        self.taken.insert(name.to_owned());
+        self.written.insert(name.to_owned());
         Ok(())
     }
 }
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn what_goes_in_comes_out() {
+    fn files_modules_and_modes_are_in_the_built_initramfs() {
         let bytes = sample(&[file("/etc/kata/deep/file")]).unwrap();
         let mut found = BTreeMap::new();
         let mut names = Vec::new();
@@ -244,8 +244,8 @@ mod tests {
         let order = String::from_utf8(found["modules/order"].2.clone()).unwrap();
         assert_eq!(order, "00-virtio_ring.ko\n01-virtio.ko\n02-fuse.ko\n03-virtiofs.ko\n");
         // The kernel unpacks in order: a directory must come before its content.
-        let at = |n: &str| names.iter().position(|x| x == n).unwrap();
-        assert!(at("etc/kata") < at("etc/kata/deep") && at("etc/kata/deep") < at("etc/kata/deep/file"));
+        let position = |n: &str| names.iter().position(|x| x == n).unwrap();
+        assert!(position("etc/kata") < position("etc/kata/deep") && position("etc/kata/deep") < position("etc/kata/deep/file"));
     }
 
     #[test]
@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn odd_paths_are_refused() {
+    fn invalid_paths_of_extra_files_are_refused() {
         for path in ["relative", "/", "/a/../b", "/init", "/etc"] {
             assert!(sample(&[file(path)]).is_err(), "{path}");
         }

@@ -70,31 +70,31 @@ impl Initrd {
 
     /// Resolves the links in a path; `None` if they lead to nothing.
     pub fn resolve(&self, path: &str) -> Option<String> {
-        let mut left: Vec<String> = words(path).rev().map(str::to_owned).collect();
-        let mut done: Vec<String> = Vec::new();
+        let mut remaining: Vec<String> = words(path).rev().map(str::to_owned).collect();
+        let mut resolved: Vec<String> = Vec::new();
         let mut links = 0;
-        while let Some(word) = left.pop() {
+        while let Some(word) = remaining.pop() {
             if word == ".." {
-                done.pop();
+                resolved.pop();
                 continue;
             }
-            done.push(word);
-            let here = done.join("/");
+            resolved.push(word);
+            let here = resolved.join("/");
             match self.nodes.get(&here) {
                 Some(node) if node.mode & KIND == LINK => {
                     links += 1;
                     let target = std::str::from_utf8(self.content(*node)).ok().filter(|_| links <= LINKS)?;
-                    done.pop();
+                    resolved.pop();
                     if target.starts_with('/') {
-                        done.clear();
+                        resolved.clear();
                     }
-                    left.extend(words(target.trim_end_matches('\0')).rev().map(str::to_owned));
+                    remaining.extend(words(target.trim_end_matches('\0')).rev().map(str::to_owned));
                 }
                 Some(_) => {}
                 None => return None,
             }
         }
-        Some(done.join("/"))
+        Some(resolved.join("/"))
     }
 
     fn content(&self, node: Node) -> &[u8] {
@@ -201,7 +201,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn links_of_files_and_folders_are_followed_inside() {
+    fn links_are_followed_inside_the_initrd() {
         let initrd = read(merged_usr()).unwrap();
         assert_eq!(initrd.resolve("/init").unwrap(), "usr/bin/init");
         assert_eq!(initrd.file("/sbin/../bin/./init").unwrap(), (b"agent".as_slice(), 0o755));
@@ -214,7 +214,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn of_several_names_one_carries_the_content() {
+    fn hard_links_share_the_content_of_the_entry_that_has_it() {
         let last = archive(&[("a", FILE, (9, 2), b""), ("x", FILE, (1, 1), b""), ("b", FILE, (9, 2), b"both")]);
         let first = archive(&[("a", FILE, (9, 2), b"both"), ("b", FILE, (9, 2), b"")]);
         for bytes in [last, first] {
@@ -229,7 +229,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn only_what_is_asked_for_is_held() {
+    fn only_files_that_match_the_filter_are_kept_in_memory() {
         let made = archive(&[
             ("large", FILE, (1, 1), b"nobody asked"),
             ("agent", FILE, (2, 2), b"agent"),
@@ -243,7 +243,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn archives_follow_each_other_compressed_or_not_padded_or_not() {
+    fn concatenated_archives_are_read_compressed_or_not() {
         let (one, two, three) = (
             archive(&[("one", FILE, (1, 1), b"1"), ("same", FILE, (2, 1), b"early")]),
             archive(&[("two", FILE, (1, 1), b"2")]),
@@ -264,7 +264,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn what_is_cut_short_or_no_archive_is_an_error_with_its_place() {
+    fn truncated_or_invalid_archives_are_refused() {
         let whole = gzip(&merged_usr());
         for cut in [1, 20, whole.len() / 2, whole.len() - 1] {
             assert!(read(&whole[..cut]).is_err(), "{cut}");

@@ -84,13 +84,13 @@ pub(crate) fn files(tree: &Path, release: &Release) -> Result<KernelFiles, Failu
     let Some(modules) = found.modules else { return Err(missing()) };
     // The version from the modules' directory, because a file in /boot may be named after the flavour only.
     let version = modules.file_name().and_then(|name| name.to_str()).ok_or_else(missing)?.to_owned();
-    let at = |path: &Path| root.resolve(path).map_err(|e| unreadable(e.into()));
+    let resolved = |path: &Path| root.resolve(path).map_err(|e| unreadable(e.into()));
     let configs = [format!("/boot/config-{version}"), format!("{}/config", modules.display())];
     let config = root.first_file(configs.iter().map(Path::new)).map_err(|e| unreadable(e.into()))?;
     Ok(KernelFiles {
-        vmlinuz: at(&found.path)?,
-        modules_dir: at(&modules)?,
-        config: config.map(at).transpose()?,
+        vmlinuz: resolved(&found.path)?,
+        modules_dir: resolved(&modules)?,
+        config: config.map(resolved).transpose()?,
         release: version,
     })
 }
@@ -104,7 +104,7 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     #[test]
-    fn the_newest_kernel_with_modules_is_found_through_the_usr_merge() {
+    fn the_newest_kernel_with_modules_is_found_with_merged_usr() {
         let dir = tempfile::tempdir().unwrap();
         let tree = dir.path();
         std::fs::create_dir_all(tree.join("boot")).unwrap();
@@ -124,7 +124,7 @@ mod tests {
     /// Both crates must order kernels alike: the kernel that is proved here is the one that is checked and configured
     /// there.
     #[test]
-    fn the_kernel_that_is_proved_is_the_one_that_is_configured() {
+    fn find_and_the_configuration_inventory_choose_the_same_kernel() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir_all(dir.path().join("boot")).unwrap();
         let release = release("13", "trixie");
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn the_star_may_be_a_folder() {
+    fn the_wildcard_may_stand_for_a_directory() {
         let dir = tempfile::tempdir().unwrap();
         let modules = dir.path().join("usr/lib/modules/7.0.1-200.fc44.x86_64");
         std::fs::create_dir_all(&modules).unwrap();
@@ -159,7 +159,7 @@ mod tests {
 
     /// Alpine's kernel image is named after its flavour, its modules and configuration after the kernel's release.
     #[test]
-    fn a_kernel_may_be_called_by_its_flavour() {
+    fn a_kernel_image_named_after_its_flavour_is_found() {
         let dir = tempfile::tempdir().unwrap();
         for release in ["6.12.9-0-virt", "6.12.13-0-virt", "6.12.20-0-lts"] {
             std::fs::create_dir_all(dir.path().join("lib/modules").join(release)).unwrap();
@@ -180,7 +180,7 @@ mod tests {
 
     /// A package's script may replace the kernel's file with anything, also after it was found.
     #[test]
-    fn a_kernel_is_a_regular_file_of_its_tree_and_no_larger_than_kernels_are() {
+    fn kernels_that_are_outside_links_fifos_or_too_large_are_refused() {
         let (dir, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let (tree, secret) = (dir.path().to_owned(), outside.path().join("secret"));
         std::fs::write(&secret, "of the machine").unwrap();
@@ -191,17 +191,17 @@ mod tests {
         std::fs::write(&place, "kernel").unwrap();
         let found = find(&tree, &release("13", "trixie")).unwrap();
         // Opening a FIFO would block forever.
-        let said = || {
-            let (tell, told) = std::sync::mpsc::channel();
+        let read_kernel = || {
+            let (sender, receiver) = std::sync::mpsc::channel();
             let (tree, found) = (tree.clone(), found.clone());
-            std::thread::spawn(move || tell.send(read(&tree, &found).map_err(|e| e.cause.to_string())));
-            told.recv_timeout(std::time::Duration::from_secs(60)).expect("reading the kernel does not end")
+            std::thread::spawn(move || sender.send(read(&tree, &found).map_err(|e| e.cause.to_string())));
+            receiver.recv_timeout(std::time::Duration::from_secs(60)).expect("reading the kernel does not end")
         };
-        assert_eq!(said(), Ok(b"kernel".to_vec()));
+        assert_eq!(read_kernel(), Ok(b"kernel".to_vec()));
         let exchange = |make: &dyn Fn()| {
             std::fs::remove_file(&place).unwrap();
             make();
-            said().unwrap_err()
+            read_kernel().unwrap_err()
         };
         let link = exchange(&|| symlink(&secret, &place).unwrap());
         assert_eq!(link, "/boot/vmlinuz-1-amd64 was not found in the tree");
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn no_kernel_is_an_error_that_names_the_glob() {
+    fn the_error_for_a_missing_kernel_names_the_glob() {
         let dir = tempfile::tempdir().unwrap();
         let error = find(dir.path(), &release("13", "trixie")).unwrap_err();
         assert!(error.to_string().contains("/boot/vmlinuz-*"), "{error}");

@@ -42,13 +42,13 @@ pub struct Resolution {
 ///
 /// # Errors
 /// If `modules.dep`, or another of these files that exists, cannot be read.
-pub fn resolve(tree: &Path, modules_dir: &Path, wanted: &[String]) -> Result<Resolution, ImageError> {
+pub fn resolve(tree: &Path, modules_dir: &Path, requested: &[String]) -> Result<Resolution, ImageError> {
     let find = || {
-        let root = Root::new(tree).map_err(cannot)?;
+        let root = Root::new(tree).map_err(unreadable)?;
         let index = Index::read(&root, modules_dir)?;
         let mut walk = Walk { root: &root, index: &index, done: BTreeSet::new(), order: Vec::new(), steps_left: STEPS };
         let mut result = Resolution { tree: tree.to_owned(), ..Resolution::default() };
-        for names in wanted {
+        for names in requested {
             let mut is_there = false;
             for name in names.split(" or ").map(normal) {
                 if index.builtin.contains(&name) {
@@ -86,17 +86,17 @@ pub(crate) fn load(found: &Resolution, take: impl FnMut(&Module, &[u8]) -> Resul
 
 fn load_up_to(
     found: &Resolution,
-    most: u64,
+    limit: u64,
     mut take: impl FnMut(&Module, &[u8]) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
-    let root = Root::new(&found.tree).map_err(cannot)?;
-    let mut room = most;
+    let root = Root::new(&found.tree).map_err(unreadable)?;
+    let mut remaining = limit;
     for some in found.load_order.chunks(2 * rayon::current_num_threads()) {
         let loaded: Vec<Vec<u8>> =
             some.par_iter().map(|module| decompressed(&root, &module.path)).collect::<Result<_, _>>()?;
         for (module, bytes) in some.iter().zip(&loaded) {
-            room = room.checked_sub(bytes.len() as u64).ok_or_else(|| {
-                let reason = format!("it and those before it have more than {most} bytes");
+            remaining = remaining.checked_sub(bytes.len() as u64).ok_or_else(|| {
+                let reason = format!("it and those before it have more than {limit} bytes");
                 ImageErrorKind::BadModule { path: module.path.clone(), reason }
             })?;
             take(module, bytes)?;
@@ -112,7 +112,7 @@ pub(crate) fn failed(path: &Path, failure: Failure) -> ImageError {
     ImageError::new(&format!("the guest of kernel {name}"), Phase::Record, failure)
 }
 
-fn cannot(error: RootError) -> Failure {
+fn unreadable(error: RootError) -> Failure {
     ImageErrorKind::Io { context: "reading the kernel's modules".to_owned(), source: io::Error::other(error) }.into()
 }
 
@@ -137,9 +137,9 @@ struct Index {
 
 impl Index {
     fn read(root: &Root, inside: &Path) -> Result<Index, Failure> {
-        let read = |name: &str| root.read_text(&inside.join(name), MAX_INDEX).map_err(cannot);
+        let read = |name: &str| root.read_text(&inside.join(name), MAX_INDEX).map_err(unreadable);
         // Kernels without built-in modules or soft dependencies may lack the other files.
-        let read_if_there = |name: &str| match root.has_file(&inside.join(name)).map_err(cannot)? {
+        let read_if_there = |name: &str| match root.has_file(&inside.join(name)).map_err(unreadable)? {
             true => read(name),
             false => Ok(String::new()),
         };
@@ -218,7 +218,7 @@ impl Walk<'_> {
             return Ok(false);
         };
         // Links are resolved inside the tree; a module whose link leads nowhere is missing.
-        if !self.root.has_file(path).map_err(cannot)? {
+        if !self.root.has_file(path).map_err(unreadable)? {
             return Ok(false);
         }
         above.push(name.to_owned());
@@ -233,7 +233,7 @@ impl Walk<'_> {
         }
         if complete {
             self.done.insert(name.to_owned());
-            let path = self.root.resolve(path).map_err(cannot)?;
+            let path = self.root.resolve(path).map_err(unreadable)?;
             self.order.push(Module { name: name.to_owned(), path });
             for soft in self.index.after.get(name).unwrap_or(&none) {
                 self.visit_soft(soft, above)?;
@@ -271,7 +271,7 @@ fn normal(name: &str) -> String {
 }
 
 fn decompressed(root: &Root, path: &Path) -> Result<Vec<u8>, Failure> {
-    let bytes = root.read(path, MAX_MODULE).map_err(cannot)?;
+    let bytes = root.read(path, MAX_MODULE).map_err(unreadable)?;
     let mut out = Vec::new();
     let whole = MAX_MODULE + 1;
     let read = match path.extension().and_then(|e| e.to_str()) {

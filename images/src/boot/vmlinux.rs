@@ -32,14 +32,14 @@ pub struct Vmlinux {
 /// # Errors
 /// If the format of the image is unknown, or the file cannot be written.
 pub fn of(image: &[u8]) -> Result<Option<Vmlinux>, ImageError> {
-    let made = || -> Result<Option<Vmlinux>, Failure> {
+    let extract = || -> Result<Option<Vmlinux>, Failure> {
         let io = |source| ImageErrorKind::Io { context: "unpacking the kernel".to_owned(), source };
         let Some(elf) = elf(image).map_err(io)? else { return Ok(None) };
         let mut file = tempfile::tempfile().map_err(io)?;
         file.write_all(&elf).map_err(io)?;
         Ok(Some(Vmlinux { file, has_pvh_entry: has_pvh_entry(&elf) }))
     };
-    made().map_err(|failure| ImageError::new("the kernel as an ELF file", Phase::Record, failure))
+    extract().map_err(|failure| ImageError::new("the kernel as an ELF file", Phase::Record, failure))
 }
 
 fn elf(image: &[u8]) -> io::Result<Option<Vec<u8>>> {
@@ -112,21 +112,21 @@ mod tests {
     }
 
     #[test]
-    fn the_elf_file_in_an_image_is_taken_out_of_it() {
+    fn the_elf_kernel_is_extracted_from_the_image() {
         let kernel = [ELF, b" code ", &[4, 0, 0, 0, 4, 0, 0, 0, 18, 0, 0, 0], b"Xen\0 more"].concat();
-        let taken = of(&image(&kernel)).unwrap().unwrap();
-        assert!(taken.has_pvh_entry);
-        assert_eq!(read(taken), kernel);
+        let vmlinux = of(&image(&kernel)).unwrap().unwrap();
+        assert!(vmlinux.has_pvh_entry);
+        assert_eq!(read(vmlinux), kernel);
         let plain = [ELF, b" code"].concat();
-        let taken = of(&plain).unwrap().unwrap();
-        assert!(!taken.has_pvh_entry, "no note");
-        assert_eq!(read(taken), plain);
+        let vmlinux = of(&plain).unwrap().unwrap();
+        assert!(!vmlinux.has_pvh_entry, "no note");
+        assert_eq!(read(vmlinux), plain);
     }
 
     #[test]
-    fn what_is_no_kernel_is_told() {
-        let said = |image: &[u8]| of(image).unwrap_err().cause.to_string();
-        assert!(said(b"MZ").contains("unpacking the kernel"), "{}", said(b"MZ"));
+    fn an_unreadable_image_is_an_error_and_one_without_elf_is_none() {
+        let error = |image: &[u8]| of(image).unwrap_err().cause.to_string();
+        assert!(error(b"MZ").contains("unpacking the kernel"), "{}", error(b"MZ"));
         assert!(of(&image(b"no ELF file")).unwrap().is_none());
     }
 }

@@ -94,7 +94,7 @@ struct Room {
     bytes: u64,
     /// For each device and inode: the size, and the number of images that share it.
     files: HashMap<(u64, u64), (u64, usize)>,
-    of: HashMap<PathBuf, Vec<(u64, u64)>>,
+    files_by_folder: HashMap<PathBuf, Vec<(u64, u64)>>,
 }
 
 impl Room {
@@ -126,11 +126,11 @@ impl Room {
             });
             *users += 1;
         }
-        self.of.insert(dir.to_owned(), mine.into_iter().map(|(file, _)| file).collect());
+        self.files_by_folder.insert(dir.to_owned(), mine.into_iter().map(|(file, _)| file).collect());
     }
 
     fn take(&mut self, dir: &Path) {
-        for file in self.of.remove(dir).unwrap_or_default() {
+        for file in self.files_by_folder.remove(dir).unwrap_or_default() {
             if let Some((size, users)) = self.files.get_mut(&file) {
                 *users -= 1;
                 if *users == 0 {
@@ -160,11 +160,11 @@ mod tests {
     }
 
     fn keys(done: &TrimReport) -> Vec<&str> {
-        done.removed.iter().map(|gone| gone.key.as_str()).collect()
+        done.removed.iter().map(|image| image.key.as_str()).collect()
     }
 
     #[test]
-    fn the_least_recently_used_goes_until_the_rest_fits() {
+    fn the_least_recently_used_images_are_removed_until_the_rest_fits() {
         let cache = tempfile::tempdir().unwrap();
         let store = Store::new(cache.path());
         for (key, used) in [("newest", 30), ("oldest", 10), ("middle", 20)] {
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_held_stays_and_is_said_to_be_left() {
+    fn images_in_use_are_kept_and_counted() {
         let cache = tempfile::tempdir().unwrap();
         let store = Store::new(cache.path());
         let old = image(&store, "old", 10);
@@ -192,19 +192,19 @@ mod tests {
         drop(hold);
         // A process that another test forks keeps a copy of the lock until it calls exec.
         let until = std::time::Instant::now() + Duration::from_secs(20);
-        let gone = loop {
+        let trimmed = loop {
             let done = trim(cache.path(), 0).unwrap();
             if !done.removed.is_empty() || std::time::Instant::now() > until {
                 break done;
             }
             std::thread::sleep(Duration::from_millis(20));
         };
-        assert_eq!(keys(&gone), ["old"]);
+        assert_eq!(keys(&trimmed), ["old"]);
         assert!(old.hold().unwrap_err().to_string().contains("removed"), "a hold of an image that is gone");
     }
 
     #[test]
-    fn what_cannot_be_read_is_counted_and_goes_first() {
+    fn unreadable_images_are_counted_and_removed_first() {
         let cache = tempfile::tempdir().unwrap();
         let store = Store::new(cache.path());
         let damaged = "d".repeat(64);
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_shared_counts_once_and_goes_with_the_last() {
+    fn shared_files_count_once_and_are_freed_with_the_last_image() {
         let cache = tempfile::tempdir().unwrap();
         let store = Store::new(cache.path());
         let base = image(&store, "base", 10);

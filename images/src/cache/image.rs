@@ -71,15 +71,15 @@ impl Image {
             }
         };
         if !self.dir.join("manifest.json").exists() {
-            return Err(self.gone());
+            return Err(self.removed_error());
         }
         file.set_modified(std::time::SystemTime::now())?;
         Ok(ImageLock { _file: file })
     }
 
-    fn gone(&self) -> std::io::Error {
-        let gone = format!("{} was removed from the cache in the meantime: start the run again", self.release());
-        std::io::Error::new(std::io::ErrorKind::NotFound, gone)
+    fn removed_error(&self) -> std::io::Error {
+        let message = format!("{} was removed from the cache in the meantime: start the run again", self.release());
+        std::io::Error::new(std::io::ErrorKind::NotFound, message)
     }
 
     /// Returns the image that this one is derived from, held, if the cache still has it.
@@ -101,7 +101,7 @@ impl Image {
         if self.manifest.derived_from.is_none() {
             return Ok((self.clone(), self.hold().context("locking", &self.dir)?));
         }
-        self.base()?.map_or_else(|| Err(self.gone()).context("looking for the image below", &self.dir), Ok)
+        self.base()?.map_or_else(|| Err(self.removed_error()).context("looking for the image below", &self.dir), Ok)
     }
 
     /// Returns the name of the image's cache.

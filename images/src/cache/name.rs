@@ -67,10 +67,10 @@ impl Store {
         let mut bytes = Vec::new();
         file.take(MAX).read_to_end(&mut bytes).context("reading", &path)?;
         let text = String::from_utf8_lossy(&bytes);
-        let Some((id, of)) = text.trim().split_once(' ') else { return Ok(None) };
+        let Some((id, recorded_inode)) = text.trim().split_once(' ') else { return Ok(None) };
         // An empty name would be common to all caches.
         let is_name = !id.is_empty() && id.bytes().all(|b| b.is_ascii_hexdigit());
-        Ok((is_name && of.parse::<u64>() == Ok(inode)).then(|| id.to_owned()))
+        Ok((is_name && recorded_inode.parse::<u64>() == Ok(inode)).then(|| id.to_owned()))
     }
 }
 
@@ -85,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cache_has_one_name() {
+    fn the_id_of_a_cache_is_stable_and_unique() {
         let dir = tempfile::tempdir().unwrap();
         let first = id(dir.path()).unwrap();
         assert_eq!(first.len(), 16);
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn a_copy_of_a_cache_has_a_name_of_its_own_and_a_cache_that_was_moved_keeps_it() {
+    fn a_copied_cache_gets_a_new_id_and_a_moved_cache_keeps_its_id() {
         let (dir, copy) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let first = dir.path().join("first");
         trust::make(&first).unwrap();
@@ -109,13 +109,13 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_a_power_cut_has_emptied_is_made_again() {
+    fn an_empty_or_damaged_id_file_is_replaced() {
         let dir = tempfile::tempdir().unwrap();
         id(dir.path()).unwrap();
-        for left in [&b""[..], b"\n", b"\0\0\0\0", b"\xff", b"0123456789abcdef", b"0123456789abcdef "] {
-            std::fs::write(dir.path().join("id"), left).unwrap();
+        for content in [&b""[..], b"\n", b"\0\0\0\0", b"\xff", b"0123456789abcdef", b"0123456789abcdef "] {
+            std::fs::write(dir.path().join("id"), content).unwrap();
             let name = id(dir.path()).unwrap();
-            assert_eq!(name.len(), 16, "after {left:?}");
+            assert_eq!(name.len(), 16, "after {content:?}");
             assert_eq!(id(dir.path()).unwrap(), name);
         }
     }

@@ -64,7 +64,7 @@ impl Leftover {
     pub fn of_error(path: &Path, error: &io::Error) -> Leftover {
         let untrusted = error.get_ref().and_then(|inner| inner.downcast_ref::<UntrustedPath>());
         match untrusted.filter(|untrusted| untrusted.path == path) {
-            Some(untrusted) => Leftover::new(path, untrusted.words()),
+            Some(untrusted) => Leftover::new(path, untrusted.message()),
             None => Leftover::new(path, error),
         }
     }
@@ -159,14 +159,14 @@ impl Store {
         let mut seen = BTreeSet::new();
         for entry in content.images {
             let newest = entry.image.as_ref().is_some_and(|image| seen.insert(image.manifest.request.clone()));
-            let wanted = match (what, &entry.image) {
+            let selected = match (what, &entry.image) {
                 (CleanScope::All, _) => true,
                 (CleanScope::Release(name), Some(image)) => image.release() == *name,
                 // The release of an unreadable image is unknown.
                 (CleanScope::Release(_), None) => false,
                 (CleanScope::Superseded, _) => !newest,
             };
-            if !wanted {
+            if !selected {
                 continue;
             }
             match self.remove(&entry.key) {
@@ -216,15 +216,15 @@ impl Store {
         for entry in entries.flatten() {
             let (name, path) = (entry.file_name().to_string_lossy().into_owned(), entry.path());
             let key = name.strip_suffix(".import").unwrap_or(&name);
-            let is_wanted = || self.images.join(key).symlink_metadata().is_ok();
+            let has_image = || self.images.join(key).symlink_metadata().is_ok();
             match trust::existing_lock(&path) {
                 // A process that waits for the lock notices the removal and makes a new one.
-                Ok(lock) if lock.try_lock().is_ok() && !is_wanted() => match std::fs::remove_file(&path) {
+                Ok(lock) if lock.try_lock().is_ok() && !has_image() => match std::fs::remove_file(&path) {
                     Err(e) if e.kind() != ErrorKind::NotFound => leftovers.push(Leftover::of_error(&path, &e)),
                     _ => {}
                 },
                 Ok(_) => {}
-                Err(e) if e.kind() == ErrorKind::NotFound || is_wanted() => {}
+                Err(e) if e.kind() == ErrorKind::NotFound || has_image() => {}
                 Err(e) => leftovers.push(Leftover::of_error(&path, &e)),
             }
         }

@@ -33,7 +33,7 @@ pub(crate) fn make(store: &Store, key: &str, version: &str, made: &str) -> Image
 }
 
 #[test]
-fn whoever_waits_for_an_image_goes_on_while_its_maker_holds_it() {
+fn a_waiting_process_gets_the_image_while_its_maker_holds_it() {
     let cache = tempfile::tempdir().unwrap();
     let store = Store::new(cache.path());
     store.check().unwrap();
@@ -69,7 +69,7 @@ fn a_finished_image_is_found_and_an_abandoned_one_is_not() {
 }
 
 #[test]
-fn the_newest_image_of_a_request_is_the_offline_one() {
+fn the_newest_image_of_a_request_is_used_offline() {
     let cache = tempfile::tempdir().unwrap();
     let store = Store::new(cache.path());
     make(&store, "old", "13", "2026-11-01T00:00:00Z");
@@ -84,7 +84,7 @@ fn the_newest_image_of_a_request_is_the_offline_one() {
 const PLACE: &str = "KATA_QUALIFY_TEST_PLACE";
 
 #[test]
-#[ignore = "a part of an_image_is_on_the_disk_before_it_has_its_name, which runs it under strace"]
+#[ignore = "a part of an_image_is_synced_to_disk_before_it_is_renamed, which runs it under strace"]
 fn make_one_image() {
     if let Some(cache) = std::env::var_os(PLACE) {
         make(&Store::new(Path::new(&cache)), "aaaa", "13", "2026-11-01T00:00:00Z");
@@ -94,7 +94,7 @@ fn make_one_image() {
 /// Otherwise a power cut leaves an empty manifest under a key, or a complete one next to an empty tree.
 #[test]
 #[cfg_attr(lacks = "strace", ignore = "needs strace")]
-fn an_image_is_on_the_disk_before_it_has_its_name() {
+fn an_image_is_synced_to_disk_before_it_is_renamed() {
     let strace = || std::process::Command::new("strace");
     let dir = tempfile::tempdir().unwrap();
     let (cache, log) = (dir.path().join("cache"), dir.path().join("log"));

@@ -137,14 +137,14 @@ fn imported(file: &ExternalFile, cache: &Path, cancel: &AtomicBool) -> Result<Im
     store.check()?;
     let place = store.images.join(".locks").join(&manifest.key);
     let lock = trust::lock(&place).context("opening", &place)?;
-    let ours = match lock.try_lock() {
+    let acquired = match lock.try_lock() {
         Ok(()) => true,
         Err(TryLockError::WouldBlock) => false,
         Err(TryLockError::Error(e)) => return Err(e).context("locking", &place),
     };
     match store.find(&manifest.key)? {
         Some(image) => return Ok(Imported { image, was_there: true }),
-        None if !ours => return Err(refused(file.name().as_bytes(), "another process is making this image now")),
+        None if !acquired => return Err(refused(file.name().as_bytes(), "another process is making this image now")),
         // A damaged image of the same key is in the way.
         None => store.discard(&manifest.key)?,
     }
@@ -261,45 +261,45 @@ mod tests {
     }
 
     #[test]
-    fn an_image_is_the_same_in_another_cache() {
+    fn an_exported_image_is_the_same_after_import() {
         let dir = tempfile::tempdir().unwrap();
         let [here, there, to] = ["here", "there", "image.tar.zst"].map(|name| dir.path().join(name));
         let image = made(&here);
         let sum = export(&image, &to).unwrap();
         assert!(export(&image, &to).is_err(), "a file that is there stays");
-        let taken = import(&file(&to, &sum), &there, &cancel()).unwrap();
-        assert!(!taken.was_there);
-        assert_eq!((taken.image.key(), &taken.image.manifest), (KEY, &image.manifest));
-        let of = |name: &str| std::fs::symlink_metadata(taken.image.rootfs().join(name)).unwrap();
-        assert_eq!(of("usr/bin/a").mode() & 0o7777, 0o4755);
-        assert_eq!(of("usr/bin/a").ino(), of("usr/bin/b").ino());
-        assert_eq!(std::fs::read_link(taken.image.rootfs().join("bin")).unwrap(), Path::new("/usr/bin"));
-        let disk = std::fs::metadata(taken.image.dir.join("disk.img")).unwrap();
+        let result = import(&file(&to, &sum), &there, &cancel()).unwrap();
+        assert!(!result.was_there);
+        assert_eq!((result.image.key(), &result.image.manifest), (KEY, &image.manifest));
+        let metadata = |name: &str| std::fs::symlink_metadata(result.image.rootfs().join(name)).unwrap();
+        assert_eq!(metadata("usr/bin/a").mode() & 0o7777, 0o4755);
+        assert_eq!(metadata("usr/bin/a").ino(), metadata("usr/bin/b").ino());
+        assert_eq!(std::fs::read_link(result.image.rootfs().join("bin")).unwrap(), Path::new("/usr/bin"));
+        let disk = std::fs::metadata(result.image.dir.join("disk.img")).unwrap();
         assert_eq!(disk.len(), 8 << 20);
         assert!(disk.blocks() * 512 < 1 << 20, "its holes are holes");
-        assert!(std::fs::read(taken.image.dir.join("disk.img")).unwrap().starts_with(b"begins\0"));
+        assert!(std::fs::read(result.image.dir.join("disk.img")).unwrap().starts_with(b"begins\0"));
         assert_eq!(of_release(&there, "debian:13").len(), 1);
         assert!(import(&file(&to, &sum), &there, &cancel()).unwrap().was_there);
     }
 
     /// A file without its checksum could pass for the distro's own image.
     #[test]
-    fn a_file_is_taken_by_its_checksum_alone() {
+    fn an_import_requires_the_right_checksum() {
         let dir = tempfile::tempdir().unwrap();
         let [here, there, to] = ["here", "there", "image.tar.zst"].map(|name| dir.path().join(name));
         let sum = export(&made(&here), &to).unwrap();
-        let said = |file: &ExternalFile| import(file, &there, &cancel()).unwrap_err().to_string();
+        let import_error = |file: &ExternalFile| import(file, &there, &cancel()).unwrap_err().to_string();
         let without = ExternalFile { checksum: None, ..file(&to, &sum) };
-        assert!(said(&without).contains("with the checksum that `images export` printed"));
+        assert!(import_error(&without).contains("with the checksum that `images export` printed"));
         let mut bytes = std::fs::read(&to).unwrap();
         *bytes.last_mut().unwrap() ^= 1;
         std::fs::write(&to, bytes).unwrap();
-        assert!(said(&file(&to, &sum)).contains("expected sha256:"));
+        assert!(import_error(&file(&to, &sum)).contains("expected sha256:"));
         assert!(!there.exists(), "nothing was made");
     }
 
     #[test]
-    fn what_is_no_image_leaves_nothing_in_the_cache() {
+    fn an_invalid_archive_leaves_nothing_in_the_cache() {
         let dir = tempfile::tempdir().unwrap();
         let (to, cache) = (dir.path().join("made"), dir.path().join("cache"));
         let archive = |entries: &[(&str, EntryType, &[u8])]| {
@@ -318,8 +318,8 @@ mod tests {
             }
             zstd::stream::encode_all(tar.into_inner().unwrap().as_slice(), 1).unwrap()
         };
-        let of = |key: &str| serde_json::to_vec(&manifest(key, "13", "2026-11-01T00:00:00Z")).unwrap();
-        let (good, bad) = (of(KEY), of("../../etc"));
+        let manifest_of = |key: &str| serde_json::to_vec(&manifest(key, "13", "2026-11-01T00:00:00Z")).unwrap();
+        let (good, bad) = (manifest_of(KEY), manifest_of("../../etc"));
         let (file_kind, link) = (EntryType::Regular, EntryType::Symlink);
         let outside = dir.path().as_os_str().as_encoded_bytes();
         for (bytes, why) in [
@@ -336,16 +336,16 @@ mod tests {
         ] {
             std::fs::write(&to, &bytes).unwrap();
             let sum = Checksum::Sha256(crate::digest::of_bytes(&bytes));
-            let said = import(&file(&to, &sum), &cache, &cancel()).unwrap_err().to_string();
-            assert!(said.contains(why), "{why}: {said}");
+            let error = import(&file(&to, &sum), &cache, &cancel()).unwrap_err().to_string();
+            assert!(error.contains(why), "{why}: {error}");
             assert!(super::super::list(&cache).is_empty() && !dir.path().join("x").exists());
         }
-        let left = std::fs::read_dir(cache.join("images/.tmp")).unwrap().count();
-        assert_eq!(left, 0);
+        let remaining = std::fs::read_dir(cache.join("images/.tmp")).unwrap().count();
+        assert_eq!(remaining, 0);
     }
 
     #[test]
-    fn what_is_cancelled_leaves_nothing_in_the_cache() {
+    fn a_cancelled_import_leaves_nothing_in_the_cache() {
         let dir = tempfile::tempdir().unwrap();
         let [here, there, to] = ["here", "there", "image.tar.zst"].map(|name| dir.path().join(name));
         let sum = export(&made(&here), &to).unwrap();
@@ -364,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn the_images_of_a_release_are_the_newest_and_what_was_made_of_it() {
+    fn of_release_lists_the_newest_image_and_those_derived_from_it() {
         let cache = tempfile::tempdir().unwrap();
         let store = Store::new(cache.path());
         let put = |key: &str, version: &str, made: &str, from: Option<&str>| {

@@ -24,7 +24,7 @@ pub struct UntrustedPath {
 
 impl UntrustedPath {
     /// Returns the reason and the expectation, for callers that name the path themselves.
-    pub(super) fn words(&self) -> String {
+    pub(super) fn message(&self) -> String {
         distrust(&self.reason)
     }
 }
@@ -56,12 +56,12 @@ pub struct UntrustedWay {
 /// [`UntrustedPath`] or [`UntrustedWay`] inside an error of the kind `PermissionDenied`; or the error of reading the
 /// directory's metadata.
 pub fn check(folder: &Path) -> io::Result<()> {
-    check_way(folder)?;
+    check_parents(folder)?;
     let meta = std::fs::symlink_metadata(folder)?;
     let reason = if meta.is_symlink() {
         Some("is a link".to_owned())
     } else if meta.is_dir() {
-        not_ours(&meta)
+        untrusted_reason(&meta)
     } else {
         Some("is not a folder".to_owned())
     };
@@ -89,7 +89,7 @@ pub fn make(folder: &Path) -> io::Result<()> {
 }
 
 /// Checks the existing directories above, and links and the directories that they lead through.
-fn check_way(folder: &Path) -> io::Result<()> {
+fn check_parents(folder: &Path) -> io::Result<()> {
     let whole = std::path::absolute(folder)?;
     let judge = |path: &Path, reason: Option<String>| match reason {
         None => Ok(()),
@@ -99,15 +99,15 @@ fn check_way(folder: &Path) -> io::Result<()> {
         }
     };
     // In reverse order, as a stack.
-    let mut left = parts(whole.parent().unwrap_or(&whole));
-    let (mut at, mut links) = (PathBuf::from("/"), 0);
-    judge(&at, others_may_rename_in(&std::fs::symlink_metadata(&at)?))?;
-    while let Some(part) = left.pop() {
+    let mut remaining = parts(whole.parent().unwrap_or(&whole));
+    let (mut current, mut links) = (PathBuf::from("/"), 0);
+    judge(&current, others_may_rename_in(&std::fs::symlink_metadata(&current)?))?;
+    while let Some(part) = remaining.pop() {
         if part == ".." {
-            at.pop();
+            current.pop();
             continue;
         }
-        let next = at.join(&part);
+        let next = current.join(&part);
         let meta = match std::fs::symlink_metadata(&next) {
             // Once this directory exists, its maker checks it.
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -115,7 +115,7 @@ fn check_way(folder: &Path) -> io::Result<()> {
         };
         if !meta.is_symlink() {
             judge(&next, others_may_rename_in(&meta))?;
-            at = next;
+            current = next;
             continue;
         }
         judge(&next, belongs_to_another(&meta))?;
@@ -125,9 +125,9 @@ fn check_way(folder: &Path) -> io::Result<()> {
         }
         let target = std::fs::read_link(&next)?;
         if target.is_absolute() {
-            at = PathBuf::from("/");
+            current = PathBuf::from("/");
         }
-        left.extend(parts(&target));
+        remaining.extend(parts(&target));
     }
     Ok(())
 }
@@ -197,19 +197,19 @@ fn open(path: &Path, flags: OFlags) -> io::Result<File> {
         Err(e) => return Err(e.into()),
     };
     let meta = file.metadata()?;
-    let reason = if meta.is_file() { not_ours(&meta) } else { Some("is not a regular file".to_owned()) };
+    let reason = if meta.is_file() { untrusted_reason(&meta) } else { Some("is not a regular file".to_owned()) };
     refuse(path, reason)?;
     Ok(file)
 }
 
-fn not_ours(meta: &Metadata) -> Option<String> {
+fn untrusted_reason(meta: &Metadata) -> Option<String> {
     belongs_to_another(meta).or_else(|| others_may_write(meta))
 }
 
 fn belongs_to_another(meta: &Metadata) -> Option<String> {
     let user = rustix::process::geteuid().as_raw();
-    let is_ours = meta.uid() == user || meta.uid() == 0;
-    (!is_ours).then(|| format!("belongs to user {}, but you are user {user}", meta.uid()))
+    let is_trusted = meta.uid() == user || meta.uid() == 0;
+    (!is_trusted).then(|| format!("belongs to user {}, but you are user {user}", meta.uid()))
 }
 
 fn others_may_write(meta: &Metadata) -> Option<String> {
@@ -236,18 +236,18 @@ mod tests {
     use super::*;
     use std::os::unix::fs::{chown, symlink};
 
-    fn said(result: io::Result<()>) -> String {
+    fn error_of(result: io::Result<()>) -> String {
         result.unwrap_err().to_string()
     }
 
     #[test]
-    fn the_user_of_sudo_is_no_stranger() {
+    fn the_user_who_called_sudo_is_trusted() {
         assert!(is_of_sudo(1000, Some("1000")));
         assert!(!is_of_sudo(1001, Some("1000")) && !is_of_sudo(1000, None) && !is_of_sudo(0, Some("root")));
     }
 
     #[test]
-    fn a_folder_of_ones_own_is_made_and_taken() {
+    fn a_cache_folder_is_created_private_and_accepted() {
         let dir = tempfile::tempdir().unwrap();
         let cache = dir.path().join("a/b/cache");
         make(&cache).unwrap();
@@ -263,37 +263,37 @@ mod tests {
     }
 
     #[test]
-    fn links_and_what_everybody_may_write_to_are_refused() {
+    fn links_and_world_writable_folders_are_refused() {
         let dir = tempfile::tempdir().unwrap();
         let (real, link) = (dir.path().join("real"), dir.path().join("link"));
         std::fs::create_dir(&real).unwrap();
         symlink(&real, &link).unwrap();
-        assert!(said(make(&link)).contains("is a link"), "{}", said(make(&link)));
+        assert!(error_of(make(&link)).contains("is a link"), "{}", error_of(make(&link)));
         std::fs::set_permissions(&real, PermissionsExt::from_mode(0o777)).unwrap();
-        assert!(said(check(&real)).contains("is writable by everybody (mode 777)"), "{}", said(check(&real)));
+        assert!(error_of(check(&real)).contains("is writable by everybody (mode 777)"), "{}", error_of(check(&real)));
         // Opening a lock that is a link would create its target.
         let target = dir.path().join("target");
         symlink(&target, dir.path().join("lock")).unwrap();
-        assert!(said(lock(&dir.path().join("lock")).map(drop)).contains("is a link"));
+        assert!(error_of(lock(&dir.path().join("lock")).map(drop)).contains("is a link"));
         assert!(!target.exists());
-        assert!(said(lock(dir.path()).map(drop)).contains("irectory"));
+        assert!(error_of(lock(dir.path()).map(drop)).contains("irectory"));
     }
 
     #[test]
     #[cfg_attr(lacks = "root", ignore = "needs root")]
-    fn what_belongs_to_another_user_is_refused() {
+    fn folders_and_locks_of_another_user_are_refused() {
         let dir = tempfile::tempdir().unwrap();
         let (folder, file) = (dir.path().join("folder"), dir.path().join("file"));
         std::fs::create_dir(&folder).unwrap();
         std::fs::write(&file, "").unwrap();
         chown(&folder, Some(65534), None).unwrap();
         chown(&file, Some(65534), None).unwrap();
-        assert!(said(make(&folder)).contains("belongs to user 65534"), "{}", said(make(&folder)));
-        assert!(said(lock(&file).map(drop)).contains("belongs to user 65534"));
+        assert!(error_of(make(&folder)).contains("belongs to user 65534"), "{}", error_of(make(&folder)));
+        assert!(error_of(lock(&file).map(drop)).contains("belongs to user 65534"));
     }
 
     #[test]
-    fn a_cache_whose_place_others_may_take_is_refused() {
+    fn a_cache_below_a_world_writable_folder_is_refused_unless_sticky() {
         let dir = tempfile::tempdir().unwrap();
         let open = dir.path().join("open");
         let cache = open.join("mine/cache");
@@ -302,10 +302,10 @@ mod tests {
         // Everybody could rename `mine` and put another directory in its place.
         mode(0o777);
         let why = format!("its parent {} is writable by everybody (mode 777)", open.display());
-        assert!(said(check(&cache)).contains(&why), "{}", said(check(&cache)));
-        assert!(said(make(&cache)).contains(&why), "{}", said(make(&cache)));
+        assert!(error_of(check(&cache)).contains(&why), "{}", error_of(check(&cache)));
+        assert!(error_of(make(&cache)).contains(&why), "{}", error_of(make(&cache)));
         let new = open.join("new/cache");
-        assert!(said(make(&new)).contains(&why), "{}", said(make(&new)));
+        assert!(error_of(make(&new)).contains(&why), "{}", error_of(make(&new)));
         assert!(!new.exists(), "made where it is not trusted");
         // Sticky, as in `/tmp`.
         mode(0o1777);
@@ -314,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_on_the_way_is_followed_through_folders_that_are_checked() {
+    fn folders_that_contain_links_of_the_path_are_checked() {
         let dir = tempfile::tempdir().unwrap();
         let (open, own) = (dir.path().join("open"), dir.path().join("own"));
         make(&own.join("cache")).unwrap();
@@ -325,10 +325,10 @@ mod tests {
         // The resolved path is safe, but the link is in a directory that others can write to.
         std::fs::set_permissions(&open, PermissionsExt::from_mode(0o777)).unwrap();
         check(&own.join("cache")).unwrap();
-        assert!(said(check(&cache)).contains("open is writable by everybody"), "{}", said(check(&cache)));
+        assert!(error_of(check(&cache)).contains("open is writable by everybody"), "{}", error_of(check(&cache)));
         let first = dir.path().join("first");
         symlink(open.join("way"), &first).unwrap();
-        assert!(said(check(&first.join("cache"))).contains("open is writable by everybody"), "behind another link");
+        assert!(error_of(check(&first.join("cache"))).contains("open is writable by everybody"), "behind another link");
         symlink("round", dir.path().join("round")).unwrap();
         assert!(check(&dir.path().join("round/cache")).is_err());
     }
@@ -342,11 +342,11 @@ mod tests {
         make(&cache).unwrap();
         chown(&home, Some(65534), None).unwrap();
         let why = format!("its parent {} belongs to user 65534", home.display());
-        assert!(said(check(&cache)).contains(&why), "{}", said(check(&cache)));
+        assert!(error_of(check(&cache)).contains(&why), "{}", error_of(check(&cache)));
         chown(&home, Some(0), None).unwrap();
         check(&cache).unwrap();
         symlink(&home, &link).unwrap();
         std::os::unix::fs::lchown(&link, Some(65534), None).unwrap();
-        assert!(said(check(&link.join("cache"))).contains("link belongs to user 65534"));
+        assert!(error_of(check(&link.join("cache"))).contains("link belongs to user 65534"));
     }
 }

@@ -30,7 +30,7 @@ pub(crate) type GoOn<'a> = &'a dyn Fn() -> Result<(), Failure>;
 /// If there is a whiteout without a name, a file that is neither regular, symlink nor directory, more entries or bytes
 /// than allowed, or an I/O error.
 pub(crate) fn apply(overlay: &Path, tree: &Path, go_on: GoOn<'_>) -> Result<(), Failure> {
-    let mut application = Application { source: source(overlay)?, tree: tree::open(tree)?, go_on, left: BYTES };
+    let mut application = Application { source: source(overlay)?, tree: tree::open(tree)?, go_on, remaining: BYTES };
     // Whiteouts are about the tree's entries, so they are applied first.
     let entries = walk(overlay, go_on)?;
     let (whiteouts, others): (Vec<_>, Vec<_>) = entries.iter().partition(|e| whiteout::is_one(&e.relative));
@@ -38,7 +38,7 @@ pub(crate) fn apply(overlay: &Path, tree: &Path, go_on: GoOn<'_>) -> Result<(), 
         whiteout::apply(&application.tree, &entry.inside(), |reason| refused(&entry.relative, reason))?;
     }
     for entry in others {
-        application.lay(entry)?;
+        application.apply_entry(entry)?;
     }
     Ok(())
 }
@@ -46,13 +46,13 @@ pub(crate) fn apply(overlay: &Path, tree: &Path, go_on: GoOn<'_>) -> Result<(), 
 /// Returns a hash of everything that [`apply`] would add.
 pub(crate) fn hash(overlay: &Path, go_on: GoOn<'_>) -> Result<String, Failure> {
     let source = source(overlay)?;
-    let (mut fields, mut left) = (Fields::default(), BYTES);
+    let (mut fields, mut remaining) = (Fields::default(), BYTES);
     for entry in walk(overlay, go_on)? {
         let meta = &entry.meta;
         let content = if meta.is_symlink() {
             digest::of_bytes(entry.target()?.as_os_str().as_bytes())
         } else if meta.is_file() {
-            digest::of_reader(&mut entry.content(&source, go_on, &mut left)?).map_err(|e| entry.unread(e, go_on))?
+            digest::of_reader(&mut entry.content(&source, go_on, &mut remaining)?).map_err(|e| entry.read_failure(e, go_on))?
         } else {
             String::new()
         };
@@ -111,13 +111,13 @@ impl Entry {
     }
 
     /// Returns the file's content; reading stops when `go_on` fails or the byte limit is reached.
-    fn content<'a>(&self, source: &Root, go_on: GoOn<'a>, left: &'a mut u64) -> Result<Content<'a>, Failure> {
+    fn content<'a>(&self, source: &Root, go_on: GoOn<'a>, remaining: &'a mut u64) -> Result<Content<'a>, Failure> {
         let file = source.file(&self.inside()).map_err(|e| refused(&self.relative, &e.to_string()))?;
-        Ok(Content { file, go_on, left })
+        Ok(Content { file, go_on, remaining })
     }
 
     /// Returns the reason why the content was not read to the end.
-    fn unread(&self, error: io::Error, go_on: GoOn<'_>) -> Failure {
+    fn read_failure(&self, error: io::Error, go_on: GoOn<'_>) -> Failure {
         match go_on() {
             Err(stopped) => stopped,
             Ok(()) => refused(&self.relative, &error.to_string()),
@@ -128,7 +128,7 @@ impl Entry {
 struct Content<'a> {
     file: File,
     go_on: GoOn<'a>,
-    left: &'a mut u64,
+    remaining: &'a mut u64,
 }
 
 impl Read for Content<'_> {
@@ -137,7 +137,7 @@ impl Read for Content<'_> {
             return Err(io::Error::other("stopped"));
         }
         let count = self.file.read(buffer)?;
-        *self.left = self.left.checked_sub(count as u64).ok_or_else(|| io::Error::other("the overlay is too large"))?;
+        *self.remaining = self.remaining.checked_sub(count as u64).ok_or_else(|| io::Error::other("the overlay is too large"))?;
         Ok(count)
     }
 }
@@ -147,11 +147,11 @@ struct Application<'a> {
     source: Root,
     tree: Root,
     go_on: GoOn<'a>,
-    left: u64,
+    remaining: u64,
 }
 
 impl Application<'_> {
-    fn lay(&mut self, entry: &Entry) -> Result<(), Failure> {
+    fn apply_entry(&mut self, entry: &Entry) -> Result<(), Failure> {
         (self.go_on)()?;
         if entry.meta.is_dir() {
             return self.folder(entry);
@@ -164,26 +164,26 @@ impl Application<'_> {
             target.remove()?;
             return std::os::unix::fs::symlink(entry.target()?, target.path()).context("creating", &entry.from);
         }
-        let mut content = entry.content(&self.source, self.go_on, &mut self.left)?;
+        let mut content = entry.content(&self.source, self.go_on, &mut self.remaining)?;
         let written = target.write(0o600, &mut content);
         (self.go_on)()?;
-        own(&of_descriptor(&written?), &entry.meta).context("changing the owner and mode of", &entry.relative)
+        set_owner_and_mode(&of_descriptor(&written?), &entry.meta).context("changing the owner and mode of", &entry.relative)
     }
 
     fn folder(&self, entry: &Entry) -> Result<(), Failure> {
         let inside = entry.inside();
-        let of = |e| refused(&entry.relative, &format!("{e}"));
+        let failed = |e| refused(&entry.relative, &format!("{e}"));
         // An existing directory may be a symlink of the tree, which is followed.
-        let there = self.tree.look(&inside).map_err(of)?;
-        if there.is_some_and(|meta| !meta.is_dir()) {
+        let existing = self.tree.look(&inside).map_err(failed)?;
+        if existing.is_some_and(|meta| !meta.is_dir()) {
             tree::entry(&self.tree, &inside)?.remove()?;
         }
-        let folder = self.tree.make_folder(&inside).map_err(of)?;
-        own(&of_descriptor(&folder), &entry.meta).context("changing the owner and mode of", &entry.relative)
+        let folder = self.tree.make_folder(&inside).map_err(failed)?;
+        set_owner_and_mode(&of_descriptor(&folder), &entry.meta).context("changing the owner and mode of", &entry.relative)
     }
 }
 
-fn own(target: &Path, meta: &std::fs::Metadata) -> io::Result<()> {
+fn set_owner_and_mode(target: &Path, meta: &std::fs::Metadata) -> io::Result<()> {
     if rustix::process::geteuid().is_root() {
         std::os::unix::fs::chown(target, Some(0), Some(0))?;
     }
@@ -200,7 +200,7 @@ mod tests {
     use super::*;
     use std::os::unix::fs::symlink;
 
-    fn on() -> Result<(), Failure> {
+    fn go_on() -> Result<(), Failure> {
         Ok(())
     }
 
@@ -232,7 +232,7 @@ mod tests {
         write(&overlay, "opt/.wh.old", "");
         write(&overlay, "data/.wh..wh..opq", "");
         write(&overlay, "data/b", "b");
-        apply(&overlay, &tree, &on).unwrap();
+        apply(&overlay, &tree, &go_on).unwrap();
         let daemon = tree.join("usr/libexec/virtiofsd");
         assert_eq!(std::fs::read_to_string(&daemon).unwrap(), "fake");
         assert_eq!(daemon.metadata().unwrap().mode() & 0o7777, 0o4755);
@@ -249,24 +249,24 @@ mod tests {
         std::fs::write(&outside, "untouched").unwrap();
         symlink(&outside, tree.join("config")).unwrap();
         write(&overlay, "config", "new");
-        apply(&overlay, &tree, &on).unwrap();
+        apply(&overlay, &tree, &go_on).unwrap();
         assert_eq!(std::fs::read_to_string(&outside).unwrap(), "untouched");
         assert_eq!(std::fs::read_to_string(tree.join("config")).unwrap(), "new");
     }
 
     #[test]
-    fn nothing_leads_out_of_the_tree() {
+    fn overlay_paths_are_confined_to_the_tree() {
         let (dir, overlay, tree) = pair();
         symlink("../..", tree.join("up")).unwrap();
         write(&overlay, "up/x", "x");
         // A path that climbs above the root stays at the root, as for a process inside.
-        apply(&overlay, &tree, &on).unwrap();
+        apply(&overlay, &tree, &go_on).unwrap();
         assert!(!dir.path().join("x").exists() && tree.join("x").exists());
         std::fs::remove_dir_all(overlay.join("up")).unwrap();
         for name in [".wh...", ".wh..", ".wh."] {
             write(&overlay, &format!("a/{name}"), "");
             assert!(
-                matches!(apply(&overlay, &tree, &on).unwrap_err().cause, ImageErrorKind::BadOverlay { .. }),
+                matches!(apply(&overlay, &tree, &go_on).unwrap_err().cause, ImageErrorKind::BadOverlay { .. }),
                 "{name}"
             );
             std::fs::remove_file(overlay.join("a").join(name)).unwrap();
@@ -275,7 +275,7 @@ mod tests {
         symlink("/etc", tree.join("abs")).unwrap();
         std::fs::create_dir(tree.join("etc")).unwrap();
         write(&overlay, "abs/kata-qualify-test", "x");
-        apply(&overlay, &tree, &on).unwrap();
+        apply(&overlay, &tree, &go_on).unwrap();
         assert!(tree.join("etc/kata-qualify-test").exists());
         assert!(!Path::new("/etc/kata-qualify-test").exists());
     }
@@ -284,11 +284,11 @@ mod tests {
     fn special_files_are_refused() {
         let (_dir, overlay, tree) = pair();
         let _socket = std::os::unix::net::UnixListener::bind(overlay.join("s")).unwrap();
-        assert!(matches!(apply(&overlay, &tree, &on).unwrap_err().cause, ImageErrorKind::BadOverlay { .. }));
+        assert!(matches!(apply(&overlay, &tree, &go_on).unwrap_err().cause, ImageErrorKind::BadOverlay { .. }));
     }
 
     #[test]
-    fn what_is_cancelled_is_not_read_on() {
+    fn cancelling_stops_hashing_and_applying() {
         let (_dir, overlay, tree) = pair();
         write(&overlay, "a", "1");
         let stop = || Err(ImageErrorKind::Cancelled.into());
@@ -306,17 +306,17 @@ mod tests {
     }
 
     #[test]
-    fn the_hash_sees_content_modes_and_names() {
+    fn the_hash_depends_on_content_modes_and_names() {
         let (_dir, overlay, _tree) = pair();
         write(&overlay, "a", "1");
-        let first = hash(&overlay, &on).unwrap();
-        assert_eq!(first, hash(&overlay, &on).unwrap());
+        let first = hash(&overlay, &go_on).unwrap();
+        assert_eq!(first, hash(&overlay, &go_on).unwrap());
         std::fs::set_permissions(overlay.join("a"), PermissionsExt::from_mode(0o755)).unwrap();
-        let second = hash(&overlay, &on).unwrap();
+        let second = hash(&overlay, &go_on).unwrap();
         write(&overlay, "a", "2");
-        let third = hash(&overlay, &on).unwrap();
+        let third = hash(&overlay, &go_on).unwrap();
         std::fs::rename(overlay.join("a"), overlay.join("b")).unwrap();
-        let all = [first, second, third, hash(&overlay, &on).unwrap()];
+        let all = [first, second, third, hash(&overlay, &go_on).unwrap()];
         assert_eq!(std::collections::BTreeSet::from(all).len(), 4);
     }
 }

@@ -97,7 +97,7 @@ mod tests {
     use std::os::unix::fs::{PermissionsExt, symlink};
 
     #[test]
-    fn a_hole_without_an_end_is_not_sent() {
+    fn a_huge_sparse_file_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::File::create(dir.path().join("hole")).unwrap().set_len(BYTES + 1).unwrap();
         let error = write(dir.path(), None, io::sink()).unwrap_err().to_string();

@@ -81,10 +81,10 @@ async fn layered(docker: &Docker, cache: &str, base: &Image, image: &Image) -> R
         labels: Some(labels),
         ..Default::default()
     };
-    let made = docker.create_container(None::<CreateContainerOptions>, body).await.map_err(|e| docker_failure(&e))?;
-    let committed = commit(docker, cache, &made.id, image, changed).await;
+    let container = docker.create_container(None::<CreateContainerOptions>, body).await.map_err(|e| docker_failure(&e))?;
+    let committed = commit(docker, cache, &container.id, image, changed).await;
     let force = RemoveContainerOptionsBuilder::new().force(true).build();
-    let removed = docker.remove_container(&made.id, Some(force)).await.map_err(|e| docker_failure(&e));
+    let removed = docker.remove_container(&container.id, Some(force)).await.map_err(|e| docker_failure(&e));
     committed.and(removed).map(|()| true)
 }
 
@@ -128,8 +128,8 @@ async fn is_there(docker: &Docker, cache: &str, image: &Image) -> Result<bool, F
 
 /// Returns whether the labels are those of this image and this cache.
 fn is_of(labels: &HashMap<String, String>, image: &Image, cache: &str) -> bool {
-    let says = |label: &str, value: &str| labels.get(label).is_some_and(|found| found == value);
-    says(LABEL, image.key()) && says(CACHE_LABEL, cache)
+    let has_label = |label: &str, value: &str| labels.get(label).is_some_and(|found| found == value);
+    has_label(LABEL, image.key()) && has_label(CACHE_LABEL, cache)
 }
 
 async fn import(docker: &Docker, cache: &str, image: &Image) -> Result<(), Failure> {
@@ -179,7 +179,7 @@ mod tests {
     use crate::cache::ImageOrigin;
 
     #[test]
-    fn two_caches_with_one_image_have_a_docker_image_each() {
+    fn two_caches_with_the_same_image_have_separate_docker_images() {
         let key = "0123456789abcdef".repeat(4);
         let manifest = crate::cache::tests::manifest(&key, "13", "2026-11-01T00:00:00Z");
         let image = Image { dir: PathBuf::from("/"), made: manifest.made, origin: ImageOrigin::Cached, manifest };

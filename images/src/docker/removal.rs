@@ -32,12 +32,12 @@ pub async fn remove_orphans(docker: &Docker, cache: &Path) -> Result<Removed, Im
     let id = cache::id(cache)?;
     // Docker is queried before the cache, because an image gets into the cache before it gets into Docker.
     let of_cache = images_of(docker, &id).await.map_err(failed)?;
-    let kept: HashMap<String, Image> =
+    let images_by_key: HashMap<String, Image> =
         cache::list(cache).into_iter().map(|image| (image.key().to_owned(), image)).collect();
     let mut done = Removed::default();
     for mut image in of_cache {
-        if let Some(kept) = image.labels.get(LABEL).and_then(|key| kept.get(key)) {
-            let old = old_tag(kept);
+        if let Some(cached) = image.labels.get(LABEL).and_then(|key| images_by_key.get(key)) {
+            let old = old_tag(cached);
             image.repo_tags.retain(|tag| *tag == old);
             if image.repo_tags.is_empty() {
                 continue;

@@ -46,7 +46,7 @@ pub(super) fn check(variable: impl Fn(&str) -> Option<String>) -> Result<(), Eng
 mod tests {
     use super::*;
 
-    fn of(host: Option<&str>, verify: Option<&str>, certificates: Option<&str>) -> Result<(), EngineSettingsError> {
+    fn check_settings(host: Option<&str>, verify: Option<&str>, certificates: Option<&str>) -> Result<(), EngineSettingsError> {
         check(|name| {
             let value = match name {
                 "DOCKER_HOST" => host,
@@ -59,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn what_both_libraries_read_alike_is_taken() {
+    fn unambiguous_engine_settings_are_accepted() {
         let tcp = Some("tcp://engine.example:2376");
         for (host, verify, certificates) in [
             (None, None, None),
@@ -70,22 +70,22 @@ mod tests {
             (tcp, Some("1"), Some("/certificates")),
             (Some("https://engine.example"), None, Some("/certificates")),
         ] {
-            assert_eq!(of(host, verify, certificates), Ok(()), "{host:?} {verify:?} {certificates:?}");
+            assert_eq!(check_settings(host, verify, certificates), Ok(()), "{host:?} {verify:?} {certificates:?}");
         }
     }
 
     #[test]
-    fn what_they_would_read_differently_is_refused() {
+    fn ambiguous_engine_settings_are_refused() {
         for host in ["tcp://engine.example:2376", "http://engine.example:2375"] {
-            assert_eq!(of(Some(host), Some("1"), None), Err(EngineSettingsError::NoCertificates));
-            assert_eq!(of(Some(host), Some("1"), Some("")), Err(EngineSettingsError::NoCertificates));
+            assert_eq!(check_settings(Some(host), Some("1"), None), Err(EngineSettingsError::NoCertificates));
+            assert_eq!(check_settings(Some(host), Some("1"), Some("")), Err(EngineSettingsError::NoCertificates));
             for value in ["0", "", "true"] {
                 let unclear = EngineSettingsError::UnclearTls { value: value.to_owned() };
-                assert_eq!(of(Some(host), Some(value), Some("/certificates")), Err(unclear));
+                assert_eq!(check_settings(Some(host), Some(value), Some("/certificates")), Err(unclear));
             }
         }
-        assert_eq!(of(Some("https://engine.example"), None, None), Err(EngineSettingsError::NoCertificates));
-        let unclear = of(Some("tcp://engine.example"), Some("0"), None).unwrap_err().to_string();
+        assert_eq!(check_settings(Some("https://engine.example"), None, None), Err(EngineSettingsError::NoCertificates));
+        let unclear = check_settings(Some("tcp://engine.example"), Some("0"), None).unwrap_err().to_string();
         assert_eq!(unclear, "DOCKER_TLS_VERIFY is \"0\": expected 1, or unset it");
     }
 }

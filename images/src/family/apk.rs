@@ -164,9 +164,9 @@ impl Repositories<'_> {
     /// Fetches a repository's index; the apk that reads the index checks its signature.
     fn index(&self, runner: &Runner<'_>, folder: &Path, id: &str, address: &str) -> Result<Index, Failure> {
         let name = format!("{KEPT}/{id}.tar.gz");
-        let wanted =
+        let request =
             DownloadRequest { address: format!("{address}/{}/{INDEX}", self.release.arch.name()), name: name.clone() };
-        let fetched = download::fetch(runner, Phase::Resolve, folder, &[wanted], &self.options.logins);
+        let fetched = download::fetch(runner, Phase::Resolve, folder, &[request], &self.options.logins);
         fetched.map_err(|failure| super::of_index(failure, id))?;
         let sha256 = digest::of_file(&folder.join(name))?;
         Ok(Index { suite: id.to_owned(), security: false, sha256, date: None, valid_until: None })
@@ -213,7 +213,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_and_files_are_apks() {
+    fn apk_package_names_and_files_are_recognised() {
         for good in ["qemu-system-x86_64", "libstdc++", "py3-yaml", "R"] {
             assert!(Apk.package_name(good).is_some(), "{good}");
         }
@@ -227,13 +227,13 @@ mod tests {
     }
 
     #[test]
-    fn failures_are_read_from_whichever_program_failed() {
-        let of = |text: &str| (Apk.cause_reader())(&text.lines().map(str::to_owned).collect::<Vec<_>>());
+    fn failures_of_each_program_are_recognised() {
+        let cause_of = |text: &str| (Apk.cause_reader())(&text.lines().map(str::to_owned).collect::<Vec<_>>());
         assert!(matches!(
-            of("curl: (6) Could not resolve host: mirror.example"),
+            cause_of("curl: (6) Could not resolve host: mirror.example"),
             ImageErrorKind::MirrorUnreachable { .. }
         ));
-        let missing = of("  nosuch (no such package):");
+        let missing = cause_of("  nosuch (no such package):");
         assert!(matches!(missing, ImageErrorKind::PackageMissing { package } if package == "nosuch"));
     }
 }

@@ -104,7 +104,7 @@ impl PackageFamily for Apt {
         ["debian", "ubuntu"].contains(&distro.as_str())
     }
 
-    fn lacking(&self, release: &Release) -> Option<&'static str> {
+    fn missing_in_record(&self, release: &Release) -> Option<&'static str> {
         release.suites.is_empty().then_some("suite")
     }
 

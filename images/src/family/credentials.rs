@@ -119,7 +119,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_and_its_credentials_are_told_apart() {
+    fn credentials_are_split_from_their_address() {
         let (address, login) = split("https://a%40b:p%3aw%22@mirror.example:8080/debian").unwrap();
         assert_eq!(address, "https://mirror.example:8080/debian");
         let login = login.unwrap();
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_is_found_in_each_form_of_its_address() {
+    fn the_folder_is_read_from_every_form_of_file_address() {
         for address in ["file:/srv/a%20b", "file:///srv/a%20b", "file://localhost/srv/a%20b", "copy:/srv/a%20b"] {
             assert_eq!(folder(address).as_deref(), Some(Path::new("/srv/a b")), "{address}");
             assert_eq!(check_mirror(address), Ok(()), "{address}");
@@ -145,18 +145,18 @@ mod tests {
     }
 
     #[test]
-    fn credentials_that_a_program_cannot_read_are_refused_by_its_name() {
-        let said = |url: &str| split(url).unwrap().1.unwrap().check_readable_by("dnf").map_err(|e| e.cause.to_string());
-        assert_eq!(said("http://me:p%22w@h/"), Ok(()));
+    fn credentials_that_a_program_cannot_read_are_refused() {
+        let check = |url: &str| split(url).unwrap().1.unwrap().check_readable_by("dnf").map_err(|e| e.cause.to_string());
+        assert_eq!(check("http://me:p%22w@h/"), Ok(()));
         for unreadable in ["http://me@h/", "http://:pw@h/", "http://me:p%20w@h/", "http://me%0a:pw@h/"] {
-            let why = said(unreadable).unwrap_err();
+            let why = check(unreadable).unwrap_err();
             assert!(why.contains("must not be empty or contain spaces") && why.contains("dnf cannot read"), "{why}");
         }
     }
 
     /// The rest of an address is passed on in arguments, which every user can read.
     #[test]
-    fn an_address_in_which_a_password_may_be_left_is_refused() {
+    fn malformed_addresses_that_may_contain_a_password_are_refused() {
         for unclear in [
             "user:secret@mirror.example/debian",
             "//user:secret@mirror.example/debian",

@@ -32,19 +32,19 @@ pub(super) fn fetch(
     runner: &Runner<'_>,
     phase: Phase,
     folder: &Path,
-    wanted: &[DownloadRequest],
+    requests: &[DownloadRequest],
     logins: &[Login],
 ) -> Result<(), Failure> {
-    if wanted.is_empty() {
+    if requests.is_empty() {
         return Ok(());
     }
     let private = folder.join(FOLDER);
     folder::make_private(&private)?;
-    let settings = settings(&super::seen(folder), wanted, logins);
+    let settings = settings(&super::sandbox_path(folder), requests, logins);
     let fetched = folder::write_private(&private.join("config"), &settings).and_then(|()| {
         let mut curl = super::of_machine(folder, Network::Machine, PROGRAM, FOLDER)?;
         // Must be the first argument: without it curl reads the settings of the user who calls it.
-        curl.arg("--disable").arg("--config").arg(super::seen(folder).join(FOLDER).join("config"));
+        curl.arg("--disable").arg("--config").arg(super::sandbox_path(folder).join(FOLDER).join("config"));
         runner.run(phase, &mut curl)
     });
     let removed = std::fs::remove_dir_all(&private).context("removing", &private);
@@ -52,16 +52,16 @@ pub(super) fn fetch(
 }
 
 /// Returns the configuration in the format of curl(1).
-fn settings(seen: &Path, wanted: &[DownloadRequest], logins: &[Login]) -> String {
+fn settings(sandbox_path: &Path, requests: &[DownloadRequest], logins: &[Login]) -> String {
     let mut text = String::new();
-    for (n, one) in wanted.iter().enumerate() {
+    for (n, one) in requests.iter().enumerate() {
         if n > 0 {
             text += "next\n";
         }
         text += "fail-early\nsilent\nshow-error\nfail\nlocation\nmax-redirs = 5\nretry = 2\nconnect-timeout = 30\nspeed-time = 60\nspeed-limit = 100\n";
         text += "proto = \"=http,https,file\"\nproto-redir = \"=http,https\"\n";
         text += &format!("max-filesize = {MAX_FILE}\n");
-        let output = seen.join(&one.name).display().to_string();
+        let output = sandbox_path.join(&one.name).display().to_string();
         text += &format!("url = {}\noutput = {}\n", quoted(&one.address), quoted(&output));
         let is_its = |login: &&Login| {
             one.address
@@ -89,10 +89,10 @@ fn quoted(text: &str) -> String {
 /// Returns the meaning of curl's message among these lines, as worded by curl 7.88 of Debian 12; `None` if no line is
 /// curl's.
 pub(super) fn cause(lines: &[String]) -> Option<ImageErrorKind> {
-    lines.iter().find_map(|line| meant(line))
+    lines.iter().find_map(|line| cause_of(line))
 }
 
-fn meant(line: &str) -> Option<ImageErrorKind> {
+fn cause_of(line: &str) -> Option<ImageErrorKind> {
     let code = line.strip_prefix("curl: (")?.split(')').next()?.parse::<u8>().ok()?;
     let missing = line.contains("error: 404") || line.contains("error: 410");
     Some(match code {
@@ -110,12 +110,12 @@ mod tests {
     use crate::family::credentials;
 
     #[test]
-    fn credentials_go_to_their_mirror_alone_and_nothing_ends_a_setting() {
+    fn credentials_are_set_only_for_their_mirror_and_values_are_quoted() {
         let login = credentials::split("http://me:p%22w@a.example/arch").unwrap().1.unwrap();
-        let wanted = ["http://a.example/arch/core.db", "http://a.example/archive/x\"\nuser = \"y"];
-        let wanted =
-            wanted.map(|address| DownloadRequest { address: address.to_owned(), name: "sync/core.db".to_owned() });
-        let text = settings(Path::new("/tmp"), &wanted, &[login]);
+        let requests = ["http://a.example/arch/core.db", "http://a.example/archive/x\"\nuser = \"y"];
+        let requests =
+            requests.map(|address| DownloadRequest { address: address.to_owned(), name: "sync/core.db".to_owned() });
+        let text = settings(Path::new("/tmp"), &requests, &[login]);
         let (first, second) = text.split_once("next\n").unwrap();
         assert!(first.contains("output = \"/tmp/sync/core.db\"\nuser = \"me:p\\\"w\"\n"), "{first}");
         assert!(second.contains("url = \"http://a.example/archive/x\\\"user = \\\"y\"\n"), "{second}");
@@ -123,11 +123,11 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_and_what_does_not_answer_are_told_apart() {
-        let missing = |line: &str| matches!(meant(line), Some(ImageErrorKind::NoSuchRelease { .. }));
+    fn missing_files_and_unreachable_mirrors_are_distinguished() {
+        let missing = |line: &str| matches!(cause_of(line), Some(ImageErrorKind::NoSuchRelease { .. }));
         assert!(missing("curl: (37) Couldn't open file /nonexist"));
         assert!(missing("curl: (22) The requested URL returned error: 404"));
-        let silent = |line: &str| matches!(meant(line), Some(ImageErrorKind::MirrorUnreachable { .. }));
+        let silent = |line: &str| matches!(cause_of(line), Some(ImageErrorKind::MirrorUnreachable { .. }));
         assert!(silent("curl: (7) Failed to connect to 127.0.0.1 port 9 after 0 ms: Couldn't connect to server"));
         assert!(silent("curl: (22) The requested URL returned error: 503"));
         let lines = ["gpg: (7) x", "curl: (23) No space left on device"].map(str::to_owned);

@@ -85,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_folder_is_made_where_it_is_to_be_and_nowhere_else() {
+    fn folders_are_created_without_following_links() {
         use std::os::unix::fs::{MetadataExt as _, symlink};
         let (desk, victim) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         std::fs::set_permissions(victim.path(), Permissions::from_mode(0o700)).unwrap();
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_private_is_new_and_what_is_copied_can_be_read() {
+    fn private_files_must_be_new_and_copies_are_readable() {
         let desk = tempfile::tempdir().unwrap();
         let (private, secret) = (desk.path().join("private"), desk.path().join("private/secret"));
         let mode = |path: &Path| std::fs::symlink_metadata(path).unwrap().permissions().mode() & 0o7777;

@@ -36,20 +36,20 @@ impl Install<'_> {
         (names, files)
     }
 
-    /// Runs `work` with the indexes, which an image keeps below its directory under the name `kept`: an image that is
-    /// derived from another one has a temporary copy of them.
+    /// Runs `work` with the indexes, which an image keeps below its directory under the name `subfolder`: an image that
+    /// is derived from another one has a temporary copy of them.
     pub(super) fn with_indexes(
         &self,
         runner: &Runner<'_>,
-        kept: &str,
+        subfolder: &str,
         work: impl FnOnce() -> Result<(), Failure>,
     ) -> Result<(), Failure> {
         if self.indexes == self.folder {
             return work();
         }
-        let copy = self.folder.join(kept);
+        let copy = self.folder.join(subfolder);
         let mut cp = tied("cp");
-        cp.args(["-a", "--reflink=auto", "--"]).args([&self.indexes.join(kept), &copy]).env("LC_ALL", "C");
+        cp.args(["-a", "--reflink=auto", "--"]).args([&self.indexes.join(subfolder), &copy]).env("LC_ALL", "C");
         runner.run(Phase::Copy, &mut cp)?;
         work()?;
         std::fs::remove_dir_all(&copy).context("removing", &copy)
@@ -57,8 +57,8 @@ impl Install<'_> {
 }
 
 /// Moves the indexes that an image's key was computed from into the image's directory.
-pub(super) fn keep(scratch: Option<&Path>, kept: &str, folder: &Path) -> Result<(), Failure> {
+pub(super) fn keep(scratch: Option<&Path>, subfolder: &str, folder: &Path) -> Result<(), Failure> {
     let Some(scratch) = scratch else { return Err(ImageErrorKind::NotCached.into()) };
-    let to = folder.join(kept);
-    std::fs::rename(scratch.join(kept), &to).context("moving the indexes to", &to)
+    let to = folder.join(subfolder);
+    std::fs::rename(scratch.join(subfolder), &to).context("moving the indexes to", &to)
 }

@@ -10,13 +10,13 @@ use std::path::Path;
 
 /// Returns all installed packages, sorted by name, architecture and version: there may be several versions of a kernel.
 pub(super) fn listed(found: Result<Vec<Package>, QueryError>) -> Result<Vec<Package>, Failure> {
-    let mut all = found.map_err(unread)?;
+    let mut all = found.map_err(query_failure)?;
     all.sort_by(|a, b| (&a.name, &a.arch, a.version.as_str()).cmp(&(&b.name, &b.arch, b.version.as_str())));
     Ok(all)
 }
 
 /// Makes a failure from a tree's unreadable or damaged database.
-pub(super) fn unread(error: QueryError) -> Failure {
+pub(super) fn query_failure(error: QueryError) -> Failure {
     match error {
         QueryError::Read(error) => tree::failed(error),
         QueryError::NoRpm(_) => ImageErrorKind::ToolMissing { program: "rpm".to_owned() }.into(),
@@ -31,11 +31,11 @@ pub(super) fn unread(error: QueryError) -> Failure {
 pub(super) fn owners<E>(
     tree: &Path,
     paths: &[String],
-    ask: impl FnOnce(&Root, &[&Path]) -> Result<Vec<Option<String>>, E>,
+    query: impl FnOnce(&Root, &[&Path]) -> Result<Vec<Option<String>>, E>,
 ) -> Vec<PathOwner> {
     let root = Root::new(tree).ok();
     let inside: Vec<&Path> = paths.iter().map(Path::new).collect();
-    let found = root.as_ref().and_then(|root| ask(root, &inside).ok());
+    let found = root.as_ref().and_then(|root| query(root, &inside).ok());
     let packages = found.unwrap_or_else(|| vec![None; paths.len()]);
     let resolved = |path: &Path| {
         // Only root reads a tree here, so a path that cannot be accessed does not exist.

@@ -62,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_installed_version_comes_from_where_it_is_offered() {
+    fn origins_are_the_repositories_that_offer_the_installed_version() {
         let one = |repository: &str, version: &str| Offered {
             repository: repository.to_owned(),
             name: "qemu".to_owned(),

@@ -163,11 +163,11 @@ impl Repositories<'_> {
     /// Fetches a repository's database, and its signature if there is one: Arch signs only packages.
     fn database(&self, runner: &Runner<'_>, folder: &Path, repository: &Repository) -> Result<Index, Failure> {
         let database = format!("{}.db", repository.id);
-        let wanted = |name: &str| DownloadRequest {
+        let request = |name: &str| DownloadRequest {
             address: format!("{}/{name}", repository.address),
             name: format!("{SYNC}/{name}"),
         };
-        let fetch = |name: &str| download::fetch(runner, Phase::Resolve, folder, &[wanted(name)], &self.options.logins);
+        let fetch = |name: &str| download::fetch(runner, Phase::Resolve, folder, &[request(name)], &self.options.logins);
         fetch(&database).map_err(|failure| super::of_index(failure, &repository.id))?;
         let signature = format!("{database}.sig");
         match fetch(&signature) {
@@ -227,7 +227,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_and_files_are_pacmans() {
+    fn pacman_package_names_and_files_are_recognised() {
         for good in ["qemu-system-x86", "gtk2+extra", "r8168", "lib32-glibc", "a@b"] {
             assert!(Pacman.package_name(good).is_some(), "{good}");
         }
@@ -246,22 +246,22 @@ mod tests {
 
     /// Each program's messages are read by its own module; this test checks their precedence.
     #[test]
-    fn failures_are_read_from_whichever_program_failed() {
-        let of = |text: &str| cause(&text.lines().map(str::to_owned).collect::<Vec<_>>());
+    fn failures_of_each_program_are_recognised() {
+        let cause_of = |text: &str| cause(&text.lines().map(str::to_owned).collect::<Vec<_>>());
         let made = "gpg: Signature made Sun Nov 29 06:41:24 2026 UTC\ngpg:                using RSA key AB7AD4A0\n";
-        let unknown = of(&format!("{made}gpg: Can't check signature: No public key"));
+        let unknown = cause_of(&format!("{made}gpg: Can't check signature: No public key"));
         let ImageErrorKind::Untrusted { detail } = unknown else { panic!("{unknown:?}") };
         assert_eq!(detail, "Can't check signature: No public key (AB7AD4A0)");
-        let damaged = of(&format!("{made}gpg: BAD signature from \"good <good@b.example>\" [full]"));
+        let damaged = cause_of(&format!("{made}gpg: BAD signature from \"good <good@b.example>\" [full]"));
         assert!(matches!(damaged, ImageErrorKind::Untrusted { detail } if detail.starts_with("BAD signature from")));
         assert!(matches!(
-            of("curl: (6) Could not resolve host: mirror.example"),
+            cause_of("curl: (6) Could not resolve host: mirror.example"),
             ImageErrorKind::MirrorUnreachable { .. }
         ));
-        assert!(matches!(of("curl: (22) The requested URL returned error: 404"), ImageErrorKind::NoSuchRelease { .. }));
-        let missing = of("error: target not found: nosuch");
+        assert!(matches!(cause_of("curl: (22) The requested URL returned error: 404"), ImageErrorKind::NoSuchRelease { .. }));
+        let missing = cause_of("error: target not found: nosuch");
         assert!(matches!(missing, ImageErrorKind::PackageMissing { package } if package == "nosuch"));
-        assert!(matches!(of("error: required key missing from keyring"), ImageErrorKind::Untrusted { .. }));
-        assert!(matches!(of("error: unable to lock database"), ImageErrorKind::CommandFailed));
+        assert!(matches!(cause_of("error: required key missing from keyring"), ImageErrorKind::Untrusted { .. }));
+        assert!(matches!(cause_of("error: unable to lock database"), ImageErrorKind::CommandFailed));
     }
 }

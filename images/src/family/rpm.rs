@@ -217,8 +217,8 @@ impl PackageFamily for Rpm {
         image_folder: &Path,
         packages: &[Package],
     ) -> Result<Vec<PackageOrigin>, Failure> {
-        let wanted: BTreeSet<&str> = packages.iter().map(|package| package.name.as_str()).collect();
-        let all = indexes::offered(&image_folder.join(workspace::CACHE), &wanted)?;
+        let names: BTreeSet<&str> = packages.iter().map(|package| package.name.as_str()).collect();
+        let all = indexes::offered(&image_folder.join(workspace::CACHE), &names)?;
         Ok(super::offered::origins(packages, &all))
     }
 
@@ -307,7 +307,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_those_that_rpms_tools_take_for_names() {
+    fn only_valid_rpm_package_names_are_accepted() {
         for good in ["qemu-system-x86-core", "libstdc++", "python3.11", "NetworkManager", "a_b", "389-ds-base"] {
             assert!(DNF.package_name(good).is_some(), "{good}");
         }
@@ -321,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_says_which_package_is_in_it() {
+    fn the_package_name_is_read_from_the_file_name() {
         assert!(DNF.is_package_file("./qemu-9.1-1.fc43.x86_64.rpm") && !DNF.is_package_file("qemu-9.1-1.src.rpm"));
         let name = |file: &str| DNF.name_in_file(Path::new(file)).map(|name| name.to_string());
         assert_eq!(name("/x/qemu-kvm-core-9.1.0-15.el9.x86_64.rpm").as_deref(), Some("qemu-kvm-core"));

@@ -49,9 +49,9 @@ fn offered(job: &mut Job<'_>, names: &BTreeSet<&str>) -> Result<Vec<Offered>, Fa
             archives
         }
         false => {
-            let wanted = family::wanted(job.family, job.release)?;
+            let requested = family::requested_packages(job.family, job.release)?;
             let keys = digests(&job.options.keys)?;
-            let request = request(job.release, &wanted, job.options.base.as_deref(), &keys);
+            let request = request(job.release, &requested, job.options.base.as_deref(), &keys);
             resolve(job, &request, &scratch.dir)?.archives
         }
     };
@@ -78,7 +78,7 @@ mod tests {
     use crate::fixtures::release;
 
     #[test]
-    fn of_several_versions_the_newest_counts() {
+    fn the_newest_of_several_versions_is_chosen() {
         let one = |repository: &str, name: &str, version: &str| Offered {
             repository: repository.to_owned(),
             name: name.to_owned(),
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_asked_offline() {
+    fn newest_versions_cannot_be_queried_offline() {
         let dir = tempfile::tempdir().unwrap();
         let options = Options { offline: true, ..Options::new(dir.path()) };
         let refused = newest_versions(&release("13", "trixie"), &options, &BTreeSet::new(), &|_| ()).unwrap_err();

@@ -27,7 +27,7 @@ pub enum ImageRoute {
 /// If there is no way: no family for the package manager, no kernel, no source of a base, another architecture, not
 /// root.
 pub fn attainable(release: &Release, options: &Options) -> Result<ImageRoute, ImageError> {
-    any_way(release, options).map_err(|failure| ImageError::new(&release.name(), Phase::Resolve, failure))
+    find_route(release, options).map_err(|failure| ImageError::new(&release.name(), Phase::Resolve, failure))
 }
 
 /// Returns the request that a matching image in the cache must have, in the form of
@@ -36,23 +36,23 @@ pub fn attainable(release: &Release, options: &Options) -> Result<ImageRoute, Im
 /// # Errors
 /// If such an image cannot exist.
 pub fn request_of(release: &Release, options: &Options) -> Result<String, ImageError> {
-    let asked = family::of(release).and_then(|family| asked_for(family, release, options));
-    asked.map_err(|failure| ImageError::new(&release.name(), Phase::Resolve, failure))
+    let request = family::of(release).and_then(|family| request_hash(family, release, options));
+    request.map_err(|failure| ImageError::new(&release.name(), Phase::Resolve, failure))
 }
 
-fn asked_for(family: &dyn PackageFamily, release: &Release, options: &Options) -> Result<String, Failure> {
-    let wanted = family::wanted(family, release)?;
-    Ok(request(release, &wanted, options.base.as_deref(), &digests(&options.keys)?))
+fn request_hash(family: &dyn PackageFamily, release: &Release, options: &Options) -> Result<String, Failure> {
+    let requested = family::requested_packages(family, release)?;
+    Ok(request(release, &requested, options.base.as_deref(), &digests(&options.keys)?))
 }
 
-pub(super) fn any_way(release: &Release, options: &Options) -> Result<ImageRoute, Failure> {
+pub(super) fn find_route(release: &Release, options: &Options) -> Result<ImageRoute, Failure> {
     let family = family::of(release)?;
     let lacks = |what: &str, needed_for| ImageErrorKind::RecordLacks { what: what.to_owned(), needed_for };
     if release.kernel.is_none() {
         return Err(lacks("kernel", "a guest").into());
     }
     candidates::Candidates::of(family, options)?;
-    let request = asked_for(family, release, options)?;
+    let request = request_hash(family, release, options)?;
     match Store::new(&options.cache).newest(|m| fits(m, &request, options)) {
         Some(_) => return Ok(ImageRoute::Cache),
         None if options.offline => return Err(ImageErrorKind::NotCached.into()),
@@ -60,8 +60,8 @@ pub(super) fn any_way(release: &Release, options: &Options) -> Result<ImageRoute
     }
     let source = source_of(family, release, options);
     // If a base names the package sources, a bootstrap has no sources unless this machine runs the distro.
-    let says_nothing = source == Source::Bootstrap && !family.settings_in_base().is_empty();
-    if says_nothing && options.security_mirror.is_none() && !can_be_fetched(family, release, options) {
+    let lacks_sources = source == Source::Bootstrap && !family.settings_in_base().is_empty();
+    if lacks_sources && options.security_mirror.is_none() && !can_be_fetched(family, release, options) {
         return Err(ImageErrorKind::NoMirror { suite: release.name(), archive: Archive::Main }.into());
     }
     able_to_build(release)?;
@@ -80,7 +80,7 @@ pub(super) fn any_way(release: &Release, options: &Options) -> Result<ImageRoute
     }
     match family.fetching_programs().iter().find(|program| !has_program(program)) {
         Some(program) => Err(missing(program).into()),
-        None => match family.lacking(release) {
+        None => match family.missing_in_record(release) {
             Some(what) => Err(lacks(what, "installing packages").into()),
             None => Ok(ImageRoute::Base(source)),
         },

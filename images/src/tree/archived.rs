@@ -15,7 +15,7 @@ pub(crate) struct Entries {
     /// Files with hard links, by device and inode.
     seen: HashMap<(u64, u64), PathBuf>,
     /// Remaining bytes.
-    left: u64,
+    remaining: u64,
     /// Selects the attributes that are kept.
     is_taken: fn(&[u8]) -> bool,
 }
@@ -23,7 +23,7 @@ pub(crate) struct Entries {
 impl Entries {
     /// Returns the initial state.
     pub(crate) fn new(bytes: u64, is_taken: fn(&[u8]) -> bool) -> Entries {
-        Entries { seen: HashMap::new(), left: bytes, is_taken }
+        Entries { seen: HashMap::new(), remaining: bytes, is_taken }
     }
 
     /// Adds a file, a directory without its content, or a link.
@@ -55,13 +55,13 @@ impl Entries {
             return builder.append_data(&mut header, path, io::empty());
         }
         let too_large = || io::Error::other(format!("with {} the tree is too large for a release", path.display()));
-        self.left = self.left.checked_sub(meta.len()).ok_or_else(too_large)?;
+        self.remaining = self.remaining.checked_sub(meta.len()).ok_or_else(too_large)?;
         builder.append_data(&mut header, path, File::open(from)?)
     }
 
     /// Returns extended attributes as PAX records (`SCHILY.xattr.*`).
     fn records(&self, path: &Path) -> io::Result<Vec<(String, Vec<u8>)>> {
-        let taken = attributes::of(path)?.into_iter().filter(|(name, _)| (self.is_taken)(name));
-        Ok(taken.map(|(name, value)| (format!("SCHILY.xattr.{}", String::from_utf8_lossy(&name)), value)).collect())
+        let selected = attributes::of(path)?.into_iter().filter(|(name, _)| (self.is_taken)(name));
+        Ok(selected.map(|(name, value)| (format!("SCHILY.xattr.{}", String::from_utf8_lossy(&name)), value)).collect())
     }
 }

@@ -23,7 +23,7 @@ const LARGEST: u64 = 4 << 30;
 pub(crate) fn link_unchanged(base: &Path, tree: &Path) -> io::Result<usize> {
     let mut linked = 0;
     walk(tree, &mut |folder, entries| {
-        let theirs = base.join(folder);
+        let base_folder = base.join(folder);
         if !is_folder(base, folder) {
             return Ok(());
         }
@@ -31,8 +31,8 @@ pub(crate) fn link_unchanged(base: &Path, tree: &Path) -> io::Result<usize> {
         let before = linked;
         let compared = |meta: &Metadata| meta.is_file() && meta.nlink() == 1 && meta.len() <= LARGEST;
         for (name, meta) in entries.iter().filter(|(_, meta)| compared(meta)) {
-            let (mine, other) = (tree.join(folder).join(name), theirs.join(name));
-            if std::fs::symlink_metadata(&other).is_ok_and(|seen| is_alike(&seen, meta))
+            let (mine, other) = (tree.join(folder).join(name), base_folder.join(name));
+            if std::fs::symlink_metadata(&other).is_ok_and(|in_base| is_alike(&in_base, meta))
                 && attributes::of(&mine)? == attributes::of(&other)?
                 && same_content(&mine, &other)?
             {
@@ -60,13 +60,13 @@ pub(crate) fn changed(base: &Path, tree: &Path) -> io::Result<Option<BTreeSet<Pa
     walk(tree, &mut |folder, entries| {
         for (name, meta) in entries {
             let path = folder.join(name);
-            let seen = match is_folder(base, folder) {
+            let in_base = match is_folder(base, folder) {
                 true => std::fs::symlink_metadata(base.join(&path)),
                 false => Err(io::ErrorKind::NotFound.into()),
             };
-            let same = match seen {
-                Ok(seen) if (seen.dev(), seen.ino()) == (meta.dev(), meta.ino()) => true,
-                Ok(seen) => is_the_same(&seen, meta, &base.join(&path), &tree.join(&path))?,
+            let same = match in_base {
+                Ok(in_base) if (in_base.dev(), in_base.ino()) == (meta.dev(), meta.ino()) => true,
+                Ok(in_base) => is_the_same(&in_base, meta, &base.join(&path), &tree.join(&path))?,
                 Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => false,
                 Err(e) => return Err(e),
             };
@@ -79,8 +79,8 @@ pub(crate) fn changed(base: &Path, tree: &Path) -> io::Result<Option<BTreeSet<Pa
     let mut whole = true;
     walk(base, &mut |folder, entries| {
         for (name, meta) in entries {
-            let there = std::fs::symlink_metadata(tree.join(folder).join(name));
-            whole &= is_folder(tree, folder) && there.is_ok_and(|there| there.file_type() == meta.file_type());
+            let in_tree = std::fs::symlink_metadata(tree.join(folder).join(name));
+            whole &= is_folder(tree, folder) && in_tree.is_ok_and(|in_tree| in_tree.file_type() == meta.file_type());
         }
         Ok(())
     })?;
@@ -94,8 +94,8 @@ fn is_folder(tree: &Path, path: &Path) -> bool {
     path.ancestors().filter(|p| !p.as_os_str().is_empty()).all(real)
 }
 
-fn is_the_same(seen: &Metadata, meta: &Metadata, base: &Path, tree: &Path) -> io::Result<bool> {
-    if !is_alike(seen, meta) || attributes::of(base)? != attributes::of(tree)? {
+fn is_the_same(in_base: &Metadata, meta: &Metadata, base: &Path, tree: &Path) -> io::Result<bool> {
+    if !is_alike(in_base, meta) || attributes::of(base)? != attributes::of(tree)? {
         return Ok(false);
     }
     if meta.is_symlink() {
@@ -124,8 +124,8 @@ fn walk(tree: &Path, visit: Visit<'_>) -> io::Result<()> {
 /// Compares owner, mode, size, kind, modification time, and the device of a node. The size of a directory depends on
 /// the filesystem and is ignored.
 fn is_alike(a: &Metadata, b: &Metadata) -> bool {
-    let of = |m: &Metadata| (m.mode(), m.uid(), m.gid(), m.mtime(), m.mtime_nsec(), m.rdev());
-    of(a) == of(b) && (a.is_dir() || a.len() == b.len())
+    let compared = |m: &Metadata| (m.mode(), m.uid(), m.gid(), m.mtime(), m.mtime_nsec(), m.rdev());
+    compared(a) == compared(b) && (a.is_dir() || a.len() == b.len())
 }
 
 fn same_content(a: &Path, b: &Path) -> io::Result<bool> {
@@ -146,10 +146,10 @@ fn same_content(a: &Path, b: &Path) -> io::Result<bool> {
 }
 
 fn keep_times(folder: &Path, meta: &Metadata) -> io::Result<()> {
-    let at = |seconds, nanoseconds| rustix::fs::Timespec { tv_sec: seconds, tv_nsec: nanoseconds };
+    let timespec = |seconds, nanoseconds| rustix::fs::Timespec { tv_sec: seconds, tv_nsec: nanoseconds };
     let times = rustix::fs::Timestamps {
-        last_access: at(meta.atime(), meta.atime_nsec()),
-        last_modification: at(meta.mtime(), meta.mtime_nsec()),
+        last_access: timespec(meta.atime(), meta.atime_nsec()),
+        last_modification: timespec(meta.mtime(), meta.mtime_nsec()),
     };
     Ok(rustix::fs::utimensat(rustix::fs::CWD, folder, &times, rustix::fs::AtFlags::empty())?)
 }
@@ -206,15 +206,15 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_alike_in_everything_is_shared_and_nothing_is_lost() {
+    fn only_files_identical_in_content_and_metadata_are_hard_linked() {
         let trees = Trees::new();
         trees.edit();
         let stamp = std::fs::metadata(trees.tree().join("usr/bin")).unwrap().modified().unwrap();
         assert_eq!(link_unchanged(&trees.base(), &trees.tree()).unwrap(), 1);
-        let of = |tree: PathBuf, name: &str| inode(tree.join("usr/bin").join(name));
-        assert_eq!(of(trees.base(), "same"), of(trees.tree(), "same"));
+        let inode_of = |tree: PathBuf, name: &str| inode(tree.join("usr/bin").join(name));
+        assert_eq!(inode_of(trees.base(), "same"), inode_of(trees.tree(), "same"));
         for name in ["other-content", "other-mode", "other-time"] {
-            assert_ne!(of(trees.base(), name), of(trees.tree(), name), "{name}");
+            assert_ne!(inode_of(trees.base(), name), inode_of(trees.tree(), name), "{name}");
         }
         let read = |name: &str| std::fs::read_to_string(trees.tree().join("usr/bin").join(name)).unwrap();
         assert_eq!(
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hole_without_an_end_is_not_compared() {
+    fn huge_sparse_files_are_not_compared() {
         let trees = Trees::new();
         let time = std::time::SystemTime::UNIX_EPOCH;
         for tree in [trees.base(), trees.tree()] {
@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_shared_with_what_a_link_of_the_base_leads_to() {
+    fn files_behind_links_of_the_base_are_not_shared() {
         let trees = Trees::new();
         let outside = trees.dir.path().join("outside");
         std::fs::rename(trees.base().join("usr"), &outside).unwrap();
@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn a_layer_has_what_differs_and_none_is_made_of_what_is_gone() {
+    fn changed_paths_are_listed_unless_files_were_removed() {
         let trees = Trees::new();
         link_unchanged(&trees.base(), &trees.tree()).unwrap();
         assert_eq!(changed(&trees.base(), &trees.tree()).unwrap(), Some(BTreeSet::new()));

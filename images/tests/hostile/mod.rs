@@ -17,11 +17,11 @@ use std::time::Duration;
 
 /// Paths of the program and its input in the package; name of the report that it writes.
 pub(crate) const PROGRAM: &str = "usr/share/candidate/hostile";
-pub(crate) const TOLD: &str = "usr/share/candidate/told";
+pub(crate) const KNOWLEDGE: &str = "usr/share/candidate/told";
 pub(crate) const REPORT: &str = "hostile-report";
 
 /// Knowledge of the machine that an attacker could have.
-pub(crate) struct Told {
+pub(crate) struct Knowledge {
     /// A file outside the tree, on the same filesystem.
     pub(crate) secret: String,
     /// File handles of the secret, and of the machine's root.
@@ -70,7 +70,7 @@ impl Handle {
     }
 }
 
-impl Told {
+impl Knowledge {
     pub(crate) fn text(&self) -> String {
         let mut text =
             format!("{}\n{} {}\n{}\n{}\n", self.secret, self.device.0, self.device.1, self.port, self.socket);
@@ -81,8 +81,8 @@ impl Told {
         text
     }
 
-    fn read() -> Told {
-        let text = std::fs::read_to_string(Path::new("/").join(TOLD)).unwrap();
+    fn read() -> Knowledge {
+        let text = std::fs::read_to_string(Path::new("/").join(KNOWLEDGE)).unwrap();
         let mut lines = text.lines();
         let mut next = || lines.next().unwrap().to_owned();
         let secret = next();
@@ -98,7 +98,7 @@ impl Told {
             Handle { bytes: u32::try_from(length).unwrap(), kind: kind.parse().unwrap(), data }
         };
         let handles = lines.map(handle).collect();
-        Told { secret, handles, device, port, socket }
+        Knowledge { secret, handles, device, port, socket }
     }
 }
 
@@ -106,7 +106,7 @@ impl Told {
 struct Attempts(String);
 
 impl Attempts {
-    fn of<T>(&mut self, what: &str, result: io::Result<T>) {
+    fn record<T>(&mut self, what: &str, result: io::Result<T>) {
         let _ = match result {
             Ok(_) => writeln!(self.0, "SUCCEEDED {what}"),
             Err(e) => writeln!(self.0, "refused {what}: {e}"),
@@ -116,18 +116,18 @@ impl Attempts {
 
 /// Makes all attempts; to be run as root of the tree.
 pub(crate) fn attack() {
-    let told = Told::read();
-    let mut tried = Attempts(String::new());
-    devices(&mut tried, told.device);
-    mounts(&mut tried);
-    handles(&mut tried, &told.handles);
-    processes(&mut tried, &told.secret);
-    network(&mut tried, &told);
-    keys(&mut tried);
-    settings(&mut tried);
+    let knowledge = Knowledge::read();
+    let mut attempts = Attempts(String::new());
+    devices(&mut attempts, knowledge.device);
+    mounts(&mut attempts);
+    handles(&mut attempts, &knowledge.handles);
+    processes(&mut attempts, &knowledge.secret);
+    network(&mut attempts, &knowledge);
+    keys(&mut attempts);
+    settings(&mut attempts);
     // The last attempt, because it changes the meaning of `/`.
-    tried.of("chroot and fchdir", climb(&told.secret));
-    print!("{}", tried.0);
+    attempts.record("chroot and fchdir", climb(&knowledge.secret));
+    print!("{}", attempts.0);
 }
 
 fn make_node(path: &str, kind: u32, (major, minor): (u32, u32)) -> io::Result<()> {
@@ -144,14 +144,14 @@ fn open(path: &str) -> io::Result<()> {
     OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path).map(drop)
 }
 
-fn devices(tried: &mut Attempts, disk: (u32, u32)) {
+fn devices(attempts: &mut Attempts, disk: (u32, u32)) {
     for (path, kind, numbers) in
         [("/disk", libc::S_IFBLK, disk), ("/memory", libc::S_IFCHR, (1, 1)), ("/terminal", libc::S_IFCHR, (5, 0))]
     {
-        tried.of(&format!("making a node {path}"), make_node(path, kind, numbers));
-        tried.of(&format!("opening the node {path}"), open(path));
+        attempts.record(&format!("making a node {path}"), make_node(path, kind, numbers));
+        attempts.record(&format!("opening the node {path}"), open(path));
     }
-    tried.of("opening the terminal", open("/dev/tty"));
+    attempts.record("opening the terminal", open("/dev/tty"));
 }
 
 fn mount(from: &str, to: &str, kind: &str, flags: libc::c_ulong) -> io::Result<()> {
@@ -163,62 +163,62 @@ fn mount(from: &str, to: &str, kind: &str, flags: libc::c_ulong) -> io::Result<(
     }
 }
 
-fn mounts(tried: &mut Attempts) {
+fn mounts(attempts: &mut Attempts) {
     std::fs::create_dir_all("/hostile-mount").unwrap();
-    let at = "/hostile-mount";
+    let target = "/hostile-mount";
     for kind in ["ext4", "xfs", "btrfs"] {
-        tried.of(&format!("mounting the disk as {kind}"), mount("/disk", at, kind, libc::MS_RDONLY));
+        attempts.record(&format!("mounting the disk as {kind}"), mount("/disk", target, kind, libc::MS_RDONLY));
     }
     for kind in ["devtmpfs", "sysfs", "cgroup", "debugfs", "securityfs", "tracefs"] {
-        tried.of(&format!("mounting {kind}"), mount("none", at, kind, libc::MS_RDONLY));
+        attempts.record(&format!("mounting {kind}"), mount("none", target, kind, libc::MS_RDONLY));
     }
     // The kernel lets everybody read the cgroup filesystem, and its owner change it.
-    match mount("none", at, "cgroup2", 0) {
+    match mount("none", target, "cgroup2", 0) {
         Ok(()) => {
-            let group = format!("{at}/kata-qualify-hostile-{}", std::process::id());
-            tried.of("making a control group", std::fs::create_dir(&group));
+            let group = format!("{target}/kata-qualify-hostile-{}", std::process::id());
+            attempts.record("making a control group", std::fs::create_dir(&group));
             let _ = std::fs::remove_dir(&group);
-            let procs = OpenOptions::new().write(true).open(format!("{at}/cgroup.procs"));
-            tried.of("moving to another control group", procs);
+            let procs = OpenOptions::new().write(true).open(format!("{target}/cgroup.procs"));
+            attempts.record("moving to another control group", procs);
         }
-        refused => tried.of("mounting cgroup2", refused),
+        refused => attempts.record("mounting cgroup2", refused),
     }
     let bare = ["/dev/null", "/dev/tty", "/dev/console"];
     let name = CString::new("/dev").unwrap();
     // SAFETY: the name lives through the call.
     if unsafe { libc::umount2(name.as_ptr(), libc::MNT_DETACH) } == 0 {
         for node in bare {
-            tried.of(&format!("opening the tree's own {node}"), open(node));
+            attempts.record(&format!("opening the tree's own {node}"), open(node));
         }
-        tried.of("mounting the tree again, with devices", mount("none", "/", "none", libc::MS_REMOUNT | libc::MS_BIND));
+        attempts.record("mounting the tree again, with devices", mount("none", "/", "none", libc::MS_REMOUNT | libc::MS_BIND));
         for node in bare {
-            tried.of(&format!("opening the tree's own {node} after that"), open(node));
+            attempts.record(&format!("opening the tree's own {node} after that"), open(node));
         }
     }
 }
 
-fn handles(tried: &mut Attempts, handles: &[Handle]) {
+fn handles(attempts: &mut Attempts, handles: &[Handle]) {
     let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
     // A directory that is only a chroot is not in the list of mounts.
     for place in mounts.lines().filter_map(|line| line.split(' ').nth(4)).chain(["/"]) {
         let Ok(anchor) = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(place) else { continue };
         for (handle, what) in handles.iter().zip(["a file", "the root"]) {
             let opened = handle.open(anchor.as_raw_fd());
-            tried.of(&format!("opening {what} of the machine by its handle, over {place}"), opened);
+            attempts.record(&format!("opening {what} of the machine by its handle, over {place}"), opened);
         }
     }
 }
 
-fn processes(tried: &mut Attempts, secret: &str) {
+fn processes(attempts: &mut Attempts, secret: &str) {
     for process in std::fs::read_dir("/proc").unwrap().flatten() {
         let Some(id) = process.file_name().to_str().and_then(|n| n.parse::<u32>().ok()) else { continue };
-        for way in ["root", "cwd"] {
-            tried.of(&format!("the machine through /proc/{id}/{way}"), open(&format!("/proc/{id}/{way}{secret}")));
+        for link in ["root", "cwd"] {
+            attempts.record(&format!("the machine through /proc/{id}/{link}"), open(&format!("/proc/{id}/{link}{secret}")));
         }
     }
-    tried.of("the machine by its own name", open(secret));
+    attempts.record("the machine by its own name", open(secret));
     for file in ["mem", "environ", "maps", "fd/3", "map_files"] {
-        tried.of(
+        attempts.record(
             &format!("/proc/1/{file}"),
             std::fs::read_link(format!("/proc/1/{file}")).map(drop).or_else(|_| open(&format!("/proc/1/{file}"))),
         );
@@ -228,21 +228,21 @@ fn processes(tried: &mut Attempts, secret: &str) {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),
     };
-    tried.of("tracing process 1", traced);
+    attempts.record("tracing process 1", traced);
 }
 
-fn network(tried: &mut Attempts, told: &Told) {
+fn network(attempts: &mut Attempts, knowledge: &Knowledge) {
     let wait = Duration::from_secs(2);
     let tcp = |address: String| TcpStream::connect_timeout(&address.parse::<SocketAddr>().unwrap(), wait);
-    tried.of("the machine's loopback", tcp(format!("127.0.0.1:{}", told.port)));
-    tried.of("an address outside", tcp("192.0.2.1:80".to_owned()));
+    attempts.record("the machine's loopback", tcp(format!("127.0.0.1:{}", knowledge.port)));
+    attempts.record("an address outside", tcp("192.0.2.1:80".to_owned()));
     for path in ["/run/docker.sock", "/var/run/docker.sock", "/run/containerd/containerd.sock"] {
-        tried.of(&format!("the engine's {path}"), UnixStream::connect(path));
+        attempts.record(&format!("the engine's {path}"), UnixStream::connect(path));
     }
-    let name = std::os::unix::net::SocketAddr::from_abstract_name(&told.socket).unwrap();
-    tried.of("an abstract socket", UnixStream::connect_addr(&name));
+    let name = std::os::unix::net::SocketAddr::from_abstract_name(&knowledge.socket).unwrap();
+    attempts.record("an abstract socket", UnixStream::connect_addr(&name));
     // SAFETY: no memory is involved.
-    tried.of(
+    attempts.record(
         "a vsock socket, which no network namespace keeps in",
         answer(|| unsafe { libc::socket(libc::AF_VSOCK, libc::SOCK_STREAM, 0).into() }),
     );
@@ -250,9 +250,9 @@ fn network(tried: &mut Attempts, told: &Told) {
 
 /// Keys belong to the caller's session, regardless of namespaces; -3 is the session keyring, and operation 0 returns
 /// its number.
-fn keys(tried: &mut Attempts) {
+fn keys(attempts: &mut Attempts) {
     // SAFETY: no memory is involved.
-    tried.of("the caller's keys", answer(|| unsafe { libc::syscall(libc::SYS_keyctl, 0, -3, 0) }));
+    attempts.record("the caller's keys", answer(|| unsafe { libc::syscall(libc::SYS_keyctl, 0, -3, 0) }));
 }
 
 /// Returns the result of a system call.
@@ -260,18 +260,18 @@ fn answer(call: impl FnOnce() -> libc::c_long) -> io::Result<()> {
     if call() < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-fn settings(tried: &mut Attempts) {
+fn settings(attempts: &mut Attempts) {
     let write = |path: &str| OpenOptions::new().write(true).open(path).map(drop);
     for name in ["kernel/core_pattern", "kernel/modprobe", "kernel/panic", "vm/drop_caches", "fs/file-max"] {
-        tried.of(&format!("writing to sysctl {name}"), write(&format!("/proc/sys/{name}")));
+        attempts.record(&format!("writing to sysctl {name}"), write(&format!("/proc/sys/{name}")));
     }
-    tried.of("writing to /proc/sysrq-trigger", write("/proc/sysrq-trigger"));
+    attempts.record("writing to /proc/sysrq-trigger", write("/proc/sysrq-trigger"));
     // SAFETY: nothing is to be read, and nobody gets as far.
     let module = unsafe { libc::syscall(libc::SYS_init_module, std::ptr::null::<u8>(), 0_usize, c"".as_ptr()) };
     let error = io::Error::last_os_error();
     // A process that may load modules gets an error about the invalid module.
     let looked_at = [libc::EFAULT, libc::EINVAL, libc::ENOEXEC].map(Some).contains(&error.raw_os_error());
-    tried.of("loading a module", if module != 0 && !looked_at { Err(error) } else { Ok(()) });
+    attempts.record("loading a module", if module != 0 && !looked_at { Err(error) } else { Ok(()) });
 }
 
 /// Leaves chroot(2) by a descriptor that was opened before.

@@ -34,7 +34,7 @@ const EXCLUDED: &[(&str, &str)] = &[
 
 /// Makes the tree with mmdebstrap in one go, which runs the packages' scripts in chroot(2).
 pub(crate) fn make(tree: &Path, sources: &str, packages: &[PackageName]) {
-    let made = Command::new("unshare")
+    let status = Command::new("unshare")
         .args(["--mount", "--propagation", "private", "mmdebstrap", "--mode=root", "--variant=minbase"])
         .args(["--format=directory", "--quiet", "--aptopt=Acquire::Check-Valid-Until \"false\""])
         .args(["--dpkgopt=force-unsafe-io", "--skip=cleanup/apt,cleanup/reproducible"])
@@ -46,9 +46,9 @@ pub(crate) fn make(tree: &Path, sources: &str, packages: &[PackageName]) {
         .stdin(Stdio::null())
         .status()
         .unwrap();
-    assert!(made.success());
-    for ours in ["etc/apt/apt.conf.d/99mmdebstrap", "etc/dpkg/dpkg.cfg.d/99mmdebstrap"] {
-        let _ = std::fs::remove_file(tree.join(ours));
+    assert!(status.success());
+    for file in ["etc/apt/apt.conf.d/99mmdebstrap", "etc/dpkg/dpkg.cfg.d/99mmdebstrap"] {
+        let _ = std::fs::remove_file(tree.join(file));
     }
 }
 
@@ -93,12 +93,12 @@ pub(crate) fn inventory(tree: &Path) -> BTreeMap<PathBuf, String> {
 fn attributes(path: &Path) -> String {
     let mut names = vec![0; 1 << 16];
     let length = rustix::fs::llistxattr(path, names.as_mut_slice()).unwrap_or_default();
-    let of = |name: &[u8]| {
+    let attribute = |name: &[u8]| {
         let mut value = vec![0; 1 << 16];
         let length = rustix::fs::lgetxattr(path, std::ffi::OsStr::from_bytes(name), value.as_mut_slice()).unwrap();
         format!("{}={:02x?}", String::from_utf8_lossy(name), &value[..length])
     };
-    let mut all: Vec<String> = names[..length].split(|b| *b == 0).filter(|n| !n.is_empty()).map(of).collect();
+    let mut all: Vec<String> = names[..length].split(|b| *b == 0).filter(|n| !n.is_empty()).map(attribute).collect();
     all.sort();
     all.join(" ")
 }
@@ -106,10 +106,10 @@ fn attributes(path: &Path) -> String {
 /// Returns each path that differs, with its description in both trees.
 pub(crate) fn differences(theirs: &BTreeMap<PathBuf, String>, ours: &BTreeMap<PathBuf, String>) -> Vec<String> {
     let paths: std::collections::BTreeSet<&PathBuf> = theirs.keys().chain(ours.keys()).collect();
-    let of = |tree: &BTreeMap<PathBuf, String>, path| tree.get(path).cloned().unwrap_or_else(|| "nothing".to_owned());
+    let description = |tree: &BTreeMap<PathBuf, String>, path| tree.get(path).cloned().unwrap_or_else(|| "nothing".to_owned());
     paths
         .into_iter()
         .filter(|path| theirs.get(*path) != ours.get(*path))
-        .map(|path| format!("{}: {} without, {} with", path.display(), of(theirs, path), of(ours, path)))
+        .map(|path| format!("{}: {} without, {} with", path.display(), description(theirs, path), description(ours, path)))
         .collect()
 }

@@ -105,7 +105,7 @@ pub(crate) fn release(distro: &str, version: &str, package_manager: PackageManag
 
 /// Checks that the image was made from nothing, has `kq-hello` (version, architecture, source) of that suite with its
 /// dependency, and has neither temporary files nor a mirror's address.
-pub(crate) fn is_whole(image: &Image, hello: [&str; 3], suite: &str, left: &[&str]) {
+pub(crate) fn is_whole(image: &Image, hello: [&str; 3], suite: &str, leftovers: &[&str]) {
     let manifest = &image.manifest;
     assert_eq!((manifest.source, image.origin), (Source::Bootstrap, ImageOrigin::Built));
     let package = manifest.package("kq-hello").unwrap();
@@ -116,8 +116,8 @@ pub(crate) fn is_whole(image: &Image, hello: [&str; 3], suite: &str, left: &[&st
     assert_eq!(manifest.owner("/usr/share/kq-hello/mark").unwrap().package.as_deref(), Some("kq-hello"));
     let text = std::fs::read_to_string(image.dir.join("manifest.json")).unwrap();
     assert!(!text.contains("://"), "the manifest names a mirror");
-    for left in left {
-        assert!(!image.dir.join(left).exists(), "{left} was left");
+    for leftover in leftovers {
+        assert!(!image.dir.join(leftover).exists(), "{leftover} was left");
     }
 }
 

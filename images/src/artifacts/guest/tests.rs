@@ -47,7 +47,7 @@ fn agent_of(entries: &[Made<'_>]) -> Result<Agent, ArtifactsError> {
 }
 
 fn opened(path: &str, content: &[u8]) -> OpenedFile {
-    OpenedFile::made(Path::new(path), content).unwrap()
+    OpenedFile::from_bytes(Path::new(path), content).unwrap()
 }
 
 fn path(agent: &Agent) -> &str {
@@ -58,7 +58,7 @@ fn path(agent: &Agent) -> &str {
 }
 
 #[test]
-fn a_static_agent_needs_nothing_and_a_dynamic_one_its_loader() {
+fn a_program_with_an_elf_interpreter_is_not_static() {
     assert!(is_static(&elf(None)).unwrap() && is_static(b"no program").unwrap());
     assert!(!is_static(&elf(Some("/lib64/ld.so"))).unwrap());
     assert!(!is_static(&fs::read("/bin/ls").unwrap()).unwrap());
@@ -69,7 +69,7 @@ fn a_static_agent_needs_nothing_and_a_dynamic_one_its_loader() {
 }
 
 #[test]
-fn a_hole_is_no_agent_and_no_initrd() {
+fn an_oversized_agent_or_initrd_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let (agent, initrd) = (dir.path().join("kata-agent"), dir.path().join("initrd.img"));
     File::create(&initrd).unwrap().set_len(MAX_INITRD + 1).unwrap();
@@ -83,7 +83,7 @@ fn a_hole_is_no_agent_and_no_initrd() {
 
 /// A dynamic agent finds in the guest all files that it has in Kata's initrd, at any path.
 #[test]
-fn katas_initrd_is_taken_whole() {
+fn a_dynamic_agent_keeps_every_file_of_katas_initrd() {
     let dir = modules::tests::tree();
     let found = modules::resolve(dir.path(), Path::new("/"), &["virtiofs".to_owned()]).unwrap();
     let agent = elf(Some("/lib64/ld.so"));
@@ -100,9 +100,9 @@ fn katas_initrd_is_taken_whole() {
     let Agent::InInitrd { initrd, .. } = &agent else { panic!("{}", path(&agent)) };
     let below = read(initrd.content().unwrap()).unwrap();
     let all = read(bytes_of(guest_initrd(b"ours", &found, &agent).unwrap())).unwrap();
-    for theirs in below.paths().filter(|path| *path != "init") {
-        assert_eq!(all.file(theirs), below.file(theirs), "{theirs}");
-        assert_eq!(all.resolve(theirs), below.resolve(theirs), "{theirs}");
+    for path in below.paths().filter(|path| *path != "init") {
+        assert_eq!(all.file(path), below.file(path), "{path}");
+        assert_eq!(all.resolve(path), below.resolve(path), "{path}");
     }
     assert_eq!(all.file("init").unwrap().0, b"ours");
     assert_eq!(all.file("kata-qualify/next").unwrap().0, b"/sbin/init");
@@ -110,7 +110,7 @@ fn katas_initrd_is_taken_whole() {
 }
 
 #[test]
-fn an_agent_by_itself_gets_a_root_of_its_own() {
+fn a_standalone_agent_gets_a_minimal_initrd() {
     let dir = modules::tests::tree();
     let found = modules::resolve(dir.path(), Path::new("/"), &["virtiofs".to_owned()]).unwrap();
     let all = read(bytes_of(guest_initrd(b"ours", &found, &Agent::Alone(opened("agent", b"agent"))).unwrap())).unwrap();
@@ -120,7 +120,7 @@ fn an_agent_by_itself_gets_a_root_of_its_own() {
 }
 
 #[test]
-fn systemd_is_no_agent() {
+fn systemd_is_not_taken_for_the_agent() {
     let error = agent_of(&[("sbin/init", FILE, (1, 1), b"\x7fELF systemd")]).unwrap_err().to_string();
     assert!(error.starts_with("no kata-agent in initrd.img"), "{error}");
     let with =
@@ -134,19 +134,19 @@ fn only_init_is_replaced() {
     let dir = modules::tests::tree();
     let found = modules::resolve(dir.path(), Path::new("/"), &["virtiofs".to_owned()]).unwrap();
     let below = merged_usr();
-    let theirs: Vec<String> = read(below.clone()).unwrap().paths().map(str::to_owned).collect();
+    let old_paths: Vec<String> = read(below.clone()).unwrap().paths().map(str::to_owned).collect();
     let mut layer = Vec::new();
     initramfs::layer(b"#!ours", &found, FOLDER, &[("next", b"/sbin/init")], &mut layer).unwrap();
     let layer = read(layer).unwrap();
-    let ours: Vec<&str> = layer.paths().collect();
-    let shared: Vec<&&str> = ours.iter().filter(|path| theirs.iter().any(|theirs| theirs == *path)).collect();
+    let added: Vec<&str> = layer.paths().collect();
+    let shared: Vec<&&str> = added.iter().filter(|path| old_paths.iter().any(|old| old == *path)).collect();
     assert_eq!(shared, [&"init"]);
-    assert!(ours.iter().all(|path| *path == "init" || path.split('/').next() == Some(FOLDER)), "{ours:?}");
-    assert!(ours.contains(&"kata-qualify/modules/03-virtiofs.ko"), "{ours:?}");
+    assert!(added.iter().all(|path| *path == "init" || path.split('/').next() == Some(FOLDER)), "{added:?}");
+    assert!(added.contains(&"kata-qualify/modules/03-virtiofs.ko"), "{added:?}");
 }
 
 #[test]
-fn an_initrd_of_any_form_is_laid_over() {
+fn init_is_replaced_in_plain_compressed_and_concatenated_initrds() {
     let dir = modules::tests::tree();
     let found = modules::resolve(dir.path(), Path::new("/"), &["virtiofs".to_owned()]).unwrap();
     // Here `/init` is a hard link to the agent, which must stay unchanged.

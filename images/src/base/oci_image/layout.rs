@@ -136,7 +136,7 @@ impl<'n> Layout<'n> {
     }
 
     fn of_index(&self, index: Index, arch: Arch) -> Result<Image, OciImageError> {
-        let wanted = format!("linux/{}", arch.oci_name());
+        let requested = format!("linux/{}", arch.oci_name());
         let mut todo = index.manifests;
         let (mut fitting, mut others): (Vec<Descriptor>, Vec<String>) = (Vec::new(), Vec::new());
         let mut looked_at = 0;
@@ -151,7 +151,7 @@ impl<'n> Layout<'n> {
                 todo.extend(below.manifests);
             } else if MANIFESTS.contains(&media_type) {
                 let platform = self.platform(&found)?;
-                match platform == wanted {
+                match platform == requested {
                     true if fitting.iter().any(|other| other.digest == found.digest) => {}
                     true => fitting.push(found),
                     false => others.push(platform),
@@ -166,12 +166,12 @@ impl<'n> Layout<'n> {
                 others.sort();
                 others.dedup();
                 let has = if others.is_empty() { "nothing".to_owned() } else { others.join(", ") };
-                Err(self.refused(&format!("it is for {has}, expected {wanted}")))
+                Err(self.refused(&format!("it is for {has}, expected {requested}")))
             }
             several => {
                 let digests: Vec<&str> = several.iter().map(|found| found.digest.as_str()).collect();
                 let digests = digests.join(", ");
-                Err(self.refused(&format!("it has {} images for {wanted} ({digests}), expected one", several.len())))
+                Err(self.refused(&format!("it has {} images for {requested} ({digests}), expected one", several.len())))
             }
         }
     }
@@ -187,11 +187,11 @@ impl<'n> Layout<'n> {
     }
 
     fn configuration(&self, manifest: &Manifest) -> Result<Configuration, OciImageError> {
-        let described = &manifest.config;
-        if !CONFIGURATIONS.contains(&described.media_type.as_str()) {
-            return Err(self.unknown("its configuration", &described.media_type));
+        let descriptor = &manifest.config;
+        if !CONFIGURATIONS.contains(&descriptor.media_type.as_str()) {
+            return Err(self.unknown("its configuration", &descriptor.media_type));
         }
-        self.parsed(&self.blob(described)?, &described.digest)
+        self.parsed(&self.blob(descriptor)?, &descriptor.digest)
     }
 
     fn of_manifest(&self, found: &Descriptor, arch: Arch) -> Result<Image, OciImageError> {
@@ -221,7 +221,7 @@ impl<'n> Layout<'n> {
         let digest = self.sha256(&format!("sha256:{named}"))?.to_owned();
         let bytes = self.document(&format!("/{}", saved.config))?;
         let bytes = bytes.ok_or_else(|| self.refused(&format!("its configuration {} is missing", saved.config)))?;
-        self.is_of(&bytes, &digest)?;
+        self.check_content(&bytes, &digest)?;
         let configuration: Configuration = self.parsed(&bytes, &saved.config)?;
         let files = saved.layers.iter().map(|layer| (Path::new("/").join(layer), None)).collect();
         self.assembled(digest, &configuration, files, arch)
@@ -239,10 +239,10 @@ impl<'n> Layout<'n> {
         if os != "linux" || architecture != arch.oci_name() {
             return Err(self.refused(&format!("it is for {os}/{architecture}, expected linux/{}", arch.oci_name())));
         }
-        let (has, said) = (files.len(), rootfs.diff_ids.len());
-        if has != said || has == 0 || has > LAYERS {
+        let (found, expected) = (files.len(), rootfs.diff_ids.len());
+        if found != expected || found == 0 || found > LAYERS {
             let what = format!(
-                "it has {has} layers, but its configuration says {said}: expected the same number, up to \
+                "it has {found} layers, but its configuration says {expected}: expected the same number, up to \
                          {LAYERS}"
             );
             return Err(self.refused(&what));
@@ -258,12 +258,12 @@ impl<'n> Layout<'n> {
     /// `limit` bytes.
     pub(super) fn layers(&self, image: &Image, task: &Task<'_>, limit: u64) -> Result<Vec<PathBuf>, OciImageError> {
         let count = image.layers.len();
-        let mut left = limit;
+        let mut remaining = limit;
         let mut written = Vec::new();
         for (n, layer) in image.layers.iter().enumerate() {
             (task.tell)(&format!("verifying layer {} of {count}", n + 1));
             let to = task.folder.join(format!("layer-{n}.tar"));
-            left -= self.layer(layer, &to, left, task)?;
+            remaining -= self.layer(layer, &to, remaining, task)?;
             written.push(to);
         }
         Ok(written)
@@ -272,20 +272,20 @@ impl<'n> Layout<'n> {
     /// Writes a layer; returns its size in bytes.
     fn layer(&self, layer: &Layer, to: &Path, limit: u64, task: &Task<'_>) -> Result<u64, OciImageError> {
         let shown = self.root.shown(&layer.path);
-        let mut file = self.root.file(&layer.path).map_err(|e| self.lacking(&layer.path, e))?;
+        let mut file = self.root.file(&layer.path).map_err(|e| self.read_error(&layer.path, e))?;
         if let Some((expected, size)) = &layer.packed {
             let length = file.metadata().map_err(failed("reading", &shown))?.len();
             if length != *size {
                 return Err(self.refused(&format!("the blob {expected} has {length} bytes, expected {size}")));
             }
             let (found, _) = self.copied(&mut file, &mut io::sink(), length, &shown, task)?;
-            self.is_same(&found, expected)?;
+            self.check_digest(&found, expected)?;
             file.rewind().map_err(failed("reading", &shown))?;
         }
         let mut unpacking = unpack::decompressed(file).map_err(failed("reading", &shown))?;
         let mut written = File::create_new(to).map_err(failed("creating", to))?;
         let (found, bytes) = self.copied(&mut unpacking, &mut written, limit, &shown, task)?;
-        self.is_same(&found, &layer.unpacked)?;
+        self.check_digest(&found, &layer.unpacked)?;
         Ok(bytes)
     }
 
@@ -328,23 +328,23 @@ impl<'n> Layout<'n> {
     }
 
     /// Reads a document by its descriptor.
-    fn blob(&self, described: &Descriptor) -> Result<Vec<u8>, OciImageError> {
-        let sha256 = self.sha256(&described.digest)?;
+    fn blob(&self, descriptor: &Descriptor) -> Result<Vec<u8>, OciImageError> {
+        let sha256 = self.sha256(&descriptor.digest)?;
         let path = blob_path(sha256);
-        let bytes = self.root.read(&path, DOCUMENT).map_err(|e| self.lacking(&path, e))?;
-        let (length, size) = (bytes.len() as u64, described.size);
+        let bytes = self.root.read(&path, DOCUMENT).map_err(|e| self.read_error(&path, e))?;
+        let (length, size) = (bytes.len() as u64, descriptor.size);
         if length != size {
             return Err(self.refused(&format!("the blob {sha256} has {length} bytes, expected {size}")));
         }
-        self.is_of(&bytes, sha256)?;
+        self.check_content(&bytes, sha256)?;
         Ok(bytes)
     }
 
-    fn is_of(&self, bytes: &[u8], expected: &str) -> Result<(), OciImageError> {
-        self.is_same(&hex(&Sha256::digest(bytes)), expected)
+    fn check_content(&self, bytes: &[u8], expected: &str) -> Result<(), OciImageError> {
+        self.check_digest(&hex(&Sha256::digest(bytes)), expected)
     }
 
-    fn is_same(&self, found: &str, expected: &str) -> Result<(), OciImageError> {
+    fn check_digest(&self, found: &str, expected: &str) -> Result<(), OciImageError> {
         match found == expected {
             true => Ok(()),
             false => Err(self.refused(&format!(
@@ -369,7 +369,7 @@ impl<'n> Layout<'n> {
         self.refused(&format!("{what} has the unknown media type `{media_type}`: expected an image of a Linux system"))
     }
 
-    fn lacking(&self, inside: &Path, error: RootError) -> OciImageError {
+    fn read_error(&self, inside: &Path, error: RootError) -> OciImageError {
         match error.is_missing() {
             true => self.refused(&format!("{} is missing", inside.display())),
             false => error.into(),

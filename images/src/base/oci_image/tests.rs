@@ -148,11 +148,11 @@ fn os_release(dir: &tempfile::TempDir) -> String {
 }
 
 #[test]
-fn a_folder_an_archive_and_what_docker_saves_give_the_same_tree() {
+fn oci_layouts_and_docker_save_archives_give_the_same_tree() {
     let [below, above] = two_layers();
     let layout = Made::new();
     let zstd = zstd::encode_all(above.as_slice(), 1).unwrap();
-    let wanted = layout.image(
+    let image = layout.image(
         "amd64",
         &[
             ("application/vnd.oci.image.layer.v1.tar+gzip", gzip(&below).as_slice(), below.as_slice()),
@@ -164,7 +164,7 @@ fn a_folder_an_archive_and_what_docker_saves_give_the_same_tree() {
     other["platform"] = json!({"os": "linux", "architecture": "arm64", "variant": "v8"});
     let mut attestation = layout.plain("amd64");
     attestation["platform"] = json!({"os": "unknown", "architecture": "unknown"});
-    let inner = layout.document(INDEX, &json!({"manifests": [other, attestation, wanted]}));
+    let inner = layout.document(INDEX, &json!({"manifests": [other, attestation, image]}));
     layout.index(&[inner]);
     let saved = Made::new();
     saved.saved();
@@ -193,7 +193,7 @@ fn a_folder_an_archive_and_what_docker_saves_give_the_same_tree() {
 }
 
 #[test]
-fn what_is_in_an_image_is_what_its_digests_say() {
+fn damaged_or_missing_blobs_are_refused() {
     // For each kind of blob: other content of the same length, another length, missing.
     for (which, what) in [(0, "layer"), (1, "configuration"), (2, "manifest")] {
         for damage in ["changed", "longer", "gone"] {
@@ -223,8 +223,8 @@ fn what_is_in_an_image_is_what_its_digests_say() {
     }
     // The unpacked layer has a digest of its own.
     let made = Made::new();
-    let (told, stored) = (layer(&[("a", "1")]), layer(&[("a", "2")]));
-    made.index(&[made.image("amd64", &[(LAYER, &stored, &told)])]);
+    let (unpacked, stored) = (layer(&[("a", "1")]), layer(&[("a", "2")]));
+    made.index(&[made.image("amd64", &[(LAYER, &stored, &unpacked)])]);
     assert!(made.refused().contains("it was changed or damaged"));
     let made = Made::new();
     made.saved();
@@ -237,7 +237,7 @@ fn what_is_in_an_image_is_what_its_digests_say() {
 }
 
 #[test]
-fn the_image_for_the_architecture_must_be_the_only_one() {
+fn exactly_one_image_for_the_architecture_is_required() {
     let made = Made::new();
     made.index(&[made.plain("arm64"), made.plain("s390x")]);
     let why = made.refused();
@@ -265,20 +265,20 @@ fn the_image_for_the_architecture_must_be_the_only_one() {
 }
 
 #[test]
-fn what_is_not_known_or_lies_elsewhere_is_refused() {
+fn unknown_media_types_and_external_layers_are_refused() {
     let bytes = layer(&[("a", "")]);
-    let of = |media_type: &str| {
+    let refusal = |media_type: &str| {
         let made = Made::new();
         made.index(&[made.image("amd64", &[(media_type, &bytes, &bytes)])]);
         made.refused()
     };
-    let unknown = of("application/vnd.oci.image.layer.v1.squashfs");
+    let unknown = refusal("application/vnd.oci.image.layer.v1.squashfs");
     assert!(unknown.contains("unknown media type `application/vnd.oci.image.layer.v1.squashfs`"), "{unknown}");
     for foreign in [
         "application/vnd.oci.image.layer.nondistributable.v1.tar",
         "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip",
     ] {
-        let why = of(foreign);
+        let why = refusal(foreign);
         assert!(why.contains("is not included"), "{why}");
     }
     let made = Made::new();
@@ -300,11 +300,11 @@ fn what_is_not_known_or_lies_elsewhere_is_refused() {
 }
 
 #[test]
-fn members_that_climb_or_come_twice_are_refused() {
+fn path_escapes_duplicates_and_fifos_in_archives_are_refused() {
     let made = Made::new();
     made.index(&[made.plain("amd64")]);
     let dir = tempfile::tempdir().unwrap();
-    let with = |kind: tar::EntryType, name: &str| {
+    let with_member = |kind: tar::EntryType, name: &str| {
         let mut bytes = made.archive();
         // Without the archive's end blocks.
         bytes.truncate(bytes.len() - 1024);
@@ -320,20 +320,20 @@ fn members_that_climb_or_come_twice_are_refused() {
         std::fs::write(&path, bytes).unwrap();
         tree_of(path.to_str().unwrap()).map(drop)
     };
-    assert_eq!(with(tar::EntryType::Regular, "other"), Ok(()));
+    assert_eq!(with_member(tar::EntryType::Regular, "other"), Ok(()));
     for (kind, name, expected) in [
         (tar::EntryType::Regular, "../escaped", "its path leads out of the folder"),
         (tar::EntryType::Regular, "index.json", "the archive contains it twice"),
         (tar::EntryType::Regular, "././index.json", "the archive contains it twice"),
         (tar::EntryType::Fifo, "fifo", "it is not a file"),
     ] {
-        let why = with(kind, name).unwrap_err();
+        let why = with_member(kind, name).unwrap_err();
         assert!(why.contains(expected), "{name}: {why}");
     }
 }
 
 #[test]
-fn a_layer_that_unpacks_without_end_is_given_up() {
+fn layers_larger_than_the_limit_when_unpacked_are_refused() {
     let made = Made::new();
     let bytes = layer(&[("zeros", &"\0".repeat(1 << 20))]);
     made.index(&[made.image("amd64", &[(LAYER, &gzip(&bytes), &bytes)])]);
@@ -350,7 +350,7 @@ fn a_layer_that_unpacks_without_end_is_given_up() {
 }
 
 #[test]
-fn what_is_no_image_is_refused_before_anything_runs() {
+fn missing_invalid_and_unpinned_images_are_refused_on_open() {
     let dir = tempfile::tempdir().unwrap();
     let junk = dir.path().join("junk");
     std::fs::write(&junk, "junk".repeat(1000)).unwrap();
@@ -362,7 +362,7 @@ fn what_is_no_image_is_refused_before_anything_runs() {
 }
 
 #[test]
-fn the_image_of_another_release_is_none() {
+fn an_image_of_another_release_is_refused() {
     let made = Made::new();
     let bytes = layer(&[("etc/", ""), ("etc/os-release", &TRIXIE.replace("13", "12").replace("trixie", "bookworm"))]);
     made.index(&[made.image("amd64", &[(LAYER, &bytes, &bytes)])]);

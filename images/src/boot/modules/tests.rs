@@ -42,52 +42,52 @@ pub(crate) fn tree() -> tempfile::TempDir {
     dir
 }
 
-fn loaded(found: &Resolution, most: u64) -> Result<Vec<Vec<u8>>, Failure> {
+fn loaded(found: &Resolution, limit: u64) -> Result<Vec<Vec<u8>>, Failure> {
     let mut all = Vec::new();
-    load_up_to(found, most, |_, bytes| {
+    load_up_to(found, limit, |_, bytes| {
         all.push(bytes.to_owned());
         Ok(())
     })?;
     Ok(all)
 }
 
-fn of(wanted: &[&str]) -> (Vec<String>, Resolution) {
+fn resolved(names: &[&str]) -> (Vec<String>, Resolution) {
     let dir = tree();
-    let wanted: Vec<String> = wanted.iter().map(|w| (*w).to_owned()).collect();
-    let found = resolve(dir.path(), Path::new("/"), &wanted).unwrap();
+    let names: Vec<String> = names.iter().map(|w| (*w).to_owned()).collect();
+    let found = resolve(dir.path(), Path::new("/"), &names).unwrap();
     (found.load_order.iter().map(|m| m.name.clone()).collect(), found)
 }
 
 #[test]
 fn dependencies_come_first_and_once() {
-    let (order, found) = of(&["virtiofs", "virtio"]);
+    let (order, found) = resolved(&["virtiofs", "virtio"]);
     assert_eq!(order, ["virtio_ring", "virtio", "fuse", "virtiofs"]);
     assert!(found.builtin.is_empty() && found.missing.is_empty());
 }
 
 #[test]
-fn built_in_and_missing_ones_are_data() {
-    let (order, found) = of(&["ext4", "hw_random", "9p", "broken", "ext4"]);
+fn built_in_and_missing_modules_are_listed() {
+    let (order, found) = resolved(&["ext4", "hw_random", "9p", "broken", "ext4"]);
     assert!(order.is_empty());
     assert_eq!(found.builtin, ["ext4", "hw_random"]);
     assert_eq!(found.missing, ["9p", "broken"]);
 }
 
 #[test]
-fn of_alternatives_the_first_that_is_there_is_wanted() {
-    let (order, found) = of(&["9p or virtio_ring or fuse", "gone or ext4", "9p or broken"]);
+fn the_first_available_alternative_is_chosen() {
+    let (order, found) = resolved(&["9p or virtio_ring or fuse", "gone or ext4", "9p or broken"]);
     assert_eq!(order, ["virtio_ring"]);
     assert_eq!((found.builtin, found.missing), (vec!["ext4".to_owned()], vec!["9p or broken".to_owned()]));
 }
 
 #[test]
-fn soft_dependencies_count_and_may_run_in_circles() {
-    let (order, _) = of(&["virtio-rng"]);
+fn soft_dependencies_are_loaded_and_may_be_cyclic() {
+    let (order, _) = resolved(&["virtio-rng"]);
     assert_eq!(order, ["crc", "virtio_ring", "virtio", "virtio_rng", "fuse"]);
 }
 
 #[test]
-fn a_chain_without_an_end_and_a_tangle_are_missing_and_no_reason_to_hang_or_crash() {
+fn deep_and_cyclic_dependencies_are_resolved_within_limits() {
     let dir = tempfile::tempdir().unwrap();
     let (mut dep, mut soft) = (String::new(), String::new());
     let module = dir.path().join("one.ko");
@@ -108,19 +108,19 @@ fn a_chain_without_an_end_and_a_tangle_are_missing_and_no_reason_to_hang_or_cras
     }
     std::fs::write(dir.path().join("modules.dep"), dep).unwrap();
     std::fs::write(dir.path().join("modules.softdep"), soft).unwrap();
-    let (tell, told) = std::sync::mpsc::channel();
+    let (sender, receiver) = std::sync::mpsc::channel();
     let tree = dir.path().to_owned();
-    std::thread::spawn(move || tell.send(resolve(&tree, Path::new("/"), &["hard0", "soft0", "t0"].map(str::to_owned))));
-    let found = told.recv_timeout(std::time::Duration::from_secs(120)).expect("it goes on for ever").unwrap();
+    std::thread::spawn(move || sender.send(resolve(&tree, Path::new("/"), &["hard0", "soft0", "t0"].map(str::to_owned))));
+    let found = receiver.recv_timeout(std::time::Duration::from_secs(120)).expect("it goes on for ever").unwrap();
     assert_eq!(found.missing, ["hard0", "t0"]);
     assert_eq!(found.load_order.len(), DEPTH);
 }
 
 #[test]
-fn every_compression_is_undone() {
+fn modules_are_decompressed_up_to_a_total_limit() {
     let dir = tree();
-    let wanted = ["virtiofs", "virtio_rng", "crc"].map(str::to_owned);
-    let found = resolve(dir.path(), Path::new("/"), &wanted).unwrap();
+    let names = ["virtiofs", "virtio_rng", "crc"].map(str::to_owned);
+    let found = resolve(dir.path(), Path::new("/"), &names).unwrap();
     let all = loaded(&found, MAX_MODULES).unwrap();
     assert_eq!(all.len(), 6);
     assert!(all.iter().all(|m| m == ELF));
@@ -129,7 +129,7 @@ fn every_compression_is_undone() {
 }
 
 #[test]
-fn nothing_outside_of_the_tree_is_a_module() {
+fn modules_outside_of_the_tree_are_not_found() {
     use std::os::unix::fs::symlink;
     let (dir, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let victim = outside.path().canonicalize().unwrap().join("victim.ko");
@@ -143,48 +143,48 @@ fn nothing_outside_of_the_tree_is_a_module() {
     let climbing = format!("../../../../../../../..{}", victim.display());
     let dep = format!("{}:\n{climbing}.x.ko:\nlink.ko:\ninside.ko:\n", victim.display());
     std::fs::write(folder.join("modules.dep"), dep).unwrap();
-    let wanted = ["victim", "link", "inside"].map(str::to_owned);
+    let names = ["victim", "link", "inside"].map(str::to_owned);
     let inside = Path::new("/usr/lib/modules/1");
-    let found = resolve(dir.path(), inside, &wanted).unwrap();
+    let found = resolve(dir.path(), inside, &names).unwrap();
     assert_eq!(found.missing, ["victim", "link"]);
     assert_eq!(loaded(&found, MAX_MODULES).unwrap(), [ELF]);
     symlink("/dev/zero", folder.join("modules.alias")).unwrap();
-    assert!(resolve(dir.path(), inside, &wanted).is_ok());
+    assert!(resolve(dir.path(), inside, &names).is_ok());
     std::fs::remove_file(folder.join("modules.dep")).unwrap();
     symlink(&victim, folder.join("modules.dep")).unwrap();
-    assert!(resolve(dir.path(), inside, &wanted).is_err());
+    assert!(resolve(dir.path(), inside, &names).is_err());
 }
 
 /// A file may be replaced between finding and reading it.
 #[test]
-fn a_module_is_read_inside_its_tree_too() {
+fn replaced_module_files_are_refused_when_read() {
     let (dir, outside) = (tree(), tempfile::tempdir().unwrap());
     let victim = outside.path().join("victim.ko");
     std::fs::write(&victim, ELF).unwrap();
     let found = resolve(dir.path(), Path::new("/"), &["crc".to_owned()]).unwrap();
     let place = dir.path().join("kernel/lib/crc.ko");
-    let said = || {
-        let (tell, told) = std::sync::mpsc::channel();
+    let read_again = || {
+        let (sender, receiver) = std::sync::mpsc::channel();
         let found = found.clone();
         std::thread::spawn(move || {
-            tell.send(loaded(&found, MAX_MODULES).map_err(|e| failed(&found.tree, e).to_string()))
+            sender.send(loaded(&found, MAX_MODULES).map_err(|e| failed(&found.tree, e).to_string()))
         });
-        told.recv_timeout(std::time::Duration::from_secs(60)).expect("the module is waited for")
+        receiver.recv_timeout(std::time::Duration::from_secs(60)).expect("the module is waited for")
     };
-    assert_eq!(said().unwrap().len(), found.load_order.len());
+    assert_eq!(read_again().unwrap().len(), found.load_order.len());
     std::fs::remove_file(&place).unwrap();
     std::os::unix::fs::symlink(&victim, &place).unwrap();
-    assert!(said().unwrap_err().contains("crc.ko cannot be read"));
+    assert!(read_again().unwrap_err().contains("crc.ko cannot be read"));
     std::fs::remove_file(&place).unwrap();
     rustix::fs::mkfifoat(rustix::fs::CWD, &place, rustix::fs::Mode::RUSR).unwrap();
-    assert!(said().unwrap_err().contains("not a regular file"));
+    assert!(read_again().unwrap_err().contains("not a regular file"));
     std::fs::remove_file(&place).unwrap();
     std::fs::File::create(&place).unwrap().set_len(MAX_MODULE + 1).unwrap();
-    assert!(said().unwrap_err().contains("more than 268435456 bytes"));
+    assert!(read_again().unwrap_err().contains("more than 268435456 bytes"));
 }
 
 #[test]
-fn what_is_no_module_is_refused() {
+fn a_file_that_is_not_an_elf_module_is_refused() {
     let dir = tree();
     let found = resolve(dir.path(), Path::new("/"), &["text".to_owned()]).unwrap();
     let error = loaded(&found, MAX_MODULES).unwrap_err();

@@ -50,7 +50,7 @@ fn names(store: &Store) -> Vec<String> {
 }
 
 #[test]
-fn an_image_that_cannot_be_read_goes_like_any_other() {
+fn unreadable_images_are_removed_like_any_other() {
     let (cache, precious) = (tempfile::tempdir().unwrap(), precious());
     let store = Store::new(cache.path());
     let keys = damaged(&store, precious.path());
@@ -67,14 +67,14 @@ fn an_image_that_cannot_be_read_goes_like_any_other() {
     damaged(&store, precious.path());
     let done = trim(cache.path(), 0).unwrap();
     assert!(done.bytes == 0 && done.leftovers.is_empty(), "{done:?}");
-    let gone = |key: String| done.removed.iter().any(|gone| gone.key == key && gone.release.is_none());
+    let is_removed = |key: String| done.removed.iter().any(|image| image.key == key && image.release.is_none());
     // A directory with a file in it takes space on every filesystem.
-    assert!(('1'..='5').map(key).all(gone), "{:?}", done.removed);
+    assert!(('1'..='5').map(key).all(is_removed), "{:?}", done.removed);
     assert!(precious.path().join("data").exists(), "a link was followed");
 }
 
 #[test]
-fn an_image_that_cannot_be_read_is_made_again() {
+fn unreadable_images_are_rebuilt() {
     let (cache, precious) = (tempfile::tempdir().unwrap(), precious());
     let store = Store::new(cache.path());
     let cancel = std::sync::atomic::AtomicBool::new(false);
@@ -89,7 +89,7 @@ fn an_image_that_cannot_be_read_is_made_again() {
 }
 
 #[test]
-fn what_a_run_holds_stays_whatever_became_of_it() {
+fn a_damaged_image_is_not_removed_while_in_use() {
     let cache = tempfile::tempdir().unwrap();
     let store = Store::new(cache.path());
     let image = make(&store, &key('1'), "13", "2026-11-01T00:00:00Z");
@@ -110,7 +110,7 @@ fn what_a_run_holds_stays_whatever_became_of_it() {
 }
 
 #[test]
-fn what_was_not_made_here_stays_and_is_told() {
+fn foreign_files_in_the_cache_are_kept_and_reported() {
     let cache = tempfile::tempdir().unwrap();
     let store = Store::new(cache.path());
     make(&store, &key('1'), "13", "2026-11-01T00:00:00Z");
@@ -125,7 +125,7 @@ fn what_was_not_made_here_stays_and_is_told() {
 }
 
 #[test]
-fn what_cannot_be_judged_is_left_and_told_and_stops_nothing() {
+fn entries_with_unusable_locks_are_left_and_reported() {
     let (cache, precious) = (tempfile::tempdir().unwrap(), precious());
     let store = Store::new(cache.path());
     for digit in ['1', '2'] {
@@ -140,25 +140,25 @@ fn what_cannot_be_judged_is_left_and_told_and_stops_nothing() {
     std::fs::write(tmp.join("z"), "").unwrap();
     let swept = sweep(cache.path()).unwrap();
     assert_eq!(swept.removed, 2, "neither the file nor the link has a maker");
-    let told: Vec<String> = swept.leftovers.iter().map(ToString::to_string).collect();
+    let messages: Vec<String> = swept.leftovers.iter().map(ToString::to_string).collect();
     let expected =
         format!("{}: cannot find out from its lock whether it is in use: {}", tmp.join("x").display(), tmp.display());
-    assert!(told.len() == 2 && told[0].starts_with(&expected) && told[0].contains("is a link"), "{told:?}");
+    assert!(messages.len() == 2 && messages[0].starts_with(&expected) && messages[0].contains("is a link"), "{messages:?}");
     assert_eq!(swept.leftovers[1].path, locks.join(key('3')));
     let lock = locks.join(key('3')).display().to_string();
     assert_eq!(
-        told[1],
+        messages[1],
         format!("{lock}: is a link: expected a folder or file that belongs to you and that nobody else may write to")
     );
     let done = clean(cache.path(), &CleanScope::All).unwrap();
     assert_eq!(done.removed, [key('2')]);
-    let left: Vec<PathBuf> = done.leftovers.iter().map(|leftover| leftover.path.clone()).collect();
-    assert_eq!(left, [store.images.join(key('1')), locks.join(key('3'))]);
+    let paths: Vec<PathBuf> = done.leftovers.iter().map(|leftover| leftover.path.clone()).collect();
+    assert_eq!(paths, [store.images.join(key('1')), locks.join(key('3'))]);
     assert!(precious.path().join("data").exists(), "a link was followed");
 }
 
 #[test]
-fn sweep_removes_what_the_dead_left_and_nothing_of_the_living() {
+fn sweep_removes_only_the_workshops_of_dead_processes() {
     let cache = tempfile::tempdir().unwrap();
     let store = Store::new(cache.path());
     let living = store.workshop("aaaa").unwrap();
@@ -196,7 +196,7 @@ fn clean_leaves_images_in_use() {
 
 /// A maker that was killed before there was an image leaves such a lock.
 #[test]
-fn a_sweep_removes_the_locks_of_images_that_never_came_to_be() {
+fn sweep_removes_locks_without_an_image() {
     let cache = tempfile::tempdir().unwrap();
     let store = Store::new(cache.path());
     make(&store, "made", "13", "2026-11-01T00:00:00Z");
@@ -207,7 +207,7 @@ fn a_sweep_removes_the_locks_of_images_that_never_came_to_be() {
 }
 
 #[test]
-fn a_cache_of_another_kind_is_refused_and_what_it_points_to_stays() {
+fn a_cache_with_links_is_refused_and_their_targets_are_kept() {
     let dir = tempfile::tempdir().unwrap();
     let precious = dir.path().join("precious");
     std::fs::create_dir_all(precious.join("data")).unwrap();

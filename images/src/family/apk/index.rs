@@ -34,8 +34,8 @@ fn of_index(index: impl Read, repository: &str) -> io::Result<Vec<OfferedFile>> 
         let mut text = String::new();
         entry.read_to_string(&mut text)?;
         for paragraph in text.split("\n\n").filter(|paragraph| !paragraph.trim().is_empty()) {
-            let of = |field: &str| paragraph.lines().find_map(|line| line.strip_prefix(field)).unwrap_or_default();
-            let (name, version) = (of("P:"), of("V:"));
+            let value = |field: &str| paragraph.lines().find_map(|line| line.strip_prefix(field)).unwrap_or_default();
+            let (name, version) = (value("P:"), value("V:"));
             // Both become parts of a file name here and of an address.
             let is_sound = |text: &str| {
                 text.starts_with(|c: char| c.is_ascii_alphanumeric())
@@ -55,7 +55,7 @@ fn of_index(index: impl Read, repository: &str) -> io::Result<Vec<OfferedFile>> 
 /// Returns the files of the packages that apk would install, from its lines `(1/2) Installing NAME (VERSION)`.
 ///
 /// A package that is in no index is left out: it is the caller's.
-pub(super) fn wanted(printed: &str, offered: &[OfferedFile]) -> Vec<OfferedFile> {
+pub(super) fn to_fetch(printed: &str, offered: &[OfferedFile]) -> Vec<OfferedFile> {
     let mut all: Vec<OfferedFile> = Vec::new();
     for (name, version) in printed.lines().filter_map(change) {
         let found = offered.iter().find(|one| one.offered.name == name && one.offered.version == version);
@@ -103,7 +103,7 @@ mod tests {
 
     /// The output of apk-tools 2.14, according to its source: `src/commit.c`.
     #[test]
-    fn what_apk_wants_is_read_from_its_simulation() {
+    fn the_packages_to_fetch_are_read_from_apks_simulation() {
         let one = |name: &str, version: &str| {
             let version: PackageVersion = version.parse().unwrap();
             let file = format!("{name}-{version}.apk");
@@ -113,7 +113,7 @@ mod tests {
         let offered = [one("qemu", "9.2.2-r1"), one("musl", "1.2.5-r1"), one("old", "1-r0")];
         let printed = "(1/4) Installing qemu (9.2.2-r1)\n(2/4) Upgrading musl (1.2.5-r0 -> 1.2.5-r1)\n\
             (3/4) Installing candidate (2-r0)\n(4/4) Purging old (1-r0)\nOK: 8 MiB in 15 packages\n";
-        assert_eq!(wanted(printed, &offered), offered[..2]);
-        assert!(wanted("OK: 8 MiB in 15 packages\n", &offered).is_empty());
+        assert_eq!(to_fetch(printed, &offered), offered[..2]);
+        assert!(to_fetch("OK: 8 MiB in 15 packages\n", &offered).is_empty());
     }
 }

@@ -41,17 +41,17 @@ pub(super) fn bootstrap(job: &Job<'_>, tree: &Path) -> Result<(), Failure> {
     std::fs::create_dir(tree).context("creating", tree)?;
     job.offer(&[])?;
     // There is no tree yet, so this machine's apk selects the packages, with an empty directory as its root.
-    let (empty, seen) = (job.folder.join("empty"), family::seen(job.folder));
+    let (empty, sandbox_path) = (job.folder.join("empty"), family::sandbox_path(job.folder));
     folder::make_empty(&empty, &[])?;
     let mut apk = family::of_machine(job.folder, Network::None, PROGRAM, ARCHIVES)?;
-    apk.arg("--root").arg(seen.join("empty")).args(["--initdb", "--arch", job.arch]);
-    let simulated = job.settings(&mut apk, &job.seen())?.args(["add", "--simulate"]).args(BASE);
+    apk.arg("--root").arg(sandbox_path.join("empty")).args(["--initdb", "--arch", job.arch]);
+    let simulated = job.settings(&mut apk, &job.sandbox_path())?.args(["add", "--simulate"]).args(BASE);
     let printed = job.runner.output(Phase::Bootstrap, simulated)?;
     std::fs::remove_dir_all(&empty).context("removing", &empty)?;
-    let packages = job.fetch(Phase::Bootstrap, &index::wanted(&printed, &index::offered(job.folder)?))?;
+    let packages = job.fetch(Phase::Bootstrap, &index::to_fetch(&printed, &index::offered(job.folder)?))?;
     let mut verify = family::of_machine(job.folder, Network::None, PROGRAM, ARCHIVES)?;
-    verify.arg("--keys-dir").arg(job.seen().join(TRUSTED)).arg("verify");
-    verify.args(packages.iter().map(|name| job.seen().join(name)));
+    verify.arg("--keys-dir").arg(job.sandbox_path().join(TRUSTED)).arg("verify");
+    verify.args(packages.iter().map(|name| job.sandbox_path().join(name)));
     job.runner.run(Phase::Bootstrap, &mut verify)?;
     // Nothing in the packages has run so far.
     for name in &packages {
@@ -81,17 +81,17 @@ pub(super) fn install(job: &Job<'_>, install: &Install<'_>) -> Result<(), Failur
         simulate.arg("--allow-untrusted");
     }
     let printed = job.runner.output(Phase::Install, simulate.args(&names).args(&local))?;
-    let wanted = index::wanted(&printed, &index::offered(job.folder)?);
-    if job.offline && !wanted.is_empty() {
+    let to_fetch = index::to_fetch(&printed, &index::offered(job.folder)?);
+    if job.offline && !to_fetch.is_empty() {
         return Err(ImageErrorKind::NotCached.into());
     }
-    job.fetch(Phase::Install, &wanted)?;
+    job.fetch(Phase::Install, &to_fetch)?;
     let root = tree::open(install.tree)?;
     tree::devices(&root)?;
     if !local.is_empty() {
         // Dependencies of the caller's packages, by name: apk takes a word with `.apk` for a file, which it would not
         // verify.
-        names.extend(wanted.iter().map(|one| one.offered.name.clone()));
+        names.extend(to_fetch.iter().map(|one| one.offered.name.clone()));
     }
     if !names.is_empty() {
         job.runner.run(Phase::Install, job.apk(install.tree)?.arg("add").args(&names))?;
@@ -109,18 +109,18 @@ pub(super) fn install(job: &Job<'_>, install: &Install<'_>) -> Result<(), Failur
 
 impl Job<'_> {
     /// Makes apk use only the harness's repositories and keys.
-    fn settings<'c>(&self, apk: &'c mut Command, at: &Path) -> Result<&'c mut Command, Failure> {
+    fn settings<'c>(&self, apk: &'c mut Command, folder: &Path) -> Result<&'c mut Command, Failure> {
         apk.args(["--no-network", "--no-cache", "--no-progress", "--repositories-file", "/dev/null"]);
-        apk.arg("--keys-dir").arg(at.join(TRUSTED));
+        apk.arg("--keys-dir").arg(folder.join(TRUSTED));
         for (id, _) in sources::written(self.folder)? {
-            apk.arg("--repository").arg(at.join(id));
+            apk.arg("--repository").arg(folder.join(id));
         }
         Ok(apk)
     }
 
     /// Returns the path at which this machine's programs see the packages.
-    fn seen(&self) -> std::path::PathBuf {
-        family::seen(self.folder).join(ARCHIVES)
+    fn sandbox_path(&self) -> std::path::PathBuf {
+        family::sandbox_path(self.folder).join(ARCHIVES)
     }
 
     fn mount<'m>(&self, archives: &'m Path) -> BindMount<'m> {
@@ -143,26 +143,26 @@ impl Job<'_> {
             folder::copy_into(&archives.join(TRUSTED), &self.folder.join(KEYS).join(&key))?;
         }
         for (id, _) in sources::written(self.folder)? {
-            let at = archives.join(&id);
-            folder::make(&at)?;
-            folder::make(&at.join(self.arch))?;
-            folder::copy(&self.folder.join(KEPT).join(format!("{id}.tar.gz")), &at.join(self.arch).join(INDEX))?;
+            let repository = archives.join(&id);
+            folder::make(&repository)?;
+            folder::make(&repository.join(self.arch))?;
+            folder::copy(&self.folder.join(KEPT).join(format!("{id}.tar.gz")), &repository.join(self.arch).join(INDEX))?;
         }
         files.iter().map(|path| folder::copy_into(&archives.join(LOCAL), path)).collect()
     }
 
     /// Fetches packages into the repositories' directories; returns their paths there.
-    fn fetch(&self, phase: Phase, wanted: &[OfferedFile]) -> Result<Vec<String>, Failure> {
+    fn fetch(&self, phase: Phase, offered: &[OfferedFile]) -> Result<Vec<String>, Failure> {
         let servers = sources::written(self.folder)?;
         let mut files = Vec::new();
         let mut names = Vec::new();
-        for one in wanted {
+        for one in offered {
             let (repository, arch, file) = (&one.offered.repository, self.arch, &one.name);
-            let Some((_, at)) = servers.iter().find(|(id, _)| id == repository) else {
+            let Some((_, server)) = servers.iter().find(|(id, _)| id == repository) else {
                 return Err(ImageErrorKind::NoMirror { suite: repository.clone(), archive: Archive::Main }.into());
             };
             let name = format!("{repository}/{arch}/{file}");
-            files.push(DownloadRequest { address: format!("{at}/{arch}/{file}"), name: format!("{ARCHIVES}/{name}") });
+            files.push(DownloadRequest { address: format!("{server}/{arch}/{file}"), name: format!("{ARCHIVES}/{name}") });
             names.push(name);
         }
         download::fetch(self.runner, phase, self.folder, &files, self.logins)?;

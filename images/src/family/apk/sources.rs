@@ -85,7 +85,7 @@ pub(super) fn write(folder: &Path, repositories: &[(String, String)]) -> Result<
 pub(super) fn written(folder: &Path) -> Result<Vec<(String, String)>, Failure> {
     let path = folder.join(KEPT).join("repositories");
     let text = std::fs::read_to_string(&path).context("reading", &path)?;
-    Ok(text.lines().filter_map(|line| line.split_once(' ')).map(|(id, at)| (id.to_owned(), at.to_owned())).collect())
+    Ok(text.lines().filter_map(|line| line.split_once(' ')).map(|(id, address)| (id.to_owned(), address.to_owned())).collect())
 }
 
 /// Copies the keys: those of the caller, or else of a system. A signature names its key by the name of the file.
@@ -132,21 +132,21 @@ mod tests {
     }
 
     #[test]
-    fn what_the_record_names_lies_beside_what_the_base_has() {
+    fn repositories_of_the_record_are_added_to_those_of_the_base() {
         let (dir, mut release) = (base(), crate::fixtures::release("3.22", "-"));
         release.repositories = vec!["community".to_owned(), "main".to_owned()];
         let root = Root::new(dir.path()).unwrap();
         let found = repositories(Some(&root), None, &release).unwrap();
-        let at = |id: &str, above: &str| (id.to_owned(), format!("{above}/{id}"));
+        let repository = |id: &str, above: &str| (id.to_owned(), format!("{above}/{id}"));
         let own = "https://mirror.example/alpine/v3.22";
-        assert_eq!(found, [at("main", own), at("community", own)]);
+        assert_eq!(found, [repository("main", own), repository("community", own)]);
         let found = repositories(Some(&root), Some("http://near.example/v3.22"), &release).unwrap();
-        assert_eq!(found, [at("main", "http://near.example/v3.22"), at("community", "http://near.example/v3.22")]);
+        assert_eq!(found, [repository("main", "http://near.example/v3.22"), repository("community", "http://near.example/v3.22")]);
         assert!(matches!(repositories(None, None, &release).unwrap_err().cause, ImageErrorKind::NoMirror { .. }));
     }
 
     #[test]
-    fn keys_are_the_callers_or_the_bases_and_never_none() {
+    fn keys_are_copied_from_the_base_and_missing_keys_are_an_error() {
         let (dir, folder) = (base(), tempfile::tempdir().unwrap());
         std::fs::create_dir_all(folder.path().join(KEYS)).unwrap();
         assert!(matches!(keys(folder.path(), None, &[]).unwrap_err().cause, ImageErrorKind::Untrusted { .. }));

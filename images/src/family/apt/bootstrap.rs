@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_required_and_not_essential_is_read_from_the_lists() {
+    fn required_packages_that_are_not_essential_are_read_from_the_lists() {
         let list = "Package: bash\nEssential: yes\nPriority: required\n\nPackage: mount\nPriority: required\n\n\
             Package: vim\nPriority: optional\nDescription: x\n Priority: required\n\nPackage: -o\nPriority: required\n\n\
             Package: tzdata\nPriority: required\n";
@@ -192,7 +192,7 @@ mod tests {
 
     /// Files from unpacked packages are trusted as little as the programs that run in the tree.
     #[test]
-    fn of_what_lies_where_packages_were_fetched_to_only_files_are_taken() {
+    fn only_regular_files_are_taken_from_the_trees_apt_folders() {
         let (tree, desk, victim) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), victim());
         std::fs::create_dir(desk.path().join("apt")).unwrap();
         for (folder, end) in [("var/lib/apt/lists", "_Packages"), ("var/cache/apt/archives", ".deb")] {
@@ -229,7 +229,7 @@ mod tests {
 
     #[test]
     #[cfg_attr(any(lacks = "mounting", lacks = "ldd"), ignore = "needs root that may make namespaces, and ldd")]
-    fn what_a_script_leaves_among_the_archives_goes() {
+    fn links_that_a_script_leaves_among_the_archives_are_removed() {
         let (desk, victim) = (tempfile::tempdir().unwrap(), victim());
         let script = format!(
             "#!/bin/sh\nset -e\ncd /var/cache/apt/archives\nrm -r *\nln -s {0} partial\nln -s {0}/x_Packages a.deb\n",

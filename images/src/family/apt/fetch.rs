@@ -39,7 +39,7 @@ const MAX_KEYS: usize = 100;
 pub(crate) struct Fetch {
     folder: PathBuf,
     /// Path at which its programs see that directory.
-    seen: PathBuf,
+    sandbox_path: PathBuf,
     /// Key files from the caller, which replace all others.
     named: Vec<PathBuf>,
 }
@@ -63,7 +63,7 @@ impl Fetch {
         named: &[PathBuf],
         arch: Arch,
     ) -> Result<Fetch, Failure> {
-        let fetch = Fetch { folder: folder.to_owned(), seen: family::seen(folder), named: named.to_owned() };
+        let fetch = Fetch { folder: folder.to_owned(), sandbox_path: family::sandbox_path(folder), named: named.to_owned() };
         let private = fetch.private();
         folder::make_private(&private)?;
         let mut credentials = String::new();
@@ -72,8 +72,8 @@ impl Fetch {
         }
         credentials += &credentials_of_machine();
         fetch.write("auth.conf", &credentials)?;
-        fetch.write("acquire.conf", &acquire(settings, &fetch.seen)?)?;
-        fetch.write("apt.conf", &configuration(arch, &fetch.seen))?;
+        fetch.write("acquire.conf", &acquire(settings, &fetch.sandbox_path)?)?;
+        fetch.write("apt.conf", &configuration(arch, &fetch.sandbox_path))?;
         Ok(fetch)
     }
 
@@ -94,7 +94,7 @@ impl Fetch {
         self.copy_keys(&tree::open(Path::new("/"))?, MACHINE_KEYS, |name| is_keyring_of(name, distro))?;
         let mut command = self.command("mmdebstrap")?;
         command.env_remove("APT_CONFIG");
-        command.arg(format!("--keyring={}", self.seen.join(FOLDER).join(MACHINE_KEYS).display()));
+        command.arg(format!("--keyring={}", self.sandbox_path.join(FOLDER).join(MACHINE_KEYS).display()));
         if !self.named.is_empty() {
             // Disables the machine's `trusted.gpg`.
             command.arg("--keyring=/dev/null");
@@ -105,14 +105,14 @@ impl Fetch {
     /// Returns a command for a program of this machine, working in the directory.
     pub(crate) fn command(&self, program: &str) -> Result<Command, Failure> {
         let mut command = family::of_machine(&self.folder, Network::Machine, program, FOLDER)?;
-        command.env("APT_CONFIG", self.seen.join(FOLDER).join("apt.conf"));
+        command.env("APT_CONFIG", self.sandbox_path.join(FOLDER).join("apt.conf"));
         Ok(command)
     }
 
     /// Fetches one file into the directory, under the given name.
     pub(crate) fn file(&self, runner: &Runner<'_>, address: &str, name: &str) -> Result<(), Failure> {
         let mut command = self.command("/usr/lib/apt/apt-helper")?;
-        command.args(["-q", "download-file", address]).arg(self.seen.join(name));
+        command.args(["-q", "download-file", address]).arg(self.sandbox_path.join(name));
         runner.run(Phase::Resolve, &mut command)
     }
 
@@ -166,7 +166,7 @@ impl Fetch {
             let mut download = self.command("/usr/lib/apt/apt-helper")?;
             download.args(["-q", "download-file"]);
             for file in some {
-                download.arg(&file.address).arg(self.seen.join(ARCHIVES).join(&file.name)).arg(&file.hash);
+                download.arg(&file.address).arg(self.sandbox_path.join(ARCHIVES).join(&file.name)).arg(&file.hash);
             }
             runner.run(Phase::Install, &mut download)?;
         }
@@ -216,9 +216,9 @@ pub(crate) fn downloads(printed: &str, mirrors: &[String]) -> Result<Vec<Downloa
         let plain = |text: &str, more: &str| {
             !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || more.as_bytes().contains(&b))
         };
-        let ours = mirrors.iter().any(|m| address.strip_prefix(m.as_str()).is_some_and(|path| path.starts_with('/')));
+        let is_from_mirror = mirrors.iter().any(|m| address.strip_prefix(m.as_str()).is_some_and(|path| path.starts_with('/')));
         let sound = plain(address, ":/._-+~%@=,") && plain(name, "._-+~%") && name.ends_with(".deb");
-        if !ours || !sound || !plain(hash, ":") {
+        if !is_from_mirror || !sound || !plain(hash, ":") {
             let what = one_line(&without_controls(address, 200), 200);
             let reason = "the release's apt asks for it, but its mirrors do not have it".to_owned();
             return Err(ImageErrorKind::BadAddress { address: what, reason }.into());
@@ -243,7 +243,7 @@ fn credentials_of_machine() -> String {
 }
 
 /// Returns the settings for fetching, which mmdebstrap's own apt reads, too.
-fn acquire(settings: &AptSettings, seen: &Path) -> Result<String, Failure> {
+fn acquire(settings: &AptSettings, sandbox_path: &Path) -> Result<String, Failure> {
     let mut text = String::new();
     for (key, value) in settings.all() {
         if value.contains(['"', '\n', '\r']) || key.contains(char::is_whitespace) {
@@ -253,33 +253,33 @@ fn acquire(settings: &AptSettings, seen: &Path) -> Result<String, Failure> {
         text += &format!("{key} \"{value}\";\n");
     }
     // Namespaces confine apt, and its own user could not reach the directory.
-    let at = seen.display();
+    let sandbox = sandbox_path.display();
     text += "APT::Sandbox::User \"root\";\n";
     text += &format!("{PHASED} \"true\";\n");
-    text += &format!("Dir::Etc::netrc \"{at}/{FOLDER}/auth.conf\";\nDir::Etc::netrcparts \"/dev/null\";\n");
+    text += &format!("Dir::Etc::netrc \"{sandbox}/{FOLDER}/auth.conf\";\nDir::Etc::netrcparts \"/dev/null\";\n");
     Ok(text)
 }
 
 /// Returns apt's configuration, independent of the machine's: none of the machine's hooks, solvers and lists.
-fn configuration(arch: Arch, seen: &Path) -> String {
-    let (arch, at) = (arch.debian_name(), seen.display());
+fn configuration(arch: Arch, sandbox_path: &Path) -> String {
+    let (arch, sandbox) = (arch.debian_name(), sandbox_path.display());
     format!(
         "Dir::Etc::main \"/dev/null\";\n\
         Dir::Etc::parts \"/dev/null\";\n\
         Dir::Etc::preferences \"/dev/null\";\n\
         Dir::Etc::preferencesparts \"/dev/null\";\n\
-        Dir::Etc::sourcelist \"{at}/{SOURCES}\";\n\
+        Dir::Etc::sourcelist \"{sandbox}/{SOURCES}\";\n\
         Dir::Etc::sourceparts \"/dev/null\";\n\
         Dir::Etc::trusted \"/dev/null\";\n\
-        Dir::Etc::trustedparts \"{at}/{FOLDER}/{KEYS}/\";\n\
-        Dir::State \"{at}/fetch/state\";\n\
-        Dir::State::lists \"{at}/{LISTS}\";\n\
+        Dir::Etc::trustedparts \"{sandbox}/{FOLDER}/{KEYS}/\";\n\
+        Dir::State \"{sandbox}/fetch/state\";\n\
+        Dir::State::lists \"{sandbox}/{LISTS}\";\n\
         Dir::State::status \"/dev/null\";\n\
-        Dir::Cache \"{at}/fetch/cache\";\n\
-        Dir::Log \"{at}/fetch/log\";\n\
+        Dir::Cache \"{sandbox}/fetch/cache\";\n\
+        Dir::Log \"{sandbox}/fetch/log\";\n\
         APT::Architecture \"{arch}\";\n\
         APT::Architectures \"{arch}\";\n\
-        #include \"{at}/fetch/acquire.conf\";\n"
+        #include \"{sandbox}/fetch/acquire.conf\";\n"
     )
 }
 
@@ -291,10 +291,10 @@ mod tests {
     #[test]
     fn only_packages_of_the_releases_mirrors_are_fetched() {
         let mirrors = ["http://mirror.example/debian".to_owned()];
-        let of = |text: &str| downloads(text, &mirrors);
+        let parse = |text: &str| downloads(text, &mirrors);
         let good = "Reading package lists...\n'http://mirror.example/debian/pool/main/h/hello/hello_2.10-5%2bb1_amd64.deb' hello_2.10-5+b1_amd64.deb 53128 SHA256:00ff\n\
             'file:/var/cache/apt/archives/x_1_all.deb' x_1_all.deb 3 SHA256:00\n";
-        let found = of(good).unwrap();
+        let found = parse(good).unwrap();
         assert_eq!(found.len(), 1);
         assert_eq!((found[0].name.as_str(), found[0].hash.as_str()), ("hello_2.10-5+b1_amd64.deb", "SHA256:00ff"));
         for bad in [
@@ -305,13 +305,13 @@ mod tests {
             "'http://mirror.example/debian/x.deb' x.deb 1",
             "'http://mirror.example/debian/x.deb\u{1b}' x.deb 1 SHA256:00",
         ] {
-            assert!(of(bad).is_err(), "{bad}");
+            assert!(parse(bad).is_err(), "{bad}");
         }
         assert_eq!(mirrors_of("deb http://m.example/debian trixie main\n"), ["http://m.example/debian"]);
     }
 
     #[test]
-    fn a_base_is_fetched_by_the_keys_of_apt_and_the_distros_own() {
+    fn only_apts_keys_and_the_distros_keyrings_are_copied() {
         let machine = tempfile::tempdir().unwrap();
         for file in [
             "etc/apt/trusted.gpg.d/house.asc",
@@ -332,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_that_the_caller_names_count_in_place_of_a_systems() {
+    fn keys_in_the_options_replace_those_of_the_system() {
         let (machine, own) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let trusted = machine.path().join("etc/apt/trusted.gpg.d");
         std::fs::create_dir_all(&trusted).unwrap();
@@ -348,8 +348,8 @@ mod tests {
         fetch.copy_keys(&root, KEYS, |_| true).unwrap();
         assert_eq!(folder::names(&fetch.private().join(KEYS)).unwrap(), ["0.asc", "1.gpg"]);
         std::fs::remove_file(&text).unwrap();
-        let gone = fetch.copy_keys(&root, KEYS, |_| true).unwrap_err().cause.to_string();
-        assert!(gone.contains(&text.display().to_string()), "{gone}");
+        let error = fetch.copy_keys(&root, KEYS, |_| true).unwrap_err().cause.to_string();
+        assert!(error.contains(&text.display().to_string()), "{error}");
     }
 
     #[test]
@@ -362,7 +362,7 @@ mod tests {
     }
 
     #[test]
-    fn credentials_lie_in_a_folder_for_root_and_go_with_it() {
+    fn credentials_are_in_a_private_folder_that_is_removed() {
         use std::os::unix::fs::MetadataExt as _;
         let desk = tempfile::tempdir().unwrap();
         let login = credentials::split("http://user:pw@mirror.example/debian").unwrap().1.unwrap();

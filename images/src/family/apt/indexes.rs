@@ -105,14 +105,14 @@ mod tests {
         Date: Fri, 30 Oct 2026 08:08:01 UTC\nValid-Until: Fri, 06 Nov 2026 08:08:01 UTC\n";
 
     #[test]
-    fn an_index_says_how_long_it_is_valid() {
+    fn the_end_of_validity_is_read_from_the_index() {
         let index = describe(&suite(), HEAD);
         assert_eq!(index.suite, "sid");
         assert_eq!(index.valid_until, Some("2026-11-06T08:08:01Z".parse().unwrap()));
     }
 
     #[test]
-    fn an_index_without_an_end_never_expires() {
+    fn an_index_without_valid_until_never_expires() {
         let index = describe(&suite(), b"Suite: stable\nDate: Sat, 12 Sep 2026 07:55:41 UTC\n");
         assert_eq!(index.valid_until, None);
         assert!(index.date.is_some());

@@ -85,9 +85,9 @@ fn copy_local(path: &Path, to: &Path) -> Result<String, Failure> {
 pub(crate) fn write_sources(release: &Release, mirrors: &Mirrors, image: &Path, tree: &Path) -> Result<(), Failure> {
     let mut text = mirrors.sources(release).join("\n");
     text.push('\n');
-    let kept = image.join(fetch::SOURCES);
-    folder::make(kept.parent().unwrap_or(image))?;
-    std::fs::write(&kept, &text).context("writing", &kept)?;
+    let path = image.join(fetch::SOURCES);
+    folder::make(path.parent().unwrap_or(image))?;
+    std::fs::write(&path, &text).context("writing", &path)?;
     if !tree.exists() {
         return Ok(());
     }
@@ -111,11 +111,11 @@ mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt;
 
-    /// Installs with an `apt-get` in the tree that runs `asked` for `--print-uris`, and `installing` for the
+    /// Installs with an `apt-get` in the tree that runs `print_uris` for `--print-uris`, and `installing` for the
     /// installation.
-    fn installed(asked: &str, installing: &str) -> Result<(), Failure> {
+    fn installed(print_uris: &str, installing: &str) -> Result<(), Failure> {
         let script = format!(
-            "#!/bin/sh\nset -e\ncd /var/cache/apt/archives\ncase \"$*\" in *--print-uris*) {asked};; *) {installing};; esac\n"
+            "#!/bin/sh\nset -e\ncd /var/cache/apt/archives\ncase \"$*\" in *--print-uris*) {print_uris};; *) {installing};; esac\n"
         );
         let tree = crate::fixtures::tree_with(&[("usr/bin/apt-get", script.as_str())]);
         let image = tempfile::tempdir().unwrap();
@@ -124,14 +124,14 @@ mod tests {
         std::fs::write(image.path().join(fetch::SOURCES), "deb http://mirror.example/debian trixie main\n").unwrap();
         std::fs::write(&deb, "package").unwrap();
         let (folder, packages) = (image.path(), [ExtraPackage::File(deb)]);
-        let wanted = Install { tree: tree.path(), folder, indexes: folder, packages: &packages, required: &[] };
+        let request = Install { tree: tree.path(), folder, indexes: folder, packages: &packages, required: &[] };
         let cancel = std::sync::atomic::AtomicBool::new(false);
-        install(&crate::fixtures::runner(&cancel, 60), &wanted, None)
+        install(&crate::fixtures::runner(&cancel, 60), &request, None)
     }
 
     #[test]
     #[cfg_attr(any(lacks = "mounting", lacks = "ldd"), ignore = "needs root that may make namespaces, and ldd")]
-    fn what_the_trees_apt_leaves_among_the_packages_is_neither_followed_nor_kept() {
+    fn links_left_by_the_trees_apt_are_neither_followed_nor_kept() {
         let victim = tempfile::tempdir().unwrap();
         std::fs::set_permissions(victim.path(), PermissionsExt::from_mode(0o700)).unwrap();
         let leave = format!("rm -r *; ln -s {0} partial; ln -s {0} kata-qualify", victim.path().display());
@@ -145,13 +145,13 @@ mod tests {
 
     #[test]
     #[cfg_attr(any(lacks = "mounting", lacks = "ldd"), ignore = "needs root that may make namespaces, and ldd")]
-    fn an_update_is_taken_though_another_machine_may_be_first() {
+    fn phased_updates_are_always_included() {
         let look = "case \"$*\" in *APT::Get::Always-Include-Phased-Updates=true*) ;; *) exit 1;; esac";
         installed(look, look).unwrap();
     }
 
     #[test]
-    fn the_trees_own_sources_go() {
+    fn the_trees_own_sources_are_replaced() {
         let dir = tempfile::tempdir().unwrap();
         let tree = dir.path().join("rootfs");
         std::fs::create_dir_all(tree.join("etc/apt/sources.list.d")).unwrap();

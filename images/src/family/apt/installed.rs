@@ -96,13 +96,13 @@ mod tests {
             500 http://mirror.example/debian bookworm-updates/main amd64 Packages\n\
             local:\n  Installed: 9\n  Candidate: 9\n  Version table:\n *** 9 100\n        100 /var/lib/dpkg/status\n";
         let found = parse_policy(text);
-        let of = |name: &str, version: &str| {
+        let suites_of = |name: &str, version: &str| {
             let is_it = |one: &&Offered| one.name == name && one.version == version;
             found.iter().filter(is_it).map(|one| one.repository.as_str()).collect::<Vec<_>>()
         };
-        assert_eq!(of("qemu-system-x86", "2"), ["bookworm", "bookworm-security"]);
-        assert_eq!(of("qemu-system-x86", "1"), ["bookworm-updates"]);
-        assert!(of("local", "9").is_empty());
+        assert_eq!(suites_of("qemu-system-x86", "2"), ["bookworm", "bookworm-security"]);
+        assert_eq!(suites_of("qemu-system-x86", "1"), ["bookworm-updates"]);
+        assert!(suites_of("local", "9").is_empty());
     }
 
     #[test]

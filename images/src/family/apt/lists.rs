@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_list_says_which_versions_its_suite_offers() {
+    fn the_versions_of_a_suite_are_read_from_its_lists() {
         let dir = tempfile::tempdir().unwrap();
         let list = "Package: qemu-system-x86\nSource: qemu\nVersion: 1:10.0.2\n\nPackage: other\nVersion: 1\n\n\
             Package: virtiofsd\nDescription: a daemon\n Version: 9\nVersion: 1.13.2-1\n";

@@ -127,9 +127,9 @@ fn choose(entries: &[DebSource], distro: &DistroId, codename: Option<&str>, root
         let rolling = ["stable", "oldstable", "testing", "unstable", "sid"].contains(&e.suite.as_str());
         2 * u8::from(own_path) + 2 * u8::from(own_suite) + u8::from(rolling)
     };
-    let best = |wanted: bool| {
+    let best = |is_security: bool| {
         let mut found: Option<(u8, &DebSource)> = None;
-        for entry in entries.iter().filter(|e| e.components.iter().any(|c| c == "main") && security(e) == wanted) {
+        for entry in entries.iter().filter(|e| e.components.iter().any(|c| c == "main") && security(e) == is_security) {
             let score = score(entry);
             let enough = score >= 2 || codename.is_none();
             if enough && found.is_none_or(|(best, _)| score > best) {
@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn one_line_style() {
+    fn mirrors_are_read_from_one_line_style_sources() {
         let list = "# comment\n\
             deb cdrom:[Debian GNU/Linux 12]/ bookworm main\n\
             deb [arch=amd64 signed-by=/usr/share/keyrings/x.gpg] https://vendor.example/linux/debian bookworm stable\n\
@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn deb822_style() {
+    fn mirrors_are_read_from_deb822_style_sources() {
         let sources = "Types: deb deb-src\n# why\nURIs: http://mirror.example/debian\nSuites: bookworm\n bookworm-updates\nComponents: main\n\n\
             Enabled: no\nTypes: deb\nURIs: http://off.example/debian\nSuites: bookworm\nComponents: main\n\n\
             Types: deb\nURIs: http://mirror.example/debian-security\nSuites: bookworm-security\nComponents: main\n";
@@ -298,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn third_parties_are_not_the_mirror() {
+    fn third_party_archives_are_not_taken_for_the_mirror() {
         let list = "deb http://browser.example/linux/deb/ stable main\n\
             deb https://database.example/pub/repos/apt bookworm-pgdg main\n\
             deb https://node.example/node_20.x nodistro main\n";
@@ -354,13 +354,13 @@ mod tests {
     }
 
     #[test]
-    fn links_are_followed_as_the_machines_own_apt_follows_them() {
+    fn links_in_apts_configuration_are_followed() {
         let list = "deb mirror+file:/etc/apt/mirrors/linked.list trixie main\n";
         let folder = machine(&[("etc/apt/kept", list), ("srv/mirrors.list", "http://mirror.example/debian\n")]);
-        let link = |to: &str, at: &str| {
-            let at = folder.path().join(at);
-            std::fs::create_dir_all(at.parent().unwrap()).unwrap();
-            std::os::unix::fs::symlink(to, at).unwrap();
+        let link = |target: &str, path: &str| {
+            let path = folder.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::os::unix::fs::symlink(target, path).unwrap();
         };
         link("/etc/apt/kept", "etc/apt/sources.list.d/a.list");
         link("../../../../../../srv/mirrors.list", "etc/apt/mirrors/linked.list");
@@ -370,7 +370,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_cannot_be_read_is_an_error_that_names_it() {
+    fn the_error_for_an_unreadable_file_names_it() {
         let release = crate::fixtures::release("13", "trixie");
         let list = "deb http://mirror.example/debian trixie main\n\
                     deb mirror+file:/etc/apt/mirrors/security.list trixie-security main\n";
@@ -384,9 +384,9 @@ mod tests {
             let folder = machine(&[("etc/apt/sources.list", list)]);
             fill(&folder, file);
             let machine = Root::new(folder.path()).unwrap();
-            let said = of_machine(&machine, &release).unwrap_err().cause.to_string();
-            assert!(said.starts_with("looking for the mirrors of this machine's apt: "), "{said}");
-            assert!(said.contains(&format!("/{file} ")), "{said}");
+            let error = of_machine(&machine, &release).unwrap_err().cause.to_string();
+            assert!(error.starts_with("looking for the mirrors of this machine's apt: "), "{error}");
+            assert!(error.contains(&format!("/{file} ")), "{error}");
             assert!(addresses(&machine).contains(&"http://mirror.example/debian".to_owned()));
         }
         // A file that apt does not read may be anything, and a missing mirror list counts as no mirror.

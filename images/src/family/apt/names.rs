@@ -40,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_those_of_debians_policy() {
+    fn package_names_follow_debians_policy() {
         for good in ["qemu-system-x86", "libstdc++6", "0ad", "g++"] {
             assert!(package(good).is_some(), "{good}");
         }

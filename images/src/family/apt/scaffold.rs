@@ -65,7 +65,7 @@ mod tests {
 
     #[test]
     #[cfg_attr(lacks = "root", ignore = "needs root")]
-    fn a_scaffold_leaves_what_was_there() {
+    fn dropping_the_scaffold_restores_the_original_files() {
         let dir = tempfile::tempdir().unwrap();
         let sbin = dir.path().join("usr/sbin");
         std::fs::create_dir_all(&sbin).unwrap();

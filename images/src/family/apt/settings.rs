@@ -77,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_machine_says_of_its_network_is_taken() {
+    fn apts_network_settings_of_this_machine_are_adopted() {
         let dump = "APT::Architecture\tamd64\nAcquire::http::Proxy\thttp://proxy.example:3128\n\
             Acquire::http::Proxy::mirror.example\tDIRECT\nAcquire::http::Timeout\t5\nAcquire::ftp::Proxy\tx\n";
         let settings = AptSettings { machine: of_dump(dump), accept_expired: false };
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn dates_are_checked_unless_accepted() {
+    fn valid_until_is_checked_unless_expired_indexes_are_accepted() {
         let check = |accept_expired| {
             let settings = AptSettings { machine: vec![], accept_expired };
             settings.all().contains(&("Acquire::Check-Valid-Until".to_owned(), "true".to_owned()))

@@ -35,8 +35,8 @@ fn of_database(database: impl Read, repository: &str) -> io::Result<Vec<OfferedF
         }
         let mut text = String::new();
         entry.take(MAX_DESCRIPTION).read_to_string(&mut text)?;
-        let of = |key: &str| field(&text, key).into_iter().next().unwrap_or_default();
-        let (name, version, file) = (of("NAME"), of("VERSION"), of("FILENAME"));
+        let value = |key: &str| field(&text, key).into_iter().next().unwrap_or_default();
+        let (name, version, file) = (value("NAME"), value("VERSION"), value("FILENAME"));
         // The name becomes a file name here, and the end of an address.
         let is_sound =
             !file.starts_with(['.', '-']) && file.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-._:@~".contains(&b));
@@ -59,7 +59,7 @@ fn of_database(database: impl Read, repository: &str) -> io::Result<Vec<OfferedF
 ///
 /// # Errors
 /// If pacman wants a package that no database has.
-pub(super) fn wanted(printed: &str, offered: &[OfferedFile]) -> Result<Vec<OfferedFile>, Failure> {
+pub(super) fn to_fetch(printed: &str, offered: &[OfferedFile]) -> Result<Vec<OfferedFile>, Failure> {
     let mut all: Vec<OfferedFile> = Vec::new();
     for line in printed.lines() {
         let words: Vec<&str> = line.split(' ').collect();
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn what_pacman_wants_is_found_in_its_database() {
+    fn the_packages_to_fetch_are_found_in_pacmans_database() {
         let dir = tempfile::tempdir().unwrap();
         let qemu = ("qemu", "1:10.1-1", "qemu-1:10.1-1-x86_64.pkg.tar.zst");
         std::fs::write(dir.path().join("core.db"), database(&[("bash", "5-1", "bash-5-1-any.pkg.tar.zst")])).unwrap();
@@ -107,15 +107,15 @@ mod tests {
         std::fs::write(dir.path().join("core.db.sig"), "no database").unwrap();
         let all = offered(dir.path()).unwrap();
         let found =
-            wanted("loading packages...\nextra qemu 1:10.1-1\nextra qemu 1:10.1-1\nlocal x 1-1\n", &all).unwrap();
+            to_fetch("loading packages...\nextra qemu 1:10.1-1\nextra qemu 1:10.1-1\nlocal x 1-1\n", &all).unwrap();
         assert_eq!(found.len(), 1);
         assert_eq!((found[0].name.as_str(), found[0].sha256.as_deref()), (qemu.2, Some("00ff")));
-        let error = wanted("core bash 6-1\n", &all).unwrap_err();
+        let error = to_fetch("core bash 6-1\n", &all).unwrap_err();
         assert!(matches!(error.cause, ImageErrorKind::PackageMissing { package } if package == "bash"));
     }
 
     #[test]
-    fn a_file_that_leads_elsewhere_is_no_package() {
+    fn invalid_package_file_names_in_a_database_are_refused() {
         for file in ["../x.pkg.tar.zst", "a/x.pkg.tar.zst", "-x.pkg.tar.zst", "x y.pkg.tar.zst", "x"] {
             let read = of_database(unpacked(&database(&[("x", "1-1", file)])), "core");
             assert!(read.is_err(), "{file}");

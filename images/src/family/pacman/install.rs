@@ -48,17 +48,17 @@ pub(super) fn bootstrap(job: &Job<'_>, tree: &Path) -> Result<(), Failure> {
     std::fs::create_dir(tree).context("creating", tree)?;
     job.offer(&[])?;
     // There is no tree yet, so this machine's pacman selects the packages, with an empty directory as its root.
-    let (empty, seen) = (job.folder.join("empty"), family::seen(job.folder));
+    let (empty, sandbox_path) = (job.folder.join("empty"), family::sandbox_path(job.folder));
     folder::make_empty(&empty, &["db"])?;
     let sync = job.folder.join("empty/db/sync");
-    std::os::unix::fs::symlink(seen.join(SYNC), &sync).context("linking", &sync)?;
+    std::os::unix::fs::symlink(sandbox_path.join(SYNC), &sync).context("linking", &sync)?;
     let mut pacman = family::of_machine(job.folder, Network::None, PROGRAM, ARCHIVES)?;
-    pacman.arg("--root").arg(seen.join("empty")).arg("--dbpath").arg(seen.join("empty/db"));
-    pacman.arg("--config").arg(seen.join(ARCHIVES).join(CONFIGURATION));
+    pacman.arg("--root").arg(sandbox_path.join("empty")).arg("--dbpath").arg(sandbox_path.join("empty/db"));
+    pacman.arg("--config").arg(sandbox_path.join(ARCHIVES).join(CONFIGURATION));
     let printed = job.runner.output(Phase::Bootstrap, print(&mut pacman, "--sync").args(["--", BASE]))?;
     std::fs::remove_dir_all(&empty).context("removing", &empty)?;
     let packages =
-        job.fetch(Phase::Bootstrap, &database::wanted(&printed, &database::offered(&job.folder.join(SYNC))?)?)?;
+        job.fetch(Phase::Bootstrap, &database::to_fetch(&printed, &database::offered(&job.folder.join(SYNC))?)?)?;
     // Nothing in the packages has run so far.
     for name in &packages {
         base::archive::unpack(job.runner, &job.folder.join(ARCHIVES).join(name), tree)?;
@@ -84,11 +84,11 @@ pub(super) fn install(job: &Job<'_>, install: &Install<'_>) -> Result<(), Failur
         print(&mut pacman, "--upgrade").arg("--").args(local.iter().map(|name| over.join(name)));
         printed += &job.runner.output(Phase::Install, &mut pacman)?;
     }
-    let wanted = database::wanted(&printed, &database::offered(&job.folder.join(SYNC))?)?;
-    if job.offline && !wanted.is_empty() {
+    let to_fetch = database::to_fetch(&printed, &database::offered(&job.folder.join(SYNC))?)?;
+    if job.offline && !to_fetch.is_empty() {
         return Err(ImageErrorKind::NotCached.into());
     }
-    let mut packages = job.fetch(Phase::Install, &wanted)?;
+    let mut packages = job.fetch(Phase::Install, &to_fetch)?;
     // A candidate replaces the repositories' package of its name.
     packages.extend(local);
     job.put(Phase::Install, install.tree, &packages, false)?;
@@ -139,16 +139,16 @@ impl Job<'_> {
     }
 
     /// Fetches packages with their signatures, and checks their hashes and signatures; returns the files' names.
-    fn fetch(&self, phase: Phase, wanted: &[OfferedFile]) -> Result<Vec<String>, Failure> {
+    fn fetch(&self, phase: Phase, offered: &[OfferedFile]) -> Result<Vec<String>, Failure> {
         let servers = sources::written(self.folder)?;
         let mut files = Vec::new();
-        for one in wanted {
+        for one in offered {
             let repository = &one.offered.repository;
-            let Some((_, at)) = servers.iter().find(|(id, _)| id == repository) else {
+            let Some((_, server)) = servers.iter().find(|(id, _)| id == repository) else {
                 return Err(ImageErrorKind::NoMirror { suite: repository.clone(), archive: Archive::Main }.into());
             };
             for name in [one.name.clone(), format!("{}.sig", one.name)] {
-                files.push(DownloadRequest { address: format!("{at}/{name}"), name: format!("{ARCHIVES}/{name}") });
+                files.push(DownloadRequest { address: format!("{server}/{name}"), name: format!("{ARCHIVES}/{name}") });
             }
         }
         download::fetch(self.runner, phase, self.folder, &files, self.logins).map_err(|failure| {
@@ -161,7 +161,7 @@ impl Job<'_> {
                 _ => failure,
             }
         })?;
-        for one in wanted {
+        for one in offered {
             let name = format!("{ARCHIVES}/{}", one.name);
             if Some(digest::of_file(&self.folder.join(&name))?) != one.sha256 {
                 let detail = format!(
@@ -172,7 +172,7 @@ impl Job<'_> {
             }
             keyring::verify(self.runner, self.folder, phase, &name)?;
         }
-        Ok(wanted.iter().map(|one| one.name.clone()).collect())
+        Ok(offered.iter().map(|one| one.name.clone()).collect())
     }
 
     /// Installs packages with the tree's own pacman, without a network.

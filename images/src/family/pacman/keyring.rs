@@ -41,7 +41,7 @@ pub(super) fn make(
     std::fs::set_permissions(&home, private).context("changing the mode of", &home)?;
     match (files, system) {
         ([], Some(root)) => copy(root, folder)?,
-        _ => bring(runner, folder, files)?,
+        _ => copy_named_keys(runner, folder, files)?,
     }
     let names = family::folder::names(&folder.join(KEYRINGS))?;
     let keyrings: Vec<&String> = names.iter().filter(|name| name.ends_with(".gpg")).collect();
@@ -49,10 +49,10 @@ pub(super) fn make(
         let detail = "no key is given by a base or with --mirror-key".to_owned();
         return Err(ImageErrorKind::Untrusted { detail }.into());
     }
-    let seen = family::seen(folder).join(KEYRINGS);
+    let sandbox_path = family::sandbox_path(folder).join(KEYRINGS);
     // A key that certifies the main keys; it never leaves this directory.
     gpg(runner, folder, |gpg| gpg.args(["--quick-generate-key", "kata-qualify", "rsa2048", "cert", "never"]))?;
-    gpg(runner, folder, |gpg| gpg.arg("--import").args(keyrings.iter().map(|name| seen.join(name))))?;
+    gpg(runner, folder, |gpg| gpg.arg("--import").args(keyrings.iter().map(|name| sandbox_path.join(name))))?;
     for name in names.iter().filter(|name| name.ends_with("-revoked")) {
         for key in fingerprints(&folder.join(KEYRINGS).join(name))? {
             // Deleting a revoked key fails if the key was never imported.
@@ -64,7 +64,7 @@ pub(super) fn make(
         for key in fingerprints(&folder.join(KEYRINGS).join(name))? {
             gpg(runner, folder, |gpg| gpg.args(["--quick-lsign-key", &key]))?;
         }
-        gpg(runner, folder, |gpg| gpg.arg("--import-ownertrust").arg(seen.join(name)))?;
+        gpg(runner, folder, |gpg| gpg.arg("--import-ownertrust").arg(sandbox_path.join(name)))?;
     }
     Ok(())
 }
@@ -80,15 +80,15 @@ fn copy(root: &Root, folder: &Path) -> Result<(), Failure> {
 }
 
 /// Copies the caller's keys, which are trusted themselves.
-fn bring(runner: &Runner<'_>, folder: &Path, files: &[PathBuf]) -> Result<(), Failure> {
+fn copy_named_keys(runner: &Runner<'_>, folder: &Path, files: &[PathBuf]) -> Result<(), Failure> {
     for (n, file) in files.iter().enumerate() {
-        let at = |end: &str| format!("{KEYRINGS}/{n}{end}");
-        let keyring = folder.join(at(".gpg"));
+        let file_name = |end: &str| format!("{KEYRINGS}/{n}{end}");
+        let keyring = folder.join(file_name(".gpg"));
         std::fs::write(&keyring, std::fs::read(file).context("reading the key", file)?).context("writing", &keyring)?;
         let mut show = command(folder)?;
-        show.args(["--show-keys", "--with-colons"]).arg(family::seen(folder).join(at(".gpg")));
+        show.args(["--show-keys", "--with-colons"]).arg(family::sandbox_path(folder).join(file_name(".gpg")));
         let trusted = trusted(&runner.output(Phase::Resolve, &mut show)?);
-        let path = folder.join(at("-trusted"));
+        let path = folder.join(file_name("-trusted"));
         std::fs::write(&path, trusted).context("writing", &path)?;
     }
     Ok(())
@@ -128,17 +128,17 @@ fn fingerprints(file: &Path) -> Result<Vec<String>, Failure> {
 /// # Errors
 /// [`ImageErrorKind::Untrusted`], naming the file and the key.
 pub(super) fn verify(runner: &Runner<'_>, folder: &Path, phase: Phase, name: &str) -> Result<(), Failure> {
-    let seen = family::seen(folder);
+    let sandbox_path = family::sandbox_path(folder);
     let mut verify = command(folder)?;
-    verify.args(["--status-fd", "1", "--verify"]).arg(seen.join(format!("{name}.sig"))).arg(seen.join(name));
-    let said = runner.output(phase, &mut verify).map_err(|failure| match failure.cause {
+    verify.args(["--status-fd", "1", "--verify"]).arg(sandbox_path.join(format!("{name}.sig"))).arg(sandbox_path.join(name));
+    let status_output = runner.output(phase, &mut verify).map_err(|failure| match failure.cause {
         ImageErrorKind::Untrusted { detail } => Failure {
             cause: ImageErrorKind::Untrusted { detail: format!("{name}: {detail}") },
             command: failure.command,
         },
         _ => failure,
     })?;
-    judge(&said).map_err(|error| ImageErrorKind::Untrusted { detail: format!("{name}: {error}") }.into())
+    judge(&status_output).map_err(|error| ImageErrorKind::Untrusted { detail: format!("{name}: {error}") }.into())
 }
 
 /// A bad signature, or one by a key that is not trusted.
@@ -150,9 +150,9 @@ struct UntrustedSignature {
 }
 
 /// Checks gpg's status for a good signature by a trusted key; otherwise returns the key.
-fn judge(said: &str) -> Result<(), UntrustedSignature> {
+fn judge(output: &str) -> Result<(), UntrustedSignature> {
     let status = |word: &str| {
-        said.lines().filter_map(|line| line.strip_prefix("[GNUPG:] ")).find(|line| line.split(' ').next() == Some(word))
+        output.lines().filter_map(|line| line.strip_prefix("[GNUPG:] ")).find(|line| line.split(' ').next() == Some(word))
     };
     let is_trusted = status("TRUST_FULLY").or_else(|| status("TRUST_ULTIMATE")).is_some();
     match status("VALIDSIG") {
@@ -194,7 +194,7 @@ fn gpg(
 
 fn command(folder: &Path) -> Result<Command, Failure> {
     let mut gpg = family::of_machine(folder, Network::None, PROGRAM, KEPT)?;
-    gpg.arg("--homedir").arg(family::seen(folder).join(HOME));
+    gpg.arg("--homedir").arg(family::sandbox_path(folder).join(HOME));
     gpg.args(["--batch", "--yes", "--quiet", "--pinentry-mode", "loopback", "--passphrase", ""]);
     Ok(gpg)
 }
@@ -205,15 +205,15 @@ mod tests {
 
     /// The output of gpg 2.2 of Debian 12.
     #[test]
-    fn only_a_good_signature_of_a_trusted_key_counts() {
-        let of =
+    fn only_a_good_signature_of_a_trusted_key_is_accepted() {
+        let status_with =
             |trust: &str| format!("[GNUPG:] GOODSIG 2433 good\n[GNUPG:] VALIDSIG A595FFA1 2026-11-29 1 0\n{trust}\n");
-        assert_eq!(judge(&of("[GNUPG:] TRUST_FULLY 0 pgp")), Ok(()));
-        assert_eq!(judge(&of("[GNUPG:] TRUST_ULTIMATE 0 pgp")), Ok(()));
+        assert_eq!(judge(&status_with("[GNUPG:] TRUST_FULLY 0 pgp")), Ok(()));
+        assert_eq!(judge(&status_with("[GNUPG:] TRUST_ULTIMATE 0 pgp")), Ok(()));
         for trust in
             ["[GNUPG:] TRUST_UNDEFINED 0 pgp", "[GNUPG:] TRUST_NEVER", "[GNUPG:] TRUST_MARGINAL 0 pgp", "TRUST_FULLY"]
         {
-            assert_eq!(judge(&of(trust)), Err(UntrustedSignature { key: "A595FFA1".to_owned() }), "{trust}");
+            assert_eq!(judge(&status_with(trust)), Err(UntrustedSignature { key: "A595FFA1".to_owned() }), "{trust}");
         }
         assert!(judge("[GNUPG:] BADSIG 2433 good\n[GNUPG:] TRUST_FULLY 0 pgp\n").is_err());
         // The name of a key may be any text.
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn main_keys_are_trusted_and_their_parts_are_not() {
+    fn primary_keys_are_trusted_and_subkeys_are_not() {
         let shown = "pub:-:2048:1:2433BBC9789B2666:1795934400:::-:::scSC::::::23::0:\nfpr:::::::::A595FFA188FAE07BD5DC310E2433BBC9789B2666:\n\
             uid:-::::1795934400::X::good <good@b.example>::::::::::0:\nsub:-:2048:1:X:1::::::e::::::23:\nfpr:::::::::0000FFA188FAE07BD5DC310E2433BBC9789B2666:\n";
         assert_eq!(trusted(shown), "A595FFA188FAE07BD5DC310E2433BBC9789B2666:4:\n");

@@ -109,7 +109,7 @@ pub(super) fn write(folder: &Path, repositories: &[Repository]) -> Result<(), Fa
 pub(super) fn written(folder: &Path) -> Result<Vec<(String, String)>, Failure> {
     let path = folder.join(KEPT).join("repositories");
     let text = std::fs::read_to_string(&path).context("reading", &path)?;
-    Ok(text.lines().filter_map(|line| line.split_once(' ')).map(|(id, at)| (id.to_owned(), at.to_owned())).collect())
+    Ok(text.lines().filter_map(|line| line.split_once(' ')).map(|(id, address)| (id.to_owned(), address.to_owned())).collect())
 }
 
 #[cfg(test)]
@@ -129,7 +129,7 @@ mod tests {
         dir
     }
 
-    fn of(mirror: Option<&str>, more: &[&str]) -> Vec<String> {
+    fn described(mirror: Option<&str>, more: &[&str]) -> Vec<String> {
         let (dir, mut release) = (base(), crate::fixtures::release("rolling", "-"));
         release.repositories = more.iter().map(|id| (*id).to_owned()).collect();
         let found = repositories(Some(&Root::new(dir.path()).unwrap()), mirror, &release).unwrap();
@@ -137,9 +137,9 @@ mod tests {
     }
 
     #[test]
-    fn repositories_are_read_from_the_base_and_those_of_the_record_are_beside_them() {
+    fn repositories_are_those_of_the_base_and_of_the_record() {
         assert_eq!(
-            of(None, &["multilib", "core"]),
+            described(None, &["multilib", "core"]),
             [
                 "core https://one.example/core/os/x86_64 false",
                 "extra https://one.example/extra/os/x86_64 false",
@@ -147,12 +147,12 @@ mod tests {
                 "multilib https://one.example/multilib/os/x86_64 false",
             ]
         );
-        let mirrored = of(Some("http://mirror.example/arch"), &[]);
+        let mirrored = described(Some("http://mirror.example/arch"), &[]);
         assert_eq!(mirrored[1], "extra http://mirror.example/arch/extra/os/x86_64 false");
     }
 
     #[test]
-    fn without_a_base_a_mirror_has_the_distros_own() {
+    fn without_a_base_the_distros_default_repositories_are_used() {
         let release = crate::fixtures::release("rolling", "-");
         let found = repositories(None, Some("http://mirror.example/arch"), &release).unwrap();
         assert_eq!(found.iter().map(|one| one.id.as_str()).collect::<Vec<_>>(), OWN);

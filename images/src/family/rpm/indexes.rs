@@ -68,8 +68,8 @@ pub(super) fn offered(cache: &Path, names: &BTreeSet<&str>) -> Result<Vec<Offere
         let read = unpacked(&list, file).and_then(|list| versions(BufReader::new(list), names));
         let failed =
             |source| Failure::from(ImageErrorKind::Io { context: format!("reading the packages of {id}"), source });
-        let of = |(name, version)| Offered { repository: id.to_owned(), name, version };
-        all.extend(read.map_err(failed)?.into_iter().map(of));
+        let offer = |(name, version)| Offered { repository: id.to_owned(), name, version };
+        all.extend(read.map_err(failed)?.into_iter().map(offer));
     }
     all.sort_by(|a: &Offered, b| a.repository.cmp(&b.repository));
     Ok(all)
@@ -108,10 +108,10 @@ fn versions(mut list: impl BufRead, names: &BTreeSet<&str>) -> io::Result<Vec<(S
         } else if let Some(version) = tag.strip_prefix("version ")
             && let Some(name) = name.take()
         {
-            let of = |key| attribute(version, key).unwrap_or_default();
-            let epoch = Some(of("epoch")).filter(|epoch| !["", "0"].contains(epoch)).map(|epoch| format!("{epoch}:"));
+            let value = |key| attribute(version, key).unwrap_or_default();
+            let epoch = Some(value("epoch")).filter(|epoch| !["", "0"].contains(epoch)).map(|epoch| format!("{epoch}:"));
             // A version that does not parse is skipped: no installed package has such a version.
-            let version = format!("{}{}-{}", epoch.unwrap_or_default(), of("ver"), of("rel"));
+            let version = format!("{}{}-{}", epoch.unwrap_or_default(), value("ver"), value("rel"));
             all.extend(version.parse::<PackageVersion>().ok().map(|version| (name, version)));
         }
     }
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn the_versions_that_repositories_offer_are_those_of_packages() {
+    fn offered_versions_are_read_from_package_entries() {
         let dir = tempfile::tempdir().unwrap();
         let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
         gz.write_all(PRIMARY.as_bytes()).unwrap();

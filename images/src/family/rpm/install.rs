@@ -39,9 +39,9 @@ pub(super) fn bootstrap(
     let packages = fetch(runner, workspace, Network::Machine, folder, &words, Phase::Bootstrap)?;
     // Nothing in the packages is run, neither scripts nor triggers nor this machine's plugins.
     let mut rpm = workspace.command(Network::None, "rpm")?;
-    rpm.arg(format!("--root={}", workspace.seen("rootfs").display())).arg(format!("--dbpath={UNPACKED}"));
+    rpm.arg(format!("--root={}", workspace.sandbox_path("rootfs").display())).arg(format!("--dbpath={UNPACKED}"));
     rpm.args(["--install", "--noscripts", "--notriggers", "--noplugins", "--nosignature"]);
-    rpm.args(packages.iter().map(|name| workspace.seen(ARCHIVES).join(name)));
+    rpm.args(packages.iter().map(|name| workspace.sandbox_path(ARCHIVES).join(name)));
     runner.run(Phase::Bootstrap, &mut rpm)?;
     let root = tree::open(tree)?;
     tree::remove(&root, UNPACKED)?;
@@ -68,7 +68,7 @@ pub(super) fn install(
     for path in files {
         folder::make(&folder.join(LOCAL))?;
         let copy = folder::copy_into(&folder.join(LOCAL), path)?;
-        words.push(workspace.seen(LOCAL).join(&copy).display().to_string());
+        words.push(workspace.sandbox_path(LOCAL).join(&copy).display().to_string());
         local.push(copy);
     }
     let modules = workspace.enable(runner, network, modules)?;
@@ -91,9 +91,9 @@ pub(super) fn install(
         packages.push(name);
     }
     put(runner, folder, tree, &packages, Phase::Install)?;
-    let left = folder.join(LOCAL);
-    if left.exists() {
-        std::fs::remove_dir_all(&left).context("removing", &left)?;
+    let local_folder = folder.join(LOCAL);
+    if local_folder.exists() {
+        std::fs::remove_dir_all(&local_folder).context("removing", &local_folder)?;
     }
     // Left in an OCI image that Docker has run.
     tree::remove(&root, "/.dockerenv")
@@ -114,7 +114,7 @@ fn fetch(
     let archives = folder.join(ARCHIVES);
     folder::make_empty(&archives, &[])?;
     let mut dnf = workspace.dnf(network)?;
-    dnf.args(["install", "--downloadonly"]).arg(format!("--downloaddir={}", workspace.seen(ARCHIVES).display()));
+    dnf.args(["install", "--downloadonly"]).arg(format!("--downloaddir={}", workspace.sandbox_path(ARCHIVES).display()));
     dnf.arg("--").args(words);
     runner.run(phase, &mut dnf)?;
     let names = folder::names(&archives)?;
@@ -133,23 +133,23 @@ fn verify(
     packages: &[String],
     phase: Phase,
 ) -> Result<(), Failure> {
-    let keyring = workspace.seen("keyring");
+    let keyring = workspace.sandbox_path("keyring");
     let rpmkeys = || {
         let mut rpmkeys = workspace.command(Network::None, "rpmkeys")?;
         rpmkeys.arg(format!("--dbpath={}", keyring.display()));
         Ok::<_, Failure>(rpmkeys)
     };
-    let made = folder.join("keyring");
-    folder::make_empty(&made, &[])?;
+    let keyring_folder = folder.join("keyring");
+    folder::make_empty(&keyring_folder, &[])?;
     for key in folder::names(&folder.join(workspace::KEYS))? {
         // A key that rpm cannot import is ignored: packages signed with it fail the check.
-        let _ = runner.run(phase, rpmkeys()?.arg("--import").arg(workspace.seen(workspace::KEYS).join(key)));
+        let _ = runner.run(phase, rpmkeys()?.arg("--import").arg(workspace.sandbox_path(workspace::KEYS).join(key)));
         runner.check()?;
     }
     let mut check = rpmkeys()?;
     check.args(["--define", "_pkgverify_level all", "--checksig"]);
-    runner.run(phase, check.args(packages.iter().map(|name| workspace.seen(ARCHIVES).join(name))))?;
-    std::fs::remove_dir_all(&made).context("removing", &made)
+    runner.run(phase, check.args(packages.iter().map(|name| workspace.sandbox_path(ARCHIVES).join(name))))?;
+    std::fs::remove_dir_all(&keyring_folder).context("removing", &keyring_folder)
 }
 
 /// Installs packages with the tree's own rpm, without a network, and without checking the signatures again.

@@ -77,23 +77,23 @@ impl Sources {
             let whole = |(key, value): &(String, String)| match below {
                 "" => (key.clone(), value.clone()),
                 below => {
-                    let at: Vec<String> =
-                        words(value).map(|at| format!("{}/{below}", at.trim_end_matches('/'))).collect();
-                    (key.clone(), at.join(" "))
+                    let addresses: Vec<String> =
+                        words(value).map(|address| format!("{}/{below}", address.trim_end_matches('/'))).collect();
+                    (key.clone(), addresses.join(" "))
                 }
             };
-            let mut kept: Vec<(String, String)> = settings.iter().filter(is_address).map(whole).collect();
-            if kept.is_empty() {
+            let mut selected: Vec<(String, String)> = settings.iter().filter(is_address).map(whole).collect();
+            if selected.is_empty() {
                 continue;
             }
-            kept.extend(settings.iter().filter(|(key, _)| CHOICES.contains(&key.as_str())).cloned());
+            selected.extend(settings.iter().filter(|(key, _)| CHOICES.contains(&key.as_str())).cloned());
             let listed = words(get("gpgkey").unwrap_or_default()).map(|word| expanded(word, &variables));
             let names = keys_of(root, family, listed, &mut keys)?;
             if names.is_empty() {
                 return Err(no_key(&id, "the base has"));
             }
             let checks_index = is("repo_gpgcheck", family.signs_indexes);
-            repositories.push(Repository { id, settings: kept, keys: names, checks_index });
+            repositories.push(Repository { id, settings: selected, keys: names, checks_index });
         }
         let has = |name: &String| repositories.iter().any(|r: &Repository| r.id.eq_ignore_ascii_case(name));
         if let Some(suite) = release.repositories.iter().find(|name| !has(name)) {
@@ -150,9 +150,9 @@ impl Sources {
 
     /// Writes the sources into an image's directory, for dnf.
     pub(super) fn write(&self, folder: &Path) -> Result<(), Failure> {
-        let kept = folder.join(KEPT);
+        let dnf_folder = folder.join(KEPT);
         let (keys, variables) = (folder.join(workspace::KEYS), folder.join(workspace::VARIABLES));
-        for folder in [&kept, &keys, &variables] {
+        for folder in [&dnf_folder, &keys, &variables] {
             crate::family::folder::make(folder)?;
         }
         let put = |path: PathBuf, content: &[u8]| std::fs::write(&path, content).context("writing", &path);
@@ -162,8 +162,8 @@ impl Sources {
         for (name, value) in &self.variables {
             put(variables.join(name), format!("{value}\n").as_bytes())?;
         }
-        let at = crate::family::seen(folder).join(workspace::KEYS);
-        let text: String = self.repositories.iter().map(|repository| repository.section(&at)).collect();
+        let keys_path = crate::family::sandbox_path(folder).join(workspace::KEYS);
+        let text: String = self.repositories.iter().map(|repository| repository.section(&keys_path)).collect();
         put(folder.join(workspace::REPOSITORIES), text.as_bytes())
     }
 }
@@ -237,8 +237,8 @@ fn keys_of(
     Ok(names)
 }
 
-fn no_key(of: &str, who: &str) -> Failure {
-    ImageErrorKind::Untrusted { detail: format!("{who} no key for {of}") }.into()
+fn no_key(name: &str, who: &str) -> Failure {
+    ImageErrorKind::Untrusted { detail: format!("{who} no key for {name}") }.into()
 }
 
 /// Returns the variables in a system's addresses.
@@ -337,13 +337,13 @@ mod tests {
         release
     }
 
-    fn of(text: &str, repositories: &[&str]) -> Result<Sources, Failure> {
+    fn sources_of(text: &str, repositories: &[&str]) -> Result<Sources, Failure> {
         Sources::of_system(&Root::new(base(text).path()).unwrap(), &DNF, &fedora(repositories))
     }
 
     #[test]
-    fn of_a_base_its_enabled_repositories_are_taken_as_data() {
-        let sources = of(FEDORA, &[]).unwrap();
+    fn enabled_repositories_of_a_base_are_read() {
+        let sources = sources_of(FEDORA, &[]).unwrap();
         assert_eq!(sources.ids(), ["fedora"]);
         let section = sources.repositories[0].section(Path::new("/tmp/dnf/keys"));
         assert_eq!(
@@ -358,19 +358,19 @@ mod tests {
     }
 
     #[test]
-    fn what_the_record_names_is_enabled_and_must_be_there() {
-        let sources = of(FEDORA, &["crb"]).unwrap();
+    fn repositories_of_the_record_are_enabled_and_must_exist() {
+        let sources = sources_of(FEDORA, &["crb"]).unwrap();
         assert_eq!(sources.ids(), ["fedora", "CRB"]);
         let section = sources.repositories[1].section(Path::new("/k"));
         assert!(section.contains("excludepkgs=qemu*\n"), "{section}");
         assert!(!section.contains("evil") && !section.contains("password"), "{section}");
         assert!(section.contains("gpgkey=file:///k/KEY-43-x86_64 file:///k/KEY-other\n"), "{section}");
-        let error = of(FEDORA, &["nfv"]).unwrap_err();
+        let error = sources_of(FEDORA, &["nfv"]).unwrap_err();
         assert!(matches!(error.cause, ImageErrorKind::NoMirror { suite, .. } if suite == "nfv"));
     }
 
     #[test]
-    fn zyppers_repositories_are_signed_and_have_a_path() {
+    fn zypper_repositories_check_index_signatures_and_use_their_path() {
         let dir = tempfile::tempdir().unwrap();
         for (path, text) in [
             (
@@ -396,7 +396,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_taken_without_a_key() {
+    fn repositories_without_a_key_are_refused() {
         let dir = base(FEDORA);
         std::fs::remove_dir_all(dir.path().join("etc/pki")).unwrap();
         let error = Sources::of_system(&Root::new(dir.path()).unwrap(), &DNF, &fedora(&[])).unwrap_err();
@@ -407,7 +407,7 @@ mod tests {
     }
 
     #[test]
-    fn variables_are_replaced_and_others_stay() {
+    fn known_variables_are_expanded_and_unknown_ones_are_left() {
         let variables = BTreeMap::from([("releasever".to_owned(), "9".to_owned())]);
         assert_eq!(expanded("a-$releasever-${releasever}x$other$", &variables), "a-9-9x$other$");
     }

@@ -37,7 +37,7 @@ pub(super) const MODULES: &str = "/etc/dnf/modules.d";
 pub(super) struct Workspace {
     folder: PathBuf,
     /// Path at which its programs see that directory.
-    seen: PathBuf,
+    sandbox_path: PathBuf,
     version: String,
 }
 
@@ -59,7 +59,7 @@ impl Workspace {
     ) -> Result<Workspace, Failure> {
         let os = tree.map(tree::open).transpose()?.and_then(|root| OsRelease::read(&root).ok()).unwrap_or_default();
         let workspace =
-            Workspace { folder: folder.to_owned(), seen: family::seen(folder), version: release_version(release, &os) };
+            Workspace { folder: folder.to_owned(), sandbox_path: family::sandbox_path(folder), version: release_version(release, &os) };
         let private = workspace.private();
         folder::make_private(&private)?;
         let database = private.join("root/var/lib/rpm");
@@ -69,8 +69,8 @@ impl Workspace {
         // By default Debian's rpm has its database in the user's home.
         workspace.write(".rpmmacros", "%_dbpath /var/lib/rpm\n")?;
         workspace.write("dnf.conf", &configuration(release))?;
-        let kept = folder.join(REPOSITORIES);
-        let repositories = std::fs::read_to_string(&kept).context("reading", &kept)?;
+        let path = folder.join(REPOSITORIES);
+        let repositories = std::fs::read_to_string(&path).context("reading", &path)?;
         workspace.write("repos.d/release.repo", &with_logins(&repositories, logins)?)?;
         if let Some(tree) = tree {
             workspace.look_at(tree, &database)?;
@@ -81,7 +81,7 @@ impl Workspace {
     /// Copies the parts of a tree that dnf needs: its package database, and the enabled modules.
     fn look_at(&self, tree: &Path, database: &Path) -> Result<(), Failure> {
         let root = tree::open(tree)?;
-        rpm::copy_to(&root, database).map_err(installed::unread)?;
+        rpm::copy_to(&root, database).map_err(installed::query_failure)?;
         for name in root.list(Path::new(MODULES)).map_err(tree::failed)?.iter().filter(|n| n.ends_with(".module")) {
             let content = root.read(&Path::new(MODULES).join(name), MAX_MODULE).map_err(tree::failed)?;
             let path = self.private().join(format!("root{MODULES}")).join(name);
@@ -100,8 +100,8 @@ impl Workspace {
     }
 
     /// Returns a path of the image's directory as its programs see it.
-    pub(super) fn seen(&self, name: &str) -> PathBuf {
-        self.seen.join(name)
+    pub(super) fn sandbox_path(&self, name: &str) -> PathBuf {
+        self.sandbox_path.join(name)
     }
 
     /// Returns a command for a program of this machine, working in the directory.
@@ -112,12 +112,12 @@ impl Workspace {
     /// Returns a command of dnf; without a network it uses what it has already fetched.
     pub(super) fn dnf(&self, network: Network) -> Result<Command, Failure> {
         let mut dnf = self.command(network, PROGRAM)?;
-        let private = self.seen.join(FOLDER);
+        let private = self.sandbox_path.join(FOLDER);
         dnf.arg(format!("--config={}", private.join("dnf.conf").display()));
         dnf.arg(format!("--installroot={}", private.join("root").display()));
         dnf.arg(format!("--setopt=reposdir={}", private.join("repos.d").display()));
-        dnf.arg(format!("--setopt=varsdir={}", self.seen(VARIABLES).display()));
-        dnf.arg(format!("--setopt=cachedir={}", self.seen(CACHE).display()));
+        dnf.arg(format!("--setopt=varsdir={}", self.sandbox_path(VARIABLES).display()));
+        dnf.arg(format!("--setopt=cachedir={}", self.sandbox_path(CACHE).display()));
         dnf.arg(format!("--releasever={}", self.version)).arg("--assumeyes").args(DNF_QUIETLY);
         if network == Network::None {
             dnf.arg("--cacheonly");
@@ -197,16 +197,16 @@ mod tests {
     use model::database::Database;
 
     #[test]
-    fn credentials_are_for_their_repository_alone() {
+    fn credentials_are_written_only_for_their_repository() {
         let login = |url: &str| credentials::split(url).unwrap().1.unwrap();
-        let kept = "[a]\nbaseurl=http://a.example/os\n\n[b]\nbaseurl=http://b.example/os\n";
-        let text = with_logins(kept, &[login("http://me:pw@b.example/os")]).unwrap();
-        assert_eq!(text, format!("{kept}username=me\npassword=pw\n"));
-        assert!(with_logins(kept, &[login("http://me:p%20w@a.example/os")]).is_err());
+        let repositories = "[a]\nbaseurl=http://a.example/os\n\n[b]\nbaseurl=http://b.example/os\n";
+        let text = with_logins(repositories, &[login("http://me:pw@b.example/os")]).unwrap();
+        assert_eq!(text, format!("{repositories}username=me\npassword=pw\n"));
+        assert!(with_logins(repositories, &[login("http://me:p%20w@a.example/os")]).is_err());
     }
 
     #[test]
-    fn credentials_lie_in_a_folder_for_root_and_go_with_it() {
+    fn credentials_are_in_a_private_folder_that_is_removed() {
         use std::os::unix::fs::MetadataExt as _;
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir(dir.path().join(KEPT)).unwrap();
@@ -223,32 +223,32 @@ mod tests {
     }
 
     #[test]
-    fn a_release_is_called_by_its_number() {
+    fn the_release_version_is_a_number_even_for_rawhide() {
         let os = OsRelease::parse("VERSION_ID=45\n");
-        let of = |version: &str| release_version(&crate::fixtures::release(version, "-"), &os);
-        assert_eq!([of("9"), of("rawhide")], ["9", "45"]);
+        let version_of = |version: &str| release_version(&crate::fixtures::release(version, "-"), &os);
+        assert_eq!([version_of("9"), version_of("rawhide")], ["9", "45"]);
     }
 
     #[test]
-    fn modules_are_built_for_what_the_record_says() {
+    fn the_module_platform_of_the_record_is_configured() {
         let database = Database::embedded();
         let mut with_modules = 0;
         for record in database.records() {
             for entry in &record.releases {
                 let release = record.release(&entry.version, record.release_arches(entry)[0]).unwrap();
                 with_modules += usize::from(!release.modules.is_empty());
-                let is_told = configuration(&release).contains("\nmodule_platform_id=platform:");
-                assert!(release.modules.is_empty() || is_told, "{}", release.name());
+                let is_configured = configuration(&release).contains("\nmodule_platform_id=platform:");
+                assert!(release.modules.is_empty() || is_configured, "{}", release.name());
             }
         }
         assert!(with_modules >= 4, "only {with_modules} releases have modules");
-        let of = |distro: &str, version: &str| {
+        let configuration_of = |distro: &str, version: &str| {
             configuration(&database.record(distro).unwrap().release(version, Arch::X86_64).unwrap())
         };
         // Oracle's modules are RHEL's, and so is their platform.
-        assert!(of("ol", "8").ends_with("\nmodule_platform_id=platform:el8\n"));
-        assert!(of("centos", "stream9").ends_with("\nmodule_platform_id=platform:el9\n"));
-        assert!(of("fedora", "43").ends_with("\nmodule_platform_id=platform:f43\n"));
+        assert!(configuration_of("ol", "8").ends_with("\nmodule_platform_id=platform:el8\n"));
+        assert!(configuration_of("centos", "stream9").ends_with("\nmodule_platform_id=platform:el9\n"));
+        assert!(configuration_of("fedora", "43").ends_with("\nmodule_platform_id=platform:f43\n"));
         assert!(!configuration(&crate::fixtures::release("9", "-")).contains("platform"));
     }
 }
