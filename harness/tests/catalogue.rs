@@ -35,7 +35,7 @@ fn the_page_of_demands_is_current() {
 }
 
 #[test]
-fn every_demand_is_proved_by_tests_that_use_it_or_says_why_not() {
+fn every_demand_names_its_tests_or_gives_a_reason() {
     let groups = demands::groups();
     let all: Vec<_> = groups.iter().flat_map(|group| &group.demands).collect();
     assert_eq!(all.len(), DEMANDS);
@@ -66,7 +66,7 @@ fn every_demand_is_proved_by_tests_that_use_it_or_says_why_not() {
 
 /// A demand whose tests have a fault is not counted as one without, and vice versa.
 #[test]
-fn a_fault_is_found_by_test_body_and_capability() {
+fn tests_are_matched_with_the_most_specific_kind_of_fault() {
     let faults = faults();
     let marked = |tests: &[&str]| {
         let tests: Vec<String> = tests.iter().map(|test| (*test).to_owned()).collect();
@@ -79,7 +79,7 @@ fn a_fault_is_found_by_test_body_and_capability() {
 }
 
 #[test]
-fn a_demand_is_counted_by_what_proves_it() {
+fn the_proof_extent_of_a_demand_follows_from_its_tests() {
     let state = |id: &str| {
         let groups = demands::groups();
         let demand = groups.iter().flat_map(|group| &group.demands).find(|demand| demand.id == id).cloned();
@@ -95,7 +95,7 @@ fn a_demand_is_counted_by_what_proves_it() {
 
 /// Everything that is unsupported under a maintained profile has a finding, which names those responsible.
 #[test]
-fn every_failure_of_the_records_is_a_finding() {
+fn every_failure_in_the_records_has_a_finding() {
     let text = std::fs::read_to_string(repository().join("docs/findings.md")).unwrap();
     let findings = findings::findings(&text);
     assert!(findings.len() >= FINDINGS, "docs/findings.md has {} findings", findings.len());
@@ -111,7 +111,7 @@ fn every_failure_of_the_records_is_a_finding() {
 }
 
 #[test]
-fn a_finding_is_about_what_its_lines_name() {
+fn a_finding_matches_the_failures_that_its_lines_name() {
     let text = "# Findings\n\nx\n\n## Theirs\n\n### A bridge\n\ny\n\n- Whose: the distro's\n- Releases: debian:11, debian:12\n\
         - Profiles: `go-3.32`\n- Capabilities: `vmm.hotplug.net`\n- Recorded as: `does not support`, `no bridge`\n\
         - Versions: x\n- Since: x\n- Evidence: x\n- To do: x\n";

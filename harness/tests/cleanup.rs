@@ -41,7 +41,7 @@ fn ctrl_c_writes_the_reports_and_leaves_nothing_behind() {
 
 #[test]
 #[cfg_attr(lacks = "containers", ignore = "needs root, x86_64, mmdebstrap and Docker")]
-fn what_a_killed_run_left_is_swept_at_the_next_start() {
+fn clean_removes_the_leftovers_of_a_killed_run() {
     let dir = tempfile::tempdir().unwrap();
     let mut running = Running::start(dir.path());
     running.signal(Signal::KILL);

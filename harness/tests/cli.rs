@@ -40,7 +40,7 @@ fn with_an_image() -> TempDir {
 
 /// Such an address could leak its password into the arguments of the fetching program.
 #[test]
-fn a_mirror_whose_password_cannot_be_told_from_its_path_is_bad_usage() {
+fn an_ambiguous_mirror_address_is_refused_without_showing_the_password() {
     for option in ["--mirror", "--security-mirror"] {
         for mirror in
             ["user:SECRET@mirror.example/debian", "http://user:SEC/RET@mirror.example/debian", "mirror.example/debian"]
@@ -55,7 +55,7 @@ fn a_mirror_whose_password_cannot_be_told_from_its_path_is_bad_usage() {
 
 /// Programs that fetch have a private `/tmp`, in which the mirror would be missing.
 #[test]
-fn a_mirror_below_the_folder_of_temporary_files_is_refused_before_anything_starts() {
+fn a_mirror_below_tmp_is_refused() {
     let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let link = dir.path().join("mirror");
     std::os::unix::fs::symlink("/tmp", &link).unwrap();
@@ -70,7 +70,7 @@ fn a_mirror_below_the_folder_of_temporary_files_is_refused_before_anything_start
 }
 
 #[test]
-fn an_unknown_distro_is_told_with_the_known_ones() {
+fn an_unknown_distro_is_reported_with_the_known_ones() {
     // The list of distros in the records changes.
     let distros: Vec<_> = Database::embedded().records().map(|record| record.distro.clone()).collect();
     assert_snapshot!(said(&["run", "debain:13"]).replace(&distros.join(", "), "[DISTROS]"), @r"
@@ -80,7 +80,7 @@ fn an_unknown_distro_is_told_with_the_known_ones() {
 }
 
 #[test]
-fn an_unknown_release_is_told_with_the_known_ones() {
+fn an_unknown_release_is_reported_with_the_known_ones() {
     assert_snapshot!(said(&["run", "debian:14"]), @r"
     error: unknown release `14` of debian: known are 11 (bullseye), 12 (bookworm), 13 (trixie), testing (forky), unstable (sid); did you mean `13`?
     exit 2
@@ -88,7 +88,7 @@ fn an_unknown_release_is_told_with_the_known_ones() {
 }
 
 #[test]
-fn a_release_of_which_no_image_can_be_had_is_refused_before_anything_starts() {
+fn a_release_without_a_supported_package_manager_is_refused() {
     assert_snapshot!(said(&["run", "gentoo:rolling", "nixos:unstable"]), @r"
     error: gentoo:rolling: the package manager `emerge` is not supported
     nixos:unstable: the package manager `nix` is not supported
@@ -99,7 +99,7 @@ fn a_release_of_which_no_image_can_be_had_is_refused_before_anything_starts() {
 
 /// `kata-qualify list | head` and similar pipelines print no error when the reader stops.
 #[test]
-fn a_closed_standard_output_is_a_quiet_end() {
+fn a_closed_standard_output_causes_no_error_message() {
     let dir = tempfile::tempdir().unwrap();
     killed_run(dir.path());
     let run = dir.path().to_str().unwrap();
@@ -133,7 +133,7 @@ fn a_closed_standard_output_is_a_quiet_end() {
 
 /// A user who qualifies only Debian needs none of these programs.
 #[test]
-fn doctor_names_the_programs_of_other_families_and_needs_none_of_them() {
+fn doctor_lists_programs_of_other_distro_families_as_optional() {
     let said = said(&["doctor"]);
     for (program, package) in [
         ("dnf", "`dnf`"),
@@ -151,7 +151,7 @@ fn doctor_names_the_programs_of_other_families_and_needs_none_of_them() {
 }
 
 #[test]
-fn an_unknown_test_is_told_with_the_nearest() {
+fn an_unknown_test_is_reported_with_the_nearest_one() {
     assert_snapshot!(said(&["run", "debian:13", "--test", "rename_is_atomik"]), @r"
     error: no test id contains `rename_is_atomik`, and no capability has that name; the nearest is filesystem::virtio_fs::rename_is_atomic (`kata-qualify list` shows all)
     exit 2
@@ -159,7 +159,7 @@ fn an_unknown_test_is_told_with_the_nearest() {
 }
 
 #[test]
-fn a_kata_that_cannot_be_is_refused_before_anything_runs() {
+fn an_unusable_kata_or_component_option_is_refused() {
     for (arguments, expected) in [
         (&["--kata", "/nonexistent/kata"][..], "--kata: Kata runs only in virtual machines here: add --in vm"),
         (&["--in", "vm", "--kata", "/nonexistent/kata"], "--kata: /nonexistent/kata does not exist"),
@@ -174,7 +174,7 @@ fn a_kata_that_cannot_be_is_refused_before_anything_runs() {
 }
 
 #[test]
-fn a_cloud_image_that_cannot_be_is_refused_before_anything_runs() {
+fn an_unusable_cloud_image_option_is_refused() {
     let sum = "0".repeat(64);
     let address = format!("https://images.example/debian-13.qcow2#{sum}");
     for (arguments, expected) in [
@@ -197,7 +197,7 @@ fn a_cloud_image_that_cannot_be_is_refused_before_anything_runs() {
 }
 
 #[test]
-fn an_oci_image_that_cannot_be_is_refused_before_anything_runs() {
+fn an_unusable_oci_image_option_is_refused() {
     let sum = "0".repeat(64);
     let address = format!("https://images.example/debian.tar#{sum}");
     for (arguments, expected) in [
@@ -236,7 +236,7 @@ fn planned(arguments: &[&str]) -> Vec<(String, Option<String>)> {
 }
 
 #[test]
-fn plan_says_of_each_listed_release_what_run_would() {
+fn plan_and_run_give_the_same_reason_for_each_release() {
     let rows = planned(&[]);
     let database = Database::embedded();
     let listed = database.records().flat_map(|record| record.releases.iter().map(move |release| (record, release)));
@@ -263,7 +263,7 @@ fn plan_says_of_each_listed_release_what_run_would() {
 
 /// A run would find this out only after its start, and end with an empty matrix.
 #[test]
-fn a_bootstrap_that_no_mirror_is_known_for_is_refused_by_run_and_plan_alike() {
+fn a_bootstrap_without_a_known_mirror_is_refused_by_run_and_plan() {
     // A machine that runs Fedora itself knows a mirror of Fedora.
     let system = std::fs::read_to_string("/etc/os-release").unwrap_or_default();
     let is_fedora = system.lines().any(|line| line == "ID=fedora");
@@ -280,7 +280,7 @@ fn a_bootstrap_that_no_mirror_is_known_for_is_refused_by_run_and_plan_alike() {
 }
 
 #[test]
-fn an_offline_run_by_an_empty_cache_is_refused_by_run_and_plan_alike() {
+fn offline_with_an_empty_cache_is_refused_by_run_and_plan() {
     let dir = tempfile::tempdir().unwrap();
     let options = ["debian:13", "--in", "vm", "--offline", "--cache", "cache"];
     let run = said_in(&dir, &[&["run"], &options[..], &["--out", "out"]].concat());
@@ -293,7 +293,7 @@ fn an_offline_run_by_an_empty_cache_is_refused_by_run_and_plan_alike() {
 
 /// In every environment and from every source: all releases together, and a single release for each reason.
 #[test]
-fn what_plan_says_cannot_be_is_refused_before_anything_starts() {
+fn run_refuses_what_plan_reports_as_impossible_and_writes_nothing() {
     let mut reasons = std::collections::BTreeSet::new();
     for options in [
         &["--in", "container"][..],
@@ -329,7 +329,7 @@ fn what_plan_says_cannot_be_is_refused_before_anything_starts() {
 }
 
 #[test]
-fn plan_says_why_a_release_cannot_be_brought_up() {
+fn plan_reports_unsupported_releases_and_options() {
     assert_snapshot!(said(&["plan", "gentoo:rolling", "--in", "vm"]), @r"
     gentoo:rolling  cannot: the package manager `emerge` is not supported
     hint: images can be made only for releases with apt, dnf, yum, tdnf, zypper, pacman, apk; use `kata-qualify run --in host` on a machine that runs this release
@@ -342,7 +342,7 @@ fn plan_says_why_a_release_cannot_be_brought_up() {
 }
 
 #[test]
-fn a_test_of_another_profile_is_not_silently_nothing() {
+fn a_test_filter_without_tests_for_the_profile_is_refused() {
     assert_snapshot!(said(&["run", "debian:13", "--test", "virtio_9p", "--profile", "go-3.29"]), @r"
     error: no test that matches `virtio_9p` applies to go-3.29
     exit 2
@@ -350,7 +350,7 @@ fn a_test_of_another_profile_is_not_silently_nothing() {
 }
 
 #[test]
-fn an_unknown_profile_is_told_with_the_known_ones() {
+fn an_unknown_profile_is_reported_with_the_known_ones() {
     assert_snapshot!(said(&["run", "debian:13", "--profile", "go-3.92"]), @r#"
     error: unknown profile "go-3.92", known are go-2.2, go-2.3, go-2.4, go-2.5, go-3.0.2, go-3.1, go-3.2, go-3.8, go-3.13, go-3.14, go-3.20, go-3.22, go-3.24, go-3.29, go-3.32, rs-4.0, rs-4.1, rs-main; did you mean "go-3.29"?
     exit 2
@@ -358,7 +358,7 @@ fn an_unknown_profile_is_told_with_the_known_ones() {
 }
 
 #[test]
-fn an_unknown_flag_is_told_with_the_nearest() {
+fn an_unknown_option_is_reported_with_the_nearest_one() {
     assert_snapshot!(said(&["run", "debian:13", "--profil", "all"]), @r"
     error: unexpected argument '--profil' found
 
@@ -372,7 +372,7 @@ fn an_unknown_flag_is_told_with_the_nearest() {
 }
 
 #[test]
-fn no_target_is_no_run_of_everything() {
+fn run_without_a_target_is_refused() {
     assert_snapshot!(said(&["run"]), @r"
     error: name what to qualify, for example debian:13
     exit 2
@@ -380,7 +380,7 @@ fn no_target_is_no_run_of_everything() {
 }
 
 #[test]
-fn an_upload_that_brings_no_package_is_refused() {
+fn with_packages_without_a_package_to_test_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let file = |name: &str, text: &str| {
         let path = dir.path().join(name);
@@ -400,7 +400,7 @@ fn an_upload_that_brings_no_package_is_refused() {
 }
 
 #[test]
-fn write_back_does_not_go_with_candidates() {
+fn write_back_cannot_be_combined_with_candidates() {
     assert_snapshot!(said(&["run", "debian:13", "--write-back", "--overlay", "."]), @r"
     error: --write-back cannot be used with --install, --with-packages or --overlay: a record says what the distro ships
     exit 2
@@ -416,7 +416,7 @@ fn write_back_does_not_go_with_candidates() {
 }
 
 #[test]
-fn what_the_callers_keys_vouch_for_is_not_written_beside_the_shipped_records() {
+fn results_under_a_callers_key_are_not_written_to_the_shipped_records() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("key.asc"), "a key").unwrap();
     let run = "run fedora:44 --write-back --mirror file:///nowhere --mirror-key key.asc --cache cache";
@@ -438,7 +438,7 @@ fn what_the_callers_keys_vouch_for_is_not_written_beside_the_shipped_records() {
 }
 
 #[test]
-fn an_image_that_may_be_anybodys_is_not_written_beside_the_shipped_records() {
+fn results_of_a_given_image_are_not_written_to_the_shipped_records() {
     let dir = tempfile::tempdir().unwrap();
     let sum = "0".repeat(64);
     let checkout = Path::new(env!("CARGO_MANIFEST_DIR")).join("../distros/records").display().to_string();
@@ -463,7 +463,7 @@ fn an_image_that_may_be_anybodys_is_not_written_beside_the_shipped_records() {
 }
 
 #[test]
-fn write_back_needs_records_to_write_to() {
+fn write_back_without_a_records_folder_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     assert_snapshot!(said_in(&dir, &["run", "debian:13", "--write-back"]), @r"
     error: --write-back: distros/records is not a folder; name the folder of records with --records
@@ -480,7 +480,7 @@ fn an_overlay_must_be_a_folder() {
 }
 
 #[test]
-fn jobs_and_retries_are_bounded() {
+fn invalid_jobs_and_retries_are_refused() {
     assert_snapshot!(said(&["run", "debian:13", "--jobs", "0"]), @r"
     error: invalid value '0' for '--jobs <N>': 0 is not in 1..=7
 
@@ -497,7 +497,7 @@ fn jobs_and_retries_are_bounded() {
 
 /// A useless number is reported as such, and none overflows a clock or a byte count.
 #[test]
-fn numbers_are_bounded() {
+fn numbers_out_of_range_are_refused_and_the_largest_accepted() {
     let most = "18446744073709551615";
     for (arguments, option) in [
         (&["profiles", "--against", ".", "--within", "0"][..], "--within"),
@@ -523,7 +523,7 @@ fn numbers_are_bounded() {
 }
 
 #[test]
-fn an_output_folder_that_is_not_empty_is_refused_and_left_alone() {
+fn a_nonempty_output_folder_is_refused_and_unchanged() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::create_dir(dir.path().join("out")).unwrap();
     std::fs::write(dir.path().join("out/notes"), "mine").unwrap();
@@ -535,7 +535,7 @@ fn an_output_folder_that_is_not_empty_is_refused_and_left_alone() {
 }
 
 #[test]
-fn an_output_folder_that_cannot_be_made_is_told_with_its_path() {
+fn an_output_folder_that_cannot_be_created_is_reported_with_its_path() {
     let run =
         ["run", "debian:13", "--in", "vm", "--offline", "--test", "host::", "--cache", "cache", "--out", "/proc/x"];
     assert_snapshot!(said_in(&with_an_image(), &run), @r"
@@ -545,7 +545,7 @@ fn an_output_folder_that_cannot_be_made_is_told_with_its_path() {
 }
 
 #[test]
-fn a_home_that_is_relative_makes_no_cache_in_the_working_folder() {
+fn a_relative_home_is_refused_and_creates_no_cache() {
     for variable in ["HOME", "XDG_CACHE_HOME"] {
         let dir = tempfile::tempdir().unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_kata-qualify"));
@@ -560,7 +560,7 @@ fn a_home_that_is_relative_makes_no_cache_in_the_working_folder() {
 }
 
 #[test]
-fn a_broken_record_is_told_with_its_place_and_what_was_expected() {
+fn an_invalid_record_is_reported_with_its_line_and_what_was_expected() {
     let dir = tempfile::tempdir().unwrap();
     let record = "\
 apiVersion: v1
@@ -606,7 +606,7 @@ releases:
 }
 
 #[test]
-fn a_folder_of_records_that_is_not_there_is_told() {
+fn a_missing_records_folder_is_reported() {
     assert_snapshot!(said(&["run", "debian:13", "--records", "nowhere"]), @r"
     error: the records directory nowhere cannot be read: No such file or directory (os error 2)
     exit 2
@@ -614,7 +614,7 @@ fn a_folder_of_records_that_is_not_there_is_told() {
 }
 
 #[test]
-fn without_docker_one_line_says_so_and_nothing_is_left() {
+fn without_docker_one_error_line_is_printed_and_nothing_is_written() {
     let dir = tempfile::tempdir().unwrap();
     let said = said_in(&dir, &["run", "debian:13", "--in", "container", "--out", "out"]);
     assert_snapshot!(said, @r"
@@ -639,7 +639,7 @@ fn list_shows_each_test_of_the_catalogue_on_a_line() {
 }
 
 #[test]
-fn list_can_be_narrowed() {
+fn list_can_be_filtered_by_test() {
     assert_snapshot!(said(&["list", "--test", "rename_is_atomic"]), @r"
     filesystem::virtio_fs::rename_is_atomic   While one thread renames new versions over a name, a reader never finds the name missing, empty, or a mix of two versions; afterwards the old name is gone.
     filesystem::virtio_9p::rename_is_atomic   While one thread renames new versions over a name, a reader never finds the name missing, empty, or a mix of two versions; afterwards the old name is gone.
@@ -690,7 +690,7 @@ fn list_shows_releases_and_profiles() {
 }
 
 #[test]
-fn list_profiles_is_data_too() {
+fn list_profiles_can_be_printed_as_json() {
     let dir = tempfile::tempdir().unwrap();
     let said = said_in(&dir, &["list", "profiles", "--format", "json"]);
     let profiles: serde_json::Value = serde_json::from_str(said.strip_suffix("exit 0\n").unwrap()).unwrap();
@@ -701,7 +701,7 @@ fn list_profiles_is_data_too() {
 }
 
 #[test]
-fn explain_tells_what_a_capability_requires_by_profile() {
+fn explain_shows_what_a_capability_requires_by_profile() {
     let said = said(&["explain", "fs.virtio-fs"]);
     // The tests belong to the catalogue; their number in each suite does not matter here.
     let mut shown = String::new();
@@ -742,7 +742,7 @@ fn explain_tells_what_a_capability_requires_by_profile() {
 }
 
 #[test]
-fn explain_tells_what_a_test_proves_and_why() {
+fn explain_shows_what_a_test_proves_and_why() {
     assert_snapshot!(said(&["explain", "rename_is_atomic"]), @r"
     filesystem::virtio_fs::rename_is_atomic
 
@@ -766,7 +766,7 @@ fn explain_tells_what_a_test_proves_and_why() {
 }
 
 #[test]
-fn explain_knows_the_nearest() {
+fn explain_suggests_the_nearest_name() {
     assert_snapshot!(said(&["explain", "fs.virtiofs"]), @r"
     error: `fs.virtiofs` is neither a test nor a capability; the nearest is fs.virtio-fs (`kata-qualify list` shows all)
     exit 2
@@ -789,7 +789,7 @@ fn report_of_a_folder_without_a_run_is_bad_input() {
 }
 
 #[test]
-fn report_of_what_is_no_journal_is_bad_input() {
+fn report_of_an_invalid_journal_is_bad_input() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join(FILE), "{}\nnot a journal\n").unwrap();
     assert_snapshot!(said_in(&dir, &["report", "."]), @r"
@@ -799,7 +799,7 @@ fn report_of_what_is_no_journal_is_bad_input() {
 }
 
 #[test]
-fn report_of_a_journal_cut_in_the_middle_tells_that_the_run_was_killed() {
+fn a_journal_cut_in_the_middle_reports_a_killed_run() {
     let dir = tempfile::tempdir().unwrap();
     killed_run(dir.path());
     let said = said_in(&dir, &["report", "."]);
@@ -821,7 +821,7 @@ fn report_of_a_journal_cut_in_the_middle_tells_that_the_run_was_killed() {
 
 /// The records have no entry for the host environment.
 #[test]
-fn report_compares_with_the_records_that_it_is_given() {
+fn report_of_a_cell_without_a_record_exits_1_only_under_strict() {
     let dir = tempfile::tempdir().unwrap();
     killed_run(dir.path());
     let path = dir.path().join(FILE);
@@ -909,7 +909,7 @@ fn names(dir: &Path) -> Vec<String> {
 }
 
 #[test]
-fn clean_says_what_it_leaves_and_why() {
+fn clean_reports_what_it_does_not_remove_and_why() {
     use std::os::unix::fs::symlink;
     let dir = tempfile::tempdir().unwrap();
     let (runs, images) = (dir.path().join("cache/runs"), dir.path().join("cache/images"));
@@ -948,7 +948,7 @@ fn clean_says_what_it_leaves_and_why() {
 }
 
 #[test]
-fn a_run_says_at_its_start_what_it_leaves_of_others() {
+fn a_run_reports_the_leftovers_of_others_that_it_cannot_remove() {
     let dir = with_an_image();
     std::fs::create_dir_all(dir.path().join("cache/runs")).unwrap();
     std::os::unix::fs::symlink("/dev/null", dir.path().join("cache/runs/r1.lock")).unwrap();
@@ -966,7 +966,7 @@ fn the_version_has_the_commit() {
 
 /// The journal on standard output saves a watcher the search for the run's directory.
 #[test]
-fn the_journal_is_streamed_and_says_what_made_the_run() {
+fn ndjson_output_equals_the_journal_and_names_the_runs_inputs() {
     let dir = with_an_image();
     let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_kata-qualify"));
     command.args(["run", "debian:13", "--in", "vm", "--offline", "--test", "host::", "--format", "ndjson"]);
@@ -987,7 +987,7 @@ fn the_journal_is_streamed_and_says_what_made_the_run() {
 
 /// Only a run that comes to its end removes everything that it has made.
 #[test]
-fn whoever_read_standard_error_may_be_gone() {
+fn a_closed_standard_error_does_not_stop_a_run() {
     let dir = with_an_image();
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);

@@ -32,7 +32,7 @@ fn failure(check: Check) -> (String, Option<Component>) {
 
 #[test]
 #[cfg_attr(lacks = "runc", ignore = "needs root, containerd and runc")]
-fn every_control_passes_and_nothing_stays_behind() {
+fn every_runc_test_passes_and_nothing_is_left_behind() {
     let bench = Bench::new();
     let mut wrong = Vec::new();
     for test in catalogue::tests().iter().filter(|t| t.place == Place::Runc) {
@@ -63,7 +63,7 @@ fn every_control_passes_and_nothing_stays_behind() {
 
 #[test]
 #[cfg_attr(lacks = "runc", ignore = "needs root, containerd and runc")]
-fn a_runtime_that_leaves_something_behind_is_found_out() {
+fn a_runtime_that_leaves_a_process_behind_fails_the_test() {
     // A process with the container's name in its arguments, like a virtiofsd that does not end.
     let script = "setsid tail -f /dev/null \"$BUNDLE/config.json\" >/dev/null 2>&1 </dev/null &";
     let bench = Bench::with_lying_runc(script);
@@ -79,7 +79,7 @@ fn a_runtime_that_leaves_something_behind_is_found_out() {
 
 #[test]
 #[cfg_attr(lacks = "runc", ignore = "needs root, containerd and runc")]
-fn the_end_of_containerd_is_named_and_the_next_test_has_a_new_one() {
+fn a_dead_containerd_is_reported_and_replaced_for_the_next_test() {
     let bench = Bench::new();
     let exit_codes = "containers::runc::exit_codes_are_told";
     assert_eq!(bench.run(exit_codes), Ok(()));
@@ -106,7 +106,7 @@ fn the_end_of_containerd_is_named_and_the_next_test_has_a_new_one() {
 /// This containerd stops answering at once after SIGTERM and ends a second later; its client notices only the former.
 #[test]
 #[cfg_attr(lacks = "runc", ignore = "needs root, containerd and runc")]
-fn a_containerd_that_is_still_shutting_down_is_waited_for_and_blames_nobody() {
+fn a_containerd_that_is_shutting_down_is_an_error_and_blames_nobody() {
     let mut bench = Bench::new();
     bench.settings.containerd = bench.folder.path().join("containerd");
     let containerd = r#"#!/bin/sh
@@ -144,7 +144,7 @@ esac
 
 #[test]
 #[cfg_attr(lacks = "runc", ignore = "needs root, containerd and runc")]
-fn a_containerd_that_does_not_start_is_blamed_or_missed() {
+fn a_missing_containerd_is_a_skip_and_a_broken_one_is_blamed() {
     let mut bench = Bench::new();
     bench.settings.containerd = bench.folder.path().join("containerd");
     match bench.run("containers::runc::exit_codes_are_told") {
@@ -178,7 +178,7 @@ fn some_kata(profile: &str) -> Kata {
 
 #[test]
 #[cfg_attr(lacks = "runc", ignore = "needs root, containerd and runc")]
-fn kata_is_untested_without_artifacts_and_never_failed_by_its_control() {
+fn kata_tests_skip_without_artifacts_and_error_if_runc_fails_too() {
     let twin = "containers::kata::environment_variables_arrive";
     let mut bench = Bench::with_lying_runc(r#"sed -i -E 's/"env":\[[^]]*\]/"env":["PATH=\/"]/' "$BUNDLE/config.json""#);
     match bench.run(twin) {
@@ -199,7 +199,7 @@ fn kata_is_untested_without_artifacts_and_never_failed_by_its_control() {
 
 #[test]
 #[cfg_attr(lacks = "runc", ignore = "needs root, containerd and runc")]
-fn a_kata_that_is_not_there_fails_with_containerds_words() {
+fn a_missing_kata_shim_fails_with_the_message_of_ctr() {
     let mut bench = Bench::new();
     bench.claims.kata = vec![some_kata("go-3.29")];
     let (message, _) = failure(bench.run("containers::kata::the_working_directory_is_the_one_asked_for"));
@@ -208,7 +208,7 @@ fn a_kata_that_is_not_there_fails_with_containerds_words() {
 
 #[test]
 #[cfg_attr(lacks = "runc", ignore = "needs root, containerd and runc")]
-fn a_kata_that_hangs_is_ended_within_its_deadline() {
+fn a_hanging_kata_shim_is_ended_at_its_deadline() {
     let mut bench = Bench::new();
     let shim = bench.folder.path().join("shim");
     // A shim whose `start` never answers, like Kata's after its virtiofsd has exited.
@@ -233,7 +233,7 @@ fn a_kata_that_hangs_is_ended_within_its_deadline() {
 
 #[test]
 #[cfg_attr(lacks = "runc", ignore = "needs root, containerd and runc")]
-fn what_a_killed_agent_has_left_is_removed_by_the_next_one() {
+fn leftovers_of_a_killed_agent_are_removed_by_the_next_one() {
     let bench = Bench::new();
     // No process has this id, which is above the kernel's maximum.
     let name = "kq4194305x0";
@@ -260,7 +260,7 @@ fn what_a_killed_agent_has_left_is_removed_by_the_next_one() {
 /// `…_CONFIGURATION`, `…_INITRD`, `…_VERSION`, `…_KERNEL` (the guest's release).
 #[test]
 #[ignore = "by hand: KATA_QUALIFY_KATA_SHIM names a shim of Kata"]
-fn every_twin_passes_under_real_kata() {
+fn every_kata_test_passes_under_a_real_kata() {
     let variable = |name: &str| std::env::var(format!("KATA_QUALIFY_KATA_{name}")).ok();
     let shim = variable("SHIM").expect("KATA_QUALIFY_KATA_SHIM names a shim");
     let version = variable("VERSION").map_or(KataVersion::new(3, 30, 0), |version| version.parse().unwrap());

@@ -21,7 +21,7 @@ fn cache() -> PathBuf {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[cfg_attr(lacks = "containers", ignore = "needs root, x86_64, mmdebstrap and Docker")]
-async fn each_bad_end_of_a_guest_has_its_own_name() {
+async fn each_kind_of_guest_failure_is_recognised() {
     let docker = container::connect().await.unwrap();
     let record = Database::embedded();
     let release = record.record("debian").unwrap().release("13", Arch::of_machine().unwrap()).unwrap();

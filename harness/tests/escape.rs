@@ -16,7 +16,7 @@ use std::process::{Command, Stdio};
 
 #[tokio::test(flavor = "multi_thread")]
 #[cfg_attr(lacks = "docker-command", ignore = "needs Docker and its command")]
-async fn nothing_of_the_host_is_opened_from_a_container() {
+async fn a_container_cannot_open_files_of_the_host() {
     let dir = tempfile::tempdir().unwrap();
     let image = Image::with_the_exploit(dir.path()).unwrap();
     let control = without_our_filter(&image.0);

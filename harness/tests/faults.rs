@@ -52,7 +52,7 @@ const UNTRIED: &str = "untried";
 static DATABASE: LazyLock<Database> = LazyLock::new(Database::embedded);
 
 #[test]
-fn the_corpus_names_what_exists() {
+fn the_corpus_names_only_existing_tests_profiles_and_releases() {
     let all = corpus();
     assert!(all.len() >= FAULTS, "{} faults", all.len());
     assert!(all.iter().filter(|(_, fault)| fault.quick).count() >= QUICK);
@@ -80,7 +80,7 @@ fn the_corpus_names_what_exists() {
 }
 
 #[test]
-fn the_document_is_current() {
+fn the_faults_document_is_current() {
     let current = markdown(&corpus(), &kept());
     if std::env::var_os("UPDATE_TESTS_DOC").is_some() {
         std::fs::write(document(), &current).unwrap();
@@ -107,7 +107,7 @@ fn a_fault_that_was_changed_counts_as_not_tried() {
 }
 
 #[test]
-fn a_run_is_held_against_what_the_fault_breaks() {
+fn a_run_is_judged_by_what_the_fault_should_break() {
     let (_, mut fault) = corpus().into_iter().find(|(_, fault)| fault.blames == Some(Component::Virtiofsd)).unwrap();
     fault.turns = vec![Capability::FsVirtioFs];
     fault.says = "rename".to_owned();
@@ -157,7 +157,7 @@ fn a_run_is_held_against_what_the_fault_breaks() {
 }
 
 #[test]
-fn a_lent_program_loads_the_library_first() {
+fn a_program_packed_with_a_library_preloads_it_and_keeps_its_arguments() {
     let library = seeded::library("int lent(void) { return 1; }");
     let dir = tempfile::tempdir().unwrap();
     let whole = lent::with_library(&std::fs::read("/usr/bin/env").unwrap(), &library);
@@ -172,7 +172,7 @@ fn a_lent_program_loads_the_library_first() {
 }
 
 #[test]
-fn a_programs_words_and_a_mirrors_answers_are_changed_where_they_are_meant() {
+fn only_the_intended_bytes_and_mirror_answers_are_changed() {
     assert_eq!(replaced(b"a thread-id, thread-id".to_vec(), b"thread-id", b"thread-ix"), b"a thread-ix, thread-ix");
     let answered = |path: &str, fault| trouble::spoiled(path, fault, || Some(b"abc".to_vec()));
     let same = Some(b"abc".to_vec());

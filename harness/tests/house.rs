@@ -41,7 +41,7 @@ fn no_file_is_long_without_a_reason() {
 }
 
 #[test]
-fn a_long_file_is_told_by_its_code_and_its_first_line() {
+fn file_length_excludes_tests_and_allows_a_reason_in_the_first_line() {
     let text = |first: &str, lines: usize| format!("{first}\n{}", "x();\n".repeat(lines - 1));
     assert_eq!(excess(&text("//! A module.", 400)), None);
     assert_eq!(excess(&text("//! A module.", 401)), Some(401));
@@ -68,7 +68,7 @@ fn virtio_fs_is_spelt_in_one_place() {
 }
 
 #[test]
-fn the_modules_of_a_crate_import_each_other_in_no_circle() {
+fn modules_have_no_circular_imports() {
     let mut imported = 0;
     let mut found = Vec::new();
     for member in members() {
@@ -86,7 +86,7 @@ fn the_modules_of_a_crate_import_each_other_in_no_circle() {
 }
 
 #[test]
-fn a_circle_is_told_with_who_imports_whom() {
+fn circular_imports_are_reported_with_each_importer() {
     let circles_of = |files: &[(&str, &str)]| circles(&imports(&outside_tests(made(files))));
     let base = ("base/archive.rs", "use crate::{\n    error::{self, Failure},\n    tree,\n};\n");
     let error = ("error.rs", "use crate::base::BaseError;\n");
@@ -136,7 +136,7 @@ fn a_circle_is_told_with_who_imports_whom() {
 /// `cargo test` compiles nothing again that `cargo run` has compiled: a library with other features or another profile
 /// would be compiled twice, with everything that depends on it.
 #[test]
-fn what_runs_and_what_is_tested_are_compiled_once() {
+fn tests_reuse_what_cargo_run_has_compiled() {
     let run = units(&["build", "--bin", "kata-qualify"]);
     let tested = units(&["test", "--workspace", "--no-run"]);
     assert!(run.len() > 100, "only {} units were found", run.len());
@@ -214,7 +214,7 @@ fn workflows_are_yaml() {
 /// If the reason of an ignored test names a step of `.ci/nightly`, the step exists; otherwise nothing would run the
 /// test.
 #[test]
-fn a_step_of_the_nightly_script_that_an_ignored_test_names_is_there() {
+fn nightly_steps_named_by_ignored_tests_exist() {
     let script = read(&repository().join(".ci/nightly"));
     let all = script.split_once("\n    all)\n").and_then(|(_, rest)| rest.split_once(";;")).unwrap_or_default().0;
     let mut named = BTreeSet::new();
@@ -265,7 +265,7 @@ fn a_dependency_is_used_where_a_path_begins_with_it() {
 
 /// A test that is ignored in debug builds never runs unless a step of .ci/nightly runs it in a release build.
 #[test]
-fn what_only_a_release_build_proves_is_run_by_a_step_of_nightly() {
+fn tests_that_need_a_release_build_are_run_by_nightly() {
     let nightly = read(&repository().join(".ci/nightly"));
     let mut found = Vec::new();
     for member in members() {

@@ -107,7 +107,7 @@ fn earlier(release: &str) -> VerifiedEntry {
 
 #[test]
 #[cfg_attr(lacks = "containers", ignore = "needs root, x86_64, mmdebstrap and Docker")]
-fn a_release_that_the_mirror_lacks_is_an_error_and_the_other_cells_go_on() {
+fn a_release_missing_on_the_mirror_is_an_error_and_other_cells_run() {
     let folder = TestFolder::new();
     let test = "smoke::qemu_has_the_machine_type";
     let ended = end(&mut folder.run(
@@ -127,7 +127,7 @@ fn a_release_that_the_mirror_lacks_is_an_error_and_the_other_cells_go_on() {
 
 #[test]
 #[cfg_attr(lacks = "containers", ignore = "needs root, x86_64, mmdebstrap and Docker")]
-fn a_release_in_error_leaves_its_entries_in_the_record_as_they_were() {
+fn a_release_that_ends_in_error_keeps_its_recorded_entries() {
     let folder = TestFolder::new();
     let before = folder.verdicts("nowhere");
     assert!(before.contains("verified:"), "the file to be kept has nothing to keep");
@@ -140,7 +140,7 @@ fn a_release_in_error_leaves_its_entries_in_the_record_as_they_were() {
 
 #[test]
 #[cfg_attr(lacks = "containers", ignore = "needs root, x86_64, mmdebstrap and Docker")]
-fn a_mirror_that_cannot_be_reached_is_told_and_nothing_is_written_back() {
+fn an_unreachable_mirror_is_reported_and_nothing_is_written_back() {
     let folder = TestFolder::new();
     let before = folder.verdicts("debian");
     let cache = folder.dir.path().join("cache");
@@ -155,7 +155,7 @@ fn a_mirror_that_cannot_be_reached_is_told_and_nothing_is_written_back() {
 
 #[test]
 #[cfg_attr(lacks = "containers", ignore = "needs root, x86_64, mmdebstrap and Docker")]
-fn offline_without_an_image_is_an_error_that_says_what_to_do() {
+fn offline_without_an_image_is_an_error_with_a_hint() {
     let folder = TestFolder::new();
     let before = folder.verdicts("debian");
     let cache = folder.dir.path().join("cache");
@@ -172,7 +172,7 @@ fn offline_without_an_image_is_an_error_that_says_what_to_do() {
 
 #[test]
 #[cfg_attr(lacks = "containers", ignore = "needs root, x86_64, mmdebstrap and Docker")]
-fn a_full_disk_is_told_and_leaves_no_half_image() {
+fn a_full_disk_is_reported_and_leaves_no_incomplete_image() {
     let folder = TestFolder::new();
     let before = folder.verdicts("debian");
     let disk = SmallDisk::mount(folder.dir.path().join("disk"), "64m").unwrap();

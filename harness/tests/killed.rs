@@ -93,7 +93,7 @@ impl Drop for Running {
 
 #[test]
 #[ignore = "takes an hour: .ci/nightly killed"]
-fn a_run_that_is_killed_anywhere_comes_to_the_same_verdicts() {
+fn a_resumed_run_reaches_the_same_verdicts_wherever_it_was_killed() {
     let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     // Also makes the image.
     let first = end(kata_qualify(dir.path()).args(["run", RELEASE]).args(OF_RUN).args(["--out", "first"]));
@@ -155,7 +155,7 @@ fn killed_at(point: Point, folder: &Path, out: &str) -> String {
 
 /// The points are recognised by the events of a journal, one after the other.
 #[test]
-fn each_point_is_reached_once_its_events_are_there() {
+fn each_kill_point_is_recognised_by_its_events() {
     let event = |name: &str| serde_json::json!({"event": name});
     let mut events = vec![serde_json::json!({"event": "run-started", "run": "r", "planned": {"c": 2}})];
     let began = Instant::now();

@@ -70,7 +70,7 @@ async fn ends(vm: &Vm, within: Duration) -> String {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "minutes each; the nightly workflow runs them with --ignored"]
-async fn the_ends_of_a_machine_are_told_apart() {
+async fn the_causes_of_a_machines_end_are_distinguished() {
     let ready = ready();
 
     // The machine's kernel panics.
@@ -177,7 +177,7 @@ fn a_killed_run_leaves_no_machine() {
 /// machine, and the other cell is not affected.
 #[test]
 #[ignore = "minutes each; the nightly workflow runs them with --ignored"]
-fn the_rest_goes_on_in_a_fresh_machine() {
+fn remaining_tests_continue_in_a_new_machine() {
     let ready = ready();
     let journal = lose_a_machine_of_debian_13(&ready, "debian:12,13", Signal::KILL);
     assert!(journal.contains("QEMU ended: signal 9"), "the loss has a name: {journal}");
@@ -189,7 +189,7 @@ fn the_rest_goes_on_in_a_fresh_machine() {
 /// A running machine from which nothing is heard any more counts as lost, like one that has ended.
 #[test]
 #[ignore = "minutes each; the nightly workflow runs them with --ignored"]
-fn a_machine_that_stands_still_is_lost() {
+fn a_stopped_machine_is_treated_as_lost() {
     let ready = ready();
     let journal = lose_a_machine_of_debian_13(&ready, "debian:13", Signal::STOP);
     assert!(journal.contains("runs, but its agent has been silent for"), "the loss has a name: {journal}");

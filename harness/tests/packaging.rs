@@ -61,7 +61,7 @@ const FILES: [&str; 16] = [
     any(lacks = "debhelper", lacks = "lintian", lacks = "man", lacks = "bash"),
     ignore = "needs debhelper, lintian, man-db and bash"
 )]
-fn the_debian_package_has_what_belongs_to_it_and_lintian_nothing_to_say() {
+fn the_debian_package_is_complete_and_passes_lintian() {
     let folder = tempfile::tempdir().unwrap();
     let source = folder.path().join("source");
     for path in ["debian", "packaging", "distros/records", "distros/README.md", "docs/running.md"] {
@@ -121,7 +121,7 @@ fn the_debian_package_has_what_belongs_to_it_and_lintian_nothing_to_say() {
 
 /// The scripts that Debian's tests name exist, and both tests have the required restrictions.
 #[test]
-fn debians_tests_are_there_and_run_where_they_may() {
+fn debian_tests_exist_with_the_required_restrictions() {
     let control = fs::read_to_string(repository("debian/tests/control")).unwrap();
     let stanzas: Vec<&str> = control.split("\n\n").collect();
     let field = |stanza: &str, name: &str| -> Vec<String> {
@@ -152,7 +152,7 @@ fn debians_tests_are_there_and_run_where_they_may() {
 
 /// The exit code of Debian's test on the testbed follows from the exit codes of the kata-qualify calls.
 #[test]
-fn debians_test_fails_for_what_is_worse_and_is_skipped_for_what_cannot_be_judged() {
+fn the_debian_test_combines_the_exit_codes_of_its_runs() {
     for (smoke, filesystem, expected) in
         [(0, 0, 0), (1, 0, 1), (0, 1, 1), (77, 0, 77), (0, 77, 77), (77, 1, 1), (2, 0, 2), (0, 130, 77)]
     {
@@ -178,7 +178,7 @@ fn debians_test_fails_for_what_is_worse_and_is_skipped_for_what_cannot_be_judged
 /// Testing and unstable have the same os-release, so a test that reads it would judge unstable as testing.
 #[test]
 #[cfg_attr(lacks = "jq", ignore = "needs jq")]
-fn debians_test_of_a_machine_is_of_the_release_that_the_testbed_is() {
+fn the_debian_machine_test_qualifies_the_testbeds_own_release() {
     for (releases, code, expected) in [
         (&["debian:unstable"][..], 0, Some("run debian:unstable --in vm ")),
         (&["debian:testing"], 0, Some("run debian:testing --in vm ")),
@@ -206,7 +206,7 @@ fn debians_test_of_a_machine_is_of_the_release_that_the_testbed_is() {
 
 /// A timeout hides no failure that was already seen.
 #[test]
-fn debians_test_that_is_cut_short_fails_for_what_had_failed() {
+fn an_interrupted_debian_test_fails_only_if_something_had_failed() {
     for (code, junit, expected) in [
         (124, "<failure type=\"qemu\"/>", 1),
         (130, "<failure type=\"qemu\"/>", 1),
@@ -226,7 +226,7 @@ fn debians_test_that_is_cut_short_fails_for_what_had_failed() {
 
 #[test]
 #[cfg_attr(lacks = "shellcheck", ignore = "needs shellcheck")]
-fn shellcheck_has_nothing_to_say() {
+fn shellcheck_reports_nothing() {
     let scripts = [
         ".ci/pipeline",
         ".ci/publish",
@@ -277,7 +277,7 @@ fn shard(folder: &Path, how: &str) -> (i32, Vec<String>) {
 }
 
 #[test]
-fn a_shard_goes_on_where_another_machine_left_it() {
+fn run_shard_resumes_an_unfinished_run_and_repeats_a_finished_one() {
     let dir = tempfile::tempdir().unwrap();
     let bundle = |name: &str| format!("bundle results/runs/{name} --out results/bundles/{name}.tar.zst");
     // First the node is killed, then a signal ends the run: neither finishes the shard.
@@ -299,7 +299,7 @@ fn a_shard_goes_on_where_another_machine_left_it() {
 }
 
 #[test]
-fn a_shard_takes_the_images_that_others_made() {
+fn run_shard_imports_the_listed_images_first() {
     let dir = tempfile::tempdir().unwrap();
     let images = dir.path().join("images");
     fs::create_dir(&images).unwrap();
@@ -313,7 +313,7 @@ fn a_shard_takes_the_images_that_others_made() {
 
 /// The exit code of an array task, and whether the task is requeued.
 #[test]
-fn a_slurm_task_that_was_not_judged_is_queued_once_more() {
+fn a_slurm_task_with_exit_code_3_is_requeued_once() {
     for (code, restarts, expected, queued) in
         [(0, None, 0, false), (1, None, 0, false), (3, None, 0, true), (3, Some("1"), 0, false), (2, None, 2, false)]
     {
@@ -375,7 +375,7 @@ fn tmt_has_a_result_for_each_capability() {
 /// `TMT` is tmt's program.
 #[test]
 #[ignore = "takes a program of PyPI: .ci/run"]
-fn tmt_lints_its_files_and_takes_the_results() {
+fn tmt_lints_its_files_and_reads_the_results() {
     let program_of_tmt = std::env::var_os("TMT").expect("TMT names the program");
     let tmt = |root: &Path, arguments: &[&str]| {
         let mut command = Command::new(&program_of_tmt);
@@ -422,7 +422,7 @@ fn tmt_lints_its_files_and_takes_the_results() {
 
 /// tmt's own files are YAML with the keys of tmt 1.78 (spec/tests and spec/plans of its documentation).
 #[test]
-fn tmts_files_are_a_test_and_a_plan() {
+fn tmt_files_define_a_test_and_a_plan() {
     let read = |name: &str| -> serde_yaml::Value {
         serde_yaml::from_str(&fs::read_to_string(repository("packaging/tmt").join(name)).unwrap()).unwrap()
     };

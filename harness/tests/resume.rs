@@ -50,7 +50,7 @@ fn before_the_second(journal: &Journal, is_it: impl Fn(&Event) -> bool) -> usize
 }
 
 #[test]
-fn a_killed_run_goes_on_as_the_same_run_and_what_had_ended_is_not_run_again() {
+fn a_resumed_run_keeps_its_id_and_does_not_repeat_finished_cells() {
     let dir = folder();
     assert_eq!(said(dir.path(), &[&RUN[..], &["out"]].concat()).0, Some(3), "there is nothing in the images");
     let whole = journal(dir.path());
@@ -83,7 +83,7 @@ fn a_killed_run_goes_on_as_the_same_run_and_what_had_ended_is_not_run_again() {
 }
 
 #[test]
-fn a_run_goes_on_only_as_it_was_begun() {
+fn resume_refuses_a_finished_run_and_other_options() {
     let dir = folder();
     said(dir.path(), &[&RUN[..], &["out"]].concat());
     let (code, stderr) = said(dir.path(), &RESUME);
@@ -114,7 +114,7 @@ fn a_folder_without_a_run_is_bad_input() {
 
 /// Two processes must not write the same journal.
 #[test]
-fn a_run_that_goes_on_elsewhere_is_left_alone() {
+fn resume_refuses_a_run_that_is_in_use() {
     let dir = folder();
     said(dir.path(), &[&RUN[..], &["out"]].concat());
     cut(dir.path(), 2);
@@ -127,7 +127,7 @@ fn a_run_that_goes_on_elsewhere_is_left_alone() {
 /// A rerun is a separate run: cells that did not get as far as their tests are run again, and the first journal stays
 /// unchanged.
 #[test]
-fn what_a_run_did_not_show_is_run_again_elsewhere() {
+fn rerun_repeats_unfinished_cells_as_a_new_run() {
     let dir = folder();
     said(dir.path(), &[&RUN[..], &["out"]].concat());
     let before = journal(dir.path());

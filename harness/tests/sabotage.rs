@@ -87,7 +87,7 @@ impl Subject {
 
 #[test]
 #[cfg_attr(lacks = "containers", ignore = "needs root, x86_64, mmdebstrap and Docker")]
-fn a_daemon_that_ends_at_once_keeps_the_share_from_mounting_and_nothing_else() {
+fn a_virtiofsd_that_exits_at_once_makes_only_the_share_unsupported() {
     let mounts = "virtio_fs::mounts_in_the_guest";
     let after = TRIXIE.run_with(&fault("virtiofsd-ends-at-once").by, &["--test", mounts]);
     let outcomes = outcomes(&after);
@@ -107,14 +107,14 @@ fn a_daemon_that_ends_at_once_keeps_the_share_from_mounting_and_nothing_else() {
 
 #[test]
 #[ignore = "minutes each; the nightly workflow runs them with --ignored"]
-fn a_daemon_that_ends_at_once_loses_virtio_fs() {
+fn a_virtiofsd_that_exits_at_once_makes_virtio_fs_unsupported() {
     let after = TRIXIE.run_with(&fault("virtiofsd-ends-at-once").by, &[]);
     TRIXIE.assert_lost(&after, VIRTIO_FS, "virtiofsd", "virtiofsd");
 }
 
 #[test]
 #[ignore = "minutes each; the nightly workflow runs them with --ignored"]
-fn a_daemon_that_lies_about_renames_loses_virtio_fs() {
+fn a_virtiofsd_with_false_renames_makes_virtio_fs_unsupported() {
     let after = TRIXIE.run_with(&fault("virtiofsd-lies-about-renames").by, &[]);
     TRIXIE.assert_lost(&after, &["fs.virtio-fs", "fs.virtio-fs.posix"], "virtiofsd", "rename");
     let failed = outcomes(&after).into_iter().filter(|(_, outcome)| outcome == "fail").map(|(test, _)| test);
@@ -123,7 +123,7 @@ fn a_daemon_that_lies_about_renames_loses_virtio_fs() {
 
 #[test]
 #[ignore = "minutes each; the nightly workflow runs them with --ignored"]
-fn a_qemu_without_vhost_user_fs_loses_virtio_fs() {
+fn a_qemu_without_vhost_user_fs_makes_virtio_fs_unsupported() {
     let after = TRIXIE.run_with(&fault("qemu-without-vhost-user-fs").by, &[]);
     TRIXIE.assert_lost(&after, VIRTIO_FS, "qemu", "vhost-user-fs-pci");
 }
@@ -166,7 +166,7 @@ impl Subject {
 
 #[test]
 #[ignore = "minutes each; the nightly workflow runs them with --ignored"]
-fn a_qemu_that_cannot_hotplug_loses_hotplug_and_nothing_else() {
+fn a_qemu_that_cannot_hotplug_makes_hotplug_unsupported_but_not_boot() {
     for release in [&TRIXIE, &TRIXIE_UNDER_RUST] {
         let only = ["--retries", "0", "--test", "is_hotplugged"];
         let after = release.run_with(&fault("qemu-cannot-hotplug").by, &only);
@@ -184,7 +184,7 @@ fn a_qemu_that_cannot_hotplug_loses_hotplug_and_nothing_else() {
 
 #[test]
 #[ignore = "minutes each; the nightly workflow runs them with --ignored"]
-fn a_qemu_without_read_only_memory_loses_the_image_as_an_nvdimm_and_nothing_else() {
+fn a_qemu_without_read_only_memory_supports_blk_but_no_nvdimm_images() {
     let means = fault("qemu-without-read-only-memory").by;
     let after = TRIXIE.run_with(&means, &["--retries", "0", "--test", "image_is_read"]);
     let judged = &after["verdicts"][TRIXIE.profile];
@@ -198,7 +198,7 @@ fn a_qemu_without_read_only_memory_loses_the_image_as_an_nvdimm_and_nothing_else
 
 #[test]
 #[ignore = "minutes each; the nightly workflow runs them with --ignored"]
-fn a_qemu_that_crashes_is_named_by_every_test_that_it_fails() {
+fn every_test_that_fails_by_a_qemu_crash_blames_qemu() {
     for bad in TRIXIE.bad_with_qemu_sent("SEGV", "smoke::") {
         assert_eq!((bad.outcome.as_str(), bad.blames.as_str()), ("fail", "qemu"), "{}: {}", bad.test, bad.message);
         assert!(
@@ -223,7 +223,7 @@ const VIRTIO_FS: &[&str] = &["fs.virtio-fs", "fs.virtio-fs.xattr", "fs.virtio-fs
 
 #[test]
 #[ignore = "minutes each; the nightly workflow runs them with --ignored"]
-fn a_kernel_without_its_virtiofs_module_loses_virtio_fs() {
+fn a_kernel_without_the_virtiofs_module_makes_virtio_fs_unsupported() {
     let after = BOOKWORM.run_with(&fault("kernel-without-virtiofs").by, &[]);
     BOOKWORM.assert_lost(&after, VIRTIO_FS, "kernel", "virtiofs");
 }

@@ -23,7 +23,7 @@ fn the_plan_is_valid() {
 
 /// The image is empty, so that the run is short.
 #[test]
-fn what_a_run_writes_is_valid() {
+fn the_journal_and_results_of_a_run_are_valid() {
     let dir = tempfile::tempdir().unwrap();
     cached::empty_images(&dir.path().join("cache"), &["debian:13"]).unwrap();
     let run = ["run", "debian:13", "--in", "vm", "--offline", "--cache", "cache", "--out", "out", "--format", "ndjson"];

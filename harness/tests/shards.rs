@@ -45,7 +45,7 @@ fn each_shard_of_a_plan_runs_its_cells_and_no_others() {
 }
 
 #[test]
-fn a_file_that_names_no_cells_of_this_machine_is_bad_usage() {
+fn an_invalid_cells_file_is_bad_usage() {
     let dir = tempfile::tempdir().unwrap();
     let arch = Arch::of_machine().unwrap();
     let other = Arch::ALL.iter().find(|other| **other != arch).unwrap();
@@ -65,7 +65,7 @@ fn a_file_that_names_no_cells_of_this_machine_is_bad_usage() {
 
 /// Which releases can be brought up depends on this machine; the plan for them does not.
 #[test]
-fn a_plan_has_a_cell_for_each_release_that_can_be_brought_up_and_packs_them() {
+fn a_plan_has_a_cell_in_a_shard_for_each_possible_release() {
     let dir = tempfile::tempdir().unwrap();
     let plan = ["plan", "debian", "--in", "vm", "--cache", "cache", "--format", "json", "--shards", "2"];
     let (code, stdout, stderr) = said(dir.path(), &plan);

@@ -14,7 +14,7 @@ const TEST: &str = "smoke::qemu_has_tdx";
 
 #[test]
 #[cfg_attr(lacks = "containers", ignore = "needs root, x86_64, mmdebstrap and Docker")]
-fn a_kept_container_is_visited_and_removed_and_brought_up_again_when_it_is_gone() {
+fn shell_uses_and_removes_a_kept_container_or_starts_a_new_one() {
     let dir = tempfile::tempdir().unwrap();
     let run = ["run", "debian:13", "--in", "container", "--profile", "go-3.32", "--test", TEST, "--retries", "0"];
     let ran = end(kata_qualify(dir.path()).args(run).args(["--keep-failed", "--out", "out"]));

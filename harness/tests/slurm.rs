@@ -30,7 +30,7 @@ const SHARD: Duration = Duration::from_secs(3600);
 
 #[test]
 #[ignore = "takes Slurm, and half an hour: .ci/nightly"]
-fn the_shard_of_a_node_that_dies_goes_on_at_the_other_one() {
+fn the_shard_of_a_dead_node_is_resumed_on_the_other_node() {
     let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let at = |name: &str| dir.path().join(name);
     let said = |arguments: &[&str]| end(kata_qualify(dir.path()).args(arguments));

@@ -125,7 +125,7 @@ fn a_cloud_image_becomes_the_base_of_its_release() {
 
 #[test]
 #[ignore = "a minute; the nightly workflow runs it with --ignored"]
-fn what_is_no_cloud_image_is_refused_by_its_name() {
+fn invalid_cloud_images_are_refused_with_the_reason() {
     let plain = trixie();
     let dir = tempfile::tempdir().unwrap();
     let refused = |path: &Path| prepared("13", &path.to_string_lossy(), options()).unwrap_err();

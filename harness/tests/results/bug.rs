@@ -31,7 +31,7 @@ fn names(folder: &Path) -> Vec<String> {
 }
 
 #[test]
-fn a_folder_has_all_that_a_tracker_is_given_and_nothing_of_this_machine() {
+fn bug_writes_a_complete_report_without_local_data() {
     let dir = tempfile::tempdir().unwrap();
     let run = dir.path().join("run");
     make(&run, &Made { fails: LINE, log: "g1/virtiofsd.log", ..Made::default() });
@@ -85,7 +85,7 @@ fn a_folder_has_all_that_a_tracker_is_given_and_nothing_of_this_machine() {
 }
 
 #[test]
-fn what_is_no_bug_of_the_release_is_written_only_where_it_belongs() {
+fn bug_refuses_failures_that_are_not_bugs_of_the_requested_tracker() {
     let dir = tempfile::tempdir().unwrap();
     make(&dir.path().join("tdx"), &Made { fails: TDX, ..Made::default() });
     make(&dir.path().join("port"), &Made { fails: ROOT_PORT, ..Made::default() });
@@ -125,7 +125,7 @@ fn what_is_no_bug_of_the_release_is_written_only_where_it_belongs() {
 }
 
 #[test]
-fn what_somebody_has_reported_is_not_reported_again() {
+fn bug_refuses_a_known_issue() {
     let dir = tempfile::tempdir().unwrap();
     make(&dir.path().join("run"), &Made { fails: LINE, ..Made::default() });
     let folder = dir.path().join("records/known-issues");
@@ -146,7 +146,7 @@ fn what_somebody_has_reported_is_not_reported_again() {
 /// Debian's own program sends the mail unchanged to a server of this test.
 #[test]
 #[cfg_attr(lacks = "reportbug", ignore = "needs reportbug")]
-fn reportbug_takes_the_mail_and_adds_nothing_of_this_machine() {
+fn reportbug_sends_the_mail_and_adds_nothing_of_this_machine() {
     let dir = tempfile::tempdir().unwrap();
     make(&dir.path().join("run"), &Made { fails: TDX, ..Made::default() });
     assert_eq!(said(dir.path(), &["bug", "run", "tdx", "--wishlist", "--out", "bug"]).code, Some(0));
@@ -191,7 +191,7 @@ fn reportbug_takes_the_mail_and_adds_nothing_of_this_machine() {
 /// `TRACKERS` is the directory of programs of a Python environment that has python-bugzilla.
 #[test]
 #[ignore = "takes programs of PyPI: .ci/run"]
-fn python_bugzilla_takes_the_fields() {
+fn python_bugzilla_accepts_the_fields() {
     const NEW: &str = "
 import json, sys, bugzilla
 tracker = bugzilla.Bugzilla(sys.argv[1], use_creds=False, api_key='key', force_rest=True)

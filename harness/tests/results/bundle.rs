@@ -25,7 +25,7 @@ fn with(mut files: BTreeMap<String, Vec<u8>>, name: &str, text: &str) -> BTreeMa
 }
 
 #[test]
-fn a_bundle_has_what_others_need_and_nothing_of_a_mirror() {
+fn a_bundle_has_the_runs_files_without_mirror_addresses() {
     let dir = tempfile::tempdir().unwrap();
     let made = Made::default();
     make(&dir.path().join("run"), &made);
@@ -63,7 +63,7 @@ fn a_bundle_has_what_others_need_and_nothing_of_a_mirror() {
 }
 
 #[test]
-fn a_bundle_proves_what_its_run_showed_and_says_what_it_does_not() {
+fn verify_reaches_the_verdict_of_the_run_and_lists_what_is_not_proved() {
     let dir = tempfile::tempdir().unwrap();
     let basis = model::verified::Basis::Hardware;
     make(&dir.path().join("run"), &Made { basis, ..Made::default() });
@@ -92,7 +92,7 @@ fn a_bundle_proves_what_its_run_showed_and_says_what_it_does_not() {
 
 /// The stamp remains even if somebody has edited the journal and updated the checksums.
 #[test]
-fn a_shaped_run_stays_shaped_in_a_bundle() {
+fn a_shaped_run_is_still_shaped_in_a_bundle() {
     let dir = tempfile::tempdir().unwrap();
     make(&dir.path().join("run"), &Made { shaped: true, ..Made::default() });
     said(dir.path(), &["bundle", "run", "--out", "b.tar.zst"]);
@@ -110,7 +110,7 @@ fn a_shaped_run_stays_shaped_in_a_bundle() {
 
 /// The reports in a stranger's bundle may be forged.
 #[test]
-fn the_reports_in_a_bundle_are_not_believed() {
+fn verify_ignores_the_reports_in_a_bundle() {
     let dir = tempfile::tempdir().unwrap();
     make(&dir.path().join("run"), &Made::default());
     said(dir.path(), &["bundle", "run", "--out", "b.tar.zst"]);
@@ -121,7 +121,7 @@ fn the_reports_in_a_bundle_are_not_believed() {
 }
 
 #[test]
-fn what_is_no_bundle_is_bad_input_and_harms_nothing() {
+fn an_invalid_bundle_is_bad_input() {
     let dir = tempfile::tempdir().unwrap();
     make(&dir.path().join("run"), &Made::default());
     said(dir.path(), &["bundle", "run", "--out", "b.tar.zst"]);

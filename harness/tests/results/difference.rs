@@ -59,7 +59,7 @@ const CASES: &[Case] = &[
 ];
 
 #[test]
-fn a_run_beside_the_record_ends_as_its_report_does() {
+fn diff_against_the_record_has_the_exit_code_of_report() {
     let dir = tempfile::tempdir().unwrap();
     let today = jiff::Timestamp::now().as_second();
     let recorded = |name: &str, doctor: fn(&mut Events)| {

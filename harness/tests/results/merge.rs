@@ -5,7 +5,7 @@ use reports::run::fold;
 const OTHER: &str = "debian:12/x86_64/container";
 
 #[test]
-fn shards_become_one_folder_that_can_be_merged_again() {
+fn merged_shards_can_be_merged_and_reported_again() {
     let dir = tempfile::tempdir().unwrap();
     let of = |name: &str| dir.path().join(name);
     make(&of("a"), &Made::default());
@@ -30,7 +30,7 @@ fn shards_become_one_folder_that_can_be_merged_again() {
 }
 
 #[test]
-fn what_differs_is_named_and_the_later_run_counts() {
+fn merge_reports_a_conflict_and_uses_the_later_run() {
     let dir = tempfile::tempdir().unwrap();
     make(&dir.path().join("a"), &Made::default());
     make(&dir.path().join("b"), &Made { run: "r2", virtiofsd: "2.0-1", at: 60, ..Made::default() });
@@ -61,7 +61,7 @@ fn a_strict_run_is_strict_when_it_is_reported_or_merged() {
 }
 
 #[test]
-fn a_run_whose_cell_was_lost_is_not_as_the_one_before() {
+fn diff_exits_3_if_a_run_has_lost_its_cell() {
     let dir = tempfile::tempdir().unwrap();
     make(&dir.path().join("a"), &Made::default());
     make(&dir.path().join("lost"), &Made { run: "r2", end: End::Lost, at: 60, ..Made::default() });
@@ -75,7 +75,7 @@ fn a_run_whose_cell_was_lost_is_not_as_the_one_before() {
 
 /// A shaped run must not pass for one of the real distro because it was merged with such runs.
 #[test]
-fn a_shaped_run_stays_shaped_among_others() {
+fn merging_with_a_shaped_run_gives_a_shaped_run() {
     let dir = tempfile::tempdir().unwrap();
     make(&dir.path().join("a"), &Made::default());
     make(&dir.path().join("b"), &Made { run: "r2", cell: OTHER, shaped: true, at: -60, ..Made::default() });
@@ -87,7 +87,7 @@ fn a_shaped_run_stays_shaped_among_others() {
 }
 
 #[test]
-fn folders_without_a_run_and_a_folder_that_is_not_empty_are_bad_input() {
+fn merge_refuses_folders_without_a_run_and_a_nonempty_output_folder() {
     let dir = tempfile::tempdir().unwrap();
     make(&dir.path().join("a"), &Made::default());
     std::fs::create_dir(dir.path().join("full")).unwrap();
@@ -108,7 +108,7 @@ fn folders_without_a_run_and_a_folder_that_is_not_empty_are_bad_input() {
 /// The merged run has the tests that a killed shard had finished, also those of a cell without an end; the rest is
 /// missing.
 #[test]
-fn a_shard_that_was_killed_gives_what_it_had() {
+fn the_finished_tests_of_a_killed_shard_are_merged() {
     let dir = tempfile::tempdir().unwrap();
     make(&dir.path().join("a"), &Made::default());
     make(&dir.path().join("b"), &Made { run: "r2", cell: OTHER, at: 60, ..Made::default() });
@@ -123,7 +123,7 @@ fn a_shard_that_was_killed_gives_what_it_had() {
 }
 
 #[test]
-fn a_run_with_a_base_run_is_refused_where_that_would_be_left_out() {
+fn merge_and_bundle_refuse_a_run_with_a_base_run() {
     let dir = tempfile::tempdir().unwrap();
     make(&dir.path().join("a"), &Made::default());
     make(&dir.path().join("a/base"), &Made { run: "r0", ..Made::default() });

@@ -59,7 +59,7 @@ fn json(text: &str) -> Value {
 }
 
 #[test]
-fn bundles_are_merged_as_their_folders_are() {
+fn bundles_merge_like_their_output_folders() {
     let dir = tempfile::tempdir().unwrap();
     bundle(dir.path(), "r1", ONE, End::Fails);
     bundle(dir.path(), "r2", OTHER, End::Fails);
@@ -77,7 +77,7 @@ fn bundles_are_merged_as_their_folders_are() {
 }
 
 #[test]
-fn a_pipeline_is_red_for_what_is_worse_or_missing_and_a_gap_is_a_warning() {
+fn the_pipeline_fails_for_worse_or_missing_cells_and_warns_of_lost_ones() {
     for (bundles, cells, code, again) in [
         (vec![("r1", ONE, End::Passes)], vec![ONE], 0, vec![]),
         (vec![("r1", ONE, End::Passes), ("r2", OTHER, End::Lost)], vec![ONE, OTHER], 0, vec![OTHER]),
@@ -155,7 +155,7 @@ fn a_bundle_that_cannot_be_read_counts_as_missing() {
 
 /// The later of several runs of a cell counts, and so would a run with a forged future date.
 #[test]
-fn a_run_of_a_day_to_come_is_left_out_of_what_is_merged_and_shown() {
+fn a_run_from_the_future_is_left_out_of_merges_sites_and_histories() {
     let dir = tempfile::tempdir().unwrap();
     bundle(dir.path(), "r1", ONE, End::Passes);
     let to_come = Made { run: "r2", at: 100 * 365 * 86_400, ..Made::default() };
@@ -222,7 +222,7 @@ fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
 }
 
 #[test]
-fn what_was_judged_is_written_back_and_what_was_not_keeps_its_day() {
+fn write_back_updates_judged_cells_and_keeps_all_other_entries() {
     let dir = tempfile::tempdir().unwrap();
     let records = records(dir.path());
     let before = files(&records.join("verified"));
@@ -269,7 +269,7 @@ fn what_was_judged_is_written_back_and_what_was_not_keeps_its_day() {
 
 /// Runs may be written back in any order, by hand for example.
 #[test]
-fn an_older_run_takes_no_verdict_of_a_newer_one_away() {
+fn write_back_of_an_older_run_keeps_newer_verdicts() {
     let dir = tempfile::tempdir().unwrap();
     let records = records(dir.path());
     let fails = |why| (OFFERED, Component::Qemu, why);
@@ -294,7 +294,7 @@ fn an_older_run_takes_no_verdict_of_a_newer_one_away() {
 
 /// A test failed, and most other tests that its capability requires never ran.
 #[test]
-fn a_partial_run_says_that_nothing_is_written_and_why() {
+fn write_back_of_a_partial_run_writes_nothing_and_gives_the_reason() {
     let dir = tempfile::tempdir().unwrap();
     let records = records(dir.path());
     let before = files(&records.join("verified"));
@@ -313,7 +313,7 @@ fn a_partial_run_says_that_nothing_is_written_and_why() {
 }
 
 #[test]
-fn nothing_that_a_caller_vouches_for_gets_beside_the_shipped_records() {
+fn write_back_refuses_a_shaped_run_for_the_shipped_records() {
     let dir = tempfile::tempdir().unwrap();
     let records = records(dir.path());
     let before = files(&records.join("verified"));
@@ -325,7 +325,7 @@ fn nothing_that_a_caller_vouches_for_gets_beside_the_shipped_records() {
 
 /// The journal says `hardware` although its guests were emulated.
 #[test]
-fn nothing_is_written_back_as_hardware_that_was_emulated() {
+fn an_emulated_run_is_not_written_back_as_hardware() {
     let dir = tempfile::tempdir().unwrap();
     let records = records(dir.path());
     let (basis, fails) = (Basis::Hardware, (OFFERED, Component::Qemu, "no vhost-user-blk"));
@@ -342,7 +342,7 @@ fn nothing_is_written_back_as_hardware_that_was_emulated() {
 /// A run on hardware takes over only its own verdicts. "Not applicable" is no verdict and stays in the entries of
 /// emulated runs.
 #[test]
-fn a_run_on_hardware_takes_its_verdicts_and_nothing_else_out_of_an_entry() {
+fn a_hardware_run_keeps_not_applicable_in_the_entries_of_emulated_runs() {
     let dir = tempfile::tempdir().unwrap();
     let records = records(dir.path());
     let read = || fs::read_to_string(records.join("verified/debian.yaml")).unwrap();
@@ -363,7 +363,7 @@ fn a_run_on_hardware_takes_its_verdicts_and_nothing_else_out_of_an_entry() {
 }
 
 #[test]
-fn a_run_of_a_day_to_come_and_a_folder_without_records_are_refused() {
+fn write_back_refuses_a_future_run_and_a_folder_without_records() {
     let dir = tempfile::tempdir().unwrap();
     let records = records(dir.path());
     let before = files(&records.join("verified"));
@@ -390,7 +390,7 @@ fn script(name: &str, folder: &Path, arguments: &[&str], variables: &[(&str, &st
 
 #[test]
 #[cfg_attr(lacks = "pipeline", ignore = "needs bash, jq, git and diff")]
-fn the_script_merges_shows_and_proposes_what_bundles_show() {
+fn the_pipeline_script_merges_bundles_and_proposes_verdicts() {
     let dir = tempfile::tempdir().unwrap();
     let records = records(dir.path());
     let before = files(&records.join("verified"));
@@ -432,7 +432,7 @@ fn the_script_merges_shows_and_proposes_what_bundles_show() {
 /// If every machine of a night is lost, there are still a site and a history, and the records stay unchanged.
 #[test]
 #[cfg_attr(lacks = "pipeline", ignore = "needs bash, jq, git and diff")]
-fn bundles_without_an_end_leave_the_records_as_they_are() {
+fn bundles_of_killed_runs_leave_the_records_unchanged() {
     let dir = tempfile::tempdir().unwrap();
     let records = records(dir.path());
     bundle(dir.path(), "r1", ONE, End::Killed);
@@ -524,7 +524,7 @@ impl Published {
 
 #[test]
 #[cfg_attr(lacks = "pipeline", ignore = "needs bash, jq, git and diff")]
-fn the_pull_request_has_verdicts_and_nothing_else() {
+fn the_pull_request_contains_only_verdicts() {
     let published = Published::new();
     published.verdicts();
     let accepted = published.script(&["accept", "from", "work"]);
@@ -551,7 +551,7 @@ fn the_pull_request_has_verdicts_and_nothing_else() {
 /// GitHub starts no checks for a push with a workflow's own token.
 #[test]
 #[cfg_attr(lacks = "pipeline", ignore = "needs bash, jq, git and diff")]
-fn the_pull_request_says_whether_checks_start_by_themselves() {
+fn the_pull_request_warns_if_no_checks_start() {
     for (open, starts, asks) in
         [("", "", "pr create"), ("", "true", "pr create"), ("5", "false", "pr edit 5"), ("5", "true", "pr edit 5")]
     {
@@ -574,7 +574,7 @@ fn the_pull_request_says_whether_checks_start_by_themselves() {
 
 #[test]
 #[cfg_attr(lacks = "pipeline", ignore = "needs bash, jq, git and diff")]
-fn verdicts_of_the_pull_request_are_taken_while_it_is_open() {
+fn proposed_verdicts_are_used_only_while_the_pull_request_is_open() {
     let published = Published::new();
     published.verdicts();
     assert_eq!(published.script(&["accept", "from", "work"]).code, Some(0));
@@ -594,7 +594,7 @@ fn verdicts_of_the_pull_request_are_taken_while_it_is_open() {
 
 #[test]
 #[cfg_attr(lacks = "pipeline", ignore = "needs bash, jq, git and diff")]
-fn whatever_else_a_merge_job_hands_on_is_refused() {
+fn publish_refuses_anything_but_verdict_files() {
     type Plant = fn(&Published);
     let table: [(Plant, &str); 6] = [
         (|p| fs::write(p.at("from/verified/README.md"), "").unwrap(), "not the name of a verdict file"),
@@ -636,7 +636,7 @@ fn whatever_else_a_merge_job_hands_on_is_refused() {
 
 #[test]
 #[cfg_attr(lacks = "pipeline", ignore = "needs bash, jq, git and diff")]
-fn runs_are_kept_on_the_branch_of_data() {
+fn journals_are_appended_to_the_data_branch() {
     let published = Published::new();
     for run in ["7", "8"] {
         fs::write(published.at("from/merged/journal.jsonl"), format!("run {run}\n")).unwrap();
@@ -702,7 +702,7 @@ fn an_issue_is_opened_once_for_each_signature() {
 /// A bad night opens a limited number of issues and loses no signature.
 #[test]
 #[cfg_attr(lacks = "pipeline", ignore = "needs bash, jq, git and diff")]
-fn so_many_new_issues_are_opened_and_the_rest_is_named_and_opened_the_next_night() {
+fn at_most_20_new_issues_are_opened_and_the_rest_in_the_next_run() {
     let published = Published::new();
     let signatures: Vec<String> = (0..24).map(|number| format!("{number:012x}")).collect();
     let issue = |signature: &String| serde_json::json!({"signature": signature, "title": format!("[{signature}] x"), "body": "b"});
@@ -735,7 +735,7 @@ fn so_many_new_issues_are_opened_and_the_rest_is_named_and_opened_the_next_night
 
 #[test]
 #[cfg_attr(lacks = "pipeline", ignore = "needs bash, jq, git and diff")]
-fn a_site_is_files_and_folders() {
+fn publish_accepts_only_a_site_of_files_and_folders() {
     let published = Published::new();
     assert_eq!(published.script(&["site", "from"]).code, Some(1), "there is no page");
     fs::write(published.at("from/site/index.html"), "").unwrap();
@@ -747,7 +747,7 @@ fn a_site_is_files_and_folders() {
 
 /// A job that installed untrusted packages could have replaced the output of `build`.
 #[test]
-fn tools_are_checked_before_they_run_and_no_token_stands_beside_them() {
+fn workflows_verify_tools_and_give_no_token_to_steps_that_run_them() {
     let text = |name: &str| fs::read_to_string(repository().join(".github").join(name)).unwrap();
     let (workflow, action) = (text("workflows/qualify.yml"), text("actions/shard/action.yml"));
     let lines: Vec<&str> = workflow.lines().chain(action.lines()).collect();
@@ -775,7 +775,7 @@ fn tools_are_checked_before_they_run_and_no_token_stands_beside_them() {
 
 /// `kernel.host` and `host.*` can be shown only in virtual machines.
 #[test]
-fn containers_and_machines_are_qualified_each_at_an_hour_of_their_own() {
+fn the_workflow_qualifies_containers_and_machines_at_separate_times() {
     let text = |name: &str| fs::read_to_string(repository().join(".github").join(name)).unwrap();
     let (workflow, action) = (text("workflows/qualify.yml"), text("actions/shard/action.yml"));
     let crons: Vec<&str> =
@@ -796,7 +796,7 @@ fn containers_and_machines_are_qualified_each_at_an_hour_of_their_own() {
 
 /// actionlint is in no registry from which `.ci/run` installs, so only GitHub runs it, built from one fixed commit.
 #[test]
-fn githubs_checks_ask_actionlint_of_one_commit() {
+fn ci_builds_actionlint_from_a_fixed_commit_and_runs_it() {
     let text = fs::read_to_string(repository().join(".github/workflows/ci.yml")).unwrap();
     let workflow: Value = serde_yaml::from_str(&text).unwrap();
     let jobs = workflow["jobs"].as_object().unwrap().values();

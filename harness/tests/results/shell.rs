@@ -2,7 +2,7 @@ use crate::cached::empty_images;
 use crate::made::{FAILS, Made, PASSES, make, said};
 
 #[test]
-fn what_there_is_nothing_to_look_into_is_refused_before_anything_starts() {
+fn shell_refuses_tests_without_a_failure_or_an_image() {
     let dir = tempfile::tempdir().unwrap();
     make(&dir.path().join("run"), &Made::default());
     let image = "the image of debian:13 is no longer in the cache: `kata-qualify run debian:13 --in container --test ";
@@ -19,7 +19,7 @@ fn what_there_is_nothing_to_look_into_is_refused_before_anything_starts() {
 }
 
 #[test]
-fn a_run_that_is_over_says_what_comes_next() {
+fn a_finished_run_suggests_the_next_command() {
     let dir = tempfile::tempdir().unwrap();
     empty_images(&dir.path().join("cache"), &["debian:13"]).unwrap();
     let arguments =

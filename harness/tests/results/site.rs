@@ -1,7 +1,7 @@
 use crate::made::{FAILS, Made, PROFILE, make, said};
 
 #[test]
-fn a_site_is_made_of_the_records_alone_and_of_runs_and_bundles() {
+fn a_site_is_made_from_records_alone_or_with_runs_and_bundles() {
     let dir = tempfile::tempdir().unwrap();
     let read = |file: &str| std::fs::read_to_string(dir.path().join("site").join(file)).unwrap();
     let alone = said(dir.path(), &["site", "--out", "site"]);
@@ -32,7 +32,7 @@ fn a_site_is_made_of_the_records_alone_and_of_runs_and_bundles() {
 }
 
 #[test]
-fn what_is_no_run_and_a_folder_with_something_else_are_bad_input() {
+fn site_refuses_invalid_runs_and_a_foreign_output_folder() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::create_dir(dir.path().join("mine")).unwrap();
     std::fs::write(dir.path().join("mine/index.html"), "mine").unwrap();

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 #[test]
-fn an_image_that_is_not_there_or_has_no_checksum_is_bad_usage() {
+fn invalid_image_exports_and_imports_are_refused() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("x.tar.zst"), "x").unwrap();
     let sum = "0".repeat(64);
@@ -27,7 +27,7 @@ fn an_image_that_is_not_there_or_has_no_checksum_is_bad_usage() {
 
 /// The imported file takes long to read: it has only zeros and needs no space on the disk.
 #[test]
-fn an_import_that_is_interrupted_ends_soon_and_leaves_nothing() {
+fn an_interrupted_import_ends_soon_and_leaves_nothing() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::File::create(dir.path().join("x.tar.zst")).unwrap().set_len(1 << 36).unwrap();
     let cache = dir.path().join("cache");

@@ -1,7 +1,7 @@
 use crate::made::{FAILS, Made, journal, make, said};
 
 #[test]
-fn a_run_is_shown_to_its_end_and_one_that_was_killed_says_how_to_go_on() {
+fn watch_shows_a_finished_run_and_how_to_resume_a_killed_one() {
     let dir = tempfile::tempdir().unwrap();
     let run = dir.path().join("run");
     make(&run, &Made::default());

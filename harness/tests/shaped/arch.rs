@@ -290,7 +290,7 @@ pub(crate) fn is_qemu_module(name: &str) -> bool {
 }
 
 #[test]
-fn what_the_base_and_the_kernel_need_is_in_core() {
+fn dependencies_of_base_and_kernel_are_in_the_core_repository() {
     use crate::shape::Made;
     let made = |needs: &[&str], provides: &[&str]| Made {
         needs: needs.iter().map(|name| (*name).to_owned()).collect(),

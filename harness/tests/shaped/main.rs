@@ -324,7 +324,7 @@ fn the_shipped_record_of_fedora_fits_a_repository_in_fedoras_shape() {
 /// A repository in Fedora's shape becomes a disk with an initrd of Fedora's dracut, which boots and runs guests.
 #[test]
 #[ignore = "takes many minutes: .ci/nightly"]
-fn a_machine_is_made_of_a_repository_in_fedoras_shape() {
+fn a_machine_boots_from_a_repository_in_fedoras_shape() {
     FEDORA_MACHINE.qualifies();
 }
 

@@ -341,7 +341,7 @@ pub(crate) fn run(command: &mut Command) {
 }
 
 #[test]
-fn a_kernels_files_lie_with_its_modules_which_zstd_compresses() {
+fn kernel_files_move_to_the_modules_folder_with_zstd_modules() {
     let kernel = Kernel { package: "linux-image-6.12-amd64".to_owned(), version: "6.12-amd64".to_owned() };
     for (debian, moved) in [
         ("/boot/vmlinuz-6.12-amd64", Some("/usr/lib/modules/6.12-amd64/vmlinuz")),

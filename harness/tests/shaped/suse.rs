@@ -341,7 +341,7 @@ pub(crate) fn is_qemu_module(name: &str) -> bool {
 }
 
 #[test]
-fn qemus_modules_are_packages_as_the_specification_has_them() {
+fn qemu_modules_map_to_the_package_names_of_the_spec_file() {
     for (module, package) in [
         ("accel-qtest-x86_64", "qemu-accel-qtest"),
         ("accel-tcg-x86_64", "qemu-accel-tcg-x86"),
