@@ -53,8 +53,8 @@ fn every_demand_names_its_tests_or_gives_a_reason() {
         for test in named {
             assert!(catalogue::find(test).is_some(), "{id}: there is no test {test}");
         }
-        assert!(!demand.tests.iter().any(|test| is_a_look_up(test)), "{id}: a test that reads a list proves nothing");
-        assert!(demand.listed.iter().all(|test| is_a_look_up(test)), "{id}: what uses it stands below `tests`");
+        assert!(!demand.tests.iter().any(|test| reads_a_list(test)), "{id}: a test that reads a list proves nothing");
+        assert!(demand.listed.iter().all(|test| reads_a_list(test)), "{id}: what uses it stands below `tests`");
         let applies = |test: &String| {
             let test = catalogue::find(test).unwrap();
             Profile::maintained().any(|profile| test.applies_to(&profile.name))
@@ -68,14 +68,14 @@ fn every_demand_names_its_tests_or_gives_a_reason() {
 #[test]
 fn tests_are_matched_with_the_most_specific_kind_of_fault() {
     let faults = faults();
-    let marked = |tests: &[&str]| {
+    let match_name = |tests: &[&str]| {
         let tests: Vec<String> = tests.iter().map(|test| (*test).to_owned()).collect();
-        demands::marked(&tests, &faults).name()
+        demands::fault_match(&tests, &faults).name()
     };
-    assert_eq!(marked(&["smoke::cpu_is_hotplugged"]), "test");
-    assert_eq!(marked(&["containers::kata::exit_codes_are_told"]), "body");
-    assert_eq!(marked(&["smoke::two_cpus_both_work"]), "capability");
-    assert_eq!(marked(&["host::shm_takes_guest_memory"]), "–");
+    assert_eq!(match_name(&["smoke::cpu_is_hotplugged"]), "test");
+    assert_eq!(match_name(&["containers::kata::exit_codes_are_told"]), "body");
+    assert_eq!(match_name(&["smoke::two_cpus_both_work"]), "capability");
+    assert_eq!(match_name(&["host::shm_takes_guest_memory"]), "–");
 }
 
 #[test]
@@ -131,7 +131,7 @@ fn a_finding_matches_the_failures_that_its_lines_name() {
 }
 
 /// Returns whether the test's name says that it reads a list; tests of the catalogue enforce such names.
-fn is_a_look_up(id: &str) -> bool {
+fn reads_a_list(id: &str) -> bool {
     let name = id.rsplit("::").next().unwrap_or_default();
     name.starts_with("qemu_has_") || name.starts_with("kernel_has_")
 }

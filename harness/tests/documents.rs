@@ -31,7 +31,7 @@ const WORDS: usize = 60;
 fn the_threat_model_has_a_row_for_every_source_of_input() {
     let text = read(&repository().join("docs/security.md"));
     let rows: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("| ")?.split(" | ").next()).collect();
-    for giver in [
+    for source in [
         "records",
         "a root",
         "packages",
@@ -43,8 +43,8 @@ fn the_threat_model_has_a_row_for_every_source_of_input() {
         "mirrors",
         "a checkout",
     ] {
-        let named = rows.iter().any(|row| row.contains(&format!("**{giver}")));
-        assert!(named, "docs/security.md has no row about {giver}: say what they may do at worst, and what limits it");
+        let named = rows.iter().any(|row| row.contains(&format!("**{source}")));
+        assert!(named, "docs/security.md has no row about {source}: say what they may do at worst, and what limits it");
     }
 }
 

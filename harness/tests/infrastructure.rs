@@ -7,7 +7,7 @@
 
 mod command;
 
-use command::{SmallDisk, cell, end, errors, kata_qualify, outcomes, results};
+use command::{SmallDisk, cell, run_to_end, errors, kata_qualify, outcomes, results};
 use jiff::civil::date;
 use model::arch::Arch;
 use model::package::{PackageName, PackageVersion};
@@ -58,7 +58,7 @@ impl TestFolder {
         for (name, text, release) in [("debian", DEBIAN, "13"), ("nowhere", NOWHERE, "1")] {
             std::fs::write(records.join(format!("{name}.yaml")), text).unwrap();
             let verdicts =
-                verified::apply(None, &name.parse().unwrap(), &[&release.parse().unwrap()], &[earlier(release)])
+                verified::apply(None, &name.parse().unwrap(), &[&release.parse().unwrap()], &[earlier_entry(release)])
                     .unwrap();
             std::fs::write(records.join(format!("verified/{name}.yaml")), verdicts).unwrap();
         }
@@ -87,7 +87,7 @@ fn versioned(package: &str, version: &str) -> (PackageName, PackageVersion) {
 }
 
 /// Returns an earlier run's entry, which an error must not change.
-fn earlier(release: &str) -> VerifiedEntry {
+fn earlier_entry(release: &str) -> VerifiedEntry {
     let supported = VerifiedCapability::plain(Verdict::Supported);
     VerifiedEntry {
         release: release.parse().unwrap(),
@@ -110,7 +110,7 @@ fn earlier(release: &str) -> VerifiedEntry {
 fn a_release_missing_on_the_mirror_is_an_error_and_other_cells_run() {
     let folder = TestFolder::new();
     let test = "smoke::qemu_has_the_machine_type";
-    let ended = end(&mut folder.run(
+    let ended = run_to_end(&mut folder.run(
         &command::cache(),
         &["nowhere:1", "debian:13", "--source", "bootstrap", "--profile", "go-3.29", "--test", test],
     ));
@@ -132,7 +132,7 @@ fn a_release_that_ends_in_error_keeps_its_recorded_entries() {
     let before = folder.verdicts("nowhere");
     assert!(before.contains("verified:"), "the file to be kept has nothing to keep");
     let cache = folder.dir.path().join("cache");
-    let ended = end(&mut folder.run(&cache, &["nowhere:1", "--source", "bootstrap", "--write-back"]));
+    let ended = run_to_end(&mut folder.run(&cache, &["nowhere:1", "--source", "bootstrap", "--write-back"]));
     assert_eq!(ended.code, Some(3), "{}", ended.stderr);
     assert_eq!(folder.verdicts("nowhere"), before);
     assert!(ended.stderr.contains("not written back: nowhere:1/x86_64/container: image: "), "{}", ended.stderr);
@@ -144,7 +144,7 @@ fn an_unreachable_mirror_is_reported_and_nothing_is_written_back() {
     let folder = TestFolder::new();
     let before = folder.verdicts("debian");
     let cache = folder.dir.path().join("cache");
-    let ended = end(&mut folder.run(&cache, &["debian:13", "--mirror", NO_MIRROR, "--write-back"]));
+    let ended = run_to_end(&mut folder.run(&cache, &["debian:13", "--mirror", NO_MIRROR, "--write-back"]));
     assert_eq!(ended.code, Some(3), "{}", ended.stderr);
     let errors = errors(cell(&results(&folder.out()), "debian:13/"));
     assert_eq!(errors.len(), 1, "{errors:?}");
@@ -159,7 +159,7 @@ fn offline_without_an_image_is_an_error_with_a_hint() {
     let folder = TestFolder::new();
     let before = folder.verdicts("debian");
     let cache = folder.dir.path().join("cache");
-    let ended = end(&mut folder.run(&cache, &["debian:13", "--offline", "--write-back"]));
+    let ended = run_to_end(&mut folder.run(&cache, &["debian:13", "--offline", "--write-back"]));
     assert_eq!(ended.code, Some(2), "{}", ended.stderr);
     assert!(
         ended.stderr.contains("not in the cache") && ended.stderr.contains("without --offline"),
@@ -176,7 +176,7 @@ fn a_full_disk_is_reported_and_leaves_no_incomplete_image() {
     let folder = TestFolder::new();
     let before = folder.verdicts("debian");
     let disk = SmallDisk::mount(folder.dir.path().join("disk"), "64m").unwrap();
-    let ended = end(&mut folder.run(&disk.0, &["debian:13", "--write-back"]));
+    let ended = run_to_end(&mut folder.run(&disk.0, &["debian:13", "--write-back"]));
     assert_eq!(ended.code, Some(3), "{}", ended.stderr);
     let errors = errors(cell(&results(&folder.out()), "debian:13/"));
     assert_eq!(errors.len(), 1, "{errors:?}");
@@ -188,10 +188,10 @@ fn a_full_disk_is_reported_and_leaves_no_incomplete_image() {
 /// Asserts that the cache has neither a complete nor an incomplete image.
 fn assert_no_image(cache: &Path) {
     let images = cache.join("images");
-    let below = |dir: &Path| -> Vec<String> {
+    let names_in = |dir: &Path| -> Vec<String> {
         let Ok(entries) = std::fs::read_dir(dir) else { return Vec::new() };
         entries.map(|e| e.unwrap().file_name().to_string_lossy().into_owned()).collect()
     };
-    let finished: Vec<String> = below(&images).into_iter().filter(|name| !name.starts_with('.')).collect();
-    assert_eq!((finished, below(&images.join(".tmp"))), (Vec::new(), Vec::new()), "left in {}", images.display());
+    let finished: Vec<String> = names_in(&images).into_iter().filter(|name| !name.starts_with('.')).collect();
+    assert_eq!((finished, names_in(&images.join(".tmp"))), (Vec::new(), Vec::new()), "left in {}", images.display());
 }

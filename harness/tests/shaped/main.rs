@@ -201,7 +201,7 @@ impl Shaped {
         }
         run.args((self.options)(&at.repositories)).arg("--mirror-key").arg(&at.key);
         run.arg("--out").arg(&out).arg("--records").arg(&records);
-        let ended = command::end(&mut run);
+        let ended = command::run_to_end(&mut run);
         assert_eq!(ended.code, Some(0), "{}{}", ended.stdout, ended.stderr);
 
         // The evidence has the packages with complete versions from these repositories, and the stamp.
