@@ -25,15 +25,15 @@ fn ctrl_c_writes_the_reports_and_leaves_nothing_behind() {
     let dir = tempfile::tempdir().unwrap();
     let mut running = Running::start(dir.path());
     running.signal(Signal::INT);
-    let ended = running.wait();
-    assert_eq!(ended.code, Some(130), "{}", ended.stderr);
+    let output = running.wait();
+    assert_eq!(output.code, Some(130), "{}", output.stderr);
     running.assert_gone();
     let out = dir.path().join("out");
     assert_eq!(results(&out)["ending"], "interrupted");
     for report in ["junit/run.xml", "junit/debian-13-x86_64-container.xml", "matrix.md", "index.html"] {
-        assert!(out.join(report).is_file(), "no {report} after Ctrl-C: {}", ended.stderr);
+        assert!(out.join(report).is_file(), "no {report} after Ctrl-C: {}", output.stderr);
     }
-    assert!(ended.stdout.contains("debian 13"), "no matrix after Ctrl-C:\n{}", ended.stdout);
+    assert!(output.stdout.contains("debian 13"), "no matrix after Ctrl-C:\n{}", output.stdout);
     // The static checks, which start virtiofsd, had ended before.
     let log_count = std::fs::read_dir(out.join("artifacts/debian-13-x86_64-container")).map(Iterator::count);
     assert!(log_count.is_ok_and(|count| count > 0), "no log of the units that had ended after Ctrl-C");
@@ -147,8 +147,8 @@ impl Drop for Running {
 
 /// Returns the processes of a container: process id on this machine, and name.
 fn processes(container: &str) -> Vec<(i32, String)> {
-    let ended = run_to_end(Command::new("docker").args(["top", container, "-eo", "pid,comm"]));
-    let pids = ended.stdout.lines().skip(1).filter_map(|line| line.split_whitespace().next()?.parse().ok());
+    let output = run_to_end(Command::new("docker").args(["top", container, "-eo", "pid,comm"]));
+    let pids = output.stdout.lines().skip(1).filter_map(|line| line.split_whitespace().next()?.parse().ok());
     pids.filter_map(|pid| Some((pid, name_of(pid)?))).collect()
 }
 

@@ -166,9 +166,9 @@ fn a_program_packed_with_a_library_preloads_it_and_keeps_its_arguments() {
     // started.
     let mut run = Command::new("sh");
     run.env("TMPDIR", dir.path()).arg(dir.path().join(Component::CloudHypervisor.name()));
-    let ended = run_to_end(run.args(["sh", "-c", "cat /proc/$$/maps && echo $1", "sh", "a word"]));
-    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
-    assert!(ended.stdout.contains("/functions.so") && ended.stdout.ends_with("a word\n"), "{}", ended.stdout);
+    let output = run_to_end(run.args(["sh", "-c", "cat /proc/$$/maps && echo $1", "sh", "a word"]));
+    assert_eq!(output.code, Some(0), "{}", output.stderr);
+    assert!(output.stdout.contains("/functions.so") && output.stdout.ends_with("a word\n"), "{}", output.stdout);
 }
 
 #[test]
@@ -340,8 +340,8 @@ fn run_release_fault(fault: &Fault) -> FaultReport {
             if let Means::Clock { seconds } = by {
                 run.env("LD_PRELOAD", trouble::clock_library(dir.path(), *seconds));
             }
-            let ended = run_to_end(&mut run);
-            assert_ne!(ended.code, Some(2), "{}", ended.stderr);
+            let output = run_to_end(&mut run);
+            assert_ne!(output.code, Some(2), "{}", output.stderr);
         }
     }
     drop(disk);

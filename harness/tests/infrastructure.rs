@@ -110,19 +110,19 @@ fn earlier_entry(release: &str) -> VerifiedEntry {
 fn a_release_missing_on_the_mirror_is_an_error_and_other_cells_run() {
     let folder = TestFolder::new();
     let test = "smoke::qemu_has_the_machine_type";
-    let ended = run_to_end(&mut folder.run(
+    let output = run_to_end(&mut folder.run(
         &command::cache(),
         &["nowhere:1", "debian:13", "--source", "bootstrap", "--profile", "go-3.29", "--test", test],
     ));
-    assert_eq!(ended.code, Some(3), "{}", ended.stderr);
+    assert_eq!(output.code, Some(3), "{}", output.stderr);
     let results = results(&folder.out());
     let errors = errors(cell(&results, "nowhere:1/"));
     assert_eq!(errors.len(), 1, "{errors:?}");
     assert!(errors[0].starts_with("image: ") && errors[0].contains("suite erewhon is not on the mirror"), "{errors:?}");
     let outcomes = outcomes(cell(&results, "debian:13/"));
     assert_eq!(outcomes.get(&format!("go-3.29 {test}")).map(String::as_str), Some("pass"), "{outcomes:?}");
-    let matrix = ended.stdout.split_whitespace().collect::<Vec<_>>().join(" ");
-    assert!(matrix.contains("suite erewhon is not on the mirror"), "the matrix hides the cause:\n{}", ended.stdout);
+    let matrix = output.stdout.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(matrix.contains("suite erewhon is not on the mirror"), "the matrix hides the cause:\n{}", output.stdout);
 }
 
 #[test]
@@ -132,10 +132,10 @@ fn a_release_that_ends_in_error_keeps_its_recorded_entries() {
     let before = folder.verdicts("nowhere");
     assert!(before.contains("verified:"), "the file to be kept has nothing to keep");
     let cache = folder.dir.path().join("cache");
-    let ended = run_to_end(&mut folder.run(&cache, &["nowhere:1", "--source", "bootstrap", "--write-back"]));
-    assert_eq!(ended.code, Some(3), "{}", ended.stderr);
+    let output = run_to_end(&mut folder.run(&cache, &["nowhere:1", "--source", "bootstrap", "--write-back"]));
+    assert_eq!(output.code, Some(3), "{}", output.stderr);
     assert_eq!(folder.verdicts("nowhere"), before);
-    assert!(ended.stderr.contains("not written back: nowhere:1/x86_64/container: image: "), "{}", ended.stderr);
+    assert!(output.stderr.contains("not written back: nowhere:1/x86_64/container: image: "), "{}", output.stderr);
 }
 
 #[test]
@@ -144,8 +144,8 @@ fn an_unreachable_mirror_is_reported_and_nothing_is_written_back() {
     let folder = TestFolder::new();
     let before = folder.verdicts("debian");
     let cache = folder.dir.path().join("cache");
-    let ended = run_to_end(&mut folder.run(&cache, &["debian:13", "--mirror", NO_MIRROR, "--write-back"]));
-    assert_eq!(ended.code, Some(3), "{}", ended.stderr);
+    let output = run_to_end(&mut folder.run(&cache, &["debian:13", "--mirror", NO_MIRROR, "--write-back"]));
+    assert_eq!(output.code, Some(3), "{}", output.stderr);
     let errors = errors(cell(&results(&folder.out()), "debian:13/"));
     assert_eq!(errors.len(), 1, "{errors:?}");
     assert!(errors[0].starts_with("image: ") && errors[0].contains("the mirror cannot be reached"), "{errors:?}");
@@ -159,12 +159,12 @@ fn offline_without_an_image_is_an_error_with_a_hint() {
     let folder = TestFolder::new();
     let before = folder.verdicts("debian");
     let cache = folder.dir.path().join("cache");
-    let ended = run_to_end(&mut folder.run(&cache, &["debian:13", "--offline", "--write-back"]));
-    assert_eq!(ended.code, Some(2), "{}", ended.stderr);
+    let output = run_to_end(&mut folder.run(&cache, &["debian:13", "--offline", "--write-back"]));
+    assert_eq!(output.code, Some(2), "{}", output.stderr);
     assert!(
-        ended.stderr.contains("not in the cache") && ended.stderr.contains("without --offline"),
+        output.stderr.contains("not in the cache") && output.stderr.contains("without --offline"),
         "{}",
-        ended.stderr
+        output.stderr
     );
     assert!(!folder.out().exists(), "nothing is written");
     assert_eq!(folder.verdicts("debian"), before);
@@ -176,8 +176,8 @@ fn a_full_disk_is_reported_and_leaves_no_incomplete_image() {
     let folder = TestFolder::new();
     let before = folder.verdicts("debian");
     let disk = SmallDisk::mount(folder.dir.path().join("disk"), "64m").unwrap();
-    let ended = run_to_end(&mut folder.run(&disk.0, &["debian:13", "--write-back"]));
-    assert_eq!(ended.code, Some(3), "{}", ended.stderr);
+    let output = run_to_end(&mut folder.run(&disk.0, &["debian:13", "--write-back"]));
+    assert_eq!(output.code, Some(3), "{}", output.stderr);
     let errors = errors(cell(&results(&folder.out()), "debian:13/"));
     assert_eq!(errors.len(), 1, "{errors:?}");
     assert!(errors[0].starts_with("image: ") && errors[0].contains("the disk is full"), "{errors:?}");

@@ -32,11 +32,11 @@ impl Subject {
         let dir = tempfile::tempdir().unwrap();
         let mut command = kata_qualify(dir.path());
         command.args(["run", self.target, "--profile", self.profile, "--out", "out"]).args(arguments);
-        let ended = run_to_end(&mut command);
-        assert_ne!(ended.code, Some(2), "{}", ended.stderr);
+        let output = run_to_end(&mut command);
+        assert_ne!(output.code, Some(2), "{}", output.stderr);
         let results = results(&dir.path().join("out"));
         let cell = cell(&results, self.target);
-        assert_eq!(cell["errors"], Value::Array(Vec::new()), "{}", ended.stderr);
+        assert_eq!(cell["errors"], Value::Array(Vec::new()), "{}", output.stderr);
         cell.clone()
     }
 

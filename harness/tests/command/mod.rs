@@ -112,9 +112,9 @@ pub(crate) fn run_id_once_a_guest_started(journal: &Path) -> Result<String, Stri
 /// Returns the ids that `docker` lists for a run.
 pub(crate) fn ids(arguments: &[&str], run: &str) -> Vec<String> {
     let filter = format!("label={}={run}", harness::environments::container::RUN_LABEL);
-    let ended = run_to_end(Command::new("docker").args(arguments).args(["--filter", &filter]));
-    assert_eq!(ended.code, Some(0), "docker {arguments:?}: {}", ended.stderr);
-    ended.stdout.lines().map(str::to_owned).collect()
+    let output = run_to_end(Command::new("docker").args(arguments).args(["--filter", &filter]));
+    assert_eq!(output.code, Some(0), "docker {arguments:?}: {}", output.stderr);
+    output.stdout.lines().map(str::to_owned).collect()
 }
 
 /// Returns how often each attempt at a test has ended, by profiles, test and number of the attempt.

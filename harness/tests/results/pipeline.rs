@@ -461,7 +461,7 @@ struct Published {
 impl Published {
     fn new() -> Published {
         let dir = tempfile::tempdir().unwrap();
-        let at = |name: &str| dir.path().join(name);
+        let path = |name: &str| dir.path().join(name);
         fs::create_dir_all(path("work/distros")).unwrap();
         run_successfully(Command::new("cp").arg("-R").arg(repository().join("distros/records")).arg(path("work/distros")));
         fs::write(path("work/README.md"), "x\n").unwrap();

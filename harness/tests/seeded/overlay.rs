@@ -64,7 +64,7 @@ fn tree(name: &str, release: &Release) -> PathBuf {
     let dir = tempfile::tempdir().unwrap();
     let mut run = crate::command::kata_qualify(dir.path());
     let minimal_options = ["--profile", "go-3.29", "--test", "packages_are_installed", "--out", "out"];
-    let ended = crate::command::run_to_end(run.args(["run", name]).args(minimal_options));
+    let output = crate::command::run_to_end(run.args(["run", name]).args(minimal_options));
     let images = images::cache::list(&crate::command::cache());
     let is_image_of_release = |image: &images::Image| {
         let manifest = &image.manifest;
@@ -72,7 +72,7 @@ fn tree(name: &str, release: &Release) -> PathBuf {
         plain && manifest.derived_from.is_none() && image.rootfs().join("usr/bin").is_dir()
     };
     let newest = images.into_iter().filter(is_image_of_release).max_by_key(|image| image.made);
-    newest.unwrap_or_else(|| panic!("no image of {name}: {}", ended.stderr)).rootfs()
+    newest.unwrap_or_else(|| panic!("no image of {name}: {}", output.stderr)).rootfs()
 }
 
 /// A directory that is laid over a release.

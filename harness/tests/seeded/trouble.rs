@@ -175,8 +175,8 @@ fn trigger(event: Event, run: &str, proxy: &DockerProxy) {
     let containers: Vec<&str> = listed.stdout.lines().collect();
     assert!(!containers.is_empty(), "the run has no container: {}", listed.stderr);
     let docker = |words: &[&str]| {
-        let ended = run_to_end(Command::new("docker").args(words).args(&containers));
-        assert_eq!(ended.code, Some(0), "docker {words:?}: {}", ended.stderr);
+        let output = run_to_end(Command::new("docker").args(words).args(&containers));
+        assert_eq!(output.code, Some(0), "docker {words:?}: {}", output.stderr);
     };
     match event {
         Event::EngineGone => proxy.close(),
