@@ -172,7 +172,7 @@ fn external(out: &Path, machine: &str) -> Result<(), Box<dyn std::error::Error>>
 
 /// Returns a cargo command without the outer build's settings; RUSTUP_* and CARGO_HOME stay, because cargo needs them.
 fn cargo() -> Result<Command, env::VarError> {
-    const OURS: [&str; 6] = [
+    const REMOVED: [&str; 6] = [
         "CARGO_ENCODED_RUSTFLAGS",
         "CARGO_BUILD_TARGET",
         "CARGO_TARGET_DIR",
@@ -183,7 +183,7 @@ fn cargo() -> Result<Command, env::VarError> {
     const PREFIXES: [&str; 3] = ["CARGO_PROFILE_", "CARGO_FEATURE_", "CARGO_CFG_"];
     let mut cargo = Command::new(env::var("CARGO")?);
     for (name, _) in env::vars() {
-        if OURS.contains(&name.as_str()) || PREFIXES.iter().any(|prefix| name.starts_with(prefix)) {
+        if REMOVED.contains(&name.as_str()) || PREFIXES.iter().any(|prefix| name.starts_with(prefix)) {
             cargo.env_remove(name);
         }
     }

@@ -35,7 +35,7 @@ fn the_page_of_demands_is_current() {
 }
 
 #[test]
-fn every_demand_is_proved_by_tests_that_use_it_or_says_why_not() {
+fn every_demand_names_its_tests_or_gives_a_reason() {
     let groups = demands::groups();
     let all: Vec<_> = groups.iter().flat_map(|group| &group.demands).collect();
     assert_eq!(all.len(), DEMANDS);
@@ -53,8 +53,8 @@ fn every_demand_is_proved_by_tests_that_use_it_or_says_why_not() {
         for test in named {
             assert!(catalogue::find(test).is_some(), "{id}: there is no test {test}");
         }
-        assert!(!demand.tests.iter().any(|test| is_a_look_up(test)), "{id}: a test that reads a list proves nothing");
-        assert!(demand.listed.iter().all(|test| is_a_look_up(test)), "{id}: what uses it stands below `tests`");
+        assert!(!demand.tests.iter().any(|test| reads_a_list(test)), "{id}: a test that reads a list proves nothing");
+        assert!(demand.listed.iter().all(|test| reads_a_list(test)), "{id}: what uses it stands below `tests`");
         let applies = |test: &String| {
             let test = catalogue::find(test).unwrap();
             Profile::maintained().any(|profile| test.applies_to(&profile.name))
@@ -66,20 +66,20 @@ fn every_demand_is_proved_by_tests_that_use_it_or_says_why_not() {
 
 /// A demand whose tests have a fault is not counted as one without, and vice versa.
 #[test]
-fn a_fault_is_found_by_test_body_and_capability() {
+fn tests_are_matched_with_the_most_specific_kind_of_fault() {
     let faults = faults();
-    let marked = |tests: &[&str]| {
+    let match_name = |tests: &[&str]| {
         let tests: Vec<String> = tests.iter().map(|test| (*test).to_owned()).collect();
-        demands::marked(&tests, &faults).name()
+        demands::fault_match(&tests, &faults).name()
     };
-    assert_eq!(marked(&["smoke::cpu_is_hotplugged"]), "test");
-    assert_eq!(marked(&["containers::kata::exit_codes_are_told"]), "body");
-    assert_eq!(marked(&["smoke::two_cpus_both_work"]), "capability");
-    assert_eq!(marked(&["host::shm_takes_guest_memory"]), "–");
+    assert_eq!(match_name(&["smoke::cpu_is_hotplugged"]), "test");
+    assert_eq!(match_name(&["containers::kata::exit_codes_are_told"]), "body");
+    assert_eq!(match_name(&["smoke::two_cpus_both_work"]), "capability");
+    assert_eq!(match_name(&["host::shm_takes_guest_memory"]), "–");
 }
 
 #[test]
-fn a_demand_is_counted_by_what_proves_it() {
+fn the_proof_extent_of_a_demand_follows_from_its_tests() {
     let state = |id: &str| {
         let groups = demands::groups();
         let demand = groups.iter().flat_map(|group| &group.demands).find(|demand| demand.id == id).cloned();
@@ -95,7 +95,7 @@ fn a_demand_is_counted_by_what_proves_it() {
 
 /// Everything that is unsupported under a maintained profile has a finding, which names those responsible.
 #[test]
-fn every_failure_of_the_records_is_a_finding() {
+fn every_failure_in_the_records_has_a_finding() {
     let text = std::fs::read_to_string(repository().join("docs/findings.md")).unwrap();
     let findings = findings::findings(&text);
     assert!(findings.len() >= FINDINGS, "docs/findings.md has {} findings", findings.len());
@@ -111,7 +111,7 @@ fn every_failure_of_the_records_is_a_finding() {
 }
 
 #[test]
-fn a_finding_is_about_what_its_lines_name() {
+fn a_finding_matches_the_failures_that_its_lines_name() {
     let text = "# Findings\n\nx\n\n## Theirs\n\n### A bridge\n\ny\n\n- Whose: the distro's\n- Releases: debian:11, debian:12\n\
         - Profiles: `go-3.32`\n- Capabilities: `vmm.hotplug.net`\n- Recorded as: `does not support`, `no bridge`\n\
         - Versions: x\n- Since: x\n- Evidence: x\n- To do: x\n";
@@ -131,7 +131,7 @@ fn a_finding_is_about_what_its_lines_name() {
 }
 
 /// Returns whether the test's name says that it reads a list; tests of the catalogue enforce such names.
-fn is_a_look_up(id: &str) -> bool {
+fn reads_a_list(id: &str) -> bool {
     let name = id.rsplit("::").next().unwrap_or_default();
     name.starts_with("qemu_has_") || name.starts_with("kernel_has_")
 }

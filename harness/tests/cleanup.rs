@@ -6,7 +6,7 @@
 
 mod command;
 
-use command::{end, ids, in_a_guest, kata_qualify, results, wait_for};
+use command::{run_to_end, ids, run_id_once_a_guest_started, kata_qualify, results, wait_for};
 use model::sync::locked;
 use rustix::process::{Pid, Signal, kill_process};
 use std::io::Read as _;
@@ -25,23 +25,23 @@ fn ctrl_c_writes_the_reports_and_leaves_nothing_behind() {
     let dir = tempfile::tempdir().unwrap();
     let mut running = Running::start(dir.path());
     running.signal(Signal::INT);
-    let ended = running.wait();
-    assert_eq!(ended.code, Some(130), "{}", ended.stderr);
+    let output = running.wait();
+    assert_eq!(output.code, Some(130), "{}", output.stderr);
     running.assert_gone();
     let out = dir.path().join("out");
     assert_eq!(results(&out)["ending"], "interrupted");
     for report in ["junit/run.xml", "junit/debian-13-x86_64-container.xml", "matrix.md", "index.html"] {
-        assert!(out.join(report).is_file(), "no {report} after Ctrl-C: {}", ended.stderr);
+        assert!(out.join(report).is_file(), "no {report} after Ctrl-C: {}", output.stderr);
     }
-    assert!(ended.stdout.contains("debian 13"), "no matrix after Ctrl-C:\n{}", ended.stdout);
+    assert!(output.stdout.contains("debian 13"), "no matrix after Ctrl-C:\n{}", output.stdout);
     // The static checks, which start virtiofsd, had ended before.
-    let kept = std::fs::read_dir(out.join("artifacts/debian-13-x86_64-container")).map(Iterator::count);
-    assert!(kept.is_ok_and(|kept| kept > 0), "no log of the units that had ended after Ctrl-C");
+    let log_count = std::fs::read_dir(out.join("artifacts/debian-13-x86_64-container")).map(Iterator::count);
+    assert!(log_count.is_ok_and(|count| count > 0), "no log of the units that had ended after Ctrl-C");
 }
 
 #[test]
 #[cfg_attr(lacks = "containers", ignore = "needs root, x86_64, mmdebstrap and Docker")]
-fn what_a_killed_run_left_is_swept_at_the_next_start() {
+fn clean_removes_the_leftovers_of_a_killed_run() {
     let dir = tempfile::tempdir().unwrap();
     let mut running = Running::start(dir.path());
     running.signal(Signal::KILL);
@@ -52,11 +52,11 @@ fn what_a_killed_run_left_is_swept_at_the_next_start() {
         let alive = running.alive();
         if alive.is_empty() { Ok(()) } else { Err(format!("{alive:?}")) }
     });
-    let clean = end(kata_qualify(dir.path()).arg("clean"));
+    let clean = run_to_end(kata_qualify(dir.path()).arg("clean"));
     assert_eq!(clean.code, Some(0), "{}", clean.stderr);
     running.assert_gone();
     // The journal of the killed run can still be reported.
-    let report = end(kata_qualify(dir.path()).args(["report", "out"]));
+    let report = run_to_end(kata_qualify(dir.path()).args(["report", "out"]));
     assert_eq!(report.code, Some(3), "it has no end: {}", report.stderr);
     assert_eq!(results(&dir.path().join("out"))["ending"], "killed");
 }
@@ -73,12 +73,12 @@ struct Running {
     run: String,
     /// Processes in the run's container, including the guest's QEMU, with their process ids on this machine.
     processes: Vec<(i32, String)>,
-    _alone: MutexGuard<'static, ()>,
+    _guard: MutexGuard<'static, ()>,
 }
 
 impl Running {
     fn start(dir: &Path) -> Running {
-        let alone = locked(&ONE);
+        let guard = locked(&ONE);
         let mut child = kata_qualify(dir)
             .args(["run", "debian:13", "--profile", "go-3.29", "--test", "virtio_fs::", "--jobs", "1", "--out", "out"])
             .stdout(Stdio::piped())
@@ -89,11 +89,11 @@ impl Running {
         let journal = dir.join("out/journal.jsonl");
         let run = wait_for("a guest that runs tests", UNTIL_A_GUEST_RUNS, || {
             if let Some(status) = child.try_wait().unwrap() {
-                let mut said = String::new();
-                let _ = child.stderr.take().unwrap().read_to_string(&mut said);
-                panic!("the run ended before it could be interrupted: {status}\n{said}");
+                let mut stderr = String::new();
+                let _ = child.stderr.take().unwrap().read_to_string(&mut stderr);
+                panic!("the run ended before it could be interrupted: {status}\n{stderr}");
             }
-            in_a_guest(&journal)
+            run_id_once_a_guest_started(&journal)
         });
         let container = ids(&["ps", "--quiet"], &run).pop().unwrap();
         let processes = wait_for("QEMU in the container", Duration::from_secs(60), || {
@@ -102,16 +102,16 @@ impl Running {
             if qemu { Ok(processes) } else { Err(format!("{processes:?}")) }
         });
         assert!(!ids(&["volume", "ls", "--quiet"], &run).is_empty(), "a run without a volume");
-        Running { child: Some(child), pid, run, processes, _alone: alone }
+        Running { child: Some(child), pid, run, processes, _guard: guard }
     }
 
     fn signal(&self, signal: Signal) {
         kill_process(self.pid, signal).unwrap();
     }
 
-    fn wait(&mut self) -> command::Ended {
+    fn wait(&mut self) -> command::CommandOutput {
         let output = self.child.take().unwrap().wait_with_output().unwrap();
-        command::Ended {
+        command::CommandOutput {
             code: output.status.code(),
             stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
             stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
@@ -147,8 +147,8 @@ impl Drop for Running {
 
 /// Returns the processes of a container: process id on this machine, and name.
 fn processes(container: &str) -> Vec<(i32, String)> {
-    let ended = end(Command::new("docker").args(["top", container, "-eo", "pid,comm"]));
-    let pids = ended.stdout.lines().skip(1).filter_map(|line| line.split_whitespace().next()?.parse().ok());
+    let output = run_to_end(Command::new("docker").args(["top", container, "-eo", "pid,comm"]));
+    let pids = output.stdout.lines().skip(1).filter_map(|line| line.split_whitespace().next()?.parse().ok());
     pids.filter_map(|pid| Some((pid, name_of(pid)?))).collect()
 }
 

@@ -32,7 +32,7 @@ fn failure(check: Check) -> (String, Option<Component>) {
 
 #[test]
 #[cfg_attr(lacks = "runc", ignore = "needs root, containerd and runc")]
-fn every_control_passes_and_nothing_stays_behind() {
+fn every_runc_test_passes_and_nothing_is_left_behind() {
     let bench = Bench::new();
     let mut wrong = Vec::new();
     for test in catalogue::tests().iter().filter(|t| t.place == Place::Runc) {
@@ -45,41 +45,41 @@ fn every_control_passes_and_nothing_stays_behind() {
             Err(stop) => wrong.push(format!("{}: {stop:?}", test.id)),
         }
     }
-    assert!(wrong.is_empty(), "{}\n{}", wrong.join("\n"), bench.containerds_log());
+    assert!(wrong.is_empty(), "{}\n{}", wrong.join("\n"), bench.containerd_log());
     bench.engine.stop();
-    let ours = format!("kq{}x", std::process::id());
-    let left: Vec<String> = fs::read_dir("/proc")
+    let prefix = format!("kq{}x", std::process::id());
+    let remaining: Vec<String> = fs::read_dir("/proc")
         .unwrap()
         .flatten()
         .filter_map(|entry| fs::read_to_string(entry.path().join("cmdline")).ok())
-        .filter(|cmdline| cmdline.contains(&ours) && cmdline.contains("containerd"))
+        .filter(|cmdline| cmdline.contains(&prefix) && cmdline.contains("containerd"))
         .collect();
     // Tests run in parallel, so only entries with this bench's directory count.
     let folder = bench.folder.path().to_string_lossy().into_owned();
-    assert!(left.iter().all(|cmdline| !cmdline.contains(&folder)), "{left:?}");
+    assert!(remaining.iter().all(|cmdline| !cmdline.contains(&folder)), "{remaining:?}");
     assert!(fs::read_to_string("/proc/self/mountinfo").unwrap().lines().all(|line| !line.contains(&folder)));
     assert_eq!(fs::read_dir(&bench.settings.disk).unwrap().count(), 0, "containerd's folder has been removed");
 }
 
 #[test]
 #[cfg_attr(lacks = "runc", ignore = "needs root, containerd and runc")]
-fn a_runtime_that_leaves_something_behind_is_found_out() {
+fn a_runtime_that_leaves_a_process_behind_fails_the_test() {
     // A process with the container's name in its arguments, like a virtiofsd that does not end.
     let script = "setsid tail -f /dev/null \"$BUNDLE/config.json\" >/dev/null 2>&1 </dev/null &";
-    let bench = Bench::with_lying_runc(script);
+    let bench = Bench::with_runc_script(script);
     let (message, _) = failure(bench.run("containers::runc::nothing_stays_behind"));
     assert!(message.contains("process "), "{message}");
     let prefix = format!("kq{}x", std::process::id());
     bench.engine.stop();
     // Other tests run in parallel, so only processes that the script starts count.
-    let mut left = host::processes("config.json");
-    left.retain(|process| process.program.ends_with("/tail") && process.argv.join(" ").contains(&prefix));
-    assert_eq!(left, []);
+    let mut remaining = host::processes("config.json");
+    remaining.retain(|process| process.program.ends_with("/tail") && process.argv.join(" ").contains(&prefix));
+    assert_eq!(remaining, []);
 }
 
 #[test]
 #[cfg_attr(lacks = "runc", ignore = "needs root, containerd and runc")]
-fn the_end_of_containerd_is_named_and_the_next_test_has_a_new_one() {
+fn a_dead_containerd_is_reported_and_replaced_for_the_next_test() {
     let bench = Bench::new();
     let exit_codes = "containers::runc::exit_codes_are_told";
     assert_eq!(bench.run(exit_codes), Ok(()));
@@ -106,7 +106,7 @@ fn the_end_of_containerd_is_named_and_the_next_test_has_a_new_one() {
 /// This containerd stops answering at once after SIGTERM and ends a second later; its client notices only the former.
 #[test]
 #[cfg_attr(lacks = "runc", ignore = "needs root, containerd and runc")]
-fn a_containerd_that_is_still_shutting_down_is_waited_for_and_blames_nobody() {
+fn a_containerd_that_is_shutting_down_is_an_error_and_blames_nobody() {
     let mut bench = Bench::new();
     bench.settings.containerd = bench.folder.path().join("containerd");
     let containerd = r#"#!/bin/sh
@@ -144,7 +144,7 @@ esac
 
 #[test]
 #[cfg_attr(lacks = "runc", ignore = "needs root, containerd and runc")]
-fn a_containerd_that_does_not_start_is_blamed_or_missed() {
+fn a_missing_containerd_is_a_skip_and_a_broken_one_is_blamed() {
     let mut bench = Bench::new();
     bench.settings.containerd = bench.folder.path().join("containerd");
     match bench.run("containers::runc::exit_codes_are_told") {
@@ -159,7 +159,7 @@ fn a_containerd_that_does_not_start_is_blamed_or_missed() {
     assert_eq!(blames, Some(Component::Containerd));
 }
 
-fn some_kata(profile: &str) -> Kata {
+fn fake_kata(profile: &str) -> Kata {
     Kata {
         version: KataVersion::new(3, 30, 0),
         kind: profile::Runtime::Go,
@@ -178,20 +178,20 @@ fn some_kata(profile: &str) -> Kata {
 
 #[test]
 #[cfg_attr(lacks = "runc", ignore = "needs root, containerd and runc")]
-fn kata_is_untested_without_artifacts_and_never_failed_by_its_control() {
-    let twin = "containers::kata::environment_variables_arrive";
-    let mut bench = Bench::with_lying_runc(r#"sed -i -E 's/"env":\[[^]]*\]/"env":["PATH=\/"]/' "$BUNDLE/config.json""#);
-    match bench.run(twin) {
+fn kata_tests_skip_without_artifacts_and_error_if_runc_fails_too() {
+    let kata_test = "containers::kata::environment_variables_arrive";
+    let mut bench = Bench::with_runc_script(r#"sed -i -E 's/"env":\[[^]]*\]/"env":["PATH=\/"]/' "$BUNDLE/config.json""#);
+    match bench.run(kata_test) {
         Err(Stop::Skip { reason }) => assert!(reason.contains("--kata"), "{reason}"),
         other => panic!("{other:?}"),
     }
-    bench.claims.kata = vec![some_kata("rs-4.0")];
-    match bench.run(twin) {
+    bench.claims.kata = vec![fake_kata("rs-4.0")];
+    match bench.run(kata_test) {
         Err(Stop::Skip { reason }) => assert!(reason.contains("rs-4.0"), "{reason}"),
         other => panic!("{other:?}"),
     }
-    bench.claims.kata = vec![some_kata("go-3.29")];
-    match bench.run(twin) {
+    bench.claims.kata = vec![fake_kata("go-3.29")];
+    match bench.run(kata_test) {
         Err(Stop::Error { message }) => assert!(message.contains("under runc"), "{message}"),
         other => panic!("{other:?}"),
     }
@@ -199,16 +199,16 @@ fn kata_is_untested_without_artifacts_and_never_failed_by_its_control() {
 
 #[test]
 #[cfg_attr(lacks = "runc", ignore = "needs root, containerd and runc")]
-fn a_kata_that_is_not_there_fails_with_containerds_words() {
+fn a_missing_kata_shim_fails_with_the_message_of_ctr() {
     let mut bench = Bench::new();
-    bench.claims.kata = vec![some_kata("go-3.29")];
+    bench.claims.kata = vec![fake_kata("go-3.29")];
     let (message, _) = failure(bench.run("containers::kata::the_working_directory_is_the_one_asked_for"));
     assert!(message.contains("ctr: "), "{message}");
 }
 
 #[test]
 #[cfg_attr(lacks = "runc", ignore = "needs root, containerd and runc")]
-fn a_kata_that_hangs_is_ended_within_its_deadline() {
+fn a_hanging_kata_shim_is_ended_at_its_deadline() {
     let mut bench = Bench::new();
     let shim = bench.folder.path().join("shim");
     // A shim whose `start` never answers, like Kata's after its virtiofsd has exited.
@@ -216,7 +216,7 @@ fn a_kata_that_hangs_is_ended_within_its_deadline() {
     fs::set_permissions(&shim, fs::Permissions::from_mode(0o755)).unwrap();
     bench.settings.kata_shims = BTreeMap::from([("containerd-shim-kata-v2".to_owned(), shim)]);
     bench.settings.patience.kata = std::time::Duration::from_secs(4);
-    bench.claims.kata = vec![some_kata("go-3.29")];
+    bench.claims.kata = vec![fake_kata("go-3.29")];
     // Run the control first, so that its time does not count.
     let name = "the_working_directory_is_the_one_asked_for";
     assert_eq!(bench.run(&format!("containers::runc::{name}")), Ok(()));
@@ -233,7 +233,7 @@ fn a_kata_that_hangs_is_ended_within_its_deadline() {
 
 #[test]
 #[cfg_attr(lacks = "runc", ignore = "needs root, containerd and runc")]
-fn what_a_killed_agent_has_left_is_removed_by_the_next_one() {
+fn leftovers_of_a_killed_agent_are_removed_by_the_next_one() {
     let bench = Bench::new();
     // No process has this id, which is above the kernel's maximum.
     let name = "kq4194305x0";
@@ -244,8 +244,8 @@ fn what_a_killed_agent_has_left_is_removed_by_the_next_one() {
     let owner = format!(r#"{{"pid":4194305,"started":1,"name":"{name}","disk":{disk:?}}}"#);
     fs::write(run.join("owner"), owner).unwrap();
     let bridge = format!("{name}a");
-    let made = Command::new("ip").args(["link", "add", &bridge, "type", "bridge"]).status().unwrap();
-    assert!(made.success());
+    let status = Command::new("ip").args(["link", "add", &bridge, "type", "bridge"]).status().unwrap();
+    assert!(status.success());
     let id = format!("{name}r-1");
     let mut stray = Command::new("sleep").arg0(&id).arg("600").spawn().unwrap();
     let reaper = std::thread::spawn(move || stray.wait());
@@ -260,7 +260,7 @@ fn what_a_killed_agent_has_left_is_removed_by_the_next_one() {
 /// `…_CONFIGURATION`, `…_INITRD`, `…_VERSION`, `…_KERNEL` (the guest's release).
 #[test]
 #[ignore = "by hand: KATA_QUALIFY_KATA_SHIM names a shim of Kata"]
-fn every_twin_passes_under_real_kata() {
+fn every_kata_test_passes_under_a_real_kata() {
     let variable = |name: &str| std::env::var(format!("KATA_QUALIFY_KATA_{name}")).ok();
     let shim = variable("SHIM").expect("KATA_QUALIFY_KATA_SHIM names a shim");
     let version = variable("VERSION").map_or(KataVersion::new(3, 30, 0), |version| version.parse().unwrap());
@@ -295,5 +295,5 @@ fn every_twin_passes_under_real_kata() {
             wrong.push(test.name);
         }
     }
-    assert!(wrong.is_empty(), "{}\n{}", wrong.join("\n"), bench.containerds_log());
+    assert!(wrong.is_empty(), "{}\n{}", wrong.join("\n"), bench.containerd_log());
 }

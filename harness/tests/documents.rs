@@ -28,10 +28,10 @@ const FOLDERS: [&str; 10] =
 const WORDS: usize = 60;
 
 #[test]
-fn the_threat_model_names_everybody_who_gives_something() {
+fn the_threat_model_has_a_row_for_every_source_of_input() {
     let text = read(&repository().join("docs/security.md"));
     let rows: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("| ")?.split(" | ").next()).collect();
-    for giver in [
+    for source in [
         "records",
         "a root",
         "packages",
@@ -43,8 +43,8 @@ fn the_threat_model_names_everybody_who_gives_something() {
         "mirrors",
         "a checkout",
     ] {
-        let named = rows.iter().any(|row| row.contains(&format!("**{giver}")));
-        assert!(named, "docs/security.md has no row about {giver}: say what they may do at worst, and what limits it");
+        let named = rows.iter().any(|row| row.contains(&format!("**{source}")));
+        assert!(named, "docs/security.md has no row about {source}: say what they may do at worst, and what limits it");
     }
 }
 
@@ -61,7 +61,7 @@ fn every_word_of_the_glossary_is_in_the_code() {
 }
 
 #[test]
-fn a_word_that_the_code_does_not_have_is_named() {
+fn glossary_words_missing_from_the_code_are_reported() {
     let text = "## Words\n\n| word | in the code | meaning |\n|---|---|---|\n| cell | `CellId` | x |\n\
         | root port, snark | | x |\n| profile | `Profil` | x |\n\n## Invariants\n\n| boojum | | x |\n";
     let code = "struct CellId; // A cell, its profiles and the root_ports. ProfileSnarks";
@@ -83,7 +83,7 @@ fn every_path_in_the_documents_exists() {
 }
 
 #[test]
-fn paths_are_told_from_patterns_and_links_from_addresses() {
+fn paths_are_distinguished_from_patterns_and_links_from_urls() {
     let text = "`harness/src/cell.rs`, `suites/src/smoke/THEME.rs`, `distros/records/*.yaml`, `run --in vm`, \
         [a](docs/running.md#top) [b](https://example.org/x) `distros/README.md`";
     assert_eq!(paths(text).collect::<Vec<_>>(), ["harness/src/cell.rs", "distros/README.md"]);

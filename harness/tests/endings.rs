@@ -15,19 +15,19 @@ use suites::environment::Ending;
 
 /// Returns the image cache that tests share.
 fn cache() -> PathBuf {
-    let ours = || PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("cache");
-    std::env::var_os("KATA_QUALIFY_CACHE").map_or_else(ours, PathBuf::from)
+    let default_cache = || PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("cache");
+    std::env::var_os("KATA_QUALIFY_CACHE").map_or_else(default_cache, PathBuf::from)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[cfg_attr(lacks = "containers", ignore = "needs root, x86_64, mmdebstrap and Docker")]
-async fn each_bad_end_of_a_guest_has_its_own_name() {
+async fn each_kind_of_guest_failure_is_recognised() {
     let docker = container::connect().await.unwrap();
     let record = Database::embedded();
     let release = record.record("debian").unwrap().release("13", Arch::of_machine().unwrap()).unwrap();
     let profile = Profile::find("go-3.29").unwrap().clone();
-    let (wanted, options) = (release.clone(), images::Options::new(cache()));
-    let prepared = tokio::task::spawn_blocking(move || images::prepare(&wanted, &options, &|_| {})).await.unwrap();
+    let (requested, options) = (release.clone(), images::Options::new(cache()));
+    let prepared = tokio::task::spawn_blocking(move || images::prepare(&requested, &options, &|_| {})).await.unwrap();
     let image = prepared.unwrap();
     let (claims, initramfs) = setup::boot_files_of(&image, &release, std::slice::from_ref(&profile)).unwrap();
     let docker_image = images::docker::ensure_imported(&docker, &image).await.unwrap();
@@ -52,11 +52,11 @@ async fn each_bad_end_of_a_guest_has_its_own_name() {
     });
     // Two guests run at the same time: a spinning guest is waited for until it counts as hung, and meanwhile all others
     // boot.
-    let seen: Vec<_> = stream::iter(rehearsals).buffer_unordered(2).collect().await;
+    let replies: Vec<_> = stream::iter(rehearsals).buffer_unordered(2).collect().await;
     container.remove().await.unwrap();
-    for (fault, reply) in seen {
+    for (fault, reply) in replies {
         let Ok(EnvironmentReply::Rehearsed { ending }) = reply else { panic!("{fault:?}: {reply:?}") };
-        let right = match fault {
+        let is_expected = match fault {
             Fault::Panic => matches!(&ending, Ending::Panicked { line } if line.contains("sysrq triggered crash")),
             Fault::Oops => matches!(&ending, Ending::Oopsed { .. }),
             Fault::Spin => matches!(&ending, Ending::Hung { silent } if *silent >= 20),
@@ -67,7 +67,7 @@ async fn each_bad_end_of_a_guest_has_its_own_name() {
             Fault::KillDaemon => ending == Ending::DaemonKilled { signal: 9 },
             Fault::StopDaemon => ending == Ending::DaemonStopped,
         };
-        assert!(right, "{fault:?} looks like {ending:?}");
+        assert!(is_expected, "{fault:?} looks like {ending:?}");
         eprintln!("{fault:?}: {ending:?}");
     }
 }

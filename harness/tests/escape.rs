@@ -8,7 +8,7 @@
 
 mod command;
 
-use command::{Ended, end};
+use command::{CommandOutput, run_to_end};
 use harness::environments::container::{self, OwningRun};
 use harness::sweep::RunLock;
 use std::path::{Path, PathBuf};
@@ -16,10 +16,10 @@ use std::process::{Command, Stdio};
 
 #[tokio::test(flavor = "multi_thread")]
 #[cfg_attr(lacks = "docker-command", ignore = "needs Docker and its command")]
-async fn nothing_of_the_host_is_opened_from_a_container() {
+async fn a_container_cannot_open_files_of_the_host() {
     let dir = tempfile::tempdir().unwrap();
     let image = Image::with_the_exploit(dir.path()).unwrap();
-    let control = without_our_filter(&image.0);
+    let control = run_without_filter(&image.0);
     assert!(
         control.code == Some(1) && control.stdout.contains("not refused"),
         "the exploit fails without a filter, too: {}{}",
@@ -32,15 +32,15 @@ async fn nothing_of_the_host_is_opened_from_a_container() {
     let lock_path = lock.path().to_string_lossy().into_owned();
     let owner = OwningRun { run: image.0.clone(), lock: lock_path, cache: "none".to_owned(), kept: None };
     let container = container::start(&docker, &image.0, agent, &owner, None).await.unwrap();
-    let tried = end(Command::new("docker").args(["exec", container.id(), "/escape"]));
+    let tried = run_to_end(Command::new("docker").args(["exec", container.id(), "/escape"]));
     container.remove().await.unwrap();
     assert_eq!(tried.code, Some(0), "{}{}", tried.stdout, tried.stderr);
     assert!(tried.stdout.contains(" 0 passed"), "{}", tried.stdout);
 }
 
 /// Runs the exploit with the same capabilities and the same kind of volume, but without the filter.
-fn without_our_filter(image: &str) -> Ended {
-    end(Command::new("docker")
+fn run_without_filter(image: &str) -> CommandOutput {
+    run_to_end(Command::new("docker")
         .args(["run", "--rm", "--network=none", "--cap-add=DAC_READ_SEARCH", "--security-opt=seccomp=unconfined"])
         .args(["--mount=type=volume,target=/kata-qualify", image, "/escape", "handles"]))
 }
@@ -52,23 +52,23 @@ impl Image {
     fn with_the_exploit(dir: &Path) -> Result<Image, String> {
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/escape/escape.c");
         let program: PathBuf = dir.join("escape");
-        succeed(Command::new("cc").args(["-static", "-O1", "-o"]).arg(&program).arg(source))?;
-        succeed(Command::new("docker").arg("info"))?;
+        run_successfully(Command::new("cc").args(["-static", "-O1", "-o"]).arg(&program).arg(source))?;
+        run_successfully(Command::new("docker").arg("info"))?;
         let name = format!("kata-qualify-escape:{}", std::process::id());
-        succeed(Command::new("tar").args(["--create", "--file=image.tar", "escape"]).current_dir(dir))?;
-        succeed(Command::new("docker").arg("import").arg(dir.join("image.tar")).arg(&name))?;
+        run_successfully(Command::new("tar").args(["--create", "--file=image.tar", "escape"]).current_dir(dir))?;
+        run_successfully(Command::new("docker").arg("import").arg(dir.join("image.tar")).arg(&name))?;
         Ok(Image(name))
     }
 }
 
 impl Drop for Image {
     fn drop(&mut self) {
-        let _ = succeed(Command::new("docker").args(["image", "rm", &self.0]));
+        let _ = run_successfully(Command::new("docker").args(["image", "rm", &self.0]));
     }
 }
 
-fn succeed(command: &mut Command) -> Result<(), String> {
+fn run_successfully(command: &mut Command) -> Result<(), String> {
     let output = command.stdin(Stdio::null()).output().map_err(|e| format!("{command:?}: {e}"))?;
-    let said = String::from_utf8_lossy(&output.stderr);
-    if output.status.success() { Ok(()) } else { Err(format!("{command:?}: {}", said.trim())) }
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    if output.status.success() { Ok(()) } else { Err(format!("{command:?}: {}", stderr.trim())) }
 }

@@ -12,7 +12,7 @@ mod command;
 mod seeded;
 
 use bench::Bench;
-use command::{SmallDisk, cell, end, kata_qualify, results};
+use command::{SmallDisk, cell, run_to_end, kata_qualify, results};
 use model::arch::Arch;
 use model::capability::Capability;
 use model::component::Component;
@@ -22,8 +22,8 @@ use model::profile::Profile;
 use model::verified::Verdict;
 use seeded::corpus::{Fault, FaultGroup, Means, MirrorFault, corpus};
 use seeded::lent;
-use seeded::overlay::{Overlay, Subject, replaced};
-use seeded::table::{AllTried, FaultRun, Judged, Seen, Tried, markdown, percent, still_true};
+use seeded::overlay::{Overlay, Subject, replace_bytes};
+use seeded::table::{AllTried, FaultRun, Judged, FaultReport, Tried, markdown, percent, only_unchanged};
 use seeded::trouble;
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
@@ -52,7 +52,7 @@ const UNTRIED: &str = "untried";
 static DATABASE: LazyLock<Database> = LazyLock::new(Database::embedded);
 
 #[test]
-fn the_corpus_names_what_exists() {
+fn the_corpus_names_only_existing_tests_profiles_and_releases() {
     let all = corpus();
     assert!(all.len() >= FAULTS, "{} faults", all.len());
     assert!(all.iter().filter(|(_, fault)| fault.quick).count() >= QUICK);
@@ -80,8 +80,8 @@ fn the_corpus_names_what_exists() {
 }
 
 #[test]
-fn the_document_is_current() {
-    let current = markdown(&corpus(), &kept());
+fn the_faults_document_is_current() {
+    let current = markdown(&corpus(), &stored_results());
     if std::env::var_os("UPDATE_TESTS_DOC").is_some() {
         std::fs::write(document(), &current).unwrap();
     }
@@ -95,19 +95,19 @@ fn the_document_is_current() {
 fn a_fault_that_was_changed_counts_as_not_tried() {
     let mut all = corpus();
     let (group, fault) = all.remove(0);
-    let row = FaultRun { group, fault: fault.clone(), seen: Ok(Seen::default()), seconds: 1 };
+    let row = FaultRun { group, fault: fault.clone(), report: Ok(FaultReport::default()), seconds: 1 };
     let changed = FaultRun {
         fault: Fault { says: "another".to_owned(), ..fault.clone() },
         group,
-        seen: Ok(Seen::default()),
+        report: Ok(FaultReport::default()),
         seconds: 1,
     };
-    let of = |row: &FaultRun| still_true(AllTried::from([(fault.id.clone(), Tried::today(row))]));
-    assert_eq!((of(&row).len(), of(&changed).len()), (1, 0));
+    let valid_results = |row: &FaultRun| only_unchanged(AllTried::from([(fault.id.clone(), Tried::today(row))]));
+    assert_eq!((valid_results(&row).len(), valid_results(&changed).len()), (1, 0));
 }
 
 #[test]
-fn a_run_is_held_against_what_the_fault_breaks() {
+fn a_run_is_judged_by_what_the_fault_should_break() {
     let (_, mut fault) = corpus().into_iter().find(|(_, fault)| fault.blames == Some(Component::Virtiofsd)).unwrap();
     fault.turns = vec![Capability::FsVirtioFs];
     fault.says = "rename".to_owned();
@@ -121,8 +121,8 @@ fn a_run_is_held_against_what_the_fault_breaks() {
         json!({"errors": [], "tests": [], "verdicts": {"go-3.29": verdicts}})
     };
     let judged = |fault: &Fault, cell| {
-        let seen = Seen::of(&cell, fault, |_, capability| capability == Capability::VmmTdx);
-        let Judged { caught, capability, component } = Judged::of(fault, &seen);
+        let report = FaultReport::of(&cell, fault, |_, capability| capability == Capability::VmmTdx);
+        let Judged { caught, capability, component } = Judged::of(fault, &report);
         (caught, capability, component)
     };
     let (fs, known) = (("fs.virtio-fs", "virtiofsd"), ("vmm.tdx", "qemu"));
@@ -133,16 +133,16 @@ fn a_run_is_held_against_what_the_fault_breaks() {
     fault.says = "unlink".to_owned();
     assert_eq!(judged(&fault, cell(&[fs])), (false, true, true), "it speaks of something else");
     // Only on an emulated machine: the capability is inconclusive, and the failed tests name the component.
-    let open = |component: &str, basis: &str| {
+    let inconclusive = |component: &str, basis: &str| {
         let failed = json!({"outcome": "fail", "component": component, "observed": "unlink did nothing"});
         let verdicts = json!({"go-3.29": {"fs.virtio-fs": {"verdict": "inconclusive", "basis": basis}}});
         json!({"errors": [], "tests": [{"attempts": [{"outcome": failed}]}], "verdicts": verdicts})
     };
-    assert_eq!(judged(&fault, open("virtiofsd", "emulated")), (false, false, false), "a container decides");
+    assert_eq!(judged(&fault, inconclusive("virtiofsd", "emulated")), (false, false, false), "a container decides");
     fault.environment = Environment::Vm;
-    assert_eq!(judged(&fault, open("virtiofsd", "emulated")), (true, true, true));
-    assert_eq!(judged(&fault, open("qemu", "emulated")), (true, true, false));
-    assert_eq!(judged(&fault, open("virtiofsd", "hardware")), (false, false, false), "hardware decides");
+    assert_eq!(judged(&fault, inconclusive("virtiofsd", "emulated")), (true, true, true));
+    assert_eq!(judged(&fault, inconclusive("qemu", "emulated")), (true, true, false));
+    assert_eq!(judged(&fault, inconclusive("virtiofsd", "hardware")), (false, false, false), "hardware decides");
     // A fault of the infrastructure: an error that blames no component.
     let mut fault = Fault { turns: Vec::new(), blames: None, says: String::new(), ..fault };
     let error = json!({"errors": [{"phase": "image", "message": "the disk is full"}], "tests": [], "verdicts": {}});
@@ -157,7 +157,7 @@ fn a_run_is_held_against_what_the_fault_breaks() {
 }
 
 #[test]
-fn a_lent_program_loads_the_library_first() {
+fn a_program_packed_with_a_library_preloads_it_and_keeps_its_arguments() {
     let library = seeded::library("int lent(void) { return 1; }");
     let dir = tempfile::tempdir().unwrap();
     let whole = lent::with_library(&std::fs::read("/usr/bin/env").unwrap(), &library);
@@ -166,15 +166,15 @@ fn a_lent_program_loads_the_library_first() {
     // started.
     let mut run = Command::new("sh");
     run.env("TMPDIR", dir.path()).arg(dir.path().join(Component::CloudHypervisor.name()));
-    let ended = end(run.args(["sh", "-c", "cat /proc/$$/maps && echo $1", "sh", "a word"]));
-    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
-    assert!(ended.stdout.contains("/functions.so") && ended.stdout.ends_with("a word\n"), "{}", ended.stdout);
+    let output = run_to_end(run.args(["sh", "-c", "cat /proc/$$/maps && echo $1", "sh", "a word"]));
+    assert_eq!(output.code, Some(0), "{}", output.stderr);
+    assert!(output.stdout.contains("/functions.so") && output.stdout.ends_with("a word\n"), "{}", output.stdout);
 }
 
 #[test]
-fn a_programs_words_and_a_mirrors_answers_are_changed_where_they_are_meant() {
-    assert_eq!(replaced(b"a thread-id, thread-id".to_vec(), b"thread-id", b"thread-ix"), b"a thread-ix, thread-ix");
-    let answered = |path: &str, fault| trouble::spoiled(path, fault, || Some(b"abc".to_vec()));
+fn only_the_intended_bytes_and_mirror_answers_are_changed() {
+    assert_eq!(replace_bytes(b"a thread-id, thread-id".to_vec(), b"thread-id", b"thread-ix"), b"a thread-ix, thread-ix");
+    let answered = |path: &str, fault| trouble::faulty_answer(path, fault, || Some(b"abc".to_vec()));
     let same = Some(b"abc".to_vec());
     let package = "/pool/main/q/qemu/qemu-system-x86_1_amd64.deb";
     assert_eq!(answered(package, MirrorFault::NoPackages), None);
@@ -188,32 +188,32 @@ fn a_programs_words_and_a_mirrors_answers_are_changed_where_they_are_meant() {
 #[test]
 #[cfg_attr(lacks = "containers", ignore = "needs root, x86_64, mmdebstrap and Docker")]
 fn quick_faults_of_releases_and_infrastructure_are_caught() {
-    are_right(&tried(|group, fault| fault.quick && group != FaultGroup::Containers, |_| ()));
+    assert_all_right(&try_faults(|group, fault| fault.quick && group != FaultGroup::Containers, |_| ()));
 }
 
 #[test]
 #[cfg_attr(lacks = "runc", ignore = "needs root, containerd and runc")]
 fn quick_faults_of_containers_are_caught() {
-    are_right(&tried(|group, fault| fault.quick && group == FaultGroup::Containers, |_| ()));
+    assert_all_right(&try_faults(|group, fault| fault.quick && group == FaultGroup::Containers, |_| ()));
 }
 
 #[test]
 #[ignore = "hours; .ci/nightly faults runs it"]
 fn every_fault_is_caught() {
     let chosen = std::env::var(CHOSEN).unwrap_or_default();
-    let before = kept();
+    let before = stored_results();
     let mut all = before.clone();
     let is_chosen = |fault: &Fault| match chosen.as_str() {
         UNTRIED => !before.contains_key(&fault.id),
         part => fault.id.contains(part),
     };
     // Results are kept after each fault, so that an interruption does not lose hours.
-    let keep = |row: &FaultRun| {
+    let store = |row: &FaultRun| {
         all.insert(row.fault.id.clone(), Tried::today(row));
-        std::fs::write(file_of_kept(), serde_json::to_string_pretty(&all).unwrap() + "\n").unwrap();
+        std::fs::write(stored_results_file(), serde_json::to_string_pretty(&all).unwrap() + "\n").unwrap();
         std::fs::write(document(), markdown(&corpus(), &all)).unwrap();
     };
-    let rows = tried(|_, fault| is_chosen(fault) && lent::is_here(&fault.by), keep);
+    let rows = try_faults(|_, fault| is_chosen(fault) && lent::is_available(&fault.by), store);
     assert!(!rows.is_empty(), "{CHOSEN}={chosen} chooses no fault");
     println!("{}", page(&rows));
     let judged: Vec<Judged> = rows.iter().map(FaultRun::judged).collect();
@@ -221,26 +221,26 @@ fn every_fault_is_caught() {
     let blamed = percent(&judged, |judged| judged.component);
     assert_eq!(caught, 100, "not every fault was caught");
     assert!(blamed >= BLAMED_RIGHT, "{blamed} % were blamed right, expected {BLAMED_RIGHT} % or more");
-    let counted = rows.iter().filter(|row| row.group == FaultGroup::Infrastructure && !row.judged().is_right());
-    let counted: Vec<&str> = counted.map(|row| row.fault.id.as_str()).collect();
-    assert!(counted.is_empty(), "trouble of the infrastructure is not told as that: {counted:?}");
+    let misjudged = rows.iter().filter(|row| row.group == FaultGroup::Infrastructure && !row.judged().is_right());
+    let misjudged: Vec<&str> = misjudged.map(|row| row.fault.id.as_str()).collect();
+    assert!(misjudged.is_empty(), "trouble of the infrastructure is not told as that: {misjudged:?}");
 }
 
 /// Tries the chosen faults one after the other, because a measurement under one fault must not be delayed by another.
-fn tried(is_chosen: impl Fn(FaultGroup, &Fault) -> bool, mut keep: impl FnMut(&FaultRun)) -> Vec<FaultRun> {
+fn try_faults(is_chosen: impl Fn(FaultGroup, &Fault) -> bool, mut store: impl FnMut(&FaultRun)) -> Vec<FaultRun> {
     let chosen: Vec<(FaultGroup, Fault)> =
         corpus().into_iter().filter(|(group, fault)| is_chosen(*group, fault)).collect();
     let count = chosen.len();
     let one = |(at, (group, fault)): (usize, (FaultGroup, Fault))| {
         let began = Instant::now();
-        let seen = catch_unwind(AssertUnwindSafe(|| seen(&fault))).map_err(|panic| {
+        let report = catch_unwind(AssertUnwindSafe(|| run_fault(&fault))).map_err(|panic| {
             let text = panic.downcast_ref::<String>().cloned();
             text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap_or_default()
         });
-        let row = FaultRun { group, fault, seen, seconds: began.elapsed().as_secs() };
+        let row = FaultRun { group, fault, report, seconds: began.elapsed().as_secs() };
         let word = if row.judged().is_right() { "right" } else { "WRONG" };
         eprintln!("{}/{count} {}: {word}, {} s", at + 1, row.fault.id, row.seconds);
-        keep(&row);
+        store(&row);
         row
     };
     chosen.into_iter().enumerate().map(one).collect()
@@ -253,15 +253,15 @@ fn page(rows: &[FaultRun]) -> String {
 }
 
 /// Asserts that every fault was caught and its report was right.
-fn are_right(rows: &[FaultRun]) {
+fn assert_all_right(rows: &[FaultRun]) {
     assert!(!rows.is_empty(), "no fault was tried");
     assert!(rows.iter().all(|row| row.judged().is_right()), "{}", page(rows));
 }
 
 /// Applies the fault, runs its test, and returns the report.
-fn seen(fault: &Fault) -> Seen {
+fn run_fault(fault: &Fault) -> FaultReport {
     match &fault.by {
-        Means::Bundle { run } => of_a_container(&Bench::with_lying_runc(run), fault),
+        Means::Bundle { run } => run_container_fault(&Bench::with_runc_script(run), fault),
         Means::Containerd { text } => {
             let mut bench = Bench::new();
             let folder = bench.folder.path().to_owned();
@@ -270,63 +270,63 @@ fn seen(fault: &Fault) -> Seen {
             let mode = std::fs::Permissions::from_mode(0o755);
             std::fs::set_permissions(&bench.settings.containerd, mode).unwrap();
             std::fs::copy("/usr/bin/ctr", folder.join("ctr")).unwrap();
-            of_a_container(&bench, fault)
+            run_container_fault(&bench, fault)
         }
-        _ => of_a_release(fault),
+        _ => run_release_fault(fault),
     }
 }
 
 /// Runs a container test on this machine and returns its report.
-fn of_a_container(bench: &Bench, fault: &Fault) -> Seen {
+fn run_container_fault(bench: &Bench, fault: &Fault) -> FaultReport {
     let test = catalogue::find(&fault.test).unwrap();
-    let mut seen = Seen::default();
+    let mut report = FaultReport::default();
     match bench.run_test(test) {
         Ok(()) => {}
         Err(Stop::Fail { message, blames, .. }) => {
             let blamed = BTreeSet::from([blames.unwrap_or(test.blames)]);
-            seen.turned = test.proves.iter().map(|capability| (*capability, blamed.clone())).collect();
-            seen.blamed = blamed;
-            seen.said = message;
+            report.turned = test.proves.iter().map(|capability| (*capability, blamed.clone())).collect();
+            report.blamed = blamed;
+            report.messages = message;
         }
-        Err(Stop::Skip { reason }) => seen.said = reason,
+        Err(Stop::Skip { reason }) => report.messages = reason,
         Err(Stop::Error { message } | Stop::Unanswered { message }) => {
-            seen.errors = true;
-            seen.said = message;
+            report.errors = true;
+            report.messages = message;
         }
     }
     bench.engine.stop();
-    seen
+    report
 }
 
 /// Runs `kata-qualify run` and returns its report.
-fn of_a_release(fault: &Fault) -> Seen {
+fn run_release_fault(fault: &Fault) -> FaultReport {
     let dir = tempfile::tempdir().unwrap();
     let mut arguments: Vec<String> = vec!["run".to_owned(), fault.release.clone()];
-    let mut with = |words: &[&str]| arguments.extend(words.iter().map(|word| (*word).to_owned()));
-    with(&["--profile", &fault.profiles.join(","), "--in", fault.environment.name()]);
-    with(&["--test", &fault.test, "--retries", "0", "--accept-expired", "--out", "out"]);
+    let mut add_arguments = |words: &[&str]| arguments.extend(words.iter().map(|word| (*word).to_owned()));
+    add_arguments(&["--profile", &fault.profiles.join(","), "--in", fault.environment.name()]);
+    add_arguments(&["--test", &fault.test, "--retries", "0", "--accept-expired", "--out", "out"]);
     // A separate, empty cache.
     let cache = dir.path().join("cache");
-    let own = ["--cache", cache.to_str().unwrap()];
+    let cache_options = ["--cache", cache.to_str().unwrap()];
     let overlay = needs_a_tree(&fault.by).then(|| Overlay::of(&fault.by, &Subject::new(&fault.release)).unwrap());
     let mut disk = None;
     match &fault.by {
         Means::AddedComponent { component, text } => {
-            with(&["--component", &component_option(dir.path(), *component, text.as_bytes())]);
+            add_arguments(&["--component", &component_option(dir.path(), *component, text.as_bytes())]);
         }
         Means::Lent { component, functions } => {
             let program = lent::program(*component).unwrap_or_else(|| panic!("no {component} was lent"));
-            let whole = lent::with_library(&std::fs::read(program).unwrap(), &seeded::library(functions));
-            with(&["--component", &component_option(dir.path(), *component, &whole)]);
+            let packed = lent::with_library(&std::fs::read(program).unwrap(), &seeded::library(functions));
+            add_arguments(&["--component", &component_option(dir.path(), *component, &packed)]);
         }
-        Means::NoMirror => with(&[own.as_slice(), &["--mirror", trouble::NO_MIRROR]].concat()),
+        Means::NoMirror => add_arguments(&[cache_options.as_slice(), &["--mirror", trouble::NO_MIRROR]].concat()),
         Means::SmallDisk => {
             disk = Some(SmallDisk::mount(cache.clone(), "64m").unwrap());
-            with(&own);
+            add_arguments(&cache_options);
         }
         Means::Mirror { answer } => {
             let mirrors = trouble::mirrors(*answer);
-            with(&own);
+            add_arguments(&cache_options);
             arguments.extend(mirrors);
         }
         _ => arguments.extend(overlay.iter().flat_map(Overlay::options)),
@@ -338,16 +338,16 @@ fn of_a_release(fault: &Fault) -> Seen {
             // Servers on the loopback interface must not be reached through this machine's proxy.
             run.env("no_proxy", "127.0.0.1").args(&arguments);
             if let Means::Clock { seconds } = by {
-                run.env("LD_PRELOAD", trouble::clock(dir.path(), *seconds));
+                run.env("LD_PRELOAD", trouble::clock_library(dir.path(), *seconds));
             }
-            let ended = end(&mut run);
-            assert_ne!(ended.code, Some(2), "{}", ended.stderr);
+            let output = run_to_end(&mut run);
+            assert_ne!(output.code, Some(2), "{}", output.stderr);
         }
     }
     drop(disk);
     let results = results(&dir.path().join("out"));
     let cell = cell(&results, &format!("{}/", fault.release));
-    Seen::of(cell, fault, |profile, capability| was_unsupported(fault, profile, capability))
+    FaultReport::of(cell, fault, |profile, capability| was_unsupported(fault, profile, capability))
 }
 
 /// Writes a program to the directory and returns its value for the command line.
@@ -383,12 +383,12 @@ fn was_unsupported(fault: &Fault, profile: &str, capability: Capability) -> bool
 }
 
 /// Returns the kept results of unchanged faults.
-fn kept() -> AllTried {
-    still_true(serde_json::from_str(&std::fs::read_to_string(file_of_kept()).unwrap()).unwrap())
+fn stored_results() -> AllTried {
+    only_unchanged(serde_json::from_str(&std::fs::read_to_string(stored_results_file()).unwrap()).unwrap())
 }
 
 /// Returns the path of the kept results.
-fn file_of_kept() -> PathBuf {
+fn stored_results_file() -> PathBuf {
     repository().join("harness/tests/seeded/tried.json")
 }
 

@@ -41,7 +41,7 @@ fn no_file_is_long_without_a_reason() {
 }
 
 #[test]
-fn a_long_file_is_told_by_its_code_and_its_first_line() {
+fn file_length_excludes_tests_and_allows_a_reason_in_the_first_line() {
     let text = |first: &str, lines: usize| format!("{first}\n{}", "x();\n".repeat(lines - 1));
     assert_eq!(excess(&text("//! A module.", 400)), None);
     assert_eq!(excess(&text("//! A module.", 401)), Some(401));
@@ -68,7 +68,7 @@ fn virtio_fs_is_spelt_in_one_place() {
 }
 
 #[test]
-fn the_modules_of_a_crate_import_each_other_in_no_circle() {
+fn modules_have_no_circular_imports() {
     let mut imported = 0;
     let mut found = Vec::new();
     for member in members() {
@@ -86,8 +86,8 @@ fn the_modules_of_a_crate_import_each_other_in_no_circle() {
 }
 
 #[test]
-fn a_circle_is_told_with_who_imports_whom() {
-    let circles_of = |files: &[(&str, &str)]| circles(&imports(&outside_tests(made(files))));
+fn circular_imports_are_reported_with_each_importer() {
+    let circles_of = |files: &[(&str, &str)]| circles(&imports(&outside_tests(fictitious_sources(files))));
     let base = ("base/archive.rs", "use crate::{\n    error::{self, Failure},\n    tree,\n};\n");
     let error = ("error.rs", "use crate::base::BaseError;\n");
     assert_eq!(
@@ -136,16 +136,16 @@ fn a_circle_is_told_with_who_imports_whom() {
 /// `cargo test` compiles nothing again that `cargo run` has compiled: a library with other features or another profile
 /// would be compiled twice, with everything that depends on it.
 #[test]
-fn what_runs_and_what_is_tested_are_compiled_once() {
+fn tests_reuse_what_cargo_run_has_compiled() {
     let run = units(&["build", "--bin", "kata-qualify"]);
     let tested = units(&["test", "--workspace", "--no-run"]);
     assert!(run.len() > 100, "only {} units were found", run.len());
-    let apart: Vec<&str> = run.difference(&tested).map(String::as_str).collect();
+    let recompiled: Vec<&str> = run.difference(&tested).map(String::as_str).collect();
     assert!(
-        apart.is_empty(),
+        recompiled.is_empty(),
         "compiled again for the tests:\n{}\nname the features that tests need of it among the harness's dependencies, or \
          give it the same profile in Cargo.toml",
-        apart.join("\n")
+        recompiled.join("\n")
     );
 }
 
@@ -214,7 +214,7 @@ fn workflows_are_yaml() {
 /// If the reason of an ignored test names a step of `.ci/nightly`, the step exists; otherwise nothing would run the
 /// test.
 #[test]
-fn a_step_of_the_nightly_script_that_an_ignored_test_names_is_there() {
+fn nightly_steps_named_by_ignored_tests_exist() {
     let script = read(&repository().join(".ci/nightly"));
     let all = script.split_once("\n    all)\n").and_then(|(_, rest)| rest.split_once(";;")).unwrap_or_default().0;
     let mut named = BTreeSet::new();
@@ -237,14 +237,14 @@ fn a_step_of_the_nightly_script_that_an_ignored_test_names_is_there() {
     assert!(script.contains("--ignored --nocapture thousand") && sites.contains("fn a_thousand_targets_"));
 }
 
-/// Calls `with` with the text of each Rust file in a directory and below.
-fn rust_files(folder: &Path, with: &mut impl FnMut(&str)) {
+/// Calls `visit` with the text of each Rust file in a directory and below.
+fn rust_files(folder: &Path, visit: &mut impl FnMut(&str)) {
     let Ok(entries) = fs::read_dir(folder) else { return };
     for path in entries.flatten().map(|entry| entry.path()) {
         if path.is_dir() {
-            rust_files(&path, with);
+            rust_files(&path, visit);
         } else if path.extension().is_some_and(|extension| extension == "rs") {
-            with(&read(&path));
+            visit(&read(&path));
         }
     }
 }
@@ -265,7 +265,7 @@ fn a_dependency_is_used_where_a_path_begins_with_it() {
 
 /// A test that is ignored in debug builds never runs unless a step of .ci/nightly runs it in a release build.
 #[test]
-fn what_only_a_release_build_proves_is_run_by_a_step_of_nightly() {
+fn tests_that_need_a_release_build_are_run_by_nightly() {
     let nightly = read(&repository().join(".ci/nightly"));
     let mut found = Vec::new();
     for member in members() {
@@ -273,11 +273,11 @@ fn what_only_a_release_build_proves_is_run_by_a_step_of_nightly() {
         let Ok(files) = fs::read_dir(&folder) else { continue };
         for file in files.map(|entry| entry.unwrap_or_else(|e| panic!("listing {}: {e}", folder.display())).path()) {
             let name = file.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default().to_owned();
-            let asks = |line: &str| line.trim_start().starts_with("#[cfg_attr(debug_assertions, ignore");
-            if file.is_file() && read(&file).lines().any(asks) {
-                let of = package(&read(&repository().join(&member).join("Cargo.toml")));
-                let is_run = nightly.lines().any(|line| is_release_of(line, &of, &name));
-                assert!(is_run, "no step of .ci/nightly makes a release build of {of} for its test {name}");
+            let is_release_only = |line: &str| line.trim_start().starts_with("#[cfg_attr(debug_assertions, ignore");
+            if file.is_file() && read(&file).lines().any(is_release_only) {
+                let package_name = package(&read(&repository().join(&member).join("Cargo.toml")));
+                let is_run = nightly.lines().any(|line| is_release_of(line, &package_name, &name));
+                assert!(is_run, "no step of .ci/nightly makes a release build of {package_name} for its test {name}");
                 found.push(name);
             }
         }
@@ -352,7 +352,7 @@ fn sources(member: &str) -> Vec<Source> {
 }
 
 /// Returns fictitious files of a crate.
-fn made(files: &[(&str, &str)]) -> Vec<Source> {
+fn fictitious_sources(files: &[(&str, &str)]) -> Vec<Source> {
     files.iter().map(|(path, text)| Source { path: PathBuf::from(path), text: (*text).to_owned() }).collect()
 }
 
@@ -410,12 +410,12 @@ fn code(text: &str) -> String {
 /// each other.
 fn imports(sources: &[Source]) -> Imports {
     let modules: BTreeSet<PathBuf> = sources.iter().map(|source| module(&source.path)).collect();
-    let passed_on = passed_on(sources, &modules);
+    let re_exports = re_exports(sources, &modules);
     let mut all = Imports::new();
     for source in sources {
         let importer = module(&source.path);
         for named in named(&code(&source.text)) {
-            let imported = origin(absolute(&named.path, &importer), &passed_on);
+            let imported = origin(absolute(&named.path, &importer), &re_exports);
             let common = importer.iter().zip(&imported).take_while(|(one, other)| one == other).count();
             let (Some(from), Some(to)) = (outer(&importer, common), outer(&imported, common)) else { continue };
             if modules.contains(&to) {
@@ -441,7 +441,7 @@ fn outer(path: &Path, depth: usize) -> Option<PathBuf> {
 }
 
 /// Returns names that modules re-export (`pub use`), each with its original path.
-fn passed_on(sources: &[Source], modules: &BTreeSet<PathBuf>) -> BTreeMap<PathBuf, PathBuf> {
+fn re_exports(sources: &[Source], modules: &BTreeSet<PathBuf>) -> BTreeMap<PathBuf, PathBuf> {
     let mut all = BTreeMap::new();
     for source in sources {
         let (code, module) = (code(&source.text), module(&source.path));
@@ -459,12 +459,12 @@ fn passed_on(sources: &[Source], modules: &BTreeSet<PathBuf>) -> BTreeMap<PathBu
 }
 
 /// Returns the original path of an item that may be re-exported.
-fn origin(mut path: PathBuf, passed_on: &BTreeMap<PathBuf, PathBuf>) -> PathBuf {
+fn origin(mut path: PathBuf, re_exports: &BTreeMap<PathBuf, PathBuf>) -> PathBuf {
     let mut seen = BTreeSet::new();
     while seen.insert(path.clone()) {
         let from = path.ancestors().find_map(|part| {
             let rest = path.strip_prefix(part).ok()?;
-            Some(passed_on.get(part)?.join(rest))
+            Some(re_exports.get(part)?.join(rest))
         });
         path = from.unwrap_or(path);
     }
@@ -536,32 +536,32 @@ fn is_in_word(c: char) -> bool {
 /// Returns the import circles, at least one of those that share modules: `base.rs imports error, error.rs imports
 /// base`.
 fn circles(imports: &Imports) -> Vec<String> {
-    let shortest = imports.keys().filter_map(|start| {
-        let way = circle(imports, start)?;
+    let shortest_paths = imports.keys().filter_map(|start| {
+        let path = circle(imports, start)?;
         // Only from its first module, so that each circle is reported once.
-        (way.iter().min() == Some(&start.as_path())).then_some(way)
+        (path.iter().min() == Some(&start.as_path())).then_some(path)
     });
     let step = |from: &Path, to: &Path| format!("{} imports {}", imports[from][to].display(), to.display());
-    shortest
-        .map(|way| {
-            let next = way.iter().cycle().skip(1);
-            way.iter().zip(next).map(|(from, to)| step(from, to)).collect::<Vec<_>>().join(", ")
+    shortest_paths
+        .map(|path| {
+            let next = path.iter().cycle().skip(1);
+            path.iter().zip(next).map(|(from, to)| step(from, to)).collect::<Vec<_>>().join(", ")
         })
         .collect()
 }
 
 /// Returns the shortest circle of imports through a module.
 fn circle<'i>(imports: &'i Imports, start: &'i Path) -> Option<Vec<&'i Path>> {
-    let mut ways = VecDeque::from([vec![start]]);
+    let mut queue = VecDeque::from([vec![start]]);
     let mut seen = BTreeSet::new();
-    while let Some(way) = ways.pop_front() {
-        let last = way.last()?;
+    while let Some(path) = queue.pop_front() {
+        let last = path.last()?;
         for next in imports.get(*last).into_iter().flat_map(BTreeMap::keys) {
             if next == start {
-                return Some(way);
+                return Some(path);
             }
             if seen.insert(next) {
-                ways.push_back(way.iter().copied().chain([next.as_path()]).collect());
+                queue.push_back(path.iter().copied().chain([next.as_path()]).collect());
             }
         }
     }

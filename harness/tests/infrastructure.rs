@@ -7,7 +7,7 @@
 
 mod command;
 
-use command::{SmallDisk, cell, end, errors, kata_qualify, outcomes, results};
+use command::{SmallDisk, cell, run_to_end, errors, kata_qualify, outcomes, results};
 use jiff::civil::date;
 use model::arch::Arch;
 use model::package::{PackageName, PackageVersion};
@@ -58,7 +58,7 @@ impl TestFolder {
         for (name, text, release) in [("debian", DEBIAN, "13"), ("nowhere", NOWHERE, "1")] {
             std::fs::write(records.join(format!("{name}.yaml")), text).unwrap();
             let verdicts =
-                verified::apply(None, &name.parse().unwrap(), &[&release.parse().unwrap()], &[earlier(release)])
+                verified::apply(None, &name.parse().unwrap(), &[&release.parse().unwrap()], &[earlier_entry(release)])
                     .unwrap();
             std::fs::write(records.join(format!("verified/{name}.yaml")), verdicts).unwrap();
         }
@@ -87,7 +87,7 @@ fn versioned(package: &str, version: &str) -> (PackageName, PackageVersion) {
 }
 
 /// Returns an earlier run's entry, which an error must not change.
-fn earlier(release: &str) -> VerifiedEntry {
+fn earlier_entry(release: &str) -> VerifiedEntry {
     let supported = VerifiedCapability::plain(Verdict::Supported);
     VerifiedEntry {
         release: release.parse().unwrap(),
@@ -107,45 +107,45 @@ fn earlier(release: &str) -> VerifiedEntry {
 
 #[test]
 #[cfg_attr(lacks = "containers", ignore = "needs root, x86_64, mmdebstrap and Docker")]
-fn a_release_that_the_mirror_lacks_is_an_error_and_the_other_cells_go_on() {
+fn a_release_missing_on_the_mirror_is_an_error_and_other_cells_run() {
     let folder = TestFolder::new();
     let test = "smoke::qemu_has_the_machine_type";
-    let ended = end(&mut folder.run(
+    let output = run_to_end(&mut folder.run(
         &command::cache(),
         &["nowhere:1", "debian:13", "--source", "bootstrap", "--profile", "go-3.29", "--test", test],
     ));
-    assert_eq!(ended.code, Some(3), "{}", ended.stderr);
+    assert_eq!(output.code, Some(3), "{}", output.stderr);
     let results = results(&folder.out());
     let errors = errors(cell(&results, "nowhere:1/"));
     assert_eq!(errors.len(), 1, "{errors:?}");
     assert!(errors[0].starts_with("image: ") && errors[0].contains("suite erewhon is not on the mirror"), "{errors:?}");
     let outcomes = outcomes(cell(&results, "debian:13/"));
     assert_eq!(outcomes.get(&format!("go-3.29 {test}")).map(String::as_str), Some("pass"), "{outcomes:?}");
-    let matrix = ended.stdout.split_whitespace().collect::<Vec<_>>().join(" ");
-    assert!(matrix.contains("suite erewhon is not on the mirror"), "the matrix hides the cause:\n{}", ended.stdout);
+    let matrix = output.stdout.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(matrix.contains("suite erewhon is not on the mirror"), "the matrix hides the cause:\n{}", output.stdout);
 }
 
 #[test]
 #[cfg_attr(lacks = "containers", ignore = "needs root, x86_64, mmdebstrap and Docker")]
-fn a_release_in_error_leaves_its_entries_in_the_record_as_they_were() {
+fn a_release_that_ends_in_error_keeps_its_recorded_entries() {
     let folder = TestFolder::new();
     let before = folder.verdicts("nowhere");
     assert!(before.contains("verified:"), "the file to be kept has nothing to keep");
     let cache = folder.dir.path().join("cache");
-    let ended = end(&mut folder.run(&cache, &["nowhere:1", "--source", "bootstrap", "--write-back"]));
-    assert_eq!(ended.code, Some(3), "{}", ended.stderr);
+    let output = run_to_end(&mut folder.run(&cache, &["nowhere:1", "--source", "bootstrap", "--write-back"]));
+    assert_eq!(output.code, Some(3), "{}", output.stderr);
     assert_eq!(folder.verdicts("nowhere"), before);
-    assert!(ended.stderr.contains("not written back: nowhere:1/x86_64/container: image: "), "{}", ended.stderr);
+    assert!(output.stderr.contains("not written back: nowhere:1/x86_64/container: image: "), "{}", output.stderr);
 }
 
 #[test]
 #[cfg_attr(lacks = "containers", ignore = "needs root, x86_64, mmdebstrap and Docker")]
-fn a_mirror_that_cannot_be_reached_is_told_and_nothing_is_written_back() {
+fn an_unreachable_mirror_is_reported_and_nothing_is_written_back() {
     let folder = TestFolder::new();
     let before = folder.verdicts("debian");
     let cache = folder.dir.path().join("cache");
-    let ended = end(&mut folder.run(&cache, &["debian:13", "--mirror", NO_MIRROR, "--write-back"]));
-    assert_eq!(ended.code, Some(3), "{}", ended.stderr);
+    let output = run_to_end(&mut folder.run(&cache, &["debian:13", "--mirror", NO_MIRROR, "--write-back"]));
+    assert_eq!(output.code, Some(3), "{}", output.stderr);
     let errors = errors(cell(&results(&folder.out()), "debian:13/"));
     assert_eq!(errors.len(), 1, "{errors:?}");
     assert!(errors[0].starts_with("image: ") && errors[0].contains("the mirror cannot be reached"), "{errors:?}");
@@ -155,16 +155,16 @@ fn a_mirror_that_cannot_be_reached_is_told_and_nothing_is_written_back() {
 
 #[test]
 #[cfg_attr(lacks = "containers", ignore = "needs root, x86_64, mmdebstrap and Docker")]
-fn offline_without_an_image_is_an_error_that_says_what_to_do() {
+fn offline_without_an_image_is_an_error_with_a_hint() {
     let folder = TestFolder::new();
     let before = folder.verdicts("debian");
     let cache = folder.dir.path().join("cache");
-    let ended = end(&mut folder.run(&cache, &["debian:13", "--offline", "--write-back"]));
-    assert_eq!(ended.code, Some(2), "{}", ended.stderr);
+    let output = run_to_end(&mut folder.run(&cache, &["debian:13", "--offline", "--write-back"]));
+    assert_eq!(output.code, Some(2), "{}", output.stderr);
     assert!(
-        ended.stderr.contains("not in the cache") && ended.stderr.contains("without --offline"),
+        output.stderr.contains("not in the cache") && output.stderr.contains("without --offline"),
         "{}",
-        ended.stderr
+        output.stderr
     );
     assert!(!folder.out().exists(), "nothing is written");
     assert_eq!(folder.verdicts("debian"), before);
@@ -172,12 +172,12 @@ fn offline_without_an_image_is_an_error_that_says_what_to_do() {
 
 #[test]
 #[cfg_attr(lacks = "containers", ignore = "needs root, x86_64, mmdebstrap and Docker")]
-fn a_full_disk_is_told_and_leaves_no_half_image() {
+fn a_full_disk_is_reported_and_leaves_no_incomplete_image() {
     let folder = TestFolder::new();
     let before = folder.verdicts("debian");
     let disk = SmallDisk::mount(folder.dir.path().join("disk"), "64m").unwrap();
-    let ended = end(&mut folder.run(&disk.0, &["debian:13", "--write-back"]));
-    assert_eq!(ended.code, Some(3), "{}", ended.stderr);
+    let output = run_to_end(&mut folder.run(&disk.0, &["debian:13", "--write-back"]));
+    assert_eq!(output.code, Some(3), "{}", output.stderr);
     let errors = errors(cell(&results(&folder.out()), "debian:13/"));
     assert_eq!(errors.len(), 1, "{errors:?}");
     assert!(errors[0].starts_with("image: ") && errors[0].contains("the disk is full"), "{errors:?}");
@@ -188,10 +188,10 @@ fn a_full_disk_is_told_and_leaves_no_half_image() {
 /// Asserts that the cache has neither a complete nor an incomplete image.
 fn assert_no_image(cache: &Path) {
     let images = cache.join("images");
-    let below = |dir: &Path| -> Vec<String> {
+    let names_in = |dir: &Path| -> Vec<String> {
         let Ok(entries) = std::fs::read_dir(dir) else { return Vec::new() };
         entries.map(|e| e.unwrap().file_name().to_string_lossy().into_owned()).collect()
     };
-    let finished: Vec<String> = below(&images).into_iter().filter(|name| !name.starts_with('.')).collect();
-    assert_eq!((finished, below(&images.join(".tmp"))), (Vec::new(), Vec::new()), "left in {}", images.display());
+    let finished: Vec<String> = names_in(&images).into_iter().filter(|name| !name.starts_with('.')).collect();
+    assert_eq!((finished, names_in(&images.join(".tmp"))), (Vec::new(), Vec::new()), "left in {}", images.display());
 }

@@ -5,7 +5,7 @@
 
 mod command;
 
-use command::{Verdicts, cell, end, events, finished, ids, kata_qualify, outcomes, results, verdicts};
+use command::{Verdicts, cell, run_to_end, events, finished, ids, kata_qualify, outcomes, results, verdicts};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -16,9 +16,9 @@ const RELEASE: &str = "debian:13";
 /// Options of the run: several tests, with guests and without.
 const OF_RUN: [&str; 6] = ["--in", "container", "--profile", "go-3.32", "--test", "hotplugged"];
 /// Time limit for reaching a point under emulation, while other work is running.
-const REACHED: Duration = Duration::from_secs(1800);
+const POINT_TIMEOUT: Duration = Duration::from_secs(1800);
 /// Interval between two looks at the journal. Some points last only a tenth of a second.
-const LOOK: Duration = Duration::from_millis(5);
+const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
 /// Points at which a run is killed.
 #[derive(Debug, Clone, Copy)]
@@ -61,17 +61,17 @@ impl Point {
 
 /// Result of a run: its exit code, verdicts and outcomes.
 #[derive(Debug, PartialEq)]
-struct Became {
+struct RunResult {
     code: Option<i32>,
     verdicts: Verdicts,
     outcomes: BTreeMap<String, String>,
 }
 
-impl Became {
-    fn of(out: &Path, code: Option<i32>) -> Became {
+impl RunResult {
+    fn of(out: &Path, code: Option<i32>) -> RunResult {
         let results = results(out);
         let cell = cell(&results, "debian:13/");
-        Became { code, verdicts: verdicts(cell), outcomes: outcomes(cell) }
+        RunResult { code, verdicts: verdicts(cell), outcomes: outcomes(cell) }
     }
 }
 
@@ -93,17 +93,17 @@ impl Drop for Running {
 
 #[test]
 #[ignore = "takes an hour: .ci/nightly killed"]
-fn a_run_that_is_killed_anywhere_comes_to_the_same_verdicts() {
+fn a_resumed_run_reaches_the_same_verdicts_wherever_it_was_killed() {
     let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     // Also makes the image.
-    let first = end(kata_qualify(dir.path()).args(["run", RELEASE]).args(OF_RUN).args(["--out", "first"]));
+    let first = run_to_end(kata_qualify(dir.path()).args(["run", RELEASE]).args(OF_RUN).args(["--out", "first"]));
     assert_eq!(first.code, Some(0), "{}", first.stderr);
     let began = Instant::now();
-    let whole = end(kata_qualify(dir.path()).args(["run", RELEASE, "--offline"]).args(OF_RUN).args(["--out", "whole"]));
-    let took = began.elapsed();
-    let undisturbed = Became::of(&dir.path().join("whole"), whole.code);
+    let whole = run_to_end(kata_qualify(dir.path()).args(["run", RELEASE, "--offline"]).args(OF_RUN).args(["--out", "whole"]));
+    let duration = began.elapsed();
+    let undisturbed = RunResult::of(&dir.path().join("whole"), whole.code);
     assert_eq!(whole.code, Some(0), "{}", whole.stderr);
-    let points = [Point::BringUp, Point::AfterProbe, Point::MidTest, Point::End, Point::After(somewhere(took))];
+    let points = [Point::BringUp, Point::AfterProbe, Point::MidTest, Point::End, Point::After(random_time_within(duration))];
     for (number, point) in points.into_iter().enumerate() {
         let out = format!("killed-{number}");
         let run = killed_at(point, dir.path(), &out);
@@ -113,8 +113,8 @@ fn a_run_that_is_killed_anywhere_comes_to_the_same_verdicts() {
         let is_over = events(&journal).iter().any(|event| event["event"] == "run-finished");
         let again =
             if is_over { vec!["report", out.as_str()] } else { vec!["run", "--offline", "--resume", out.as_str()] };
-        let ended = end(kata_qualify(dir.path()).args(again));
-        assert_eq!(Became::of(&dir.path().join(&out), ended.code), undisturbed, "{point:?}: {}", ended.stderr);
+        let ended = run_to_end(kata_qualify(dir.path()).args(again));
+        assert_eq!(RunResult::of(&dir.path().join(&out), ended.code), undisturbed, "{point:?}: {}", ended.stderr);
         let after = finished(&journal);
         for (attempt, times) in &before {
             assert_eq!(after.get(attempt), Some(times), "{point:?}: {attempt:?} had ended, and was run again");
@@ -126,10 +126,10 @@ fn a_run_that_is_killed_anywhere_comes_to_the_same_verdicts() {
 }
 
 /// Returns a random time within a run of this length; it is printed, so that it can be used again.
-fn somewhere(took: Duration) -> Duration {
+fn random_time_within(duration: Duration) -> Duration {
     let nanos = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().subsec_nanos();
-    let time = took.mul_f64(0.1 + 0.85 * f64::from(nanos % 1000) / 1000.0);
-    eprintln!("the last kill comes {time:?} after the start, of {took:?}");
+    let time = duration.mul_f64(0.1 + 0.85 * f64::from(nanos % 1000) / 1000.0);
+    eprintln!("the last kill comes {time:?} after the start, of {duration:?}");
     time
 }
 
@@ -148,14 +148,14 @@ fn killed_at(point: Point, folder: &Path, out: &str) -> String {
         }
         let ended = running.0.try_wait().unwrap();
         assert!(ended.is_none(), "{point:?}: the run ended before it was reached: {ended:?}");
-        assert!(began.elapsed() < REACHED, "{point:?}: waited {REACHED:?}, saw last: {:?}", events.last());
-        std::thread::sleep(LOOK);
+        assert!(began.elapsed() < POINT_TIMEOUT, "{point:?}: waited {POINT_TIMEOUT:?}, saw last: {:?}", events.last());
+        std::thread::sleep(POLL_INTERVAL);
     }
 }
 
 /// The points are recognised by the events of a journal, one after the other.
 #[test]
-fn each_point_is_reached_once_its_events_are_there() {
+fn each_kill_point_is_recognised_by_its_events() {
     let event = |name: &str| serde_json::json!({"event": name});
     let mut events = vec![serde_json::json!({"event": "run-started", "run": "r", "planned": {"c": 2}})];
     let began = Instant::now();

@@ -24,25 +24,25 @@ use std::time::{Duration, Instant};
 /// Tests run one at a time, because they count processes by the disk that they share.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
-struct Ready {
-    _turn: MutexGuard<'static, ()>,
+struct Setup {
+    _guard: MutexGuard<'static, ()>,
     outer: OuterQemu,
     disk: Disk,
     folder: tempfile::TempDir,
 }
 
-fn ready() -> Ready {
-    let turn = locked(&ONE_AT_A_TIME);
+fn set_up() -> Setup {
+    let guard = locked(&ONE_AT_A_TIME);
     let options = Options::new(cache());
     let database = Database::embedded();
     let release = database.record("debian").unwrap().release("13", Arch::X86_64).unwrap();
     let disk = prepare_disk(&release, &options, &vm::files(release.arch), &|_| {});
     let disk = disk.unwrap_or_else(|e| panic!("no disk of debian:13: {e}"));
     let outer = pinned::prepare(&options, &|_| {}).unwrap();
-    Ready { _turn: turn, outer, disk, folder: tempfile::tempdir().unwrap() }
+    Setup { _guard: guard, outer, disk, folder: tempfile::tempdir().unwrap() }
 }
 
-impl Ready {
+impl Setup {
     async fn boot(&self, name: &str) -> Vm {
         let size = Size { memory_mib: 1024, cpus: 1 };
         let logs = self.folder.path().join(name);
@@ -58,11 +58,11 @@ async fn write(vm: &Vm, path: &str, text: &str) {
     let _ = ask(&vm.line, request, 5).await;
 }
 
-async fn ends(vm: &Vm, within: Duration) -> String {
+async fn wait_for_end(vm: &Vm, within: Duration) -> String {
     let end = Instant::now() + within;
     loop {
-        if let Some(how) = vm.ending().await {
-            return how;
+        if let Some(ending) = vm.ending().await {
+            return ending;
         }
         assert!(Instant::now() < end, "nothing was seen for {within:?}; last: {}", vm.last_words());
     }
@@ -70,58 +70,58 @@ async fn ends(vm: &Vm, within: Duration) -> String {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "minutes each; the nightly workflow runs them with --ignored"]
-async fn the_ends_of_a_machine_are_told_apart() {
-    let ready = ready();
+async fn the_causes_of_a_machines_end_are_distinguished() {
+    let setup = set_up();
 
     // The machine's kernel panics.
-    let panics = ready.boot("panics").await;
+    let panics = setup.boot("panics").await;
     write(&panics, "/proc/sysrq-trigger", "c").await;
-    let how = ends(&panics, Duration::from_secs(60)).await;
-    assert!(how.contains("kernel panicked"), "{how}");
+    let ending = wait_for_end(&panics, Duration::from_secs(60)).await;
+    assert!(ending.contains("kernel panicked"), "{ending}");
     panics.stop().await;
 
     // The machine's QEMU is killed from outside during a request.
-    let killed = ready.boot("killed").await;
+    let killed = setup.boot("killed").await;
     let pid = rustix::process::Pid::from_raw(i32::try_from(killed.pid()).unwrap()).unwrap();
-    let asking = {
+    let pending_request = {
         let line = killed.line.clone();
         tokio::spawn(async move { line.ask(EnvironmentRequest::ListArtifacts, Duration::from_secs(60)).await })
     };
     rustix::process::kill_process(pid, Signal::KILL).unwrap();
-    let how = ends(&killed, Duration::from_secs(30)).await;
-    assert!(how.contains("signal 9"), "{how}");
+    let ending = wait_for_end(&killed, Duration::from_secs(30)).await;
+    assert!(ending.contains("signal 9"), "{ending}");
     // The request ends with the machine and not with its deadline.
-    let _ = tokio::time::timeout(Duration::from_secs(20), asking).await.unwrap();
+    let _ = tokio::time::timeout(Duration::from_secs(20), pending_request).await.unwrap();
     killed.stop().await;
 
     // A flood on the serial line produces a bounded log, and the machine goes on.
-    let flooded = ready.boot("flooded").await;
+    let flooded = setup.boot("flooded").await;
     let flood = "x".repeat(1 << 20);
     for _ in 0..agent::log::DISK_CAP / (1 << 20) + 2 {
         let bytes = protocol::message::Base64Bytes(flood.clone().into_bytes());
         let request = EnvironmentRequest::PutFile { path: "/dev/ttyS0".to_owned(), mode: 0o600, offset: 0, bytes };
         ask(&flooded.line, request, 300).await.unwrap();
     }
-    let log = ready.folder.path().join("flooded/serial.log");
+    let log = setup.folder.path().join("flooded/serial.log");
     let size = std::fs::metadata(log).unwrap().len();
     assert!((agent::log::DISK_CAP..agent::log::DISK_CAP + 200).contains(&size), "{size}");
 
     // The agent in the machine is killed, with everything in its unit.
     write(&flooded, "/sys/fs/cgroup/system.slice/kata-qualify.service/cgroup.kill", "1").await;
-    let how = ends(&flooded, Duration::from_secs(60)).await;
-    assert!(how.contains("the agent in it ended"), "{how}");
-    assert_eq!(machines_of(std::process::id(), &ready.disk), [flooded.pid()], "the others are gone");
+    let ending = wait_for_end(&flooded, Duration::from_secs(60)).await;
+    assert!(ending.contains("the agent in it ended"), "{ending}");
+    assert_eq!(machines_of(std::process::id(), &setup.disk), [flooded.pid()], "the others are gone");
     flooded.stop().await;
-    assert!(machines_of(std::process::id(), &ready.disk).is_empty(), "nothing of a machine stays");
+    assert!(machines_of(std::process::id(), &setup.disk).is_empty(), "nothing of a machine stays");
 }
 
 /// A killed run takes its machines along: the kernel ends them, because nothing else is left to do so.
 #[test]
 #[ignore = "minutes each; the nightly workflow runs them with --ignored"]
 fn a_killed_run_leaves_no_machine() {
-    let ready = ready();
+    let setup = set_up();
     // An inherited descriptor, as left by a shell's `exec 9<file`: exec does not close it.
-    let open = ready.folder.path().join("open");
+    let open = setup.folder.path().join("open");
     let inherited = std::fs::File::create(&open).unwrap();
     rustix::io::fcntl_setfd(&inherited, rustix::io::FdFlags::empty()).unwrap();
     let mut run = Command::new(env!("CARGO_BIN_EXE_kata-qualify"))
@@ -129,7 +129,7 @@ fn a_killed_run_leaves_no_machine() {
         .arg("--cache")
         .arg(cache())
         .arg("--out")
-        .arg(ready.folder.path().join("out"))
+        .arg(setup.folder.path().join("out"))
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
@@ -138,17 +138,17 @@ fn a_killed_run_leaves_no_machine() {
     let mut machines = Vec::new();
     wait_for(
         || {
-            machines = machines_of(run.id(), &ready.disk);
+            machines = machines_of(run.id(), &setup.disk);
             !machines.is_empty()
         },
         Duration::from_secs(120),
         "the machine to be started",
     );
-    let mut kept = String::new();
+    let mut status = String::new();
     wait_for(
         || {
-            kept = machines.first().map(|pid| rights(*pid)).unwrap_or_default();
-            kept.contains("Seccomp:\t2")
+            status = machines.first().map(|pid| process_status(*pid)).unwrap_or_default();
+            status.contains("Seccomp:\t2")
         },
         Duration::from_secs(60),
         "QEMU to be under its filter",
@@ -161,25 +161,25 @@ fn a_killed_run_leaves_no_machine() {
     run.kill().unwrap();
     run.wait().unwrap();
     assert_eq!((of_run, of_machine), (1, 0), "QEMU has what the run was left with");
-    let line = |key: &str| procfs::status(&kept, key).unwrap_or_default();
+    let line = |key: &str| procfs::status(&status, key).unwrap_or_default();
     for user in ["Uid", "Gid"].iter().flat_map(|key| line(key).split_whitespace()) {
-        assert!(user.parse::<u32>().unwrap() >= 1_900_000_000, "{kept}");
+        assert!(user.parse::<u32>().unwrap() >= 1_900_000_000, "{status}");
     }
     for key in ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"] {
-        assert_eq!(line(key), "0000000000000000", "{kept}");
+        assert_eq!(line(key), "0000000000000000", "{status}");
     }
-    assert_eq!(line("NoNewPrivs"), "1", "{kept}");
-    let gone = || machines.iter().all(|pid| !is_machine(*pid, &ready.disk));
-    wait_for(gone, Duration::from_secs(10), "the machine to be gone");
+    assert_eq!(line("NoNewPrivs"), "1", "{status}");
+    let is_ended = || machines.iter().all(|pid| !is_machine(*pid, &setup.disk));
+    wait_for(is_ended, Duration::from_secs(10), "the machine to be gone");
 }
 
 /// A machine that is killed during a test costs that test one attempt. The test and the remaining ones go on in a fresh
 /// machine, and the other cell is not affected.
 #[test]
 #[ignore = "minutes each; the nightly workflow runs them with --ignored"]
-fn the_rest_goes_on_in_a_fresh_machine() {
-    let ready = ready();
-    let journal = lose_a_machine_of_debian_13(&ready, "debian:12,13", Signal::KILL);
+fn remaining_tests_continue_in_a_new_machine() {
+    let setup = set_up();
+    let journal = lose_a_machine_of_debian_13(&setup, "debian:12,13", Signal::KILL);
     assert!(journal.contains("QEMU ended: signal 9"), "the loss has a name: {journal}");
     let other = finished(&journal, "debian:12");
     let untouched = |line: &String| !line.contains("during this test") && !line.contains("\"outcome\":\"error\"");
@@ -189,16 +189,16 @@ fn the_rest_goes_on_in_a_fresh_machine() {
 /// A running machine from which nothing is heard any more counts as lost, like one that has ended.
 #[test]
 #[ignore = "minutes each; the nightly workflow runs them with --ignored"]
-fn a_machine_that_stands_still_is_lost() {
-    let ready = ready();
-    let journal = lose_a_machine_of_debian_13(&ready, "debian:13", Signal::STOP);
+fn a_stopped_machine_is_treated_as_lost() {
+    let setup = set_up();
+    let journal = lose_a_machine_of_debian_13(&setup, "debian:13", Signal::STOP);
     assert!(journal.contains("runs, but its agent has been silent for"), "the loss has a name: {journal}");
 }
 
 /// Runs the host suite, sends Debian 13's machine the signal during its first test, and returns the journal. The run
 /// must succeed nevertheless.
-fn lose_a_machine_of_debian_13(ready: &Ready, releases: &str, signal: Signal) -> String {
-    let out = ready.folder.path().join("out");
+fn lose_a_machine_of_debian_13(setup: &Setup, releases: &str, signal: Signal) -> String {
+    let out = setup.folder.path().join("out");
     let mut run = Command::new(env!("CARGO_BIN_EXE_kata-qualify"))
         .args(["run", releases, "--in", "vm", "--vm-memory", "3072", "--profile", "go-3.29", "--test", "host::"])
         .arg("--cache")
@@ -211,9 +211,9 @@ fn lose_a_machine_of_debian_13(ready: &Ready, releases: &str, signal: Signal) ->
         .spawn()
         .unwrap();
     let journal = || std::fs::read_to_string(out.join("journal.jsonl")).unwrap_or_default();
-    let begun = |line: &str| line.contains("test-started") && line.contains("debian:13/");
-    wait_for(|| journal().lines().any(begun), Duration::from_secs(900), "the first test");
-    let machines = machines_of(run.id(), &ready.disk);
+    let has_started = |line: &str| line.contains("test-started") && line.contains("debian:13/");
+    wait_for(|| journal().lines().any(has_started), Duration::from_secs(900), "the first test");
+    let machines = machines_of(run.id(), &setup.disk);
     let [machine] = machines[..] else { panic!("{machines:?}") };
     let pid = rustix::process::Pid::from_raw(i32::try_from(machine).unwrap()).unwrap();
     rustix::process::kill_process(pid, signal).unwrap();
@@ -232,8 +232,8 @@ fn lose_a_machine_of_debian_13(ready: &Ready, releases: &str, signal: Signal) ->
 
 /// Returns the journal's lines about finished tests of this release's machine.
 fn finished(journal: &str, release: &str) -> Vec<String> {
-    let of = |line: &&str| line.contains("test-finished") && line.contains(&format!("{release}/x86_64/vm"));
-    journal.lines().filter(of).map(str::to_owned).collect()
+    let is_about = |line: &&str| line.contains("test-finished") && line.contains(&format!("{release}/x86_64/vm"));
+    journal.lines().filter(is_about).map(str::to_owned).collect()
 }
 
 fn wait_for(mut condition: impl FnMut() -> bool, within: Duration, what: &str) {
@@ -256,7 +256,7 @@ fn machines_of(parent: u32, disk: &Disk) -> Vec<u32> {
 }
 
 /// Returns a process's status, which has its privileges.
-fn rights(pid: u32) -> String {
+fn process_status(pid: u32) -> String {
     std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default()
 }
 

@@ -18,14 +18,14 @@ fn repository(path: &str) -> PathBuf {
 /// Returns the exit code, and the output of both streams.
 fn run(command: &mut Command) -> (i32, String) {
     let output = command.output().unwrap();
-    let said = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
-    (output.status.code().unwrap(), said)
+    let text = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+    (output.status.code().unwrap(), text)
 }
 
-fn must(command: &mut Command) -> String {
-    let (code, said) = run(command);
-    assert_eq!(code, 0, "{command:?}: {said}");
-    said
+fn run_successfully(command: &mut Command) -> String {
+    let (code, output) = run(command);
+    assert_eq!(code, 0, "{command:?}: {output}");
+    output
 }
 
 /// Writes a program with this text to a directory.
@@ -61,24 +61,24 @@ const FILES: [&str; 16] = [
     any(lacks = "debhelper", lacks = "lintian", lacks = "man", lacks = "bash"),
     ignore = "needs debhelper, lintian, man-db and bash"
 )]
-fn the_debian_package_has_what_belongs_to_it_and_lintian_nothing_to_say() {
+fn the_debian_package_is_complete_and_passes_lintian() {
     let folder = tempfile::tempdir().unwrap();
     let source = folder.path().join("source");
     for path in ["debian", "packaging", "distros/records", "distros/README.md", "docs/running.md"] {
         let to = source.join(path);
         fs::create_dir_all(to.parent().unwrap()).unwrap();
-        must(Command::new("cp").arg("--archive").arg(repository(path)).arg(to));
+        run_successfully(Command::new("cp").arg("--archive").arg(repository(path)).arg(to));
     }
     let profiles = "--build-profiles=pkg.kata-qualify.rustup,pkg.kata-qualify.no-osinfo";
     let mut build = Command::new("dpkg-buildpackage");
     build.args(["--build=binary", "--no-sign", profiles]).current_dir(&source);
     build.env("KATA_QUALIFY", env!("CARGO_BIN_EXE_kata-qualify")).env("DEB_BUILD_OPTIONS", "noautodbgsym");
-    must(build.env("DPKG_DEB_COMPRESSOR_LEVEL", "1"));
+    run_successfully(build.env("DPKG_DEB_COMPRESSOR_LEVEL", "1"));
     let built = |end: &str| {
         let mut files = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path());
         files.find(|path| path.to_string_lossy().ends_with(end)).unwrap()
     };
-    let listed = must(Command::new("dpkg-deb").arg("--contents").arg(built(".deb")));
+    let listed = run_successfully(Command::new("dpkg-deb").arg("--contents").arg(built(".deb")));
     let (mut files, mut pages) = (Vec::new(), BTreeSet::new());
     for line in listed.lines().filter(|line| !line.ends_with('/')) {
         let words: Vec<&str> = line.split_whitespace().collect();
@@ -92,22 +92,22 @@ fn the_debian_package_has_what_belongs_to_it_and_lintian_nothing_to_say() {
     }
     assert_eq!(files, FILES);
     // One man page for each command that `--help` lists.
-    let help = must(Command::new(env!("CARGO_BIN_EXE_kata-qualify")).arg("-h"));
+    let help = run_successfully(Command::new(env!("CARGO_BIN_EXE_kata-qualify")).arg("-h"));
     let calls = help.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
     let calls = calls.filter(|line| !line.starts_with("   ")).filter_map(|line| line.split_whitespace().next());
     let expected = calls.filter(|call| *call != "help").map(|call| format!("kata-qualify-{call}.1.gz"));
     let expected: BTreeSet<String> = expected.chain(["kata-qualify.1.gz".to_owned()]).collect();
     assert!(pages.len() > 10 && pages == expected, "{pages:?} are not {expected:?}");
     let mut lintian = Command::new("lintian");
-    let (code, said) = run(lintian.args(["--allow-root", "--fail-on", "error,warning"]).arg(built(".changes")));
-    assert_eq!(code, 0, "{said}");
+    let (code, output) = run(lintian.args(["--allow-root", "--fail-on", "error,warning"]).arg(built(".changes")));
+    assert_eq!(code, 0, "{output}");
 
     let unpacked = folder.path().join("unpacked");
-    must(Command::new("dpkg-deb").arg("--extract").arg(built(".deb")).arg(&unpacked));
+    run_successfully(Command::new("dpkg-deb").arg("--extract").arg(built(".deb")).arg(&unpacked));
     let page = unpacked.join("usr/share/man/man1/kata-qualify-write-back.1.gz");
     let mut man = Command::new("man");
     man.env("LC_ALL", "C.UTF-8").env("MANPAGER", "cat").args(["--warnings", "--local-file"]);
-    let read = must(man.arg(page));
+    let read = run_successfully(man.arg(page));
     assert!(read.contains("SYNOPSIS") && read.contains("--records") && !read.contains("warning"), "{read}");
     let script = unpacked.join("usr/share/bash-completion/completions/kata-qualify");
     let bash = "source \"$1\"
@@ -115,13 +115,13 @@ fn the_debian_package_has_what_belongs_to_it_and_lintian_nothing_to_say() {
             $(complete -p kata-qualify | sed 's/.*-F \\([^ ]*\\).*/\\1/') kata-qualify \"${!#}\" \"${COMP_WORDS[-2]}\"
             echo \"${COMPREPLY[*]}\"; }
         ask kata-qualify docto; ask kata-qualify write-back --reco; ask kata-qualify run --exit-style auto";
-    let completed = must(Command::new("bash").args(["-euc", bash, "bash"]).arg(script));
+    let completed = run_successfully(Command::new("bash").args(["-euc", bash, "bash"]).arg(script));
     assert_eq!(completed, "doctor\n--records\nautopkgtest\n");
 }
 
 /// The scripts that Debian's tests name exist, and both tests have the required restrictions.
 #[test]
-fn debians_tests_are_there_and_run_where_they_may() {
+fn debian_tests_exist_with_the_required_restrictions() {
     let control = fs::read_to_string(repository("debian/tests/control")).unwrap();
     let stanzas: Vec<&str> = control.split("\n\n").collect();
     let field = |stanza: &str, name: &str| -> Vec<String> {
@@ -152,7 +152,7 @@ fn debians_tests_are_there_and_run_where_they_may() {
 
 /// The exit code of Debian's test on the testbed follows from the exit codes of the kata-qualify calls.
 #[test]
-fn debians_test_fails_for_what_is_worse_and_is_skipped_for_what_cannot_be_judged() {
+fn the_debian_test_combines_the_exit_codes_of_its_runs() {
     for (smoke, filesystem, expected) in
         [(0, 0, 0), (1, 0, 1), (0, 1, 1), (77, 0, 77), (0, 77, 77), (77, 1, 1), (2, 0, 2), (0, 130, 77)]
     {
@@ -164,10 +164,10 @@ fn debians_test_fails_for_what_is_worse_and_is_skipped_for_what_cannot_be_judged
         program(dir.path(), "kata-qualify", &text);
         let path = format!("{}:{}", dir.path().display(), std::env::var("PATH").unwrap());
         let mut test = Command::new(repository("debian/tests/host"));
-        let (code, said) = run(test.env("PATH", path).env("AUTOPKGTEST_ARTIFACTS", dir.path()));
-        assert_eq!(code, expected, "{smoke} {filesystem}: {said}");
-        let asked = fs::read_to_string(dir.path().join("log")).unwrap();
-        for line in asked.lines() {
+        let (code, output) = run(test.env("PATH", path).env("AUTOPKGTEST_ARTIFACTS", dir.path()));
+        assert_eq!(code, expected, "{smoke} {filesystem}: {output}");
+        let calls = fs::read_to_string(dir.path().join("log")).unwrap();
+        for line in calls.lines() {
             for word in ["run --in host", "--strict", "--exit-style autopkgtest"] {
                 assert!(line.contains(word), "{word}: {line}");
             }
@@ -178,7 +178,7 @@ fn debians_test_fails_for_what_is_worse_and_is_skipped_for_what_cannot_be_judged
 /// Testing and unstable have the same os-release, so a test that reads it would judge unstable as testing.
 #[test]
 #[cfg_attr(lacks = "jq", ignore = "needs jq")]
-fn debians_test_of_a_machine_is_of_the_release_that_the_testbed_is() {
+fn the_debian_machine_test_qualifies_the_testbeds_own_release() {
     for (releases, code, expected) in [
         (&["debian:unstable"][..], 0, Some("run debian:unstable --in vm ")),
         (&["debian:testing"], 0, Some("run debian:testing --in vm ")),
@@ -193,12 +193,12 @@ fn debians_test_of_a_machine_is_of_the_release_that_the_testbed_is() {
         program(dir.path(), "kata-qualify", &format!("#!/bin/sh\necho \"$*\" >>\"{}\"\n", log.display()));
         let path = format!("{}:{}", dir.path().display(), std::env::var("PATH").unwrap());
         let mut test = Command::new(repository("debian/tests/machine"));
-        let (ended, said) = run(test.env("PATH", path).env("AUTOPKGTEST_TMP", dir.path()));
-        let asked = fs::read_to_string(log).unwrap_or_default();
+        let (ended, output) = run(test.env("PATH", path).env("AUTOPKGTEST_TMP", dir.path()));
+        let calls = fs::read_to_string(log).unwrap_or_default();
         match expected {
-            Some(words) => assert!(ended == 0 && asked.starts_with(words), "{ended} {asked}: {said}"),
+            Some(words) => assert!(ended == 0 && calls.starts_with(words), "{ended} {calls}: {output}"),
             None => {
-                assert!(ended == 77 && asked.is_empty() && said.contains("nothing tells"), "{ended} {asked}: {said}")
+                assert!(ended == 77 && calls.is_empty() && output.contains("nothing tells"), "{ended} {calls}: {output}")
             }
         }
     }
@@ -206,7 +206,7 @@ fn debians_test_of_a_machine_is_of_the_release_that_the_testbed_is() {
 
 /// A timeout hides no failure that was already seen.
 #[test]
-fn debians_test_that_is_cut_short_fails_for_what_had_failed() {
+fn an_interrupted_debian_test_fails_only_if_something_had_failed() {
     for (code, junit, expected) in [
         (124, "<failure type=\"qemu\"/>", 1),
         (130, "<failure type=\"qemu\"/>", 1),
@@ -219,14 +219,14 @@ fn debians_test_that_is_cut_short_fails_for_what_had_failed() {
         program(dir.path(), "kata-qualify", &text);
         let path = format!("{}:{}", dir.path().display(), std::env::var("PATH").unwrap());
         let mut test = Command::new(repository("debian/tests/host"));
-        let (ended, said) = run(test.env("PATH", path).env("AUTOPKGTEST_ARTIFACTS", dir.path()));
-        assert_eq!(ended, expected, "{code} {junit}: {said}");
+        let (ended, output) = run(test.env("PATH", path).env("AUTOPKGTEST_ARTIFACTS", dir.path()));
+        assert_eq!(ended, expected, "{code} {junit}: {output}");
     }
 }
 
 #[test]
 #[cfg_attr(lacks = "shellcheck", ignore = "needs shellcheck")]
-fn shellcheck_has_nothing_to_say() {
+fn shellcheck_reports_nothing() {
     let scripts = [
         ".ci/pipeline",
         ".ci/publish",
@@ -237,11 +237,11 @@ fn shellcheck_has_nothing_to_say() {
         "packaging/tmt/host.sh",
         "packaging/tmt/results",
     ];
-    must(Command::new("shellcheck").args(scripts.map(repository)));
+    run_successfully(Command::new("shellcheck").args(scripts.map(repository)));
 }
 
-/// Writes a fake kata-qualify that writes as much of a journal as `how` permits, and logs its arguments.
-fn fake(folder: &Path, how: &str) -> PathBuf {
+/// Writes a fake kata-qualify that writes as much of a journal as `ending_commands` permit, and logs its arguments.
+fn fake_kata_qualify(folder: &Path, ending_commands: &str) -> PathBuf {
     let text = format!(
         "#!/bin/sh
 echo \"$*\" >>\"{log}\"
@@ -254,7 +254,7 @@ case $what in
 run)
     mkdir -p \"$out\"
     echo '{{\"at\":\"x\",\"event\":{{\"event\":\"run-started\"}}}}' >>\"$out/journal.jsonl\"
-    {how}
+    {ending_commands}
     ;;
 bundle) echo bundle >\"$out\" ;;
 esac
@@ -268,29 +268,29 @@ const FINISHED: &str =
     r#"echo '{"at":"x","event":{"event":"run-finished","interrupted":false}}' >>"$out/journal.jsonl"; exit "#;
 
 /// Returns the exit code of a shard's run, and the calls of kata-qualify since then.
-fn shard(folder: &Path, how: &str) -> (i32, Vec<String>) {
+fn shard(folder: &Path, ending_commands: &str) -> (i32, Vec<String>) {
     let _ = fs::remove_file(folder.join("log"));
     let mut command = Command::new(repository("packaging/run-shard"));
-    command.env("KATA_QUALIFY", fake(folder, how)).current_dir(folder);
+    command.env("KATA_QUALIFY", fake_kata_qualify(folder, ending_commands)).current_dir(folder);
     let (code, _) = run(command.args(["plan.json", "3", "results", "--profile", "all", "--offline", "--test=x"]));
     (code, fs::read_to_string(folder.join("log")).unwrap().lines().map(str::to_owned).collect())
 }
 
 #[test]
-fn a_shard_goes_on_where_another_machine_left_it() {
+fn run_shard_resumes_an_unfinished_run_and_repeats_a_finished_one() {
     let dir = tempfile::tempdir().unwrap();
     let bundle = |name: &str| format!("bundle results/runs/{name} --out results/bundles/{name}.tar.zst");
     // First the node is killed, then a signal ends the run: neither finishes the shard.
-    let (code, asked) = shard(dir.path(), "exit 137");
-    let begun = "run --cells plan.json --shard 3 --out results/runs/plan-3 --profile all --offline --test=x";
-    assert_eq!((code, asked), (137, vec![begun.to_owned(), bundle("plan-3")]));
+    let (code, calls) = shard(dir.path(), "exit 137");
+    let first_call = "run --cells plan.json --shard 3 --out results/runs/plan-3 --profile all --offline --test=x";
+    assert_eq!((code, calls), (137, vec![first_call.to_owned(), bundle("plan-3")]));
     let interrupted = FINISHED.replace("false", "true") + "130";
     // Options that the journal has are not passed again.
     let resumed = "run --resume results/runs/plan-3 --offline".to_owned();
     assert_eq!(shard(dir.path(), &interrupted), (130, vec![resumed.clone(), bundle("plan-3")]));
     assert_eq!(shard(dir.path(), &format!("{FINISHED}3")), (3, vec![resumed, bundle("plan-3")]));
     // The run has ended, so this is another run.
-    let again = begun.replace("runs/plan-3", "runs/plan-3-again1");
+    let again = first_call.replace("runs/plan-3", "runs/plan-3-again1");
     assert_eq!(shard(dir.path(), &format!("{FINISHED}0")), (0, vec![again, bundle("plan-3-again1")]));
     let mut bundles: Vec<_> =
         fs::read_dir(dir.path().join("results/bundles")).unwrap().map(|e| e.unwrap().file_name()).collect();
@@ -299,21 +299,21 @@ fn a_shard_goes_on_where_another_machine_left_it() {
 }
 
 #[test]
-fn a_shard_takes_the_images_that_others_made() {
+fn run_shard_imports_the_listed_images_first() {
     let dir = tempfile::tempdir().unwrap();
     let images = dir.path().join("images");
     fs::create_dir(&images).unwrap();
     fs::write(images.join("files"), "a.tar.zst#sha256:0\nb.tar.zst#sha256:1\n").unwrap();
     let mut command = Command::new(repository("packaging/run-shard"));
-    command.env("KATA_QUALIFY", fake(dir.path(), "exit 0")).env("KATA_QUALIFY_IMAGES", &images);
-    must(command.args(["plan.json", "0", "results"]).current_dir(dir.path()));
-    let asked = fs::read_to_string(dir.path().join("log")).unwrap();
-    assert!(asked.starts_with("images import a.tar.zst#sha256:0 b.tar.zst#sha256:1\nrun --cells"), "{asked}");
+    command.env("KATA_QUALIFY", fake_kata_qualify(dir.path(), "exit 0")).env("KATA_QUALIFY_IMAGES", &images);
+    run_successfully(command.args(["plan.json", "0", "results"]).current_dir(dir.path()));
+    let calls = fs::read_to_string(dir.path().join("log")).unwrap();
+    assert!(calls.starts_with("images import a.tar.zst#sha256:0 b.tar.zst#sha256:1\nrun --cells"), "{calls}");
 }
 
 /// The exit code of an array task, and whether the task is requeued.
 #[test]
-fn a_slurm_task_that_was_not_judged_is_queued_once_more() {
+fn a_slurm_task_with_exit_code_3_is_requeued_once() {
     for (code, restarts, expected, queued) in
         [(0, None, 0, false), (1, None, 0, false), (3, None, 0, true), (3, Some("1"), 0, false), (2, None, 2, false)]
     {
@@ -324,11 +324,11 @@ fn a_slurm_task_that_was_not_judged_is_queued_once_more() {
         let mut task = Command::new(repository("packaging/slurm/qualify.sbatch"));
         task.current_dir(dir.path()).env("PATH", path).env("RUN_SHARD", run_shard);
         task.envs([("PLAN", "p.json"), ("RESULTS", "r"), ("SLURM_ARRAY_JOB_ID", "7"), ("SLURM_ARRAY_TASK_ID", "4")]);
-        let (ended, said) = run(task.envs(restarts.map(|count| ("SLURM_RESTART_COUNT", count))));
-        assert_eq!(ended, expected, "{code}: {said}");
+        let (ended, output) = run(task.envs(restarts.map(|count| ("SLURM_RESTART_COUNT", count))));
+        assert_eq!(ended, expected, "{code}: {output}");
         assert_eq!(fs::read_to_string(dir.path().join("shard")).unwrap(), "p.json 4 r\n");
-        let asked = fs::read_to_string(dir.path().join("scontrol-asked")).ok();
-        assert_eq!(asked.as_deref(), queued.then_some("requeue 7_4\n"), "{code} {restarts:?}");
+        let calls = fs::read_to_string(dir.path().join("scontrol-asked")).ok();
+        assert_eq!(calls.as_deref(), queued.then_some("requeue 7_4\n"), "{code} {restarts:?}");
     }
 }
 
@@ -350,10 +350,10 @@ fn tmt_has_a_result_for_each_capability() {
     let cells = serde_json::json!([{"cell": "fedora:43/x86_64/host", "basis": "emulated", "verdicts": verdicts}]);
     let results = serde_json::json!({"exit-code": 1, "run": "r1", "harness": "0.1.0", "cells": cells});
     fs::write(dir.path().join("results.json"), results.to_string()).unwrap();
-    let said = must(Command::new(repository("packaging/tmt/results")).arg(dir.path().join("results.json")));
-    let parsed: Vec<serde_yaml::Value> = serde_yaml::from_str(&said).unwrap();
+    let output = run_successfully(Command::new(repository("packaging/tmt/results")).arg(dir.path().join("results.json")));
+    let parsed: Vec<serde_yaml::Value> = serde_yaml::from_str(&output).unwrap();
     let of = |name: &str| {
-        let one = parsed.iter().find(|one| one["name"] == name).unwrap_or_else(|| panic!("{name}: {said}"));
+        let one = parsed.iter().find(|one| one["name"] == name).unwrap_or_else(|| panic!("{name}: {output}"));
         (one["result"].as_str().unwrap(), one["note"].as_sequence().unwrap().len())
     };
     assert_eq!(of("/"), ("fail", 1));
@@ -375,19 +375,19 @@ fn tmt_has_a_result_for_each_capability() {
 /// `TMT` is tmt's program.
 #[test]
 #[ignore = "takes a program of PyPI: .ci/run"]
-fn tmt_lints_its_files_and_takes_the_results() {
+fn tmt_lints_its_files_and_reads_the_results() {
     let program_of_tmt = std::env::var_os("TMT").expect("TMT names the program");
     let tmt = |root: &Path, arguments: &[&str]| {
         let mut command = Command::new(&program_of_tmt);
         run(command.arg("--root").arg(root).arg("--feeling-safe").args(arguments))
     };
-    let ours = repository("packaging/tmt");
-    let (code, said) = tmt(&ours, &["lint"]);
-    assert!(code == 0 && said.contains("\n/plan\n") && !said.contains("\nfail"), "{said}");
+    let shipped = repository("packaging/tmt");
+    let (code, output) = tmt(&shipped, &["lint"]);
+    assert!(code == 0 && output.contains("\n/plan\n") && !output.contains("\nfail"), "{output}");
     // tmt's lint does detect an error.
     let dir = tempfile::tempdir().unwrap();
     let other = dir.path().join("other");
-    must(Command::new("cp").arg("--archive").arg(&ours).arg(&other));
+    run_successfully(Command::new("cp").arg("--archive").arg(&shipped).arg(&other));
     let plan = fs::read_to_string(other.join("plan.fmf")).unwrap().replace("how: tmt", "how: nobody-knows");
     fs::write(other.join("plan.fmf"), plan).unwrap();
     assert_ne!(tmt(&other, &["lint"]).0, 0, "a step that does not exist");
@@ -411,18 +411,18 @@ fn tmt_lints_its_files_and_takes_the_results() {
     let id = dir.path().join("id");
     let arguments =
         ["run", "--id", id.to_str().unwrap(), "--environment", &path, "discover", "provision", "--how", "local"];
-    let (_, said) = tmt(&ours, &[&arguments[..], &["execute", "report", "--how", "display", "-vv", "finish"]].concat());
+    let (_, output) = tmt(&shipped, &[&arguments[..], &["execute", "report", "--how", "display", "-vv", "finish"]].concat());
     for result in
         ["fail /host", "fail /host/fedora-43-x86_64-host/rs-4.1/vmm.boot", "pass /host/fedora", "info /host/fedora"]
     {
-        assert!(said.contains(result), "{result}: {said}");
+        assert!(output.contains(result), "{result}: {output}");
     }
-    assert!(said.contains("total: 1 test passed, 2 tests failed, 1 test skipped, 1 info and 1 error"), "{said}");
+    assert!(output.contains("total: 1 test passed, 2 tests failed, 1 test skipped, 1 info and 1 error"), "{output}");
 }
 
 /// tmt's own files are YAML with the keys of tmt 1.78 (spec/tests and spec/plans of its documentation).
 #[test]
-fn tmts_files_are_a_test_and_a_plan() {
+fn tmt_files_define_a_test_and_a_plan() {
     let read = |name: &str| -> serde_yaml::Value {
         serde_yaml::from_str(&fs::read_to_string(repository("packaging/tmt").join(name)).unwrap()).unwrap()
     };

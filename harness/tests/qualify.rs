@@ -43,7 +43,7 @@ fn main() -> ExitCode {
         .into_iter()
         .map(|(profile, test)| {
             let request = Arc::clone(&request);
-            Trial::ignorable_test(name(profile, test), move || request.became_of(profile, test))
+            Trial::ignorable_test(name(profile, test), move || request.completion_of(profile, test))
                 .with_ignored_flag(ignored)
         })
         .collect();
@@ -66,14 +66,14 @@ impl Request {
     fn new(targets: Vec<String>, chosen: &[(&'static str, &'static Test)]) -> Request {
         let profiles = chosen.iter().map(|(profile, _)| *profile).collect();
         let ids: BTreeSet<&str> = chosen.iter().map(|(_, test)| test.id.as_str()).collect();
-        Request { targets, profiles, filter: narrowest(&ids), run: OnceLock::new() }
+        Request { targets, profiles, filter: common_filter(&ids), run: OnceLock::new() }
     }
 
-    fn became_of(&self, profile: &str, test: &Test) -> Result<Completion, Failed> {
+    fn completion_of(&self, profile: &str, test: &Test) -> Result<Completion, Failed> {
         if self.targets.is_empty() {
             return Ok(Completion::ignored_with(format!("{TARGET} names no release")));
         }
-        let run = self.run.get_or_init(|| self.make()).as_ref().map_err(Failed::from)?;
+        let run = self.run.get_or_init(|| self.start_run()).as_ref().map_err(Failed::from)?;
         let mut skipped = None;
         for (id, cell) in &run.cells {
             match outcome(cell, profile, test) {
@@ -91,7 +91,7 @@ impl Request {
     }
 
     /// Runs the command with an output directory that is kept, because its logs explain a failure.
-    fn make(&self) -> Result<Run, String> {
+    fn start_run(&self) -> Result<Run, String> {
         let base = Path::new(env!("CARGO_TARGET_TMPDIR"));
         let out = tempfile::Builder::new().prefix("qualify-").tempdir_in(base).map_err(|e| e.to_string())?.keep();
         let mut command = Command::new(env!("CARGO_BIN_EXE_kata-qualify"));
@@ -110,7 +110,7 @@ impl Request {
 
 /// Returns the longest common part of these ids, which selects them all and, if possible, no others; `None` for all
 /// tests.
-fn narrowest(ids: &BTreeSet<&str>) -> Option<String> {
+fn common_filter(ids: &BTreeSet<&str>) -> Option<String> {
     let (first, last) = (ids.first()?, ids.last()?);
     if first == last {
         return Some((*first).to_owned());
@@ -127,8 +127,8 @@ fn narrowest(ids: &BTreeSet<&str>) -> Option<String> {
 
 /// Returns the run's outcome of a test.
 fn outcome(cell: &CellRun, profile: &str, test: &Test) -> Option<Outcome> {
-    let ours = cell.instances.iter().filter(|i| i.test == test.id && i.profiles.iter().any(|p| p == profile));
-    Some(FinalOutcome::of(ours.flat_map(|i| &i.attempts).map(|a| &a.outcome))?.outcome)
+    let matching = cell.instances.iter().filter(|i| i.test == test.id && i.profiles.iter().any(|p| p == profile));
+    Some(FinalOutcome::of(matching.flat_map(|i| &i.attempts).map(|a| &a.outcome))?.outcome)
 }
 
 fn why(cell: &CellRun) -> String {

@@ -10,11 +10,11 @@ use std::path::Path;
 use std::process::Command;
 
 /// Returns the exit code and standard error of the command in a directory; no Docker engine answers.
-fn said(folder: &Path, arguments: &[&str]) -> (Option<i32>, String) {
+fn run_command(folder: &Path, arguments: &[&str]) -> (Option<i32>, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_kata-qualify"));
     command.args(arguments).current_dir(folder).env("DOCKER_HOST", "unix:///nonexistent/docker.sock");
-    let ended = command.output().unwrap();
-    (ended.status.code(), String::from_utf8(ended.stderr).unwrap())
+    let output = command.output().unwrap();
+    (output.status.code(), String::from_utf8(output.stderr).unwrap())
 }
 
 /// Creates a directory with a cache whose images are empty.
@@ -38,27 +38,27 @@ fn journal(folder: &Path) -> Journal {
 fn cut(folder: &Path, lines: usize) {
     let path = folder.join("out").join(FILE);
     let text = std::fs::read_to_string(&path).unwrap();
-    let mut kept: String = text.split_inclusive('\n').take(lines).collect();
-    kept.push_str("{\"at\":\"2026-");
-    std::fs::write(path, kept).unwrap();
+    let mut beginning: String = text.split_inclusive('\n').take(lines).collect();
+    beginning.push_str("{\"at\":\"2026-");
+    std::fs::write(path, beginning).unwrap();
 }
 
 /// Returns the number of lines before the first event of this kind for the second cell.
-fn before_the_second(journal: &Journal, is_it: impl Fn(&Event) -> bool) -> usize {
+fn lines_before_second_cell(journal: &Journal, is_it: impl Fn(&Event) -> bool) -> usize {
     let places = journal.entries.iter().enumerate().filter(|(_, entry)| is_it(&entry.event)).map(|(at, _)| at);
     places.last().unwrap()
 }
 
 #[test]
-fn a_killed_run_goes_on_as_the_same_run_and_what_had_ended_is_not_run_again() {
+fn a_resumed_run_keeps_its_id_and_does_not_repeat_finished_cells() {
     let dir = folder();
-    assert_eq!(said(dir.path(), &[&RUN[..], &["out"]].concat()).0, Some(3), "there is nothing in the images");
+    assert_eq!(run_command(dir.path(), &[&RUN[..], &["out"]].concat()).0, Some(3), "there is nothing in the images");
     let whole = journal(dir.path());
     let undisturbed = fold(&whole);
-    cut(dir.path(), before_the_second(&whole, |event| matches!(event, Event::CellFinished { .. })));
+    cut(dir.path(), lines_before_second_cell(&whole, |event| matches!(event, Event::CellFinished { .. })));
     let killed = fold(&journal(dir.path()));
     assert_eq!(killed.ending, RunEnding::Killed);
-    let (code, stderr) = said(dir.path(), &RESUME);
+    let (code, stderr) = run_command(dir.path(), &RESUME);
     assert_eq!(code, Some(3), "{stderr}");
     let resumed = journal(dir.path());
     assert!(!resumed.cut);
@@ -83,15 +83,15 @@ fn a_killed_run_goes_on_as_the_same_run_and_what_had_ended_is_not_run_again() {
 }
 
 #[test]
-fn a_run_goes_on_only_as_it_was_begun() {
+fn resume_refuses_a_finished_run_and_other_options() {
     let dir = folder();
-    said(dir.path(), &[&RUN[..], &["out"]].concat());
-    let (code, stderr) = said(dir.path(), &RESUME);
+    run_command(dir.path(), &[&RUN[..], &["out"]].concat());
+    let (code, stderr) = run_command(dir.path(), &RESUME);
     assert_eq!(code, Some(2), "{stderr}");
     assert!(stderr.contains("--resume out: the run is finished"), "{stderr}");
     cut(dir.path(), 2);
     let before = std::fs::read_to_string(dir.path().join("out").join(FILE)).unwrap();
-    let (code, stderr) = said(dir.path(), &[&RESUME[..], &["--accept-expired"]].concat());
+    let (code, stderr) = run_command(dir.path(), &[&RESUME[..], &["--accept-expired"]].concat());
     assert_eq!(code, Some(2), "{stderr}");
     let expected = "now --accept-expired --offline --vm-memory 4096";
     assert!(stderr.contains(expected), "{stderr}");
@@ -102,24 +102,24 @@ fn a_run_goes_on_only_as_it_was_begun() {
 #[test]
 fn a_folder_without_a_run_is_bad_input() {
     let dir = folder();
-    let (code, stderr) = said(dir.path(), &RESUME);
+    let (code, stderr) = run_command(dir.path(), &RESUME);
     assert_eq!(code, Some(2), "{stderr}");
     assert!(stderr.starts_with("error: --resume out: reading "), "{stderr}");
     std::fs::create_dir(dir.path().join("out")).unwrap();
     std::fs::write(dir.path().join("out").join(FILE), "{\"at\":\"2026-07").unwrap();
-    let (code, stderr) = said(dir.path(), &RESUME);
+    let (code, stderr) = run_command(dir.path(), &RESUME);
     assert_eq!(code, Some(2), "{stderr}");
     assert!(stderr.contains("its journal does not say what to run"), "{stderr}");
 }
 
 /// Two processes must not write the same journal.
 #[test]
-fn a_run_that_goes_on_elsewhere_is_left_alone() {
+fn resume_refuses_a_run_that_is_in_use() {
     let dir = folder();
-    said(dir.path(), &[&RUN[..], &["out"]].concat());
+    run_command(dir.path(), &[&RUN[..], &["out"]].concat());
     cut(dir.path(), 2);
     let _other = reports::journal::Writer::resume(&dir.path().join("out")).unwrap();
-    let (code, stderr) = said(dir.path(), &RESUME);
+    let (code, stderr) = run_command(dir.path(), &RESUME);
     assert_eq!(code, Some(3), "{stderr}");
     assert!(stderr.contains("in use by another run"), "{stderr}");
 }
@@ -127,12 +127,12 @@ fn a_run_that_goes_on_elsewhere_is_left_alone() {
 /// A rerun is a separate run: cells that did not get as far as their tests are run again, and the first journal stays
 /// unchanged.
 #[test]
-fn what_a_run_did_not_show_is_run_again_elsewhere() {
+fn rerun_repeats_unfinished_cells_as_a_new_run() {
     let dir = folder();
-    said(dir.path(), &[&RUN[..], &["out"]].concat());
+    run_command(dir.path(), &[&RUN[..], &["out"]].concat());
     let before = journal(dir.path());
     let (code, stderr) =
-        said(dir.path(), &["rerun", "out", "debian:13", "--offline", "--cache", "cache", "--out", "again"]);
+        run_command(dir.path(), &["rerun", "out", "debian:13", "--offline", "--cache", "cache", "--out", "again"]);
     assert_eq!(code, Some(3), "{stderr}");
     assert_eq!(journal(dir.path()), before);
     let again = fold(&read(&dir.path().join("again").join(FILE)).unwrap());
@@ -142,13 +142,13 @@ fn what_a_run_did_not_show_is_run_again_elsewhere() {
     let cells: Vec<String> = again.order.iter().map(ToString::to_string).collect();
     assert_eq!(cells.len(), 1);
     assert!(cells[0].starts_with("debian:13/") && cells[0].ends_with("/vm"), "{cells:?}");
-    let (code, stderr) = said(dir.path(), &["rerun", "nowhere"]);
+    let (code, stderr) = run_command(dir.path(), &["rerun", "nowhere"]);
     assert_eq!(code, Some(2), "{stderr}");
     assert!(stderr.starts_with("error: RUN nowhere: "), "{stderr}");
-    let (code, stderr) = said(dir.path(), &["run", "--resume", "again", "--offline", "--cache", "cache"]);
+    let (code, stderr) = run_command(dir.path(), &["run", "--resume", "again", "--offline", "--cache", "cache"]);
     assert_eq!(code, Some(2), "{stderr}");
     assert!(stderr.contains("it is a rerun: resume it with `kata-qualify rerun RUN --resume DIR`"), "{stderr}");
-    let (code, stderr) = said(dir.path(), &["rerun", "again"]);
+    let (code, stderr) = run_command(dir.path(), &["rerun", "again"]);
     assert_eq!(code, Some(2), "{stderr}");
     assert!(stderr.contains("it is a rerun itself"), "{stderr}");
 }

@@ -8,7 +8,7 @@
 mod command;
 mod seeded;
 
-use command::{cell, end, kata_qualify, outcomes, results, verdicts};
+use command::{cell, run_to_end, kata_qualify, outcomes, results, verdicts};
 use seeded::corpus::{Means, Program, fault};
 use seeded::overlay::{self, Overlay};
 use serde_json::Value;
@@ -32,11 +32,11 @@ impl Subject {
         let dir = tempfile::tempdir().unwrap();
         let mut command = kata_qualify(dir.path());
         command.args(["run", self.target, "--profile", self.profile, "--out", "out"]).args(arguments);
-        let ended = end(&mut command);
-        assert_ne!(ended.code, Some(2), "{}", ended.stderr);
+        let output = run_to_end(&mut command);
+        assert_ne!(output.code, Some(2), "{}", output.stderr);
         let results = results(&dir.path().join("out"));
         let cell = cell(&results, self.target);
-        assert_eq!(cell["errors"], Value::Array(Vec::new()), "{}", ended.stderr);
+        assert_eq!(cell["errors"], Value::Array(Vec::new()), "{}", output.stderr);
         cell.clone()
     }
 
@@ -50,7 +50,7 @@ impl Subject {
     }
 
     /// Returns the changes from the unmodified release: capability → verdict.
-    fn turned(&self, after: &Value) -> BTreeMap<String, String> {
+    fn changed_verdicts(&self, after: &Value) -> BTreeMap<String, String> {
         let (before, after) = (verdicts(self.before()), verdicts(after));
         let (before, after) = (&before[self.profile], &after[self.profile]);
         assert!(before.keys().eq(after.keys()), "the matrices have different columns");
@@ -59,10 +59,10 @@ impl Subject {
 
     /// Asserts that exactly these capabilities became unsupported, that each cause blames the component, and that one
     /// of the causes contains the word.
-    fn assert_lost(&self, after: &Value, lost: &[&str], component: &str, word: &str) {
+    fn assert_unsupported(&self, after: &Value, lost: &[&str], component: &str, word: &str) {
         let expected: BTreeMap<String, String> =
             lost.iter().map(|c| ((*c).to_owned(), "unsupported".to_owned())).collect();
-        assert_eq!(self.turned(after), expected);
+        assert_eq!(self.changed_verdicts(after), expected);
         let mut messages = String::new();
         for capability in lost {
             let causes = after["verdicts"][self.profile][*capability]["causes"].as_array().unwrap();
@@ -87,7 +87,7 @@ impl Subject {
 
 #[test]
 #[cfg_attr(lacks = "containers", ignore = "needs root, x86_64, mmdebstrap and Docker")]
-fn a_daemon_that_ends_at_once_keeps_the_share_from_mounting_and_nothing_else() {
+fn a_virtiofsd_that_exits_at_once_makes_only_the_share_unsupported() {
     let mounts = "virtio_fs::mounts_in_the_guest";
     let after = TRIXIE.run_with(&fault("virtiofsd-ends-at-once").by, &["--test", mounts]);
     let outcomes = outcomes(&after);
@@ -107,29 +107,29 @@ fn a_daemon_that_ends_at_once_keeps_the_share_from_mounting_and_nothing_else() {
 
 #[test]
 #[ignore = "minutes each; the nightly workflow runs them with --ignored"]
-fn a_daemon_that_ends_at_once_loses_virtio_fs() {
+fn a_virtiofsd_that_exits_at_once_makes_virtio_fs_unsupported() {
     let after = TRIXIE.run_with(&fault("virtiofsd-ends-at-once").by, &[]);
-    TRIXIE.assert_lost(&after, VIRTIO_FS, "virtiofsd", "virtiofsd");
+    TRIXIE.assert_unsupported(&after, VIRTIO_FS, "virtiofsd", "virtiofsd");
 }
 
 #[test]
 #[ignore = "minutes each; the nightly workflow runs them with --ignored"]
-fn a_daemon_that_lies_about_renames_loses_virtio_fs() {
+fn a_virtiofsd_with_false_renames_makes_virtio_fs_unsupported() {
     let after = TRIXIE.run_with(&fault("virtiofsd-lies-about-renames").by, &[]);
-    TRIXIE.assert_lost(&after, &["fs.virtio-fs", "fs.virtio-fs.posix"], "virtiofsd", "rename");
+    TRIXIE.assert_unsupported(&after, &["fs.virtio-fs", "fs.virtio-fs.posix"], "virtiofsd", "rename");
     let failed = outcomes(&after).into_iter().filter(|(_, outcome)| outcome == "fail").map(|(test, _)| test);
     assert!(failed.into_iter().any(|test| test == "go-3.29 filesystem::virtio_fs::rename_is_atomic"));
 }
 
 #[test]
 #[ignore = "minutes each; the nightly workflow runs them with --ignored"]
-fn a_qemu_without_vhost_user_fs_loses_virtio_fs() {
+fn a_qemu_without_vhost_user_fs_makes_virtio_fs_unsupported() {
     let after = TRIXIE.run_with(&fault("qemu-without-vhost-user-fs").by, &[]);
-    TRIXIE.assert_lost(&after, VIRTIO_FS, "qemu", "vhost-user-fs-pci");
+    TRIXIE.assert_unsupported(&after, VIRTIO_FS, "qemu", "vhost-user-fs-pci");
 }
 
 /// A test that did not pass: its id, outcome, blamed component and message.
-struct Bad {
+struct FailedTest {
     test: String,
     outcome: String,
     blames: String,
@@ -139,7 +139,7 @@ struct Bad {
 impl Subject {
     /// Runs each test once and sends QEMU a signal eight seconds after each guest's start; returns the tests that
     /// failed or ended in error.
-    fn bad_with_qemu_sent(&self, signal: &str, filter: &str) -> Vec<Bad> {
+    fn failures_under_signal(&self, signal: &str, filter: &str) -> Vec<FailedTest> {
         let means = Means::Signal { program: Program::Qemu, signal: signal.to_owned(), seconds: 8 };
         let after = self.run_with(&means, &["--retries", "0", "--test", filter]);
         let tests = after["tests"].as_array().unwrap().iter();
@@ -147,10 +147,10 @@ impl Subject {
         let uses = |t: &&Value| {
             !["::qemu_has_", "::kernel_has_"].iter().any(|list| t["test"].as_str().unwrap().contains(list))
         };
-        let bad = tests.filter(uses).filter(|t| matches!(t["outcome"].as_str(), Some("fail" | "error"))).map(|test| {
+        let failed = tests.filter(uses).filter(|t| matches!(t["outcome"].as_str(), Some("fail" | "error"))).map(|test| {
             let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
             let last = &test["attempts"].as_array().unwrap().last().unwrap()["outcome"];
-            Bad {
+            FailedTest {
                 test: text(&test["test"]),
                 outcome: text(&test["outcome"]),
                 blames: text(&last["component"]),
@@ -158,15 +158,15 @@ impl Subject {
                 message: text(last.get("observed").unwrap_or(&last["message"])),
             }
         });
-        let bad: Vec<Bad> = bad.collect();
-        assert!(!bad.is_empty(), "everything passed: {after}");
-        bad
+        let failed: Vec<FailedTest> = failed.collect();
+        assert!(!failed.is_empty(), "everything passed: {after}");
+        failed
     }
 }
 
 #[test]
 #[ignore = "minutes each; the nightly workflow runs them with --ignored"]
-fn a_qemu_that_cannot_hotplug_loses_hotplug_and_nothing_else() {
+fn a_qemu_that_cannot_hotplug_makes_hotplug_unsupported_but_not_boot() {
     for release in [&TRIXIE, &TRIXIE_UNDER_RUST] {
         let only = ["--retries", "0", "--test", "is_hotplugged"];
         let after = release.run_with(&fault("qemu-cannot-hotplug").by, &only);
@@ -184,7 +184,7 @@ fn a_qemu_that_cannot_hotplug_loses_hotplug_and_nothing_else() {
 
 #[test]
 #[ignore = "minutes each; the nightly workflow runs them with --ignored"]
-fn a_qemu_without_read_only_memory_loses_the_image_as_an_nvdimm_and_nothing_else() {
+fn a_qemu_without_read_only_memory_supports_blk_but_no_nvdimm_images() {
     let means = fault("qemu-without-read-only-memory").by;
     let after = TRIXIE.run_with(&means, &["--retries", "0", "--test", "image_is_read"]);
     let judged = &after["verdicts"][TRIXIE.profile];
@@ -198,14 +198,14 @@ fn a_qemu_without_read_only_memory_loses_the_image_as_an_nvdimm_and_nothing_else
 
 #[test]
 #[ignore = "minutes each; the nightly workflow runs them with --ignored"]
-fn a_qemu_that_crashes_is_named_by_every_test_that_it_fails() {
-    for bad in TRIXIE.bad_with_qemu_sent("SEGV", "smoke::") {
-        assert_eq!((bad.outcome.as_str(), bad.blames.as_str()), ("fail", "qemu"), "{}: {}", bad.test, bad.message);
+fn every_test_that_fails_by_a_qemu_crash_blames_qemu() {
+    for failed in TRIXIE.failures_under_signal("SEGV", "smoke::") {
+        assert_eq!((failed.outcome.as_str(), failed.blames.as_str()), ("fail", "qemu"), "{}: {}", failed.test, failed.message);
         assert!(
-            bad.message.contains("signal 11") || bad.message.contains("signal: 11"),
+            failed.message.contains("signal 11") || failed.message.contains("signal: 11"),
             "{}: {}",
-            bad.test,
-            bad.message
+            failed.test,
+            failed.message
         );
     }
 }
@@ -213,9 +213,9 @@ fn a_qemu_that_crashes_is_named_by_every_test_that_it_fails() {
 #[test]
 #[ignore = "minutes each; the nightly workflow runs them with --ignored"]
 fn a_qemu_that_is_killed_from_outside_blames_nobody() {
-    for bad in TRIXIE.bad_with_qemu_sent("KILL", "smoke::q") {
-        assert_eq!(bad.outcome, "error", "{}: {}", bad.test, bad.message);
-        assert!(bad.message.contains("killed from outside with signal 9"), "{}: {}", bad.test, bad.message);
+    for failed in TRIXIE.failures_under_signal("KILL", "smoke::q") {
+        assert_eq!(failed.outcome, "error", "{}: {}", failed.test, failed.message);
+        assert!(failed.message.contains("killed from outside with signal 9"), "{}: {}", failed.test, failed.message);
     }
 }
 
@@ -223,7 +223,7 @@ const VIRTIO_FS: &[&str] = &["fs.virtio-fs", "fs.virtio-fs.xattr", "fs.virtio-fs
 
 #[test]
 #[ignore = "minutes each; the nightly workflow runs them with --ignored"]
-fn a_kernel_without_its_virtiofs_module_loses_virtio_fs() {
+fn a_kernel_without_the_virtiofs_module_makes_virtio_fs_unsupported() {
     let after = BOOKWORM.run_with(&fault("kernel-without-virtiofs").by, &[]);
-    BOOKWORM.assert_lost(&after, VIRTIO_FS, "kernel", "virtiofs");
+    BOOKWORM.assert_unsupported(&after, VIRTIO_FS, "kernel", "virtiofs");
 }

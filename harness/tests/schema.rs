@@ -10,8 +10,8 @@ use std::process::Command;
 #[test]
 fn the_plan_is_valid() {
     let dir = tempfile::tempdir().unwrap();
-    let said = in_folder(dir.path(), &["plan", "--in", "vm", "--cache", "cache", "--format", "json"]);
-    let plan: Value = serde_json::from_slice(&said).unwrap();
+    let output = stdout_of(dir.path(), &["plan", "--in", "vm", "--cache", "cache", "--format", "json"]);
+    let plan: Value = serde_json::from_slice(&output).unwrap();
     assert!(plan["releases"].as_array().unwrap().len() > 10, "{plan}");
     let schema = Path::new(env!("CARGO_MANIFEST_DIR")).join("schema/plan.schema.json");
     let validator = validator(&read(&schema));
@@ -23,14 +23,14 @@ fn the_plan_is_valid() {
 
 /// The image is empty, so that the run is short.
 #[test]
-fn what_a_run_writes_is_valid() {
+fn the_journal_and_results_of_a_run_are_valid() {
     let dir = tempfile::tempdir().unwrap();
     cached::empty_images(&dir.path().join("cache"), &["debian:13"]).unwrap();
     let run = ["run", "debian:13", "--in", "vm", "--offline", "--cache", "cache", "--out", "out", "--format", "ndjson"];
-    let said = String::from_utf8(in_folder(dir.path(), &run)).unwrap();
+    let output = String::from_utf8(stdout_of(dir.path(), &run)).unwrap();
     let lines = validator(&serde_json::from_str(&reports::schema::journal().unwrap()).unwrap());
-    assert!(said.lines().count() > 3, "{said}");
-    for line in said.lines() {
+    assert!(output.lines().count() > 3, "{output}");
+    for line in output.lines() {
         assert_valid(&lines, &serde_json::from_str(line).unwrap());
     }
     let results = validator(&serde_json::from_str(&reports::schema::results().unwrap()).unwrap());
@@ -38,7 +38,7 @@ fn what_a_run_writes_is_valid() {
 }
 
 /// Returns the command's standard output.
-fn in_folder(folder: &Path, arguments: &[&str]) -> Vec<u8> {
+fn stdout_of(folder: &Path, arguments: &[&str]) -> Vec<u8> {
     let mut command = Command::new(env!("CARGO_BIN_EXE_kata-qualify"));
     command.args(arguments).current_dir(folder).env("DOCKER_HOST", "unix:///nonexistent/docker.sock");
     command.output().unwrap().stdout

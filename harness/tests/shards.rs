@@ -11,12 +11,12 @@ use std::path::Path;
 use std::process::Command;
 
 /// Returns the exit code, standard output and standard error of the command in a directory; no Docker engine answers.
-fn said(folder: &Path, arguments: &[&str]) -> (Option<i32>, String, String) {
+fn run_command(folder: &Path, arguments: &[&str]) -> (Option<i32>, String, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_kata-qualify"));
     command.args(arguments).current_dir(folder).env("DOCKER_HOST", "unix:///nonexistent/docker.sock");
-    let ended = command.output().unwrap();
+    let output = command.output().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    (ended.status.code(), text(ended.stdout), text(ended.stderr))
+    (output.status.code(), text(output.stdout), text(output.stderr))
 }
 
 /// Returns the arguments of a run of the cells in a file, with the images in the cache.
@@ -37,7 +37,7 @@ fn each_shard_of_a_plan_runs_its_cells_and_no_others() {
     std::fs::write(dir.path().join("plan.json"), plan.to_string()).unwrap();
     cached::empty_images(&dir.path().join("cache"), &["debian:12", "debian:13", "debian:testing"]).unwrap();
     for (shard, expected) in [("0", &cells[2..]), ("1", &cells[..2])] {
-        let (code, _, stderr) = said(dir.path(), &run("plan.json", &["--shard", shard, "--out", shard]));
+        let (code, _, stderr) = run_command(dir.path(), &run("plan.json", &["--shard", shard, "--out", shard]));
         assert_eq!(code, Some(3), "there is nothing in the images: {stderr}");
         let run = fold(&read(&dir.path().join(shard).join(FILE)).unwrap());
         assert_eq!(run.order.iter().map(ToString::to_string).collect::<Vec<_>>(), expected);
@@ -45,7 +45,7 @@ fn each_shard_of_a_plan_runs_its_cells_and_no_others() {
 }
 
 #[test]
-fn a_file_that_names_no_cells_of_this_machine_is_bad_usage() {
+fn an_invalid_cells_file_is_bad_usage() {
     let dir = tempfile::tempdir().unwrap();
     let arch = Arch::of_machine().unwrap();
     let other = Arch::ALL.iter().find(|other| **other != arch).unwrap();
@@ -58,17 +58,17 @@ fn a_file_that_names_no_cells_of_this_machine_is_bad_usage() {
         ("[]".to_owned(), &["debian:13"], "cannot be used with"),
     ] {
         std::fs::write(dir.path().join("cells"), &text).unwrap();
-        let (code, _, stderr) = said(dir.path(), &run("cells", more));
+        let (code, _, stderr) = run_command(dir.path(), &run("cells", more));
         assert!(code == Some(2) && stderr.contains(why), "{text}: {stderr}");
     }
 }
 
 /// Which releases can be brought up depends on this machine; the plan for them does not.
 #[test]
-fn a_plan_has_a_cell_for_each_release_that_can_be_brought_up_and_packs_them() {
+fn a_plan_has_a_cell_in_a_shard_for_each_possible_release() {
     let dir = tempfile::tempdir().unwrap();
     let plan = ["plan", "debian", "--in", "vm", "--cache", "cache", "--format", "json", "--shards", "2"];
-    let (code, stdout, stderr) = said(dir.path(), &plan);
+    let (code, stdout, stderr) = run_command(dir.path(), &plan);
     assert_eq!(code, Some(0), "{stderr}");
     let plan: serde_json::Value = serde_json::from_str(&stdout).unwrap();
     let list = |value: &serde_json::Value| value.as_array().unwrap().clone();
@@ -80,7 +80,7 @@ fn a_plan_has_a_cell_for_each_release_that_can_be_brought_up_and_packs_them() {
     for (arguments, why) in
         [(&["--shards", "257"][..], "257 is not in 1..=256"), (&["--times-of", "nowhere"], "--times-of nowhere: ")]
     {
-        let (code, _, stderr) = said(dir.path(), &[&["plan", "debian:13", "--in", "vm"], arguments].concat());
+        let (code, _, stderr) = run_command(dir.path(), &[&["plan", "debian:13", "--in", "vm"], arguments].concat());
         assert!(code == Some(2) && stderr.contains(why), "{stderr}");
     }
 }

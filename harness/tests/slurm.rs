@@ -9,7 +9,7 @@
 mod command;
 
 use command::{
-    Ended, PROGRAM, cell, end, events, finished, ids, in_a_guest, kata_qualify, outcomes, results, verdicts, wait_for,
+    CommandOutput, PROGRAM, cell, run_to_end, events, finished, ids, run_id_once_a_guest_started, kata_qualify, outcomes, results, verdicts, wait_for,
 };
 use serde_json::Value;
 use std::fs;
@@ -30,40 +30,40 @@ const SHARD: Duration = Duration::from_secs(3600);
 
 #[test]
 #[ignore = "takes Slurm, and half an hour: .ci/nightly"]
-fn the_shard_of_a_node_that_dies_goes_on_at_the_other_one() {
+fn the_shard_of_a_dead_node_is_resumed_on_the_other_node() {
     let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-    let at = |name: &str| dir.path().join(name);
-    let said = |arguments: &[&str]| end(kata_qualify(dir.path()).args(arguments));
+    let path_of = |name: &str| dir.path().join(name);
+    let run_command = |arguments: &[&str]| run_to_end(kata_qualify(dir.path()).args(arguments));
     // Also makes the images.
     let undisturbed =
-        said(&[&["run"][..], &RELEASES[..], &OF_RUN[..4], &["--in", "container", "--out", "whole"]].concat());
+        run_command(&[&["run"][..], &RELEASES[..], &OF_RUN[..4], &["--in", "container", "--out", "whole"]].concat());
     assert_eq!(undisturbed.code, Some(0), "{}", undisturbed.stderr);
-    let plan = said(&["plan", "debian:12,13", "--in", "container", "--shards", "2", "--format", "json"]);
-    fs::write(at("plan.json"), &plan.stdout).unwrap();
-    fs::create_dir(at("images")).unwrap();
-    let exported = end(kata_qualify(&at("images")).args(["images", "export"]).args(RELEASES));
+    let plan = run_command(&["plan", "debian:12,13", "--in", "container", "--shards", "2", "--format", "json"]);
+    fs::write(path_of("plan.json"), &plan.stdout).unwrap();
+    fs::create_dir(path_of("images")).unwrap();
+    let exported = run_to_end(kata_qualify(&path_of("images")).args(["images", "export"]).args(RELEASES));
     assert_eq!(exported.code, Some(0), "{}", exported.stderr);
-    fs::write(at("images/files"), exported.stdout).unwrap();
+    fs::write(path_of("images/files"), exported.stdout).unwrap();
 
-    let slurm = Slurm::start(&at("slurm"));
+    let slurm = Slurm::start(&path_of("slurm"));
     let mut n1 = slurm.node("n1");
     let _n2 = slurm.node("n2");
     wait_for("both nodes to be idle", SOON, || {
-        let said = slurm.says("sinfo", &["--noheader", "--Node", "--format", "%t"]);
-        if said == "idle\nidle\n" { Ok(()) } else { Err(said) }
+        let state = slurm.output_of("sinfo", &["--noheader", "--Node", "--format", "%t"]);
+        if state == "idle\nidle\n" { Ok(()) } else { Err(state) }
     });
     let exports = [
         "ALL".to_owned(),
-        format!("PLAN={}", at("plan.json").display()),
-        format!("RESULTS={}", at("results").display()),
-        format!("KATA_QUALIFY_IMAGES={}", at("images").display()),
+        format!("PLAN={}", path_of("plan.json").display()),
+        format!("RESULTS={}", path_of("results").display()),
+        format!("KATA_QUALIFY_IMAGES={}", path_of("images").display()),
         format!("KATA_QUALIFY={PROGRAM}"),
         format!("RUN_SHARD={}", repository("packaging/run-shard").display()),
     ];
     let mut submitted = slurm.command("sbatch");
     submitted.args(["--parsable", "--array=0-1", "--export", &exports.join(",")]).arg("--chdir").arg(dir.path());
     submitted.arg(repository("packaging/slurm/qualify.sbatch")).args(OF_RUN);
-    let job = end(&mut submitted);
+    let job = run_to_end(&mut submitted);
     assert_eq!(job.code, Some(0), "{}", job.stderr);
     let job = job.stdout.trim();
 
@@ -73,37 +73,37 @@ fn the_shard_of_a_node_that_dies_goes_on_at_the_other_one() {
         let states: Vec<(String, String)> = tasks.iter().map(|task| (task.id.clone(), task.state.clone())).collect();
         if states == both { Ok(tasks) } else { Err(format!("{states:?}")) }
     });
-    let dies = tasks.iter().position(|task| task.node == "n1").unwrap();
-    let journal = at(&format!("results/runs/plan-{dies}/journal.jsonl"));
+    let dead_task = tasks.iter().position(|task| task.node == "n1").unwrap();
+    let journal = path_of(&format!("results/runs/plan-{dead_task}/journal.jsonl"));
     let run = wait_for("a test that has ended in a guest of n1's shard", SHARD, || {
-        let run = in_a_guest(&journal)?;
+        let run = run_id_once_a_guest_started(&journal)?;
         let in_guests = |event: &Value| event["guests"].as_array().is_some_and(|guests| !guests.is_empty());
-        let ended = |event: &Value| event["event"] == "test-finished" && in_guests(event);
-        if events(&journal).iter().any(ended) { Ok(run) } else { Err("no test has ended in a guest".to_owned()) }
+        let is_finished_test = |event: &Value| event["event"] == "test-finished" && in_guests(event);
+        if events(&journal).iter().any(is_finished_test) { Ok(run) } else { Err("no test has ended in a guest".to_owned()) }
     });
-    let other = at(&format!("results/runs/plan-{}", 1 - dies)).join("journal.jsonl");
-    assert!(other.is_file() && !ended(&other), "n2 has a shard of its own at work");
+    let other = path_of(&format!("results/runs/plan-{}", 1 - dead_task)).join("journal.jsonl");
+    assert!(other.is_file() && !has_ended(&other), "n2 has a shard of its own at work");
 
     n1.die();
     let before = finished(&journal);
-    let left = ids(&["ps", "--all", "--quiet"], &run);
-    assert!(!left.is_empty(), "the dead node has left its container");
+    let remaining = ids(&["ps", "--all", "--quiet"], &run);
+    assert!(!remaining.is_empty(), "the dead node has left its container");
     wait_for("what ran in the dead node's container to end", SOON, || {
         let alive = ids(&["ps", "--quiet"], &run);
         if alive.is_empty() { Ok(()) } else { Err(format!("{alive:?}")) }
     });
     wait_for("the dead node's task to be queued again", SOON, || {
         let tasks = slurm.tasks();
-        let queued = |task: &Task| task.id == format!("{job}_{dies}") && task.state == "PENDING";
+        let queued = |task: &Task| task.id == format!("{job}_{dead_task}") && task.state == "PENDING";
         if tasks.iter().any(queued) { Ok(()) } else { Err(format!("{tasks:?}")) }
     });
     wait_for("both tasks to end", SHARD, || {
         let tasks = slurm.tasks();
         if tasks.is_empty() { Ok(()) } else { Err(format!("{tasks:?}")) }
     });
-    let task = slurm.says("scontrol", &["--oneliner", "show", "job", &format!("{job}_{dies}")]);
+    let task = slurm.output_of("scontrol", &["--oneliner", "show", "job", &format!("{job}_{dead_task}")]);
     for word in ["JobState=COMPLETED", "Restarts=1", "BatchHost=n2"] {
-        assert!(task.split_whitespace().any(|said| said == word), "{word}: {task}");
+        assert!(task.split_whitespace().any(|field| field == word), "{word}: {task}");
     }
 
     // The shard went on as the same run, and finished tests were not run again.
@@ -111,11 +111,11 @@ fn the_shard_of_a_node_that_dies_goes_on_at_the_other_one() {
     for (attempt, times) in &before {
         assert_eq!((times, after.get(attempt)), (&1, Some(&1)), "{attempt:?}");
     }
-    assert_eq!(in_a_guest(&journal), Ok(run.clone()));
+    assert_eq!(run_id_once_a_guest_started(&journal), Ok(run.clone()));
     let bundles = ["0", "1"].map(|shard| format!("results/bundles/plan-{shard}.tar.zst"));
-    let merged = said(&["merge", &bundles[0], &bundles[1], "--plan", "plan.json", "--out", "merged"]);
+    let merged = run_command(&["merge", &bundles[0], &bundles[1], "--plan", "plan.json", "--out", "merged"]);
     assert_eq!(merged.code, Some(0), "{}", merged.stderr);
-    let (merged, undisturbed) = (results(&at("merged")), results(&at("whole")));
+    let (merged, undisturbed) = (results(&path_of("merged")), results(&path_of("whole")));
     for release in RELEASES.map(|release| format!("{release}/")) {
         let (merged, undisturbed) = (cell(&merged, &release), cell(&undisturbed, &release));
         assert_eq!(verdicts(merged), verdicts(undisturbed), "{release}");
@@ -123,18 +123,18 @@ fn the_shard_of_a_node_that_dies_goes_on_at_the_other_one() {
     }
 
     // The other node saw the dead node's containers, and could not know that nothing needs them any more.
-    assert_eq!(ids(&["ps", "--all", "--quiet"], &run), left);
+    assert_eq!(ids(&["ps", "--all", "--quiet"], &run), remaining);
     n1 = slurm.node("n1");
     wait_for("the dead node to be back", SOON, || {
-        let said = slurm.says("sinfo", &["--noheader", "--nodes", "n1", "--format", "%t"]);
-        if said == "idle\n" { Ok(()) } else { Err(said) }
+        let state = slurm.output_of("sinfo", &["--noheader", "--nodes", "n1", "--format", "%t"]);
+        if state == "idle\n" { Ok(()) } else { Err(state) }
     });
     let short = "run debian:13 --offline --in container --test smoke::qemu_has_the_machine_type --out back";
     let wrapped = format!("exec {PROGRAM} {short}");
     let mut back = slurm.command("sbatch");
     back.args(["--wait", "--nodelist", "n1", "--export", "KATA_QUALIFY_CACHE=/var/cache/kata-qualify,PATH,HOME"]);
-    let back = end(back.args(["--output", "back.log", "--wrap", &wrapped]).arg("--chdir").arg(dir.path()));
-    let log = fs::read_to_string(at("back.log")).unwrap_or_default();
+    let back = run_to_end(back.args(["--output", "back.log", "--wrap", &wrapped]).arg("--chdir").arg(dir.path()));
+    let log = fs::read_to_string(path_of("back.log")).unwrap_or_default();
     assert_eq!(back.code, Some(0), "{}\n{log}", back.stderr);
     for what in [&["ps", "--all", "--quiet"][..], &["volume", "ls", "--quiet"]] {
         assert_eq!(ids(what, &run), Vec::<String>::new(), "it sweeps what is its own: {log}");
@@ -168,7 +168,7 @@ impl Slurm {
         fs::write(folder.join("munge/key"), [7_u8; 128]).unwrap();
         fs::set_permissions(folder.join("munge/key"), fs::Permissions::from_mode(0o400)).unwrap();
         let mut slurm = Slurm { folder: folder.to_owned(), daemons: Vec::new() };
-        fs::write(slurm.configuration(), slurm.told()).unwrap();
+        fs::write(slurm.configuration(), slurm.configuration_text()).unwrap();
         // The directory is private, but munged wants one that everybody may enter, hence `--force`.
         let mut munged = slurm.command("munged");
         munged.args(["--force", "--foreground"]);
@@ -177,18 +177,18 @@ impl Slurm {
         {
             munged.arg(format!("--{option}={}", folder.join("munge").join(file).display()));
         }
-        slurm.daemons.push(slurm.begun(&mut munged, "munged.out"));
+        slurm.daemons.push(slurm.spawn(&mut munged, "munged.out"));
         wait_for("munged to listen", SOON, || {
             if folder.join("munge/socket").exists() { Ok(()) } else { Err("no socket".to_owned()) }
         });
         let mut slurmctld = slurm.command("slurmctld");
-        slurm.daemons.push(slurm.begun(slurmctld.arg("-D"), "slurmctld.out"));
+        slurm.daemons.push(slurm.spawn(slurmctld.arg("-D"), "slurmctld.out"));
         slurm
     }
 
     /// Returns the configuration of docs/ci.md with directories and ports of this test, and with a shorter timeout for
     /// silent nodes.
-    fn told(&self) -> String {
+    fn configuration_text(&self) -> String {
         let [controller, n1, n2] = free_ports();
         let folder = self.folder.display();
         format!(
@@ -216,7 +216,7 @@ impl Slurm {
         command
     }
 
-    fn begun(&self, command: &mut Command, output: &str) -> Child {
+    fn spawn(&self, command: &mut Command, output: &str) -> Child {
         let output = fs::File::options().create(true).append(true).open(self.folder.join(output)).unwrap();
         command
             .stdout(output.try_clone().unwrap())
@@ -233,23 +233,23 @@ impl Slurm {
             mount --bind \"$1\" /var/cache/kata-qualify && exec slurmd -D -N \"$0\"";
         let mut node = self.command("unshare");
         node.args(["--mount", "--pid", "--fork", "--kill-child=KILL", "--mount-proc", "--ipc", "sh", "-c", script]);
-        Node(self.begun(node.arg(name).arg(cache), &format!("{name}.out")))
+        Node(self.spawn(node.arg(name).arg(cache), &format!("{name}.out")))
     }
 
-    fn says(&self, program: &str, arguments: &[&str]) -> String {
-        let Ended { code, stdout, stderr } = end(self.command(program).args(arguments));
+    fn output_of(&self, program: &str, arguments: &[&str]) -> String {
+        let CommandOutput { code, stdout, stderr } = run_to_end(self.command(program).args(arguments));
         if code == Some(0) { stdout } else { stderr }
     }
 
     /// Returns the tasks that have not ended, sorted by id.
     fn tasks(&self) -> Vec<Task> {
-        let said = self.says("squeue", &["--noheader", "--array", "--format", "%i|%T|%N"]);
-        let parsed = |line: &str| {
+        let output = self.output_of("squeue", &["--noheader", "--array", "--format", "%i|%T|%N"]);
+        let parse_task = |line: &str| {
             let mut words = line.split('|').map(str::to_owned);
             Some(Task { id: words.next()?, state: words.next()?, node: words.next()? })
         };
         let mut tasks: Vec<Task> =
-            said.lines().map(|line| parsed(line).unwrap_or_else(|| panic!("squeue: {said}"))).collect();
+            output.lines().map(|line| parse_task(line).unwrap_or_else(|| panic!("squeue: {output}"))).collect();
         tasks.sort_by(|one, other| one.id.cmp(&other.id));
         tasks
     }
@@ -264,7 +264,7 @@ impl Drop for Slurm {
                 eprintln!("the last of {log}:\n{}", last.into_iter().rev().collect::<Vec<_>>().join("\n"));
             }
         }
-        self.daemons.iter_mut().rev().for_each(killed);
+        self.daemons.iter_mut().rev().for_each(kill);
     }
 }
 
@@ -274,7 +274,7 @@ struct Node(Child);
 impl Node {
     /// Kills the node at once, with everything that runs on it.
     fn die(&mut self) {
-        killed(&mut self.0);
+        kill(&mut self.0);
     }
 }
 
@@ -284,7 +284,7 @@ impl Drop for Node {
     }
 }
 
-fn killed(child: &mut Child) {
+fn kill(child: &mut Child) {
     let _ = child.kill();
     let _ = child.wait();
 }
@@ -294,7 +294,7 @@ fn free_ports<const MANY: usize>() -> [u16; MANY] {
     listening.map(|one| one.local_addr().unwrap().port())
 }
 
-fn ended(journal: &Path) -> bool {
+fn has_ended(journal: &Path) -> bool {
     events(journal).iter().any(|event| event["event"] == "run-finished")
 }
 

@@ -178,16 +178,16 @@ impl Script {
         for file in suites.chain(["initramfs"]).map(|file| folder.join(file)).filter(|path| path.exists()) {
             docker(Command::new("docker").arg("cp").arg(file).arg(into(&format!("{VOLUME}/"))))?;
         }
-        let (ours, theirs) = UnixStream::pair()?;
+        let (own_end, agent_end) = UnixStream::pair()?;
         let exec = Command::new("docker")
             .args(["exec", "-i", &self.name, AGENT, "environment"])
-            .stdin(OwnedFd::from(theirs.try_clone()?))
-            .stdout(OwnedFd::from(theirs))
+            .stdin(OwnedFd::from(agent_end.try_clone()?))
+            .stdout(OwnedFd::from(agent_end))
             .stderr(Stdio::null())
             .spawn()
             .context("docker exec")?;
         self.exec = Some(exec);
-        let line = Client::new(ours)?;
+        let line = Client::new(own_end)?;
         line.wait_for_hello(Duration::from_secs(60), || true)?;
         Ok(line)
     }
@@ -207,8 +207,8 @@ impl Drop for Script {
 
 fn docker(command: &mut Command) -> anyhow::Result<()> {
     let output = command.stdin(Stdio::null()).output().context("docker")?;
-    let said = String::from_utf8_lossy(&output.stderr);
-    anyhow::ensure!(output.status.success(), "{command:?}: {}", said.trim());
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    anyhow::ensure!(output.status.success(), "{command:?}: {}", stderr.trim());
     Ok(())
 }
 

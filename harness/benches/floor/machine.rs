@@ -63,16 +63,16 @@ pub(crate) fn boot(outer: &OuterQemu, disk: &Disk, cpus: usize) -> anyhow::Resul
     let began = Instant::now();
     let mut machine = Machine(command.spawn().context("starting the pinned QEMU")?);
     let serial = machine.0.stdout.take().context("QEMU has no standard output")?;
-    let (tell, told) = std::sync::mpsc::channel();
+    let (sender, receiver) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
         for line in BufReader::new(serial).split(b'\n').map_while(Result::ok) {
             let line = String::from_utf8_lossy(&line);
             // `Reached target Multi-User System.`, and since systemd 250 `Reached target multi-user.target - …`.
             if line.contains("Reached target") && line.to_lowercase().contains("multi-user") {
-                let _ = tell.send(began.elapsed().as_secs_f64());
+                let _ = sender.send(began.elapsed().as_secs_f64());
                 return;
             }
         }
     });
-    told.recv_timeout(DEADLINE).context("the bare machine did not say that it reached multi-user.target")
+    receiver.recv_timeout(DEADLINE).context("the bare machine did not say that it reached multi-user.target")
 }

@@ -88,19 +88,19 @@ fn measure(arguments: &[String]) -> anyhow::Result<Vec<MeasuredValue>> {
     if let Some(unknown) = named.iter().find(|name| !PARTS.contains(name)) {
         anyhow::bail!("no part {unknown}: expected one of {}", PARTS.join(", "));
     }
-    let wanted = |part: &str| named.is_empty() || named.contains(&part);
+    let is_selected = |part: &str| named.is_empty() || named.contains(&part);
     let settings = settings()?;
     let mut rows = Vec::new();
-    if wanted("warm") {
+    if is_selected("warm") {
         warm(&settings, &mut rows)?;
     }
-    if wanted("memory") {
+    if is_selected("memory") {
         memory(&settings, &mut rows)?;
     }
-    if wanted("cold") {
+    if is_selected("cold") {
         cold(&settings, &mut rows)?;
     }
-    if wanted("vm") {
+    if is_selected("vm") {
         vm(&settings, &mut rows)?;
     }
     Ok(rows)

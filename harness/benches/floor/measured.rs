@@ -57,10 +57,10 @@ impl Run {
             }
         };
         let (seconds, ended) = (clock.elapsed().as_secs_f64(), jiff::Timestamp::now());
-        let said = || std::fs::read_to_string(&stderr).unwrap_or_default();
+        let read_stderr = || std::fs::read_to_string(&stderr).unwrap_or_default();
         // Exit codes 0 and 1 are verdicts about the distro. With 3, something could not be judged, and the timing is
         // worthless.
-        anyhow::ensure!(matches!(status.code(), Some(0 | 1)), "kata-qualify run {targets}: {status}\n{}", said());
+        anyhow::ensure!(matches!(status.code(), Some(0 | 1)), "kata-qualify run {targets}: {status}\n{}", read_stderr());
         let journal = reports::journal::read(&out)?;
         Ok(Run { seconds, peak, journal, began, ended })
     }
@@ -73,21 +73,23 @@ impl Run {
 
     /// Describes the durations of the phases, from the journal.
     pub(crate) fn phases(&self) -> String {
-        let at = |wanted: &dyn Fn(&Event) -> bool| self.journal.entries.iter().find(|e| wanted(&e.event)).map(|e| e.at);
-        let phase = |wanted: Phase| at(&|e| matches!(e, Event::PhaseStarted { phase, .. } if *phase == wanted));
+        let time_of =
+            |is_it: &dyn Fn(&Event) -> bool| self.journal.entries.iter().find(|e| is_it(&e.event)).map(|e| e.at);
+        let start_of =
+            |expected: Phase| time_of(&|e| matches!(e, Event::PhaseStarted { phase, .. } if *phase == expected));
         let last_test =
             self.journal.entries.iter().rfind(|e| matches!(e.event, Event::TestFinished { .. })).map(|e| e.at);
         let marks = [
             ("start", Some(self.began)),
-            ("image", phase(Phase::Image)),
-            ("environment", phase(Phase::Environment)),
-            ("probe", phase(Phase::Probe)),
-            ("tests", phase(Phase::Tests)),
+            ("image", start_of(Phase::Image)),
+            ("environment", start_of(Phase::Environment)),
+            ("probe", start_of(Phase::Probe)),
+            ("tests", start_of(Phase::Tests)),
             ("logs and removal", last_test),
-            ("sweep and reports", at(&|e| matches!(e, Event::CellFinished { .. }))),
+            ("sweep and reports", time_of(&|e| matches!(e, Event::CellFinished { .. }))),
             ("", Some(self.ended)),
         ];
-        let known: Vec<_> = marks.into_iter().filter_map(|(name, at)| Some((name, at?))).collect();
+        let known: Vec<_> = marks.into_iter().filter_map(|(name, time)| Some((name, time?))).collect();
         let spans = known.windows(2).map(|pair| {
             let [(name, from), (_, to)] = pair else { return String::new() };
             format!("{name} {:.1}", to.duration_since(*from).as_secs_f64())

@@ -63,10 +63,10 @@ pub(crate) fn of(journal: &Journal, profiles: &[Profile]) -> anyhow::Result<Work
         let mut tests = Vec::new();
         for planned in unit.tests {
             // The attempt ran under only some of the planned profiles if the test was blocked under the others.
-            let ours = |(test, profiles, _): &&(&str, &[String], bool)| {
+            let is_same_test = |(test, profiles, _): &&(&str, &[String], bool)| {
                 *test == planned.test.id && profiles.iter().all(|p| planned.profiles.contains(p))
             };
-            match tried.iter().filter(ours).count() {
+            match tried.iter().filter(is_same_test).count() {
                 0 => {}
                 times => tests.push((planned.test, times)),
             }

@@ -54,17 +54,17 @@ impl Bench {
     }
 
     /// Creates a bench whose runc first runs this shell script when a container is created, with `$BUNDLE` set; see
-    /// [`Bench::lie`].
-    pub(crate) fn with_lying_runc(script: &str) -> Bench {
+    /// [`Bench::set_runc_script`].
+    pub(crate) fn with_runc_script(script: &str) -> Bench {
         let mut bench = Bench::new();
         let programs = bench.folder.path().join("programs");
         fs::create_dir(&programs).unwrap();
-        bench.lie(script);
-        let (runc, lie) = (programs.join("runc"), programs.join("lie"));
-        let lie = lie.display();
+        bench.set_runc_script(script);
+        let (runc, script_path) = (programs.join("runc"), programs.join("lie"));
+        let script_path = script_path.display();
         let text = format!(
             "#!/bin/sh\nPATH=/usr/sbin:/usr/bin:/sbin:/bin\nBUNDLE= p=\nfor a; do [ \"$p\" = --bundle ] && BUNDLE=$a; p=$a; done\n\
-             if [ -n \"$BUNDLE\" ]; then . {lie}; fi\nexec runc \"$@\"\n"
+             if [ -n \"$BUNDLE\" ]; then . {script_path}; fi\nexec runc \"$@\"\n"
         );
         fs::write(&runc, text).unwrap();
         fs::set_permissions(&runc, fs::Permissions::from_mode(0o755)).unwrap();
@@ -72,8 +72,8 @@ impl Bench {
         bench
     }
 
-    /// Replaces the script of a lying runc.
-    pub(crate) fn lie(&self, script: &str) {
+    /// Replaces the script that runc runs first.
+    pub(crate) fn set_runc_script(&self, script: &str) {
         fs::write(self.folder.path().join("programs/lie"), script).unwrap();
     }
 
@@ -84,11 +84,11 @@ impl Bench {
 
     pub(crate) fn run_test(&self, test: &Test) -> Check {
         let Some(Body::Containers(body)) = catalogue::body(test) else { panic!("{} runs no containers", test.id) };
-        let mut kept = NotesAndLogs::default();
-        self.engine.run(test, body, &self.settings, &self.claims, &self.profile, &mut kept)
+        let mut notes_and_logs = NotesAndLogs::default();
+        self.engine.run(test, body, &self.settings, &self.claims, &self.profile, &mut notes_and_logs)
     }
 
-    pub(crate) fn containerds_log(&self) -> String {
+    pub(crate) fn containerd_log(&self) -> String {
         let logs = fs::read_dir(&self.settings.artifacts).into_iter().flatten().flatten();
         let mut text: Vec<String> = logs.filter_map(|log| fs::read_to_string(log.path()).ok()).collect();
         text.iter_mut().for_each(|text| *text = text.lines().rev().take(20).collect::<Vec<_>>().join("\n"));

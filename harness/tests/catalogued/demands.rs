@@ -113,8 +113,8 @@ impl ProofExtent {
 
 impl Demand {
     pub(crate) fn state(&self) -> ProofExtent {
-        if let Some(left) = self.left {
-            return ProofExtent::Unproved(left);
+        if let Some(reason) = self.left {
+            return ProofExtent::Unproved(reason);
         }
         let under_kata = named(&self.tests).all(|test| test.place == Place::Kata);
         match (&self.but, under_kata) {
@@ -125,7 +125,7 @@ impl Demand {
     }
 
     /// Returns the tests that prove the demand, the part that they leave out, and the reason.
-    fn by(&self) -> String {
+    fn proof_text(&self) -> String {
         let tests = (!self.tests.is_empty()).then(|| spans(self.tests.iter().map(String::as_str)));
         let but = self.but.as_ref().map(|but| format!("not: {but}"));
         let listed =
@@ -136,7 +136,7 @@ impl Demand {
 
 /// Whether a seeded fault shows that the proof can fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Marked {
+pub(crate) enum FaultMatch {
     /// A fault makes one of the tests fail.
     Test,
     /// A fault makes a test with the same body fail.
@@ -147,43 +147,43 @@ pub(crate) enum Marked {
     Nothing,
 }
 
-impl Marked {
-    const ALL: [Marked; 4] = [Marked::Test, Marked::Body, Marked::Capability, Marked::Nothing];
+impl FaultMatch {
+    const ALL: [FaultMatch; 4] = [FaultMatch::Test, FaultMatch::Body, FaultMatch::Capability, FaultMatch::Nothing];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
-            Marked::Test => "test",
-            Marked::Body => "body",
-            Marked::Capability => "capability",
-            Marked::Nothing => "–",
+            FaultMatch::Test => "test",
+            FaultMatch::Body => "body",
+            FaultMatch::Capability => "capability",
+            FaultMatch::Nothing => "–",
         }
     }
 
     fn meaning(self) -> &'static str {
         match self {
-            Marked::Test => "a fault of one of the tests",
-            Marked::Body => "a fault of the same body",
-            Marked::Capability => "a fault of the capability",
-            Marked::Nothing => "no fault",
+            FaultMatch::Test => "a fault of one of the tests",
+            FaultMatch::Body => "a fault of the same body",
+            FaultMatch::Capability => "a fault of the capability",
+            FaultMatch::Nothing => "no fault",
         }
     }
 }
 
 /// Returns the most specific kind of fault for these tests.
-pub(crate) fn marked(tests: &[String], faults: &[Fault]) -> Marked {
+pub(crate) fn fault_match(tests: &[String], faults: &[Fault]) -> FaultMatch {
     let is_same_body = |fault: &Fault| {
         let broken = catalogue::find(&fault.test);
         broken.is_some_and(|broken| named(tests).any(|test| test.suite == broken.suite && test.name == broken.name))
     };
     let is_proved = |capability: &Capability| named(tests).any(|test| test.proves.contains(capability));
     if faults.iter().any(|fault| tests.contains(&fault.test)) {
-        Marked::Test
+        FaultMatch::Test
     } else if faults.iter().any(is_same_body) {
-        Marked::Body
+        FaultMatch::Body
     } else if faults.iter().any(|fault| fault.turns.iter().any(is_proved)) {
-        Marked::Capability
+        FaultMatch::Capability
     } else {
-        Marked::Nothing
+        FaultMatch::Nothing
     }
 }
 
@@ -265,14 +265,14 @@ fn totals(out: &mut String, all: &[&Demand], faults: &[Fault]) {
     let of = |state: ProofExtent| count(all, |demand| demand.state() == state);
     row("all", count(all, |_| true));
     row("by use", of(ProofExtent::ByUse));
-    for mark in Marked::ALL {
-        let those = count(all, |demand| demand.state() == ProofExtent::ByUse && marked(&demand.tests, faults) == mark);
-        row(&format!("by use: {}", mark.meaning()), those);
+    for fault_kind in FaultMatch::ALL {
+        let counts = count(all, |demand| demand.state() == ProofExtent::ByUse && fault_match(&demand.tests, faults) == fault_kind);
+        row(&format!("by use: {}", fault_kind.meaning()), counts);
     }
     row("by use, under Kata", of(ProofExtent::UnderKata));
     row("in part", of(ProofExtent::InPart));
-    for left in Unproved::ALL {
-        row(&format!("left: {}", left.name()), of(ProofExtent::Unproved(left)));
+    for reason in Unproved::ALL {
+        row(&format!("left: {}", reason.name()), of(ProofExtent::Unproved(reason)));
     }
 }
 
@@ -281,14 +281,14 @@ fn table(out: &mut String, group: &Group, faults: &[Fault]) {
     *out += "| id | demand | default path | proved | by | fault | Kata |\n|---|---|---|---|---|---|---|\n";
     for demand in &group.demands {
         let default_path = if demand.default_path { "yes" } else { "" };
-        let fault = if demand.tests.is_empty() { "" } else { marked(&demand.tests, faults).name() };
+        let fault = if demand.tests.is_empty() { "" } else { fault_match(&demand.tests, faults).name() };
         let _ = writeln!(
             out,
             "| {} | {} | {default_path} | {} | {} | {fault} | `{}` |",
             demand.id,
             demand.demand,
             demand.state().name(),
-            demand.by(),
+            demand.proof_text(),
             demand.source
         );
     }

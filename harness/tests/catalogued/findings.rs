@@ -31,8 +31,8 @@ impl fmt::Display for Failure {
 pub(crate) fn failures(database: &Database) -> Vec<Failure> {
     let mut all = Vec::new();
     for record in database.records() {
-        let is_one = |profile: &str| Profile::maintained().any(|maintained| maintained.name == profile);
-        for entry in record.verified.iter().filter(|entry| !entry.shaped && is_one(&entry.profile)) {
+        let is_maintained = |profile: &str| Profile::maintained().any(|maintained| maintained.name == profile);
+        for entry in record.verified.iter().filter(|entry| !entry.shaped && is_maintained(&entry.profile)) {
             let failed = entry.capabilities.iter().filter(|(_, verified)| verified.verdict == Verdict::Unsupported);
             for (capability, verified) in failed {
                 let failure = |cause: String| Failure {

@@ -102,8 +102,8 @@ fn entry(out: &mut String, body: &[&Test], faults: &[Fault]) {
 
 /// Returns the faults that must make a test of this body fail.
 fn of_body<'f>(body: &[&Test], faults: &'f [Fault]) -> Vec<&'f str> {
-    let its = faults.iter().filter(|fault| body.iter().any(|test| test.id == fault.test));
-    its.map(|fault| fault.id.as_str()).collect()
+    let matching = faults.iter().filter(|fault| body.iter().any(|test| test.id == fault.test));
+    matching.map(|fault| fault.id.as_str()).collect()
 }
 
 /// Returns the part of a test's id before the body's name.

@@ -33,14 +33,14 @@ const ROOT: u64 = 4096 * MIB;
 /// with a boot loader that finds no disk.
 pub(super) fn cloud_image(plain: &Image, folder: &Path) -> PathBuf {
     let tree = folder.join("tree");
-    ran(Command::new("cp").arg("-a").arg(plain.rootfs()).arg(&tree));
+    run_successfully(Command::new("cp").arg("-a").arg(plain.rootfs()).arg(&tree));
     let mut purge = Command::new("chroot");
     purge.arg(&tree).args([
         "sh",
         "-c",
         "dpkg --purge --force-all virtiofsd $(dpkg-query -W -f '${Package} ' 'linux-image-*')",
     ]);
-    ran(&mut purge);
+    run_successfully(&mut purge);
     let write = |path: &str, text: &str| fs::write(tree.join(path), text).unwrap();
     write(MARK, "made here\n");
     write("etc/fstab", "LABEL=root / ext4 errors=remount-ro 0 1\nLABEL=BOOT /boot ext4 defaults 0 2\n");
@@ -72,7 +72,7 @@ pub(super) fn cloud_image(plain: &Image, folder: &Path) -> PathBuf {
         filesystem(tree, &part, label, size);
         let mut copy = Command::new("dd");
         copy.args(["bs=1M", "conv=notrunc,sparse", "status=none"]).arg(format!("seek={}", from / MIB));
-        ran(copy.arg(format!("if={}", part.display())).arg(format!("of={}", raw.display())));
+        run_successfully(copy.arg(format!("if={}", part.display())).arg(format!("of={}", raw.display())));
         fs::remove_file(&part).unwrap();
     }
     partitions(&disk, &[(MIB, BOOT), (MIB + BOOT, ROOT)]);
@@ -83,7 +83,7 @@ pub(super) fn cloud_image(plain: &Image, folder: &Path) -> PathBuf {
 /// Makes a filesystem of this size from a directory.
 pub(super) fn filesystem(tree: &Path, to: &Path, label: &str, size: u64) {
     File::create(to).unwrap().set_len(size).unwrap();
-    ran(Command::new("mke2fs").args(["-q", "-F", "-t", "ext4", "-L", label, "-d"]).args([tree, to]));
+    run_successfully(Command::new("mke2fs").args(["-q", "-F", "-t", "ext4", "-L", label, "-d"]).args([tree, to]));
 }
 
 /// Writes a protective MBR and a GPT (UEFI 2.10, 5.3) with Linux partitions at these places.
@@ -170,7 +170,7 @@ pub(super) fn qcow2(plain: &Image, raw: &Path, folder: &Path, name: &str) -> Pat
     to
 }
 
-fn ran(command: &mut Command) {
+fn run_successfully(command: &mut Command) {
     let output = command.output().unwrap();
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
 }

@@ -54,7 +54,7 @@ fn prepared(version: &str, source: &str, options: Options) -> Result<Image, Stri
     prepare(&release, &options, &|_| {}).map_err(|e: ImageError| e.to_string())
 }
 
-fn half_images() -> usize {
+fn incomplete_images() -> usize {
     std::fs::read_dir(cache().join("images/.tmp")).map_or(0, Iterator::count)
 }
 
@@ -63,7 +63,7 @@ fn half_images() -> usize {
 fn a_cloud_image_becomes_the_base_of_its_release() {
     let plain = trixie();
     let dir = tempfile::tempdir().unwrap();
-    let before = half_images();
+    let before = incomplete_images();
     let image = made::cloud_image(&plain, dir.path());
     let named = format!("{}#sha256:{}", image.display(), sha256(&image).unwrap());
 
@@ -119,13 +119,13 @@ fn a_cloud_image_becomes_the_base_of_its_release() {
     });
     assert!(stopped.contains("cancelled"), "{stopped}");
     assert!(took < Duration::from_secs(20), "{took:?}");
-    assert_eq!(half_images(), before, "something was left behind");
+    assert_eq!(incomplete_images(), before, "something was left behind");
     std::fs::remove_dir_all(&cloud.dir).unwrap();
 }
 
 #[test]
 #[ignore = "a minute; the nightly workflow runs it with --ignored"]
-fn what_is_no_cloud_image_is_refused_by_its_name() {
+fn invalid_cloud_images_are_refused_with_the_reason() {
     let plain = trixie();
     let dir = tempfile::tempdir().unwrap();
     let refused = |path: &Path| prepared("13", &path.to_string_lossy(), options()).unwrap_err();

@@ -30,7 +30,7 @@ pub(crate) fn kata_qualify(folder: &Path) -> Command {
 }
 
 /// Result of a finished command.
-pub(crate) struct Ended {
+pub(crate) struct CommandOutput {
     /// The exit code; `None` after a signal.
     pub(crate) code: Option<i32>,
     /// Standard output.
@@ -40,9 +40,9 @@ pub(crate) struct Ended {
 }
 
 /// Runs a command to its end.
-pub(crate) fn end(command: &mut Command) -> Ended {
+pub(crate) fn run_to_end(command: &mut Command) -> CommandOutput {
     let output = command.output().unwrap();
-    Ended {
+    CommandOutput {
         code: output.status.code(),
         stdout: String::from_utf8(output.stdout).unwrap(),
         stderr: String::from_utf8(output.stderr).unwrap(),
@@ -92,14 +92,14 @@ pub(crate) fn wait_for<T>(what: &str, deadline: Duration, mut look: impl FnMut()
     loop {
         match look() {
             Ok(found) => return found,
-            Err(seen) if began.elapsed() > deadline => panic!("waited {deadline:?} for {what}, saw last: {seen}"),
+            Err(error) if began.elapsed() > deadline => panic!("waited {deadline:?} for {what}, saw last: {error}"),
             Err(_) => std::thread::sleep(Duration::from_millis(100)),
         }
     }
 }
 
 /// Returns the run's id once its journal shows a guest.
-pub(crate) fn in_a_guest(journal: &Path) -> Result<String, String> {
+pub(crate) fn run_id_once_a_guest_started(journal: &Path) -> Result<String, String> {
     let text = std::fs::read_to_string(journal).map_err(|e| e.to_string())?;
     let events: Vec<Value> = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
     let run = events.iter().find_map(|e| e["event"]["run"].as_str()).ok_or("no start of a run")?;
@@ -112,9 +112,9 @@ pub(crate) fn in_a_guest(journal: &Path) -> Result<String, String> {
 /// Returns the ids that `docker` lists for a run.
 pub(crate) fn ids(arguments: &[&str], run: &str) -> Vec<String> {
     let filter = format!("label={}={run}", harness::environments::container::RUN_LABEL);
-    let ended = end(Command::new("docker").args(arguments).args(["--filter", &filter]));
-    assert_eq!(ended.code, Some(0), "docker {arguments:?}: {}", ended.stderr);
-    ended.stdout.lines().map(str::to_owned).collect()
+    let output = run_to_end(Command::new("docker").args(arguments).args(["--filter", &filter]));
+    assert_eq!(output.code, Some(0), "docker {arguments:?}: {}", output.stderr);
+    output.stdout.lines().map(str::to_owned).collect()
 }
 
 /// Returns how often each attempt at a test has ended, by profiles, test and number of the attempt.
@@ -137,14 +137,14 @@ pub(crate) fn events(journal: &Path) -> Vec<Value> {
 pub(crate) struct SmallDisk(pub(crate) PathBuf);
 
 impl SmallDisk {
-    pub(crate) fn mount(at: PathBuf, size: &str) -> Result<SmallDisk, String> {
-        std::fs::create_dir(&at).map_err(|e| e.to_string())?;
+    pub(crate) fn mount(path: PathBuf, size: &str) -> Result<SmallDisk, String> {
+        std::fs::create_dir(&path).map_err(|e| e.to_string())?;
         let output = Command::new("mount")
             .args(["-t", "tmpfs", "-o", &format!("size={size},mode=755"), "tmpfs"])
-            .arg(&at)
+            .arg(&path)
             .output();
         match output {
-            Ok(output) if output.status.success() => Ok(SmallDisk(at)),
+            Ok(output) if output.status.success() => Ok(SmallDisk(path)),
             Ok(output) => Err(format!("mounting a tmpfs: {}", String::from_utf8_lossy(&output.stderr).trim())),
             Err(e) => Err(format!("running mount: {e}")),
         }

@@ -1,4 +1,4 @@
-use crate::made::{Made, PROFILE, artifacts, make, said};
+use crate::made::{GeneratedRun, PROFILE, artifacts, write_run, run_command};
 use crate::trackers::Tracker;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
@@ -31,21 +31,21 @@ fn names(folder: &Path) -> Vec<String> {
 }
 
 #[test]
-fn a_folder_has_all_that_a_tracker_is_given_and_nothing_of_this_machine() {
+fn bug_writes_a_complete_report_without_local_data() {
     let dir = tempfile::tempdir().unwrap();
     let run = dir.path().join("run");
-    make(&run, &Made { fails: LINE, log: "g1/virtiofsd.log", ..Made::default() });
-    let log = run.join(artifacts(Made::default().cell)).join("g1/virtiofsd.log");
+    write_run(&run, &GeneratedRun { fails: LINE, log: "g1/virtiofsd.log", ..GeneratedRun::default() });
+    let log = run.join(artifacts(GeneratedRun::default().cell)).join("g1/virtiofsd.log");
     std::fs::write(&log, "http://someone:hunter22@mirror.example/x\nalice looks at /home/bob\n").unwrap();
     let blame = run.join("blame/002-x");
     std::fs::create_dir_all(&blame).unwrap();
-    let head = format!("{} in {} under {PROFILE}", LINE.0, Made::default().cell);
+    let head = format!("{} in {} under {PROFILE}", LINE.0, GeneratedRun::default().cell);
     std::fs::write(blame.join("blame.txt"), format!("{head}\nrun --kata /srv/alice/kata.tar\nit passes\n")).unwrap();
     let arguments = ["bug", "run", "virtiofsd_prints", "--out", "bug"];
     let mut command = Command::new(env!("CARGO_BIN_EXE_kata-qualify"));
-    let ended = command.args(arguments).current_dir(dir.path()).env("USER", "alice").output().unwrap();
-    let (stdout, stderr) = (String::from_utf8(ended.stdout).unwrap(), String::from_utf8(ended.stderr).unwrap());
-    assert_eq!(ended.status.code(), Some(0), "{stderr}");
+    let output = command.args(arguments).current_dir(dir.path()).env("USER", "alice").output().unwrap();
+    let (stdout, stderr) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+    assert_eq!(output.status.code(), Some(0), "{stderr}");
     let bug = dir.path().join("bug");
     assert_eq!(names(&bug), ["kata-qualify-r1.tar.zst", "report.eml", "where.txt"], "this test has no script");
     let (mail, to) = (read(&bug.join("report.eml")), read(&bug.join("where.txt")));
@@ -75,21 +75,21 @@ fn a_folder_has_all_that_a_tracker_is_given_and_nothing_of_this_machine() {
         }
     }
     // Without the run's directory, the bundle is enough.
-    let again = said(dir.path(), &["bug", "bug/kata-qualify-r1.tar.zst", "virtiofsd_prints", "--out", "again"]);
+    let again = run_command(dir.path(), &["bug", "bug/kata-qualify-r1.tar.zst", "virtiofsd_prints", "--out", "again"]);
     assert_eq!(again.code, Some(0), "{}", again.stderr);
     assert_eq!(names(&dir.path().join("again")), names(&bug));
-    let refused = said(dir.path(), &["bug", "bug/report.eml", "virtiofsd_prints", "--out", "of-a-mail"]);
+    let refused = run_command(dir.path(), &["bug", "bug/report.eml", "virtiofsd_prints", "--out", "of-a-mail"]);
     assert!(refused.code == Some(2) && refused.stderr.contains("bug/report.eml: "), "{}", refused.stderr);
-    let refused = said(dir.path(), &["bug", "run", "virtiofsd_prints", "--out", "bug"]);
+    let refused = run_command(dir.path(), &["bug", "run", "virtiofsd_prints", "--out", "bug"]);
     assert!(refused.code == Some(2) && refused.stderr.contains("expected an empty folder"), "{}", refused.stderr);
 }
 
 #[test]
-fn what_is_no_bug_of_the_release_is_written_only_where_it_belongs() {
+fn bug_refuses_failures_that_are_not_bugs_of_the_requested_tracker() {
     let dir = tempfile::tempdir().unwrap();
-    make(&dir.path().join("tdx"), &Made { fails: TDX, ..Made::default() });
-    make(&dir.path().join("port"), &Made { fails: ROOT_PORT, ..Made::default() });
-    make(&dir.path().join("shaped"), &Made { fails: LINE, shaped: true, ..Made::default() });
+    write_run(&dir.path().join("tdx"), &GeneratedRun { fails: TDX, ..GeneratedRun::default() });
+    write_run(&dir.path().join("port"), &GeneratedRun { fails: ROOT_PORT, ..GeneratedRun::default() });
+    write_run(&dir.path().join("shaped"), &GeneratedRun { fails: LINE, shaped: true, ..GeneratedRun::default() });
     for (arguments, why) in [
         (
             &["tdx", "qemu_has_tdx"][..],
@@ -107,11 +107,11 @@ fn what_is_no_bug_of_the_release_is_written_only_where_it_belongs() {
         (&["tdx", "nothing_like_it"], "no failed test there has `nothing_like_it` in its name"),
         (&["nowhere", "x"], "nowhere: reading the run"),
     ] {
-        let refused = said(dir.path(), &[&["bug", "--out", "out"], arguments].concat());
+        let refused = run_command(dir.path(), &[&["bug", "--out", "out"], arguments].concat());
         assert!(refused.code == Some(2) && refused.stderr.contains(why), "{why}: {}", refused.stderr);
         assert!(!dir.path().join("out").exists(), "nothing is written");
     }
-    let wish = said(dir.path(), &["bug", "tdx", "qemu_has_tdx", "--wishlist", "--out", "wish"]);
+    let wish = run_command(dir.path(), &["bug", "tdx", "qemu_has_tdx", "--wishlist", "--out", "wish"]);
     assert_eq!(wish.code, Some(0), "{}", wish.stderr);
     let mail = read(&dir.path().join("wish/report.eml"));
     assert!(mail.contains("\nSeverity: wishlist\n") && mail.contains("This is a wish, not a bug."), "{mail}");
@@ -119,15 +119,15 @@ fn what_is_no_bug_of_the_release_is_written_only_where_it_belongs() {
     assert!(read(&script).contains("\nwants -object tdx-guest\n"), "{}", read(&script));
     let mode = std::os::unix::fs::PermissionsExt::mode(&script.metadata().unwrap().permissions());
     assert_eq!(mode & 0o777, 0o755);
-    let kata = said(dir.path(), &["bug", "port", "root_port", "--out", "kata"]);
+    let kata = run_command(dir.path(), &["bug", "port", "root_port", "--out", "kata"]);
     assert!(kata.code == Some(0) && kata.stdout.contains("kata-containers/issues"), "{}{}", kata.stdout, kata.stderr);
     assert!(read(&dir.path().join("kata/report.md")).contains("\n## Expected result\n"));
 }
 
 #[test]
-fn what_somebody_has_reported_is_not_reported_again() {
+fn bug_refuses_a_known_issue() {
     let dir = tempfile::tempdir().unwrap();
-    make(&dir.path().join("run"), &Made { fails: LINE, ..Made::default() });
+    write_run(&dir.path().join("run"), &GeneratedRun { fails: LINE, ..GeneratedRun::default() });
     let folder = dir.path().join("records/known-issues");
     std::fs::create_dir_all(&folder).unwrap();
     let entry = format!(
@@ -136,7 +136,7 @@ fn what_somebody_has_reported_is_not_reported_again() {
         LINE.0
     );
     std::fs::write(folder.join("debian.yaml"), format!("distro: debian\nknown-issues:\n{entry}")).unwrap();
-    let known = said(dir.path(), &["bug", "run", "virtiofsd_prints", "--out", "out", "--records", "records"]);
+    let known = run_command(dir.path(), &["bug", "run", "virtiofsd_prints", "--out", "out", "--records", "records"]);
     let why = "this is the known issue the-line (owner o, until 2100-01-01): add new information to \
                https://bugs.debian.org/1";
     assert!(known.code == Some(2) && known.stderr.contains(why), "{}", known.stderr);
@@ -146,10 +146,10 @@ fn what_somebody_has_reported_is_not_reported_again() {
 /// Debian's own program sends the mail unchanged to a server of this test.
 #[test]
 #[cfg_attr(lacks = "reportbug", ignore = "needs reportbug")]
-fn reportbug_takes_the_mail_and_adds_nothing_of_this_machine() {
+fn reportbug_sends_the_mail_and_adds_nothing_of_this_machine() {
     let dir = tempfile::tempdir().unwrap();
-    make(&dir.path().join("run"), &Made { fails: TDX, ..Made::default() });
-    assert_eq!(said(dir.path(), &["bug", "run", "tdx", "--wishlist", "--out", "bug"]).code, Some(0));
+    write_run(&dir.path().join("run"), &GeneratedRun { fails: TDX, ..GeneratedRun::default() });
+    assert_eq!(run_command(dir.path(), &["bug", "run", "tdx", "--wishlist", "--out", "bug"]).code, Some(0));
     // reportbug refuses to run as root, and asks an unknown user more questions.
     let home = dir.path().join("home");
     std::fs::create_dir(&home).unwrap();
@@ -178,7 +178,7 @@ fn reportbug_takes_the_mail_and_adds_nothing_of_this_machine() {
     std::io::Write::write_all(&mut child.stdin.take().unwrap(), b"y\n").unwrap();
     let output = child.wait_with_output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let mail = tracker.brought();
+    let mail = tracker.received();
     let (headers, body) = mail.split_once("\n\n").unwrap();
     assert!(headers.contains("\nTo: submit@bugs.debian.org"), "{headers}");
     assert!(headers.contains("\nSubject: qemu-system-x86: ") && headers.contains("X-Mailer: reportbug"), "{headers}");
@@ -191,7 +191,7 @@ fn reportbug_takes_the_mail_and_adds_nothing_of_this_machine() {
 /// `TRACKERS` is the directory of programs of a Python environment that has python-bugzilla.
 #[test]
 #[ignore = "takes programs of PyPI: .ci/run"]
-fn python_bugzilla_takes_the_fields() {
+fn python_bugzilla_accepts_the_fields() {
     const NEW: &str = "
 import json, sys, bugzilla
 tracker = bugzilla.Bugzilla(sys.argv[1], use_creds=False, api_key='key', force_rest=True)
@@ -200,8 +200,8 @@ print(tracker.createbug(json.load(open(sys.argv[2]))).id)
     let programs = std::env::var_os("TRACKERS").expect("TRACKERS names the folder of the programs");
     let dir = tempfile::tempdir().unwrap();
     let cell = "fedora:44/x86_64/container";
-    make(&dir.path().join("run"), &Made { cell, fails: LINE, ..Made::default() });
-    let made = said(dir.path(), &["bug", "run", "virtiofsd_prints", "--out", "bug"]);
+    write_run(&dir.path().join("run"), &GeneratedRun { cell, fails: LINE, ..GeneratedRun::default() });
+    let made = run_command(dir.path(), &["bug", "run", "virtiofsd_prints", "--out", "bug"]);
     assert_eq!(made.code, Some(0), "{}", made.stderr);
     let tracker = Tracker::of_bugs();
     let mut python = Command::new(Path::new(&programs).join("python3"));
@@ -212,7 +212,7 @@ print(tracker.createbug(json.load(open(sys.argv[2]))).id)
         .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "7");
-    let fields: serde_json::Value = serde_json::from_str(&tracker.brought()).unwrap();
+    let fields: serde_json::Value = serde_json::from_str(&tracker.received()).unwrap();
     let written: serde_json::Value = serde_json::from_str(&read(&dir.path().join("bug/report.json"))).unwrap();
     assert_eq!(fields, written);
     assert_eq!((&fields["product"], &fields["version"]), (&"Fedora".into(), &"44".into()));

@@ -1,4 +1,4 @@
-use crate::made::{FAILS, LOG, Made, artifacts, journal, make, said};
+use crate::made::{FAILS, LOG, GeneratedRun, artifacts, journal, write_run, run_command};
 use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::path::Path;
@@ -11,13 +11,13 @@ fn files(bundle: &Path) -> BTreeMap<String, Vec<u8>> {
 }
 
 /// Writes a bundle with these files, even invalid ones.
-fn packed(folder: &Path, files: &BTreeMap<String, Vec<u8>>) {
+fn write_bundle(folder: &Path, files: &BTreeMap<String, Vec<u8>>) {
     let file = std::fs::File::create(folder.join("made.tar.zst")).unwrap();
     images::packed::pack(files, file).unwrap();
 }
 
 /// Returns the files with one changed and with matching checksums.
-fn with(mut files: BTreeMap<String, Vec<u8>>, name: &str, text: &str) -> BTreeMap<String, Vec<u8>> {
+fn with_file(mut files: BTreeMap<String, Vec<u8>>, name: &str, text: &str) -> BTreeMap<String, Vec<u8>> {
     files.insert(name.to_owned(), text.as_bytes().to_vec());
     let sums = reports::bundle::sums(&files);
     files.insert(reports::bundle::SUMS.to_owned(), sums.into_bytes());
@@ -25,15 +25,15 @@ fn with(mut files: BTreeMap<String, Vec<u8>>, name: &str, text: &str) -> BTreeMa
 }
 
 #[test]
-fn a_bundle_has_what_others_need_and_nothing_of_a_mirror() {
+fn a_bundle_has_the_runs_files_without_mirror_addresses() {
     let dir = tempfile::tempdir().unwrap();
-    let made = Made::default();
-    make(&dir.path().join("run"), &made);
-    let log = dir.path().join("run").join(artifacts(made.cell)).join(LOG);
+    let generated = GeneratedRun::default();
+    write_run(&dir.path().join("run"), &generated);
+    let log = dir.path().join("run").join(artifacts(generated.cell)).join(LOG);
     std::fs::write(&log, format!("{}from mirror.example\n", "line\n".repeat(100_000))).unwrap();
     let secret = dir.path().join("run/artifacts/secret");
     std::fs::write(&secret, "of a test that passed").unwrap();
-    let packed = said(dir.path(), &["bundle", "run"]);
+    let packed = run_command(dir.path(), &["bundle", "run"]);
     assert_eq!(packed.code, Some(0), "{}", packed.stderr);
     let bundle = dir.path().join("kata-qualify-r1.tar.zst");
     assert!(bundle.metadata().unwrap().len() < 100 << 10);
@@ -41,7 +41,7 @@ fn a_bundle_has_what_others_need_and_nothing_of_a_mirror() {
     // The other pages of the run are there too, because the index links to them.
     let names: Vec<&str> = files.keys().map(String::as_str).filter(|name| !name.starts_with("pages/")).collect();
     assert!(files.contains_key("pages/cell/debian-13-x86_64-container.html"));
-    let log = format!("{}/{LOG}", artifacts(made.cell));
+    let log = format!("{}/{LOG}", artifacts(generated.cell));
     let junit = "junit/debian-13-x86_64-container.xml";
     assert_eq!(
         names,
@@ -54,22 +54,22 @@ fn a_bundle_has_what_others_need_and_nothing_of_a_mirror() {
     }
     assert!(String::from_utf8_lossy(&files[&log]).starts_with("[the first "));
     // The bundle depends neither on this machine nor on the time, and an existing one is not overwritten.
-    let again = said(dir.path(), &["bundle", "run", "--out", "again.tar.zst"]);
+    let again = run_command(dir.path(), &["bundle", "run", "--out", "again.tar.zst"]);
     assert_eq!(again.code, Some(0), "{}", again.stderr);
     let bytes = |path: &Path| std::fs::read(path).unwrap();
     assert_eq!(bytes(&dir.path().join("again.tar.zst")), bytes(&bundle));
-    let refused = said(dir.path(), &["bundle", "run"]);
+    let refused = run_command(dir.path(), &["bundle", "run"]);
     assert!(refused.code == Some(2) && refused.stderr.contains("exists"), "{}", refused.stderr);
 }
 
 #[test]
-fn a_bundle_proves_what_its_run_showed_and_says_what_it_does_not() {
+fn verify_reaches_the_verdict_of_the_run_and_lists_what_is_not_proved() {
     let dir = tempfile::tempdir().unwrap();
     let basis = model::verified::Basis::Hardware;
-    make(&dir.path().join("run"), &Made { basis, ..Made::default() });
-    let run = said(dir.path(), &["report", "run"]);
-    said(dir.path(), &["bundle", "run", "--out", "b.tar.zst"]);
-    let verified = said(dir.path(), &["verify", "b.tar.zst"]);
+    write_run(&dir.path().join("run"), &GeneratedRun { basis, ..GeneratedRun::default() });
+    let run = run_command(dir.path(), &["report", "run"]);
+    run_command(dir.path(), &["bundle", "run", "--out", "b.tar.zst"]);
+    let verified = run_command(dir.path(), &["verify", "b.tar.zst"]);
     assert_eq!(verified.code, run.code, "{}", verified.stderr);
     for words in [
         "run r1 of 2026-",
@@ -81,50 +81,50 @@ fn a_bundle_proves_what_its_run_showed_and_says_what_it_does_not() {
         assert!(verified.stdout.contains(words), "{words}: {}", verified.stdout);
     }
     let results: serde_json::Value =
-        serde_json::from_str(&said(dir.path(), &["verify", "b.tar.zst", "--format", "json"]).stdout).unwrap();
+        serde_json::from_str(&run_command(dir.path(), &["verify", "b.tar.zst", "--format", "json"]).stdout).unwrap();
     let tests = results["cells"][0]["tests"].as_array().unwrap();
     assert!(tests.iter().any(|test| test["test"] == FAILS && test["outcome"] == "fail"), "{results}");
-    assert!(said(dir.path(), &["verify", "b.tar.zst", "--write-back"]).stderr.contains("unexpected argument"));
-    let mut left: Vec<_> = std::fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
-    left.sort();
-    assert_eq!(left, ["b.tar.zst", "run"], "it leaves nothing");
+    assert!(run_command(dir.path(), &["verify", "b.tar.zst", "--write-back"]).stderr.contains("unexpected argument"));
+    let mut remaining: Vec<_> = std::fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+    remaining.sort();
+    assert_eq!(remaining, ["b.tar.zst", "run"], "it leaves nothing");
 }
 
 /// The stamp remains even if somebody has edited the journal and updated the checksums.
 #[test]
-fn a_shaped_run_stays_shaped_in_a_bundle() {
+fn a_shaped_run_is_still_shaped_in_a_bundle() {
     let dir = tempfile::tempdir().unwrap();
-    make(&dir.path().join("run"), &Made { shaped: true, ..Made::default() });
-    said(dir.path(), &["bundle", "run", "--out", "b.tar.zst"]);
+    write_run(&dir.path().join("run"), &GeneratedRun { shaped: true, ..GeneratedRun::default() });
+    run_command(dir.path(), &["bundle", "run", "--out", "b.tar.zst"]);
     let stamp = "not usable for the records: it is shaped";
-    let verified = said(dir.path(), &["verify", "b.tar.zst"]);
+    let verified = run_command(dir.path(), &["verify", "b.tar.zst"]);
     assert!(verified.stdout.contains(stamp), "{}", verified.stdout);
     let files = files(&dir.path().join("b.tar.zst"));
     let text = String::from_utf8(files["journal.jsonl"].clone()).unwrap();
     let edited = text.replace("\"shaped\":true", "\"shaped\":false");
     assert_ne!(edited, text);
-    packed(dir.path(), &with(files, "journal.jsonl", &edited));
-    let verified = said(dir.path(), &["verify", "made.tar.zst"]);
+    write_bundle(dir.path(), &with_file(files, "journal.jsonl", &edited));
+    let verified = run_command(dir.path(), &["verify", "made.tar.zst"]);
     assert!(verified.stdout.contains(stamp), "{}", verified.stdout);
 }
 
 /// The reports in a stranger's bundle may be forged.
 #[test]
-fn the_reports_in_a_bundle_are_not_believed() {
+fn verify_ignores_the_reports_in_a_bundle() {
     let dir = tempfile::tempdir().unwrap();
-    make(&dir.path().join("run"), &Made::default());
-    said(dir.path(), &["bundle", "run", "--out", "b.tar.zst"]);
+    write_run(&dir.path().join("run"), &GeneratedRun::default());
+    run_command(dir.path(), &["bundle", "run", "--out", "b.tar.zst"]);
     let files = files(&dir.path().join("b.tar.zst"));
-    packed(dir.path(), &with(files, "results.json", "{\"exit-code\": 0, \"cells\": []}"));
-    let [one, other] = ["b.tar.zst", "made.tar.zst"].map(|bundle| said(dir.path(), &["verify", bundle]));
+    write_bundle(dir.path(), &with_file(files, "results.json", "{\"exit-code\": 0, \"cells\": []}"));
+    let [one, other] = ["b.tar.zst", "made.tar.zst"].map(|bundle| run_command(dir.path(), &["verify", bundle]));
     assert_eq!((one.code, one.stdout), (other.code, other.stdout));
 }
 
 #[test]
-fn what_is_no_bundle_is_bad_input_and_harms_nothing() {
+fn an_invalid_bundle_is_bad_input() {
     let dir = tempfile::tempdir().unwrap();
-    make(&dir.path().join("run"), &Made::default());
-    said(dir.path(), &["bundle", "run", "--out", "b.tar.zst"]);
+    write_run(&dir.path().join("run"), &GeneratedRun::default());
+    run_command(dir.path(), &["bundle", "run", "--out", "b.tar.zst"]);
     let good = files(&dir.path().join("b.tar.zst"));
     let without = |name: &str| {
         let mut files = good.clone();
@@ -137,11 +137,11 @@ fn what_is_no_bundle_is_bad_input_and_harms_nothing() {
         (without("SHA256SUMS"), "SHA256SUMS is missing"),
         (without("matrix.md"), "names a file that does not exist"),
         (changed, "journal.jsonl was changed or damaged"),
-        (with(without("journal.jsonl"), "x", ""), "reading "),
-        (with(good.clone(), "journal.jsonl", "{\"at\": 1}\n"), "expected an event of the journal"),
+        (with_file(without("journal.jsonl"), "x", ""), "reading "),
+        (with_file(good.clone(), "journal.jsonl", "{\"at\": 1}\n"), "expected an event of the journal"),
     ] {
-        packed(dir.path(), &files);
-        let verified = said(dir.path(), &["verify", "made.tar.zst"]);
+        write_bundle(dir.path(), &files);
+        let verified = run_command(dir.path(), &["verify", "made.tar.zst"]);
         assert!(verified.code == Some(2) && verified.stderr.contains(why), "{why}: {}", verified.stderr);
     }
     let mut cut = Vec::new();
@@ -149,7 +149,7 @@ fn what_is_no_bundle_is_bad_input_and_harms_nothing() {
     cut.truncate(cut.len() / 2);
     std::fs::write(dir.path().join("made.tar.zst"), cut).unwrap();
     for bundle in ["made.tar.zst", "run", "run/journal.jsonl", "/dev/zero", "nowhere"] {
-        let verified = said(dir.path(), &["verify", bundle]);
+        let verified = run_command(dir.path(), &["verify", bundle]);
         assert_eq!(verified.code, Some(2), "{bundle}: {}", verified.stderr);
         assert!(verified.stderr.starts_with(&format!("error: {bundle}: ")), "{}", verified.stderr);
     }

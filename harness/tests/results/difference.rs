@@ -1,6 +1,6 @@
 //! `diff` against the record gives the same answer as `report`, whatever was recorded and however the run ended.
 
-use crate::made::{Made, PROFILE, journal, make, said};
+use crate::made::{GeneratedRun, PROFILE, journal, write_run, run_command};
 use reports::journal::{Event, FILE, JournalEntry, Phase, RunFilter};
 use std::fs;
 use std::path::Path;
@@ -36,16 +36,16 @@ const SAME: Case =
 
 const CASES: &[Case] = &[
     SAME,
-    Case { name: "new failure", run: loses, code: 1, ..SAME },
-    Case { name: "known issue", run: loses, is_known: true, ..SAME },
+    Case { name: "new failure", run: fails_rename, code: 1, ..SAME },
+    Case { name: "known issue", run: fails_rename, is_known: true, ..SAME },
     Case { name: "known issue at fault", is_known: true, code: 1, ..SAME },
-    Case { name: "as recorded", run: loses, is_recorded_as_failing: true, ..SAME },
+    Case { name: "as recorded", run: fails_rename, is_recorded_as_failing: true, ..SAME },
     Case { name: "fixed", is_recorded_as_failing: true, ..SAME },
     Case { name: "another cause", run: fails_otherwise, is_recorded_as_failing: true, code: 1, ..SAME },
-    Case { name: "brought", run: brings_virtiofsd, ..SAME },
-    Case { name: "untested before", run: loses, record: (SHOWN, " fs.virtio-fs: untested"), ..SAME },
-    Case { name: "inconclusive before", run: loses, record: (SHOWN, " fs.virtio-fs: inconclusive"), ..SAME },
-    Case { name: "not recorded", run: loses, record: ("      fs.virtio-fs: supported\n", ""), ..SAME },
+    Case { name: "brought", run: adds_virtiofsd_component, ..SAME },
+    Case { name: "untested before", run: fails_rename, record: (SHOWN, " fs.virtio-fs: untested"), ..SAME },
+    Case { name: "inconclusive before", run: fails_rename, record: (SHOWN, " fs.virtio-fs: inconclusive"), ..SAME },
+    Case { name: "not recorded", run: fails_rename, record: ("      fs.virtio-fs: supported\n", ""), ..SAME },
     Case { name: "inapplicable", record: ("kata.smoke: not-applicable", "kata.smoke: supported"), code: 3, ..SAME },
     Case { name: "in error", run: ends_in_error, code: 3, ..SAME },
     Case { name: "skipped", run: skips, code: 3, ..SAME },
@@ -55,26 +55,26 @@ const CASES: &[Case] = &[
     Case { name: "interrupted", run: is_interrupted, code: 130, ..SAME },
     Case { name: "lost", run: is_lost, code: 3, ..SAME },
     Case { name: "unknown profile", run: has_a_strange_profile, code: 3, ..SAME },
-    Case { name: "strict", run: is_strict_and_loses, is_recorded_as_failing: true, code: 1, ..SAME },
+    Case { name: "strict", run: is_strict_and_fails, is_recorded_as_failing: true, code: 1, ..SAME },
 ];
 
 #[test]
-fn a_run_beside_the_record_ends_as_its_report_does() {
+fn diff_against_the_record_has_the_exit_code_of_report() {
     let dir = tempfile::tempdir().unwrap();
     let today = jiff::Timestamp::now().as_second();
-    let recorded = |name: &str, doctor: fn(&mut Events)| {
-        whole(dir.path(), name, today - 3 * DAY, doctor);
+    let recorded = |name: &str, change: fn(&mut Events)| {
+        write_whole_run(dir.path(), name, today - 3 * DAY, change);
         let records = format!("records-of-{name}");
         fs::create_dir_all(dir.path().join(&records).join("verified")).unwrap();
-        let written = said(dir.path(), &["write-back", name, "--records", &records]);
+        let written = run_command(dir.path(), &["write-back", name, "--records", &records]);
         assert_eq!(written.code, Some(0), "{}", written.stderr);
         fs::read_to_string(dir.path().join(&records).join("verified/ubuntu.yaml")).unwrap()
     };
-    let (passing, failing) = (recorded("passing", |_| ()), recorded("failing", loses));
+    let (passing, failing) = (recorded("passing", |_| ()), recorded("failing", fails_rename));
     assert!(passing.contains(SHOWN) && failing.contains(FAILS), "{passing}{failing}");
     for (number, case) in CASES.iter().enumerate() {
         let (run, records) = (format!("run-{number}"), format!("records-{number}"));
-        whole(dir.path(), &run, today - 2 * DAY, case.run);
+        write_whole_run(dir.path(), &run, today - 2 * DAY, case.run);
         let of = |folder: &str| dir.path().join(&records).join(folder);
         fs::create_dir_all(of("verified")).unwrap();
         let text = if case.is_recorded_as_failing { &failing } else { &passing };
@@ -90,22 +90,22 @@ fn a_run_beside_the_record_ends_as_its_report_does() {
             );
             fs::write(of("known-issues").join("ubuntu.yaml"), issue).unwrap();
         }
-        let report = said(dir.path(), &["report", &run, "--records", &records]);
-        let diff = said(dir.path(), &["diff", &run, "--records", &records]);
-        let told = format!("{}: {}{}{}{}", case.name, report.stdout, report.stderr, diff.stdout, diff.stderr);
-        assert_eq!((report.code, diff.code), (Some(case.code), Some(case.code)), "{told}");
+        let report = run_command(dir.path(), &["report", &run, "--records", &records]);
+        let diff = run_command(dir.path(), &["diff", &run, "--records", &records]);
+        let outputs = format!("{}: {}{}{}{}", case.name, report.stdout, report.stderr, diff.stdout, diff.stderr);
+        assert_eq!((report.code, diff.code), (Some(case.code), Some(case.code)), "{outputs}");
         // `diff` prints the reason for the exit code.
         let reasons = ["  worse ", "  lacking ", "  new: ", "  unjudged ", "\nNot judged:", "its test passes"];
-        assert_eq!(reasons.iter().any(|words| diff.stdout.contains(words)), case.code != 0, "{told}");
+        assert_eq!(reasons.iter().any(|words| diff.stdout.contains(words)), case.code != 0, "{outputs}");
     }
 }
 
 /// Writes the directory of a run of the whole catalogue in which everything passes, with its journal changed by
-/// `doctor`.
-fn whole(dir: &Path, run: &str, second: i64, doctor: fn(&mut Events)) {
+/// `change`.
+fn write_whole_run(dir: &Path, run: &str, second: i64, change: fn(&mut Events)) {
     let folder = dir.join(run);
     // The clock of generated runs starts at this second.
-    make(&folder, &Made { run, cell: CELL, at: second - 1_790_000_000, ..Made::default() });
+    write_run(&folder, &GeneratedRun { run, cell: CELL, at: second - 1_790_000_000, ..GeneratedRun::default() });
     let entries = journal(&folder).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let mut events = Events(entries);
     events.0.retain(|entry| !matches!(entry.event, Event::TestStarted { .. } | Event::TestFinished { .. }));
@@ -127,39 +127,39 @@ fn whole(dir: &Path, run: &str, second: i64, doctor: fn(&mut Events)) {
         },
     });
     drop(events.0.splice(end..end, passed));
-    doctor(&mut events);
+    change(&mut events);
     let lines: String = events.0.iter().map(|entry| serde_json::to_string(entry).unwrap() + "\n").collect();
     fs::write(folder.join(FILE), lines).unwrap();
 }
 
 /// Replaces the test's outcome.
-fn ends(events: &mut Events, with: &Outcome) {
+fn set_outcome(events: &mut Events, new_outcome: &Outcome) {
     for entry in &mut events.0 {
         if let Event::TestFinished { test, outcome, .. } = &mut entry.event
             && *test == RENAME
         {
-            *outcome = with.clone();
+            *outcome = new_outcome.clone();
         }
     }
 }
 
-fn loses(events: &mut Events) {
-    ends(events, &Outcome::Fail(Failure::new(Component::Virtiofsd, "lost both names")));
+fn fails_rename(events: &mut Events) {
+    set_outcome(events, &Outcome::Fail(Failure::new(Component::Virtiofsd, "lost both names")));
 }
 
 fn fails_otherwise(events: &mut Events) {
-    ends(events, &Outcome::Fail(Failure::new(Component::Virtiofsd, "unknown option")));
+    set_outcome(events, &Outcome::Fail(Failure::new(Component::Virtiofsd, "unknown option")));
 }
 
 fn ends_in_error(events: &mut Events) {
-    ends(events, &Outcome::Error { message: "the line ended".to_owned() });
+    set_outcome(events, &Outcome::Error { message: "the line ended".to_owned() });
 }
 
 fn skips(events: &mut Events) {
-    ends(events, &Outcome::Skip { reason: "no room".to_owned() });
+    set_outcome(events, &Outcome::Skip { reason: "no room".to_owned() });
 }
 
-fn brings_virtiofsd(events: &mut Events) {
+fn adds_virtiofsd_component(events: &mut Events) {
     for entry in &mut events.0 {
         if let Event::CellFacts { facts, .. } = &mut entry.event {
             facts.candidates.insert(Component::Virtiofsd, "mine".to_owned().into());
@@ -213,8 +213,8 @@ fn has_a_strange_profile(events: &mut Events) {
     }
 }
 
-fn is_strict_and_loses(events: &mut Events) {
-    loses(events);
+fn is_strict_and_fails(events: &mut Events) {
+    fails_rename(events);
     if let Event::RunStarted { facts: Some(facts), .. } = &mut events.0[0].event {
         facts.strict = true;
     }

@@ -19,23 +19,23 @@ pub(crate) const FAILS: &str = "smoke::qemu_has_the_machine_type";
 pub(crate) const LOG: &str = "g1/qemu.log";
 
 /// Result of a command.
-pub(crate) struct Said {
+pub(crate) struct CommandOutput {
     pub(crate) code: Option<i32>,
     pub(crate) stdout: String,
     pub(crate) stderr: String,
 }
 
 /// Runs the command in a directory; no Docker engine answers.
-pub(crate) fn said(folder: &Path, arguments: &[&str]) -> Said {
+pub(crate) fn run_command(folder: &Path, arguments: &[&str]) -> CommandOutput {
     let mut command = Command::new(env!("CARGO_BIN_EXE_kata-qualify"));
     command.args(arguments).current_dir(folder).env("DOCKER_HOST", "unix:///nonexistent/docker.sock");
-    let ended = command.env("KATA_QUALIFY_CACHE", folder.join("cache")).env("NO_COLOR", "1").output().unwrap();
+    let output = command.env("KATA_QUALIFY_CACHE", folder.join("cache")).env("NO_COLOR", "1").output().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    Said { code: ended.status.code(), stdout: text(ended.stdout), stderr: text(ended.stderr) }
+    CommandOutput { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
 }
 
 /// Description of a run to generate.
-pub(crate) struct Made<'a> {
+pub(crate) struct GeneratedRun<'a> {
     pub(crate) run: &'a str,
     pub(crate) cell: &'a str,
     pub(crate) shaped: bool,
@@ -69,12 +69,12 @@ pub(crate) enum End {
     Killed,
 }
 
-impl Default for Made<'_> {
+impl Default for GeneratedRun<'_> {
     fn default() -> Self {
         let (run, cell, virtiofsd) = ("r1", "debian:13/x86_64/container", "1.13.2-1");
         let fails = (FAILS, Component::Qemu, "no q35 from mirror.example");
         let (shaped, strict, basis, accelerator) = (false, false, Basis::Emulated, None);
-        Made { run, cell, shaped, strict, fails, log: LOG, virtiofsd, basis, accelerator, at: 0, end: End::Fails }
+        GeneratedRun { run, cell, shaped, strict, fails, log: LOG, virtiofsd, basis, accelerator, at: 0, end: End::Fails }
     }
 }
 
@@ -84,26 +84,26 @@ pub(crate) fn artifacts(cell: &str) -> String {
 }
 
 /// Writes the output folder of a run: one test passed, one failed and left a log.
-pub(crate) fn make(folder: &Path, made: &Made<'_>) {
-    let cell: CellId = made.cell.parse().unwrap();
-    let (log, manifest) = (format!("{}/{}", artifacts(made.cell), made.log), "images/made.json");
-    for (file, text) in [(log.as_str(), format!("the log of {}\n", made.run)), (manifest, "{}\n".to_owned())] {
+pub(crate) fn write_run(folder: &Path, run: &GeneratedRun<'_>) {
+    let cell: CellId = run.cell.parse().unwrap();
+    let (log, manifest) = (format!("{}/{}", artifacts(run.cell), run.log), "images/made.json");
+    for (file, text) in [(log.as_str(), format!("the log of {}\n", run.run)), (manifest, "{}\n".to_owned())] {
         let path = folder.join(file);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, text).unwrap();
     }
     let version = |text: &str| text.parse::<PackageVersion>().unwrap();
-    let (accelerator, kernel) = match made.basis {
+    let (accelerator, kernel) = match run.basis {
         Basis::Hardware => (Accelerator::Kvm, Some("6.12.41+deb13-amd64".to_owned())),
         Basis::Emulated => (Accelerator::Tcg, None),
     };
     let facts = CellFacts {
-        basis: made.basis,
-        accelerator: made.accelerator.clone().unwrap_or(accelerator),
-        versions: [("virtiofsd".parse::<PackageName>().unwrap(), version(made.virtiofsd))].into(),
+        basis: run.basis,
+        accelerator: run.accelerator.clone().unwrap_or(accelerator),
+        versions: [("virtiofsd".parse::<PackageName>().unwrap(), version(run.virtiofsd))].into(),
         suites: BTreeMap::new(),
         kernel,
-        image: made.cell.to_owned(),
+        image: run.cell.to_owned(),
         image_made: None,
         image_cached: true,
         image_manifest: Some(manifest.to_owned()),
@@ -115,7 +115,7 @@ pub(crate) fn make(folder: &Path, made: &Made<'_>) {
     let mut events = vec![
         Event::RunStarted {
             schema: SCHEMA,
-            run: made.run.to_owned(),
+            run: run.run.to_owned(),
             harness: env!("CARGO_PKG_VERSION").to_owned(),
             commit: "unknown".to_owned(),
             argv: vec!["kata-qualify".to_owned(), "run".to_owned()],
@@ -124,32 +124,32 @@ pub(crate) fn make(folder: &Path, made: &Made<'_>) {
             profiles: vec![PROFILE.to_owned()],
             cells: vec![cell.clone()],
             planned: [(cell.clone(), 2)].into(),
-            filter: matches!(made.end, End::Passes | End::Lost).then(|| PASSES.to_owned()),
+            filter: matches!(run.end, End::Passes | End::Lost).then(|| PASSES.to_owned()),
             candidate: false,
-            shaped: made.shaped,
-            options: if made.shaped { vec!["--mirror-key".to_owned()] } else { Vec::new() },
+            shaped: run.shaped,
+            options: if run.shaped { vec!["--mirror-key".to_owned()] } else { Vec::new() },
             facts: Some(RunFacts {
-                filter: matches!(made.end, End::Passes | End::Lost).then(|| RunFilter::Matching(PASSES.to_owned())),
-                has_callers_keys: made.shaped,
-                strict: made.strict,
+                filter: matches!(run.end, End::Passes | End::Lost).then(|| RunFilter::Matching(PASSES.to_owned())),
+                has_callers_keys: run.shaped,
+                strict: run.strict,
                 ..RunFacts::default()
             }),
         },
         Event::CellStarted { cell: cell.clone() },
     ];
-    if made.end == End::Lost {
+    if run.end == End::Lost {
         let (cell, message) = (cell.clone(), "no mirror answers".to_owned());
         events.push(Event::CellError { cell, phase: Phase::Image, message });
     } else {
         events.push(Event::PhaseStarted { cell: cell.clone(), phase: Phase::Tests });
         events.push(Event::CellFacts { cell: cell.clone(), facts });
-        tests(&mut events, &cell, log, made);
+        tests(&mut events, &cell, log, run);
     }
-    if made.end != End::Killed {
+    if run.end != End::Killed {
         events.extend([Event::CellFinished { cell }, Event::RunFinished { interrupted: false }]);
     }
     let mut journal = Writer::create(folder).unwrap();
-    for (second, event) in (made.at..).zip(events) {
+    for (second, event) in (run.at..).zip(events) {
         let at = jiff::Timestamp::from_second(1_790_000_000 + second).unwrap();
         // Without redaction, so that derived files have something to redact.
         journal.append_as_it_is(&JournalEntry { at, event }).unwrap();
@@ -157,10 +157,10 @@ pub(crate) fn make(folder: &Path, made: &Made<'_>) {
 }
 
 /// Adds events of a passing test, and of a failing one that left a log.
-fn tests(events: &mut Vec<Event>, cell: &CellId, log: String, made: &Made<'_>) {
-    let (fails, component, observed) = made.fails;
+fn tests(events: &mut Vec<Event>, cell: &CellId, log: String, run: &GeneratedRun<'_>) {
+    let (fails, component, observed) = run.fails;
     let failed = Outcome::Fail(Failure::new(component, observed));
-    let count = if made.end == End::Fails { 2 } else { 1 };
+    let count = if run.end == End::Fails { 2 } else { 1 };
     for (test, outcome, artifacts) in
         [(PASSES, Outcome::Pass, vec![]), (fails, failed, vec![log])].into_iter().take(count)
     {

@@ -1,6 +1,6 @@
 //! CI's handling of bundles: the commands, and the scripts that its workflow calls.
 
-use crate::made::{End, Made, PROFILE, Said, journal, make, said};
+use crate::made::{End, GeneratedRun, PROFILE, CommandOutput, journal, write_run, run_command};
 use model::verified::Basis;
 use reports::journal::Accelerator;
 use serde_json::Value;
@@ -26,10 +26,10 @@ const OFFERED: &str = "smoke::qemu_has_vhost_user_blk";
 fn bundle(folder: &Path, name: &str, cell: &str, end: End) {
     let (run, at) = (folder.join(name), if end == End::Lost { 0 } else { 60 });
     let fails = (OFFERED, Component::Qemu, "no vhost-user-blk from mirror.example");
-    make(&run, &Made { run: name, cell, end, at, fails, ..Made::default() });
+    write_run(&run, &GeneratedRun { run: name, cell, end, at, fails, ..GeneratedRun::default() });
     fs::create_dir_all(folder.join("bundles")).unwrap();
     let out = format!("bundles/{name}.tar.zst");
-    let packed = said(folder, &["bundle", name, "--out", &out]);
+    let packed = run_command(folder, &["bundle", name, "--out", &out]);
     assert_eq!(packed.code, Some(0), "{}", packed.stderr);
 }
 
@@ -41,13 +41,13 @@ fn plan(folder: &Path, cells: &[&str]) {
     fs::write(folder.join("plan.json"), plan.to_string()).unwrap();
 }
 
-fn merged(folder: &Path) -> Said {
+fn merged(folder: &Path) -> CommandOutput {
     let _ = fs::remove_dir_all(folder.join("merged"));
     let bundles = fs::read_dir(folder.join("bundles")).unwrap().map(|e| e.unwrap().path().display().to_string());
     let mut words = vec!["merge".to_owned()];
     words.extend(bundles);
     words.extend(["--plan", "plan.json", "--out", "merged"].map(str::to_owned));
-    said(folder, &words.iter().map(String::as_str).collect::<Vec<_>>())
+    run_command(folder, &words.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
 fn read(folder: &Path, name: &str) -> String {
@@ -59,11 +59,11 @@ fn json(text: &str) -> Value {
 }
 
 #[test]
-fn bundles_are_merged_as_their_folders_are() {
+fn bundles_merge_like_their_output_folders() {
     let dir = tempfile::tempdir().unwrap();
     bundle(dir.path(), "r1", ONE, End::Fails);
     bundle(dir.path(), "r2", OTHER, End::Fails);
-    let both = |one: &str, other: &str, out: &str| said(dir.path(), &["merge", one, other, "--out", out]);
+    let both = |one: &str, other: &str, out: &str| run_command(dir.path(), &["merge", one, other, "--out", out]);
     let packed = both("bundles/r1.tar.zst", "bundles/r2.tar.zst", "packed");
     let folders = both("r1", "r2", "folders");
     assert_eq!((packed.code, &packed.stdout), (folders.code, &folders.stdout), "{}", packed.stderr);
@@ -77,7 +77,7 @@ fn bundles_are_merged_as_their_folders_are() {
 }
 
 #[test]
-fn a_pipeline_is_red_for_what_is_worse_or_missing_and_a_gap_is_a_warning() {
+fn the_pipeline_fails_for_worse_or_missing_cells_and_warns_of_lost_ones() {
     for (bundles, cells, code, again) in [
         (vec![("r1", ONE, End::Passes)], vec![ONE], 0, vec![]),
         (vec![("r1", ONE, End::Passes), ("r2", OTHER, End::Lost)], vec![ONE, OTHER], 0, vec![OTHER]),
@@ -93,26 +93,26 @@ fn a_pipeline_is_red_for_what_is_worse_or_missing_and_a_gap_is_a_warning() {
             bundle(dir.path(), name, cell, *end);
         }
         plan(dir.path(), &cells);
-        let ended = merged(dir.path());
-        assert_eq!(ended.code, Some(code), "{cells:?}: {}", ended.stderr);
-        says_the_same(dir.path(), code);
+        let output = merged(dir.path());
+        assert_eq!(output.code, Some(code), "{cells:?}: {}", output.stderr);
+        assert_reports_agree(dir.path(), code);
         let again_plan = json(&read(dir.path(), "again.json"));
         let shards = again_plan["shards"].as_array().unwrap();
         let mut cells: Vec<&str> = shards.iter().map(|shard| shard["cells"][0].as_str().unwrap()).collect();
         cells.sort_unstable_by_key(|cell| again.iter().position(|one| one == cell));
         assert_eq!(cells, again, "each is for a machine of its own");
-        let told = read(dir.path(), "annotations");
-        assert_eq!(told.is_empty(), again.is_empty(), "{told}");
+        let annotations = read(dir.path(), "annotations");
+        assert_eq!(annotations.is_empty(), again.is_empty(), "{annotations}");
         for cell in again {
             let title = cell.replace(':', "%3A");
             let ways = [format!("::error title={title}%3A missing"), format!("::warning title={title}%3A not judged")];
-            assert!(ways.iter().any(|way| told.contains(way.as_str())), "{cell}: {told}");
+            assert!(ways.iter().any(|way| annotations.contains(way.as_str())), "{cell}: {annotations}");
         }
     }
 }
 
 /// Checks that the reports of a merged run have the pipeline's exit code and state the reasons.
-fn says_the_same(folder: &Path, code: i32) {
+fn assert_reports_agree(folder: &Path, code: i32) {
     let merged = folder.join("merged");
     let results = json(&fs::read_to_string(merged.join("results.json")).unwrap());
     assert_eq!(results["exit-code"], code);
@@ -138,14 +138,14 @@ fn a_bundle_that_cannot_be_read_counts_as_missing() {
     bundle(dir.path(), "r1", ONE, End::Passes);
     fs::write(dir.path().join("bundles/r2.tar.zst"), "no bundle").unwrap();
     plan(dir.path(), &[ONE, OTHER]);
-    let ended = merged(dir.path());
-    assert_eq!(ended.code, Some(3), "{}", ended.stderr);
-    assert!(ended.stderr.contains("warning: skipped ") && ended.stderr.contains("r2.tar.zst: "), "{}", ended.stderr);
-    assert!(ended.stderr.contains(&format!("missing: {OTHER}")), "{}", ended.stderr);
+    let output = merged(dir.path());
+    assert_eq!(output.code, Some(3), "{}", output.stderr);
+    assert!(output.stderr.contains("warning: skipped ") && output.stderr.contains("r2.tar.zst: "), "{}", output.stderr);
+    assert!(output.stderr.contains(&format!("missing: {OTHER}")), "{}", output.stderr);
     // An unreadable bundle also counts as missing if the other bundles have all planned cells.
     plan(dir.path(), &[ONE]);
-    let ended = merged(dir.path());
-    assert_eq!(ended.code, Some(3), "{}", ended.stderr);
+    let output = merged(dir.path());
+    assert_eq!(output.code, Some(3), "{}", output.stderr);
     for (file, words) in
         [("annotations", "::error title=a bundle cannot be read::"), ("summary.md", "cannot be read: ")]
     {
@@ -155,22 +155,22 @@ fn a_bundle_that_cannot_be_read_counts_as_missing() {
 
 /// The later of several runs of a cell counts, and so would a run with a forged future date.
 #[test]
-fn a_run_of_a_day_to_come_is_left_out_of_what_is_merged_and_shown() {
+fn a_run_from_the_future_is_left_out_of_merges_sites_and_histories() {
     let dir = tempfile::tempdir().unwrap();
     bundle(dir.path(), "r1", ONE, End::Passes);
-    let to_come = Made { run: "r2", at: 100 * 365 * 86_400, ..Made::default() };
-    make(&dir.path().join("r2"), &to_come);
-    let packed = said(dir.path(), &["bundle", "r2", "--out", "bundles/r2.tar.zst"]);
+    let future_run = GeneratedRun { run: "r2", at: 100 * 365 * 86_400, ..GeneratedRun::default() };
+    write_run(&dir.path().join("r2"), &future_run);
+    let packed = run_command(dir.path(), &["bundle", "r2", "--out", "bundles/r2.tar.zst"]);
     assert_eq!(packed.code, Some(0), "{}", packed.stderr);
     plan(dir.path(), &[ONE]);
-    let ended = merged(dir.path());
-    assert_eq!(ended.code, Some(3), "{}", ended.stderr);
-    assert!(ended.stderr.contains("r2.tar.zst: it ended on 2126-"), "{}", ended.stderr);
+    let output = merged(dir.path());
+    assert_eq!(output.code, Some(3), "{}", output.stderr);
+    assert!(output.stderr.contains("r2.tar.zst: it ended on 2126-"), "{}", output.stderr);
     assert!(!journal(&dir.path().join("merged")).contains("\"r2\""));
-    let told = read(dir.path(), "annotations");
-    assert!(told.contains("r2.tar.zst") && told.contains("in the future"), "{told}");
+    let annotations = read(dir.path(), "annotations");
+    assert!(annotations.contains("r2.tar.zst") && annotations.contains("in the future"), "{annotations}");
     // Without a plan the run is a conflict in every report, and the other runs are merged.
-    let both = said(dir.path(), &["merge", "r1", "r2", "--out", "both"]);
+    let both = run_command(dir.path(), &["merge", "r1", "r2", "--out", "both"]);
     let conflict = format!("conflict: {ONE}: run r2 was skipped: it ended on 2126-");
     assert!(both.code == Some(3) && both.stderr.contains(&conflict), "{}", both.stderr);
     assert!(both.stdout.contains("run r2 was skipped"), "{}", both.stdout);
@@ -178,15 +178,15 @@ fn a_run_of_a_day_to_come_is_left_out_of_what_is_merged_and_shown() {
     let results = json(&fs::read_to_string(dir.path().join("both/results.json")).unwrap());
     assert_eq!(results["exit-code"], 3);
     assert_eq!(results["conflicts"][0]["refused"], true);
-    assert_eq!(said(dir.path(), &["report", "both"]).code, Some(3), "its journal tells it");
-    let refused = said(dir.path(), &["merge", "r2", "--out", "none"]);
+    assert_eq!(run_command(dir.path(), &["report", "both"]).code, Some(3), "its journal tells it");
+    let refused = run_command(dir.path(), &["merge", "r2", "--out", "none"]);
     assert!(refused.code == Some(2) && refused.stderr.contains("in the future"), "{}", refused.stderr);
-    let shown = said(dir.path(), &["site", "r1", "r2", "--out", "site"]);
+    let shown = run_command(dir.path(), &["site", "r1", "r2", "--out", "site"]);
     assert_eq!(shown.code, Some(0), "{}", shown.stderr);
     let page = |name: &str| fs::read_to_string(dir.path().join("site").join(name)).unwrap();
     assert!(page("runs.html").contains("it ended on 2126-"));
     assert!(!page("cell/debian-13-x86_64-container.html").contains("no q35"));
-    let known = said(dir.path(), &["history", "debian:13", "--runs", "r2"]);
+    let known = run_command(dir.path(), &["history", "debian:13", "--runs", "r2"]);
     assert!(known.stderr.contains("warning: r2: it ended on 2126-"), "{}", known.stderr);
     assert!(!known.stdout.contains("2126-"), "{}", known.stdout);
 }
@@ -195,7 +195,7 @@ fn a_run_of_a_day_to_come_is_left_out_of_what_is_merged_and_shown() {
 /// fixed.
 fn records(folder: &Path) -> PathBuf {
     let records = folder.join("records");
-    succeed(Command::new("cp").arg("-R").arg(repository().join("distros/records")).arg(&records));
+    run_successfully(Command::new("cp").arg("-R").arg(repository().join("distros/records")).arg(&records));
     for (name, text) in files(&records.join("verified")) {
         let older = |line: &str| match line.trim_start().starts_with("tested: ") {
             true => "    tested: 2026-09-01\n".to_owned(),
@@ -207,10 +207,10 @@ fn records(folder: &Path) -> PathBuf {
     records
 }
 
-fn succeed(command: &mut Command) -> String {
+fn run_successfully(command: &mut Command) -> String {
     let output = command.output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.success(), "{command:?}: {said}");
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{command:?}: {stderr}");
     String::from_utf8(output.stdout).unwrap()
 }
 
@@ -222,7 +222,7 @@ fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
 }
 
 #[test]
-fn what_was_judged_is_written_back_and_what_was_not_keeps_its_day() {
+fn write_back_updates_judged_cells_and_keeps_all_other_entries() {
     let dir = tempfile::tempdir().unwrap();
     let records = records(dir.path());
     let before = files(&records.join("verified"));
@@ -234,7 +234,7 @@ fn what_was_judged_is_written_back_and_what_was_not_keeps_its_day() {
     let bundles = ["r1", "r2", "r3", "r4"].map(|name| format!("bundles/{name}.tar.zst"));
     let write = |bundles: &[String]| {
         let words: Vec<&str> = bundles.iter().map(String::as_str).collect();
-        said(dir.path(), &[&["write-back"], &words[..], &["--records", "records"]].concat())
+        run_command(dir.path(), &[&["write-back"], &words[..], &["--records", "records"]].concat())
     };
     let written = write(&bundles);
     assert_eq!(written.code, Some(0), "{}", written.stderr);
@@ -269,24 +269,24 @@ fn what_was_judged_is_written_back_and_what_was_not_keeps_its_day() {
 
 /// Runs may be written back in any order, by hand for example.
 #[test]
-fn an_older_run_takes_no_verdict_of_a_newer_one_away() {
+fn write_back_of_an_older_run_keeps_newer_verdicts() {
     let dir = tempfile::tempdir().unwrap();
     let records = records(dir.path());
     let fails = |why| (OFFERED, Component::Qemu, why);
-    let newer = Made { run: "r2", fails: fails("no vhost-user-blk"), at: 2 * 86_400, ..Made::default() };
-    make(&dir.path().join("newer"), &newer);
-    make(&dir.path().join("older"), &Made { run: "r1", fails: fails("no help"), at: 60, ..Made::default() });
-    let write = |run: &str| said(dir.path(), &["write-back", run, "--records", "records"]);
+    let newer = GeneratedRun { run: "r2", fails: fails("no vhost-user-blk"), at: 2 * 86_400, ..GeneratedRun::default() };
+    write_run(&dir.path().join("newer"), &newer);
+    write_run(&dir.path().join("older"), &GeneratedRun { run: "r1", fails: fails("no help"), at: 60, ..GeneratedRun::default() });
+    let write = |run: &str| run_command(dir.path(), &["write-back", run, "--records", "records"]);
     assert!(write("newer").stderr.contains("\nwritten back: 1 entry"), "it can be written");
     let known = files(&records.join("verified"));
     let written = write("older");
     assert_eq!(written.code, Some(0), "{}", written.stderr);
-    let told = written
+    let reported = written
         .stderr
         .lines()
         .find(|line| line.ends_with(": the record already has results of a later run (2026-09-23)"));
     let place = format!("not written back: {ONE}: {PROFILE}: ");
-    assert!(told.is_some_and(|line| line.starts_with(&place) && line.contains("vhost-user-blk")), "{}", written.stderr);
+    assert!(reported.is_some_and(|line| line.starts_with(&place) && line.contains("vhost-user-blk")), "{}", written.stderr);
     let nothing = "already has all complete results, or has later ones";
     assert!(written.stderr.contains(nothing), "{}", written.stderr);
     assert_eq!(files(&records.join("verified")), known);
@@ -294,12 +294,12 @@ fn an_older_run_takes_no_verdict_of_a_newer_one_away() {
 
 /// A test failed, and most other tests that its capability requires never ran.
 #[test]
-fn a_partial_run_says_that_nothing_is_written_and_why() {
+fn write_back_of_a_partial_run_writes_nothing_and_gives_the_reason() {
     let dir = tempfile::tempdir().unwrap();
     let records = records(dir.path());
     let before = files(&records.join("verified"));
-    make(&dir.path().join("run"), &Made::default());
-    let written = said(dir.path(), &["write-back", "run", "--records", "records"]);
+    write_run(&dir.path().join("run"), &GeneratedRun::default());
+    let written = run_command(dir.path(), &["write-back", "run", "--records", "records"]);
     assert_eq!(written.code, Some(0), "{}", written.stderr);
     for words in [
         format!("not written back: {ONE}: {PROFILE}: vmm.boot: a test failed, and not all required tests ran"),
@@ -313,27 +313,27 @@ fn a_partial_run_says_that_nothing_is_written_and_why() {
 }
 
 #[test]
-fn nothing_that_a_caller_vouches_for_gets_beside_the_shipped_records() {
+fn write_back_refuses_a_shaped_run_for_the_shipped_records() {
     let dir = tempfile::tempdir().unwrap();
     let records = records(dir.path());
     let before = files(&records.join("verified"));
-    make(&dir.path().join("run"), &Made { shaped: true, ..Made::default() });
-    let refused = said(dir.path(), &["write-back", "run", "--records", "records"]);
+    write_run(&dir.path().join("run"), &GeneratedRun { shaped: true, ..GeneratedRun::default() });
+    let refused = run_command(dir.path(), &["write-back", "run", "--records", "records"]);
     assert!(refused.code == Some(2) && refused.stderr.contains("vouch"), "{}", refused.stderr);
     assert_eq!(files(&records.join("verified")), before);
 }
 
 /// The journal says `hardware` although its guests were emulated.
 #[test]
-fn nothing_is_written_back_as_hardware_that_was_emulated() {
+fn an_emulated_run_is_not_written_back_as_hardware() {
     let dir = tempfile::tempdir().unwrap();
     let records = records(dir.path());
     let (basis, fails) = (Basis::Hardware, (OFFERED, Component::Qemu, "no vhost-user-blk"));
-    make(
+    write_run(
         &dir.path().join("run"),
-        &Made { basis, accelerator: Some(Accelerator::Tcg), fails, at: 60, ..Made::default() },
+        &GeneratedRun { basis, accelerator: Some(Accelerator::Tcg), fails, at: 60, ..GeneratedRun::default() },
     );
-    let written = said(dir.path(), &["write-back", "run", "--records", "records"]);
+    let written = run_command(dir.path(), &["write-back", "run", "--records", "records"]);
     assert_eq!(written.code, Some(0), "{}", written.stderr);
     let text = fs::read_to_string(records.join("verified/debian.yaml")).unwrap();
     assert!(text.contains("no vhost-user-blk") && !text.contains("basis: hardware"), "{text}");
@@ -342,7 +342,7 @@ fn nothing_is_written_back_as_hardware_that_was_emulated() {
 /// A run on hardware takes over only its own verdicts. "Not applicable" is no verdict and stays in the entries of
 /// emulated runs.
 #[test]
-fn a_run_on_hardware_takes_its_verdicts_and_nothing_else_out_of_an_entry() {
+fn a_hardware_run_keeps_not_applicable_in_the_entries_of_emulated_runs() {
     let dir = tempfile::tempdir().unwrap();
     let records = records(dir.path());
     let read = || fs::read_to_string(records.join("verified/debian.yaml")).unwrap();
@@ -352,8 +352,8 @@ fn a_run_on_hardware_takes_its_verdicts_and_nothing_else_out_of_an_entry() {
     };
     let before = inapplicable(&read());
     let (basis, fails) = (Basis::Hardware, (OFFERED, Component::Qemu, "no vhost-user-blk"));
-    make(&dir.path().join("run"), &Made { basis, fails, at: 60, ..Made::default() });
-    let written = said(dir.path(), &["write-back", "run", "--records", "records"]);
+    write_run(&dir.path().join("run"), &GeneratedRun { basis, fails, at: 60, ..GeneratedRun::default() });
+    let written = run_command(dir.path(), &["write-back", "run", "--records", "records"]);
     assert_eq!(written.code, Some(0), "{}", written.stderr);
     let text = read();
     let hardware: Vec<&str> = text.split("  - release: ").filter(|entry| entry.contains("basis: hardware")).collect();
@@ -363,34 +363,34 @@ fn a_run_on_hardware_takes_its_verdicts_and_nothing_else_out_of_an_entry() {
 }
 
 #[test]
-fn a_run_of_a_day_to_come_and_a_folder_without_records_are_refused() {
+fn write_back_refuses_a_future_run_and_a_folder_without_records() {
     let dir = tempfile::tempdir().unwrap();
     let records = records(dir.path());
     let before = files(&records.join("verified"));
-    make(&dir.path().join("run"), &Made { at: 100 * 365 * 86_400, ..Made::default() });
-    let refused = said(dir.path(), &["write-back", "run", "--records", "records"]);
+    write_run(&dir.path().join("run"), &GeneratedRun { at: 100 * 365 * 86_400, ..GeneratedRun::default() });
+    let refused = run_command(dir.path(), &["write-back", "run", "--records", "records"]);
     assert!(refused.code == Some(3) && refused.stderr.contains("in the future"), "{}", refused.stderr);
     assert_eq!(files(&records.join("verified")), before);
-    make(&dir.path().join("good"), &Made::default());
+    write_run(&dir.path().join("good"), &GeneratedRun::default());
     fs::create_dir(dir.path().join("empty")).unwrap();
-    let refused = said(dir.path(), &["write-back", "good", "--records", "empty"]);
+    let refused = run_command(dir.path(), &["write-back", "good", "--records", "empty"]);
     assert!(refused.code == Some(2) && refused.stderr.contains("expected records"), "{}", refused.stderr);
     assert_eq!(fs::read_dir(dir.path().join("empty")).unwrap().count(), 0);
 }
 
 /// Runs a script of `.ci` with this kata-qualify.
-fn script(name: &str, folder: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Said {
+fn script(name: &str, folder: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> CommandOutput {
     let mut command = Command::new(repository().join(".ci").join(name));
     command.args(arguments).current_dir(folder).env("KATA_QUALIFY", env!("CARGO_BIN_EXE_kata-qualify"));
     command.env_remove("GITHUB_ACTIONS").env_remove("GITHUB_STEP_SUMMARY").env_remove("GITHUB_TOKEN");
-    let ended = command.envs(variables.iter().copied()).output().unwrap();
+    let output = command.envs(variables.iter().copied()).output().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    Said { code: ended.status.code(), stdout: text(ended.stdout), stderr: text(ended.stderr) }
+    CommandOutput { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
 }
 
 #[test]
 #[cfg_attr(lacks = "pipeline", ignore = "needs bash, jq, git and diff")]
-fn the_script_merges_shows_and_proposes_what_bundles_show() {
+fn the_pipeline_script_merges_bundles_and_proposes_verdicts() {
     let dir = tempfile::tempdir().unwrap();
     let records = records(dir.path());
     let before = files(&records.join("verified"));
@@ -399,14 +399,14 @@ fn the_script_merges_shows_and_proposes_what_bundles_show() {
     plan(dir.path(), &[ONE, OTHER]);
     let summary = dir.path().join("summary");
     let variables = [("GITHUB_ACTIONS", "true"), ("GITHUB_STEP_SUMMARY", summary.to_str().unwrap())];
-    let ended = script("pipeline", dir.path(), &["merge", "."], &variables);
-    assert_eq!(ended.code, Some(1), "{}", ended.stderr);
+    let output = script("pipeline", dir.path(), &["merge", "."], &variables);
+    assert_eq!(output.code, Some(1), "{}", output.stderr);
     // Output of a run is printed where GitHub interprets no commands; everything after that is the script's own.
-    let lines: Vec<&str> = ended.stdout.lines().collect();
+    let lines: Vec<&str> = output.stdout.lines().collect();
     let word = lines[0].strip_prefix("::stop-commands::").unwrap();
     assert_eq!(word.len(), 32);
     let end = lines.iter().position(|line| *line == format!("::{word}::")).unwrap();
-    assert!(lines[1..end].iter().any(|line| line.contains("debian")), "{}", ended.stdout);
+    assert!(lines[1..end].iter().any(|line| line.contains("debian")), "{}", output.stdout);
     assert_eq!(lines[end + 1..].join("\n") + "\n", read(dir.path(), "annotations"));
     let shown = fs::read_to_string(summary).unwrap();
     assert!(shown.starts_with("**1 of 2 planned cells were judged.**") && shown.contains("## Changes"), "{shown}");
@@ -423,7 +423,7 @@ fn the_script_merges_shows_and_proposes_what_bundles_show() {
     fs::create_dir_all(&tree).unwrap();
     fs::rename(&records, tree.join("records")).unwrap();
     let patch = dir.path().join("verified.patch");
-    succeed(Command::new("git").args(["apply", "-p1"]).arg(patch).current_dir(dir.path().join("tree")));
+    run_successfully(Command::new("git").args(["apply", "-p1"]).arg(patch).current_dir(dir.path().join("tree")));
     assert_eq!(files(&tree.join("records/verified")), files(&dir.path().join("verified")));
     let usage = script("pipeline", dir.path(), &["publish", "."], &[]);
     assert!(usage.code == Some(2) && usage.stderr.contains("Usage:"), "{}", usage.stderr);
@@ -432,7 +432,7 @@ fn the_script_merges_shows_and_proposes_what_bundles_show() {
 /// If every machine of a night is lost, there are still a site and a history, and the records stay unchanged.
 #[test]
 #[cfg_attr(lacks = "pipeline", ignore = "needs bash, jq, git and diff")]
-fn bundles_without_an_end_leave_the_records_as_they_are() {
+fn bundles_of_killed_runs_leave_the_records_unchanged() {
     let dir = tempfile::tempdir().unwrap();
     let records = records(dir.path());
     bundle(dir.path(), "r1", ONE, End::Killed);
@@ -461,13 +461,13 @@ struct Published {
 impl Published {
     fn new() -> Published {
         let dir = tempfile::tempdir().unwrap();
-        let at = |name: &str| dir.path().join(name);
-        fs::create_dir_all(at("work/distros")).unwrap();
-        succeed(Command::new("cp").arg("-R").arg(repository().join("distros/records")).arg(at("work/distros")));
-        fs::write(at("work/README.md"), "x\n").unwrap();
+        let path = |name: &str| dir.path().join(name);
+        fs::create_dir_all(path("work/distros")).unwrap();
+        run_successfully(Command::new("cp").arg("-R").arg(repository().join("distros/records")).arg(path("work/distros")));
+        fs::write(path("work/README.md"), "x\n").unwrap();
         let git = |arguments: &[&str]| {
-            let ours = ["-c", "user.name=n", "-c", "user.email=e@example.org", "-c", "init.defaultBranch=main"];
-            succeed(Command::new("git").args(ours).args(arguments).current_dir(at("work")))
+            let settings = ["-c", "user.name=n", "-c", "user.email=e@example.org", "-c", "init.defaultBranch=main"];
+            run_successfully(Command::new("git").args(settings).args(arguments).current_dir(path("work")))
         };
         git(&["init", "--quiet", "--bare", "../origin"]);
         git(&["init", "--quiet"]);
@@ -476,30 +476,30 @@ impl Published {
         git(&["remote", "add", "origin", "../origin"]);
         git(&["push", "--quiet", "origin", "HEAD:refs/heads/main"]);
         for folder in ["from/verified", "from/merged/pipeline", "from/site", "bin"] {
-            fs::create_dir_all(at(folder)).unwrap();
+            fs::create_dir_all(path(folder)).unwrap();
         }
         // A fake gh that logs its arguments and gives fixed answers.
         let gh = "#!/bin/sh\nprintf '%s\\n' \"$*\" >>\"$GH_LOG\"\nfor last; do :; done\ncase $* in\n*--body-file*) [ ! -f \"$last\" ] || cp \"$last\" \"$GH_BODY\" ;;\n\"issue list\"*) cat \"$GH_KNOWN\" ;;\n\"pr list\"*) echo \"${GH_OPEN:-}\" ;;\nesac\n";
         for (name, text) in [("gh", gh), ("kata-osinfo", "#!/bin/sh\nexit \"${LINT:-0}\"\n")] {
-            let program = at("bin").join(name);
+            let program = path("bin").join(name);
             fs::write(&program, text).unwrap();
             fs::set_permissions(program, fs::Permissions::from_mode(0o755)).unwrap();
         }
-        fs::write(at("known"), "[]").unwrap();
+        fs::write(path("known"), "[]").unwrap();
         Published { dir }
     }
 
-    fn at(&self, name: &str) -> PathBuf {
+    fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
-    fn script(&self, arguments: &[&str]) -> Said {
+    fn script(&self, arguments: &[&str]) -> CommandOutput {
         self.script_with(arguments, &[])
     }
 
-    fn script_with(&self, arguments: &[&str], more: &[(&str, &str)]) -> Said {
-        let path = format!("{}:{}", self.at("bin").display(), std::env::var("PATH").unwrap());
-        let (log, known, body) = (self.at("log"), self.at("known"), self.at("body"));
+    fn script_with(&self, arguments: &[&str], more: &[(&str, &str)]) -> CommandOutput {
+        let path = format!("{}:{}", self.path("bin").display(), std::env::var("PATH").unwrap());
+        let (log, known, body) = (self.path("log"), self.path("known"), self.path("body"));
         let mut all = vec![("PATH", path.as_str()), ("GITHUB_RUN_ID", "7")];
         all.extend([("GH_LOG", log.to_str().unwrap()), ("GH_KNOWN", known.to_str().unwrap())]);
         all.push(("GH_BODY", body.to_str().unwrap()));
@@ -507,24 +507,24 @@ impl Published {
         script("publish", self.dir.path(), arguments, &all)
     }
 
-    fn asked(&self) -> String {
-        fs::read_to_string(self.at("log")).unwrap_or_default()
+    fn gh_calls(&self) -> String {
+        fs::read_to_string(self.path("log")).unwrap_or_default()
     }
 
     fn git(&self, arguments: &[&str]) -> String {
-        succeed(Command::new("git").args(arguments).current_dir(self.at("origin")))
+        run_successfully(Command::new("git").args(arguments).current_dir(self.path("origin")))
     }
 
     /// Writes verdicts that differ from the recorded ones.
     fn verdicts(&self) {
-        let old = fs::read_to_string(self.at("work/distros/records/verified/debian.yaml")).unwrap();
-        fs::write(self.at("from/verified/debian.yaml"), old + "# new\n").unwrap();
+        let old = fs::read_to_string(self.path("work/distros/records/verified/debian.yaml")).unwrap();
+        fs::write(self.path("from/verified/debian.yaml"), old + "# new\n").unwrap();
     }
 }
 
 #[test]
 #[cfg_attr(lacks = "pipeline", ignore = "needs bash, jq, git and diff")]
-fn the_pull_request_has_verdicts_and_nothing_else() {
+fn the_pull_request_contains_only_verdicts() {
     let published = Published::new();
     published.verdicts();
     let accepted = published.script(&["accept", "from", "work"]);
@@ -533,26 +533,26 @@ fn the_pull_request_has_verdicts_and_nothing_else() {
     assert_eq!(proposed.code, Some(0), "{}", proposed.stderr);
     let changed = || published.git(&["diff", "--name-only", "main", "qualify/verified"]);
     assert_eq!(changed(), "distros/records/verified/debian.yaml\n");
-    assert!(published.asked().contains("pr create --head qualify/verified"), "{}", published.asked());
+    assert!(published.gh_calls().contains("pr create --head qualify/verified"), "{}", published.gh_calls());
     // The next night there is one commit again, based on the current `main`.
-    succeed(Command::new("git").args(["checkout", "--quiet", "main"]).current_dir(published.at("work")));
+    run_successfully(Command::new("git").args(["checkout", "--quiet", "main"]).current_dir(published.path("work")));
     published.verdicts();
     assert_eq!(published.script(&["accept", "from", "work"]).code, Some(0));
     assert_eq!(published.script(&["propose", "work"]).code, Some(0));
     assert_eq!(published.git(&["rev-list", "--count", "main..qualify/verified"]), "1\n");
-    assert!(!published.asked().contains("pr edit"), "none was open: {}", published.asked());
+    assert!(!published.gh_calls().contains("pr edit"), "none was open: {}", published.gh_calls());
     // Without a change, gh is not called.
-    succeed(Command::new("git").args(["checkout", "--quiet", "main"]).current_dir(published.at("work")));
-    let asked = published.asked();
+    run_successfully(Command::new("git").args(["checkout", "--quiet", "main"]).current_dir(published.path("work")));
+    let calls = published.gh_calls();
     assert!(published.script(&["propose", "work"]).stderr.contains("no verdict has changed"));
-    assert_eq!(published.asked(), asked);
+    assert_eq!(published.gh_calls(), calls);
 }
 
 /// GitHub starts no checks for a push with a workflow's own token.
 #[test]
 #[cfg_attr(lacks = "pipeline", ignore = "needs bash, jq, git and diff")]
-fn the_pull_request_says_whether_checks_start_by_themselves() {
-    for (open, starts, asks) in
+fn the_pull_request_warns_if_no_checks_start() {
+    for (open, starts, expected_call) in
         [("", "", "pr create"), ("", "true", "pr create"), ("5", "false", "pr edit 5"), ("5", "true", "pr edit 5")]
     {
         let published = Published::new();
@@ -560,33 +560,33 @@ fn the_pull_request_says_whether_checks_start_by_themselves() {
         assert_eq!(published.script(&["accept", "from", "work"]).code, Some(0));
         let proposed = published.script_with(&["propose", "work"], &[("GH_OPEN", open), ("STARTS_CHECKS", starts)]);
         assert_eq!(proposed.code, Some(0), "{}", proposed.stderr);
-        assert!(published.asked().contains(asks), "{}", published.asked());
-        let said = fs::read_to_string(published.at("body")).unwrap();
+        assert!(published.gh_calls().contains(expected_call), "{}", published.gh_calls());
+        let body = fs::read_to_string(published.path("body")).unwrap();
         assert!(
-            said.starts_with("The verdicts of the newest runs") && said.contains("`distros/records/verified`"),
-            "{said}"
+            body.starts_with("The verdicts of the newest runs") && body.contains("`distros/records/verified`"),
+            "{body}"
         );
         let warns =
-            said.contains("**No checks have run on it**") && said.contains("Close this pull request and reopen it");
-        assert_eq!(warns, starts != "true", "{said}");
+            body.contains("**No checks have run on it**") && body.contains("Close this pull request and reopen it");
+        assert_eq!(warns, starts != "true", "{body}");
     }
 }
 
 #[test]
 #[cfg_attr(lacks = "pipeline", ignore = "needs bash, jq, git and diff")]
-fn verdicts_of_the_pull_request_are_taken_while_it_is_open() {
+fn proposed_verdicts_are_used_only_while_the_pull_request_is_open() {
     let published = Published::new();
     published.verdicts();
     assert_eq!(published.script(&["accept", "from", "work"]).code, Some(0));
     assert_eq!(published.script(&["propose", "work"]).code, Some(0));
-    succeed(Command::new("git").args(["checkout", "--quiet", "main"]).current_dir(published.at("work")));
-    let verdicts = || fs::read_to_string(published.at("work/distros/records/verified/debian.yaml")).unwrap();
+    run_successfully(Command::new("git").args(["checkout", "--quiet", "main"]).current_dir(published.path("work")));
+    let verdicts = || fs::read_to_string(published.path("work/distros/records/verified/debian.yaml")).unwrap();
     let before = verdicts();
     // A closed pull request means that its verdicts are not wanted; the branch stays.
     let closed = published.script(&["proposed", "work"]);
     assert!(closed.code == Some(0) && closed.stderr.contains("no verdicts are proposed"), "{}", closed.stderr);
     assert_eq!(verdicts(), before);
-    assert!(published.asked().contains("pr list --head qualify/verified --state open"), "{}", published.asked());
+    assert!(published.gh_calls().contains("pr list --head qualify/verified --state open"), "{}", published.gh_calls());
     let open = published.script_with(&["proposed", "work"], &[("GH_OPEN", "5")]);
     assert_eq!(open.code, Some(0), "{}", open.stderr);
     assert_eq!(verdicts(), before + "# new\n");
@@ -594,15 +594,15 @@ fn verdicts_of_the_pull_request_are_taken_while_it_is_open() {
 
 #[test]
 #[cfg_attr(lacks = "pipeline", ignore = "needs bash, jq, git and diff")]
-fn whatever_else_a_merge_job_hands_on_is_refused() {
+fn publish_refuses_anything_but_verdict_files() {
     type Plant = fn(&Published);
     let table: [(Plant, &str); 6] = [
-        (|p| fs::write(p.at("from/verified/README.md"), "").unwrap(), "not the name of a verdict file"),
-        (|p| fs::create_dir(p.at("from/verified/x.yaml")).unwrap(), "not a plain file"),
-        (|p| std::os::unix::fs::symlink("/etc/passwd", p.at("from/verified/debian.yaml")).unwrap(), "not a plain file"),
-        (|p| fs::write(p.at("from/verified/plan9.yaml"), "").unwrap(), "there is no record of that distro"),
-        (|p| fs::write(p.at("from/verified/debian.yaml"), vec![b'#'; 5 << 20]).unwrap(), "too long"),
-        (|p| fs::rename(p.at("from/verified"), p.at("from/v")).unwrap(), "is not a directory"),
+        (|p| fs::write(p.path("from/verified/README.md"), "").unwrap(), "not the name of a verdict file"),
+        (|p| fs::create_dir(p.path("from/verified/x.yaml")).unwrap(), "not a plain file"),
+        (|p| std::os::unix::fs::symlink("/etc/passwd", p.path("from/verified/debian.yaml")).unwrap(), "not a plain file"),
+        (|p| fs::write(p.path("from/verified/plan9.yaml"), "").unwrap(), "there is no record of that distro"),
+        (|p| fs::write(p.path("from/verified/debian.yaml"), vec![b'#'; 5 << 20]).unwrap(), "too long"),
+        (|p| fs::rename(p.path("from/verified"), p.path("from/v")).unwrap(), "is not a directory"),
     ];
     for (plant, why) in table {
         let published = Published::new();
@@ -616,11 +616,11 @@ fn whatever_else_a_merge_job_hands_on_is_refused() {
     assert!(refused.code == Some(1) && refused.stderr.contains("the records are invalid"), "{}", refused.stderr);
     // A file in the work tree was changed in some other way.
     let table: [(Plant, &str); 4] = [
-        (|p| fs::write(p.at("work/README.md"), "y\n").unwrap(), "README.md: it is not a verdict file"),
-        (|p| fs::write(p.at("work/distros/records/verified/x.sh"), "").unwrap(), "x.sh: it is not a verdict file"),
-        (|p| fs::remove_file(p.at("work/distros/records/verified/debian.yaml")).unwrap(), "nothing may be removed"),
+        (|p| fs::write(p.path("work/README.md"), "y\n").unwrap(), "README.md: it is not a verdict file"),
+        (|p| fs::write(p.path("work/distros/records/verified/x.sh"), "").unwrap(), "x.sh: it is not a verdict file"),
+        (|p| fs::remove_file(p.path("work/distros/records/verified/debian.yaml")).unwrap(), "nothing may be removed"),
         (
-            |p| std::os::unix::fs::symlink("/x", p.at("work/distros/records/verified/x.yaml")).unwrap(),
+            |p| std::os::unix::fs::symlink("/x", p.path("work/distros/records/verified/x.yaml")).unwrap(),
             "x.yaml: it is a link",
         ),
     ];
@@ -630,26 +630,26 @@ fn whatever_else_a_merge_job_hands_on_is_refused() {
         let refused = published.script(&["propose", "work"]);
         assert!(refused.code == Some(1) && refused.stderr.contains(why), "{why}: {}", refused.stderr);
         assert_eq!(published.git(&["branch", "--format=%(refname:short)"]).trim(), "main", "{why}");
-        assert_eq!(published.asked(), "");
+        assert_eq!(published.gh_calls(), "");
     }
 }
 
 #[test]
 #[cfg_attr(lacks = "pipeline", ignore = "needs bash, jq, git and diff")]
-fn runs_are_kept_on_the_branch_of_data() {
+fn journals_are_appended_to_the_data_branch() {
     let published = Published::new();
     for run in ["7", "8"] {
-        fs::write(published.at("from/merged/journal.jsonl"), format!("run {run}\n")).unwrap();
-        let kept = published.script_with(&["history", "from", "work"], &[("GITHUB_RUN_ID", run)]);
-        assert_eq!(kept.code, Some(0), "{}", kept.stderr);
+        fs::write(published.path("from/merged/journal.jsonl"), format!("run {run}\n")).unwrap();
+        let output = published.script_with(&["history", "from", "work"], &[("GITHUB_RUN_ID", run)]);
+        assert_eq!(output.code, Some(0), "{}", output.stderr);
     }
     let listed = published.git(&["ls-tree", "-r", "--name-only", "data"]);
     let names: Vec<&str> = listed.lines().collect();
     assert!(names.len() == 2 && names[0].starts_with("runs/20") && names[0].ends_with("-7/journal.jsonl"), "{names:?}");
     assert_eq!(published.git(&["show", &format!("data:{}", names[1])]), "run 8\n");
     assert_eq!(published.git(&["rev-list", "--count", "data"]), "2\n", "nothing is rewritten");
-    fs::remove_file(published.at("from/merged/journal.jsonl")).unwrap();
-    std::os::unix::fs::symlink("/etc/passwd", published.at("from/merged/journal.jsonl")).unwrap();
+    fs::remove_file(published.path("from/merged/journal.jsonl")).unwrap();
+    std::os::unix::fs::symlink("/etc/passwd", published.path("from/merged/journal.jsonl")).unwrap();
     let refused = published.script(&["history", "from", "work"]);
     assert!(refused.code == Some(1) && refused.stderr.contains("not a plain file"), "{}", refused.stderr);
 }
@@ -659,31 +659,31 @@ fn runs_are_kept_on_the_branch_of_data() {
 fn an_issue_is_opened_once_for_each_signature() {
     let published = Published::new();
     let issue = |signature: &str| serde_json::json!({"signature": signature, "title": format!("[{signature}] qemu: x"), "body": "b"});
-    let list = published.at("from/merged/pipeline/issues.json");
+    let list = published.path("from/merged/pipeline/issues.json");
     fs::write(&list, serde_json::json!([issue("0123456789ab"), issue("ba9876543210")]).to_string()).unwrap();
     let known =
         serde_json::json!([{"number": 12, "title": "[ba9876543210] qemu: x"}, {"number": 13, "title": "other"}]);
-    fs::write(published.at("known"), known.to_string()).unwrap();
-    let told = published.script(&["issues", "from"]);
-    assert_eq!(told.code, Some(0), "{}", told.stderr);
-    let asked = published.asked();
-    let asked: Vec<&str> = asked.lines().filter(|line| !line.starts_with("label") && !line.contains("list")).collect();
-    assert_eq!(asked.len(), 3, "{asked:?}");
-    assert!(asked[0].starts_with("issue create --title [0123456789ab] qemu: x --body-file "), "{asked:?}");
-    assert!(asked[1].starts_with("issue edit 12 --body-file ") && asked[2] == "issue reopen 12", "{asked:?}");
+    fs::write(published.path("known"), known.to_string()).unwrap();
+    let output = published.script(&["issues", "from"]);
+    assert_eq!(output.code, Some(0), "{}", output.stderr);
+    let calls = published.gh_calls();
+    let calls: Vec<&str> = calls.lines().filter(|line| !line.starts_with("label") && !line.contains("list")).collect();
+    assert_eq!(calls.len(), 3, "{calls:?}");
+    assert!(calls[0].starts_with("issue create --title [0123456789ab] qemu: x --body-file "), "{calls:?}");
+    assert!(calls[1].starts_with("issue edit 12 --body-file ") && calls[2] == "issue reopen 12", "{calls:?}");
     // The issue is found although its title has a prefix and a newer issue exists.
     let known = serde_json::json!([
         {"number": 31, "title": "[0123456789ab] qemu: another word"},
         {"number": 30, "title": "Regression: [0123456789ab] qemu: x"},
         {"number": 29, "title": "0123456789ab, of which another issue is"},
     ]);
-    fs::write(published.at("known"), known.to_string()).unwrap();
+    fs::write(published.path("known"), known.to_string()).unwrap();
     fs::write(&list, serde_json::json!([issue("0123456789ab")]).to_string()).unwrap();
-    fs::remove_file(published.at("log")).unwrap();
+    fs::remove_file(published.path("log")).unwrap();
     assert_eq!(published.script(&["issues", "from"]).code, Some(0));
-    let asked = published.asked();
-    assert!(asked.contains("issue edit 30 --body-file ") && asked.contains("issue reopen 30\n"), "{asked}");
-    assert!(!asked.contains("issue create") && !asked.contains(" 31") && !asked.contains(" 29"), "{asked}");
+    let calls = published.gh_calls();
+    assert!(calls.contains("issue edit 30 --body-file ") && calls.contains("issue reopen 30\n"), "{calls}");
+    assert!(!calls.contains("issue create") && !calls.contains(" 31") && !calls.contains(" 29"), "{calls}");
     // An issue that the next run would not find again is not opened.
     let mut lost = issue("0123456789ab");
     lost["title"] = "qemu: x".into();
@@ -702,52 +702,52 @@ fn an_issue_is_opened_once_for_each_signature() {
 /// A bad night opens a limited number of issues and loses no signature.
 #[test]
 #[cfg_attr(lacks = "pipeline", ignore = "needs bash, jq, git and diff")]
-fn so_many_new_issues_are_opened_and_the_rest_is_named_and_opened_the_next_night() {
+fn at_most_20_new_issues_are_opened_and_the_rest_in_the_next_run() {
     let published = Published::new();
     let signatures: Vec<String> = (0..24).map(|number| format!("{number:012x}")).collect();
     let issue = |signature: &String| serde_json::json!({"signature": signature, "title": format!("[{signature}] x"), "body": "b"});
     let issues: Vec<Value> = signatures.iter().map(issue).collect();
-    fs::write(published.at("from/merged/pipeline/issues.json"), Value::from(issues).to_string()).unwrap();
+    fs::write(published.path("from/merged/pipeline/issues.json"), Value::from(issues).to_string()).unwrap();
     let known = |signatures: &[String]| {
         let one = |(number, signature): (usize, &String)| serde_json::json!({"number": number + 1, "title": format!("[{signature}] x")});
         let known: Vec<Value> = signatures.iter().enumerate().map(one).collect();
-        fs::write(published.at("known"), Value::from(known).to_string()).unwrap();
+        fs::write(published.path("known"), Value::from(known).to_string()).unwrap();
     };
     // The last signature has an issue, which is updated regardless of the limit.
     known(&signatures[23..]);
-    let told = published.script(&["issues", "from"]);
-    assert_eq!(told.code, Some(0), "{}", told.stderr);
-    let asked = published.asked();
-    assert_eq!(asked.matches("issue create ").count(), 20, "{asked}");
-    assert!(asked.contains("issue edit 1 "), "{asked}");
+    let output = published.script(&["issues", "from"]);
+    assert_eq!(output.code, Some(0), "{}", output.stderr);
+    let calls = published.gh_calls();
+    assert_eq!(calls.matches("issue create ").count(), 20, "{calls}");
+    assert!(calls.contains("issue edit 1 "), "{calls}");
     let warning = format!(
         "::warning title=issues::3 new signatures have no issue yet; the next run opens 20 of them: {}\n",
         signatures[20..23].join(" ")
     );
-    assert!(told.stdout.ends_with(&warning), "{}", told.stdout);
+    assert!(output.stdout.ends_with(&warning), "{}", output.stdout);
     known(&[&signatures[..20], &signatures[23..]].concat());
-    fs::remove_file(published.at("log")).unwrap();
-    let told = published.script(&["issues", "from"]);
-    assert_eq!(told.code, Some(0), "{}", told.stderr);
-    assert_eq!(published.asked().matches("issue create ").count(), 3, "{}", published.asked());
-    assert!(!told.stdout.contains("::warning"), "{}", told.stdout);
+    fs::remove_file(published.path("log")).unwrap();
+    let output = published.script(&["issues", "from"]);
+    assert_eq!(output.code, Some(0), "{}", output.stderr);
+    assert_eq!(published.gh_calls().matches("issue create ").count(), 3, "{}", published.gh_calls());
+    assert!(!output.stdout.contains("::warning"), "{}", output.stdout);
 }
 
 #[test]
 #[cfg_attr(lacks = "pipeline", ignore = "needs bash, jq, git and diff")]
-fn a_site_is_files_and_folders() {
+fn publish_accepts_only_a_site_of_files_and_folders() {
     let published = Published::new();
     assert_eq!(published.script(&["site", "from"]).code, Some(1), "there is no page");
-    fs::write(published.at("from/site/index.html"), "").unwrap();
+    fs::write(published.path("from/site/index.html"), "").unwrap();
     assert_eq!(published.script(&["site", "from"]).code, Some(0));
-    std::os::unix::fs::symlink("/etc/passwd", published.at("from/site/x.html")).unwrap();
+    std::os::unix::fs::symlink("/etc/passwd", published.path("from/site/x.html")).unwrap();
     let refused = published.script(&["site", "from"]);
     assert!(refused.code == Some(1) && refused.stderr.contains("neither a file nor a directory"), "{}", refused.stderr);
 }
 
 /// A job that installed untrusted packages could have replaced the output of `build`.
 #[test]
-fn tools_are_checked_before_they_run_and_no_token_stands_beside_them() {
+fn workflows_verify_tools_and_give_no_token_to_steps_that_run_them() {
     let text = |name: &str| fs::read_to_string(repository().join(".github").join(name)).unwrap();
     let (workflow, action) = (text("workflows/qualify.yml"), text("actions/shard/action.yml"));
     let lines: Vec<&str> = workflow.lines().chain(action.lines()).collect();
@@ -775,7 +775,7 @@ fn tools_are_checked_before_they_run_and_no_token_stands_beside_them() {
 
 /// `kernel.host` and `host.*` can be shown only in virtual machines.
 #[test]
-fn containers_and_machines_are_qualified_each_at_an_hour_of_their_own() {
+fn the_workflow_qualifies_containers_and_machines_at_separate_times() {
     let text = |name: &str| fs::read_to_string(repository().join(".github").join(name)).unwrap();
     let (workflow, action) = (text("workflows/qualify.yml"), text("actions/shard/action.yml"));
     let crons: Vec<&str> =
@@ -796,7 +796,7 @@ fn containers_and_machines_are_qualified_each_at_an_hour_of_their_own() {
 
 /// actionlint is in no registry from which `.ci/run` installs, so only GitHub runs it, built from one fixed commit.
 #[test]
-fn githubs_checks_ask_actionlint_of_one_commit() {
+fn ci_builds_actionlint_from_a_fixed_commit_and_runs_it() {
     let text = fs::read_to_string(repository().join(".github/workflows/ci.yml")).unwrap();
     let workflow: Value = serde_yaml::from_str(&text).unwrap();
     let jobs = workflow["jobs"].as_object().unwrap().values();

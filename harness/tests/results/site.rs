@@ -1,19 +1,19 @@
-use crate::made::{FAILS, Made, PROFILE, make, said};
+use crate::made::{FAILS, GeneratedRun, PROFILE, write_run, run_command};
 
 #[test]
-fn a_site_is_made_of_the_records_alone_and_of_runs_and_bundles() {
+fn a_site_is_made_from_records_alone_or_with_runs_and_bundles() {
     let dir = tempfile::tempdir().unwrap();
     let read = |file: &str| std::fs::read_to_string(dir.path().join("site").join(file)).unwrap();
-    let alone = said(dir.path(), &["site", "--out", "site"]);
+    let alone = run_command(dir.path(), &["site", "--out", "site"]);
     assert_eq!((alone.code, alone.stdout.as_str()), (Some(0), ""), "{}", alone.stderr);
     assert!(alone.stderr.starts_with("site: site/index.html ("), "{}", alone.stderr);
     assert!(read("runs.html").contains("None was given") && read("index.html").contains("debian 13"));
-    make(&dir.path().join("a"), &Made::default());
-    make(&dir.path().join("b"), &Made { run: "r2", at: 100_000, ..Made::default() });
-    make(&dir.path().join("c"), &Made { run: "r3", shaped: true, at: 200_000, ..Made::default() });
-    said(dir.path(), &["bundle", "b", "--out", "b.tar.zst"]);
+    write_run(&dir.path().join("a"), &GeneratedRun::default());
+    write_run(&dir.path().join("b"), &GeneratedRun { run: "r2", at: 100_000, ..GeneratedRun::default() });
+    write_run(&dir.path().join("c"), &GeneratedRun { run: "r3", shaped: true, at: 200_000, ..GeneratedRun::default() });
+    run_command(dir.path(), &["bundle", "b", "--out", "b.tar.zst"]);
     // The same run given twice counts once.
-    let made = said(dir.path(), &["site", "a", "b.tar.zst", "b", "c", "--out", "site"]);
+    let made = run_command(dir.path(), &["site", "a", "b.tar.zst", "b", "c", "--out", "site"]);
     assert_eq!(made.code, Some(0), "{}", made.stderr);
     assert!(made.stderr.contains("note: 1 of 3 runs do not count, or only in part"), "{}", made.stderr);
     let runs = read("runs.html");
@@ -32,7 +32,7 @@ fn a_site_is_made_of_the_records_alone_and_of_runs_and_bundles() {
 }
 
 #[test]
-fn what_is_no_run_and_a_folder_with_something_else_are_bad_input() {
+fn site_refuses_invalid_runs_and_a_foreign_output_folder() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::create_dir(dir.path().join("mine")).unwrap();
     std::fs::write(dir.path().join("mine/index.html"), "mine").unwrap();
@@ -44,7 +44,7 @@ fn what_is_no_run_and_a_folder_with_something_else_are_bad_input() {
         (&["site", "nowhere", "--out", "site"], "error: nowhere: "),
         (&["site"], "--out <DIR>"),
     ] {
-        let refused = said(dir.path(), arguments);
+        let refused = run_command(dir.path(), arguments);
         assert_eq!(refused.code, Some(2), "{arguments:?}: {}", refused.stderr);
         assert!(refused.stderr.contains(expected), "{arguments:?}: {}", refused.stderr);
     }

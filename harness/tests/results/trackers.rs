@@ -8,38 +8,38 @@ use std::time::Duration;
 /// A server that returns the received data when it is done.
 pub(crate) struct Tracker {
     pub(crate) address: String,
-    brought: JoinHandle<String>,
+    received: JoinHandle<String>,
 }
 
 impl Tracker {
     fn serving(serve: fn(&TcpListener) -> std::io::Result<String>) -> Tracker {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
-        Tracker { address, brought: std::thread::spawn(move || serve(&listener).unwrap()) }
+        Tracker { address, received: std::thread::spawn(move || serve(&listener).unwrap()) }
     }
 
     /// Starts a server that takes one mail and keeps its headers and body.
     pub(crate) fn of_mail() -> Tracker {
-        Tracker::serving(|listener| mail(&mut visitor(listener)?))
+        Tracker::serving(|listener| mail(&mut accept_client(listener)?))
     }
 
     /// Starts a server with Bugzilla's REST interface that keeps the fields of one new bug.
     pub(crate) fn of_bugs() -> Tracker {
         Tracker::serving(|listener| {
             loop {
-                if let Some(fields) = request(&mut visitor(listener)?)? {
+                if let Some(fields) = request(&mut accept_client(listener)?)? {
                     return Ok(fields);
                 }
             }
         })
     }
 
-    pub(crate) fn brought(self) -> String {
-        self.brought.join().unwrap()
+    pub(crate) fn received(self) -> String {
+        self.received.join().unwrap()
     }
 }
 
-fn visitor(listener: &TcpListener) -> std::io::Result<TcpStream> {
+fn accept_client(listener: &TcpListener) -> std::io::Result<TcpStream> {
     let (stream, _) = listener.accept()?;
     stream.set_read_timeout(Some(Duration::from_secs(60)))?;
     Ok(stream)

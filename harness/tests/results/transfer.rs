@@ -1,4 +1,4 @@
-use crate::made::said;
+use crate::made::run_command;
 use model::procfs;
 use rustix::process::{Pid, Signal, kill_process};
 use std::io::Read as _;
@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 #[test]
-fn an_image_that_is_not_there_or_has_no_checksum_is_bad_usage() {
+fn invalid_image_exports_and_imports_are_refused() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("x.tar.zst"), "x").unwrap();
     let sum = "0".repeat(64);
@@ -19,15 +19,15 @@ fn an_image_that_is_not_there_or_has_no_checksum_is_bad_usage() {
         (&["import", &format!("x.tar.zst#{sum}")], 3, "it is a different file, or was damaged"),
         (&["import"], 2, "<FILE#CHECKSUM>..."),
     ] {
-        let said = said(dir.path(), &[&["images"], arguments].concat());
-        assert!(said.code == Some(code) && said.stderr.contains(why), "{arguments:?}: {}", said.stderr);
+        let output = run_command(dir.path(), &[&["images"], arguments].concat());
+        assert!(output.code == Some(code) && output.stderr.contains(why), "{arguments:?}: {}", output.stderr);
     }
     assert!(!dir.path().join("cache").exists(), "nothing was made");
 }
 
 /// The imported file takes long to read: it has only zeros and needs no space on the disk.
 #[test]
-fn an_import_that_is_interrupted_ends_soon_and_leaves_nothing() {
+fn an_interrupted_import_ends_soon_and_leaves_nothing() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::File::create(dir.path().join("x.tar.zst")).unwrap().set_len(1 << 36).unwrap();
     let cache = dir.path().join("cache");
@@ -40,23 +40,23 @@ fn an_import_that_is_interrupted_ends_soon_and_leaves_nothing() {
         .spawn()
         .unwrap();
     let status = format!("/proc/{}/status", child.id());
-    let until = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + Duration::from_secs(60);
     while !catches(&std::fs::read_to_string(&status).unwrap(), Signal::INT) {
-        assert!(Instant::now() < until, "it never listens for signals");
+        assert!(Instant::now() < deadline, "it never listens for signals");
         std::thread::sleep(Duration::from_millis(10));
     }
     kill_process(Pid::from_child(&child), Signal::INT).unwrap();
-    let ended = loop {
+    let code = loop {
         match child.try_wait().unwrap() {
             Some(status) => break status.code(),
-            None if Instant::now() > until => break child.kill().map(|()| None).unwrap(),
+            None if Instant::now() > deadline => break child.kill().map(|()| None).unwrap(),
             None => std::thread::sleep(Duration::from_millis(10)),
         }
     };
-    let mut said = String::new();
-    child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
-    assert_eq!(ended, Some(130), "{said}");
-    assert!(said.contains("x.tar.zst: interrupted, not imported"), "{said}");
+    let mut stderr = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
+    assert_eq!(code, Some(130), "{stderr}");
+    assert!(stderr.contains("x.tar.zst: interrupted, not imported"), "{stderr}");
     assert!(!cache.exists(), "nothing was made");
 }
 

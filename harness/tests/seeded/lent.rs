@@ -11,7 +11,7 @@ pub(crate) fn program(component: Component) -> Option<PathBuf> {
 }
 
 /// Returns whether everything that a fault needs is available.
-pub(crate) fn is_here(by: &Means) -> bool {
+pub(crate) fn is_available(by: &Means) -> bool {
     match by {
         Means::Lent { component, .. } => program(*component).is_some(),
         _ => true,

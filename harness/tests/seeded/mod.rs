@@ -8,7 +8,7 @@ pub(crate) mod overlay;
 pub(crate) mod table;
 pub(crate) mod trouble;
 
-use crate::command::end;
+use crate::command::run_to_end;
 use std::process::Command;
 
 /// Compiles a library of C functions for `LD_PRELOAD`, which needs only symbols of the C library that every release
@@ -17,7 +17,7 @@ pub(crate) fn library(functions: &str) -> Vec<u8> {
     let folder = tempfile::tempdir().unwrap();
     let (source, library) = (folder.path().join("functions.c"), folder.path().join("functions.so"));
     std::fs::write(&source, functions).unwrap();
-    let made = end(Command::new("cc").args(["-shared", "-fPIC", "-O1", "-o"]).arg(&library).arg(&source));
-    assert_eq!(made.code, Some(0), "cc: {}", made.stderr);
+    let output = run_to_end(Command::new("cc").args(["-shared", "-fPIC", "-O1", "-o"]).arg(&library).arg(&source));
+    assert_eq!(output.code, Some(0), "cc: {}", output.stderr);
     std::fs::read(&library).unwrap()
 }

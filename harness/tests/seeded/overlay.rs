@@ -39,23 +39,23 @@ impl Subject {
 
     /// Returns the first file or directory of the tree that matches a path relative to `/`, one part of which may have
     /// a `*`.
-    fn found(&self, pattern: &str) -> String {
+    fn find_path(&self, pattern: &str) -> String {
         let parts: Vec<&str> = pattern.split('/').collect();
         let Some(at) = parts.iter().position(|part| part.contains('*')) else {
-            let there = self.tree.join(pattern).symlink_metadata().is_ok();
-            assert!(there, "{} has no {pattern}: nothing is broken", self.release.name());
+            let exists = self.tree.join(pattern).symlink_metadata().is_ok();
+            assert!(exists, "{} has no {pattern}: nothing is broken", self.release.name());
             return pattern.to_owned();
         };
         let (before, after) = parts[at].split_once('*').unwrap();
         let folder = self.tree.join(parts[..at].join("/"));
         let names = std::fs::read_dir(&folder).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap());
-        let mut fitting: Vec<String> = names
+        let mut matching: Vec<String> = names
             .filter(|name| name.starts_with(before) && name.ends_with(after))
             .map(|name| [&parts[..at], &[name.as_str()], &parts[at + 1..]].concat().join("/"))
             .filter(|path| self.tree.join(path).exists())
             .collect();
-        fitting.sort();
-        fitting.into_iter().next().unwrap_or_else(|| panic!("{} has no {pattern}", self.release.name()))
+        matching.sort();
+        matching.into_iter().next().unwrap_or_else(|| panic!("{} has no {pattern}", self.release.name()))
     }
 }
 
@@ -63,16 +63,16 @@ impl Subject {
 fn tree(name: &str, release: &Release) -> PathBuf {
     let dir = tempfile::tempdir().unwrap();
     let mut run = crate::command::kata_qualify(dir.path());
-    let little = ["--profile", "go-3.29", "--test", "packages_are_installed", "--out", "out"];
-    let ended = crate::command::end(run.args(["run", name]).args(little));
+    let minimal_options = ["--profile", "go-3.29", "--test", "packages_are_installed", "--out", "out"];
+    let output = crate::command::run_to_end(run.args(["run", name]).args(minimal_options));
     let images = images::cache::list(&crate::command::cache());
-    let is_its = |image: &images::Image| {
+    let is_image_of_release = |image: &images::Image| {
         let manifest = &image.manifest;
         let plain = manifest.distro == release.distro && manifest.version == release.version;
         plain && manifest.derived_from.is_none() && image.rootfs().join("usr/bin").is_dir()
     };
-    let newest = images.into_iter().filter(is_its).max_by_key(|image| image.made);
-    newest.unwrap_or_else(|| panic!("no image of {name}: {}", ended.stderr)).rootfs()
+    let newest = images.into_iter().filter(is_image_of_release).max_by_key(|image| image.made);
+    newest.unwrap_or_else(|| panic!("no image of {name}: {}", output.stderr)).rootfs()
 }
 
 /// A directory that is laid over a release.
@@ -91,19 +91,19 @@ impl Overlay {
     pub(crate) fn of(means: &Means, subject: &Subject) -> Option<Overlay> {
         let mut overlay = Overlay::new();
         match means {
-            Means::Hidden { name } => overlay.wrap(subject, Program::Qemu, &hidden(name)),
+            Means::Hidden { name } => overlay.wrap(subject, Program::Qemu, &hiding_script(name)),
             Means::Script { program, run } => overlay.wrap(subject, *program, run),
-            Means::Arguments { program, each } => overlay.wrap(subject, *program, &arguments(each)),
+            Means::Arguments { program, each } => overlay.wrap(subject, *program, &arguments_script(each)),
             Means::Parameter { text } => {
                 // Every profile has `panic=1` in the kernel's parameters, and nowhere else.
                 let each = format!("case $a in *panic=1*) a=\"$a {text}\";; esac");
-                overlay.wrap(subject, Program::Qemu, &arguments(&each));
+                overlay.wrap(subject, Program::Qemu, &arguments_script(&each));
             }
             Means::Signal { program, signal, seconds } => {
-                overlay.wrap(subject, *program, &signalled(*program, signal, *seconds));
+                overlay.wrap(subject, *program, &signal_script(*program, signal, *seconds));
             }
             Means::Calls { inject } => {
-                overlay.wrap(subject, Program::Virtiofsd, &calls(inject));
+                overlay.wrap(subject, Program::Virtiofsd, &system_call_script(inject));
                 overlay.packages.push("strace");
             }
             Means::Preloaded { program, functions } => {
@@ -114,13 +114,13 @@ impl Overlay {
             Means::Bytes { program, from, to } => {
                 let path = subject.path(*program);
                 let bytes = std::fs::read(subject.tree.join(&path)).unwrap();
-                overlay.write(&path, &replaced(bytes, from.as_bytes(), to.as_bytes()), 0o755);
+                overlay.write(&path, &replace_bytes(bytes, from.as_bytes(), to.as_bytes()), 0o755);
             }
             Means::Replaced { path, text } => {
-                let path = if path.contains('*') { subject.found(path) } else { path.clone() };
+                let path = if path.contains('*') { subject.find_path(path) } else { path.clone() };
                 overlay.write(&path, text.as_bytes(), 0o755);
             }
-            Means::Removed { path } => overlay.whiteout(&subject.found(path)),
+            Means::Removed { path } => overlay.whiteout(&subject.find_path(path)),
             Means::Module { name } => {
                 let modules = modules(subject, name);
                 assert!(!modules.is_empty(), "{} has no module {name}: it is built in", subject.release.name());
@@ -129,7 +129,7 @@ impl Overlay {
                 }
             }
             Means::Edited { path, from, to } => {
-                let path = subject.found(path);
+                let path = subject.find_path(path);
                 let text = std::fs::read_to_string(subject.tree.join(&path)).unwrap();
                 assert!(text.contains(from.as_str()), "{path} has no {from:?}: nothing is broken");
                 overlay.write(&path, text.replace(from.as_str(), to).as_bytes(), 0o644);
@@ -158,7 +158,7 @@ impl Overlay {
     fn wrap(&self, subject: &Subject, program: Program, script: &str) {
         let path = subject.path(program);
         let real = format!("{path}.real");
-        std::fs::copy(subject.tree.join(&path), self.place(&real)).unwrap();
+        std::fs::copy(subject.tree.join(&path), self.prepare_path(&real)).unwrap();
         let text = format!("#!/bin/bash\nreal=/{real}\n{script}\nexec \"$real\" \"$@\"\n");
         self.write(&path, text.as_bytes(), 0o755);
     }
@@ -170,12 +170,12 @@ impl Overlay {
 
     fn write(&self, path: &str, content: &[u8], mode: u32) {
         use std::os::unix::fs::PermissionsExt as _;
-        let path = self.place(path);
+        let path = self.prepare_path(path);
         std::fs::write(&path, content).unwrap();
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
     }
 
-    fn place(&self, path: &str) -> PathBuf {
+    fn prepare_path(&self, path: &str) -> PathBuf {
         let path = self.folder.path().join(path);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         path
@@ -183,7 +183,7 @@ impl Overlay {
 }
 
 /// Returns a script that makes QEMU behave as if it had been built without this device or option.
-fn hidden(name: &str) -> String {
+fn hiding_script(name: &str) -> String {
     format!(
         r#"for a in "$@"; do
     case $a in
@@ -203,7 +203,7 @@ done"#
 }
 
 /// Returns a script that runs `each` for each argument.
-fn arguments(each: &str) -> String {
+fn arguments_script(each: &str) -> String {
     format!(
         "new=()\n\
          drop() {{ a=; keep=; }}\n\
@@ -214,7 +214,7 @@ fn arguments(each: &str) -> String {
 }
 
 /// Returns a script that sends a signal later. The shell's `$$` is the program's process id after exec.
-fn signalled(program: Program, signal: &str, seconds: u32) -> String {
+fn signal_script(program: Program, signal: &str, seconds: u32) -> String {
     let later = format!("(sleep {seconds}; kill -{signal} $$) </dev/null >/dev/null 2>&1 &");
     match program {
         Program::Qemu => format!("case \"$*\" in *-append*) {later} ;; esac"),
@@ -224,13 +224,13 @@ fn signalled(program: Program, signal: &str, seconds: u32) -> String {
 
 /// Returns a script that injects faults into system calls. strace replaces a call by a nonexistent one, for which
 /// virtiofsd's own filter would kill it.
-fn calls(inject: &str) -> String {
+fn system_call_script(inject: &str) -> String {
     let names = inject.split(':').next().unwrap_or(inject);
     format!("exec strace -f -qq -o /dev/null -e 'trace={names}' -e 'inject={inject}' \"$real\" \"$@\" --seccomp none")
 }
 
 /// Replaces a word in a program's bytes.
-pub(crate) fn replaced(mut bytes: Vec<u8>, from: &[u8], to: &[u8]) -> Vec<u8> {
+pub(crate) fn replace_bytes(mut bytes: Vec<u8>, from: &[u8], to: &[u8]) -> Vec<u8> {
     assert_eq!(from.len(), to.len(), "a program's words stay where they are");
     let last = bytes.len().saturating_sub(from.len());
     let places: Vec<usize> = (0..=last).filter(|at| bytes[*at..].starts_with(from)).collect();

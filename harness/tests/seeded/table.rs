@@ -11,7 +11,7 @@ use std::fmt::Write as _;
 
 /// A run's report of a fault.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Seen {
+pub(crate) struct FaultReport {
     /// Capabilities that are unsupported and were not before, each with the components that it blames.
     pub(crate) turned: BTreeMap<Capability, BTreeSet<Component>>,
     /// Capabilities that an emulated machine leaves inconclusive, because no container confirms the failures.
@@ -21,34 +21,34 @@ pub(crate) struct Seen {
     /// Whether the run reports that something could not be judged.
     pub(crate) errors: bool,
     /// All error messages of the run.
-    pub(crate) said: String,
+    pub(crate) messages: String,
 }
 
-impl Seen {
+impl FaultReport {
     /// Reads a cell of `results.json`; `was_unsupported` tells which capabilities are already unsupported in the
     /// record.
-    pub(crate) fn of(cell: &Value, fault: &Fault, was_unsupported: impl Fn(&str, Capability) -> bool) -> Seen {
-        let mut seen = Seen::default();
+    pub(crate) fn of(cell: &Value, fault: &Fault, was_unsupported: impl Fn(&str, Capability) -> bool) -> FaultReport {
+        let mut report = FaultReport::default();
         for error in cell["errors"].as_array().into_iter().flatten() {
-            seen.errors = true;
-            seen.say(&error["message"]);
+            report.errors = true;
+            report.add_message(&error["message"]);
         }
         for profile in &fault.profiles {
             for (name, judgement) in cell["verdicts"][profile.as_str()].as_object().into_iter().flatten() {
                 let capability: Capability = name.parse().unwrap();
                 let is_nested = fault.environment == Environment::Vm && judgement["basis"] == "emulated";
                 if is_nested && judgement["verdict"] == "inconclusive" {
-                    seen.undecided.insert(capability);
+                    report.undecided.insert(capability);
                 }
                 if judgement["verdict"] != "unsupported" || was_unsupported(profile, capability) {
                     continue;
                 }
-                let blamed = seen.turned.entry(capability).or_default();
+                let blamed = report.turned.entry(capability).or_default();
                 for cause in judgement["causes"].as_array().into_iter().flatten() {
                     blamed.extend(component(cause));
                 }
                 for cause in judgement["causes"].as_array().into_iter().flatten() {
-                    seen.say(&cause["message"]);
+                    report.add_message(&cause["message"]);
                 }
             }
         }
@@ -57,28 +57,28 @@ impl Seen {
             for outcome in outcomes {
                 match outcome["outcome"].as_str() {
                     Some("error") => {
-                        seen.errors = true;
-                        seen.say(&outcome["message"]);
+                        report.errors = true;
+                        report.add_message(&outcome["message"]);
                     }
                     Some("fail") => {
-                        seen.blamed.extend(component(outcome));
-                        seen.say(&outcome["observed"]);
+                        report.blamed.extend(component(outcome));
+                        report.add_message(&outcome["observed"]);
                     }
                     _ => {}
                 }
             }
         }
-        seen
+        report
     }
 
-    pub(crate) fn say(&mut self, words: &Value) {
-        self.said += words.as_str().unwrap_or_default();
-        self.said.push('\n');
+    pub(crate) fn add_message(&mut self, words: &Value) {
+        self.messages += words.as_str().unwrap_or_default();
+        self.messages.push('\n');
     }
 }
 
-fn component(of: &Value) -> Option<Component> {
-    of["component"].as_str().and_then(Component::of_name)
+fn component(value: &Value) -> Option<Component> {
+    value["component"].as_str().and_then(Component::of_name)
 }
 
 /// Comparison of a run's report with the expected report.
@@ -93,25 +93,25 @@ pub(crate) struct Judged {
 }
 
 impl Judged {
-    pub(crate) fn of(fault: &Fault, seen: &Seen) -> Judged {
-        let says = seen.said.contains(&fault.says);
-        let turned: BTreeSet<Capability> = seen.turned.keys().copied().collect();
+    pub(crate) fn of(fault: &Fault, report: &FaultReport) -> Judged {
+        let has_message = report.messages.contains(&fault.says);
+        let turned: BTreeSet<Capability> = report.turned.keys().copied().collect();
         let turns: BTreeSet<Capability> = fault.turns.iter().copied().collect();
         let capability = turned == turns;
         let blames = |blamed: &BTreeSet<Component>| blamed.iter().copied().eq(fault.blames);
         match fault.blames {
-            Some(_) if turned.is_empty() && !seen.undecided.is_empty() => {
-                Judged { caught: says, capability: seen.undecided == turns, component: blames(&seen.blamed) }
+            Some(_) if turned.is_empty() && !report.undecided.is_empty() => {
+                Judged { caught: has_message, capability: report.undecided == turns, component: blames(&report.blamed) }
             }
             Some(_) => Judged {
-                caught: !turned.is_empty() && says,
+                caught: !turned.is_empty() && has_message,
                 capability,
-                component: !turned.is_empty() && seen.turned.values().all(blames),
+                component: !turned.is_empty() && report.turned.values().all(blames),
             },
             None => Judged {
-                caught: fault.may_pass || seen.errors && says,
+                caught: fault.may_pass || report.errors && has_message,
                 capability,
-                component: blames(&seen.blamed) && seen.turned.values().all(BTreeSet::is_empty),
+                component: blames(&report.blamed) && report.turned.values().all(BTreeSet::is_empty),
             },
         }
     }
@@ -126,14 +126,14 @@ pub(crate) struct FaultRun {
     pub(crate) group: FaultGroup,
     pub(crate) fault: Fault,
     /// The run's report, or why the fault could not be tried.
-    pub(crate) seen: Result<Seen, String>,
+    pub(crate) report: Result<FaultReport, String>,
     pub(crate) seconds: u64,
 }
 
 impl FaultRun {
     pub(crate) fn judged(&self) -> Judged {
         let nothing = Judged { caught: false, capability: false, component: false };
-        self.seen.as_ref().map_or(nothing, |seen| Judged::of(&self.fault, seen))
+        self.report.as_ref().map_or(nothing, |report| Judged::of(&self.fault, report))
     }
 
     /// Returns the report's messages if the report was wrong.
@@ -142,14 +142,14 @@ impl FaultRun {
             let line: String = text.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(300).collect();
             line.replace('|', "/")
         };
-        match &self.seen {
+        match &self.report {
             Err(why) => Some(format!("not tried: {}", words(why))),
             Ok(_) if self.judged().is_right() => None,
-            Ok(seen) => {
-                let turned = names(seen.turned.keys().map(|capability| capability.name()));
-                let blamed: BTreeSet<Component> = seen.turned.values().flatten().chain(&seen.blamed).copied().collect();
+            Ok(report) => {
+                let turned = names(report.turned.keys().map(|capability| capability.name()));
+                let blamed: BTreeSet<Component> = report.turned.values().flatten().chain(&report.blamed).copied().collect();
                 let blamed = names(blamed.into_iter().map(Component::name));
-                Some(format!("turned {turned}; blamed {blamed}; said: {}", words(&seen.said)))
+                Some(format!("turned {turned}; blamed {blamed}; said: {}", words(&report.messages)))
             }
         }
     }
@@ -193,7 +193,7 @@ fn checksum(fault: &Fault) -> String {
 }
 
 /// Keeps only the results of faults that are unchanged in the corpus.
-pub(crate) fn still_true(mut all: AllTried) -> AllTried {
+pub(crate) fn only_unchanged(mut all: AllTried) -> AllTried {
     let now: BTreeMap<String, String> =
         corpus().into_iter().map(|(_, fault)| (fault.id.clone(), checksum(&fault))).collect();
     all.retain(|id, tried| now.get(id) == Some(&tried.of));

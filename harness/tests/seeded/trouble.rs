@@ -1,7 +1,7 @@
 //! Faults of the harness's infrastructure: mirrors, disks, the container engine, memory, the clock.
 
 use super::corpus::{Event, MirrorFault};
-use crate::command::{end, in_a_guest, kata_qualify, wait_for};
+use crate::command::{run_to_end, run_id_once_a_guest_started, kata_qualify, wait_for};
 use harness::environments::container::RUN_LABEL;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -21,9 +21,9 @@ const UNTIL_A_GUEST_RUNS: Duration = Duration::from_secs(1500);
 /// Returns options that use this machine's own mirrors through a server that answers wrongly.
 pub(crate) fn mirrors(fault: MirrorFault) -> Vec<String> {
     let target = ["indextargets", "--format", "$(REPO_URI)", "Created-By: Packages"];
-    let said = end(Command::new("apt-get").args(target)).stdout;
+    let output = run_to_end(Command::new("apt-get").args(target)).stdout;
     let all: Vec<&str> =
-        said.lines().map(|uri| uri.trim_end_matches('/')).filter(|uri| uri.contains("debian")).collect();
+        output.lines().map(|uri| uri.trim_end_matches('/')).filter(|uri| uri.contains("debian")).collect();
     let (security, main): (Vec<&str>, Vec<&str>) = all.into_iter().partition(|uri| uri.ends_with("-security"));
     let main = main.first().unwrap_or_else(|| panic!("this machine's apt names no mirror of Debian"));
     let security = security.first().map(|uri| format!("--security-mirror={}", serve(uri, fault)));
@@ -55,7 +55,7 @@ fn answer(mut stream: &TcpStream, upstream: &str, fault: MirrorFault) {
             }
         }
         let path = head.split(' ').nth(1).unwrap_or_default();
-        let body = spoiled(path, fault, || fetched(&format!("{upstream}{path}")));
+        let body = faulty_answer(path, fault, || fetch(&format!("{upstream}{path}")));
         let status = if body.is_some() { "200 OK" } else { "404 Not Found" };
         let body = body.unwrap_or_default();
         let head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n", body.len());
@@ -66,27 +66,27 @@ fn answer(mut stream: &TcpStream, upstream: &str, fault: MirrorFault) {
 }
 
 /// Fetches an address, with this machine's proxy settings.
-fn fetched(address: &str) -> Option<Vec<u8>> {
+fn fetch(address: &str) -> Option<Vec<u8>> {
     let output = Command::new("curl").args(["-fsSL", "--max-time", "120", address]).output().unwrap();
     output.status.success().then_some(output.stdout)
 }
 
 /// Returns the answer for a path; `None` is "not found".
-pub(crate) fn spoiled(path: &str, fault: MirrorFault, right: impl FnOnce() -> Option<Vec<u8>>) -> Option<Vec<u8>> {
+pub(crate) fn faulty_answer(path: &str, fault: MirrorFault, fetch_unchanged: impl FnOnce() -> Option<Vec<u8>>) -> Option<Vec<u8>> {
     let is_package = path.ends_with(".deb");
     let is_index = path.ends_with("/InRelease") || path.ends_with("/Release");
     let is_list = path.contains("/by-hash/") || path.contains("/Packages");
     match fault {
         MirrorFault::NoPackages if is_package => None,
-        MirrorFault::OtherPackages if is_package => right().map(changed),
-        MirrorFault::OtherIndex if is_index => right().map(changed),
-        MirrorFault::OtherLists if is_list => right().map(changed),
-        _ => right(),
+        MirrorFault::OtherPackages if is_package => fetch_unchanged().map(change_byte),
+        MirrorFault::OtherIndex if is_index => fetch_unchanged().map(change_byte),
+        MirrorFault::OtherLists if is_list => fetch_unchanged().map(change_byte),
+        _ => fetch_unchanged(),
     }
 }
 
 /// Changes one of the bytes.
-fn changed(mut bytes: Vec<u8>) -> Vec<u8> {
+fn change_byte(mut bytes: Vec<u8>) -> Vec<u8> {
     let middle = bytes.len() / 2;
     if let Some(byte) = bytes.get_mut(middle) {
         *byte ^= 1;
@@ -95,24 +95,24 @@ fn changed(mut bytes: Vec<u8>) -> Vec<u8> {
 }
 
 /// A proxy of Docker's socket that can hang up for good.
-pub(crate) struct Engine {
+pub(crate) struct DockerProxy {
     /// The socket.
     socket: PathBuf,
-    gone: Arc<AtomicBool>,
+    is_closed: Arc<AtomicBool>,
     open: Arc<Mutex<Vec<UnixStream>>>,
 }
 
-impl Engine {
+impl DockerProxy {
     /// Creates a proxy whose socket is in this directory.
-    pub(crate) fn new(folder: &Path) -> Engine {
+    pub(crate) fn new(folder: &Path) -> DockerProxy {
         let real = std::env::var("DOCKER_HOST").ok().and_then(|host| Some(host.strip_prefix("unix://")?.to_owned()));
         let real = real.unwrap_or_else(|| "/var/run/docker.sock".to_owned());
-        let engine = Engine { socket: folder.join("docker.sock"), gone: Arc::default(), open: Arc::default() };
-        let listener = UnixListener::bind(&engine.socket).unwrap();
-        let (gone, open) = (Arc::clone(&engine.gone), Arc::clone(&engine.open));
+        let proxy = DockerProxy { socket: folder.join("docker.sock"), is_closed: Arc::default(), open: Arc::default() };
+        let listener = UnixListener::bind(&proxy.socket).unwrap();
+        let (is_closed, open) = (Arc::clone(&proxy.is_closed), Arc::clone(&proxy.open));
         std::thread::spawn(move || {
             for client in listener.incoming().flatten() {
-                if gone.load(Ordering::SeqCst) {
+                if is_closed.load(Ordering::SeqCst) {
                     continue;
                 }
                 let Ok(server) = UnixStream::connect(&real) else { continue };
@@ -126,7 +126,7 @@ impl Engine {
                 }
             }
         });
-        engine
+        proxy
     }
 
     /// Returns the value for `DOCKER_HOST`.
@@ -135,8 +135,8 @@ impl Engine {
     }
 
     /// Closes all connections and answers no more.
-    fn go(&self) {
-        self.gone.store(true, Ordering::SeqCst);
+    fn close(&self) {
+        self.is_closed.store(true, Ordering::SeqCst);
         for stream in model::sync::locked(&self.open).drain(..) {
             let _ = stream.shutdown(Shutdown::Both);
         }
@@ -145,48 +145,48 @@ impl Engine {
 
 /// Runs a command whose output is in `out` of the directory, and triggers the event when its first guest has started.
 pub(crate) fn run_during(folder: &Path, arguments: &[String], event: Event) {
-    let engine = Engine::new(folder);
+    let proxy = DockerProxy::new(folder);
     let mut command = kata_qualify(folder);
     command.args(arguments).stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
     if event == Event::EngineGone {
-        command.env("DOCKER_HOST", engine.host());
+        command.env("DOCKER_HOST", proxy.host());
     }
     let mut child = command.spawn().unwrap();
     let run = wait_for("a guest that was started", UNTIL_A_GUEST_RUNS, || {
         // A run that ended early is recognised by the missing results.
         match child.try_wait().unwrap() {
             Some(_) => Ok(None),
-            None => in_a_guest(&folder.join("out/journal.jsonl")).map(Some),
+            None => run_id_once_a_guest_started(&folder.join("out/journal.jsonl")).map(Some),
         }
     });
     if let Some(run) = run {
-        happens(event, &run, &engine);
+        trigger(event, &run, &proxy);
     }
     child.wait().unwrap();
     if event == Event::EngineGone {
         // Remove everything that the run could not.
-        let _ = end(kata_qualify(folder).arg("clean"));
+        let _ = run_to_end(kata_qualify(folder).arg("clean"));
     }
 }
 
-fn happens(event: Event, run: &str, engine: &Engine) {
+fn trigger(event: Event, run: &str, proxy: &DockerProxy) {
     let filter = format!("label={RUN_LABEL}={run}");
-    let listed = end(Command::new("docker").args(["ps", "--quiet", "--filter", &filter]));
+    let listed = run_to_end(Command::new("docker").args(["ps", "--quiet", "--filter", &filter]));
     let containers: Vec<&str> = listed.stdout.lines().collect();
     assert!(!containers.is_empty(), "the run has no container: {}", listed.stderr);
     let docker = |words: &[&str]| {
-        let ended = end(Command::new("docker").args(words).args(&containers));
-        assert_eq!(ended.code, Some(0), "docker {words:?}: {}", ended.stderr);
+        let output = run_to_end(Command::new("docker").args(words).args(&containers));
+        assert_eq!(output.code, Some(0), "docker {words:?}: {}", output.stderr);
     };
     match event {
-        Event::EngineGone => engine.go(),
+        Event::EngineGone => proxy.close(),
         Event::ContainerKilled => docker(&["kill"]),
         Event::OutOfMemory => docker(&["update", "--memory", "64m", "--memory-swap", "64m"]),
     }
 }
 
 /// Compiles a library for `LD_PRELOAD` that makes a program's clock jump.
-pub(crate) fn clock(folder: &Path, seconds: i64) -> PathBuf {
+pub(crate) fn clock_library(folder: &Path, seconds: i64) -> PathBuf {
     let text = format!(
         "#define _GNU_SOURCE\n\
          #include <sys/syscall.h>\n\

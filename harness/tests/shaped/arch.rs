@@ -24,7 +24,7 @@
 //! manuals. Firecracker, which Debian does not have, is a program that does nothing.
 
 use crate::debian::Packages;
-use crate::shape::{All, Content, Folders, KERNEL, Kernel, Links, Making, Shape};
+use crate::shape::{All, Content, Folders, KERNEL, Kernel, Links, PackagesBuilder, Shape};
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -102,7 +102,7 @@ const LINKS: Links = &[
 ];
 
 /// Additional data of Arch's packages: name, source package, version (or Debian's package that has it), and lines.
-const BESIDES: &[(&str, &str, &str, &[&str])] = &[
+const PACKAGE_DATA: &[(&str, &str, &str, &[&str])] = &[
     (
         "base",
         "base",
@@ -161,22 +161,22 @@ pub(crate) fn packages(tree: &Path, work: &Path) -> All {
     let debian = Packages::of(tree);
     let kernel = Kernel::of(&debian);
     let shape = Arch { kernel: &kernel };
-    let mut making = Making::of(&shape, &debian, &kernel, tree, work);
-    making.say(BESIDES);
-    complete(&mut making, &kernel);
-    making.all
+    let mut builder = PackagesBuilder::of(&shape, &debian, &kernel, tree, work);
+    builder.add_data(PACKAGE_DATA);
+    complete(&mut builder, &kernel);
+    builder.all
 }
 
 /// Returns a function from a package to its repository: the base, the kernel and their dependencies are in `core`.
 pub(crate) fn repository(all: &All) -> impl Fn(&str) -> &'static str {
     let mut core = BTreeSet::new();
-    let mut left = vec!["base", "e2fsprogs", "linux"];
-    while let Some(wanted) = left.pop() {
-        let provider = || all.iter().find(|(_, made)| made.provides.contains(wanted));
-        let found = all.get_key_value(wanted).or_else(provider);
-        let (name, made) = found.unwrap_or_else(|| panic!("nothing stands for {wanted}"));
+    let mut remaining = vec!["base", "e2fsprogs", "linux"];
+    while let Some(required) = remaining.pop() {
+        let provider = || all.iter().find(|(_, new_package)| new_package.provides.contains(required));
+        let found = all.get_key_value(required).or_else(provider);
+        let (name, new_package) = found.unwrap_or_else(|| panic!("nothing stands for {required}"));
         if core.insert(name.clone()) {
-            left.extend(made.needs.iter().map(String::as_str));
+            remaining.extend(new_package.needs.iter().map(String::as_str));
         }
     }
     move |name| if core.contains(name) { "core" } else { "extra" }
@@ -210,7 +210,7 @@ impl Shape for Arch<'_> {
         format!("{upstream}{patched}-{revision}")
     }
 
-    fn moved(&self, path: &str) -> String {
+    fn new_path(&self, path: &str) -> String {
         for (debian, arch) in [
             ("/usr/sbin/", "/usr/bin/"),
             ("/lib64/", "/usr/lib/"),
@@ -221,14 +221,14 @@ impl Shape for Arch<'_> {
                 return format!("{arch}{rest}");
             }
         }
-        self.kernel.moved(path).unwrap_or_else(|| path.to_owned())
+        self.kernel.new_path(path).unwrap_or_else(|| path.to_owned())
     }
 
-    fn part(&self, debian: &str, main: &str, path: &str) -> Option<String> {
+    fn package_of_file(&self, debian: &str, main: &str, path: &str) -> Option<String> {
         let file = path.rsplit('/').next().unwrap_or_default();
         let found = match debian {
             "qemu-system-x86" => path == "/usr/bin/qemu-system-i386" || path == "/usr/bin/qemu-system-x86_64",
-            "qemu-system-common" if file.ends_with(".so") => return Some(of_module(file.trim_end_matches(".so"))),
+            "qemu-system-common" if file.ends_with(".so") => return Some(module_package(file.trim_end_matches(".so"))),
             "qemu-system-data" => {
                 let is_rom = |begins: &&str| file.starts_with(*begins);
                 if ["kvmvapic.bin", "linuxboot", "multiboot", "pvh.bin", "qboot.rom"].iter().any(is_rom) {
@@ -246,7 +246,7 @@ impl Shape for Arch<'_> {
 }
 
 /// Returns the package of one of QEMU's modules.
-fn of_module(module: &str) -> String {
+fn module_package(module: &str) -> String {
     match module {
         tcg if tcg.starts_with("accel-tcg-") => "qemu-system-x86".to_owned(),
         qtest if qtest.starts_with("accel-qtest-") => "qemu-tests".to_owned(),
@@ -255,31 +255,31 @@ fn of_module(module: &str) -> String {
 }
 
 /// Adds packages and files that Debian does not have, and additional scripts and hooks of Arch's packages.
-fn complete(making: &mut Making<'_>, kernel: &Kernel) {
-    let modules: Vec<String> = making.all.keys().filter(|name| is_qemu_module(name)).cloned().collect();
+fn complete(builder: &mut PackagesBuilder<'_>, kernel: &Kernel) {
+    let modules: Vec<String> = builder.all.keys().filter(|name| is_qemu_module(name)).cloned().collect();
     for module in &modules {
-        making.get(module).needs.insert("qemu-common".to_owned());
+        builder.get(module).needs.insert("qemu-common".to_owned());
     }
-    making.get("qemu-base").needs.extend(modules);
+    builder.get("qemu-base").needs.extend(modules);
 
-    making.filesystem();
+    builder.filesystem();
     let passwd = "root:x:0:0::/root:/usr/bin/bash\nnobody:x:65534:65534:Kernel Overflow User:/:/usr/bin/nologin\n";
-    making.write("filesystem", "/etc/passwd", 0o644, passwd);
-    making.write("filesystem", "/etc/group", 0o644, "root:x:0:root\ntty:x:5:\nkvm:x:992:\nnobody:x:65534:\n");
-    making.write("filesystem", "/etc/shadow", 0o600, "root:*:14871::::::\nnobody:!*:14871::::::\n");
-    making.write("filesystem", "/usr/lib/os-release", 0o644, OS_RELEASE);
-    making.put("filesystem", "/etc/os-release", Content::Link("../usr/lib/os-release"));
-    making.write("filesystem", "/etc/arch-release", 0o644, "");
-    making.put("bash", "/usr/bin/sh", Content::Link("bash"));
-    making.write("firecracker", "/usr/bin/firecracker", 0o755, "#!/bin/sh\nexit 1\n");
-    making.put("systemd-sysvcompat", "/usr/bin/init", Content::Link("../lib/systemd/systemd"));
-    making.write("linux", &format!("{}/pkgbase", kernel.modules()), 0o644, "linux\n");
+    builder.write("filesystem", "/etc/passwd", 0o644, passwd);
+    builder.write("filesystem", "/etc/group", 0o644, "root:x:0:root\ntty:x:5:\nkvm:x:992:\nnobody:x:65534:\n");
+    builder.write("filesystem", "/etc/shadow", 0o600, "root:*:14871::::::\nnobody:!*:14871::::::\n");
+    builder.write("filesystem", "/usr/lib/os-release", 0o644, OS_RELEASE);
+    builder.put("filesystem", "/etc/os-release", Content::Link("../usr/lib/os-release"));
+    builder.write("filesystem", "/etc/arch-release", 0o644, "");
+    builder.put("bash", "/usr/bin/sh", Content::Link("bash"));
+    builder.write("firecracker", "/usr/bin/firecracker", 0o755, "#!/bin/sh\nexit 1\n");
+    builder.put("systemd-sysvcompat", "/usr/bin/init", Content::Link("../lib/systemd/systemd"));
+    builder.write("linux", &format!("{}/pkgbase", kernel.modules()), 0o644, "linux\n");
     for (package, hook, text, script, lines) in [
         ("kmod", "60-depmod", DEPMOD_HOOK, "depmod", DEPMOD),
         ("mkinitcpio", "90-mkinitcpio-install", MKINITCPIO_HOOK, "mkinitcpio", MKINITCPIO),
     ] {
-        making.write(package, &format!("/usr/share/libalpm/hooks/{hook}.hook"), 0o644, text);
-        making.write(package, &format!("/usr/share/libalpm/scripts/{script}"), 0o755, lines);
+        builder.write(package, &format!("/usr/share/libalpm/hooks/{hook}.hook"), 0o644, text);
+        builder.write(package, &format!("/usr/share/libalpm/scripts/{script}"), 0o755, lines);
     }
 }
 
@@ -290,23 +290,23 @@ pub(crate) fn is_qemu_module(name: &str) -> bool {
 }
 
 #[test]
-fn what_the_base_and_the_kernel_need_is_in_core() {
-    use crate::shape::Made;
-    let made = |needs: &[&str], provides: &[&str]| Made {
+fn dependencies_of_base_and_kernel_are_in_the_core_repository() {
+    use crate::shape::NewPackage;
+    let new_package = |needs: &[&str], provides: &[&str]| NewPackage {
         needs: needs.iter().map(|name| (*name).to_owned()).collect(),
         provides: provides.iter().map(|name| (*name).to_owned()).collect(),
-        ..Made::default()
+        ..NewPackage::default()
     };
     let all = All::from(
         [
-            ("base", made(&["sh"], &[])),
-            ("bash", made(&[], &["sh"])),
-            ("e2fsprogs", made(&[], &[])),
-            ("linux", made(&["initramfs"], &[])),
-            ("mkinitcpio", made(&["bash"], &["initramfs"])),
-            ("qemu-system-x86", made(&["bash"], &[])),
+            ("base", new_package(&["sh"], &[])),
+            ("bash", new_package(&[], &["sh"])),
+            ("e2fsprogs", new_package(&[], &[])),
+            ("linux", new_package(&["initramfs"], &[])),
+            ("mkinitcpio", new_package(&["bash"], &["initramfs"])),
+            ("qemu-system-x86", new_package(&["bash"], &[])),
         ]
-        .map(|(name, made)| (name.to_owned(), made)),
+        .map(|(name, new_package)| (name.to_owned(), new_package)),
     );
     let repository = repository(&all);
     let core: Vec<&String> = all.keys().filter(|name| repository(name) == "core").collect();

@@ -62,8 +62,8 @@ impl Packages {
     /// Returns a package's dependencies, the installed one of each group of alternatives, except for the packages in
     /// `without`.
     pub(crate) fn needs(&self, name: &str, without: &[&str]) -> Vec<&str> {
-        let provider = |wanted: &String| self.0.iter().find(|(_, package)| package.provides.contains(wanted));
-        let found = |wanted: &String| self.0.get_key_value(wanted).or_else(|| provider(wanted)).map(|(name, _)| name);
+        let provider = |required: &String| self.0.iter().find(|(_, package)| package.provides.contains(required));
+        let found = |required: &String| self.0.get_key_value(required).or_else(|| provider(required)).map(|(name, _)| name);
         let groups = self.get(name).needs.iter();
         let installed = groups.map(|group| {
             let one = group.iter().find_map(found);
@@ -75,10 +75,10 @@ impl Packages {
     /// Returns these packages and all their dependencies, except for the packages in `without`.
     pub(crate) fn closure<'a>(&'a self, roots: &[&'a str], without: &[&str]) -> BTreeSet<&'a str> {
         let mut all = BTreeSet::new();
-        let mut left = roots.to_vec();
-        while let Some(name) = left.pop() {
+        let mut remaining = roots.to_vec();
+        while let Some(name) = remaining.pop() {
             if all.insert(name) {
-                left.extend(self.needs(name, without));
+                remaining.extend(self.needs(name, without));
             }
         }
         all
@@ -90,7 +90,7 @@ fn field<'t>(stanza: &'t str, key: &str) -> Option<&'t str> {
 }
 
 /// Returns the names in `a (>= 1) | b:any`.
-fn names(list: &str, between: char) -> Vec<String> {
+fn names(list: &str, separator: char) -> Vec<String> {
     let name = |item: &str| item.trim().split([' ', '(', ':']).next().unwrap_or_default().to_owned();
-    list.split(between).map(name).filter(|name| !name.is_empty()).collect()
+    list.split(separator).map(name).filter(|name| !name.is_empty()).collect()
 }

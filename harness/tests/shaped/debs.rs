@@ -38,7 +38,7 @@ impl Deb {
 
     /// Returns the package's path in the archive: `pool/main/q/qemu/qemu-system-x86_10.0_amd64.deb`, with the version
     /// without its epoch.
-    fn place(&self) -> String {
+    fn pool_path(&self) -> String {
         let [name, version, arch] = ["Package", "Version", "Architecture"].map(|key| self.fields[key].as_str());
         let source = self.fields.get("Source").and_then(|source| source.split(' ').next()).unwrap_or(name);
         let letters = if source.starts_with("lib") { &source[..4] } else { &source[..1] };
@@ -86,28 +86,28 @@ fn build(deb: &Deb, root: &Path, folder: &Path) -> String {
     for (path, content) in &deb.files {
         put(content, &root.join(path.trim_start_matches('/')));
     }
-    let place = deb.place();
+    let place = deb.pool_path();
     let file = folder.join(&place);
     std::fs::create_dir_all(file.parent().unwrap()).unwrap();
     // Ubuntu's packages use this compression, at a higher level.
     run(Command::new("dpkg-deb").args(["-Zzstd", "-z1", "--build"]).arg(root).arg(&file));
     std::fs::remove_dir_all(root).unwrap();
-    let (size, digest) = measured(&file);
+    let (size, digest) = size_and_digest(&file);
     format!("{}Filename: {place}\nSize: {size}\nSHA256: {digest}\n", deb.text())
 }
 
 /// Puts a file, link or directory at a path. Owners are kept if their ids are the same on every Debian; all others are
 /// set by the maintainer scripts.
-fn put(content: &Content, at: &Path) {
-    content.put(at);
+fn put(content: &Content, destination: &Path) {
+    content.put(destination);
     let Content::Of(path) = content else { return };
     let meta = path.symlink_metadata().unwrap();
     let [user, group] = [meta.uid(), meta.gid()].map(|id| if id < 100 { id } else { 0 });
     if (user, group) != (0, 0) {
-        lchown(at, Some(user), Some(group)).unwrap();
+        lchown(destination, Some(user), Some(group)).unwrap();
         // Changing the owner clears setuid and setgid.
         if !meta.is_symlink() {
-            std::fs::set_permissions(at, std::fs::Permissions::from_mode(meta.mode() & 0o7777)).unwrap();
+            std::fs::set_permissions(destination, std::fs::Permissions::from_mode(meta.mode() & 0o7777)).unwrap();
         }
     }
 }
@@ -121,7 +121,7 @@ fn index(text: &str, place: &Path, folder: &str) -> String {
     std::fs::write(&plain, text).unwrap();
     run(Command::new("gzip").args(["--no-name", "--keep"]).arg(&plain));
     let line = |file: &Path| {
-        let (size, digest) = measured(file);
+        let (size, digest) = size_and_digest(file);
         (format!(" {digest} {size} {folder}/{}\n", file.file_name().unwrap().display()), digest)
     };
     let ((of_plain, _), (of_packed, digest)) = (line(&plain), line(&packed));
@@ -133,7 +133,7 @@ fn index(text: &str, place: &Path, folder: &str) -> String {
 }
 
 /// Returns a file's size and SHA-256.
-fn measured(file: &Path) -> (u64, String) {
+fn size_and_digest(file: &Path) -> (u64, String) {
     let output = Command::new("sha256sum").arg(file).output().unwrap();
     assert!(output.status.success(), "sha256sum {}", file.display());
     let text = String::from_utf8(output.stdout).unwrap();
@@ -164,7 +164,7 @@ fn answer(mut stream: &TcpStream, folder: &Path) {
                 return;
             }
         }
-        let path = decoded(head.split(' ').nth(1).unwrap_or_default());
+        let path = decode(head.split(' ').nth(1).unwrap_or_default());
         let found = std::fs::read(folder.join(path.trim_start_matches('/')));
         let status = if found.is_ok() { "200 OK" } else { "404 Not Found" };
         let body = found.unwrap_or_default();
@@ -176,7 +176,7 @@ fn answer(mut stream: &TcpStream, folder: &Path) {
 }
 
 /// Decodes a URL's path: `a%2bb` is `a+b`.
-fn decoded(path: &str) -> String {
+fn decode(path: &str) -> String {
     let mut parts = path.split('%');
     let first = parts.next().unwrap_or_default().to_owned();
     parts.fold(first, |text, part| {

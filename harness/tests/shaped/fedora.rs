@@ -26,7 +26,7 @@
 
 use crate::debian::Packages;
 use crate::rpms;
-use crate::shape::{All, Content, Folders, KERNEL, Kernel, Links, Making, Shape};
+use crate::shape::{All, Content, Folders, KERNEL, Kernel, Links, PackagesBuilder, Shape};
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -193,7 +193,7 @@ const LINKS: Links = &[
 ];
 
 /// Additional data of Fedora's packages: name, source package, version (or Debian's package that has it), and tags.
-const BESIDES: &[(&str, &str, &str, &[&str])] = &[
+const PACKAGE_DATA: &[(&str, &str, &str, &[&str])] = &[
     ("basesystem", "basesystem", "11-1", &["Requires(pre): setup", "Requires(pre): filesystem"]),
     ("bash", "bash", "bash", &["Provides: /bin/sh", "Provides: /bin/bash", "Requires: filesystem"]),
     ("fedora-release", "fedora-release", "44-1", &["Provides: system-release", "Provides: system-release(44)"]),
@@ -216,7 +216,7 @@ const BESIDES: &[(&str, &str, &str, &[&str])] = &[
 ];
 
 /// Additional data of the packages of a machine.
-const MACHINE_BESIDES: &[(&str, &str, &str, &[&str])] = &[
+const MACHINE_PACKAGE_DATA: &[(&str, &str, &str, &[&str])] = &[
     ("containerd", "containerd", "containerd", &["Requires: runc"]),
     (
         "dracut",
@@ -249,14 +249,14 @@ pub(crate) fn packages(tree: &Path, work: &Path) -> All {
     let debian = Packages::of(tree);
     let kernel = Kernel::of(&debian);
     let is_machine = MACHINE.iter().all(|package| debian.has(package));
-    let shape = Fedora { modules: kernel.chosen(tree, CORE_MODULES), kernel: &kernel, is_machine };
-    let mut making = Making::of(&shape, &debian, &kernel, tree, work);
-    making.say(BESIDES);
+    let shape = Fedora { modules: kernel.select_modules(tree, CORE_MODULES), kernel: &kernel, is_machine };
+    let mut builder = PackagesBuilder::of(&shape, &debian, &kernel, tree, work);
+    builder.add_data(PACKAGE_DATA);
     if is_machine {
-        making.say(MACHINE_BESIDES);
+        builder.add_data(MACHINE_PACKAGE_DATA);
     }
-    complete(&mut making, &kernel.version);
-    making.all
+    complete(&mut builder, &kernel.version);
+    builder.all
 }
 
 struct Fedora<'a> {
@@ -272,7 +272,7 @@ impl Shape for Fedora<'_> {
         "rpm"
     }
 
-    fn besides(&self) -> &'static [&'static str] {
+    fn extra_packages(&self) -> &'static [&'static str] {
         if self.is_machine { OF_MACHINE } else { &[] }
     }
 
@@ -293,7 +293,7 @@ impl Shape for Fedora<'_> {
         format!("{epoch}{upstream}-{revision}.fc44")
     }
 
-    fn moved(&self, path: &str) -> String {
+    fn new_path(&self, path: &str) -> String {
         for (debian, fedora) in [
             ("/usr/sbin/", "/usr/bin/"),
             ("/usr/lib/modules/", "/lib/modules/"),
@@ -303,11 +303,11 @@ impl Shape for Fedora<'_> {
                 return format!("{fedora}{rest}");
             }
         }
-        let of_boot = self.kernel.of_boot(path);
+        let of_boot = self.kernel.boot_file_name(path);
         of_boot.map_or_else(|| path.to_owned(), |name| format!("/lib/modules/{}/{name}", self.kernel.version))
     }
 
-    fn part(&self, debian: &str, main: &str, path: &str) -> Option<String> {
+    fn package_of_file(&self, debian: &str, main: &str, path: &str) -> Option<String> {
         let file = path.rsplit('/').next().unwrap_or_default();
         let found = match debian {
             "qemu-system-x86" => path == "/usr/bin/qemu-system-i386" || path == "/usr/bin/qemu-system-x86_64",
@@ -324,7 +324,7 @@ impl Shape for Fedora<'_> {
                 !path.starts_with("/usr/share/qemu/") || path.starts_with("/usr/share/qemu/keymaps")
             }
             "seabios" if file.starts_with("vgabios") => return Some("seavgabios-bin".to_owned()),
-            "rpm" | "rpm-common" | "rpm2cpio" => rpms::is_of_rpm(path),
+            "rpm" | "rpm-common" | "rpm2cpio" => rpms::belongs_to_rpm(path),
             // Files of the kernel.
             _ if main == "kernel-core" => {
                 let Some(below) = path.strip_prefix(&format!("/lib/modules/{}/", self.kernel.version)) else {
@@ -344,43 +344,43 @@ impl Shape for Fedora<'_> {
 }
 
 /// Adds packages and files that Debian does not have, and additional scripts of Fedora's packages.
-fn complete(making: &mut Making<'_>, kernel: &str) {
-    let modules: Vec<String> = making.all.keys().filter(|name| is_qemu_module(name)).cloned().collect();
+fn complete(builder: &mut PackagesBuilder<'_>, kernel: &str) {
+    let modules: Vec<String> = builder.all.keys().filter(|name| is_qemu_module(name)).cloned().collect();
     for module in &modules {
-        making.get(module).needs.insert("qemu-common".to_owned());
+        builder.get(module).needs.insert("qemu-common".to_owned());
     }
-    making.get("qemu-system-x86").needs.extend(modules);
+    builder.get("qemu-system-x86").needs.extend(modules);
     for (name, is, needs) in [
         ("kernel-core", ["kernel-uname-r", "kernel-core-uname-r"].as_slice(), "kernel-modules-core-uname-r"),
         ("kernel-modules-core", ["kernel-modules-core-uname-r"].as_slice(), "kernel-uname-r"),
     ] {
-        let made = making.get(name);
-        made.provides.extend(is.iter().map(|what| format!("{what} = {kernel}")));
-        made.needs.insert(format!("{needs} = {kernel}"));
+        let new_package = builder.get(name);
+        new_package.provides.extend(is.iter().map(|what| format!("{what} = {kernel}")));
+        new_package.needs.insert(format!("{needs} = {kernel}"));
     }
     // Directories and links on the paths of other packages' files, in whichever order these are installed.
     let through = ["/usr", "/usr/bin", "/usr/lib", "/usr/lib64", "/run", "/proc", "/sys", "/var"];
-    making.script("filesystem", "%pretrans -p <lua>", rpms::lua(&through, LINKS));
+    builder.script("filesystem", "%pretrans -p <lua>", rpms::lua(&through, LINKS));
     let libraries = "%transfiletriggerin -- /lib /usr/lib /lib64 /usr/lib64";
-    making.script("glibc-common", libraries, "/sbin/ldconfig".to_owned());
-    making.script("kernel-modules-core", "%posttrans", format!("/sbin/depmod -a {kernel}"));
+    builder.script("glibc-common", libraries, "/sbin/ldconfig".to_owned());
+    builder.script("kernel-modules-core", "%posttrans", format!("/sbin/depmod -a {kernel}"));
     let install = format!("/bin/kernel-install add {kernel} /lib/modules/{kernel}/vmlinuz || exit 0");
-    making.script("kernel-core", "%posttrans", install);
+    builder.script("kernel-core", "%posttrans", install);
 
-    making.filesystem();
-    rpms::ghosts(making.get("filesystem"), GHOSTS);
+    builder.filesystem();
+    rpms::ghosts(builder.get("filesystem"), GHOSTS);
     let passwd = "root:x:0:0:root:/root:/bin/bash\ndaemon:x:2:2:daemon:/sbin:/usr/sbin/nologin\nnobody:x:65534:65534:nobody:/:/usr/sbin/nologin\n";
-    making.write("setup", "/etc/passwd", 0o644, passwd);
-    making.write("setup", "/etc/group", 0o644, "root:x:0:\ndaemon:x:2:\ntty:x:5:\nkvm:x:36:\nnobody:x:65534:\n");
-    making.write("setup", "/etc/shadow", 0o000, "root:!locked::0:99999:7:::\n");
-    making.write("fedora-release", "/usr/lib/os-release", 0o644, OS_RELEASE);
-    making.put("fedora-release", "/etc/os-release", Content::Link("../usr/lib/os-release"));
-    making.write("fedora-release", "/etc/fedora-release", 0o644, "Fedora release 44 (shaped of Debian 13)\n");
-    making.put("bash", "/usr/bin/sh", Content::Link("bash"));
-    making.put("qemu-system-x86-core", "/usr/bin/qemu-kvm", Content::Link("qemu-system-x86_64"));
+    builder.write("setup", "/etc/passwd", 0o644, passwd);
+    builder.write("setup", "/etc/group", 0o644, "root:x:0:\ndaemon:x:2:\ntty:x:5:\nkvm:x:36:\nnobody:x:65534:\n");
+    builder.write("setup", "/etc/shadow", 0o000, "root:!locked::0:99999:7:::\n");
+    builder.write("fedora-release", "/usr/lib/os-release", 0o644, OS_RELEASE);
+    builder.put("fedora-release", "/etc/os-release", Content::Link("../usr/lib/os-release"));
+    builder.write("fedora-release", "/etc/fedora-release", 0o644, "Fedora release 44 (shaped of Debian 13)\n");
+    builder.put("bash", "/usr/bin/sh", Content::Link("bash"));
+    builder.put("qemu-system-x86-core", "/usr/bin/qemu-kvm", Content::Link("qemu-system-x86_64"));
     let database = "%_dbpath %{_prefix}/lib/sysimage/rpm\n";
-    making.write("rpm", "/usr/lib/rpm/macros.d/macros.dbpath", 0o644, database);
-    making.put("rpm", "/usr/lib/sysimage/rpm", Content::Folder(0o755));
+    builder.write("rpm", "/usr/lib/rpm/macros.d/macros.dbpath", 0o644, database);
+    builder.put("rpm", "/usr/lib/sysimage/rpm", Content::Folder(0o755));
 }
 
 /// Returns whether a package has one of QEMU's modules.

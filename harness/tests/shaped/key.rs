@@ -34,8 +34,8 @@ impl Key {
     }
 
     /// Writes a detached signature of a file next to it, with this suffix.
-    pub(crate) fn sign(&self, file: &Path, end: &str) {
-        let to = PathBuf::from(format!("{}.{end}", file.display()));
+    pub(crate) fn sign(&self, file: &Path, suffix: &str) {
+        let to = PathBuf::from(format!("{}.{suffix}", file.display()));
         run(self.gpg_to(&to).arg("--detach-sign").arg(file));
     }
 
@@ -47,7 +47,7 @@ impl Key {
     /// Returns a gpg command that writes to this file; the suffix `asc` selects text output.
     fn gpg_to(&self, file: &Path) -> Command {
         let mut gpg = self.gpg();
-        if file.extension().is_some_and(|end| end == "asc") {
+        if file.extension().is_some_and(|extension| extension == "asc") {
             gpg.arg("--armor");
         }
         gpg.arg("--output").arg(file);

@@ -49,7 +49,7 @@ struct Shaped {
     /// The profile under which the distro is tested; `None` for all maintained profiles.
     profile: Option<&'static str>,
     /// Debian's packages from which the shape is made, in addition to those of Debian's record.
-    besides: &'static [&'static str],
+    extra_packages_of_debian: &'static [&'static str],
     /// Source texts of the rules that make the shape; a change rebuilds it.
     rules: &'static [&'static str],
     /// Builds the repositories from a tree.
@@ -79,10 +79,10 @@ const FEDORA: Shaped = Shaped {
     release: "44",
     environment: Environment::Container,
     profile: Some(OTHER_PROFILE),
-    besides: &["rpm"],
+    extra_packages_of_debian: &["rpm"],
     rules: &[include_str!("fedora.rs"), include_str!("rpms.rs")],
     make: |tree, at| rpms::repository(&fedora::packages(tree, &at.work), &at.repositories, &at.key, false),
-    options: in_a_folder,
+    options: folder_options,
     packages: &[
         ("kernel-core", "6.", ".fc44", "mirror"),
         ("qemu-system-x86-core", "2:10.", ".fc44", "mirror"),
@@ -92,17 +92,17 @@ const FEDORA: Shaped = Shaped {
 
 /// Fedora as a machine, under one profile only because booting a guest there costs most.
 const FEDORA_MACHINE: Shaped =
-    Shaped { environment: Environment::Vm, profile: Some(PROFILE), besides: fedora::MACHINE, ..FEDORA };
+    Shaped { environment: Environment::Vm, profile: Some(PROFILE), extra_packages_of_debian: fedora::MACHINE, ..FEDORA };
 
 const SUSE: Shaped = Shaped {
     distro: "opensuse",
     release: "16.0",
     environment: Environment::Container,
     profile: None,
-    besides: &["rpm"],
+    extra_packages_of_debian: &["rpm"],
     rules: &[include_str!("suse.rs"), include_str!("rpms.rs")],
     make: |tree, at| rpms::repository(&suse::packages(tree, &at.work), &at.repositories, &at.key, true),
-    options: in_a_folder,
+    options: folder_options,
     packages: &[
         ("kernel-default", "6.", "-160000.1.1", "mirror"),
         ("qemu-x86", "10.", "-160000.1.1", "mirror"),
@@ -115,13 +115,13 @@ const ARCH: Shaped = Shaped {
     release: "rolling",
     environment: Environment::Container,
     profile: None,
-    besides: &["pacman-package-manager"],
+    extra_packages_of_debian: &["pacman-package-manager"],
     rules: &[include_str!("arch.rs"), include_str!("pacmans.rs")],
     make: |tree, at| {
         let all = arch::packages(tree, &at.work);
         pacmans::repositories(&all, &at.repositories, &at.key, arch::repository(&all));
     },
-    options: in_a_folder,
+    options: folder_options,
     packages: &[
         ("linux", "6.", ".arch1-1", "core"),
         ("qemu-system-x86", "10.", "-1", "extra"),
@@ -134,7 +134,7 @@ const UBUNTU: Shaped = Shaped {
     release: "24.04",
     environment: Environment::Container,
     profile: None,
-    besides: &["acl"],
+    extra_packages_of_debian: &["acl"],
     rules: &[include_str!("ubuntu.rs"), include_str!("debs.rs")],
     make: |tree, at| {
         let (key, keyring) = (Key::new(&at.key), at.work.join("keyring.gpg"));
@@ -155,14 +155,14 @@ const UBUNTU: Shaped = Shaped {
 };
 
 /// Returns the options for repositories that are read from a local directory.
-fn in_a_folder(repositories: &Path) -> Vec<String> {
+fn folder_options(repositories: &Path) -> Vec<String> {
     vec![format!("--mirror=file://{}", repositories.display())]
 }
 
 impl Shaped {
     /// Returns the repositories, which are made only once for the same packages and rules.
     fn repositories(&self) -> Repositories {
-        let image = debian_with(self.besides);
+        let image = debian_with(self.extra_packages_of_debian);
         let mut digest = DefaultHasher::new();
         image.key().hash(&mut digest);
         [include_str!("debian.rs"), include_str!("key.rs"), include_str!("shape.rs")].hash(&mut digest);
@@ -173,12 +173,12 @@ impl Shaped {
         if !folder.exists() {
             // Remove repositories that were made from other packages or are incomplete.
             let _ = std::fs::remove_dir_all(&all);
-            let half = Repositories::below(&all.join("half"));
-            for folder in [&half.repositories, &half.work] {
+            let incomplete = Repositories::below(&all.join("half"));
+            for folder in [&incomplete.repositories, &incomplete.work] {
                 std::fs::create_dir_all(folder).unwrap();
             }
-            (self.make)(&image.rootfs(), &half);
-            std::fs::remove_dir_all(&half.work).unwrap();
+            (self.make)(&image.rootfs(), &incomplete);
+            std::fs::remove_dir_all(&incomplete.work).unwrap();
             std::fs::rename(all.join("half"), &folder).unwrap();
         }
         Repositories::below(&folder)
@@ -186,28 +186,28 @@ impl Shaped {
 
     /// Qualifies the release of the shipped record with these repositories, and returns the image that was made from
     /// them.
-    fn qualifies(&self) -> Image {
-        let at = self.repositories();
-        let place = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-        let [out, records] = ["out", "records"].map(|name| place.path().join(name));
+    fn qualify(&self) -> Image {
+        let repositories = self.repositories();
+        let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        let [out, records] = ["out", "records"].map(|name| dir.path().join(name));
         std::fs::create_dir(&records).unwrap();
         let name = format!("{}:{}", self.distro, self.release);
-        let mut run = command::kata_qualify(place.path());
+        let mut run = command::kata_qualify(dir.path());
         // Repositories that are served on the loopback interface must not be fetched through this machine's proxy.
         run.env("KATA_QUALIFY_CACHE", cache()).env("no_proxy", "127.0.0.1");
         run.args(["run", &name, "--in", self.environment.name(), "--write-back"]);
         if let Some(profile) = self.profile {
             run.args(["--profile", profile]);
         }
-        run.args((self.options)(&at.repositories)).arg("--mirror-key").arg(&at.key);
+        run.args((self.options)(&repositories.repositories)).arg("--mirror-key").arg(&repositories.key);
         run.arg("--out").arg(&out).arg("--records").arg(&records);
-        let ended = command::end(&mut run);
-        assert_eq!(ended.code, Some(0), "{}{}", ended.stdout, ended.stderr);
+        let output = command::run_to_end(&mut run);
+        assert_eq!(output.code, Some(0), "{}{}", output.stdout, output.stderr);
 
         // The evidence has the packages with complete versions from these repositories, and the stamp.
         let results = command::results(&out);
         assert_eq!(results["shaped"], true);
-        assert!(ended.stdout.contains("The run is shaped: "), "{}", ended.stdout);
+        assert!(output.stdout.contains("The run is shaped: "), "{}", output.stdout);
         let cell = command::cell(&results, &format!("{name}/"));
         assert_eq!(command::errors(cell), [""; 0]);
         for (package, begins, ends, repository) in self.packages {
@@ -227,8 +227,8 @@ impl Shaped {
             assert!(!of_test.is_empty() && of_test.iter().all(|outcome| *outcome == "pass"), "{test}: {of_test:?}");
         }
         match self.environment {
-            Environment::Container => self.is_written_back(&records),
-            _ => self.boots(&records),
+            Environment::Container => self.assert_written_back(&records),
+            _ => self.assert_boots(&records),
         }
         // A machine's disk is an image, too, but has no tree.
         let is_its = |image: &Image| image.manifest.distro == self.distro && image.manifest.derived_from.is_none();
@@ -239,7 +239,7 @@ impl Shaped {
     }
 
     /// Returns the written entries, all of which must be stamped.
-    fn written(&self, records: &Path) -> Vec<VerifiedEntry> {
+    fn written_entries(&self, records: &Path) -> Vec<VerifiedEntry> {
         let database = Database::load(&[records.to_owned()]).unwrap();
         let written = verified(&database, self.distro, self.release, self.environment);
         assert!(!written.is_empty() && written.iter().all(|entry| entry.shaped), "{written:?}");
@@ -248,8 +248,8 @@ impl Shaped {
 
     /// Checks that the distro's kernel and init work as a host, and that guests with the same kernel run there with
     /// virtiofsd.
-    fn boots(&self, records: &Path) {
-        for entry in self.written(records) {
+    fn assert_boots(&self, records: &Path) {
+        for entry in self.written_entries(records) {
             for capability in
                 [Capability::KernelHost, Capability::VmmBoot, Capability::KernelGuest, Capability::FsVirtioFs]
             {
@@ -260,8 +260,8 @@ impl Shaped {
     }
 
     /// Checks that every capability that Debian 13 supports is supported with these binaries, too, and written back.
-    fn is_written_back(&self, records: &Path) {
-        let written = self.written(records);
+    fn assert_written_back(&self, records: &Path) {
+        let written = self.written_entries(records);
         let debian = verified(&Database::embedded(), "debian", "13", self.environment);
         let mut compared = 0;
         for entry in &written {
@@ -272,11 +272,11 @@ impl Shaped {
                 // The shapes of openSUSE and Arch have no second user, because the services that create users are
                 // missing.
                 let needs_users = [Capability::FsVirtioFsPosix, Capability::FsVirtioBlkPosix].contains(capability);
-                let told = entry.capabilities.get(capability).is_some_and(|c| {
+                let is_reported = entry.capabilities.get(capability).is_some_and(|c| {
                     c.verdict == Verdict::Untested
                         && c.causes.iter().any(|cause| cause.message.contains("needs two users"))
                 });
-                if needs_users && told && ["opensuse", "arch"].contains(&self.distro) {
+                if needs_users && is_reported && ["opensuse", "arch"].contains(&self.distro) {
                     continue;
                 }
                 let found = entry.capabilities.get(capability).map(|c| (c.verdict, &c.causes));
@@ -315,7 +315,7 @@ fn packages_that(image: &Image, is_one: impl Fn(&str) -> bool) -> Vec<&str> {
 #[test]
 #[ignore = "takes minutes: .ci/run"]
 fn the_shipped_record_of_fedora_fits_a_repository_in_fedoras_shape() {
-    let image = FEDORA.qualifies();
+    let image = FEDORA.qualify();
     // The record does not require QEMU's modules.
     assert_eq!(packages_that(&image, fedora::is_qemu_module), [""; 0]);
     assert_eq!(image.manifest.package("qemu-common").unwrap().source, "qemu");
@@ -324,14 +324,14 @@ fn the_shipped_record_of_fedora_fits_a_repository_in_fedoras_shape() {
 /// A repository in Fedora's shape becomes a disk with an initrd of Fedora's dracut, which boots and runs guests.
 #[test]
 #[ignore = "takes many minutes: .ci/nightly"]
-fn a_machine_is_made_of_a_repository_in_fedoras_shape() {
-    FEDORA_MACHINE.qualifies();
+fn a_machine_boots_from_a_repository_in_fedoras_shape() {
+    FEDORA_MACHINE.qualify();
 }
 
 #[test]
 #[ignore = "takes minutes: .ci/nightly"]
 fn the_shipped_record_of_opensuse_fits_a_repository_in_opensuses_shape() {
-    let image = SUSE.qualifies();
+    let image = SUSE.qualify();
     // Recommended packages are not installed.
     let is_recommended = |name: &str| suse::is_qemu_module(name) || name == "qemu-tools";
     assert_eq!(packages_that(&image, is_recommended), [""; 0]);
@@ -347,9 +347,9 @@ fn the_shipped_record_of_opensuse_fits_a_repository_in_opensuses_shape() {
 #[test]
 #[ignore = "takes minutes: .ci/nightly"]
 fn the_shipped_record_of_arch_fits_a_mirror_in_archs_shape() {
-    let image = ARCH.qualifies();
-    let is_not_asked_for = |name: &str| arch::is_qemu_module(name) || name == "qemu-base";
-    assert_eq!(packages_that(&image, is_not_asked_for), [""; 0]);
+    let image = ARCH.qualify();
+    let is_unneeded = |name: &str| arch::is_qemu_module(name) || name == "qemu-base";
+    assert_eq!(packages_that(&image, is_unneeded), [""; 0]);
     assert_eq!(image.manifest.package("qemu-system-x86-firmware").unwrap().source, "qemu");
     let suites: Vec<&str> = image.manifest.indexes.iter().map(|index| index.suite.as_str()).collect();
     assert_eq!(suites, ["core", "extra"]);
@@ -362,7 +362,7 @@ fn the_shipped_record_of_arch_fits_a_mirror_in_archs_shape() {
 #[test]
 #[ignore = "takes minutes: .ci/nightly"]
 fn the_shipped_record_of_ubuntu_fits_an_archive_in_ubuntus_shape() {
-    let image = UBUNTU.qualifies();
+    let image = UBUNTU.qualify();
     let has = |package: &str| image.manifest.package(package).is_some();
     assert!(has("ubuntu-keyring") && has("acl") && has("linux-firmware"));
     assert!(!has("initramfs-tools") && !has("linux-image-virtual"), "what nothing asks for is not installed");

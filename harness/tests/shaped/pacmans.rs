@@ -1,7 +1,7 @@
 //! Signed repositories of pacman's packages, made by this machine's `bsdtar` and `repo-add`.
 
 use crate::key::{self, Key};
-use crate::shape::{All, Made, run};
+use crate::shape::{All, NewPackage, run};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -16,10 +16,10 @@ pub(crate) fn repositories(all: &All, folder: &Path, public: &Path, repository: 
     let key = Key::new(public);
     let at = |id: &str| folder.join(id).join("os/x86_64");
     let mut built: BTreeMap<&str, Vec<PathBuf>> = BTreeMap::new();
-    for (name, made) in all {
+    for (name, new_package) in all {
         let id = repository(name);
         std::fs::create_dir_all(at(id)).unwrap();
-        let package = build(name, made, &folder.join(".work"), &at(id));
+        let package = build(name, new_package, &folder.join(".work"), &at(id));
         key.sign(&package, "sig");
         built.entry(id).or_default().push(package);
     }
@@ -31,15 +31,15 @@ pub(crate) fn repositories(all: &All, folder: &Path, public: &Path, repository: 
 }
 
 /// Builds a package.
-fn build(name: &str, made: &Made, work: &Path, to: &Path) -> PathBuf {
+fn build(name: &str, new_package: &NewPackage, work: &Path, to: &Path) -> PathBuf {
     std::fs::create_dir_all(work).unwrap();
     // A directory precedes its contents.
-    for (path, content) in &made.files {
+    for (path, content) in &new_package.files {
         content.put(&work.join(path.trim_start_matches('/')));
     }
-    std::fs::write(work.join(".PKGINFO"), info(name, made)).unwrap();
-    if !made.scripts.is_empty() {
-        let functions = made.scripts.iter().map(|(when, lines)| format!("{when}() {{\n{lines}\n}}\n"));
+    std::fs::write(work.join(".PKGINFO"), info(name, new_package)).unwrap();
+    if !new_package.scripts.is_empty() {
+        let functions = new_package.scripts.iter().map(|(when, lines)| format!("{when}() {{\n{lines}\n}}\n"));
         std::fs::write(work.join(".INSTALL"), functions.collect::<String>()).unwrap();
     }
     // The package's metadata comes first.
@@ -57,24 +57,24 @@ fn build(name: &str, made: &Made, work: &Path, to: &Path) -> PathBuf {
     let list = to.join(".MTREE");
     run(bsdtar().args(["--gzip", "--format=mtree", MTREE, "-cf"]).arg(&list).args(names()));
     std::fs::rename(&list, work.join(".MTREE")).unwrap();
-    let file = to.join(format!("{name}-{}-x86_64.pkg.tar.zst", made.version));
+    let file = to.join(format!("{name}-{}-x86_64.pkg.tar.zst", new_package.version));
     run(bsdtar().args(["--zstd", "-cf"]).arg(&file).args(names()));
     std::fs::remove_dir_all(work).unwrap();
     file
 }
 
 /// Returns the text of `.PKGINFO`.
-fn info(name: &str, made: &Made) -> String {
+fn info(name: &str, new_package: &NewPackage) -> String {
     let mut info = format!(
         "pkgname = {name}\npkgbase = {}\npkgver = {}\npkgdesc = {name}\nsize = 4096\narch = x86_64\n",
-        made.source, made.version
+        new_package.source, new_package.version
     );
-    for (word, names) in [("provides", &made.provides), ("depend", &made.needs)] {
+    for (word, names) in [("provides", &new_package.provides), ("depend", &new_package.needs)] {
         for name in names {
             writeln!(info, "{word} = {name}").unwrap();
         }
     }
-    for line in &made.lines {
+    for line in &new_package.lines {
         writeln!(info, "{line}").unwrap();
     }
     info

@@ -1,7 +1,7 @@
 //! A signed repository of RPMs, made by this machine's `rpmbuild`, `rpmsign` and `createrepo_c`.
 
 use crate::key::{self, Key};
-use crate::shape::{All, Content, Folders, Links, Made, run};
+use crate::shape::{All, Content, Folders, Links, NewPackage, run};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -14,9 +14,9 @@ const RPM_PROGRAMS: &[&str] = &["rpm", "rpm2archive", "rpm2cpio", "rpmdb", "rpmk
 /// the index.
 pub(crate) fn repository(all: &All, folder: &Path, public: &Path, signs_index: bool) {
     let work = folder.join(".work");
-    let mut sources: BTreeMap<&str, Vec<(&str, &Made)>> = BTreeMap::new();
-    for (name, made) in all {
-        sources.entry(&made.source).or_default().push((name, made));
+    let mut sources: BTreeMap<&str, Vec<(&str, &NewPackage)>> = BTreeMap::new();
+    for (name, new_package) in all {
+        sources.entry(&new_package.source).or_default().push((name, new_package));
     }
     for (source, packages) in sources {
         build(source, &packages, &work.join(source), folder);
@@ -31,28 +31,28 @@ pub(crate) fn repository(all: &All, folder: &Path, public: &Path, signs_index: b
 }
 
 /// Builds the packages of one source.
-fn build(source: &str, packages: &[(&str, &Made)], work: &Path, to: &Path) {
+fn build(source: &str, packages: &[(&str, &NewPackage)], work: &Path, to: &Path) {
     let root = work.join("root");
     std::fs::create_dir_all(&root).unwrap();
     let (mut heads, mut scripts, mut lists) = (String::new(), String::new(), String::new());
-    for (name, made) in packages {
+    for (name, new_package) in packages {
         // The package with the source's own name is the main package of the spec file.
         let named = if *name == source { String::new() } else { format!("-n {name}") };
         let mut head = String::new();
-        writeln!(head, "Summary: {name}\nAutoReqProv: no\n{}\n{}", tags(made), made.lines.join("\n")).unwrap();
+        writeln!(head, "Summary: {name}\nAutoReqProv: no\n{}\n{}", tags(new_package), new_package.lines.join("\n")).unwrap();
         writeln!(head, "%description {named}\n{name}").unwrap();
         match named.is_empty() {
             true => heads.insert_str(0, &head),
             false => heads.push_str(&format!("%package {named}\n{head}")),
         }
-        for (section, lines) in &made.scripts {
+        for (section, lines) in &new_package.scripts {
             // In `%transfiletriggerin -- /lib` the package's name precedes the arguments.
             let (word, rest) = section.split_once(' ').unwrap_or((section, ""));
             writeln!(scripts, "{word} {named} {rest}\n{lines}").unwrap();
         }
         writeln!(lists, "%files {named}").unwrap();
         // A directory precedes its contents.
-        for (path, content) in &made.files {
+        for (path, content) in &new_package.files {
             content.put(&root.join(path.trim_start_matches('/')));
             writeln!(lists, "{}\"{}\"", directive(content), pattern(path)).unwrap();
         }
@@ -88,15 +88,15 @@ fn build(source: &str, packages: &[(&str, &Made)], work: &Path, to: &Path) {
 }
 
 /// Returns `Epoch:`, `Version:`, `Requires:` and similar tags.
-fn tags(made: &Made) -> String {
-    let (whole, release) = made.version.rsplit_once('-').unwrap();
+fn tags(new_package: &NewPackage) -> String {
+    let (whole, release) = new_package.version.rsplit_once('-').unwrap();
     let (epoch, version) = whole.split_once(':').unwrap_or(("0", whole));
     let mut tags = format!("Version: {version}\nRelease: {release}");
     if epoch != "0" {
         tags += &format!("\nEpoch: {epoch}");
     }
-    let needs = made.needs.iter().map(|needed| format!("\nRequires: {needed}"));
-    tags.extend(needs.chain(made.provides.iter().map(|provided| format!("\nProvides: {provided}"))));
+    let needs = new_package.needs.iter().map(|needed| format!("\nRequires: {needed}"));
+    tags.extend(needs.chain(new_package.provides.iter().map(|provided| format!("\nProvides: {provided}"))));
     tags
 }
 
@@ -132,13 +132,13 @@ pub(crate) fn lua(folders: &[&str], links: Links) -> String {
 }
 
 /// Adds directories that a package owns but does not contain.
-pub(crate) fn ghosts(made: &mut Made, folders: Folders) {
-    made.files.extend(folders.iter().map(|(path, mode)| ((*path).to_owned(), Content::Ghost(*mode))));
+pub(crate) fn ghosts(new_package: &mut NewPackage, folders: Folders) {
+    new_package.files.extend(folders.iter().map(|(path, mode)| ((*path).to_owned(), Content::Ghost(*mode))));
 }
 
 /// Returns whether a file of Debian's rpm belongs to the package `rpm` of other distros, and not to a package for
 /// building.
-pub(crate) fn is_of_rpm(path: &str) -> bool {
+pub(crate) fn belongs_to_rpm(path: &str) -> bool {
     let is_for_building = ["brp-", "check-", "find-", "fileattrs/"];
     match (path.strip_prefix("/usr/bin/"), path.strip_prefix("/usr/lib/rpm/")) {
         (Some(program), _) => RPM_PROGRAMS.contains(&program),

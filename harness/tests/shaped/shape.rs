@@ -44,7 +44,7 @@ const MODULES: &str = "/usr/lib/modules";
 
 /// A package to build.
 #[derive(Default)]
-pub(crate) struct Made {
+pub(crate) struct NewPackage {
     /// Name of the source package, from which other packages may be built, too.
     pub(crate) source: String,
     /// The complete version: `2:10.0.13-0+deb13u1.fc44`.
@@ -61,7 +61,7 @@ pub(crate) struct Made {
 }
 
 /// All packages of a distro, by name.
-pub(crate) type All = BTreeMap<String, Made>;
+pub(crate) type All = BTreeMap<String, NewPackage>;
 
 /// Content of a path.
 pub(crate) enum Content {
@@ -76,16 +76,16 @@ pub(crate) enum Content {
 
 impl Content {
     /// Creates the content at a path of this machine.
-    pub(crate) fn put(&self, at: &Path) {
-        std::fs::create_dir_all(at.parent().unwrap()).unwrap();
-        let mode = |mode: u32| std::fs::set_permissions(at, std::fs::Permissions::from_mode(mode)).unwrap();
+    pub(crate) fn put(&self, destination: &Path) {
+        std::fs::create_dir_all(destination.parent().unwrap()).unwrap();
+        let mode = |mode: u32| std::fs::set_permissions(destination, std::fs::Permissions::from_mode(mode)).unwrap();
         match self {
-            Content::Folder(_) | Content::Ghost(_) => std::fs::create_dir_all(at).unwrap(),
-            Content::Link(target) => symlink(target, at).unwrap(),
-            Content::File(_, text) => std::fs::write(at, text).unwrap(),
-            Content::Of(path) if path.is_symlink() => symlink(std::fs::read_link(path).unwrap(), at).unwrap(),
-            Content::Of(path) if path.is_dir() => std::fs::create_dir_all(at).unwrap(),
-            Content::Of(path) => assert!(std::fs::copy(path, at).is_ok(), "copying {}", path.display()),
+            Content::Folder(_) | Content::Ghost(_) => std::fs::create_dir_all(destination).unwrap(),
+            Content::Link(target) => symlink(target, destination).unwrap(),
+            Content::File(_, text) => std::fs::write(destination, text).unwrap(),
+            Content::Of(path) if path.is_symlink() => symlink(std::fs::read_link(path).unwrap(), destination).unwrap(),
+            Content::Of(path) if path.is_dir() => std::fs::create_dir_all(destination).unwrap(),
+            Content::Of(path) => assert!(std::fs::copy(path, destination).is_ok(), "copying {}", path.display()),
         }
         match self {
             Content::Folder(its_mode) | Content::Ghost(its_mode) | Content::File(its_mode, _) => mode(*its_mode),
@@ -122,20 +122,20 @@ impl Kernel {
 
     /// Returns the modules whose paths below `kernel/` have one of these prefixes, with their dependencies:
     /// `kernel/fs/fuse/fuse.ko.xz`.
-    pub(crate) fn chosen(&self, tree: &Path, begins: &[&str]) -> BTreeSet<String> {
+    pub(crate) fn select_modules(&self, tree: &Path, begins: &[&str]) -> BTreeSet<String> {
         let text = std::fs::read_to_string(self.folder(tree).join("modules.dep")).unwrap();
         let needs: BTreeMap<&str, Vec<&str>> = text
             .lines()
             .filter_map(|line| line.split_once(':'))
             .map(|(module, needs)| (module, needs.split_whitespace().collect()))
             .collect();
-        let is_wanted = |module: &str| {
+        let is_selected = |module: &str| {
             let path = module.trim_start_matches("kernel/");
             begins.iter().any(|begin| path.starts_with(begin))
         };
         // depmod also lists indirect dependencies.
-        let wanted = needs.iter().filter(|(module, _)| is_wanted(module));
-        wanted.flat_map(|(module, needs)| needs.iter().chain([module])).map(|module| (*module).to_owned()).collect()
+        let selected = needs.iter().filter(|(module, _)| is_selected(module));
+        selected.flat_map(|(module, needs)| needs.iter().chain([module])).map(|module| (*module).to_owned()).collect()
     }
 
     /// Copies the directory of its modules to a new one and compresses the modules by zstd.
@@ -149,14 +149,14 @@ impl Kernel {
     }
 
     /// Returns the name of a /boot file in the directory of modules: `vmlinuz`.
-    pub(crate) fn of_boot(&self, path: &str) -> Option<&'static str> {
+    pub(crate) fn boot_file_name(&self, path: &str) -> Option<&'static str> {
         let is_it = |name: &&str| path == format!("/boot/{name}-{}", self.version);
         ["vmlinuz", "config", "System.map"].into_iter().find(is_it)
     }
 
     /// Returns the path of a file in distros that keep the kernel image with the modules and compress modules by zstd.
-    pub(crate) fn moved(&self, path: &str) -> Option<String> {
-        if let Some(name) = self.of_boot(path) {
+    pub(crate) fn new_path(&self, path: &str) -> Option<String> {
+        if let Some(name) = self.boot_file_name(path) {
             return Some(format!("{}/{name}", self.modules()));
         }
         let module = path.strip_suffix(".ko.xz").or(path.strip_suffix(".ko"))?;
@@ -176,7 +176,7 @@ pub(crate) trait Shape {
     fn manager(&self) -> &'static str;
 
     /// Returns further packages of Debian, in addition to those of every shape.
-    fn besides(&self) -> &'static [&'static str] {
+    fn extra_packages(&self) -> &'static [&'static str] {
         &[]
     }
 
@@ -195,14 +195,14 @@ pub(crate) trait Shape {
     fn version(&self, source: &str, upstream: &str, revision: &str) -> String;
 
     /// Returns the distro's path of a Debian file.
-    fn moved(&self, path: &str) -> String;
+    fn new_path(&self, path: &str) -> String;
 
     /// Returns the distro's package of a file at the distro's path; `None` if the file is not needed here.
-    fn part(&self, debian: &str, main: &str, path: &str) -> Option<String>;
+    fn package_of_file(&self, debian: &str, main: &str, path: &str) -> Option<String>;
 }
 
 /// A distro's packages under construction.
-pub(crate) struct Making<'a> {
+pub(crate) struct PackagesBuilder<'a> {
     shape: &'a dyn Shape,
     debian: &'a Packages,
     kernel: &'a Kernel,
@@ -212,7 +212,7 @@ pub(crate) struct Making<'a> {
     pub(crate) all: All,
 }
 
-impl<'a> Making<'a> {
+impl<'a> PackagesBuilder<'a> {
     /// Converts Debian's packages; `work` is a directory for generated files.
     pub(crate) fn of(
         shape: &'a dyn Shape,
@@ -220,19 +220,19 @@ impl<'a> Making<'a> {
         kernel: &'a Kernel,
         tree: &'a Path,
         work: &Path,
-    ) -> Making<'a> {
+    ) -> PackagesBuilder<'a> {
         let (modules, all) = (work.join("modules"), All::new());
-        let mut making = Making { shape, debian, kernel, tree, modules, all };
-        let of_all = ROOTS.iter().chain(shape.besides()).copied();
+        let mut builder = PackagesBuilder { shape, debian, kernel, tree, modules, all };
+        let of_all = ROOTS.iter().chain(shape.extra_packages()).copied();
         let roots: Vec<&str> = of_all.chain([kernel.package.as_str(), shape.manager()]).collect();
         for name in debian.closure(&roots, WITHOUT) {
-            making.add(name);
+            builder.add(name);
         }
-        making
+        builder
     }
 
     /// Returns the distro's source package and name for a Debian package.
-    fn called<'n>(&self, name: &'n str) -> (&'n str, &'n str) {
+    fn renamed<'n>(&self, name: &'n str) -> (&'n str, &'n str) {
         if name == self.kernel.package {
             return self.shape.kernel();
         }
@@ -242,14 +242,14 @@ impl<'a> Making<'a> {
 
     /// Adds the distro's counterpart of a Debian package.
     fn add(&mut self, name: &str) {
-        let (source, main) = self.called(name);
+        let (source, main) = self.renamed(name);
         let package = self.debian.get(name);
         let needs: Vec<&str> =
-            self.debian.needs(name, WITHOUT).into_iter().map(|needed| self.called(needed).1).collect();
-        let made = self.entry(source, main, &package.version);
-        made.needs.extend(needs.into_iter().filter(|needed| *needed != main).map(str::to_owned));
+            self.debian.needs(name, WITHOUT).into_iter().map(|needed| self.renamed(needed).1).collect();
+        let new_package = self.entry(source, main, &package.version);
+        new_package.needs.extend(needs.into_iter().filter(|needed| *needed != main).map(str::to_owned));
         if main == name {
-            made.provides.extend(package.provides.iter().cloned());
+            new_package.provides.extend(package.provides.iter().cloned());
         }
         let (folders, links) = self.shape.filesystem();
         for path in &package.paths {
@@ -257,10 +257,10 @@ impl<'a> Making<'a> {
             if LEFT_OUT.iter().any(|out| format!("{path}/").starts_with(out)) || from.symlink_metadata().is_err() {
                 continue;
             }
-            let to = self.shape.moved(path);
+            let to = self.shape.new_path(path);
             let is_of_filesystem =
                 folders.iter().any(|(folder, _)| *folder == to) || links.iter().any(|(link, _)| *link == to);
-            let Some(part) = self.shape.part(name, main, &to).filter(|_| !is_of_filesystem) else { continue };
+            let Some(part) = self.shape.package_of_file(name, main, &to).filter(|_| !is_of_filesystem) else { continue };
             if to.ends_with(".ko.zst") && !path.ends_with(".ko.zst") {
                 from = self.module(&to);
             }
@@ -277,26 +277,26 @@ impl<'a> Making<'a> {
     }
 
     /// Returns the package with this name; a new one gets its version from Debian's.
-    fn entry(&mut self, source: &str, name: &str, debian: &str) -> &mut Made {
+    fn entry(&mut self, source: &str, name: &str, debian: &str) -> &mut NewPackage {
         let whole = debian.split_once(':').map_or(debian, |(_, whole)| whole);
         let (upstream, revision) = whole.rsplit_once('-').unwrap_or((whole, "0"));
         let upstream = upstream.split_once('+').map_or(upstream, |(version, _)| version).replace('-', ".");
         let version = self.shape.version(source, &upstream, revision);
-        let made = || Made { source: source.to_owned(), version, ..Made::default() };
-        self.all.entry(name.to_owned()).or_insert_with(made)
+        let new_package = || NewPackage { source: source.to_owned(), version, ..NewPackage::default() };
+        self.all.entry(name.to_owned()).or_insert_with(new_package)
     }
 
     /// Adds data of the distro's packages: name, source package, version (or Debian's package that has it), and lines.
-    pub(crate) fn say(&mut self, besides: &[(&str, &str, &str, &[&str])]) {
-        for (name, source, version, lines) in besides {
+    pub(crate) fn add_data(&mut self, data: &[(&str, &str, &str, &[&str])]) {
+        for (name, source, version, lines) in data {
             let is_number = version.starts_with(|c: char| c.is_ascii_digit());
             let version = if is_number { *version } else { self.debian.get(version).version.as_str() };
-            let made = self.entry(source, name, version);
+            let new_package = self.entry(source, name, version);
             for line in *lines {
                 match line.split_once(": ") {
-                    Some(("Requires", needed)) => _ = made.needs.insert(needed.to_owned()),
-                    Some(("Provides", provided)) => _ = made.provides.insert(provided.to_owned()),
-                    _ => made.lines.push((*line).to_owned()),
+                    Some(("Requires", needed)) => _ = new_package.needs.insert(needed.to_owned()),
+                    Some(("Provides", provided)) => _ = new_package.provides.insert(provided.to_owned()),
+                    _ => new_package.lines.push((*line).to_owned()),
                 }
             }
         }
@@ -318,7 +318,7 @@ impl<'a> Making<'a> {
     }
 
     /// Returns an existing package.
-    pub(crate) fn get(&mut self, name: &str) -> &mut Made {
+    pub(crate) fn get(&mut self, name: &str) -> &mut NewPackage {
         self.all.get_mut(name).unwrap_or_else(|| panic!("there is no package {name}"))
     }
 
@@ -341,7 +341,7 @@ pub(crate) fn run(command: &mut Command) {
 }
 
 #[test]
-fn a_kernels_files_lie_with_its_modules_which_zstd_compresses() {
+fn kernel_files_move_to_the_modules_folder_with_zstd_modules() {
     let kernel = Kernel { package: "linux-image-6.12-amd64".to_owned(), version: "6.12-amd64".to_owned() };
     for (debian, moved) in [
         ("/boot/vmlinuz-6.12-amd64", Some("/usr/lib/modules/6.12-amd64/vmlinuz")),
@@ -351,6 +351,6 @@ fn a_kernels_files_lie_with_its_modules_which_zstd_compresses() {
         ("/boot/vmlinuz-6.13-amd64", None),
         ("/usr/share/x.ko", None),
     ] {
-        assert_eq!(kernel.moved(debian).as_deref(), moved, "{debian}");
+        assert_eq!(kernel.new_path(debian).as_deref(), moved, "{debian}");
     }
 }

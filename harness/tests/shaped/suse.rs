@@ -29,7 +29,7 @@
 
 use crate::debian::Packages;
 use crate::rpms;
-use crate::shape::{All, Content, Folders, KERNEL, Kernel, Links, Making, Shape};
+use crate::shape::{All, Content, Folders, KERNEL, Kernel, Links, PackagesBuilder, Shape};
 use std::path::Path;
 
 /// Debian's package, and openSUSE's source package and name. All others keep their names.
@@ -135,7 +135,7 @@ const LINKS: Links = &[
 ];
 
 /// Additional data of openSUSE's packages: name, source package, version (or Debian's package that has it), and tags.
-const BESIDES: &[(&str, &str, &str, &[&str])] = &[
+const PACKAGE_DATA: &[(&str, &str, &str, &[&str])] = &[
     ("Leap-release", "Leap-release", "16.0-1", &["Provides: distribution-release", "Provides: suse-release = 16.0"]),
     ("bash", "bash", "bash", &["Provides: /bin/bash", "Requires: bash-sh"]),
     ("bash-sh", "bash", "bash", &["Provides: /bin/sh", "Requires: bash"]),
@@ -218,10 +218,10 @@ pub(crate) fn packages(tree: &Path, work: &Path) -> All {
     let debian = Packages::of(tree);
     let kernel = Kernel::of(&debian);
     let shape = Suse { kernel: &kernel };
-    let mut making = Making::of(&shape, &debian, &kernel, tree, work);
-    making.say(BESIDES);
-    complete(&mut making, &kernel.version);
-    making.all
+    let mut builder = PackagesBuilder::of(&shape, &debian, &kernel, tree, work);
+    builder.add_data(PACKAGE_DATA);
+    complete(&mut builder, &kernel.version);
+    builder.all
 }
 
 struct Suse<'a> {
@@ -249,20 +249,20 @@ impl Shape for Suse<'_> {
         format!("{upstream}-160000.1.1")
     }
 
-    fn moved(&self, path: &str) -> String {
+    fn new_path(&self, path: &str) -> String {
         if let Some(helper) = path.strip_prefix("/usr/lib/qemu/") {
             return format!("/usr/libexec/{helper}");
         }
-        self.kernel.moved(path).unwrap_or_else(|| path.to_owned())
+        self.kernel.new_path(path).unwrap_or_else(|| path.to_owned())
     }
 
-    fn part(&self, debian: &str, main: &str, path: &str) -> Option<String> {
+    fn package_of_file(&self, debian: &str, main: &str, path: &str) -> Option<String> {
         let file = path.rsplit('/').next().unwrap_or_default();
         let other = |name: &str| Some(name.to_owned());
         let found = match debian {
             "qemu-system-x86" => path == "/usr/bin/qemu-system-i386" || path == "/usr/bin/qemu-system-x86_64",
             "qemu-system-common" if path.starts_with("/usr/libexec/") => return other("qemu-tools"),
-            "qemu-system-common" if file.ends_with(".so") => return Some(of_module(file.trim_end_matches(".so"))),
+            "qemu-system-common" if file.ends_with(".so") => return Some(module_package(file.trim_end_matches(".so"))),
             "qemu-system-data" => {
                 let is_rom = |begins: &&str| file.starts_with(*begins);
                 if ["kvmvapic.bin", "linuxboot", "multiboot", "pvh.bin"].iter().any(is_rom) {
@@ -276,7 +276,7 @@ impl Shape for Suse<'_> {
             }
             "seabios" if file.starts_with("vgabios") => return other("qemu-vgabios"),
             "seabios" if file == "bios-microvm.bin" => return other("qemu-microvm"),
-            "rpm" | "rpm-common" | "rpm2cpio" => rpms::is_of_rpm(path),
+            "rpm" | "rpm-common" | "rpm2cpio" => rpms::belongs_to_rpm(path),
             // Files of the kernel.
             _ if main == "kernel-default" => path.starts_with("/usr/lib/modules/"),
             _ => true,
@@ -286,7 +286,7 @@ impl Shape for Suse<'_> {
 }
 
 /// Returns the package of one of QEMU's modules.
-fn of_module(module: &str) -> String {
+fn module_package(module: &str) -> String {
     match module {
         "ui-egl-headless" => "qemu-ui-opengl".to_owned(),
         tcg if tcg.starts_with("accel-tcg-") => "qemu-accel-tcg-x86".to_owned(),
@@ -297,32 +297,32 @@ fn of_module(module: &str) -> String {
 }
 
 /// Adds packages and files that Debian does not have, and additional scripts of openSUSE's packages.
-fn complete(making: &mut Making<'_>, kernel: &str) {
+fn complete(builder: &mut PackagesBuilder<'_>, kernel: &str) {
     let ghosts: Vec<&str> = GHOSTS.iter().map(|(path, _)| *path).collect();
-    making.script("filesystem", "%pretrans -p <lua>", rpms::lua(&ghosts, &[]));
-    making.script("filesystem", "%pre -p <lua>", rpms::lua(&[], LINKS));
+    builder.script("filesystem", "%pretrans -p <lua>", rpms::lua(&ghosts, &[]));
+    builder.script("filesystem", "%pre -p <lua>", rpms::lua(&[], LINKS));
     for package in ["system-group-kvm", "system-user-qemu", "system-user-root"] {
-        let its = ACCOUNTS.iter().filter(|(of, ..)| *of == package);
-        let lua: String = its.map(|(_, file, name, line)| account(file, name, line)).collect();
-        making.script(package, "%pre -p <lua>", format!("posix.mkdir(\"/etc\")\n{lua}"));
+        let accounts = ACCOUNTS.iter().filter(|(of, ..)| *of == package);
+        let lua: String = accounts.map(|(_, file, name, line)| account(file, name, line)).collect();
+        builder.script(package, "%pre -p <lua>", format!("posix.mkdir(\"/etc\")\n{lua}"));
     }
     let link = "test -e var/lib/rpm || ln -s ../../usr/lib/sysimage/rpm var/lib/rpm";
-    making.script("rpm", "%post", link.to_owned());
+    builder.script("rpm", "%post", link.to_owned());
     let install = format!(
         "for file in vmlinuz System.map config; do\n    ln -sf ../usr/lib/modules/{kernel}/$file /boot/$file-{kernel}\ndone\n\
         ln -sf vmlinuz-{kernel} /boot/vmlinuz\n/sbin/depmod -a {kernel}"
     );
-    making.script("kernel-default", "%post", install);
+    builder.script("kernel-default", "%post", install);
 
-    making.filesystem();
-    rpms::ghosts(making.get("filesystem"), GHOSTS);
-    making.write("Leap-release", "/usr/lib/os-release", 0o644, OS_RELEASE);
-    making.put("Leap-release", "/etc/os-release", Content::Link("../usr/lib/os-release"));
-    making.put("bash-sh", "/usr/bin/sh", Content::Link("bash"));
+    builder.filesystem();
+    rpms::ghosts(builder.get("filesystem"), GHOSTS);
+    builder.write("Leap-release", "/usr/lib/os-release", 0o644, OS_RELEASE);
+    builder.put("Leap-release", "/etc/os-release", Content::Link("../usr/lib/os-release"));
+    builder.put("bash-sh", "/usr/bin/sh", Content::Link("bash"));
     let database = "%_dbpath %{_prefix}/lib/sysimage/rpm\n";
-    making.write("rpm", "/usr/lib/rpm/macros.d/macros.dbpath", 0o644, database);
-    making.put("rpm", "/usr/lib/sysimage", Content::Folder(0o755));
-    making.put("rpm", "/usr/lib/sysimage/rpm", Content::Folder(0o755));
+    builder.write("rpm", "/usr/lib/rpm/macros.d/macros.dbpath", 0o644, database);
+    builder.put("rpm", "/usr/lib/sysimage", Content::Folder(0o755));
+    builder.put("rpm", "/usr/lib/sysimage/rpm", Content::Folder(0o755));
 }
 
 /// Returns Lua code that adds an account to a file that does not have it.
@@ -341,7 +341,7 @@ pub(crate) fn is_qemu_module(name: &str) -> bool {
 }
 
 #[test]
-fn qemus_modules_are_packages_as_the_specification_has_them() {
+fn qemu_modules_map_to_the_package_names_of_the_spec_file() {
     for (module, package) in [
         ("accel-qtest-x86_64", "qemu-accel-qtest"),
         ("accel-tcg-x86_64", "qemu-accel-tcg-x86"),
@@ -351,7 +351,7 @@ fn qemus_modules_are_packages_as_the_specification_has_them() {
         ("hw-display-virtio-vga", "qemu-hw-display-virtio-vga"),
         ("ui-egl-headless", "qemu-ui-opengl"),
     ] {
-        assert_eq!(of_module(module), package);
+        assert_eq!(module_package(module), package);
         assert_eq!(is_qemu_module(package), !package.starts_with("qemu-accel-"), "{package}");
     }
 }

@@ -110,13 +110,13 @@ pub(crate) fn packages(tree: &Path, work: &Path, key: &Path) -> Vec<Deb> {
     let kernel = Kernel::of(&debian);
     let without = [KERNEL, kernel.package.as_str(), "debian-archive-keyring"];
     let others = debian.all().filter(|(name, _)| !without.contains(name));
-    let mut debs: Vec<Deb> = others.map(|(name, package)| shaped(tree, name, package)).collect();
-    let mut keyring = made("ubuntu-keyring", "ubuntu-keyring", "2023.11.28.1", RELEASE);
+    let mut debs: Vec<Deb> = others.map(|(name, package)| shaped_deb(tree, name, package)).collect();
+    let mut keyring = empty_deb("ubuntu-keyring", "ubuntu-keyring", "2023.11.28.1", RELEASE);
     for path in [KEYRING, "/etc/apt/trusted.gpg.d/ubuntu-keyring-2018-archive.gpg"] {
         keyring.files.insert(path.to_owned(), Content::Of(key.to_owned()));
     }
     debs.push(keyring);
-    debs.extend(EMPTY.iter().map(|name| made(name, name, "1", RELEASE)));
+    debs.extend(EMPTY.iter().map(|name| empty_deb(name, name, "1", RELEASE)));
     debs.extend(kernels(tree, work, &kernel, debian.get(&kernel.package)));
     // dpkg considers a package without files of its own to be replaced by any package with the same directories.
     for deb in &mut debs {
@@ -127,7 +127,7 @@ pub(crate) fn packages(tree: &Path, work: &Path, key: &Path) -> Vec<Deb> {
 }
 
 /// Returns Debian's package with Ubuntu's differences.
-fn shaped(tree: &Path, name: &str, package: &Package) -> Deb {
+fn shaped_deb(tree: &Path, name: &str, package: &Package) -> Deb {
     let from = |path: &String| tree.join(path.trim_start_matches('/'));
     let is_left_out = |path: &String| LEFT_OUT.iter().any(|out| format!("{path}/").starts_with(out));
     let paths = package.paths.iter().filter(|path| !is_left_out(path) && from(path).symlink_metadata().is_ok());
@@ -204,10 +204,10 @@ fn control(tree: &Path, name: &str) -> BTreeMap<String, String> {
 /// Returns Ubuntu's kernel packages, made from Debian's single one.
 fn kernels(tree: &Path, work: &Path, kernel: &Kernel, package: &Package) -> Vec<Deb> {
     let version = kernel.version.as_str();
-    let (wanted, compressed) = (kernel.chosen(tree, MODULES), work.join("modules"));
+    let (selected, compressed) = (kernel.select_modules(tree, MODULES), work.join("modules"));
     kernel.compress(tree, &compressed);
     let deb = |name: &str, source: &str, needs: &str| {
-        let mut deb = made(name, source, &package.version, UPDATES);
+        let mut deb = empty_deb(name, source, &package.version, UPDATES);
         deb.fields.extend((!needs.is_empty()).then(|| ("Depends".to_owned(), needs.to_owned())));
         deb
     };
@@ -228,7 +228,7 @@ fn kernels(tree: &Path, work: &Path, kernel: &Kernel, package: &Package) -> Vec<
             let is_module = below.ends_with(".ko.xz");
             let to = if is_module { below.replace(".ko.xz", ".ko.zst") } else { below.to_owned() };
             let from = if is_module { compressed.join(&to) } else { from };
-            let deb = if is_module && !wanted.contains(below) { &mut extra } else { &mut modules };
+            let deb = if is_module && !selected.contains(below) { &mut extra } else { &mut modules };
             deb.files.insert(format!("/lib/modules/{version}/{to}"), Content::Of(from));
         } else if let Some(file) = path.strip_prefix("/boot/") {
             let (deb, mode) = match file.split('-').next() {
@@ -279,7 +279,7 @@ fn image_script(version: &str) -> String {
 }
 
 /// Creates an empty package.
-fn made(name: &str, source: &str, version: &str, suites: &'static [&'static str]) -> Deb {
+fn empty_deb(name: &str, source: &str, version: &str, suites: &'static [&'static str]) -> Deb {
     let fields = [
         ("Package", name),
         ("Source", source),
