@@ -47,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_signed_kernels_bugs_are_the_kernels() {
+    fn bugs_of_a_signed_kernel_belong_to_its_unsigned_source_package() {
         for (source, expected) in [
             ("linux-signed-amd64", "linux"),
             ("linux-signed", "linux"),

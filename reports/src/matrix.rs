@@ -322,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn a_candidate_counts_and_no_fact_of_the_environment_is_one() {
+    fn candidates_make_verdicts_partial_but_environment_facts_do_not() {
         let mut facts = facts(Basis::Hardware);
         facts.environment.insert("candidate-qemu".to_owned(), "what an agent may say".to_owned().into());
         assert_eq!(verdict(SCHEMA, Event::CellFacts { cell: cell("13"), facts: facts.clone() }), Verdict::Supported);
@@ -344,7 +344,7 @@ mod tests {
 
     /// A machine alone, whose guest shows twice a failure that no container can show.
     #[test]
-    fn a_measurement_that_repeats_in_a_fresh_machine_is_believed_and_an_older_journals_failure_is_not() {
+    fn only_a_measured_failure_repeated_in_a_fresh_machine_is_believed() {
         let test = "filesystem::virtio_fs::files_that_the_guest_knows_hold_no_descriptors";
         let mut maker = Maker::default();
         maker.start(&["go-3.29"], &["13"]);
@@ -372,7 +372,7 @@ mod tests {
 
     /// A machine alone, whose guest fails in two machines as the recorded container did.
     #[test]
-    fn a_container_of_the_record_confirms_what_repeats() {
+    fn a_recorded_container_failure_confirms_a_repeated_one() {
         let mut catalogue = catalogue();
         for test in catalogue.iter_mut().filter(|test| test.id == BOOT) {
             test.place = Place::OwnGuest;
@@ -403,7 +403,7 @@ mod tests {
     }
 
     #[test]
-    fn a_candidate_counts_in_an_older_journal() {
+    fn candidates_in_an_older_journal_make_verdicts_partial() {
         for (fact, expected) in [
             ("candidate-qemu", Verdict::Partial),
             ("brought-qemu", Verdict::Partial),

@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn what_ended_is_done_and_what_only_began_is_not() {
+    fn finished_attempts_are_done_and_unfinished_ones_are_not() {
         let begun = begun(&killed().journal).unwrap();
         assert_eq!((begun.begun, begun.is_finished), (1, false));
         assert_eq!(begun.cells, [cell("13"), cell("12")]);
@@ -299,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn an_attempt_that_stands_there_twice_counts_once() {
+    fn an_attempt_recorded_twice_counts_once() {
         let mut maker = killed();
         let again = maker.journal.entries.clone();
         maker.journal.entries.extend(again);
@@ -309,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn an_interrupted_run_goes_on_and_a_finished_one_is_over() {
+    fn an_interrupted_run_does_not_count_as_finished() {
         for (interrupted, is_finished) in [(true, false), (false, true)] {
             let mut maker = killed();
             maker.push(Event::RunFinished { interrupted });
@@ -318,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn a_journal_without_a_beginning_or_with_several_runs_does_not_go_on() {
+    fn an_empty_or_merged_journal_cannot_be_resumed() {
         assert_eq!(begun(&Journal::default()), Err(NotBegun::Empty));
         let mut maker = killed();
         maker.start(&["a"], &["13"]);
@@ -332,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn what_did_not_pass_and_what_nobody_has_seen_is_tried_again() {
+    fn failed_and_never_run_tests_are_repeated() {
         let begun = begun(&killed().journal).unwrap();
         let planned = [("a", INSTALL), ("a", BOOT), ("a", RENAME), ("b", INSTALL)];
         let again = begun.progress[&cell("12")].not_passed(planned);
@@ -340,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn each_difference_that_verdicts_rest_on_is_named() {
+    fn differences_that_affect_verdicts_are_listed() {
         let mut maker = Maker::default();
         maker.start(&["a"], &["13"]);
         let first = maker.journal.entries[0].event.clone();
@@ -436,7 +436,7 @@ mod tests {
     }
 
     #[test]
-    fn the_machines_memory_counts_where_both_name_it() {
+    fn a_different_machine_memory_is_a_difference() {
         let of = |mib: u32| {
             let mut maker = Maker::default();
             maker.start(&["a"], &["13"]);
@@ -454,7 +454,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rerun_is_told_from_a_run_of_tests_that_are_called_so() {
+    fn a_rerun_is_distinguished_from_a_filter_with_the_same_text() {
         let of = |told: RunFilter| {
             let mut maker = killed();
             if let Event::RunStarted { filter, facts, .. } = &mut maker.journal.entries[0].event {

@@ -46,7 +46,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_valid() {
+    fn written_documents_match_their_schema() {
         let lines = validator(&journal().unwrap());
         for entry in sample::journal().entries.iter().chain(&sample::small_journal().entries) {
             assert_valid(&lines, &serde_json::to_value(entry).unwrap());
@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn what_lacks_something_or_has_an_unknown_word_is_not_valid() {
+    fn missing_keys_and_unknown_values_violate_the_schema() {
         let lines = validator(&journal().unwrap());
         let journal = sample::small_journal();
         let failed = journal.entries.iter().map(|entry| serde_json::to_value(entry).unwrap());

@@ -346,13 +346,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_errors_number_is_no_part_of_a_headline() {
+    fn a_headline_omits_the_os_error_number() {
         assert_eq!(without_number("making a fifo: No such device (os error 6)"), "making a fifo: No such device");
         assert_eq!(without_number("it ended (os error x)"), "it ended (os error x)");
     }
 
     #[test]
-    fn a_headline_ends_where_a_clause_or_a_word_does() {
+    fn a_long_headline_is_cut_at_a_clause_or_a_word() {
         for (text, most, expected) in [
             ("making a fifo:  no such\ndevice", 120, "making a fifo: no such device"),
             ("the guest is not heard of: it fell silent; and more", 40, "the guest is not heard of"),

@@ -160,7 +160,7 @@ mod tests {
     use suites::outcome::ListedName;
 
     #[test]
-    fn a_series_is_read_of_any_distros_version() {
+    fn the_series_is_parsed_from_any_distros_package_version() {
         for (version, expected) in [
             ("1:10.0.13+ds-0+deb13u1", Some(Series::new(10, 0))),
             ("2:10.1.2-1.fc43", Some(Series::new(10, 1))),
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn three_series_make_a_year() {
+    fn the_previous_series_crosses_major_versions() {
         let befores = [(11, 1, "11.0"), (11, 0, "10.2"), (10, 2, "10.1")];
         for (major, minor, before) in befores {
             assert_eq!(Series::new(major, minor).before().to_string(), before);
@@ -182,14 +182,14 @@ mod tests {
     }
 
     #[test]
-    fn the_newest_is_what_a_record_has_seen() {
+    fn the_newest_series_is_taken_from_the_records() {
         let newest = Series::newest(Database::embedded().records()).unwrap();
         assert!(newest >= Series::new(11, 1), "{newest}");
         assert_eq!(Series::newest([]), None);
     }
 
     #[test]
-    fn what_a_program_never_had_is_told_by_its_release() {
+    fn features_newer_than_the_release_are_recognised() {
         let tdx = ListedName { flag: "-object".to_owned(), name: "tdx-guest".to_owned() };
         let device = ListedName { flag: "-device".to_owned(), ..tdx.clone() };
         let failure =

@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn the_words_that_tests_had_are_read_where_nothing_is_told() {
+    fn older_messages_are_parsed_if_no_failure_detail_is_given() {
         let built_in = "/boot/config-6.12 lacks, as built in: agent: EPOLL is only a module, UNIX is not set and 3 more; \
                         without it, Kata's agent does not run, or has no sockets; seccomp: SECCOMP is not set; without it, \
                         no container starts";
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_told_is_not_read_from_words() {
+    fn a_given_failure_detail_is_not_parsed_from_the_message() {
         let words = "virtiofsd ended at once (exit code 1): fuse: unknown option";
         for detail in [FailureDetail::Other, FailureDetail::NoFileHandles] {
             let failure = Failure { detail, ..Failure::new(Component::Virtiofsd, words) };

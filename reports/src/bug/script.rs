@@ -137,7 +137,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_word_is_a_word_whatever_is_in_it() {
+    fn any_text_is_quoted_as_one_shell_word() {
         for (text, expected) in [
             ("size=1,readonly=on", "'size=1,readonly=on'"),
             ("$(id)", "'$(id)'"),

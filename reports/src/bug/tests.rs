@@ -252,7 +252,7 @@ fn reported_of(
 }
 
 #[test]
-fn whose_a_failure_is() {
+fn each_failure_is_attributed_to_its_owner() {
     let bug = Ruling::Bug;
     for (finding, expected, why) in [
         (&FIFO_OF_BOOKWORM, bug(Owner::Distro), "last two releases (11.1 and 11.0, as far as the records know)"),
@@ -313,7 +313,7 @@ fn told() -> Vec<(&'static Finding, &'static str, FailureDetail)> {
 }
 
 #[test]
-fn what_is_told_decides_whatever_the_words_of_a_test_are() {
+fn failure_details_decide_regardless_of_the_message() {
     // The summary, which may contain these words, is on a script's second line.
     let script = |failed: &FailedTest<'_>| {
         let text = script::script(failed, &daemon("/usr/lib/qemu/virtiofsd"));
@@ -328,7 +328,7 @@ fn what_is_told_decides_whatever_the_words_of_a_test_are() {
 }
 
 #[test]
-fn the_words_of_a_test_decide_nothing_where_something_is_told() {
+fn the_message_is_ignored_if_a_failure_detail_is_given() {
     for finding in [&IOMMUFD_OF_TRIXIE, &ROOT_PORT_OF_TRIXIE, &FLAGS_OF_BOOKWORM, &TDX_OF_TRIXIE] {
         let matrix = run_told(finding, finding.observed, &FailureDetail::Other);
         let script = with(finding, &matrix, None, |failed| script::script(failed, &daemon("/x")));
@@ -340,7 +340,7 @@ fn the_words_of_a_test_decide_nothing_where_something_is_told() {
 }
 
 #[test]
-fn what_is_not_the_releases_own_is_nobodys() {
+fn failures_of_candidate_or_shaped_runs_belong_to_nobody() {
     let ruling = |change: &dyn Fn(&mut Maker)| {
         let matrix = run(&FIFO_OF_BOOKWORM, change);
         with(&FIFO_OF_BOOKWORM, &matrix, None, |failed| Route::of(failed, newest())).ruling
@@ -362,7 +362,7 @@ fn what_is_not_the_releases_own_is_nobodys() {
 }
 
 #[test]
-fn a_report_goes_only_where_it_is_taken() {
+fn a_report_is_addressed_only_to_a_tracker_that_accepts_it() {
     let to = |finding: &Finding, form: Option<Form>| {
         let matrix = run(finding, |_| {});
         with(finding, &matrix, None, |failed| destination(failed, &Route::of(failed, newest()), form))
@@ -399,7 +399,7 @@ fn a_report_goes_only_where_it_is_taken() {
 }
 
 #[test]
-fn a_finding_in_bookworm_is_a_mail_that_debian_takes() {
+fn a_bookworm_finding_becomes_a_debian_bug_mail() {
     let ran = Reproduced::Ran(vec![Some(0); 3]);
     let (written, to, script) = reported(&FIFO_OF_BOOKWORM, None, ran);
     insta::assert_snapshot!("fifo-of-bookworm.eml", written.text);
@@ -408,7 +408,7 @@ fn a_finding_in_bookworm_is_a_mail_that_debian_takes() {
 }
 
 #[test]
-fn a_finding_in_trixie_that_is_katas_goes_to_kata() {
+fn a_trixie_finding_in_kata_is_reported_to_kata() {
     let (written, to, script) = reported(&ROOT_PORT_OF_TRIXIE, None, Reproduced::NotRun);
     // Days and versions in the record change with each run that is written back.
     let steady = |line: &str| {
@@ -424,7 +424,7 @@ fn a_finding_in_trixie_that_is_katas_goes_to_kata() {
 }
 
 #[test]
-fn a_release_whose_support_was_over_is_told_on_top() {
+fn a_report_about_an_unsupported_release_warns_at_the_top() {
     let on = |day: &str, finding: &Finding| {
         let mut matrix = run(finding, |_| {});
         matrix.finished = Some(format!("{day}T12:00:00Z").parse().unwrap());
@@ -443,7 +443,7 @@ fn a_release_whose_support_was_over_is_told_on_top() {
 }
 
 #[test]
-fn kata_is_shown_the_source_of_the_runtime_that_ran() {
+fn a_kata_report_cites_the_source_of_the_runtime_that_ran() {
     let (of_rs, go) =
         ("src/runtime-rs/crates/hypervisor/src/qemu/qmp.rs@4.1.0\n", "src/runtime/virtcontainers/qemu.go@3.32.0\n");
     for (profile, cited, other) in [("rs-4.1", of_rs, go), ("go-3.32", go, of_rs)] {
@@ -454,7 +454,7 @@ fn kata_is_shown_the_source_of_the_runtime_that_ran() {
 }
 
 #[test]
-fn what_was_not_reproduced_says_so_on_top_and_a_wish_is_called_one() {
+fn a_report_marks_unreproduced_failures_and_wishes_at_the_top() {
     let ran = Reproduced::Ran(vec![Some(0), Some(1), Some(script::CANNOT_TELL)]);
     let (written, ..) = reported(&FLAGS_OF_BOOKWORM, None, ran);
     let body = written.text.split_once("\n\n").unwrap().1;
@@ -483,7 +483,7 @@ fn what_was_not_reproduced_says_so_on_top_and_a_wish_is_called_one() {
 }
 
 #[test]
-fn a_change_that_mends_it_is_named_where_the_release_is_older() {
+fn an_upstream_fix_is_named_for_releases_without_it() {
     let words = "QEMU's developers have fixed it with \"9pfs: fix regression regarding CVE-2023-2861\"";
     let (of_bookworm, ..) = reported(&FIFO_OF_BOOKWORM, None, Reproduced::NotRun);
     assert!(one_line(&of_bookworm.text).contains(words), "{}", of_bookworm.text);
@@ -497,7 +497,7 @@ fn a_change_that_mends_it_is_named_where_the_release_is_older() {
 
 /// The forms of other distros; the release in them is Debian's, because no other has been run.
 #[test]
-fn each_form_has_what_its_tracker_asks_for() {
+fn each_report_form_has_the_fields_its_tracker_requires() {
     let matrix = run(&FIFO_OF_BOOKWORM, |_| {});
     let written = |distro: &str| {
         with(&FIFO_OF_BOOKWORM, &matrix, None, |failed| {
@@ -562,7 +562,7 @@ fn each_form_has_what_its_tracker_asks_for() {
 /// A healthy guest says nothing about options that the daemon refused, and the log of an earlier attempt nothing about
 /// the last.
 #[test]
-fn a_report_quotes_the_log_of_what_is_at_fault_and_no_other() {
+fn a_report_quotes_only_the_log_that_concerns_the_failure() {
     let logs = |component: Component, said: &[(&str, &str)]| {
         let finding = Finding { component, ..FIFO_OF_BOOKWORM };
         let mut matrix = run(&finding, |_| {});
@@ -634,7 +634,7 @@ fn a_summary_names_the_share_once() {
 }
 
 #[test]
-fn scripts_are_for_a_posix_shell() {
+fn scripts_have_valid_posix_shell_syntax() {
     let scripts = scripts();
     assert!(scripts.len() > 15, "{}", scripts.len());
     let dir = tempfile::tempdir().unwrap();
@@ -678,7 +678,7 @@ fn stand_in(folder: &Path, body: &str) -> PathBuf {
 
 /// Each script runs with a program that has the fault, with one that does not, and with one that does not start.
 #[test]
-fn a_script_tells_who_has_the_fault() {
+fn scripts_detect_whether_a_program_has_the_fault() {
     let list = "for name in a b c d e; do echo \"  $name\"; done\n";
     let quits = "while read -r line && [ \"$line\" != quit ]; do :; done\n";
     // The reply of QMP to a device whose switch is text.
@@ -729,7 +729,7 @@ fn a_script_tells_who_has_the_fault() {
 }
 
 #[test]
-fn a_failure_that_no_script_shows_says_so() {
+fn a_failure_without_a_reproducer_script_gives_the_reason() {
     let none = |finding: &Finding| {
         let matrix = run(finding, |_| {});
         with(finding, &matrix, None, |failed| script::script(failed, &daemon("/x"))).unwrap_err().to_string()
@@ -743,7 +743,7 @@ fn a_failure_that_no_script_shows_says_so() {
 
 /// A journal may be a stranger's, and the recipient of the report runs the script.
 #[test]
-fn what_a_journal_says_is_never_run() {
+fn text_from_a_journal_is_never_executed() {
     let dir = tempfile::tempdir().unwrap();
     let touch = format!("touch {}", dir.path().join("run").display());
     let hostile = |text: &str| -> &'static str { text.replace("CALL", &touch).leak() };

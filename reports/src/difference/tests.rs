@@ -31,7 +31,7 @@ fn states(difference: &Difference) -> Vec<(SignatureState, &str)> {
 const TDX_IS_MISSING: (SignatureState, &str) = (SignatureState::Known, "qemu: no tdx-guest");
 
 #[test]
-fn a_run_is_no_different_from_itself() {
+fn a_run_does_not_differ_from_itself() {
     let difference = between(&run(|_| None), &run(|_| None));
     assert_eq!((difference.verdicts.as_slice(), difference.packages.as_slice()), (&[][..], &[][..]));
     assert_eq!(states(&difference), [TDX_IS_MISSING]);
@@ -60,7 +60,7 @@ fn causes_are_new_known_fixed_or_not_seen_again() {
 
 /// A mirror that does not answer does not give a green comparison.
 #[test]
-fn what_was_lost_is_unjudged_and_not_green() {
+fn lost_verdicts_make_a_comparison_unjudged() {
     let lost = run(|test| (test == BLK).then(|| crate::sample::error("no mirror answers")));
     let difference = between(&run(|_| None), &lost);
     let turn = &difference.verdicts[0];
@@ -78,7 +78,7 @@ fn what_was_lost_is_unjudged_and_not_green() {
 
 /// If the earlier side could not judge a test, it is unknown whether its failure is new or better.
 #[test]
-fn what_was_lost_before_is_not_compared() {
+fn failures_without_an_earlier_verdict_are_not_compared() {
     let broken = run(|test| (test == BLK).then(|| fail(Component::Kernel, "no disk")));
     let error = run(|test| (test == BLK).then(|| crate::sample::error("the line ended")));
     let difference = between(&error, &broken);
@@ -115,7 +115,7 @@ fn a_cell_that_only_the_first_side_has_is_unjudged() {
 
 /// Only tests of both sides are compared: a run of some tests says nothing about the others.
 #[test]
-fn what_a_run_was_not_asked_for_is_not_compared() {
+fn tests_excluded_by_a_filter_are_not_compared() {
     let mut few = judged(&run(|test| (test == BLK).then(|| crate::sample::skip("no room"))));
     for matrix_is_filtered in [false, true] {
         if matrix_is_filtered {
@@ -130,7 +130,7 @@ fn what_a_run_was_not_asked_for_is_not_compared() {
 }
 
 #[test]
-fn what_then_passed_is_flaky_and_not_new() {
+fn a_failure_that_then_passes_is_flaky_and_not_new() {
     let mut flaky = Maker::default();
     flaky.start(&["go-3.29"], &["13"]);
     flaky.attempt("13", &["go-3.29"], RENAME, 1, fail(Component::Virtiofsd, "neither name"));
@@ -141,7 +141,7 @@ fn what_then_passed_is_flaky_and_not_new() {
 }
 
 #[test]
-fn a_run_is_held_against_the_record() {
+fn a_run_is_compared_with_the_record() {
     let entries = recorded();
     let matrix = judged(&run(|test| (test == VSOCK).then_some(Outcome::Pass)));
     let difference = Difference::beside_record(&beside(&matrix, &entries), "b");
@@ -154,7 +154,7 @@ fn a_run_is_held_against_the_record() {
 
 /// A run is compared with the record that it has written: its causes are those of the record, however long they are.
 #[test]
-fn a_cause_that_the_record_has_cut_is_known() {
+fn a_cause_shortened_in_the_record_is_known() {
     let long = format!("refused: {}", "a long reason ".repeat(40));
     let matrix = judged(&run(|test| (test == BLK).then(|| fail(Component::Kernel, &long))));
     let entries = crate::views::record::verified_entries(&standings(&matrix)).0;
@@ -171,7 +171,7 @@ fn a_cause_that_the_record_has_cut_is_known() {
 
 /// Older records have the place in Kata's source in the text; runs have it separately.
 #[test]
-fn a_cause_that_the_record_has_with_a_citation_is_known() {
+fn a_recorded_cause_with_a_citation_is_known() {
     let mut entries = recorded();
     let tdx = entries[0].capabilities.get_mut(&Capability::VmmTdx).unwrap();
     let cited = "no tdx-guest (src/runtime/virtcontainers/qemu_amd64.go@3.29.0)";
@@ -181,7 +181,7 @@ fn a_cause_that_the_record_has_with_a_citation_is_known() {
 }
 
 #[test]
-fn packages_that_differ_are_told() {
+fn differing_packages_are_listed() {
     let mut matrix = judged(&run(|_| None));
     let before = Side::of_run("a", &matrix);
     let facts = matrix.cells[0].facts.as_mut().unwrap();
@@ -193,7 +193,7 @@ fn packages_that_differ_are_told() {
 
 /// Packages that only one side lists are not compared, because the other side does not know whether they are installed.
 #[test]
-fn beside_a_manifest_only_the_packages_of_components_are_compared() {
+fn without_both_manifests_only_component_packages_are_compared() {
     let mut matrix = judged(&run(|_| None));
     let without = Side::of_run("a", &matrix);
     let installed = |name: &str, version: &str| InstalledPackage {
@@ -230,7 +230,7 @@ fn turn(difference: &Difference, capability: Capability) -> Option<&VerdictTurn>
 
 /// A known issue is expected here, too.
 #[test]
-fn beside_the_record_a_known_issue_is_known() {
+fn a_known_issue_is_known_in_a_comparison_with_the_record() {
     let text = format!(
         "distro: debian\nknown-issues:\n  - {{id: no-disk, test: '{BLK}', package: virtiofsd, versions: all, \
          url: 'https://bugs.example/1', owner: somebody, expires: 2027-01-31}}\n"
@@ -268,7 +268,7 @@ fn beside_the_record_a_known_issue_is_known() {
 
 /// A result with a brought component says nothing about the distro's own.
 #[test]
-fn what_was_shown_with_a_brought_component_is_no_worse() {
+fn results_with_a_brought_along_component_are_not_worse() {
     let mut maker = run(|_| None);
     for entry in &mut maker.journal.entries {
         if let Event::CellFacts { facts, .. } = &mut entry.event {
@@ -286,7 +286,7 @@ fn what_was_shown_with_a_brought_component_is_no_worse() {
 /// The record decided nothing, so that nothing is worse: the change is a new verdict, as in the reports, and nothing
 /// else.
 #[test]
-fn what_the_record_did_not_decide_is_a_new_verdict() {
+fn a_failure_undecided_in_the_record_is_a_new_verdict() {
     let matrix = without_disk();
     for before in [Some(Verdict::Untested), Some(Verdict::Inconclusive), None] {
         let mut entries = recorded();
@@ -304,7 +304,7 @@ fn what_the_record_did_not_decide_is_a_new_verdict() {
 
 /// A capability that is recorded as supported, and that this environment cannot show, was not judged.
 #[test]
-fn what_is_recorded_and_does_not_apply_is_unjudged() {
+fn a_supported_capability_that_no_longer_applies_is_unjudged() {
     let mut entries = recorded();
     let supported = VerifiedCapability::plain(Verdict::Supported);
     entries[0].capabilities.insert(Capability::FsVirtio9p, supported);
@@ -330,7 +330,7 @@ fn filtered(keep: impl Fn(&str) -> bool) -> Maker {
 
 /// A test that an earlier run was not asked for did not pass in it.
 #[test]
-fn a_cause_in_a_test_that_the_other_run_was_not_asked_for_is_left_out() {
+fn causes_in_tests_that_the_other_run_excluded_are_left_out() {
     let whole = run(|test| (test == BLK).then(|| fail(Component::Kernel, "no disk")));
     let few = filtered(|test| test == TDX);
     for difference in [between(&few, &whole), between(&whole, &few)] {
@@ -350,7 +350,7 @@ fn a_cause_in_a_test_that_the_other_run_was_not_asked_for_is_left_out() {
 
 /// Tests that a killed run did not reach were asked for.
 #[test]
-fn how_a_run_ended_and_profiles_that_nobody_knows_are_told() {
+fn killed_runs_and_unknown_profiles_are_listed_as_unjudged() {
     let mut killed = filtered(|test| test == TDX);
     killed.journal.entries.truncate(killed.journal.entries.len() - 2);
     let mut strange = run(|_| None);
@@ -374,7 +374,7 @@ fn how_a_run_ended_and_profiles_that_nobody_knows_are_told() {
 
 /// `diff` and every report agree, for any recorded verdict and any outcome of a test.
 #[test]
-fn beside_the_record_the_effect_is_that_of_every_report() {
+fn a_comparison_with_the_record_has_the_same_effect_as_reports() {
     let outcomes: [fn() -> Option<Outcome>; 6] = [
         || None,
         || Some(fail(Component::Kernel, "no disk")),

@@ -20,7 +20,7 @@ fn append_raw(dir: &std::path::Path, bytes: &[u8]) {
 }
 
 #[test]
-fn what_is_written_is_read() {
+fn a_written_journal_is_read_back_without_secrets() {
     let dir = tempfile::tempdir().unwrap();
     let mut journal = written(dir.path());
     let read = read(dir.path()).unwrap();
@@ -46,7 +46,7 @@ fn what_is_written_is_read() {
 }
 
 #[test]
-fn a_journal_tells_no_mirror_and_no_password() {
+fn a_journal_contains_no_mirror_and_no_password() {
     let dir = tempfile::tempdir().unwrap();
     let known = ["http://user:s3c%22ret@mirror.example/debian"];
     let mut writer = Writer::create(dir.path()).unwrap().hiding(crate::redact::Redactor::knowing(known));
@@ -79,7 +79,7 @@ fn a_journal_tells_no_mirror_and_no_password() {
 }
 
 #[test]
-fn what_is_told_while_a_journal_is_written_is_the_journal() {
+fn the_listener_receives_exactly_the_bytes_of_the_journal() {
     static TOLD: std::sync::Mutex<Vec<u8>> = std::sync::Mutex::new(Vec::new());
     let dir = tempfile::tempdir().unwrap();
     let mut writer = Writer::create(dir.path()).unwrap().telling(|line| TOLD.lock().unwrap().extend_from_slice(line));
@@ -134,7 +134,7 @@ fn two_runs_never_share_a_journal() {
 }
 
 #[test]
-fn a_broken_line_in_the_middle_is_told_with_file_and_line() {
+fn an_invalid_line_is_reported_with_file_and_line_number() {
     let dir = tempfile::tempdir().unwrap();
     let count = written(dir.path()).entries.len();
     append_raw(dir.path(), b"{\"at\":\"2026-07-25T17:20:00Z\",\"event\":{\"event\":\"cell-exploded\"}}\n");
@@ -176,7 +176,7 @@ fn a_journal_of_schema_2_is_read() {
 }
 
 #[test]
-fn what_a_failure_rests_on_is_kept_and_no_older_journal_knows_it() {
+fn failure_grounds_are_kept_and_older_journals_default_to_waited() {
     let dir = tempfile::tempdir().unwrap();
     let failure = Failure { grounds: Grounds::Measured, ..Failure::new(Component::Virtiofsd, "200 descriptors") };
     let mut maker = Maker::default();
@@ -212,7 +212,7 @@ fn what_a_failure_rests_on_is_kept_and_no_older_journal_knows_it() {
 }
 
 #[test]
-fn an_endless_line_is_refused_and_an_endless_message_is_cut() {
+fn an_overlong_line_is_refused_and_an_overlong_message_is_cut() {
     let dir = tempfile::tempdir().unwrap();
     let mut writer = Writer::create(dir.path()).unwrap();
     let outcome = fail(Component::Qemu, &"x\u{0}".repeat(20 << 20));
@@ -230,7 +230,7 @@ fn an_endless_line_is_refused_and_an_endless_message_is_cut() {
 }
 
 #[test]
-fn cells_are_named_and_read_back() {
+fn cell_ids_are_parsed_and_invalid_ones_are_refused() {
     for name in ["debian:13/x86_64/container", "centos-stream:9/aarch64/vm", "fedora:rawhide/s390x/host"] {
         assert_eq!(name.parse::<CellId>().unwrap().to_string(), name);
     }
@@ -251,7 +251,7 @@ fn cells_are_named_and_read_back() {
 
 proptest::proptest! {
     #[test]
-    fn no_bytes_make_reading_panic(bytes: Vec<u8>) {
+    fn arbitrary_bytes_do_not_make_reading_panic(bytes: Vec<u8>) {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join(FILE);
         std::fs::write(&path, bytes).unwrap();
@@ -260,7 +260,7 @@ proptest::proptest! {
 }
 
 #[test]
-fn what_is_no_regular_file_is_refused_and_never_waited_for() {
+fn a_journal_that_is_not_a_regular_file_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let pipe = dir.path().join("pipe");
     assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
@@ -274,7 +274,7 @@ fn what_is_no_regular_file_is_refused_and_never_waited_for() {
 }
 
 #[test]
-fn a_journal_of_more_cells_than_there_can_be_is_refused() {
+fn a_journal_with_too_many_cells_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join(FILE);
     let with = |count: usize| {
@@ -292,7 +292,7 @@ fn a_journal_of_more_cells_than_there_can_be_is_refused() {
 
 /// A journal after `kill -9` at any byte can be resumed.
 #[test]
-fn a_journal_that_was_cut_at_any_byte_goes_on() {
+fn a_journal_cut_at_any_byte_can_be_resumed() {
     let dir = tempfile::tempdir().unwrap();
     let mut writer = Writer::create(dir.path()).unwrap();
     writer.append(Event::CellStarted { cell: cell("13") }).unwrap();
@@ -319,7 +319,7 @@ fn a_journal_that_was_cut_at_any_byte_goes_on() {
 }
 
 #[test]
-fn nobody_goes_on_with_a_journal_that_is_written_or_is_not_there() {
+fn resuming_a_busy_or_missing_journal_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     assert!(matches!(Writer::resume(dir.path()), Err(JournalError::Io { .. })));
     assert!(!dir.path().join(FILE).exists(), "none is made");

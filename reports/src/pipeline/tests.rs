@@ -36,7 +36,7 @@ fn of(cells: &[(&str, &str, Outcome)]) -> (Matrix, Vec<VerifiedEntry>) {
 }
 
 #[test]
-fn it_is_red_for_what_is_worse_or_missing_and_where_nothing_was_judged() {
+fn a_pipeline_is_red_for_worse_or_missing_cells_or_if_none_was_judged() {
     let (pass, lost, worse) = (Outcome::Pass, error("the line ended"), fail(Component::Qemu, "no reply"));
     for (cells, plan, effect) in [
         (vec![("13", QMP, pass.clone()), ("12", QMP, pass.clone())], vec!["13", "12"], Effect::None),
@@ -83,7 +83,7 @@ fn says_the_same(standings: &Standings<'_>, pipeline: &Pipeline<'_, '_>) {
 }
 
 #[test]
-fn what_kata_needs_and_no_record_has_is_red_where_it_is_unsupported() {
+fn an_unrecorded_failure_of_a_needed_capability_is_red() {
     let (matrix, mut entries) = of(&[("13", QMP, fail(Component::Qemu, "no reply"))]);
     for entry in &mut entries {
         entry.capabilities.remove(&Capability::VmmQmp);
@@ -121,7 +121,7 @@ fn what_kata_needs_and_no_record_has_is_red_where_it_is_unsupported() {
 }
 
 #[test]
-fn what_is_optional_and_could_not_be_judged_is_a_note() {
+fn an_unjudged_optional_capability_is_only_a_notice() {
     let lost = || error("the line ended");
     let cells = [("13", TDX, lost()), ("12", TDX, lost())];
     let (matrix, entries) = of(&cells);
@@ -151,7 +151,7 @@ fn what_is_optional_and_could_not_be_judged_is_a_note() {
 
 /// If two capabilities are lost, the one that is needed counts.
 #[test]
-fn a_gap_says_first_what_is_needed() {
+fn a_gap_names_the_needed_capability_first() {
     let lost = run(|id| [TDX, QMP].contains(&id).then(|| error("the line ended")));
     let (matrix, entries) = (judged(&lost), recorded());
     let standings = beside(&matrix, &entries);
@@ -161,7 +161,7 @@ fn a_gap_says_first_what_is_needed() {
 }
 
 #[test]
-fn a_cell_without_an_end_is_missing_and_one_in_error_says_where() {
+fn an_unfinished_cell_is_missing_and_a_failed_one_names_its_phase() {
     let (mut matrix, entries) = of(&[("13", QMP, Outcome::Pass), ("12", QMP, Outcome::Pass)]);
     matrix.cells[0].complete = false;
     let message = "no mirror answers".to_owned();
@@ -181,7 +181,7 @@ fn a_cell_without_an_end_is_missing_and_one_in_error_says_where() {
 }
 
 #[test]
-fn a_bundle_that_cannot_be_read_is_red_though_all_that_was_planned_is_judged() {
+fn an_unreadable_bundle_is_red_though_all_planned_cells_are_judged() {
     for (outcome, effect) in [(Outcome::Pass, Effect::Unjudged), (fail(Component::Qemu, "no reply"), Effect::Worse)] {
         let (matrix, entries) = of(&[("13", QMP, outcome)]);
         let standings = beside(&matrix, &entries);
@@ -210,7 +210,7 @@ fn annotations_are_about_changes_and_gaps_alone() {
 
 /// A guest that could write a command could hide others, or set what later steps read.
 #[test]
-fn nothing_that_a_guest_says_becomes_a_command() {
+fn guest_output_never_becomes_a_workflow_command() {
     let said = "x\n::set-output name=a::b\r::add-mask::c % ::stop-commands::d";
     let (matrix, entries) = of(&[("13", QMP, fail(Component::Qemu, &format!("{said}{HOSTILE}")))]);
     let standings = beside(&matrix, &entries);
@@ -224,7 +224,7 @@ fn nothing_that_a_guest_says_becomes_a_command() {
 }
 
 #[test]
-fn of_many_changes_so_many_are_shown_as_github_shows() {
+fn annotations_are_limited_to_the_number_that_github_shows() {
     let releases: Vec<String> = (20..45).map(|number| number.to_string()).collect();
     let cells: Vec<(&str, &str, Outcome)> =
         releases.iter().map(|release| (release.as_str(), QMP, fail(Component::Qemu, "no reply"))).collect();
@@ -236,7 +236,7 @@ fn of_many_changes_so_many_are_shown_as_github_shows() {
 }
 
 #[test]
-fn one_signature_is_one_issue_wherever_it_is_seen() {
+fn each_signature_gives_one_issue_for_all_releases() {
     let no_reply = |guest: &str| fail(Component::Qemu, &format!("no reply of /run/kq/{guest}/qmp"));
     let (matrix, entries) = of(&[("13", QMP, no_reply("7")), ("12", QMP, no_reply("8"))]);
     let standings = beside(&matrix, &entries);
@@ -272,7 +272,7 @@ fn no_signature_is_left_out_silently() {
 
 /// A mention would notify people named by a guest.
 #[test]
-fn nothing_ends_the_block_that_what_was_seen_stands_in() {
+fn observed_text_cannot_close_its_code_block() {
     let said = "a\n```\n@everybody ````` #1";
     assert_eq!(fenced("a"), "```text\na```\n");
     assert!(fenced(said).starts_with("``````text\n") && fenced(said).ends_with("``````\n"));

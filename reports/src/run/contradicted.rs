@@ -105,7 +105,7 @@ mod tests {
     use model::verified::Basis;
 
     #[test]
-    fn hardware_is_believed_where_nothing_else_says_otherwise() {
+    fn a_hardware_claim_is_believed_unless_contradicted() {
         let hardware = facts(Basis::Hardware);
         assert_eq!(hardware_contradicted(&hardware, false), None);
         let nested = CellFacts { accelerator: Accelerator::KvmInKvm, ..hardware.clone() };
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_environment_answered_counts_against_hardware() {
+    fn environment_probes_can_contradict_a_hardware_claim() {
         for (name, words, is_believed) in [
             ("kvm", "yes", true),
             ("kvm", "there is no /dev/kvm", false),
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn options_and_the_command_line_say_what_a_stamp_may_not() {
+    fn candidate_and_shaped_are_read_from_options_and_command_line() {
         for (options, argv, candidate, shaped) in [
             (&[][..], &["kata-qualify", "run", "debian:13", "--mirror", "x"][..], false, false),
             (&["--install hello"], &[], true, false),
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn a_guest_without_kvm_is_told_by_its_arguments() {
+    fn an_emulated_guest_is_recognised_by_its_arguments() {
         for (word, is_emulated) in
             [("q35,accel=tcg", true), ("accel=tcg", true), ("q35,accel=kvm", false), ("-name=accel=tcg2", false)]
         {

@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn the_table_of_one_test_in_both_runs() {
+    fn each_pair_of_base_and_candidate_outcomes_gives_its_change() {
         use Change::{Fixed, Known, NewFailure, Same, Unjudged};
         let (pass, fails, lost) = (Outcome::Pass, fail(Component::Qemu, "no reply"), error("the line ended"));
         let otherwise = fail(Component::Qemu, "half a reply");
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn the_record_has_no_say() {
+    fn a_failure_that_the_base_run_shares_is_known() {
         // This test fails in every run of the sample, so that it is not the candidates' fault.
         let (base, matrix) = (BaseRun::new(judged(&run(|_| None))), judged(&run(|_| None)));
         let standings = Standings::new(&matrix, base.recorded(), false);
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn a_second_failure_in_a_capability_that_was_lost_is_new_if_its_test_passed_before() {
+    fn a_further_failure_in_a_lost_capability_is_new_if_its_test_passed() {
         let outcome = |daemon: bool, rename: Outcome| {
             judged(&run(move |test| match test {
                 DAEMON if daemon => Some(fail(Component::Virtiofsd, "unknown option")),
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cell_that_the_base_run_lost_judges_nothing() {
+    fn a_cell_missing_from_the_base_run_is_unjudged() {
         let matrix = judged(&run(|test| (test == QMP).then(|| fail(Component::Qemu, "no reply"))));
         let mut base = judged(&run(|_| None));
         base.cells.clear();

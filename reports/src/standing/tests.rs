@@ -23,7 +23,7 @@ fn judgement(verdict: Verdict, unrun: usize) -> Judgement {
 }
 
 #[test]
-fn the_whole_table_of_changes() {
+fn each_pair_of_verdicts_gives_its_change() {
     use Change::{Fixed, Known, NewFailure, NewVerdict, Same, Unjudged};
     use Verdict::{Inconclusive, NotApplicable, Offered, Partial, Supported, Unsupported, Untested};
     let effect = |change| match change {
@@ -66,7 +66,7 @@ fn the_whole_table_of_changes() {
 }
 
 #[test]
-fn another_set_of_tests_is_told_and_no_excuse() {
+fn a_changed_test_set_is_noted_and_excuses_nothing() {
     let of = |old, new| compare(Some(old), false, &judgement(new, 0), false);
     let changed = Change::TestSetChanged;
     assert_eq!(of(Verdict::Supported, Verdict::Unsupported), (changed, Effect::Worse));
@@ -80,7 +80,7 @@ fn another_set_of_tests_is_told_and_no_excuse() {
 }
 
 #[test]
-fn a_run_against_its_own_record_is_as_recorded() {
+fn a_run_compared_with_its_own_record_has_no_changes() {
     let entries = recorded();
     let matrix = judged(&run(|_| None));
     let beside = beside(&matrix, &entries);
@@ -97,7 +97,7 @@ fn a_run_against_its_own_record_is_as_recorded() {
 
 /// A failure without a record must not count as recorded.
 #[test]
-fn what_is_unsupported_and_was_never_recorded_is_told() {
+fn an_unrecorded_failure_is_listed_as_a_new_verdict() {
     let matrix = judged(&run(|t| (t == QMP).then(|| fail(Component::Qemu, "no reply"))));
     let mut entries = recorded();
     entries[0].capabilities.remove(&Capability::VmmQmp);
@@ -118,7 +118,7 @@ fn what_is_unsupported_and_was_never_recorded_is_told() {
 }
 
 #[test]
-fn a_new_failure_is_worse_and_an_error_could_not_be_judged() {
+fn a_new_failure_exits_with_1_and_an_error_with_3() {
     let entries = recorded();
     let code = |matrix: &Matrix, entries: &[VerifiedEntry], strict: bool| {
         Standings::new(matrix, Recorded::of_distro(&sample::DEBIAN, entries), strict).effect().exit_code()
@@ -140,7 +140,7 @@ fn a_new_failure_is_worse_and_an_error_could_not_be_judged() {
 
 /// The daemon's own test proves no capability directly.
 #[test]
-fn a_test_in_error_is_never_as_recorded() {
+fn a_test_in_error_makes_the_run_unjudged() {
     let matrix = judged(&run(|t| match t {
         sample::DAEMON => Some(sample::error("ours")),
         RENAME | sample::POSIX => Some(fail(Component::Virtiofsd, "x")),
@@ -152,7 +152,7 @@ fn a_test_in_error_is_never_as_recorded() {
 }
 
 #[test]
-fn a_run_without_an_end_is_never_as_recorded() {
+fn a_run_without_an_end_is_unjudged() {
     let mut maker = run(|_| None);
     maker.journal.entries.pop();
     assert_eq!(standings(&judged(&maker)).effect().exit_code(), 3);
@@ -175,7 +175,7 @@ fn answer(matrix: &Matrix, entries: &[VerifiedEntry]) -> ReleaseAnswer {
 }
 
 #[test]
-fn kata_runs_only_where_all_that_it_needs_is_known() {
+fn the_answer_is_yes_only_if_every_needed_capability_is_supported() {
     let container = judged(&run(|_| None));
     let known = answer(&container, &[]);
     assert_eq!(known.words(), "not known yet: incomplete, 9 of 10 (vsock)");
@@ -196,7 +196,7 @@ fn kata_runs_only_where_all_that_it_needs_is_known() {
 
 /// Capabilities that the record does not mention are unknown.
 #[test]
-fn the_record_alone_answers_too() {
+fn the_record_alone_gives_an_answer() {
     let profiles = sample::profiles();
     let profile = profiles.iter().find(|profile| profile.name == "go-3.29").unwrap();
     let mut entries = vec![of_today()];
@@ -218,7 +218,7 @@ fn the_record_alone_answers_too() {
 /// Answers from the record and from a run need the same capabilities: those that the catalogue's tests show under the
 /// profile.
 #[test]
-fn the_record_asks_for_what_a_run_asks_for() {
+fn the_record_and_a_run_need_the_same_capabilities() {
     for profile in Profile::all() {
         let requirements = Requirements::new(suites::catalogue::tests(), profile);
         let tested = Capability::ALL.iter().copied().filter(|c| c.is_needed() && !requirements.of(*c).is_empty());
@@ -242,7 +242,7 @@ fn of_today() -> VerifiedEntry {
 
 /// A machine's yes by older tests says nothing about newer requirements, but a container's result may.
 #[test]
-fn todays_tests_come_before_older_ones() {
+fn results_of_current_tests_outrank_older_ones() {
     let profiles = sample::profiles();
     let profile = profiles.iter().find(|profile| profile.name == "go-3.29").unwrap();
     let today = of_today();
@@ -312,7 +312,7 @@ fn machine(entry: &VerifiedEntry, profile: &Profile) -> VerifiedEntry {
 /// Prevents a false yes: QEMU was updated, QMP and virtio-fs fail with the new version, and the machine has only seen
 /// the old one.
 #[test]
-fn a_machine_with_older_packages_vouches_for_no_newer_ones() {
+fn results_with_older_packages_do_not_count_for_newer_ones() {
     let failing = |t: &str| match t {
         QMP => Some(fail(Component::Qemu, "no reply")),
         RENAME => Some(fail(Component::Virtiofsd, "lost both names")),
@@ -348,7 +348,7 @@ fn a_machine_with_older_packages_vouches_for_no_newer_ones() {
 
 /// The record alone gives the same answer: in `docs/matrix.md`, on the site and in `history`.
 #[test]
-fn the_record_answers_by_the_newest_packages_that_it_has() {
+fn the_answer_uses_the_newest_recorded_packages() {
     let profiles = sample::profiles();
     let profile = profiles.iter().find(|profile| profile.name == "go-3.29").unwrap();
     let container = of_today();
@@ -398,7 +398,7 @@ fn the_record_answers_by_the_newest_packages_that_it_has() {
 }
 
 #[test]
-fn what_works_with_a_component_that_was_brought_along_is_named() {
+fn an_answer_names_the_brought_along_components_it_relies_on() {
     let mut maker = run(|t| (t == VSOCK).then_some(Outcome::Pass));
     for entry in &mut maker.journal.entries {
         if let crate::journal::Event::CellFacts { facts, .. } = &mut entry.event {
@@ -414,7 +414,7 @@ fn what_works_with_a_component_that_was_brought_along_is_named() {
 
 /// Results that are shaped or rest on brought components are not about the distro's own packages, and vice versa.
 #[test]
-fn what_was_shaped_or_brought_along_is_compared_with_its_like() {
+fn shaped_and_brought_along_results_are_compared_with_their_kind() {
     let own = recorded().remove(0);
     let lost = VerifiedCapability::plain(Verdict::Unsupported);
     let lost = VerifiedEntry { capabilities: [(Capability::VmmBoot, lost)].into(), ..own.clone() };
@@ -450,7 +450,7 @@ fn what_was_shaped_or_brought_along_is_compared_with_its_like() {
 
 /// An unrecorded cause is new, although the capability was lost before.
 #[test]
-fn a_capability_that_is_lost_by_another_cause_is_worse() {
+fn a_lost_capability_with_another_cause_is_worse() {
     let flags = judged(&run(|t| match t {
         sample::DAEMON => Some(fail(Component::Virtiofsd, "unknown option")),
         RENAME => Some(sample::blocked(sample::DAEMON)),
@@ -478,7 +478,7 @@ fn a_capability_that_is_lost_by_another_cause_is_worse() {
 
 /// Reports and `diff` agree about a test that fails as recorded, and about one that fails by another cause.
 #[test]
-fn the_same_test_by_another_cause_is_new_on_every_face() {
+fn a_test_failing_by_another_cause_is_new_in_reports_and_diff() {
     let lost = |why: &'static str| judged(&run(move |t| (t == QMP).then(|| fail(Component::Qemu, why))));
     let (old, new) = (lost("no reply"), lost("it ends at once"));
     let known = crate::views::record::verified_entries(&standings(&old)).0;
@@ -508,7 +508,7 @@ fn the_same_test_by_another_cause_is_new_on_every_face() {
 /// A known issue also excuses an unrecorded cause; if there are several causes, one that it does not cover is enough to
 /// be worse.
 #[test]
-fn a_cause_that_is_excused_is_not_new() {
+fn an_excused_cause_is_not_new() {
     let cause = |test: &str, why: &str| Cause {
         test: test.to_owned(),
         component: Component::Qemu,
@@ -526,7 +526,7 @@ fn a_cause_that_is_excused_is_not_new() {
 
 /// A recorded failure fails again, together with a test that must have passed then.
 #[test]
-fn a_required_test_that_newly_fails_is_worse_though_the_capability_was_lost_before() {
+fn a_newly_failing_test_is_worse_even_in_a_lost_capability() {
     let mut matrix = judged(&run(|t| (t == RENAME).then(|| fail(Component::Virtiofsd, "lost both names"))));
     let judgements = matrix.cells[0].judgements.get_mut("go-3.29").unwrap();
     let causes = &mut judgements.get_mut(&Capability::FsVirtioFs).unwrap().causes;
@@ -558,7 +558,7 @@ fn a_required_test_that_newly_fails_is_worse_though_the_capability_was_lost_befo
 }
 
 #[test]
-fn a_change_has_its_test_and_the_packages_then_and_now() {
+fn a_change_lists_its_test_and_the_packages_before_and_after() {
     let mut entries = recorded();
     let entry = &mut entries[0];
     entry.capabilities.insert(Capability::VmmTdx, VerifiedCapability::plain(Verdict::Offered));
@@ -578,7 +578,7 @@ fn a_change_has_its_test_and_the_packages_then_and_now() {
 
 /// How many other tests never ran depends on the profile, but the failure is the same.
 #[test]
-fn a_cause_is_told_once_whatever_else_never_ran() {
+fn a_cause_is_listed_once_for_all_its_profiles() {
     use crate::journal::Event;
     let profiles = ["go-3.29", "rs-4.0"];
     let mut maker = sample::Maker::default();
@@ -608,7 +608,7 @@ fn a_cause_is_told_once_whatever_else_never_ran() {
 /// For Kata's own results, Kata's version counts as much as any package; brought components are no packages of the
 /// distro.
 #[test]
-fn a_change_names_another_kata_and_what_was_brought_along() {
+fn a_change_names_another_kata_and_brought_along_components() {
     use crate::matrix::RunKata;
     const KATA: &str = "containers::kata::exit_codes_come_back";
     let mut maker = run(|_| None);
@@ -649,7 +649,7 @@ fn a_change_names_another_kata_and_what_was_brought_along() {
 
 /// The versions are unknown if a cell was lost before its image was there.
 #[test]
-fn nothing_is_said_of_packages_that_nobody_knows() {
+fn unknown_packages_are_not_described() {
     let entries = recorded();
     let mut matrix = judged(&run(|t| (t == QMP).then(|| fail(Component::Qemu, "no reply"))));
     let told = |matrix: &Matrix| beside(matrix, &entries).changes()[0].packages();
@@ -662,7 +662,7 @@ fn nothing_is_said_of_packages_that_nobody_knows() {
 
 /// The result is as recorded, but that is not enough under `--strict`.
 #[test]
-fn what_strict_objects_to_is_told_as_lacking() {
+fn strict_lists_recorded_failures_as_lacking() {
     let matrix = judged(&run(|t| (t == BLK).then(|| fail(Component::Kernel, "no"))));
     let known = crate::views::record::verified_entries(&standings(&matrix)).0;
     let known: Vec<VerifiedEntry> = known.into_iter().map(|(_, entry)| entry).collect();
@@ -675,7 +675,7 @@ fn what_strict_objects_to_is_told_as_lacking() {
 
 /// A run with a filter that selects some tests of a capability and leaves out others.
 #[test]
-fn what_was_asked_for_and_skipped_is_not_as_recorded() {
+fn a_requested_test_that_was_skipped_is_unjudged() {
     let entries = recorded();
     let of = |outcome: Outcome| {
         let mut matrix = judged(&run(|t| (t == BLK).then(|| outcome.clone())));
@@ -697,7 +697,7 @@ fn what_was_asked_for_and_skipped_is_not_as_recorded() {
 
 /// A test that the filter left out, or that an interrupted run did not reach, does not excuse other tests.
 #[test]
-fn strict_objects_to_a_failure_beside_tests_that_never_ran() {
+fn strict_objects_to_failures_beside_tests_that_never_ran() {
     let code = |fails: bool| {
         let mut matrix = judged(&run(|t| (fails && t == RENAME).then(|| fail(Component::Virtiofsd, "x"))));
         sample::filtered(&mut matrix, "filesystem::");
@@ -711,7 +711,7 @@ fn strict_objects_to_a_failure_beside_tests_that_never_ran() {
 }
 
 #[test]
-fn a_failure_counts_only_where_it_makes_the_exit_code() {
+fn a_failure_is_excused_unless_it_affects_the_exit_code() {
     let matrix = judged(&run(|t| (t == BLK).then(|| fail(Component::Kernel, "no"))));
     let weight = |entries: &[VerifiedEntry], test: &str| {
         let beside = beside(&matrix, entries);
@@ -731,7 +731,7 @@ fn a_failure_counts_only_where_it_makes_the_exit_code() {
 
 /// A nested failure that was not tried again blames no component, and counts as an error in every output.
 #[test]
-fn a_failure_in_doubt_is_an_error() {
+fn an_unrepeated_nested_failure_counts_as_an_error() {
     let mut catalogue = sample::catalogue();
     for test in catalogue.iter_mut().filter(|t| t.id == BOOT) {
         test.place = suites::catalogue::Place::OwnGuest;
@@ -749,7 +749,7 @@ fn a_failure_in_doubt_is_an_error() {
 }
 
 #[test]
-fn each_release_has_one_answer_whatever_its_environments() {
+fn a_release_is_listed_once_for_all_its_environments() {
     let mut matrix = judged(&run(|_| None));
     let mut other = matrix.cells[0].clone();
     other.cell.environment = Environment::Vm;

@@ -165,7 +165,7 @@ mod tests {
     use suites::outcome::{Failure, Outcome};
 
     #[test]
-    fn where_kata_asks_for_something_is_no_part_of_a_cause() {
+    fn source_citations_are_not_part_of_a_cause() {
         let seen = "/usr/bin/a does not offer -object tdx-guest";
         let sources = ["src/runtime/a.go@3.29.0", "src/runtime-rs/b.rs@main"];
         assert_eq!(without_sources(seen), (seen, vec![]));
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn one_cause_under_two_profiles_is_told_once_with_all_citations() {
+    fn one_cause_under_two_profiles_is_listed_once_with_all_citations() {
         let mut maker = Maker::default();
         maker.start(&["go-3.29", "rs-4.0"], &["13"]);
         for (profile, qemu, source) in
@@ -207,7 +207,7 @@ mod tests {
 
     /// A day is shown only if all capabilities that are taken away are recorded as such.
     #[test]
-    fn a_day_is_told_only_where_all_is_recorded_so() {
+    fn a_recorded_day_is_shown_only_if_all_capabilities_are_recorded() {
         let boots = |test: &str| (test == crate::sample::BOOT).then(|| crate::sample::fail(Component::Qemu, "no q35"));
         let matrix = crate::sample::judged(&crate::sample::run(boots));
         let told = |entries: &[model::verified::VerifiedEntry]| {

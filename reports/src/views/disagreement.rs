@@ -52,7 +52,7 @@ mod tests {
     use suites::outcome::Component;
 
     #[test]
-    fn what_counts_is_said_of_the_same_packages_alone() {
+    fn disagreements_are_settled_only_for_the_same_packages() {
         let mut matrix = judged(&run(|test| (test == QMP).then(|| fail(Component::Qemu, "no reply"))));
         let mut machine = judged(&run(|_| None)).cells.remove(0);
         machine.cell.environment = Environment::Vm;

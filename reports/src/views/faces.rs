@@ -54,7 +54,7 @@ fn doctored() -> (Matrix, Vec<VerifiedEntry>) {
 /// A record that calls a failing capability supported makes the exit code 1: each output shows what is worse, since
 /// when, by which test, and which packages have changed.
 #[test]
-fn every_face_explains_what_a_doctored_record_makes_worse() {
+fn every_output_explains_a_failure_that_is_recorded_as_supported() {
     let (matrix, entries) = doctored();
     let standings = beside(&matrix, &entries);
     assert_eq!(standings.effect().exit_code(), 1);
@@ -86,7 +86,7 @@ fn every_face_explains_what_a_doctored_record_makes_worse() {
 
 /// Changes come first: before the answers, the tables and the causes.
 #[test]
-fn every_face_begins_with_what_has_changed() {
+fn every_output_shows_changes_first() {
     let (matrix, entries) = doctored();
     for (face, said) in faces(&beside(&matrix, &entries)) {
         let change = said.find("new failure").or_else(|| said.find("new-failure")).unwrap();
@@ -98,7 +98,7 @@ fn every_face_begins_with_what_has_changed() {
 
 /// Compared with its own record, a run has no changes, and no output shows any.
 #[test]
-fn no_face_finds_a_change_where_nothing_has_changed() {
+fn no_output_shows_a_change_in_an_unchanged_run() {
     let entries = recorded();
     let matrix = judged(&run(|_| None));
     for (face, said) in faces(&beside(&matrix, &entries)) {
@@ -108,7 +108,7 @@ fn no_face_finds_a_change_where_nothing_has_changed() {
 
 /// A capability that is unsupported, as recorded, has the recorded day.
 #[test]
-fn every_face_tells_on_which_day_a_verdict_was_recorded() {
+fn every_output_shows_the_day_of_a_recorded_verdict() {
     let mut entries = recorded();
     entries[0].tested = jiff::civil::date(2026, 1, 31);
     let matrix = judged(&run(|_| None));
@@ -124,7 +124,7 @@ fn every_face_tells_on_which_day_a_verdict_was_recorded() {
 
 /// An expected failure is shown as such, with the address of its report; so is a known issue that is itself at fault.
 #[test]
-fn every_face_tells_known_issues() {
+fn every_output_shows_known_issues() {
     let text = "distro: debian
 known-issues:
   - {id: no-disk, test: 'filesystem::virtio_blk::rename_is_atomic', package: virtiofsd, versions: all,
@@ -148,7 +148,7 @@ known-issues:
 
 /// Every reader of a report, and not only the person who merged, sees the results that a merge left out of a cell.
 #[test]
-fn every_face_tells_the_conflicts_of_a_merge() {
+fn every_output_shows_merge_conflicts() {
     let of = |id: &str, hour: i64, virtiofsd: &str| {
         let mut maker = run(|_| None);
         for entry in &mut maker.journal.entries {
@@ -175,7 +175,7 @@ fn every_face_tells_the_conflicts_of_a_merge() {
 }
 
 #[test]
-fn every_face_answers_whether_kata_can_run() {
+fn every_output_answers_whether_kata_can_run() {
     let matrix = judged(&run(|t| (t == sample::BLK).then(|| fail(Component::Kernel, "no disk"))));
     for (face, said) in faces(&sample::standings(&matrix)) {
         assert!(said.contains("no: blk (kernel); not known: vsock"), "{face}: {said}");

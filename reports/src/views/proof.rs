@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_record_has_already_is_no_news_and_hardware_is() {
+    fn hardware_results_are_news_and_recorded_results_are_not() {
         let entries = recorded();
         let said = render(&beside(&changed(|_| {}), &entries));
         assert!(said.contains("debian:13/x86_64/container go-3.29: ") && said.contains("; emulated\n"), "{said}");
@@ -130,7 +130,7 @@ mod tests {
 
     /// Such a claim must not replace the recorded result.
     #[test]
-    fn hardware_beside_an_emulating_accelerator_is_not_believed() {
+    fn a_hardware_claim_with_an_emulated_accelerator_is_not_believed() {
         let said = render(&beside(
             &changed(|event| {
                 if let Event::CellFacts { facts, .. } = event {
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn what_differs_from_the_record_is_named_and_what_nobody_recorded() {
+    fn differing_and_unrecorded_capabilities_are_listed() {
         let mut entries = recorded();
         let supported = model::verified::VerifiedCapability::plain(Verdict::Supported);
         entries[0].capabilities.insert(Capability::VmmTdx, supported);
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_of_a_day_to_come_is_not_for_the_records() {
+    fn a_run_dated_in_the_future_is_not_usable_for_the_records() {
         let mut maker = run(|_| None);
         for entry in &mut maker.journal.entries {
             entry.at = jiff::Timestamp::from_second(entry.at.as_second() + 100 * 365 * 86_400).unwrap();
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn what_may_not_be_written_says_why() {
+    fn a_run_unusable_for_the_records_gives_the_reason() {
         type Change = fn(&mut Event);
         let table: [(Change, &str); 6] = [
             (

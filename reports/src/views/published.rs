@@ -294,7 +294,7 @@ mod tests {
     use model::verified::VerifiedCause;
 
     #[test]
-    fn every_listed_release_is_shown_and_those_that_nobody_ran_are_untested() {
+    fn every_listed_release_is_shown_and_unrun_ones_are_untested() {
         let database = Database::embedded();
         let rendered = render(database.records(), Profile::all());
         for record in database.records() {
@@ -357,7 +357,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_that_older_tests_judged_is_marked() {
+    fn a_row_judged_by_older_tests_is_marked() {
         let mut record = Database::embedded().records().find(|record| record.distro == "debian").unwrap().clone();
         let rendered = |record: &Record| render([record].into_iter(), Profile::all());
         record.verified.truncate(1);
@@ -398,7 +398,7 @@ mod tests {
 
     /// The capability, the profile's citation and the kernel may differ.
     #[test]
-    fn a_cause_is_told_once_with_all_that_it_takes_away() {
+    fn a_cause_is_listed_once_with_all_affected_capabilities() {
         let record = Database::embedded().records().find(|record| record.distro == "debian").unwrap().clone();
         let entry = |release: &str, of: &[(Capability, &[VerifiedCause])]| {
             let mut entry = record.verified[0].clone();
@@ -445,7 +445,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_run_under_kata_nothing_is_said_of_one() {
+    fn the_kata_section_is_omitted_without_a_run_under_kata() {
         let mut record = Database::embedded().records().find(|record| record.distro == "debian").unwrap().clone();
         record.verified.retain(|entry| entry.kata.is_none());
         assert_eq!(under_kata([&record].into_iter()), "");
@@ -455,7 +455,7 @@ mod tests {
     }
 
     #[test]
-    fn katas_own_results_are_shown_with_the_kata_and_what_was_brought_along() {
+    fn kata_results_are_shown_with_version_and_brought_along_components() {
         let mut record = Database::embedded().records().find(|record| record.distro == "debian").unwrap().clone();
         let entry = record.verified.iter().find(|entry| entry.profile == "go-3.29").unwrap().clone();
         let brought = [(Component::Virtiofsd, "1.13.3".to_owned())].into();

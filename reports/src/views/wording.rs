@@ -343,7 +343,7 @@ mod tests {
 
     /// A test in error proves no capability directly, and a known issue is no verdict: both affect the exit code.
     #[test]
-    fn what_makes_the_exit_code_without_a_change_is_named() {
+    fn the_exit_code_is_explained_if_there_are_no_changes() {
         let entries = recorded();
         let as_recorded = judged(&run(|_| None));
         let words = "None: all is as recorded. Exit code 0: nothing is worse than the record.";
@@ -380,7 +380,7 @@ mod tests {
 
     /// Two runs were merged, one with all tests and the other with a filter.
     #[test]
-    fn what_was_not_asked_for_is_told_of_its_cells_alone() {
+    fn a_filter_is_mentioned_only_for_the_cells_it_applies_to() {
         let mut matrix = judged(&run(|_| None));
         assert_eq!(filters(&matrix), Vec::<String>::new());
         sample::filtered(&mut matrix, "smoke::");
@@ -396,7 +396,7 @@ mod tests {
 
     /// The results are only in the run's own report, and its readers learn why.
     #[test]
-    fn a_run_of_a_day_to_come_says_so() {
+    fn a_run_dated_in_the_future_has_a_caveat() {
         let mut matrix = judged(&run(|_| None));
         let told =
             |matrix: &Matrix| caveats(&sample::standings(matrix)).iter().any(|one| one.contains("in the future"));
@@ -411,7 +411,7 @@ mod tests {
 
     /// A test that never ran has no verdict either, regardless of other changes.
     #[test]
-    fn the_exit_code_is_told_with_its_reason_beside_changes() {
+    fn the_exit_code_is_explained_beside_changes() {
         let entries = recorded();
         let broken = judged(&run(|test| match test {
             BLK => Some(sample::fail(Component::Kernel, "no disk")),
@@ -439,7 +439,7 @@ mod tests {
     }
 
     #[test]
-    fn a_vmm_that_is_blamed_is_shown_by_what_it_said_itself() {
+    fn the_relevant_log_is_that_of_the_blamed_component() {
         let files = BTreeSet::from(["a/qemu.log", "a/serial.log", "a/virtiofsd.log", "a/vmm.log"]);
         for component in Component::ALL {
             let shown = relevant(&files, Some(*component)).unwrap();

@@ -91,7 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_programs_say_is_no_markup() {
+    fn program_output_is_escaped_in_markdown() {
         assert_eq!(prose("a_b <script> [x] `a_b` c*"), "a\\_b &lt;script&gt; \\[x\\] `a_b` c\\*");
         assert_eq!(prose("unknown `option"), "unknown \\`option");
     }

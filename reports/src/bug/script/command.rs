@@ -253,7 +253,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn of_a_programs_words_those_are_looked_for_that_stay_the_same() {
+    fn the_fixed_part_of_an_error_message_is_extracted() {
         assert_eq!(fixed("fuse: unknown option(s): ` | --cache=auto'"), Some("fuse: unknown option(s):"));
         assert_eq!(fixed("fuse: invalid argument `/run/kq/3/virtiofsd'"), Some("fuse: invalid argument"));
         assert_eq!(fixed("/x: no"), None);
@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn an_object_reads_a_file_of_the_scripts() {
+    fn a_memory_backend_reads_a_file_that_the_script_creates() {
         let object = object("memory-backend-file,id=mem0,mem-path=/var/tmp/x-7,size=134217728,readonly=on");
         assert_eq!(object.value, "memory-backend-file,id=mem0,mem-path=$work/file,size=134217728,readonly=on");
         assert!(object.before.contains("of=\"$work/file\"") && object.before.contains("seek=134217728"));

@@ -45,7 +45,7 @@ fn state(matrix: &Matrix, issues: &[KnownIssue]) -> (Option<IssueState>, Effect)
 }
 
 #[test]
-fn an_expected_failure_makes_no_exit_code_and_says_why() {
+fn an_expected_failure_is_excused_by_its_known_issue() {
     let (matrix, entries) = (failing(), recorded());
     assert_eq!(sample::beside(&matrix, &entries).effect(), Effect::Worse, "without the entry it is a new failure");
     for change in [
@@ -67,14 +67,14 @@ fn an_expected_failure_makes_no_exit_code_and_says_why() {
 
 /// `--strict` demands everything that is required, regardless of known issues.
 #[test]
-fn what_is_known_is_lacking_all_the_same() {
+fn strict_objects_to_known_issues_too() {
     let (matrix, issues) = (failing(), issues(&[]));
     let recorded = Recorded::default().knowing(&sample::DEBIAN, PackageManager::Apt, &issues);
     assert_eq!(Standings::new(&matrix, recorded, true).effect(), Effect::Worse);
 }
 
 #[test]
-fn an_entry_excuses_nothing_but_what_it_is_about() {
+fn a_known_issue_excuses_only_the_failures_it_matches() {
     let both = |test: &str| match test {
         RENAME => Some(fail(Component::Virtiofsd, "a reader saw neither name")),
         BLK => Some(fail(Component::Kernel, "no disk")),
@@ -94,7 +94,7 @@ fn an_entry_excuses_nothing_but_what_it_is_about() {
 }
 
 #[test]
-fn an_entry_at_fault_is_named_and_makes_the_exit_code() {
+fn a_stale_known_issue_is_named_and_fails_the_run() {
     let passing = judged(&run(|_| None));
     assert_eq!(state(&passing, &issues(&[])), (Some(IssueState::UnexpectedPass), Effect::Worse));
     let unmatched = ("test: filesystem::virtio_fs::rename_is_atomic", "signature: \"virtiofsd: something else\"");
@@ -110,7 +110,7 @@ fn an_entry_at_fault_is_named_and_makes_the_exit_code() {
 
 /// The verdict and the answer change: a known issue must not be reported as recorded.
 #[test]
-fn what_is_known_and_not_recorded_is_told_with_its_entry() {
+fn an_unrecorded_known_issue_is_listed_as_a_change() {
     let (matrix, entries, issues) = (failing(), recorded(), issues(&[]));
     let told = |entries: &[VerifiedEntry]| -> Vec<String> {
         let beside = beside(&matrix, entries, &issues);
@@ -163,7 +163,7 @@ fn under_two_profiles(outcomes: [(&str, &[Outcome]); 2]) -> Matrix {
 
 /// A test that passed in a second guest had failed: the issue exists, and excuses nothing.
 #[test]
-fn a_test_that_then_passed_is_expected_to_have_failed() {
+fn a_test_that_passed_on_retry_matches_its_known_issue() {
     let fails = fail(Component::Virtiofsd, "a reader saw neither name");
     let then = [fails.clone(), Outcome::Pass];
     let matrix = under_two_profiles([("go-3.29", &then), ("rs-4.0", &then)]);
@@ -176,7 +176,7 @@ fn a_test_that_then_passed_is_expected_to_have_failed() {
 }
 
 #[test]
-fn a_test_that_passes_under_one_profile_alone_is_named_with_both() {
+fn a_known_issue_that_passes_under_one_profile_names_both_profiles() {
     let fails = fail(Component::Virtiofsd, "a reader saw neither name");
     let matrix = under_two_profiles([("go-3.29", &[Outcome::Pass]), ("rs-4.0", &[fails.clone(), fails])]);
     let (entries, issues) = (recorded(), issues(&[]));
@@ -192,7 +192,7 @@ fn a_test_that_passes_under_one_profile_alone_is_named_with_both() {
 
 /// Tests that a filtered or broken run did not reach, or that were skipped, say nothing against an issue.
 #[test]
-fn a_run_that_is_not_whole_leaves_entries_alone() {
+fn an_incomplete_run_does_not_judge_known_issues() {
     let unmatched = ("test: filesystem::virtio_fs::rename_is_atomic", "signature: \"virtiofsd: something else\"");
     let mut filtered = judged(&run(|_| None));
     sample::filtered(&mut filtered, "tdx");

@@ -68,7 +68,7 @@ fn there_is_a_suite_for_each_cell_and_profile() {
 
 #[test]
 #[cfg_attr(lacks = "xmllint", ignore = "needs xmllint")]
-fn the_schema_allows_it() {
+fn junit_files_match_the_schema() {
     let schema = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/junit.xsd");
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("junit.xml");
@@ -109,7 +109,7 @@ print(len(cases), *counts)
 /// Two common readers accept the files; `JUNIT_READERS` is the directory of their programs.
 #[test]
 #[ignore = "takes programs of PyPI: .ci/run"]
-fn junitparser_and_junit2html_read_it() {
+fn junitparser_and_junit2html_read_the_files() {
     let readers = std::env::var_os("JUNIT_READERS").expect("JUNIT_READERS names the folder of the readers' programs");
     let dir = tempfile::tempdir().unwrap();
     let said = |program: &str, arguments: &[&str]| {
@@ -143,7 +143,7 @@ fn junitparser_and_junit2html_read_it() {
 
 /// A configuration that passes does not hide the one that blocks other tests.
 #[test]
-fn what_blocks_is_told_by_the_worse_of_its_configurations() {
+fn a_blocked_test_cites_the_worse_configuration_of_its_blocker() {
     let mut maker = Maker::default();
     maker.start(&["go-3.29", "rs-4.0"], &["13"]);
     maker.push(Event::CellFacts { cell: cell("13"), facts: sample::facts(model::verified::Basis::Hardware) });
@@ -159,7 +159,7 @@ fn what_blocks_is_told_by_the_worse_of_its_configurations() {
 
 /// If the base run judged nothing, a failure is one error: for its test, and not again for its capability.
 #[test]
-fn what_a_base_run_did_not_judge_is_one_error() {
+fn a_failure_that_the_base_run_did_not_judge_is_one_error() {
     let matrix = sample::judged(&sample::run(|test| (test == sample::QMP).then(|| fail(Component::Qemu, "no reply"))));
     let base = sample::judged(&sample::run(|test| (test == sample::QMP).then(|| error("the line ended"))));
     let base = crate::standing::BaseRun::new(base);
@@ -204,7 +204,7 @@ fn each_outcome_has_its_element() {
 
 /// A test that no container can run is no gap in a container's cell, but it is one in a machine's.
 #[test]
-fn what_the_environment_cannot_show_is_left_out() {
+fn tests_that_an_environment_cannot_run_are_left_out() {
     let id = "host::vhost_modules_load";
     let test = sample::test(id, &[], Component::Kernel, &[], &[]);
     let test = Test { environments: Environment::WITH_A_KERNEL, ..test };
@@ -219,7 +219,7 @@ fn what_the_environment_cannot_show_is_left_out() {
 /// A result that is worse than recorded is a failure that says so, with the end of the most informative log, and its
 /// files.
 #[test]
-fn a_failing_case_has_what_is_worse_the_end_of_its_log_and_its_files() {
+fn a_failing_case_has_its_change_its_log_tail_and_its_files() {
     let entries = sample::recorded();
     let mut maker = sample::run(|t| match t {
         sample::DAEMON => Some(fail(Component::Virtiofsd, "it ended: exit code 1\nusage")),
@@ -257,7 +257,7 @@ fn a_failing_case_has_what_is_worse_the_end_of_its_log_and_its_files() {
 }
 
 #[test]
-fn no_two_cells_have_one_file() {
+fn each_cell_has_its_own_file_name() {
     let mut taken = BTreeSet::new();
     let id = |distro: &str, release: &str| CellId { distro: distro.parse().unwrap(), ..cell(release) };
     assert_eq!(file_name(&id("a-b", "c"), &mut taken), "a-b-c-x86_64-container.xml");
@@ -430,7 +430,7 @@ proptest! {
 
     /// A CI system is red exactly if the exit code is, and for the same reason.
     #[test]
-    fn failures_and_errors_are_the_exit_code(one in made()) {
+    fn failures_and_errors_match_the_exit_code(one in made()) {
         let (code, failures, errors) = counted(&one);
         match code {
             0 => prop_assert_eq!((failures, errors), (0, 0)),
@@ -444,7 +444,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 
     #[test]
-    fn whatever_a_guest_prints_it_stays_xml(bytes: Vec<u8>, text: String, kind in 0..3) {
+    fn guest_output_never_breaks_the_xml(bytes: Vec<u8>, text: String, kind in 0..3) {
         let printed = format!("{text}{}]]>\u{ffff}\u{0}", String::from_utf8_lossy(&bytes));
         let outcome = match kind {
             0 => fail(Component::Qemu, &printed),

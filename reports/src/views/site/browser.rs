@@ -59,7 +59,7 @@ fn sites(folder: &Path) -> Vec<(PathBuf, Vec<String>)> {
 
 #[test]
 #[cfg_attr(lacks = "chromium", ignore = "needs chromium and chromium-driver")]
-fn no_page_is_wider_than_a_telephone_or_has_anything_to_complain_of() {
+fn pages_fit_a_phone_and_have_no_console_errors() {
     let dir = tempfile::tempdir().unwrap();
     let browser = Browser::start();
     for (folder, pages) in sites(dir.path()) {
@@ -90,7 +90,7 @@ const CHOOSE: &str = "const field = document.forms.filters.elements[arguments[0]
 
 #[test]
 #[cfg_attr(lacks = "chromium", ignore = "needs chromium and chromium-driver")]
-fn filters_and_sorting_are_in_the_address_and_come_back_with_it() {
+fn filters_and_sorting_are_kept_in_the_address() {
     let dir = tempfile::tempdir().unwrap();
     let database = Database::embedded();
     let records: Vec<&Record> = database.records().collect();
@@ -158,7 +158,7 @@ fn filters_and_sorting_are_in_the_address_and_come_back_with_it() {
 
 #[test]
 #[cfg_attr(lacks = "chromium", ignore = "needs chromium and chromium-driver")]
-fn a_keyboard_reaches_everything_and_no_script_is_needed() {
+fn the_site_works_by_keyboard_and_without_scripts() {
     const TAB: &str = "\u{e004}";
     const ENTER: &str = "\u{e007}";
     let dir = tempfile::tempdir().unwrap();
@@ -214,7 +214,7 @@ fn a_keyboard_reaches_everything_and_no_script_is_needed() {
 
 #[test]
 #[cfg_attr(lacks = "chromium", ignore = "needs chromium and chromium-driver")]
-fn a_filter_of_a_thousand_targets_answers_at_once() {
+fn filtering_a_thousand_targets_takes_less_than_100_ms() {
     let dir = tempfile::tempdir().unwrap();
     let site = dir.path().join("site");
     let matrix = large(1000, &newest(2), &[sample::BOOT], &[Environment::Container]);
@@ -282,7 +282,7 @@ fn violations(browser: &Browser, axe: &str) -> Vec<String> {
 /// Runs all rules of axe, with everything expanded, light and dark.
 #[test]
 #[ignore = "takes axe-core of PyPI: .ci/run"]
-fn axe_finds_nothing_wrong_with_any_page_and_what_is_planted() {
+fn axe_finds_only_planted_violations() {
     let dir = tempfile::tempdir().unwrap();
     let axe = axe(dir.path());
     let browser = Browser::start();

@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_site_of_ours_gives_way() {
+    fn only_a_generated_site_may_be_replaced() {
         for files in [&[][..], &[MARK], &[MARK, "index.html"], &[MARK, "index.html", "cell/a.html"]] {
             let dir = folder(files);
             refuse_foreign(dir.path()).unwrap();
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_takes_the_place_of_another_whole() {
+    fn a_folder_is_replaced_as_a_whole() {
         let parent = tempfile::tempdir().unwrap();
         let dir = parent.path().join("site");
         for text in ["one", "two"] {
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn no_file_is_put_outside_or_twice() {
+    fn files_outside_the_folder_and_duplicates_are_refused() {
         let dir = tempfile::tempdir().unwrap();
         let mut folder = Folder::new(dir.path());
         folder.put("cell/a~2.html", "").unwrap();

@@ -354,7 +354,7 @@ mod tests {
 
     /// The kernel's own package is in a run's manifest; the package that depends on it is in the record.
     #[test]
-    fn a_kernel_is_the_source_package_of_what_ran() {
+    fn the_kernel_source_package_is_that_of_the_kernel_that_ran() {
         let database = Database::embedded();
         let record = database.records().find(|record| record.distro == "debian").unwrap();
         let mut matrix = sample::judged(&sample::run(|_| None));

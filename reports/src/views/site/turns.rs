@@ -156,7 +156,7 @@ mod tests {
     const CELL: &str = "debian:13/x86_64/container";
 
     #[test]
-    fn a_verdict_turns_where_two_runs_decided_it_differently() {
+    fn a_turn_is_listed_where_two_runs_decided_differently() {
         let expected = [
             format!("run-2 to run-3: {CELL} vmm.qmp go-3.29: unsupported to supported; "),
             format!("run-1 to run-2: {CELL} vmm.qmp go-3.29: supported to unsupported; "),
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_decided_turns_nothing_and_hides_nothing() {
+    fn undecided_results_neither_cause_nor_hide_a_turn() {
         let undecided = |test: &str| match test {
             QMP => Some(error("the line ended")),
             BOOT | VSOCK => Some(skip("it is not there")),
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_but_the_same_thing_is_compared() {
+    fn runs_that_are_not_comparable_give_no_turns() {
         let elsewhere = |change: &dyn Fn(&mut Matrix)| {
             let mut other = of_day(2, lost(QMP));
             change(&mut other);
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn what_else_differs_is_named() {
+    fn other_differences_between_the_runs_are_listed() {
         let mut other = of_day(2, lost(QMP));
         other.options = vec!["--source oci".to_owned()];
         let facts = other.cells[0].facts.as_mut().unwrap();

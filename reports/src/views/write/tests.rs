@@ -29,7 +29,7 @@ fn files(out: &Path) -> Vec<PathBuf> {
 }
 
 #[test]
-fn every_report_is_made_and_made_again_alike() {
+fn writing_reports_twice_gives_the_same_files() {
     let dir = tempfile::tempdir().unwrap();
     let out = dir.path().join("a/b");
     let all = || {
@@ -46,7 +46,7 @@ fn every_report_is_made_and_made_again_alike() {
 
 /// A CI system reads every file of the directory: an old file would keep it red.
 #[test]
-fn what_was_wrong_with_a_killed_run_is_gone_once_it_has_an_end() {
+fn the_run_error_file_is_removed_once_the_run_has_an_end() {
     let dir = tempfile::tempdir().unwrap();
     let of_the_run = dir.path().join(JUNIT).join(junit::OF_THE_RUN);
     let mut maker = sample::run(|_| None);
@@ -59,7 +59,7 @@ fn what_was_wrong_with_a_killed_run_is_gone_once_it_has_an_end() {
 }
 
 #[test]
-fn no_report_tells_a_mirror_or_a_password() {
+fn no_report_contains_a_mirror_or_a_password() {
     let dir = tempfile::tempdir().unwrap();
     written(&sample::journal(), dir.path()).unwrap();
     for file in files(dir.path()) {
@@ -71,7 +71,7 @@ fn no_report_tells_a_mirror_or_a_password() {
 }
 
 #[test]
-fn a_folder_that_cannot_be_made_is_named() {
+fn an_error_names_the_folder_that_cannot_be_created() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("file");
     std::fs::write(&file, "").unwrap();
@@ -81,7 +81,7 @@ fn a_folder_that_cannot_be_made_is_named() {
 
 /// Empty logs and oversized ones are never copied out of an environment.
 #[test]
-fn files_of_tests_are_linked_where_they_are_there() {
+fn existing_test_files_are_linked() {
     let dir = tempfile::tempdir().unwrap();
     let page = || {
         written(&sample::journal(), dir.path()).unwrap();
@@ -101,7 +101,7 @@ fn files_of_tests_are_linked_where_they_are_there() {
 /// Anybody may have made a run's directory, and the person who makes the reports may have access to more files than
 /// their readers.
 #[test]
-fn no_link_leads_out_of_the_folder() {
+fn symlinks_out_of_the_run_folder_are_refused() {
     let dir = tempfile::tempdir().unwrap();
     let (run, other) = (dir.path().join("run"), dir.path().join("other"));
     for folder in [run.join("13/1"), other.join("1")] {
@@ -117,7 +117,7 @@ fn no_link_leads_out_of_the_folder() {
 }
 
 #[test]
-fn a_file_is_listed_only_inside_the_folder() {
+fn paths_outside_the_folder_are_refused() {
     assert!(is_inside("13/serial.log"));
     for file in ["javascript:alert(1)", "/etc/passwd", "a/../../b", "//host/x"] {
         assert!(!is_inside(file), "{file}");
@@ -150,7 +150,7 @@ fn cpu() -> f64 {
 
 /// A journal of twice the size takes about twice the time, whatever it contains.
 #[test]
-fn time_grows_as_the_journal_does() {
+fn writing_time_grows_linearly_with_the_journal() {
     type Filling = (&'static str, fn(&mut sample::Maker, usize));
     let fillings: [Filling; 5] = [
         ("notes", |m, n| finish(m, "a::b".into(), numbered("note", n), Vec::new())),
