@@ -85,9 +85,9 @@ impl Matrix {
     /// Returns the capabilities that are judged under a profile, in the order of the matrix: without those that have no
     /// test or are not applicable.
     pub fn capabilities(&self, profile: &str) -> Vec<Capability> {
-        let said =
+        let is_judged =
             |c: &Capability| self.cells.iter().filter_map(|cell| cell.judgement(profile, *c)).any(|j| j.required > 0);
-        Capability::ALL.iter().copied().filter(said).collect()
+        Capability::ALL.iter().copied().filter(is_judged).collect()
     }
 }
 
@@ -103,8 +103,8 @@ pub fn matrix(journal: &Journal, catalogue: &[Test], profiles: &[Profile]) -> Ma
 pub fn matrix_beside(journal: &Journal, catalogue: &[Test], profiles: &[Profile], records: &[&Record]) -> Matrix {
     let run = fold(journal);
     let known = |name: &String| profiles.iter().find(|p| p.name == *name);
-    let (asked, unknown): (Vec<_>, Vec<_>) = run.profiles.iter().partition(|name| known(name).is_some());
-    let asked: Vec<&Profile> = asked.into_iter().filter_map(known).collect();
+    let (requested, unknown): (Vec<_>, Vec<_>) = run.profiles.iter().partition(|name| known(name).is_some());
+    let requested: Vec<&Profile> = requested.into_iter().filter_map(known).collect();
     let unknown_profiles: Vec<String> = unknown.into_iter().cloned().collect();
     let Run {
         id,
@@ -124,7 +124,7 @@ pub fn matrix_beside(journal: &Journal, catalogue: &[Test], profiles: &[Profile]
         profiles: _,
         conflicts,
     } = run;
-    let requirements: Vec<Requirements<'_>> = asked.iter().map(|p| Requirements::new(catalogue, p)).collect();
+    let requirements: Vec<Requirements<'_>> = requested.iter().map(|p| Requirements::new(catalogue, p)).collect();
     // The records hold nothing about candidates.
     let before = Before { records: if candidate { &[] } else { records }, shaped };
     let mut judged: BTreeMap<CellId, (Judgements, Doubts)> = cells
@@ -153,7 +153,7 @@ pub fn matrix_beside(journal: &Journal, catalogue: &[Test], profiles: &[Profile]
         started,
         finished,
         ending,
-        profiles: asked
+        profiles: requested
             .iter()
             .map(|p| ProfileHead { name: p.name.clone(), range: p.range.clone(), maintained: !p.ended() })
             .collect(),
@@ -250,7 +250,7 @@ fn report(
     });
     let facts = cell.facts.iter().flat_map(|facts| &facts.environment);
     let katas =
-        facts.filter_map(|(name, said)| Some((name.strip_prefix("kata-")?.to_owned(), RunKata::of(said.words()))));
+        facts.filter_map(|(name, answer)| Some((name.strip_prefix("kata-")?.to_owned(), RunKata::of(answer.words()))));
     CellReport {
         cell: id,
         katas: katas.collect(),

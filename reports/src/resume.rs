@@ -164,7 +164,7 @@ impl CellProgress {
 ///
 /// Everything that the verdicts rest on must be the same, or the journal would hold two different runs.
 pub fn differences(first: &Event, now: &Event) -> Vec<String> {
-    let (Some(first), Some(now)) = (Asked::of(first), Asked::of(now)) else {
+    let (Some(first), Some(now)) = (RunParameters::of(first), RunParameters::of(now)) else {
         return vec!["the event does not start a run".to_owned()];
     };
     let mut all = Vec::new();
@@ -186,7 +186,7 @@ pub fn differences(first: &Event, now: &Event) -> Vec<String> {
 }
 
 /// The parameters of a run, and the data that it rests on.
-struct Asked<'e> {
+struct RunParameters<'e> {
     program: String,
     records: &'e str,
     catalogue: &'e str,
@@ -198,8 +198,8 @@ struct Asked<'e> {
     shaped: bool,
 }
 
-impl<'e> Asked<'e> {
-    fn of(event: &'e Event) -> Option<Asked<'e>> {
+impl<'e> RunParameters<'e> {
+    fn of(event: &'e Event) -> Option<RunParameters<'e>> {
         let Event::RunStarted {
             harness,
             commit,
@@ -217,7 +217,7 @@ impl<'e> Asked<'e> {
         else {
             return None;
         };
-        Some(Asked {
+        Some(RunParameters {
             program: format!("{harness} ({commit})"),
             records,
             catalogue,
@@ -237,7 +237,7 @@ impl<'e> Asked<'e> {
 
     /// Returns the options, sorted. The machines' memory counts only if both runs name it: it is only named if machines
     /// were asked for by name.
-    fn options_beside(&self, other: &Asked<'_>) -> String {
+    fn options_beside(&self, other: &RunParameters<'_>) -> String {
         let memory = self.facts.vm_memory_option().filter(|_| other.facts.vm_memory_mib.is_none());
         let all: BTreeSet<&str> = self.options.iter().map(String::as_str).collect();
         let counted: Vec<&str> = all.into_iter().filter(|option| memory.as_deref() != Some(*option)).collect();
@@ -293,9 +293,9 @@ mod tests {
         assert_eq!(begun.cells, [cell("13"), cell("12")]);
         assert!(begun.progress[&cell("13")].ended && !begun.progress[&cell("12")].ended);
         let tests = &begun.progress[&cell("12")].tests;
-        let seen = |test: &str| tests[&key(test)].iter().map(|t| (t.attempt, t.outcome.name())).collect::<Vec<_>>();
-        assert_eq!(seen(INSTALL), [(1, "pass")]);
-        assert_eq!(seen(BOOT), [(1, "fail")], "the second attempt has no end");
+        let outcomes = |test: &str| tests[&key(test)].iter().map(|t| (t.attempt, t.outcome.name())).collect::<Vec<_>>();
+        assert_eq!(outcomes(INSTALL), [(1, "pass")]);
+        assert_eq!(outcomes(BOOT), [(1, "fail")], "the second attempt has no end");
     }
 
     #[test]
@@ -417,18 +417,18 @@ mod tests {
                 "a caller's keys",
             ),
         ];
-        for (change, said) in table {
+        for (change, expected) in table {
             let all = changed(&change);
-            assert!(all.len() == 1 && all[0].starts_with(said), "{said}: {all:?}");
+            assert!(all.len() == 1 && all[0].starts_with(expected), "{expected}: {all:?}");
         }
         // The command line differs anyway, and machines may have become the default; the same holds for an older
         // journal.
-        for told in [Some(RunFacts { vm_memory_mib: Some(4096), ..RunFacts::default() }), None] {
+        for own_facts in [Some(RunFacts { vm_memory_mib: Some(4096), ..RunFacts::default() }), None] {
             let all = changed(&|e| {
                 if let Event::RunStarted { argv, options, facts, .. } = e {
                     argv.push("--resume".into());
                     options.push("--vm-memory 4096".into());
-                    facts.clone_from(&told);
+                    facts.clone_from(&own_facts);
                 }
             });
             assert_eq!(all, Vec::<String>::new());
@@ -455,11 +455,11 @@ mod tests {
 
     #[test]
     fn a_rerun_is_distinguished_from_a_filter_with_the_same_text() {
-        let of = |told: RunFilter| {
+        let of = |run_filter: RunFilter| {
             let mut maker = killed();
             if let Event::RunStarted { filter, facts, .. } = &mut maker.journal.entries[0].event {
-                *filter = Some(told.to_string());
-                *facts = Some(RunFacts { filter: Some(told), ..RunFacts::default() });
+                *filter = Some(run_filter.to_string());
+                *facts = Some(RunFacts { filter: Some(run_filter), ..RunFacts::default() });
             }
             begun(&maker.journal).unwrap().filter
         };

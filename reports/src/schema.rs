@@ -64,7 +64,7 @@ mod tests {
         let recorded = sample::recorded();
         let lost = |test: &str| (test == sample::BOOT).then(|| sample::fail(Component::Kernel, "it does not boot"));
         for matrix in [sample::matrix(), sample::small_matrix(), sample::judged(&sample::run(lost))] {
-            let standings = sample::beside(&matrix, &recorded);
+            let standings = sample::compared_with_record(&matrix, &recorded);
             assert_valid(&documents, &serde_json::from_str(&crate::views::json::render(&standings).unwrap()).unwrap());
         }
     }

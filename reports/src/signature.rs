@@ -53,7 +53,7 @@ pub fn of(component: Component, observed: &str) -> String {
 pub(crate) fn without_citation(observed: &str) -> &str {
     let split = observed.strip_suffix(')').and_then(|text| text.rsplit_once(" (src/"));
     match split {
-        Some((seen, place)) if place.contains('@') && !place.contains(char::is_whitespace) => seen,
+        Some((text, place)) if place.contains('@') && !place.contains(char::is_whitespace) => text,
         Some(_) | None => observed,
     }
 }
@@ -138,7 +138,7 @@ fn push_word(out: &mut String, text: &str) -> usize {
     let first_two = (after.chars().next(), after.chars().nth(1));
     if is_profile(bare) {
         out.push_str("PROFILE");
-    } else if is_number && tells_apart(out) {
+    } else if is_number && is_significant_after(out) {
         out.push_str(word);
     } else if is_number || is_id(bare) {
         out.push('N');
@@ -197,7 +197,7 @@ fn is_id(word: &str) -> bool {
 }
 
 /// Checks whether the text before a number makes the number significant: `signal `, `errno=`, `exited with `.
-fn tells_apart(before: &str) -> bool {
+fn is_significant_after(before: &str) -> bool {
     let before = before.trim_end_matches(|c: char| !c.is_alphanumeric());
     let last = before.rsplit(|c: char| !c.is_alphanumeric()).next().unwrap_or_default();
     TELLING.iter().any(|word| last.eq_ignore_ascii_case(word)) || before.ends_with("exited with")
@@ -267,8 +267,8 @@ mod tests {
         assert_eq!(failure.signature, "qemu: no q35");
         // Older records name the place in Kata's source, a different one for each profile.
         let place = "src/runtime/virtcontainers/qemu_amd64.go@3.29.0";
-        let seen = format!("/usr/bin/qemu-system-x86_64 does not offer -object tdx-guest ({place})");
-        assert_eq!(of_recorded(&VerifiedCause::new(Component::Qemu, seen)), Some(debian));
+        let observed = format!("/usr/bin/qemu-system-x86_64 does not offer -object tdx-guest ({place})");
+        assert_eq!(of_recorded(&VerifiedCause::new(Component::Qemu, observed)), Some(debian));
         for no_place in ["no file (src/a)", "no file (src/a b@1)", "no file (a@1)"] {
             assert_eq!(without_citation(no_place), no_place);
         }

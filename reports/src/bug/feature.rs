@@ -148,7 +148,7 @@ const FEATURES: &[Feature] = &[
 
 /// Returns the feature that a failure shows to be missing, if the program has it only from a later release on than
 /// `series`. `None` stands for the program's predecessor (virtiofsd in C), which never has the feature.
-pub(super) fn of_later(failure: &Failure, series: Option<Series>) -> Option<&'static Feature> {
+pub(super) fn later_feature(failure: &Failure, series: Option<Series>) -> Option<&'static Feature> {
     let mut own = FEATURES.iter().filter(|feature| feature.of == failure.component && feature.sign.is_of(failure));
     own.find(|feature| series.is_none_or(|series| series < feature.since))
 }
@@ -195,18 +195,18 @@ mod tests {
         let failure =
             |component, detail: &FailureDetail| Failure { detail: detail.clone(), ..Failure::new(component, "x") };
         let of_qemu = |detail: &FailureDetail, major, minor| {
-            of_later(&failure(Component::Qemu, detail), Some(Series::new(major, minor)))
+            later_feature(&failure(Component::Qemu, detail), Some(Series::new(major, minor)))
         };
         let not_listed = FailureDetail::NotListed { names: vec![tdx] };
         assert_eq!(of_qemu(&not_listed, 10, 0).unwrap().since, Series::new(10, 1));
         assert_eq!(of_qemu(&not_listed, 10, 1), None, "it should have that");
         assert_eq!(of_qemu(&FailureDetail::NotListed { names: vec![device] }, 10, 0), None, "that is no object");
         assert_eq!(of_qemu(&FailureDetail::Other, 5, 2), None);
-        let said = "qemu-system-x86_64: -object tdx-guest,id=tdx: invalid object type: tdx-guest";
-        let refused = Failure::new(Component::Qemu, said);
-        assert_eq!(of_later(&refused, Some(Series::new(10, 0))).unwrap().since, Series::new(10, 1));
+        let message = "qemu-system-x86_64: -object tdx-guest,id=tdx: invalid object type: tdx-guest";
+        let refused = Failure::new(Component::Qemu, message);
+        assert_eq!(later_feature(&refused, Some(Series::new(10, 0))).unwrap().since, Series::new(10, 1));
         let handles = &FailureDetail::NoFileHandles;
-        let of_daemon = |series| of_later(&failure(Component::Virtiofsd, handles), series);
+        let of_daemon = |series| later_feature(&failure(Component::Virtiofsd, handles), series);
         assert_eq!(of_daemon(Some(Series::new(1, 13))).unwrap().since, Series::new(1, 14));
         assert_eq!(of_daemon(Some(Series::new(1, 14))), None, "it should have them");
         assert!(of_daemon(None).is_some(), "the daemon in C has no such series");

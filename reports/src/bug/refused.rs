@@ -46,9 +46,9 @@ mod tests {
 
     #[test]
     fn a_refused_argument_is_separated_from_the_error_message() {
-        let said = "starting QEMU: QEMU exited with 1: qemu-system-x86_64: -object memory-backend-file,id=mem0,size=1: \
-                    Property 'memory-backend-file.readonly' not found";
-        let refused = refusal(said).unwrap();
+        let message = "starting QEMU: QEMU exited with 1: qemu-system-x86_64: -object \
+                       memory-backend-file,id=mem0,size=1: Property 'memory-backend-file.readonly' not found";
+        let refused = refusal(message).unwrap();
         assert_eq!((refused.flag.as_str(), refused.value.as_str()), ("-object", "memory-backend-file,id=mem0,size=1"));
         assert_eq!(refused.property(), Some(("memory-backend-file", "readonly")));
         assert_eq!(refusal("virtiofsd ended at once (exit code 1): fuse: unknown option(s): `-o x'"), None);

@@ -65,8 +65,8 @@ const fn trixie(profile: &'static str, test: &'static str, component: Component,
 }
 
 /// The finding as in `distros/records/verified/debian.yaml`, with the words that the tests use now.
-const FIFO_OF_BOOKWORM: Finding = bookworm("go-3.24", FIFO, Component::Qemu, FIFO_SAID);
-const FIFO_SAID: &str = "making a fifo: No such device or address (os error 6)";
+const FIFO_OF_BOOKWORM: Finding = bookworm("go-3.24", FIFO, Component::Qemu, FIFO_MESSAGE);
+const FIFO_MESSAGE: &str = "making a fifo: No such device or address (os error 6)";
 const ROOT_PORT_OF_TRIXIE: Finding = trixie(
     "rs-4.1",
     ROOT_PORT,
@@ -174,7 +174,7 @@ fn run(finding: &Finding, change: impl Fn(&mut Maker)) -> Matrix {
 }
 
 /// Returns the run with a finding, with these words and this detail instead of its own words.
-fn run_told(finding: &Finding, observed: &'static str, detail: &FailureDetail) -> Matrix {
+fn run_with_detail(finding: &Finding, observed: &'static str, detail: &FailureDetail) -> Matrix {
     run(&Finding { observed, ..*finding }, |maker| {
         for entry in &mut maker.journal.entries {
             if let Event::TestFinished { outcome: Outcome::Fail(failure), .. } = &mut entry.event {
@@ -230,7 +230,7 @@ fn reported_of(
         let route = Route::of(failed, newest());
         let destination = destination(failed, &route, to).unwrap();
         let script = script::script(failed, &daemon("/usr/lib/qemu/virtiofsd")).unwrap();
-        let said = format!("the guest is up\n{FIFO_SAID}\nthe last line of the guest\n");
+        let guest_log = format!("the guest is up\n{FIFO_MESSAGE}\nthe last line of the guest\n");
         let report = Report {
             failed,
             route: &route,
@@ -242,7 +242,7 @@ fn reported_of(
                 "{} in {} under {}\n  with nothing swapped: fails\n",
                 failed.test.id, failed.cell.cell, failed.profile.name
             )),
-            log: failed.log(|_| Some(said.clone())),
+            log: failed.log(|_| Some(guest_log.clone())),
             bundle: "kata-qualify-20260725-172000.tar.zst".to_owned(),
         };
         let written = report.written().unwrap();
@@ -287,7 +287,7 @@ fn each_failure_is_attributed_to_its_owner() {
 }
 
 /// Returns findings in the current form: free words, except for a program's output, and the details as data.
-fn told() -> Vec<(&'static Finding, &'static str, FailureDetail)> {
+fn findings_with_details() -> Vec<(&'static Finding, &'static str, FailureDetail)> {
     let text = str::to_owned;
     let refusal = |description: &str| FailureDetail::QmpRefusal {
         command: text("device_add"),
@@ -295,14 +295,14 @@ fn told() -> Vec<(&'static Finding, &'static str, FailureDetail)> {
         description: text(description),
     };
     let tdx = ListedName { flag: text("-object"), name: text("tdx-guest") };
-    let said = "fuse: unknown option(s): ` | --cache=auto | --shared-dir=/kata-qualify/slot0 | --announce-submounts \
+    let output = "fuse: unknown option(s): ` | --cache=auto | --shared-dir=/kata-qualify/slot0 | --announce-submounts \
                 | --sandbox=chroot'";
     let no_hotplug = "Bus 'pci-bridge-0' does not support hotplugging";
     let no_boolean = "Invalid parameter type for 'multifunction', expected: boolean";
     let options = vec![text("IOMMUFD")];
     vec![
         (&TDX_OF_TRIXIE, "reworded", FailureDetail::NotListed { names: vec![tdx] }),
-        (&FLAGS_OF_BOOKWORM, said, FailureDetail::DaemonEnded { said: text(said) }),
+        (&FLAGS_OF_BOOKWORM, output, FailureDetail::DaemonEnded { said: text(output) }),
         (&PCI_OF_BULLSEYE, no_hotplug, refusal(no_hotplug)),
         (&ROOT_PORT_OF_TRIXIE, "reworded", refusal(no_boolean)),
         (&IOMMUFD_OF_TRIXIE, "reworded", FailureDetail::LacksOptions { built_in: false, options }),
@@ -320,9 +320,9 @@ fn failure_details_decide_regardless_of_the_message() {
         text.map(|text| text.lines().skip(2).map(str::to_owned).collect::<Vec<_>>())
     };
     let judged = |failed: &FailedTest<'_>| (Route::of(failed, newest()), script(failed));
-    for (finding, observed, detail) in told() {
+    for (finding, observed, detail) in findings_with_details() {
         let expected = with(finding, &run(finding, |_| {}), None, judged);
-        let matrix = run_told(finding, observed, &detail);
+        let matrix = run_with_detail(finding, observed, &detail);
         assert_eq!(with(finding, &matrix, None, judged), expected, "{}: {detail:?}", finding.test);
     }
 }
@@ -330,11 +330,11 @@ fn failure_details_decide_regardless_of_the_message() {
 #[test]
 fn the_message_is_ignored_if_a_failure_detail_is_given() {
     for finding in [&IOMMUFD_OF_TRIXIE, &ROOT_PORT_OF_TRIXIE, &FLAGS_OF_BOOKWORM, &TDX_OF_TRIXIE] {
-        let matrix = run_told(finding, finding.observed, &FailureDetail::Other);
+        let matrix = run_with_detail(finding, finding.observed, &FailureDetail::Other);
         let script = with(finding, &matrix, None, |failed| script::script(failed, &daemon("/x")));
         assert!(script.is_err(), "{}", finding.test);
     }
-    let matrix = run_told(&HANDLES_OF_TRIXIE, HANDLES_OF_TRIXIE.observed, &FailureDetail::Other);
+    let matrix = run_with_detail(&HANDLES_OF_TRIXIE, HANDLES_OF_TRIXIE.observed, &FailureDetail::Other);
     let ruling = with(&HANDLES_OF_TRIXIE, &matrix, None, |failed| Route::of(failed, newest()).ruling);
     assert_eq!(ruling, Ruling::Bug(Owner::Distro));
 }
@@ -345,19 +345,19 @@ fn failures_of_candidate_or_shaped_runs_belong_to_nobody() {
         let matrix = run(&FIFO_OF_BOOKWORM, change);
         with(&FIFO_OF_BOOKWORM, &matrix, None, |failed| Route::of(failed, newest())).ruling
     };
-    let begins = |maker: &mut Maker, change: fn(&mut bool, &mut bool)| {
+    let change_start = |maker: &mut Maker, change: fn(&mut bool, &mut bool)| {
         if let Event::RunStarted { candidate, shaped, .. } = &mut maker.journal.entries[0].event {
             change(candidate, shaped);
         }
     };
-    assert_eq!(ruling(&|maker| begins(maker, |candidate, _| *candidate = true)), Ruling::Nobody);
-    assert_eq!(ruling(&|maker| begins(maker, |_, shaped| *shaped = true)), Ruling::Nobody);
-    let brought = |maker: &mut Maker| {
+    assert_eq!(ruling(&|maker| change_start(maker, |candidate, _| *candidate = true)), Ruling::Nobody);
+    assert_eq!(ruling(&|maker| change_start(maker, |_, shaped| *shaped = true)), Ruling::Nobody);
+    let add_candidate = |maker: &mut Maker| {
         if let Event::CellFacts { facts, .. } = &mut maker.journal.entries[1].event {
             facts.candidates.insert(Component::Qemu, "mine".to_owned().into());
         }
     };
-    assert_eq!(ruling(&brought), Ruling::Nobody);
+    assert_eq!(ruling(&add_candidate), Ruling::Nobody);
     assert_eq!(ruling(&|_| {}), Ruling::Bug(Owner::Distro));
 }
 
@@ -563,13 +563,13 @@ fn each_report_form_has_the_fields_its_tracker_requires() {
 /// the last.
 #[test]
 fn a_report_quotes_only_the_log_that_concerns_the_failure() {
-    let logs = |component: Component, said: &[(&str, &str)]| {
+    let logs = |component: Component, texts: &[(&str, &str)]| {
         let finding = Finding { component, ..FIFO_OF_BOOKWORM };
         let mut matrix = run(&finding, |_| {});
         let attempts = &mut matrix.cells[0].instances[0].attempts;
         attempts[0].artifacts = strings(&["a/g1/qemu.log", "a/g1/virtiofsd.log"]);
-        attempts[1].artifacts = said.iter().map(|(file, _)| (*file).to_owned()).collect();
-        let read = |file: &str| Some(said.iter().find(|(name, _)| *name == file)?.1.to_owned());
+        attempts[1].artifacts = texts.iter().map(|(file, _)| (*file).to_owned()).collect();
+        let read = |file: &str| Some(texts.iter().find(|(name, _)| *name == file)?.1.to_owned());
         with(&finding, &matrix, None, |failed| failed.log(read)).map(|log| (log.file, log.lines, log.has_the_failure))
     };
     let (serial, qemu) = ("a/g2/serial.log", "a/g2/qemu.log");
@@ -580,9 +580,9 @@ fn a_report_quotes_only_the_log_that_concerns_the_failure() {
     for component in [Component::Virtiofsd, Component::Kata, Component::Packages, Component::Record] {
         assert_eq!(logs(component, &both), None, "{component}");
     }
-    let told = format!("up\n{FIFO_SAID}\n");
-    let told = [(serial, told.as_str()), (qemu, "warning\n")];
-    assert_eq!(logs(Component::Virtiofsd, &told), of(serial, told[0].1.trim_end(), true), "it has the failure's words");
+    let with_failure = format!("up\n{FIFO_MESSAGE}\n");
+    let with_failure = [(serial, with_failure.as_str()), (qemu, "warning\n")];
+    assert_eq!(logs(Component::Virtiofsd, &with_failure), of(serial, with_failure[0].1.trim_end(), true), "it has the failure's words");
 }
 
 /// Returns the scripts of findings that have one.
@@ -639,8 +639,8 @@ fn scripts_have_valid_posix_shell_syntax() {
     assert!(scripts.len() > 15, "{}", scripts.len());
     let dir = tempfile::tempdir().unwrap();
     for (test, text) in scripts {
-        let said = sh(dir.path(), &text, &["-n"]);
-        assert!(said.status.success(), "{test}: {}", String::from_utf8_lossy(&said.stderr));
+        let output = sh(dir.path(), &text, &["-n"]);
+        assert!(output.status.success(), "{test}: {}", String::from_utf8_lossy(&output.stderr));
         assert!(!text.contains("/home/"), "{test}");
     }
 }
@@ -652,13 +652,13 @@ fn shellcheck_finds_nothing_in_scripts() {
     for (test, text) in scripts() {
         let file = dir.path().join("repro.sh");
         std::fs::write(&file, text).unwrap();
-        let said = Command::new("shellcheck").args(["--shell", "sh"]).arg(&file).output().unwrap();
-        assert!(said.status.success(), "{test}:\n{}", String::from_utf8_lossy(&said.stdout));
+        let output = Command::new("shellcheck").args(["--shell", "sh"]).arg(&file).output().unwrap();
+        assert!(output.status.success(), "{test}:\n{}", String::from_utf8_lossy(&output.stdout));
     }
     // Shellcheck does look at the files.
     std::fs::write(dir.path().join("bad.sh"), "#!/bin/sh\nrm $1\n").unwrap();
-    let said = Command::new("shellcheck").arg(dir.path().join("bad.sh")).output().unwrap();
-    assert!(!said.status.success());
+    let output = Command::new("shellcheck").arg(dir.path().join("bad.sh")).output().unwrap();
+    assert!(!output.status.success());
 }
 
 fn sh(folder: &Path, text: &str, options: &[&str]) -> std::process::Output {
@@ -687,7 +687,7 @@ fn scripts_detect_whether_a_program_has_the_fault() {
     let refuses = |flag: &str, words: &str| {
         format!("case \"$*\" in *{flag}*) echo \"$0: {flag} x: {words}\" >&2; exit 1 ;; esac\n{quits}")
     };
-    let said = |words: &str| format!("WORDS=\"{words}\"\n{strict}");
+    let replies = |words: &str| format!("WORDS=\"{words}\"\n{strict}");
     let property = "Property 'virtio-blk-pci.scsi' not found";
     let object = "Property 'memory-backend-file.readonly' not found";
     let flags = "echo \"fuse: unknown option(s): x\" >&2; exit 1\n";
@@ -701,10 +701,10 @@ fn scripts_detect_whether_a_program_has_the_fault() {
         (&BLK_OF_TRIXIE, "exit 1\n".to_owned(), 77),
         (&NVDIMM_OF_BULLSEYE, refuses("readonly=on", object), 0),
         (&NVDIMM_OF_BULLSEYE, quits.to_owned(), 1),
-        (&PCI_OF_BULLSEYE, said("Bus 'pci-bridge-0' does not support hotplugging"), 0),
+        (&PCI_OF_BULLSEYE, replies("Bus 'pci-bridge-0' does not support hotplugging"), 0),
         (&PCI_OF_BULLSEYE, "while read -r line; do echo '{\"return\": {\"status\": 1}}'; done\n".to_owned(), 1),
         (&PCI_OF_BULLSEYE, "exit 1\n".to_owned(), 77),
-        (&ROOT_PORT_OF_TRIXIE, said("Invalid parameter type for 'multifunction', expected: boolean"), 0),
+        (&ROOT_PORT_OF_TRIXIE, replies("Invalid parameter type for 'multifunction', expected: boolean"), 0),
         (&ROOT_PORT_OF_TRIXIE, "while read -r line; do echo '{\"return\": {}}'; done\n".to_owned(), 1),
         (&ROOT_PORT_OF_TRIXIE, "while read -r line; do echo '{\"error\": {}}'; done\n".to_owned(), 77),
         (&FLAGS_OF_BOOKWORM, flags.to_owned(), 0),
@@ -714,9 +714,9 @@ fn scripts_detect_whether_a_program_has_the_fault() {
     let dir = tempfile::tempdir().unwrap();
     for (finding, body, expected) in table {
         let program = stand_in(dir.path(), &body);
-        let said = sh(dir.path(), &script_of(finding, Some(&program)), &[]);
-        let text = String::from_utf8_lossy(&said.stdout);
-        assert_eq!(said.status.code(), Some(expected), "{}, with\n{body}\n{text}", finding.test);
+        let output = sh(dir.path(), &script_of(finding, Some(&program)), &[]);
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert_eq!(output.status.code(), Some(expected), "{}, with\n{body}\n{text}", finding.test);
         let word = match expected {
             0 => "\nreproduced: ",
             1 => "\nnot reproduced: ",
@@ -765,9 +765,9 @@ fn text_from_a_journal_is_never_executed() {
     ];
     let program = stand_in(dir.path(), "echo a; echo b; echo c; echo d; echo e; echo '{\"status\": 1}'\n");
     for finding in &findings {
-        let said = sh(dir.path(), &script_of(finding, Some(&program)), &[]);
-        let text = String::from_utf8_lossy(&said.stdout);
-        assert!(matches!(said.status.code(), Some(0 | 1 | 77)), "{}: {text}", finding.test);
+        let output = sh(dir.path(), &script_of(finding, Some(&program)), &[]);
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(matches!(output.status.code(), Some(0 | 1 | 77)), "{}: {text}", finding.test);
         assert!(!dir.path().join("run").exists(), "{}: {text}", finding.test);
     }
     let text = |text: &str| hostile(text).to_owned();
@@ -778,7 +778,7 @@ fn text_from_a_journal_is_never_executed() {
         class: text(evil),
         description: text("it's $(CALL)`CALL`\nCALL"),
     };
-    let told = [
+    let cases = [
         (&TDX_OF_TRIXIE, FailureDetail::NotListed { names: vec![name("-object")] }),
         (&TDX_OF_TRIXIE, FailureDetail::NotListed { names: vec![name("-x;CALL")] }),
         (&IOMMUFD_OF_TRIXIE, FailureDetail::LacksOptions { built_in: true, options: vec![text(evil)] }),
@@ -786,14 +786,14 @@ fn text_from_a_journal_is_never_executed() {
         (&PCI_OF_BULLSEYE, refusal),
     ];
     let mut made = 0;
-    for (finding, detail) in told {
-        let matrix = run_told(finding, "reworded", &detail);
+    for (finding, detail) in cases {
+        let matrix = run_with_detail(finding, "reworded", &detail);
         let path = program.display().to_string();
         let script = with(finding, &matrix, Some(&program), |failed| script::script(failed, &daemon(&path)));
         let Ok(script) = script else { continue };
         made += 1;
-        let said = sh(dir.path(), &script, &[]);
-        assert!(matches!(said.status.code(), Some(0 | 1 | 77)), "{detail:?}");
+        let output = sh(dir.path(), &script, &[]);
+        assert!(matches!(output.status.code(), Some(0 | 1 | 77)), "{detail:?}");
         assert!(!dir.path().join("run").exists(), "{detail:?}");
     }
     assert_eq!(made, 3, "a flag and an option that are none make no script");

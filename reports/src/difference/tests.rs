@@ -2,7 +2,7 @@ use super::*;
 use crate::installed::InstalledPackage;
 use crate::journal::{Event, Phase};
 use crate::matrix::Matrix;
-use crate::sample::{BLK, BOOT, Maker, RENAME, TDX, VSOCK, beside, fail, judged, recorded, run, standings};
+use crate::sample::{BLK, BOOT, Maker, RENAME, TDX, VSOCK, compared_with_record, fail, judged, recorded, run, standings};
 use crate::standing::Recorded;
 use model::known_issues::KnownIssuesFile;
 use model::package_manager::PackageManager;
@@ -144,7 +144,7 @@ fn a_failure_that_then_passes_is_flaky_and_not_new() {
 fn a_run_is_compared_with_the_record() {
     let entries = recorded();
     let matrix = judged(&run(|test| (test == VSOCK).then_some(Outcome::Pass)));
-    let difference = Difference::beside_record(&beside(&matrix, &entries), "b");
+    let difference = Difference::beside_record(&compared_with_record(&matrix, &entries), "b");
     assert_eq!(states(&difference), [TDX_IS_MISSING], "{TDX} failed then, too");
     let turns: Vec<_> = difference.verdicts.iter().map(|turn| (turn.capability, turn.was, turn.is)).collect();
     assert!(turns.contains(&(Capability::VmmVsock, Some(Verdict::Untested), Some(Verdict::Supported))), "{turns:?}");
@@ -159,12 +159,12 @@ fn a_cause_shortened_in_the_record_is_known() {
     let matrix = judged(&run(|test| (test == BLK).then(|| fail(Component::Kernel, &long))));
     let entries = crate::views::record::verified_entries(&standings(&matrix)).0;
     let entries: Vec<_> = entries.into_iter().map(|(_, entry)| entry).collect();
-    let difference = Difference::beside_record(&beside(&matrix, &entries), "b");
+    let difference = Difference::beside_record(&compared_with_record(&matrix, &entries), "b");
     let known: Vec<SignatureState> = difference.signatures.iter().map(|turn| turn.state).collect();
     assert_eq!(known, [SignatureState::Known, SignatureState::Known], "{difference:?}");
     assert_eq!(difference.effect(), Effect::None);
     let other = judged(&run(|test| (test == BLK).then(|| fail(Component::Kernel, &long.replace("long", "short")))));
-    let difference = Difference::beside_record(&beside(&other, &entries), "b");
+    let difference = Difference::beside_record(&compared_with_record(&other, &entries), "b");
     let states: Vec<SignatureState> = difference.signatures.iter().map(|turn| turn.state).collect();
     assert_eq!(states, [SignatureState::New, SignatureState::Unseen, SignatureState::Known]);
 }
@@ -177,7 +177,7 @@ fn a_recorded_cause_with_a_citation_is_known() {
     let cited = "no tdx-guest (src/runtime/virtcontainers/qemu_amd64.go@3.29.0)";
     tdx.causes = vec![VerifiedCause::new(Component::Qemu, cited).shown_by(TDX)];
     let matrix = judged(&run(|_| None));
-    assert_eq!(states(&Difference::beside_record(&beside(&matrix, &entries), "b")), [TDX_IS_MISSING]);
+    assert_eq!(states(&Difference::beside_record(&compared_with_record(&matrix, &entries), "b")), [TDX_IS_MISSING]);
 }
 
 #[test]
@@ -237,7 +237,7 @@ fn a_known_issue_is_known_in_a_comparison_with_the_record() {
     );
     let issues = KnownIssuesFile::parse(Path::new("known-issues/debian.yaml"), &text).unwrap().issues;
     let (matrix, entries) = (without_disk(), recorded());
-    let plain = Difference::beside_record(&beside(&matrix, &entries), "b");
+    let plain = Difference::beside_record(&compared_with_record(&matrix, &entries), "b");
     assert!(plain.is_worse(), "{plain:?}");
     assert_eq!(states(&plain)[0], (SignatureState::New, "kernel: no disk"));
     let of_debian = Recorded::of_distro(&crate::sample::DEBIAN, &entries).knowing(
@@ -276,7 +276,7 @@ fn results_with_a_brought_along_component_are_not_worse() {
         }
     }
     let (matrix, entries) = (judged(&maker), recorded());
-    for difference in [Difference::beside_record(&beside(&matrix, &entries), "b"), between(&run(|_| None), &maker)] {
+    for difference in [Difference::beside_record(&compared_with_record(&matrix, &entries), "b"), between(&run(|_| None), &maker)] {
         assert_eq!(difference.effect(), Effect::None, "{difference:?}");
         let turn = turn(&difference, Capability::FsVirtioFs).unwrap();
         assert_eq!((turn.is, turn.worse), (Some(Verdict::Partial), false));
@@ -293,7 +293,7 @@ fn a_failure_undecided_in_the_record_is_a_new_verdict() {
         let capabilities = &mut entries[0].capabilities;
         capabilities.remove(&Capability::FsVirtioBlk);
         capabilities.extend(before.map(|verdict| (Capability::FsVirtioBlk, VerifiedCapability::plain(verdict))));
-        let difference = Difference::beside_record(&beside(&matrix, &entries), "b");
+        let difference = Difference::beside_record(&compared_with_record(&matrix, &entries), "b");
         assert_eq!(difference.effect(), Effect::None, "{before:?}: {difference:?}");
         assert_eq!(states(&difference)[0], (SignatureState::NewVerdict, "kernel: no disk"), "{before:?}");
         let turn = turn(&difference, Capability::FsVirtioBlk).unwrap();
@@ -309,7 +309,7 @@ fn a_supported_capability_that_no_longer_applies_is_unjudged() {
     let supported = VerifiedCapability::plain(Verdict::Supported);
     entries[0].capabilities.insert(Capability::FsVirtio9p, supported);
     let matrix = judged(&run(|_| None));
-    let difference = Difference::beside_record(&beside(&matrix, &entries), "b");
+    let difference = Difference::beside_record(&compared_with_record(&matrix, &entries), "b");
     assert!(difference.is_unjudged(), "{difference:?}");
     let turn = turn(&difference, Capability::FsVirtio9p).unwrap();
     assert_eq!((turn.is, turn.unjudged), (Some(Verdict::NotApplicable), true));
@@ -360,12 +360,12 @@ fn killed_runs_and_unknown_profiles_are_listed_as_unjudged() {
     let entries = recorded();
     for (maker, why) in [(&killed, "the run has no end"), (&strange, "profile go-9.9 is unknown to this version")] {
         let matrix = judged(maker);
-        let beside = beside(&matrix, &entries);
-        for difference in [between(&run(|_| None), maker), Difference::beside_record(&beside, "b")] {
+        let compared = compared_with_record(&matrix, &entries);
+        for difference in [between(&run(|_| None), maker), Difference::beside_record(&compared, "b")] {
             assert!(difference.is_unjudged(), "{difference:?}");
             assert!(difference.text().contains(&format!("\nNot judged:\n  {why}")), "{}", difference.text());
         }
-        assert_eq!(beside.effect(), Effect::Unjudged);
+        assert_eq!(compared.effect(), Effect::Unjudged);
     }
     let lost = between(&run(|_| None), &killed);
     let turn = turn(&lost, Capability::FsVirtioBlk).unwrap();
@@ -392,18 +392,18 @@ fn a_comparison_with_the_record_has_the_same_effect_as_reports() {
     records.extend([None, Some(unsupported(vec![cause])), Some(unsupported(Vec::new()))]);
     for outcome in outcomes {
         let matrix = judged(&run(|test| if test == BLK { outcome() } else { None }));
-        for said in &records {
+        for recorded_capability in &records {
             let mut entries: Vec<VerifiedEntry> = recorded();
             entries[0].capabilities.remove(&Capability::FsVirtioBlk);
-            entries[0].capabilities.extend(said.clone().map(|said| (Capability::FsVirtioBlk, said)));
+            entries[0].capabilities.extend(recorded_capability.clone().map(|recorded_capability| (Capability::FsVirtioBlk, recorded_capability)));
             for strict in [false, true] {
                 let standings = Standings::new(&matrix, Recorded::of_distro(&crate::sample::DEBIAN, &entries), strict);
                 let difference = Difference::beside_record(&standings, "b");
-                let case = format!("{said:?}, {:?}, strict: {strict}", outcome());
+                let case = format!("{recorded_capability:?}, {:?}, strict: {strict}", outcome());
                 assert_eq!(difference.effect(), standings.effect(), "{case}");
                 let has_new = difference.signatures.iter().any(|turn| turn.state == SignatureState::New);
-                let is_told = has_new || difference.verdicts.iter().any(|turn| turn.worse);
-                assert_eq!(is_told, standings.effect() == Effect::Worse, "{case}: {difference:?}");
+                let is_worse = has_new || difference.verdicts.iter().any(|turn| turn.worse);
+                assert_eq!(is_worse, standings.effect() == Effect::Worse, "{case}: {difference:?}");
                 let is_open = difference.verdicts.iter().any(|turn| turn.unjudged) || !difference.not_judged.is_empty();
                 assert!(is_open || standings.effect() != Effect::Unjudged, "{case}: {difference:?}");
             }

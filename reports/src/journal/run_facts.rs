@@ -107,9 +107,9 @@ mod tests {
         let filter = |text| of_words(Some(text), &[]).filter;
         assert_eq!(filter("host::"), Some(RunFilter::Matching("host::".to_owned())));
         assert_eq!(filter("rerun of r1"), Some(RunFilter::RerunOf("r1".to_owned())));
-        let told = of_words(None, &["--repeat 5", "--vm-memory 4096", "--mirror-key"]);
-        assert_eq!((told.repeat, told.vm_memory_mib), (Some(5), Some(4096)));
-        assert!(told.has_callers_keys && told.is_shaped());
+        let facts = of_words(None, &["--repeat 5", "--vm-memory 4096", "--mirror-key"]);
+        assert_eq!((facts.repeat, facts.vm_memory_mib), (Some(5), Some(4096)));
+        assert!(facts.has_callers_keys && facts.is_shaped());
         for image in ["--cloud-image x.qcow2", "--oci-image x.tar"] {
             for named in [image.to_owned(), format!("{image}#sha256:00")] {
                 assert!(of_words(None, &[&named]).is_shaped(), "{named}");

@@ -50,20 +50,20 @@ fn a_journal_contains_no_mirror_and_no_password() {
     let dir = tempfile::tempdir().unwrap();
     let known = ["http://user:s3c%22ret@mirror.example/debian"];
     let mut writer = Writer::create(dir.path()).unwrap().hiding(crate::redact::Redactor::knowing(known));
-    for said in [
+    for message in [
         "Failed to fetch http://user:s3c\"ret@mirror.example/debian/x",
         "http://me:other\u{1b}[1mword@other.example/x",
         "password s3c\"ret at mirror.example",
         "s3c%22ret",
     ] {
-        let message = said.to_owned();
+        let message = message.to_owned();
         writer.append(Event::CellError { cell: cell("13"), phase: Phase::Image, message }).unwrap();
     }
     let mut maker = Maker::default();
     maker.start(&["go-3.29"], &["13"]);
-    let said = "fuse: http://user:s3c\"ret@mirror.example/debian/x".to_owned();
-    let detail = FailureDetail::DaemonEnded { said: said.clone() };
-    let failure = Failure { detail, ..Failure::new(Component::Virtiofsd, said) };
+    let message = "fuse: http://user:s3c\"ret@mirror.example/debian/x".to_owned();
+    let detail = FailureDetail::DaemonEnded { said: message.clone() };
+    let failure = Failure { detail, ..Failure::new(Component::Virtiofsd, message) };
     maker.attempt("13", &["go-3.29"], "smoke::x", 1, Outcome::Fail(failure));
     for entry in maker.journal.entries.clone() {
         writer.append_entry(entry).unwrap();
@@ -80,15 +80,15 @@ fn a_journal_contains_no_mirror_and_no_password() {
 
 #[test]
 fn the_listener_receives_exactly_the_bytes_of_the_journal() {
-    static TOLD: std::sync::Mutex<Vec<u8>> = std::sync::Mutex::new(Vec::new());
+    static RECEIVED: std::sync::Mutex<Vec<u8>> = std::sync::Mutex::new(Vec::new());
     let dir = tempfile::tempdir().unwrap();
-    let mut writer = Writer::create(dir.path()).unwrap().telling(|line| TOLD.lock().unwrap().extend_from_slice(line));
+    let mut writer = Writer::create(dir.path()).unwrap().telling(|line| RECEIVED.lock().unwrap().extend_from_slice(line));
     for entry in sample::journal().entries {
         writer.append_entry(entry).unwrap();
     }
-    let told = TOLD.lock().unwrap();
-    assert!(!told.is_empty());
-    assert_eq!(*told, std::fs::read(dir.path().join(FILE)).unwrap());
+    let received = RECEIVED.lock().unwrap();
+    assert!(!received.is_empty());
+    assert_eq!(*received, std::fs::read(dir.path().join(FILE)).unwrap());
 }
 
 #[test]
@@ -110,15 +110,15 @@ fn a_journal_cut_at_any_byte_is_read() {
     drop(writer);
     let path = dir.path().join(FILE);
     let bytes = std::fs::read(&path).unwrap();
-    let ends: Vec<usize> = (0..bytes.len()).filter(|at| bytes[*at] == b'\n').collect();
+    let ends: Vec<usize> = (0..bytes.len()).filter(|index| bytes[*index] == b'\n').collect();
     assert_eq!(ends.len(), 2);
-    for at in 0..=bytes.len() {
-        std::fs::write(&path, &bytes[..at]).unwrap();
+    for length in 0..=bytes.len() {
+        std::fs::write(&path, &bytes[..length]).unwrap();
         let journal = read(&path).unwrap();
         // A last line that lacks only its line feed is complete.
-        assert_eq!(journal.entries.len(), ends.iter().filter(|end| **end <= at).count(), "cut at {at}");
-        let is_whole = at == 0 || ends.iter().any(|end| at == *end || at == *end + 1);
-        assert_eq!(journal.cut, !is_whole, "cut at {at}");
+        assert_eq!(journal.entries.len(), ends.iter().filter(|end| **end <= length).count(), "cut at {length}");
+        let is_whole = length == 0 || ends.iter().any(|end| length == *end || length == *end + 1);
+        assert_eq!(journal.cut, !is_whole, "cut at {length}");
     }
 }
 
@@ -189,12 +189,12 @@ fn failure_grounds_are_kept_and_older_journals_default_to_waited() {
     let grounds = || {
         let journal = read(&path).unwrap();
         let run = crate::run::fold(&journal);
-        let told = run.cells.values().flat_map(|cell| &cell.instances).flat_map(|instance| &instance.attempts);
+        let attempts = run.cells.values().flat_map(|cell| &cell.instances).flat_map(|instance| &instance.attempts);
         let read = journal.entries.iter().filter_map(|entry| match &entry.event {
             Event::TestFinished { outcome, .. } => Some(outcome),
             _ => None,
         });
-        let outcomes = read.chain(told.map(|attempt| &attempt.outcome));
+        let outcomes = read.chain(attempts.map(|attempt| &attempt.outcome));
         let grounds = |outcome: &Outcome| match outcome {
             Outcome::Fail(failure) => failure.grounds,
             other => panic!("{other:?}"),
@@ -301,20 +301,20 @@ fn a_journal_cut_at_any_byte_can_be_resumed() {
     let path = dir.path().join(FILE);
     let bytes = std::fs::read(&path).unwrap();
     let first = bytes.iter().position(|byte| *byte == b'\n').unwrap();
-    for at in 0..=bytes.len() {
-        std::fs::write(&path, &bytes[..at]).unwrap();
+    for length in 0..=bytes.len() {
+        std::fs::write(&path, &bytes[..length]).unwrap();
         // A child process that another test starts holds a copy of the lock until it calls exec.
         let mut tries = (0..100).map(|_| Writer::resume(dir.path()).inspect_err(|_| sleep(Duration::from_millis(50))));
         let (mut writer, journal) = tries.find(|tried| !matches!(tried, Err(JournalError::Busy(_)))).unwrap().unwrap();
-        let whole = usize::from(at >= first) + usize::from(at >= bytes.len() - 1);
-        assert_eq!(journal.entries.len(), whole, "cut at {at}");
+        let whole = usize::from(length >= first) + usize::from(length >= bytes.len() - 1);
+        assert_eq!(journal.entries.len(), whole, "cut at {length}");
         writer.append(Event::CellStarted { cell: cell("12") }).unwrap();
         drop(writer);
-        let gone_on = read(&path).unwrap();
-        assert!(!gone_on.cut, "cut at {at}");
-        assert_eq!(gone_on.entries[..whole], journal.entries, "cut at {at}");
-        assert_eq!(gone_on.entries[whole].event, Event::CellStarted { cell: cell("12") }, "cut at {at}");
-        assert_eq!(gone_on.entries.len(), whole + 1);
+        let resumed = read(&path).unwrap();
+        assert!(!resumed.cut, "cut at {length}");
+        assert_eq!(resumed.entries[..whole], journal.entries, "cut at {length}");
+        assert_eq!(resumed.entries[whole].event, Event::CellStarted { cell: cell("12") }, "cut at {length}");
+        assert_eq!(resumed.entries.len(), whole + 1);
     }
 }
 

@@ -75,9 +75,9 @@ fn mirrors_and_terminal_escapes_are_removed_from_candidates() {
 #[test]
 fn signatures_are_computed_and_never_taken_from_the_journal() {
     let old = r#"{"outcome":"fail","message":"no q35 for 3 guests","blames":"qemu"}"#;
-    let mut lied = suites::outcome::Failure::new(Component::Qemu, "no q35 for 4 guests");
-    lied.signature = "qemu: all is well".to_owned();
-    for outcome in [serde_json::from_str(old).unwrap(), Outcome::Fail(lied)] {
+    let mut false_failure = suites::outcome::Failure::new(Component::Qemu, "no q35 for 4 guests");
+    false_failure.signature = "qemu: all is well".to_owned();
+    for outcome in [serde_json::from_str(old).unwrap(), Outcome::Fail(false_failure)] {
         let mut maker = Maker::default();
         maker.done("13", &["go-3.29"], BOOT, outcome);
         let run = fold(&maker.journal);
@@ -123,21 +123,21 @@ fn a_cell_whose_journal_contradicts_hardware_is_emulated() {
     let table: [(Change, Basis); 4] = [
         (
             |maker| {
-                maker.push(said_to_be_hardware("kvm"));
+                maker.push(facts_claiming_hardware("kvm"));
             },
             Basis::Hardware,
         ),
         (
             |maker| {
-                maker.push(said_to_be_hardware("tcg"));
+                maker.push(facts_claiming_hardware("tcg"));
             },
             Basis::Emulated,
         ),
         (
             |maker| {
-                maker.push(said_to_be_hardware("tcg"));
+                maker.push(facts_claiming_hardware("tcg"));
                 // A contradiction stays, even if it occurs only once.
-                maker.push(said_to_be_hardware("kvm"));
+                maker.push(facts_claiming_hardware("kvm"));
             },
             Basis::Emulated,
         ),
@@ -154,7 +154,7 @@ fn a_cell_whose_journal_contradicts_hardware_is_emulated() {
                     daemon: Vec::new(),
                     deviations: Vec::new(),
                 });
-                maker.push(said_to_be_hardware("kvm"));
+                maker.push(facts_claiming_hardware("kvm"));
             },
             Basis::Emulated,
         ),
@@ -169,7 +169,7 @@ fn a_cell_whose_journal_contradicts_hardware_is_emulated() {
     }
 }
 
-fn said_to_be_hardware(accelerator: &str) -> Event {
+fn facts_claiming_hardware(accelerator: &str) -> Event {
     let facts = crate::sample::facts(Basis::Hardware);
     Event::CellFacts { cell: cell("13"), facts: CellFacts { accelerator: accelerator.to_owned().into(), ..facts } }
 }
@@ -181,7 +181,7 @@ fn options_reveal_candidates_if_the_flags_are_missing() {
     if let Event::RunStarted { options, .. } = &mut maker.journal.entries[0].event {
         options.extend(strings(&["--install hello", "--component qemu mine (sha256 0123)"]));
     }
-    maker.push(said_to_be_hardware("kvm"));
+    maker.push(facts_claiming_hardware("kvm"));
     let run = fold(&maker.journal);
     assert!(run.candidate && !run.shaped);
     let candidates = &run.cells[&cell("13")].facts.as_ref().unwrap().candidates;
@@ -235,7 +235,7 @@ fn the_time_before_a_resume_does_not_count_as_duration() {
 }
 
 /// Returns the run of a journal whose start is changed like this.
-fn begun(change: impl Fn(&mut Event)) -> Run {
+fn run_started_with(change: impl Fn(&mut Event)) -> Run {
     let mut maker = Maker::default();
     maker.start(&["a"], &["13"]);
     maker.journal.entries.iter_mut().for_each(|entry| change(&mut entry.event));
@@ -245,16 +245,16 @@ fn begun(change: impl Fn(&mut Event)) -> Run {
 #[test]
 fn run_facts_are_read_as_data_or_from_an_older_journals_options() {
     let words = strings(&["--repeat 5", "--oci-image x.tar"]);
-    let told = RunFacts {
+    let requested = RunFacts {
         filter: Some(RunFilter::Matching("http://mirror.example/x \u{1b}[1m".to_owned())),
         repeat: Some(5),
         has_callers_image: true,
         ..RunFacts::default()
     };
-    for own in [None, Some(&told)] {
-        let run = begun(|event| {
+    for own in [None, Some(&requested)] {
+        let run = run_started_with(|event| {
             if let Event::RunStarted { filter, options, facts, .. } = event {
-                *filter = told.filter.as_ref().map(ToString::to_string);
+                *filter = requested.filter.as_ref().map(ToString::to_string);
                 // If there is data, the words may be anything.
                 *options = if own.is_some() { strings(&["reworded"]) } else { words.clone() };
                 *facts = own.cloned();
@@ -264,7 +264,7 @@ fn run_facts_are_read_as_data_or_from_an_older_journals_options() {
         let Some(RunFilter::Matching(text)) = &run.filter else { panic!("{run:?}") };
         assert!(text.contains("http://") && !text.contains('\u{1b}'), "{text:?}");
     }
-    let nothing = begun(|event| {
+    let nothing = run_started_with(|event| {
         if let Event::RunStarted { options, facts, .. } = event {
             options.clone_from(&words);
             *facts = Some(RunFacts::default());

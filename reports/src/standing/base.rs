@@ -82,7 +82,7 @@ impl<'a> BaseCell<'a> {
         profile: &str,
         capability: Capability,
         found: &Judgement,
-        unasked: bool,
+        not_requested: bool,
     ) -> (Change, Effect) {
         let before = self.0.and_then(|cell| cell.judgement(profile, capability)).map(|judgement| judgement.verdict);
         let is_new_failure = |cause: &Cause| {
@@ -97,7 +97,7 @@ impl<'a> BaseCell<'a> {
             }
             // The base run could not judge it: whether anything was fixed is unknown.
             (Some(Verdict::Inconclusive), verdict) if verdict.is_decided() => (Change::Same, Effect::None),
-            _ => compare(before, true, found, unasked),
+            _ => compare(before, true, found, not_requested),
         }
     }
 }
@@ -138,7 +138,7 @@ mod tests {
     use suites::outcome::Component;
 
     /// Returns the result of candidates' comparison with a base run, each with its outcome of a test.
-    fn beside(test: &str, base: &Outcome, candidate: &Outcome) -> (Change, Effect, u8) {
+    fn compared_with_base(test: &str, base: &Outcome, candidate: &Outcome) -> (Change, Effect, u8) {
         let of = |outcome: &Outcome| judged(&run(|one| (one == test).then(|| outcome.clone())));
         let (base, matrix) = (BaseRun::new(of(base)), of(candidate));
         let standings = Standings::new(&matrix, base.recorded(), false);
@@ -162,7 +162,7 @@ mod tests {
             (&lost, &pass, Same, 0),
             (&lost, &lost, Unjudged, 3),
         ] {
-            let (found, _, code) = beside(QMP, base, candidate);
+            let (found, _, code) = compared_with_base(QMP, base, candidate);
             assert_eq!((found, code), (change, exit), "{base:?} → {candidate:?}");
         }
     }

@@ -1,6 +1,6 @@
 use super::*;
 use crate::matrix::matrix;
-use crate::sample::{self, BLK, BOOT, QMP, RENAME, TDX, VSOCK, beside, cell, fail, judged, recorded, run, standings};
+use crate::sample::{self, BLK, BOOT, QMP, RENAME, TDX, VSOCK, compared_with_record, cell, fail, judged, recorded, run, standings};
 use crate::verdict::Requirements;
 use model::environment::Environment;
 use model::package_manager::PackageManager;
@@ -60,9 +60,9 @@ fn each_pair_of_verdicts_gives_its_change() {
     assert_eq!(of(Some(Supported), Offered), NewFailure);
     assert_eq!(of(Some(Offered), Offered), Same);
     assert_eq!(of(Some(Offered), Untested), Unjudged);
-    let unasked = |new| compare(Some(Supported), true, &judgement(new, 1), true);
-    assert_eq!(unasked(Untested), (Same, Effect::None), "not asked for");
-    assert_eq!(unasked(Unsupported), (NewFailure, Effect::Worse), "and yet it failed");
+    let not_requested = |new| compare(Some(Supported), true, &judgement(new, 1), true);
+    assert_eq!(not_requested(Untested), (Same, Effect::None), "not asked for");
+    assert_eq!(not_requested(Unsupported), (NewFailure, Effect::Worse), "and yet it failed");
 }
 
 #[test]
@@ -75,7 +75,7 @@ fn a_changed_test_set_is_noted_and_excuses_nothing() {
     let mut entries = recorded();
     entries[0].test_set = "0123456789ab".to_owned();
     let matrix = judged(&run(|_| None));
-    let notes = beside(&matrix, &entries).notes();
+    let notes = compared_with_record(&matrix, &entries).notes();
     assert!(notes.len() == 1 && notes[0].contains("(0123456789ab, now "), "{notes:?}");
 }
 
@@ -83,14 +83,14 @@ fn a_changed_test_set_is_noted_and_excuses_nothing() {
 fn a_run_compared_with_its_own_record_has_no_changes() {
     let entries = recorded();
     let matrix = judged(&run(|_| None));
-    let beside = beside(&matrix, &entries);
-    assert_eq!(beside.effect().exit_code(), 0);
-    assert_eq!(beside.changes(), []);
-    assert_eq!(beside.notes(), Vec::<String>::new());
+    let compared = compared_with_record(&matrix, &entries);
+    assert_eq!(compared.effect().exit_code(), 0);
+    assert_eq!(compared.changes(), []);
+    assert_eq!(compared.notes(), Vec::<String>::new());
     let strict = Standings::new(&matrix, Recorded::of_distro(&sample::DEBIAN, &entries), true);
     assert_eq!(strict.effect().exit_code(), 0, "what is lacking is optional");
     assert_eq!(standings(&matrix).effect().exit_code(), 0);
-    let tdx = beside.of(0, "go-3.29", Capability::VmmTdx).unwrap();
+    let tdx = compared.of(0, "go-3.29", Capability::VmmTdx).unwrap();
     assert_eq!((tdx.change, tdx.optional, tdx.recorded), (Change::Known, true, Some(Verdict::Unsupported)));
     assert_eq!(tdx.since, Some(entries[0].tested));
 }
@@ -101,20 +101,20 @@ fn an_unrecorded_failure_is_listed_as_a_new_verdict() {
     let matrix = judged(&run(|t| (t == QMP).then(|| fail(Component::Qemu, "no reply"))));
     let mut entries = recorded();
     entries[0].capabilities.remove(&Capability::VmmQmp);
-    let told = |entries: &[VerifiedEntry]| {
-        let beside = beside(&matrix, entries);
-        assert_eq!(beside.effect().exit_code(), 0, "a first record is never worse");
-        let rows = beside.changes();
+    let changes = |entries: &[VerifiedEntry]| {
+        let compared = compared_with_record(&matrix, entries);
+        assert_eq!(compared.effect().exit_code(), 0, "a first record is never worse");
+        let rows = compared.changes();
         rows.iter().map(|row| (row.words(), row.needs_a_person())).collect::<Vec<_>>()
     };
     let qmp = ("new verdict: vmm.qmp had no record, is unsupported".to_owned(), true);
-    assert_eq!(told(&entries), std::slice::from_ref(&qmp));
+    assert_eq!(changes(&entries), std::slice::from_ref(&qmp));
     let day = entries[0].tested;
     entries[0].capabilities.insert(Capability::VmmQmp, plain(Verdict::Untested));
-    assert_eq!(told(&entries), [(format!("new verdict: vmm.qmp was untested ({day}), is unsupported"), true)]);
+    assert_eq!(changes(&entries), [(format!("new verdict: vmm.qmp was untested ({day}), is unsupported"), true)]);
     // A release without a record; failures of optional capabilities are reported, too.
     let tdx = ("new verdict: vmm.tdx had no record, is unsupported".to_owned(), false);
-    assert_eq!(told(&[]), [qmp, tdx]);
+    assert_eq!(changes(&[]), [qmp, tdx]);
 }
 
 #[test]
@@ -148,7 +148,7 @@ fn a_test_in_error_makes_the_run_unjudged() {
     }));
     let known = crate::views::record::verified_entries(&standings(&matrix)).0;
     let known: Vec<VerifiedEntry> = known.into_iter().map(|(_, entry)| entry).collect();
-    assert_eq!(beside(&matrix, &known).effect(), Effect::Unjudged);
+    assert_eq!(compared_with_record(&matrix, &known).effect(), Effect::Unjudged);
 }
 
 #[test]
@@ -170,8 +170,8 @@ fn vsock_is_optional_only_where_the_environment_lacks_it() {
 }
 
 fn answer(matrix: &Matrix, entries: &[VerifiedEntry]) -> ReleaseAnswer {
-    let beside = beside(matrix, entries);
-    beside.answer(beside.releases()[0], "go-3.29")
+    let compared = compared_with_record(matrix, entries);
+    compared.answer(compared.releases()[0], "go-3.29")
 }
 
 #[test]
@@ -334,9 +334,9 @@ fn results_with_older_packages_do_not_count_for_newer_ones() {
     // Neither does a machine with newer packages, or with unknown ones.
     let newer = [machine(&with_qemu(&same, "1:10.0.3+ds-1", same.tested), profile)];
     assert_eq!(answer(&whole, &newer).outdated, [Capability::VmmVsock]);
-    let mut nobody_knows = [machine(&same, profile)];
-    nobody_knows[0].versions.clear();
-    assert_eq!(answer(&whole, &nobody_knows).outdated, [Capability::VmmVsock]);
+    let mut unknown_packages = [machine(&same, profile)];
+    unknown_packages[0].versions.clear();
+    assert_eq!(answer(&whole, &unknown_packages).outdated, [Capability::VmmVsock]);
     // A machine with the same packages does.
     assert_eq!(answer(&whole, &[machine(&same, profile)]).verdict(), Verdict::Supported);
     // A failure stands until it is seen to be fixed.
@@ -371,9 +371,9 @@ fn the_answer_uses_the_newest_recorded_packages() {
     // An image with old packages that was run later is not the newest.
     assert_eq!(words(&[&container_with(old, day), &part]), lacks_qmp);
     // The packages of an entry are unknown.
-    let mut nobody_knows = machine_with(new, day);
-    nobody_knows.versions.clear();
-    assert_eq!(words(&[&container_with(new, before), &nobody_knows]), incomplete);
+    let mut unknown_packages = machine_with(new, day);
+    unknown_packages.versions.clear();
+    assert_eq!(words(&[&container_with(new, before), &unknown_packages]), incomplete);
     // Packages that were measured with another profile can be the newest, too.
     let mut other = container_with(new, day);
     other.profile = "rs-4.0".to_owned();
@@ -409,7 +409,7 @@ fn an_answer_names_the_brought_along_components_it_relies_on() {
     let known = answer(&matrix, &entries);
     assert_eq!(known.words(), "yes with virtiofsd mine (sha256 0123)");
     assert_eq!(known.verdict(), Verdict::Partial);
-    assert_eq!(beside(&matrix, &entries).effect(), Effect::None, "it is no worse than recorded");
+    assert_eq!(compared_with_record(&matrix, &entries).effect(), Effect::None, "it is no worse than recorded");
 }
 
 /// Results that are shaped or rest on brought components are not about the distro's own packages, and vice versa.
@@ -432,9 +432,9 @@ fn shaped_and_brought_along_results_are_compared_with_their_kind() {
         record.entries(matrix, &matrix.cells[0], "go-3.29").into_iter().cloned().collect()
     };
     assert_eq!(known(&plain), std::slice::from_ref(&own));
-    assert_eq!(beside(&plain, &all).changes(), []);
+    assert_eq!(compared_with_record(&plain, &all).changes(), []);
     let difference = |entries: &[VerifiedEntry]| {
-        format!("{:?}", crate::difference::Difference::beside_record(&beside(&plain, entries), "a run"))
+        format!("{:?}", crate::difference::Difference::beside_record(&compared_with_record(&plain, entries), "a run"))
     };
     assert_eq!(difference(&all), difference(&all[2..]));
     let as_shaped = Matrix { shaped: true, ..plain.clone() };
@@ -459,21 +459,21 @@ fn a_lost_capability_with_another_cause_is_worse() {
     }));
     let known = crate::views::record::verified_entries(&standings(&flags)).0;
     let known: Vec<VerifiedEntry> = known.into_iter().map(|(_, entry)| entry).collect();
-    assert_eq!(beside(&flags, &known).changes(), [], "the same cause");
+    assert_eq!(compared_with_record(&flags, &known).changes(), [], "the same cause");
     let lost = || fail(Component::Virtiofsd, "lost both names");
     let matrix = judged(&run(|t| match t {
         RENAME => Some(lost()),
         sample::POSIX => Some(sample::blocked(RENAME)),
         _ => None,
     }));
-    let beside = beside(&matrix, &known);
-    let (day, rows) = (known[0].tested, beside.changes());
-    assert_eq!(beside.effect(), Effect::Worse);
+    let compared = compared_with_record(&matrix, &known);
+    let (day, rows) = (known[0].tested, compared.changes());
+    assert_eq!(compared.effect(), Effect::Worse);
     let words = format!("new failure: fs.virtio-fs, fs.virtio-fs.posix was unsupported ({day}), is unsupported");
     assert_eq!(rows.iter().map(ChangeRow::words).collect::<Vec<_>>(), [words]);
     assert_eq!(rows[0].why, [format!("virtiofsd: lost both names ({RENAME})")]);
     let last = crate::verdict::FinalOutcome::of([&lost()]).unwrap();
-    assert_eq!(beside.cells[0].weight("go-3.29", RENAME, &last), Weight::Failure);
+    assert_eq!(compared.cells[0].weight("go-3.29", RENAME, &last), Weight::Failure);
 }
 
 /// Reports and `diff` agree about a test that fails as recorded, and about one that fails by another cause.
@@ -483,26 +483,26 @@ fn a_test_failing_by_another_cause_is_new_in_reports_and_diff() {
     let (old, new) = (lost("no reply"), lost("it ends at once"));
     let known = crate::views::record::verified_entries(&standings(&old)).0;
     let known: Vec<VerifiedEntry> = known.into_iter().map(|(_, entry)| entry).collect();
-    let said = |matrix: &Matrix, known: &[VerifiedEntry]| {
-        let standings = beside(matrix, known);
+    let standing = |matrix: &Matrix, known: &[VerifiedEntry]| {
+        let standings = compared_with_record(matrix, known);
         let one = standings.of(0, "go-3.29", Capability::VmmQmp).unwrap();
         let difference = crate::difference::Difference::beside_record(&standings, "b");
         (one.change, one.effect, difference.effect() == Effect::Worse)
     };
-    assert_eq!(said(&old, &known), (Change::Known, Effect::None, false));
-    assert_eq!(said(&new, &known), (Change::NewFailure, Effect::Worse, true));
+    assert_eq!(standing(&old, &known), (Change::Known, Effect::None, false));
+    assert_eq!(standing(&new, &known), (Change::NewFailure, Effect::Worse, true));
     let mut of_other_tests = known.clone();
     of_other_tests[0].test_set = "0123456789ab".to_owned();
-    assert_eq!(said(&new, &of_other_tests), (Change::TestSetChanged, Effect::Worse, true));
+    assert_eq!(standing(&new, &of_other_tests), (Change::TestSetChanged, Effect::Worse, true));
     // A record without causes has nothing to compare with.
     let mut without = known.clone();
     without[0].capabilities.insert(Capability::VmmQmp, plain(Verdict::Unsupported));
-    assert_eq!(said(&new, &without), (Change::Known, Effect::None, false));
+    assert_eq!(standing(&new, &without), (Change::Known, Effect::None, false));
     // An untested capability has not failed: its reason is no cause.
     let lacking = VerifiedCause::new(Component::Qemu, "it ends at once").shown_by(QMP);
     let untested = VerifiedCapability { causes: vec![lacking], ..plain(Verdict::Untested) };
     without[0].capabilities.insert(Capability::VmmQmp, untested);
-    assert_eq!(said(&new, &without), (Change::NewVerdict, Effect::None, false));
+    assert_eq!(standing(&new, &without), (Change::NewVerdict, Effect::None, false));
 }
 
 /// A known issue also excuses an unrecorded cause; if there are several causes, one that it does not cover is enough to
@@ -541,16 +541,16 @@ fn a_newly_failing_test_is_worse_even_in_a_lost_capability() {
     let cause = VerifiedCause::new(Component::Virtiofsd, "unknown option").shown_by(sample::DAEMON);
     let before = VerifiedCapability { causes: vec![cause], ..plain(Verdict::Unsupported) };
     entries[0].capabilities.insert(Capability::FsVirtioFs, before);
-    let beside = beside(&matrix, &entries);
-    assert_eq!(beside.effect(), Effect::Worse);
-    let rows = beside.changes();
+    let compared = compared_with_record(&matrix, &entries);
+    assert_eq!(compared.effect(), Effect::Worse);
+    let rows = compared.changes();
     assert_eq!(
         rows.iter().map(|row| (row.title().to_string(), &row.why[..])).collect::<Vec<_>>(),
         [("new failure".to_owned(), &[format!("virtiofsd: lost both names ({RENAME})")][..])]
     );
     let weight = |test: &str, observed: &str| {
         let last = crate::verdict::FinalOutcome::of([&fail(Component::Virtiofsd, observed)]).unwrap();
-        beside.cells[0].weight("go-3.29", test, &last)
+        compared.cells[0].weight("go-3.29", test, &last)
     };
     assert_eq!(weight(RENAME, "lost both names"), Weight::Failure);
     let why = format!("known: fs.virtio-fs recorded as unsupported on {}", entries[0].tested);
@@ -565,9 +565,9 @@ fn a_change_lists_its_test_and_the_packages_before_and_after() {
     entry.versions.insert("virtiofsd".parse().unwrap(), "1.0-1".parse().unwrap());
     let day = entry.tested;
     let matrix = judged(&run(|_| None));
-    let beside = beside(&matrix, &entries);
-    assert_eq!(beside.effect(), Effect::Worse);
-    let changes = beside.changes();
+    let compared = compared_with_record(&matrix, &entries);
+    assert_eq!(compared.effect(), Effect::Worse);
+    let changes = compared.changes();
     assert_eq!(changes.len(), 1, "{changes:?}");
     let row = &changes[0];
     assert_eq!(row.words(), format!("new failure: vmm.tdx was offered ({day}), is unsupported"));
@@ -599,10 +599,10 @@ fn a_cause_is_listed_once_for_all_its_profiles() {
         ..recorded().remove(0)
     };
     let entries: Vec<VerifiedEntry> = profiles.iter().map(entry).collect();
-    let rows = beside(&matrix, &entries).changes();
-    let told: Vec<_> = rows.iter().map(|row| (row.title(), row.profiles.as_slice(), row.why.join("; "))).collect();
+    let rows = compared_with_record(&matrix, &entries).changes();
+    let listed: Vec<_> = rows.iter().map(|row| (row.title(), row.profiles.as_slice(), row.why.join("; "))).collect();
     let why = format!("virtiofsd: lost both names ({RENAME})");
-    assert_eq!(told, [("new failure".to_owned(), &profiles[..], why)]);
+    assert_eq!(listed, [("new failure".to_owned(), &profiles[..], why)]);
 }
 
 /// For Kata's own results, Kata's version counts as much as any package; brought components are no packages of the
@@ -630,21 +630,21 @@ fn a_change_names_another_kata_and_brought_along_components() {
         capabilities: [(Capability::KataSmoke, VerifiedCapability::plain(Verdict::Supported))].into(),
         ..recorded().remove(0)
     }];
-    let told = |matrix: &Matrix| {
-        let rows = beside(matrix, &entries).changes();
+    let packages = |matrix: &Matrix| {
+        let rows = compared_with_record(matrix, &entries).changes();
         let row = rows.iter().find(|row| row.capabilities == [Capability::KataSmoke]).unwrap();
         assert_eq!(row.title(), "new failure");
         row.packages()
     };
     matrix.cells[0].katas.insert("go-3.29".to_owned(), with("3.29.0"));
-    assert_eq!(told(&matrix), "the same packages");
+    assert_eq!(packages(&matrix), "the same packages");
     matrix.cells[0].katas.insert("go-3.29".to_owned(), with("3.30.0"));
-    assert_eq!(told(&matrix), "kata 3.29.0 → 3.30.0, else the same packages");
+    assert_eq!(packages(&matrix), "kata 3.29.0 → 3.30.0, else the same packages");
     let facts = matrix.cells[0].facts.as_mut().unwrap();
     facts.candidates.insert(Component::Virtiofsd, "mine".to_owned().into());
     facts.versions.insert("virtiofsd".parse().unwrap(), "1.14-1".parse().unwrap());
     let expected = "kata 3.29.0 → 3.30.0, virtiofsd mine brought along, virtiofsd 1.13.2-1 → 1.14-1";
-    assert_eq!(told(&matrix), expected);
+    assert_eq!(packages(&matrix), expected);
 }
 
 /// The versions are unknown if a cell was lost before its image was there.
@@ -652,12 +652,12 @@ fn a_change_names_another_kata_and_brought_along_components() {
 fn unknown_packages_are_not_described() {
     let entries = recorded();
     let mut matrix = judged(&run(|t| (t == QMP).then(|| fail(Component::Qemu, "no reply"))));
-    let told = |matrix: &Matrix| beside(matrix, &entries).changes()[0].packages();
-    assert_eq!(told(&matrix), "the same packages");
+    let packages = |matrix: &Matrix| compared_with_record(matrix, &entries).changes()[0].packages();
+    assert_eq!(packages(&matrix), "the same packages");
     matrix.cells[0].facts.as_mut().unwrap().versions.clear();
-    assert_eq!(told(&matrix), "");
+    assert_eq!(packages(&matrix), "");
     matrix.cells[0].facts = None;
-    assert_eq!(told(&matrix), "");
+    assert_eq!(packages(&matrix), "");
 }
 
 /// The result is as recorded, but that is not enough under `--strict`.
@@ -666,11 +666,11 @@ fn strict_lists_recorded_failures_as_lacking() {
     let matrix = judged(&run(|t| (t == BLK).then(|| fail(Component::Kernel, "no"))));
     let known = crate::views::record::verified_entries(&standings(&matrix)).0;
     let known: Vec<VerifiedEntry> = known.into_iter().map(|(_, entry)| entry).collect();
-    assert_eq!(beside(&matrix, &known).changes(), []);
+    assert_eq!(compared_with_record(&matrix, &known).changes(), []);
     let strict = Standings::new(&matrix, Recorded::of_distro(&sample::DEBIAN, &known), true);
-    let told: Vec<String> = strict.changes().iter().map(ChangeRow::words).collect();
+    let changes: Vec<String> = strict.changes().iter().map(ChangeRow::words).collect();
     let day = known[0].tested;
-    assert_eq!(told, [format!("lacking: fs.virtio-blk was unsupported ({day}), is unsupported")]);
+    assert_eq!(changes, [format!("lacking: fs.virtio-blk was unsupported ({day}), is unsupported")]);
 }
 
 /// A run with a filter that selects some tests of a capability and leaves out others.
@@ -685,10 +685,10 @@ fn a_requested_test_that_was_skipped_is_unjudged() {
         if blk.passed == 1 {
             blk.verdict = Verdict::Untested;
         }
-        let beside = beside(&matrix, &entries);
-        let answers_by_the_record = beside.answer(beside.releases()[0], "go-3.29").words().contains("[record: ");
-        let blk = beside.of(0, "go-3.29", Capability::FsVirtioBlk).unwrap();
-        (blk.change, beside.effect().exit_code(), answers_by_the_record)
+        let compared = compared_with_record(&matrix, &entries);
+        let answers_by_the_record = compared.answer(compared.releases()[0], "go-3.29").words().contains("[record: ");
+        let blk = compared.of(0, "go-3.29", Capability::FsVirtioBlk).unwrap();
+        (blk.change, compared.effect().exit_code(), answers_by_the_record)
     };
     assert_eq!(of(Outcome::Pass), (Change::Same, 0, true), "what it was asked for passed");
     assert_eq!(of(sample::skip("no room")), (Change::Unjudged, 3, false));
@@ -714,10 +714,10 @@ fn strict_objects_to_failures_beside_tests_that_never_ran() {
 fn a_failure_is_excused_unless_it_affects_the_exit_code() {
     let matrix = judged(&run(|t| (t == BLK).then(|| fail(Component::Kernel, "no"))));
     let weight = |entries: &[VerifiedEntry], test: &str| {
-        let beside = beside(&matrix, entries);
+        let compared = compared_with_record(&matrix, entries);
         let instance = matrix.cells[0].instances.iter().find(|i| i.test == test).unwrap();
         let last = crate::verdict::FinalOutcome::of(instance.attempts.iter().map(|a| &a.outcome)).unwrap();
-        beside.cells[0].weight("go-3.29", test, &last)
+        compared.cells[0].weight("go-3.29", test, &last)
     };
     let entries = recorded();
     let day = entries[0].tested;
@@ -740,12 +740,12 @@ fn an_unrepeated_nested_failure_counts_as_an_error() {
     let text = serde_json::to_string(&maker.journal.entries).unwrap().replace("/container", "/vm");
     maker.journal.entries = serde_json::from_str(&text).unwrap();
     let matrix = matrix(&maker.journal, &catalogue, &sample::profiles());
-    let beside = standings(&matrix);
-    assert_eq!(beside.matrix.cells[0].cell.environment, Environment::Vm);
+    let result = standings(&matrix);
+    assert_eq!(result.matrix.cells[0].cell.environment, Environment::Vm);
     let last = crate::verdict::FinalOutcome::of([&fail(Component::Qemu, "it hangs")]).unwrap();
-    let Weight::Error(why) = beside.cells[0].weight("go-3.29", BOOT, &last) else { panic!("it is no error") };
+    let Weight::Error(why) = result.cells[0].weight("go-3.29", BOOT, &last) else { panic!("it is no error") };
     assert!(why.contains("it was not tried in a fresh virtual machine"), "{why}");
-    assert_eq!(beside.effect(), Effect::Unjudged);
+    assert_eq!(result.effect(), Effect::Unjudged);
 }
 
 #[test]

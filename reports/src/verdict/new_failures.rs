@@ -72,8 +72,8 @@ mod tests {
         for (recorded, found, expected, why) in table {
             assert_eq!(new(&written(recorded), found), expected, "{why}");
         }
-        let nobodys = [VerifiedCause::of_nobody("something").shown_by(flags.0)];
-        assert_eq!(new(&nobodys, &[flags]), Vec::<String>::new(), "it cannot be compared");
+        let without_component = [VerifiedCause::of_nobody("something").shown_by(flags.0)];
+        assert_eq!(new(&without_component, &[flags]), Vec::<String>::new(), "it cannot be compared");
     }
 
     #[test]

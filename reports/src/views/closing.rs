@@ -105,7 +105,7 @@ fn failure<'m>(standings: &Standings<'m>) -> Option<(&'m CellId, &'m str, &'m Ca
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sample::{QMP, RENAME, beside, error, fail, judged, matrix, recorded, run, standings};
+    use crate::sample::{QMP, RENAME, compared_with_record, error, fail, judged, matrix, recorded, run, standings};
     use suites::outcome::Component;
 
     fn refused() -> suites::outcome::Outcome {
@@ -115,7 +115,7 @@ mod tests {
     #[test]
     fn an_unchanged_run_suggests_publishing_a_site() {
         let (matrix, record) = (judged(&run(|_| None)), recorded());
-        let lines = closing(&beside(&matrix, &record), "out");
+        let lines = closing(&compared_with_record(&matrix, &record), "out");
         assert!(lines[0].starts_with("can Kata run on debian 13? go-3.29: "), "{lines:?}");
         assert_eq!(lines[1..], ["changes against the record: none", "next: kata-qualify site out --out site"]);
     }
@@ -123,7 +123,7 @@ mod tests {
     #[test]
     fn a_new_failure_suggests_bug_and_shell() {
         let (matrix, record) = (judged(&run(|test| (test == QMP).then(refused))), recorded());
-        let lines = closing(&beside(&matrix, &record), "out");
+        let lines = closing(&compared_with_record(&matrix, &record), "out");
         assert!(lines[1].starts_with("changed: debian 13: new failure: vmm.qmp was supported "), "{lines:?}");
         let commands = [
             "next: kata-qualify bug out smoke::qmp_replies_parse --profile go-3.29 --out bug",
@@ -152,7 +152,7 @@ mod tests {
     #[test]
     fn an_unjudged_run_suggests_rerun_and_an_unfinished_one_resume() {
         let (unjudged, record) = (judged(&run(|test| (test == QMP).then(|| error("lost")))), recorded());
-        assert_eq!(next(&beside(&unjudged, &record), "out"), ["kata-qualify rerun out"]);
+        assert_eq!(next(&compared_with_record(&unjudged, &record), "out"), ["kata-qualify rerun out"]);
         assert_eq!(next(&standings(&matrix()), "out"), ["kata-qualify run --resume out"]);
     }
 

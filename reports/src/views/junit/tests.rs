@@ -72,7 +72,7 @@ fn junit_files_match_the_schema() {
     let schema = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/junit.xsd");
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("junit.xml");
-    let said = |text: &str| {
+    let validate = |text: &str| {
         std::fs::write(&file, text).unwrap();
         let output = Command::new("xmllint").args(["--noout", "--schema"]).arg(&schema).arg(&file).output().unwrap();
         (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
@@ -80,16 +80,16 @@ fn junit_files_match_the_schema() {
     let matrix = sample::matrix();
     let entries = sample::recorded();
     let mut broken = 0;
-    for standings in [sample::standings(&matrix), sample::beside(&matrix, &entries)] {
+    for standings in [sample::standings(&matrix), sample::compared_with_record(&matrix, &entries)] {
         for (name, text) in files(&standings, &sample::catalogue(), &[]) {
-            let (allowed, why) = said(&text);
+            let (allowed, why) = validate(&text);
             assert!(allowed, "{name}: {why}");
             // The schema is strict enough to refuse a rerun without a type, and a root that counts skipped tests.
             let root = text.replacen("<testsuites ", "<testsuites skipped=\"1\" ", 1);
-            assert!(!said(&root).0, "{name}");
+            assert!(!validate(&root).0, "{name}");
             let untyped = text.replace("<flakyFailure message", "<flakyFailure x");
             if untyped != text {
-                assert!(!said(&untyped).0, "{name}");
+                assert!(!validate(&untyped).0, "{name}");
                 broken += 1;
             }
         }
@@ -112,7 +112,7 @@ print(len(cases), *counts)
 fn junitparser_and_junit2html_read_the_files() {
     let readers = std::env::var_os("JUNIT_READERS").expect("JUNIT_READERS names the folder of the readers' programs");
     let dir = tempfile::tempdir().unwrap();
-    let said = |program: &str, arguments: &[&str]| {
+    let run_reader = |program: &str, arguments: &[&str]| {
         let output = Command::new(Path::new(&readers).join(program)).args(arguments).output().unwrap();
         let why = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(output.status.success(), "{program}: {why}");
@@ -121,7 +121,7 @@ fn junitparser_and_junit2html_read_the_files() {
     let matrix = sample::matrix();
     let entries = sample::recorded();
     let mut seen = [0; 4];
-    for standings in [sample::standings(&matrix), sample::beside(&matrix, &entries)] {
+    for standings in [sample::standings(&matrix), sample::compared_with_record(&matrix, &entries)] {
         for (name, text) in files(&standings, &sample::catalogue(), &[]) {
             let (file, page) = (dir.path().join(&name), dir.path().join("page.html"));
             std::fs::write(&file, &text).unwrap();
@@ -130,9 +130,9 @@ fn junitparser_and_junit2html_read_the_files() {
             let cases: Vec<_> = xml.descendants().filter(|node| node.has_tag_name("testcase")).collect();
             let of = |tag: &str| cases.iter().flat_map(|c| c.children()).filter(|n| n.has_tag_name(tag)).count();
             let counts = [cases.len(), of("failure"), of("error"), of("skipped")];
-            assert_eq!(said("python3", &["-c", COUNT, file]), counts.map(|n| n.to_string()).join(" "), "{name}");
+            assert_eq!(run_reader("python3", &["-c", COUNT, file]), counts.map(|n| n.to_string()).join(" "), "{name}");
             seen.iter_mut().zip(counts).for_each(|(seen, count)| *seen += count);
-            said("junit2html", &[file, page]);
+            run_reader("junit2html", &[file, page]);
             let page = std::fs::read_to_string(page).unwrap();
             let left_out = cases.iter().find(|case| !page.contains(case.attribute("name").unwrap()));
             assert_eq!(left_out, None, "{name}");
@@ -235,9 +235,9 @@ fn a_failing_case_has_its_change_its_log_tail_and_its_files() {
         }
     }
     let matrix = sample::judged(&maker);
-    let standings = sample::beside(&matrix, &entries);
-    let said = files(&standings, &sample::catalogue(), &[("g1/virtiofsd.log", "the last words")]);
-    let xml = roxmltree::Document::parse(&said[0].1).unwrap();
+    let standings = sample::compared_with_record(&matrix, &entries);
+    let rendered_files = files(&standings, &sample::catalogue(), &[("g1/virtiofsd.log", "the last words")]);
+    let xml = roxmltree::Document::parse(&rendered_files[0].1).unwrap();
     let suite = "debian:13/x86_64/container go-3.29";
     let failing = case(&xml, suite, sample::DAEMON);
     let failure = failing.children().find(|n| n.has_tag_name("failure")).unwrap();
@@ -296,12 +296,12 @@ fn made() -> impl Strategy<Value = Made> {
     let outcomes = || prop::collection::vec(prop::sample::select(vec![0, 0, 0, 0, 1, 1, 2, 3, 4, 5]), tests);
     let recorded = prop::collection::vec(0..9usize, capabilities);
     let planned = prop::sample::select(vec![vec!["13"], vec!["13", "12"], vec!["12"], vec![]]);
-    let beside = (0..2 * ISSUES.len(), prop::option::weighted(0.4, planned));
-    (outcomes(), outcomes(), recorded, flags, beside).prop_map(|(outcomes, base, recorded, flags, beside)| Made {
+    let context = (0..2 * ISSUES.len(), prop::option::weighted(0.4, planned));
+    (outcomes(), outcomes(), recorded, flags, context).prop_map(|(outcomes, base, recorded, flags, context)| Made {
         outcomes,
         base: flags[8].then_some(base),
-        issue: beside.0,
-        planned: beside.1,
+        issue: context.0,
+        planned: context.1,
         brought: flags[9],
         candidate: flags[10],
         recorded,
@@ -342,7 +342,7 @@ fn counted(made: &Made) -> (u8, usize, usize) {
         .map(|test| Test { place: suites::catalogue::Place::OwnGuest, ..test })
         .collect();
     let matrix = matrix(&journal(made, &made.outcomes, &catalogue), &catalogue, &sample::profiles());
-    let said = suites::capability::Capability::ALL.iter().zip(&made.recorded).filter_map(|(capability, number)| {
+    let capabilities = suites::capability::Capability::ALL.iter().zip(&made.recorded).filter_map(|(capability, number)| {
         let verdict = Verdict::ALL.get(*number)?;
         Some((*capability, model::verified::VerifiedCapability::plain(*verdict)))
     });
@@ -350,7 +350,7 @@ fn counted(made: &Made) -> (u8, usize, usize) {
         environment: matrix.cells[0].cell.environment,
         profile: "go-3.2".to_owned(),
         test_set: if made.same_tests { matrix.test_set.clone() } else { "0123456789ab".to_owned() },
-        capabilities: said.collect(),
+        capabilities: capabilities.collect(),
         ..sample::recorded().remove(0)
     };
     let (entries, issues) = (if made.is_recorded { vec![entry] } else { Vec::new() }, known(made.issue));

@@ -66,7 +66,7 @@ fn a_shaped_run_is_marked_in_its_entries_and_in_every_report() {
 fn the_same_journal_gives_the_same_entries() {
     let entries = recorded();
     let matrix = judged(&run(|_| None));
-    let again = verified_entries(&sample::beside(&matrix, &entries)).0;
+    let again = verified_entries(&sample::compared_with_record(&matrix, &entries)).0;
     assert_eq!(again.into_iter().map(|(_, e)| e).collect::<Vec<_>>(), entries);
 }
 
@@ -75,14 +75,14 @@ fn the_same_journal_gives_the_same_entries() {
 fn an_unjudged_capability_is_not_written_back() {
     let entries = recorded();
     let error = judged(&run(|t| (t == RENAME).then(|| sample::error("ours"))));
-    let (new, withheld) = verified_entries(&sample::beside(&error, &entries));
+    let (new, withheld) = verified_entries(&sample::compared_with_record(&error, &entries));
     assert_eq!(new.len(), 1, "the rest was judged: {new:?}");
     assert!(!new[0].1.capabilities.contains_key(&Capability::FsVirtioFs), "{new:?}");
     assert!(new[0].1.capabilities.contains_key(&Capability::VmmBoot), "{new:?}");
-    let told: Vec<&str> = withheld.iter().map(|w| w.reason.as_str()).collect();
+    let reasons: Vec<&str> = withheld.iter().map(|w| w.reason.as_str()).collect();
     let day = entries[0].tested;
-    let stays = format!("go-3.29: fs.virtio-fs could not be judged: the results of {day} stay");
-    assert_eq!(told, [stays]);
+    let expected = format!("go-3.29: fs.virtio-fs could not be judged: the results of {day} stay");
+    assert_eq!(reasons, [expected]);
     // Nothing was known about the capability before.
     let (first, withheld) = verified_entries(&sample::standings(&error));
     assert!(!first[0].1.capabilities.contains_key(&Capability::FsVirtioFs));
@@ -120,7 +120,7 @@ fn a_filtered_run_writes_only_completely_tested_capabilities() {
     // A skip does not replace an earlier decision.
     let mut known = recorded();
     known[0].capabilities.insert(Capability::VmmVsock, VerifiedCapability::plain(Verdict::Supported));
-    let (entries, _) = verified_entries(&sample::beside(&matrix, &known));
+    let (entries, _) = verified_entries(&sample::compared_with_record(&matrix, &known));
     assert_eq!(written(&entries), ["vmm.boot", "kernel.guest"]);
 }
 
@@ -171,7 +171,7 @@ fn a_run_without_kata_is_not_worse_than_recorded_kata_results() {
     let mut known = recorded();
     known[0].capabilities.insert(Capability::KataSmoke, VerifiedCapability::plain(Verdict::Supported));
     let matrix = judged(&run(|_| None));
-    assert_eq!(sample::beside(&matrix, &known).effect().exit_code(), 0);
+    assert_eq!(sample::compared_with_record(&matrix, &known).effect().exit_code(), 0);
 }
 
 #[test]

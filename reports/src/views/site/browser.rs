@@ -172,21 +172,21 @@ fn the_site_works_by_keyboard_and_without_scripts() {
     browser.press(&[ENTER]);
     assert_eq!(focused("localName"), "main");
     // Counts every field, every button that sorts, and every cell of the matrix.
-    let wanted =
+    let expected =
         browser.run("return document.querySelectorAll('main :is(a, button, select, input, summary)').length", &[]);
-    let seen = browser.run(
+    let focusable = browser.run(
         "const all = [...document.querySelectorAll('main :is(a, button, select, input, summary)')];
          return all.filter((part) => part.tabIndex >= 0 && !part.disabled).length",
         &[],
     );
-    assert!(wanted == seen && seen.as_u64() > Some(30), "{wanted} {seen}");
+    assert!(expected == focusable && focusable.as_u64() > Some(30), "{expected} {focusable}");
     let mut names = Vec::new();
     for _ in 0..12 {
         browser.press(&[TAB]);
         names.push(focused("localName").as_str().unwrap().to_owned());
     }
     for name in ["a", "summary", "input", "button"] {
-        assert!(names.iter().any(|seen| seen == name), "{name}: {names:?}");
+        assert!(names.iter().any(|found| found == name), "{name}: {names:?}");
     }
     browser.run("document.querySelector('#answers th button').focus()", &[]);
     browser.press(&[ENTER]);
@@ -288,7 +288,7 @@ fn axe_finds_only_planted_violations() {
     let browser = Browser::start();
     // The page's own policy would block axe.
     browser.tool("Page.setBypassCSP", &json!({ "enabled": true }));
-    let mut looked = 0;
+    let mut checked = 0;
     for (folder, pages) in sites(dir.path()) {
         for page in pages {
             for (scheme, width) in [("light", 1280), ("dark", 1280), ("light", 390)] {
@@ -297,11 +297,11 @@ fn axe_finds_only_planted_violations() {
                 browser.open(&folder.join(&page), "");
                 browser.run("document.querySelectorAll('details').forEach((one) => { one.open = true; })", &[]);
                 assert_eq!(violations(&browser, &axe), Vec::<String>::new(), "{page}, {scheme}, {width}");
-                looked += 1;
+                checked += 1;
             }
         }
     }
-    assert!(looked > 60, "{looked}");
+    assert!(checked > 60, "{checked}");
     browser.run(
         "const picture = document.createElement('img'); picture.src = 'data:,'; document.querySelector('main').append(picture);
          const text = document.createElement('p'); text.textContent = 'pale'; text.style.color = '#ddd'; text.style.background = '#fff';

@@ -238,8 +238,8 @@ mod tests {
     fn items_that_do_not_fit_on_a_page_are_counted() {
         let show = |room: usize| {
             let mut room = room;
-            let (shown, left) = fitting(["one", "two", "six"].iter(), &mut room, |word| html! { b { (word) } });
-            (shown.into_string(), left)
+            let (shown, omitted) = fitting(["one", "two", "six"].iter(), &mut room, |word| html! { b { (word) } });
+            (shown.into_string(), omitted)
         };
         assert_eq!(show(100), ("<b>one</b><b>two</b><b>six</b>".to_owned(), 0));
         assert_eq!(show(20), ("<b>one</b><b>two</b>".to_owned(), 1));

@@ -78,7 +78,7 @@ fn has_more(run: &TestRun) -> bool {
 
 fn row(here: &Here<'_>, id: &str, runs: &[&TestRun], profiles: &[&str], whole: bool) -> Markup {
     html! { tr id=(anchor(id)) {
-        th scope="row" { (here.test(id)) @if whole { (what_happened(here, runs)) } }
+        th scope="row" { (here.test(id)) @if whole { (messages(here, runs)) } }
         @for (width, shown) in columns(profiles, runs) {
             td colspan=[(width > 1).then_some(width)] { @for run in shown { (result(run)) } }
         }
@@ -102,7 +102,7 @@ fn columns<'i>(profiles: &[&str], runs: &[&'i TestRun]) -> Vec<(usize, Vec<&'i T
 }
 
 /// Returns the messages of all configurations of a test, each once.
-fn what_happened(here: &Here<'_>, runs: &[&TestRun]) -> Markup {
+fn messages(here: &Here<'_>, runs: &[&TestRun]) -> Markup {
     let mut lines: Vec<String> = Vec::new();
     let (mut notes, mut artifacts): (Vec<&str>, Vec<&str>) = (Vec::new(), Vec::new());
     let mut seen: [BTreeSet<String>; 3] = Default::default();

@@ -147,11 +147,11 @@ fn no_page_has_a_broken_link() {
     let recorded = sample::recorded();
     let mut matrix = judged(&run(|_| None));
     matrix.keep_files(|_| false);
-    let beside = sample::beside(&matrix, &recorded);
+    let compared = sample::compared_with_record(&matrix, &recorded);
     let catalogue = sample::catalogue();
     for (what, pages) in [
         ("a run of all kinds", of(&sample::matrix())),
-        ("a run beside its record", pages(&of_run(&beside, &[], &catalogue))),
+        ("a run beside its record", pages(&of_run(&compared, &[], &catalogue))),
         ("three days", site_of(&[], &three_days(), &catalogue, &sample::profiles())),
         ("the shipped records", shipped()),
         ("nothing", site_of(&[], &[], &catalogue, &sample::profiles())),
@@ -189,8 +189,8 @@ fn a_matrix_cell_shows_verdict_basis_and_day() {
 fn unjudged_results_are_collapsed_below_the_changes() {
     let index = of(&sample::matrix()).remove("index.html").unwrap();
     let (before, after) = index.split_once("<details><summary>What could not be judged (4)</summary>").unwrap();
-    let told = before.split_once("<h2 id=\"changes\">").unwrap().1;
-    assert!(told.contains("<b>new verdict</b>") && !told.contains("<b>unjudged</b>"), "{told}");
+    let changes = before.split_once("<h2 id=\"changes\">").unwrap().1;
+    assert!(changes.contains("<b>new verdict</b>") && !changes.contains("<b>unjudged</b>"), "{changes}");
     let folded = after.split("</details>").next().unwrap();
     assert_eq!(folded.matches("<b>unjudged</b>").count(), 4, "{folded}");
     assert!(page::CSS.contains("td > .n { white-space: nowrap; }"), "`n/a` is one word");
@@ -201,14 +201,14 @@ fn unjudged_results_are_collapsed_below_the_changes() {
 fn unjudged_results_are_not_collapsed_if_there_are_no_changes() {
     let matrix = judged(&run(|test| (test == QMP).then(|| sample::error("the line ended"))));
     let (recorded, catalogue) = (sample::recorded(), sample::catalogue());
-    let beside = sample::beside(&matrix, &recorded);
-    let index = pages(&of_run(&beside, &[], &catalogue)).remove("index.html").unwrap();
-    let told = index.split_once("<h2 id=\"changes\">").unwrap().1.split("<h2").next().unwrap();
+    let compared = sample::compared_with_record(&matrix, &recorded);
+    let index = pages(&of_run(&compared, &[], &catalogue)).remove("index.html").unwrap();
+    let changes = index.split_once("<h2 id=\"changes\">").unwrap().1.split("<h2").next().unwrap();
     assert!(
-        told.contains("None is known; what could not be judged:") && !told.contains("<summary>What could not"),
-        "{told}"
+        changes.contains("None is known; what could not be judged:") && !changes.contains("<summary>What could not"),
+        "{changes}"
     );
-    assert_eq!(told.matches("<b>unjudged</b>").count(), 1, "{told}");
+    assert_eq!(changes.matches("<b>unjudged</b>").count(), 1, "{changes}");
 }
 
 #[test]
@@ -261,7 +261,7 @@ fn changes_of_runs_that_do_not_count_are_omitted() {
     use crate::run::RunEnding;
     let broken = |test: &str| (test == QMP).then(|| fail(Component::Qemu, "no reply"));
     // Returns the changes, the number of answers for the release, and the reasons why the last run does not count.
-    let told = |change: &dyn Fn(&mut Matrix)| {
+    let counted = |change: &dyn Fn(&mut Matrix)| {
         let mut last = of_day(4, broken);
         change(&mut last);
         let runs = [three_days(), vec![last]].concat();
@@ -271,17 +271,17 @@ fn changes_of_runs_that_do_not_count_are_omitted() {
         let site = of_history(&history, &standings, &catalogue, &sample::profiles());
         (site.changes.len(), site.releases[0].trend["go-3.29"].len(), site.runs[0].withheld.join("; "))
     };
-    assert_eq!(told(&|_| {}), (4, 4, String::new()));
+    assert_eq!(counted(&|_| {}), (4, 4, String::new()));
     let why = |words: &str| (3, 3, words.to_owned());
-    assert_eq!(told(&|matrix| matrix.ending = RunEnding::Killed), why("the run is not finished"));
-    assert_eq!(told(&|matrix| matrix.ending = RunEnding::Interrupted), why("the run was interrupted"));
-    let brought = |matrix: &mut Matrix| {
+    assert_eq!(counted(&|matrix| matrix.ending = RunEnding::Killed), why("the run is not finished"));
+    assert_eq!(counted(&|matrix| matrix.ending = RunEnding::Interrupted), why("the run was interrupted"));
+    let add_candidate = |matrix: &mut Matrix| {
         let facts = matrix.cells[0].facts.as_mut().unwrap();
         facts.candidates.insert(Component::Qemu, "mine".to_owned().into());
     };
     let words = "debian:13/x86_64/container: replaced or added components: qemu mine; only Kata's own results count";
-    assert_eq!(told(&brought), why(words));
-    let (changes, _, words) = told(&|matrix| matrix.cells[0].complete = false);
+    assert_eq!(counted(&add_candidate), why(words));
+    let (changes, _, words) = counted(&|matrix| matrix.cells[0].complete = false);
     assert_eq!((changes, words.as_str()), (3, "debian:13/x86_64/container: it is not finished"));
 }
 

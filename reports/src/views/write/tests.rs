@@ -37,8 +37,8 @@ fn writing_reports_twice_gives_the_same_files() {
         files(&out).iter().map(|f| std::fs::read(f).unwrap()).collect::<Vec<_>>()
     };
     assert_eq!(all(), all());
-    let left: Vec<_> = std::fs::read_dir(&out).unwrap().collect();
-    assert_eq!(left.len(), FILES.len() + 2, "no temporary file is left behind: {left:?}");
+    let entries: Vec<_> = std::fs::read_dir(&out).unwrap().collect();
+    assert_eq!(entries.len(), FILES.len() + 2, "no temporary file is left behind: {entries:?}");
     let junit = names(&out.join(JUNIT));
     let cells = ["12", "13", "sid", "testing"].map(|release| format!("debian-{release}-x86_64-container.xml"));
     assert_eq!(junit, [cells.as_slice(), &["run.xml".to_owned()]].concat());
@@ -88,9 +88,9 @@ fn existing_test_files_are_linked() {
         std::fs::read_to_string(dir.path().join("pages/cell/debian-13-x86_64-container.html")).unwrap()
     };
     assert!(!page().contains("serial.log"));
-    let kept = dir.path().join("13/1/serial.log");
-    std::fs::create_dir_all(kept.parent().unwrap()).unwrap();
-    std::fs::write(&kept, "boots").unwrap();
+    let log = dir.path().join("13/1/serial.log");
+    std::fs::create_dir_all(log.parent().unwrap()).unwrap();
+    std::fs::write(&log, "boots").unwrap();
     // A link to a file was not written by the run.
     std::fs::create_dir_all(dir.path().join("13/2")).unwrap();
     std::os::unix::fs::symlink("/etc/passwd", dir.path().join("13/2/serial.log")).unwrap();
@@ -131,9 +131,9 @@ fn the_end_of_a_log_is_whole_lines_and_printable() {
     assert_eq!(tail(&log), None);
     let text: String = (0..9000).map(|n| format!("line {n}\r\n\n")).collect();
     std::fs::write(&log, format!("{text}\u{1b}[31mend of http://user:pass@mirror.example/x\n")).unwrap();
-    let said = tail(&log).unwrap();
-    assert!(said.starts_with("line 8971\n") && said.lines().count() == TAIL_LINES, "{said}");
-    assert!(!said.contains("mirror.example") && !said.contains('\u{1b}'), "{said}");
+    let log_tail = tail(&log).unwrap();
+    assert!(log_tail.starts_with("line 8971\n") && log_tail.lines().count() == TAIL_LINES, "{log_tail}");
+    assert!(!log_tail.contains("mirror.example") && !log_tail.contains('\u{1b}'), "{log_tail}");
     // The cut is inside an address: the rest does not reveal where the login or the host ends.
     std::fs::write(&log, "at http://user:pass@mirror.example/x\nend\n").unwrap();
     assert_eq!(end(&log, 20).unwrap(), "end\n");
