@@ -26,13 +26,13 @@ pub(super) fn tests(here: &Here<'_>, report: &CellReport, room: &mut usize) -> M
     let profiles: Vec<&str> = here.site.profiles.iter().map(|profile| profile.name.as_str()).collect();
     let count = all.len();
     let plain: Vec<String> = all.iter().map(|(id, runs)| row(here, id, runs, &profiles, false).into_string()).collect();
-    let mut left: usize = plain.iter().map(String::len).sum();
+    let mut remaining: usize = plain.iter().map(String::len).sum();
     let (mut out, mut silent, mut lost) = (String::new(), 0, 0);
     for ((id, runs), plain) in all.iter().zip(plain) {
-        left -= plain.len();
+        remaining -= plain.len();
         let whole = row(here, id, runs, &profiles, true).into_string();
         // Room is reserved for the results of later tests.
-        let is_whole = whole.len() + left <= *room;
+        let is_whole = whole.len() + remaining <= *room;
         silent += usize::from(!is_whole && runs.iter().any(|run| has_more(run)));
         let chosen = if is_whole { whole } else { plain };
         match room.checked_sub(chosen.len()) {
