@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn files_are_those_that_were_packed_and_no_others() {
+    fn changed_missing_or_extra_files_are_refused() {
         assert_eq!(changed(|_| {}), Ok(()));
         type Change = fn(&mut BTreeMap<String, Vec<u8>>);
         let table: [(Change, &str); 7] = [
@@ -145,13 +145,13 @@ mod tests {
     }
 
     #[test]
-    fn a_checksum_is_what_other_programs_read() {
+    fn checksums_are_in_the_format_of_sha256sum() {
         let sum = "2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881";
         assert_eq!(sums(&made(&[("a", "x"), (SUMS, "old")])), format!("{sum}  a\n"));
     }
 
     #[test]
-    fn the_logs_are_those_of_what_did_not_pass() {
+    fn only_logs_of_attempts_that_did_not_pass_are_selected() {
         let mut maker = Maker::default();
         maker.start(&["a"], &["13"]);
         maker.push(Event::CellFacts { cell: crate::sample::cell("13"), facts: facts(Basis::Emulated) });

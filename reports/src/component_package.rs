@@ -31,7 +31,7 @@ pub(crate) fn installed<'c>(cell: &'c CellReport, binary: &str) -> Option<&'c In
 
 /// Returns the source package that takes the bugs of another one: for a signed kernel, the package that the kernel is
 /// built from instead of the one that signs it.
-pub(crate) fn takes_bugs_of(source: &str) -> String {
+pub(crate) fn source_package_for_bugs(source: &str) -> String {
     /// Debian has a signing package for each architecture (<https://wiki.debian.org/SecureBoot>), Ubuntu one for each
     /// flavour.
     const OF_DEBIAN: [&str; 2] = ["-amd64", "-arm64"];
@@ -47,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_signed_kernels_bugs_are_the_kernels() {
+    fn bugs_of_a_signed_kernel_belong_to_its_unsigned_source_package() {
         for (source, expected) in [
             ("linux-signed-amd64", "linux"),
             ("linux-signed", "linux"),
@@ -55,7 +55,7 @@ mod tests {
             ("linux", "linux"),
             ("qemu", "qemu"),
         ] {
-            assert_eq!(takes_bugs_of(source), expected);
+            assert_eq!(source_package_for_bugs(source), expected);
         }
     }
 }

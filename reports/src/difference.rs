@@ -197,9 +197,9 @@ impl Pair<'_> {
         if self.before.knows(self.now, signature) {
             return Some(SignatureState::Known);
         }
-        let mut asked = tests.iter().filter(|test| !self.before.left_out(test)).peekable();
-        asked.peek()?;
-        let is_open = asked.all(|test| self.before.could_not_judge(test));
+        let mut requested = tests.iter().filter(|test| !self.before.left_out(test)).peekable();
+        requested.peek()?;
+        let is_open = requested.all(|test| self.before.could_not_judge(test));
         Some(if is_open { SignatureState::NotCompared } else { SignatureState::New })
     }
 }
@@ -236,8 +236,8 @@ impl Turn<'_> {
 fn verdicts(both: &[Pair<'_>]) -> Vec<VerdictTurn> {
     let mut all: BTreeMap<Turn<'_>, Vec<String>> = BTreeMap::new();
     for &Pair { cell, profile, before, now, .. } in both {
-        let is_asked = |c: &&Capability| !before.unasked.contains(*c) && !now.unasked.contains(*c);
-        let all_of = before.judged.keys().chain(now.judged.keys()).filter(is_asked);
+        let is_requested = |c: &&Capability| !before.not_requested.contains(*c) && !now.not_requested.contains(*c);
+        let all_of = before.judged.keys().chain(now.judged.keys()).filter(is_requested);
         for capability in all_of.collect::<BTreeSet<_>>() {
             let (then, found) = (before.judged.get(capability), now.judged.get(capability));
             let (was, is) = (then.map(|one| one.verdict), found.map(|one| one.verdict));
@@ -260,20 +260,20 @@ fn not_compared(both: &[Pair<'_>]) -> Vec<NotCompared> {
     let mut all: BTreeMap<Place<'_>, Vec<String>> = BTreeMap::new();
     for &Pair { cell, profile, before, now, .. } in both {
         let is_open = |(capability, judged): &(&Capability, &Judgement)| {
-            judged.verdict == Verdict::Inconclusive && !now.unasked.contains(*capability)
+            judged.verdict == Verdict::Inconclusive && !now.not_requested.contains(*capability)
         };
         let open: Vec<Capability> = before.judged.iter().filter(is_open).map(|(capability, _)| *capability).collect();
         if !open.is_empty() {
             all.entry((cell, open, before.lost.as_deref())).or_default().push(profile.to_owned());
         }
     }
-    let told = |((cell, capabilities, why), profiles): (Place<'_>, Vec<String>)| NotCompared {
+    let entry = |((cell, capabilities, why), profiles): (Place<'_>, Vec<String>)| NotCompared {
         cell: cell.clone(),
         capabilities,
         profiles,
         why: why.map(str::to_owned),
     };
-    all.into_iter().map(told).collect()
+    all.into_iter().map(entry).collect()
 }
 
 fn signatures(both: &[Pair<'_>]) -> Vec<SignatureTurn> {

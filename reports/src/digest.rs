@@ -19,7 +19,7 @@ mod tests {
     use super::{sha256, short};
 
     #[test]
-    fn a_digest_is_short_and_of_the_whole_text() {
+    fn a_short_digest_is_the_beginning_of_the_sha256() {
         assert_eq!(short(""), "e3b0c44298fc");
         assert_ne!(short("a"), short("b"));
         assert!(sha256(b"").starts_with(&short("")) && sha256(b"").len() == 64);

@@ -44,7 +44,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn packages_are_read_of_a_manifest_and_of_nothing_else() {
+    fn packages_are_read_only_from_a_valid_manifest() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("debian-13.json");
         assert_eq!(read(&file), []);

@@ -85,9 +85,9 @@ impl Matrix {
     /// Returns the capabilities that are judged under a profile, in the order of the matrix: without those that have no
     /// test or are not applicable.
     pub fn capabilities(&self, profile: &str) -> Vec<Capability> {
-        let said =
+        let is_judged =
             |c: &Capability| self.cells.iter().filter_map(|cell| cell.judgement(profile, *c)).any(|j| j.required > 0);
-        Capability::ALL.iter().copied().filter(said).collect()
+        Capability::ALL.iter().copied().filter(is_judged).collect()
     }
 }
 
@@ -103,8 +103,8 @@ pub fn matrix(journal: &Journal, catalogue: &[Test], profiles: &[Profile]) -> Ma
 pub fn matrix_beside(journal: &Journal, catalogue: &[Test], profiles: &[Profile], records: &[&Record]) -> Matrix {
     let run = fold(journal);
     let known = |name: &String| profiles.iter().find(|p| p.name == *name);
-    let (asked, unknown): (Vec<_>, Vec<_>) = run.profiles.iter().partition(|name| known(name).is_some());
-    let asked: Vec<&Profile> = asked.into_iter().filter_map(known).collect();
+    let (requested, unknown): (Vec<_>, Vec<_>) = run.profiles.iter().partition(|name| known(name).is_some());
+    let requested: Vec<&Profile> = requested.into_iter().filter_map(known).collect();
     let unknown_profiles: Vec<String> = unknown.into_iter().cloned().collect();
     let Run {
         id,
@@ -124,7 +124,7 @@ pub fn matrix_beside(journal: &Journal, catalogue: &[Test], profiles: &[Profile]
         profiles: _,
         conflicts,
     } = run;
-    let requirements: Vec<Requirements<'_>> = asked.iter().map(|p| Requirements::new(catalogue, p)).collect();
+    let requirements: Vec<Requirements<'_>> = requested.iter().map(|p| Requirements::new(catalogue, p)).collect();
     // The records hold nothing about candidates.
     let before = Before { records: if candidate { &[] } else { records }, shaped };
     let mut judged: BTreeMap<CellId, (Judgements, Doubts)> = cells
@@ -153,7 +153,7 @@ pub fn matrix_beside(journal: &Journal, catalogue: &[Test], profiles: &[Profile]
         started,
         finished,
         ending,
-        profiles: asked
+        profiles: requested
             .iter()
             .map(|p| ProfileHead { name: p.name.clone(), range: p.range.clone(), maintained: !p.ended() })
             .collect(),
@@ -250,7 +250,7 @@ fn report(
     });
     let facts = cell.facts.iter().flat_map(|facts| &facts.environment);
     let katas =
-        facts.filter_map(|(name, said)| Some((name.strip_prefix("kata-")?.to_owned(), RunKata::of(said.words()))));
+        facts.filter_map(|(name, answer)| Some((name.strip_prefix("kata-")?.to_owned(), RunKata::of(answer.words()))));
     CellReport {
         cell: id,
         katas: katas.collect(),
@@ -322,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn a_candidate_counts_and_no_fact_of_the_environment_is_one() {
+    fn candidates_make_verdicts_partial_but_environment_facts_do_not() {
         let mut facts = facts(Basis::Hardware);
         facts.environment.insert("candidate-qemu".to_owned(), "what an agent may say".to_owned().into());
         assert_eq!(verdict(SCHEMA, Event::CellFacts { cell: cell("13"), facts: facts.clone() }), Verdict::Supported);
@@ -344,7 +344,7 @@ mod tests {
 
     /// A machine alone, whose guest shows twice a failure that no container can show.
     #[test]
-    fn a_measurement_that_repeats_in_a_fresh_machine_is_believed_and_an_older_journals_failure_is_not() {
+    fn only_a_measured_failure_repeated_in_a_fresh_machine_is_believed() {
         let test = "filesystem::virtio_fs::files_that_the_guest_knows_hold_no_descriptors";
         let mut maker = Maker::default();
         maker.start(&["go-3.29"], &["13"]);
@@ -372,7 +372,7 @@ mod tests {
 
     /// A machine alone, whose guest fails in two machines as the recorded container did.
     #[test]
-    fn a_container_of_the_record_confirms_what_repeats() {
+    fn a_recorded_container_failure_confirms_a_repeated_one() {
         let mut catalogue = catalogue();
         for test in catalogue.iter_mut().filter(|test| test.id == BOOT) {
             test.place = Place::OwnGuest;
@@ -403,7 +403,7 @@ mod tests {
     }
 
     #[test]
-    fn a_candidate_counts_in_an_older_journal() {
+    fn candidates_in_an_older_journal_make_verdicts_partial() {
         for (fact, expected) in [
             ("candidate-qemu", Verdict::Partial),
             ("brought-qemu", Verdict::Partial),

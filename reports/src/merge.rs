@@ -52,7 +52,7 @@ pub fn merge(journals: &[Journal]) -> Merged {
 
 /// Merges journals, and records a conflict in each cell of the refused ones.
 pub fn merge_without(journals: &[Journal], refused: &[Refused]) -> Merged {
-    let mut conflicts: BTreeSet<Conflict> = journals.iter().flat_map(told).collect();
+    let mut conflicts: BTreeSet<Conflict> = journals.iter().flat_map(recorded_conflicts).collect();
     conflicts.extend(refused.iter().flat_map(left_out));
     let mut copies: BTreeMap<String, Vec<Vec<JournalEntry>>> = BTreeMap::new();
     for journal in journals {
@@ -77,7 +77,7 @@ pub fn merge_without(journals: &[Journal], refused: &[Refused]) -> Merged {
 }
 
 /// Returns the conflicts that a merged journal holds.
-fn told(journal: &Journal) -> impl Iterator<Item = Conflict> {
+fn recorded_conflicts(journal: &Journal) -> impl Iterator<Item = Conflict> {
     journal.entries.iter().filter_map(|entry| match &entry.event {
         Event::Conflict { cell, what, refused } => {
             Some(Conflict { cell: cell.clone(), what: what.clone(), refused: *refused })
@@ -206,7 +206,7 @@ struct Basics {
     basis: Option<Basis>,
     versions: BTreeMap<PackageName, PackageVersion>,
     kernel: Option<String>,
-    brought: BTreeMap<Component, Candidate>,
+    candidates: BTreeMap<Component, Candidate>,
     candidate: bool,
     shaped: bool,
     /// When the cell's last event was.
@@ -226,7 +226,7 @@ impl Basics {
         }
         for (differ, what) in [
             (self.kernel != other.kernel, "kernels"),
-            (self.brought != other.brought, "replaced or added components"),
+            (self.candidates != other.candidates, "replaced or added components"),
             (self.candidate != other.candidate, "candidates"),
             (self.shaped != other.shaped, "who vouches for packages"),
         ] {
@@ -287,7 +287,7 @@ fn basics(entries: &mut Vec<JournalEntry>) -> BTreeMap<CellId, Basics> {
         (basics.candidate, basics.shaped) = (run.candidate, run.shaped);
         let Some(facts) = run.cells.remove(cell).and_then(|cell| cell.facts) else { continue };
         basics.basis = Some(facts.basis);
-        (basics.versions, basics.brought, basics.kernel) = (facts.versions, facts.candidates, facts.kernel);
+        (basics.versions, basics.candidates, basics.kernel) = (facts.versions, facts.candidates, facts.kernel);
     }
     all
 }

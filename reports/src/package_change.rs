@@ -45,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_on_one_side_alone_differs_too() {
+    fn packages_on_only_one_side_count_as_differing() {
         let versions = |all: &[(&str, &str)]| -> BTreeMap<String, PackageVersion> {
             all.iter().map(|(name, version)| ((*name).to_owned(), version.parse().unwrap())).collect()
         };

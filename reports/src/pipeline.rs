@@ -75,7 +75,7 @@ impl<'s, 'm> Pipeline<'s, 'm> {
             Some(one) if !one.report.complete => Some(Gap::Missing),
             Some(one) if one.effect(standings.matrix) != Effect::Unjudged => None,
             Some(one) if one.lacks_only_what_is_optional(standings.matrix) => {
-                Some(Gap::Optional(what_is_optional(standings, one)))
+                Some(Gap::Optional(optional_gaps_text(standings, one)))
             }
             Some(one) => Some(Gap::Unjudged(why(standings, one))),
         };
@@ -135,7 +135,7 @@ impl<'s, 'm> Pipeline<'s, 'm> {
         };
         for row in self.changes() {
             let level = if row.needs_a_person() { "error" } else { "notice" };
-            add(level, &format!("{}: {}", row.cell, row.title()), &told(&row));
+            add(level, &format!("{}: {}", row.cell, row.title()), &row_text(&row));
         }
         for issue in self.standings.issues.iter().filter(|issue| issue.is_at_fault()) {
             add("error", "a known issue must be corrected", &issue.words().unwrap_or_default());
@@ -243,8 +243,8 @@ fn unjudged<'m>(standings: &Standings<'m>, cell: &CellStanding<'_>) -> Vec<Chang
 }
 
 /// Describes the gaps of a cell whose gaps are all optional.
-fn what_is_optional(standings: &Standings<'_>, cell: &CellStanding<'_>) -> String {
-    let all: Vec<String> = unjudged(standings, cell).iter().map(told).collect();
+fn optional_gaps_text(standings: &Standings<'_>, cell: &CellStanding<'_>) -> String {
+    let all: Vec<String> = unjudged(standings, cell).iter().map(row_text).collect();
     if all.is_empty() { IN_ERROR.to_owned() } else { all.join("; ") }
 }
 
@@ -256,10 +256,10 @@ fn why(standings: &Standings<'_>, cell: &CellStanding<'_>) -> String {
     let rows = unjudged(standings, cell);
     // A needed capability is the reason for the gap; optional ones come second.
     let is_needed = |row: &&ChangeRow<'_>| row.capabilities.iter().any(|capability| capability.is_needed());
-    rows.iter().find(is_needed).or(rows.first()).map_or_else(|| IN_ERROR.to_owned(), told)
+    rows.iter().find(is_needed).or(rows.first()).map_or_else(|| IN_ERROR.to_owned(), row_text)
 }
 
-fn told(row: &ChangeRow<'_>) -> String {
+fn row_text(row: &ChangeRow<'_>) -> String {
     let names: Vec<&str> = row.capabilities.iter().map(|c| c.name()).collect();
     let mut text = format!("{} {} ({})", names.join(", "), row.turn(), row.profiles.join(", "));
     for more in row.why.iter().take(1).chain(Some(&row.packages()).filter(|packages| !packages.is_empty())) {
@@ -286,7 +286,7 @@ impl<'m> NewCause<'m> {
         let digest = digest::short(signature);
         let Cause { component, message, expected, asked_for, .. } = self.cause;
         let places = self.places.iter().map(|(cell, profiles)| format!("  {cell} under {}\n", words(profiles)));
-        let mut said = format!(
+        let mut details = format!(
             "signature: {signature}\ncomponent: {component}\ntests: {}\nseen in:\n{}",
             words(&self.tests),
             places.collect::<String>()
@@ -294,7 +294,7 @@ impl<'m> NewCause<'m> {
         let asked_for = asked_for.join(", ");
         for (what, text) in [("expected", expected), ("observed", message), ("asked for", &asked_for)] {
             if !text.is_empty() {
-                let _ = writeln!(said, "{what}: {}", one_line(text, OBSERVED));
+                let _ = writeln!(details, "{what}: {}", one_line(text, OBSERVED));
             }
         }
         let what = match self.was_supported {
@@ -303,7 +303,7 @@ impl<'m> NewCause<'m> {
         };
         Issue {
             title: format!("[{digest}] {}", one_line(signature, TITLE)),
-            body: format!("{what}, in {by}.\n\n{}", fenced(&said)),
+            body: format!("{what}, in {by}.\n\n{}", fenced(&details)),
             signature: digest,
         }
     }

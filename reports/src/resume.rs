@@ -164,7 +164,7 @@ impl CellProgress {
 ///
 /// Everything that the verdicts rest on must be the same, or the journal would hold two different runs.
 pub fn differences(first: &Event, now: &Event) -> Vec<String> {
-    let (Some(first), Some(now)) = (Asked::of(first), Asked::of(now)) else {
+    let (Some(first), Some(now)) = (RunParameters::of(first), RunParameters::of(now)) else {
         return vec!["the event does not start a run".to_owned()];
     };
     let mut all = Vec::new();
@@ -186,7 +186,7 @@ pub fn differences(first: &Event, now: &Event) -> Vec<String> {
 }
 
 /// The parameters of a run, and the data that it rests on.
-struct Asked<'e> {
+struct RunParameters<'e> {
     program: String,
     records: &'e str,
     catalogue: &'e str,
@@ -198,8 +198,8 @@ struct Asked<'e> {
     shaped: bool,
 }
 
-impl<'e> Asked<'e> {
-    fn of(event: &'e Event) -> Option<Asked<'e>> {
+impl<'e> RunParameters<'e> {
+    fn of(event: &'e Event) -> Option<RunParameters<'e>> {
         let Event::RunStarted {
             harness,
             commit,
@@ -217,7 +217,7 @@ impl<'e> Asked<'e> {
         else {
             return None;
         };
-        Some(Asked {
+        Some(RunParameters {
             program: format!("{harness} ({commit})"),
             records,
             catalogue,
@@ -237,7 +237,7 @@ impl<'e> Asked<'e> {
 
     /// Returns the options, sorted. The machines' memory counts only if both runs name it: it is only named if machines
     /// were asked for by name.
-    fn options_beside(&self, other: &Asked<'_>) -> String {
+    fn options_beside(&self, other: &RunParameters<'_>) -> String {
         let memory = self.facts.vm_memory_option().filter(|_| other.facts.vm_memory_mib.is_none());
         let all: BTreeSet<&str> = self.options.iter().map(String::as_str).collect();
         let counted: Vec<&str> = all.into_iter().filter(|option| memory.as_deref() != Some(*option)).collect();
@@ -287,19 +287,19 @@ mod tests {
     }
 
     #[test]
-    fn what_ended_is_done_and_what_only_began_is_not() {
+    fn finished_attempts_are_done_and_unfinished_ones_are_not() {
         let begun = begun(&killed().journal).unwrap();
         assert_eq!((begun.begun, begun.is_finished), (1, false));
         assert_eq!(begun.cells, [cell("13"), cell("12")]);
         assert!(begun.progress[&cell("13")].ended && !begun.progress[&cell("12")].ended);
         let tests = &begun.progress[&cell("12")].tests;
-        let seen = |test: &str| tests[&key(test)].iter().map(|t| (t.attempt, t.outcome.name())).collect::<Vec<_>>();
-        assert_eq!(seen(INSTALL), [(1, "pass")]);
-        assert_eq!(seen(BOOT), [(1, "fail")], "the second attempt has no end");
+        let outcomes = |test: &str| tests[&key(test)].iter().map(|t| (t.attempt, t.outcome.name())).collect::<Vec<_>>();
+        assert_eq!(outcomes(INSTALL), [(1, "pass")]);
+        assert_eq!(outcomes(BOOT), [(1, "fail")], "the second attempt has no end");
     }
 
     #[test]
-    fn an_attempt_that_stands_there_twice_counts_once() {
+    fn an_attempt_recorded_twice_counts_once() {
         let mut maker = killed();
         let again = maker.journal.entries.clone();
         maker.journal.entries.extend(again);
@@ -309,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn an_interrupted_run_goes_on_and_a_finished_one_is_over() {
+    fn an_interrupted_run_does_not_count_as_finished() {
         for (interrupted, is_finished) in [(true, false), (false, true)] {
             let mut maker = killed();
             maker.push(Event::RunFinished { interrupted });
@@ -318,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn a_journal_without_a_beginning_or_with_several_runs_does_not_go_on() {
+    fn an_empty_or_merged_journal_cannot_be_resumed() {
         assert_eq!(begun(&Journal::default()), Err(NotBegun::Empty));
         let mut maker = killed();
         maker.start(&["a"], &["13"]);
@@ -332,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn what_did_not_pass_and_what_nobody_has_seen_is_tried_again() {
+    fn failed_and_never_run_tests_are_repeated() {
         let begun = begun(&killed().journal).unwrap();
         let planned = [("a", INSTALL), ("a", BOOT), ("a", RENAME), ("b", INSTALL)];
         let again = begun.progress[&cell("12")].not_passed(planned);
@@ -340,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn each_difference_that_verdicts_rest_on_is_named() {
+    fn differences_that_affect_verdicts_are_listed() {
         let mut maker = Maker::default();
         maker.start(&["a"], &["13"]);
         let first = maker.journal.entries[0].event.clone();
@@ -417,18 +417,18 @@ mod tests {
                 "a caller's keys",
             ),
         ];
-        for (change, said) in table {
+        for (change, expected) in table {
             let all = changed(&change);
-            assert!(all.len() == 1 && all[0].starts_with(said), "{said}: {all:?}");
+            assert!(all.len() == 1 && all[0].starts_with(expected), "{expected}: {all:?}");
         }
         // The command line differs anyway, and machines may have become the default; the same holds for an older
         // journal.
-        for told in [Some(RunFacts { vm_memory_mib: Some(4096), ..RunFacts::default() }), None] {
+        for own_facts in [Some(RunFacts { vm_memory_mib: Some(4096), ..RunFacts::default() }), None] {
             let all = changed(&|e| {
                 if let Event::RunStarted { argv, options, facts, .. } = e {
                     argv.push("--resume".into());
                     options.push("--vm-memory 4096".into());
-                    facts.clone_from(&told);
+                    facts.clone_from(&own_facts);
                 }
             });
             assert_eq!(all, Vec::<String>::new());
@@ -436,7 +436,7 @@ mod tests {
     }
 
     #[test]
-    fn the_machines_memory_counts_where_both_name_it() {
+    fn a_different_machine_memory_is_a_difference() {
         let of = |mib: u32| {
             let mut maker = Maker::default();
             maker.start(&["a"], &["13"]);
@@ -454,12 +454,12 @@ mod tests {
     }
 
     #[test]
-    fn a_rerun_is_told_from_a_run_of_tests_that_are_called_so() {
-        let of = |told: RunFilter| {
+    fn a_rerun_is_distinguished_from_a_filter_with_the_same_text() {
+        let of = |run_filter: RunFilter| {
             let mut maker = killed();
             if let Event::RunStarted { filter, facts, .. } = &mut maker.journal.entries[0].event {
-                *filter = Some(told.to_string());
-                *facts = Some(RunFacts { filter: Some(told), ..RunFacts::default() });
+                *filter = Some(run_filter.to_string());
+                *facts = Some(RunFacts { filter: Some(run_filter), ..RunFacts::default() });
             }
             begun(&maker.journal).unwrap().filter
         };

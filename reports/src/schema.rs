@@ -46,7 +46,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_valid() {
+    fn written_documents_match_their_schema() {
         let lines = validator(&journal().unwrap());
         for entry in sample::journal().entries.iter().chain(&sample::small_journal().entries) {
             assert_valid(&lines, &serde_json::to_value(entry).unwrap());
@@ -64,13 +64,13 @@ mod tests {
         let recorded = sample::recorded();
         let lost = |test: &str| (test == sample::BOOT).then(|| sample::fail(Component::Kernel, "it does not boot"));
         for matrix in [sample::matrix(), sample::small_matrix(), sample::judged(&sample::run(lost))] {
-            let standings = sample::beside(&matrix, &recorded);
+            let standings = sample::compared_with_record(&matrix, &recorded);
             assert_valid(&documents, &serde_json::from_str(&crate::views::json::render(&standings).unwrap()).unwrap());
         }
     }
 
     #[test]
-    fn what_lacks_something_or_has_an_unknown_word_is_not_valid() {
+    fn missing_keys_and_unknown_values_violate_the_schema() {
         let lines = validator(&journal().unwrap());
         let journal = sample::small_journal();
         let failed = journal.entries.iter().map(|entry| serde_json::to_value(entry).unwrap());

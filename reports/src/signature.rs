@@ -53,7 +53,7 @@ pub fn of(component: Component, observed: &str) -> String {
 pub(crate) fn without_citation(observed: &str) -> &str {
     let split = observed.strip_suffix(')').and_then(|text| text.rsplit_once(" (src/"));
     match split {
-        Some((seen, place)) if place.contains('@') && !place.contains(char::is_whitespace) => seen,
+        Some((text, place)) if place.contains('@') && !place.contains(char::is_whitespace) => text,
         Some(_) | None => observed,
     }
 }
@@ -138,7 +138,7 @@ fn push_word(out: &mut String, text: &str) -> usize {
     let first_two = (after.chars().next(), after.chars().nth(1));
     if is_profile(bare) {
         out.push_str("PROFILE");
-    } else if is_number && tells_apart(out) {
+    } else if is_number && is_significant_after(out) {
         out.push_str(word);
     } else if is_number || is_id(bare) {
         out.push('N');
@@ -197,7 +197,7 @@ fn is_id(word: &str) -> bool {
 }
 
 /// Checks whether the text before a number makes the number significant: `signal `, `errno=`, `exited with `.
-fn tells_apart(before: &str) -> bool {
+fn is_significant_after(before: &str) -> bool {
     let before = before.trim_end_matches(|c: char| !c.is_alphanumeric());
     let last = before.rsplit(|c: char| !c.is_alphanumeric()).next().unwrap_or_default();
     TELLING.iter().any(|word| last.eq_ignore_ascii_case(word)) || before.ends_with("exited with")
@@ -208,7 +208,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_differs_though_the_cause_is_the_same_goes() {
+    fn varying_parts_are_replaced_by_placeholders() {
         for (text, expected) in [
             // Paths, including the harness's.
             ("no executable file is at /usr/libexec/virtiofsd.", "no executable file is at PATH."),
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn what_tells_causes_apart_stays() {
+    fn parts_that_distinguish_causes_are_kept() {
         for text in [
             "write: EIO (os error 5)",
             "QEMU crashed with signal 11",
@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn a_signature_names_the_component_and_distros_share_it() {
+    fn a_signature_names_the_component_and_is_shared_by_distros() {
         let debian = of(Component::Qemu, "/usr/bin/qemu-system-x86_64 does not offer -object tdx-guest");
         assert_eq!(debian, "qemu: PATH does not offer -object tdx-guest");
         assert_eq!(of(Component::Qemu, "/usr/libexec/qemu-kvm does not offer -object tdx-guest"), debian);
@@ -267,15 +267,15 @@ mod tests {
         assert_eq!(failure.signature, "qemu: no q35");
         // Older records name the place in Kata's source, a different one for each profile.
         let place = "src/runtime/virtcontainers/qemu_amd64.go@3.29.0";
-        let seen = format!("/usr/bin/qemu-system-x86_64 does not offer -object tdx-guest ({place})");
-        assert_eq!(of_recorded(&VerifiedCause::new(Component::Qemu, seen)), Some(debian));
+        let observed = format!("/usr/bin/qemu-system-x86_64 does not offer -object tdx-guest ({place})");
+        assert_eq!(of_recorded(&VerifiedCause::new(Component::Qemu, observed)), Some(debian));
         for no_place in ["no file (src/a)", "no file (src/a b@1)", "no file (a@1)"] {
             assert_eq!(without_citation(no_place), no_place);
         }
     }
 
     #[test]
-    fn a_long_failure_has_another_signature_once_it_is_recorded() {
+    fn a_long_failure_has_another_signature_once_recorded() {
         let of = |observed: &str| {
             let failure = signed(Failure::new(Component::Qemu, observed));
             let known = once_recorded(failure.component, &failure.observed, "smoke::x");
@@ -289,7 +289,7 @@ mod tests {
 
     /// Records of older harnesses hold such a cause, cut as one text of at most 240 bytes.
     #[test]
-    fn a_long_cause_is_cut_where_it_was_when_it_was_one_text() {
+    fn a_long_cause_is_cut_as_in_older_records() {
         let observed = "a long reason ".repeat(40);
         let cause = recorded_cause(Component::Qemu, &observed, "smoke::guest_boots");
         let text = redact::one_line(&format!("qemu: {observed} (smoke::guest_boots)"), 240);
@@ -301,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn long_observations_are_cut_and_still_told_apart() {
+    fn long_observations_are_cut_and_remain_distinguishable() {
         let long = |end: &str| of(Component::Kernel, &format!("{}{end}", "words and ".repeat(40)));
         assert!(long("a").len() < MAX_TEXT + 20, "{}", long("a"));
         assert_ne!(long("a"), long("b"));

@@ -127,7 +127,7 @@ impl<'m> CapabilityStanding<'m> {
     }
 
     /// Checks whether the capability is listed among the changes: it is not as recorded, or affects the exit code.
-    pub fn is_told(&self) -> bool {
+    pub fn is_listed(&self) -> bool {
         let is_as_recorded = matches!(self.change, Change::Known | Change::Same) && !self.is_excused();
         self.effect != Effect::None || !is_as_recorded
     }
@@ -154,8 +154,8 @@ impl<'m> Standings<'m> {
             let CellId { distro, release, arch, .. } = &report.cell;
             by_release.entry((distro, release, *arch)).or_default().push(report);
         }
-        let brought = |cell: &CellReport| cell.facts.as_ref().is_some_and(|f| !f.candidates.is_empty());
-        let counts_record = !matrix.candidate && !matrix.cells.iter().any(brought);
+        let has_candidates = |cell: &CellReport| cell.facts.as_ref().is_some_and(|f| !f.candidates.is_empty());
+        let counts_record = !matrix.candidate && !matrix.cells.iter().any(has_candidates);
         Standings { matrix, recorded, strict, cells, issues, by_release, counts_record, held: None }
     }
 
@@ -268,9 +268,9 @@ impl<'m> CellStanding<'m> {
         let mut all = BTreeSet::new();
         for (profile, standing) in &self.profiles {
             let unrun = standing.capabilities.iter().filter(|(capability, one)| {
-                let is_unasked = self.report.is_unasked(profile, **capability, one.judgement);
+                let is_not_requested = self.report.is_not_requested(profile, **capability, one.judgement);
                 let is_unrun = one.judgement.unrun > 0 && one.verdict() == Verdict::Untested;
-                is_unrun && !is_unasked && one.effect == Effect::None
+                is_unrun && !is_not_requested && one.effect == Effect::None
             });
             all.extend(unrun.map(|(capability, _)| *capability));
         }
@@ -310,14 +310,14 @@ fn cell<'m>(
         let known = known.remove(profile.as_str()).unwrap_or_default();
         let one = |capability: Capability, judgement: &'m Judgement| {
             let found = entries.iter().find_map(|e| Some((*e, e.capabilities.get(&capability)?)));
-            let (entry, said) = found.unzip();
-            let recorded = said.map(|said| said.verdict);
-            let recorded_causes = said.map(VerifiedCapability::failures).unwrap_or_default();
+            let (entry, recorded_capability) = found.unzip();
+            let recorded = recorded_capability.map(|recorded_capability| recorded_capability.verdict);
+            let recorded_causes = recorded_capability.map(VerifiedCapability::failures).unwrap_or_default();
             let as_then = entry.is_none_or(|e: &VerifiedEntry| same_tests(&e.test_set, &matrix.test_set, capability));
-            let unasked = report.is_unasked(profile, capability, judgement);
+            let not_requested = report.is_not_requested(profile, capability, judgement);
             let (mut change, mut effect) = match &base {
-                None => compare(recorded, as_then, judgement, unasked),
-                Some(base) => base.compare(profile, capability, judgement, unasked),
+                None => compare(recorded, as_then, judgement, not_requested),
+                Some(base) => base.compare(profile, capability, judgement, not_requested),
             };
             let causes = &judgement.causes;
             if base.is_none() && change == Change::Known {

@@ -136,7 +136,7 @@ impl<'m> FailedTest<'m> {
         let installed = component_package::installed(self.cell, &name);
         let recorded = || facts?.versions.get(name.as_str()).map(PackageVersion::to_string);
         Package {
-            source: installed.map(|package| component_package::takes_bugs_of(&package.source)),
+            source: installed.map(|package| component_package::source_package_for_bugs(&package.source)),
             version: installed.map(|package| package.version.to_string()).or_else(recorded),
             suite: facts.and_then(|facts| facts.suites.get(name.as_str()).cloned()),
             binary: Some(name),
@@ -146,20 +146,20 @@ impl<'m> FailedTest<'m> {
     /// Summarises the failure on one line of at most `most` characters: by QEMU's own words if they are quoted, else by
     /// the observation; a share's failure starts with the share's name.
     pub fn summary(&self, most: usize) -> String {
-        let said = self.said();
+        let text = self.description();
         // If QEMU does not find a property of the share's own device, it names the device: `virtio-blk-pci`.
         let refused = refusal(&self.failure.observed);
         let of_device = refused.as_ref().and_then(|refused| refused.property()).map(|(device, _)| device);
         let share = self.test.share.map(Share::name);
         let share = share.filter(|name| of_device.is_none_or(|device| !device.starts_with(name)));
-        headline(&share.map_or_else(|| said.clone(), |name| format!("{name}: {said}")), most)
+        headline(&share.map_or_else(|| text.clone(), |name| format!("{name}: {text}")), most)
     }
 
-    fn said(&self) -> String {
+    fn description(&self) -> String {
         if let Some(lacking) = lacking(&self.failure) {
             return lacking.words();
         }
-        let said = match &self.failure.detail {
+        let description = match &self.failure.detail {
             // Another class is meaningful by itself.
             FailureDetail::QmpRefusal { class, description, .. } if class == "GenericError" => first_line(description),
             FailureDetail::QmpRefusal { .. }
@@ -172,7 +172,7 @@ impl<'m> FailedTest<'m> {
         };
         let refused = refusal(&self.failure.observed);
         refused
-            .map_or_else(|| without_number(said).to_owned(), |refusal| format!("{}: {}", refusal.flag, refusal.words))
+            .map_or_else(|| without_number(description).to_owned(), |refusal| format!("{}: {}", refusal.flag, refusal.words))
     }
 
     /// Returns a profile that upstream maintains, of the same runtime, under which the test passes here according to
@@ -240,21 +240,21 @@ impl<'m> FailedTest<'m> {
     /// Returns other places where the same cause was seen, by its signature: in the run, and in the record of the
     /// distro.
     pub fn also(&self) -> Vec<String> {
-        let mut seen: BTreeMap<(String, &str), BTreeSet<&str>> = BTreeMap::new();
+        let mut places: BTreeMap<(String, &str), BTreeSet<&str>> = BTreeMap::new();
         for cell in &self.matrix.cells {
             for run in &cell.instances {
                 let Some(Outcome::Fail(failure)) = run.final_outcome().map(|last| last.outcome) else { continue };
                 if failure.signature == self.failure.signature {
-                    let profiles = seen.entry((cell.cell.to_string(), run.test.as_str())).or_default();
+                    let profiles = places.entry((cell.cell.to_string(), run.test.as_str())).or_default();
                     profiles.extend(run.profiles.iter().map(String::as_str));
                 }
             }
         }
-        if let Some(own) = seen.get_mut(&(self.cell.cell.to_string(), self.test.id.as_str())) {
+        if let Some(own) = places.get_mut(&(self.cell.cell.to_string(), self.test.id.as_str())) {
             own.remove(self.profile.name.as_str());
         }
         let mut all: Vec<String> = Vec::new();
-        for ((cell, test), profiles) in seen.into_iter().filter(|(_, profiles)| !profiles.is_empty()) {
+        for ((cell, test), profiles) in places.into_iter().filter(|(_, profiles)| !profiles.is_empty()) {
             all.push(format!("{test} in {cell} under {}", words(&profiles)));
         }
         all.extend(self.recorded_too());
@@ -268,27 +268,27 @@ impl<'m> FailedTest<'m> {
 
     /// Returns other releases whose record has the cause, with the last versions that it was seen with.
     fn recorded_too(&self) -> Vec<String> {
-        let mut seen: BTreeMap<(&ReleaseVersion, String), (&VerifiedEntry, BTreeSet<&str>)> = BTreeMap::new();
+        let mut found: BTreeMap<(&ReleaseVersion, String), (&VerifiedEntry, BTreeSet<&str>)> = BTreeMap::new();
         // A record cuts long causes.
         let cut = signature::once_recorded(self.failure.component, &self.failure.observed, &self.test.id);
-        let ours = [self.failure.signature.clone(), cut].map(|signature| (self.test.id.clone(), signature));
+        let own_signatures = [self.failure.signature.clone(), cut].map(|signature| (self.test.id.clone(), signature));
         let is_another = |entry: &&VerifiedEntry| entry.release != self.cell.cell.release && !entry.shaped;
         for entry in self.record.verified.iter().filter(is_another) {
             let causes = entry.capabilities.values().flat_map(VerifiedCapability::failures);
-            if causes.filter_map(recorded_failure).any(|known| ours.contains(&known)) {
+            if causes.filter_map(recorded_failure).any(|known| own_signatures.contains(&known)) {
                 let key = (&entry.release, entry.environment.to_string());
-                let (last, profiles) = seen.entry(key).or_insert_with(|| (entry, BTreeSet::new()));
+                let (last, profiles) = found.entry(key).or_insert_with(|| (entry, BTreeSet::new()));
                 if entry.tested > last.tested {
                     *last = entry;
                 }
                 profiles.insert(entry.profile.as_str());
             }
         }
-        let told = seen.into_iter().map(|((release, environment), (last, profiles))| {
+        let lines = found.into_iter().map(|((release, environment), (last, profiles))| {
             let (distro, day, versions) = (&self.record.distro, last.tested, versions(&last.versions));
             format!("{distro} {release} ({environment}) under {}, by the record of {day}: {versions}", words(&profiles))
         });
-        told.collect()
+        lines.collect()
     }
 }
 
@@ -315,9 +315,9 @@ fn first_line(text: &str) -> &str {
 }
 
 /// Strips the number that Rust puts after an error's name: ` (os error 6)`.
-fn without_number(said: &str) -> &str {
-    let number = said.rsplit_once(" (os error ").and_then(|(words, number)| Some((words, number.strip_suffix(')')?)));
-    number.filter(|(_, number)| number.bytes().all(|byte| byte.is_ascii_digit())).map_or(said, |(words, _)| words)
+fn without_number(message: &str) -> &str {
+    let number = message.rsplit_once(" (os error ").and_then(|(words, number)| Some((words, number.strip_suffix(')')?)));
+    number.filter(|(_, number)| number.bytes().all(|byte| byte.is_ascii_digit())).map_or(message, |(words, _)| words)
 }
 
 /// Puts text on one line; if it is longer than `most` characters, keeps the clauses that fit, or else the words.
@@ -346,13 +346,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_errors_number_is_no_part_of_a_headline() {
+    fn a_headline_omits_the_os_error_number() {
         assert_eq!(without_number("making a fifo: No such device (os error 6)"), "making a fifo: No such device");
         assert_eq!(without_number("it ended (os error x)"), "it ended (os error x)");
     }
 
     #[test]
-    fn a_headline_ends_where_a_clause_or_a_word_does() {
+    fn a_long_headline_is_cut_at_a_clause_or_a_word() {
         for (text, most, expected) in [
             ("making a fifo:  no such\ndevice", 120, "making a fifo: no such device"),
             ("the guest is not heard of: it fell silent; and more", 40, "the guest is not heard of"),

@@ -148,7 +148,7 @@ const FEATURES: &[Feature] = &[
 
 /// Returns the feature that a failure shows to be missing, if the program has it only from a later release on than
 /// `series`. `None` stands for the program's predecessor (virtiofsd in C), which never has the feature.
-pub(super) fn of_later(failure: &Failure, series: Option<Series>) -> Option<&'static Feature> {
+pub(super) fn later_feature(failure: &Failure, series: Option<Series>) -> Option<&'static Feature> {
     let mut own = FEATURES.iter().filter(|feature| feature.of == failure.component && feature.sign.is_of(failure));
     own.find(|feature| series.is_none_or(|series| series < feature.since))
 }
@@ -160,7 +160,7 @@ mod tests {
     use suites::outcome::ListedName;
 
     #[test]
-    fn a_series_is_read_of_any_distros_version() {
+    fn the_series_is_parsed_from_any_distros_package_version() {
         for (version, expected) in [
             ("1:10.0.13+ds-0+deb13u1", Some(Series::new(10, 0))),
             ("2:10.1.2-1.fc43", Some(Series::new(10, 1))),
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn three_series_make_a_year() {
+    fn the_previous_series_crosses_major_versions() {
         let befores = [(11, 1, "11.0"), (11, 0, "10.2"), (10, 2, "10.1")];
         for (major, minor, before) in befores {
             assert_eq!(Series::new(major, minor).before().to_string(), before);
@@ -182,31 +182,31 @@ mod tests {
     }
 
     #[test]
-    fn the_newest_is_what_a_record_has_seen() {
+    fn the_newest_series_is_taken_from_the_records() {
         let newest = Series::newest(Database::embedded().records()).unwrap();
         assert!(newest >= Series::new(11, 1), "{newest}");
         assert_eq!(Series::newest([]), None);
     }
 
     #[test]
-    fn what_a_program_never_had_is_told_by_its_release() {
+    fn features_newer_than_the_release_are_recognised() {
         let tdx = ListedName { flag: "-object".to_owned(), name: "tdx-guest".to_owned() };
         let device = ListedName { flag: "-device".to_owned(), ..tdx.clone() };
         let failure =
             |component, detail: &FailureDetail| Failure { detail: detail.clone(), ..Failure::new(component, "x") };
         let of_qemu = |detail: &FailureDetail, major, minor| {
-            of_later(&failure(Component::Qemu, detail), Some(Series::new(major, minor)))
+            later_feature(&failure(Component::Qemu, detail), Some(Series::new(major, minor)))
         };
         let not_listed = FailureDetail::NotListed { names: vec![tdx] };
         assert_eq!(of_qemu(&not_listed, 10, 0).unwrap().since, Series::new(10, 1));
         assert_eq!(of_qemu(&not_listed, 10, 1), None, "it should have that");
         assert_eq!(of_qemu(&FailureDetail::NotListed { names: vec![device] }, 10, 0), None, "that is no object");
         assert_eq!(of_qemu(&FailureDetail::Other, 5, 2), None);
-        let said = "qemu-system-x86_64: -object tdx-guest,id=tdx: invalid object type: tdx-guest";
-        let refused = Failure::new(Component::Qemu, said);
-        assert_eq!(of_later(&refused, Some(Series::new(10, 0))).unwrap().since, Series::new(10, 1));
+        let message = "qemu-system-x86_64: -object tdx-guest,id=tdx: invalid object type: tdx-guest";
+        let refused = Failure::new(Component::Qemu, message);
+        assert_eq!(later_feature(&refused, Some(Series::new(10, 0))).unwrap().since, Series::new(10, 1));
         let handles = &FailureDetail::NoFileHandles;
-        let of_daemon = |series| of_later(&failure(Component::Virtiofsd, handles), series);
+        let of_daemon = |series| later_feature(&failure(Component::Virtiofsd, handles), series);
         assert_eq!(of_daemon(Some(Series::new(1, 13))).unwrap().since, Series::new(1, 14));
         assert_eq!(of_daemon(Some(Series::new(1, 14))), None, "it should have them");
         assert!(of_daemon(None).is_some(), "the daemon in C has no such series");

@@ -33,11 +33,11 @@ fn not_listed(observed: &str) -> Option<FailureDetail> {
 /// Parses `… lacks, built in or as modules: IOMMUFD`, or
 /// `… lacks, as built in: agent: EPOLL is only a module, UNIX is not set and 3 more; without it, …`.
 fn lacks_options(observed: &str) -> Option<FailureDetail> {
-    let either = observed.split_once(" lacks, built in or as modules: ").map(|(_, told)| (false, told));
-    let (built_in, told) = either.or_else(|| Some((true, observed.split_once(" lacks, as built in: ")?.1)))?;
-    let clauses = told.split("; ").filter(|clause| !clause.starts_with("without it"));
-    let told = clauses.flat_map(|clause| clause.split_once(": ").map_or(clause, |(_, told)| told).split(", "));
-    let options = told.filter_map(|option| option.split_whitespace().next()).map(str::to_owned).collect();
+    let either = observed.split_once(" lacks, built in or as modules: ").map(|(_, list)| (false, list));
+    let (built_in, list) = either.or_else(|| Some((true, observed.split_once(" lacks, as built in: ")?.1)))?;
+    let clauses = list.split("; ").filter(|clause| !clause.starts_with("without it"));
+    let list = clauses.flat_map(|clause| clause.split_once(": ").map_or(clause, |(_, list)| list).split(", "));
+    let options = list.filter_map(|option| option.split_whitespace().next()).map(str::to_owned).collect();
     Some(FailureDetail::LacksOptions { built_in, options })
 }
 
@@ -55,8 +55,8 @@ fn qmp_refusal(observed: &str) -> Option<FailureDetail> {
 
 /// Parses `virtiofsd ended at once (exit code 1): fuse: unknown option`.
 fn daemon_ended(observed: &str) -> Option<FailureDetail> {
-    let (_, said) = observed.strip_prefix("virtiofsd ended")?.split_once("): ")?;
-    Some(FailureDetail::DaemonEnded { said: said.to_owned() })
+    let (_, output) = observed.strip_prefix("virtiofsd ended")?.split_once("): ")?;
+    Some(FailureDetail::DaemonEnded { said: output.to_owned() })
 }
 
 fn no_file_handles(observed: &str) -> Option<FailureDetail> {
@@ -68,7 +68,7 @@ mod tests {
     use super::*;
     use suites::outcome::Component;
 
-    fn told(observed: &str) -> FailureDetail {
+    fn parsed_detail(observed: &str) -> FailureDetail {
         with_detail(Failure::new(Component::Qemu, observed)).detail
     }
 
@@ -77,36 +77,36 @@ mod tests {
     }
 
     #[test]
-    fn the_words_that_tests_had_are_read_where_nothing_is_told() {
+    fn older_messages_are_parsed_if_no_failure_detail_is_given() {
         let built_in = "/boot/config-6.12 lacks, as built in: agent: EPOLL is only a module, UNIX is not set and 3 more; \
                         without it, Kata's agent does not run, or has no sockets; seccomp: SECCOMP is not set; without it, \
                         no container starts";
         let options = strings(&["EPOLL", "UNIX", "SECCOMP"]);
-        assert_eq!(told(built_in), FailureDetail::LacksOptions { built_in: true, options });
+        assert_eq!(parsed_detail(built_in), FailureDetail::LacksOptions { built_in: true, options });
         let either = "/boot/config-6.12 lacks, built in or as modules: IOMMUFD";
-        assert_eq!(told(either), FailureDetail::LacksOptions { built_in: false, options: strings(&["IOMMUFD"]) });
+        assert_eq!(parsed_detail(either), FailureDetail::LacksOptions { built_in: false, options: strings(&["IOMMUFD"]) });
         let name = |flag: &str, name: &str| ListedName { flag: flag.to_owned(), name: name.to_owned() };
         let names = vec![name("-object", "tdx-guest"), name("-device", "x")];
-        assert_eq!(told("/q does not offer -object tdx-guest, -device x"), FailureDetail::NotListed { names });
+        assert_eq!(parsed_detail("/q does not offer -object tdx-guest, -device x"), FailureDetail::NotListed { names });
         for (observed, command, description) in [
             ("QMP device_add: device_add was refused (GenericError): no bus; Kata", "device_add", "no bus; Kata"),
             ("plugging: QMP netdev_add: netdev_add was refused (GenericError): no", "netdev_add", "no"),
         ] {
             let [command, class, description] = [command, "GenericError", description].map(str::to_owned);
-            assert_eq!(told(observed), FailureDetail::QmpRefusal { command, class, description });
+            assert_eq!(parsed_detail(observed), FailureDetail::QmpRefusal { command, class, description });
         }
-        let said = "fuse: unknown option(s): `x'".to_owned();
-        let ended = format!("virtiofsd ended at once (exit code 1): {said}");
-        assert_eq!(told(&ended), FailureDetail::DaemonEnded { said });
+        let output = "fuse: unknown option(s): `x'".to_owned();
+        let ended = format!("virtiofsd ended at once (exit code 1): {output}");
+        assert_eq!(parsed_detail(&ended), FailureDetail::DaemonEnded { said: output });
         let handles = "12, then 212: it keeps one for each instead of a file handle";
-        assert_eq!(told(handles), FailureDetail::NoFileHandles);
+        assert_eq!(parsed_detail(handles), FailureDetail::NoFileHandles);
         for nothing in ["no q35", "", "it does not offer much", "it was refused (", "virtiofsd ended"] {
-            assert_eq!(told(nothing), FailureDetail::Other, "{nothing}");
+            assert_eq!(parsed_detail(nothing), FailureDetail::Other, "{nothing}");
         }
     }
 
     #[test]
-    fn what_is_told_is_not_read_from_words() {
+    fn a_given_failure_detail_is_not_parsed_from_the_message() {
         let words = "virtiofsd ended at once (exit code 1): fuse: unknown option";
         for detail in [FailureDetail::Other, FailureDetail::NoFileHandles] {
             let failure = Failure { detail, ..Failure::new(Component::Virtiofsd, words) };

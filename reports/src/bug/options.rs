@@ -45,7 +45,7 @@ mod tests {
     }
 
     #[test]
-    fn options_are_told_as_a_configuration_has_them() {
+    fn missing_kernel_options_are_named_as_in_a_kernel_config() {
         for (built_in, options, words) in [
             (false, &["IOMMUFD"][..], "CONFIG_IOMMUFD is not set"),
             (true, &["EPOLL", "UNIX"], "CONFIG_EPOLL, CONFIG_UNIX are not built in"),
@@ -57,7 +57,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_options_name_is_left_out() {
+    fn invalid_kernel_option_names_are_left_out() {
         assert_eq!(lacking(&failure(true, &["$(id)", "epoll", "", "A B"])), None);
         assert_eq!(lacking(&failure(true, &["$(id)", "EPOLL"])).unwrap().names, ["EPOLL"]);
         assert_eq!(lacking(&Failure::new(Component::Kernel, "it lacks, as built in: EPOLL")), None);

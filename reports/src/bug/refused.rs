@@ -45,10 +45,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_argument_is_told_from_what_is_said_of_it() {
-        let said = "starting QEMU: QEMU exited with 1: qemu-system-x86_64: -object memory-backend-file,id=mem0,size=1: \
-                    Property 'memory-backend-file.readonly' not found";
-        let refused = refusal(said).unwrap();
+    fn a_refused_argument_is_separated_from_the_error_message() {
+        let message = "starting QEMU: QEMU exited with 1: qemu-system-x86_64: -object \
+                       memory-backend-file,id=mem0,size=1: Property 'memory-backend-file.readonly' not found";
+        let refused = refusal(message).unwrap();
         assert_eq!((refused.flag.as_str(), refused.value.as_str()), ("-object", "memory-backend-file,id=mem0,size=1"));
         assert_eq!(refused.property(), Some(("memory-backend-file", "readonly")));
         assert_eq!(refusal("virtiofsd ended at once (exit code 1): fuse: unknown option(s): `-o x'"), None);
@@ -56,7 +56,7 @@ mod tests {
     }
 
     #[test]
-    fn a_property_is_found_in_its_types_argument_alone() {
+    fn a_property_is_found_only_in_its_device_types_argument() {
         let device = "virtio-blk-pci,drive=x,scsi=off";
         assert_eq!(property_of(device, "virtio-blk-pci", "scsi"), Some("scsi=off"));
         assert_eq!(property_of("driver=virtio-blk-pci,scsi=off", "virtio-blk-pci", "scsi"), Some("scsi=off"));

@@ -1,7 +1,7 @@
 //! Ownership of a failure: the distro's, upstream's, Kata's, the record's, or nobody's.
 
 use super::case::FailedTest;
-use super::feature::{Series, of_later};
+use super::feature::{Series, later_feature};
 use model::virtiofsd::Flavour;
 use suites::capability::Tier;
 use suites::outcome::Component;
@@ -50,7 +50,7 @@ impl Route {
         let rules: [fn(&FailedTest<'_>) -> Option<Route>; 6] =
             [unproven, of_candidates, by_component, of_older_katas, only_listed, of_older_components];
         let first = rules.iter().find_map(|rule| rule(failed));
-        first.unwrap_or_else(|| distros_or_upstreams(failed, newest))
+        first.unwrap_or_else(|| distro_or_upstream(failed, newest))
     }
 }
 
@@ -62,8 +62,8 @@ fn unproven(failed: &FailedTest<'_>) -> Option<Route> {
 
 /// Rules out components that replaced the release's own.
 fn of_candidates(failed: &FailedTest<'_>) -> Option<Route> {
-    let brought = failed.cell.facts.as_ref().and_then(|facts| facts.candidates.get(&failed.failure.component));
-    if let Some(what) = brought {
+    let candidate = failed.cell.facts.as_ref().and_then(|facts| facts.candidates.get(&failed.failure.component));
+    if let Some(what) = candidate {
         let component = failed.failure.component;
         return Some(Route::new(
             Ruling::Nobody,
@@ -145,14 +145,14 @@ fn newer(failed: &FailedTest<'_>) -> Option<String> {
         true => (None, "the C version that was part of QEMU up to 7.2".to_owned()),
         false => (Some(series), series.to_string()),
     };
-    let feature = of_later(&failed.failure, own)?;
+    let feature = later_feature(&failed.failure, own)?;
     let (what, since, source) = (feature.what, feature.since, feature.source);
     Some(format!("{program} has {what} from {since} on ({source}), and the release has {has}."))
 }
 
 /// Chooses between distro and upstream: QEMU's developers take bugs of their last two releases, unless the package
 /// leaves something out.
-fn distros_or_upstreams(failed: &FailedTest<'_>, newest: Option<Series>) -> Route {
+fn distro_or_upstream(failed: &FailedTest<'_>, newest: Option<Series>) -> Route {
     let component = failed.failure.component;
     let distro = Ruling::Bug(Owner::Distro);
     if component != Component::Qemu {

@@ -101,8 +101,8 @@ echo \"run under $(uname -srm)\"
 
 /// Returns the command that asks the package manager for a package's version.
 fn versions(manager: PackageManager, package: &str) -> String {
-    let asked = manager.questions().map(|questions| questions.version.join(" "));
-    asked.map(|asked| format!("{asked} {} 2>&1\n", quoted(package))).unwrap_or_default()
+    let command = manager.questions().map(|questions| questions.version.join(" "));
+    command.map(|command| format!("{command} {} 2>&1\n", quoted(package))).unwrap_or_default()
 }
 
 /// Quotes a word of the script, in which only [`WORK`] is expanded, to the directory: some words come from a journal,
@@ -137,7 +137,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_word_is_a_word_whatever_is_in_it() {
+    fn any_text_is_quoted_as_one_shell_word() {
         for (text, expected) in [
             ("size=1,readonly=on", "'size=1,readonly=on'"),
             ("$(id)", "'$(id)'"),
@@ -147,7 +147,7 @@ mod tests {
             assert_eq!(word(text), expected);
         }
         let script = format!("work=/w\nprintf %s {}", word("$work/$(id)`id`\"\\$HOME"));
-        let said = std::process::Command::new("sh").args(["-c", &script]).output().unwrap().stdout;
-        assert_eq!(String::from_utf8(said).unwrap(), "/w/$(id)`id`\"\\$HOME");
+        let stdout = std::process::Command::new("sh").args(["-c", &script]).output().unwrap().stdout;
+        assert_eq!(String::from_utf8(stdout).unwrap(), "/w/$(id)`id`\"\\$HOME");
     }
 }

@@ -45,11 +45,11 @@ impl Reproduced {
             None => "was killed by a signal or at its time limit".to_owned(),
         };
         let words: Vec<String> = codes.iter().map(word).collect();
-        let said = match words.split_first() {
+        let results = match words.split_first() {
             Some((first, others)) if others.iter().all(|other| other == first) => format!("{first} each time"),
             _ => words.join(", "),
         };
-        format!("The reproducer was run {} times, each in a clean tree of the release: {said}.", codes.len())
+        format!("The reproducer was run {} times, each in a clean tree of the release: {results}.", codes.len())
     }
 }
 
@@ -248,7 +248,7 @@ impl Report<'_> {
         let failed = self.failed;
         let mut sources = failed.failure.asked_for.clone();
         sources.extend(failed.test.cited());
-        sources.retain(|source| !source.starts_with(others_source(failed.profile.runtime)));
+        sources.retain(|source| !source.starts_with(source_of_other_runtime(failed.profile.runtime)));
         sources.sort();
         sources.dedup();
         sources
@@ -287,11 +287,11 @@ impl Report<'_> {
         let (here, elsewhere): (Vec<&Sighting>, Vec<&Sighting>) =
             self.worked.iter().partition(|one| one.release == *own);
         let lines = |all: &[&Sighting]| {
-            let told = |one: &&Sighting| {
+            let line = |one: &&Sighting| {
                 let Sighting { day, release, source, versions } = one;
                 format!("  {day}  {} {release}, by {source}: {versions}", self.failed.record.distro)
             };
-            Block::Lines(all.iter().take(MOST_SIGHTINGS).map(told).collect::<Vec<_>>().join("\n"))
+            Block::Lines(all.iter().take(MOST_SIGHTINGS).map(line).collect::<Vec<_>>().join("\n"))
         };
         let mut all = match here.is_empty() {
             true => {
@@ -315,14 +315,14 @@ impl Report<'_> {
     }
 
     fn log(&self) -> Vec<Block> {
-        let told = |log: &Log| {
+        let blocks = |log: &Log| {
             let head = match log.has_the_failure {
                 true => format!("{}, which is in the bundle, around what failed:", log.file),
                 false => format!("The end of {}, which is in the bundle:", log.file),
             };
             [Block::Text(head), Block::Lines(indented(&log.lines))]
         };
-        self.log.iter().flat_map(told).collect()
+        self.log.iter().flat_map(blocks).collect()
     }
 
     /// Describes the tested release from the run: the machine that writes the report may run anything.
@@ -376,7 +376,7 @@ fn part_of_kata(source: &str) -> Option<&str> {
 }
 
 /// Returns the directory in Kata's source of the runtime that did not run.
-fn others_source(own: Runtime) -> &'static str {
+fn source_of_other_runtime(own: Runtime) -> &'static str {
     match own {
         Runtime::Go => "src/runtime-rs/",
         Runtime::Rs => "src/runtime/",

@@ -65,8 +65,8 @@ const fn trixie(profile: &'static str, test: &'static str, component: Component,
 }
 
 /// The finding as in `distros/records/verified/debian.yaml`, with the words that the tests use now.
-const FIFO_OF_BOOKWORM: Finding = bookworm("go-3.24", FIFO, Component::Qemu, FIFO_SAID);
-const FIFO_SAID: &str = "making a fifo: No such device or address (os error 6)";
+const FIFO_OF_BOOKWORM: Finding = bookworm("go-3.24", FIFO, Component::Qemu, FIFO_MESSAGE);
+const FIFO_MESSAGE: &str = "making a fifo: No such device or address (os error 6)";
 const ROOT_PORT_OF_TRIXIE: Finding = trixie(
     "rs-4.1",
     ROOT_PORT,
@@ -174,7 +174,7 @@ fn run(finding: &Finding, change: impl Fn(&mut Maker)) -> Matrix {
 }
 
 /// Returns the run with a finding, with these words and this detail instead of its own words.
-fn run_told(finding: &Finding, observed: &'static str, detail: &FailureDetail) -> Matrix {
+fn run_with_detail(finding: &Finding, observed: &'static str, detail: &FailureDetail) -> Matrix {
     run(&Finding { observed, ..*finding }, |maker| {
         for entry in &mut maker.journal.entries {
             if let Event::TestFinished { outcome: Outcome::Fail(failure), .. } = &mut entry.event {
@@ -230,7 +230,7 @@ fn reported_of(
         let route = Route::of(failed, newest());
         let destination = destination(failed, &route, to).unwrap();
         let script = script::script(failed, &daemon("/usr/lib/qemu/virtiofsd")).unwrap();
-        let said = format!("the guest is up\n{FIFO_SAID}\nthe last line of the guest\n");
+        let guest_log = format!("the guest is up\n{FIFO_MESSAGE}\nthe last line of the guest\n");
         let report = Report {
             failed,
             route: &route,
@@ -242,7 +242,7 @@ fn reported_of(
                 "{} in {} under {}\n  with nothing swapped: fails\n",
                 failed.test.id, failed.cell.cell, failed.profile.name
             )),
-            log: failed.log(|_| Some(said.clone())),
+            log: failed.log(|_| Some(guest_log.clone())),
             bundle: "kata-qualify-20260725-172000.tar.zst".to_owned(),
         };
         let written = report.written().unwrap();
@@ -252,7 +252,7 @@ fn reported_of(
 }
 
 #[test]
-fn whose_a_failure_is() {
+fn each_failure_is_attributed_to_its_owner() {
     let bug = Ruling::Bug;
     for (finding, expected, why) in [
         (&FIFO_OF_BOOKWORM, bug(Owner::Distro), "last two releases (11.1 and 11.0, as far as the records know)"),
@@ -287,7 +287,7 @@ fn whose_a_failure_is() {
 }
 
 /// Returns findings in the current form: free words, except for a program's output, and the details as data.
-fn told() -> Vec<(&'static Finding, &'static str, FailureDetail)> {
+fn findings_with_details() -> Vec<(&'static Finding, &'static str, FailureDetail)> {
     let text = str::to_owned;
     let refusal = |description: &str| FailureDetail::QmpRefusal {
         command: text("device_add"),
@@ -295,14 +295,14 @@ fn told() -> Vec<(&'static Finding, &'static str, FailureDetail)> {
         description: text(description),
     };
     let tdx = ListedName { flag: text("-object"), name: text("tdx-guest") };
-    let said = "fuse: unknown option(s): ` | --cache=auto | --shared-dir=/kata-qualify/slot0 | --announce-submounts \
+    let output = "fuse: unknown option(s): ` | --cache=auto | --shared-dir=/kata-qualify/slot0 | --announce-submounts \
                 | --sandbox=chroot'";
     let no_hotplug = "Bus 'pci-bridge-0' does not support hotplugging";
     let no_boolean = "Invalid parameter type for 'multifunction', expected: boolean";
     let options = vec![text("IOMMUFD")];
     vec![
         (&TDX_OF_TRIXIE, "reworded", FailureDetail::NotListed { names: vec![tdx] }),
-        (&FLAGS_OF_BOOKWORM, said, FailureDetail::DaemonEnded { said: text(said) }),
+        (&FLAGS_OF_BOOKWORM, output, FailureDetail::DaemonEnded { said: text(output) }),
         (&PCI_OF_BULLSEYE, no_hotplug, refusal(no_hotplug)),
         (&ROOT_PORT_OF_TRIXIE, "reworded", refusal(no_boolean)),
         (&IOMMUFD_OF_TRIXIE, "reworded", FailureDetail::LacksOptions { built_in: false, options }),
@@ -313,56 +313,56 @@ fn told() -> Vec<(&'static Finding, &'static str, FailureDetail)> {
 }
 
 #[test]
-fn what_is_told_decides_whatever_the_words_of_a_test_are() {
+fn failure_details_decide_regardless_of_the_message() {
     // The summary, which may contain these words, is on a script's second line.
     let script = |failed: &FailedTest<'_>| {
         let text = script::script(failed, &daemon("/usr/lib/qemu/virtiofsd"));
         text.map(|text| text.lines().skip(2).map(str::to_owned).collect::<Vec<_>>())
     };
     let judged = |failed: &FailedTest<'_>| (Route::of(failed, newest()), script(failed));
-    for (finding, observed, detail) in told() {
+    for (finding, observed, detail) in findings_with_details() {
         let expected = with(finding, &run(finding, |_| {}), None, judged);
-        let matrix = run_told(finding, observed, &detail);
+        let matrix = run_with_detail(finding, observed, &detail);
         assert_eq!(with(finding, &matrix, None, judged), expected, "{}: {detail:?}", finding.test);
     }
 }
 
 #[test]
-fn the_words_of_a_test_decide_nothing_where_something_is_told() {
+fn the_message_is_ignored_if_a_failure_detail_is_given() {
     for finding in [&IOMMUFD_OF_TRIXIE, &ROOT_PORT_OF_TRIXIE, &FLAGS_OF_BOOKWORM, &TDX_OF_TRIXIE] {
-        let matrix = run_told(finding, finding.observed, &FailureDetail::Other);
+        let matrix = run_with_detail(finding, finding.observed, &FailureDetail::Other);
         let script = with(finding, &matrix, None, |failed| script::script(failed, &daemon("/x")));
         assert!(script.is_err(), "{}", finding.test);
     }
-    let matrix = run_told(&HANDLES_OF_TRIXIE, HANDLES_OF_TRIXIE.observed, &FailureDetail::Other);
+    let matrix = run_with_detail(&HANDLES_OF_TRIXIE, HANDLES_OF_TRIXIE.observed, &FailureDetail::Other);
     let ruling = with(&HANDLES_OF_TRIXIE, &matrix, None, |failed| Route::of(failed, newest()).ruling);
     assert_eq!(ruling, Ruling::Bug(Owner::Distro));
 }
 
 #[test]
-fn what_is_not_the_releases_own_is_nobodys() {
+fn failures_of_candidate_or_shaped_runs_belong_to_nobody() {
     let ruling = |change: &dyn Fn(&mut Maker)| {
         let matrix = run(&FIFO_OF_BOOKWORM, change);
         with(&FIFO_OF_BOOKWORM, &matrix, None, |failed| Route::of(failed, newest())).ruling
     };
-    let begins = |maker: &mut Maker, change: fn(&mut bool, &mut bool)| {
+    let change_start = |maker: &mut Maker, change: fn(&mut bool, &mut bool)| {
         if let Event::RunStarted { candidate, shaped, .. } = &mut maker.journal.entries[0].event {
             change(candidate, shaped);
         }
     };
-    assert_eq!(ruling(&|maker| begins(maker, |candidate, _| *candidate = true)), Ruling::Nobody);
-    assert_eq!(ruling(&|maker| begins(maker, |_, shaped| *shaped = true)), Ruling::Nobody);
-    let brought = |maker: &mut Maker| {
+    assert_eq!(ruling(&|maker| change_start(maker, |candidate, _| *candidate = true)), Ruling::Nobody);
+    assert_eq!(ruling(&|maker| change_start(maker, |_, shaped| *shaped = true)), Ruling::Nobody);
+    let add_candidate = |maker: &mut Maker| {
         if let Event::CellFacts { facts, .. } = &mut maker.journal.entries[1].event {
             facts.candidates.insert(Component::Qemu, "mine".to_owned().into());
         }
     };
-    assert_eq!(ruling(&brought), Ruling::Nobody);
+    assert_eq!(ruling(&add_candidate), Ruling::Nobody);
     assert_eq!(ruling(&|_| {}), Ruling::Bug(Owner::Distro));
 }
 
 #[test]
-fn a_report_goes_only_where_it_is_taken() {
+fn a_report_is_addressed_only_to_a_tracker_that_accepts_it() {
     let to = |finding: &Finding, form: Option<Form>| {
         let matrix = run(finding, |_| {});
         with(finding, &matrix, None, |failed| destination(failed, &Route::of(failed, newest()), form))
@@ -399,7 +399,7 @@ fn a_report_goes_only_where_it_is_taken() {
 }
 
 #[test]
-fn a_finding_in_bookworm_is_a_mail_that_debian_takes() {
+fn a_bookworm_finding_becomes_a_debian_bug_mail() {
     let ran = Reproduced::Ran(vec![Some(0); 3]);
     let (written, to, script) = reported(&FIFO_OF_BOOKWORM, None, ran);
     insta::assert_snapshot!("fifo-of-bookworm.eml", written.text);
@@ -408,7 +408,7 @@ fn a_finding_in_bookworm_is_a_mail_that_debian_takes() {
 }
 
 #[test]
-fn a_finding_in_trixie_that_is_katas_goes_to_kata() {
+fn a_trixie_finding_in_kata_is_reported_to_kata() {
     let (written, to, script) = reported(&ROOT_PORT_OF_TRIXIE, None, Reproduced::NotRun);
     // Days and versions in the record change with each run that is written back.
     let steady = |line: &str| {
@@ -424,7 +424,7 @@ fn a_finding_in_trixie_that_is_katas_goes_to_kata() {
 }
 
 #[test]
-fn a_release_whose_support_was_over_is_told_on_top() {
+fn a_report_about_an_unsupported_release_warns_at_the_top() {
     let on = |day: &str, finding: &Finding| {
         let mut matrix = run(finding, |_| {});
         matrix.finished = Some(format!("{day}T12:00:00Z").parse().unwrap());
@@ -443,7 +443,7 @@ fn a_release_whose_support_was_over_is_told_on_top() {
 }
 
 #[test]
-fn kata_is_shown_the_source_of_the_runtime_that_ran() {
+fn a_kata_report_cites_the_source_of_the_runtime_that_ran() {
     let (of_rs, go) =
         ("src/runtime-rs/crates/hypervisor/src/qemu/qmp.rs@4.1.0\n", "src/runtime/virtcontainers/qemu.go@3.32.0\n");
     for (profile, cited, other) in [("rs-4.1", of_rs, go), ("go-3.32", go, of_rs)] {
@@ -454,7 +454,7 @@ fn kata_is_shown_the_source_of_the_runtime_that_ran() {
 }
 
 #[test]
-fn what_was_not_reproduced_says_so_on_top_and_a_wish_is_called_one() {
+fn a_report_marks_unreproduced_failures_and_wishes_at_the_top() {
     let ran = Reproduced::Ran(vec![Some(0), Some(1), Some(script::CANNOT_TELL)]);
     let (written, ..) = reported(&FLAGS_OF_BOOKWORM, None, ran);
     let body = written.text.split_once("\n\n").unwrap().1;
@@ -483,7 +483,7 @@ fn what_was_not_reproduced_says_so_on_top_and_a_wish_is_called_one() {
 }
 
 #[test]
-fn a_change_that_mends_it_is_named_where_the_release_is_older() {
+fn an_upstream_fix_is_named_for_releases_without_it() {
     let words = "QEMU's developers have fixed it with \"9pfs: fix regression regarding CVE-2023-2861\"";
     let (of_bookworm, ..) = reported(&FIFO_OF_BOOKWORM, None, Reproduced::NotRun);
     assert!(one_line(&of_bookworm.text).contains(words), "{}", of_bookworm.text);
@@ -497,7 +497,7 @@ fn a_change_that_mends_it_is_named_where_the_release_is_older() {
 
 /// The forms of other distros; the release in them is Debian's, because no other has been run.
 #[test]
-fn each_form_has_what_its_tracker_asks_for() {
+fn each_report_form_has_the_fields_its_tracker_requires() {
     let matrix = run(&FIFO_OF_BOOKWORM, |_| {});
     let written = |distro: &str| {
         with(&FIFO_OF_BOOKWORM, &matrix, None, |failed| {
@@ -562,14 +562,14 @@ fn each_form_has_what_its_tracker_asks_for() {
 /// A healthy guest says nothing about options that the daemon refused, and the log of an earlier attempt nothing about
 /// the last.
 #[test]
-fn a_report_quotes_the_log_of_what_is_at_fault_and_no_other() {
-    let logs = |component: Component, said: &[(&str, &str)]| {
+fn a_report_quotes_only_the_log_that_concerns_the_failure() {
+    let logs = |component: Component, texts: &[(&str, &str)]| {
         let finding = Finding { component, ..FIFO_OF_BOOKWORM };
         let mut matrix = run(&finding, |_| {});
         let attempts = &mut matrix.cells[0].instances[0].attempts;
         attempts[0].artifacts = strings(&["a/g1/qemu.log", "a/g1/virtiofsd.log"]);
-        attempts[1].artifacts = said.iter().map(|(file, _)| (*file).to_owned()).collect();
-        let read = |file: &str| Some(said.iter().find(|(name, _)| *name == file)?.1.to_owned());
+        attempts[1].artifacts = texts.iter().map(|(file, _)| (*file).to_owned()).collect();
+        let read = |file: &str| Some(texts.iter().find(|(name, _)| *name == file)?.1.to_owned());
         with(&finding, &matrix, None, |failed| failed.log(read)).map(|log| (log.file, log.lines, log.has_the_failure))
     };
     let (serial, qemu) = ("a/g2/serial.log", "a/g2/qemu.log");
@@ -580,9 +580,9 @@ fn a_report_quotes_the_log_of_what_is_at_fault_and_no_other() {
     for component in [Component::Virtiofsd, Component::Kata, Component::Packages, Component::Record] {
         assert_eq!(logs(component, &both), None, "{component}");
     }
-    let told = format!("up\n{FIFO_SAID}\n");
-    let told = [(serial, told.as_str()), (qemu, "warning\n")];
-    assert_eq!(logs(Component::Virtiofsd, &told), of(serial, told[0].1.trim_end(), true), "it has the failure's words");
+    let with_failure = format!("up\n{FIFO_MESSAGE}\n");
+    let with_failure = [(serial, with_failure.as_str()), (qemu, "warning\n")];
+    assert_eq!(logs(Component::Virtiofsd, &with_failure), of(serial, with_failure[0].1.trim_end(), true), "it has the failure's words");
 }
 
 /// Returns the scripts of findings that have one.
@@ -634,13 +634,13 @@ fn a_summary_names_the_share_once() {
 }
 
 #[test]
-fn scripts_are_for_a_posix_shell() {
+fn scripts_have_valid_posix_shell_syntax() {
     let scripts = scripts();
     assert!(scripts.len() > 15, "{}", scripts.len());
     let dir = tempfile::tempdir().unwrap();
     for (test, text) in scripts {
-        let said = sh(dir.path(), &text, &["-n"]);
-        assert!(said.status.success(), "{test}: {}", String::from_utf8_lossy(&said.stderr));
+        let output = sh(dir.path(), &text, &["-n"]);
+        assert!(output.status.success(), "{test}: {}", String::from_utf8_lossy(&output.stderr));
         assert!(!text.contains("/home/"), "{test}");
     }
 }
@@ -652,13 +652,13 @@ fn shellcheck_finds_nothing_in_scripts() {
     for (test, text) in scripts() {
         let file = dir.path().join("repro.sh");
         std::fs::write(&file, text).unwrap();
-        let said = Command::new("shellcheck").args(["--shell", "sh"]).arg(&file).output().unwrap();
-        assert!(said.status.success(), "{test}:\n{}", String::from_utf8_lossy(&said.stdout));
+        let output = Command::new("shellcheck").args(["--shell", "sh"]).arg(&file).output().unwrap();
+        assert!(output.status.success(), "{test}:\n{}", String::from_utf8_lossy(&output.stdout));
     }
     // Shellcheck does look at the files.
     std::fs::write(dir.path().join("bad.sh"), "#!/bin/sh\nrm $1\n").unwrap();
-    let said = Command::new("shellcheck").arg(dir.path().join("bad.sh")).output().unwrap();
-    assert!(!said.status.success());
+    let output = Command::new("shellcheck").arg(dir.path().join("bad.sh")).output().unwrap();
+    assert!(!output.status.success());
 }
 
 fn sh(folder: &Path, text: &str, options: &[&str]) -> std::process::Output {
@@ -678,7 +678,7 @@ fn stand_in(folder: &Path, body: &str) -> PathBuf {
 
 /// Each script runs with a program that has the fault, with one that does not, and with one that does not start.
 #[test]
-fn a_script_tells_who_has_the_fault() {
+fn scripts_detect_whether_a_program_has_the_fault() {
     let list = "for name in a b c d e; do echo \"  $name\"; done\n";
     let quits = "while read -r line && [ \"$line\" != quit ]; do :; done\n";
     // The reply of QMP to a device whose switch is text.
@@ -687,7 +687,7 @@ fn a_script_tells_who_has_the_fault() {
     let refuses = |flag: &str, words: &str| {
         format!("case \"$*\" in *{flag}*) echo \"$0: {flag} x: {words}\" >&2; exit 1 ;; esac\n{quits}")
     };
-    let said = |words: &str| format!("WORDS=\"{words}\"\n{strict}");
+    let replies = |words: &str| format!("WORDS=\"{words}\"\n{strict}");
     let property = "Property 'virtio-blk-pci.scsi' not found";
     let object = "Property 'memory-backend-file.readonly' not found";
     let flags = "echo \"fuse: unknown option(s): x\" >&2; exit 1\n";
@@ -701,10 +701,10 @@ fn a_script_tells_who_has_the_fault() {
         (&BLK_OF_TRIXIE, "exit 1\n".to_owned(), 77),
         (&NVDIMM_OF_BULLSEYE, refuses("readonly=on", object), 0),
         (&NVDIMM_OF_BULLSEYE, quits.to_owned(), 1),
-        (&PCI_OF_BULLSEYE, said("Bus 'pci-bridge-0' does not support hotplugging"), 0),
+        (&PCI_OF_BULLSEYE, replies("Bus 'pci-bridge-0' does not support hotplugging"), 0),
         (&PCI_OF_BULLSEYE, "while read -r line; do echo '{\"return\": {\"status\": 1}}'; done\n".to_owned(), 1),
         (&PCI_OF_BULLSEYE, "exit 1\n".to_owned(), 77),
-        (&ROOT_PORT_OF_TRIXIE, said("Invalid parameter type for 'multifunction', expected: boolean"), 0),
+        (&ROOT_PORT_OF_TRIXIE, replies("Invalid parameter type for 'multifunction', expected: boolean"), 0),
         (&ROOT_PORT_OF_TRIXIE, "while read -r line; do echo '{\"return\": {}}'; done\n".to_owned(), 1),
         (&ROOT_PORT_OF_TRIXIE, "while read -r line; do echo '{\"error\": {}}'; done\n".to_owned(), 77),
         (&FLAGS_OF_BOOKWORM, flags.to_owned(), 0),
@@ -714,9 +714,9 @@ fn a_script_tells_who_has_the_fault() {
     let dir = tempfile::tempdir().unwrap();
     for (finding, body, expected) in table {
         let program = stand_in(dir.path(), &body);
-        let said = sh(dir.path(), &script_of(finding, Some(&program)), &[]);
-        let text = String::from_utf8_lossy(&said.stdout);
-        assert_eq!(said.status.code(), Some(expected), "{}, with\n{body}\n{text}", finding.test);
+        let output = sh(dir.path(), &script_of(finding, Some(&program)), &[]);
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert_eq!(output.status.code(), Some(expected), "{}, with\n{body}\n{text}", finding.test);
         let word = match expected {
             0 => "\nreproduced: ",
             1 => "\nnot reproduced: ",
@@ -729,7 +729,7 @@ fn a_script_tells_who_has_the_fault() {
 }
 
 #[test]
-fn a_failure_that_no_script_shows_says_so() {
+fn a_failure_without_a_reproducer_script_gives_the_reason() {
     let none = |finding: &Finding| {
         let matrix = run(finding, |_| {});
         with(finding, &matrix, None, |failed| script::script(failed, &daemon("/x"))).unwrap_err().to_string()
@@ -743,7 +743,7 @@ fn a_failure_that_no_script_shows_says_so() {
 
 /// A journal may be a stranger's, and the recipient of the report runs the script.
 #[test]
-fn what_a_journal_says_is_never_run() {
+fn text_from_a_journal_is_never_executed() {
     let dir = tempfile::tempdir().unwrap();
     let touch = format!("touch {}", dir.path().join("run").display());
     let hostile = |text: &str| -> &'static str { text.replace("CALL", &touch).leak() };
@@ -765,9 +765,9 @@ fn what_a_journal_says_is_never_run() {
     ];
     let program = stand_in(dir.path(), "echo a; echo b; echo c; echo d; echo e; echo '{\"status\": 1}'\n");
     for finding in &findings {
-        let said = sh(dir.path(), &script_of(finding, Some(&program)), &[]);
-        let text = String::from_utf8_lossy(&said.stdout);
-        assert!(matches!(said.status.code(), Some(0 | 1 | 77)), "{}: {text}", finding.test);
+        let output = sh(dir.path(), &script_of(finding, Some(&program)), &[]);
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(matches!(output.status.code(), Some(0 | 1 | 77)), "{}: {text}", finding.test);
         assert!(!dir.path().join("run").exists(), "{}: {text}", finding.test);
     }
     let text = |text: &str| hostile(text).to_owned();
@@ -778,7 +778,7 @@ fn what_a_journal_says_is_never_run() {
         class: text(evil),
         description: text("it's $(CALL)`CALL`\nCALL"),
     };
-    let told = [
+    let cases = [
         (&TDX_OF_TRIXIE, FailureDetail::NotListed { names: vec![name("-object")] }),
         (&TDX_OF_TRIXIE, FailureDetail::NotListed { names: vec![name("-x;CALL")] }),
         (&IOMMUFD_OF_TRIXIE, FailureDetail::LacksOptions { built_in: true, options: vec![text(evil)] }),
@@ -786,14 +786,14 @@ fn what_a_journal_says_is_never_run() {
         (&PCI_OF_BULLSEYE, refusal),
     ];
     let mut made = 0;
-    for (finding, detail) in told {
-        let matrix = run_told(finding, "reworded", &detail);
+    for (finding, detail) in cases {
+        let matrix = run_with_detail(finding, "reworded", &detail);
         let path = program.display().to_string();
         let script = with(finding, &matrix, Some(&program), |failed| script::script(failed, &daemon(&path)));
         let Ok(script) = script else { continue };
         made += 1;
-        let said = sh(dir.path(), &script, &[]);
-        assert!(matches!(said.status.code(), Some(0 | 1 | 77)), "{detail:?}");
+        let output = sh(dir.path(), &script, &[]);
+        assert!(matches!(output.status.code(), Some(0 | 1 | 77)), "{detail:?}");
         assert!(!dir.path().join("run").exists(), "{detail:?}");
     }
     assert_eq!(made, 3, "a flag and an option that are none make no script");

@@ -194,7 +194,7 @@ mod tests {
 
     /// A distro that takes bugs in Debian's form has its own tracker, not Debian's.
     #[test]
-    fn one_looks_where_the_distro_itself_takes_bugs() {
+    fn existing_bugs_are_searched_in_the_distros_own_tracker() {
         let derived = Tracker {
             search_binary: "https://bugs.derived.example/{}",
             ..tracker("derived", Form::Debian, "submit@derived.example", "https://bugs.derived.example/src:{}")

@@ -25,8 +25,8 @@ pub(super) fn verdicts(standings: &Standings<'_>, after: &Side) -> Vec<VerdictTu
             let known = after.known.get(&(id.clone(), (*profile).to_owned()));
             for (capability, one) in &standing.capabilities {
                 let (was, is) = (one.recorded, Some(one.verdict()));
-                let is_asked = known.is_none_or(|known| !known.unasked.contains(capability));
-                let is_compared = is_asked && !standing.entries.is_empty() && one.judgement.required > 0;
+                let is_requested = known.is_none_or(|known| !known.not_requested.contains(capability));
+                let is_compared = is_requested && !standing.entries.is_empty() && one.judgement.required > 0;
                 // A capability that is unsupported as before, but by a new cause, is reported with the causes.
                 let is_of_a_cause = was == is && matches!(one.change, Change::NewFailure | Change::TestSetChanged);
                 if (is_compared && was != is) || (one.effect != Effect::None && !is_of_a_cause) {
@@ -46,11 +46,11 @@ pub(super) fn state(standing: &ProfileStanding<'_>, signature: &str, tests: &BTr
     let is_known = |test: &str| standing.known.contains_key(test);
     let blamed = standing.capabilities.values().filter(|one| one.judgement.causes.iter().any(is_it));
     let states = blamed.map(|one| {
-        let mut telling = one.telling_causes().into_iter();
-        let is_telling = telling.any(|cause| is_it(cause) && !is_known(&cause.test));
+        let mut changing = one.telling_causes().into_iter();
+        let is_behind_change = changing.any(|cause| is_it(cause) && !is_known(&cause.test));
         match one.change {
-            Change::NewFailure | Change::TestSetChanged if is_telling => SignatureState::New,
-            Change::NewVerdict if is_telling => SignatureState::NewVerdict,
+            Change::NewFailure | Change::TestSetChanged if is_behind_change => SignatureState::New,
+            Change::NewVerdict if is_behind_change => SignatureState::NewVerdict,
             Change::Unjudged => SignatureState::NotCompared,
             Change::NewFailure
             | Change::TestSetChanged

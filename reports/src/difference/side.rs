@@ -18,7 +18,7 @@ pub(super) struct Known {
     /// The run's judgement of each capability that it has tests for; for the record, `Standings` has the verdicts.
     pub(super) judged: BTreeMap<Capability, Judgement>,
     /// The capabilities that the run was not asked for, so that it says nothing about them.
-    pub(super) unasked: BTreeSet<Capability>,
+    pub(super) not_requested: BTreeSet<Capability>,
     /// The tests that failed, by signature.
     pub(super) failures: BTreeMap<String, BTreeSet<String>>,
     /// The tests that failed and then passed, by signature.
@@ -72,12 +72,12 @@ impl Side {
                 let judged = judgements.iter().filter(|(_, judgement)| judgement.required > 0);
                 let judged = judged.map(|(capability, judgement)| (*capability, judgement.clone())).collect();
                 // Tests that a run without an end left out may have been asked for.
-                let unasked = judgements.iter().filter(|(capability, judgement)| {
+                let not_requested = judgements.iter().filter(|(capability, judgement)| {
                     let is_known = is_whole || !cell.is_left_out(judgement);
-                    is_known && cell.is_unasked(profile, **capability, judgement)
+                    is_known && cell.is_not_requested(profile, **capability, judgement)
                 });
-                let unasked = unasked.map(|(capability, _)| *capability).collect();
-                let mut known = Known { judged, unasked, is_filtered, lost: lost.clone(), ..Known::default() };
+                let not_requested = not_requested.map(|(capability, _)| *capability).collect();
+                let mut known = Known { judged, not_requested, is_filtered, lost: lost.clone(), ..Known::default() };
                 for instance in runs.get(profile.as_str()).into_iter().flatten() {
                     known.add(cell, profile, instance);
                 }
@@ -109,11 +109,11 @@ impl Side {
                     let is_judged = |capability: &Capability| {
                         standing.capabilities.get(capability).is_some_and(|one| one.judgement.required > 0)
                     };
-                    let said = entry
+                    let recorded = entry
                         .capabilities
                         .iter()
                         .filter(|(capability, _)| is_judged(capability) && seen.insert(**capability));
-                    for (test, signature) in said.flat_map(|(_, said)| said.failures()).filter_map(recorded_failure) {
+                    for (test, signature) in recorded.flat_map(|(_, recorded)| recorded.failures()).filter_map(recorded_failure) {
                         known.failures.entry(signature).or_default().insert(test);
                     }
                     components.extend(by_text(&entry.versions));
@@ -140,13 +140,13 @@ impl Known {
             Outcome::Fail(failure) => Some(failure),
             Outcome::Pass | Outcome::Skip { .. } | Outcome::Blocked { .. } | Outcome::Error { .. } => None,
         });
-        let mut seen = Vec::new();
+        let mut signatures = Vec::new();
         for failure in failures {
             let cut = signature::once_recorded(failure.component, &failure.observed, &instance.test);
             if cut != failure.signature {
                 self.cut.entry(failure.signature.clone()).or_default().insert(cut);
             }
-            seen.push(failure.signature.clone());
+            signatures.push(failure.signature.clone());
         }
         match &last.outcome {
             // A failure that blames no component is no finding.
@@ -154,7 +154,7 @@ impl Known {
                 self.failures.entry(failure.signature.clone()).or_default().insert(instance.test.clone());
             }
             Outcome::Pass => {
-                for signature in seen {
+                for signature in signatures {
                     self.flaky.entry(signature).or_default().insert(instance.test.clone());
                 }
                 self.passed.insert(instance.test.clone());

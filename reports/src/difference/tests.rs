@@ -2,7 +2,7 @@ use super::*;
 use crate::installed::InstalledPackage;
 use crate::journal::{Event, Phase};
 use crate::matrix::Matrix;
-use crate::sample::{BLK, BOOT, Maker, RENAME, TDX, VSOCK, beside, fail, judged, recorded, run, standings};
+use crate::sample::{BLK, BOOT, Maker, RENAME, TDX, VSOCK, compared_with_record, fail, judged, recorded, run, standings};
 use crate::standing::Recorded;
 use model::known_issues::KnownIssuesFile;
 use model::package_manager::PackageManager;
@@ -31,7 +31,7 @@ fn states(difference: &Difference) -> Vec<(SignatureState, &str)> {
 const TDX_IS_MISSING: (SignatureState, &str) = (SignatureState::Known, "qemu: no tdx-guest");
 
 #[test]
-fn a_run_is_no_different_from_itself() {
+fn a_run_does_not_differ_from_itself() {
     let difference = between(&run(|_| None), &run(|_| None));
     assert_eq!((difference.verdicts.as_slice(), difference.packages.as_slice()), (&[][..], &[][..]));
     assert_eq!(states(&difference), [TDX_IS_MISSING]);
@@ -60,7 +60,7 @@ fn causes_are_new_known_fixed_or_not_seen_again() {
 
 /// A mirror that does not answer does not give a green comparison.
 #[test]
-fn what_was_lost_is_unjudged_and_not_green() {
+fn lost_verdicts_make_a_comparison_unjudged() {
     let lost = run(|test| (test == BLK).then(|| crate::sample::error("no mirror answers")));
     let difference = between(&run(|_| None), &lost);
     let turn = &difference.verdicts[0];
@@ -78,7 +78,7 @@ fn what_was_lost_is_unjudged_and_not_green() {
 
 /// If the earlier side could not judge a test, it is unknown whether its failure is new or better.
 #[test]
-fn what_was_lost_before_is_not_compared() {
+fn failures_without_an_earlier_verdict_are_not_compared() {
     let broken = run(|test| (test == BLK).then(|| fail(Component::Kernel, "no disk")));
     let error = run(|test| (test == BLK).then(|| crate::sample::error("the line ended")));
     let difference = between(&error, &broken);
@@ -115,7 +115,7 @@ fn a_cell_that_only_the_first_side_has_is_unjudged() {
 
 /// Only tests of both sides are compared: a run of some tests says nothing about the others.
 #[test]
-fn what_a_run_was_not_asked_for_is_not_compared() {
+fn tests_excluded_by_a_filter_are_not_compared() {
     let mut few = judged(&run(|test| (test == BLK).then(|| crate::sample::skip("no room"))));
     for matrix_is_filtered in [false, true] {
         if matrix_is_filtered {
@@ -130,7 +130,7 @@ fn what_a_run_was_not_asked_for_is_not_compared() {
 }
 
 #[test]
-fn what_then_passed_is_flaky_and_not_new() {
+fn a_failure_that_then_passes_is_flaky_and_not_new() {
     let mut flaky = Maker::default();
     flaky.start(&["go-3.29"], &["13"]);
     flaky.attempt("13", &["go-3.29"], RENAME, 1, fail(Component::Virtiofsd, "neither name"));
@@ -141,10 +141,10 @@ fn what_then_passed_is_flaky_and_not_new() {
 }
 
 #[test]
-fn a_run_is_held_against_the_record() {
+fn a_run_is_compared_with_the_record() {
     let entries = recorded();
     let matrix = judged(&run(|test| (test == VSOCK).then_some(Outcome::Pass)));
-    let difference = Difference::beside_record(&beside(&matrix, &entries), "b");
+    let difference = Difference::beside_record(&compared_with_record(&matrix, &entries), "b");
     assert_eq!(states(&difference), [TDX_IS_MISSING], "{TDX} failed then, too");
     let turns: Vec<_> = difference.verdicts.iter().map(|turn| (turn.capability, turn.was, turn.is)).collect();
     assert!(turns.contains(&(Capability::VmmVsock, Some(Verdict::Untested), Some(Verdict::Supported))), "{turns:?}");
@@ -154,34 +154,34 @@ fn a_run_is_held_against_the_record() {
 
 /// A run is compared with the record that it has written: its causes are those of the record, however long they are.
 #[test]
-fn a_cause_that_the_record_has_cut_is_known() {
+fn a_cause_shortened_in_the_record_is_known() {
     let long = format!("refused: {}", "a long reason ".repeat(40));
     let matrix = judged(&run(|test| (test == BLK).then(|| fail(Component::Kernel, &long))));
     let entries = crate::views::record::verified_entries(&standings(&matrix)).0;
     let entries: Vec<_> = entries.into_iter().map(|(_, entry)| entry).collect();
-    let difference = Difference::beside_record(&beside(&matrix, &entries), "b");
+    let difference = Difference::beside_record(&compared_with_record(&matrix, &entries), "b");
     let known: Vec<SignatureState> = difference.signatures.iter().map(|turn| turn.state).collect();
     assert_eq!(known, [SignatureState::Known, SignatureState::Known], "{difference:?}");
     assert_eq!(difference.effect(), Effect::None);
     let other = judged(&run(|test| (test == BLK).then(|| fail(Component::Kernel, &long.replace("long", "short")))));
-    let difference = Difference::beside_record(&beside(&other, &entries), "b");
+    let difference = Difference::beside_record(&compared_with_record(&other, &entries), "b");
     let states: Vec<SignatureState> = difference.signatures.iter().map(|turn| turn.state).collect();
     assert_eq!(states, [SignatureState::New, SignatureState::Unseen, SignatureState::Known]);
 }
 
 /// Older records have the place in Kata's source in the text; runs have it separately.
 #[test]
-fn a_cause_that_the_record_has_with_a_citation_is_known() {
+fn a_recorded_cause_with_a_citation_is_known() {
     let mut entries = recorded();
     let tdx = entries[0].capabilities.get_mut(&Capability::VmmTdx).unwrap();
     let cited = "no tdx-guest (src/runtime/virtcontainers/qemu_amd64.go@3.29.0)";
     tdx.causes = vec![VerifiedCause::new(Component::Qemu, cited).shown_by(TDX)];
     let matrix = judged(&run(|_| None));
-    assert_eq!(states(&Difference::beside_record(&beside(&matrix, &entries), "b")), [TDX_IS_MISSING]);
+    assert_eq!(states(&Difference::beside_record(&compared_with_record(&matrix, &entries), "b")), [TDX_IS_MISSING]);
 }
 
 #[test]
-fn packages_that_differ_are_told() {
+fn differing_packages_are_listed() {
     let mut matrix = judged(&run(|_| None));
     let before = Side::of_run("a", &matrix);
     let facts = matrix.cells[0].facts.as_mut().unwrap();
@@ -193,7 +193,7 @@ fn packages_that_differ_are_told() {
 
 /// Packages that only one side lists are not compared, because the other side does not know whether they are installed.
 #[test]
-fn beside_a_manifest_only_the_packages_of_components_are_compared() {
+fn without_both_manifests_only_component_packages_are_compared() {
     let mut matrix = judged(&run(|_| None));
     let without = Side::of_run("a", &matrix);
     let installed = |name: &str, version: &str| InstalledPackage {
@@ -230,14 +230,14 @@ fn turn(difference: &Difference, capability: Capability) -> Option<&VerdictTurn>
 
 /// A known issue is expected here, too.
 #[test]
-fn beside_the_record_a_known_issue_is_known() {
+fn a_known_issue_is_known_in_a_comparison_with_the_record() {
     let text = format!(
         "distro: debian\nknown-issues:\n  - {{id: no-disk, test: '{BLK}', package: virtiofsd, versions: all, \
          url: 'https://bugs.example/1', owner: somebody, expires: 2027-01-31}}\n"
     );
     let issues = KnownIssuesFile::parse(Path::new("known-issues/debian.yaml"), &text).unwrap().issues;
     let (matrix, entries) = (without_disk(), recorded());
-    let plain = Difference::beside_record(&beside(&matrix, &entries), "b");
+    let plain = Difference::beside_record(&compared_with_record(&matrix, &entries), "b");
     assert!(plain.is_worse(), "{plain:?}");
     assert_eq!(states(&plain)[0], (SignatureState::New, "kernel: no disk"));
     let of_debian = Recorded::of_distro(&crate::sample::DEBIAN, &entries).knowing(
@@ -268,7 +268,7 @@ fn beside_the_record_a_known_issue_is_known() {
 
 /// A result with a brought component says nothing about the distro's own.
 #[test]
-fn what_was_shown_with_a_brought_component_is_no_worse() {
+fn results_with_a_brought_along_component_are_not_worse() {
     let mut maker = run(|_| None);
     for entry in &mut maker.journal.entries {
         if let Event::CellFacts { facts, .. } = &mut entry.event {
@@ -276,7 +276,7 @@ fn what_was_shown_with_a_brought_component_is_no_worse() {
         }
     }
     let (matrix, entries) = (judged(&maker), recorded());
-    for difference in [Difference::beside_record(&beside(&matrix, &entries), "b"), between(&run(|_| None), &maker)] {
+    for difference in [Difference::beside_record(&compared_with_record(&matrix, &entries), "b"), between(&run(|_| None), &maker)] {
         assert_eq!(difference.effect(), Effect::None, "{difference:?}");
         let turn = turn(&difference, Capability::FsVirtioFs).unwrap();
         assert_eq!((turn.is, turn.worse), (Some(Verdict::Partial), false));
@@ -286,14 +286,14 @@ fn what_was_shown_with_a_brought_component_is_no_worse() {
 /// The record decided nothing, so that nothing is worse: the change is a new verdict, as in the reports, and nothing
 /// else.
 #[test]
-fn what_the_record_did_not_decide_is_a_new_verdict() {
+fn a_failure_undecided_in_the_record_is_a_new_verdict() {
     let matrix = without_disk();
     for before in [Some(Verdict::Untested), Some(Verdict::Inconclusive), None] {
         let mut entries = recorded();
         let capabilities = &mut entries[0].capabilities;
         capabilities.remove(&Capability::FsVirtioBlk);
         capabilities.extend(before.map(|verdict| (Capability::FsVirtioBlk, VerifiedCapability::plain(verdict))));
-        let difference = Difference::beside_record(&beside(&matrix, &entries), "b");
+        let difference = Difference::beside_record(&compared_with_record(&matrix, &entries), "b");
         assert_eq!(difference.effect(), Effect::None, "{before:?}: {difference:?}");
         assert_eq!(states(&difference)[0], (SignatureState::NewVerdict, "kernel: no disk"), "{before:?}");
         let turn = turn(&difference, Capability::FsVirtioBlk).unwrap();
@@ -304,12 +304,12 @@ fn what_the_record_did_not_decide_is_a_new_verdict() {
 
 /// A capability that is recorded as supported, and that this environment cannot show, was not judged.
 #[test]
-fn what_is_recorded_and_does_not_apply_is_unjudged() {
+fn a_supported_capability_that_no_longer_applies_is_unjudged() {
     let mut entries = recorded();
     let supported = VerifiedCapability::plain(Verdict::Supported);
     entries[0].capabilities.insert(Capability::FsVirtio9p, supported);
     let matrix = judged(&run(|_| None));
-    let difference = Difference::beside_record(&beside(&matrix, &entries), "b");
+    let difference = Difference::beside_record(&compared_with_record(&matrix, &entries), "b");
     assert!(difference.is_unjudged(), "{difference:?}");
     let turn = turn(&difference, Capability::FsVirtio9p).unwrap();
     assert_eq!((turn.is, turn.unjudged), (Some(Verdict::NotApplicable), true));
@@ -330,7 +330,7 @@ fn filtered(keep: impl Fn(&str) -> bool) -> Maker {
 
 /// A test that an earlier run was not asked for did not pass in it.
 #[test]
-fn a_cause_in_a_test_that_the_other_run_was_not_asked_for_is_left_out() {
+fn causes_in_tests_that_the_other_run_excluded_are_left_out() {
     let whole = run(|test| (test == BLK).then(|| fail(Component::Kernel, "no disk")));
     let few = filtered(|test| test == TDX);
     for difference in [between(&few, &whole), between(&whole, &few)] {
@@ -350,7 +350,7 @@ fn a_cause_in_a_test_that_the_other_run_was_not_asked_for_is_left_out() {
 
 /// Tests that a killed run did not reach were asked for.
 #[test]
-fn how_a_run_ended_and_profiles_that_nobody_knows_are_told() {
+fn killed_runs_and_unknown_profiles_are_listed_as_unjudged() {
     let mut killed = filtered(|test| test == TDX);
     killed.journal.entries.truncate(killed.journal.entries.len() - 2);
     let mut strange = run(|_| None);
@@ -360,12 +360,12 @@ fn how_a_run_ended_and_profiles_that_nobody_knows_are_told() {
     let entries = recorded();
     for (maker, why) in [(&killed, "the run has no end"), (&strange, "profile go-9.9 is unknown to this version")] {
         let matrix = judged(maker);
-        let beside = beside(&matrix, &entries);
-        for difference in [between(&run(|_| None), maker), Difference::beside_record(&beside, "b")] {
+        let compared = compared_with_record(&matrix, &entries);
+        for difference in [between(&run(|_| None), maker), Difference::beside_record(&compared, "b")] {
             assert!(difference.is_unjudged(), "{difference:?}");
             assert!(difference.text().contains(&format!("\nNot judged:\n  {why}")), "{}", difference.text());
         }
-        assert_eq!(beside.effect(), Effect::Unjudged);
+        assert_eq!(compared.effect(), Effect::Unjudged);
     }
     let lost = between(&run(|_| None), &killed);
     let turn = turn(&lost, Capability::FsVirtioBlk).unwrap();
@@ -374,7 +374,7 @@ fn how_a_run_ended_and_profiles_that_nobody_knows_are_told() {
 
 /// `diff` and every report agree, for any recorded verdict and any outcome of a test.
 #[test]
-fn beside_the_record_the_effect_is_that_of_every_report() {
+fn a_comparison_with_the_record_has_the_same_effect_as_reports() {
     let outcomes: [fn() -> Option<Outcome>; 6] = [
         || None,
         || Some(fail(Component::Kernel, "no disk")),
@@ -392,18 +392,18 @@ fn beside_the_record_the_effect_is_that_of_every_report() {
     records.extend([None, Some(unsupported(vec![cause])), Some(unsupported(Vec::new()))]);
     for outcome in outcomes {
         let matrix = judged(&run(|test| if test == BLK { outcome() } else { None }));
-        for said in &records {
+        for recorded_capability in &records {
             let mut entries: Vec<VerifiedEntry> = recorded();
             entries[0].capabilities.remove(&Capability::FsVirtioBlk);
-            entries[0].capabilities.extend(said.clone().map(|said| (Capability::FsVirtioBlk, said)));
+            entries[0].capabilities.extend(recorded_capability.clone().map(|recorded_capability| (Capability::FsVirtioBlk, recorded_capability)));
             for strict in [false, true] {
                 let standings = Standings::new(&matrix, Recorded::of_distro(&crate::sample::DEBIAN, &entries), strict);
                 let difference = Difference::beside_record(&standings, "b");
-                let case = format!("{said:?}, {:?}, strict: {strict}", outcome());
+                let case = format!("{recorded_capability:?}, {:?}, strict: {strict}", outcome());
                 assert_eq!(difference.effect(), standings.effect(), "{case}");
                 let has_new = difference.signatures.iter().any(|turn| turn.state == SignatureState::New);
-                let is_told = has_new || difference.verdicts.iter().any(|turn| turn.worse);
-                assert_eq!(is_told, standings.effect() == Effect::Worse, "{case}: {difference:?}");
+                let is_worse = has_new || difference.verdicts.iter().any(|turn| turn.worse);
+                assert_eq!(is_worse, standings.effect() == Effect::Worse, "{case}: {difference:?}");
                 let is_open = difference.verdicts.iter().any(|turn| turn.unjudged) || !difference.not_judged.is_empty();
                 assert!(is_open || standings.effect() != Effect::Unjudged, "{case}: {difference:?}");
             }

@@ -159,7 +159,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn journals_have_answers_in_the_words_that_they_always_had() {
+    fn probe_answers_keep_their_serialised_form() {
         for (words, answer) in
             [("yes", ProbeAnswer::Yes), ("there is no /dev/kvm", ProbeAnswer::Words("there is no /dev/kvm".to_owned()))]
         {
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn journals_have_candidates_in_the_words_that_they_always_had() {
+    fn candidates_keep_their_serialised_form() {
         for (words, candidate) in [
             ("of debian:13 (qemu 1:10)", Candidate::OfRelease("debian:13 (qemu 1:10)".to_owned())),
             ("mine (sha256 0123)", Candidate::File("mine (sha256 0123)".to_owned())),
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn journals_have_the_words_that_they_always_had() {
+    fn accelerators_keep_their_serialised_form() {
         for (word, accelerator) in [
             ("kvm", Accelerator::Kvm),
             ("kvm in kvm", Accelerator::KvmInKvm),

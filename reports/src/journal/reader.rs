@@ -35,7 +35,7 @@ pub fn read(path: &Path) -> Result<Journal, JournalError> {
 /// The end of a journal's file.
 pub(super) struct End {
     /// Bytes up to the end of the last line that was kept, without its line feed if it has none.
-    pub(super) kept: u64,
+    pub(super) valid_length: u64,
     /// Whether a line feed ended that line.
     pub(super) ended: bool,
 }
@@ -56,11 +56,11 @@ pub(super) fn read_to_end(path: &Path) -> Result<(Journal, End), JournalError> {
     let mut journal = Journal::default();
     let mut number = 0;
     let mut cells = BTreeSet::new();
-    let mut end = End { kept: 0, ended: true };
+    let mut end = End { valid_length: 0, ended: true };
     while let Some(line) = next_line(&mut reader).map_err(failed)? {
         number += 1;
         if line.bytes.trim_ascii().is_empty() && line.ended {
-            end.kept += line.length;
+            end.valid_length += line.length;
             continue;
         }
         if line.length > MAX_LINE as u64 {
@@ -80,7 +80,7 @@ pub(super) fn read_to_end(path: &Path) -> Result<(Journal, End), JournalError> {
                     return Err(JournalError::Line { path, line: number, problem });
                 }
                 journal.entries.push(entry);
-                end = End { kept: end.kept + line.length, ended: line.ended };
+                end = End { valid_length: end.valid_length + line.length, ended: line.ended };
             }
             Err(_) if !line.ended => journal.cut = true,
             // A newer schema may also have another shape: report the schema rather than a missing field.

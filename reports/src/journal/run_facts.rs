@@ -102,14 +102,14 @@ mod tests {
     }
 
     #[test]
-    fn an_older_journals_words_are_read() {
+    fn facts_of_an_older_journal_are_parsed_from_its_options() {
         assert_eq!(of_words(None, &["--offline", "--mirror", "--seed 7"]), RunFacts::default());
         let filter = |text| of_words(Some(text), &[]).filter;
         assert_eq!(filter("host::"), Some(RunFilter::Matching("host::".to_owned())));
         assert_eq!(filter("rerun of r1"), Some(RunFilter::RerunOf("r1".to_owned())));
-        let told = of_words(None, &["--repeat 5", "--vm-memory 4096", "--mirror-key"]);
-        assert_eq!((told.repeat, told.vm_memory_mib), (Some(5), Some(4096)));
-        assert!(told.has_callers_keys && told.is_shaped());
+        let facts = of_words(None, &["--repeat 5", "--vm-memory 4096", "--mirror-key"]);
+        assert_eq!((facts.repeat, facts.vm_memory_mib), (Some(5), Some(4096)));
+        assert!(facts.has_callers_keys && facts.is_shaped());
         for image in ["--cloud-image x.qcow2", "--oci-image x.tar"] {
             for named in [image.to_owned(), format!("{image}#sha256:00")] {
                 assert!(of_words(None, &[&named]).is_shaped(), "{named}");
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn an_older_journals_command_line_says_whether_it_was_strict() {
+    fn strictness_of_an_older_journal_is_read_from_its_command_line() {
         let argv = strings(&["kata-qualify", "run", "--strict"]);
         assert!(RunFacts::was_strict(None, &argv) && !RunFacts::was_strict(None, &argv[..2]));
         assert!(!RunFacts::was_strict(Some(&RunFacts::default()), &argv));
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_told_as_data_is_not_read_from_words() {
+    fn facts_given_as_data_are_not_parsed_from_options() {
         let words = strings(&["--repeat 5", "--mirror-key", "--oci-image x.tar", "--vm-memory 4096"]);
         for facts in [RunFacts::default(), RunFacts { repeat: Some(2), ..RunFacts::default() }] {
             assert_eq!(RunFacts::told(Some(&facts), Some("rerun of r1"), &words), facts);
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn facts_are_written_by_their_names_and_what_lacks_is_not_so() {
+    fn facts_are_serialised_by_name_and_missing_ones_have_defaults() {
         let facts = RunFacts { filter: Some(RunFilter::RerunOf("r1".to_owned())), ..RunFacts::default() };
         let text = serde_json::to_string(&facts).unwrap();
         assert!(text.starts_with(r#"{"filter":{"rerun-of":"r1"},"repeat":null,"vm-memory-mib":null,"#), "{text}");

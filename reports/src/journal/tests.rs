@@ -20,7 +20,7 @@ fn append_raw(dir: &std::path::Path, bytes: &[u8]) {
 }
 
 #[test]
-fn what_is_written_is_read() {
+fn a_written_journal_is_read_back_without_secrets() {
     let dir = tempfile::tempdir().unwrap();
     let mut journal = written(dir.path());
     let read = read(dir.path()).unwrap();
@@ -46,24 +46,24 @@ fn what_is_written_is_read() {
 }
 
 #[test]
-fn a_journal_tells_no_mirror_and_no_password() {
+fn a_journal_contains_no_mirror_and_no_password() {
     let dir = tempfile::tempdir().unwrap();
     let known = ["http://user:s3c%22ret@mirror.example/debian"];
     let mut writer = Writer::create(dir.path()).unwrap().hiding(crate::redact::Redactor::knowing(known));
-    for said in [
+    for message in [
         "Failed to fetch http://user:s3c\"ret@mirror.example/debian/x",
         "http://me:other\u{1b}[1mword@other.example/x",
         "password s3c\"ret at mirror.example",
         "s3c%22ret",
     ] {
-        let message = said.to_owned();
+        let message = message.to_owned();
         writer.append(Event::CellError { cell: cell("13"), phase: Phase::Image, message }).unwrap();
     }
     let mut maker = Maker::default();
     maker.start(&["go-3.29"], &["13"]);
-    let said = "fuse: http://user:s3c\"ret@mirror.example/debian/x".to_owned();
-    let detail = FailureDetail::DaemonEnded { said: said.clone() };
-    let failure = Failure { detail, ..Failure::new(Component::Virtiofsd, said) };
+    let message = "fuse: http://user:s3c\"ret@mirror.example/debian/x".to_owned();
+    let detail = FailureDetail::DaemonEnded { said: message.clone() };
+    let failure = Failure { detail, ..Failure::new(Component::Virtiofsd, message) };
     maker.attempt("13", &["go-3.29"], "smoke::x", 1, Outcome::Fail(failure));
     for entry in maker.journal.entries.clone() {
         writer.append_entry(entry).unwrap();
@@ -79,16 +79,16 @@ fn a_journal_tells_no_mirror_and_no_password() {
 }
 
 #[test]
-fn what_is_told_while_a_journal_is_written_is_the_journal() {
-    static TOLD: std::sync::Mutex<Vec<u8>> = std::sync::Mutex::new(Vec::new());
+fn the_listener_receives_exactly_the_bytes_of_the_journal() {
+    static RECEIVED: std::sync::Mutex<Vec<u8>> = std::sync::Mutex::new(Vec::new());
     let dir = tempfile::tempdir().unwrap();
-    let mut writer = Writer::create(dir.path()).unwrap().telling(|line| TOLD.lock().unwrap().extend_from_slice(line));
+    let mut writer = Writer::create(dir.path()).unwrap().telling(|line| RECEIVED.lock().unwrap().extend_from_slice(line));
     for entry in sample::journal().entries {
         writer.append_entry(entry).unwrap();
     }
-    let told = TOLD.lock().unwrap();
-    assert!(!told.is_empty());
-    assert_eq!(*told, std::fs::read(dir.path().join(FILE)).unwrap());
+    let received = RECEIVED.lock().unwrap();
+    assert!(!received.is_empty());
+    assert_eq!(*received, std::fs::read(dir.path().join(FILE)).unwrap());
 }
 
 #[test]
@@ -110,15 +110,15 @@ fn a_journal_cut_at_any_byte_is_read() {
     drop(writer);
     let path = dir.path().join(FILE);
     let bytes = std::fs::read(&path).unwrap();
-    let ends: Vec<usize> = (0..bytes.len()).filter(|at| bytes[*at] == b'\n').collect();
+    let ends: Vec<usize> = (0..bytes.len()).filter(|index| bytes[*index] == b'\n').collect();
     assert_eq!(ends.len(), 2);
-    for at in 0..=bytes.len() {
-        std::fs::write(&path, &bytes[..at]).unwrap();
+    for length in 0..=bytes.len() {
+        std::fs::write(&path, &bytes[..length]).unwrap();
         let journal = read(&path).unwrap();
         // A last line that lacks only its line feed is complete.
-        assert_eq!(journal.entries.len(), ends.iter().filter(|end| **end <= at).count(), "cut at {at}");
-        let is_whole = at == 0 || ends.iter().any(|end| at == *end || at == *end + 1);
-        assert_eq!(journal.cut, !is_whole, "cut at {at}");
+        assert_eq!(journal.entries.len(), ends.iter().filter(|end| **end <= length).count(), "cut at {length}");
+        let is_whole = length == 0 || ends.iter().any(|end| length == *end || length == *end + 1);
+        assert_eq!(journal.cut, !is_whole, "cut at {length}");
     }
 }
 
@@ -134,7 +134,7 @@ fn two_runs_never_share_a_journal() {
 }
 
 #[test]
-fn a_broken_line_in_the_middle_is_told_with_file_and_line() {
+fn an_invalid_line_is_reported_with_file_and_line_number() {
     let dir = tempfile::tempdir().unwrap();
     let count = written(dir.path()).entries.len();
     append_raw(dir.path(), b"{\"at\":\"2026-07-25T17:20:00Z\",\"event\":{\"event\":\"cell-exploded\"}}\n");
@@ -176,7 +176,7 @@ fn a_journal_of_schema_2_is_read() {
 }
 
 #[test]
-fn what_a_failure_rests_on_is_kept_and_no_older_journal_knows_it() {
+fn failure_grounds_are_kept_and_older_journals_default_to_waited() {
     let dir = tempfile::tempdir().unwrap();
     let failure = Failure { grounds: Grounds::Measured, ..Failure::new(Component::Virtiofsd, "200 descriptors") };
     let mut maker = Maker::default();
@@ -189,12 +189,12 @@ fn what_a_failure_rests_on_is_kept_and_no_older_journal_knows_it() {
     let grounds = || {
         let journal = read(&path).unwrap();
         let run = crate::run::fold(&journal);
-        let told = run.cells.values().flat_map(|cell| &cell.instances).flat_map(|instance| &instance.attempts);
+        let attempts = run.cells.values().flat_map(|cell| &cell.instances).flat_map(|instance| &instance.attempts);
         let read = journal.entries.iter().filter_map(|entry| match &entry.event {
             Event::TestFinished { outcome, .. } => Some(outcome),
             _ => None,
         });
-        let outcomes = read.chain(told.map(|attempt| &attempt.outcome));
+        let outcomes = read.chain(attempts.map(|attempt| &attempt.outcome));
         let grounds = |outcome: &Outcome| match outcome {
             Outcome::Fail(failure) => failure.grounds,
             other => panic!("{other:?}"),
@@ -212,7 +212,7 @@ fn what_a_failure_rests_on_is_kept_and_no_older_journal_knows_it() {
 }
 
 #[test]
-fn an_endless_line_is_refused_and_an_endless_message_is_cut() {
+fn an_overlong_line_is_refused_and_an_overlong_message_is_cut() {
     let dir = tempfile::tempdir().unwrap();
     let mut writer = Writer::create(dir.path()).unwrap();
     let outcome = fail(Component::Qemu, &"x\u{0}".repeat(20 << 20));
@@ -230,7 +230,7 @@ fn an_endless_line_is_refused_and_an_endless_message_is_cut() {
 }
 
 #[test]
-fn cells_are_named_and_read_back() {
+fn cell_ids_are_parsed_and_invalid_ones_are_refused() {
     for name in ["debian:13/x86_64/container", "centos-stream:9/aarch64/vm", "fedora:rawhide/s390x/host"] {
         assert_eq!(name.parse::<CellId>().unwrap().to_string(), name);
     }
@@ -251,7 +251,7 @@ fn cells_are_named_and_read_back() {
 
 proptest::proptest! {
     #[test]
-    fn no_bytes_make_reading_panic(bytes: Vec<u8>) {
+    fn arbitrary_bytes_do_not_make_reading_panic(bytes: Vec<u8>) {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join(FILE);
         std::fs::write(&path, bytes).unwrap();
@@ -260,7 +260,7 @@ proptest::proptest! {
 }
 
 #[test]
-fn what_is_no_regular_file_is_refused_and_never_waited_for() {
+fn a_journal_that_is_not_a_regular_file_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let pipe = dir.path().join("pipe");
     assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
@@ -274,7 +274,7 @@ fn what_is_no_regular_file_is_refused_and_never_waited_for() {
 }
 
 #[test]
-fn a_journal_of_more_cells_than_there_can_be_is_refused() {
+fn a_journal_with_too_many_cells_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join(FILE);
     let with = |count: usize| {
@@ -292,7 +292,7 @@ fn a_journal_of_more_cells_than_there_can_be_is_refused() {
 
 /// A journal after `kill -9` at any byte can be resumed.
 #[test]
-fn a_journal_that_was_cut_at_any_byte_goes_on() {
+fn a_journal_cut_at_any_byte_can_be_resumed() {
     let dir = tempfile::tempdir().unwrap();
     let mut writer = Writer::create(dir.path()).unwrap();
     writer.append(Event::CellStarted { cell: cell("13") }).unwrap();
@@ -301,25 +301,25 @@ fn a_journal_that_was_cut_at_any_byte_goes_on() {
     let path = dir.path().join(FILE);
     let bytes = std::fs::read(&path).unwrap();
     let first = bytes.iter().position(|byte| *byte == b'\n').unwrap();
-    for at in 0..=bytes.len() {
-        std::fs::write(&path, &bytes[..at]).unwrap();
+    for length in 0..=bytes.len() {
+        std::fs::write(&path, &bytes[..length]).unwrap();
         // A child process that another test starts holds a copy of the lock until it calls exec.
         let mut tries = (0..100).map(|_| Writer::resume(dir.path()).inspect_err(|_| sleep(Duration::from_millis(50))));
         let (mut writer, journal) = tries.find(|tried| !matches!(tried, Err(JournalError::Busy(_)))).unwrap().unwrap();
-        let whole = usize::from(at >= first) + usize::from(at >= bytes.len() - 1);
-        assert_eq!(journal.entries.len(), whole, "cut at {at}");
+        let whole = usize::from(length >= first) + usize::from(length >= bytes.len() - 1);
+        assert_eq!(journal.entries.len(), whole, "cut at {length}");
         writer.append(Event::CellStarted { cell: cell("12") }).unwrap();
         drop(writer);
-        let gone_on = read(&path).unwrap();
-        assert!(!gone_on.cut, "cut at {at}");
-        assert_eq!(gone_on.entries[..whole], journal.entries, "cut at {at}");
-        assert_eq!(gone_on.entries[whole].event, Event::CellStarted { cell: cell("12") }, "cut at {at}");
-        assert_eq!(gone_on.entries.len(), whole + 1);
+        let resumed = read(&path).unwrap();
+        assert!(!resumed.cut, "cut at {length}");
+        assert_eq!(resumed.entries[..whole], journal.entries, "cut at {length}");
+        assert_eq!(resumed.entries[whole].event, Event::CellStarted { cell: cell("12") }, "cut at {length}");
+        assert_eq!(resumed.entries.len(), whole + 1);
     }
 }
 
 #[test]
-fn nobody_goes_on_with_a_journal_that_is_written_or_is_not_there() {
+fn resuming_a_busy_or_missing_journal_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     assert!(matches!(Writer::resume(dir.path()), Err(JournalError::Io { .. })));
     assert!(!dir.path().join(FILE).exists(), "none is made");

@@ -23,7 +23,7 @@ pub struct Writer {
     path: PathBuf,
     redactor: Redactor,
     /// Callback for each line that is in the file.
-    told: Option<fn(&[u8])>,
+    listener: Option<fn(&[u8])>,
 }
 
 impl Writer {
@@ -55,7 +55,7 @@ impl Writer {
         let writer = Writer::opened(dir, false)?;
         // The journal is read under the lock, so that nobody appends to it meanwhile.
         let (journal, end) = read_to_end(&writer.path)?;
-        writer.file.set_len(end.kept).map_err(|e| writer.failed("writing", e))?;
+        writer.file.set_len(end.valid_length).map_err(|e| writer.failed("writing", e))?;
         if !end.ended {
             (&writer.file).write_all(b"\n").map_err(|e| writer.failed("writing", e))?;
         }
@@ -71,7 +71,7 @@ impl Writer {
         let opened = OpenOptions::new().append(true).create(create).open(&path);
         let file = opened.map_err(|source| JournalError::Io { doing: "opening", path: path.clone(), source })?;
         match file.try_lock() {
-            Ok(()) => Ok(Writer { file, path, redactor: Redactor::default(), told: None }),
+            Ok(()) => Ok(Writer { file, path, redactor: Redactor::default(), listener: None }),
             Err(std::fs::TryLockError::WouldBlock) => Err(JournalError::Busy(path)),
             Err(std::fs::TryLockError::Error(source)) => Err(JournalError::Io { doing: "locking", path, source }),
         }
@@ -85,8 +85,8 @@ impl Writer {
 
     /// Calls this function with each line, including its line feed, once the line is in the file.
     #[must_use]
-    pub fn telling(self, told: fn(&[u8])) -> Writer {
-        Writer { told: Some(told), ..self }
+    pub fn telling(self, listener: fn(&[u8])) -> Writer {
+        Writer { listener: Some(listener), ..self }
     }
 
     /// Returns the path of the journal.
@@ -130,8 +130,8 @@ impl Writer {
             let _ = self.file.set_len(before);
             return Err(self.failed("writing", e));
         }
-        if let Some(told) = self.told {
-            told(&line);
+        if let Some(listener) = self.listener {
+            listener(&line);
         }
         Ok(())
     }

@@ -114,7 +114,7 @@ impl CellReport {
 
     /// Checks whether a capability is untested because it was not asked for: the filter left it out, or it is Kata's
     /// own and there is no Kata.
-    pub fn is_unasked(&self, profile: &str, capability: Capability, judgement: &Judgement) -> bool {
+    pub fn is_not_requested(&self, profile: &str, capability: Capability, judgement: &Judgement) -> bool {
         let lacks_kata = capability.area() == Area::Kata && self.kata(profile).is_none();
         self.is_left_out(judgement) || (lacks_kata && judgement.verdict == Verdict::Untested)
     }

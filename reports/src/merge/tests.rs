@@ -41,7 +41,7 @@ fn outcomes(run: &Run, release: &str, test: &str) -> Vec<&'static str> {
 }
 
 #[test]
-fn shards_become_one_run_whatever_the_order_and_however_often() {
+fn shards_merge_into_the_same_run_in_any_order_and_repeatedly() {
     let a = run("a", 1, "13", &[(BOOT, 1, Outcome::Pass)]);
     let b = run("b", 0, "12", &[(BOOT, 1, fail(Component::Qemu, "x"))]);
     let merged = merge(&[a.clone(), b.clone()]);
@@ -63,7 +63,7 @@ fn shards_become_one_run_whatever_the_order_and_however_often() {
 }
 
 #[test]
-fn a_part_that_was_killed_stays_and_the_whole_has_no_end() {
+fn a_killed_shard_is_kept_and_the_merged_run_counts_as_killed() {
     let a = run("a", 1, "13", &[(BOOT, 1, Outcome::Pass)]);
     let b = run("b", 0, "12", &[(INSTALL, 1, Outcome::Pass), (BOOT, 1, Outcome::Pass)]);
     // The cut is in the second test.
@@ -78,7 +78,7 @@ fn a_part_that_was_killed_stays_and_the_whole_has_no_end() {
 }
 
 #[test]
-fn what_a_rerun_showed_comes_after_what_the_run_did() {
+fn attempts_of_a_rerun_follow_those_of_its_run() {
     let tests =
         [(BOOT, 1, fail(Component::Qemu, "x")), (BOOT, 2, fail(Component::Qemu, "x")), (INSTALL, 1, Outcome::Pass)];
     let first = run("a", 0, "13", &tests);
@@ -123,7 +123,7 @@ fn asking(mut journal: Journal, text: &str) -> Journal {
 
 /// Tests that the complete run did not run are missing, whatever else another run asked for.
 #[test]
-fn a_run_of_some_tests_makes_no_other_one_a_run_of_some() {
+fn a_filtered_run_does_not_make_the_merged_run_filtered() {
     let matching = |text: &str| Some(RunFilter::Matching(text.to_owned()));
     let whole = run("a", 0, "13", &[(BOOT, 1, Outcome::Pass)]);
     let few = |release: &str| asking(run("b", 5, release, &[(INSTALL, 1, Outcome::Pass)]), "install");
@@ -142,7 +142,7 @@ fn a_run_of_some_tests_makes_no_other_one_a_run_of_some() {
 }
 
 #[test]
-fn of_two_runs_of_a_cell_that_rest_on_different_packages_the_later_counts() {
+fn of_two_runs_with_different_packages_the_later_counts() {
     let old = run("a", 0, "13", &[(BOOT, 1, fail(Component::Qemu, "x")), (QMP, 1, Outcome::Pass)]);
     let mut new = run("b", 5, "13", &[(BOOT, 1, Outcome::Pass)]);
     changed(&mut new, |event| {
@@ -163,7 +163,7 @@ fn of_two_runs_of_a_cell_that_rest_on_different_packages_the_later_counts() {
 
 /// Hardware is not mixed with emulation, nor packages under a caller's keys with the distro's own.
 #[test]
-fn what_cells_rest_on_is_never_mixed_and_a_shaped_run_stays_shaped() {
+fn incompatible_runs_are_not_mixed_and_a_shaped_run_stays_shaped() {
     type Change = fn(&mut Event);
     let table: [(Change, &str); 3] = [
         (
@@ -219,7 +219,7 @@ fn what_cells_rest_on_is_never_mixed_and_a_shaped_run_stays_shaped() {
 }
 
 #[test]
-fn a_cell_that_one_run_could_not_bring_up_is_as_the_other_found_it() {
+fn a_cell_that_one_run_could_not_start_has_the_other_runs_results() {
     let good = run("a", 0, "13", &[(BOOT, 1, Outcome::Pass)]);
     let mut maker = Maker::default();
     maker.start(&["a"], &["13"]);
@@ -240,7 +240,7 @@ fn a_cell_that_one_run_could_not_bring_up_is_as_the_other_found_it() {
 
 /// A shard that was resumed on two nodes from the same copy gives a conflict.
 #[test]
-fn copies_of_a_run_that_differ_in_an_attempt_are_told() {
+fn copies_of_a_run_that_differ_in_an_attempt_are_a_conflict() {
     let one = run("a", 0, "13", &[(INSTALL, 1, Outcome::Pass), (BOOT, 1, Outcome::Pass)]);
     let mut other = one.clone();
     changed(&mut other, |event| {
@@ -286,7 +286,7 @@ fn each_file_has_its_run_in_its_path_once() {
 }
 
 #[test]
-fn nothing_is_merged_of_nothing() {
+fn merging_without_any_run_gives_an_empty_result() {
     assert_eq!(merge(&[]), Merged::default());
     // Events before the first run belong to none.
     let mut maker = Maker::default();

@@ -2,7 +2,7 @@ use super::*;
 use crate::journal::{Event, Phase};
 use crate::matrix::Matrix;
 use crate::sample::{
-    BOOT, DAEMON, HOSTILE, Maker, QMP, TDX, VSOCK, beside, catalogue, cell, error, fail, judged, recorded, run,
+    BOOT, DAEMON, HOSTILE, Maker, QMP, TDX, VSOCK, compared_with_record, catalogue, cell, error, fail, judged, recorded, run,
 };
 use crate::views::{json, junit, markdown};
 use model::verified::VerifiedEntry;
@@ -36,7 +36,7 @@ fn of(cells: &[(&str, &str, Outcome)]) -> (Matrix, Vec<VerifiedEntry>) {
 }
 
 #[test]
-fn it_is_red_for_what_is_worse_or_missing_and_where_nothing_was_judged() {
+fn a_pipeline_is_red_for_worse_or_missing_cells_or_if_none_was_judged() {
     let (pass, lost, worse) = (Outcome::Pass, error("the line ended"), fail(Component::Qemu, "no reply"));
     for (cells, plan, effect) in [
         (vec![("13", QMP, pass.clone()), ("12", QMP, pass.clone())], vec!["13", "12"], Effect::None),
@@ -52,15 +52,15 @@ fn it_is_red_for_what_is_worse_or_missing_and_where_nothing_was_judged() {
         (vec![("13", QMP, lost)], vec![], Effect::Unjudged),
     ] {
         let (matrix, entries) = of(&cells);
-        let standings = beside(&matrix, &entries);
+        let standings = compared_with_record(&matrix, &entries);
         let pipeline = Pipeline::new(&standings, &planned(&plan));
         assert_eq!(pipeline.effect(), effect, "{cells:?} of {plan:?}: {:?}", pipeline.gaps());
-        says_the_same(&standings, &pipeline);
+        check_reports_agree(&standings, &pipeline);
     }
 }
 
 /// Checks that the run's reports contain a failure or an error exactly if the pipeline is red.
-fn says_the_same(standings: &Standings<'_>, pipeline: &Pipeline<'_, '_>) {
+fn check_reports_agree(standings: &Standings<'_>, pipeline: &Pipeline<'_, '_>) {
     let held = standings.clone().held(pipeline.held());
     let files = junit::RunFiles { folder: Path::new("out"), tail: &|_: &str| None };
     let files = junit::render(&held, &catalogue(), files).unwrap();
@@ -77,29 +77,29 @@ fn says_the_same(standings: &Standings<'_>, pipeline: &Pipeline<'_, '_>) {
     let codes: Vec<u64> =
         results["changes"].as_array().unwrap().iter().map(|row| row["exit-code"].as_u64().unwrap()).collect();
     assert!(code != 0 || codes.iter().all(|code| *code == 0), "what is tolerated makes no exit code: {codes:?}");
-    let said = markdown::render(&held);
-    assert!(said.contains(&format!("Exit code {code}: ")), "{said}");
-    assert!(held.not_judged().is_empty() || !said.contains("all is as recorded"), "{said}");
+    let report = markdown::render(&held);
+    assert!(report.contains(&format!("Exit code {code}: ")), "{report}");
+    assert!(held.not_judged().is_empty() || !report.contains("all is as recorded"), "{report}");
 }
 
 #[test]
-fn what_kata_needs_and_no_record_has_is_red_where_it_is_unsupported() {
+fn an_unrecorded_failure_of_a_needed_capability_is_red() {
     let (matrix, mut entries) = of(&[("13", QMP, fail(Component::Qemu, "no reply"))]);
     for entry in &mut entries {
         entry.capabilities.remove(&Capability::VmmQmp);
     }
-    let standings = beside(&matrix, &entries);
+    let standings = compared_with_record(&matrix, &entries);
     assert_eq!(standings.effect(), Effect::None, "of a run it is a first record");
     let pipeline = Pipeline::new(&standings, &planned(&["13"]));
     assert_eq!((pipeline.effect(), pipeline.gaps().len()), (Effect::Worse, 0));
-    says_the_same(&standings, &pipeline);
+    check_reports_agree(&standings, &pipeline);
     let held = standings.clone().held(pipeline.held());
     let first = &held.changes()[0];
     assert_eq!((first.title().as_str(), first.effect), ("new verdict", Effect::Worse));
-    let told = pipeline.annotations();
+    let annotations = pipeline.annotations();
     let expected = "::error title=debian%3A13/x86_64/container%3A new verdict::vmm.qmp had no record, is unsupported \
                     (go-3.29); qemu: no reply (smoke::qmp_replies_parse)\n";
-    assert_eq!(told, expected);
+    assert_eq!(annotations, expected);
     let [issue] = &pipeline.issues()[..] else { panic!("one issue") };
     assert!(
         issue.body.starts_with("Something that Kata needs fails, and it was never recorded, in run "),
@@ -111,39 +111,39 @@ fn what_kata_needs_and_no_record_has_is_red_where_it_is_unsupported() {
     for entry in &mut entries {
         entry.capabilities.remove(&Capability::VmmTdx);
     }
-    let standings = beside(&matrix, &entries);
+    let standings = compared_with_record(&matrix, &entries);
     let pipeline = Pipeline::new(&standings, &planned(&["13"]));
     assert_eq!((pipeline.effect(), pipeline.issues().len()), (Effect::None, 0));
-    says_the_same(&standings, &pipeline);
-    let told = pipeline.annotations();
+    check_reports_agree(&standings, &pipeline);
+    let annotations = pipeline.annotations();
     let notice = "::notice title=debian%3A13/x86_64/container%3A new verdict::vmm.tdx had no record, is unsupported";
-    assert!(told.starts_with(notice) && told.lines().count() == 1, "{told}");
+    assert!(annotations.starts_with(notice) && annotations.lines().count() == 1, "{annotations}");
 }
 
 #[test]
-fn what_is_optional_and_could_not_be_judged_is_a_note() {
+fn an_unjudged_optional_capability_is_only_a_notice() {
     let lost = || error("the line ended");
     let cells = [("13", TDX, lost()), ("12", TDX, lost())];
     let (matrix, entries) = of(&cells);
-    let standings = beside(&matrix, &entries);
+    let standings = compared_with_record(&matrix, &entries);
     assert_eq!(standings.effect(), Effect::Unjudged, "of a run it is what could not be judged");
     let pipeline = Pipeline::new(&standings, &planned(&["13", "12"]));
     assert_eq!(pipeline.effect(), Effect::None);
-    says_the_same(&standings, &pipeline);
+    check_reports_agree(&standings, &pipeline);
     assert!(pipeline.gaps().values().all(Gap::is_optional) && pipeline.gaps().len() == 2, "{:?}", pipeline.gaps());
-    let (said, told) = (pipeline.summary(), pipeline.annotations());
-    assert!(said.starts_with("**2 of 2 planned cells were judged.**\n"), "{said}");
+    let (summary, annotations) = (pipeline.summary(), pipeline.annotations());
+    assert!(summary.starts_with("**2 of 2 planned cells were judged.**\n"), "{summary}");
     assert!(
-        said.contains("- – debian:13/x86\\_64/container: not judged, and optional: vmm.tdx was unsupported"),
-        "{said}"
+        summary.contains("- – debian:13/x86\\_64/container: not judged, and optional: vmm.tdx was unsupported"),
+        "{summary}"
     );
-    assert_eq!(told.lines().filter(|line| line.starts_with("::notice title=debian%3A1")).count(), 2, "{told}");
-    assert!(told.contains("not judged%2C and optional::vmm.tdx was") && told.lines().count() == 2, "{told}");
+    assert_eq!(annotations.lines().filter(|line| line.starts_with("::notice title=debian%3A1")).count(), 2, "{annotations}");
+    assert!(annotations.contains("not judged%2C and optional::vmm.tdx was") && annotations.lines().count() == 2, "{annotations}");
     // A gap in something needed is no note: neither in what the environment may lack, nor in a test that supports no
     // known capability.
     for (test, outcome) in [(QMP, lost()), (VSOCK, lost()), (DAEMON, lost())] {
         let (matrix, entries) = of(&[("13", test, outcome)]);
-        let standings = beside(&matrix, &entries);
+        let standings = compared_with_record(&matrix, &entries);
         let pipeline = Pipeline::new(&standings, &planned(&["13"]));
         assert_eq!(pipeline.effect(), Effect::Unjudged, "{test}: {:?}", pipeline.gaps());
     }
@@ -151,69 +151,69 @@ fn what_is_optional_and_could_not_be_judged_is_a_note() {
 
 /// If two capabilities are lost, the one that is needed counts.
 #[test]
-fn a_gap_says_first_what_is_needed() {
+fn a_gap_names_the_needed_capability_first() {
     let lost = run(|id| [TDX, QMP].contains(&id).then(|| error("the line ended")));
     let (matrix, entries) = (judged(&lost), recorded());
-    let standings = beside(&matrix, &entries);
+    let standings = compared_with_record(&matrix, &entries);
     let pipeline = Pipeline::new(&standings, &planned(&["13"]));
     let [(_, Gap::Unjudged(why))] = &pipeline.gaps().iter().collect::<Vec<_>>()[..] else { panic!("a gap") };
     assert!(why.starts_with("vmm.qmp was supported"), "{why}");
 }
 
 #[test]
-fn a_cell_without_an_end_is_missing_and_one_in_error_says_where() {
+fn an_unfinished_cell_is_missing_and_a_failed_one_names_its_phase() {
     let (mut matrix, entries) = of(&[("13", QMP, Outcome::Pass), ("12", QMP, Outcome::Pass)]);
     matrix.cells[0].complete = false;
     let message = "no mirror answers".to_owned();
     matrix.cells[1].errors.push(crate::run::CellFailure { phase: Phase::Image, message });
-    let standings = beside(&matrix, &entries);
+    let standings = compared_with_record(&matrix, &entries);
     let pipeline = Pipeline::new(&standings, &planned(&["13", "12"]));
     let gaps: Vec<_> = pipeline.gaps().iter().map(|(cell, gap)| (cell.release.as_str(), gap.clone())).collect();
     let unjudged = Gap::Unjudged("image: no mirror answers".to_owned());
     assert_eq!(gaps, [("12", unjudged), ("13", Gap::Missing)]);
-    says_the_same(&standings, &pipeline);
-    let said = pipeline.summary();
-    assert!(said.starts_with("**0 of 2 planned cells were judged.**\n"), "{said}");
+    check_reports_agree(&standings, &pipeline);
+    let summary = pipeline.summary();
+    assert!(summary.starts_with("**0 of 2 planned cells were judged.**\n"), "{summary}");
     assert!(
-        said.contains("debian:12/x86\\_64/container: image: no mirror answers; its entry in the record stays"),
-        "{said}"
+        summary.contains("debian:12/x86\\_64/container: image: no mirror answers; its entry in the record stays"),
+        "{summary}"
     );
 }
 
 #[test]
-fn a_bundle_that_cannot_be_read_is_red_though_all_that_was_planned_is_judged() {
+fn an_unreadable_bundle_is_red_though_all_planned_cells_are_judged() {
     for (outcome, effect) in [(Outcome::Pass, Effect::Unjudged), (fail(Component::Qemu, "no reply"), Effect::Worse)] {
         let (matrix, entries) = of(&[("13", QMP, outcome)]);
-        let standings = beside(&matrix, &entries);
+        let standings = compared_with_record(&matrix, &entries);
         let unread = vec!["b.tar.zst: no bundle\n::error::it lies".to_owned()];
         let pipeline = Pipeline::new(&standings, &planned(&["13"])).without(unread);
         assert!(pipeline.gaps().is_empty());
         assert_eq!(pipeline.effect(), effect);
-        says_the_same(&standings, &pipeline);
-        let (said, told) = (pipeline.summary(), pipeline.annotations());
-        assert!(said.contains("- ✗ a bundle cannot be read: b.tar.zst: no bundle"), "{said}");
-        assert!(told.contains("::error title=a bundle cannot be read::b.tar.zst: no bundle"), "{told}");
-        assert!(!told.lines().any(|line| line.starts_with("::error::")), "{told}");
+        check_reports_agree(&standings, &pipeline);
+        let (summary, annotations) = (pipeline.summary(), pipeline.annotations());
+        assert!(summary.contains("- ✗ a bundle cannot be read: b.tar.zst: no bundle"), "{summary}");
+        assert!(annotations.contains("::error title=a bundle cannot be read::b.tar.zst: no bundle"), "{annotations}");
+        assert!(!annotations.lines().any(|line| line.starts_with("::error::")), "{annotations}");
     }
 }
 
 #[test]
 fn annotations_are_about_changes_and_gaps_alone() {
     let (matrix, entries) = of(&[("13", QMP, Outcome::Pass)]);
-    let standings = beside(&matrix, &entries);
+    let standings = compared_with_record(&matrix, &entries);
     assert_eq!(Pipeline::new(&standings, &planned(&["13"])).annotations(), "");
     let cells = [("13", BOOT, fail(Component::Qemu, "no q35")), ("12", QMP, error("the line ended"))];
     let (matrix, entries) = of(&cells);
-    let standings = beside(&matrix, &entries);
+    let standings = compared_with_record(&matrix, &entries);
     insta::assert_snapshot!(Pipeline::new(&standings, &planned(&["13", "12", "testing"])).annotations());
 }
 
 /// A guest that could write a command could hide others, or set what later steps read.
 #[test]
-fn nothing_that_a_guest_says_becomes_a_command() {
-    let said = "x\n::set-output name=a::b\r::add-mask::c % ::stop-commands::d";
-    let (matrix, entries) = of(&[("13", QMP, fail(Component::Qemu, &format!("{said}{HOSTILE}")))]);
-    let standings = beside(&matrix, &entries);
+fn guest_output_never_becomes_a_workflow_command() {
+    let hostile = "x\n::set-output name=a::b\r::add-mask::c % ::stop-commands::d";
+    let (matrix, entries) = of(&[("13", QMP, fail(Component::Qemu, &format!("{hostile}{HOSTILE}")))]);
+    let standings = compared_with_record(&matrix, &entries);
     let annotations = Pipeline::new(&standings, &planned(&["13"])).annotations();
     assert!(annotations.contains("set-output"), "{annotations}");
     for line in annotations.lines() {
@@ -224,28 +224,28 @@ fn nothing_that_a_guest_says_becomes_a_command() {
 }
 
 #[test]
-fn of_many_changes_so_many_are_shown_as_github_shows() {
+fn annotations_are_limited_to_the_number_that_github_shows() {
     let releases: Vec<String> = (20..45).map(|number| number.to_string()).collect();
     let cells: Vec<(&str, &str, Outcome)> =
         releases.iter().map(|release| (release.as_str(), QMP, fail(Component::Qemu, "no reply"))).collect();
     let (matrix, entries) = of(&cells);
-    let standings = beside(&matrix, &entries);
+    let standings = compared_with_record(&matrix, &entries);
     let annotations = Pipeline::new(&standings, &planned(&[])).annotations();
     assert_eq!(annotations.lines().count(), MOST_ANNOTATIONS);
     assert!(annotations.ends_with("::error::16 more of this kind: see the summary\n"), "{annotations}");
 }
 
 #[test]
-fn one_signature_is_one_issue_wherever_it_is_seen() {
+fn each_signature_gives_one_issue_for_all_releases() {
     let no_reply = |guest: &str| fail(Component::Qemu, &format!("no reply of /run/kq/{guest}/qmp"));
     let (matrix, entries) = of(&[("13", QMP, no_reply("7")), ("12", QMP, no_reply("8"))]);
-    let standings = beside(&matrix, &entries);
+    let standings = compared_with_record(&matrix, &entries);
     let issues = Pipeline::new(&standings, &[]).issues();
     insta::assert_snapshot!(serde_json::to_string_pretty(&issues).unwrap());
     // A recorded failure gives no issue.
     let (matrix, entries) = of(&[("13", QMP, Outcome::Pass)]);
-    assert_eq!(Pipeline::new(&beside(&matrix, &entries), &[]).issues(), []);
-    assert_eq!(Pipeline::new(&beside(&matrix, &[]), &[]).issues(), []);
+    assert_eq!(Pipeline::new(&compared_with_record(&matrix, &entries), &[]).issues(), []);
+    assert_eq!(Pipeline::new(&compared_with_record(&matrix, &[]), &[]).issues(), []);
 }
 
 /// Issues that are left out are counted, so that a part is not taken for the whole.
@@ -257,27 +257,27 @@ fn no_signature_is_left_out_silently() {
         let all = releases.iter().zip(&names).take(count);
         all.map(|(release, name)| (release.as_str(), QMP, fail(Component::Qemu, name))).collect()
     };
-    let said = |count: usize| {
+    let issues_and_summary = |count: usize| {
         let (matrix, entries) = of(&failing(count));
-        let standings = beside(&matrix, &entries);
+        let standings = compared_with_record(&matrix, &entries);
         let pipeline = Pipeline::new(&standings, &planned(&[]));
         (pipeline.issues().len(), pipeline.summary())
     };
-    let (issues, summary) = said(25);
+    let (issues, summary) = issues_and_summary(25);
     assert!(issues == 25 && !summary.contains("issues.json"), "{issues} {summary}");
-    let (issues, summary) = said(MOST_ISSUES + 3);
+    let (issues, summary) = issues_and_summary(MOST_ISSUES + 3);
     assert_eq!(issues, MOST_ISSUES);
     assert!(summary.contains("- ! 403 signatures are new: 400 of them are in `issues.json`\n"), "{summary}");
 }
 
 /// A mention would notify people named by a guest.
 #[test]
-fn nothing_ends_the_block_that_what_was_seen_stands_in() {
-    let said = "a\n```\n@everybody ````` #1";
+fn observed_text_cannot_close_its_code_block() {
+    let hostile = "a\n```\n@everybody ````` #1";
     assert_eq!(fenced("a"), "```text\na```\n");
-    assert!(fenced(said).starts_with("``````text\n") && fenced(said).ends_with("``````\n"));
-    let (matrix, entries) = of(&[("13", QMP, fail(Component::Qemu, said))]);
-    let [issue] = &Pipeline::new(&beside(&matrix, &entries), &[]).issues()[..] else { panic!("one issue") };
+    assert!(fenced(hostile).starts_with("``````text\n") && fenced(hostile).ends_with("``````\n"));
+    let (matrix, entries) = of(&[("13", QMP, fail(Component::Qemu, hostile))]);
+    let [issue] = &Pipeline::new(&compared_with_record(&matrix, &entries), &[]).issues()[..] else { panic!("one issue") };
     assert!(!issue.title.contains('\n'), "{}", issue.title);
     let (before, block) = issue.body.split_once("``````text\n").unwrap();
     assert!(!before.contains('@') && block.trim_end().ends_with("``````"), "{}", issue.body);

@@ -16,7 +16,7 @@ pub fn redactor(journal: &Journal) -> Redactor {
         may_have_one.then(|| redact::without_controls(text, redact::MAX_TEXT))
     };
     // A test's message may refer to a web page; in other events, an address shows where the machine downloads from.
-    let (mut said, mut fetched): (BTreeSet<String>, BTreeSet<String>) = Default::default();
+    let (mut messages, mut fetched): (BTreeSet<String>, BTreeSet<String>) = Default::default();
     for entry in &journal.entries {
         match &entry.event {
             Event::RunStarted { options, argv, .. } => {
@@ -31,18 +31,18 @@ pub fn redactor(journal: &Journal) -> Redactor {
             }
             Event::CellError { message, .. } => fetched.extend(cut(message)),
             Event::TestFinished { outcome, notes, .. } => {
-                said.extend(match outcome {
+                messages.extend(match outcome {
                     Outcome::Fail(failure) => cut(&failure.observed),
                     Outcome::Error { message } => cut(message),
                     Outcome::Skip { reason } => cut(reason),
                     Outcome::Pass | Outcome::Blocked { .. } => None,
                 });
-                said.extend(notes.iter().filter_map(|t| cut(t)));
+                messages.extend(notes.iter().filter_map(|t| cut(t)));
             }
             _ => {}
         }
     }
-    let mut redactor = Redactor::new(said.iter().map(String::as_str));
+    let mut redactor = Redactor::new(messages.iter().map(String::as_str));
     fetched.iter().for_each(|text| redactor.learn_all(text));
     redactor
 }

@@ -24,22 +24,22 @@ pub fn is_said_of_hardware(words: &str) -> bool {
 /// A missing statement counts as emulated, because `hardware` is the claim that needs proof.
 pub(super) fn hardware_contradicted(facts: &CellFacts, emulated_guest: bool) -> Option<String> {
     let quoted = |answer: &ProbeAnswer| one_line(answer.words(), QUOTED);
-    let said = |name: &str| facts.environment.get(name).map(quoted);
+    let answer_to = |name: &str| facts.environment.get(name).map(quoted);
     match &facts.accelerator {
         Accelerator::Kvm | Accelerator::KvmInKvm => {}
         other @ (Accelerator::KvmInTcg | Accelerator::Tcg | Accelerator::Other(_)) => {
-            let given = one_line(other.name(), QUOTED);
-            let given = if given.is_empty() { "none" } else { &given };
-            return Some(format!("it says hardware, and of the accelerator: {given}"));
+            let accelerator = one_line(other.name(), QUOTED);
+            let accelerator = if accelerator.is_empty() { "none" } else { &accelerator };
+            return Some(format!("it says hardware, and of the accelerator: {accelerator}"));
         }
     }
     if let Some(why) = facts.environment.get("kvm").filter(|answer| **answer != ProbeAnswer::Yes).map(quoted) {
         return Some(format!("it says hardware, and of KVM: {why}"));
     }
-    if let Some(why) = said("machine-without-kvm") {
+    if let Some(why) = answer_to("machine-without-kvm") {
         return Some(format!("it says hardware, and of its machine that it has no KVM: {why}"));
     }
-    if let Some(words) = said("processor").filter(|words| !is_said_of_hardware(words)) {
+    if let Some(words) = answer_to("processor").filter(|words| !is_said_of_hardware(words)) {
         return Some(format!("it says hardware, and of the processor: {words}"));
     }
     if emulated_guest {
@@ -61,7 +61,7 @@ pub(super) struct Stated {
     /// Whether anybody but the distro vouches for the packages.
     pub(super) shaped: bool,
     /// The components that replaced the distro's own.
-    pub(super) brought: Vec<(Component, Candidate)>,
+    pub(super) candidates: Vec<(Component, Candidate)>,
 }
 
 impl Stated {
@@ -78,7 +78,7 @@ impl Stated {
             stated.shaped |= shapes(name);
             if name == "--component" {
                 let (component, what) = value.split_once(' ').unwrap_or((value, ""));
-                stated.brought.extend(
+                stated.candidates.extend(
                     Component::of_name(component).map(|component| (component, Candidate::from(what.to_owned()))),
                 );
             }
@@ -105,7 +105,7 @@ mod tests {
     use model::verified::Basis;
 
     #[test]
-    fn hardware_is_believed_where_nothing_else_says_otherwise() {
+    fn a_hardware_claim_is_believed_unless_contradicted() {
         let hardware = facts(Basis::Hardware);
         assert_eq!(hardware_contradicted(&hardware, false), None);
         let nested = CellFacts { accelerator: Accelerator::KvmInKvm, ..hardware.clone() };
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_environment_answered_counts_against_hardware() {
+    fn environment_probes_can_contradict_a_hardware_claim() {
         for (name, words, is_believed) in [
             ("kvm", "yes", true),
             ("kvm", "there is no /dev/kvm", false),
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn options_and_the_command_line_say_what_a_stamp_may_not() {
+    fn candidate_and_shaped_are_read_from_options_and_command_line() {
         for (options, argv, candidate, shaped) in [
             (&[][..], &["kata-qualify", "run", "debian:13", "--mirror", "x"][..], false, false),
             (&["--install hello"], &[], true, false),
@@ -159,11 +159,11 @@ mod tests {
             assert_eq!((stated.candidate, stated.shaped), (candidate, shaped), "{options:?} {argv:?}");
         }
         let stated = Stated::of(&strings(&["--component qemu of debian:12 (sha256 0123)", "--component what x"]), &[]);
-        assert_eq!(stated.brought, [(Component::Qemu, Candidate::OfRelease("debian:12 (sha256 0123)".to_owned()))]);
+        assert_eq!(stated.candidates, [(Component::Qemu, Candidate::OfRelease("debian:12 (sha256 0123)".to_owned()))]);
     }
 
     #[test]
-    fn a_guest_without_kvm_is_told_by_its_arguments() {
+    fn an_emulated_guest_is_recognised_by_its_arguments() {
         for (word, is_emulated) in
             [("q35,accel=tcg", true), ("accel=tcg", true), ("q35,accel=kvm", false), ("-name=accel=tcg2", false)]
         {

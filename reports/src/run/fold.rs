@@ -100,7 +100,7 @@ pub fn fold(journal: &Journal) -> Run {
                 for cell in cells {
                     let folding = folding.entry(cell.clone()).or_default();
                     if !is_of_another {
-                        folding.asked(filter.clone());
+                        folding.note_filter(filter.clone());
                     }
                     if listed.insert(cell.clone()) {
                         run.order.push(cell.clone());
@@ -177,7 +177,7 @@ struct Folding {
 
 impl Folding {
     /// Notes that a run asks for some tests of the cell, or for all: once all were asked for, that stays.
-    fn asked(&mut self, filter: Option<RunFilter>) {
+    fn note_filter(&mut self, filter: Option<RunFilter>) {
         self.is_of_all |= filter.is_none();
         self.cell.filter = filter.filter(|_| !self.is_of_all);
     }
@@ -238,7 +238,7 @@ impl Folding {
                 if schema < 2 {
                     take_out_candidates(&mut facts);
                 }
-                for (component, what) in &stated.brought {
+                for (component, what) in &stated.candidates {
                     facts.candidates.entry(*component).or_insert_with(|| redactor.line(&what.to_string()).into());
                 }
                 add_facts(&mut self.cell.facts, facts);

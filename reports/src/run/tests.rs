@@ -11,7 +11,7 @@ fn attempts<'a>(run: &'a Run, release: &str, test: &str) -> Vec<&'a Outcome> {
 }
 
 #[test]
-fn a_test_without_an_end_was_killed() {
+fn a_test_without_an_end_counts_as_killed() {
     let run = fold(&journal());
     assert_eq!(run.ending, RunEnding::Killed);
     assert_eq!(attempts(&run, "sid", BOOT), [&error("the run was killed during this test")]);
@@ -20,7 +20,7 @@ fn a_test_without_an_end_was_killed() {
 }
 
 #[test]
-fn what_was_done_again_is_not_held_against_a_run() {
+fn results_after_a_resume_replace_those_that_were_killed() {
     let mut maker = Maker { journal: journal() };
     maker.start(&["go-3.2", "go-3.29", "rs-4.0"], &["sid", "testing"]);
     maker.push(Event::CellStarted { cell: cell("sid") });
@@ -50,7 +50,7 @@ fn a_shared_result_is_one_instance_whatever_the_order_of_its_profiles() {
 }
 
 #[test]
-fn nothing_of_a_mirror_or_a_terminal_is_left() {
+fn mirrors_and_terminal_escapes_are_removed() {
     let run = format!("{:?}", fold(&journal()));
     assert!(!run.contains("mirror.example"), "{run}");
     assert!(!run.contains("user:pass"), "{run}");
@@ -59,7 +59,7 @@ fn nothing_of_a_mirror_or_a_terminal_is_left() {
 }
 
 #[test]
-fn nothing_of_a_mirror_or_a_terminal_is_left_of_a_candidate() {
+fn mirrors_and_terminal_escapes_are_removed_from_candidates() {
     let mut facts = crate::sample::facts(Basis::Hardware);
     facts.candidates.insert(Component::Qemu, "http://user:pass@mirror.example/qemu \u{1b}[1m".to_owned().into());
     let mut maker = Maker::default();
@@ -73,11 +73,11 @@ fn nothing_of_a_mirror_or_a_terminal_is_left_of_a_candidate() {
 }
 
 #[test]
-fn a_failure_of_an_older_journal_is_signed_and_what_a_journal_says_of_a_signature_is_not_believed() {
+fn signatures_are_computed_and_never_taken_from_the_journal() {
     let old = r#"{"outcome":"fail","message":"no q35 for 3 guests","blames":"qemu"}"#;
-    let mut lied = suites::outcome::Failure::new(Component::Qemu, "no q35 for 4 guests");
-    lied.signature = "qemu: all is well".to_owned();
-    for outcome in [serde_json::from_str(old).unwrap(), Outcome::Fail(lied)] {
+    let mut false_failure = suites::outcome::Failure::new(Component::Qemu, "no q35 for 4 guests");
+    false_failure.signature = "qemu: all is well".to_owned();
+    for outcome in [serde_json::from_str(old).unwrap(), Outcome::Fail(false_failure)] {
         let mut maker = Maker::default();
         maker.done("13", &["go-3.29"], BOOT, outcome);
         let run = fold(&maker.journal);
@@ -88,7 +88,7 @@ fn a_failure_of_an_older_journal_is_signed_and_what_a_journal_says_of_a_signatur
 }
 
 #[test]
-fn versions_are_kept_digit_by_digit() {
+fn versions_are_not_altered_by_redaction() {
     let mut maker = Maker::default();
     let mut facts = crate::sample::facts(Basis::Hardware);
     facts.notes.push("http://10.0.2+ds/".to_owned());
@@ -123,21 +123,21 @@ fn a_cell_whose_journal_contradicts_hardware_is_emulated() {
     let table: [(Change, Basis); 4] = [
         (
             |maker| {
-                maker.push(said_to_be_hardware("kvm"));
+                maker.push(facts_claiming_hardware("kvm"));
             },
             Basis::Hardware,
         ),
         (
             |maker| {
-                maker.push(said_to_be_hardware("tcg"));
+                maker.push(facts_claiming_hardware("tcg"));
             },
             Basis::Emulated,
         ),
         (
             |maker| {
-                maker.push(said_to_be_hardware("tcg"));
+                maker.push(facts_claiming_hardware("tcg"));
                 // A contradiction stays, even if it occurs only once.
-                maker.push(said_to_be_hardware("kvm"));
+                maker.push(facts_claiming_hardware("kvm"));
             },
             Basis::Emulated,
         ),
@@ -154,7 +154,7 @@ fn a_cell_whose_journal_contradicts_hardware_is_emulated() {
                     daemon: Vec::new(),
                     deviations: Vec::new(),
                 });
-                maker.push(said_to_be_hardware("kvm"));
+                maker.push(facts_claiming_hardware("kvm"));
             },
             Basis::Emulated,
         ),
@@ -169,19 +169,19 @@ fn a_cell_whose_journal_contradicts_hardware_is_emulated() {
     }
 }
 
-fn said_to_be_hardware(accelerator: &str) -> Event {
+fn facts_claiming_hardware(accelerator: &str) -> Event {
     let facts = crate::sample::facts(Basis::Hardware);
     Event::CellFacts { cell: cell("13"), facts: CellFacts { accelerator: accelerator.to_owned().into(), ..facts } }
 }
 
 #[test]
-fn what_a_runs_options_say_counts_where_its_stamps_are_gone() {
+fn options_reveal_candidates_if_the_flags_are_missing() {
     let mut maker = Maker::default();
     maker.start(&["go-3.29"], &["13"]);
     if let Event::RunStarted { options, .. } = &mut maker.journal.entries[0].event {
         options.extend(strings(&["--install hello", "--component qemu mine (sha256 0123)"]));
     }
-    maker.push(said_to_be_hardware("kvm"));
+    maker.push(facts_claiming_hardware("kvm"));
     let run = fold(&maker.journal);
     assert!(run.candidate && !run.shaped);
     let candidates = &run.cells[&cell("13")].facts.as_ref().unwrap().candidates;
@@ -189,7 +189,7 @@ fn what_a_runs_options_say_counts_where_its_stamps_are_gone() {
 }
 
 #[test]
-fn a_result_is_found_by_every_profile_that_it_counts_for() {
+fn results_are_indexed_by_every_profile_they_count_for() {
     let run = fold(&journal());
     let instances = &run.cells[&cell("13")].instances;
     let all = by_profile(instances);
@@ -201,7 +201,7 @@ fn a_result_is_found_by_every_profile_that_it_counts_for() {
 }
 
 #[test]
-fn a_test_is_seen_under_each_profile_it_ran_for() {
+fn a_shared_test_is_one_instance_with_all_its_profiles() {
     let run = fold(&journal());
     let posix: Vec<_> = run.cells[&cell("13")].instances.iter().filter(|i| i.test == POSIX).collect();
     assert_eq!(posix.len(), 1);
@@ -211,7 +211,7 @@ fn a_test_is_seen_under_each_profile_it_ran_for() {
 
 /// A night between a kill and the resumption does not count as the run's duration.
 #[test]
-fn the_time_until_a_run_goes_on_is_nobodys() {
+fn the_time_before_a_resume_does_not_count_as_duration() {
     let mut maker = Maker::default();
     maker.start(&["a"], &["13"]);
     maker.push(Event::CellStarted { cell: cell("13") });
@@ -235,7 +235,7 @@ fn the_time_until_a_run_goes_on_is_nobodys() {
 }
 
 /// Returns the run of a journal whose start is changed like this.
-fn begun(change: impl Fn(&mut Event)) -> Run {
+fn run_started_with(change: impl Fn(&mut Event)) -> Run {
     let mut maker = Maker::default();
     maker.start(&["a"], &["13"]);
     maker.journal.entries.iter_mut().for_each(|entry| change(&mut entry.event));
@@ -243,18 +243,18 @@ fn begun(change: impl Fn(&mut Event)) -> Run {
 }
 
 #[test]
-fn what_a_run_was_asked_for_is_read_as_data_and_of_an_older_journal_in_words() {
+fn run_facts_are_read_as_data_or_from_an_older_journals_options() {
     let words = strings(&["--repeat 5", "--oci-image x.tar"]);
-    let told = RunFacts {
+    let requested = RunFacts {
         filter: Some(RunFilter::Matching("http://mirror.example/x \u{1b}[1m".to_owned())),
         repeat: Some(5),
         has_callers_image: true,
         ..RunFacts::default()
     };
-    for own in [None, Some(&told)] {
-        let run = begun(|event| {
+    for own in [None, Some(&requested)] {
+        let run = run_started_with(|event| {
             if let Event::RunStarted { filter, options, facts, .. } = event {
-                *filter = told.filter.as_ref().map(ToString::to_string);
+                *filter = requested.filter.as_ref().map(ToString::to_string);
                 // If there is data, the words may be anything.
                 *options = if own.is_some() { strings(&["reworded"]) } else { words.clone() };
                 *facts = own.cloned();
@@ -264,7 +264,7 @@ fn what_a_run_was_asked_for_is_read_as_data_and_of_an_older_journal_in_words() {
         let Some(RunFilter::Matching(text)) = &run.filter else { panic!("{run:?}") };
         assert!(text.contains("http://") && !text.contains('\u{1b}'), "{text:?}");
     }
-    let nothing = begun(|event| {
+    let nothing = run_started_with(|event| {
         if let Event::RunStarted { options, facts, .. } = event {
             options.clone_from(&words);
             *facts = Some(RunFacts::default());

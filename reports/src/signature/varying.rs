@@ -78,7 +78,7 @@ mod tests {
     use super::without_varying;
 
     #[test]
-    fn numbers_of_guests_processes_and_containers_vary() {
+    fn numbers_of_guests_processes_and_containers_are_replaced() {
         for (text, expected) in [
             ("no space for /var/tmp/kata-qualify-image-4711-12", "no space for /var/tmp/kata-qualify-image-N-N"),
             ("--shared-dir=/kata-qualify/slot0 | --x", "--shared-dir=/kata-qualify/slotN | --x"),
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_distro_chose_and_what_was_measured_stays() {
+    fn distro_versions_and_measured_values_are_kept() {
         for text in [
             "/boot/vmlinuz-6.12.48+deb13-amd64 in /usr/lib/modules/6.12.48+deb13-amd64",
             "qemu 1:10.0.3+ds-0+deb13u1, expected 5.0 or later",

@@ -241,9 +241,9 @@ pub fn recorded_answer(
     let sides = Sides { cells: &[], known: entries.to_vec(), all, manager, test_set: test_set_of_today() };
     of(profile.needs().map(|capability| {
         let own = sides.known.iter().filter(|entry| entry.profile == profile.name);
-        let said = own.filter_map(|entry| recorded(&sides, entry, capability));
+        let found = own.filter_map(|entry| recorded(&sides, entry, capability));
         // All of the evidence is the record's: the answer need not mention it.
-        (capability, said.map(|evidence| Evidence { recorded: None, ..evidence }).collect())
+        (capability, found.map(|evidence| Evidence { recorded: None, ..evidence }).collect())
     }))
 }
 

@@ -82,7 +82,7 @@ impl<'a> BaseCell<'a> {
         profile: &str,
         capability: Capability,
         found: &Judgement,
-        unasked: bool,
+        not_requested: bool,
     ) -> (Change, Effect) {
         let before = self.0.and_then(|cell| cell.judgement(profile, capability)).map(|judgement| judgement.verdict);
         let is_new_failure = |cause: &Cause| {
@@ -97,7 +97,7 @@ impl<'a> BaseCell<'a> {
             }
             // The base run could not judge it: whether anything was fixed is unknown.
             (Some(Verdict::Inconclusive), verdict) if verdict.is_decided() => (Change::Same, Effect::None),
-            _ => compare(before, true, found, unasked),
+            _ => compare(before, true, found, not_requested),
         }
     }
 }
@@ -138,7 +138,7 @@ mod tests {
     use suites::outcome::Component;
 
     /// Returns the result of candidates' comparison with a base run, each with its outcome of a test.
-    fn beside(test: &str, base: &Outcome, candidate: &Outcome) -> (Change, Effect, u8) {
+    fn compared_with_base(test: &str, base: &Outcome, candidate: &Outcome) -> (Change, Effect, u8) {
         let of = |outcome: &Outcome| judged(&run(|one| (one == test).then(|| outcome.clone())));
         let (base, matrix) = (BaseRun::new(of(base)), of(candidate));
         let standings = Standings::new(&matrix, base.recorded(), false);
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn the_table_of_one_test_in_both_runs() {
+    fn each_pair_of_base_and_candidate_outcomes_gives_its_change() {
         use Change::{Fixed, Known, NewFailure, Same, Unjudged};
         let (pass, fails, lost) = (Outcome::Pass, fail(Component::Qemu, "no reply"), error("the line ended"));
         let otherwise = fail(Component::Qemu, "half a reply");
@@ -162,13 +162,13 @@ mod tests {
             (&lost, &pass, Same, 0),
             (&lost, &lost, Unjudged, 3),
         ] {
-            let (found, _, code) = beside(QMP, base, candidate);
+            let (found, _, code) = compared_with_base(QMP, base, candidate);
             assert_eq!((found, code), (change, exit), "{base:?} → {candidate:?}");
         }
     }
 
     #[test]
-    fn the_record_has_no_say() {
+    fn a_failure_that_the_base_run_shares_is_known() {
         // This test fails in every run of the sample, so that it is not the candidates' fault.
         let (base, matrix) = (BaseRun::new(judged(&run(|_| None))), judged(&run(|_| None)));
         let standings = Standings::new(&matrix, base.recorded(), false);
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn a_second_failure_in_a_capability_that_was_lost_is_new_if_its_test_passed_before() {
+    fn a_further_failure_in_a_lost_capability_is_new_if_its_test_passed() {
         let outcome = |daemon: bool, rename: Outcome| {
             judged(&run(move |test| match test {
                 DAEMON if daemon => Some(fail(Component::Virtiofsd, "unknown option")),
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cell_that_the_base_run_lost_judges_nothing() {
+    fn a_cell_missing_from_the_base_run_is_unjudged() {
         let matrix = judged(&run(|test| (test == QMP).then(|| fail(Component::Qemu, "no reply"))));
         let mut base = judged(&run(|_| None));
         base.cells.clear();

@@ -81,14 +81,14 @@ fn rank(verdict: Verdict) -> Option<u8> {
 ///
 /// A first record is never worse; a first `unsupported` is reported, and an inconclusive capability was not judged.
 /// A capability that is recorded as unsupported and was not tested stays as recorded.
-/// An untested capability that was not asked for (`unasked`) is not held against a run.
+/// An untested capability that was not asked for (`not_requested`) is not held against a run.
 /// A capability that works with a component that was brought along is no worse than recorded: it says nothing about the
 /// distro's own.
 /// For a capability that is unsupported, as recorded, `causes.rs` then compares the causes.
 /// A changed set of tests is no excuse: a worse verdict counts, and the reader is informed that the tests differ.
-pub fn compare(recorded: Option<Verdict>, same_tests: bool, found: &Judgement, unasked: bool) -> (Change, Effect) {
+pub fn compare(recorded: Option<Verdict>, same_tests: bool, found: &Judgement, not_requested: bool) -> (Change, Effect) {
     let (change, effect) = match (recorded.and_then(rank), rank(found.verdict)) {
-        _ if unasked && found.verdict == Verdict::Untested => (Change::Same, Effect::None),
+        _ if not_requested && found.verdict == Verdict::Untested => (Change::Same, Effect::None),
         (_, None) if found.verdict == Verdict::Inconclusive => (Change::Unjudged, Effect::Unjudged),
         (Some(old), None) if old > 1 => (Change::Unjudged, Effect::Unjudged),
         (_, None) => (Change::Same, Effect::None),

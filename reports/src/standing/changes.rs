@@ -121,8 +121,8 @@ impl<'m> CapabilityStanding<'m> {
 }
 
 /// Formats components that were brought along ([`CellReport::brought`]): `virtiofsd mine`.
-fn in_words(brought: &BTreeMap<Component, String>) -> Vec<String> {
-    brought.iter().map(|(component, what)| format!("{component} {what}")).collect()
+fn in_words(components: &BTreeMap<Component, String>) -> Vec<String> {
+    components.iter().map(|(component, what)| format!("{component} {what}")).collect()
 }
 
 /// The title of a result that a known issue makes expected, but the record does not have.
@@ -162,7 +162,7 @@ impl<'m> Standings<'m> {
         for (place, cell) in self.cells.iter().enumerate() {
             for (profile, standing) in &cell.profiles {
                 for (capability, one) in &standing.capabilities {
-                    if !one.is_told() {
+                    if !one.is_listed() {
                         continue;
                     }
                     let was = one.was();
@@ -226,11 +226,11 @@ pub(crate) fn by_profiles(capabilities: BTreeMap<Capability, Vec<&str>>) -> BTre
     all
 }
 
-/// Returns the reasons for a capability's standing; `seen` returns the observation of a cause.
+/// Returns the reasons for a capability's standing; `observed` returns the observation of a cause.
 ///
 /// If there is a cause, tests that never ran are no reason: their number depends on the profile, and the same failure
 /// would be listed once for each.
-fn reasons(one: &CapabilityStanding<'_>, seen: impl Fn(&Cause) -> &str) -> Vec<String> {
+fn reasons(one: &CapabilityStanding<'_>, observed: impl Fn(&Cause) -> &str) -> Vec<String> {
     let causes = one.telling_causes();
     let counts = |reason: &&Reason| causes.is_empty() || reason.why != NEVER_RAN;
     let reasons = one.judgement.reasons.iter().filter(counts).map(|reason| match reason.source {
@@ -238,6 +238,6 @@ fn reasons(one: &CapabilityStanding<'_>, seen: impl Fn(&Cause) -> &str) -> Vec<S
         ReasonSource::Cell => reason.why.clone(),
         ReasonSource::Test | ReasonSource::Catalogue => reason.to_string(),
     });
-    let causes = causes.iter().map(|&c| format!("{}: {} ({})", c.component, seen(c), c.test));
+    let causes = causes.iter().map(|&c| format!("{}: {} ({})", c.component, observed(c), c.test));
     causes.chain(reasons).collect()
 }

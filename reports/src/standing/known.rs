@@ -68,7 +68,7 @@ impl<'m> IssueStanding<'m> {
         let issue = self.issue;
         let cells = self.cells().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         let place = format!("{}:{}", issue.origin.file, issue.origin.line);
-        let said = match self.state {
+        let text = match self.state {
             IssueState::Unjudged => return None,
             IssueState::Expected => {
                 let tests: Vec<&str> = self.tests.iter().copied().collect();
@@ -93,7 +93,7 @@ impl<'m> IssueStanding<'m> {
                                             {place}"
             ),
         };
-        Some(format!("{}: {said}", reason(issue)))
+        Some(format!("{}: {text}", reason(issue)))
     }
 }
 
@@ -136,7 +136,7 @@ struct Seen<'m> {
 pub(super) fn of<'m>(matrix: &'m Matrix, recorded: &Recorded<'m>) -> Known<'m> {
     let today = matrix.finished.map(day);
     let is_expired = |issue: &KnownIssue| today.is_some_and(|today| issue.is_expired(today));
-    let mut seen: BTreeMap<(&DistroId, &str), Seen<'m>> = BTreeMap::new();
+    let mut observations: BTreeMap<(&DistroId, &str), Seen<'m>> = BTreeMap::new();
     let mut cells = Vec::new();
     for cell in &matrix.cells {
         let mut known: KnownTests<'m> = BTreeMap::new();
@@ -149,7 +149,7 @@ pub(super) fn of<'m>(matrix: &'m Matrix, recorded: &Recorded<'m>) -> Known<'m> {
             for &issue in issues.iter().filter(|issue| issue.is_of(profile, cell.cell.environment)) {
                 let (tests, failed, passed) = Default::default();
                 let fresh = Seen { issue, tests, failed, passed, is_whole: false };
-                let all = seen.entry((&cell.cell.distro, issue.id.as_str())).or_insert(fresh);
+                let all = observations.entry((&cell.cell.distro, issue.id.as_str())).or_insert(fresh);
                 if is_expired(issue) {
                     continue;
                 }
@@ -177,8 +177,8 @@ pub(super) fn of<'m>(matrix: &'m Matrix, recorded: &Recorded<'m>) -> Known<'m> {
         }
         cells.push(known);
     }
-    let standing = |seen: Seen<'m>| {
-        let Seen { issue, tests, failed, passed, is_whole } = seen;
+    let standing = |observed: Seen<'m>| {
+        let Seen { issue, tests, failed, passed, is_whole } = observed;
         let state = match (is_expired(issue), passed.is_empty(), failed.is_empty()) {
             (true, _, _) => IssueState::Expired,
             (false, false, _) => IssueState::UnexpectedPass,
@@ -188,7 +188,7 @@ pub(super) fn of<'m>(matrix: &'m Matrix, recorded: &Recorded<'m>) -> Known<'m> {
         };
         IssueStanding { issue, state, tests, failed, passed }
     };
-    Known { cells, issues: seen.into_values().map(standing).collect() }
+    Known { cells, issues: observations.into_values().map(standing).collect() }
 }
 
 /// Checks whether a test failed as an issue describes, and then passed.

@@ -89,14 +89,14 @@ impl<'a> Recorded<'a> {
     /// Entries with components that were brought along apply only to runs with the same ones, and come first there: if
     /// two entries have a capability, the first one counts.
     pub fn entries(&self, matrix: &Matrix, cell: &CellReport, profile: &str) -> Vec<&'a VerifiedEntry> {
-        let brought: BTreeSet<Component> =
+        let candidates: BTreeSet<Component> =
             cell.facts.iter().flat_map(|facts| facts.candidates.keys().copied()).collect();
         let mut all = self.of_release(&cell.cell);
         all.retain(|entry| {
             let is_its = entry.environment == cell.cell.environment && entry.profile == profile;
             let is_as_shaped = self.base.is_some() || entry.shaped == matrix.shaped;
             let with = entry.brought();
-            is_its && is_as_shaped && (with.is_empty() || with == brought)
+            is_its && is_as_shaped && (with.is_empty() || with == candidates)
         });
         all.sort_by_key(|entry| entry.brought().is_empty());
         all

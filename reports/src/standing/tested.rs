@@ -44,31 +44,31 @@ impl CellStanding<'_> {
         if let Some(issue) = known.get(test) {
             return Weight::Excused(reason(issue));
         }
-        let taken: BTreeMap<Capability, &CapabilityStanding<'_>> = capabilities
+        let affected: BTreeMap<Capability, &CapabilityStanding<'_>> = capabilities
             .iter()
             .filter(|(_, c)| c.judgement.causes.iter().any(|cause| cause.test == test))
             .map(|(capability, c)| (*capability, c))
             .collect();
         // If a capability was recorded as unsupported, only its unrecorded causes are news.
-        let is_telling = |c: &CapabilityStanding<'_>| c.telling_causes().iter().any(|cause| cause.test == test);
-        if taken.values().any(|c| c.effect == Effect::Worse && is_telling(c)) {
+        let is_behind_change = |c: &CapabilityStanding<'_>| c.telling_causes().iter().any(|cause| cause.test == test);
+        if affected.values().any(|c| c.effect == Effect::Worse && is_behind_change(c)) {
             return Weight::Failure;
         }
-        if taken.is_empty() {
+        if affected.is_empty() {
             return Weight::Excused("it decides no capability of this profile".to_owned());
         }
         let names = |some: &[(&Capability, &&CapabilityStanding<'_>)]| {
             some.iter().map(|(capability, _)| capability.name()).collect::<Vec<_>>().join(", ")
         };
         // A verdict that is decided is unjudged only against a base run that did not decide it.
-        let unjudged: Vec<_> = taken.iter().filter(|(_, c)| c.change == Change::Unjudged).collect();
+        let unjudged: Vec<_> = affected.iter().filter(|(_, c)| c.change == Change::Unjudged).collect();
         if !unjudged.is_empty() {
             let unjudged = names(&unjudged);
             let why = "so it is not known whether the candidates caused this failure";
             return Weight::Error(format!("the base run could not judge {unjudged}, {why}: {observed}"));
         }
         let (known, new): (Vec<_>, Vec<_>) =
-            taken.iter().partition(|(_, c)| c.change == Change::Known || !is_telling(c));
+            affected.iter().partition(|(_, c)| c.change == Change::Known || !is_behind_change(c));
         let entry = known.iter().find_map(|(_, c)| c.entry);
         let (known, new) = (names(&known), names(&new));
         let mut why = Vec::new();
@@ -78,7 +78,7 @@ impl CellStanding<'_> {
         if !new.is_empty() {
             why.push(format!("{new} judged for the first time"));
         }
-        if taken.values().all(|c| c.optional) {
+        if affected.values().all(|c| c.optional) {
             why.push("optional".to_owned());
         }
         Weight::Excused(why.join("; "))

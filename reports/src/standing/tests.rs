@@ -1,6 +1,6 @@
 use super::*;
 use crate::matrix::matrix;
-use crate::sample::{self, BLK, BOOT, QMP, RENAME, TDX, VSOCK, beside, cell, fail, judged, recorded, run, standings};
+use crate::sample::{self, BLK, BOOT, QMP, RENAME, TDX, VSOCK, compared_with_record, cell, fail, judged, recorded, run, standings};
 use crate::verdict::Requirements;
 use model::environment::Environment;
 use model::package_manager::PackageManager;
@@ -23,7 +23,7 @@ fn judgement(verdict: Verdict, unrun: usize) -> Judgement {
 }
 
 #[test]
-fn the_whole_table_of_changes() {
+fn each_pair_of_verdicts_gives_its_change() {
     use Change::{Fixed, Known, NewFailure, NewVerdict, Same, Unjudged};
     use Verdict::{Inconclusive, NotApplicable, Offered, Partial, Supported, Unsupported, Untested};
     let effect = |change| match change {
@@ -60,13 +60,13 @@ fn the_whole_table_of_changes() {
     assert_eq!(of(Some(Supported), Offered), NewFailure);
     assert_eq!(of(Some(Offered), Offered), Same);
     assert_eq!(of(Some(Offered), Untested), Unjudged);
-    let unasked = |new| compare(Some(Supported), true, &judgement(new, 1), true);
-    assert_eq!(unasked(Untested), (Same, Effect::None), "not asked for");
-    assert_eq!(unasked(Unsupported), (NewFailure, Effect::Worse), "and yet it failed");
+    let not_requested = |new| compare(Some(Supported), true, &judgement(new, 1), true);
+    assert_eq!(not_requested(Untested), (Same, Effect::None), "not asked for");
+    assert_eq!(not_requested(Unsupported), (NewFailure, Effect::Worse), "and yet it failed");
 }
 
 #[test]
-fn another_set_of_tests_is_told_and_no_excuse() {
+fn a_changed_test_set_is_noted_and_excuses_nothing() {
     let of = |old, new| compare(Some(old), false, &judgement(new, 0), false);
     let changed = Change::TestSetChanged;
     assert_eq!(of(Verdict::Supported, Verdict::Unsupported), (changed, Effect::Worse));
@@ -75,50 +75,50 @@ fn another_set_of_tests_is_told_and_no_excuse() {
     let mut entries = recorded();
     entries[0].test_set = "0123456789ab".to_owned();
     let matrix = judged(&run(|_| None));
-    let notes = beside(&matrix, &entries).notes();
+    let notes = compared_with_record(&matrix, &entries).notes();
     assert!(notes.len() == 1 && notes[0].contains("(0123456789ab, now "), "{notes:?}");
 }
 
 #[test]
-fn a_run_against_its_own_record_is_as_recorded() {
+fn a_run_compared_with_its_own_record_has_no_changes() {
     let entries = recorded();
     let matrix = judged(&run(|_| None));
-    let beside = beside(&matrix, &entries);
-    assert_eq!(beside.effect().exit_code(), 0);
-    assert_eq!(beside.changes(), []);
-    assert_eq!(beside.notes(), Vec::<String>::new());
+    let compared = compared_with_record(&matrix, &entries);
+    assert_eq!(compared.effect().exit_code(), 0);
+    assert_eq!(compared.changes(), []);
+    assert_eq!(compared.notes(), Vec::<String>::new());
     let strict = Standings::new(&matrix, Recorded::of_distro(&sample::DEBIAN, &entries), true);
     assert_eq!(strict.effect().exit_code(), 0, "what is lacking is optional");
     assert_eq!(standings(&matrix).effect().exit_code(), 0);
-    let tdx = beside.of(0, "go-3.29", Capability::VmmTdx).unwrap();
+    let tdx = compared.of(0, "go-3.29", Capability::VmmTdx).unwrap();
     assert_eq!((tdx.change, tdx.optional, tdx.recorded), (Change::Known, true, Some(Verdict::Unsupported)));
     assert_eq!(tdx.since, Some(entries[0].tested));
 }
 
 /// A failure without a record must not count as recorded.
 #[test]
-fn what_is_unsupported_and_was_never_recorded_is_told() {
+fn an_unrecorded_failure_is_listed_as_a_new_verdict() {
     let matrix = judged(&run(|t| (t == QMP).then(|| fail(Component::Qemu, "no reply"))));
     let mut entries = recorded();
     entries[0].capabilities.remove(&Capability::VmmQmp);
-    let told = |entries: &[VerifiedEntry]| {
-        let beside = beside(&matrix, entries);
-        assert_eq!(beside.effect().exit_code(), 0, "a first record is never worse");
-        let rows = beside.changes();
+    let changes = |entries: &[VerifiedEntry]| {
+        let compared = compared_with_record(&matrix, entries);
+        assert_eq!(compared.effect().exit_code(), 0, "a first record is never worse");
+        let rows = compared.changes();
         rows.iter().map(|row| (row.words(), row.needs_a_person())).collect::<Vec<_>>()
     };
     let qmp = ("new verdict: vmm.qmp had no record, is unsupported".to_owned(), true);
-    assert_eq!(told(&entries), std::slice::from_ref(&qmp));
+    assert_eq!(changes(&entries), std::slice::from_ref(&qmp));
     let day = entries[0].tested;
     entries[0].capabilities.insert(Capability::VmmQmp, plain(Verdict::Untested));
-    assert_eq!(told(&entries), [(format!("new verdict: vmm.qmp was untested ({day}), is unsupported"), true)]);
+    assert_eq!(changes(&entries), [(format!("new verdict: vmm.qmp was untested ({day}), is unsupported"), true)]);
     // A release without a record; failures of optional capabilities are reported, too.
     let tdx = ("new verdict: vmm.tdx had no record, is unsupported".to_owned(), false);
-    assert_eq!(told(&[]), [qmp, tdx]);
+    assert_eq!(changes(&[]), [qmp, tdx]);
 }
 
 #[test]
-fn a_new_failure_is_worse_and_an_error_could_not_be_judged() {
+fn a_new_failure_exits_with_1_and_an_error_with_3() {
     let entries = recorded();
     let code = |matrix: &Matrix, entries: &[VerifiedEntry], strict: bool| {
         Standings::new(matrix, Recorded::of_distro(&sample::DEBIAN, entries), strict).effect().exit_code()
@@ -140,7 +140,7 @@ fn a_new_failure_is_worse_and_an_error_could_not_be_judged() {
 
 /// The daemon's own test proves no capability directly.
 #[test]
-fn a_test_in_error_is_never_as_recorded() {
+fn a_test_in_error_makes_the_run_unjudged() {
     let matrix = judged(&run(|t| match t {
         sample::DAEMON => Some(sample::error("ours")),
         RENAME | sample::POSIX => Some(fail(Component::Virtiofsd, "x")),
@@ -148,11 +148,11 @@ fn a_test_in_error_is_never_as_recorded() {
     }));
     let known = crate::views::record::verified_entries(&standings(&matrix)).0;
     let known: Vec<VerifiedEntry> = known.into_iter().map(|(_, entry)| entry).collect();
-    assert_eq!(beside(&matrix, &known).effect(), Effect::Unjudged);
+    assert_eq!(compared_with_record(&matrix, &known).effect(), Effect::Unjudged);
 }
 
 #[test]
-fn a_run_without_an_end_is_never_as_recorded() {
+fn a_run_without_an_end_is_unjudged() {
     let mut maker = run(|_| None);
     maker.journal.entries.pop();
     assert_eq!(standings(&judged(&maker)).effect().exit_code(), 3);
@@ -170,12 +170,12 @@ fn vsock_is_optional_only_where_the_environment_lacks_it() {
 }
 
 fn answer(matrix: &Matrix, entries: &[VerifiedEntry]) -> ReleaseAnswer {
-    let beside = beside(matrix, entries);
-    beside.answer(beside.releases()[0], "go-3.29")
+    let compared = compared_with_record(matrix, entries);
+    compared.answer(compared.releases()[0], "go-3.29")
 }
 
 #[test]
-fn kata_runs_only_where_all_that_it_needs_is_known() {
+fn the_answer_is_yes_only_if_every_needed_capability_is_supported() {
     let container = judged(&run(|_| None));
     let known = answer(&container, &[]);
     assert_eq!(known.words(), "not known yet: incomplete, 9 of 10 (vsock)");
@@ -196,7 +196,7 @@ fn kata_runs_only_where_all_that_it_needs_is_known() {
 
 /// Capabilities that the record does not mention are unknown.
 #[test]
-fn the_record_alone_answers_too() {
+fn the_record_alone_gives_an_answer() {
     let profiles = sample::profiles();
     let profile = profiles.iter().find(|profile| profile.name == "go-3.29").unwrap();
     let mut entries = vec![of_today()];
@@ -218,7 +218,7 @@ fn the_record_alone_answers_too() {
 /// Answers from the record and from a run need the same capabilities: those that the catalogue's tests show under the
 /// profile.
 #[test]
-fn the_record_asks_for_what_a_run_asks_for() {
+fn the_record_and_a_run_need_the_same_capabilities() {
     for profile in Profile::all() {
         let requirements = Requirements::new(suites::catalogue::tests(), profile);
         let tested = Capability::ALL.iter().copied().filter(|c| c.is_needed() && !requirements.of(*c).is_empty());
@@ -242,7 +242,7 @@ fn of_today() -> VerifiedEntry {
 
 /// A machine's yes by older tests says nothing about newer requirements, but a container's result may.
 #[test]
-fn todays_tests_come_before_older_ones() {
+fn results_of_current_tests_outrank_older_ones() {
     let profiles = sample::profiles();
     let profile = profiles.iter().find(|profile| profile.name == "go-3.29").unwrap();
     let today = of_today();
@@ -312,7 +312,7 @@ fn machine(entry: &VerifiedEntry, profile: &Profile) -> VerifiedEntry {
 /// Prevents a false yes: QEMU was updated, QMP and virtio-fs fail with the new version, and the machine has only seen
 /// the old one.
 #[test]
-fn a_machine_with_older_packages_vouches_for_no_newer_ones() {
+fn results_with_older_packages_do_not_count_for_newer_ones() {
     let failing = |t: &str| match t {
         QMP => Some(fail(Component::Qemu, "no reply")),
         RENAME => Some(fail(Component::Virtiofsd, "lost both names")),
@@ -334,9 +334,9 @@ fn a_machine_with_older_packages_vouches_for_no_newer_ones() {
     // Neither does a machine with newer packages, or with unknown ones.
     let newer = [machine(&with_qemu(&same, "1:10.0.3+ds-1", same.tested), profile)];
     assert_eq!(answer(&whole, &newer).outdated, [Capability::VmmVsock]);
-    let mut nobody_knows = [machine(&same, profile)];
-    nobody_knows[0].versions.clear();
-    assert_eq!(answer(&whole, &nobody_knows).outdated, [Capability::VmmVsock]);
+    let mut unknown_packages = [machine(&same, profile)];
+    unknown_packages[0].versions.clear();
+    assert_eq!(answer(&whole, &unknown_packages).outdated, [Capability::VmmVsock]);
     // A machine with the same packages does.
     assert_eq!(answer(&whole, &[machine(&same, profile)]).verdict(), Verdict::Supported);
     // A failure stands until it is seen to be fixed.
@@ -348,7 +348,7 @@ fn a_machine_with_older_packages_vouches_for_no_newer_ones() {
 
 /// The record alone gives the same answer: in `docs/matrix.md`, on the site and in `history`.
 #[test]
-fn the_record_answers_by_the_newest_packages_that_it_has() {
+fn the_answer_uses_the_newest_recorded_packages() {
     let profiles = sample::profiles();
     let profile = profiles.iter().find(|profile| profile.name == "go-3.29").unwrap();
     let container = of_today();
@@ -371,9 +371,9 @@ fn the_record_answers_by_the_newest_packages_that_it_has() {
     // An image with old packages that was run later is not the newest.
     assert_eq!(words(&[&container_with(old, day), &part]), lacks_qmp);
     // The packages of an entry are unknown.
-    let mut nobody_knows = machine_with(new, day);
-    nobody_knows.versions.clear();
-    assert_eq!(words(&[&container_with(new, before), &nobody_knows]), incomplete);
+    let mut unknown_packages = machine_with(new, day);
+    unknown_packages.versions.clear();
+    assert_eq!(words(&[&container_with(new, before), &unknown_packages]), incomplete);
     // Packages that were measured with another profile can be the newest, too.
     let mut other = container_with(new, day);
     other.profile = "rs-4.0".to_owned();
@@ -398,7 +398,7 @@ fn the_record_answers_by_the_newest_packages_that_it_has() {
 }
 
 #[test]
-fn what_works_with_a_component_that_was_brought_along_is_named() {
+fn an_answer_names_the_brought_along_components_it_relies_on() {
     let mut maker = run(|t| (t == VSOCK).then_some(Outcome::Pass));
     for entry in &mut maker.journal.entries {
         if let crate::journal::Event::CellFacts { facts, .. } = &mut entry.event {
@@ -409,12 +409,12 @@ fn what_works_with_a_component_that_was_brought_along_is_named() {
     let known = answer(&matrix, &entries);
     assert_eq!(known.words(), "yes with virtiofsd mine (sha256 0123)");
     assert_eq!(known.verdict(), Verdict::Partial);
-    assert_eq!(beside(&matrix, &entries).effect(), Effect::None, "it is no worse than recorded");
+    assert_eq!(compared_with_record(&matrix, &entries).effect(), Effect::None, "it is no worse than recorded");
 }
 
 /// Results that are shaped or rest on brought components are not about the distro's own packages, and vice versa.
 #[test]
-fn what_was_shaped_or_brought_along_is_compared_with_its_like() {
+fn shaped_and_brought_along_results_are_compared_with_their_kind() {
     let own = recorded().remove(0);
     let lost = VerifiedCapability::plain(Verdict::Unsupported);
     let lost = VerifiedEntry { capabilities: [(Capability::VmmBoot, lost)].into(), ..own.clone() };
@@ -432,9 +432,9 @@ fn what_was_shaped_or_brought_along_is_compared_with_its_like() {
         record.entries(matrix, &matrix.cells[0], "go-3.29").into_iter().cloned().collect()
     };
     assert_eq!(known(&plain), std::slice::from_ref(&own));
-    assert_eq!(beside(&plain, &all).changes(), []);
+    assert_eq!(compared_with_record(&plain, &all).changes(), []);
     let difference = |entries: &[VerifiedEntry]| {
-        format!("{:?}", crate::difference::Difference::beside_record(&beside(&plain, entries), "a run"))
+        format!("{:?}", crate::difference::Difference::beside_record(&compared_with_record(&plain, entries), "a run"))
     };
     assert_eq!(difference(&all), difference(&all[2..]));
     let as_shaped = Matrix { shaped: true, ..plain.clone() };
@@ -450,7 +450,7 @@ fn what_was_shaped_or_brought_along_is_compared_with_its_like() {
 
 /// An unrecorded cause is new, although the capability was lost before.
 #[test]
-fn a_capability_that_is_lost_by_another_cause_is_worse() {
+fn a_lost_capability_with_another_cause_is_worse() {
     let flags = judged(&run(|t| match t {
         sample::DAEMON => Some(fail(Component::Virtiofsd, "unknown option")),
         RENAME => Some(sample::blocked(sample::DAEMON)),
@@ -459,56 +459,56 @@ fn a_capability_that_is_lost_by_another_cause_is_worse() {
     }));
     let known = crate::views::record::verified_entries(&standings(&flags)).0;
     let known: Vec<VerifiedEntry> = known.into_iter().map(|(_, entry)| entry).collect();
-    assert_eq!(beside(&flags, &known).changes(), [], "the same cause");
+    assert_eq!(compared_with_record(&flags, &known).changes(), [], "the same cause");
     let lost = || fail(Component::Virtiofsd, "lost both names");
     let matrix = judged(&run(|t| match t {
         RENAME => Some(lost()),
         sample::POSIX => Some(sample::blocked(RENAME)),
         _ => None,
     }));
-    let beside = beside(&matrix, &known);
-    let (day, rows) = (known[0].tested, beside.changes());
-    assert_eq!(beside.effect(), Effect::Worse);
+    let compared = compared_with_record(&matrix, &known);
+    let (day, rows) = (known[0].tested, compared.changes());
+    assert_eq!(compared.effect(), Effect::Worse);
     let words = format!("new failure: fs.virtio-fs, fs.virtio-fs.posix was unsupported ({day}), is unsupported");
     assert_eq!(rows.iter().map(ChangeRow::words).collect::<Vec<_>>(), [words]);
     assert_eq!(rows[0].why, [format!("virtiofsd: lost both names ({RENAME})")]);
     let last = crate::verdict::FinalOutcome::of([&lost()]).unwrap();
-    assert_eq!(beside.cells[0].weight("go-3.29", RENAME, &last), Weight::Failure);
+    assert_eq!(compared.cells[0].weight("go-3.29", RENAME, &last), Weight::Failure);
 }
 
 /// Reports and `diff` agree about a test that fails as recorded, and about one that fails by another cause.
 #[test]
-fn the_same_test_by_another_cause_is_new_on_every_face() {
+fn a_test_failing_by_another_cause_is_new_in_reports_and_diff() {
     let lost = |why: &'static str| judged(&run(move |t| (t == QMP).then(|| fail(Component::Qemu, why))));
     let (old, new) = (lost("no reply"), lost("it ends at once"));
     let known = crate::views::record::verified_entries(&standings(&old)).0;
     let known: Vec<VerifiedEntry> = known.into_iter().map(|(_, entry)| entry).collect();
-    let said = |matrix: &Matrix, known: &[VerifiedEntry]| {
-        let standings = beside(matrix, known);
+    let standing = |matrix: &Matrix, known: &[VerifiedEntry]| {
+        let standings = compared_with_record(matrix, known);
         let one = standings.of(0, "go-3.29", Capability::VmmQmp).unwrap();
         let difference = crate::difference::Difference::beside_record(&standings, "b");
         (one.change, one.effect, difference.effect() == Effect::Worse)
     };
-    assert_eq!(said(&old, &known), (Change::Known, Effect::None, false));
-    assert_eq!(said(&new, &known), (Change::NewFailure, Effect::Worse, true));
+    assert_eq!(standing(&old, &known), (Change::Known, Effect::None, false));
+    assert_eq!(standing(&new, &known), (Change::NewFailure, Effect::Worse, true));
     let mut of_other_tests = known.clone();
     of_other_tests[0].test_set = "0123456789ab".to_owned();
-    assert_eq!(said(&new, &of_other_tests), (Change::TestSetChanged, Effect::Worse, true));
+    assert_eq!(standing(&new, &of_other_tests), (Change::TestSetChanged, Effect::Worse, true));
     // A record without causes has nothing to compare with.
     let mut without = known.clone();
     without[0].capabilities.insert(Capability::VmmQmp, plain(Verdict::Unsupported));
-    assert_eq!(said(&new, &without), (Change::Known, Effect::None, false));
+    assert_eq!(standing(&new, &without), (Change::Known, Effect::None, false));
     // An untested capability has not failed: its reason is no cause.
     let lacking = VerifiedCause::new(Component::Qemu, "it ends at once").shown_by(QMP);
     let untested = VerifiedCapability { causes: vec![lacking], ..plain(Verdict::Untested) };
     without[0].capabilities.insert(Capability::VmmQmp, untested);
-    assert_eq!(said(&new, &without), (Change::NewVerdict, Effect::None, false));
+    assert_eq!(standing(&new, &without), (Change::NewVerdict, Effect::None, false));
 }
 
 /// A known issue also excuses an unrecorded cause; if there are several causes, one that it does not cover is enough to
 /// be worse.
 #[test]
-fn a_cause_that_is_excused_is_not_new() {
+fn an_excused_cause_is_not_new() {
     let cause = |test: &str, why: &str| Cause {
         test: test.to_owned(),
         component: Component::Qemu,
@@ -526,7 +526,7 @@ fn a_cause_that_is_excused_is_not_new() {
 
 /// A recorded failure fails again, together with a test that must have passed then.
 #[test]
-fn a_required_test_that_newly_fails_is_worse_though_the_capability_was_lost_before() {
+fn a_newly_failing_test_is_worse_even_in_a_lost_capability() {
     let mut matrix = judged(&run(|t| (t == RENAME).then(|| fail(Component::Virtiofsd, "lost both names"))));
     let judgements = matrix.cells[0].judgements.get_mut("go-3.29").unwrap();
     let causes = &mut judgements.get_mut(&Capability::FsVirtioFs).unwrap().causes;
@@ -541,16 +541,16 @@ fn a_required_test_that_newly_fails_is_worse_though_the_capability_was_lost_befo
     let cause = VerifiedCause::new(Component::Virtiofsd, "unknown option").shown_by(sample::DAEMON);
     let before = VerifiedCapability { causes: vec![cause], ..plain(Verdict::Unsupported) };
     entries[0].capabilities.insert(Capability::FsVirtioFs, before);
-    let beside = beside(&matrix, &entries);
-    assert_eq!(beside.effect(), Effect::Worse);
-    let rows = beside.changes();
+    let compared = compared_with_record(&matrix, &entries);
+    assert_eq!(compared.effect(), Effect::Worse);
+    let rows = compared.changes();
     assert_eq!(
         rows.iter().map(|row| (row.title().to_string(), &row.why[..])).collect::<Vec<_>>(),
         [("new failure".to_owned(), &[format!("virtiofsd: lost both names ({RENAME})")][..])]
     );
     let weight = |test: &str, observed: &str| {
         let last = crate::verdict::FinalOutcome::of([&fail(Component::Virtiofsd, observed)]).unwrap();
-        beside.cells[0].weight("go-3.29", test, &last)
+        compared.cells[0].weight("go-3.29", test, &last)
     };
     assert_eq!(weight(RENAME, "lost both names"), Weight::Failure);
     let why = format!("known: fs.virtio-fs recorded as unsupported on {}", entries[0].tested);
@@ -558,16 +558,16 @@ fn a_required_test_that_newly_fails_is_worse_though_the_capability_was_lost_befo
 }
 
 #[test]
-fn a_change_has_its_test_and_the_packages_then_and_now() {
+fn a_change_lists_its_test_and_the_packages_before_and_after() {
     let mut entries = recorded();
     let entry = &mut entries[0];
     entry.capabilities.insert(Capability::VmmTdx, VerifiedCapability::plain(Verdict::Offered));
     entry.versions.insert("virtiofsd".parse().unwrap(), "1.0-1".parse().unwrap());
     let day = entry.tested;
     let matrix = judged(&run(|_| None));
-    let beside = beside(&matrix, &entries);
-    assert_eq!(beside.effect(), Effect::Worse);
-    let changes = beside.changes();
+    let compared = compared_with_record(&matrix, &entries);
+    assert_eq!(compared.effect(), Effect::Worse);
+    let changes = compared.changes();
     assert_eq!(changes.len(), 1, "{changes:?}");
     let row = &changes[0];
     assert_eq!(row.words(), format!("new failure: vmm.tdx was offered ({day}), is unsupported"));
@@ -578,7 +578,7 @@ fn a_change_has_its_test_and_the_packages_then_and_now() {
 
 /// How many other tests never ran depends on the profile, but the failure is the same.
 #[test]
-fn a_cause_is_told_once_whatever_else_never_ran() {
+fn a_cause_is_listed_once_for_all_its_profiles() {
     use crate::journal::Event;
     let profiles = ["go-3.29", "rs-4.0"];
     let mut maker = sample::Maker::default();
@@ -599,16 +599,16 @@ fn a_cause_is_told_once_whatever_else_never_ran() {
         ..recorded().remove(0)
     };
     let entries: Vec<VerifiedEntry> = profiles.iter().map(entry).collect();
-    let rows = beside(&matrix, &entries).changes();
-    let told: Vec<_> = rows.iter().map(|row| (row.title(), row.profiles.as_slice(), row.why.join("; "))).collect();
+    let rows = compared_with_record(&matrix, &entries).changes();
+    let listed: Vec<_> = rows.iter().map(|row| (row.title(), row.profiles.as_slice(), row.why.join("; "))).collect();
     let why = format!("virtiofsd: lost both names ({RENAME})");
-    assert_eq!(told, [("new failure".to_owned(), &profiles[..], why)]);
+    assert_eq!(listed, [("new failure".to_owned(), &profiles[..], why)]);
 }
 
 /// For Kata's own results, Kata's version counts as much as any package; brought components are no packages of the
 /// distro.
 #[test]
-fn a_change_names_another_kata_and_what_was_brought_along() {
+fn a_change_names_another_kata_and_brought_along_components() {
     use crate::matrix::RunKata;
     const KATA: &str = "containers::kata::exit_codes_come_back";
     let mut maker = run(|_| None);
@@ -630,52 +630,52 @@ fn a_change_names_another_kata_and_what_was_brought_along() {
         capabilities: [(Capability::KataSmoke, VerifiedCapability::plain(Verdict::Supported))].into(),
         ..recorded().remove(0)
     }];
-    let told = |matrix: &Matrix| {
-        let rows = beside(matrix, &entries).changes();
+    let packages = |matrix: &Matrix| {
+        let rows = compared_with_record(matrix, &entries).changes();
         let row = rows.iter().find(|row| row.capabilities == [Capability::KataSmoke]).unwrap();
         assert_eq!(row.title(), "new failure");
         row.packages()
     };
     matrix.cells[0].katas.insert("go-3.29".to_owned(), with("3.29.0"));
-    assert_eq!(told(&matrix), "the same packages");
+    assert_eq!(packages(&matrix), "the same packages");
     matrix.cells[0].katas.insert("go-3.29".to_owned(), with("3.30.0"));
-    assert_eq!(told(&matrix), "kata 3.29.0 → 3.30.0, else the same packages");
+    assert_eq!(packages(&matrix), "kata 3.29.0 → 3.30.0, else the same packages");
     let facts = matrix.cells[0].facts.as_mut().unwrap();
     facts.candidates.insert(Component::Virtiofsd, "mine".to_owned().into());
     facts.versions.insert("virtiofsd".parse().unwrap(), "1.14-1".parse().unwrap());
     let expected = "kata 3.29.0 → 3.30.0, virtiofsd mine brought along, virtiofsd 1.13.2-1 → 1.14-1";
-    assert_eq!(told(&matrix), expected);
+    assert_eq!(packages(&matrix), expected);
 }
 
 /// The versions are unknown if a cell was lost before its image was there.
 #[test]
-fn nothing_is_said_of_packages_that_nobody_knows() {
+fn unknown_packages_are_not_described() {
     let entries = recorded();
     let mut matrix = judged(&run(|t| (t == QMP).then(|| fail(Component::Qemu, "no reply"))));
-    let told = |matrix: &Matrix| beside(matrix, &entries).changes()[0].packages();
-    assert_eq!(told(&matrix), "the same packages");
+    let packages = |matrix: &Matrix| compared_with_record(matrix, &entries).changes()[0].packages();
+    assert_eq!(packages(&matrix), "the same packages");
     matrix.cells[0].facts.as_mut().unwrap().versions.clear();
-    assert_eq!(told(&matrix), "");
+    assert_eq!(packages(&matrix), "");
     matrix.cells[0].facts = None;
-    assert_eq!(told(&matrix), "");
+    assert_eq!(packages(&matrix), "");
 }
 
 /// The result is as recorded, but that is not enough under `--strict`.
 #[test]
-fn what_strict_objects_to_is_told_as_lacking() {
+fn strict_lists_recorded_failures_as_lacking() {
     let matrix = judged(&run(|t| (t == BLK).then(|| fail(Component::Kernel, "no"))));
     let known = crate::views::record::verified_entries(&standings(&matrix)).0;
     let known: Vec<VerifiedEntry> = known.into_iter().map(|(_, entry)| entry).collect();
-    assert_eq!(beside(&matrix, &known).changes(), []);
+    assert_eq!(compared_with_record(&matrix, &known).changes(), []);
     let strict = Standings::new(&matrix, Recorded::of_distro(&sample::DEBIAN, &known), true);
-    let told: Vec<String> = strict.changes().iter().map(ChangeRow::words).collect();
+    let changes: Vec<String> = strict.changes().iter().map(ChangeRow::words).collect();
     let day = known[0].tested;
-    assert_eq!(told, [format!("lacking: fs.virtio-blk was unsupported ({day}), is unsupported")]);
+    assert_eq!(changes, [format!("lacking: fs.virtio-blk was unsupported ({day}), is unsupported")]);
 }
 
 /// A run with a filter that selects some tests of a capability and leaves out others.
 #[test]
-fn what_was_asked_for_and_skipped_is_not_as_recorded() {
+fn a_requested_test_that_was_skipped_is_unjudged() {
     let entries = recorded();
     let of = |outcome: Outcome| {
         let mut matrix = judged(&run(|t| (t == BLK).then(|| outcome.clone())));
@@ -685,10 +685,10 @@ fn what_was_asked_for_and_skipped_is_not_as_recorded() {
         if blk.passed == 1 {
             blk.verdict = Verdict::Untested;
         }
-        let beside = beside(&matrix, &entries);
-        let answers_by_the_record = beside.answer(beside.releases()[0], "go-3.29").words().contains("[record: ");
-        let blk = beside.of(0, "go-3.29", Capability::FsVirtioBlk).unwrap();
-        (blk.change, beside.effect().exit_code(), answers_by_the_record)
+        let compared = compared_with_record(&matrix, &entries);
+        let answers_by_the_record = compared.answer(compared.releases()[0], "go-3.29").words().contains("[record: ");
+        let blk = compared.of(0, "go-3.29", Capability::FsVirtioBlk).unwrap();
+        (blk.change, compared.effect().exit_code(), answers_by_the_record)
     };
     assert_eq!(of(Outcome::Pass), (Change::Same, 0, true), "what it was asked for passed");
     assert_eq!(of(sample::skip("no room")), (Change::Unjudged, 3, false));
@@ -697,7 +697,7 @@ fn what_was_asked_for_and_skipped_is_not_as_recorded() {
 
 /// A test that the filter left out, or that an interrupted run did not reach, does not excuse other tests.
 #[test]
-fn strict_objects_to_a_failure_beside_tests_that_never_ran() {
+fn strict_objects_to_failures_beside_tests_that_never_ran() {
     let code = |fails: bool| {
         let mut matrix = judged(&run(|t| (fails && t == RENAME).then(|| fail(Component::Virtiofsd, "x"))));
         sample::filtered(&mut matrix, "filesystem::");
@@ -711,13 +711,13 @@ fn strict_objects_to_a_failure_beside_tests_that_never_ran() {
 }
 
 #[test]
-fn a_failure_counts_only_where_it_makes_the_exit_code() {
+fn a_failure_is_excused_unless_it_affects_the_exit_code() {
     let matrix = judged(&run(|t| (t == BLK).then(|| fail(Component::Kernel, "no"))));
     let weight = |entries: &[VerifiedEntry], test: &str| {
-        let beside = beside(&matrix, entries);
+        let compared = compared_with_record(&matrix, entries);
         let instance = matrix.cells[0].instances.iter().find(|i| i.test == test).unwrap();
         let last = crate::verdict::FinalOutcome::of(instance.attempts.iter().map(|a| &a.outcome)).unwrap();
-        beside.cells[0].weight("go-3.29", test, &last)
+        compared.cells[0].weight("go-3.29", test, &last)
     };
     let entries = recorded();
     let day = entries[0].tested;
@@ -731,7 +731,7 @@ fn a_failure_counts_only_where_it_makes_the_exit_code() {
 
 /// A nested failure that was not tried again blames no component, and counts as an error in every output.
 #[test]
-fn a_failure_in_doubt_is_an_error() {
+fn an_unrepeated_nested_failure_counts_as_an_error() {
     let mut catalogue = sample::catalogue();
     for test in catalogue.iter_mut().filter(|t| t.id == BOOT) {
         test.place = suites::catalogue::Place::OwnGuest;
@@ -740,16 +740,16 @@ fn a_failure_in_doubt_is_an_error() {
     let text = serde_json::to_string(&maker.journal.entries).unwrap().replace("/container", "/vm");
     maker.journal.entries = serde_json::from_str(&text).unwrap();
     let matrix = matrix(&maker.journal, &catalogue, &sample::profiles());
-    let beside = standings(&matrix);
-    assert_eq!(beside.matrix.cells[0].cell.environment, Environment::Vm);
+    let result = standings(&matrix);
+    assert_eq!(result.matrix.cells[0].cell.environment, Environment::Vm);
     let last = crate::verdict::FinalOutcome::of([&fail(Component::Qemu, "it hangs")]).unwrap();
-    let Weight::Error(why) = beside.cells[0].weight("go-3.29", BOOT, &last) else { panic!("it is no error") };
+    let Weight::Error(why) = result.cells[0].weight("go-3.29", BOOT, &last) else { panic!("it is no error") };
     assert!(why.contains("it was not tried in a fresh virtual machine"), "{why}");
-    assert_eq!(beside.effect(), Effect::Unjudged);
+    assert_eq!(result.effect(), Effect::Unjudged);
 }
 
 #[test]
-fn each_release_has_one_answer_whatever_its_environments() {
+fn a_release_is_listed_once_for_all_its_environments() {
     let mut matrix = judged(&run(|_| None));
     let mut other = matrix.cells[0].clone();
     other.cell.environment = Environment::Vm;

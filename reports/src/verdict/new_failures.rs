@@ -55,7 +55,7 @@ mod tests {
     }
 
     #[test]
-    fn the_whole_table_of_what_is_new() {
+    fn new_failures_are_found_by_test_and_cause() {
         let (flags, ends) = (("smoke::flags", "unknown option -o xattr"), ("smoke::flags", "it ends at once"));
         let (lost, other) = (("fs::rename", "lost both names"), ("fs::mmap", "an old page"));
         type Causes<'c> = &'c [(&'c str, &'c str)];
@@ -72,12 +72,12 @@ mod tests {
         for (recorded, found, expected, why) in table {
             assert_eq!(new(&written(recorded), found), expected, "{why}");
         }
-        let nobodys = [VerifiedCause::of_nobody("something").shown_by(flags.0)];
-        assert_eq!(new(&nobodys, &[flags]), Vec::<String>::new(), "it cannot be compared");
+        let without_component = [VerifiedCause::of_nobody("something").shown_by(flags.0)];
+        assert_eq!(new(&without_component, &[flags]), Vec::<String>::new(), "it cannot be compared");
     }
 
     #[test]
-    fn a_full_list_says_nothing_of_a_test_that_it_does_not_name() {
+    fn a_full_cause_list_does_not_make_unlisted_tests_new() {
         let (flags, ends, lost) = (("a", "no flags"), ("a", "it ends at once"), ("b", "lost both names"));
         let full: Vec<VerifiedCause> = std::iter::repeat_n(written(&[flags]), MAX_CAUSES).flatten().collect();
         assert_eq!(new(&full, &[lost]), Vec::<String>::new());
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cause_that_was_cut_is_known_again() {
+    fn a_cause_shortened_in_the_record_is_known() {
         let long = format!("{} end", "a long story ".repeat(30));
         let cut = ("fs::rename", long.as_str());
         let recorded = written(&[cut]);

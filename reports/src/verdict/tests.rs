@@ -32,7 +32,7 @@ fn judged(outcomes: &[(&str, &[Outcome])]) -> Judgement {
 }
 
 #[test]
-fn every_required_test_passed_is_supported() {
+fn a_capability_is_supported_if_every_required_test_passed() {
     let judgement = judged(&[(A, &[Outcome::Pass]), (B, &[Outcome::Pass])]);
     assert_eq!(judgement.verdict, Verdict::Supported);
     assert_eq!((judgement.required, judgement.passed, judgement.unrun), (2, 2, 0));
@@ -40,7 +40,7 @@ fn every_required_test_passed_is_supported() {
 }
 
 #[test]
-fn a_test_that_never_ran_is_not_forgotten() {
+fn a_required_test_that_never_ran_makes_the_verdict_untested() {
     let judgement = judged(&[(A, &[Outcome::Pass])]);
     assert_eq!(judgement.verdict, Verdict::Untested);
     assert_eq!(judgement.reasons[0].to_string(), "never ran (b)");
@@ -48,7 +48,7 @@ fn a_test_that_never_ran_is_not_forgotten() {
 }
 
 #[test]
-fn every_independent_cause_is_named_and_a_blocked_test_leads_to_its_root() {
+fn independent_causes_are_listed_and_blocked_tests_name_their_root() {
     let judgement = judged(&[
         (ROOT, &[fail(Packages, "no such flag")]),
         (A, &[blocked(ROOT)]),
@@ -68,7 +68,7 @@ fn one_root_that_blocks_two_tests_is_one_cause() {
 
 /// The same missing resource in two guests is one reason, and a recorded cause is the same after the next run.
 #[test]
-fn numbers_of_guests_make_no_reason_two_and_no_cause_another() {
+fn guest_numbers_do_not_multiply_reasons_or_causes() {
     let no_space = |number| error(&format!("making /var/tmp/kata-qualify-image-{number}-0: no space left"));
     let judgement = judged(&[(A, &[no_space(17)]), (B, &[no_space(18)])]);
     let reasons: Vec<String> = judgement.reasons.iter().map(Reason::to_string).collect();
@@ -79,7 +79,7 @@ fn numbers_of_guests_make_no_reason_two_and_no_cause_another() {
 }
 
 #[test]
-fn what_blocks_decides_what_the_blocked_one_is() {
+fn the_blocking_test_decides_the_verdict_of_a_blocked_one() {
     let verdict = |root: Option<Outcome>| {
         let mut all = vec![(A, vec![blocked(ROOT)]), (B, vec![Outcome::Pass])];
         all.extend(root.map(|o| (ROOT, vec![o])));
@@ -111,7 +111,7 @@ fn fail_then_pass_is_flaky_and_counts_with_its_rate() {
 }
 
 #[test]
-fn the_last_attempt_that_decides_is_the_last_word() {
+fn the_last_decisive_attempt_is_the_final_outcome() {
     let last = |attempts: &[Outcome]| FinalOutcome::of(attempts).unwrap().outcome.name();
     assert_eq!(last(&[fail(Qemu, "x"), error("y")]), "fail");
     assert_eq!(last(&[Outcome::Pass, fail(Qemu, "x")]), "fail");
@@ -122,7 +122,7 @@ fn the_last_attempt_that_decides_is_the_last_word() {
 }
 
 #[test]
-fn of_two_configurations_the_worse_counts() {
+fn the_worse_of_two_configurations_counts() {
     let of = |o: Outcome| FinalOutcome::of([&o]).unwrap();
     assert_eq!(of(Outcome::Pass).worse(of(fail(Qemu, "x"))).outcome.name(), "fail");
     assert_eq!(of(fail(Qemu, "x")).worse(of(Outcome::Pass)).outcome.name(), "fail");
@@ -130,7 +130,7 @@ fn of_two_configurations_the_worse_counts() {
 }
 
 #[test]
-fn nobody_requires_it_or_only_others_do() {
+fn capabilities_required_only_by_other_profiles_do_not_apply() {
     let tests = vec![
         test("nine", &[Capability::FsVirtio9p], Qemu, &[], &["go-3.2"]),
         test("net", &[Capability::VmmNet], Qemu, &[], &["rs-4.0"]),
@@ -147,7 +147,7 @@ fn nobody_requires_it_or_only_others_do() {
 }
 
 #[test]
-fn a_cell_that_could_not_go_on_leaves_the_undecided_inconclusive() {
+fn a_cell_error_makes_undecided_capabilities_inconclusive() {
     let mut evidence = evidence(&[(A, &[Outcome::Pass])]);
     evidence.error = Some("image: no mirror".to_owned());
     let judgements = judge(&catalogue(), &go(), &evidence);
@@ -159,7 +159,7 @@ fn a_cell_that_could_not_go_on_leaves_the_undecided_inconclusive() {
 }
 
 #[test]
-fn the_test_set_changes_with_what_is_required_only() {
+fn the_test_set_changes_only_with_the_requirements() {
     let one = test_set(&catalogue());
     let mut other = catalogue();
     other.reverse();
@@ -170,7 +170,7 @@ fn the_test_set_changes_with_what_is_required_only() {
 }
 
 #[test]
-fn what_one_capability_requires_changes_no_other() {
+fn a_new_test_changes_only_the_digest_of_its_capability() {
     let of = |catalogue: &[Test]| -> Vec<String> {
         test_set_line(catalogue).split(' ').skip(1).map(str::to_owned).collect()
     };
@@ -254,7 +254,7 @@ fn a_reason_names_a_few_tests_and_counts_the_rest() {
 }
 
 #[test]
-fn another_releases_kernel_is_in_all_guests_and_a_file_in_katas_alone() {
+fn a_release_kernel_affects_all_guests_and_a_kernel_file_only_katas() {
     let own = |capability, what: &str| !rests_on(capability, Component::Kernel, &what.to_owned().into());
     for (capability, is_own) in [
         (Capability::VmmBoot, false),
@@ -270,7 +270,7 @@ fn another_releases_kernel_is_in_all_guests_and_a_file_in_katas_alone() {
 }
 
 #[test]
-fn a_vmm_that_is_brought_along_is_in_its_own_guests_alone() {
+fn a_brought_along_vmm_affects_only_its_own_guests() {
     let mine = Candidate::File("mine".to_owned());
     let with = |component| -> Vec<Capability> {
         Capability::ALL.iter().copied().filter(|capability| rests_on(*capability, component, &mine)).collect()
@@ -289,7 +289,7 @@ fn a_vmm_that_is_brought_along_is_in_its_own_guests_alone() {
 }
 
 #[test]
-fn candidates_make_the_verdicts_that_rest_on_them_partial_and_no_others() {
+fn candidates_make_only_dependent_verdicts_partial() {
     let ids: Vec<String> = suites::catalogue::tests().iter().map(|t| t.id.clone()).collect();
     let pass = [Outcome::Pass];
     let all: Vec<(&str, &[Outcome])> = ids.iter().map(|id| (id.as_str(), &pass[..])).collect();
@@ -336,7 +336,7 @@ fn the_linter_knows_the_test_set_of_this_catalogue() {
 }
 
 #[test]
-fn what_only_a_list_shows_is_offered_and_never_supported() {
+fn capabilities_shown_only_by_lists_are_offered_not_supported() {
     for capability in Capability::ALL {
         let catalogue = vec![test(A, &[*capability], Qemu, &[], &[])];
         let mut profile = go();

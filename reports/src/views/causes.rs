@@ -115,9 +115,9 @@ pub(crate) fn asked_for(message: &str, sources: &BTreeSet<&str>) -> String {
 /// parentheses.
 pub(crate) fn without_sources(text: &str) -> (&str, Vec<&str>) {
     let ends = text.strip_suffix(')').and_then(|text| text.rsplit_once(" ("));
-    let Some((seen, sources)) = ends else { return (text, Vec::new()) };
+    let Some((observation, sources)) = ends else { return (text, Vec::new()) };
     let sources: Vec<&str> = sources.split(", ").collect();
-    if sources.iter().all(|source| is_source(source)) { (seen, sources) } else { (text, Vec::new()) }
+    if sources.iter().all(|source| is_source(source)) { (observation, sources) } else { (text, Vec::new()) }
 }
 
 /// Checks for a place in Kata's source: `src/runtime/virtcontainers/qemu_amd64.go@3.29.0`.
@@ -128,8 +128,8 @@ fn is_source(word: &str) -> bool {
 
 /// Returns the key of a reason under any profile: the signature of a cause, or else the text.
 pub(crate) fn key(component: Option<Component>, text: &str) -> String {
-    let (seen, _) = without_sources(text);
-    component.map_or_else(|| seen.to_owned(), |component| signature::of(component, seen))
+    let (observation, _) = without_sources(text);
+    component.map_or_else(|| observation.to_owned(), |component| signature::of(component, observation))
 }
 
 /// Returns the tests of a cell that passed only when repeated, each once.
@@ -165,12 +165,12 @@ mod tests {
     use suites::outcome::{Failure, Outcome};
 
     #[test]
-    fn where_kata_asks_for_something_is_no_part_of_a_cause() {
-        let seen = "/usr/bin/a does not offer -object tdx-guest";
+    fn source_citations_are_not_part_of_a_cause() {
+        let observation = "/usr/bin/a does not offer -object tdx-guest";
         let sources = ["src/runtime/a.go@3.29.0", "src/runtime-rs/b.rs@main"];
-        assert_eq!(without_sources(seen), (seen, vec![]));
-        assert_eq!(without_sources(&format!("{seen} ({})", sources[0])), (seen, sources[..1].to_vec()));
-        assert_eq!(without_sources(&format!("{seen} ({})", sources.join(", "))), (seen, sources.to_vec()));
+        assert_eq!(without_sources(observation), (observation, vec![]));
+        assert_eq!(without_sources(&format!("{observation} ({})", sources[0])), (observation, sources[..1].to_vec()));
+        assert_eq!(without_sources(&format!("{observation} ({})", sources.join(", "))), (observation, sources.to_vec()));
         for other in
             ["it ended (exit code 1)", "it ended (exit code 1, a/b.go@3.0)", "no (user@host)", "(a/b@1)", "x ()"]
         {
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn one_cause_under_two_profiles_is_told_once_with_all_citations() {
+    fn one_cause_under_two_profiles_is_listed_once_with_all_citations() {
         let mut maker = Maker::default();
         maker.start(&["go-3.29", "rs-4.0"], &["13"]);
         for (profile, qemu, source) in
@@ -196,8 +196,8 @@ mod tests {
         }
         let matrix = crate::matrix::matrix(&maker.journal, &catalogue(), &profiles());
         let standings = crate::sample::standings(&matrix);
-        let told = explanations(&standings.cells[0]);
-        let blaming: Vec<&Explanation<'_>> = told.iter().filter(|told| told.blame.is_some()).collect();
+        let all = explanations(&standings.cells[0]);
+        let blaming: Vec<&Explanation<'_>> = all.iter().filter(|one| one.blame.is_some()).collect();
         assert_eq!(blaming.len(), 1, "{blaming:?}");
         let text = "/usr/bin/a does not offer -object tdx-guest\nKata requires it in a.go@3.29.0, b.rs@4.0.0";
         assert_eq!(blaming[0].text, text);
@@ -207,21 +207,21 @@ mod tests {
 
     /// A day is shown only if all capabilities that are taken away are recorded as such.
     #[test]
-    fn a_day_is_told_only_where_all_is_recorded_so() {
+    fn a_recorded_day_is_shown_only_if_all_capabilities_are_recorded() {
         let boots = |test: &str| (test == crate::sample::BOOT).then(|| crate::sample::fail(Component::Qemu, "no q35"));
         let matrix = crate::sample::judged(&crate::sample::run(boots));
-        let told = |entries: &[model::verified::VerifiedEntry]| {
-            let standings = crate::sample::beside(&matrix, entries);
-            let told = explanations(&standings.cells[0]);
-            told.iter().find(|why| why.text == "no q35").map(|why| (why.since, why.place())).unwrap()
+        let explained = |entries: &[model::verified::VerifiedEntry]| {
+            let standings = crate::sample::compared_with_record(&matrix, entries);
+            let explained = explanations(&standings.cells[0]);
+            explained.iter().find(|why| why.text == "no q35").map(|why| (why.since, why.place())).unwrap()
         };
         let written = crate::views::record::verified_entries(&crate::sample::standings(&matrix)).0;
         let mut entries: Vec<_> = written.into_iter().map(|(_, entry)| entry).collect();
-        let (since, place) = told(&entries);
+        let (since, place) = explained(&entries);
         assert_eq!(since, Some(entries[0].tested));
         assert!(place.ends_with(&format!(", as recorded on {}", entries[0].tested)), "{place}");
         let plain = model::verified::VerifiedCapability::plain(model::verified::Verdict::Supported);
         entries[0].capabilities.insert(Capability::VmmBoot, plain);
-        assert_eq!(told(&entries).0, None);
+        assert_eq!(explained(&entries).0, None);
     }
 }

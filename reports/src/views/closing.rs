@@ -105,7 +105,7 @@ fn failure<'m>(standings: &Standings<'m>) -> Option<(&'m CellId, &'m str, &'m Ca
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sample::{QMP, RENAME, beside, error, fail, judged, matrix, recorded, run, standings};
+    use crate::sample::{QMP, RENAME, compared_with_record, error, fail, judged, matrix, recorded, run, standings};
     use suites::outcome::Component;
 
     fn refused() -> suites::outcome::Outcome {
@@ -113,17 +113,17 @@ mod tests {
     }
 
     #[test]
-    fn what_is_as_recorded_can_be_published() {
+    fn an_unchanged_run_suggests_publishing_a_site() {
         let (matrix, record) = (judged(&run(|_| None)), recorded());
-        let lines = closing(&beside(&matrix, &record), "out");
+        let lines = closing(&compared_with_record(&matrix, &record), "out");
         assert!(lines[0].starts_with("can Kata run on debian 13? go-3.29: "), "{lines:?}");
         assert_eq!(lines[1..], ["changes against the record: none", "next: kata-qualify site out --out site"]);
     }
 
     #[test]
-    fn a_new_failure_is_reported_or_looked_into() {
+    fn a_new_failure_suggests_bug_and_shell() {
         let (matrix, record) = (judged(&run(|test| (test == QMP).then(refused))), recorded());
-        let lines = closing(&beside(&matrix, &record), "out");
+        let lines = closing(&compared_with_record(&matrix, &record), "out");
         assert!(lines[1].starts_with("changed: debian 13: new failure: vmm.qmp was supported "), "{lines:?}");
         let commands = [
             "next: kata-qualify bug out smoke::qmp_replies_parse --profile go-3.29 --out bug",
@@ -133,14 +133,14 @@ mod tests {
     }
 
     #[test]
-    fn so_is_a_failure_where_nothing_was_recorded() {
+    fn an_unrecorded_failure_suggests_bug() {
         let matrix = judged(&run(|test| (test == RENAME).then(refused)));
         let commands = next(&standings(&matrix), "out");
         assert_eq!(commands[0], format!("kata-qualify bug out {RENAME} --profile go-3.29 --out bug"));
     }
 
     #[test]
-    fn what_is_not_the_releases_is_looked_into_and_not_reported() {
+    fn a_candidate_or_shaped_failure_suggests_only_shell() {
         for (candidate, shaped) in [(true, false), (false, true)] {
             let mut matrix = judged(&run(|test| (test == RENAME).then(refused)));
             (matrix.candidate, matrix.shaped) = (candidate, shaped);
@@ -150,14 +150,14 @@ mod tests {
     }
 
     #[test]
-    fn what_could_not_be_judged_is_run_again_and_what_has_no_end_goes_on() {
+    fn an_unjudged_run_suggests_rerun_and_an_unfinished_one_resume() {
         let (unjudged, record) = (judged(&run(|test| (test == QMP).then(|| error("lost")))), recorded());
-        assert_eq!(next(&beside(&unjudged, &record), "out"), ["kata-qualify rerun out"]);
+        assert_eq!(next(&compared_with_record(&unjudged, &record), "out"), ["kata-qualify rerun out"]);
         assert_eq!(next(&standings(&matrix()), "out"), ["kata-qualify run --resume out"]);
     }
 
     #[test]
-    fn of_many_releases_the_first_are_named() {
+    fn a_long_list_is_cut_and_the_rest_is_counted() {
         let lines = cut((0..20).map(|number| number.to_string()).collect(), "more answers");
         assert_eq!((lines.len(), lines[8].as_str()), (9, "12 more answers, in the reports"));
     }

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 pub(crate) fn disagreements(matrix: &Matrix) -> Vec<String> {
     let of = |environment: Environment| matrix.cells.iter().filter(move |c| c.cell.environment == environment);
     let containers: BTreeMap<_, &CellReport> = of(Environment::Container).map(|cell| (target(cell), cell)).collect();
-    let mut said = Vec::new();
+    let mut lines = Vec::new();
     for cell in of(Environment::Vm) {
         let Some(sibling) = containers.get(&target(cell)) else { continue };
         let both = cell.measured().zip(sibling.measured());
@@ -27,7 +27,7 @@ pub(crate) fn disagreements(matrix: &Matrix) -> Vec<String> {
                         true => format!("{} counts", settle(vm, container).name()),
                         false => "their packages differ, so neither result replaces the other".to_owned(),
                     };
-                    said.push(format!(
+                    lines.push(format!(
                         "{} {}: {capability} under {profile} is {} in a virtual machine and {} in a container: {counts}.",
                         cell.cell.distro,
                         cell.cell.release,
@@ -38,7 +38,7 @@ pub(crate) fn disagreements(matrix: &Matrix) -> Vec<String> {
             }
         }
     }
-    said
+    lines
 }
 
 fn target(cell: &CellReport) -> (&DistroId, &ReleaseVersion, Arch) {
@@ -52,7 +52,7 @@ mod tests {
     use suites::outcome::Component;
 
     #[test]
-    fn what_counts_is_said_of_the_same_packages_alone() {
+    fn disagreements_are_settled_only_for_the_same_packages() {
         let mut matrix = judged(&run(|test| (test == QMP).then(|| fail(Component::Qemu, "no reply"))));
         let mut machine = judged(&run(|_| None)).cells.remove(0);
         machine.cell.environment = Environment::Vm;

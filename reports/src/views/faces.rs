@@ -2,7 +2,7 @@
 
 use crate::journal::Event;
 use crate::matrix::Matrix;
-use crate::sample::{self, TDX, beside, fail, judged, recorded, run};
+use crate::sample::{self, TDX, compared_with_record, fail, judged, recorded, run};
 use crate::standing::{Recorded, Standings};
 use crate::views::{json, junit, markdown, site, terminal};
 use model::known_issues::KnownIssuesFile;
@@ -13,7 +13,7 @@ use suites::capability::Capability;
 use suites::outcome::Component;
 
 /// Returns the text of each output, on one line, without markup and escapes.
-fn faces(standings: &Standings<'_>) -> Vec<(&'static str, String)> {
+fn outputs(standings: &Standings<'_>) -> Vec<(&'static str, String)> {
     let catalogue = sample::catalogue();
     let run_files = junit::RunFiles { folder: Path::new("out"), tail: &|_: &str| None };
     let junit = junit::render(standings, &catalogue, run_files).unwrap();
@@ -25,7 +25,7 @@ fn faces(standings: &Standings<'_>) -> Vec<(&'static str, String)> {
         ("JUnit", junit.into_iter().map(|(_, text)| text).collect()),
         ("JSON", json::render(standings).unwrap()),
     ];
-    all.map(|(face, text)| (face, plain(&text))).into()
+    all.map(|(output, text)| (output, plain(&text))).into()
 }
 
 /// Returns the first page and those of the cells.
@@ -43,7 +43,7 @@ fn plain(text: &str) -> String {
     words.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-fn doctored() -> (Matrix, Vec<VerifiedEntry>) {
+fn run_and_changed_record() -> (Matrix, Vec<VerifiedEntry>) {
     let mut entries = recorded();
     let tdx = VerifiedCapability::plain(Verdict::Supported);
     entries[0].capabilities.insert(Capability::VmmTdx, tdx);
@@ -54,26 +54,26 @@ fn doctored() -> (Matrix, Vec<VerifiedEntry>) {
 /// A record that calls a failing capability supported makes the exit code 1: each output shows what is worse, since
 /// when, by which test, and which packages have changed.
 #[test]
-fn every_face_explains_what_a_doctored_record_makes_worse() {
-    let (matrix, entries) = doctored();
-    let standings = beside(&matrix, &entries);
+fn every_output_explains_a_failure_that_is_recorded_as_supported() {
+    let (matrix, entries) = run_and_changed_record();
+    let standings = compared_with_record(&matrix, &entries);
     assert_eq!(standings.effect().exit_code(), 1);
     let day = entries[0].tested.to_string();
-    for (face, said) in faces(&standings) {
-        let has = |words: &str| assert!(said.contains(words), "{face} does not say {words:?}: {said}");
+    for (output, text) in outputs(&standings) {
+        let has = |words: &str| assert!(text.contains(words), "{output} does not say {words:?}: {text}");
         has("vmm.tdx");
         has(TDX);
         has("no tdx-guest");
         has(&day);
         has("virtiofsd");
-        if face == "JSON" {
+        if output == "JSON" {
             has("\"change\":\"new-failure\"");
             has("\"was\":\"supported\"");
             has("\"is\":\"unsupported\"");
             has("\"then\":\"1.0-1\",\"now\":\"1.13.2-1\"");
             has("\"exit-code\":1,\"exit-reasons\":[\"new failure (1)\"]");
         } else {
-            if face != "JUnit" {
+            if output != "JUnit" {
                 has("Exit code 1: new failure (1).");
             }
             has("new failure");
@@ -86,45 +86,45 @@ fn every_face_explains_what_a_doctored_record_makes_worse() {
 
 /// Changes come first: before the answers, the tables and the causes.
 #[test]
-fn every_face_begins_with_what_has_changed() {
-    let (matrix, entries) = doctored();
-    for (face, said) in faces(&beside(&matrix, &entries)) {
-        let change = said.find("new failure").or_else(|| said.find("new-failure")).unwrap();
+fn every_output_shows_changes_first() {
+    let (matrix, entries) = run_and_changed_record();
+    for (output, text) in outputs(&compared_with_record(&matrix, &entries)) {
+        let change = text.find("new failure").or_else(|| text.find("new-failure")).unwrap();
         // These words belong to columns, verdicts and causes of other things.
-        let later = ["fs.virtio-blk", "virtio-fs", "kernel.guest"].map(|word| said.find(word).unwrap_or(usize::MAX));
-        assert!(later.iter().all(|at| change < *at), "{face}: {said}");
+        let later = ["fs.virtio-blk", "virtio-fs", "kernel.guest"].map(|word| text.find(word).unwrap_or(usize::MAX));
+        assert!(later.iter().all(|at| change < *at), "{output}: {text}");
     }
 }
 
 /// Compared with its own record, a run has no changes, and no output shows any.
 #[test]
-fn no_face_finds_a_change_where_nothing_has_changed() {
+fn no_output_shows_a_change_in_an_unchanged_run() {
     let entries = recorded();
     let matrix = judged(&run(|_| None));
-    for (face, said) in faces(&beside(&matrix, &entries)) {
-        assert!(!said.contains("new failure") && !said.contains("new-failure"), "{face}: {said}");
+    for (output, text) in outputs(&compared_with_record(&matrix, &entries)) {
+        assert!(!text.contains("new failure") && !text.contains("new-failure"), "{output}: {text}");
     }
 }
 
 /// A capability that is unsupported, as recorded, has the recorded day.
 #[test]
-fn every_face_tells_on_which_day_a_verdict_was_recorded() {
+fn every_output_shows_the_day_of_a_recorded_verdict() {
     let mut entries = recorded();
     entries[0].tested = jiff::civil::date(2026, 1, 31);
     let matrix = judged(&run(|_| None));
-    for (face, said) in faces(&beside(&matrix, &entries)) {
-        let words = match face {
+    for (output, text) in outputs(&compared_with_record(&matrix, &entries)) {
+        let words = match output {
             "JSON" => r#""recorded":"unsupported","since":"2026-01-31""#,
             "JUnit" => r#"name="recorded.vmm.tdx" value="2026-01-31""#,
             _ => "vmm.tdx, as recorded on 2026-01-31",
         };
-        assert!(said.contains(words), "{face} does not say {words:?}: {said}");
+        assert!(text.contains(words), "{output} does not say {words:?}: {text}");
     }
 }
 
 /// An expected failure is shown as such, with the address of its report; so is a known issue that is itself at fault.
 #[test]
-fn every_face_tells_known_issues() {
+fn every_output_shows_known_issues() {
     let text = "distro: debian
 known-issues:
   - {id: no-disk, test: 'filesystem::virtio_blk::rename_is_atomic', package: virtiofsd, versions: all,
@@ -137,18 +137,18 @@ known-issues:
     let recorded = Recorded::default().knowing(&sample::DEBIAN, PackageManager::Apt, &file.issues);
     let standings = Standings::new(&matrix, recorded, false);
     assert_eq!(standings.effect().exit_code(), 1);
-    for (face, said) in faces(&standings) {
+    for (output, text) in outputs(&standings) {
         for words in ["no-disk", "https://bugs.example/1", "long-mended", "https://bugs.example/2"] {
-            assert!(said.contains(words), "{face} does not say {words:?}: {said}");
+            assert!(text.contains(words), "{output} does not say {words:?}: {text}");
         }
-        let words = if face == "JSON" { "unexpected-pass" } else { "its test passes in debian:13" };
-        assert!(said.contains(words), "{face} does not say {words:?}: {said}");
+        let words = if output == "JSON" { "unexpected-pass" } else { "its test passes in debian:13" };
+        assert!(text.contains(words), "{output} does not say {words:?}: {text}");
     }
 }
 
 /// Every reader of a report, and not only the person who merged, sees the results that a merge left out of a cell.
 #[test]
-fn every_face_tells_the_conflicts_of_a_merge() {
+fn every_output_shows_merge_conflicts() {
     let of = |id: &str, hour: i64, virtiofsd: &str| {
         let mut maker = run(|_| None);
         for entry in &mut maker.journal.entries {
@@ -168,16 +168,16 @@ fn every_face_tells_the_conflicts_of_a_merge() {
     let again = crate::merge::merge(std::slice::from_ref(&merged.journal));
     assert_eq!(again, merged, "what is merged again has them, too");
     let matrix = crate::matrix::matrix(&again.journal, &sample::catalogue(), &sample::profiles());
-    for (face, said) in faces(&sample::standings(&matrix)) {
+    for (output, text) in outputs(&sample::standings(&matrix)) {
         let words = "run a does not count, because run b ended later and differs: virtiofsd 1.0-1 and 2.0-1";
-        assert!(said.contains(words), "{face}: {said}");
+        assert!(text.contains(words), "{output}: {text}");
     }
 }
 
 #[test]
-fn every_face_answers_whether_kata_can_run() {
+fn every_output_answers_whether_kata_can_run() {
     let matrix = judged(&run(|t| (t == sample::BLK).then(|| fail(Component::Kernel, "no disk"))));
-    for (face, said) in faces(&sample::standings(&matrix)) {
-        assert!(said.contains("no: blk (kernel); not known: vsock"), "{face}: {said}");
+    for (output, text) in outputs(&sample::standings(&matrix)) {
+        assert!(text.contains("no: blk (kernel); not known: vsock"), "{output}: {text}");
     }
 }

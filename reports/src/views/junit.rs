@@ -229,7 +229,7 @@ fn properties(standings: &Standings<'_>, standing: &CellStanding<'_>, profile: &
     let of_profile = standing.profiles.get(profile);
     let mut packages = BTreeSet::new();
     for (capability, one) in of_profile.into_iter().flat_map(|p| &p.capabilities) {
-        if one.is_told() {
+        if one.is_listed() {
             all.push((format!("change.{capability}"), format!("{}: {}", one.title(), one.turn())));
             packages.extend(one.packages(cell).into_iter().flatten());
         }

@@ -66,7 +66,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     #[test]
-    fn each_view_tells_all_verdicts_apart_and_a_line_has_all() {
+    fn each_view_has_a_distinct_mark_for_every_verdict() {
         let forms: [fn(&Marks) -> &'static str; 3] = [|of| of.sign, |of| of.word, |of| of.short];
         for form in forms {
             let all: BTreeSet<&str> = Verdict::ALL.iter().map(|verdict| form(&Marks::of(*verdict))).collect();

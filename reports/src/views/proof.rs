@@ -100,7 +100,7 @@ fn doubts(standings: &Standings<'_>) -> Vec<String> {
 mod tests {
     use super::*;
     use crate::journal::{Accelerator, Event, RunFacts};
-    use crate::sample::{self, TDX, beside, cell, judged, recorded, run};
+    use crate::sample::{self, TDX, compared_with_record, cell, judged, recorded, run};
 
     fn changed(change: impl Fn(&mut Event)) -> crate::matrix::Matrix {
         let mut maker = run(|_| None);
@@ -115,23 +115,23 @@ mod tests {
     }
 
     #[test]
-    fn what_the_record_has_already_is_no_news_and_hardware_is() {
+    fn hardware_results_are_news_and_recorded_results_are_not() {
         let entries = recorded();
-        let said = render(&beside(&changed(|_| {}), &entries));
-        assert!(said.contains("debian:13/x86_64/container go-3.29: ") && said.contains("; emulated\n"), "{said}");
-        assert!(!said.contains("on hardware, while") && !said.contains("not as recorded"), "{said}");
-        assert!(!said.contains("not usable for the records"), "{said}");
-        assert!(said.ends_with("because bundles are not signed\n"), "{said}");
-        let said = render(&beside(&changed(on_hardware), &entries));
-        assert!(said.contains("; hardware\n"), "{said}");
-        let line = said.lines().find(|line| line.contains("on hardware, while the record is based on emulation"));
-        assert!(line.unwrap().contains("vmm.boot"), "{said}");
+        let text = render(&compared_with_record(&changed(|_| {}), &entries));
+        assert!(text.contains("debian:13/x86_64/container go-3.29: ") && text.contains("; emulated\n"), "{text}");
+        assert!(!text.contains("on hardware, while") && !text.contains("not as recorded"), "{text}");
+        assert!(!text.contains("not usable for the records"), "{text}");
+        assert!(text.ends_with("because bundles are not signed\n"), "{text}");
+        let text = render(&compared_with_record(&changed(on_hardware), &entries));
+        assert!(text.contains("; hardware\n"), "{text}");
+        let line = text.lines().find(|line| line.contains("on hardware, while the record is based on emulation"));
+        assert!(line.unwrap().contains("vmm.boot"), "{text}");
     }
 
     /// Such a claim must not replace the recorded result.
     #[test]
-    fn hardware_beside_an_emulating_accelerator_is_not_believed() {
-        let said = render(&beside(
+    fn a_hardware_claim_with_an_emulated_accelerator_is_not_believed() {
+        let text = render(&compared_with_record(
             &changed(|event| {
                 if let Event::CellFacts { facts, .. } = event {
                     facts.basis = Basis::Hardware;
@@ -139,38 +139,38 @@ mod tests {
             }),
             &recorded(),
         ));
-        assert!(said.contains("; emulated\n") && !said.contains("; hardware"), "{said}");
-        assert!(!said.contains("on hardware, while the record is based on emulation"), "{said}");
+        assert!(text.contains("; emulated\n") && !text.contains("; hardware"), "{text}");
+        assert!(!text.contains("on hardware, while the record is based on emulation"), "{text}");
         let line = "not trusted: debian:13/x86_64/container counts as emulated: it says hardware, and of the \
                     accelerator: tcg\n";
-        assert!(said.contains(line), "{said}");
+        assert!(text.contains(line), "{text}");
     }
 
     #[test]
-    fn what_differs_from_the_record_is_named_and_what_nobody_recorded() {
+    fn differing_and_unrecorded_capabilities_are_listed() {
         let mut entries = recorded();
         let supported = model::verified::VerifiedCapability::plain(Verdict::Supported);
         entries[0].capabilities.insert(Capability::VmmTdx, supported);
         entries[0].capabilities.remove(&Capability::VmmBoot);
         let matrix = changed(|_| {});
-        let said = render(&beside(&matrix, &entries));
-        assert!(said.contains("  not as recorded: vmm.tdx\n"), "{TDX} fails: {said}");
-        assert!(said.contains("  not recorded yet: vmm.boot"), "{said}");
+        let text = render(&compared_with_record(&matrix, &entries));
+        assert!(text.contains("  not as recorded: vmm.tdx\n"), "{TDX} fails: {text}");
+        assert!(text.contains("  not recorded yet: vmm.boot"), "{text}");
     }
 
     #[test]
-    fn a_run_of_a_day_to_come_is_not_for_the_records() {
+    fn a_run_dated_in_the_future_is_not_usable_for_the_records() {
         let mut maker = run(|_| None);
         for entry in &mut maker.journal.entries {
             entry.at = jiff::Timestamp::from_second(entry.at.as_second() + 100 * 365 * 86_400).unwrap();
         }
-        let said = render(&sample::standings(&judged(&maker)));
-        assert!(said.contains("not usable for the records: the whole run: it ended on 2126-07-"), "{said}");
-        assert!(said.contains(", which is in the future: its clock or its journal is wrong\n"), "{said}");
+        let text = render(&sample::standings(&judged(&maker)));
+        assert!(text.contains("not usable for the records: the whole run: it ended on 2126-07-"), "{text}");
+        assert!(text.contains(", which is in the future: its clock or its journal is wrong\n"), "{text}");
     }
 
     #[test]
-    fn what_may_not_be_written_says_why() {
+    fn a_run_unusable_for_the_records_gives_the_reason() {
         type Change = fn(&mut Event);
         let table: [(Change, &str); 6] = [
             (
@@ -225,20 +225,20 @@ mod tests {
             ),
         ];
         for (change, why) in table {
-            let said = render(&sample::standings(&changed(change)));
-            assert!(said.contains(why), "{why}: {said}");
+            let text = render(&sample::standings(&changed(change)));
+            assert!(text.contains(why), "{why}: {text}");
         }
         // The same statement as data.
         for facts in [
             RunFacts { has_callers_keys: true, ..RunFacts::default() },
             RunFacts { has_callers_image: true, ..RunFacts::default() },
         ] {
-            let said = render(&sample::standings(&changed(|event| {
-                if let Event::RunStarted { facts: told, .. } = event {
-                    *told = Some(facts.clone());
+            let text = render(&sample::standings(&changed(|event| {
+                if let Event::RunStarted { facts: own_facts, .. } = event {
+                    *own_facts = Some(facts.clone());
                 }
             })));
-            assert!(said.contains("not usable for the records: it is shaped"), "{said}");
+            assert!(text.contains("not usable for the records: it is shaped"), "{text}");
         }
         let lost = changed(|event| {
             if matches!(event, Event::CellFinished { .. }) {
@@ -246,7 +246,7 @@ mod tests {
                 *event = Event::CellError { cell: cell("13"), phase, message };
             }
         });
-        let said = render(&sample::standings(&lost));
-        assert!(said.contains("not usable for the records: debian:13/x86_64/container: tests: lost"), "{said}");
+        let text = render(&sample::standings(&lost));
+        assert!(text.contains("not usable for the records: debian:13/x86_64/container: tests: lost"), "{text}");
     }
 }

@@ -82,11 +82,11 @@ pub fn under_kata<'a>(records: impl Iterator<Item = &'a Record>) -> String {
             Runtime::Go => "Go",
             Runtime::Rs => "Rust",
         };
-        let brought: Vec<String> = kata.brought.iter().map(|(component, what)| format!("{component} {what}")).collect();
+        let components: Vec<String> = kata.brought.iter().map(|(component, what)| format!("{component} {what}")).collect();
         let head = vec![
             format!("**{} {}**", escape(record.distro.as_str()), named(entry)),
             format!("{} ({runtime}, {})", kata.version, escape(&entry.profile)),
-            short(&brought.join(", ")),
+            short(&components.join(", ")),
             entry.tested.to_string(),
         ];
         rows.push((entry, head));
@@ -99,8 +99,8 @@ pub fn under_kata<'a>(records: impl Iterator<Item = &'a Record>) -> String {
     let mut out = String::new();
     let heads = ["release", "Kata", "brought along", "tested"].map(str::to_owned).into_iter();
     let rows = rows.into_iter().map(|(entry, mut row)| {
-        let said = |c: &Capability| entry.capabilities.get(c).map(|c| mark(c.verdict, Some(entry.basis)));
-        row.extend(columns.iter().map(|c| said(c).unwrap_or_default()));
+        let verdict_mark = |c: &Capability| entry.capabilities.get(c).map(|c| mark(c.verdict, Some(entry.basis)));
+        row.extend(columns.iter().map(|c| verdict_mark(c).unwrap_or_default()));
         row
     });
     // Writing to a string cannot fail.
@@ -159,11 +159,11 @@ fn of_profile(out: &mut String, record: &Record, profile: &Profile) -> std::fmt:
     };
     writeln!(out, "### {} (Kata {}{end})\n", escape(&profile.name), escape(&profile.range))?;
     let verdict = |entry: &VerifiedEntry, capability| entry.capabilities.get(&capability).map(|c| c.verdict);
-    let said = |capability: &Capability| {
+    let is_applicable = |capability: &Capability| {
         entries.iter().any(|e| verdict(e, *capability).is_some_and(|v| v != Verdict::NotApplicable))
     };
     let (main, more): (Vec<Capability>, Vec<Capability>) =
-        Capability::ALL.iter().copied().filter(said).partition(|capability| is_main(*capability));
+        Capability::ALL.iter().copied().filter(is_applicable).partition(|capability| is_main(*capability));
     for columns in [main, more].iter().filter(|columns| !columns.is_empty()) {
         let heads = ["release", "in", "tested"].map(str::to_owned).into_iter();
         let rows = entries.iter().map(|entry| {
@@ -206,7 +206,7 @@ struct SeenCause {
 
 /// Writes each cause once, with the capabilities that it takes away and the places where it was seen.
 fn causes(out: &mut String, entries: &[&VerifiedEntry]) -> std::fmt::Result {
-    let mut seen: BTreeMap<String, SeenCause> = BTreeMap::new();
+    let mut by_signature: BTreeMap<String, SeenCause> = BTreeMap::new();
     for entry in entries {
         let place = format!("{} ({})", named(entry), entry.environment);
         for (capability, found) in entry.capabilities.iter().filter(|(_, c)| c.verdict == Verdict::Unsupported) {
@@ -215,7 +215,7 @@ fn causes(out: &mut String, entries: &[&VerifiedEntry]) -> std::fmt::Result {
                     Some(component) => format!("{component}: {}", without_citation(&cause.message)),
                     None => cause.message.clone(),
                 };
-                let one = seen.entry(signature::of_recorded(cause).unwrap_or_else(|| words.clone())).or_default();
+                let one = by_signature.entry(signature::of_recorded(cause).unwrap_or_else(|| words.clone())).or_default();
                 one.words.insert(words);
                 one.tests.extend(cause.test.clone());
                 match one.places.iter_mut().find(|(known, _)| *known == place) {
@@ -227,7 +227,7 @@ fn causes(out: &mut String, entries: &[&VerifiedEntry]) -> std::fmt::Result {
             }
         }
     }
-    let mut all: Vec<(&String, &SeenCause)> = seen.iter().collect();
+    let mut all: Vec<(&String, &SeenCause)> = by_signature.iter().collect();
     let first = |cause: &SeenCause| cause.places.iter().filter_map(|(_, c)| c.first().copied()).min();
     all.sort_by_key(|(_, cause)| first(cause));
     for (signature, cause) in &all {
@@ -249,28 +249,28 @@ impl SeenCause {
                 None => alike.push((capabilities, vec![place.as_str()])),
             }
         }
-        let told = alike.into_iter().map(|(capabilities, places)| {
+        let parts = alike.into_iter().map(|(capabilities, places)| {
             let names: Vec<String> = capabilities.iter().map(|c| format!("`{c}`")).collect();
             format!("{} on {}", names.join(", "), places.join(", "))
         });
-        told.collect::<Vec<_>>().join("; ")
+        parts.collect::<Vec<_>>().join("; ")
     }
 
     /// Returns the observation, and the tests; if the words differ, their common signature.
     fn words(&self, signature: &str) -> String {
-        let seen = match self.words.first() {
+        let text = match self.words.first() {
             Some(only) if self.words.len() == 1 => only.as_str(),
             Some(_) | None => signature,
         };
         if self.tests.is_empty() {
-            return seen.to_owned();
+            return text.to_owned();
         }
         let named: Vec<&str> = self.tests.iter().take(MOST_TESTS).map(String::as_str).collect();
         let more = match self.tests.len().saturating_sub(MOST_TESTS) {
             0 => String::new(),
             more => format!(" and {more} more"),
         };
-        format!("{seen} ({}{more})", named.join(", "))
+        format!("{text} ({}{more})", named.join(", "))
     }
 }
 
@@ -294,7 +294,7 @@ mod tests {
     use model::verified::VerifiedCause;
 
     #[test]
-    fn every_listed_release_is_shown_and_those_that_nobody_ran_are_untested() {
+    fn every_listed_release_is_shown_and_unrun_ones_are_untested() {
         let database = Database::embedded();
         let rendered = render(database.records(), Profile::all());
         for record in database.records() {
@@ -357,7 +357,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_that_older_tests_judged_is_marked() {
+    fn a_row_judged_by_older_tests_is_marked() {
         let mut record = Database::embedded().records().find(|record| record.distro == "debian").unwrap().clone();
         let rendered = |record: &Record| render([record].into_iter(), Profile::all());
         record.verified.truncate(1);
@@ -398,7 +398,7 @@ mod tests {
 
     /// The capability, the profile's citation and the kernel may differ.
     #[test]
-    fn a_cause_is_told_once_with_all_that_it_takes_away() {
+    fn a_cause_is_listed_once_with_all_affected_capabilities() {
         let record = Database::embedded().records().find(|record| record.distro == "debian").unwrap().clone();
         let entry = |release: &str, of: &[(Capability, &[VerifiedCause])]| {
             let mut entry = record.verified[0].clone();
@@ -445,7 +445,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_run_under_kata_nothing_is_said_of_one() {
+    fn the_kata_section_is_omitted_without_a_run_under_kata() {
         let mut record = Database::embedded().records().find(|record| record.distro == "debian").unwrap().clone();
         record.verified.retain(|entry| entry.kata.is_none());
         assert_eq!(under_kata([&record].into_iter()), "");
@@ -455,7 +455,7 @@ mod tests {
     }
 
     #[test]
-    fn katas_own_results_are_shown_with_the_kata_and_what_was_brought_along() {
+    fn kata_results_are_shown_with_version_and_brought_along_components() {
         let mut record = Database::embedded().records().find(|record| record.distro == "debian").unwrap().clone();
         let entry = record.verified.iter().find(|entry| entry.profile == "go-3.29").unwrap().clone();
         let brought = [(Component::Virtiofsd, "1.13.3".to_owned())].into();

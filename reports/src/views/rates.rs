@@ -73,7 +73,7 @@ mod tests {
     use suites::outcome::Component;
 
     #[test]
-    fn a_test_that_did_not_pass_each_time_has_its_rate_and_the_rest_is_counted() {
+    fn tests_with_failures_have_a_pass_rate_and_the_rest_is_counted() {
         let mut maker = run(|_| None);
         let (end, cell_end) = (maker.journal.entries.pop().unwrap(), maker.journal.entries.pop().unwrap());
         let fails = || fail(Component::Qemu, "no reply");

@@ -90,9 +90,9 @@ pub fn judged_in_part(standings: &Standings<'_>) -> Vec<Withheld> {
     for cell in cells.filter(|_| withheld_run(standings.matrix).is_none()) {
         for (profile, standing) in &cell.profiles {
             // Without a Kata, its own results were not asked for.
-            let is_unasked = |one: Capability| one.area() == Area::Kata && cell.report.kata(profile).is_none();
+            let is_not_requested = |one: Capability| one.area() == Area::Kata && cell.report.kata(profile).is_none();
             let in_part = standing.capabilities.iter();
-            let in_part = in_part.filter(|(capability, one)| one.judgement.unrun > 0 && !is_unasked(**capability));
+            let in_part = in_part.filter(|(capability, one)| one.judgement.unrun > 0 && !is_not_requested(**capability));
             let (failed, rest): (Vec<_>, Vec<_>) = in_part.partition(|(_, one)| one.verdict().is_decided());
             let failed: Vec<&str> = failed.into_iter().map(|(capability, _)| capability.name()).collect();
             let mut reasons = Vec::new();
@@ -136,16 +136,16 @@ pub(crate) fn withheld_cell(cell: &CellReport) -> Option<String> {
 
 /// Describes the capabilities that keep an older run's verdict, each day with its reason.
 fn withheld_capabilities(profile: &str, standing: &ProfileStanding<'_>) -> Vec<String> {
-    let mut lost: BTreeMap<Date, Vec<&str>> = BTreeMap::new();
+    let mut by_day: BTreeMap<Date, Vec<&str>> = BTreeMap::new();
     for (capability, one) in &standing.capabilities {
         if let Some(entry) = one.entry.filter(|_| one.verdict() == Verdict::Inconclusive) {
-            lost.entry(entry.tested).or_default().push(capability.name());
+            by_day.entry(entry.tested).or_default().push(capability.name());
         }
     }
-    let said = |(day, names): (Date, Vec<&str>)| {
+    let line = |(day, names): (Date, Vec<&str>)| {
         format!("{profile}: {} could not be judged: the results of {day} stay", names.join(", "))
     };
-    lost.into_iter().map(said).collect()
+    by_day.into_iter().map(line).collect()
 }
 
 /// Checks whether a run may write its verdict on a capability.

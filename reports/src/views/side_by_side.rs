@@ -80,7 +80,7 @@ mod tests {
     use suites::outcome::Component;
 
     #[test]
-    fn what_differs_has_a_line_and_the_rest_is_counted() {
+    fn differing_rows_are_shown_and_equal_ones_are_counted() {
         let base = BaseRun::new(judged(&run(|_| None)));
         let mut maker = run(|test| (test == QMP).then(|| fail(Component::Qemu, "no reply")));
         for entry in &mut maker.journal.entries {

@@ -36,7 +36,7 @@ mod turns;
 pub use folder::{SiteError, Written, write};
 
 pub(crate) use api::Documents;
-pub(crate) use folder::{Folder, beside, replace};
+pub(crate) use folder::{Folder, replace, temporary_sibling};
 
 use crate::journal::CellId;
 use crate::matrix::{CellReport, ProfileHead};

@@ -111,14 +111,14 @@ pub(crate) fn caveats(standings: &Standings<'_>) -> Vec<String> {
     if matrix.candidate {
         out.push("The run tested candidate packages or used another record; nothing is written back.".to_owned());
     }
-    let mut brought: Vec<String> = Vec::new();
+    let mut components: Vec<String> = Vec::new();
     for words in matrix.cells.iter().flat_map(CellReport::brought) {
-        if !brought.contains(&words) {
-            brought.push(words);
+        if !components.contains(&words) {
+            components.push(words);
         }
     }
-    if !brought.is_empty() {
-        let what = brought.join(", ");
+    if !components.is_empty() {
+        let what = components.join(", ");
         out.push(format!("Replaced or added components: {what}; only Kata's own results are written back."));
     }
     if matrix.shaped {
@@ -149,8 +149,8 @@ fn filters(matrix: &Matrix) -> Vec<String> {
             None => by_filter.push((filter, vec![cell.cell.to_string()])),
         }
     }
-    let asked = |filter: &RunFilter| {
-        let asked = match filter {
+    let describe = |filter: &RunFilter| {
+        let beginning = match filter {
             RunFilter::RerunOf(run) => {
                 format!("only tests that did not pass in the run {run} were requested; capabilities that they do")
             }
@@ -158,15 +158,15 @@ fn filters(matrix: &Matrix) -> Vec<String> {
                 format!("only tests matching `{text}` were requested; capabilities that they do")
             }
         };
-        format!("{asked} not prove are neither judged nor written back")
+        format!("{beginning} not prove are neither judged nor written back")
     };
     match &matrix.filter {
         Some(filter) if by_filter.iter().all(|(one, _)| *one == filter) => {
-            sentence(&asked(filter)).into_iter().collect()
+            sentence(&describe(filter)).into_iter().collect()
         }
         _ => {
             let of_cells = |(filter, cells): &(&RunFilter, Vec<String>)| {
-                sentence(&format!("in {} {}", cells.join(", "), asked(filter)))
+                sentence(&format!("in {} {}", cells.join(", "), describe(filter)))
             };
             by_filter.iter().filter_map(of_cells).collect()
         }
@@ -297,15 +297,15 @@ pub(crate) fn detail(outcome: &Outcome) -> String {
 
 /// Returns the most informative log for a failure that blames a component.
 pub(crate) fn relevant<'f>(files: &BTreeSet<&'f str>, blamed: Option<Component>) -> Option<&'f str> {
-    let wanted = match blamed {
+    let name_part = match blamed {
         Some(Component::Virtiofsd) => "virtiofsd",
         Some(Component::Qemu) => "qemu",
         Some(Component::CloudHypervisor | Component::Firecracker) => "vmm",
         Some(Component::Kernel | Component::Containerd | Component::Packages | Component::Record | Component::Kata)
         | None => "serial",
     };
-    let is_wanted = |file: &&&str| file.rsplit('/').next().is_some_and(|name| name.contains(wanted));
-    files.iter().rfind(is_wanted).or_else(|| files.last()).copied()
+    let is_relevant = |file: &&&str| file.rsplit('/').next().is_some_and(|name| name.contains(name_part));
+    files.iter().rfind(is_relevant).or_else(|| files.last()).copied()
 }
 
 /// Formats a package's version and suite: `1:7.2 (bookworm-security)`.
@@ -334,7 +334,7 @@ pub(crate) fn head(matrix: &Matrix) -> String {
 mod tests {
     use super::*;
     use crate::pipeline::Pipeline;
-    use crate::sample::{self, BLK, DAEMON, RENAME, beside, judged, recorded, run};
+    use crate::sample::{self, BLK, DAEMON, RENAME, compared_with_record, judged, recorded, run};
     use crate::standing::Recorded;
     use model::capability::Capability;
     use model::known_issues::KnownIssuesFile;
@@ -343,13 +343,13 @@ mod tests {
 
     /// A test in error proves no capability directly, and a known issue is no verdict: both affect the exit code.
     #[test]
-    fn what_makes_the_exit_code_without_a_change_is_named() {
+    fn the_exit_code_is_explained_if_there_are_no_changes() {
         let entries = recorded();
         let as_recorded = judged(&run(|_| None));
         let words = "None: all is as recorded. Exit code 0: nothing is worse than the record.";
-        assert_eq!(no_changes(&beside(&as_recorded, &entries)), words);
+        assert_eq!(no_changes(&compared_with_record(&as_recorded, &entries)), words);
         let matrix = judged(&run(|test| (test == DAEMON).then(|| sample::error("the line ended"))));
-        let standings = beside(&matrix, &entries);
+        let standings = compared_with_record(&matrix, &entries);
         assert_eq!((standings.changes(), standings.effect().exit_code()), (Vec::new(), 3));
         let error = format!("not judged: {DAEMON} in debian:13/x86_64/container is in error: the line ended.");
         let expected = format!("None is known. Exit code 3: not everything was judged; {error}");
@@ -380,7 +380,7 @@ mod tests {
 
     /// Two runs were merged, one with all tests and the other with a filter.
     #[test]
-    fn what_was_not_asked_for_is_told_of_its_cells_alone() {
+    fn a_filter_is_mentioned_only_for_the_cells_it_applies_to() {
         let mut matrix = judged(&run(|_| None));
         assert_eq!(filters(&matrix), Vec::<String>::new());
         sample::filtered(&mut matrix, "smoke::");
@@ -396,13 +396,13 @@ mod tests {
 
     /// The results are only in the run's own report, and its readers learn why.
     #[test]
-    fn a_run_of_a_day_to_come_says_so() {
+    fn a_run_dated_in_the_future_has_a_caveat() {
         let mut matrix = judged(&run(|_| None));
-        let told =
+        let has_caveat =
             |matrix: &Matrix| caveats(&sample::standings(matrix)).iter().any(|one| one.contains("in the future"));
-        assert!(!told(&matrix));
+        assert!(!has_caveat(&matrix));
         matrix.finished = Some(jiff::Timestamp::MAX);
-        assert!(told(&matrix));
+        assert!(has_caveat(&matrix));
         let first = caveats(&sample::standings(&matrix)).remove(0);
         let ends =
             "which is in the future: its clock or its journal is wrong; it is not written back, and no site shows it.";
@@ -411,14 +411,14 @@ mod tests {
 
     /// A test that never ran has no verdict either, regardless of other changes.
     #[test]
-    fn the_exit_code_is_told_with_its_reason_beside_changes() {
+    fn the_exit_code_is_explained_beside_changes() {
         let entries = recorded();
         let broken = judged(&run(|test| match test {
             BLK => Some(sample::fail(Component::Kernel, "no disk")),
             DAEMON => Some(sample::error("the line ended")),
             _ => None,
         }));
-        let words = exit_code(&beside(&broken, &entries));
+        let words = exit_code(&compared_with_record(&broken, &entries));
         assert!(words.starts_with("Exit code 1: new failure (1); not judged: "), "{words}");
         assert!(
             words.contains(&format!("{DAEMON} in debian:13/x86_64/container is in error: the line ended")),
@@ -426,12 +426,12 @@ mod tests {
         );
         let mut unrun = judged(&run(|_| None));
         unrun.cells[0].judgements.get_mut("go-3.29").unwrap().get_mut(&Capability::VmmVsock).unwrap().unrun = 1;
-        let words = no_changes(&beside(&unrun, &entries));
+        let words = no_changes(&compared_with_record(&unrun, &entries));
         let never = "not judged: not all required tests ran in debian:13/x86_64/container for vmm.vsock.";
         assert_eq!(words, format!("None is known. Exit code 0: nothing is worse than the record; {never}"));
         let mut interrupted = judged(&run(|_| None));
         interrupted.ending = RunEnding::Interrupted;
-        let standings = beside(&interrupted, &entries);
+        let standings = compared_with_record(&interrupted, &entries);
         assert_eq!(standings.exit_code(), 130);
         let words = exit_code(&standings);
         let expected = "Exit code 130: the run was stopped by a signal; not judged: the run was interrupted.";
@@ -439,7 +439,7 @@ mod tests {
     }
 
     #[test]
-    fn a_vmm_that_is_blamed_is_shown_by_what_it_said_itself() {
+    fn the_relevant_log_is_that_of_the_blamed_component() {
         let files = BTreeSet::from(["a/qemu.log", "a/serial.log", "a/virtiofsd.log", "a/vmm.log"]);
         for component in Component::ALL {
             let shown = relevant(&files, Some(*component)).unwrap();

@@ -101,7 +101,7 @@ fn pages(
 ) -> Result<(), ReportError> {
     let dir = out_dir.join(site::PAGES);
     let failed = |e| ReportError::Write(dir.clone(), e);
-    let new = site::beside(&dir).map_err(failed)?;
+    let new = site::temporary_sibling(&dir).map_err(failed)?;
     let mut folder = site::Folder::new(new.path());
     let mut index = String::new();
     let mut put = |path: &str, text: &str| match path.strip_prefix(site::PAGES).and_then(|rest| rest.strip_prefix('/'))

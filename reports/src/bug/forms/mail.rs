@@ -11,7 +11,7 @@ fn headers(to: &str, subject: &str) -> String {
     format!(
         "To: {to}\nSubject: {}\nMIME-Version: 1.0\nContent-Type: text/plain; charset=UTF-8\n\
          Content-Transfer-Encoding: 8bit\n\n",
-        ascii(&plain::in_plain_signs(subject))
+        ascii(&plain::with_plain_punctuation(subject))
     )
 }
 

@@ -43,23 +43,23 @@ pub(super) fn issue(report: &Report<'_>, form: Form) -> String {
     };
     let sections = report.sections();
     let mut out = format!("{}\n", report.subject());
-    let mut add = |head: &str, wanted: &[Section]| {
+    let mut add = |head: &str, requested: &[Section]| {
         let under: Vec<&(Section, Vec<Block>)> =
-            sections.iter().filter(|(section, _)| wanted.contains(section)).collect();
+            sections.iter().filter(|(section, _)| requested.contains(section)).collect();
         if under.is_empty() {
             return;
         }
         out.push_str(&format!("\n## {head}\n"));
-        for section in wanted {
+        for section in requested {
             let Some((_, blocks)) = under.iter().find(|(of, _)| of == section) else { continue };
-            if wanted.len() > 1 {
+            if requested.len() > 1 {
                 out.push_str(&format!("\n### {}\n", section.title()));
             }
             blocks.iter().for_each(|block| out.push_str(&format!("\n{}\n", markdown(block))));
         }
     };
     match heads {
-        Some(heads) => heads.iter().for_each(|(head, wanted)| add(head, wanted)),
+        Some(heads) => heads.iter().for_each(|(head, requested)| add(head, requested)),
         None => sections.iter().for_each(|(section, _)| add(section.title(), &[*section])),
     }
     out
@@ -91,7 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_programs_say_is_no_markup() {
+    fn program_output_is_escaped_in_markdown() {
         assert_eq!(prose("a_b <script> [x] `a_b` c*"), "a\\_b &lt;script&gt; \\[x\\] `a_b` c\\*");
         assert_eq!(prose("unknown `option"), "unknown \\`option");
     }

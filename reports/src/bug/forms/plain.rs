@@ -19,11 +19,11 @@ pub(super) fn body(report: &Report<'_>) -> String {
     }
     out.truncate(out.trim_end().len());
     out.push('\n');
-    in_plain_signs(&out)
+    with_plain_punctuation(&out)
 }
 
 /// Replaces typographic characters by ASCII: a mail with others arrives as Base64.
-pub(super) fn in_plain_signs(text: &str) -> String {
+pub(super) fn with_plain_punctuation(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
@@ -67,13 +67,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn signs_are_those_of_a_keyboard() {
+    fn typographic_punctuation_becomes_ascii() {
         let text = "3.2\u{2013}3.4 \u{201c}x\u{201d} \u{2026} \u{2264} 2 \u{e9}";
-        assert_eq!(in_plain_signs(text), "3.2-3.4 \"x\" ... <= 2 \u{e9}");
+        assert_eq!(with_plain_punctuation(text), "3.2-3.4 \"x\" ... <= 2 \u{e9}");
     }
 
     #[test]
-    fn prose_is_wrapped_and_a_long_word_stays_whole() {
+    fn prose_is_wrapped_without_splitting_long_words() {
         let text = format!("{} {} end", "word ".repeat(20), "x".repeat(90));
         let wrapped = wrapped(&text);
         let lines: Vec<usize> = wrapped.lines().map(str::len).collect();

@@ -128,10 +128,10 @@ fn object(value: &str) -> Smallest {
 
 /// Checks that virtiofsd refuses the profile's flags.
 pub(super) fn daemon_refuses(failed: &FailedTest<'_>, daemon: &[String]) -> Result<String, BugError> {
-    let FailureDetail::DaemonEnded { said } = &failed.failure.detail else {
+    let FailureDetail::DaemonEnded { said: output } = &failed.failure.detail else {
         return Err(BugError::SilentDaemon);
     };
-    let words = fixed(said).ok_or(BugError::NoSteadyWords)?;
+    let words = fixed(output).ok_or(BugError::NoSteadyWords)?;
     let [path, flags @ ..] = daemon else { return Err(BugError::NoVirtiofsd) };
     // With this flag, its output would go to the system log.
     let flags = line(flags.iter().filter(|flag| *flag != "--syslog"));
@@ -160,9 +160,9 @@ not_reproduced "the daemon ends with $code, and not in these words"
 }
 
 /// Returns the start of a program's words up to the first path, name or number.
-fn fixed(said: &str) -> Option<&str> {
-    let end = said.find(|c: char| "`'\"/\n".contains(c) || c.is_ascii_digit()).unwrap_or(said.len());
-    let words = said[..end].trim();
+fn fixed(text: &str) -> Option<&str> {
+    let end = text.find(|c: char| "`'\"/\n".contains(c) || c.is_ascii_digit()).unwrap_or(text.len());
+    let words = text[..end].trim();
     (words.len() >= FEWEST).then_some(words)
 }
 
@@ -189,23 +189,23 @@ grep -q '^CONFIG_MODULES=' "$config" || cannot_tell "$config does not say whethe
 
 echo "== what Kata Containers asks for"
 missing=
-{asked}[ -z "$missing" ] || reproduced "the kernel lacks$missing"
+{checks}[ -z "$missing" ] || reproduced "the kernel lacks$missing"
 not_reproduced "the kernel has all of it"
 "#,
-        asked = names.iter().map(|name| format!("has {name} || missing=\"$missing {name}\"\n")).collect::<String>(),
+        checks = names.iter().map(|name| format!("has {name} || missing=\"$missing {name}\"\n")).collect::<String>(),
     ))
 }
 
 /// Checks that QEMU refuses to plug a device.
 pub(super) fn plugs(failed: &FailedTest<'_>, plug: &Plug) -> Result<String, BugError> {
-    let FailureDetail::QmpRefusal { command, description: said, .. } = &failed.failure.detail else {
+    let FailureDetail::QmpRefusal { command, description: message, .. } = &failed.failure.detail else {
         return Err(BugError::NoRefusedDevice);
     };
     if command != "device_add" {
         return Err(BugError::NoRefusedDevice);
     }
     // In an older journal, this program's own remarks follow.
-    let words = said.split(['\n', ';']).next().unwrap_or(said).trim();
+    let words = message.split(['\n', ';']).next().unwrap_or(message).trim();
     if words.is_empty() {
         return Err(BugError::SilentQemu);
     }
@@ -253,7 +253,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn of_a_programs_words_those_are_looked_for_that_stay_the_same() {
+    fn the_fixed_part_of_an_error_message_is_extracted() {
         assert_eq!(fixed("fuse: unknown option(s): ` | --cache=auto'"), Some("fuse: unknown option(s):"));
         assert_eq!(fixed("fuse: invalid argument `/run/kq/3/virtiofsd'"), Some("fuse: invalid argument"));
         assert_eq!(fixed("/x: no"), None);
@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn an_object_reads_a_file_of_the_scripts() {
+    fn a_memory_backend_reads_a_file_that_the_script_creates() {
         let object = object("memory-backend-file,id=mem0,mem-path=/var/tmp/x-7,size=134217728,readonly=on");
         assert_eq!(object.value, "memory-backend-file,id=mem0,mem-path=$work/file,size=134217728,readonly=on");
         assert!(object.before.contains("of=\"$work/file\"") && object.before.contains("seek=134217728"));

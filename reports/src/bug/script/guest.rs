@@ -235,7 +235,7 @@ ended() {
 mod tests {
     /// The text of a program, or of commands, must not terminate its here-document or quotes.
     #[test]
-    fn nothing_that_is_quoted_ends_the_quotation() {
+    fn reproducer_text_never_ends_its_here_document() {
         use suites::reproducer::Reproducer;
         for test in suites::catalogue::tests() {
             let text = match test.reproducer {

@@ -29,7 +29,7 @@ known-issues:
     KnownIssuesFile::parse(Path::new("known-issues/debian.yaml"), &text).unwrap().issues
 }
 
-fn beside<'m>(matrix: &'m Matrix, entries: &'m [VerifiedEntry], issues: &'m [KnownIssue]) -> Standings<'m> {
+fn compared_with_issues<'m>(matrix: &'m Matrix, entries: &'m [VerifiedEntry], issues: &'m [KnownIssue]) -> Standings<'m> {
     let recorded = Recorded::of_distro(&sample::DEBIAN, entries).knowing(&sample::DEBIAN, PackageManager::Apt, issues);
     Standings::new(matrix, recorded, false)
 }
@@ -40,41 +40,41 @@ fn failing() -> Matrix {
 
 fn state(matrix: &Matrix, issues: &[KnownIssue]) -> (Option<IssueState>, Effect) {
     let entries = recorded();
-    let beside = beside(matrix, &entries, issues);
-    (beside.issues.first().map(|one| one.state), beside.effect())
+    let compared = compared_with_issues(matrix, &entries, issues);
+    (compared.issues.first().map(|one| one.state), compared.effect())
 }
 
 #[test]
-fn an_expected_failure_makes_no_exit_code_and_says_why() {
+fn an_expected_failure_is_excused_by_its_known_issue() {
     let (matrix, entries) = (failing(), recorded());
-    assert_eq!(sample::beside(&matrix, &entries).effect(), Effect::Worse, "without the entry it is a new failure");
+    assert_eq!(sample::compared_with_record(&matrix, &entries).effect(), Effect::Worse, "without the entry it is a new failure");
     for change in [
         &[][..],
         &[("test: filesystem::virtio_fs::rename_is_atomic", "signature: \"virtiofsd: a reader saw neither name\"")],
     ] {
         let issues = issues(change);
-        let beside = beside(&matrix, &entries, &issues);
-        assert_eq!((beside.effect(), beside.issues[0].state), (Effect::None, IssueState::Expected));
-        let standing = beside.of(0, "go-3.29", Capability::FsVirtioFs).unwrap();
+        let compared = compared_with_issues(&matrix, &entries, &issues);
+        assert_eq!((compared.effect(), compared.issues[0].state), (Effect::None, IssueState::Expected));
+        let standing = compared.of(0, "go-3.29", Capability::FsVirtioFs).unwrap();
         assert_eq!((standing.change, standing.effect), (Change::Known, Effect::None));
         let last = FinalOutcome::of([&fail(Component::Virtiofsd, "a reader saw neither name")]).unwrap();
         let why = "known issue neither-name of virtiofsd, https://bugs.example/1 (owner somebody, until 2027-01-31)";
-        assert_eq!(beside.cells[0].weight("go-3.29", RENAME, &last), Weight::Excused(why.to_owned()));
+        assert_eq!(compared.cells[0].weight("go-3.29", RENAME, &last), Weight::Excused(why.to_owned()));
         let words = format!("{why}: expected failure of {RENAME} in {}", cell("13"));
-        assert_eq!(beside.issues[0].words(), Some(words));
+        assert_eq!(compared.issues[0].words(), Some(words));
     }
 }
 
 /// `--strict` demands everything that is required, regardless of known issues.
 #[test]
-fn what_is_known_is_lacking_all_the_same() {
+fn strict_objects_to_known_issues_too() {
     let (matrix, issues) = (failing(), issues(&[]));
     let recorded = Recorded::default().knowing(&sample::DEBIAN, PackageManager::Apt, &issues);
     assert_eq!(Standings::new(&matrix, recorded, true).effect(), Effect::Worse);
 }
 
 #[test]
-fn an_entry_excuses_nothing_but_what_it_is_about() {
+fn a_known_issue_excuses_only_the_failures_it_matches() {
     let both = |test: &str| match test {
         RENAME => Some(fail(Component::Virtiofsd, "a reader saw neither name")),
         BLK => Some(fail(Component::Kernel, "no disk")),
@@ -94,7 +94,7 @@ fn an_entry_excuses_nothing_but_what_it_is_about() {
 }
 
 #[test]
-fn an_entry_at_fault_is_named_and_makes_the_exit_code() {
+fn a_stale_known_issue_is_named_and_fails_the_run() {
     let passing = judged(&run(|_| None));
     assert_eq!(state(&passing, &issues(&[])), (Some(IssueState::UnexpectedPass), Effect::Worse));
     let unmatched = ("test: filesystem::virtio_fs::rename_is_atomic", "signature: \"virtiofsd: something else\"");
@@ -103,39 +103,39 @@ fn an_entry_at_fault_is_named_and_makes_the_exit_code() {
     let expired = ("2027-01-31", "2026-07-01");
     assert_eq!(state(&failing(), &issues(&[expired])), (Some(IssueState::Expired), Effect::Worse));
     let (entries, issues) = (recorded(), issues(&[]));
-    let words = beside(&passing, &entries, &issues).issues[0].words().unwrap();
+    let words = compared_with_issues(&passing, &entries, &issues).issues[0].words().unwrap();
     assert!(words.contains("its test passes in debian:13/x86_64/container"), "{words}");
     assert!(words.ends_with("known-issues/debian.yaml:3"), "{words}");
 }
 
 /// The verdict and the answer change: a known issue must not be reported as recorded.
 #[test]
-fn what_is_known_and_not_recorded_is_told_with_its_entry() {
+fn an_unrecorded_known_issue_is_listed_as_a_change() {
     let (matrix, entries, issues) = (failing(), recorded(), issues(&[]));
-    let told = |entries: &[VerifiedEntry]| -> Vec<String> {
-        let beside = beside(&matrix, entries, &issues);
-        assert_eq!(beside.effect(), Effect::None);
-        for row in beside.changes() {
+    let changes = |entries: &[VerifiedEntry]| -> Vec<String> {
+        let compared = compared_with_issues(&matrix, entries, &issues);
+        assert_eq!(compared.effect(), Effect::None);
+        for row in compared.changes() {
             assert_eq!(
                 (row.change, row.issues.as_slice(), row.needs_a_person()),
                 (Change::Known, &["neither-name"][..], false)
             );
             assert!(row.why.iter().any(|why| why.contains("https://bugs.example/1")), "{row:?}");
         }
-        beside.changes().iter().map(|row| row.words()).collect()
+        compared.changes().iter().map(|row| row.words()).collect()
     };
     let day = entries[0].tested;
     let turn = format!("was supported ({day}), is unsupported");
-    assert_eq!(told(&entries), [format!("known issue neither-name: fs.virtio-fs {turn}")]);
+    assert_eq!(changes(&entries), [format!("known issue neither-name: fs.virtio-fs {turn}")]);
     // Once recorded, it is no change; with an unrecorded cause it is.
-    let written = crate::views::record::verified_entries(&beside(&matrix, &entries, &issues)).0;
+    let written = crate::views::record::verified_entries(&compared_with_issues(&matrix, &entries, &issues)).0;
     let mut written: Vec<VerifiedEntry> = written.into_iter().map(|(_, entry)| entry).collect();
-    assert_eq!(told(&written), Vec::<String>::new());
+    assert_eq!(changes(&written), Vec::<String>::new());
     for cause in &mut written[0].capabilities.get_mut(&Capability::FsVirtioFs).unwrap().causes {
         cause.message = "something else".to_owned();
     }
     let turn = format!("was unsupported ({day}), is unsupported");
-    assert_eq!(told(&written), [format!("known issue neither-name: fs.virtio-fs {turn}")]);
+    assert_eq!(changes(&written), [format!("known issue neither-name: fs.virtio-fs {turn}")]);
 }
 
 /// Returns a run with these outcomes of the test under two profiles, each with its attempts.
@@ -163,7 +163,7 @@ fn under_two_profiles(outcomes: [(&str, &[Outcome]); 2]) -> Matrix {
 
 /// A test that passed in a second guest had failed: the issue exists, and excuses nothing.
 #[test]
-fn a_test_that_then_passed_is_expected_to_have_failed() {
+fn a_test_that_passed_on_retry_matches_its_known_issue() {
     let fails = fail(Component::Virtiofsd, "a reader saw neither name");
     let then = [fails.clone(), Outcome::Pass];
     let matrix = under_two_profiles([("go-3.29", &then), ("rs-4.0", &then)]);
@@ -176,23 +176,23 @@ fn a_test_that_then_passed_is_expected_to_have_failed() {
 }
 
 #[test]
-fn a_test_that_passes_under_one_profile_alone_is_named_with_both() {
+fn a_known_issue_that_passes_under_one_profile_names_both_profiles() {
     let fails = fail(Component::Virtiofsd, "a reader saw neither name");
     let matrix = under_two_profiles([("go-3.29", &[Outcome::Pass]), ("rs-4.0", &[fails.clone(), fails])]);
     let (entries, issues) = (recorded(), issues(&[]));
-    let beside = beside(&matrix, &entries, &issues);
-    assert_eq!(beside.issues[0].state, IssueState::UnexpectedPass);
-    let words = beside.issues[0].words().unwrap();
+    let compared = compared_with_issues(&matrix, &entries, &issues);
+    assert_eq!(compared.issues[0].state, IssueState::UnexpectedPass);
+    let words = compared.issues[0].words().unwrap();
     let expected =
         format!("its test passes in {0} (go-3.29), and fails in {0} (rs-4.0): narrow its profiles", cell("13"));
     assert!(words.contains(&expected), "{words}");
-    let told: Vec<_> = beside.changes().into_iter().filter(|row| !row.issues.is_empty()).collect();
-    assert!(told.len() == 1 && told[0].profiles == ["rs-4.0"], "{told:?}");
+    let rows: Vec<_> = compared.changes().into_iter().filter(|row| !row.issues.is_empty()).collect();
+    assert!(rows.len() == 1 && rows[0].profiles == ["rs-4.0"], "{rows:?}");
 }
 
 /// Tests that a filtered or broken run did not reach, or that were skipped, say nothing against an issue.
 #[test]
-fn a_run_that_is_not_whole_leaves_entries_alone() {
+fn an_incomplete_run_does_not_judge_known_issues() {
     let unmatched = ("test: filesystem::virtio_fs::rename_is_atomic", "signature: \"virtiofsd: something else\"");
     let mut filtered = judged(&run(|_| None));
     sample::filtered(&mut filtered, "tdx");

@@ -47,7 +47,7 @@ fn weighed(vm: Evidence, repeated: &[&str], container: Option<&Evidence>) -> Ver
 }
 
 #[test]
-fn a_nested_failure_blames_only_when_it_repeats_and_shows_in_a_container() {
+fn a_nested_failure_counts_only_if_repeated_and_seen_in_a_container() {
     let vm = || evidence(Environment::Vm, &[(NESTED, fail())]);
     let (bad, good) = (evidence(Environment::Container, &[(NESTED, fail())]), evidence(Environment::Container, &[]));
     let skipped = evidence(Environment::Container, &[(NESTED, Outcome::Skip { reason: "no vhost".to_owned() })]);
@@ -64,7 +64,7 @@ fn a_nested_failure_blames_only_when_it_repeats_and_shows_in_a_container() {
 }
 
 #[test]
-fn a_container_of_the_record_agrees_by_test_and_cause() {
+fn a_recorded_container_confirms_only_the_same_test_and_cause() {
     let verdict = |repeated: &[&str], container: Option<&Evidence>, known: (&str, &str)| {
         let known = BTreeSet::from([(known.0.to_owned(), known.1.to_owned())]);
         let vm = evidence(Environment::Vm, &[(NESTED, fail())]);
@@ -84,7 +84,7 @@ fn a_container_of_the_record_agrees_by_test_and_cause() {
 }
 
 #[test]
-fn the_record_is_of_the_same_packages_in_a_container() {
+fn only_container_records_of_the_same_packages_confirm() {
     let mut entry = crate::sample::recorded().remove(0);
     let cause = VerifiedCause::new(Component::Kernel, "broken").shown_by(NESTED);
     let known = VerifiedCapability { causes: vec![cause], ..VerifiedCapability::plain(Verdict::Unsupported) };
@@ -109,7 +109,7 @@ fn the_record_is_of_the_same_packages_in_a_container() {
 }
 
 #[test]
-fn a_cause_that_was_cut_to_be_recorded_is_the_one_that_would_be_cut_alike() {
+fn a_cause_shortened_in_the_record_matches_the_full_one() {
     let observed = format!("refused: {}", "a long reason ".repeat(40));
     let cause = signature::recorded_cause(Component::Kernel, &observed, NESTED);
     let recorded: BTreeSet<Failed> = recorded_failure(&cause).into_iter().collect();
@@ -125,7 +125,7 @@ fn a_cause_that_was_cut_to_be_recorded_is_the_one_that_would_be_cut_alike() {
 }
 
 #[test]
-fn what_was_measured_again_counts_where_no_container_can_show_it() {
+fn a_repeated_measurement_counts_if_no_container_can_show_it() {
     let judged = |test: &str, capability: Capability, how: Option<Repetition>, container: Option<&Evidence>| {
         let repeated = how.map(|how| (test.to_owned(), how)).into_iter().collect();
         let vm = evidence(Environment::Vm, &[(test, fail())]);
@@ -153,7 +153,7 @@ fn what_was_measured_again_counts_where_no_container_can_show_it() {
 }
 
 #[test]
-fn what_no_container_can_show_is_a_short_list() {
+fn tests_beyond_containers_are_exactly_the_listed_ones() {
     let nested = catalogue::tests().iter().filter(|test| is_nested(test) && test.place != Place::Kata);
     let beyond: Vec<&str> = nested.filter(|test| test.is_beyond_containers()).map(|test| test.id.as_str()).collect();
     let expected = [
@@ -181,7 +181,7 @@ fn what_no_container_can_show_is_a_short_list() {
 type Attempts<'a> = &'a [(u32, &'a Outcome)];
 
 #[test]
-fn a_measurement_is_repeated_by_the_same_one_and_by_nothing_else() {
+fn only_an_equal_measurement_in_another_machine_counts_as_measured() {
     let failure = |grounds, observed: &str| {
         Outcome::Fail(signed(Failure { grounds, ..Failure::new(Component::Virtiofsd, observed) }))
     };
@@ -214,7 +214,7 @@ fn a_measurement_is_repeated_by_the_same_one_and_by_nothing_else() {
 }
 
 #[test]
-fn what_was_not_tried_again_is_told_from_what_did_not_repeat() {
+fn untried_and_unrepeated_failures_have_different_messages() {
     let bad = evidence(Environment::Container, &[(NESTED, fail())]);
     for (repeated, why) in [
         (BTreeMap::new(), "it was not tried in a fresh virtual machine"),
@@ -228,12 +228,12 @@ fn what_was_not_tried_again_is_told_from_what_did_not_repeat() {
 }
 
 #[test]
-fn what_needs_no_nested_guest_is_believed_at_once() {
+fn a_failure_without_a_nested_guest_is_believed_at_once() {
     assert_eq!(weighed(evidence(Environment::Vm, &[(STATIC, fail())]), &[], None), Verdict::Unsupported);
 }
 
 #[test]
-fn kata_is_weighed_by_its_control_and_the_control_by_nothing() {
+fn kata_failures_need_repetition_and_control_failures_do_not() {
     let kata = |evidence: Evidence, repeated: &[&str]| {
         let weighed = weigh(catalogue::tests(), evidence, &again(repeated), None, &BTreeSet::new());
         let judged = judge(&weighed);
@@ -249,7 +249,7 @@ fn kata_is_weighed_by_its_control_and_the_control_by_nothing() {
 }
 
 #[test]
-fn hardware_and_containers_are_not_weighed() {
+fn hardware_and_container_failures_need_no_repetition() {
     let mut hardware = evidence(Environment::Vm, &[(NESTED, fail())]);
     hardware.basis = Some(Basis::Hardware);
     assert_eq!(weighed(hardware, &[], None), Verdict::Unsupported);
@@ -257,7 +257,7 @@ fn hardware_and_containers_are_not_weighed() {
 }
 
 #[test]
-fn kvm_on_an_emulated_processor_is_weighed_wherever_it_is() {
+fn kvm_guest_failures_on_emulated_processors_are_inconclusive() {
     for environment in [Environment::Container, Environment::Host] {
         let failed = |basis| Evidence {
             basis: Some(basis),
@@ -272,7 +272,7 @@ fn kvm_on_an_emulated_processor_is_weighed_wherever_it_is() {
 }
 
 #[test]
-fn a_pass_stays_a_pass_and_outranks_the_container() {
+fn a_decided_vm_verdict_outranks_the_container() {
     let bad = evidence(Environment::Container, &[(NESTED, fail())]);
     assert_eq!(weighed(evidence(Environment::Vm, &[]), &[], Some(&bad)), Verdict::Supported);
     for (vm, container, counts) in [

@@ -57,11 +57,11 @@ impl<'a> Cases<'a> {
                 }
             }
         }
-        let said = self.output(instance, &status, &last.outcome);
+        let output = self.output(instance, &status, &last.outcome);
         let millis = instance.attempts.iter().fold(0u64, |sum, a| sum.saturating_add(a.millis));
         let mut case = case(&instance.test, class, status, millis);
-        if !said.is_empty() {
-            case.set_system_out(clean(&said));
+        if !output.is_empty() {
+            case.set_system_out(clean(&output));
         }
         case
     }

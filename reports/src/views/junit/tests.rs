@@ -68,11 +68,11 @@ fn there_is_a_suite_for_each_cell_and_profile() {
 
 #[test]
 #[cfg_attr(lacks = "xmllint", ignore = "needs xmllint")]
-fn the_schema_allows_it() {
+fn junit_files_match_the_schema() {
     let schema = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/junit.xsd");
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("junit.xml");
-    let said = |text: &str| {
+    let validate = |text: &str| {
         std::fs::write(&file, text).unwrap();
         let output = Command::new("xmllint").args(["--noout", "--schema"]).arg(&schema).arg(&file).output().unwrap();
         (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
@@ -80,16 +80,16 @@ fn the_schema_allows_it() {
     let matrix = sample::matrix();
     let entries = sample::recorded();
     let mut broken = 0;
-    for standings in [sample::standings(&matrix), sample::beside(&matrix, &entries)] {
+    for standings in [sample::standings(&matrix), sample::compared_with_record(&matrix, &entries)] {
         for (name, text) in files(&standings, &sample::catalogue(), &[]) {
-            let (allowed, why) = said(&text);
+            let (allowed, why) = validate(&text);
             assert!(allowed, "{name}: {why}");
             // The schema is strict enough to refuse a rerun without a type, and a root that counts skipped tests.
             let root = text.replacen("<testsuites ", "<testsuites skipped=\"1\" ", 1);
-            assert!(!said(&root).0, "{name}");
+            assert!(!validate(&root).0, "{name}");
             let untyped = text.replace("<flakyFailure message", "<flakyFailure x");
             if untyped != text {
-                assert!(!said(&untyped).0, "{name}");
+                assert!(!validate(&untyped).0, "{name}");
                 broken += 1;
             }
         }
@@ -109,10 +109,10 @@ print(len(cases), *counts)
 /// Two common readers accept the files; `JUNIT_READERS` is the directory of their programs.
 #[test]
 #[ignore = "takes programs of PyPI: .ci/run"]
-fn junitparser_and_junit2html_read_it() {
+fn junitparser_and_junit2html_read_the_files() {
     let readers = std::env::var_os("JUNIT_READERS").expect("JUNIT_READERS names the folder of the readers' programs");
     let dir = tempfile::tempdir().unwrap();
-    let said = |program: &str, arguments: &[&str]| {
+    let run_reader = |program: &str, arguments: &[&str]| {
         let output = Command::new(Path::new(&readers).join(program)).args(arguments).output().unwrap();
         let why = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(output.status.success(), "{program}: {why}");
@@ -121,7 +121,7 @@ fn junitparser_and_junit2html_read_it() {
     let matrix = sample::matrix();
     let entries = sample::recorded();
     let mut seen = [0; 4];
-    for standings in [sample::standings(&matrix), sample::beside(&matrix, &entries)] {
+    for standings in [sample::standings(&matrix), sample::compared_with_record(&matrix, &entries)] {
         for (name, text) in files(&standings, &sample::catalogue(), &[]) {
             let (file, page) = (dir.path().join(&name), dir.path().join("page.html"));
             std::fs::write(&file, &text).unwrap();
@@ -130,9 +130,9 @@ fn junitparser_and_junit2html_read_it() {
             let cases: Vec<_> = xml.descendants().filter(|node| node.has_tag_name("testcase")).collect();
             let of = |tag: &str| cases.iter().flat_map(|c| c.children()).filter(|n| n.has_tag_name(tag)).count();
             let counts = [cases.len(), of("failure"), of("error"), of("skipped")];
-            assert_eq!(said("python3", &["-c", COUNT, file]), counts.map(|n| n.to_string()).join(" "), "{name}");
+            assert_eq!(run_reader("python3", &["-c", COUNT, file]), counts.map(|n| n.to_string()).join(" "), "{name}");
             seen.iter_mut().zip(counts).for_each(|(seen, count)| *seen += count);
-            said("junit2html", &[file, page]);
+            run_reader("junit2html", &[file, page]);
             let page = std::fs::read_to_string(page).unwrap();
             let left_out = cases.iter().find(|case| !page.contains(case.attribute("name").unwrap()));
             assert_eq!(left_out, None, "{name}");
@@ -143,7 +143,7 @@ fn junitparser_and_junit2html_read_it() {
 
 /// A configuration that passes does not hide the one that blocks other tests.
 #[test]
-fn what_blocks_is_told_by_the_worse_of_its_configurations() {
+fn a_blocked_test_cites_the_worse_configuration_of_its_blocker() {
     let mut maker = Maker::default();
     maker.start(&["go-3.29", "rs-4.0"], &["13"]);
     maker.push(Event::CellFacts { cell: cell("13"), facts: sample::facts(model::verified::Basis::Hardware) });
@@ -159,7 +159,7 @@ fn what_blocks_is_told_by_the_worse_of_its_configurations() {
 
 /// If the base run judged nothing, a failure is one error: for its test, and not again for its capability.
 #[test]
-fn what_a_base_run_did_not_judge_is_one_error() {
+fn a_failure_that_the_base_run_did_not_judge_is_one_error() {
     let matrix = sample::judged(&sample::run(|test| (test == sample::QMP).then(|| fail(Component::Qemu, "no reply"))));
     let base = sample::judged(&sample::run(|test| (test == sample::QMP).then(|| error("the line ended"))));
     let base = crate::standing::BaseRun::new(base);
@@ -204,7 +204,7 @@ fn each_outcome_has_its_element() {
 
 /// A test that no container can run is no gap in a container's cell, but it is one in a machine's.
 #[test]
-fn what_the_environment_cannot_show_is_left_out() {
+fn tests_that_an_environment_cannot_run_are_left_out() {
     let id = "host::vhost_modules_load";
     let test = sample::test(id, &[], Component::Kernel, &[], &[]);
     let test = Test { environments: Environment::WITH_A_KERNEL, ..test };
@@ -219,7 +219,7 @@ fn what_the_environment_cannot_show_is_left_out() {
 /// A result that is worse than recorded is a failure that says so, with the end of the most informative log, and its
 /// files.
 #[test]
-fn a_failing_case_has_what_is_worse_the_end_of_its_log_and_its_files() {
+fn a_failing_case_has_its_change_its_log_tail_and_its_files() {
     let entries = sample::recorded();
     let mut maker = sample::run(|t| match t {
         sample::DAEMON => Some(fail(Component::Virtiofsd, "it ended: exit code 1\nusage")),
@@ -235,9 +235,9 @@ fn a_failing_case_has_what_is_worse_the_end_of_its_log_and_its_files() {
         }
     }
     let matrix = sample::judged(&maker);
-    let standings = sample::beside(&matrix, &entries);
-    let said = files(&standings, &sample::catalogue(), &[("g1/virtiofsd.log", "the last words")]);
-    let xml = roxmltree::Document::parse(&said[0].1).unwrap();
+    let standings = sample::compared_with_record(&matrix, &entries);
+    let rendered_files = files(&standings, &sample::catalogue(), &[("g1/virtiofsd.log", "the last words")]);
+    let xml = roxmltree::Document::parse(&rendered_files[0].1).unwrap();
     let suite = "debian:13/x86_64/container go-3.29";
     let failing = case(&xml, suite, sample::DAEMON);
     let failure = failing.children().find(|n| n.has_tag_name("failure")).unwrap();
@@ -257,7 +257,7 @@ fn a_failing_case_has_what_is_worse_the_end_of_its_log_and_its_files() {
 }
 
 #[test]
-fn no_two_cells_have_one_file() {
+fn each_cell_has_its_own_file_name() {
     let mut taken = BTreeSet::new();
     let id = |distro: &str, release: &str| CellId { distro: distro.parse().unwrap(), ..cell(release) };
     assert_eq!(file_name(&id("a-b", "c"), &mut taken), "a-b-c-x86_64-container.xml");
@@ -296,12 +296,12 @@ fn made() -> impl Strategy<Value = Made> {
     let outcomes = || prop::collection::vec(prop::sample::select(vec![0, 0, 0, 0, 1, 1, 2, 3, 4, 5]), tests);
     let recorded = prop::collection::vec(0..9usize, capabilities);
     let planned = prop::sample::select(vec![vec!["13"], vec!["13", "12"], vec!["12"], vec![]]);
-    let beside = (0..2 * ISSUES.len(), prop::option::weighted(0.4, planned));
-    (outcomes(), outcomes(), recorded, flags, beside).prop_map(|(outcomes, base, recorded, flags, beside)| Made {
+    let context = (0..2 * ISSUES.len(), prop::option::weighted(0.4, planned));
+    (outcomes(), outcomes(), recorded, flags, context).prop_map(|(outcomes, base, recorded, flags, context)| Made {
         outcomes,
         base: flags[8].then_some(base),
-        issue: beside.0,
-        planned: beside.1,
+        issue: context.0,
+        planned: context.1,
         brought: flags[9],
         candidate: flags[10],
         recorded,
@@ -342,7 +342,7 @@ fn counted(made: &Made) -> (u8, usize, usize) {
         .map(|test| Test { place: suites::catalogue::Place::OwnGuest, ..test })
         .collect();
     let matrix = matrix(&journal(made, &made.outcomes, &catalogue), &catalogue, &sample::profiles());
-    let said = suites::capability::Capability::ALL.iter().zip(&made.recorded).filter_map(|(capability, number)| {
+    let capabilities = suites::capability::Capability::ALL.iter().zip(&made.recorded).filter_map(|(capability, number)| {
         let verdict = Verdict::ALL.get(*number)?;
         Some((*capability, model::verified::VerifiedCapability::plain(*verdict)))
     });
@@ -350,7 +350,7 @@ fn counted(made: &Made) -> (u8, usize, usize) {
         environment: matrix.cells[0].cell.environment,
         profile: "go-3.2".to_owned(),
         test_set: if made.same_tests { matrix.test_set.clone() } else { "0123456789ab".to_owned() },
-        capabilities: said.collect(),
+        capabilities: capabilities.collect(),
         ..sample::recorded().remove(0)
     };
     let (entries, issues) = (if made.is_recorded { vec![entry] } else { Vec::new() }, known(made.issue));
@@ -430,7 +430,7 @@ proptest! {
 
     /// A CI system is red exactly if the exit code is, and for the same reason.
     #[test]
-    fn failures_and_errors_are_the_exit_code(one in made()) {
+    fn failures_and_errors_match_the_exit_code(one in made()) {
         let (code, failures, errors) = counted(&one);
         match code {
             0 => prop_assert_eq!((failures, errors), (0, 0)),
@@ -444,7 +444,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 
     #[test]
-    fn whatever_a_guest_prints_it_stays_xml(bytes: Vec<u8>, text: String, kind in 0..3) {
+    fn guest_output_never_breaks_the_xml(bytes: Vec<u8>, text: String, kind in 0..3) {
         let printed = format!("{text}{}]]>\u{ffff}\u{0}", String::from_utf8_lossy(&bytes));
         let outcome = match kind {
             0 => fail(Component::Qemu, &printed),

@@ -7,7 +7,7 @@ fn the_sample_as_markdown() {
 }
 
 #[test]
-fn no_text_of_a_guest_becomes_markup() {
+fn guest_output_never_becomes_markup() {
     let text = render(&sample::standings(&sample::matrix()));
     assert!(!text.contains("<script>") && text.contains("&lt;script&gt;"), "{text}");
     assert!(text.contains("http://&lt;mirror&gt;/debian"), "a bare <mirror> would vanish as a tag");
@@ -25,7 +25,7 @@ fn no_text_of_a_guest_becomes_markup() {
 
 /// HTML would show a backslash.
 #[test]
-fn no_escape_is_shown_in_a_summary() {
+fn summaries_contain_no_backslash_escapes() {
     let text = render(&sample::standings(&sample::matrix()));
     let heads: Vec<&str> = text.lines().filter(|line| line.contains("<summary>")).collect();
     assert!(!heads.is_empty() && heads.iter().all(|line| !line.contains('\\')), "{heads:?}");
@@ -49,7 +49,7 @@ fn many(releases: usize) -> Matrix {
 
 /// GitHub shows no step summary that is longer.
 #[test]
-fn it_stays_below_a_mebibyte_and_says_what_it_left_out() {
+fn a_report_stays_below_a_mebibyte_and_names_omissions() {
     let whole = render(&sample::standings(&sample::matrix()));
     assert!(!whole.contains("Left out") && whole.contains("## Notes"));
     for releases in [500, 2500, 8000] {
@@ -67,7 +67,7 @@ fn it_stays_below_a_mebibyte_and_says_what_it_left_out() {
 }
 
 #[test]
-fn emulated_is_told_from_hardware() {
+fn emulated_results_are_marked() {
     assert_eq!(mark(Verdict::Supported, Some(Basis::Hardware)), "✓");
     assert_eq!(mark(Verdict::Supported, Some(Basis::Emulated)), "✓ᵉ");
     assert_eq!(mark(Verdict::Unsupported, Some(Basis::Emulated)), "✗ᵉ");

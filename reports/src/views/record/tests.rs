@@ -6,7 +6,7 @@ use suites::capability::Capability;
 use suites::outcome::{Component, Outcome};
 
 #[test]
-fn what_is_written_back() {
+fn results_are_written_back_with_their_causes() {
     let entries = recorded();
     assert_eq!(entries.len(), 1);
     let entry = &entries[0];
@@ -29,7 +29,7 @@ fn what_is_written_back() {
 
 /// The reason of a skip may start with the name of a component, which must not be read as blame.
 #[test]
-fn what_was_skipped_blames_nobody_when_it_is_read_again() {
+fn a_written_skip_blames_no_component_when_read_back() {
     let skipped = judged(&run(|t| (t == BOOT).then(|| skip("kernel: too old"))));
     let (_, entry) = verified_entries(&sample::standings(&skipped)).0.remove(0);
     let text = serde_json::to_string(&entry.capabilities[&Capability::VmmBoot]).unwrap();
@@ -39,7 +39,7 @@ fn what_was_skipped_blames_nobody_when_it_is_read_again() {
 }
 
 #[test]
-fn what_a_shaped_run_writes_says_so_and_so_does_every_report() {
+fn a_shaped_run_is_marked_in_its_entries_and_in_every_report() {
     let mut maker = run(|_| None);
     for entry in &mut maker.journal.entries {
         if let Event::RunStarted { shaped, .. } = &mut entry.event {
@@ -66,23 +66,23 @@ fn what_a_shaped_run_writes_says_so_and_so_does_every_report() {
 fn the_same_journal_gives_the_same_entries() {
     let entries = recorded();
     let matrix = judged(&run(|_| None));
-    let again = verified_entries(&sample::beside(&matrix, &entries)).0;
+    let again = verified_entries(&sample::compared_with_record(&matrix, &entries)).0;
     assert_eq!(again.into_iter().map(|(_, e)| e).collect::<Vec<_>>(), entries);
 }
 
 /// A verdict with another day and other versions is not this run's verdict.
 #[test]
-fn what_could_not_be_judged_is_never_written_under_the_runs_date() {
+fn an_unjudged_capability_is_not_written_back() {
     let entries = recorded();
     let error = judged(&run(|t| (t == RENAME).then(|| sample::error("ours"))));
-    let (new, withheld) = verified_entries(&sample::beside(&error, &entries));
+    let (new, withheld) = verified_entries(&sample::compared_with_record(&error, &entries));
     assert_eq!(new.len(), 1, "the rest was judged: {new:?}");
     assert!(!new[0].1.capabilities.contains_key(&Capability::FsVirtioFs), "{new:?}");
     assert!(new[0].1.capabilities.contains_key(&Capability::VmmBoot), "{new:?}");
-    let told: Vec<&str> = withheld.iter().map(|w| w.reason.as_str()).collect();
+    let reasons: Vec<&str> = withheld.iter().map(|w| w.reason.as_str()).collect();
     let day = entries[0].tested;
-    let stays = format!("go-3.29: fs.virtio-fs could not be judged: the results of {day} stay");
-    assert_eq!(told, [stays]);
+    let expected = format!("go-3.29: fs.virtio-fs could not be judged: the results of {day} stay");
+    assert_eq!(reasons, [expected]);
     // Nothing was known about the capability before.
     let (first, withheld) = verified_entries(&sample::standings(&error));
     assert!(!first[0].1.capabilities.contains_key(&Capability::FsVirtioFs));
@@ -103,7 +103,7 @@ fn written(entries: &[(DistroId, VerifiedEntry)]) -> Vec<&'static str> {
 }
 
 #[test]
-fn a_filtered_run_writes_what_its_tests_prove_whole() {
+fn a_filtered_run_writes_only_completely_tested_capabilities() {
     let mut maker = sample::Maker::default();
     maker.start(&["go-3.29"], &["13"]);
     filtered(&mut maker);
@@ -120,7 +120,7 @@ fn a_filtered_run_writes_what_its_tests_prove_whole() {
     // A skip does not replace an earlier decision.
     let mut known = recorded();
     known[0].capabilities.insert(Capability::VmmVsock, VerifiedCapability::plain(Verdict::Supported));
-    let (entries, _) = verified_entries(&sample::beside(&matrix, &known));
+    let (entries, _) = verified_entries(&sample::compared_with_record(&matrix, &known));
     assert_eq!(written(&entries), ["vmm.boot", "kernel.guest"]);
 }
 
@@ -146,7 +146,7 @@ fn under_kata(kata: Option<&str>, brought: Option<&str>) -> Vec<(DistroId, Verif
 }
 
 #[test]
-fn katas_own_results_have_an_entry_with_the_kata_and_what_was_brought_along() {
+fn kata_results_have_an_entry_with_version_and_brought_components() {
     let own = under_kata(Some("3.30.0 (Go, sha256 0123)"), None);
     assert_eq!(own.len(), 2, "{own:?}");
     assert!(own[0].1.kata.is_none() && !own[0].1.capabilities.contains_key(&Capability::KataSmoke));
@@ -167,11 +167,11 @@ fn katas_own_results_have_an_entry_with_the_kata_and_what_was_brought_along() {
 
 /// A run without Kata does not ask for Kata's own results.
 #[test]
-fn what_was_recorded_of_kata_is_not_lost_by_a_run_without_it() {
+fn a_run_without_kata_is_not_worse_than_recorded_kata_results() {
     let mut known = recorded();
     known[0].capabilities.insert(Capability::KataSmoke, VerifiedCapability::plain(Verdict::Supported));
     let matrix = judged(&run(|_| None));
-    assert_eq!(sample::beside(&matrix, &known).effect().exit_code(), 0);
+    assert_eq!(sample::compared_with_record(&matrix, &known).effect().exit_code(), 0);
 }
 
 #[test]

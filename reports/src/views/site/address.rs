@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn an_ordinary_name_is_its_address() {
+    fn ordinary_names_are_used_as_paths() {
         assert_eq!(Page::Cell(&id("debian", "13")).path(), "cell/debian-13-x86_64-container.html");
         assert_eq!(Page::Release(&id("sl-micro", "6.1")).path(), "release/sl-micro-6.1-x86_64.html");
         assert_eq!(Page::Test("smoke::guest_boots").path(), "test/smoke.guest_boots.html");
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn no_name_leads_out_of_its_folder_and_no_two_have_one_file() {
+    fn names_stay_in_their_folder_and_have_distinct_files() {
         let texts = [
             "..",
             ".",
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn cells_whose_names_run_together_have_pages_of_their_own() {
+    fn cells_with_ambiguous_names_have_distinct_pages() {
         let pairs = [("a-b", "c"), ("a", "b-c"), ("a-", "b"), ("_", "_"), ("a", "B"), ("a", "b")];
         let paths: BTreeSet<String> = pairs.iter().map(|(d, r)| Page::Cell(&id(d, r)).path()).collect();
         assert_eq!(paths.len(), pairs.len(), "{paths:?}");

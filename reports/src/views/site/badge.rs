@@ -39,7 +39,7 @@ mod tests {
     use crate::sample;
 
     #[test]
-    fn a_badge_says_what_the_answer_is() {
+    fn a_badge_shows_the_answer() {
         let matrix = sample::matrix();
         let standings = sample::standings(&matrix);
         let answer = |place: usize| standings.answer(&matrix.cells[place].cell, "go-3.29");

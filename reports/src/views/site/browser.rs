@@ -59,7 +59,7 @@ fn sites(folder: &Path) -> Vec<(PathBuf, Vec<String>)> {
 
 #[test]
 #[cfg_attr(lacks = "chromium", ignore = "needs chromium and chromium-driver")]
-fn no_page_is_wider_than_a_telephone_or_has_anything_to_complain_of() {
+fn pages_fit_a_phone_and_have_no_console_errors() {
     let dir = tempfile::tempdir().unwrap();
     let browser = Browser::start();
     for (folder, pages) in sites(dir.path()) {
@@ -90,7 +90,7 @@ const CHOOSE: &str = "const field = document.forms.filters.elements[arguments[0]
 
 #[test]
 #[cfg_attr(lacks = "chromium", ignore = "needs chromium and chromium-driver")]
-fn filters_and_sorting_are_in_the_address_and_come_back_with_it() {
+fn filters_and_sorting_are_kept_in_the_address() {
     let dir = tempfile::tempdir().unwrap();
     let database = Database::embedded();
     let records: Vec<&Record> = database.records().collect();
@@ -158,7 +158,7 @@ fn filters_and_sorting_are_in_the_address_and_come_back_with_it() {
 
 #[test]
 #[cfg_attr(lacks = "chromium", ignore = "needs chromium and chromium-driver")]
-fn a_keyboard_reaches_everything_and_no_script_is_needed() {
+fn the_site_works_by_keyboard_and_without_scripts() {
     const TAB: &str = "\u{e004}";
     const ENTER: &str = "\u{e007}";
     let dir = tempfile::tempdir().unwrap();
@@ -172,21 +172,21 @@ fn a_keyboard_reaches_everything_and_no_script_is_needed() {
     browser.press(&[ENTER]);
     assert_eq!(focused("localName"), "main");
     // Counts every field, every button that sorts, and every cell of the matrix.
-    let wanted =
+    let expected =
         browser.run("return document.querySelectorAll('main :is(a, button, select, input, summary)').length", &[]);
-    let seen = browser.run(
+    let focusable = browser.run(
         "const all = [...document.querySelectorAll('main :is(a, button, select, input, summary)')];
          return all.filter((part) => part.tabIndex >= 0 && !part.disabled).length",
         &[],
     );
-    assert!(wanted == seen && seen.as_u64() > Some(30), "{wanted} {seen}");
+    assert!(expected == focusable && focusable.as_u64() > Some(30), "{expected} {focusable}");
     let mut names = Vec::new();
     for _ in 0..12 {
         browser.press(&[TAB]);
         names.push(focused("localName").as_str().unwrap().to_owned());
     }
     for name in ["a", "summary", "input", "button"] {
-        assert!(names.iter().any(|seen| seen == name), "{name}: {names:?}");
+        assert!(names.iter().any(|found| found == name), "{name}: {names:?}");
     }
     browser.run("document.querySelector('#answers th button').focus()", &[]);
     browser.press(&[ENTER]);
@@ -214,7 +214,7 @@ fn a_keyboard_reaches_everything_and_no_script_is_needed() {
 
 #[test]
 #[cfg_attr(lacks = "chromium", ignore = "needs chromium and chromium-driver")]
-fn a_filter_of_a_thousand_targets_answers_at_once() {
+fn filtering_a_thousand_targets_takes_less_than_100_ms() {
     let dir = tempfile::tempdir().unwrap();
     let site = dir.path().join("site");
     let matrix = large(1000, &newest(2), &[sample::BOOT], &[Environment::Container]);
@@ -282,13 +282,13 @@ fn violations(browser: &Browser, axe: &str) -> Vec<String> {
 /// Runs all rules of axe, with everything expanded, light and dark.
 #[test]
 #[ignore = "takes axe-core of PyPI: .ci/run"]
-fn axe_finds_nothing_wrong_with_any_page_and_what_is_planted() {
+fn axe_finds_only_planted_violations() {
     let dir = tempfile::tempdir().unwrap();
     let axe = axe(dir.path());
     let browser = Browser::start();
     // The page's own policy would block axe.
     browser.tool("Page.setBypassCSP", &json!({ "enabled": true }));
-    let mut looked = 0;
+    let mut checked = 0;
     for (folder, pages) in sites(dir.path()) {
         for page in pages {
             for (scheme, width) in [("light", 1280), ("dark", 1280), ("light", 390)] {
@@ -297,11 +297,11 @@ fn axe_finds_nothing_wrong_with_any_page_and_what_is_planted() {
                 browser.open(&folder.join(&page), "");
                 browser.run("document.querySelectorAll('details').forEach((one) => { one.open = true; })", &[]);
                 assert_eq!(violations(&browser, &axe), Vec::<String>::new(), "{page}, {scheme}, {width}");
-                looked += 1;
+                checked += 1;
             }
         }
     }
-    assert!(looked > 60, "{looked}");
+    assert!(checked > 60, "{checked}");
     browser.run(
         "const picture = document.createElement('img'); picture.src = 'data:,'; document.querySelector('main').append(picture);
          const text = document.createElement('p'); text.textContent = 'pale'; text.style.color = '#ddd'; text.style.background = '#fff';

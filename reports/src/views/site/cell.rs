@@ -64,9 +64,9 @@ fn by_run(site: &Site<'_>, cell: &SiteCell<'_>) -> Markup {
 fn verdicts(here: &Here<'_>, cell: &SiteCell<'_>) -> PreEscaped<String> {
     let profiles: Vec<&ProfileHead> =
         here.site.profiles.iter().filter(|profile| cell.rows.contains_key(&profile.name)).collect();
-    let said = |capability: &Capability| cell.rows.values().any(|row| row.capabilities.contains_key(capability));
+    let has_results = |capability: &Capability| cell.rows.values().any(|row| row.capabilities.contains_key(capability));
     let (main, more): (Vec<Capability>, Vec<Capability>) =
-        Capability::ALL.iter().copied().filter(said).partition(|capability| is_main(*capability));
+        Capability::ALL.iter().copied().filter(has_results).partition(|capability| is_main(*capability));
     let table = html! { table {
         thead { tr {
             th scope="col" { "capability" }
@@ -110,7 +110,7 @@ fn why(here: &Here<'_>, cell: &SiteCell<'_>, room: &mut usize) -> Markup {
     let run = cell.run.and_then(|run| here.site.runs.get(run));
     let standing = run.and_then(|run| run.standings.cells.iter().find(|one| one.report.cell == cell.id));
     let items = standing.map(|standing| of_run(here, standing)).unwrap_or_default();
-    let (shown, left) = fitting(items.into_iter(), &mut for_causes, |item| item);
+    let (shown, omitted) = fitting(items.into_iter(), &mut for_causes, |item| item);
     // On a run's own pages, all results are from the run.
     let recorded = if here.site.is_run { Vec::new() } else { recorded(here, cell) };
     let (known, more) = fitting(recorded.into_iter(), &mut for_causes, |item| item);
@@ -120,7 +120,7 @@ fn why(here: &Here<'_>, cell: &SiteCell<'_>, room: &mut usize) -> Markup {
             h2 #why { "Why" }
             @if !shown.0.is_empty() {
                 @if !here.site.is_run { h3 { "What the tests of the newest run showed" } }
-                ul.causes { (shown) } (left_out(left))
+                ul.causes { (shown) } (left_out(omitted))
             }
             @if !known.0.is_empty() {
                 @if cell.report.is_some() { h3 { "What the verdicts rest on" } }

@@ -47,9 +47,9 @@ fn of_run(here: &Here<'_>, cell: &SiteCell<'_>, report: &CellReport, facts: &Cel
         (package(here, &cell.id.distro, name), html! { (wording::version(facts, name)) })
     });
     let rows: Vec<(Markup, Markup)> = packages.chain(all).collect();
-    let (shown, left) =
+    let (shown, omitted) =
         fitting(rows.into_iter(), room, |(name, value)| html! { tr { th scope="row" { (name) } td { (value) } } });
-    html! { (scroll("Evidence", &html! { table.facts { tbody { (shown) } } })) (left_out(left)) }
+    html! { (scroll("Evidence", &html! { table.facts { tbody { (shown) } } })) (left_out(omitted)) }
 }
 
 /// A package's name, which leads to the page of its source package.
@@ -88,10 +88,10 @@ pub(super) fn guests(report: &CellReport, room: &mut usize) -> Markup {
     if report.launches.is_empty() {
         return html! {};
     }
-    let (shown, left) = fitting(report.launches.iter(), room, launched);
+    let (shown, omitted) = fitting(report.launches.iter(), room, launched);
     html! {
         h2 #guests { "Guests and their arguments" }
-        details { summary { (report.launches.len()) " guests" } (shown) (left_out(left)) }
+        details { summary { (report.launches.len()) " guests" } (shown) (left_out(omitted)) }
     }
 }
 

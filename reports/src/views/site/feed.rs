@@ -17,7 +17,7 @@ const MAX_TEXT: usize = 600;
 
 /// Returns the feed of a site.
 pub(super) fn render(site: &Site<'_>) -> String {
-    let entries: Vec<&SiteChange<'_>> = site.changes.iter().filter(|change| is_told(&change.row)).take(MOST).collect();
+    let entries: Vec<&SiteChange<'_>> = site.changes.iter().filter(|change| is_news(&change.row)).take(MOST).collect();
     let page = html! {
         (PreEscaped("<?xml version=\"1.0\" encoding=\"utf-8\"?>\n"))
         feed xmlns="http://www.w3.org/2005/Atom" {
@@ -35,7 +35,7 @@ pub(super) fn render(site: &Site<'_>) -> String {
 }
 
 /// Checks whether a change is news; a result that could not be judged is not.
-fn is_told(row: &ChangeRow<'_>) -> bool {
+fn is_news(row: &ChangeRow<'_>) -> bool {
     match row.change {
         Change::NewFailure | Change::NewVerdict | Change::Fixed | Change::TestSetChanged => true,
         Change::Known => !row.issues.is_empty(),

@@ -63,24 +63,24 @@ pub fn write(
     let standings = history.standings();
     let site = of_history(&history, &standings, catalogue, profiles);
     let failed = |e| SiteError::Write(dir.to_owned(), e);
-    let beside = beside(dir).map_err(failed)?;
-    let mut folder = Folder::new(beside.path());
+    let new = temporary_sibling(dir).map_err(failed)?;
+    let mut folder = Folder::new(new.path());
     site.render(&mut |path, text| folder.put(path, text)).map_err(failed)?;
     let names: String = folder.files.iter().map(|file| format!("{file}\n")).collect();
     folder.put(MARK, &format!("{FIRST}\n{names}")).map_err(failed)?;
     // The whole filesystem is synced at once, because syncing each file would take a minute.
-    std::fs::File::open(beside.path()).and_then(|folder| Ok(rustix::fs::syncfs(folder)?)).map_err(failed)?;
+    std::fs::File::open(new.path()).and_then(|folder| Ok(rustix::fs::syncfs(folder)?)).map_err(failed)?;
     let written = Written {
         files: folder.files.len(),
         releases: site.releases.len(),
         withheld: site.runs.iter().filter(|run| !run.withheld.is_empty()).count(),
     };
-    replace(beside, dir).map_err(failed)?;
+    replace(new, dir).map_err(failed)?;
     Ok(written)
 }
 
 /// Creates a temporary directory next to the one that it will replace.
-pub(crate) fn beside(dir: &Path) -> io::Result<tempfile::TempDir> {
+pub(crate) fn temporary_sibling(dir: &Path) -> io::Result<tempfile::TempDir> {
     let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     std::fs::create_dir_all(parent)?;
     let mut builder = tempfile::Builder::new();
@@ -99,7 +99,7 @@ pub(crate) fn replace(new: tempfile::TempDir, dir: &Path) -> io::Result<()> {
         Ok(()) => {}
         // The filesystem cannot exchange two directories.
         Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => {
-            let old = beside(dir)?;
+            let old = temporary_sibling(dir)?;
             std::fs::rename(dir, old.path())?;
             if let Err(e) = std::fs::rename(new.path(), dir) {
                 std::fs::rename(old.path(), dir)?;
@@ -158,7 +158,7 @@ fn refuse_foreign(dir: &Path) -> Result<(), SiteError> {
         Ok(found) if !found.is_dir() => return foreign("no files: it is no folder".to_owned()),
         Ok(_) => {}
     }
-    let ours = mark(&dir.join(MARK));
+    let own_files = mark(&dir.join(MARK));
     let mut folders = vec![String::new()];
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(dir.join(&folder)).map_err(failed)? {
@@ -170,7 +170,7 @@ fn refuse_foreign(dir: &Path) -> Result<(), SiteError> {
             };
             match entry.file_type().map_err(failed)? {
                 kind if kind.is_dir() => folders.push(path),
-                kind if kind.is_file() && ours.contains(&path) => {}
+                kind if kind.is_file() && own_files.contains(&path) => {}
                 _ => return foreign(path),
             }
         }
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_site_of_ours_gives_way() {
+    fn only_a_generated_site_may_be_replaced() {
         for files in [&[][..], &[MARK], &[MARK, "index.html"], &[MARK, "index.html", "cell/a.html"]] {
             let dir = folder(files);
             refuse_foreign(dir.path()).unwrap();
@@ -228,11 +228,11 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_takes_the_place_of_another_whole() {
+    fn a_folder_is_replaced_as_a_whole() {
         let parent = tempfile::tempdir().unwrap();
         let dir = parent.path().join("site");
         for text in ["one", "two"] {
-            let new = beside(&dir).unwrap();
+            let new = temporary_sibling(&dir).unwrap();
             std::fs::write(new.path().join(text), text).unwrap();
             replace(new, &dir).unwrap();
             let names: Vec<_> = std::fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap().file_name()).collect();
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn no_file_is_put_outside_or_twice() {
+    fn files_outside_the_folder_and_duplicates_are_refused() {
         let dir = tempfile::tempdir().unwrap();
         let mut folder = Folder::new(dir.path());
         folder.put("cell/a~2.html", "").unwrap();

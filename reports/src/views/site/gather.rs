@@ -59,7 +59,7 @@ impl<'a> History<'a> {
             if matrix.shaped {
                 withheld.insert(0, SHAPED.to_owned());
             }
-            withheld.extend(matrix.cells.iter().filter_map(brought_along));
+            withheld.extend(matrix.cells.iter().filter_map(components_brought_along));
             let mut new: Entries = BTreeMap::new();
             for (distro, entry) in entries.into_iter().filter(|(_, entry)| !entry.shaped) {
                 new.entry(distro).or_default().push(entry);
@@ -78,19 +78,19 @@ impl<'a> History<'a> {
 
     /// Compares each run with the entries before it.
     pub(super) fn standings(&'a self) -> Vec<Standings<'a>> {
-        let beside = |(matrix, before, _): &'a (&'a Matrix, Entries, Vec<String>)| {
+        let compared = |(matrix, before, _): &'a (&'a Matrix, Entries, Vec<String>)| {
             Standings::new(matrix, Recorded::of_entries(before, self.records.iter().copied()), false)
         };
-        self.runs.iter().map(beside).collect()
+        self.runs.iter().map(compared).collect()
     }
 }
 
 /// Returns why a cell with brought components does not count.
-fn brought_along(cell: &CellReport) -> Option<String> {
-    let brought = cell.brought();
-    (!brought.is_empty()).then(|| {
-        let (id, brought) = (&cell.cell, brought.join(", "));
-        format!("{id}: replaced or added components: {brought}; only Kata's own results count")
+fn components_brought_along(cell: &CellReport) -> Option<String> {
+    let components = cell.brought();
+    (!components.is_empty()).then(|| {
+        let (id, components) = (&cell.cell, components.join(", "));
+        format!("{id}: replaced or added components: {components}; only Kata's own results count")
     })
 }
 
@@ -192,8 +192,8 @@ fn changes_that_count<'a>(standings: &Standings<'a>) -> Vec<ChangeRow<'a>> {
         if !report.brought().is_empty() {
             row.capabilities.retain(|capability| capability.area() == Area::Kata);
         }
-        let is_told = row.change == Change::Unjudged || withheld_cell(report).is_none();
-        is_told && !row.capabilities.is_empty()
+        let counts = row.change == Change::Unjudged || withheld_cell(report).is_none();
+        counts && !row.capabilities.is_empty()
     });
     rows
 }
@@ -290,9 +290,9 @@ fn trends<'r>(
     for (run, of) in runs {
         let matrix = of.standings.matrix;
         let alone = Standings::new(matrix, Recorded::default(), false);
-        let brought: BTreeSet<_> =
+        let with_candidates: BTreeSet<_> =
             matrix.cells.iter().filter(|cell| !cell.brought().is_empty()).map(|cell| key(&cell.cell)).collect();
-        for id in alone.releases().into_iter().filter(|id| !brought.contains(&key(id))) {
+        for id in alone.releases().into_iter().filter(|id| !with_candidates.contains(&key(id))) {
             let Some(release) = places.get(&key(id)).and_then(|place| releases.get_mut(*place)) else { continue };
             for profile in &matrix.profiles {
                 let answer = alone.answer(id, &profile.name);

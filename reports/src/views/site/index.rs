@@ -36,26 +36,26 @@ pub(super) fn put(site: &Site<'_>, put: &mut Put<'_>) -> io::Result<()> {
 fn first_changes(here: &Here<'_>, room: &mut usize) -> Markup {
     let rows = &here.site.changes;
     // Results that could not be judged are no news, and may be many: they come last, folded up below the changes.
-    let (lost, told): (Vec<_>, Vec<_>) = rows.iter().partition(|change| change.row.effect == Effect::Unjudged);
+    let (unjudged, judged): (Vec<_>, Vec<_>) = rows.iter().partition(|change| change.row.effect == Effect::Unjudged);
     let items = |all: &[&SiteChange<'_>]| {
         join(all.iter().take(CHANGES).map(|change| changes::item(here, change)).collect::<Vec<Markup>>())
     };
-    let (told_list, lost_list) = (items(&told), items(&lost));
+    let (judged_list, unjudged_list) = (items(&judged), items(&unjudged));
     // Half of the page is reserved for the answers, however long a run's failures are.
-    let length = told_list.0.len() + lost_list.0.len();
+    let length = judged_list.0.len() + unjudged_list.0.len();
     let fits = length <= *room / 2;
     *room -= if fits { length } else { 0 };
     html! {
         h2 #changes { "Changes" }
         @if rows.is_empty() { p { (here.site.no_changes) } }
         @else if fits {
-            @if told.is_empty() { p { "None is known; what could not be judged:" } ul.causes { (lost_list) } }
-            @else { ul.causes { (told_list) } }
-            @if told.len() > CHANGES || lost.len() > CHANGES {
+            @if judged.is_empty() { p { "None is known; what could not be judged:" } ul.causes { (unjudged_list) } }
+            @else { ul.causes { (judged_list) } }
+            @if judged.len() > CHANGES || unjudged.len() > CHANGES {
                 p { a href=(here.to(Page::Changes)) { "All " (rows.len()) " changes" } }
             }
-            @if !lost.is_empty() && !told.is_empty() {
-                details { summary { "What could not be judged (" (lost.len()) ")" } ul.causes { (lost_list) } }
+            @if !unjudged.is_empty() && !judged.is_empty() {
+                details { summary { "What could not be judged (" (unjudged.len()) ")" } ul.causes { (unjudged_list) } }
             }
         } @else { p { a href=(here.to(Page::Changes)) { (rows.len()) " changes" } ", on a page of their own." } }
         @if let Some(exit_code) = here.site.exit_code.as_ref().filter(|_| !rows.is_empty()) { p { (exit_code) } }

@@ -68,7 +68,7 @@ impl Known {
             text: one_line(&reason.to_string(), MAX_WHY),
         });
         // A capability that was never recorded does not differ from the record; the list of changes has it.
-        let is_news = one.is_told() && (one.effect != Effect::None || one.change != Change::NewVerdict);
+        let is_news = one.is_listed() && (one.effect != Effect::None || one.change != Change::NewVerdict);
         Known {
             verdict: one.verdict(),
             basis: one.basis(),
@@ -83,8 +83,8 @@ impl Known {
     }
 
     /// Takes the result from the record.
-    fn of_record(entry: &VerifiedEntry, said: &VerifiedCapability) -> Known {
-        let why = said.causes.iter().map(|cause| {
+    fn of_record(entry: &VerifiedEntry, recorded: &VerifiedCapability) -> Known {
+        let why = recorded.causes.iter().map(|cause| {
             let VerifiedCause { component, test, message } = cause;
             match component {
                 Some(_) => Why { component: *component, test: test.clone(), text: one_line(message, MAX_WHY) },
@@ -93,11 +93,11 @@ impl Known {
             }
         });
         Known {
-            verdict: said.verdict,
+            verdict: recorded.verdict,
             basis: Some(entry.basis),
             tested: Some(entry.tested),
             why: why.collect(),
-            workaround: said.workaround.clone(),
+            workaround: recorded.workaround.clone(),
             passed: None,
             is_flaky: false,
             is_older: entry.is_by_older_tests(),
@@ -147,9 +147,9 @@ impl SiteRow {
     /// the distro's own.
     pub(super) fn add(&mut self, entry: &VerifiedEntry) {
         let is_own = entry.brought().is_empty();
-        for (capability, said) in &entry.capabilities {
+        for (capability, recorded) in &entry.capabilities {
             if is_own || !self.capabilities.contains_key(capability) {
-                self.capabilities.insert(*capability, Known::of_record(entry, said));
+                self.capabilities.insert(*capability, Known::of_record(entry, recorded));
             }
         }
         self.basics.push(Basics::of_entry(entry));
@@ -166,9 +166,9 @@ impl SiteRow {
 impl Basics {
     fn of_entry(entry: &VerifiedEntry) -> Basics {
         let kata = entry.kata.as_ref().map(|kata| {
-            let brought: String =
+            let components: String =
                 kata.brought.iter().map(|(component, what)| format!(", {component} {what}")).collect();
-            format!("{}{brought}", kata.version)
+            format!("{}{components}", kata.version)
         });
         Basics {
             tested: Some(entry.tested),

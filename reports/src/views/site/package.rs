@@ -67,7 +67,7 @@ impl<'a> Packages<'a> {
     /// The source package of a distro's binary package.
     pub(super) fn source(&self, distro: &DistroId, name: &str) -> String {
         let component = || Some(self.components.get(&(distro.clone(), name.to_owned()))?.name());
-        component_package::takes_bugs_of(self.sources.get(&(distro, name)).copied().or_else(component).unwrap_or(name))
+        component_package::source_package_for_bugs(self.sources.get(&(distro, name)).copied().or_else(component).unwrap_or(name))
     }
 
     /// Returns the source package of a component on a cell, and the binary package if the cell's manifest has it.
@@ -81,7 +81,7 @@ impl<'a> Packages<'a> {
         let binary = release.and_then(|release| component_package::binary(release, cell.report, component));
         let installed = binary.as_ref().and_then(|name| component_package::installed(cell.report?, name));
         let source = match (installed, binary) {
-            (Some(package), _) => Some(component_package::takes_bugs_of(&package.source)),
+            (Some(package), _) => Some(component_package::source_package_for_bugs(&package.source)),
             (None, Some(name)) => Some(self.source(distro, &name)),
             // No record names it; components that are not part of a distro have no package.
             (None, None) => match component {
@@ -354,7 +354,7 @@ mod tests {
 
     /// The kernel's own package is in a run's manifest; the package that depends on it is in the record.
     #[test]
-    fn a_kernel_is_the_source_package_of_what_ran() {
+    fn the_kernel_source_package_is_that_of_the_kernel_that_ran() {
         let database = Database::embedded();
         let record = database.records().find(|record| record.distro == "debian").unwrap();
         let mut matrix = sample::judged(&sample::run(|_| None));

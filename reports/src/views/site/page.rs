@@ -235,11 +235,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_page_has_no_room_for_is_counted() {
+    fn items_that_do_not_fit_on_a_page_are_counted() {
         let show = |room: usize| {
             let mut room = room;
-            let (shown, left) = fitting(["one", "two", "six"].iter(), &mut room, |word| html! { b { (word) } });
-            (shown.into_string(), left)
+            let (shown, omitted) = fitting(["one", "two", "six"].iter(), &mut room, |word| html! { b { (word) } });
+            (shown.into_string(), omitted)
         };
         assert_eq!(show(100), ("<b>one</b><b>two</b><b>six</b>".to_owned(), 0));
         assert_eq!(show(20), ("<b>one</b><b>two</b>".to_owned(), 1));
@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn every_text_can_be_read_on_its_background() {
+    fn text_colours_have_sufficient_contrast() {
         let blocks: Vec<&str> = CSS.split(":root {").skip(1).map(|block| block.split('}').next().unwrap()).collect();
         assert_eq!(blocks.len(), 2, "light and dark");
         for block in blocks {

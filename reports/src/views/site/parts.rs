@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_list_is_split_where_a_page_is_full_and_nothing_is_lost() {
+    fn a_list_is_split_where_a_page_is_full() {
         let row = |length: usize| PreEscaped("x".repeat(length));
         assert_eq!(split([]), [""]);
         assert_eq!(split([row(3), row(4)]), ["xxxxxxx"]);

@@ -41,13 +41,13 @@ fn of_profile(
     let answer = release.answers.get(&profile.name);
     let cells: Vec<&SiteCell<'_>> =
         cells.iter().copied().filter(|cell| cell.rows.contains_key(&profile.name)).collect();
-    let said = |capability: &Capability| {
+    let has_results = |capability: &Capability| {
         cells
             .iter()
             .any(|cell| cell.rows.get(&profile.name).is_some_and(|row| row.capabilities.contains_key(capability)))
     };
     let (main, more): (Vec<Capability>, Vec<Capability>) =
-        Capability::ALL.iter().copied().filter(said).partition(|capability| is_main(*capability));
+        Capability::ALL.iter().copied().filter(has_results).partition(|capability| is_main(*capability));
     html! {
         section id=(profile.name) {
             h2 { a href=(here.to(Page::Profile(&profile.name))) { (profile.name) } " " span.muted { (kata(profile)) } }

@@ -26,13 +26,13 @@ pub(super) fn tests(here: &Here<'_>, report: &CellReport, room: &mut usize) -> M
     let profiles: Vec<&str> = here.site.profiles.iter().map(|profile| profile.name.as_str()).collect();
     let count = all.len();
     let plain: Vec<String> = all.iter().map(|(id, runs)| row(here, id, runs, &profiles, false).into_string()).collect();
-    let mut left: usize = plain.iter().map(String::len).sum();
+    let mut remaining: usize = plain.iter().map(String::len).sum();
     let (mut out, mut silent, mut lost) = (String::new(), 0, 0);
     for ((id, runs), plain) in all.iter().zip(plain) {
-        left -= plain.len();
+        remaining -= plain.len();
         let whole = row(here, id, runs, &profiles, true).into_string();
         // Room is reserved for the results of later tests.
-        let is_whole = whole.len() + left <= *room;
+        let is_whole = whole.len() + remaining <= *room;
         silent += usize::from(!is_whole && runs.iter().any(|run| has_more(run)));
         let chosen = if is_whole { whole } else { plain };
         match room.checked_sub(chosen.len()) {
@@ -78,7 +78,7 @@ fn has_more(run: &TestRun) -> bool {
 
 fn row(here: &Here<'_>, id: &str, runs: &[&TestRun], profiles: &[&str], whole: bool) -> Markup {
     html! { tr id=(anchor(id)) {
-        th scope="row" { (here.test(id)) @if whole { (what_happened(here, runs)) } }
+        th scope="row" { (here.test(id)) @if whole { (messages(here, runs)) } }
         @for (width, shown) in columns(profiles, runs) {
             td colspan=[(width > 1).then_some(width)] { @for run in shown { (result(run)) } }
         }
@@ -102,7 +102,7 @@ fn columns<'i>(profiles: &[&str], runs: &[&'i TestRun]) -> Vec<(usize, Vec<&'i T
 }
 
 /// Returns the messages of all configurations of a test, each once.
-fn what_happened(here: &Here<'_>, runs: &[&TestRun]) -> Markup {
+fn messages(here: &Here<'_>, runs: &[&TestRun]) -> Markup {
     let mut lines: Vec<String> = Vec::new();
     let (mut notes, mut artifacts): (Vec<&str>, Vec<&str>) = (Vec::new(), Vec::new());
     let mut seen: [BTreeSet<String>; 3] = Default::default();

@@ -207,7 +207,7 @@ mod tests {
     use crate::sample;
 
     #[test]
-    fn results_are_counted_and_failures_come_first() {
+    fn results_are_counted_and_ranked() {
         let matrix = sample::matrix();
         let standings = sample::standings(&matrix);
         let catalogue = sample::catalogue();

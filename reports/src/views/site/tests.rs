@@ -143,15 +143,15 @@ fn resolved(from: &str, link: &str) -> String {
 }
 
 #[test]
-fn every_link_leads_somewhere() {
+fn no_page_has_a_broken_link() {
     let recorded = sample::recorded();
     let mut matrix = judged(&run(|_| None));
     matrix.keep_files(|_| false);
-    let beside = sample::beside(&matrix, &recorded);
+    let compared = sample::compared_with_record(&matrix, &recorded);
     let catalogue = sample::catalogue();
     for (what, pages) in [
         ("a run of all kinds", of(&sample::matrix())),
-        ("a run beside its record", pages(&of_run(&beside, &[], &catalogue))),
+        ("a run beside its record", pages(&of_run(&compared, &[], &catalogue))),
         ("three days", site_of(&[], &three_days(), &catalogue, &sample::profiles())),
         ("the shipped records", shipped()),
         ("nothing", site_of(&[], &[], &catalogue, &sample::profiles())),
@@ -163,7 +163,7 @@ fn every_link_leads_somewhere() {
 }
 
 #[test]
-fn a_link_that_leads_nowhere_is_found() {
+fn broken_links_and_duplicate_ids_are_detected() {
     let mut pages = of(&sample::matrix());
     assert_eq!(broken(&pages), Vec::<String>::new());
     pages.remove("pages/test/smoke.guest_boots.html");
@@ -176,7 +176,7 @@ fn a_link_that_leads_nowhere_is_found() {
 }
 
 #[test]
-fn a_cell_of_the_matrix_says_all() {
+fn a_matrix_cell_shows_verdict_basis_and_day() {
     let pages = of(&judged(&run(|_| None)));
     let name = "aria-label=\"debian 13, qmp, supported, emulated, measured 2026-07-25\"";
     let link =
@@ -186,11 +186,11 @@ fn a_cell_of_the_matrix_says_all() {
 
 /// After a night without a mirror there may be many such results, and readers must not search for changes below them.
 #[test]
-fn what_could_not_be_judged_is_folded_up_below_the_changes() {
+fn unjudged_results_are_collapsed_below_the_changes() {
     let index = of(&sample::matrix()).remove("index.html").unwrap();
     let (before, after) = index.split_once("<details><summary>What could not be judged (4)</summary>").unwrap();
-    let told = before.split_once("<h2 id=\"changes\">").unwrap().1;
-    assert!(told.contains("<b>new verdict</b>") && !told.contains("<b>unjudged</b>"), "{told}");
+    let changes = before.split_once("<h2 id=\"changes\">").unwrap().1;
+    assert!(changes.contains("<b>new verdict</b>") && !changes.contains("<b>unjudged</b>"), "{changes}");
     let folded = after.split("</details>").next().unwrap();
     assert_eq!(folded.matches("<b>unjudged</b>").count(), 4, "{folded}");
     assert!(page::CSS.contains("td > .n { white-space: nowrap; }"), "`n/a` is one word");
@@ -198,21 +198,21 @@ fn what_could_not_be_judged_is_folded_up_below_the_changes() {
 
 /// If there is nothing else, the list is not folded up: a terminal shows it, too.
 #[test]
-fn what_could_not_be_judged_is_listed_where_nothing_else_is() {
+fn unjudged_results_are_not_collapsed_if_there_are_no_changes() {
     let matrix = judged(&run(|test| (test == QMP).then(|| sample::error("the line ended"))));
     let (recorded, catalogue) = (sample::recorded(), sample::catalogue());
-    let beside = sample::beside(&matrix, &recorded);
-    let index = pages(&of_run(&beside, &[], &catalogue)).remove("index.html").unwrap();
-    let told = index.split_once("<h2 id=\"changes\">").unwrap().1.split("<h2").next().unwrap();
+    let compared = sample::compared_with_record(&matrix, &recorded);
+    let index = pages(&of_run(&compared, &[], &catalogue)).remove("index.html").unwrap();
+    let changes = index.split_once("<h2 id=\"changes\">").unwrap().1.split("<h2").next().unwrap();
     assert!(
-        told.contains("None is known; what could not be judged:") && !told.contains("<summary>What could not"),
-        "{told}"
+        changes.contains("None is known; what could not be judged:") && !changes.contains("<summary>What could not"),
+        "{changes}"
     );
-    assert_eq!(told.matches("<b>unjudged</b>").count(), 1, "{told}");
+    assert_eq!(changes.matches("<b>unjudged</b>").count(), 1, "{changes}");
 }
 
 #[test]
-fn the_recorded_matrix_is_a_site_without_any_run() {
+fn a_site_is_made_from_records_without_any_run() {
     let pages = shipped();
     let index = &pages["index.html"];
     for words in ["debian 13", "Can Kata run here?", "Not run yet", "alpine", "by the records and 0 runs"] {
@@ -257,11 +257,11 @@ fn verdicts_are_those_of_the_last_run_that_judged_them() {
 
 /// A change is not reported as news if the other pages do not count it.
 #[test]
-fn a_change_that_does_not_count_is_not_told() {
+fn changes_of_runs_that_do_not_count_are_omitted() {
     use crate::run::RunEnding;
     let broken = |test: &str| (test == QMP).then(|| fail(Component::Qemu, "no reply"));
     // Returns the changes, the number of answers for the release, and the reasons why the last run does not count.
-    let told = |change: &dyn Fn(&mut Matrix)| {
+    let counted = |change: &dyn Fn(&mut Matrix)| {
         let mut last = of_day(4, broken);
         change(&mut last);
         let runs = [three_days(), vec![last]].concat();
@@ -271,23 +271,23 @@ fn a_change_that_does_not_count_is_not_told() {
         let site = of_history(&history, &standings, &catalogue, &sample::profiles());
         (site.changes.len(), site.releases[0].trend["go-3.29"].len(), site.runs[0].withheld.join("; "))
     };
-    assert_eq!(told(&|_| {}), (4, 4, String::new()));
+    assert_eq!(counted(&|_| {}), (4, 4, String::new()));
     let why = |words: &str| (3, 3, words.to_owned());
-    assert_eq!(told(&|matrix| matrix.ending = RunEnding::Killed), why("the run is not finished"));
-    assert_eq!(told(&|matrix| matrix.ending = RunEnding::Interrupted), why("the run was interrupted"));
-    let brought = |matrix: &mut Matrix| {
+    assert_eq!(counted(&|matrix| matrix.ending = RunEnding::Killed), why("the run is not finished"));
+    assert_eq!(counted(&|matrix| matrix.ending = RunEnding::Interrupted), why("the run was interrupted"));
+    let add_candidate = |matrix: &mut Matrix| {
         let facts = matrix.cells[0].facts.as_mut().unwrap();
         facts.candidates.insert(Component::Qemu, "mine".to_owned().into());
     };
     let words = "debian:13/x86_64/container: replaced or added components: qemu mine; only Kata's own results count";
-    assert_eq!(told(&brought), why(words));
-    let (changes, _, words) = told(&|matrix| matrix.cells[0].complete = false);
+    assert_eq!(counted(&add_candidate), why(words));
+    let (changes, _, words) = counted(&|matrix| matrix.cells[0].complete = false);
     assert_eq!((changes, words.as_str()), (3, "debian:13/x86_64/container: it is not finished"));
 }
 
 /// Such a run would replace every later run until its day.
 #[test]
-fn a_run_of_a_day_to_come_counts_nowhere_and_is_named() {
+fn a_run_dated_in_the_future_is_listed_but_does_not_count() {
     let broken = |test: &str| (test == QMP).then(|| fail(Component::Qemu, "of a day to come"));
     let to_come = of_day(100 * 365, broken);
     let runs = [three_days(), vec![to_come]].concat();
@@ -307,7 +307,7 @@ fn a_run_of_a_day_to_come_counts_nowhere_and_is_named() {
 }
 
 #[test]
-fn the_record_counts_where_it_is_of_a_later_day() {
+fn the_later_of_record_and_run_counts() {
     let mut record = Database::embedded().records().find(|record| record.distro == "debian").unwrap().clone();
     record.verified = sample::recorded();
     let verdict = |day: i64| {
@@ -349,7 +349,7 @@ fn blaming_qemu() -> Record {
 
 /// A maintainer reads the first lines: they contain the failures that decide the answer, and each cause once.
 #[test]
-fn a_packages_page_has_each_cause_once_and_what_kata_needs_first() {
+fn a_package_page_lists_each_cause_once_with_needed_ones_first() {
     let record = blaming_qemu();
     let pages = site_of(&[&record], &[], &sample::catalogue(), &sample::profiles());
     let page = &pages["package/qemu.html"];
@@ -371,7 +371,7 @@ fn a_packages_page_has_each_cause_once_and_what_kata_needs_first() {
 
 /// Records cite a file and a tag of Kata after a cause, which differ from profile to profile.
 #[test]
-fn a_cells_page_has_a_cause_of_many_profiles_once_with_all_who_ask_for_it() {
+fn a_cell_page_lists_a_shared_cause_once_with_all_its_sources() {
     let record = blaming_qemu();
     let pages = site_of(&[&record], &[], &sample::catalogue(), &sample::profiles());
     let page = &pages["cell/debian-13-x86_64-container.html"];
@@ -382,7 +382,7 @@ fn a_cells_page_has_a_cause_of_many_profiles_once_with_all_who_ask_for_it() {
 }
 
 #[test]
-fn the_feed_is_atom_and_tells_each_change_once() {
+fn the_feed_is_atom_with_one_entry_for_each_change() {
     let runs = three_days();
     let feed =
         |runs: &[Matrix]| site_of(&[], runs, &sample::catalogue(), &sample::profiles()).remove("feed.atom").unwrap();
@@ -420,7 +420,7 @@ fn the_feed_is_atom_and_tells_each_change_once() {
 }
 
 #[test]
-fn what_a_journal_names_neither_leaves_the_folder_nor_becomes_markup() {
+fn names_from_a_journal_neither_leave_the_folder_nor_become_markup() {
     let mut maker = Maker::default();
     let bad = ["..", "../../x", "<script>alert(1)</script>", "a b\u{0}", "x\" onload=\"alert(1)", HOSTILE];
     let profiles: Vec<&str> = ["go-3.29"].into_iter().chain(bad).collect();
@@ -478,7 +478,7 @@ fn what_a_journal_names_neither_leaves_the_folder_nor_becomes_markup() {
 }
 
 #[test]
-fn a_page_loads_nothing_from_elsewhere_and_runs_one_script_of_ours() {
+fn pages_load_nothing_external_and_contain_one_script() {
     for pages in [of(&sample::matrix()), shipped()] {
         for (path, page) in pages.iter().filter(|(path, _)| path.ends_with(".html")) {
             let (links, _) = links(page);
@@ -492,7 +492,7 @@ fn a_page_loads_nothing_from_elsewhere_and_runs_one_script_of_ours() {
 }
 
 #[test]
-fn a_site_is_written_whole_and_made_again_alike() {
+fn writing_a_site_twice_gives_the_same_files() {
     let parent = tempfile::tempdir().unwrap();
     let dir = parent.path().join("site");
     let runs = three_days();
@@ -597,7 +597,7 @@ fn the_index_of_fifty_releases_and_four_profiles_is_small() {
 
 /// If not everything fits on one page, each item is on some page, and links lead there.
 #[test]
-fn what_is_too_long_for_a_page_goes_on_on_another() {
+fn long_lists_continue_on_further_pages() {
     use model::environment::Environment::{Container, Host, Vm};
     let smoke: Vec<&str> = ids().into_iter().filter(|id| id.starts_with("smoke::")).collect();
     let matrix = large(150, &newest(6), &smoke, &[Container, Vm, Host]);
@@ -630,7 +630,7 @@ fn status(name: &str) -> u64 {
 /// Requires an optimised build: `cargo test --release -p reports --lib -- --ignored thousand`.
 #[test]
 #[ignore = "takes minutes, in a release build: .ci/nightly large"]
-fn a_thousand_targets_with_four_hundred_tests_are_written_in_seconds_and_half_a_gigabyte() {
+fn a_site_of_a_thousand_targets_stays_within_time_and_memory_limits() {
     use model::environment::Environment::Container;
     let (profiles, ids) = (newest(4), ids());
     let matrix = large(1000, &profiles, &ids[..400.min(ids.len())], &[Container]);
@@ -661,10 +661,10 @@ fn a_thousand_targets_with_four_hundred_tests_are_written_in_seconds_and_half_a_
     }
 }
 
-/// Writes a site for manual inspection: `REPORTS_SAMPLE=folder cargo test -p reports -- --ignored looked_at`.
+/// Writes a site for manual inspection: `REPORTS_SAMPLE=folder cargo test -p reports -- --ignored sample_site`.
 #[test]
 #[ignore = "writes a sample for people to look at: by hand, with REPORTS_SAMPLE"]
-fn a_site_can_be_looked_at() {
+fn write_a_sample_site_for_manual_inspection() {
     let folder = std::env::var_os("REPORTS_SAMPLE").expect("REPORTS_SAMPLE names the folder to write to");
     let folder = Path::new(&folder);
     write(&[], &three_days(), &sample::catalogue(), &sample::profiles(), &folder.join("site")).unwrap();
@@ -676,7 +676,7 @@ fn a_site_can_be_looked_at() {
 }
 
 #[test]
-fn the_documents_are_as_their_schema_says() {
+fn api_documents_match_their_schema() {
     let pages = site_of(&[], &three_days(), &sample::catalogue(), &sample::profiles());
     let document =
         |name: &str| -> serde_json::Value { serde_json::from_str(&pages[&format!("api/v1/{name}.json")]).unwrap() };
@@ -714,7 +714,7 @@ fn the_documents_are_as_their_schema_says() {
 
 /// For a run that is compared with a base run, the recorded verdicts are the base run's.
 #[test]
-fn a_run_of_candidates_is_shown_beside_its_base_run() {
+fn a_candidate_run_is_shown_compared_with_its_base_run() {
     let base = crate::standing::BaseRun::new(judged(&run(|_| None)));
     let matrix = judged(&run(|test| (test == QMP).then(|| fail(Component::Qemu, "no reply"))));
     let standings = Standings::new(&matrix, base.recorded(), false);

@@ -134,7 +134,7 @@ mod tests {
     use suites::outcome::{Component, Outcome};
 
     /// Describes the turns over runs: both runs, the capabilities, and other differences.
-    fn told(runs: &[Matrix]) -> Vec<String> {
+    fn descriptions(runs: &[Matrix]) -> Vec<String> {
         let history = History::new(&[], runs);
         let standings = history.standings();
         let catalogue = sample::catalogue();
@@ -149,45 +149,45 @@ mod tests {
         turns(&site).iter().map(words).collect()
     }
 
-    fn lost(test: &'static str) -> impl Fn(&str) -> Option<Outcome> {
+    fn failing(test: &'static str) -> impl Fn(&str) -> Option<Outcome> {
         move |one| (one == test).then(|| fail(Component::Qemu, "no reply"))
     }
 
     const CELL: &str = "debian:13/x86_64/container";
 
     #[test]
-    fn a_verdict_turns_where_two_runs_decided_it_differently() {
+    fn a_turn_is_listed_where_two_runs_decided_differently() {
         let expected = [
             format!("run-2 to run-3: {CELL} vmm.qmp go-3.29: unsupported to supported; "),
             format!("run-1 to run-2: {CELL} vmm.qmp go-3.29: supported to unsupported; "),
         ];
-        assert_eq!(told(&three_days()), expected);
+        assert_eq!(descriptions(&three_days()), expected);
         // Capabilities that turn together are listed together.
-        let hotplug = told(&[of_day(1, |_| None), of_day(2, lost(HOTPLUG))]);
+        let hotplug = descriptions(&[of_day(1, |_| None), of_day(2, failing(HOTPLUG))]);
         let names = "vmm.hotplug.memory vmm.hotplug.blk vmm.hotplug.net";
         assert_eq!(hotplug, [format!("run-1 to run-2: {CELL} {names} go-3.29: supported to unsupported; ")]);
-        assert_eq!(told(&[]), Vec::<String>::new());
+        assert_eq!(descriptions(&[]), Vec::<String>::new());
     }
 
     #[test]
-    fn what_was_not_decided_turns_nothing_and_hides_nothing() {
+    fn undecided_results_neither_cause_nor_hide_a_turn() {
         let undecided = |test: &str| match test {
             QMP => Some(error("the line ended")),
             BOOT | VSOCK => Some(skip("it is not there")),
             _ => None,
         };
-        assert_eq!(told(&[of_day(1, |_| None), of_day(2, undecided)]), Vec::<String>::new());
+        assert_eq!(descriptions(&[of_day(1, |_| None), of_day(2, undecided)]), Vec::<String>::new());
         // Of three runs, the first and the last decided it.
-        let runs = [of_day(1, |_| None), of_day(2, undecided), of_day(3, lost(QMP))];
-        assert_eq!(told(&runs), [format!("run-1 to run-3: {CELL} vmm.qmp go-3.29: supported to unsupported; ")]);
+        let runs = [of_day(1, |_| None), of_day(2, undecided), of_day(3, failing(QMP))];
+        assert_eq!(descriptions(&runs), [format!("run-1 to run-3: {CELL} vmm.qmp go-3.29: supported to unsupported; ")]);
     }
 
     #[test]
-    fn nothing_but_the_same_thing_is_compared() {
+    fn runs_that_are_not_comparable_give_no_turns() {
         let elsewhere = |change: &dyn Fn(&mut Matrix)| {
-            let mut other = of_day(2, lost(QMP));
+            let mut other = of_day(2, failing(QMP));
             change(&mut other);
-            told(&[of_day(1, |_| None), other])
+            descriptions(&[of_day(1, |_| None), other])
         };
         assert_eq!(elsewhere(&|_| {}).len(), 1);
         let changes: [&dyn Fn(&mut Matrix); 7] = [
@@ -202,11 +202,11 @@ mod tests {
         for (number, change) in changes.into_iter().enumerate() {
             assert_eq!(elsewhere(change), Vec::<String>::new(), "{number}");
         }
-        let brought = |matrix: &mut Matrix| {
+        let add_candidate = |matrix: &mut Matrix| {
             let facts = matrix.cells[0].facts.as_mut().unwrap();
             facts.candidates.insert(Component::Qemu, "mine".to_owned().into());
         };
-        assert_eq!(elsewhere(&brought), Vec::<String>::new());
+        assert_eq!(elsewhere(&add_candidate), Vec::<String>::new());
         let under_another = |matrix: &mut Matrix| {
             let judgements = &mut matrix.cells[0].judgements;
             let judged = judgements.remove("go-3.29").unwrap();
@@ -216,16 +216,16 @@ mod tests {
     }
 
     #[test]
-    fn what_else_differs_is_named() {
-        let mut other = of_day(2, lost(QMP));
+    fn other_differences_between_the_runs_are_listed() {
+        let mut other = of_day(2, failing(QMP));
         other.options = vec!["--source oci".to_owned()];
         let facts = other.cells[0].facts.as_mut().unwrap();
         facts.versions.insert("virtiofsd".parse().unwrap(), "1.14.0-1".parse().unwrap());
         facts.kernel = Some("6.13".to_owned());
         facts.basis = model::verified::Basis::Hardware;
-        let told = told(&[of_day(1, |_| None), other]);
+        let found = descriptions(&[of_day(1, |_| None), other]);
         let expected = "supported to unsupported; virtiofsd 1.13.2-1 → 1.14.0-1, kernel 6.12.41+deb13-amd64 → 6.13, basis \
                         emulated → hardware, options none → --source oci";
-        assert!(told.len() == 1 && told[0].ends_with(expected), "{told:?}");
+        assert!(found.len() == 1 && found[0].ends_with(expected), "{found:?}");
     }
 }

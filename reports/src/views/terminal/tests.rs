@@ -31,7 +31,7 @@ fn no_line_is_longer_than_the_terminal_but_for_long_words() {
 }
 
 #[test]
-fn an_empty_run_says_so() {
+fn an_empty_run_is_reported_as_having_no_end() {
     let matrix = crate::matrix::matrix(&crate::journal::Journal::default(), &[], &[]);
     assert!(terminal(&sample::standings(&matrix), 0, false).contains("has no end"));
 }

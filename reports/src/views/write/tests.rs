@@ -29,7 +29,7 @@ fn files(out: &Path) -> Vec<PathBuf> {
 }
 
 #[test]
-fn every_report_is_made_and_made_again_alike() {
+fn writing_reports_twice_gives_the_same_files() {
     let dir = tempfile::tempdir().unwrap();
     let out = dir.path().join("a/b");
     let all = || {
@@ -37,8 +37,8 @@ fn every_report_is_made_and_made_again_alike() {
         files(&out).iter().map(|f| std::fs::read(f).unwrap()).collect::<Vec<_>>()
     };
     assert_eq!(all(), all());
-    let left: Vec<_> = std::fs::read_dir(&out).unwrap().collect();
-    assert_eq!(left.len(), FILES.len() + 2, "no temporary file is left behind: {left:?}");
+    let entries: Vec<_> = std::fs::read_dir(&out).unwrap().collect();
+    assert_eq!(entries.len(), FILES.len() + 2, "no temporary file is left behind: {entries:?}");
     let junit = names(&out.join(JUNIT));
     let cells = ["12", "13", "sid", "testing"].map(|release| format!("debian-{release}-x86_64-container.xml"));
     assert_eq!(junit, [cells.as_slice(), &["run.xml".to_owned()]].concat());
@@ -46,7 +46,7 @@ fn every_report_is_made_and_made_again_alike() {
 
 /// A CI system reads every file of the directory: an old file would keep it red.
 #[test]
-fn what_was_wrong_with_a_killed_run_is_gone_once_it_has_an_end() {
+fn the_run_error_file_is_removed_once_the_run_has_an_end() {
     let dir = tempfile::tempdir().unwrap();
     let of_the_run = dir.path().join(JUNIT).join(junit::OF_THE_RUN);
     let mut maker = sample::run(|_| None);
@@ -59,7 +59,7 @@ fn what_was_wrong_with_a_killed_run_is_gone_once_it_has_an_end() {
 }
 
 #[test]
-fn no_report_tells_a_mirror_or_a_password() {
+fn no_report_contains_a_mirror_or_a_password() {
     let dir = tempfile::tempdir().unwrap();
     written(&sample::journal(), dir.path()).unwrap();
     for file in files(dir.path()) {
@@ -71,7 +71,7 @@ fn no_report_tells_a_mirror_or_a_password() {
 }
 
 #[test]
-fn a_folder_that_cannot_be_made_is_named() {
+fn an_error_names_the_folder_that_cannot_be_created() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("file");
     std::fs::write(&file, "").unwrap();
@@ -81,16 +81,16 @@ fn a_folder_that_cannot_be_made_is_named() {
 
 /// Empty logs and oversized ones are never copied out of an environment.
 #[test]
-fn files_of_tests_are_linked_where_they_are_there() {
+fn existing_test_files_are_linked() {
     let dir = tempfile::tempdir().unwrap();
     let page = || {
         written(&sample::journal(), dir.path()).unwrap();
         std::fs::read_to_string(dir.path().join("pages/cell/debian-13-x86_64-container.html")).unwrap()
     };
     assert!(!page().contains("serial.log"));
-    let kept = dir.path().join("13/1/serial.log");
-    std::fs::create_dir_all(kept.parent().unwrap()).unwrap();
-    std::fs::write(&kept, "boots").unwrap();
+    let log = dir.path().join("13/1/serial.log");
+    std::fs::create_dir_all(log.parent().unwrap()).unwrap();
+    std::fs::write(&log, "boots").unwrap();
     // A link to a file was not written by the run.
     std::fs::create_dir_all(dir.path().join("13/2")).unwrap();
     std::os::unix::fs::symlink("/etc/passwd", dir.path().join("13/2/serial.log")).unwrap();
@@ -101,7 +101,7 @@ fn files_of_tests_are_linked_where_they_are_there() {
 /// Anybody may have made a run's directory, and the person who makes the reports may have access to more files than
 /// their readers.
 #[test]
-fn no_link_leads_out_of_the_folder() {
+fn symlinks_out_of_the_run_folder_are_refused() {
     let dir = tempfile::tempdir().unwrap();
     let (run, other) = (dir.path().join("run"), dir.path().join("other"));
     for folder in [run.join("13/1"), other.join("1")] {
@@ -117,7 +117,7 @@ fn no_link_leads_out_of_the_folder() {
 }
 
 #[test]
-fn a_file_is_listed_only_inside_the_folder() {
+fn paths_outside_the_folder_are_refused() {
     assert!(is_inside("13/serial.log"));
     for file in ["javascript:alert(1)", "/etc/passwd", "a/../../b", "//host/x"] {
         assert!(!is_inside(file), "{file}");
@@ -131,9 +131,9 @@ fn the_end_of_a_log_is_whole_lines_and_printable() {
     assert_eq!(tail(&log), None);
     let text: String = (0..9000).map(|n| format!("line {n}\r\n\n")).collect();
     std::fs::write(&log, format!("{text}\u{1b}[31mend of http://user:pass@mirror.example/x\n")).unwrap();
-    let said = tail(&log).unwrap();
-    assert!(said.starts_with("line 8971\n") && said.lines().count() == TAIL_LINES, "{said}");
-    assert!(!said.contains("mirror.example") && !said.contains('\u{1b}'), "{said}");
+    let log_tail = tail(&log).unwrap();
+    assert!(log_tail.starts_with("line 8971\n") && log_tail.lines().count() == TAIL_LINES, "{log_tail}");
+    assert!(!log_tail.contains("mirror.example") && !log_tail.contains('\u{1b}'), "{log_tail}");
     // The cut is inside an address: the rest does not reveal where the login or the host ends.
     std::fs::write(&log, "at http://user:pass@mirror.example/x\nend\n").unwrap();
     assert_eq!(end(&log, 20).unwrap(), "end\n");
@@ -150,7 +150,7 @@ fn cpu() -> f64 {
 
 /// A journal of twice the size takes about twice the time, whatever it contains.
 #[test]
-fn time_grows_as_the_journal_does() {
+fn writing_time_grows_linearly_with_the_journal() {
     type Filling = (&'static str, fn(&mut sample::Maker, usize));
     let fillings: [Filling; 5] = [
         ("notes", |m, n| finish(m, "a::b".into(), numbered("note", n), Vec::new())),

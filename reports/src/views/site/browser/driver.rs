@@ -45,10 +45,10 @@ impl Browser {
             "--disable-dev-shm-usage",
             "--force-color-profile=srgb",
         ];
-        let wanted = json!({ "capabilities": { "alwaysMatch": {
+        let capabilities = json!({ "capabilities": { "alwaysMatch": {
             "goog:chromeOptions": { "args": arguments }, "goog:loggingPrefs": { "browser": "ALL" },
         } } });
-        let session = browser.ask("POST", "/session", &wanted);
+        let session = browser.ask("POST", "/session", &capabilities);
         browser.session = session["sessionId"].as_str().unwrap().to_owned();
         browser
     }
