@@ -87,7 +87,7 @@ fn run(root: &Path, arguments: &[&str]) -> String {
 }
 
 #[test]
-fn people_are_told_what_there_is() {
+fn human_output_matches_the_snapshot() {
     let dir = root();
     let mut all = String::new();
     for arguments in [
@@ -119,7 +119,7 @@ fn people_are_told_what_there_is() {
 }
 
 #[test]
-fn no_call_uses_a_name_that_means_something_else_to_the_package_manager() {
+fn an_invalid_package_name_in_a_record_is_refused_by_every_subcommand() {
     let dir = root();
     let admins = ADMINS.replace("packages: none", "packages: \"core/clh\"");
     std::fs::write(dir.path().join("etc/kata-osinfo/alpine.yaml"), admins).expect("written");
@@ -138,7 +138,7 @@ fn no_call_uses_a_name_that_means_something_else_to_the_package_manager() {
 }
 
 #[test]
-fn programs_get_one_document_also_when_it_fails() {
+fn json_output_is_one_document_even_for_errors() {
     let dir = root();
     let json = |arguments: &[&str]| -> serde_json::Value {
         let output = Command::new(env!("CARGO_BIN_EXE_kata-osinfo"))
@@ -175,7 +175,7 @@ fn programs_get_one_document_also_when_it_fails() {
 
 /// Every output with a verdict's basis also says if the packages may not have been the distro's own.
 #[test]
-fn shaped_is_told_with_the_basis() {
+fn shaped_verdicts_are_marked_next_to_their_basis() {
     for shaped in [false, true] {
         let dir = root();
         if shaped {
@@ -201,7 +201,7 @@ fn shaped_is_told_with_the_basis() {
 }
 
 #[test]
-fn what_was_verified_stands_while_the_versions_do() {
+fn verdicts_apply_while_the_installed_versions_match() {
     let dir = root();
     let installed = dir.path().join("lib/apk/db/installed");
     std::fs::write(installed, INSTALLED.replace("9.0.1-r0", "9.0.0-r0")).expect("written");
@@ -256,7 +256,7 @@ fn what_was_verified_stands_while_the_versions_do() {
 
 /// A database may contain packages of the same version for another architecture.
 #[test]
-fn what_is_installed_for_another_architecture_is_not_what_was_verified() {
+fn packages_of_another_architecture_do_not_count_as_verified() {
     let dir = root();
     let installed = dir.path().join("lib/apk/db/installed");
     for (arch, code) in [("x86_64", 0), ("noarch", 0), ("riscv64", 1), ("x86", 1)] {
@@ -271,7 +271,7 @@ fn what_is_installed_for_another_architecture_is_not_what_was_verified() {
 
 /// Facts about a release apply to the architectures of Kata, and not to a system of another one.
 #[test]
-fn a_system_of_another_architecture_has_no_verdict_and_no_packages() {
+fn a_system_of_an_unsupported_architecture_is_refused() {
     let dir = root();
     let installed = dir.path().join("lib/apk/db/installed");
     std::fs::write(installed, INSTALLED.replace("9.0.1-r0", "9.0.0-r0")).expect("written");
@@ -309,7 +309,7 @@ fn a_system_of_another_architecture_has_no_verdict_and_no_packages() {
 }
 
 #[test]
-fn records_come_from_the_variable_and_the_option_too() {
+fn records_are_read_from_the_variable_and_the_option() {
     let dir = root();
     let folder = |name: &str, path: &str| {
         let folder = dir.path().join(name);
@@ -333,7 +333,7 @@ fn records_come_from_the_variable_and_the_option_too() {
 
 /// A component that is not packaged for an architecture is reported, and not mistaken for one that needs no package.
 #[test]
-fn what_is_not_packaged_for_the_architecture_is_listed() {
+fn components_not_packaged_for_the_architecture_are_listed() {
     let dir = tempfile::tempdir().expect("a root");
     let root = dir.path().to_str().expect("UTF-8");
     let call = |arguments: &[&str]| {
@@ -377,7 +377,7 @@ fn what_is_not_packaged_for_the_architecture_is_listed() {
 
 /// On Debian 12 with a QEMU that no longer contains virtiofsd, installing it again would not help.
 #[test]
-fn installing_says_where_the_installed_version_does_not_bring_it() {
+fn install_reports_a_component_missing_from_its_installed_package() {
     let dir = tempfile::tempdir().expect("a root");
     let write = |path: &str, text: &str| {
         let file = dir.path().join(path);
@@ -406,7 +406,7 @@ fn installing_says_where_the_installed_version_does_not_bring_it() {
 
 /// If the package database cannot be read, it is unknown whether the installed versions were verified.
 #[test]
-fn every_call_says_in_the_same_words_that_packages_are_not_known() {
+fn every_subcommand_reports_an_unreadable_or_missing_package_database() {
     let dir = root();
     let told = |call: &[&str]| run(dir.path(), &[call, &["--arch", "x86_64"]].concat());
     let calls = [&["check"][..], &["install", "--dry-run", "vmm"], &["fallback", "--profile", "go-3.29"]];
@@ -439,7 +439,7 @@ fn every_call_says_in_the_same_words_that_packages_are_not_known() {
 /// Root can read everything, so the program runs as another user.
 #[test]
 #[cfg_attr(lacks = "root", ignore = "needs root, to become somebody else")]
-fn what_cannot_be_read_is_not_told_as_absent() {
+fn unreadable_components_are_not_reported_as_absent() {
     use std::os::unix::process::CommandExt;
     let dir = tempfile::tempdir().expect("a root");
     for folder in ["boot", "usr/bin"] {
@@ -474,7 +474,7 @@ fn what_cannot_be_read_is_not_told_as_absent() {
 
 /// Nothing is installed into an image-based system, but the user is told where Kata's parts come from.
 #[test]
-fn what_comes_as_an_image_says_where_its_parts_come_from() {
+fn install_on_an_image_based_system_names_the_source_of_its_parts() {
     let dir = tempfile::tempdir().expect("a root");
     let write = |path: &str, text: &str| {
         let file = dir.path().join(path);
@@ -499,7 +499,7 @@ fn what_comes_as_an_image_says_where_its_parts_come_from() {
 
 /// Proxmox VE has Debian's os-release, and a kernel of its own that Debian's must not replace.
 #[test]
-fn the_distros_kernel_is_none_for_a_derivative_with_its_own() {
+fn the_distro_kernel_is_refused_for_a_derivative_with_its_own() {
     let dir = tempfile::tempdir().expect("a root");
     let write = |path: &str, text: &str| {
         let file = dir.path().join(path);
@@ -536,7 +536,7 @@ fn the_distros_kernel_is_none_for_a_derivative_with_its_own() {
 
 /// Following the hint helps: the suggested record is for the system itself, not for its relative's distro.
 #[test]
-fn a_system_that_is_not_found_is_told_the_record_that_makes_it_known() {
+fn the_hint_for_an_unknown_system_contains_a_working_record() {
     let dir = tempfile::tempdir().expect("a root");
     std::fs::create_dir(dir.path().join("etc")).expect("made");
     let kali = "ID=kali\nID_LIKE=debian\nVERSION_ID=\"2019.4\"\nVERSION_CODENAME=kali-rolling\nPRETTY_NAME=\"Kali\"\n";
@@ -572,7 +572,7 @@ fn a_system_that_is_not_found_is_told_the_record_that_makes_it_known() {
 
 /// A program gets a usage error in the same place as an answer.
 #[test]
-fn a_call_that_cannot_be_understood_is_told_to_programs_too() {
+fn usage_errors_are_reported_as_json() {
     let dir = root();
     for (call, told) in [
         (&["check", "--no-such", "--format", "json"][..], "--no-such"),
@@ -599,7 +599,7 @@ fn a_call_that_cannot_be_understood_is_told_to_programs_too() {
 
 /// An exit code is for shells; the document explains it to programs.
 #[test]
-fn every_exit_code_is_explained_in_the_document() {
+fn every_nonzero_exit_code_is_explained_in_the_document() {
     let dir = root();
     let power = ["--target", "rhel:9", "--arch", "ppc64le"];
     let mut codes = std::collections::BTreeSet::new();
@@ -682,7 +682,7 @@ fn shapes(value: &serde_json::Value, releases: &mut Vec<serde_json::Value>, miss
 }
 
 #[test]
-fn documents_spell_keys_one_way_and_have_one_shape_of_a_release() {
+fn json_keys_are_kebab_case_and_releases_have_one_shape() {
     let dir = root();
     for call in [
         &["detect"][..],

@@ -53,7 +53,7 @@ fn the_version_has_the_commit() {
 }
 
 #[test]
-fn show_prints_what_is_known() {
+fn show_prints_facts_and_verdicts() {
     let verified = "distro: mini\nverified:
   - release: \"8.10\"
     arch: x86_64
@@ -100,7 +100,7 @@ fn age_cell(stdout: &str) -> String {
 }
 
 #[test]
-fn show_knows_debian_and_speaks_json() {
+fn show_prints_debian_for_people_and_as_json() {
     let dir = folder(&[]);
     let arguments = ["show", "debian:13", "--arch", "x86_64"];
     let output = run(dir.path(), &arguments);
@@ -138,7 +138,7 @@ fn show_knows_debian_and_speaks_json() {
 }
 
 #[test]
-fn list_has_one_line_a_release() {
+fn list_prints_one_line_per_release() {
     let dir = folder(&[("mini.yaml", RECORD)]);
     let output = run(dir.path(), &["list", "--records", "."]);
     let ours = |line: &&str| line.starts_with("debian:") || line.starts_with("mini:");
@@ -154,7 +154,7 @@ fn list_has_one_line_a_release() {
 }
 
 #[test]
-fn what_is_not_known_is_named_with_what_is() {
+fn unknown_names_are_refused_with_the_known_ones() {
     let dir = folder(&[]);
     let error = |target: &str| {
         let output = run(dir.path(), &["show", target, "--arch", "x86_64"]);
@@ -205,7 +205,7 @@ fn lint_shows_file_line_column_and_the_corrected_text() {
 }
 
 #[test]
-fn a_broken_record_is_told_and_does_not_stand_in_the_way() {
+fn a_broken_record_is_reported_and_the_others_still_work() {
     let dir = folder(&[("mini.yaml", RECORD), ("debian.yaml", "distro: debian\nvresion: 13\n")]);
     let output = run(dir.path(), &["--records", ".", "show", "mini", "--arch", "x86_64"]);
     assert_eq!(output.code, 0);
@@ -216,7 +216,7 @@ fn a_broken_record_is_told_and_does_not_stand_in_the_way() {
 }
 
 #[test]
-fn the_shipped_record_has_no_findings() {
+fn the_shipped_records_have_no_findings() {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the folder distros");
     for what in ["records/debian.yaml", "records"] {
         let output = run(dir, &["lint", what]);
@@ -225,7 +225,7 @@ fn the_shipped_record_has_no_findings() {
 }
 
 #[test]
-fn lint_takes_a_folder_with_all_that_belongs_to_records() {
+fn lint_checks_a_folder_with_its_verdicts_and_sources() {
     let record = RECORD.replace("vmm:", "confidence: documented\nvmm:");
     let sources = "distro: mini\nsources:\n  - {facts: [vmm qemu, eol], from: the spec}\n";
     let dir = folder(&[
@@ -267,7 +267,7 @@ fn lint_takes_a_folder_with_all_that_belongs_to_records() {
 }
 
 #[test]
-fn help_tells_the_exit_codes() {
+fn help_lists_the_exit_codes() {
     let output = run(Path::new("/"), &["--help"]);
     assert!(output.stdout.contains("1  the answer is no"));
     assert_eq!(run(Path::new("/"), &[]).code, 2);
@@ -275,7 +275,7 @@ fn help_tells_the_exit_codes() {
 
 /// `kata-osinfo show | head`: a reader that stops early gets no error.
 #[test]
-fn a_closed_standard_output_is_a_quiet_end() {
+fn a_closed_standard_output_causes_no_error_message() {
     let dir = folder(&[("mini.yaml", RECORD), ("bad.yaml", "distro: [\n")]);
     std::fs::create_dir(dir.path().join("root")).expect("made");
     let system = ["--root", "root", "--target", "debian:13"];

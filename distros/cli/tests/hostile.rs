@@ -71,7 +71,7 @@ fn hostile(folder: &Path) -> Vec<(&'static str, i32)> {
 }
 
 #[test]
-fn each_has_its_diagnostic() {
+fn each_hostile_file_has_its_diagnostic() {
     let dir = tempfile::tempdir().expect("a folder");
     for (name, expected) in hostile(dir.path()) {
         let (code, stdout, stderr) = run(&["lint", name], dir.path());
@@ -94,14 +94,14 @@ fn each_has_its_diagnostic() {
 }
 
 #[test]
-fn line_ends_do_not_matter() {
+fn crlf_line_endings_are_accepted() {
     let dir = tempfile::tempdir().expect("a folder");
     std::fs::write(dir.path().join("crlf.yaml"), SOUND.replace('\n', "\r\n")).expect("written");
     assert_eq!(run(&["lint", "crlf.yaml"], dir.path()), (0, String::new(), String::new()));
 }
 
 #[test]
-fn one_bad_file_of_the_admin_does_not_take_the_others_down() {
+fn bad_records_are_reported_and_the_others_still_work() {
     let dir = tempfile::tempdir().expect("a root");
     let etc = dir.path().join("etc/kata-osinfo");
     std::fs::create_dir_all(&etc).expect("made");
@@ -138,7 +138,7 @@ fn processor_time(arguments: &[&str], folder: &Path) -> (Option<i32>, Duration) 
 
 /// A record of four times the length takes about four times as long, not sixteen times, whatever it repeats.
 #[test]
-fn a_long_record_takes_time_in_proportion() {
+fn lint_time_is_proportional_to_the_record_length() {
     let dir = tempfile::tempdir().expect("a folder");
     let head = "distro: d\npackage-manager: apt\narch: x86_64\n";
     let (one, vmm) = ("version: 1\n", "vmm: {name: q, path: /q, packages: [");
@@ -204,7 +204,7 @@ fn a_thousand_records_are_linted_in_time() {
 
 /// Root can read everything, so the program runs as another user.
 #[test]
-fn a_file_that_may_not_be_read_leaves_no_answer() {
+fn show_refuses_to_answer_if_a_record_is_unreadable() {
     use std::os::unix::fs::{MetadataExt, PermissionsExt};
     let dir = tempfile::tempdir().expect("a root");
     let admins = dir.path().join("etc/kata-osinfo");

@@ -106,7 +106,7 @@ const READING: [&[&str]; 8] = [
 
 #[test]
 #[cfg_attr(lacks = "mounting", ignore = "needs root that may make namespaces")]
-fn calls_that_read_run_nothing_of_the_root() {
+fn read_only_subcommands_run_no_program_of_the_root() {
     let planted = Planted::new("ID=debian\nVERSION_ID=13\n");
     planted.write("var/lib/dpkg/status", "");
     for arguments in READING {
@@ -119,7 +119,7 @@ fn calls_that_read_run_nothing_of_the_root() {
 
 #[test]
 #[cfg_attr(lacks = "mounting", ignore = "needs root that may make namespaces")]
-fn programs_are_run_when_that_is_asked_for_as_nobody_and_no_longer_than_they_may() {
+fn run_programs_runs_them_as_nobody_with_limits() {
     let planted = Planted::new("ID=debian\nVERSION_ID=13\n");
     planted.write("var/lib/dpkg/status", "");
     let (_, said) = planted.call(&["check", "--run-programs", "qemu", "virtio-fs"]);
@@ -165,7 +165,7 @@ fn a_roots_own_rpm_is_never_run() {
 
 #[test]
 #[cfg_attr(lacks = "mounting", ignore = "needs root that may make namespaces")]
-fn a_dry_run_runs_the_roots_installer_as_nobody_at_most() {
+fn a_dry_run_runs_the_roots_programs_only_as_nobody() {
     for (os_release, record, database) in [
         ("ID=debian\nVERSION_ID=13\n", "", "var/lib/dpkg/status"),
         (

@@ -31,7 +31,7 @@ fn debian(release: &str, arch: Arch) -> Release {
 }
 
 #[test]
-fn the_proposals_examples_load_as_they_were_meant() {
+fn the_corrected_examples_of_the_proposal_load() {
     let load = |name: &str| Record::read(&fixture(name)).expect(name);
     let centos = load("as-meant/centos.yaml");
     let release = centos.release("8.2.2004", Arch::Ppc64le).expect("centos");
@@ -67,7 +67,7 @@ fn the_proposal_as_mailed_is_refused_and_fixed_byte_for_byte() {
 }
 
 #[test]
-fn debians_releases_are_what_its_packages_hold() {
+fn debian_records_match_its_packages() {
     for (release, daemon, package) in [
         ("11", "/usr/lib/qemu/virtiofsd", "qemu-system-common"),
         ("oldstable", "/usr/lib/qemu/virtiofsd", "qemu-system-common"),
@@ -122,7 +122,7 @@ fn versions_keep_their_text() {
 }
 
 #[test]
-fn nothing_on_an_architecture_is_not_the_same_as_unknown() {
+fn a_missing_value_for_an_architecture_differs_from_unknown() {
     let record = parse(
         "vmm: {name: qemu, packages: {x86_64: q}, path: {x86_64: /q, s390x: unknown}}
 fs: [{name: 9p, packages: none}]
@@ -142,7 +142,7 @@ version: 1
 }
 
 #[test]
-fn a_release_overrides_what_differs_key_by_key() {
+fn a_release_overrides_its_record_key_by_key() {
     let record = parse(
         "confidence: documented
 vmm: {name: qemu, packages: [a, b], path: /q}

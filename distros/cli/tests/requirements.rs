@@ -56,7 +56,7 @@ fn packed(text: &str) -> Vec<u8> {
 }
 
 #[test]
-fn a_kernel_that_kata_runs_with_ends_with_0_and_one_that_it_does_not_with_1() {
+fn a_suitable_kernel_exits_with_0_and_an_unsuitable_one_with_1() {
     let (dir, file) = folder_with("config", config(SOUND).as_bytes());
     insta::assert_snapshot!("sound", told(&check(&file, &[]), dir.path()));
     let (dir, file) = folder_with("config", config(BROKEN).as_bytes());
@@ -64,7 +64,7 @@ fn a_kernel_that_kata_runs_with_ends_with_0_and_one_that_it_does_not_with_1() {
 }
 
 #[test]
-fn a_program_is_told_the_same() {
+fn the_json_answer_reports_the_same_missing_options() {
     let (_dir, file) = folder_with("config", config(BROKEN).as_bytes());
     let output = check(&file, &["--format", "json"]);
     assert_eq!(output.status.code(), Some(1));
@@ -87,7 +87,7 @@ fn a_program_is_told_the_same() {
 }
 
 #[test]
-fn a_packed_file_and_standard_input_are_read_too() {
+fn compressed_files_and_standard_input_are_accepted() {
     let (dir, file) = folder_with("config.gz", &packed(&config(SOUND)));
     let (plain_dir, plain) = folder_with("config.gz", config(SOUND).as_bytes());
     let expected = told(&check(&plain, &[]), plain_dir.path());
@@ -102,7 +102,7 @@ fn a_packed_file_and_standard_input_are_read_too() {
 }
 
 #[test]
-fn what_cannot_be_used_is_told_with_its_line() {
+fn unusable_kernel_configurations_are_refused() {
     let dir = tempfile::tempdir().expect("a folder");
     let mut all = String::new();
     for (name, content) in [
@@ -135,7 +135,7 @@ fn what_cannot_be_used_is_told_with_its_line() {
 }
 
 #[test]
-fn the_list_is_of_the_architecture_that_is_asked_for() {
+fn the_list_is_for_the_requested_architecture() {
     let of =
         |arch: &str| String::from_utf8(command(&["--arch", arch]).output().expect("it runs").stdout).expect("UTF-8");
     let (x86, s390x) = (of("x86_64"), of("s390x"));

@@ -28,7 +28,7 @@ fn as_nobody(machine: &Machine, arguments: &[&str]) -> (i32, String, String) {
 
 #[test]
 #[cfg_attr(lacks = "root", ignore = "needs root, to become somebody else")]
-fn a_closed_folder_hides_what_may_be_in_it() {
+fn an_unreadable_folder_is_not_treated_as_empty() {
     let machine = Machine::new();
     copied(&machine);
     chmod(&machine.path(""), 0o755);
@@ -73,7 +73,7 @@ fn a_closed_folder_hides_what_may_be_in_it() {
 /// say the same.
 #[test]
 #[cfg_attr(lacks = "root", ignore = "needs root, to become somebody else")]
-fn a_program_that_may_not_be_read_is_not_told_as_absent() {
+fn an_unreadable_program_is_not_reported_as_absent() {
     let machine = Machine::new();
     copied(&machine);
     chmod(&machine.path(""), 0o755);
@@ -103,7 +103,7 @@ fn a_program_that_may_not_be_read_is_not_told_as_absent() {
 /// Existing databases would be fetched again, next to the packages of old ones.
 #[test]
 #[cfg_attr(lacks = "root", ignore = "needs root, to become somebody else")]
-fn a_closed_folder_of_pacmans_databases_is_not_an_empty_one() {
+fn an_unreadable_pacman_sync_folder_is_not_treated_as_empty() {
     let machine = Machine::new();
     copied(&machine);
     chmod(&machine.path(""), 0o755);
@@ -116,7 +116,7 @@ fn a_closed_folder_of_pacmans_databases_is_not_an_empty_one() {
 /// Otherwise this machine's architecture would be taken for the system's.
 #[test]
 #[cfg_attr(lacks = "root", ignore = "needs root, to become somebody else")]
-fn programs_that_cannot_be_read_do_not_tell_the_architecture() {
+fn an_unreadable_program_leaves_the_architecture_unknown() {
     let machine = Machine::new();
     copied(&machine);
     chmod(&machine.path(""), 0o755);
@@ -157,7 +157,7 @@ fn told_as_unreadable(machine: &Machine, folder: &str, call: &[&str]) {
 /// containerd would not start with it, and without the state nobody would find it again.
 #[test]
 #[cfg_attr(lacks = "root", ignore = "needs root, to become somebody else")]
-fn nothing_is_taken_back_while_something_of_ours_may_be_in_what_cannot_be_read() {
+fn nothing_is_reverted_while_a_related_file_is_unreadable() {
     const MAIN: &str = "m/etc/containerd/config.toml";
     let drop_in = "m/etc/containerd/conf.d/50-kata-osinfo.toml";
     let machine = Machine::new();
@@ -192,7 +192,7 @@ fn nothing_is_taken_back_while_something_of_ours_may_be_in_what_cannot_be_read()
 
 /// `--force` takes back everything that the unreadable file cannot depend on.
 #[test]
-fn what_cannot_be_read_keeps_force_from_nothing_else() {
+fn force_reverts_everything_but_unreadable_files() {
     let configured = Machine::new();
     configured.file("m/etc/containerd/config.toml", "version = 3\n");
     let call = ["configure", "--profile", "go-3.29", "--handler", "containerd", "--containerd-version", "2.1"];
@@ -219,7 +219,7 @@ fn what_cannot_be_read_keeps_force_from_nothing_else() {
 
 /// Nobody else uses the names of kata-osinfo's drop-ins, so that `--force` removes even unreadable ones.
 #[test]
-fn what_force_removes_is_not_told_as_left() {
+fn force_removes_unreadable_drop_ins_and_reports_them() {
     let drop_in = format!("{BASE}/config.d/50-kata-osinfo.toml");
     for name in [drop_in.as_str(), "etc/crio/crio.conf.d/50-kata-osinfo.conf"] {
         let machine = Machine::new();
@@ -243,7 +243,7 @@ fn what_force_removes_is_not_told_as_left() {
 
 /// Something that is not a configuration file has no effect.
 #[test]
-fn where_nothing_is_configured_force_finds_nothing_in_what_is_no_file() {
+fn force_ignores_invalid_files_if_nothing_is_configured() {
     let machine = Machine::new();
     std::os::unix::fs::symlink("crio", machine.path("m/etc/crio")).expect("a link");
     machine.file("m/etc/k0s/containerd.toml", "");
@@ -255,7 +255,7 @@ fn where_nothing_is_configured_force_finds_nothing_in_what_is_no_file() {
 
 /// The content of a file that is too large to be read is unknown, too, for every user.
 #[test]
-fn what_is_too_large_to_be_read_is_told_as_that_and_not_as_absent() {
+fn an_oversized_file_is_reported_as_too_large() {
     let machine = Machine::new();
     machine.file("m/etc/containerd/config.toml", "version = 3\nimports = [\"/etc/theirs/*.toml\"]\n");
     let configure = ["configure", "--profile", "go-3.29", "--handler", "containerd", "--containerd-version", "2.1"];
@@ -285,7 +285,7 @@ fn what_is_too_large_to_be_read_is_told_as_that_and_not_as_absent() {
 }
 
 #[test]
-fn a_damaged_database_is_not_an_empty_one() {
+fn a_damaged_database_is_not_treated_as_empty() {
     let noise: Vec<u8> = (0..4000_u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
     let page = b"<!DOCTYPE html>\n<html><body>404: not found</body></html>\n".to_vec();
     let dpkg = "Package: qemu-kvm\nStatus: install ok installed\nVersion: 1\nDescription: QEMU\n\n";
@@ -333,7 +333,7 @@ const OF_RECORDS: [&[&str]; 9] = [
 /// An admin's layer overrides the shipped records, so that these are no answer if such a layer may exist.
 #[test]
 #[cfg_attr(lacks = "root", ignore = "needs root, to become somebody else")]
-fn a_closed_folder_of_records_leaves_no_answer_that_depends_on_them() {
+fn an_unreadable_records_folder_is_an_error() {
     let machine = Machine::new();
     copied(&machine);
     chmod(&machine.path(""), 0o755);
@@ -360,7 +360,7 @@ fn a_closed_folder_of_records_leaves_no_answer_that_depends_on_them() {
 /// Only the file's name suggests its distro, which may be wrong, and the additional ids in it are unknown.
 #[test]
 #[cfg_attr(lacks = "root", ignore = "needs root, to become somebody else")]
-fn a_record_that_may_not_be_read_leaves_no_answer() {
+fn an_unreadable_record_is_an_error() {
     let machine = Machine::new();
     copied(&machine);
     chmod(&machine.path(""), 0o755);
@@ -393,7 +393,7 @@ fn a_record_that_may_not_be_read_leaves_no_answer() {
 /// The mistakes in an unreadable record are unknown, too.
 #[test]
 #[cfg_attr(lacks = "root", ignore = "needs root, to become somebody else")]
-fn lint_has_no_answer_about_what_may_not_be_read() {
+fn lint_reports_unreadable_files_and_folders() {
     let machine = Machine::new();
     copied(&machine);
     chmod(&machine.path(""), 0o755);
@@ -415,7 +415,7 @@ fn lint_has_no_answer_about_what_may_not_be_read() {
 
 /// A directory or the like in place of os-release names no system; without os-release, no system was meant.
 #[test]
-fn a_system_that_has_something_else_for_its_name_is_not_known() {
+fn a_directory_in_place_of_os_release_is_an_error() {
     let machine = Machine::new();
     let name = machine.path("m/etc/os-release");
     std::fs::remove_file(&name).expect("removed");
@@ -434,7 +434,7 @@ fn a_system_that_has_something_else_for_its_name_is_not_known() {
 /// A system with an unreadable name is unknown, which is not a usage error.
 #[test]
 #[cfg_attr(lacks = "root", ignore = "needs root, to become somebody else")]
-fn what_tells_the_system_is_not_told_as_wrong_where_it_cannot_be_read() {
+fn an_unreadable_os_release_is_not_a_usage_error() {
     let machine = Machine::new();
     copied(&machine);
     chmod(&machine.path(""), 0o755);
@@ -453,7 +453,7 @@ fn what_tells_the_system_is_not_told_as_wrong_where_it_cannot_be_read() {
 
 #[test]
 #[cfg_attr(lacks = "root", ignore = "needs root, to become somebody else")]
-fn who_may_not_write_is_told_who_may() {
+fn a_user_without_write_permission_gets_a_hint() {
     let machine = Machine::new();
     copied(&machine);
     chmod(&machine.path(""), 0o755);

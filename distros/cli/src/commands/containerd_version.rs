@@ -74,7 +74,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     #[test]
-    fn containerd_is_not_waited_for_for_ever() {
+    fn containerd_version_is_parsed_and_the_program_times_out() {
         let dir = tempfile::tempdir().unwrap();
         let program = dir.path().join("containerd");
         let script = |text: &str| {
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn a_package_says_which_containerd_it_is() {
+    fn the_containerd_version_comes_from_its_package() {
         let dir = tempfile::tempdir().unwrap();
         let write = |path: &str, text: &str| {
             let file = dir.path().join(path);

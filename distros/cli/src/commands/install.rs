@@ -369,7 +369,7 @@ mod tests {
     use operator::installer::Failure;
 
     #[test]
-    fn a_dry_run_without_lists_says_what_an_installation_does_first() {
+    fn a_dry_run_without_lists_hints_at_the_refresh_of_an_installation() {
         let told = |installer, refresh| {
             let failure = Failure { kind: FailureKind::MissingPackage, message: "no such package".to_owned() };
             let options = Options { refresh, ..Options::default() };

@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_of_support_stands_in_the_line() {
+    fn a_list_line_shows_long_term_support_or_the_end_of_support() {
         let database = Database::embedded();
         let record = database.record("debian").unwrap();
         let line = |day: Date| human(&[(record, record.find_release("11").unwrap())], day);

@@ -137,7 +137,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_component_that_a_distro_packages_can_be_asked_for_by_its_name() {
+    fn every_packaged_component_has_a_command_line_name() {
         let names = ComponentName::value_variants();
         for component in Component::ALL {
             let is_packaged = match component {

@@ -320,7 +320,7 @@ mod tests {
 
     /// A machine shows capabilities that a container cannot show, and outranks it, if its packages are installed.
     #[test]
-    fn runs_in_several_environments_prove_it_together() {
+    fn runs_in_several_environments_are_combined() {
         let asked = [Capability::VmmBoot, Capability::VmmVsock];
         let machine = |capability, verdict, installed| {
             let judged = CapabilityStanding { capability, verdict: Some(verdict), causes: vec![], older_tests: false };
@@ -369,7 +369,7 @@ mod tests {
 
     /// A run with an older container manager still proves its guests, but not its containers.
     #[test]
-    fn a_container_managers_version_counts_for_containers_alone() {
+    fn a_container_manager_version_matters_only_for_containers() {
         let judged = |capability| CapabilityStanding {
             capability,
             verdict: Some(Verdict::Supported),

@@ -52,7 +52,7 @@ fn with_handler(list: &str) -> String {
 }
 
 #[test]
-fn a_list_of_the_admins_handler_gets_longer_and_shorter_with_its_comments() {
+fn extending_a_list_of_the_admins_handler_keeps_its_comments() {
     for (list, longer) in [
         (
             "[\n    # why one\n    \"my.org/*\", # one\n  ]",
@@ -72,7 +72,7 @@ fn a_list_of_the_admins_handler_gets_longer_and_shorter_with_its_comments() {
 }
 
 #[test]
-fn comments_beside_imports_stay() {
+fn comments_in_the_imports_list_are_kept() {
     let main = format!("version = 3\nimports = [{A}]\n");
     for (list, left) in [
         (format!("[ # x\n  {A}, # mine\n  {OURS}, # ours\n]"), format!("[ # x\n  {A}, # mine\n  # ours\n]")),
@@ -97,7 +97,7 @@ fn comments_beside_imports_stay() {
 
 /// Another `configure` keeps a file byte for byte, with comments on every line and either line ending.
 #[test]
-fn what_is_configured_again_leaves_every_byte() {
+fn a_second_configure_keeps_the_file_byte_for_byte() {
     for (version, main) in [("1.7", "version = 2\n"), ("2.1", "version = 3\n")] {
         for end in ["\n", "\r\n"] {
             let machine = configured(main, version);
@@ -117,7 +117,7 @@ fn what_is_configured_again_leaves_every_byte() {
 
 /// The order of imports is the admin's if it makes no difference.
 #[test]
-fn the_order_of_imports_stays() {
+fn the_admins_order_of_imports_is_kept_where_possible() {
     let machine = configured(&format!("version = 3\nimports = [{A}]\n"), "2.1");
     edit(&machine, &format!("[{A}, {OURS}]"), &format!("[{OURS}, {A}]"));
     let turned = machine.read(MAIN);
@@ -132,7 +132,7 @@ fn the_order_of_imports_stays() {
 }
 
 #[test]
-fn comments_in_a_list_of_our_handler_stay_before_what_follows_it() {
+fn unconfigure_keeps_comments_from_its_handler_in_place() {
     let machine = configured("version = 2\n", "1.7");
     edit(&machine, "[\"io.katacontainers.*\"]", "[ # m1\n  # alone\n  \"io.katacontainers.*\", # m2 \"\n] # m3");
     machine.file(MAIN, &format!("{}\n[theirs]\nx = \"# no\"\n", machine.read(MAIN)));
@@ -145,7 +145,7 @@ fn comments_in_a_list_of_our_handler_stay_before_what_follows_it() {
 }
 
 #[test]
-fn a_list_with_nothing_of_ours_is_theirs_also_by_force() {
+fn unconfigure_keeps_lists_that_the_admin_replaced() {
     for force in [&[][..], &["--force"]] {
         let machine = configured(&format!("version = 3\nimports = [{A}]\n"), "2.1");
         edit(&machine, OURS, "\"/etc/containerd/conf.d/*.toml\"");
@@ -160,7 +160,7 @@ fn a_list_with_nothing_of_ours_is_theirs_also_by_force() {
 }
 
 #[test]
-fn an_import_of_ours_that_was_written_twice_goes_twice() {
+fn unconfigure_removes_a_duplicated_import() {
     for main in ["version = 3\n".to_owned(), format!("version = 3\nimports = [{A}]\n")] {
         let machine = configured(&main, "2.1");
         edit(&machine, OURS, &format!("{OURS}, {OURS}"));
@@ -173,7 +173,7 @@ fn an_import_of_ours_that_was_written_twice_goes_twice() {
 
 /// Before containerd 2.0 the admin has no other place for such keys.
 #[test]
-fn keys_that_the_admin_has_in_our_handler_stay_when_it_is_configured_again() {
+fn configure_keeps_the_admins_keys_in_its_handler() {
     let machine = configured("version = 2\n", "1.7");
     edit(&machine, "privileged_without_host_devices = true", "privileged_without_host_devices = false");
     edit(&machine, "runtime_path", "snapshotter = \"devmapper\"\nruntime_path");

@@ -234,20 +234,20 @@ fn configured(machine: &Machine, version: &str) -> crate::machine::Output {
 }
 
 #[test]
-fn every_layout_gets_the_handler_or_is_told() {
+fn every_layout_has_its_expected_result() {
     // Parallel, because there are hundreds of calls, each of which waits for a program.
     std::thread::scope(|scope| {
         for (at, version) in VERSIONS.into_iter().enumerate() {
             scope.spawn(move || {
                 for layout in LAYOUTS {
-                    gets_the_handler_or_is_told(layout, version, layout.ends[at]);
+                    assert_expected_result(layout, version, layout.ends[at]);
                 }
             });
         }
     });
 }
 
-fn gets_the_handler_or_is_told(layout: &Layout, version: &str, expected: End) {
+fn assert_expected_result(layout: &Layout, version: &str, expected: End) {
     let machine = machine_with(layout);
     let before = machine.everything();
     let call = call(version);
@@ -274,7 +274,7 @@ fn gets_the_handler_or_is_told(layout: &Layout, version: &str, expected: End) {
 }
 
 #[test]
-fn what_keeps_a_handler_from_having_an_effect_is_told() {
+fn causes_that_keep_a_handler_from_taking_effect_are_reported() {
     let told = |name: &str, version: &str, expected: &str| {
         let layout = LAYOUTS.iter().find(|l| l.name == name).expect("a layout");
         let output = configured(&machine_with(layout), version);
@@ -314,7 +314,7 @@ fn what_keeps_a_handler_from_having_an_effect_is_told() {
 }
 
 #[test]
-fn a_named_configuration_of_containerds_that_is_not_there_is_refused() {
+fn a_named_containerd_config_must_exist_unless_it_is_the_default() {
     let machine = Machine::new();
     let before = machine.everything();
     let named = |name: &str, more: &[&str]| {
@@ -448,7 +448,7 @@ fn json_of(item: &toml_edit::Item) -> Value {
 }
 
 #[test]
-fn a_debian_site_is_no_other_distros() {
+fn only_a_debian_mirror_is_chosen_among_apt_sites() {
     let sites = "http://mirror.example/ubuntu\nhttp://mirror.example/debian-security\nhttp://mirror.example/debian/\n";
     assert_eq!(crate::machine::debian_among(sites), Some("http://mirror.example/debian"));
     assert_eq!(crate::machine::debian_among("http://mirror.example/ubuntu\n"), None);
@@ -479,7 +479,7 @@ fn debian_sids_containerd_agrees() {
 
 /// After `configure`, runs `config migrate` of a containerd 2 on each layout: `unconfigure` removes kata-osinfo's
 /// content from the result, or reports that it stays.
-fn nothing_stays_after_the_migration_of(containerd: &Path) {
+fn assert_unconfigure_works_after_migration(containerd: &Path) {
     let mut migrated = 0;
     for layout in LAYOUTS {
         for version in ["1.7", "2.1"] {
@@ -547,12 +547,12 @@ fn debians_containerd_agrees(suite: &str, version: &str) {
     assert!(said.split_whitespace().any(|w| w.starts_with(&format!("{version}."))), "{said}");
     containerd_agrees(&containerd, version);
     if version.starts_with('2') {
-        nothing_stays_after_the_migration_of(&containerd);
+        assert_unconfigure_works_after_migration(&containerd);
     }
 }
 
 #[test]
-fn the_distributions_of_kubernetes_are_written_to_where_theirs_reads() {
+fn k3s_and_rke2_get_a_drop_in_for_their_own_containerd() {
     let rancher = |name: &str| format!("var/lib/rancher/{name}/agent/etc/containerd");
     for name in ["k3s", "rke2"] {
         let folder = rancher(name);
@@ -622,7 +622,7 @@ fn the_distributions_of_kubernetes_are_written_to_where_theirs_reads() {
 
 /// The main file on disk differs from the one after a restart, when the distribution renders its template.
 #[test]
-fn a_template_that_rebuilds_the_main_file_without_an_import_of_ours_is_told() {
+fn a_template_without_the_drop_in_import_is_reported() {
     for name in ["k3s", "rke2"] {
         let folder = format!("var/lib/rancher/{name}/agent/etc/containerd");
         let main = format!("version = 3\nimports = [\"/{folder}/config-v3.toml.d/*.toml\"]\n");
@@ -658,7 +658,7 @@ fn a_template_that_rebuilds_the_main_file_without_an_import_of_ours_is_told() {
 
 /// Signs that a Kubernetes distribution is installed, before it has written its containerd's configuration.
 #[test]
-fn a_distribution_of_kubernetes_that_was_never_started_is_told_and_nothing_is_written() {
+fn a_kubernetes_distribution_that_never_started_is_refused() {
     for (name, file, sign) in [
         ("k3s", "usr/local/bin/k3s", "usr/local/bin/k3s"),
         ("k3s", "opt/bin/k3s", "opt/bin/k3s"),
@@ -710,7 +710,7 @@ fn a_distribution_of_kubernetes_that_was_never_started_is_told_and_nothing_is_wr
 }
 
 #[test]
-fn beside_a_containerd_in_use_a_distribution_of_kubernetes_is_a_warning() {
+fn a_kubernetes_distribution_next_to_containerd_is_a_warning() {
     let warning = "warning: k3s is installed, too (/usr/local/bin/k3s), and has its own containerd: if that is the one";
     let program = |machine: &Machine, name: &str| {
         machine.file(&format!("m/{name}"), "");
@@ -741,7 +741,7 @@ fn beside_a_containerd_in_use_a_distribution_of_kubernetes_is_a_warning() {
 }
 
 #[test]
-fn the_folder_of_data_that_k3s_is_told_is_the_one_that_is_written_to() {
+fn the_data_dir_of_k3s_and_rke2_is_honoured() {
     let main = |data: &str| format!("{data}/agent/etc/containerd/config.toml");
     let drop_in = |data: &str| format!("{data}/agent/etc/containerd/config-v3.toml.d/50-kata-osinfo.toml");
     let keep = |machine: &Machine, data: &str| {
@@ -783,7 +783,7 @@ fn the_folder_of_data_that_k3s_is_told_is_the_one_that_is_written_to() {
 }
 
 #[test]
-fn k0s_and_microk8s_get_theirs() {
+fn k0s_and_microk8s_get_a_handler_in_their_own_files() {
     let wrote = |main: &str, text: &str, version: &str| {
         let machine = Machine::new();
         machine.file(&format!("m{main}"), text);
@@ -833,7 +833,7 @@ fn k0s_and_microk8s_get_theirs() {
 }
 
 #[test]
-fn a_later_drop_in_of_crio_is_told() {
+fn a_later_crio_drop_in_that_overrides_the_handler_is_reported() {
     let machine = Machine::new();
     let folder = "m/etc/crio/crio.conf.d";
     let theirs = "[crio.runtime.runtimes.kata]\nruntime_path = \"/other\"\nruntime_type = \"vm\"\n";
@@ -886,7 +886,7 @@ fn passwords_of_registries_are_not_shown() {
 
 /// A later handler replaces kata-osinfo's as a whole, so each of its keys counts, and so does each missing one.
 #[test]
-fn a_later_handler_of_crio_that_differs_in_any_key_is_told() {
+fn a_later_crio_handler_is_reported_if_any_key_differs() {
     let machine = Machine::new();
     let folder = "m/etc/crio/crio.conf.d";
     let earlier = "[crio.runtime.runtimes.kata]\nallowed_annotations = [\"a\"]\n";
@@ -929,7 +929,7 @@ const CRIO: [&str; 5] = ["configure", "--profile", "go-3.29", "--handler", "crio
 
 /// CRI-O reads its directory in the order of Go's `filepath.Walk`: by each path component, not by whole paths.
 #[test]
-fn crios_drop_ins_in_folders_below_are_read_where_the_folders_name_stands() {
+fn crio_drop_ins_in_subfolders_are_ordered_by_path_component() {
     let theirs = "[crio.runtime.runtimes.kata]\nruntime_path = \"/other\"\nruntime_type = \"vm\"\n";
     for (name, is_later) in [
         ("10-site/99.conf", false),
@@ -960,7 +960,7 @@ fn crios_drop_ins_in_folders_below_are_read_where_the_folders_name_stands() {
 }
 
 #[test]
-fn a_file_with_which_crio_does_not_start_is_told_and_nothing_is_written() {
+fn a_config_that_keeps_crio_from_starting_is_refused() {
     let (sound, broken) = ("[crio]\n", "x = [\n");
     for (name, place, why) in [
         ("crio.conf", "crio.conf:1", "CRI-O would not start: not TOML: "),
@@ -1029,7 +1029,7 @@ fn without_ours(text: &str) -> String {
 }
 
 #[test]
-fn a_migrated_handler_is_taken_back() {
+fn unconfigure_removes_a_migrated_handler() {
     for (version, before, text) in migrations() {
         let machine = migrated(version, before, &text);
         let dry = machine.run(&["unconfigure", "--dry-run"]);
@@ -1053,7 +1053,7 @@ fn a_migrated_handler_is_taken_back() {
 }
 
 #[test]
-fn a_migrated_handler_that_was_changed_is_told_and_goes_by_force() {
+fn a_changed_migrated_handler_is_removed_only_by_force() {
     let [edited, _, imported] = migrations();
     for (version, before, text) in [edited, imported] {
         let changed = text.replace("ConfigPath = '/opt", "ConfigPath = '/mine");
@@ -1077,7 +1077,7 @@ fn a_migrated_handler_that_was_changed_is_told_and_goes_by_force() {
 
 /// Only the section's names were changed, by hand.
 #[test]
-fn a_handler_that_was_moved_by_hand_is_taken_back_to_the_byte() {
+fn unconfigure_removes_a_handler_that_was_moved_by_hand() {
     let machine = Machine::new();
     machine.file(MAIN, EDITED);
     assert_eq!(configured(&machine, "1.7").code, 0);
@@ -1092,7 +1092,7 @@ fn a_handler_that_was_moved_by_hand_is_taken_back_to_the_byte() {
 
 /// containerd does not start with an import of a missing file.
 #[test]
-fn a_drop_in_stays_while_what_imports_it_cannot_be_taken_back() {
+fn a_drop_in_is_kept_while_its_import_cannot_be_removed() {
     let drop_in = "m/etc/containerd/conf.d/50-kata-osinfo.toml";
     let machine = Machine::new();
     machine.file(MAIN, "version = 3\n");

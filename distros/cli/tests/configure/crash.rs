@@ -165,7 +165,7 @@ fn every_point(scenario: &Scenario, calls: &[&str], step: usize, how: &str) -> u
 
 #[test]
 #[cfg_attr(lacks = "strace", ignore = "needs strace")]
-fn a_kill_leaves_nothing_stuck() {
+fn a_killed_call_can_be_reverted_and_repeated() {
     assert_strace_runs();
     for scenario in [&SCENARIOS[2], &SCENARIOS[5]] {
         assert!(every_point(scenario, &["renameat", "renameat2", "unlinkat"], 2, "signal=KILL") > 2);
@@ -174,7 +174,7 @@ fn a_kill_leaves_nothing_stuck() {
 
 #[test]
 #[cfg_attr(lacks = "strace", ignore = "needs strace")]
-fn no_space_leaves_nothing_stuck() {
+fn a_call_without_disk_space_can_be_reverted_and_repeated() {
     assert_strace_runs();
     for scenario in [&SCENARIOS[2], &SCENARIOS[5]] {
         assert!(every_point(scenario, &["fsync"], 2, "error=ENOSPC") > 2);
@@ -184,7 +184,7 @@ fn no_space_leaves_nothing_stuck() {
 /// Edits that others make after an interrupted call are not lost, whichever call comes next.
 #[test]
 #[cfg_attr(lacks = "strace", ignore = "needs strace")]
-fn a_foreign_edit_outlives_a_call_that_is_cut_short() {
+fn edits_by_others_survive_an_interrupted_call() {
     assert_strace_runs();
     // A file with several names is written in place.
     for (names, system_call, how) in [
@@ -309,7 +309,7 @@ const TORN: [Torn<'static>; 6] = [
 
 #[test]
 #[cfg_attr(lacks = "strace", ignore = "needs strace")]
-fn what_others_write_behind_half_of_a_file_of_several_names_is_not_lost() {
+fn edits_to_a_partly_written_hard_linked_file_are_kept() {
     assert_strace_runs();
     let calls = ["pwrite64", "ftruncate"];
     for scenario in [&TORN[0], &TORN[1], &TORN[4]] {
@@ -320,7 +320,7 @@ fn what_others_write_behind_half_of_a_file_of_several_names_is_not_lost() {
 
 #[test]
 #[ignore = "minutes: every point of every scenario"]
-fn what_others_write_behind_half_of_a_file_of_several_names_is_never_lost() {
+fn edits_to_a_partly_written_hard_linked_file_are_kept_at_every_point() {
     assert_strace_runs();
     let calls = ["fallocate", "pwrite64", "ftruncate", "write", "fsync", "renameat", "renameat2", "unlinkat"];
     for scenario in &TORN {
@@ -332,7 +332,7 @@ fn what_others_write_behind_half_of_a_file_of_several_names_is_never_lost() {
 /// Wherever a call is interrupted, containerd's main file imports a file with the lines that move.
 #[test]
 #[cfg_attr(lacks = "strace", ignore = "needs strace")]
-fn lines_of_others_that_move_are_read_at_every_point() {
+fn moved_lines_of_others_stay_imported_at_every_point() {
     assert_strace_runs();
     let ours = "m/etc/containerd/conf.d/50-kata-osinfo.toml";
     let nvidia = NVIDIA.replace("grpc.v1.cri", "cri.v1.runtime");
@@ -371,7 +371,7 @@ fn lines_of_others_that_move_are_read_at_every_point() {
 
 #[test]
 #[ignore = "half an hour: every point of every scenario"]
-fn no_kill_anywhere_leaves_anything_stuck() {
+fn a_call_killed_at_any_point_can_be_reverted_and_repeated() {
     assert_strace_runs();
     let points: usize = SCENARIOS.iter().map(|s| every_point(s, &CALLS, 1, "signal=KILL")).sum();
     eprintln!("{points} points");
@@ -380,7 +380,7 @@ fn no_kill_anywhere_leaves_anything_stuck() {
 
 #[test]
 #[ignore = "minutes: every point of every scenario"]
-fn no_lack_of_space_leaves_anything_stuck() {
+fn a_call_out_of_space_at_any_point_can_be_reverted_and_repeated() {
     assert_strace_runs();
     let calls = ["write", "fsync", "renameat", "renameat2", "mkdirat", "unlinkat", "ftruncate"];
     for scenario in &SCENARIOS {
@@ -391,7 +391,7 @@ fn no_lack_of_space_leaves_anything_stuck() {
 /// An editor saves while the new file is being written, or just before it replaces the old one.
 #[test]
 #[cfg_attr(lacks = "strace", ignore = "needs strace")]
-fn what_others_write_while_a_file_is_being_written_is_not_lost() {
+fn edits_by_others_during_a_write_are_kept() {
     assert_strace_runs();
     let theirs = "# theirs\n";
     for (call, system_call) in [(EDIT, "fsync"), (BACK, "fsync"), (EDIT, "renameat2"), (BACK, "renameat2")] {
@@ -426,7 +426,7 @@ fn what_others_write_while_a_file_is_being_written_is_not_lost() {
 /// checks what it has replaced.
 #[test]
 #[cfg_attr(lacks = "strace", ignore = "needs strace")]
-fn what_others_wrote_up_to_a_kill_behind_the_exchange_is_there_again() {
+fn edits_replaced_by_a_killed_call_are_restored() {
     assert_strace_runs();
     let theirs = "# theirs\n";
     for (before, call) in [(None, EDIT), (Some(DROP_IN), EDIT), (Some(EDIT), BACK)] {
@@ -491,7 +491,7 @@ fn what_others_wrote_up_to_a_kill_behind_the_exchange_is_there_again() {
 /// containerd does not start with an import of a missing file: the import is removed first.
 #[test]
 #[cfg_attr(lacks = "strace", ignore = "needs strace")]
-fn what_is_imported_is_there_at_every_point() {
+fn imported_files_exist_at_every_point() {
     assert_strace_runs();
     let without = ["configure", "--profile", "go-3.29"];
     for (before, call) in [(None, DROP_IN), (Some(DROP_IN), &without), (Some(DROP_IN), EDIT), (Some(DROP_IN), BACK)] {
@@ -519,7 +519,7 @@ fn what_is_imported_is_there_at_every_point() {
 /// An I/O error while the files are read again does not mean that they were not written.
 #[test]
 #[cfg_attr(lacks = "strace", ignore = "needs strace")]
-fn whoever_finds_all_written_is_told_so() {
+fn a_read_error_after_writing_is_not_reported_as_not_written() {
     assert_strace_runs();
     let (_, _, log) = traced(&machine(), EDIT, &["openat2"]);
     let all = log.lines().filter(|line| line.contains("openat2(")).count();
@@ -538,7 +538,7 @@ fn whoever_finds_all_written_is_told_so() {
 /// Removed files are reported, and the rest is tried again by the next call.
 #[test]
 #[cfg_attr(lacks = "strace", ignore = "needs strace")]
-fn a_link_or_a_folder_that_cannot_be_removed_locks_nobody_out() {
+fn an_unremovable_link_or_folder_is_reported_and_retried() {
     assert_strace_runs();
     let configured = machine();
     configured.file("m/srv/there", "");
@@ -576,7 +576,7 @@ fn a_link_or_a_folder_that_cannot_be_removed_locks_nobody_out() {
 /// A partial configuration would be in effect: files written before the failure are reverted, and that is reported.
 #[test]
 #[cfg_attr(lacks = "strace", ignore = "needs strace")]
-fn a_configure_that_fails_in_the_middle_leaves_nothing_in_effect() {
+fn a_configure_that_fails_midway_is_rolled_back() {
     assert_strace_runs();
     let json = |call: &'static [&'static str]| [call, &["--format", "json"]].concat();
     for (before, call) in [(None, EDIT), (None, DROP_IN), (Some(EDIT), MORE), (Some(DROP_IN), EDIT)] {
@@ -617,7 +617,7 @@ fn a_configure_that_fails_in_the_middle_leaves_nothing_in_effect() {
 
 #[test]
 #[cfg_attr(lacks = "strace", ignore = "needs strace")]
-fn a_handler_that_cannot_be_taken_back_keeps_its_configuration() {
+fn a_handler_that_cannot_be_removed_keeps_its_configuration() {
     assert_strace_runs();
     let machine = machine();
     let originally = machine.everything();
@@ -633,7 +633,7 @@ fn a_handler_that_cannot_be_taken_back_keeps_its_configuration() {
 /// A temporary read error is not reported as "nothing to take back".
 #[test]
 #[cfg_attr(lacks = "strace", ignore = "needs strace")]
-fn an_error_that_passes_is_not_taken_for_nothing_to_take_back() {
+fn a_temporary_read_error_is_not_reported_as_nothing_configured() {
     assert_strace_runs();
     let configured = machine();
     let originally = configured.everything();
@@ -654,7 +654,7 @@ fn an_error_that_passes_is_not_taken_for_nothing_to_take_back() {
 /// In either order of the concurrent calls: whatever `unconfigure` reports as taken back is gone.
 #[test]
 #[cfg_attr(lacks = "strace", ignore = "needs strace")]
-fn a_first_configure_beside_it_is_taken_back_or_comes_after() {
+fn unconfigure_during_a_first_configure_reverts_it_or_runs_before_it() {
     assert_strace_runs();
     for n in 1..=8 {
         let machine = machine();
@@ -691,18 +691,18 @@ fn at_once(rounds: usize) {
 }
 
 #[test]
-fn eight_at_once_take_turns() {
+fn eight_concurrent_calls_take_turns() {
     at_once(2);
 }
 
 #[test]
 #[ignore = "minutes"]
-fn eight_at_once_take_turns_every_time() {
+fn eight_concurrent_calls_take_turns_in_many_rounds() {
     at_once(25);
 }
 
 #[test]
-fn whoever_may_not_read_a_file_may_not_read_its_copy() {
+fn the_state_with_a_copy_of_a_private_file_is_private() {
     let machine = machine();
     // A state directory as an earlier version left it.
     machine.file("m/var/lib/kata-osinfo/x", "");
@@ -714,7 +714,7 @@ fn whoever_may_not_read_a_file_may_not_read_its_copy() {
 }
 
 #[test]
-fn an_edited_file_keeps_what_it_is_and_gets_it_again() {
+fn an_edited_file_keeps_its_owner_mode_attributes_and_hard_links() {
     let machine = machine();
     let file = machine.path(MAIN);
     let is_root = std::os::unix::fs::chown(&file, Some(1234), Some(5678)).is_ok();
@@ -758,7 +758,7 @@ const RUNC: &str =
     "\n[plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.runc]\nruntime_type = \"io.containerd.runc.v2\"\n";
 
 #[test]
-fn what_others_add_locks_nobody_out_and_stays() {
+fn a_runtime_added_by_others_is_kept_by_every_call() {
     let machine = machine();
     let original = machine.read(MAIN);
     let before = machine.everything();
@@ -786,7 +786,7 @@ fn what_others_add_locks_nobody_out_and_stays() {
 }
 
 #[test]
-fn what_others_changed_of_ours_is_told_and_stays_unless_it_is_forced() {
+fn changed_files_are_reported_and_reverted_only_by_force() {
     let machine = machine();
     let before = machine.everything();
     must(&machine, EDIT);
@@ -814,7 +814,7 @@ fn what_others_changed_of_ours_is_told_and_stays_unless_it_is_forced() {
 
 /// Part of a handler would not work, and other tools' keys are not lost silently.
 #[test]
-fn a_key_that_others_added_to_the_handler_keeps_it_whole_unless_it_is_forced() {
+fn a_handler_with_an_added_key_is_removed_only_by_force() {
     let machine = machine();
     let before = machine.everything();
     must(&machine, EDIT);
@@ -833,7 +833,7 @@ fn a_key_that_others_added_to_the_handler_keeps_it_whole_unless_it_is_forced() {
 
 /// The admin's own tools have written the file from scratch, with the default runtime and nothing of kata-osinfo's.
 #[test]
-fn a_file_that_was_deployed_again_is_left_as_it_is() {
+fn a_redeployed_file_is_left_unchanged() {
     let machine = machine();
     let theirs = format!("{}{RUNC}", machine.read(MAIN));
     must(&machine, EDIT);
@@ -843,7 +843,7 @@ fn a_file_that_was_deployed_again_is_left_as_it_is() {
 }
 
 #[test]
-fn a_folder_of_ours_that_is_a_file_by_now_locks_nobody_out() {
+fn unconfigure_succeeds_if_its_folder_was_replaced_by_a_file() {
     for call in [&["unconfigure"][..], &["unconfigure", "--force"]] {
         let machine = machine();
         let before = machine.everything();
@@ -859,7 +859,7 @@ fn a_folder_of_ours_that_is_a_file_by_now_locks_nobody_out() {
 }
 
 #[test]
-fn states_of_the_forms_before_are_understood() {
+fn older_state_formats_are_understood() {
     for form in [1, 2] {
         let machine = machine();
         let before = machine.everything();
@@ -888,7 +888,7 @@ fn states_of_the_forms_before_are_understood() {
 
 /// Absolute links whose targets exist on this machine but not in the root.
 #[test]
-fn dangling_links_lead_into_the_root() {
+fn absolute_links_are_resolved_inside_the_root() {
     let outside = tempfile::tempdir().expect("a folder");
     let victim = outside.path().canonicalize().expect("a path");
     std::fs::write(victim.join("file"), "precious").expect("written");
@@ -933,7 +933,7 @@ fn dangling_links_lead_into_the_root() {
 }
 
 #[test]
-fn nobody_to_tell_is_no_reason_to_panic() {
+fn a_full_output_device_causes_no_panic() {
     let machine = machine();
     let full = || std::fs::OpenOptions::new().write(true).open("/dev/full").expect("/dev/full");
     for call in [&["configure", "--profile", "go-3.29", "--dry-run"][..], &["configure", "--profile", "nope"], BACK] {

@@ -44,7 +44,7 @@ fn replace(machine: &Machine, file: &str, from: &str, to: &str) {
 }
 
 #[test]
-fn what_undoes_an_edit_of_containerds_file_is_told() {
+fn check_reports_changes_that_break_an_edited_containerd_config() {
     let machine = with_handler(V2, "1.7");
     tell(
         &machine,
@@ -122,7 +122,7 @@ fn what_undoes_an_edit_of_containerds_file_is_told() {
 }
 
 #[test]
-fn what_undoes_a_drop_in_of_containerds_is_told() {
+fn check_reports_changes_that_break_a_containerd_drop_in() {
     let machine = with_handler(CONF_D, "2.1");
     tell(
         &machine,
@@ -169,7 +169,7 @@ fn what_undoes_a_drop_in_of_containerds_is_told() {
 }
 
 #[test]
-fn what_undoes_a_handler_of_cri_o_is_told() {
+fn check_reports_changes_that_break_a_crio_handler() {
     let machine = Machine::new();
     assert_eq!(machine.run(&[&KATA[..], &["--handler", "crio"]].concat()).code, 0);
     tell(
@@ -202,7 +202,7 @@ fn later(machine: &Machine, text: &str) {
 }
 
 #[test]
-fn what_undoes_katas_configuration_is_told() {
+fn check_reports_changes_that_override_or_break_the_kata_drop_in() {
     let machine = Machine::new();
     assert_eq!(machine.run(&KATA).code, 0);
     for (name, text, expected) in [
@@ -275,7 +275,7 @@ fn what_undoes_katas_configuration_is_told() {
 
 /// The Rust runtime rejects the key in the main file, too, and `configure` reports that at once.
 #[test]
-fn a_key_below_agent_that_the_rust_runtime_refuses_is_told() {
+fn an_agent_key_that_the_rust_runtime_refuses_is_reported() {
     let machine = Machine::new();
     let main = format!("/{BASE}/configuration-qemu.toml");
     let call = ["configure", "--profile", "rs-4.0", "--kata-config", main.as_str()];
@@ -289,7 +289,7 @@ fn a_key_below_agent_that_the_rust_runtime_refuses_is_told() {
 }
 
 #[test]
-fn what_undoes_an_edit_of_katas_own_file_is_told() {
+fn check_reports_changes_to_an_edited_kata_config() {
     let machine = Machine::new();
     assert_eq!(machine.run(&["configure", "--profile", "go-2.4", "--kata-version", "2.4.0"]).code, 0);
     tell(
@@ -309,7 +309,7 @@ fn what_undoes_an_edit_of_katas_own_file_is_told() {
 }
 
 #[test]
-fn a_key_that_an_older_kata_refuses_is_told() {
+fn a_key_that_an_older_kata_refuses_is_reported() {
     let machine = Machine::new();
     assert_eq!(machine.run(&["configure", "--profile", "go-2.5", "--kata-version", "2.5.0"]).code, 0);
     tell(
@@ -323,7 +323,7 @@ fn a_key_that_an_older_kata_refuses_is_told() {
 }
 
 #[test]
-fn what_others_may_have_otherwise_is_no_finding() {
+fn permitted_differences_are_not_reported() {
     let machine = with_handler(V2, "1.7");
     assert_eq!(machine.run(&[&KATA[..], &["--emulated"]].concat()).code, 0);
     let more = "[hypervisor.qemu]\nvirtio_fs_cache = \"always\"\nvalid_hypervisor_paths = [\"/mine\", \"/usr/libexec/qemu-kvm\"]\n\
@@ -339,7 +339,7 @@ fn what_others_may_have_otherwise_is_no_finding() {
 
 /// The same files, for versions of containerd of which the older ones search the working directory.
 #[test]
-fn a_relative_import_is_looked_for_where_that_containerd_looks() {
+fn relative_imports_are_resolved_as_that_containerd_version_does() {
     let machine = Machine::new();
     machine.file(MAIN, "version = 2\nimports = [\"conf.d/*.toml\"]\n");
     machine.file("m/etc/containerd/conf.d/x.toml", "[plugins.\"io.containerd.grpc.v1.cri\"]\nsandbox_image = \"p\"\n");

@@ -7,7 +7,7 @@ const FALLBACK: &[&str] = &["fallback", "--profile", "go-3.29", "--initrd", "/bo
 const CHECK: &[&str] = &["check", "--all", "--quiet"];
 
 #[test]
-fn an_initrd_of_another_kernel_is_told_whatever_its_name_is() {
+fn unsuitable_initrds_are_refused_or_reported() {
     let machine = Machine::new();
     machine.file("m/boot/kata.img", &cpio(&["usr/bin/kata-agent", "lib/modules/5.10.0-9-amd64/virtiofs.ko"]));
     let told = "its modules are for 5.10.0-9-amd64, not 6.1";
@@ -43,7 +43,7 @@ fn slip(machine: &Machine, told: &str) {
 }
 
 #[test]
-fn an_initrd_that_was_made_for_another_kernel_since_is_told_by_check() {
+fn check_reports_an_initrd_rebuilt_for_another_kernel() {
     let machine = Machine::new();
     assert_eq!(machine.run(&with(CONFIGURE, &[])).code, 0);
     let said = || machine.run(CHECK).stdout;

@@ -67,7 +67,7 @@ fn comes_to_nothing(call: &[&str], main: &str, before: fn(&Machine), since: fn(&
 }
 
 #[test]
-fn containerds_main_file_may_become_a_link_and_a_link_a_file() {
+fn the_containerd_config_may_become_a_link_or_a_file() {
     for (version, main) in LAYOUTS {
         let call = ["--profile", "go-3.29", "--handler", "containerd", "--containerd-version", version];
         comes_to_nothing(&call, main, |_| {}, to_link);
@@ -78,7 +78,7 @@ fn containerds_main_file_may_become_a_link_and_a_link_a_file() {
 
 /// containerd's whole directory, with kata-osinfo's drop-in in it.
 #[test]
-fn containerds_folder_may_become_a_link() {
+fn the_containerd_folder_may_become_a_link() {
     for (version, main) in LAYOUTS {
         let call = ["--profile", "go-3.29", "--handler", "containerd", "--containerd-version", version];
         comes_to_nothing(
@@ -96,7 +96,7 @@ fn containerds_folder_may_become_a_link() {
 /// An edited file needs no change; a drop-in has to be written again, because Kata looks for drop-ins next to the real
 /// file.
 #[test]
-fn katas_configuration_may_become_a_link() {
+fn the_kata_config_may_become_a_link() {
     let to_link = |machine: &Machine| {
         let main = machine.path(&format!("m/{BASE}/configuration-qemu.toml"));
         rename(&main, machine.path("m/opt/kata/qemu.toml")).expect("moved");

@@ -51,7 +51,7 @@ fn stays(machine: &Machine, call_without: &[&[&str]], why: &str) {
 }
 
 #[test]
-fn a_handler_that_containerd_takes_by_default_stays() {
+fn the_default_handler_of_containerd_is_removed_only_by_force() {
     let glob = "imports = [\"/etc/containerd/conf.d/*.toml\"]\n";
     let default = |section: &str| format!("{section}]\ndefault_runtime_name = \"kata\"\n");
     let runc = format!("{V2}.runtimes.runc]\nruntime_type = \"io.containerd.runc.v2\"\n");
@@ -96,7 +96,7 @@ fn a_handler_that_containerd_takes_by_default_stays() {
 
 /// containerd has `runc` before `configure`, even if another handler is named as its default.
 #[test]
-fn a_default_that_was_named_before_the_handler_was_there_gets_runc_beside_it() {
+fn runc_is_added_if_kata_was_already_named_as_the_default() {
     let main = format!("version = 2\n{V2}]\ndefault_runtime_name = \"kata\"\n");
     let (machine, with) = configured("1.7", &main);
     assert!(machine.read(MAIN).contains("runtimes.runc]"), "{}", machine.read(MAIN));
@@ -110,7 +110,7 @@ fn a_default_that_was_named_before_the_handler_was_there_gets_runc_beside_it() {
 }
 
 #[test]
-fn a_default_that_k3s_is_told_counts_before_its_next_start() {
+fn the_default_runtime_in_the_k3s_config_counts_before_a_restart() {
     let folder = "/var/lib/rancher/k3s/agent/etc/containerd";
     let config = "m/etc/rancher/k3s/config.yaml";
     let machine = Machine::new();
@@ -129,7 +129,7 @@ fn a_default_that_k3s_is_told_counts_before_its_next_start() {
 }
 
 #[test]
-fn a_handler_that_crio_takes_by_default_stays() {
+fn the_default_handler_of_crio_is_removed_only_by_force() {
     let machine = Machine::new();
     machine.file(CRIO, "[crio.runtime]\ndefault_runtime = \"runc\"\n");
     let before = machine.everything();
@@ -143,7 +143,7 @@ fn a_handler_that_crio_takes_by_default_stays() {
 }
 
 #[test]
-fn lines_of_others_that_nothing_would_read_any_more_stay_where_they_are() {
+fn lines_of_others_that_containerd_would_not_read_are_not_moved() {
     let mine = format!("\n{V3}.runtimes.mine]\nruntime_type = \"io.containerd.runc.v2\"\n");
     let with = ["--handler", "containerd", "--containerd-version", "2.1"];
     // A link from another directory leads to kata-osinfo's file.
@@ -160,7 +160,7 @@ fn lines_of_others_that_nothing_would_read_any_more_stay_where_they_are() {
 /// Only kata-osinfo's import refers to its file: the file to which the admin's lines move is imported, too, and nothing
 /// is lost.
 #[test]
-fn lines_of_others_in_a_file_that_is_imported_by_its_name_are_imported_from_where_they_move() {
+fn lines_of_others_in_a_drop_in_imported_by_name_stay_imported() {
     let mine = format!("\n{V3}.runtimes.mine]\nruntime_type = \"io.containerd.runc.v2\"\n");
     let added = "/etc/containerd/conf.d/50-kata-osinfo-added.toml";
     for before in ["version = 3\n", "version = 3\nimports = [\n  \"/etc/containerd/a.toml\", # mine\n]\n", ""] {
@@ -232,7 +232,7 @@ fn lines_of_others_in_a_file_that_is_imported_by_its_name_are_imported_from_wher
 }
 
 #[test]
-fn lines_of_others_that_kata_would_not_read_any_more_stay_where_they_are() {
+fn lines_of_others_that_kata_would_not_read_are_not_moved() {
     let more = "\n[factory]\nenable_template = true\n";
     // A copy is removed with its drop-ins.
     let machine = Machine::new();
@@ -263,7 +263,7 @@ fn lines_of_others_that_kata_would_not_read_any_more_stay_where_they_are() {
 
 /// A later file of the admin's still overrides the lines that the admin added to kata-osinfo's file.
 #[test]
-fn what_moves_keeps_its_place_among_others() {
+fn moved_lines_keep_their_place_in_the_drop_in_order() {
     let machine = Machine::new();
     assert_eq!(call(&machine, GO, &[]).code, 0);
     let folder = format!("m/{BASE}/config.d");
@@ -278,7 +278,7 @@ fn what_moves_keeps_its_place_among_others() {
 }
 
 #[test]
-fn comments_of_others_stay_when_ours_goes() {
+fn comments_of_others_are_kept_when_the_handler_is_removed() {
     for (version, main) in [("1.7", "# First.\nversion = 2\n"), ("2.1", "# First.\nversion = 3\n")] {
         let machine = Machine::new();
         machine.file(MAIN, main);
@@ -316,7 +316,7 @@ fn comments_of_the_middle(changed: &str) -> String {
 }
 
 #[test]
-fn a_changed_handler_that_stays_is_told() {
+fn a_changed_handler_that_is_kept_is_reported() {
     let machine = Machine::new();
     machine.file(MAIN, "version = 2\n");
     assert_eq!(call(&machine, GO, &["--handler", "containerd", "--containerd-version", "1.7"]).code, 0);
@@ -340,7 +340,7 @@ fn configured(version: &str, main: &str) -> (Machine, [String; 4]) {
 }
 
 #[test]
-fn a_main_file_that_is_no_toml_any_more_keeps_the_handler_known() {
+fn the_handler_in_an_invalid_main_file_stays_recorded() {
     let (machine, _) = configured("1.7", "version = 2\n");
     let sound = machine.read(MAIN);
     machine.file(MAIN, &format!("{sound}[broken\n"));
@@ -366,7 +366,7 @@ fn a_main_file_that_is_no_toml_any_more_keeps_the_handler_known() {
 /// A non-UTF-8 byte in a comment, which containerd ignores, locks nobody out, and only a whole configuration is
 /// removed.
 #[test]
-fn a_handler_of_which_nobody_can_tell_stays_with_its_configuration() {
+fn a_handler_in_an_unreadable_file_keeps_its_configuration() {
     let of_kata = format!("m/{BASE}/config.d/50-kata-osinfo.toml");
     let (machine, _) = configured("1.7", "version = 2\n");
     let sound = machine.read(MAIN);
@@ -408,7 +408,7 @@ fn a_handler_of_which_nobody_can_tell_stays_with_its_configuration() {
 }
 
 #[test]
-fn a_handler_that_stays_does_so_with_its_import_and_its_configuration() {
+fn a_kept_handler_keeps_its_import_and_its_configuration() {
     let (machine, _) = configured("2.1", "version = 3\n");
     let key = "snapshotter = \"devmapper\"\nprivileged_without";
     machine.file(DROP_IN, &machine.read(DROP_IN).replace("privileged_without", key));
@@ -436,7 +436,7 @@ fn a_handler_that_stays_does_so_with_its_import_and_its_configuration() {
 }
 
 #[test]
-fn a_default_handler_is_seen_in_a_named_main_file_and_beside_a_broken_one() {
+fn a_default_handler_is_found_in_a_named_file_and_next_to_broken_ones() {
     let of_main = |main: &str, version: &str| {
         let machine = Machine::new();
         let runc = format!("{V2}.runtimes.runc]\nruntime_type = \"io.containerd.runc.v2\"\n");
@@ -468,7 +468,7 @@ fn a_default_handler_is_seen_in_a_named_main_file_and_beside_a_broken_one() {
 }
 
 #[test]
-fn a_default_in_our_own_drop_in_moves_with_the_handler_and_keeps_it_without() {
+fn a_default_in_the_drop_in_is_moved_and_keeps_the_handler() {
     let glob = "version = 3\nimports = [\"/etc/containerd/conf.d/*.toml\"]\n";
     let (machine, with) = configured("2.1", glob);
     machine.file(DROP_IN, &format!("{}\n{V3}]\ndefault_runtime_name = \"kata\"\n", machine.read(DROP_IN)));
@@ -481,7 +481,7 @@ fn a_default_in_our_own_drop_in_moves_with_the_handler_and_keeps_it_without() {
 }
 
 #[test]
-fn an_upgrade_of_containerd_loses_nothing_and_is_not_refused() {
+fn reconfiguring_for_a_newer_containerd_can_be_reverted() {
     let main = "version = 2\n[plugins.\"io.containerd.grpc.v1.cri\"]\nsandbox_image = \"x\"\n";
     let (machine, _) = configured("1.7", main);
     let output = call(&machine, GO, &["--handler", "containerd", "--containerd-version", "2.1"]);
@@ -491,7 +491,7 @@ fn an_upgrade_of_containerd_loses_nothing_and_is_not_refused() {
 }
 
 #[test]
-fn drop_ins_of_others_beside_a_copy_keep_it_and_comments_do_not() {
+fn a_config_copy_is_kept_for_drop_ins_of_others_but_not_for_comments() {
     let with_copy = || {
         let machine = Machine::new();
         let other = "[hypervisor.clh]\npath = \"/clh\"\n\n[runtime]\nhypervisor_name = \"clh\"\n";
@@ -518,7 +518,7 @@ fn drop_ins_of_others_beside_a_copy_keep_it_and_comments_do_not() {
 }
 
 #[test]
-fn what_nothing_reads_today_keeps_nothing() {
+fn lines_that_nothing_reads_do_not_block_unconfigure() {
     let machine = Machine::new();
     assert_eq!(call(&machine, GO, &[]).code, 0);
     let ours = format!("m/{BASE}/config.d/50-kata-osinfo.toml");
@@ -531,7 +531,7 @@ fn what_nothing_reads_today_keeps_nothing() {
 }
 
 #[test]
-fn what_containerd_itself_is_told_in_our_drop_in_moves_where_it_is_read() {
+fn containerd_settings_in_the_drop_in_move_to_an_imported_file() {
     let (machine, _) = configured("2.1", "version = 3\n");
     machine.file(DROP_IN, &format!("root = \"/data\"\n{}\n[debug]\nlevel = \"debug\"\n", machine.read(DROP_IN)));
     let ours = machine.read(DROP_IN).lines().skip(1).collect::<Vec<_>>().join("\n");
@@ -544,7 +544,7 @@ fn what_containerd_itself_is_told_in_our_drop_in_moves_where_it_is_read() {
 }
 
 #[test]
-fn a_broken_file_that_names_the_default_keeps_the_handler() {
+fn a_default_named_in_a_broken_file_keeps_the_handler() {
     let glob = "version = 3\nimports = [\"/etc/containerd/conf.d/*.toml\"]\n";
     let (machine, _) = configured("2.1", &format!("{glob}{V3}]\ndefault_runtime_name = \"kata\"\n"));
     machine.file(MAIN, &format!("{}[broken\n", machine.read(MAIN)));
@@ -560,7 +560,7 @@ fn a_broken_file_that_names_the_default_keeps_the_handler() {
 }
 
 #[test]
-fn half_a_handler_is_not_left_behind() {
+fn a_partial_handler_is_not_left_behind() {
     let main = format!("version = 2\n{V2}.runtimes.runc]\nruntime_type = \"io.containerd.runc.v2\"\n");
     let (machine, with) = configured("1.7", &main);
     let key = "snapshotter = \"overlayfs\"\nprivileged_without";
@@ -586,7 +586,7 @@ fn half_a_handler_is_not_left_behind() {
 
 /// Others' lines would be lost with the broken file.
 #[test]
-fn force_does_not_put_an_old_text_in_the_place_of_what_is_no_toml() {
+fn force_does_not_replace_an_invalid_file_with_its_old_text() {
     let (machine, _) = configured("1.7", "version = 2\n");
     machine.file(MAIN, &format!("{}[debug]\nlevel = \"debug\"\n[broken\n", machine.read(MAIN)));
     let changed = machine.read(MAIN);
@@ -600,7 +600,7 @@ fn force_does_not_put_an_old_text_in_the_place_of_what_is_no_toml() {
 }
 
 #[test]
-fn a_link_to_our_drop_in_goes_with_it() {
+fn a_drop_in_replaced_by_a_link_is_removed_with_its_target() {
     let machine = Machine::new();
     assert_eq!(call(&machine, GO, &[]).code, 0);
     let ours = machine.path(&format!("m/{BASE}/config.d/50-kata-osinfo.toml"));
@@ -614,7 +614,7 @@ fn a_link_to_our_drop_in_goes_with_it() {
 /// A link is removed with its drop-in, whatever its name and whichever call removes the drop-in: Kata, containerd and
 /// CRI-O do not start with a dangling link.
 #[test]
-fn links_to_our_drop_ins_beside_them_go_with_them() {
+fn links_to_drop_ins_are_removed_with_them() {
     let crio = ["--handler", "crio"];
     for (handler, folder, name) in [
         (&CONTAINERD[..], "etc/containerd/conf.d", "50-kata-osinfo.toml"),
@@ -645,7 +645,7 @@ fn links_to_our_drop_ins_beside_them_go_with_them() {
 
 /// Even if a changed key of the handler comes first in the order of keys.
 #[test]
-fn what_crio_would_miss_stays_when_it_is_forced() {
+fn force_keeps_added_crio_settings() {
     let machine = Machine::new();
     assert_eq!(call(&machine, GO, &["--handler", "crio"]).code, 0);
     let ours = "m/etc/crio/crio.conf.d/50-kata-osinfo.conf";
@@ -659,7 +659,7 @@ fn what_crio_would_miss_stays_when_it_is_forced() {
 }
 
 #[test]
-fn what_is_told_of_others_settings_has_no_secrets() {
+fn reports_about_settings_of_others_contain_no_secrets() {
     let handler = format!("{V2}.runtimes.kata]\nruntime_type = \"x\"\nmy_token = \"hunter2\"\n");
     let machine = Machine::new();
     machine.file(MAIN, &format!("version = 2\n{handler}"));

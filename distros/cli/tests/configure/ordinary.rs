@@ -59,7 +59,7 @@ fn a_dry_run_shows_a_diff_and_changes_nothing() {
 }
 
 #[test]
-fn what_is_written_takes_effect_and_is_taken_back_to_the_byte() {
+fn configure_takes_effect_and_unconfigure_restores_every_byte() {
     let machine = Machine::new();
     machine.file("m/etc/containerd/config.toml", "version = 2 # ours\n");
     let before = machine.everything();
@@ -92,7 +92,7 @@ fn what_is_written_takes_effect_and_is_taken_back_to_the_byte() {
 
 /// A removed handler is reported, because a `RuntimeClass` may still refer to it.
 #[test]
-fn what_a_new_configuration_takes_back_is_told() {
+fn files_reverted_by_a_new_configure_are_reported() {
     let machine = Machine::new();
     machine.file("m/etc/containerd/config.toml", "version = 2 # ours\n");
     let call = ["configure", "--profile", "go-3.29"];
@@ -111,7 +111,7 @@ fn what_a_new_configuration_takes_back_is_told() {
 }
 
 #[test]
-fn the_answer_for_programs_keeps_its_form() {
+fn the_json_answer_keeps_its_format() {
     let machine = Machine::new();
     let output = machine.run(&["configure", "--profile", "go-3.29", "--dry-run", "--format", "json"]);
     let mut answer = output.json();
@@ -209,7 +209,7 @@ fn the_answer_for_programs_keeps_its_form() {
 }
 
 #[test]
-fn before_2_5_the_configuration_is_edited_and_keeps_its_comments() {
+fn before_kata_2_5_the_config_is_edited_and_keeps_its_comments() {
     let machine = Machine::new();
     let output = machine.run(&with(&["configure", "--profile", "go-2.4"], &["--kata-version", "2.4.0"]));
     assert_eq!(output.code, 0, "{}", output.stderr);
@@ -263,7 +263,7 @@ fn before_2_5_the_configuration_is_edited_and_keeps_its_comments() {
 }
 
 #[test]
-fn what_overrides_it_is_told_with_file_and_line() {
+fn a_later_override_is_reported_with_file_and_line() {
     let machine = Machine::new();
     machine.file(&format!("m/{BASE}/config.d/90-admin.toml"), "# mine\n[hypervisor.qemu]\nshared_fs = \"none\"\n");
     for more in [&["--dry-run"][..], &[][..]] {
@@ -280,7 +280,7 @@ fn what_overrides_it_is_told_with_file_and_line() {
 }
 
 #[test]
-fn a_file_that_the_configuration_names_and_that_is_not_there_is_told() {
+fn a_missing_file_named_in_the_configuration_is_reported() {
     let machine = Machine::new();
     std::fs::remove_file(machine.path("m/opt/kata/image")).expect("removed");
     let output = machine.run(&["configure", "--profile", "go-3.29"]);
@@ -293,7 +293,7 @@ fn a_file_that_the_configuration_names_and_that_is_not_there_is_told() {
 }
 
 #[test]
-fn what_upstream_ships_is_fit_for_production_and_what_is_forced_is_not() {
+fn only_forced_configurations_are_marked_as_not_for_production() {
     let machine = Machine::new();
     let drop_in = || machine.read(&format!("m/{BASE}/config.d/50-kata-osinfo.toml"));
     let recorded = || -> Value {
@@ -315,7 +315,7 @@ fn what_upstream_ships_is_fit_for_production_and_what_is_forced_is_not() {
 
 /// `--no-shared-fs` needs no other option, because Kata's own configuration names the files that it needs.
 #[test]
-fn who_shares_no_filesystem_needs_no_daemon() {
+fn without_a_shared_filesystem_no_virtiofsd_is_needed() {
     let machine = Machine::new();
     std::fs::remove_file(machine.path("m/usr/libexec/virtiofsd")).expect("removed");
     let configure =
@@ -330,7 +330,7 @@ fn who_shares_no_filesystem_needs_no_daemon() {
 }
 
 #[test]
-fn a_handler_of_nobodys_is_not_written() {
+fn a_handler_for_a_missing_container_manager_is_refused() {
     let machine = Machine::new();
     let before = machine.everything();
     let call =
@@ -355,7 +355,7 @@ fn a_handler_of_nobodys_is_not_written() {
 }
 
 #[test]
-fn what_is_not_there_is_named_with_a_code_of_its_own() {
+fn missing_components_are_named_with_their_own_exit_code() {
     let machine = Machine::new();
     std::fs::remove_file(machine.path("m/usr/libexec/qemu-kvm")).expect("removed");
     let output = machine.run(&["configure", "--profile", "rs-4.0", "--format", "json"]);
@@ -373,7 +373,7 @@ fn what_is_not_there_is_named_with_a_code_of_its_own() {
 
 /// Otherwise the profile's first version would be assumed.
 #[test]
-fn what_stands_in_the_place_of_katas_version_is_told() {
+fn an_unreadable_kata_version_file_is_reported() {
     let machine = Machine::new();
     let path = machine.path("m/opt/kata/VERSION");
     let made = std::process::Command::new("mkfifo").arg(&path).status().expect("mkfifo");
@@ -399,7 +399,7 @@ fn what_stands_in_the_place_of_katas_version_is_told() {
 
 /// `check` gives the same answer; Kata would not be able to start the program.
 #[test]
-fn what_nobody_can_execute_is_not_configured() {
+fn programs_without_execute_permission_are_refused() {
     let handler = ["--handler", "containerd", "--containerd-version", "2.1"];
     let machine = Machine::new();
     for (program, component, code) in [
@@ -442,7 +442,7 @@ fn what_nobody_can_execute_is_not_configured() {
 }
 
 #[test]
-fn what_is_only_assumed_is_not_used_unasked() {
+fn assumed_facts_are_used_only_with_allow_assumed() {
     let machine = Machine::new();
     machine.file("records/mini.yaml", &RECORD.replace("packaging", "assumed"));
     let output = machine.run(&["configure", "--profile", "go-3.29"]);
@@ -455,7 +455,7 @@ fn what_is_only_assumed_is_not_used_unasked() {
 }
 
 #[test]
-fn nothing_works_gives_the_evidence_and_instructions_whose_record_works() {
+fn build_instructions_contain_evidence_and_a_working_record() {
     let machine = Machine::new();
     machine.file("m/usr/libexec/virtiofsd", "fuse: unknown option(s)");
     let output = machine.run(&["configure", "--profile", "rs-4.0"]);
@@ -491,7 +491,7 @@ fn nothing_works_gives_the_evidence_and_instructions_whose_record_works() {
 }
 
 #[test]
-fn bad_input_is_told() {
+fn bad_input_is_reported() {
     let machine = Machine::new();
     let told = |arguments: &[&str], expected: &str| {
         let output = machine.run(arguments);
@@ -522,7 +522,7 @@ fn bad_input_is_told() {
 
 /// A pre-release of a release that changed the arguments belongs to neither profile, because its arguments are unknown.
 #[test]
-fn a_pre_release_is_not_taken_for_the_release() {
+fn a_pre_release_with_unknown_arguments_is_refused() {
     let machine = Machine::new();
     for (profile, version) in [("go-3.1", "3.1.0-alpha0"), ("go-3.32", "3.32.0-rc0"), ("rs-4.1", "4.1.0-alpha1")] {
         let release = version.split('-').next().expect("a release");
@@ -547,7 +547,7 @@ fn a_pre_release_is_not_taken_for_the_release() {
 }
 
 #[test]
-fn what_others_changed_since_is_not_lost_unasked() {
+fn a_drop_in_changed_by_others_is_removed_only_by_force() {
     let machine = Machine::new();
     assert_eq!(machine.run(&["configure", "--profile", "go-3.29"]).code, 0);
     let drop_in = format!("m/{BASE}/config.d/50-kata-osinfo.toml");
@@ -563,7 +563,7 @@ fn what_others_changed_since_is_not_lost_unasked() {
 
 /// Both ways out are named, and what is replaced is reported.
 #[test]
-fn what_others_changed_in_a_file_of_ours_is_replaced_by_force() {
+fn force_replaces_changes_of_others_in_a_drop_in() {
     let crio = ["configure", "--profile", "go-3.29", "--handler", "crio"];
     let of_kata = format!("m/{BASE}/config.d/50-kata-osinfo.toml");
     for (name, ours, theirs) in [
@@ -593,7 +593,7 @@ fn what_others_changed_in_a_file_of_ours_is_replaced_by_force() {
 }
 
 #[test]
-fn requirements_are_for_people_and_programs() {
+fn requirements_are_printed_for_people_and_as_json() {
     let run = |arguments: &[&str]| {
         let output = Command::new(assert_cmd::cargo::cargo_bin!("kata-osinfo"))
             .args(["requirements", "--profile", "rs-4.0", "--component"])
@@ -663,17 +663,17 @@ fn filled(template: &str) -> String {
 /// `cargo test -p kata-osinfo --test configure -- --ignored debian`, as root.
 #[test]
 #[ignore = "fetches containerd 1.7 of Debian 13: root and a mirror"]
-fn debian_13s_containerd_takes_the_handler_over() {
-    debians_containerd_takes_the_handler_over("trixie", "1.7");
+fn debian_13s_containerd_loads_the_handler() {
+    debians_containerd_loads_the_handler("trixie", "1.7");
 }
 
 #[test]
 #[ignore = "fetches containerd 2 of Debian sid: root and a mirror"]
-fn debian_sids_containerd_takes_the_handler_over() {
-    debians_containerd_takes_the_handler_over("sid", "2.");
+fn debian_sids_containerd_loads_the_handler() {
+    debians_containerd_loads_the_handler("sid", "2.");
 }
 
-fn debians_containerd_takes_the_handler_over(suite: &str, expected: &str) {
+fn debians_containerd_loads_the_handler(suite: &str, expected: &str) {
     let mirror = debian_mirror();
     assert!(rustix::process::geteuid().is_root(), "needs root");
     let machine = Machine::new();
@@ -758,7 +758,7 @@ fn debians_containerd_takes_the_handler_over(suite: &str, expected: &str) {
 /// containerd itself reads the written handler, and the rest of its configuration stays.
 #[test]
 #[cfg_attr(lacks = "containerd", ignore = "needs containerd")]
-fn containerd_takes_the_handler_over() {
+fn containerd_loads_the_handler() {
     let version = std::process::Command::new("containerd").arg("--version").output().expect("containerd");
     let version = String::from_utf8_lossy(&version.stdout).into_owned();
     let machine = Machine::new();

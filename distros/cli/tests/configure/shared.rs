@@ -45,7 +45,7 @@ fn merged(machine: &Machine, configuration: &str, runtime: Runtime) -> MergedCon
 }
 
 /// Whether anything is set in `[hypervisor.qemu]`.
-fn is_told_of_qemu(merged: &MergedConfiguration) -> bool {
+fn has_qemu_settings(merged: &MergedConfiguration) -> bool {
     format!("{merged:?}").contains(r#"["hypervisor", "qemu", "#)
 }
 
@@ -66,10 +66,10 @@ fn other_vmms_and_confidential_guests_keep_their_configurations() {
                 let merged = merged(&machine, &format!("/{folder}/{name}"), runtime);
                 if vmm == "qemu-snp" {
                     assert_eq!(merged.get(&["hypervisor", "qemu", "shared_fs"]), Some(&json!("none")));
-                    assert!(is_told_of_qemu(&merged), "{profile}: {merged:?}");
+                    assert!(has_qemu_settings(&merged), "{profile}: {merged:?}");
                     others += 1;
                 } else if vmm != "qemu" {
-                    assert!(!is_told_of_qemu(&merged), "{profile}: {name}");
+                    assert!(!has_qemu_settings(&merged), "{profile}: {name}");
                     assert_eq!(merged.get(&["runtime", "hypervisor_name"]), Some(&json!(vmm)));
                     others += 1;
                 }
@@ -100,7 +100,7 @@ fn other_vmms_and_confidential_guests_keep_their_configurations() {
 }
 
 #[test]
-fn the_hypervisors_name_is_written_only_where_it_is_another() {
+fn the_hypervisor_name_is_written_only_if_it_is_missing() {
     let machine = Machine::new();
     let configuration = format!("/{RS}/configuration.toml");
     let wrote = |text: &str| {
@@ -126,7 +126,7 @@ fn the_hypervisors_name_is_written_only_where_it_is_another() {
 }
 
 #[test]
-fn what_a_copy_would_not_reach_is_refused() {
+fn configure_is_refused_if_a_config_copy_would_not_be_read() {
     let machine = everything_in_one_folder();
     let before = machine.everything();
     // A handler of the admin's names the shipped file, so it would not read a copy.
@@ -181,7 +181,7 @@ fn what_a_copy_would_not_reach_is_refused() {
 
 /// Kata reads both, and a drop-in has the same effect as the main file.
 #[test]
-fn what_a_drop_in_makes_confidential_is_refused() {
+fn a_configuration_made_confidential_by_a_drop_in_is_refused() {
     let handler: &[&str] = &["--handler", "containerd", "--containerd-version", "1.7"];
     for key in ["confidential_guest", "sev_snp_guest"] {
         for (machine, more) in [(Machine::new(), &[][..]), (everything_in_one_folder(), handler)] {
@@ -207,7 +207,7 @@ fn what_a_drop_in_makes_confidential_is_refused() {
 
 /// The drop-in in question is read only in the directory of the copy.
 #[test]
-fn what_makes_a_copy_confidential_is_refused() {
+fn a_config_copy_made_confidential_by_a_drop_in_is_refused() {
     let machine = everything_in_one_folder();
     let call = ["configure", "--profile", "go-3.29", "--handler", "containerd", "--containerd-version", "1.7"];
     assert_eq!(machine.run(&call).code, 0);
@@ -222,7 +222,7 @@ fn what_makes_a_copy_confidential_is_refused() {
 
 /// Kata would then use either of two VMMs.
 #[test]
-fn a_configuration_that_comes_to_lie_beside_ours_is_told() {
+fn a_later_configuration_in_the_same_folder_is_reported() {
     let machine = Machine::new();
     let call = ["configure", "--profile", "go-3.29"];
     assert_eq!(machine.run(&call).code, 0);
@@ -240,7 +240,7 @@ fn a_configuration_that_comes_to_lie_beside_ours_is_told() {
 }
 
 #[test]
-fn drop_ins_that_a_copy_does_not_have_are_told() {
+fn drop_ins_missing_from_a_config_copy_are_reported() {
     let machine = everything_in_one_folder();
     // Of these keys, kata-osinfo overrides one, one is for another VMM, and two would be lost.
     let mine = "[hypervisor.qemu]\nenable_debug = true\npath = \"/mine\"\n[hypervisor.clh]\nenable_debug = true\n[agent.kata]\nenable_tracing = true\n";
@@ -270,7 +270,7 @@ fn drop_ins_that_a_copy_does_not_have_are_told() {
 }
 
 #[test]
-fn what_was_configured_and_is_no_longer_there_is_told() {
+fn check_reports_configured_files_that_are_missing_or_changed() {
     let machine = everything_in_one_folder();
     machine.file("m/usr/libexec/qemu-kvm", "\x7fELF");
     let told = || {

@@ -46,7 +46,7 @@ fn is_clean(machine: &Machine) {
 }
 
 #[test]
-fn what_no_state_knows_is_told_and_goes_only_by_force() {
+fn files_without_a_state_are_removed_only_by_force() {
     for (version, snp) in [("1.7", false), ("2.1", false), ("2.1", true)] {
         let (machine, _) = configured(version, snp);
         std::fs::remove_dir_all(machine.path("m/var/lib/kata-osinfo")).expect("removed");
@@ -72,7 +72,7 @@ fn what_no_state_knows_is_told_and_goes_only_by_force() {
 }
 
 #[test]
-fn a_damaged_state_keeps_nothing_of_ours_in_effect() {
+fn force_reverts_everything_despite_a_damaged_state() {
     for (version, snp) in [("1.7", false), ("2.1", true)] {
         let (machine, state) = configured(version, snp);
         for damaged in [&state[..300], "", "{\"version\": 3}"] {
@@ -150,7 +150,7 @@ impl Instead {
 
 /// Neither call is locked out: without `--force` both say what to do, and with `--force` the file is set aside.
 #[test]
-fn whatever_stands_in_the_place_of_the_state_can_be_put_aside() {
+fn force_sets_aside_anything_in_place_of_the_state() {
     const HINT: &str = "`kata-osinfo unconfigure --force`";
     let drop_in = format!("m/{BASE}/config.d/50-kata-osinfo.toml");
     let (sound, _) = configured("2.1", false);
@@ -191,7 +191,7 @@ fn whatever_stands_in_the_place_of_the_state_can_be_put_aside() {
 
 /// Nothing is left to take back, and yet nobody may be locked out.
 #[test]
-fn it_is_put_aside_also_where_nothing_is_configured() {
+fn force_sets_aside_an_invalid_state_folder_on_a_clean_machine() {
     let machine = Machine::new();
     machine.file(FOLDER, "");
     assert_eq!(machine.run(&["unconfigure", "--force"]).code, 0);
@@ -200,7 +200,7 @@ fn it_is_put_aside_also_where_nothing_is_configured() {
 }
 
 #[test]
-fn what_was_put_aside_before_is_not_in_the_way() {
+fn an_earlier_damaged_state_is_not_overwritten() {
     let (machine, _) = configured("2.1", false);
     machine.file(DAMAGED, "an older one");
     Instead::FullFolder.put(&machine);
@@ -213,7 +213,7 @@ fn what_was_put_aside_before_is_not_in_the_way() {
 
 /// Each damaged state may contain the only copy of an old text.
 #[test]
-fn a_second_damaged_state_leaves_the_first_one() {
+fn several_damaged_states_are_all_kept() {
     let (machine, _) = configured("2.1", false);
     for (text, name) in [("first", ""), ("second", ".2"), ("third", ".3")] {
         machine.file(STATE, text);
@@ -237,7 +237,7 @@ const ASIDE: &str = "/etc/containerd/.kata-osinfo.theirs.1";
 
 /// The text is not in effect, and nothing else would say where it is.
 #[test]
-fn a_text_out_of_its_place_is_named_after_a_damaged_state() {
+fn a_displaced_text_is_reported_after_a_damaged_state() {
     let (machine, state) = configured("1.7", false);
     machine.file(&format!("m{TAKEN_OUT}"), "# theirs\n");
     machine.file(STATE, &state[..300]);
@@ -274,7 +274,7 @@ fn a_text_out_of_its_place_is_named_after_a_damaged_state() {
 
 /// A state that is put aside names files in directories that nothing else refers to.
 #[test]
-fn a_text_beside_a_named_configuration_is_found_by_what_is_left_of_the_state() {
+fn a_displaced_text_is_found_through_a_damaged_state() {
     let machine = Machine::new();
     machine.file("m/k/configuration.toml", crate::machine::KATA);
     let call = ["configure", "--profile", "go-3.29", "--kata-config", "/k/configuration.toml"];
@@ -290,7 +290,7 @@ fn a_text_beside_a_named_configuration_is_found_by_what_is_left_of_the_state() {
 
 /// The same rule for all calls: the text is reported, and the call itself takes effect.
 #[test]
-fn a_text_that_lies_aside_since_an_earlier_call_is_named_by_every_call() {
+fn a_text_set_aside_earlier_is_reported_by_every_call() {
     let (machine, _) = configured("2.1", false);
     machine.file(&format!("m{ASIDE}"), "# theirs\n");
     let told = format!("warning: {ASIDE}: another process wrote this text while an interrupted kata-osinfo call");
@@ -324,7 +324,7 @@ fn a_text_that_lies_aside_since_an_earlier_call_is_named_by_every_call() {
 
 /// Only a damaged state names the drop-in.
 #[test]
-fn a_drop_in_beside_a_named_configuration_is_found_by_what_is_left_of_the_state() {
+fn a_drop_in_is_found_through_a_damaged_state() {
     let machine = Machine::new();
     machine.file("m/k/configuration.toml", crate::machine::KATA);
     let call = ["configure", "--profile", "go-3.29", "--kata-config", "/k/configuration.toml"];
@@ -335,7 +335,7 @@ fn a_drop_in_beside_a_named_configuration_is_found_by_what_is_left_of_the_state(
 }
 
 #[test]
-fn what_may_be_somebody_elses_stays_and_is_told() {
+fn a_handler_that_may_belong_to_others_is_kept_and_reported() {
     let (machine, _) = configured("1.7", false);
     std::fs::remove_dir_all(machine.path("m/var/lib/kata-osinfo")).expect("removed");
     let theirs = machine.read(MAIN).replace("privileged_without_host_devices = true", "snapshotter = \"s\"");
@@ -354,7 +354,7 @@ fn what_may_be_somebody_elses_stays_and_is_told() {
 /// An image was built with the configuration but without a state: files of kata-osinfo's that `configure` finds are not
 /// previous content.
 #[test]
-fn configuring_again_without_a_state_can_be_taken_back() {
+fn configuring_again_without_a_state_can_be_reverted() {
     let (machine, _) = configured("2.1", false);
     std::fs::remove_dir_all(machine.path("m/var/lib/kata-osinfo")).expect("removed");
     let call = ["configure", "--profile", "go-3.29", "--emulated"];
@@ -378,7 +378,7 @@ fn configuring_again_without_a_state_can_be_taken_back() {
 
 /// Content that `configure` wrote is still kata-osinfo's, even if no state says so.
 #[test]
-fn a_handler_that_no_state_knows_any_more_is_taken_over_when_it_is_written_again() {
+fn an_unrecorded_handler_is_adopted_by_a_new_configure() {
     for version in ["1.7", "2.1"] {
         let (machine, _) = configured(version, false);
         let text = machine.read(MAIN);
@@ -407,7 +407,7 @@ const HANDLERS: [(&[&str], &str); 2] = [
 ];
 
 #[test]
-fn a_handlers_drop_in_is_known_without_a_state() {
+fn a_handler_drop_in_is_recognised_without_a_state() {
     for (handler, drop_in) in HANDLERS {
         let machine = Machine::new();
         let output = machine.run(&[&["configure", "--profile", "go-3.29"][..], handler].concat());
@@ -427,7 +427,7 @@ fn a_handlers_drop_in_is_known_without_a_state() {
 /// CRI-O reads files of any name, and containerd those that its main file imports: whatever its position in the order,
 /// the copy is in effect once kata-osinfo's drop-in is gone.
 #[test]
-fn a_copy_of_a_handlers_drop_in_is_told_and_stays() {
+fn a_copy_of_a_handler_drop_in_is_reported_and_kept() {
     for ((handler, drop_in), reader, copies) in [
         (HANDLERS[0], "containerd", ["10-kata copy.toml", "50-kata-osinfo (1).toml", "99-kata.toml"]),
         (HANDLERS[1], "CRI-O", ["10-kata copy.conf", "50-kata-osinfo.conf~", "60-old/kata.conf"]),
@@ -465,7 +465,7 @@ fn a_copy_of_a_handlers_drop_in_is_told_and_stays() {
 
 /// Only copies that are in effect are reported: containerd reads no other names, and the admin's files are not copies.
 #[test]
-fn what_nobody_reads_is_not_told_as_a_copy() {
+fn copies_that_are_not_read_are_not_reported() {
     let (handler, drop_in) = HANDLERS[0];
     let imports = |pattern: &str| format!("version = 3\nimports = [\"/etc/containerd/conf.d/{pattern}\"]\n");
     for (main, copy, is_told) in [
@@ -497,7 +497,7 @@ fn what_nobody_reads_is_not_told_as_a_copy() {
 
 /// Nobody can tell who wrote the extra content: it is replaced, and that is reported.
 #[test]
-fn what_a_drop_in_says_that_no_state_knows_is_told_when_it_is_written_again() {
+fn replaced_content_of_an_unrecorded_drop_in_is_reported() {
     let machine = Machine::new();
     let drop_in = format!("m/{BASE}/config.d/50-kata-osinfo.toml");
     let configure = ["configure", "--profile", "go-3.29"];
@@ -517,7 +517,7 @@ fn what_a_drop_in_says_that_no_state_knows_is_told_when_it_is_written_again() {
 
 /// A file that is too large to be read does not keep `--force` from taking back everything else.
 #[test]
-fn what_is_too_large_beside_a_copy_keeps_force_from_nothing() {
+fn an_oversized_drop_in_does_not_stop_force() {
     let (machine, _) = configured("2.1", true);
     let huge = "m/etc/kata-containers/kata-osinfo/config.d/60-huge.toml";
     std::fs::File::create(machine.path(huge)).and_then(|file| file.set_len(5 << 20)).expect("made");
@@ -534,7 +534,7 @@ fn what_is_too_large_beside_a_copy_keeps_force_from_nothing() {
 
 /// The circular link leads nowhere, for any reader.
 #[test]
-fn a_circle_in_the_place_of_a_folder_locks_nobody_out() {
+fn unconfigure_reports_a_circular_link_and_succeeds_without_it() {
     let (machine, _) = configured("2.1", false);
     let folder = machine.path(&format!("m/{BASE}/config.d"));
     std::fs::rename(&folder, machine.path("aside")).expect("moved");
@@ -552,7 +552,7 @@ fn a_circle_in_the_place_of_a_folder_locks_nobody_out() {
 
 /// Without kata-osinfo's keys only part of a handler would remain, with which CRI-O does not start.
 #[test]
-fn what_an_admin_adds_to_a_handlers_drop_in_stays_with_the_whole_handler() {
+fn a_handler_drop_in_with_an_added_key_is_kept_whole() {
     for (handler, drop_in) in HANDLERS {
         let machine = Machine::new();
         let call = [&["configure", "--profile", "go-3.29"][..], handler].concat();
@@ -581,7 +581,7 @@ fn what_an_admin_adds_to_a_handlers_drop_in_stays_with_the_whole_handler() {
 
 /// A handler that was there before, byte for byte the same, stays, and that is reported.
 #[test]
-fn a_handler_that_was_there_before_is_told() {
+fn an_identical_earlier_handler_is_kept_and_reported() {
     // As copied from another machine.
     let text = configured("1.7", false).0.read(MAIN);
     let machine = Machine::new();
@@ -601,7 +601,7 @@ fn a_handler_that_was_there_before_is_told() {
 /// Where nothing was ever configured, nothing can be left over. If the broken file mentions Kata, that is unclear, but
 /// it is not reported as a remainder.
 #[test]
-fn a_main_file_that_is_no_toml_is_not_told_as_a_remainder() {
+fn an_invalid_main_file_is_not_reported_as_leftover() {
     let machine = Machine::new();
     let calls: [&[&str]; 3] = [&["unconfigure"], &["unconfigure", "--dry-run"], &["unconfigure", "--force"]];
     for (text, code, told) in [
@@ -633,7 +633,7 @@ fn a_main_file_that_is_no_toml_is_not_told_as_a_remainder() {
 
 /// Kata reads files of any name in the directory.
 #[test]
-fn an_editors_copy_of_a_drop_in_is_told_after_all_is_taken_back() {
+fn an_editor_backup_of_a_drop_in_is_reported_after_unconfigure() {
     let machine = Machine::new();
     let drop_in = format!("m/{BASE}/config.d/50-kata-osinfo.toml");
     let configure = ["configure", "--profile", "go-3.29"];

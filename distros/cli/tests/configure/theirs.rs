@@ -46,7 +46,7 @@ fn admins() -> Machine {
 }
 
 #[test]
-fn what_an_admin_has_set_is_kept_extended_or_told() {
+fn values_set_by_an_admin_are_kept_extended_or_reported() {
     let machine = admins();
     let before = machine.everything();
     let main = format!("/{BASE}/configuration-qemu.toml");
@@ -86,7 +86,7 @@ fn what_an_admin_has_set_is_kept_extended_or_told() {
 }
 
 #[test]
-fn before_2_5_it_is_the_same_in_kata_s_own_file() {
+fn before_kata_2_5_admin_values_in_the_kata_config_are_kept() {
     let machine = admins();
     let output =
         call(&machine, &["configure", "--profile", "go-2.4", "--kata-version", "2.4.0"], &["--format", "json"]);
@@ -98,7 +98,7 @@ fn before_2_5_it_is_the_same_in_kata_s_own_file() {
 }
 
 #[test]
-fn a_way_of_caching_that_kata_refuses_is_not_kept() {
+fn a_cache_mode_that_kata_refuses_is_overridden() {
     let machine = admins();
     let main = format!("m/{BASE}/configuration-qemu.toml");
     machine.file(&main, &machine.read(&main).replace("\"always\"", "\"none\""));
@@ -111,7 +111,7 @@ fn a_way_of_caching_that_kata_refuses_is_not_kept() {
 }
 
 #[test]
-fn a_dax_window_is_a_problem() {
+fn a_dax_window_is_reported() {
     let machine = admins();
     let drop_in = format!("m/{BASE}/config.d/20-dax.toml");
     machine.file(&drop_in, "[hypervisor.qemu]\nvirtio_fs_cache_size = 1024\n");
@@ -124,7 +124,7 @@ fn a_dax_window_is_a_problem() {
 }
 
 #[test]
-fn kata_before_3_0_is_told_of_control_groups_of_version_2() {
+fn sandbox_cgroup_only_is_set_for_kata_before_3_0_on_cgroup_v2() {
     let machine = Machine::new();
     let old = ["configure", "--profile", "go-2.5", "--kata-version", "2.5.0"];
     assert!(!call(&machine, &old, &["--dry-run"]).stdout.contains("sandbox_cgroup_only"));
@@ -148,7 +148,7 @@ version = 2
 ";
 
 #[test]
-fn a_handler_of_the_admins_is_extended_and_told() {
+fn a_handler_of_the_admin_is_extended_and_reported() {
     for version in ["1.7", "2.1"] {
         let machine = Machine::new();
         machine.file(MAIN, CONTAINERD);
@@ -185,7 +185,7 @@ fn a_handler_of_the_admins_is_extended_and_told() {
 }
 
 #[test]
-fn a_handler_of_cri_o_says_again_what_an_earlier_one_says() {
+fn a_crio_handler_repeats_the_values_of_an_earlier_one() {
     let machine = Machine::new();
     let earlier = "[crio.runtime.runtimes.kata]\nruntime_path = \"/mine\"\nallowed_annotations = [\"a\"]\nprivileged_without_host_devices = false\n[crio.runtime.runtimes.kata.default_annotations]\nb = \"c\"\n";
     machine.file("m/etc/crio/crio.conf.d/10-mine.conf", earlier);
@@ -203,7 +203,7 @@ fn a_handler_of_cri_o_says_again_what_an_earlier_one_says() {
 }
 
 #[test]
-fn a_file_of_our_name_that_is_somebody_elses_is_replaced_only_by_force() {
+fn a_foreign_file_with_a_drop_in_name_is_replaced_only_by_force() {
     let of_kata = format!("{BASE}/config.d/50-kata-osinfo.toml");
     let cases: [(&str, &str, &[&str]); 3] = [
         (&of_kata, "[hypervisor.qemu]\nenable_debug = true\n", &[]),
@@ -242,7 +242,7 @@ fn a_file_of_our_name_that_is_somebody_elses_is_replaced_only_by_force() {
 
 /// Neither call is locked out by an addition, and nothing of it is lost.
 #[test]
-fn what_an_admin_adds_to_our_drop_in_moves_to_a_file_of_theirs() {
+fn additions_to_the_kata_drop_in_move_to_a_separate_file() {
     let machine = Machine::new();
     let before = machine.everything();
     assert_eq!(call(&machine, GO, &[]).code, 0);
@@ -291,7 +291,7 @@ fn what_an_admin_adds_to_our_drop_in_moves_to_a_file_of_theirs() {
 
 /// `unix2dos`, and editors that put a byte order mark before a text.
 #[test]
-fn our_files_are_ours_also_as_another_system_writes_them() {
+fn drop_ins_with_crlf_or_a_byte_order_mark_are_recognised() {
     for (file, handler) in &our_drop_ins() {
         for mark in ["", "\u{feff}"] {
             let machine = Machine::new();
@@ -311,7 +311,7 @@ fn our_files_are_ours_also_as_another_system_writes_them() {
 }
 
 #[test]
-fn a_mark_before_a_file_that_is_to_be_edited_is_told_with_its_line() {
+fn a_byte_order_mark_in_a_file_to_edit_is_reported_with_its_line() {
     let machine = Machine::new();
     machine.file(MAIN, "\u{feff}version = 2\n");
     let with = ["--handler", "containerd", "--containerd-version", "1.7"];
@@ -335,7 +335,7 @@ fn a_mark_before_a_file_that_is_to_be_edited_is_told_with_its_line() {
 
 /// An emptied file has no content of anybody's; a comment is somebody's.
 #[test]
-fn a_drop_in_of_ours_that_was_emptied_keeps_nobody_out() {
+fn an_emptied_drop_in_does_not_block_later_calls() {
     for (file, handler) in &our_drop_ins() {
         let machine = Machine::new();
         machine.file(MAIN, "version = 3\n");
@@ -368,7 +368,7 @@ fn a_drop_in_of_ours_that_was_emptied_keeps_nobody_out() {
 
 /// The list's values are unchanged.
 #[test]
-fn a_comment_in_a_list_of_our_drop_in_moves_and_keeps_nobody_out() {
+fn a_comment_in_a_drop_in_list_moves_to_a_separate_file() {
     let machine = Machine::new();
     assert_eq!(call(&machine, GO, &[]).code, 0);
     let ours = drop_in(&machine);
@@ -386,7 +386,7 @@ fn a_comment_in_a_list_of_our_drop_in_moves_and_keeps_nobody_out() {
 }
 
 #[test]
-fn what_an_admin_changes_in_our_drop_in_is_told_with_what_to_do() {
+fn a_changed_drop_in_is_reported_with_a_remedy() {
     let machine = Machine::new();
     assert_eq!(call(&machine, GO, &[]).code, 0);
     let ours = drop_in(&machine);
@@ -414,7 +414,7 @@ fn what_an_admin_changes_in_our_drop_in_is_told_with_what_to_do() {
 
 /// The addition moves to a file that containerd reads, but only if it makes sense without kata-osinfo's handler.
 #[test]
-fn what_an_admin_adds_to_our_drop_in_of_containerds_moves_where_it_is_read() {
+fn additions_to_the_containerd_drop_in_move_to_an_imported_file() {
     let arguments = ["--handler", "containerd", "--containerd-version", "2.1"];
     let table = "[plugins.\"io.containerd.cri.v1.runtime\".containerd.runtimes.";
     let mine = format!("\n{table}mine]\nruntime_type = \"io.containerd.runc.v2\"\n");
@@ -446,7 +446,7 @@ fn what_an_admin_adds_to_our_drop_in_of_containerds_moves_where_it_is_read() {
 
 /// containerd 2 itself writes single quotes, and editors may insert additions at the top.
 #[test]
-fn what_an_admin_adds_to_our_drop_in_moves_however_it_is_spelled_and_wherever_it_stands() {
+fn additions_to_a_drop_in_move_in_any_toml_spelling() {
     let arguments = ["--handler", "containerd", "--containerd-version", "2.1"];
     let section = "io.containerd.cri.v1.runtime";
     let value = "runtime_type = \"io.containerd.runc.v2\"";
@@ -480,7 +480,7 @@ fn what_an_admin_adds_to_our_drop_in_moves_however_it_is_spelled_and_wherever_it
 
 /// The admin's changes of kata-osinfo's keys are removed by `--force`, as `configure` itself says, and nothing else is.
 #[test]
-fn by_force_what_an_admin_adds_beside_a_change_of_ours_stays() {
+fn force_discards_changes_but_keeps_additions() {
     let table = "[plugins.\"io.containerd.cri.v1.runtime\".containerd.runtimes.mine]";
     let mine = format!("\n{table}\nruntime_type = \"io.containerd.runc.v2\"\n");
     let of_kata = format!("{BASE}/config.d/50-kata-osinfo");
@@ -538,7 +538,7 @@ fn both() -> Machine {
 }
 
 #[test]
-fn each_runtime_keeps_what_it_was_configured_with() {
+fn each_runtime_keeps_its_own_configuration() {
     let machine = both();
     let before = machine.everything();
     let go = format!("m/{BASE}/config.d/50-kata-osinfo.toml");
@@ -571,7 +571,7 @@ fn each_runtime_keeps_what_it_was_configured_with() {
 }
 
 #[test]
-fn there_is_one_handler_and_whose_it_was_is_told() {
+fn a_handler_that_switches_to_another_runtime_is_reported() {
     let machine = both();
     let before = machine.everything();
     let handler = ["--handler", "containerd", "--containerd-version", "1.7"];

@@ -79,13 +79,13 @@ fn packages_are_installed_and_found() {
 
 #[test]
 #[cfg_attr(lacks = "apt", ignore = "needs root, apt, dpkg and dpkg-dev")]
-fn failures_are_told_apart() {
-    situations::failures_are_told_apart(&PREPARED);
+fn failures_are_reported_by_kind() {
+    situations::failures_are_reported_by_kind(&PREPARED);
 }
 
 #[test]
 #[cfg_attr(lacks = "apt", ignore = "needs root, apt, dpkg and dpkg-dev")]
-fn hooks_solvers_and_helpers_of_the_root_do_not_run_here() {
+fn apt_hooks_solvers_and_helpers_of_the_root_are_not_run() {
     let scratch = scratch();
     let stranger = scratch.stranger();
     let folder = scratch.path().join("helpers");
@@ -111,6 +111,6 @@ fn hooks_solvers_and_helpers_of_the_root_do_not_run_here() {
 
 #[test]
 #[cfg_attr(any(lacks = "apt", lacks = "python3"), ignore = "needs root, apt, dpkg and dpkg-dev, and python3")]
-fn a_lock_is_waited_for() {
-    situations::a_lock_is_waited_for(&PREPARED);
+fn an_installation_waits_for_a_lock() {
+    situations::an_installation_waits_for_a_lock(&PREPARED);
 }

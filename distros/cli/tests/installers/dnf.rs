@@ -47,13 +47,13 @@ fn packages_are_installed_and_found() {
 
 #[test]
 #[cfg_attr(lacks = "dnf", ignore = "needs root, dnf, rpm and createrepo-c")]
-fn failures_are_told_apart() {
-    situations::failures_are_told_apart(&PREPARED);
+fn failures_are_reported_by_kind() {
+    situations::failures_are_reported_by_kind(&PREPARED);
 }
 
 #[test]
 #[cfg_attr(lacks = "dnf", ignore = "needs root, dnf, rpm and createrepo-c")]
-fn plugins_of_the_root_do_not_run_here() {
+fn dnf_plugins_of_the_root_are_not_run() {
     let scratch = scratch();
     let stranger = scratch.stranger();
     let folder = scratch.root_path().join("plugins");
@@ -103,8 +103,8 @@ data:
 
 #[test]
 #[cfg_attr(lacks = "dnf", ignore = "needs root, dnf, rpm and createrepo-c")]
-fn a_lock_is_waited_for() {
-    situations::a_lock_is_waited_for(&PREPARED);
+fn an_installation_waits_for_a_lock() {
+    situations::an_installation_waits_for_a_lock(&PREPARED);
 }
 
 /// Unpacks dnf's plugins, because their package conflicts with zypper, and returns the directory of their modules.
@@ -148,7 +148,7 @@ fn upgrade_with_hook(scratch: &Scratch, plugins: &Path, program: &str, package: 
 
 #[test]
 #[cfg_attr(any(lacks = "dnf", lacks = "apt"), ignore = "needs root, dnf, rpm, createrepo-c and apt")]
-fn the_packaged_hook_tells_what_is_not_as_it_was_verified() {
+fn the_dnf_hook_reports_versions_that_were_not_verified() {
     let hook = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../packaging/dnf/kata-osinfo.action");
     let scratch = scratch();
     let modules = plugins(&scratch);

@@ -63,7 +63,7 @@ fn link_harms_nobody(scratch: fn() -> Scratch, name: &str) {
 
 #[test]
 #[cfg_attr(lacks = "apt", ignore = "needs root, apt, dpkg and dpkg-dev")]
-fn links_of_a_root_for_apt_lead_to_nothing_that_is_written() {
+fn apt_does_not_write_through_links_of_the_root() {
     for name in ["var/lib/apt/lists", "var/lib/dpkg", "var/cache/apt", "usr/share", "var/log"] {
         link_harms_nobody(apt::scratch, name);
     }
@@ -71,7 +71,7 @@ fn links_of_a_root_for_apt_lead_to_nothing_that_is_written() {
 
 #[test]
 #[cfg_attr(lacks = "dnf", ignore = "needs root, dnf, rpm and createrepo-c")]
-fn links_of_a_root_for_dnf_lead_to_nothing_that_is_written() {
+fn dnf_does_not_write_through_links_of_the_root() {
     for name in ["var/cache", "var/lib"] {
         link_harms_nobody(dnf::scratch, name);
     }
@@ -79,7 +79,7 @@ fn links_of_a_root_for_dnf_lead_to_nothing_that_is_written() {
 
 #[test]
 #[cfg_attr(lacks = "apt", ignore = "needs root, apt, dpkg and dpkg-dev")]
-fn what_only_this_machines_root_may_read_is_not_read() {
+fn files_readable_only_by_host_root_are_not_read() {
     let (scratch, victim) = (apt::scratch(), Victim::new());
     let secret = victim.path().join("keep");
     std::fs::write(&secret, "secretly no source\n").expect("written");
@@ -170,7 +170,7 @@ fn serve(folder: PathBuf) -> u16 {
 
 #[test]
 #[cfg_attr(any(lacks = "apt", lacks = "ldd"), ignore = "needs root, apt, dpkg and dpkg-dev, and ldd")]
-fn a_packages_script_is_nobody_on_this_machine_and_has_no_network() {
+fn package_scripts_have_no_host_privileges_and_no_network() {
     let (scratch, victim) = (apt::scratch(), Victim::new());
     let port = serve(scratch.repository());
     scratch.write("etc/apt/sources.list", &format!("deb [trusted=yes] http://127.0.0.1:{port} ./\n"));
@@ -194,7 +194,7 @@ print $report "null\n" if open(my $null, ">", "/dev/null") && -c "/dev/null";"#
 
 #[test]
 #[cfg_attr(any(lacks = "apt", lacks = "ldd"), ignore = "needs root, apt, dpkg and dpkg-dev, and ldd")]
-fn a_roots_own_package_manager_is_nobody_on_this_machine() {
+fn the_roots_own_package_manager_has_no_host_privileges() {
     let (scratch, victim) = (apt::scratch(), Victim::new());
     give_perl(&scratch.root_path());
     for folder in ["dev", "proc", "tmp"] {
@@ -239,7 +239,7 @@ fn folders_in_tmp() -> Vec<std::ffi::OsString> {
 
 #[test]
 #[cfg_attr(any(lacks = "apt", lacks = "ldd"), ignore = "needs root, apt, dpkg and dpkg-dev, and ldd")]
-fn nothing_outlives_this_program_when_it_is_killed() {
+fn no_process_or_folder_outlives_a_killed_install() {
     let scratch = apt::scratch();
     give_perl(&scratch.root_path());
     scratch.record("kq-vmm");
@@ -291,7 +291,7 @@ fn nothing_outlives_this_program_when_it_is_killed() {
 
 #[test]
 #[cfg_attr(lacks = "apt", ignore = "needs root, apt, dpkg and dpkg-dev")]
-fn owners_and_modes_are_the_packages() {
+fn owners_and_modes_are_installed_as_packaged() {
     let scratch = apt::scratch();
     let tree = tree(scratch.path(), "kq-vmm");
     let file = tree.join("usr/bin/kq-vmm");
@@ -311,7 +311,7 @@ fn owners_and_modes_are_the_packages() {
 
 #[test]
 #[cfg_attr(lacks = "dnf", ignore = "needs root, dnf, rpm and createrepo-c")]
-fn capabilities_of_files_are_the_packages() {
+fn file_capabilities_are_installed_as_packaged() {
     let scratch = dnf::scratch();
     rpm::rpm_with(
         &scratch,
@@ -333,7 +333,7 @@ fn capabilities_of_files_are_the_packages() {
 
 #[test]
 #[cfg_attr(lacks = "apt", ignore = "needs root, apt, dpkg and dpkg-dev")]
-fn a_disk_that_is_mounted_in_a_root_is_the_roots() {
+fn a_disk_mounted_in_the_root_is_used_but_a_bind_mount_is_refused() {
     let scratch = apt::scratch();
     let at = scratch.root_path().join("usr");
     std::fs::create_dir_all(&at).expect("made");
@@ -354,7 +354,7 @@ fn a_disk_that_is_mounted_in_a_root_is_the_roots() {
 
 #[test]
 #[cfg_attr(lacks = "apt", ignore = "needs root, apt, dpkg and dpkg-dev")]
-fn where_there_can_be_no_sandbox_nothing_is_run() {
+fn nothing_is_run_without_a_sandbox() {
     let mut scratch = apt::scratch();
     // ramfs cannot map ids.
     scratch.move_to("ramfs", "mode=755");

@@ -67,13 +67,13 @@ fn packages_are_installed_and_found() {
 
 #[test]
 #[cfg_attr(lacks = "pacman", ignore = "needs root, pacman, bsdtar and zstd")]
-fn failures_are_told_apart() {
-    situations::failures_are_told_apart(&PREPARED);
+fn failures_are_reported_by_kind() {
+    situations::failures_are_reported_by_kind(&PREPARED);
 }
 
 #[test]
 #[cfg_attr(lacks = "pacman", ignore = "needs root, pacman, bsdtar and zstd")]
-fn what_the_root_fetches_with_does_not_run_here() {
+fn the_xfer_command_of_the_root_is_not_run() {
     let scratch = scratch();
     let stranger = scratch.stranger();
     let at = scratch.repository().display().to_string();
@@ -89,6 +89,6 @@ fn what_the_root_fetches_with_does_not_run_here() {
 
 #[test]
 #[cfg_attr(lacks = "pacman", ignore = "needs root, pacman, bsdtar and zstd")]
-fn a_lock_is_waited_for() {
-    situations::a_lock_is_waited_for(&PREPARED);
+fn an_installation_waits_for_a_lock() {
+    situations::an_installation_waits_for_a_lock(&PREPARED);
 }

@@ -46,7 +46,7 @@ pub(crate) fn packages_are_installed_and_found(prepared: &PreparedBy) {
 }
 
 /// Checks that every failure is reported by its kind, and nothing is installed.
-pub(crate) fn failures_are_told_apart(prepared: &PreparedBy) {
+pub(crate) fn failures_are_reported_by_kind(prepared: &PreparedBy) {
     let mut scratch = (prepared.scratch)();
     for (situation, package, kind) in SITUATIONS {
         match situation {
@@ -58,7 +58,7 @@ pub(crate) fn failures_are_told_apart(prepared: &PreparedBy) {
                 (prepared.mend_index)(&scratch);
                 scratch.shrink(8);
             }
-            // This needs an otherwise intact root: see `a_lock_is_waited_for`.
+            // This needs an otherwise intact root: see `an_installation_waits_for_a_lock`.
             Situation::HeldLock => continue,
         }
         scratch.fails(situation, package, kind);
@@ -66,7 +66,7 @@ pub(crate) fn failures_are_told_apart(prepared: &PreparedBy) {
 }
 
 /// Checks that an installation fails after waiting for a lock, and succeeds if the lock is released in time.
-pub(crate) fn a_lock_is_waited_for(prepared: &PreparedBy) {
+pub(crate) fn an_installation_waits_for_a_lock(prepared: &PreparedBy) {
     for (_, package, kind) in SITUATIONS.into_iter().filter(|(situation, ..)| *situation == Situation::HeldLock) {
         let scratch = (prepared.scratch)();
         let let_go = (prepared.hold_lock)(&scratch);

@@ -62,8 +62,8 @@ fn packages_are_installed_and_found() {
 
 #[test]
 #[cfg_attr(lacks = "zypper", ignore = "needs root, zypper, rpm and createrepo-c")]
-fn failures_are_told_apart() {
-    situations::failures_are_told_apart(&PREPARED);
+fn failures_are_reported_by_kind() {
+    situations::failures_are_reported_by_kind(&PREPARED);
 }
 
 #[test]
@@ -79,7 +79,7 @@ fn repositories_are_enabled_first() {
 
 #[test]
 #[cfg_attr(lacks = "zypper", ignore = "needs root, zypper, rpm and createrepo-c")]
-fn a_service_that_is_a_program_is_not_asked_in_a_dry_run() {
+fn no_dry_run_simulation_if_a_zypp_service_is_a_program() {
     let scratch = scratch();
     let plan = || {
         let root = scratch.root();
@@ -95,6 +95,6 @@ fn a_service_that_is_a_program_is_not_asked_in_a_dry_run() {
 
 #[test]
 #[cfg_attr(lacks = "zypper", ignore = "needs root, zypper, rpm and createrepo-c")]
-fn a_lock_is_waited_for() {
-    situations::a_lock_is_waited_for(&PREPARED);
+fn an_installation_waits_for_a_lock() {
+    situations::an_installation_waits_for_a_lock(&PREPARED);
 }

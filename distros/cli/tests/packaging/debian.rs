@@ -12,14 +12,14 @@ use std::process::Command;
 const ADMINS: &str = "distro: debian\nvmm: {name: mine, packages: none, path: /opt/mine, confidence: documented}\n";
 
 #[test]
-fn the_packages_version_is_this_versions() {
+fn the_debian_changelog_has_this_version() {
     let changelog = std::fs::read_to_string(repository("debian/changelog")).expect("read");
     let version = changelog.split(['(', ')']).nth(1);
     assert_eq!(version, Some(env!("CARGO_PKG_VERSION")), "debian/changelog needs an entry for this version");
 }
 
 #[test]
-fn every_path_in_dpkgs_records_wakes_the_check() {
+fn dpkg_triggers_watch_every_path_in_debian_and_ubuntu_records() {
     let triggers = std::fs::read_to_string(repository("debian/kata-osinfo.triggers")).expect("read");
     let watched: BTreeSet<&str> = triggers.lines().filter_map(|l| l.strip_prefix("interest-noawait ")).collect();
     let database = Database::embedded();
@@ -39,7 +39,7 @@ fn every_path_in_dpkgs_records_wakes_the_check() {
 
 #[test]
 #[cfg_attr(lacks = "debhelper", ignore = "needs debhelper")]
-fn its_files_are_where_they_belong() {
+fn the_package_contents_match_the_snapshot() {
     let built = Built::get();
     let listed = must(Command::new("dpkg-deb").arg("--contents").arg(built.package()));
     let (mut files, mut records) = (String::new(), BTreeSet::new());
@@ -72,7 +72,7 @@ fn yaml_files(folder: &str) -> Vec<String> {
 
 #[test]
 #[cfg_attr(any(lacks = "debhelper", lacks = "lintian"), ignore = "needs debhelper and lintian")]
-fn lintian_has_nothing_to_say() {
+fn lintian_reports_no_errors_or_warnings() {
     let changes = Built::get().changes();
     let (code, said) = run(Command::new("lintian").args(["--allow-root", "--fail-on", "error,warning"]).arg(changes));
     assert_eq!(code, 0, "{said}");
@@ -89,7 +89,7 @@ fn lintian_has_nothing_to_say() {
     ),
     ignore = "needs root on Debian, debhelper, man-db, bash-completion and systemd"
 )]
-fn it_is_installed_upgraded_and_removed_without_a_trace() {
+fn the_package_is_installed_upgraded_and_removed_without_a_trace() {
     let (built, system) = (Built::get(), System::new());
     let before = system.differences();
     assert_eq!(before, Vec::<String>::new());
@@ -166,7 +166,7 @@ fn works(system: &System) {
 
 #[test]
 #[cfg_attr(any(lacks = "debhelper", lacks = "debian-system"), ignore = "needs root on Debian, and debhelper")]
-fn an_upgrade_of_what_was_verified_says_so_and_is_never_stopped() {
+fn an_upgrade_of_verified_packages_is_reported_and_never_blocked() {
     let (built, system) = (Built::get(), System::new());
     system.copy(&built.package(), "tmp/ours.deb");
     let path = "usr/bin/cloud-hypervisor";

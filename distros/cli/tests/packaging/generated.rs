@@ -22,7 +22,7 @@ fn calls() -> Vec<String> {
 }
 
 #[test]
-fn every_call_has_a_page() {
+fn every_subcommand_has_a_man_page() {
     let folder = generated();
     for call in calls().iter().filter(|c| *c != "help") {
         assert!(folder.path().join(format!("kata-osinfo-{call}.1")).exists(), "{call} has no page");
@@ -31,7 +31,7 @@ fn every_call_has_a_page() {
 
 #[test]
 #[cfg_attr(lacks = "man", ignore = "needs man-db")]
-fn no_page_has_a_fault() {
+fn man_pages_cause_no_warnings() {
     let folder = generated();
     let pages = std::fs::read_dir(folder.path()).expect("listed").map(|e| e.expect("an entry").path());
     for page in pages.filter(|p| p.extension().is_some_and(|e| e == "1")) {
@@ -63,7 +63,7 @@ fn man(page: &Path) -> Command {
 
 #[test]
 #[cfg_attr(lacks = "bash", ignore = "needs bash")]
-fn bash_completes_calls_and_options() {
+fn bash_completes_subcommands_and_options() {
     let folder = generated();
     let bash = "source \"$1/kata-osinfo.bash\"
         ask() { COMP_WORDS=(\"$@\"); COMP_CWORD=$(($# - 1)); COMPREPLY=()
@@ -76,7 +76,7 @@ fn bash_completes_calls_and_options() {
 
 #[test]
 #[cfg_attr(lacks = "fish", ignore = "needs fish")]
-fn fish_completes_calls_and_options() {
+fn fish_completes_subcommands_and_options() {
     let folder = generated();
     let fish =
         "source $argv[1]/kata-osinfo.fish; complete -C 'kata-osinfo uncon'; complete -C 'kata-osinfo check --al'";

@@ -170,7 +170,7 @@ fn documents() -> BTreeMap<&'static str, Value> {
 }
 
 #[test]
-fn the_documents_of_the_go_package_are_this_programs() {
+fn the_golden_documents_of_the_go_package_are_current() {
     let folder = repository("packaging/go/testdata");
     let mut old = Vec::new();
     let documents = documents();

@@ -34,7 +34,7 @@ fn container(daemon_set: &DaemonSet) -> &Container {
 }
 
 #[test]
-fn the_daemon_set_is_one_that_kubernetes_takes() {
+fn the_daemon_set_is_valid_and_mounts_the_host_read_only() {
     let (namespace, daemon_set) = objects(&manifest()).expect("valid");
     assert_eq!(daemon_set.metadata.namespace, namespace.metadata.name);
     let spec = daemon_set.spec.as_ref().expect("a spec");
@@ -103,7 +103,7 @@ fn of_the_job(text: &str) -> Result<(Namespace, PersistentVolumeClaim, Job), Str
 }
 
 #[test]
-fn the_job_is_one_that_kubernetes_takes_and_has_a_pod_for_each_shard() {
+fn the_job_is_valid_and_indexed_by_shard() {
     let (namespace, claim, job) = of_the_job(&job_manifest()).expect("valid");
     for metadata in [&claim.metadata, &job.metadata] {
         assert_eq!(metadata.namespace, namespace.metadata.name);

@@ -80,7 +80,7 @@ fn corrections(example: &Record, shipped: &Record) -> Vec<Correction> {
 }
 
 #[test]
-fn the_shipped_records_correct_the_proposal_and_say_why() {
+fn corrections_of_the_proposal_have_reasons() {
     let database = Database::embedded();
     let mut lines = Vec::new();
     let mut used = BTreeSet::new();

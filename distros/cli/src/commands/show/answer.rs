@@ -160,7 +160,7 @@ mod tests {
 
     /// A container shows most capabilities, and a machine those that a container cannot show.
     #[test]
-    fn environments_and_runs_answer_together() {
+    fn results_of_several_environments_are_combined() {
         let count = Profile::find("go-3.32").unwrap().needs().count();
         let container = entry(&[(VSOCK, None), (NET, None)]);
         let both = [container.clone(), machine(Verdict::Supported, "1-1")];

@@ -171,7 +171,7 @@ pub(super) mod tests {
     use model::verified::{Basis, VerifiedCause, test_set_of_today};
 
     #[test]
-    fn ages_are_told_in_days() {
+    fn ages_are_formatted_in_days() {
         let today = date(2026, 11, 21);
         assert_eq!(age(today, today), "today");
         assert_eq!(age(date(2026, 11, 20), today), "1 day");
@@ -210,7 +210,7 @@ pub(super) mod tests {
 
     /// Four runs of two profiles give two answers, and supported capabilities are not listed.
     #[test]
-    fn each_profile_is_one_line_and_then_only_what_is_not_supported_is_told() {
+    fn each_profile_has_one_line_and_only_unsupported_capabilities_follow() {
         let of = |entries: &[VerifiedEntry]| matrix(entries, None, PackageManager::Apt, date(2026, 11, 21));
         let vm = VerifiedEntry { environment: Environment::Vm, ..entry(&[(Capability::VmmBoot, None)]) };
         let other = VerifiedEntry { profile: "rs-4.0".to_owned(), ..entry(&[]) };
@@ -233,7 +233,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn what_differs_here_is_told() {
+    fn differing_package_versions_are_listed() {
         let of = |version: Option<&str>| {
             let installed = version.map(|version| version.parse().unwrap());
             here(&[&entry(&[])], &[("qemu".parse().unwrap(), installed)].into())
@@ -246,7 +246,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_table_of_many_runs_is_continued_below() {
+    fn a_wide_table_is_continued_below() {
         let entries = vec![entry(&[(Capability::VmmBoot, Some(Verdict::Unsupported))]); 9];
         let mut out = String::new();
         table(&mut out, &entries, date(2026, 11, 21));
