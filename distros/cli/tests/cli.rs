@@ -46,10 +46,10 @@ fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
 #[test]
 fn the_version_has_the_commit() {
     let dir = folder(&[]);
-    let said = run(dir.path(), &["--version"]).stdout;
-    let commit = said.strip_prefix(concat!("kata-osinfo ", env!("CARGO_PKG_VERSION"), " (")).expect("name and version");
+    let output = run(dir.path(), &["--version"]).stdout;
+    let commit = output.strip_prefix(concat!("kata-osinfo ", env!("CARGO_PKG_VERSION"), " (")).expect("name and version");
     let commit = commit.strip_suffix(")\n").expect("a commit in parentheses");
-    assert!(!commit.is_empty() && commit.chars().all(|c| c.is_ascii_alphanumeric() || "._-+~/".contains(c)), "{said}");
+    assert!(!commit.is_empty() && commit.chars().all(|c| c.is_ascii_alphanumeric() || "._-+~/".contains(c)), "{output}");
 }
 
 #[test]
@@ -261,9 +261,9 @@ fn lint_checks_a_folder_with_its_verdicts_and_sources() {
     assert_eq!((output.code, output.stderr.as_str()), (2, "error: no *.yaml file in empty\n"));
     // A program gets the error on standard output, too.
     let output = run(dir.path(), &["lint", "--format", "json", "empty"]);
-    let told: serde_json::Value = serde_json::from_str(&output.stdout).expect("one document");
-    assert_eq!((output.code, &told["version"], &told["error"]["kind"]), (2, &1.into(), &"no-records".into()));
-    assert_eq!(told["error"]["message"], "no *.yaml file in empty");
+    let answer: serde_json::Value = serde_json::from_str(&output.stdout).expect("one document");
+    assert_eq!((output.code, &answer["version"], &answer["error"]["kind"]), (2, &1.into(), &"no-records".into()));
+    assert_eq!(answer["error"]["message"], "no *.yaml file in empty");
 }
 
 #[test]
@@ -302,9 +302,9 @@ fn a_closed_standard_output_causes_no_error_message() {
         let (reader, writer) = rustix::pipe::pipe().expect("a pipe");
         drop(reader);
         let mut command = std::process::Command::new(assert_cmd::cargo::cargo_bin!("kata-osinfo"));
-        let ended = command.current_dir(dir.path()).args(call).args(more).stdout(writer).output().expect("it runs");
-        let said = String::from_utf8(ended.stderr).expect("UTF-8");
-        assert!(ended.status.code().is_some_and(|code| code != 101), "{call:?}: {:?} {said}", ended.status);
-        assert!(!said.contains("ipe") && !said.contains("panicked"), "{call:?}: {said}");
+        let output = command.current_dir(dir.path()).args(call).args(more).stdout(writer).output().expect("it runs");
+        let stderr = String::from_utf8(output.stderr).expect("UTF-8");
+        assert!(output.status.code().is_some_and(|code| code != 101), "{call:?}: {:?} {stderr}", output.status);
+        assert!(!stderr.contains("ipe") && !stderr.contains("panicked"), "{call:?}: {stderr}");
     }
 }

@@ -92,7 +92,7 @@ fn each_os_release_fixture_matches_its_expected_release() {
 }
 
 /// Returns the value of a fact in the record of a detected system, if the record states it.
-fn said(database: &Database, found: &Detection, subject: &str) -> Option<String> {
+fn fact_value(database: &Database, found: &Detection, subject: &str) -> Option<String> {
     let target = found.releases.first()?;
     let record = database.record(&target.distro).expect("the record");
     let entry = record.require_release(&target.version).expect("the release");
@@ -122,7 +122,7 @@ fn each_system_fixture_gets_its_expected_answer_from_shipped_records() {
             wrong.push(format!("{}: expected {}, got {answer}", section.name, section.expected));
         }
         for (subject, expected) in &section.facts {
-            let value = said(&database, &found, subject);
+            let value = fact_value(&database, &found, subject);
             if value.as_ref() != Some(expected) {
                 wrong.push(format!("{}: {subject}: expected {expected}, got {value:?}", section.name));
             }

@@ -77,12 +77,12 @@ fn each_hostile_file_has_its_diagnostic() {
         let (code, stdout, stderr) = run(&["lint", name], dir.path());
         assert_eq!(code, expected, "{name}: {stdout}{stderr}");
         // A directory is searched for records, and contains none.
-        let told = if name == "folder.yaml" {
+        let is_reported = if name == "folder.yaml" {
             stderr.starts_with("error: no *.yaml file in folder.yaml")
         } else {
             stdout.starts_with("error[")
         };
-        assert!(told, "{name}: {stdout}{stderr}");
+        assert!(is_reported, "{name}: {stdout}{stderr}");
         assert!(stdout.len() < 200_000, "{name}: {} bytes", stdout.len());
         assert!(!stderr.contains("panicked"), "{name}: {stderr}");
         assert!(!stdout.contains('\u{1b}') && !stdout.contains('\0'), "{name}");
@@ -110,8 +110,8 @@ fn bad_records_are_reported_and_the_others_still_work() {
     std::fs::write(dir.path().join("etc/os-release"), "ID=sound\nVERSION_ID=1\n").expect("written");
     let (code, stdout, stderr) = run(&["--root", ".", "detect"], dir.path());
     assert_eq!((code, stdout.as_str()), (0, "sound:1 on an unknown architecture\n"), "{stderr}");
-    let told = stderr.lines().filter(|l| l.starts_with("warning: ")).count();
-    assert_eq!(told, bad.len(), "{stderr}");
+    let warnings = stderr.lines().filter(|l| l.starts_with("warning: ")).count();
+    assert_eq!(warnings, bad.len(), "{stderr}");
     for (name, _) in bad {
         assert!(stderr.contains(name), "{name} is not reported: {stderr}");
     }
@@ -127,12 +127,12 @@ fn processor_time(arguments: &[&str], folder: &Path) -> (Option<i32>, Duration) 
         .current_dir(folder)
         .output()
         .expect("it runs");
-    let told = String::from_utf8_lossy(&output.stdout).into_owned();
+    let times = String::from_utf8_lossy(&output.stdout).into_owned();
     let seconds = |word: &str| -> f64 {
         let (minutes, seconds) = word.trim_end_matches('s').split_once('m').expect("0m0.09s");
         minutes.parse::<f64>().expect("minutes") * 60.0 + seconds.parse::<f64>().expect("seconds")
     };
-    let took = told.lines().nth(1).expect("two lines").split_whitespace().map(seconds).sum();
+    let took = times.lines().nth(1).expect("two lines").split_whitespace().map(seconds).sum();
     (output.status.code(), Duration::from_secs_f64(took))
 }
 
@@ -237,10 +237,10 @@ fn show_refuses_to_answer_if_a_record_is_unreadable() {
     };
     // Nor does the built-in record replace the admin's unreadable one.
     for target in ["debian:13", "fedora"] {
-        let (code, shown, told) = run(target);
-        assert_eq!((code, shown.as_str()), (Some(3), ""), "{told}");
+        let (code, shown, stderr) = run(target);
+        assert_eq!((code, shown.as_str()), (Some(3), ""), "{stderr}");
         let why = "fedora.yaml cannot be read: Permission denied (os error 13), and may override other";
-        assert!(told.contains(why), "{told}");
+        assert!(stderr.contains(why), "{stderr}");
     }
     std::fs::set_permissions(&secret, std::fs::Permissions::from_mode(0o644)).expect("set");
     assert!(run("debian:13").1.contains("/mine/*"));

@@ -132,13 +132,13 @@ version: 1
     );
     assert!(record.release("1", Arch::S390x).expect("1").vmms.is_empty());
     let entry = record.find_release("1").expect("1");
-    let said = |arch| {
+    let facts_on = |arch| {
         let facts = record.facts(entry, arch).into_iter();
         facts.map(|f| format!("{}: {}", f.subject, f.value().unwrap_or_else(|| "?".into()))).collect::<Vec<_>>()
     };
     let shared = "fs virtio-9p packages: ";
-    assert_eq!(said(Arch::X86_64), ["kernel: ?", "vmm qemu packages: q", "vmm qemu path: /q", shared]);
-    assert_eq!(said(Arch::S390x), ["kernel: ?", "vmm qemu path: ?", shared], "no package there, and no word of a path");
+    assert_eq!(facts_on(Arch::X86_64), ["kernel: ?", "vmm qemu packages: q", "vmm qemu path: /q", shared]);
+    assert_eq!(facts_on(Arch::S390x), ["kernel: ?", "vmm qemu path: ?", shared], "no package there, and no word of a path");
 }
 
 #[test]

@@ -55,8 +55,8 @@ const CALLS: [&str; 12] = [
 
 /// Returns the schema of a subcommand's answer, as the program prints it.
 fn of_answer(call: &str) -> String {
-    let said = Command::new(env!("CARGO_BIN_EXE_kata-osinfo")).args(["schema", &format!("{call}-answer")]).output();
-    String::from_utf8(said.expect("it runs").stdout).expect("UTF-8")
+    let output = Command::new(env!("CARGO_BIN_EXE_kata-osinfo")).args(["schema", &format!("{call}-answer")]).output();
+    String::from_utf8(output.expect("it runs").stdout).expect("UTF-8")
 }
 
 #[test]
@@ -112,8 +112,8 @@ fn answers_of_this_program_are_valid() {
         let root = tempfile::tempdir().expect("a folder");
         let mut command = Command::new(env!("CARGO_BIN_EXE_kata-osinfo"));
         command.arg("--root").arg(root.path()).args(call).args(["--format", "json"]).env_remove("KATA_OSINFO_PATH");
-        let said = command.output().expect("it runs").stdout;
-        let answer: Value = serde_json::from_slice(&said).expect("one document");
+        let output = command.output().expect("it runs").stdout;
+        let answer: Value = serde_json::from_slice(&output).expect("one document");
         let validator = validator(&of_answer(call[0]));
         let errors: Vec<String> = validator.iter_errors(&answer).map(|e| format!("{}: {e}", e.instance_path)).collect();
         assert!(errors.is_empty(), "{call:?}: {errors:?}");

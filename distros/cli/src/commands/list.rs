@@ -46,8 +46,8 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &ListArguments) -> anyhow
 fn chosen<'d>(database: &'d Database, arguments: &ListArguments, today: Date) -> Result<Vec<Listed<'d>>, Failed> {
     let unknown = |e: DatabaseError| Failed::new(Exit::BadInput, "unknown-distro", e.to_string());
     let of_distro = arguments.distro.as_ref().map(|name| database.record(name)).transpose().map_err(unknown)?;
-    let is_asked = |record: &Record| {
-        of_distro.is_none_or(|asked| record.distro == asked.distro)
+    let is_requested = |record: &Record| {
+        of_distro.is_none_or(|requested| record.distro == requested.distro)
             && arguments.family.as_ref().is_none_or(|family| is_of(database, record, family))
     };
     if let Some(family) = &arguments.family
@@ -58,7 +58,7 @@ fn chosen<'d>(database: &'d Database, arguments: &ListArguments, today: Date) ->
     }
     let day = arguments.supported.map(|day| day.unwrap_or(today));
     let is_supported = |entry: &ReleaseEntry| day.is_none_or(|day| Support::of(entry, day).is_given());
-    let records = database.records().filter(|record| is_asked(record));
+    let records = database.records().filter(|record| is_requested(record));
     let all = records.flat_map(|record| record.releases.iter().map(move |entry| (record, entry)));
     Ok(all.filter(|(_, entry)| is_supported(entry)).collect())
 }

@@ -69,13 +69,13 @@ fn traced(machine: &Machine, call: &[&str], meddle: &[&str]) -> (Option<i32>, St
 }
 
 /// Appends a line to containerd's main file 1.5 s from now, while `act` runs.
-fn while_others_write<T: Send>(machine: &Machine, theirs: &str, act: impl FnOnce() -> T + Send) -> T {
+fn while_others_write<T: Send>(machine: &Machine, line: &str, act: impl FnOnce() -> T + Send) -> T {
     std::thread::scope(|scope| {
         let act = scope.spawn(act);
         // Half of the injected delay: the call has reached it by then, even on a busy machine.
         std::thread::sleep(std::time::Duration::from_millis(1500));
         let main = std::fs::OpenOptions::new().append(true).open(machine.path(MAIN));
-        std::io::Write::write_all(&mut main.expect("there"), theirs.as_bytes()).expect("written");
+        std::io::Write::write_all(&mut main.expect("there"), line.as_bytes()).expect("written");
         act.join().expect("no panic")
     })
 }
@@ -149,10 +149,10 @@ fn every_point(scenario: &Scenario, calls: &[&str], step: usize, how: &str) -> u
                 let names: Vec<_> = names.map(|e| e.expect("an entry").file_name()).collect();
                 assert!(names.iter().all(|n| n == "50-kata-osinfo.toml"), "{point}: {names:?}");
             }
-            let left = machine.copy();
-            let output = left.run(BACK);
+            let copy = machine.copy();
+            let output = copy.run(BACK);
             assert_eq!(output.code, 0, "{point}: {}", output.stderr);
-            assert_eq!(left.everything(), originally, "{point}");
+            assert_eq!(copy.everything(), originally, "{point}");
             let again = if call[0] == "configure" { call } else { &EDIT };
             must(&machine, again);
             must(&machine, BACK);
@@ -334,7 +334,7 @@ fn edits_to_a_partly_written_hard_linked_file_are_kept_at_every_point() {
 #[cfg_attr(lacks = "strace", ignore = "needs strace")]
 fn moved_lines_of_others_stay_imported_at_every_point() {
     assert_strace_runs();
-    let ours = "m/etc/containerd/conf.d/50-kata-osinfo.toml";
+    let drop_in = "m/etc/containerd/conf.d/50-kata-osinfo.toml";
     let nvidia = NVIDIA.replace("grpc.v1.cri", "cri.v1.runtime");
     let has_it = |machine: &Machine| {
         let main = machine.read(MAIN);
@@ -352,7 +352,7 @@ fn moved_lines_of_others_stay_imported_at_every_point() {
             let machine = machine();
             machine.file(MAIN, "version = 3\n");
             must(&machine, DROP_IN);
-            machine.file(ours, &(machine.read(ours) + &nvidia));
+            machine.file(drop_in, &(machine.read(drop_in) + &nvidia));
             if !meddled(&machine, call, &format!("{system_call}:{how}:when={n}")) {
                 break;
             }
@@ -393,7 +393,7 @@ fn a_call_out_of_space_at_any_point_can_be_reverted_and_repeated() {
 #[cfg_attr(lacks = "strace", ignore = "needs strace")]
 fn edits_by_others_during_a_write_are_kept() {
     assert_strace_runs();
-    let theirs = "# theirs\n";
+    let foreign_line = "# theirs\n";
     for (call, system_call) in [(EDIT, "fsync"), (BACK, "fsync"), (EDIT, "renameat2"), (BACK, "renameat2")] {
         let (mut caught, mut points) = (0, 0);
         for n in 1.. {
@@ -405,18 +405,18 @@ fn edits_by_others_during_a_write_are_kept() {
             let json = [call, &["--format", "json"]].concat();
             // Roughly in the middle of the delay; nothing is lost at any other time either.
             let (code, stdout, delayed) =
-                while_others_write(&machine, theirs, || under_strace(&machine, &json, &inject));
+                while_others_write(&machine, foreign_line, || under_strace(&machine, &json, &inject));
             if !delayed {
                 break;
             }
             points += 1;
-            assert!(machine.read(MAIN).contains(theirs), "{call:?} {system_call} {n}: {code:?}");
+            assert!(machine.read(MAIN).contains(foreign_line), "{call:?} {system_call} {n}: {code:?}");
             // Others' edits are not reported as something that could not be restored.
             assert!(!stdout.contains("incomplete"), "{call:?} {system_call} {n}: {stdout}");
             caught += usize::from(code != Some(0));
             must(&machine, BACK);
-            let left = machine.read(MAIN);
-            assert!(left.contains(theirs) && !left.contains("kata"), "{call:?} {system_call} {n}: {left}");
+            let remaining = machine.read(MAIN);
+            assert!(remaining.contains(foreign_line) && !remaining.contains("kata"), "{call:?} {system_call} {n}: {remaining}");
         }
         assert!(points > 0 && caught > 0, "{call:?} {system_call}: {caught} of {points}");
     }
@@ -428,7 +428,7 @@ fn edits_by_others_during_a_write_are_kept() {
 #[cfg_attr(lacks = "strace", ignore = "needs strace")]
 fn edits_replaced_by_a_killed_call_are_restored() {
     assert_strace_runs();
-    let theirs = "# theirs\n";
+    let foreign_line = "# theirs\n";
     for (before, call) in [(None, EDIT), (Some(DROP_IN), EDIT), (Some(EDIT), BACK)] {
         let (mut points, mut back, mut aside) = (0, 0, 0);
         for n in 1.. {
@@ -446,7 +446,7 @@ fn edits_replaced_by_a_killed_call_are_restored() {
             let meddle =
                 [format!("renameat2:delay_enter=3000000:when={n}"), format!("openat2:signal=KILL:when={next}")];
             let meddle = meddle.each_ref().map(String::as_str);
-            let (code, ..) = while_others_write(&machine, theirs, || traced(&machine, call, &meddle));
+            let (code, ..) = while_others_write(&machine, foreign_line, || traced(&machine, call, &meddle));
             assert_ne!(code, Some(0), "{call:?} {n}");
             // If the file was changed again since, that is reported and not a success.
             let twice = machine.copy();
@@ -466,7 +466,7 @@ fn edits_replaced_by_a_killed_call_are_restored() {
                     let problems = output.json()["problems"].to_string();
                     assert!(problems.contains("/etc/containerd/.kata-osinfo.theirs.1"), "{call:?} {n}: {problems}");
                 }
-                assert_eq!(configured.read("m/etc/containerd/.kata-osinfo.theirs.1").matches(theirs).count(), 1);
+                assert_eq!(configured.read("m/etc/containerd/.kata-osinfo.theirs.1").matches(foreign_line).count(), 1);
                 let output = twice.run(&["unconfigure", "--format", "json"]);
                 assert_eq!(output.code, 13, "{call:?} {n}: {}", output.stderr);
                 let problems = output.json()["problems"].to_string();
@@ -476,10 +476,10 @@ fn edits_replaced_by_a_killed_call_are_restored() {
                 let machine = machine.copy();
                 let output = must(&machine, again);
                 back += usize::from(output.stderr.contains("config.toml was changed by another process while"));
-                assert!(machine.read(MAIN).contains(theirs), "{call:?} {n} {again:?}: {}", machine.read(MAIN));
+                assert!(machine.read(MAIN).contains(foreign_line), "{call:?} {n} {again:?}: {}", machine.read(MAIN));
                 must(&machine, BACK);
-                let left = machine.read(MAIN);
-                assert!(left.contains(theirs) && !left.contains("kata"), "{call:?} {n} {again:?}: {left}");
+                let remaining = machine.read(MAIN);
+                assert!(remaining.contains(foreign_line) && !remaining.contains("kata"), "{call:?} {n} {again:?}: {remaining}");
                 let leftover = |path: &&PathBuf| path.to_string_lossy().contains(".kata-osinfo");
                 assert_eq!(machine.everything().keys().find(leftover), None, "{call:?} {n} {again:?}");
             }
@@ -523,16 +523,16 @@ fn a_read_error_after_writing_is_not_reported_as_not_written() {
     assert_strace_runs();
     let (_, _, log) = traced(&machine(), EDIT, &["openat2"]);
     let all = log.lines().filter(|line| line.contains("openat2(")).count();
-    let mut told = 0;
+    let mut reported = 0;
     for n in (all / 2..=all).step_by(5) {
         let machine = machine();
         let (code, _, injected) = under_strace(&machine, EDIT, &format!("openat2:error=EIO:when={n}"));
         let is_written = machine.path(&format!("m/{BASE}/config.d/50-kata-osinfo.toml")).exists();
         assert!(injected && (!is_written || matches!(code, Some(0 | 13))), "{n} of {all}: {code:?}");
-        told += usize::from(code == Some(13));
+        reported += usize::from(code == Some(13));
         must(&machine, BACK);
     }
-    assert!(told > 0);
+    assert!(reported > 0);
 }
 
 /// Removed files are reported, and the rest is tried again by the next call.
@@ -556,14 +556,14 @@ fn an_unremovable_link_or_folder_is_reported_and_retried() {
         if !injected {
             break;
         }
-        let told: Value = serde_json::from_str(&stdout).expect("JSON");
-        let of = |key: &str| told[key].as_array().unwrap_or_else(|| panic!("{n}: {stdout}")).clone();
+        let answer: Value = serde_json::from_str(&stdout).expect("JSON");
+        let of = |key: &str| answer[key].as_array().unwrap_or_else(|| panic!("{n}: {stdout}")).clone();
         let kept: Vec<String> = of("kept").iter().map(|k| k["path"].as_str().expect("a path").to_owned()).collect();
         assert_eq!(code, Some(if kept.is_empty() { 0 } else { 13 }), "{n}: {stdout}");
         // Every removed file is reported.
         for file in ["/srv/mine.toml", "/etc/containerd/conf.d/50-kata-osinfo.toml"] {
-            let is_told = of("files").contains(&file.into()) || kept.iter().any(|path| path == file);
-            assert!(is_told || machine.path(&format!("m{file}")).exists(), "{n}: {stdout}");
+            let is_reported = of("files").contains(&file.into()) || kept.iter().any(|path| path == file);
+            assert!(is_reported || machine.path(&format!("m{file}")).exists(), "{n}: {stdout}");
         }
         links += usize::from(kept.contains(&drop_in[1..].to_owned()));
         folders += usize::from(kept.contains(&"/etc/containerd/conf.d".to_owned()));
@@ -588,7 +588,7 @@ fn a_configure_that_fails_midway_is_rolled_back() {
         for (system_call, how) in [("renameat2", "error=EIO"), ("renameat", "error=EIO"), ("unlinkat", "error=EIO")] {
             for n in 1.. {
                 let machine = machine.copy();
-                let is = machine.everything();
+                let unchanged = machine.everything();
                 let inject = format!("{system_call}:{how}:when={n}");
                 let (code, stdout, injected) = under_strace(&machine, &json(call), &inject);
                 if !injected {
@@ -597,18 +597,18 @@ fn a_configure_that_fails_midway_is_rolled_back() {
                 if code == Some(0) {
                     continue;
                 }
-                let told: Value = serde_json::from_str(&stdout).expect("JSON");
-                let message = told["error"]["message"].as_str().expect("a text");
+                let answer: Value = serde_json::from_str(&stdout).expect("JSON");
+                let message = answer["error"]["message"].as_str().expect("a text");
                 if message.contains("nothing has changed") {
                     undone += 1;
-                    assert_eq!(told["error"]["kind"], "not-written");
+                    assert_eq!(answer["error"]["kind"], "not-written");
                 }
                 let point = format!("{call:?} after {before:?}: {system_call} {n}: {message}");
                 assert!(!message.contains("could not be restored"), "{point}");
                 let leftover = |path: &PathBuf| path.to_string_lossy().contains("/.kata-osinfo.");
                 let mut now = machine.everything();
                 now.retain(|path, _| !leftover(path));
-                assert_eq!(now, is, "{point}");
+                assert_eq!(now, unchanged, "{point}");
             }
         }
         assert!(undone > 0, "{call:?} after {before:?}");
@@ -674,7 +674,7 @@ fn unconfigure_during_a_first_configure_reverts_it_or_runs_before_it() {
 }
 
 /// Runs eight calls concurrently, and then takes everything back.
-fn at_once(rounds: usize) {
+fn run_concurrently(rounds: usize) {
     let calls = [EDIT, DROP_IN, OTHER, MORE];
     for round in 0..rounds {
         let machine = machine();
@@ -692,13 +692,13 @@ fn at_once(rounds: usize) {
 
 #[test]
 fn eight_concurrent_calls_take_turns() {
-    at_once(2);
+    run_concurrently(2);
 }
 
 #[test]
 #[ignore = "minutes"]
 fn eight_concurrent_calls_take_turns_in_many_rounds() {
-    at_once(25);
+    run_concurrently(25);
 }
 
 #[test]
@@ -724,14 +724,14 @@ fn an_edited_file_keeps_its_owner_mode_attributes_and_hard_links() {
         rustix::fs::getxattr(path, "user.note", &mut value).map(|n| value[..n].to_vec()).ok()
     };
     let noted = rustix::fs::setxattr(&file, "user.note", b"mine", rustix::fs::XattrFlags::empty()).is_ok();
-    let is = || {
+    let attributes = || {
         let meta = std::fs::metadata(&file).expect("there");
         (meta.uid(), meta.gid(), meta.mode(), note(&file))
     };
-    let before = (is(), machine.everything());
+    let before = (attributes(), machine.everything());
     for call in [EDIT, MORE, BACK] {
         must(&machine, call);
-        assert_eq!(is(), before.0, "{call:?}");
+        assert_eq!(attributes(), before.0, "{call:?}");
     }
     assert_eq!(machine.everything(), before.1);
     assert!(!is_root || (before.0.0, before.0.1) == (1234, 5678));
@@ -740,7 +740,7 @@ fn an_edited_file_keeps_its_owner_mode_attributes_and_hard_links() {
     must(&machine, EDIT);
     std::fs::remove_file(&file).expect("removed");
     must(&machine, &["unconfigure", "--force"]);
-    assert_eq!((is(), machine.everything()), before);
+    assert_eq!((attributes(), machine.everything()), before);
     // Two hard links stay one file.
     std::fs::hard_link(&file, machine.path("m/etc/hard")).expect("linked");
     let inode = std::fs::metadata(&file).expect("there").ino();
@@ -818,14 +818,14 @@ fn a_handler_with_an_added_key_is_removed_only_by_force() {
     let machine = machine();
     let before = machine.everything();
     must(&machine, EDIT);
-    let theirs = machine.read(MAIN).replace("runtime_path = ", "snapshotter = \"nydus\"\nruntime_path = ");
-    machine.file(MAIN, &theirs);
+    let changed = machine.read(MAIN).replace("runtime_path = ", "snapshotter = \"nydus\"\nruntime_path = ");
+    machine.file(MAIN, &changed);
     let output = machine.run(&["unconfigure"]);
     assert_eq!(output.code, 13, "{}", output.stderr);
-    let line = theirs.lines().position(|l| l.contains("snapshotter")).expect("there") + 1;
+    let line = changed.lines().position(|l| l.contains("snapshotter")).expect("there") + 1;
     let how = format!("so none of it is reverted: remove `snapshotter` (line {line}), which is new");
     assert!(output.stderr.contains(&how), "{}", output.stderr);
-    assert_eq!(machine.read(MAIN), theirs);
+    assert_eq!(machine.read(MAIN), changed);
     let output = must(&machine, &["unconfigure", "--force"]);
     assert!(output.stderr.contains("snapshotter had been changed, and is reverted too"), "{}", output.stderr);
     assert_eq!(machine.everything(), before);
@@ -835,11 +835,11 @@ fn a_handler_with_an_added_key_is_removed_only_by_force() {
 #[test]
 fn a_redeployed_file_is_left_unchanged() {
     let machine = machine();
-    let theirs = format!("{}{RUNC}", machine.read(MAIN));
+    let redeployed = format!("{}{RUNC}", machine.read(MAIN));
     must(&machine, EDIT);
-    machine.file(MAIN, &theirs);
+    machine.file(MAIN, &redeployed);
     must(&machine, BACK);
-    assert_eq!(machine.read(MAIN), theirs);
+    assert_eq!(machine.read(MAIN), redeployed);
 }
 
 #[test]

@@ -255,10 +255,10 @@ fn before_kata_2_5_the_config_is_edited_and_keeps_its_comments() {
     let output = machine.run(&with(&["configure", "--profile", "go-2.4"], &["--kata-version", "2.4.0"]));
     assert_eq!((output.code, machine.read(&file)), (0, mine), "{}", output.stderr);
     assert_eq!(machine.run(&["unconfigure"]).code, 0);
-    let left = machine.read(&file);
-    assert!(!left.contains("valid_hypervisor_paths") && !left.contains("announce_submounts"), "{left}");
+    let reverted = machine.read(&file);
+    assert!(!reverted.contains("valid_hypervisor_paths") && !reverted.contains("announce_submounts"), "{reverted}");
     for comment in ["# mine", "# why", "# too"] {
-        assert_eq!(left.matches(comment).count(), 1, "{comment}: {left}");
+        assert_eq!(reverted.matches(comment).count(), 1, "{comment}: {reverted}");
     }
 }
 
@@ -378,7 +378,7 @@ fn an_unreadable_kata_version_file_is_reported() {
     let path = machine.path("m/opt/kata/VERSION");
     let made = std::process::Command::new("mkfifo").arg(&path).status().expect("mkfifo");
     assert!(made.success());
-    let told = |expected: &str| {
+    let assert_refused = |expected: &str| {
         for call in [&["configure", "--profile", "go-3.29", "--dry-run"][..], &["fallback", "--profile", "go-3.29"]] {
             let output = machine.run(call);
             assert_eq!(output.code, 2, "{call:?}: {}", output.stderr);
@@ -388,13 +388,13 @@ fn an_unreadable_kata_version_file_is_reported() {
             assert_eq!(named.code, 0, "{call:?}: {}", named.stderr);
         }
     };
-    told("/opt/kata/VERSION cannot be read: not a regular file");
+    assert_refused("/opt/kata/VERSION cannot be read: not a regular file");
     std::fs::remove_file(&path).expect("removed");
     std::fs::create_dir(&path).expect("made");
-    told("/opt/kata/VERSION cannot be read: not a regular file");
+    assert_refused("/opt/kata/VERSION cannot be read: not a regular file");
     std::fs::remove_dir(&path).expect("removed");
     std::fs::write(&path, [0xff, 0xfe]).expect("written");
-    told("/opt/kata/VERSION: expected UTF-8 text");
+    assert_refused("/opt/kata/VERSION: expected UTF-8 text");
 }
 
 /// `check` gives the same answer; Kata would not be able to start the program.
@@ -411,34 +411,34 @@ fn programs_without_execute_permission_are_refused() {
         let path = machine.path("m").join(program);
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).expect("set");
         let before = machine.everything();
-        let told = format!("/{program} is not an executable file");
+        let expected = format!("/{program} is not an executable file");
         for more in [&["--dry-run"][..], &[]] {
             let output = machine.run(&[&["configure", "--profile", "rs-4.0"][..], &handler, more].concat());
             let go = machine.run(&[&["configure", "--profile", "go-3.29"][..], &handler, more].concat());
             // The Rust shim is another program.
             for output in if component.is_some() { vec![output, go] } else { vec![go] } {
-                let said = output.stdout + &output.stderr;
-                assert_eq!(output.code, code, "{said}");
-                assert!(said.contains(&told), "{said}");
+                let printed = output.stdout + &output.stderr;
+                assert_eq!(output.code, code, "{printed}");
+                assert!(printed.contains(&expected), "{printed}");
             }
         }
         if let Some(component) = component {
             let output = machine.run(&["fallback", "--profile", "rs-4.0"]);
             assert_eq!(output.code, 11, "{}", output.stdout);
-            assert!(output.stdout.contains(&told), "{}", output.stdout);
+            assert!(output.stdout.contains(&expected), "{}", output.stdout);
             let output = machine.run(&["check", component]);
             assert_eq!(output.code, 1, "{}", output.stdout);
-            assert!(output.stdout.contains(&told), "{}", output.stdout);
+            assert!(output.stdout.contains(&expected), "{}", output.stdout);
         }
         assert_eq!(machine.everything(), before, "{program}");
     }
     // A program that lost its execute permission after `configure`.
     assert_eq!(machine.run(&["configure", "--profile", "go-3.29"]).code, 0);
-    assert_eq!(machine.told_by_check(), Vec::<String>::new());
+    assert_eq!(machine.check_findings(), Vec::<String>::new());
     let path = machine.path("m/usr/libexec/virtiofsd");
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o644)).expect("set");
-    let told = machine.told_by_check();
-    assert!(told.iter().any(|t| t.contains("is /usr/libexec/virtiofsd, which is not an executable file")), "{told:?}");
+    let findings = machine.check_findings();
+    assert!(findings.iter().any(|t| t.contains("is /usr/libexec/virtiofsd, which is not an executable file")), "{findings:?}");
 }
 
 #[test]
@@ -447,8 +447,8 @@ fn assumed_facts_are_used_only_with_allow_assumed() {
     machine.file("records/mini.yaml", &RECORD.replace("packaging", "assumed"));
     let output = machine.run(&["configure", "--profile", "go-3.29"]);
     assert_eq!((output.code, output.stdout.as_str()), (3, ""));
-    for said in ["vmm qemu path: /usr/libexec/qemu-kvm\n", "fs virtio-fs path: /usr/libexec/virtiofsd\n"] {
-        assert!(output.stderr.contains(said), "{}", output.stderr);
+    for fact in ["vmm qemu path: /usr/libexec/qemu-kvm\n", "fs virtio-fs path: /usr/libexec/virtiofsd\n"] {
+        assert!(output.stderr.contains(fact), "{}", output.stderr);
     }
     assert!(!output.stderr.contains("kernel linux"), "guests boot Kata's: {}", output.stderr);
     assert_eq!(machine.run(&["configure", "--profile", "go-3.29", "--allow-assumed"]).code, 0);
@@ -466,9 +466,9 @@ fn build_instructions_contain_evidence_and_a_working_record() {
     let answer = machine.run(&["fallback", "--profile", "rs-4.0", "--format", "json"]).json();
     assert_eq!(answer["outcome"], json!("build"));
     // Cheaper fixes first: people follow the list from the top.
-    let whats: Vec<&Value> =
+    let kinds: Vec<&Value> =
         answer["choices"].as_array().expect("a list").iter().map(|choice| &choice["what"]).collect();
-    assert_eq!(whats, ["katas-virtiofsd", "no-shared-fs"]);
+    assert_eq!(kinds, ["katas-virtiofsd", "no-shared-fs"]);
     let place = |text: &str| output.stdout.find(text).unwrap_or_else(|| panic!("{text}: {}", output.stdout));
     assert!(place("# Try this before building it: use Kata's own virtiofsd") < place("\n#!/bin/sh"));
     // The record from the instructions, laid over the shipped one as they say, is then used by `configure`.
@@ -493,21 +493,21 @@ fn build_instructions_contain_evidence_and_a_working_record() {
 #[test]
 fn bad_input_is_reported() {
     let machine = Machine::new();
-    let told = |arguments: &[&str], expected: &str| {
+    let assert_refused = |arguments: &[&str], expected: &str| {
         let output = machine.run(arguments);
         assert_eq!(output.code, 2, "{arguments:?}: {}", output.stderr);
         assert!(output.stderr.contains(expected), "{arguments:?}: {}", output.stderr);
     };
-    told(&["configure", "--profile", "go-9"], "unknown profile");
-    told(&["configure", "--profile", "rs-4.0"], "no Kata configuration at /etc/kata-containers/runtime-rs");
-    told(&["configure", "--profile", "go-3.29", "--initrd", "/nowhere"], "initrd /nowhere: no such file");
-    told(&["configure", "--profile", "go-3.29", "--kernel", "distro"], "needs --initrd");
-    told(&["configure", "--profile", "go-3.29", "--kata-version", "x"], "not a version of Kata");
-    told(&["configure", "--target", "mini:7", "--profile", "go-3.29"], "unknown release");
+    assert_refused(&["configure", "--profile", "go-9"], "unknown profile");
+    assert_refused(&["configure", "--profile", "rs-4.0"], "no Kata configuration at /etc/kata-containers/runtime-rs");
+    assert_refused(&["configure", "--profile", "go-3.29", "--initrd", "/nowhere"], "initrd /nowhere: no such file");
+    assert_refused(&["configure", "--profile", "go-3.29", "--kernel", "distro"], "needs --initrd");
+    assert_refused(&["configure", "--profile", "go-3.29", "--kata-version", "x"], "not a version of Kata");
+    assert_refused(&["configure", "--target", "mini:7", "--profile", "go-3.29"], "unknown release");
     machine.file("m/k/clh.toml", "[hypervisor.clh]\npath = \"/x\"\n");
-    told(&["configure", "--profile", "go-3.29", "--kata-config", "/k/clh.toml"], "no [hypervisor.qemu]");
+    assert_refused(&["configure", "--profile", "go-3.29", "--kata-config", "/k/clh.toml"], "no [hypervisor.qemu]");
     machine.file("m/k/bad.toml", "[hypervisor.qemu\n");
-    told(&["configure", "--profile", "go-3.29", "--kata-config", "/k/bad.toml"], "not TOML");
+    assert_refused(&["configure", "--profile", "go-3.29", "--kata-config", "/k/bad.toml"], "not TOML");
     machine.file("m/etc/containerd/config.toml", "[plugins.cri]\n");
     let output = machine.run(&["configure", "--profile", "go-3.29", "--handler", "containerd", "--format", "json"]);
     assert_eq!(output.code, 13, "{}", output.stderr);
@@ -527,9 +527,9 @@ fn a_pre_release_with_unknown_arguments_is_refused() {
     for (profile, version) in [("go-3.1", "3.1.0-alpha0"), ("go-3.32", "3.32.0-rc0"), ("rs-4.1", "4.1.0-alpha1")] {
         let release = version.split('-').next().expect("a release");
         machine.file("m/opt/kata/VERSION", &format!("{version}\n"));
-        for given in [&[][..], &["--kata-version", version]] {
+        for version_arguments in [&[][..], &["--kata-version", version]] {
             for call in ["configure", "fallback"] {
-                let output = machine.run(&[&[call, "--profile", profile], given].concat());
+                let output = machine.run(&[&[call, "--profile", profile], version_arguments].concat());
                 assert_eq!(output.code, 2, "{version}: {}", output.stderr);
                 let expected = format!("kata {version} is a pre-release of {release}");
                 assert!(output.stderr.contains(&expected), "{}", output.stderr);
@@ -583,8 +583,8 @@ fn force_replaces_changes_of_others_in_a_drop_in() {
         }
         let output = machine.run(&[&crio[..], &["--force"]].concat());
         assert_eq!(output.code, 0, "{}", output.stderr);
-        let told = format!("warning: --force discards others' changes to {}: ", &name[1..]);
-        assert!(output.stderr.contains(&told) && output.stderr.contains(theirs), "{}", output.stderr);
+        let expected = format!("warning: --force discards others' changes to {}: ", &name[1..]);
+        assert!(output.stderr.contains(&expected) && output.stderr.contains(theirs), "{}", output.stderr);
         assert_eq!(machine.read(name), written);
         assert_eq!(machine.everything().len(), configured.len());
         assert_eq!(machine.run(&["unconfigure"]).code, 0);
@@ -705,7 +705,7 @@ fn debians_containerd_loads_the_handler(suite: &str, expected: &str) {
     let shipped = inside(&["config", "dump"]);
     assert!(!shipped.contains("kata"), "{shipped}");
 
-    let ours = |arguments: &[&str]| {
+    let kata_osinfo = |arguments: &[&str]| {
         let records = machine.path("records");
         must(
             std::process::Command::new(assert_cmd::cargo::cargo_bin!("kata-osinfo"))
@@ -717,7 +717,7 @@ fn debians_containerd_loads_the_handler(suite: &str, expected: &str) {
         )
     };
     let versioned = ["--handler", "containerd", "--containerd-version", &version.join(".")];
-    ours(&with(&["configure", "--profile", "go-3.29"], &versioned));
+    kata_osinfo(&with(&["configure", "--profile", "go-3.29"], &versioned));
     let dump = inside(&["config", "dump"]);
     let merged: toml_edit::DocumentMut = dump.parse().unwrap_or_else(|e| panic!("{e}: {dump}"));
     let plugin = if expected == "2." { "io.containerd.cri.v1.runtime" } else { "io.containerd.grpc.v1.cri" };
@@ -737,10 +737,10 @@ fn debians_containerd_loads_the_handler(suite: &str, expected: &str) {
     daemon.args(["--root", "/tmp/root", "--state", "/tmp/state", "--address", "/tmp/containerd.sock"]);
     let mut daemon = daemon.stderr(std::process::Stdio::piped()).spawn().expect("containerd");
     let log = std::io::BufReader::new(daemon.stderr.take().expect("piped"));
-    let mut said = String::new();
+    let mut messages = String::new();
     for line in std::io::BufRead::lines(log).map_while(Result::ok) {
-        said += &line;
-        said.push('\n');
+        messages += &line;
+        messages.push('\n');
         if line.contains("successfully booted") {
             break;
         }
@@ -749,9 +749,9 @@ fn debians_containerd_loads_the_handler(suite: &str, expected: &str) {
     rustix::process::kill_process(rustix::process::Pid::from_child(&daemon), rustix::process::Signal::TERM)
         .expect("sent");
     daemon.wait().expect("ended");
-    assert!(said.contains("successfully booted"), "{said}");
-    assert!(!said.contains("invalid plugin config") && !said.contains("invalid cri"), "{said}");
-    ours(&["unconfigure"]);
+    assert!(messages.contains("successfully booted"), "{messages}");
+    assert!(!messages.contains("invalid plugin config") && !messages.contains("invalid cri"), "{messages}");
+    kata_osinfo(&["unconfigure"]);
     assert_eq!(inside(&["config", "dump"]), shipped);
 }
 
@@ -769,8 +769,8 @@ fn containerd_loads_the_handler() {
     };
     let main = format!("version = {form}\n\n[plugins.\"{plugin}\"]\n  max_concurrent_downloads = 17\n");
     machine.file("m/etc/containerd/config.toml", &main);
-    let given = if two { "2.0" } else { "1.6" };
-    let arguments = ["--handler", "containerd", "--containerd-version", given];
+    let handler_version = if two { "2.0" } else { "1.6" };
+    let arguments = ["--handler", "containerd", "--containerd-version", handler_version];
     let output = machine.run(&with(&["configure", "--profile", "go-3.29"], &arguments));
     assert_eq!(output.code, 0, "{}", output.stderr);
     // The drop-in's path is that inside the machine, so it is translated to this host.

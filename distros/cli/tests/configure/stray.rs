@@ -33,15 +33,15 @@ fn configured(version: &str, snp: bool) -> (Machine, String) {
 /// Checks that nothing of kata-osinfo's is left.
 fn is_clean(machine: &Machine) {
     assert_eq!(machine.read(MAIN), MAIN_TEXT);
-    let ours: Vec<_> = machine
+    let leftovers: Vec<_> = machine
         .everything()
         .into_iter()
         .filter(|(path, (_, bytes))| {
-            let kept = path.to_str().is_some_and(|p| p.ends_with(".damaged"));
-            !kept && String::from_utf8_lossy(bytes).contains("kata-osinfo")
+            let is_set_aside = path.to_str().is_some_and(|p| p.ends_with(".damaged"));
+            !is_set_aside && String::from_utf8_lossy(bytes).contains("kata-osinfo")
         })
         .collect();
-    assert_eq!(ours, []);
+    assert_eq!(leftovers, []);
     assert!(!machine.path("m/etc/kata-containers/kata-osinfo").exists());
 }
 
@@ -176,8 +176,8 @@ fn force_sets_aside_anything_in_place_of_the_state() {
         let output = machine.run(&["unconfigure", "--force"]);
         assert_eq!(output.code, 0, "{instead:?}: {}", output.stderr);
         assert!(output.stdout.contains("50-kata-osinfo.toml"), "{instead:?}: {}", output.stdout);
-        let kept = std::fs::symlink_metadata(machine.path(aside)).expect("it has another name");
-        if kept.file_type().is_fifo() {
+        let metadata = std::fs::symlink_metadata(machine.path(aside)).expect("it has another name");
+        if metadata.file_type().is_fifo() {
             // Reading a FIFO without a writer would block.
             std::fs::remove_file(machine.path(aside)).expect("removed");
         }
@@ -241,7 +241,7 @@ fn a_displaced_text_is_reported_after_a_damaged_state() {
     let (machine, state) = configured("1.7", false);
     machine.file(&format!("m{TAKEN_OUT}"), "# theirs\n");
     machine.file(STATE, &state[..300]);
-    let told = format!("warning: {TAKEN_OUT}: another process wrote this text while an interrupted kata-osinfo call");
+    let expected = format!("warning: {TAKEN_OUT}: another process wrote this text while an interrupted kata-osinfo call");
     let configure = ["configure", "--profile", "go-3.29"];
     for call in [
         &["unconfigure", "--force", "--dry-run"][..],
@@ -253,14 +253,14 @@ fn a_displaced_text_is_reported_after_a_damaged_state() {
     ] {
         let output = machine.run(call);
         assert_eq!(output.code, 13, "{call:?}: {}", output.stderr);
-        assert!(output.stderr.contains(&told), "{call:?}: {}", output.stderr);
+        assert!(output.stderr.contains(&expected), "{call:?}: {}", output.stderr);
         assert!(output.stderr.contains("merge what you need into that file, then remove this one"));
         assert_eq!(output.stderr.matches(TAKEN_OUT).count(), 1, "{call:?}: {}", output.stderr);
         assert_eq!(machine.read(&format!("m{TAKEN_OUT}")), "# theirs\n");
     }
     let output = machine.run(&["unconfigure", "--format", "json"]);
     assert!(output.json()["problems"].to_string().contains(TAKEN_OUT), "{}", output.stdout);
-    assert!(machine.told_by_check().iter().any(|told| told.starts_with(TAKEN_OUT)));
+    assert!(machine.check_findings().iter().any(|finding| finding.starts_with(TAKEN_OUT)));
     std::fs::remove_file(machine.path(&format!("m{TAKEN_OUT}"))).expect("removed");
     for call in [&configure[..], &["unconfigure"]] {
         let output = machine.run(call);
@@ -293,7 +293,7 @@ fn a_displaced_text_is_found_through_a_damaged_state() {
 fn a_text_set_aside_earlier_is_reported_by_every_call() {
     let (machine, _) = configured("2.1", false);
     machine.file(&format!("m{ASIDE}"), "# theirs\n");
-    let told = format!("warning: {ASIDE}: another process wrote this text while an interrupted kata-osinfo call");
+    let expected = format!("warning: {ASIDE}: another process wrote this text while an interrupted kata-osinfo call");
     let configure = ["configure", "--profile", "go-3.29", "--handler", "containerd", "--containerd-version", "2.1"];
     let mut calls: Vec<Vec<&str>> = Vec::new();
     for more in [&["--dry-run"][..], &[]] {
@@ -306,15 +306,15 @@ fn a_text_set_aside_earlier_is_reported_by_every_call() {
         let output = machine.run(call);
         assert_eq!(output.code, 0, "{call:?}: {}", output.stderr);
         assert!(
-            output.stderr.contains(&told) && output.stderr.contains(": merge this text into it"),
+            output.stderr.contains(&expected) && output.stderr.contains(": merge this text into it"),
             "{}",
             output.stderr
         );
         let output = machine.copy().run(&[&call[..], &["--format", "json"]].concat());
         let problems = output.json()["problems"].to_string();
         assert!(output.code == 0 && problems.contains(ASIDE), "{call:?}: {problems}");
-        let is_told = machine.told_by_check().iter().any(|told| told.starts_with(ASIDE));
-        assert!(is_told, "{call:?}");
+        let is_reported = machine.check_findings().iter().any(|finding| finding.starts_with(ASIDE));
+        assert!(is_reported, "{call:?}");
     }
     assert_eq!(machine.read(&format!("m{ASIDE}")), "# theirs\n");
     std::fs::remove_file(machine.path(&format!("m{ASIDE}"))).expect("removed");
@@ -338,8 +338,8 @@ fn a_drop_in_is_found_through_a_damaged_state() {
 fn a_handler_that_may_belong_to_others_is_kept_and_reported() {
     let (machine, _) = configured("1.7", false);
     std::fs::remove_dir_all(machine.path("m/var/lib/kata-osinfo")).expect("removed");
-    let theirs = machine.read(MAIN).replace("privileged_without_host_devices = true", "snapshotter = \"s\"");
-    machine.file(MAIN, &theirs);
+    let edited = machine.read(MAIN).replace("privileged_without_host_devices = true", "snapshotter = \"s\"");
+    machine.file(MAIN, &edited);
     // `--force` helps with one of the two files.
     let output = machine.run(&["unconfigure"]);
     let hint = format!("also reverts /{BASE}/config.d/50-kata-osinfo.toml\n");
@@ -347,7 +347,7 @@ fn a_handler_that_may_belong_to_others_is_kept_and_reported() {
     let output = machine.run(&["unconfigure", "--force"]);
     assert_eq!(output.code, 13, "{}", output.stderr);
     assert!(output.stderr.contains("kata-osinfo wrote at most a part"), "{}", output.stderr);
-    assert_eq!(machine.read(MAIN), theirs);
+    assert_eq!(machine.read(MAIN), edited);
     assert!(!machine.path(&format!("m/{BASE}/config.d/50-kata-osinfo.toml")).exists());
 }
 
@@ -362,8 +362,8 @@ fn configuring_again_without_a_state_can_be_reverted() {
     // The handler is in effect, but the new state does not contain it.
     let output = machine.run(&["unconfigure"]);
     assert_eq!(output.code, 13, "{}", output.stderr);
-    let told = "/etc/containerd/conf.d/50-kata-osinfo.toml is not fully reverted: it is in effect, but no state";
-    assert!(output.stderr.contains(told), "{}", output.stderr);
+    let expected = "/etc/containerd/conf.d/50-kata-osinfo.toml is not fully reverted: it is in effect, but no state";
+    assert!(output.stderr.contains(expected), "{}", output.stderr);
     assert!(!machine.path(&format!("m/{BASE}/config.d/50-kata-osinfo.toml")).exists());
     assert_eq!(machine.run(&["unconfigure", "--force"]).code, 0);
     is_clean(&machine);
@@ -386,9 +386,9 @@ fn an_unrecorded_handler_is_adopted_by_a_new_configure() {
         let call = ["configure", "--profile", "go-3.29", "--handler", "containerd", "--containerd-version", version];
         let output = machine.run(&call);
         assert_eq!(output.code, 0, "{}", output.stderr);
-        let told = "warning: /etc/containerd/config.toml has a handler of kata-osinfo's that no state file records any";
+        let expected = "warning: /etc/containerd/config.toml has a handler of kata-osinfo's that no state file records any";
         assert!(
-            output.stderr.contains(told) && !output.stderr.contains("will use this configuration instead"),
+            output.stderr.contains(expected) && !output.stderr.contains("will use this configuration instead"),
             "{}",
             output.stderr
         );
@@ -416,8 +416,8 @@ fn a_handler_drop_in_is_recognised_without_a_state() {
         assert!(text.starts_with("# Written by kata-osinfo; `kata-osinfo unconfigure` removes it.\n"), "{text}");
         std::fs::remove_dir_all(machine.path(FOLDER)).expect("removed");
         let output = machine.run(&["unconfigure"]);
-        let told = format!("{} is not fully reverted: it is in effect, but no state", &drop_in[1..]);
-        assert!(output.code == 13 && output.stderr.contains(&told), "{}", output.stderr);
+        let expected = format!("{} is not fully reverted: it is in effect, but no state", &drop_in[1..]);
+        assert!(output.code == 13 && output.stderr.contains(&expected), "{}", output.stderr);
         let output = machine.run(&["unconfigure", "--force"]);
         assert_eq!(output.code, 0, "{}", output.stderr);
         assert!(!machine.path(drop_in).exists());
@@ -440,9 +440,9 @@ fn a_copy_of_a_handler_drop_in_is_reported_and_kept() {
             let text = machine.read(drop_in);
             let copy = Path::new(drop_in).with_file_name(copy).display().to_string();
             machine.file(&copy, &text);
-            let told = format!("it is a copy of a file of kata-osinfo's, and {reader} reads it, too: remove it");
-            let by_configure = format!("warning: {}: {told}", &copy[1..]);
-            let left = format!("warning: {} is not fully reverted: {told}", &copy[1..]);
+            let expected = format!("it is a copy of a file of kata-osinfo's, and {reader} reads it, too: remove it");
+            let by_configure = format!("warning: {}: {expected}", &copy[1..]);
+            let by_unconfigure = format!("warning: {} is not fully reverted: {expected}", &copy[1..]);
             for call in [&call[..], &["configure", "--profile", "go-3.29"], &call] {
                 let output = machine.run(call);
                 assert!(output.code == 0 && output.stderr.contains(&by_configure), "{copy}: {}", output.stderr);
@@ -452,7 +452,7 @@ fn a_copy_of_a_handler_drop_in_is_reported_and_kept() {
             for machine in [&machine, &lost] {
                 for call in [&["unconfigure"][..], &["unconfigure", "--force"], &["unconfigure"]] {
                     let output = machine.run(call);
-                    assert!(output.code == 13 && output.stderr.contains(&left), "{copy} {call:?}: {}", output.stderr);
+                    assert!(output.code == 13 && output.stderr.contains(&by_unconfigure), "{copy} {call:?}: {}", output.stderr);
                     assert_eq!(machine.read(&copy), text, "{call:?}");
                 }
                 assert!(!machine.path(drop_in).exists(), "{copy}");
@@ -468,7 +468,7 @@ fn a_copy_of_a_handler_drop_in_is_reported_and_kept() {
 fn copies_that_are_not_read_are_not_reported() {
     let (handler, drop_in) = HANDLERS[0];
     let imports = |pattern: &str| format!("version = 3\nimports = [\"/etc/containerd/conf.d/{pattern}\"]\n");
-    for (main, copy, is_told) in [
+    for (main, copy, is_reported) in [
         (imports("*.toml"), "50-kata-osinfo.toml~", false),
         (imports("*"), "50-kata-osinfo.toml~", true),
         (imports("10-*.toml"), "60-kata.toml", false),
@@ -484,13 +484,13 @@ fn copies_that_are_not_read_are_not_reported() {
         assert_eq!(machine.run(&call).code, 0, "{main}");
         let copy = Path::new(drop_in).with_file_name(copy).display().to_string();
         machine.file(&copy, &machine.read(drop_in));
-        let theirs = machine.read(drop_in).split_once('\n').expect("a line").1.to_owned();
-        machine.file("m/etc/containerd/conf.d/70-theirs.toml", &theirs);
+        let unmarked = machine.read(drop_in).split_once('\n').expect("a line").1.to_owned();
+        machine.file("m/etc/containerd/conf.d/70-theirs.toml", &unmarked);
         if is_broken {
             machine.file(MAIN, &main);
         }
         let output = machine.run(&["unconfigure"]);
-        assert_eq!(output.stderr.contains(&copy[1..]), is_told, "{main}: {}", output.stderr);
+        assert_eq!(output.stderr.contains(&copy[1..]), is_reported, "{main}: {}", output.stderr);
         assert!(!output.stderr.contains("70-theirs") && machine.path(&copy).exists(), "{main}: {}", output.stderr);
     }
 }
@@ -509,8 +509,8 @@ fn replaced_content_of_an_unrecorded_drop_in_is_reported() {
     std::fs::remove_dir_all(machine.path(FOLDER)).expect("removed");
     machine.file(&drop_in, &text.replace("[hypervisor.qemu]\n", "[hypervisor.qemu]\ndefault_memory = 4096\n"));
     let output = machine.run(&configure);
-    let told = format!("{} was written by kata-osinfo, but no state file records its contents", &drop_in[1..]);
-    assert!(output.code == 0 && output.stderr.contains(&told), "{}", output.stderr);
+    let expected = format!("{} was written by kata-osinfo, but no state file records its contents", &drop_in[1..]);
+    assert!(output.code == 0 && output.stderr.contains(&expected), "{}", output.stderr);
     assert!(output.stderr.contains("`default_memory = 4096` is gone"), "{}", output.stderr);
     assert_eq!(machine.read(&drop_in), text);
 }
@@ -557,22 +557,22 @@ fn a_handler_drop_in_with_an_added_key_is_kept_whole() {
         let machine = Machine::new();
         let call = [&["configure", "--profile", "go-3.29"][..], handler].concat();
         assert_eq!(machine.run(&call).code, 0);
-        let theirs = format!("{}mine = \"x\"\n", machine.read(drop_in));
-        machine.file(drop_in, &theirs);
+        let edited = format!("{}mine = \"x\"\n", machine.read(drop_in));
+        machine.file(drop_in, &edited);
         for is_lost in [false, true] {
             if is_lost {
                 std::fs::remove_dir_all(machine.path(FOLDER)).expect("removed");
             }
             let output = machine.run(&call);
             assert_eq!(output.code, 2, "{drop_in} {is_lost}: {}", output.stderr);
-            let told = format!("{} was changed after kata-osinfo wrote it (line ", &drop_in[1..]);
-            assert!(output.stderr.contains(&told), "{}", output.stderr);
+            let expected = format!("{} was changed after kata-osinfo wrote it (line ", &drop_in[1..]);
+            assert!(output.stderr.contains(&expected), "{}", output.stderr);
             assert!(output.stderr.contains("`mine = \"x\"` is new): undo the change"), "{}", output.stderr);
-            assert_eq!(machine.read(drop_in), theirs, "{is_lost}");
+            assert_eq!(machine.read(drop_in), edited, "{is_lost}");
             let machine = machine.copy();
             let output = machine.run(&["unconfigure"]);
             assert_eq!(output.code, 13, "{drop_in} {is_lost}: {}", output.stderr);
-            assert_eq!(machine.read(drop_in), theirs, "{is_lost}");
+            assert_eq!(machine.read(drop_in), edited, "{is_lost}");
             assert_eq!(machine.run(&["unconfigure", "--force"]).code, 0);
             assert!(!machine.path(drop_in).exists(), "{is_lost}");
         }
@@ -604,7 +604,7 @@ fn an_identical_earlier_handler_is_kept_and_reported() {
 fn an_invalid_main_file_is_not_reported_as_leftover() {
     let machine = Machine::new();
     let calls: [&[&str]; 3] = [&["unconfigure"], &["unconfigure", "--dry-run"], &["unconfigure", "--force"]];
-    for (text, code, told) in [
+    for (text, code, expected) in [
         ("version = [\n", 0, "note: nothing is configured"),
         ("version = [\n# kata\n", 3, "config.toml: it is not valid TOML, so kata-osinfo cannot tell which"),
     ] {
@@ -613,7 +613,7 @@ fn an_invalid_main_file_is_not_reported_as_leftover() {
         for call in calls {
             let output = machine.run(call);
             assert_eq!(output.code, code, "{call:?}: {}", output.stderr);
-            assert!(output.stderr.contains(told), "{call:?}: {}", output.stderr);
+            assert!(output.stderr.contains(expected), "{call:?}: {}", output.stderr);
             assert!(!output.stderr.contains("is not fully reverted"), "{call:?}: {}", output.stderr);
             assert_eq!(machine.everything(), before, "{call:?}");
         }
@@ -644,11 +644,11 @@ fn an_editor_backup_of_a_drop_in_is_reported_after_unconfigure() {
     for call in [&["unconfigure"][..], &["unconfigure"], &["unconfigure", "--force"]] {
         let output = machine.run(call);
         assert_eq!(output.code, 13, "{call:?}: {}", output.stderr);
-        let told = format!(
+        let expected = format!(
             "warning: {} is not fully reverted: it is a copy of a file of kata-osinfo's, and Kata reads it",
             &copy[1..]
         );
-        assert!(output.stderr.contains(&told), "{call:?}: {}", output.stderr);
+        assert!(output.stderr.contains(&expected), "{call:?}: {}", output.stderr);
         assert!(!output.stderr.contains("60-mine"), "{call:?}: {}", output.stderr);
         assert!(!machine.path(&drop_in).exists() && machine.path(&copy).exists(), "{call:?}");
     }

@@ -141,9 +141,9 @@ fn upgrade_with_hook(scratch: &Scratch, plugins: &Path, program: &str, package: 
         .env("LC_ALL", "C.UTF-8")
         .output()
         .expect("dnf");
-    let said = [output.stdout, output.stderr].map(|b| String::from_utf8_lossy(&b).into_owned()).concat();
-    assert!(output.status.success(), "{said}");
-    said
+    let printed = [output.stdout, output.stderr].map(|b| String::from_utf8_lossy(&b).into_owned()).concat();
+    assert!(output.status.success(), "{printed}");
+    printed
 }
 
 #[test]
@@ -178,13 +178,13 @@ verified:
         env!("CARGO_BIN_EXE_kata-osinfo"),
         scratch.root_path().display()
     );
-    let said = upgrade_with_hook(&scratch, &modules, &check, "qemu-kvm-1.0");
-    assert!(!said.contains("post-transaction-actions"), "{said}");
-    let said = upgrade_with_hook(&scratch, &modules, &check, "qemu-kvm-2.0");
-    let told = "rs-4.0/vm verified 2026-01-01: versions have changed\n  qemu-kvm 1:1.0-1 -> 1:2.0-1\n";
-    assert!(said.contains(told), "{said}");
-    let said = upgrade_with_hook(&scratch, &modules, "echo told; exit 3", "qemu-kvm-3.0");
-    assert!(said.contains("post-transaction-actions: told"), "{said}");
-    let said = upgrade_with_hook(&scratch, &modules, "echo told", "kq-lib");
-    assert!(!said.contains("told"), "a package that is none of Kata's: {said}");
+    let output = upgrade_with_hook(&scratch, &modules, &check, "qemu-kvm-1.0");
+    assert!(!output.contains("post-transaction-actions"), "{output}");
+    let output = upgrade_with_hook(&scratch, &modules, &check, "qemu-kvm-2.0");
+    let expected = "rs-4.0/vm verified 2026-01-01: versions have changed\n  qemu-kvm 1:1.0-1 -> 1:2.0-1\n";
+    assert!(output.contains(expected), "{output}");
+    let output = upgrade_with_hook(&scratch, &modules, "echo told; exit 3", "qemu-kvm-3.0");
+    assert!(output.contains("post-transaction-actions: told"), "{output}");
+    let output = upgrade_with_hook(&scratch, &modules, "echo told", "kq-lib");
+    assert!(!output.contains("told"), "a package that is none of Kata's: {output}");
 }

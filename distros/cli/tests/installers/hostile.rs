@@ -85,14 +85,14 @@ fn files_readable_only_by_host_root_are_not_read() {
     std::fs::write(&secret, "secretly no source\n").expect("written");
     std::fs::set_permissions(&secret, PermissionsExt::from_mode(0o600)).expect("set");
     symlink(&secret, scratch.root_path().join("etc/apt/sources.list.d/b.list")).expect("linked");
-    for said in [
+    for message in [
         scratch.dry_run("kq-vmm").map(|plan| plan.told()).unwrap_or_else(|error| error.to_string()),
         scratch
             .install("kq-vmm", Duration::ZERO)
             .map(|done| done.plan.told())
             .unwrap_or_else(|error| error.to_string()),
     ] {
-        assert!(!said.contains("secretly") && !said.contains("Malformed"), "{said}");
+        assert!(!message.contains("secretly") && !message.contains("Malformed"), "{message}");
     }
 }
 
@@ -111,7 +111,7 @@ fn give_perl(root: &Path) {
 /// Returns a script that tries to leave its root (which works in a bare chroot), writes its findings into the root's
 /// `/report`, tries to write to `victim`, and runs `then`.
 fn escape(victim: &Path, then: &str) -> String {
-    let at = victim.display();
+    let path = victim.display();
     format!(
         r#"#!/usr/bin/perl
 open(my $report, ">>", "/report");
@@ -121,9 +121,9 @@ chroot "/x";
 chdir $top;
 chdir ".." for 1 .. 64;
 chroot ".";
-print $report (-e "{at}/keep" ? "out\n" : "in\n");
-print $report "wrote\n" if open(my $new, ">>", "{at}/new");
-print $report "removed\n" if unlink "{at}/keep";
+print $report (-e "{path}/keep" ? "out\n" : "in\n");
+print $report "wrote\n" if open(my $new, ">>", "{path}/new");
+print $report "removed\n" if unlink "{path}/keep";
 print $report "read\n" if open(my $shadow, "<", "/etc/shadow");
 print $report "signalled\n" if kill(0, {pid});
 {then}
@@ -222,7 +222,7 @@ fn running(word: &str) -> Vec<String> {
 
 /// Returns the processes in whose mount namespace the directory is a mount: those of its sandbox, and all that they
 /// started.
-fn that_work_on(folder: &Path) -> Vec<String> {
+fn processes_working_on(folder: &Path) -> Vec<String> {
     let name = folder.display().to_string();
     let processes = std::fs::read_dir("/proc").expect("processes").flatten().map(|entry| entry.path());
     let work = |path: &PathBuf| {
@@ -260,26 +260,26 @@ fn no_process_or_folder_outlives_a_killed_install() {
     let until = Instant::now() + Duration::from_secs(120);
     while running(&word).len() < 3 {
         if let Some(status) = program.try_wait().expect("asked") {
-            let mut said = String::new();
-            let _ = program.stderr.take().expect("piped").read_to_string(&mut said);
-            panic!("it ended with {status}: {said}");
+            let mut stderr = String::new();
+            let _ = program.stderr.take().expect("piped").read_to_string(&mut stderr);
+            panic!("it ended with {status}: {stderr}");
         }
         assert!(Instant::now() < until, "the package's script does not run");
         std::thread::sleep(Duration::from_millis(50));
     }
     // PID 1, apt, dpkg, the script, and the processes that it started.
-    assert!(that_work_on(&scratch.root_path()).len() >= 6);
+    assert!(processes_working_on(&scratch.root_path()).len() >= 6);
     program.kill().expect("killed");
     program.wait().expect("ended");
     // The directory of its settings is among these; those of concurrent tests disappear when these end.
     let made: Vec<std::ffi::OsString> = folders_in_tmp().into_iter().filter(|name| !before.contains(name)).collect();
     let until = Instant::now() + Duration::from_secs(20);
     loop {
-        let left = [running(&word), that_work_on(&scratch.root_path())].concat();
-        if left.is_empty() {
+        let remaining = [running(&word), processes_working_on(&scratch.root_path())].concat();
+        if remaining.is_empty() {
             break;
         }
-        assert!(Instant::now() < until, "they live on: {left:?}");
+        assert!(Instant::now() < until, "they live on: {remaining:?}");
         std::thread::sleep(Duration::from_millis(50));
     }
     let until = Instant::now() + Duration::from_secs(120);
@@ -335,21 +335,21 @@ fn file_capabilities_are_installed_as_packaged() {
 #[cfg_attr(lacks = "apt", ignore = "needs root, apt, dpkg and dpkg-dev")]
 fn a_disk_mounted_in_the_root_is_used_but_a_bind_mount_is_refused() {
     let scratch = apt::scratch();
-    let at = scratch.root_path().join("usr");
-    std::fs::create_dir_all(&at).expect("made");
-    let tmpfs = |at: &Path| run(Command::new("mount").args(["-t", "tmpfs", "tmpfs"]).arg(at));
-    let unmount = |at: &Path| run(Command::new("umount").arg("--lazy").arg(at));
-    tmpfs(&at);
+    let mount_point = scratch.root_path().join("usr");
+    std::fs::create_dir_all(&mount_point).expect("made");
+    let tmpfs = |mount_point: &Path| run(Command::new("mount").args(["-t", "tmpfs", "tmpfs"]).arg(mount_point));
+    let unmount = |mount_point: &Path| run(Command::new("umount").arg("--lazy").arg(mount_point));
+    tmpfs(&mount_point);
     let done = scratch.install("kq-vmm", Duration::ZERO);
-    let there = at.join("bin/kq-vmm").exists();
-    unmount(&at);
+    let there = mount_point.join("bin/kq-vmm").exists();
+    unmount(&mount_point);
     assert!(there, "{done:?}");
     // A directory that is also mounted elsewhere may be any of the machine's.
-    run(Command::new("mount").arg("--bind").args([scratch.repository(), at.clone()]));
+    run(Command::new("mount").arg("--bind").args([scratch.repository(), mount_point.clone()]));
     let refused = scratch.install("kq-big", Duration::ZERO);
-    unmount(&at);
-    let said = refused.expect_err("it cannot be told whose that is").to_string();
-    assert!(said.contains("/root/usr is also mounted at "), "{said}");
+    unmount(&mount_point);
+    let message = refused.expect_err("it cannot be told whose that is").to_string();
+    assert!(message.contains("/root/usr is also mounted at "), "{message}");
 }
 
 #[test]
@@ -361,8 +361,8 @@ fn nothing_is_run_without_a_sandbox() {
     let refused = [scratch.dry_run("kq-vmm").map(drop), scratch.install("kq-vmm", Duration::ZERO).map(drop)];
     for refused in refused {
         let Err(InstallError::NoSandbox { .. }) = &refused else { panic!("expected no sandbox, got {refused:?}") };
-        let said = refused.expect_err("as above").to_string();
-        assert!(said.contains("ids cannot be mapped on the filesystem of"), "{said}");
-        assert!(said.contains("run `apt-get ") && said.contains("install -- kq-vmm` in it"), "{said}");
+        let message = refused.expect_err("as above").to_string();
+        assert!(message.contains("ids cannot be mapped on the filesystem of"), "{message}");
+        assert!(message.contains("run `apt-get ") && message.contains("install -- kq-vmm` in it"), "{message}");
     }
 }

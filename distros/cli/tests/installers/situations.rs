@@ -69,7 +69,7 @@ pub(crate) fn failures_are_reported_by_kind(prepared: &PreparedBy) {
 pub(crate) fn an_installation_waits_for_a_lock(prepared: &PreparedBy) {
     for (_, package, kind) in SITUATIONS.into_iter().filter(|(situation, ..)| *situation == Situation::HeldLock) {
         let scratch = (prepared.scratch)();
-        let let_go = (prepared.hold_lock)(&scratch);
-        scratch.waits_for(package, kind, let_go);
+        let release = (prepared.hold_lock)(&scratch);
+        scratch.waits_for(package, kind, release);
     }
 }

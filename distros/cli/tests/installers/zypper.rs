@@ -84,9 +84,9 @@ fn no_dry_run_simulation_if_a_zypp_service_is_a_program() {
     let plan = || {
         let root = scratch.root();
         let chosen = operator::installer::choose(&root, PackageManager::Zypper).expect("settings");
-        let wanted = InstallRequest { packages: vec!["kq-vmm".parse().expect("a name")], ..InstallRequest::default() };
+        let request = InstallRequest { packages: vec!["kq-vmm".parse().expect("a name")], ..InstallRequest::default() };
         let options = Options { timeout: Duration::from_secs(120), ..Options::default() };
-        operator::installer::plan(&chosen, &root, &wanted, &options).expect("a plan").changes
+        operator::installer::plan(&chosen, &root, &request, &options).expect("a plan").changes
     };
     assert!(plan().is_some(), "a simulation tells");
     scratch.write("usr/lib/zypp/plugins/services/evil", "#!/bin/sh\n");

@@ -74,8 +74,8 @@ fn yaml_files(folder: &str) -> Vec<String> {
 #[cfg_attr(any(lacks = "debhelper", lacks = "lintian"), ignore = "needs debhelper and lintian")]
 fn lintian_reports_no_errors_or_warnings() {
     let changes = Built::get().changes();
-    let (code, said) = run(Command::new("lintian").args(["--allow-root", "--fail-on", "error,warning"]).arg(changes));
-    assert_eq!(code, 0, "{said}");
+    let (code, output) = run(Command::new("lintian").args(["--allow-root", "--fail-on", "error,warning"]).arg(changes));
+    assert_eq!(code, 0, "{output}");
 }
 
 #[test]
@@ -195,31 +195,31 @@ releases: [{version: 1}]
     let apt = |version: &str| system.must(&["apt-get", "install", "--yes", "-q", &format!("/tmp/{version}.deb")]);
 
     apt("1.0");
-    let said = system.must(&["apt-get", "install", "--yes", "-q", "/tmp/ours.deb"]);
-    assert!(!said.contains("versions have changed"), "{said}");
+    let output = system.must(&["apt-get", "install", "--yes", "-q", "/tmp/ours.deb"]);
+    assert!(!output.contains("versions have changed"), "{output}");
     assert_eq!(system.must(&["kata-osinfo", "check", "--all", "--quiet"]), "");
-    let told = |from: &str, to: &str| {
+    let expected = |from: &str, to: &str| {
         format!("go-3.29,rs-4.0/vm verified 2026-01-01: versions have changed\n  kq-vmm {from} -> {to}\n")
     };
-    let said = apt("2.0");
-    assert!(said.contains(&told("1.0", "2.0")), "{said}");
+    let output = apt("2.0");
+    assert!(output.contains(&expected("1.0", "2.0")), "{output}");
     // Without apt, in a single run of dpkg, which has not yet recorded its changes.
-    let said = system.must(&["dpkg", "--install", "/tmp/3.0.deb"]);
-    assert!(said.contains(&told("1.0", "3.0")), "{said}");
+    let output = system.must(&["dpkg", "--install", "/tmp/3.0.deb"]);
+    assert!(output.contains(&expected("1.0", "3.0")), "{output}");
     // Removed, and then installed as before.
-    let said = system.must(&["apt-get", "remove", "--yes", "-q", "kq-vmm"]);
-    assert!(said.contains(&told("1.0", "not installed")), "{said}");
-    let said = system.must(&["apt-get", "install", "--yes", "-q", "/tmp/1.0.deb"]);
-    assert!(said.contains("Processing triggers for kata-osinfo") && !said.contains("have changed"), "{said}");
+    let output = system.must(&["apt-get", "remove", "--yes", "-q", "kq-vmm"]);
+    assert!(output.contains(&expected("1.0", "not installed")), "{output}");
+    let output = system.must(&["apt-get", "install", "--yes", "-q", "/tmp/1.0.deb"]);
+    assert!(output.contains("Processing triggers for kata-osinfo") && !output.contains("have changed"), "{output}");
 
     // Even if the check fails, apt continues.
     system.write("etc/kata-osinfo/kqtest.yaml", b"distro: [\n");
-    let said = apt("2.0");
-    assert!(said.contains("kqtest"), "it is told: {said}");
+    let output = apt("2.0");
+    assert!(output.contains("kqtest"), "it is told: {output}");
     for (version, program) in [("3.0", "exit 77"), ("4.0", "kill -9 $$"), ("5.0", "echo broken >&2; exit 2")] {
         system.must(&["sh", "-c", "printf '#!/bin/sh\\n%s\\n' \"$1\" >/usr/bin/kata-osinfo", "sh", program]);
-        let said = apt(version);
-        assert!(said.contains("Processing triggers for kata-osinfo"), "{said}");
+        let output = apt(version);
+        assert!(output.contains("Processing triggers for kata-osinfo"), "{output}");
     }
     let state = ["dpkg-query", "-W", "-f=${Package} ${Version} ${db:Status-Status}\n", "kata-osinfo", "kq-vmm"];
     let ours = format!("kata-osinfo {} installed\nkq-vmm 5.0 installed\n", env!("CARGO_PKG_VERSION"));

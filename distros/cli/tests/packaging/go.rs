@@ -15,7 +15,7 @@ fn the_go_package_passes_its_tests_with_this_program() {
         // Nothing is fetched, compiled by a C compiler, or left behind.
         go.env("GOPROXY", "off").env("GOTOOLCHAIN", "local").env("CGO_ENABLED", "0").env("GOFLAGS", "-buildvcs=false");
         go.env("GOCACHE", folder.path().join("cache")).env("GOPATH", folder.path().join("path"));
-        let said = must(&mut go);
-        assert!(!said.contains("SKIP"), "{said}");
+        let output = must(&mut go);
+        assert!(!output.contains("SKIP"), "{output}");
     }
 }

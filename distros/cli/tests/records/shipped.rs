@@ -378,9 +378,9 @@ fn facts_added_to_a_shipped_record_lack_a_source() {
     let records = Path::new(env!("CARGO_MANIFEST_DIR")).join("../records");
     let text = |path: &str| std::fs::read_to_string(records.join(path)).expect(path);
     let (record, file) = (text("fedora.yaml"), Path::new("sources/fedora.yaml"));
-    let told = Sources::parse(file, &text("sources/fedora.yaml")).expect("sources");
+    let fedora_sources = Sources::parse(file, &text("sources/fedora.yaml")).expect("sources");
     let lacking = |record: &str| -> Vec<String> {
-        let found = sources::lint_record(Path::new("fedora.yaml"), record, Some(&told));
+        let found = sources::lint_record(Path::new("fedora.yaml"), record, Some(&fedora_sources));
         found.iter().filter_map(|one| Some(one.message.split_once(": ")?.0.to_owned())).collect()
     };
     assert_eq!(lacking(&record), Vec::<String>::new());

@@ -46,7 +46,7 @@ pub(super) fn answer<'e>(entries: &'e [VerifiedEntry], profile: &Profile, manage
     for capability in profile.needs() {
         count += 1;
         let evidence: Vec<Evidence<'_>> =
-            of_profile.iter().filter_map(|&(entry, is_newest)| said(entry, is_newest, capability)).collect();
+            of_profile.iter().filter_map(|&(entry, is_newest)| evidence_on(entry, is_newest, capability)).collect();
         let older = decided(&evidence, |one| one.said, false);
         let standing = older.filter(|one| one.said.verdict.is_against());
         match decided(&evidence, |one| one.said, true).or(standing) {
@@ -86,7 +86,7 @@ pub(super) fn answer<'e>(entries: &'e [VerifiedEntry], profile: &Profile, manage
     Answer { words: format!("{words}{}", evidence_of(&rests_on, day)), rests_on }
 }
 
-fn said(entry: &VerifiedEntry, is_newest: bool, capability: Capability) -> Option<Evidence<'_>> {
+fn evidence_on(entry: &VerifiedEntry, is_newest: bool, capability: Capability) -> Option<Evidence<'_>> {
     let known = entry.capabilities.get(&capability)?;
     let is_by_older_tests = !same_tests(&entry.test_set, test_set_of_today(), capability);
     let said = Said { environment: entry.environment, verdict: known.verdict, is_newest, is_by_older_tests };
