@@ -141,8 +141,8 @@ fn show_prints_debian_for_people_and_as_json() {
 fn list_prints_one_line_per_release() {
     let dir = folder(&[("mini.yaml", RECORD)]);
     let output = run(dir.path(), &["list", "--records", "."]);
-    let ours = |line: &&str| line.starts_with("debian:") || line.starts_with("mini:");
-    let lines: Vec<&str> = output.stdout.lines().filter(ours).collect();
+    let is_relevant = |line: &&str| line.starts_with("debian:") || line.starts_with("mini:");
+    let lines: Vec<&str> = output.stdout.lines().filter(is_relevant).collect();
     insta::assert_snapshot!(lines.join("\n"), @r#"
     debian:11            bullseye oldoldstable    x86_64 aarch64  (support ended on 2026-08-31)
     debian:12            bookworm oldstable       x86_64 aarch64 ppc64le s390x  (long-term support until 2028-06-30)

@@ -82,8 +82,8 @@ fn debian_records_match_its_packages() {
         assert_eq!(driver.packages, [package]);
         assert_eq!(release.qemu().expect("qemu").path, "/usr/bin/qemu-system-x86_64");
         let packages = release.packages();
-        for wanted in ["qemu-system-x86", "linux-image-amd64", package] {
-            assert!(packages.iter().any(|p| p == wanted), "{packages:?}");
+        for name in ["qemu-system-x86", "linux-image-amd64", package] {
+            assert!(packages.iter().any(|p| p == name), "{packages:?}");
         }
         assert!(release.container_manager.is_some());
     }

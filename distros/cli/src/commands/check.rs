@@ -1,6 +1,6 @@
 //! `check`: the installed components with path, version and package, and whether they are the verified ones.
 
-use super::containerd_version::of_package;
+use super::containerd_version::version_of_package;
 use super::support;
 use super::system::{GlobalArguments, System, TargetArguments};
 use super::{Exit, Failed, Format, json, print, problems};
@@ -63,7 +63,7 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &CheckArguments) -> anyho
     };
     let configured = match arguments.all {
         true => {
-            let containerd = of_package(&system.root, packages.as_ref());
+            let containerd = version_of_package(&system.root, packages.as_ref());
             operator::configure::standing(&system.root, containerd, &operator::initrd::look)?
         }
         false => Vec::new(),

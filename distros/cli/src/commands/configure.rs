@@ -3,7 +3,7 @@
 mod manager;
 
 use super::containerd_version;
-use super::fallback::print_way;
+use super::fallback::print_advice;
 use super::machine::{Machine, MachineArguments};
 use super::system::{GlobalArguments, release_json};
 use super::{Exit, Failed, Format, json, print_file, problems, unprinted};
@@ -54,14 +54,14 @@ enum HandlerName {
 /// Writes Kata's configuration, or reports why that is not possible.
 pub(crate) fn run(common: &GlobalArguments, arguments: &ConfigureArguments) -> anyhow::Result<Exit> {
     let mut machine = Machine::inspect(common, &arguments.machine)?;
-    if let Err(unknown) = machine.packages_are_known() {
+    if let Err(unknown) = machine.check_packages_readable() {
         eprintln!(
             "warning: {}: cannot tell whether the installed versions were verified",
             printable(&unknown.to_string())
         );
     }
     let format = arguments.machine.about.format;
-    machine.files_are_there()?;
+    machine.check_guest_files_exist()?;
     if !machine.assumed.is_empty() && !arguments.machine.allow_assumed {
         for fact in &machine.assumed {
             eprintln!("error: the record only assumes {}", printable(fact));
@@ -75,13 +75,13 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &ConfigureArguments) -> a
     }
     let configuration = match fallback(&machine.inputs()) {
         Fallback::Configure { configuration } => configuration,
-        way => return print_way(&way, &machine, format),
+        way => return print_advice(&way, &machine, format),
     };
     // A caller that passes containerd's version, or its configuration, has a containerd or will install one.
     let is_named = arguments.containerd_version.is_some() || arguments.containerd_config.is_some();
     match arguments.handler {
-        Some(HandlerName::Containerd) if !is_named => manager::containerd_is_there(&machine.root, &machine.release)?,
-        Some(HandlerName::Crio) => manager::crio_is_there(&machine.root)?,
+        Some(HandlerName::Containerd) if !is_named => manager::require_containerd(&machine.root, &machine.release)?,
+        Some(HandlerName::Crio) => manager::require_crio(&machine.root)?,
         Some(HandlerName::Containerd) | None => {}
     }
     // Locked before anything is read that another call could be changing.

@@ -43,7 +43,7 @@ pub(super) fn find(
 }
 
 /// Returns the version of the package that owns the machine's own containerd, without running anything.
-pub(crate) fn of_package(root: &Root, packages: Option<&Packages<'_>>) -> Option<ContainerdVersion> {
+pub(crate) fn version_of_package(root: &Root, packages: Option<&Packages<'_>>) -> Option<ContainerdVersion> {
     let place = find_containerd_config(root, None).ok()?;
     let program = root.which("containerd").ok().flatten().filter(|_| place.is_standard())?;
     ContainerdVersion::of_numbers(&numbers(packages?, &program)?)
@@ -115,7 +115,7 @@ mod tests {
             write("var/lib/dpkg/status", &status);
             assert_eq!(found(None), numbers(expected));
             let packages = Packages::read(&root, Some(apt)).unwrap();
-            assert_eq!(of_package(&root, Some(&packages)), numbers(expected));
+            assert_eq!(version_of_package(&root, Some(&packages)), numbers(expected));
         }
         assert_eq!(found(Some("2.0")), numbers(&[2, 0]));
         assert_eq!(found(Some("1.6.20")), numbers(&[1, 6, 20]));

@@ -44,13 +44,13 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &FallbackArguments) -> an
         }
         return Ok(Exit::Ok);
     }
-    machine.packages_are_known()?;
-    machine.files_are_there()?;
-    print_way(&fallback::fallback(&machine.inputs()), &machine, arguments.machine.about.format)
+    machine.check_packages_readable()?;
+    machine.check_guest_files_exist()?;
+    print_advice(&fallback::fallback(&machine.inputs()), &machine, arguments.machine.about.format)
 }
 
 /// Prints the advice, and returns the exit code of its kind.
-pub(crate) fn print_way(way: &Fallback, machine: &Machine, format: Format) -> anyhow::Result<Exit> {
+pub(crate) fn print_advice(way: &Fallback, machine: &Machine, format: Format) -> anyhow::Result<Exit> {
     let out = &mut stdout();
     if let Fallback::WrongInitrd { initrd, why, instead } = way {
         let failed = Failed::new(Exit::BadInput, "wrong-initrd", format!("--initrd: {initrd} {why}"));

@@ -48,10 +48,10 @@ fn chosen<'d>(database: &'d Database, arguments: &ListArguments, today: Date) ->
     let of_distro = arguments.distro.as_ref().map(|name| database.record(name)).transpose().map_err(unknown)?;
     let is_requested = |record: &Record| {
         of_distro.is_none_or(|requested| record.distro == requested.distro)
-            && arguments.family.as_ref().is_none_or(|family| is_of(database, record, family))
+            && arguments.family.as_ref().is_none_or(|family| belongs_to_family(database, record, family))
     };
     if let Some(family) = &arguments.family
-        && !database.records().any(|record| is_of(database, record, family))
+        && !database.records().any(|record| belongs_to_family(database, record, family))
     {
         let message = format!("unknown family `{family}`: expected a package manager, such as apt, or a distro");
         return Err(Failed::new(Exit::BadInput, "unknown-family", message));
@@ -64,7 +64,7 @@ fn chosen<'d>(database: &'d Database, arguments: &ListArguments, today: Date) ->
 }
 
 /// Whether a record belongs to a family.
-fn is_of(database: &Database, record: &Record, family: &str) -> bool {
+fn belongs_to_family(database: &Database, record: &Record, family: &str) -> bool {
     let mut next = Some(record);
     // No chain of distros is longer; a distro that derives from itself has no usable record.
     for _ in 0..8 {

@@ -47,7 +47,7 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &VerifiedArguments) -> an
     };
     let system = System::find(common, &arguments.about)?;
     let packages = packages(&system)?;
-    let of_managers = of_managers(&system);
+    let manager_packages = manager_packages(&system);
     let today = jiff::Zoned::now().date();
     let mut answers = Vec::new();
     for profile in &profiles {
@@ -62,7 +62,7 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &VerifiedArguments) -> an
         let mut entries = joined(entries);
         // Within one environment, results with the distro's own packages take precedence.
         entries.sort_by_key(|entry| (entry.shaped, !entry.brought().is_empty()));
-        let runs = entries.iter().map(|v| standing(v, &requested, &of_managers, packages.as_ref(), today));
+        let runs = entries.iter().map(|v| standing(v, &requested, &manager_packages, packages.as_ref(), today));
         let runs: Vec<VerifiedStanding> = runs.collect::<Result<_, _>>().map_err(|e| unreadable(&e))?;
         answers.push(ProfileAnswer { profile: &profile.name, requested, runs });
     }
@@ -103,7 +103,7 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &VerifiedArguments) -> an
 
 /// Returns the packages that only the release's container managers have, by the system's and the shipped records: an
 /// admin's record may have none, because the manager comes from elsewhere, while the verified runs had some.
-fn of_managers(system: &System) -> BTreeSet<PackageName> {
+fn manager_packages(system: &System) -> BTreeSet<PackageName> {
     let shipped = Database::embedded();
     let mut all = BTreeSet::new();
     let mut others = BTreeSet::new();

@@ -31,7 +31,7 @@ fn configured(version: &str, snp: bool) -> (Machine, String) {
 }
 
 /// Checks that nothing of kata-osinfo's is left.
-fn is_clean(machine: &Machine) {
+fn assert_clean(machine: &Machine) {
     assert_eq!(machine.read(MAIN), MAIN_TEXT);
     let leftovers: Vec<_> = machine
         .everything()
@@ -64,7 +64,7 @@ fn files_without_a_state_are_removed_only_by_force() {
         assert_eq!(output.code, 0, "{}", output.stderr);
         assert!(output.stdout.contains("50-kata-osinfo.toml"), "{}", output.stdout);
         assert!(output.stderr.contains("the earlier contents are not known"), "{}", output.stderr);
-        is_clean(&machine);
+        assert_clean(&machine);
         assert!(!machine.path("m/var/lib/kata-osinfo").exists());
         let output = machine.run(&["unconfigure"]);
         assert!(output.code == 0 && output.stderr.contains("nothing is configured"), "{}", output.stderr);
@@ -85,7 +85,7 @@ fn force_reverts_everything_despite_a_damaged_state() {
             }
             let output = machine.run(&["unconfigure", "--force"]);
             assert_eq!(output.code, 0, "{}", output.stderr);
-            is_clean(&machine);
+            assert_clean(&machine);
             assert_eq!(machine.read(DAMAGED), damaged, "an admin may find the old texts there");
             assert!(!machine.path(STATE).exists());
             let again = machine.run(&["configure", "--profile", "go-3.29"]);
@@ -181,7 +181,7 @@ fn force_sets_aside_anything_in_place_of_the_state() {
             // Reading a FIFO without a writer would block.
             std::fs::remove_file(machine.path(aside)).expect("removed");
         }
-        is_clean(&machine);
+        assert_clean(&machine);
         for call in [&configure[..], &["unconfigure"]] {
             let again = machine.run(call);
             assert_eq!(again.code, 0, "{instead:?} {call:?}: {}", again.stderr);
@@ -318,7 +318,7 @@ fn a_text_set_aside_earlier_is_reported_by_every_call() {
     }
     assert_eq!(machine.read(&format!("m{ASIDE}")), "# theirs\n");
     std::fs::remove_file(machine.path(&format!("m{ASIDE}"))).expect("removed");
-    is_clean(&machine);
+    assert_clean(&machine);
     assert!(!machine.run(&["unconfigure"]).stderr.contains("another process wrote this"));
 }
 
@@ -366,14 +366,14 @@ fn configuring_again_without_a_state_can_be_reverted() {
     assert!(output.stderr.contains(expected), "{}", output.stderr);
     assert!(!machine.path(&format!("m/{BASE}/config.d/50-kata-osinfo.toml")).exists());
     assert_eq!(machine.run(&["unconfigure", "--force"]).code, 0);
-    is_clean(&machine);
+    assert_clean(&machine);
     // In a single call.
     let (machine, _) = configured("2.1", false);
     std::fs::remove_dir_all(machine.path("m/var/lib/kata-osinfo")).expect("removed");
     assert_eq!(machine.run(&call).code, 0);
     let output = machine.run(&["unconfigure", "--force"]);
     assert_eq!(output.code, 0, "{}", output.stderr);
-    is_clean(&machine);
+    assert_clean(&machine);
 }
 
 /// Content that `configure` wrote is still kata-osinfo's, even if no state says so.
@@ -396,7 +396,7 @@ fn an_unrecorded_handler_is_adopted_by_a_new_configure() {
         assert!(!machine.run(&call).stderr.contains("no state file"), "it is known again");
         let output = machine.run(&["unconfigure"]);
         assert_eq!(output.code, 0, "{}", output.stderr);
-        is_clean(&machine);
+        assert_clean(&machine);
     }
 }
 
@@ -547,7 +547,7 @@ fn unconfigure_reports_a_circular_link_and_succeeds_without_it() {
     std::fs::remove_file(&folder).expect("removed");
     std::fs::rename(machine.path("aside"), &folder).expect("moved");
     assert_eq!(machine.run(&["unconfigure"]).code, 0);
-    is_clean(&machine);
+    assert_clean(&machine);
 }
 
 /// Without kata-osinfo's keys only part of a handler would remain, with which CRI-O does not start.

@@ -513,8 +513,8 @@ fn force_discards_changes_but_keeps_additions() {
             assert_eq!(output.code, 0, "{name}: {call_:?}: {}", output.stderr);
             for stderr in [&dry.stderr, &output.stderr] {
                 let expected = format!("warning: --force discards others' changes to /{name}.toml (");
-                let stays = format!("; what they added is kept in /{name}-added.toml\n");
-                assert!(stderr.contains(&expected) && stderr.contains(&stays), "{stderr}");
+                let addition_note = format!("; what they added is kept in /{name}-added.toml\n");
+                assert!(stderr.contains(&expected) && stderr.contains(&addition_note), "{stderr}");
             }
             assert!(machine.read(&moved).ends_with(&format!("{head}{added}")), "{}", machine.read(&moved));
             let is_configured = call_[0] == "configure";

@@ -55,13 +55,13 @@ fn failures_are_reported_by_kind() {
 #[cfg_attr(lacks = "dnf", ignore = "needs root, dnf, rpm and createrepo-c")]
 fn dnf_plugins_of_the_root_are_not_run() {
     let scratch = scratch();
-    let stranger = scratch.stranger();
+    let planted = scratch.planted_program();
     let folder = scratch.root_path().join("plugins");
     std::fs::create_dir(&folder).expect("made");
-    let code = format!("import subprocess\nsubprocess.call(['{stranger}', 'plugin'])\n");
+    let code = format!("import subprocess\nsubprocess.call(['{planted}', 'plugin'])\n");
     std::fs::write(folder.join("evil.py"), code).expect("written");
     scratch.write("etc/dnf/dnf.conf", &format!("[main]\nplugins=1\npluginpath={}\n", folder.display()));
-    scratch.runs_no_strangers();
+    scratch.assert_runs_no_planted_program();
 }
 
 #[test]
@@ -96,7 +96,7 @@ data:
     );
     // Modules belong to a platform, which the release's own package would state there.
     scratch.write("etc/dnf/dnf.conf", "[main]\nplugins=0\nmodule_platform_id=platform:el1\n");
-    scratch.enables_first(&["extra"], &["kq:rhel"]);
+    scratch.assert_enabled_first(&["extra"], &["kq:rhel"]);
     let enabled = std::fs::read_to_string(scratch.root_path().join("etc/dnf/modules.d/kq.module")).expect("told");
     assert!(enabled.contains("state=enabled"), "{enabled}");
 }

@@ -28,7 +28,7 @@ impl Victim {
         self.0.path()
     }
 
-    fn is_unharmed(&self, after: &str) {
+    fn assert_unharmed(&self, after: &str) {
         let mut names: Vec<_> =
             std::fs::read_dir(self.path()).expect("listed").flatten().map(|e| e.file_name()).collect();
         names.sort();
@@ -46,7 +46,7 @@ fn link(scratch: &Scratch, name: &str, to: &Path) {
     symlink(to, path).expect("linked");
 }
 
-fn link_harms_nobody(scratch: fn() -> Scratch, name: &str) {
+fn assert_link_is_not_followed(scratch: fn() -> Scratch, name: &str) {
     for refreshed in [false, true] {
         let (scratch, victim) = (scratch(), Victim::new());
         if refreshed {
@@ -55,9 +55,9 @@ fn link_harms_nobody(scratch: fn() -> Scratch, name: &str) {
         }
         link(&scratch, name, victim.path());
         let _ = scratch.dry_run("kq-vmm");
-        victim.is_unharmed(&format!("{name}: a dry run"));
+        victim.assert_unharmed(&format!("{name}: a dry run"));
         let _ = scratch.install("kq-vmm", Duration::ZERO);
-        victim.is_unharmed(&format!("{name}: an installation"));
+        victim.assert_unharmed(&format!("{name}: an installation"));
     }
 }
 
@@ -65,7 +65,7 @@ fn link_harms_nobody(scratch: fn() -> Scratch, name: &str) {
 #[cfg_attr(lacks = "apt", ignore = "needs root, apt, dpkg and dpkg-dev")]
 fn apt_does_not_write_through_links_of_the_root() {
     for name in ["var/lib/apt/lists", "var/lib/dpkg", "var/cache/apt", "usr/share", "var/log"] {
-        link_harms_nobody(apt::scratch, name);
+        assert_link_is_not_followed(apt::scratch, name);
     }
 }
 
@@ -73,7 +73,7 @@ fn apt_does_not_write_through_links_of_the_root() {
 #[cfg_attr(lacks = "dnf", ignore = "needs root, dnf, rpm and createrepo-c")]
 fn dnf_does_not_write_through_links_of_the_root() {
     for name in ["var/cache", "var/lib"] {
-        link_harms_nobody(dnf::scratch, name);
+        assert_link_is_not_followed(dnf::scratch, name);
     }
 }
 
@@ -97,7 +97,7 @@ fn files_readable_only_by_host_root_are_not_read() {
 }
 
 /// Copies Perl with its libraries into a root, because a line of Perl can leave a bare chroot.
-fn give_perl(root: &Path) {
+fn copy_perl(root: &Path) {
     let loaded = Command::new("ldd").arg("/usr/bin/perl").output().expect("ldd");
     let loaded = String::from_utf8(loaded.stdout).expect("text");
     let paths = loaded.split_whitespace().filter(|word| word.starts_with('/'));
@@ -174,7 +174,7 @@ fn package_scripts_have_no_host_privileges_and_no_network() {
     let (scratch, victim) = (apt::scratch(), Victim::new());
     let port = serve(scratch.repository());
     scratch.write("etc/apt/sources.list", &format!("deb [trusted=yes] http://127.0.0.1:{port} ./\n"));
-    give_perl(&scratch.root_path());
+    copy_perl(&scratch.root_path());
     std::fs::create_dir(scratch.root_path().join("dev")).expect("made");
     let dial = format!(
         r#"socket(my $line, 2, 1, 0);
@@ -187,7 +187,7 @@ print $report "null\n" if open(my $null, ">", "/dev/null") && -c "/dev/null";"#
     let report = std::fs::read_to_string(scratch.root_path().join("report")).expect("the script ran");
     // The script left its root, but did not reach the machine.
     assert_eq!(report, "out\nnull\n");
-    victim.is_unharmed("a package's script");
+    victim.assert_unharmed("a package's script");
     // The file that the script created belongs to root.
     assert_eq!(std::fs::metadata(scratch.root_path().join("report")).expect("there").uid(), 0);
 }
@@ -196,7 +196,7 @@ print $report "null\n" if open(my $null, ">", "/dev/null") && -c "/dev/null";"#
 #[cfg_attr(any(lacks = "apt", lacks = "ldd"), ignore = "needs root, apt, dpkg and dpkg-dev, and ldd")]
 fn the_roots_own_package_manager_has_no_host_privileges() {
     let (scratch, victim) = (apt::scratch(), Victim::new());
-    give_perl(&scratch.root_path());
+    copy_perl(&scratch.root_path());
     for folder in ["dev", "proc", "tmp"] {
         std::fs::create_dir(scratch.root_path().join(folder)).expect("made");
     }
@@ -210,7 +210,7 @@ fn the_roots_own_package_manager_has_no_host_privileges() {
     scratch.install("kq-vmm", Duration::ZERO).expect_err("it refuses");
     let report = std::fs::read_to_string(scratch.root_path().join("report")).expect("it ran");
     assert_eq!(report, "in\n");
-    victim.is_unharmed("a root's own package manager");
+    victim.assert_unharmed("a root's own package manager");
 }
 
 /// Returns the processes whose command line contains this word.
@@ -241,7 +241,7 @@ fn folders_in_tmp() -> Vec<std::ffi::OsString> {
 #[cfg_attr(any(lacks = "apt", lacks = "ldd"), ignore = "needs root, apt, dpkg and dpkg-dev, and ldd")]
 fn no_process_or_folder_outlives_a_killed_install() {
     let scratch = apt::scratch();
-    give_perl(&scratch.root_path());
+    copy_perl(&scratch.root_path());
     scratch.record("kq-vmm");
     // As a daemon that the script has started, and the script itself.
     let word = format!("kq-sleeper-{}", std::process::id());

@@ -116,7 +116,7 @@ releases: [{{version: 1}}]
     }
 
     /// Checks that `kq-extra` is found only after its repository or module is enabled, and that enabling is reported.
-    pub(crate) fn enables_first(&self, repositories: &[&str], modules: &[&str]) {
+    pub(crate) fn assert_enabled_first(&self, repositories: &[&str], modules: &[&str]) {
         let request = |repositories: &[&str], modules: &[&str]| InstallRequest {
             packages: vec!["kq-extra".parse().expect("a name")],
             repositories: repositories.iter().map(|r| (*r).to_owned()).collect(),
@@ -142,8 +142,8 @@ releases: [{{version: 1}}]
     }
 
     /// Returns a command that records its execution, for a configuration of the root; see
-    /// [`Scratch::runs_no_strangers`].
-    pub(crate) fn stranger(&self) -> String {
+    /// [`Scratch::assert_runs_no_planted_program`].
+    pub(crate) fn planted_program(&self) -> String {
         use std::os::unix::fs::PermissionsExt;
         let folder = self.path().join("strangers");
         std::fs::create_dir_all(&folder).expect("made");
@@ -157,7 +157,7 @@ releases: [{{version: 1}}]
     }
 
     /// Checks that a dry run and an installation succeed without running anything that the root's configuration names.
-    pub(crate) fn runs_no_strangers(&self) {
+    pub(crate) fn assert_runs_no_planted_program(&self) {
         let root = self.root();
         let chosen = installer::choose(&root, self.manager).expect("settings");
         let request = alone("kq-vmm");
@@ -185,7 +185,7 @@ releases: [{{version: 1}}]
         }
     }
 
-    pub(crate) fn fails(&self, situation: Situation, package: &str, kind: FailureKind) {
+    pub(crate) fn assert_fails(&self, situation: Situation, package: &str, kind: FailureKind) {
         let failure = self.failure(package);
         assert_eq!(failure.kind, kind, "{situation:?}: {}", failure.message);
         let installed = Packages::read(&self.root(), Some(self.manager)).map(|p| p.installed(package).expect("asked"));
@@ -194,7 +194,7 @@ releases: [{{version: 1}}]
 
     /// Checks that a dry run reports the changes and makes none, that an installation is found by name, by a provided
     /// name and by its file, and that a second one does nothing.
-    pub(crate) fn installs_and_answers(&self, version: &str) {
+    pub(crate) fn assert_installs_and_queries(&self, version: &str) {
         let root = self.root();
         let chosen = installer::choose(&root, self.manager).expect("settings");
         let request = alone("kq-vmm");
@@ -231,7 +231,7 @@ releases: [{{version: 1}}]
 
     /// Checks that an installation fails while the lock is held, after the given wait, and continues if `release`
     /// releases it in time.
-    pub(crate) fn waits_for(&self, package: &str, kind: FailureKind, release: impl FnOnce() + Send) {
+    pub(crate) fn assert_waits_for_lock(&self, package: &str, kind: FailureKind, release: impl FnOnce() + Send) {
         let started = Instant::now();
         match self.install(package, Duration::from_secs(2)) {
             Err(InstallError::Failed(failure)) => assert_eq!(failure.kind, kind, "{}", failure.message),

@@ -42,7 +42,7 @@ pub(crate) struct PreparedBy {
 
 /// Checks that a package is installed with its dependencies, and is found by name, by a provided name and by its file.
 pub(crate) fn packages_are_installed_and_found(prepared: &PreparedBy) {
-    (prepared.scratch)().installs_and_answers("1:1.0-1");
+    (prepared.scratch)().assert_installs_and_queries("1:1.0-1");
 }
 
 /// Checks that every failure is reported by its kind, and nothing is installed.
@@ -61,7 +61,7 @@ pub(crate) fn failures_are_reported_by_kind(prepared: &PreparedBy) {
             // This needs an otherwise intact root: see `an_installation_waits_for_a_lock`.
             Situation::HeldLock => continue,
         }
-        scratch.fails(situation, package, kind);
+        scratch.assert_fails(situation, package, kind);
     }
 }
 
@@ -70,6 +70,6 @@ pub(crate) fn an_installation_waits_for_a_lock(prepared: &PreparedBy) {
     for (_, package, kind) in SITUATIONS.into_iter().filter(|(situation, ..)| *situation == Situation::HeldLock) {
         let scratch = (prepared.scratch)();
         let release = (prepared.hold_lock)(&scratch);
-        scratch.waits_for(package, kind, release);
+        scratch.assert_waits_for_lock(package, kind, release);
     }
 }

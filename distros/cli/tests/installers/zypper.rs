@@ -74,7 +74,7 @@ fn repositories_are_enabled_first() {
     let repository =
         format!("[extra]\nname=extra\nenabled=0\nautorefresh=1\nbaseurl=dir:{}\ngpgcheck=0\n", folder.display());
     scratch.write("etc/zypp/repos.d/extra.repo", &repository);
-    scratch.enables_first(&["extra"], &[]);
+    scratch.assert_enabled_first(&["extra"], &[]);
 }
 
 #[test]

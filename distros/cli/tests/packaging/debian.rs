@@ -102,8 +102,8 @@ fn the_package_is_installed_upgraded_and_removed_without_a_trace() {
     // The admin's record, and the timer.
     system.write("etc/kata-osinfo/debian.yaml", ADMINS.as_bytes());
     system.must(&["systemctl", "enable", "kata-osinfo-check.timer"]);
-    let wanted = "etc/systemd/system/timers.target.wants/kata-osinfo-check.timer";
-    assert!(system.differences().contains(&wanted.to_owned()));
+    let timer_link = "etc/systemd/system/timers.target.wants/kata-osinfo-check.timer";
+    assert!(system.differences().contains(&timer_link.to_owned()));
 
     let later = built.later("9.0", |tree| {
         std::fs::remove_file(tree.join("usr/share/kata-osinfo/nixos.yaml")).expect("removed");
@@ -115,7 +115,7 @@ fn the_package_is_installed_upgraded_and_removed_without_a_trace() {
     let now = system.differences();
     assert!(now.contains(&"usr/share/kata-osinfo/new.yaml".to_owned()), "{now:?}");
     assert!(!now.contains(&"usr/share/kata-osinfo/nixos.yaml".to_owned()), "what it has no longer is gone: {now:?}");
-    assert!(now.contains(&wanted.to_owned()), "the timer is still wanted: {now:?}");
+    assert!(now.contains(&timer_link.to_owned()), "the timer is still wanted: {now:?}");
     assert_eq!(system.must(&["cat", "/etc/kata-osinfo/debian.yaml"]), ADMINS);
     assert!(system.must(&["kata-osinfo", "show", "debian:13", "--arch", "x86_64"]).contains("/opt/mine"));
 
@@ -222,7 +222,7 @@ releases: [{version: 1}]
         assert!(output.contains("Processing triggers for kata-osinfo"), "{output}");
     }
     let state = ["dpkg-query", "-W", "-f=${Package} ${Version} ${db:Status-Status}\n", "kata-osinfo", "kq-vmm"];
-    let ours = format!("kata-osinfo {} installed\nkq-vmm 5.0 installed\n", env!("CARGO_PKG_VERSION"));
-    assert_eq!(system.must(&state), ours);
+    let installed = format!("kata-osinfo {} installed\nkq-vmm 5.0 installed\n", env!("CARGO_PKG_VERSION"));
+    assert_eq!(system.must(&state), installed);
     assert_eq!(system.must(&["dpkg", "--audit"]), "");
 }

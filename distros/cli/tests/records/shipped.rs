@@ -60,7 +60,7 @@ fn files() -> Vec<(String, String)> {
 }
 
 /// Calls `text` for every release on each of its architectures.
-fn of_every_release(mut text: impl FnMut(&Record, &Release) -> Vec<String>) -> Vec<String> {
+fn lines_of_every_release(mut text: impl FnMut(&Record, &Release) -> Vec<String>) -> Vec<String> {
     let database = Database::embedded();
     let mut lines = Vec::new();
     for record in database.records() {
@@ -117,7 +117,7 @@ fn every_release_resolves_for_each_architecture_by_each_name() {
 /// Gaps of a release are deliberate; a mistake in a record shows up here.
 #[test]
 fn components_that_releases_lack_match_the_snapshot() {
-    let lacking = of_every_release(|_, release| {
+    let lacking = lines_of_every_release(|_, release| {
         let mut lacks = Vec::new();
         lacks.extend(release.vmms.is_empty().then_some("a VMM"));
         lacks.extend(release.filesystem(Share::VirtioFs).is_none().then_some("virtio-fs"));
@@ -266,7 +266,7 @@ fn debian_on_power_uses_the_kernel_with_64k_pages() {
 
 #[test]
 fn images_come_from_the_distros_registries() {
-    let wrong = of_every_release(|_, release| {
+    let wrong = lines_of_every_release(|_, release| {
         let Some(image) = &release.oci_image else { return Vec::new() };
         let host = image.split('/').next().unwrap_or_default();
         let named = REGISTRIES.contains(&host) && !image.contains('@');

@@ -83,7 +83,7 @@ pub(super) fn answer<'e>(entries: &'e [VerifiedEntry], profile: &Profile, manage
     // A yes is as old as the oldest run behind it; a no has the day of the latest failure.
     let day: fn(Date, Date) -> Date = if against.is_empty() { Ord::min } else { Ord::max };
     let rests_on = if against.is_empty() { shows } else { fails };
-    Answer { words: format!("{words}{}", evidence_of(&rests_on, day)), rests_on }
+    Answer { words: format!("{words}{}", evidence_text(&rests_on, day)), rests_on }
 }
 
 fn evidence_on(entry: &VerifiedEntry, is_newest: bool, capability: Capability) -> Option<Evidence<'_>> {
@@ -103,7 +103,7 @@ fn blamed(known: &VerifiedCapability) -> String {
 
 /// Formats ` (emulated, container 2026-11-30, vm 2026-11-29)`: the weaker basis, and each environment with the day that
 /// `which` selects.
-fn evidence_of(entries: &[&VerifiedEntry], which: fn(Date, Date) -> Date) -> String {
+fn evidence_text(entries: &[&VerifiedEntry], which: fn(Date, Date) -> Date) -> String {
     let Some(basis) = entries.iter().map(|entry| entry.basis).max() else { return String::new() };
     let mut days: BTreeMap<Environment, Date> = BTreeMap::new();
     for entry in entries {
