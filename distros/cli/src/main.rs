@@ -136,7 +136,7 @@ fn misused(error: &clap::Error) -> ExitCode {
             ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => "a command is missing",
             _ => message.strip_prefix("error: ").unwrap_or(&message),
         };
-        let hint = paragraphs.find(|told| told.starts_with("tip: ") || told.starts_with("Usage: "));
+        let hint = paragraphs.find(|paragraph| paragraph.starts_with("tip: ") || paragraph.starts_with("Usage: "));
         let document = serde_json::json!({
             "version": 1, "error": { "kind": "usage", "message": message, "hint": hint },
         });

@@ -49,7 +49,7 @@ fn no_crate_of_the_lock_file_has_a_known_advisory() {
 }
 
 #[test]
-fn a_vulnerable_lock_file_is_told() {
+fn vulnerable_crate_versions_are_reported() {
     let list = list();
     let lock =
         |name: &str, version: &str| format!("version = 4\n[[package]]\nname = \"{name}\"\nversion = \"{version}\"\n");

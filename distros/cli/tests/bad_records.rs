@@ -36,7 +36,7 @@ fn diagnostics(folder: &str, form: FileForm<'_>) -> String {
 }
 
 #[test]
-fn what_is_mechanical_is_fixed() {
+fn mechanical_mistakes_are_fixed() {
     let fixed = |text: &str| lint::fix(Path::new("demo.yaml"), text).expect("a fix");
     let arches = include_str!("fixtures/bad/debians-arch.yaml");
     assert_eq!(fixed(arches), arches.replace("amd64", "x86_64").replace("arm64", "aarch64"));

@@ -87,7 +87,7 @@ fn run(root: &Path, arguments: &[&str]) -> String {
 }
 
 #[test]
-fn people_are_told_what_there_is() {
+fn human_output_matches_the_snapshot() {
     let dir = root();
     let mut all = String::new();
     for arguments in [
@@ -119,7 +119,7 @@ fn people_are_told_what_there_is() {
 }
 
 #[test]
-fn no_call_uses_a_name_that_means_something_else_to_the_package_manager() {
+fn an_invalid_package_name_in_a_record_is_refused_by_every_subcommand() {
     let dir = root();
     let admins = ADMINS.replace("packages: none", "packages: \"core/clh\"");
     std::fs::write(dir.path().join("etc/kata-osinfo/alpine.yaml"), admins).expect("written");
@@ -131,14 +131,14 @@ fn no_call_uses_a_name_that_means_something_else_to_the_package_manager() {
         &["configure", "--profile", "go-3.29"],
         &["fallback", "--profile", "go-3.29"],
     ] {
-        let told = run(dir.path(), &[call, &["--arch", "x86_64"]].concat());
-        assert!(told.contains("[ROOT]/etc/kata-osinfo/alpine.yaml:5:15: ") && told.contains("`core/clh`"), "{told}");
-        assert!(told.ends_with("exit code 3"), "{told}");
+        let output = run(dir.path(), &[call, &["--arch", "x86_64"]].concat());
+        assert!(output.contains("[ROOT]/etc/kata-osinfo/alpine.yaml:5:15: ") && output.contains("`core/clh`"), "{output}");
+        assert!(output.ends_with("exit code 3"), "{output}");
     }
 }
 
 #[test]
-fn programs_get_one_document_also_when_it_fails() {
+fn json_output_is_one_document_even_for_errors() {
     let dir = root();
     let json = |arguments: &[&str]| -> serde_json::Value {
         let output = Command::new(env!("CARGO_BIN_EXE_kata-osinfo"))
@@ -175,7 +175,7 @@ fn programs_get_one_document_also_when_it_fails() {
 
 /// Every output with a verdict's basis also says if the packages may not have been the distro's own.
 #[test]
-fn shaped_is_told_with_the_basis() {
+fn shaped_verdicts_are_marked_next_to_their_basis() {
     for shaped in [false, true] {
         let dir = root();
         if shaped {
@@ -192,16 +192,16 @@ fn shaped_is_told_with_the_basis() {
         assert_eq!(json(&["show"])["releases"][0]["verified"][0]["shaped"], shaped);
         assert_eq!(json(&verified)["profiles"][0]["entries"][0]["shaped"], shaped);
         assert_eq!(json(&["check", "--all"])["verified"][0]["shaped"], shaped);
-        let told = call(&verified);
-        assert!(told.contains(if shaped { "on emulated (shaped) basis" } else { "on emulated basis" }), "{told}");
-        let told = call(&["show"]);
-        assert_eq!(told.contains("7 of 7 supported, on emulated (shaped) basis"), shaped, "{told}");
-        assert_eq!(told.contains("rs-4.0: not known yet: 7 of 12, "), !shaped, "{told}");
+        let output = call(&verified);
+        assert!(output.contains(if shaped { "on emulated (shaped) basis" } else { "on emulated basis" }), "{output}");
+        let output = call(&["show"]);
+        assert_eq!(output.contains("7 of 7 supported, on emulated (shaped) basis"), shaped, "{output}");
+        assert_eq!(output.contains("rs-4.0: not known yet: 7 of 12, "), !shaped, "{output}");
     }
 }
 
 #[test]
-fn what_was_verified_stands_while_the_versions_do() {
+fn verdicts_apply_while_the_installed_versions_match() {
     let dir = root();
     let installed = dir.path().join("lib/apk/db/installed");
     std::fs::write(installed, INSTALLED.replace("9.0.1-r0", "9.0.0-r0")).expect("written");
@@ -256,22 +256,22 @@ fn what_was_verified_stands_while_the_versions_do() {
 
 /// A database may contain packages of the same version for another architecture.
 #[test]
-fn what_is_installed_for_another_architecture_is_not_what_was_verified() {
+fn packages_of_another_architecture_do_not_count_as_verified() {
     let dir = root();
     let installed = dir.path().join("lib/apk/db/installed");
     for (arch, code) in [("x86_64", 0), ("noarch", 0), ("riscv64", 1), ("x86", 1)] {
         let text = INSTALLED.replace("V:9.0.1-r0\n", &format!("V:9.0.0-r0\nA:{arch}\n"));
         std::fs::write(&installed, text).expect("written");
         let call = ["verified", "--profile", "rs-4.0", "--capability", "vmm.boot", "--arch", "x86_64"];
-        let told = run(dir.path(), &call);
-        assert!(told.ends_with(&format!("exit code {code}")), "{arch}: {told}");
-        assert_eq!(told.contains("the same versions here"), code == 0, "{arch}: {told}");
+        let output = run(dir.path(), &call);
+        assert!(output.ends_with(&format!("exit code {code}")), "{arch}: {output}");
+        assert_eq!(output.contains("the same versions here"), code == 0, "{arch}: {output}");
     }
 }
 
 /// Facts about a release apply to the architectures of Kata, and not to a system of another one.
 #[test]
-fn a_system_of_another_architecture_has_no_verdict_and_no_packages() {
+fn a_system_of_an_unsupported_architecture_is_refused() {
     let dir = root();
     let installed = dir.path().join("lib/apk/db/installed");
     std::fs::write(installed, INSTALLED.replace("9.0.1-r0", "9.0.0-r0")).expect("written");
@@ -297,19 +297,19 @@ fn a_system_of_another_architecture_has_no_verdict_and_no_packages() {
             &["configure", "--profile", "go-3.29", "--dry-run"],
             &["fallback", "--profile", "go-3.29"],
         ] {
-            let told = run(dir.path(), call);
-            assert!(told.contains(&why) && told.ends_with("exit code 3"), "{call:?}: {told}");
-            assert!(!told.contains("qemu-system-x86_64"), "{call:?}: {told}");
+            let output = run(dir.path(), call);
+            assert!(output.contains(&why) && output.ends_with("exit code 3"), "{call:?}: {output}");
+            assert!(!output.contains("qemu-system-x86_64"), "{call:?}: {output}");
         }
         // With `--arch`, the answer is about systems of that architecture.
         let call = ["verified", "--profile", "rs-4.0", "--capability", "vmm.boot", "--arch", "x86_64"];
-        let told = run(dir.path(), &call);
-        assert!(told.starts_with("rs-4.0: verified") && told.ends_with("exit code 0"), "{told}");
+        let output = run(dir.path(), &call);
+        assert!(output.starts_with("rs-4.0: verified") && output.ends_with("exit code 0"), "{output}");
     }
 }
 
 #[test]
-fn records_come_from_the_variable_and_the_option_too() {
+fn records_are_read_from_the_variable_and_the_option() {
     let dir = root();
     let folder = |name: &str, path: &str| {
         let folder = dir.path().join(name);
@@ -333,7 +333,7 @@ fn records_come_from_the_variable_and_the_option_too() {
 
 /// A component that is not packaged for an architecture is reported, and not mistaken for one that needs no package.
 #[test]
-fn what_is_not_packaged_for_the_architecture_is_listed() {
+fn components_not_packaged_for_the_architecture_are_listed() {
     let dir = tempfile::tempdir().expect("a root");
     let root = dir.path().to_str().expect("UTF-8");
     let call = |arguments: &[&str]| {
@@ -377,7 +377,7 @@ fn what_is_not_packaged_for_the_architecture_is_listed() {
 
 /// On Debian 12 with a QEMU that no longer contains virtiofsd, installing it again would not help.
 #[test]
-fn installing_says_where_the_installed_version_does_not_bring_it() {
+fn install_reports_a_component_missing_from_its_installed_package() {
     let dir = tempfile::tempdir().expect("a root");
     let write = |path: &str, text: &str| {
         let file = dir.path().join(path);
@@ -398,39 +398,39 @@ fn installing_says_where_the_installed_version_does_not_bring_it() {
     };
     let (code, error) = install();
     assert_eq!(code, Some(1), "{error}");
-    let told = "fs virtio-fs: its packages are installed, but /usr/lib/qemu/virtiofsd is not there";
-    assert!(error.contains(told) && error.contains("kata-osinfo fallback --profile"), "{error}");
+    let expected = "fs virtio-fs: its packages are installed, but /usr/lib/qemu/virtiofsd is not there";
+    assert!(error.contains(expected) && error.contains("kata-osinfo fallback --profile"), "{error}");
     write("usr/lib/qemu/virtiofsd", "");
     assert_eq!(install().0, Some(0));
 }
 
 /// If the package database cannot be read, it is unknown whether the installed versions were verified.
 #[test]
-fn every_call_says_in_the_same_words_that_packages_are_not_known() {
+fn every_subcommand_reports_an_unreadable_or_missing_package_database() {
     let dir = root();
-    let told = |call: &[&str]| run(dir.path(), &[call, &["--arch", "x86_64"]].concat());
+    let run_call = |call: &[&str]| run(dir.path(), &[call, &["--arch", "x86_64"]].concat());
     let calls = [&["check"][..], &["install", "--dry-run", "vmm"], &["fallback", "--profile", "go-3.29"]];
     let configure = ["configure", "--profile", "go-3.29", "--dry-run", "--allow-assumed"];
     let database = dir.path().join("lib/apk/db/installed");
     std::fs::remove_file(&database).expect("removed");
     std::fs::create_dir(&database).expect("made");
     for call in calls {
-        let told = told(call);
-        assert!(told.contains("error: [ROOT]/lib/apk/db/installed cannot be read: "), "{told}");
-        assert!(told.ends_with("exit code 3"), "{told}");
+        let output = run_call(call);
+        assert!(output.contains("error: [ROOT]/lib/apk/db/installed cannot be read: "), "{output}");
+        assert!(output.ends_with("exit code 3"), "{output}");
     }
-    let said = told(&configure);
+    let output = run_call(&configure);
     assert!(
-        said.contains("installed cannot be read: ")
-            && said.contains("cannot tell whether the installed versions were verified"),
-        "{said}"
+        output.contains("installed cannot be read: ")
+            && output.contains("cannot tell whether the installed versions were verified"),
+        "{output}"
     );
     std::fs::remove_dir(&database).expect("removed");
     for call in [calls[0], calls[2], &configure] {
-        let told = told(call);
+        let output = run_call(call);
         assert!(
-            told.contains("warning: [ROOT] has no package database of dpkg, rpm, pacman, apk or Portage"),
-            "{told}"
+            output.contains("warning: [ROOT] has no package database of dpkg, rpm, pacman, apk or Portage"),
+            "{output}"
         );
     }
 }
@@ -439,7 +439,7 @@ fn every_call_says_in_the_same_words_that_packages_are_not_known() {
 /// Root can read everything, so the program runs as another user.
 #[test]
 #[cfg_attr(lacks = "root", ignore = "needs root, to become somebody else")]
-fn what_cannot_be_read_is_not_told_as_absent() {
+fn unreadable_components_are_not_reported_as_absent() {
     use std::os::unix::process::CommandExt;
     let dir = tempfile::tempdir().expect("a root");
     for folder in ["boot", "usr/bin"] {
@@ -474,7 +474,7 @@ fn what_cannot_be_read_is_not_told_as_absent() {
 
 /// Nothing is installed into an image-based system, but the user is told where Kata's parts come from.
 #[test]
-fn what_comes_as_an_image_says_where_its_parts_come_from() {
+fn install_on_an_image_based_system_names_the_source_of_its_parts() {
     let dir = tempfile::tempdir().expect("a root");
     let write = |path: &str, text: &str| {
         let file = dir.path().join(path);
@@ -485,13 +485,13 @@ fn what_comes_as_an_image_says_where_its_parts_come_from() {
     write("etc/os-release", "ID=flatcar\nVERSION_ID=4459.0.0\n");
     assert_eq!(run(dir.path(), &["installer", "--arch", "x86_64"]), "none\nexit code 1");
     let install = || run(dir.path(), &["install", "vmm", "fs", "--arch", "x86_64"]);
-    let told = install();
+    let output = install();
     assert!(
-        told.contains("flatcar:rolling is image-based, so packages cannot be installed, and vmm qemu is missing"),
-        "{told}"
+        output.contains("flatcar:rolling is image-based, so packages cannot be installed, and vmm qemu is missing"),
+        "{output}"
     );
-    assert!(told.contains("hint: its parts come from the system extension kata-containers"), "{told}");
-    assert!(told.ends_with("exit code 11"), "{told}");
+    assert!(output.contains("hint: its parts come from the system extension kata-containers"), "{output}");
+    assert!(output.ends_with("exit code 11"), "{output}");
     write("opt/kata/bin/qemu-system-x86_64", "");
     write("opt/kata/libexec/virtiofsd", "");
     assert_eq!(install(), "no packages are needed\nexit code 0");
@@ -499,7 +499,7 @@ fn what_comes_as_an_image_says_where_its_parts_come_from() {
 
 /// Proxmox VE has Debian's os-release, and a kernel of its own that Debian's must not replace.
 #[test]
-fn the_distros_kernel_is_none_for_a_derivative_with_its_own() {
+fn the_distro_kernel_is_refused_for_a_derivative_with_its_own() {
     let dir = tempfile::tempdir().expect("a root");
     let write = |path: &str, text: &str| {
         let file = dir.path().join(path);
@@ -518,36 +518,36 @@ fn the_distros_kernel_is_none_for_a_derivative_with_its_own() {
     assert!(call(calls[0]).starts_with("linux-image-amd64\n"));
     write("usr/bin/pveversion", "");
     for words in calls {
-        let told = call(words);
-        assert!(told.contains("Proxmox VE has its own kernel") && told.ends_with("exit code 3"), "{told}");
-        assert!(!told.contains("linux-image-amd64"), "{words:?}: {told}");
+        let output = call(words);
+        assert!(output.contains("Proxmox VE has its own kernel") && output.ends_with("exit code 3"), "{output}");
+        assert!(!output.contains("linux-image-amd64"), "{words:?}: {output}");
         // Packages without a confidence are assumed, and are refused again.
         let hint = "hint: state the packages of Proxmox VE's kernel in /etc/kata-osinfo/debian.yaml with a confidence";
-        assert!(told.contains(hint), "{told}");
+        assert!(output.contains(hint), "{output}");
     }
     // Everything else is Debian's; and naming the release, or stating the kernel's own packages, lifts the refusal.
     assert!(call(&["packages"]).contains("qemu-system-x86\n"));
     assert!(call(&["packages", "kernel", "--target", "debian:13"]).starts_with("linux-image-amd64\n"));
     let own = "distro: debian\nkernel: {packages: proxmox-default-kernel, confidence: documented}\n";
     write("etc/kata-osinfo/debian.yaml", own);
-    let told = call(&["packages", "kernel"]);
-    assert!(told.contains("proxmox-default-kernel\n") && told.ends_with("exit code 0"), "{told}");
+    let output = call(&["packages", "kernel"]);
+    assert!(output.contains("proxmox-default-kernel\n") && output.ends_with("exit code 0"), "{output}");
 }
 
 /// Following the hint helps: the suggested record is for the system itself, not for its relative's distro.
 #[test]
-fn a_system_that_is_not_found_is_told_the_record_that_makes_it_known() {
+fn the_hint_for_an_unknown_system_contains_a_working_record() {
     let dir = tempfile::tempdir().expect("a root");
     std::fs::create_dir(dir.path().join("etc")).expect("made");
     let kali = "ID=kali\nID_LIKE=debian\nVERSION_ID=\"2019.4\"\nVERSION_CODENAME=kali-rolling\nPRETTY_NAME=\"Kali\"\n";
     std::fs::write(dir.path().join("etc/os-release"), kali).expect("written");
-    let told = run(dir.path(), &["detect"]);
+    let output = run(dir.path(), &["detect"]);
     let hint = "hint: write into /etc/kata-osinfo/kali.yaml: `distro: kali`, `derives-from: debian`, \
         `releases: [{version: 2019.4, derives-from: 13, confidence: assumed}]`; or name the nearest release with --target";
-    assert!(told.contains(hint), "{told}");
+    assert!(output.contains(hint), "{output}");
     // A program gets the hint in the answer, together with the system's own os-release data.
-    let told = run(dir.path(), &["detect", "--format", "json"]);
-    let document = told.strip_suffix("exit code 3").expect("a system that is not known");
+    let output = run(dir.path(), &["detect", "--format", "json"]);
+    let document = output.strip_suffix("exit code 3").expect("a system that is not known");
     let value: serde_json::Value = serde_json::from_str(document).expect("one document");
     assert_eq!(value["problems"][0]["hint"].as_str(), hint.strip_prefix("hint: "), "{value}");
     assert_valid("detect", &value);
@@ -555,16 +555,16 @@ fn a_system_that_is_not_found_is_told_the_record_that_makes_it_known() {
     let own =
         "distro: kali\nderives-from: debian\nreleases: [{version: 2019.4, derives-from: 13, confidence: assumed}]\n";
     std::fs::write(dir.path().join("etc/kata-osinfo/kali.yaml"), own).expect("written");
-    let told = run(dir.path(), &["detect"]);
-    assert!(told.starts_with("kali:2019.4 on ") && told.ends_with("exit code 0"), "{told}");
+    let output = run(dir.path(), &["detect"]);
+    assert!(output.starts_with("kali:2019.4 on ") && output.ends_with("exit code 0"), "{output}");
     // Facts that the record only guesses are not installed until somebody states a confidence.
-    let told = run(dir.path(), &["packages", "--arch", "x86_64"]);
-    assert!(told.contains("in the record of kali:2019.4 are only assumed") && told.ends_with("exit code 3"), "{told}");
+    let output = run(dir.path(), &["packages", "--arch", "x86_64"]);
+    assert!(output.contains("in the record of kali:2019.4 are only assumed") && output.ends_with("exit code 3"), "{output}");
     let allowed = run(dir.path(), &["packages", "--allow-assumed", "--arch", "x86_64"]);
     assert!(allowed.contains("qemu-system-x86\n") && allowed.ends_with("exit code 0"), "{allowed}");
     std::fs::write(dir.path().join("etc/kata-osinfo/kali.yaml"), own.replace(", confidence: assumed", ""))
         .expect("written");
-    assert_eq!(run(dir.path(), &["packages", "--arch", "x86_64"]), told, "an admin's release, whatever it leaves out");
+    assert_eq!(run(dir.path(), &["packages", "--arch", "x86_64"]), output, "an admin's release, whatever it leaves out");
     let checked = own.replace("confidence: assumed", "confidence: packaging");
     std::fs::write(dir.path().join("etc/kata-osinfo/kali.yaml"), checked).expect("written");
     assert_eq!(run(dir.path(), &["packages", "--arch", "x86_64"]), allowed);
@@ -572,9 +572,9 @@ fn a_system_that_is_not_found_is_told_the_record_that_makes_it_known() {
 
 /// A program gets a usage error in the same place as an answer.
 #[test]
-fn a_call_that_cannot_be_understood_is_told_to_programs_too() {
+fn usage_errors_are_reported_as_json() {
     let dir = root();
-    for (call, told) in [
+    for (call, expected) in [
         (&["check", "--no-such", "--format", "json"][..], "--no-such"),
         (&["check", "--format=json", "--arch", "amd64"], "amd64"),
         (&["lint", "--format", "json"], "FILE"),
@@ -590,7 +590,7 @@ fn a_call_that_cannot_be_understood_is_told_to_programs_too() {
         let value: serde_json::Value = serde_json::from_slice(&output.stdout).expect("one document");
         assert_eq!((&value["version"], &value["error"]["kind"]), (&1.into(), &"usage".into()), "{value}");
         let message = value["error"]["message"].as_str().expect("a message");
-        assert!(message.contains(told) && !message.starts_with("error"), "{value}");
+        assert!(message.contains(expected) && !message.starts_with("error"), "{value}");
         assert!(String::from_utf8_lossy(&output.stderr).starts_with("error: "), "people are told as before");
     }
     let help = run(dir.path(), &["check", "--help", "--format", "json"]);
@@ -599,7 +599,7 @@ fn a_call_that_cannot_be_understood_is_told_to_programs_too() {
 
 /// An exit code is for shells; the document explains it to programs.
 #[test]
-fn every_exit_code_is_explained_in_the_document() {
+fn every_nonzero_exit_code_is_explained_in_the_document() {
     let dir = root();
     let power = ["--target", "rhel:9", "--arch", "ppc64le"];
     let mut codes = std::collections::BTreeSet::new();
@@ -639,9 +639,9 @@ fn every_exit_code_is_explained_in_the_document() {
             let code = output.status.code().expect("a code");
             let value: serde_json::Value = serde_json::from_slice(&output.stdout).expect("one document");
             assert_valid(call[0], &value);
-            let told = value["problems"].as_array().map(Vec::as_slice).unwrap_or_default();
-            assert!(told.iter().all(|p| p["message"].as_str().is_some_and(|m| !m.is_empty())), "{call:?} {value}");
-            let is_explained = value["error"]["message"].is_string() || !told.is_empty();
+            let problems = value["problems"].as_array().map(Vec::as_slice).unwrap_or_default();
+            assert!(problems.iter().all(|p| p["message"].as_str().is_some_and(|m| !m.is_empty())), "{call:?} {value}");
+            let is_explained = value["error"]["message"].is_string() || !problems.is_empty();
             assert_eq!(is_explained, code != 0, "{call:?} {more:?}: {code} {value}");
             codes.insert(code);
         }
@@ -651,8 +651,8 @@ fn every_exit_code_is_explained_in_the_document() {
 
 /// Validates an answer with the program's own schema.
 fn assert_valid(call: &str, answer: &serde_json::Value) {
-    let said = Command::new(env!("CARGO_BIN_EXE_kata-osinfo")).args(["schema", &format!("{call}-answer")]).output();
-    let schema: serde_json::Value = serde_json::from_slice(&said.expect("it runs").stdout).expect("a schema");
+    let output = Command::new(env!("CARGO_BIN_EXE_kata-osinfo")).args(["schema", &format!("{call}-answer")]).output();
+    let schema: serde_json::Value = serde_json::from_slice(&output.expect("it runs").stdout).expect("a schema");
     let validator = jsonschema::validator_for(&schema).expect("a schema");
     let errors: Vec<String> = validator.iter_errors(answer).map(|e| format!("{}: {e}", e.instance_path)).collect();
     assert!(errors.is_empty(), "{call}: {errors:?} in {answer}");
@@ -682,7 +682,7 @@ fn shapes(value: &serde_json::Value, releases: &mut Vec<serde_json::Value>, miss
 }
 
 #[test]
-fn documents_spell_keys_one_way_and_have_one_shape_of_a_release() {
+fn json_keys_are_kebab_case_and_releases_have_one_shape() {
     let dir = root();
     for call in [
         &["detect"][..],

@@ -46,14 +46,14 @@ fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
 #[test]
 fn the_version_has_the_commit() {
     let dir = folder(&[]);
-    let said = run(dir.path(), &["--version"]).stdout;
-    let commit = said.strip_prefix(concat!("kata-osinfo ", env!("CARGO_PKG_VERSION"), " (")).expect("name and version");
+    let output = run(dir.path(), &["--version"]).stdout;
+    let commit = output.strip_prefix(concat!("kata-osinfo ", env!("CARGO_PKG_VERSION"), " (")).expect("name and version");
     let commit = commit.strip_suffix(")\n").expect("a commit in parentheses");
-    assert!(!commit.is_empty() && commit.chars().all(|c| c.is_ascii_alphanumeric() || "._-+~/".contains(c)), "{said}");
+    assert!(!commit.is_empty() && commit.chars().all(|c| c.is_ascii_alphanumeric() || "._-+~/".contains(c)), "{output}");
 }
 
 #[test]
-fn show_prints_what_is_known() {
+fn show_prints_facts_and_verdicts() {
     let verified = "distro: mini\nverified:
   - release: \"8.10\"
     arch: x86_64
@@ -100,7 +100,7 @@ fn age_cell(stdout: &str) -> String {
 }
 
 #[test]
-fn show_knows_debian_and_speaks_json() {
+fn show_prints_debian_for_people_and_as_json() {
     let dir = folder(&[]);
     let arguments = ["show", "debian:13", "--arch", "x86_64"];
     let output = run(dir.path(), &arguments);
@@ -138,11 +138,11 @@ fn show_knows_debian_and_speaks_json() {
 }
 
 #[test]
-fn list_has_one_line_a_release() {
+fn list_prints_one_line_per_release() {
     let dir = folder(&[("mini.yaml", RECORD)]);
     let output = run(dir.path(), &["list", "--records", "."]);
-    let ours = |line: &&str| line.starts_with("debian:") || line.starts_with("mini:");
-    let lines: Vec<&str> = output.stdout.lines().filter(ours).collect();
+    let is_relevant = |line: &&str| line.starts_with("debian:") || line.starts_with("mini:");
+    let lines: Vec<&str> = output.stdout.lines().filter(is_relevant).collect();
     insta::assert_snapshot!(lines.join("\n"), @r#"
     debian:11            bullseye oldoldstable    x86_64 aarch64  (support ended on 2026-08-31)
     debian:12            bookworm oldstable       x86_64 aarch64 ppc64le s390x  (long-term support until 2028-06-30)
@@ -154,7 +154,7 @@ fn list_has_one_line_a_release() {
 }
 
 #[test]
-fn what_is_not_known_is_named_with_what_is() {
+fn unknown_names_are_refused_with_the_known_ones() {
     let dir = folder(&[]);
     let error = |target: &str| {
         let output = run(dir.path(), &["show", target, "--arch", "x86_64"]);
@@ -205,7 +205,7 @@ fn lint_shows_file_line_column_and_the_corrected_text() {
 }
 
 #[test]
-fn a_broken_record_is_told_and_does_not_stand_in_the_way() {
+fn a_broken_record_is_reported_and_the_others_still_work() {
     let dir = folder(&[("mini.yaml", RECORD), ("debian.yaml", "distro: debian\nvresion: 13\n")]);
     let output = run(dir.path(), &["--records", ".", "show", "mini", "--arch", "x86_64"]);
     assert_eq!(output.code, 0);
@@ -216,7 +216,7 @@ fn a_broken_record_is_told_and_does_not_stand_in_the_way() {
 }
 
 #[test]
-fn the_shipped_record_has_no_findings() {
+fn the_shipped_records_have_no_findings() {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the folder distros");
     for what in ["records/debian.yaml", "records"] {
         let output = run(dir, &["lint", what]);
@@ -225,7 +225,7 @@ fn the_shipped_record_has_no_findings() {
 }
 
 #[test]
-fn lint_takes_a_folder_with_all_that_belongs_to_records() {
+fn lint_checks_a_folder_with_its_verdicts_and_sources() {
     let record = RECORD.replace("vmm:", "confidence: documented\nvmm:");
     let sources = "distro: mini\nsources:\n  - {facts: [vmm qemu, eol], from: the spec}\n";
     let dir = folder(&[
@@ -261,13 +261,13 @@ fn lint_takes_a_folder_with_all_that_belongs_to_records() {
     assert_eq!((output.code, output.stderr.as_str()), (2, "error: no *.yaml file in empty\n"));
     // A program gets the error on standard output, too.
     let output = run(dir.path(), &["lint", "--format", "json", "empty"]);
-    let told: serde_json::Value = serde_json::from_str(&output.stdout).expect("one document");
-    assert_eq!((output.code, &told["version"], &told["error"]["kind"]), (2, &1.into(), &"no-records".into()));
-    assert_eq!(told["error"]["message"], "no *.yaml file in empty");
+    let answer: serde_json::Value = serde_json::from_str(&output.stdout).expect("one document");
+    assert_eq!((output.code, &answer["version"], &answer["error"]["kind"]), (2, &1.into(), &"no-records".into()));
+    assert_eq!(answer["error"]["message"], "no *.yaml file in empty");
 }
 
 #[test]
-fn help_tells_the_exit_codes() {
+fn help_lists_the_exit_codes() {
     let output = run(Path::new("/"), &["--help"]);
     assert!(output.stdout.contains("1  the answer is no"));
     assert_eq!(run(Path::new("/"), &[]).code, 2);
@@ -275,7 +275,7 @@ fn help_tells_the_exit_codes() {
 
 /// `kata-osinfo show | head`: a reader that stops early gets no error.
 #[test]
-fn a_closed_standard_output_is_a_quiet_end() {
+fn a_closed_standard_output_causes_no_error_message() {
     let dir = folder(&[("mini.yaml", RECORD), ("bad.yaml", "distro: [\n")]);
     std::fs::create_dir(dir.path().join("root")).expect("made");
     let system = ["--root", "root", "--target", "debian:13"];
@@ -302,9 +302,9 @@ fn a_closed_standard_output_is_a_quiet_end() {
         let (reader, writer) = rustix::pipe::pipe().expect("a pipe");
         drop(reader);
         let mut command = std::process::Command::new(assert_cmd::cargo::cargo_bin!("kata-osinfo"));
-        let ended = command.current_dir(dir.path()).args(call).args(more).stdout(writer).output().expect("it runs");
-        let said = String::from_utf8(ended.stderr).expect("UTF-8");
-        assert!(ended.status.code().is_some_and(|code| code != 101), "{call:?}: {:?} {said}", ended.status);
-        assert!(!said.contains("ipe") && !said.contains("panicked"), "{call:?}: {said}");
+        let output = command.current_dir(dir.path()).args(call).args(more).stdout(writer).output().expect("it runs");
+        let stderr = String::from_utf8(output.stderr).expect("UTF-8");
+        assert!(output.status.code().is_some_and(|code| code != 101), "{call:?}: {:?} {stderr}", output.status);
+        assert!(!stderr.contains("ipe") && !stderr.contains("panicked"), "{call:?}: {stderr}");
     }
 }

@@ -70,31 +70,31 @@ fn answer(command: &mut Command) -> (i32, Value) {
 
 #[test]
 #[ignore = "bootstraps Debian 11: minutes, root and a mirror"]
-fn the_calls_do_the_right_thing_in_debian_11() {
+fn subcommands_work_in_debian_11() {
     in_release("bullseye", "11", "/usr/lib/qemu/virtiofsd");
 }
 
 #[test]
 #[ignore = "bootstraps Debian 12: minutes, root and a mirror"]
-fn the_calls_do_the_right_thing_in_debian_12() {
+fn subcommands_work_in_debian_12() {
     in_release("bookworm", "12", "/usr/lib/qemu/virtiofsd");
 }
 
 #[test]
 #[ignore = "bootstraps Debian 13: minutes, root and a mirror"]
-fn the_calls_do_the_right_thing_in_debian_13() {
+fn subcommands_work_in_debian_13() {
     in_release("trixie", "13", "/usr/libexec/virtiofsd");
 }
 
 #[test]
 #[ignore = "bootstraps Debian testing: minutes, root and a mirror"]
-fn the_calls_do_the_right_thing_in_debian_testing() {
+fn subcommands_work_in_debian_testing() {
     in_release("testing", "testing", "/usr/libexec/virtiofsd");
 }
 
 #[test]
 #[ignore = "bootstraps Debian sid: minutes, root and a mirror"]
-fn the_calls_do_the_right_thing_in_debian_sid() {
+fn subcommands_work_in_debian_sid() {
     in_release("sid", "unstable", "/usr/libexec/virtiofsd");
 }
 
@@ -167,6 +167,6 @@ fn calls(tree: &Tree, release: &str, daemon: &str) {
         }
     }
     // The real program is at the path that `check` reports.
-    let said = must(Command::new("chroot").arg(tree.folder.path()).args(["/usr/bin/qemu-system-x86_64", "--version"]));
-    assert!(said.starts_with("QEMU emulator version"), "{said}");
+    let output = must(Command::new("chroot").arg(tree.folder.path()).args(["/usr/bin/qemu-system-x86_64", "--version"]));
+    assert!(output.starts_with("QEMU emulator version"), "{output}");
 }

@@ -74,7 +74,7 @@ fn answer(detection: &Detection) -> String {
 }
 
 #[test]
-fn every_system_of_public_record_is_what_it_is() {
+fn each_os_release_fixture_matches_its_expected_release() {
     let records = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/records");
     let database = Database::only(&[records]).expect("the fixtures' records");
     assert!(database.problems().is_empty(), "{:?}", database.problems());
@@ -92,7 +92,7 @@ fn every_system_of_public_record_is_what_it_is() {
 }
 
 /// Returns the value of a fact in the record of a detected system, if the record states it.
-fn said(database: &Database, found: &Detection, subject: &str) -> Option<String> {
+fn fact_value(database: &Database, found: &Detection, subject: &str) -> Option<String> {
     let target = found.releases.first()?;
     let record = database.record(&target.distro).expect("the record");
     let entry = record.require_release(&target.version).expect("the release");
@@ -106,7 +106,7 @@ fn said(database: &Database, found: &Detection, subject: &str) -> Option<String>
 
 /// With the shipped records: a borrowed record is named, and a system unlike its relative is refused with the reason.
 #[test]
-fn every_system_is_found_as_itself_or_as_a_relative_that_is_named_or_not_at_all() {
+fn each_system_fixture_gets_its_expected_answer_from_shipped_records() {
     let database = Database::embedded();
     let mut wrong = Vec::new();
     let mut facts = 0;
@@ -122,7 +122,7 @@ fn every_system_is_found_as_itself_or_as_a_relative_that_is_named_or_not_at_all(
             wrong.push(format!("{}: expected {}, got {answer}", section.name, section.expected));
         }
         for (subject, expected) in &section.facts {
-            let value = said(&database, &found, subject);
+            let value = fact_value(&database, &found, subject);
             if value.as_ref() != Some(expected) {
                 wrong.push(format!("{}: {subject}: expected {expected}, got {value:?}", section.name));
             }
@@ -138,7 +138,7 @@ fn every_system_is_found_as_itself_or_as_a_relative_that_is_named_or_not_at_all(
 
 /// Writing the record that the hint suggests makes the system known.
 #[test]
-fn the_record_that_a_hint_asks_for_makes_the_system_known() {
+fn the_record_suggested_by_a_hint_makes_the_system_known() {
     let embedded = Database::embedded();
     let mut followed = Vec::new();
     let fixtures = [include_str!("fixtures/os-release.txt"), include_str!("fixtures/systems.txt")];
@@ -179,7 +179,7 @@ fn the_record_that_a_hint_asks_for_makes_the_system_known() {
 }
 
 #[test]
-fn hostile_roots_are_answered_or_refused_and_never_waited_for() {
+fn hostile_roots_are_answered_or_refused_without_hanging() {
     let database = Database::embedded();
     let with = |make: &dyn Fn(&Path)| {
         let dir = tempfile::tempdir().expect("a root");

@@ -71,18 +71,18 @@ fn hostile(folder: &Path) -> Vec<(&'static str, i32)> {
 }
 
 #[test]
-fn each_has_its_diagnostic() {
+fn each_hostile_file_has_its_diagnostic() {
     let dir = tempfile::tempdir().expect("a folder");
     for (name, expected) in hostile(dir.path()) {
         let (code, stdout, stderr) = run(&["lint", name], dir.path());
         assert_eq!(code, expected, "{name}: {stdout}{stderr}");
         // A directory is searched for records, and contains none.
-        let told = if name == "folder.yaml" {
+        let is_reported = if name == "folder.yaml" {
             stderr.starts_with("error: no *.yaml file in folder.yaml")
         } else {
             stdout.starts_with("error[")
         };
-        assert!(told, "{name}: {stdout}{stderr}");
+        assert!(is_reported, "{name}: {stdout}{stderr}");
         assert!(stdout.len() < 200_000, "{name}: {} bytes", stdout.len());
         assert!(!stderr.contains("panicked"), "{name}: {stderr}");
         assert!(!stdout.contains('\u{1b}') && !stdout.contains('\0'), "{name}");
@@ -94,14 +94,14 @@ fn each_has_its_diagnostic() {
 }
 
 #[test]
-fn line_ends_do_not_matter() {
+fn crlf_line_endings_are_accepted() {
     let dir = tempfile::tempdir().expect("a folder");
     std::fs::write(dir.path().join("crlf.yaml"), SOUND.replace('\n', "\r\n")).expect("written");
     assert_eq!(run(&["lint", "crlf.yaml"], dir.path()), (0, String::new(), String::new()));
 }
 
 #[test]
-fn one_bad_file_of_the_admin_does_not_take_the_others_down() {
+fn bad_records_are_reported_and_the_others_still_work() {
     let dir = tempfile::tempdir().expect("a root");
     let etc = dir.path().join("etc/kata-osinfo");
     std::fs::create_dir_all(&etc).expect("made");
@@ -110,8 +110,8 @@ fn one_bad_file_of_the_admin_does_not_take_the_others_down() {
     std::fs::write(dir.path().join("etc/os-release"), "ID=sound\nVERSION_ID=1\n").expect("written");
     let (code, stdout, stderr) = run(&["--root", ".", "detect"], dir.path());
     assert_eq!((code, stdout.as_str()), (0, "sound:1 on an unknown architecture\n"), "{stderr}");
-    let told = stderr.lines().filter(|l| l.starts_with("warning: ")).count();
-    assert_eq!(told, bad.len(), "{stderr}");
+    let warnings = stderr.lines().filter(|l| l.starts_with("warning: ")).count();
+    assert_eq!(warnings, bad.len(), "{stderr}");
     for (name, _) in bad {
         assert!(stderr.contains(name), "{name} is not reported: {stderr}");
     }
@@ -127,18 +127,18 @@ fn processor_time(arguments: &[&str], folder: &Path) -> (Option<i32>, Duration) 
         .current_dir(folder)
         .output()
         .expect("it runs");
-    let told = String::from_utf8_lossy(&output.stdout).into_owned();
+    let times = String::from_utf8_lossy(&output.stdout).into_owned();
     let seconds = |word: &str| -> f64 {
         let (minutes, seconds) = word.trim_end_matches('s').split_once('m').expect("0m0.09s");
         minutes.parse::<f64>().expect("minutes") * 60.0 + seconds.parse::<f64>().expect("seconds")
     };
-    let took = told.lines().nth(1).expect("two lines").split_whitespace().map(seconds).sum();
+    let took = times.lines().nth(1).expect("two lines").split_whitespace().map(seconds).sum();
     (output.status.code(), Duration::from_secs_f64(took))
 }
 
 /// A record of four times the length takes about four times as long, not sixteen times, whatever it repeats.
 #[test]
-fn a_long_record_takes_time_in_proportion() {
+fn lint_time_is_proportional_to_the_record_length() {
     let dir = tempfile::tempdir().expect("a folder");
     let head = "distro: d\npackage-manager: apt\narch: x86_64\n";
     let (one, vmm) = ("version: 1\n", "vmm: {name: q, path: /q, packages: [");
@@ -204,7 +204,7 @@ fn a_thousand_records_are_linted_in_time() {
 
 /// Root can read everything, so the program runs as another user.
 #[test]
-fn a_file_that_may_not_be_read_leaves_no_answer() {
+fn show_refuses_to_answer_if_a_record_is_unreadable() {
     use std::os::unix::fs::{MetadataExt, PermissionsExt};
     let dir = tempfile::tempdir().expect("a root");
     let admins = dir.path().join("etc/kata-osinfo");
@@ -237,10 +237,10 @@ fn a_file_that_may_not_be_read_leaves_no_answer() {
     };
     // Nor does the built-in record replace the admin's unreadable one.
     for target in ["debian:13", "fedora"] {
-        let (code, shown, told) = run(target);
-        assert_eq!((code, shown.as_str()), (Some(3), ""), "{told}");
+        let (code, shown, stderr) = run(target);
+        assert_eq!((code, shown.as_str()), (Some(3), ""), "{stderr}");
         let why = "fedora.yaml cannot be read: Permission denied (os error 13), and may override other";
-        assert!(told.contains(why), "{told}");
+        assert!(stderr.contains(why), "{stderr}");
     }
     std::fs::set_permissions(&secret, std::fs::Permissions::from_mode(0o644)).expect("set");
     assert!(run("debian:13").1.contains("/mine/*"));

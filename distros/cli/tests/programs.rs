@@ -77,8 +77,8 @@ impl Planted {
             .args(arguments)
             .output()
             .expect("it runs");
-        let said = [output.stdout, output.stderr].map(|b| String::from_utf8_lossy(&b).into_owned()).concat();
-        (output.status.code(), said)
+        let printed = [output.stdout, output.stderr].map(|b| String::from_utf8_lossy(&b).into_owned()).concat();
+        (output.status.code(), printed)
     }
 
     /// Returns the programs that ran: `NAME-as-UID`.
@@ -106,31 +106,31 @@ const READING: [&[&str]; 8] = [
 
 #[test]
 #[cfg_attr(lacks = "mounting", ignore = "needs root that may make namespaces")]
-fn calls_that_read_run_nothing_of_the_root() {
+fn read_only_subcommands_run_no_program_of_the_root() {
     let planted = Planted::new("ID=debian\nVERSION_ID=13\n");
     planted.write("var/lib/dpkg/status", "");
     for arguments in READING {
         planted.call(arguments);
         assert_eq!(planted.ran(), Vec::<String>::new(), "{arguments:?}");
     }
-    let (_, said) = planted.call(&["check", "qemu"]);
-    assert!(said.contains("at /usr/bin/qemu-system-x86_64, of no package"), "{said}");
+    let (_, output) = planted.call(&["check", "qemu"]);
+    assert!(output.contains("at /usr/bin/qemu-system-x86_64, of no package"), "{output}");
 }
 
 #[test]
 #[cfg_attr(lacks = "mounting", ignore = "needs root that may make namespaces")]
-fn programs_are_run_when_that_is_asked_for_as_nobody_and_no_longer_than_they_may() {
+fn run_programs_runs_them_as_nobody_with_limits() {
     let planted = Planted::new("ID=debian\nVERSION_ID=13\n");
     planted.write("var/lib/dpkg/status", "");
-    let (_, said) = planted.call(&["check", "--run-programs", "qemu", "virtio-fs"]);
-    assert_eq!(planted.ran(), ["qemu-system-x86_64-as-65534", "virtiofsd-as-65534"], "{said}");
-    assert_eq!(said.matches("  says: stranger version 1.0\n").count(), 2, "{said}");
-    let (_, said) = planted.call(&["check", "--run-programs", "--format", "json", "qemu"]);
-    assert!(said.contains("\"version\": \"stranger version 1.0\""), "{said}");
+    let (_, output) = planted.call(&["check", "--run-programs", "qemu", "virtio-fs"]);
+    assert_eq!(planted.ran(), ["qemu-system-x86_64-as-65534", "virtiofsd-as-65534"], "{output}");
+    assert_eq!(output.matches("  says: stranger version 1.0\n").count(), 2, "{output}");
+    let (_, output) = planted.call(&["check", "--run-programs", "--format", "json", "qemu"]);
+    assert!(output.contains("\"version\": \"stranger version 1.0\""), "{output}");
     // Programs with endless output, with terminal escapes, and with a failure.
     let program = planted.dir.path().join("usr/bin/qemu-system-x86_64");
     let source = planted.dir.path().join("odd.c");
-    for (body, told) in [
+    for (body, expected) in [
         ("for (;;) putchar('x');", "had not finished after 10 s"),
         ("for (long i = 0; i < 20000000; i++) putchar('\\33'); return 0;", "says: \\u{1b}\\u{1b}"),
         ("return 3;", "does not say its version: exit code 3"),
@@ -138,8 +138,8 @@ fn programs_are_run_when_that_is_asked_for_as_nobody_and_no_longer_than_they_may
         std::fs::write(&source, format!("#include <stdio.h>\nint main(void) {{ {body} }}\n")).expect("written");
         let built = Command::new("cc").args(["-static", "-o"]).arg(&program).arg(&source).status().expect("cc");
         assert!(built.success());
-        let (_, said) = planted.call(&["check", "--run-programs", "qemu"]);
-        assert!(said.contains(told) && said.len() < 5000, "{said}");
+        let (_, output) = planted.call(&["check", "--run-programs", "qemu"]);
+        assert!(output.contains(expected) && output.len() < 5000, "{output}");
     }
 }
 
@@ -154,18 +154,18 @@ fn a_roots_own_rpm_is_never_run() {
         planted.call(arguments);
         assert_eq!(planted.ran(), Vec::<String>::new(), "{arguments:?}");
     }
-    let (code, said) = planted.call(&["check"]);
-    assert_eq!(code, Some(3), "{said}");
-    assert!(said.contains("cannot read without rpm") || said.contains("this machine's rpm cannot read"), "{said}");
+    let (code, output) = planted.call(&["check"]);
+    assert_eq!(code, Some(3), "{output}");
+    assert!(output.contains("cannot read without rpm") || output.contains("this machine's rpm cannot read"), "{output}");
     // Another package manager's database next to it is not used instead.
     planted.write("var/lib/dpkg/status", "");
-    let (code, said) = planted.call(&["check"]);
-    assert_eq!(code, Some(3), "{said}");
+    let (code, output) = planted.call(&["check"]);
+    assert_eq!(code, Some(3), "{output}");
 }
 
 #[test]
 #[cfg_attr(lacks = "mounting", ignore = "needs root that may make namespaces")]
-fn a_dry_run_runs_the_roots_installer_as_nobody_at_most() {
+fn a_dry_run_runs_the_roots_programs_only_as_nobody() {
     for (os_release, record, database) in [
         ("ID=debian\nVERSION_ID=13\n", "", "var/lib/dpkg/status"),
         (
@@ -189,9 +189,9 @@ fn a_dry_run_runs_the_roots_installer_as_nobody_at_most() {
             planted.write("etc/kata-osinfo/own.yaml", record);
         }
         planted.write(database, "");
-        let (code, said) = planted.call(&["install", "--dry-run", "--allow-assumed", "--arch", "x86_64", "vmm"]);
+        let (code, output) = planted.call(&["install", "--dry-run", "--allow-assumed", "--arch", "x86_64", "vmm"]);
         let ran = planted.ran();
-        assert!(ran.iter().all(|name| name.ends_with("-as-65534")), "{os_release}: {ran:?} {said}");
-        assert_eq!(code, Some(0), "{os_release}: {said}");
+        assert!(ran.iter().all(|name| name.ends_with("-as-65534")), "{os_release}: {ran:?} {output}");
+        assert_eq!(code, Some(0), "{os_release}: {output}");
     }
 }

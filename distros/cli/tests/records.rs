@@ -31,7 +31,7 @@ fn debian(release: &str, arch: Arch) -> Release {
 }
 
 #[test]
-fn the_proposals_examples_load_as_they_were_meant() {
+fn the_corrected_examples_of_the_proposal_load() {
     let load = |name: &str| Record::read(&fixture(name)).expect(name);
     let centos = load("as-meant/centos.yaml");
     let release = centos.release("8.2.2004", Arch::Ppc64le).expect("centos");
@@ -67,7 +67,7 @@ fn the_proposal_as_mailed_is_refused_and_fixed_byte_for_byte() {
 }
 
 #[test]
-fn debians_releases_are_what_its_packages_hold() {
+fn debian_records_match_its_packages() {
     for (release, daemon, package) in [
         ("11", "/usr/lib/qemu/virtiofsd", "qemu-system-common"),
         ("oldstable", "/usr/lib/qemu/virtiofsd", "qemu-system-common"),
@@ -82,8 +82,8 @@ fn debians_releases_are_what_its_packages_hold() {
         assert_eq!(driver.packages, [package]);
         assert_eq!(release.qemu().expect("qemu").path, "/usr/bin/qemu-system-x86_64");
         let packages = release.packages();
-        for wanted in ["qemu-system-x86", "linux-image-amd64", package] {
-            assert!(packages.iter().any(|p| p == wanted), "{packages:?}");
+        for name in ["qemu-system-x86", "linux-image-amd64", package] {
+            assert!(packages.iter().any(|p| p == name), "{packages:?}");
         }
         assert!(release.container_manager.is_some());
     }
@@ -122,7 +122,7 @@ fn versions_keep_their_text() {
 }
 
 #[test]
-fn nothing_on_an_architecture_is_not_the_same_as_unknown() {
+fn a_missing_value_for_an_architecture_differs_from_unknown() {
     let record = parse(
         "vmm: {name: qemu, packages: {x86_64: q}, path: {x86_64: /q, s390x: unknown}}
 fs: [{name: 9p, packages: none}]
@@ -132,17 +132,17 @@ version: 1
     );
     assert!(record.release("1", Arch::S390x).expect("1").vmms.is_empty());
     let entry = record.find_release("1").expect("1");
-    let said = |arch| {
+    let facts_on = |arch| {
         let facts = record.facts(entry, arch).into_iter();
         facts.map(|f| format!("{}: {}", f.subject, f.value().unwrap_or_else(|| "?".into()))).collect::<Vec<_>>()
     };
     let shared = "fs virtio-9p packages: ";
-    assert_eq!(said(Arch::X86_64), ["kernel: ?", "vmm qemu packages: q", "vmm qemu path: /q", shared]);
-    assert_eq!(said(Arch::S390x), ["kernel: ?", "vmm qemu path: ?", shared], "no package there, and no word of a path");
+    assert_eq!(facts_on(Arch::X86_64), ["kernel: ?", "vmm qemu packages: q", "vmm qemu path: /q", shared]);
+    assert_eq!(facts_on(Arch::S390x), ["kernel: ?", "vmm qemu path: ?", shared], "no package there, and no word of a path");
 }
 
 #[test]
-fn a_release_overrides_what_differs_key_by_key() {
+fn a_release_overrides_its_record_key_by_key() {
     let record = parse(
         "confidence: documented
 vmm: {name: qemu, packages: [a, b], path: /q}

@@ -14,8 +14,8 @@ use std::process::{Command, Output, Stdio};
 fn config(but: &[(&str, &str)]) -> String {
     let mut text = "#\n# Linux/x86 6.12.48 Kernel Configuration\n#\nCONFIG_X86_64=y\n".to_owned();
     for option in Fragments::kata().options(Arch::X86_64) {
-        let wanted = option.wanted.value();
-        match but.iter().find(|(name, _)| *name == option.name).map_or(wanted, |(_, value)| *value) {
+        let default_value = option.wanted.value();
+        match but.iter().find(|(name, _)| *name == option.name).map_or(default_value, |(_, value)| *value) {
             "n" => text += &format!("# CONFIG_{} is not set\n", option.name),
             value => text += &format!("CONFIG_{}={value}\n", option.name),
         }
@@ -37,7 +37,7 @@ fn check(file: &Path, more: &[&str]) -> Output {
 }
 
 /// Returns standard output, standard error and exit code, in that order, without the directory's name.
-fn told(output: &Output, dir: &Path) -> String {
+fn transcript(output: &Output, dir: &Path) -> String {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).replace(&dir.display().to_string(), "DIR");
     format!("{}{}exit {}\n", text(&output.stdout), text(&output.stderr), output.status.code().unwrap_or(-1))
 }
@@ -56,15 +56,15 @@ fn packed(text: &str) -> Vec<u8> {
 }
 
 #[test]
-fn a_kernel_that_kata_runs_with_ends_with_0_and_one_that_it_does_not_with_1() {
+fn a_suitable_kernel_exits_with_0_and_an_unsuitable_one_with_1() {
     let (dir, file) = folder_with("config", config(SOUND).as_bytes());
-    insta::assert_snapshot!("sound", told(&check(&file, &[]), dir.path()));
+    insta::assert_snapshot!("sound", transcript(&check(&file, &[]), dir.path()));
     let (dir, file) = folder_with("config", config(BROKEN).as_bytes());
-    insta::assert_snapshot!("broken", told(&check(&file, &[]), dir.path()));
+    insta::assert_snapshot!("broken", transcript(&check(&file, &[]), dir.path()));
 }
 
 #[test]
-fn a_program_is_told_the_same() {
+fn the_json_answer_reports_the_same_missing_options() {
     let (_dir, file) = folder_with("config", config(BROKEN).as_bytes());
     let output = check(&file, &["--format", "json"]);
     assert_eq!(output.status.code(), Some(1));
@@ -87,22 +87,22 @@ fn a_program_is_told_the_same() {
 }
 
 #[test]
-fn a_packed_file_and_standard_input_are_read_too() {
+fn compressed_files_and_standard_input_are_accepted() {
     let (dir, file) = folder_with("config.gz", &packed(&config(SOUND)));
     let (plain_dir, plain) = folder_with("config.gz", config(SOUND).as_bytes());
-    let expected = told(&check(&plain, &[]), plain_dir.path());
-    assert_eq!(told(&check(&file, &[]), dir.path()), expected);
+    let expected = transcript(&check(&plain, &[]), plain_dir.path());
+    assert_eq!(transcript(&check(&file, &[]), dir.path()), expected);
     for bytes in [config(SOUND).into_bytes(), packed(&config(SOUND))] {
         let mut child =
             command(&["--check", "-"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("it runs");
         child.stdin.take().expect("a pipe").write_all(&bytes).expect("written");
         let output = child.wait_with_output().expect("it ends");
-        assert_eq!(told(&output, dir.path()), expected.replace("DIR/config.gz", "standard input"));
+        assert_eq!(transcript(&output, dir.path()), expected.replace("DIR/config.gz", "standard input"));
     }
 }
 
 #[test]
-fn what_cannot_be_used_is_told_with_its_line() {
+fn unusable_kernel_configurations_are_refused() {
     let dir = tempfile::tempdir().expect("a folder");
     let mut all = String::new();
     for (name, content) in [
@@ -118,24 +118,24 @@ fn what_cannot_be_used_is_told_with_its_line() {
     ] {
         let file = dir.path().join("file");
         std::fs::write(&file, content).expect("written");
-        all += &format!("{name}: {}", told(&check(&file, &[]), dir.path()));
+        all += &format!("{name}: {}", transcript(&check(&file, &[]), dir.path()));
     }
     let arm = dir.path().join("arm");
     std::fs::write(&arm, "CONFIG_ARM64=y\n").expect("written");
-    all += &told(&check(&arm, &["--arch", "x86_64"]), dir.path());
+    all += &transcript(&check(&arm, &["--arch", "x86_64"]), dir.path());
     let pipe = dir.path().join("pipe");
     rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RWXU).expect("a pipe");
     for file in [pipe.as_path(), dir.path(), Path::new("/dev/zero"), &dir.path().join("none")] {
-        all += &told(&check(file, &[]), dir.path());
+        all += &transcript(&check(file, &[]), dir.path());
     }
     let qemu = ["requirements", "--profile", "rs-4.1", "--component", "qemu", "--check", "x"];
     let output = Command::new(assert_cmd::cargo::cargo_bin!("kata-osinfo")).args(qemu).output().expect("it runs");
-    all += &told(&output, dir.path());
+    all += &transcript(&output, dir.path());
     insta::assert_snapshot!(all);
 }
 
 #[test]
-fn the_list_is_of_the_architecture_that_is_asked_for() {
+fn the_list_is_for_the_requested_architecture() {
     let of =
         |arch: &str| String::from_utf8(command(&["--arch", arch]).output().expect("it runs").stdout).expect("UTF-8");
     let (x86, s390x) = (of("x86_64"), of("s390x"));

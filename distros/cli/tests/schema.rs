@@ -54,15 +54,15 @@ const CALLS: [&str; 12] = [
 ];
 
 /// Returns the schema of a subcommand's answer, as the program prints it.
-fn of_answer(call: &str) -> String {
-    let said = Command::new(env!("CARGO_BIN_EXE_kata-osinfo")).args(["schema", &format!("{call}-answer")]).output();
-    String::from_utf8(said.expect("it runs").stdout).expect("UTF-8")
+fn answer_schema(call: &str) -> String {
+    let output = Command::new(env!("CARGO_BIN_EXE_kata-osinfo")).args(["schema", &format!("{call}-answer")]).output();
+    String::from_utf8(output.expect("it runs").stdout).expect("UTF-8")
 }
 
 #[test]
 fn the_schemas_of_answers_are_current() {
     for call in CALLS {
-        let (current, file) = (of_answer(call), here(&format!("schema/{call}-answer.schema.json")));
+        let (current, file) = (answer_schema(call), here(&format!("schema/{call}-answer.schema.json")));
         if std::env::var_os("UPDATE_SCHEMA").is_some() {
             std::fs::create_dir_all(here("schema")).expect("the folder");
             std::fs::write(&file, &current).expect("written");
@@ -84,7 +84,7 @@ fn recorded_answers_are_valid_and_broken_ones_are_not() {
             "build" => "fallback",
             _ => name,
         };
-        let validator = validator(&of_answer(call));
+        let validator = validator(&answer_schema(call));
         assert_valid(&validator, &file);
         let mut answer = yaml(&file);
         answer["version"] = 2.into();
@@ -112,9 +112,9 @@ fn answers_of_this_program_are_valid() {
         let root = tempfile::tempdir().expect("a folder");
         let mut command = Command::new(env!("CARGO_BIN_EXE_kata-osinfo"));
         command.arg("--root").arg(root.path()).args(call).args(["--format", "json"]).env_remove("KATA_OSINFO_PATH");
-        let said = command.output().expect("it runs").stdout;
-        let answer: Value = serde_json::from_slice(&said).expect("one document");
-        let validator = validator(&of_answer(call[0]));
+        let output = command.output().expect("it runs").stdout;
+        let answer: Value = serde_json::from_slice(&output).expect("one document");
+        let validator = validator(&answer_schema(call[0]));
         let errors: Vec<String> = validator.iter_errors(&answer).map(|e| format!("{}: {e}", e.instance_path)).collect();
         assert!(errors.is_empty(), "{call:?}: {errors:?}");
     }

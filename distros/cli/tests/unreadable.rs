@@ -28,9 +28,9 @@ fn as_nobody(machine: &Machine, arguments: &[&str]) -> (i32, String, String) {
 
 #[test]
 #[cfg_attr(lacks = "root", ignore = "needs root, to become somebody else")]
-fn a_closed_folder_hides_what_may_be_in_it() {
+fn an_unreadable_folder_is_not_treated_as_empty() {
     let machine = Machine::new();
-    copied(&machine);
+    copy_program(&machine);
     chmod(&machine.path(""), 0o755);
     let of_database: [(&str, &str, &[&str]); 2] = [
         ("var/lib/rpm", "rpmdb.sqlite", &["check", "fs"]),
@@ -38,7 +38,7 @@ fn a_closed_folder_hides_what_may_be_in_it() {
     ];
     for (folder, name, call) in of_database {
         machine.file(&format!("m/{folder}/{name}"), "");
-        told_as_unreadable(&machine, folder, call);
+        assert_reported_as_unreadable(&machine, folder, call);
         std::fs::remove_dir_all(machine.path("m").join(folder)).expect("removed");
     }
     machine.file("m/etc/kata-containers/other", "");
@@ -60,7 +60,7 @@ fn a_closed_folder_hides_what_may_be_in_it() {
         ("boot", &["check", "kernel"]),
     ];
     for (folder, call) in of_files {
-        told_as_unreadable(&machine, folder, call);
+        assert_reported_as_unreadable(&machine, folder, call);
     }
     // Guests that boot Kata's own kernel need nothing in /boot.
     chmod(&machine.path("m/boot"), 0o700);
@@ -73,9 +73,9 @@ fn a_closed_folder_hides_what_may_be_in_it() {
 /// say the same.
 #[test]
 #[cfg_attr(lacks = "root", ignore = "needs root, to become somebody else")]
-fn a_program_that_may_not_be_read_is_not_told_as_absent() {
+fn an_unreadable_program_is_not_reported_as_absent() {
     let machine = Machine::new();
-    copied(&machine);
+    copy_program(&machine);
     chmod(&machine.path(""), 0o755);
     machine.file("records/mini.yaml", &RECORD.replace("package-manager: dnf", "package-manager: apt"));
     let status = |name| format!("Package: {name}\nStatus: install ok installed\nArchitecture: amd64\nVersion: 1\n\n");
@@ -86,11 +86,11 @@ fn a_program_that_may_not_be_read_is_not_told_as_absent() {
         let fallback = ["fallback", "--profile", "go-3.29"];
         for call in [&["check", component][..], &["check"], &["install", "--dry-run", component], &fallback] {
             let (code, stdout, stderr) = as_nobody(&machine, call);
-            let told = format!("{stdout}{stderr}");
-            assert_eq!(code, 3, "{call:?}: {told}");
+            let printed = format!("{stdout}{stderr}");
+            assert_eq!(code, 3, "{call:?}: {printed}");
             let expected = format!("{} cannot be read: ", path.display());
-            assert!(told.contains(&expected), "{call:?}: {told}");
-            assert!(!told.contains("is not there"), "{call:?}: {told}");
+            assert!(printed.contains(&expected), "{call:?}: {printed}");
+            assert!(!printed.contains("is not there"), "{call:?}: {printed}");
         }
         // A user who may read it sees that nobody can execute it.
         let output = machine.run(&["check", component, "--arch", "x86_64"]);
@@ -103,26 +103,26 @@ fn a_program_that_may_not_be_read_is_not_told_as_absent() {
 /// Existing databases would be fetched again, next to the packages of old ones.
 #[test]
 #[cfg_attr(lacks = "root", ignore = "needs root, to become somebody else")]
-fn a_closed_folder_of_pacmans_databases_is_not_an_empty_one() {
+fn an_unreadable_pacman_sync_folder_is_not_treated_as_empty() {
     let machine = Machine::new();
-    copied(&machine);
+    copy_program(&machine);
     chmod(&machine.path(""), 0o755);
     machine.file("records/mini.yaml", &RECORD.replace("package-manager: dnf", "package-manager: pacman"));
     machine.file("m/var/lib/pacman/local/other-1-1/desc", "%NAME%\nother\n\n%VERSION%\n1-1\n\n");
     machine.file("m/var/lib/pacman/sync/core.db", "");
-    told_as_unreadable(&machine, "var/lib/pacman/sync", &["install", "--dry-run", "vmm"]);
+    assert_reported_as_unreadable(&machine, "var/lib/pacman/sync", &["install", "--dry-run", "vmm"]);
 }
 
 /// Otherwise this machine's architecture would be taken for the system's.
 #[test]
 #[cfg_attr(lacks = "root", ignore = "needs root, to become somebody else")]
-fn programs_that_cannot_be_read_do_not_tell_the_architecture() {
+fn an_unreadable_program_leaves_the_architecture_unknown() {
     let machine = Machine::new();
-    copied(&machine);
+    copy_program(&machine);
     chmod(&machine.path(""), 0o755);
     machine.file("m/bin/sh", "");
     for call in [&["detect"][..], &["detect", "--format", "json"], &["show"], &["show", "mini:1"]] {
-        told_as_unreadable(&machine, "bin/sh", call);
+        assert_reported_as_unreadable(&machine, "bin/sh", call);
     }
     chmod(&machine.path("m/bin/sh"), 0o700);
     // Another program reveals it.
@@ -133,7 +133,7 @@ fn programs_that_cannot_be_read_do_not_tell_the_architecture() {
 
 /// Copies the program to a path where others may run it, by `cp`: a file that this process had open for writing cannot
 /// be executed while any of its children still has it open, too.
-fn copied(machine: &Machine) {
+fn copy_program(machine: &Machine) {
     let mut cp = Command::new("cp");
     cp.arg(assert_cmd::cargo::cargo_bin!("kata-osinfo")).arg(machine.path("kata-osinfo"));
     assert!(cp.status().expect("it runs").success());
@@ -141,27 +141,27 @@ fn copied(machine: &Machine) {
 
 /// Checks that a call with a closed directory or file reports that something in it cannot be read, and gives no other
 /// answer.
-fn told_as_unreadable(machine: &Machine, folder: &str, call: &[&str]) {
+fn assert_reported_as_unreadable(machine: &Machine, folder: &str, call: &[&str]) {
     let closed = machine.path("m").join(folder);
     let open = std::fs::metadata(&closed).expect("there").permissions();
     chmod(&closed, 0o700);
     let (code, stdout, stderr) = as_nobody(machine, call);
     std::fs::set_permissions(&closed, open).expect("set");
-    let told = format!("{stdout}{stderr}");
-    assert_eq!(code, 3, "{folder} {call:?}: {told}");
-    let of_it = told.lines().any(|l| l.contains(&closed.display().to_string()) && l.contains("cannot be read: "));
-    assert!(of_it, "{folder} {call:?}: {told}");
+    let output = format!("{stdout}{stderr}");
+    assert_eq!(code, 3, "{folder} {call:?}: {output}");
+    let of_it = output.lines().any(|l| l.contains(&closed.display().to_string()) && l.contains("cannot be read: "));
+    assert!(of_it, "{folder} {call:?}: {output}");
 }
 
 /// Others may have moved kata-osinfo's handler, or its import, to a file that cannot be read: without the drop-in
 /// containerd would not start with it, and without the state nobody would find it again.
 #[test]
 #[cfg_attr(lacks = "root", ignore = "needs root, to become somebody else")]
-fn nothing_is_taken_back_while_something_of_ours_may_be_in_what_cannot_be_read() {
+fn nothing_is_reverted_while_a_related_file_is_unreadable() {
     const MAIN: &str = "m/etc/containerd/config.toml";
     let drop_in = "m/etc/containerd/conf.d/50-kata-osinfo.toml";
     let machine = Machine::new();
-    copied(&machine);
+    copy_program(&machine);
     chmod(&machine.path(""), 0o755);
     machine.file(MAIN, "version = 3\nimports = [\"/etc/containerd/conf.d/*.toml\"]\n");
     let configure = ["configure", "--profile", "go-3.29", "--handler", "containerd", "--containerd-version", "2.1"];
@@ -179,7 +179,7 @@ fn nothing_is_taken_back_while_something_of_ours_may_be_in_what_cannot_be_read()
     let before = machine.everything();
     for closed in ["etc/containerd", "etc/containerd/config.toml", "etc/theirs", "var/lib/rancher"] {
         for call in [&["unconfigure"][..], &["unconfigure", "--dry-run"]] {
-            told_as_unreadable(&machine, closed, call);
+            assert_reported_as_unreadable(&machine, closed, call);
             assert_eq!(machine.everything(), before, "{closed} {call:?}");
         }
     }
@@ -192,7 +192,7 @@ fn nothing_is_taken_back_while_something_of_ours_may_be_in_what_cannot_be_read()
 
 /// `--force` takes back everything that the unreadable file cannot depend on.
 #[test]
-fn what_cannot_be_read_keeps_force_from_nothing_else() {
+fn force_reverts_everything_but_unreadable_files() {
     let configured = Machine::new();
     configured.file("m/etc/containerd/config.toml", "version = 3\n");
     let call = ["configure", "--profile", "go-3.29", "--handler", "containerd", "--containerd-version", "2.1"];
@@ -205,8 +205,8 @@ fn what_cannot_be_read_keeps_force_from_nothing_else() {
         assert_eq!(machine.run(&["unconfigure"]).code, 3, "{name}");
         let output = machine.run(&["unconfigure", "--force"]);
         assert_eq!(output.code, 13, "{name}: {}", output.stderr);
-        let told = format!("warning: /{name} is not fully reverted: {}", path.display());
-        assert!(output.stderr.contains(&told), "{name}: {}", output.stderr);
+        let expected = format!("warning: /{name} is not fully reverted: {}", path.display());
+        assert!(output.stderr.contains(&expected), "{name}: {}", output.stderr);
         assert!(!machine.path(&format!("m/{BASE}/config.d/50-kata-osinfo.toml")).exists(), "{name}");
         // Without the drop-in, containerd would not start if the unreadable main file imports it.
         assert_eq!(machine.path("m/etc/containerd/conf.d/50-kata-osinfo.toml").exists(), is_its_main, "{name}");
@@ -219,7 +219,7 @@ fn what_cannot_be_read_keeps_force_from_nothing_else() {
 
 /// Nobody else uses the names of kata-osinfo's drop-ins, so that `--force` removes even unreadable ones.
 #[test]
-fn what_force_removes_is_not_told_as_left() {
+fn force_removes_unreadable_drop_ins_and_reports_them() {
     let drop_in = format!("{BASE}/config.d/50-kata-osinfo.toml");
     for name in [drop_in.as_str(), "etc/crio/crio.conf.d/50-kata-osinfo.conf"] {
         let machine = Machine::new();
@@ -232,8 +232,8 @@ fn what_force_removes_is_not_told_as_left() {
             assert!(path.exists(), "{name}");
             let output = machine.run(call);
             assert_eq!(output.code, 0, "{name} {call:?}: {}", output.stderr);
-            let told = format!("warning: /{name}: it cannot be read, and is reverted too\n");
-            assert!(output.stderr.contains(&told), "{name} {call:?}: {}", output.stderr);
+            let expected = format!("warning: /{name}: it cannot be read, and is reverted too\n");
+            assert!(output.stderr.contains(&expected), "{name} {call:?}: {}", output.stderr);
             assert!(!output.stderr.contains("not fully reverted"), "{name} {call:?}: {}", output.stderr);
         }
         assert!(!path.exists(), "{name}");
@@ -243,7 +243,7 @@ fn what_force_removes_is_not_told_as_left() {
 
 /// Something that is not a configuration file has no effect.
 #[test]
-fn where_nothing_is_configured_force_finds_nothing_in_what_is_no_file() {
+fn force_ignores_invalid_files_if_nothing_is_configured() {
     let machine = Machine::new();
     std::os::unix::fs::symlink("crio", machine.path("m/etc/crio")).expect("a link");
     machine.file("m/etc/k0s/containerd.toml", "");
@@ -255,7 +255,7 @@ fn where_nothing_is_configured_force_finds_nothing_in_what_is_no_file() {
 
 /// The content of a file that is too large to be read is unknown, too, for every user.
 #[test]
-fn what_is_too_large_to_be_read_is_told_as_that_and_not_as_absent() {
+fn an_oversized_file_is_reported_as_too_large() {
     let machine = Machine::new();
     machine.file("m/etc/containerd/config.toml", "version = 3\nimports = [\"/etc/theirs/*.toml\"]\n");
     let configure = ["configure", "--profile", "go-3.29", "--handler", "containerd", "--containerd-version", "2.1"];
@@ -274,18 +274,18 @@ fn what_is_too_large_to_be_read_is_told_as_that_and_not_as_absent() {
         }
         for call in calls {
             let output = machine.run(&call);
-            let told = format!("{}{}", output.stdout, output.stderr);
-            assert_eq!(output.code, 3, "{name} {call:?}: {told}");
+            let printed = format!("{}{}", output.stdout, output.stderr);
+            assert_eq!(output.code, 3, "{name} {call:?}: {printed}");
             let expected = format!("{} has more than 4194304 bytes", path.display());
-            assert!(told.contains(&expected), "{name} {call:?}: {told}");
-            assert!(!told.contains("would not start"), "{name} {call:?}: {told}");
+            assert!(printed.contains(&expected), "{name} {call:?}: {printed}");
+            assert!(!printed.contains("would not start"), "{name} {call:?}: {printed}");
         }
         assert!(machine.everything() == before, "{name}");
     }
 }
 
 #[test]
-fn a_damaged_database_is_not_an_empty_one() {
+fn a_damaged_database_is_not_treated_as_empty() {
     let noise: Vec<u8> = (0..4000_u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
     let page = b"<!DOCTYPE html>\n<html><body>404: not found</body></html>\n".to_vec();
     let dpkg = "Package: qemu-kvm\nStatus: install ok installed\nVersion: 1\nDescription: QEMU\n\n";
@@ -333,15 +333,15 @@ const OF_RECORDS: [&[&str]; 9] = [
 /// An admin's layer overrides the shipped records, so that these are no answer if such a layer may exist.
 #[test]
 #[cfg_attr(lacks = "root", ignore = "needs root, to become somebody else")]
-fn a_closed_folder_of_records_leaves_no_answer_that_depends_on_them() {
+fn an_unreadable_records_folder_is_an_error() {
     let machine = Machine::new();
-    copied(&machine);
+    copy_program(&machine);
     chmod(&machine.path(""), 0o755);
     machine.file("m/usr/share/kata-osinfo/notes.txt", "");
     machine.file("m/etc/kata-osinfo/verified/notes.txt", "");
     for folder in ["etc/kata-osinfo", "etc/kata-osinfo/verified", "usr/share/kata-osinfo"] {
         for call in OF_RECORDS {
-            told_as_unreadable(&machine, folder, call);
+            assert_reported_as_unreadable(&machine, folder, call);
         }
     }
     // The same for the directory of `--records`.
@@ -360,9 +360,9 @@ fn a_closed_folder_of_records_leaves_no_answer_that_depends_on_them() {
 /// Only the file's name suggests its distro, which may be wrong, and the additional ids in it are unknown.
 #[test]
 #[cfg_attr(lacks = "root", ignore = "needs root, to become somebody else")]
-fn a_record_that_may_not_be_read_leaves_no_answer() {
+fn an_unreadable_record_is_an_error() {
     let machine = Machine::new();
-    copied(&machine);
+    copy_program(&machine);
     chmod(&machine.path(""), 0o755);
     machine.file("records/mini.yaml", &RECORD.replace("distro: mini", "distro: mini\nids: [mini-server]"));
     let parent = RECORD.replace("distro: mini", "distro: parent");
@@ -393,9 +393,9 @@ fn a_record_that_may_not_be_read_leaves_no_answer() {
 /// The mistakes in an unreadable record are unknown, too.
 #[test]
 #[cfg_attr(lacks = "root", ignore = "needs root, to become somebody else")]
-fn lint_has_no_answer_about_what_may_not_be_read() {
+fn lint_reports_unreadable_files_and_folders() {
     let machine = Machine::new();
-    copied(&machine);
+    copy_program(&machine);
     chmod(&machine.path(""), 0o755);
     let folder = machine.path("linted");
     machine.file("linted/mini.yaml", RECORD);
@@ -406,8 +406,8 @@ fn lint_has_no_answer_about_what_may_not_be_read() {
             chmod(closed, 0o000);
             let (code, stdout, stderr) = as_nobody(&machine, &call);
             std::fs::set_permissions(closed, open).expect("set");
-            let told = format!("{stdout}{stderr}");
-            assert!(code == 3 && told.contains("cannot be read: "), "{call:?}: {code} {told}");
+            let output = format!("{stdout}{stderr}");
+            assert!(code == 3 && output.contains("cannot be read: "), "{call:?}: {code} {output}");
         }
     }
     assert_eq!(as_nobody(&machine, &["lint", "/nowhere.yaml"]).0, 2);
@@ -415,7 +415,7 @@ fn lint_has_no_answer_about_what_may_not_be_read() {
 
 /// A directory or the like in place of os-release names no system; without os-release, no system was meant.
 #[test]
-fn a_system_that_has_something_else_for_its_name_is_not_known() {
+fn a_directory_in_place_of_os_release_is_an_error() {
     let machine = Machine::new();
     let name = machine.path("m/etc/os-release");
     std::fs::remove_file(&name).expect("removed");
@@ -434,11 +434,11 @@ fn a_system_that_has_something_else_for_its_name_is_not_known() {
 /// A system with an unreadable name is unknown, which is not a usage error.
 #[test]
 #[cfg_attr(lacks = "root", ignore = "needs root, to become somebody else")]
-fn what_tells_the_system_is_not_told_as_wrong_where_it_cannot_be_read() {
+fn an_unreadable_os_release_is_not_a_usage_error() {
     let machine = Machine::new();
-    copied(&machine);
+    copy_program(&machine);
     chmod(&machine.path(""), 0o755);
-    told_as_unreadable(&machine, "etc/os-release", &["check", "fs"]);
+    assert_reported_as_unreadable(&machine, "etc/os-release", &["check", "fs"]);
     // A user who may not read the root itself gets the same answer.
     chmod(&machine.path("m"), 0o700);
     let (code, _, stderr) = as_nobody(&machine, &["check", "fs"]);
@@ -448,14 +448,14 @@ fn what_tells_the_system_is_not_told_as_wrong_where_it_cannot_be_read() {
     // The sign of a derivative of Debian is among the programs.
     machine.file("m/etc/os-release", "ID=debian\nVERSION_ID=13\n");
     machine.file("m/usr/bin/other", "");
-    told_as_unreadable(&machine, "usr/bin", &["check", "fs"]);
+    assert_reported_as_unreadable(&machine, "usr/bin", &["check", "fs"]);
 }
 
 #[test]
 #[cfg_attr(lacks = "root", ignore = "needs root, to become somebody else")]
-fn who_may_not_write_is_told_who_may() {
+fn a_user_without_write_permission_gets_a_hint() {
     let machine = Machine::new();
-    copied(&machine);
+    copy_program(&machine);
     chmod(&machine.path(""), 0o755);
     let (code, _, stderr) = as_nobody(&machine, &["configure", "--profile", "go-3.29"]);
     assert_eq!(code, 3, "{stderr}");

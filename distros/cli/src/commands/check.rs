@@ -1,6 +1,6 @@
 //! `check`: the installed components with path, version and package, and whether they are the verified ones.
 
-use super::containerd_version::of_package;
+use super::containerd_version::version_of_package;
 use super::support;
 use super::system::{GlobalArguments, System, TargetArguments};
 use super::{Exit, Failed, Format, json, print, problems};
@@ -63,14 +63,14 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &CheckArguments) -> anyho
     };
     let configured = match arguments.all {
         true => {
-            let containerd = of_package(&system.root, packages.as_ref());
+            let containerd = version_of_package(&system.root, packages.as_ref());
             operator::configure::standing(&system.root, containerd, &operator::initrd::look)?
         }
         false => Vec::new(),
     };
     // With `--quiet`, a component that the record never had is not reported to a timer or a hook.
-    let asked = arguments.components.is_empty() && !arguments.quiet;
-    let lacking = if asked { lacking(&stated) } else { Vec::new() };
+    let reports_lacking = arguments.components.is_empty() && !arguments.quiet;
+    let lacking = if reports_lacking { lacking(&stated) } else { Vec::new() };
     let there = needed.iter().all(|c| c.installed) && lacking.is_empty();
     let open = needed.iter().any(|c| c.presence.is_open()) || !lacking.is_empty();
     let changed = standings.iter().any(|s| !s.matches) || arguments.all && standings.is_empty();
@@ -244,12 +244,12 @@ fn line(component: &ComponentStatus) -> String {
         Some(ProgramAnswer::Nothing(why)) => out += &format!("  does not say its version: {why}\n"),
         None => {}
     }
-    for wanted in component.packages.iter().filter(|w| w.installed.is_empty()) {
-        let _ = writeln!(out, "  package {} is not installed", wanted.name);
+    for package in component.packages.iter().filter(|w| w.installed.is_empty()) {
+        let _ = writeln!(out, "  package {} is not installed", package.name);
     }
-    for wanted in &component.packages {
-        for by in wanted.installed.iter().filter(|i| wanted.name != i.package.as_str()) {
-            let _ = writeln!(out, "  package {} is provided by {} {}", wanted.name, by.package, by.version);
+    for package in &component.packages {
+        for by in package.installed.iter().filter(|i| package.name != i.package.as_str()) {
+            let _ = writeln!(out, "  package {} is provided by {} {}", package.name, by.package, by.version);
         }
     }
     out

@@ -3,7 +3,7 @@
 mod manager;
 
 use super::containerd_version;
-use super::fallback::print_way;
+use super::fallback::print_advice;
 use super::machine::{Machine, MachineArguments};
 use super::system::{GlobalArguments, release_json};
 use super::{Exit, Failed, Format, json, print_file, problems, unprinted};
@@ -54,14 +54,14 @@ enum HandlerName {
 /// Writes Kata's configuration, or reports why that is not possible.
 pub(crate) fn run(common: &GlobalArguments, arguments: &ConfigureArguments) -> anyhow::Result<Exit> {
     let mut machine = Machine::inspect(common, &arguments.machine)?;
-    if let Err(unknown) = machine.packages_are_known() {
+    if let Err(unknown) = machine.check_packages_readable() {
         eprintln!(
             "warning: {}: cannot tell whether the installed versions were verified",
             printable(&unknown.to_string())
         );
     }
     let format = arguments.machine.about.format;
-    machine.files_are_there()?;
+    machine.check_guest_files_exist()?;
     if !machine.assumed.is_empty() && !arguments.machine.allow_assumed {
         for fact in &machine.assumed {
             eprintln!("error: the record only assumes {}", printable(fact));
@@ -75,13 +75,13 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &ConfigureArguments) -> a
     }
     let configuration = match fallback(&machine.inputs()) {
         Fallback::Configure { configuration } => configuration,
-        way => return print_way(&way, &machine, format),
+        way => return print_advice(&way, &machine, format),
     };
     // A caller that passes containerd's version, or its configuration, has a containerd or will install one.
     let is_named = arguments.containerd_version.is_some() || arguments.containerd_config.is_some();
     match arguments.handler {
-        Some(HandlerName::Containerd) if !is_named => manager::containerd_is_there(&machine.root, &machine.release)?,
-        Some(HandlerName::Crio) => manager::crio_is_there(&machine.root)?,
+        Some(HandlerName::Containerd) if !is_named => manager::require_containerd(&machine.root, &machine.release)?,
+        Some(HandlerName::Crio) => manager::require_crio(&machine.root)?,
         Some(HandlerName::Containerd) | None => {}
     }
     // Locked before anything is read that another call could be changing.
@@ -91,8 +91,8 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &ConfigureArguments) -> a
     }
     // Texts that the lock could not put back are already reported.
     let aside = lock.as_ref().map(Lock::aside).unwrap_or_default();
-    let lying = displaced_now(&machine.root);
-    tell(lying.iter().filter(|text| !aside.iter().any(|(path, _)| *path == text.path)));
+    let displaced_before = displaced_now(&machine.root);
+    warn_displaced(displaced_before.iter().filter(|text| !aside.iter().any(|(path, _)| *path == text.path)));
     let located = locate(&machine.root, machine.profile.runtime, arguments.kata_config.as_deref())?;
     let mut passed_over = Vec::new();
     let handler = match arguments.handler {
@@ -100,11 +100,11 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &ConfigureArguments) -> a
             let place =
                 find_containerd_config(&machine.root, arguments.containerd_config.as_deref()).map_err(no_handler)?;
             passed_over.clone_from(&place.passed_over);
-            let given = arguments.containerd_version.as_deref();
+            let version_argument = arguments.containerd_version.as_deref();
             Some(HandlerChoice {
                 handler: Handler::Containerd,
                 config: Some(place.main.clone()),
-                version: containerd_version::find(&machine.root, machine.release.package_manager, given, &place)?,
+                version: containerd_version::find(&machine.root, machine.release.package_manager, version_argument, &place)?,
             })
         }
         Some(HandlerName::Crio) => Some(HandlerChoice { handler: Handler::Crio, config: None, version: None }),
@@ -118,21 +118,21 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &ConfigureArguments) -> a
     prepared.warnings.extend(passed_over);
     let diff = prepared.diff(&machine.root)?;
     let siblings = siblings(&machine.root, &prepared.located, configuration.runtime, configuration.kata)?;
-    say(&machine, &configuration, &located, &prepared, &siblings);
+    print_notes(&machine, &configuration, &located, &prepared, &siblings);
     prepared.warnings.extend(lock.iter().flat_map(Lock::rescued));
     let mut answer = answer(&machine, &configuration, &located, &prepared, &siblings);
     let (not_effective, found) = match &lock {
         None => (prepared.not_effective.clone(), prepared.problems.clone()),
         Some(lock) => match prepared.write(&machine.root, lock, &configuration) {
             Ok(written) => written,
-            Err(error) => return Err(not_written(error, &come_since(&lying, displaced_now(&machine.root)))),
+            Err(error) => return Err(not_written(error, &new_since(&displaced_before, displaced_now(&machine.root)))),
         },
     };
     // The same rule as in `unconfigure`: if this call has put a text aside, or has not put one back, it is not a
     // success; a text that an earlier call has put aside is only reported.
     let now = displaced_now(&machine.root);
-    let new = come_since(&lying, now.clone());
-    tell(new.iter());
+    let new = new_since(&displaced_before, now.clone());
+    warn_displaced(new.iter());
     let in_place = aside.is_empty() && new.is_empty() && now.iter().all(|text| text.is_aside);
     let effective = not_effective.is_empty() && found.is_empty() && in_place;
     for line in complaints(&not_effective, &found) {
@@ -169,23 +169,23 @@ fn no_handler(why: HandlerError) -> anyhow::Error {
 }
 
 /// Warns about other tools' texts that are not in their original places.
-fn tell<'t>(texts: impl Iterator<Item = &'t Displaced>) {
+fn warn_displaced<'t>(texts: impl Iterator<Item = &'t Displaced>) {
     for text in texts {
         eprintln!("warning: {}", printable(&text.words()));
     }
 }
 
 /// Returns the texts that were not there before.
-fn come_since(before: &[Displaced], mut now: Vec<Displaced>) -> Vec<Displaced> {
+fn new_since(before: &[Displaced], mut now: Vec<Displaced>) -> Vec<Displaced> {
     now.retain(|text| !before.iter().any(|earlier| earlier.path == text.path));
     now
 }
 
 /// Creates the error for a failed write, which may have put other tools' texts aside.
 fn not_written(error: PrepareError, aside: &[Displaced]) -> anyhow::Error {
-    tell(aside.iter());
+    warn_displaced(aside.iter());
     match aside.is_empty() {
-        true => halfway(error),
+        true => partial_write_error(error),
         false => Failed::new(Exit::NotEffective, "displaced", error.to_string())
             .hint("the files that the warnings name have the texts of other processes: merge them, then run this again")
             .into(),
@@ -193,7 +193,7 @@ fn not_written(error: PrepareError, aside: &[Displaced]) -> anyhow::Error {
 }
 
 /// Converts an error so that its exit code tells whether a call that failed halfway left something behind.
-fn halfway(error: PrepareError) -> anyhow::Error {
+fn partial_write_error(error: PrepareError) -> anyhow::Error {
     let PrepareError::Change(ChangeError::Halfway { left, .. }) = &error else { return error.into() };
     match left.is_empty() {
         true => Failed::new(Exit::BadInput, "not-written", error.to_string()).into(),
@@ -236,7 +236,7 @@ fn copied_from<'a>(located: &'a LocatedConfiguration, prepared: &PreparedFiles) 
 }
 
 /// Prints notes for the reader on stderr.
-fn say(
+fn print_notes(
     machine: &Machine,
     configuration: &KataConfiguration,
     located: &LocatedConfiguration,
@@ -264,8 +264,8 @@ fn say(
         let what = if text.is_some() { "is restored to its text without kata-osinfo" } else { "is removed" };
         eprintln!("note: {path} is no longer needed: it {what}");
     }
-    for theirs in &prepared.theirs {
-        eprintln!("note: {}", printable(&theirs.words()));
+    for setting in &prepared.theirs {
+        eprintln!("note: {}", printable(&setting.words()));
     }
     for passed_over in &configuration.passed_over {
         for why in &passed_over.why {

@@ -18,14 +18,14 @@ const WITHIN: Duration = Duration::from_secs(10);
 pub(super) fn find(
     root: &Root,
     manager: PackageManager,
-    given: Option<&str>,
+    requested: Option<&str>,
     place: &ContainerdConfig,
 ) -> anyhow::Result<Option<ContainerdVersion>> {
-    if let Some(given) = given {
-        let version: KataVersion = given
+    if let Some(requested) = requested {
+        let version: KataVersion = requested
             .parse()
-            .map_err(|_| anyhow::anyhow!("`{given}` is not a version of containerd: expected `2.1` or `1.7.24`"))?;
-        let has_patch = given.trim().split(['-', '+']).next().is_some_and(|numbers| numbers.split('.').count() > 2);
+            .map_err(|_| anyhow::anyhow!("`{requested}` is not a version of containerd: expected `2.1` or `1.7.24`"))?;
+        let has_patch = requested.trim().split(['-', '+']).next().is_some_and(|numbers| numbers.split('.').count() > 2);
         let patch = has_patch.then_some(version.patch);
         return Ok(Some(ContainerdVersion { patch, ..(version.major, version.minor).into() }));
     }
@@ -39,11 +39,11 @@ pub(super) fn find(
     if !root.is_running_system() {
         return Ok(None);
     }
-    Ok(says(&program, WITHIN))
+    Ok(ask_program(&program, WITHIN))
 }
 
 /// Returns the version of the package that owns the machine's own containerd, without running anything.
-pub(crate) fn of_package(root: &Root, packages: Option<&Packages<'_>>) -> Option<ContainerdVersion> {
+pub(crate) fn version_of_package(root: &Root, packages: Option<&Packages<'_>>) -> Option<ContainerdVersion> {
     let place = find_containerd_config(root, None).ok()?;
     let program = root.which("containerd").ok().flatten().filter(|_| place.is_standard())?;
     ContainerdVersion::of_numbers(&numbers(packages?, &program)?)
@@ -55,7 +55,7 @@ fn numbers(packages: &Packages<'_>, program: &Path) -> Option<Vec<u32>> {
 }
 
 /// Parses `containerd github.com/containerd/containerd v2.1.3 …`, also without the `v`, as in Debian's 1.7 and 2.1.
-fn says(program: &Path, within: Duration) -> Option<ContainerdVersion> {
+fn ask_program(program: &Path, within: Duration) -> Option<ContainerdVersion> {
     match Invocation::new(program, &["--version"]).run(within, None) {
         Ok(finished) => finished.stdout.split_whitespace().find_map(|word| word.parse().ok()),
         Err(error) => {
@@ -74,7 +74,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     #[test]
-    fn containerd_is_not_waited_for_for_ever() {
+    fn containerd_version_is_parsed_and_the_program_times_out() {
         let dir = tempfile::tempdir().unwrap();
         let program = dir.path().join("containerd");
         let script = |text: &str| {
@@ -83,17 +83,17 @@ mod tests {
         };
         script("echo containerd github.com/containerd/containerd v2.1.3 deadbeef");
         let numbers = |numbers: &[u32]| ContainerdVersion::of_numbers(numbers);
-        assert_eq!(says(&program, Duration::from_secs(20)), numbers(&[2, 1, 3]));
+        assert_eq!(ask_program(&program, Duration::from_secs(20)), numbers(&[2, 1, 3]));
         script("echo containerd github.com/containerd/containerd 1.7.24~ds1 1.7.24~ds1-6");
-        assert_eq!(says(&program, Duration::from_secs(20)), numbers(&[1, 7, 24]));
+        assert_eq!(ask_program(&program, Duration::from_secs(20)), numbers(&[1, 7, 24]));
         script("sleep 1000");
         let started = std::time::Instant::now();
-        assert_eq!(says(&program, Duration::from_millis(300)), None);
+        assert_eq!(ask_program(&program, Duration::from_millis(300)), None);
         assert!(started.elapsed() < Duration::from_secs(60), "{:?}", started.elapsed());
     }
 
     #[test]
-    fn a_package_says_which_containerd_it_is() {
+    fn the_containerd_version_comes_from_its_package() {
         let dir = tempfile::tempdir().unwrap();
         let write = |path: &str, text: &str| {
             let file = dir.path().join(path);
@@ -104,8 +104,8 @@ mod tests {
         write("usr/bin/containerd", "no program that could be run");
         let root = Root::new(dir.path()).unwrap();
         let apt = PackageManager::Apt;
-        let said = |given| find(&root, apt, given, &find_containerd_config(&root, None).unwrap()).unwrap();
-        assert_eq!(said(None), None);
+        let found = |requested| find(&root, apt, requested, &find_containerd_config(&root, None).unwrap()).unwrap();
+        assert_eq!(found(None), None);
         write("var/lib/dpkg/info/containerd.io.list", "/usr/bin/containerd\n");
         let numbers = |numbers: &[u32]| ContainerdVersion::of_numbers(numbers);
         for (version, expected) in
@@ -113,16 +113,16 @@ mod tests {
         {
             let status = format!("Package: containerd.io\nStatus: install ok installed\nVersion: {version}\n");
             write("var/lib/dpkg/status", &status);
-            assert_eq!(said(None), numbers(expected));
+            assert_eq!(found(None), numbers(expected));
             let packages = Packages::read(&root, Some(apt)).unwrap();
-            assert_eq!(of_package(&root, Some(&packages)), numbers(expected));
+            assert_eq!(version_of_package(&root, Some(&packages)), numbers(expected));
         }
-        assert_eq!(said(Some("2.0")), numbers(&[2, 0]));
-        assert_eq!(said(Some("1.6.20")), numbers(&[1, 6, 20]));
+        assert_eq!(found(Some("2.0")), numbers(&[2, 0]));
+        assert_eq!(found(Some("1.6.20")), numbers(&[1, 6, 20]));
         // A Kubernetes distribution has a containerd of its own.
         let main = "/var/lib/rancher/k3s/agent/etc/containerd/config.toml";
         write(&main[1..], "version = 3\n");
-        let theirs = find_containerd_config(&root, Some(Path::new(main))).unwrap();
-        assert_eq!(find(&root, apt, None, &theirs).unwrap(), None);
+        let k3s_config = find_containerd_config(&root, Some(Path::new(main))).unwrap();
+        assert_eq!(find(&root, apt, None, &k3s_config).unwrap(), None);
     }
 }

@@ -44,13 +44,13 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &FallbackArguments) -> an
         }
         return Ok(Exit::Ok);
     }
-    machine.packages_are_known()?;
-    machine.files_are_there()?;
-    print_way(&fallback::fallback(&machine.inputs()), &machine, arguments.machine.about.format)
+    machine.check_packages_readable()?;
+    machine.check_guest_files_exist()?;
+    print_advice(&fallback::fallback(&machine.inputs()), &machine, arguments.machine.about.format)
 }
 
 /// Prints the advice, and returns the exit code of its kind.
-pub(crate) fn print_way(way: &Fallback, machine: &Machine, format: Format) -> anyhow::Result<Exit> {
+pub(crate) fn print_advice(way: &Fallback, machine: &Machine, format: Format) -> anyhow::Result<Exit> {
     let out = &mut stdout();
     if let Fallback::WrongInitrd { initrd, why, instead } = way {
         let failed = Failed::new(Exit::BadInput, "wrong-initrd", format!("--initrd: {initrd} {why}"));
@@ -62,7 +62,7 @@ pub(crate) fn print_way(way: &Fallback, machine: &Machine, format: Format) -> an
             map.insert("version".to_owned(), 1.into());
             map.insert("release".to_owned(), release_json(&machine.release.distro, &machine.entry));
             map.insert("profile".to_owned(), machine.profile.name.clone().into());
-            map.insert("problems".to_owned(), problems(in_the_way(way, &machine.release.name())));
+            map.insert("problems".to_owned(), problems(obstacles(way, &machine.release.name())));
         }
         json(&answer)?;
     }
@@ -148,7 +148,7 @@ pub(crate) fn print_way(way: &Fallback, machine: &Machine, format: Format) -> an
 }
 
 /// Returns the reasons why Kata cannot simply be configured.
-fn in_the_way(way: &Fallback, name: &str) -> Vec<String> {
+fn obstacles(way: &Fallback, name: &str) -> Vec<String> {
     match way {
         Fallback::Configure { .. } => Vec::new(),
         Fallback::Install { missing } => vec![format!("{}: {}", missing.component, missing.why)],

@@ -31,9 +31,9 @@ fn environment() -> Vec<(String, String)> {
 }
 
 fn files() -> Vec<(String, String)> {
-    let whose =
+    let descriptions =
         ["The distro's records; they override the built-in ones.", "The admin's records; they override the distro's."];
-    let records = SYSTEM_FOLDERS.iter().zip(whose).map(|(folder, text)| (format!("{folder}/*.yaml"), text));
+    let records = SYSTEM_FOLDERS.iter().zip(descriptions).map(|(folder, text)| (format!("{folder}/*.yaml"), text));
     let text = "What was verified; written by kata-qualify and read as part of the records beside it.";
     let verified = SYSTEM_FOLDERS.iter().map(|folder| (format!("{folder}/{}/*.yaml", model::verified::FOLDER), text));
     records.chain(verified).map(|(head, text)| (head, text.to_owned())).collect()

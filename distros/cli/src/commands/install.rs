@@ -17,7 +17,7 @@ use operator::installer::{
 };
 use std::fmt::Write as _;
 use std::time::Duration;
-use wanted::{components, missing, needing_none, wanted};
+use wanted::{components, install_request, missing, without_packages};
 
 /// Parses a number of seconds, from `least` to a year: more is a mistake, and more than a clock accepts.
 fn seconds(least: u64) -> clap::builder::RangedU64ValueParser {
@@ -80,7 +80,7 @@ pub(crate) fn installer(common: &GlobalArguments, arguments: &InstallerArguments
     let system = System::find(common, &arguments.about)?;
     let chosen = installer::choose(&system.root, system.manager())?;
     let there = chosen.place != InstallerLocation::Nowhere;
-    let missing = (!there).then(|| is_nowhere(&chosen, &system));
+    let missing = (!there).then(|| not_found(&chosen, &system));
     if arguments.about.format == Format::Json {
         json(&serde_json::json!({
             "version": 1,
@@ -102,34 +102,34 @@ pub(crate) fn packages(common: &GlobalArguments, arguments: &PackagesArguments) 
     let stated = system.stated();
     let components = components(&stated, &arguments.components, &arguments.with)?;
     let missing = missing(&stated, &components, &arguments.components);
-    let wanted = wanted(&system, &components, arguments.allow_assumed)?;
+    let request = install_request(&system, &components, arguments.allow_assumed)?;
     let exit = if missing.is_empty() { Exit::Ok } else { Exit::Unknown };
     if arguments.about.format == Format::Json {
         json(&serde_json::json!({
             "version": 1,
             "system": system.json(),
-            "packages": wanted.packages,
-            "repositories": wanted.repositories,
-            "modules": wanted.modules,
+            "packages": request.packages,
+            "repositories": request.repositories,
+            "modules": request.modules,
             "parts-from": system.record.parts_from(&system.entry),
             "not-packaged": missing,
             "problems": problems((!missing.is_empty()).then(|| not_packaged(&system, &missing).message)),
         }))?;
         return Ok(exit);
     }
-    for bare in needing_none(&components) {
+    for bare in without_packages(&components) {
         let what = printable(&format!("{} {}", bare.kind.name(), bare.name));
         eprintln!("note: the record of {} has no package for {what}: none is needed", system.target);
     }
-    for (what, names) in [("repository", &wanted.repositories), ("module", &wanted.modules)] {
+    for (what, names) in [("repository", &request.repositories), ("module", &request.modules)] {
         // Without packages, repositories and modules are of no use.
-        names.iter().filter(|_| !wanted.packages.is_empty()).for_each(|n| eprintln!("needs the {what} {n}"));
+        names.iter().filter(|_| !request.packages.is_empty()).for_each(|n| eprintln!("needs the {what} {n}"));
     }
     if let Some(from) = system.record.parts_from(&system.entry) {
         eprintln!("its parts come from {from}");
     }
     let mut out = String::new();
-    for package in &wanted.packages {
+    for package in &request.packages {
         let _ = writeln!(out, "{package}");
     }
     print(&out)?;
@@ -156,7 +156,7 @@ pub(crate) fn install(common: &GlobalArguments, arguments: &InstallArguments) ->
     if !missing.is_empty() {
         return Err(not_packaged(&system, &missing).into());
     }
-    let wanted = wanted(&system, &components, arguments.allow_assumed)?;
+    let request = install_request(&system, &components, arguments.allow_assumed)?;
     let is_kernel =
         |s: &&StatedComponent| s.kind == ComponentKind::Kernel && s.packages.iter().flatten().next().is_some();
     if components.iter().any(is_kernel) {
@@ -170,10 +170,10 @@ pub(crate) fn install(common: &GlobalArguments, arguments: &InstallArguments) ->
         show: true,
     };
     let as_json = arguments.about.format == Format::Json;
-    if wanted.packages.is_empty() && system.manager() == PackageManager::ImageBased {
-        is_all_there(&system, &components)?;
+    if request.packages.is_empty() && system.manager() == PackageManager::ImageBased {
+        check_all_present(&system, &components)?;
     }
-    if wanted.packages.is_empty() {
+    if request.packages.is_empty() {
         if as_json {
             json(&serde_json::json!({ "version": 1, "system": system.json(), "installed": [] }))?;
         } else {
@@ -182,26 +182,26 @@ pub(crate) fn install(common: &GlobalArguments, arguments: &InstallArguments) ->
         return Ok(Exit::Ok);
     }
     if arguments.dry_run {
-        let planned = installer::plan(&chosen, &system.root, &wanted, &options);
+        let planned = installer::plan(&chosen, &system.root, &request, &options);
         let plan = planned.map_err(|error| failed_without_lists(error, chosen.installer, &options))?;
         let is_done = plan.commands.is_empty();
-        let nowhere = (plan.place == InstallerLocation::Nowhere && !is_done).then(|| is_nowhere(&chosen, &system));
-        let lacking = if is_done { without_what_they_bring(&system, &components)? } else { Vec::new() };
+        let nowhere = (plan.place == InstallerLocation::Nowhere && !is_done).then(|| not_found(&chosen, &system));
+        let lacking = if is_done { absent_despite_packages(&system, &components)? } else { Vec::new() };
         if as_json {
             let all = problems(nowhere.iter().chain(&lacking).cloned());
             json(&serde_json::json!({ "version": 1, "system": system.json(), "plan": plan, "problems": all }))?;
         } else {
-            print(&told(&plan))?;
+            print(&plan_text(&plan))?;
         }
         if let Some(problem) = nowhere {
             eprintln!("error: {}", printable(&problem));
             return Ok(Exit::Failed);
         }
-        return Ok(warned(&lacking));
+        return Ok(warn_about(&lacking));
     }
-    match installer::install(&chosen, &system.root, &wanted, &options) {
+    match installer::install(&chosen, &system.root, &request, &options) {
         Ok(done) if as_json => {
-            let lacking = without_what_they_bring(&system, &components)?;
+            let lacking = absent_despite_packages(&system, &components)?;
             json(&serde_json::json!({
                 "version": 1,
                 "system": system.json(),
@@ -210,19 +210,19 @@ pub(crate) fn install(common: &GlobalArguments, arguments: &InstallArguments) ->
                 "waited-seconds": done.waited,
                 "problems": problems(lacking.iter().cloned()),
             }))?;
-            Ok(warned(&lacking))
+            Ok(warn_about(&lacking))
         }
         Ok(done) => {
             let lines: Vec<String> = done.installed.iter().map(|i| format!("{} {}", i.package, i.version)).collect();
             print(&lines.join("\n"))?;
-            Ok(warned(&without_what_they_bring(&system, &components)?))
+            Ok(warn_about(&absent_despite_packages(&system, &components)?))
         }
         Err(InstallError::NotExercised(plan)) => {
             if as_json {
                 let all = problems([not_run(&plan)]);
                 json(&serde_json::json!({ "version": 1, "system": system.json(), "plan": plan, "problems": all }))?;
             } else {
-                print(&told(&plan))?;
+                print(&plan_text(&plan))?;
             }
             Ok(Exit::NotExercised)
         }
@@ -231,7 +231,7 @@ pub(crate) fn install(common: &GlobalArguments, arguments: &InstallArguments) ->
 }
 
 /// Checks that all components exist that no package provides; the error says where they come from.
-fn is_all_there(system: &System, components: &[&StatedComponent]) -> anyhow::Result<()> {
+fn check_all_present(system: &System, components: &[&StatedComponent]) -> anyhow::Result<()> {
     for stated in components {
         let found = component(&system.root, system.manager(), None, stated).map_err(|e| unreadable(&e))?;
         if found.presence == Presence::Unreadable {
@@ -267,12 +267,12 @@ fn unknown(found: &ComponentStatus) -> Failed {
 /// Returns the components whose packages are installed in a version that does not contain them: installing cannot help.
 ///
 /// Components that cannot be read are not judged.
-fn without_what_they_bring(system: &System, components: &[&StatedComponent]) -> anyhow::Result<Vec<String>> {
+fn absent_despite_packages(system: &System, components: &[&StatedComponent]) -> anyhow::Result<Vec<String>> {
     let packages = packages_of(system)?;
     let mut lacking = Vec::new();
     for stated in components {
         let found = component(&system.root, system.manager(), packages.as_ref(), stated).map_err(|e| unreadable(&e))?;
-        let all_there = found.packages.iter().all(|wanted| !wanted.installed.is_empty());
+        let all_there = found.packages.iter().all(|package| !package.installed.is_empty());
         if found.presence == Presence::Unreadable && all_there {
             return Err(unknown(&found).into());
         }
@@ -285,7 +285,7 @@ fn without_what_they_bring(system: &System, components: &[&StatedComponent]) -> 
 }
 
 /// Warns about components that an installation does not provide.
-fn warned(lacking: &[String]) -> Exit {
+fn warn_about(lacking: &[String]) -> Exit {
     lacking.iter().for_each(|problem| eprintln!("warning: {}", printable(problem)));
     if lacking.is_empty() {
         return Exit::Ok;
@@ -294,7 +294,7 @@ fn warned(lacking: &[String]) -> Exit {
     Exit::No
 }
 
-fn is_nowhere(chosen: &InstallerChoice, system: &System) -> String {
+fn not_found(chosen: &InstallerChoice, system: &System) -> String {
     format!("{} is neither in {} nor on this machine", chosen.installer.name(), system.root.path().display())
 }
 
@@ -303,7 +303,7 @@ fn not_run(plan: &InstallPlan) -> String {
     format!("{} is not run by this program: run the {what} yourself", plan.installer.name())
 }
 
-fn told(plan: &InstallPlan) -> String {
+fn plan_text(plan: &InstallPlan) -> String {
     let mut out = plan.told();
     if plan.commands.is_empty() {
         out += "nothing to do\n";
@@ -369,15 +369,15 @@ mod tests {
     use operator::installer::Failure;
 
     #[test]
-    fn a_dry_run_without_lists_says_what_an_installation_does_first() {
-        let told = |installer, refresh| {
+    fn a_dry_run_without_lists_hints_at_the_refresh_of_an_installation() {
+        let hint_for = |installer, refresh| {
             let failure = Failure { kind: FailureKind::MissingPackage, message: "no such package".to_owned() };
             let options = Options { refresh, ..Options::default() };
             let failed = failed_without_lists(InstallError::Failed(failure), installer, &options);
             failed.hint.unwrap_or_default()
         };
-        assert!(told(Installer::Apt, true).contains("without --dry-run, `apt-get update` is run first"));
-        assert!(!told(Installer::Apt, false).contains("is run first"), "--no-refresh");
-        assert!(!told(Installer::Dnf, true).contains("is run first"), "dnf sees to its lists itself");
+        assert!(hint_for(Installer::Apt, true).contains("without --dry-run, `apt-get update` is run first"));
+        assert!(!hint_for(Installer::Apt, false).contains("is run first"), "--no-refresh");
+        assert!(!hint_for(Installer::Dnf, true).contains("is run first"), "dnf sees to its lists itself");
     }
 }

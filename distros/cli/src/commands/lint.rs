@@ -53,7 +53,7 @@ pub(crate) fn run(arguments: &LintArguments) -> anyhow::Result<Exit> {
     let mut files = Vec::new();
     for named in &arguments.files {
         match named.is_dir() {
-            true => files.extend(files_of(named)?),
+            true => files.extend(files_in(named)?),
             false => files.push(named.clone()),
         }
     }
@@ -78,7 +78,7 @@ pub(crate) fn run(arguments: &LintArguments) -> anyhow::Result<Exit> {
 }
 
 /// Returns the records of a directory, and the verdicts, known issues and sources in it.
-fn files_of(folder: &Path) -> Result<Vec<PathBuf>, Failed> {
+fn files_in(folder: &Path) -> Result<Vec<PathBuf>, Failed> {
     let failed = |e: std::io::Error| {
         let exit = if e.kind() == ErrorKind::PermissionDenied { Exit::Unknown } else { Exit::BadInput };
         Failed::new(exit, "unreadable", format!("the folder {} cannot be read: {e}", folder.display()))

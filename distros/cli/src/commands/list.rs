@@ -46,25 +46,25 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &ListArguments) -> anyhow
 fn chosen<'d>(database: &'d Database, arguments: &ListArguments, today: Date) -> Result<Vec<Listed<'d>>, Failed> {
     let unknown = |e: DatabaseError| Failed::new(Exit::BadInput, "unknown-distro", e.to_string());
     let of_distro = arguments.distro.as_ref().map(|name| database.record(name)).transpose().map_err(unknown)?;
-    let is_asked = |record: &Record| {
-        of_distro.is_none_or(|asked| record.distro == asked.distro)
-            && arguments.family.as_ref().is_none_or(|family| is_of(database, record, family))
+    let is_requested = |record: &Record| {
+        of_distro.is_none_or(|requested| record.distro == requested.distro)
+            && arguments.family.as_ref().is_none_or(|family| belongs_to_family(database, record, family))
     };
     if let Some(family) = &arguments.family
-        && !database.records().any(|record| is_of(database, record, family))
+        && !database.records().any(|record| belongs_to_family(database, record, family))
     {
         let message = format!("unknown family `{family}`: expected a package manager, such as apt, or a distro");
         return Err(Failed::new(Exit::BadInput, "unknown-family", message));
     }
     let day = arguments.supported.map(|day| day.unwrap_or(today));
     let is_supported = |entry: &ReleaseEntry| day.is_none_or(|day| Support::of(entry, day).is_given());
-    let records = database.records().filter(|record| is_asked(record));
+    let records = database.records().filter(|record| is_requested(record));
     let all = records.flat_map(|record| record.releases.iter().map(move |entry| (record, entry)));
     Ok(all.filter(|(_, entry)| is_supported(entry)).collect())
 }
 
 /// Whether a record belongs to a family.
-fn is_of(database: &Database, record: &Record, family: &str) -> bool {
+fn belongs_to_family(database: &Database, record: &Record, family: &str) -> bool {
     let mut next = Some(record);
     // No chain of distros is longer; a distro that derives from itself has no usable record.
     for _ in 0..8 {
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_of_support_stands_in_the_line() {
+    fn a_list_line_shows_long_term_support_or_the_end_of_support() {
         let database = Database::embedded();
         let record = database.record("debian").unwrap();
         let line = |day: Date| human(&[(record, record.find_release("11").unwrap())], day);

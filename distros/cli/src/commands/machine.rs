@@ -189,12 +189,12 @@ impl Machine {
 
     /// Checks that the package database, if there is one, can be read: else it is unknown whether the installed
     /// packages were verified.
-    pub(crate) fn packages_are_known(&mut self) -> Result<(), Failed> {
+    pub(crate) fn check_packages_readable(&mut self) -> Result<(), Failed> {
         self.unreadable.take().map_or(Ok(()), Err)
     }
 
     /// Checks that a named kernel and initrd exist.
-    pub(crate) fn files_are_there(&self) -> anyhow::Result<()> {
+    pub(crate) fn check_guest_files_exist(&self) -> anyhow::Result<()> {
         let Guest::Own { kernel, initrd } = &self.guest else { return Ok(()) };
         for (what, path) in kernel.iter().map(|k| ("kernel", k)).chain([("initrd", initrd)]) {
             if !self.root.has_file(Path::new(path))? {

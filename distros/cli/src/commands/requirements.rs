@@ -77,7 +77,7 @@ pub(crate) fn run(arguments: &RequirementsArguments) -> anyhow::Result<Exit> {
         return Err(Failed::new(Exit::BadInput, "not-read", message).hint(hint).into());
     }
     let options = match (&arguments.check, component) {
-        (Some(file), _) => Some(held(file, arguments.arch, profile)?),
+        (Some(file), _) => Some(compared(file, arguments.arch, profile)?),
         (None, Component::Kernel) => Some(KernelOptions::listed(arguments.arch.map_or_else(this_arch, Ok)?, profile)),
         (None, _) => None,
     };
@@ -97,7 +97,7 @@ pub(crate) fn run(arguments: &RequirementsArguments) -> anyhow::Result<Exit> {
             }
             json(&answer)?;
         }
-        (Format::Human, Some(options), Some(file)) => print(&options.human_held(&called(file), profile))?,
+        (Format::Human, Some(options), Some(file)) => print(&options.human_held(&display_name(file), profile))?,
         (Format::Human, options, _) => {
             print(&requirements::human(profile, component, &all))?;
             options.as_ref().map_or(Ok(()), |options| print(&options.human()))?;
@@ -107,19 +107,19 @@ pub(crate) fn run(arguments: &RequirementsArguments) -> anyhow::Result<Exit> {
 }
 
 /// Reads a configuration and compares it with Kata's options.
-fn held(file: &Path, asked: Option<Arch>, profile: &Profile) -> anyhow::Result<KernelOptions> {
+fn compared(file: &Path, requested: Option<Arch>, profile: &Profile) -> anyhow::Result<KernelOptions> {
     let failed =
-        |message: String| Failed::new(Exit::BadInput, "bad-configuration", format!("{}: {message}", called(file)));
+        |message: String| Failed::new(Exit::BadInput, "bad-configuration", format!("{}: {message}", display_name(file)));
     let text = configuration::read(file)?;
     let config = KernelConfig::parse(&text).map_err(|e| {
         failed(e.to_string())
             .hint("expected a kernel's complete configuration: .config of its build, or /boot/config-VERSION")
     })?;
-    let arch = match (config.arch(), asked) {
-        (Some(own), Some(asked)) if own != asked => {
-            return Err(failed(format!("it is for {own}, but --arch is {asked}")).into());
+    let arch = match (config.arch(), requested) {
+        (Some(own), Some(requested)) if own != requested => {
+            return Err(failed(format!("it is for {own}, but --arch is {requested}")).into());
         }
-        (own, asked) => own.or(asked).ok_or_else(|| {
+        (own, requested) => own.or(requested).ok_or_else(|| {
             failed("it does not name an architecture that Kata supports".to_owned())
                 .hint("pass --arch if it is the input of a kernel build, and not the resulting .config")
         })?,
@@ -128,7 +128,7 @@ fn held(file: &Path, asked: Option<Arch>, profile: &Profile) -> anyhow::Result<K
 }
 
 /// Returns the name of a file in messages.
-fn called(file: &Path) -> String {
+fn display_name(file: &Path) -> String {
     if file == Path::new("-") { "standard input".to_owned() } else { file.display().to_string() }
 }
 
@@ -137,7 +137,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_component_that_a_distro_packages_can_be_asked_for_by_its_name() {
+    fn every_packaged_component_has_a_command_line_name() {
         let names = ComponentName::value_variants();
         for component in Component::ALL {
             let is_packaged = match component {

@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn support_ends_with_the_last_of_its_days() {
+    fn support_lasts_through_its_last_day() {
         let both = ", eol: 2024-08-14, lts: 2026-08-31";
         assert_eq!(support(both, date(2019, 12, 31)), Support::Unreleased);
         assert_eq!(support(both, date(2024, 8, 14)), Support::Full);

@@ -48,8 +48,8 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &UnconfigureArguments) ->
     // The files to take back are read again under the lock, because a `configure` may have started just now. Nothing is
     // written on a machine without any of kata-osinfo's files.
     let is_known = is_there || found.0.is_some() || found.1.is_some();
-    let looked = (arguments.force && !is_known).then(|| strays(&root, true)).transpose()?;
-    let is_to_lock = is_known || looked.as_ref().is_some_and(|strays| !strays.is_empty());
+    let found_strays = (arguments.force && !is_known).then(|| strays(&root, true)).transpose()?;
+    let is_to_lock = is_known || found_strays.as_ref().is_some_and(|strays| !strays.is_empty());
     let lock = if arguments.dry_run || !is_to_lock {
         None
     } else {
@@ -68,7 +68,7 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &UnconfigureArguments) ->
     let (state, damaged) = found;
     let taken_back = match &state {
         Some(state) => stray::take_back(&root, lock.as_ref(), state, arguments.force).map_err(anyhow::Error::from),
-        None => match looked.filter(|_| lock.is_none()).map_or_else(|| strays(&root, arguments.force), Ok) {
+        None => match found_strays.filter(|_| lock.is_none()).map_or_else(|| strays(&root, arguments.force), Ok) {
             // There was nothing to take back or to force, so these files were written by a `configure` that has started
             // since, if it has created the state directory.
             Ok(found) if lock.is_none() && !arguments.dry_run && !found.is_empty() && state::has_folder(&root)? => {
@@ -112,7 +112,7 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &UnconfigureArguments) ->
     let printed = match (arguments.format, arguments.dry_run) {
         (Format::Json, dry_run) => {
             let files: Vec<&Path> = restored.iter().map(|c| c.path.as_path()).collect();
-            let left = kept.iter().map(|k| format!("{} is not fully reverted: {}", k.path.display(), k.why));
+            let messages = kept.iter().map(|k| format!("{} is not fully reverted: {}", k.path.display(), k.why));
             json(&json!({
                 "version": 1,
                 "outcome": "unconfigure",
@@ -120,7 +120,7 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &UnconfigureArguments) ->
                 "files": files,
                 "kept": kept,
                 "diff": diff,
-                "problems": problems(left.chain(displaced.iter().cloned())),
+                "problems": problems(messages.chain(displaced.iter().cloned())),
             }))
         }
         (Format::Human, true) => print_file(&diff),

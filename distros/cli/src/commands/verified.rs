@@ -47,11 +47,11 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &VerifiedArguments) -> an
     };
     let system = System::find(common, &arguments.about)?;
     let packages = packages(&system)?;
-    let of_managers = of_managers(&system);
+    let manager_packages = manager_packages(&system);
     let today = jiff::Zoned::now().date();
     let mut answers = Vec::new();
     for profile in &profiles {
-        let asked = match arguments.capability.is_empty() {
+        let requested = match arguments.capability.is_empty() {
             true => profile.needs().collect(),
             false => arguments.capability.clone(),
         };
@@ -62,9 +62,9 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &VerifiedArguments) -> an
         let mut entries = joined(entries);
         // Within one environment, results with the distro's own packages take precedence.
         entries.sort_by_key(|entry| (entry.shaped, !entry.brought().is_empty()));
-        let runs = entries.iter().map(|v| standing(v, &asked, &of_managers, packages.as_ref(), today));
+        let runs = entries.iter().map(|v| standing(v, &requested, &manager_packages, packages.as_ref(), today));
         let runs: Vec<VerifiedStanding> = runs.collect::<Result<_, _>>().map_err(|e| unreadable(&e))?;
-        answers.push(ProfileAnswer { profile: &profile.name, asked, runs });
+        answers.push(ProfileAnswer { profile: &profile.name, requested, runs });
     }
     let exit = if answers.iter().all(ProfileAnswer::is_yes) { Exit::Ok } else { Exit::No };
     if arguments.about.format == Format::Json {
@@ -95,7 +95,7 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &VerifiedArguments) -> an
         if answer.runs.is_empty() {
             let _ = writeln!(out, "  no run for {} on {} is recorded", system.target, system.arch);
         }
-        answer.runs.iter().for_each(|s| out += &told(s));
+        answer.runs.iter().for_each(|s| out += &details(s));
     }
     print(&out)?;
     Ok(exit)
@@ -103,7 +103,7 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &VerifiedArguments) -> an
 
 /// Returns the packages that only the release's container managers have, by the system's and the shipped records: an
 /// admin's record may have none, because the manager comes from elsewhere, while the verified runs had some.
-fn of_managers(system: &System) -> BTreeSet<PackageName> {
+fn manager_packages(system: &System) -> BTreeSet<PackageName> {
     let shipped = Database::embedded();
     let mut all = BTreeSet::new();
     let mut others = BTreeSet::new();
@@ -128,7 +128,7 @@ fn packages_of(record: &Record, system: &System, kind: ComponentKind) -> Vec<Pac
 struct ProfileAnswer<'p> {
     profile: &'p str,
     /// The requested capabilities.
-    asked: Vec<Capability>,
+    requested: Vec<Capability>,
     /// The recorded runs.
     runs: Vec<VerifiedStanding>,
 }
@@ -147,27 +147,27 @@ struct Proof<'s> {
 /// of all tests together are negative, that stands: older tests required less, and their failures were not seen fixed.
 /// The reports' answer follows the same rule (`reports::standing::answer`).
 fn proof<'s>(
-    asked: &[Capability],
+    requested: &[Capability],
     all: &'s [VerifiedStanding],
     is_one: impl Fn(&VerifiedStanding, Capability) -> bool,
 ) -> Proof<'s> {
     let mut proof = Proof { lacking: Vec::new(), by: Vec::new() };
-    for capability in asked {
+    for capability in requested {
         let runs: Vec<&'s VerifiedStanding> = all.iter().filter(|run| is_one(run, *capability)).collect();
-        let said = |of_today: bool| {
+        let results = |of_today: bool| {
             runs.iter().filter_map(move |run| {
                 let (verdict, by_older_tests) = run.verdict(*capability)?;
                 (!of_today || !by_older_tests).then_some((*run, verdict))
             })
         };
         // Among equals the last one counts, so the order is reversed: the distro's own packages come first.
-        let counts = |of_today| decisive(said(of_today).rev().map(|(run, verdict)| (run.environment, verdict)));
+        let counts = |of_today| decisive(results(of_today).rev().map(|(run, verdict)| (run.environment, verdict)));
         let by_any = counts(false).filter(|(_, verdict)| *verdict == Verdict::Supported);
         let counts = by_any.map(|by_any| counts(true).unwrap_or(by_any));
         let shows = |(run, verdict): &(&VerifiedStanding, Verdict)| {
             *verdict == Verdict::Supported && counts == Some((run.environment, *verdict))
         };
-        match said(true).chain(said(false)).find(shows) {
+        match results(true).chain(results(false)).find(shows) {
             Some((run, _)) if proof.by.contains(&run) => {}
             Some((run, _)) => proof.by.push(run),
             None => proof.lacking.push(*capability),
@@ -179,7 +179,7 @@ fn proof<'s>(
 impl ProfileAnswer<'_> {
     /// Returns what the runs prove whose packages are as installed here.
     fn proof(&self) -> Proof<'_> {
-        proof(&self.asked, &self.runs, VerifiedStanding::matches_for)
+        proof(&self.requested, &self.runs, VerifiedStanding::matches_for)
     }
 
     fn is_yes(&self) -> bool {
@@ -203,7 +203,7 @@ impl ProfileAnswer<'_> {
         let mut out = by(&[best], today);
         let lacking = match best.matches {
             true => self.proof().lacking,
-            false => proof(&self.asked, &self.runs, |run, _| !run.matches).lacking,
+            false => proof(&self.requested, &self.runs, |run, _| !run.matches).lacking,
         };
         let lacking: Vec<&str> = lacking.iter().map(|capability| capability.name()).collect();
         if !lacking.is_empty() {
@@ -239,7 +239,7 @@ fn by(runs: &[&VerifiedStanding], today: Date) -> String {
     format!(", by {what} in {} on {basis} basis, {age}{older}", environments.join(" and "))
 }
 
-fn told(standing: &VerifiedStanding) -> String {
+fn details(standing: &VerifiedStanding) -> String {
     let mut out = format!(
         "  {} on {} basis, {} ({} days ago), harness {}: supported {}, same versions {}\n",
         standing.environment,
@@ -297,8 +297,8 @@ mod tests {
         }
     }
 
-    fn answer(asked: &[Capability], runs: &[VerifiedStanding]) -> (bool, String) {
-        let answer = ProfileAnswer { profile: "go-3.32", asked: asked.to_vec(), runs: runs.to_vec() };
+    fn answer(requested: &[Capability], runs: &[VerifiedStanding]) -> (bool, String) {
+        let answer = ProfileAnswer { profile: "go-3.32", requested: requested.to_vec(), runs: runs.to_vec() };
         (answer.is_yes(), answer.in_one_line(date(2026, 11, 3)))
     }
 
@@ -320,8 +320,8 @@ mod tests {
 
     /// A machine shows capabilities that a container cannot show, and outranks it, if its packages are installed.
     #[test]
-    fn runs_in_several_environments_prove_it_together() {
-        let asked = [Capability::VmmBoot, Capability::VmmVsock];
+    fn runs_in_several_environments_are_combined() {
+        let requested = [Capability::VmmBoot, Capability::VmmVsock];
         let machine = |capability, verdict, installed| {
             let judged = CapabilityStanding { capability, verdict: Some(verdict), causes: vec![], older_tests: false };
             VerifiedStanding {
@@ -332,7 +332,7 @@ mod tests {
             }
         };
         let container = || standing(true, Some("1-1"));
-        let (is_yes, line) = answer(&asked, &[container()]);
+        let (is_yes, line) = answer(&requested, &[container()]);
         assert_eq!(
             line.split_once("; "),
             Some((
@@ -342,14 +342,14 @@ mod tests {
         );
         assert!(!is_yes, "nobody has shown vsock");
         let vsock = |installed| machine(Capability::VmmVsock, Verdict::Supported, installed);
-        let (is_yes, line) = answer(&asked, &[container(), vsock(Some("1-1"))]);
+        let (is_yes, line) = answer(&requested, &[container(), vsock(Some("1-1"))]);
         assert_eq!(line, ", by runs in container and vm on emulated basis, 3 days ago; the same versions here");
         assert!(is_yes);
-        assert!(!answer(&asked, &[container(), vsock(Some("1-2"))]).0, "of other packages");
+        assert!(!answer(&requested, &[container(), vsock(Some("1-2"))]).0, "of other packages");
         let no_boot = machine(Capability::VmmBoot, Verdict::Unsupported, Some("1-1"));
-        assert!(!answer(&asked[..1], &[container(), no_boot]).0, "the machine outranks the container");
+        assert!(!answer(&requested[..1], &[container(), no_boot]).0, "the machine outranks the container");
         let unknown = machine(Capability::VmmBoot, Verdict::Untested, Some("1-1"));
-        assert!(answer(&asked[..1], &[container(), unknown]).0, "and not where it has not decided");
+        assert!(answer(&requested[..1], &[container(), unknown]).0, "and not where it has not decided");
         let by_older_tests = |mut run: VerifiedStanding| {
             run.capabilities.iter_mut().for_each(|judged| judged.older_tests = true);
             run
@@ -357,26 +357,26 @@ mod tests {
         let machine = |verdict| machine(Capability::VmmBoot, verdict, Some("1-1"));
         let failed = || standing(false, Some("1-1"));
         let runs = [failed(), by_older_tests(machine(Verdict::Supported))];
-        assert!(!answer(&asked[..1], &runs).0, "today's tests of a container come before older ones of a machine");
+        assert!(!answer(&requested[..1], &runs).0, "today's tests of a container come before older ones of a machine");
         let runs = [container(), by_older_tests(machine(Verdict::Unsupported))];
-        assert!(!answer(&asked[..1], &runs).0, "nobody has seen that what failed older tests is mended");
-        assert!(answer(&asked[..1], &[by_older_tests(container())]).0, "older tests alone still show it");
+        assert!(!answer(&requested[..1], &runs).0, "nobody has seen that what failed older tests is mended");
+        assert!(answer(&requested[..1], &[by_older_tests(container())]).0, "older tests alone still show it");
         // Within one environment, the distro's own packages take precedence, and their results come first.
         let shaped = |supported| VerifiedStanding { shaped: true, ..standing(supported, Some("1-1")) };
-        assert!(answer(&asked[..1], &[container(), shaped(false)]).0);
-        assert!(!answer(&asked[..1], &[failed(), shaped(true)]).0);
+        assert!(answer(&requested[..1], &[container(), shaped(false)]).0);
+        assert!(!answer(&requested[..1], &[failed(), shaped(true)]).0);
     }
 
     /// A run with an older container manager still proves its guests, but not its containers.
     #[test]
-    fn a_container_managers_version_counts_for_containers_alone() {
+    fn a_container_manager_version_matters_only_for_containers() {
         let judged = |capability| CapabilityStanding {
             capability,
             verdict: Some(Verdict::Supported),
             causes: vec![],
             older_tests: false,
         };
-        let asked = [Capability::VmmBoot, Capability::KataControl];
+        let requested = [Capability::VmmBoot, Capability::KataControl];
         let machine = |capability, installed: Option<&str>| {
             let mut run = standing(true, Some("1-1"));
             run.capabilities = vec![judged(capability)];
@@ -390,10 +390,10 @@ mod tests {
             run
         };
         let (boots, controls) = (Capability::VmmBoot, Capability::KataControl);
-        assert!(answer(&asked, &[machine(boots, Some("1-1")), machine(controls, Some("2-1"))]).0);
+        assert!(answer(&requested, &[machine(boots, Some("1-1")), machine(controls, Some("2-1"))]).0);
         let runs = [machine(boots, Some("2-1")), machine(controls, Some("1-1"))];
-        let (is_yes, line) = answer(&asked, &runs);
+        let (is_yes, line) = answer(&requested, &runs);
         assert!(!is_yes && line.contains("kata.control"), "{line}");
-        assert!(!answer(&asked[1..], &[machine(controls, None)]).0, "without a manager there are no containers");
+        assert!(!answer(&requested[1..], &[machine(controls, None)]).0, "without a manager there are no containers");
     }
 }

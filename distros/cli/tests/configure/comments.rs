@@ -31,7 +31,7 @@ fn edit(machine: &Machine, from: &str, to: &str) {
     machine.file(MAIN, &text.replace(from, to));
 }
 
-fn taken_back(machine: &Machine, more: &[&str]) -> String {
+fn unconfigured(machine: &Machine, more: &[&str]) -> String {
     let output = machine.run(&[&["unconfigure"][..], more].concat());
     assert_eq!(output.code, 0, "{}", output.stderr);
     assert!(!machine.path("m/var/lib/kata-osinfo").exists());
@@ -52,7 +52,7 @@ fn with_handler(list: &str) -> String {
 }
 
 #[test]
-fn a_list_of_the_admins_handler_gets_longer_and_shorter_with_its_comments() {
+fn extending_a_list_of_the_admins_handler_keeps_its_comments() {
     for (list, longer) in [
         (
             "[\n    # why one\n    \"my.org/*\", # one\n  ]",
@@ -67,14 +67,14 @@ fn a_list_of_the_admins_handler_gets_longer_and_shorter_with_its_comments() {
         configure(&machine, "1.7", &[]);
         assert_eq!(machine.read(MAIN), after);
         machine.file(MAIN, &format!("{after}# later\n"));
-        assert_eq!(taken_back(&machine, &[]), format!("{main}# later\n"));
+        assert_eq!(unconfigured(&machine, &[]), format!("{main}# later\n"));
     }
 }
 
 #[test]
-fn comments_beside_imports_stay() {
+fn comments_in_the_imports_list_are_kept() {
     let main = format!("version = 3\nimports = [{A}]\n");
-    for (list, left) in [
+    for (list, expected) in [
         (format!("[ # x\n  {A}, # mine\n  {OURS}, # ours\n]"), format!("[ # x\n  {A}, # mine\n  # ours\n]")),
         (format!("[\n  {OURS}, # ours\n  {A}\n] # end"), format!("[\n  # ours\n  {A}\n] # end")),
         (format!("[{A}, {OURS}] # end"), format!("[{A}] # end")),
@@ -83,21 +83,21 @@ fn comments_beside_imports_stay() {
         edit(&machine, &format!("[{A}, {OURS}]"), &list);
         let again = machine.copy();
         configure(&again, "2.1", &[]);
-        assert_eq!(again.told_by_check(), Vec::<String>::new());
+        assert_eq!(again.check_findings(), Vec::<String>::new());
         assert_eq!(again.read(MAIN), machine.read(MAIN));
         for machine in [machine, again] {
-            assert_eq!(taken_back(&machine, &[]), main.replace(&format!("[{A}]"), &left));
+            assert_eq!(unconfigured(&machine, &[]), main.replace(&format!("[{A}]"), &expected));
         }
     }
     // In a list that kata-osinfo created.
     let machine = configured("version = 3\n", "2.1");
     edit(&machine, &format!("[{OURS}]"), &format!("[ # x\n  {OURS}, # ours\n]"));
-    assert_eq!(taken_back(&machine, &[]), "version = 3\n# x\n  # ours\n");
+    assert_eq!(unconfigured(&machine, &[]), "version = 3\n# x\n  # ours\n");
 }
 
 /// Another `configure` keeps a file byte for byte, with comments on every line and either line ending.
 #[test]
-fn what_is_configured_again_leaves_every_byte() {
+fn a_second_configure_keeps_the_file_byte_for_byte() {
     for (version, main) in [("1.7", "version = 2\n"), ("2.1", "version = 3\n")] {
         for end in ["\n", "\r\n"] {
             let machine = configured(main, version);
@@ -107,17 +107,17 @@ fn what_is_configured_again_leaves_every_byte() {
             let commented: String = commented.collect();
             machine.file(MAIN, &commented);
             configure(&machine, version, &[]);
-            assert_eq!((machine.read(MAIN), machine.told_by_check()), (commented.clone(), Vec::new()));
-            let left = taken_back(&machine, &[]);
-            assert_eq!(left.matches('#').count(), commented.matches('#').count(), "{left}");
-            assert!(!left.contains("kata"), "{left}");
+            assert_eq!((machine.read(MAIN), machine.check_findings()), (commented.clone(), Vec::new()));
+            let reverted = unconfigured(&machine, &[]);
+            assert_eq!(reverted.matches('#').count(), commented.matches('#').count(), "{reverted}");
+            assert!(!reverted.contains("kata"), "{reverted}");
         }
     }
 }
 
 /// The order of imports is the admin's if it makes no difference.
 #[test]
-fn the_order_of_imports_stays() {
+fn the_admins_order_of_imports_is_kept_where_possible() {
     let machine = configured(&format!("version = 3\nimports = [{A}]\n"), "2.1");
     edit(&machine, &format!("[{A}, {OURS}]"), &format!("[{OURS}, {A}]"));
     let turned = machine.read(MAIN);
@@ -128,52 +128,52 @@ fn the_order_of_imports_stays() {
     machine.file("m/etc/containerd/a.toml", &format!("version = 3\n{another}"));
     configure(&machine, "2.1", &[]);
     assert!(machine.read(MAIN).contains(&format!("[{A}, {OURS}]")), "{}", machine.read(MAIN));
-    assert_eq!(machine.told_by_check(), Vec::<String>::new());
+    assert_eq!(machine.check_findings(), Vec::<String>::new());
 }
 
 #[test]
-fn comments_in_a_list_of_our_handler_stay_before_what_follows_it() {
+fn unconfigure_keeps_comments_from_its_handler_in_place() {
     let machine = configured("version = 2\n", "1.7");
     edit(&machine, "[\"io.katacontainers.*\"]", "[ # m1\n  # alone\n  \"io.katacontainers.*\", # m2 \"\n] # m3");
     machine.file(MAIN, &format!("{}\n[theirs]\nx = \"# no\"\n", machine.read(MAIN)));
-    let left = taken_back(&machine, &[]);
+    let reverted = unconfigured(&machine, &[]);
     for comment in ["# m1", "# alone", "# m2 \"", "# m3"] {
-        assert_eq!(left.matches(comment).count(), 1, "{comment}: {left}");
-        assert!(left.find(comment) < left.find("[theirs]"), "{left}");
+        assert_eq!(reverted.matches(comment).count(), 1, "{comment}: {reverted}");
+        assert!(reverted.find(comment) < reverted.find("[theirs]"), "{reverted}");
     }
-    assert_eq!(left.lines().filter(|line| line.contains('#')).count(), 5, "{left}");
+    assert_eq!(reverted.lines().filter(|line| line.contains('#')).count(), 5, "{reverted}");
 }
 
 #[test]
-fn a_list_with_nothing_of_ours_is_theirs_also_by_force() {
+fn unconfigure_keeps_lists_that_the_admin_replaced() {
     for force in [&[][..], &["--force"]] {
         let machine = configured(&format!("version = 3\nimports = [{A}]\n"), "2.1");
         edit(&machine, OURS, "\"/etc/containerd/conf.d/*.toml\"");
-        let theirs = machine.read(MAIN);
-        assert_eq!(taken_back(&machine, force), theirs);
+        let edited = machine.read(MAIN);
+        assert_eq!(unconfigured(&machine, force), edited);
         assert!(!machine.path("m/etc/containerd/conf.d/50-kata-osinfo.toml").exists());
         // In the admin's handler.
         let machine = configured(&with_handler("[\"my.org/*\"]"), "1.7");
         edit(&machine, "[\"my.org/*\", \"io.katacontainers.*\"]", "[\"other/*\"]\nsnapshotter = \"s\"");
-        assert_eq!(taken_back(&machine, force), with_handler("[\"other/*\"]\nsnapshotter = \"s\""));
+        assert_eq!(unconfigured(&machine, force), with_handler("[\"other/*\"]\nsnapshotter = \"s\""));
     }
 }
 
 #[test]
-fn an_import_of_ours_that_was_written_twice_goes_twice() {
+fn unconfigure_removes_a_duplicated_import() {
     for main in ["version = 3\n".to_owned(), format!("version = 3\nimports = [{A}]\n")] {
         let machine = configured(&main, "2.1");
         edit(&machine, OURS, &format!("{OURS}, {OURS}"));
         let again = machine.copy();
         configure(&again, "2.1", &[]);
-        assert_eq!(again.told_by_check(), Vec::<String>::new());
-        assert_eq!(taken_back(&machine, &[]), main);
+        assert_eq!(again.check_findings(), Vec::<String>::new());
+        assert_eq!(unconfigured(&machine, &[]), main);
     }
 }
 
 /// Before containerd 2.0 the admin has no other place for such keys.
 #[test]
-fn keys_that_the_admin_has_in_our_handler_stay_when_it_is_configured_again() {
+fn configure_keeps_the_admins_keys_in_its_handler() {
     let machine = configured("version = 2\n", "1.7");
     edit(&machine, "privileged_without_host_devices = true", "privileged_without_host_devices = false");
     edit(&machine, "runtime_path", "snapshotter = \"devmapper\"\nruntime_path");
@@ -199,7 +199,7 @@ fn keys_that_the_admin_has_in_our_handler_stay_when_it_is_configured_again() {
     assert!(output.stderr.contains(&format!("remove {new}, which is new")), "{}", output.stderr);
     for _ in 0..2 {
         let answer = configure(&machine, "1.7", &["--format", "json"]).json();
-        let told = |key: &str| {
+        let entry_of = |key: &str| {
             let all = answer["theirs"].as_array().expect("a list");
             let found: Vec<&Value> = all.iter().filter(|t| t["key"] == format!("handler kata: {key}")).collect();
             assert_eq!(found.len(), 1, "{key}: {all:?}");
@@ -207,11 +207,11 @@ fn keys_that_the_admin_has_in_our_handler_stay_when_it_is_configured_again() {
         };
         let now = machine.read(MAIN);
         let [new, device, list] = places.map(|key| line(&now, key));
-        assert_eq!(told("snapshotter"), json!([new, "kept", "devmapper", null]));
-        assert_eq!(told("privileged_without_host_devices"), json!([device, "kept", false, true]));
+        assert_eq!(entry_of("snapshotter"), json!([new, "kept", "devmapper", null]));
+        assert_eq!(entry_of("privileged_without_host_devices"), json!([device, "kept", false, true]));
         let both = json!(["my.org/*", "io.katacontainers.*"]);
-        assert_eq!(told("pod_annotations"), json!([list, "extended", ["my.org/*"], both]));
-        assert_eq!(machine.told_by_check(), Vec::<String>::new());
+        assert_eq!(entry_of("pod_annotations"), json!([list, "extended", ["my.org/*"], both]));
+        assert_eq!(machine.check_findings(), Vec::<String>::new());
     }
     // The annotations now belong to the admin, and mean nothing without the rest of the handler.
     let whole = machine.read(MAIN);
@@ -219,9 +219,9 @@ fn keys_that_the_admin_has_in_our_handler_stay_when_it_is_configured_again() {
     assert_eq!((output.code, machine.read(MAIN)), (13, whole.clone()), "{}", output.stderr);
     let why = "would be left of the handler kata, which could not start anything: remove that first";
     assert!(output.stderr.contains(why) && output.stderr.contains("snapshotter"), "{}", output.stderr);
-    let is_theirs = |line: &&str| places.iter().any(|key| line.trim_start().starts_with(key));
+    let is_admins = |line: &&str| places.iter().any(|key| line.trim_start().starts_with(key));
     machine
-        .file(MAIN, &whole.lines().filter(|line| !is_theirs(line)).map(|line| format!("{line}\n")).collect::<String>());
-    let left = taken_back(&machine, &[]);
-    assert!(left.starts_with("version = 2\n") && !left.contains("runtimes.kata"), "{left}");
+        .file(MAIN, &whole.lines().filter(|line| !is_admins(line)).map(|line| format!("{line}\n")).collect::<String>());
+    let reverted = unconfigured(&machine, &[]);
+    assert!(reverted.starts_with("version = 2\n") && !reverted.contains("runtimes.kata"), "{reverted}");
 }

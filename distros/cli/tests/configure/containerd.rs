@@ -234,20 +234,20 @@ fn configured(machine: &Machine, version: &str) -> crate::machine::Output {
 }
 
 #[test]
-fn every_layout_gets_the_handler_or_is_told() {
+fn every_layout_has_its_expected_result() {
     // Parallel, because there are hundreds of calls, each of which waits for a program.
     std::thread::scope(|scope| {
         for (at, version) in VERSIONS.into_iter().enumerate() {
             scope.spawn(move || {
                 for layout in LAYOUTS {
-                    gets_the_handler_or_is_told(layout, version, layout.ends[at]);
+                    assert_expected_result(layout, version, layout.ends[at]);
                 }
             });
         }
     });
 }
 
-fn gets_the_handler_or_is_told(layout: &Layout, version: &str, expected: End) {
+fn assert_expected_result(layout: &Layout, version: &str, expected: End) {
     let machine = machine_with(layout);
     let before = machine.everything();
     let call = call(version);
@@ -259,8 +259,8 @@ fn gets_the_handler_or_is_told(layout: &Layout, version: &str, expected: End) {
     match expected {
         No => assert_eq!(machine.everything(), before, "{}", layout.name),
         Yes | Not => {
-            let told = machine.told_by_check();
-            assert_eq!(told.is_empty(), expected == Yes, "{} with {version}: {told:?}", layout.name);
+            let findings = machine.check_findings();
+            assert_eq!(findings.is_empty(), expected == Yes, "{} with {version}: {findings:?}", layout.name);
             // A second call changes nothing, and everything can be taken back.
             if ["1.7", "2.1"].contains(&version) {
                 let once = machine.everything();
@@ -274,23 +274,23 @@ fn gets_the_handler_or_is_told(layout: &Layout, version: &str, expected: End) {
 }
 
 #[test]
-fn what_keeps_a_handler_from_having_an_effect_is_told() {
-    let told = |name: &str, version: &str, expected: &str| {
+fn causes_that_keep_a_handler_from_taking_effect_are_reported() {
+    let assert_reported = |name: &str, version: &str, expected: &str| {
         let layout = LAYOUTS.iter().find(|l| l.name == name).expect("a layout");
         let output = configured(&machine_with(layout), version);
         assert!(output.stderr.contains(expected), "{name}: {}", output.stderr);
     };
-    told("CRI is disabled", "1.7", "/etc/containerd/config.toml:2: disabled_plugins contains containerd's CRI plugin");
-    told("a later drop-in disables CRI", "2.1", "/etc/containerd/conf.d/9.toml:2: disabled_plugins");
-    told(
+    assert_reported("CRI is disabled", "1.7", "/etc/containerd/config.toml:2: disabled_plugins contains containerd's CRI plugin");
+    assert_reported("a later drop-in disables CRI", "2.1", "/etc/containerd/conf.d/9.toml:2: disabled_plugins");
+    assert_reported(
         "a later drop-in has another handler of that name",
         "2.1",
         "/etc/containerd/conf.d/kata-deploy.toml:5: handler kata: options.ConfigPath is \"/another.toml\", wanted ",
     );
-    told("an import is missing", "2.3", "/etc/containerd/nowhere.toml is imported but does not exist");
-    told("an import of an import replaces the section", "1.7", "/etc/containerd/two.toml, which");
-    told("a plugin is disabled whose name is not one of containerd's", "1.7", "`a.b.c.d` is not a plugin's name: ");
-    told("version 3", "1.7", "has version 3, but this containerd accepts at most 2");
+    assert_reported("an import is missing", "2.3", "/etc/containerd/nowhere.toml is imported but does not exist");
+    assert_reported("an import of an import replaces the section", "1.7", "/etc/containerd/two.toml, which");
+    assert_reported("a plugin is disabled whose name is not one of containerd's", "1.7", "`a.b.c.d` is not a plugin's name: ");
+    assert_reported("version 3", "1.7", "has version 3, but this containerd accepts at most 2");
     for version in VERSIONS {
         for (name, expected) in [
             ("a version that is a float", "config.toml:1: version is of type float, expected an integer"),
@@ -299,22 +299,22 @@ fn what_keeps_a_handler_from_having_an_effect_is_told() {
             ("disabled plugins that are no strings", "config.toml:2: disabled_plugins is of type array, expected an"),
             ("plugins that are no table", "config.toml:1: plugins is of type array, expected a table"),
         ] {
-            told(name, version, &format!("/etc/containerd/{expected}"));
+            assert_reported(name, version, &format!("/etc/containerd/{expected}"));
         }
     }
     // containerd 1 has no `config migrate`.
     for version in ["1.6", "1.7"] {
-        told(
+        assert_reported(
             "CRI is disabled in version 1, as Docker's package has it",
             version,
             "`containerd config default` prints an example",
         );
     }
-    told("version 1", "2.1", "`containerd config migrate`");
+    assert_reported("version 1", "2.1", "`containerd config migrate`");
 }
 
 #[test]
-fn a_named_configuration_of_containerds_that_is_not_there_is_refused() {
+fn a_named_containerd_config_must_exist_unless_it_is_the_default() {
     let machine = Machine::new();
     let before = machine.everything();
     let named = |name: &str, more: &[&str]| {
@@ -325,8 +325,8 @@ fn a_named_configuration_of_containerds_that_is_not_there_is_refused() {
     for name in ["/etc/containerd/confg.toml", "/var/lib/rancher/k3s/agent/etc/containerd/config.toml", "/etc"] {
         for more in [&[][..], &["--dry-run"][..]] {
             let output = named(name, more);
-            let told = format!("error: no containerd configuration at {name}: name containerd");
-            assert!(output.code == 2 && output.stderr.contains(&told), "{}: {}", output.code, output.stderr);
+            let expected = format!("error: no containerd configuration at {name}: name containerd");
+            assert!(output.code == 2 && output.stderr.contains(&expected), "{}: {}", output.code, output.stderr);
             assert_eq!(machine.everything(), before);
         }
     }
@@ -346,14 +346,14 @@ fn containerd_agrees(containerd: &Path, version: &str) {
         let after = dump(containerd, &machine);
         let kata = after.as_ref().and_then(|d| runtimes(d).get("kata").cloned());
         let config = kata.as_ref().map(|k| k["options"]["ConfigPath"].clone());
-        let ours = config.is_some_and(|c| c.as_str().is_some_and(|c| c.starts_with(&format!("/{BASE}"))));
+        let is_configured = config.is_some_and(|c| c.as_str().is_some_and(|c| c.starts_with(&format!("/{BASE}"))));
         let disabled = after.as_ref().is_some_and(|d| {
             d["disabled_plugins"].as_array().is_some_and(|d| d.iter().any(|p| p == "io.containerd.grpc.v1.cri"))
         });
         assert_eq!(end(&output), layout.ends[at], "{name}: {}", output.stderr);
         match layout.ends[at] {
-            Yes => assert!(ours && !disabled, "{name}: {kata:?}"),
-            Not => assert!(!ours || disabled, "{name}: {kata:?}"),
+            Yes => assert!(is_configured && !disabled, "{name}: {kata:?}"),
+            Not => assert!(!is_configured || disabled, "{name}: {kata:?}"),
             No => continue,
         }
         // Everything else is unchanged.
@@ -448,7 +448,7 @@ fn json_of(item: &toml_edit::Item) -> Value {
 }
 
 #[test]
-fn a_debian_site_is_no_other_distros() {
+fn only_a_debian_mirror_is_chosen_among_apt_sites() {
     let sites = "http://mirror.example/ubuntu\nhttp://mirror.example/debian-security\nhttp://mirror.example/debian/\n";
     assert_eq!(crate::machine::debian_among(sites), Some("http://mirror.example/debian"));
     assert_eq!(crate::machine::debian_among("http://mirror.example/ubuntu\n"), None);
@@ -457,11 +457,11 @@ fn a_debian_site_is_no_other_distros() {
 #[test]
 #[cfg_attr(lacks = "containerd", ignore = "needs containerd")]
 fn this_machines_containerd_agrees() {
-    let said = Command::new("containerd").arg("--version").output().expect("containerd");
-    let said = String::from_utf8_lossy(&said.stdout).into_owned();
-    let version = |v: &&&str| said.split_whitespace().any(|w| w.trim_start_matches('v').starts_with(&format!("{v}.")));
+    let output = Command::new("containerd").arg("--version").output().expect("containerd");
+    let output = String::from_utf8_lossy(&output.stdout).into_owned();
+    let version = |v: &&&str| output.split_whitespace().any(|w| w.trim_start_matches('v').starts_with(&format!("{v}.")));
     let version = VERSIONS.iter().find(version);
-    let version = version.unwrap_or_else(|| panic!("expected one of {VERSIONS:?}, which have layouts, got {said}"));
+    let version = version.unwrap_or_else(|| panic!("expected one of {VERSIONS:?}, which have layouts, got {output}"));
     containerd_agrees(Path::new("containerd"), version);
 }
 
@@ -479,7 +479,7 @@ fn debian_sids_containerd_agrees() {
 
 /// After `configure`, runs `config migrate` of a containerd 2 on each layout: `unconfigure` removes kata-osinfo's
 /// content from the result, or reports that it stays.
-fn nothing_stays_after_the_migration_of(containerd: &Path) {
+fn assert_unconfigure_works_after_migration(containerd: &Path) {
     let mut migrated = 0;
     for layout in LAYOUTS {
         for version in ["1.7", "2.1"] {
@@ -495,10 +495,10 @@ fn nothing_stays_after_the_migration_of(containerd: &Path) {
                 more.iter().for_each(|version| drop(configured(&machine, version)));
                 let output = machine.run(&["unconfigure"]);
                 let now = machine.read("m/etc/containerd/config.toml");
-                let is_told = output.code == 13 && output.stderr.contains("config.toml is not fully reverted");
-                let is_gone = output.code == 0 && !now.contains(&format!("/{BASE}/configuration.toml"));
-                assert!(is_told || is_gone, "{} with {version}: {}: {}", layout.name, output.code, output.stderr);
-                assert!(is_told || !now.contains("50-kata-osinfo"), "{} with {version}: {now}", layout.name);
+                let is_reported = output.code == 13 && output.stderr.contains("config.toml is not fully reverted");
+                let is_removed = output.code == 0 && !now.contains(&format!("/{BASE}/configuration.toml"));
+                assert!(is_reported || is_removed, "{} with {version}: {}: {}", layout.name, output.code, output.stderr);
+                assert!(is_reported || !now.contains("50-kata-osinfo"), "{} with {version}: {now}", layout.name);
             }
         }
     }
@@ -542,17 +542,17 @@ fn debians_containerd_agrees(suite: &str, version: &str) {
     let unpacked = Command::new("dpkg-deb").arg("-x").arg(package).arg(&tree).status().expect("it runs");
     assert!(unpacked.success());
     let containerd = tree.join("usr/bin/containerd");
-    let said = Command::new(&containerd).arg("--version").output().expect("it runs").stdout;
-    let said = String::from_utf8_lossy(&said).into_owned();
-    assert!(said.split_whitespace().any(|w| w.starts_with(&format!("{version}."))), "{said}");
+    let version_output = Command::new(&containerd).arg("--version").output().expect("it runs").stdout;
+    let version_output = String::from_utf8_lossy(&version_output).into_owned();
+    assert!(version_output.split_whitespace().any(|w| w.starts_with(&format!("{version}."))), "{version_output}");
     containerd_agrees(&containerd, version);
     if version.starts_with('2') {
-        nothing_stays_after_the_migration_of(&containerd);
+        assert_unconfigure_works_after_migration(&containerd);
     }
 }
 
 #[test]
-fn the_distributions_of_kubernetes_are_written_to_where_theirs_reads() {
+fn k3s_and_rke2_get_a_drop_in_for_their_own_containerd() {
     let rancher = |name: &str| format!("var/lib/rancher/{name}/agent/etc/containerd");
     for name in ["k3s", "rke2"] {
         let folder = rancher(name);
@@ -574,7 +574,7 @@ fn the_distributions_of_kubernetes_are_written_to_where_theirs_reads() {
         assert_eq!(answer["files"], json!(["/k/config.d/50-kata-osinfo.toml", drop_in]));
         assert_eq!(machine.read(&format!("m/{folder}/config.toml")), main);
         assert!(machine.read(&format!("m{drop_in}")).starts_with("# Written by kata-osinfo"));
-        assert_eq!(machine.told_by_check(), Vec::<String>::new());
+        assert_eq!(machine.check_findings(), Vec::<String>::new());
         assert_eq!(machine.run(&["unconfigure"]).code, 0);
         assert_eq!(machine.everything(), before);
         // Without the import the drop-in would not be read, and the main file is regenerated by the distribution.
@@ -622,12 +622,12 @@ fn the_distributions_of_kubernetes_are_written_to_where_theirs_reads() {
 
 /// The main file on disk differs from the one after a restart, when the distribution renders its template.
 #[test]
-fn a_template_that_rebuilds_the_main_file_without_an_import_of_ours_is_told() {
+fn a_template_without_the_drop_in_import_is_reported() {
     for name in ["k3s", "rke2"] {
         let folder = format!("var/lib/rancher/{name}/agent/etc/containerd");
         let main = format!("version = 3\nimports = [\"/{folder}/config-v3.toml.d/*.toml\"]\n");
         let base = "{{ template \"base\" . }}\n[debug]\nlevel = \"debug\"\n";
-        for (template, text, is_told) in [
+        for (template, text, is_reported) in [
             ("config-v3.toml.tmpl", "version = 3\n", true),
             ("config-v3.toml.tmpl", base, false),
             ("config-v3.toml.tmpl", main.as_str(), false),
@@ -640,17 +640,17 @@ fn a_template_that_rebuilds_the_main_file_without_an_import_of_ours_is_told() {
             machine.file(&format!("m/{folder}/{template}"), text);
             let before = machine.everything();
             let output = configured(&machine, "2.1");
-            assert_eq!(output.code, if is_told { 13 } else { 0 }, "{text}: {}", output.stderr);
-            let told = format!("/{folder}/{template} does not import /{folder}/config-v3.toml.d/: {name} regenerates ");
-            assert_eq!(output.stderr.contains(&told), is_told, "{}", output.stderr);
-            assert_eq!(machine.everything() == before, is_told);
+            assert_eq!(output.code, if is_reported { 13 } else { 0 }, "{text}: {}", output.stderr);
+            let expected = format!("/{folder}/{template} does not import /{folder}/config-v3.toml.d/: {name} regenerates ");
+            assert_eq!(output.stderr.contains(&expected), is_reported, "{}", output.stderr);
+            assert_eq!(machine.everything() == before, is_reported);
             // A template that was added after `configure`.
             assert_eq!(configured(&since, "2.1").code, 0);
             since.file(&format!("m/{folder}/{template}"), text);
-            let found = since.told_by_check();
-            let told = format!("/{folder}/{template}: {name} regenerates /{folder}/config.toml from this template at ");
-            assert_eq!(found.len(), usize::from(is_told), "{found:?}");
-            assert!(found.iter().all(|problem| problem.starts_with(&told)), "{found:?}");
+            let found = since.check_findings();
+            let expected = format!("/{folder}/{template}: {name} regenerates /{folder}/config.toml from this template at ");
+            assert_eq!(found.len(), usize::from(is_reported), "{found:?}");
+            assert!(found.iter().all(|problem| problem.starts_with(&expected)), "{found:?}");
             assert_eq!(since.run(&["unconfigure"]).code, 0);
         }
     }
@@ -658,7 +658,7 @@ fn a_template_that_rebuilds_the_main_file_without_an_import_of_ours_is_told() {
 
 /// Signs that a Kubernetes distribution is installed, before it has written its containerd's configuration.
 #[test]
-fn a_distribution_of_kubernetes_that_was_never_started_is_told_and_nothing_is_written() {
+fn a_kubernetes_distribution_that_never_started_is_refused() {
     for (name, file, sign) in [
         ("k3s", "usr/local/bin/k3s", "usr/local/bin/k3s"),
         ("k3s", "opt/bin/k3s", "opt/bin/k3s"),
@@ -696,8 +696,8 @@ fn a_distribution_of_kubernetes_that_was_never_started_is_told_and_nothing_is_wr
                 let call = call("2.1");
                 let call: Vec<&str> = call.iter().map(String::as_str).chain(more.iter().copied()).collect();
                 let output = machine.run(&call);
-                let told = format!("error: {name} is installed (/{sign}), but ");
-                assert!(output.code == 13 && output.stderr.contains(&told), "{}: {}", output.code, output.stderr);
+                let expected = format!("error: {name} is installed (/{sign}), but ");
+                assert!(output.code == 13 && output.stderr.contains(&expected), "{}: {}", output.code, output.stderr);
                 assert!(output.stderr.contains("or pass --containerd-config with the file"), "{}", output.stderr);
                 assert_eq!(machine.everything(), before, "{file}");
             }
@@ -710,7 +710,7 @@ fn a_distribution_of_kubernetes_that_was_never_started_is_told_and_nothing_is_wr
 }
 
 #[test]
-fn beside_a_containerd_in_use_a_distribution_of_kubernetes_is_a_warning() {
+fn a_kubernetes_distribution_next_to_containerd_is_a_warning() {
     let warning = "warning: k3s is installed, too (/usr/local/bin/k3s), and has its own containerd: if that is the one";
     let program = |machine: &Machine, name: &str| {
         machine.file(&format!("m/{name}"), "");
@@ -741,50 +741,50 @@ fn beside_a_containerd_in_use_a_distribution_of_kubernetes_is_a_warning() {
 }
 
 #[test]
-fn the_folder_of_data_that_k3s_is_told_is_the_one_that_is_written_to() {
+fn the_data_dir_of_k3s_and_rke2_is_honoured() {
     let main = |data: &str| format!("{data}/agent/etc/containerd/config.toml");
     let drop_in = |data: &str| format!("{data}/agent/etc/containerd/config-v3.toml.d/50-kata-osinfo.toml");
-    let keep = |machine: &Machine, data: &str| {
+    let write_main_file = |machine: &Machine, data: &str| {
         let imports = format!("version = 3\nimports = [\"{data}/agent/etc/containerd/config-v3.toml.d/*.toml\"]\n");
         machine.file(&format!("m{}", main(data)), &imports);
     };
     for name in ["k3s", "rke2"] {
         let machine = Machine::new();
         // The file that it wrote before its data directory was changed is no longer read.
-        keep(&machine, &format!("/var/lib/rancher/{name}"));
+        write_main_file(&machine, &format!("/var/lib/rancher/{name}"));
         machine.file(&format!("m/etc/rancher/{name}/config.yaml"), "data-dir: /data # the large disk\n");
         let output = configured(&machine, "2.1");
-        let told = format!("{name} is installed (/etc/rancher/{name}/config.yaml), but {}, which its", main("/data"));
-        assert!(output.code == 13 && output.stderr.contains(&told), "{}: {}", output.code, output.stderr);
-        for (data, told) in [("/data", ""), ("/two", "data-dir: \"/two\"\n")] {
-            machine.file(&format!("m/etc/rancher/{name}/config.yaml.d/10-disk.yaml"), told);
-            keep(&machine, data);
+        let expected = format!("{name} is installed (/etc/rancher/{name}/config.yaml), but {}, which its", main("/data"));
+        assert!(output.code == 13 && output.stderr.contains(&expected), "{}: {}", output.code, output.stderr);
+        for (data, text) in [("/data", ""), ("/two", "data-dir: \"/two\"\n")] {
+            machine.file(&format!("m/etc/rancher/{name}/config.yaml.d/10-disk.yaml"), text);
+            write_main_file(&machine, data);
             let before = machine.everything();
             let output = configured(&machine, "2.1");
             assert_eq!(output.code, 0, "{}", output.stderr);
             assert!(output.stdout.contains(&drop_in(data)), "{data}: {}", output.stdout);
-            assert_eq!(machine.told_by_check(), Vec::<String>::new());
+            assert_eq!(machine.check_findings(), Vec::<String>::new());
             assert_eq!(machine.run(&["unconfigure"]).code, 0);
             assert_eq!(machine.everything(), before);
         }
         machine.file(&format!("m/etc/rancher/{name}/config.yaml"), "data-dir: [\n");
         let output = configured(&machine, "2.1");
-        let told = format!("/etc/rancher/{name}/config.yaml is not a YAML map");
-        assert!(output.code == 13 && output.stderr.contains(&told), "{}: {}", output.code, output.stderr);
+        let expected = format!("/etc/rancher/{name}/config.yaml is not a YAML map");
+        assert!(output.code == 13 && output.stderr.contains(&expected), "{}: {}", output.code, output.stderr);
     }
     // The data directory may be set on the command line, which is not read.
     let machine = Machine::new();
-    keep(&machine, "/srv/rke2");
+    write_main_file(&machine, "/srv/rke2");
     let (call, main) = (call("2.1"), main("/srv/rke2"));
     let named = call.iter().map(String::as_str).chain(["--containerd-config", &main]);
     let output = machine.run(&named.collect::<Vec<_>>());
     assert!(output.code == 0 && output.stdout.contains(&drop_in("/srv/rke2")), "{}{}", output.stdout, output.stderr);
-    assert_eq!(machine.told_by_check(), Vec::<String>::new());
+    assert_eq!(machine.check_findings(), Vec::<String>::new());
 }
 
 #[test]
-fn k0s_and_microk8s_get_theirs() {
-    let wrote = |main: &str, text: &str, version: &str| {
+fn k0s_and_microk8s_get_a_handler_in_their_own_files() {
+    let written_files = |main: &str, text: &str, version: &str| {
         let machine = Machine::new();
         machine.file(&format!("m{main}"), text);
         let before = machine.everything();
@@ -793,7 +793,7 @@ fn k0s_and_microk8s_get_theirs() {
         let output = machine.run(&call);
         assert_eq!(output.code, 0, "{}", output.stderr);
         assert_eq!(machine.run(&call).json()["diff"], json!(""));
-        assert_eq!(machine.told_by_check(), Vec::<String>::new());
+        assert_eq!(machine.check_findings(), Vec::<String>::new());
         let files = output.json()["files"].as_array().expect("files")[1..].to_vec();
         let texts: Vec<String> =
             files.iter().map(|f| machine.read(&format!("m{}", f.as_str().expect("a path")))).collect();
@@ -805,50 +805,50 @@ fn k0s_and_microk8s_get_theirs() {
     let drop_in = "/etc/k0s/containerd.d/50-kata-osinfo.toml";
     // k0s's own file, of 1.36 and of earlier versions.
     let new = "# k0s_managed=true\nversion = 3\nimports = [\"/etc/k0s/containerd.d/*.toml\"]\n";
-    let (files, texts) = wrote(k0s, new, "2.1");
+    let (files, texts) = written_files(k0s, new, "2.1");
     assert_eq!(files, json!([drop_in]));
     assert!(texts[0].contains("\nversion = 3\n"), "{}", texts[0]);
     let old = "# k0s_managed=true\nversion = 2\nimports = [\"/run/k0s/containerd-cri.toml\"]\n";
-    let (files, texts) = wrote(k0s, old, "1.7");
+    let (files, texts) = written_files(k0s, old, "1.7");
     assert_eq!(files, json!([drop_in]));
     assert!(texts[0].contains("\nversion = 2\n"), "{}", texts[0]);
     // The admin's file.
-    let (files, texts) = wrote(k0s, "version = 2\n", "1.7");
+    let (files, texts) = written_files(k0s, "version = 2\n", "1.7");
     assert_eq!(files, json!([k0s]));
     assert!(texts[0].contains("runtimes.kata]"), "{}", texts[0]);
     let template = "version = 2\n[plugins.\"io.containerd.grpc.v1.cri\".containerd]\nsnapshotter = \"${SNAPSHOTTER}\"\n\
                     [plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.runc]\nruntime_type = \"${RUNTIME_TYPE}\"\n";
     let place = "/var/snap/microk8s/current/args/containerd-template.toml";
-    let (files, texts) = wrote(place, template, "1.7");
+    let (files, texts) = written_files(place, template, "1.7");
     assert_eq!(files, json!([place]));
     assert!(texts[0].contains("${SNAPSHOTTER}") && texts[0].contains("runtimes.kata]"), "{}", texts[0]);
     // Another default runtime stays, even one that is filled in at start, and `runc` stays next to it.
     let section = "[plugins.\"io.containerd.grpc.v1.cri\".containerd";
     for default in ["nvidia", "${RUNTIME}"] {
         let template = format!("version = 2\n{section}]\ndefault_runtime_name = \"{default}\"\n");
-        let (_, texts) = wrote(place, &template, "1.7");
+        let (_, texts) = written_files(place, &template, "1.7");
         assert!(texts[0].starts_with(&template) && texts[0].contains("runtimes.kata]"), "{}", texts[0]);
         assert!(texts[0].contains("runtimes.runc]"), "{}", texts[0]);
     }
 }
 
 #[test]
-fn a_later_drop_in_of_crio_is_told() {
+fn a_later_crio_drop_in_that_overrides_the_handler_is_reported() {
     let machine = Machine::new();
     let folder = "m/etc/crio/crio.conf.d";
-    let theirs = "[crio.runtime.runtimes.kata]\nruntime_path = \"/other\"\nruntime_type = \"vm\"\n";
-    machine.file(&format!("{folder}/10-theirs.conf"), theirs);
+    let other_handler = "[crio.runtime.runtimes.kata]\nruntime_path = \"/other\"\nruntime_type = \"vm\"\n";
+    machine.file(&format!("{folder}/10-theirs.conf"), other_handler);
     assert_eq!(machine.run(&CRIO).code, 0);
-    machine.file(&format!("{folder}/99-kata-deploy"), theirs);
+    machine.file(&format!("{folder}/99-kata-deploy"), other_handler);
     for more in [&["--dry-run"][..], &[]] {
         let output = machine.run(&[&CRIO, more].concat());
         assert_eq!(output.code, 13, "{}", output.stderr);
-        let told = "/etc/crio/crio.conf.d/99-kata-deploy:2: handler kata: runtime_path is \"/other\", wanted ";
-        assert!(output.stderr.contains(told), "{}", output.stderr);
+        let expected = "/etc/crio/crio.conf.d/99-kata-deploy:2: handler kata: runtime_path is \"/other\", wanted ";
+        assert!(output.stderr.contains(expected), "{}", output.stderr);
     }
     // The same handler in a later file changes nothing.
-    let ours = machine.read(&format!("{folder}/50-kata-osinfo.conf"));
-    machine.file(&format!("{folder}/99-kata-deploy"), &ours);
+    let written = machine.read(&format!("{folder}/50-kata-osinfo.conf"));
+    machine.file(&format!("{folder}/99-kata-deploy"), &written);
     assert_eq!(machine.run(&CRIO).code, 0);
 }
 
@@ -863,9 +863,9 @@ fn passwords_of_registries_are_not_shown() {
     machine.file(MAIN, main);
     let hides = |call: &[&str]| {
         let output = machine.run(call);
-        let said = format!("{}{}", output.stdout, output.stderr);
-        assert_eq!(output.code, 0, "{call:?}: {said}");
-        assert!(said.contains("<redacted>") && !said.contains("hunter2"), "{call:?}: {said}");
+        let printed = format!("{}{}", output.stdout, output.stderr);
+        assert_eq!(output.code, 0, "{call:?}: {printed}");
+        assert!(printed.contains("<redacted>") && !printed.contains("hunter2"), "{call:?}: {printed}");
     };
     for more in [&["--dry-run"][..], &["--dry-run", "--format", "json"]] {
         hides(&[&call[..], more].concat());
@@ -879,25 +879,25 @@ fn passwords_of_registries_are_not_shown() {
         machine.file(MAIN, &main.replace("hunter2\"", "hunter2"));
         let output = machine.run(&[&call[..6], &[version]].concat());
         assert_eq!(output.code, 13, "{version}: {}", output.stderr);
-        let told = output.stderr.contains("not TOML: line ");
-        assert!(told && !output.stderr.contains("hunter2"), "{version}: {}", output.stderr);
+        let is_reported = output.stderr.contains("not TOML: line ");
+        assert!(is_reported && !output.stderr.contains("hunter2"), "{version}: {}", output.stderr);
     }
 }
 
 /// A later handler replaces kata-osinfo's as a whole, so each of its keys counts, and so does each missing one.
 #[test]
-fn a_later_handler_of_crio_that_differs_in_any_key_is_told() {
+fn a_later_crio_handler_is_reported_if_any_key_differs() {
     let machine = Machine::new();
     let folder = "m/etc/crio/crio.conf.d";
     let earlier = "[crio.runtime.runtimes.kata]\nallowed_annotations = [\"a\"]\n";
     machine.file(&format!("{folder}/10-theirs.conf"), earlier);
     assert_eq!(machine.run(&CRIO).code, 0);
-    let ours = machine.read(&format!("{folder}/50-kata-osinfo.conf"));
+    let written = machine.read(&format!("{folder}/50-kata-osinfo.conf"));
     let changed = |from: &str, to: &str| {
-        assert!(ours.contains(from), "{ours}");
-        ours.replace(from, to)
+        assert!(written.contains(from), "{written}");
+        written.replace(from, to)
     };
-    for (later, told) in [
+    for (later, expected) in [
         (
             changed("privileged_without_host_devices = true\n", ""),
             "privileged_without_host_devices is not set, wanted true",
@@ -908,20 +908,20 @@ fn a_later_handler_of_crio_that_differs_in_any_key_is_told() {
         ),
         (changed("/run/vc", "/run/other"), "runtime_root is \"/run/other\", wanted \"/run/vc\""),
         (changed("allowed_annotations = [\"a\"]\n", ""), "allowed_annotations is not set, wanted [\"a\"]"),
-        (format!("{ours}monitor_path = \"/m\"\n"), "monitor_path is \"/m\", wanted not set"),
+        (format!("{written}monitor_path = \"/m\"\n"), "monitor_path is \"/m\", wanted not set"),
     ] {
         machine.file(&format!("{folder}/99-later"), &later);
         let output = machine.run(&CRIO);
-        assert_eq!(output.code, 13, "{told}: {}", output.stderr);
-        let is_told = |line: &str| line.contains("/99-later:") && line.contains(&format!("handler kata: {told}"));
-        assert!(output.stderr.lines().any(is_told), "{told}: {}", output.stderr);
-        let by_check = machine.told_by_check();
-        assert!(by_check.iter().any(|line| is_told(line)), "{told}: {by_check:?}");
+        assert_eq!(output.code, 13, "{expected}: {}", output.stderr);
+        let is_reported = |line: &str| line.contains("/99-later:") && line.contains(&format!("handler kata: {expected}"));
+        assert!(output.stderr.lines().any(is_reported), "{expected}: {}", output.stderr);
+        let by_check = machine.check_findings();
+        assert!(by_check.iter().any(|line| is_reported(line)), "{expected}: {by_check:?}");
     }
     // A key that was added to kata-osinfo's file by hand is not another handler.
     std::fs::remove_file(machine.path(&format!("{folder}/99-later"))).expect("removed");
-    machine.file(&format!("{folder}/50-kata-osinfo.conf"), &format!("{ours}monitor_path = \"/m\"\n"));
-    let by_check = machine.told_by_check();
+    machine.file(&format!("{folder}/50-kata-osinfo.conf"), &format!("{written}monitor_path = \"/m\"\n"));
+    let by_check = machine.check_findings();
     assert!(!by_check.iter().any(|line| line.contains("handler kata")), "{by_check:?}");
 }
 
@@ -929,8 +929,8 @@ const CRIO: [&str; 5] = ["configure", "--profile", "go-3.29", "--handler", "crio
 
 /// CRI-O reads its directory in the order of Go's `filepath.Walk`: by each path component, not by whole paths.
 #[test]
-fn crios_drop_ins_in_folders_below_are_read_where_the_folders_name_stands() {
-    let theirs = "[crio.runtime.runtimes.kata]\nruntime_path = \"/other\"\nruntime_type = \"vm\"\n";
+fn crio_drop_ins_in_subfolders_are_ordered_by_path_component() {
+    let other_handler = "[crio.runtime.runtimes.kata]\nruntime_path = \"/other\"\nruntime_type = \"vm\"\n";
     for (name, is_later) in [
         ("10-site/99.conf", false),
         ("50-kata-osinfo/99.conf", false),
@@ -939,28 +939,28 @@ fn crios_drop_ins_in_folders_below_are_read_where_the_folders_name_stands() {
     ] {
         let machine = Machine::new();
         let file = format!("/etc/crio/crio.conf.d/{name}");
-        machine.file(&format!("m{file}"), theirs);
+        machine.file(&format!("m{file}"), other_handler);
         let output = machine.run(&CRIO);
         assert_eq!(output.code, if is_later { 13 } else { 0 }, "{name}: {}", output.stderr);
-        let told = format!("warning: {file}:2: handler kata: runtime_path is \"/other\", wanted ");
-        assert_eq!(output.stderr.contains(&told), is_later, "{name}: {}", output.stderr);
+        let expected = format!("warning: {file}:2: handler kata: runtime_path is \"/other\", wanted ");
+        assert_eq!(output.stderr.contains(&expected), is_later, "{name}: {}", output.stderr);
         let overridden = format!("note: overrides handler kata: runtime_path of {file}:2");
         assert_eq!(output.stderr.contains(&overridden), !is_later, "{name}: {}", output.stderr);
-        let told = machine.told_by_check();
-        assert_eq!(told.iter().any(|t| t.starts_with(&format!("{file}:2: handler kata"))), is_later, "{told:?}");
+        let findings = machine.check_findings();
+        assert_eq!(findings.iter().any(|t| t.starts_with(&format!("{file}:2: handler kata"))), is_later, "{findings:?}");
     }
     // Of several drop-ins the last one decides.
     let machine = Machine::new();
     assert_eq!(machine.run(&CRIO).code, 0);
-    let ours = machine.read("m/etc/crio/crio.conf.d/50-kata-osinfo.conf");
-    machine.file("m/etc/crio/crio.conf.d/60-site/10.conf", theirs);
-    machine.file("m/etc/crio/crio.conf.d/70-site/10.conf", &ours);
+    let written = machine.read("m/etc/crio/crio.conf.d/50-kata-osinfo.conf");
+    machine.file("m/etc/crio/crio.conf.d/60-site/10.conf", other_handler);
+    machine.file("m/etc/crio/crio.conf.d/70-site/10.conf", &written);
     assert_eq!(machine.run(&CRIO).code, 0);
-    assert_eq!(machine.told_by_check(), Vec::<String>::new());
+    assert_eq!(machine.check_findings(), Vec::<String>::new());
 }
 
 #[test]
-fn a_file_with_which_crio_does_not_start_is_told_and_nothing_is_written() {
+fn a_config_that_keeps_crio_from_starting_is_refused() {
     let (sound, broken) = ("[crio]\n", "x = [\n");
     for (name, place, why) in [
         ("crio.conf", "crio.conf:1", "CRI-O would not start: not TOML: "),
@@ -981,13 +981,13 @@ fn a_file_with_which_crio_does_not_start_is_told_and_nothing_is_written() {
         put(&machine);
         let before = machine.everything();
         let output = machine.run(&CRIO);
-        let told = format!("error: /etc/crio/{place}: {why}");
-        assert!(output.code == 13 && output.stderr.contains(&told), "{name}: {} {}", output.code, output.stderr);
+        let expected = format!("error: /etc/crio/{place}: {why}");
+        assert!(output.code == 13 && output.stderr.contains(&expected), "{name}: {} {}", output.code, output.stderr);
         assert_eq!(machine.everything(), before, "{name}");
         assert_eq!(configured.run(&CRIO).code, 0);
         put(&configured);
-        let told = configured.told_by_check();
-        assert!(told.iter().any(|t| t.starts_with(&format!("/etc/crio/{place}: {why}"))), "{name}: {told:?}");
+        let findings = configured.check_findings();
+        assert!(findings.iter().any(|t| t.starts_with(&format!("/etc/crio/{place}: {why}"))), "{name}: {findings:?}");
     }
 }
 
@@ -1019,7 +1019,7 @@ fn migrated(version: &str, before: &str, text: &str) -> Machine {
 }
 
 /// Returns the migrated text without kata-osinfo's handler and import.
-fn without_ours(text: &str) -> String {
+fn without_kata_osinfo(text: &str) -> String {
     let start =
         text.find("        [plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.kata]").expect("the handler");
     let last = "ConfigPath = '/opt/kata/share/defaults/kata-containers/configuration.toml'\n";
@@ -1029,7 +1029,7 @@ fn without_ours(text: &str) -> String {
 }
 
 #[test]
-fn a_migrated_handler_is_taken_back() {
+fn unconfigure_removes_a_migrated_handler() {
     for (version, before, text) in migrations() {
         let machine = migrated(version, before, &text);
         let dry = machine.run(&["unconfigure", "--dry-run"]);
@@ -1037,23 +1037,23 @@ fn a_migrated_handler_is_taken_back() {
         let again = machine.copy();
         let output = machine.run(&["unconfigure"]);
         assert_eq!(output.code, 0, "{version}: {}", output.stderr);
-        assert_eq!(machine.read(MAIN), without_ours(&text));
+        assert_eq!(machine.read(MAIN), without_kata_osinfo(&text));
         let output = machine.run(&["unconfigure"]);
         assert!(output.code == 0 && output.stderr.contains("nothing is configured"), "{}", output.stderr);
         // Following the hint: migrate, then configure again.
         assert_eq!(configured(&again, "2.1").code, 0);
-        assert_eq!(again.told_by_check(), Vec::<String>::new());
+        assert_eq!(again.check_findings(), Vec::<String>::new());
         let output = again.run(&["unconfigure"]);
         assert_eq!(output.code, 0, "{version}: {}", output.stderr);
         let now = again.read(MAIN);
         // An import that existed before stays as migrated.
-        assert_eq!(now.replace("imports = []\n", ""), without_ours(&text).replace("imports = []\n", ""), "{version}");
+        assert_eq!(now.replace("imports = []\n", ""), without_kata_osinfo(&text).replace("imports = []\n", ""), "{version}");
         assert!(!again.path("m/etc/containerd/conf.d/50-kata-osinfo.toml").exists());
     }
 }
 
 #[test]
-fn a_migrated_handler_that_was_changed_is_told_and_goes_by_force() {
+fn a_changed_migrated_handler_is_removed_only_by_force() {
     let [edited, _, imported] = migrations();
     for (version, before, text) in [edited, imported] {
         let changed = text.replace("ConfigPath = '/opt", "ConfigPath = '/mine");
@@ -1061,23 +1061,23 @@ fn a_migrated_handler_that_was_changed_is_told_and_goes_by_force() {
         let output = machine.run(&["unconfigure"]);
         assert_eq!(output.code, 13, "{}", output.stderr);
         let line = changed.lines().position(|l| l.contains("ConfigPath = '/mine")).expect("there") + 1;
-        let told = format!(
+        let expected = format!(
             "/etc/containerd/config.toml is not fully reverted: the handler was changed after kata-osinfo wrote it, so \
              none of it is reverted: put `options.ConfigPath` (line {line}) back to \"/opt/kata/"
         );
-        assert!(output.stderr.contains(&told), "{}", output.stderr);
+        assert!(output.stderr.contains(&expected), "{}", output.stderr);
         // Part of a handler would not work.
         let now = machine.read(MAIN);
         assert!(now.contains("ConfigPath = '/mine") && now.contains("/opt/kata/bin/containerd-shim-kata-v2"), "{now}");
         let output = machine.run(&["unconfigure", "--force"]);
         assert_eq!(output.code, 0, "{}", output.stderr);
-        assert_eq!(machine.read(MAIN), without_ours(&text));
+        assert_eq!(machine.read(MAIN), without_kata_osinfo(&text));
     }
 }
 
 /// Only the section's names were changed, by hand.
 #[test]
-fn a_handler_that_was_moved_by_hand_is_taken_back_to_the_byte() {
+fn unconfigure_removes_a_handler_that_was_moved_by_hand() {
     let machine = Machine::new();
     machine.file(MAIN, EDITED);
     assert_eq!(configured(&machine, "1.7").code, 0);
@@ -1092,23 +1092,23 @@ fn a_handler_that_was_moved_by_hand_is_taken_back_to_the_byte() {
 
 /// containerd does not start with an import of a missing file.
 #[test]
-fn a_drop_in_stays_while_what_imports_it_cannot_be_taken_back() {
+fn a_drop_in_is_kept_while_its_import_cannot_be_removed() {
     let drop_in = "m/etc/containerd/conf.d/50-kata-osinfo.toml";
     let machine = Machine::new();
     machine.file(MAIN, "version = 3\n");
     assert_eq!(configured(&machine, "2.1").code, 0);
-    let ours = machine.read(MAIN);
-    assert!(ours.contains("50-kata-osinfo.toml"), "{ours}");
-    machine.file(MAIN, &format!("{ours}a slip\n"));
+    let written = machine.read(MAIN);
+    assert!(written.contains("50-kata-osinfo.toml"), "{written}");
+    machine.file(MAIN, &format!("{written}a slip\n"));
     for call in [&["unconfigure", "--dry-run"][..], &["unconfigure"]] {
         let output = machine.run(call);
         assert_eq!(output.code, 13, "{}", output.stderr);
-        let told = "conf.d/50-kata-osinfo.toml is not fully reverted: a file that may refer to it is not";
-        assert!(output.stderr.contains(told), "{}", output.stderr);
+        let expected = "conf.d/50-kata-osinfo.toml is not fully reverted: a file that may refer to it is not";
+        assert!(output.stderr.contains(expected), "{}", output.stderr);
         assert!(!output.stdout.contains("containerd/conf.d"), "{}", output.stdout);
         assert!(machine.path(drop_in).exists());
     }
-    machine.file(MAIN, &ours);
+    machine.file(MAIN, &written);
     let output = machine.run(&["unconfigure"]);
     assert_eq!((output.code, machine.read(MAIN).as_str()), (0, "version = 3\n"), "{}", output.stderr);
     assert!(!machine.path(drop_in).exists());

@@ -69,13 +69,13 @@ fn traced(machine: &Machine, call: &[&str], meddle: &[&str]) -> (Option<i32>, St
 }
 
 /// Appends a line to containerd's main file 1.5 s from now, while `act` runs.
-fn while_others_write<T: Send>(machine: &Machine, theirs: &str, act: impl FnOnce() -> T + Send) -> T {
+fn while_others_write<T: Send>(machine: &Machine, line: &str, act: impl FnOnce() -> T + Send) -> T {
     std::thread::scope(|scope| {
         let act = scope.spawn(act);
         // Half of the injected delay: the call has reached it by then, even on a busy machine.
         std::thread::sleep(std::time::Duration::from_millis(1500));
         let main = std::fs::OpenOptions::new().append(true).open(machine.path(MAIN));
-        std::io::Write::write_all(&mut main.expect("there"), theirs.as_bytes()).expect("written");
+        std::io::Write::write_all(&mut main.expect("there"), line.as_bytes()).expect("written");
         act.join().expect("no panic")
     })
 }
@@ -149,10 +149,10 @@ fn every_point(scenario: &Scenario, calls: &[&str], step: usize, how: &str) -> u
                 let names: Vec<_> = names.map(|e| e.expect("an entry").file_name()).collect();
                 assert!(names.iter().all(|n| n == "50-kata-osinfo.toml"), "{point}: {names:?}");
             }
-            let left = machine.copy();
-            let output = left.run(BACK);
+            let copy = machine.copy();
+            let output = copy.run(BACK);
             assert_eq!(output.code, 0, "{point}: {}", output.stderr);
-            assert_eq!(left.everything(), originally, "{point}");
+            assert_eq!(copy.everything(), originally, "{point}");
             let again = if call[0] == "configure" { call } else { &EDIT };
             must(&machine, again);
             must(&machine, BACK);
@@ -165,7 +165,7 @@ fn every_point(scenario: &Scenario, calls: &[&str], step: usize, how: &str) -> u
 
 #[test]
 #[cfg_attr(lacks = "strace", ignore = "needs strace")]
-fn a_kill_leaves_nothing_stuck() {
+fn a_killed_call_can_be_reverted_and_repeated() {
     assert_strace_runs();
     for scenario in [&SCENARIOS[2], &SCENARIOS[5]] {
         assert!(every_point(scenario, &["renameat", "renameat2", "unlinkat"], 2, "signal=KILL") > 2);
@@ -174,7 +174,7 @@ fn a_kill_leaves_nothing_stuck() {
 
 #[test]
 #[cfg_attr(lacks = "strace", ignore = "needs strace")]
-fn no_space_leaves_nothing_stuck() {
+fn a_call_without_disk_space_can_be_reverted_and_repeated() {
     assert_strace_runs();
     for scenario in [&SCENARIOS[2], &SCENARIOS[5]] {
         assert!(every_point(scenario, &["fsync"], 2, "error=ENOSPC") > 2);
@@ -184,7 +184,7 @@ fn no_space_leaves_nothing_stuck() {
 /// Edits that others make after an interrupted call are not lost, whichever call comes next.
 #[test]
 #[cfg_attr(lacks = "strace", ignore = "needs strace")]
-fn a_foreign_edit_outlives_a_call_that_is_cut_short() {
+fn edits_by_others_survive_an_interrupted_call() {
     assert_strace_runs();
     // A file with several names is written in place.
     for (names, system_call, how) in [
@@ -309,7 +309,7 @@ const TORN: [Torn<'static>; 6] = [
 
 #[test]
 #[cfg_attr(lacks = "strace", ignore = "needs strace")]
-fn what_others_write_behind_half_of_a_file_of_several_names_is_not_lost() {
+fn edits_to_a_partly_written_hard_linked_file_are_kept() {
     assert_strace_runs();
     let calls = ["pwrite64", "ftruncate"];
     for scenario in [&TORN[0], &TORN[1], &TORN[4]] {
@@ -320,7 +320,7 @@ fn what_others_write_behind_half_of_a_file_of_several_names_is_not_lost() {
 
 #[test]
 #[ignore = "minutes: every point of every scenario"]
-fn what_others_write_behind_half_of_a_file_of_several_names_is_never_lost() {
+fn edits_to_a_partly_written_hard_linked_file_are_kept_at_every_point() {
     assert_strace_runs();
     let calls = ["fallocate", "pwrite64", "ftruncate", "write", "fsync", "renameat", "renameat2", "unlinkat"];
     for scenario in &TORN {
@@ -332,9 +332,9 @@ fn what_others_write_behind_half_of_a_file_of_several_names_is_never_lost() {
 /// Wherever a call is interrupted, containerd's main file imports a file with the lines that move.
 #[test]
 #[cfg_attr(lacks = "strace", ignore = "needs strace")]
-fn lines_of_others_that_move_are_read_at_every_point() {
+fn moved_lines_of_others_stay_imported_at_every_point() {
     assert_strace_runs();
-    let ours = "m/etc/containerd/conf.d/50-kata-osinfo.toml";
+    let drop_in = "m/etc/containerd/conf.d/50-kata-osinfo.toml";
     let nvidia = NVIDIA.replace("grpc.v1.cri", "cri.v1.runtime");
     let has_it = |machine: &Machine| {
         let main = machine.read(MAIN);
@@ -352,7 +352,7 @@ fn lines_of_others_that_move_are_read_at_every_point() {
             let machine = machine();
             machine.file(MAIN, "version = 3\n");
             must(&machine, DROP_IN);
-            machine.file(ours, &(machine.read(ours) + &nvidia));
+            machine.file(drop_in, &(machine.read(drop_in) + &nvidia));
             if !meddled(&machine, call, &format!("{system_call}:{how}:when={n}")) {
                 break;
             }
@@ -371,7 +371,7 @@ fn lines_of_others_that_move_are_read_at_every_point() {
 
 #[test]
 #[ignore = "half an hour: every point of every scenario"]
-fn no_kill_anywhere_leaves_anything_stuck() {
+fn a_call_killed_at_any_point_can_be_reverted_and_repeated() {
     assert_strace_runs();
     let points: usize = SCENARIOS.iter().map(|s| every_point(s, &CALLS, 1, "signal=KILL")).sum();
     eprintln!("{points} points");
@@ -380,7 +380,7 @@ fn no_kill_anywhere_leaves_anything_stuck() {
 
 #[test]
 #[ignore = "minutes: every point of every scenario"]
-fn no_lack_of_space_leaves_anything_stuck() {
+fn a_call_out_of_space_at_any_point_can_be_reverted_and_repeated() {
     assert_strace_runs();
     let calls = ["write", "fsync", "renameat", "renameat2", "mkdirat", "unlinkat", "ftruncate"];
     for scenario in &SCENARIOS {
@@ -391,9 +391,9 @@ fn no_lack_of_space_leaves_anything_stuck() {
 /// An editor saves while the new file is being written, or just before it replaces the old one.
 #[test]
 #[cfg_attr(lacks = "strace", ignore = "needs strace")]
-fn what_others_write_while_a_file_is_being_written_is_not_lost() {
+fn edits_by_others_during_a_write_are_kept() {
     assert_strace_runs();
-    let theirs = "# theirs\n";
+    let foreign_line = "# theirs\n";
     for (call, system_call) in [(EDIT, "fsync"), (BACK, "fsync"), (EDIT, "renameat2"), (BACK, "renameat2")] {
         let (mut caught, mut points) = (0, 0);
         for n in 1.. {
@@ -405,18 +405,18 @@ fn what_others_write_while_a_file_is_being_written_is_not_lost() {
             let json = [call, &["--format", "json"]].concat();
             // Roughly in the middle of the delay; nothing is lost at any other time either.
             let (code, stdout, delayed) =
-                while_others_write(&machine, theirs, || under_strace(&machine, &json, &inject));
+                while_others_write(&machine, foreign_line, || under_strace(&machine, &json, &inject));
             if !delayed {
                 break;
             }
             points += 1;
-            assert!(machine.read(MAIN).contains(theirs), "{call:?} {system_call} {n}: {code:?}");
+            assert!(machine.read(MAIN).contains(foreign_line), "{call:?} {system_call} {n}: {code:?}");
             // Others' edits are not reported as something that could not be restored.
             assert!(!stdout.contains("incomplete"), "{call:?} {system_call} {n}: {stdout}");
             caught += usize::from(code != Some(0));
             must(&machine, BACK);
-            let left = machine.read(MAIN);
-            assert!(left.contains(theirs) && !left.contains("kata"), "{call:?} {system_call} {n}: {left}");
+            let remaining = machine.read(MAIN);
+            assert!(remaining.contains(foreign_line) && !remaining.contains("kata"), "{call:?} {system_call} {n}: {remaining}");
         }
         assert!(points > 0 && caught > 0, "{call:?} {system_call}: {caught} of {points}");
     }
@@ -426,9 +426,9 @@ fn what_others_write_while_a_file_is_being_written_is_not_lost() {
 /// checks what it has replaced.
 #[test]
 #[cfg_attr(lacks = "strace", ignore = "needs strace")]
-fn what_others_wrote_up_to_a_kill_behind_the_exchange_is_there_again() {
+fn edits_replaced_by_a_killed_call_are_restored() {
     assert_strace_runs();
-    let theirs = "# theirs\n";
+    let foreign_line = "# theirs\n";
     for (before, call) in [(None, EDIT), (Some(DROP_IN), EDIT), (Some(EDIT), BACK)] {
         let (mut points, mut back, mut aside) = (0, 0, 0);
         for n in 1.. {
@@ -446,7 +446,7 @@ fn what_others_wrote_up_to_a_kill_behind_the_exchange_is_there_again() {
             let meddle =
                 [format!("renameat2:delay_enter=3000000:when={n}"), format!("openat2:signal=KILL:when={next}")];
             let meddle = meddle.each_ref().map(String::as_str);
-            let (code, ..) = while_others_write(&machine, theirs, || traced(&machine, call, &meddle));
+            let (code, ..) = while_others_write(&machine, foreign_line, || traced(&machine, call, &meddle));
             assert_ne!(code, Some(0), "{call:?} {n}");
             // If the file was changed again since, that is reported and not a success.
             let twice = machine.copy();
@@ -466,7 +466,7 @@ fn what_others_wrote_up_to_a_kill_behind_the_exchange_is_there_again() {
                     let problems = output.json()["problems"].to_string();
                     assert!(problems.contains("/etc/containerd/.kata-osinfo.theirs.1"), "{call:?} {n}: {problems}");
                 }
-                assert_eq!(configured.read("m/etc/containerd/.kata-osinfo.theirs.1").matches(theirs).count(), 1);
+                assert_eq!(configured.read("m/etc/containerd/.kata-osinfo.theirs.1").matches(foreign_line).count(), 1);
                 let output = twice.run(&["unconfigure", "--format", "json"]);
                 assert_eq!(output.code, 13, "{call:?} {n}: {}", output.stderr);
                 let problems = output.json()["problems"].to_string();
@@ -476,10 +476,10 @@ fn what_others_wrote_up_to_a_kill_behind_the_exchange_is_there_again() {
                 let machine = machine.copy();
                 let output = must(&machine, again);
                 back += usize::from(output.stderr.contains("config.toml was changed by another process while"));
-                assert!(machine.read(MAIN).contains(theirs), "{call:?} {n} {again:?}: {}", machine.read(MAIN));
+                assert!(machine.read(MAIN).contains(foreign_line), "{call:?} {n} {again:?}: {}", machine.read(MAIN));
                 must(&machine, BACK);
-                let left = machine.read(MAIN);
-                assert!(left.contains(theirs) && !left.contains("kata"), "{call:?} {n} {again:?}: {left}");
+                let remaining = machine.read(MAIN);
+                assert!(remaining.contains(foreign_line) && !remaining.contains("kata"), "{call:?} {n} {again:?}: {remaining}");
                 let leftover = |path: &&PathBuf| path.to_string_lossy().contains(".kata-osinfo");
                 assert_eq!(machine.everything().keys().find(leftover), None, "{call:?} {n} {again:?}");
             }
@@ -491,7 +491,7 @@ fn what_others_wrote_up_to_a_kill_behind_the_exchange_is_there_again() {
 /// containerd does not start with an import of a missing file: the import is removed first.
 #[test]
 #[cfg_attr(lacks = "strace", ignore = "needs strace")]
-fn what_is_imported_is_there_at_every_point() {
+fn imported_files_exist_at_every_point() {
     assert_strace_runs();
     let without = ["configure", "--profile", "go-3.29"];
     for (before, call) in [(None, DROP_IN), (Some(DROP_IN), &without), (Some(DROP_IN), EDIT), (Some(DROP_IN), BACK)] {
@@ -519,26 +519,26 @@ fn what_is_imported_is_there_at_every_point() {
 /// An I/O error while the files are read again does not mean that they were not written.
 #[test]
 #[cfg_attr(lacks = "strace", ignore = "needs strace")]
-fn whoever_finds_all_written_is_told_so() {
+fn a_read_error_after_writing_is_not_reported_as_not_written() {
     assert_strace_runs();
     let (_, _, log) = traced(&machine(), EDIT, &["openat2"]);
     let all = log.lines().filter(|line| line.contains("openat2(")).count();
-    let mut told = 0;
+    let mut reported = 0;
     for n in (all / 2..=all).step_by(5) {
         let machine = machine();
         let (code, _, injected) = under_strace(&machine, EDIT, &format!("openat2:error=EIO:when={n}"));
         let is_written = machine.path(&format!("m/{BASE}/config.d/50-kata-osinfo.toml")).exists();
         assert!(injected && (!is_written || matches!(code, Some(0 | 13))), "{n} of {all}: {code:?}");
-        told += usize::from(code == Some(13));
+        reported += usize::from(code == Some(13));
         must(&machine, BACK);
     }
-    assert!(told > 0);
+    assert!(reported > 0);
 }
 
 /// Removed files are reported, and the rest is tried again by the next call.
 #[test]
 #[cfg_attr(lacks = "strace", ignore = "needs strace")]
-fn a_link_or_a_folder_that_cannot_be_removed_locks_nobody_out() {
+fn an_unremovable_link_or_folder_is_reported_and_retried() {
     assert_strace_runs();
     let configured = machine();
     configured.file("m/srv/there", "");
@@ -556,14 +556,14 @@ fn a_link_or_a_folder_that_cannot_be_removed_locks_nobody_out() {
         if !injected {
             break;
         }
-        let told: Value = serde_json::from_str(&stdout).expect("JSON");
-        let of = |key: &str| told[key].as_array().unwrap_or_else(|| panic!("{n}: {stdout}")).clone();
+        let answer: Value = serde_json::from_str(&stdout).expect("JSON");
+        let of = |key: &str| answer[key].as_array().unwrap_or_else(|| panic!("{n}: {stdout}")).clone();
         let kept: Vec<String> = of("kept").iter().map(|k| k["path"].as_str().expect("a path").to_owned()).collect();
         assert_eq!(code, Some(if kept.is_empty() { 0 } else { 13 }), "{n}: {stdout}");
         // Every removed file is reported.
         for file in ["/srv/mine.toml", "/etc/containerd/conf.d/50-kata-osinfo.toml"] {
-            let is_told = of("files").contains(&file.into()) || kept.iter().any(|path| path == file);
-            assert!(is_told || machine.path(&format!("m{file}")).exists(), "{n}: {stdout}");
+            let is_reported = of("files").contains(&file.into()) || kept.iter().any(|path| path == file);
+            assert!(is_reported || machine.path(&format!("m{file}")).exists(), "{n}: {stdout}");
         }
         links += usize::from(kept.contains(&drop_in[1..].to_owned()));
         folders += usize::from(kept.contains(&"/etc/containerd/conf.d".to_owned()));
@@ -576,7 +576,7 @@ fn a_link_or_a_folder_that_cannot_be_removed_locks_nobody_out() {
 /// A partial configuration would be in effect: files written before the failure are reverted, and that is reported.
 #[test]
 #[cfg_attr(lacks = "strace", ignore = "needs strace")]
-fn a_configure_that_fails_in_the_middle_leaves_nothing_in_effect() {
+fn a_configure_that_fails_midway_is_rolled_back() {
     assert_strace_runs();
     let json = |call: &'static [&'static str]| [call, &["--format", "json"]].concat();
     for (before, call) in [(None, EDIT), (None, DROP_IN), (Some(EDIT), MORE), (Some(DROP_IN), EDIT)] {
@@ -588,7 +588,7 @@ fn a_configure_that_fails_in_the_middle_leaves_nothing_in_effect() {
         for (system_call, how) in [("renameat2", "error=EIO"), ("renameat", "error=EIO"), ("unlinkat", "error=EIO")] {
             for n in 1.. {
                 let machine = machine.copy();
-                let is = machine.everything();
+                let unchanged = machine.everything();
                 let inject = format!("{system_call}:{how}:when={n}");
                 let (code, stdout, injected) = under_strace(&machine, &json(call), &inject);
                 if !injected {
@@ -597,18 +597,18 @@ fn a_configure_that_fails_in_the_middle_leaves_nothing_in_effect() {
                 if code == Some(0) {
                     continue;
                 }
-                let told: Value = serde_json::from_str(&stdout).expect("JSON");
-                let message = told["error"]["message"].as_str().expect("a text");
+                let answer: Value = serde_json::from_str(&stdout).expect("JSON");
+                let message = answer["error"]["message"].as_str().expect("a text");
                 if message.contains("nothing has changed") {
                     undone += 1;
-                    assert_eq!(told["error"]["kind"], "not-written");
+                    assert_eq!(answer["error"]["kind"], "not-written");
                 }
                 let point = format!("{call:?} after {before:?}: {system_call} {n}: {message}");
                 assert!(!message.contains("could not be restored"), "{point}");
                 let leftover = |path: &PathBuf| path.to_string_lossy().contains("/.kata-osinfo.");
                 let mut now = machine.everything();
                 now.retain(|path, _| !leftover(path));
-                assert_eq!(now, is, "{point}");
+                assert_eq!(now, unchanged, "{point}");
             }
         }
         assert!(undone > 0, "{call:?} after {before:?}");
@@ -617,7 +617,7 @@ fn a_configure_that_fails_in_the_middle_leaves_nothing_in_effect() {
 
 #[test]
 #[cfg_attr(lacks = "strace", ignore = "needs strace")]
-fn a_handler_that_cannot_be_taken_back_keeps_its_configuration() {
+fn a_handler_that_cannot_be_removed_keeps_its_configuration() {
     assert_strace_runs();
     let machine = machine();
     let originally = machine.everything();
@@ -633,7 +633,7 @@ fn a_handler_that_cannot_be_taken_back_keeps_its_configuration() {
 /// A temporary read error is not reported as "nothing to take back".
 #[test]
 #[cfg_attr(lacks = "strace", ignore = "needs strace")]
-fn an_error_that_passes_is_not_taken_for_nothing_to_take_back() {
+fn a_temporary_read_error_is_not_reported_as_nothing_configured() {
     assert_strace_runs();
     let configured = machine();
     let originally = configured.everything();
@@ -654,7 +654,7 @@ fn an_error_that_passes_is_not_taken_for_nothing_to_take_back() {
 /// In either order of the concurrent calls: whatever `unconfigure` reports as taken back is gone.
 #[test]
 #[cfg_attr(lacks = "strace", ignore = "needs strace")]
-fn a_first_configure_beside_it_is_taken_back_or_comes_after() {
+fn unconfigure_during_a_first_configure_reverts_it_or_runs_before_it() {
     assert_strace_runs();
     for n in 1..=8 {
         let machine = machine();
@@ -674,7 +674,7 @@ fn a_first_configure_beside_it_is_taken_back_or_comes_after() {
 }
 
 /// Runs eight calls concurrently, and then takes everything back.
-fn at_once(rounds: usize) {
+fn run_concurrently(rounds: usize) {
     let calls = [EDIT, DROP_IN, OTHER, MORE];
     for round in 0..rounds {
         let machine = machine();
@@ -691,18 +691,18 @@ fn at_once(rounds: usize) {
 }
 
 #[test]
-fn eight_at_once_take_turns() {
-    at_once(2);
+fn eight_concurrent_calls_take_turns() {
+    run_concurrently(2);
 }
 
 #[test]
 #[ignore = "minutes"]
-fn eight_at_once_take_turns_every_time() {
-    at_once(25);
+fn eight_concurrent_calls_take_turns_in_many_rounds() {
+    run_concurrently(25);
 }
 
 #[test]
-fn whoever_may_not_read_a_file_may_not_read_its_copy() {
+fn the_state_with_a_copy_of_a_private_file_is_private() {
     let machine = machine();
     // A state directory as an earlier version left it.
     machine.file("m/var/lib/kata-osinfo/x", "");
@@ -714,7 +714,7 @@ fn whoever_may_not_read_a_file_may_not_read_its_copy() {
 }
 
 #[test]
-fn an_edited_file_keeps_what_it_is_and_gets_it_again() {
+fn an_edited_file_keeps_its_owner_mode_attributes_and_hard_links() {
     let machine = machine();
     let file = machine.path(MAIN);
     let is_root = std::os::unix::fs::chown(&file, Some(1234), Some(5678)).is_ok();
@@ -724,14 +724,14 @@ fn an_edited_file_keeps_what_it_is_and_gets_it_again() {
         rustix::fs::getxattr(path, "user.note", &mut value).map(|n| value[..n].to_vec()).ok()
     };
     let noted = rustix::fs::setxattr(&file, "user.note", b"mine", rustix::fs::XattrFlags::empty()).is_ok();
-    let is = || {
+    let attributes = || {
         let meta = std::fs::metadata(&file).expect("there");
         (meta.uid(), meta.gid(), meta.mode(), note(&file))
     };
-    let before = (is(), machine.everything());
+    let before = (attributes(), machine.everything());
     for call in [EDIT, MORE, BACK] {
         must(&machine, call);
-        assert_eq!(is(), before.0, "{call:?}");
+        assert_eq!(attributes(), before.0, "{call:?}");
     }
     assert_eq!(machine.everything(), before.1);
     assert!(!is_root || (before.0.0, before.0.1) == (1234, 5678));
@@ -740,7 +740,7 @@ fn an_edited_file_keeps_what_it_is_and_gets_it_again() {
     must(&machine, EDIT);
     std::fs::remove_file(&file).expect("removed");
     must(&machine, &["unconfigure", "--force"]);
-    assert_eq!((is(), machine.everything()), before);
+    assert_eq!((attributes(), machine.everything()), before);
     // Two hard links stay one file.
     std::fs::hard_link(&file, machine.path("m/etc/hard")).expect("linked");
     let inode = std::fs::metadata(&file).expect("there").ino();
@@ -758,7 +758,7 @@ const RUNC: &str =
     "\n[plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.runc]\nruntime_type = \"io.containerd.runc.v2\"\n";
 
 #[test]
-fn what_others_add_locks_nobody_out_and_stays() {
+fn a_runtime_added_by_others_is_kept_by_every_call() {
     let machine = machine();
     let original = machine.read(MAIN);
     let before = machine.everything();
@@ -786,7 +786,7 @@ fn what_others_add_locks_nobody_out_and_stays() {
 }
 
 #[test]
-fn what_others_changed_of_ours_is_told_and_stays_unless_it_is_forced() {
+fn changed_files_are_reported_and_reverted_only_by_force() {
     let machine = machine();
     let before = machine.everything();
     must(&machine, EDIT);
@@ -814,18 +814,18 @@ fn what_others_changed_of_ours_is_told_and_stays_unless_it_is_forced() {
 
 /// Part of a handler would not work, and other tools' keys are not lost silently.
 #[test]
-fn a_key_that_others_added_to_the_handler_keeps_it_whole_unless_it_is_forced() {
+fn a_handler_with_an_added_key_is_removed_only_by_force() {
     let machine = machine();
     let before = machine.everything();
     must(&machine, EDIT);
-    let theirs = machine.read(MAIN).replace("runtime_path = ", "snapshotter = \"nydus\"\nruntime_path = ");
-    machine.file(MAIN, &theirs);
+    let changed = machine.read(MAIN).replace("runtime_path = ", "snapshotter = \"nydus\"\nruntime_path = ");
+    machine.file(MAIN, &changed);
     let output = machine.run(&["unconfigure"]);
     assert_eq!(output.code, 13, "{}", output.stderr);
-    let line = theirs.lines().position(|l| l.contains("snapshotter")).expect("there") + 1;
+    let line = changed.lines().position(|l| l.contains("snapshotter")).expect("there") + 1;
     let how = format!("so none of it is reverted: remove `snapshotter` (line {line}), which is new");
     assert!(output.stderr.contains(&how), "{}", output.stderr);
-    assert_eq!(machine.read(MAIN), theirs);
+    assert_eq!(machine.read(MAIN), changed);
     let output = must(&machine, &["unconfigure", "--force"]);
     assert!(output.stderr.contains("snapshotter had been changed, and is reverted too"), "{}", output.stderr);
     assert_eq!(machine.everything(), before);
@@ -833,17 +833,17 @@ fn a_key_that_others_added_to_the_handler_keeps_it_whole_unless_it_is_forced() {
 
 /// The admin's own tools have written the file from scratch, with the default runtime and nothing of kata-osinfo's.
 #[test]
-fn a_file_that_was_deployed_again_is_left_as_it_is() {
+fn a_redeployed_file_is_left_unchanged() {
     let machine = machine();
-    let theirs = format!("{}{RUNC}", machine.read(MAIN));
+    let redeployed = format!("{}{RUNC}", machine.read(MAIN));
     must(&machine, EDIT);
-    machine.file(MAIN, &theirs);
+    machine.file(MAIN, &redeployed);
     must(&machine, BACK);
-    assert_eq!(machine.read(MAIN), theirs);
+    assert_eq!(machine.read(MAIN), redeployed);
 }
 
 #[test]
-fn a_folder_of_ours_that_is_a_file_by_now_locks_nobody_out() {
+fn unconfigure_succeeds_if_its_folder_was_replaced_by_a_file() {
     for call in [&["unconfigure"][..], &["unconfigure", "--force"]] {
         let machine = machine();
         let before = machine.everything();
@@ -859,7 +859,7 @@ fn a_folder_of_ours_that_is_a_file_by_now_locks_nobody_out() {
 }
 
 #[test]
-fn states_of_the_forms_before_are_understood() {
+fn older_state_formats_are_understood() {
     for form in [1, 2] {
         let machine = machine();
         let before = machine.everything();
@@ -888,7 +888,7 @@ fn states_of_the_forms_before_are_understood() {
 
 /// Absolute links whose targets exist on this machine but not in the root.
 #[test]
-fn dangling_links_lead_into_the_root() {
+fn absolute_links_are_resolved_inside_the_root() {
     let outside = tempfile::tempdir().expect("a folder");
     let victim = outside.path().canonicalize().expect("a path");
     std::fs::write(victim.join("file"), "precious").expect("written");
@@ -933,7 +933,7 @@ fn dangling_links_lead_into_the_root() {
 }
 
 #[test]
-fn nobody_to_tell_is_no_reason_to_panic() {
+fn a_full_output_device_causes_no_panic() {
     let machine = machine();
     let full = || std::fs::OpenOptions::new().write(true).open("/dev/full").expect("/dev/full");
     for call in [&["configure", "--profile", "go-3.29", "--dry-run"][..], &["configure", "--profile", "nope"], BACK] {

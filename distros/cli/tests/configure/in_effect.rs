@@ -20,18 +20,18 @@ fn with_handler(main: &str, version: &str) -> Machine {
     machine
 }
 
-fn tell(machine: &Machine, causes: &[Cause]) {
-    assert_eq!(machine.told_by_check(), Vec::<String>::new());
+fn assert_all_reported(machine: &Machine, causes: &[Cause]) {
+    assert_eq!(machine.check_findings(), Vec::<String>::new());
     for (name, cause, expected) in causes {
-        tell_one(machine, name, cause, expected);
+        assert_reported(machine, name, cause, expected);
     }
 }
 
-fn tell_one(machine: &Machine, name: &str, cause: impl Fn(&Machine), expected: &str) {
+fn assert_reported(machine: &Machine, name: &str, cause: impl Fn(&Machine), expected: &str) {
     let machine = machine.copy();
     cause(&machine);
-    let told = machine.told_by_check();
-    assert!(told.iter().any(|t| t.starts_with(expected)), "{name}: {told:?}");
+    let findings = machine.check_findings();
+    assert!(findings.iter().any(|t| t.starts_with(expected)), "{name}: {findings:?}");
     let quiet = machine.run(&["check", "--all", "--quiet"]);
     assert!(quiet.stdout.contains(&format!("configured: {expected}")), "{name}: {}", quiet.stdout);
     assert_eq!(quiet.code, 1, "{name}");
@@ -44,9 +44,9 @@ fn replace(machine: &Machine, file: &str, from: &str, to: &str) {
 }
 
 #[test]
-fn what_undoes_an_edit_of_containerds_file_is_told() {
+fn check_reports_changes_that_break_an_edited_containerd_config() {
     let machine = with_handler(V2, "1.7");
-    tell(
+    assert_all_reported(
         &machine,
         &[
             (
@@ -122,17 +122,17 @@ fn what_undoes_an_edit_of_containerds_file_is_told() {
 }
 
 #[test]
-fn what_undoes_a_drop_in_of_containerds_is_told() {
+fn check_reports_changes_that_break_a_containerd_drop_in() {
     let machine = with_handler(CONF_D, "2.1");
-    tell(
+    assert_all_reported(
         &machine,
         &[
             (
                 "a later drop-in",
                 |m| {
-                    let ours = m.read("m/etc/containerd/conf.d/50-kata-osinfo.toml");
-                    let theirs = ours.replace("/opt/kata/share", "/theirs");
-                    m.file("m/etc/containerd/conf.d/kata-deploy.toml", &theirs);
+                    let written = m.read("m/etc/containerd/conf.d/50-kata-osinfo.toml");
+                    let overriding = written.replace("/opt/kata/share", "/theirs");
+                    m.file("m/etc/containerd/conf.d/kata-deploy.toml", &overriding);
                 },
                 "/etc/containerd/conf.d/kata-deploy.toml:11: handler kata: options.ConfigPath is \"/theirs/",
             ),
@@ -169,10 +169,10 @@ fn what_undoes_a_drop_in_of_containerds_is_told() {
 }
 
 #[test]
-fn what_undoes_a_handler_of_cri_o_is_told() {
+fn check_reports_changes_that_break_a_crio_handler() {
     let machine = Machine::new();
     assert_eq!(machine.run(&[&KATA[..], &["--handler", "crio"]].concat()).code, 0);
-    tell(
+    assert_all_reported(
         &machine,
         &[
             (
@@ -202,7 +202,7 @@ fn later(machine: &Machine, text: &str) {
 }
 
 #[test]
-fn what_undoes_katas_configuration_is_told() {
+fn check_reports_changes_that_override_or_break_the_kata_drop_in() {
     let machine = Machine::new();
     assert_eq!(machine.run(&KATA).code, 0);
     for (name, text, expected) in [
@@ -249,9 +249,9 @@ fn what_undoes_katas_configuration_is_told() {
         ),
         ("no TOML", "x = [\n", "1: not TOML, Kata would not start"),
     ] {
-        tell_one(&machine, name, |m| later(m, text), &format!("/{LATER}:{expected}"));
+        assert_reported(&machine, name, |m| later(m, text), &format!("/{LATER}:{expected}"));
     }
-    tell(
+    assert_all_reported(
         &machine,
         &[
             (
@@ -275,24 +275,24 @@ fn what_undoes_katas_configuration_is_told() {
 
 /// The Rust runtime rejects the key in the main file, too, and `configure` reports that at once.
 #[test]
-fn a_key_below_agent_that_the_rust_runtime_refuses_is_told() {
+fn an_agent_key_that_the_rust_runtime_refuses_is_reported() {
     let machine = Machine::new();
     let main = format!("/{BASE}/configuration-qemu.toml");
     let call = ["configure", "--profile", "rs-4.0", "--kata-config", main.as_str()];
     assert_eq!(machine.run(&call).code, 0);
     replace(&machine, &format!("m{main}"), "kernel_modules=[]", "dial_timeout = 90");
     let expected = format!("{main}:17: Kata 4.0.0 does not know `dial_timeout`");
-    let told = machine.told_by_check();
-    assert!(told.iter().any(|t| t.starts_with(&expected)), "{told:?}");
+    let findings = machine.check_findings();
+    assert!(findings.iter().any(|t| t.starts_with(&expected)), "{findings:?}");
     let output = machine.run(&call);
     assert!(output.code == 13 && output.stderr.contains(&expected), "{}", output.stderr);
 }
 
 #[test]
-fn what_undoes_an_edit_of_katas_own_file_is_told() {
+fn check_reports_changes_to_an_edited_kata_config() {
     let machine = Machine::new();
     assert_eq!(machine.run(&["configure", "--profile", "go-2.4", "--kata-version", "2.4.0"]).code, 0);
-    tell(
+    assert_all_reported(
         &machine,
         &[(
             "another filesystem",
@@ -305,14 +305,14 @@ fn what_undoes_an_edit_of_katas_own_file_is_told() {
     );
     // This Kata reads no drop-ins.
     later(&machine, "[hypervisor.qemu]\npath = \"/theirs\"\n");
-    assert_eq!(machine.told_by_check(), Vec::<String>::new());
+    assert_eq!(machine.check_findings(), Vec::<String>::new());
 }
 
 #[test]
-fn a_key_that_an_older_kata_refuses_is_told() {
+fn a_key_that_an_older_kata_refuses_is_reported() {
     let machine = Machine::new();
     assert_eq!(machine.run(&["configure", "--profile", "go-2.5", "--kata-version", "2.5.0"]).code, 0);
-    tell(
+    assert_all_reported(
         &machine,
         &[(
             "a key of Kata 3",
@@ -323,43 +323,43 @@ fn a_key_that_an_older_kata_refuses_is_told() {
 }
 
 #[test]
-fn what_others_may_have_otherwise_is_no_finding() {
+fn permitted_differences_are_not_reported() {
     let machine = with_handler(V2, "1.7");
     assert_eq!(machine.run(&[&KATA[..], &["--emulated"]].concat()).code, 0);
     let more = "[hypervisor.qemu]\nvirtio_fs_cache = \"always\"\nvalid_hypervisor_paths = [\"/mine\", \"/usr/libexec/qemu-kvm\"]\n\
                 enable_debug = true\n[agent.kata]\ndial_timeout = 900\n";
     later(&machine, more);
-    assert_eq!(machine.told_by_check(), Vec::<String>::new());
+    assert_eq!(machine.check_findings(), Vec::<String>::new());
     let machine = with_handler(V2, "1.7");
     replace(&machine, MAIN, "[\"io.katacontainers.*\"]", "[\"io.katacontainers.*\", \"my.org/*\"]");
     replace(&machine, MAIN, "privileged_without_host_devices = true", "snapshotter = \"devmapper\"");
     machine.file(MAIN, &format!("{}\n[theirs]\nx = 1\n", machine.read(MAIN)));
-    assert_eq!(machine.told_by_check(), Vec::<String>::new());
+    assert_eq!(machine.check_findings(), Vec::<String>::new());
 }
 
 /// The same files, for versions of containerd of which the older ones search the working directory.
 #[test]
-fn a_relative_import_is_looked_for_where_that_containerd_looks() {
+fn relative_imports_are_resolved_as_that_containerd_version_does() {
     let machine = Machine::new();
     machine.file(MAIN, "version = 2\nimports = [\"conf.d/*.toml\"]\n");
     machine.file("m/etc/containerd/conf.d/x.toml", "[plugins.\"io.containerd.grpc.v1.cri\"]\nsandbox_image = \"p\"\n");
     let call = |version| {
         machine.run(&["configure", "--profile", "go-3.29", "--handler", "containerd", "--containerd-version", version])
     };
-    let told = "/ for a service without WorkingDirectory=";
-    for (version, is_told) in [("1.7.24", false), ("1.6.39", false), ("1.7", true), ("1.6", true)] {
+    let expected = "/ for a service without WorkingDirectory=";
+    for (version, is_reported) in [("1.7.24", false), ("1.6.39", false), ("1.7", true), ("1.6", true)] {
         let output = call(version);
         assert_eq!(output.code, 13, "{version}: {}", output.stderr);
         assert!(output.stderr.contains("conf.d/x.toml, which /etc/containerd/config.toml imports, replaces"));
-        assert_eq!(output.stderr.contains(told), is_told, "{version}: {}", output.stderr);
+        assert_eq!(output.stderr.contains(expected), is_reported, "{version}: {}", output.stderr);
     }
     for version in ["1.7.15", "1.6.20"] {
         let output = call(version);
-        assert!(output.code == 0 && output.stderr.contains(told), "{version}: {}", output.stderr);
+        assert!(output.code == 0 && output.stderr.contains(expected), "{version}: {}", output.stderr);
     }
     // No package tells the version here.
-    let found = machine.told_by_check();
-    assert!(found.iter().any(|f| f.contains("handler kata is not there any more") && f.contains(told)), "{found:?}");
+    let found = machine.check_findings();
+    assert!(found.iter().any(|f| f.contains("handler kata is not there any more") && f.contains(expected)), "{found:?}");
     machine.file(MAIN, &machine.read(MAIN).replace("conf.d/*", "/etc/site/*"));
-    assert_eq!(machine.told_by_check(), Vec::<String>::new());
+    assert_eq!(machine.check_findings(), Vec::<String>::new());
 }

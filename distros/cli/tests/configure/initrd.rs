@@ -7,14 +7,14 @@ const FALLBACK: &[&str] = &["fallback", "--profile", "go-3.29", "--initrd", "/bo
 const CHECK: &[&str] = &["check", "--all", "--quiet"];
 
 #[test]
-fn an_initrd_of_another_kernel_is_told_whatever_its_name_is() {
+fn unsuitable_initrds_are_refused_or_reported() {
     let machine = Machine::new();
     machine.file("m/boot/kata.img", &cpio(&["usr/bin/kata-agent", "lib/modules/5.10.0-9-amd64/virtiofs.ko"]));
-    let told = "its modules are for 5.10.0-9-amd64, not 6.1";
-    slip(&machine, told);
+    let expected = "its modules are for 5.10.0-9-amd64, not 6.1";
+    assert_usage_error(&machine, expected);
     let output = machine.run(&with(CONFIGURE, &["--dry-run", "--force"]));
     assert_eq!(output.code, 0, "{}", output.stderr);
-    assert!(output.stderr.contains(told), "{}", output.stderr);
+    assert!(output.stderr.contains(expected), "{}", output.stderr);
     assert!(output.stderr.contains("warning: not for production"), "{}", output.stderr);
     // The host's own initrd.
     machine.file("m/boot/kata.img", &cpio(&["init", "lib/modules/6.1/virtiofs.ko"]));
@@ -26,30 +26,30 @@ fn an_initrd_of_another_kernel_is_told_whatever_its_name_is() {
     assert!(output.stderr.contains("note: initrd: /boot/kata.img has no modules"), "{}", output.stderr);
     assert!(!output.stderr.contains("not for production"), "{}", output.stderr);
     machine.file("m/boot/kata.img", "kernel");
-    slip(&machine, "cannot be unpacked by any kernel: ");
+    assert_usage_error(&machine, "cannot be unpacked by any kernel: ");
     std::fs::remove_file(machine.path("m/boot/kata.img")).expect("removed");
-    slip(&machine, "initrd /boot/kata.img: no such file");
+    assert_usage_error(&machine, "initrd /boot/kata.img: no such file");
 }
 
 /// Checks that a file that a user named by mistake is a usage error, not a statement about the distro.
-fn slip(machine: &Machine, told: &str) {
+fn assert_usage_error(machine: &Machine, expected: &str) {
     for call in [with(CONFIGURE, &["--dry-run"]), FALLBACK.to_vec()] {
         let output = machine.run(&call);
         assert_eq!(output.code, 2, "{call:?}: {}{}", output.stdout, output.stderr);
-        assert!(output.stderr.contains(told), "{call:?}: {}", output.stderr);
+        assert!(output.stderr.contains(expected), "{call:?}: {}", output.stderr);
         let all = output.stdout + &output.stderr;
         assert!(!all.contains("known not to") && !all.contains("kernel.guest"), "{call:?}: {all}");
     }
 }
 
 #[test]
-fn an_initrd_that_was_made_for_another_kernel_since_is_told_by_check() {
+fn check_reports_an_initrd_rebuilt_for_another_kernel() {
     let machine = Machine::new();
     assert_eq!(machine.run(&with(CONFIGURE, &[])).code, 0);
-    let said = || machine.run(CHECK).stdout;
-    assert!(!said().contains("configured:"), "{}", said());
+    let check_output = || machine.run(CHECK).stdout;
+    assert!(!check_output().contains("configured:"), "{}", check_output());
     machine.file("m/boot/kata.img", &cpio(&["usr/bin/kata-agent", "lib/modules/6.2/virtiofs.ko"]));
-    let told = "hypervisor.qemu.initrd is /boot/kata.img, which does not belong to /boot/vmlinuz-6.1: its modules are for 6.2, not 6.1";
-    assert!(said().contains(told), "{}", said());
+    let expected = "hypervisor.qemu.initrd is /boot/kata.img, which does not belong to /boot/vmlinuz-6.1: its modules are for 6.2, not 6.1";
+    assert!(check_output().contains(expected), "{}", check_output());
     assert_eq!(machine.run(CHECK).code, 1);
 }

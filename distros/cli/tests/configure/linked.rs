@@ -44,7 +44,7 @@ fn configure(machine: &Machine, call: &[&str]) -> crate::machine::Output {
 
 /// Configures a machine prepared by `before`, changes it by `since`, and takes everything back, also after another
 /// `configure`: the result is the same as without kata-osinfo.
-fn comes_to_nothing(call: &[&str], main: &str, before: fn(&Machine), since: fn(&Machine)) {
+fn assert_fully_reverted(call: &[&str], main: &str, before: fn(&Machine), since: fn(&Machine)) {
     let clean = with_main(main);
     before(&clean);
     since(&clean);
@@ -52,13 +52,13 @@ fn comes_to_nothing(call: &[&str], main: &str, before: fn(&Machine), since: fn(&
     before(&machine);
     configure(&machine, call);
     since(&machine);
-    assert_eq!(machine.told_by_check(), Vec::<String>::new(), "{call:?}");
+    assert_eq!(machine.check_findings(), Vec::<String>::new(), "{call:?}");
     let again = machine.copy();
     configure(&again, call);
     let once = again.everything();
     assert_eq!(configure(&again, call).json()["diff"], json!(""), "{call:?}");
     assert_eq!(again.everything(), once, "{call:?}");
-    assert_eq!(again.told_by_check(), Vec::<String>::new(), "{call:?}");
+    assert_eq!(again.check_findings(), Vec::<String>::new(), "{call:?}");
     for machine in [machine, again] {
         let output = machine.run(&["unconfigure"]);
         assert_eq!(output.code, 0, "{call:?}: {}", output.stderr);
@@ -67,21 +67,21 @@ fn comes_to_nothing(call: &[&str], main: &str, before: fn(&Machine), since: fn(&
 }
 
 #[test]
-fn containerds_main_file_may_become_a_link_and_a_link_a_file() {
+fn the_containerd_config_may_become_a_link_or_a_file() {
     for (version, main) in LAYOUTS {
         let call = ["--profile", "go-3.29", "--handler", "containerd", "--containerd-version", version];
-        comes_to_nothing(&call, main, |_| {}, to_link);
-        comes_to_nothing(&call, main, to_link, to_file);
-        comes_to_nothing(&call, main, to_link, to_copy);
+        assert_fully_reverted(&call, main, |_| {}, to_link);
+        assert_fully_reverted(&call, main, to_link, to_file);
+        assert_fully_reverted(&call, main, to_link, to_copy);
     }
 }
 
 /// containerd's whole directory, with kata-osinfo's drop-in in it.
 #[test]
-fn containerds_folder_may_become_a_link() {
+fn the_containerd_folder_may_become_a_link() {
     for (version, main) in LAYOUTS {
         let call = ["--profile", "go-3.29", "--handler", "containerd", "--containerd-version", version];
-        comes_to_nothing(
+        assert_fully_reverted(
             &call,
             main,
             |_| {},
@@ -96,23 +96,23 @@ fn containerds_folder_may_become_a_link() {
 /// An edited file needs no change; a drop-in has to be written again, because Kata looks for drop-ins next to the real
 /// file.
 #[test]
-fn katas_configuration_may_become_a_link() {
+fn the_kata_config_may_become_a_link() {
     let to_link = |machine: &Machine| {
         let main = machine.path(&format!("m/{BASE}/configuration-qemu.toml"));
         rename(&main, machine.path("m/opt/kata/qemu.toml")).expect("moved");
         symlink("/opt/kata/qemu.toml", main).expect("a link");
     };
-    comes_to_nothing(&["--profile", "go-2.4", "--kata-version", "2.4.0"], "version = 2\n", |_| {}, to_link);
+    assert_fully_reverted(&["--profile", "go-2.4", "--kata-version", "2.4.0"], "version = 2\n", |_| {}, to_link);
     let clean = Machine::new();
     to_link(&clean);
     let machine = Machine::new();
     let call = ["--profile", "go-3.29"];
     configure(&machine, &call);
     to_link(&machine);
-    assert_ne!(machine.told_by_check(), Vec::<String>::new());
+    assert_ne!(machine.check_findings(), Vec::<String>::new());
     configure(&machine, &call);
     assert_eq!(configure(&machine, &call).json()["diff"], json!(""));
-    assert_eq!(machine.told_by_check(), Vec::<String>::new());
+    assert_eq!(machine.check_findings(), Vec::<String>::new());
     assert!(!machine.path(&format!("m/{BASE}/config.d/50-kata-osinfo.toml")).exists());
     assert_eq!(machine.run(&["unconfigure"]).code, 0);
     assert_eq!(machine.everything(), clean.everything());

@@ -28,7 +28,7 @@ fn files(machine: &Machine) -> BTreeMap<PathBuf, (u32, Vec<u8>)> {
 }
 
 /// Checks that neither call takes anything back, and both say why; `--force` removes it and reports the consequences.
-fn stays(machine: &Machine, call_without: &[&[&str]], why: &str) {
+fn assert_kept(machine: &Machine, call_without: &[&[&str]], why: &str) {
     let configured = files(machine);
     let output = machine.run(&["unconfigure"]);
     assert_eq!(output.code, 13, "{}", output.stderr);
@@ -51,7 +51,7 @@ fn stays(machine: &Machine, call_without: &[&[&str]], why: &str) {
 }
 
 #[test]
-fn a_handler_that_containerd_takes_by_default_stays() {
+fn the_default_handler_of_containerd_is_removed_only_by_force() {
     let glob = "imports = [\"/etc/containerd/conf.d/*.toml\"]\n";
     let default = |section: &str| format!("{section}]\ndefault_runtime_name = \"kata\"\n");
     let runc = format!("{V2}.runtimes.runc]\nruntime_type = \"io.containerd.runc.v2\"\n");
@@ -77,11 +77,11 @@ fn a_handler_that_containerd_takes_by_default_stays() {
         machine.file(file, &now.replace("_name = \"runc\"", "_name = \"kata\""));
         let line = if file == MAIN && now.contains("50-kata-osinfo.toml\"]") { line + 1 } else { line };
         let why = format!("{}:{line} makes kata containerd's default handler", &file[1..]);
-        stays(&machine, &[&[], &["--handler", "crio"]], &why);
+        assert_kept(&machine, &[&[], &["--handler", "crio"]], &why);
         // With the handler, Kata can be configured again.
         let again = call(&machine, GO, &of_version);
         assert_eq!(again.code, 0, "{version}: {}", again.stderr);
-        assert_eq!(machine.told_by_check(), Vec::<String>::new());
+        assert_eq!(machine.check_findings(), Vec::<String>::new());
         // Taking back works once the admin names another default.
         machine.file(file, &machine.read(file).replace("_name = \"kata\"", "_name = \"runc\""));
         let output = machine.run(&["unconfigure"]);
@@ -96,21 +96,21 @@ fn a_handler_that_containerd_takes_by_default_stays() {
 
 /// containerd has `runc` before `configure`, even if another handler is named as its default.
 #[test]
-fn a_default_that_was_named_before_the_handler_was_there_gets_runc_beside_it() {
+fn runc_is_added_if_kata_was_already_named_as_the_default() {
     let main = format!("version = 2\n{V2}]\ndefault_runtime_name = \"kata\"\n");
     let (machine, with) = configured("1.7", &main);
     assert!(machine.read(MAIN).contains("runtimes.runc]"), "{}", machine.read(MAIN));
     let output = call(&machine, GO, &with.each_ref().map(String::as_str));
-    let told = "warning: the handler runc is written to /etc/containerd/config.toml as well: ";
-    assert!(output.code == 0 && output.stderr.contains(told), "{}", output.stderr);
-    assert_eq!(machine.told_by_check(), Vec::<String>::new());
-    stays(&machine, &[&[]], "/etc/containerd/config.toml:3 makes kata containerd's default handler");
+    let expected = "warning: the handler runc is written to /etc/containerd/config.toml as well: ";
+    assert!(output.code == 0 && output.stderr.contains(expected), "{}", output.stderr);
+    assert_eq!(machine.check_findings(), Vec::<String>::new());
+    assert_kept(&machine, &[&[]], "/etc/containerd/config.toml:3 makes kata containerd's default handler");
     assert_eq!(machine.run(&["unconfigure", "--force"]).code, 0);
     assert_eq!(machine.read(MAIN), main);
 }
 
 #[test]
-fn a_default_that_k3s_is_told_counts_before_its_next_start() {
+fn the_default_runtime_in_the_k3s_config_counts_before_a_restart() {
     let folder = "/var/lib/rancher/k3s/agent/etc/containerd";
     let config = "m/etc/rancher/k3s/config.yaml";
     let machine = Machine::new();
@@ -120,7 +120,7 @@ fn a_default_that_k3s_is_told_counts_before_its_next_start() {
     let with = ["--handler", "containerd", "--containerd-version", "2.1"];
     assert_eq!(call(&machine, GO, &with).code, 0);
     machine.file(config, "default-runtime: kata\n");
-    stays(&machine, &[&[]], "/etc/rancher/k3s/config.yaml makes kata containerd's default handler");
+    assert_kept(&machine, &[&[]], "/etc/rancher/k3s/config.yaml makes kata containerd's default handler");
     assert_eq!(call(&machine, GO, &with).code, 0);
     // The last file counts.
     machine.file(&format!("{config}.d/10-mine.yaml"), "default-runtime: runc\n");
@@ -129,13 +129,13 @@ fn a_default_that_k3s_is_told_counts_before_its_next_start() {
 }
 
 #[test]
-fn a_handler_that_crio_takes_by_default_stays() {
+fn the_default_handler_of_crio_is_removed_only_by_force() {
     let machine = Machine::new();
     machine.file(CRIO, "[crio.runtime]\ndefault_runtime = \"runc\"\n");
     let before = machine.everything();
     assert_eq!(call(&machine, GO, &["--handler", "crio"]).code, 0);
     machine.file(CRIO, "[crio.runtime]\ndefault_runtime = \"kata\"\n");
-    stays(&machine, &[&[], &CONTAINERD], "10-mine.conf:2 makes kata CRI-O's default_runtime");
+    assert_kept(&machine, &[&[], &CONTAINERD], "10-mine.conf:2 makes kata CRI-O's default_runtime");
     assert_eq!(call(&machine, GO, &["--handler", "crio"]).code, 0);
     machine.file(CRIO, "[crio.runtime]\ndefault_runtime = \"runc\"\n");
     assert_eq!(machine.run(&["unconfigure"]).code, 0);
@@ -143,7 +143,7 @@ fn a_handler_that_crio_takes_by_default_stays() {
 }
 
 #[test]
-fn lines_of_others_that_nothing_would_read_any_more_stay_where_they_are() {
+fn lines_of_others_that_containerd_would_not_read_are_not_moved() {
     let mine = format!("\n{V3}.runtimes.mine]\nruntime_type = \"io.containerd.runc.v2\"\n");
     let with = ["--handler", "containerd", "--containerd-version", "2.1"];
     // A link from another directory leads to kata-osinfo's file.
@@ -154,13 +154,13 @@ fn lines_of_others_that_nothing_would_read_any_more_stay_where_they_are() {
     rename(machine.path(DROP_IN), machine.path("m/srv/ours.toml")).expect("moved");
     symlink("../../../srv/ours.toml", machine.path(DROP_IN)).expect("a link");
     machine.file("m/srv/ours.toml", &format!("{}{mine}", machine.read("m/srv/ours.toml")));
-    stays(&machine, &[&with], "handler mine of /etc/containerd/conf.d/50-kata-osinfo.toml:");
+    assert_kept(&machine, &[&with], "handler mine of /etc/containerd/conf.d/50-kata-osinfo.toml:");
 }
 
 /// Only kata-osinfo's import refers to its file: the file to which the admin's lines move is imported, too, and nothing
 /// is lost.
 #[test]
-fn lines_of_others_in_a_file_that_is_imported_by_its_name_are_imported_from_where_they_move() {
+fn lines_of_others_in_a_drop_in_imported_by_name_stay_imported() {
     let mine = format!("\n{V3}.runtimes.mine]\nruntime_type = \"io.containerd.runc.v2\"\n");
     let added = "/etc/containerd/conf.d/50-kata-osinfo-added.toml";
     for before in ["version = 3\n", "version = 3\nimports = [\n  \"/etc/containerd/a.toml\", # mine\n]\n", ""] {
@@ -172,34 +172,34 @@ fn lines_of_others_in_a_file_that_is_imported_by_its_name_are_imported_from_wher
         }
         let with = ["--handler", "containerd", "--containerd-version", "2.1"];
         assert_eq!(call(&machine, GO, &with).code, 0);
-        let (ours, main) = (machine.read(DROP_IN), machine.read(MAIN));
-        machine.file(DROP_IN, &format!("{ours}{mine}"));
+        let (written, main) = (machine.read(DROP_IN), machine.read(MAIN));
+        machine.file(DROP_IN, &format!("{written}{mine}"));
         let changed = files(&machine);
-        let told = format!(
+        let expected = format!(
             " is kept in {added}, which kata-osinfo leaves alone (imported by /etc/containerd/config.toml): line "
         );
         for dry in [&["unconfigure", "--dry-run"][..], [GO, &with[..], &["--dry-run"]].concat().as_slice()] {
             let output = machine.run(dry);
-            assert!(output.code == 0 && output.stderr.contains(&told), "{}: {}", output.code, output.stderr);
+            assert!(output.code == 0 && output.stderr.contains(&expected), "{}: {}", output.code, output.stderr);
             let mut new = output.stdout.lines().filter(|line| line.starts_with('+') && !line.starts_with("+++"));
             assert!(new.any(|line| line.contains(added)), "{}", output.stdout);
             assert_eq!(files(&machine), changed);
         }
         // Whether taken back, reconfigured with another handler, or forced: the move is reported, and the admin's lines
         // stay imported.
-        let left = |machine: &Machine| {
+        let assert_moved = |machine: &Machine| {
             assert!(machine.read(&format!("m{added}")).ends_with(&format!("\nversion = 3\n{mine}")));
-            let left = machine.read(MAIN);
-            assert!(left.contains(added) && !left.contains("50-kata-osinfo.toml"), "{left}");
-            assert_eq!(left.contains("\"/etc/containerd/a.toml\", # mine\n"), before.contains("# mine"), "{left}");
+            let main = machine.read(MAIN);
+            assert!(main.contains(added) && !main.contains("50-kata-osinfo.toml"), "{main}");
+            assert_eq!(main.contains("\"/etc/containerd/a.toml\", # mine\n"), before.contains("# mine"), "{main}");
             assert!(!machine.path(DROP_IN).exists());
         };
         let to_crio = [GO, &["--handler", "crio"][..]].concat();
         for back in [&["unconfigure"][..], &["unconfigure", "--force"][..], GO, to_crio.as_slice()] {
             let machine = machine.copy();
             let output = machine.run(back);
-            assert!(output.code == 0 && output.stderr.contains(&told), "{back:?}: {}", output.stderr);
-            left(&machine);
+            assert!(output.code == 0 && output.stderr.contains(&expected), "{back:?}: {}", output.stderr);
+            assert_moved(&machine);
         }
         // The diff is relative to the text before the call.
         let output = machine.copy().run(&["unconfigure", "--format", "json"]);
@@ -209,17 +209,17 @@ fn lines_of_others_in_a_file_that_is_imported_by_its_name_are_imported_from_wher
         // After another configure: kata-osinfo's file is unchanged, the admin's is imported after it, and stays when
         // the former is removed.
         let output = call(&machine, GO, &with);
-        assert!(output.code == 0 && output.stderr.contains(&told), "{}", output.stderr);
+        assert!(output.code == 0 && output.stderr.contains(&expected), "{}", output.stderr);
         let import = "\"/etc/containerd/conf.d/50-kata-osinfo.toml\"";
-        assert_eq!(machine.read(DROP_IN), ours);
+        assert_eq!(machine.read(DROP_IN), written);
         assert_ne!(machine.read(MAIN), main);
         assert!(machine.read(MAIN).contains(import) && machine.read(MAIN).contains(added), "{}", machine.read(MAIN));
-        assert_eq!(machine.told_by_check(), Vec::<String>::new());
+        assert_eq!(machine.check_findings(), Vec::<String>::new());
         let once = files(&machine);
         assert_eq!((call(&machine, GO, &with).code, files(&machine)), (0, once));
         let without = machine.copy();
         assert_eq!(machine.run(&["unconfigure"]).code, 0);
-        left(&machine);
+        assert_moved(&machine);
         // If the admin's file is deleted, its import is removed: containerd would not start.
         remove_file(without.path(&format!("m{added}"))).expect("removed");
         for back in [&["unconfigure"][..], [GO, &with[..]].concat().as_slice()] {
@@ -232,7 +232,7 @@ fn lines_of_others_in_a_file_that_is_imported_by_its_name_are_imported_from_wher
 }
 
 #[test]
-fn lines_of_others_that_kata_would_not_read_any_more_stay_where_they_are() {
+fn lines_of_others_that_kata_would_not_read_are_not_moved() {
     let more = "\n[factory]\nenable_template = true\n";
     // A copy is removed with its drop-ins.
     let machine = Machine::new();
@@ -244,32 +244,32 @@ fn lines_of_others_that_kata_would_not_read_any_more_stay_where_they_are() {
     let copy = answer["kata-config"]["path"].as_str().expect("a path");
     let folder = copy.rsplit_once('/').expect("a folder").0;
     assert!(folder.starts_with("/etc/kata-containers"), "{copy}");
-    let ours = format!("m{folder}/config.d/50-kata-osinfo.toml");
-    machine.file(&ours, &format!("{}{more}", machine.read(&ours)));
-    stays(&machine, &[], "50-kata-osinfo.toml would have no effect any more (line ");
+    let drop_in = format!("m{folder}/config.d/50-kata-osinfo.toml");
+    machine.file(&drop_in, &format!("{}{more}", machine.read(&drop_in)));
+    assert_kept(&machine, &[], "50-kata-osinfo.toml would have no effect any more (line ");
     // Kata can be configured again: the copy stays.
     let output = call(&machine, GO, &["--format", "json"]);
-    assert_eq!((output.code, machine.told_by_check()), (0, Vec::new()), "{}", output.stderr);
+    assert_eq!((output.code, machine.check_findings()), (0, Vec::new()), "{}", output.stderr);
     // A link leads to the drop-in.
     let machine = Machine::new();
     assert_eq!(call(&machine, GO, &[]).code, 0);
-    let ours = format!("m/{BASE}/config.d/50-kata-osinfo.toml");
+    let drop_in = format!("m/{BASE}/config.d/50-kata-osinfo.toml");
     machine.file("m/srv/there", "");
-    rename(machine.path(&ours), machine.path("m/srv/ours.toml")).expect("moved");
-    symlink("/srv/ours.toml", machine.path(&ours)).expect("a link");
+    rename(machine.path(&drop_in), machine.path("m/srv/ours.toml")).expect("moved");
+    symlink("/srv/ours.toml", machine.path(&drop_in)).expect("a link");
     machine.file("m/srv/ours.toml", &format!("{}{more}", machine.read("m/srv/ours.toml")));
-    stays(&machine, &[&[]], "/srv/ours.toml would have no effect any more (line ");
+    assert_kept(&machine, &[&[]], "/srv/ours.toml would have no effect any more (line ");
 }
 
 /// A later file of the admin's still overrides the lines that the admin added to kata-osinfo's file.
 #[test]
-fn what_moves_keeps_its_place_among_others() {
+fn moved_lines_keep_their_place_in_the_drop_in_order() {
     let machine = Machine::new();
     assert_eq!(call(&machine, GO, &[]).code, 0);
     let folder = format!("m/{BASE}/config.d");
-    let ours = format!("{folder}/50-kata-osinfo.toml");
+    let drop_in = format!("{folder}/50-kata-osinfo.toml");
     machine.file(&format!("{folder}/50-zz.toml"), "[hypervisor.qemu]\nenable_debug = false\n");
-    machine.file(&ours, &format!("{}enable_debug = true\n", machine.read(&ours)));
+    machine.file(&drop_in, &format!("{}enable_debug = true\n", machine.read(&drop_in)));
     assert_eq!(machine.run(&["unconfigure"]).code, 0);
     let mut names: Vec<_> = std::fs::read_dir(machine.path(&folder)).expect("listed").collect();
     names.sort_by_key(|name| name.as_ref().expect("an entry").file_name());
@@ -278,18 +278,18 @@ fn what_moves_keeps_its_place_among_others() {
 }
 
 #[test]
-fn comments_of_others_stay_when_ours_goes() {
+fn comments_of_others_are_kept_when_the_handler_is_removed() {
     for (version, main) in [("1.7", "# First.\nversion = 2\n"), ("2.1", "# First.\nversion = 3\n")] {
         let machine = Machine::new();
         machine.file(MAIN, main);
         let of_version = ["--handler", "containerd", "--containerd-version", version];
         assert_eq!(call(&machine, GO, &of_version).code, 0);
-        let ours = machine.read(MAIN);
+        let written = machine.read(MAIN);
         let (above, key) = match version {
             "1.7" => ("runtime_path", "pod_annotations"),
             _ => ("imports", "imports"),
         };
-        let lines = ours.lines().map(|line| {
+        let lines = written.lines().map(|line| {
             let above = if line.trim_start().starts_with(above) { "# Above.\n" } else { "" };
             let beside = if line.trim_start().starts_with(key) { " # Beside." } else { "" };
             format!("{above}{line}{beside}\n")
@@ -316,7 +316,7 @@ fn comments_of_the_middle(changed: &str) -> String {
 }
 
 #[test]
-fn a_changed_handler_that_stays_is_told() {
+fn a_changed_handler_that_is_kept_is_reported() {
     let machine = Machine::new();
     machine.file(MAIN, "version = 2\n");
     assert_eq!(call(&machine, GO, &["--handler", "containerd", "--containerd-version", "1.7"]).code, 0);
@@ -324,9 +324,9 @@ fn a_changed_handler_that_stays_is_told() {
     let changed = machine.read(MAIN);
     let output = call(&machine, GO, &["--format", "json"]);
     assert_eq!(output.code, 0, "{}", output.stderr);
-    let told =
+    let expected =
         "warning: /etc/containerd/config.toml is kept: /etc/containerd/config.toml: the handler was changed after";
-    assert!(output.stderr.contains(told), "{}", output.stderr);
+    assert!(output.stderr.contains(expected), "{}", output.stderr);
     assert_eq!((machine.read(MAIN), &output.json()["taken-back"]), (changed, &json!([])));
 }
 
@@ -340,7 +340,7 @@ fn configured(version: &str, main: &str) -> (Machine, [String; 4]) {
 }
 
 #[test]
-fn a_main_file_that_is_no_toml_any_more_keeps_the_handler_known() {
+fn the_handler_in_an_invalid_main_file_stays_recorded() {
     let (machine, _) = configured("1.7", "version = 2\n");
     let sound = machine.read(MAIN);
     machine.file(MAIN, &format!("{sound}[broken\n"));
@@ -348,8 +348,8 @@ fn a_main_file_that_is_no_toml_any_more_keeps_the_handler_known() {
         let machine = machine.copy();
         let output = call(&machine, GO, call_);
         assert_eq!(output.code, 0, "{}", output.stderr);
-        let told = "warning: /etc/containerd/config.toml is kept: /etc/containerd/config.toml is no longer valid";
-        assert!(output.stderr.contains(told) && output.stderr.contains("line 1"), "{}", output.stderr);
+        let expected = "warning: /etc/containerd/config.toml is kept: /etc/containerd/config.toml is no longer valid";
+        assert!(output.stderr.contains(expected) && output.stderr.contains("line 1"), "{}", output.stderr);
         let output = machine.run(&["unconfigure"]);
         assert_eq!(output.code, 13, "{}", output.stderr);
         assert!(
@@ -366,14 +366,14 @@ fn a_main_file_that_is_no_toml_any_more_keeps_the_handler_known() {
 /// A non-UTF-8 byte in a comment, which containerd ignores, locks nobody out, and only a whole configuration is
 /// removed.
 #[test]
-fn a_handler_of_which_nobody_can_tell_stays_with_its_configuration() {
+fn a_handler_in_an_unreadable_file_keeps_its_configuration() {
     let of_kata = format!("m/{BASE}/config.d/50-kata-osinfo.toml");
     let (machine, _) = configured("1.7", "version = 2\n");
     let sound = machine.read(MAIN);
     let odd = [sound.as_bytes(), b"# caf\xe9\n"].concat();
     write(machine.path(MAIN), &odd).expect("written");
-    let told = machine.told_by_check();
-    assert!(told.iter().any(|t| t.starts_with("/etc/containerd/config.toml: it is not UTF-8 text")), "{told:?}");
+    let findings = machine.check_findings();
+    assert!(findings.iter().any(|t| t.starts_with("/etc/containerd/config.toml: it is not UTF-8 text")), "{findings:?}");
     let output = call(&machine, GO, &[]);
     assert_eq!(output.code, 0, "{}", output.stderr);
     assert!(output.stderr.contains("warning: /etc/containerd/config.toml is kept: "), "{}", output.stderr);
@@ -394,8 +394,8 @@ fn a_handler_of_which_nobody_can_tell_stays_with_its_configuration() {
         let before = files(&machine);
         let output = machine.run(&["unconfigure"]);
         assert_eq!(output.code, 13, "{name}: {}", output.stderr);
-        let stays = "it belongs to the handler in /etc/containerd/config.toml, which is not reverted";
-        assert!(output.stderr.contains(stays), "{name}: {}", output.stderr);
+        let expected = "it belongs to the handler in /etc/containerd/config.toml, which is not reverted";
+        assert!(output.stderr.contains(expected), "{name}: {}", output.stderr);
         assert!(machine.path(&of_kata).exists(), "{name}");
         assert_eq!(files(&machine), before, "{name}");
         if machine.path(MAIN).is_dir() {
@@ -408,7 +408,7 @@ fn a_handler_of_which_nobody_can_tell_stays_with_its_configuration() {
 }
 
 #[test]
-fn a_handler_that_stays_does_so_with_its_import_and_its_configuration() {
+fn a_kept_handler_keeps_its_import_and_its_configuration() {
     let (machine, _) = configured("2.1", "version = 3\n");
     let key = "snapshotter = \"devmapper\"\nprivileged_without";
     machine.file(DROP_IN, &machine.read(DROP_IN).replace("privileged_without", key));
@@ -436,7 +436,7 @@ fn a_handler_that_stays_does_so_with_its_import_and_its_configuration() {
 }
 
 #[test]
-fn a_default_handler_is_seen_in_a_named_main_file_and_beside_a_broken_one() {
+fn a_default_handler_is_found_in_a_named_file_and_next_to_broken_ones() {
     let of_main = |main: &str, version: &str| {
         let machine = Machine::new();
         let runc = format!("{V2}.runtimes.runc]\nruntime_type = \"io.containerd.runc.v2\"\n");
@@ -449,7 +449,7 @@ fn a_default_handler_is_seen_in_a_named_main_file_and_beside_a_broken_one() {
     };
     for version in ["1.7", "2.1"] {
         let machine = of_main("/srv/c/config.toml", version);
-        stays(&machine, &[&[]], "makes kata containerd's default handler");
+        assert_kept(&machine, &[&[]], "makes kata containerd's default handler");
         let machine = of_main("/etc/containerd/config.toml", version);
         let text = machine.read(MAIN);
         let broken = match text.contains("imports = [") {
@@ -457,31 +457,31 @@ fn a_default_handler_is_seen_in_a_named_main_file_and_beside_a_broken_one() {
             false => format!("imports = [\"/etc/containerd/gone.toml\"]\n{text}"),
         };
         machine.file(MAIN, &broken);
-        stays(&machine, &[&[]], "makes kata containerd's default handler");
+        assert_kept(&machine, &[&[]], "makes kata containerd's default handler");
     }
     let machine = Machine::new();
     machine.file(CRIO, "[crio.runtime]\ndefault_runtime = \"runc\"\n");
     assert_eq!(call(&machine, GO, &["--handler", "crio"]).code, 0);
     machine.file(CRIO, "[crio.runtime]\ndefault_runtime = \"kata\"\n");
     machine.file("m/etc/crio/crio.conf.d/20-broken.conf", "[broken\n");
-    stays(&machine, &[&[]], "/etc/crio/crio.conf.d/10-mine.conf:2 makes kata CRI-O's default_runtime");
+    assert_kept(&machine, &[&[]], "/etc/crio/crio.conf.d/10-mine.conf:2 makes kata CRI-O's default_runtime");
 }
 
 #[test]
-fn a_default_in_our_own_drop_in_moves_with_the_handler_and_keeps_it_without() {
+fn a_default_in_the_drop_in_is_moved_and_keeps_the_handler() {
     let glob = "version = 3\nimports = [\"/etc/containerd/conf.d/*.toml\"]\n";
     let (machine, with) = configured("2.1", glob);
     machine.file(DROP_IN, &format!("{}\n{V3}]\ndefault_runtime_name = \"kata\"\n", machine.read(DROP_IN)));
-    stays(&machine, &[&[]], "makes kata containerd's default handler");
+    assert_kept(&machine, &[&[]], "makes kata containerd's default handler");
     let output = call(&machine, GO, &with.each_ref().map(String::as_str));
     assert_eq!(output.code, 0, "{}", output.stderr);
     assert!(machine.read("m/etc/containerd/conf.d/50-kata-osinfo-added.toml").contains("default_runtime_name"));
-    assert_eq!(machine.told_by_check(), Vec::<String>::new());
-    stays(&machine, &[&[]], "50-kata-osinfo-added.toml:");
+    assert_eq!(machine.check_findings(), Vec::<String>::new());
+    assert_kept(&machine, &[&[]], "50-kata-osinfo-added.toml:");
 }
 
 #[test]
-fn an_upgrade_of_containerd_loses_nothing_and_is_not_refused() {
+fn reconfiguring_for_a_newer_containerd_can_be_reverted() {
     let main = "version = 2\n[plugins.\"io.containerd.grpc.v1.cri\"]\nsandbox_image = \"x\"\n";
     let (machine, _) = configured("1.7", main);
     let output = call(&machine, GO, &["--handler", "containerd", "--containerd-version", "2.1"]);
@@ -491,7 +491,7 @@ fn an_upgrade_of_containerd_loses_nothing_and_is_not_refused() {
 }
 
 #[test]
-fn drop_ins_of_others_beside_a_copy_keep_it_and_comments_do_not() {
+fn a_config_copy_is_kept_for_drop_ins_of_others_but_not_for_comments() {
     let with_copy = || {
         let machine = Machine::new();
         let other = "[hypervisor.clh]\npath = \"/clh\"\n\n[runtime]\nhypervisor_name = \"clh\"\n";
@@ -503,7 +503,7 @@ fn drop_ins_of_others_beside_a_copy_keep_it_and_comments_do_not() {
     };
     let (machine, folder) = with_copy();
     machine.file(&format!("{folder}/60-mine.toml"), "[factory]\nenable_template = true\n");
-    stays(&machine, &[], "/config.d/60-mine.toml would have no effect any more");
+    assert_kept(&machine, &[], "/config.d/60-mine.toml would have no effect any more");
     // The other configuration is gone, and with it the reason for a copy.
     remove_file(machine.path(&format!("m/{BASE}/configuration-clh.toml"))).expect("removed");
     let output = call(&machine, GO, &[]);
@@ -511,18 +511,18 @@ fn drop_ins_of_others_beside_a_copy_keep_it_and_comments_do_not() {
     assert!(output.stderr.contains("/config.d/60-mine.toml would have no effect any more"), "{}", output.stderr);
     let (machine, folder) = with_copy();
     machine.file(&format!("{folder}/60-mine.toml"), "# mine\n");
-    let ours = format!("{folder}/50-kata-osinfo.toml");
-    machine.file(&ours, &format!("{}# mine\n", machine.read(&ours)));
+    let drop_in = format!("{folder}/50-kata-osinfo.toml");
+    machine.file(&drop_in, &format!("{}# mine\n", machine.read(&drop_in)));
     let output = machine.run(&["unconfigure"]);
     assert_eq!(output.code, 0, "{}", output.stderr);
 }
 
 #[test]
-fn what_nothing_reads_today_keeps_nothing() {
+fn lines_that_nothing_reads_do_not_block_unconfigure() {
     let machine = Machine::new();
     assert_eq!(call(&machine, GO, &[]).code, 0);
-    let ours = format!("m/{BASE}/config.d/50-kata-osinfo.toml");
-    machine.file(&ours, &format!("{}\n[factory]\nenable_template = true\n", machine.read(&ours)));
+    let drop_in = format!("m/{BASE}/config.d/50-kata-osinfo.toml");
+    machine.file(&drop_in, &format!("{}\n[factory]\nenable_template = true\n", machine.read(&drop_in)));
     for name in ["configuration.toml", "configuration-qemu.toml"] {
         remove_file(machine.path(&format!("m/{BASE}/{name}"))).expect("removed");
     }
@@ -531,20 +531,20 @@ fn what_nothing_reads_today_keeps_nothing() {
 }
 
 #[test]
-fn what_containerd_itself_is_told_in_our_drop_in_moves_where_it_is_read() {
+fn containerd_settings_in_the_drop_in_move_to_an_imported_file() {
     let (machine, _) = configured("2.1", "version = 3\n");
     machine.file(DROP_IN, &format!("root = \"/data\"\n{}\n[debug]\nlevel = \"debug\"\n", machine.read(DROP_IN)));
-    let ours = machine.read(DROP_IN).lines().skip(1).collect::<Vec<_>>().join("\n");
+    let rest = machine.read(DROP_IN).lines().skip(1).collect::<Vec<_>>().join("\n");
     let first = "# Written by kata-osinfo; `kata-osinfo unconfigure` removes it.\nroot = \"/data\"\n";
-    machine.file(DROP_IN, &format!("{first}{}", ours.split_once('\n').expect("lines").1));
+    machine.file(DROP_IN, &format!("{first}{}", rest.split_once('\n').expect("lines").1));
     assert_eq!(machine.run(&["unconfigure"]).code, 0);
-    let theirs = machine.read("m/etc/containerd/conf.d/50-kata-osinfo-added.toml");
-    assert!(theirs.contains("root = \"/data\"\n") && theirs.contains("\n[debug]\nlevel = \"debug\"\n"), "{theirs}");
+    let added = machine.read("m/etc/containerd/conf.d/50-kata-osinfo-added.toml");
+    assert!(added.contains("root = \"/data\"\n") && added.contains("\n[debug]\nlevel = \"debug\"\n"), "{added}");
     assert!(machine.read(MAIN).contains("50-kata-osinfo-added.toml\"]"), "{}", machine.read(MAIN));
 }
 
 #[test]
-fn a_broken_file_that_names_the_default_keeps_the_handler() {
+fn a_default_named_in_a_broken_file_keeps_the_handler() {
     let glob = "version = 3\nimports = [\"/etc/containerd/conf.d/*.toml\"]\n";
     let (machine, _) = configured("2.1", &format!("{glob}{V3}]\ndefault_runtime_name = \"kata\"\n"));
     machine.file(MAIN, &format!("{}[broken\n", machine.read(MAIN)));
@@ -556,11 +556,11 @@ fn a_broken_file_that_names_the_default_keeps_the_handler() {
     machine.file("m/etc/crio/crio.conf", "");
     assert_eq!(call(&machine, GO, &["--handler", "crio"]).code, 0);
     machine.file("m/etc/crio/crio.conf", "[crio.runtime]\ndefault_runtime = \"kata\"\n[broken\n");
-    stays(&machine, &[], "/etc/crio/crio.conf:2 makes kata CRI-O's default_runtime");
+    assert_kept(&machine, &[], "/etc/crio/crio.conf:2 makes kata CRI-O's default_runtime");
 }
 
 #[test]
-fn half_a_handler_is_not_left_behind() {
+fn a_partial_handler_is_not_left_behind() {
     let main = format!("version = 2\n{V2}.runtimes.runc]\nruntime_type = \"io.containerd.runc.v2\"\n");
     let (machine, with) = configured("1.7", &main);
     let key = "snapshotter = \"overlayfs\"\nprivileged_without";
@@ -581,12 +581,12 @@ fn half_a_handler_is_not_left_behind() {
     let (machine, _) = configured("2.1", &format!("{glob}{V3}]\ndefault_runtime_name = \"kata\"\n"));
     let mine = format!("version = 3\n{V3}.runtimes.kata]\nsnapshotter = \"overlayfs\"\n");
     machine.file("m/etc/containerd/conf.d/60-mine.toml", &mine);
-    stays(&machine, &[&[]], "makes kata containerd's default handler");
+    assert_kept(&machine, &[&[]], "makes kata containerd's default handler");
 }
 
 /// Others' lines would be lost with the broken file.
 #[test]
-fn force_does_not_put_an_old_text_in_the_place_of_what_is_no_toml() {
+fn force_does_not_replace_an_invalid_file_with_its_old_text() {
     let (machine, _) = configured("1.7", "version = 2\n");
     machine.file(MAIN, &format!("{}[debug]\nlevel = \"debug\"\n[broken\n", machine.read(MAIN)));
     let changed = machine.read(MAIN);
@@ -600,21 +600,21 @@ fn force_does_not_put_an_old_text_in_the_place_of_what_is_no_toml() {
 }
 
 #[test]
-fn a_link_to_our_drop_in_goes_with_it() {
+fn a_drop_in_replaced_by_a_link_is_removed_with_its_target() {
     let machine = Machine::new();
     assert_eq!(call(&machine, GO, &[]).code, 0);
-    let ours = machine.path(&format!("m/{BASE}/config.d/50-kata-osinfo.toml"));
+    let drop_in = machine.path(&format!("m/{BASE}/config.d/50-kata-osinfo.toml"));
     machine.file("m/srv/there", "");
-    rename(&ours, machine.path("m/srv/mine.toml")).expect("moved");
-    symlink("/srv/mine.toml", &ours).expect("a link");
+    rename(&drop_in, machine.path("m/srv/mine.toml")).expect("moved");
+    symlink("/srv/mine.toml", &drop_in).expect("a link");
     assert_eq!(machine.run(&["unconfigure"]).code, 0);
-    assert!(ours.symlink_metadata().is_err() && !machine.path("m/srv/mine.toml").exists());
+    assert!(drop_in.symlink_metadata().is_err() && !machine.path("m/srv/mine.toml").exists());
 }
 
 /// A link is removed with its drop-in, whatever its name and whichever call removes the drop-in: Kata, containerd and
 /// CRI-O do not start with a dangling link.
 #[test]
-fn links_to_our_drop_ins_beside_them_go_with_them() {
+fn links_to_drop_ins_are_removed_with_them() {
     let crio = ["--handler", "crio"];
     for (handler, folder, name) in [
         (&CONTAINERD[..], "etc/containerd/conf.d", "50-kata-osinfo.toml"),
@@ -645,21 +645,21 @@ fn links_to_our_drop_ins_beside_them_go_with_them() {
 
 /// Even if a changed key of the handler comes first in the order of keys.
 #[test]
-fn what_crio_would_miss_stays_when_it_is_forced() {
+fn force_keeps_added_crio_settings() {
     let machine = Machine::new();
     assert_eq!(call(&machine, GO, &["--handler", "crio"]).code, 0);
-    let ours = "m/etc/crio/crio.conf.d/50-kata-osinfo.conf";
-    let theirs = machine.read(ours).replace("\"vm\"", "\"oci\"") + "[crio.stats]\ncollection_period = 10\n";
-    machine.file(ours, &theirs);
+    let drop_in = "m/etc/crio/crio.conf.d/50-kata-osinfo.conf";
+    let edited = machine.read(drop_in).replace("\"vm\"", "\"oci\"") + "[crio.stats]\ncollection_period = 10\n";
+    machine.file(drop_in, &edited);
     let output = machine.run(&["unconfigure", "--force"]);
     assert!(output.code == 0 && !output.stderr.contains("no effect"), "{}", output.stderr);
-    assert!(!machine.path(ours).exists());
+    assert!(!machine.path(drop_in).exists());
     let added = machine.read("m/etc/crio/crio.conf.d/50-kata-osinfo-added.conf");
     assert!(added.contains("collection_period = 10") && !added.contains("kata]"), "{added}");
 }
 
 #[test]
-fn what_is_told_of_others_settings_has_no_secrets() {
+fn reports_about_settings_of_others_contain_no_secrets() {
     let handler = format!("{V2}.runtimes.kata]\nruntime_type = \"x\"\nmy_token = \"hunter2\"\n");
     let machine = Machine::new();
     machine.file(MAIN, &format!("version = 2\n{handler}"));

@@ -59,7 +59,7 @@ fn a_dry_run_shows_a_diff_and_changes_nothing() {
 }
 
 #[test]
-fn what_is_written_takes_effect_and_is_taken_back_to_the_byte() {
+fn configure_takes_effect_and_unconfigure_restores_every_byte() {
     let machine = Machine::new();
     machine.file("m/etc/containerd/config.toml", "version = 2 # ours\n");
     let before = machine.everything();
@@ -92,7 +92,7 @@ fn what_is_written_takes_effect_and_is_taken_back_to_the_byte() {
 
 /// A removed handler is reported, because a `RuntimeClass` may still refer to it.
 #[test]
-fn what_a_new_configuration_takes_back_is_told() {
+fn files_reverted_by_a_new_configure_are_reported() {
     let machine = Machine::new();
     machine.file("m/etc/containerd/config.toml", "version = 2 # ours\n");
     let call = ["configure", "--profile", "go-3.29"];
@@ -111,7 +111,7 @@ fn what_a_new_configuration_takes_back_is_told() {
 }
 
 #[test]
-fn the_answer_for_programs_keeps_its_form() {
+fn the_json_answer_keeps_its_format() {
     let machine = Machine::new();
     let output = machine.run(&["configure", "--profile", "go-3.29", "--dry-run", "--format", "json"]);
     let mut answer = output.json();
@@ -209,7 +209,7 @@ fn the_answer_for_programs_keeps_its_form() {
 }
 
 #[test]
-fn before_2_5_the_configuration_is_edited_and_keeps_its_comments() {
+fn before_kata_2_5_the_config_is_edited_and_keeps_its_comments() {
     let machine = Machine::new();
     let output = machine.run(&with(&["configure", "--profile", "go-2.4"], &["--kata-version", "2.4.0"]));
     assert_eq!(output.code, 0, "{}", output.stderr);
@@ -255,15 +255,15 @@ fn before_2_5_the_configuration_is_edited_and_keeps_its_comments() {
     let output = machine.run(&with(&["configure", "--profile", "go-2.4"], &["--kata-version", "2.4.0"]));
     assert_eq!((output.code, machine.read(&file)), (0, mine), "{}", output.stderr);
     assert_eq!(machine.run(&["unconfigure"]).code, 0);
-    let left = machine.read(&file);
-    assert!(!left.contains("valid_hypervisor_paths") && !left.contains("announce_submounts"), "{left}");
+    let reverted = machine.read(&file);
+    assert!(!reverted.contains("valid_hypervisor_paths") && !reverted.contains("announce_submounts"), "{reverted}");
     for comment in ["# mine", "# why", "# too"] {
-        assert_eq!(left.matches(comment).count(), 1, "{comment}: {left}");
+        assert_eq!(reverted.matches(comment).count(), 1, "{comment}: {reverted}");
     }
 }
 
 #[test]
-fn what_overrides_it_is_told_with_file_and_line() {
+fn a_later_override_is_reported_with_file_and_line() {
     let machine = Machine::new();
     machine.file(&format!("m/{BASE}/config.d/90-admin.toml"), "# mine\n[hypervisor.qemu]\nshared_fs = \"none\"\n");
     for more in [&["--dry-run"][..], &[][..]] {
@@ -280,7 +280,7 @@ fn what_overrides_it_is_told_with_file_and_line() {
 }
 
 #[test]
-fn a_file_that_the_configuration_names_and_that_is_not_there_is_told() {
+fn a_missing_file_named_in_the_configuration_is_reported() {
     let machine = Machine::new();
     std::fs::remove_file(machine.path("m/opt/kata/image")).expect("removed");
     let output = machine.run(&["configure", "--profile", "go-3.29"]);
@@ -293,7 +293,7 @@ fn a_file_that_the_configuration_names_and_that_is_not_there_is_told() {
 }
 
 #[test]
-fn what_upstream_ships_is_fit_for_production_and_what_is_forced_is_not() {
+fn only_forced_configurations_are_marked_as_not_for_production() {
     let machine = Machine::new();
     let drop_in = || machine.read(&format!("m/{BASE}/config.d/50-kata-osinfo.toml"));
     let recorded = || -> Value {
@@ -315,7 +315,7 @@ fn what_upstream_ships_is_fit_for_production_and_what_is_forced_is_not() {
 
 /// `--no-shared-fs` needs no other option, because Kata's own configuration names the files that it needs.
 #[test]
-fn who_shares_no_filesystem_needs_no_daemon() {
+fn without_a_shared_filesystem_no_virtiofsd_is_needed() {
     let machine = Machine::new();
     std::fs::remove_file(machine.path("m/usr/libexec/virtiofsd")).expect("removed");
     let configure =
@@ -330,7 +330,7 @@ fn who_shares_no_filesystem_needs_no_daemon() {
 }
 
 #[test]
-fn a_handler_of_nobodys_is_not_written() {
+fn a_handler_for_a_missing_container_manager_is_refused() {
     let machine = Machine::new();
     let before = machine.everything();
     let call =
@@ -355,7 +355,7 @@ fn a_handler_of_nobodys_is_not_written() {
 }
 
 #[test]
-fn what_is_not_there_is_named_with_a_code_of_its_own() {
+fn missing_components_are_named_with_their_own_exit_code() {
     let machine = Machine::new();
     std::fs::remove_file(machine.path("m/usr/libexec/qemu-kvm")).expect("removed");
     let output = machine.run(&["configure", "--profile", "rs-4.0", "--format", "json"]);
@@ -373,12 +373,12 @@ fn what_is_not_there_is_named_with_a_code_of_its_own() {
 
 /// Otherwise the profile's first version would be assumed.
 #[test]
-fn what_stands_in_the_place_of_katas_version_is_told() {
+fn an_unreadable_kata_version_file_is_reported() {
     let machine = Machine::new();
     let path = machine.path("m/opt/kata/VERSION");
     let made = std::process::Command::new("mkfifo").arg(&path).status().expect("mkfifo");
     assert!(made.success());
-    let told = |expected: &str| {
+    let assert_refused = |expected: &str| {
         for call in [&["configure", "--profile", "go-3.29", "--dry-run"][..], &["fallback", "--profile", "go-3.29"]] {
             let output = machine.run(call);
             assert_eq!(output.code, 2, "{call:?}: {}", output.stderr);
@@ -388,18 +388,18 @@ fn what_stands_in_the_place_of_katas_version_is_told() {
             assert_eq!(named.code, 0, "{call:?}: {}", named.stderr);
         }
     };
-    told("/opt/kata/VERSION cannot be read: not a regular file");
+    assert_refused("/opt/kata/VERSION cannot be read: not a regular file");
     std::fs::remove_file(&path).expect("removed");
     std::fs::create_dir(&path).expect("made");
-    told("/opt/kata/VERSION cannot be read: not a regular file");
+    assert_refused("/opt/kata/VERSION cannot be read: not a regular file");
     std::fs::remove_dir(&path).expect("removed");
     std::fs::write(&path, [0xff, 0xfe]).expect("written");
-    told("/opt/kata/VERSION: expected UTF-8 text");
+    assert_refused("/opt/kata/VERSION: expected UTF-8 text");
 }
 
 /// `check` gives the same answer; Kata would not be able to start the program.
 #[test]
-fn what_nobody_can_execute_is_not_configured() {
+fn programs_without_execute_permission_are_refused() {
     let handler = ["--handler", "containerd", "--containerd-version", "2.1"];
     let machine = Machine::new();
     for (program, component, code) in [
@@ -411,51 +411,51 @@ fn what_nobody_can_execute_is_not_configured() {
         let path = machine.path("m").join(program);
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).expect("set");
         let before = machine.everything();
-        let told = format!("/{program} is not an executable file");
+        let expected = format!("/{program} is not an executable file");
         for more in [&["--dry-run"][..], &[]] {
             let output = machine.run(&[&["configure", "--profile", "rs-4.0"][..], &handler, more].concat());
             let go = machine.run(&[&["configure", "--profile", "go-3.29"][..], &handler, more].concat());
             // The Rust shim is another program.
             for output in if component.is_some() { vec![output, go] } else { vec![go] } {
-                let said = output.stdout + &output.stderr;
-                assert_eq!(output.code, code, "{said}");
-                assert!(said.contains(&told), "{said}");
+                let printed = output.stdout + &output.stderr;
+                assert_eq!(output.code, code, "{printed}");
+                assert!(printed.contains(&expected), "{printed}");
             }
         }
         if let Some(component) = component {
             let output = machine.run(&["fallback", "--profile", "rs-4.0"]);
             assert_eq!(output.code, 11, "{}", output.stdout);
-            assert!(output.stdout.contains(&told), "{}", output.stdout);
+            assert!(output.stdout.contains(&expected), "{}", output.stdout);
             let output = machine.run(&["check", component]);
             assert_eq!(output.code, 1, "{}", output.stdout);
-            assert!(output.stdout.contains(&told), "{}", output.stdout);
+            assert!(output.stdout.contains(&expected), "{}", output.stdout);
         }
         assert_eq!(machine.everything(), before, "{program}");
     }
     // A program that lost its execute permission after `configure`.
     assert_eq!(machine.run(&["configure", "--profile", "go-3.29"]).code, 0);
-    assert_eq!(machine.told_by_check(), Vec::<String>::new());
+    assert_eq!(machine.check_findings(), Vec::<String>::new());
     let path = machine.path("m/usr/libexec/virtiofsd");
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o644)).expect("set");
-    let told = machine.told_by_check();
-    assert!(told.iter().any(|t| t.contains("is /usr/libexec/virtiofsd, which is not an executable file")), "{told:?}");
+    let findings = machine.check_findings();
+    assert!(findings.iter().any(|t| t.contains("is /usr/libexec/virtiofsd, which is not an executable file")), "{findings:?}");
 }
 
 #[test]
-fn what_is_only_assumed_is_not_used_unasked() {
+fn assumed_facts_are_used_only_with_allow_assumed() {
     let machine = Machine::new();
     machine.file("records/mini.yaml", &RECORD.replace("packaging", "assumed"));
     let output = machine.run(&["configure", "--profile", "go-3.29"]);
     assert_eq!((output.code, output.stdout.as_str()), (3, ""));
-    for said in ["vmm qemu path: /usr/libexec/qemu-kvm\n", "fs virtio-fs path: /usr/libexec/virtiofsd\n"] {
-        assert!(output.stderr.contains(said), "{}", output.stderr);
+    for fact in ["vmm qemu path: /usr/libexec/qemu-kvm\n", "fs virtio-fs path: /usr/libexec/virtiofsd\n"] {
+        assert!(output.stderr.contains(fact), "{}", output.stderr);
     }
     assert!(!output.stderr.contains("kernel linux"), "guests boot Kata's: {}", output.stderr);
     assert_eq!(machine.run(&["configure", "--profile", "go-3.29", "--allow-assumed"]).code, 0);
 }
 
 #[test]
-fn nothing_works_gives_the_evidence_and_instructions_whose_record_works() {
+fn build_instructions_contain_evidence_and_a_working_record() {
     let machine = Machine::new();
     machine.file("m/usr/libexec/virtiofsd", "fuse: unknown option(s)");
     let output = machine.run(&["configure", "--profile", "rs-4.0"]);
@@ -466,9 +466,9 @@ fn nothing_works_gives_the_evidence_and_instructions_whose_record_works() {
     let answer = machine.run(&["fallback", "--profile", "rs-4.0", "--format", "json"]).json();
     assert_eq!(answer["outcome"], json!("build"));
     // Cheaper fixes first: people follow the list from the top.
-    let whats: Vec<&Value> =
+    let kinds: Vec<&Value> =
         answer["choices"].as_array().expect("a list").iter().map(|choice| &choice["what"]).collect();
-    assert_eq!(whats, ["katas-virtiofsd", "no-shared-fs"]);
+    assert_eq!(kinds, ["katas-virtiofsd", "no-shared-fs"]);
     let place = |text: &str| output.stdout.find(text).unwrap_or_else(|| panic!("{text}: {}", output.stdout));
     assert!(place("# Try this before building it: use Kata's own virtiofsd") < place("\n#!/bin/sh"));
     // The record from the instructions, laid over the shipped one as they say, is then used by `configure`.
@@ -491,23 +491,23 @@ fn nothing_works_gives_the_evidence_and_instructions_whose_record_works() {
 }
 
 #[test]
-fn bad_input_is_told() {
+fn bad_input_is_reported() {
     let machine = Machine::new();
-    let told = |arguments: &[&str], expected: &str| {
+    let assert_refused = |arguments: &[&str], expected: &str| {
         let output = machine.run(arguments);
         assert_eq!(output.code, 2, "{arguments:?}: {}", output.stderr);
         assert!(output.stderr.contains(expected), "{arguments:?}: {}", output.stderr);
     };
-    told(&["configure", "--profile", "go-9"], "unknown profile");
-    told(&["configure", "--profile", "rs-4.0"], "no Kata configuration at /etc/kata-containers/runtime-rs");
-    told(&["configure", "--profile", "go-3.29", "--initrd", "/nowhere"], "initrd /nowhere: no such file");
-    told(&["configure", "--profile", "go-3.29", "--kernel", "distro"], "needs --initrd");
-    told(&["configure", "--profile", "go-3.29", "--kata-version", "x"], "not a version of Kata");
-    told(&["configure", "--target", "mini:7", "--profile", "go-3.29"], "unknown release");
+    assert_refused(&["configure", "--profile", "go-9"], "unknown profile");
+    assert_refused(&["configure", "--profile", "rs-4.0"], "no Kata configuration at /etc/kata-containers/runtime-rs");
+    assert_refused(&["configure", "--profile", "go-3.29", "--initrd", "/nowhere"], "initrd /nowhere: no such file");
+    assert_refused(&["configure", "--profile", "go-3.29", "--kernel", "distro"], "needs --initrd");
+    assert_refused(&["configure", "--profile", "go-3.29", "--kata-version", "x"], "not a version of Kata");
+    assert_refused(&["configure", "--target", "mini:7", "--profile", "go-3.29"], "unknown release");
     machine.file("m/k/clh.toml", "[hypervisor.clh]\npath = \"/x\"\n");
-    told(&["configure", "--profile", "go-3.29", "--kata-config", "/k/clh.toml"], "no [hypervisor.qemu]");
+    assert_refused(&["configure", "--profile", "go-3.29", "--kata-config", "/k/clh.toml"], "no [hypervisor.qemu]");
     machine.file("m/k/bad.toml", "[hypervisor.qemu\n");
-    told(&["configure", "--profile", "go-3.29", "--kata-config", "/k/bad.toml"], "not TOML");
+    assert_refused(&["configure", "--profile", "go-3.29", "--kata-config", "/k/bad.toml"], "not TOML");
     machine.file("m/etc/containerd/config.toml", "[plugins.cri]\n");
     let output = machine.run(&["configure", "--profile", "go-3.29", "--handler", "containerd", "--format", "json"]);
     assert_eq!(output.code, 13, "{}", output.stderr);
@@ -522,14 +522,14 @@ fn bad_input_is_told() {
 
 /// A pre-release of a release that changed the arguments belongs to neither profile, because its arguments are unknown.
 #[test]
-fn a_pre_release_is_not_taken_for_the_release() {
+fn a_pre_release_with_unknown_arguments_is_refused() {
     let machine = Machine::new();
     for (profile, version) in [("go-3.1", "3.1.0-alpha0"), ("go-3.32", "3.32.0-rc0"), ("rs-4.1", "4.1.0-alpha1")] {
         let release = version.split('-').next().expect("a release");
         machine.file("m/opt/kata/VERSION", &format!("{version}\n"));
-        for given in [&[][..], &["--kata-version", version]] {
+        for version_arguments in [&[][..], &["--kata-version", version]] {
             for call in ["configure", "fallback"] {
-                let output = machine.run(&[&[call, "--profile", profile], given].concat());
+                let output = machine.run(&[&[call, "--profile", profile], version_arguments].concat());
                 assert_eq!(output.code, 2, "{version}: {}", output.stderr);
                 let expected = format!("kata {version} is a pre-release of {release}");
                 assert!(output.stderr.contains(&expected), "{}", output.stderr);
@@ -547,7 +547,7 @@ fn a_pre_release_is_not_taken_for_the_release() {
 }
 
 #[test]
-fn what_others_changed_since_is_not_lost_unasked() {
+fn a_drop_in_changed_by_others_is_removed_only_by_force() {
     let machine = Machine::new();
     assert_eq!(machine.run(&["configure", "--profile", "go-3.29"]).code, 0);
     let drop_in = format!("m/{BASE}/config.d/50-kata-osinfo.toml");
@@ -563,7 +563,7 @@ fn what_others_changed_since_is_not_lost_unasked() {
 
 /// Both ways out are named, and what is replaced is reported.
 #[test]
-fn what_others_changed_in_a_file_of_ours_is_replaced_by_force() {
+fn force_replaces_changes_of_others_in_a_drop_in() {
     let crio = ["configure", "--profile", "go-3.29", "--handler", "crio"];
     let of_kata = format!("m/{BASE}/config.d/50-kata-osinfo.toml");
     for (name, ours, theirs) in [
@@ -583,8 +583,8 @@ fn what_others_changed_in_a_file_of_ours_is_replaced_by_force() {
         }
         let output = machine.run(&[&crio[..], &["--force"]].concat());
         assert_eq!(output.code, 0, "{}", output.stderr);
-        let told = format!("warning: --force discards others' changes to {}: ", &name[1..]);
-        assert!(output.stderr.contains(&told) && output.stderr.contains(theirs), "{}", output.stderr);
+        let expected = format!("warning: --force discards others' changes to {}: ", &name[1..]);
+        assert!(output.stderr.contains(&expected) && output.stderr.contains(theirs), "{}", output.stderr);
         assert_eq!(machine.read(name), written);
         assert_eq!(machine.everything().len(), configured.len());
         assert_eq!(machine.run(&["unconfigure"]).code, 0);
@@ -593,7 +593,7 @@ fn what_others_changed_in_a_file_of_ours_is_replaced_by_force() {
 }
 
 #[test]
-fn requirements_are_for_people_and_programs() {
+fn requirements_are_printed_for_people_and_as_json() {
     let run = |arguments: &[&str]| {
         let output = Command::new(assert_cmd::cargo::cargo_bin!("kata-osinfo"))
             .args(["requirements", "--profile", "rs-4.0", "--component"])
@@ -663,17 +663,17 @@ fn filled(template: &str) -> String {
 /// `cargo test -p kata-osinfo --test configure -- --ignored debian`, as root.
 #[test]
 #[ignore = "fetches containerd 1.7 of Debian 13: root and a mirror"]
-fn debian_13s_containerd_takes_the_handler_over() {
-    debians_containerd_takes_the_handler_over("trixie", "1.7");
+fn debian_13s_containerd_loads_the_handler() {
+    debians_containerd_loads_the_handler("trixie", "1.7");
 }
 
 #[test]
 #[ignore = "fetches containerd 2 of Debian sid: root and a mirror"]
-fn debian_sids_containerd_takes_the_handler_over() {
-    debians_containerd_takes_the_handler_over("sid", "2.");
+fn debian_sids_containerd_loads_the_handler() {
+    debians_containerd_loads_the_handler("sid", "2.");
 }
 
-fn debians_containerd_takes_the_handler_over(suite: &str, expected: &str) {
+fn debians_containerd_loads_the_handler(suite: &str, expected: &str) {
     let mirror = debian_mirror();
     assert!(rustix::process::geteuid().is_root(), "needs root");
     let machine = Machine::new();
@@ -705,7 +705,7 @@ fn debians_containerd_takes_the_handler_over(suite: &str, expected: &str) {
     let shipped = inside(&["config", "dump"]);
     assert!(!shipped.contains("kata"), "{shipped}");
 
-    let ours = |arguments: &[&str]| {
+    let kata_osinfo = |arguments: &[&str]| {
         let records = machine.path("records");
         must(
             std::process::Command::new(assert_cmd::cargo::cargo_bin!("kata-osinfo"))
@@ -717,7 +717,7 @@ fn debians_containerd_takes_the_handler_over(suite: &str, expected: &str) {
         )
     };
     let versioned = ["--handler", "containerd", "--containerd-version", &version.join(".")];
-    ours(&with(&["configure", "--profile", "go-3.29"], &versioned));
+    kata_osinfo(&with(&["configure", "--profile", "go-3.29"], &versioned));
     let dump = inside(&["config", "dump"]);
     let merged: toml_edit::DocumentMut = dump.parse().unwrap_or_else(|e| panic!("{e}: {dump}"));
     let plugin = if expected == "2." { "io.containerd.cri.v1.runtime" } else { "io.containerd.grpc.v1.cri" };
@@ -737,10 +737,10 @@ fn debians_containerd_takes_the_handler_over(suite: &str, expected: &str) {
     daemon.args(["--root", "/tmp/root", "--state", "/tmp/state", "--address", "/tmp/containerd.sock"]);
     let mut daemon = daemon.stderr(std::process::Stdio::piped()).spawn().expect("containerd");
     let log = std::io::BufReader::new(daemon.stderr.take().expect("piped"));
-    let mut said = String::new();
+    let mut messages = String::new();
     for line in std::io::BufRead::lines(log).map_while(Result::ok) {
-        said += &line;
-        said.push('\n');
+        messages += &line;
+        messages.push('\n');
         if line.contains("successfully booted") {
             break;
         }
@@ -749,16 +749,16 @@ fn debians_containerd_takes_the_handler_over(suite: &str, expected: &str) {
     rustix::process::kill_process(rustix::process::Pid::from_child(&daemon), rustix::process::Signal::TERM)
         .expect("sent");
     daemon.wait().expect("ended");
-    assert!(said.contains("successfully booted"), "{said}");
-    assert!(!said.contains("invalid plugin config") && !said.contains("invalid cri"), "{said}");
-    ours(&["unconfigure"]);
+    assert!(messages.contains("successfully booted"), "{messages}");
+    assert!(!messages.contains("invalid plugin config") && !messages.contains("invalid cri"), "{messages}");
+    kata_osinfo(&["unconfigure"]);
     assert_eq!(inside(&["config", "dump"]), shipped);
 }
 
 /// containerd itself reads the written handler, and the rest of its configuration stays.
 #[test]
 #[cfg_attr(lacks = "containerd", ignore = "needs containerd")]
-fn containerd_takes_the_handler_over() {
+fn containerd_loads_the_handler() {
     let version = std::process::Command::new("containerd").arg("--version").output().expect("containerd");
     let version = String::from_utf8_lossy(&version.stdout).into_owned();
     let machine = Machine::new();
@@ -769,8 +769,8 @@ fn containerd_takes_the_handler_over() {
     };
     let main = format!("version = {form}\n\n[plugins.\"{plugin}\"]\n  max_concurrent_downloads = 17\n");
     machine.file("m/etc/containerd/config.toml", &main);
-    let given = if two { "2.0" } else { "1.6" };
-    let arguments = ["--handler", "containerd", "--containerd-version", given];
+    let handler_version = if two { "2.0" } else { "1.6" };
+    let arguments = ["--handler", "containerd", "--containerd-version", handler_version];
     let output = machine.run(&with(&["configure", "--profile", "go-3.29"], &arguments));
     assert_eq!(output.code, 0, "{}", output.stderr);
     // The drop-in's path is that inside the machine, so it is translated to this host.

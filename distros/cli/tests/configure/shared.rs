@@ -45,7 +45,7 @@ fn merged(machine: &Machine, configuration: &str, runtime: Runtime) -> MergedCon
 }
 
 /// Whether anything is set in `[hypervisor.qemu]`.
-fn is_told_of_qemu(merged: &MergedConfiguration) -> bool {
+fn has_qemu_settings(merged: &MergedConfiguration) -> bool {
     format!("{merged:?}").contains(r#"["hypervisor", "qemu", "#)
 }
 
@@ -66,10 +66,10 @@ fn other_vmms_and_confidential_guests_keep_their_configurations() {
                 let merged = merged(&machine, &format!("/{folder}/{name}"), runtime);
                 if vmm == "qemu-snp" {
                     assert_eq!(merged.get(&["hypervisor", "qemu", "shared_fs"]), Some(&json!("none")));
-                    assert!(is_told_of_qemu(&merged), "{profile}: {merged:?}");
+                    assert!(has_qemu_settings(&merged), "{profile}: {merged:?}");
                     others += 1;
                 } else if vmm != "qemu" {
-                    assert!(!is_told_of_qemu(&merged), "{profile}: {name}");
+                    assert!(!has_qemu_settings(&merged), "{profile}: {name}");
                     assert_eq!(merged.get(&["runtime", "hypervisor_name"]), Some(&json!(vmm)));
                     others += 1;
                 }
@@ -100,7 +100,7 @@ fn other_vmms_and_confidential_guests_keep_their_configurations() {
 }
 
 #[test]
-fn the_hypervisors_name_is_written_only_where_it_is_another() {
+fn the_hypervisor_name_is_written_only_if_it_is_missing() {
     let machine = Machine::new();
     let configuration = format!("/{RS}/configuration.toml");
     let wrote = |text: &str| {
@@ -126,7 +126,7 @@ fn the_hypervisors_name_is_written_only_where_it_is_another() {
 }
 
 #[test]
-fn what_a_copy_would_not_reach_is_refused() {
+fn configure_is_refused_if_a_config_copy_would_not_be_read() {
     let machine = everything_in_one_folder();
     let before = machine.everything();
     // A handler of the admin's names the shipped file, so it would not read a copy.
@@ -160,9 +160,9 @@ fn what_a_copy_would_not_reach_is_refused() {
     for more in [&[][..], &["--handler", "containerd", "--containerd-version", "2.1"][..]] {
         let output = machine.run(&[&["configure", "--profile", "go-3.29", "--kata-config", &named], more].concat());
         assert_eq!(output.code, 2, "{}", output.stderr);
-        let told =
+        let expected =
             "would go to /etc/kata-containers/kata-osinfo/configuration-qemu.toml, which leads to the files of others";
-        assert!(output.stderr.contains(told) && !output.stderr.contains("pass --handler"), "{}", output.stderr);
+        assert!(output.stderr.contains(expected) && !output.stderr.contains("pass --handler"), "{}", output.stderr);
     }
     // If the first path is free, the path for a handler does not matter.
     let free = machine.copy();
@@ -181,7 +181,7 @@ fn what_a_copy_would_not_reach_is_refused() {
 
 /// Kata reads both, and a drop-in has the same effect as the main file.
 #[test]
-fn what_a_drop_in_makes_confidential_is_refused() {
+fn a_configuration_made_confidential_by_a_drop_in_is_refused() {
     let handler: &[&str] = &["--handler", "containerd", "--containerd-version", "1.7"];
     for key in ["confidential_guest", "sev_snp_guest"] {
         for (machine, more) in [(Machine::new(), &[][..]), (everything_in_one_folder(), handler)] {
@@ -189,8 +189,8 @@ fn what_a_drop_in_makes_confidential_is_refused() {
             let before = machine.everything();
             let output = machine.run(&[&["configure", "--profile", "go-3.29"], more].concat());
             assert_eq!(output.code, 2, "{}", output.stderr);
-            let told = format!("({key} = true in /{BASE}/config.d/10-snp.toml:2)");
-            assert!(output.stderr.contains(&told), "{}", output.stderr);
+            let expected = format!("({key} = true in /{BASE}/config.d/10-snp.toml:2)");
+            assert!(output.stderr.contains(&expected), "{}", output.stderr);
             assert_eq!(machine.everything(), before);
         }
     }
@@ -202,19 +202,19 @@ fn what_a_drop_in_makes_confidential_is_refused() {
     machine.file(&format!("m/{BASE}/config.d/60-mine.toml"), "[hypervisor.qemu]\nconfidential_guest = false\n");
     let output = machine.run(&["configure", "--profile", "go-3.29"]);
     assert_eq!(output.code, 0, "{}", output.stderr);
-    assert_eq!(machine.told_by_check(), Vec::<String>::new());
+    assert_eq!(machine.check_findings(), Vec::<String>::new());
 }
 
 /// The drop-in in question is read only in the directory of the copy.
 #[test]
-fn what_makes_a_copy_confidential_is_refused() {
+fn a_config_copy_made_confidential_by_a_drop_in_is_refused() {
     let machine = everything_in_one_folder();
     let call = ["configure", "--profile", "go-3.29", "--handler", "containerd", "--containerd-version", "1.7"];
     assert_eq!(machine.run(&call).code, 0);
     let snp = "/etc/kata-containers/kata-osinfo/config.d/60-snp.toml";
     machine.file(&format!("m{snp}"), "[hypervisor.qemu]\nconfidential_guest = true\n");
-    let told = machine.told_by_check();
-    assert!(told.iter().any(|t| t.starts_with(&format!("{snp}:2: hypervisor.qemu.confidential_guest is"))), "{told:?}");
+    let findings = machine.check_findings();
+    assert!(findings.iter().any(|t| t.starts_with(&format!("{snp}:2: hypervisor.qemu.confidential_guest is"))), "{findings:?}");
     let output = machine.run(&call);
     assert_eq!(output.code, 2, "{}", output.stderr);
     assert!(output.stderr.contains(&format!("in {snp}:2)")), "{}", output.stderr);
@@ -222,25 +222,25 @@ fn what_makes_a_copy_confidential_is_refused() {
 
 /// Kata would then use either of two VMMs.
 #[test]
-fn a_configuration_that_comes_to_lie_beside_ours_is_told() {
+fn a_later_configuration_in_the_same_folder_is_reported() {
     let machine = Machine::new();
     let call = ["configure", "--profile", "go-3.29"];
     assert_eq!(machine.run(&call).code, 0);
     machine.file(&format!("m/{BASE}/configuration-qemu-two.toml"), KATA);
-    assert_eq!(machine.told_by_check(), Vec::<String>::new());
+    assert_eq!(machine.check_findings(), Vec::<String>::new());
     machine.file(&format!("m/{BASE}/configuration-clh.toml"), &other("clh"));
-    let told = machine.told_by_check();
+    let findings = machine.check_findings();
     let expected = format!("/{BASE}/configuration-clh.toml: it is not for ordinary QEMU guests, but reads the same");
-    assert!(told.len() == 1 && told[0].starts_with(&expected), "{told:?}");
+    assert!(findings.len() == 1 && findings[0].starts_with(&expected), "{findings:?}");
     // Following the hint.
     let output = machine.run(&call);
     assert_eq!(output.code, 0, "{}", output.stderr);
     assert!(!machine.path(&format!("m/{BASE}/config.d/50-kata-osinfo.toml")).exists());
-    assert_eq!(machine.told_by_check(), Vec::<String>::new());
+    assert_eq!(machine.check_findings(), Vec::<String>::new());
 }
 
 #[test]
-fn drop_ins_that_a_copy_does_not_have_are_told() {
+fn drop_ins_missing_from_a_config_copy_are_reported() {
     let machine = everything_in_one_folder();
     // Of these keys, kata-osinfo overrides one, one is for another VMM, and two would be lost.
     let mine = "[hypervisor.qemu]\nenable_debug = true\npath = \"/mine\"\n[hypervisor.clh]\nenable_debug = true\n[agent.kata]\nenable_tracing = true\n";
@@ -248,17 +248,17 @@ fn drop_ins_that_a_copy_does_not_have_are_told() {
     for _ in 0..2 {
         let output = machine.run(&["configure", "--profile", "go-3.29"]);
         assert_eq!(output.code, 0, "{}", output.stderr);
-        let told = format!(
+        let expected = format!(
             "warning: the copy does not read /{BASE}/config.d/60-mine.toml: put the settings that it needs \
              (hypervisor.qemu.enable_debug = true, agent.kata.enable_tracing = true) \
              into /etc/kata-containers/config.d\n"
         );
-        assert_eq!(output.stderr.matches(&told).count(), 1, "{}", output.stderr);
+        assert_eq!(output.stderr.matches(&expected).count(), 1, "{}", output.stderr);
         assert_eq!(output.stderr.matches("the copy does not read").count(), 1, "{}", output.stderr);
     }
     // If the copy's directory has them, there is nothing to report.
-    let theirs = "[hypervisor.qemu]\nenable_debug = true\n[agent.kata]\nenable_tracing = true\n";
-    machine.file("m/etc/kata-containers/config.d/60-mine.toml", theirs);
+    let settings = "[hypervisor.qemu]\nenable_debug = true\n[agent.kata]\nenable_tracing = true\n";
+    machine.file("m/etc/kata-containers/config.d/60-mine.toml", settings);
     let output = machine.run(&["configure", "--profile", "go-3.29"]);
     assert!(output.code == 0 && !output.stderr.contains("the copy does not read"), "{}", output.stderr);
     // The original disappears, as in an upgrade of Kata's release.
@@ -270,20 +270,20 @@ fn drop_ins_that_a_copy_does_not_have_are_told() {
 }
 
 #[test]
-fn what_was_configured_and_is_no_longer_there_is_told() {
+fn check_reports_configured_files_that_are_missing_or_changed() {
     let machine = everything_in_one_folder();
     machine.file("m/usr/libexec/qemu-kvm", "\x7fELF");
-    let told = || {
+    let findings = || {
         let output = machine.run(&["check", "--all", "--format", "json"]);
         let problems = output.json()["configured"].as_array().expect("a list").clone();
         problems.iter().map(|p| p["message"].as_str().expect("a text").to_owned()).collect::<Vec<_>>()
     };
-    assert_eq!(told(), Vec::<String>::new());
+    assert_eq!(findings(), Vec::<String>::new());
     let own = ["--kernel", "/boot/vmlinuz-6.1", "--initrd", "/boot/kata.img"];
     assert_eq!(machine.run(&[&["configure", "--profile", "go-3.29"], &own[..]].concat()).code, 0);
-    assert_eq!(told(), Vec::<String>::new());
+    assert_eq!(findings(), Vec::<String>::new());
     std::fs::rename(machine.path("m/boot/vmlinuz-6.1"), machine.path("m/boot/vmlinuz-6.2")).expect("moved");
-    assert_eq!(told(), ["hypervisor.qemu.kernel is /boot/vmlinuz-6.1, which is not there: configure again"]);
+    assert_eq!(findings(), ["hypervisor.qemu.kernel is /boot/vmlinuz-6.1, which is not there: configure again"]);
     let quiet = machine.run(&["check", "--all", "--quiet"]);
     assert!(
         quiet.stdout.contains("configured: /etc/kata-containers/config.d/50-kata-osinfo.toml:"),
@@ -293,7 +293,7 @@ fn what_was_configured_and_is_no_longer_there_is_told() {
     assert_ne!(quiet.code, 0);
     std::fs::rename(machine.path("m/boot/vmlinuz-6.2"), machine.path("m/boot/vmlinuz-6.1")).expect("moved");
     machine.file(&format!("m/{BASE}/configuration-qemu.toml"), &format!("{KATA}# a new version\n"));
-    assert!(told()[0].contains("configuration-qemu.toml, which has changed"), "{:?}", told());
+    assert!(findings()[0].contains("configuration-qemu.toml, which has changed"), "{:?}", findings());
     std::fs::remove_dir_all(machine.path("m/etc/kata-containers")).expect("removed");
-    assert_eq!(told().iter().filter(|t| t.contains("it no longer exists")).count(), 2, "{:?}", told());
+    assert_eq!(findings().iter().filter(|t| t.contains("it no longer exists")).count(), 2, "{:?}", findings());
 }

@@ -33,7 +33,7 @@ fn back(machine: &Machine, small: &Small, call: &[&str]) -> Output {
 
 #[test]
 #[cfg_attr(lacks = "mounting", ignore = "needs root that may mount")]
-fn what_is_ours_goes_from_a_full_disk() {
+fn unconfigure_works_on_a_full_disk() {
     for call in CALLS {
         for force in [&["unconfigure"][..], &["unconfigure", "--force"]] {
             for edited in [false, true] {
@@ -58,7 +58,7 @@ fn what_is_ours_goes_from_a_full_disk() {
 
 #[test]
 #[cfg_attr(lacks = "mounting", ignore = "needs root that may mount")]
-fn whatever_a_nearly_full_disk_lets_be_configured_is_taken_back() {
+fn configure_on_a_nearly_full_disk_can_be_reverted() {
     let mut whole = 0;
     for call in CALLS {
         for pages in 0..12 {
@@ -79,7 +79,7 @@ fn whatever_a_nearly_full_disk_lets_be_configured_is_taken_back() {
 /// The file is written in place: a partial write would be neither the old text nor the new one.
 #[test]
 #[cfg_attr(lacks = "mounting", ignore = "needs root that may mount")]
-fn a_file_of_several_names_is_whole_on_a_full_disk() {
+fn a_hard_linked_file_is_never_partly_written_on_a_full_disk() {
     let (mut whole, mut refused) = (0, 0);
     let large = machine();
     // The text ends just before a page boundary: the addition needs a third page.

@@ -31,22 +31,22 @@ fn configured(version: &str, snp: bool) -> (Machine, String) {
 }
 
 /// Checks that nothing of kata-osinfo's is left.
-fn is_clean(machine: &Machine) {
+fn assert_clean(machine: &Machine) {
     assert_eq!(machine.read(MAIN), MAIN_TEXT);
-    let ours: Vec<_> = machine
+    let leftovers: Vec<_> = machine
         .everything()
         .into_iter()
         .filter(|(path, (_, bytes))| {
-            let kept = path.to_str().is_some_and(|p| p.ends_with(".damaged"));
-            !kept && String::from_utf8_lossy(bytes).contains("kata-osinfo")
+            let is_set_aside = path.to_str().is_some_and(|p| p.ends_with(".damaged"));
+            !is_set_aside && String::from_utf8_lossy(bytes).contains("kata-osinfo")
         })
         .collect();
-    assert_eq!(ours, []);
+    assert_eq!(leftovers, []);
     assert!(!machine.path("m/etc/kata-containers/kata-osinfo").exists());
 }
 
 #[test]
-fn what_no_state_knows_is_told_and_goes_only_by_force() {
+fn files_without_a_state_are_removed_only_by_force() {
     for (version, snp) in [("1.7", false), ("2.1", false), ("2.1", true)] {
         let (machine, _) = configured(version, snp);
         std::fs::remove_dir_all(machine.path("m/var/lib/kata-osinfo")).expect("removed");
@@ -64,7 +64,7 @@ fn what_no_state_knows_is_told_and_goes_only_by_force() {
         assert_eq!(output.code, 0, "{}", output.stderr);
         assert!(output.stdout.contains("50-kata-osinfo.toml"), "{}", output.stdout);
         assert!(output.stderr.contains("the earlier contents are not known"), "{}", output.stderr);
-        is_clean(&machine);
+        assert_clean(&machine);
         assert!(!machine.path("m/var/lib/kata-osinfo").exists());
         let output = machine.run(&["unconfigure"]);
         assert!(output.code == 0 && output.stderr.contains("nothing is configured"), "{}", output.stderr);
@@ -72,7 +72,7 @@ fn what_no_state_knows_is_told_and_goes_only_by_force() {
 }
 
 #[test]
-fn a_damaged_state_keeps_nothing_of_ours_in_effect() {
+fn force_reverts_everything_despite_a_damaged_state() {
     for (version, snp) in [("1.7", false), ("2.1", true)] {
         let (machine, state) = configured(version, snp);
         for damaged in [&state[..300], "", "{\"version\": 3}"] {
@@ -85,7 +85,7 @@ fn a_damaged_state_keeps_nothing_of_ours_in_effect() {
             }
             let output = machine.run(&["unconfigure", "--force"]);
             assert_eq!(output.code, 0, "{}", output.stderr);
-            is_clean(&machine);
+            assert_clean(&machine);
             assert_eq!(machine.read(DAMAGED), damaged, "an admin may find the old texts there");
             assert!(!machine.path(STATE).exists());
             let again = machine.run(&["configure", "--profile", "go-3.29"]);
@@ -150,7 +150,7 @@ impl Instead {
 
 /// Neither call is locked out: without `--force` both say what to do, and with `--force` the file is set aside.
 #[test]
-fn whatever_stands_in_the_place_of_the_state_can_be_put_aside() {
+fn force_sets_aside_anything_in_place_of_the_state() {
     const HINT: &str = "`kata-osinfo unconfigure --force`";
     let drop_in = format!("m/{BASE}/config.d/50-kata-osinfo.toml");
     let (sound, _) = configured("2.1", false);
@@ -176,12 +176,12 @@ fn whatever_stands_in_the_place_of_the_state_can_be_put_aside() {
         let output = machine.run(&["unconfigure", "--force"]);
         assert_eq!(output.code, 0, "{instead:?}: {}", output.stderr);
         assert!(output.stdout.contains("50-kata-osinfo.toml"), "{instead:?}: {}", output.stdout);
-        let kept = std::fs::symlink_metadata(machine.path(aside)).expect("it has another name");
-        if kept.file_type().is_fifo() {
+        let metadata = std::fs::symlink_metadata(machine.path(aside)).expect("it has another name");
+        if metadata.file_type().is_fifo() {
             // Reading a FIFO without a writer would block.
             std::fs::remove_file(machine.path(aside)).expect("removed");
         }
-        is_clean(&machine);
+        assert_clean(&machine);
         for call in [&configure[..], &["unconfigure"]] {
             let again = machine.run(call);
             assert_eq!(again.code, 0, "{instead:?} {call:?}: {}", again.stderr);
@@ -191,7 +191,7 @@ fn whatever_stands_in_the_place_of_the_state_can_be_put_aside() {
 
 /// Nothing is left to take back, and yet nobody may be locked out.
 #[test]
-fn it_is_put_aside_also_where_nothing_is_configured() {
+fn force_sets_aside_an_invalid_state_folder_on_a_clean_machine() {
     let machine = Machine::new();
     machine.file(FOLDER, "");
     assert_eq!(machine.run(&["unconfigure", "--force"]).code, 0);
@@ -200,7 +200,7 @@ fn it_is_put_aside_also_where_nothing_is_configured() {
 }
 
 #[test]
-fn what_was_put_aside_before_is_not_in_the_way() {
+fn an_earlier_damaged_state_is_not_overwritten() {
     let (machine, _) = configured("2.1", false);
     machine.file(DAMAGED, "an older one");
     Instead::FullFolder.put(&machine);
@@ -213,7 +213,7 @@ fn what_was_put_aside_before_is_not_in_the_way() {
 
 /// Each damaged state may contain the only copy of an old text.
 #[test]
-fn a_second_damaged_state_leaves_the_first_one() {
+fn several_damaged_states_are_all_kept() {
     let (machine, _) = configured("2.1", false);
     for (text, name) in [("first", ""), ("second", ".2"), ("third", ".3")] {
         machine.file(STATE, text);
@@ -237,11 +237,11 @@ const ASIDE: &str = "/etc/containerd/.kata-osinfo.theirs.1";
 
 /// The text is not in effect, and nothing else would say where it is.
 #[test]
-fn a_text_out_of_its_place_is_named_after_a_damaged_state() {
+fn a_displaced_text_is_reported_after_a_damaged_state() {
     let (machine, state) = configured("1.7", false);
     machine.file(&format!("m{TAKEN_OUT}"), "# theirs\n");
     machine.file(STATE, &state[..300]);
-    let told = format!("warning: {TAKEN_OUT}: another process wrote this text while an interrupted kata-osinfo call");
+    let expected = format!("warning: {TAKEN_OUT}: another process wrote this text while an interrupted kata-osinfo call");
     let configure = ["configure", "--profile", "go-3.29"];
     for call in [
         &["unconfigure", "--force", "--dry-run"][..],
@@ -253,14 +253,14 @@ fn a_text_out_of_its_place_is_named_after_a_damaged_state() {
     ] {
         let output = machine.run(call);
         assert_eq!(output.code, 13, "{call:?}: {}", output.stderr);
-        assert!(output.stderr.contains(&told), "{call:?}: {}", output.stderr);
+        assert!(output.stderr.contains(&expected), "{call:?}: {}", output.stderr);
         assert!(output.stderr.contains("merge what you need into that file, then remove this one"));
         assert_eq!(output.stderr.matches(TAKEN_OUT).count(), 1, "{call:?}: {}", output.stderr);
         assert_eq!(machine.read(&format!("m{TAKEN_OUT}")), "# theirs\n");
     }
     let output = machine.run(&["unconfigure", "--format", "json"]);
     assert!(output.json()["problems"].to_string().contains(TAKEN_OUT), "{}", output.stdout);
-    assert!(machine.told_by_check().iter().any(|told| told.starts_with(TAKEN_OUT)));
+    assert!(machine.check_findings().iter().any(|finding| finding.starts_with(TAKEN_OUT)));
     std::fs::remove_file(machine.path(&format!("m{TAKEN_OUT}"))).expect("removed");
     for call in [&configure[..], &["unconfigure"]] {
         let output = machine.run(call);
@@ -274,7 +274,7 @@ fn a_text_out_of_its_place_is_named_after_a_damaged_state() {
 
 /// A state that is put aside names files in directories that nothing else refers to.
 #[test]
-fn a_text_beside_a_named_configuration_is_found_by_what_is_left_of_the_state() {
+fn a_displaced_text_is_found_through_a_damaged_state() {
     let machine = Machine::new();
     machine.file("m/k/configuration.toml", crate::machine::KATA);
     let call = ["configure", "--profile", "go-3.29", "--kata-config", "/k/configuration.toml"];
@@ -290,10 +290,10 @@ fn a_text_beside_a_named_configuration_is_found_by_what_is_left_of_the_state() {
 
 /// The same rule for all calls: the text is reported, and the call itself takes effect.
 #[test]
-fn a_text_that_lies_aside_since_an_earlier_call_is_named_by_every_call() {
+fn a_text_set_aside_earlier_is_reported_by_every_call() {
     let (machine, _) = configured("2.1", false);
     machine.file(&format!("m{ASIDE}"), "# theirs\n");
-    let told = format!("warning: {ASIDE}: another process wrote this text while an interrupted kata-osinfo call");
+    let expected = format!("warning: {ASIDE}: another process wrote this text while an interrupted kata-osinfo call");
     let configure = ["configure", "--profile", "go-3.29", "--handler", "containerd", "--containerd-version", "2.1"];
     let mut calls: Vec<Vec<&str>> = Vec::new();
     for more in [&["--dry-run"][..], &[]] {
@@ -306,25 +306,25 @@ fn a_text_that_lies_aside_since_an_earlier_call_is_named_by_every_call() {
         let output = machine.run(call);
         assert_eq!(output.code, 0, "{call:?}: {}", output.stderr);
         assert!(
-            output.stderr.contains(&told) && output.stderr.contains(": merge this text into it"),
+            output.stderr.contains(&expected) && output.stderr.contains(": merge this text into it"),
             "{}",
             output.stderr
         );
         let output = machine.copy().run(&[&call[..], &["--format", "json"]].concat());
         let problems = output.json()["problems"].to_string();
         assert!(output.code == 0 && problems.contains(ASIDE), "{call:?}: {problems}");
-        let is_told = machine.told_by_check().iter().any(|told| told.starts_with(ASIDE));
-        assert!(is_told, "{call:?}");
+        let is_reported = machine.check_findings().iter().any(|finding| finding.starts_with(ASIDE));
+        assert!(is_reported, "{call:?}");
     }
     assert_eq!(machine.read(&format!("m{ASIDE}")), "# theirs\n");
     std::fs::remove_file(machine.path(&format!("m{ASIDE}"))).expect("removed");
-    is_clean(&machine);
+    assert_clean(&machine);
     assert!(!machine.run(&["unconfigure"]).stderr.contains("another process wrote this"));
 }
 
 /// Only a damaged state names the drop-in.
 #[test]
-fn a_drop_in_beside_a_named_configuration_is_found_by_what_is_left_of_the_state() {
+fn a_drop_in_is_found_through_a_damaged_state() {
     let machine = Machine::new();
     machine.file("m/k/configuration.toml", crate::machine::KATA);
     let call = ["configure", "--profile", "go-3.29", "--kata-config", "/k/configuration.toml"];
@@ -335,11 +335,11 @@ fn a_drop_in_beside_a_named_configuration_is_found_by_what_is_left_of_the_state(
 }
 
 #[test]
-fn what_may_be_somebody_elses_stays_and_is_told() {
+fn a_handler_that_may_belong_to_others_is_kept_and_reported() {
     let (machine, _) = configured("1.7", false);
     std::fs::remove_dir_all(machine.path("m/var/lib/kata-osinfo")).expect("removed");
-    let theirs = machine.read(MAIN).replace("privileged_without_host_devices = true", "snapshotter = \"s\"");
-    machine.file(MAIN, &theirs);
+    let edited = machine.read(MAIN).replace("privileged_without_host_devices = true", "snapshotter = \"s\"");
+    machine.file(MAIN, &edited);
     // `--force` helps with one of the two files.
     let output = machine.run(&["unconfigure"]);
     let hint = format!("also reverts /{BASE}/config.d/50-kata-osinfo.toml\n");
@@ -347,14 +347,14 @@ fn what_may_be_somebody_elses_stays_and_is_told() {
     let output = machine.run(&["unconfigure", "--force"]);
     assert_eq!(output.code, 13, "{}", output.stderr);
     assert!(output.stderr.contains("kata-osinfo wrote at most a part"), "{}", output.stderr);
-    assert_eq!(machine.read(MAIN), theirs);
+    assert_eq!(machine.read(MAIN), edited);
     assert!(!machine.path(&format!("m/{BASE}/config.d/50-kata-osinfo.toml")).exists());
 }
 
 /// An image was built with the configuration but without a state: files of kata-osinfo's that `configure` finds are not
 /// previous content.
 #[test]
-fn configuring_again_without_a_state_can_be_taken_back() {
+fn configuring_again_without_a_state_can_be_reverted() {
     let (machine, _) = configured("2.1", false);
     std::fs::remove_dir_all(machine.path("m/var/lib/kata-osinfo")).expect("removed");
     let call = ["configure", "--profile", "go-3.29", "--emulated"];
@@ -362,23 +362,23 @@ fn configuring_again_without_a_state_can_be_taken_back() {
     // The handler is in effect, but the new state does not contain it.
     let output = machine.run(&["unconfigure"]);
     assert_eq!(output.code, 13, "{}", output.stderr);
-    let told = "/etc/containerd/conf.d/50-kata-osinfo.toml is not fully reverted: it is in effect, but no state";
-    assert!(output.stderr.contains(told), "{}", output.stderr);
+    let expected = "/etc/containerd/conf.d/50-kata-osinfo.toml is not fully reverted: it is in effect, but no state";
+    assert!(output.stderr.contains(expected), "{}", output.stderr);
     assert!(!machine.path(&format!("m/{BASE}/config.d/50-kata-osinfo.toml")).exists());
     assert_eq!(machine.run(&["unconfigure", "--force"]).code, 0);
-    is_clean(&machine);
+    assert_clean(&machine);
     // In a single call.
     let (machine, _) = configured("2.1", false);
     std::fs::remove_dir_all(machine.path("m/var/lib/kata-osinfo")).expect("removed");
     assert_eq!(machine.run(&call).code, 0);
     let output = machine.run(&["unconfigure", "--force"]);
     assert_eq!(output.code, 0, "{}", output.stderr);
-    is_clean(&machine);
+    assert_clean(&machine);
 }
 
 /// Content that `configure` wrote is still kata-osinfo's, even if no state says so.
 #[test]
-fn a_handler_that_no_state_knows_any_more_is_taken_over_when_it_is_written_again() {
+fn an_unrecorded_handler_is_adopted_by_a_new_configure() {
     for version in ["1.7", "2.1"] {
         let (machine, _) = configured(version, false);
         let text = machine.read(MAIN);
@@ -386,9 +386,9 @@ fn a_handler_that_no_state_knows_any_more_is_taken_over_when_it_is_written_again
         let call = ["configure", "--profile", "go-3.29", "--handler", "containerd", "--containerd-version", version];
         let output = machine.run(&call);
         assert_eq!(output.code, 0, "{}", output.stderr);
-        let told = "warning: /etc/containerd/config.toml has a handler of kata-osinfo's that no state file records any";
+        let expected = "warning: /etc/containerd/config.toml has a handler of kata-osinfo's that no state file records any";
         assert!(
-            output.stderr.contains(told) && !output.stderr.contains("will use this configuration instead"),
+            output.stderr.contains(expected) && !output.stderr.contains("will use this configuration instead"),
             "{}",
             output.stderr
         );
@@ -396,7 +396,7 @@ fn a_handler_that_no_state_knows_any_more_is_taken_over_when_it_is_written_again
         assert!(!machine.run(&call).stderr.contains("no state file"), "it is known again");
         let output = machine.run(&["unconfigure"]);
         assert_eq!(output.code, 0, "{}", output.stderr);
-        is_clean(&machine);
+        assert_clean(&machine);
     }
 }
 
@@ -407,7 +407,7 @@ const HANDLERS: [(&[&str], &str); 2] = [
 ];
 
 #[test]
-fn a_handlers_drop_in_is_known_without_a_state() {
+fn a_handler_drop_in_is_recognised_without_a_state() {
     for (handler, drop_in) in HANDLERS {
         let machine = Machine::new();
         let output = machine.run(&[&["configure", "--profile", "go-3.29"][..], handler].concat());
@@ -416,8 +416,8 @@ fn a_handlers_drop_in_is_known_without_a_state() {
         assert!(text.starts_with("# Written by kata-osinfo; `kata-osinfo unconfigure` removes it.\n"), "{text}");
         std::fs::remove_dir_all(machine.path(FOLDER)).expect("removed");
         let output = machine.run(&["unconfigure"]);
-        let told = format!("{} is not fully reverted: it is in effect, but no state", &drop_in[1..]);
-        assert!(output.code == 13 && output.stderr.contains(&told), "{}", output.stderr);
+        let expected = format!("{} is not fully reverted: it is in effect, but no state", &drop_in[1..]);
+        assert!(output.code == 13 && output.stderr.contains(&expected), "{}", output.stderr);
         let output = machine.run(&["unconfigure", "--force"]);
         assert_eq!(output.code, 0, "{}", output.stderr);
         assert!(!machine.path(drop_in).exists());
@@ -427,7 +427,7 @@ fn a_handlers_drop_in_is_known_without_a_state() {
 /// CRI-O reads files of any name, and containerd those that its main file imports: whatever its position in the order,
 /// the copy is in effect once kata-osinfo's drop-in is gone.
 #[test]
-fn a_copy_of_a_handlers_drop_in_is_told_and_stays() {
+fn a_copy_of_a_handler_drop_in_is_reported_and_kept() {
     for ((handler, drop_in), reader, copies) in [
         (HANDLERS[0], "containerd", ["10-kata copy.toml", "50-kata-osinfo (1).toml", "99-kata.toml"]),
         (HANDLERS[1], "CRI-O", ["10-kata copy.conf", "50-kata-osinfo.conf~", "60-old/kata.conf"]),
@@ -440,9 +440,9 @@ fn a_copy_of_a_handlers_drop_in_is_told_and_stays() {
             let text = machine.read(drop_in);
             let copy = Path::new(drop_in).with_file_name(copy).display().to_string();
             machine.file(&copy, &text);
-            let told = format!("it is a copy of a file of kata-osinfo's, and {reader} reads it, too: remove it");
-            let by_configure = format!("warning: {}: {told}", &copy[1..]);
-            let left = format!("warning: {} is not fully reverted: {told}", &copy[1..]);
+            let expected = format!("it is a copy of a file of kata-osinfo's, and {reader} reads it, too: remove it");
+            let by_configure = format!("warning: {}: {expected}", &copy[1..]);
+            let by_unconfigure = format!("warning: {} is not fully reverted: {expected}", &copy[1..]);
             for call in [&call[..], &["configure", "--profile", "go-3.29"], &call] {
                 let output = machine.run(call);
                 assert!(output.code == 0 && output.stderr.contains(&by_configure), "{copy}: {}", output.stderr);
@@ -452,7 +452,7 @@ fn a_copy_of_a_handlers_drop_in_is_told_and_stays() {
             for machine in [&machine, &lost] {
                 for call in [&["unconfigure"][..], &["unconfigure", "--force"], &["unconfigure"]] {
                     let output = machine.run(call);
-                    assert!(output.code == 13 && output.stderr.contains(&left), "{copy} {call:?}: {}", output.stderr);
+                    assert!(output.code == 13 && output.stderr.contains(&by_unconfigure), "{copy} {call:?}: {}", output.stderr);
                     assert_eq!(machine.read(&copy), text, "{call:?}");
                 }
                 assert!(!machine.path(drop_in).exists(), "{copy}");
@@ -465,10 +465,10 @@ fn a_copy_of_a_handlers_drop_in_is_told_and_stays() {
 
 /// Only copies that are in effect are reported: containerd reads no other names, and the admin's files are not copies.
 #[test]
-fn what_nobody_reads_is_not_told_as_a_copy() {
+fn copies_that_are_not_read_are_not_reported() {
     let (handler, drop_in) = HANDLERS[0];
     let imports = |pattern: &str| format!("version = 3\nimports = [\"/etc/containerd/conf.d/{pattern}\"]\n");
-    for (main, copy, is_told) in [
+    for (main, copy, is_reported) in [
         (imports("*.toml"), "50-kata-osinfo.toml~", false),
         (imports("*"), "50-kata-osinfo.toml~", true),
         (imports("10-*.toml"), "60-kata.toml", false),
@@ -484,20 +484,20 @@ fn what_nobody_reads_is_not_told_as_a_copy() {
         assert_eq!(machine.run(&call).code, 0, "{main}");
         let copy = Path::new(drop_in).with_file_name(copy).display().to_string();
         machine.file(&copy, &machine.read(drop_in));
-        let theirs = machine.read(drop_in).split_once('\n').expect("a line").1.to_owned();
-        machine.file("m/etc/containerd/conf.d/70-theirs.toml", &theirs);
+        let unmarked = machine.read(drop_in).split_once('\n').expect("a line").1.to_owned();
+        machine.file("m/etc/containerd/conf.d/70-theirs.toml", &unmarked);
         if is_broken {
             machine.file(MAIN, &main);
         }
         let output = machine.run(&["unconfigure"]);
-        assert_eq!(output.stderr.contains(&copy[1..]), is_told, "{main}: {}", output.stderr);
+        assert_eq!(output.stderr.contains(&copy[1..]), is_reported, "{main}: {}", output.stderr);
         assert!(!output.stderr.contains("70-theirs") && machine.path(&copy).exists(), "{main}: {}", output.stderr);
     }
 }
 
 /// Nobody can tell who wrote the extra content: it is replaced, and that is reported.
 #[test]
-fn what_a_drop_in_says_that_no_state_knows_is_told_when_it_is_written_again() {
+fn replaced_content_of_an_unrecorded_drop_in_is_reported() {
     let machine = Machine::new();
     let drop_in = format!("m/{BASE}/config.d/50-kata-osinfo.toml");
     let configure = ["configure", "--profile", "go-3.29"];
@@ -509,15 +509,15 @@ fn what_a_drop_in_says_that_no_state_knows_is_told_when_it_is_written_again() {
     std::fs::remove_dir_all(machine.path(FOLDER)).expect("removed");
     machine.file(&drop_in, &text.replace("[hypervisor.qemu]\n", "[hypervisor.qemu]\ndefault_memory = 4096\n"));
     let output = machine.run(&configure);
-    let told = format!("{} was written by kata-osinfo, but no state file records its contents", &drop_in[1..]);
-    assert!(output.code == 0 && output.stderr.contains(&told), "{}", output.stderr);
+    let expected = format!("{} was written by kata-osinfo, but no state file records its contents", &drop_in[1..]);
+    assert!(output.code == 0 && output.stderr.contains(&expected), "{}", output.stderr);
     assert!(output.stderr.contains("`default_memory = 4096` is gone"), "{}", output.stderr);
     assert_eq!(machine.read(&drop_in), text);
 }
 
 /// A file that is too large to be read does not keep `--force` from taking back everything else.
 #[test]
-fn what_is_too_large_beside_a_copy_keeps_force_from_nothing() {
+fn an_oversized_drop_in_does_not_stop_force() {
     let (machine, _) = configured("2.1", true);
     let huge = "m/etc/kata-containers/kata-osinfo/config.d/60-huge.toml";
     std::fs::File::create(machine.path(huge)).and_then(|file| file.set_len(5 << 20)).expect("made");
@@ -534,7 +534,7 @@ fn what_is_too_large_beside_a_copy_keeps_force_from_nothing() {
 
 /// The circular link leads nowhere, for any reader.
 #[test]
-fn a_circle_in_the_place_of_a_folder_locks_nobody_out() {
+fn unconfigure_reports_a_circular_link_and_succeeds_without_it() {
     let (machine, _) = configured("2.1", false);
     let folder = machine.path(&format!("m/{BASE}/config.d"));
     std::fs::rename(&folder, machine.path("aside")).expect("moved");
@@ -547,32 +547,32 @@ fn a_circle_in_the_place_of_a_folder_locks_nobody_out() {
     std::fs::remove_file(&folder).expect("removed");
     std::fs::rename(machine.path("aside"), &folder).expect("moved");
     assert_eq!(machine.run(&["unconfigure"]).code, 0);
-    is_clean(&machine);
+    assert_clean(&machine);
 }
 
 /// Without kata-osinfo's keys only part of a handler would remain, with which CRI-O does not start.
 #[test]
-fn what_an_admin_adds_to_a_handlers_drop_in_stays_with_the_whole_handler() {
+fn a_handler_drop_in_with_an_added_key_is_kept_whole() {
     for (handler, drop_in) in HANDLERS {
         let machine = Machine::new();
         let call = [&["configure", "--profile", "go-3.29"][..], handler].concat();
         assert_eq!(machine.run(&call).code, 0);
-        let theirs = format!("{}mine = \"x\"\n", machine.read(drop_in));
-        machine.file(drop_in, &theirs);
+        let edited = format!("{}mine = \"x\"\n", machine.read(drop_in));
+        machine.file(drop_in, &edited);
         for is_lost in [false, true] {
             if is_lost {
                 std::fs::remove_dir_all(machine.path(FOLDER)).expect("removed");
             }
             let output = machine.run(&call);
             assert_eq!(output.code, 2, "{drop_in} {is_lost}: {}", output.stderr);
-            let told = format!("{} was changed after kata-osinfo wrote it (line ", &drop_in[1..]);
-            assert!(output.stderr.contains(&told), "{}", output.stderr);
+            let expected = format!("{} was changed after kata-osinfo wrote it (line ", &drop_in[1..]);
+            assert!(output.stderr.contains(&expected), "{}", output.stderr);
             assert!(output.stderr.contains("`mine = \"x\"` is new): undo the change"), "{}", output.stderr);
-            assert_eq!(machine.read(drop_in), theirs, "{is_lost}");
+            assert_eq!(machine.read(drop_in), edited, "{is_lost}");
             let machine = machine.copy();
             let output = machine.run(&["unconfigure"]);
             assert_eq!(output.code, 13, "{drop_in} {is_lost}: {}", output.stderr);
-            assert_eq!(machine.read(drop_in), theirs, "{is_lost}");
+            assert_eq!(machine.read(drop_in), edited, "{is_lost}");
             assert_eq!(machine.run(&["unconfigure", "--force"]).code, 0);
             assert!(!machine.path(drop_in).exists(), "{is_lost}");
         }
@@ -581,7 +581,7 @@ fn what_an_admin_adds_to_a_handlers_drop_in_stays_with_the_whole_handler() {
 
 /// A handler that was there before, byte for byte the same, stays, and that is reported.
 #[test]
-fn a_handler_that_was_there_before_is_told() {
+fn an_identical_earlier_handler_is_kept_and_reported() {
     // As copied from another machine.
     let text = configured("1.7", false).0.read(MAIN);
     let machine = Machine::new();
@@ -601,10 +601,10 @@ fn a_handler_that_was_there_before_is_told() {
 /// Where nothing was ever configured, nothing can be left over. If the broken file mentions Kata, that is unclear, but
 /// it is not reported as a remainder.
 #[test]
-fn a_main_file_that_is_no_toml_is_not_told_as_a_remainder() {
+fn an_invalid_main_file_is_not_reported_as_leftover() {
     let machine = Machine::new();
     let calls: [&[&str]; 3] = [&["unconfigure"], &["unconfigure", "--dry-run"], &["unconfigure", "--force"]];
-    for (text, code, told) in [
+    for (text, code, expected) in [
         ("version = [\n", 0, "note: nothing is configured"),
         ("version = [\n# kata\n", 3, "config.toml: it is not valid TOML, so kata-osinfo cannot tell which"),
     ] {
@@ -613,7 +613,7 @@ fn a_main_file_that_is_no_toml_is_not_told_as_a_remainder() {
         for call in calls {
             let output = machine.run(call);
             assert_eq!(output.code, code, "{call:?}: {}", output.stderr);
-            assert!(output.stderr.contains(told), "{call:?}: {}", output.stderr);
+            assert!(output.stderr.contains(expected), "{call:?}: {}", output.stderr);
             assert!(!output.stderr.contains("is not fully reverted"), "{call:?}: {}", output.stderr);
             assert_eq!(machine.everything(), before, "{call:?}");
         }
@@ -633,7 +633,7 @@ fn a_main_file_that_is_no_toml_is_not_told_as_a_remainder() {
 
 /// Kata reads files of any name in the directory.
 #[test]
-fn an_editors_copy_of_a_drop_in_is_told_after_all_is_taken_back() {
+fn an_editor_backup_of_a_drop_in_is_reported_after_unconfigure() {
     let machine = Machine::new();
     let drop_in = format!("m/{BASE}/config.d/50-kata-osinfo.toml");
     let configure = ["configure", "--profile", "go-3.29"];
@@ -644,11 +644,11 @@ fn an_editors_copy_of_a_drop_in_is_told_after_all_is_taken_back() {
     for call in [&["unconfigure"][..], &["unconfigure"], &["unconfigure", "--force"]] {
         let output = machine.run(call);
         assert_eq!(output.code, 13, "{call:?}: {}", output.stderr);
-        let told = format!(
+        let expected = format!(
             "warning: {} is not fully reverted: it is a copy of a file of kata-osinfo's, and Kata reads it",
             &copy[1..]
         );
-        assert!(output.stderr.contains(&told), "{call:?}: {}", output.stderr);
+        assert!(output.stderr.contains(&expected), "{call:?}: {}", output.stderr);
         assert!(!output.stderr.contains("60-mine"), "{call:?}: {}", output.stderr);
         assert!(!machine.path(&drop_in).exists() && machine.path(&copy).exists(), "{call:?}");
     }

@@ -27,7 +27,7 @@ fn our_drop_ins() -> [(String, &'static [&'static str]); 3] {
 }
 
 /// Returns the answer's entries for a key: file, line, fate, previous and new value.
-fn told(answer: &Value, key: &str) -> Vec<Value> {
+fn entries_for(answer: &Value, key: &str) -> Vec<Value> {
     let all = answer["theirs"].as_array().expect("a list");
     let of_key = all.iter().filter(|t| t["key"].as_str().expect("a key").ends_with(key));
     of_key.map(|t| json!([t["file"], t["line"], t["fate"], t["was"], t["ours"]])).collect()
@@ -46,7 +46,7 @@ fn admins() -> Machine {
 }
 
 #[test]
-fn what_an_admin_has_set_is_kept_extended_or_told() {
+fn values_set_by_an_admin_are_kept_extended_or_reported() {
     let machine = admins();
     let before = machine.everything();
     let main = format!("/{BASE}/configuration-qemu.toml");
@@ -56,27 +56,27 @@ fn what_an_admin_has_set_is_kept_extended_or_told() {
     let output = call(&machine, GO, &["--emulated", "--format", "json"]);
     assert_eq!(output.code, 0, "{}", output.stderr);
     let answer = output.json();
-    assert_eq!(told(&answer, ".path"), [json!([main, 4, "overridden", "/opt/kata/bin/qemu", "/usr/libexec/qemu-kvm"])]);
-    assert_eq!(told(&answer, ".shared_fs"), [json!([main, 11, "overridden", "virtio-9p", "virtio-fs"])]);
+    assert_eq!(entries_for(&answer, ".path"), [json!([main, 4, "overridden", "/opt/kata/bin/qemu", "/usr/libexec/qemu-kvm"])]);
+    assert_eq!(entries_for(&answer, ".shared_fs"), [json!([main, 11, "overridden", "virtio-9p", "virtio-fs"])]);
     let paths = json!(["/opt/mine", "/usr/libexec/qemu-kvm"]);
-    assert_eq!(told(&answer, "valid_hypervisor_paths"), [json!([main, 8, "extended", ["/opt/mine"], paths])]);
-    assert_eq!(told(&answer, "virtio_fs_cache"), [json!([main, 12, "kept", "always", "auto"])]);
+    assert_eq!(entries_for(&answer, "valid_hypervisor_paths"), [json!([main, 8, "extended", ["/opt/mine"], paths])]);
+    assert_eq!(entries_for(&answer, "virtio_fs_cache"), [json!([main, 12, "kept", "always", "auto"])]);
     let theirs = json!(["--thread-pool-size=1", "-o", "announce_submounts", "--xattr"]);
     let ours = json!(["--thread-pool-size=1", "--announce-submounts"]);
-    assert_eq!(told(&answer, "virtio_fs_extra_args"), [json!([mine, 3, "kept", theirs, ours])]);
-    assert_eq!(told(&answer, "dial_timeout"), [json!([mine, 6, "kept", 900, 300])]);
-    for said in [&dry.stderr, &output.stderr] {
+    assert_eq!(entries_for(&answer, "virtio_fs_extra_args"), [json!([mine, 3, "kept", theirs, ours])]);
+    assert_eq!(entries_for(&answer, "dial_timeout"), [json!([mine, 6, "kept", 900, 300])]);
+    for stderr in [&dry.stderr, &output.stderr] {
         for line in [
             format!("note: overrides hypervisor.qemu.path of {main}:4: \"/opt/kata/bin/qemu\" becomes "),
             format!("note: keeps hypervisor.qemu.virtio_fs_cache of {main}:12: \"always\", where \"auto\" is what"),
             format!("note: extends hypervisor.qemu.valid_hypervisor_paths of {main}:8: "),
         ] {
-            assert!(said.contains(&line), "{line}: {said}");
+            assert!(stderr.contains(&line), "{line}: {stderr}");
         }
     }
     let written = drop_in(&machine);
-    for kept in ["virtio_fs_cache", "virtio_fs_extra_args", "dial_timeout"] {
-        assert!(!written.contains(&format!("\n{kept} =")), "{written}");
+    for key in ["virtio_fs_cache", "virtio_fs_extra_args", "dial_timeout"] {
+        assert!(!written.contains(&format!("\n{key} =")), "{written}");
     }
     assert!(written.contains("valid_hypervisor_paths = [\"/opt/mine\", \"/usr/libexec/qemu-kvm\"]"), "{written}");
     // A second call gives the same answer, and everything can be taken back.
@@ -86,7 +86,7 @@ fn what_an_admin_has_set_is_kept_extended_or_told() {
 }
 
 #[test]
-fn before_2_5_it_is_the_same_in_kata_s_own_file() {
+fn before_kata_2_5_admin_values_in_the_kata_config_are_kept() {
     let machine = admins();
     let output =
         call(&machine, &["configure", "--profile", "go-2.4", "--kata-version", "2.4.0"], &["--format", "json"]);
@@ -94,24 +94,24 @@ fn before_2_5_it_is_the_same_in_kata_s_own_file() {
     let file = machine.read(&format!("m/{BASE}/configuration-qemu.toml"));
     assert!(file.contains("virtio_fs_cache = \"always\"\n"), "{file}");
     assert!(file.contains("valid_hypervisor_paths = [\"/opt/mine\", \"/usr/libexec/qemu-kvm\"]\n"), "{file}");
-    assert_eq!(told(&output.json(), "virtio_fs_cache").len(), 1);
+    assert_eq!(entries_for(&output.json(), "virtio_fs_cache").len(), 1);
 }
 
 #[test]
-fn a_way_of_caching_that_kata_refuses_is_not_kept() {
+fn a_cache_mode_that_kata_refuses_is_overridden() {
     let machine = admins();
     let main = format!("m/{BASE}/configuration-qemu.toml");
     machine.file(&main, &machine.read(&main).replace("\"always\"", "\"none\""));
     let fates = |call_: &[&str]| {
         let output = call(&machine, call_, &["--dry-run", "--format", "json"]);
-        told(&output.json(), "virtio_fs_cache").iter().map(|t| t[2].clone()).collect::<Vec<_>>()
+        entries_for(&output.json(), "virtio_fs_cache").iter().map(|t| t[2].clone()).collect::<Vec<_>>()
     };
     assert_eq!(fates(GO), ["overridden"]);
     assert_eq!(fates(&["configure", "--profile", "go-3.1", "--kata-version", "3.1.0"]), ["kept"]);
 }
 
 #[test]
-fn a_dax_window_is_a_problem() {
+fn a_dax_window_is_reported() {
     let machine = admins();
     let drop_in = format!("m/{BASE}/config.d/20-dax.toml");
     machine.file(&drop_in, "[hypervisor.qemu]\nvirtio_fs_cache_size = 1024\n");
@@ -124,7 +124,7 @@ fn a_dax_window_is_a_problem() {
 }
 
 #[test]
-fn kata_before_3_0_is_told_of_control_groups_of_version_2() {
+fn sandbox_cgroup_only_is_set_for_kata_before_3_0_on_cgroup_v2() {
     let machine = Machine::new();
     let old = ["configure", "--profile", "go-2.5", "--kata-version", "2.5.0"];
     assert!(!call(&machine, &old, &["--dry-run"]).stdout.contains("sandbox_cgroup_only"));
@@ -148,7 +148,7 @@ version = 2
 ";
 
 #[test]
-fn a_handler_of_the_admins_is_extended_and_told() {
+fn a_handler_of_the_admin_is_extended_and_reported() {
     for version in ["1.7", "2.1"] {
         let machine = Machine::new();
         machine.file(MAIN, CONTAINERD);
@@ -159,10 +159,10 @@ fn a_handler_of_the_admins_is_extended_and_told() {
         let answer = output.json();
         let file = "/etc/containerd/config.toml";
         let both = json!(["my.org/*", "io.katacontainers.*"]);
-        assert_eq!(told(&answer, "pod_annotations"), [json!([file, 5, "extended", ["my.org/*"], both])]);
-        assert_eq!(told(&answer, "privileged_without_host_devices"), [json!([file, 4, "kept", false, true])]);
+        assert_eq!(entries_for(&answer, "pod_annotations"), [json!([file, 5, "extended", ["my.org/*"], both])]);
+        assert_eq!(entries_for(&answer, "privileged_without_host_devices"), [json!([file, 4, "kept", false, true])]);
         assert_eq!(
-            told(&answer, "runtime_type"),
+            entries_for(&answer, "runtime_type"),
             [json!([file, 3, "overridden", "io.containerd.kata-qemu.v2", "io.containerd.kata.v2"])]
         );
         assert!(output.stderr.contains("note: overrides handler kata: runtime_type of /etc/containerd/config.toml:3"));
@@ -172,11 +172,11 @@ fn a_handler_of_the_admins_is_extended_and_told() {
         }
         // Reported again with the current line, which an import of kata-osinfo's above it may have shifted.
         let above = u64::from(version == "2.1");
-        let mut theirs = answer["theirs"].clone();
-        for value in theirs.as_array_mut().expect("a list").iter_mut().filter(|value| value["file"] == file) {
+        let mut expected = answer["theirs"].clone();
+        for value in expected.as_array_mut().expect("a list").iter_mut().filter(|value| value["file"] == file) {
             value["line"] = json!(value["line"].as_u64().expect("a line") + above);
         }
-        assert_eq!(call(&machine, GO, &arguments).json()["theirs"], theirs);
+        assert_eq!(call(&machine, GO, &arguments).json()["theirs"], expected);
         let third = machine.read(MAIN).lines().nth(2).expect("a line").to_owned();
         assert_eq!(third.contains("runtime_type"), version == "1.7", "{third}");
         assert_eq!(machine.run(&["unconfigure"]).code, 0);
@@ -185,7 +185,7 @@ fn a_handler_of_the_admins_is_extended_and_told() {
 }
 
 #[test]
-fn a_handler_of_cri_o_says_again_what_an_earlier_one_says() {
+fn a_crio_handler_repeats_the_values_of_an_earlier_one() {
     let machine = Machine::new();
     let earlier = "[crio.runtime.runtimes.kata]\nruntime_path = \"/mine\"\nallowed_annotations = [\"a\"]\nprivileged_without_host_devices = false\n[crio.runtime.runtimes.kata.default_annotations]\nb = \"c\"\n";
     machine.file("m/etc/crio/crio.conf.d/10-mine.conf", earlier);
@@ -194,8 +194,8 @@ fn a_handler_of_cri_o_says_again_what_an_earlier_one_says() {
     let answer = output.json();
     let file = "/etc/crio/crio.conf.d/10-mine.conf";
     let shim = "/opt/kata/bin/containerd-shim-kata-v2";
-    assert_eq!(told(&answer, "runtime_path"), [json!([file, 2, "overridden", "/mine", shim])]);
-    assert_eq!(told(&answer, "privileged_without_host_devices"), [json!([file, 4, "kept", false, true])]);
+    assert_eq!(entries_for(&answer, "runtime_path"), [json!([file, 2, "overridden", "/mine", shim])]);
+    assert_eq!(entries_for(&answer, "privileged_without_host_devices"), [json!([file, 4, "kept", false, true])]);
     let written = machine.read("m/etc/crio/crio.conf.d/50-kata-osinfo.conf");
     for line in ["allowed_annotations = [\"a\"]", "runtime_type = \"vm\"", "b = \"c\"", "devices = false"] {
         assert!(written.contains(line), "{written}");
@@ -203,7 +203,7 @@ fn a_handler_of_cri_o_says_again_what_an_earlier_one_says() {
 }
 
 #[test]
-fn a_file_of_our_name_that_is_somebody_elses_is_replaced_only_by_force() {
+fn a_foreign_file_with_a_drop_in_name_is_replaced_only_by_force() {
     let of_kata = format!("{BASE}/config.d/50-kata-osinfo.toml");
     let cases: [(&str, &str, &[&str]); 3] = [
         (&of_kata, "[hypervisor.qemu]\nenable_debug = true\n", &[]),
@@ -242,68 +242,68 @@ fn a_file_of_our_name_that_is_somebody_elses_is_replaced_only_by_force() {
 
 /// Neither call is locked out by an addition, and nothing of it is lost.
 #[test]
-fn what_an_admin_adds_to_our_drop_in_moves_to_a_file_of_theirs() {
+fn additions_to_the_kata_drop_in_move_to_a_separate_file() {
     let machine = Machine::new();
     let before = machine.everything();
     assert_eq!(call(&machine, GO, &[]).code, 0);
-    let ours = drop_in(&machine);
+    let written = drop_in(&machine);
     let file = format!("{BASE}/config.d/50-kata-osinfo.toml");
     let moved = format!("{BASE}/config.d/50-kata-osinfo-added.toml");
     // An addition to the last table.
-    machine.file(&format!("m/{file}"), &format!("{ours}# for support\nenable_debug = true\n"));
+    machine.file(&format!("m/{file}"), &format!("{written}# for support\nenable_debug = true\n"));
     let changed = machine.everything();
-    let told = format!("what others added to /{file} is kept in /{moved}, which kata-osinfo leaves alone: line ");
+    let expected = format!("what others added to /{file} is kept in /{moved}, which kata-osinfo leaves alone: line ");
     let dry = call(&machine, GO, &["--dry-run"]);
     assert!(
-        dry.code == 0 && dry.stderr.contains(&told) && dry.stdout.contains("+enable_debug = true"),
+        dry.code == 0 && dry.stderr.contains(&expected) && dry.stdout.contains("+enable_debug = true"),
         "{}",
         dry.stderr
     );
     let dry = machine.run(&["unconfigure", "--dry-run"]);
     assert!(
-        dry.code == 0 && dry.stderr.contains(&told) && dry.stdout.contains("+enable_debug = true"),
+        dry.code == 0 && dry.stderr.contains(&expected) && dry.stdout.contains("+enable_debug = true"),
         "{}",
         dry.stderr
     );
     assert_eq!(machine.everything(), changed);
-    let theirs = "[hypervisor.qemu]\n# for support\nenable_debug = true\n";
+    let added = "[hypervisor.qemu]\n# for support\nenable_debug = true\n";
     for force in [&["unconfigure"][..], &["unconfigure", "--force"]] {
         let machine = machine.copy();
         let output = machine.run(force);
-        assert!(output.code == 0 && output.stderr.contains(&told), "{}", output.stderr);
-        assert!(machine.read(&format!("m/{moved}")).ends_with(theirs), "{}", machine.read(&format!("m/{moved}")));
+        assert!(output.code == 0 && output.stderr.contains(&expected), "{}", output.stderr);
+        assert!(machine.read(&format!("m/{moved}")).ends_with(added), "{}", machine.read(&format!("m/{moved}")));
         std::fs::remove_dir_all(machine.path(&format!("m/{BASE}/config.d"))).expect("removed");
         assert_eq!(machine.everything(), before);
     }
     let output = call(&machine, GO, &[]);
-    assert!(output.code == 0 && output.stderr.contains(&format!("warning: {told}")), "{}", output.stderr);
+    assert!(output.code == 0 && output.stderr.contains(&format!("warning: {expected}")), "{}", output.stderr);
     assert!(output.stdout.contains(&format!("/{moved}\n")), "{}", output.stdout);
-    assert_eq!(drop_in(&machine), ours);
-    assert!(machine.read(&format!("m/{moved}")).ends_with(theirs));
-    assert_eq!(machine.told_by_check(), Vec::<String>::new());
+    assert_eq!(drop_in(&machine), written);
+    assert!(machine.read(&format!("m/{moved}")).ends_with(added));
+    assert_eq!(machine.check_findings(), Vec::<String>::new());
     let again = call(&machine, GO, &["--format", "json"]);
     assert_eq!((again.code, &again.json()["diff"]), (0, &json!("")), "{}", again.stderr);
     // The file is the admin's.
     assert_eq!(machine.run(&["unconfigure"]).code, 0);
-    assert!(machine.read(&format!("m/{moved}")).ends_with(theirs));
+    assert!(machine.read(&format!("m/{moved}")).ends_with(added));
     assert!(!machine.path(&format!("m/{file}")).exists());
 }
 
 /// `unix2dos`, and editors that put a byte order mark before a text.
 #[test]
-fn our_files_are_ours_also_as_another_system_writes_them() {
+fn drop_ins_with_crlf_or_a_byte_order_mark_are_recognised() {
     for (file, handler) in &our_drop_ins() {
         for mark in ["", "\u{feff}"] {
             let machine = Machine::new();
             machine.file(MAIN, "version = 3\n");
             let before = machine.everything();
             assert_eq!(call(&machine, GO, handler).code, 0);
-            let ours = machine.read(file);
-            machine.file(file, &format!("{mark}{}", ours.replace('\n', "\r\n")));
+            let written = machine.read(file);
+            machine.file(file, &format!("{mark}{}", written.replace('\n', "\r\n")));
             let again = machine.copy();
             let output = call(&again, GO, handler);
-            assert_eq!((output.code, again.read(file)), (0, ours), "{file}: {}", output.stderr);
-            assert_eq!(again.told_by_check(), Vec::<String>::new());
+            assert_eq!((output.code, again.read(file)), (0, written), "{file}: {}", output.stderr);
+            assert_eq!(again.check_findings(), Vec::<String>::new());
             let output = machine.run(&["unconfigure"]);
             assert_eq!((output.code, machine.everything() == before), (0, true), "{file}: {}", output.stderr);
         }
@@ -311,7 +311,7 @@ fn our_files_are_ours_also_as_another_system_writes_them() {
 }
 
 #[test]
-fn a_mark_before_a_file_that_is_to_be_edited_is_told_with_its_line() {
+fn a_byte_order_mark_in_a_file_to_edit_is_reported_with_its_line() {
     let machine = Machine::new();
     machine.file(MAIN, "\u{feff}version = 2\n");
     let with = ["--handler", "containerd", "--containerd-version", "1.7"];
@@ -335,19 +335,19 @@ fn a_mark_before_a_file_that_is_to_be_edited_is_told_with_its_line() {
 
 /// An emptied file has no content of anybody's; a comment is somebody's.
 #[test]
-fn a_drop_in_of_ours_that_was_emptied_keeps_nobody_out() {
+fn an_emptied_drop_in_does_not_block_later_calls() {
     for (file, handler) in &our_drop_ins() {
         let machine = Machine::new();
         machine.file(MAIN, "version = 3\n");
         let before = machine.everything();
         assert_eq!(call(&machine, GO, handler).code, 0);
-        let ours = machine.read(file);
+        let written = machine.read(file);
         for text in ["", "\n", " \t\r\n\n", "\u{feff}"] {
             let machine = machine.copy();
             machine.file(file, text);
             let again = machine.copy();
             let output = call(&again, GO, handler);
-            assert_eq!((output.code, again.read(file) == ours), (0, true), "{file} {text:?}: {}", output.stderr);
+            assert_eq!((output.code, again.read(file) == written), (0, true), "{file} {text:?}: {}", output.stderr);
             for machine in [machine, again] {
                 let output = machine.run(&["unconfigure"]);
                 assert_eq!(
@@ -368,30 +368,30 @@ fn a_drop_in_of_ours_that_was_emptied_keeps_nobody_out() {
 
 /// The list's values are unchanged.
 #[test]
-fn a_comment_in_a_list_of_our_drop_in_moves_and_keeps_nobody_out() {
+fn a_comment_in_a_drop_in_list_moves_to_a_separate_file() {
     let machine = Machine::new();
     assert_eq!(call(&machine, GO, &[]).code, 0);
-    let ours = drop_in(&machine);
+    let written = drop_in(&machine);
     let file = format!("m/{BASE}/config.d/50-kata-osinfo.toml");
     let moved = format!("m/{BASE}/config.d/50-kata-osinfo-added.toml");
-    assert!(ours.contains(" = [\""), "{ours}");
-    machine.file(&file, &ours.replacen(" = [\"", " = [ # why\n  \"", 1));
+    assert!(written.contains(" = [\""), "{written}");
+    machine.file(&file, &written.replacen(" = [\"", " = [ # why\n  \"", 1));
     for call in [GO, &["unconfigure"]] {
         let machine = machine.copy();
         let output = machine.run(call);
         assert_eq!(output.code, 0, "{}", output.stderr);
         assert!(machine.read(&moved).ends_with("alone.\n# why\n"), "{}", machine.read(&moved));
-        assert_eq!(machine.path(&file).exists().then(|| machine.read(&file)), (call == GO).then(|| ours.clone()));
+        assert_eq!(machine.path(&file).exists().then(|| machine.read(&file)), (call == GO).then(|| written.clone()));
     }
 }
 
 #[test]
-fn what_an_admin_changes_in_our_drop_in_is_told_with_what_to_do() {
+fn a_changed_drop_in_is_reported_with_a_remedy() {
     let machine = Machine::new();
     assert_eq!(call(&machine, GO, &[]).code, 0);
-    let ours = drop_in(&machine);
+    let written = drop_in(&machine);
     let file = format!("{BASE}/config.d/50-kata-osinfo.toml");
-    machine.file(&format!("m/{file}"), &ours.replace("\"q35\"", "\"mine\""));
+    machine.file(&format!("m/{file}"), &written.replace("\"q35\"", "\"mine\""));
     let changed = machine.everything();
     for (call, code) in [(GO, 2), (&["unconfigure"][..], 13)] {
         let output = machine.run(call);
@@ -414,7 +414,7 @@ fn what_an_admin_changes_in_our_drop_in_is_told_with_what_to_do() {
 
 /// The addition moves to a file that containerd reads, but only if it makes sense without kata-osinfo's handler.
 #[test]
-fn what_an_admin_adds_to_our_drop_in_of_containerds_moves_where_it_is_read() {
+fn additions_to_the_containerd_drop_in_move_to_an_imported_file() {
     let arguments = ["--handler", "containerd", "--containerd-version", "2.1"];
     let table = "[plugins.\"io.containerd.cri.v1.runtime\".containerd.runtimes.";
     let mine = format!("\n{table}mine]\nruntime_type = \"io.containerd.runc.v2\"\n");
@@ -425,8 +425,8 @@ fn what_an_admin_adds_to_our_drop_in_of_containerds_moves_where_it_is_read() {
         machine.file(MAIN, main);
         assert_eq!(call(&machine, GO, &arguments).code, 0);
         let file = "m/etc/containerd/conf.d/50-kata-osinfo.toml";
-        let ours = machine.read(file);
-        machine.file(file, &format!("{ours}{added}"));
+        let written = machine.read(file);
+        machine.file(file, &format!("{written}{added}"));
         let changed = machine.everything();
         let output = call(&machine, GO, &arguments);
         assert_eq!(output.code, if moves { 0 } else { 2 }, "{main}{added}: {}", output.stderr);
@@ -434,8 +434,8 @@ fn what_an_admin_adds_to_our_drop_in_of_containerds_moves_where_it_is_read() {
         if moves {
             assert!(output.stderr.contains(&moved[1..]), "{}", output.stderr);
             assert!(machine.read(moved).ends_with(&format!("\nversion = 3\n{added}")), "{}", machine.read(moved));
-            assert_eq!(machine.read(file), ours);
-            assert_eq!(machine.told_by_check(), Vec::<String>::new());
+            assert_eq!(machine.read(file), written);
+            assert_eq!(machine.check_findings(), Vec::<String>::new());
             assert_eq!(call(&machine, GO, &[&arguments[..], &["--format", "json"]].concat()).json()["diff"], json!(""));
         } else {
             assert!(output.stderr.contains("was changed after"), "{}", output.stderr);
@@ -446,7 +446,7 @@ fn what_an_admin_adds_to_our_drop_in_of_containerds_moves_where_it_is_read() {
 
 /// containerd 2 itself writes single quotes, and editors may insert additions at the top.
 #[test]
-fn what_an_admin_adds_to_our_drop_in_moves_however_it_is_spelled_and_wherever_it_stands() {
+fn additions_to_a_drop_in_move_in_any_toml_spelling() {
     let arguments = ["--handler", "containerd", "--containerd-version", "2.1"];
     let section = "io.containerd.cri.v1.runtime";
     let value = "runtime_type = \"io.containerd.runc.v2\"";
@@ -463,15 +463,15 @@ fn what_an_admin_adds_to_our_drop_in_moves_however_it_is_spelled_and_wherever_it
         let edited = Machine::new();
         edited.file(MAIN, "version = 3\nimports = [\"/etc/containerd/conf.d/*.toml\"]\n");
         assert_eq!(call(&edited, GO, &arguments).code, 0);
-        let ours = edited.read(file);
-        edited.file(file, &format!("{head}{ours}{tail}"));
+        let written = edited.read(file);
+        edited.file(file, &format!("{head}{written}{tail}"));
         for back in [None, Some(&["unconfigure"][..]), Some(&["unconfigure", "--force"][..])] {
             let machine = edited.copy();
             let output = back.map_or_else(|| call(&machine, GO, &arguments), |back| machine.run(back));
             assert_eq!(output.code, 0, "{head}{tail} {back:?}: {}", output.stderr);
             assert_eq!(machine.read(moved).matches("mine").count(), 1, "{back:?}: {}", machine.read(moved));
             match back {
-                None => assert_eq!(machine.read(file), ours),
+                None => assert_eq!(machine.read(file), written),
                 Some(_) => assert!(!machine.path(file).exists()),
             }
         }
@@ -480,7 +480,7 @@ fn what_an_admin_adds_to_our_drop_in_moves_however_it_is_spelled_and_wherever_it
 
 /// The admin's changes of kata-osinfo's keys are removed by `--force`, as `configure` itself says, and nothing else is.
 #[test]
-fn by_force_what_an_admin_adds_beside_a_change_of_ours_stays() {
+fn force_discards_changes_but_keeps_additions() {
     let table = "[plugins.\"io.containerd.cri.v1.runtime\".containerd.runtimes.mine]";
     let mine = format!("\n{table}\nruntime_type = \"io.containerd.runc.v2\"\n");
     let of_kata = format!("{BASE}/config.d/50-kata-osinfo");
@@ -497,9 +497,9 @@ fn by_force_what_an_admin_adds_beside_a_change_of_ours_stays() {
         machine.file(MAIN, main);
         assert_eq!(call(&machine, GO, more).code, 0);
         let (file, moved) = (format!("m/{name}.toml"), format!("m/{name}-added.toml"));
-        let ours = machine.read(&file);
-        assert!(ours.contains(was), "{ours}");
-        machine.file(&file, &format!("{}{added}", ours.replace(was, is)));
+        let written = machine.read(&file);
+        assert!(written.contains(was), "{written}");
+        machine.file(&file, &format!("{}{added}", written.replace(was, is)));
         let changed = machine.everything();
         for (call_, code) in [([GO, more].concat(), 2), (vec!["unconfigure"], 13)] {
             let copy = machine.copy();
@@ -512,15 +512,15 @@ fn by_force_what_an_admin_adds_beside_a_change_of_ours_stays() {
             let output = machine.run(&call_);
             assert_eq!(output.code, 0, "{name}: {call_:?}: {}", output.stderr);
             for stderr in [&dry.stderr, &output.stderr] {
-                let told = format!("warning: --force discards others' changes to /{name}.toml (");
-                let stays = format!("; what they added is kept in /{name}-added.toml\n");
-                assert!(stderr.contains(&told) && stderr.contains(&stays), "{stderr}");
+                let expected = format!("warning: --force discards others' changes to /{name}.toml (");
+                let addition_note = format!("; what they added is kept in /{name}-added.toml\n");
+                assert!(stderr.contains(&expected) && stderr.contains(&addition_note), "{stderr}");
             }
             assert!(machine.read(&moved).ends_with(&format!("{head}{added}")), "{}", machine.read(&moved));
             let is_configured = call_[0] == "configure";
-            assert_eq!(machine.path(&file).exists().then(|| machine.read(&file)), is_configured.then(|| ours.clone()));
+            assert_eq!(machine.path(&file).exists().then(|| machine.read(&file)), is_configured.then(|| written.clone()));
             if is_configured {
-                assert_eq!(machine.told_by_check(), Vec::<String>::new());
+                assert_eq!(machine.check_findings(), Vec::<String>::new());
             }
             assert_eq!(machine.run(&["unconfigure"]).code, 0);
             assert!(!machine.path(&file).exists() && machine.path(&moved).exists());
@@ -538,7 +538,7 @@ fn both() -> Machine {
 }
 
 #[test]
-fn each_runtime_keeps_what_it_was_configured_with() {
+fn each_runtime_keeps_its_own_configuration() {
     let machine = both();
     let before = machine.everything();
     let go = format!("m/{BASE}/config.d/50-kata-osinfo.toml");
@@ -571,7 +571,7 @@ fn each_runtime_keeps_what_it_was_configured_with() {
 }
 
 #[test]
-fn there_is_one_handler_and_whose_it_was_is_told() {
+fn a_handler_that_switches_to_another_runtime_is_reported() {
     let machine = both();
     let before = machine.everything();
     let handler = ["--handler", "containerd", "--containerd-version", "1.7"];
@@ -581,8 +581,8 @@ fn there_is_one_handler_and_whose_it_was_is_told() {
     assert!(machine.read(MAIN).contains("/opt/kata/bin/containerd-shim-kata-v2"));
     let output = call(&machine, RS, &handler);
     assert_eq!(output.code, 0, "{}", output.stderr);
-    let told = format!("warning: the handler used /{BASE}/configuration-qemu.toml, configured for go-3.29");
-    assert!(output.stderr.contains(&told), "{}", output.stderr);
+    let expected = format!("warning: the handler used /{BASE}/configuration-qemu.toml, configured for go-3.29");
+    assert!(output.stderr.contains(&expected), "{}", output.stderr);
     assert!(machine.read(MAIN).contains("/opt/kata/runtime-rs/bin/containerd-shim-kata-v2"));
     // By way of another file: the first file's handler is taken back.
     assert_eq!(call(&machine, GO, &["--handler", "containerd", "--containerd-version", "2.1"]).code, 0);

@@ -79,38 +79,38 @@ fn packages_are_installed_and_found() {
 
 #[test]
 #[cfg_attr(lacks = "apt", ignore = "needs root, apt, dpkg and dpkg-dev")]
-fn failures_are_told_apart() {
-    situations::failures_are_told_apart(&PREPARED);
+fn failures_are_reported_by_kind() {
+    situations::failures_are_reported_by_kind(&PREPARED);
 }
 
 #[test]
 #[cfg_attr(lacks = "apt", ignore = "needs root, apt, dpkg and dpkg-dev")]
-fn hooks_solvers_and_helpers_of_the_root_do_not_run_here() {
+fn apt_hooks_solvers_and_helpers_of_the_root_are_not_run() {
     let scratch = scratch();
-    let stranger = scratch.stranger();
+    let planted = scratch.planted_program();
     let folder = scratch.path().join("helpers");
     std::fs::create_dir(&folder).expect("made");
     for name in ["evil", "copy", "http", "apt"] {
-        std::fs::copy(&stranger, folder.join(name)).expect("copied");
+        std::fs::copy(&planted, folder.join(name)).expect("copied");
     }
     let helpers = folder.display();
     scratch.write(
         "etc/apt/apt.conf.d/99evil",
         &format!(
-            "APT::Update::Pre-Invoke {{ \"{stranger} update\"; }};\nAPT::Update::Post-Invoke {{ \"{stranger} update\"; }};\n\
-             DPkg::Pre-Invoke {{ \"{stranger} dpkg\"; }};\nDPkg::Post-Invoke {{ \"{stranger} dpkg\"; }};\n\
-             DPkg::Pre-Install-Pkgs {{ \"{stranger} packages\"; }};\nDPkg::Options {{ \"--pre-invoke={stranger}\"; }};\n\
+            "APT::Update::Pre-Invoke {{ \"{planted} update\"; }};\nAPT::Update::Post-Invoke {{ \"{planted} update\"; }};\n\
+             DPkg::Pre-Invoke {{ \"{planted} dpkg\"; }};\nDPkg::Post-Invoke {{ \"{planted} dpkg\"; }};\n\
+             DPkg::Pre-Install-Pkgs {{ \"{planted} packages\"; }};\nDPkg::Options {{ \"--pre-invoke={planted}\"; }};\n\
              APT::Solver \"evil\";\nAPT::Solver::evil::RunAsUser \"root\";\nAPT::Planner \"evil\";\n\
              Dir::Bin::solvers {{ \"{helpers}\"; }};\nDir::Bin::planners {{ \"{helpers}\"; }};\n\
-             Dir::Bin::methods \"{helpers}/\";\nDir::Bin::dpkg \"{stranger}\";\nDir::Bin::gpg \"{stranger}\";\n\
-             Acquire::http::Proxy-Auto-Detect \"{stranger}\";\nAcquire::Changelogs::URI \"x\";\n"
+             Dir::Bin::methods \"{helpers}/\";\nDir::Bin::dpkg \"{planted}\";\nDir::Bin::gpg \"{planted}\";\n\
+             Acquire::http::Proxy-Auto-Detect \"{planted}\";\nAcquire::Changelogs::URI \"x\";\n"
         ),
     );
-    scratch.runs_no_strangers();
+    scratch.assert_runs_no_planted_program();
 }
 
 #[test]
 #[cfg_attr(any(lacks = "apt", lacks = "python3"), ignore = "needs root, apt, dpkg and dpkg-dev, and python3")]
-fn a_lock_is_waited_for() {
-    situations::a_lock_is_waited_for(&PREPARED);
+fn an_installation_waits_for_a_lock() {
+    situations::an_installation_waits_for_a_lock(&PREPARED);
 }

@@ -47,21 +47,21 @@ fn packages_are_installed_and_found() {
 
 #[test]
 #[cfg_attr(lacks = "dnf", ignore = "needs root, dnf, rpm and createrepo-c")]
-fn failures_are_told_apart() {
-    situations::failures_are_told_apart(&PREPARED);
+fn failures_are_reported_by_kind() {
+    situations::failures_are_reported_by_kind(&PREPARED);
 }
 
 #[test]
 #[cfg_attr(lacks = "dnf", ignore = "needs root, dnf, rpm and createrepo-c")]
-fn plugins_of_the_root_do_not_run_here() {
+fn dnf_plugins_of_the_root_are_not_run() {
     let scratch = scratch();
-    let stranger = scratch.stranger();
+    let planted = scratch.planted_program();
     let folder = scratch.root_path().join("plugins");
     std::fs::create_dir(&folder).expect("made");
-    let code = format!("import subprocess\nsubprocess.call(['{stranger}', 'plugin'])\n");
+    let code = format!("import subprocess\nsubprocess.call(['{planted}', 'plugin'])\n");
     std::fs::write(folder.join("evil.py"), code).expect("written");
     scratch.write("etc/dnf/dnf.conf", &format!("[main]\nplugins=1\npluginpath={}\n", folder.display()));
-    scratch.runs_no_strangers();
+    scratch.assert_runs_no_planted_program();
 }
 
 #[test]
@@ -96,15 +96,15 @@ data:
     );
     // Modules belong to a platform, which the release's own package would state there.
     scratch.write("etc/dnf/dnf.conf", "[main]\nplugins=0\nmodule_platform_id=platform:el1\n");
-    scratch.enables_first(&["extra"], &["kq:rhel"]);
+    scratch.assert_enabled_first(&["extra"], &["kq:rhel"]);
     let enabled = std::fs::read_to_string(scratch.root_path().join("etc/dnf/modules.d/kq.module")).expect("told");
     assert!(enabled.contains("state=enabled"), "{enabled}");
 }
 
 #[test]
 #[cfg_attr(lacks = "dnf", ignore = "needs root, dnf, rpm and createrepo-c")]
-fn a_lock_is_waited_for() {
-    situations::a_lock_is_waited_for(&PREPARED);
+fn an_installation_waits_for_a_lock() {
+    situations::an_installation_waits_for_a_lock(&PREPARED);
 }
 
 /// Unpacks dnf's plugins, because their package conflicts with zypper, and returns the directory of their modules.
@@ -141,14 +141,14 @@ fn upgrade_with_hook(scratch: &Scratch, plugins: &Path, program: &str, package: 
         .env("LC_ALL", "C.UTF-8")
         .output()
         .expect("dnf");
-    let said = [output.stdout, output.stderr].map(|b| String::from_utf8_lossy(&b).into_owned()).concat();
-    assert!(output.status.success(), "{said}");
-    said
+    let printed = [output.stdout, output.stderr].map(|b| String::from_utf8_lossy(&b).into_owned()).concat();
+    assert!(output.status.success(), "{printed}");
+    printed
 }
 
 #[test]
 #[cfg_attr(any(lacks = "dnf", lacks = "apt"), ignore = "needs root, dnf, rpm, createrepo-c and apt")]
-fn the_packaged_hook_tells_what_is_not_as_it_was_verified() {
+fn the_dnf_hook_reports_versions_that_were_not_verified() {
     let hook = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../packaging/dnf/kata-osinfo.action");
     let scratch = scratch();
     let modules = plugins(&scratch);
@@ -178,13 +178,13 @@ verified:
         env!("CARGO_BIN_EXE_kata-osinfo"),
         scratch.root_path().display()
     );
-    let said = upgrade_with_hook(&scratch, &modules, &check, "qemu-kvm-1.0");
-    assert!(!said.contains("post-transaction-actions"), "{said}");
-    let said = upgrade_with_hook(&scratch, &modules, &check, "qemu-kvm-2.0");
-    let told = "rs-4.0/vm verified 2026-01-01: versions have changed\n  qemu-kvm 1:1.0-1 -> 1:2.0-1\n";
-    assert!(said.contains(told), "{said}");
-    let said = upgrade_with_hook(&scratch, &modules, "echo told; exit 3", "qemu-kvm-3.0");
-    assert!(said.contains("post-transaction-actions: told"), "{said}");
-    let said = upgrade_with_hook(&scratch, &modules, "echo told", "kq-lib");
-    assert!(!said.contains("told"), "a package that is none of Kata's: {said}");
+    let output = upgrade_with_hook(&scratch, &modules, &check, "qemu-kvm-1.0");
+    assert!(!output.contains("post-transaction-actions"), "{output}");
+    let output = upgrade_with_hook(&scratch, &modules, &check, "qemu-kvm-2.0");
+    let expected = "rs-4.0/vm verified 2026-01-01: versions have changed\n  qemu-kvm 1:1.0-1 -> 1:2.0-1\n";
+    assert!(output.contains(expected), "{output}");
+    let output = upgrade_with_hook(&scratch, &modules, "echo told; exit 3", "qemu-kvm-3.0");
+    assert!(output.contains("post-transaction-actions: told"), "{output}");
+    let output = upgrade_with_hook(&scratch, &modules, "echo told", "kq-lib");
+    assert!(!output.contains("told"), "a package that is none of Kata's: {output}");
 }

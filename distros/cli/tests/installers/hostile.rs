@@ -28,7 +28,7 @@ impl Victim {
         self.0.path()
     }
 
-    fn is_unharmed(&self, after: &str) {
+    fn assert_unharmed(&self, after: &str) {
         let mut names: Vec<_> =
             std::fs::read_dir(self.path()).expect("listed").flatten().map(|e| e.file_name()).collect();
         names.sort();
@@ -46,7 +46,7 @@ fn link(scratch: &Scratch, name: &str, to: &Path) {
     symlink(to, path).expect("linked");
 }
 
-fn link_harms_nobody(scratch: fn() -> Scratch, name: &str) {
+fn assert_link_is_not_followed(scratch: fn() -> Scratch, name: &str) {
     for refreshed in [false, true] {
         let (scratch, victim) = (scratch(), Victim::new());
         if refreshed {
@@ -55,49 +55,49 @@ fn link_harms_nobody(scratch: fn() -> Scratch, name: &str) {
         }
         link(&scratch, name, victim.path());
         let _ = scratch.dry_run("kq-vmm");
-        victim.is_unharmed(&format!("{name}: a dry run"));
+        victim.assert_unharmed(&format!("{name}: a dry run"));
         let _ = scratch.install("kq-vmm", Duration::ZERO);
-        victim.is_unharmed(&format!("{name}: an installation"));
+        victim.assert_unharmed(&format!("{name}: an installation"));
     }
 }
 
 #[test]
 #[cfg_attr(lacks = "apt", ignore = "needs root, apt, dpkg and dpkg-dev")]
-fn links_of_a_root_for_apt_lead_to_nothing_that_is_written() {
+fn apt_does_not_write_through_links_of_the_root() {
     for name in ["var/lib/apt/lists", "var/lib/dpkg", "var/cache/apt", "usr/share", "var/log"] {
-        link_harms_nobody(apt::scratch, name);
+        assert_link_is_not_followed(apt::scratch, name);
     }
 }
 
 #[test]
 #[cfg_attr(lacks = "dnf", ignore = "needs root, dnf, rpm and createrepo-c")]
-fn links_of_a_root_for_dnf_lead_to_nothing_that_is_written() {
+fn dnf_does_not_write_through_links_of_the_root() {
     for name in ["var/cache", "var/lib"] {
-        link_harms_nobody(dnf::scratch, name);
+        assert_link_is_not_followed(dnf::scratch, name);
     }
 }
 
 #[test]
 #[cfg_attr(lacks = "apt", ignore = "needs root, apt, dpkg and dpkg-dev")]
-fn what_only_this_machines_root_may_read_is_not_read() {
+fn files_readable_only_by_host_root_are_not_read() {
     let (scratch, victim) = (apt::scratch(), Victim::new());
     let secret = victim.path().join("keep");
     std::fs::write(&secret, "secretly no source\n").expect("written");
     std::fs::set_permissions(&secret, PermissionsExt::from_mode(0o600)).expect("set");
     symlink(&secret, scratch.root_path().join("etc/apt/sources.list.d/b.list")).expect("linked");
-    for said in [
+    for message in [
         scratch.dry_run("kq-vmm").map(|plan| plan.told()).unwrap_or_else(|error| error.to_string()),
         scratch
             .install("kq-vmm", Duration::ZERO)
             .map(|done| done.plan.told())
             .unwrap_or_else(|error| error.to_string()),
     ] {
-        assert!(!said.contains("secretly") && !said.contains("Malformed"), "{said}");
+        assert!(!message.contains("secretly") && !message.contains("Malformed"), "{message}");
     }
 }
 
 /// Copies Perl with its libraries into a root, because a line of Perl can leave a bare chroot.
-fn give_perl(root: &Path) {
+fn copy_perl(root: &Path) {
     let loaded = Command::new("ldd").arg("/usr/bin/perl").output().expect("ldd");
     let loaded = String::from_utf8(loaded.stdout).expect("text");
     let paths = loaded.split_whitespace().filter(|word| word.starts_with('/'));
@@ -111,7 +111,7 @@ fn give_perl(root: &Path) {
 /// Returns a script that tries to leave its root (which works in a bare chroot), writes its findings into the root's
 /// `/report`, tries to write to `victim`, and runs `then`.
 fn escape(victim: &Path, then: &str) -> String {
-    let at = victim.display();
+    let path = victim.display();
     format!(
         r#"#!/usr/bin/perl
 open(my $report, ">>", "/report");
@@ -121,9 +121,9 @@ chroot "/x";
 chdir $top;
 chdir ".." for 1 .. 64;
 chroot ".";
-print $report (-e "{at}/keep" ? "out\n" : "in\n");
-print $report "wrote\n" if open(my $new, ">>", "{at}/new");
-print $report "removed\n" if unlink "{at}/keep";
+print $report (-e "{path}/keep" ? "out\n" : "in\n");
+print $report "wrote\n" if open(my $new, ">>", "{path}/new");
+print $report "removed\n" if unlink "{path}/keep";
 print $report "read\n" if open(my $shadow, "<", "/etc/shadow");
 print $report "signalled\n" if kill(0, {pid});
 {then}
@@ -170,11 +170,11 @@ fn serve(folder: PathBuf) -> u16 {
 
 #[test]
 #[cfg_attr(any(lacks = "apt", lacks = "ldd"), ignore = "needs root, apt, dpkg and dpkg-dev, and ldd")]
-fn a_packages_script_is_nobody_on_this_machine_and_has_no_network() {
+fn package_scripts_have_no_host_privileges_and_no_network() {
     let (scratch, victim) = (apt::scratch(), Victim::new());
     let port = serve(scratch.repository());
     scratch.write("etc/apt/sources.list", &format!("deb [trusted=yes] http://127.0.0.1:{port} ./\n"));
-    give_perl(&scratch.root_path());
+    copy_perl(&scratch.root_path());
     std::fs::create_dir(scratch.root_path().join("dev")).expect("made");
     let dial = format!(
         r#"socket(my $line, 2, 1, 0);
@@ -187,16 +187,16 @@ print $report "null\n" if open(my $null, ">", "/dev/null") && -c "/dev/null";"#
     let report = std::fs::read_to_string(scratch.root_path().join("report")).expect("the script ran");
     // The script left its root, but did not reach the machine.
     assert_eq!(report, "out\nnull\n");
-    victim.is_unharmed("a package's script");
+    victim.assert_unharmed("a package's script");
     // The file that the script created belongs to root.
     assert_eq!(std::fs::metadata(scratch.root_path().join("report")).expect("there").uid(), 0);
 }
 
 #[test]
 #[cfg_attr(any(lacks = "apt", lacks = "ldd"), ignore = "needs root, apt, dpkg and dpkg-dev, and ldd")]
-fn a_roots_own_package_manager_is_nobody_on_this_machine() {
+fn the_roots_own_package_manager_has_no_host_privileges() {
     let (scratch, victim) = (apt::scratch(), Victim::new());
-    give_perl(&scratch.root_path());
+    copy_perl(&scratch.root_path());
     for folder in ["dev", "proc", "tmp"] {
         std::fs::create_dir(scratch.root_path().join(folder)).expect("made");
     }
@@ -210,7 +210,7 @@ fn a_roots_own_package_manager_is_nobody_on_this_machine() {
     scratch.install("kq-vmm", Duration::ZERO).expect_err("it refuses");
     let report = std::fs::read_to_string(scratch.root_path().join("report")).expect("it ran");
     assert_eq!(report, "in\n");
-    victim.is_unharmed("a root's own package manager");
+    victim.assert_unharmed("a root's own package manager");
 }
 
 /// Returns the processes whose command line contains this word.
@@ -222,7 +222,7 @@ fn running(word: &str) -> Vec<String> {
 
 /// Returns the processes in whose mount namespace the directory is a mount: those of its sandbox, and all that they
 /// started.
-fn that_work_on(folder: &Path) -> Vec<String> {
+fn processes_working_on(folder: &Path) -> Vec<String> {
     let name = folder.display().to_string();
     let processes = std::fs::read_dir("/proc").expect("processes").flatten().map(|entry| entry.path());
     let work = |path: &PathBuf| {
@@ -239,9 +239,9 @@ fn folders_in_tmp() -> Vec<std::ffi::OsString> {
 
 #[test]
 #[cfg_attr(any(lacks = "apt", lacks = "ldd"), ignore = "needs root, apt, dpkg and dpkg-dev, and ldd")]
-fn nothing_outlives_this_program_when_it_is_killed() {
+fn no_process_or_folder_outlives_a_killed_install() {
     let scratch = apt::scratch();
-    give_perl(&scratch.root_path());
+    copy_perl(&scratch.root_path());
     scratch.record("kq-vmm");
     // As a daemon that the script has started, and the script itself.
     let word = format!("kq-sleeper-{}", std::process::id());
@@ -260,26 +260,26 @@ fn nothing_outlives_this_program_when_it_is_killed() {
     let until = Instant::now() + Duration::from_secs(120);
     while running(&word).len() < 3 {
         if let Some(status) = program.try_wait().expect("asked") {
-            let mut said = String::new();
-            let _ = program.stderr.take().expect("piped").read_to_string(&mut said);
-            panic!("it ended with {status}: {said}");
+            let mut stderr = String::new();
+            let _ = program.stderr.take().expect("piped").read_to_string(&mut stderr);
+            panic!("it ended with {status}: {stderr}");
         }
         assert!(Instant::now() < until, "the package's script does not run");
         std::thread::sleep(Duration::from_millis(50));
     }
     // PID 1, apt, dpkg, the script, and the processes that it started.
-    assert!(that_work_on(&scratch.root_path()).len() >= 6);
+    assert!(processes_working_on(&scratch.root_path()).len() >= 6);
     program.kill().expect("killed");
     program.wait().expect("ended");
     // The directory of its settings is among these; those of concurrent tests disappear when these end.
     let made: Vec<std::ffi::OsString> = folders_in_tmp().into_iter().filter(|name| !before.contains(name)).collect();
     let until = Instant::now() + Duration::from_secs(20);
     loop {
-        let left = [running(&word), that_work_on(&scratch.root_path())].concat();
-        if left.is_empty() {
+        let remaining = [running(&word), processes_working_on(&scratch.root_path())].concat();
+        if remaining.is_empty() {
             break;
         }
-        assert!(Instant::now() < until, "they live on: {left:?}");
+        assert!(Instant::now() < until, "they live on: {remaining:?}");
         std::thread::sleep(Duration::from_millis(50));
     }
     let until = Instant::now() + Duration::from_secs(120);
@@ -291,7 +291,7 @@ fn nothing_outlives_this_program_when_it_is_killed() {
 
 #[test]
 #[cfg_attr(lacks = "apt", ignore = "needs root, apt, dpkg and dpkg-dev")]
-fn owners_and_modes_are_the_packages() {
+fn owners_and_modes_are_installed_as_packaged() {
     let scratch = apt::scratch();
     let tree = tree(scratch.path(), "kq-vmm");
     let file = tree.join("usr/bin/kq-vmm");
@@ -311,7 +311,7 @@ fn owners_and_modes_are_the_packages() {
 
 #[test]
 #[cfg_attr(lacks = "dnf", ignore = "needs root, dnf, rpm and createrepo-c")]
-fn capabilities_of_files_are_the_packages() {
+fn file_capabilities_are_installed_as_packaged() {
     let scratch = dnf::scratch();
     rpm::rpm_with(
         &scratch,
@@ -333,36 +333,36 @@ fn capabilities_of_files_are_the_packages() {
 
 #[test]
 #[cfg_attr(lacks = "apt", ignore = "needs root, apt, dpkg and dpkg-dev")]
-fn a_disk_that_is_mounted_in_a_root_is_the_roots() {
+fn a_disk_mounted_in_the_root_is_used_but_a_bind_mount_is_refused() {
     let scratch = apt::scratch();
-    let at = scratch.root_path().join("usr");
-    std::fs::create_dir_all(&at).expect("made");
-    let tmpfs = |at: &Path| run(Command::new("mount").args(["-t", "tmpfs", "tmpfs"]).arg(at));
-    let unmount = |at: &Path| run(Command::new("umount").arg("--lazy").arg(at));
-    tmpfs(&at);
+    let mount_point = scratch.root_path().join("usr");
+    std::fs::create_dir_all(&mount_point).expect("made");
+    let tmpfs = |mount_point: &Path| run(Command::new("mount").args(["-t", "tmpfs", "tmpfs"]).arg(mount_point));
+    let unmount = |mount_point: &Path| run(Command::new("umount").arg("--lazy").arg(mount_point));
+    tmpfs(&mount_point);
     let done = scratch.install("kq-vmm", Duration::ZERO);
-    let there = at.join("bin/kq-vmm").exists();
-    unmount(&at);
+    let there = mount_point.join("bin/kq-vmm").exists();
+    unmount(&mount_point);
     assert!(there, "{done:?}");
     // A directory that is also mounted elsewhere may be any of the machine's.
-    run(Command::new("mount").arg("--bind").args([scratch.repository(), at.clone()]));
+    run(Command::new("mount").arg("--bind").args([scratch.repository(), mount_point.clone()]));
     let refused = scratch.install("kq-big", Duration::ZERO);
-    unmount(&at);
-    let said = refused.expect_err("it cannot be told whose that is").to_string();
-    assert!(said.contains("/root/usr is also mounted at "), "{said}");
+    unmount(&mount_point);
+    let message = refused.expect_err("it cannot be told whose that is").to_string();
+    assert!(message.contains("/root/usr is also mounted at "), "{message}");
 }
 
 #[test]
 #[cfg_attr(lacks = "apt", ignore = "needs root, apt, dpkg and dpkg-dev")]
-fn where_there_can_be_no_sandbox_nothing_is_run() {
+fn nothing_is_run_without_a_sandbox() {
     let mut scratch = apt::scratch();
     // ramfs cannot map ids.
     scratch.move_to("ramfs", "mode=755");
     let refused = [scratch.dry_run("kq-vmm").map(drop), scratch.install("kq-vmm", Duration::ZERO).map(drop)];
     for refused in refused {
         let Err(InstallError::NoSandbox { .. }) = &refused else { panic!("expected no sandbox, got {refused:?}") };
-        let said = refused.expect_err("as above").to_string();
-        assert!(said.contains("ids cannot be mapped on the filesystem of"), "{said}");
-        assert!(said.contains("run `apt-get ") && said.contains("install -- kq-vmm` in it"), "{said}");
+        let message = refused.expect_err("as above").to_string();
+        assert!(message.contains("ids cannot be mapped on the filesystem of"), "{message}");
+        assert!(message.contains("run `apt-get ") && message.contains("install -- kq-vmm` in it"), "{message}");
     }
 }

@@ -12,10 +12,10 @@ fn scratch() -> Scratch {
     {
         std::fs::create_dir_all(scratch.root_path().join(folder)).expect("made");
     }
-    let at = scratch.repository().display().to_string();
+    let repository = scratch.repository().display().to_string();
     scratch.write(
         "etc/pacman.conf",
-        &format!("[options]\nArchitecture = auto\nSigLevel = Never\nCheckSpace\n[kq]\nServer = file://{at}\n"),
+        &format!("[options]\nArchitecture = auto\nSigLevel = Never\nCheckSpace\n[kq]\nServer = file://{repository}\n"),
     );
     for (package, fields) in [("kq-vmm", "depend = kq-lib\nprovides = kq-virtual=1\n"), ("kq-lib", ""), ("kq-big", "")]
     {
@@ -31,9 +31,9 @@ fn scratch() -> Scratch {
 }
 
 fn index(scratch: &Scratch) {
-    let at = scratch.repository();
-    let files = ["kq-vmm", "kq-lib", "kq-big"].map(|p| at.join(format!("{p}-1:1.0-1-any.pkg.tar")));
-    run(Command::new("repo-add").arg("--quiet").arg(at.join("kq.db.tar.gz")).args(files));
+    let repository = scratch.repository();
+    let files = ["kq-vmm", "kq-lib", "kq-big"].map(|p| repository.join(format!("{p}-1:1.0-1-any.pkg.tar")));
+    run(Command::new("repo-add").arg("--quiet").arg(repository.join("kq.db.tar.gz")).args(files));
 }
 
 /// Removes pacman's databases: pacman fetches them only if there are none, and the tests want new ones.
@@ -67,28 +67,28 @@ fn packages_are_installed_and_found() {
 
 #[test]
 #[cfg_attr(lacks = "pacman", ignore = "needs root, pacman, bsdtar and zstd")]
-fn failures_are_told_apart() {
-    situations::failures_are_told_apart(&PREPARED);
+fn failures_are_reported_by_kind() {
+    situations::failures_are_reported_by_kind(&PREPARED);
 }
 
 #[test]
 #[cfg_attr(lacks = "pacman", ignore = "needs root, pacman, bsdtar and zstd")]
-fn what_the_root_fetches_with_does_not_run_here() {
+fn the_xfer_command_of_the_root_is_not_run() {
     let scratch = scratch();
-    let stranger = scratch.stranger();
-    let at = scratch.repository().display().to_string();
-    scratch.write("etc/pacman.d/mirrors", &format!("Server = file://{at}\n"));
+    let planted = scratch.planted_program();
+    let repository = scratch.repository().display().to_string();
+    scratch.write("etc/pacman.d/mirrors", &format!("Server = file://{repository}\n"));
     scratch.write(
         "etc/pacman.conf",
         &format!(
-            "[options]\nArchitecture = auto\nSigLevel = Never\nXferCommand = {stranger} %u\n[kq]\nInclude = /etc/pacman.d/mirror*\n"
+            "[options]\nArchitecture = auto\nSigLevel = Never\nXferCommand = {planted} %u\n[kq]\nInclude = /etc/pacman.d/mirror*\n"
         ),
     );
-    scratch.runs_no_strangers();
+    scratch.assert_runs_no_planted_program();
 }
 
 #[test]
 #[cfg_attr(lacks = "pacman", ignore = "needs root, pacman, bsdtar and zstd")]
-fn a_lock_is_waited_for() {
-    situations::a_lock_is_waited_for(&PREPARED);
+fn an_installation_waits_for_a_lock() {
+    situations::an_installation_waits_for_a_lock(&PREPARED);
 }

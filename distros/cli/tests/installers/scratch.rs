@@ -83,15 +83,15 @@ releases: [{{version: 1}}]
 
     /// Turns the root into a file system of its own.
     pub(crate) fn move_to(&mut self, filesystem: &str, options: &str) {
-        let kept = self.path().join("kept");
-        run(Command::new("cp").arg("-a").arg(self.root_path()).arg(&kept));
+        let copy = self.path().join("kept");
+        run(Command::new("cp").arg("-a").arg(self.root_path()).arg(&copy));
         run(Command::new("mount").args(["-t", filesystem, "-o", options, filesystem]).arg(self.root_path()));
         self.mounted = true;
-        run(Command::new("cp").arg("-a").arg(kept.join(".")).arg(self.root_path()));
+        run(Command::new("cp").arg("-a").arg(copy.join(".")).arg(self.root_path()));
     }
 
     pub(crate) fn install(&self, package: &str, lock_timeout: Duration) -> Result<Installation, InstallError> {
-        self.install_wanted(&alone(package), lock_timeout)
+        self.install_request(&alone(package), lock_timeout)
     }
 
     /// Makes a dry run for a package, which installs nothing.
@@ -102,39 +102,39 @@ releases: [{{version: 1}}]
         installer::plan(&chosen, &root, &alone(package), &options)
     }
 
-    pub(crate) fn install_wanted(
+    pub(crate) fn install_request(
         &self,
-        wanted: &InstallRequest,
+        request: &InstallRequest,
         lock_timeout: Duration,
     ) -> Result<Installation, InstallError> {
         let root = self.root();
         let chosen = installer::choose(&root, self.manager).expect("settings");
-        let own = self.root().which("apt-get").expect("looked").is_some();
-        assert_eq!(chosen.place, if own { InstallerLocation::Inside } else { InstallerLocation::Outside });
+        let has_own_installer = self.root().which("apt-get").expect("looked").is_some();
+        assert_eq!(chosen.place, if has_own_installer { InstallerLocation::Inside } else { InstallerLocation::Outside });
         let options = Options { lock_timeout, timeout: Duration::from_secs(120), ..Options::default() };
-        installer::install(&chosen, &root, wanted, &options)
+        installer::install(&chosen, &root, request, &options)
     }
 
     /// Checks that `kq-extra` is found only after its repository or module is enabled, and that enabling is reported.
-    pub(crate) fn enables_first(&self, repositories: &[&str], modules: &[&str]) {
-        let wanted = |repositories: &[&str], modules: &[&str]| InstallRequest {
+    pub(crate) fn assert_enabled_first(&self, repositories: &[&str], modules: &[&str]) {
+        let request = |repositories: &[&str], modules: &[&str]| InstallRequest {
             packages: vec!["kq-extra".parse().expect("a name")],
             repositories: repositories.iter().map(|r| (*r).to_owned()).collect(),
             modules: modules.iter().map(|m| (*m).to_owned()).collect(),
         };
-        let mut short = vec![wanted(&[], &[])];
+        let mut short = vec![request(&[], &[])];
         if !modules.is_empty() {
-            short.push(wanted(repositories, &[]));
+            short.push(request(repositories, &[]));
         }
-        for wanted in short {
-            match self.install_wanted(&wanted, Duration::ZERO) {
+        for request in short {
+            match self.install_request(&request, Duration::ZERO) {
                 Err(InstallError::Failed(failure)) => {
-                    assert_eq!(failure.kind, FailureKind::MissingPackage, "{wanted:?}: {}", failure.message);
+                    assert_eq!(failure.kind, FailureKind::MissingPackage, "{request:?}: {}", failure.message);
                 }
-                other => panic!("{wanted:?}: expected a missing package, got {other:?}"),
+                other => panic!("{request:?}: expected a missing package, got {other:?}"),
             }
         }
-        let done = self.install_wanted(&wanted(repositories, modules), Duration::ZERO).expect("installed");
+        let done = self.install_request(&request(repositories, modules), Duration::ZERO).expect("installed");
         assert_eq!(done.plan.enables, [repositories, modules].concat());
         let found =
             Packages::read(&self.root(), Some(self.manager)).expect("packages").installed("kq-extra").expect("asked");
@@ -142,8 +142,8 @@ releases: [{{version: 1}}]
     }
 
     /// Returns a command that records its execution, for a configuration of the root; see
-    /// [`Scratch::runs_no_strangers`].
-    pub(crate) fn stranger(&self) -> String {
+    /// [`Scratch::assert_runs_no_planted_program`].
+    pub(crate) fn planted_program(&self) -> String {
         use std::os::unix::fs::PermissionsExt;
         let folder = self.path().join("strangers");
         std::fs::create_dir_all(&folder).expect("made");
@@ -157,17 +157,17 @@ releases: [{{version: 1}}]
     }
 
     /// Checks that a dry run and an installation succeed without running anything that the root's configuration names.
-    pub(crate) fn runs_no_strangers(&self) {
+    pub(crate) fn assert_runs_no_planted_program(&self) {
         let root = self.root();
         let chosen = installer::choose(&root, self.manager).expect("settings");
-        let wanted = alone("kq-vmm");
+        let request = alone("kq-vmm");
         let options = Options { timeout: Duration::from_secs(120), ..Options::default() };
-        let told = || std::fs::read_to_string(self.path().join("strangers/ran")).unwrap_or_default();
+        let programs_run = || std::fs::read_to_string(self.path().join("strangers/ran")).unwrap_or_default();
         // The dry run may fail, because no lists have been fetched.
-        let _ = installer::plan(&chosen, &root, &wanted, &options);
-        assert_eq!(told(), "", "in a dry run");
-        let done = installer::install(&chosen, &root, &wanted, &options);
-        assert_eq!(told(), "", "while installing");
+        let _ = installer::plan(&chosen, &root, &request, &options);
+        assert_eq!(programs_run(), "", "in a dry run");
+        let done = installer::install(&chosen, &root, &request, &options);
+        assert_eq!(programs_run(), "", "while installing");
         let done = done.expect("installed");
         assert_eq!(done.installed.len(), 1);
         // Pasting the reported commands into a shell runs nothing of the root's, either.
@@ -175,7 +175,7 @@ releases: [{{version: 1}}]
             done.plan.told().lines().map(|l| l.strip_prefix("runs ").unwrap_or(l).to_owned()).collect();
         let _ = Command::new("sh").arg("-c").arg(pasted.join("\n")).output().expect("it runs");
         assert!(done.plan.guarded && !done.plan.commands.is_empty());
-        assert_eq!(told(), "", "when pasted");
+        assert_eq!(programs_run(), "", "when pasted");
     }
 
     fn failure(&self, package: &str) -> Failure {
@@ -185,7 +185,7 @@ releases: [{{version: 1}}]
         }
     }
 
-    pub(crate) fn fails(&self, situation: Situation, package: &str, kind: FailureKind) {
+    pub(crate) fn assert_fails(&self, situation: Situation, package: &str, kind: FailureKind) {
         let failure = self.failure(package);
         assert_eq!(failure.kind, kind, "{situation:?}: {}", failure.message);
         let installed = Packages::read(&self.root(), Some(self.manager)).map(|p| p.installed(package).expect("asked"));
@@ -194,10 +194,10 @@ releases: [{{version: 1}}]
 
     /// Checks that a dry run reports the changes and makes none, that an installation is found by name, by a provided
     /// name and by its file, and that a second one does nothing.
-    pub(crate) fn installs_and_answers(&self, version: &str) {
+    pub(crate) fn assert_installs_and_queries(&self, version: &str) {
         let root = self.root();
         let chosen = installer::choose(&root, self.manager).expect("settings");
-        let wanted = alone("kq-vmm");
+        let request = alone("kq-vmm");
         let options = Options { timeout: Duration::from_secs(120), ..Options::default() };
 
         let done = self.install("kq-vmm", Duration::ZERO).expect("installed");
@@ -217,7 +217,7 @@ releases: [{{version: 1}}]
         assert_eq!((owner.package.as_str(), owner.version.as_str()), ("kq-vmm", version));
         assert_eq!(packages.owner(Path::new("/etc/os-release")).expect("asked"), None);
 
-        let again = installer::install(&chosen, &root, &wanted, &options).expect("nothing to do");
+        let again = installer::install(&chosen, &root, &request, &options).expect("nothing to do");
         assert!(again.plan.commands.is_empty());
 
         let big = alone("kq-big");
@@ -229,9 +229,9 @@ releases: [{{version: 1}}]
         );
     }
 
-    /// Checks that an installation fails while the lock is held, after the given wait, and continues if `let_go`
+    /// Checks that an installation fails while the lock is held, after the given wait, and continues if `release`
     /// releases it in time.
-    pub(crate) fn waits_for(&self, package: &str, kind: FailureKind, let_go: impl FnOnce() + Send) {
+    pub(crate) fn assert_waits_for_lock(&self, package: &str, kind: FailureKind, release: impl FnOnce() + Send) {
         let started = Instant::now();
         match self.install(package, Duration::from_secs(2)) {
             Err(InstallError::Failed(failure)) => assert_eq!(failure.kind, kind, "{}", failure.message),
@@ -243,7 +243,7 @@ releases: [{{version: 1}}]
             scope.spawn(|| {
                 // Long enough for the installation to reach the lock, even on a slow machine.
                 std::thread::sleep(reached + Duration::from_secs(2));
-                let_go();
+                release();
             });
             let done = self.install(package, Duration::from_secs(60)).expect("installed after the lock");
             assert!(done.waited >= 1, "{done:?}");
@@ -289,9 +289,9 @@ fn alone(package: &str) -> InstallRequest {
 }
 
 /// Creates a directory with a package's files.
-pub(crate) fn tree(at: &Path, package: &str) -> PathBuf {
+pub(crate) fn tree(parent: &Path, package: &str) -> PathBuf {
     use std::os::unix::fs::PermissionsExt;
-    let folder = at.join(format!("tree-{package}"));
+    let folder = parent.join(format!("tree-{package}"));
     let (path, bytes) = match package {
         "kq-vmm" => ("usr/bin/kq-vmm", b"#!/bin/sh\n".to_vec()),
         "kq-lib" => ("usr/share/kq-lib", b"x".to_vec()),

@@ -42,11 +42,11 @@ pub(crate) struct PreparedBy {
 
 /// Checks that a package is installed with its dependencies, and is found by name, by a provided name and by its file.
 pub(crate) fn packages_are_installed_and_found(prepared: &PreparedBy) {
-    (prepared.scratch)().installs_and_answers("1:1.0-1");
+    (prepared.scratch)().assert_installs_and_queries("1:1.0-1");
 }
 
 /// Checks that every failure is reported by its kind, and nothing is installed.
-pub(crate) fn failures_are_told_apart(prepared: &PreparedBy) {
+pub(crate) fn failures_are_reported_by_kind(prepared: &PreparedBy) {
     let mut scratch = (prepared.scratch)();
     for (situation, package, kind) in SITUATIONS {
         match situation {
@@ -58,18 +58,18 @@ pub(crate) fn failures_are_told_apart(prepared: &PreparedBy) {
                 (prepared.mend_index)(&scratch);
                 scratch.shrink(8);
             }
-            // This needs an otherwise intact root: see `a_lock_is_waited_for`.
+            // This needs an otherwise intact root: see `an_installation_waits_for_a_lock`.
             Situation::HeldLock => continue,
         }
-        scratch.fails(situation, package, kind);
+        scratch.assert_fails(situation, package, kind);
     }
 }
 
 /// Checks that an installation fails after waiting for a lock, and succeeds if the lock is released in time.
-pub(crate) fn a_lock_is_waited_for(prepared: &PreparedBy) {
+pub(crate) fn an_installation_waits_for_a_lock(prepared: &PreparedBy) {
     for (_, package, kind) in SITUATIONS.into_iter().filter(|(situation, ..)| *situation == Situation::HeldLock) {
         let scratch = (prepared.scratch)();
-        let let_go = (prepared.hold_lock)(&scratch);
-        scratch.waits_for(package, kind, let_go);
+        let release = (prepared.hold_lock)(&scratch);
+        scratch.assert_waits_for_lock(package, kind, release);
     }
 }

@@ -62,8 +62,8 @@ fn packages_are_installed_and_found() {
 
 #[test]
 #[cfg_attr(lacks = "zypper", ignore = "needs root, zypper, rpm and createrepo-c")]
-fn failures_are_told_apart() {
-    situations::failures_are_told_apart(&PREPARED);
+fn failures_are_reported_by_kind() {
+    situations::failures_are_reported_by_kind(&PREPARED);
 }
 
 #[test]
@@ -74,19 +74,19 @@ fn repositories_are_enabled_first() {
     let repository =
         format!("[extra]\nname=extra\nenabled=0\nautorefresh=1\nbaseurl=dir:{}\ngpgcheck=0\n", folder.display());
     scratch.write("etc/zypp/repos.d/extra.repo", &repository);
-    scratch.enables_first(&["extra"], &[]);
+    scratch.assert_enabled_first(&["extra"], &[]);
 }
 
 #[test]
 #[cfg_attr(lacks = "zypper", ignore = "needs root, zypper, rpm and createrepo-c")]
-fn a_service_that_is_a_program_is_not_asked_in_a_dry_run() {
+fn no_dry_run_simulation_if_a_zypp_service_is_a_program() {
     let scratch = scratch();
     let plan = || {
         let root = scratch.root();
         let chosen = operator::installer::choose(&root, PackageManager::Zypper).expect("settings");
-        let wanted = InstallRequest { packages: vec!["kq-vmm".parse().expect("a name")], ..InstallRequest::default() };
+        let request = InstallRequest { packages: vec!["kq-vmm".parse().expect("a name")], ..InstallRequest::default() };
         let options = Options { timeout: Duration::from_secs(120), ..Options::default() };
-        operator::installer::plan(&chosen, &root, &wanted, &options).expect("a plan").changes
+        operator::installer::plan(&chosen, &root, &request, &options).expect("a plan").changes
     };
     assert!(plan().is_some(), "a simulation tells");
     scratch.write("usr/lib/zypp/plugins/services/evil", "#!/bin/sh\n");
@@ -95,6 +95,6 @@ fn a_service_that_is_a_program_is_not_asked_in_a_dry_run() {
 
 #[test]
 #[cfg_attr(lacks = "zypper", ignore = "needs root, zypper, rpm and createrepo-c")]
-fn a_lock_is_waited_for() {
-    situations::a_lock_is_waited_for(&PREPARED);
+fn an_installation_waits_for_a_lock() {
+    situations::an_installation_waits_for_a_lock(&PREPARED);
 }

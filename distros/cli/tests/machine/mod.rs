@@ -156,17 +156,17 @@ impl Machine {
     }
 
     /// Returns the findings of `check --all` about the configuration: `FILE:LINE: MESSAGE`.
-    pub(crate) fn told_by_check(&self) -> Vec<String> {
+    pub(crate) fn check_findings(&self) -> Vec<String> {
         let output = self.run(&["check", "--all", "--format", "json"]);
-        let told = output.json()["configured"].as_array().expect("a list").clone();
+        let findings = output.json()["configured"].as_array().expect("a list").clone();
         let words = |problem: &Value| {
             let line = problem["line"].as_u64().map(|line| format!(":{line}")).unwrap_or_default();
             let text = |key: &str| problem[key].as_str().expect("a text").to_owned();
             format!("{}{line}: {}", text("file"), text("message"))
         };
         // With a finding, the exit code is not 0.
-        assert!(told.is_empty() || output.code != 0, "{told:?}");
-        told.iter().map(words).collect()
+        assert!(findings.is_empty() || output.code != 0, "{findings:?}");
+        findings.iter().map(words).collect()
     }
 
     /// Returns everything on the machine: bytes, modes and links.

@@ -12,14 +12,14 @@ use std::process::Command;
 const ADMINS: &str = "distro: debian\nvmm: {name: mine, packages: none, path: /opt/mine, confidence: documented}\n";
 
 #[test]
-fn the_packages_version_is_this_versions() {
+fn the_debian_changelog_has_this_version() {
     let changelog = std::fs::read_to_string(repository("debian/changelog")).expect("read");
     let version = changelog.split(['(', ')']).nth(1);
     assert_eq!(version, Some(env!("CARGO_PKG_VERSION")), "debian/changelog needs an entry for this version");
 }
 
 #[test]
-fn every_path_in_dpkgs_records_wakes_the_check() {
+fn dpkg_triggers_watch_every_path_in_debian_and_ubuntu_records() {
     let triggers = std::fs::read_to_string(repository("debian/kata-osinfo.triggers")).expect("read");
     let watched: BTreeSet<&str> = triggers.lines().filter_map(|l| l.strip_prefix("interest-noawait ")).collect();
     let database = Database::embedded();
@@ -39,7 +39,7 @@ fn every_path_in_dpkgs_records_wakes_the_check() {
 
 #[test]
 #[cfg_attr(lacks = "debhelper", ignore = "needs debhelper")]
-fn its_files_are_where_they_belong() {
+fn the_package_contents_match_the_snapshot() {
     let built = Built::get();
     let listed = must(Command::new("dpkg-deb").arg("--contents").arg(built.package()));
     let (mut files, mut records) = (String::new(), BTreeSet::new());
@@ -72,10 +72,10 @@ fn yaml_files(folder: &str) -> Vec<String> {
 
 #[test]
 #[cfg_attr(any(lacks = "debhelper", lacks = "lintian"), ignore = "needs debhelper and lintian")]
-fn lintian_has_nothing_to_say() {
+fn lintian_reports_no_errors_or_warnings() {
     let changes = Built::get().changes();
-    let (code, said) = run(Command::new("lintian").args(["--allow-root", "--fail-on", "error,warning"]).arg(changes));
-    assert_eq!(code, 0, "{said}");
+    let (code, output) = run(Command::new("lintian").args(["--allow-root", "--fail-on", "error,warning"]).arg(changes));
+    assert_eq!(code, 0, "{output}");
 }
 
 #[test]
@@ -89,7 +89,7 @@ fn lintian_has_nothing_to_say() {
     ),
     ignore = "needs root on Debian, debhelper, man-db, bash-completion and systemd"
 )]
-fn it_is_installed_upgraded_and_removed_without_a_trace() {
+fn the_package_is_installed_upgraded_and_removed_without_a_trace() {
     let (built, system) = (Built::get(), System::new());
     let before = system.differences();
     assert_eq!(before, Vec::<String>::new());
@@ -102,8 +102,8 @@ fn it_is_installed_upgraded_and_removed_without_a_trace() {
     // The admin's record, and the timer.
     system.write("etc/kata-osinfo/debian.yaml", ADMINS.as_bytes());
     system.must(&["systemctl", "enable", "kata-osinfo-check.timer"]);
-    let wanted = "etc/systemd/system/timers.target.wants/kata-osinfo-check.timer";
-    assert!(system.differences().contains(&wanted.to_owned()));
+    let timer_link = "etc/systemd/system/timers.target.wants/kata-osinfo-check.timer";
+    assert!(system.differences().contains(&timer_link.to_owned()));
 
     let later = built.later("9.0", |tree| {
         std::fs::remove_file(tree.join("usr/share/kata-osinfo/nixos.yaml")).expect("removed");
@@ -115,7 +115,7 @@ fn it_is_installed_upgraded_and_removed_without_a_trace() {
     let now = system.differences();
     assert!(now.contains(&"usr/share/kata-osinfo/new.yaml".to_owned()), "{now:?}");
     assert!(!now.contains(&"usr/share/kata-osinfo/nixos.yaml".to_owned()), "what it has no longer is gone: {now:?}");
-    assert!(now.contains(&wanted.to_owned()), "the timer is still wanted: {now:?}");
+    assert!(now.contains(&timer_link.to_owned()), "the timer is still wanted: {now:?}");
     assert_eq!(system.must(&["cat", "/etc/kata-osinfo/debian.yaml"]), ADMINS);
     assert!(system.must(&["kata-osinfo", "show", "debian:13", "--arch", "x86_64"]).contains("/opt/mine"));
 
@@ -166,7 +166,7 @@ fn works(system: &System) {
 
 #[test]
 #[cfg_attr(any(lacks = "debhelper", lacks = "debian-system"), ignore = "needs root on Debian, and debhelper")]
-fn an_upgrade_of_what_was_verified_says_so_and_is_never_stopped() {
+fn an_upgrade_of_verified_packages_is_reported_and_never_blocked() {
     let (built, system) = (Built::get(), System::new());
     system.copy(&built.package(), "tmp/ours.deb");
     let path = "usr/bin/cloud-hypervisor";
@@ -195,34 +195,34 @@ releases: [{version: 1}]
     let apt = |version: &str| system.must(&["apt-get", "install", "--yes", "-q", &format!("/tmp/{version}.deb")]);
 
     apt("1.0");
-    let said = system.must(&["apt-get", "install", "--yes", "-q", "/tmp/ours.deb"]);
-    assert!(!said.contains("versions have changed"), "{said}");
+    let output = system.must(&["apt-get", "install", "--yes", "-q", "/tmp/ours.deb"]);
+    assert!(!output.contains("versions have changed"), "{output}");
     assert_eq!(system.must(&["kata-osinfo", "check", "--all", "--quiet"]), "");
-    let told = |from: &str, to: &str| {
+    let expected = |from: &str, to: &str| {
         format!("go-3.29,rs-4.0/vm verified 2026-01-01: versions have changed\n  kq-vmm {from} -> {to}\n")
     };
-    let said = apt("2.0");
-    assert!(said.contains(&told("1.0", "2.0")), "{said}");
+    let output = apt("2.0");
+    assert!(output.contains(&expected("1.0", "2.0")), "{output}");
     // Without apt, in a single run of dpkg, which has not yet recorded its changes.
-    let said = system.must(&["dpkg", "--install", "/tmp/3.0.deb"]);
-    assert!(said.contains(&told("1.0", "3.0")), "{said}");
+    let output = system.must(&["dpkg", "--install", "/tmp/3.0.deb"]);
+    assert!(output.contains(&expected("1.0", "3.0")), "{output}");
     // Removed, and then installed as before.
-    let said = system.must(&["apt-get", "remove", "--yes", "-q", "kq-vmm"]);
-    assert!(said.contains(&told("1.0", "not installed")), "{said}");
-    let said = system.must(&["apt-get", "install", "--yes", "-q", "/tmp/1.0.deb"]);
-    assert!(said.contains("Processing triggers for kata-osinfo") && !said.contains("have changed"), "{said}");
+    let output = system.must(&["apt-get", "remove", "--yes", "-q", "kq-vmm"]);
+    assert!(output.contains(&expected("1.0", "not installed")), "{output}");
+    let output = system.must(&["apt-get", "install", "--yes", "-q", "/tmp/1.0.deb"]);
+    assert!(output.contains("Processing triggers for kata-osinfo") && !output.contains("have changed"), "{output}");
 
     // Even if the check fails, apt continues.
     system.write("etc/kata-osinfo/kqtest.yaml", b"distro: [\n");
-    let said = apt("2.0");
-    assert!(said.contains("kqtest"), "it is told: {said}");
+    let output = apt("2.0");
+    assert!(output.contains("kqtest"), "it is told: {output}");
     for (version, program) in [("3.0", "exit 77"), ("4.0", "kill -9 $$"), ("5.0", "echo broken >&2; exit 2")] {
         system.must(&["sh", "-c", "printf '#!/bin/sh\\n%s\\n' \"$1\" >/usr/bin/kata-osinfo", "sh", program]);
-        let said = apt(version);
-        assert!(said.contains("Processing triggers for kata-osinfo"), "{said}");
+        let output = apt(version);
+        assert!(output.contains("Processing triggers for kata-osinfo"), "{output}");
     }
     let state = ["dpkg-query", "-W", "-f=${Package} ${Version} ${db:Status-Status}\n", "kata-osinfo", "kq-vmm"];
-    let ours = format!("kata-osinfo {} installed\nkq-vmm 5.0 installed\n", env!("CARGO_PKG_VERSION"));
-    assert_eq!(system.must(&state), ours);
+    let installed = format!("kata-osinfo {} installed\nkq-vmm 5.0 installed\n", env!("CARGO_PKG_VERSION"));
+    assert_eq!(system.must(&state), installed);
     assert_eq!(system.must(&["dpkg", "--audit"]), "");
 }

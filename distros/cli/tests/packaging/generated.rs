@@ -22,7 +22,7 @@ fn calls() -> Vec<String> {
 }
 
 #[test]
-fn every_call_has_a_page() {
+fn every_subcommand_has_a_man_page() {
     let folder = generated();
     for call in calls().iter().filter(|c| *c != "help") {
         assert!(folder.path().join(format!("kata-osinfo-{call}.1")).exists(), "{call} has no page");
@@ -31,14 +31,14 @@ fn every_call_has_a_page() {
 
 #[test]
 #[cfg_attr(lacks = "man", ignore = "needs man-db")]
-fn no_page_has_a_fault() {
+fn man_pages_cause_no_warnings() {
     let folder = generated();
     let pages = std::fs::read_dir(folder.path()).expect("listed").map(|e| e.expect("an entry").path());
     for page in pages.filter(|p| p.extension().is_some_and(|e| e == "1")) {
         // groff's warnings go to standard error; the page itself is long.
         let output = man(&page).output().expect("man runs");
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success() && said.is_empty(), "{}: {said}", page.display());
+        let warnings = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && warnings.is_empty(), "{}: {warnings}", page.display());
     }
     let page = must(&mut man(&folder.path().join("kata-osinfo.1")));
     for text in ["SYNOPSIS", "kata-osinfo-check(1)", "EXIT STATUS", "/etc/kata-osinfo/*.yaml", "KATA_OSINFO_PATH"] {
@@ -63,26 +63,26 @@ fn man(page: &Path) -> Command {
 
 #[test]
 #[cfg_attr(lacks = "bash", ignore = "needs bash")]
-fn bash_completes_calls_and_options() {
+fn bash_completes_subcommands_and_options() {
     let folder = generated();
     let bash = "source \"$1/kata-osinfo.bash\"
         ask() { COMP_WORDS=(\"$@\"); COMP_CWORD=$(($# - 1)); COMPREPLY=()
             $(complete -p kata-osinfo | sed 's/.*-F \\([^ ]*\\).*/\\1/') kata-osinfo \"${!#}\" \"${COMP_WORDS[-2]}\"
             echo \"${COMPREPLY[*]}\"; }
         ask kata-osinfo uncon; ask kata-osinfo check --al; ask kata-osinfo check --format j";
-    let said = must(Command::new("bash").args(["-euc", bash, "bash"]).arg(folder.path()));
-    assert_eq!(said, "unconfigure\n--all\njson\n");
+    let output = must(Command::new("bash").args(["-euc", bash, "bash"]).arg(folder.path()));
+    assert_eq!(output, "unconfigure\n--all\njson\n");
 }
 
 #[test]
 #[cfg_attr(lacks = "fish", ignore = "needs fish")]
-fn fish_completes_calls_and_options() {
+fn fish_completes_subcommands_and_options() {
     let folder = generated();
     let fish =
         "source $argv[1]/kata-osinfo.fish; complete -C 'kata-osinfo uncon'; complete -C 'kata-osinfo check --al'";
-    let said = must(Command::new("fish").args(["--no-config", "-c", fish]).arg(folder.path()));
-    let first: Vec<&str> = said.lines().filter_map(|l| l.split('\t').next()).collect();
-    assert_eq!(first, ["unconfigure", "--all"], "{said}");
+    let output = must(Command::new("fish").args(["--no-config", "-c", fish]).arg(folder.path()));
+    let first: Vec<&str> = output.lines().filter_map(|l| l.split('\t').next()).collect();
+    assert_eq!(first, ["unconfigure", "--all"], "{output}");
 }
 
 #[test]
@@ -92,6 +92,6 @@ fn zsh_finds_the_completion() {
     must(Command::new("zsh").args(["-f", "-n"]).arg(folder.path().join("_kata-osinfo")));
     // compinit reads the file's first line, and then knows the command that it completes.
     let zsh = "fpath=($1 $fpath); autoload -U compinit; compinit -D -u; echo $_comps[kata-osinfo]";
-    let said = must(Command::new("zsh").args(["-f", "-c", zsh, "zsh"]).arg(folder.path()));
-    assert_eq!(said, "_kata-osinfo\n");
+    let output = must(Command::new("zsh").args(["-f", "-c", zsh, "zsh"]).arg(folder.path()));
+    assert_eq!(output, "_kata-osinfo\n");
 }

@@ -6,7 +6,7 @@ use std::process::Command;
 /// The Go tests fail if this program's output has something that the package's types lack.
 #[test]
 #[cfg_attr(lacks = "go", ignore = "needs golang-go")]
-fn the_go_package_is_sound_and_reads_what_this_program_says() {
+fn the_go_package_passes_its_tests_with_this_program() {
     let folder = tempfile::tempdir().expect("a folder");
     for arguments in [&["vet", "./..."][..], &["test", "-count=1", "-v", "./..."]] {
         let mut go = Command::new("go");
@@ -15,7 +15,7 @@ fn the_go_package_is_sound_and_reads_what_this_program_says() {
         // Nothing is fetched, compiled by a C compiler, or left behind.
         go.env("GOPROXY", "off").env("GOTOOLCHAIN", "local").env("CGO_ENABLED", "0").env("GOFLAGS", "-buildvcs=false");
         go.env("GOCACHE", folder.path().join("cache")).env("GOPATH", folder.path().join("path"));
-        let said = must(&mut go);
-        assert!(!said.contains("SKIP"), "{said}");
+        let output = must(&mut go);
+        assert!(!output.contains("SKIP"), "{output}");
     }
 }

@@ -104,15 +104,15 @@ impl System {
     }
 
     /// Returns the document of a call that exits with this code.
-    fn says(&self, code: i32, arguments: &[&str]) -> Value {
+    fn run_json(&self, code: i32, arguments: &[&str]) -> Value {
         let mut command = Command::new(env!("CARGO_BIN_EXE_kata-osinfo"));
         command.arg(arguments[0]).arg("--root").arg(self.0.path()).args(&arguments[1..]).args(["--format", "json"]);
         let output = command.env_remove("KATA_OSINFO_PATH").output().expect("it runs");
-        let said = String::from_utf8(output.stdout).expect("UTF-8");
-        let told = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {said}{told}");
-        let said = said.replace(&self.0.path().display().to_string(), "/mnt");
-        let mut document = serde_json::from_str(&said).expect("JSON");
+        let stdout = String::from_utf8(output.stdout).expect("UTF-8");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {stdout}{stderr}");
+        let stdout = stdout.replace(&self.0.path().display().to_string(), "/mnt");
+        let mut document = serde_json::from_str(&stdout).expect("JSON");
         dated(&mut document);
         document
     }
@@ -140,37 +140,37 @@ fn documents() -> BTreeMap<&'static str, Value> {
     let machine = ["--profile", "go-3.29", "--arch", "x86_64"];
     let of = |call: &[&'static str]| [call, &machine[..]].concat();
     let mut all = BTreeMap::new();
-    all.insert("detect", system.says(0, &["detect"]));
-    let mut list = system.says(0, &["list"]);
+    all.insert("detect", system.run_json(0, &["detect"]));
+    let mut list = system.run_json(0, &["list"]);
     // Reduced, because the records change every month.
     let is_kept = |listed: &Value| ["debian:13", "mini:1"].iter().any(|name| listed["release"]["name"] == *name);
     list["releases"].as_array_mut().expect("a list").retain(is_kept);
     all.insert("list", list);
-    all.insert("show", system.says(0, &["show", "--origin", "--arch", "x86_64", "mini:1"]));
-    all.insert("verified", system.says(1, &["verified", "--profile", "rs-4.0", "--arch", "x86_64"]));
+    all.insert("show", system.run_json(0, &["show", "--origin", "--arch", "x86_64", "mini:1"]));
+    all.insert("verified", system.run_json(1, &["verified", "--profile", "rs-4.0", "--arch", "x86_64"]));
     // Without a daemon, with the old one, and with the required one.
-    all.insert("fallback", system.says(11, &of(&["fallback"])));
+    all.insert("fallback", system.run_json(11, &of(&["fallback"])));
     system.file(DAEMON, "fuse: unknown option(s)");
-    all.insert("build", system.says(12, &["fallback", "--profile", "rs-4.0", "--arch", "x86_64"]));
+    all.insert("build", system.run_json(12, &["fallback", "--profile", "rs-4.0", "--arch", "x86_64"]));
     system.file(DAEMON, "\x7fELF --shared-dir");
     // A drop-in that overrides the configuration to be written.
     system.file(THEIRS, "[hypervisor.qemu]\nshared_fs = \"none\"\n");
-    all.insert("configure", system.says(13, &of(&["configure", "--dry-run"])));
+    all.insert("configure", system.run_json(13, &of(&["configure", "--dry-run"])));
     system.remove(THEIRS);
     // Somebody changes the written file.
-    system.says(0, &of(&["configure"]));
+    system.run_json(0, &of(&["configure"]));
     let drop_in = format!("{BASE}/config.d/50-kata-osinfo.toml");
     let written = std::fs::read_to_string(system.path(&drop_in)).expect("it was written");
     system.file(&drop_in, &written.replace("\"q35\"", "\"pc\""));
-    all.insert("check", system.says(1, &["check", "--all", "--arch", "x86_64"]));
-    all.insert("unconfigure", system.says(13, &["unconfigure"]));
+    all.insert("check", system.run_json(1, &["check", "--all", "--arch", "x86_64"]));
+    all.insert("unconfigure", system.run_json(13, &["unconfigure"]));
     system.file("etc/os-release", "PRETTY_NAME=\"Other\"\nID=other\n");
-    all.insert("error", system.says(3, &["check"]));
+    all.insert("error", system.run_json(3, &["check"]));
     all
 }
 
 #[test]
-fn the_documents_of_the_go_package_are_this_programs() {
+fn the_golden_documents_of_the_go_package_are_current() {
     let folder = repository("packaging/go/testdata");
     let mut old = Vec::new();
     let documents = documents();
@@ -185,7 +185,7 @@ fn the_documents_of_the_go_package_are_this_programs() {
         }
     }
     assert!(old.is_empty(), "{old:?} in {} are old: run the test with UPDATE_GOLDEN=1", folder.display());
-    let (code, said) = run(Command::new("ls").arg(&folder));
-    let named: Vec<&str> = said.lines().filter_map(|name| name.strip_suffix(".json")).collect();
+    let (code, listing) = run(Command::new("ls").arg(&folder));
+    let named: Vec<&str> = listing.lines().filter_map(|name| name.strip_suffix(".json")).collect();
     assert_eq!((code, named), (0, documents.into_keys().collect()), "a document is of no call");
 }

@@ -34,7 +34,7 @@ fn container(daemon_set: &DaemonSet) -> &Container {
 }
 
 #[test]
-fn the_daemon_set_is_one_that_kubernetes_takes() {
+fn the_daemon_set_is_valid_and_mounts_the_host_read_only() {
     let (namespace, daemon_set) = objects(&manifest()).expect("valid");
     assert_eq!(daemon_set.metadata.namespace, namespace.metadata.name);
     let spec = daemon_set.spec.as_ref().expect("a spec");
@@ -96,15 +96,15 @@ fn job_manifest() -> String {
 }
 
 /// Parses Namespace, claim and Job; the error is what is wrong.
-fn of_the_job(text: &str) -> Result<(Namespace, PersistentVolumeClaim, Job), String> {
+fn job_objects(text: &str) -> Result<(Namespace, PersistentVolumeClaim, Job), String> {
     let documents: Vec<_> = serde_yaml::Deserializer::from_str(text).collect();
     let [namespace, claim, job] = documents.try_into().map_err(|_| "expected three documents".to_owned())?;
     Ok((object(namespace)?, object(claim)?, object(job)?))
 }
 
 #[test]
-fn the_job_is_one_that_kubernetes_takes_and_has_a_pod_for_each_shard() {
-    let (namespace, claim, job) = of_the_job(&job_manifest()).expect("valid");
+fn the_job_is_valid_and_indexed_by_shard() {
+    let (namespace, claim, job) = job_objects(&job_manifest()).expect("valid");
     for metadata in [&claim.metadata, &job.metadata] {
         assert_eq!(metadata.namespace, namespace.metadata.name);
     }
@@ -139,7 +139,7 @@ fn mistakes_in_the_job_are_found() {
     let wrong = |from: &str, to: &str| {
         let text = job_manifest();
         assert!(text.contains(from), "{from}");
-        of_the_job(&text.replacen(from, to, 1)).expect_err(to)
+        job_objects(&text.replacen(from, to, 1)).expect_err(to)
     };
     assert_eq!(wrong("  completionMode:", "  completionmode:"), "spec.?.completionmode");
     assert!(wrong("\n  completions: 8", "\n  completions: eight").contains("invalid type"));
@@ -152,7 +152,7 @@ fn mistakes_in_the_job_are_found() {
 #[cfg_attr(lacks = "bash", ignore = "needs bash")]
 fn a_pod_runs_the_shard_of_its_index() {
     use std::os::unix::fs::PermissionsExt as _;
-    let (_, _, job) = of_the_job(&job_manifest()).expect("valid");
+    let (_, _, job) = job_objects(&job_manifest()).expect("valid");
     let pod = job.spec.and_then(|spec| spec.template.spec).expect("a pod");
     let [container] = pod.containers.as_slice() else { panic!("one container") };
     assert_eq!(container.command.as_deref(), Some(&["sh".to_owned(), "-c".to_owned()][..]));

@@ -23,15 +23,15 @@ fn repository(path: &str) -> PathBuf {
 
 /// Returns the output, on both streams, of a program that must succeed.
 fn must(command: &mut Command) -> String {
-    let (code, said) = run(command);
-    assert_eq!(code, 0, "{command:?}: {said}");
-    said
+    let (code, output) = run(command);
+    assert_eq!(code, 0, "{command:?}: {output}");
+    output
 }
 
 /// Returns a program's exit code and its output on both streams.
 fn run(command: &mut Command) -> (i32, String) {
     let output = command.output().unwrap_or_else(|e| panic!("{command:?}: {e}"));
     // apt gives dpkg a terminal, which changes its line endings.
-    let said = [output.stdout, output.stderr].map(|b| String::from_utf8_lossy(&b).replace("\r\n", "\n")).concat();
-    (output.status.code().unwrap_or_else(|| panic!("{command:?}: {}: {said}", output.status)), said)
+    let printed = [output.stdout, output.stderr].map(|b| String::from_utf8_lossy(&b).replace("\r\n", "\n")).concat();
+    (output.status.code().unwrap_or_else(|| panic!("{command:?}: {}: {printed}", output.status)), printed)
 }

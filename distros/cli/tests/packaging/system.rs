@@ -27,8 +27,8 @@ impl System {
         for name in ["changed", "work", "root"] {
             std::fs::create_dir(system.folder.path().join(name)).expect("made");
         }
-        let (code, said) = run(&mut system.command(&["true"]));
-        assert_eq!(code, 0, "an overlay over this machine's root is needed: {said}");
+        let (code, output) = run(&mut system.command(&["true"]));
+        assert_eq!(code, 0, "an overlay over this machine's root is needed: {output}");
         system
     }
 

@@ -30,20 +30,20 @@ struct Correction {
 }
 
 /// Returns a record's statements about a release on an architecture: subject and value.
-fn said(record: &Record, release: &ReleaseVersion, arch: Arch) -> Vec<(String, String)> {
+fn statements(record: &Record, release: &ReleaseVersion, arch: Arch) -> Vec<(String, String)> {
     let entry = record.require_release(release).expect("the release");
     let resolved = record.release(release, arch).expect("the architecture");
     let drivers: Vec<&str> = resolved.filesystems.iter().map(|f| f.name.as_str()).collect();
-    let mut said = vec![
+    let mut statements = vec![
         ("package-manager".to_owned(), format!("{:?}", resolved.package_manager)),
         ("fs".to_owned(), drivers.join(" ")),
     ];
     // The proposal has no kernels, images or dates.
-    let asked =
+    let is_compared =
         |subject: &str| ["vmm ", "fs ", "repositories", "modules"].iter().any(|start| subject.starts_with(start));
-    let facts = record.facts(entry, arch).into_iter().filter(|f| asked(&f.subject.to_string()));
-    said.extend(facts.map(|f| (f.subject.to_string(), f.value().unwrap_or_else(|| "unknown".to_owned()))));
-    said
+    let facts = record.facts(entry, arch).into_iter().filter(|f| is_compared(&f.subject.to_string()));
+    statements.extend(facts.map(|f| (f.subject.to_string(), f.value().unwrap_or_else(|| "unknown".to_owned()))));
+    statements
 }
 
 fn corrections(example: &Record, shipped: &Record) -> Vec<Correction> {
@@ -59,7 +59,7 @@ fn corrections(example: &Record, shipped: &Record) -> Vec<Correction> {
             correct("", "arch", "-", arch.name());
         }
         for arch in &example.arches {
-            let (was, is) = (said(example, &release.version, *arch), said(shipped, &release.version, *arch));
+            let (was, is) = (statements(example, &release.version, *arch), statements(shipped, &release.version, *arch));
             let value = |of: &[(String, String)], subject: &str| {
                 of.iter().find(|(s, _)| s == subject).map_or_else(|| "-".to_owned(), |(_, value)| value.clone())
             };
@@ -80,7 +80,7 @@ fn corrections(example: &Record, shipped: &Record) -> Vec<Correction> {
 }
 
 #[test]
-fn the_shipped_records_correct_the_proposal_and_say_why() {
+fn corrections_of_the_proposal_have_reasons() {
     let database = Database::embedded();
     let mut lines = Vec::new();
     let mut used = BTreeSet::new();

@@ -60,7 +60,7 @@ fn files() -> Vec<(String, String)> {
 }
 
 /// Calls `text` for every release on each of its architectures.
-fn of_every_release(mut text: impl FnMut(&Record, &Release) -> Vec<String>) -> Vec<String> {
+fn lines_of_every_release(mut text: impl FnMut(&Record, &Release) -> Vec<String>) -> Vec<String> {
     let database = Database::embedded();
     let mut lines = Vec::new();
     for record in database.records() {
@@ -116,8 +116,8 @@ fn every_release_resolves_for_each_architecture_by_each_name() {
 
 /// Gaps of a release are deliberate; a mistake in a record shows up here.
 #[test]
-fn what_a_release_does_not_offer_is_known() {
-    let lacking = of_every_release(|_, release| {
+fn components_that_releases_lack_match_the_snapshot() {
+    let lacking = lines_of_every_release(|_, release| {
         let mut lacks = Vec::new();
         lacks.extend(release.vmms.is_empty().then_some("a VMM"));
         lacks.extend(release.filesystem(Share::VirtioFs).is_none().then_some("virtio-fs"));
@@ -174,7 +174,7 @@ fn each_release_names_its_own_package_manager() {
 }
 
 #[test]
-fn a_system_that_comes_as_an_image_says_where_its_parts_come_from() {
+fn only_image_based_records_name_the_source_of_their_parts() {
     let database = Database::embedded();
     for record in database.records() {
         for entry in &record.releases {
@@ -187,7 +187,7 @@ fn a_system_that_comes_as_an_image_says_where_its_parts_come_from() {
 }
 
 #[test]
-fn what_must_be_enabled_is_named() {
+fn required_repositories_and_modules_are_recorded() {
     let database = Database::embedded();
     let enabled = |distro: &str, release: &str, subject: FactSubject| {
         let record = database.record(distro).expect(distro);
@@ -214,7 +214,7 @@ fn what_must_be_enabled_is_named() {
 }
 
 #[test]
-fn the_daemon_is_where_the_packaging_puts_it() {
+fn virtiofsd_packages_and_paths_are_recorded() {
     let database = Database::embedded();
     for (target, package, path) in [
         ("ubuntu:jammy", "qemu-system-common", "/usr/lib/qemu/virtiofsd"),
@@ -245,7 +245,7 @@ fn the_daemon_is_where_the_packaging_puts_it() {
 /// Debian has a separate flavour for 64 KiB pages since 13; before, and in other distros, the only kernel has them: the
 /// records of Fedora, RHEL, SUSE, Ubuntu and Alpine say so where they name it, and their sources where that was read.
 #[test]
-fn on_power_debians_kernel_has_the_pages_that_guests_ask_for() {
+fn debian_on_power_uses_the_kernel_with_64k_pages() {
     let database = Database::embedded();
     let record = database.record("debian").expect("a record");
     let kernels: Vec<String> = record
@@ -266,7 +266,7 @@ fn on_power_debians_kernel_has_the_pages_that_guests_ask_for() {
 
 #[test]
 fn images_come_from_the_distros_registries() {
-    let wrong = of_every_release(|_, release| {
+    let wrong = lines_of_every_release(|_, release| {
         let Some(image) = &release.oci_image else { return Vec::new() };
         let host = image.split('/').next().unwrap_or_default();
         let named = REGISTRIES.contains(&host) && !image.contains('@');
@@ -277,7 +277,7 @@ fn images_come_from_the_distros_registries() {
 
 /// In addition to QEMU, virtiofsd and containerd; a container manager that is added does not replace another one.
 #[test]
-fn what_else_a_distro_has_for_kata_is_known_where_a_source_says_so() {
+fn additional_kata_components_are_recorded() {
     use ComponentKind::{ContainerManager, Firmware, Jailer, Kata, Snapshotter, Vmm};
     let database = Database::embedded();
     for (target, kind, name, packages) in [
@@ -351,7 +351,7 @@ fn what_else_a_distro_has_for_kata_is_known_where_a_source_says_so() {
 /// For each fact, a doubting reader finds where it was read. An assumed fact was read nowhere, and a fact from another
 /// distro's record has its source there.
 #[test]
-fn every_fact_that_was_read_somewhere_names_its_source() {
+fn every_fact_that_is_not_assumed_has_a_source() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../records").join(sources::FOLDER);
     let database = Database::embedded();
     let mut wrong = Vec::new();
@@ -374,13 +374,13 @@ fn every_fact_that_was_read_somewhere_names_its_source() {
 
 /// The sources of Fedora's VMMs and releases do not cover those that somebody adds.
 #[test]
-fn what_is_added_to_a_shipped_record_is_not_taken_for_read() {
+fn facts_added_to_a_shipped_record_lack_a_source() {
     let records = Path::new(env!("CARGO_MANIFEST_DIR")).join("../records");
     let text = |path: &str| std::fs::read_to_string(records.join(path)).expect(path);
     let (record, file) = (text("fedora.yaml"), Path::new("sources/fedora.yaml"));
-    let told = Sources::parse(file, &text("sources/fedora.yaml")).expect("sources");
+    let fedora_sources = Sources::parse(file, &text("sources/fedora.yaml")).expect("sources");
     let lacking = |record: &str| -> Vec<String> {
-        let found = sources::lint_record(Path::new("fedora.yaml"), record, Some(&told));
+        let found = sources::lint_record(Path::new("fedora.yaml"), record, Some(&fedora_sources));
         found.iter().filter_map(|one| Some(one.message.split_once(": ")?.0.to_owned())).collect()
     };
     assert_eq!(lacking(&record), Vec::<String>::new());
@@ -393,7 +393,7 @@ fn what_is_added_to_a_shipped_record_is_not_taken_for_read() {
 /// Unchecked facts are marked as assumed, and unknown ones as unknown; components with facts listed here are not
 /// installed by default.
 #[test]
-fn what_is_assumed_or_unknown_is_marked() {
+fn assumed_and_unknown_facts_match_the_snapshot() {
     let database = Database::embedded();
     let mut lines: Vec<String> = Vec::new();
     let mut seen = BTreeSet::new();
@@ -464,7 +464,7 @@ fn systems_find_their_records() {
 /// Until 28 November 2026, the tests of these capabilities did less than they claimed: no verdict may rest on them
 /// again.
 #[test]
-fn what_rested_on_tests_that_did_too_little_is_withdrawn() {
+fn verdicts_from_insufficient_tests_are_withdrawn() {
     use model::capability::Capability;
     let withdrawn = [Capability::VmmBoot, Capability::VmmQmp, Capability::VmmNet, Capability::KernelGuest];
     let database = Database::embedded();

@@ -7,7 +7,7 @@ use root::{Root, RootError};
 use std::path::Path;
 
 /// Checks that containerd exists: the machine's own, or that of a Kubernetes distribution.
-pub(super) fn containerd_is_there(root: &Root, release: &Release) -> anyhow::Result<()> {
+pub(super) fn require_containerd(root: &Root, release: &Release) -> anyhow::Result<()> {
     match find_containerd_config(root, None) {
         Ok(place) if place.is_standard() => {}
         // Errors in the configuration that was found are reported by the code that uses it.
@@ -20,16 +20,16 @@ pub(super) fn containerd_is_there(root: &Root, release: &Release) -> anyhow::Res
         .chain(["/etc/containerd", "/run/containerd/containerd.sock"])
         .collect();
     let hint = "install containerd first, or pass the version that will be installed with --containerd-version";
-    is_there(root, "containerd", &signs, hint)
+    require_program(root, "containerd", &signs, hint)
 }
 
 /// Checks that CRI-O exists.
-pub(super) fn crio_is_there(root: &Root) -> anyhow::Result<()> {
-    is_there(root, "crio", &["/etc/crio", "/run/crio/crio.sock"], "install CRI-O first")
+pub(super) fn require_crio(root: &Root) -> anyhow::Result<()> {
+    require_program(root, "crio", &["/etc/crio", "/run/crio/crio.sock"], "install CRI-O first")
 }
 
 /// Checks that a program exists, or another sign of it.
-fn is_there(root: &Root, program: &str, signs: &[&str], hint: &str) -> anyhow::Result<()> {
+fn require_program(root: &Root, program: &str, signs: &[&str], hint: &str) -> anyhow::Result<()> {
     if root.which(program)?.is_some() || any(root, signs)? {
         return Ok(());
     }

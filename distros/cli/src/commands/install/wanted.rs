@@ -31,7 +31,7 @@ pub(super) fn components<'s>(
 }
 
 /// Returns the packages of components, each once; an unknown or only assumed fact is an error.
-pub(super) fn wanted(
+pub(super) fn install_request(
     system: &System,
     components: &[&StatedComponent],
     allow_assumed: bool,
@@ -40,7 +40,7 @@ pub(super) fn wanted(
         Failed::new(Exit::Unknown, "assumed", format!("{what} in the record of {} are only assumed", system.target))
             .hint("check them and pass --allow-assumed, or state them in /etc/kata-osinfo with a confidence")
     };
-    not_anothers_kernel(system, components)?;
+    refuse_foreign_kernel(system, components)?;
     let mut packages: Vec<PackageName> = Vec::new();
     // A filesystem that is part of the VMM is provided by the VMM's packages.
     let with_vmm = components.iter().flat_map(|s| [Some(*s), s.part_of.as_deref()]).flatten();
@@ -67,7 +67,7 @@ pub(super) fn wanted(
 
 /// Rejects the distro's kernel for a derivative that has its own, which the distro's would duplicate or replace, unless
 /// the admin's records state it.
-fn not_anothers_kernel(system: &System, components: &[&StatedComponent]) -> Result<(), Failed> {
+fn refuse_foreign_kernel(system: &System, components: &[&StatedComponent]) -> Result<(), Failed> {
     let Some(derivative) = &system.derivative else { return Ok(()) };
     let Some(kernel) = components.iter().find(|stated| stated.kind == ComponentKind::Kernel) else { return Ok(()) };
     let database = Database::embedded();
@@ -91,7 +91,7 @@ fn not_anothers_kernel(system: &System, components: &[&StatedComponent]) -> Resu
 }
 
 /// Returns the packaged components that need no package, according to the record.
-pub(super) fn needing_none<'s>(components: &[&'s StatedComponent]) -> Vec<&'s StatedComponent> {
+pub(super) fn without_packages<'s>(components: &[&'s StatedComponent]) -> Vec<&'s StatedComponent> {
     fn none(stated: &StatedComponent) -> bool {
         stated.packaged && stated.packages.as_ref().is_some_and(Vec::is_empty)
     }

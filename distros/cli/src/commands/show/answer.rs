@@ -46,7 +46,7 @@ pub(super) fn answer<'e>(entries: &'e [VerifiedEntry], profile: &Profile, manage
     for capability in profile.needs() {
         count += 1;
         let evidence: Vec<Evidence<'_>> =
-            of_profile.iter().filter_map(|&(entry, is_newest)| said(entry, is_newest, capability)).collect();
+            of_profile.iter().filter_map(|&(entry, is_newest)| evidence_on(entry, is_newest, capability)).collect();
         let older = decided(&evidence, |one| one.said, false);
         let standing = older.filter(|one| one.said.verdict.is_against());
         match decided(&evidence, |one| one.said, true).or(standing) {
@@ -83,10 +83,10 @@ pub(super) fn answer<'e>(entries: &'e [VerifiedEntry], profile: &Profile, manage
     // A yes is as old as the oldest run behind it; a no has the day of the latest failure.
     let day: fn(Date, Date) -> Date = if against.is_empty() { Ord::min } else { Ord::max };
     let rests_on = if against.is_empty() { shows } else { fails };
-    Answer { words: format!("{words}{}", evidence_of(&rests_on, day)), rests_on }
+    Answer { words: format!("{words}{}", evidence_text(&rests_on, day)), rests_on }
 }
 
-fn said(entry: &VerifiedEntry, is_newest: bool, capability: Capability) -> Option<Evidence<'_>> {
+fn evidence_on(entry: &VerifiedEntry, is_newest: bool, capability: Capability) -> Option<Evidence<'_>> {
     let known = entry.capabilities.get(&capability)?;
     let is_by_older_tests = !same_tests(&entry.test_set, test_set_of_today(), capability);
     let said = Said { environment: entry.environment, verdict: known.verdict, is_newest, is_by_older_tests };
@@ -103,7 +103,7 @@ fn blamed(known: &VerifiedCapability) -> String {
 
 /// Formats ` (emulated, container 2026-11-30, vm 2026-11-29)`: the weaker basis, and each environment with the day that
 /// `which` selects.
-fn evidence_of(entries: &[&VerifiedEntry], which: fn(Date, Date) -> Date) -> String {
+fn evidence_text(entries: &[&VerifiedEntry], which: fn(Date, Date) -> Date) -> String {
     let Some(basis) = entries.iter().map(|entry| entry.basis).max() else { return String::new() };
     let mut days: BTreeMap<Environment, Date> = BTreeMap::new();
     for entry in entries {
@@ -160,7 +160,7 @@ mod tests {
 
     /// A container shows most capabilities, and a machine those that a container cannot show.
     #[test]
-    fn environments_and_runs_answer_together() {
+    fn results_of_several_environments_are_combined() {
         let count = Profile::find("go-3.32").unwrap().needs().count();
         let container = entry(&[(VSOCK, None), (NET, None)]);
         let both = [container.clone(), machine(Verdict::Supported, "1-1")];

@@ -16,7 +16,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn of_many_a_few_are_named() {
+    fn long_lists_of_names_are_shortened() {
         assert_eq!(named(&["a", "b", "c"]), "a, b, c");
         assert_eq!(named(&["a", "b", "c", "d", "e"]), "a, b, c and 2 more");
     }

@@ -45,26 +45,26 @@ pub(super) fn matrix(
     let runs = joined(entries).into_iter();
     let lacking: Vec<VerifiedEntry> = runs.filter(|run| run.capabilities.values().any(is_lacking)).collect();
     table(&mut out, &lacking, today);
-    let mut said = BTreeSet::new();
+    let mut remarks = BTreeSet::new();
     for entry in entries {
         for (name, capability) in &entry.capabilities {
             for cause in &capability.causes {
-                said.insert(format!("    {} {name}: {cause}", head(entry)));
+                remarks.insert(format!("    {} {name}: {cause}", head(entry)));
             }
             if let Some(workaround) = &capability.workaround {
-                said.insert(format!("    {} {name}: workaround: {workaround}", head(entry)));
+                remarks.insert(format!("    {} {name}: workaround: {workaround}", head(entry)));
             }
         }
     }
-    for line in said {
+    for line in remarks {
         let _ = writeln!(out, "{line}");
     }
     out
 }
 
 /// Whether a capability was or could be tried, but is not shown to be supported.
-fn is_lacking(said: &VerifiedCapability) -> bool {
-    !matches!(said.verdict, Verdict::Supported | Verdict::NotApplicable)
+fn is_lacking(capability: &VerifiedCapability) -> bool {
+    !matches!(capability.verdict, Verdict::Supported | Verdict::NotApplicable)
 }
 
 /// Returns the head of an entry's column: `go-3.32/container`.
@@ -75,9 +75,9 @@ fn head(entry: &VerifiedEntry) -> String {
 /// Adds a table with a row for each capability that is not supported somewhere and a column for each run, as many
 /// columns side by side as fit.
 fn table(out: &mut String, entries: &[VerifiedEntry], today: Date) {
-    let said = entries.iter().flat_map(|entry| &entry.capabilities);
+    let results = entries.iter().flat_map(|entry| &entry.capabilities);
     let capabilities: BTreeSet<Capability> =
-        said.filter(|(_, said)| is_lacking(said)).map(|(capability, _)| *capability).collect();
+        results.filter(|(_, result)| is_lacking(result)).map(|(capability, _)| *capability).collect();
     let first = capabilities.iter().map(|c| c.name().len()).max().unwrap_or(0);
     let width = |e: &VerifiedEntry| head(e).len().max("not-applicable".len());
     let is_shaped = entries.iter().any(|e| e.shaped);
@@ -120,8 +120,8 @@ pub(in crate::commands) const OLDER_TESTS: &str = ", by an older set of tests";
 
 /// Formats an entry on one line: `40 of 42 supported, on emulated basis, 12 days ago`.
 fn summary(entry: &VerifiedEntry, today: Date) -> String {
-    let judged = entry.capabilities.values().filter(|said| said.verdict.is_decided());
-    let supported = judged.clone().filter(|said| said.verdict == Verdict::Supported).count();
+    let judged = entry.capabilities.values().filter(|result| result.verdict.is_decided());
+    let supported = judged.clone().filter(|result| result.verdict == Verdict::Supported).count();
     let (count, basis) = (judged.count(), entry.basis.marked(entry.shaped));
     let (older, ago) = (if entry.is_by_older_tests() { OLDER_TESTS } else { "" }, ago(entry.tested, today));
     format!("{supported} of {count} supported, on {basis} basis{older}, {ago}")
@@ -171,7 +171,7 @@ pub(super) mod tests {
     use model::verified::{Basis, VerifiedCause, test_set_of_today};
 
     #[test]
-    fn ages_are_told_in_days() {
+    fn ages_are_formatted_in_days() {
         let today = date(2026, 11, 21);
         assert_eq!(age(today, today), "today");
         assert_eq!(age(date(2026, 11, 20), today), "1 day");
@@ -189,8 +189,8 @@ pub(super) mod tests {
         for (capability, verdict) in change {
             capabilities.remove(capability);
             let causes = vec![VerifiedCause::new(Component::Qemu, "it is not there")];
-            let said = |verdict| VerifiedCapability { causes, ..VerifiedCapability::plain(verdict) };
-            capabilities.extend(verdict.map(|verdict| (*capability, said(verdict))));
+            let capability_with = |verdict| VerifiedCapability { causes, ..VerifiedCapability::plain(verdict) };
+            capabilities.extend(verdict.map(|verdict| (*capability, capability_with(verdict))));
         }
         VerifiedEntry {
             release: "13".parse().unwrap(),
@@ -210,7 +210,7 @@ pub(super) mod tests {
 
     /// Four runs of two profiles give two answers, and supported capabilities are not listed.
     #[test]
-    fn each_profile_is_one_line_and_then_only_what_is_not_supported_is_told() {
+    fn each_profile_has_one_line_and_only_unsupported_capabilities_follow() {
         let of = |entries: &[VerifiedEntry]| matrix(entries, None, PackageManager::Apt, date(2026, 11, 21));
         let vm = VerifiedEntry { environment: Environment::Vm, ..entry(&[(Capability::VmmBoot, None)]) };
         let other = VerifiedEntry { profile: "rs-4.0".to_owned(), ..entry(&[]) };
@@ -233,7 +233,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn what_differs_here_is_told() {
+    fn differing_package_versions_are_listed() {
         let of = |version: Option<&str>| {
             let installed = version.map(|version| version.parse().unwrap());
             here(&[&entry(&[])], &[("qemu".parse().unwrap(), installed)].into())
@@ -246,7 +246,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_table_of_many_runs_is_continued_below() {
+    fn a_wide_table_is_continued_below() {
         let entries = vec![entry(&[(Capability::VmmBoot, Some(Verdict::Unsupported))]); 9];
         let mut out = String::new();
         table(&mut out, &entries, date(2026, 11, 21));
