@@ -6,7 +6,7 @@
 
 mod command;
 
-use command::{run_to_end, ids, run_id_once_a_guest_started, kata_qualify, results, wait_for};
+use command::{ids, kata_qualify, results, run_id_once_a_guest_started, run_to_end, wait_for};
 use model::sync::locked;
 use rustix::process::{Pid, Signal, kill_process};
 use std::io::Read as _;

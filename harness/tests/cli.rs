@@ -257,7 +257,10 @@ fn plan_and_run_give_the_same_reason_for_each_release() {
         let why = why.unwrap();
         let output = run_command(&["run", &release, "--in", "container"]);
         let is_refused = [format!("error: {release}: {why}\n"), format!("error: {why}\n")];
-        assert!(is_refused.iter().any(|line| output.starts_with(line)) && output.ends_with("exit 2\n"), "{why}: {output}");
+        assert!(
+            is_refused.iter().any(|line| output.starts_with(line)) && output.ends_with("exit 2\n"),
+            "{why}: {output}"
+        );
     }
 }
 
@@ -428,7 +431,8 @@ fn results_under_a_callers_key_are_not_written_to_the_shipped_records() {
     let checkout = Path::new(env!("CARGO_MANIFEST_DIR")).join("../distros/records");
     let output = run_command_in(&dir, &[run.as_slice(), &["--records", checkout.to_str().unwrap()]].concat());
     assert!(
-        output.contains("contains the shipped records, name another folder with --records") && output.contains("exit 2"),
+        output.contains("contains the shipped records, name another folder with --records")
+            && output.contains("exit 2"),
         "{output}"
     );
     // The next error in the arguments is reported, because nothing may start here.
@@ -511,7 +515,10 @@ fn numbers_out_of_range_are_refused_and_the_largest_accepted() {
         (&["run", "debian:13", "--cache-size", "18446744073709551616"], "--cache-size"),
     ] {
         let output = run_command(arguments);
-        assert!(output.contains(&format!("for '{option} <")) && output.ends_with("exit 2\n"), "{arguments:?}: {output}");
+        assert!(
+            output.contains(&format!("for '{option} <")) && output.ends_with("exit 2\n"),
+            "{arguments:?}: {output}"
+        );
     }
     // The largest possible values are accepted.
     let output = run_command(&["profiles", "--against", "nowhere", "--within", "31536000"]);

@@ -180,7 +180,8 @@ fn fake_kata(profile: &str) -> Kata {
 #[cfg_attr(lacks = "runc", ignore = "needs root, containerd and runc")]
 fn kata_tests_skip_without_artifacts_and_error_if_runc_fails_too() {
     let kata_test = "containers::kata::environment_variables_arrive";
-    let mut bench = Bench::with_runc_script(r#"sed -i -E 's/"env":\[[^]]*\]/"env":["PATH=\/"]/' "$BUNDLE/config.json""#);
+    let mut bench =
+        Bench::with_runc_script(r#"sed -i -E 's/"env":\[[^]]*\]/"env":["PATH=\/"]/' "$BUNDLE/config.json""#);
     match bench.run(kata_test) {
         Err(Stop::Skip { reason }) => assert!(reason.contains("--kata"), "{reason}"),
         other => panic!("{other:?}"),

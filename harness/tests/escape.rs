@@ -40,9 +40,11 @@ async fn a_container_cannot_open_files_of_the_host() {
 
 /// Runs the exploit with the same capabilities and the same kind of volume, but without the filter.
 fn run_without_filter(image: &str) -> CommandOutput {
-    run_to_end(Command::new("docker")
-        .args(["run", "--rm", "--network=none", "--cap-add=DAC_READ_SEARCH", "--security-opt=seccomp=unconfined"])
-        .args(["--mount=type=volume,target=/kata-qualify", image, "/escape", "handles"]))
+    run_to_end(
+        Command::new("docker")
+            .args(["run", "--rm", "--network=none", "--cap-add=DAC_READ_SEARCH", "--security-opt=seccomp=unconfined"])
+            .args(["--mount=type=volume,target=/kata-qualify", image, "/escape", "handles"]),
+    )
 }
 
 /// An image that contains only the exploit, removed when dropped.

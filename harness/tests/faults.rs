@@ -12,7 +12,7 @@ mod command;
 mod seeded;
 
 use bench::Bench;
-use command::{SmallDisk, cell, run_to_end, kata_qualify, results};
+use command::{SmallDisk, cell, kata_qualify, results, run_to_end};
 use model::arch::Arch;
 use model::capability::Capability;
 use model::component::Component;
@@ -23,7 +23,7 @@ use model::verified::Verdict;
 use seeded::corpus::{Fault, FaultGroup, Means, MirrorFault, corpus};
 use seeded::lent;
 use seeded::overlay::{Overlay, Subject, replace_bytes};
-use seeded::table::{AllTried, FaultRun, Judged, FaultReport, Tried, markdown, percent, only_unchanged};
+use seeded::table::{AllTried, FaultReport, FaultRun, Judged, Tried, markdown, only_unchanged, percent};
 use seeded::trouble;
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
@@ -173,7 +173,10 @@ fn a_program_packed_with_a_library_preloads_it_and_keeps_its_arguments() {
 
 #[test]
 fn only_the_intended_bytes_and_mirror_answers_are_changed() {
-    assert_eq!(replace_bytes(b"a thread-id, thread-id".to_vec(), b"thread-id", b"thread-ix"), b"a thread-ix, thread-ix");
+    assert_eq!(
+        replace_bytes(b"a thread-id, thread-id".to_vec(), b"thread-id", b"thread-ix"),
+        b"a thread-ix, thread-ix"
+    );
     let answered = |path: &str, fault| trouble::faulty_answer(path, fault, || Some(b"abc".to_vec()));
     let same = Some(b"abc".to_vec());
     let package = "/pool/main/q/qemu/qemu-system-x86_1_amd64.deb";

@@ -7,7 +7,7 @@
 
 mod command;
 
-use command::{SmallDisk, cell, run_to_end, errors, kata_qualify, outcomes, results};
+use command::{SmallDisk, cell, errors, kata_qualify, outcomes, results, run_to_end};
 use jiff::civil::date;
 use model::arch::Arch;
 use model::package::{PackageName, PackageVersion};

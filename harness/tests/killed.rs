@@ -5,7 +5,7 @@
 
 mod command;
 
-use command::{Verdicts, cell, run_to_end, events, finished, ids, kata_qualify, outcomes, results, verdicts};
+use command::{Verdicts, cell, events, finished, ids, kata_qualify, outcomes, results, run_to_end, verdicts};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -99,11 +99,13 @@ fn a_resumed_run_reaches_the_same_verdicts_wherever_it_was_killed() {
     let first = run_to_end(kata_qualify(dir.path()).args(["run", RELEASE]).args(OF_RUN).args(["--out", "first"]));
     assert_eq!(first.code, Some(0), "{}", first.stderr);
     let began = Instant::now();
-    let whole = run_to_end(kata_qualify(dir.path()).args(["run", RELEASE, "--offline"]).args(OF_RUN).args(["--out", "whole"]));
+    let whole =
+        run_to_end(kata_qualify(dir.path()).args(["run", RELEASE, "--offline"]).args(OF_RUN).args(["--out", "whole"]));
     let duration = began.elapsed();
     let undisturbed = RunResult::of(&dir.path().join("whole"), whole.code);
     assert_eq!(whole.code, Some(0), "{}", whole.stderr);
-    let points = [Point::BringUp, Point::AfterProbe, Point::MidTest, Point::End, Point::After(random_time_within(duration))];
+    let points =
+        [Point::BringUp, Point::AfterProbe, Point::MidTest, Point::End, Point::After(random_time_within(duration))];
     for (number, point) in points.into_iter().enumerate() {
         let out = format!("killed-{number}");
         let run = killed_at(point, dir.path(), &out);

@@ -198,7 +198,10 @@ fn the_debian_machine_test_qualifies_the_testbeds_own_release() {
         match expected {
             Some(words) => assert!(ended == 0 && calls.starts_with(words), "{ended} {calls}: {output}"),
             None => {
-                assert!(ended == 77 && calls.is_empty() && output.contains("nothing tells"), "{ended} {calls}: {output}")
+                assert!(
+                    ended == 77 && calls.is_empty() && output.contains("nothing tells"),
+                    "{ended} {calls}: {output}"
+                )
             }
         }
     }
@@ -350,7 +353,8 @@ fn tmt_has_a_result_for_each_capability() {
     let cells = serde_json::json!([{"cell": "fedora:43/x86_64/host", "basis": "emulated", "verdicts": verdicts}]);
     let results = serde_json::json!({"exit-code": 1, "run": "r1", "harness": "0.1.0", "cells": cells});
     fs::write(dir.path().join("results.json"), results.to_string()).unwrap();
-    let output = run_successfully(Command::new(repository("packaging/tmt/results")).arg(dir.path().join("results.json")));
+    let output =
+        run_successfully(Command::new(repository("packaging/tmt/results")).arg(dir.path().join("results.json")));
     let parsed: Vec<serde_yaml::Value> = serde_yaml::from_str(&output).unwrap();
     let of = |name: &str| {
         let one = parsed.iter().find(|one| one["name"] == name).unwrap_or_else(|| panic!("{name}: {output}"));
@@ -411,7 +415,8 @@ fn tmt_lints_its_files_and_reads_the_results() {
     let id = dir.path().join("id");
     let arguments =
         ["run", "--id", id.to_str().unwrap(), "--environment", &path, "discover", "provision", "--how", "local"];
-    let (_, output) = tmt(&shipped, &[&arguments[..], &["execute", "report", "--how", "display", "-vv", "finish"]].concat());
+    let (_, output) =
+        tmt(&shipped, &[&arguments[..], &["execute", "report", "--how", "display", "-vv", "finish"]].concat());
     for result in
         ["fail /host", "fail /host/fedora-43-x86_64-host/rs-4.1/vmm.boot", "pass /host/fedora", "info /host/fedora"]
     {

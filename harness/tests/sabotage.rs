@@ -8,7 +8,7 @@
 mod command;
 mod seeded;
 
-use command::{cell, run_to_end, kata_qualify, outcomes, results, verdicts};
+use command::{cell, kata_qualify, outcomes, results, run_to_end, verdicts};
 use seeded::corpus::{Means, Program, fault};
 use seeded::overlay::{self, Overlay};
 use serde_json::Value;
@@ -147,17 +147,18 @@ impl Subject {
         let uses = |t: &&Value| {
             !["::qemu_has_", "::kernel_has_"].iter().any(|list| t["test"].as_str().unwrap().contains(list))
         };
-        let failed = tests.filter(uses).filter(|t| matches!(t["outcome"].as_str(), Some("fail" | "error"))).map(|test| {
-            let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-            let last = &test["attempts"].as_array().unwrap().last().unwrap()["outcome"];
-            FailedTest {
-                test: text(&test["test"]),
-                outcome: text(&test["outcome"]),
-                blames: text(&last["component"]),
-                // An outcome of "error" has a message instead of an observation.
-                message: text(last.get("observed").unwrap_or(&last["message"])),
-            }
-        });
+        let failed =
+            tests.filter(uses).filter(|t| matches!(t["outcome"].as_str(), Some("fail" | "error"))).map(|test| {
+                let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+                let last = &test["attempts"].as_array().unwrap().last().unwrap()["outcome"];
+                FailedTest {
+                    test: text(&test["test"]),
+                    outcome: text(&test["outcome"]),
+                    blames: text(&last["component"]),
+                    // An outcome of "error" has a message instead of an observation.
+                    message: text(last.get("observed").unwrap_or(&last["message"])),
+                }
+            });
         let failed: Vec<FailedTest> = failed.collect();
         assert!(!failed.is_empty(), "everything passed: {after}");
         failed
@@ -200,7 +201,13 @@ fn a_qemu_without_read_only_memory_supports_blk_but_no_nvdimm_images() {
 #[ignore = "minutes each; the nightly workflow runs them with --ignored"]
 fn every_test_that_fails_by_a_qemu_crash_blames_qemu() {
     for failed in TRIXIE.failures_under_signal("SEGV", "smoke::") {
-        assert_eq!((failed.outcome.as_str(), failed.blames.as_str()), ("fail", "qemu"), "{}: {}", failed.test, failed.message);
+        assert_eq!(
+            (failed.outcome.as_str(), failed.blames.as_str()),
+            ("fail", "qemu"),
+            "{}: {}",
+            failed.test,
+            failed.message
+        );
         assert!(
             failed.message.contains("signal 11") || failed.message.contains("signal: 11"),
             "{}: {}",

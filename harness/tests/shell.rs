@@ -4,7 +4,7 @@
 
 mod command;
 
-use command::{CommandOutput, run_to_end, kata_qualify};
+use command::{CommandOutput, kata_qualify, run_to_end};
 use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};

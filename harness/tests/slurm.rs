@@ -9,7 +9,8 @@
 mod command;
 
 use command::{
-    CommandOutput, PROGRAM, cell, run_to_end, events, finished, ids, run_id_once_a_guest_started, kata_qualify, outcomes, results, verdicts, wait_for,
+    CommandOutput, PROGRAM, cell, events, finished, ids, kata_qualify, outcomes, results, run_id_once_a_guest_started,
+    run_to_end, verdicts, wait_for,
 };
 use serde_json::Value;
 use std::fs;
@@ -79,7 +80,11 @@ fn the_shard_of_a_dead_node_is_resumed_on_the_other_node() {
         let run = run_id_once_a_guest_started(&journal)?;
         let in_guests = |event: &Value| event["guests"].as_array().is_some_and(|guests| !guests.is_empty());
         let is_finished_test = |event: &Value| event["event"] == "test-finished" && in_guests(event);
-        if events(&journal).iter().any(is_finished_test) { Ok(run) } else { Err("no test has ended in a guest".to_owned()) }
+        if events(&journal).iter().any(is_finished_test) {
+            Ok(run)
+        } else {
+            Err("no test has ended in a guest".to_owned())
+        }
     });
     let other = path_of(&format!("results/runs/plan-{}", 1 - dead_task)).join("journal.jsonl");
     assert!(other.is_file() && !has_ended(&other), "n2 has a shard of its own at work");

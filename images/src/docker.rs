@@ -64,7 +64,9 @@ fn old_tag(image: &Image) -> String {
 pub(crate) fn docker_failure(error: &Error) -> Failure {
     match classify(error) {
         Some(EngineError::DiskFull) => ImageErrorKind::DiskFull.into(),
-        Some(EngineError::Unreachable | EngineError::NotFound) | None => ImageErrorKind::Docker { detail: error.to_string() }.into(),
+        Some(EngineError::Unreachable | EngineError::NotFound) | None => {
+            ImageErrorKind::Docker { detail: error.to_string() }.into()
+        }
     }
 }
 
@@ -135,8 +137,9 @@ mod tests {
     fn registry_failures_are_classified() {
         let cause_of = |error: Error| image_failure("registry.example/debian:13", &error).cause;
         let streamed = |text: &str| cause_of(Error::DockerStreamError { error: text.to_owned() });
-        let answered =
-            |status_code, text: &str| cause_of(Error::DockerResponseServerError { status_code, message: text.to_owned() });
+        let answered = |status_code, text: &str| {
+            cause_of(Error::DockerResponseServerError { status_code, message: text.to_owned() })
+        };
         let refused = "Get \"http://127.0.0.1:5000/v2/\": dial tcp 127.0.0.1:5000: connect: connection refused";
         assert!(matches!(streamed(refused), ImageErrorKind::RegistryUnreachable { .. }));
         assert!(matches!(answered(500, refused), ImageErrorKind::RegistryUnreachable { .. }));

@@ -130,7 +130,8 @@ fn an_index_signed_with_the_wrong_key_is_refused() {
 #[cfg_attr(lacks = "apt-images", ignore = "needs root, x86_64, mmdebstrap and gnupg")]
 fn a_partially_updated_mirror_is_refused() {
     // The new Release file and the old index, of another size or of the same.
-    for (old, expected) in [("Package: old\n".to_owned(), "unexpected size"), (PACKAGES.replace('x', "y"), "mismatch")] {
+    for (old, expected) in [("Package: old\n".to_owned(), "unexpected size"), (PACKAGES.replace('x', "y"), "mismatch")]
+    {
         let mirror = Mirror::new();
         std::fs::write(mirror.index(), &old).unwrap();
         let error = mirror.failure("right");

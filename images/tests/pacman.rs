@@ -101,7 +101,8 @@ fn an_image_and_a_derived_candidate_are_made_from_a_signed_mirror() {
     let mirror = Mirror::new();
     let cache = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let image = mirror.prepared(cache.path(), "right", |_| {}).unwrap_or_else(|e| panic!("{e}"));
-    let leftovers = ["download", "archives", "empty", "rootfs/var/cache/kata-qualify", "rootfs/.PKGINFO", "rootfs/.INSTALL"];
+    let leftovers =
+        ["download", "archives", "empty", "rootfs/var/cache/kata-qualify", "rootfs/.PKGINFO", "rootfs/.INSTALL"];
     is_whole(&image, ["1:1.0-1", "any", "kq"], "extra", &leftovers);
     let hash = |name: &str| images::artifacts::sha256(&mirror.repository(name).join(format!("{name}.db"))).unwrap();
     let indexes: Vec<_> = image.manifest.indexes.iter().map(|i| (i.suite.as_str(), i.sha256.clone())).collect();

@@ -367,7 +367,10 @@ pub(crate) fn standings(matrix: &crate::matrix::Matrix) -> Standings<'_> {
 }
 
 /// Compares a run with the record of Debian.
-pub(crate) fn compared_with_record<'m>(matrix: &'m crate::matrix::Matrix, entries: &'m [VerifiedEntry]) -> Standings<'m> {
+pub(crate) fn compared_with_record<'m>(
+    matrix: &'m crate::matrix::Matrix,
+    entries: &'m [VerifiedEntry],
+) -> Standings<'m> {
     Standings::new(matrix, Recorded::of_distro(&DEBIAN, entries), false)
 }
 

@@ -132,7 +132,10 @@ fn an_invalid_package_name_in_a_record_is_refused_by_every_subcommand() {
         &["fallback", "--profile", "go-3.29"],
     ] {
         let output = run(dir.path(), &[call, &["--arch", "x86_64"]].concat());
-        assert!(output.contains("[ROOT]/etc/kata-osinfo/alpine.yaml:5:15: ") && output.contains("`core/clh`"), "{output}");
+        assert!(
+            output.contains("[ROOT]/etc/kata-osinfo/alpine.yaml:5:15: ") && output.contains("`core/clh`"),
+            "{output}"
+        );
         assert!(output.ends_with("exit code 3"), "{output}");
     }
 }
@@ -559,12 +562,19 @@ fn the_hint_for_an_unknown_system_contains_a_working_record() {
     assert!(output.starts_with("kali:2019.4 on ") && output.ends_with("exit code 0"), "{output}");
     // Facts that the record only guesses are not installed until somebody states a confidence.
     let output = run(dir.path(), &["packages", "--arch", "x86_64"]);
-    assert!(output.contains("in the record of kali:2019.4 are only assumed") && output.ends_with("exit code 3"), "{output}");
+    assert!(
+        output.contains("in the record of kali:2019.4 are only assumed") && output.ends_with("exit code 3"),
+        "{output}"
+    );
     let allowed = run(dir.path(), &["packages", "--allow-assumed", "--arch", "x86_64"]);
     assert!(allowed.contains("qemu-system-x86\n") && allowed.ends_with("exit code 0"), "{allowed}");
     std::fs::write(dir.path().join("etc/kata-osinfo/kali.yaml"), own.replace(", confidence: assumed", ""))
         .expect("written");
-    assert_eq!(run(dir.path(), &["packages", "--arch", "x86_64"]), output, "an admin's release, whatever it leaves out");
+    assert_eq!(
+        run(dir.path(), &["packages", "--arch", "x86_64"]),
+        output,
+        "an admin's release, whatever it leaves out"
+    );
     let checked = own.replace("confidence: assumed", "confidence: packaging");
     std::fs::write(dir.path().join("etc/kata-osinfo/kali.yaml"), checked).expect("written");
     assert_eq!(run(dir.path(), &["packages", "--arch", "x86_64"]), allowed);

@@ -47,9 +47,13 @@ fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
 fn the_version_has_the_commit() {
     let dir = folder(&[]);
     let output = run(dir.path(), &["--version"]).stdout;
-    let commit = output.strip_prefix(concat!("kata-osinfo ", env!("CARGO_PKG_VERSION"), " (")).expect("name and version");
+    let commit =
+        output.strip_prefix(concat!("kata-osinfo ", env!("CARGO_PKG_VERSION"), " (")).expect("name and version");
     let commit = commit.strip_suffix(")\n").expect("a commit in parentheses");
-    assert!(!commit.is_empty() && commit.chars().all(|c| c.is_ascii_alphanumeric() || "._-+~/".contains(c)), "{output}");
+    assert!(
+        !commit.is_empty() && commit.chars().all(|c| c.is_ascii_alphanumeric() || "._-+~/".contains(c)),
+        "{output}"
+    );
 }
 
 #[test]

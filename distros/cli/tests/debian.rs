@@ -167,6 +167,7 @@ fn calls(tree: &Tree, release: &str, daemon: &str) {
         }
     }
     // The real program is at the path that `check` reports.
-    let output = must(Command::new("chroot").arg(tree.folder.path()).args(["/usr/bin/qemu-system-x86_64", "--version"]));
+    let output =
+        must(Command::new("chroot").arg(tree.folder.path()).args(["/usr/bin/qemu-system-x86_64", "--version"]));
     assert!(output.starts_with("QEMU emulator version"), "{output}");
 }

@@ -156,7 +156,10 @@ fn a_roots_own_rpm_is_never_run() {
     }
     let (code, output) = planted.call(&["check"]);
     assert_eq!(code, Some(3), "{output}");
-    assert!(output.contains("cannot read without rpm") || output.contains("this machine's rpm cannot read"), "{output}");
+    assert!(
+        output.contains("cannot read without rpm") || output.contains("this machine's rpm cannot read"),
+        "{output}"
+    );
     // Another package manager's database next to it is not used instead.
     planted.write("var/lib/dpkg/status", "");
     let (code, output) = planted.call(&["check"]);

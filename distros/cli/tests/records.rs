@@ -138,7 +138,11 @@ version: 1
     };
     let shared = "fs virtio-9p packages: ";
     assert_eq!(facts_on(Arch::X86_64), ["kernel: ?", "vmm qemu packages: q", "vmm qemu path: /q", shared]);
-    assert_eq!(facts_on(Arch::S390x), ["kernel: ?", "vmm qemu path: ?", shared], "no package there, and no word of a path");
+    assert_eq!(
+        facts_on(Arch::S390x),
+        ["kernel: ?", "vmm qemu path: ?", shared],
+        "no package there, and no word of a path"
+    );
 }
 
 #[test]

@@ -163,7 +163,8 @@ impl Redactor {
         let is_known = |host: &str| [&self.hosts, &own.hosts].iter().any(|hosts| hosts.contains(host));
         let is_kept = |url: &Url| url.cited || (url.page && !is_known(&url.host.to_ascii_lowercase()));
         let render_host = |url: &Url| if is_kept(url) { url.host.clone() } else { MIRROR.to_owned() };
-        let redacted = rewritten(&without_entries(&hidden), |text| without_hosts(text, &[&self.hosts, &own.hosts]), render_host);
+        let redacted =
+            rewritten(&without_entries(&hidden), |text| without_hosts(text, &[&self.hosts, &own.hosts]), render_host);
         match &self.people {
             Some(people) => people.hidden(&redacted),
             None => redacted,

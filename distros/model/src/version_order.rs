@@ -53,7 +53,8 @@ fn with_dpkg_prereleases(version: &str) -> String {
 fn dpkg_part(a: &str, b: &str) -> Ordering {
     let (mut a, mut b) = (a.as_bytes(), b.as_bytes());
     while !a.is_empty() || !b.is_empty() {
-        let (text_a, text_b) = (take_prefix(&mut a, |c| !c.is_ascii_digit()), take_prefix(&mut b, |c| !c.is_ascii_digit()));
+        let (text_a, text_b) =
+            (take_prefix(&mut a, |c| !c.is_ascii_digit()), take_prefix(&mut b, |c| !c.is_ascii_digit()));
         for index in 0..text_a.len().max(text_b.len()) {
             let order = weight(text_a.get(index)).cmp(&weight(text_b.get(index)));
             if order.is_ne() {
@@ -129,7 +130,10 @@ mod tests {
             &["9.1.0-15.el9", "9.1.0-29.el9", "17:8.2.0-11.el9", "17:9.1.0~rc1-1", "17:9.1.0-1"],
         );
         assert_ascending(PackageManager::Pacman, &["9.2.0-1", "9.2.0-2", "9.10.0-1", "1:9.0.0-1"]);
-        assert_ascending(PackageManager::Apk, &["9.1.2_rc1-r0", "9.1.2-r1", "9.1.2-r10", "9.1.2a-r0", "9.1.2_p1-r0", "9.1.10-r0"]);
+        assert_ascending(
+            PackageManager::Apk,
+            &["9.1.2_rc1-r0", "9.1.2-r1", "9.1.2-r10", "9.1.2a-r0", "9.1.2_p1-r0", "9.1.10-r0"],
+        );
     }
 
     proptest::proptest! {

@@ -139,7 +139,9 @@ impl Root {
                     }
                 }
                 Ok(None) => resolved = next,
-                Err(error) if error.kind() == io::ErrorKind::NotFound && (may_be_missing || pending.is_empty()) => resolved = next,
+                Err(error) if error.kind() == io::ErrorKind::NotFound && (may_be_missing || pending.is_empty()) => {
+                    resolved = next
+                }
                 Err(error) => return Err(failed(error)),
             }
         }

@@ -60,7 +60,11 @@ impl Run {
         let read_stderr = || std::fs::read_to_string(&stderr).unwrap_or_default();
         // Exit codes 0 and 1 are verdicts about the distro. With 3, something could not be judged, and the timing is
         // worthless.
-        anyhow::ensure!(matches!(status.code(), Some(0 | 1)), "kata-qualify run {targets}: {status}\n{}", read_stderr());
+        anyhow::ensure!(
+            matches!(status.code(), Some(0 | 1)),
+            "kata-qualify run {targets}: {status}\n{}",
+            read_stderr()
+        );
         let journal = reports::journal::read(&out)?;
         Ok(Run { seconds, peak, journal, began, ended })
     }

@@ -154,7 +154,8 @@ mod tests {
             DaemonSetting::XattrMap,
         ];
         let lines = settings.iter().flat_map(|setting| {
-            ["go-3.1", "go-3.32", "rs-4.1"].map(|name| format!("{name} {setting:?}: {}", changed_arguments(name, *setting)))
+            ["go-3.1", "go-3.32", "rs-4.1"]
+                .map(|name| format!("{name} {setting:?}: {}", changed_arguments(name, *setting)))
         });
         insta::assert_snapshot!(lines.collect::<Vec<_>>().join("\n"), @r"
         go-3.1 CacheNever: cache=never (+0)

@@ -266,7 +266,9 @@ fn totals(out: &mut String, all: &[&Demand], faults: &[Fault]) {
     row("all", count(all, |_| true));
     row("by use", of(ProofExtent::ByUse));
     for fault_kind in FaultMatch::ALL {
-        let counts = count(all, |demand| demand.state() == ProofExtent::ByUse && fault_match(&demand.tests, faults) == fault_kind);
+        let counts = count(all, |demand| {
+            demand.state() == ProofExtent::ByUse && fault_match(&demand.tests, faults) == fault_kind
+        });
         row(&format!("by use: {}", fault_kind.meaning()), counts);
     }
     row("by use, under Kata", of(ProofExtent::UnderKata));

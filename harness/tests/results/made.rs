@@ -74,7 +74,19 @@ impl Default for GeneratedRun<'_> {
         let (run, cell, virtiofsd) = ("r1", "debian:13/x86_64/container", "1.13.2-1");
         let fails = (FAILS, Component::Qemu, "no q35 from mirror.example");
         let (shaped, strict, basis, accelerator) = (false, false, Basis::Emulated, None);
-        GeneratedRun { run, cell, shaped, strict, fails, log: LOG, virtiofsd, basis, accelerator, at: 0, end: End::Fails }
+        GeneratedRun {
+            run,
+            cell,
+            shaped,
+            strict,
+            fails,
+            log: LOG,
+            virtiofsd,
+            basis,
+            accelerator,
+            at: 0,
+            end: End::Fails,
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-use crate::made::{End, LOG, GeneratedRun, artifacts, journal, write_run, run_command};
+use crate::made::{End, GeneratedRun, LOG, artifacts, journal, run_command, write_run};
 use reports::journal::read;
 use reports::run::fold;
 
@@ -33,7 +33,10 @@ fn merged_shards_can_be_merged_and_reported_again() {
 fn merge_reports_a_conflict_and_uses_the_later_run() {
     let dir = tempfile::tempdir().unwrap();
     write_run(&dir.path().join("a"), &GeneratedRun::default());
-    write_run(&dir.path().join("b"), &GeneratedRun { run: "r2", virtiofsd: "2.0-1", at: 60, ..GeneratedRun::default() });
+    write_run(
+        &dir.path().join("b"),
+        &GeneratedRun { run: "r2", virtiofsd: "2.0-1", at: 60, ..GeneratedRun::default() },
+    );
     let merged = run_command(dir.path(), &["merge", "a", "b", "--out", "ab"]);
     let expected = "conflict: debian:13/x86_64/container: run r1 does not count, because run r2 ended later \
                     and differs: virtiofsd 1.13.2-1 and 2.0-1";
@@ -78,12 +81,17 @@ fn diff_exits_3_if_a_run_has_lost_its_cell() {
 fn merging_with_a_shaped_run_gives_a_shaped_run() {
     let dir = tempfile::tempdir().unwrap();
     write_run(&dir.path().join("a"), &GeneratedRun::default());
-    write_run(&dir.path().join("b"), &GeneratedRun { run: "r2", cell: OTHER, shaped: true, at: -60, ..GeneratedRun::default() });
+    write_run(
+        &dir.path().join("b"),
+        &GeneratedRun { run: "r2", cell: OTHER, shaped: true, at: -60, ..GeneratedRun::default() },
+    );
     run_command(dir.path(), &["merge", "a", "b", "--out", "ab"]);
     let results = std::fs::read_to_string(dir.path().join("ab/results.json")).unwrap();
     let results: serde_json::Value = serde_json::from_str(&results).unwrap();
     assert_eq!(results["shaped"], true);
-    assert!(run_command(dir.path(), &["merge", "a", "--write-back", "--out", "c"]).stderr.contains("unexpected argument"));
+    assert!(
+        run_command(dir.path(), &["merge", "a", "--write-back", "--out", "c"]).stderr.contains("unexpected argument")
+    );
 }
 
 #[test]

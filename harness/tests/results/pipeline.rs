@@ -1,6 +1,6 @@
 //! CI's handling of bundles: the commands, and the scripts that its workflow calls.
 
-use crate::made::{End, GeneratedRun, PROFILE, CommandOutput, journal, write_run, run_command};
+use crate::made::{CommandOutput, End, GeneratedRun, PROFILE, journal, run_command, write_run};
 use model::verified::Basis;
 use reports::journal::Accelerator;
 use serde_json::Value;
@@ -273,9 +273,13 @@ fn write_back_of_an_older_run_keeps_newer_verdicts() {
     let dir = tempfile::tempdir().unwrap();
     let records = records(dir.path());
     let fails = |why| (OFFERED, Component::Qemu, why);
-    let newer = GeneratedRun { run: "r2", fails: fails("no vhost-user-blk"), at: 2 * 86_400, ..GeneratedRun::default() };
+    let newer =
+        GeneratedRun { run: "r2", fails: fails("no vhost-user-blk"), at: 2 * 86_400, ..GeneratedRun::default() };
     write_run(&dir.path().join("newer"), &newer);
-    write_run(&dir.path().join("older"), &GeneratedRun { run: "r1", fails: fails("no help"), at: 60, ..GeneratedRun::default() });
+    write_run(
+        &dir.path().join("older"),
+        &GeneratedRun { run: "r1", fails: fails("no help"), at: 60, ..GeneratedRun::default() },
+    );
     let write = |run: &str| run_command(dir.path(), &["write-back", run, "--records", "records"]);
     assert!(write("newer").stderr.contains("\nwritten back: 1 entry"), "it can be written");
     let known = files(&records.join("verified"));
@@ -286,7 +290,11 @@ fn write_back_of_an_older_run_keeps_newer_verdicts() {
         .lines()
         .find(|line| line.ends_with(": the record already has results of a later run (2026-09-23)"));
     let place = format!("not written back: {ONE}: {PROFILE}: ");
-    assert!(reported.is_some_and(|line| line.starts_with(&place) && line.contains("vhost-user-blk")), "{}", written.stderr);
+    assert!(
+        reported.is_some_and(|line| line.starts_with(&place) && line.contains("vhost-user-blk")),
+        "{}",
+        written.stderr
+    );
     let nothing = "already has all complete results, or has later ones";
     assert!(written.stderr.contains(nothing), "{}", written.stderr);
     assert_eq!(files(&records.join("verified")), known);
@@ -463,7 +471,9 @@ impl Published {
         let dir = tempfile::tempdir().unwrap();
         let path = |name: &str| dir.path().join(name);
         fs::create_dir_all(path("work/distros")).unwrap();
-        run_successfully(Command::new("cp").arg("-R").arg(repository().join("distros/records")).arg(path("work/distros")));
+        run_successfully(
+            Command::new("cp").arg("-R").arg(repository().join("distros/records")).arg(path("work/distros")),
+        );
         fs::write(path("work/README.md"), "x\n").unwrap();
         let git = |arguments: &[&str]| {
             let settings = ["-c", "user.name=n", "-c", "user.email=e@example.org", "-c", "init.defaultBranch=main"];
@@ -599,7 +609,10 @@ fn publish_refuses_anything_but_verdict_files() {
     let table: [(Plant, &str); 6] = [
         (|p| fs::write(p.path("from/verified/README.md"), "").unwrap(), "not the name of a verdict file"),
         (|p| fs::create_dir(p.path("from/verified/x.yaml")).unwrap(), "not a plain file"),
-        (|p| std::os::unix::fs::symlink("/etc/passwd", p.path("from/verified/debian.yaml")).unwrap(), "not a plain file"),
+        (
+            |p| std::os::unix::fs::symlink("/etc/passwd", p.path("from/verified/debian.yaml")).unwrap(),
+            "not a plain file",
+        ),
         (|p| fs::write(p.path("from/verified/plan9.yaml"), "").unwrap(), "there is no record of that distro"),
         (|p| fs::write(p.path("from/verified/debian.yaml"), vec![b'#'; 5 << 20]).unwrap(), "too long"),
         (|p| fs::rename(p.path("from/verified"), p.path("from/v")).unwrap(), "is not a directory"),

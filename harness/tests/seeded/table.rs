@@ -147,7 +147,8 @@ impl FaultRun {
             Ok(_) if self.judged().is_right() => None,
             Ok(report) => {
                 let turned = names(report.turned.keys().map(|capability| capability.name()));
-                let blamed: BTreeSet<Component> = report.turned.values().flatten().chain(&report.blamed).copied().collect();
+                let blamed: BTreeSet<Component> =
+                    report.turned.values().flatten().chain(&report.blamed).copied().collect();
                 let blamed = names(blamed.into_iter().map(Component::name));
                 Some(format!("turned {turned}; blamed {blamed}; said: {}", words(&report.messages)))
             }

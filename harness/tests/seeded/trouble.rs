@@ -1,7 +1,7 @@
 //! Faults of the harness's infrastructure: mirrors, disks, the container engine, memory, the clock.
 
 use super::corpus::{Event, MirrorFault};
-use crate::command::{run_to_end, run_id_once_a_guest_started, kata_qualify, wait_for};
+use crate::command::{kata_qualify, run_id_once_a_guest_started, run_to_end, wait_for};
 use harness::environments::container::RUN_LABEL;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -72,7 +72,11 @@ fn fetch(address: &str) -> Option<Vec<u8>> {
 }
 
 /// Returns the answer for a path; `None` is "not found".
-pub(crate) fn faulty_answer(path: &str, fault: MirrorFault, fetch_unchanged: impl FnOnce() -> Option<Vec<u8>>) -> Option<Vec<u8>> {
+pub(crate) fn faulty_answer(
+    path: &str,
+    fault: MirrorFault,
+    fetch_unchanged: impl FnOnce() -> Option<Vec<u8>>,
+) -> Option<Vec<u8>> {
     let is_package = path.ends_with(".deb");
     let is_index = path.ends_with("/InRelease") || path.ends_with("/Release");
     let is_list = path.contains("/by-hash/") || path.contains("/Packages");

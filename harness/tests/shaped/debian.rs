@@ -63,7 +63,8 @@ impl Packages {
     /// `without`.
     pub(crate) fn needs(&self, name: &str, without: &[&str]) -> Vec<&str> {
         let provider = |required: &String| self.0.iter().find(|(_, package)| package.provides.contains(required));
-        let found = |required: &String| self.0.get_key_value(required).or_else(|| provider(required)).map(|(name, _)| name);
+        let found =
+            |required: &String| self.0.get_key_value(required).or_else(|| provider(required)).map(|(name, _)| name);
         let groups = self.get(name).needs.iter();
         let installed = groups.map(|group| {
             let one = group.iter().find_map(found);

@@ -91,8 +91,12 @@ const FEDORA: Shaped = Shaped {
 };
 
 /// Fedora as a machine, under one profile only because booting a guest there costs most.
-const FEDORA_MACHINE: Shaped =
-    Shaped { environment: Environment::Vm, profile: Some(PROFILE), extra_packages_of_debian: fedora::MACHINE, ..FEDORA };
+const FEDORA_MACHINE: Shaped = Shaped {
+    environment: Environment::Vm,
+    profile: Some(PROFILE),
+    extra_packages_of_debian: fedora::MACHINE,
+    ..FEDORA
+};
 
 const SUSE: Shaped = Shaped {
     distro: "opensuse",

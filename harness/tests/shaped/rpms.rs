@@ -39,7 +39,8 @@ fn build(source: &str, packages: &[(&str, &NewPackage)], work: &Path, to: &Path)
         // The package with the source's own name is the main package of the spec file.
         let named = if *name == source { String::new() } else { format!("-n {name}") };
         let mut head = String::new();
-        writeln!(head, "Summary: {name}\nAutoReqProv: no\n{}\n{}", tags(new_package), new_package.lines.join("\n")).unwrap();
+        writeln!(head, "Summary: {name}\nAutoReqProv: no\n{}\n{}", tags(new_package), new_package.lines.join("\n"))
+            .unwrap();
         writeln!(head, "%description {named}\n{name}").unwrap();
         match named.is_empty() {
             true => heads.insert_str(0, &head),

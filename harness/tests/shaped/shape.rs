@@ -260,7 +260,9 @@ impl<'a> PackagesBuilder<'a> {
             let to = self.shape.new_path(path);
             let is_of_filesystem =
                 folders.iter().any(|(folder, _)| *folder == to) || links.iter().any(|(link, _)| *link == to);
-            let Some(part) = self.shape.package_of_file(name, main, &to).filter(|_| !is_of_filesystem) else { continue };
+            let Some(part) = self.shape.package_of_file(name, main, &to).filter(|_| !is_of_filesystem) else {
+                continue;
+            };
             if to.ends_with(".ko.zst") && !path.ends_with(".ko.zst") {
                 from = self.module(&to);
             }

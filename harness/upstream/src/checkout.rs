@@ -161,7 +161,8 @@ impl Checkout {
         let dir = std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned());
         let deadline = Instant::now().checked_add(within);
         let checkout = Checkout { dir, within, deadline, texts: RefCell::default(), length: Cell::default() };
-        let refused = |message: String| CheckoutError::NoRepository { dir: checkout.dir.display().to_string(), message };
+        let refused =
+            |message: String| CheckoutError::NoRepository { dir: checkout.dir.display().to_string(), message };
         if !checkout.dir.is_dir() {
             return Err(refused("there is no such folder".to_owned()));
         }

@@ -181,6 +181,9 @@ mod tests {
         assert!(differences[0].ends_with("it is not for [], and not for [s390x] in the options"), "{differences:?}");
         let hidden = A.replace("!s390x", "!s390x !confidential");
         let differences = compared(&kata(""), &[("common/a.conf", hidden.as_str()), MAY]).0;
-        assert!(differences[0].ends_with("whether it is for confidential guests differs from the options"), "{differences:?}");
+        assert!(
+            differences[0].ends_with("whether it is for confidential guests differs from the options"),
+            "{differences:?}"
+        );
     }
 }

@@ -293,7 +293,8 @@ fn an_unknown_device_group_is_reported_used_or_not() {
             .replace("pvpanic", "\"${_new_devs[@]}\" pvpanic")
     });
     assert_eq!(differences, [unknown(line + 1, "cxl-rp"), unknown(line, "edu")]);
-    let differences = Repository::with_build(|known| known.replace("sev-snp-guest)\n", "sev-snp-guest)\n_new_devs=(edu)\n"));
+    let differences =
+        Repository::with_build(|known| known.replace("sev-snp-guest)\n", "sev-snp-guest)\n_new_devs=(edu)\n"));
     assert_eq!(differences, [unknown(line, "edu")]);
 }
 
@@ -332,7 +333,10 @@ fn a_device_required_before_its_known_release_is_reported() {
     repository.write(BUILD, SCRIPT);
     repository.release("4.1.0");
     let differences = repository.differences_by(compare_build, &[KataVersion::new(4, 0, 0), KataVersion::new(4, 1, 0)]);
-    assert_eq!(differences, [format!("4.0.0 {BUILD}:1: Kata's build of QEMU insists on vfio-pci, which is not known here")]);
+    assert_eq!(
+        differences,
+        [format!("4.0.0 {BUILD}:1: Kata's build of QEMU insists on vfio-pci, which is not known here")]
+    );
 }
 
 /// Files of Kata, and the lines from which the constants are read.
@@ -431,7 +435,10 @@ fn unread_and_missing_releases_are_reported() {
         differences.contains(&"2.2.0 -: this release has not been read; the newest that was is 2.1.0".to_owned()),
         "{differences:?}"
     );
-    assert!(differences.iter().any(|line| line.starts_with("2.0.1 -: this release has not been read")), "{differences:?}");
+    assert!(
+        differences.iter().any(|line| line.starts_with("2.0.1 -: this release has not been read")),
+        "{differences:?}"
+    );
     assert!(differences.contains(&"1.0.0 -: there is no such tag in the checkout".to_owned()), "{differences:?}");
     assert!(!differences.iter().any(|line| line.starts_with("3.0.0")), "{differences:?}");
 }
@@ -526,7 +533,10 @@ fn terminal_control_characters_of_a_checkout_are_not_printed() {
     repository.git(&["commit", "-q", "-a", "-m", "m"]);
     let differences = repository.differences();
     assert!(differences[0].contains("Kata says `204"), "{differences:?}");
-    assert!(differences.iter().all(|line| line.len() < 600 && !line.contains(['\u{1b}', '\u{202e}'])), "{differences:?}");
+    assert!(
+        differences.iter().all(|line| line.len() < 600 && !line.contains(['\u{1b}', '\u{202e}'])),
+        "{differences:?}"
+    );
 }
 
 #[test]

@@ -111,7 +111,12 @@ impl Folder {
     ///
     /// # Errors
     /// As [`Folder::file`].
-    pub(super) fn first(&self, prefix: &Path, names: &[&str], limit: u64) -> Result<Option<OpenedFile>, ArtifactsError> {
+    pub(super) fn first(
+        &self,
+        prefix: &Path,
+        names: &[&str],
+        limit: u64,
+    ) -> Result<Option<OpenedFile>, ArtifactsError> {
         for name in names {
             if let Some(found) = self.file(&prefix.join(name), limit)? {
                 return Ok(Some(found));

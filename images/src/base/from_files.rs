@@ -153,7 +153,8 @@ mod tests {
         symlink("/etc/hostname", in_tree("etc/yum.repos.d/outside.repo")).unwrap();
         symlink("/real", in_tree("etc/pki/keys")).unwrap();
         std::fs::write(in_tree("real/KEY"), "the key").unwrap();
-        keep(tree.path(), &["/etc/os-release", "/etc/yum.repos.d", "/etc/pki/keys", "/etc/none"], target.path()).unwrap();
+        keep(tree.path(), &["/etc/os-release", "/etc/yum.repos.d", "/etc/pki/keys", "/etc/none"], target.path())
+            .unwrap();
         let text = |path: &str| std::fs::read_to_string(target.path().join(path)).unwrap();
         assert_eq!(text("etc/os-release"), "ID=fedora\n");
         assert_eq!(text("etc/yum.repos.d/own.repo"), "[own]\n");

@@ -245,7 +245,10 @@ mod tests {
         assert_eq!(order, "00-virtio_ring.ko\n01-virtio.ko\n02-fuse.ko\n03-virtiofs.ko\n");
         // The kernel unpacks in order: a directory must come before its content.
         let position = |n: &str| names.iter().position(|x| x == n).unwrap();
-        assert!(position("etc/kata") < position("etc/kata/deep") && position("etc/kata/deep") < position("etc/kata/deep/file"));
+        assert!(
+            position("etc/kata") < position("etc/kata/deep")
+                && position("etc/kata/deep") < position("etc/kata/deep/file")
+        );
     }
 
     #[test]

@@ -52,7 +52,8 @@ pub(crate) fn hash(overlay: &Path, go_on: GoOn<'_>) -> Result<String, Failure> {
         let content = if meta.is_symlink() {
             digest::of_bytes(entry.target()?.as_os_str().as_bytes())
         } else if meta.is_file() {
-            digest::of_reader(&mut entry.content(&source, go_on, &mut remaining)?).map_err(|e| entry.read_failure(e, go_on))?
+            digest::of_reader(&mut entry.content(&source, go_on, &mut remaining)?)
+                .map_err(|e| entry.read_failure(e, go_on))?
         } else {
             String::new()
         };
@@ -137,7 +138,8 @@ impl Read for Content<'_> {
             return Err(io::Error::other("stopped"));
         }
         let count = self.file.read(buffer)?;
-        *self.remaining = self.remaining.checked_sub(count as u64).ok_or_else(|| io::Error::other("the overlay is too large"))?;
+        *self.remaining =
+            self.remaining.checked_sub(count as u64).ok_or_else(|| io::Error::other("the overlay is too large"))?;
         Ok(count)
     }
 }
@@ -167,7 +169,8 @@ impl Application<'_> {
         let mut content = entry.content(&self.source, self.go_on, &mut self.remaining)?;
         let written = target.write(0o600, &mut content);
         (self.go_on)()?;
-        set_owner_and_mode(&of_descriptor(&written?), &entry.meta).context("changing the owner and mode of", &entry.relative)
+        set_owner_and_mode(&of_descriptor(&written?), &entry.meta)
+            .context("changing the owner and mode of", &entry.relative)
     }
 
     fn folder(&self, entry: &Entry) -> Result<(), Failure> {
@@ -179,7 +182,8 @@ impl Application<'_> {
             tree::entry(&self.tree, &inside)?.remove()?;
         }
         let folder = self.tree.make_folder(&inside).map_err(failed)?;
-        set_owner_and_mode(&of_descriptor(&folder), &entry.meta).context("changing the owner and mode of", &entry.relative)
+        set_owner_and_mode(&of_descriptor(&folder), &entry.meta)
+            .context("changing the owner and mode of", &entry.relative)
     }
 }
 

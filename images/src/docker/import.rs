@@ -81,7 +81,8 @@ async fn layered(docker: &Docker, cache: &str, base: &Image, image: &Image) -> R
         labels: Some(labels),
         ..Default::default()
     };
-    let container = docker.create_container(None::<CreateContainerOptions>, body).await.map_err(|e| docker_failure(&e))?;
+    let container =
+        docker.create_container(None::<CreateContainerOptions>, body).await.map_err(|e| docker_failure(&e))?;
     let committed = commit(docker, cache, &container.id, image, changed).await;
     let force = RemoveContainerOptionsBuilder::new().force(true).build();
     let removed = docker.remove_container(&container.id, Some(force)).await.map_err(|e| docker_failure(&e));

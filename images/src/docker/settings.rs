@@ -46,7 +46,11 @@ pub(super) fn check(variable: impl Fn(&str) -> Option<String>) -> Result<(), Eng
 mod tests {
     use super::*;
 
-    fn check_settings(host: Option<&str>, verify: Option<&str>, certificates: Option<&str>) -> Result<(), EngineSettingsError> {
+    fn check_settings(
+        host: Option<&str>,
+        verify: Option<&str>,
+        certificates: Option<&str>,
+    ) -> Result<(), EngineSettingsError> {
         check(|name| {
             let value = match name {
                 "DOCKER_HOST" => host,
@@ -84,7 +88,10 @@ mod tests {
                 assert_eq!(check_settings(Some(host), Some(value), Some("/certificates")), Err(unclear));
             }
         }
-        assert_eq!(check_settings(Some("https://engine.example"), None, None), Err(EngineSettingsError::NoCertificates));
+        assert_eq!(
+            check_settings(Some("https://engine.example"), None, None),
+            Err(EngineSettingsError::NoCertificates)
+        );
         let unclear = check_settings(Some("tcp://engine.example"), Some("0"), None).unwrap_err().to_string();
         assert_eq!(unclear, "DOCKER_TLS_VERIFY is \"0\": expected 1, or unset it");
     }

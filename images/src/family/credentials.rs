@@ -146,7 +146,8 @@ mod tests {
 
     #[test]
     fn credentials_that_a_program_cannot_read_are_refused() {
-        let check = |url: &str| split(url).unwrap().1.unwrap().check_readable_by("dnf").map_err(|e| e.cause.to_string());
+        let check =
+            |url: &str| split(url).unwrap().1.unwrap().check_readable_by("dnf").map_err(|e| e.cause.to_string());
         assert_eq!(check("http://me:p%22w@h/"), Ok(()));
         for unreadable in ["http://me@h/", "http://:pw@h/", "http://me:p%20w@h/", "http://me%0a:pw@h/"] {
             let why = check(unreadable).unwrap_err();

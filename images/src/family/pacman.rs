@@ -167,7 +167,8 @@ impl Repositories<'_> {
             address: format!("{}/{name}", repository.address),
             name: format!("{SYNC}/{name}"),
         };
-        let fetch = |name: &str| download::fetch(runner, Phase::Resolve, folder, &[request(name)], &self.options.logins);
+        let fetch =
+            |name: &str| download::fetch(runner, Phase::Resolve, folder, &[request(name)], &self.options.logins);
         fetch(&database).map_err(|failure| super::of_index(failure, &repository.id))?;
         let signature = format!("{database}.sig");
         match fetch(&signature) {
@@ -258,7 +259,10 @@ mod tests {
             cause_of("curl: (6) Could not resolve host: mirror.example"),
             ImageErrorKind::MirrorUnreachable { .. }
         ));
-        assert!(matches!(cause_of("curl: (22) The requested URL returned error: 404"), ImageErrorKind::NoSuchRelease { .. }));
+        assert!(matches!(
+            cause_of("curl: (22) The requested URL returned error: 404"),
+            ImageErrorKind::NoSuchRelease { .. }
+        ));
         let missing = cause_of("error: target not found: nosuch");
         assert!(matches!(missing, ImageErrorKind::PackageMissing { package } if package == "nosuch"));
         assert!(matches!(cause_of("error: required key missing from keyring"), ImageErrorKind::Untrusted { .. }));

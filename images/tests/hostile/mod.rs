@@ -190,7 +190,10 @@ fn mounts(attempts: &mut Attempts) {
         for node in bare {
             attempts.record(&format!("opening the tree's own {node}"), open(node));
         }
-        attempts.record("mounting the tree again, with devices", mount("none", "/", "none", libc::MS_REMOUNT | libc::MS_BIND));
+        attempts.record(
+            "mounting the tree again, with devices",
+            mount("none", "/", "none", libc::MS_REMOUNT | libc::MS_BIND),
+        );
         for node in bare {
             attempts.record(&format!("opening the tree's own {node} after that"), open(node));
         }
@@ -213,7 +216,8 @@ fn processes(attempts: &mut Attempts, secret: &str) {
     for process in std::fs::read_dir("/proc").unwrap().flatten() {
         let Some(id) = process.file_name().to_str().and_then(|n| n.parse::<u32>().ok()) else { continue };
         for link in ["root", "cwd"] {
-            attempts.record(&format!("the machine through /proc/{id}/{link}"), open(&format!("/proc/{id}/{link}{secret}")));
+            attempts
+                .record(&format!("the machine through /proc/{id}/{link}"), open(&format!("/proc/{id}/{link}{secret}")));
         }
     }
     attempts.record("the machine by its own name", open(secret));

@@ -106,10 +106,13 @@ fn attributes(path: &Path) -> String {
 /// Returns each path that differs, with its description in both trees.
 pub(crate) fn differences(theirs: &BTreeMap<PathBuf, String>, ours: &BTreeMap<PathBuf, String>) -> Vec<String> {
     let paths: std::collections::BTreeSet<&PathBuf> = theirs.keys().chain(ours.keys()).collect();
-    let description = |tree: &BTreeMap<PathBuf, String>, path| tree.get(path).cloned().unwrap_or_else(|| "nothing".to_owned());
+    let description =
+        |tree: &BTreeMap<PathBuf, String>, path| tree.get(path).cloned().unwrap_or_else(|| "nothing".to_owned());
     paths
         .into_iter()
         .filter(|path| theirs.get(*path) != ours.get(*path))
-        .map(|path| format!("{}: {} without, {} with", path.display(), description(theirs, path), description(ours, path)))
+        .map(|path| {
+            format!("{}: {} without, {} with", path.display(), description(theirs, path), description(ours, path))
+        })
         .collect()
 }

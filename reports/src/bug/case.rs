@@ -171,8 +171,10 @@ impl<'m> FailedTest<'m> {
             | FailureDetail::NoFileHandles => first_line(&self.failure.observed),
         };
         let refused = refusal(&self.failure.observed);
-        refused
-            .map_or_else(|| without_number(description).to_owned(), |refusal| format!("{}: {}", refusal.flag, refusal.words))
+        refused.map_or_else(
+            || without_number(description).to_owned(),
+            |refusal| format!("{}: {}", refusal.flag, refusal.words),
+        )
     }
 
     /// Returns a profile that upstream maintains, of the same runtime, under which the test passes here according to
@@ -316,7 +318,8 @@ fn first_line(text: &str) -> &str {
 
 /// Strips the number that Rust puts after an error's name: ` (os error 6)`.
 fn without_number(message: &str) -> &str {
-    let number = message.rsplit_once(" (os error ").and_then(|(words, number)| Some((words, number.strip_suffix(')')?)));
+    let number =
+        message.rsplit_once(" (os error ").and_then(|(words, number)| Some((words, number.strip_suffix(')')?)));
     number.filter(|(_, number)| number.bytes().all(|byte| byte.is_ascii_digit())).map_or(message, |(words, _)| words)
 }
 

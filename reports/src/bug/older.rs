@@ -84,7 +84,10 @@ mod tests {
         let options = strings(&["EPOLL", "UNIX", "SECCOMP"]);
         assert_eq!(parsed_detail(built_in), FailureDetail::LacksOptions { built_in: true, options });
         let either = "/boot/config-6.12 lacks, built in or as modules: IOMMUFD";
-        assert_eq!(parsed_detail(either), FailureDetail::LacksOptions { built_in: false, options: strings(&["IOMMUFD"]) });
+        assert_eq!(
+            parsed_detail(either),
+            FailureDetail::LacksOptions { built_in: false, options: strings(&["IOMMUFD"]) }
+        );
         let name = |flag: &str, name: &str| ListedName { flag: flag.to_owned(), name: name.to_owned() };
         let names = vec![name("-object", "tdx-guest"), name("-device", "x")];
         assert_eq!(parsed_detail("/q does not offer -object tdx-guest, -device x"), FailureDetail::NotListed { names });

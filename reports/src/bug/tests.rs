@@ -582,7 +582,11 @@ fn a_report_quotes_only_the_log_that_concerns_the_failure() {
     }
     let with_failure = format!("up\n{FIFO_MESSAGE}\n");
     let with_failure = [(serial, with_failure.as_str()), (qemu, "warning\n")];
-    assert_eq!(logs(Component::Virtiofsd, &with_failure), of(serial, with_failure[0].1.trim_end(), true), "it has the failure's words");
+    assert_eq!(
+        logs(Component::Virtiofsd, &with_failure),
+        of(serial, with_failure[0].1.trim_end(), true),
+        "it has the failure's words"
+    );
 }
 
 /// Returns the scripts of findings that have one.

@@ -113,7 +113,9 @@ impl Side {
                         .capabilities
                         .iter()
                         .filter(|(capability, _)| is_judged(capability) && seen.insert(**capability));
-                    for (test, signature) in recorded.flat_map(|(_, recorded)| recorded.failures()).filter_map(recorded_failure) {
+                    for (test, signature) in
+                        recorded.flat_map(|(_, recorded)| recorded.failures()).filter_map(recorded_failure)
+                    {
                         known.failures.entry(signature).or_default().insert(test);
                     }
                     components.extend(by_text(&entry.versions));

@@ -2,7 +2,9 @@ use super::*;
 use crate::installed::InstalledPackage;
 use crate::journal::{Event, Phase};
 use crate::matrix::Matrix;
-use crate::sample::{BLK, BOOT, Maker, RENAME, TDX, VSOCK, compared_with_record, fail, judged, recorded, run, standings};
+use crate::sample::{
+    BLK, BOOT, Maker, RENAME, TDX, VSOCK, compared_with_record, fail, judged, recorded, run, standings,
+};
 use crate::standing::Recorded;
 use model::known_issues::KnownIssuesFile;
 use model::package_manager::PackageManager;
@@ -276,7 +278,9 @@ fn results_with_a_brought_along_component_are_not_worse() {
         }
     }
     let (matrix, entries) = (judged(&maker), recorded());
-    for difference in [Difference::beside_record(&compared_with_record(&matrix, &entries), "b"), between(&run(|_| None), &maker)] {
+    for difference in
+        [Difference::beside_record(&compared_with_record(&matrix, &entries), "b"), between(&run(|_| None), &maker)]
+    {
         assert_eq!(difference.effect(), Effect::None, "{difference:?}");
         let turn = turn(&difference, Capability::FsVirtioFs).unwrap();
         assert_eq!((turn.is, turn.worse), (Some(Verdict::Partial), false));
@@ -395,7 +399,9 @@ fn a_comparison_with_the_record_has_the_same_effect_as_reports() {
         for recorded_capability in &records {
             let mut entries: Vec<VerifiedEntry> = recorded();
             entries[0].capabilities.remove(&Capability::FsVirtioBlk);
-            entries[0].capabilities.extend(recorded_capability.clone().map(|recorded_capability| (Capability::FsVirtioBlk, recorded_capability)));
+            entries[0].capabilities.extend(
+                recorded_capability.clone().map(|recorded_capability| (Capability::FsVirtioBlk, recorded_capability)),
+            );
             for strict in [false, true] {
                 let standings = Standings::new(&matrix, Recorded::of_distro(&crate::sample::DEBIAN, &entries), strict);
                 let difference = Difference::beside_record(&standings, "b");

@@ -82,7 +82,8 @@ fn a_journal_contains_no_mirror_and_no_password() {
 fn the_listener_receives_exactly_the_bytes_of_the_journal() {
     static RECEIVED: std::sync::Mutex<Vec<u8>> = std::sync::Mutex::new(Vec::new());
     let dir = tempfile::tempdir().unwrap();
-    let mut writer = Writer::create(dir.path()).unwrap().telling(|line| RECEIVED.lock().unwrap().extend_from_slice(line));
+    let mut writer =
+        Writer::create(dir.path()).unwrap().telling(|line| RECEIVED.lock().unwrap().extend_from_slice(line));
     for entry in sample::journal().entries {
         writer.append_entry(entry).unwrap();
     }

@@ -2,7 +2,8 @@ use super::*;
 use crate::journal::{Event, Phase};
 use crate::matrix::Matrix;
 use crate::sample::{
-    BOOT, DAEMON, HOSTILE, Maker, QMP, TDX, VSOCK, compared_with_record, catalogue, cell, error, fail, judged, recorded, run,
+    BOOT, DAEMON, HOSTILE, Maker, QMP, TDX, VSOCK, catalogue, cell, compared_with_record, error, fail, judged,
+    recorded, run,
 };
 use crate::views::{json, junit, markdown};
 use model::verified::VerifiedEntry;
@@ -137,8 +138,15 @@ fn an_unjudged_optional_capability_is_only_a_notice() {
         summary.contains("- – debian:13/x86\\_64/container: not judged, and optional: vmm.tdx was unsupported"),
         "{summary}"
     );
-    assert_eq!(annotations.lines().filter(|line| line.starts_with("::notice title=debian%3A1")).count(), 2, "{annotations}");
-    assert!(annotations.contains("not judged%2C and optional::vmm.tdx was") && annotations.lines().count() == 2, "{annotations}");
+    assert_eq!(
+        annotations.lines().filter(|line| line.starts_with("::notice title=debian%3A1")).count(),
+        2,
+        "{annotations}"
+    );
+    assert!(
+        annotations.contains("not judged%2C and optional::vmm.tdx was") && annotations.lines().count() == 2,
+        "{annotations}"
+    );
     // A gap in something needed is no note: neither in what the environment may lack, nor in a test that supports no
     // known capability.
     for (test, outcome) in [(QMP, lost()), (VSOCK, lost()), (DAEMON, lost())] {
@@ -277,7 +285,9 @@ fn observed_text_cannot_close_its_code_block() {
     assert_eq!(fenced("a"), "```text\na```\n");
     assert!(fenced(hostile).starts_with("``````text\n") && fenced(hostile).ends_with("``````\n"));
     let (matrix, entries) = of(&[("13", QMP, fail(Component::Qemu, hostile))]);
-    let [issue] = &Pipeline::new(&compared_with_record(&matrix, &entries), &[]).issues()[..] else { panic!("one issue") };
+    let [issue] = &Pipeline::new(&compared_with_record(&matrix, &entries), &[]).issues()[..] else {
+        panic!("one issue")
+    };
     assert!(!issue.title.contains('\n'), "{}", issue.title);
     let (before, block) = issue.body.split_once("``````text\n").unwrap();
     assert!(!before.contains('@') && block.trim_end().ends_with("``````"), "{}", issue.body);

@@ -86,7 +86,12 @@ fn rank(verdict: Verdict) -> Option<u8> {
 /// distro's own.
 /// For a capability that is unsupported, as recorded, `causes.rs` then compares the causes.
 /// A changed set of tests is no excuse: a worse verdict counts, and the reader is informed that the tests differ.
-pub fn compare(recorded: Option<Verdict>, same_tests: bool, found: &Judgement, not_requested: bool) -> (Change, Effect) {
+pub fn compare(
+    recorded: Option<Verdict>,
+    same_tests: bool,
+    found: &Judgement,
+    not_requested: bool,
+) -> (Change, Effect) {
     let (change, effect) = match (recorded.and_then(rank), rank(found.verdict)) {
         _ if not_requested && found.verdict == Verdict::Untested => (Change::Same, Effect::None),
         (_, None) if found.verdict == Verdict::Inconclusive => (Change::Unjudged, Effect::Unjudged),

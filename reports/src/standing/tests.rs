@@ -1,6 +1,8 @@
 use super::*;
 use crate::matrix::matrix;
-use crate::sample::{self, BLK, BOOT, QMP, RENAME, TDX, VSOCK, compared_with_record, cell, fail, judged, recorded, run, standings};
+use crate::sample::{
+    self, BLK, BOOT, QMP, RENAME, TDX, VSOCK, cell, compared_with_record, fail, judged, recorded, run, standings,
+};
 use crate::verdict::Requirements;
 use model::environment::Environment;
 use model::package_manager::PackageManager;

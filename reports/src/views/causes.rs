@@ -170,7 +170,10 @@ mod tests {
         let sources = ["src/runtime/a.go@3.29.0", "src/runtime-rs/b.rs@main"];
         assert_eq!(without_sources(observation), (observation, vec![]));
         assert_eq!(without_sources(&format!("{observation} ({})", sources[0])), (observation, sources[..1].to_vec()));
-        assert_eq!(without_sources(&format!("{observation} ({})", sources.join(", "))), (observation, sources.to_vec()));
+        assert_eq!(
+            without_sources(&format!("{observation} ({})", sources.join(", "))),
+            (observation, sources.to_vec())
+        );
         for other in
             ["it ended (exit code 1)", "it ended (exit code 1, a/b.go@3.0)", "no (user@host)", "(a/b@1)", "x ()"]
         {

@@ -100,7 +100,7 @@ fn doubts(standings: &Standings<'_>) -> Vec<String> {
 mod tests {
     use super::*;
     use crate::journal::{Accelerator, Event, RunFacts};
-    use crate::sample::{self, TDX, compared_with_record, cell, judged, recorded, run};
+    use crate::sample::{self, TDX, cell, compared_with_record, judged, recorded, run};
 
     fn changed(change: impl Fn(&mut Event)) -> crate::matrix::Matrix {
         let mut maker = run(|_| None);

@@ -82,7 +82,8 @@ pub fn under_kata<'a>(records: impl Iterator<Item = &'a Record>) -> String {
             Runtime::Go => "Go",
             Runtime::Rs => "Rust",
         };
-        let components: Vec<String> = kata.brought.iter().map(|(component, what)| format!("{component} {what}")).collect();
+        let components: Vec<String> =
+            kata.brought.iter().map(|(component, what)| format!("{component} {what}")).collect();
         let head = vec![
             format!("**{} {}**", escape(record.distro.as_str()), named(entry)),
             format!("{} ({runtime}, {})", kata.version, escape(&entry.profile)),
@@ -215,7 +216,8 @@ fn causes(out: &mut String, entries: &[&VerifiedEntry]) -> std::fmt::Result {
                     Some(component) => format!("{component}: {}", without_citation(&cause.message)),
                     None => cause.message.clone(),
                 };
-                let one = by_signature.entry(signature::of_recorded(cause).unwrap_or_else(|| words.clone())).or_default();
+                let one =
+                    by_signature.entry(signature::of_recorded(cause).unwrap_or_else(|| words.clone())).or_default();
                 one.words.insert(words);
                 one.tests.extend(cause.test.clone());
                 match one.places.iter_mut().find(|(known, _)| *known == place) {

@@ -92,7 +92,8 @@ pub fn judged_in_part(standings: &Standings<'_>) -> Vec<Withheld> {
             // Without a Kata, its own results were not asked for.
             let is_not_requested = |one: Capability| one.area() == Area::Kata && cell.report.kata(profile).is_none();
             let in_part = standing.capabilities.iter();
-            let in_part = in_part.filter(|(capability, one)| one.judgement.unrun > 0 && !is_not_requested(**capability));
+            let in_part =
+                in_part.filter(|(capability, one)| one.judgement.unrun > 0 && !is_not_requested(**capability));
             let (failed, rest): (Vec<_>, Vec<_>) = in_part.partition(|(_, one)| one.verdict().is_decided());
             let failed: Vec<&str> = failed.into_iter().map(|(capability, _)| capability.name()).collect();
             let mut reasons = Vec::new();

@@ -65,7 +65,10 @@ fn names_that_the_host_changes_are_never_old(pair: &mut Pair<'_>) -> Check {
         ensure!(new.is_ok(), "the new name at once after the host renamed it: expected it there, saw {new:?}");
         fs::remove_file(pair.on_host("other")).doing("the host, removing")?;
         let removed = pair.guest_stats("other")?;
-        ensure!(removed == Err("ENOENT".to_owned()), "at once after the host removed it: expected ENOENT, saw {removed:?}");
+        ensure!(
+            removed == Err("ENOENT".to_owned()),
+            "at once after the host removed it: expected ENOENT, saw {removed:?}"
+        );
     }
     Ok(())
 }

@@ -58,7 +58,10 @@ fn synced_renames_survive_killing_the_vmm(pair: &mut Pair<'_>) -> Check {
     pair.host_comes_to_read("state", b"new state", "a synced rename after the VMM was killed")?;
     let old_name = fs::symlink_metadata(pair.on_host("state.new"));
     let is_removed = old_name.as_ref().is_err_and(|e| e.kind() == std::io::ErrorKind::NotFound);
-    ensure!(is_removed, "the old name after a synced rename and a killed VMM: expected it gone from the host, saw {old_name:?}");
+    ensure!(
+        is_removed,
+        "the old name after a synced rename and a killed VMM: expected it gone from the host, saw {old_name:?}"
+    );
     Ok(())
 }
 

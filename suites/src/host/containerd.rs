@@ -23,7 +23,8 @@ fn containerd_runs(env: &dyn EnvironmentSide) -> Check {
     let output = env.run(&[&manager.path, "--version"], Duration::from_secs(30))?;
     ensure!(output.ok(), "{} --version failed with {:?}: {}", manager.path, output.code, output.tail());
     // `containerd github.com/containerd/containerd 1.7.24~ds1 1.7.24~ds1-6+deb13u1`
-    let version = output.stdout.split_whitespace().find(|word| word.trim_start_matches('v').starts_with(char::is_numeric));
+    let version =
+        output.stdout.split_whitespace().find(|word| word.trim_start_matches('v').starts_with(char::is_numeric));
     let version =
         version.ok_or_else(|| Stop::fail(format!("{} --version names no version: {}", manager.path, output.tail())))?;
     env.note(format!("{} is version {version}", manager.name));

@@ -80,7 +80,12 @@ fn guest_waits_for_events_of_each_kind() -> Check {
 }
 
 /// Checks that an epoll reports a descriptor once its event has happened, and not before.
-fn event_is_reported(epoll: &OwnedFd, source: &impl AsFd, what: &str, happen: impl FnOnce() -> io::Result<()>) -> Check {
+fn event_is_reported(
+    epoll: &OwnedFd,
+    source: &impl AsFd,
+    what: &str,
+    happen: impl FnOnce() -> io::Result<()>,
+) -> Check {
     const NUMBER: u64 = 7;
     epoll::add(epoll, source, epoll::EventData::new_u64(NUMBER), epoll::EventFlags::IN)
         .doing(format!("having an epoll look at {what}"))?;
@@ -338,7 +343,10 @@ mod tests {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).unwrap();
         let (here, mut there) = UnixStream::pair().unwrap();
         there.write_all(b"early").unwrap();
-        assert_eq!(message(event_is_reported(&epoll, &here, "a word", || Ok(()))), "an epoll tells of a word that has not come");
+        assert_eq!(
+            message(event_is_reported(&epoll, &here, "a word", || Ok(()))),
+            "an epoll tells of a word that has not come"
+        );
         let other = epoll::create(epoll::CreateFlags::CLOEXEC).unwrap();
         let refused = event_is_reported(&other, &there, "a word", || Err(io::Error::from_raw_os_error(libc::EPERM)));
         assert_eq!(message(refused), "causing a word: Operation not permitted (os error 1)");
@@ -349,6 +357,8 @@ mod tests {
         let (reader, writer) = rustix::pipe::pipe().unwrap();
         let (reader, writer) = (File::from(reader), File::from(writer));
         assert_eq!(passes_through(&writer, &reader, b"words\n", b"words\n"), Ok(()));
-        assert!(message(passes_through(&writer, &reader, b"other\n", b"words\n")).starts_with("a terminal was to give"));
+        assert!(
+            message(passes_through(&writer, &reader, b"other\n", b"words\n")).starts_with("a terminal was to give")
+        );
     }
 }

@@ -62,7 +62,11 @@ fn guest_has_the_cpus_and_memory_asked_for(machine: &mut dyn Machine) -> Check {
     cpus_work(machine, vcpus)?;
     let total_kib = memory_kib(machine)?;
     let share = total_kib as f64 / 1024.0 / f64::from(requested_mib);
-    ensure!((0.80..=1.0).contains(&share), "{requested_mib} MiB were asked for, the guest sees {} MiB", total_kib / 1024);
+    ensure!(
+        (0.80..=1.0).contains(&share),
+        "{requested_mib} MiB were asked for, the guest sees {} MiB",
+        total_kib / 1024
+    );
     Ok(())
 }
 
@@ -145,6 +149,9 @@ mod tests {
         let late = "a line written to /dev/hvc0 did not reach the console socket within 30 s";
         let wait = Duration::from_secs(30);
         assert_eq!(missing_line("/dev/hvc0", wait, false), Stop::fail(late));
-        assert_eq!(missing_line("/dev/hvc0", wait, true), Stop::error(format!("{late}; others did: the guest is slow")));
+        assert_eq!(
+            missing_line("/dev/hvc0", wait, true),
+            Stop::error(format!("{late}; others did: the guest is slow"))
+        );
     }
 }

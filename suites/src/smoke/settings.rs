@@ -129,7 +129,8 @@ fn has_an_iommu(env: &dyn EnvironmentSide, machine: &mut dyn Machine) -> Check {
 /// windows for plugged devices only behind PCIe ports, so runtime-rs puts its bridge there (`DeviceNestedPcieBridge`),
 /// and Go from 4.0 on.
 fn guest_boots_by_a_firmware(env: &dyn EnvironmentSide) -> Check {
-    let is_there = |file: &&&str| env.run(&["test", "-f", file], Duration::from_secs(10)).is_ok_and(|output| output.ok());
+    let is_there =
+        |file: &&&str| env.run(&["test", "-f", file], Duration::from_secs(10)).is_ok_and(|output| output.ok());
     let file = firmware::files(env.claims().release.arch)
         .iter()
         .find(is_there)

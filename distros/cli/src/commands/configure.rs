@@ -104,7 +104,12 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &ConfigureArguments) -> a
             Some(HandlerChoice {
                 handler: Handler::Containerd,
                 config: Some(place.main.clone()),
-                version: containerd_version::find(&machine.root, machine.release.package_manager, version_argument, &place)?,
+                version: containerd_version::find(
+                    &machine.root,
+                    machine.release.package_manager,
+                    version_argument,
+                    &place,
+                )?,
             })
         }
         Some(HandlerName::Crio) => Some(HandlerChoice { handler: Handler::Crio, config: None, version: None }),

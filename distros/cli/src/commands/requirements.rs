@@ -108,8 +108,9 @@ pub(crate) fn run(arguments: &RequirementsArguments) -> anyhow::Result<Exit> {
 
 /// Reads a configuration and compares it with Kata's options.
 fn compared(file: &Path, requested: Option<Arch>, profile: &Profile) -> anyhow::Result<KernelOptions> {
-    let failed =
-        |message: String| Failed::new(Exit::BadInput, "bad-configuration", format!("{}: {message}", display_name(file)));
+    let failed = |message: String| {
+        Failed::new(Exit::BadInput, "bad-configuration", format!("{}: {message}", display_name(file)))
+    };
     let text = configuration::read(file)?;
     let config = KernelConfig::parse(&text).map_err(|e| {
         failed(e.to_string())

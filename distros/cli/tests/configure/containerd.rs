@@ -280,7 +280,11 @@ fn causes_that_keep_a_handler_from_taking_effect_are_reported() {
         let output = configured(&machine_with(layout), version);
         assert!(output.stderr.contains(expected), "{name}: {}", output.stderr);
     };
-    assert_reported("CRI is disabled", "1.7", "/etc/containerd/config.toml:2: disabled_plugins contains containerd's CRI plugin");
+    assert_reported(
+        "CRI is disabled",
+        "1.7",
+        "/etc/containerd/config.toml:2: disabled_plugins contains containerd's CRI plugin",
+    );
     assert_reported("a later drop-in disables CRI", "2.1", "/etc/containerd/conf.d/9.toml:2: disabled_plugins");
     assert_reported(
         "a later drop-in has another handler of that name",
@@ -289,7 +293,11 @@ fn causes_that_keep_a_handler_from_taking_effect_are_reported() {
     );
     assert_reported("an import is missing", "2.3", "/etc/containerd/nowhere.toml is imported but does not exist");
     assert_reported("an import of an import replaces the section", "1.7", "/etc/containerd/two.toml, which");
-    assert_reported("a plugin is disabled whose name is not one of containerd's", "1.7", "`a.b.c.d` is not a plugin's name: ");
+    assert_reported(
+        "a plugin is disabled whose name is not one of containerd's",
+        "1.7",
+        "`a.b.c.d` is not a plugin's name: ",
+    );
     assert_reported("version 3", "1.7", "has version 3, but this containerd accepts at most 2");
     for version in VERSIONS {
         for (name, expected) in [
@@ -459,7 +467,8 @@ fn only_a_debian_mirror_is_chosen_among_apt_sites() {
 fn this_machines_containerd_agrees() {
     let output = Command::new("containerd").arg("--version").output().expect("containerd");
     let output = String::from_utf8_lossy(&output.stdout).into_owned();
-    let version = |v: &&&str| output.split_whitespace().any(|w| w.trim_start_matches('v').starts_with(&format!("{v}.")));
+    let version =
+        |v: &&&str| output.split_whitespace().any(|w| w.trim_start_matches('v').starts_with(&format!("{v}.")));
     let version = VERSIONS.iter().find(version);
     let version = version.unwrap_or_else(|| panic!("expected one of {VERSIONS:?}, which have layouts, got {output}"));
     containerd_agrees(Path::new("containerd"), version);
@@ -497,7 +506,13 @@ fn assert_unconfigure_works_after_migration(containerd: &Path) {
                 let now = machine.read("m/etc/containerd/config.toml");
                 let is_reported = output.code == 13 && output.stderr.contains("config.toml is not fully reverted");
                 let is_removed = output.code == 0 && !now.contains(&format!("/{BASE}/configuration.toml"));
-                assert!(is_reported || is_removed, "{} with {version}: {}: {}", layout.name, output.code, output.stderr);
+                assert!(
+                    is_reported || is_removed,
+                    "{} with {version}: {}: {}",
+                    layout.name,
+                    output.code,
+                    output.stderr
+                );
                 assert!(is_reported || !now.contains("50-kata-osinfo"), "{} with {version}: {now}", layout.name);
             }
         }
@@ -641,14 +656,16 @@ fn a_template_without_the_drop_in_import_is_reported() {
             let before = machine.everything();
             let output = configured(&machine, "2.1");
             assert_eq!(output.code, if is_reported { 13 } else { 0 }, "{text}: {}", output.stderr);
-            let expected = format!("/{folder}/{template} does not import /{folder}/config-v3.toml.d/: {name} regenerates ");
+            let expected =
+                format!("/{folder}/{template} does not import /{folder}/config-v3.toml.d/: {name} regenerates ");
             assert_eq!(output.stderr.contains(&expected), is_reported, "{}", output.stderr);
             assert_eq!(machine.everything() == before, is_reported);
             // A template that was added after `configure`.
             assert_eq!(configured(&since, "2.1").code, 0);
             since.file(&format!("m/{folder}/{template}"), text);
             let found = since.check_findings();
-            let expected = format!("/{folder}/{template}: {name} regenerates /{folder}/config.toml from this template at ");
+            let expected =
+                format!("/{folder}/{template}: {name} regenerates /{folder}/config.toml from this template at ");
             assert_eq!(found.len(), usize::from(is_reported), "{found:?}");
             assert!(found.iter().all(|problem| problem.starts_with(&expected)), "{found:?}");
             assert_eq!(since.run(&["unconfigure"]).code, 0);
@@ -754,7 +771,8 @@ fn the_data_dir_of_k3s_and_rke2_is_honoured() {
         write_main_file(&machine, &format!("/var/lib/rancher/{name}"));
         machine.file(&format!("m/etc/rancher/{name}/config.yaml"), "data-dir: /data # the large disk\n");
         let output = configured(&machine, "2.1");
-        let expected = format!("{name} is installed (/etc/rancher/{name}/config.yaml), but {}, which its", main("/data"));
+        let expected =
+            format!("{name} is installed (/etc/rancher/{name}/config.yaml), but {}, which its", main("/data"));
         assert!(output.code == 13 && output.stderr.contains(&expected), "{}: {}", output.code, output.stderr);
         for (data, text) in [("/data", ""), ("/two", "data-dir: \"/two\"\n")] {
             machine.file(&format!("m/etc/rancher/{name}/config.yaml.d/10-disk.yaml"), text);
@@ -913,7 +931,8 @@ fn a_later_crio_handler_is_reported_if_any_key_differs() {
         machine.file(&format!("{folder}/99-later"), &later);
         let output = machine.run(&CRIO);
         assert_eq!(output.code, 13, "{expected}: {}", output.stderr);
-        let is_reported = |line: &str| line.contains("/99-later:") && line.contains(&format!("handler kata: {expected}"));
+        let is_reported =
+            |line: &str| line.contains("/99-later:") && line.contains(&format!("handler kata: {expected}"));
         assert!(output.stderr.lines().any(is_reported), "{expected}: {}", output.stderr);
         let by_check = machine.check_findings();
         assert!(by_check.iter().any(|line| is_reported(line)), "{expected}: {by_check:?}");
@@ -947,7 +966,11 @@ fn crio_drop_ins_in_subfolders_are_ordered_by_path_component() {
         let overridden = format!("note: overrides handler kata: runtime_path of {file}:2");
         assert_eq!(output.stderr.contains(&overridden), !is_later, "{name}: {}", output.stderr);
         let findings = machine.check_findings();
-        assert_eq!(findings.iter().any(|t| t.starts_with(&format!("{file}:2: handler kata"))), is_later, "{findings:?}");
+        assert_eq!(
+            findings.iter().any(|t| t.starts_with(&format!("{file}:2: handler kata"))),
+            is_later,
+            "{findings:?}"
+        );
     }
     // Of several drop-ins the last one decides.
     let machine = Machine::new();
@@ -1047,7 +1070,11 @@ fn unconfigure_removes_a_migrated_handler() {
         assert_eq!(output.code, 0, "{version}: {}", output.stderr);
         let now = again.read(MAIN);
         // An import that existed before stays as migrated.
-        assert_eq!(now.replace("imports = []\n", ""), without_kata_osinfo(&text).replace("imports = []\n", ""), "{version}");
+        assert_eq!(
+            now.replace("imports = []\n", ""),
+            without_kata_osinfo(&text).replace("imports = []\n", ""),
+            "{version}"
+        );
         assert!(!again.path("m/etc/containerd/conf.d/50-kata-osinfo.toml").exists());
     }
 }

@@ -416,7 +416,10 @@ fn edits_by_others_during_a_write_are_kept() {
             caught += usize::from(code != Some(0));
             must(&machine, BACK);
             let remaining = machine.read(MAIN);
-            assert!(remaining.contains(foreign_line) && !remaining.contains("kata"), "{call:?} {system_call} {n}: {remaining}");
+            assert!(
+                remaining.contains(foreign_line) && !remaining.contains("kata"),
+                "{call:?} {system_call} {n}: {remaining}"
+            );
         }
         assert!(points > 0 && caught > 0, "{call:?} {system_call}: {caught} of {points}");
     }
@@ -479,7 +482,10 @@ fn edits_replaced_by_a_killed_call_are_restored() {
                 assert!(machine.read(MAIN).contains(foreign_line), "{call:?} {n} {again:?}: {}", machine.read(MAIN));
                 must(&machine, BACK);
                 let remaining = machine.read(MAIN);
-                assert!(remaining.contains(foreign_line) && !remaining.contains("kata"), "{call:?} {n} {again:?}: {remaining}");
+                assert!(
+                    remaining.contains(foreign_line) && !remaining.contains("kata"),
+                    "{call:?} {n} {again:?}: {remaining}"
+                );
                 let leftover = |path: &&PathBuf| path.to_string_lossy().contains(".kata-osinfo");
                 assert_eq!(machine.everything().keys().find(leftover), None, "{call:?} {n} {again:?}");
             }

@@ -359,7 +359,10 @@ fn relative_imports_are_resolved_as_that_containerd_version_does() {
     }
     // No package tells the version here.
     let found = machine.check_findings();
-    assert!(found.iter().any(|f| f.contains("handler kata is not there any more") && f.contains(expected)), "{found:?}");
+    assert!(
+        found.iter().any(|f| f.contains("handler kata is not there any more") && f.contains(expected)),
+        "{found:?}"
+    );
     machine.file(MAIN, &machine.read(MAIN).replace("conf.d/*", "/etc/site/*"));
     assert_eq!(machine.check_findings(), Vec::<String>::new());
 }

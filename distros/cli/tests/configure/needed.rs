@@ -373,7 +373,10 @@ fn a_handler_in_an_unreadable_file_keeps_its_configuration() {
     let odd = [sound.as_bytes(), b"# caf\xe9\n"].concat();
     write(machine.path(MAIN), &odd).expect("written");
     let findings = machine.check_findings();
-    assert!(findings.iter().any(|t| t.starts_with("/etc/containerd/config.toml: it is not UTF-8 text")), "{findings:?}");
+    assert!(
+        findings.iter().any(|t| t.starts_with("/etc/containerd/config.toml: it is not UTF-8 text")),
+        "{findings:?}"
+    );
     let output = call(&machine, GO, &[]);
     assert_eq!(output.code, 0, "{}", output.stderr);
     assert!(output.stderr.contains("warning: /etc/containerd/config.toml is kept: "), "{}", output.stderr);

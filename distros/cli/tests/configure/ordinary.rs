@@ -438,7 +438,10 @@ fn programs_without_execute_permission_are_refused() {
     let path = machine.path("m/usr/libexec/virtiofsd");
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o644)).expect("set");
     let findings = machine.check_findings();
-    assert!(findings.iter().any(|t| t.contains("is /usr/libexec/virtiofsd, which is not an executable file")), "{findings:?}");
+    assert!(
+        findings.iter().any(|t| t.contains("is /usr/libexec/virtiofsd, which is not an executable file")),
+        "{findings:?}"
+    );
 }
 
 #[test]

@@ -214,7 +214,10 @@ fn a_config_copy_made_confidential_by_a_drop_in_is_refused() {
     let snp = "/etc/kata-containers/kata-osinfo/config.d/60-snp.toml";
     machine.file(&format!("m{snp}"), "[hypervisor.qemu]\nconfidential_guest = true\n");
     let findings = machine.check_findings();
-    assert!(findings.iter().any(|t| t.starts_with(&format!("{snp}:2: hypervisor.qemu.confidential_guest is"))), "{findings:?}");
+    assert!(
+        findings.iter().any(|t| t.starts_with(&format!("{snp}:2: hypervisor.qemu.confidential_guest is"))),
+        "{findings:?}"
+    );
     let output = machine.run(&call);
     assert_eq!(output.code, 2, "{}", output.stderr);
     assert!(output.stderr.contains(&format!("in {snp}:2)")), "{}", output.stderr);

@@ -241,7 +241,8 @@ fn a_displaced_text_is_reported_after_a_damaged_state() {
     let (machine, state) = configured("1.7", false);
     machine.file(&format!("m{TAKEN_OUT}"), "# theirs\n");
     machine.file(STATE, &state[..300]);
-    let expected = format!("warning: {TAKEN_OUT}: another process wrote this text while an interrupted kata-osinfo call");
+    let expected =
+        format!("warning: {TAKEN_OUT}: another process wrote this text while an interrupted kata-osinfo call");
     let configure = ["configure", "--profile", "go-3.29"];
     for call in [
         &["unconfigure", "--force", "--dry-run"][..],
@@ -386,7 +387,8 @@ fn an_unrecorded_handler_is_adopted_by_a_new_configure() {
         let call = ["configure", "--profile", "go-3.29", "--handler", "containerd", "--containerd-version", version];
         let output = machine.run(&call);
         assert_eq!(output.code, 0, "{}", output.stderr);
-        let expected = "warning: /etc/containerd/config.toml has a handler of kata-osinfo's that no state file records any";
+        let expected =
+            "warning: /etc/containerd/config.toml has a handler of kata-osinfo's that no state file records any";
         assert!(
             output.stderr.contains(expected) && !output.stderr.contains("will use this configuration instead"),
             "{}",
@@ -452,7 +454,11 @@ fn a_copy_of_a_handler_drop_in_is_reported_and_kept() {
             for machine in [&machine, &lost] {
                 for call in [&["unconfigure"][..], &["unconfigure", "--force"], &["unconfigure"]] {
                     let output = machine.run(call);
-                    assert!(output.code == 13 && output.stderr.contains(&by_unconfigure), "{copy} {call:?}: {}", output.stderr);
+                    assert!(
+                        output.code == 13 && output.stderr.contains(&by_unconfigure),
+                        "{copy} {call:?}: {}",
+                        output.stderr
+                    );
                     assert_eq!(machine.read(&copy), text, "{call:?}");
                 }
                 assert!(!machine.path(drop_in).exists(), "{copy}");

@@ -56,7 +56,10 @@ fn values_set_by_an_admin_are_kept_extended_or_reported() {
     let output = call(&machine, GO, &["--emulated", "--format", "json"]);
     assert_eq!(output.code, 0, "{}", output.stderr);
     let answer = output.json();
-    assert_eq!(entries_for(&answer, ".path"), [json!([main, 4, "overridden", "/opt/kata/bin/qemu", "/usr/libexec/qemu-kvm"])]);
+    assert_eq!(
+        entries_for(&answer, ".path"),
+        [json!([main, 4, "overridden", "/opt/kata/bin/qemu", "/usr/libexec/qemu-kvm"])]
+    );
     assert_eq!(entries_for(&answer, ".shared_fs"), [json!([main, 11, "overridden", "virtio-9p", "virtio-fs"])]);
     let paths = json!(["/opt/mine", "/usr/libexec/qemu-kvm"]);
     assert_eq!(entries_for(&answer, "valid_hypervisor_paths"), [json!([main, 8, "extended", ["/opt/mine"], paths])]);
@@ -518,7 +521,10 @@ fn force_discards_changes_but_keeps_additions() {
             }
             assert!(machine.read(&moved).ends_with(&format!("{head}{added}")), "{}", machine.read(&moved));
             let is_configured = call_[0] == "configure";
-            assert_eq!(machine.path(&file).exists().then(|| machine.read(&file)), is_configured.then(|| written.clone()));
+            assert_eq!(
+                machine.path(&file).exists().then(|| machine.read(&file)),
+                is_configured.then(|| written.clone())
+            );
             if is_configured {
                 assert_eq!(machine.check_findings(), Vec::<String>::new());
             }

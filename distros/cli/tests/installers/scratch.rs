@@ -110,7 +110,10 @@ releases: [{{version: 1}}]
         let root = self.root();
         let chosen = installer::choose(&root, self.manager).expect("settings");
         let has_own_installer = self.root().which("apt-get").expect("looked").is_some();
-        assert_eq!(chosen.place, if has_own_installer { InstallerLocation::Inside } else { InstallerLocation::Outside });
+        assert_eq!(
+            chosen.place,
+            if has_own_installer { InstallerLocation::Inside } else { InstallerLocation::Outside }
+        );
         let options = Options { lock_timeout, timeout: Duration::from_secs(120), ..Options::default() };
         installer::install(&chosen, &root, request, &options)
     }

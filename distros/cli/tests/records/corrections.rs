@@ -59,7 +59,8 @@ fn corrections(example: &Record, shipped: &Record) -> Vec<Correction> {
             correct("", "arch", "-", arch.name());
         }
         for arch in &example.arches {
-            let (was, is) = (statements(example, &release.version, *arch), statements(shipped, &release.version, *arch));
+            let (was, is) =
+                (statements(example, &release.version, *arch), statements(shipped, &release.version, *arch));
             let value = |of: &[(String, String)], subject: &str| {
                 of.iter().find(|(s, _)| s == subject).map_or_else(|| "-".to_owned(), |(_, value)| value.clone())
             };

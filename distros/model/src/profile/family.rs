@@ -235,7 +235,11 @@ impl Family {
             return Err(NoProfileError::Older { version, oldest });
         }
         if self.releases[index] != release {
-            return Err(NoProfileError::Unread { version, before: self.releases[index - 1], after: self.releases[index] });
+            return Err(NoProfileError::Unread {
+                version,
+                before: self.releases[index - 1],
+                after: self.releases[index],
+            });
         }
         let mut released = self.profiles.iter().filter(|profile| profile.tag != UNRELEASED).rev();
         let profile = released.find(|profile| profile.version() <= release);

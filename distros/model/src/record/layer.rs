@@ -6,7 +6,9 @@
 
 use super::inherited::parts;
 use super::resolve::merged;
-use super::{CommonFields, ComponentEntry, Fact, PerArch, Record, RecordError, ReleaseEntry, Source, invalid_package_names};
+use super::{
+    CommonFields, ComponentEntry, Fact, PerArch, Record, RecordError, ReleaseEntry, Source, invalid_package_names,
+};
 use crate::arch::Arch;
 use crate::diagnostic::{Diagnostic, finish};
 use crate::distro::{DistroId, ReleaseVersion, Target};

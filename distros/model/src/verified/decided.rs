@@ -32,7 +32,10 @@ pub fn decided<E>(evidence: &[E], describe: impl Fn(&E) -> Said, is_newest: bool
 }
 
 /// Returns the evidence with the decisive verdict.
-fn most_decisive<'e, E: 'e>(evidence: impl Iterator<Item = &'e E> + Clone, describe: &impl Fn(&E) -> Said) -> Option<&'e E> {
+fn most_decisive<'e, E: 'e>(
+    evidence: impl Iterator<Item = &'e E> + Clone,
+    describe: &impl Fn(&E) -> Said,
+) -> Option<&'e E> {
     let of = |one: &E| (describe(one).environment, describe(one).verdict);
     let mut all = evidence.clone();
     let counts = decisive(evidence.map(of))?;
@@ -57,7 +60,10 @@ mod tests {
         assert_eq!(which(&[container, evidence(Vm, Untested, false)], true), Some(Container), "it has not decided");
         assert_eq!(which(&[container, evidence(Vm, Supported, true)], true), Some(Container), "by older tests");
         assert_eq!(which(&[container, evidence(Vm, Unsupported, true)], true), Some(Vm), "a failure stands");
-        assert_eq!(which(&[evidence(Container, Unsupported, false), evidence(Vm, Supported, true)], true), Some(Container));
+        assert_eq!(
+            which(&[evidence(Container, Unsupported, false), evidence(Vm, Supported, true)], true),
+            Some(Container)
+        );
         let other = Said { is_newest: false, ..machine };
         assert_eq!((which(&[container, other], true), which(&[container, other], false)), (Some(Container), Some(Vm)));
         assert_eq!(which(&[], true), None);

@@ -82,7 +82,8 @@ pub fn leave_newer(known: &[VerifiedEntry], new: &mut Vec<VerifiedEntry>) -> Vec
     for entry in new.iter() {
         let mut by_day: BTreeMap<Date, Vec<Capability>> = BTreeMap::new();
         for (capability, result) in &entry.capabilities {
-            if let Some(day) = judged_later(entry, *capability, result).filter(|_| result.verdict != Verdict::NotApplicable)
+            if let Some(day) =
+                judged_later(entry, *capability, result).filter(|_| result.verdict != Verdict::NotApplicable)
             {
                 by_day.entry(day).or_default().push(*capability);
             }

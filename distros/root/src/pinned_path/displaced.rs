@@ -464,7 +464,11 @@ mod tests {
             assert_eq!(machine.text().as_deref(), Some("ours"), "{place}");
             assert_eq!(machine.place.taken_out_of_others().unwrap(), [machine.place.staged_path(&displaced.name)]);
             assert_eq!(machine.place.sweep().unwrap(), [Rescued::Back], "{place}");
-            assert_eq!((machine.text().as_deref(), machine.staged_files()), (Some("old, and theirs"), Vec::new()), "{place}");
+            assert_eq!(
+                (machine.text().as_deref(), machine.staged_files()),
+                (Some("old, and theirs"), Vec::new()),
+                "{place}"
+            );
             assert_eq!(machine.place.sweep().unwrap(), [], "{place}");
             // A changed mode counts as a change, too.
             let machine = Machine::new(place);
@@ -491,7 +495,11 @@ mod tests {
             std::fs::rename(machine.path_of(OURS), machine.path_of(&displaced.name)).unwrap();
             machine.edit("old, and theirs");
             assert_eq!(machine.place.sweep().unwrap(), []);
-            assert_eq!((machine.text().as_deref(), machine.staged_files()), (Some("old, and theirs"), Vec::new()), "{place}");
+            assert_eq!(
+                (machine.text().as_deref(), machine.staged_files()),
+                (Some("old, and theirs"), Vec::new()),
+                "{place}"
+            );
         }
     }
 
@@ -530,7 +538,11 @@ mod tests {
             std::fs::remove_file(machine.path_of(OURS)).unwrap();
             machine.edit("old, and theirs");
             assert!(!machine.place.remove_if_unchanged(&machine.checked).unwrap());
-            assert_eq!((machine.text().as_deref(), machine.staged_files()), (Some("old, and theirs"), Vec::new()), "{place}");
+            assert_eq!(
+                (machine.text().as_deref(), machine.staged_files()),
+                (Some("old, and theirs"), Vec::new()),
+                "{place}"
+            );
             // After a kill, both with an empty place and with a new text in it.
             let displaced = Displaced::new(&machine.place, None, &machine.checked);
             let displace =
@@ -585,7 +597,8 @@ mod tests {
         machine.write(&second, "more of theirs");
         (2..=MOST_ASIDE).for_each(|number| machine.write(&format!("{ASIDE}.{number}"), ""));
         let rescued = machine.place.sweep().unwrap();
-        let is_aside = |outcome: &&Rescued| matches!(outcome, Rescued::Aside(path) if path.ends_with(format!("{ASIDE}.1")));
+        let is_aside =
+            |outcome: &&Rescued| matches!(outcome, Rescued::Aside(path) if path.ends_with(format!("{ASIDE}.1")));
         let is_not_put_back = |outcome: &&Rescued| {
             matches!(outcome, Rescued::NotPutBack { path, .. }
             if path.ends_with(&first.name) || path.ends_with(&second))
@@ -622,7 +635,11 @@ mod tests {
             let root = Root::new(machine.dir.path()).unwrap();
             assert_eq!(root.displaced_in(Path::new("/etc")).unwrap(), [], "it is what was looked at");
             assert!(place.remove_link(target, &|| true).unwrap());
-            assert_eq!((link(), std::fs::symlink_metadata(machine.path_of(&leftover)).is_ok()), (None, false), "{inside}");
+            assert_eq!(
+                (link(), std::fs::symlink_metadata(machine.path_of(&leftover)).is_ok()),
+                (None, false),
+                "{inside}"
+            );
         }
     }
 

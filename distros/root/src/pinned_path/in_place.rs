@@ -21,7 +21,8 @@ use std::path::PathBuf;
 pub fn may_be_half(now: &[u8], old: &[u8], new: &[u8]) -> bool {
     let common_prefix = |a: &[u8], b: &[u8]| a.iter().zip(b).take_while(|(a, b)| a == b).count();
     let restored = common_prefix(now, old);
-    let rest = |text: &[u8]| common_prefix(now.get(restored..).unwrap_or_default(), text.get(restored..).unwrap_or_default());
+    let rest =
+        |text: &[u8]| common_prefix(now.get(restored..).unwrap_or_default(), text.get(restored..).unwrap_or_default());
     let written = restored + rest(new);
     let remaining = now.get(written..).unwrap_or_default();
     // Up to the end of the new text, even if the old one was longer.

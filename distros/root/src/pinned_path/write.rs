@@ -123,7 +123,12 @@ impl PinnedPath {
         rescued.into_iter().try_for_each(ensure_back).map(|()| any)
     }
 
-    fn write_if_allowed(&self, bytes: &[u8], attributes: Option<&Attributes>, over: Over<'_>) -> Result<bool, RootError> {
+    fn write_if_allowed(
+        &self,
+        bytes: &[u8],
+        attributes: Option<&Attributes>,
+        over: Over<'_>,
+    ) -> Result<bool, RootError> {
         let failed = |source| RootError::Write { path: self.shown.clone(), source };
         let links = self.open(OFlags::RDONLY).and_then(|f| f.metadata()).map_or(0, |m| m.nlink());
         let written = match links {

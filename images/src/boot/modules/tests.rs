@@ -110,7 +110,9 @@ fn deep_and_cyclic_dependencies_are_resolved_within_limits() {
     std::fs::write(dir.path().join("modules.softdep"), soft).unwrap();
     let (sender, receiver) = std::sync::mpsc::channel();
     let tree = dir.path().to_owned();
-    std::thread::spawn(move || sender.send(resolve(&tree, Path::new("/"), &["hard0", "soft0", "t0"].map(str::to_owned))));
+    std::thread::spawn(move || {
+        sender.send(resolve(&tree, Path::new("/"), &["hard0", "soft0", "t0"].map(str::to_owned)))
+    });
     let found = receiver.recv_timeout(std::time::Duration::from_secs(120)).expect("it goes on for ever").unwrap();
     assert_eq!(found.missing, ["hard0", "t0"]);
     assert_eq!(found.load_order.len(), DEPTH);

@@ -143,7 +143,10 @@ fn entries_with_unusable_locks_are_left_and_reported() {
     let messages: Vec<String> = swept.leftovers.iter().map(ToString::to_string).collect();
     let expected =
         format!("{}: cannot find out from its lock whether it is in use: {}", tmp.join("x").display(), tmp.display());
-    assert!(messages.len() == 2 && messages[0].starts_with(&expected) && messages[0].contains("is a link"), "{messages:?}");
+    assert!(
+        messages.len() == 2 && messages[0].starts_with(&expected) && messages[0].contains("is a link"),
+        "{messages:?}"
+    );
     assert_eq!(swept.leftovers[1].path, locks.join(key('3')));
     let lock = locks.join(key('3')).display().to_string();
     assert_eq!(

@@ -146,7 +146,10 @@ impl Job<'_> {
             let repository = archives.join(&id);
             folder::make(&repository)?;
             folder::make(&repository.join(self.arch))?;
-            folder::copy(&self.folder.join(KEPT).join(format!("{id}.tar.gz")), &repository.join(self.arch).join(INDEX))?;
+            folder::copy(
+                &self.folder.join(KEPT).join(format!("{id}.tar.gz")),
+                &repository.join(self.arch).join(INDEX),
+            )?;
         }
         files.iter().map(|path| folder::copy_into(&archives.join(LOCAL), path)).collect()
     }
@@ -162,7 +165,10 @@ impl Job<'_> {
                 return Err(ImageErrorKind::NoMirror { suite: repository.clone(), archive: Archive::Main }.into());
             };
             let name = format!("{repository}/{arch}/{file}");
-            files.push(DownloadRequest { address: format!("{server}/{arch}/{file}"), name: format!("{ARCHIVES}/{name}") });
+            files.push(DownloadRequest {
+                address: format!("{server}/{arch}/{file}"),
+                name: format!("{ARCHIVES}/{name}"),
+            });
             names.push(name);
         }
         download::fetch(self.runner, phase, self.folder, &files, self.logins)?;

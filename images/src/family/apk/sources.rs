@@ -85,7 +85,11 @@ pub(super) fn write(folder: &Path, repositories: &[(String, String)]) -> Result<
 pub(super) fn written(folder: &Path) -> Result<Vec<(String, String)>, Failure> {
     let path = folder.join(KEPT).join("repositories");
     let text = std::fs::read_to_string(&path).context("reading", &path)?;
-    Ok(text.lines().filter_map(|line| line.split_once(' ')).map(|(id, address)| (id.to_owned(), address.to_owned())).collect())
+    Ok(text
+        .lines()
+        .filter_map(|line| line.split_once(' '))
+        .map(|(id, address)| (id.to_owned(), address.to_owned()))
+        .collect())
 }
 
 /// Copies the keys: those of the caller, or else of a system. A signature names its key by the name of the file.
@@ -141,7 +145,10 @@ mod tests {
         let own = "https://mirror.example/alpine/v3.22";
         assert_eq!(found, [repository("main", own), repository("community", own)]);
         let found = repositories(Some(&root), Some("http://near.example/v3.22"), &release).unwrap();
-        assert_eq!(found, [repository("main", "http://near.example/v3.22"), repository("community", "http://near.example/v3.22")]);
+        assert_eq!(
+            found,
+            [repository("main", "http://near.example/v3.22"), repository("community", "http://near.example/v3.22")]
+        );
         assert!(matches!(repositories(None, None, &release).unwrap_err().cause, ImageErrorKind::NoMirror { .. }));
     }
 

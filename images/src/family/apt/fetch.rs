@@ -63,7 +63,8 @@ impl Fetch {
         named: &[PathBuf],
         arch: Arch,
     ) -> Result<Fetch, Failure> {
-        let fetch = Fetch { folder: folder.to_owned(), sandbox_path: family::sandbox_path(folder), named: named.to_owned() };
+        let fetch =
+            Fetch { folder: folder.to_owned(), sandbox_path: family::sandbox_path(folder), named: named.to_owned() };
         let private = fetch.private();
         folder::make_private(&private)?;
         let mut credentials = String::new();
@@ -216,7 +217,8 @@ pub(crate) fn downloads(printed: &str, mirrors: &[String]) -> Result<Vec<Downloa
         let plain = |text: &str, more: &str| {
             !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || more.as_bytes().contains(&b))
         };
-        let is_from_mirror = mirrors.iter().any(|m| address.strip_prefix(m.as_str()).is_some_and(|path| path.starts_with('/')));
+        let is_from_mirror =
+            mirrors.iter().any(|m| address.strip_prefix(m.as_str()).is_some_and(|path| path.starts_with('/')));
         let sound = plain(address, ":/._-+~%@=,") && plain(name, "._-+~%") && name.ends_with(".deb");
         if !is_from_mirror || !sound || !plain(hash, ":") {
             let what = one_line(&without_controls(address, 200), 200);

@@ -130,7 +130,10 @@ fn fingerprints(file: &Path) -> Result<Vec<String>, Failure> {
 pub(super) fn verify(runner: &Runner<'_>, folder: &Path, phase: Phase, name: &str) -> Result<(), Failure> {
     let sandbox_path = family::sandbox_path(folder);
     let mut verify = command(folder)?;
-    verify.args(["--status-fd", "1", "--verify"]).arg(sandbox_path.join(format!("{name}.sig"))).arg(sandbox_path.join(name));
+    verify
+        .args(["--status-fd", "1", "--verify"])
+        .arg(sandbox_path.join(format!("{name}.sig")))
+        .arg(sandbox_path.join(name));
     let status_output = runner.output(phase, &mut verify).map_err(|failure| match failure.cause {
         ImageErrorKind::Untrusted { detail } => Failure {
             cause: ImageErrorKind::Untrusted { detail: format!("{name}: {detail}") },
@@ -152,7 +155,10 @@ struct UntrustedSignature {
 /// Checks gpg's status for a good signature by a trusted key; otherwise returns the key.
 fn judge(output: &str) -> Result<(), UntrustedSignature> {
     let status = |word: &str| {
-        output.lines().filter_map(|line| line.strip_prefix("[GNUPG:] ")).find(|line| line.split(' ').next() == Some(word))
+        output
+            .lines()
+            .filter_map(|line| line.strip_prefix("[GNUPG:] "))
+            .find(|line| line.split(' ').next() == Some(word))
     };
     let is_trusted = status("TRUST_FULLY").or_else(|| status("TRUST_ULTIMATE")).is_some();
     match status("VALIDSIG") {

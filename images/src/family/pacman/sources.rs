@@ -109,7 +109,11 @@ pub(super) fn write(folder: &Path, repositories: &[Repository]) -> Result<(), Fa
 pub(super) fn written(folder: &Path) -> Result<Vec<(String, String)>, Failure> {
     let path = folder.join(KEPT).join("repositories");
     let text = std::fs::read_to_string(&path).context("reading", &path)?;
-    Ok(text.lines().filter_map(|line| line.split_once(' ')).map(|(id, address)| (id.to_owned(), address.to_owned())).collect())
+    Ok(text
+        .lines()
+        .filter_map(|line| line.split_once(' '))
+        .map(|(id, address)| (id.to_owned(), address.to_owned()))
+        .collect())
 }
 
 #[cfg(test)]

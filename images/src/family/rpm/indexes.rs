@@ -109,7 +109,8 @@ fn versions(mut list: impl BufRead, names: &BTreeSet<&str>) -> io::Result<Vec<(S
             && let Some(name) = name.take()
         {
             let value = |key| attribute(version, key).unwrap_or_default();
-            let epoch = Some(value("epoch")).filter(|epoch| !["", "0"].contains(epoch)).map(|epoch| format!("{epoch}:"));
+            let epoch =
+                Some(value("epoch")).filter(|epoch| !["", "0"].contains(epoch)).map(|epoch| format!("{epoch}:"));
             // A version that does not parse is skipped: no installed package has such a version.
             let version = format!("{}{}-{}", epoch.unwrap_or_default(), value("ver"), value("rel"));
             all.extend(version.parse::<PackageVersion>().ok().map(|version| (name, version)));

@@ -114,7 +114,8 @@ fn fetch(
     let archives = folder.join(ARCHIVES);
     folder::make_empty(&archives, &[])?;
     let mut dnf = workspace.dnf(network)?;
-    dnf.args(["install", "--downloadonly"]).arg(format!("--downloaddir={}", workspace.sandbox_path(ARCHIVES).display()));
+    dnf.args(["install", "--downloadonly"])
+        .arg(format!("--downloaddir={}", workspace.sandbox_path(ARCHIVES).display()));
     dnf.arg("--").args(words);
     runner.run(phase, &mut dnf)?;
     let names = folder::names(&archives)?;

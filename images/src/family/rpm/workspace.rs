@@ -58,8 +58,11 @@ impl Workspace {
         tree: Option<&Path>,
     ) -> Result<Workspace, Failure> {
         let os = tree.map(tree::open).transpose()?.and_then(|root| OsRelease::read(&root).ok()).unwrap_or_default();
-        let workspace =
-            Workspace { folder: folder.to_owned(), sandbox_path: family::sandbox_path(folder), version: release_version(release, &os) };
+        let workspace = Workspace {
+            folder: folder.to_owned(),
+            sandbox_path: family::sandbox_path(folder),
+            version: release_version(release, &os),
+        };
         let private = workspace.private();
         folder::make_private(&private)?;
         let database = private.join("root/var/lib/rpm");

@@ -29,7 +29,11 @@ known-issues:
     KnownIssuesFile::parse(Path::new("known-issues/debian.yaml"), &text).unwrap().issues
 }
 
-fn compared_with_issues<'m>(matrix: &'m Matrix, entries: &'m [VerifiedEntry], issues: &'m [KnownIssue]) -> Standings<'m> {
+fn compared_with_issues<'m>(
+    matrix: &'m Matrix,
+    entries: &'m [VerifiedEntry],
+    issues: &'m [KnownIssue],
+) -> Standings<'m> {
     let recorded = Recorded::of_distro(&sample::DEBIAN, entries).knowing(&sample::DEBIAN, PackageManager::Apt, issues);
     Standings::new(matrix, recorded, false)
 }
@@ -47,7 +51,11 @@ fn state(matrix: &Matrix, issues: &[KnownIssue]) -> (Option<IssueState>, Effect)
 #[test]
 fn an_expected_failure_is_excused_by_its_known_issue() {
     let (matrix, entries) = (failing(), recorded());
-    assert_eq!(sample::compared_with_record(&matrix, &entries).effect(), Effect::Worse, "without the entry it is a new failure");
+    assert_eq!(
+        sample::compared_with_record(&matrix, &entries).effect(),
+        Effect::Worse,
+        "without the entry it is a new failure"
+    );
     for change in [
         &[][..],
         &[("test: filesystem::virtio_fs::rename_is_atomic", "signature: \"virtiofsd: a reader saw neither name\"")],

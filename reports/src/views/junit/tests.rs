@@ -342,10 +342,11 @@ fn counted(made: &Made) -> (u8, usize, usize) {
         .map(|test| Test { place: suites::catalogue::Place::OwnGuest, ..test })
         .collect();
     let matrix = matrix(&journal(made, &made.outcomes, &catalogue), &catalogue, &sample::profiles());
-    let capabilities = suites::capability::Capability::ALL.iter().zip(&made.recorded).filter_map(|(capability, number)| {
-        let verdict = Verdict::ALL.get(*number)?;
-        Some((*capability, model::verified::VerifiedCapability::plain(*verdict)))
-    });
+    let capabilities =
+        suites::capability::Capability::ALL.iter().zip(&made.recorded).filter_map(|(capability, number)| {
+            let verdict = Verdict::ALL.get(*number)?;
+            Some((*capability, model::verified::VerifiedCapability::plain(*verdict)))
+        });
     let entry = model::verified::VerifiedEntry {
         environment: matrix.cells[0].cell.environment,
         profile: "go-3.2".to_owned(),

@@ -27,7 +27,7 @@ pub(super) fn of(release: &str, profile: &ProfileHead, answer: &ReleaseAnswer) -
     let basis = answer.basis.map(|basis| format!(", {basis}")).unwrap_or_default();
     Badge {
         schema_version: 1,
-        label: format!("Kata {} on {release}", profile.range),
+        label: format!("{release}, Kata {}", profile.range),
         message: format!("{word}{basis}"),
         color,
     }
@@ -46,7 +46,7 @@ mod tests {
         let badge = of("debian 12", &matrix.profiles[1], &answer(0));
         let json = serde_json::to_value(&badge).unwrap();
         let expected = serde_json::json!({
-            "schemaVersion": 1, "label": "Kata 3.29 on on debian 12", "message": "no, emulated", "color": "red",
+            "schemaVersion": 1, "label": "debian 12, Kata 3.29 on", "message": "no, emulated", "color": "red",
         });
         assert_eq!(json, expected);
         assert_eq!(of("debian sid", &matrix.profiles[1], &answer(3)).color, "lightgrey");

@@ -67,7 +67,9 @@ impl<'a> Packages<'a> {
     /// The source package of a distro's binary package.
     pub(super) fn source(&self, distro: &DistroId, name: &str) -> String {
         let component = || Some(self.components.get(&(distro.clone(), name.to_owned()))?.name());
-        component_package::source_package_for_bugs(self.sources.get(&(distro, name)).copied().or_else(component).unwrap_or(name))
+        component_package::source_package_for_bugs(
+            self.sources.get(&(distro, name)).copied().or_else(component).unwrap_or(name),
+        )
     }
 
     /// Returns the source package of a component on a cell, and the binary package if the cell's manifest has it.

@@ -179,7 +179,10 @@ mod tests {
         assert_eq!(descriptions(&[of_day(1, |_| None), of_day(2, undecided)]), Vec::<String>::new());
         // Of three runs, the first and the last decided it.
         let runs = [of_day(1, |_| None), of_day(2, undecided), of_day(3, failing(QMP))];
-        assert_eq!(descriptions(&runs), [format!("run-1 to run-3: {CELL} vmm.qmp go-3.29: supported to unsupported; ")]);
+        assert_eq!(
+            descriptions(&runs),
+            [format!("run-1 to run-3: {CELL} vmm.qmp go-3.29: supported to unsupported; ")]
+        );
     }
 
     #[test]

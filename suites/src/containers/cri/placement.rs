@@ -150,7 +150,8 @@ impl GroupOfPod {
     fn has(&self, cgroups: &str) -> bool {
         let joint = if self.is_named_whole { ':' } else { '/' };
         let above = format!("{}{joint}", self.parent);
-        cgroups.lines()
+        cgroups
+            .lines()
             .filter_map(|line| line.splitn(3, ':').nth(2))
             .any(|path| path.split_once(&above).is_some_and(|(_, below)| below.contains(&self.id)))
     }

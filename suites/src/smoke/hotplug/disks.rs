@@ -219,7 +219,8 @@ mod tests {
         let full = "r".repeat(SMALL);
         let judged = |mut machine: FakeMachine| is_read_only(&mut machine, "sda", 'r');
         assert_eq!(judged(guest(&full, "1", false)), Ok(()));
-        let marked_writable = Stop::fail("/dev/sda was plugged read-only, and the guest takes it for one that can be written");
+        let marked_writable =
+            Stop::fail("/dev/sda was plugged read-only, and the guest takes it for one that can be written");
         assert_eq!(judged(guest(&full, "0", false)), Err(marked_writable));
         let written = Stop::fail("the guest has written to /dev/sda, which was plugged read-only");
         assert_eq!(judged(guest(&full, "1", true)), Err(written));

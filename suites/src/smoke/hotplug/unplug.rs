@@ -98,7 +98,11 @@ pub(super) fn stays(machine: &mut dyn Machine, id: &str, before: &str, guest_has
     let log = machine.serial();
     let since = log.strip_prefix(before).unwrap_or(&log);
     let qemu_has = qemu_has(machine, id)?;
-    Err(dropped(an_empty_slot_had_a_link(before), logged_by_pciehp(since, "Powering off due to button press"), qemu_has))
+    Err(dropped(
+        an_empty_slot_had_a_link(before),
+        logged_by_pciehp(since, "Powering off due to button press"),
+        qemu_has,
+    ))
 }
 
 /// Checks whether the guest's kernel saw a link in a slot before anything was plugged into it.

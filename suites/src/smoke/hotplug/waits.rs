@@ -110,7 +110,13 @@ pub(in crate::smoke) fn within<T>(
 
 /// Returns the stop at the longer deadline, according to the progress and the kernel's configuration, if it can be
 /// read.
-fn deadline_passed(wait: &Wait, progress: Option<String>, options: &[&str], path: &str, config: Option<&KernelConfig>) -> Stop {
+fn deadline_passed(
+    wait: &Wait,
+    progress: Option<String>,
+    options: &[&str],
+    path: &str,
+    config: Option<&KernelConfig>,
+) -> Stop {
     let mut late = format!("waited until {}, in vain: {}", wait.what, wait.numbers());
     if let Some(seen) = progress {
         late = format!("{late}; {seen}");

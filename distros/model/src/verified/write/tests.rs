@@ -158,7 +158,10 @@ fn an_older_run_does_not_replace_verdicts_of_a_newer_one() {
     assert_eq!(changed(Some(&once), &twice, both).unwrap(), 1);
     let outdated_runs = outdated(Some(&once), both).unwrap();
     assert_eq!(outdated_runs.len(), 1);
-    assert_eq!((outdated_runs[0].day, outdated_runs[0].capabilities.as_slice()), (newer.tested, &[Capability::FsVirtioFs][..]));
+    assert_eq!(
+        (outdated_runs[0].day, outdated_runs[0].capabilities.as_slice()),
+        (newer.tested, &[Capability::FsVirtioFs][..])
+    );
     assert_eq!(outdated(None, both).unwrap(), []);
 
     // A run of the same day replaces the first.
