@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_blamed_is_what_is_built() {
+    fn only_the_components_at_fault_are_built() {
         use Buildable::{Qemu, Virtiofsd};
         assert_eq!(built(&way("12", "rs-4.0", &found(Flavour::C, &[]))), [Virtiofsd]);
         assert_eq!(built(&way("12", "rs-4.0", &found(Flavour::C, &[Share::VirtioFs]))), [Qemu, Virtiofsd]);
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn what_takes_less_than_a_build_comes_before_it() {
+    fn choices_simpler_than_a_build_are_offered() {
         let of = |release: &str, profile: &str, found: &Inventory| {
             let Fallback::Build { choices, .. } = way(release, profile, found) else { panic!("no build") };
             choices

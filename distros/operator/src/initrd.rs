@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn modules_of_every_kernel_are_found_in_every_form() {
+    fn modules_of_all_kernels_are_found_in_every_archive_format() {
         let zstd = |bytes: &[u8]| zstd::encode_all(bytes, 1).unwrap();
         let early = made(&[("kernel/x86/microcode/GenuineIntel.bin", b"code")]);
         let one = made(&[("lib/modules/6.1/kernel/a.ko", b"a"), ("lib/modules/6.1/modules.dep", b"")]);
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn the_agent_is_known_by_its_name_or_by_what_it_says() {
+    fn the_agent_is_recognized_by_its_name_or_its_content() {
         let agent = |files: &[(&str, &[u8])]| seen(&made(files)).unwrap().agent;
         assert!(agent(&[("usr/bin/kata-agent", b"")]));
         let long = [vec![b'x'; (1 << 16) - 4], b"kata-agent".to_vec()].concat();
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_none_or_too_much_is_an_error() {
+    fn an_invalid_truncated_or_oversized_initrd_is_an_error() {
         for (bytes, why) in [
             (b"".to_vec(), "it is empty"),
             (vec![0; 1000], "it is empty"),
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn it_has_no_more_files_than_the_limit_and_begins_where_the_kernel_looks() {
+    fn too_many_files_and_a_misaligned_archive_are_errors() {
         let files = |count: usize| made(&vec![("a", b"".as_slice()); count]);
         assert!(seen(&files(100)).is_ok());
         assert!(seen(&files(101)).unwrap_err().to_string().contains("more than 100 files"));

@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn the_order_is_that_of_the_roots_package_manager() {
+    fn versions_are_ordered_as_by_the_roots_package_manager() {
         let beside = ["boot/vmlinuz-7.2~rc1", "boot/vmlinuz-7.2"];
         assert_eq!(Tree::with(&beside).newest("/boot/vmlinuz-*").as_deref(), Some("/boot/vmlinuz-7.2"));
         // For rpm, a caret comes after the end and before a dot; for dpkg it is an ordinary character, which comes
@@ -258,14 +258,14 @@ mod tests {
     }
 
     #[test]
-    fn a_kernel_without_its_modules_goes_last() {
+    fn a_kernel_without_its_modules_ranks_last() {
         let tree = Tree::with(&["boot/vmlinuz-6.1.0-9-amd64", "boot/vmlinuz-6.1.0-99-amd64"]);
         tree.write("usr/lib/modules/6.1.0-9-amd64/modules.dep", "");
         assert_eq!(tree.newest("/boot/vmlinuz-*").as_deref(), Some("/boot/vmlinuz-6.1.0-9-amd64"));
     }
 
     #[test]
-    fn the_kernel_of_the_records_packages_goes_before_a_vendors_own() {
+    fn the_kernel_of_the_records_packages_ranks_before_others() {
         let tree = Tree::with(&["boot/vmlinuz-6.12.9+deb13-amd64", "boot/vmlinuz-6.12.9+deb13-cloud-amd64"]);
         assert_eq!(tree.newest("/boot/vmlinuz-*").as_deref(), Some("/boot/vmlinuz-6.12.9+deb13-amd64"));
         let status = "Package: linux-image-cloud-amd64\nVersion: 1\nDepends: linux-image-6.12.9+deb13-cloud-amd64 (= 6.12.9-1)\n\n\
@@ -276,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn dpkgs_database_is_read_as_everywhere() {
+    fn the_status_and_updates_of_dpkg_decide_the_newest_kernel() {
         let tree = Tree::with(&["boot/vmlinuz-6.12.9+deb13-amd64", "boot/vmlinuz-6.12.48+deb13-amd64"]);
         let says = |file: &str, status: &str, version: &str| {
             let depends = format!("Depends: linux-image-{version}+deb13-amd64 (= 1)");
@@ -299,7 +299,7 @@ mod tests {
 
     /// Even with a lower version and without its modules, if no database says which kernel is the record's.
     #[test]
-    fn the_records_own_flavour_goes_before_anothers() {
+    fn the_records_own_flavour_ranks_before_others() {
         let others = ["6.17.0-cloud-amd64", "6.14.11-4-pve", "6.17.0-rt-amd64"];
         let tree = Tree::with(&["boot/vmlinuz-6.12.9+deb13-amd64", "boot/vmlinuz-6.12.48+deb13-amd64"]);
         for other in others {
@@ -319,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn leftovers_are_no_kernels_and_flavours_raise_a_doubt() {
+    fn leftover_files_are_ignored_and_other_flavours_raise_a_doubt() {
         let doubt = |tree: &Tree| {
             let root = Root::new(tree.0.path()).unwrap();
             let packages = ["linux-image-amd64".parse::<PackageName>().unwrap()];
@@ -347,7 +347,7 @@ mod tests {
     }
 
     #[test]
-    fn a_variant_of_rpms_kernels_counts_only_where_its_package_is_the_records() {
+    fn an_rpm_kernel_variant_is_undoubted_only_if_the_record_names_it() {
         let (plain, rt) = ("5.14.0-503.el9.x86_64", "5.14.0-503.el9.x86_64+rt");
         let pattern = "/lib/modules/*/vmlinuz";
         let found = |kernels: &[&str], package: &str| {
@@ -369,7 +369,7 @@ mod tests {
     }
 
     #[test]
-    fn versions_are_no_flavours() {
+    fn version_numbers_are_not_part_of_the_flavour() {
         for (release, expected) in [
             ("6.12.48+deb13-amd64", &["amd64"][..]),
             ("6.12.48+deb13-cloud-amd64", &["cloud", "amd64"]),

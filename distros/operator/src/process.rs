@@ -391,7 +391,7 @@ mod tests {
     }
 
     #[test]
-    fn output_and_code_are_kept() {
+    fn output_and_exit_code_are_returned() {
         let finished = sh("echo out; echo err >&2; exit 3", Duration::from_secs(10)).unwrap();
         assert_eq!((finished.code, finished.stdout.as_str(), finished.stderr.as_str()), (Some(3), "out\n", "err\n"));
         assert_eq!(finished.last_words(), "err");
@@ -433,7 +433,7 @@ mod tests {
 
     /// As if this program's parent ignored `SIGCHLD`: the kernel then reports no child's end.
     #[test]
-    fn a_program_that_cannot_be_waited_for_was_started_and_is_ended() {
+    fn a_program_that_cannot_be_waited_for_is_killed() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("pid");
         let script = format!("sleep 1000 >&- 2>&- & echo $! >{}", file.display());
@@ -456,7 +456,7 @@ mod tests {
     }
 
     #[test]
-    fn who_does_not_inherit_has_its_own_variables_alone() {
+    fn a_program_that_does_not_inherit_has_only_its_own_variables() {
         let mut invocation = Invocation::new(Path::new("/usr/bin/env"), &[]);
         invocation.env.push(("OWN".to_owned(), "1".to_owned()));
         let said = |invocation: &Invocation| invocation.run(Duration::from_secs(20), None).unwrap().stdout;
@@ -468,7 +468,7 @@ mod tests {
 
     #[test]
     #[cfg_attr(lacks = "mounting", ignore = "needs root that may make namespaces")]
-    fn who_is_confined_gets_nothing_of_the_callers() {
+    fn a_confined_program_gets_no_files_or_variables_of_the_caller() {
         // Inherited across exec, as after a shell's `exec 9</`.
         let root = File::open("/").unwrap();
         rustix::io::fcntl_setfd(&root, rustix::io::FdFlags::empty()).unwrap();
@@ -489,7 +489,7 @@ mod tests {
 
     #[test]
     #[cfg_attr(lacks = "mounting", ignore = "needs root that may make namespaces")]
-    fn who_is_confined_has_no_rights_no_network_and_leaves_nothing() {
+    fn a_confined_program_has_no_rights_no_network_and_leaves_no_process() {
         let confined = |script: &str, within| {
             let mut invocation = Invocation::new(Path::new("/bin/sh"), &["-c", script]);
             invocation.confinement = Confinement::Stranger;
@@ -520,18 +520,18 @@ mod tests {
     }
 
     #[test]
-    fn what_a_program_says_cannot_drive_the_terminal() {
+    fn output_of_a_program_cannot_control_the_terminal() {
         assert_eq!(shown(b"10%\r20%\r\n\x1b]0;x\x07\tb\xff\n"), "10%\n20%\n\\u{1b}]0;x\\u{7}\tb\u{fffd}\n");
     }
 
     #[test]
-    fn what_cannot_be_started_is_named() {
+    fn a_program_that_cannot_be_started_is_named() {
         let error = Invocation::new(Path::new("/no/such/program"), &[]).run(Duration::from_secs(1), None).unwrap_err();
         assert!(error.to_string().starts_with("failed to start /no/such/program"), "{error}");
     }
 
     #[test]
-    fn a_line_for_a_shell_is_what_is_run() {
+    fn the_shell_line_runs_the_same_command() {
         let dir = tempfile::tempdir().unwrap();
         let mut invocation = Invocation::new(Path::new("/bin/echo"), &["a b", "it's", "$HOME", "-o", "x"]);
         invocation.env.push(("SETTINGS".to_owned(), dir.path().join("a b").display().to_string()));

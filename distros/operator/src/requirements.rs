@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn every_demand_cites_a_file_of_kata_at_a_tag() {
+    fn every_requirement_cites_a_source_at_a_tag() {
         for profile in Profile::all() {
             for component in [Component::Qemu, Component::Virtiofsd, Component::Kernel, Component::Containerd] {
                 let all = requirements(profile, component);
@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn the_daemon_of_runtime_rs_is_asked_for_its_options_and_its_line() {
+    fn runtime_rs_requires_options_and_an_output_line_of_virtiofsd() {
         insta::assert_snapshot!(
             human(profile("rs-4.0"), Component::Virtiofsd, &requirements(profile("rs-4.0"), Component::Virtiofsd)),
             @r#"
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn another_vmm_is_asked_for_its_api_and_its_kernel_where_that_was_read() {
+    fn maintained_profiles_require_the_api_and_kernel_format_of_other_vmms() {
         for component in [Component::CloudHypervisor, Component::Firecracker] {
             for profile in Profile::all() {
                 let all = requirements(profile, component);
@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn a_demand_of_katas_own_build_begins_with_its_list() {
+    fn requirements_of_katas_build_begin_with_the_version_that_lists_them() {
         let of = |name: &str, what: &str| {
             let all = requirements(profile(name), Component::Qemu);
             let of_it = all.into_iter().filter(|r| r.what == what);
@@ -299,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn no_demand_is_made_twice() {
+    fn no_requirement_is_listed_twice() {
         for profile in Profile::all() {
             let all = requirements(profile, Component::Qemu);
             // One device may serve two capabilities: through its use, and because Kata's own build requires it.

@@ -385,7 +385,7 @@ runtime_type = \"k\"
     }
 
     #[test]
-    fn what_was_added_moves_with_its_comments() {
+    fn settings_added_by_others_move_with_their_comments() {
         let now = format!("{OURS}# theirs\ny = 1 # too\n\n[agent.kata]\nz = [\"a\"]\n");
         let moved = format!("{HEAD}[runtime]\n# theirs\ny = 1 # too\n\n[agent.kata]\nz = [\"a\"]\n");
         assert_eq!(told_apart(OURS, &now), Some(moved));
@@ -401,7 +401,7 @@ runtime_type = \"k\"
 
     /// containerd 2 itself writes single quotes.
     #[test]
-    fn what_was_added_moves_however_its_tables_are_spelled() {
+    fn added_settings_move_however_their_tables_are_spelled() {
         let value = "runtime_type = \"m\"";
         for theirs in [
             format!("[plugins.'p'.containerd.runtimes.mine]\n{value}\n"),
@@ -423,7 +423,7 @@ runtime_type = \"k\"
     }
 
     #[test]
-    fn what_was_put_before_our_first_line_moves() {
+    fn text_added_before_our_first_line_moves() {
         assert_eq!(told_apart(OURS, &format!("# mine\n{OURS}")), Some(format!("{HEAD}# mine\n")));
         let now = format!("oom_score = -5 # mine\n{HANDLER}");
         assert_eq!(told_apart(HANDLER, &now), Some(format!("{HEAD}oom_score = -5 # mine\nversion = 3\n")));
@@ -446,7 +446,7 @@ runtime_type = \"k\"
     }
 
     #[test]
-    fn editors_of_other_systems_take_nothing_of_ours() {
+    fn crlf_line_ends_and_a_byte_order_mark_are_not_changes_by_others() {
         let dos = |text: &str| text.replace('\n', "\r\n");
         let marked = |text: &str| format!("\u{feff}{}", dos(text));
         let state = State { files: vec![ours(OURS)], ..State::default() };
@@ -461,7 +461,7 @@ runtime_type = \"k\"
     }
 
     #[test]
-    fn what_cannot_be_told_from_ours_does_not_move() {
+    fn text_that_cannot_be_separated_from_ours_does_not_move() {
         for now in [
             OURS.replace("\"/q\"", "\"/mine\""),
             OURS.replace("x = true\n", ""),
@@ -476,7 +476,7 @@ runtime_type = \"k\"
     }
 
     #[test]
-    fn by_force_what_was_added_beside_a_change_moves_and_the_change_goes() {
+    fn force_moves_additions_and_drops_changes_to_our_keys() {
         let by_force = |after: &str, now: &str| theirs(&ours(after), now, true);
         let moved = |text: &str, keys: &[&str]| {
             Some((format!("{HEAD}{text}"), keys.iter().map(|key| (*key).to_owned()).collect::<Vec<_>>()))
@@ -499,7 +499,7 @@ runtime_type = \"k\"
     }
 
     #[test]
-    fn what_was_changed_is_told_line_by_line() {
+    fn differences_are_reported_line_by_line() {
         let now = OURS.replace("\"/q\"", "\"/mine\"");
         assert_eq!(differences(OURS, &now), "`path = \"/q\"` is gone, line 6 `path = \"/mine\"` is new");
         let now = format!("{OURS}a = 1\nb = 1\nc = 1\nd = 1\ne = 1\n");
@@ -509,7 +509,7 @@ runtime_type = \"k\"
     }
 
     #[test]
-    fn what_was_changed_is_told_without_secrets() {
+    fn differences_are_reported_without_secrets() {
         let ours = format!("{OURS}password = \"hunter2\"\n");
         for (theirs, told) in [
             ("password = \"\"\"\nhunter2\n\"\"\"", "line 12 `<redacted>` is new, line 13 `<redacted>` is new"),
@@ -527,7 +527,7 @@ runtime_type = \"k\"
     }
 
     #[test]
-    fn their_file_takes_the_place_of_nobody_elses() {
+    fn the_file_for_additions_overwrites_no_other_file() {
         let dir = tempfile::tempdir().unwrap();
         let root = Root::new(dir.path()).unwrap();
         let folder = dir.path().join("config.d");

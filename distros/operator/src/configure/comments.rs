@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn comments_above_between_and_beside_our_keys_stay() {
+    fn comments_above_between_and_beside_our_keys_are_kept() {
         let now = AFTER
             .replace("imports = [\"/ours\"]", "# Above.\nimports = [\"/ours\"] # Beside.")
             .replace("type", "  # Between, a \"#\".\n  type")
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_has_no_comment_twice() {
+    fn each_comment_is_kept_exactly_once() {
         let now = AFTER.replace("[\"/ours\"]", "[\"/ours\", \"/mine\"] # Beside.");
         let bare = format!("{BEFORE}imports = [\"/mine\"] # Beside.\n");
         assert_eq!(text_without_ours(&now, &bare), bare);
@@ -147,13 +147,13 @@ mod tests {
     }
 
     #[test]
-    fn a_file_of_which_nothing_else_is_left_has_the_comments() {
+    fn a_file_with_nothing_else_left_keeps_its_comments() {
         assert_eq!(kept("# Mine.\na = 1\n", None, "a = 1\n", None), Some("# Mine.\n".to_owned()));
         assert_eq!(kept("a = 1\n", None, "a = 1\n", None), None);
     }
 
     #[test]
-    fn comments_in_our_lists_stay_at_their_place() {
+    fn comments_in_our_lists_are_kept_in_place() {
         let list = "imports = [ # x\n  # alone\n  \"/ours\", # mine\n] # end";
         let now = format!("{}z = 1\n", AFTER.replace("imports = [\"/ours\"]", list));
         let bare = format!("{BEFORE}\n[a.kata] # Ours.\nz = 1\n");
@@ -167,14 +167,14 @@ mod tests {
     }
 
     #[test]
-    fn a_comment_that_has_no_place_goes_to_the_end() {
+    fn a_comment_whose_place_is_lost_moves_to_the_end() {
         let bare = format!("{BEFORE}x = \"\"\"\na\nb\n\"\"\"\n");
         let now = format!("{BEFORE}x = \"\"\"\na\n\"\"\" # Mine.\ny = \"\"\"\nb\n\"\"\"\n");
         assert_eq!(text_without_ours(&now, &bare), format!("{bare}# Mine.\n"));
     }
 
     #[test]
-    fn comments_are_told_from_strings() {
+    fn comments_are_distinguished_from_strings() {
         let text = r###"a = "#1 \" #" # one
 b = '#2\' # two
 c = """
@@ -193,7 +193,7 @@ d = '''
     }
 
     #[test]
-    fn what_looks_like_a_comment_in_a_value_is_none() {
+    fn a_hash_sign_in_a_value_is_not_a_comment() {
         let now = AFTER.replace("type = \"k\"", "type = \"k # no\"");
         assert_eq!(text_without_ours(&now, BEFORE), BEFORE);
     }

@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_that_gets_longer_and_what_stays_the_same_keep_their_layout() {
+    fn extended_lists_and_unchanged_values_keep_their_layout() {
         let old = "[a]\nx = [\n  # why\n  'm', # one\n] # end\ny = 'same'\n";
         let longer = old.replace("# one\n", "# one\n  \"o\",\n");
         let settings = [setting(&["a"], "x", json!(["m", "o"])), setting(&["a"], "y", json!("same"))];
@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn line_ends_stay_each_as_it_is() {
+    fn line_ends_are_preserved_line_by_line() {
         let settings = [setting(&["a"], "x", json!(2))];
         assert_eq!(edited("[a]\r\nx = 1 # c\r\n", &settings).unwrap(), "[a]\r\nx = 2 # c\r\n");
         assert_eq!(edited("[a]\nx = 1", &settings).unwrap(), "[a]\nx = 2\n");
@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_that_says_the_same_stands() {
+    fn a_file_with_equal_content_is_left_as_it_is() {
         let new = "imports = [\"a\", \"b\"]\nx = [1, 2]\n";
         let stands = |today: &str| as_it_stands(new.to_owned(), Some(today)) == today;
         assert!(stands("imports = [\n  'b', # c\n  'a'\n]\nx = [ 1, 2 ] # d\n") && stands(new));
@@ -300,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn deep_nesting_is_refused_and_not_followed_down() {
+    fn deep_nesting_is_refused_without_a_stack_overflow() {
         let settings = [setting(&["a"], "x", json!(2))];
         for text in [
             format!("x = {}", "[".repeat(200_000)),
@@ -314,7 +314,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn whatever_stands_there_stays_or_is_refused(text in "([a-z#\\[\\]=\"'{}.\\\\ \r\n0-9]|é){0,60}") {
+        fn an_edit_of_any_text_sets_the_value_or_is_refused(text in "([a-z#\\[\\]=\"'{}.\\\\ \r\n0-9]|é){0,60}") {
             let settings = [setting(&["hypervisor", "qemu"], "path", json!("/usr/bin/q"))];
             if let Ok(after) = edited(&text, &settings) {
                 let read: DocumentMut = after.parse().unwrap();

@@ -172,7 +172,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_nobody_can_execute_is_no_program() {
+    fn a_file_that_is_not_executable_is_not_a_program() {
         use std::os::unix::fs::PermissionsExt;
         let dir = tempfile::tempdir().unwrap();
         let root = Root::new(dir.path()).unwrap();
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn liburing_shows_in_what_a_program_needs() {
+    fn liburing_is_detected_among_the_needed_libraries() {
         assert_eq!(links_liburing(b"\0libc.so.6\0liburing.so.2\0"), Some(true));
         assert_eq!(links_liburing(b"\0libc.so.6\0libaio.so.1\0"), Some(false));
         assert_eq!(links_liburing(b"static"), None);

@@ -272,7 +272,7 @@ path = \"/k\"
     }
 
     #[test]
-    fn what_others_added_stays_and_ours_goes() {
+    fn keys_of_others_are_kept_and_ours_are_removed() {
         assert_eq!(taken(AFTER, false), StrippedText { text: Some(BEFORE.to_owned()), changed: Vec::new() });
         let now = format!("{AFTER}{NVIDIA}").replace("ours.toml\"", "ours.toml\", \"/etc/b.toml\"");
         let expected = format!("{BEFORE}{NVIDIA}").replace("a.toml\"", "a.toml\", \"/etc/b.toml\"");
@@ -286,7 +286,7 @@ path = \"/k\"
     }
 
     #[test]
-    fn comments_in_a_list_stay_and_so_does_one_that_is_wholly_theirs() {
+    fn comments_in_lists_and_lists_without_our_element_are_kept() {
         let imports = "imports = [\"/etc/a.toml\", \"/etc/ours.toml\"]";
         for (list, left) in [
             ("[ # x\n  \"/etc/a.toml\", # mine\n  \"/etc/ours.toml\"\n]", "[ # x\n  \"/etc/a.toml\" # mine\n]"),
@@ -309,7 +309,7 @@ path = \"/k\"
     }
 
     #[test]
-    fn a_key_of_ours_that_was_changed_stays_unless_it_is_forced() {
+    fn a_changed_key_of_ours_is_kept_unless_forced() {
         let now = AFTER.replace("\"/k\"", "\"/mine\"").replace("\"p:2\"", "\"p:3\"");
         let kept = taken(&now, false);
         assert_eq!(kept.changed, ["plugins.cri.image", "plugins.cri.runtimes.kata.options.path"]);
@@ -320,7 +320,7 @@ path = \"/k\"
     }
 
     #[test]
-    fn what_others_put_into_our_table_or_removed_stays_so() {
+    fn keys_added_to_our_table_are_kept_and_removed_keys_stay_removed() {
         let now = AFTER.replace("list = [\"x\"]", "snapshotter = \"s\"");
         let text = taken(&now, true).text.unwrap();
         assert!(text.contains("[plugins.cri.runtimes.kata]\nsnapshotter = \"s\"\n"), "{text}");
@@ -331,7 +331,7 @@ path = \"/k\"
     }
 
     #[test]
-    fn a_file_that_we_made_goes_with_our_last_key() {
+    fn a_file_that_we_created_is_removed_with_our_last_key() {
         let after = "version = 3\nimports = [\"/etc/ours.toml\"]\n";
         assert_eq!(take_back(after, None, after, false).unwrap().text, None);
         let now = format!("{after}{NVIDIA}");
@@ -339,7 +339,7 @@ path = \"/k\"
     }
 
     #[test]
-    fn the_version_stays_while_anything_is_left_that_is_read_by_it() {
+    fn the_version_is_kept_while_other_settings_remain() {
         let (before, after) = ("# theirs\n", "version = 2\n\n[a]\nx = 1\n# theirs\n");
         assert_eq!(take_back(after, Some(before), after, false).unwrap().text.as_deref(), Some(before));
         let now = format!("{after}{NVIDIA}");
@@ -348,7 +348,7 @@ path = \"/k\"
     }
 
     #[test]
-    fn a_file_of_ours_is_known_by_its_first_line_or_by_the_last_of_an_early_one() {
+    fn our_files_are_recognized_by_their_first_or_formerly_last_line() {
         let ours = format!("{HEAD}[a]\nx = 1\n");
         assert!(says_it_is_ours(&ours) && says_it_is_ours(&format!("{ours}y = 2\n")));
         assert!(says_it_is_ours(&format!("\u{feff}{ours}")) && says_it_is_ours(&ours.replace('\n', "\r\n")));
@@ -360,13 +360,13 @@ path = \"/k\"
     }
 
     #[test]
-    fn what_others_added_to_ours_is_seen() {
+    fn additions_of_others_are_detected() {
         assert!(!has_others(AFTER, AFTER) && !has_others(BEFORE, AFTER));
         assert!(has_others(&format!("{AFTER}y = 2\n"), AFTER) && has_others("[a\n", AFTER));
     }
 
     #[test]
-    fn what_is_no_toml_is_an_error() {
+    fn invalid_toml_is_an_error() {
         assert!(take_back("[a\n", Some(BEFORE), AFTER, true).is_err());
         assert!(take_back("\u{feff}a = 1\n", Some(BEFORE), AFTER, false).is_err());
     }

@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_added_has_the_layout_of_the_last_one_and_goes_without_a_trace() {
+    fn a_new_element_copies_the_layout_and_is_removed_without_a_trace() {
         for (list, longer) in [
             ("[]", "[\"o\"]"),
             ("[\"a\"]", "[\"a\", \"o\"]"),
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_put_between_leaves_comments_where_they_are() {
+    fn an_inserted_element_leaves_comments_in_place() {
         for (list, at, longer) in [
             ("[\"a\", \"b\"]", 1, "[\"a\", \"o\", \"b\"]"),
             ("[\"a\"]", 1, "[\"a\", \"o\"]"),
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn comments_beside_what_goes_stay() {
+    fn comments_beside_a_removed_element_are_kept() {
         for (list, at, shorter) in [
             ("[\"o\", \"b\"]", 0, "[\"b\"]"),
             ("[\n  \"a\", # mine\n  \"o\",\n  \"b\", # too\n]", 1, "[\n  \"a\", # mine\n  \"b\", # too\n]"),

@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn what_containerd_names_goes_before_the_list() {
+    fn the_path_that_containerd_names_precedes_the_default_list() {
         let dir = tempfile::tempdir().unwrap();
         let root = Root::new(dir.path()).unwrap();
         std::fs::create_dir_all(dir.path().join("etc/containerd")).unwrap();

@@ -405,7 +405,7 @@ mod tests {
     }
 
     #[test]
-    fn later_names_win_key_by_key_and_lists_are_replaced() {
+    fn later_drop_ins_win_key_by_key_and_lists_are_replaced() {
         let drop_ins = [
             ("50-b.toml", "[hypervisor.qemu]\npath = \"/b\"\npflashes = []\n"),
             // The extension does not matter, and in byte order 9 comes after 50.
@@ -440,7 +440,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_runtime_refuses_is_told_with_file_and_line() {
+    fn what_a_runtime_refuses_is_reported_with_file_and_line() {
         let (dir, root, located) =
             machine(MAIN, &[("a.toml", "[hypervisor.qemu]\n\nblock_device_aio = \"threads\"\n"), ("b", "x = [\n")]);
         std::fs::create_dir(dir.path().join("k/config.d/c")).unwrap();
@@ -470,7 +470,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_drop_in_that_is_too_large_nothing_is_said() {
+    fn a_drop_in_that_is_too_large_is_an_error() {
         let (dir, root, located) = machine(MAIN, &[]);
         let huge = std::fs::File::create(dir.path().join("k/config.d/a.toml")).unwrap();
         huge.set_len(root::MAX_CONFIGURATION + 1).unwrap();

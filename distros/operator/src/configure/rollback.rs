@@ -142,7 +142,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_written_goes_back_and_what_others_have_made_of_it_stays() {
+    fn undo_restores_our_files_and_keeps_those_that_others_changed() {
         let dir = tempfile::tempdir().unwrap();
         let root = Root::new(dir.path()).unwrap();
         let write = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).unwrap();
@@ -179,7 +179,7 @@ mod tests {
 
     /// The same for a rewritten file and a new one.
     #[test]
-    fn what_others_wrote_in_that_moment_is_not_told_as_ours() {
+    fn undo_does_not_list_a_file_that_others_wrote_meanwhile() {
         let dir = tempfile::tempdir().unwrap();
         let root = Root::new(dir.path()).unwrap();
         std::fs::write(dir.path().join("edited"), "before").unwrap();

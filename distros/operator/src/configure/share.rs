@@ -329,7 +329,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_share_is_told_by_its_own_name() {
+    fn a_shared_filesystem_is_serialized_by_its_name() {
         for shared_fs in [SharedFs::VirtioFs { daemon: "/d".to_owned() }, SharedFs::Virtio9p] {
             let told = serde_json::to_value(&shared_fs).unwrap();
             assert_eq!(told["name"].as_str().and_then(Share::of_name), shared_fs.share(), "{told}");

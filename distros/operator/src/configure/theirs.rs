@@ -274,7 +274,7 @@ mod tests {
     const OURS: [&str; 2] = ["--thread-pool-size=1", "--announce-submounts"];
 
     #[test]
-    fn a_daemons_options_are_joined_by_their_names() {
+    fn virtiofsd_options_are_merged_by_name() {
         let join = |theirs: &[&str]| joined_options(theirs, &OURS, Flavour::Rust);
         assert_eq!(join(&[]), OURS);
         // The same options in another spelling, and other values of theirs.
@@ -292,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn qemus_own_daemon_gets_its_own_spelling() {
+    fn the_c_daemon_gets_its_own_option_spelling() {
         let ours = ["--thread-pool-size=1", "-o", "announce_submounts"];
         let join = |theirs: &[&str]| joined_options(theirs, &ours, Flavour::C);
         assert_eq!(
@@ -323,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn every_value_has_its_fate() {
+    fn foreign_values_are_reported_as_overridden_extended_or_kept() {
         let of = |was: Value, ours: Value, now: Value| {
             ForeignValue::of("a.b", (Path::new("/f"), Some(3)), &was, &ours, &now).map(|t| t.words())
         };

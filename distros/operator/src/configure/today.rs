@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn what_others_write_behind_half_of_ours_is_theirs() {
+    fn additions_to_a_half_written_file_are_never_taken_for_ours() {
         let state = cut_short_call();
         let today = |now: &str| today(&state, &state.files[0], Some(now));
         let halves = (0..=AFTER.len()).map(|at| format!("{}{}", &AFTER[..at], &EARLIER[at..]));
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn taking_back_what_was_cut_short_may_be_cut_short() {
+    fn an_interrupted_revert_of_an_interrupted_write_is_recognized() {
         let mut state = cut_short_call();
         let half = format!("{}{}", &AFTER[..20], &EARLIER[20..]);
         let back = FileChange { path: "/f".into(), before: Some(half.clone()), after: BEFORE.to_owned() };

@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_no_toml_is_told_by_its_place_alone() {
+    fn toml_errors_name_the_line_without_its_content() {
         let error = "a = 1\npassword = \"hunter2\n".parse::<toml_edit::DocumentMut>().unwrap_err();
         let told = without_line(&error);
         assert!(told.starts_with("line ") && !told.contains("hunter2"), "{told}");

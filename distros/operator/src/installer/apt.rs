@@ -219,7 +219,7 @@ mod tests {
         any(lacks = "apt-config", lacks = "mounting"),
         ignore = "needs root that may make namespaces, and apt-config"
     )]
-    fn of_a_roots_configuration_only_data_is_taken() {
+    fn only_safe_settings_of_a_roots_apt_configuration_are_used() {
         let dir = tempfile::tempdir().unwrap();
         let parts = dir.path().join("etc/apt/apt.conf.d");
         std::fs::create_dir_all(&parts).unwrap();
@@ -254,7 +254,7 @@ Acquire::https::Proxy "x\u{1}y";
     }
 
     #[test]
-    fn the_simulation_is_read() {
+    fn apts_simulation_output_is_parsed() {
         let stdout = "Inst a (1.2 Debian:13/stable [amd64])\nInst b [1] (2 x [amd64]) []\nRemv c [3]\nConf a (1.2 x)\n";
         let changes = |stdout: &str| {
             AptInstaller.changes(&ProcessOutput { code: Some(0), stdout: stdout.to_owned(), stderr: String::new() })

@@ -76,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_works_on_a_root_is_told_by_a_number_that_lives() {
+    fn a_root_is_held_only_by_a_living_process() {
         let dir = tempfile::tempdir().unwrap();
         let root = Root::new(dir.path()).unwrap();
         let of = |text: &str| {

@@ -215,12 +215,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn dnf5_refuses_no_option() {
+    fn quiet_options_are_all_setopt_options() {
         assert!(QUIETLY.iter().all(|option| option.starts_with("--setopt=")), "{QUIETLY:?}");
     }
 
     #[test]
-    fn the_table_is_read() {
+    fn dnfs_transaction_table_is_parsed() {
         let stdout = "Dependencies resolved.\n====\n Package  Arch  Version  Repo  Size\n====\nInstalling:\n qemu-kvm-core  x86_64  17:9.1.0-15.el9  appstream  4.9 M\n a-name-that-is-much-too-long-for-its-column\n                x86_64  1-2  appstream  1 k\nInstalling dependencies:\n b  noarch  3-4  baseos  1 k\nUpgrading:\n c  noarch  5-6  baseos  1 k\n     replacing  d.noarch 1-1\n\nTransaction Summary\n====\nInstall  3 Packages\n";
         let finished = ProcessOutput { code: Some(1), stdout: stdout.into(), stderr: "Operation aborted.\n".into() };
         let found = DnfInstaller.changes(&finished).unwrap();

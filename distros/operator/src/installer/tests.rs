@@ -14,7 +14,7 @@ fn root(programs: &[&str]) -> (tempfile::TempDir, Root) {
 }
 
 #[test]
-fn the_system_decides_where_the_record_cannot() {
+fn the_installer_is_chosen_by_the_programs_of_the_system() {
     let choice = |programs: &[&str], manager| choose(&root(programs).1, manager).unwrap().installer;
     let dnf = PackageManager::Dnf;
     assert_eq!(choice(&["usr/bin/dnf"], dnf), Installer::Dnf);
@@ -58,7 +58,7 @@ fn every_installer_is_listed() {
 }
 
 #[test]
-fn what_nobody_tried_here_is_told_word_for_word() {
+fn untested_installers_have_exactly_these_commands() {
     let (_dir, root) = root(&[]);
     let wanted = InstallRequest { packages: vec!["qemu".parse().unwrap()], ..InstallRequest::default() };
     let mut told = String::new();
@@ -141,7 +141,7 @@ fn a_conflict_names_its_packages() {
 }
 
 #[test]
-fn each_programs_failures_are_known_by_its_own_signs() {
+fn each_installers_failures_are_recognized_by_its_own_messages() {
     use FailureKind::{Conflict, DiskFull, Locked, MissingPackage, Other, Repository, Verification};
     use Installer::{Apt, Dnf, Pacman, Yum, Zypper};
     for (installer, code, said, kind) in [

@@ -41,7 +41,7 @@ mod tests {
     }
 
     #[test]
-    fn dpkgs_order() {
+    fn releases_are_ordered_as_by_dpkg() {
         for format in [Some(Format::Dpkg), None] {
             rises(
                 format,
@@ -68,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn alpines_and_gentoos_order() {
+    fn releases_are_ordered_as_by_alpine_and_gentoo() {
         for format in [Some(Format::Apk), Some(Format::Portage)] {
             rises(
                 format,
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn rpms_order() {
+    fn releases_are_ordered_as_by_rpm_and_pacman() {
         rises(
             Some(Format::Rpm),
             &[
@@ -107,7 +107,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn any_names_have_an_order(a in ".{0,24}", b in "[0-9a-z~^.+_-]{0,24}") {
+        fn the_order_of_any_names_is_antisymmetric(a in ".{0,24}", b in "[0-9a-z~^.+_-]{0,24}") {
             for format in [None, Some(Format::Rpm)] {
                 proptest::prop_assert_eq!(compare(format, &a, &b), compare(format, &b, &a).reverse());
             }

@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn what_apk_would_not_write_is_damage() {
+    fn text_that_apk_would_not_write_is_damage() {
         assert_eq!(parse("").unwrap(), []);
         assert_eq!(parse(SOUND).unwrap().len(), 2);
         // Without the last empty line.

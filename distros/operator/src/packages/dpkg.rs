@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn many_files_have_one_measure() {
+    fn the_size_limit_applies_to_all_files_together() {
         let dir = tempfile::tempdir().unwrap();
         let folder = dir.path().join("var/lib/dpkg/status.d");
         std::fs::create_dir_all(&folder).unwrap();
@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_installed_counts() {
+    fn only_installed_packages_count() {
         let text = "Package: a\nStatus: install ok installed\nVersion: 1:2\n\nPackage: gone\nStatus: deinstall ok config-files\nVersion: 1\n\nPackage: half\nStatus: install ok half-installed\n\nPackage: b\nStatus: install ok triggers-awaited\nVersion: 3\n";
         assert_eq!(installed(text, &[]), [("a".into(), "1:2".into()), ("b".into(), "3".into())]);
         let text = "Package: a\nVersion: 1\nProvides: b (= 1), c,\n d\nDescription: x\n y: z\n";
@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn what_dpkg_would_not_write_is_damage() {
+    fn text_that_dpkg_would_not_write_is_damage() {
         let sound = "Package: a\nStatus: install ok installed\nEssential : yes\nVersion: 1\nConffiles:\n /x 1\n\tnewconffile\nDescription: ü\n .\n\n\nPackage: b\nStatus: purge ok not-installed\nPriority: optional\n\n";
         assert_eq!(parse(sound).unwrap().len(), 2);
         for few in [
@@ -316,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn what_dpkg_has_not_yet_written_down_counts() {
+    fn pending_updates_of_dpkg_count() {
         let stanza = |arch: &str, version: &str, state: &str| {
             format!("Package: a\nArchitecture: {arch}\nStatus: install ok {state}\nVersion: {version}\n")
         };
@@ -361,7 +361,7 @@ mod tests {
     }
 
     #[test]
-    fn a_files_own_name_counts_more_than_where_it_leads() {
+    fn the_owner_of_a_link_precedes_the_owner_of_its_target() {
         let dir = tempfile::tempdir().unwrap();
         for folder in ["usr/bin", "var/lib/dpkg/info"] {
             std::fs::create_dir_all(dir.path().join(folder)).unwrap();

@@ -117,7 +117,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_package_has_the_name_that_it_was_built_under() {
+    fn a_package_has_its_base_as_its_source() {
         let dir = tempfile::tempdir().unwrap();
         for (package, base) in [("qemu-system-x86", "%BASE%\nqemu\n\n"), ("local", "")] {
             let folder = dir.path().join("var/lib/pacman/local").join(package);
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn what_pacman_would_not_write_is_damage() {
+    fn text_that_pacman_would_not_write_is_damage() {
         let sound = "%NAME%\na\n\n%VERSION%\n1-1\n\n%DESC%\n\n%PROVIDES%\nb=1\n%c%\n\n";
         assert_eq!(entry(sound).unwrap().name, "a");
         let line = |text: &str| entry(text).unwrap_err().line;

@@ -78,7 +78,7 @@ fn split(name: &str) -> Option<(&str, &str)> {
 #[cfg(test)]
 mod tests {
     #[test]
-    fn names_and_versions_come_apart() {
+    fn names_and_versions_are_split() {
         assert_eq!(super::split("qemu-9.1.2-r1"), Some(("qemu", "9.1.2-r1")));
         assert_eq!(super::split("gtk+-3.24"), Some(("gtk+", "3.24")));
         assert_eq!(super::split("linux-firmware-20240115"), Some(("linux-firmware", "20240115")));

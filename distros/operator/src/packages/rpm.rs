@@ -270,7 +270,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_package_has_its_source_and_a_key_is_none() {
+    fn packages_have_their_source_and_keys_are_skipped() {
         let said = "qemu-kvm-core\t17:9.1.0-15.el9\tx86_64\tqemu-kvm-9.1.0-15.el9.src.rpm\n\
             gpg-pubkey\t8483c65d-5ccc5b19\t(none)\t(none)\n\
             firmware\t20260101-1\tnoarch\tlinux-firmware-20260101-1.nosrc.rpm\nlocal\t2.0-1\tnoarch\t(none)\n";
@@ -310,7 +310,7 @@ mod tests {
 
     #[test]
     #[cfg_attr(lacks = "dnf", ignore = "needs root, dnf, rpm and createrepo-c")]
-    fn opensuses_database_is_read_by_an_rpm_that_does_not_know_it() {
+    fn opensuses_ndb_database_is_read_by_an_rpm_without_ndb_support() {
         let dir = tempfile::tempdir().unwrap();
         let folder = dir.path().join("usr/lib/sysimage/rpm");
         std::fs::create_dir_all(&folder).unwrap();

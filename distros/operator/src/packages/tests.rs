@@ -64,7 +64,7 @@ fn apks_and_portages_databases_are_read() {
 
 #[test]
 #[cfg_attr(lacks = "dpkg-query", ignore = "needs dpkg-query")]
-fn dpkg_answers_as_its_own_tool_does() {
+fn dpkg_answers_match_those_of_dpkg_query() {
     let query = Path::new("/usr/bin/dpkg-query");
     let root = Root::default();
     let packages = Packages::read(&root, None).unwrap();
@@ -86,7 +86,7 @@ fn dpkg_answers_as_its_own_tool_does() {
 
 /// A Fedora with a dpkg directory for its tools, or leftovers of a container: the record decides which database counts.
 #[test]
-fn a_known_systems_database_is_its_package_managers() {
+fn the_records_package_manager_decides_which_database_is_read() {
     let (dir, root) = root(&[
         ("var/lib/dpkg/status", ""),
         ("lib/apk/db/installed", "P:qemu\nV:9\n"),
@@ -118,7 +118,7 @@ fn a_known_systems_database_is_its_package_managers() {
 }
 
 #[test]
-fn damage_is_told_with_file_and_line() {
+fn damage_is_reported_with_file_and_line() {
     let sound = "Package: a\nStatus: install ok installed\nVersion: 1\n\n";
     let (dir, root) = root(&[("var/lib/dpkg/status", sound)]);
     let found = |p: Packages<'_>| ["a", "b", "c"].iter().filter(|n| !p.installed(n).unwrap().is_empty()).count();
@@ -151,7 +151,7 @@ fn damage_is_told_with_file_and_line() {
 }
 
 #[test]
-fn a_format_leads_back_to_a_package_manager_that_has_it() {
+fn each_format_maps_to_a_package_manager_that_uses_it() {
     for format in Format::ALL {
         assert_eq!(Format::of_manager(format.manager()), Some(*format));
     }
@@ -160,7 +160,7 @@ fn a_format_leads_back_to_a_package_manager_that_has_it() {
 
 /// An unlisted format would never be detected in an unknown system.
 #[test]
-fn every_format_is_looked_for() {
+fn every_format_is_listed() {
     let error = serde_json::from_str::<Format>("\"?\"").unwrap_err().to_string();
     let known: BTreeSet<String> = error.split('`').skip(3).step_by(2).map(|name| format!("\"{name}\"")).collect();
     let listed: BTreeSet<String> = Format::ALL.iter().map(|format| serde_json::to_string(format).unwrap()).collect();
@@ -168,7 +168,7 @@ fn every_format_is_looked_for() {
 }
 
 #[test]
-fn a_root_without_packages_says_so() {
+fn a_root_without_a_package_database_is_an_error() {
     let (_dir, root) = root(&[("etc/hostname", "x")]);
     assert!(Packages::read(&root, None).unwrap_err().to_string().contains("no package database"));
 }

@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn a_group_is_ended_whether_it_obeys_or_not() {
+    fn a_process_group_ends_when_it_is_ended_or_killed() {
         for end in [kill_group, end_group] {
             let mut child = Command::new("sleep").arg("1000").process_group(0).spawn().unwrap();
             assert_eq!(wait(&mut child, Duration::from_millis(50)).unwrap(), None);

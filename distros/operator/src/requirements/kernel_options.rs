@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_kernel_lacks_is_told_with_what_does_not_work() {
+    fn missing_options_are_reported_with_what_does_not_work() {
         let distro = config(|name| match name {
             "SECCOMP_FILTER" | "DM_INIT" | "DEFAULT_BBR" | "PRINTK_TIME" => Some("n"),
             "VIRTIO_PCI" | "VIRTIO_FS" | "NF_TABLES" | "XFS_FS" => Some("m"),
@@ -303,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn the_list_has_every_option_and_says_what_it_is_for() {
+    fn the_list_names_every_option_and_its_use() {
         let listed = KernelOptions::listed(Arch::X86_64, profile());
         let text = listed.human();
         for option in Fragments::kata().options(Arch::X86_64) {

@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn theirs_is_imported_behind_ours_where_nothing_else_imports_it() {
+    fn the_added_file_is_imported_after_ours_unless_already_imported() {
         for (list, then) in [
             (format!("[\"{OURS}\"]"), format!("[\"{OURS}\", \"{THEIRS}\"]")),
             (format!("[\"{OURS}\", \"/b\"] # end"), format!("[\"{OURS}\", \"{THEIRS}\", \"/b\"] # end")),
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn an_import_of_what_has_moved_and_has_gone_is_dropped() {
+    fn an_import_of_a_moved_and_missing_file_is_dropped() {
         let (dir, root) = machine();
         let is_moved = |path: &Path| path == Path::new(THEIRS);
         let text = |list: &str| format!("version = 3\nimports = [{list}]\n");

@@ -62,7 +62,7 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     #[test]
-    fn what_cannot_be_read_is_there() {
+    fn a_file_with_unreadable_content_counts_as_present() {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name);
         std::fs::write(at("sound"), "version = 3\n").unwrap();

@@ -388,7 +388,7 @@ mod tests {
 
     /// Matches the answers of `containerd config dump` of 1.6.20, 1.7.24 and 2.1.9 for a file of version 2.
     #[test]
-    fn plugins_have_whole_names_before_2_0_and_prefixed_ones_in_1_7() {
+    fn plugin_names_are_checked_before_2_0_and_their_prefix_in_1_7() {
         let short = "`a.b` is not a plugin's name in this version";
         let foreign = "`a.b.c.d` is not a plugin's name: this containerd requires `io.containerd.` before it";
         for (text, of_1_6, of_1_7) in [

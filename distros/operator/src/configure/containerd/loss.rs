@@ -241,7 +241,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_default_of_a_broken_text_is_ours_only_by_its_whole_name() {
+    fn in_a_broken_file_the_default_is_ours_only_by_its_exact_name() {
         let of = |value: &str| names_default(&format!("[broken\n  key = {value}\n"), "key");
         assert_eq!((of("\"kata\""), of("'kata' # mine")), (Some(2), Some(2)));
         assert_eq!((of("\"kata-qemu\""), of("\"runc\" # kata"), of("")), (None, None, None));

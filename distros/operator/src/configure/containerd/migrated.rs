@@ -406,7 +406,7 @@ runtime_type = \"io.containerd.runc.v2\"
     }
 
     #[test]
-    fn what_others_changed_of_a_handler_is_told_with_its_line() {
+    fn changes_to_our_handler_are_reported_with_their_lines() {
         let now = after().replace("runtime_path", "snapshotter = \"s\"\nruntime_path").replace("/k.toml", "/mine.toml");
         let file = FileChange { path: "/main".into(), before: Some(BEFORE.to_owned()), after: after() };
         let state = State { files: vec![file], ..State::default() };
@@ -423,7 +423,7 @@ runtime_type = \"io.containerd.runc.v2\"
     }
 
     #[test]
-    fn where_our_handler_is_written_again_what_others_made_of_it_stays() {
+    fn rewriting_our_handler_keeps_the_keys_that_others_changed() {
         let mine = "privileged_without_host_devices = false\nsnapshotter = \"s\"\n";
         let now = after()
             .replace("privileged_without_host_devices = true\n", mine)
@@ -447,7 +447,7 @@ runtime_type = \"io.containerd.runc.v2\"
 
     /// The others' handler is complete without kata-osinfo's keys.
     #[test]
-    fn what_others_change_in_a_handler_of_theirs_stays_and_ours_goes() {
+    fn changes_in_a_foreign_handler_are_kept_and_our_keys_removed() {
         let theirs = HANDLER.replace("[\"io.katacontainers.*\"]", "[\"my.org/*\"]").replace("/shim", "/their-shim");
         let before = format!("{BEFORE}{theirs}");
         let both = HANDLER.replace("[\"io", "[\"my.org/*\", \"io");
@@ -476,7 +476,7 @@ runtime_type = \"io.containerd.runc.v2\"
     }
 
     #[test]
-    fn what_was_moved_goes_from_where_it_is() {
+    fn a_migrated_handler_is_removed_from_its_new_section() {
         let expected = StrippedText { text: Some(moved(BEFORE)), changed: Vec::new() };
         assert_eq!(taken(&moved(&after()), Some(BEFORE), false), expected);
         // If the handler is where it was written, no other section is searched.
@@ -491,7 +491,7 @@ runtime_type = \"io.containerd.runc.v2\"
     }
 
     #[test]
-    fn what_the_migration_writes_out_goes_with_it_and_the_default_runtime_stays() {
+    fn keys_that_the_migration_added_are_removed_and_runc_is_kept() {
         let unset = "snapshotter = ''\ncontainer_annotations = []\ncgroup_writable = false\ncni_max_conf_num = 0\n";
         let kata = moved(HANDLER).replace("pod_annotations", &format!("{unset}pod_annotations"));
         let runc = moved(RUNC_WRITTEN) + "sandboxer = 'podsandbox'\n";
@@ -500,7 +500,7 @@ runtime_type = \"io.containerd.runc.v2\"
     }
 
     #[test]
-    fn a_moved_handler_that_was_changed_stays_whole_unless_it_is_forced() {
+    fn a_changed_migrated_handler_is_kept_whole_unless_forced() {
         let now = moved(&after()).replace("/k.toml", "/mine.toml");
         let kept = taken(&now, Some(BEFORE), false);
         assert_eq!(kept.text.as_deref(), Some(now.as_str()));
@@ -514,7 +514,7 @@ runtime_type = \"io.containerd.runc.v2\"
     }
 
     #[test]
-    fn what_others_had_in_the_moved_handler_comes_back() {
+    fn a_foreign_handler_is_restored_in_its_migrated_section() {
         let theirs = HANDLER.replace("/shim", "/their-shim").replace("true", "false");
         let before = format!("{BEFORE}{theirs}");
         let file =
@@ -526,7 +526,7 @@ runtime_type = \"io.containerd.runc.v2\"
     }
 
     #[test]
-    fn the_default_runtime_stays_while_others_need_it_or_have_made_it_theirs() {
+    fn runc_is_kept_while_others_need_it_or_have_changed_it() {
         let nvidia = HANDLER.replace("runtimes.kata", "runtimes.nvidia");
         let text = taken(&(after() + &nvidia), Some(BEFORE), false).text;
         assert_eq!(text, Some(format!("{BEFORE}{RUNC_WRITTEN}{nvidia}")));
@@ -542,7 +542,7 @@ runtime_type = \"io.containerd.runc.v2\"
     }
 
     #[test]
-    fn a_handler_that_others_added_to_or_changed_stays_whole_unless_it_is_forced() {
+    fn a_handler_changed_by_others_is_kept_whole_unless_forced() {
         let added = after().replace("runtime_path", "snapshotter = \"nydus\"\nruntime_path");
         let changed = after().replace("/k.toml", "/mine.toml");
         for (now, key) in [(added, "snapshotter"), (changed, "options.ConfigPath")] {
@@ -560,7 +560,7 @@ runtime_type = \"io.containerd.runc.v2\"
 
     /// Only the keys that the earlier handler lacked show that kata-osinfo edited it.
     #[test]
-    fn a_handler_that_was_there_for_the_same_shim_and_configuration_comes_back() {
+    fn an_earlier_handler_with_the_same_shim_and_config_is_restored() {
         let before = format!("{BEFORE}{}", HANDLER.replace("privileged_without_host_devices = true\n", ""));
         let file =
             FileChange { path: "/main".into(), before: Some(before.clone()), after: format!("{BEFORE}{HANDLER}") };
@@ -572,7 +572,7 @@ runtime_type = \"io.containerd.runc.v2\"
     }
 
     #[test]
-    fn a_main_file_has_what_it_imported() {
+    fn our_imported_handler_is_removed_from_a_migrated_main_file() {
         let handlers = [json!({
             "runtime_type": "io.containerd.kata.v2", "runtime_path": "/shim", "privileged_without_host_devices": true,
             "pod_annotations": ["io.katacontainers.*"], "options": { "ConfigPath": "/k.toml" },

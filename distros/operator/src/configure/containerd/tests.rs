@@ -56,7 +56,7 @@ fn containerd_1_is_edited_in_place() {
 }
 
 #[test]
-fn runtimes_that_containerd_1_has_are_not_added_to() {
+fn runc_is_not_added_where_containerd_1_has_another_runtime() {
     let section = "plugins.\"io.containerd.grpc.v1.cri\".containerd";
     let stated = format!("version = 2\n[{section}.runtimes.crun]\nruntime_type = \"io.containerd.runc.v2\"\n");
     let (_dir, root) = machine(Some(&stated));
@@ -66,7 +66,7 @@ fn runtimes_that_containerd_1_has_are_not_added_to() {
 
 /// While no runtime is configured there is an implicit `runc`, whichever runtime is the default.
 #[test]
-fn runc_is_stated_whichever_runtime_containerd_1_takes_by_default() {
+fn runc_is_written_whatever_default_runtime_containerd_1_has() {
     let section = "plugins.\"io.containerd.grpc.v1.cri\".containerd";
     for default in ["runc", "kata", "mine", "${RUNTIME}"] {
         let main = format!("version = 2\n[{section}]\ndefault_runtime_name = \"{default}\"\n");
@@ -78,7 +78,7 @@ fn runc_is_stated_whichever_runtime_containerd_1_takes_by_default() {
 
 /// Once the first handler is configured, the implicit `runc` would be gone.
 #[test]
-fn the_default_handler_stays_beside_a_default_runtime_and_in_a_drop_in() {
+fn runc_is_written_beside_a_deprecated_default_and_in_a_drop_in() {
     const RUNC: &str = "containerd.runtimes.runc]\nruntime_type = \"io.containerd.runc.v2\"\n";
     let deprecated = "[plugins.\"io.containerd.grpc.v1.cri\".containerd.default_runtime]\nruntime_type = \"x\"\n";
     for more in ["", "[plugins.\"io.containerd.grpc.v1.cri\".containerd]\ndefault_runtime_name = \"mine\"\n"] {
@@ -140,7 +140,7 @@ fn containerd_2_gets_a_drop_in_that_is_imported_once() {
 }
 
 #[test]
-fn what_would_be_undone_or_is_too_old_is_refused() {
+fn a_replaced_section_an_old_version_or_broken_toml_is_refused() {
     let (dir, root) = machine(Some("version = 2\nimports = [\"conf.d/*.toml\"]\n"));
     let import = dir.path().join("etc/containerd/conf.d/x.toml");
     std::fs::write(&import, "[plugins.\"io.containerd.grpc.v1.cri\"]\nsandbox_image = \"p\"\n").unwrap();
@@ -160,7 +160,7 @@ fn what_would_be_undone_or_is_too_old_is_refused() {
 
 /// Follows `resolveImports` at v1.6.20, v1.6.39, v1.7.15 and v1.7.24.
 #[test]
-fn a_relative_pattern_starts_where_that_containerd_has_it_start() {
+fn a_relative_import_is_resolved_as_that_containerd_does() {
     const REPLACES: &str = "[plugins.\"io.containerd.grpc.v1.cri\"]\nsandbox_image = \"p\"\n";
     let main = "version = 2\nimports = [\"conf.d/*.toml\"]\n";
     let told =
@@ -208,7 +208,7 @@ fn a_relative_pattern_starts_where_that_containerd_has_it_start() {
 }
 
 #[test]
-fn what_others_have_beside_the_handler_is_missed_whichever_version_is_known() {
+fn losing_a_foreign_handler_is_reported_for_every_version() {
     let (dir, root) = machine(Some("version = 2\n"));
     let written = changes(&root, Some((1, 7))).unwrap();
     std::fs::write(dir.path().join("etc/containerd/config.toml"), format!("{}\n{MINE}", written[0].after)).unwrap();
@@ -221,7 +221,7 @@ fn what_others_have_beside_the_handler_is_missed_whichever_version_is_known() {
 
 /// k0s joins the files for its containerd 1.7: no drop-in's section replaces another's.
 #[test]
-fn what_a_distribution_merges_itself_is_missed_only_where_it_goes() {
+fn on_k0s_a_removed_handler_is_lost_and_a_moved_one_is_not() {
     let (dir, root) = machine(None);
     std::fs::create_dir_all(dir.path().join("etc/k0s/containerd.d")).unwrap();
     let main = "# k0s_managed=true\nversion = 2\nimports = [\"/run/k0s/containerd-cri.toml\"]\n";
@@ -245,7 +245,7 @@ fn what_a_distribution_merges_itself_is_missed_only_where_it_goes() {
 
 /// 1.6 loads the same files.
 #[test]
-fn a_containerd_1_7_that_would_not_start_is_told_though_another_1_x_would() {
+fn a_start_failure_of_containerd_1_7_alone_is_reported() {
     let (dir, root) = machine(Some("version = 2\n"));
     let written = changes(&root, Some((1, 7))).unwrap();
     let text = format!("{}\n[plugins.\"a.b.c.d\"]\nx = 1\n", written[0].after);

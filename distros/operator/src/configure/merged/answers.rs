@@ -214,13 +214,13 @@ fn names_and_kinds_are_refused_where_kata_refuses_them() {
 }
 
 #[test]
-fn files_are_missed_where_kata_misses_them() {
+fn missing_files_are_reported_where_kata_refuses_them() {
     FILES.iter().for_each(holds);
 }
 
 /// Go's loader accepted a main file with unknown keys; the Rust one refused an unknown key below `agent`.
 #[test]
-fn in_the_main_file_only_the_rust_runtime_minds_a_key() {
+fn unknown_keys_in_the_main_file_are_refused_only_by_the_rust_runtime() {
     for (runtime, is_told) in [(Runtime::Go, false), (Runtime::Rs, true)] {
         let (dir, root, located) = with_files(&[], runtime);
         let main = dir.path().join("k/configuration.toml");
@@ -233,7 +233,7 @@ fn in_the_main_file_only_the_rust_runtime_minds_a_key() {
 
 /// Given a main file with `path = 1` and a drop-in with a correct path, Go's loader refused the main file.
 #[test]
-fn a_wrong_kind_in_the_main_file_is_told_where_it_matters() {
+fn a_wrong_type_in_the_main_file_is_refused_only_by_the_go_runtime() {
     for (runtime, is_told) in [(Runtime::Go, true), (Runtime::Rs, false)] {
         let (dir, root, located) = with_files(&[(DROP_IN, PATH_B)], runtime);
         let main = dir.path().join("k/configuration.toml");
@@ -293,7 +293,7 @@ fn links_and_folders_are_read_as_kata_reads_them() {
 
 /// Go's loader chose the remote VMM in 28 of 30 calls, and QEMU in two.
 #[test]
-fn of_two_vmms_the_go_runtime_takes_either() {
+fn a_second_vmm_is_reported_for_the_go_runtime_only() {
     let text = "[hypervisor.remote]\ndisable_guest_selinux = true\n";
     for (runtime, is_told) in [(Runtime::Go, true), (Runtime::Rs, false)] {
         let (_dir, root, located) = with_files(&[("a", text)], runtime);

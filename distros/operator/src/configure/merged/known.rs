@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_refused_where_its_version_does_not_know_it() {
+    fn a_drop_in_key_unknown_to_the_kata_version_is_refused() {
         for (kata, key, why) in [
             ("2.5.0", "hypervisor.qemu.block_device_aio", Some(" (added in 3.0.0)")),
             ("3.0.0", "hypervisor.qemu.block_device_aio", None),
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn the_rust_runtime_minds_below_agent_alone_and_in_any_file() {
+    fn the_rust_runtime_refuses_unknown_keys_only_below_agent_in_any_file() {
         for is_drop_in in [false, true] {
             let is_told = |kata, key| told(Runtime::Rs, kata, key, is_drop_in).is_some();
             assert!(is_told("3.30.0", "agent.kata.dial_timeout") && is_told("4.1.0", "agent.kata.cdh_api_timeout"));
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn what_configure_writes_is_known() {
+    fn keys_that_configure_writes_are_known() {
         for (runtime, kata, key) in [
             (Runtime::Go, "2.5.0", "hypervisor.qemu.virtio_fs_extra_args"),
             (Runtime::Go, "2.5.0", "hypervisor.qemu.valid_virtio_fs_daemon_paths"),

@@ -162,7 +162,7 @@ fn io_uring_is_avoided_only_where_it_does_not_work() {
 }
 
 #[test]
-fn katas_own_kernel_stays_untouched_and_is_upstreams_to_keep() {
+fn katas_own_kernel_is_left_alone_and_fit_for_production() {
     let mut case = Case::new(RECORD, "go-3.29");
     case.guest = Guest::Kata;
     let configuration = case.plan().unwrap();
@@ -181,7 +181,7 @@ fn the_machine_type_follows_the_architecture() {
 }
 
 #[test]
-fn what_is_verified_not_to_work_is_passed_over_both_ways_round() {
+fn a_filesystem_verified_as_unsupported_is_passed_over() {
     let no_fs = "      fs.virtio-fs: {verdict: unsupported, causes: [{component: virtiofsd, message: too old}]}\n      fs.virtio-9p: supported\n";
     let case = Case::new(&format!("{RECORD}verified:\n{}", entry("go-3.2", "container", no_fs)), "go-3.2");
     let configuration = case.plan().unwrap();
@@ -228,7 +228,7 @@ fn the_c_daemon_serves_only_profiles_that_pass_its_options() {
 }
 
 #[test]
-fn an_admins_own_daemon_is_not_judged_by_the_distros() {
+fn verdicts_on_the_distros_daemon_do_not_apply_to_an_admins_own() {
     let own_daemon =
         RECORD.replace("packages: virtiofsd, path: /usr/libexec", "packages: [], path: /usr/local/libexec");
     let no_fs = "      fs.virtio-fs: {verdict: unsupported, causes: [{component: virtiofsd, message: too old}]}\n";
@@ -240,7 +240,7 @@ fn an_admins_own_daemon_is_not_judged_by_the_distros() {
 }
 
 #[test]
-fn a_run_in_a_vm_outranks_a_containers() {
+fn a_run_in_a_vm_outranks_one_in_a_container() {
     let no = "      fs.virtio-fs: {verdict: unsupported, causes: [{message: x}]}\n";
     let yes = "      fs.virtio-fs: supported\n";
     let with = |container: &str, vm: &str| {
@@ -254,7 +254,7 @@ fn a_run_in_a_vm_outranks_a_containers() {
 }
 
 #[test]
-fn evidence_says_where_the_installed_version_is_another() {
+fn evidence_notes_when_another_version_is_installed() {
     let yes = "      fs.virtio-fs: supported\n";
     let mut case = Case::new(&format!("{RECORD}verified:\n{}", entry("rs-4.0", "container", yes)), "rs-4.0");
     let note = |case: &Case| case.plan().unwrap().notes.into_iter().find(|n| n.about == "shared_fs").unwrap().text;
@@ -264,7 +264,7 @@ fn evidence_says_where_the_installed_version_is_another() {
 }
 
 #[test]
-fn who_shares_nothing_needs_no_daemon_and_is_told_what_it_takes() {
+fn no_shared_fs_needs_no_daemon_and_is_noted() {
     let mut case = Case::new(RECORD, "go-3.29");
     case.found.daemon = None;
     assert!(case.plan().is_err());
@@ -280,7 +280,7 @@ fn who_shares_nothing_needs_no_daemon_and_is_told_what_it_takes() {
 }
 
 #[test]
-fn what_is_known_not_to_work_is_refused_unless_forced() {
+fn an_unsupported_capability_is_refused_unless_forced() {
     let no_boot = "      vmm.boot: {verdict: unsupported, causes: [{component: qemu, message: exits}]}\n";
     let mut case = Case::new(&format!("{RECORD}verified:\n{}", entry("go-3.29", "container", no_boot)), "go-3.29");
     let error = case.plan().unwrap_err();
@@ -302,7 +302,7 @@ fn what_is_known_not_to_work_is_refused_unless_forced() {
 }
 
 #[test]
-fn what_is_missing_is_installed_and_what_is_not_packaged_described() {
+fn a_missing_component_is_reported_with_its_packages_and_path() {
     let mut case = Case::new(RECORD, "rs-4.0");
     case.found.hypervisor = None;
     let Err(PlanError::Missing { missing }) = case.plan() else { panic!("no QEMU") };
@@ -322,7 +322,7 @@ fn what_is_missing_is_installed_and_what_is_not_packaged_described() {
 }
 
 #[test]
-fn a_share_that_only_needs_packages_is_better_than_one_that_is_forced() {
+fn installing_packages_is_preferred_to_forcing_a_filesystem() {
     let no_9p = "      fs.virtio-9p: {verdict: unsupported, causes: [{component: qemu, message: mtime}]}\n";
     let mut case = Case::new(&format!("{RECORD}verified:\n{}", entry("go-3.2", "container", no_9p)), "go-3.2");
     case.found.daemon = None;
@@ -335,7 +335,7 @@ fn a_share_that_only_needs_packages_is_better_than_one_that_is_forced() {
 }
 
 #[test]
-fn an_agent_that_new_kernels_do_not_let_listen_is_told() {
+fn an_agent_that_new_kernels_do_not_let_listen_is_noted() {
     let told = |kata: &str, guest: Guest| {
         let mut case = Case::new(RECORD, "go-3.2");
         case.kata = kata.parse().unwrap();
@@ -349,7 +349,7 @@ fn an_agent_that_new_kernels_do_not_let_listen_is_told() {
 }
 
 #[test]
-fn an_initrd_that_is_not_made_for_it_is_not_for_production() {
+fn an_initrd_named_for_another_kernel_or_the_host_is_not_for_production() {
     let note = |kernel: &str, initrd: &str| {
         let mut case = Case::new(RECORD, "go-3.29");
         case.guest = Guest::Own { kernel: Some(kernel.into()), initrd: initrd.into() };
@@ -376,7 +376,7 @@ fn an_initrd_that_is_not_made_for_it_is_not_for_production() {
 }
 
 #[test]
-fn what_is_in_an_initrd_counts_and_not_its_name() {
+fn an_initrd_is_judged_by_its_content_before_its_name() {
     let kernel = "/boot/vmlinuz-6.12.48+deb13-amd64";
     let with = |initrd: &str, found: Initrd| {
         let mut case = Case::new(RECORD, "go-3.29");
@@ -480,7 +480,7 @@ fn an_image_is_a_disk_where_qemu_has_no_read_only_memory_backend() {
 }
 
 #[test]
-fn what_is_not_known_to_be_installed_is_said_beside_what_was_proved() {
+fn unknown_installed_versions_are_noted_beside_the_evidence() {
     let verified = entry("go-2.2", "container", "      vmm.boot: supported\n");
     let mut case = Case::new(&format!("{RECORD}verified:\n{verified}"), "go-2.2");
     let told = |case: &Case| {
@@ -495,7 +495,7 @@ fn what_is_not_known_to_be_installed_is_said_beside_what_was_proved() {
 }
 
 #[test]
-fn an_image_is_what_was_verified_of_it() {
+fn an_image_counts_as_proven_only_with_its_verified_driver() {
     let with = |profile: &'static str, capabilities: &str| {
         let mut case = Case::new(&format!("{RECORD}verified:\n{}", entry(profile, "container", capabilities)), profile);
         case.guest = Guest::Kata;
@@ -536,7 +536,7 @@ fn an_image_is_what_was_verified_of_it() {
 }
 
 #[test]
-fn a_qemu_that_cannot_plug_is_refused() {
+fn a_qemu_without_disk_hotplug_is_refused_unless_forced() {
     let mut case = Case::new(
         &format!(
             "{RECORD}verified:\n{}",
@@ -558,7 +558,7 @@ fn a_qemu_that_cannot_plug_is_refused() {
 /// Kata's default setup has a pod's interfaces and disks from the start; hotplug for an engine or a setting is no
 /// reason to refuse.
 #[test]
-fn a_qemu_that_plugs_nothing_into_its_bridge_runs_pods_and_is_in_doubt_for_what_comes_later() {
+fn failed_network_hotplug_raises_a_doubt_and_failed_pci_hotplug_does_not() {
     let with = |lost: &str| {
         let verdict =
             format!("      {lost}: {{verdict: unsupported, causes: [{{component: qemu, message: no hotplug}}]}}\n");

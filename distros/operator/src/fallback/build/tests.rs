@@ -10,7 +10,7 @@ fn each_architecture_has_the_name_that_qemu_gives_it() {
 
 /// A derivative has Debian's packages and the same notes about them, but does not count as tested.
 #[test]
-fn what_is_built_from_bookworm_has_its_rustc_too() {
+fn derivatives_of_bookworm_also_build_with_rustc_web() {
     let dir = tempfile::tempdir().unwrap();
     let devuan = "distro: devuan\nderives-from: debian\nreleases: [{version: 5, derives-from: bookworm}]\n";
     std::fs::write(dir.path().join("devuan.yaml"), devuan).unwrap();
@@ -34,7 +34,7 @@ fn what_is_built_from_bookworm_has_its_rustc_too() {
 /// Whatever the release's name, the record and its path contain, the script consists of kata-osinfo's commands,
 /// comments, and the record between its delimiters.
 #[test]
-fn nothing_of_a_record_becomes_a_command() {
+fn no_text_of_a_record_becomes_a_shell_command() {
     let release = Release {
         version: "x+~y".parse().unwrap(),
         distro: "d-._".parse().unwrap(),

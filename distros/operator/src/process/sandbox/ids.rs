@@ -125,7 +125,7 @@ mod tests {
 
     #[test]
     #[cfg_attr(lacks = "mounting", ignore = "needs root that may mount")]
-    fn a_mapped_folder_shows_the_disks_root_as_nobody() {
+    fn a_mapped_folder_is_read_only_and_shows_root_as_an_unprivileged_user() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("file"), "x").unwrap();
         let mount = mapped(dir.path(), READ_ONLY).unwrap();

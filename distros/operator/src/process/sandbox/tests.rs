@@ -19,7 +19,7 @@ fn confined(script: &str) -> Command {
 
 #[test]
 #[cfg_attr(lacks = "mounting", ignore = "needs root that may make namespaces")]
-fn the_programs_end_is_the_keepers() {
+fn the_keeper_exits_as_the_program_does() {
     let code = |script: &str| confined(script).status().unwrap().code();
     assert_eq!(code("exit 7"), Some(7));
     assert_eq!(code("kill -9 $$"), Some(137));
@@ -35,7 +35,7 @@ fn the_programs_end_is_the_keepers() {
 
 #[test]
 #[cfg_attr(lacks = "mounting", ignore = "needs root that may make namespaces")]
-fn nobody_inside_reads_the_arguments_of_this_process() {
+fn the_arguments_of_this_process_cannot_be_read_inside() {
     let output = confined("tr -d '\\0' < /proc/1/cmdline; cat /proc/[0-9]*/comm").output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let own = std::env::args().next().unwrap();
@@ -45,7 +45,7 @@ fn nobody_inside_reads_the_arguments_of_this_process() {
 
 #[test]
 #[cfg_attr(lacks = "mounting", ignore = "needs root that may make namespaces")]
-fn what_the_caller_left_open_is_not_open_inside() {
+fn files_open_in_the_caller_are_not_open_inside() {
     // Inherited across exec, as after a shell's `exec 9</`.
     let root = std::fs::File::open("/").unwrap();
     rustix::io::fcntl_setfd(&root, rustix::io::FdFlags::empty()).unwrap();
@@ -59,7 +59,7 @@ fn what_the_caller_left_open_is_not_open_inside() {
 
 #[test]
 #[cfg_attr(lacks = "mounting", ignore = "needs root that may make namespaces")]
-fn a_signal_lets_the_program_end_in_order() {
+fn a_signal_lets_the_program_exit_cleanly() {
     let script = "trap 'echo in order; exit 3' TERM; echo up; while :; do sleep 0.1; done";
     let mut command = confined(script);
     let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
@@ -76,7 +76,7 @@ const HOLDER: &str = "KATA_QUALIFY_TEST_HOLDER";
 
 /// The process that the next test kills. It runs a program that changes its user and back.
 #[test]
-#[ignore = "a part of a_killed_holder_takes_a_program_along_that_changed_its_user, which runs it"]
+#[ignore = "a part of a_killed_holder_ends_a_program_that_changed_its_user, which runs it"]
 fn holder() {
     let Some(folder) = std::env::var_os(HOLDER) else { return };
     let script = "exec 9>/tmp/pipe; echo up >&9; setsid sleep 600 & perl -e '$> = 65534; $> = 0; sleep 600'";
@@ -140,7 +140,7 @@ fn keeper(holder: &Child) -> Pid {
 
 #[test]
 #[cfg_attr(lacks = "mounting", ignore = "needs root that may make namespaces")]
-fn a_killed_holder_takes_a_program_along_that_changed_its_user() {
+fn a_killed_holder_ends_a_program_that_changed_its_user() {
     let (mut holder, _dir, pipe) = held();
     holder.kill().unwrap();
     holder.wait().unwrap();
@@ -159,7 +159,7 @@ fn a_killed_holder_takes_a_program_along_that_changed_its_user() {
 
 #[test]
 #[cfg_attr(lacks = "mounting", ignore = "needs root that may make namespaces")]
-fn what_works_on_another_root_writes_there_alone_and_takes_nothing_away() {
+fn a_program_for_another_root_writes_only_there_and_cannot_unmount() {
     use crate::process::Invocation;
     let dir = tempfile::tempdir().unwrap();
     std::fs::create_dir(dir.path().join("dev")).unwrap();
