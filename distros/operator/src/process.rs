@@ -162,10 +162,10 @@ impl Invocation {
     ///
     /// Fails if the program could not be started or waited for, or had not ended by the deadline.
     pub fn run(&self, within: Duration, show: Option<fn(&[u8])>) -> Result<ProcessOutput, ProcessError> {
-        if let Some(wanted) = &self.sandbox {
+        if let Some(sandbox) = &self.sandbox {
             let program = self.argv.first().cloned().unwrap_or_default();
-            let made = wanted.make().map_err(|source| ProcessError::Sandbox { program, source })?;
-            let confined = self.plain_command().and_then(|mut command| made.confine(&mut command).map(|()| command));
+            let prepared = sandbox.make().map_err(|source| ProcessError::Sandbox { program, source })?;
+            let confined = self.plain_command().and_then(|mut command| prepared.confine(&mut command).map(|()| command));
             let (child, command) = match confined {
                 Ok(mut command) => (command.spawn(), Some(command)),
                 Err(error) => (Err(error), None),
@@ -257,12 +257,12 @@ impl Invocation {
         {
             command.env(name, value);
         }
-        if let Some(wanted) = &self.sandbox {
-            let proxies = PROXY_VARIABLES.iter().filter(|_| wanted.network == Network::Machine);
+        if let Some(sandbox) = &self.sandbox {
+            let proxies = PROXY_VARIABLES.iter().filter(|_| sandbox.network == Network::Machine);
             command.envs(proxies.filter_map(|name| Some((name, std::env::var_os(name)?))));
             // The sandbox has no service manager to start services.
             command.env("SYSTEMD_OFFLINE", "1");
-            match wanted.root {
+            match sandbox.root {
                 SandboxedRoot::Target { .. } => command.env("TMPDIR", TEMPORARY),
                 SandboxedRoot::Itself(_) => command.env("HOME", "/root"),
             };
@@ -330,7 +330,7 @@ impl Kept {
 
 fn keep(stream: Option<impl Read + Send + 'static>, show: Option<fn(&[u8])>) -> Kept {
     let bytes = Arc::new(Mutex::new(Vec::new()));
-    let mine = Arc::clone(&bytes);
+    let shared = Arc::clone(&bytes);
     let reader = stream.map(|mut stream| {
         std::thread::spawn(move || {
             let mut buffer = [0; 8192];
@@ -339,9 +339,9 @@ fn keep(stream: Option<impl Read + Send + 'static>, show: Option<fn(&[u8])>) -> 
                 if let Some(show) = show {
                     show(new);
                 }
-                let mut kept = locked(&mine);
-                let room = MAX_OUTPUT.saturating_sub(kept.len());
-                kept.extend_from_slice(&new[..room.min(count)]);
+                let mut stored = locked(&shared);
+                let room = MAX_OUTPUT.saturating_sub(stored.len());
+                stored.extend_from_slice(&new[..room.min(count)]);
             }
         })
     });
@@ -459,10 +459,10 @@ mod tests {
     fn a_program_that_does_not_inherit_has_only_its_own_variables() {
         let mut invocation = Invocation::new(Path::new("/usr/bin/env"), &[]);
         invocation.env.push(("OWN".to_owned(), "1".to_owned()));
-        let said = |invocation: &Invocation| invocation.run(Duration::from_secs(20), None).unwrap().stdout;
-        assert!(said(&invocation).contains("CARGO_MANIFEST_DIR="));
+        let stdout_of = |invocation: &Invocation| invocation.run(Duration::from_secs(20), None).unwrap().stdout;
+        assert!(stdout_of(&invocation).contains("CARGO_MANIFEST_DIR="));
         invocation.inherits = false;
-        let own = said(&invocation);
+        let own = stdout_of(&invocation);
         assert!(!own.contains("CARGO") && own.contains("OWN=1\n") && own.contains("PATH="), "{own}");
     }
 
@@ -473,15 +473,15 @@ mod tests {
         let root = File::open("/").unwrap();
         rustix::io::fcntl_setfd(&root, rustix::io::FdFlags::empty()).unwrap();
         let script = format!("ls /proc/self/fd/{}/ && echo open; env", std::os::fd::AsRawFd::as_raw_fd(&root));
-        let said = |confinement| {
+        let stdout_of = |confinement| {
             let mut invocation = Invocation::new(Path::new("/bin/sh"), &["-c", &script]);
             invocation.confinement = confinement;
             invocation.run(Duration::from_secs(20), None).unwrap().stdout
         };
-        let free = said(Confinement::Free);
+        let free = stdout_of(Confinement::Free);
         assert!(free.contains("open\n") && free.contains("CARGO_MANIFEST_DIR="), "{free}");
         for confinement in [Confinement::Reader, Confinement::Stranger] {
-            let confined = said(confinement);
+            let confined = stdout_of(confinement);
             assert!(!confined.contains("open\n") && !confined.contains("CARGO"), "{confined}");
             assert!(confined.contains("LC_ALL=C\n"), "{confined}");
         }

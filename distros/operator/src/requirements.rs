@@ -160,7 +160,7 @@ fn virtiofsd(profile: &Profile) -> Vec<Requirement> {
 
 fn kernel(profile: &Profile) -> Vec<Requirement> {
     let modules = &profile.modules;
-    let asked = "before a container asks for it";
+    let on_request = "before a container asks for it";
     let groups: [(C, &Vec<String>, &str); 15] = [
         (C::KernelGuest, &modules.boot, "before the agent starts"),
         (C::VmmVsock, &modules.vsock, "before the agent starts: its channel"),
@@ -168,15 +168,15 @@ fn kernel(profile: &Profile) -> Vec<Requirement> {
         (C::FsVirtio9p, &modules.virtio_9p, "before the sandbox is created"),
         (C::FsVirtioBlk, &modules.virtio_blk, "before a container is created"),
         (C::KernelGuest, &modules.other, "before a container is created"),
-        (C::KernelGuestNet, &modules.filters, asked),
-        (C::KernelGuestNet, &modules.translation, asked),
-        (C::KernelGuestNet, &modules.bridges, asked),
-        (C::KernelGuestNet, &modules.tunnels, asked),
-        (C::KernelGuestNet, &modules.macvlans, asked),
-        (C::KernelGuestNet, &modules.taps, asked),
-        (C::KernelGuestDisk, &modules.loop_devices, asked),
-        (C::KernelGuestDisk, &modules.erofs, asked),
-        (C::KernelGuestDisk, &modules.xfs, asked),
+        (C::KernelGuestNet, &modules.filters, on_request),
+        (C::KernelGuestNet, &modules.translation, on_request),
+        (C::KernelGuestNet, &modules.bridges, on_request),
+        (C::KernelGuestNet, &modules.tunnels, on_request),
+        (C::KernelGuestNet, &modules.macvlans, on_request),
+        (C::KernelGuestNet, &modules.taps, on_request),
+        (C::KernelGuestDisk, &modules.loop_devices, on_request),
+        (C::KernelGuestDisk, &modules.erofs, on_request),
+        (C::KernelGuestDisk, &modules.xfs, on_request),
     ];
     let modules = groups.into_iter().flat_map(|(serves, names, why)| {
         names.iter().map(move |name| Requirement {
@@ -269,11 +269,11 @@ mod tests {
                 assert_eq!(!all.is_empty(), is_known(profile, component), "{component} under {}", profile.name);
                 assert_eq!(is_known(profile, component), profile.maintained, "{component} under {}", profile.name);
             }
-            let asked = |kind: &str, word: &str| {
+            let requires = |kind: &str, word: &str| {
                 let all = requirements(profile("rs-4.1"), component);
                 all.iter().any(|one| one.kind == kind && one.what.contains(word) && one.source.contains('@'))
             };
-            assert!(asked("option", "--api-sock") && asked("field", "ELF"), "{component}");
+            assert!(requires("option", "--api-sock") && requires("field", "ELF"), "{component}");
         }
         assert!(is_known(profile("go-2.2"), Component::Qemu));
     }

@@ -4,17 +4,17 @@ use serde_json::Value;
 use similar::{ChangeTag, TextDiff};
 use toml_edit::DocumentMut;
 
-/// Adds others' comments back to the text that remains without kata-osinfo's keys (`left`, `None` for no file): all
-/// comments of the current text (`now`), except for kata-osinfo's own, which `after` has and `before` has not.
-pub(super) fn kept(now: &str, before: Option<&str>, after: &str, left: Option<String>) -> Option<String> {
-    let was = comments(before.unwrap_or_default());
+/// Adds others' comments back to the text that remains without kata-osinfo's keys (`remaining`, `None` for no file):
+/// all comments of the current text (`now`), except for kata-osinfo's own, which `after` has and `before` has not.
+pub(super) fn keep_comments(now: &str, before: Option<&str>, after: &str, remaining: Option<String>) -> Option<String> {
+    let old_comments = comments(before.unwrap_or_default());
     let mut ours = comments(after);
-    ours.retain(|(_, comment)| !was.iter().any(|(_, c)| c == comment));
-    let bare = left.clone().unwrap_or_default();
+    ours.retain(|(_, comment)| !old_comments.iter().any(|(_, c)| c == comment));
+    let bare = remaining.clone().unwrap_or_default();
     let all = comments(now);
     let mut missing = missing(&all, &ours, &bare);
     if missing.is_empty() {
-        return left;
+        return remaining;
     }
     let at_the_end = missing.join("\n");
     let mut text = String::new();
@@ -33,7 +33,7 @@ pub(super) fn kept(now: &str, before: Option<&str>, after: &str, left: Option<St
         }
     }
     // A place may be in the middle of a value.
-    if missing.is_empty() && values(&text).is_some_and(|then| Some(then) == values(&bare)) {
+    if missing.is_empty() && values(&text).is_some_and(|new_values| Some(new_values) == values(&bare)) {
         return Some(text);
     }
     let end = if bare.is_empty() || bare.ends_with('\n') { "" } else { "\n" };
@@ -46,10 +46,10 @@ pub(super) fn lost<'t>(now: &'t str, after: &str, other: &str) -> Vec<&'t str> {
 }
 
 /// Returns the comments that are neither kata-osinfo's nor in the remaining text.
-fn missing<'t>(all: &[(usize, &'t str)], ours: &[(usize, &str)], left: &str) -> Vec<&'t str> {
+fn missing<'t>(all: &[(usize, &'t str)], ours: &[(usize, &str)], remaining: &str) -> Vec<&'t str> {
     let mut missing: Vec<&str> = all.iter().map(|(_, comment)| *comment).collect();
     missing.retain(|comment| !ours.iter().any(|(_, c)| c == comment));
-    for (_, comment) in comments(left) {
+    for (_, comment) in comments(remaining) {
         if let Some(at) = missing.iter().position(|c| *c == comment) {
             missing.remove(at);
         }
@@ -117,8 +117,8 @@ mod tests {
     const BEFORE: &str = "# Theirs.\nversion = 2\n";
     const AFTER: &str = "# Theirs.\nversion = 2\nimports = [\"/ours\"]\n\n[a.kata] # Ours.\ntype = \"k\"\n";
 
-    fn text_without_ours(now: &str, left: &str) -> String {
-        kept(now, Some(BEFORE), AFTER, Some(left.to_owned())).unwrap_or_default()
+    fn text_without_ours(now: &str, remaining: &str) -> String {
+        keep_comments(now, Some(BEFORE), AFTER, Some(remaining.to_owned())).unwrap_or_default()
     }
 
     #[test]
@@ -148,8 +148,8 @@ mod tests {
 
     #[test]
     fn a_file_with_nothing_else_left_keeps_its_comments() {
-        assert_eq!(kept("# Mine.\na = 1\n", None, "a = 1\n", None), Some("# Mine.\n".to_owned()));
-        assert_eq!(kept("a = 1\n", None, "a = 1\n", None), None);
+        assert_eq!(keep_comments("# Mine.\na = 1\n", None, "a = 1\n", None), Some("# Mine.\n".to_owned()));
+        assert_eq!(keep_comments("a = 1\n", None, "a = 1\n", None), None);
     }
 
     #[test]
@@ -157,8 +157,8 @@ mod tests {
         let list = "imports = [ # x\n  # alone\n  \"/ours\", # mine\n] # end";
         let now = format!("{}z = 1\n", AFTER.replace("imports = [\"/ours\"]", list));
         let bare = format!("{BEFORE}\n[a.kata] # Ours.\nz = 1\n");
-        let kept = format!("{BEFORE}# x\n  # alone\n  # mine\n# end\n\n[a.kata] # Ours.\nz = 1\n");
-        assert_eq!(text_without_ours(&now, &bare), kept);
+        let expected = format!("{BEFORE}# x\n  # alone\n  # mine\n# end\n\n[a.kata] # Ours.\nz = 1\n");
+        assert_eq!(text_without_ours(&now, &bare), expected);
         // The remaining list is on one line.
         let bare = bare.replace("2\n", "2\nimports = [\"/b\"]\n");
         let text = text_without_ours(&now, &bare);

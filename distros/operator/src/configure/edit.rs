@@ -92,15 +92,15 @@ pub fn edited(text: &str, settings: &[Setting]) -> Result<String, EditError> {
 
 /// Returns the current text if it means the same as the new one: layout and order of imports are up to others.
 pub(super) fn as_it_stands(new: String, today: Option<&str>) -> String {
-    let said = |text: &str| {
-        let mut said = table_of(text.parse::<DocumentMut>().ok()?.as_table());
-        if let Some(imports) = said.get_mut("imports").and_then(Value::as_array_mut) {
+    let values_of = |text: &str| {
+        let mut table = table_of(text.parse::<DocumentMut>().ok()?.as_table());
+        if let Some(imports) = table.get_mut("imports").and_then(Value::as_array_mut) {
             imports.sort_by_cached_key(ToString::to_string);
         }
-        Some(said)
+        Some(table)
     };
     match today {
-        Some(today) if said(today).is_some_and(|today| said(&new) == Some(today)) => today.to_owned(),
+        Some(today) if values_of(today).is_some_and(|today| values_of(&new) == Some(today)) => today.to_owned(),
         _ => new,
     }
 }
@@ -179,12 +179,12 @@ impl LineEnds {
 /// Assigns a value if it differs, and keeps the comment behind the old one; a list that only gets longer keeps its
 /// elements unchanged.
 fn set(table: &mut dyn TableLike, key: &str, value: &Value) {
-    let there = table.get(key).map(value_of);
-    if there.as_ref() == Some(value) {
+    let existing = table.get(key).map(value_of);
+    if existing.as_ref() == Some(value) {
         return;
     }
-    let more = match (&there, value) {
-        (Some(Value::Array(there)), Value::Array(all)) => all.strip_prefix(there.as_slice()),
+    let more = match (&existing, value) {
+        (Some(Value::Array(existing)), Value::Array(all)) => all.strip_prefix(existing.as_slice()),
         _ => None,
     };
     let mut new = toml_value(value);

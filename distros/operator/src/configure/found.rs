@@ -76,10 +76,10 @@ impl Inventory {
     /// is, is damaged.
     pub fn gather(root: &Root, release: &Release, guest: &Guest) -> Result<Inventory, QueryError> {
         let mut no_programs = Vec::new();
-        let mut there = |path: &str| program(root, path, &mut no_programs);
-        let qemu = release.qemu().map(|v| there(&v.path)).transpose()?.flatten();
+        let mut find_program = |path: &str| program(root, path, &mut no_programs);
+        let qemu = release.qemu().map(|v| find_program(&v.path)).transpose()?.flatten();
         let daemon =
-            release.filesystem(Share::VirtioFs).and_then(|f| f.path.as_deref()).map(there).transpose()?.flatten();
+            release.filesystem(Share::VirtioFs).and_then(|f| f.path.as_deref()).map(find_program).transpose()?.flatten();
         let (hypervisor, qemu) = qemu.unzip();
         // A sysctl that the kernel does not have or does not show forbids nothing.
         let sysctl = root.utf8_if_any(Path::new("/proc/sys/kernel/io_uring_disabled")).ok().flatten();
@@ -176,17 +176,17 @@ mod tests {
         use std::os::unix::fs::PermissionsExt;
         let dir = tempfile::tempdir().unwrap();
         let root = Root::new(dir.path()).unwrap();
-        let mut none = Vec::new();
-        assert_eq!(program(&root, "/qemu", &mut none).unwrap(), None);
+        let mut no_programs = Vec::new();
+        assert_eq!(program(&root, "/qemu", &mut no_programs).unwrap(), None);
         assert_eq!(against(&root, "path", Path::new("/qemu")).unwrap(), Some("is not there"));
-        assert_eq!(none, Vec::<String>::new());
+        assert_eq!(no_programs, Vec::<String>::new());
         std::fs::write(dir.path().join("qemu"), "q").unwrap();
-        assert_eq!(program(&root, "/qemu", &mut none).unwrap(), None);
+        assert_eq!(program(&root, "/qemu", &mut no_programs).unwrap(), None);
         assert_eq!(against(&root, "path", Path::new("/qemu")).unwrap(), Some("is not an executable file"));
         assert_eq!(against(&root, "kernel", Path::new("/qemu")).unwrap(), None);
-        assert_eq!(none, ["/qemu"]);
+        assert_eq!(no_programs, ["/qemu"]);
         std::fs::set_permissions(dir.path().join("qemu"), std::fs::Permissions::from_mode(0o755)).unwrap();
-        assert_eq!(program(&root, "/qemu", &mut none).unwrap(), Some(("/qemu".to_owned(), b"q".to_vec())));
+        assert_eq!(program(&root, "/qemu", &mut no_programs).unwrap(), Some(("/qemu".to_owned(), b"q".to_vec())));
         assert_eq!(against(&root, "path", Path::new("/qemu")).unwrap(), None);
     }
 

@@ -83,11 +83,11 @@ fn decor(value: &Value) -> (String, String) {
 
 /// Returns the text between two elements once the element between them is removed: all comments, with the first's
 /// layout.
-fn joined(first: &str, then: &str) -> String {
-    match (then.contains('#'), first.contains('\n')) {
+fn joined(first: &str, second: &str) -> String {
+    match (second.contains('#'), first.contains('\n')) {
         (false, _) => first.to_owned(),
-        (true, false) => then.to_owned(),
-        (true, true) => format!("{first}{}", then.trim_start()),
+        (true, false) => second.to_owned(),
+        (true, true) => format!("{first}{}", second.trim_start()),
     }
 }
 

@@ -318,9 +318,9 @@ impl MergedConfiguration {
     }
 
     /// Returns the settings that did not take effect, in their order.
-    pub fn not_effective(&self, wanted: &[Setting]) -> Vec<NotEffective> {
+    pub fn not_effective(&self, expected: &[Setting]) -> Vec<NotEffective> {
         let differs = |setting: &&Setting| self.leaves.get(&setting.path()).map(|l| &l.value) != Some(&setting.value);
-        wanted
+        expected
             .iter()
             .filter(differs)
             .map(|setting| {
@@ -400,7 +400,7 @@ mod tests {
         merged.leaves.keys().any(|k| k.len() > path.len() && k.iter().zip(path).all(|(a, b)| a == b))
     }
 
-    fn wanted(key: &str, value: Value) -> Setting {
+    fn setting(key: &str, value: Value) -> Setting {
         Setting { table: vec!["hypervisor".into(), "qemu".into()], key: key.into(), value, why: String::new() }
     }
 
@@ -418,7 +418,7 @@ mod tests {
             assert_eq!(merged.get(&["hypervisor", "qemu", "pflashes"]), Some(&json!([])));
             assert_eq!(merged.get(&["runtime", "sandbox_cgroup_only"]), Some(&json!(true)));
             assert_eq!(
-                merged.not_effective(&[wanted("path", json!("/b")), wanted("pflashes", json!([]))]),
+                merged.not_effective(&[setting("path", json!("/b")), setting("pflashes", json!([]))]),
                 [NotEffective {
                     key: "hypervisor.qemu.path".into(),
                     wanted: json!("/b"),
@@ -434,7 +434,7 @@ mod tests {
     fn before_2_5_drop_ins_are_not_read() {
         let (_dir, root, located) = machine(MAIN, &[("50.toml", "[hypervisor.qemu]\npath = \"/b\"\n")]);
         let merged = MergedConfiguration::read(&root, &located, Runtime::Go, KataVersion::new(2, 4, 3)).unwrap();
-        let found = merged.not_effective(&[wanted("path", json!("/b")), wanted("initrd", json!("/i"))]);
+        let found = merged.not_effective(&[setting("path", json!("/b")), setting("initrd", json!("/i"))]);
         assert_eq!((found[0].line, found[0].file.as_deref()), (Some(2), Some(located.path.as_path())));
         assert_eq!((&found[1].found, found[1].line), (&None, None));
     }
@@ -445,26 +445,26 @@ mod tests {
             machine(MAIN, &[("a.toml", "[hypervisor.qemu]\n\nblock_device_aio = \"threads\"\n"), ("b", "x = [\n")]);
         std::fs::create_dir(dir.path().join("k/config.d/c")).unwrap();
         std::os::unix::fs::symlink("a.toml", dir.path().join("k/config.d/d.toml")).unwrap();
-        let told = |runtime, kata| {
+        let reported = |runtime, kata| {
             let merged = MergedConfiguration::read(&root, &located, runtime, kata).unwrap();
-            let mut told: Vec<(String, Option<usize>)> = merged
+            let mut places: Vec<(String, Option<usize>)> = merged
                 .problems()
                 .iter()
                 .map(|p| (p.file.file_name().unwrap().to_str().unwrap().to_owned(), p.line))
                 .collect();
-            told.sort();
-            told
+            places.sort();
+            places
         };
         let name = |n: &str, line| (n.to_owned(), line);
         let syntax = Some(1);
         assert_eq!(
-            told(Runtime::Go, KataVersion::new(2, 5, 0)),
+            reported(Runtime::Go, KataVersion::new(2, 5, 0)),
             [name("a.toml", Some(3)), name("b", syntax), name("c", None), name("d.toml", Some(3))]
         );
-        assert_eq!(told(Runtime::Go, GO), [name("b", syntax), name("c", None)]);
+        assert_eq!(reported(Runtime::Go, GO), [name("b", syntax), name("c", None)]);
         // The Rust runtime refuses links.
         assert_eq!(
-            told(Runtime::Rs, KataVersion::new(4, 0, 0)),
+            reported(Runtime::Rs, KataVersion::new(4, 0, 0)),
             [name("b", syntax), name("c", None), name("d.toml", None)]
         );
     }

@@ -157,10 +157,10 @@ impl Places<'_> {
 
     /// Returns whether a string has a secret other than one that [`without_credentials`] finds in the text as well,
     /// such as an address's login.
-    fn has_secret(&self, meant: &str, span: &Range<usize>) -> bool {
-        let told = without_credentials(meant);
-        let is_as_meant = self.text.get(span.start + 1..span.end - 1) == Some(meant);
-        secret_in(&told).is_some() || (told != meant && !is_as_meant)
+    fn has_secret(&self, value: &str, span: &Range<usize>) -> bool {
+        let stripped = without_credentials(value);
+        let is_literal = self.text.get(span.start + 1..span.end - 1) == Some(value);
+        secret_in(&stripped).is_some() || (stripped != value && !is_literal)
     }
 
     /// Returns the text without secrets, and without the rest of the last line of a secret of several lines.

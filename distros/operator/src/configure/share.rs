@@ -195,7 +195,7 @@ fn judge(
         }
     };
     let capability = Capability::of_share(share);
-    let (against, evidence) = said(verified, release, profile, capability, &components(driver, release), found);
+    let (against, evidence) = verdicts_on(verified, release, profile, capability, &components(driver, release), found);
     if !against.is_empty() && no.why.is_empty() {
         no.forceable = Some(shared_fs.clone());
     }
@@ -227,7 +227,7 @@ fn components(driver: &FilesystemDriver, release: &Release) -> Option<Vec<Packag
 /// supports it.
 ///
 /// A run in a VM or on the host outranks one in a container; an entry that is not about `packages` is ignored.
-fn said(
+fn verdicts_on(
     verified: &[VerifiedEntry],
     release: &Release,
     profile: &Profile,
@@ -279,7 +279,7 @@ pub(super) fn evidence(
     capability: Capability,
     found: &Inventory,
 ) -> (Vec<String>, Vec<String>) {
-    let (against, evidence) = said(verified, release, profile, capability, &Some(Vec::new()), found);
+    let (against, evidence) = verdicts_on(verified, release, profile, capability, &Some(Vec::new()), found);
     (against.into_iter().map(|(_, why)| why).collect(), evidence)
 }
 
@@ -291,11 +291,11 @@ fn differences(entry: &VerifiedEntry, release: &Release, found: &Inventory) -> S
             entry.versions.iter().map(|(package, version)| format!("{package} {version}")).collect();
         return format!(" with {}; the installed versions are not known: {why}", tested.join(", "));
     }
-    let asked = if found.database == PackageDatabase::Read { release.packages() } else { Vec::new() };
+    let queried = if found.database == PackageDatabase::Read { release.packages() } else { Vec::new() };
     let differing = entry.versions.iter().filter_map(|(package, tested)| match found.packages.get(package) {
         Some(installed) if installed == tested => None,
         Some(installed) => Some(format!(" with {package} {tested}, installed is {installed}")),
-        None => asked.contains(package).then(|| format!(" with {package} {tested}, which is not installed")),
+        None => queried.contains(package).then(|| format!(" with {package} {tested}, which is not installed")),
     });
     differing.collect::<Vec<_>>().join(",")
 }
@@ -331,8 +331,8 @@ mod tests {
     #[test]
     fn a_shared_filesystem_is_serialized_by_its_name() {
         for shared_fs in [SharedFs::VirtioFs { daemon: "/d".to_owned() }, SharedFs::Virtio9p] {
-            let told = serde_json::to_value(&shared_fs).unwrap();
-            assert_eq!(told["name"].as_str().and_then(Share::of_name), shared_fs.share(), "{told}");
+            let serialized = serde_json::to_value(&shared_fs).unwrap();
+            assert_eq!(serialized["name"].as_str().and_then(Share::of_name), shared_fs.share(), "{serialized}");
         }
         assert_eq!(serde_json::to_value(SharedFs::None).unwrap()["name"], SharedFs::None.name());
     }

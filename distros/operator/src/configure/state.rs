@@ -162,8 +162,8 @@ impl State {
                     format!("{config} was configured for {profile}: these settings are replaced by those for {}", this.profile)
                 });
             }
-            let loses = |files: &[PathBuf]| files.iter().any(|f| this.files.contains(f));
-            match (this.handler.is_empty() || c.handler.is_empty(), loses(&c.files)) {
+            let shares_files = |files: &[PathBuf]| files.iter().any(|f| this.files.contains(f));
+            match (this.handler.is_empty() || c.handler.is_empty(), shares_files(&c.files)) {
                 (false, _) => {
                     Some(format!("the handler used {config}, configured for {profile}: it will use this configuration instead"))
                 }
@@ -274,12 +274,12 @@ pub enum ChangeError {
 pub fn read(root: &Root) -> Result<Option<State>, ChangeError> {
     check_folder(root)?;
     let read = root.pin_itself(Path::new(STATE)).and_then(|place| place.map(|p| p.read(MAX_STATE)).transpose());
-    let Some(held) = read.map_err(no_state)?.flatten() else { return Ok(None) };
+    let Some(contents) = read.map_err(no_state)?.flatten() else { return Ok(None) };
     let broken = |e: serde_json::Error| ChangeError::State(e.to_string());
-    let StateVersion { version } = serde_json::from_slice(&held.bytes).map_err(broken)?;
+    let StateVersion { version } = serde_json::from_slice(&contents.bytes).map_err(broken)?;
     let state: State = match version {
-        1 | 2 => serde_json::from_slice::<Older>(&held.bytes).map_err(broken)?.into(),
-        VERSION => serde_json::from_slice(&held.bytes).map_err(broken)?,
+        1 | 2 => serde_json::from_slice::<Older>(&contents.bytes).map_err(broken)?.into(),
+        VERSION => serde_json::from_slice(&contents.bytes).map_err(broken)?,
         _ => return Err(ChangeError::Version(version)),
     };
     let paths = state.files.iter().map(|f| &f.path).chain(&state.directories);
@@ -343,7 +343,7 @@ pub fn has_folder(root: &Root) -> Result<bool, ChangeError> {
     let folder = root.resolve_new(Path::new(FOLDER)).and_then(|path| root.look(&path));
     match folder.map_err(no_state)? {
         Some(other) if !other.is_dir() => Err(ChangeError::State(format!("{FOLDER} is not a folder"))),
-        there => Ok(there.is_some()),
+        found => Ok(found.is_some()),
     }
 }
 

@@ -235,23 +235,23 @@ fn options_joined(theirs: &[String], ours: &[String], flavour: Flavour) -> Vec<S
 
 /// Returns all values of others that differ from the plan; values that a later file of theirs decides are reported
 /// elsewhere.
-pub(super) fn told(
+pub(super) fn foreign_values(
     planned: &[Setting],
     settled: &[Setting],
     without: &MergedConfiguration,
-    then: &MergedConfiguration,
+    merged: &MergedConfiguration,
 ) -> Vec<ForeignValue> {
-    let theirs = |setting: &Setting| {
+    let foreign_value = |setting: &Setting| {
         let path = setting.path();
         let was = without.leaf(&path)?;
         let written = settled.iter().find(|s| s.path() == path);
-        if written.is_some_and(|s| then.leaf(&path).map(|l| l.value) != Some(&s.value)) {
+        if written.is_some_and(|s| merged.leaf(&path).map(|l| l.value) != Some(&s.value)) {
             return None;
         }
         let now = written.map_or(was.value, |s| &s.value);
         ForeignValue::of(&setting.name(), (was.file, Some(was.line)), was.value, &setting.value, now)
     };
-    planned.iter().filter_map(theirs).collect()
+    planned.iter().filter_map(foreign_value).collect()
 }
 
 /// Maps places in a copy to places in its source.

@@ -49,7 +49,7 @@ pub(super) fn today(state: &State, file: &FileChange, now: Option<&str>) -> File
         return if is_ours { FileState::Ours } else { FileState::Foreign };
     }
     match edited(state, file, now, Changed::Stays) {
-        Ok(taken) => FileState::Edited(taken),
+        Ok(stripped) => FileState::Edited(stripped),
         Err(_) if is_cut_short(state, &file.path) => FileState::Torn,
         Err(_) => FileState::Foreign,
     }
@@ -59,11 +59,11 @@ pub(super) fn today(state: &State, file: &FileChange, now: Option<&str>) -> File
 fn edited(state: &State, file: &FileChange, now: &str, how: Changed) -> Result<StrippedText, EditError> {
     // If others edited the file after a crash, the earlier call's additions must be removed, too.
     let as_it_was = state.earlier.get(&file.path).map(|e| FileChange { after: e.clone(), ..file.clone() });
-    let text = match as_it_was.map(|then| taken_as(state, &then, now, how)) {
+    let text = match as_it_was.map(|earlier| stripped_as(state, &earlier, now, how)) {
         Some(Ok(StrippedText { text: Some(text), .. })) => text,
         _ => now.to_owned(),
     };
-    taken_as(state, file, &text, how)
+    stripped_as(state, file, &text, how)
 }
 
 /// Returns the text of a file in which others have changed the handler, without kata-osinfo's keys, which are
@@ -146,18 +146,18 @@ fn has_left_over(now: &str, was: &str, new: &str) -> bool {
 }
 
 /// Returns a file's current text without kata-osinfo's part, even if `containerd config migrate` has moved that.
-pub(super) fn taken(state: &State, file: &FileChange, now: &str, force: bool) -> Result<StrippedText, EditError> {
-    taken_as(state, file, now, if force { Changed::Goes } else { Changed::Stays })
+pub(super) fn stripped(state: &State, file: &FileChange, now: &str, force: bool) -> Result<StrippedText, EditError> {
+    stripped_as(state, file, now, if force { Changed::Goes } else { Changed::Stays })
 }
 
-fn taken_as(state: &State, file: &FileChange, now: &str, how: Changed) -> Result<StrippedText, EditError> {
+fn stripped_as(state: &State, file: &FileChange, now: &str, how: Changed) -> Result<StrippedText, EditError> {
     let before = file.before.as_deref();
     let mut handlers = migrated::handlers(state);
     // The handler from before an interrupted call.
     let of_it = migrated::handler_of(file).filter(|handler| !handlers.contains(handler));
     handlers.extend(of_it);
-    let taken = migrated::take_back(now, before, &file.after, &handlers, how)?;
-    Ok(StrippedText { text: comments::kept(now, before, &file.after, taken.text), ..taken })
+    let stripped = migrated::take_back(now, before, &file.after, &handlers, how)?;
+    Ok(StrippedText { text: comments::keep_comments(now, before, &file.after, stripped.text), ..stripped })
 }
 
 #[cfg(test)]
@@ -202,7 +202,7 @@ mod tests {
             for theirs in [format!("{half}\n# theirs\n"), format!("# theirs\n{half}"), format!("{half}\ntheirs = 1\n")]
             {
                 match today(&theirs) {
-                    FileState::Edited(taken) => assert!(taken.text.unwrap().contains("theirs"), "{half}"),
+                    FileState::Edited(stripped) => assert!(stripped.text.unwrap().contains("theirs"), "{half}"),
                     state => assert_eq!(state, FileState::Torn, "{theirs}"),
                 }
             }
@@ -223,8 +223,8 @@ mod tests {
             assert_eq!(halfway(&state, Path::new("/f"), now.as_bytes()), Some(EARLIER), "{at}");
         }
         let now = format!("{BEFORE}# theirs\n");
-        let FileState::Edited(taken) = today(&state, &state.files[0], Some(&now)) else { panic!("{now}") };
-        assert_eq!(taken.text, Some(now));
+        let FileState::Edited(stripped) = today(&state, &state.files[0], Some(&now)) else { panic!("{now}") };
+        assert_eq!(stripped.text, Some(now));
         let now = format!("{half}# theirs\n");
         assert_eq!(today(&state, &state.files[0], Some(&now)), FileState::Torn);
     }

@@ -70,7 +70,7 @@ pub enum InitrdErrorKind {
 /// limits.
 pub fn read(file: &mut dyn BufRead, limits: InitrdLimits, visit: Visit<'_>) -> Result<usize, InitrdError> {
     let mut whole = Counted { from: file, at: 0 };
-    let mut walk = Walk { limits, left: limits, archive: 0, visit };
+    let mut walk = Walk { limits, remaining: limits, archive: 0, visit };
     let mut count = 0;
     loop {
         let wrong = |at: u64| move |cause: InitrdErrorKind| InitrdError { at, cause };
@@ -191,22 +191,22 @@ fn skip_padding<R: Read>(from: &mut Counted<R>, padding: &mut Vec<u8>) -> io::Re
 struct Walk<'v> {
     limits: InitrdLimits,
     /// The remaining limits.
-    left: InitrdLimits,
+    remaining: InitrdLimits,
     archive: usize,
     visit: Visit<'v>,
 }
 
 impl Walk<'_> {
     fn take_bytes(&mut self, bytes: u64) -> io::Result<()> {
-        let left = self.left.bytes.checked_sub(bytes);
-        self.left.bytes = left.ok_or_else(|| io::Error::other("it unpacks to more than any initrd"))?;
+        let remaining = self.remaining.bytes.checked_sub(bytes);
+        self.remaining.bytes = remaining.ok_or_else(|| io::Error::other("it unpacks to more than any initrd"))?;
         Ok(())
     }
 
     fn take_entry(&mut self) -> io::Result<()> {
-        let left = self.left.entries.checked_sub(1);
+        let remaining = self.remaining.entries.checked_sub(1);
         let most = self.limits.entries;
-        self.left.entries = left.ok_or_else(|| io::Error::other(format!("it has more than {most} files")))?;
+        self.remaining.entries = remaining.ok_or_else(|| io::Error::other(format!("it has more than {most} files")))?;
         Ok(())
     }
 }
@@ -266,7 +266,7 @@ impl<R: BufRead> BufRead for Joined<'_, R> {
 
     fn consume(&mut self, count: usize) {
         match self.first.get(count..) {
-            Some(left) if !self.first.is_empty() => self.first = left,
+            Some(remaining) if !self.first.is_empty() => self.first = remaining,
             _ => self.rest.consume(count),
         }
     }

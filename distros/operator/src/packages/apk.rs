@@ -50,19 +50,19 @@ pub(super) fn entries(root: &Root) -> Result<Vec<PackageEntry>, QueryError> {
 fn parse(text: &str) -> Result<Vec<PackageEntry>, Damage> {
     let mut entries = Vec::new();
     let (mut name, mut version, mut arch, mut provides) = (String::new(), None, PackageArch::default(), Vec::new());
-    let mut begun = None;
+    let mut first_line = None;
     for (line, number) in text.lines().chain([""]).zip(1..) {
         if line.is_empty() {
             let (name, version) = (take(&mut name), take(&mut version));
             let (arch, provides) = (take(&mut arch), take(&mut provides));
-            let Some(line) = begun.take() else { continue };
+            let Some(line) = first_line.take() else { continue };
             let Some(version) = version.filter(|_| !name.is_empty()) else {
                 return Err(Damage { line, what: "a package without a name (`P:`) or a version (`V:`)" });
             };
             entries.push(PackageEntry { name, version, arch, provides });
             continue;
         }
-        begun = begun.or(Some(number));
+        first_line = first_line.or(Some(number));
         match line.split_once(':') {
             Some(("P", text)) => text.clone_into(&mut name),
             Some(("V", text)) => version = version_of(text, number)?,

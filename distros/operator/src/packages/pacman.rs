@@ -62,13 +62,13 @@ fn entry(desc: &str) -> Result<PackageEntry, Damage> {
     if within {
         return Err(Damage { line: lines, what: "the file ends within a section" });
     }
-    let lacks = || Damage { line: lines.max(1), what: "the file ends without `%NAME%` or `%VERSION%`" };
-    let of = |name: &str| field(desc, name).into_iter().next().ok_or_else(lacks);
+    let incomplete = || Damage { line: lines.max(1), what: "the file ends without `%NAME%` or `%VERSION%`" };
+    let of = |name: &str| field(desc, name).into_iter().next().ok_or_else(incomplete);
     let (name, text) = (of("NAME")?, of("VERSION")?);
     let at = desc.lines().position(|line| line == "%VERSION%").map_or(lines, |head| head + 2);
     Ok(PackageEntry {
         name,
-        version: version_of(&text, at)?.ok_or_else(lacks)?,
+        version: version_of(&text, at)?.ok_or_else(incomplete)?,
         arch: field(desc, "ARCH").first().map(|name| name.as_str().into()).unwrap_or_default(),
         provides: field(desc, "PROVIDES").iter().map(|p| without_version(p).to_owned()).collect(),
     })

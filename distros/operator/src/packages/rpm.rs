@@ -210,14 +210,14 @@ fn copy(root: &Root) -> Result<tempfile::TempDir, QueryError> {
         import(root, to.path())?;
         return Ok(to);
     }
-    let mut left = MAX_BYTES;
+    let mut remaining = MAX_BYTES;
     for name in names {
         let path = from.join(&name);
         if is_passing(&name) || !root.has_file(&path)? {
             continue;
         }
-        let bytes = root.read(&path, left)?;
-        left -= bytes.len() as u64;
+        let bytes = root.read(&path, remaining)?;
+        remaining -= bytes.len() as u64;
         put(&name, &bytes)?;
     }
     Ok(to)
@@ -271,10 +271,10 @@ mod tests {
 
     #[test]
     fn packages_have_their_source_and_keys_are_skipped() {
-        let said = "qemu-kvm-core\t17:9.1.0-15.el9\tx86_64\tqemu-kvm-9.1.0-15.el9.src.rpm\n\
+        let output = "qemu-kvm-core\t17:9.1.0-15.el9\tx86_64\tqemu-kvm-9.1.0-15.el9.src.rpm\n\
             gpg-pubkey\t8483c65d-5ccc5b19\t(none)\t(none)\n\
             firmware\t20260101-1\tnoarch\tlinux-firmware-20260101-1.nosrc.rpm\nlocal\t2.0-1\tnoarch\t(none)\n";
-        let found = packages_of(said).unwrap();
+        let found = packages_of(output).unwrap();
         let found: Vec<[&str; 4]> =
             found.iter().map(|p| [&*p.name, p.version.as_str(), p.arch.as_str(), &*p.source]).collect();
         assert_eq!(

@@ -68,19 +68,19 @@ fn dpkg_answers_match_those_of_dpkg_query() {
     let query = Path::new("/usr/bin/dpkg-query");
     let root = Root::default();
     let packages = Packages::read(&root, None).unwrap();
-    let ask = |arguments: &[&str]| {
+    let dpkg_query = |arguments: &[&str]| {
         let finished = crate::process::Invocation::new(query, arguments).run(std::time::Duration::from_secs(60), None);
         finished.unwrap().stdout
     };
     for name in ["dpkg", "bash", "libc6"] {
-        assert_eq!(one(&packages.installed(name).unwrap()).1, ask(&["-W", "-f=${Version}", name]));
+        assert_eq!(one(&packages.installed(name).unwrap()).1, dpkg_query(&["-W", "-f=${Version}", name]));
     }
     // A virtual package, and files with paths before and after the /usr merge.
     assert!(packages.installed("awk").unwrap().iter().any(|p| p.package.ends_with("awk")));
     for path in ["/bin/bash", "/usr/bin/bash"] {
         assert_eq!(packages.owner(Path::new(path)).unwrap().unwrap().package, "bash", "{path}");
     }
-    let all = ask(&["-W", "-f=${db:Status-Status}\n"]).lines().filter(|l| *l == "installed").count();
+    let all = dpkg_query(&["-W", "-f=${db:Status-Status}\n"]).lines().filter(|l| *l == "installed").count();
     assert_eq!(dpkg::entries(&root).unwrap().len(), all);
 }
 
@@ -122,8 +122,8 @@ fn damage_is_reported_with_file_and_line() {
     let sound = "Package: a\nStatus: install ok installed\nVersion: 1\n\n";
     let (dir, root) = root(&[("var/lib/dpkg/status", sound)]);
     let found = |p: Packages<'_>| ["a", "b", "c"].iter().filter(|n| !p.installed(n).unwrap().is_empty()).count();
-    let told = || Packages::read(&root, None).map(found).map_err(|e| e.to_string());
-    assert_eq!(told(), Ok(1));
+    let count = || Packages::read(&root, None).map(found).map_err(|e| e.to_string());
+    assert_eq!(count(), Ok(1));
     let write = |path: &str, text: &str| {
         let file = dir.path().join(path);
         std::fs::create_dir_all(file.parent().unwrap()).unwrap();
@@ -132,11 +132,11 @@ fn damage_is_reported_with_file_and_line() {
     // As dpkg leaves it while it runs: the next file is not complete yet.
     write("var/lib/dpkg/updates/0000", &sound.replace("Package: a", "Package: b"));
     write("var/lib/dpkg/updates/tmp.i", "#padding\n#padd");
-    assert_eq!(told(), Ok(2));
+    assert_eq!(count(), Ok(2));
     // A distroless package's own file, which need not end with a newline.
     write("var/lib/dpkg/status.d/c", "Package: c\nVersion: 3\nDescription: c");
     write("var/lib/dpkg/status.d/c.md5sums", "0123  usr/bin/c\n");
-    assert_eq!(told(), Ok(3));
+    assert_eq!(count(), Ok(3));
     for (file, text, line) in [
         ("var/lib/dpkg/updates/0000", "Package: b\nVersi", 2),
         ("var/lib/dpkg/status.d/c", "c is here\n", 1),
@@ -144,8 +144,8 @@ fn damage_is_reported_with_file_and_line() {
     ] {
         write(file, text);
         let expected = format!("{}:{line}: the package database is damaged: ", root.path().join(file).display());
-        let told = told().unwrap_err();
-        assert!(told.starts_with(&expected), "{told}");
+        let error = count().unwrap_err();
+        assert!(error.starts_with(&expected), "{error}");
         std::fs::remove_file(dir.path().join(file)).unwrap();
     }
 }

@@ -38,8 +38,8 @@ pub fn wait(child: &mut Child, within: Duration) -> io::Result<Option<ExitStatus
         if let Some(status) = child.try_wait()? {
             return Ok(Some(status));
         }
-        let left = until.saturating_duration_since(Instant::now());
-        if left.is_zero() {
+        let remaining = until.saturating_duration_since(Instant::now());
+        if remaining.is_zero() {
             return Ok(None);
         }
         if pidfd.is_none() {
@@ -47,11 +47,11 @@ pub fn wait(child: &mut Child, within: Duration) -> io::Result<Option<ExitStatus
         }
         let Some(pidfd) = &pidfd else {
             // The kernel is older than Linux 5.3, or a seccomp filter refuses the call.
-            std::thread::sleep(left.min(LOOK));
+            std::thread::sleep(remaining.min(LOOK));
             continue;
         };
-        let left = Timespec::try_from(left).map_err(io::Error::other)?;
-        match poll(&mut [PollFd::new(pidfd, PollFlags::IN)], Some(&left)) {
+        let remaining = Timespec::try_from(remaining).map_err(io::Error::other)?;
+        match poll(&mut [PollFd::new(pidfd, PollFlags::IN)], Some(&remaining)) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }

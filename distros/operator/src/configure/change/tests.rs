@@ -114,21 +114,21 @@ fn a_fifo_is_removed_only_by_force_and_a_binary_file_or_directory_never() {
     std::fs::write(dir.path().join("b"), "old").unwrap();
     let files = vec![change("/a", None, "ours"), change("/b", Some("old"), "ours"), change("/c", None, "ours")];
     apply(&root, &lock(&root).unwrap(), None, new(files), &[]).unwrap();
-    let at = |name: &str| dir.path().join(name);
-    ["a", "b", "c"].iter().for_each(|name| std::fs::remove_file(at(name)).unwrap());
-    mknodat(CWD, at("a"), FileType::Fifo, Mode::RUSR, 0).unwrap();
-    std::fs::write(at("b"), [0xff, 0xfe]).unwrap();
-    std::fs::create_dir(at("c")).unwrap();
+    let path_of = |name: &str| dir.path().join(name);
+    ["a", "b", "c"].iter().for_each(|name| std::fs::remove_file(path_of(name)).unwrap());
+    mknodat(CWD, path_of("a"), FileType::Fifo, Mode::RUSR, 0).unwrap();
+    std::fs::write(path_of("b"), [0xff, 0xfe]).unwrap();
+    std::fs::create_dir(path_of("c")).unwrap();
     let old = state::read(&root).unwrap().unwrap();
     let kept = revert(&root, Some(&lock(&root).unwrap()), &old, false).unwrap().kept;
     assert_eq!(kept.iter().map(|k| k.by_force).collect::<Vec<_>>(), [true, false, false], "{kept:?}");
-    assert!(at("a").exists() && std::fs::read(at("b")).unwrap() == [0xff, 0xfe]);
+    assert!(path_of("a").exists() && std::fs::read(path_of("b")).unwrap() == [0xff, 0xfe]);
     assert_eq!(revert(&root, None, &old, true).unwrap().restored.len(), 2);
-    assert!(at("a").exists(), "a dry run removes nothing");
+    assert!(path_of("a").exists(), "a dry run removes nothing");
     let kept = revert(&root, Some(&lock(&root).unwrap()), &old, true).unwrap().kept;
     assert_eq!(kept.iter().map(|k| k.path.as_path()).collect::<Vec<_>>(), [Path::new("/b"), Path::new("/c")]);
     // The part of others in it cannot be determined.
-    assert!(!at("a").exists() && std::fs::read(at("b")).unwrap() == [0xff, 0xfe]);
+    assert!(!path_of("a").exists() && std::fs::read(path_of("b")).unwrap() == [0xff, 0xfe]);
 }
 
 #[test]

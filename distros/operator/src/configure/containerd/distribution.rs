@@ -226,7 +226,7 @@ pub(super) fn default_runtime(root: &Root, owner: ContainerdOwner) -> Result<Opt
 /// A distribution's configuration cannot be read.
 pub(super) fn reader(root: &Root, main: &Path) -> Result<Option<ContainerdOwner>, RootError> {
     for distribution in ALL {
-        if Path::new(distribution.main) == main || distribution.main(root)?.is_ok_and(|told| told == main) {
+        if Path::new(distribution.main) == main || distribution.main(root)?.is_ok_and(|path| path == main) {
             return Ok(Some(distribution.owner));
         }
     }

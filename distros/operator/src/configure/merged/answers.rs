@@ -221,26 +221,26 @@ fn missing_files_are_reported_where_kata_refuses_them() {
 /// Go's loader accepted a main file with unknown keys; the Rust one refused an unknown key below `agent`.
 #[test]
 fn unknown_keys_in_the_main_file_are_refused_only_by_the_rust_runtime() {
-    for (runtime, is_told) in [(Runtime::Go, false), (Runtime::Rs, true)] {
+    for (runtime, is_reported) in [(Runtime::Go, false), (Runtime::Rs, true)] {
         let (dir, root, located) = with_files(&[], runtime);
         let main = dir.path().join("k/configuration.toml");
         let text = std::fs::read_to_string(&main).unwrap();
         std::fs::write(&main, text.replace("[agent.kata]\n", "no_such = 1\n[agent.kata]\nno_such = 1\n")).unwrap();
         let (_, problems) = read(&root, &located, runtime);
-        assert_eq!(!problems.is_empty(), is_told, "{problems:?}");
+        assert_eq!(!problems.is_empty(), is_reported, "{problems:?}");
     }
 }
 
 /// Given a main file with `path = 1` and a drop-in with a correct path, Go's loader refused the main file.
 #[test]
 fn a_wrong_type_in_the_main_file_is_refused_only_by_the_go_runtime() {
-    for (runtime, is_told) in [(Runtime::Go, true), (Runtime::Rs, false)] {
+    for (runtime, is_reported) in [(Runtime::Go, true), (Runtime::Rs, false)] {
         let (dir, root, located) = with_files(&[(DROP_IN, PATH_B)], runtime);
         let main = dir.path().join("k/configuration.toml");
         let text = std::fs::read_to_string(&main).unwrap();
         std::fs::write(&main, text.replace("path = \"/q/a\"", "path = 1")).unwrap();
         let (_, problems) = read(&root, &located, runtime);
-        assert_eq!(!problems.is_empty(), is_told, "{problems:?}");
+        assert_eq!(!problems.is_empty(), is_reported, "{problems:?}");
     }
 }
 
@@ -295,11 +295,11 @@ fn links_and_folders_are_read_as_kata_reads_them() {
 #[test]
 fn a_second_vmm_is_reported_for_the_go_runtime_only() {
     let text = "[hypervisor.remote]\ndisable_guest_selinux = true\n";
-    for (runtime, is_told) in [(Runtime::Go, true), (Runtime::Rs, false)] {
+    for (runtime, is_reported) in [(Runtime::Go, true), (Runtime::Rs, false)] {
         let (_dir, root, located) = with_files(&[("a", text)], runtime);
         let (merged, problems) = read(&root, &located, runtime);
         assert_eq!(problems, []);
-        let told = merged.other_vmm(runtime).map(|p| (p.file, p.line));
-        assert_eq!(told, is_told.then(|| (PathBuf::from("/k/config.d/a"), Some(2))));
+        let other_vmm = merged.other_vmm(runtime).map(|p| (p.file, p.line));
+        assert_eq!(other_vmm, is_reported.then(|| (PathBuf::from("/k/config.d/a"), Some(2))));
     }
 }

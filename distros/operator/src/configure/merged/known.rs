@@ -195,7 +195,7 @@ pub(super) fn refused(runtime: Runtime, kata: KataVersion, path: &[String], is_d
 mod tests {
     use super::*;
 
-    fn told(runtime: Runtime, kata: &str, key: &str, is_drop_in: bool) -> Option<String> {
+    fn refusal(runtime: Runtime, kata: &str, key: &str, is_drop_in: bool) -> Option<String> {
         let path: Vec<String> = key.split('.').map(str::to_owned).collect();
         refused(runtime, kata.parse().unwrap(), &path, is_drop_in)
     }
@@ -221,21 +221,21 @@ mod tests {
             let key_alone = key.split('.').nth(2).unwrap_or_default();
             let expected =
                 why.map(|w| format!("Kata {kata} does not know `{key_alone}`{w} and would refuse its configuration"));
-            assert_eq!(told(Runtime::Go, kata, key, true), expected, "{kata} {key}");
-            assert_eq!(told(Runtime::Go, kata, key, false), None, "{kata} {key}");
+            assert_eq!(refusal(Runtime::Go, kata, key, true), expected, "{kata} {key}");
+            assert_eq!(refusal(Runtime::Go, kata, key, false), None, "{kata} {key}");
         }
     }
 
     #[test]
     fn the_rust_runtime_refuses_unknown_keys_only_below_agent_in_any_file() {
         for is_drop_in in [false, true] {
-            let is_told = |kata, key| told(Runtime::Rs, kata, key, is_drop_in).is_some();
-            assert!(is_told("3.30.0", "agent.kata.dial_timeout") && is_told("4.1.0", "agent.kata.cdh_api_timeout"));
-            assert!(is_told("3.30.0", "agent.kata.cdh_api_timeout_ms"));
+            let is_refused = |kata, key| refusal(Runtime::Rs, kata, key, is_drop_in).is_some();
+            assert!(is_refused("3.30.0", "agent.kata.dial_timeout") && is_refused("4.1.0", "agent.kata.cdh_api_timeout"));
+            assert!(is_refused("3.30.0", "agent.kata.cdh_api_timeout_ms"));
             assert!(
-                !is_told("4.0.0", "agent.kata.cdh_api_timeout_ms") && !is_told("3.28.0", "agent.kata.dial_timeout")
+                !is_refused("4.0.0", "agent.kata.cdh_api_timeout_ms") && !is_refused("3.28.0", "agent.kata.dial_timeout")
             );
-            assert!(!is_told("4.1.0", "agent.kata.mem_agent.enable") && !is_told("4.1.0", "hypervisor.qemu.no_such"));
+            assert!(!is_refused("4.1.0", "agent.kata.mem_agent.enable") && !is_refused("4.1.0", "hypervisor.qemu.no_such"));
         }
     }
 
@@ -249,7 +249,7 @@ mod tests {
             (Runtime::Rs, "4.0.0", "agent.kata.reconnect_timeout_ms"),
             (Runtime::Rs, "4.0.0", "agent.kata.create_container_timeout"),
         ] {
-            assert_eq!(told(runtime, kata, key, true), None, "{key}");
+            assert_eq!(refusal(runtime, kata, key, true), None, "{key}");
         }
     }
 }

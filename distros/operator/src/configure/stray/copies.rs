@@ -50,7 +50,7 @@ pub(super) fn among(
         Ok(paths) => found.extend(paths.into_iter().map(|path| (path, "CRI-O"))),
         Err(error) => unread(&crio::drop_in(), error)?,
     }
-    found.extend(containerd::say_they_are_ours(root, read).into_iter().map(|path| (path, "containerd")));
+    found.extend(containerd::paths_marked_as_ours(root, read).into_iter().map(|path| (path, "containerd")));
     let mut all = Vec::new();
     for (path, reader) in found {
         let Some(copy) = ours(root, &path, unread)? else { continue };

@@ -17,7 +17,7 @@ fn derivatives_of_bookworm_also_build_with_rustc_web() {
     // A record without releases inherits those of the distro that it derives from.
     std::fs::write(dir.path().join("star.yaml"), "distro: star\nderives-from: devuan\n").unwrap();
     let database = Database::load(&[dir.path().to_owned()]).unwrap();
-    let of = |distro: &str, version: &str| {
+    let dependencies_of = |distro: &str, version: &str| {
         let release = database.record(distro).unwrap().release(version, Arch::X86_64).unwrap();
         let instructions = instructions(Buildable::Virtiofsd, &release, Profile::find("rs-4.0").unwrap());
         let has = |name: &str| instructions.dependencies.iter().any(|package| package == name);
@@ -25,10 +25,10 @@ fn derivatives_of_bookworm_also_build_with_rustc_web() {
         ((has("rustc-web"), has("rustc"), known), instructions.exercised.is_some())
     };
     let with_its_own = (false, true, false);
-    assert_eq!(of("debian", "12"), ((true, false, true), true));
-    assert_eq!(of("devuan", "5"), ((true, false, true), false));
-    assert_eq!(of("star", "5"), ((true, false, true), false));
-    assert_eq!(of("debian", "13"), (with_its_own, false));
+    assert_eq!(dependencies_of("debian", "12"), ((true, false, true), true));
+    assert_eq!(dependencies_of("devuan", "5"), ((true, false, true), false));
+    assert_eq!(dependencies_of("star", "5"), ((true, false, true), false));
+    assert_eq!(dependencies_of("debian", "13"), (with_its_own, false));
 }
 
 /// Whatever the release's name, the record and its path contain, the script consists of kata-osinfo's commands,

@@ -90,8 +90,8 @@ fn repository(lines: &[String], first: &str) -> FailureReason {
     if let Some(what) = lines.iter().find_map(|line| absent(line, lines)) {
         return FailureReason::MissingIndex { what };
     }
-    let told = lines.iter().find(|line| line.contains("Curl error") || line.contains("Status code"));
-    let detail = told.map_or(first, String::as_str).trim_start_matches([' ', '-']).to_owned();
+    let transfer_error = lines.iter().find(|line| line.contains("Curl error") || line.contains("Status code"));
+    let detail = transfer_error.map_or(first, String::as_str).trim_start_matches([' ', '-']).to_owned();
     FailureReason::Unreachable { detail }
 }
 

@@ -52,11 +52,11 @@ pub(super) fn attach_below(mount: &OwnedFd, top: &OwnedFd, place: &Path) -> io::
 
 /// Makes a `/proc` filesystem of this process namespace.
 pub(super) fn processes(flags: MountAttrFlags) -> io::Result<OwnedFd> {
-    let made = fsopen(c"proc", FsOpenFlags::FSOPEN_CLOEXEC)?;
-    fsconfig_create(made.as_fd())?;
+    let context = fsopen(c"proc", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    fsconfig_create(context.as_fd())?;
     let never =
         MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV | MountAttrFlags::MOUNT_ATTR_NOEXEC;
-    Ok(fsmount(made.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, flags | never)?)
+    Ok(fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, flags | never)?)
 }
 
 /// Makes the tree the root and unmounts the old root.

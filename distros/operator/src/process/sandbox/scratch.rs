@@ -31,14 +31,14 @@ const FOLDERS: [(&str, u32); 3] = [(TARGET_NAME, 0o755), ("settings", 0o755), ("
 
 /// Makes a filesystem of these files that is not mounted yet.
 pub(super) fn make(files: &ScratchFiles) -> io::Result<OwnedFd> {
-    let made = fsopen(c"tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    let context = fsopen(c"tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
     let owner = ids::FIRST.to_string();
     for (key, value) in [("mode", "755"), ("uid", owner.as_str()), ("gid", owner.as_str())] {
-        fsconfig_set_string(made.as_fd(), key, value)?;
+        fsconfig_set_string(context.as_fd(), key, value)?;
     }
-    fsconfig_create(made.as_fd())?;
+    fsconfig_create(context.as_fd())?;
     let flags = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
-    let scratch = fsmount(made.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, flags)?;
+    let scratch = fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, flags)?;
     for (name, mode) in FOLDERS {
         make_folder(&scratch, Path::new(name), mode)?;
     }
