@@ -170,14 +170,14 @@ impl Invocation {
                 Ok(mut command) => (command.spawn(), Some(command)),
                 Err(error) => (Err(error), None),
             };
-            let finished = self.attend(child, within, show);
+            let finished = self.supervise(child, within, show);
             // The sandbox ends when the command is dropped.
             drop(command);
             return finished;
         }
         if self.confinement == Confinement::Free {
             let child = self.command().and_then(|mut command| command.spawn());
-            return self.attend(child, within, show);
+            return self.supervise(child, within, show);
         }
         // A new process namespace applies to the children of the calling thread, which can then start no other thread:
         // so it gets a thread of its own. The child dies with that thread.
@@ -194,13 +194,13 @@ impl Invocation {
                 }
             });
             let child = take.recv().unwrap_or_else(|error| Err(io::Error::other(error)));
-            let finished = self.attend(child, within, show);
+            let finished = self.supervise(child, within, show);
             drop(ended);
             finished
         })
     }
 
-    fn attend(
+    fn supervise(
         &self,
         child: io::Result<Child>,
         within: Duration,
@@ -212,8 +212,8 @@ impl Invocation {
             Ok(child) => child,
             Err(source) => return Err(ProcessError::Start { program, source }),
         };
-        let stdout = keep(child.stdout.take(), show);
-        let stderr = keep(child.stderr.take(), show);
+        let stdout = collect_output(child.stdout.take(), show);
+        let stderr = collect_output(child.stderr.take(), show);
         let ended = match wait(&mut child, within) {
             Ok(ended) => ended,
             Err(source) => {
@@ -328,7 +328,7 @@ impl Kept {
     }
 }
 
-fn keep(stream: Option<impl Read + Send + 'static>, show: Option<fn(&[u8])>) -> Kept {
+fn collect_output(stream: Option<impl Read + Send + 'static>, show: Option<fn(&[u8])>) -> Kept {
     let bytes = Arc::new(Mutex::new(Vec::new()));
     let shared = Arc::clone(&bytes);
     let reader = stream.map(|mut stream| {
@@ -441,7 +441,7 @@ mod tests {
         let child = invocation.command().unwrap().spawn().unwrap();
         let pid = rustix::process::Pid::from_child(&child);
         rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::empty()).unwrap();
-        let error = invocation.attend(Ok(child), Duration::from_secs(10), None).unwrap_err();
+        let error = invocation.supervise(Ok(child), Duration::from_secs(10), None).unwrap_err();
         assert!(matches!(error, ProcessError::Wait { .. }), "{error}");
         assert!(error.to_string().starts_with("failed to wait for /bin/sh, which was killed: "), "{error}");
         has_ended(&std::fs::read_to_string(file).unwrap());

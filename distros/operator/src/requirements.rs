@@ -280,7 +280,7 @@ mod tests {
 
     #[test]
     fn requirements_of_katas_build_begin_with_the_version_that_lists_them() {
-        let of = |name: &str, what: &str| {
+        let sources_of = |name: &str, what: &str| {
             let all = requirements(profile(name), Component::Qemu);
             let of_it = all.into_iter().filter(|r| r.what == what);
             of_it
@@ -289,13 +289,13 @@ mod tests {
         };
         let build = "tools/packaging/static-build/qemu/build-qemu.sh@4.1.0";
         for before in ["go-3.29", "rs-4.0"] {
-            assert_eq!(of(before, "amd-iommu"), [""; 0], "{before}");
+            assert_eq!(sources_of(before, "amd-iommu"), [""; 0], "{before}");
         }
-        assert_eq!(of("go-3.32", "amd-iommu"), [format!("vmm.amd-iommu {build} (from Kata 4.1.0 on)")]);
-        assert_eq!(of("rs-4.1", "amd-iommu"), [format!("vmm.amd-iommu {build}")]);
+        assert_eq!(sources_of("go-3.32", "amd-iommu"), [format!("vmm.amd-iommu {build} (from Kata 4.1.0 on)")]);
+        assert_eq!(sources_of("rs-4.1", "amd-iommu"), [format!("vmm.amd-iommu {build}")]);
         // Required by use only, not by Kata's own build.
         let generator = "src/runtime-rs/crates/hypervisor/src/qemu/cmdline_generator.rs@4.0.0";
-        assert_eq!(of("rs-4.0", "virtio-balloon-pci"), [format!("vmm.reclaim {generator}")]);
+        assert_eq!(sources_of("rs-4.0", "virtio-balloon-pci"), [format!("vmm.reclaim {generator}")]);
     }
 
     #[test]

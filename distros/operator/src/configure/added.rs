@@ -56,7 +56,7 @@ impl ForeignAdditions {
         let (text, changed) = separated_additions(file, now, force)?;
         let theirs = match text.is_empty() {
             true => None,
-            false => Some(FileChange { path: free(root, file, &text, others)?, before: None, after: text }),
+            false => Some(FileChange { path: free_path(root, file, &text, others)?, before: None, after: text }),
         };
         let import = theirs.as_ref().and_then(|theirs| import(root, state, file, theirs));
         Some(ForeignAdditions { ours: file.clone(), now: now.to_owned(), theirs, import, changed })
@@ -166,7 +166,7 @@ pub(super) fn noted(root: &Root, state: &State, added: &[ForeignAdditions]) -> S
     let mut noted = state.clone();
     noted.earlier.extend(added.iter().map(|a| (a.ours.path.clone(), a.now.clone())));
     let ours = state.files.iter().filter(|f| is_whole(f));
-    let moved: Vec<PathBuf> = ours.flat_map(|f| NUMBERS.map(move |number| beside(f, number))).collect();
+    let moved: Vec<PathBuf> = ours.flat_map(|f| NUMBERS.map(move |number| numbered_path(f, number))).collect();
     for main in state.configurations.iter().flat_map(|c| mains(state, c)) {
         let import = added.iter().filter_map(|a| a.import.as_ref()).find(|import| import.path == main.path);
         let text = import.map(|import| import.after.clone()).or_else(|| {
@@ -228,7 +228,7 @@ pub(super) fn unknown(file: &FileChange, now: &str) -> Option<String> {
 
 /// Returns the error for a changed file of kata-osinfo's.
 pub(super) fn changed(file: &FileChange, now: &str) -> ChangeError {
-    ChangeError::Changed { path: file.path.clone(), how: differences(&file.after, now), to: later(file) }
+    ChangeError::Changed { path: file.path.clone(), how: differences(&file.after, now), to: local_override_path(file) }
 }
 
 /// Like [`changed`], for a message that already names the file.
@@ -236,7 +236,7 @@ pub(super) fn changed_words(file: &FileChange, now: &str) -> String {
     format!(
         "it was changed after kata-osinfo wrote it ({}): undo the change, and put your own settings into a file that is read later, such as {} (if that directory is read)",
         differences(&file.after, now),
-        later(file).display()
+        local_override_path(file).display()
     )
 }
 
@@ -291,26 +291,26 @@ fn separated_additions(file: &FileChange, now: &str, force: bool) -> Option<(Str
 }
 
 /// Returns a path next to kata-osinfo's file that is free, or holds exactly this text.
-fn free(root: &Root, file: &FileChange, text: &str, others: &[ForeignAdditions]) -> Option<PathBuf> {
+fn free_path(root: &Root, file: &FileChange, text: &str, others: &[ForeignAdditions]) -> Option<PathBuf> {
     let is_free = |path: &PathBuf| match root.look(path) {
         Ok(None) => true,
         Ok(Some(_)) => root.text_if_any(path).is_ok_and(|existing| existing.as_deref() == Some(text)),
         Err(_) => false,
     };
     let is_anothers = |path: &PathBuf| others.iter().filter_map(ForeignAdditions::theirs).any(|c| c.path == *path);
-    let paths = NUMBERS.filter_map(|number| root.resolve_new(&beside(file, number)).ok());
+    let paths = NUMBERS.filter_map(|number| root.resolve_new(&numbered_path(file, number)).ok());
     paths.filter(|path| !is_anothers(path)).find(is_free)
 }
 
 /// Returns a path next to a drop-in, or among a configuration's drop-ins, for keys that others added. It is read before
 /// kata-osinfo's file, as a hyphen sorts before a dot, so that it cannot override the file.
-fn beside(file: &FileChange, number: u32) -> PathBuf {
+fn numbered_path(file: &FileChange, number: u32) -> PathBuf {
     let number = if number == 1 { String::new() } else { format!("-{number}") };
     in_folder(file, &format!("50-kata-osinfo-added{number}"))
 }
 
 /// Returns the path for an admin's own file, which is read after kata-osinfo's and so overrides it.
-fn later(file: &FileChange) -> PathBuf {
+fn local_override_path(file: &FileChange) -> PathBuf {
     in_folder(file, "60-local")
 }
 

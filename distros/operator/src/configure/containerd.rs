@@ -30,7 +30,7 @@ pub(super) use reads::{ReadFiles, config_paths, paths_marked_as_ours, read_files
 pub(super) use written::ContainerdHandler;
 
 use super::Setting;
-use super::edit::{EditError, LineEnds, as_it_stands, edited};
+use super::edit::{EditError, LineEnds, current_if_equivalent, edited};
 use super::keys::HEAD;
 use super::lists;
 use super::runtime_files::{HandlerError, NAME};
@@ -237,7 +237,7 @@ impl Candidates<'_> {
             true => format!("version = {form}\n{}", self.before.unwrap_or_default()),
             false => self.before.unwrap_or_default().to_owned(),
         };
-        let after = as_it_stands(edited(&text, &settings)?, self.today);
+        let after = current_if_equivalent(edited(&text, &settings)?, self.today);
         Ok(vec![FileChange { path: self.path.to_owned(), before: self.before.map(str::to_owned), after }])
     }
 
@@ -268,7 +268,7 @@ impl Candidates<'_> {
                 let after = with_import(&text, &self.place.drop_in).map_err(edit)?;
                 let before = self.before.map(str::to_owned);
                 let main = FileChange { path: self.path.to_owned(), before, after };
-                let stands = as_it_stands(main.after.clone(), self.today);
+                let stands = current_if_equivalent(main.after.clone(), self.today);
                 if stands != main.after {
                     all.push([changes.clone(), vec![FileChange { after: stands, ..main.clone() }]].concat());
                 }

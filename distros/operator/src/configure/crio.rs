@@ -196,11 +196,11 @@ fn text(root: &Root, replaced: &Replaced, path: &Path) -> Result<Result<String, 
             Err(error) => return broken(&error.to_string()),
         },
     };
-    Ok(sound(path, text))
+    Ok(checked_text(path, text))
 }
 
 /// Returns a file's text, or why CRI-O would not start with it.
-fn sound(path: &Path, text: String) -> Result<String, Problem> {
+fn checked_text(path: &Path, text: String) -> Result<String, Problem> {
     let Err(error) = Document::parse(text.as_str()) else { return Ok(text) };
     let line = error.span().map(|span| line_of(&text, span.start));
     let message = format!("CRI-O would not start: not TOML: {}", error.message());
@@ -216,9 +216,9 @@ pub(super) fn loss(root: &Root, planned: &Replaced) -> Option<String> {
     let (mut before, mut after) = (merged(&today), merged(&changed(root, &today, planned).ok()?));
     // A remainder of others' keys alone is not a handler that starts anything.
     let is_whole = |handler: &Value| ["runtime_path", "runtime_type"].iter().any(|key| handler.get(key).is_some());
-    let has_ours = |merged: &Map<String, Value>| at(merged, &HANDLER).is_some_and(is_whole);
+    let has_ours = |merged: &Map<String, Value>| value_at(merged, &HANDLER).is_some_and(is_whole);
     if has_ours(&before) && !has_ours(&after) {
-        let place = match at(&after, &DEFAULT).and_then(Value::as_str) == Some(NAME) {
+        let place = match value_at(&after, &DEFAULT).and_then(Value::as_str) == Some(NAME) {
             true => Some(default_in(&today).unwrap_or_else(|| "CRI-O's configuration".to_owned())),
             false => default_in_broken(root, &today),
         };
@@ -253,7 +253,7 @@ fn default_in(all: &[File]) -> Option<String> {
     })
 }
 
-fn at<'v>(map: &'v Map<String, Value>, path: &[&str]) -> Option<&'v Value> {
+fn value_at<'v>(map: &'v Map<String, Value>, path: &[&str]) -> Option<&'v Value> {
     let (first, rest) = path.split_first()?;
     rest.iter().try_fold(map.get(*first)?, |value, key| value.get(key))
 }
@@ -273,7 +273,7 @@ fn changed(root: &Root, today: &[File], planned: &Replaced) -> Result<Vec<File>,
     let mut all = Vec::new();
     for File { path, text } in today {
         let text = match planned.get(&root.resolve_new(path)?) {
-            Some(Some(text)) => sound(path, text.clone()),
+            Some(Some(text)) => checked_text(path, text.clone()),
             // A link to a removed file says nothing, either.
             Some(None) => continue,
             None => text.clone(),
@@ -284,7 +284,7 @@ fn changed(root: &Root, today: &[File], planned: &Replaced) -> Result<Vec<File>,
         if let Some(text) = text
             && root.look(path)?.is_none()
         {
-            all.push(File { path: path.clone(), text: sound(path, text.clone()) });
+            all.push(File { path: path.clone(), text: checked_text(path, text.clone()) });
         }
     }
     all.sort_by_cached_key(|file| (file.path != Path::new(MAIN), file.path.clone()));
@@ -370,8 +370,8 @@ impl CrioHandler {
         let mut keys = keys.chain(self.handler.keys().chain(added).map(String::as_str));
         let key = keys.find(|key| found.get(*key) != self.handler.get(*key))?;
         let span = item.get(key).and_then(Item::span).or_else(|| item.span());
-        let of = |value: &Map<String, Value>| value.get(key).map_or_else(|| "not set".to_owned(), Value::to_string);
-        let message = format!("handler {NAME}: {key} is {}, wanted {}", of(&found), of(&self.handler));
+        let shown = |value: &Map<String, Value>| value.get(key).map_or_else(|| "not set".to_owned(), Value::to_string);
+        let message = format!("handler {NAME}: {key} is {}, wanted {}", shown(&found), shown(&self.handler));
         Some(Problem { line: span.map(|s| line_of(text, s.start)), file: path, message })
     }
 }

@@ -91,7 +91,7 @@ pub fn edited(text: &str, settings: &[Setting]) -> Result<String, EditError> {
 }
 
 /// Returns the current text if it means the same as the new one: layout and order of imports are up to others.
-pub(super) fn as_it_stands(new: String, today: Option<&str>) -> String {
+pub(super) fn current_if_equivalent(new: String, today: Option<&str>) -> String {
     let values_of = |text: &str| {
         let mut table = table_of(text.parse::<DocumentMut>().ok()?.as_table());
         if let Some(imports) = table.get_mut("imports").and_then(Value::as_array_mut) {
@@ -291,12 +291,12 @@ mod tests {
     #[test]
     fn a_file_with_equal_content_is_left_as_it_is() {
         let new = "imports = [\"a\", \"b\"]\nx = [1, 2]\n";
-        let stands = |today: &str| as_it_stands(new.to_owned(), Some(today)) == today;
+        let stands = |today: &str| current_if_equivalent(new.to_owned(), Some(today)) == today;
         assert!(stands("imports = [\n  'b', # c\n  'a'\n]\nx = [ 1, 2 ] # d\n") && stands(new));
         for other in ["x = [1, 2]\n", "imports = [\"a\", \"b\"]\nx = [2, 1]\n", "imports = [\n"] {
             assert!(!stands(other), "{other}");
         }
-        assert_eq!(as_it_stands(new.to_owned(), None), new);
+        assert_eq!(current_if_equivalent(new.to_owned(), None), new);
     }
 
     #[test]

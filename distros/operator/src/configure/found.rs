@@ -94,7 +94,7 @@ impl Inventory {
         };
         Ok(Inventory {
             io_uring: qemu.as_deref().and_then(links_liburing),
-            lacks: qemu.as_deref().map(lacks).unwrap_or_default(),
+            lacks: qemu.as_deref().map(missing_shares).unwrap_or_default(),
             io_uring_forbidden: sysctl.is_some_and(|v| v.trim() == "2"),
             hypervisor,
             no_programs,
@@ -134,7 +134,7 @@ pub(super) fn no_program(path: &str) -> String {
 /// # Errors
 ///
 /// A directory in its path cannot be searched.
-pub(super) fn against(root: &Root, key: &str, named: &Path) -> Result<Option<&'static str>, RootError> {
+pub(super) fn objection_to(root: &Root, key: &str, named: &Path) -> Result<Option<&'static str>, RootError> {
     let is_run = ["path", "virtio_fs_daemon"].contains(&key);
     Ok(match root.has_file(named)? {
         false => Some("is not there"),
@@ -154,7 +154,7 @@ fn links_liburing(binary: &[u8]) -> Option<bool> {
 
 /// Returns the shared filesystems whose device does not occur in a QEMU binary; neither device is ever a loadable
 /// module.
-fn lacks(qemu: &[u8]) -> Vec<Share> {
+fn missing_shares(qemu: &[u8]) -> Vec<Share> {
     // A file that does not look like QEMU, perhaps a wrapper script, proves nothing.
     if !contains(qemu, "virtio-blk") {
         return Vec::new();
@@ -178,16 +178,16 @@ mod tests {
         let root = Root::new(dir.path()).unwrap();
         let mut no_programs = Vec::new();
         assert_eq!(program(&root, "/qemu", &mut no_programs).unwrap(), None);
-        assert_eq!(against(&root, "path", Path::new("/qemu")).unwrap(), Some("is not there"));
+        assert_eq!(objection_to(&root, "path", Path::new("/qemu")).unwrap(), Some("is not there"));
         assert_eq!(no_programs, Vec::<String>::new());
         std::fs::write(dir.path().join("qemu"), "q").unwrap();
         assert_eq!(program(&root, "/qemu", &mut no_programs).unwrap(), None);
-        assert_eq!(against(&root, "path", Path::new("/qemu")).unwrap(), Some("is not an executable file"));
-        assert_eq!(against(&root, "kernel", Path::new("/qemu")).unwrap(), None);
+        assert_eq!(objection_to(&root, "path", Path::new("/qemu")).unwrap(), Some("is not an executable file"));
+        assert_eq!(objection_to(&root, "kernel", Path::new("/qemu")).unwrap(), None);
         assert_eq!(no_programs, ["/qemu"]);
         std::fs::set_permissions(dir.path().join("qemu"), std::fs::Permissions::from_mode(0o755)).unwrap();
         assert_eq!(program(&root, "/qemu", &mut no_programs).unwrap(), Some(("/qemu".to_owned(), b"q".to_vec())));
-        assert_eq!(against(&root, "path", Path::new("/qemu")).unwrap(), None);
+        assert_eq!(objection_to(&root, "path", Path::new("/qemu")).unwrap(), None);
     }
 
     #[test]
@@ -199,8 +199,8 @@ mod tests {
 
     #[test]
     fn a_qemu_without_a_device_lacks_its_filesystem() {
-        assert_eq!(lacks(b"virtio-blk-pci\0vhost-user-fs-pci\0"), [Share::Virtio9p]);
-        assert_eq!(lacks(b"virtio-blk-ccw\0vhost-user-fs-ccw\0virtio-9p-ccw\0"), []);
-        assert_eq!(lacks(b"#!/bin/sh"), []);
+        assert_eq!(missing_shares(b"virtio-blk-pci\0vhost-user-fs-pci\0"), [Share::Virtio9p]);
+        assert_eq!(missing_shares(b"virtio-blk-ccw\0vhost-user-fs-ccw\0virtio-9p-ccw\0"), []);
+        assert_eq!(missing_shares(b"#!/bin/sh"), []);
     }
 }

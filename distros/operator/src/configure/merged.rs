@@ -5,7 +5,7 @@ mod kinds;
 mod known;
 
 use super::edit::DROP_IN;
-use super::found::against;
+use super::found::objection_to;
 use super::toml::{line_of, value_of};
 use super::version::reads_drop_ins;
 use super::{LocatedConfiguration, Setting};
@@ -216,7 +216,7 @@ impl MergedConfiguration {
             let Some(leaf) = self.leaves.get(&path) else { continue };
             let all = leaf.value.as_array().map_or_else(|| std::slice::from_ref(&leaf.value), Vec::as_slice);
             for named in all.iter().filter_map(Value::as_str).filter(|n| n.starts_with('/')) {
-                let against = match against(root, key, Path::new(named))? {
+                let against = match objection_to(root, key, Path::new(named))? {
                     Some(why) => Some(why.to_owned()),
                     None => self.size_refused(root, runtime, key, Path::new(named))?,
                 };

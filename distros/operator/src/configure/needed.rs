@@ -47,7 +47,7 @@ pub(super) fn needed(
             why = unread(root, state, configured, added, planned)?;
         }
         if let Some(why) = why {
-            hold(&mut kept, configured, &why);
+            keep_all_files(&mut kept, configured, &why);
         }
     }
     Ok(kept)
@@ -59,7 +59,7 @@ fn changes(root: &Root, file: &FileChange, planned: &Replaced) -> bool {
 }
 
 /// Keeps all files of a configuration, those of its handler first.
-pub(super) fn hold(kept: &mut Vec<NotReverted>, configured: &ManagedConfiguration, why: &str) {
+pub(super) fn keep_all_files(kept: &mut Vec<NotReverted>, configured: &ManagedConfiguration, why: &str) {
     for path in configured.handler.iter().chain(&configured.files) {
         if !kept.iter().any(|k| k.path == *path) {
             kept.push(NotReverted { path: path.clone(), why: why.to_owned(), by_force: true });

@@ -8,7 +8,7 @@ pub use error::PrepareError;
 use super::added::{self, ForeignAdditions};
 use super::change::{self, Originals, original, originals};
 use super::dangling::{self, Dangling};
-use super::edit::{DROP_IN, EditError, as_it_stands, drop_in, edited};
+use super::edit::{DROP_IN, EditError, current_if_equivalent, drop_in, edited};
 use super::keys::{is_blank, is_marked_as_ours, is_whole};
 use super::locate::siblings;
 use super::lock::Lock;
@@ -160,7 +160,7 @@ pub fn prepare(
         changes.push(FileChange { path: drop_in_path, before, after: drop_in(configuration, &settings) });
     } else {
         let today = change::text(root, old.as_ref(), &located.path)?;
-        let after = as_it_stands(edited(&base, &settings).map_err(edit)?, today.as_deref());
+        let after = current_if_equivalent(edited(&base, &settings).map_err(edit)?, today.as_deref());
         changes.push(FileChange { path: located.path.clone(), before: Some(base), after });
     }
     let for_kata = changes.len();
@@ -233,7 +233,7 @@ pub fn prepare(
         files: [paths(&changes), kept_handler.clone()].concat(),
         handler: [paths(&changes[for_kata..]), kept_handler].concat(),
     };
-    warnings.extend(old.iter().flat_map(|old| old.lost(&this)));
+    warnings.extend(old.iter().flat_map(|old| old.warnings_for(&this)));
     let new = old.clone().unwrap_or_default().with(this, changes.clone());
     replaced.extend(changes.iter().map(|c| (c.path.clone(), Some(c.after.clone()))));
     let merged = MergedConfiguration::read_with(root, &located, configuration.runtime, configuration.kata, &replaced)?;

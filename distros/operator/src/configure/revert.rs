@@ -7,11 +7,11 @@ mod remaining_state;
 use super::added::{self, ForeignAdditions};
 use super::change::{PendingFile, not_toml};
 use super::containerd::Replaced;
-use super::containerd::migrated::{is_of_handler, to_mend, without_half};
+use super::containerd::migrated::{is_of_handler, repair_instructions, without_half};
 use super::dangling::{self, Dangling};
 use super::keys::is_whole;
 use super::lock::Lock;
-use super::needed::{hold, needed};
+use super::needed::{keep_all_files, needed};
 use super::state::{self, ChangeError, FileChange, NotReverted, State, TORN, VERSION};
 use super::today::{FileState, halfway, is_cut_short, stripped, today};
 use remaining_state::{keep_state, remove_folders, remove_state};
@@ -39,7 +39,7 @@ const NAMED: &str = "a file that may refer to it is not reverted";
 const CUT_SHORT: &str = "a kata-osinfo call was interrupted while it wrote this file, and others have changed it since: --force replaces their text";
 
 /// Returns the reason why a file stays together with its handler.
-fn belongs(handler: &Path) -> String {
+fn kept_with_handler(handler: &Path) -> String {
     format!("it belongs to the handler in {}, which is not reverted", handler.display())
 }
 
@@ -106,7 +106,7 @@ pub(super) fn revert_but(
                     in_handler => {
                         let why = match in_handler {
                             true => {
-                                let how = to_mend(step.text().unwrap_or_default(), state, &changed);
+                                let how = repair_instructions(step.text().unwrap_or_default(), state, &changed);
                                 format!(
                                     "the handler was changed after kata-osinfo wrote it, so none of it is reverted: {how}"
                                 )
@@ -138,8 +138,8 @@ pub(super) fn revert_but(
         let mut all = reverted.kept.clone();
         for configured in &state.configurations {
             if let Some(kept) = all.iter().find(|k| configured.handler.contains(&k.path)) {
-                let why = belongs(&kept.path);
-                hold(&mut all, configured, &why);
+                let why = kept_with_handler(&kept.path);
+                keep_all_files(&mut all, configured, &why);
             }
         }
         // A state that was tampered with may list other files.
@@ -251,7 +251,7 @@ pub(super) fn revert_but(
         remaining.earlier.extend(removed.filter_map(|step| Some((step.file.path.clone(), step.text()?.to_owned()))));
         for step in steps.iter().filter(|s| s.is_in_place() && !s.is_done() && !is_noted(s)) {
             // The current text is compared with the result of this call first, and then with those of earlier calls.
-            match (step.text().or_else(|| standing(state, step)), &step.target) {
+            match (step.text().or_else(|| effective_text(state, step)), &step.target) {
                 (Some(was), Some(target)) => remaining.halfway.insert(
                     0,
                     FileChange { path: step.file.path.clone(), before: Some(was.to_owned()), after: target.clone() },
@@ -285,7 +285,7 @@ pub(super) fn revert_but(
             // A partial write would be taken for an edit of others.
             Err(error) if in_place => Some(error.to_string()),
             _ if !stuck.is_empty() && is_handler && step.target.is_none() => Some(NAMED.to_owned()),
-            _ => its_handler.map(|handler| belongs(handler)),
+            _ => its_handler.map(|handler| kept_with_handler(handler)),
         };
         let is_stuck = match why {
             Some(why) => {
@@ -315,7 +315,7 @@ pub(super) fn revert_but(
 }
 
 /// Returns the text of a file; for a partial write the text that was being overwritten.
-fn standing<'a>(state: &'a State, step: &'a PendingFile) -> Option<&'a str> {
+fn effective_text<'a>(state: &'a State, step: &'a PendingFile) -> Option<&'a str> {
     let now = step.now.as_ref()?;
     halfway(state, &step.file.path, &now.bytes).or_else(|| step.text())
 }
@@ -341,7 +341,7 @@ fn revert_step(root: &Root, state: &State, file: &FileChange, force: bool) -> Re
         }
     };
     let imported = state.instead.get(&file.path).map(String::as_str);
-    let text = imported.or_else(|| standing(state, &step)).map(str::to_owned);
+    let text = imported.or_else(|| effective_text(state, &step)).map(str::to_owned);
     let is_cut_short = is_cut_short(state, &file.path);
     if step.now.is_some() && text.is_none() && !force && !is_cut_short {
         return Err(not_reverted("expected UTF-8 text".to_owned(), is_whole(file)));

@@ -118,14 +118,14 @@ impl Rollback {
                 // An empty directory that cannot be removed does no harm.
                 let _ = root.remove_empty_folder(folder);
             }
-            if self.bring_back_state(root).is_err() {
+            if self.restore_state(root).is_err() {
                 remaining.push(STATE.into());
             }
         }
         remaining
     }
 
-    fn bring_back_state(&self, root: &Root) -> Result<(), RootError> {
+    fn restore_state(&self, root: &Root) -> Result<(), RootError> {
         let Some(place) = root.pin_itself(Path::new(STATE))? else { return Ok(()) };
         if place.read(MAX_STATE)? == self.state {
             return Ok(());

@@ -80,7 +80,7 @@ fn hides(key: &str, is_table: bool) -> bool {
 }
 
 /// Returns whether the text after a value is a secret: `["--password", "…"]`, `{ name = "API_KEY", value = "…" }`.
-fn announces(value: &Value) -> bool {
+fn precedes_secret(value: &Value) -> bool {
     value.as_str().is_some_and(is_secret)
 }
 
@@ -136,7 +136,7 @@ impl Places<'_> {
             (Value::InlineTable(table), _) => {
                 for (key, value) in table.iter() {
                     self.value(value, is_of_secret || is_announced || hides(key, value.is_inline_table()));
-                    is_announced = announces(value);
+                    is_announced = precedes_secret(value);
                 }
             }
             (Value::Boolean(_), _) | (_, None) => {}
@@ -144,7 +144,7 @@ impl Places<'_> {
             (Value::Array(list), _) => {
                 for value in list.iter() {
                     self.value(value, is_announced);
-                    is_announced = announces(value);
+                    is_announced = precedes_secret(value);
                 }
             }
             (Value::String(string), Some(span)) => match self.has_secret(string.value(), &span) {

@@ -64,7 +64,7 @@ pub struct PassedOver {
 }
 
 impl PassedOver {
-    fn because(&mut self, blamed: Blamed, why: String) {
+    fn add_reason(&mut self, blamed: Blamed, why: String) {
         self.why.push(why);
         self.blames.push(blamed);
     }
@@ -138,7 +138,7 @@ fn judge(
         forceable: None,
     };
     let Some(share) = driver.share().filter(|share| profile.shares(*share)) else {
-        no.because(
+        no.add_reason(
             Blamed::Server,
             format!("Kata {} does not support {}, only {}", profile.range, driver.name, profile.share_names()),
         );
@@ -146,13 +146,13 @@ fn judge(
     };
     if found.lacks.contains(&share) {
         let qemu = found.hypervisor.as_deref().unwrap_or("QEMU");
-        no.because(Blamed::Vmm, format!("{qemu} was built without a device for {share}"));
+        no.add_reason(Blamed::Vmm, format!("{qemu} was built without a device for {share}"));
     }
     let shared_fs = match (share, &driver.path) {
         (Share::VirtioFs, Some(path)) => match &found.daemon {
             Some(daemon) if daemon.path == *path => {
                 if daemon.flavour == Flavour::C && profile.virtiofsd.style != DaemonStyle::DashO {
-                    no.because(
+                    no.add_reason(
                         Blamed::Server,
                         format!(
                             "{path} is QEMU's C daemon, which does not know the options that Kata {} passes",
@@ -163,7 +163,7 @@ fn judge(
                 SharedFs::VirtioFs { daemon: path.clone() }
             }
             _ if found.no_programs.contains(path) => {
-                no.because(Blamed::Server, no_program(path));
+                no.add_reason(Blamed::Server, no_program(path));
                 no.install.clone_from(&driver.packages);
                 SharedFs::VirtioFs { daemon: path.clone() }
             }
@@ -171,13 +171,13 @@ fn judge(
                 match installed(&driver.packages, found) {
                     // Installing the packages again would not help.
                     Some(packages) => {
-                        no.because(
+                        no.add_reason(
                             Blamed::Server,
                             format!("{path} does not exist: {packages} is installed, but does not contain it"),
                         );
                     }
                     None => {
-                        no.because(Blamed::Server, format!("{path} does not exist"));
+                        no.add_reason(Blamed::Server, format!("{path} does not exist"));
                         no.install.clone_from(&driver.packages);
                     }
                 }
@@ -185,12 +185,12 @@ fn judge(
             }
         },
         (Share::VirtioFs, None) => {
-            no.because(Blamed::Server, format!("the record of {} names no daemon", release.distro));
+            no.add_reason(Blamed::Server, format!("the record of {} names no daemon", release.distro));
             return Err(no);
         }
         (Share::Virtio9p, _) => SharedFs::Virtio9p,
         (Share::VirtioBlk, _) => {
-            no.because(Blamed::Server, format!("{share} is not a filesystem that this program can configure"));
+            no.add_reason(Blamed::Server, format!("{share} is not a filesystem that this program can configure"));
             return Err(no);
         }
     };
@@ -199,7 +199,7 @@ fn judge(
     if !against.is_empty() && no.why.is_empty() {
         no.forceable = Some(shared_fs.clone());
     }
-    against.into_iter().for_each(|(blamed, why)| no.because(blamed, why));
+    against.into_iter().for_each(|(blamed, why)| no.add_reason(blamed, why));
     match no.why.is_empty() {
         true => Ok((shared_fs, evidence)),
         false => Err(no),

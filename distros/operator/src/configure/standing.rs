@@ -1,7 +1,7 @@
 //! Checks whether the written configuration still exists and is in effect, because files and packages change.
 
 use super::displaced::{Displaced, displaced};
-use super::found::against;
+use super::found::objection_to;
 use super::state::{self, ChangeError, State};
 use super::toml::line_of;
 use super::{ContainerdVersion, Initrd, Problem, containerd, copy, in_effect};
@@ -83,7 +83,7 @@ fn problems(
             // A copy names the shipped configuration's files, but its drop-in decides.
             let named = item.as_str().filter(|n| n.starts_with('/') && copy::source(&now).is_none());
             if let Some(named) = named
-                && let Some(why) = against(root, key, Path::new(named))?
+                && let Some(why) = objection_to(root, key, Path::new(named))?
             {
                 let line = item.span().map(|s| line_of(&now, s.start));
                 report(&file.path, line, format!("hypervisor.qemu.{key} is {named}, which {why}"));

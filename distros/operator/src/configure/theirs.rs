@@ -324,14 +324,14 @@ mod tests {
 
     #[test]
     fn foreign_values_are_reported_as_overridden_extended_or_kept() {
-        let of = |was: Value, ours: Value, now: Value| {
+        let words_for = |was: Value, ours: Value, now: Value| {
             ForeignValue::of("a.b", (Path::new("/f"), Some(3)), &was, &ours, &now).map(|t| t.words())
         };
-        assert_eq!(of(json!("a"), json!("a"), json!("a")), None);
-        assert_eq!(of(json!("a"), json!("b"), json!("b")).unwrap(), "overrides a.b of /f:3: \"a\" becomes \"b\"");
-        assert_eq!(of(json!([1]), json!([2]), json!([1, 2])).unwrap(), "extends a.b of /f:3: [1] becomes [1,2]");
+        assert_eq!(words_for(json!("a"), json!("a"), json!("a")), None);
+        assert_eq!(words_for(json!("a"), json!("b"), json!("b")).unwrap(), "overrides a.b of /f:3: \"a\" becomes \"b\"");
+        assert_eq!(words_for(json!([1]), json!([2]), json!([1, 2])).unwrap(), "extends a.b of /f:3: [1] becomes [1,2]");
         assert_eq!(
-            of(json!("a"), json!("b"), json!("a")).unwrap(),
+            words_for(json!("a"), json!("b"), json!("a")).unwrap(),
             "keeps a.b of /f:3: \"a\", where \"b\" is what the release was qualified with"
         );
         let beside = ForeignValue::beside("a.b", (Path::new("/f"), None), &json!("a"));

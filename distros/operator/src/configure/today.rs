@@ -86,7 +86,7 @@ pub(super) fn halfway<'s>(state: &'s State, path: &Path, now: &[u8]) -> Option<&
 /// of the new text without a rest of a longer old text behind them, nor all lines of the old text.
 fn traced<'s>(state: &'s State, path: &Path, now: &[u8]) -> (Option<&'s str>, bool) {
     let mut stood: Option<&'s str> = None;
-    let all = cut_short(state, path);
+    let all = interrupted_writes(state, path);
     // The text that the last call found may itself be half-written by the call before.
     for (was, new) in &all {
         let now = stood.map_or(now, str::as_bytes);
@@ -112,7 +112,7 @@ pub(super) fn is_cut_short(state: &State, path: &Path) -> bool {
 
 /// Returns, for each interrupted call that wrote a file in place, the text before and the possible target texts, the
 /// likeliest first; the last call comes first.
-fn cut_short<'s>(state: &'s State, path: &Path) -> Vec<(&'s str, Vec<&'s str>)> {
+fn interrupted_writes<'s>(state: &'s State, path: &Path) -> Vec<(&'s str, Vec<&'s str>)> {
     let mut all = Vec::new();
     let back = state.halfway.iter().filter(|f| f.path == path);
     all.extend(back.filter_map(|f| Some((f.before.as_deref()?, vec![f.after.as_str()]))));
@@ -208,8 +208,8 @@ mod tests {
             }
         }
         // A complete text is not torn, but one with a rest of the old text behind it is.
-        let whole = |half: &str| matches!(today(&format!("{half}\n# theirs\n")), FileState::Edited(_));
-        assert!(whole(EARLIER) && whole(AFTER) && !whole(&halves[AFTER.len()]));
+        let is_edit = |half: &str| matches!(today(&format!("{half}\n# theirs\n")), FileState::Edited(_));
+        assert!(is_edit(EARLIER) && is_edit(AFTER) && !is_edit(&halves[AFTER.len()]));
     }
 
     #[test]

@@ -79,16 +79,16 @@ pub fn read(file: &mut dyn BufRead, limits: InitrdLimits, visit: Visit<'_>) -> R
             return Ok(count);
         }
         let at = whole.at;
-        piece(&mut whole, &mut walk).map_err(wrong(at))?;
+        read_piece(&mut whole, &mut walk).map_err(wrong(at))?;
         walk.archive += 1;
         count += 1;
     }
 }
 
 /// Reads one uncompressed archive, or one piece of compressed data.
-fn piece(whole: &mut Counted<&mut dyn BufRead>, walk: &mut Walk<'_>) -> Result<(), InitrdErrorKind> {
+fn read_piece(whole: &mut Counted<&mut dyn BufRead>, walk: &mut Walk<'_>) -> Result<(), InitrdErrorKind> {
     if whole.at.is_multiple_of(4) && whole.fill_buf()?.first() == Some(&b'0') {
-        archive(whole, Ends::AtTrailer, walk)?;
+        read_archive(whole, Ends::AtTrailer, walk)?;
         return Ok(());
     }
     // The buffer may end anywhere, so the first bytes are read and then put back before the rest.
@@ -97,7 +97,7 @@ fn piece(whole: &mut Counted<&mut dyn BufRead>, walk: &mut Walk<'_>) -> Result<(
     let input = Joined { first: magic.as_slice(), rest: whole };
     let mut unpacked = |from: &mut dyn Read| {
         let from = BufReader::with_capacity(1 << 16, from);
-        archive(&mut Counted { from, at: 0 }, Ends::WithItsBytes, walk)
+        read_archive(&mut Counted { from, at: 0 }, Ends::WithItsBytes, walk)
     };
     match magic.as_slice() {
         [0x1f, 0x8b, ..] => unpacked(&mut flate2::bufread::GzDecoder::new(input))?,
@@ -118,7 +118,7 @@ fn piece(whole: &mut Counted<&mut dyn BufRead>, walk: &mut Walk<'_>) -> Result<(
 }
 
 /// Reads the entries of an archive.
-fn archive<R: BufRead>(from: &mut Counted<R>, ends: Ends, walk: &mut Walk<'_>) -> io::Result<()> {
+fn read_archive<R: BufRead>(from: &mut Counted<R>, ends: Ends, walk: &mut Walk<'_>) -> io::Result<()> {
     let mut padding = Vec::new();
     loop {
         if !skip_zeros(from, walk)? && ends == Ends::WithItsBytes {

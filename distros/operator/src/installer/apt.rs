@@ -135,7 +135,7 @@ impl InstallerProgram for AptInstaller {
         if !finished.is_ok() {
             return None;
         }
-        let one = |line: &str| {
+        let parse_line = |line: &str| {
             let mut words = line.split_whitespace();
             let action = words.next()?;
             let package = words.next()?;
@@ -148,7 +148,7 @@ impl InstallerProgram for AptInstaller {
             };
             Some(PackageChange::of(action, package, version.unwrap_or_default()))
         };
-        finished.stdout.lines().filter_map(one).collect()
+        finished.stdout.lines().filter_map(parse_line).collect()
     }
 
     fn signs(&self) -> &'static FailureSigns {

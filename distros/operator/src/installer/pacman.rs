@@ -128,13 +128,13 @@ impl InstallerProgram for PacmanInstaller {
         if !finished.is_ok() {
             return None;
         }
-        let one = |line: &str| {
+        let parse_line = |line: &str| {
             let (package, version) = line.split_once(' ')?;
             // Lines with more words are messages.
             let plain = !version.contains(' ') && !package.ends_with(':');
             plain.then(|| PackageChange::of(PackageAction::Install, package, version))
         };
-        finished.stdout.lines().filter_map(one).collect()
+        finished.stdout.lines().filter_map(parse_line).collect()
     }
 
     fn signs(&self) -> &'static FailureSigns {

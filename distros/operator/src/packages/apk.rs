@@ -24,8 +24,8 @@ pub fn installed(root: &Root) -> Result<Vec<Package>, QueryError> {
     // The list is valid, so each of its paragraphs with a name is an entry.
     let paragraphs = text.split("\n\n").filter(|paragraph| !paragraph.trim().is_empty());
     let package = |(entry, paragraph): (PackageEntry, &str)| {
-        let of = |field: &str| paragraph.lines().find_map(|line| line.strip_prefix(field)).map(str::to_owned);
-        let source = of("o:").unwrap_or_else(|| entry.name.clone());
+        let field_value = |field: &str| paragraph.lines().find_map(|line| line.strip_prefix(field)).map(str::to_owned);
+        let source = field_value("o:").unwrap_or_else(|| entry.name.clone());
         Package { name: entry.name, version: entry.version, arch: entry.arch, source }
     };
     Ok(entries.into_iter().zip(paragraphs).map(package).collect())

@@ -31,8 +31,8 @@ pub fn installed(root: &Root) -> Result<Vec<Package>, QueryError> {
     for (folder, desc) in folders(root)? {
         let PackageEntry { name, version, arch, .. } =
             entry(&desc).map_err(|damage| damage.of(root, &folder.join("desc")))?;
-        let of = |key: &str| field(&desc, key).into_iter().next();
-        let source = of("BASE").unwrap_or_else(|| name.clone());
+        let field_value = |key: &str| field(&desc, key).into_iter().next();
+        let source = field_value("BASE").unwrap_or_else(|| name.clone());
         all.push(Package { name, version, arch, source });
     }
     Ok(all)
@@ -63,8 +63,8 @@ fn entry(desc: &str) -> Result<PackageEntry, Damage> {
         return Err(Damage { line: lines, what: "the file ends within a section" });
     }
     let incomplete = || Damage { line: lines.max(1), what: "the file ends without `%NAME%` or `%VERSION%`" };
-    let of = |name: &str| field(desc, name).into_iter().next().ok_or_else(incomplete);
-    let (name, text) = (of("NAME")?, of("VERSION")?);
+    let required = |name: &str| field(desc, name).into_iter().next().ok_or_else(incomplete);
+    let (name, text) = (required("NAME")?, required("VERSION")?);
     let at = desc.lines().position(|line| line == "%VERSION%").map_or(lines, |head| head + 2);
     Ok(PackageEntry {
         name,

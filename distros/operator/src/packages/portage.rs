@@ -21,7 +21,7 @@ pub(super) fn owner(root: &Root, paths: &[String]) -> Result<Option<String>, Roo
             text => text?,
         };
         // `obj PATH MD5 MTIME`, `sym PATH -> TARGET MTIME`, `dir PATH`.
-        let of = |line: &str| {
+        let is_one_of = |line: &str| {
             let (kind, rest) = line.split_once(' ')?;
             let path = match kind {
                 "obj" => rest.rsplitn(3, ' ').nth(2)?,
@@ -30,7 +30,7 @@ pub(super) fn owner(root: &Root, paths: &[String]) -> Result<Option<String>, Roo
             };
             Some(paths.iter().any(|p| p == path))
         };
-        if text.lines().any(|l| of(l) == Some(true)) {
+        if text.lines().any(|l| is_one_of(l) == Some(true)) {
             return Ok(Some(entry.name));
         }
     }
@@ -51,10 +51,10 @@ fn packages(root: &Root) -> Result<Vec<(PathBuf, PackageEntry)>, RootError> {
             if let Some((package, version)) = split(&name)
                 && let Ok(version) = version.parse::<PackageVersion>()
             {
-                let at = folder.join(&name);
+                let path = folder.join(&name);
                 let (name, arch) = (format!("{category}/{package}"), PackageArch::default());
                 let entry = PackageEntry { name, version, arch, provides: vec![package.to_owned()] };
-                found.push((at, entry));
+                found.push((path, entry));
             }
         }
     }

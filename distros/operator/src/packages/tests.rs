@@ -11,7 +11,7 @@ fn root(files: &[(&str, &str)]) -> (tempfile::TempDir, Root) {
     (dir, root)
 }
 
-fn one(packages: &[Installed]) -> (&str, &str) {
+fn only_package(packages: &[Installed]) -> (&str, &str) {
     let [one] = packages else { panic!("{packages:?}") };
     (&one.package, one.version.as_str())
 }
@@ -29,7 +29,7 @@ fn pacmans_database_is_read() {
     let packages = Packages::read(&root, None).unwrap();
     assert_eq!(packages.format(), Format::Pacman);
     for name in ["qemu-base", "qemu", "qemu-headless"] {
-        assert_eq!(one(&packages.installed(name).unwrap()), ("qemu-base", "9.1-1"));
+        assert_eq!(only_package(&packages.installed(name).unwrap()), ("qemu-base", "9.1-1"));
     }
     assert!(packages.installed("qemu-full").unwrap().is_empty());
     let owner = packages.owner(Path::new("/usr/bin/qemu-system-x86_64")).unwrap().unwrap();
@@ -45,7 +45,7 @@ fn apks_and_portages_databases_are_read() {
     )]);
     let packages = Packages::read(&root_apk, None).unwrap();
     assert_eq!(packages.format(), Format::Apk);
-    assert_eq!(one(&packages.installed("qemu-system-x86_64").unwrap()).1, "9.1.2-r1");
+    assert_eq!(only_package(&packages.installed("qemu-system-x86_64").unwrap()).1, "9.1.2-r1");
     let owner = packages.owner(Path::new("/usr/bin/qemu-system-x86_64")).unwrap().unwrap();
     assert_eq!(owner.package, "qemu-system-x86_64");
 
@@ -55,7 +55,7 @@ fn apks_and_portages_databases_are_read() {
     )]);
     let packages = Packages::read(&root_portage, None).unwrap();
     for name in ["qemu", "app-emulation/qemu"] {
-        assert_eq!(one(&packages.installed(name).unwrap()), ("app-emulation/qemu", "9.1.2-r1"));
+        assert_eq!(only_package(&packages.installed(name).unwrap()), ("app-emulation/qemu", "9.1.2-r1"));
     }
     for path in ["/usr/bin/qemu-system-x86_64", "/usr/bin/qemu-kvm"] {
         assert_eq!(packages.owner(Path::new(path)).unwrap().unwrap().package, "app-emulation/qemu");
@@ -73,7 +73,7 @@ fn dpkg_answers_match_those_of_dpkg_query() {
         finished.unwrap().stdout
     };
     for name in ["dpkg", "bash", "libc6"] {
-        assert_eq!(one(&packages.installed(name).unwrap()).1, dpkg_query(&["-W", "-f=${Version}", name]));
+        assert_eq!(only_package(&packages.installed(name).unwrap()).1, dpkg_query(&["-W", "-f=${Version}", name]));
     }
     // A virtual package, and files with paths before and after the /usr merge.
     assert!(packages.installed("awk").unwrap().iter().any(|p| p.package.ends_with("awk")));

@@ -101,10 +101,10 @@ pub(super) fn foreign_values(
 pub(super) fn settings(plugin: &str, handler: &Map<String, Value>) -> Vec<Setting> {
     let runtime = ["plugins", plugin, "containerd", "runtimes", NAME];
     let options: Vec<&str> = runtime.into_iter().chain(["options"]).collect();
-    let of = |key: &str| handler.get(key).cloned().unwrap_or_default();
-    let config = of("options").get("ConfigPath").cloned().unwrap_or_default();
+    let value = |key: &str| handler.get(key).cloned().unwrap_or_default();
+    let config = value("options").get("ConfigPath").cloned().unwrap_or_default();
     let keys = ["runtime_type", "runtime_path", "privileged_without_host_devices", "pod_annotations"];
-    let mut all: Vec<Setting> = keys.iter().map(|key| setting(&runtime, key, of(key))).collect();
+    let mut all: Vec<Setting> = keys.iter().map(|key| setting(&runtime, key, value(key))).collect();
     all.push(setting(&options, "ConfigPath", config));
     all
 }

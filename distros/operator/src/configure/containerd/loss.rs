@@ -242,8 +242,8 @@ mod tests {
 
     #[test]
     fn in_a_broken_file_the_default_is_ours_only_by_its_exact_name() {
-        let of = |value: &str| names_default(&format!("[broken\n  key = {value}\n"), "key");
-        assert_eq!((of("\"kata\""), of("'kata' # mine")), (Some(2), Some(2)));
-        assert_eq!((of("\"kata-qemu\""), of("\"runc\" # kata"), of("")), (None, None, None));
+        let default_line = |value: &str| names_default(&format!("[broken\n  key = {value}\n"), "key");
+        assert_eq!((default_line("\"kata\""), default_line("'kata' # mine")), (Some(2), Some(2)));
+        assert_eq!((default_line("\"kata-qemu\""), default_line("\"runc\" # kata"), default_line("")), (None, None, None));
     }
 }

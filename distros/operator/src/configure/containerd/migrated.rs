@@ -13,7 +13,7 @@ mod mains;
 mod mend;
 
 pub(in super::super) use mains::{Main, mains};
-pub(in super::super) use mend::to_mend;
+pub(in super::super) use mend::repair_instructions;
 
 use super::super::Setting;
 use super::super::comments;
@@ -28,7 +28,7 @@ use super::files::Replaced;
 use super::handler::{RUNC, setting};
 use super::imports;
 use super::loaded::{GRPC, RUNTIME};
-use super::values::{KEYS, at, both, differing, is_default, is_written};
+use super::values::{KEYS, both, differing, is_default, is_written, value_at};
 use root::{Root, RootError};
 use serde_json::{Value, json};
 use std::path::PathBuf;
@@ -98,8 +98,8 @@ pub(in super::super) fn take_back(
         let Some(text) = stripped.text.clone() else { break };
         let document: DocumentMut = text.parse()?;
         let Some(found) = runtime(&document, plugin, NAME) else { continue };
-        let mut was = runtime(&old, plugin, NAME).or_else(|| runtime(&old, other(plugin), NAME)).unwrap_or_default();
-        let Some(ours) = closest(handlers, &found, &was) else { continue };
+        let mut was = runtime(&old, plugin, NAME).or_else(|| runtime(&old, other_plugin(plugin), NAME)).unwrap_or_default();
+        let Some(ours) = closest_handler(handlers, &found, &was) else { continue };
         is_ours = true;
         let expected = both(&was, ours);
         let mut changed = differing(&found, &expected);
@@ -107,13 +107,13 @@ pub(in super::super) fn take_back(
         let has_list = changed.iter().any(|keys| is_list(keys));
         let is_theirs = was.get("runtime_type").is_some();
         if is_theirs {
-            changed.retain(|keys| at(ours, keys) != at(&was, keys) && !is_list(keys));
+            changed.retain(|keys| value_at(ours, keys) != value_at(&was, keys) && !is_list(keys));
         }
         stripped.changed.extend(changed.iter().map(|keys| path(plugin, keys).join(".")));
         if !changed.is_empty() && how == Changed::Stays {
             continue;
         }
-        let is_added = |keys: &&Vec<String>| force && at(&expected, keys).is_none();
+        let is_added = |keys: &&Vec<String>| force && value_at(&expected, keys).is_none();
         let added: Vec<Vec<String>> = changed.iter().filter(is_added).map(|keys| path(plugin, keys)).collect();
         let bare = if was.is_null() { without_unset(&text, plugin)? } else { text };
         if has_list && (is_theirs || how == Changed::KeepsTheirs) && was.get("pod_annotations").is_none() {
@@ -254,7 +254,7 @@ fn without_ours(
     let mut written = Vec::new();
     let mut bare = text.to_owned();
     for plugin in [GRPC, RUNTIME] {
-        if let Some(handler) = to_the_letter(&document, plugin, handlers) {
+        if let Some(handler) = exact_handler(&document, plugin, handlers) {
             written.extend(settings_of(plugin, handler));
             bare = without_unset(&bare, plugin)?;
         }
@@ -287,7 +287,7 @@ pub(in super::super) fn remaining_handlers(mains: &[Main<'_>], state: &State, te
     for main in mains {
         let text = texts.get(&main.path).unwrap_or(&main.text);
         let Some(Ok(document)) = text.as_ref().map(|text| text.parse::<DocumentMut>()) else { continue };
-        if [GRPC, RUNTIME].iter().any(|plugin| to_the_letter(&document, plugin, &handlers).is_some()) {
+        if [GRPC, RUNTIME].iter().any(|plugin| exact_handler(&document, plugin, &handlers).is_some()) {
             let why = format!(
                 "its handler {NAME} is the same as the one that kata-osinfo wrote, but was there before: remove it by hand"
             );
@@ -330,7 +330,7 @@ pub(in super::super) fn without_half(text: &str) -> Option<(String, Vec<Vec<Stri
 
 /// Returns the written handler that a found one stems from, if any: matched by a shim or a configuration that was not
 /// there before, else by any key.
-fn closest<'h>(handlers: &'h [Value], found: &Value, was: &Value) -> Option<&'h Value> {
+fn closest_handler<'h>(handlers: &'h [Value], found: &Value, was: &Value) -> Option<&'h Value> {
     let same = |ours: &Value, key: &str| ours.pointer(key).is_some() && found.pointer(key) == ours.pointer(key);
     let is_from = |ours: &&Value| {
         let is_new = |key: &&&str| ours.pointer(key).is_some() && was.pointer(key) != ours.pointer(key);
@@ -342,27 +342,27 @@ fn closest<'h>(handlers: &'h [Value], found: &Value, was: &Value) -> Option<&'h 
 }
 
 /// Returns the written handler whose values a section contains completely.
-fn to_the_letter<'h>(document: &DocumentMut, plugin: &str, handlers: &'h [Value]) -> Option<&'h Value> {
+fn exact_handler<'h>(document: &DocumentMut, plugin: &str, handlers: &'h [Value]) -> Option<&'h Value> {
     let found = runtime(document, plugin, NAME)?;
     handlers
         .iter()
         .find(|ours| KEYS.iter().all(|key| ours.pointer(key).is_some() && found.pointer(key) == ours.pointer(key)))
 }
 
-fn other(plugin: &str) -> &'static str {
+fn other_plugin(plugin: &str) -> &'static str {
     if plugin == GRPC { RUNTIME } else { GRPC }
 }
 
 /// Returns those of a handler's keys that this program writes, as settings of a section.
 fn settings_of(plugin: &str, handler: &Value) -> Vec<Setting> {
-    let of = |pointer: &&str| {
+    let setting_of = |pointer: &&str| {
         let value = handler.pointer(pointer)?.clone();
         let mut table = vec!["plugins", plugin, "containerd", "runtimes", NAME];
         table.extend(pointer.split('/').skip(1));
         let key = table.pop()?;
         Some(setting(&table, key, value))
     };
-    KEYS.iter().filter_map(of).collect()
+    KEYS.iter().filter_map(setting_of).collect()
 }
 
 /// Returns all handlers in a plugin's section.
@@ -413,13 +413,13 @@ runtime_type = \"io.containerd.runc.v2\"
         for now in [now.clone(), moved(&now)] {
             let mut changed = stripped(&now, Some(BEFORE), false).changed;
             changed.sort();
-            let advice = to_mend(&now, &state, &changed);
+            let advice = repair_instructions(&now, &state, &changed);
             assert_eq!(
                 advice,
                 "put `options.ConfigPath` (line 14) back to \"/k.toml\", remove `snapshotter` (line 8), which is new"
             );
         }
-        assert_eq!(to_mend(&now, &state, &["imports".to_owned()]), "put `imports` back");
+        assert_eq!(repair_instructions(&now, &state, &["imports".to_owned()]), "put `imports` back");
     }
 
     #[test]

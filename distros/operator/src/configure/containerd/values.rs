@@ -39,7 +39,7 @@ pub(super) fn differing(found: &Value, expected: &Value) -> Vec<Vec<String>> {
 }
 
 /// Returns the value at a path of a handler's keys.
-pub(super) fn at<'h>(handler: &'h Value, keys: &[String]) -> Option<&'h Value> {
+pub(super) fn value_at<'h>(handler: &'h Value, keys: &[String]) -> Option<&'h Value> {
     keys.iter().try_fold(handler, |value, key| value.get(key))
 }
 

@@ -181,7 +181,7 @@ fn with_files(drop_ins: &[(&str, &str)], runtime: Runtime) -> (tempfile::TempDir
     (dir, root, located)
 }
 
-fn holds((drop_ins, go, rs): &Fact) {
+fn assert_fact((drop_ins, go, rs): &Fact) {
     for (runtime, answer) in [(Runtime::Go, go), (Runtime::Rs, rs)] {
         let (_dir, root, located) = with_files(drop_ins, runtime);
         let (merged, problems) = read(&root, &located, runtime);
@@ -205,17 +205,17 @@ fn holds((drop_ins, go, rs): &Fact) {
 
 #[test]
 fn drop_ins_are_read_as_kata_reads_them() {
-    READ.iter().for_each(holds);
+    READ.iter().for_each(assert_fact);
 }
 
 #[test]
 fn names_and_kinds_are_refused_where_kata_refuses_them() {
-    NAMED.iter().for_each(holds);
+    NAMED.iter().for_each(assert_fact);
 }
 
 #[test]
 fn missing_files_are_reported_where_kata_refuses_them() {
-    FILES.iter().for_each(holds);
+    FILES.iter().for_each(assert_fact);
 }
 
 /// Go's loader accepted a main file with unknown keys; the Rust one refused an unknown key below `agent`.

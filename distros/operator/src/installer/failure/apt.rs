@@ -96,7 +96,7 @@ fn repository(lines: &[String], _: &str) -> FailureReason {
     let silent =
         lines.iter().find(|line| is_silent(line)).map(|line| FailureReason::Unreachable { detail: line.clone() });
     let absent =
-        || lines.iter().find(|line| is_absent(line)).map(|line| FailureReason::MissingIndex { what: lacked(line) });
+        || lines.iter().find(|line| is_absent(line)).map(|line| FailureReason::MissingIndex { what: missing_index(line) });
     // If no mirror answers, apt reports both that it cannot connect and that there is no Release file.
     silent.or_else(absent).unwrap_or(FailureReason::Unreadable)
 }
@@ -118,7 +118,7 @@ fn is_absent(line: &str) -> bool {
     line.contains("does not have a Release file") || line.contains("404  Not Found") && line.contains("/dists/")
 }
 
-fn lacked(line: &str) -> String {
+fn missing_index(line: &str) -> String {
     let addresses = || line.split_whitespace().map(|word| word.trim_matches(['\'', '"']));
     let index = addresses().find_map(|address| Some(address.split_once("/dists/")?.1));
     if let Some(index) = index.filter(|index| !["InRelease", "Release"].iter().any(|end| index.ends_with(end))) {

@@ -45,9 +45,9 @@ pub(super) fn attach_followed(mount: &OwnedFd, place: &CStr) -> io::Result<()> {
 
 /// Attaches a mount to a directory below an open one, resolving links as if the latter were the root.
 pub(super) fn attach_below(mount: &OwnedFd, top: &OwnedFd, place: &Path) -> io::Result<()> {
-    let at = root::folder_below(top, place)?;
+    let folder = root::folder_below(top, place)?;
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
-    Ok(move_mount(mount, c"", &at, c"", flags)?)
+    Ok(move_mount(mount, c"", &folder, c"", flags)?)
 }
 
 /// Makes a `/proc` filesystem of this process namespace.

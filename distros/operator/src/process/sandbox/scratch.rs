@@ -49,21 +49,21 @@ pub(super) fn make(files: &ScratchFiles) -> io::Result<OwnedFd> {
         }
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
         File::from(openat(&scratch, &path, flags, Mode::from_raw_mode(0o600))?).write_all(text.as_bytes())?;
-        give(&scratch, &path, 0o644)?;
+        give_to_root(&scratch, &path, 0o644)?;
     }
     Ok(scratch)
 }
 
 fn make_folder(scratch: &OwnedFd, path: &Path, mode: u32) -> io::Result<()> {
     match mkdirat(scratch, path, Mode::from_raw_mode(0o700)) {
-        Ok(()) => give(scratch, path, mode),
+        Ok(()) => give_to_root(scratch, path, mode),
         Err(Errno::EXIST) => Ok(()),
         Err(errno) => Err(errno.into()),
     }
 }
 
 /// Gives a new file or directory to root inside; its mode does not depend on this process's umask.
-fn give(scratch: &OwnedFd, path: &Path, mode: u32) -> io::Result<()> {
+fn give_to_root(scratch: &OwnedFd, path: &Path, mode: u32) -> io::Result<()> {
     let (user, group) = (Uid::from_raw(ids::FIRST), Gid::from_raw(ids::FIRST));
     chownat(scratch, path, Some(user), Some(group), AtFlags::empty())?;
     Ok(chmodat(scratch, path, Mode::from_raw_mode(mode), AtFlags::empty())?)
