@@ -195,12 +195,12 @@ pub fn component(
         (Some(path), Some(packages)) => packages.owner(path)?,
         _ => None,
     };
-    let all_there = !wanted.is_empty() && wanted.iter().all(|w| !w.installed.is_empty());
+    let all_installed = !wanted.is_empty() && wanted.iter().all(|w| !w.installed.is_empty());
     let vmm = match &stated.part_of {
         Some(vmm) => Some(component(root, manager, packages, vmm)?),
         None => None,
     };
-    let there = |yes: bool| if yes { Presence::Installed } else { Presence::NotInstalled };
+    let presence_if = |yes: bool| if yes { Presence::Installed } else { Presence::NotInstalled };
     let presence = match (&unreadable, &vmm) {
         (Some(_), _) => Presence::Unreadable,
         _ if found.is_some() => Presence::Installed,
@@ -208,7 +208,7 @@ pub fn component(
         (None, Some(vmm)) => vmm.presence,
         _ if stated.path.is_some() => Presence::NotInstalled,
         _ if wanted.is_empty() => Presence::Unknown,
-        _ => there(all_there),
+        _ => presence_if(all_installed),
     };
     let installed = presence == Presence::Installed;
     let version = match (&owner, &found) {
@@ -231,7 +231,7 @@ pub fn component(
                 Some(_) if stated.kind.is_data() => "is not a regular file",
                 Some(_) => "is not an executable file",
             };
-            let packages = if all_there { "its packages are installed, but " } else { "" };
+            let packages = if all_installed { "its packages are installed, but " } else { "" };
             Some(format!("{packages}{path} {what}"))
         }
         (Presence::Unknown, None) => Some("the record does not know its packages".to_owned()),

@@ -65,7 +65,7 @@ impl Detection {
     }
 
     /// Returns the text for [`Detection::borrowed`].
-    fn borrowing(&self) -> Option<String> {
+    fn borrowed_text(&self) -> Option<String> {
         let by = self.by?;
         let kernel = match &self.derivative {
             Some(_) => ", with a kernel of its own",
@@ -145,7 +145,7 @@ pub fn detect(root: &Root, database: &Database) -> Result<Detection, RootError> 
     detection.distro = Some(record.distro.clone());
     detection.by = Some(by);
     detection.derivative = derivative::of(root, &os)?;
-    let Some((mut releases, fit)) = fitting(record, &names) else { return Ok(detection) };
+    let Some((mut releases, fit)) = matching_releases(record, &names) else { return Ok(detection) };
     if let [_, _, ..] = releases.as_slice() {
         let suites = apt_sources::suites(root)?;
         let named = |r: &&ReleaseEntry| r.names().iter().any(|n| suites.contains(*n));
@@ -156,7 +156,7 @@ pub fn detect(root: &Root, database: &Database) -> Result<Detection, RootError> 
     }
     detection.releases = releases.into_iter().map(|release| record.target(release)).collect();
     detection.fit = Some(fit);
-    detection.borrowed = detection.borrowing();
+    detection.borrowed = detection.borrowed_text();
     Ok(detection)
 }
 
@@ -190,7 +190,7 @@ fn candidate<'d>(root: &Root, os: &OsRelease, database: &'d Database) -> Result<
     let of_relatives =
         relatives.map(|record| Candidate { record, by: FoundBy::IdLike, names: names_of_relative(os, record) });
     let mut all: Vec<Candidate<'d>> = of_platform.chain(of_relatives).collect();
-    let first = all.iter().position(|c| fitting(c.record, &c.names).is_some()).unwrap_or(0);
+    let first = all.iter().position(|c| matching_releases(c.record, &c.names).is_some()).unwrap_or(0);
     Ok((first < all.len()).then(|| all.swap_remove(first)))
 }
 
@@ -351,7 +351,7 @@ fn point_release(root: &Root, version: &str) -> Result<Option<String>, RootError
 }
 
 /// Returns the releases that match the first step with any match.
-fn fitting<'r>(record: &'r Record, names: &Names) -> Option<(Vec<&'r ReleaseEntry>, Fit)> {
+fn matching_releases<'r>(record: &'r Record, names: &Names) -> Option<(Vec<&'r ReleaseEntry>, Fit)> {
     for step in names {
         let mut found: Vec<&ReleaseEntry> = Vec::new();
         for release in step.iter().filter_map(|name| record.find_release(name)) {

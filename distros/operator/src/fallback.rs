@@ -106,7 +106,7 @@ mod tests {
     use model::profile::Profile;
     use model::virtiofsd::Flavour;
 
-    fn way(release: &str, profile: &str, found: &Inventory) -> Fallback {
+    fn fallback_for(release: &str, profile: &str, found: &Inventory) -> Fallback {
         let database = Database::embedded();
         let record = database.record("debian").unwrap();
         let profile = Profile::find(profile).unwrap();
@@ -133,32 +133,32 @@ mod tests {
         }
     }
 
-    fn built(way: &Fallback) -> Vec<Buildable> {
-        let Fallback::Build { instructions, .. } = way else { panic!("{way:?}") };
+    fn built(result: &Fallback) -> Vec<Buildable> {
+        let Fallback::Build { instructions, .. } = result else { panic!("{result:?}") };
         instructions.iter().map(|i| i.component).collect()
     }
 
     #[test]
-    fn what_is_blamed_is_what_is_built() {
+    fn only_the_components_at_fault_are_built() {
         use Buildable::{Qemu, Virtiofsd};
-        assert_eq!(built(&way("12", "rs-4.0", &found(Flavour::C, &[]))), [Virtiofsd]);
-        assert_eq!(built(&way("12", "rs-4.0", &found(Flavour::C, &[Share::VirtioFs]))), [Qemu, Virtiofsd]);
-        assert_eq!(built(&way("12", "rs-4.0", &found(Flavour::Rust, &[Share::VirtioFs]))), [Qemu]);
+        assert_eq!(built(&fallback_for("12", "rs-4.0", &found(Flavour::C, &[]))), [Virtiofsd]);
+        assert_eq!(built(&fallback_for("12", "rs-4.0", &found(Flavour::C, &[Share::VirtioFs]))), [Qemu, Virtiofsd]);
+        assert_eq!(built(&fallback_for("12", "rs-4.0", &found(Flavour::Rust, &[Share::VirtioFs]))), [Qemu]);
         // 9p still serves the profiles that have it.
-        let ninep = way("12", "go-3.2", &found(Flavour::C, &[]));
+        let ninep = fallback_for("12", "go-3.2", &found(Flavour::C, &[]));
         assert!(matches!(ninep, Fallback::Configure { configuration } if configuration.share == SharedFs::Virtio9p));
     }
 
     #[test]
-    fn what_takes_less_than_a_build_comes_before_it() {
-        let of = |release: &str, profile: &str, found: &Inventory| {
-            let Fallback::Build { choices, .. } = way(release, profile, found) else { panic!("no build") };
+    fn choices_simpler_than_a_build_are_offered() {
+        let choices_for = |release: &str, profile: &str, found: &Inventory| {
+            let Fallback::Build { choices, .. } = fallback_for(release, profile, found) else { panic!("no build") };
             choices
         };
-        let whats = |all: &[Choice]| all.iter().map(|choice| choice.what).collect::<Vec<_>>();
+        let kinds = |all: &[Choice]| all.iter().map(|choice| choice.what).collect::<Vec<_>>();
         let c = found(Flavour::C, &[]);
-        let both = of("12", "rs-4.0", &c);
-        assert_eq!(whats(&both), [ChoiceKind::KatasVirtiofsd, ChoiceKind::NoSharedFs]);
+        let both = choices_for("12", "rs-4.0", &c);
+        assert_eq!(kinds(&both), [ChoiceKind::KatasVirtiofsd, ChoiceKind::NoSharedFs]);
         assert!(both[1].text.contains("--profile rs-4.0 --no-shared-fs"), "{}", both[1].text);
         // The choice's record parses, and names the path of Kata's daemon.
         let record = model::record::Record::parse("debian.yaml".as_ref(), both[0].record.as_deref().unwrap()).unwrap();
@@ -167,16 +167,16 @@ mod tests {
         assert_eq!(driver.path.as_deref(), Some("/opt/kata/libexec/virtiofsd"));
         assert_eq!(model::lint::lint("debian.yaml".as_ref(), both[0].record.as_deref().unwrap()), []);
         // If QEMU is at fault, no daemon helps.
-        let no_device = of("12", "rs-4.0", &found(Flavour::C, &[Share::VirtioFs]));
-        assert_eq!(whats(&no_device), [ChoiceKind::NoSharedFs]);
+        let no_device = choices_for("12", "rs-4.0", &found(Flavour::C, &[Share::VirtioFs]));
+        assert_eq!(kinds(&no_device), [ChoiceKind::NoSharedFs]);
         // Kata before 3.2 must share something.
-        let old = of("12", "go-3.1", &found(Flavour::C, &[Share::VirtioFs, Share::Virtio9p]));
-        assert_eq!(whats(&old), []);
+        let old = choices_for("12", "go-3.1", &found(Flavour::C, &[Share::VirtioFs, Share::Virtio9p]));
+        assert_eq!(kinds(&old), []);
     }
 
     #[test]
     fn instructions_for_bookworm_are_those_that_were_run() {
-        let Fallback::Build { instructions, .. } = way("12", "rs-4.0", &found(Flavour::C, &[])) else {
+        let Fallback::Build { instructions, .. } = fallback_for("12", "rs-4.0", &found(Flavour::C, &[])) else {
             panic!("no build")
         };
         insta::assert_snapshot!(instructions[0].script("debian:12"), @r#"

@@ -69,18 +69,18 @@ impl Contents {
 fn is_agent(content: &mut dyn Read) -> io::Result<bool> {
     const NAME: &[u8] = b"kata-agent";
     let mut buffer = vec![0; 1 << 16];
-    let mut kept = 0;
+    let mut overlap = 0;
     loop {
-        let count = content.read(&mut buffer[kept..])?;
+        let count = content.read(&mut buffer[overlap..])?;
         if count == 0 {
             return Ok(false);
         }
-        let end = kept + count;
+        let end = overlap + count;
         if memchr::memmem::find(&buffer[..end], NAME).is_some() {
             return Ok(true);
         }
-        kept = end.min(NAME.len() - 1);
-        buffer.copy_within(end - kept..end, 0);
+        overlap = end.min(NAME.len() - 1);
+        buffer.copy_within(end - overlap..end, 0);
     }
 }
 
@@ -102,7 +102,7 @@ mod tests {
         out
     }
 
-    fn made(files: &[(&str, &[u8])]) -> Vec<u8> {
+    fn cpio(files: &[(&str, &[u8])]) -> Vec<u8> {
         let files = files.iter().flat_map(|(name, content)| entry(name, 0o100_644, content));
         files.chain(entry("TRAILER!!!", 0, b"")).collect()
     }
@@ -120,10 +120,10 @@ mod tests {
     }
 
     /// Also reads with a buffer so small that every magic number is split.
-    fn seen(bytes: &[u8]) -> Result<Contents, InitrdErrorKind> {
+    fn read_both_ways(bytes: &[u8]) -> Result<Contents, InitrdErrorKind> {
         let limits = InitrdLimits { bytes: 1 << 20, entries: 100 };
-        let with = |capacity| read(&mut BufReader::with_capacity(capacity, bytes), limits);
-        let (small, large) = (with(3), with(1 << 16));
+        let read_with = |capacity| read(&mut BufReader::with_capacity(capacity, bytes), limits);
+        let (small, large) = (read_with(3), read_with(1 << 16));
         assert_eq!(small.is_ok(), large.is_ok());
         if let (Ok(small), Ok(large)) = (&small, &large) {
             assert_eq!(small, large);
@@ -132,15 +132,15 @@ mod tests {
     }
 
     fn modules(bytes: &[u8]) -> Vec<String> {
-        seen(bytes).unwrap().modules.into_iter().collect()
+        read_both_ways(bytes).unwrap().modules.into_iter().collect()
     }
 
     #[test]
-    fn modules_of_every_kernel_are_found_in_every_form() {
+    fn modules_of_all_kernels_are_found_in_every_archive_format() {
         let zstd = |bytes: &[u8]| zstd::encode_all(bytes, 1).unwrap();
-        let early = made(&[("kernel/x86/microcode/GenuineIntel.bin", b"code")]);
-        let one = made(&[("lib/modules/6.1/kernel/a.ko", b"a"), ("lib/modules/6.1/modules.dep", b"")]);
-        let two = made(&[("./usr/lib/modules/6.2/b.ko.zst", b"b")]);
+        let early = cpio(&[("kernel/x86/microcode/GenuineIntel.bin", b"code")]);
+        let one = cpio(&[("lib/modules/6.1/kernel/a.ko", b"a"), ("lib/modules/6.1/modules.dep", b"")]);
+        let two = cpio(&[("./usr/lib/modules/6.2/b.ko.zst", b"b")]);
         for bytes in [
             [early.clone(), one.clone(), two.clone()].concat(),
             [early.clone(), vec![0; 512], gzip(&one), xz(&two)].concat(),
@@ -150,12 +150,12 @@ mod tests {
             assert_eq!(modules(&bytes), ["6.1", "6.2"]);
         }
         // Lists of modules alone are no modules.
-        assert_eq!(modules(&made(&[("lib/modules/6.1/modules.dep", b"")])), Vec::<String>::new());
+        assert_eq!(modules(&cpio(&[("lib/modules/6.1/modules.dep", b"")])), Vec::<String>::new());
     }
 
     #[test]
-    fn the_agent_is_known_by_its_name_or_by_what_it_says() {
-        let agent = |files: &[(&str, &[u8])]| seen(&made(files)).unwrap().agent;
+    fn the_agent_is_recognized_by_its_name_or_its_content() {
+        let agent = |files: &[(&str, &[u8])]| read_both_ways(&cpio(files)).unwrap().agent;
         assert!(agent(&[("usr/bin/kata-agent", b"")]));
         let long = [vec![b'x'; (1 << 16) - 4], b"kata-agent".to_vec()].concat();
         assert!(agent(&[("sbin/init", &long)]) && agent(&[("init", &long)]));
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_none_or_too_much_is_an_error() {
+    fn an_invalid_truncated_or_oversized_initrd_is_an_error() {
         for (bytes, why) in [
             (b"".to_vec(), "it is empty"),
             (vec![0; 1000], "it is empty"),
@@ -172,30 +172,30 @@ mod tests {
             (b"\x02\x21\x4c\x18 lz4".to_vec(), "compressed by lz4"),
             (entry("a", 0o100_644, b"a"), "failed to fill"),
         ] {
-            let said = seen(&bytes).unwrap_err().to_string();
-            assert!(said.contains(why), "{said}");
+            let error = read_both_ways(&bytes).unwrap_err().to_string();
+            assert!(error.contains(why), "{error}");
         }
-        let whole = made(&[("lib/modules/6.1/a.ko", b"a")]);
+        let whole = cpio(&[("lib/modules/6.1/a.ko", b"a")]);
         for cut in 1..whole.len() - 4 {
-            assert!(seen(&whole[..cut]).is_err(), "{cut}");
+            assert!(read_both_ways(&whole[..cut]).is_err(), "{cut}");
         }
         // A file that claims to be larger than the archive, and files that really unpack to too much.
-        let huge = [&made(&[])[..54], b"FFFFFFFF"].concat();
-        assert!(seen(&[huge, made(&[])[62..].to_vec()].concat()).is_err());
-        for bomb in [vec![0; (1 << 20) + 1], made(&[("a", &vec![1; 1 << 20])])] {
+        let huge = [&cpio(&[])[..54], b"FFFFFFFF"].concat();
+        assert!(read_both_ways(&[huge, cpio(&[])[62..].to_vec()].concat()).is_err());
+        for bomb in [vec![0; (1 << 20) + 1], cpio(&[("a", &vec![1; 1 << 20])])] {
             for bytes in [zstd::encode_all(bomb.as_slice(), 1).unwrap(), xz(&bomb), gzip(&bomb)] {
                 assert!(bytes.len() < 10_000);
-                assert!(seen(&bytes).unwrap_err().to_string().contains("more than any initrd"));
+                assert!(read_both_ways(&bytes).unwrap_err().to_string().contains("more than any initrd"));
             }
         }
     }
 
     #[test]
-    fn it_has_no_more_files_than_the_limit_and_begins_where_the_kernel_looks() {
-        let files = |count: usize| made(&vec![("a", b"".as_slice()); count]);
-        assert!(seen(&files(100)).is_ok());
-        assert!(seen(&files(101)).unwrap_err().to_string().contains("more than 100 files"));
-        let odd = [made(&[]), vec![0; 3], made(&[])].concat();
-        assert!(seen(&odd).unwrap_err().to_string().contains(NONE), "not at a multiple of four bytes");
+    fn too_many_files_and_a_misaligned_archive_are_errors() {
+        let files = |count: usize| cpio(&vec![("a", b"".as_slice()); count]);
+        assert!(read_both_ways(&files(100)).is_ok());
+        assert!(read_both_ways(&files(101)).unwrap_err().to_string().contains("more than 100 files"));
+        let odd = [cpio(&[]), vec![0; 3], cpio(&[])].concat();
+        assert!(read_both_ways(&odd).unwrap_err().to_string().contains(NONE), "not at a multiple of four bytes");
     }
 }

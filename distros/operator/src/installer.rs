@@ -253,9 +253,9 @@ impl InstallerChoice {
     /// Prepares a run of the program, with its options for the place where it runs; in a sandbox, it has no network.
     fn invocation(&self, root: &Root, arguments: &[&str]) -> Invocation {
         let program = self.installer.program();
-        let seen = if self.is_sandboxed() { TARGET.to_owned() } else { root.path().display().to_string() };
+        let root_path = if self.is_sandboxed() { TARGET.to_owned() } else { root.path().display().to_string() };
         let outside = match self.place {
-            InstallerLocation::Outside => program.outside_options(root, &seen),
+            InstallerLocation::Outside => program.outside_options(root, &root_path),
             _ => Vec::new(),
         };
         let mut all: Vec<&str> = outside.iter().map(String::as_str).collect();
@@ -282,14 +282,14 @@ impl InstallerChoice {
     /// Does the same as `invocation`, with a network, for commands that fetch.
     fn fetching(&self, root: &Root, arguments: &[&str]) -> Invocation {
         let mut invocation = self.invocation(root, arguments);
-        if let Some(wanted) = &mut invocation.sandbox {
-            wanted.network = Network::Machine;
+        if let Some(sandbox) = &mut invocation.sandbox {
+            sandbox.network = Network::Machine;
         }
         invocation
     }
 
     /// Returns a plan's description of the commands: arguments, shell lines, and whether they are guarded.
-    fn told(&self, steps: Vec<Invocation>) -> (Vec<Vec<String>>, Vec<String>, bool) {
+    fn command_lines(&self, steps: Vec<Invocation>) -> (Vec<Vec<String>>, Vec<String>, bool) {
         let shell = steps.iter().map(Invocation::shell).collect();
         (steps.into_iter().map(|step| step.argv).collect(), shell, self.is_sandboxed())
     }
@@ -302,42 +302,42 @@ impl InstallerChoice {
     pub(crate) fn steps(
         &self,
         root: &Root,
-        wanted: &InstallRequest,
+        request: &InstallRequest,
         refresh: bool,
     ) -> Result<Vec<Invocation>, InstallError> {
-        self.make_ready(root, wanted, refresh)?;
-        Ok(self.installer.program().steps(self, root, wanted, refresh).map_err(QueryError::from)?)
+        self.make_ready(root, request, refresh)?;
+        Ok(self.installer.program().steps(self, root, request, refresh).map_err(QueryError::from)?)
     }
 
     /// Makes the settings for a sandboxed program, after checking that the sandbox can be made.
-    fn make_ready(&self, root: &Root, wanted: &InstallRequest, refresh: bool) -> Result<(), InstallError> {
+    fn make_ready(&self, root: &Root, request: &InstallRequest, refresh: bool) -> Result<(), InstallError> {
         if !self.is_sandboxed() {
             return Ok(());
         }
         let works_on =
             SandboxedRoot::Target { root: Some(root.clone()), settings: Arc::default(), own_temporary: false };
         let tried = WantedSandbox { root: works_on, writable: true, network: Network::None };
-        if let Err(why) = tried.make() {
+        if let Err(error) = tried.make() {
             return Err(InstallError::NoSandbox {
                 installer: self.installer.name(),
                 root: root.path().display().to_string(),
-                why,
-                command: self.for_its_own_system(root, wanted, refresh)?,
+                why: error,
+                command: self.for_its_own_system(root, request, refresh)?,
             });
         }
         if self.place == InstallerLocation::Outside && self.own_settings.get().is_none() {
-            let made = self.installer.program().own_settings(root).map_err(InstallError::Settings)?;
+            let settings = self.installer.program().own_settings(root).map_err(InstallError::Settings)?;
             // Two threads may make the same settings.
-            let _ = self.own_settings.set(made.unwrap_or_default());
+            let _ = self.own_settings.set(settings.unwrap_or_default());
         }
         Ok(())
     }
 
     /// Returns the last command, as run by hand inside the root's own running system.
-    fn for_its_own_system(&self, root: &Root, wanted: &InstallRequest, refresh: bool) -> Result<String, InstallError> {
+    fn for_its_own_system(&self, root: &Root, request: &InstallRequest, refresh: bool) -> Result<String, InstallError> {
         let program = PathBuf::from(self.installer.file_name());
-        let there = InstallerChoice { program, place: InstallerLocation::Here, ..self.clone() };
-        let steps = self.installer.program().steps(&there, root, wanted, refresh).map_err(QueryError::from)?;
+        let inside = InstallerChoice { program, place: InstallerLocation::Here, ..self.clone() };
+        let steps = self.installer.program().steps(&inside, root, request, refresh).map_err(QueryError::from)?;
         Ok(steps.last().map(Invocation::shell).unwrap_or_default())
     }
 
@@ -362,19 +362,19 @@ impl InstallerChoice {
     fn simulate(
         &self,
         root: &Root,
-        wanted: &InstallRequest,
+        request: &InstallRequest,
         within: Duration,
         simulation: Simulation,
     ) -> Option<Result<Vec<PackageChange>, Failure>> {
         let program = self.installer.program();
-        let mut invocation = program.simulation(self, root, wanted, simulation)?;
+        let mut invocation = program.simulation(self, root, request, simulation)?;
         let is_dry = simulation == Simulation::DryRun;
         let own_in_dry_run = is_dry && self.place == InstallerLocation::Inside;
         if let Some(sandbox) = &mut invocation.sandbox {
             sandbox.writable = !program.simulates_reading() && !own_in_dry_run;
         }
-        let told = self.run(root, &invocation, within, None);
-        let told = told.and_then(|finished| program.changes(&finished).ok_or_else(|| self.failure(&finished)));
+        let result = self.run(root, &invocation, within, None);
+        let result = result.and_then(|finished| program.changes(&finished).ok_or_else(|| self.failure(&finished)));
         let counts = |kind| match kind {
             FailureKind::MissingPackage | FailureKind::Conflict | FailureKind::Locked => true,
             // Without a network, the simulation lacks what it would have fetched.
@@ -382,9 +382,9 @@ impl InstallerChoice {
             // Some programs fail on a read-only root before they report anything.
             _ => !own_in_dry_run,
         };
-        match told {
+        match result {
             Err(failure) if !counts(failure.kind) => None,
-            told => Some(told),
+            result => Some(result),
         }
     }
 }

@@ -51,15 +51,15 @@ pub fn newest(
         None => Format::of(root)?,
     };
     let flavours: BTreeSet<Vec<String>> = images.iter().filter_map(|i| Some(flavour(i.release.as_deref()?))).collect();
-    let meant = flavours_of(packages, &[PREFIX]);
+    let package_flavours = flavours_of(packages, &[PREFIX]);
     let own = flavours_of(packages, &[PREFIX, "kernel-", "linux-"]);
     let mut variants: BTreeSet<Option<&str>> = packages.iter().map(variant_of).collect();
     if packages.is_empty() {
         variants.insert(None);
     }
-    let is_meant = |release: &str| variants.contains(&variant(release));
+    let has_package_variant = |release: &str| variants.contains(&variant(release));
     // A kernel of a flavour other than in the package's name is not the package's, unless dpkg says so.
-    let is_plain = flavours.len() < 2 && (meant.is_empty() || flavours.is_subset(&meant));
+    let is_plain = flavours.len() < 2 && (package_flavours.is_empty() || flavours.is_subset(&package_flavours));
     // Only read if there is a choice or a doubt, because dpkg's database is large.
     let named = match (images.len(), format) {
         (0, _) => BTreeSet::new(),
@@ -69,15 +69,15 @@ pub fn newest(
     };
     let release = |i: &KernelImage| i.release.clone().unwrap_or_else(|| i.path.to_string_lossy().into_owned());
     images.sort_by(|a, b| {
-        let known = |i: &KernelImage| {
+        let rank = |i: &KernelImage| {
             let release = release(i);
-            let is_own = (is_meant(&release), own.contains(&flavour(&release)));
+            let is_own = (has_package_variant(&release), own.contains(&flavour(&release)));
             (named.contains(&release), is_own, i.modules.is_some())
         };
-        known(b).cmp(&known(a)).then_with(|| order::compare(format, &release(b), &release(a)))
+        rank(b).cmp(&rank(a)).then_with(|| order::compare(format, &release(b), &release(a)))
     });
     Ok(images.into_iter().next().map(|first| {
-        let in_doubt = (!is_plain && !named.contains(&release(&first))) || !is_meant(&release(&first));
+        let in_doubt = (!is_plain && !named.contains(&release(&first))) || !has_package_variant(&release(&first));
         KernelImage { in_doubt, ..first }
     }))
 }
@@ -171,12 +171,12 @@ fn modules_of_flavour(root: &Root, flavour: &str) -> Result<Option<PathBuf>, Roo
 /// `linux-image-generic` depends on `linux-image-6.8.0-45-generic`.
 fn named_by(root: &Root, packages: &[PackageName]) -> Result<BTreeSet<String>, QueryError> {
     let installed = dpkg::configured(root)?;
-    let mut wanted: Vec<&str> = packages.iter().map(PackageName::as_str).collect();
+    let mut pending: Vec<&str> = packages.iter().map(PackageName::as_str).collect();
     let mut seen = BTreeSet::new();
-    while let Some(package) = wanted.pop().filter(|_| seen.len() < 256) {
+    while let Some(package) = pending.pop().filter(|_| seen.len() < 256) {
         if seen.insert(package) {
             let depends = installed.iter().filter(|p| p.package.name == package).flat_map(|p| &p.depends);
-            wanted.extend(depends.map(String::as_str).filter(|name| name.starts_with(PREFIX)));
+            pending.extend(depends.map(String::as_str).filter(|name| name.starts_with(PREFIX)));
         }
     }
     Ok(seen.into_iter().filter_map(|name| name.strip_prefix(PREFIX)).map(str::to_owned).collect())
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn the_order_is_that_of_the_roots_package_manager() {
+    fn versions_are_ordered_as_by_the_roots_package_manager() {
         let beside = ["boot/vmlinuz-7.2~rc1", "boot/vmlinuz-7.2"];
         assert_eq!(Tree::with(&beside).newest("/boot/vmlinuz-*").as_deref(), Some("/boot/vmlinuz-7.2"));
         // For rpm, a caret comes after the end and before a dot; for dpkg it is an ordinary character, which comes
@@ -258,14 +258,14 @@ mod tests {
     }
 
     #[test]
-    fn a_kernel_without_its_modules_goes_last() {
+    fn a_kernel_without_its_modules_ranks_last() {
         let tree = Tree::with(&["boot/vmlinuz-6.1.0-9-amd64", "boot/vmlinuz-6.1.0-99-amd64"]);
         tree.write("usr/lib/modules/6.1.0-9-amd64/modules.dep", "");
         assert_eq!(tree.newest("/boot/vmlinuz-*").as_deref(), Some("/boot/vmlinuz-6.1.0-9-amd64"));
     }
 
     #[test]
-    fn the_kernel_of_the_records_packages_goes_before_a_vendors_own() {
+    fn the_kernel_of_the_records_packages_ranks_before_others() {
         let tree = Tree::with(&["boot/vmlinuz-6.12.9+deb13-amd64", "boot/vmlinuz-6.12.9+deb13-cloud-amd64"]);
         assert_eq!(tree.newest("/boot/vmlinuz-*").as_deref(), Some("/boot/vmlinuz-6.12.9+deb13-amd64"));
         let status = "Package: linux-image-cloud-amd64\nVersion: 1\nDepends: linux-image-6.12.9+deb13-cloud-amd64 (= 6.12.9-1)\n\n\
@@ -276,30 +276,30 @@ mod tests {
     }
 
     #[test]
-    fn dpkgs_database_is_read_as_everywhere() {
+    fn the_status_and_updates_of_dpkg_decide_the_newest_kernel() {
         let tree = Tree::with(&["boot/vmlinuz-6.12.9+deb13-amd64", "boot/vmlinuz-6.12.48+deb13-amd64"]);
-        let says = |file: &str, status: &str, version: &str| {
+        let newest_with = |file: &str, status: &str, version: &str| {
             let depends = format!("Depends: linux-image-{version}+deb13-amd64 (= 1)");
             let text = format!("Package: linux-image-amd64\nStatus: {status}\nVersion: 1\n{depends}\n\n");
             tree.write(&format!("var/lib/dpkg/{file}"), &text);
             tree.newest("/boot/vmlinuz-*").unwrap()
         };
         // A removed package's configuration is still listed.
-        let removed = says("status", "deinstall ok config-files", "6.12.9");
+        let removed = newest_with("status", "deinstall ok config-files", "6.12.9");
         assert_eq!(removed, "/boot/vmlinuz-6.12.48+deb13-amd64");
-        assert_eq!(says("status", "install ok installed", "6.12.9"), "/boot/vmlinuz-6.12.9+deb13-amd64");
+        assert_eq!(newest_with("status", "install ok installed", "6.12.9"), "/boot/vmlinuz-6.12.9+deb13-amd64");
         // Later changes by dpkg, while it runs.
-        assert_eq!(says("updates/0001", "install ok installed", "6.12.48"), "/boot/vmlinuz-6.12.48+deb13-amd64");
+        assert_eq!(newest_with("updates/0001", "install ok installed", "6.12.48"), "/boot/vmlinuz-6.12.48+deb13-amd64");
         tree.write("var/lib/dpkg/status", "<html>");
         let root = Root::new(tree.0.path()).unwrap();
-        let asked = |manager| newest(&root, "/boot/vmlinuz-*", &[], Some(manager));
-        assert!(matches!(asked(PackageManager::Apt), Err(QueryError::Damaged { .. })));
-        assert!(asked(PackageManager::Dnf).unwrap().is_some(), "it is not that system's database");
+        let newest_by = |manager| newest(&root, "/boot/vmlinuz-*", &[], Some(manager));
+        assert!(matches!(newest_by(PackageManager::Apt), Err(QueryError::Damaged { .. })));
+        assert!(newest_by(PackageManager::Dnf).unwrap().is_some(), "it is not that system's database");
     }
 
     /// Even with a lower version and without its modules, if no database says which kernel is the record's.
     #[test]
-    fn the_records_own_flavour_goes_before_anothers() {
+    fn the_records_own_flavour_ranks_before_others() {
         let others = ["6.17.0-cloud-amd64", "6.14.11-4-pve", "6.17.0-rt-amd64"];
         let tree = Tree::with(&["boot/vmlinuz-6.12.9+deb13-amd64", "boot/vmlinuz-6.12.48+deb13-amd64"]);
         for other in others {
@@ -319,15 +319,15 @@ mod tests {
     }
 
     #[test]
-    fn leftovers_are_no_kernels_and_flavours_raise_a_doubt() {
+    fn leftover_files_are_ignored_and_other_flavours_raise_a_doubt() {
         let doubt = |tree: &Tree| {
             let root = Root::new(tree.0.path()).unwrap();
             let packages = ["linux-image-amd64".parse::<PackageName>().unwrap()];
             newest(&root, "/boot/vmlinuz-*", &packages, None).unwrap().map(|k| k.in_doubt)
         };
         let tree = Tree::with(&["boot/vmlinuz-6.12.48+deb13-amd64", "boot/vmlinuz-6.12.9+deb13-amd64"]);
-        for left in ["bak~", "bak", "efi.signed", "old-dkms", "dpkg-bak", "rpmsave", "old"] {
-            tree.write(&format!("boot/vmlinuz-6.16.3+deb13-amd64.{left}"), "");
+        for suffix in ["bak~", "bak", "efi.signed", "old-dkms", "dpkg-bak", "rpmsave", "old"] {
+            tree.write(&format!("boot/vmlinuz-6.16.3+deb13-amd64.{suffix}"), "");
         }
         let ours = "/boot/vmlinuz-6.12.48+deb13-amd64";
         assert_eq!((tree.newest("/boot/vmlinuz-*").as_deref(), doubt(&tree)), (Some(ours), Some(false)));
@@ -347,7 +347,7 @@ mod tests {
     }
 
     #[test]
-    fn a_variant_of_rpms_kernels_counts_only_where_its_package_is_the_records() {
+    fn an_rpm_kernel_variant_is_undoubted_only_if_the_record_names_it() {
         let (plain, rt) = ("5.14.0-503.el9.x86_64", "5.14.0-503.el9.x86_64+rt");
         let pattern = "/lib/modules/*/vmlinuz";
         let found = |kernels: &[&str], package: &str| {
@@ -369,7 +369,7 @@ mod tests {
     }
 
     #[test]
-    fn versions_are_no_flavours() {
+    fn version_numbers_are_not_part_of_the_flavour() {
         for (release, expected) in [
             ("6.12.48+deb13-amd64", &["amd64"][..]),
             ("6.12.48+deb13-cloud-amd64", &["cloud", "amd64"]),

@@ -85,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn quotes_are_the_shells() {
+    fn quotes_are_read_as_by_the_shell() {
         let text = "\u{feff}# comment\r\nID=\"debian\"\r\nNAME='a \"b\"'\nV=\"q\\\"\\$\\`\\\\ \\n\"\nE=a\\ b c\nX=\nno line\nID_LIKE=\"RHEL  centos fedora\"\nbad-name=1\nA=1\nA=2\nH=\"half\n";
         let os = OsRelease::parse(text);
         assert_eq!(os.id(), "debian");
@@ -100,7 +100,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn no_text_makes_it_panic(text in "(?s).{0,400}") {
+        fn no_text_makes_the_parser_panic(text in "(?s).{0,400}") {
             let os = OsRelease::parse(&text);
             proptest::prop_assert!(os.values.keys().all(|k| !k.is_empty()));
         }

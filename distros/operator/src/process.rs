@@ -162,22 +162,22 @@ impl Invocation {
     ///
     /// Fails if the program could not be started or waited for, or had not ended by the deadline.
     pub fn run(&self, within: Duration, show: Option<fn(&[u8])>) -> Result<ProcessOutput, ProcessError> {
-        if let Some(wanted) = &self.sandbox {
+        if let Some(sandbox) = &self.sandbox {
             let program = self.argv.first().cloned().unwrap_or_default();
-            let made = wanted.make().map_err(|source| ProcessError::Sandbox { program, source })?;
-            let confined = self.plain_command().and_then(|mut command| made.confine(&mut command).map(|()| command));
+            let prepared = sandbox.make().map_err(|source| ProcessError::Sandbox { program, source })?;
+            let confined = self.plain_command().and_then(|mut command| prepared.confine(&mut command).map(|()| command));
             let (child, command) = match confined {
                 Ok(mut command) => (command.spawn(), Some(command)),
                 Err(error) => (Err(error), None),
             };
-            let finished = self.attend(child, within, show);
+            let finished = self.supervise(child, within, show);
             // The sandbox ends when the command is dropped.
             drop(command);
             return finished;
         }
         if self.confinement == Confinement::Free {
             let child = self.command().and_then(|mut command| command.spawn());
-            return self.attend(child, within, show);
+            return self.supervise(child, within, show);
         }
         // A new process namespace applies to the children of the calling thread, which can then start no other thread:
         // so it gets a thread of its own. The child dies with that thread.
@@ -194,13 +194,13 @@ impl Invocation {
                 }
             });
             let child = take.recv().unwrap_or_else(|error| Err(io::Error::other(error)));
-            let finished = self.attend(child, within, show);
+            let finished = self.supervise(child, within, show);
             drop(ended);
             finished
         })
     }
 
-    fn attend(
+    fn supervise(
         &self,
         child: io::Result<Child>,
         within: Duration,
@@ -212,8 +212,8 @@ impl Invocation {
             Ok(child) => child,
             Err(source) => return Err(ProcessError::Start { program, source }),
         };
-        let stdout = keep(child.stdout.take(), show);
-        let stderr = keep(child.stderr.take(), show);
+        let stdout = collect_output(child.stdout.take(), show);
+        let stderr = collect_output(child.stderr.take(), show);
         let ended = match wait(&mut child, within) {
             Ok(ended) => ended,
             Err(source) => {
@@ -257,12 +257,12 @@ impl Invocation {
         {
             command.env(name, value);
         }
-        if let Some(wanted) = &self.sandbox {
-            let proxies = PROXY_VARIABLES.iter().filter(|_| wanted.network == Network::Machine);
+        if let Some(sandbox) = &self.sandbox {
+            let proxies = PROXY_VARIABLES.iter().filter(|_| sandbox.network == Network::Machine);
             command.envs(proxies.filter_map(|name| Some((name, std::env::var_os(name)?))));
             // The sandbox has no service manager to start services.
             command.env("SYSTEMD_OFFLINE", "1");
-            match wanted.root {
+            match sandbox.root {
                 SandboxedRoot::Target { .. } => command.env("TMPDIR", TEMPORARY),
                 SandboxedRoot::Itself(_) => command.env("HOME", "/root"),
             };
@@ -328,9 +328,9 @@ impl Kept {
     }
 }
 
-fn keep(stream: Option<impl Read + Send + 'static>, show: Option<fn(&[u8])>) -> Kept {
+fn collect_output(stream: Option<impl Read + Send + 'static>, show: Option<fn(&[u8])>) -> Kept {
     let bytes = Arc::new(Mutex::new(Vec::new()));
-    let mine = Arc::clone(&bytes);
+    let shared = Arc::clone(&bytes);
     let reader = stream.map(|mut stream| {
         std::thread::spawn(move || {
             let mut buffer = [0; 8192];
@@ -339,9 +339,9 @@ fn keep(stream: Option<impl Read + Send + 'static>, show: Option<fn(&[u8])>) -> 
                 if let Some(show) = show {
                     show(new);
                 }
-                let mut kept = locked(&mine);
-                let room = MAX_OUTPUT.saturating_sub(kept.len());
-                kept.extend_from_slice(&new[..room.min(count)]);
+                let mut stored = locked(&shared);
+                let room = MAX_OUTPUT.saturating_sub(stored.len());
+                stored.extend_from_slice(&new[..room.min(count)]);
             }
         })
     });
@@ -391,7 +391,7 @@ mod tests {
     }
 
     #[test]
-    fn output_and_code_are_kept() {
+    fn output_and_exit_code_are_returned() {
         let finished = sh("echo out; echo err >&2; exit 3", Duration::from_secs(10)).unwrap();
         assert_eq!((finished.code, finished.stdout.as_str(), finished.stderr.as_str()), (Some(3), "out\n", "err\n"));
         assert_eq!(finished.last_words(), "err");
@@ -433,7 +433,7 @@ mod tests {
 
     /// As if this program's parent ignored `SIGCHLD`: the kernel then reports no child's end.
     #[test]
-    fn a_program_that_cannot_be_waited_for_was_started_and_is_ended() {
+    fn a_program_that_cannot_be_waited_for_is_killed() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("pid");
         let script = format!("sleep 1000 >&- 2>&- & echo $! >{}", file.display());
@@ -441,7 +441,7 @@ mod tests {
         let child = invocation.command().unwrap().spawn().unwrap();
         let pid = rustix::process::Pid::from_child(&child);
         rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::empty()).unwrap();
-        let error = invocation.attend(Ok(child), Duration::from_secs(10), None).unwrap_err();
+        let error = invocation.supervise(Ok(child), Duration::from_secs(10), None).unwrap_err();
         assert!(matches!(error, ProcessError::Wait { .. }), "{error}");
         assert!(error.to_string().starts_with("failed to wait for /bin/sh, which was killed: "), "{error}");
         has_ended(&std::fs::read_to_string(file).unwrap());
@@ -456,32 +456,32 @@ mod tests {
     }
 
     #[test]
-    fn who_does_not_inherit_has_its_own_variables_alone() {
+    fn a_program_that_does_not_inherit_has_only_its_own_variables() {
         let mut invocation = Invocation::new(Path::new("/usr/bin/env"), &[]);
         invocation.env.push(("OWN".to_owned(), "1".to_owned()));
-        let said = |invocation: &Invocation| invocation.run(Duration::from_secs(20), None).unwrap().stdout;
-        assert!(said(&invocation).contains("CARGO_MANIFEST_DIR="));
+        let stdout_of = |invocation: &Invocation| invocation.run(Duration::from_secs(20), None).unwrap().stdout;
+        assert!(stdout_of(&invocation).contains("CARGO_MANIFEST_DIR="));
         invocation.inherits = false;
-        let own = said(&invocation);
+        let own = stdout_of(&invocation);
         assert!(!own.contains("CARGO") && own.contains("OWN=1\n") && own.contains("PATH="), "{own}");
     }
 
     #[test]
     #[cfg_attr(lacks = "mounting", ignore = "needs root that may make namespaces")]
-    fn who_is_confined_gets_nothing_of_the_callers() {
+    fn a_confined_program_gets_no_files_or_variables_of_the_caller() {
         // Inherited across exec, as after a shell's `exec 9</`.
         let root = File::open("/").unwrap();
         rustix::io::fcntl_setfd(&root, rustix::io::FdFlags::empty()).unwrap();
         let script = format!("ls /proc/self/fd/{}/ && echo open; env", std::os::fd::AsRawFd::as_raw_fd(&root));
-        let said = |confinement| {
+        let stdout_of = |confinement| {
             let mut invocation = Invocation::new(Path::new("/bin/sh"), &["-c", &script]);
             invocation.confinement = confinement;
             invocation.run(Duration::from_secs(20), None).unwrap().stdout
         };
-        let free = said(Confinement::Free);
+        let free = stdout_of(Confinement::Free);
         assert!(free.contains("open\n") && free.contains("CARGO_MANIFEST_DIR="), "{free}");
         for confinement in [Confinement::Reader, Confinement::Stranger] {
-            let confined = said(confinement);
+            let confined = stdout_of(confinement);
             assert!(!confined.contains("open\n") && !confined.contains("CARGO"), "{confined}");
             assert!(confined.contains("LC_ALL=C\n"), "{confined}");
         }
@@ -489,7 +489,7 @@ mod tests {
 
     #[test]
     #[cfg_attr(lacks = "mounting", ignore = "needs root that may make namespaces")]
-    fn who_is_confined_has_no_rights_no_network_and_leaves_nothing() {
+    fn a_confined_program_has_no_rights_no_network_and_leaves_no_process() {
         let confined = |script: &str, within| {
             let mut invocation = Invocation::new(Path::new("/bin/sh"), &["-c", script]);
             invocation.confinement = Confinement::Stranger;
@@ -520,18 +520,18 @@ mod tests {
     }
 
     #[test]
-    fn what_a_program_says_cannot_drive_the_terminal() {
+    fn output_of_a_program_cannot_control_the_terminal() {
         assert_eq!(shown(b"10%\r20%\r\n\x1b]0;x\x07\tb\xff\n"), "10%\n20%\n\\u{1b}]0;x\\u{7}\tb\u{fffd}\n");
     }
 
     #[test]
-    fn what_cannot_be_started_is_named() {
+    fn a_program_that_cannot_be_started_is_named() {
         let error = Invocation::new(Path::new("/no/such/program"), &[]).run(Duration::from_secs(1), None).unwrap_err();
         assert!(error.to_string().starts_with("failed to start /no/such/program"), "{error}");
     }
 
     #[test]
-    fn a_line_for_a_shell_is_what_is_run() {
+    fn the_shell_line_runs_the_same_command() {
         let dir = tempfile::tempdir().unwrap();
         let mut invocation = Invocation::new(Path::new("/bin/echo"), &["a b", "it's", "$HOME", "-o", "x"]);
         invocation.env.push(("SETTINGS".to_owned(), dir.path().join("a b").display().to_string()));

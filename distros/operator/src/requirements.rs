@@ -160,7 +160,7 @@ fn virtiofsd(profile: &Profile) -> Vec<Requirement> {
 
 fn kernel(profile: &Profile) -> Vec<Requirement> {
     let modules = &profile.modules;
-    let asked = "before a container asks for it";
+    let on_request = "before a container asks for it";
     let groups: [(C, &Vec<String>, &str); 15] = [
         (C::KernelGuest, &modules.boot, "before the agent starts"),
         (C::VmmVsock, &modules.vsock, "before the agent starts: its channel"),
@@ -168,15 +168,15 @@ fn kernel(profile: &Profile) -> Vec<Requirement> {
         (C::FsVirtio9p, &modules.virtio_9p, "before the sandbox is created"),
         (C::FsVirtioBlk, &modules.virtio_blk, "before a container is created"),
         (C::KernelGuest, &modules.other, "before a container is created"),
-        (C::KernelGuestNet, &modules.filters, asked),
-        (C::KernelGuestNet, &modules.translation, asked),
-        (C::KernelGuestNet, &modules.bridges, asked),
-        (C::KernelGuestNet, &modules.tunnels, asked),
-        (C::KernelGuestNet, &modules.macvlans, asked),
-        (C::KernelGuestNet, &modules.taps, asked),
-        (C::KernelGuestDisk, &modules.loop_devices, asked),
-        (C::KernelGuestDisk, &modules.erofs, asked),
-        (C::KernelGuestDisk, &modules.xfs, asked),
+        (C::KernelGuestNet, &modules.filters, on_request),
+        (C::KernelGuestNet, &modules.translation, on_request),
+        (C::KernelGuestNet, &modules.bridges, on_request),
+        (C::KernelGuestNet, &modules.tunnels, on_request),
+        (C::KernelGuestNet, &modules.macvlans, on_request),
+        (C::KernelGuestNet, &modules.taps, on_request),
+        (C::KernelGuestDisk, &modules.loop_devices, on_request),
+        (C::KernelGuestDisk, &modules.erofs, on_request),
+        (C::KernelGuestDisk, &modules.xfs, on_request),
     ];
     let modules = groups.into_iter().flat_map(|(serves, names, why)| {
         names.iter().map(move |name| Requirement {
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn every_demand_cites_a_file_of_kata_at_a_tag() {
+    fn every_requirement_cites_a_source_at_a_tag() {
         for profile in Profile::all() {
             for component in [Component::Qemu, Component::Virtiofsd, Component::Kernel, Component::Containerd] {
                 let all = requirements(profile, component);
@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn the_daemon_of_runtime_rs_is_asked_for_its_options_and_its_line() {
+    fn runtime_rs_requires_options_and_an_output_line_of_virtiofsd() {
         insta::assert_snapshot!(
             human(profile("rs-4.0"), Component::Virtiofsd, &requirements(profile("rs-4.0"), Component::Virtiofsd)),
             @r#"
@@ -262,25 +262,25 @@ mod tests {
     }
 
     #[test]
-    fn another_vmm_is_asked_for_its_api_and_its_kernel_where_that_was_read() {
+    fn maintained_profiles_require_the_api_and_kernel_format_of_other_vmms() {
         for component in [Component::CloudHypervisor, Component::Firecracker] {
             for profile in Profile::all() {
                 let all = requirements(profile, component);
                 assert_eq!(!all.is_empty(), is_known(profile, component), "{component} under {}", profile.name);
                 assert_eq!(is_known(profile, component), profile.maintained, "{component} under {}", profile.name);
             }
-            let asked = |kind: &str, word: &str| {
+            let requires = |kind: &str, word: &str| {
                 let all = requirements(profile("rs-4.1"), component);
                 all.iter().any(|one| one.kind == kind && one.what.contains(word) && one.source.contains('@'))
             };
-            assert!(asked("option", "--api-sock") && asked("field", "ELF"), "{component}");
+            assert!(requires("option", "--api-sock") && requires("field", "ELF"), "{component}");
         }
         assert!(is_known(profile("go-2.2"), Component::Qemu));
     }
 
     #[test]
-    fn a_demand_of_katas_own_build_begins_with_its_list() {
-        let of = |name: &str, what: &str| {
+    fn requirements_of_katas_build_begin_with_the_version_that_lists_them() {
+        let sources_of = |name: &str, what: &str| {
             let all = requirements(profile(name), Component::Qemu);
             let of_it = all.into_iter().filter(|r| r.what == what);
             of_it
@@ -289,17 +289,17 @@ mod tests {
         };
         let build = "tools/packaging/static-build/qemu/build-qemu.sh@4.1.0";
         for before in ["go-3.29", "rs-4.0"] {
-            assert_eq!(of(before, "amd-iommu"), [""; 0], "{before}");
+            assert_eq!(sources_of(before, "amd-iommu"), [""; 0], "{before}");
         }
-        assert_eq!(of("go-3.32", "amd-iommu"), [format!("vmm.amd-iommu {build} (from Kata 4.1.0 on)")]);
-        assert_eq!(of("rs-4.1", "amd-iommu"), [format!("vmm.amd-iommu {build}")]);
+        assert_eq!(sources_of("go-3.32", "amd-iommu"), [format!("vmm.amd-iommu {build} (from Kata 4.1.0 on)")]);
+        assert_eq!(sources_of("rs-4.1", "amd-iommu"), [format!("vmm.amd-iommu {build}")]);
         // Required by use only, not by Kata's own build.
         let generator = "src/runtime-rs/crates/hypervisor/src/qemu/cmdline_generator.rs@4.0.0";
-        assert_eq!(of("rs-4.0", "virtio-balloon-pci"), [format!("vmm.reclaim {generator}")]);
+        assert_eq!(sources_of("rs-4.0", "virtio-balloon-pci"), [format!("vmm.reclaim {generator}")]);
     }
 
     #[test]
-    fn no_demand_is_made_twice() {
+    fn no_requirement_is_listed_twice() {
         for profile in Profile::all() {
             let all = requirements(profile, Component::Qemu);
             // One device may serve two capabilities: through its use, and because Kata's own build requires it.

@@ -6,7 +6,7 @@
 //! move. With `force`, changed keys of kata-osinfo's are dropped, and the additions still move.
 
 use super::edit::plain;
-use super::keys::{is_whole, says_it_is_ours, tables, take_back, without};
+use super::keys::{is_marked_as_ours, is_whole, tables, take_back, without};
 use super::merged::settings_in;
 use super::runtime_files::NAME;
 use super::secrets::hidden;
@@ -53,10 +53,10 @@ impl ForeignAdditions {
         others: &[ForeignAdditions],
         force: bool,
     ) -> Option<ForeignAdditions> {
-        let (text, changed) = theirs(file, now, force)?;
+        let (text, changed) = separated_additions(file, now, force)?;
         let theirs = match text.is_empty() {
             true => None,
-            false => Some(FileChange { path: free(root, file, &text, others)?, before: None, after: text }),
+            false => Some(FileChange { path: free_path(root, file, &text, others)?, before: None, after: text }),
         };
         let import = theirs.as_ref().and_then(|theirs| import(root, state, file, theirs));
         Some(ForeignAdditions { ours: file.clone(), now: now.to_owned(), theirs, import, changed })
@@ -112,11 +112,11 @@ impl ForeignAdditions {
         // A user who may read kata-osinfo's file may read the new one.
         let like = root.pin(self.ours())?.as_ref().map(PinnedPath::attributes).transpose()?.flatten();
         let place = root.make_pinned(&theirs.path)?;
-        let held = place.read(MAX_CONFIGURATION)?;
-        if held.as_ref().is_some_and(|held| held.bytes == theirs.after.as_bytes()) {
+        let existing = place.read(MAX_CONFIGURATION)?;
+        if existing.as_ref().is_some_and(|existing| existing.bytes == theirs.after.as_bytes()) {
             return Ok(());
         }
-        match held.is_none() && place.write_over(None, theirs.after.as_bytes(), like.as_ref())? {
+        match existing.is_none() && place.write_over(None, theirs.after.as_bytes(), like.as_ref())? {
             true => Ok(()),
             false => Err(ChangeError::Meanwhile(theirs.path.clone())),
         }
@@ -129,12 +129,12 @@ impl ForeignAdditions {
         let Some(main) = &self.import else { return Ok(None) };
         let meanwhile = || ChangeError::Meanwhile(main.path.clone());
         let place = root.pin(&main.path)?.ok_or_else(meanwhile)?;
-        let held = place.read(MAX_CONFIGURATION)?.ok_or_else(meanwhile)?;
-        if Some(held.bytes.as_slice()) != main.before.as_ref().map(String::as_bytes) {
+        let existing = place.read(MAX_CONFIGURATION)?.ok_or_else(meanwhile)?;
+        if Some(existing.bytes.as_slice()) != main.before.as_ref().map(String::as_bytes) {
             return Err(meanwhile());
         }
-        match place.write_over(Some(&held), main.after.as_bytes(), Some(&held.attributes))? {
-            true => Ok(Some(FileContents { bytes: main.after.clone().into_bytes(), ..held })),
+        match place.write_over(Some(&existing), main.after.as_bytes(), Some(&existing.attributes))? {
+            true => Ok(Some(FileContents { bytes: main.after.clone().into_bytes(), ..existing })),
             false => Err(meanwhile()),
         }
     }
@@ -166,12 +166,12 @@ pub(super) fn noted(root: &Root, state: &State, added: &[ForeignAdditions]) -> S
     let mut noted = state.clone();
     noted.earlier.extend(added.iter().map(|a| (a.ours.path.clone(), a.now.clone())));
     let ours = state.files.iter().filter(|f| is_whole(f));
-    let moved: Vec<PathBuf> = ours.flat_map(|f| NUMBERS.map(move |number| beside(f, number))).collect();
+    let moved: Vec<PathBuf> = ours.flat_map(|f| NUMBERS.map(move |number| numbered_path(f, number))).collect();
     for main in state.configurations.iter().flat_map(|c| mains(state, c)) {
         let import = added.iter().filter_map(|a| a.import.as_ref()).find(|import| import.path == main.path);
         let text = import.map(|import| import.after.clone()).or_else(|| {
             let now = root.text_if_any(&main.path).ok()??;
-            containerd::without_gone(root, &now, &|path| moved.iter().any(|m| m == path))
+            containerd::without_dangling_imports(root, &now, &|path| moved.iter().any(|m| m == path))
         });
         noted.instead.extend(text.map(|text| (main.path.clone(), text)));
     }
@@ -188,9 +188,9 @@ fn mains<'s>(state: &'s State, configured: &'s ManagedConfiguration) -> impl Ite
 fn import(root: &Root, state: &State, ours: &FileChange, theirs: &FileChange) -> Option<FileChange> {
     let configured = state.owner(&ours.path).filter(|_| !settings_in(&theirs.after).is_empty())?;
     mains(state, configured).find_map(|main| {
-        let held = root.pin(&main.path).ok()??.read(MAX_CONFIGURATION).ok()??;
+        let existing = root.pin(&main.path).ok()??.read(MAX_CONFIGURATION).ok()??;
         // A file with several hard links is written in place: half of it would be taken for an edit of others.
-        let now = String::from_utf8(held.bytes).ok().filter(|_| held.links == 1)?;
+        let now = String::from_utf8(existing.bytes).ok().filter(|_| existing.links == 1)?;
         let after = containerd::with_import_beside(root, &main.path, &now, &ours.path, theirs)?;
         Some(FileChange { path: main.path.clone(), before: Some(now), after })
     })
@@ -217,7 +217,7 @@ pub(super) fn forced(file: &FileChange, now: &str) -> String {
 /// Returns a message that the text of a file of kata-osinfo's which no state lists is lost; `None` if its settings are
 /// the ones to be written.
 pub(super) fn unknown(file: &FileChange, now: &str) -> Option<String> {
-    if !says_it_is_ours(now) || settings_in(now) == settings_in(&file.after) {
+    if !is_marked_as_ours(now) || settings_in(now) == settings_in(&file.after) {
         return None;
     }
     let (path, how) = (file.path.display(), differences(now, &file.after));
@@ -228,7 +228,7 @@ pub(super) fn unknown(file: &FileChange, now: &str) -> Option<String> {
 
 /// Returns the error for a changed file of kata-osinfo's.
 pub(super) fn changed(file: &FileChange, now: &str) -> ChangeError {
-    ChangeError::Changed { path: file.path.clone(), how: differences(&file.after, now), to: later(file) }
+    ChangeError::Changed { path: file.path.clone(), how: differences(&file.after, now), to: local_override_path(file) }
 }
 
 /// Like [`changed`], for a message that already names the file.
@@ -236,18 +236,18 @@ pub(super) fn changed_words(file: &FileChange, now: &str) -> String {
     format!(
         "it was changed after kata-osinfo wrote it ({}): undo the change, and put your own settings into a file that is read later, such as {} (if that directory is read)",
         differences(&file.after, now),
-        later(file).display()
+        local_override_path(file).display()
     )
 }
 
 /// Returns the new file's text, empty if none is needed, and the changed keys of kata-osinfo's. `None` if the additions
 /// cannot be separated, or if keys were changed and `force` is not set.
-fn theirs(file: &FileChange, now: &str, force: bool) -> Option<(String, Vec<String>)> {
+fn separated_additions(file: &FileChange, now: &str, force: bool) -> Option<(String, Vec<String>)> {
     let (written, now) = (plain(&file.after), plain(now));
     // The additions may stand before the line that marks the file.
     let head = written.lines().next().filter(|line| line.starts_with('#'));
     let has_head = head.is_some_and(|head| now.lines().any(|line| line == head));
-    if !is_whole(file) || !has_head && !says_it_is_ours(&now) {
+    if !is_whole(file) || !has_head && !is_marked_as_ours(&now) {
         return None;
     }
     // Parsing and printing gives each table that both use one spelling.
@@ -258,8 +258,8 @@ fn theirs(file: &FileChange, now: &str, force: bool) -> Option<(String, Vec<Stri
     let is_of_handler = |s: &Setting| s.table.windows(2).any(|names| names == ["runtimes", NAME]);
     let (other, new): (Vec<&Setting>, Vec<&Setting>) =
         all.iter().filter(|s| !ours.contains(s)).partition(|s| is_key_of(&ours, s) || is_of_handler(s));
-    let gone = ours.iter().filter(|s| !is_key_of(&all, s));
-    let changed: Vec<String> = other.iter().copied().chain(gone).map(|s| s.path().join(".")).collect();
+    let removed = ours.iter().filter(|s| !is_key_of(&all, s));
+    let changed: Vec<String> = other.iter().copied().chain(removed).map(|s| s.path().join(".")).collect();
     // A table in place of a value, or a value in place of a table, is not an addition.
     let is_in_place =
         |s: &&Setting| ours.iter().any(|o| o.path().starts_with(&s.path()) || s.path().starts_with(&o.path()));
@@ -278,39 +278,39 @@ fn theirs(file: &FileChange, now: &str, force: bool) -> Option<(String, Vec<Stri
     let lines = format!("{comments}\n{rest}");
     let text = format!("{head}\n{}\n", lines.trim());
     // The content of a text is its values, its comments, and tables without values.
-    let then = settings_in(&text);
+    let moved_settings = settings_in(&text);
     let [of_ours, of_all, of_theirs] = [&written, &now, &text].map(|text| tables(text));
     let mut tables = of_all.iter().filter(|table| !of_ours.contains(table));
     // With `force`, tables of kata-osinfo's handler are dropped.
     let is_whole = (!changed.is_empty() || tables.all(|table| of_theirs.contains(table)))
-        && !then.iter().any(is_of_handler)
+        && !moved_settings.iter().any(is_of_handler)
         && comments::lost(&now, &written, &text).is_empty()
-        && new.iter().all(|s| then.contains(s));
+        && new.iter().all(|s| moved_settings.contains(s));
     let is_nothing = lines.trim().is_empty();
     is_whole.then(|| (if is_nothing { String::new() } else { text }, changed))
 }
 
 /// Returns a path next to kata-osinfo's file that is free, or holds exactly this text.
-fn free(root: &Root, file: &FileChange, text: &str, others: &[ForeignAdditions]) -> Option<PathBuf> {
+fn free_path(root: &Root, file: &FileChange, text: &str, others: &[ForeignAdditions]) -> Option<PathBuf> {
     let is_free = |path: &PathBuf| match root.look(path) {
         Ok(None) => true,
-        Ok(Some(_)) => root.text_if_any(path).is_ok_and(|there| there.as_deref() == Some(text)),
+        Ok(Some(_)) => root.text_if_any(path).is_ok_and(|existing| existing.as_deref() == Some(text)),
         Err(_) => false,
     };
     let is_anothers = |path: &PathBuf| others.iter().filter_map(ForeignAdditions::theirs).any(|c| c.path == *path);
-    let paths = NUMBERS.filter_map(|number| root.resolve_new(&beside(file, number)).ok());
+    let paths = NUMBERS.filter_map(|number| root.resolve_new(&numbered_path(file, number)).ok());
     paths.filter(|path| !is_anothers(path)).find(is_free)
 }
 
 /// Returns a path next to a drop-in, or among a configuration's drop-ins, for keys that others added. It is read before
 /// kata-osinfo's file, as a hyphen sorts before a dot, so that it cannot override the file.
-fn beside(file: &FileChange, number: u32) -> PathBuf {
+fn numbered_path(file: &FileChange, number: u32) -> PathBuf {
     let number = if number == 1 { String::new() } else { format!("-{number}") };
     in_folder(file, &format!("50-kata-osinfo-added{number}"))
 }
 
 /// Returns the path for an admin's own file, which is read after kata-osinfo's and so overrides it.
-fn later(file: &FileChange) -> PathBuf {
+fn local_override_path(file: &FileChange) -> PathBuf {
     in_folder(file, "60-local")
 }
 
@@ -380,28 +380,28 @@ runtime_type = \"k\"
         FileChange { path: "/config.d/50.toml".into(), before: None, after: after.to_owned() }
     }
 
-    fn told_apart(after: &str, now: &str) -> Option<String> {
-        Some(theirs(&ours(after), now, false)?.0)
+    fn moved_text(after: &str, now: &str) -> Option<String> {
+        Some(separated_additions(&ours(after), now, false)?.0)
     }
 
     #[test]
-    fn what_was_added_moves_with_its_comments() {
+    fn settings_added_by_others_move_with_their_comments() {
         let now = format!("{OURS}# theirs\ny = 1 # too\n\n[agent.kata]\nz = [\"a\"]\n");
         let moved = format!("{HEAD}[runtime]\n# theirs\ny = 1 # too\n\n[agent.kata]\nz = [\"a\"]\n");
-        assert_eq!(told_apart(OURS, &now), Some(moved));
+        assert_eq!(moved_text(OURS, &now), Some(moved));
         // In the first table, whose comments begin with kata-osinfo's; and a comment next to a key of kata-osinfo's.
         let now = OURS.replace("\n[runtime]\n", "y = 1\n\n[runtime]\n# theirs\n");
-        assert_eq!(told_apart(OURS, &now), Some(format!("{HEAD}# theirs\n\n[hypervisor.qemu]\ny = 1\n")));
-        assert_eq!(told_apart(OURS, &format!("{OURS}# mine\n")), Some(format!("{HEAD}# mine\n")));
-        assert_eq!(told_apart(OURS, &format!("{OURS}\n\n")), Some(String::new()));
+        assert_eq!(moved_text(OURS, &now), Some(format!("{HEAD}# theirs\n\n[hypervisor.qemu]\ny = 1\n")));
+        assert_eq!(moved_text(OURS, &format!("{OURS}# mine\n")), Some(format!("{HEAD}# mine\n")));
+        assert_eq!(moved_text(OURS, &format!("{OURS}\n\n")), Some(String::new()));
         let theirs = "[plugins.\"p\".containerd.runtimes.mine]\nruntime_type = \"m\"\n";
         let moved = format!("{HEAD}version = 3\n\n{theirs}");
-        assert_eq!(told_apart(HANDLER, &format!("{HANDLER}\n{theirs}")), Some(moved));
+        assert_eq!(moved_text(HANDLER, &format!("{HANDLER}\n{theirs}")), Some(moved));
     }
 
     /// containerd 2 itself writes single quotes.
     #[test]
-    fn what_was_added_moves_however_its_tables_are_spelled() {
+    fn added_settings_move_however_their_tables_are_spelled() {
         let value = "runtime_type = \"m\"";
         for theirs in [
             format!("[plugins.'p'.containerd.runtimes.mine]\n{value}\n"),
@@ -412,7 +412,7 @@ runtime_type = \"k\"
                 "[plugins.'p'.containerd.runtimes.mine.options] # empty\n[plugins.p.containerd.runtimes.'mine']\n{value}\n"
             ),
         ] {
-            let moved = told_apart(HANDLER, &format!("{HANDLER}\n# why\n{theirs}"));
+            let moved = moved_text(HANDLER, &format!("{HANDLER}\n# why\n{theirs}"));
             let moved = moved.unwrap_or_else(|| panic!("stays: {theirs}"));
             let mut set: Vec<Vec<String>> = settings_in(&moved).iter().map(Setting::path).collect();
             set.sort();
@@ -423,30 +423,30 @@ runtime_type = \"k\"
     }
 
     #[test]
-    fn what_was_put_before_our_first_line_moves() {
-        assert_eq!(told_apart(OURS, &format!("# mine\n{OURS}")), Some(format!("{HEAD}# mine\n")));
+    fn text_added_before_our_first_line_moves() {
+        assert_eq!(moved_text(OURS, &format!("# mine\n{OURS}")), Some(format!("{HEAD}# mine\n")));
         let now = format!("oom_score = -5 # mine\n{HANDLER}");
-        assert_eq!(told_apart(HANDLER, &now), Some(format!("{HEAD}oom_score = -5 # mine\nversion = 3\n")));
+        assert_eq!(moved_text(HANDLER, &now), Some(format!("{HEAD}oom_score = -5 # mine\nversion = 3\n")));
     }
 
     #[test]
     fn comments_beside_our_keys_and_in_our_lists_move_and_layout_does_not() {
         let list = format!("{OURS}list = [\"a\", \"b\"]\n");
         let now = list.replace("[\"a\", \"b\"]", "[ # one\n  # two\n  \"a\", # three\n  \"b\"\n] # four");
-        assert_eq!(told_apart(&list, &now), Some(format!("{HEAD}# one\n# two\n# three\n# four\n")));
+        assert_eq!(moved_text(&list, &now), Some(format!("{HEAD}# one\n# two\n# three\n# four\n")));
         let and = format!("{now}y = 1 # five\n");
         let moved = format!("{HEAD}# one\n# two\n# three\n# four\n\n[runtime]\ny = 1 # five\n");
-        assert_eq!(told_apart(&list, &and), Some(moved));
+        assert_eq!(moved_text(&list, &and), Some(moved));
         let laid_out = list.replace("[\"a\", \"b\"]", "[\n  \"a\",\n  \"b\",\n]");
-        assert_eq!(told_apart(&list, &laid_out), Some(String::new()));
+        assert_eq!(moved_text(&list, &laid_out), Some(String::new()));
         let now = OURS.replace("x = true", "x = true # mine").replace("[runtime]", "[runtime] # too");
-        assert_eq!(told_apart(OURS, &now), Some(format!("{HEAD}# too\n# mine\n")));
+        assert_eq!(moved_text(OURS, &now), Some(format!("{HEAD}# too\n# mine\n")));
         // A table without keys is content, too.
-        assert_eq!(told_apart(OURS, &format!("{OURS}[agent.kata]\n")), Some(format!("{HEAD}[agent.kata]\n")));
+        assert_eq!(moved_text(OURS, &format!("{OURS}[agent.kata]\n")), Some(format!("{HEAD}[agent.kata]\n")));
     }
 
     #[test]
-    fn editors_of_other_systems_take_nothing_of_ours() {
+    fn crlf_line_ends_and_a_byte_order_mark_are_not_changes_by_others() {
         let dos = |text: &str| text.replace('\n', "\r\n");
         let marked = |text: &str| format!("\u{feff}{}", dos(text));
         let state = State { files: vec![ours(OURS)], ..State::default() };
@@ -455,13 +455,13 @@ runtime_type = \"k\"
         }
         let moved = Some(format!("{HEAD}[runtime]\n# theirs\ny = 1\n"));
         let now = format!("{OURS}# theirs\ny = 1\n");
-        assert_eq!((told_apart(OURS, &dos(&now)), told_apart(OURS, &marked(&now))), (moved.clone(), moved));
-        let how = differences(OURS, &dos(&now));
-        assert_eq!(how, "line 11 `# theirs` is new, line 12 `y = 1` is new");
+        assert_eq!((moved_text(OURS, &dos(&now)), moved_text(OURS, &marked(&now))), (moved.clone(), moved));
+        let reported = differences(OURS, &dos(&now));
+        assert_eq!(reported, "line 11 `# theirs` is new, line 12 `y = 1` is new");
     }
 
     #[test]
-    fn what_cannot_be_told_from_ours_does_not_move() {
+    fn text_that_cannot_be_separated_from_ours_does_not_move() {
         for now in [
             OURS.replace("\"/q\"", "\"/mine\""),
             OURS.replace("x = true\n", ""),
@@ -470,14 +470,14 @@ runtime_type = \"k\"
             format!("{OURS}[runtime]\n"),
             "# mine\n".to_owned(),
         ] {
-            assert_eq!(told_apart(OURS, &now), None, "{now}");
+            assert_eq!(moved_text(OURS, &now), None, "{now}");
         }
-        assert_eq!(told_apart(HANDLER, &format!("{HANDLER}snapshotter = \"s\"\n")), None);
+        assert_eq!(moved_text(HANDLER, &format!("{HANDLER}snapshotter = \"s\"\n")), None);
     }
 
     #[test]
-    fn by_force_what_was_added_beside_a_change_moves_and_the_change_goes() {
-        let by_force = |after: &str, now: &str| theirs(&ours(after), now, true);
+    fn force_moves_additions_and_drops_changes_to_our_keys() {
+        let by_force = |after: &str, now: &str| separated_additions(&ours(after), now, true);
         let moved = |text: &str, keys: &[&str]| {
             Some((format!("{HEAD}{text}"), keys.iter().map(|key| (*key).to_owned()).collect::<Vec<_>>()))
         };
@@ -499,7 +499,7 @@ runtime_type = \"k\"
     }
 
     #[test]
-    fn what_was_changed_is_told_line_by_line() {
+    fn differences_are_reported_line_by_line() {
         let now = OURS.replace("\"/q\"", "\"/mine\"");
         assert_eq!(differences(OURS, &now), "`path = \"/q\"` is gone, line 6 `path = \"/mine\"` is new");
         let now = format!("{OURS}a = 1\nb = 1\nc = 1\nd = 1\ne = 1\n");
@@ -509,44 +509,44 @@ runtime_type = \"k\"
     }
 
     #[test]
-    fn what_was_changed_is_told_without_secrets() {
+    fn differences_are_reported_without_secrets() {
         let ours = format!("{OURS}password = \"hunter2\"\n");
-        for (theirs, told) in [
+        for (theirs, expected) in [
             ("password = \"\"\"\nhunter2\n\"\"\"", "line 12 `<redacted>` is new, line 13 `<redacted>` is new"),
             ("env = [\n\"API_KEY=hunter2\",\n]", "line 12 `\"<redacted>\",` is new, line 13 `]` is new"),
             ("token = [\n\"hunter2\", # hunter2\n]", "line 12 `<redacted>` is new, line 13 `<redacted>` is new"),
             ("a = \"b\"\nx = [\n\"hunter2\"", "line 12 `<redacted>` is new, line 13 `<redacted>` is new"),
         ] {
-            let how = differences(&ours, &format!("{OURS}{theirs}\n"));
-            assert!(how.starts_with("`password = \"<redacted>\"` is gone, line 11 `"), "{how}");
-            assert!(how.contains(told) && !how.contains("hunter2"), "{how}");
+            let reported = differences(&ours, &format!("{OURS}{theirs}\n"));
+            assert!(reported.starts_with("`password = \"<redacted>\"` is gone, line 11 `"), "{reported}");
+            assert!(reported.contains(expected) && !reported.contains("hunter2"), "{reported}");
         }
         // A changed secret is reported as a change.
-        let how = differences(&ours, &ours.replace("hunter2", "hunter3"));
-        assert_eq!(how, "`password = \"<redacted>\"` is gone, line 11 `password = \"<redacted>\"` is new");
+        let reported = differences(&ours, &ours.replace("hunter2", "hunter3"));
+        assert_eq!(reported, "`password = \"<redacted>\"` is gone, line 11 `password = \"<redacted>\"` is new");
     }
 
     #[test]
-    fn their_file_takes_the_place_of_nobody_elses() {
+    fn the_file_for_additions_overwrites_no_other_file() {
         let dir = tempfile::tempdir().unwrap();
         let root = Root::new(dir.path()).unwrap();
         let folder = dir.path().join("config.d");
         std::fs::create_dir(&folder).unwrap();
         let state = State { files: vec![ours(OURS)], ..State::default() };
-        let to = || {
+        let file_names = || {
             let added = all(&root, &state, &|_| false);
             added.iter().filter_map(|a| Some(a.theirs()?.path.file_name()?.to_str()?.to_owned())).collect::<Vec<_>>()
         };
         std::fs::write(folder.join("50.toml"), OURS).unwrap();
-        assert_eq!(to(), Vec::<String>::new());
+        assert_eq!(file_names(), Vec::<String>::new());
         std::fs::write(folder.join("50.toml"), format!("{OURS}y = 1\n")).unwrap();
-        assert_eq!(to(), ["50-kata-osinfo-added.toml"]);
+        assert_eq!(file_names(), ["50-kata-osinfo-added.toml"]);
         // A crash leaves the new file before kata-osinfo's is rewritten.
         all(&root, &state, &|_| false)[0].write(&root).unwrap();
-        assert_eq!(to(), ["50-kata-osinfo-added.toml"]);
+        assert_eq!(file_names(), ["50-kata-osinfo-added.toml"]);
         std::fs::write(folder.join("50.toml"), format!("{OURS}y = 2\n")).unwrap();
-        assert_eq!(to(), ["50-kata-osinfo-added-2.toml"]);
+        assert_eq!(file_names(), ["50-kata-osinfo-added-2.toml"]);
         (2..=9).for_each(|n| std::fs::create_dir(folder.join(format!("50-kata-osinfo-added-{n}.toml"))).unwrap());
-        assert_eq!(to(), Vec::<String>::new());
+        assert_eq!(file_names(), Vec::<String>::new());
     }
 }

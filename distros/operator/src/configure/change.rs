@@ -4,7 +4,7 @@
 //! everything that a crash leaves behind is known.
 
 use super::added::{self, ForeignAdditions};
-use super::containerd::migrated::{is_of_handler, to_mend};
+use super::containerd::migrated::{is_of_handler, repair_instructions};
 use super::edit::LineEnds;
 use super::keys;
 use super::lock::Lock;
@@ -41,19 +41,19 @@ fn without_ours(root: &Root, state: Option<&State>, path: &Path, again: bool) ->
     };
     let Some((state, ours)) = known else {
         // A file of kata-osinfo's that no state lists did not exist before, either.
-        return Ok(now.filter(|text| !keys::says_it_is_ours(text)));
+        return Ok(now.filter(|text| !keys::is_marked_as_ours(text)));
     };
     let now = now.map(|now| halfway(state, path, now.as_bytes()).map(str::to_owned).unwrap_or(now));
     match today(state, ours, now.as_deref()) {
         FileState::Ours => Ok(ours.before.clone()),
-        FileState::Edited(taken) if taken.changed.iter().any(|key| is_of_handler(key)) => {
+        FileState::Edited(stripped) if stripped.changed.iter().any(|key| is_of_handler(key)) => {
             let now = now.unwrap_or_default();
             match again.then(|| without_our_keys(state, ours, &now)) {
                 Some(Ok(text)) => Ok(text),
-                _ => Err(ChangeError::Handler { path: path.to_owned(), how: to_mend(&now, state, &taken.changed) }),
+                _ => Err(ChangeError::Handler { path: path.to_owned(), how: repair_instructions(&now, state, &stripped.changed) }),
             }
         }
-        FileState::Edited(taken) => Ok(taken.text),
+        FileState::Edited(stripped) => Ok(stripped.text),
         FileState::Back | FileState::Gone => Ok(now),
         FileState::Foreign if keys::is_whole(ours) => Err(added::changed(ours, now.as_deref().unwrap_or_default())),
         FileState::Foreign => Err(ChangeError::NotToml { path: path.to_owned(), why: not_toml(now.as_deref()) }),
@@ -119,7 +119,7 @@ pub(super) struct Originals {
 }
 
 /// Returns whether an error only keeps the file, instead of ending the whole call.
-fn stays(why: &ChangeError) -> bool {
+fn only_keeps_the_file(why: &ChangeError) -> bool {
     use ChangeError::{Changed, Handler, NotToml, Torn};
     matches!(why, Changed { .. } | Handler { .. } | NotToml { .. } | Torn { .. })
 }
@@ -133,29 +133,29 @@ pub(super) fn originals(
     let mut all = Originals::default();
     for file in state.files.iter().filter(|f| which(&f.path)) {
         let path = file.path.clone();
-        let left = match without_ours(root, Some(state), &path, false) {
-            Err(why) if stays(&why) => {
-                all.kept.push((path.clone(), why));
+        let remaining = match without_ours(root, Some(state), &path, false) {
+            Err(error) if only_keeps_the_file(&error) => {
+                all.kept.push((path.clone(), error));
                 match text(root, Some(state), &path) {
                     // The code that reads it reports this.
                     Err(RootError::NotText { .. }) => continue,
                     text => text?,
                 }
             }
-            left => left?,
+            remaining => remaining?,
         };
-        all.texts.insert(path, left);
+        all.texts.insert(path, remaining);
     }
     // A handler is removed or kept as a whole, with every file that names it.
     let is_kept = |path: &PathBuf| all.kept.iter().any(|(kept, _)| kept == path);
-    let whole = state.configurations.iter().filter(|c| c.handler.iter().any(is_kept)).flat_map(|c| &c.handler);
-    let stays: Vec<PathBuf> = whole.filter(|path| all.texts.contains_key(*path) || is_kept(path)).cloned().collect();
-    for path in &stays {
+    let handlers = state.configurations.iter().filter(|c| c.handler.iter().any(is_kept)).flat_map(|c| &c.handler);
+    let handler_files: Vec<PathBuf> = handlers.filter(|path| all.texts.contains_key(*path) || is_kept(path)).cloned().collect();
+    for path in &handler_files {
         if all.texts.contains_key(path) {
             all.texts.insert(path.clone(), text(root, Some(state), path)?);
         }
     }
-    all.handler = stays;
+    all.handler = handler_files;
     Ok(all)
 }
 
@@ -212,7 +212,7 @@ impl PendingFile {
             self.place.iter().try_for_each(PinnedPath::remove)?;
         }
         // Text that others have written since the file was read is not overwritten.
-        let taken = match (&self.target, self.place, &self.now) {
+        let is_done = match (&self.target, self.place, &self.now) {
             (None, Some(place), Some(now)) => place.remove_seen(now)?,
             (None, ..) => true,
             (Some(text), place, now) => {
@@ -223,7 +223,7 @@ impl PendingFile {
                 place.write_over(now.as_ref(), text.as_bytes(), now.as_ref().map(|n| &n.attributes).or(was))?
             }
         };
-        match taken {
+        match is_done {
             true => Ok(()),
             false => Err(ChangeError::Meanwhile(self.file.path)),
         }
@@ -248,9 +248,9 @@ pub(super) fn apply(
     added: &[ForeignAdditions],
 ) -> Result<(), ChangeError> {
     let mut rollback = Rollback::begin(root)?;
-    carry_out(root, lock, old, new, added, &mut rollback).map_err(|why| match rollback.undo(root) {
-        left if left.is_empty() && rollback.is_empty() => why,
-        left => ChangeError::Halfway { why: Box::new(why), left },
+    carry_out(root, lock, old, new, added, &mut rollback).map_err(|error| match rollback.undo(root) {
+        remaining if remaining.is_empty() && rollback.is_empty() => error,
+        remaining => ChangeError::Halfway { why: Box::new(error), left: remaining },
     })
 }
 
@@ -285,7 +285,7 @@ fn carry_out(
     // A file that imports another is removed first: containerd does not start with an import of a missing file.
     for file in dropped.iter().rev() {
         match without_ours(root, old, &file.path, false) {
-            Err(why) if stays(&why) => kept.push(file.clone()),
+            Err(error) if only_keeps_the_file(&error) => kept.push(file.clone()),
             before => {
                 let before = before?;
                 steps.push(PendingFile::new(root, FileChange { before: before.clone(), ..file.clone() }, before)?);
@@ -294,12 +294,12 @@ fn carry_out(
     }
     let others: Vec<PathBuf> = kept.iter().map(|f| f.path.clone()).collect();
     new.directories = old.map(|s| s.directories.clone()).unwrap_or_default();
-    let mut missing = lock.made().to_vec();
+    let mut missing = lock.created().to_vec();
     for file in &new.files {
         missing.extend(root.missing_folders(&file.path));
     }
     missing.retain(|folder| !new.directories.contains(folder));
-    rollback.folders.extend(missing.iter().filter(|folder| !lock.made().contains(folder)).cloned());
+    rollback.folders.extend(missing.iter().filter(|folder| !lock.created().contains(folder)).cloned());
     new.directories.extend(missing);
     new.files.extend(kept);
     new.attributes = old.map(|s| s.attributes.clone()).unwrap_or_default();

@@ -4,17 +4,17 @@ use serde_json::Value;
 use similar::{ChangeTag, TextDiff};
 use toml_edit::DocumentMut;
 
-/// Adds others' comments back to the text that remains without kata-osinfo's keys (`left`, `None` for no file): all
-/// comments of the current text (`now`), except for kata-osinfo's own, which `after` has and `before` has not.
-pub(super) fn kept(now: &str, before: Option<&str>, after: &str, left: Option<String>) -> Option<String> {
-    let was = comments(before.unwrap_or_default());
+/// Adds others' comments back to the text that remains without kata-osinfo's keys (`remaining`, `None` for no file):
+/// all comments of the current text (`now`), except for kata-osinfo's own, which `after` has and `before` has not.
+pub(super) fn keep_comments(now: &str, before: Option<&str>, after: &str, remaining: Option<String>) -> Option<String> {
+    let old_comments = comments(before.unwrap_or_default());
     let mut ours = comments(after);
-    ours.retain(|(_, comment)| !was.iter().any(|(_, c)| c == comment));
-    let bare = left.clone().unwrap_or_default();
+    ours.retain(|(_, comment)| !old_comments.iter().any(|(_, c)| c == comment));
+    let bare = remaining.clone().unwrap_or_default();
     let all = comments(now);
     let mut missing = missing(&all, &ours, &bare);
     if missing.is_empty() {
-        return left;
+        return remaining;
     }
     let at_the_end = missing.join("\n");
     let mut text = String::new();
@@ -33,7 +33,7 @@ pub(super) fn kept(now: &str, before: Option<&str>, after: &str, left: Option<St
         }
     }
     // A place may be in the middle of a value.
-    if missing.is_empty() && values(&text).is_some_and(|then| Some(then) == values(&bare)) {
+    if missing.is_empty() && values(&text).is_some_and(|new_values| Some(new_values) == values(&bare)) {
         return Some(text);
     }
     let end = if bare.is_empty() || bare.ends_with('\n') { "" } else { "\n" };
@@ -46,10 +46,10 @@ pub(super) fn lost<'t>(now: &'t str, after: &str, other: &str) -> Vec<&'t str> {
 }
 
 /// Returns the comments that are neither kata-osinfo's nor in the remaining text.
-fn missing<'t>(all: &[(usize, &'t str)], ours: &[(usize, &str)], left: &str) -> Vec<&'t str> {
+fn missing<'t>(all: &[(usize, &'t str)], ours: &[(usize, &str)], remaining: &str) -> Vec<&'t str> {
     let mut missing: Vec<&str> = all.iter().map(|(_, comment)| *comment).collect();
     missing.retain(|comment| !ours.iter().any(|(_, c)| c == comment));
-    for (_, comment) in comments(left) {
+    for (_, comment) in comments(remaining) {
         if let Some(at) = missing.iter().position(|c| *c == comment) {
             missing.remove(at);
         }
@@ -117,12 +117,12 @@ mod tests {
     const BEFORE: &str = "# Theirs.\nversion = 2\n";
     const AFTER: &str = "# Theirs.\nversion = 2\nimports = [\"/ours\"]\n\n[a.kata] # Ours.\ntype = \"k\"\n";
 
-    fn text_without_ours(now: &str, left: &str) -> String {
-        kept(now, Some(BEFORE), AFTER, Some(left.to_owned())).unwrap_or_default()
+    fn text_without_ours(now: &str, remaining: &str) -> String {
+        keep_comments(now, Some(BEFORE), AFTER, Some(remaining.to_owned())).unwrap_or_default()
     }
 
     #[test]
-    fn comments_above_between_and_beside_our_keys_stay() {
+    fn comments_above_between_and_beside_our_keys_are_kept() {
         let now = AFTER
             .replace("imports = [\"/ours\"]", "# Above.\nimports = [\"/ours\"] # Beside.")
             .replace("type", "  # Between, a \"#\".\n  type")
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_has_no_comment_twice() {
+    fn each_comment_is_kept_exactly_once() {
         let now = AFTER.replace("[\"/ours\"]", "[\"/ours\", \"/mine\"] # Beside.");
         let bare = format!("{BEFORE}imports = [\"/mine\"] # Beside.\n");
         assert_eq!(text_without_ours(&now, &bare), bare);
@@ -147,18 +147,18 @@ mod tests {
     }
 
     #[test]
-    fn a_file_of_which_nothing_else_is_left_has_the_comments() {
-        assert_eq!(kept("# Mine.\na = 1\n", None, "a = 1\n", None), Some("# Mine.\n".to_owned()));
-        assert_eq!(kept("a = 1\n", None, "a = 1\n", None), None);
+    fn a_file_with_nothing_else_left_keeps_its_comments() {
+        assert_eq!(keep_comments("# Mine.\na = 1\n", None, "a = 1\n", None), Some("# Mine.\n".to_owned()));
+        assert_eq!(keep_comments("a = 1\n", None, "a = 1\n", None), None);
     }
 
     #[test]
-    fn comments_in_our_lists_stay_at_their_place() {
+    fn comments_in_our_lists_are_kept_in_place() {
         let list = "imports = [ # x\n  # alone\n  \"/ours\", # mine\n] # end";
         let now = format!("{}z = 1\n", AFTER.replace("imports = [\"/ours\"]", list));
         let bare = format!("{BEFORE}\n[a.kata] # Ours.\nz = 1\n");
-        let kept = format!("{BEFORE}# x\n  # alone\n  # mine\n# end\n\n[a.kata] # Ours.\nz = 1\n");
-        assert_eq!(text_without_ours(&now, &bare), kept);
+        let expected = format!("{BEFORE}# x\n  # alone\n  # mine\n# end\n\n[a.kata] # Ours.\nz = 1\n");
+        assert_eq!(text_without_ours(&now, &bare), expected);
         // The remaining list is on one line.
         let bare = bare.replace("2\n", "2\nimports = [\"/b\"]\n");
         let text = text_without_ours(&now, &bare);
@@ -167,14 +167,14 @@ mod tests {
     }
 
     #[test]
-    fn a_comment_that_has_no_place_goes_to_the_end() {
+    fn a_comment_whose_place_is_lost_moves_to_the_end() {
         let bare = format!("{BEFORE}x = \"\"\"\na\nb\n\"\"\"\n");
         let now = format!("{BEFORE}x = \"\"\"\na\n\"\"\" # Mine.\ny = \"\"\"\nb\n\"\"\"\n");
         assert_eq!(text_without_ours(&now, &bare), format!("{bare}# Mine.\n"));
     }
 
     #[test]
-    fn comments_are_told_from_strings() {
+    fn comments_are_distinguished_from_strings() {
         let text = r###"a = "#1 \" #" # one
 b = '#2\' # two
 c = """
@@ -193,7 +193,7 @@ d = '''
     }
 
     #[test]
-    fn what_looks_like_a_comment_in_a_value_is_none() {
+    fn a_hash_sign_in_a_value_is_not_a_comment() {
         let now = AFTER.replace("type = \"k\"", "type = \"k # no\"");
         assert_eq!(text_without_ours(&now, BEFORE), BEFORE);
     }

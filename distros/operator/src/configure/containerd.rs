@@ -19,24 +19,24 @@ pub(super) mod stray;
 mod values;
 mod written;
 
-pub(super) use beside::{with_import_beside, without_gone};
+pub(super) use beside::{with_import_beside, without_dangling_imports};
 pub use config::{ContainerdConfig, find_containerd_config};
 pub(super) use config::{Unread, each};
 pub(super) use files::Replaced;
 pub(super) use handler::WantedHandler;
 pub use loading::{ContainerdVersion, NotAContainerdVersion};
-pub(super) use loss::{loss, lost, names_default};
-pub(super) use reads::{ReadFiles, config_paths, read_files, say_they_are_ours};
+pub(super) use loss::{first_lost_key, loss, names_default};
+pub(super) use reads::{ReadFiles, config_paths, paths_marked_as_ours, read_files};
 pub(super) use written::ContainerdHandler;
 
 use super::Setting;
-use super::edit::{EditError, LineEnds, as_it_stands, edited};
+use super::edit::{EditError, LineEnds, current_if_equivalent, edited};
 use super::keys::HEAD;
 use super::lists;
 use super::runtime_files::{HandlerError, NAME};
 use super::state::{ChangeError, FileChange};
 use files::Files;
-use handler::{default_runtime, handler, settings, told};
+use handler::{default_runtime, foreign_values, handler, settings};
 use loaded::{GRPC, LoadError, Loaded, RUNTIME, read};
 use loading::Loading;
 use root::{Root, RootError};
@@ -120,21 +120,21 @@ pub(super) fn containerd(
     if old && form == 1 || stated == Some(1) {
         return Err(HandlerError::OldConfig { path, migrate: !old });
     }
-    let there = now.iter().find_map(|(loading, l)| Some((*loading, l.runtimes.get(NAME)?.as_object()?.clone())));
-    let handler = handler(wanted, there.as_ref().map(|(_, there)| there));
-    let theirs = |changes: &[FileChange]| {
-        let Some((loading, there)) = &there else { return Vec::new() };
+    let existing = now.iter().find_map(|(loading, l)| Some((*loading, l.runtimes.get(NAME)?.as_object()?.clone())));
+    let handler = handler(wanted, existing.as_ref().map(|(_, existing)| existing));
+    let values_of_others = |changes: &[FileChange]| {
+        let Some((loading, existing)) = &existing else { return Vec::new() };
         // In a main file that stays unchanged, the current line numbers are valid.
-        let stays = changes.iter().find(|c| c.path == path && today.as_ref() == Some(&c.after));
+        let unchanged = changes.iter().find(|c| c.path == path && today.as_ref() == Some(&c.after));
         let mut replaced = replaced.clone();
-        if let Some(main) = stays {
+        if let Some(main) = unchanged {
             // The main file imports kata-osinfo's drop-in, which holds nothing of others.
             let ours = changes.iter().filter(|c| c.before.is_none());
             replaced.extend(ours.map(|c| (c.path.clone(), Some(String::new()))));
             replaced.insert(path.clone(), Some(main.after.clone()));
         }
         let files = read(&Files { root, replaced: &replaced }, &place.main, *loading).unwrap_or_default();
-        told(there, &handler, wanted, |key| {
+        foreign_values(existing, &handler, wanted, |key| {
             let (file, line) = set_by(&files, key).unwrap_or((place.main.as_path(), None));
             (file.to_owned(), line)
         })
@@ -167,7 +167,7 @@ pub(super) fn containerd(
     for changes in candidates {
         match written.outcome(root, &replaced, &changes, &now) {
             Effect::Good => {
-                let theirs = theirs(&changes);
+                let theirs = values_of_others(&changes);
                 return Ok((changes, ContainerdHandler { theirs, ..written }));
             }
             Effect::NotEffective => second = second.or(Some(changes)),
@@ -182,7 +182,7 @@ pub(super) fn containerd(
     }
     match (second, &place.rebuilt) {
         (Some(changes), _) => {
-            let theirs = theirs(&changes);
+            let theirs = values_of_others(&changes);
             Ok((changes, ContainerdHandler { theirs, ..written }))
         }
         (None, Some(advice)) if harm.is_empty() => {
@@ -237,7 +237,7 @@ impl Candidates<'_> {
             true => format!("version = {form}\n{}", self.before.unwrap_or_default()),
             false => self.before.unwrap_or_default().to_owned(),
         };
-        let after = as_it_stands(edited(&text, &settings)?, self.today);
+        let after = current_if_equivalent(edited(&text, &settings)?, self.today);
         Ok(vec![FileChange { path: self.path.to_owned(), before: self.before.map(str::to_owned), after }])
     }
 
@@ -268,7 +268,7 @@ impl Candidates<'_> {
                 let after = with_import(&text, &self.place.drop_in).map_err(edit)?;
                 let before = self.before.map(str::to_owned);
                 let main = FileChange { path: self.path.to_owned(), before, after };
-                let stands = as_it_stands(main.after.clone(), self.today);
+                let stands = current_if_equivalent(main.after.clone(), self.today);
                 if stands != main.after {
                     all.push([changes.clone(), vec![FileChange { after: stands, ..main.clone() }]].concat());
                 }

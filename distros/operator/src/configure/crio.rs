@@ -4,7 +4,7 @@
 //! August 2026. This was not compared with a running CRI-O: the tests' files are made by hand.
 
 use super::change::original;
-use super::containerd::{Replaced, lost, names_default};
+use super::containerd::{Replaced, first_lost_key, names_default};
 use super::edit::edited;
 use super::keys::HEAD;
 use super::runtime_files::{HandlerError, NAME};
@@ -67,8 +67,8 @@ pub(super) fn crio(
         let place = format!("{}{line}", problem.file.display());
         return Err(HandlerError::CrioWouldNotStart { place, why: problem.message.clone() });
     }
-    let there = earlier(&others);
-    let was = |key: &str| there.as_ref().and_then(|t| t.handler.get(key));
+    let existing = earlier(&others);
+    let was = |key: &str| existing.as_ref().and_then(|t| t.handler.get(key));
     let table = HANDLER.map(str::to_owned).to_vec();
     let mut settings: Vec<Setting> = Vec::new();
     let mut theirs = Vec::new();
@@ -77,14 +77,14 @@ pub(super) fn crio(
             Some(Value::Bool(theirs)) => json!(theirs),
             _ => ours.clone(),
         };
-        if let (Some(there), Some(was)) = (&there, was(key)) {
-            let place = (there.file.as_path(), there.line(key));
+        if let (Some(existing), Some(was)) = (&existing, was(key)) {
+            let place = (existing.file.as_path(), existing.line(key));
             theirs.extend(ForeignValue::of(&format!("handler {NAME}: {key}"), place, was, &ours, &value));
         }
         settings.push(Setting { table: table.clone(), key: key.to_owned(), value, why: String::new() });
     }
     // In a text of comments alone, added keys would come before the comments.
-    let text = there.as_ref().map(Earlier::said_again).unwrap_or_default();
+    let text = existing.as_ref().map(Earlier::full_text).unwrap_or_default();
     let text = edited(&text, &settings).map_err(|source| HandlerError::Edit { path: path.clone(), source })?;
     let after = format!("{HEAD}{text}");
     let handler = handler_of(&after).unwrap_or_default();
@@ -116,7 +116,7 @@ impl Earlier {
     }
 
     /// Returns the handler's whole content as text.
-    fn said_again(&self) -> String {
+    fn full_text(&self) -> String {
         let Ok(theirs) = self.text.parse::<DocumentMut>() else { return String::new() };
         let Some(item) = handler_in(theirs.as_item()) else { return String::new() };
         let mut handler = Table::new();
@@ -157,9 +157,9 @@ fn others(root: &Root, replaced: &Replaced) -> Result<Vec<File>, RootError> {
 /// Returns the main file, then all files below [`FOLDER`] in the order of Go's `filepath.Walk`: sorted by name, each
 /// directory entered at its place in the order, and links to directories not followed but taken for files.
 pub(super) fn paths(root: &Root) -> Result<Vec<PathBuf>, RootError> {
-    let there = |path: &str| Ok::<_, RootError>(root.look(Path::new(path))?.map(|_| PathBuf::from(path)));
-    let mut paths: Vec<PathBuf> = there(MAIN)?.into_iter().collect();
-    let mut todo: Vec<PathBuf> = there(FOLDER)?.into_iter().collect();
+    let if_present = |path: &str| Ok::<_, RootError>(root.look(Path::new(path))?.map(|_| PathBuf::from(path)));
+    let mut paths: Vec<PathBuf> = if_present(MAIN)?.into_iter().collect();
+    let mut todo: Vec<PathBuf> = if_present(FOLDER)?.into_iter().collect();
     while let Some(path) = todo.pop() {
         let found = match root.symlink_metadata(&path) {
             // The entry was removed after its directory was listed.
@@ -196,29 +196,29 @@ fn text(root: &Root, replaced: &Replaced, path: &Path) -> Result<Result<String, 
             Err(error) => return broken(&error.to_string()),
         },
     };
-    Ok(sound(path, text))
+    Ok(checked_text(path, text))
 }
 
 /// Returns a file's text, or why CRI-O would not start with it.
-fn sound(path: &Path, text: String) -> Result<String, Problem> {
+fn checked_text(path: &Path, text: String) -> Result<String, Problem> {
     let Err(error) = Document::parse(text.as_str()) else { return Ok(text) };
     let line = error.span().map(|span| line_of(&text, span.start));
     let message = format!("CRI-O would not start: not TOML: {}", error.message());
     Err(Problem { file: path.to_owned(), line, message })
 }
 
-/// Returns which setting of others CRI-O would lose, or why it would not start, after the changes in `then`.
+/// Returns which setting of others CRI-O would lose, or why it would not start, after the changes in `planned`.
 ///
 /// `None` also if one of its files cannot be read: the code that writes the handler or reverts it reports that.
-pub(super) fn loss(root: &Root, then: &Replaced) -> Option<String> {
+pub(super) fn loss(root: &Root, planned: &Replaced) -> Option<String> {
     let read = |path: PathBuf| Ok::<File, RootError>(File { text: text(root, &Replaced::new(), &path)?, path });
     let today: Vec<File> = paths(root).ok()?.into_iter().map(read).collect::<Result<_, RootError>>().ok()?;
-    let (mut before, mut after) = (merged(&today), merged(&changed(root, &today, then).ok()?));
+    let (mut before, mut after) = (merged(&today), merged(&changed(root, &today, planned).ok()?));
     // A remainder of others' keys alone is not a handler that starts anything.
     let is_whole = |handler: &Value| ["runtime_path", "runtime_type"].iter().any(|key| handler.get(key).is_some());
-    let has_ours = |merged: &Map<String, Value>| at(merged, &HANDLER).is_some_and(is_whole);
+    let has_ours = |merged: &Map<String, Value>| value_at(merged, &HANDLER).is_some_and(is_whole);
     if has_ours(&before) && !has_ours(&after) {
-        let place = match at(&after, &DEFAULT).and_then(Value::as_str) == Some(NAME) {
+        let place = match value_at(&after, &DEFAULT).and_then(Value::as_str) == Some(NAME) {
             true => Some(default_in(&today).unwrap_or_else(|| "CRI-O's configuration".to_owned())),
             false => default_in_broken(root, &today),
         };
@@ -229,7 +229,7 @@ pub(super) fn loss(root: &Root, then: &Replaced) -> Option<String> {
         }
     }
     [&mut before, &mut after].into_iter().for_each(without_handler);
-    let key = lost(&before, &after)?.join(".");
+    let key = first_lost_key(&before, &after)?.join(".");
     Some(format!("{key} would have no effect any more: move it to a file of your own that CRI-O reads"))
 }
 
@@ -253,7 +253,7 @@ fn default_in(all: &[File]) -> Option<String> {
     })
 }
 
-fn at<'v>(map: &'v Map<String, Value>, path: &[&str]) -> Option<&'v Value> {
+fn value_at<'v>(map: &'v Map<String, Value>, path: &[&str]) -> Option<&'v Value> {
     let (first, rest) = path.split_first()?;
     rest.iter().try_fold(map.get(*first)?, |value, key| value.get(key))
 }
@@ -267,24 +267,24 @@ fn without_handler(merged: &mut Map<String, Value>) {
     }
 }
 
-/// Applies the changes in `then` to the current files; returns them in CRI-O's order.
-fn changed(root: &Root, today: &[File], then: &Replaced) -> Result<Vec<File>, RootError> {
+/// Applies the changes in `planned` to the current files; returns them in CRI-O's order.
+fn changed(root: &Root, today: &[File], planned: &Replaced) -> Result<Vec<File>, RootError> {
     let folder = root.resolve_new(Path::new(FOLDER));
     let mut all = Vec::new();
     for File { path, text } in today {
-        let text = match then.get(&root.resolve_new(path)?) {
-            Some(Some(text)) => sound(path, text.clone()),
+        let text = match planned.get(&root.resolve_new(path)?) {
+            Some(Some(text)) => checked_text(path, text.clone()),
             // A link to a removed file says nothing, either.
             Some(None) => continue,
             None => text.clone(),
         };
         all.push(File { path: path.clone(), text });
     }
-    for (path, text) in then.iter().filter(|(path, _)| folder.as_ref().is_ok_and(|folder| path.starts_with(folder))) {
+    for (path, text) in planned.iter().filter(|(path, _)| folder.as_ref().is_ok_and(|folder| path.starts_with(folder))) {
         if let Some(text) = text
             && root.look(path)?.is_none()
         {
-            all.push(File { path: path.clone(), text: sound(path, text.clone()) });
+            all.push(File { path: path.clone(), text: checked_text(path, text.clone()) });
         }
     }
     all.sort_by_cached_key(|file| (file.path != Path::new(MAIN), file.path.clone()));
@@ -370,8 +370,8 @@ impl CrioHandler {
         let mut keys = keys.chain(self.handler.keys().chain(added).map(String::as_str));
         let key = keys.find(|key| found.get(*key) != self.handler.get(*key))?;
         let span = item.get(key).and_then(Item::span).or_else(|| item.span());
-        let of = |value: &Map<String, Value>| value.get(key).map_or_else(|| "not set".to_owned(), Value::to_string);
-        let message = format!("handler {NAME}: {key} is {}, wanted {}", of(&found), of(&self.handler));
+        let shown = |value: &Map<String, Value>| value.get(key).map_or_else(|| "not set".to_owned(), Value::to_string);
+        let message = format!("handler {NAME}: {key} is {}, wanted {}", shown(&found), shown(&self.handler));
         Some(Problem { line: span.map(|s| line_of(text, s.start)), file: path, message })
     }
 }

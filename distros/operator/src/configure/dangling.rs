@@ -22,17 +22,17 @@ pub(super) struct Dangling {
 /// Returns the links that cannot be removed.
 pub(super) fn remove(root: &Root, state: &State) -> Vec<Dangling> {
     let is_ours = |path: &Path| state.files.iter().any(|f| f.path == path && is_whole(f));
-    let mut left = Vec::new();
+    let mut remaining = Vec::new();
     for path in links(root, state) {
         if let Some((file, error)) = remove_one(root, &path, &is_ours) {
             let why = format!(
                 "it is a link to {}, which no longer exists, and the link cannot be removed: {error}",
                 file.display()
             );
-            left.push(Dangling { link: NotReverted { path, why, by_force: false }, file });
+            remaining.push(Dangling { link: NotReverted { path, why, by_force: false }, file });
         }
     }
-    left
+    remaining
 }
 
 /// Removes a link if it leads to a file of kata-osinfo's that no longer exists; on failure returns the file and the

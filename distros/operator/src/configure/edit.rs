@@ -91,16 +91,16 @@ pub fn edited(text: &str, settings: &[Setting]) -> Result<String, EditError> {
 }
 
 /// Returns the current text if it means the same as the new one: layout and order of imports are up to others.
-pub(super) fn as_it_stands(new: String, today: Option<&str>) -> String {
-    let said = |text: &str| {
-        let mut said = table_of(text.parse::<DocumentMut>().ok()?.as_table());
-        if let Some(imports) = said.get_mut("imports").and_then(Value::as_array_mut) {
+pub(super) fn current_if_equivalent(new: String, today: Option<&str>) -> String {
+    let values_of = |text: &str| {
+        let mut table = table_of(text.parse::<DocumentMut>().ok()?.as_table());
+        if let Some(imports) = table.get_mut("imports").and_then(Value::as_array_mut) {
             imports.sort_by_cached_key(ToString::to_string);
         }
-        Some(said)
+        Some(table)
     };
     match today {
-        Some(today) if said(today).is_some_and(|today| said(&new) == Some(today)) => today.to_owned(),
+        Some(today) if values_of(today).is_some_and(|today| values_of(&new) == Some(today)) => today.to_owned(),
         _ => new,
     }
 }
@@ -179,12 +179,12 @@ impl LineEnds {
 /// Assigns a value if it differs, and keeps the comment behind the old one; a list that only gets longer keeps its
 /// elements unchanged.
 fn set(table: &mut dyn TableLike, key: &str, value: &Value) {
-    let there = table.get(key).map(value_of);
-    if there.as_ref() == Some(value) {
+    let existing = table.get(key).map(value_of);
+    if existing.as_ref() == Some(value) {
         return;
     }
-    let more = match (&there, value) {
-        (Some(Value::Array(there)), Value::Array(all)) => all.strip_prefix(there.as_slice()),
+    let more = match (&existing, value) {
+        (Some(Value::Array(existing)), Value::Array(all)) => all.strip_prefix(existing.as_slice()),
         _ => None,
     };
     let mut new = toml_value(value);
@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_that_gets_longer_and_what_stays_the_same_keep_their_layout() {
+    fn extended_lists_and_unchanged_values_keep_their_layout() {
         let old = "[a]\nx = [\n  # why\n  'm', # one\n] # end\ny = 'same'\n";
         let longer = old.replace("# one\n", "# one\n  \"o\",\n");
         let settings = [setting(&["a"], "x", json!(["m", "o"])), setting(&["a"], "y", json!("same"))];
@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn line_ends_stay_each_as_it_is() {
+    fn line_ends_are_preserved_line_by_line() {
         let settings = [setting(&["a"], "x", json!(2))];
         assert_eq!(edited("[a]\r\nx = 1 # c\r\n", &settings).unwrap(), "[a]\r\nx = 2 # c\r\n");
         assert_eq!(edited("[a]\nx = 1", &settings).unwrap(), "[a]\nx = 2\n");
@@ -289,18 +289,18 @@ mod tests {
     }
 
     #[test]
-    fn a_text_that_says_the_same_stands() {
+    fn a_file_with_equal_content_is_left_as_it_is() {
         let new = "imports = [\"a\", \"b\"]\nx = [1, 2]\n";
-        let stands = |today: &str| as_it_stands(new.to_owned(), Some(today)) == today;
+        let stands = |today: &str| current_if_equivalent(new.to_owned(), Some(today)) == today;
         assert!(stands("imports = [\n  'b', # c\n  'a'\n]\nx = [ 1, 2 ] # d\n") && stands(new));
         for other in ["x = [1, 2]\n", "imports = [\"a\", \"b\"]\nx = [2, 1]\n", "imports = [\n"] {
             assert!(!stands(other), "{other}");
         }
-        assert_eq!(as_it_stands(new.to_owned(), None), new);
+        assert_eq!(current_if_equivalent(new.to_owned(), None), new);
     }
 
     #[test]
-    fn deep_nesting_is_refused_and_not_followed_down() {
+    fn deep_nesting_is_refused_without_a_stack_overflow() {
         let settings = [setting(&["a"], "x", json!(2))];
         for text in [
             format!("x = {}", "[".repeat(200_000)),
@@ -314,7 +314,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn whatever_stands_there_stays_or_is_refused(text in "([a-z#\\[\\]=\"'{}.\\\\ \r\n0-9]|é){0,60}") {
+        fn an_edit_of_any_text_sets_the_value_or_is_refused(text in "([a-z#\\[\\]=\"'{}.\\\\ \r\n0-9]|é){0,60}") {
             let settings = [setting(&["hypervisor", "qemu"], "path", json!("/usr/bin/q"))];
             if let Ok(after) = edited(&text, &settings) {
                 let read: DocumentMut = after.parse().unwrap();

@@ -76,10 +76,10 @@ impl Inventory {
     /// is, is damaged.
     pub fn gather(root: &Root, release: &Release, guest: &Guest) -> Result<Inventory, QueryError> {
         let mut no_programs = Vec::new();
-        let mut there = |path: &str| program(root, path, &mut no_programs);
-        let qemu = release.qemu().map(|v| there(&v.path)).transpose()?.flatten();
+        let mut find_program = |path: &str| program(root, path, &mut no_programs);
+        let qemu = release.qemu().map(|v| find_program(&v.path)).transpose()?.flatten();
         let daemon =
-            release.filesystem(Share::VirtioFs).and_then(|f| f.path.as_deref()).map(there).transpose()?.flatten();
+            release.filesystem(Share::VirtioFs).and_then(|f| f.path.as_deref()).map(find_program).transpose()?.flatten();
         let (hypervisor, qemu) = qemu.unzip();
         // A sysctl that the kernel does not have or does not show forbids nothing.
         let sysctl = root.utf8_if_any(Path::new("/proc/sys/kernel/io_uring_disabled")).ok().flatten();
@@ -94,7 +94,7 @@ impl Inventory {
         };
         Ok(Inventory {
             io_uring: qemu.as_deref().and_then(links_liburing),
-            lacks: qemu.as_deref().map(lacks).unwrap_or_default(),
+            lacks: qemu.as_deref().map(missing_shares).unwrap_or_default(),
             io_uring_forbidden: sysctl.is_some_and(|v| v.trim() == "2"),
             hypervisor,
             no_programs,
@@ -134,7 +134,7 @@ pub(super) fn no_program(path: &str) -> String {
 /// # Errors
 ///
 /// A directory in its path cannot be searched.
-pub(super) fn against(root: &Root, key: &str, named: &Path) -> Result<Option<&'static str>, RootError> {
+pub(super) fn objection_to(root: &Root, key: &str, named: &Path) -> Result<Option<&'static str>, RootError> {
     let is_run = ["path", "virtio_fs_daemon"].contains(&key);
     Ok(match root.has_file(named)? {
         false => Some("is not there"),
@@ -154,7 +154,7 @@ fn links_liburing(binary: &[u8]) -> Option<bool> {
 
 /// Returns the shared filesystems whose device does not occur in a QEMU binary; neither device is ever a loadable
 /// module.
-fn lacks(qemu: &[u8]) -> Vec<Share> {
+fn missing_shares(qemu: &[u8]) -> Vec<Share> {
     // A file that does not look like QEMU, perhaps a wrapper script, proves nothing.
     if !contains(qemu, "virtio-blk") {
         return Vec::new();
@@ -172,26 +172,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_nobody_can_execute_is_no_program() {
+    fn a_file_that_is_not_executable_is_not_a_program() {
         use std::os::unix::fs::PermissionsExt;
         let dir = tempfile::tempdir().unwrap();
         let root = Root::new(dir.path()).unwrap();
-        let mut none = Vec::new();
-        assert_eq!(program(&root, "/qemu", &mut none).unwrap(), None);
-        assert_eq!(against(&root, "path", Path::new("/qemu")).unwrap(), Some("is not there"));
-        assert_eq!(none, Vec::<String>::new());
+        let mut no_programs = Vec::new();
+        assert_eq!(program(&root, "/qemu", &mut no_programs).unwrap(), None);
+        assert_eq!(objection_to(&root, "path", Path::new("/qemu")).unwrap(), Some("is not there"));
+        assert_eq!(no_programs, Vec::<String>::new());
         std::fs::write(dir.path().join("qemu"), "q").unwrap();
-        assert_eq!(program(&root, "/qemu", &mut none).unwrap(), None);
-        assert_eq!(against(&root, "path", Path::new("/qemu")).unwrap(), Some("is not an executable file"));
-        assert_eq!(against(&root, "kernel", Path::new("/qemu")).unwrap(), None);
-        assert_eq!(none, ["/qemu"]);
+        assert_eq!(program(&root, "/qemu", &mut no_programs).unwrap(), None);
+        assert_eq!(objection_to(&root, "path", Path::new("/qemu")).unwrap(), Some("is not an executable file"));
+        assert_eq!(objection_to(&root, "kernel", Path::new("/qemu")).unwrap(), None);
+        assert_eq!(no_programs, ["/qemu"]);
         std::fs::set_permissions(dir.path().join("qemu"), std::fs::Permissions::from_mode(0o755)).unwrap();
-        assert_eq!(program(&root, "/qemu", &mut none).unwrap(), Some(("/qemu".to_owned(), b"q".to_vec())));
-        assert_eq!(against(&root, "path", Path::new("/qemu")).unwrap(), None);
+        assert_eq!(program(&root, "/qemu", &mut no_programs).unwrap(), Some(("/qemu".to_owned(), b"q".to_vec())));
+        assert_eq!(objection_to(&root, "path", Path::new("/qemu")).unwrap(), None);
     }
 
     #[test]
-    fn liburing_shows_in_what_a_program_needs() {
+    fn liburing_is_detected_among_the_needed_libraries() {
         assert_eq!(links_liburing(b"\0libc.so.6\0liburing.so.2\0"), Some(true));
         assert_eq!(links_liburing(b"\0libc.so.6\0libaio.so.1\0"), Some(false));
         assert_eq!(links_liburing(b"static"), None);
@@ -199,8 +199,8 @@ mod tests {
 
     #[test]
     fn a_qemu_without_a_device_lacks_its_filesystem() {
-        assert_eq!(lacks(b"virtio-blk-pci\0vhost-user-fs-pci\0"), [Share::Virtio9p]);
-        assert_eq!(lacks(b"virtio-blk-ccw\0vhost-user-fs-ccw\0virtio-9p-ccw\0"), []);
-        assert_eq!(lacks(b"#!/bin/sh"), []);
+        assert_eq!(missing_shares(b"virtio-blk-pci\0vhost-user-fs-pci\0"), [Share::Virtio9p]);
+        assert_eq!(missing_shares(b"virtio-blk-ccw\0vhost-user-fs-ccw\0virtio-9p-ccw\0"), []);
+        assert_eq!(missing_shares(b"#!/bin/sh"), []);
     }
 }

@@ -31,8 +31,8 @@ pub(super) struct ImageBoot {
 /// When neither works and nothing is forced.
 pub(super) fn image_boot(inputs: &Inputs<'_>) -> Result<ImageBoot, PlanError> {
     let shipped = shipped(inputs);
-    let of = |driver| evidence(inputs.verified, inputs.release, inputs.profile, capability(driver), inputs.found);
-    let (mut against, evidence) = of(shipped);
+    let evidence_for = |driver| evidence(inputs.verified, inputs.release, inputs.profile, capability(driver), inputs.found);
+    let (mut against, evidence) = evidence_for(shipped);
     if shipped == ImageDriver::Nvdimm && has_no_read_only_memory(inputs) {
         against.push("QEMU before 6.0 cannot attach Kata's image read-only".to_owned());
     }
@@ -40,7 +40,7 @@ pub(super) fn image_boot(inputs: &Inputs<'_>) -> Result<ImageBoot, PlanError> {
         return Ok(boot(shipped, false, evidence));
     }
     if shipped == ImageDriver::Nvdimm {
-        let (against_disk, evidence) = of(ImageDriver::Blk);
+        let (against_disk, evidence) = evidence_for(ImageDriver::Blk);
         if against_disk.is_empty() {
             let mut boot = boot(ImageDriver::Blk, true, evidence);
             boot.notes

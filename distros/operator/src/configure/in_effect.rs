@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 
 /// Returns later changes of others that keep a configuration from being in effect.
 ///
-/// `containerd` is its version, if known; `is_told` returns whether something worse has already been reported for a
+/// `containerd` is its version, if known; `is_reported` returns whether something worse has already been reported for a
 /// file.
 ///
 /// # Errors
@@ -28,7 +28,7 @@ pub(super) fn problems(
     root: &Root,
     state: &State,
     containerd: Option<ContainerdVersion>,
-    is_told: &dyn Fn(&Path) -> bool,
+    is_reported: &dyn Fn(&Path) -> bool,
 ) -> Result<Vec<Problem>, RootError> {
     let mut all = Vec::new();
     for configured in &state.configurations {
@@ -37,7 +37,7 @@ pub(super) fn problems(
             .iter()
             .filter(|f| configured.files.contains(&f.path))
             .partition(|f| configured.handler.contains(&f.path));
-        let is_whole = |files: &[&FileChange]| !files.is_empty() && !files.iter().any(|f| is_told(&f.path));
+        let is_whole = |files: &[&FileChange]| !files.is_empty() && !files.iter().any(|f| is_reported(&f.path));
         if is_whole(&of_kata) {
             all.extend(of_configuration(root, configured, &of_kata)?);
         }
@@ -65,7 +65,7 @@ fn of_configuration(
     }
     let drop_in = files.iter().find(|f| f.path.ends_with(Path::new("config.d").join(DROP_IN)));
     let Some((runtime, kata)) = kata(configured, drop_in.map(|f| f.after.as_str())) else { return Ok(Vec::new()) };
-    let wanted = match drop_in {
+    let expected = match drop_in {
         Some(drop_in) => settings_in(&drop_in.after),
         None => files.iter().flat_map(|f| changed(f)).collect(),
     };
@@ -76,7 +76,7 @@ fn of_configuration(
         Err(error) if error.is_unreadable() => return Err(error),
         Err(error) => return Ok(vec![problem(error.to_string())]),
     };
-    let not_effective = merged.not_effective(&wanted).into_iter().filter(|n| !may_be(n)).map(|n| {
+    let not_effective = merged.not_effective(&expected).into_iter().filter(|n| !may_be(n)).map(|n| {
         let found = n.found.map_or_else(|| "not set".to_owned(), |value| value.to_string());
         let message = format!("{} is {found}, wanted {}", n.key, n.wanted);
         Problem { file: n.file.unwrap_or_else(|| main.clone()), line: n.line, message }

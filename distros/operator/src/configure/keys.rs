@@ -21,12 +21,12 @@ pub(super) const HEAD: &str = "# Written by kata-osinfo; `kata-osinfo unconfigur
 
 /// Returns whether a file is wholly kata-osinfo's, according to its first line.
 pub(super) fn is_whole(file: &FileChange) -> bool {
-    says_it_is_ours(&file.after)
+    is_marked_as_ours(&file.after)
 }
 
 /// Returns whether a text begins with the line that marks files that are wholly kata-osinfo's; the first drop-ins for
 /// CRI-O ended with it.
-pub(super) fn says_it_is_ours(text: &str) -> bool {
+pub(super) fn is_marked_as_ours(text: &str) -> bool {
     let mut lines = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text).lines();
     let first = lines.next().is_some_and(|line| line.starts_with('#') && line.contains("`kata-osinfo unconfigure`"));
     first || lines.next_back() == Some(HEAD.trim_end())
@@ -59,7 +59,7 @@ pub(super) fn take_back(now: &str, before: Option<&str>, after: &str, force: boo
     take_back_but(now, before, after, force, &|_| false)
 }
 
-/// Like [`take_back`], without the keys for which `stays` returns true.
+/// Like [`take_back`], without the keys for which `is_excluded` returns true.
 ///
 /// # Errors
 ///
@@ -69,7 +69,7 @@ pub(super) fn take_back_but(
     before: Option<&str>,
     after: &str,
     force: bool,
-    stays: &dyn Fn(&[String]) -> bool,
+    is_excluded: &dyn Fn(&[String]) -> bool,
 ) -> Result<StrippedText, EditError> {
     let mut document: DocumentMut = now.parse()?;
     let line_ends = LineEnds::of(now, &document)?;
@@ -77,7 +77,7 @@ pub(super) fn take_back_but(
     let new: DocumentMut = after.parse()?;
     let mut changed = Vec::new();
     let mut paths = leaves(new.as_table());
-    paths.retain(|path| !stays(path));
+    paths.retain(|path| !is_excluded(path));
     // `version` comes last, because the remaining keys decide about it.
     paths.sort_by_key(|path| *path == ["version"]);
     for path in paths {
@@ -111,8 +111,8 @@ pub(super) fn take_back_but(
             }
         }
     }
-    let left = document.iter().any(|(key, _)| key != "version");
-    let text = (left || before.is_some()).then(|| line_ends.put(document.to_string()));
+    let has_other_keys = document.iter().any(|(key, _)| key != "version");
+    let text = (has_other_keys || before.is_some()).then(|| line_ends.put(document.to_string()));
     Ok(StrippedText { text, changed })
 }
 
@@ -267,28 +267,28 @@ path = \"/k\"
 ";
     const NVIDIA: &str = "\n[plugins.cri.runtimes.nvidia]\ntype = \"nvidia\" # theirs\n";
 
-    fn taken(now: &str, force: bool) -> StrippedText {
+    fn stripped(now: &str, force: bool) -> StrippedText {
         take_back(now, Some(BEFORE), AFTER, force).unwrap()
     }
 
     #[test]
-    fn what_others_added_stays_and_ours_goes() {
-        assert_eq!(taken(AFTER, false), StrippedText { text: Some(BEFORE.to_owned()), changed: Vec::new() });
+    fn keys_of_others_are_kept_and_ours_are_removed() {
+        assert_eq!(stripped(AFTER, false), StrippedText { text: Some(BEFORE.to_owned()), changed: Vec::new() });
         let now = format!("{AFTER}{NVIDIA}").replace("ours.toml\"", "ours.toml\", \"/etc/b.toml\"");
         let expected = format!("{BEFORE}{NVIDIA}").replace("a.toml\"", "a.toml\", \"/etc/b.toml\"");
         for force in [false, true] {
-            assert_eq!(taken(&now, force), StrippedText { text: Some(expected.clone()), changed: Vec::new() });
+            assert_eq!(stripped(&now, force), StrippedText { text: Some(expected.clone()), changed: Vec::new() });
         }
         // A second revert changes nothing, nor does one of a text that never had kata-osinfo's keys.
-        assert_eq!(taken(&expected, false).text.unwrap(), expected);
-        let crlf = taken(&now.replace('\n', "\r\n"), false).text.unwrap();
+        assert_eq!(stripped(&expected, false).text.unwrap(), expected);
+        let crlf = stripped(&now.replace('\n', "\r\n"), false).text.unwrap();
         assert_eq!(crlf, expected.replace('\n', "\r\n"));
     }
 
     #[test]
-    fn comments_in_a_list_stay_and_so_does_one_that_is_wholly_theirs() {
+    fn comments_in_lists_and_lists_without_our_element_are_kept() {
         let imports = "imports = [\"/etc/a.toml\", \"/etc/ours.toml\"]";
-        for (list, left) in [
+        for (list, expected) in [
             ("[ # x\n  \"/etc/a.toml\", # mine\n  \"/etc/ours.toml\"\n]", "[ # x\n  \"/etc/a.toml\" # mine\n]"),
             ("[\"/etc/a.toml\", \"/etc/ours.toml\"] # c", "[\"/etc/a.toml\"] # c"),
             ("[\"/etc/ours.toml\", \"/etc/a.toml\", \"/etc/ours.toml\"]", "[\"/etc/a.toml\"]"),
@@ -296,42 +296,42 @@ path = \"/k\"
             ("[]", "[]"),
         ] {
             let now = AFTER.replace(imports, &format!("imports = {list}"));
-            let left = BEFORE.replace("[\"/etc/a.toml\"]", left);
+            let expected = BEFORE.replace("[\"/etc/a.toml\"]", expected);
             for force in [false, true] {
-                assert_eq!(taken(&now, force), StrippedText { text: Some(left.clone()), changed: Vec::new() });
+                assert_eq!(stripped(&now, force), StrippedText { text: Some(expected.clone()), changed: Vec::new() });
             }
         }
         // The element occurs twice in a list that kata-osinfo created.
         let after = "version = 3\nimports = [\"/etc/ours.toml\"]\n";
         let twice = after.replace(']', ", \"/etc/ours.toml\"]");
-        let left = take_back(&twice, Some("version = 3\n"), after, false).unwrap();
-        assert_eq!(left.text.as_deref(), Some("version = 3\n"));
+        let result = take_back(&twice, Some("version = 3\n"), after, false).unwrap();
+        assert_eq!(result.text.as_deref(), Some("version = 3\n"));
     }
 
     #[test]
-    fn a_key_of_ours_that_was_changed_stays_unless_it_is_forced() {
+    fn a_changed_key_of_ours_is_kept_unless_forced() {
         let now = AFTER.replace("\"/k\"", "\"/mine\"").replace("\"p:2\"", "\"p:3\"");
-        let kept = taken(&now, false);
+        let kept = stripped(&now, false);
         assert_eq!(kept.changed, ["plugins.cri.image", "plugins.cri.runtimes.kata.options.path"]);
         let text = kept.text.unwrap();
         assert!(text.contains("path = \"/mine\"") && text.contains("p:3") && !text.contains("type ="), "{text}");
-        let forced = taken(&text, true);
+        let forced = stripped(&text, true);
         assert_eq!(forced.text.unwrap(), BEFORE);
     }
 
     #[test]
-    fn what_others_put_into_our_table_or_removed_stays_so() {
+    fn keys_added_to_our_table_are_kept_and_removed_keys_stay_removed() {
         let now = AFTER.replace("list = [\"x\"]", "snapshotter = \"s\"");
-        let text = taken(&now, true).text.unwrap();
+        let text = stripped(&now, true).text.unwrap();
         assert!(text.contains("[plugins.cri.runtimes.kata]\nsnapshotter = \"s\"\n"), "{text}");
         assert!(!text.contains("options") && !text.contains("type"), "{text}");
         // A key of others that they removed.
-        let text = taken(&AFTER.replace("  image = \"p:2\"\n", ""), false).text.unwrap();
+        let text = stripped(&AFTER.replace("  image = \"p:2\"\n", ""), false).text.unwrap();
         assert!(!text.contains("image"), "{text}");
     }
 
     #[test]
-    fn a_file_that_we_made_goes_with_our_last_key() {
+    fn a_file_that_we_created_is_removed_with_our_last_key() {
         let after = "version = 3\nimports = [\"/etc/ours.toml\"]\n";
         assert_eq!(take_back(after, None, after, false).unwrap().text, None);
         let now = format!("{after}{NVIDIA}");
@@ -339,7 +339,7 @@ path = \"/k\"
     }
 
     #[test]
-    fn the_version_stays_while_anything_is_left_that_is_read_by_it() {
+    fn the_version_is_kept_while_other_settings_remain() {
         let (before, after) = ("# theirs\n", "version = 2\n\n[a]\nx = 1\n# theirs\n");
         assert_eq!(take_back(after, Some(before), after, false).unwrap().text.as_deref(), Some(before));
         let now = format!("{after}{NVIDIA}");
@@ -348,25 +348,25 @@ path = \"/k\"
     }
 
     #[test]
-    fn a_file_of_ours_is_known_by_its_first_line_or_by_the_last_of_an_early_one() {
+    fn our_files_are_recognized_by_their_first_or_formerly_last_line() {
         let ours = format!("{HEAD}[a]\nx = 1\n");
-        assert!(says_it_is_ours(&ours) && says_it_is_ours(&format!("{ours}y = 2\n")));
-        assert!(says_it_is_ours(&format!("\u{feff}{ours}")) && says_it_is_ours(&ours.replace('\n', "\r\n")));
-        assert!(says_it_is_ours(&format!("[a]\nx = 1\n{HEAD}")));
+        assert!(is_marked_as_ours(&ours) && is_marked_as_ours(&format!("{ours}y = 2\n")));
+        assert!(is_marked_as_ours(&format!("\u{feff}{ours}")) && is_marked_as_ours(&ours.replace('\n', "\r\n")));
+        assert!(is_marked_as_ours(&format!("[a]\nx = 1\n{HEAD}")));
         for theirs in ["", "[a]\nx = 1\n", "x = 1\n# See `kata-osinfo unconfigure`.\n"] {
-            assert!(!says_it_is_ours(theirs), "{theirs}");
+            assert!(!is_marked_as_ours(theirs), "{theirs}");
         }
-        assert!(!says_it_is_ours(&format!("x = 1\n{HEAD}y = 2\n")));
+        assert!(!is_marked_as_ours(&format!("x = 1\n{HEAD}y = 2\n")));
     }
 
     #[test]
-    fn what_others_added_to_ours_is_seen() {
+    fn additions_of_others_are_detected() {
         assert!(!has_others(AFTER, AFTER) && !has_others(BEFORE, AFTER));
         assert!(has_others(&format!("{AFTER}y = 2\n"), AFTER) && has_others("[a\n", AFTER));
     }
 
     #[test]
-    fn what_is_no_toml_is_an_error() {
+    fn invalid_toml_is_an_error() {
         assert!(take_back("[a\n", Some(BEFORE), AFTER, true).is_err());
         assert!(take_back("\u{feff}a = 1\n", Some(BEFORE), AFTER, false).is_err());
     }

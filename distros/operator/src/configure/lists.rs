@@ -83,11 +83,11 @@ fn decor(value: &Value) -> (String, String) {
 
 /// Returns the text between two elements once the element between them is removed: all comments, with the first's
 /// layout.
-fn joined(first: &str, then: &str) -> String {
-    match (then.contains('#'), first.contains('\n')) {
+fn joined(first: &str, second: &str) -> String {
+    match (second.contains('#'), first.contains('\n')) {
         (false, _) => first.to_owned(),
-        (true, false) => then.to_owned(),
-        (true, true) => format!("{first}{}", then.trim_start()),
+        (true, false) => second.to_owned(),
+        (true, true) => format!("{first}{}", second.trim_start()),
     }
 }
 
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_added_has_the_layout_of_the_last_one_and_goes_without_a_trace() {
+    fn a_new_element_copies_the_layout_and_is_removed_without_a_trace() {
         for (list, longer) in [
             ("[]", "[\"o\"]"),
             ("[\"a\"]", "[\"a\", \"o\"]"),
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_put_between_leaves_comments_where_they_are() {
+    fn an_inserted_element_leaves_comments_in_place() {
         for (list, at, longer) in [
             ("[\"a\", \"b\"]", 1, "[\"a\", \"o\", \"b\"]"),
             ("[\"a\"]", 1, "[\"a\", \"o\"]"),
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn comments_beside_what_goes_stay() {
+    fn comments_beside_a_removed_element_are_kept() {
         for (list, at, shorter) in [
             ("[\"o\", \"b\"]", 0, "[\"b\"]"),
             ("[\n  \"a\", # mine\n  \"o\",\n  \"b\", # too\n]", 1, "[\n  \"a\", # mine\n  \"b\", # too\n]"),

@@ -70,13 +70,13 @@ pub fn locate(root: &Root, runtime: Runtime, named: Option<&Path>) -> Result<Loc
     paths.sort();
     paths.dedup();
     if let Some(named) = named {
-        let located = at(root, named, "--kata-config")?;
+        let located = located_at(root, named, "--kata-config")?;
         let found = paths.is_empty() && searched.is_ok_and(|s| s.path == located.path);
         return Ok(LocatedConfiguration { searched: found, ..located });
     }
     match paths.as_slice() {
         [] => searched,
-        [one] => at(root, Path::new(one), "containerd's ConfigPath"),
+        [one] => located_at(root, Path::new(one), "containerd's ConfigPath"),
         _ => Err(LocateError::Several(paths)),
     }
 }
@@ -89,7 +89,7 @@ fn search(root: &Root, runtime: Runtime) -> Result<LocatedConfiguration, LocateE
     };
     let found = root.first_file(places.iter().map(Path::new))?;
     let Some(first) = found else { return Err(LocateError::Nowhere(places.to_vec())) };
-    let mut located = LocatedConfiguration { searched: true, ..at(root, first, "the runtime's own search")? };
+    let mut located = LocatedConfiguration { searched: true, ..located_at(root, first, "the runtime's own search")? };
     // The Rust runtime has one fixed order, and the file in /etc always comes first; among Go's prefixes the build
     // decides.
     if runtime == Runtime::Go && located.named == first && first != Path::new(places[0]) {
@@ -116,7 +116,7 @@ pub(super) fn first_place(runtime: Runtime) -> &'static Path {
 }
 
 /// Returns the configuration at a path, or the source if the file is a copy made by this program.
-fn at(root: &Root, named: &Path, by: &str) -> Result<LocatedConfiguration, LocateError> {
+fn located_at(root: &Root, named: &Path, by: &str) -> Result<LocatedConfiguration, LocateError> {
     if !root.has_file(named)? {
         return Err(LocateError::Missing(named.to_owned()));
     }
@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn what_containerd_names_goes_before_the_list() {
+    fn the_path_that_containerd_names_precedes_the_default_list() {
         let dir = tempfile::tempdir().unwrap();
         let root = Root::new(dir.path()).unwrap();
         std::fs::create_dir_all(dir.path().join("etc/containerd")).unwrap();

@@ -18,7 +18,7 @@ const WITHIN: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub struct Lock {
     root: Root,
-    made: Vec<PathBuf>,
+    created: Vec<PathBuf>,
     rescued: Vec<(PathBuf, Rescued)>,
     _folder: File,
 }
@@ -31,13 +31,13 @@ pub struct Lock {
 /// directory cannot be created.
 pub fn lock(root: &Root) -> Result<Lock, ChangeError> {
     let started = Instant::now();
-    let mut made = Vec::new();
+    let mut created = Vec::new();
     loop {
         state::check_folder(root)?;
         // Only the directory counts: a link at the state's own path is not followed.
         for folder in root.missing_folders(&root.resolve_new(Path::new(FOLDER))?.join("_")) {
-            if !made.contains(&folder) {
-                made.push(folder);
+            if !created.contains(&folder) {
+                created.push(folder);
             }
         }
         let place = root.make_pinned_itself(Path::new(STATE))?;
@@ -61,7 +61,7 @@ pub fn lock(root: &Root) -> Result<Lock, ChangeError> {
             rustix::fs::fchmod(&folder, Mode::RWXU).map_err(|e| failed(e.into()))?;
         }
         let rescued = sweep(root, &place);
-        return Ok(Lock { root: root.clone(), made, rescued, _folder: folder });
+        return Ok(Lock { root: root.clone(), created, rescued, _folder: folder });
     }
 }
 
@@ -125,15 +125,15 @@ impl Lock {
     }
 
     /// Returns the directories that were created for the lock, the outermost first.
-    pub(super) fn made(&self) -> &[PathBuf] {
-        &self.made
+    pub(super) fn created(&self) -> &[PathBuf] {
+        &self.created
     }
 }
 
 impl Drop for Lock {
     fn drop(&mut self) {
         // Directories that hold a state are not empty, and stay.
-        for folder in self.made.iter().rev() {
+        for folder in self.created.iter().rev() {
             let _ = self.root.remove_empty_folder(folder);
         }
     }

@@ -5,7 +5,7 @@ mod kinds;
 mod known;
 
 use super::edit::DROP_IN;
-use super::found::against;
+use super::found::objection_to;
 use super::toml::{line_of, value_of};
 use super::version::reads_drop_ins;
 use super::{LocatedConfiguration, Setting};
@@ -216,7 +216,7 @@ impl MergedConfiguration {
             let Some(leaf) = self.leaves.get(&path) else { continue };
             let all = leaf.value.as_array().map_or_else(|| std::slice::from_ref(&leaf.value), Vec::as_slice);
             for named in all.iter().filter_map(Value::as_str).filter(|n| n.starts_with('/')) {
-                let against = match against(root, key, Path::new(named))? {
+                let against = match objection_to(root, key, Path::new(named))? {
                     Some(why) => Some(why.to_owned()),
                     None => self.size_refused(root, runtime, key, Path::new(named))?,
                 };
@@ -318,9 +318,9 @@ impl MergedConfiguration {
     }
 
     /// Returns the settings that did not take effect, in their order.
-    pub fn not_effective(&self, wanted: &[Setting]) -> Vec<NotEffective> {
+    pub fn not_effective(&self, expected: &[Setting]) -> Vec<NotEffective> {
         let differs = |setting: &&Setting| self.leaves.get(&setting.path()).map(|l| &l.value) != Some(&setting.value);
-        wanted
+        expected
             .iter()
             .filter(differs)
             .map(|setting| {
@@ -400,12 +400,12 @@ mod tests {
         merged.leaves.keys().any(|k| k.len() > path.len() && k.iter().zip(path).all(|(a, b)| a == b))
     }
 
-    fn wanted(key: &str, value: Value) -> Setting {
+    fn setting(key: &str, value: Value) -> Setting {
         Setting { table: vec!["hypervisor".into(), "qemu".into()], key: key.into(), value, why: String::new() }
     }
 
     #[test]
-    fn later_names_win_key_by_key_and_lists_are_replaced() {
+    fn later_drop_ins_win_key_by_key_and_lists_are_replaced() {
         let drop_ins = [
             ("50-b.toml", "[hypervisor.qemu]\npath = \"/b\"\npflashes = []\n"),
             // The extension does not matter, and in byte order 9 comes after 50.
@@ -418,7 +418,7 @@ mod tests {
             assert_eq!(merged.get(&["hypervisor", "qemu", "pflashes"]), Some(&json!([])));
             assert_eq!(merged.get(&["runtime", "sandbox_cgroup_only"]), Some(&json!(true)));
             assert_eq!(
-                merged.not_effective(&[wanted("path", json!("/b")), wanted("pflashes", json!([]))]),
+                merged.not_effective(&[setting("path", json!("/b")), setting("pflashes", json!([]))]),
                 [NotEffective {
                     key: "hypervisor.qemu.path".into(),
                     wanted: json!("/b"),
@@ -434,43 +434,43 @@ mod tests {
     fn before_2_5_drop_ins_are_not_read() {
         let (_dir, root, located) = machine(MAIN, &[("50.toml", "[hypervisor.qemu]\npath = \"/b\"\n")]);
         let merged = MergedConfiguration::read(&root, &located, Runtime::Go, KataVersion::new(2, 4, 3)).unwrap();
-        let found = merged.not_effective(&[wanted("path", json!("/b")), wanted("initrd", json!("/i"))]);
+        let found = merged.not_effective(&[setting("path", json!("/b")), setting("initrd", json!("/i"))]);
         assert_eq!((found[0].line, found[0].file.as_deref()), (Some(2), Some(located.path.as_path())));
         assert_eq!((&found[1].found, found[1].line), (&None, None));
     }
 
     #[test]
-    fn what_a_runtime_refuses_is_told_with_file_and_line() {
+    fn what_a_runtime_refuses_is_reported_with_file_and_line() {
         let (dir, root, located) =
             machine(MAIN, &[("a.toml", "[hypervisor.qemu]\n\nblock_device_aio = \"threads\"\n"), ("b", "x = [\n")]);
         std::fs::create_dir(dir.path().join("k/config.d/c")).unwrap();
         std::os::unix::fs::symlink("a.toml", dir.path().join("k/config.d/d.toml")).unwrap();
-        let told = |runtime, kata| {
+        let reported = |runtime, kata| {
             let merged = MergedConfiguration::read(&root, &located, runtime, kata).unwrap();
-            let mut told: Vec<(String, Option<usize>)> = merged
+            let mut places: Vec<(String, Option<usize>)> = merged
                 .problems()
                 .iter()
                 .map(|p| (p.file.file_name().unwrap().to_str().unwrap().to_owned(), p.line))
                 .collect();
-            told.sort();
-            told
+            places.sort();
+            places
         };
         let name = |n: &str, line| (n.to_owned(), line);
         let syntax = Some(1);
         assert_eq!(
-            told(Runtime::Go, KataVersion::new(2, 5, 0)),
+            reported(Runtime::Go, KataVersion::new(2, 5, 0)),
             [name("a.toml", Some(3)), name("b", syntax), name("c", None), name("d.toml", Some(3))]
         );
-        assert_eq!(told(Runtime::Go, GO), [name("b", syntax), name("c", None)]);
+        assert_eq!(reported(Runtime::Go, GO), [name("b", syntax), name("c", None)]);
         // The Rust runtime refuses links.
         assert_eq!(
-            told(Runtime::Rs, KataVersion::new(4, 0, 0)),
+            reported(Runtime::Rs, KataVersion::new(4, 0, 0)),
             [name("b", syntax), name("c", None), name("d.toml", None)]
         );
     }
 
     #[test]
-    fn of_a_drop_in_that_is_too_large_nothing_is_said() {
+    fn a_drop_in_that_is_too_large_is_an_error() {
         let (dir, root, located) = machine(MAIN, &[]);
         let huge = std::fs::File::create(dir.path().join("k/config.d/a.toml")).unwrap();
         huge.set_len(root::MAX_CONFIGURATION + 1).unwrap();

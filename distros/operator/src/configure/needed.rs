@@ -14,8 +14,8 @@ use std::path::{Path, PathBuf};
 /// Returns the files of a state that stay because others need them, each with the reason, those of the handler first.
 /// The files of a configuration belong together, so none of them is removed alone.
 ///
-/// `then` holds all planned texts, including the new files for others' additions (`added`); `version` is containerd's,
-/// if known.
+/// `planned` holds all planned texts, including the new files for others' additions (`added`); `version` is
+/// containerd's, if known.
 ///
 /// # Errors
 ///
@@ -24,7 +24,7 @@ pub(super) fn needed(
     root: &Root,
     state: &State,
     added: &[ForeignAdditions],
-    then: &Replaced,
+    planned: &Replaced,
     version: Option<ContainerdVersion>,
 ) -> Result<Vec<NotReverted>, RootError> {
     let of_crio = root.resolve_new(&crio::drop_in()).ok();
@@ -34,32 +34,32 @@ pub(super) fn needed(
         let (of_crio, of_containerd): (Vec<&FileChange>, Vec<&FileChange>) = state
             .files
             .iter()
-            .filter(|f| configured.handler.contains(&f.path) && changes(root, f, then))
+            .filter(|f| configured.handler.contains(&f.path) && changes(root, f, planned))
             .partition(|f| is_crio(&f.path));
         let mut why = None;
         if !of_containerd.is_empty() {
-            why = containerd::loss(root, &of_containerd, then, version);
+            why = containerd::loss(root, &of_containerd, planned, version);
         }
         if why.is_none() && !of_crio.is_empty() {
-            why = crio::loss(root, then);
+            why = crio::loss(root, planned);
         }
         if why.is_none() {
-            why = unread(root, state, configured, added, then)?;
+            why = unread(root, state, configured, added, planned)?;
         }
         if let Some(why) = why {
-            hold(&mut kept, configured, &why);
+            keep_all_files(&mut kept, configured, &why);
         }
     }
     Ok(kept)
 }
 
 /// Returns whether a file would change; an unreadable file counts as changing.
-fn changes(root: &Root, file: &FileChange, then: &Replaced) -> bool {
-    then.get(&file.path).is_some_and(|text| root.utf8_if_any(&file.path).ok().as_ref() != Some(text))
+fn changes(root: &Root, file: &FileChange, planned: &Replaced) -> bool {
+    planned.get(&file.path).is_some_and(|text| root.utf8_if_any(&file.path).ok().as_ref() != Some(text))
 }
 
 /// Keeps all files of a configuration, those of its handler first.
-pub(super) fn hold(kept: &mut Vec<NotReverted>, configured: &ManagedConfiguration, why: &str) {
+pub(super) fn keep_all_files(kept: &mut Vec<NotReverted>, configured: &ManagedConfiguration, why: &str) {
     for path in configured.handler.iter().chain(&configured.files) {
         if !kept.iter().any(|k| k.path == *path) {
             kept.push(NotReverted { path: path.clone(), why: why.to_owned(), by_force: true });
@@ -74,7 +74,7 @@ fn unread(
     state: &State,
     configured: &ManagedConfiguration,
     added: &[ForeignAdditions],
-    then: &Replaced,
+    planned: &Replaced,
 ) -> Result<Option<String>, RootError> {
     let is_copy = |path: &&PathBuf| state.files.iter().any(|f| f.path == **path && copy::source(&f.after).is_some());
     let copies: Vec<&PathBuf> = configured.files.iter().filter(is_copy).collect();
@@ -90,12 +90,12 @@ fn unread(
     for added in added.iter().filter(|a| is_of_kata(a.ours())) {
         if let Some(theirs) = added.theirs()
             && !settings_in(&theirs.after).is_empty()
-            && !is_read(root, &mains, &theirs.path, then)?
+            && !is_read(root, &mains, &theirs.path, planned)?
         {
             return Ok(Some(added.would_be_lost()));
         }
     }
-    for copy in copies.into_iter().filter(|copy| then.get(*copy).is_some_and(Option::is_none)) {
+    for copy in copies.into_iter().filter(|copy| planned.get(*copy).is_some_and(Option::is_none)) {
         let folder = copy.with_file_name("config.d");
         for path in root.list_if_any(&folder)?.iter().map(|name| folder.join(name)) {
             let is_ours = state.files.iter().any(|f| f.path == path);
@@ -112,11 +112,11 @@ fn unread(
 }
 
 /// Returns whether a drop-in lies next to a configuration that will exist.
-fn is_read(root: &Root, mains: &[&PathBuf], drop_in: &Path, then: &Replaced) -> Result<bool, RootError> {
+fn is_read(root: &Root, mains: &[&PathBuf], drop_in: &Path, planned: &Replaced) -> Result<bool, RootError> {
     let folder = drop_in.parent().filter(|folder| folder.file_name().is_some_and(|name| name == "config.d"));
     let Some(beside) = folder.and_then(Path::parent) else { return Ok(false) };
     for main in mains.iter().filter(|main| main.parent() == Some(beside)) {
-        let is_there = match then.get(*main) {
+        let is_there = match planned.get(*main) {
             Some(text) => text.is_some(),
             None => root.look(main)?.is_some(),
         };

@@ -31,7 +31,7 @@ pub fn plan(inputs: &Inputs<'_>) -> Result<KataConfiguration, PlanError> {
     let mut reasons = Reasons { inputs: *inputs, notes: Vec::new(), forced: false, in_doubt: false };
     let instead = "use another release or profile, or a VMM of your own (`kata-osinfo fallback --build qemu`)";
     reasons.need("path", Capability::VmmBoot, instead)?;
-    reasons.need_what_is_plugged()?;
+    reasons.need_hotplug()?;
     let boot = boot(&mut reasons)?;
     let image = match boot {
         Boot::Kata => Some(image_boot(inputs)?),
@@ -112,7 +112,7 @@ impl Reasons<'_> {
     }
 
     /// Like [`Reasons::need`], for the devices that are plugged into a booted guest.
-    fn need_what_is_plugged(&mut self) -> Result<(), PlanError> {
+    fn need_hotplug(&mut self) -> Result<(), PlanError> {
         for what in Capability::of_every_vmm().filter(|what| *what != Capability::VmmBoot) {
             let (against, _) = self.evidence(what);
             if !against.is_empty() && !self.inputs.force {

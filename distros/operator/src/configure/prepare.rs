@@ -8,8 +8,8 @@ pub use error::PrepareError;
 use super::added::{self, ForeignAdditions};
 use super::change::{self, Originals, original, originals};
 use super::dangling::{self, Dangling};
-use super::edit::{DROP_IN, EditError, as_it_stands, drop_in, edited};
-use super::keys::{is_blank, is_whole, says_it_is_ours};
+use super::edit::{DROP_IN, EditError, current_if_equivalent, drop_in, edited};
+use super::keys::{is_blank, is_marked_as_ours, is_whole};
 use super::locate::siblings;
 use super::lock::Lock;
 use super::needed::needed;
@@ -140,7 +140,7 @@ pub fn prepare(
             owner.is_none_or(|o| o.is_of(&source.path) || handler.is_some() && o.handler.contains(file))
         })
     });
-    let Originals { texts: back, kept, handler: stays } = back.transpose()?.unwrap_or_default();
+    let Originals { texts: back, kept, handler: kept_handler } = back.transpose()?.unwrap_or_default();
     let mut replaced = back.clone();
     replaced.insert(source.path.clone(), Some(base.clone()));
     replaced.extend(added.iter().filter_map(ForeignAdditions::theirs).map(|c| (c.path.clone(), Some(c.after.clone()))));
@@ -160,11 +160,11 @@ pub fn prepare(
         changes.push(FileChange { path: drop_in_path, before, after: drop_in(configuration, &settings) });
     } else {
         let today = change::text(root, old.as_ref(), &located.path)?;
-        let after = as_it_stands(edited(&base, &settings).map_err(edit)?, today.as_deref());
+        let after = current_if_equivalent(edited(&base, &settings).map_err(edit)?, today.as_deref());
         changes.push(FileChange { path: located.path.clone(), before: Some(base), after });
     }
     let for_kata = changes.len();
-    let mut theirs = Vec::new();
+    let mut foreign_values = Vec::new();
     let mut written = None;
     let containerd = handler.as_ref().and_then(|choice| choice.version);
     if let Some(choice) = handler {
@@ -179,13 +179,13 @@ pub fn prepare(
                 warnings.extend(containerd::writes_runc(&files));
                 warnings.extend(handler.working_folder(root, &replaced));
                 changes.extend(files);
-                theirs.clone_from(&handler.theirs);
+                foreign_values.clone_from(&handler.theirs);
                 written = Some(WrittenHandler::Containerd(handler));
             }
             Handler::Crio => {
                 let (files, handler) = crio::crio(root, forced.as_ref(), &shim, &located.named, &replaced)?;
                 changes.extend(files);
-                theirs.clone_from(&handler.theirs);
+                foreign_values.clone_from(&handler.theirs);
                 written = Some(WrittenHandler::Crio(handler));
             }
         }
@@ -195,8 +195,8 @@ pub fn prepare(
     let of_ours = recorded.iter().flat_map(|old| &old.files).filter(|file| is_written(&file.path));
     warnings.extend(of_ours.filter_map(|file| Some(added::forced(file, changed.get(&file.path)?))));
     warnings.extend(unknown_words(root, recorded.as_ref(), &changes)?);
-    let is_told = |path: &PathBuf| changed.contains_key(path) || added.iter().any(|added| added.ours() == path);
-    for path in foreign(root, &changes)?.into_iter().filter(|path| !is_told(path)) {
+    let is_reported = |path: &PathBuf| changed.contains_key(path) || added.iter().any(|added| added.ours() == path);
+    for path in foreign(root, &changes)?.into_iter().filter(|path| !is_reported(path)) {
         if !force {
             return Err(PrepareError::Foreign(path));
         }
@@ -210,14 +210,14 @@ pub fn prepare(
     warnings.extend(added.iter().flat_map(|added| [added.words(), added.forced_words()]).flatten());
     let copies = stray::copies(root, recorded.as_ref().unwrap_or(&State::default()));
     warnings.extend(copies.iter().map(|copy| format!("{}: {}", copy.path.display(), copy.why)));
-    let told = kept.iter().filter(|(path, _)| !is_written(path));
-    warnings.extend(told.map(|(path, why)| format!("{} is kept: {why}", path.display())));
-    let stays: Vec<PathBuf> = stays.into_iter().filter(|path| !is_written(path)).collect();
+    let not_rewritten = kept.iter().filter(|(path, _)| !is_written(path));
+    warnings.extend(not_rewritten.map(|(path, why)| format!("{} is kept: {why}", path.display())));
+    let kept_handler: Vec<PathBuf> = kept_handler.into_iter().filter(|path| !is_written(path)).collect();
     if let Some(old) = &recorded {
-        let mut then = back.clone();
-        then.extend(added.iter().filter_map(ForeignAdditions::theirs).map(|c| (c.path.clone(), Some(c.after.clone()))));
-        then.extend(changes.iter().map(|c| (c.path.clone(), Some(c.after.clone()))));
-        if let Some(NotReverted { path, why, .. }) = needed(root, old, &added, &then, containerd)?.into_iter().next() {
+        let mut planned_texts = back.clone();
+        planned_texts.extend(added.iter().filter_map(ForeignAdditions::theirs).map(|c| (c.path.clone(), Some(c.after.clone()))));
+        planned_texts.extend(changes.iter().map(|c| (c.path.clone(), Some(c.after.clone()))));
+        if let Some(NotReverted { path, why, .. }) = needed(root, old, &added, &planned_texts, containerd)?.into_iter().next() {
             let is_handler = old.configurations.iter().any(|c| c.handler.contains(&path));
             let or = if is_handler && written.is_none() { "; --handler keeps it" } else { "" };
             return Err(ChangeError::Needed { path, why: why + or }.into());
@@ -230,27 +230,27 @@ pub fn prepare(
         profile: configuration.profile.clone(),
         production: configuration.production,
         notes: configuration.notes.iter().map(|n| format!("{}: {}", n.about, n.text)).collect(),
-        files: [paths(&changes), stays.clone()].concat(),
-        handler: [paths(&changes[for_kata..]), stays].concat(),
+        files: [paths(&changes), kept_handler.clone()].concat(),
+        handler: [paths(&changes[for_kata..]), kept_handler].concat(),
     };
-    warnings.extend(old.iter().flat_map(|old| old.lost(&this)));
+    warnings.extend(old.iter().flat_map(|old| old.warnings_for(&this)));
     let new = old.clone().unwrap_or_default().with(this, changes.clone());
     replaced.extend(changes.iter().map(|c| (c.path.clone(), Some(c.after.clone()))));
     let merged = MergedConfiguration::read_with(root, &located, configuration.runtime, configuration.kata, &replaced)?;
-    let mut of_kata = theirs::told(&planned, &settings, &without, &merged);
+    let mut of_kata = theirs::foreign_values(&planned, &settings, &without, &merged);
     if located.path != source.path {
         theirs::in_source(&mut of_kata, &located.path, &source.path);
         let is_ours = |path: &PathBuf| recorded.iter().flat_map(|s| &s.files).any(|f| f.path == *path && is_whole(f));
-        let goes_to = located.drop_ins();
+        let copy_folder = located.drop_ins();
         for (path, text) in drop_ins_of(root, source, &added, &is_ours)? {
-            warnings.extend(left_behind(&path, &text, &goes_to, &planned, &merged));
+            warnings.extend(left_behind(&path, &text, &copy_folder, &planned, &merged));
         }
     }
-    theirs.splice(0..0, of_kata);
-    let mut goes_back = BTreeMap::new();
+    foreign_values.splice(0..0, of_kata);
+    let mut to_restore = BTreeMap::new();
     for (path, text) in back {
         if !changes.iter().any(|c| c.path == path) && root.utf8_if_any(&path)? != text {
-            goes_back.insert(path, text);
+            to_restore.insert(path, text);
         }
     }
     Ok(PreparedFiles {
@@ -259,10 +259,10 @@ pub fn prepare(
         handler: written,
         located,
         settings,
-        theirs,
+        theirs: foreign_values,
         added,
         warnings,
-        back: goes_back,
+        back: to_restore,
         changes,
         old,
         new,
@@ -317,8 +317,8 @@ impl PreparedFiles {
             (Vec::new(), vec![Problem { file: self.located.path.clone(), line: None, message }])
         });
         let dangling = self.old.iter().flat_map(|old| dangling::remove(root, old));
-        let told = dangling.map(|Dangling { link: NotReverted { path, why, .. }, .. }| (path, why));
-        problems.extend(told.map(|(file, message)| Problem { file, line: None, message }));
+        let links = dangling.map(|Dangling { link: NotReverted { path, why, .. }, .. }| (path, why));
+        problems.extend(links.map(|(file, message)| Problem { file, line: None, message }));
         Ok((not_effective, problems))
     }
 }
@@ -339,7 +339,7 @@ fn unknown_words(root: &Root, recorded: Option<&State>, changes: &[FileChange]) 
 fn foreign(root: &Root, changes: &[FileChange]) -> Result<Vec<PathBuf>, RootError> {
     let mut found = Vec::new();
     for change in changes.iter().filter(|c| is_whole(c)) {
-        if root.utf8_if_any(&change.path)?.is_some_and(|now| !says_it_is_ours(&now) && !is_blank(&now)) {
+        if root.utf8_if_any(&change.path)?.is_some_and(|now| !is_marked_as_ours(&now) && !is_blank(&now)) {
             found.push(change.path.clone());
         }
     }

@@ -7,13 +7,13 @@ mod remaining_state;
 use super::added::{self, ForeignAdditions};
 use super::change::{PendingFile, not_toml};
 use super::containerd::Replaced;
-use super::containerd::migrated::{is_of_handler, to_mend, without_half};
+use super::containerd::migrated::{is_of_handler, repair_instructions, without_half};
 use super::dangling::{self, Dangling};
 use super::keys::is_whole;
 use super::lock::Lock;
-use super::needed::{hold, needed};
+use super::needed::{keep_all_files, needed};
 use super::state::{self, ChangeError, FileChange, NotReverted, State, TORN, VERSION};
-use super::today::{FileState, halfway, is_cut_short, taken, today};
+use super::today::{FileState, halfway, is_cut_short, stripped, today};
 use remaining_state::{keep_state, remove_folders, remove_state};
 use root::{Root, may_be_half};
 use std::collections::BTreeMap;
@@ -39,7 +39,7 @@ const NAMED: &str = "a file that may refer to it is not reverted";
 const CUT_SHORT: &str = "a kata-osinfo call was interrupted while it wrote this file, and others have changed it since: --force replaces their text";
 
 /// Returns the reason why a file stays together with its handler.
-fn belongs(handler: &Path) -> String {
+fn kept_with_handler(handler: &Path) -> String {
     format!("it belongs to the handler in {}, which is not reverted", handler.display())
 }
 
@@ -58,7 +58,7 @@ pub fn revert(root: &Root, lock: Option<&Lock>, state: &State, force: bool) -> R
     revert_but(root, lock, state, force, &[])
 }
 
-/// Like [`revert`], without the files that are `held`.
+/// Like [`revert`], without the files that are `held_back`.
 ///
 /// # Errors
 ///
@@ -68,10 +68,10 @@ pub(super) fn revert_but(
     lock: Option<&Lock>,
     state: &State,
     force: bool,
-    held: &[NotReverted],
+    held_back: &[NotReverted],
 ) -> Result<RevertReport, ChangeError> {
     let mut added = added::all(root, state, &|_| force);
-    added.retain(|a| !held.iter().any(|kept| kept.path == a.ours()));
+    added.retain(|a| !held_back.iter().any(|kept| kept.path == a.ours()));
     let recorded = state;
     let state = &added::noted(root, recorded, &added);
     let forced = added.iter().filter_map(ForeignAdditions::forced_words).collect();
@@ -82,11 +82,11 @@ pub(super) fn revert_but(
     // Whether an edit stays that may name other files, and whether `force` would remove it together with them.
     let mut names = None;
     for file in &state.files {
-        let taken = match held.iter().find(|kept| kept.path == file.path) {
+        let outcome = match held_back.iter().find(|kept| kept.path == file.path) {
             Some(kept) => Err(kept.clone()),
-            None => back(root, state, file, force),
+            None => revert_step(root, state, file, force),
         };
-        match taken {
+        match outcome {
             Ok((step, changed)) => {
                 let keys = changed.join(", ");
                 if step.aside && lock.is_none() {
@@ -106,7 +106,7 @@ pub(super) fn revert_but(
                     in_handler => {
                         let why = match in_handler {
                             true => {
-                                let how = to_mend(step.text().unwrap_or_default(), state, &changed);
+                                let how = repair_instructions(step.text().unwrap_or_default(), state, &changed);
                                 format!(
                                     "the handler was changed after kata-osinfo wrote it, so none of it is reverted: {how}"
                                 )
@@ -127,8 +127,8 @@ pub(super) fn revert_but(
         }
     }
     if let Some(by_force) = names {
-        let goes = |step: &PendingFile| !step.is_done() && step.target.is_none() && is_handler(&step.file.path);
-        let (named, rest): (Vec<PendingFile>, Vec<PendingFile>) = steps.into_iter().partition(goes);
+        let is_removed = |step: &PendingFile| !step.is_done() && step.target.is_none() && is_handler(&step.file.path);
+        let (named, rest): (Vec<PendingFile>, Vec<PendingFile>) = steps.into_iter().partition(is_removed);
         let kept = named.into_iter().map(|step| NotReverted { path: step.file.path, why: NAMED.to_owned(), by_force });
         reverted.kept.extend(kept);
         steps = rest;
@@ -138,29 +138,29 @@ pub(super) fn revert_but(
         let mut all = reverted.kept.clone();
         for configured in &state.configurations {
             if let Some(kept) = all.iter().find(|k| configured.handler.contains(&k.path)) {
-                let why = belongs(&kept.path);
-                hold(&mut all, configured, &why);
+                let why = kept_with_handler(&kept.path);
+                keep_all_files(&mut all, configured, &why);
             }
         }
         // A state that was tampered with may list other files.
         all.retain(|kept| state.files.iter().any(|f| f.path == kept.path));
         if all.len() > reverted.kept.len() {
-            all.retain(|kept| !held.contains(kept));
-            return revert_but(root, lock, recorded, force, &[held, &all].concat());
+            all.retain(|kept| !held_back.contains(kept));
+            return revert_but(root, lock, recorded, force, &[held_back, &all].concat());
         }
     }
-    let mut then: Replaced = steps.iter().map(|step| (step.file.path.clone(), step.target.clone())).collect();
-    then.extend(added.iter().filter_map(ForeignAdditions::theirs).map(|c| (c.path.clone(), Some(c.after.clone()))));
-    let mut needed = match needed(root, state, &added, &then, None) {
+    let mut planned: Replaced = steps.iter().map(|step| (step.file.path.clone(), step.target.clone())).collect();
+    planned.extend(added.iter().filter_map(ForeignAdditions::theirs).map(|c| (c.path.clone(), Some(c.after.clone()))));
+    let mut needed = match needed(root, state, &added, &planned, None) {
         Err(error) if force => {
             reverted.forced.push(format!("cannot tell whether other files need what is removed: {error}"));
             Vec::new()
         }
         needed => needed?,
     };
-    needed.retain(|kept| !held.iter().any(|h| h.path == kept.path));
+    needed.retain(|kept| !held_back.iter().any(|h| h.path == kept.path));
     if !needed.is_empty() && !force {
-        return revert_but(root, lock, recorded, force, &[held, &needed].concat());
+        return revert_but(root, lock, recorded, force, &[held_back, &needed].concat());
     }
     for NotReverted { why, .. } in needed {
         if !reverted.forced.contains(&why) {
@@ -214,17 +214,17 @@ pub(super) fn revert_but(
     steps.sort_by_key(|step| !is_handler(step));
     let mut carry_out = |step: PendingFile| {
         let path = step.file.path.clone();
-        let taken = step.keep_aside().map_err(ChangeError::from).and_then(|aside| {
+        let outcome = step.keep_aside().map_err(ChangeError::from).and_then(|aside| {
             reverted.forced.extend(aside.map(|aside| {
                 format!("{}: {CUT_SHORT}, which is now in {} for you to merge", path.display(), aside.display())
             }));
             step.take(root, state.attributes.get(&path))
         });
-        match &taken {
+        match &outcome {
             Ok(()) => reverted.restored.extend(changes.remove(&path)),
             Err(error) => reverted.kept.push(NotReverted { path, why: error.to_string(), by_force: false }),
         }
-        taken.is_ok()
+        outcome.is_ok()
     };
     // The state already allows for a partial write of this step, and on a full disk nothing more could be recorded.
     let is_noted = |step: &PendingFile| {
@@ -245,28 +245,28 @@ pub(super) fn revert_but(
         }
         // After a crash, a file is classified by its text and by the recorded texts: neither changes before the state
         // is written.
-        let mut left = State { version: VERSION, ..state.clone() };
-        left.earlier.retain(|path, _| !unmoved.contains(path));
-        let goes = steps.iter().filter(|step| step.target.is_none());
-        left.earlier.extend(goes.filter_map(|step| Some((step.file.path.clone(), step.text()?.to_owned()))));
+        let mut remaining = State { version: VERSION, ..state.clone() };
+        remaining.earlier.retain(|path, _| !unmoved.contains(path));
+        let removed = steps.iter().filter(|step| step.target.is_none());
+        remaining.earlier.extend(removed.filter_map(|step| Some((step.file.path.clone(), step.text()?.to_owned()))));
         for step in steps.iter().filter(|s| s.is_in_place() && !s.is_done() && !is_noted(s)) {
             // The current text is compared with the result of this call first, and then with those of earlier calls.
-            match (step.text().or_else(|| standing(state, step)), &step.target) {
-                (Some(was), Some(target)) => left.halfway.insert(
+            match (step.text().or_else(|| effective_text(state, step)), &step.target) {
+                (Some(was), Some(target)) => remaining.halfway.insert(
                     0,
                     FileChange { path: step.file.path.clone(), before: Some(was.to_owned()), after: target.clone() },
                 ),
-                _ => left.in_place.push(step.file.path.clone()),
+                _ => remaining.in_place.push(step.file.path.clone()),
             }
         }
-        state::write(root, &left)
+        state::write(root, &remaining)
     };
     let mut noted = note(&steps);
     if noted.is_err() {
         // The disk may be full. Removing a file needs no record, and frees space.
-        let (goes, rest): (Vec<PendingFile>, Vec<PendingFile>) =
+        let (removals, rest): (Vec<PendingFile>, Vec<PendingFile>) =
             steps.into_iter().partition(|s| s.target.is_none() && !is_handler(s));
-        for step in goes {
+        for step in removals {
             carry_out(step);
         }
         steps = rest;
@@ -285,7 +285,7 @@ pub(super) fn revert_but(
             // A partial write would be taken for an edit of others.
             Err(error) if in_place => Some(error.to_string()),
             _ if !stuck.is_empty() && is_handler && step.target.is_none() => Some(NAMED.to_owned()),
-            _ => its_handler.map(|handler| belongs(handler)),
+            _ => its_handler.map(|handler| kept_with_handler(handler)),
         };
         let is_stuck = match why {
             Some(why) => {
@@ -315,20 +315,20 @@ pub(super) fn revert_but(
 }
 
 /// Returns the text of a file; for a partial write the text that was being overwritten.
-fn standing<'a>(state: &'a State, step: &'a PendingFile) -> Option<&'a str> {
+fn effective_text<'a>(state: &'a State, step: &'a PendingFile) -> Option<&'a str> {
     let now = step.now.as_ref()?;
     halfway(state, &step.file.path, &now.bytes).or_else(|| step.text())
 }
 
 /// Returns the step that reverts a file, and the keys that others have changed; or why the file stays.
-fn back(root: &Root, state: &State, file: &FileChange, force: bool) -> Result<(PendingFile, Vec<String>), NotReverted> {
-    let stays = |why: String, by_force: bool| NotReverted { path: file.path.clone(), why, by_force };
+fn revert_step(root: &Root, state: &State, file: &FileChange, force: bool) -> Result<(PendingFile, Vec<String>), NotReverted> {
+    let not_reverted = |why: String, by_force: bool| NotReverted { path: file.path.clone(), why, by_force };
     let mut step = match PendingFile::new(root, file.clone(), None) {
         Ok(step) => step,
         // For a FIFO or a huge file: the directory is the same, and the file is replaced.
         Err(error) if force => {
-            let place = root.pin(&file.path).map_err(|e| stays(e.to_string(), false))?;
-            let place = place.ok_or_else(|| stays(error.to_string(), false))?;
+            let place = root.pin(&file.path).map_err(|e| not_reverted(e.to_string(), false))?;
+            let place = place.ok_or_else(|| not_reverted(error.to_string(), false))?;
             let target = file.before.clone();
             let step =
                 PendingFile { file: file.clone(), target, place: Some(place), now: None, blocked: true, aside: false };
@@ -337,14 +337,14 @@ fn back(root: &Root, state: &State, file: &FileChange, force: bool) -> Result<(P
         Err(error) => {
             // A directory is not replaced, nor a file that cannot be examined.
             let is_replaced = root.look(&file.path).is_ok_and(|found| found.is_some_and(|f| !f.is_dir()));
-            return Err(stays(error.to_string(), is_replaced));
+            return Err(not_reverted(error.to_string(), is_replaced));
         }
     };
     let imported = state.instead.get(&file.path).map(String::as_str);
-    let text = imported.or_else(|| standing(state, &step)).map(str::to_owned);
+    let text = imported.or_else(|| effective_text(state, &step)).map(str::to_owned);
     let is_cut_short = is_cut_short(state, &file.path);
     if step.now.is_some() && text.is_none() && !force && !is_cut_short {
-        return Err(stays("expected UTF-8 text".to_owned(), is_whole(file)));
+        return Err(not_reverted("expected UTF-8 text".to_owned(), is_whole(file)));
     }
     let found = match &step.now {
         Some(_) if text.is_none() && is_cut_short && !is_whole(file) => FileState::Torn,
@@ -358,11 +358,11 @@ fn back(root: &Root, state: &State, file: &FileChange, force: bool) -> Result<(P
         FileState::Edited(edited) if !force || edited.changed.is_empty() => (edited.text, edited.changed),
         FileState::Edited(edited) => {
             let now = text.unwrap_or_default();
-            let forced = taken(state, file, &now, true);
-            (forced.map_err(|e| stays(e.to_string(), false))?.text, edited.changed)
+            let forced = stripped(state, file, &now, true);
+            (forced.map_err(|e| not_reverted(e.to_string(), false))?.text, edited.changed)
         }
         FileState::Torn if !force => {
-            return Err(stays(TORN.to_owned(), true));
+            return Err(not_reverted(TORN.to_owned(), true));
         }
         // Others' parts of the file would be lost with kata-osinfo's.
         FileState::Foreign if !is_whole(file) => {
@@ -370,10 +370,10 @@ fn back(root: &Root, state: &State, file: &FileChange, force: bool) -> Result<(P
             let why = format!(
                 "it is no longer valid TOML, so kata-osinfo cannot find the parts that it wrote: {why}: fix the file"
             );
-            return Err(stays(why, false));
+            return Err(not_reverted(why, false));
         }
         FileState::Foreign if !force => {
-            return Err(stays(added::changed_words(file, text.as_deref().unwrap_or_default()), true));
+            return Err(not_reverted(added::changed_words(file, text.as_deref().unwrap_or_default()), true));
         }
         FileState::Gone | FileState::Foreign | FileState::Torn => {
             step.aside = is_cut_short && step.now.is_some();
@@ -383,11 +383,11 @@ fn back(root: &Root, state: &State, file: &FileChange, force: bool) -> Result<(P
     // After a later `configure`, others' keys in the handler count as part of the original text.
     if force
         && !is_whole(file)
-        && let Some((left, keys)) = target.as_deref().and_then(without_half)
+        && let Some((remaining, keys)) = target.as_deref().and_then(without_half)
     {
         let keys: Vec<String> = keys.iter().map(|path| path.join(".")).filter(|key| !changed.contains(key)).collect();
         changed.extend(keys);
-        target = Some(left);
+        target = Some(remaining);
     }
     step.target = target;
     Ok((step, changed))

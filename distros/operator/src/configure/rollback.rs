@@ -107,25 +107,25 @@ impl Rollback {
     ///
     /// Returns the files that could not be restored; in this case the state stays, and lists them.
     pub(super) fn undo(&self, root: &Root) -> Vec<PathBuf> {
-        let mut left: Vec<PathBuf> = Vec::new();
+        let mut remaining: Vec<PathBuf> = Vec::new();
         for file in self.written.iter().rev() {
             if !file.undo(root).unwrap_or_default() {
-                left.push(file.path.clone());
+                remaining.push(file.path.clone());
             }
         }
-        if left.is_empty() {
+        if remaining.is_empty() {
             for folder in self.folders.iter().rev() {
                 // An empty directory that cannot be removed does no harm.
                 let _ = root.remove_empty_folder(folder);
             }
-            if self.bring_back_state(root).is_err() {
-                left.push(STATE.into());
+            if self.restore_state(root).is_err() {
+                remaining.push(STATE.into());
             }
         }
-        left
+        remaining
     }
 
-    fn bring_back_state(&self, root: &Root) -> Result<(), RootError> {
+    fn restore_state(&self, root: &Root) -> Result<(), RootError> {
         let Some(place) = root.pin_itself(Path::new(STATE))? else { return Ok(()) };
         if place.read(MAX_STATE)? == self.state {
             return Ok(());
@@ -142,7 +142,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_written_goes_back_and_what_others_have_made_of_it_stays() {
+    fn undo_restores_our_files_and_keeps_those_that_others_changed() {
         let dir = tempfile::tempdir().unwrap();
         let root = Root::new(dir.path()).unwrap();
         let write = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).unwrap();
@@ -179,13 +179,13 @@ mod tests {
 
     /// The same for a rewritten file and a new one.
     #[test]
-    fn what_others_wrote_in_that_moment_is_not_told_as_ours() {
+    fn undo_does_not_list_a_file_that_others_wrote_meanwhile() {
         let dir = tempfile::tempdir().unwrap();
         let root = Root::new(dir.path()).unwrap();
         std::fs::write(dir.path().join("edited"), "before").unwrap();
         for name in ["edited", "new"] {
             let path = Path::new("/").join(name);
-            for (is_theirs, left) in [(true, Vec::new()), (false, vec![path.clone()])] {
+            for (is_theirs, expected) in [(true, Vec::new()), (false, vec![path.clone()])] {
                 let mut rollback = Rollback::begin(&root).unwrap();
                 let file = Written::new(&root, &path, "ours").unwrap();
                 let written = rollback.write(file, || {
@@ -193,7 +193,7 @@ mod tests {
                     if is_theirs { Err(ChangeError::Meanwhile(path.clone())) } else { Ok(()) }
                 });
                 assert_eq!((written.is_err(), rollback.is_empty()), (is_theirs, is_theirs));
-                assert_eq!(rollback.undo(&root), left, "{name}");
+                assert_eq!(rollback.undo(&root), expected, "{name}");
                 assert_eq!(std::fs::read_to_string(dir.path().join(name)).unwrap(), format!("theirs, {is_theirs}"));
             }
         }

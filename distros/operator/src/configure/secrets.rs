@@ -80,7 +80,7 @@ fn hides(key: &str, is_table: bool) -> bool {
 }
 
 /// Returns whether the text after a value is a secret: `["--password", "…"]`, `{ name = "API_KEY", value = "…" }`.
-fn announces(value: &Value) -> bool {
+fn precedes_secret(value: &Value) -> bool {
     value.as_str().is_some_and(is_secret)
 }
 
@@ -136,7 +136,7 @@ impl Places<'_> {
             (Value::InlineTable(table), _) => {
                 for (key, value) in table.iter() {
                     self.value(value, is_of_secret || is_announced || hides(key, value.is_inline_table()));
-                    is_announced = announces(value);
+                    is_announced = precedes_secret(value);
                 }
             }
             (Value::Boolean(_), _) | (_, None) => {}
@@ -144,7 +144,7 @@ impl Places<'_> {
             (Value::Array(list), _) => {
                 for value in list.iter() {
                     self.value(value, is_announced);
-                    is_announced = announces(value);
+                    is_announced = precedes_secret(value);
                 }
             }
             (Value::String(string), Some(span)) => match self.has_secret(string.value(), &span) {
@@ -157,10 +157,10 @@ impl Places<'_> {
 
     /// Returns whether a string has a secret other than one that [`without_credentials`] finds in the text as well,
     /// such as an address's login.
-    fn has_secret(&self, meant: &str, span: &Range<usize>) -> bool {
-        let told = without_credentials(meant);
-        let is_as_meant = self.text.get(span.start + 1..span.end - 1) == Some(meant);
-        secret_in(&told).is_some() || (told != meant && !is_as_meant)
+    fn has_secret(&self, value: &str, span: &Range<usize>) -> bool {
+        let stripped = without_credentials(value);
+        let is_literal = self.text.get(span.start + 1..span.end - 1) == Some(value);
+        secret_in(&stripped).is_some() || (stripped != value && !is_literal)
     }
 
     /// Returns the text without secrets, and without the rest of the last line of a secret of several lines.

@@ -64,7 +64,7 @@ pub struct PassedOver {
 }
 
 impl PassedOver {
-    fn because(&mut self, blamed: Blamed, why: String) {
+    fn add_reason(&mut self, blamed: Blamed, why: String) {
         self.why.push(why);
         self.blames.push(blamed);
     }
@@ -138,7 +138,7 @@ fn judge(
         forceable: None,
     };
     let Some(share) = driver.share().filter(|share| profile.shares(*share)) else {
-        no.because(
+        no.add_reason(
             Blamed::Server,
             format!("Kata {} does not support {}, only {}", profile.range, driver.name, profile.share_names()),
         );
@@ -146,13 +146,13 @@ fn judge(
     };
     if found.lacks.contains(&share) {
         let qemu = found.hypervisor.as_deref().unwrap_or("QEMU");
-        no.because(Blamed::Vmm, format!("{qemu} was built without a device for {share}"));
+        no.add_reason(Blamed::Vmm, format!("{qemu} was built without a device for {share}"));
     }
     let shared_fs = match (share, &driver.path) {
         (Share::VirtioFs, Some(path)) => match &found.daemon {
             Some(daemon) if daemon.path == *path => {
                 if daemon.flavour == Flavour::C && profile.virtiofsd.style != DaemonStyle::DashO {
-                    no.because(
+                    no.add_reason(
                         Blamed::Server,
                         format!(
                             "{path} is QEMU's C daemon, which does not know the options that Kata {} passes",
@@ -163,7 +163,7 @@ fn judge(
                 SharedFs::VirtioFs { daemon: path.clone() }
             }
             _ if found.no_programs.contains(path) => {
-                no.because(Blamed::Server, no_program(path));
+                no.add_reason(Blamed::Server, no_program(path));
                 no.install.clone_from(&driver.packages);
                 SharedFs::VirtioFs { daemon: path.clone() }
             }
@@ -171,13 +171,13 @@ fn judge(
                 match installed(&driver.packages, found) {
                     // Installing the packages again would not help.
                     Some(packages) => {
-                        no.because(
+                        no.add_reason(
                             Blamed::Server,
                             format!("{path} does not exist: {packages} is installed, but does not contain it"),
                         );
                     }
                     None => {
-                        no.because(Blamed::Server, format!("{path} does not exist"));
+                        no.add_reason(Blamed::Server, format!("{path} does not exist"));
                         no.install.clone_from(&driver.packages);
                     }
                 }
@@ -185,21 +185,21 @@ fn judge(
             }
         },
         (Share::VirtioFs, None) => {
-            no.because(Blamed::Server, format!("the record of {} names no daemon", release.distro));
+            no.add_reason(Blamed::Server, format!("the record of {} names no daemon", release.distro));
             return Err(no);
         }
         (Share::Virtio9p, _) => SharedFs::Virtio9p,
         (Share::VirtioBlk, _) => {
-            no.because(Blamed::Server, format!("{share} is not a filesystem that this program can configure"));
+            no.add_reason(Blamed::Server, format!("{share} is not a filesystem that this program can configure"));
             return Err(no);
         }
     };
     let capability = Capability::of_share(share);
-    let (against, evidence) = said(verified, release, profile, capability, &components(driver, release), found);
+    let (against, evidence) = verdicts_on(verified, release, profile, capability, &components(driver, release), found);
     if !against.is_empty() && no.why.is_empty() {
         no.forceable = Some(shared_fs.clone());
     }
-    against.into_iter().for_each(|(blamed, why)| no.because(blamed, why));
+    against.into_iter().for_each(|(blamed, why)| no.add_reason(blamed, why));
     match no.why.is_empty() {
         true => Ok((shared_fs, evidence)),
         false => Err(no),
@@ -227,7 +227,7 @@ fn components(driver: &FilesystemDriver, release: &Release) -> Option<Vec<Packag
 /// supports it.
 ///
 /// A run in a VM or on the host outranks one in a container; an entry that is not about `packages` is ignored.
-fn said(
+fn verdicts_on(
     verified: &[VerifiedEntry],
     release: &Release,
     profile: &Profile,
@@ -279,7 +279,7 @@ pub(super) fn evidence(
     capability: Capability,
     found: &Inventory,
 ) -> (Vec<String>, Vec<String>) {
-    let (against, evidence) = said(verified, release, profile, capability, &Some(Vec::new()), found);
+    let (against, evidence) = verdicts_on(verified, release, profile, capability, &Some(Vec::new()), found);
     (against.into_iter().map(|(_, why)| why).collect(), evidence)
 }
 
@@ -291,11 +291,11 @@ fn differences(entry: &VerifiedEntry, release: &Release, found: &Inventory) -> S
             entry.versions.iter().map(|(package, version)| format!("{package} {version}")).collect();
         return format!(" with {}; the installed versions are not known: {why}", tested.join(", "));
     }
-    let asked = if found.database == PackageDatabase::Read { release.packages() } else { Vec::new() };
+    let queried = if found.database == PackageDatabase::Read { release.packages() } else { Vec::new() };
     let differing = entry.versions.iter().filter_map(|(package, tested)| match found.packages.get(package) {
         Some(installed) if installed == tested => None,
         Some(installed) => Some(format!(" with {package} {tested}, installed is {installed}")),
-        None => asked.contains(package).then(|| format!(" with {package} {tested}, which is not installed")),
+        None => queried.contains(package).then(|| format!(" with {package} {tested}, which is not installed")),
     });
     differing.collect::<Vec<_>>().join(",")
 }
@@ -329,10 +329,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_share_is_told_by_its_own_name() {
+    fn a_shared_filesystem_is_serialized_by_its_name() {
         for shared_fs in [SharedFs::VirtioFs { daemon: "/d".to_owned() }, SharedFs::Virtio9p] {
-            let told = serde_json::to_value(&shared_fs).unwrap();
-            assert_eq!(told["name"].as_str().and_then(Share::of_name), shared_fs.share(), "{told}");
+            let serialized = serde_json::to_value(&shared_fs).unwrap();
+            assert_eq!(serialized["name"].as_str().and_then(Share::of_name), shared_fs.share(), "{serialized}");
         }
         assert_eq!(serde_json::to_value(SharedFs::None).unwrap()["name"], SharedFs::None.name());
     }

@@ -1,7 +1,7 @@
 //! Checks whether the written configuration still exists and is in effect, because files and packages change.
 
 use super::displaced::{Displaced, displaced};
-use super::found::against;
+use super::found::objection_to;
 use super::state::{self, ChangeError, State};
 use super::toml::line_of;
 use super::{ContainerdVersion, Initrd, Problem, containerd, copy, in_effect};
@@ -47,33 +47,33 @@ fn problems(
     let mut problems = Vec::new();
     // Files whose other problems need not be reported.
     let mut undone: BTreeSet<PathBuf> = BTreeSet::new();
-    let mut tell = |file: &Path, line, message: String| {
+    let mut report = |file: &Path, line, message: String| {
         problems.push(Problem { file: file.to_owned(), line, message: format!("{message}: configure again") });
     };
     for file in &state.files {
         let now = match root.utf8_if_any(&file.path) {
             Err(RootError::NotText { .. }) => {
                 let why = "it is not UTF-8 text, so kata-osinfo cannot find the parts that it wrote: fix the file";
-                tell(&file.path, None, why.to_owned());
+                report(&file.path, None, why.to_owned());
                 undone.insert(file.path.clone());
                 continue;
             }
             now => now?,
         };
         let Some(now) = now else {
-            tell(&file.path, None, "kata-osinfo wrote it, but it no longer exists".to_owned());
+            report(&file.path, None, "kata-osinfo wrote it, but it no longer exists".to_owned());
             undone.insert(file.path.clone());
             continue;
         };
         if file.before.as_ref() == Some(&now) && file.after != now {
-            tell(&file.path, None, "it has the text again that it had before kata-osinfo edited it".to_owned());
+            report(&file.path, None, "it has the text again that it had before kata-osinfo edited it".to_owned());
             undone.insert(file.path.clone());
         }
         if let Some(source) = copy::source(&file.after) {
             match root.utf8_if_any(&source)? {
                 Some(text) if copy::text(&source, &text) == file.after => {}
-                Some(_) => tell(&file.path, None, format!("it is a copy of {}, which has changed", source.display())),
-                None => tell(&file.path, None, format!("it is a copy of {}, which no longer exists", source.display())),
+                Some(_) => report(&file.path, None, format!("it is a copy of {}, which has changed", source.display())),
+                None => report(&file.path, None, format!("it is a copy of {}, which no longer exists", source.display())),
             }
         }
         let Ok(document) = Document::parse(now.as_str()) else { continue };
@@ -83,10 +83,10 @@ fn problems(
             // A copy names the shipped configuration's files, but its drop-in decides.
             let named = item.as_str().filter(|n| n.starts_with('/') && copy::source(&now).is_none());
             if let Some(named) = named
-                && let Some(why) = against(root, key, Path::new(named))?
+                && let Some(why) = objection_to(root, key, Path::new(named))?
             {
                 let line = item.span().map(|s| line_of(&now, s.start));
-                tell(&file.path, line, format!("hypervisor.qemu.{key} is {named}, which {why}"));
+                report(&file.path, line, format!("hypervisor.qemu.{key} is {named}, which {why}"));
             }
         }
         let named = |key: &str| qemu.get(key).and_then(Item::as_str);
@@ -96,12 +96,12 @@ fn problems(
             && let Some(why) = look(root, Path::new(initrd)).against(kernel)
         {
             let line = qemu.get("initrd").and_then(Item::span).map(|s| line_of(&now, s.start));
-            tell(&file.path, line, format!("hypervisor.qemu.initrd is {initrd}, which {why}"));
+            report(&file.path, line, format!("hypervisor.qemu.initrd is {initrd}, which {why}"));
         }
     }
-    let is_told = |path: &Path| undone.contains(path);
-    for problem in in_effect::problems(root, state, containerd, &is_told)? {
-        let same = |told: &Problem| told.line.is_some() && (&told.file, told.line) == (&problem.file, problem.line);
+    let is_reported = |path: &Path| undone.contains(path);
+    for problem in in_effect::problems(root, state, containerd, &is_reported)? {
+        let same = |other: &Problem| other.line.is_some() && (&other.file, other.line) == (&problem.file, problem.line);
         if !problems.iter().any(same) {
             problems.push(problem);
         }

@@ -152,7 +152,7 @@ impl State {
     }
 
     /// Describes what the recorded configurations, including an earlier form of the same one, lose to `this`.
-    pub(super) fn lost<'s>(&'s self, this: &'s ManagedConfiguration) -> impl Iterator<Item = String> + 's {
+    pub(super) fn warnings_for<'s>(&'s self, this: &'s ManagedConfiguration) -> impl Iterator<Item = String> + 's {
         // A configuration that was found without a state has no path.
         self.configurations.iter().filter(|c| !c.config.as_os_str().is_empty()).filter_map(|c| {
             let (config, profile) = (c.config.display(), &c.profile);
@@ -162,8 +162,8 @@ impl State {
                     format!("{config} was configured for {profile}: these settings are replaced by those for {}", this.profile)
                 });
             }
-            let loses = |files: &[PathBuf]| files.iter().any(|f| this.files.contains(f));
-            match (this.handler.is_empty() || c.handler.is_empty(), loses(&c.files)) {
+            let shares_files = |files: &[PathBuf]| files.iter().any(|f| this.files.contains(f));
+            match (this.handler.is_empty() || c.handler.is_empty(), shares_files(&c.files)) {
                 (false, _) => {
                     Some(format!("the handler used {config}, configured for {profile}: it will use this configuration instead"))
                 }
@@ -274,23 +274,23 @@ pub enum ChangeError {
 pub fn read(root: &Root) -> Result<Option<State>, ChangeError> {
     check_folder(root)?;
     let read = root.pin_itself(Path::new(STATE)).and_then(|place| place.map(|p| p.read(MAX_STATE)).transpose());
-    let Some(held) = read.map_err(no_state)?.flatten() else { return Ok(None) };
+    let Some(contents) = read.map_err(no_state)?.flatten() else { return Ok(None) };
     let broken = |e: serde_json::Error| ChangeError::State(e.to_string());
-    let StateVersion { version } = serde_json::from_slice(&held.bytes).map_err(broken)?;
+    let StateVersion { version } = serde_json::from_slice(&contents.bytes).map_err(broken)?;
     let state: State = match version {
-        1 | 2 => serde_json::from_slice::<Older>(&held.bytes).map_err(broken)?.into(),
-        VERSION => serde_json::from_slice(&held.bytes).map_err(broken)?,
+        1 | 2 => serde_json::from_slice::<Older>(&contents.bytes).map_err(broken)?.into(),
+        VERSION => serde_json::from_slice(&contents.bytes).map_err(broken)?,
         _ => return Err(ChangeError::Version(version)),
     };
     let paths = state.files.iter().map(|f| &f.path).chain(&state.directories);
     match paths.into_iter().find(|p| !is_plain(p)) {
         Some(odd) => Err(ChangeError::State(format!("{} is not a plain absolute path", odd.display()))),
-        None => Ok(Some(followed(root, state)?)),
+        None => Ok(Some(with_links_resolved(root, state)?)),
     }
 }
 
 /// Updates the paths of files that others have moved and replaced by links: the link's target is the file to edit.
-fn followed(root: &Root, mut state: State) -> Result<State, RootError> {
+fn with_links_resolved(root: &Root, mut state: State) -> Result<State, RootError> {
     let mut moved: BTreeMap<PathBuf, PathBuf> = BTreeMap::new();
     let configs = state.configurations.iter().map(|c| &c.config).filter(|c| c.is_absolute());
     for path in state.files.iter().map(|f| &f.path).chain(configs) {
@@ -323,9 +323,9 @@ fn followed(root: &Root, mut state: State) -> Result<State, RootError> {
     state.files.iter_mut().for_each(|f| follow(&mut f.path));
     state.halfway.iter_mut().for_each(|f| follow(&mut f.path));
     state.directories.iter_mut().chain(&mut state.in_place).for_each(follow);
-    let at = |path: PathBuf| moved.get(&path).cloned().unwrap_or(path);
-    state.attributes = state.attributes.into_iter().map(|(path, a)| (at(path), a)).collect();
-    state.earlier = state.earlier.into_iter().map(|(path, text)| (at(path), text)).collect();
+    let moved_path = |path: PathBuf| moved.get(&path).cloned().unwrap_or(path);
+    state.attributes = state.attributes.into_iter().map(|(path, a)| (moved_path(path), a)).collect();
+    state.earlier = state.earlier.into_iter().map(|(path, text)| (moved_path(path), text)).collect();
     Ok(state)
 }
 
@@ -343,7 +343,7 @@ pub fn has_folder(root: &Root) -> Result<bool, ChangeError> {
     let folder = root.resolve_new(Path::new(FOLDER)).and_then(|path| root.look(&path));
     match folder.map_err(no_state)? {
         Some(other) if !other.is_dir() => Err(ChangeError::State(format!("{FOLDER} is not a folder"))),
-        there => Ok(there.is_some()),
+        found => Ok(found.is_some()),
     }
 }
 

@@ -11,7 +11,7 @@ pub(super) use copies::copies;
 
 use super::containerd::{self, ContainerdConfig, ReadFiles, Replaced, Unread, migrated};
 use super::edit::DROP_IN;
-use super::keys::{is_whole, says_it_is_ours};
+use super::keys::{is_marked_as_ours, is_whole};
 use super::lock::Lock;
 use super::revert::{RevertReport, revert_but};
 use super::state::{
@@ -97,9 +97,9 @@ fn unknown(file: &FileChange) -> NotReverted {
 /// [`revert`](super::revert::revert).
 pub fn take_back(root: &Root, lock: Option<&Lock>, state: &State, force: bool) -> Result<RevertReport, ChangeError> {
     let mut closed = Vec::new();
-    let mut tell = |path: &Path, error: RootError| unread(force, &mut closed, path, error);
-    let places = containerd::each(root, &mut tell)?;
-    let mains = migrated::mains(root, &places, &mut tell)?;
+    let mut report = |path: &Path, error: RootError| unread(force, &mut closed, path, error);
+    let places = containerd::each(root, &mut report)?;
+    let mains = migrated::mains(root, &places, &mut report)?;
     let state = &migrated::adopted_of(root, state.clone(), &mains)?;
     let mut added = migrated::unknown_mains(&mains, state);
     let Strays { state: found, unread: more, copies, .. } = strays_of(root, &places, state, Vec::new(), force)?;
@@ -120,7 +120,7 @@ pub fn take_back(root: &Root, lock: Option<&Lock>, state: &State, force: bool) -
         all.files.extend(added);
     }
     let followed = |kept: &NotReverted| root.resolve_new(&kept.path).unwrap_or_else(|_| kept.path.clone());
-    let mut held: Vec<NotReverted> = Vec::new();
+    let mut held_back: Vec<NotReverted> = Vec::new();
     for file in &all.files {
         let is_handler = all.configurations.iter().any(|c| c.handler.contains(&file.path));
         // Every drop-in lies in a subdirectory next to its main file.
@@ -132,9 +132,9 @@ pub fn take_back(root: &Root, lock: Option<&Lock>, state: &State, force: bool) -
             (None, Some(kept)) => format!("a file that may refer to it cannot be read: {}", kept.why),
             (None, None) => continue,
         };
-        held.push(NotReverted { path: file.path.clone(), why, by_force: false });
+        held_back.push(NotReverted { path: file.path.clone(), why, by_force: false });
     }
-    let mut reverted = revert_but(root, lock, &all, force, &held)?;
+    let mut reverted = revert_but(root, lock, &all, force, &held_back)?;
     for kept in closed.into_iter().chain(more) {
         let path = followed(&kept);
         // With `force`, a file of kata-osinfo's may have been removed.
@@ -147,8 +147,8 @@ pub fn take_back(root: &Root, lock: Option<&Lock>, state: &State, force: bool) -
     for copy in copies {
         // A copy that is a link to a file of kata-osinfo's was removed together with that file.
         let path = followed(&copy);
-        let is_told = all.files.iter().any(|f| f.path == path) || reverted.kept.iter().any(|k| k.path == copy.path);
-        if !is_told {
+        let is_reported = all.files.iter().any(|f| f.path == path) || reverted.kept.iter().any(|k| k.path == copy.path);
+        if !is_reported {
             reverted.kept.push(copy);
         }
     }
@@ -173,11 +173,11 @@ fn unnamed(files: Vec<PathBuf>, handler: Vec<PathBuf>) -> ManagedConfiguration {
 
 /// Fails if a file cannot be read, or with `force` records the file; other errors are ignored, because such a file
 /// cannot be a configuration and has no effect.
-fn unread(force: bool, told: &mut Vec<NotReverted>, path: &Path, error: RootError) -> Result<(), RootError> {
+fn unread(force: bool, reported: &mut Vec<NotReverted>, path: &Path, error: RootError) -> Result<(), RootError> {
     match error.is_unreadable() {
         true if !force => return Err(error),
-        true if !told.iter().any(|k| k.path == path) => {
-            told.push(NotReverted { path: path.to_owned(), why: error.to_string(), by_force: false });
+        true if !reported.iter().any(|k| k.path == path) => {
+            reported.push(NotReverted { path: path.to_owned(), why: error.to_string(), by_force: false });
         }
         _ => {}
     }
@@ -204,35 +204,36 @@ fn strays_of(
     mut closed: Vec<NotReverted>,
     force: bool,
 ) -> Result<Strays, RootError> {
-    let mut tell = |path: &Path, error: RootError| unread(force, &mut closed, path, error);
-    let read = containerd::read_files(root, places, &mut tell)?;
+    let mut report = |path: &Path, error: RootError| unread(force, &mut closed, path, error);
+    let read = containerd::read_files(root, places, &mut report)?;
     let named = configurations(root, &read);
-    let of_kata = of_kata(root, &named, &mut tell)?;
+    let of_kata = of_kata(root, &named, &mut report)?;
     let marked = |config: &Path| {
         let path = root.resolve_new(config).unwrap_or_else(|_| config.to_owned());
         let drop_in = path.with_file_name("config.d").join(DROP_IN);
         of_kata.iter().any(|change| change.path == path || change.path == drop_in)
     };
     let containerd::stray::ContainerdStrays { changes: mut handler, kept, unclear } =
-        containerd::stray::strays(root, places, &marked, &mut tell)?;
-    handler.extend(ours(root, &crio::drop_in(), &mut tell)?);
+        containerd::stray::strays(root, places, &marked, &mut report)?;
+    handler.extend(our_file(root, &crio::drop_in(), &mut report)?);
     let paths = |changes: &[FileChange]| changes.iter().map(|c| c.path.clone()).collect::<Vec<_>>();
     let this = unnamed([paths(&of_kata), paths(&handler)].concat(), paths(&handler));
     let files: Vec<FileChange> = of_kata.into_iter().chain(handler).collect();
     let configurations = if files.is_empty() { Vec::new() } else { vec![this] };
     let directories = own::FOLDERS.map(PathBuf::from).to_vec();
     let state = State { configurations, files, directories, ..State::default() };
-    let copies = copies::among(root, &named, known, &read, &mut tell)?;
+    let copies = copies::among(root, &named, known, &read, &mut report)?;
     Ok(Strays { state, kept, unclear, unread: closed, copies })
 }
 
 /// Returns the recorded state. If there is none and a `handler` is to be written, handlers of kata-osinfo's in other
-/// tools' files are adopted, with a message in `told`: `configure` must not take them for text that was there before.
+/// tools' files are adopted, with a message in `warnings`: `configure` must not take them for text that was there
+/// before.
 ///
 /// # Errors
 ///
 /// The state, or a file that may be kata-osinfo's, cannot be read.
-pub(super) fn recorded(root: &Root, handler: bool, told: &mut Vec<String>) -> Result<Option<State>, ChangeError> {
+pub(super) fn recorded(root: &Root, handler: bool, warnings: &mut Vec<String>) -> Result<Option<State>, ChangeError> {
     if let Some(state) = state::read(root)? {
         return Ok(Some(migrated::adopted(root, state)?));
     }
@@ -242,7 +243,7 @@ pub(super) fn recorded(root: &Root, handler: bool, told: &mut Vec<String>) -> Re
     let mut files = strays(root, false)?.state.files;
     // Files that are wholly kata-osinfo's say so themselves, and may have additions by now.
     files.retain(|file| !is_whole(file));
-    told.extend(files.iter().map(|file| {
+    warnings.extend(files.iter().map(|file| {
         let path = file.path.display();
         format!("{path} has a handler of kata-osinfo's that no state file records any more: `kata-osinfo unconfigure` reverts it")
     }));
@@ -332,15 +333,15 @@ fn of_one(root: &Root, config: &Path, unread: &mut Unread<'_>) -> Result<Vec<Fil
     // link.
     let Some(path) = target(root, config, unread)? else { return Ok(Vec::new()) };
     let beside = [config, &path].map(|file| file.with_file_name("config.d").join(DROP_IN));
-    let copy = ours(root, &path, unread)?.filter(|change| copy::source(&change.after).is_some());
-    Ok([copy, ours(root, &beside[0], unread)?, ours(root, &beside[1], unread)?].into_iter().flatten().collect())
+    let copy = our_file(root, &path, unread)?.filter(|change| copy::source(&change.after).is_some());
+    Ok([copy, our_file(root, &beside[0], unread)?, our_file(root, &beside[1], unread)?].into_iter().flatten().collect())
 }
 
-/// Returns the file if it says that it is kata-osinfo's.
-fn ours(root: &Root, path: &Path, unread: &mut Unread<'_>) -> Result<Option<FileChange>, RootError> {
+/// Returns the file if it is marked as kata-osinfo's.
+fn our_file(root: &Root, path: &Path, unread: &mut Unread<'_>) -> Result<Option<FileChange>, RootError> {
     let Some(path) = target(root, path, unread)? else { return Ok(None) };
     match root.text_if_any(&path) {
-        Ok(text) => Ok(text.filter(|t| says_it_is_ours(t)).map(|after| FileChange { path, before: None, after })),
+        Ok(text) => Ok(text.filter(|t| is_marked_as_ours(t)).map(|after| FileChange { path, before: None, after })),
         Err(error) => unread(&path, error).map(|()| None),
     }
 }
@@ -375,8 +376,8 @@ pub(super) fn named_by_damaged_states(root: &Root) -> Vec<PathBuf> {
 /// Returns every quoted text that looks like a path.
 fn paths_in(root: &Root, state: &Path) -> Vec<PathBuf> {
     let place = root.pin_itself(state).ok().flatten();
-    let held = place.and_then(|place| place.read(MAX_STATE).ok().flatten());
-    let text = held.map(|held| String::from_utf8_lossy(&held.bytes).into_owned()).unwrap_or_default();
+    let contents = place.and_then(|place| place.read(MAX_STATE).ok().flatten());
+    let text = contents.map(|contents| String::from_utf8_lossy(&contents.bytes).into_owned()).unwrap_or_default();
     let paths = text.split('"').filter(|word| word.starts_with('/') && word.len() < 4096).map(PathBuf::from);
     paths.filter(|path| is_plain(path)).collect()
 }

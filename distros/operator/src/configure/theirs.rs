@@ -235,23 +235,23 @@ fn options_joined(theirs: &[String], ours: &[String], flavour: Flavour) -> Vec<S
 
 /// Returns all values of others that differ from the plan; values that a later file of theirs decides are reported
 /// elsewhere.
-pub(super) fn told(
+pub(super) fn foreign_values(
     planned: &[Setting],
     settled: &[Setting],
     without: &MergedConfiguration,
-    then: &MergedConfiguration,
+    merged: &MergedConfiguration,
 ) -> Vec<ForeignValue> {
-    let theirs = |setting: &Setting| {
+    let foreign_value = |setting: &Setting| {
         let path = setting.path();
         let was = without.leaf(&path)?;
         let written = settled.iter().find(|s| s.path() == path);
-        if written.is_some_and(|s| then.leaf(&path).map(|l| l.value) != Some(&s.value)) {
+        if written.is_some_and(|s| merged.leaf(&path).map(|l| l.value) != Some(&s.value)) {
             return None;
         }
         let now = written.map_or(was.value, |s| &s.value);
         ForeignValue::of(&setting.name(), (was.file, Some(was.line)), was.value, &setting.value, now)
     };
-    planned.iter().filter_map(theirs).collect()
+    planned.iter().filter_map(foreign_value).collect()
 }
 
 /// Maps places in a copy to places in its source.
@@ -274,7 +274,7 @@ mod tests {
     const OURS: [&str; 2] = ["--thread-pool-size=1", "--announce-submounts"];
 
     #[test]
-    fn a_daemons_options_are_joined_by_their_names() {
+    fn virtiofsd_options_are_merged_by_name() {
         let join = |theirs: &[&str]| joined_options(theirs, &OURS, Flavour::Rust);
         assert_eq!(join(&[]), OURS);
         // The same options in another spelling, and other values of theirs.
@@ -292,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn qemus_own_daemon_gets_its_own_spelling() {
+    fn the_c_daemon_gets_its_own_option_spelling() {
         let ours = ["--thread-pool-size=1", "-o", "announce_submounts"];
         let join = |theirs: &[&str]| joined_options(theirs, &ours, Flavour::C);
         assert_eq!(
@@ -323,15 +323,15 @@ mod tests {
     }
 
     #[test]
-    fn every_value_has_its_fate() {
-        let of = |was: Value, ours: Value, now: Value| {
+    fn foreign_values_are_reported_as_overridden_extended_or_kept() {
+        let words_for = |was: Value, ours: Value, now: Value| {
             ForeignValue::of("a.b", (Path::new("/f"), Some(3)), &was, &ours, &now).map(|t| t.words())
         };
-        assert_eq!(of(json!("a"), json!("a"), json!("a")), None);
-        assert_eq!(of(json!("a"), json!("b"), json!("b")).unwrap(), "overrides a.b of /f:3: \"a\" becomes \"b\"");
-        assert_eq!(of(json!([1]), json!([2]), json!([1, 2])).unwrap(), "extends a.b of /f:3: [1] becomes [1,2]");
+        assert_eq!(words_for(json!("a"), json!("a"), json!("a")), None);
+        assert_eq!(words_for(json!("a"), json!("b"), json!("b")).unwrap(), "overrides a.b of /f:3: \"a\" becomes \"b\"");
+        assert_eq!(words_for(json!([1]), json!([2]), json!([1, 2])).unwrap(), "extends a.b of /f:3: [1] becomes [1,2]");
         assert_eq!(
-            of(json!("a"), json!("b"), json!("a")).unwrap(),
+            words_for(json!("a"), json!("b"), json!("a")).unwrap(),
             "keeps a.b of /f:3: \"a\", where \"b\" is what the release was qualified with"
         );
         let beside = ForeignValue::beside("a.b", (Path::new("/f"), None), &json!("a"));

@@ -49,7 +49,7 @@ pub(super) fn today(state: &State, file: &FileChange, now: Option<&str>) -> File
         return if is_ours { FileState::Ours } else { FileState::Foreign };
     }
     match edited(state, file, now, Changed::Stays) {
-        Ok(taken) => FileState::Edited(taken),
+        Ok(stripped) => FileState::Edited(stripped),
         Err(_) if is_cut_short(state, &file.path) => FileState::Torn,
         Err(_) => FileState::Foreign,
     }
@@ -59,11 +59,11 @@ pub(super) fn today(state: &State, file: &FileChange, now: Option<&str>) -> File
 fn edited(state: &State, file: &FileChange, now: &str, how: Changed) -> Result<StrippedText, EditError> {
     // If others edited the file after a crash, the earlier call's additions must be removed, too.
     let as_it_was = state.earlier.get(&file.path).map(|e| FileChange { after: e.clone(), ..file.clone() });
-    let text = match as_it_was.map(|then| taken_as(state, &then, now, how)) {
+    let text = match as_it_was.map(|earlier| stripped_as(state, &earlier, now, how)) {
         Some(Ok(StrippedText { text: Some(text), .. })) => text,
         _ => now.to_owned(),
     };
-    taken_as(state, file, &text, how)
+    stripped_as(state, file, &text, how)
 }
 
 /// Returns the text of a file in which others have changed the handler, without kata-osinfo's keys, which are
@@ -86,7 +86,7 @@ pub(super) fn halfway<'s>(state: &'s State, path: &Path, now: &[u8]) -> Option<&
 /// of the new text without a rest of a longer old text behind them, nor all lines of the old text.
 fn traced<'s>(state: &'s State, path: &Path, now: &[u8]) -> (Option<&'s str>, bool) {
     let mut stood: Option<&'s str> = None;
-    let all = cut_short(state, path);
+    let all = interrupted_writes(state, path);
     // The text that the last call found may itself be half-written by the call before.
     for (was, new) in &all {
         let now = stood.map_or(now, str::as_bytes);
@@ -112,7 +112,7 @@ pub(super) fn is_cut_short(state: &State, path: &Path) -> bool {
 
 /// Returns, for each interrupted call that wrote a file in place, the text before and the possible target texts, the
 /// likeliest first; the last call comes first.
-fn cut_short<'s>(state: &'s State, path: &Path) -> Vec<(&'s str, Vec<&'s str>)> {
+fn interrupted_writes<'s>(state: &'s State, path: &Path) -> Vec<(&'s str, Vec<&'s str>)> {
     let mut all = Vec::new();
     let back = state.halfway.iter().filter(|f| f.path == path);
     all.extend(back.filter_map(|f| Some((f.before.as_deref()?, vec![f.after.as_str()]))));
@@ -146,18 +146,18 @@ fn has_left_over(now: &str, was: &str, new: &str) -> bool {
 }
 
 /// Returns a file's current text without kata-osinfo's part, even if `containerd config migrate` has moved that.
-pub(super) fn taken(state: &State, file: &FileChange, now: &str, force: bool) -> Result<StrippedText, EditError> {
-    taken_as(state, file, now, if force { Changed::Goes } else { Changed::Stays })
+pub(super) fn stripped(state: &State, file: &FileChange, now: &str, force: bool) -> Result<StrippedText, EditError> {
+    stripped_as(state, file, now, if force { Changed::Goes } else { Changed::Stays })
 }
 
-fn taken_as(state: &State, file: &FileChange, now: &str, how: Changed) -> Result<StrippedText, EditError> {
+fn stripped_as(state: &State, file: &FileChange, now: &str, how: Changed) -> Result<StrippedText, EditError> {
     let before = file.before.as_deref();
     let mut handlers = migrated::handlers(state);
     // The handler from before an interrupted call.
     let of_it = migrated::handler_of(file).filter(|handler| !handlers.contains(handler));
     handlers.extend(of_it);
-    let taken = migrated::take_back(now, before, &file.after, &handlers, how)?;
-    Ok(StrippedText { text: comments::kept(now, before, &file.after, taken.text), ..taken })
+    let stripped = migrated::take_back(now, before, &file.after, &handlers, how)?;
+    Ok(StrippedText { text: comments::keep_comments(now, before, &file.after, stripped.text), ..stripped })
 }
 
 #[cfg(test)]
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn what_others_write_behind_half_of_ours_is_theirs() {
+    fn additions_to_a_half_written_file_are_never_taken_for_ours() {
         let state = cut_short_call();
         let today = |now: &str| today(&state, &state.files[0], Some(now));
         let halves = (0..=AFTER.len()).map(|at| format!("{}{}", &AFTER[..at], &EARLIER[at..]));
@@ -202,18 +202,18 @@ mod tests {
             for theirs in [format!("{half}\n# theirs\n"), format!("# theirs\n{half}"), format!("{half}\ntheirs = 1\n")]
             {
                 match today(&theirs) {
-                    FileState::Edited(taken) => assert!(taken.text.unwrap().contains("theirs"), "{half}"),
+                    FileState::Edited(stripped) => assert!(stripped.text.unwrap().contains("theirs"), "{half}"),
                     state => assert_eq!(state, FileState::Torn, "{theirs}"),
                 }
             }
         }
         // A complete text is not torn, but one with a rest of the old text behind it is.
-        let whole = |half: &str| matches!(today(&format!("{half}\n# theirs\n")), FileState::Edited(_));
-        assert!(whole(EARLIER) && whole(AFTER) && !whole(&halves[AFTER.len()]));
+        let is_edit = |half: &str| matches!(today(&format!("{half}\n# theirs\n")), FileState::Edited(_));
+        assert!(is_edit(EARLIER) && is_edit(AFTER) && !is_edit(&halves[AFTER.len()]));
     }
 
     #[test]
-    fn taking_back_what_was_cut_short_may_be_cut_short() {
+    fn an_interrupted_revert_of_an_interrupted_write_is_recognized() {
         let mut state = cut_short_call();
         let half = format!("{}{}", &AFTER[..20], &EARLIER[20..]);
         let back = FileChange { path: "/f".into(), before: Some(half.clone()), after: BEFORE.to_owned() };
@@ -223,8 +223,8 @@ mod tests {
             assert_eq!(halfway(&state, Path::new("/f"), now.as_bytes()), Some(EARLIER), "{at}");
         }
         let now = format!("{BEFORE}# theirs\n");
-        let FileState::Edited(taken) = today(&state, &state.files[0], Some(&now)) else { panic!("{now}") };
-        assert_eq!(taken.text, Some(now));
+        let FileState::Edited(stripped) = today(&state, &state.files[0], Some(&now)) else { panic!("{now}") };
+        assert_eq!(stripped.text, Some(now));
         let now = format!("{half}# theirs\n");
         assert_eq!(today(&state, &state.files[0], Some(&now)), FileState::Torn);
     }

@@ -33,8 +33,8 @@ fn plain(value: &toml_edit::Value) -> Value {
 
 /// Returns a parser's message and position, without the line itself, which may contain a password.
 pub(super) fn without_line(error: &TomlError) -> String {
-    let told = error.to_string();
-    let place = told.lines().next().and_then(|line| line.strip_prefix("TOML parse error at "));
+    let message = error.to_string();
+    let place = message.lines().next().and_then(|line| line.strip_prefix("TOML parse error at "));
     place.map_or_else(|| error.message().to_owned(), |place| format!("{place}: {}", error.message()))
 }
 
@@ -48,10 +48,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_no_toml_is_told_by_its_place_alone() {
+    fn toml_errors_name_the_line_without_its_content() {
         let error = "a = 1\npassword = \"hunter2\n".parse::<toml_edit::DocumentMut>().unwrap_err();
-        let told = without_line(&error);
-        assert!(told.starts_with("line ") && !told.contains("hunter2"), "{told}");
-        assert!(!told.contains('\n'), "{told}");
+        let message = without_line(&error);
+        assert!(message.starts_with("line ") && !message.contains("hunter2"), "{message}");
+        assert!(!message.contains('\n'), "{message}");
     }
 }

@@ -54,21 +54,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn drop_ins_came_with_2_5() {
+    fn drop_ins_are_read_since_2_5() {
         assert!(!reads_drop_ins(Runtime::Go, KataVersion::new(2, 4, 3)));
         assert!(reads_drop_ins(Runtime::Go, KataVersion::new(2, 5, 0)));
         assert!(reads_drop_ins(Runtime::Rs, KataVersion::new(4, 0, 0)));
     }
 
     #[test]
-    fn no_shared_filesystem_came_with_3_2() {
+    fn no_shared_fs_is_known_since_3_2() {
         assert!(!knows_no_shared_fs(Runtime::Go, KataVersion::new(3, 1, 3)));
         assert!(knows_no_shared_fs(Runtime::Go, KataVersion::new(3, 2, 0)));
         assert!(knows_no_shared_fs(Runtime::Rs, KataVersion::new(4, 0, 0)));
     }
 
     #[test]
-    fn agents_of_some_years_want_reuse_of_ports() {
+    fn agents_from_2_3_1_to_3_13_want_reuse_of_ports() {
         for (kata, wants) in [("2.3.0", false), ("2.3.1", true), ("3.1.2", true), ("3.13.0", true), ("3.14.0", false)] {
             assert_eq!(agent_wants_reuse_of_ports(kata.parse().unwrap()), wants, "{kata}");
         }

@@ -85,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_forms_are_read() {
+    fn one_line_and_deb822_sources_are_read() {
         let text = "# deb http://x jessie main\ndeb-src http://x woody main\n  deb [arch=amd64 signed-by=/k] http://x/d  trixie main # c\ndeb\thttp://x trixie-security main\ndebx http://x etch main\ndeb broken\ndeb [ never closed\n";
         assert_eq!(one_line(text), ["trixie", "trixie-security"]);
         let text = "Types: deb deb-src\nURIs: http://x\nSuites: sid\n experimental\n# comment\nComponents: main\n\nTypes: deb-src\nSuites: etch\n\nenabled: no\ntypes: deb\nsuites: woody\n";
@@ -95,7 +95,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn no_text_makes_them_panic(text in "(?s)(deb |\\[|Types: deb\n|Suites:|\n\n|.){0,40}") {
+        fn no_text_makes_the_parsers_panic(text in "(?s)(deb |\\[|Types: deb\n|Suites:|\n\n|.){0,40}") {
             one_line(&text);
             deb822(&text);
         }

@@ -63,7 +63,7 @@ impl Instructions {
         let mut comment = |line: String| text += &format!("# {}\n", printable(&line));
         comment(format!("{} {} for {release}, as {} has it.", self.component.name(), self.version, self.source));
         match &self.exercised {
-            Some(seen) => comment(format!("These commands have been run: {seen}.")),
+            Some(evidence) => comment(format!("These commands have been run: {evidence}.")),
             None => comment("These commands have not been run on this release.".to_owned()),
         }
         self.notes.iter().for_each(|note| comment(note.clone()));

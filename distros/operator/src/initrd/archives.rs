@@ -70,7 +70,7 @@ pub enum InitrdErrorKind {
 /// limits.
 pub fn read(file: &mut dyn BufRead, limits: InitrdLimits, visit: Visit<'_>) -> Result<usize, InitrdError> {
     let mut whole = Counted { from: file, at: 0 };
-    let mut walk = Walk { limits, left: limits, archive: 0, visit };
+    let mut walk = Walk { limits, remaining: limits, archive: 0, visit };
     let mut count = 0;
     loop {
         let wrong = |at: u64| move |cause: InitrdErrorKind| InitrdError { at, cause };
@@ -79,16 +79,16 @@ pub fn read(file: &mut dyn BufRead, limits: InitrdLimits, visit: Visit<'_>) -> R
             return Ok(count);
         }
         let at = whole.at;
-        piece(&mut whole, &mut walk).map_err(wrong(at))?;
+        read_piece(&mut whole, &mut walk).map_err(wrong(at))?;
         walk.archive += 1;
         count += 1;
     }
 }
 
 /// Reads one uncompressed archive, or one piece of compressed data.
-fn piece(whole: &mut Counted<&mut dyn BufRead>, walk: &mut Walk<'_>) -> Result<(), InitrdErrorKind> {
+fn read_piece(whole: &mut Counted<&mut dyn BufRead>, walk: &mut Walk<'_>) -> Result<(), InitrdErrorKind> {
     if whole.at.is_multiple_of(4) && whole.fill_buf()?.first() == Some(&b'0') {
-        archive(whole, Ends::AtTrailer, walk)?;
+        read_archive(whole, Ends::AtTrailer, walk)?;
         return Ok(());
     }
     // The buffer may end anywhere, so the first bytes are read and then put back before the rest.
@@ -97,7 +97,7 @@ fn piece(whole: &mut Counted<&mut dyn BufRead>, walk: &mut Walk<'_>) -> Result<(
     let input = Joined { first: magic.as_slice(), rest: whole };
     let mut unpacked = |from: &mut dyn Read| {
         let from = BufReader::with_capacity(1 << 16, from);
-        archive(&mut Counted { from, at: 0 }, Ends::WithItsBytes, walk)
+        read_archive(&mut Counted { from, at: 0 }, Ends::WithItsBytes, walk)
     };
     match magic.as_slice() {
         [0x1f, 0x8b, ..] => unpacked(&mut flate2::bufread::GzDecoder::new(input))?,
@@ -118,7 +118,7 @@ fn piece(whole: &mut Counted<&mut dyn BufRead>, walk: &mut Walk<'_>) -> Result<(
 }
 
 /// Reads the entries of an archive.
-fn archive<R: BufRead>(from: &mut Counted<R>, ends: Ends, walk: &mut Walk<'_>) -> io::Result<()> {
+fn read_archive<R: BufRead>(from: &mut Counted<R>, ends: Ends, walk: &mut Walk<'_>) -> io::Result<()> {
     let mut padding = Vec::new();
     loop {
         if !skip_zeros(from, walk)? && ends == Ends::WithItsBytes {
@@ -191,22 +191,22 @@ fn skip_padding<R: Read>(from: &mut Counted<R>, padding: &mut Vec<u8>) -> io::Re
 struct Walk<'v> {
     limits: InitrdLimits,
     /// The remaining limits.
-    left: InitrdLimits,
+    remaining: InitrdLimits,
     archive: usize,
     visit: Visit<'v>,
 }
 
 impl Walk<'_> {
     fn take_bytes(&mut self, bytes: u64) -> io::Result<()> {
-        let left = self.left.bytes.checked_sub(bytes);
-        self.left.bytes = left.ok_or_else(|| io::Error::other("it unpacks to more than any initrd"))?;
+        let remaining = self.remaining.bytes.checked_sub(bytes);
+        self.remaining.bytes = remaining.ok_or_else(|| io::Error::other("it unpacks to more than any initrd"))?;
         Ok(())
     }
 
     fn take_entry(&mut self) -> io::Result<()> {
-        let left = self.left.entries.checked_sub(1);
+        let remaining = self.remaining.entries.checked_sub(1);
         let most = self.limits.entries;
-        self.left.entries = left.ok_or_else(|| io::Error::other(format!("it has more than {most} files")))?;
+        self.remaining.entries = remaining.ok_or_else(|| io::Error::other(format!("it has more than {most} files")))?;
         Ok(())
     }
 }
@@ -266,7 +266,7 @@ impl<R: BufRead> BufRead for Joined<'_, R> {
 
     fn consume(&mut self, count: usize) {
         match self.first.get(count..) {
-            Some(left) if !self.first.is_empty() => self.first = left,
+            Some(remaining) if !self.first.is_empty() => self.first = remaining,
             _ => self.rest.consume(count),
         }
     }

@@ -74,7 +74,7 @@ impl InstallerProgram for AptInstaller {
     /// commands: they contain the root's data, and nothing of the machine's.
     fn own_settings(&self, root: &Root) -> io::Result<Option<OwnSettings>> {
         // The directory exists, so that apt finds it empty.
-        let none = settings::seen("none");
+        let none = settings::path_inside("none");
         let empty = format!("Dir::Etc::parts \"{none}.d\";\nDir::Etc::main \"{none}\";\n");
         // These methods would run a program of the machine on behalf of a source of the root.
         let ways = ["ssh", "rsh"].map(|way| format!("Dir::Bin::Methods::{way} \"false\";\n")).concat();
@@ -84,13 +84,13 @@ impl InstallerProgram for AptInstaller {
     }
 
     /// Returns the options to run the machine's apt and dpkg on another root.
-    fn outside_options(&self, _: &Root, at: &str) -> Vec<String> {
+    fn outside_options(&self, _: &Root, root_path: &str) -> Vec<String> {
         let options = [
-            format!("Dir={at}"),
-            format!("Dir::State::status={at}/var/lib/dpkg/status"),
+            format!("Dir={root_path}"),
+            format!("Dir::State::status={root_path}/var/lib/dpkg/status"),
             "Dir::Bin::dpkg=/usr/bin/dpkg".to_owned(),
             "Dir::Bin::methods=/usr/lib/apt/methods/".to_owned(),
-            format!("Dpkg::Options::=--root={at}"),
+            format!("Dpkg::Options::=--root={root_path}"),
         ];
         options.into_iter().flat_map(|o| ["-o".to_owned(), o]).collect()
     }
@@ -99,7 +99,7 @@ impl InstallerProgram for AptInstaller {
         &self,
         chosen: &InstallerChoice,
         root: &Root,
-        wanted: &InstallRequest,
+        request: &InstallRequest,
         refresh: bool,
     ) -> Result<Vec<Invocation>, RootError> {
         let mut steps = Vec::new();
@@ -109,7 +109,7 @@ impl InstallerProgram for AptInstaller {
         }
         let mut arguments = QUIETLY.to_vec();
         arguments.extend(["install", "--"]);
-        arguments.extend(wanted.packages.iter().map(PackageName::as_str));
+        arguments.extend(request.packages.iter().map(PackageName::as_str));
         if chosen.is_sandboxed() {
             steps.push(chosen.fetching(root, &[&["--download-only"], &arguments[..]].concat()));
         }
@@ -121,11 +121,11 @@ impl InstallerProgram for AptInstaller {
         &self,
         chosen: &InstallerChoice,
         root: &Root,
-        wanted: &InstallRequest,
+        request: &InstallRequest,
         _: Simulation,
     ) -> Option<Invocation> {
         let mut arguments = vec!["--quiet=2", "--simulate", "--no-install-recommends", "--no-remove", "install", "--"];
-        arguments.extend(wanted.packages.iter().map(PackageName::as_str));
+        arguments.extend(request.packages.iter().map(PackageName::as_str));
         Some(chosen.invocation(root, &arguments))
     }
 
@@ -135,7 +135,7 @@ impl InstallerProgram for AptInstaller {
         if !finished.is_ok() {
             return None;
         }
-        let one = |line: &str| {
+        let parse_line = |line: &str| {
             let mut words = line.split_whitespace();
             let action = words.next()?;
             let package = words.next()?;
@@ -148,7 +148,7 @@ impl InstallerProgram for AptInstaller {
             };
             Some(PackageChange::of(action, package, version.unwrap_or_default()))
         };
-        finished.stdout.lines().filter_map(one).collect()
+        finished.stdout.lines().filter_map(parse_line).collect()
     }
 
     fn signs(&self) -> &'static FailureSigns {
@@ -161,7 +161,7 @@ impl InstallerProgram for AptInstaller {
 /// The output format requested here is supported by apt-config of apt 2.6.
 fn data_of(root: &Root) -> io::Result<Vec<(String, String)>> {
     let Some(program) = Root::default().which("apt-config").map_err(io::Error::other)? else { return Ok(Vec::new()) };
-    let (parts, main) = (settings::seen("parts"), settings::seen("apt.conf"));
+    let (parts, main) = (settings::path_inside("parts"), settings::path_inside("apt.conf"));
     let mut copies = OwnSettings::default();
     let found = root.glob("/etc/apt/apt.conf.d/*").map_err(io::Error::other)?;
     for file in found.into_iter().chain([PathBuf::from("/etc/apt/apt.conf")]) {
@@ -219,7 +219,7 @@ mod tests {
         any(lacks = "apt-config", lacks = "mounting"),
         ignore = "needs root that may make namespaces, and apt-config"
     )]
-    fn of_a_roots_configuration_only_data_is_taken() {
+    fn only_safe_settings_of_a_roots_apt_configuration_are_used() {
         let dir = tempfile::tempdir().unwrap();
         let parts = dir.path().join("etc/apt/apt.conf.d");
         std::fs::create_dir_all(&parts).unwrap();
@@ -254,7 +254,7 @@ Acquire::https::Proxy "x\u{1}y";
     }
 
     #[test]
-    fn the_simulation_is_read() {
+    fn apts_simulation_output_is_parsed() {
         let stdout = "Inst a (1.2 Debian:13/stable [amd64])\nInst b [1] (2 x [amd64]) []\nRemv c [3]\nConf a (1.2 x)\n";
         let changes = |stdout: &str| {
             AptInstaller.changes(&ProcessOutput { code: Some(0), stdout: stdout.to_owned(), stderr: String::new() })

@@ -76,22 +76,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_works_on_a_root_is_told_by_a_number_that_lives() {
+    fn a_root_is_held_only_by_a_living_process() {
         let dir = tempfile::tempdir().unwrap();
         let root = Root::new(dir.path()).unwrap();
-        let of = |text: &str| {
+        let holder_of = |text: &str| {
             std::fs::write(dir.path().join("pid"), text).unwrap();
             holder(&root, Path::new("/pid")).unwrap()
         };
         let own = std::process::id();
-        assert_eq!(of(&format!("{own}\n")), Some(own));
+        assert_eq!(holder_of(&format!("{own}\n")), Some(own));
         for dead in ["", "2", "x", "4294967295"] {
-            assert_eq!(of(dead), None, "{dead}");
+            assert_eq!(holder_of(dead), None, "{dead}");
         }
         assert_eq!(holder(&root, Path::new("/none")).unwrap(), None);
-        let held = lock(&root).unwrap();
+        let guard = lock(&root).unwrap();
         assert_eq!(lock(&root).unwrap_err().kind(), io::ErrorKind::WouldBlock);
-        drop(held);
+        drop(guard);
         lock(&root).unwrap();
     }
 }

@@ -77,9 +77,9 @@ impl InstallerProgram for DnfInstaller {
     }
 
     /// Returns the options to run the machine's dnf on another root, with that root's repositories.
-    fn outside_options(&self, root: &Root, at: &str) -> Vec<String> {
-        let mut options = of_root(root, at);
-        options.push(format!("--config={}", settings::seen(CONFIGURATION)));
+    fn outside_options(&self, root: &Root, root_path: &str) -> Vec<String> {
+        let mut options = of_root(root, root_path);
+        options.push(format!("--config={}", settings::path_inside(CONFIGURATION)));
         options
     }
 
@@ -87,24 +87,24 @@ impl InstallerProgram for DnfInstaller {
         &self,
         chosen: &InstallerChoice,
         root: &Root,
-        wanted: &InstallRequest,
+        request: &InstallRequest,
         _: bool,
     ) -> Result<Vec<Invocation>, RootError> {
-        let repositories = repositories(wanted);
+        let repositories = repositories(request);
         let mut steps = Vec::new();
-        if !wanted.modules.is_empty() {
+        if !request.modules.is_empty() {
             let mut all = vec!["--assumeyes"];
             all.extend(QUIETLY);
             all.extend(repositories.iter().map(String::as_str));
             all.extend(["module", "enable"]);
-            all.extend(wanted.modules.iter().map(String::as_str));
+            all.extend(request.modules.iter().map(String::as_str));
             steps.push(chosen.fetching(root, &all));
         }
         if chosen.is_sandboxed() {
-            steps.push(chosen.fetching(root, &arguments(wanted, &repositories, &["--assumeyes", "--downloadonly"])));
-            steps.push(chosen.invocation(root, &arguments(wanted, &repositories, &["--assumeyes", CACHED])));
+            steps.push(chosen.fetching(root, &arguments(request, &repositories, &["--assumeyes", "--downloadonly"])));
+            steps.push(chosen.invocation(root, &arguments(request, &repositories, &["--assumeyes", CACHED])));
         } else {
-            steps.push(chosen.invocation(root, &arguments(wanted, &repositories, &["--assumeyes"])));
+            steps.push(chosen.invocation(root, &arguments(request, &repositories, &["--assumeyes"])));
         }
         Ok(steps)
     }
@@ -113,11 +113,11 @@ impl InstallerProgram for DnfInstaller {
         &self,
         chosen: &InstallerChoice,
         root: &Root,
-        wanted: &InstallRequest,
+        request: &InstallRequest,
         _: Simulation,
     ) -> Option<Invocation> {
         let answers: &[&str] = if chosen.is_sandboxed() { &["--assumeno", CACHED] } else { &["--assumeno"] };
-        Some(chosen.invocation(root, &arguments(wanted, &repositories(wanted), answers)))
+        Some(chosen.invocation(root, &arguments(request, &repositories(request), answers)))
     }
 
     fn simulates_reading(&self) -> bool {
@@ -141,8 +141,8 @@ impl InstallerProgram for DnfInstaller {
     fn changes(&self, finished: &ProcessOutput) -> Option<Vec<PackageChange>> {
         let nothing = finished.is_ok() && finished.stdout.contains("Nothing to do");
         // Answering its question with no makes dnf exit with 1.
-        let said = |text: &str| finished.stdout.contains(text) || finished.stderr.contains(text);
-        let refused = said("Operation aborted");
+        let is_printed = |text: &str| finished.stdout.contains(text) || finished.stderr.contains(text);
+        let refused = is_printed("Operation aborted");
         if !nothing && !refused {
             return None;
         }
@@ -184,9 +184,9 @@ impl InstallerProgram for DnfInstaller {
     }
 }
 
-/// Returns the options for a root that the program sees at `at`.
-pub(super) fn of_root(root: &Root, at: &str) -> Vec<String> {
-    let mut options = vec![format!("--installroot={at}"), format!("--setopt=reposdir={at}/etc/yum.repos.d")];
+/// Returns the options for a root that the program sees at `root_path`.
+pub(super) fn of_root(root: &Root, root_path: &str) -> Vec<String> {
+    let mut options = vec![format!("--installroot={root_path}"), format!("--setopt=reposdir={root_path}/etc/yum.repos.d")];
     // Plugins are programs, and the root's configuration names their directories: kata-osinfo's configuration replaces
     // it.
     options.push("--noplugins".to_owned());
@@ -196,18 +196,18 @@ pub(super) fn of_root(root: &Root, at: &str) -> Vec<String> {
     options
 }
 
-fn arguments<'a>(wanted: &'a InstallRequest, repositories: &'a [String], answers: &[&'a str]) -> Vec<&'a str> {
+fn arguments<'a>(request: &'a InstallRequest, repositories: &'a [String], answers: &[&'a str]) -> Vec<&'a str> {
     let mut all = answers.to_vec();
     all.extend(QUIETLY);
     all.extend(repositories.iter().map(String::as_str));
     all.extend(["install", "--"]);
-    all.extend(wanted.packages.iter().map(PackageName::as_str));
+    all.extend(request.packages.iter().map(PackageName::as_str));
     all
 }
 
 /// Enables repositories for this command only.
-fn repositories(wanted: &InstallRequest) -> Vec<String> {
-    wanted.repositories.iter().map(|r| format!("--enablerepo={r}")).collect()
+fn repositories(request: &InstallRequest) -> Vec<String> {
+    request.repositories.iter().map(|r| format!("--enablerepo={r}")).collect()
 }
 
 #[cfg(test)]
@@ -215,12 +215,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn dnf5_refuses_no_option() {
+    fn quiet_options_are_all_setopt_options() {
         assert!(QUIETLY.iter().all(|option| option.starts_with("--setopt=")), "{QUIETLY:?}");
     }
 
     #[test]
-    fn the_table_is_read() {
+    fn dnfs_transaction_table_is_parsed() {
         let stdout = "Dependencies resolved.\n====\n Package  Arch  Version  Repo  Size\n====\nInstalling:\n qemu-kvm-core  x86_64  17:9.1.0-15.el9  appstream  4.9 M\n a-name-that-is-much-too-long-for-its-column\n                x86_64  1-2  appstream  1 k\nInstalling dependencies:\n b  noarch  3-4  baseos  1 k\nUpgrading:\n c  noarch  5-6  baseos  1 k\n     replacing  d.noarch 1-1\n\nTransaction Summary\n====\nInstall  3 Packages\n";
         let finished = ProcessOutput { code: Some(1), stdout: stdout.into(), stderr: "Operation aborted.\n".into() };
         let found = DnfInstaller.changes(&finished).unwrap();

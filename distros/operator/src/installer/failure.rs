@@ -156,9 +156,9 @@ pub(super) const NOTHING_KNOWN: FailureSigns = FailureSigns {
 
 impl FailureSigns {
     /// Returns the kind identified by parts of messages.
-    fn by_words(&self, said: &str) -> FailureKind {
-        let said = said.to_lowercase();
-        let known = self.words.iter().find(|(_, words)| words.iter().any(|word| said.contains(word)));
+    fn by_words(&self, output: &str) -> FailureKind {
+        let output = output.to_lowercase();
+        let known = self.words.iter().find(|(_, words)| words.iter().any(|word| output.contains(word)));
         known.map_or(FailureKind::Other, |(kind, _)| *kind)
     }
 

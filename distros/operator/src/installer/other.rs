@@ -64,7 +64,7 @@ pub(super) static TDNF: ToldInstaller = ToldInstaller {
     name: "tdnf",
     file_name: "tdnf",
     manager: PackageManager::Tdnf,
-    outside: |_, at| vec![format!("--installroot={at}")],
+    outside: |_, root_path| vec![format!("--installroot={root_path}")],
     // Images of Azure Linux have no package lists.
     refreshing: Some(&["makecache"]),
     enabling: Some(&["--assumeyes"]),
@@ -77,7 +77,7 @@ pub(super) static APK: ToldInstaller = ToldInstaller {
     name: "apk",
     file_name: "apk",
     manager: PackageManager::Apk,
-    outside: |_, at| vec!["--root".to_owned(), at.to_owned()],
+    outside: |_, root_path| vec!["--root".to_owned(), root_path.to_owned()],
     refreshing: Some(&["update"]),
     verb: &["add"],
     signs: &failure::APK,
@@ -88,7 +88,7 @@ pub(super) static EMERGE: ToldInstaller = ToldInstaller {
     name: "emerge",
     file_name: "emerge",
     manager: PackageManager::Emerge,
-    outside: |_, at| vec![format!("--root={at}")],
+    outside: |_, root_path| vec![format!("--root={root_path}")],
     verb: &["--ask=n", "--noreplace"],
     ..PLAIN
 };
@@ -140,23 +140,23 @@ impl InstallerProgram for ToldInstaller {
         false
     }
 
-    fn outside_options(&self, root: &Root, at: &str) -> Vec<String> {
-        (self.outside)(root, at)
+    fn outside_options(&self, root: &Root, root_path: &str) -> Vec<String> {
+        (self.outside)(root, root_path)
     }
 
     fn steps(
         &self,
         chosen: &InstallerChoice,
         root: &Root,
-        wanted: &InstallRequest,
+        request: &InstallRequest,
         refresh: bool,
     ) -> Result<Vec<Invocation>, RootError> {
         if self.verb.is_empty() {
             return Ok(Vec::new());
         }
         let refreshing = self.refreshing.filter(|_| refresh).map(|words| chosen.invocation(root, words));
-        let enabled: Vec<String> = wanted.repositories.iter().map(|r| format!("--enablerepo={r}")).collect();
-        let names: Vec<String> = wanted.packages.iter().map(|p| format!("{}{p}", self.within)).collect();
+        let enabled: Vec<String> = request.repositories.iter().map(|r| format!("--enablerepo={r}")).collect();
+        let names: Vec<String> = request.packages.iter().map(|p| format!("{}{p}", self.within)).collect();
         let mut arguments: Vec<&str> = Vec::new();
         if let Some(before) = self.enabling {
             arguments.extend(before);

@@ -73,7 +73,7 @@ impl InstallerProgram for PacmanInstaller {
     /// Returns the options to run the machine's pacman on another root, with that root's repositories and keys.
     ///
     /// Hooks from the root's packages run inside the root, as their install scripts do.
-    fn outside_options(&self, _: &Root, at: &str) -> Vec<String> {
+    fn outside_options(&self, _: &Root, root_path: &str) -> Vec<String> {
         let mut options: Vec<String> = [
             ("--root", ""),
             ("--dbpath", "/var/lib/pacman"),
@@ -83,9 +83,9 @@ impl InstallerProgram for PacmanInstaller {
             ("--hookdir", "/etc/pacman.d/hooks"),
         ]
         .into_iter()
-        .flat_map(|(option, path)| [option.to_owned(), format!("{at}{path}")])
+        .flat_map(|(option, path)| [option.to_owned(), format!("{root_path}{path}")])
         .collect();
-        options.extend(["--config".to_owned(), settings::seen(CONFIGURATION)]);
+        options.extend(["--config".to_owned(), settings::path_inside(CONFIGURATION)]);
         options
     }
 
@@ -93,7 +93,7 @@ impl InstallerProgram for PacmanInstaller {
         &self,
         chosen: &InstallerChoice,
         root: &Root,
-        wanted: &InstallRequest,
+        request: &InstallRequest,
         refresh: bool,
     ) -> Result<Vec<Invocation>, RootError> {
         let mut steps = Vec::new();
@@ -102,7 +102,7 @@ impl InstallerProgram for PacmanInstaller {
             steps.push(chosen.fetching(root, &["--sync", "--refresh"]));
         }
         let mut arguments = vec!["--sync", "--needed", "--noconfirm", "--noprogressbar", "--"];
-        arguments.extend(wanted.packages.iter().map(PackageName::as_str));
+        arguments.extend(request.packages.iter().map(PackageName::as_str));
         if chosen.is_sandboxed() {
             steps.push(chosen.fetching(root, &[&["--downloadonly"], &arguments[..]].concat()));
         }
@@ -114,11 +114,11 @@ impl InstallerProgram for PacmanInstaller {
         &self,
         chosen: &InstallerChoice,
         root: &Root,
-        wanted: &InstallRequest,
+        request: &InstallRequest,
         _: Simulation,
     ) -> Option<Invocation> {
         let mut arguments = vec!["--sync", "--needed", "--print", "--print-format", "%n %v", "--"];
-        arguments.extend(wanted.packages.iter().map(PackageName::as_str));
+        arguments.extend(request.packages.iter().map(PackageName::as_str));
         Some(chosen.invocation(root, &arguments))
     }
 
@@ -128,13 +128,13 @@ impl InstallerProgram for PacmanInstaller {
         if !finished.is_ok() {
             return None;
         }
-        let one = |line: &str| {
+        let parse_line = |line: &str| {
             let (package, version) = line.split_once(' ')?;
             // Lines with more words are messages.
             let plain = !version.contains(' ') && !package.ends_with(':');
             plain.then(|| PackageChange::of(PackageAction::Install, package, version))
         };
-        finished.stdout.lines().filter_map(one).collect()
+        finished.stdout.lines().filter_map(parse_line).collect()
     }
 
     fn signs(&self) -> &'static FailureSigns {

@@ -91,8 +91,8 @@ impl InstallPlan {
             // A shell comment, because anyone pasting the line would run it without the sandbox.
             true => self.commands.iter().for_each(|command| {
                 let words: Vec<String> = command.iter().map(|word| quoted(word)).collect();
-                let at = if self.place == InstallerLocation::Inside { "/" } else { TARGET };
-                out += &format!("# runs, in a sandbox where the root is {at}, {}\n", words.join(" "));
+                let root_path = if self.place == InstallerLocation::Inside { "/" } else { TARGET };
+                out += &format!("# runs, in a sandbox where the root is {root_path}, {}\n", words.join(" "));
             }),
         }
         for change in self.changes.iter().flatten() {

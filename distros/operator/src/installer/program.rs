@@ -37,8 +37,8 @@ pub(super) trait InstallerProgram: Sync {
         Ok(None)
     }
 
-    /// Returns the options to run the machine's program on another root, which it sees at `at`.
-    fn outside_options(&self, root: &Root, at: &str) -> Vec<String>;
+    /// Returns the options to run the machine's program on another root, which it sees at `root_path`.
+    fn outside_options(&self, root: &Root, root_path: &str) -> Vec<String>;
 
     /// Returns the commands that install the packages: on the running system, one command fetches and installs;
     /// elsewhere these are separate.
@@ -46,7 +46,7 @@ pub(super) trait InstallerProgram: Sync {
         &self,
         chosen: &InstallerChoice,
         root: &Root,
-        wanted: &InstallRequest,
+        request: &InstallRequest,
         refresh: bool,
     ) -> Result<Vec<Invocation>, RootError>;
 

@@ -125,32 +125,32 @@ fn commands(plan: &InstallPlan) -> String {
 pub fn plan(
     chosen: &InstallerChoice,
     root: &Root,
-    wanted: &InstallRequest,
+    request: &InstallRequest,
     options: &Options,
 ) -> Result<InstallPlan, InstallError> {
-    plan_as(chosen, root, wanted, options, Simulation::DryRun)
+    plan_as(chosen, root, request, options, Simulation::DryRun)
 }
 
 /// Does the same as [`plan`], for the given purpose.
 fn plan_as(
     chosen: &InstallerChoice,
     root: &Root,
-    wanted: &InstallRequest,
+    request: &InstallRequest,
     options: &Options,
     simulation: Simulation,
 ) -> Result<InstallPlan, InstallError> {
-    let enabled = wanted.repositories.iter().chain(&wanted.modules);
+    let enabled = request.repositories.iter().chain(&request.modules);
     if let Some(bad) = enabled.into_iter().find(|name| !is_plain(name)) {
         return Err(InstallError::BadName(bad.clone()));
     }
-    if wanted.packages.is_empty() {
+    if request.packages.is_empty() {
         return Err(InstallError::Nothing);
     }
     if chosen.installer == Installer::ImageBased {
         return Err(InstallError::ImageBased);
     }
-    let (already, missing) = split(chosen, root, wanted)?;
-    let todo = InstallRequest { packages: missing, ..wanted.clone() };
+    let (already, missing) = split(chosen, root, request)?;
+    let todo = InstallRequest { packages: missing, ..request.clone() };
     let done = todo.packages.is_empty();
     let steps = if done { Vec::new() } else { chosen.steps(root, &todo, options.refresh)? };
     let changes = match done {
@@ -161,14 +161,14 @@ fn plan_as(
             simulated.transpose().map_err(InstallError::Failed)?
         }
     };
-    let (commands, shell, guarded) = chosen.told(steps);
+    let (commands, shell, guarded) = chosen.command_lines(steps);
     Ok(InstallPlan {
         installer: chosen.installer,
         exercised: chosen.installer.is_exercised(),
         place: chosen.place,
-        packages: wanted.packages.clone(),
+        packages: request.packages.clone(),
         already,
-        enables: if done { Vec::new() } else { wanted.repositories.iter().chain(&wanted.modules).cloned().collect() },
+        enables: if done { Vec::new() } else { request.repositories.iter().chain(&request.modules).cloned().collect() },
         commands,
         shell,
         guarded,
@@ -184,7 +184,7 @@ fn plan_as(
 pub fn install(
     chosen: &InstallerChoice,
     root: &Root,
-    wanted: &InstallRequest,
+    request: &InstallRequest,
     options: &Options,
 ) -> Result<Installation, InstallError> {
     if chosen.installer.is_exercised() && !rustix::process::geteuid().is_root() {
@@ -193,7 +193,7 @@ pub fn install(
     let mut lock = Lock { until: Instant::now() + options.lock_timeout, waited: Duration::ZERO };
     // Package lists may be old or missing before the refresh: then only a simulation after it can report the changes.
     let plan = loop {
-        match plan(chosen, root, wanted, options) {
+        match plan(chosen, root, request, options) {
             Err(InstallError::Failed(failure)) if failure.kind == FailureKind::Locked => {
                 lock.pause(failure, options)?
             }
@@ -220,21 +220,21 @@ pub fn install(
     if chosen.place == InstallerLocation::Nowhere {
         return Err(InstallError::NoProgram { installer: name, root: root.path().display().to_string() });
     }
-    let (already, missing) = split(chosen, root, wanted)?;
-    let todo = InstallRequest { packages: missing, ..wanted.clone() };
+    let (already, missing) = split(chosen, root, request)?;
+    let todo = InstallRequest { packages: missing, ..request.clone() };
     let steps = chosen.steps(root, &todo, options.refresh)?;
-    let mut told = plan;
+    let mut shown_plan = plan;
     for (i, step) in steps.iter().enumerate() {
-        if i + 1 == steps.len() && told.is_none() {
+        if i + 1 == steps.len() && shown_plan.is_none() {
             // The package lists are new now, so a failure is real.
-            told = match plan_as(chosen, root, wanted, options, Simulation::Installation) {
+            shown_plan = match plan_as(chosen, root, request, options, Simulation::Installation) {
                 Err(InstallError::Failed(failure)) if failure.kind == FailureKind::Locked => None,
                 plan => Some(plan?),
             };
         }
         if i + 1 == steps.len()
             && options.show
-            && let Some(plan) = &told
+            && let Some(plan) = &shown_plan
         {
             to_stderr(plan.told().as_bytes());
         }
@@ -242,21 +242,21 @@ pub fn install(
     }
     let packages = Packages::read(root, Some(chosen.installer.manager()))?;
     let mut installed = Vec::new();
-    for package in &wanted.packages {
+    for package in &request.packages {
         let found = packages.installed(package.as_str())?;
         if found.is_empty() {
             return Err(InstallError::NotThere { installer: name, package: package.clone() });
         }
         installed.extend(found);
     }
-    let (commands, shell, guarded) = chosen.told(steps);
-    let plan = told.unwrap_or_else(|| InstallPlan {
+    let (commands, shell, guarded) = chosen.command_lines(steps);
+    let plan = shown_plan.unwrap_or_else(|| InstallPlan {
         installer: chosen.installer,
         exercised: true,
         place: chosen.place,
-        packages: wanted.packages.clone(),
+        packages: request.packages.clone(),
         already,
-        enables: wanted.repositories.iter().chain(&wanted.modules).cloned().collect(),
+        enables: request.repositories.iter().chain(&request.modules).cloned().collect(),
         commands,
         shell,
         guarded,
@@ -296,14 +296,14 @@ impl Lock {
 
     /// Waits a moment; the failure is final when no time is left.
     fn pause(&mut self, failure: Failure, options: &Options) -> Result<(), InstallError> {
-        let left = self.until.saturating_duration_since(Instant::now());
-        if left.is_zero() {
+        let remaining = self.until.saturating_duration_since(Instant::now());
+        if remaining.is_zero() {
             return Err(InstallError::Failed(failure));
         }
         if self.waited.is_zero() && options.show {
-            to_stderr(format!("waiting up to {} s for another package manager\n", left.as_secs()).as_bytes());
+            to_stderr(format!("waiting up to {} s for another package manager\n", remaining.as_secs()).as_bytes());
         }
-        let pause = AGAIN.min(left);
+        let pause = AGAIN.min(remaining);
         std::thread::sleep(pause);
         self.waited += pause;
         Ok(())
@@ -314,16 +314,16 @@ impl Lock {
 fn split(
     chosen: &InstallerChoice,
     root: &Root,
-    wanted: &InstallRequest,
+    request: &InstallRequest,
 ) -> Result<(Vec<Installed>, Vec<PackageName>), InstallError> {
     // A new root has no database before its first package.
     let packages = match Packages::read(root, Some(chosen.installer.manager())) {
         Ok(packages) => packages,
-        Err(QueryError::NoDatabase(_)) => return Ok((Vec::new(), wanted.packages.clone())),
+        Err(QueryError::NoDatabase(_)) => return Ok((Vec::new(), request.packages.clone())),
         Err(error) => return Err(error.into()),
     };
     let (mut already, mut missing) = (Vec::new(), Vec::new());
-    for package in &wanted.packages {
+    for package in &request.packages {
         let found = packages.installed(package.as_str())?;
         match found.is_empty() {
             true => missing.push(package.clone()),

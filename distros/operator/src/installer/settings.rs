@@ -59,13 +59,13 @@ impl OwnSettings {
 
     /// Adds a variable that points to a file.
     pub(super) fn named_by(mut self, variable: &str, name: &str) -> OwnSettings {
-        self.env.push((variable.to_owned(), seen(name)));
+        self.env.push((variable.to_owned(), path_inside(name)));
         self
     }
 }
 
 /// Returns the path of a settings file as a program in the sandbox sees it.
-pub(super) fn seen(name: &str) -> String {
+pub(super) fn path_inside(name: &str) -> String {
     Path::new(SETTINGS).join(name).display().to_string()
 }
 

@@ -14,7 +14,7 @@ fn root(programs: &[&str]) -> (tempfile::TempDir, Root) {
 }
 
 #[test]
-fn the_system_decides_where_the_record_cannot() {
+fn the_installer_is_chosen_by_the_programs_of_the_system() {
     let choice = |programs: &[&str], manager| choose(&root(programs).1, manager).unwrap().installer;
     let dnf = PackageManager::Dnf;
     assert_eq!(choice(&["usr/bin/dnf"], dnf), Installer::Dnf);
@@ -58,10 +58,10 @@ fn every_installer_is_listed() {
 }
 
 #[test]
-fn what_nobody_tried_here_is_told_word_for_word() {
+fn untested_installers_have_exactly_these_commands() {
     let (_dir, root) = root(&[]);
-    let wanted = InstallRequest { packages: vec!["qemu".parse().unwrap()], ..InstallRequest::default() };
-    let mut told = String::new();
+    let request = InstallRequest { packages: vec!["qemu".parse().unwrap()], ..InstallRequest::default() };
+    let mut commands = String::new();
     for installer in Installer::ALL.iter().filter(|i| !i.is_exercised()) {
         let chosen = InstallerChoice {
             installer: *installer,
@@ -69,11 +69,11 @@ fn what_nobody_tried_here_is_told_word_for_word() {
             place: InstallerLocation::Nowhere,
             own_settings: OnceLock::new(),
         };
-        for step in chosen.steps(&root, &wanted, true).unwrap() {
-            told += &format!("{}: {}\n", installer.name(), step.argv.join(" "));
+        for step in chosen.steps(&root, &request, true).unwrap() {
+            commands += &format!("{}: {}\n", installer.name(), step.argv.join(" "));
         }
     }
-    insta::assert_snapshot!(told, @r"
+    insta::assert_snapshot!(commands, @r"
     yum: yum --assumeyes install qemu
     microdnf: microdnf --assumeyes --setopt=install_weak_deps=0 install qemu
     tdnf: tdnf makecache
@@ -141,10 +141,10 @@ fn a_conflict_names_its_packages() {
 }
 
 #[test]
-fn each_programs_failures_are_known_by_its_own_signs() {
+fn each_installers_failures_are_recognized_by_its_own_messages() {
     use FailureKind::{Conflict, DiskFull, Locked, MissingPackage, Other, Repository, Verification};
     use Installer::{Apt, Dnf, Pacman, Yum, Zypper};
-    for (installer, code, said, kind) in [
+    for (installer, code, stderr, kind) in [
         (Apt, 100, "E: Unable to locate package x", MissingPackage),
         (Apt, 100, "E: Could not get lock /var/lib/dpkg/lock-frontend.", Locked),
         (Apt, 100, "E: Failed to fetch copy:/r/x.deb  Hash Sum mismatch", Verification),
@@ -207,7 +207,7 @@ fn each_programs_failures_are_known_by_its_own_signs() {
             place: InstallerLocation::Here,
             own_settings: OnceLock::new(),
         };
-        let finished = ProcessOutput { code: Some(code), stdout: String::new(), stderr: said.to_owned() };
-        assert_eq!(chosen.failure(&finished).kind, kind, "{}: {said}", installer.name());
+        let finished = ProcessOutput { code: Some(code), stdout: String::new(), stderr: stderr.to_owned() };
+        assert_eq!(chosen.failure(&finished).kind, kind, "{}: {stderr}", installer.name());
     }
 }

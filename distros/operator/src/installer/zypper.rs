@@ -59,8 +59,8 @@ impl InstallerProgram for ZypperInstaller {
     /// Returns the options to run the machine's zypper on another root, with that root's repositories.
     ///
     /// zypper looks for plugins in the root, and runs service plugins with the root as their `/`.
-    fn outside_options(&self, _: &Root, at: &str) -> Vec<String> {
-        vec!["--root".to_owned(), at.to_owned()]
+    fn outside_options(&self, _: &Root, root_path: &str) -> Vec<String> {
+        vec!["--root".to_owned(), root_path.to_owned()]
     }
 
     /// Keys are never trusted automatically: `--gpg-auto-import-keys` is omitted on purpose.
@@ -68,21 +68,21 @@ impl InstallerProgram for ZypperInstaller {
         &self,
         chosen: &InstallerChoice,
         root: &Root,
-        wanted: &InstallRequest,
+        request: &InstallRequest,
         refresh: bool,
     ) -> Result<Vec<Invocation>, RootError> {
         let mut steps = Vec::new();
-        for repository in &wanted.repositories {
+        for repository in &request.repositories {
             steps.push(chosen.invocation(root, &["--non-interactive", "modifyrepo", "--enable", "--", repository]));
         }
         if refresh {
             steps.push(chosen.fetching(root, &["--non-interactive", "refresh"]));
         }
         if chosen.is_sandboxed() {
-            steps.push(chosen.fetching(root, &install(&["--non-interactive"], &["--download-only"], wanted)));
-            steps.push(chosen.invocation(root, &install(&["--non-interactive", CACHED], &[], wanted)));
+            steps.push(chosen.fetching(root, &install(&["--non-interactive"], &["--download-only"], request)));
+            steps.push(chosen.invocation(root, &install(&["--non-interactive", CACHED], &[], request)));
         } else {
-            steps.push(chosen.invocation(root, &install(&["--non-interactive"], &[], wanted)));
+            steps.push(chosen.invocation(root, &install(&["--non-interactive"], &[], request)));
         }
         Ok(steps)
     }
@@ -91,7 +91,7 @@ impl InstallerProgram for ZypperInstaller {
         &self,
         chosen: &InstallerChoice,
         root: &Root,
-        wanted: &InstallRequest,
+        request: &InstallRequest,
         simulation: Simulation,
     ) -> Option<Invocation> {
         if chosen.place == InstallerLocation::Outside && simulation == Simulation::DryRun && has_programs(root) {
@@ -99,7 +99,7 @@ impl InstallerProgram for ZypperInstaller {
         }
         let mut before = vec!["--non-interactive", "--xmlout"];
         before.extend(chosen.is_sandboxed().then_some(CACHED));
-        Some(chosen.invocation(root, &install(&before, &["--dry-run"], wanted)))
+        Some(chosen.invocation(root, &install(&before, &["--dry-run"], request)))
     }
 
     fn simulates_reading(&self) -> bool {
@@ -143,11 +143,11 @@ fn has_programs(root: &Root) -> bool {
     !matches!(root.list(Path::new("/usr/lib/zypp/plugins/services")), Ok(names) if names.is_empty())
 }
 
-fn install<'a>(before: &[&'a str], after: &[&'a str], wanted: &'a InstallRequest) -> Vec<&'a str> {
+fn install<'a>(before: &[&'a str], after: &[&'a str], request: &'a InstallRequest) -> Vec<&'a str> {
     let mut all = before.to_vec();
     all.extend(["install", "--no-recommends"]);
     all.extend(after);
     all.push("--");
-    all.extend(wanted.packages.iter().map(PackageName::as_str));
+    all.extend(request.packages.iter().map(PackageName::as_str));
     all
 }

@@ -30,7 +30,7 @@ fn candidate(release: &str) -> String {
 mod tests {
     use super::*;
 
-    fn rises(format: Option<Format>, releases: &[&str]) {
+    fn assert_ascending(format: Option<Format>, releases: &[&str]) {
         for (at, less) in releases.iter().enumerate() {
             assert_eq!(compare(format, less, less), Ordering::Equal, "{less}");
             for more in &releases[at + 1..] {
@@ -41,9 +41,9 @@ mod tests {
     }
 
     #[test]
-    fn dpkgs_order() {
+    fn releases_are_ordered_as_by_dpkg() {
         for format in [Some(Format::Dpkg), None] {
-            rises(
+            assert_ascending(
                 format,
                 &[
                     "5.10.0-30-amd64",
@@ -58,19 +58,19 @@ mod tests {
                     "7.2.1-amd64",
                 ],
             );
-            rises(format, &["7.2~rc1", "7.2", "7.2.1"]);
+            assert_ascending(format, &["7.2~rc1", "7.2", "7.2.1"]);
             // The part before the last dash is compared first, and ends before a plus.
-            rises(format, &["6.12.5", "6.12.5-amd64", "6.12.5+deb13-amd64", "6.12.5+deb13+1-amd64", "6.12.6-amd64"]);
-            rises(format, &["6.12.31-gentoo-x86_64", "6.12.31-gentoo-r1-x86_64"]);
+            assert_ascending(format, &["6.12.5", "6.12.5-amd64", "6.12.5+deb13-amd64", "6.12.5+deb13+1-amd64", "6.12.6-amd64"]);
+            assert_ascending(format, &["6.12.31-gentoo-x86_64", "6.12.31-gentoo-r1-x86_64"]);
             // A number of any length, and leading zeros.
-            rises(format, &["6.09", "6.10", "6.99999999999999999999999999999999999999999"]);
+            assert_ascending(format, &["6.09", "6.10", "6.99999999999999999999999999999999999999999"]);
         }
     }
 
     #[test]
-    fn alpines_and_gentoos_order() {
+    fn releases_are_ordered_as_by_alpine_and_gentoo() {
         for format in [Some(Format::Apk), Some(Format::Portage)] {
-            rises(
+            assert_ascending(
                 format,
                 &[
                     "6.12.9-0-virt",
@@ -81,13 +81,13 @@ mod tests {
                     "7.2-0-virt",
                 ],
             );
-            rises(format, &["7.2-rc1", "7.2_rc2", "7.2", "7.2.1"]);
+            assert_ascending(format, &["7.2-rc1", "7.2_rc2", "7.2", "7.2.1"]);
         }
     }
 
     #[test]
-    fn rpms_order() {
-        rises(
+    fn releases_are_ordered_as_by_rpm_and_pacman() {
+        assert_ascending(
             Some(Format::Rpm),
             &[
                 "5.14.0-70.el9.x86_64",
@@ -100,14 +100,14 @@ mod tests {
             ],
         );
         // Separators are ignored here, and a caret comes after the end, unlike with dpkg.
-        rises(Some(Format::Rpm), &["7.2~rc1", "7.2", "7.2^20261101", "7.2.1"]);
+        assert_ascending(Some(Format::Rpm), &["7.2~rc1", "7.2", "7.2^20261101", "7.2.1"]);
         assert_eq!(compare(Some(Format::Rpm), "7.2_1", "7.2.1"), Ordering::Equal);
-        rises(Some(Format::Pacman), &["7.2.0-rc1-1-mainline", "7.2.0-arch1-1", "7.2.0-arch2-1", "7.2.1-arch1-1"]);
+        assert_ascending(Some(Format::Pacman), &["7.2.0-rc1-1-mainline", "7.2.0-arch1-1", "7.2.0-arch2-1", "7.2.1-arch1-1"]);
     }
 
     proptest::proptest! {
         #[test]
-        fn any_names_have_an_order(a in ".{0,24}", b in "[0-9a-z~^.+_-]{0,24}") {
+        fn the_order_of_any_names_is_antisymmetric(a in ".{0,24}", b in "[0-9a-z~^.+_-]{0,24}") {
             for format in [None, Some(Format::Rpm)] {
                 proptest::prop_assert_eq!(compare(format, &a, &b), compare(format, &b, &a).reverse());
             }

@@ -24,8 +24,8 @@ pub fn installed(root: &Root) -> Result<Vec<Package>, QueryError> {
     // The list is valid, so each of its paragraphs with a name is an entry.
     let paragraphs = text.split("\n\n").filter(|paragraph| !paragraph.trim().is_empty());
     let package = |(entry, paragraph): (PackageEntry, &str)| {
-        let of = |field: &str| paragraph.lines().find_map(|line| line.strip_prefix(field)).map(str::to_owned);
-        let source = of("o:").unwrap_or_else(|| entry.name.clone());
+        let field_value = |field: &str| paragraph.lines().find_map(|line| line.strip_prefix(field)).map(str::to_owned);
+        let source = field_value("o:").unwrap_or_else(|| entry.name.clone());
         Package { name: entry.name, version: entry.version, arch: entry.arch, source }
     };
     Ok(entries.into_iter().zip(paragraphs).map(package).collect())
@@ -50,19 +50,19 @@ pub(super) fn entries(root: &Root) -> Result<Vec<PackageEntry>, QueryError> {
 fn parse(text: &str) -> Result<Vec<PackageEntry>, Damage> {
     let mut entries = Vec::new();
     let (mut name, mut version, mut arch, mut provides) = (String::new(), None, PackageArch::default(), Vec::new());
-    let mut begun = None;
+    let mut first_line = None;
     for (line, number) in text.lines().chain([""]).zip(1..) {
         if line.is_empty() {
             let (name, version) = (take(&mut name), take(&mut version));
             let (arch, provides) = (take(&mut arch), take(&mut provides));
-            let Some(line) = begun.take() else { continue };
+            let Some(line) = first_line.take() else { continue };
             let Some(version) = version.filter(|_| !name.is_empty()) else {
                 return Err(Damage { line, what: "a package without a name (`P:`) or a version (`V:`)" });
             };
             entries.push(PackageEntry { name, version, arch, provides });
             continue;
         }
-        begun = begun.or(Some(number));
+        first_line = first_line.or(Some(number));
         match line.split_once(':') {
             Some(("P", text)) => text.clone_into(&mut name),
             Some(("V", text)) => version = version_of(text, number)?,
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn what_apk_would_not_write_is_damage() {
+    fn text_that_apk_would_not_write_is_damage() {
         assert_eq!(parse("").unwrap(), []);
         assert_eq!(parse(SOUND).unwrap().len(), 2);
         // Without the last empty line.

@@ -136,11 +136,11 @@ fn parse(text: &str) -> Result<Vec<Stanza>, Damage> {
 fn stanzas_of(text: &str) -> Result<Vec<Stanza>, Damage> {
     let mut stanzas = Vec::new();
     let mut stanza = Stanza::new();
-    let mut begun = None;
+    let mut first_line = None;
     for (line, number) in text.lines().chain([""]).zip(1..) {
         if line.is_empty() {
             let mut whole = std::mem::replace(&mut stanza, Stanza::new());
-            let Some(line) = begun.take() else { continue };
+            let Some(line) = first_line.take() else { continue };
             if whole.name.is_empty() {
                 return Err(Damage { line, what: "a stanza without a package's name" });
             }
@@ -157,10 +157,10 @@ fn stanzas_of(text: &str) -> Result<Vec<Stanza>, Damage> {
         if line.starts_with('#') {
             continue;
         }
-        if line.starts_with([' ', '\t']) && begun.is_some() {
+        if line.starts_with([' ', '\t']) && first_line.is_some() {
             continue;
         }
-        begun = begun.or(Some(number));
+        first_line = first_line.or(Some(number));
         let field = line.split_once(':').map(|(name, value)| (name.trim_end(), value));
         match field.filter(|(name, _)| is_field(name)) {
             None => return Err(Damage { line: number, what: "expected a field, `Name: value`" }),
@@ -218,19 +218,19 @@ fn owners_of_names(root: &Root, files: &[Vec<String>]) -> Result<Vec<Option<Stri
         files.iter().flatten().map(|name| (name.as_bytes(), None)).collect();
     let owner =
         |owners: &BTreeMap<&[u8], Option<String>>, name: &String| owners.get(name.as_bytes()).cloned().flatten();
-    let mut left = MAX_LISTS;
+    let mut remaining = MAX_LISTS;
     for list in root.list(Path::new(INFO))? {
         if files.iter().all(|names| names.first().is_some_and(|name| owner(&owners, name).is_some())) {
             break;
         }
         let Some(package) = list.strip_suffix(".list") else { continue };
         let path = Path::new(INFO).join(&list);
-        let bytes = match root.read(&path, left.min(MAX_LIST)) {
+        let bytes = match root.read(&path, remaining.min(MAX_LIST)) {
             Ok(bytes) => bytes,
             Err(_) if !root.look(&path)?.is_some_and(|found| found.is_file()) => continue,
             Err(error) => return Err(error),
         };
-        left = left.saturating_sub(bytes.len() as u64);
+        remaining = remaining.saturating_sub(bytes.len() as u64);
         // `libc6:amd64`.
         let package = package.split(':').next().unwrap_or(package);
         for line in bytes.split(|b| *b == b'\n') {
@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn many_files_have_one_measure() {
+    fn the_size_limit_applies_to_all_files_together() {
         let dir = tempfile::tempdir().unwrap();
         let folder = dir.path().join("var/lib/dpkg/status.d");
         std::fs::create_dir_all(&folder).unwrap();
@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_installed_counts() {
+    fn only_installed_packages_count() {
         let text = "Package: a\nStatus: install ok installed\nVersion: 1:2\n\nPackage: gone\nStatus: deinstall ok config-files\nVersion: 1\n\nPackage: half\nStatus: install ok half-installed\n\nPackage: b\nStatus: install ok triggers-awaited\nVersion: 3\n";
         assert_eq!(installed(text, &[]), [("a".into(), "1:2".into()), ("b".into(), "3".into())]);
         let text = "Package: a\nVersion: 1\nProvides: b (= 1), c,\n d\nDescription: x\n y: z\n";
@@ -287,16 +287,16 @@ mod tests {
     }
 
     #[test]
-    fn what_dpkg_would_not_write_is_damage() {
+    fn text_that_dpkg_would_not_write_is_damage() {
         let sound = "Package: a\nStatus: install ok installed\nEssential : yes\nVersion: 1\nConffiles:\n /x 1\n\tnewconffile\nDescription: ü\n .\n\n\nPackage: b\nStatus: purge ok not-installed\nPriority: optional\n\n";
         assert_eq!(parse(sound).unwrap().len(), 2);
-        for few in [
+        for short in [
             "",
             "\n",
             "#padding\n#padding\n",
             "Package: dpkg\nVersion: 1\nMaintainer: unknown\nStatus: install ok installed\n",
         ] {
-            assert!(parse(few).is_ok(), "{few}");
+            assert!(parse(short).is_ok(), "{short}");
         }
         let line = |text: &str| parse(text).err().unwrap().line;
         assert_eq!(line(&sound[..sound.len() - 3]), 14, "cut off within a line");
@@ -316,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn what_dpkg_has_not_yet_written_down_counts() {
+    fn pending_updates_of_dpkg_count() {
         let stanza = |arch: &str, version: &str, state: &str| {
             format!("Package: a\nArchitecture: {arch}\nStatus: install ok {state}\nVersion: {version}\n")
         };
@@ -361,7 +361,7 @@ mod tests {
     }
 
     #[test]
-    fn a_files_own_name_counts_more_than_where_it_leads() {
+    fn the_owner_of_a_link_precedes_the_owner_of_its_target() {
         let dir = tempfile::tempdir().unwrap();
         for folder in ["usr/bin", "var/lib/dpkg/info"] {
             std::fs::create_dir_all(dir.path().join(folder)).unwrap();

@@ -31,8 +31,8 @@ pub fn installed(root: &Root) -> Result<Vec<Package>, QueryError> {
     for (folder, desc) in folders(root)? {
         let PackageEntry { name, version, arch, .. } =
             entry(&desc).map_err(|damage| damage.of(root, &folder.join("desc")))?;
-        let of = |key: &str| field(&desc, key).into_iter().next();
-        let source = of("BASE").unwrap_or_else(|| name.clone());
+        let field_value = |key: &str| field(&desc, key).into_iter().next();
+        let source = field_value("BASE").unwrap_or_else(|| name.clone());
         all.push(Package { name, version, arch, source });
     }
     Ok(all)
@@ -62,13 +62,13 @@ fn entry(desc: &str) -> Result<PackageEntry, Damage> {
     if within {
         return Err(Damage { line: lines, what: "the file ends within a section" });
     }
-    let lacks = || Damage { line: lines.max(1), what: "the file ends without `%NAME%` or `%VERSION%`" };
-    let of = |name: &str| field(desc, name).into_iter().next().ok_or_else(lacks);
-    let (name, text) = (of("NAME")?, of("VERSION")?);
+    let incomplete = || Damage { line: lines.max(1), what: "the file ends without `%NAME%` or `%VERSION%`" };
+    let required = |name: &str| field(desc, name).into_iter().next().ok_or_else(incomplete);
+    let (name, text) = (required("NAME")?, required("VERSION")?);
     let at = desc.lines().position(|line| line == "%VERSION%").map_or(lines, |head| head + 2);
     Ok(PackageEntry {
         name,
-        version: version_of(&text, at)?.ok_or_else(lacks)?,
+        version: version_of(&text, at)?.ok_or_else(incomplete)?,
         arch: field(desc, "ARCH").first().map(|name| name.as_str().into()).unwrap_or_default(),
         provides: field(desc, "PROVIDES").iter().map(|p| without_version(p).to_owned()).collect(),
     })
@@ -117,7 +117,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_package_has_the_name_that_it_was_built_under() {
+    fn a_package_has_its_base_as_its_source() {
         let dir = tempfile::tempdir().unwrap();
         for (package, base) in [("qemu-system-x86", "%BASE%\nqemu\n\n"), ("local", "")] {
             let folder = dir.path().join("var/lib/pacman/local").join(package);
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn what_pacman_would_not_write_is_damage() {
+    fn text_that_pacman_would_not_write_is_damage() {
         let sound = "%NAME%\na\n\n%VERSION%\n1-1\n\n%DESC%\n\n%PROVIDES%\nb=1\n%c%\n\n";
         assert_eq!(entry(sound).unwrap().name, "a");
         let line = |text: &str| entry(text).unwrap_err().line;

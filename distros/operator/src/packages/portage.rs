@@ -21,7 +21,7 @@ pub(super) fn owner(root: &Root, paths: &[String]) -> Result<Option<String>, Roo
             text => text?,
         };
         // `obj PATH MD5 MTIME`, `sym PATH -> TARGET MTIME`, `dir PATH`.
-        let of = |line: &str| {
+        let is_one_of = |line: &str| {
             let (kind, rest) = line.split_once(' ')?;
             let path = match kind {
                 "obj" => rest.rsplitn(3, ' ').nth(2)?,
@@ -30,7 +30,7 @@ pub(super) fn owner(root: &Root, paths: &[String]) -> Result<Option<String>, Roo
             };
             Some(paths.iter().any(|p| p == path))
         };
-        if text.lines().any(|l| of(l) == Some(true)) {
+        if text.lines().any(|l| is_one_of(l) == Some(true)) {
             return Ok(Some(entry.name));
         }
     }
@@ -51,10 +51,10 @@ fn packages(root: &Root) -> Result<Vec<(PathBuf, PackageEntry)>, RootError> {
             if let Some((package, version)) = split(&name)
                 && let Ok(version) = version.parse::<PackageVersion>()
             {
-                let at = folder.join(&name);
+                let path = folder.join(&name);
                 let (name, arch) = (format!("{category}/{package}"), PackageArch::default());
                 let entry = PackageEntry { name, version, arch, provides: vec![package.to_owned()] };
-                found.push((at, entry));
+                found.push((path, entry));
             }
         }
     }
@@ -78,7 +78,7 @@ fn split(name: &str) -> Option<(&str, &str)> {
 #[cfg(test)]
 mod tests {
     #[test]
-    fn names_and_versions_come_apart() {
+    fn names_and_versions_are_split() {
         assert_eq!(super::split("qemu-9.1.2-r1"), Some(("qemu", "9.1.2-r1")));
         assert_eq!(super::split("gtk+-3.24"), Some(("gtk+", "3.24")));
         assert_eq!(super::split("linux-firmware-20240115"), Some(("linux-firmware", "20240115")));

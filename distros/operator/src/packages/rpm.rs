@@ -39,7 +39,7 @@ const FORMAT: &str = "%{NAME}\\t%|EPOCH?{%{EPOCH}:}|%{VERSION}-%{RELEASE}\\t%{AR
 /// Fails if the database cannot be read.
 pub fn installed(root: &Root) -> Result<Vec<Package>, QueryError> {
     let database = RpmDatabase::of(root)?;
-    let all = database.ask(&["-qa", "--qf", WHOLE])?;
+    let all = database.query(&["-qa", "--qf", WHOLE])?;
     match all.is_ok() {
         true => packages_of(&all.stdout).map_err(|error| database.refused(error.to_string())),
         false => Err(database.refused(all.last_words())),
@@ -125,7 +125,7 @@ impl RpmDatabase {
         Ok(RpmDatabase { root: root.path().to_owned(), rpm, copy })
     }
 
-    fn ask(&self, arguments: &[&str]) -> Result<ProcessOutput, QueryError> {
+    fn query(&self, arguments: &[&str]) -> Result<ProcessOutput, QueryError> {
         let folder = self.copy.as_ref().map(|copy| copy.path().display().to_string());
         let mut all = Vec::new();
         if let Some(folder) = &folder {
@@ -168,18 +168,18 @@ impl RpmDatabase {
 
 impl Answers for RpmDatabase {
     fn installed(&self, name: &str) -> Result<Vec<Installed>, QueryError> {
-        let named = self.ask(&["-q", "--qf", FORMAT, "--", name])?;
+        let named = self.query(&["-q", "--qf", FORMAT, "--", name])?;
         if named.is_ok() {
             return self.lines(&named.stdout);
         }
-        let provided = self.ask(&["-q", "--whatprovides", "--qf", FORMAT, "--", name])?;
+        let provided = self.query(&["-q", "--whatprovides", "--qf", FORMAT, "--", name])?;
         if provided.is_ok() { self.lines(&provided.stdout) } else { Ok(Vec::new()) }
     }
 
     fn owner(&self, _: &Root, paths: &[String]) -> Result<Option<Installed>, QueryError> {
         for path in paths {
             // Unlike `-qf`, this queries the database first.
-            let found = self.ask(&["-q", "--whatprovides", "--qf", FORMAT, "--", path])?;
+            let found = self.query(&["-q", "--whatprovides", "--qf", FORMAT, "--", path])?;
             if found.is_ok()
                 && let Some(owner) = self.lines(&found.stdout)?.into_iter().next()
             {
@@ -210,14 +210,14 @@ fn copy(root: &Root) -> Result<tempfile::TempDir, QueryError> {
         import(root, to.path())?;
         return Ok(to);
     }
-    let mut left = MAX_BYTES;
+    let mut remaining = MAX_BYTES;
     for name in names {
         let path = from.join(&name);
-        if is_passing(&name) || !root.has_file(&path)? {
+        if is_temporary(&name) || !root.has_file(&path)? {
             continue;
         }
-        let bytes = root.read(&path, left)?;
-        left -= bytes.len() as u64;
+        let bytes = root.read(&path, remaining)?;
+        remaining -= bytes.len() as u64;
         put(&name, &bytes)?;
     }
     Ok(to)
@@ -225,7 +225,7 @@ fn copy(root: &Root) -> Result<tempfile::TempDir, QueryError> {
 
 /// Checks whether a file is a lock or shared memory of a process that has the database open: the data are in the other
 /// files.
-fn is_passing(name: &str) -> bool {
+fn is_temporary(name: &str) -> bool {
     name.starts_with('.') || name.starts_with("__db.") || name.ends_with("-shm")
 }
 
@@ -258,7 +258,7 @@ pub fn copy_to(root: &Root, to: &Path) -> Result<(), QueryError> {
     let failed = |source: io::Error| RootError::Read { path: to.to_owned(), source };
     for entry in std::fs::read_dir(copy.path()).map_err(failed)? {
         let name = entry.map_err(failed)?.file_name();
-        if !is_passing(&name.to_string_lossy()) && name != HEADERS {
+        if !is_temporary(&name.to_string_lossy()) && name != HEADERS {
             std::fs::copy(copy.path().join(&name), to.join(&name)).map_err(failed)?;
         }
     }
@@ -270,11 +270,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_package_has_its_source_and_a_key_is_none() {
-        let said = "qemu-kvm-core\t17:9.1.0-15.el9\tx86_64\tqemu-kvm-9.1.0-15.el9.src.rpm\n\
+    fn packages_have_their_source_and_keys_are_skipped() {
+        let output = "qemu-kvm-core\t17:9.1.0-15.el9\tx86_64\tqemu-kvm-9.1.0-15.el9.src.rpm\n\
             gpg-pubkey\t8483c65d-5ccc5b19\t(none)\t(none)\n\
             firmware\t20260101-1\tnoarch\tlinux-firmware-20260101-1.nosrc.rpm\nlocal\t2.0-1\tnoarch\t(none)\n";
-        let found = packages_of(said).unwrap();
+        let found = packages_of(output).unwrap();
         let found: Vec<[&str; 4]> =
             found.iter().map(|p| [&*p.name, p.version.as_str(), p.arch.as_str(), &*p.source]).collect();
         assert_eq!(
@@ -310,7 +310,7 @@ mod tests {
 
     #[test]
     #[cfg_attr(lacks = "dnf", ignore = "needs root, dnf, rpm and createrepo-c")]
-    fn opensuses_database_is_read_by_an_rpm_that_does_not_know_it() {
+    fn opensuses_ndb_database_is_read_by_an_rpm_without_ndb_support() {
         let dir = tempfile::tempdir().unwrap();
         let folder = dir.path().join("usr/lib/sysimage/rpm");
         std::fs::create_dir_all(&folder).unwrap();

@@ -11,7 +11,7 @@ fn root(files: &[(&str, &str)]) -> (tempfile::TempDir, Root) {
     (dir, root)
 }
 
-fn one(packages: &[Installed]) -> (&str, &str) {
+fn only_package(packages: &[Installed]) -> (&str, &str) {
     let [one] = packages else { panic!("{packages:?}") };
     (&one.package, one.version.as_str())
 }
@@ -29,7 +29,7 @@ fn pacmans_database_is_read() {
     let packages = Packages::read(&root, None).unwrap();
     assert_eq!(packages.format(), Format::Pacman);
     for name in ["qemu-base", "qemu", "qemu-headless"] {
-        assert_eq!(one(&packages.installed(name).unwrap()), ("qemu-base", "9.1-1"));
+        assert_eq!(only_package(&packages.installed(name).unwrap()), ("qemu-base", "9.1-1"));
     }
     assert!(packages.installed("qemu-full").unwrap().is_empty());
     let owner = packages.owner(Path::new("/usr/bin/qemu-system-x86_64")).unwrap().unwrap();
@@ -45,7 +45,7 @@ fn apks_and_portages_databases_are_read() {
     )]);
     let packages = Packages::read(&root_apk, None).unwrap();
     assert_eq!(packages.format(), Format::Apk);
-    assert_eq!(one(&packages.installed("qemu-system-x86_64").unwrap()).1, "9.1.2-r1");
+    assert_eq!(only_package(&packages.installed("qemu-system-x86_64").unwrap()).1, "9.1.2-r1");
     let owner = packages.owner(Path::new("/usr/bin/qemu-system-x86_64")).unwrap().unwrap();
     assert_eq!(owner.package, "qemu-system-x86_64");
 
@@ -55,7 +55,7 @@ fn apks_and_portages_databases_are_read() {
     )]);
     let packages = Packages::read(&root_portage, None).unwrap();
     for name in ["qemu", "app-emulation/qemu"] {
-        assert_eq!(one(&packages.installed(name).unwrap()), ("app-emulation/qemu", "9.1.2-r1"));
+        assert_eq!(only_package(&packages.installed(name).unwrap()), ("app-emulation/qemu", "9.1.2-r1"));
     }
     for path in ["/usr/bin/qemu-system-x86_64", "/usr/bin/qemu-kvm"] {
         assert_eq!(packages.owner(Path::new(path)).unwrap().unwrap().package, "app-emulation/qemu");
@@ -64,29 +64,29 @@ fn apks_and_portages_databases_are_read() {
 
 #[test]
 #[cfg_attr(lacks = "dpkg-query", ignore = "needs dpkg-query")]
-fn dpkg_answers_as_its_own_tool_does() {
+fn dpkg_answers_match_those_of_dpkg_query() {
     let query = Path::new("/usr/bin/dpkg-query");
     let root = Root::default();
     let packages = Packages::read(&root, None).unwrap();
-    let ask = |arguments: &[&str]| {
+    let dpkg_query = |arguments: &[&str]| {
         let finished = crate::process::Invocation::new(query, arguments).run(std::time::Duration::from_secs(60), None);
         finished.unwrap().stdout
     };
     for name in ["dpkg", "bash", "libc6"] {
-        assert_eq!(one(&packages.installed(name).unwrap()).1, ask(&["-W", "-f=${Version}", name]));
+        assert_eq!(only_package(&packages.installed(name).unwrap()).1, dpkg_query(&["-W", "-f=${Version}", name]));
     }
     // A virtual package, and files with paths before and after the /usr merge.
     assert!(packages.installed("awk").unwrap().iter().any(|p| p.package.ends_with("awk")));
     for path in ["/bin/bash", "/usr/bin/bash"] {
         assert_eq!(packages.owner(Path::new(path)).unwrap().unwrap().package, "bash", "{path}");
     }
-    let all = ask(&["-W", "-f=${db:Status-Status}\n"]).lines().filter(|l| *l == "installed").count();
+    let all = dpkg_query(&["-W", "-f=${db:Status-Status}\n"]).lines().filter(|l| *l == "installed").count();
     assert_eq!(dpkg::entries(&root).unwrap().len(), all);
 }
 
 /// A Fedora with a dpkg directory for its tools, or leftovers of a container: the record decides which database counts.
 #[test]
-fn a_known_systems_database_is_its_package_managers() {
+fn the_records_package_manager_decides_which_database_is_read() {
     let (dir, root) = root(&[
         ("var/lib/dpkg/status", ""),
         ("lib/apk/db/installed", "P:qemu\nV:9\n"),
@@ -118,12 +118,12 @@ fn a_known_systems_database_is_its_package_managers() {
 }
 
 #[test]
-fn damage_is_told_with_file_and_line() {
+fn damage_is_reported_with_file_and_line() {
     let sound = "Package: a\nStatus: install ok installed\nVersion: 1\n\n";
     let (dir, root) = root(&[("var/lib/dpkg/status", sound)]);
     let found = |p: Packages<'_>| ["a", "b", "c"].iter().filter(|n| !p.installed(n).unwrap().is_empty()).count();
-    let told = || Packages::read(&root, None).map(found).map_err(|e| e.to_string());
-    assert_eq!(told(), Ok(1));
+    let count = || Packages::read(&root, None).map(found).map_err(|e| e.to_string());
+    assert_eq!(count(), Ok(1));
     let write = |path: &str, text: &str| {
         let file = dir.path().join(path);
         std::fs::create_dir_all(file.parent().unwrap()).unwrap();
@@ -132,11 +132,11 @@ fn damage_is_told_with_file_and_line() {
     // As dpkg leaves it while it runs: the next file is not complete yet.
     write("var/lib/dpkg/updates/0000", &sound.replace("Package: a", "Package: b"));
     write("var/lib/dpkg/updates/tmp.i", "#padding\n#padd");
-    assert_eq!(told(), Ok(2));
+    assert_eq!(count(), Ok(2));
     // A distroless package's own file, which need not end with a newline.
     write("var/lib/dpkg/status.d/c", "Package: c\nVersion: 3\nDescription: c");
     write("var/lib/dpkg/status.d/c.md5sums", "0123  usr/bin/c\n");
-    assert_eq!(told(), Ok(3));
+    assert_eq!(count(), Ok(3));
     for (file, text, line) in [
         ("var/lib/dpkg/updates/0000", "Package: b\nVersi", 2),
         ("var/lib/dpkg/status.d/c", "c is here\n", 1),
@@ -144,14 +144,14 @@ fn damage_is_told_with_file_and_line() {
     ] {
         write(file, text);
         let expected = format!("{}:{line}: the package database is damaged: ", root.path().join(file).display());
-        let told = told().unwrap_err();
-        assert!(told.starts_with(&expected), "{told}");
+        let error = count().unwrap_err();
+        assert!(error.starts_with(&expected), "{error}");
         std::fs::remove_file(dir.path().join(file)).unwrap();
     }
 }
 
 #[test]
-fn a_format_leads_back_to_a_package_manager_that_has_it() {
+fn each_format_maps_to_a_package_manager_that_uses_it() {
     for format in Format::ALL {
         assert_eq!(Format::of_manager(format.manager()), Some(*format));
     }
@@ -160,7 +160,7 @@ fn a_format_leads_back_to_a_package_manager_that_has_it() {
 
 /// An unlisted format would never be detected in an unknown system.
 #[test]
-fn every_format_is_looked_for() {
+fn every_format_is_listed() {
     let error = serde_json::from_str::<Format>("\"?\"").unwrap_err().to_string();
     let known: BTreeSet<String> = error.split('`').skip(3).step_by(2).map(|name| format!("\"{name}\"")).collect();
     let listed: BTreeSet<String> = Format::ALL.iter().map(|format| serde_json::to_string(format).unwrap()).collect();
@@ -168,7 +168,7 @@ fn every_format_is_looked_for() {
 }
 
 #[test]
-fn a_root_without_packages_says_so() {
+fn a_root_without_a_package_database_is_an_error() {
     let (_dir, root) = root(&[("etc/hostname", "x")]);
     assert!(Packages::read(&root, None).unwrap_err().to_string().contains("no package database"));
 }

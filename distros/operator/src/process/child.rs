@@ -38,8 +38,8 @@ pub fn wait(child: &mut Child, within: Duration) -> io::Result<Option<ExitStatus
         if let Some(status) = child.try_wait()? {
             return Ok(Some(status));
         }
-        let left = until.saturating_duration_since(Instant::now());
-        if left.is_zero() {
+        let remaining = until.saturating_duration_since(Instant::now());
+        if remaining.is_zero() {
             return Ok(None);
         }
         if pidfd.is_none() {
@@ -47,11 +47,11 @@ pub fn wait(child: &mut Child, within: Duration) -> io::Result<Option<ExitStatus
         }
         let Some(pidfd) = &pidfd else {
             // The kernel is older than Linux 5.3, or a seccomp filter refuses the call.
-            std::thread::sleep(left.min(LOOK));
+            std::thread::sleep(remaining.min(LOOK));
             continue;
         };
-        let left = Timespec::try_from(left).map_err(io::Error::other)?;
-        match poll(&mut [PollFd::new(pidfd, PollFlags::IN)], Some(&left)) {
+        let remaining = Timespec::try_from(remaining).map_err(io::Error::other)?;
+        match poll(&mut [PollFd::new(pidfd, PollFlags::IN)], Some(&remaining)) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn a_group_is_ended_whether_it_obeys_or_not() {
+    fn a_process_group_ends_when_it_is_ended_or_killed() {
         for end in [kill_group, end_group] {
             let mut child = Command::new("sleep").arg("1000").process_group(0).spawn().unwrap();
             assert_eq!(wait(&mut child, Duration::from_millis(50)).unwrap(), None);

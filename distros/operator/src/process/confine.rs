@@ -15,7 +15,7 @@ pub(super) fn processes(confinement: Confinement) -> io::Result<()> {
     if !rustix::process::geteuid().is_root() && confinement == Confinement::Reader {
         return Ok(());
     }
-    Ok(bearable(confinement, unshare(UnshareFlags::NEWPID))?)
+    Ok(ignore_missing_permission(confinement, unshare(UnshareFlags::NEWPID))?)
 }
 
 /// Applies the other restrictions to this process. Runs between fork and exec, so it only makes system calls.
@@ -33,9 +33,9 @@ pub(super) fn this_process(confinement: Confinement, filter: &Filter) -> io::Res
     rustix::process::setrlimit(Resource::As, limit(MEMORY))?;
     if confinement == Confinement::Stranger || rustix::process::geteuid().is_root() {
         let apart = UnshareFlags::NEWNS | UnshareFlags::NEWNET | UnshareFlags::NEWIPC | UnshareFlags::NEWUTS;
-        bearable(confinement, unshare(apart))?;
+        ignore_missing_permission(confinement, unshare(apart))?;
         let (user, group) = (Uid::from_raw(NOBODY), Gid::from_raw(NOBODY));
-        bearable(confinement, rustix::thread::set_thread_groups(&[]))?;
+        ignore_missing_permission(confinement, rustix::thread::set_thread_groups(&[]))?;
         // A caller who may not make namespaces, as in a container, can still change the user: root never parses foreign
         // input.
         rustix::thread::set_thread_res_gid(group, group, group)?;
@@ -94,7 +94,7 @@ pub fn close_on_exec() -> Result<(), Errno> {
 }
 
 /// Ignores missing permissions for a reader, which only gets the restrictions that the caller is able to set.
-fn bearable(confinement: Confinement, result: Result<(), Errno>) -> Result<(), Errno> {
+fn ignore_missing_permission(confinement: Confinement, result: Result<(), Errno>) -> Result<(), Errno> {
     match result {
         Err(Errno::PERM) if confinement == Confinement::Reader => Ok(()),
         result => result,

@@ -125,7 +125,7 @@ mod tests {
     #[test]
     #[cfg_attr(not(any(target_arch = "x86_64", target_arch = "aarch64")), ignore = "there is no filter here")]
     #[cfg_attr(all(lacks = "python3", any(target_arch = "x86_64", target_arch = "aarch64")), ignore = "needs python3")]
-    fn vsock_and_keys_are_out_of_reach_and_the_rest_is_not() {
+    fn vsock_packet_sockets_and_keys_are_refused_and_the_rest_is_not() {
         let script = "import ctypes, os, socket, sys
 libc = ctypes.CDLL(None, use_errno=True)
 def call(number):
@@ -151,7 +151,7 @@ print([call(int(number)) for number in sys.argv[1:]])
 
     #[test]
     #[cfg_attr(lacks = "python3", ignore = "needs python3")]
-    fn the_callers_keys_do_not_come_along() {
+    fn the_callers_session_keyring_is_left_behind() {
         // Joins a new session keyring first, adds a key to it, and looks for the key with and without leaving that
         // keyring.
         let script = |leave: bool| {

@@ -150,10 +150,10 @@ impl KernelOptions {
             Weight::Required | Weight::Wanted => Vec::new(),
         });
         self.listed_with(&mut out, "an initrd must contain", |one| one.modules.clone());
-        let gone = State::NotHere(String::new()).name();
+        let not_here = State::NotHere(String::new()).name();
         self.listed_with(&mut out, "not in every Linux", |one| {
-            let gone = one.options.iter().filter(|option| option.state == Some(gone));
-            gone.map(|option| format!("{} {}", option.short(), option.found.as_deref().unwrap_or_default())).collect()
+            let absent = one.options.iter().filter(|option| option.state == Some(not_here));
+            absent.map(|option| format!("{} {}", option.short(), option.found.as_deref().unwrap_or_default())).collect()
         });
         out + &self.counts() + "\n"
     }
@@ -277,9 +277,9 @@ mod tests {
     #[test]
     fn katas_own_kernel_lacks_nothing() {
         for profile in Profile::all() {
-            let held = KernelOptions::held(&config(|_| None), Arch::X86_64, profile);
+            let options = KernelOptions::held(&config(|_| None), Arch::X86_64, profile);
             assert!(
-                held.problems().is_empty() && held.uses.iter().all(|one| one.missing == Some(false)),
+                options.problems().is_empty() && options.uses.iter().all(|one| one.missing == Some(false)),
                 "{}",
                 profile.name
             );
@@ -287,23 +287,23 @@ mod tests {
     }
 
     #[test]
-    fn what_a_kernel_lacks_is_told_with_what_does_not_work() {
+    fn missing_options_are_reported_with_what_does_not_work() {
         let distro = config(|name| match name {
             "SECCOMP_FILTER" | "DM_INIT" | "DEFAULT_BBR" | "PRINTK_TIME" => Some("n"),
             "VIRTIO_PCI" | "VIRTIO_FS" | "NF_TABLES" | "XFS_FS" => Some("m"),
             "NR_CPUS" => Some("64"),
             _ => None,
         });
-        let held = KernelOptions::held(&distro, Arch::X86_64, profile());
+        let options = KernelOptions::held(&distro, Arch::X86_64, profile());
         let problem = "seccomp: SECCOMP_FILTER is not set; without it, no container with a seccomp profile starts";
-        assert!(held.problems().len() == 1 && held.problems()[0].starts_with(problem), "{:?}", held.problems());
-        insta::assert_snapshot!(held.human_held("config", profile()));
-        let twice = config(|name| (name == "RETPOLINE").then_some("n"));
-        assert!(KernelOptions::held(&twice, Arch::X86_64, profile()).problems().is_empty());
+        assert!(options.problems().len() == 1 && options.problems()[0].starts_with(problem), "{:?}", options.problems());
+        insta::assert_snapshot!(options.human_held("config", profile()));
+        let other = config(|name| (name == "RETPOLINE").then_some("n"));
+        assert!(KernelOptions::held(&other, Arch::X86_64, profile()).problems().is_empty());
     }
 
     #[test]
-    fn the_list_has_every_option_and_says_what_it_is_for() {
+    fn the_list_names_every_option_and_its_use() {
         let listed = KernelOptions::listed(Arch::X86_64, profile());
         let text = listed.human();
         for option in Fragments::kata().options(Arch::X86_64) {

@@ -42,7 +42,7 @@ fn tree(dir: &Path) -> Vec<(PathBuf, Option<String>)> {
 }
 
 #[test]
-fn what_was_written_is_taken_back_to_the_byte() {
+fn revert_restores_every_file_to_the_byte() {
     let dir = tempfile::tempdir().unwrap();
     let root = Root::new(dir.path()).unwrap();
     std::fs::create_dir(dir.path().join("etc")).unwrap();
@@ -70,7 +70,7 @@ fn what_was_written_is_taken_back_to_the_byte() {
 }
 
 #[test]
-fn what_others_changed_is_not_overwritten_unasked() {
+fn files_changed_by_others_are_reverted_only_by_force() {
     let dir = tempfile::tempdir().unwrap();
     let root = Root::new(dir.path()).unwrap();
     let ours = "# `kata-osinfo unconfigure` removes it.\nx = 1\n";
@@ -93,7 +93,7 @@ fn what_others_changed_is_not_overwritten_unasked() {
 }
 
 #[test]
-fn what_was_changed_in_the_very_moment_is_not_overwritten() {
+fn a_file_that_changes_meanwhile_is_not_overwritten() {
     let dir = tempfile::tempdir().unwrap();
     let root = Root::new(dir.path()).unwrap();
     std::fs::write(dir.path().join("f"), "new").unwrap();
@@ -107,32 +107,32 @@ fn what_was_changed_in_the_very_moment_is_not_overwritten() {
 }
 
 #[test]
-fn whatever_stands_in_the_way_goes_only_by_force() {
+fn a_fifo_is_removed_only_by_force_and_a_binary_file_or_directory_never() {
     use rustix::fs::{CWD, FileType, Mode, mknodat};
     let dir = tempfile::tempdir().unwrap();
     let root = Root::new(dir.path()).unwrap();
     std::fs::write(dir.path().join("b"), "old").unwrap();
     let files = vec![change("/a", None, "ours"), change("/b", Some("old"), "ours"), change("/c", None, "ours")];
     apply(&root, &lock(&root).unwrap(), None, new(files), &[]).unwrap();
-    let at = |name: &str| dir.path().join(name);
-    ["a", "b", "c"].iter().for_each(|name| std::fs::remove_file(at(name)).unwrap());
-    mknodat(CWD, at("a"), FileType::Fifo, Mode::RUSR, 0).unwrap();
-    std::fs::write(at("b"), [0xff, 0xfe]).unwrap();
-    std::fs::create_dir(at("c")).unwrap();
+    let path_of = |name: &str| dir.path().join(name);
+    ["a", "b", "c"].iter().for_each(|name| std::fs::remove_file(path_of(name)).unwrap());
+    mknodat(CWD, path_of("a"), FileType::Fifo, Mode::RUSR, 0).unwrap();
+    std::fs::write(path_of("b"), [0xff, 0xfe]).unwrap();
+    std::fs::create_dir(path_of("c")).unwrap();
     let old = state::read(&root).unwrap().unwrap();
     let kept = revert(&root, Some(&lock(&root).unwrap()), &old, false).unwrap().kept;
     assert_eq!(kept.iter().map(|k| k.by_force).collect::<Vec<_>>(), [true, false, false], "{kept:?}");
-    assert!(at("a").exists() && std::fs::read(at("b")).unwrap() == [0xff, 0xfe]);
+    assert!(path_of("a").exists() && std::fs::read(path_of("b")).unwrap() == [0xff, 0xfe]);
     assert_eq!(revert(&root, None, &old, true).unwrap().restored.len(), 2);
-    assert!(at("a").exists(), "a dry run removes nothing");
+    assert!(path_of("a").exists(), "a dry run removes nothing");
     let kept = revert(&root, Some(&lock(&root).unwrap()), &old, true).unwrap().kept;
     assert_eq!(kept.iter().map(|k| k.path.as_path()).collect::<Vec<_>>(), [Path::new("/b"), Path::new("/c")]);
     // The part of others in it cannot be determined.
-    assert!(!at("a").exists() && std::fs::read(at("b")).unwrap() == [0xff, 0xfe]);
+    assert!(!path_of("a").exists() && std::fs::read(path_of("b")).unwrap() == [0xff, 0xfe]);
 }
 
 #[test]
-fn a_forged_state_names_no_odd_paths() {
+fn a_state_file_with_unsafe_paths_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let root = Root::new(dir.path()).unwrap();
     std::fs::create_dir_all(dir.path().join("var/lib/kata-osinfo")).unwrap();
@@ -148,7 +148,7 @@ fn a_forged_state_names_no_odd_paths() {
 }
 
 #[test]
-fn a_state_of_another_form_is_not_touched() {
+fn a_state_file_of_another_format_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let root = Root::new(dir.path()).unwrap();
     std::fs::create_dir_all(dir.path().join("var/lib/kata-osinfo")).unwrap();

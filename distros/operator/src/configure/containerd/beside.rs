@@ -41,16 +41,16 @@ pub(in super::super) fn with_import_beside(
 
 /// Returns the text of a main file without imports of files that additions had moved to and that no longer exist,
 /// because containerd does not start with those. `None` if there are none.
-pub(in super::super) fn without_gone(root: &Root, text: &str, is_moved: &dyn Fn(&Path) -> bool) -> Option<String> {
+pub(in super::super) fn without_dangling_imports(root: &Root, text: &str, is_moved: &dyn Fn(&Path) -> bool) -> Option<String> {
     let all = imports(&text.parse::<DocumentMut>().ok()?);
-    let is_gone = |import: &String| {
+    let is_dangling = |import: &String| {
         leads_to(root, import, is_moved) && root.look(Path::new(import)).is_ok_and(|found| found.is_none())
     };
-    let gone: Vec<usize> = (0..all.len()).rev().filter(|at| is_gone(&all[*at])).collect();
-    if gone.is_empty() {
+    let dangling: Vec<usize> = (0..all.len()).rev().filter(|at| is_dangling(&all[*at])).collect();
+    if dangling.is_empty() {
         return None;
     }
-    with_list(text, |list| gone.iter().for_each(|at| lists::remove(list, *at)))
+    with_list(text, |list| dangling.iter().for_each(|at| lists::remove(list, *at)))
 }
 
 /// Returns whether an import is a single path that leads to a matching file.
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn theirs_is_imported_behind_ours_where_nothing_else_imports_it() {
+    fn the_added_file_is_imported_after_ours_unless_already_imported() {
         for (list, then) in [
             (format!("[\"{OURS}\"]"), format!("[\"{OURS}\", \"{THEIRS}\"]")),
             (format!("[\"{OURS}\", \"/b\"] # end"), format!("[\"{OURS}\", \"{THEIRS}\", \"/b\"] # end")),
@@ -113,14 +113,14 @@ mod tests {
     }
 
     #[test]
-    fn an_import_of_what_has_moved_and_has_gone_is_dropped() {
+    fn an_import_of_a_moved_and_missing_file_is_dropped() {
         let (dir, root) = machine();
         let is_moved = |path: &Path| path == Path::new(THEIRS);
         let text = |list: &str| format!("version = 3\nimports = [{list}]\n");
         let both = text(&format!("\"{THEIRS}\", \"{OURS}\""));
-        assert_eq!(without_gone(&root, &both, &is_moved), Some(text(&format!("\"{OURS}\""))));
-        assert_eq!(without_gone(&root, &text("\"/gone.toml\""), &is_moved), None);
+        assert_eq!(without_dangling_imports(&root, &both, &is_moved), Some(text(&format!("\"{OURS}\""))));
+        assert_eq!(without_dangling_imports(&root, &text("\"/gone.toml\""), &is_moved), None);
         std::fs::write(dir.path().join(&THEIRS[1..]), "").unwrap();
-        assert_eq!(without_gone(&root, &both, &is_moved), None);
+        assert_eq!(without_dangling_imports(&root, &both, &is_moved), None);
     }
 }

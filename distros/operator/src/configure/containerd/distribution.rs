@@ -226,7 +226,7 @@ pub(super) fn default_runtime(root: &Root, owner: ContainerdOwner) -> Result<Opt
 /// A distribution's configuration cannot be read.
 pub(super) fn reader(root: &Root, main: &Path) -> Result<Option<ContainerdOwner>, RootError> {
     for distribution in ALL {
-        if Path::new(distribution.main) == main || distribution.main(root)?.is_ok_and(|told| told == main) {
+        if Path::new(distribution.main) == main || distribution.main(root)?.is_ok_and(|path| path == main) {
             return Ok(Some(distribution.owner));
         }
     }
@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn the_folder_of_data_is_that_of_the_last_file_that_names_one() {
+    fn data_dir_is_read_from_the_last_file_that_sets_it() {
         const MAIN: &str = "etc/rancher/rke2/config.yaml";
         const ONE: &str = "etc/rancher/rke2/config.yaml.d/10-one.yaml";
         const TWO: &str = "etc/rancher/rke2/config.yaml.d/20-two.YML";
@@ -291,7 +291,7 @@ mod tests {
 
     /// libyaml's time grows with the square of the depth: the first text would take a minute.
     #[test]
-    fn what_no_parser_is_to_be_shown_is_told() {
+    fn yaml_that_is_too_deep_or_too_large_is_refused() {
         let large = format!("data-dir: /data\n{}", "# comment\n".repeat(110_000));
         let tag = format!("a: !{}\n", "x".repeat(100_000));
         for (text, expected) in [
@@ -311,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_read_by_the_distribution_that_is_told_to_keep_it() {
+    fn the_distribution_is_recognized_by_the_path_of_its_main_file() {
         let (_dir, root) = machine(&[("etc/rancher/rke2/config.yaml", "data-dir: /data\n")]);
         for (main, expected) in [
             ("/data/agent/etc/containerd/config.toml", Some(ContainerdOwner::Rke2)),

@@ -62,21 +62,21 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     #[test]
-    fn what_cannot_be_read_is_there() {
+    fn a_file_with_unreadable_content_counts_as_present() {
         let dir = tempfile::tempdir().unwrap();
-        let at = |name: &str| dir.path().join(name);
-        std::fs::write(at("sound"), "version = 3\n").unwrap();
-        std::fs::write(at("junk"), [0xff]).unwrap();
-        File::create(at("huge")).unwrap().set_len(MAX_CONFIGURATION + 1).unwrap();
-        std::fs::create_dir(at("folder")).unwrap();
-        symlink("circle", at("circle")).unwrap();
+        let path_of = |name: &str| dir.path().join(name);
+        std::fs::write(path_of("sound"), "version = 3\n").unwrap();
+        std::fs::write(path_of("junk"), [0xff]).unwrap();
+        File::create(path_of("huge")).unwrap().set_len(MAX_CONFIGURATION + 1).unwrap();
+        std::fs::create_dir(path_of("folder")).unwrap();
+        symlink("circle", path_of("circle")).unwrap();
         let root = Root::new(dir.path()).unwrap();
         let replaced = Replaced::from([("/goes".into(), None), ("/comes".into(), Some(String::new()))]);
-        std::fs::write(at("goes"), "").unwrap();
+        std::fs::write(path_of("goes"), "").unwrap();
         let files = Files { root: &root, replaced: &replaced };
-        let there = ["sound", "junk", "huge", "folder", "comes"];
-        for name in there.into_iter().chain(["none", "circle", "goes"]) {
-            assert_eq!(files.is_there(&Path::new("/").join(name)), there.contains(&name), "{name}");
+        let present = ["sound", "junk", "huge", "folder", "comes"];
+        for name in present.into_iter().chain(["none", "circle", "goes"]) {
+            assert_eq!(files.is_there(&Path::new("/").join(name)), present.contains(&name), "{name}");
         }
     }
 }

@@ -17,7 +17,7 @@ enum Token {
 }
 
 impl Token {
-    fn takes(&self, c: char) -> bool {
+    fn accepts(&self, c: char) -> bool {
         match self {
             Token::Any | Token::One => true,
             Token::Literal(l) => *l == c,
@@ -45,9 +45,9 @@ pub(super) fn glob(files: &Files<'_>, pattern: &Path) -> Result<Option<Vec<PathB
         let Some(tokens) = tokens(part) else { return Ok(None) };
         let mut matching = Vec::new();
         for folder in &found {
-            let left = MAX_MATCHES - matching.len();
+            let remaining = MAX_MATCHES - matching.len();
             let names = files.names(folder)?.into_iter().filter(|n| matches(&tokens, n));
-            matching.extend(names.take(left).map(|n| folder.join(n)));
+            matching.extend(names.take(remaining).map(|n| folder.join(n)));
         }
         found = matching;
     }
@@ -100,7 +100,7 @@ fn matches(tokens: &[Token], name: &str) -> bool {
                 star = Some((token, at));
                 token += 1;
             }
-            Some(one) if one.takes(name[at]) => {
+            Some(one) if one.accepts(name[at]) => {
                 token += 1;
                 at += 1;
             }

@@ -34,10 +34,10 @@ pub(super) fn default_runtime(now: &[(Loading, Loaded)]) -> Option<Setting> {
 }
 
 /// Returns the handler's keys, merged with those of an existing handler of this name.
-pub(super) fn handler(wanted: WantedHandler<'_>, there: Option<&Map<String, Value>>) -> Map<String, Value> {
+pub(super) fn handler(wanted: WantedHandler<'_>, existing: Option<&Map<String, Value>>) -> Map<String, Value> {
     let mut handler = proven(wanted);
     for (key, ours) in &mut handler {
-        match (there.and_then(|t| t.get(key)), key.as_str()) {
+        match (existing.and_then(|t| t.get(key)), key.as_str()) {
             (Some(theirs), "pod_annotations") => *ours = joined(theirs, ours),
             (Some(Value::Bool(theirs)), "privileged_without_host_devices") => *ours = (*theirs).into(),
             _ => {}
@@ -59,8 +59,8 @@ pub(super) fn proven(wanted: WantedHandler<'_>) -> Map<String, Value> {
 }
 
 /// Returns the values of an existing handler that differ from kata-osinfo's or are additional, with their places.
-pub(super) fn told(
-    there: &Map<String, Value>,
+pub(super) fn foreign_values(
+    existing: &Map<String, Value>,
     now: &Map<String, Value>,
     wanted: WantedHandler<'_>,
     place: impl Fn(&[&str]) -> (PathBuf, Option<usize>),
@@ -73,22 +73,22 @@ pub(super) fn told(
         &["options", "ConfigPath"],
     ];
     let proven = proven(wanted);
-    fn at<'m>(map: &'m Map<String, Value>, key: &[&str]) -> Option<&'m Value> {
+    fn value_at<'m>(map: &'m Map<String, Value>, key: &[&str]) -> Option<&'m Value> {
         let (first, rest) = key.split_first()?;
         rest.iter().try_fold(map.get(*first)?, |value, name| value.get(name))
     }
-    let theirs = |key: &[&str]| {
+    let foreign_value = |key: &[&str]| {
         let (file, line) = place(key);
         let name = format!("handler {NAME}: {}", key.join("."));
-        ForeignValue::of(&name, (&file, line), at(there, key)?, at(&proven, key)?, at(now, key)?)
+        ForeignValue::of(&name, (&file, line), value_at(existing, key)?, value_at(&proven, key)?, value_at(now, key)?)
     };
     // An empty string counts as unset.
     let mut all: Vec<ForeignValue> =
-        keys.into_iter().filter(|key| at(there, key).is_some_and(|v| v != "")).filter_map(theirs).collect();
+        keys.into_iter().filter(|key| value_at(existing, key).is_some_and(|v| v != "")).filter_map(foreign_value).collect();
     // Keys of theirs that this program does not write.
-    for key in differing(&there.clone().into(), &Value::Null) {
+    for key in differing(&existing.clone().into(), &Value::Null) {
         let key: Vec<&str> = key.iter().map(String::as_str).collect();
-        let beside = at(there, &key).filter(|_| !keys.contains(&key.as_slice()));
+        let beside = value_at(existing, &key).filter(|_| !keys.contains(&key.as_slice()));
         all.extend(beside.map(|value| {
             let (file, line) = place(&key);
             ForeignValue::beside(&format!("handler {NAME}: {}", key.join(".")), (&file, line), value)
@@ -101,10 +101,10 @@ pub(super) fn told(
 pub(super) fn settings(plugin: &str, handler: &Map<String, Value>) -> Vec<Setting> {
     let runtime = ["plugins", plugin, "containerd", "runtimes", NAME];
     let options: Vec<&str> = runtime.into_iter().chain(["options"]).collect();
-    let of = |key: &str| handler.get(key).cloned().unwrap_or_default();
-    let config = of("options").get("ConfigPath").cloned().unwrap_or_default();
+    let value = |key: &str| handler.get(key).cloned().unwrap_or_default();
+    let config = value("options").get("ConfigPath").cloned().unwrap_or_default();
     let keys = ["runtime_type", "runtime_path", "privileged_without_host_devices", "pod_annotations"];
-    let mut all: Vec<Setting> = keys.iter().map(|key| setting(&runtime, key, of(key))).collect();
+    let mut all: Vec<Setting> = keys.iter().map(|key| setting(&runtime, key, value(key))).collect();
     all.push(setting(&options, "ConfigPath", config));
     all
 }

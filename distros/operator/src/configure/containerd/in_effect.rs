@@ -164,14 +164,14 @@ impl Expected<'_> {
             return Ok(problems);
         };
         for keys in DECIDING {
-            let at = |handler: &Value| keys.iter().try_fold(handler, |value, key| value.get(key)).cloned();
-            let (wanted, found) = (at(self.handler), at(found));
-            if wanted == found {
+            let value_at = |handler: &Value| keys.iter().try_fold(handler, |value, key| value.get(key)).cloned();
+            let (expected, found) = (value_at(self.handler), value_at(found));
+            if expected == found {
                 continue;
             }
             let (file, line) = set_by(&files, keys).unwrap_or((self.main, None));
-            let said = |value: Option<Value>| value.map_or_else(|| "not set".to_owned(), |value| value.to_string());
-            let message = format!("handler {NAME}: {} is {}, wanted {}", keys.join("."), said(found), said(wanted));
+            let shown = |value: Option<Value>| value.map_or_else(|| "not set".to_owned(), |value| value.to_string());
+            let message = format!("handler {NAME}: {} is {}, wanted {}", keys.join("."), shown(found), shown(expected));
             problems.push(Problem { file: file.to_owned(), line, message });
         }
         Ok(problems)

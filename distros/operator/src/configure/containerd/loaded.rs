@@ -5,7 +5,7 @@
 //! in nothing that matters here; `LoadConfigWithPlugins` at v2.3.4; `migrateConfig` in `plugins/cri/runtime/plugin.go`
 //! at v2.1.4. Compared with `containerd config dump` of 1.6, 1.7, 2.1 and 2.2 by tests.
 
-use super::super::keys::says_it_is_ours;
+use super::super::keys::is_marked_as_ours;
 use super::super::toml::{line_of, table_of, without_line};
 use super::files::Files;
 use super::glob::{clean, glob};
@@ -56,8 +56,8 @@ impl File {
     }
 
     /// Returns whether the file says that it is wholly kata-osinfo's.
-    pub(super) fn says_it_is_ours(&self) -> bool {
-        says_it_is_ours(&self.text)
+    pub(super) fn is_marked_as_ours(&self) -> bool {
+        is_marked_as_ours(&self.text)
     }
 
     /// Returns an import that is a pattern and not an absolute path.
@@ -388,7 +388,7 @@ mod tests {
 
     /// Matches the answers of `containerd config dump` of 1.6.20, 1.7.24 and 2.1.9 for a file of version 2.
     #[test]
-    fn plugins_have_whole_names_before_2_0_and_prefixed_ones_in_1_7() {
+    fn plugin_names_are_checked_before_2_0_and_their_prefix_in_1_7() {
         let short = "`a.b` is not a plugin's name in this version";
         let foreign = "`a.b.c.d` is not a plugin's name: this containerd requires `io.containerd.` before it";
         for (text, of_1_6, of_1_7) in [

@@ -141,7 +141,7 @@ mod tests {
 
     /// According to `git show TAG:services/server/config/config.go` of every tag.
     #[test]
-    fn where_a_relative_pattern_begins_is_told_by_the_last_number_of_a_version() {
+    fn the_patch_version_decides_where_a_relative_pattern_starts() {
         for (numbers, expected) in [
             (&[1, 5, 18][..], &[InWorkingFolder][..]),
             (&[1, 6, 20], &[InWorkingFolder]),
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn a_version_is_read_as_containerd_and_ctr_say_it() {
+    fn versions_are_read_as_containerd_and_ctr_print_them() {
         let read = |text: &str| text.parse::<ContainerdVersion>().ok();
         for (text, numbers) in [
             ("v2.1.3", &[2, 1, 3][..]),

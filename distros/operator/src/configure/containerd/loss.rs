@@ -16,7 +16,7 @@ use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
 use toml_edit::{DocumentMut, Item};
 
-/// Returns which setting of others containerd would lose, or why it would not start, after the changes in `then`;
+/// Returns which setting of others containerd would lose, or why it would not start, after the changes in `planned`;
 /// `written` are the files of kata-osinfo's handler that are removed.
 ///
 /// If containerd's version is not known, it is inferred from how the handler was written: an edited main file is for
@@ -26,12 +26,12 @@ use toml_edit::{DocumentMut, Item};
 pub(in super::super) fn loss(
     root: &Root,
     written: &[&FileChange],
-    then: &Replaced,
+    planned: &Replaced,
     version: Option<ContainerdVersion>,
 ) -> Option<String> {
-    let mut untold = |_: &Path, _: RootError| Ok(());
+    let mut ignore_error = |_: &Path, _: RootError| Ok(());
     let mut mains: Vec<(PathBuf, Option<ContainerdConfig>)> =
-        each(root, &mut untold).ok()?.into_iter().map(|place| (place.main.clone(), Some(place))).collect();
+        each(root, &mut ignore_error).ok()?.into_iter().map(|place| (place.main.clone(), Some(place))).collect();
     // A main file may have been named on the command line when the handler was written.
     for file in written {
         if let Ok(Some((main, _))) = main_of(root, file, written)
@@ -46,7 +46,7 @@ pub(in super::super) fn loss(
     let loadings = [of_any, of_it_alone].concat();
     for (main, place) in mains {
         let read = |files| as_read(root, &main, place.as_ref(), files);
-        let (Ok(now), Ok(then)) = (read(&Replaced::new()), read(then)) else { continue };
+        let (Ok(now), Ok(planned)) = (read(&Replaced::new()), read(planned)) else { continue };
         // A distribution that joins the drop-ins itself merges them, whichever containerd it ships.
         let is_joined = !now.is_empty();
         let is_its = |loading: Loading| match version {
@@ -63,13 +63,13 @@ pub(in super::super) fn loss(
             if before.disabled.is_some() {
                 continue;
             }
-            let why = match loaded(root, &then, &main, loading) {
+            let why = match loaded(root, &planned, &main, loading) {
                 Err(LoadError::Root(_)) => None,
                 Err(why) => Some(format!("without it containerd would not start: {why}")).filter(|_| is_its(loading)),
                 Ok((_, after)) if is_gone(&before, &after) && default.is_some() => default.clone(),
-                Ok((left, after)) => {
-                    let lost = || difference(&files, &before, &after).or_else(|| beside(&files, &left));
-                    without_default(&files, &before, &after).or_else(|| lost().filter(|_| is_its(loading)))
+                Ok((files_after, after)) => {
+                    let find_loss = || difference(&files, &before, &after).or_else(|| beside(&files, &files_after));
+                    without_default(&files, &before, &after).or_else(|| find_loss().filter(|_| is_its(loading)))
                 }
             };
             if why.is_some() {
@@ -141,12 +141,12 @@ fn without_default(files: &[File], before: &Loaded, after: &Loaded) -> Option<St
     let sections = [RUNTIME, GRPC].into_iter();
     let mut stated = sections.filter_map(|s| after.rest.get(s)?.get("containerd")?.get("default_runtime_name"));
     let is_default = stated.any(|name| name.as_str() == Some(NAME));
-    let goes = is_gone(before, after);
-    if goes
+    let is_removed = is_gone(before, after);
+    if is_removed
         && !is_default
-        && let Some(left) = after.runtimes.get(NAME).and_then(Value::as_object).filter(|left| !left.is_empty())
+        && let Some(remaining) = after.runtimes.get(NAME).and_then(Value::as_object).filter(|remaining| !remaining.is_empty())
     {
-        let keys: Vec<&str> = left.keys().map(String::as_str).collect();
+        let keys: Vec<&str> = remaining.keys().map(String::as_str).collect();
         let place =
             set_in(files, &[RUNTIME, "containerd", "runtimes", NAME, keys.first().copied().unwrap_or_default()]);
         let keys = keys.join(", ");
@@ -154,7 +154,7 @@ fn without_default(files: &[File], before: &Loaded, after: &Loaded) -> Option<St
             "only {keys} of {place} would be left of the handler {NAME}, which could not start anything: remove that first"
         ));
     }
-    (goes && is_default).then(|| needs_default(&set_in(files, &[RUNTIME, "containerd", "default_runtime_name"])))
+    (is_removed && is_default).then(|| needs_default(&set_in(files, &[RUNTIME, "containerd", "default_runtime_name"])))
 }
 
 /// Returns whether the handler is removed; a remainder of others' keys alone is not a handler that starts anything.
@@ -181,14 +181,14 @@ fn difference(files: &[File], before: &Loaded, after: &Loaded) -> Option<String>
             return Some(would_be_lost(&format!("handler {name} of {place}")));
         }
     }
-    let keys = lost(&before.rest, &after.rest)?;
+    let keys = first_lost_key(&before.rest, &after.rest)?;
     let names: Vec<&str> = keys.iter().map(String::as_str).collect();
     Some(would_be_lost(&format!("{} of {}", keys.last()?, set_in(files, &names))))
 }
 
 /// Returns a setting of other plugins or of containerd itself that would be lost.
-fn beside(files: &[File], left: &[File]) -> Option<String> {
-    let keys = lost(&settings_beside_cri(files), &settings_beside_cri(left))?;
+fn beside(files: &[File], files_after: &[File]) -> Option<String> {
+    let keys = first_lost_key(&settings_beside_cri(files), &settings_beside_cri(files_after))?;
     let names: Vec<&str> = keys.iter().map(String::as_str).collect();
     let place = files.iter().rev().find_map(|f| Some(format!("{}:{}", f.path.display(), f.line(&names)?)));
     Some(would_be_lost(&format!("{} of {}", keys.join("."), place?)))
@@ -213,12 +213,12 @@ fn would_be_lost(what: &str) -> String {
 }
 
 /// Returns the path of the first value that is missing or changed.
-pub(in super::super) fn lost(before: &Map<String, Value>, after: &Map<String, Value>) -> Option<Vec<String>> {
+pub(in super::super) fn first_lost_key(before: &Map<String, Value>, after: &Map<String, Value>) -> Option<Vec<String>> {
     before.iter().find_map(|(key, was)| {
         let rest = match (was, after.get(key)) {
             (was, Some(is)) if was == is => return None,
-            (Value::Object(was), Some(Value::Object(is))) => lost(was, is)?,
-            (Value::Object(was), None) => lost(was, &Map::new())?,
+            (Value::Object(was), Some(Value::Object(is))) => first_lost_key(was, is)?,
+            (Value::Object(was), None) => first_lost_key(was, &Map::new())?,
             _ => Vec::new(),
         };
         Some([vec![key.clone()], rest].concat())
@@ -241,9 +241,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_default_of_a_broken_text_is_ours_only_by_its_whole_name() {
-        let of = |value: &str| names_default(&format!("[broken\n  key = {value}\n"), "key");
-        assert_eq!((of("\"kata\""), of("'kata' # mine")), (Some(2), Some(2)));
-        assert_eq!((of("\"kata-qemu\""), of("\"runc\" # kata"), of("")), (None, None, None));
+    fn in_a_broken_file_the_default_is_ours_only_by_its_exact_name() {
+        let default_line = |value: &str| names_default(&format!("[broken\n  key = {value}\n"), "key");
+        assert_eq!((default_line("\"kata\""), default_line("'kata' # mine")), (Some(2), Some(2)));
+        assert_eq!((default_line("\"kata-qemu\""), default_line("\"runc\" # kata"), default_line("")), (None, None, None));
     }
 }

@@ -13,7 +13,7 @@ mod mains;
 mod mend;
 
 pub(in super::super) use mains::{Main, mains};
-pub(in super::super) use mend::to_mend;
+pub(in super::super) use mend::repair_instructions;
 
 use super::super::Setting;
 use super::super::comments;
@@ -28,7 +28,7 @@ use super::files::Replaced;
 use super::handler::{RUNC, setting};
 use super::imports;
 use super::loaded::{GRPC, RUNTIME};
-use super::values::{KEYS, at, both, differing, is_written, says_nothing};
+use super::values::{KEYS, both, differing, is_default, is_written, value_at};
 use root::{Root, RootError};
 use serde_json::{Value, json};
 use std::path::PathBuf;
@@ -91,15 +91,15 @@ pub(in super::super) fn take_back(
     if handlers.is_empty() {
         return keys::take_back(now, before, after, force);
     }
-    let mut left = StrippedText { text: Some(now.to_owned()), changed: Vec::new() };
+    let mut stripped = StrippedText { text: Some(now.to_owned()), changed: Vec::new() };
     let mut is_ours = false;
     let (old, new): (DocumentMut, DocumentMut) = (before.unwrap_or_default().parse()?, after.parse()?);
     for plugin in [GRPC, RUNTIME] {
-        let Some(text) = left.text.clone() else { break };
+        let Some(text) = stripped.text.clone() else { break };
         let document: DocumentMut = text.parse()?;
         let Some(found) = runtime(&document, plugin, NAME) else { continue };
-        let mut was = runtime(&old, plugin, NAME).or_else(|| runtime(&old, other(plugin), NAME)).unwrap_or_default();
-        let Some(ours) = closest(handlers, &found, &was) else { continue };
+        let mut was = runtime(&old, plugin, NAME).or_else(|| runtime(&old, other_plugin(plugin), NAME)).unwrap_or_default();
+        let Some(ours) = closest_handler(handlers, &found, &was) else { continue };
         is_ours = true;
         let expected = both(&was, ours);
         let mut changed = differing(&found, &expected);
@@ -107,13 +107,13 @@ pub(in super::super) fn take_back(
         let has_list = changed.iter().any(|keys| is_list(keys));
         let is_theirs = was.get("runtime_type").is_some();
         if is_theirs {
-            changed.retain(|keys| at(ours, keys) != at(&was, keys) && !is_list(keys));
+            changed.retain(|keys| value_at(ours, keys) != value_at(&was, keys) && !is_list(keys));
         }
-        left.changed.extend(changed.iter().map(|keys| path(plugin, keys).join(".")));
+        stripped.changed.extend(changed.iter().map(|keys| path(plugin, keys).join(".")));
         if !changed.is_empty() && how == Changed::Stays {
             continue;
         }
-        let is_added = |keys: &&Vec<String>| force && at(&expected, keys).is_none();
+        let is_added = |keys: &&Vec<String>| force && value_at(&expected, keys).is_none();
         let added: Vec<Vec<String>> = changed.iter().filter(is_added).map(|keys| path(plugin, keys)).collect();
         let bare = if was.is_null() { without_unset(&text, plugin)? } else { text };
         if has_list && (is_theirs || how == Changed::KeepsTheirs) && was.get("pod_annotations").is_none() {
@@ -125,39 +125,39 @@ pub(in super::super) fn take_back(
             text => Some(edited(text.unwrap_or_default(), &settings_of(plugin, &was))?),
         };
         let after = edited(before.as_deref().unwrap_or_default(), &settings_of(plugin, ours))?;
-        left.text = keys::take_back(&keys::without(&bare, &added)?, before.as_deref(), &after, force)?.text;
+        stripped.text = keys::take_back(&keys::without(&bare, &added)?, before.as_deref(), &after, force)?.text;
     }
     // Removes an empty table header whose keys others have removed.
     for plugin in [GRPC, RUNTIME] {
-        let Some(text) = &left.text else { break };
+        let Some(text) = &stripped.text else { break };
         let is_empty = |document: &DocumentMut| runtime(document, plugin, NAME) == Some(json!({}));
         if is_empty(&text.parse()?) && !is_empty(&old) {
-            left.text = Some(keys::without(text, &[path(plugin, &[])])?);
+            stripped.text = Some(keys::without(text, &[path(plugin, &[])])?);
         }
     }
     let handler = |document: &DocumentMut| [GRPC, RUNTIME].map(|plugin| runtime(document, plugin, NAME));
     if !is_ours && handler(&new) != handler(&old) {
-        return Ok(left);
+        return Ok(stripped);
     }
     // The default runtime that was written out next to the handler: containerd needs it while any other handler exists.
     // Once it has further keys, from the migration or from others, it stays, too.
     let has_runc = |document: &DocumentMut| [GRPC, RUNTIME].iter().any(|p| runtime(document, p, "runc").is_some());
     for plugin in [GRPC, RUNTIME].into_iter().filter(|_| has_runc(&new) && !has_runc(&old)) {
-        let Some(text) = left.text.take() else { break };
+        let Some(text) = stripped.text.take() else { break };
         let document: DocumentMut = text.parse()?;
         let written = setting(&["plugins", plugin, "containerd", "runtimes", "runc"], "runtime_type", json!(RUNC));
-        left.text = match runtimes(&document, plugin) == Some(json!({ "runc": { "runtime_type": RUNC } })) {
+        stripped.text = match runtimes(&document, plugin) == Some(json!({ "runc": { "runtime_type": RUNC } })) {
             true => keys::take_back(&text, before, &edited(before.unwrap_or_default(), &[written])?, false)?.text,
             false => Some(text),
         };
     }
-    if let Some(text) = left.text.take() {
+    if let Some(text) = stripped.text.take() {
         let is_done = |path: &[String]| path.get(2..4).is_some_and(|names| names == ["containerd", "runtimes"]);
         let rest = keys::take_back_but(&text, before, after, force, &is_done)?;
-        left.text = rest.text;
-        left.changed.extend(rest.changed);
+        stripped.text = rest.text;
+        stripped.changed.extend(rest.changed);
     }
-    Ok(left)
+    Ok(stripped)
 }
 
 /// Returns whether a changed key belongs to kata-osinfo's handler, which then stays as a whole.
@@ -205,11 +205,11 @@ pub(in super::super) fn adopted_of(root: &Root, mut state: State, mains: &[Main<
             continue;
         }
         let is_of_it = |f: &FileChange| {
-            let taken = keys::take_back(text, f.before.as_deref(), &f.after, false);
+            let stripped = keys::take_back(text, f.before.as_deref(), &f.after, false);
             !keys::is_whole(f)
                 && state.configurations.iter().any(|c| c.handler.contains(&f.path))
                 && !mains.iter().any(|main| main.path == f.path)
-                && taken.is_ok_and(|taken| taken.changed.is_empty())
+                && stripped.is_ok_and(|stripped| stripped.changed.is_empty())
         };
         let Some(at) = state.files.iter().position(is_of_it) else { continue };
         let file = state.files[at].clone();
@@ -254,7 +254,7 @@ fn without_ours(
     let mut written = Vec::new();
     let mut bare = text.to_owned();
     for plugin in [GRPC, RUNTIME] {
-        if let Some(handler) = to_the_letter(&document, plugin, handlers) {
+        if let Some(handler) = exact_handler(&document, plugin, handlers) {
             written.extend(settings_of(plugin, handler));
             bare = without_unset(&bare, plugin)?;
         }
@@ -267,8 +267,8 @@ fn without_ours(
         return Ok(None);
     }
     let ours = edited("", &written)?;
-    let left = keys::take_back(&bare, Some(""), &ours, false)?.text;
-    Ok(comments::kept(text, None, &ours, left))
+    let remaining = keys::take_back(&bare, Some(""), &ours, false)?.text;
+    Ok(comments::keep_comments(text, None, &ours, remaining))
 }
 
 /// Returns copies of the handler that remain in main files after the revert: they existed before a state recorded them.
@@ -280,14 +280,14 @@ pub(in super::super) fn remaining_handlers(mains: &[Main<'_>], state: &State, te
         // The edit may have changed nothing.
         let edited =
             state.files.iter().filter(|f| !keys::is_whole(f)).filter_map(|f| f.after.parse::<DocumentMut>().ok());
-        let of = |document: DocumentMut| [GRPC, RUNTIME].iter().find_map(|plugin| runtime(&document, plugin, NAME));
-        handlers.extend(edited.filter_map(of));
+        let handler_in = |document: DocumentMut| [GRPC, RUNTIME].iter().find_map(|plugin| runtime(&document, plugin, NAME));
+        handlers.extend(edited.filter_map(handler_in));
     }
     let mut kept = Vec::new();
     for main in mains {
         let text = texts.get(&main.path).unwrap_or(&main.text);
         let Some(Ok(document)) = text.as_ref().map(|text| text.parse::<DocumentMut>()) else { continue };
-        if [GRPC, RUNTIME].iter().any(|plugin| to_the_letter(&document, plugin, &handlers).is_some()) {
+        if [GRPC, RUNTIME].iter().any(|plugin| exact_handler(&document, plugin, &handlers).is_some()) {
             let why = format!(
                 "its handler {NAME} is the same as the one that kata-osinfo wrote, but was there before: remove it by hand"
             );
@@ -305,7 +305,7 @@ pub(super) fn without_unset(text: &str, plugin: &str) -> Result<String, EditErro
     if let Some(handler) = keys::table(&mut document, &path) {
         let all = handler.iter().map(|(key, item)| (key.to_owned(), value_of(item)));
         let unset: Vec<String> =
-            all.filter(|(key, value)| !is_written(key) && says_nothing(value)).map(|(key, _)| key).collect();
+            all.filter(|(key, value)| !is_written(key) && is_default(value)).map(|(key, _)| key).collect();
         for key in unset {
             handler.remove(&key);
         }
@@ -318,19 +318,19 @@ pub(super) fn without_unset(text: &str, plugin: &str) -> Result<String, EditErro
 pub(in super::super) fn without_half(text: &str) -> Option<(String, Vec<Vec<String>>)> {
     let document: DocumentMut = text.parse().ok()?;
     let is_half = |plugin: &&&str| {
-        let kind = runtime(&document, plugin, NAME).map(|left| left.get("runtime_type").cloned());
+        let kind = runtime(&document, plugin, NAME).map(|remaining| remaining.get("runtime_type").cloned());
         kind.is_some_and(|kind| kind.is_none_or(|kind| kind.as_str() == Some("")))
     };
     let halves: Vec<Vec<String>> = [GRPC, RUNTIME].iter().filter(is_half).map(|plugin| path(plugin, &[])).collect();
     let all = settings_in(text).into_iter().map(|setting| setting.path());
-    let left_keys: Vec<Vec<String>> = all.filter(|key| halves.iter().any(|half| key.starts_with(half))).collect();
-    let left = keys::without(text, &[left_keys.as_slice(), halves.as_slice()].concat()).ok()?;
-    (!left_keys.is_empty()).then_some((left, left_keys))
+    let remaining_keys: Vec<Vec<String>> = all.filter(|key| halves.iter().any(|half| key.starts_with(half))).collect();
+    let remaining = keys::without(text, &[remaining_keys.as_slice(), halves.as_slice()].concat()).ok()?;
+    (!remaining_keys.is_empty()).then_some((remaining, remaining_keys))
 }
 
 /// Returns the written handler that a found one stems from, if any: matched by a shim or a configuration that was not
 /// there before, else by any key.
-fn closest<'h>(handlers: &'h [Value], found: &Value, was: &Value) -> Option<&'h Value> {
+fn closest_handler<'h>(handlers: &'h [Value], found: &Value, was: &Value) -> Option<&'h Value> {
     let same = |ours: &Value, key: &str| ours.pointer(key).is_some() && found.pointer(key) == ours.pointer(key);
     let is_from = |ours: &&Value| {
         let is_new = |key: &&&str| ours.pointer(key).is_some() && was.pointer(key) != ours.pointer(key);
@@ -342,27 +342,27 @@ fn closest<'h>(handlers: &'h [Value], found: &Value, was: &Value) -> Option<&'h 
 }
 
 /// Returns the written handler whose values a section contains completely.
-fn to_the_letter<'h>(document: &DocumentMut, plugin: &str, handlers: &'h [Value]) -> Option<&'h Value> {
+fn exact_handler<'h>(document: &DocumentMut, plugin: &str, handlers: &'h [Value]) -> Option<&'h Value> {
     let found = runtime(document, plugin, NAME)?;
     handlers
         .iter()
         .find(|ours| KEYS.iter().all(|key| ours.pointer(key).is_some() && found.pointer(key) == ours.pointer(key)))
 }
 
-fn other(plugin: &str) -> &'static str {
+fn other_plugin(plugin: &str) -> &'static str {
     if plugin == GRPC { RUNTIME } else { GRPC }
 }
 
 /// Returns those of a handler's keys that this program writes, as settings of a section.
 fn settings_of(plugin: &str, handler: &Value) -> Vec<Setting> {
-    let of = |pointer: &&str| {
+    let setting_of = |pointer: &&str| {
         let value = handler.pointer(pointer)?.clone();
         let mut table = vec!["plugins", plugin, "containerd", "runtimes", NAME];
         table.extend(pointer.split('/').skip(1));
         let key = table.pop()?;
         Some(setting(&table, key, value))
     };
-    KEYS.iter().filter_map(of).collect()
+    KEYS.iter().filter_map(setting_of).collect()
 }
 
 /// Returns all handlers in a plugin's section.
@@ -406,48 +406,48 @@ runtime_type = \"io.containerd.runc.v2\"
     }
 
     #[test]
-    fn what_others_changed_of_a_handler_is_told_with_its_line() {
+    fn changes_to_our_handler_are_reported_with_their_lines() {
         let now = after().replace("runtime_path", "snapshotter = \"s\"\nruntime_path").replace("/k.toml", "/mine.toml");
         let file = FileChange { path: "/main".into(), before: Some(BEFORE.to_owned()), after: after() };
         let state = State { files: vec![file], ..State::default() };
         for now in [now.clone(), moved(&now)] {
-            let mut told = taken(&now, Some(BEFORE), false).changed;
-            told.sort();
-            let words = to_mend(&now, &state, &told);
+            let mut changed = stripped(&now, Some(BEFORE), false).changed;
+            changed.sort();
+            let advice = repair_instructions(&now, &state, &changed);
             assert_eq!(
-                words,
+                advice,
                 "put `options.ConfigPath` (line 14) back to \"/k.toml\", remove `snapshotter` (line 8), which is new"
             );
         }
-        assert_eq!(to_mend(&now, &state, &["imports".to_owned()]), "put `imports` back");
+        assert_eq!(repair_instructions(&now, &state, &["imports".to_owned()]), "put `imports` back");
     }
 
     #[test]
-    fn where_our_handler_is_written_again_what_others_made_of_it_stays() {
+    fn rewriting_our_handler_keeps_the_keys_that_others_changed() {
         let mine = "privileged_without_host_devices = false\nsnapshotter = \"s\"\n";
         let now = after()
             .replace("privileged_without_host_devices = true\n", mine)
             .replace("[\"io.katacontainers.*\"]", "[\"io.katacontainers.*\", \"my.org/*\"]");
-        let left = format!(
+        let expected = format!(
             "{BEFORE}\n[plugins.\"{GRPC}\".containerd.runtimes.kata]\n{mine}pod_annotations = [\"my.org/*\"]\n{RUNC_WRITTEN}"
         );
-        for (before, now, left) in [
-            (Some(BEFORE), now.clone(), left.clone()),
-            (None, now.clone(), left.clone()),
-            (Some(BEFORE), moved(&now), moved(&left)),
+        for (before, now, expected) in [
+            (Some(BEFORE), now.clone(), expected.clone()),
+            (None, now.clone(), expected.clone()),
+            (Some(BEFORE), moved(&now), moved(&expected)),
         ] {
             let file = FileChange { path: "/main".into(), before: before.map(str::to_owned), after: after() };
             let state = State { files: vec![file], ..State::default() };
             let text = super::super::super::today::without_our_keys(&state, &state.files[0], &now).unwrap();
             // A file that did not exist before is entirely kata-osinfo's.
-            let left = if before.is_some() { left } else { left.replace("sandbox_image = \"p:1\"\n", "") };
-            assert_eq!(text, Some(left));
+            let expected = if before.is_some() { expected } else { expected.replace("sandbox_image = \"p:1\"\n", "") };
+            assert_eq!(text, Some(expected));
         }
     }
 
     /// The others' handler is complete without kata-osinfo's keys.
     #[test]
-    fn what_others_change_in_a_handler_of_theirs_stays_and_ours_goes() {
+    fn changes_in_a_foreign_handler_are_kept_and_our_keys_removed() {
         let theirs = HANDLER.replace("[\"io.katacontainers.*\"]", "[\"my.org/*\"]").replace("/shim", "/their-shim");
         let before = format!("{BEFORE}{theirs}");
         let both = HANDLER.replace("[\"io", "[\"my.org/*\", \"io");
@@ -461,118 +461,118 @@ runtime_type = \"io.containerd.runc.v2\"
         ] {
             let now = state.files[0].after.replace(list, now);
             for force in [false, true] {
-                let taken = super::super::super::today::taken(&state, &state.files[0], &now, force).unwrap();
+                let stripped = super::super::super::today::stripped(&state, &state.files[0], &now, force).unwrap();
                 let text = Some(before.replace("[\"my.org/*\"]", then));
-                assert_eq!(taken, StrippedText { text, changed: Vec::new() }, "{force}");
+                assert_eq!(stripped, StrippedText { text, changed: Vec::new() }, "{force}");
             }
         }
     }
 
     /// Reverts in every way that [`super::super::super::today`] does.
-    fn taken(now: &str, before: Option<&str>, force: bool) -> StrippedText {
+    fn stripped(now: &str, before: Option<&str>, force: bool) -> StrippedText {
         let file = FileChange { path: "/main".into(), before: before.map(str::to_owned), after: after() };
         let state = State { files: vec![file], ..State::default() };
-        super::super::super::today::taken(&state, &state.files[0], now, force).unwrap()
+        super::super::super::today::stripped(&state, &state.files[0], now, force).unwrap()
     }
 
     #[test]
-    fn what_was_moved_goes_from_where_it_is() {
+    fn a_migrated_handler_is_removed_from_its_new_section() {
         let expected = StrippedText { text: Some(moved(BEFORE)), changed: Vec::new() };
-        assert_eq!(taken(&moved(&after()), Some(BEFORE), false), expected);
+        assert_eq!(stripped(&moved(&after()), Some(BEFORE), false), expected);
         // If the handler is where it was written, no other section is searched.
-        assert_eq!(taken(&after(), Some(BEFORE), false).text.as_deref(), Some(BEFORE));
+        assert_eq!(stripped(&after(), Some(BEFORE), false).text.as_deref(), Some(BEFORE));
         // Both sections, and lines of DOS.
         let both = format!("{}{}", moved(BEFORE), HANDLER) + &moved(HANDLER);
-        assert_eq!(taken(&both, Some(BEFORE), false), expected);
-        let dos = taken(&moved(&after()).replace('\n', "\r\n"), Some(BEFORE), false);
+        assert_eq!(stripped(&both, Some(BEFORE), false), expected);
+        let dos = stripped(&moved(&after()).replace('\n', "\r\n"), Some(BEFORE), false);
         assert_eq!(dos.text, Some(moved(BEFORE).replace('\n', "\r\n")));
         // A file that was created with the handler.
-        assert_eq!(taken(&format!("version = 3\n{}", moved(HANDLER)), None, false).text, None);
+        assert_eq!(stripped(&format!("version = 3\n{}", moved(HANDLER)), None, false).text, None);
     }
 
     #[test]
-    fn what_the_migration_writes_out_goes_with_it_and_the_default_runtime_stays() {
+    fn keys_that_the_migration_added_are_removed_and_runc_is_kept() {
         let unset = "snapshotter = ''\ncontainer_annotations = []\ncgroup_writable = false\ncni_max_conf_num = 0\n";
         let kata = moved(HANDLER).replace("pod_annotations", &format!("{unset}pod_annotations"));
         let runc = moved(RUNC_WRITTEN) + "sandboxer = 'podsandbox'\n";
         let now = format!("{}{kata}{runc}", moved(BEFORE));
-        assert_eq!(taken(&now, Some(BEFORE), false).text, Some(moved(BEFORE) + &runc));
+        assert_eq!(stripped(&now, Some(BEFORE), false).text, Some(moved(BEFORE) + &runc));
     }
 
     #[test]
-    fn a_moved_handler_that_was_changed_stays_whole_unless_it_is_forced() {
+    fn a_changed_migrated_handler_is_kept_whole_unless_forced() {
         let now = moved(&after()).replace("/k.toml", "/mine.toml");
-        let kept = taken(&now, Some(BEFORE), false);
+        let kept = stripped(&now, Some(BEFORE), false);
         assert_eq!(kept.text.as_deref(), Some(now.as_str()));
         let key = format!("plugins.{RUNTIME}.containerd.runtimes.kata.options.ConfigPath");
         assert_eq!(kept.changed, [key]);
-        assert_eq!(taken(&now, Some(BEFORE), true).text, Some(moved(BEFORE)));
+        assert_eq!(stripped(&now, Some(BEFORE), true).text, Some(moved(BEFORE)));
         // Nothing in the handler is kata-osinfo's any more.
         let theirs = now.replace("/shim", "/their-shim");
-        let kept = taken(&theirs, Some(BEFORE), false);
+        let kept = stripped(&theirs, Some(BEFORE), false);
         assert_eq!((kept.text.as_deref(), kept.changed), (Some(theirs.as_str()), Vec::new()));
     }
 
     #[test]
-    fn what_others_had_in_the_moved_handler_comes_back() {
+    fn a_foreign_handler_is_restored_in_its_migrated_section() {
         let theirs = HANDLER.replace("/shim", "/their-shim").replace("true", "false");
         let before = format!("{BEFORE}{theirs}");
         let file =
             FileChange { path: "/main".into(), before: Some(before.clone()), after: format!("{BEFORE}{HANDLER}") };
         let state = State { files: vec![file], ..State::default() };
         let now = moved(&state.files[0].after);
-        let taken = super::super::super::today::taken(&state, &state.files[0], &now, false).unwrap();
-        assert_eq!(taken.text, Some(moved(&before)));
+        let stripped = super::super::super::today::stripped(&state, &state.files[0], &now, false).unwrap();
+        assert_eq!(stripped.text, Some(moved(&before)));
     }
 
     #[test]
-    fn the_default_runtime_stays_while_others_need_it_or_have_made_it_theirs() {
+    fn runc_is_kept_while_others_need_it_or_have_changed_it() {
         let nvidia = HANDLER.replace("runtimes.kata", "runtimes.nvidia");
-        let text = taken(&(after() + &nvidia), Some(BEFORE), false).text;
+        let text = stripped(&(after() + &nvidia), Some(BEFORE), false).text;
         assert_eq!(text, Some(format!("{BEFORE}{RUNC_WRITTEN}{nvidia}")));
         let options = format!("\n[plugins.\"{GRPC}\".containerd.runtimes.runc.options]\nSystemdCgroup = true\n");
-        let text = taken(&(after() + &options), Some(BEFORE), false).text;
+        let text = stripped(&(after() + &options), Some(BEFORE), false).text;
         assert_eq!(text, Some(format!("{BEFORE}{RUNC_WRITTEN}{options}")));
         // Without the handler it is a different file.
         let theirs = format!("{BEFORE}{RUNC_WRITTEN}");
         for force in [false, true] {
             let expected = StrippedText { text: Some(theirs.clone()), changed: Vec::new() };
-            assert_eq!(taken(&theirs, Some(BEFORE), force), expected);
+            assert_eq!(stripped(&theirs, Some(BEFORE), force), expected);
         }
     }
 
     #[test]
-    fn a_handler_that_others_added_to_or_changed_stays_whole_unless_it_is_forced() {
+    fn a_handler_changed_by_others_is_kept_whole_unless_forced() {
         let added = after().replace("runtime_path", "snapshotter = \"nydus\"\nruntime_path");
         let changed = after().replace("/k.toml", "/mine.toml");
         for (now, key) in [(added, "snapshotter"), (changed, "options.ConfigPath")] {
-            let kept = taken(&now, Some(BEFORE), false);
+            let kept = stripped(&now, Some(BEFORE), false);
             let key = format!("plugins.{GRPC}.containerd.runtimes.kata.{key}");
             assert!(is_of_handler(&key));
             assert_eq!(kept, StrippedText { text: Some(now.clone()), changed: vec![key.clone()] });
-            assert_eq!(taken(&now, Some(BEFORE), true).text.as_deref(), Some(BEFORE));
+            assert_eq!(stripped(&now, Some(BEFORE), true).text.as_deref(), Some(BEFORE));
             // The same in the section that the migration moves it to.
-            let kept = taken(&moved(&now), Some(BEFORE), false);
+            let kept = stripped(&moved(&now), Some(BEFORE), false);
             assert_eq!((kept.text, kept.changed), (Some(moved(&now)), vec![key.replace(GRPC, RUNTIME)]));
-            assert_eq!(taken(&moved(&now), Some(BEFORE), true).text, Some(moved(BEFORE)));
+            assert_eq!(stripped(&moved(&now), Some(BEFORE), true).text, Some(moved(BEFORE)));
         }
     }
 
     /// Only the keys that the earlier handler lacked show that kata-osinfo edited it.
     #[test]
-    fn a_handler_that_was_there_for_the_same_shim_and_configuration_comes_back() {
+    fn an_earlier_handler_with_the_same_shim_and_config_is_restored() {
         let before = format!("{BEFORE}{}", HANDLER.replace("privileged_without_host_devices = true\n", ""));
         let file =
             FileChange { path: "/main".into(), before: Some(before.clone()), after: format!("{BEFORE}{HANDLER}") };
         let state = State { files: vec![file], ..State::default() };
         let nvidia = HANDLER.replace("runtimes.kata", "runtimes.nvidia");
         let now = format!("{}{nvidia}", state.files[0].after);
-        let taken = super::super::super::today::taken(&state, &state.files[0], &now, false).unwrap();
-        assert_eq!(taken.text, Some(format!("{before}{nvidia}")));
+        let stripped = super::super::super::today::stripped(&state, &state.files[0], &now, false).unwrap();
+        assert_eq!(stripped.text, Some(format!("{before}{nvidia}")));
     }
 
     #[test]
-    fn a_main_file_has_what_it_imported() {
+    fn our_imported_handler_is_removed_from_a_migrated_main_file() {
         let handlers = [json!({
             "runtime_type": "io.containerd.kata.v2", "runtime_path": "/shim", "privileged_without_host_devices": true,
             "pod_annotations": ["io.katacontainers.*"], "options": { "ConfigPath": "/k.toml" },

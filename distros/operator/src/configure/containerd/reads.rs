@@ -1,6 +1,6 @@
 //! The files that a machine's containerds read.
 
-use super::super::keys::says_it_is_ours;
+use super::super::keys::is_marked_as_ours;
 use super::config::{ContainerdConfig, Unread};
 use super::distribution::ContainerdOwner;
 use super::files::{Files, Replaced};
@@ -76,18 +76,18 @@ pub(in super::super) fn config_paths(all: &[ReadFiles<'_>]) -> Vec<(Runtime, Str
     paths
 }
 
-/// Returns the files that say they are kata-osinfo's, including its drop-ins. For a containerd that would not start,
+/// Returns the files that are marked as kata-osinfo's, including its drop-ins. For a containerd that would not start,
 /// the files in the drop-in's directory are checked.
-pub(in super::super) fn say_they_are_ours(root: &Root, all: &[ReadFiles<'_>]) -> BTreeSet<PathBuf> {
+pub(in super::super) fn paths_marked_as_ours(root: &Root, all: &[ReadFiles<'_>]) -> BTreeSet<PathBuf> {
     let mut paths = BTreeSet::new();
     for ReadFiles { place, files } in all {
         match files {
-            Some(files) => paths.extend(files.iter().filter(|f| f.says_it_is_ours()).map(|f| f.path.clone())),
+            Some(files) => paths.extend(files.iter().filter(|f| f.is_marked_as_ours()).map(|f| f.path.clone())),
             None => {
                 let folder = place.drop_in.with_file_name("");
                 let beside = root.list_if_any(&folder).unwrap_or_default().into_iter().map(|name| folder.join(name));
                 let text = |path: &PathBuf| root.text_if_any(path).ok().flatten();
-                paths.extend(beside.filter(|path| text(path).is_some_and(|text| says_it_is_ours(&text))));
+                paths.extend(beside.filter(|path| text(path).is_some_and(|text| is_marked_as_ours(&text))));
             }
         }
     }

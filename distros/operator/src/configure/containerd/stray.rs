@@ -2,7 +2,7 @@
 
 use super::super::comments;
 use super::super::edit::edited;
-use super::super::keys::{says_it_is_ours, take_back};
+use super::super::keys::{is_marked_as_ours, take_back};
 use super::super::runtime_files::{NAME, is_shim};
 use super::super::state::{FileChange, NotReverted};
 use super::config::{ContainerdConfig, Unread};
@@ -61,7 +61,7 @@ fn of_one(
     let ContainerdStrays { changes, kept, unclear } = found;
     let main = root.resolve_new(&place.main)?;
     let path = root.resolve_new(&place.drop_in)?;
-    let drop_in = root.utf8_if_any(&path)?.filter(|text| says_it_is_ours(text));
+    let drop_in = root.utf8_if_any(&path)?.filter(|text| is_marked_as_ours(text));
     let bytes = root.text_if_any(&main)?;
     let parsed = bytes.as_ref().map(|text| text.parse::<DocumentMut>());
     let (Some(text), Some(Ok(document))) = (bytes.as_ref(), parsed) else {
@@ -87,10 +87,10 @@ fn of_one(
         if !marked(&config) || !shim.to_str().is_some_and(is_shim) {
             continue;
         }
-        let wanted = proven(WantedHandler { shim: &shim, config: &config, version: None });
-        match Value::Object(wanted.clone()) == without_unset_keys(&handler) {
+        let expected = proven(WantedHandler { shim: &shim, config: &config, version: None });
+        match Value::Object(expected.clone()) == without_unset_keys(&handler) {
             true => {
-                ours = edited(&ours, &settings(plugin, &wanted)).unwrap_or(ours);
+                ours = edited(&ours, &settings(plugin, &expected)).unwrap_or(ours);
                 bare = without_unset(&bare, plugin).unwrap_or(bare);
             }
             false => kept.push(NotReverted {
@@ -105,8 +105,8 @@ fn of_one(
     changes.extend(drop_in.map(|after| FileChange { path, before: None, after }));
     if !ours.is_empty() {
         match take_back(&bare, Some(""), &ours, false) {
-            Ok(taken) => {
-                let before = comments::kept(text, None, &ours, taken.text);
+            Ok(stripped) => {
+                let before = comments::keep_comments(text, None, &ours, stripped.text);
                 changes.push(FileChange { path: main, before, after: text.clone() });
             }
             Err(error) => kept.push(NotReverted { path: main, why: error.to_string(), by_force: false }),

@@ -56,7 +56,7 @@ fn containerd_1_is_edited_in_place() {
 }
 
 #[test]
-fn runtimes_that_containerd_1_has_are_not_added_to() {
+fn runc_is_not_added_where_containerd_1_has_another_runtime() {
     let section = "plugins.\"io.containerd.grpc.v1.cri\".containerd";
     let stated = format!("version = 2\n[{section}.runtimes.crun]\nruntime_type = \"io.containerd.runc.v2\"\n");
     let (_dir, root) = machine(Some(&stated));
@@ -66,7 +66,7 @@ fn runtimes_that_containerd_1_has_are_not_added_to() {
 
 /// While no runtime is configured there is an implicit `runc`, whichever runtime is the default.
 #[test]
-fn runc_is_stated_whichever_runtime_containerd_1_takes_by_default() {
+fn runc_is_written_whatever_default_runtime_containerd_1_has() {
     let section = "plugins.\"io.containerd.grpc.v1.cri\".containerd";
     for default in ["runc", "kata", "mine", "${RUNTIME}"] {
         let main = format!("version = 2\n[{section}]\ndefault_runtime_name = \"{default}\"\n");
@@ -78,7 +78,7 @@ fn runc_is_stated_whichever_runtime_containerd_1_takes_by_default() {
 
 /// Once the first handler is configured, the implicit `runc` would be gone.
 #[test]
-fn the_default_handler_stays_beside_a_default_runtime_and_in_a_drop_in() {
+fn runc_is_written_beside_a_deprecated_default_and_in_a_drop_in() {
     const RUNC: &str = "containerd.runtimes.runc]\nruntime_type = \"io.containerd.runc.v2\"\n";
     let deprecated = "[plugins.\"io.containerd.grpc.v1.cri\".containerd.default_runtime]\nruntime_type = \"x\"\n";
     for more in ["", "[plugins.\"io.containerd.grpc.v1.cri\".containerd]\ndefault_runtime_name = \"mine\"\n"] {
@@ -140,7 +140,7 @@ fn containerd_2_gets_a_drop_in_that_is_imported_once() {
 }
 
 #[test]
-fn what_would_be_undone_or_is_too_old_is_refused() {
+fn a_replaced_section_an_old_version_or_broken_toml_is_refused() {
     let (dir, root) = machine(Some("version = 2\nimports = [\"conf.d/*.toml\"]\n"));
     let import = dir.path().join("etc/containerd/conf.d/x.toml");
     std::fs::write(&import, "[plugins.\"io.containerd.grpc.v1.cri\"]\nsandbox_image = \"p\"\n").unwrap();
@@ -160,17 +160,17 @@ fn what_would_be_undone_or_is_too_old_is_refused() {
 
 /// Follows `resolveImports` at v1.6.20, v1.6.39, v1.7.15 and v1.7.24.
 #[test]
-fn a_relative_pattern_starts_where_that_containerd_has_it_start() {
+fn a_relative_import_is_resolved_as_that_containerd_does() {
     const REPLACES: &str = "[plugins.\"io.containerd.grpc.v1.cri\"]\nsandbox_image = \"p\"\n";
     let main = "version = 2\nimports = [\"conf.d/*.toml\"]\n";
-    let told =
+    let expected =
         "imports the relative path `conf.d/*.toml`: containerd before 1.6.29, and 1.7 before 1.7.16, looks for it in";
     // The place of the file that replaces the main file's section, and whether containerd finds it.
     for (folder, by_old, by_new) in [("etc/containerd/conf.d", false, true), ("conf.d", true, false)] {
         let (dir, root) = machine(Some(main));
         std::fs::create_dir_all(dir.path().join(folder)).unwrap();
         std::fs::write(dir.path().join(folder).join("x.toml"), REPLACES).unwrap();
-        for (numbers, is_found, is_told) in [
+        for (numbers, is_found, is_reported) in [
             (&[1, 6, 20][..], by_old, true),
             (&[1, 7, 15], by_old, true),
             (&[1, 6, 29], by_new, false),
@@ -179,7 +179,7 @@ fn a_relative_pattern_starts_where_that_containerd_has_it_start() {
             (&[1, 6], true, true),
             (&[1, 7], true, true),
         ] {
-            let words = match with_handler(&root, ContainerdVersion::of_numbers(numbers)) {
+            let message = match with_handler(&root, ContainerdVersion::of_numbers(numbers)) {
                 Ok((_, handler)) => {
                     assert!(!is_found, "{folder} {numbers:?}");
                     handler.working_folder(&root, &Replaced::new()).unwrap_or_default()
@@ -190,8 +190,8 @@ fn a_relative_pattern_starts_where_that_containerd_has_it_start() {
                 }
                 Err(error) => panic!("{folder} {numbers:?}: {error}"),
             };
-            assert_eq!(words.contains(told), is_told, "{folder} {numbers:?}: {words}");
-            assert_eq!(words.contains("/ for a service without WorkingDirectory="), is_told, "{words}");
+            assert_eq!(message.contains(expected), is_reported, "{folder} {numbers:?}: {message}");
+            assert_eq!(message.contains("/ for a service without WorkingDirectory="), is_reported, "{message}");
         }
     }
     // All versions resolve a name without a pattern relative to the file, and an absolute path is unambiguous.
@@ -208,20 +208,20 @@ fn a_relative_pattern_starts_where_that_containerd_has_it_start() {
 }
 
 #[test]
-fn what_others_have_beside_the_handler_is_missed_whichever_version_is_known() {
+fn losing_a_foreign_handler_is_reported_for_every_version() {
     let (dir, root) = machine(Some("version = 2\n"));
     let written = changes(&root, Some((1, 7))).unwrap();
     std::fs::write(dir.path().join("etc/containerd/config.toml"), format!("{}\n{MINE}", written[0].after)).unwrap();
-    let then = Replaced::from([(written[0].path.clone(), written[0].before.clone())]);
+    let replaced = Replaced::from([(written[0].path.clone(), written[0].before.clone())]);
     for numbers in [&[][..], &[1, 6, 20], &[1, 7], &[1, 7, 15], &[1, 7, 24], &[2, 1, 9], &[2, 3, 0]] {
-        let why = loss(&root, &[&written[0]], &then, ContainerdVersion::of_numbers(numbers)).unwrap_or_default();
+        let why = loss(&root, &[&written[0]], &replaced, ContainerdVersion::of_numbers(numbers)).unwrap_or_default();
         assert!(why.starts_with("handler mine of /etc/containerd/config.toml:"), "{numbers:?}: {why}");
     }
 }
 
 /// k0s joins the files for its containerd 1.7: no drop-in's section replaces another's.
 #[test]
-fn what_a_distribution_merges_itself_is_missed_only_where_it_goes() {
+fn on_k0s_a_removed_handler_is_lost_and_a_moved_one_is_not() {
     let (dir, root) = machine(None);
     std::fs::create_dir_all(dir.path().join("etc/k0s/containerd.d")).unwrap();
     let main = "# k0s_managed=true\nversion = 2\nimports = [\"/run/k0s/containerd-cri.toml\"]\n";
@@ -236,22 +236,22 @@ fn what_a_distribution_merges_itself_is_missed_only_where_it_goes() {
     let mut moved = lost.clone();
     moved.insert(added, Some(format!("version = 2\n{MINE}")));
     for numbers in [&[][..], &[1, 6, 20], &[1, 7], &[1, 7, 24]] {
-        let of = |then| loss(&root, &[ours], then, ContainerdVersion::of_numbers(numbers));
-        let why = of(&lost).unwrap_or_default();
+        let loss_for = |planned| loss(&root, &[ours], planned, ContainerdVersion::of_numbers(numbers));
+        let why = loss_for(&lost).unwrap_or_default();
         assert!(why.starts_with("handler mine of /etc/k0s/containerd.d/50-kata-osinfo.toml:"), "{numbers:?}: {why}");
-        assert_eq!(of(&moved), None, "{numbers:?}");
+        assert_eq!(loss_for(&moved), None, "{numbers:?}");
     }
 }
 
 /// 1.6 loads the same files.
 #[test]
-fn a_containerd_1_7_that_would_not_start_is_told_though_another_1_x_would() {
+fn a_start_failure_of_containerd_1_7_alone_is_reported() {
     let (dir, root) = machine(Some("version = 2\n"));
     let written = changes(&root, Some((1, 7))).unwrap();
     let text = format!("{}\n[plugins.\"a.b.c.d\"]\nx = 1\n", written[0].after);
     std::fs::write(dir.path().join("etc/containerd/config.toml"), text).unwrap();
-    let told = |version: (u32, u32)| in_effect::problems(&root, &[&written[0]], Some(version.into())).unwrap();
-    assert!(told((1, 6)).is_empty(), "{:?}", told((1, 6)));
+    let problems = |version: (u32, u32)| in_effect::problems(&root, &[&written[0]], Some(version.into())).unwrap();
+    assert!(problems((1, 6)).is_empty(), "{:?}", problems((1, 6)));
     let expected = "containerd would not start: `a.b.c.d` is not a plugin's name";
-    assert!(told((1, 7)).iter().any(|problem| problem.message.starts_with(expected)), "{:?}", told((1, 7)));
+    assert!(problems((1, 7)).iter().any(|problem| problem.message.starts_with(expected)), "{:?}", problems((1, 7)));
 }

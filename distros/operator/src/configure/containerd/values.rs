@@ -25,13 +25,13 @@ pub(super) fn both(was: &Value, ours: &Value) -> Value {
 pub(super) fn differing(found: &Value, expected: &Value) -> Vec<Vec<String>> {
     let mut all = Vec::new();
     for (key, value) in found.as_object().into_iter().flatten() {
-        let there = expected.get(key);
+        let expected_value = expected.get(key);
         match value {
             Value::Object(_) => {
-                let below = differing(value, there.unwrap_or(&Value::Null));
+                let below = differing(value, expected_value.unwrap_or(&Value::Null));
                 all.extend(below.into_iter().map(|keys| [vec![key.clone()], keys].concat()));
             }
-            _ if there == Some(value) || there.is_none() && says_nothing(value) => {}
+            _ if expected_value == Some(value) || expected_value.is_none() && is_default(value) => {}
             _ => all.push(vec![key.clone()]),
         }
     }
@@ -39,14 +39,14 @@ pub(super) fn differing(found: &Value, expected: &Value) -> Vec<Vec<String>> {
 }
 
 /// Returns the value at a path of a handler's keys.
-pub(super) fn at<'h>(handler: &'h Value, keys: &[String]) -> Option<&'h Value> {
+pub(super) fn value_at<'h>(handler: &'h Value, keys: &[String]) -> Option<&'h Value> {
     keys.iter().try_fold(handler, |value, key| value.get(key))
 }
 
 /// Returns a handler with only the keys that have a value or that this program writes.
 pub(super) fn without_unset_keys(handler: &Value) -> Value {
-    let said = |(key, value): &(&String, &Value)| is_written(key) || !says_nothing(value);
-    let map = handler.as_object().into_iter().flatten().filter(said);
+    let is_set = |(key, value): &(&String, &Value)| is_written(key) || !is_default(value);
+    let map = handler.as_object().into_iter().flatten().filter(is_set);
     Value::Object(map.map(|(key, value)| (key.clone(), value.clone())).collect())
 }
 
@@ -56,13 +56,13 @@ pub(super) fn is_written(key: &str) -> bool {
 }
 
 /// Returns whether a value equals containerd's default for an unset key.
-pub(super) fn says_nothing(value: &Value) -> bool {
+pub(super) fn is_default(value: &Value) -> bool {
     match value {
         Value::Null => true,
         Value::Bool(on) => !on,
         Value::Number(number) => number.as_i64() == Some(0),
         Value::String(text) => text.is_empty(),
         Value::Array(items) => items.is_empty(),
-        Value::Object(map) => map.values().all(says_nothing),
+        Value::Object(map) => map.values().all(is_default),
     }
 }

@@ -43,11 +43,11 @@ impl ContainerdHandler {
         changes: &[FileChange],
         now: &[(Loading, Loaded)],
     ) -> Effect {
-        let mut then = replaced.clone();
-        then.extend(changes.iter().map(|c| (c.path.clone(), Some(c.after.clone()))));
+        let mut planned = replaced.clone();
+        planned.extend(changes.iter().map(|c| (c.path.clone(), Some(c.after.clone()))));
         let mut outcome = Effect::Good;
         for (loading, before) in now {
-            let (_, after) = match loaded(root, &then, &self.main, *loading) {
+            let (_, after) = match loaded(root, &planned, &self.main, *loading) {
                 Ok(loaded) => loaded,
                 Err(why) => return Effect::Harm(format!("containerd would not start: {why}")),
             };
@@ -56,12 +56,12 @@ impl ContainerdHandler {
                 others.remove(NAME);
                 others
             };
-            let mut left = others(&after);
+            let mut remaining = others(&after);
             // The default runtime may be written out explicitly.
-            if !before.runtimes.contains_key("runc") && left.get("runc") == Some(&json!({ "runtime_type": RUNC })) {
-                left.remove("runc");
+            if !before.runtimes.contains_key("runc") && remaining.get("runc") == Some(&json!({ "runtime_type": RUNC })) {
+                remaining.remove("runc");
             }
-            if others(before) != left {
+            if others(before) != remaining {
                 let why = if loading.replaces() {
                     ", because a later file's section takes the place of this one's"
                 } else {
@@ -84,18 +84,18 @@ impl ContainerdHandler {
         let none = Map::new();
         let found = loaded.runtimes.get(NAME).and_then(Value::as_object).unwrap_or(&none);
         let mut all = Vec::new();
-        for (key, wanted) in &self.handler {
-            match wanted {
+        for (key, expected) in &self.handler {
+            match expected {
                 Value::Object(options) => {
-                    for (name, wanted) in options {
+                    for (name, expected) in options {
                         let found = found.get(key).and_then(|o| o.get(name));
-                        all.push((vec![key.clone(), name.clone()], wanted.clone(), found.cloned()));
+                        all.push((vec![key.clone(), name.clone()], expected.clone(), found.cloned()));
                     }
                 }
-                _ => all.push((vec![key.clone()], wanted.clone(), found.get(key).cloned())),
+                _ => all.push((vec![key.clone()], expected.clone(), found.get(key).cloned())),
             }
         }
-        all.retain(|(_, wanted, found)| found.as_ref() != Some(wanted));
+        all.retain(|(_, expected, found)| found.as_ref() != Some(expected));
         all
     }
 
@@ -111,7 +111,7 @@ impl ContainerdHandler {
         let mut replaced = replaced.clone();
         replaced.extend(self.instead.clone());
         let mut problems: Vec<Problem> = Vec::new();
-        let mut tell = |file: &Path, line, message: String| {
+        let mut report = |file: &Path, line, message: String| {
             let problem = Problem { file: file.to_owned(), line, message };
             if !problems.contains(&problem) {
                 problems.push(problem);
@@ -121,22 +121,22 @@ impl ContainerdHandler {
             let (files, loaded) = match loaded(root, &replaced, &self.main, *loading) {
                 Ok(loaded) => loaded,
                 Err(why) => {
-                    tell(&self.main, None, format!("containerd would not start: {why}"));
+                    report(&self.main, None, format!("containerd would not start: {why}"));
                     continue;
                 }
             };
             if let Some(Problem { file, line, message }) = disabled(&files, &loaded) {
-                tell(&file, line, message);
+                report(&file, line, message);
             }
             if let Some(Problem { file, line, message }) = of_first_form(&files, *loading) {
-                tell(&file, line, message);
+                report(&file, line, message);
                 continue;
             }
-            for (key, wanted, found) in self.differences(&loaded) {
+            for (key, expected, found) in self.differences(&loaded) {
                 let keys: Vec<&str> = key.iter().map(String::as_str).collect();
                 let (file, line) = set_by(&files, &keys).unwrap_or((self.main.as_path(), None));
                 let found = found.map_or_else(|| "not set".to_owned(), |v| v.to_string());
-                tell(file, line, format!("handler {NAME}: {} is {found}, wanted {wanted}", key.join(".")));
+                report(file, line, format!("handler {NAME}: {} is {found}, wanted {expected}", key.join(".")));
             }
         }
         problems

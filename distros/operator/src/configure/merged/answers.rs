@@ -181,7 +181,7 @@ fn with_files(drop_ins: &[(&str, &str)], runtime: Runtime) -> (tempfile::TempDir
     (dir, root, located)
 }
 
-fn holds((drop_ins, go, rs): &Fact) {
+fn assert_fact((drop_ins, go, rs): &Fact) {
     for (runtime, answer) in [(Runtime::Go, go), (Runtime::Rs, rs)] {
         let (_dir, root, located) = with_files(drop_ins, runtime);
         let (merged, problems) = read(&root, &located, runtime);
@@ -205,42 +205,42 @@ fn holds((drop_ins, go, rs): &Fact) {
 
 #[test]
 fn drop_ins_are_read_as_kata_reads_them() {
-    READ.iter().for_each(holds);
+    READ.iter().for_each(assert_fact);
 }
 
 #[test]
 fn names_and_kinds_are_refused_where_kata_refuses_them() {
-    NAMED.iter().for_each(holds);
+    NAMED.iter().for_each(assert_fact);
 }
 
 #[test]
-fn files_are_missed_where_kata_misses_them() {
-    FILES.iter().for_each(holds);
+fn missing_files_are_reported_where_kata_refuses_them() {
+    FILES.iter().for_each(assert_fact);
 }
 
 /// Go's loader accepted a main file with unknown keys; the Rust one refused an unknown key below `agent`.
 #[test]
-fn in_the_main_file_only_the_rust_runtime_minds_a_key() {
-    for (runtime, is_told) in [(Runtime::Go, false), (Runtime::Rs, true)] {
+fn unknown_keys_in_the_main_file_are_refused_only_by_the_rust_runtime() {
+    for (runtime, is_reported) in [(Runtime::Go, false), (Runtime::Rs, true)] {
         let (dir, root, located) = with_files(&[], runtime);
         let main = dir.path().join("k/configuration.toml");
         let text = std::fs::read_to_string(&main).unwrap();
         std::fs::write(&main, text.replace("[agent.kata]\n", "no_such = 1\n[agent.kata]\nno_such = 1\n")).unwrap();
         let (_, problems) = read(&root, &located, runtime);
-        assert_eq!(!problems.is_empty(), is_told, "{problems:?}");
+        assert_eq!(!problems.is_empty(), is_reported, "{problems:?}");
     }
 }
 
 /// Given a main file with `path = 1` and a drop-in with a correct path, Go's loader refused the main file.
 #[test]
-fn a_wrong_kind_in_the_main_file_is_told_where_it_matters() {
-    for (runtime, is_told) in [(Runtime::Go, true), (Runtime::Rs, false)] {
+fn a_wrong_type_in_the_main_file_is_refused_only_by_the_go_runtime() {
+    for (runtime, is_reported) in [(Runtime::Go, true), (Runtime::Rs, false)] {
         let (dir, root, located) = with_files(&[(DROP_IN, PATH_B)], runtime);
         let main = dir.path().join("k/configuration.toml");
         let text = std::fs::read_to_string(&main).unwrap();
         std::fs::write(&main, text.replace("path = \"/q/a\"", "path = 1")).unwrap();
         let (_, problems) = read(&root, &located, runtime);
-        assert_eq!(!problems.is_empty(), is_told, "{problems:?}");
+        assert_eq!(!problems.is_empty(), is_reported, "{problems:?}");
     }
 }
 
@@ -293,13 +293,13 @@ fn links_and_folders_are_read_as_kata_reads_them() {
 
 /// Go's loader chose the remote VMM in 28 of 30 calls, and QEMU in two.
 #[test]
-fn of_two_vmms_the_go_runtime_takes_either() {
+fn a_second_vmm_is_reported_for_the_go_runtime_only() {
     let text = "[hypervisor.remote]\ndisable_guest_selinux = true\n";
-    for (runtime, is_told) in [(Runtime::Go, true), (Runtime::Rs, false)] {
+    for (runtime, is_reported) in [(Runtime::Go, true), (Runtime::Rs, false)] {
         let (_dir, root, located) = with_files(&[("a", text)], runtime);
         let (merged, problems) = read(&root, &located, runtime);
         assert_eq!(problems, []);
-        let told = merged.other_vmm(runtime).map(|p| (p.file, p.line));
-        assert_eq!(told, is_told.then(|| (PathBuf::from("/k/config.d/a"), Some(2))));
+        let other_vmm = merged.other_vmm(runtime).map(|p| (p.file, p.line));
+        assert_eq!(other_vmm, is_reported.then(|| (PathBuf::from("/k/config.d/a"), Some(2))));
     }
 }

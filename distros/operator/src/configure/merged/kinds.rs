@@ -52,11 +52,11 @@ impl MergedConfiguration {
     /// Reports winning values that differ in kind from the main file's; kata-osinfo's own values are correct.
     pub(super) fn compare_kinds(&mut self, main: &MergedConfiguration) {
         let of_others = self.leaves.iter().filter(|(_, leaf)| !leaf.file.ends_with(DROP_IN));
-        let told = of_others.filter_map(|(path, leaf)| {
+        let problems = of_others.filter_map(|(path, leaf)| {
             let message = main.clash(path, &leaf.value)?;
             Some(Problem { file: leaf.file.clone(), line: Some(leaf.line), message })
         });
-        let told: Vec<Problem> = told.collect();
-        self.problems.extend(told);
+        let problems: Vec<Problem> = problems.collect();
+        self.problems.extend(problems);
     }
 }

@@ -195,13 +195,13 @@ pub(super) fn refused(runtime: Runtime, kata: KataVersion, path: &[String], is_d
 mod tests {
     use super::*;
 
-    fn told(runtime: Runtime, kata: &str, key: &str, is_drop_in: bool) -> Option<String> {
+    fn refusal(runtime: Runtime, kata: &str, key: &str, is_drop_in: bool) -> Option<String> {
         let path: Vec<String> = key.split('.').map(str::to_owned).collect();
         refused(runtime, kata.parse().unwrap(), &path, is_drop_in)
     }
 
     #[test]
-    fn a_key_is_refused_where_its_version_does_not_know_it() {
+    fn a_drop_in_key_unknown_to_the_kata_version_is_refused() {
         for (kata, key, why) in [
             ("2.5.0", "hypervisor.qemu.block_device_aio", Some(" (added in 3.0.0)")),
             ("3.0.0", "hypervisor.qemu.block_device_aio", None),
@@ -221,26 +221,26 @@ mod tests {
             let key_alone = key.split('.').nth(2).unwrap_or_default();
             let expected =
                 why.map(|w| format!("Kata {kata} does not know `{key_alone}`{w} and would refuse its configuration"));
-            assert_eq!(told(Runtime::Go, kata, key, true), expected, "{kata} {key}");
-            assert_eq!(told(Runtime::Go, kata, key, false), None, "{kata} {key}");
+            assert_eq!(refusal(Runtime::Go, kata, key, true), expected, "{kata} {key}");
+            assert_eq!(refusal(Runtime::Go, kata, key, false), None, "{kata} {key}");
         }
     }
 
     #[test]
-    fn the_rust_runtime_minds_below_agent_alone_and_in_any_file() {
+    fn the_rust_runtime_refuses_unknown_keys_only_below_agent_in_any_file() {
         for is_drop_in in [false, true] {
-            let is_told = |kata, key| told(Runtime::Rs, kata, key, is_drop_in).is_some();
-            assert!(is_told("3.30.0", "agent.kata.dial_timeout") && is_told("4.1.0", "agent.kata.cdh_api_timeout"));
-            assert!(is_told("3.30.0", "agent.kata.cdh_api_timeout_ms"));
+            let is_refused = |kata, key| refusal(Runtime::Rs, kata, key, is_drop_in).is_some();
+            assert!(is_refused("3.30.0", "agent.kata.dial_timeout") && is_refused("4.1.0", "agent.kata.cdh_api_timeout"));
+            assert!(is_refused("3.30.0", "agent.kata.cdh_api_timeout_ms"));
             assert!(
-                !is_told("4.0.0", "agent.kata.cdh_api_timeout_ms") && !is_told("3.28.0", "agent.kata.dial_timeout")
+                !is_refused("4.0.0", "agent.kata.cdh_api_timeout_ms") && !is_refused("3.28.0", "agent.kata.dial_timeout")
             );
-            assert!(!is_told("4.1.0", "agent.kata.mem_agent.enable") && !is_told("4.1.0", "hypervisor.qemu.no_such"));
+            assert!(!is_refused("4.1.0", "agent.kata.mem_agent.enable") && !is_refused("4.1.0", "hypervisor.qemu.no_such"));
         }
     }
 
     #[test]
-    fn what_configure_writes_is_known() {
+    fn keys_that_configure_writes_are_known() {
         for (runtime, kata, key) in [
             (Runtime::Go, "2.5.0", "hypervisor.qemu.virtio_fs_extra_args"),
             (Runtime::Go, "2.5.0", "hypervisor.qemu.valid_virtio_fs_daemon_paths"),
@@ -249,7 +249,7 @@ mod tests {
             (Runtime::Rs, "4.0.0", "agent.kata.reconnect_timeout_ms"),
             (Runtime::Rs, "4.0.0", "agent.kata.create_container_timeout"),
         ] {
-            assert_eq!(told(runtime, kata, key, true), None, "{key}");
+            assert_eq!(refusal(runtime, kata, key, true), None, "{key}");
         }
     }
 }

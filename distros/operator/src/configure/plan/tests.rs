@@ -162,7 +162,7 @@ fn io_uring_is_avoided_only_where_it_does_not_work() {
 }
 
 #[test]
-fn katas_own_kernel_stays_untouched_and_is_upstreams_to_keep() {
+fn katas_own_kernel_is_left_alone_and_fit_for_production() {
     let mut case = Case::new(RECORD, "go-3.29");
     case.guest = Guest::Kata;
     let configuration = case.plan().unwrap();
@@ -181,7 +181,7 @@ fn the_machine_type_follows_the_architecture() {
 }
 
 #[test]
-fn what_is_verified_not_to_work_is_passed_over_both_ways_round() {
+fn a_filesystem_verified_as_unsupported_is_passed_over() {
     let no_fs = "      fs.virtio-fs: {verdict: unsupported, causes: [{component: virtiofsd, message: too old}]}\n      fs.virtio-9p: supported\n";
     let case = Case::new(&format!("{RECORD}verified:\n{}", entry("go-3.2", "container", no_fs)), "go-3.2");
     let configuration = case.plan().unwrap();
@@ -228,7 +228,7 @@ fn the_c_daemon_serves_only_profiles_that_pass_its_options() {
 }
 
 #[test]
-fn an_admins_own_daemon_is_not_judged_by_the_distros() {
+fn verdicts_on_the_distros_daemon_do_not_apply_to_an_admins_own() {
     let own_daemon =
         RECORD.replace("packages: virtiofsd, path: /usr/libexec", "packages: [], path: /usr/local/libexec");
     let no_fs = "      fs.virtio-fs: {verdict: unsupported, causes: [{component: virtiofsd, message: too old}]}\n";
@@ -240,21 +240,21 @@ fn an_admins_own_daemon_is_not_judged_by_the_distros() {
 }
 
 #[test]
-fn a_run_in_a_vm_outranks_a_containers() {
+fn a_run_in_a_vm_outranks_one_in_a_container() {
     let no = "      fs.virtio-fs: {verdict: unsupported, causes: [{message: x}]}\n";
     let yes = "      fs.virtio-fs: supported\n";
-    let with = |container: &str, vm: &str| {
+    let plan_with = |container: &str, vm: &str| {
         let entries = entry("rs-4.0", "container", container) + &entry("rs-4.0", "vm", vm);
         Case::new(&format!("{RECORD}verified:\n{entries}"), "rs-4.0").plan()
     };
-    assert!(with(no, yes).is_ok());
-    assert!(matches!(with(yes, no), Err(PlanError::NothingWorks { .. })));
+    assert!(plan_with(no, yes).is_ok());
+    assert!(matches!(plan_with(yes, no), Err(PlanError::NothingWorks { .. })));
     // An undecided entry does not outrank a decided one.
-    assert!(matches!(with(no, "      fs.virtio-fs: untested\n"), Err(PlanError::NothingWorks { .. })));
+    assert!(matches!(plan_with(no, "      fs.virtio-fs: untested\n"), Err(PlanError::NothingWorks { .. })));
 }
 
 #[test]
-fn evidence_says_where_the_installed_version_is_another() {
+fn evidence_notes_when_another_version_is_installed() {
     let yes = "      fs.virtio-fs: supported\n";
     let mut case = Case::new(&format!("{RECORD}verified:\n{}", entry("rs-4.0", "container", yes)), "rs-4.0");
     let note = |case: &Case| case.plan().unwrap().notes.into_iter().find(|n| n.about == "shared_fs").unwrap().text;
@@ -264,7 +264,7 @@ fn evidence_says_where_the_installed_version_is_another() {
 }
 
 #[test]
-fn who_shares_nothing_needs_no_daemon_and_is_told_what_it_takes() {
+fn no_shared_fs_needs_no_daemon_and_is_noted() {
     let mut case = Case::new(RECORD, "go-3.29");
     case.found.daemon = None;
     assert!(case.plan().is_err());
@@ -280,7 +280,7 @@ fn who_shares_nothing_needs_no_daemon_and_is_told_what_it_takes() {
 }
 
 #[test]
-fn what_is_known_not_to_work_is_refused_unless_forced() {
+fn an_unsupported_capability_is_refused_unless_forced() {
     let no_boot = "      vmm.boot: {verdict: unsupported, causes: [{component: qemu, message: exits}]}\n";
     let mut case = Case::new(&format!("{RECORD}verified:\n{}", entry("go-3.29", "container", no_boot)), "go-3.29");
     let error = case.plan().unwrap_err();
@@ -302,7 +302,7 @@ fn what_is_known_not_to_work_is_refused_unless_forced() {
 }
 
 #[test]
-fn what_is_missing_is_installed_and_what_is_not_packaged_described() {
+fn a_missing_component_is_reported_with_its_packages_and_path() {
     let mut case = Case::new(RECORD, "rs-4.0");
     case.found.hypervisor = None;
     let Err(PlanError::Missing { missing }) = case.plan() else { panic!("no QEMU") };
@@ -322,7 +322,7 @@ fn what_is_missing_is_installed_and_what_is_not_packaged_described() {
 }
 
 #[test]
-fn a_share_that_only_needs_packages_is_better_than_one_that_is_forced() {
+fn installing_packages_is_preferred_to_forcing_a_filesystem() {
     let no_9p = "      fs.virtio-9p: {verdict: unsupported, causes: [{component: qemu, message: mtime}]}\n";
     let mut case = Case::new(&format!("{RECORD}verified:\n{}", entry("go-3.2", "container", no_9p)), "go-3.2");
     case.found.daemon = None;
@@ -335,21 +335,21 @@ fn a_share_that_only_needs_packages_is_better_than_one_that_is_forced() {
 }
 
 #[test]
-fn an_agent_that_new_kernels_do_not_let_listen_is_told() {
-    let told = |kata: &str, guest: Guest| {
+fn an_agent_that_new_kernels_do_not_let_listen_is_noted() {
+    let is_noted = |kata: &str, guest: Guest| {
         let mut case = Case::new(RECORD, "go-3.2");
         case.kata = kata.parse().unwrap();
         case.guest = guest;
         let configuration = case.plan().unwrap();
         configuration.notes.iter().any(|n| n.about == "kernel" && n.text.contains("SO_REUSEPORT"))
     };
-    assert!(told("3.13.0", own()));
-    assert!(!told("3.14.0", own()));
-    assert!(!told("3.13.0", Guest::Kata), "Kata's own kernel is its own affair");
+    assert!(is_noted("3.13.0", own()));
+    assert!(!is_noted("3.14.0", own()));
+    assert!(!is_noted("3.13.0", Guest::Kata), "Kata's own kernel is its own affair");
 }
 
 #[test]
-fn an_initrd_that_is_not_made_for_it_is_not_for_production() {
+fn an_initrd_named_for_another_kernel_or_the_host_is_not_for_production() {
     let note = |kernel: &str, initrd: &str| {
         let mut case = Case::new(RECORD, "go-3.29");
         case.guest = Guest::Own { kernel: Some(kernel.into()), initrd: initrd.into() };
@@ -376,16 +376,16 @@ fn an_initrd_that_is_not_made_for_it_is_not_for_production() {
 }
 
 #[test]
-fn what_is_in_an_initrd_counts_and_not_its_name() {
+fn an_initrd_is_judged_by_its_content_before_its_name() {
     let kernel = "/boot/vmlinuz-6.12.48+deb13-amd64";
-    let with = |initrd: &str, found: Initrd| {
+    let case_with = |initrd: &str, found: Initrd| {
         let mut case = Case::new(RECORD, "go-3.29");
         case.guest = Guest::Own { kernel: Some(kernel.into()), initrd: initrd.into() };
         case.found.initrd = Some(found);
         case
     };
     let judged = |initrd: &str, found: Initrd| {
-        let mut case = with(initrd, found);
+        let mut case = case_with(initrd, found);
         case.force = true;
         let configuration = case.plan().unwrap();
         let notes: Vec<String> =
@@ -396,10 +396,10 @@ fn what_is_in_an_initrd_counts_and_not_its_name() {
         |modules: &[&str], agent| Initrd::Has { modules: modules.iter().map(|m| (*m).to_owned()).collect(), agent };
     let of_host = "/boot/initrd.img-6.12.48+deb13-amd64";
     for cannot_boot in [has(&["6.1.0-9-amd64"], true), Initrd::Broken("it is empty".to_owned())] {
-        let error = with("/boot/kata.img", cannot_boot).plan().unwrap_err();
+        let error = case_with("/boot/kata.img", cannot_boot).plan().unwrap_err();
         assert!(matches!(error, PlanError::WrongInitrd { .. }), "{error}");
     }
-    assert!(with(of_host, has(&["6.12.48+deb13-amd64"], true)).plan().is_ok());
+    assert!(case_with(of_host, has(&["6.12.48+deb13-amd64"], true)).plan().is_ok());
     assert_eq!(judged(of_host, has(&["6.12.48+deb13-amd64"], true)), (true, String::new()));
     assert_eq!(judged("/boot/kata-6.1.0.img", has(&["6.12.48+deb13-amd64", "6.1"], true)), (true, String::new()));
     let (production, notes) = judged("/boot/kata.img", has(&["6.1.0-9-amd64"], true));
@@ -480,23 +480,23 @@ fn an_image_is_a_disk_where_qemu_has_no_read_only_memory_backend() {
 }
 
 #[test]
-fn what_is_not_known_to_be_installed_is_said_beside_what_was_proved() {
+fn unknown_installed_versions_are_noted_beside_the_evidence() {
     let verified = entry("go-2.2", "container", "      vmm.boot: supported\n");
     let mut case = Case::new(&format!("{RECORD}verified:\n{verified}"), "go-2.2");
-    let told = |case: &Case| {
+    let note = |case: &Case| {
         let notes = case.plan().unwrap().notes;
         notes.into_iter().find(|n| n.text.starts_with("supported: vmm.boot")).unwrap().text
     };
-    assert!(!told(&case).contains("installed"), "nobody asked: {}", told(&case));
+    assert!(!note(&case).contains("installed"), "nobody asked: {}", note(&case));
     case.found.database = PackageDatabase::Read;
-    assert!(told(&case).contains("qemu-kvm 9, which is not installed"), "{}", told(&case));
+    assert!(note(&case).contains("qemu-kvm 9, which is not installed"), "{}", note(&case));
     case.found.database = PackageDatabase::Unread("Permission denied".into());
-    assert!(told(&case).contains("the installed versions are not known: Permission denied"), "{}", told(&case));
+    assert!(note(&case).contains("the installed versions are not known: Permission denied"), "{}", note(&case));
 }
 
 #[test]
-fn an_image_is_what_was_verified_of_it() {
-    let with = |profile: &'static str, capabilities: &str| {
+fn an_image_counts_as_proven_only_with_its_verified_driver() {
+    let case_with = |profile: &'static str, capabilities: &str| {
         let mut case = Case::new(&format!("{RECORD}verified:\n{}", entry(profile, "container", capabilities)), profile);
         case.guest = Guest::Kata;
         case
@@ -505,25 +505,25 @@ fn an_image_is_what_was_verified_of_it() {
     let no_nvdimm = "      vmm.image.nvdimm: {verdict: unsupported, causes: [{component: qemu, message: exits}]}\n";
     let no_disk = "      vmm.image.blk: {verdict: unsupported, causes: [{component: qemu, message: no disk}]}\n";
     // An untested image is not known to boot.
-    let untried = with("go-3.29", "      vmm.boot: supported\n").plan().unwrap();
+    let untried = case_with("go-3.29", "      vmm.boot: supported\n").plan().unwrap();
     assert!(untried.unproven_image && !untried.image_as_disk, "{untried:?}");
     assert!(untried.notes.iter().any(|n| n.about == "image" && n.text.contains("not been verified")));
-    assert!(with("go-3.29", "      vmm.image.nvdimm: untested\n").plan().unwrap().unproven_image);
+    assert!(case_with("go-3.29", "      vmm.image.nvdimm: untested\n").plan().unwrap().unproven_image);
     // A verdict on the other driver does not apply.
-    assert!(with("go-3.29", "      vmm.image.blk: supported\n").plan().unwrap().unproven_image);
-    let proven = with("go-3.29", nvdimm).plan().unwrap();
+    assert!(case_with("go-3.29", "      vmm.image.blk: supported\n").plan().unwrap().unproven_image);
+    let proven = case_with("go-3.29", nvdimm).plan().unwrap();
     assert!(!proven.unproven_image && !proven.image_as_disk, "{proven:?}");
     // A disk instead of an NVDIMM, with each runtime's key.
-    for (profile, key, told) in
+    for (profile, key, expected) in
         [("go-3.29", "disable_image_nvdimm", json!(true)), ("rs-4.0", "vm_rootfs_driver", json!("virtio-blk-pci"))]
     {
-        let disk = with(profile, &format!("{no_nvdimm}      vmm.image.blk: supported\n"));
-        assert_eq!(value(&disk.settings(), &format!("hypervisor.qemu.{key}")), Some(told));
+        let disk = case_with(profile, &format!("{no_nvdimm}      vmm.image.blk: supported\n"));
+        assert_eq!(value(&disk.settings(), &format!("hypervisor.qemu.{key}")), Some(expected));
         assert!(!disk.plan().unwrap().unproven_image);
-        assert!(with(profile, no_nvdimm).plan().unwrap().unproven_image);
+        assert!(case_with(profile, no_nvdimm).plan().unwrap().unproven_image);
     }
     // Neither driver works.
-    let mut neither = with("go-3.29", &format!("{no_nvdimm}{no_disk}"));
+    let mut neither = case_with("go-3.29", &format!("{no_nvdimm}{no_disk}"));
     let error = neither.plan().unwrap_err().to_string();
     assert!(error.starts_with("vmm.image.nvdimm is known not to work: qemu: exits"), "{error}");
     assert!(error.contains("qemu: no disk"), "{error}");
@@ -536,7 +536,7 @@ fn an_image_is_what_was_verified_of_it() {
 }
 
 #[test]
-fn a_qemu_that_cannot_plug_is_refused() {
+fn a_qemu_without_disk_hotplug_is_refused_unless_forced() {
     let mut case = Case::new(
         &format!(
             "{RECORD}verified:\n{}",
@@ -558,17 +558,17 @@ fn a_qemu_that_cannot_plug_is_refused() {
 /// Kata's default setup has a pod's interfaces and disks from the start; hotplug for an engine or a setting is no
 /// reason to refuse.
 #[test]
-fn a_qemu_that_plugs_nothing_into_its_bridge_runs_pods_and_is_in_doubt_for_what_comes_later() {
-    let with = |lost: &str| {
+fn failed_network_hotplug_raises_a_doubt_and_failed_pci_hotplug_does_not() {
+    let plan_without = |name: &str| {
         let verdict =
-            format!("      {lost}: {{verdict: unsupported, causes: [{{component: qemu, message: no hotplug}}]}}\n");
+            format!("      {name}: {{verdict: unsupported, causes: [{{component: qemu, message: no hotplug}}]}}\n");
         let record = format!("{RECORD}verified:\n{}", entry("go-3.29", "container", &verdict));
         Case::new(&record, "go-3.29").plan().unwrap()
     };
-    let configuration = with("vmm.hotplug.net");
+    let configuration = plan_without("vmm.hotplug.net");
     assert!(configuration.in_doubt && !configuration.production);
-    let told = |note: &Note| note.text.contains("as Docker does, is known not to work: qemu: no hotplug");
-    assert!(configuration.notes.iter().any(told), "{:?}", configuration.notes);
-    let configuration = with("vmm.hotplug.pci-disk");
+    let is_about_docker = |note: &Note| note.text.contains("as Docker does, is known not to work: qemu: no hotplug");
+    assert!(configuration.notes.iter().any(is_about_docker), "{:?}", configuration.notes);
+    let configuration = plan_without("vmm.hotplug.pci-disk");
     assert!(!configuration.in_doubt && configuration.production, "{:?}", configuration.notes);
 }

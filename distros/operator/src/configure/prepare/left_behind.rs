@@ -30,7 +30,7 @@ pub(super) fn drop_ins_of(
 pub(super) fn left_behind(
     path: &Path,
     text: &str,
-    goes_to: &Path,
+    copy_folder: &Path,
     planned: &[Setting],
     merged: &MergedConfiguration,
 ) -> Option<String> {
@@ -49,6 +49,6 @@ pub(super) fn left_behind(
     Some(format!(
         "the copy does not read {}: put the settings that it needs{lost} into {}",
         path.display(),
-        goes_to.display()
+        copy_folder.display()
     ))
 }

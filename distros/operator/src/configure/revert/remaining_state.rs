@@ -17,19 +17,19 @@ pub(super) fn keep_state(
     let of_one =
         |a: &PathBuf, b: &PathBuf| state.configurations.iter().any(|c| c.handler.contains(a) && c.handler.contains(b));
     let is_kept = |file: &FileChange| reverted.kept.iter().any(|k| k.path == file.path || of_one(&k.path, &file.path));
-    let kept = |file: &FileChange| is_kept(file) || led_to.contains(&file.path);
+    let is_recorded = |file: &FileChange| is_kept(file) || led_to.contains(&file.path);
     let State { earlier, in_place, halfway, .. } = recorded.clone();
-    let mut left = State { version: VERSION, earlier, in_place, halfway, ..state.clone() };
-    left.files.retain(kept);
+    let mut remaining = State { version: VERSION, earlier, in_place, halfway, ..state.clone() };
+    remaining.files.retain(is_recorded);
     let is_as_it_was = |path: &Path| {
-        left.files.iter().any(|f| f.path == path) && !reverted.restored.iter().any(|change| change.path == path)
+        remaining.files.iter().any(|f| f.path == path) && !reverted.restored.iter().any(|change| change.path == path)
     };
-    left.earlier.retain(|path, _| is_as_it_was(path));
-    left.in_place.retain(|path| is_as_it_was(path));
-    left.halfway.retain(|f| is_as_it_was(&f.path));
-    left.configurations.iter_mut().for_each(|c| c.keep(|path| left.files.iter().any(|f| f.path == *path)));
-    left.configurations.retain(|c| !c.files.is_empty());
-    if let Err(error) = state::write(root, &left) {
+    remaining.earlier.retain(|path, _| is_as_it_was(path));
+    remaining.in_place.retain(|path| is_as_it_was(path));
+    remaining.halfway.retain(|f| is_as_it_was(&f.path));
+    remaining.configurations.iter_mut().for_each(|c| c.keep(|path| remaining.files.iter().any(|f| f.path == *path)));
+    remaining.configurations.retain(|c| !c.files.is_empty());
+    if let Err(error) = state::write(root, &remaining) {
         // The existing state lists more than what is left, which does no harm.
         reverted.kept.push(NotReverted { path: STATE.into(), why: error.to_string(), by_force: false });
     }

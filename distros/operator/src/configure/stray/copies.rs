@@ -7,7 +7,7 @@ use super::super::containerd::{self, ReadFiles, Unread};
 use super::super::crio;
 use super::super::edit::DROP_IN;
 use super::super::state::{NotReverted, State};
-use super::{configurations, ours, target};
+use super::{configurations, our_file, target};
 use root::{Root, RootError};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -50,10 +50,10 @@ pub(super) fn among(
         Ok(paths) => found.extend(paths.into_iter().map(|path| (path, "CRI-O"))),
         Err(error) => unread(&crio::drop_in(), error)?,
     }
-    found.extend(containerd::say_they_are_ours(root, read).into_iter().map(|path| (path, "containerd")));
+    found.extend(containerd::paths_marked_as_ours(root, read).into_iter().map(|path| (path, "containerd")));
     let mut all = Vec::new();
     for (path, reader) in found {
-        let Some(copy) = ours(root, &path, unread)? else { continue };
+        let Some(copy) = our_file(root, &path, unread)? else { continue };
         // A link to one of kata-osinfo's drop-ins is not a copy.
         if !drop_ins.contains(&copy.path) && !known.files.iter().any(|file| file.path == copy.path) {
             let why = format!("it is a copy of a file of kata-osinfo's, and {reader} reads it, too: remove it");

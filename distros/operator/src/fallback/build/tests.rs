@@ -10,14 +10,14 @@ fn each_architecture_has_the_name_that_qemu_gives_it() {
 
 /// A derivative has Debian's packages and the same notes about them, but does not count as tested.
 #[test]
-fn what_is_built_from_bookworm_has_its_rustc_too() {
+fn derivatives_of_bookworm_also_build_with_rustc_web() {
     let dir = tempfile::tempdir().unwrap();
     let devuan = "distro: devuan\nderives-from: debian\nreleases: [{version: 5, derives-from: bookworm}]\n";
     std::fs::write(dir.path().join("devuan.yaml"), devuan).unwrap();
     // A record without releases inherits those of the distro that it derives from.
     std::fs::write(dir.path().join("star.yaml"), "distro: star\nderives-from: devuan\n").unwrap();
     let database = Database::load(&[dir.path().to_owned()]).unwrap();
-    let of = |distro: &str, version: &str| {
+    let dependencies_of = |distro: &str, version: &str| {
         let release = database.record(distro).unwrap().release(version, Arch::X86_64).unwrap();
         let instructions = instructions(Buildable::Virtiofsd, &release, Profile::find("rs-4.0").unwrap());
         let has = |name: &str| instructions.dependencies.iter().any(|package| package == name);
@@ -25,16 +25,16 @@ fn what_is_built_from_bookworm_has_its_rustc_too() {
         ((has("rustc-web"), has("rustc"), known), instructions.exercised.is_some())
     };
     let with_its_own = (false, true, false);
-    assert_eq!(of("debian", "12"), ((true, false, true), true));
-    assert_eq!(of("devuan", "5"), ((true, false, true), false));
-    assert_eq!(of("star", "5"), ((true, false, true), false));
-    assert_eq!(of("debian", "13"), (with_its_own, false));
+    assert_eq!(dependencies_of("debian", "12"), ((true, false, true), true));
+    assert_eq!(dependencies_of("devuan", "5"), ((true, false, true), false));
+    assert_eq!(dependencies_of("star", "5"), ((true, false, true), false));
+    assert_eq!(dependencies_of("debian", "13"), (with_its_own, false));
 }
 
 /// Whatever the release's name, the record and its path contain, the script consists of kata-osinfo's commands,
 /// comments, and the record between its delimiters.
 #[test]
-fn nothing_of_a_record_becomes_a_command() {
+fn no_text_of_a_record_becomes_a_shell_command() {
     let release = Release {
         version: "x+~y".parse().unwrap(),
         distro: "d-._".parse().unwrap(),

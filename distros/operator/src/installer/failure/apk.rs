@@ -32,7 +32,7 @@ mod tests {
     }
 
     #[test]
-    fn an_index_that_nobody_trusts_lacks_nothing() {
+    fn an_untrusted_index_is_not_reported_as_a_missing_package() {
         let text = "WARNING: opening /var/cache/kata-qualify/main: UNTRUSTED signature\nERROR: unable to select packages:\n  qemu (no such package):\n    required by: world[qemu]";
         assert!(
             matches!(of(text), FailureReason::Untrusted { detail } if detail.contains("/main: UNTRUSTED signature"))
@@ -41,7 +41,7 @@ mod tests {
     }
 
     #[test]
-    fn full_disks_and_anything_else() {
+    fn full_disks_and_other_failures_are_distinguished() {
         assert_eq!(of("ERROR: x-1-r0: No space left on device"), FailureReason::DiskFull);
         assert!(matches!(of("ERROR: busybox-1-r0.trigger: script exited with error 1"), FailureReason::Other));
     }

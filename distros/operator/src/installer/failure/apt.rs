@@ -96,7 +96,7 @@ fn repository(lines: &[String], _: &str) -> FailureReason {
     let silent =
         lines.iter().find(|line| is_silent(line)).map(|line| FailureReason::Unreachable { detail: line.clone() });
     let absent =
-        || lines.iter().find(|line| is_absent(line)).map(|line| FailureReason::MissingIndex { what: lacked(line) });
+        || lines.iter().find(|line| is_absent(line)).map(|line| FailureReason::MissingIndex { what: missing_index(line) });
     // If no mirror answers, apt reports both that it cannot connect and that there is no Release file.
     silent.or_else(absent).unwrap_or(FailureReason::Unreadable)
 }
@@ -118,7 +118,7 @@ fn is_absent(line: &str) -> bool {
     line.contains("does not have a Release file") || line.contains("404  Not Found") && line.contains("/dists/")
 }
 
-fn lacked(line: &str) -> String {
+fn missing_index(line: &str) -> String {
     let addresses = || line.split_whitespace().map(|word| word.trim_matches(['\'', '"']));
     let index = addresses().find_map(|address| Some(address.split_once("/dists/")?.1));
     if let Some(index) = index.filter(|index| !["InRelease", "Release"].iter().any(|end| index.ends_with(end))) {
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn mmdebstrap_on_a_stale_mirror() {
+    fn an_expired_release_file_is_reported_with_its_suite() {
         let reason = of("I: running apt-get update...\n\
             Get:1 http://mirror.example/debian sid InRelease [193 kB]\n\
             Reading package lists...\n\
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn apt_without_the_package() {
+    fn a_missing_package_is_named() {
         let reason = of("Reading package lists...\nE: Unable to locate package virtiofsd");
         assert!(matches!(reason, FailureReason::MissingPackage { package: Some(package) } if package == "virtiofsd"));
         let reason = of("E: Package 'qemu-kvm' has no installation candidate");
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn mirror_that_does_not_answer() {
+    fn an_unreachable_mirror_is_recognized() {
         for text in [
             "E: Failed to fetch http://192.0.2.1:9/debian/dists/sid/InRelease  Could not connect to 192.0.2.1:9 (192.0.2.1). - connect (111: Connection refused)\nE: Download Failed",
             "E: Failed to fetch http://mirror.invalid/debian/dists/sid/InRelease  Could not resolve 'mirror.invalid'",
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn suite_that_is_not_there() {
+    fn a_missing_suite_is_named() {
         let reason = of(
             "Err:1 http://mirror.example/debian/dists/nosuch/InRelease\n  404  Not Found [IP: 192.0.2.80 80]\n\
             E: Failed to fetch http://mirror.example/debian/dists/nosuch/InRelease  404  Not Found [IP: 192.0.2.80 80]\n\
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn index_that_the_release_file_promises() {
+    fn a_missing_index_is_named() {
         let reason = of(
             "Err:2 http://mirror.example/debian sid/main amd64 Packages\n  404  Not Found [IP: 192.0.2.80 80]\n\
             E: Failed to fetch http://mirror.example/debian/dists/sid/main/binary-amd64/Packages  404  Not Found [IP: 192.0.2.80 80]\n\
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn full_disk_wins_over_its_consequences() {
+    fn a_full_disk_is_reported_before_its_consequences() {
         let reason = of(
             "dpkg: error processing archive x.deb (--unpack):\n cannot copy extracted data: No space left on device\nE: Failed to fetch y",
         );
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn missing_key() {
+    fn a_repository_with_an_unknown_key_is_untrusted() {
         let reason = of(
             "W: GPG error: http://mirror.example sid InRelease: The following signatures couldn't be verified because the public key is not available: NO_PUBKEY 0123456789ABCDEF\nE: The repository 'http://mirror.example sid InRelease' is not signed.",
         );
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn anything_else() {
+    fn an_unknown_failure_has_no_specific_reason() {
         assert!(matches!(of("dpkg: error processing package x (--configure):"), FailureReason::Other));
     }
 }

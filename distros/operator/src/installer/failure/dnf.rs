@@ -90,8 +90,8 @@ fn repository(lines: &[String], first: &str) -> FailureReason {
     if let Some(what) = lines.iter().find_map(|line| absent(line, lines)) {
         return FailureReason::MissingIndex { what };
     }
-    let told = lines.iter().find(|line| line.contains("Curl error") || line.contains("Status code"));
-    let detail = told.map_or(first, String::as_str).trim_start_matches([' ', '-']).to_owned();
+    let transfer_error = lines.iter().find(|line| line.contains("Curl error") || line.contains("Status code"));
+    let detail = transfer_error.map_or(first, String::as_str).trim_start_matches([' ', '-']).to_owned();
     FailureReason::Unreachable { detail }
 }
 
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn an_index_of_which_only_half_is_there_is_not_trusted() {
+    fn an_index_with_a_wrong_checksum_is_untrusted() {
         let reason = of("Errors during downloading metadata for repository 'main':\n  \
             - Downloading successful, but checksum doesn't match. Calculated: 4167(sha256)  Expected: f9ff(sha256) \n\
             Error: Failed to download metadata for repo 'main': Yum repo downloading error: Downloading error(s): repodata/f9ff-primary.xml.gz - Cannot download, all mirrors were already tried without success");
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn an_index_that_must_be_signed_and_is_not_is_not_trusted() {
+    fn an_index_without_a_good_signature_is_untrusted() {
         let failed = "Error: Failed to download metadata for repo 'main': ";
         for why in [
             "GPG verification is enabled, but GPG signature is not available. This may be an error or the repository does not support GPG verification: Curl error (37): Couldn't read a file:// file",
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mirror_that_does_not_answer_and_one_that_lacks_the_repository_are_told_apart() {
+    fn unreachable_mirrors_and_missing_repositories_are_distinguished() {
         let reason = of("Errors during downloading metadata for repository 'main':\n  \
             - Curl error (7): Couldn't connect to server for http://127.0.0.1:9/x/repodata/repomd.xml [Failed to connect to 127.0.0.1 port 9 after 0 ms: Couldn't connect to server]\n\
             Error: Failed to download metadata for repo 'main': Cannot download repomd.xml: Cannot download repodata/repomd.xml: All mirrors were tried");
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn full_disks_and_conflicts() {
+    fn full_disks_and_conflicts_are_recognized() {
         let full = "error: installing package x needs 12MB more space on the / filesystem";
         assert!(matches!(of(full), FailureReason::DiskFull));
         let conflict =

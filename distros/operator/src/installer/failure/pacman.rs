@@ -62,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn full_disks_and_anything_else() {
+    fn full_disks_conflicts_and_unreadable_databases_are_recognized() {
         assert_eq!(of("error: Partition / too full: 4 blocks needed, 1 blocks free"), FailureReason::DiskFull);
         let conflict = of("error: failed to prepare transaction (could not satisfy dependencies)");
         assert_eq!(conflict, FailureReason::Conflict);

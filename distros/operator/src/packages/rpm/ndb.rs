@@ -91,7 +91,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn what_ndb_would_not_write_is_refused() {
+    fn a_file_that_ndb_would_not_write_is_refused() {
         let sound = database(&[b"the first", b"and the second one"]);
         for length in [0, 4, 20, 100, PAGE, PAGE + 40, sound.len() - 1] {
             assert!(header_list(&sound[..length]).is_err(), "cut off after {length} bytes");

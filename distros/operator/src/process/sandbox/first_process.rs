@@ -40,8 +40,8 @@ pub(super) fn watch(program: Pid, children: &OwnedFd, outside: [&OwnedFd; 2]) ->
         if wait[1..].iter().any(|fd| !fd.revents().is_empty()) {
             exit(SIGNALLED + libc::SIGKILL);
         }
-        let mut told = [0; 1024];
-        let _ = rustix::io::read(children, &mut told);
+        let mut buffer = [0; 1024];
+        let _ = rustix::io::read(children, &mut buffer);
         while let Ok(Some((pid, status))) = rustix::process::wait(WaitOptions::NOHANG) {
             if pid == program {
                 exit(code(status));

@@ -30,9 +30,9 @@ const MAPPED: u64 = 0x0010_0000;
 pub(crate) fn namespace() -> io::Result<BorrowedFd<'static>> {
     static NAMESPACE: OnceLock<OwnedFd> = OnceLock::new();
     match NAMESPACE.get() {
-        Some(made) => Ok(made.as_fd()),
+        Some(namespace) => Ok(namespace.as_fd()),
         // Two threads may make one each; then one goes unused.
-        None => make().map(|made| NAMESPACE.get_or_init(|| made).as_fd()),
+        None => make().map(|namespace| NAMESPACE.get_or_init(|| namespace).as_fd()),
     }
 }
 
@@ -83,32 +83,32 @@ pub(crate) fn change(
 
 /// Makes a user namespace. It lives as long as a process or a descriptor: a child makes it, and a descriptor keeps it.
 fn make() -> io::Result<OwnedFd> {
-    let (mut told, tell) = io::pipe()?;
+    let (mut reader, writer) = io::pipe()?;
     // SAFETY: the child makes system calls only, and never returns.
     let child = match unsafe { libc::fork() } {
         -1 => return Err(io::Error::last_os_error()),
         // SAFETY: as above; the byte is the child's own.
         0 => unsafe {
             libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
-            let made = libc::unshare(libc::CLONE_NEWUSER) == 0;
-            let errno: u8 = if made { 0 } else { u8::try_from(*libc::__errno_location()).unwrap_or(u8::MAX) };
-            libc::write(tell.as_raw_fd(), (&raw const errno).cast(), 1);
+            let is_separate = libc::unshare(libc::CLONE_NEWUSER) == 0;
+            let errno: u8 = if is_separate { 0 } else { u8::try_from(*libc::__errno_location()).unwrap_or(u8::MAX) };
+            libc::write(writer.as_raw_fd(), (&raw const errno).cast(), 1);
             loop {
                 libc::pause();
             }
         },
         child => child,
     };
-    drop(tell);
+    drop(writer);
     let mut errno = [u8::MAX];
-    let made = told.read_exact(&mut errno).and_then(|()| match errno[0] {
+    let result = reader.read_exact(&mut errno).and_then(|()| match errno[0] {
         0 => describe(child),
         errno => Err(io::Error::from_raw_os_error(errno.into())),
     });
     // SAFETY: nobody has waited for the child yet, so the number is still its own.
     unsafe { libc::kill(child, libc::SIGKILL) };
     while let Err(rustix::io::Errno::INTR) = rustix::process::waitpid(Pid::from_raw(child), WaitOptions::empty()) {}
-    made
+    result
 }
 
 fn describe(child: i32) -> io::Result<OwnedFd> {
@@ -125,7 +125,7 @@ mod tests {
 
     #[test]
     #[cfg_attr(lacks = "mounting", ignore = "needs root that may mount")]
-    fn a_mapped_folder_shows_the_disks_root_as_nobody() {
+    fn a_mapped_folder_is_read_only_and_shows_root_as_an_unprivileged_user() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("file"), "x").unwrap();
         let mount = mapped(dir.path(), READ_ONLY).unwrap();

@@ -45,18 +45,18 @@ pub(super) fn attach_followed(mount: &OwnedFd, place: &CStr) -> io::Result<()> {
 
 /// Attaches a mount to a directory below an open one, resolving links as if the latter were the root.
 pub(super) fn attach_below(mount: &OwnedFd, top: &OwnedFd, place: &Path) -> io::Result<()> {
-    let at = root::folder_below(top, place)?;
+    let folder = root::folder_below(top, place)?;
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
-    Ok(move_mount(mount, c"", &at, c"", flags)?)
+    Ok(move_mount(mount, c"", &folder, c"", flags)?)
 }
 
 /// Makes a `/proc` filesystem of this process namespace.
 pub(super) fn processes(flags: MountAttrFlags) -> io::Result<OwnedFd> {
-    let made = fsopen(c"proc", FsOpenFlags::FSOPEN_CLOEXEC)?;
-    fsconfig_create(made.as_fd())?;
+    let context = fsopen(c"proc", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    fsconfig_create(context.as_fd())?;
     let never =
         MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV | MountAttrFlags::MOUNT_ATTR_NOEXEC;
-    Ok(fsmount(made.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, flags | never)?)
+    Ok(fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, flags | never)?)
 }
 
 /// Makes the tree the root and unmounts the old root.

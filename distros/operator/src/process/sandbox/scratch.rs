@@ -31,14 +31,14 @@ const FOLDERS: [(&str, u32); 3] = [(TARGET_NAME, 0o755), ("settings", 0o755), ("
 
 /// Makes a filesystem of these files that is not mounted yet.
 pub(super) fn make(files: &ScratchFiles) -> io::Result<OwnedFd> {
-    let made = fsopen(c"tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    let context = fsopen(c"tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
     let owner = ids::FIRST.to_string();
     for (key, value) in [("mode", "755"), ("uid", owner.as_str()), ("gid", owner.as_str())] {
-        fsconfig_set_string(made.as_fd(), key, value)?;
+        fsconfig_set_string(context.as_fd(), key, value)?;
     }
-    fsconfig_create(made.as_fd())?;
+    fsconfig_create(context.as_fd())?;
     let flags = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
-    let scratch = fsmount(made.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, flags)?;
+    let scratch = fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, flags)?;
     for (name, mode) in FOLDERS {
         make_folder(&scratch, Path::new(name), mode)?;
     }
@@ -49,21 +49,21 @@ pub(super) fn make(files: &ScratchFiles) -> io::Result<OwnedFd> {
         }
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
         File::from(openat(&scratch, &path, flags, Mode::from_raw_mode(0o600))?).write_all(text.as_bytes())?;
-        give(&scratch, &path, 0o644)?;
+        give_to_root(&scratch, &path, 0o644)?;
     }
     Ok(scratch)
 }
 
 fn make_folder(scratch: &OwnedFd, path: &Path, mode: u32) -> io::Result<()> {
     match mkdirat(scratch, path, Mode::from_raw_mode(0o700)) {
-        Ok(()) => give(scratch, path, mode),
+        Ok(()) => give_to_root(scratch, path, mode),
         Err(Errno::EXIST) => Ok(()),
         Err(errno) => Err(errno.into()),
     }
 }
 
 /// Gives a new file or directory to root inside; its mode does not depend on this process's umask.
-fn give(scratch: &OwnedFd, path: &Path, mode: u32) -> io::Result<()> {
+fn give_to_root(scratch: &OwnedFd, path: &Path, mode: u32) -> io::Result<()> {
     let (user, group) = (Uid::from_raw(ids::FIRST), Gid::from_raw(ids::FIRST));
     chownat(scratch, path, Some(user), Some(group), AtFlags::empty())?;
     Ok(chmodat(scratch, path, Mode::from_raw_mode(mode), AtFlags::empty())?)

@@ -71,7 +71,7 @@ mod tests {
 ";
 
     #[test]
-    fn a_disk_of_the_roots_own_belongs_to_it_and_what_is_the_machines_does_not() {
+    fn the_roots_own_disks_are_found_and_a_disk_of_the_machine_is_refused() {
         let top = Path::new("/mnt/a b");
         assert_eq!(folders(LINES.as_bytes(), top).unwrap(), [Path::new("var"), Path::new("var/lib")]);
         let bound = format!("{LINES}35 30 8:1 /srv /mnt/a\\040b/srv rw - ext4 /dev/sda1 rw\n");

@@ -19,7 +19,7 @@ fn confined(script: &str) -> Command {
 
 #[test]
 #[cfg_attr(lacks = "mounting", ignore = "needs root that may make namespaces")]
-fn the_programs_end_is_the_keepers() {
+fn the_keeper_exits_as_the_program_does() {
     let code = |script: &str| confined(script).status().unwrap().code();
     assert_eq!(code("exit 7"), Some(7));
     assert_eq!(code("kill -9 $$"), Some(137));
@@ -35,7 +35,7 @@ fn the_programs_end_is_the_keepers() {
 
 #[test]
 #[cfg_attr(lacks = "mounting", ignore = "needs root that may make namespaces")]
-fn nobody_inside_reads_the_arguments_of_this_process() {
+fn the_arguments_of_this_process_cannot_be_read_inside() {
     let output = confined("tr -d '\\0' < /proc/1/cmdline; cat /proc/[0-9]*/comm").output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let own = std::env::args().next().unwrap();
@@ -45,21 +45,21 @@ fn nobody_inside_reads_the_arguments_of_this_process() {
 
 #[test]
 #[cfg_attr(lacks = "mounting", ignore = "needs root that may make namespaces")]
-fn what_the_caller_left_open_is_not_open_inside() {
+fn files_open_in_the_caller_are_not_open_inside() {
     // Inherited across exec, as after a shell's `exec 9</`.
     let root = std::fs::File::open("/").unwrap();
     rustix::io::fcntl_setfd(&root, rustix::io::FdFlags::empty()).unwrap();
     let script = format!("test -e /proc/self/fd/{} && echo open; echo looked", root.as_raw_fd());
-    let said = |mut command: Command| String::from_utf8(command.output().unwrap().stdout).unwrap();
+    let stdout_of = |mut command: Command| String::from_utf8(command.output().unwrap().stdout).unwrap();
     let mut free = Command::new("sh");
     free.args(["-c", &script]);
-    assert_eq!(said(free), "open\nlooked\n");
-    assert_eq!(said(confined(&script)), "looked\n");
+    assert_eq!(stdout_of(free), "open\nlooked\n");
+    assert_eq!(stdout_of(confined(&script)), "looked\n");
 }
 
 #[test]
 #[cfg_attr(lacks = "mounting", ignore = "needs root that may make namespaces")]
-fn a_signal_lets_the_program_end_in_order() {
+fn a_signal_lets_the_program_exit_cleanly() {
     let script = "trap 'echo in order; exit 3' TERM; echo up; while :; do sleep 0.1; done";
     let mut command = confined(script);
     let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
@@ -67,16 +67,16 @@ fn a_signal_lets_the_program_end_in_order() {
     out.read_exact(&mut [0; 3]).unwrap();
     let group = Pid::from_child(&child);
     rustix::process::kill_process_group(group, Signal::TERM).unwrap();
-    let mut said = String::new();
-    out.read_to_string(&mut said).unwrap();
-    assert_eq!((said.as_str(), child.wait().unwrap().code()), ("in order\n", Some(3)));
+    let mut output = String::new();
+    out.read_to_string(&mut output).unwrap();
+    assert_eq!((output.as_str(), child.wait().unwrap().code()), ("in order\n", Some(3)));
 }
 
 const HOLDER: &str = "KATA_QUALIFY_TEST_HOLDER";
 
 /// The process that the next test kills. It runs a program that changes its user and back.
 #[test]
-#[ignore = "a part of a_killed_holder_takes_a_program_along_that_changed_its_user, which runs it"]
+#[ignore = "a part of a_killed_holder_ends_a_program_that_changed_its_user, which runs it"]
 fn holder() {
     let Some(folder) = std::env::var_os(HOLDER) else { return };
     let script = "exec 9>/tmp/pipe; echo up >&9; setsid sleep 600 & perl -e '$> = 65534; $> = 0; sleep 600'";
@@ -88,7 +88,7 @@ fn holder() {
 
 /// Starts a holder with a running program. Returns it with the pipe's directory and the pipe, which ends when no
 /// process inside is left.
-fn held() -> (Child, tempfile::TempDir, std::fs::File) {
+fn start_holder() -> (Child, tempfile::TempDir, std::fs::File) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("pipe");
     rustix::fs::mknodat(CWD, &path, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
@@ -104,10 +104,10 @@ fn held() -> (Child, tempfile::TempDir, std::fs::File) {
     (holder, dir, pipe)
 }
 
-fn ends(mut pipe: std::fs::File, what: &str) {
-    let (tell, told) = std::sync::mpsc::channel();
-    std::thread::spawn(move || tell.send(pipe.read_to_end(&mut Vec::new()).is_ok()));
-    let ended = told.recv_timeout(Duration::from_secs(20));
+fn assert_program_ends(mut pipe: std::fs::File, what: &str) {
+    let (sender, receiver) = std::sync::mpsc::channel();
+    std::thread::spawn(move || sender.send(pipe.read_to_end(&mut Vec::new()).is_ok()));
+    let ended = receiver.recv_timeout(Duration::from_secs(20));
     assert_eq!(ended, Ok(true), "the program lives on after the death of {what}");
 }
 
@@ -129,8 +129,8 @@ fn keeper(holder: &Child) -> Pid {
     loop {
         let children = format!("/proc/{0}/task", holder.id());
         let tasks = std::fs::read_dir(children).unwrap().flatten();
-        let of = |task: std::fs::DirEntry| std::fs::read_to_string(task.path().join("children")).unwrap_or_default();
-        let found: String = tasks.map(of).collect();
+        let children_of = |task: std::fs::DirEntry| std::fs::read_to_string(task.path().join("children")).unwrap_or_default();
+        let found: String = tasks.map(children_of).collect();
         if let Some(pid) = found.split_whitespace().next().and_then(|pid| Pid::from_raw(pid.parse().unwrap())) {
             return pid;
         }
@@ -140,14 +140,14 @@ fn keeper(holder: &Child) -> Pid {
 
 #[test]
 #[cfg_attr(lacks = "mounting", ignore = "needs root that may make namespaces")]
-fn a_killed_holder_takes_a_program_along_that_changed_its_user() {
-    let (mut holder, _dir, pipe) = held();
+fn a_killed_holder_ends_a_program_that_changed_its_user() {
+    let (mut holder, _dir, pipe) = start_holder();
     holder.kill().unwrap();
     holder.wait().unwrap();
-    ends(pipe, "the process that holds it");
-    let (mut holder, _dir, pipe) = held();
+    assert_program_ends(pipe, "the process that holds it");
+    let (mut holder, _dir, pipe) = start_holder();
     rustix::process::kill_process(keeper(&holder), Signal::KILL).unwrap();
-    ends(pipe, "its keeper");
+    assert_program_ends(pipe, "its keeper");
     assert!(holder.wait().unwrap().signal().is_none());
     // The pipe works even if signals fail.
     let mut command = confined("sleep 600");
@@ -159,7 +159,7 @@ fn a_killed_holder_takes_a_program_along_that_changed_its_user() {
 
 #[test]
 #[cfg_attr(lacks = "mounting", ignore = "needs root that may make namespaces")]
-fn what_works_on_another_root_writes_there_alone_and_takes_nothing_away() {
+fn a_program_for_another_root_writes_only_there_and_cannot_unmount() {
     use crate::process::Invocation;
     let dir = tempfile::tempdir().unwrap();
     std::fs::create_dir(dir.path().join("dev")).unwrap();
@@ -169,7 +169,7 @@ for file in /root/target/new $TMPDIR/new /root/target/dev/new /dev/new /run/new 
 done
 echo >/root/target/dev/null && echo null
 ls /run; echo $(ls /dev); env | grep -c CARGO";
-    let said = |writable, network| {
+    let stdout_of = |writable, network| {
         let settings = std::sync::Arc::new(ScratchFiles(vec![("a/b".into(), "set\n".to_owned())]));
         let root = Some(root::Root::new(dir.path()).unwrap());
         let root = SandboxedRoot::Target { root, settings, own_temporary: false };
@@ -178,12 +178,12 @@ ls /run; echo $(ls /dev); env | grep -c CARGO";
         invocation.run(Duration::from_secs(60), None).unwrap().stdout
     };
     let devices = "fd full null pts random shm stderr stdin stdout urandom zero";
-    let offline = said(true, Network::None);
+    let offline = stdout_of(true, Network::None);
     let expected = format!("set\n/root/target/new\n/root/tmp/new\nnull\n{devices}\n0\n");
     assert_eq!(offline, expected);
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 2, "the file is in the root");
     std::fs::remove_file(dir.path().join("new")).unwrap();
-    let fetching = said(false, Network::Machine);
+    let fetching = stdout_of(false, Network::Machine);
     assert!(fetching.starts_with("set\n/root/tmp/new\nnull\n") && fetching.contains(devices), "{fetching}");
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "the root is read-only");
 }

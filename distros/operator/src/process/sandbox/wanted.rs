@@ -49,7 +49,7 @@ impl WantedSandbox {
         }
         let files = match &self.root {
             SandboxedRoot::Target { root, settings, own_temporary } => Files::Target {
-                scratch: scratch::make(settings).map_err(|error| said("files cannot be kept in memory", &error))?,
+                scratch: scratch::make(settings).map_err(|error| with_context("files cannot be kept in memory", &error))?,
                 root: root.as_ref().map(|root| self.mapped(root)).transpose()?,
                 devices: mounts::devices()?,
                 own_temporary: *own_temporary,
@@ -77,7 +77,7 @@ impl WantedSandbox {
             let folder = root.folder(inside).map_err(io::Error::other)?;
             let unmapped = |error: io::Error| {
                 let shown = root.shown(inside);
-                said(&format!("ids cannot be mapped on the filesystem of {}", shown.display()), &error)
+                with_context(&format!("ids cannot be mapped on the filesystem of {}", shown.display()), &error)
             };
             ids::mapped_open(&folder, flags).map_err(unmapped)
         };
@@ -87,6 +87,6 @@ impl WantedSandbox {
     }
 }
 
-fn said(what: &str, error: &io::Error) -> io::Error {
+fn with_context(what: &str, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{what}: {error}"))
 }
