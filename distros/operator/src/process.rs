@@ -165,7 +165,8 @@ impl Invocation {
         if let Some(sandbox) = &self.sandbox {
             let program = self.argv.first().cloned().unwrap_or_default();
             let prepared = sandbox.make().map_err(|source| ProcessError::Sandbox { program, source })?;
-            let confined = self.plain_command().and_then(|mut command| prepared.confine(&mut command).map(|()| command));
+            let confined =
+                self.plain_command().and_then(|mut command| prepared.confine(&mut command).map(|()| command));
             let (child, command) = match confined {
                 Ok(mut command) => (command.spawn(), Some(command)),
                 Err(error) => (Err(error), None),

@@ -50,7 +50,10 @@ fn without_ours(root: &Root, state: Option<&State>, path: &Path, again: bool) ->
             let now = now.unwrap_or_default();
             match again.then(|| without_our_keys(state, ours, &now)) {
                 Some(Ok(text)) => Ok(text),
-                _ => Err(ChangeError::Handler { path: path.to_owned(), how: repair_instructions(&now, state, &stripped.changed) }),
+                _ => Err(ChangeError::Handler {
+                    path: path.to_owned(),
+                    how: repair_instructions(&now, state, &stripped.changed),
+                }),
             }
         }
         FileState::Edited(stripped) => Ok(stripped.text),
@@ -149,7 +152,8 @@ pub(super) fn originals(
     // A handler is removed or kept as a whole, with every file that names it.
     let is_kept = |path: &PathBuf| all.kept.iter().any(|(kept, _)| kept == path);
     let handlers = state.configurations.iter().filter(|c| c.handler.iter().any(is_kept)).flat_map(|c| &c.handler);
-    let handler_files: Vec<PathBuf> = handlers.filter(|path| all.texts.contains_key(*path) || is_kept(path)).cloned().collect();
+    let handler_files: Vec<PathBuf> =
+        handlers.filter(|path| all.texts.contains_key(*path) || is_kept(path)).cloned().collect();
     for path in &handler_files {
         if all.texts.contains_key(path) {
             all.texts.insert(path.clone(), text(root, Some(state), path)?);

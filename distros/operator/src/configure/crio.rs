@@ -280,7 +280,8 @@ fn changed(root: &Root, today: &[File], planned: &Replaced) -> Result<Vec<File>,
         };
         all.push(File { path: path.clone(), text });
     }
-    for (path, text) in planned.iter().filter(|(path, _)| folder.as_ref().is_ok_and(|folder| path.starts_with(folder))) {
+    for (path, text) in planned.iter().filter(|(path, _)| folder.as_ref().is_ok_and(|folder| path.starts_with(folder)))
+    {
         if let Some(text) = text
             && root.look(path)?.is_none()
         {

@@ -78,8 +78,12 @@ impl Inventory {
         let mut no_programs = Vec::new();
         let mut find_program = |path: &str| program(root, path, &mut no_programs);
         let qemu = release.qemu().map(|v| find_program(&v.path)).transpose()?.flatten();
-        let daemon =
-            release.filesystem(Share::VirtioFs).and_then(|f| f.path.as_deref()).map(find_program).transpose()?.flatten();
+        let daemon = release
+            .filesystem(Share::VirtioFs)
+            .and_then(|f| f.path.as_deref())
+            .map(find_program)
+            .transpose()?
+            .flatten();
         let (hypervisor, qemu) = qemu.unzip();
         // A sysctl that the kernel does not have or does not show forbids nothing.
         let sysctl = root.utf8_if_any(Path::new("/proc/sys/kernel/io_uring_disabled")).ok().flatten();

@@ -31,7 +31,8 @@ pub(super) struct ImageBoot {
 /// When neither works and nothing is forced.
 pub(super) fn image_boot(inputs: &Inputs<'_>) -> Result<ImageBoot, PlanError> {
     let shipped = shipped(inputs);
-    let evidence_for = |driver| evidence(inputs.verified, inputs.release, inputs.profile, capability(driver), inputs.found);
+    let evidence_for =
+        |driver| evidence(inputs.verified, inputs.release, inputs.profile, capability(driver), inputs.found);
     let (mut against, evidence) = evidence_for(shipped);
     if shipped == ImageDriver::Nvdimm && has_no_read_only_memory(inputs) {
         against.push("QEMU before 6.0 cannot attach Kata's image read-only".to_owned());

@@ -215,9 +215,12 @@ pub fn prepare(
     let kept_handler: Vec<PathBuf> = kept_handler.into_iter().filter(|path| !is_written(path)).collect();
     if let Some(old) = &recorded {
         let mut planned_texts = back.clone();
-        planned_texts.extend(added.iter().filter_map(ForeignAdditions::theirs).map(|c| (c.path.clone(), Some(c.after.clone()))));
+        planned_texts
+            .extend(added.iter().filter_map(ForeignAdditions::theirs).map(|c| (c.path.clone(), Some(c.after.clone()))));
         planned_texts.extend(changes.iter().map(|c| (c.path.clone(), Some(c.after.clone()))));
-        if let Some(NotReverted { path, why, .. }) = needed(root, old, &added, &planned_texts, containerd)?.into_iter().next() {
+        if let Some(NotReverted { path, why, .. }) =
+            needed(root, old, &added, &planned_texts, containerd)?.into_iter().next()
+        {
             let is_handler = old.configurations.iter().any(|c| c.handler.contains(&path));
             let or = if is_handler && written.is_none() { "; --handler keeps it" } else { "" };
             return Err(ChangeError::Needed { path, why: why + or }.into());

@@ -321,7 +321,12 @@ fn effective_text<'a>(state: &'a State, step: &'a PendingFile) -> Option<&'a str
 }
 
 /// Returns the step that reverts a file, and the keys that others have changed; or why the file stays.
-fn revert_step(root: &Root, state: &State, file: &FileChange, force: bool) -> Result<(PendingFile, Vec<String>), NotReverted> {
+fn revert_step(
+    root: &Root,
+    state: &State,
+    file: &FileChange,
+    force: bool,
+) -> Result<(PendingFile, Vec<String>), NotReverted> {
     let not_reverted = |why: String, by_force: bool| NotReverted { path: file.path.clone(), why, by_force };
     let mut step = match PendingFile::new(root, file.clone(), None) {
         Ok(step) => step,

@@ -73,7 +73,9 @@ fn problems(
             match root.utf8_if_any(&source)? {
                 Some(text) if copy::text(&source, &text) == file.after => {}
                 Some(_) => report(&file.path, None, format!("it is a copy of {}, which has changed", source.display())),
-                None => report(&file.path, None, format!("it is a copy of {}, which no longer exists", source.display())),
+                None => {
+                    report(&file.path, None, format!("it is a copy of {}, which no longer exists", source.display()))
+                }
             }
         }
         let Ok(document) = Document::parse(now.as_str()) else { continue };

@@ -328,7 +328,10 @@ mod tests {
             ForeignValue::of("a.b", (Path::new("/f"), Some(3)), &was, &ours, &now).map(|t| t.words())
         };
         assert_eq!(words_for(json!("a"), json!("a"), json!("a")), None);
-        assert_eq!(words_for(json!("a"), json!("b"), json!("b")).unwrap(), "overrides a.b of /f:3: \"a\" becomes \"b\"");
+        assert_eq!(
+            words_for(json!("a"), json!("b"), json!("b")).unwrap(),
+            "overrides a.b of /f:3: \"a\" becomes \"b\""
+        );
         assert_eq!(words_for(json!([1]), json!([2]), json!([1, 2])).unwrap(), "extends a.b of /f:3: [1] becomes [1,2]");
         assert_eq!(
             words_for(json!("a"), json!("b"), json!("a")).unwrap(),

@@ -186,7 +186,8 @@ impl InstallerProgram for DnfInstaller {
 
 /// Returns the options for a root that the program sees at `root_path`.
 pub(super) fn of_root(root: &Root, root_path: &str) -> Vec<String> {
-    let mut options = vec![format!("--installroot={root_path}"), format!("--setopt=reposdir={root_path}/etc/yum.repos.d")];
+    let mut options =
+        vec![format!("--installroot={root_path}"), format!("--setopt=reposdir={root_path}/etc/yum.repos.d")];
     // Plugins are programs, and the root's configuration names their directories: kata-osinfo's configuration replaces
     // it.
     options.push("--noplugins".to_owned());

@@ -60,7 +60,10 @@ mod tests {
             );
             assert_ascending(format, &["7.2~rc1", "7.2", "7.2.1"]);
             // The part before the last dash is compared first, and ends before a plus.
-            assert_ascending(format, &["6.12.5", "6.12.5-amd64", "6.12.5+deb13-amd64", "6.12.5+deb13+1-amd64", "6.12.6-amd64"]);
+            assert_ascending(
+                format,
+                &["6.12.5", "6.12.5-amd64", "6.12.5+deb13-amd64", "6.12.5+deb13+1-amd64", "6.12.6-amd64"],
+            );
             assert_ascending(format, &["6.12.31-gentoo-x86_64", "6.12.31-gentoo-r1-x86_64"]);
             // A number of any length, and leading zeros.
             assert_ascending(format, &["6.09", "6.10", "6.99999999999999999999999999999999999999999"]);
@@ -102,7 +105,10 @@ mod tests {
         // Separators are ignored here, and a caret comes after the end, unlike with dpkg.
         assert_ascending(Some(Format::Rpm), &["7.2~rc1", "7.2", "7.2^20261101", "7.2.1"]);
         assert_eq!(compare(Some(Format::Rpm), "7.2_1", "7.2.1"), Ordering::Equal);
-        assert_ascending(Some(Format::Pacman), &["7.2.0-rc1-1-mainline", "7.2.0-arch1-1", "7.2.0-arch2-1", "7.2.1-arch1-1"]);
+        assert_ascending(
+            Some(Format::Pacman),
+            &["7.2.0-rc1-1-mainline", "7.2.0-arch1-1", "7.2.0-arch2-1", "7.2.1-arch1-1"],
+        );
     }
 
     proptest::proptest! {

@@ -296,7 +296,11 @@ mod tests {
         });
         let options = KernelOptions::held(&distro, Arch::X86_64, profile());
         let problem = "seccomp: SECCOMP_FILTER is not set; without it, no container with a seccomp profile starts";
-        assert!(options.problems().len() == 1 && options.problems()[0].starts_with(problem), "{:?}", options.problems());
+        assert!(
+            options.problems().len() == 1 && options.problems()[0].starts_with(problem),
+            "{:?}",
+            options.problems()
+        );
         insta::assert_snapshot!(options.human_held("config", profile()));
         let other = config(|name| (name == "RETPOLINE").then_some("n"));
         assert!(KernelOptions::held(&other, Arch::X86_64, profile()).problems().is_empty());

@@ -41,7 +41,11 @@ pub(in super::super) fn with_import_beside(
 
 /// Returns the text of a main file without imports of files that additions had moved to and that no longer exist,
 /// because containerd does not start with those. `None` if there are none.
-pub(in super::super) fn without_dangling_imports(root: &Root, text: &str, is_moved: &dyn Fn(&Path) -> bool) -> Option<String> {
+pub(in super::super) fn without_dangling_imports(
+    root: &Root,
+    text: &str,
+    is_moved: &dyn Fn(&Path) -> bool,
+) -> Option<String> {
     let all = imports(&text.parse::<DocumentMut>().ok()?);
     let is_dangling = |import: &String| {
         leads_to(root, import, is_moved) && root.look(Path::new(import)).is_ok_and(|found| found.is_none())

@@ -83,8 +83,11 @@ pub(super) fn foreign_values(
         ForeignValue::of(&name, (&file, line), value_at(existing, key)?, value_at(&proven, key)?, value_at(now, key)?)
     };
     // An empty string counts as unset.
-    let mut all: Vec<ForeignValue> =
-        keys.into_iter().filter(|key| value_at(existing, key).is_some_and(|v| v != "")).filter_map(foreign_value).collect();
+    let mut all: Vec<ForeignValue> = keys
+        .into_iter()
+        .filter(|key| value_at(existing, key).is_some_and(|v| v != ""))
+        .filter_map(foreign_value)
+        .collect();
     // Keys of theirs that this program does not write.
     for key in differing(&existing.clone().into(), &Value::Null) {
         let key: Vec<&str> = key.iter().map(String::as_str).collect();

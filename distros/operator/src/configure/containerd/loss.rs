@@ -144,7 +144,8 @@ fn without_default(files: &[File], before: &Loaded, after: &Loaded) -> Option<St
     let is_removed = is_gone(before, after);
     if is_removed
         && !is_default
-        && let Some(remaining) = after.runtimes.get(NAME).and_then(Value::as_object).filter(|remaining| !remaining.is_empty())
+        && let Some(remaining) =
+            after.runtimes.get(NAME).and_then(Value::as_object).filter(|remaining| !remaining.is_empty())
     {
         let keys: Vec<&str> = remaining.keys().map(String::as_str).collect();
         let place =
@@ -244,6 +245,9 @@ mod tests {
     fn in_a_broken_file_the_default_is_ours_only_by_its_exact_name() {
         let default_line = |value: &str| names_default(&format!("[broken\n  key = {value}\n"), "key");
         assert_eq!((default_line("\"kata\""), default_line("'kata' # mine")), (Some(2), Some(2)));
-        assert_eq!((default_line("\"kata-qemu\""), default_line("\"runc\" # kata"), default_line("")), (None, None, None));
+        assert_eq!(
+            (default_line("\"kata-qemu\""), default_line("\"runc\" # kata"), default_line("")),
+            (None, None, None)
+        );
     }
 }

@@ -98,7 +98,8 @@ pub(in super::super) fn take_back(
         let Some(text) = stripped.text.clone() else { break };
         let document: DocumentMut = text.parse()?;
         let Some(found) = runtime(&document, plugin, NAME) else { continue };
-        let mut was = runtime(&old, plugin, NAME).or_else(|| runtime(&old, other_plugin(plugin), NAME)).unwrap_or_default();
+        let mut was =
+            runtime(&old, plugin, NAME).or_else(|| runtime(&old, other_plugin(plugin), NAME)).unwrap_or_default();
         let Some(ours) = closest_handler(handlers, &found, &was) else { continue };
         is_ours = true;
         let expected = both(&was, ours);
@@ -280,7 +281,8 @@ pub(in super::super) fn remaining_handlers(mains: &[Main<'_>], state: &State, te
         // The edit may have changed nothing.
         let edited =
             state.files.iter().filter(|f| !keys::is_whole(f)).filter_map(|f| f.after.parse::<DocumentMut>().ok());
-        let handler_in = |document: DocumentMut| [GRPC, RUNTIME].iter().find_map(|plugin| runtime(&document, plugin, NAME));
+        let handler_in =
+            |document: DocumentMut| [GRPC, RUNTIME].iter().find_map(|plugin| runtime(&document, plugin, NAME));
         handlers.extend(edited.filter_map(handler_in));
     }
     let mut kept = Vec::new();

@@ -58,7 +58,8 @@ impl ContainerdHandler {
             };
             let mut remaining = others(&after);
             // The default runtime may be written out explicitly.
-            if !before.runtimes.contains_key("runc") && remaining.get("runc") == Some(&json!({ "runtime_type": RUNC })) {
+            if !before.runtimes.contains_key("runc") && remaining.get("runc") == Some(&json!({ "runtime_type": RUNC }))
+            {
                 remaining.remove("runc");
             }
             if others(before) != remaining {

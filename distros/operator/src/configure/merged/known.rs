@@ -230,12 +230,17 @@ mod tests {
     fn the_rust_runtime_refuses_unknown_keys_only_below_agent_in_any_file() {
         for is_drop_in in [false, true] {
             let is_refused = |kata, key| refusal(Runtime::Rs, kata, key, is_drop_in).is_some();
-            assert!(is_refused("3.30.0", "agent.kata.dial_timeout") && is_refused("4.1.0", "agent.kata.cdh_api_timeout"));
+            assert!(
+                is_refused("3.30.0", "agent.kata.dial_timeout") && is_refused("4.1.0", "agent.kata.cdh_api_timeout")
+            );
             assert!(is_refused("3.30.0", "agent.kata.cdh_api_timeout_ms"));
             assert!(
-                !is_refused("4.0.0", "agent.kata.cdh_api_timeout_ms") && !is_refused("3.28.0", "agent.kata.dial_timeout")
+                !is_refused("4.0.0", "agent.kata.cdh_api_timeout_ms")
+                    && !is_refused("3.28.0", "agent.kata.dial_timeout")
             );
-            assert!(!is_refused("4.1.0", "agent.kata.mem_agent.enable") && !is_refused("4.1.0", "hypervisor.qemu.no_such"));
+            assert!(
+                !is_refused("4.1.0", "agent.kata.mem_agent.enable") && !is_refused("4.1.0", "hypervisor.qemu.no_such")
+            );
         }
     }
 

@@ -95,8 +95,9 @@ fn repository(lines: &[String], _: &str) -> FailureReason {
     }
     let silent =
         lines.iter().find(|line| is_silent(line)).map(|line| FailureReason::Unreachable { detail: line.clone() });
-    let absent =
-        || lines.iter().find(|line| is_absent(line)).map(|line| FailureReason::MissingIndex { what: missing_index(line) });
+    let absent = || {
+        lines.iter().find(|line| is_absent(line)).map(|line| FailureReason::MissingIndex { what: missing_index(line) })
+    };
     // If no mirror answers, apt reports both that it cannot connect and that there is no Release file.
     silent.or_else(absent).unwrap_or(FailureReason::Unreadable)
 }

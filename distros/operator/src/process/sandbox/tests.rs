@@ -129,7 +129,8 @@ fn keeper(holder: &Child) -> Pid {
     loop {
         let children = format!("/proc/{0}/task", holder.id());
         let tasks = std::fs::read_dir(children).unwrap().flatten();
-        let children_of = |task: std::fs::DirEntry| std::fs::read_to_string(task.path().join("children")).unwrap_or_default();
+        let children_of =
+            |task: std::fs::DirEntry| std::fs::read_to_string(task.path().join("children")).unwrap_or_default();
         let found: String = tasks.map(children_of).collect();
         if let Some(pid) = found.split_whitespace().next().and_then(|pid| Pid::from_raw(pid.parse().unwrap())) {
             return pid;

@@ -49,7 +49,8 @@ impl WantedSandbox {
         }
         let files = match &self.root {
             SandboxedRoot::Target { root, settings, own_temporary } => Files::Target {
-                scratch: scratch::make(settings).map_err(|error| with_context("files cannot be kept in memory", &error))?,
+                scratch: scratch::make(settings)
+                    .map_err(|error| with_context("files cannot be kept in memory", &error))?,
                 root: root.as_ref().map(|root| self.mapped(root)).transpose()?,
                 devices: mounts::devices()?,
                 own_temporary: *own_temporary,
