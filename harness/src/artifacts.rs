@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_new_or_has_grown_is_copied_and_nothing_twice() {
+    async fn new_and_grown_files_are_copied_and_unchanged_ones_are_not() {
         let files: Files = Arc::default();
         let put = |name: &str, text: &str| put(&files, name, text.len() as u64, text.as_bytes());
         let line = agent_with(Arc::clone(&files)).await;
@@ -314,7 +314,7 @@ mod tests {
 
     /// Held in memory as a whole, the logs of five releases were most of a run's memory.
     #[tokio::test]
-    async fn a_file_is_on_disk_as_far_as_it_has_arrived() {
+    async fn received_parts_of_a_file_are_written_at_once() {
         let out = tempfile::tempdir().unwrap();
         let (folder, seen) = (out.path().to_owned(), Arc::new(Lock::new(Vec::new())));
         let told = Arc::clone(&seen);
@@ -344,7 +344,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_arrives_is_counted_and_not_what_is_claimed() {
+    async fn limits_count_received_bytes_and_not_claimed_sizes() {
         let files: Files = Arc::default();
         let line = agent_with(Arc::clone(&files)).await;
         let out = tempfile::tempdir().unwrap();
@@ -369,7 +369,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn files_are_few_and_not_deep() {
+    async fn the_number_and_depth_of_files_are_limited() {
         let files: Files = Arc::default();
         let line = agent_with(Arc::clone(&files)).await;
         let out = tempfile::tempdir().unwrap();

@@ -128,7 +128,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn of_a_long_log_the_end_is_kept_from_a_line_on() {
+    fn the_end_of_a_long_log_begins_at_a_whole_line() {
         let dir = tempfile::tempdir().unwrap();
         let root = Root::new(dir.path()).unwrap();
         std::fs::write(dir.path().join("log"), "one\ntwo\nthree\n").unwrap();

@@ -425,7 +425,7 @@ mod tests {
     }
 
     #[test]
-    fn what_starts_qemu_names_its_own_modules_and_firmware() {
+    fn the_start_script_names_qemus_own_modules_and_firmware() {
         let path = |text: &str| PathBuf::from(text);
         let portable = Portable {
             program: path("/usr/bin/qemu-system-x86_64"),
@@ -455,7 +455,7 @@ mod tests {
     }
 
     #[test]
-    fn screens_and_sound_are_not_taken_along() {
+    fn ui_and_audio_modules_are_left_out() {
         assert!(is_module("accel-tcg-x86_64.so") && is_module("hw-display-virtio-vga.so"));
         assert!(!is_module("ui-gtk.so") && !is_module("audio-alsa.so") && !is_module("readme"));
     }

@@ -163,7 +163,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_kept_depends_on_what_failed() {
+    fn environments_are_kept_by_setting_and_failure() {
         let table = [(Keep::Nothing, [false, false]), (Keep::Failed, [false, true]), (Keep::All, [true, true])];
         for (keep, expected) in table {
             assert_eq!([keep.keeps(false), keep.keeps(true)], expected, "{keep:?}");
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn a_container_without_our_filter_is_told_by_its_agent() {
+    fn a_seccomp_filter_that_refuses_file_handles_is_detected() {
         let facts = |seccomp: &str, handles: EnvironmentFact| -> Facts {
             [(facts::SECCOMP, EnvironmentFact::Told(seccomp.to_owned())), (facts::FILE_HANDLES, handles)]
                 .into_iter()

@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn files_are_copied_once_and_another_one_takes_no_place() {
+    fn files_are_copied_once_and_never_overwritten() {
         let dir = tempfile::tempdir().unwrap();
         let [a, b, to] = ["a", "b", "to"].map(|name| dir.path().join(name));
         put(&a, "x/log", "one");
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_much_is_told_once_for_all_that_follow() {
+    fn consecutive_files_beyond_the_limit_are_reported_once() {
         let dir = tempfile::tempdir().unwrap();
         let [from, to] = ["from: too much", "to"].map(|name| dir.path().join(name));
         for name in ["a", "b", "d", "e"] {
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn neither_links_nor_depths_nor_gigabytes_are_followed() {
+    fn links_deep_folders_and_large_files_are_left_out() {
         let dir = tempfile::tempdir().unwrap();
         let [from, to] = ["from", "to"].map(|name| dir.path().join(name));
         put(&from, "a", "12345");

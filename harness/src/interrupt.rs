@@ -108,7 +108,7 @@ mod tests {
 
     /// Helper process of a test, with a thread that hangs, as if it read from a FIFO, and one that listens.
     #[test]
-    #[ignore = "a part of the_second_signal_ends_what_the_first_one_cannot, which runs it"]
+    #[ignore = "a part of a_second_signal_ends_a_process_that_hangs, which runs it"]
     fn hangs() {
         if std::env::var_os(PART).is_none() {
             return;
@@ -127,7 +127,7 @@ mod tests {
 
     /// Helper process of a test, in which one run finishes and another starts on request.
     #[test]
-    #[ignore = "a part of each_run_listens_and_between_them_a_signal_ends_the_process, which runs it"]
+    #[ignore = "a part of each_run_listens_and_a_signal_between_runs_ends_the_process, which runs it"]
     fn runs_twice() {
         if std::env::var_os(PART).is_none() {
             return;
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn the_second_signal_ends_what_the_first_one_cannot() {
+    fn a_second_signal_ends_a_process_that_hangs() {
         for first in [UnixSignal::INT, UnixSignal::TERM] {
             let mut process = TestProcess::start("hangs");
             assert!(process.says("listens"));
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn each_run_listens_and_between_them_a_signal_ends_the_process() {
+    fn each_run_listens_and_a_signal_between_runs_ends_the_process() {
         let mut process = TestProcess::start("runs_twice");
         assert!(process.says("between"));
         process.signal(UnixSignal::INT);

@@ -321,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn each_runtime_serves_the_profile_of_its_version_and_the_first_one_given_counts() {
+    fn each_runtime_serves_its_versions_profile_and_the_first_one_wins() {
         let (go, both) = (release("3.30.0", true, true), release("4.0.0", true, true));
         let supplied = open(&[&go, &both], &["go-3.29", "rs-4.0"]).unwrap();
         assert_eq!(supplied.options(), ["--kata 3.30.0 go for go-3.29", "--kata 4.0.0 rust for rs-4.0"]);
@@ -342,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn a_release_that_serves_no_profile_asked_for_is_refused() {
+    fn a_release_that_serves_no_requested_profile_is_refused() {
         let error = open(&[&release("3.1.2", true, false)], &["go-3.29", "rs-4.0"]).unwrap_err();
         assert!(error.contains("Kata 3.1.2 belongs to go-3.1, which is not one of the selected profiles"), "{error}");
         let error = open(&[&release("3.30.0", false, true)], &["rs-4.0"]).unwrap_err();
@@ -350,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn what_one_archive_lacks_another_of_the_same_version_has() {
+    fn archives_of_the_same_version_complete_each_other() {
         let (go, rust) = (release("4.0.0", true, false), release("4.0.0", false, true));
         let without_agent = |dir: &tempfile::TempDir| fs::remove_file(dir.path().join("opt/kata/libexec/kata-agent"));
         without_agent(&go).unwrap();
@@ -368,7 +368,7 @@ mod tests {
     }
 
     #[test]
-    fn a_candidate_takes_the_place_of_the_releases_own() {
+    fn a_candidate_replaces_the_releases_own_component() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("my-virtiofsd");
         fs::write(&path, "daemon").unwrap();

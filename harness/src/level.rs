@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn hardware_is_claimed_only_where_no_level_is_known_to_be_emulated() {
+    fn hardware_is_claimed_only_if_no_level_is_emulated_or_unknown() {
         use Basis::{Emulated, Hardware};
         for (processor, mark, basis, why) in [
             (Some(Processor::Real), "", Hardware, "no virtual one"),
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn this_processor_says_the_same_as_its_kernel() {
+    fn processor_and_kernel_agree_about_virtualization() {
         let is_virtual = agent::system::is_under_a_hypervisor();
         match processor() {
             Some(Processor::Real) => assert!(!is_virtual),

@@ -246,13 +246,13 @@ mod tests {
     }
 
     #[test]
-    fn silence_is_told_in_whole_seconds() {
+    fn silence_is_reported_in_whole_seconds() {
         let said = LineError::Silent(Duration::from_millis(30_199)).to_string();
         assert!(said.ends_with("no heartbeat for 30 s"), "{said}");
     }
 
     #[tokio::test]
-    async fn an_agent_that_was_silent_for_too_long_is_gone_for_good() {
+    async fn an_agent_that_was_silent_for_too_long_remains_lost() {
         let (line, _says, _unread) = to_one_that_does_not_read().await;
         assert_eq!(line.silent(), None);
         *locked(&line.heard) = Instant::now().checked_sub(SILENCE + LOOK).unwrap();
@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_agent_that_does_not_read_is_late_however_much_waits_for_it() {
+    async fn requests_to_an_agent_that_does_not_read_time_out() {
         let (line, _says, _unread) = to_one_that_does_not_read().await;
         let asked = (0..QUEUE + 8).map(|_| line.ask(large(), Duration::from_millis(200)));
         let answers = tokio::time::timeout(Duration::from_secs(20), join_all(asked)).await.expect("deadlines hold");
@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn closing_a_line_ends_what_is_being_written() {
+    async fn closing_a_line_ends_a_write_in_progress() {
         let (line, _says, mut unread) = to_one_that_does_not_read().await;
         line.ask(large(), Duration::from_millis(50)).await.unwrap_err();
         line.close();

@@ -243,7 +243,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_that_acts_on_a_terminal_is_told() {
+    fn control_characters_are_removed() {
         assert_eq!(without_controls("a\u{1b}]0;title\u{7}b\u{1b}[2Jc\u{8}\u{9b}1m\u{202e}d\te\n"), "abcd\te\n");
     }
 }

@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_path_of_the_admins_is_an_error_and_one_that_is_shipped_is_a_failure() {
+    fn an_admins_wrong_path_is_an_error_and_a_shipped_one_a_failure() {
         let theirs = "distro: debian\nreleases:\n  - version: \"13\"\n    fs:\n      - name: virtio-fs\n        \
                       path: /opt/virtiofsd\n";
         match judged(theirs, "/opt/virtiofsd") {
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_shipped_record_says_wrong_or_not_at_all_is_told_with_file_and_line() {
+    fn wrong_or_missing_values_of_a_record_are_reported_with_file_and_line() {
         let database = Database::embedded();
         let release = database.record("debian").unwrap().release("13", Arch::X86_64).unwrap();
         let places = RecordPlaces::of(&database, std::slice::from_ref(&release));

@@ -336,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_of_this_cache_is_over_when_its_lock_is_free_or_gone() {
+    fn a_run_of_this_cache_is_over_when_its_lock_is_free_or_missing() {
         let dir = tempfile::tempdir().unwrap();
         let mine = OwnCache { cache: "mine", locks: dir.path() };
         let lock = RunLock::take(dir.path(), "r1").unwrap();
@@ -352,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lock_that_is_held_where_its_label_says_is_held_whatever_a_copy_of_the_cache_has() {
+    fn a_held_lock_counts_even_if_the_cache_is_a_copy() {
         let (dir, copy) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let lock = RunLock::take(dir.path(), "r1").unwrap();
         let labels = labels("mine", lock.path());
@@ -371,7 +371,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_kept_outlives_its_run_until_it_is_asked_for() {
+    fn kept_environments_outlive_their_run_until_requested() {
         let dir = tempfile::tempdir().unwrap();
         let mine = OwnCache { cache: "mine", locks: dir.path() };
         let (name, plain) = ("r1/debian:13/x86_64/container", labels("mine", &dir.path().join("r1.lock")));
@@ -396,7 +396,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lock_that_cannot_be_looked_at_says_nothing() {
+    fn a_lock_that_cannot_be_examined_leaves_the_run_undecided() {
         let dir = tempfile::tempdir().unwrap();
         let mine = OwnCache { cache: "mine", locks: dir.path() };
         // The lock is in another mount namespace, as when jobs of a CI share Docker's socket.
@@ -424,7 +424,7 @@ mod tests {
     }
 
     #[test]
-    fn what_runs_that_are_over_left_goes_with_their_locks_and_the_living_keep_theirs() {
+    fn folders_of_finished_runs_are_removed_and_of_live_runs_kept() {
         let dir = tempfile::tempdir().unwrap();
         let living = RunLock::take(dir.path(), "living").unwrap();
         for name in ["living.host", "dead.host", "dead.kata", "lockless.kata"] {
@@ -441,7 +441,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_judged_or_is_no_runs_stays_and_is_told() {
+    fn folders_of_undecided_or_unknown_runs_are_kept_and_reported() {
         let dir = tempfile::tempdir().unwrap();
         for name in ["r1.host", "dead.kata", "other.thing"] {
             std::fs::create_dir(dir.path().join(name)).unwrap();

@@ -160,7 +160,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ranges_of_containers_are_apart_and_reserve_what_is_not_theirs() {
+    fn each_container_gets_its_own_aligned_cid_range() {
         let names = ["", "a", "b", "0f3a", "0f3b", "a volume with a long name"];
         let mut firsts = names.map(first_cid).to_vec();
         for first in &firsts {
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_broker_nobody_has_asked_the_kernel() {
+    fn a_missing_broker_is_not_reported_as_a_kernel_error() {
         let nowhere = ask(Path::new("/nonexistent/broker"), Wish::VhostNet).unwrap_err();
         assert!(nowhere.raw_os_error().is_none() && nowhere.to_string().contains("VhostNet"), "{nowhere}");
     }

@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn this_very_process_runs() {
+    fn the_state_of_a_running_process_is_read() {
         let pid = std::process::id();
         assert!(matches!(state(pid), Some('R' | 'S')));
         assert!(started(pid).is_some());
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn children_are_killed_with_all_that_they_have_started() {
+    fn a_childs_process_group_includes_its_own_children() {
         let mut command = Command::new("sh");
         command.args(["-c", "sleep 600 & echo $!; wait"]).stdout(Stdio::piped());
         let mut child = prepare(&mut command, Vec::new()).spawn().unwrap();

@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn a_command_has_pipes_and_its_code_is_its_own() {
+    fn a_shell_command_has_pipes_and_returns_its_exit_code() {
         let shells = Shells::default();
         assert!(shells.hear().is_err(), "none was opened");
         let variables = [("WORD".to_owned(), "said".to_owned())].into();
@@ -276,14 +276,14 @@ mod tests {
     }
 
     #[test]
-    fn what_it_leaves_in_the_background_does_not_keep_it() {
+    fn a_background_process_does_not_keep_the_shell_open() {
         let shells = Shells::default();
         shells.open(&shell("sleep 600 & exit 3"), &BTreeMap::new(), None).unwrap();
         assert_eq!(heard(&shells).ended, Some(3));
     }
 
     #[test]
-    fn one_that_prints_no_more_is_waited_for_in_parts() {
+    fn a_shell_with_closed_output_is_polled_until_it_ends() {
         let shells = Shells::default();
         shells.open(&shell("exec >&- 2>&-; sleep 3; exit 4"), &BTreeMap::new(), None).unwrap();
         assert_eq!(shells.hear().unwrap(), Heard::default(), "it goes on");
@@ -291,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn a_size_is_taken_while_what_was_typed_is_not_read() {
+    fn a_resize_is_accepted_while_input_is_not_read() {
         let shells = Shells::default();
         shells.open(&shell("exec sleep 5"), &BTreeMap::new(), None).unwrap();
         let running = shells.running().unwrap();
@@ -309,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn more_than_is_waited_for_is_heard_whole() {
+    fn output_larger_than_one_reply_is_received_whole() {
         let shells = Shells::default();
         shells.open(&shell("head -c 3000000 /dev/zero"), &BTreeMap::new(), None).unwrap();
         let all = heard(&shells);

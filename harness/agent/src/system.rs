@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_nearest_mount_counts_whatever_is_in_its_path() {
+    fn the_nearest_mount_is_found_even_for_escaped_paths() {
         let table = b"20 1 8:1 / / rw - ext4 /dev/sda1 rw\n\
                       21 20 0:3 / /a\\040b rw - tmpfs none rw\n\
                       22 21 0:4 / /a\\040b rw shared:1 - xfs /dev/sdb rw\n";

@@ -324,7 +324,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_agent_has_longer_for_a_guest_than_it_waits_for_it_itself() {
+    fn the_start_deadline_exceeds_the_agents_own_deadlines() {
         assert_eq!(start_deadline(false), 400);
         for nested in [false, true] {
             let Deadlines { boot, modules, mount, .. } = Deadlines::of(nested);

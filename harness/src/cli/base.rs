@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_without_a_base_run_has_none() {
+    fn a_folder_without_a_journal_has_no_base_run() {
         let dir = tempfile::tempdir().unwrap();
         assert!(below(dir.path()).unwrap().is_none());
         std::fs::create_dir(dir.path().join(FOLDER)).unwrap();

@@ -361,7 +361,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn containers_are_promised_no_kvm_that_boots_nothing() {
+    fn kvm_that_boots_no_guest_is_reported() {
         let tcg = |dead_kvm| Accelerator::Tcg { why: "why".to_owned(), dead_kvm };
         let dead = kvm(Ok(()), Some(&tcg(true))).seen;
         assert!(dead.contains("no guest boots under KVM") && dead.ends_with("verdicts say `emulated`"), "{dead}");

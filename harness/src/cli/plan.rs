@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn a_release_whose_support_has_ended_says_that_no_mirror_was_asked() {
+    fn a_release_without_support_is_noted_with_its_end_date() {
         let database = Database::embedded();
         let of = |version: &str, today: Date| {
             ended(&Target { distro: "fedora".parse().unwrap(), version: version.parse().unwrap() }, &database, today)
@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn programs_see_what_people_see() {
+    fn the_json_plan_has_the_same_rows_as_the_text() {
         let values = rows().iter().map(|row| planned(row, &[Environment::Vm])).collect::<Vec<Planned>>();
         let values = serde_json::to_value(values).unwrap();
         let nothing = Value::Null;

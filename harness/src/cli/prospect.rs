@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_qemu_for_machines_no_release_is_booted() {
+    fn virtual_machines_are_refused_without_the_pinned_qemu() {
         let cache = tempfile::tempdir().unwrap();
         let database = Database::embedded();
         let release = database.record("debian").unwrap().release("13", Arch::X86_64).unwrap();
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn a_release_without_systemd_is_brought_up_as_a_container_alone() {
+    fn a_release_without_systemd_is_accepted_only_as_a_container() {
         let Some(arch) = Arch::of_machine() else { return };
         let cache = tempfile::tempdir().unwrap();
         let release = Database::embedded().record("alpine").unwrap().release("3.23", arch).unwrap();
@@ -251,7 +251,7 @@ mod tests {
     /// first.
     #[test]
     #[cfg_attr(lacks = "images", ignore = "needs root, x86_64 and mmdebstrap")]
-    fn a_base_whose_repositories_lack_the_vmm_is_refused_unless_others_are_named() {
+    fn an_image_without_qemu_in_its_repositories_needs_a_mirror() {
         let cache = tempfile::tempdir().unwrap();
         let database = Database::embedded();
         let engine = none_answers();
@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bootstrap_that_no_mirror_is_known_for_is_refused_with_what_to_do() {
+    fn a_bootstrap_without_a_known_mirror_is_refused_with_a_hint() {
         let cache = tempfile::tempdir().unwrap();
         let database = Database::embedded();
         // A machine that runs the distro knows a mirror of it.
@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn machines_take_the_place_of_containers_only_where_nobody_asked_for_these() {
+    fn vms_replace_containers_only_if_containers_were_not_requested() {
         use Environment::{Container, Vm};
         let none = none_answers();
         let mut environments = vec![Container];

@@ -130,7 +130,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_known_issue_of_a_test_that_does_not_exist_is_named() {
+    fn a_known_issue_of_an_unknown_test_is_refused() {
         assert!(database(None).is_ok(), "the shipped ones are of tests that exist");
         let dir = tempfile::tempdir().unwrap();
         let folder = dir.path().join(model::known_issues::FOLDER);

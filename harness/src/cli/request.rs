@@ -377,7 +377,7 @@ mod tests {
     use clap::Parser as _;
 
     #[test]
-    fn each_archive_has_its_mirror_and_the_journal_names_neither() {
+    fn each_archive_has_its_own_mirror_and_options_omit_their_urls() {
         let dir = tempfile::tempdir().unwrap();
         let [cache, out] = ["cache", "out"].map(|name| dir.path().join(name).display().to_string());
         let (main, security) = ("http://a.example/debian", "http://b.example/debian-security");
@@ -394,7 +394,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mirror_is_of_one_distro() {
+    fn a_mirror_for_two_distros_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         let cache = dir.path().display().to_string();
         let words = ["kata-qualify", "run", "debian:13", "ubuntu:24.04", "--offline", "--cache", &cache];

@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rerun_is_of_the_runs_cells_and_profiles_unless_others_are_named() {
+    fn a_rerun_uses_the_runs_cells_and_profiles_by_default() {
         let dir = tempfile::tempdir().unwrap();
         let mut journal = reports::journal::Writer::create(dir.path()).unwrap();
         let cells: Vec<CellId> = vec!["debian:13/x86_64/vm".parse().unwrap(), "debian:12/x86_64/vm".parse().unwrap()];
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rerun_is_neither_resumed_as_a_run_nor_run_again_whatever_its_tests_are_called() {
+    fn a_rerun_can_be_neither_resumed_nor_rerun() {
         let refused = |filter: RunFilter| {
             let dir = tempfile::tempdir().unwrap();
             let mut journal = reports::journal::Writer::create(dir.path()).unwrap();
@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_with_a_base_run_goes_on_without_it() {
+    fn resuming_a_run_with_packages_requires_the_option_no_base() {
         let asked = |more: &[&str]| {
             let words = [&["--resume", "out", "--with-packages", "a.deb"], more].concat();
             ResolvedRun { arguments: parsed(&words), scope: RunScope::default(), folder: Some(PathBuf::from("out")) }
@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_stale_is_asked_for_in_its_own_environment() {
+    fn stale_cells_are_run_in_their_own_environment() {
         let cells: Vec<CellId> = vec!["debian:13/x86_64/vm".parse().unwrap()];
         let asked = of_chosen(&parsed(&["debian", "--stale"]), &cells);
         assert_eq!(
@@ -298,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_journal_says_is_not_said_by_options() {
+    fn options_recorded_in_the_journal_are_refused_on_resume() {
         for more in [&["debian:13"][..], &["--in", "vm"], &["--profile", "all"], &["--test", "x"], &["--out", "x"]] {
             let words = [&["kata-qualify", "run", "--resume", "out"], more].concat();
             assert!(Arguments::try_parse_from(words).is_err(), "{more:?}");

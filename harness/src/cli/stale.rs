@@ -305,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn of_shaped_and_own_runs_of_the_same_the_later_one_is_asked() {
+    fn an_entry_is_superseded_by_a_later_complete_one_of_the_other_kind() {
         let own = entry();
         let shaped = VerifiedEntry { shaped: true, tested: date(2026, 11, 2), ..entry() };
         assert!(is_made_up_for(&own, &shaped) && !is_made_up_for(&shaped, &own));
@@ -362,7 +362,7 @@ mod tests {
 
     /// If a mirror could not be asked, it is unknown whether something is stale.
     #[test]
-    fn what_could_not_be_asked_is_not_up_to_date() {
+    fn an_entry_whose_mirror_did_not_answer_is_unknown() {
         let old = || row("go-3.32", vec![Reason::Age { days: 31 }]);
         let lost = || RecordedEntry { unknown: Some("no answer".to_owned()), ..row("rs-4.0", Vec::new()) };
         let cell = || vec![old().cell];
@@ -379,7 +379,7 @@ mod tests {
     }
 
     #[test]
-    fn people_see_what_is_stale_once_for_all_profiles() {
+    fn equal_reasons_are_listed_once_for_all_profiles() {
         let old = || vec![Reason::Age { days: 31 }];
         let shown = text(&[row("go-3.32", old()), row("rs-4.0", old())]);
         assert_eq!(shown, "debian:13 vm: stale or unknown\n  31 days old [go-3.32, rs-4.0]\n");

@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn an_image_that_is_handed_over_is_anybodys_also_by_its_own_checksum() {
+    fn a_given_image_is_the_callers_even_with_a_checksum() {
         let sum = format!("#sha256:{}", "0".repeat(64));
         let vouched = |more: &[&str]| in_the_distros_place(&images(more), None, &[]);
         assert_eq!(vouched(&[]), None);
@@ -112,7 +112,7 @@ mod tests {
 
     /// Records that change packages and paths are corrections; records that change the sources are the caller's.
     #[test]
-    fn records_that_lead_elsewhere_are_the_callers_and_corrections_are_not() {
+    fn records_with_other_sources_are_the_callers_but_corrections_are_not() {
         let dir = tempfile::tempdir().unwrap();
         let by = |name: &str, text: &str, target: &str| {
             let folder = tempfile::tempdir_in(dir.path()).unwrap();

@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn unstable_is_not_taken_for_testing() {
+    fn unstable_is_not_mistaken_for_testing() {
         let both = "ID=debian\nPRETTY_NAME=\"Debian GNU/Linux forky/sid\"\nVERSION_CODENAME=forky\n";
         let list = |suite: &str| format!("deb http://mirror.example/debian {suite} main\n");
         assert_eq!(runs(both, &list("sid")), itself("debian:unstable"));
@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn versions_are_of_what_is_installed_under_the_very_name() {
+    fn only_installed_packages_of_the_exact_name_have_versions() {
         let dir = tempfile::tempdir().unwrap();
         let root = Root::new(dir.path()).unwrap();
         let name = |name: &str| name.parse::<PackageName>().unwrap();
@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn a_relative_is_known_as_one() {
+    fn a_derivative_is_recognised_as_one() {
         let mint = "ID=linuxmint\nID_LIKE=\"ubuntu debian\"\nVERSION_ID=\"22\"\nPRETTY_NAME=\"Linux Mint 22\"\nUBUNTU_CODENAME=noble\n";
         assert_eq!(runs(mint, ""), Ok(("ubuntu:24.04".to_owned(), Some("Linux Mint 22".to_owned()))));
     }

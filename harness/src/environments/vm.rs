@@ -285,7 +285,7 @@ mod tests {
     use crate::seed::Content;
 
     #[test]
-    fn the_agents_end_is_read_from_a_babbling_console() {
+    fn the_agents_end_is_found_in_a_noisy_console() {
         let serial = "[  OK  ] x\r\nlogin: kata-qualify: the agent ended: signal killed KILL\r\n[ 9.1] y\r\n";
         assert_eq!(agent_ended(serial).as_deref(), Some("signal killed KILL"));
         assert_eq!(agent_ended("[ 9.1] y\n"), None);

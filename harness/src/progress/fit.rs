@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_too_long_loses_its_middle() {
+    fn long_text_is_shortened_in_the_middle() {
         for (columns, expected) in
             [(9, "debian:13"), (20, "debian:13"), (8, "deb…n:13"), (5, "de…13"), (2, "…3"), (1, "…"), (0, "")]
         {
@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn a_strangers_text_is_one_line_and_moves_nothing() {
+    fn foreign_text_becomes_one_line_without_control_characters() {
         assert_eq!(clean("a\u{1b}[2J\u{7}b\r\nc\td\u{202e}e"), "ab c de");
         assert!(clean(&"x ".repeat(10_000)).len() < 4 << 10);
     }

@@ -105,7 +105,7 @@ mod tests {
 
     /// Otherwise profiles would share a guest although their arguments differ as soon as the guest has KVM.
     #[test]
-    fn a_container_that_may_have_kvm_is_planned_by_the_arguments_with_it() {
+    fn containers_with_kvm_are_grouped_by_their_arguments_under_kvm() {
         let units = |kvm| {
             let provided = provided(Environment::Container, kvm);
             let same = |profile: &Profile, configuration| normalised(profile, Arch::X86_64, configuration, provided);

@@ -139,7 +139,7 @@ mod tests {
     use std::os::unix::net::UnixListener;
 
     #[tokio::test]
-    async fn an_engine_that_hangs_is_asked_only_once() {
+    async fn a_hanging_engine_is_queried_only_once() {
         let dir = tempfile::tempdir().unwrap();
         let socket = dir.path().join("docker.sock");
         // The kernel accepts the connection, and nobody answers, as with a stopped engine.
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_limit_is_for_all_that_an_engine_is_asked() {
+    async fn one_time_limit_covers_all_queries_to_an_engine() {
         let mut engine = Engine::new(None, Duration::from_secs(2));
         let slow = |seconds| async move {
             tokio::time::sleep(Duration::from_secs(seconds)).await;
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_signal_is_obeyed_while_a_run_cleans_up() {
+    async fn a_signal_limits_the_remaining_time_of_a_clean_up() {
         let progress = Progress::new();
         let (short, long) = (Duration::from_millis(50), Duration::from_secs(60));
         assert_eq!(watched(ready(()), pending(), short, &progress).await, None);

@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_of_a_test_depends_on_its_attempts() {
+    fn earlier_attempts_decide_whether_a_test_runs_again() {
         let units = units(Environment::Vm);
         let test = guests_test(&units);
         let profiles = [PROFILE.to_owned()];
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_repeated_goes_on_until_it_ran_so_often() {
+    fn a_repeated_test_is_resumed_until_it_ran_often_enough() {
         let units = units(Environment::Vm);
         let test = guests_test(&units);
         let attempts = Attempts { retries: 1, repeat: 2 };
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn where_only_what_needs_several_cpus_is_left_the_machine_has_them() {
+    fn the_machine_has_several_cpus_if_only_such_tests_remain() {
         let profile = Profile::find(PROFILE).unwrap();
         let units = plan::units(std::slice::from_ref(profile), Environment::Vm, |_| true, |p, _| p.name.clone());
         let pass: Before<'_> = &[(1, 1, "pass")];
@@ -194,13 +194,13 @@ mod tests {
     }
 
     #[test]
-    fn machines_and_guests_are_counted_on() {
+    fn machine_and_guest_numbers_continue_after_a_resume() {
         let mut schedule = Schedule::resumed(units(Environment::Vm), true, Attempts::retrying(1), &progress(&[]));
         assert_eq!((schedule.new_machine(), schedule.new_guest()), (3, 8));
     }
 
     #[test]
-    fn what_was_blocked_runs_if_what_blocked_it_does() {
+    fn a_blocked_test_runs_again_if_its_blocker_does() {
         let units = units(Environment::Container);
         let all = || units.iter().flat_map(|unit| &unit.tests);
         let blocked = all().find(|one| one.test.blocked_by.iter().any(|by| all().any(|other| other.test.id == *by)));
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cell_of_which_nothing_is_left_needs_no_environment() {
+    fn a_cell_without_remaining_tests_needs_no_environment() {
         for (environment, word, is_over) in [
             (Environment::Container, "pass", true),
             (Environment::Vm, "pass", true),
@@ -243,7 +243,7 @@ mod tests {
     /// A failure that was seen in one machine before the resumption is repeated in a fresh machine; one that was seen
     /// in two is not.
     #[test]
-    fn a_nested_failure_is_repeated_once_over_all_processes() {
+    fn a_nested_failure_is_repeated_once_across_resumes() {
         let units = units(Environment::Vm);
         let test = guests_test(&units);
         let ids: Vec<String> = units.iter().flat_map(|u| &u.tests).map(|one| one.test.id.clone()).collect();

@@ -103,7 +103,7 @@ const BLK: &[Configuration] = &[Configuration::Static, Configuration::Plain, Con
 const CPU: &str = "smoke::cpu_is_hotplugged";
 
 #[test]
-fn what_needs_several_cpus_runs_last_in_an_emulated_machine_of_its_own() {
+fn under_emulation_tests_needing_cpus_run_last_in_their_own_machine() {
     let configurations = &[Configuration::Static, Configuration::Own];
     for (is_emulated, machines) in [(true, 2), (false, 1)] {
         let mut schedule = vm(configurations);
@@ -134,7 +134,7 @@ fn what_needs_several_cpus_runs_last_in_an_emulated_machine_of_its_own() {
 }
 
 #[test]
-fn a_machine_with_several_cpus_that_is_lost_is_replaced_by_such_a_one() {
+fn a_lost_machine_with_several_cpus_is_replaced_by_another_such() {
     let mut schedule = vm(&[Configuration::Static, Configuration::Own]);
     let mut wide = Vec::new();
     let said = drive(&mut schedule, true, |(machine, _, test, _)| match (machine, test) {
@@ -154,7 +154,7 @@ fn a_machine_with_several_cpus_that_is_lost_is_replaced_by_such_a_one() {
 }
 
 #[test]
-fn where_all_is_well_one_machine_runs_each_test_once() {
+fn if_all_tests_pass_one_machine_runs_each_of_them_once() {
     let mut schedule = vm(BLK);
     let mut ran = Vec::new();
     let said = drive(&mut schedule, true, |(_, _, test, attempt)| {
@@ -169,7 +169,7 @@ fn where_all_is_well_one_machine_runs_each_test_once() {
 }
 
 #[test]
-fn a_machine_that_is_lost_in_mid_test_costs_that_test_one_attempt_and_the_others_none() {
+fn a_machine_lost_during_a_test_costs_only_that_test_an_attempt() {
     let mut schedule = vm(BLK);
     let all = ids(&units(BLK));
     let lost = all[all.len() / 2].clone();
@@ -186,7 +186,7 @@ fn a_machine_that_is_lost_in_mid_test_costs_that_test_one_attempt_and_the_others
 }
 
 #[test]
-fn a_test_that_takes_two_machines_along_has_no_third() {
+fn a_test_that_loses_two_machines_is_an_error() {
     let mut schedule = vm(BLK);
     let lost = ids(&units(BLK)).pop().unwrap();
     let said = drive(&mut schedule, true, |(_, _, test, _)| if test == lost { Answer::Loss } else { pass() });
@@ -200,7 +200,7 @@ fn a_test_that_takes_two_machines_along_has_no_third() {
 }
 
 #[test]
-fn a_cell_that_gets_on_may_lose_more_machines() {
+fn a_cell_that_makes_progress_may_lose_more_machines() {
     let mut schedule = vm(BLK);
     let done = |i: usize| ("done".to_owned(), format!("test-{i}"));
     schedule.outcomes.extend((0..3 * OUTCOMES_FOR_ONE_MORE).map(|i| (done(i), Outcome::Pass)));
@@ -213,7 +213,7 @@ fn a_cell_that_gets_on_may_lose_more_machines() {
 }
 
 #[test]
-fn the_budget_of_losses_is_used_up() {
+fn a_cell_is_given_up_when_its_budget_of_losses_is_used_up() {
     let mut schedule = vm(BLK);
     let mut machines = 0;
     let said = drive(&mut schedule, true, |(machine, ..)| {
@@ -234,7 +234,7 @@ fn the_budget_of_losses_is_used_up() {
 }
 
 #[test]
-fn what_was_under_way_is_told_with_its_attempt() {
+fn an_interrupted_test_is_reported_with_its_attempt() {
     let mut schedule = vm(BLK);
     schedule.new_machine();
     schedule.begin(true);
@@ -247,7 +247,7 @@ fn what_was_under_way_is_told_with_its_attempt() {
 }
 
 #[test]
-fn a_machine_is_traded_at_the_last_test_and_that_one_runs_again() {
+fn an_unanswered_last_test_runs_again_in_a_new_machine() {
     let mut units = units(&[Configuration::Static, Configuration::Kata]);
     for unit in &mut units {
         // Tests that need several CPUs run in another machine after that.
@@ -268,7 +268,7 @@ fn a_machine_is_traded_at_the_last_test_and_that_one_runs_again() {
 }
 
 #[test]
-fn without_emulation_silence_is_repeated_where_it_is() {
+fn without_emulation_an_unanswered_test_is_retried_in_place() {
     let mut schedule = vm(&[Configuration::Kata]);
     let first = ids(&units(&[Configuration::Kata])).remove(0);
     let mut attempts = 0;
@@ -280,7 +280,7 @@ fn without_emulation_silence_is_repeated_where_it_is() {
 }
 
 #[test]
-fn machines_are_traded_so_often_and_no_more() {
+fn the_number_of_replaced_machines_is_limited() {
     let mut schedule = vm(&[Configuration::Kata]);
     // Tests that block others pass here, because the others would not be tried otherwise.
     let all = units(&[Configuration::Kata]);
@@ -294,7 +294,7 @@ fn machines_are_traded_so_often_and_no_more() {
 }
 
 #[test]
-fn what_fails_blocks_and_what_passes_in_a_fresh_machine_is_unblocked() {
+fn failures_block_others_until_they_pass_in_a_fresh_machine() {
     let mounts = "filesystem::virtio_blk::mounts_in_the_guest";
     let behind = "filesystem::virtio_blk::rename_is_atomic";
     let mut schedule = vm(BLK);
@@ -335,7 +335,7 @@ fn what_fails_blocks_and_what_passes_in_a_fresh_machine_is_unblocked() {
 }
 
 #[test]
-fn what_is_repeated_is_forgotten_first_or_it_would_block() {
+fn outcomes_of_tests_to_be_repeated_are_cleared_first() {
     let mounts = "filesystem::virtio_blk::mounts_in_the_guest";
     let behind = "filesystem::virtio_blk::rename_is_atomic";
     let mut schedule = vm(BLK);
@@ -362,7 +362,7 @@ fn units_of_an_emulated_machine_run_one_after_the_other() {
 }
 
 #[test]
-fn a_finding_that_rests_on_no_nested_guest_is_not_repeated() {
+fn a_failure_without_a_nested_guest_is_not_repeated() {
     let flags = "smoke::virtiofsd_accepts_the_profiles_flags";
     let configurations = [Configuration::Static, Configuration::Own, Configuration::VirtioFs];
     let mut schedule = vm(&configurations);

@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn guests_rest_on_hardware_only_where_everything_below_them_does() {
+    fn guests_run_on_hardware_only_if_all_levels_below_do() {
         use Accelerator::{Kvm, KvmInKvm, KvmInTcg, Tcg};
         use Basis::{Emulated, Hardware};
         for (machine, runs_kvm, level, basis, accelerator) in [

@@ -169,7 +169,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn without_a_command_it_is_a_shell() {
+    fn without_a_command_a_shell_is_started() {
         let command = ["uname".to_owned(), "-r".to_owned()];
         for is_on_a_terminal in [false, true] {
             assert_eq!(argv(&command, is_on_a_terminal), command);
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_command_prints_on_a_terminal_moves_nothing() {
+    fn output_on_a_terminal_has_no_control_characters() {
         let printed = |is_cleaned: bool| {
             let mut out = Vec::new();
             write(&mut out, b"a\x1b[2Jb\n", is_cleaned).unwrap();
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn a_command_that_prints_much_on_a_terminal_is_seen_whole() {
+    fn long_output_on_a_terminal_is_written_whole() {
         let (long, mut out) = ("a line\n".repeat(20_000), Vec::new());
         write(&mut out, long.as_bytes(), true).unwrap();
         assert!(out == long.as_bytes(), "{} of {} bytes", out.len(), long.len());

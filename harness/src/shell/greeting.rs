@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn packages_that_are_others_now_are_named() {
+    fn packages_that_differ_now_are_named() {
         let then = versions(&[("a", "1"), ("b", "1"), ("c", "1")]);
         let now = versions(&[("b", "1"), ("c", "2"), ("d", "1")]);
         let expected = ["a was 1, now absent", "c was 1, now 2", "d was absent, now 1"];
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_test_needs_is_told_first() {
+    fn the_greeting_shows_the_failure_and_how_to_repeat_it() {
         let strings = |all: &[&str]| all.iter().map(|word| (*word).to_owned()).collect::<Vec<String>>();
         let greeting = Greeting {
             cell: "debian:13/x86_64/container".to_owned(),

@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn what_outlives_the_deadline_is_killed_with_its_children() {
+    fn a_process_that_outlives_its_deadline_ends_when_dropped() {
         let mut attached = Attached::start(Command::new("sh").args(["-c", "sleep 1000 & wait"]), &[]).unwrap();
         assert!(attached.wait(Duration::from_millis(200)).is_none());
         let began = Instant::now();

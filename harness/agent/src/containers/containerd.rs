@@ -379,7 +379,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_crash_and_a_failure_of_its_own_blame_containerd() {
+    fn containerd_is_blamed_only_for_its_own_crash_or_failure() {
         let blamed = |raw: i32| match meaning(ExitStatus::from_raw(raw), "last words") {
             Stop::Fail { blames, .. } => blames == Some(Component::Containerd),
             Stop::Error { message } => !message.contains("last words"),

@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_versions_that_drop_output_are_known() {
+    fn containerd_versions_that_drop_output_are_recognised() {
         let of = |version: &str| {
             let said = format!("Client:\n  Version:  {version}\n  Revision: 1\n\nServer:\n  Version:  9.9.9\n");
             version_that_drops_last_words(&said)
@@ -86,14 +86,14 @@ mod tests {
     }
 
     #[test]
-    fn an_events_topic_stands_between_its_namespace_and_its_text() {
+    fn an_events_topic_is_read_from_its_line() {
         let line = "2026-11-28 19:00:00.1 +0000 UTC kq1 /tasks/oom {\"container_id\":\"kq1k-5\"}";
         assert_eq!(topic(line), "/tasks/oom");
         assert_eq!(topic(""), "");
     }
 
     #[test]
-    fn usage_is_read_in_the_form_of_either_version() {
+    fn usage_is_read_from_cgroup_v1_and_v2_metrics() {
         let two = r#"{"pids":{"current":3},"cpu":{"usage_usec":1200},"memory":{"usage":4096,"usage_limit":9}}"#;
         assert_eq!(usage(two), Some(ContainerUsage { cpu: 1200, memory: 4096 }));
         let one = r#"{"cpu":{"usage":{"total":7,"user":1}},"memory":{"cache":5,"usage":{"limit":1,"usage":8192}}}"#;
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn only_ctrs_own_complaints_are_refusals() {
+    fn only_errors_of_ctr_itself_are_refusals() {
         let ended =
             |code, stderr: &str| ContainerOutput { code, stdout: Vec::new(), stderr: stderr.as_bytes().to_vec() };
         assert_eq!(complaint(&ended(1, "warning\nctr: no such runtime\n")).as_deref(), Some("ctr: no such runtime"));

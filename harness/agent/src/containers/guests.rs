@@ -273,7 +273,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_tools_settings_bring_the_agent_and_the_profiles_modules() {
+    fn mkinitramfs_settings_include_the_agent_and_the_modules() {
         let dir = tempfile::tempdir().unwrap();
         let settings = dir.path().join("initramfs-tools");
         let modules = Profile::find("rs-4.0").unwrap().modules.all();
@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn dracut_is_given_the_agent_the_modules_and_hooks_that_are_there() {
+    fn dracut_gets_the_agent_the_modules_and_existing_hooks() {
         let dir = tempfile::tempdir().unwrap();
         let modules = Profile::find("go-3.29").unwrap().modules.all();
         InitramfsTool::Dracut.write_settings(dir.path(), &modules).unwrap();
@@ -350,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn a_check_that_did_not_come_along_is_skipped_and_one_that_fails_says_why() {
+    fn a_missing_kata_check_is_skipped_and_a_hanging_one_is_an_error() {
         let dir = tempfile::tempdir().unwrap();
         let mut kata = kata::tests::kata(profile::Runtime::Go);
         assert!(matches!(check(&kata, Duration::from_secs(5)), Err(Stop::Skip { .. })));

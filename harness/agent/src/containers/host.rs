@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mount_is_found_by_anything_that_its_line_says() {
+    fn a_mount_is_found_by_any_field_of_its_line() {
         let table = b"20 1 8:1 / / rw - ext4 /dev/sda1 rw\n\
                       21 20 0:3 / /run/kq1r-1/a\\040b rw - tmpfs none rw\n\
                       22 21 0:4 / /run/kq1r-12 rw - tmpfs none rw\n\
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn an_id_is_not_its_own_beginning() {
+    fn an_id_does_not_match_a_longer_id() {
         assert!(names("/kq1r/kq1r-1/x", "kq1r-1"));
         assert!(names("-id kq1r-1", "kq1r-1"));
         assert!(!names("/kq1r/kq1r-12", "kq1r-1"));

@@ -392,7 +392,7 @@ mod tests {
     }
 
     #[test]
-    fn it_says_what_it_cannot_do() {
+    fn unknown_actions_exit_codes_and_errno_names_are_reported() {
         assert!(act(&["dance"]).unwrap_err().to_string().contains("cannot dance"));
         assert_eq!(act(&["exit", "7"]).unwrap(), 7);
         assert_eq!(name_of(&act(&["read", "/no/such/file"]).unwrap_err()), "ENOENT");

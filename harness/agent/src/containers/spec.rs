@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pods_container_joins_its_sandbox_and_has_no_name_of_its_own() {
+    fn a_pods_container_joins_its_sandbox_and_has_no_own_hostname() {
         let container = Container { hostname: Some("x".into()), ..Container::new(&["stay"]) };
         let alone = specification(&container, &around());
         assert_eq!(alone["hostname"], "x");
@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn only_where_it_is_to_linger_is_the_probe_told_so() {
+    fn the_linger_variable_is_set_only_if_requested() {
         let environment = |linger| {
             let container = Container::new(&["exit", "0"]);
             specification(&container, &Surroundings { linger, ..around() })["process"]["env"].clone()
@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn limits_of_processes_and_sysctls_are_there_only_where_they_are_asked_for() {
+    fn rlimits_and_sysctls_are_set_only_if_requested() {
         let none = specification(&Container::new(&["stay"]), &around());
         assert_eq!((none["process"].get("rlimits"), none["linux"].get("sysctl")), (None, None));
         let sysctls = vec![("kernel.shm_rmid_forced".to_owned(), "1".to_owned())];
@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn a_disk_has_a_node_and_may_be_used() {
+    fn a_disk_has_a_device_node_and_an_access_rule() {
         let disks = vec![Disk { major: 7, minor: 3, to: "/dev/xda".into() }];
         let asked = specification(&Container { disks, ..Container::new(&["stay"]) }, &around());
         let node = &asked["linux"]["devices"][0];

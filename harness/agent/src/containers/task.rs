@@ -301,7 +301,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_vmm_that_was_there_can_have_gone() {
+    fn only_a_vmm_that_was_seen_can_have_disappeared() {
         let ago = |seconds| Instant::now().checked_sub(Duration::from_secs(seconds));
         let mut vmm = VmmWatch::default();
         assert!(!vmm.has_gone(|| false));

@@ -187,7 +187,7 @@ mod tests {
     use protocol::facts::Limit;
 
     #[test]
-    fn what_is_lacking_is_named() {
+    fn a_lacking_feature_is_reported_with_its_reason() {
         let facts: Facts =
             [(facts::VHOST_VSOCK, EnvironmentFact::Lacks("no such device".to_owned()))].into_iter().collect();
         assert!(lacking(Need::VhostVsock, Effort::default(), &facts).unwrap().contains("no such device"));
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn a_container_has_no_namespaces_and_without_kvm_nothing_of_its_hosts() {
+    fn a_container_provides_no_namespaces_and_nothing_without_kvm() {
         let all =
             [facts::KVM, facts::VHOST_VSOCK, facts::VHOST_NET, facts::TUN, facts::NAMESPACES, facts::FILE_HANDLES];
         let with = |lacking: &[&str]| -> Facts {

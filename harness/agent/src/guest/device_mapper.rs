@@ -109,7 +109,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_device_is_what_katas_parameter_says() {
+    fn a_mapped_device_is_read_from_katas_parameter() {
         let asked = "dm-verity,,,ro,0 1600 verity 1 /dev/vda1 /dev/vda2 4096 4096 200 0 sha256 ab cd";
         let device = MappedDevice::parse(asked).unwrap();
         assert_eq!((device.name, device.read_only, device.begin, device.length), ("dm-verity", true, 0, 1600));

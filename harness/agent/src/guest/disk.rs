@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn a_volume_has_the_names_of_its_superblock() {
+    fn a_volume_is_named_by_its_label_or_uuid() {
         let of = |label: &str, uuid: &str| Superblock {
             content: DiskContent::Ext4,
             label: label.to_owned(),
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn a_root_has_a_release_and_files() {
+    fn a_root_filesystem_is_recognised_by_its_os_release() {
         let dir = tempfile::tempdir().unwrap();
         assert!(!is_root(dir.path()));
         fs::create_dir_all(dir.path().join("usr/lib")).unwrap();

@@ -44,7 +44,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_command_line_says_where_the_harness_dials() {
+    fn port_and_modules_are_read_from_the_command_line() {
         let asked = Asked::of("quiet kata_qualify.vsock=19281 kata_qualify.load=vsock,vmw_vsock_virtio_transport\n");
         let modules = ["vsock", "vmw_vsock_virtio_transport"].map(str::to_owned).to_vec();
         assert_eq!(asked, Some(Asked { port: 19281, modules }));

@@ -63,7 +63,7 @@ mod tests {
     use super::parameters;
 
     #[test]
-    fn a_module_is_given_what_the_command_line_says_of_it() {
+    fn a_module_gets_its_parameters_from_the_command_line() {
         let line = "pci=off virtio_mmio.device=4K@0xd0000000:5 scsi_mod.scan=none virtio-mmio.device=4K@0xd0001000:6";
         assert_eq!(parameters("virtio_mmio", line), "device=4K@0xd0000000:5 device=4K@0xd0001000:6");
         assert_eq!(parameters("virtio_blk", line), "");

@@ -75,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_root_filesystem_is_what_katas_parameters_say() {
+    fn the_root_filesystem_is_read_from_katas_parameters() {
         let told = "panic=1 root=/dev/pmem0p1 rootflags=dax,data=ordered,errors=remount-ro ro rootfstype=ext4 quiet\n";
         let root = RootParameters {
             device: "/dev/pmem0p1",

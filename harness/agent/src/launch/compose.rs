@@ -321,7 +321,7 @@ mod tests {
 
     /// Kata 3.12 and 3.13 start QEMU with the same arguments, but plug devices in another form.
     #[test]
-    fn profiles_that_tell_qemu_something_else_share_no_guest_that_is_told() {
+    fn profiles_with_different_qmp_commands_share_no_qmp_guest() {
         let of = |name: &str, configuration| {
             normalised(Profile::find(name).unwrap(), Arch::X86_64, configuration, Provided::default())
         };

@@ -43,7 +43,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_grows_moves_and_what_stays_does_not() {
+    fn the_time_since_the_last_growth_is_measured() {
         let began = Instant::now();
         let at = |seconds| began + Duration::from_secs(seconds);
         let mut growth = Growth::of(0, began);

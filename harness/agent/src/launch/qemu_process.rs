@@ -42,7 +42,7 @@ mod tests {
     use super::kvm_error;
 
     #[test]
-    fn a_kvm_that_gives_up_is_no_warning() {
+    fn a_kvm_error_is_distinguished_from_a_warning() {
         let said = "qemu-system-x86_64: warning: x\nKVM internal error. Suberror: 1\nextra data[0]: 0x1\n";
         assert_eq!(kvm_error(said).as_deref(), Some("KVM internal error. Suberror: 1"));
         assert!(kvm_error("error: kvm run failed Bad address\n").is_some());

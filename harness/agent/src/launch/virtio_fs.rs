@@ -174,7 +174,7 @@ mod tests {
     const TWO: &str = "0000000000002002: 0x0002\r\n";
 
     #[test]
-    fn the_rings_are_read_twice_where_the_driver_has_put_them() {
+    fn the_rings_are_read_twice_at_the_drivers_addresses() {
         let mut qemu = Qemu::new(READY, true, &[THREE, TWO, THREE, TWO]);
         let FsDevice::Queues(queues) = qemu.device() else { panic!("{:?}", qemu.asked) };
         assert_eq!(queues, Queues { rings: vec![Ring { asked: 3, answered: 2 }], moving: false });
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn a_device_that_nobody_drives_is_told_from_one_that_is_not_there() {
+    fn a_device_without_a_driver_is_distinguished_from_an_absent_one() {
         let seen = "VIRTIO_CONFIG_S_ACKNOWLEDGE: Valid virtio device found";
         assert_eq!(Qemu::new(&[seen], false, &[]).device(), FsDevice::NoDriver);
         // A driver that gives up may have been given a faulty device.
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn what_qemu_does_not_say_is_not_known() {
+    fn a_device_that_qemu_does_not_describe_is_unknown() {
         // QEMU before 7.2, a QEMU without a human monitor, and one that cannot read at this address.
         assert_eq!(device(&mut |_: &str, _: Value| None), FsDevice::Unknown);
         assert_eq!(Qemu::new(READY, true, &["Cannot access memory\r\n"]).device(), FsDevice::Unknown);

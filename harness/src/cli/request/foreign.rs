@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn this_machines_own_needs_nothing() {
+    fn this_machines_own_architecture_needs_nothing_extra() {
         let here = Arch::of_machine().unwrap();
         assert_eq!(of(&[], &[Environment::Container]), Ok(here));
         assert_eq!(of(&["--arch", here.name()], &[Environment::Container]), Ok(here));
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn others_are_machines_with_bases_of_their_own() {
+    fn other_architectures_run_only_as_vms_without_oci_images() {
         let arch = other().name();
         let refused = of(&["--arch", arch], &[Environment::Container]).unwrap_err();
         assert!(refused.starts_with(&format!("--arch {arch}: this machine is ")), "{refused}");
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_lacking_is_told_before_anything_runs() {
+    fn missing_tools_for_an_architecture_are_reported_up_front() {
         let lacks = lacks(other());
         assert_eq!(cannot(&debian(other())).is_some(), !lacks.is_empty());
         if let Some(first) = lacks.first() {
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn an_interpreter_that_is_installed_and_not_registered_is_told_from_none() {
+    fn an_installed_but_unregistered_interpreter_is_reported() {
         let folder = tempfile::tempdir().unwrap();
         assert!(how_to_interpret(folder.path(), Arch::Aarch64).starts_with("install qemu-user-binfmt"));
         std::fs::write(folder.path().join("qemu-aarch64.conf"), ":qemu-aarch64:M::x:y:/usr/bin/qemu-aarch64:POF\n")
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn arguments_that_nobody_has_read_and_kata_itself_are_refused() {
+    fn unknown_profiles_and_kata_are_refused_on_other_architectures() {
         let said = refused(&[], debian(Arch::Aarch64), "go-3.29");
         assert_eq!(said, "--profile go-3.29: Kata's arguments on aarch64 are known only for go-3.32, rs-4.1");
         let said = refused(&["--kata", "/kata.tar.zst"], debian(other()), "rs-4.1");

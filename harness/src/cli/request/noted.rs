@@ -85,7 +85,7 @@ mod tests {
 
     /// The journal must record the same shapes that `--write-back` refuses.
     #[test]
-    fn facts_are_those_of_the_arguments() {
+    fn run_facts_follow_from_the_arguments() {
         assert_eq!(facts(&parsed(&[])), RunFacts::default());
         let all = parsed(&["--in", "vm", "--vm-memory", "4096", "--repeat", "5", "--test", "rerun of r1"]);
         let told = RunFacts {

@@ -91,7 +91,7 @@ mod tests {
                         rlimit type 7: operation not permitted";
 
     #[test]
-    fn only_what_the_engine_refuses_is_not_asked_for_again() {
+    fn limits_that_the_engine_refuses_are_not_requested_again() {
         let without = |complaint: &str| without_refused(&LIMITS, complaint).map(|left| names(&left).join(" "));
         assert_eq!(without(RUNC).as_deref(), Some("nproc memlock"));
         assert_eq!(without(&RUNC.replace("type 7", "type 6")).as_deref(), Some("nofile memlock"));
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn asking_comes_to_an_end() {
+    fn retries_end_when_the_engine_keeps_refusing() {
         let mut asked = LIMITS.to_vec();
         let mut tries = Vec::new();
         while let Some(fewer) = without_refused(&asked, RUNC) {
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn the_line_says_what_was_refused_and_what_there_is_instead() {
+    fn the_message_names_refused_limits_and_the_actual_ones() {
         let has = "Limit                     Soft Limit           Hard Limit           Units     \n\
                    Max processes             unlimited            unlimited            processes \n\
                    Max open files            1024                 524288               files     \n\

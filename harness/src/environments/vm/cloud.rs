@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_release_that_was_asked_for_is_taken() {
+    fn only_an_image_of_the_requested_release_is_accepted() {
         let trixie =
             "ID=debian\nVERSION_ID=\"13\"\nVERSION_CODENAME=trixie\nPRETTY_NAME=\"Debian GNU/Linux 13 (trixie)\"\n";
         assert_eq!(accepted("debian:13", trixie), Ok(()));
@@ -313,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn qemu_is_told_the_formats_and_follows_nothing() {
+    fn qemu_gets_the_image_format_and_no_backing_file() {
         let words = arguments().join(" ");
         for expected in [r#""driver":"qcow2""#, r#""backing":null"#, r#""read-only":true"#] {
             assert!(words.contains(expected), "{words}");
@@ -321,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_is_refused_before_anything_runs() {
+    fn invalid_cloud_images_are_refused_before_anything_runs() {
         let dir = tempfile::tempdir().unwrap();
         let junk = dir.path().join("junk.qcow2");
         std::fs::write(&junk, "junk").unwrap();

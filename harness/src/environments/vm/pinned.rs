@@ -193,7 +193,7 @@ mod tests {
     use model::database::Database;
 
     #[test]
-    fn a_mirror_of_another_distro_is_not_the_pinned_ones() {
+    fn the_pinned_release_uses_no_mirror_of_another_distro() {
         let database = Database::embedded();
         let release =
             |distro: &str, version: &str| database.record(distro).unwrap().release(version, Arch::X86_64).unwrap();

@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn its_end_is_told_and_its_words_are_read() {
+    fn exit_code_and_stderr_of_a_process_are_read() {
         let (process, mut stderr) = sh("echo words >&2; exit 7");
         let mut words = String::new();
         stderr.read_to_string(&mut words).unwrap();
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn dropping_it_ends_its_whole_group() {
+    fn dropping_a_process_ends_its_whole_group() {
         let (process, mut stderr) = sh("sleep 300 & sleep 300");
         let began = Instant::now();
         drop(process);
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_that_is_not_there_is_an_error() {
+    fn a_missing_program_is_an_error() {
         assert!(Process::start(Command::new("/no/such/program"), Vec::new()).is_err());
     }
 }

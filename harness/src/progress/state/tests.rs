@@ -5,7 +5,7 @@ use reports::journal::Phase;
 const CELL: &str = "debian:13/x86_64/vm";
 
 #[test]
-fn failures_are_told_at_once_and_the_end_is_counted() {
+fn failures_are_reported_at_once_and_totals_at_the_end() {
     let doing = |text: &str| vec![News::Doing(text.to_owned())];
     let line = |text: &str| vec![News::Line(text.to_owned())];
     let table = [
@@ -62,7 +62,7 @@ fn tests_are_counted_by_the_plan_where_it_is_known() {
 }
 
 #[test]
-fn what_is_left_is_known_from_earlier_runs_of_all_tests_alone() {
+fn remaining_minutes_are_known_only_for_runs_of_all_tests() {
     let left = |filter: Option<&str>, seconds: i64, ended: usize| {
         let mut state = RunProgress::default();
         state.expect([(id(CELL), 10)].into());
@@ -95,7 +95,7 @@ fn cells_are_named_by_what_differs_between_them() {
 }
 
 #[test]
-fn the_same_words_are_no_news_and_a_strangers_text_is_one_line() {
+fn repeated_text_is_not_reported_and_foreign_text_is_one_line() {
     let mut state = RunProgress::default();
     state.saw(&begins(&[CELL], 1, None), at(0));
     let said = vec![News::Doing("debian:13: installing packages".to_owned())];
@@ -106,7 +106,7 @@ fn the_same_words_are_no_news_and_a_strangers_text_is_one_line() {
 }
 
 #[test]
-fn of_a_visit_the_end_is_not_told_and_what_goes_wrong_is() {
+fn a_visit_reports_errors_but_not_its_end() {
     let mut state = RunProgress::default();
     state.saw(&begins(&[CELL], 2, None), at(0));
     state.is_visit = true;
@@ -118,7 +118,7 @@ fn of_a_visit_the_end_is_not_told_and_what_goes_wrong_is() {
 }
 
 #[test]
-fn the_candidates_begin_anew_after_their_base_run() {
+fn counts_start_over_for_the_candidates_after_the_base_run() {
     let mut state = one_cell();
     let cell = "debian:13/x86_64/container";
     state.saw(&begins(&[cell], 7, None), at(60));

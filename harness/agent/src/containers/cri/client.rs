@@ -183,7 +183,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_server_without_the_service_does_not_know_it() {
+    fn only_unimplemented_means_that_the_service_is_unknown() {
         let meant = |code| meaning("Version".to_owned(), &Status::new(code, "words"), Duration::from_secs(3));
         assert!(matches!(meant(Code::Unimplemented), CallError::Unknown { .. }));
         assert!(matches!(meant(Code::Unavailable), CallError::Lost { .. }));
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_behind_the_socket_is_no_connection() {
+    fn a_socket_without_a_server_is_a_lost_connection() {
         let dir = tempfile::tempdir().unwrap();
         let client = Client::new(&dir.path().join("sock")).unwrap();
         let error = client.spoken(Duration::from_secs(5)).unwrap_err();

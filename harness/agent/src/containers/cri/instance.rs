@@ -400,7 +400,7 @@ mod tests {
     use model::profile::Runtime;
 
     #[test]
-    fn an_older_cri_is_told_apart_from_none_yet() {
+    fn an_older_cri_version_is_distinguished_from_no_cri_yet() {
         assert_eq!(version(Spoken::V1("2.1.4".to_owned())), Ok(Some("2.1.4".to_owned())));
         assert_eq!(version(Spoken::Neither), Ok(None));
         let older = NoCri::OnlyV1Alpha2 { containerd: "1.4.13".to_owned() };
@@ -408,7 +408,7 @@ mod tests {
     }
 
     #[test]
-    fn the_network_alone_is_ours() {
+    fn a_lacking_network_is_reported_only_if_the_runtime_is_ready() {
         let condition = |kind: &str, status| RuntimeCondition {
             r#type: kind.to_owned(),
             status,
@@ -424,7 +424,7 @@ mod tests {
     }
 
     #[test]
-    fn the_handler_is_the_one_that_configure_writes() {
+    fn the_configuration_has_a_handler_for_the_given_kata() {
         let kata = kata(Runtime::Rs);
         let text = configuration(&Described {
             run: Path::new("/run/x"),

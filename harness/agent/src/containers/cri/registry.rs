@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn who_begins_with_tls_is_told_in_plain_http_at_once() {
+    fn a_tls_client_is_answered_in_plain_http_at_once() {
         let registry = Registry::start(Image::of(b"the probe").unwrap()).unwrap();
         let mut stream = TcpStream::connect(registry.address).unwrap();
         // The beginning of a TLS handshake, without a newline.

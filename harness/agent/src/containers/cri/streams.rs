@@ -203,7 +203,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_status_tells_an_exit_code_or_why_there_is_none() {
+    fn a_status_has_an_exit_code_or_the_reason_why_not() {
         assert_eq!(exit_code(br#"{"metadata":{},"status":"Success"}"#).unwrap(), 0);
         let failure = br#"{"status":"Failure","reason":"NonZeroExitCode",
             "details":{"causes":[{"reason":"ExitCode","message":"42"}]}}"#;
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_that_is_none_is_told() {
+    fn an_address_that_is_not_http_is_refused() {
         let said = Streams::connect("https://x/exec/1").err().unwrap();
         assert!(matches!(said, StreamsError::NotHttp(_)), "{said}");
     }

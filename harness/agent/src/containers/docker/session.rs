@@ -240,7 +240,7 @@ mod tests {
     use crate::containers::kata::tests::kata;
 
     #[test]
-    fn an_engine_is_asked_only_for_what_it_knows() {
+    fn unsupported_pairs_of_engine_and_kata_are_skipped() {
         let skipped = |version: &str, kata: &Kata| match knows(&version.parse().unwrap(), kata) {
             Ok(()) => None,
             Err(Stop::Skip { reason }) => Some(reason),
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_id_is_not_taken_for_one() {
+    fn only_64_hex_digits_are_a_container_id() {
         assert!(is_id(&"0a".repeat(32)));
         for other in ["", "0a", "kq", &"0g".repeat(32), &"0a".repeat(33)] {
             assert!(!is_id(other), "{other}");
@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_is_that_of_its_network() {
+    fn an_address_is_found_by_its_network() {
         let told = r#"{"bridge":{"IPAddress":"198.18.254.2"},"kq1d0b":{"IPAddress":""}}"#;
         assert_eq!(address_in(told, "bridge"), Some(Ipv4Addr::new(198, 18, 254, 2)));
         assert_eq!(address_in(told, "kq1d0b"), None);
@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_engines_own_words_are_a_refusal() {
+    fn only_errors_of_the_engine_itself_are_refusals() {
         let ended =
             |code, stderr: &str| ContainerOutput { code, stdout: Vec::new(), stderr: stderr.as_bytes().to_vec() };
         assert!(was_refused(&ended(1, "Error response from daemon: unknown or invalid runtime name: x\n")));

@@ -40,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_version_is_its_text_and_what_is_none_is_named() {
+    fn versions_are_parsed_and_invalid_ones_are_named_in_the_error() {
         for (text, major) in [("20.10.24+dfsg1", 20), ("17.03.2-ce", 17), ("28.0.0-rc.1", 28), ("29.1", 29)] {
             let version: EngineVersion = text.parse().unwrap();
             assert_eq!((version.major, version.to_string().as_str()), (major, text));

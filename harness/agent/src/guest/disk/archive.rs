@@ -129,7 +129,7 @@ mod tests {
     use std::os::unix::fs::{PermissionsExt as _, symlink};
 
     #[test]
-    fn what_is_in_a_folder_is_in_its_archive() {
+    fn an_archive_has_all_files_of_its_folder_except_sockets() {
         let dir = tempfile::tempdir().unwrap();
         let (root, archive) = (dir.path().join("root"), dir.path().join("archive"));
         fs::create_dir_all(root.join("etc/deep")).unwrap();

@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn filesystems_are_told_apart_and_named() {
+    fn filesystems_are_recognised_with_label_and_uuid() {
         let uuid: Vec<u8> = (0..16).collect();
         let dashed = "00010203-0405-0607-0809-0a0b0c0d0e0f";
         for (content, parts) in [

@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn an_end_blames_the_vmm_that_it_was() {
+    fn each_ending_blames_its_component_or_nobody() {
         let (vmm, kernel) = (Some(Component::CloudHypervisor), Some(Component::Kernel));
         let text = str::to_owned;
         for (ending, expected) in [
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn firecrackers_exit_codes_are_no_shells() {
+    fn firecrackers_exit_codes_differ_from_a_shells() {
         let exited = |kind, code: i32| end_of(kind, ExitStatus::from_raw(code << 8));
         assert_eq!(exited(Kind::Firecracker, 152), ProcessEnd::Code(152));
         assert_eq!(exited(Kind::Firecracker, 148), ProcessEnd::Signal(31));

@@ -142,7 +142,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_refusal_is_told_in_words_and_as_data() {
+    fn a_qmp_refusal_is_reported_as_text_and_as_data() {
         let [command, class, description] = ["device_add", "GenericError", "no such bus"].map(str::to_owned);
         let error =
             QmpError::Command { command: command.clone(), class: class.clone(), description: description.clone() };

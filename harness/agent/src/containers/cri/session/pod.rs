@@ -349,7 +349,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn limits_are_in_cris_units_and_0_is_none() {
+    fn limits_are_in_cri_units_and_absent_ones_are_zero() {
         let limits = resources(PodLimits { memory: Some(1 << 20), cpu_millis: Some(1500) });
         assert_eq!((limits.cpu_quota, limits.cpu_period, limits.cpu_shares), (150_000, 100_000, 1536));
         assert_eq!(limits.memory_limit_in_bytes, 1 << 20);
