@@ -139,8 +139,8 @@ mod tests {
             (8, Some("[the first 8 bytes were removed]\nthree\n")),
             (0, None),
         ] {
-            let kept = end_of(&root, "log", most).unwrap();
-            assert_eq!(kept.as_deref(), expected.map(str::as_bytes), "{most}");
+            let log_end = end_of(&root, "log", most).unwrap();
+            assert_eq!(log_end.as_deref(), expected.map(str::as_bytes), "{most}");
         }
         assert_eq!(end_of(&root, "none", 100).unwrap(), None);
         std::os::unix::fs::symlink("/etc/passwd", dir.path().join("link")).unwrap();

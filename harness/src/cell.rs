@@ -102,8 +102,8 @@ async fn bring_up_and_test(
         let mut running = running.map_err(broken(Phase::Environment))?;
         let tested = test(resources, options, output, cell, &prepared, &running, &mut schedule).await;
         let ended = if tested.is_err() { running.ending().await } else { None };
-        if let Some(said) = running.take_down(options.keep.keeps(schedule.has_failed())).await {
-            output.say(&said);
+        if let Some(notice) = running.take_down(options.keep.keeps(schedule.has_failed())).await {
+            output.say(&notice);
         }
         let end = match (&tested, &ended) {
             (Ok(()), _) => EnvironmentEnd::Whole,

@@ -204,12 +204,12 @@ mod tests {
     fn a_blocked_thread_does_not_delay_the_shutdown() {
         assert!(shut_down(runtime().unwrap(), Duration::from_secs(60)), "nothing is under way");
         let blocked = runtime().unwrap();
-        let (tell, told) = std::sync::mpsc::channel();
+        let (sender, receiver) = std::sync::mpsc::channel();
         let _task = blocked.spawn_blocking(move || {
-            tell.send(()).unwrap();
+            sender.send(()).unwrap();
             std::thread::sleep(Duration::from_secs(300));
         });
-        told.recv().unwrap();
+        receiver.recv().unwrap();
         let since = Instant::now();
         assert!(!shut_down(blocked, Duration::from_millis(200)));
         assert!(since.elapsed() < Duration::from_secs(60), "{:?}", since.elapsed());

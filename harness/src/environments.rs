@@ -130,13 +130,13 @@ impl Running {
     pub async fn take_down(self, keep: bool) -> Option<String> {
         match self {
             Running::Container(container) if keep => {
-                let said = format!(
+                let message = format!(
                     "kept container {}: `kata-qualify shell RUN TEST` opens a shell in it and then removes it; \
                      `kata-qualify clean` removes it, too",
                     container.id()
                 );
                 container.keep().await;
-                Some(said)
+                Some(message)
             }
             Running::Container(container) => {
                 let removed = container.remove().await;

@@ -169,8 +169,8 @@ mod tests {
         std::os::unix::fs::symlink("/etc", from.join("c")).unwrap();
         let mut gathered = Gathered { bytes: 3, ..Gathered::default() };
         gathered.copy(&from, &to).unwrap();
-        let told = ["a and what follows: too large", "c: neither a file nor a folder", "d and what follows: too large"];
-        assert_eq!(gathered.left_out, told.map(|what| format!("{}/{what}", from.display())));
+        let expected = ["a and what follows: too large", "c: neither a file nor a folder", "d and what follows: too large"];
+        assert_eq!(gathered.left_out, expected.map(|what| format!("{}/{what}", from.display())));
     }
 
     #[test]
@@ -184,14 +184,14 @@ mod tests {
         std::os::unix::fs::symlink("/etc", from.join("z")).unwrap();
         let mut gathered = Gathered { bytes: 8, depth: 2, ..Gathered::default() };
         gathered.copy(&from, &to).unwrap();
-        let told = [
+        let expected = [
             "b and what follows: too large",
             "c/d: too deep",
             "link: neither a file nor a folder",
             "z: neither a file nor a folder",
         ];
-        let told = told.map(|what| format!("{}/{what}", from.display()));
-        assert_eq!(gathered.left_out, told);
+        let expected = expected.map(|what| format!("{}/{what}", from.display()));
+        assert_eq!(gathered.left_out, expected);
         let mut names: Vec<_> = fs::read_dir(&to).unwrap().map(|e| e.unwrap().file_name()).collect();
         names.sort();
         assert_eq!(names, ["a", "c"]);

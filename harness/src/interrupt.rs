@@ -148,7 +148,7 @@ mod tests {
     /// A process that runs one of the helpers above, and its output.
     struct TestProcess {
         child: Child,
-        said: Lines<BufReader<ChildStderr>>,
+        stderr: Lines<BufReader<ChildStderr>>,
     }
 
     impl TestProcess {
@@ -161,12 +161,12 @@ mod tests {
                 .stderr(Stdio::piped())
                 .spawn()
                 .unwrap();
-            let said = BufReader::new(child.stderr.take().unwrap()).lines();
-            TestProcess { child, said }
+            let stderr = BufReader::new(child.stderr.take().unwrap()).lines();
+            TestProcess { child, stderr }
         }
 
-        fn says(&mut self, expected: &str) -> bool {
-            self.said.by_ref().map_while(Result::ok).any(|line| line == expected)
+        fn prints(&mut self, expected: &str) -> bool {
+            self.stderr.by_ref().map_while(Result::ok).any(|line| line == expected)
         }
 
         fn signal(&self, signal: UnixSignal) {
@@ -196,9 +196,9 @@ mod tests {
     fn a_second_signal_ends_a_process_that_hangs() {
         for first in [UnixSignal::INT, UnixSignal::TERM] {
             let mut process = TestProcess::start("hangs");
-            assert!(process.says("listens"));
+            assert!(process.prints("listens"));
             process.signal(first);
-            assert!(process.says("cleans up"));
+            assert!(process.prints("cleans up"));
             assert_eq!(process.ends_within(Duration::from_millis(500)), None, "it hangs");
             process.signal(UnixSignal::INT);
             assert_eq!(process.ends_within(Duration::from_secs(30)), Some(CODE));
@@ -208,16 +208,16 @@ mod tests {
     #[test]
     fn each_run_listens_and_a_signal_between_runs_ends_the_process() {
         let mut process = TestProcess::start("runs_twice");
-        assert!(process.says("between"));
+        assert!(process.prints("between"));
         process.signal(UnixSignal::INT);
         assert_eq!(process.ends_within(Duration::from_secs(30)), Some(CODE));
         let mut process = TestProcess::start("runs_twice");
-        assert!(process.says("between"));
+        assert!(process.prints("between"));
         // The end of its input starts the second run.
         drop(process.child.stdin.take());
-        assert!(process.says("listens"));
+        assert!(process.prints("listens"));
         process.signal(UnixSignal::INT);
-        assert!(process.says("cleans up"), "the second run heard nothing");
+        assert!(process.prints("cleans up"), "the second run heard nothing");
         process.signal(UnixSignal::INT);
         assert_eq!(process.ends_within(Duration::from_secs(30)), Some(CODE));
     }

@@ -127,14 +127,14 @@ impl SuppliedKata {
             let opened = Artifacts::open(source, scratch).map_err(failed(source.name()))?;
             supplied.opened.push((source.name().to_owned(), opened));
         }
-        let wanted = |shim: &&artifacts::Shim| profiles.iter().any(|p| p.name == shim.profile);
+        let is_selected = |shim: &&artifacts::Shim| profiles.iter().any(|p| p.name == shim.profile);
         for (name, one) in &supplied.opened {
             // A release may consist of several archives: a part missing in one may be in another of the same version.
             let release = || {
                 let others = supplied.opened.iter().map(|(_, other)| other);
                 iter::once(one).chain(others.filter(|other| other.version == one.version && !ptr::eq(*other, one)))
             };
-            if !release().any(|part| part.shims.iter().any(|shim| wanted(&shim))) {
+            if !release().any(|part| part.shims.iter().any(|shim| is_selected(&shim))) {
                 let serves: Vec<&str> = release().flat_map(|part| &part.shims).map(|shim| shim.profile).collect();
                 let (name, version) = (name.clone(), one.version);
                 return Err(match serves.is_empty() {
@@ -142,7 +142,7 @@ impl SuppliedKata {
                     false => KataError::OtherProfiles { name, version, serves },
                 });
             }
-            for shim in one.shims.iter().filter(wanted) {
+            for shim in one.shims.iter().filter(is_selected) {
                 if supplied.runtimes.iter().any(|known| known.profile == shim.profile) {
                     continue;
                 }
@@ -231,9 +231,9 @@ impl SuppliedKata {
         for one in &self.runtimes {
             let Some(profile) = profiles.iter().find(|p| p.name == one.profile) else { continue };
             // The guest mounts the root filesystems that containerd's EROFS snapshotter makes.
-            let mut wanted = profile.modules.all();
-            wanted.extend_from_slice(profile.modules.of(ModuleUse::Erofs));
-            let found = modules::resolve(tree, &kernel.modules_dir, &wanted)?;
+            let mut module_names = profile.modules.all();
+            module_names.extend_from_slice(profile.modules.of(ModuleUse::Erofs));
+            let found = modules::resolve(tree, &kernel.modules_dir, &module_names)?;
             let initrd = artifacts::guest_initrd(agent, &found, &one.agent)?;
             let mut add = |name: &str, content: Content| {
                 let name = format!("kata/{}/{name}", one.profile);

@@ -80,8 +80,8 @@ fn processor() -> Option<Processor> {
         return Some(Processor::Real);
     }
     let name = |leaf: u32| {
-        let said = __cpuid(leaf);
-        let bytes = [said.ebx, said.ecx, said.edx].map(u32::to_le_bytes).concat();
+        let registers = __cpuid(leaf);
+        let bytes = [registers.ebx, registers.ecx, registers.edx].map(u32::to_le_bytes).concat();
         bytes.iter().map(|byte| char::from(*byte)).filter(|c| matches!(c, ' '..='~')).collect::<String>()
     };
     // Linux searches the same leaves (`hypervisor_cpuid_base`).

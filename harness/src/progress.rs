@@ -164,7 +164,7 @@ fn tick(shown: Weak<Shared>) {
 /// Returns the size of the terminal on standard error.
 fn size() -> Size {
     let Ok(size) = rustix::termios::tcgetwinsize(std::io::stderr()) else { return UNKNOWN };
-    let or = |given: u16, unknown: usize| if given == 0 { unknown } else { usize::from(given) };
+    let or = |reported: u16, unknown: usize| if reported == 0 { unknown } else { usize::from(reported) };
     Size { columns: or(size.ws_col, UNKNOWN.columns), rows: or(size.ws_row, UNKNOWN.rows) }
 }
 

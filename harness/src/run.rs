@@ -351,8 +351,8 @@ async fn sweep_what_is_over(
     if swept.removed > 0 {
         progress.say(&format!("removed {} incomplete images of earlier runs", swept.removed));
     }
-    for left in swept.leftovers {
-        progress.say(&format!("warning: not removed: {left}"));
+    for leftover in swept.leftovers {
+        progress.say(&format!("warning: not removed: {leftover}"));
     }
     Ok(())
 }
@@ -362,8 +362,8 @@ fn tell(progress: &Progress, swept: &SweepReport) {
     for removed in &swept.removed {
         progress.say(&format!("removed {removed} of an earlier run"));
     }
-    for left in &swept.leftovers {
-        progress.say(&format!("warning: not removed: {left}"));
+    for leftover in &swept.leftovers {
+        progress.say(&format!("warning: not removed: {leftover}"));
     }
     for kept in &swept.kept {
         progress.say(&format!(

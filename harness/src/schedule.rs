@@ -64,7 +64,7 @@ pub struct Schedule {
     /// All units of the cell.
     units: Vec<Unit>,
     /// The units of the current environment, or of the next one.
-    left: Vec<Unit>,
+    remaining: Vec<Unit>,
     /// The units that wait for a machine with several CPUs.
     later: Vec<Unit>,
     /// Whether the current machine, or the next one, needs several CPUs.
@@ -160,7 +160,7 @@ impl Schedule {
     /// Makes the schedule of a cell that has run nothing yet.
     pub fn new(units: Vec<Unit>, is_vm: bool, attempts: Attempts) -> Schedule {
         Schedule {
-            left: units.clone(),
+            remaining: units.clone(),
             later: Vec::new(),
             is_wide: false,
             units,
@@ -199,11 +199,11 @@ impl Schedule {
     pub fn begin(&mut self, is_emulated: bool) -> Vec<Vec<Unit>> {
         self.is_emulated = self.is_vm && is_emulated;
         if self.is_emulated && !self.is_wide {
-            self.later.extend(remaining(&self.left, |planned, _| needs_cpus(planned)));
-            self.left = remaining(&self.left, |planned, _| !needs_cpus(planned));
+            self.later.extend(remaining(&self.remaining, |planned, _| needs_cpus(planned)));
+            self.remaining = remaining(&self.remaining, |planned, _| !needs_cpus(planned));
         }
-        self.progress = (self.left.iter().map(|unit| unit.tests.len()).sum(), 0);
-        in_turn(self.left.clone(), self.is_emulated)
+        self.progress = (self.remaining.iter().map(|unit| unit.tests.len()).sum(), 0);
+        in_turn(self.remaining.clone(), self.is_emulated)
     }
 
     /// Returns how many tests this environment has to run, and how many of them have finished.
@@ -290,13 +290,13 @@ impl Schedule {
         };
         if let Some(why) = why {
             let outcomes = &self.outcomes;
-            self.left = remaining(&self.left, |planned, profile| !outcomes.contains_key(&key(planned, profile)));
-            if !self.left.is_empty() {
+            self.remaining = remaining(&self.remaining, |planned, profile| !outcomes.contains_key(&key(planned, profile)));
+            if !self.remaining.is_empty() {
                 return (AfterEnvironment::Machine(why), interrupted);
             }
         }
-        self.left = std::mem::take(&mut self.later);
-        if !self.left.is_empty() {
+        self.remaining = std::mem::take(&mut self.later);
+        if !self.remaining.is_empty() {
             self.is_wide = true;
             return (AfterEnvironment::Machine(RestartReason::Cpus), interrupted);
         }

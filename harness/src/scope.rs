@@ -48,8 +48,8 @@ impl RunScope {
 
 impl Again {
     /// Returns the part of a run that is run again.
-    pub fn of(begun: &Begun) -> Again {
-        Again { run: begun.run.clone(), progress: begun.progress.clone() }
+    pub fn of(start: &Begun) -> Again {
+        Again { run: start.run.clone(), progress: start.progress.clone() }
     }
 
     fn units(&self, cell: &CellId, units: &[Unit]) -> Vec<Unit> {

@@ -333,9 +333,9 @@ mod tests {
             ("debian:11/x86_64/container", 8, MinutesFrom::Guess),
         ];
         let named: Vec<CellId> = table.iter().map(|(name, ..)| cell(name)).collect();
-        let seen = expected(&named, &runs);
+        let actual = expected(&named, &runs);
         assert_eq!(
-            seen.iter().map(|one| (one.minutes, one.minutes_from)).collect::<Vec<_>>(),
+            actual.iter().map(|one| (one.minutes, one.minutes_from)).collect::<Vec<_>>(),
             table.map(|(_, m, f)| (m, f))
         );
     }
@@ -373,8 +373,8 @@ mod tests {
             ("debian:13", None, "\"debian:13\" is not a cell"),
             ("../../etc/x86_64/vm", None, "is not a cell"),
         ] {
-            let said = cells_of(text, number).unwrap_err().to_string();
-            assert!(said.contains(why), "{text}: {said}");
+            let error = cells_of(text, number).unwrap_err().to_string();
+            assert!(error.contains(why), "{text}: {error}");
         }
     }
 }

@@ -377,14 +377,14 @@ mod tests {
         let (name, plain) = ("r1/debian:13/x86_64/container", labels("mine", &dir.path().join("r1.lock")));
         let mut kept = plain.clone();
         kept.insert(KEPT_LABEL.to_owned(), name.to_owned());
-        for (scope, stays) in [
+        for (scope, expected) in [
             (SweepScope::Over(mine), true),
             (SweepScope::OverAndKept(mine), false),
             (SweepScope::Run("r1"), false),
             (SweepScope::Kept(name), false),
         ] {
             assert_eq!(choose(&kept, scope), Choice::Remove, "{scope:?}");
-            assert_eq!(is_kept(&kept, scope), stays, "{scope:?}");
+            assert_eq!(is_kept(&kept, scope), expected, "{scope:?}");
             assert!(!is_kept(&plain, scope), "{scope:?}");
         }
         for scope in [SweepScope::Kept(name), SweepScope::Kept("r2/debian:13/x86_64/container")] {
@@ -434,9 +434,9 @@ mod tests {
         let swept = sweep_folders(dir.path()).unwrap();
         let removed = ["folder dead.host", "folder dead.kata", "folder lockless.kata"].map(str::to_owned).to_vec();
         assert_eq!(swept, SweepReport { removed, alive: true, ..SweepReport::default() });
-        let mut left: Vec<_> = std::fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
-        left.sort();
-        assert_eq!(left, ["living.host", "living.lock"]);
+        let mut remaining: Vec<_> = std::fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+        remaining.sort();
+        assert_eq!(remaining, ["living.host", "living.lock"]);
         drop(living);
     }
 

@@ -174,13 +174,13 @@ fn with_pipes(argv: &[String], variables: &BTreeMap<String, String>) -> io::Resu
     command.args(arguments).envs(variables);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = prepare(&mut command, Vec::new()).spawn()?;
-    let (say, printed) = sync_channel(WAITING);
+    let (sender, printed) = sync_channel(WAITING);
     let input = child.stdin.take().map(|pipe| File::from(OwnedFd::from(pipe)));
     if let Some(pipe) = child.stdout.take() {
-        listen(pipe, say.clone(), Printed::Output);
+        listen(pipe, sender.clone(), Printed::Output);
     }
     if let Some(pipe) = child.stderr.take() {
-        listen(pipe, say, Printed::Errors);
+        listen(pipe, sender, Printed::Errors);
     }
     Ok(Shell { child: Mutex::new(child), input: Mutex::new(input), terminal: None, printed: Mutex::new(printed) })
 }
@@ -188,24 +188,24 @@ fn with_pipes(argv: &[String], variables: &BTreeMap<String, String>) -> io::Resu
 /// Starts a program with a terminal of its own.
 fn on_a_terminal(argv: &[String], variables: &BTreeMap<String, String>, size: TerminalSize) -> io::Result<Shell> {
     split(argv)?;
-    let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
-    grantpt(&ours)?;
-    unlockpt(&ours)?;
-    tcsetwinsize(&ours, window(size))?;
-    let theirs = ptsname(&ours, Vec::<u8>::new())?;
+    let controller = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
+    grantpt(&controller)?;
+    unlockpt(&controller)?;
+    tcsetwinsize(&controller, window(size))?;
+    let terminal_path = ptsname(&controller, Vec::<u8>::new())?;
     let mut command = Command::new("/proc/self/exe");
-    command.arg(ROLE).arg(OsStr::from_bytes(theirs.as_bytes())).args(argv).envs(variables);
+    command.arg(ROLE).arg(OsStr::from_bytes(terminal_path.as_bytes())).args(argv).envs(variables);
     // It leads a group of its own because it starts a session.
     let child = command.stdin(Stdio::null()).spawn()?;
-    let (say, printed) = sync_channel(WAITING);
-    let (input, output) = (File::from(ours.try_clone()?), File::from(ours.try_clone()?));
-    listen(output, say, Printed::Output);
+    let (sender, printed) = sync_channel(WAITING);
+    let (input, output) = (File::from(controller.try_clone()?), File::from(controller.try_clone()?));
+    listen(output, sender, Printed::Output);
     let input = Mutex::new(Some(input));
-    Ok(Shell { child: Mutex::new(child), input, terminal: Some(ours), printed: Mutex::new(printed) })
+    Ok(Shell { child: Mutex::new(child), input, terminal: Some(controller), printed: Mutex::new(printed) })
 }
 
 /// Reads output until all writers have closed it; a terminal then reports an error.
-fn listen(mut from: impl Read + Send + 'static, say: SyncSender<Printed>, of: fn(Vec<u8>) -> Printed) {
+fn listen(mut from: impl Read + Send + 'static, sender: SyncSender<Printed>, of: fn(Vec<u8>) -> Printed) {
     std::thread::spawn(move || {
         let mut part = vec![0; PART];
         loop {
@@ -213,7 +213,7 @@ fn listen(mut from: impl Read + Send + 'static, say: SyncSender<Printed>, of: fn
                 Ok(0) => return,
                 Ok(count) => {
                     let bytes = part.get(..count).unwrap_or_default().to_vec();
-                    if say.send(of(bytes)).is_err() {
+                    if sender.send(of(bytes)).is_err() {
                         return;
                     }
                 }

@@ -122,8 +122,8 @@ impl Testing {
         if profiles.is_empty() {
             return Ok(());
         }
-        let lacks = || test.all_needs().into_iter().find_map(|need| lacking(need, self.options.effort, &self.facts));
-        if let Some(reason) = elsewhere::untold(test, self.cell.id.arch).or_else(lacks) {
+        let find_lacking = || test.all_needs().into_iter().find_map(|need| lacking(need, self.options.effort, &self.facts));
+        if let Some(reason) = elsewhere::untold(test, self.cell.id.arch).or_else(find_lacking) {
             self.at_once(&profiles, &test.id, Outcome::Skip { reason });
             return Ok(());
         }

@@ -23,7 +23,7 @@ use reports::standing::{Change, Effect, Standings};
 use std::path::{Path, PathBuf};
 use suites::catalogue::{self, Test};
 use suites::outcome::Component;
-use words::{command, named, said, step_name};
+use words::{command, named, report_text, step_name};
 
 mod words;
 
@@ -182,7 +182,7 @@ async fn look_into(
         .ok_or_else(|| UsageError(format!("this version of kata-qualify no longer has the test {}", case.test)))?;
     let Some(from) = donor(case, like, from, test, database)? else {
         // The next case may have a donor.
-        return ended(Finding::NoDonor, &said(case, "", &[], &Finding::NoDonor), folder, like.format);
+        return ended(Finding::NoDonor, &report_text(case, "", &[], &Finding::NoDonor), folder, like.format);
     };
     let from = from.to_string();
     let arch = case.cell.arch;
@@ -211,16 +211,16 @@ async fn look_into(
         let one = matrix.cells.iter().find(|cell| cell.cell == case.cell);
         seen.push((swap, command(&arguments), one.map_or_else(|| Seen::of([]), |cell| of_cell(cell, case))));
     };
-    let said = said(case, &from, &seen, &finding);
-    ended(finding, &said, folder, like.format)
+    let text = report_text(case, &from, &seen, &finding);
+    ended(finding, &text, folder, like.format)
 }
 
 /// Writes down and prints the finding of a case.
-fn ended(finding: Finding, said: &str, folder: &Path, format: RunFormat) -> anyhow::Result<Ended> {
-    std::fs::write(folder.join(FILE), said).with_context(|| format!("writing {}", folder.join(FILE).display()))?;
+fn ended(finding: Finding, report: &str, folder: &Path, format: RunFormat) -> anyhow::Result<Ended> {
+    std::fs::write(folder.join(FILE), report).with_context(|| format!("writing {}", folder.join(FILE).display()))?;
     match is_for_people(format) {
-        true => print(said)?,
-        false => tell(said.trim_end()),
+        true => print(report)?,
+        false => tell(report.trim_end()),
     }
     Ok(Ended::Found(finding))
 }

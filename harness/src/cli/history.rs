@@ -159,8 +159,8 @@ fn of_run(matrix: &Matrix, name: &str, target: &Target, arch: Arch, profiles: &[
     let Some(day) = matrix.finished.map(|at| at.to_zoned(TimeZone::UTC).date()) else { return Vec::new() };
     let is_its = |id: &CellId| id.distro == target.distro && id.release == target.version && id.arch == arch;
     let mut of_release = matrix.cells.iter().filter(|cell| is_its(&cell.cell));
-    let brought = |cell: &CellReport| cell.facts.as_ref().is_some_and(|facts| !facts.candidates.is_empty());
-    if matrix.candidate || matrix.shaped || of_release.any(brought) {
+    let has_candidates = |cell: &CellReport| cell.facts.as_ref().is_some_and(|facts| !facts.candidates.is_empty());
+    if matrix.candidate || matrix.shaped || of_release.any(has_candidates) {
         return Vec::new();
     }
     let standings = Standings::new(matrix, Recorded::default(), false);

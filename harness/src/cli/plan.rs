@@ -117,11 +117,11 @@ pub(super) fn plan(arguments: &PlanArguments) -> anyhow::Result<Exit> {
         }
         Format::Human => {
             print(&(text(&rows, &environments) + &sharded(&shards)))?;
-            let mut told: Vec<&str> = Vec::new();
+            let mut printed_hints: Vec<&str> = Vec::new();
             for hint in rows.iter().filter_map(|row| row.way.as_ref().err()?.hint.as_deref()) {
-                if !told.contains(&hint) {
+                if !printed_hints.contains(&hint) {
                     tell(format_args!("hint: {hint}"));
-                    told.push(hint);
+                    printed_hints.push(hint);
                 }
             }
         }
@@ -250,8 +250,8 @@ mod tests {
             ended(&Target { distro: "fedora".parse().unwrap(), version: version.parse().unwrap() }, &database, today)
         };
         let today = jiff::civil::date(2026, 11, 30);
-        let said = of("32", today).unwrap();
-        assert!(said.starts_with("its support ended on 2021-") && said.ends_with("a mirror still has it"), "{said}");
+        let note = of("32", today).unwrap();
+        assert!(note.starts_with("its support ended on 2021-") && note.ends_with("a mirror still has it"), "{note}");
         assert_eq!((of("44", today), of("rawhide", today)), (None, None));
     }
 

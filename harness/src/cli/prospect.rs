@@ -43,9 +43,9 @@ pub(super) const NO_ENGINE: &str = "note: no Docker engine answers: releases are
 ///
 /// # Errors
 /// If the user named containers and no engine answers.
-pub(super) fn settle(environments: &mut Vec<Environment>, asked: bool, engine: &Engine) -> Result<bool, UsageError> {
+pub(super) fn settle(environments: &mut Vec<Environment>, requested: bool, engine: &Engine) -> Result<bool, UsageError> {
     match engine {
-        Err(why) if environments.contains(&Environment::Container) => match asked {
+        Err(why) if environments.contains(&Environment::Container) => match requested {
             true => Err(UsageError(format!(
                 "--in container needs a Docker engine, but none answers: {} (`--in vm` works without one; \
                  `kata-qualify doctor` shows more)",
@@ -199,9 +199,9 @@ mod tests {
         let environments = [Environment::Container];
         let pinned = Pinned::new(offline.clone(), std::slice::from_ref(&release));
         let here = Here::new(&environments, &offline, &pinned, &engine);
-        let said = attainable(std::slice::from_ref(&release), &here).unwrap_err().0;
+        let message = attainable(std::slice::from_ref(&release), &here).unwrap_err().0;
         let nothing = "debian:13: the image is not in the cache, and --offline forbids downloads";
-        assert_eq!(said, format!("{nothing}\nhint: run once without --offline"));
+        assert_eq!(message, format!("{nothing}\nhint: run once without --offline"));
         cached::empty_images(&folder, &["debian:13"]).unwrap();
         let without = Pinned::new(made.clone(), std::slice::from_ref(&release));
         let with = Pinned::new(offline.clone(), std::slice::from_ref(&release));
@@ -292,8 +292,8 @@ mod tests {
         let Err(refusal) = way(&release, &here) else { panic!("it cannot be made") };
         assert_eq!(refusal.why, format!("no mirror of {name} is known"));
         assert_eq!(refusal.hint.as_deref(), Some("name one with --mirror"));
-        let said = attainable(std::slice::from_ref(&release), &here).unwrap_err().0;
-        assert_eq!(said, format!("{name}: no mirror of {name} is known\nhint: name one with --mirror"));
+        let message = attainable(std::slice::from_ref(&release), &here).unwrap_err().0;
+        assert_eq!(message, format!("{name}: no mirror of {name} is known\nhint: name one with --mirror"));
     }
 
     #[test]
@@ -303,10 +303,10 @@ mod tests {
         let mut environments = vec![Container];
         assert!(settle(&mut environments, false, &none).unwrap());
         assert_eq!(environments, [Vm]);
-        for asked in [vec![Container], vec![Container, Vm]] {
-            let mut environments = asked.clone();
+        for requested in [vec![Container], vec![Container, Vm]] {
+            let mut environments = requested.clone();
             assert!(settle(&mut environments, true, &none).is_err());
-            assert_eq!(environments, asked);
+            assert_eq!(environments, requested);
         }
         assert!(!settle(&mut vec![Vm], true, &none).unwrap());
     }

@@ -121,8 +121,8 @@ fn judged_later(distro: &DistroId, one: &Outdated) -> Withheld {
 }
 
 /// An entry lists capabilities that do not apply next to verdicts, but they are not verdicts.
-fn is_verdict(said: &VerifiedCapability) -> bool {
-    said.verdict != Verdict::NotApplicable
+fn is_verdict(capability: &VerifiedCapability) -> bool {
+    capability.verdict != Verdict::NotApplicable
 }
 
 #[cfg(test)]

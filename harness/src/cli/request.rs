@@ -217,14 +217,14 @@ fn image_options(arguments: &ImageArguments) -> anyhow::Result<images::Options> 
         SourceArgument::Bootstrap => images::Source::Bootstrap,
         SourceArgument::Oci => images::Source::Oci,
     };
-    for (option, given, mirror) in [
+    for (option, value, mirror) in [
         ("--mirror", &arguments.mirror, &mut images.mirror),
         ("--security-mirror", &arguments.security_mirror, &mut images.security_mirror),
     ] {
-        if let Some(url) = given {
+        if let Some(url) = value {
             images::check_mirror(url).map_err(|why| UsageError(format!("{option}: {why}")))?;
         }
-        mirror.clone_from(given);
+        mirror.clone_from(value);
     }
     if let Some(key) = arguments.mirror_keys.iter().find(|key| !key.is_file()) {
         return Err(UsageError(format!("--mirror-key {}: expected a file", key.display())).into());
@@ -307,9 +307,9 @@ fn kata(arguments: &RunArguments, environments: &[Environment]) -> Result<Vec<Ex
 }
 
 /// Returns the requested environments, each once; containers by default.
-pub(super) fn environments(asked: &[In]) -> Result<Vec<Environment>, UsageError> {
+pub(super) fn environments(requested: &[In]) -> Result<Vec<Environment>, UsageError> {
     let mut all: Vec<Environment> = Vec::new();
-    for environment in asked.iter().map(|place| Environment::from(*place)) {
+    for environment in requested.iter().map(|place| Environment::from(*place)) {
         if !all.contains(&environment) {
             all.push(environment);
         }

@@ -63,8 +63,8 @@ fn go(resolved: &ResolvedRun, database: &Database) -> anyhow::Result<Exit> {
         }
         bring_up(request, is_named, &progress).await
     });
-    let left = over.as_ref().map_or(CLEANING, |(_, left)| *left);
-    if !shut_down(runtime, left) {
+    let grace = over.as_ref().map_or(CLEANING, |(_, grace)| *grace);
+    if !shut_down(runtime, grace) {
         let seconds = CLEANING.as_secs();
         progress.say(&format!(
             "warning: cleanup timed out after {seconds} s: the next run or `kata-qualify clean` removes what is left"

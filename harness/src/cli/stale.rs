@@ -125,10 +125,10 @@ pub(super) struct StaleCells {
 pub(super) fn cells(arguments: &RunArguments, database: &Database) -> anyhow::Result<StaleCells> {
     let RunArguments { targets, profiles, offline, images, .. } = arguments;
     let rows = rows(&Question { targets, profiles, age: AGE, offline: *offline, images }, database)?;
-    let asked = request::environments(&arguments.environments)?;
+    let requested = request::environments(&arguments.environments)?;
     Ok(chosen(&rows, |environment| match arguments.environments.is_empty() {
         true => environment != Environment::Host,
-        false => asked.contains(&environment),
+        false => requested.contains(&environment),
     }))
 }
 
@@ -263,17 +263,17 @@ fn text(rows: &[RecordedEntry]) -> String {
     }
     let mut places: BTreeMap<(&str, Environment), BTreeMap<String, Vec<&str>>> = BTreeMap::new();
     for row in rows {
-        let told = places.entry((&row.release, row.environment)).or_default();
+        let reasons = places.entry((&row.release, row.environment)).or_default();
         let unknown = row.unknown.iter().map(|why| format!("the mirror could not be checked: {why}"));
         for words in row.reasons.iter().map(Reason::words).chain(unknown) {
-            told.entry(words).or_default().push(&row.profile);
+            reasons.entry(words).or_default().push(&row.profile);
         }
     }
     let mut out = String::new();
-    for ((release, environment), told) in places {
+    for ((release, environment), reasons) in places {
         out +=
-            &format!("{release} {environment}: {}\n", if told.is_empty() { "up to date" } else { "stale or unknown" });
-        for (words, mut profiles) in told {
+            &format!("{release} {environment}: {}\n", if reasons.is_empty() { "up to date" } else { "stale or unknown" });
+        for (words, mut profiles) in reasons {
             profiles.dedup();
             out += &format!("  {words} [{}]\n", profiles.join(", "));
         }
@@ -335,12 +335,12 @@ mod tests {
         // The mirror was not asked.
         assert_eq!(words(None, day, "now"), Vec::<String>::new());
         let newer: &[(&str, &str)] = &[("qemu-system-x86", "1:10.0.10-1")];
-        let told = words(Some(newer), day, "now");
+        let actual = words(Some(newer), day, "now");
         let expected = [
             "qemu-system-x86 was 1:10.0.2-1, the mirror has 1:10.0.10-1",
             "virtiofsd was 1.13.2-1, the mirror no longer has it",
         ];
-        assert_eq!(told, expected);
+        assert_eq!(actual, expected);
         let older: &[(&str, &str)] = &[("qemu-system-x86", "1:10.0.2~rc1-1"), ("virtiofsd", "1.13.2-1")];
         assert_eq!(words(Some(older), day, "now"), Vec::<String>::new(), "the mirror is behind");
         assert_eq!(words(None, date(2026, 12, 2), "now"), ["31 days old"]);

@@ -31,7 +31,7 @@ pub(super) fn by_options(images: &ImageArguments) -> Option<String> {
         return Some("the packages are vouched for by keys given with --mirror-key".to_owned());
     }
     let handed_over = [("--cloud-image", &images.cloud_image), ("--oci-image", &images.oci_image)];
-    let (option, _) = handed_over.into_iter().find(|(_, given)| given.is_some())?;
+    let (option, _) = handed_over.into_iter().find(|(_, value)| value.is_some())?;
     Some(format!("nobody but you vouches for the image given with {option}"))
 }
 
@@ -127,8 +127,8 @@ mod tests {
             "releases: [{version: 44, repositories: [theirs]}]",
             "releases: [{version: 44, modules: ['virt:theirs']}]",
         ] {
-            let said = by("fedora", text, "44").unwrap();
-            assert!(said.contains("fedora:44"), "{text}: {said}");
+            let reason = by("fedora", text, "44").unwrap();
+            assert!(reason.contains("fedora:44"), "{text}: {reason}");
         }
         assert!(by("debian", "releases: [{version: 13, suites: trixie-theirs}]", "13").is_some());
         let new = "package-manager: apt\narch: x86_64\nreleases: [{version: 1, suites: mine}]";

@@ -120,10 +120,10 @@ pub async fn start(agent: &[u8], dir: &Path) -> Result<Host, HostError> {
             let words = ReaderStream::new(stderr).map(|r| r.map(|b| AgentOutput::Words(b.to_vec())));
             // The line ends with the agent's standard output, because a program that it started may keep standard error open.
             let frames = frames.map(Some).chain(futures_util::stream::iter([None]));
-            let heard = futures_util::stream::select(frames, words.map(Some))
+            let output = futures_util::stream::select(frames, words.map(Some))
                 .take_while(|item| std::future::ready(item.is_some()))
                 .filter_map(std::future::ready);
-            Line::open(heard, stdin, Duration::from_secs(60)).await.map_err(HostError::from)
+            Line::open(output, stdin, Duration::from_secs(60)).await.map_err(HostError::from)
         }
         Err(e) => Err(failed("talking to the agent in")(e)),
     };

@@ -25,8 +25,8 @@ pub(super) fn shortened(text: &str, columns: usize) -> String {
         return text.to_owned();
     }
     let Some(room) = columns.checked_sub(1) else { return String::new() };
-    let head = begun(text.chars(), room / 2);
-    let mut tail: Vec<char> = begun(text.chars().rev(), room - room / 2);
+    let head = fitting_prefix(text.chars(), room / 2);
+    let mut tail: Vec<char> = fitting_prefix(text.chars().rev(), room - room / 2);
     // A combining mark whose base character was cut off is dropped, too.
     while tail.last().is_some_and(|c| c.width() == Some(0)) {
         tail.pop();
@@ -35,7 +35,7 @@ pub(super) fn shortened(text: &str, columns: usize) -> String {
 }
 
 /// Returns the first characters that fit into the columns.
-fn begun(text: impl Iterator<Item = char>, columns: usize) -> Vec<char> {
+fn fitting_prefix(text: impl Iterator<Item = char>, columns: usize) -> Vec<char> {
     let mut taken = 0;
     let fits = |c: &char| {
         taken += c.width().unwrap_or(0);

@@ -96,8 +96,8 @@ fn facts(cell: &Cell, now: Timestamp) -> Vec<Vec<String>> {
         all.push(format!("{} lost", cell.lost));
     }
     let with = |more: String| [all.clone(), vec![more]].concat();
-    let left = cell.minutes_left(now);
-    let forms = left.map(|left| [with(format!("~{left} min left")), with(format!("~{left} min"))]);
+    let minutes = cell.minutes_left(now);
+    let forms = minutes.map(|minutes| [with(format!("~{minutes} min left")), with(format!("~{minutes} min"))]);
     forms.into_iter().flatten().chain([all, certain, vec![tests, failed]]).collect()
 }
 
@@ -167,8 +167,8 @@ pub(super) fn beat(state: &RunProgress, now: Timestamp) -> Option<String> {
         count => facts.push(format!("{count} machines lost")),
     }
     // Cells run in parallel, so the longest one counts.
-    if let Some(left) = at_work.iter().filter_map(|cell| cell.minutes_left(now)).max() {
-        facts.push(format!("about {left} min left"));
+    if let Some(minutes) = at_work.iter().filter_map(|cell| cell.minutes_left(now)).max() {
+        facts.push(format!("about {minutes} min left"));
     }
     let facts = facts.join(", ");
     let doing = spoken(longest, now);

@@ -66,7 +66,7 @@ pub(super) fn is_left(cell: &Cell) -> bool {
 ///
 /// `kvm` is true if containers may be given KVM.
 pub(super) fn cells(request: &Request, before: Option<&Begun>, kvm: bool, progress: &Progress) -> Vec<Cell> {
-    let wanted = |test: &Test| request.filter.as_ref().is_none_or(|filter| catalogue::chooses(filter, test));
+    let is_selected = |test: &Test| request.filter.as_ref().is_none_or(|filter| catalogue::chooses(filter, test));
     request
         .releases
         .iter()
@@ -76,7 +76,7 @@ pub(super) fn cells(request: &Request, before: Option<&Begun>, kvm: bool, progre
         .filter_map(|(id, release, environment)| {
             let provided = provided(environment, kvm);
             let same = |profile: &Profile, configuration| normalised(profile, release.arch, configuration, provided);
-            let units = request.scope.units(&id, plan::units(&request.profiles, environment, wanted, same));
+            let units = request.scope.units(&id, plan::units(&request.profiles, environment, is_selected, same));
             // No test of this cell is to be run again.
             if request.scope.again.is_some() && units.is_empty() {
                 return None;

@@ -39,10 +39,10 @@ impl Schedule {
         }
         schedule.free_what_nothing_blocks();
         let outcomes = &schedule.outcomes;
-        schedule.left = remaining(&schedule.units, |one, profile| !outcomes.contains_key(&key(one, profile)));
+        schedule.remaining = remaining(&schedule.units, |one, profile| !outcomes.contains_key(&key(one, profile)));
         // A machine with one CPU would have nothing to run.
         schedule.is_wide =
-            !schedule.left.is_empty() && schedule.left.iter().flat_map(|unit| &unit.tests).all(needs_cpus);
+            !schedule.remaining.is_empty() && schedule.remaining.iter().flat_map(|unit| &unit.tests).all(needs_cpus);
         schedule
     }
 
@@ -60,7 +60,7 @@ impl Schedule {
         let failed = |(key, outcome): (&Key, &Outcome)| {
             matches!(outcome, Outcome::Fail(_) | Outcome::Error { .. }) && !self.confirmed.contains(key)
         };
-        self.left.is_empty() && !(self.is_vm && self.outcomes.iter().any(failed))
+        self.remaining.is_empty() && !(self.is_vm && self.outcomes.iter().any(failed))
     }
 
     /// Forgets that a test was blocked if the test that blocked it will run again.
@@ -160,9 +160,9 @@ mod tests {
         ];
         for (before, next, is_certain) in table {
             let schedule = Schedule::resumed(units.clone(), true, Attempts::retrying(1), &progress(&[(&test, before)]));
-            let is_left = schedule.left.iter().flat_map(|unit| &unit.tests).any(|one| one.test.id == test);
-            let seen = is_left.then(|| schedule.first_attempt(&profiles, &test));
-            assert_eq!(seen, next, "{before:?}");
+            let is_left = schedule.remaining.iter().flat_map(|unit| &unit.tests).any(|one| one.test.id == test);
+            let actual = is_left.then(|| schedule.first_attempt(&profiles, &test));
+            assert_eq!(actual, next, "{before:?}");
             assert_eq!(schedule.confirmed.contains(&(PROFILE.to_owned(), test.clone())), is_certain, "{before:?}");
         }
     }
@@ -174,8 +174,8 @@ mod tests {
         let attempts = Attempts { retries: 1, repeat: 2 };
         for (before, is_left) in [(&[(1, 1, "pass")][..], true), (&[(1, 1, "pass"), (1, 2, "fail")], false)] {
             let schedule = Schedule::resumed(units.clone(), true, attempts, &progress(&[(&test, before)]));
-            let left = schedule.left.iter().flat_map(|unit| &unit.tests).any(|one| one.test.id == test);
-            assert_eq!(left, is_left, "{before:?}");
+            let actual = schedule.remaining.iter().flat_map(|unit| &unit.tests).any(|one| one.test.id == test);
+            assert_eq!(actual, is_left, "{before:?}");
         }
     }
 
@@ -209,8 +209,8 @@ mod tests {
         for (before, is_left) in [(&[(0, 1, "fail")][..], true), (&[(0, 1, "fail"), (0, 2, "fail")], false)] {
             let done = progress(&[(by.as_str(), before), (blocked.id.as_str(), &[(0, 1, by.as_str())])]);
             let schedule = Schedule::resumed(units.clone(), false, Attempts::retrying(1), &done);
-            let left = schedule.left.iter().flat_map(|unit| &unit.tests).any(|one| one.test.id == blocked.id);
-            assert_eq!(left, is_left, "{before:?}");
+            let actual = schedule.remaining.iter().flat_map(|unit| &unit.tests).any(|one| one.test.id == blocked.id);
+            assert_eq!(actual, is_left, "{before:?}");
         }
     }
 

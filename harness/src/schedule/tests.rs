@@ -26,15 +26,15 @@ fn drive(
     is_emulated: bool,
     mut line: impl FnMut(Attempt<'_>) -> Answer,
 ) -> Vec<AfterEnvironment> {
-    let mut said = Vec::new();
+    let mut decisions = Vec::new();
     loop {
         let end = machine(schedule, is_emulated, &mut line);
         let (next, _) = schedule.ended(end);
-        said.push(next);
+        decisions.push(next);
         if !matches!(next, AfterEnvironment::Machine(_)) {
-            return said;
+            return decisions;
         }
-        assert!(said.len() < 50, "it never ends");
+        assert!(decisions.len() < 50, "it never ends");
     }
 }
 
@@ -108,13 +108,13 @@ fn under_emulation_tests_needing_cpus_run_last_in_their_own_machine() {
     for (is_emulated, machines) in [(true, 2), (false, 1)] {
         let mut schedule = vm(configurations);
         let mut ran = Vec::new();
-        let said = drive(&mut schedule, is_emulated, |(machine, _, test, _)| {
+        let decisions = drive(&mut schedule, is_emulated, |(machine, _, test, _)| {
             ran.push((machine, test.to_owned()));
             pass()
         });
         let more = AfterEnvironment::Machine(RestartReason::Cpus);
         assert_eq!(
-            said,
+            decisions,
             if is_emulated { vec![more, AfterEnvironment::Finished] } else { vec![AfterEnvironment::Finished] }
         );
         let all = units(configurations);
@@ -137,7 +137,7 @@ fn under_emulation_tests_needing_cpus_run_last_in_their_own_machine() {
 fn a_lost_machine_with_several_cpus_is_replaced_by_another_such() {
     let mut schedule = vm(&[Configuration::Static, Configuration::Own]);
     let mut wide = Vec::new();
-    let said = drive(&mut schedule, true, |(machine, _, test, _)| match (machine, test) {
+    let decisions = drive(&mut schedule, true, |(machine, _, test, _)| match (machine, test) {
         (2, CPU) => Answer::Loss,
         (_, CPU) => {
             wide.push(machine);
@@ -146,7 +146,7 @@ fn a_lost_machine_with_several_cpus_is_replaced_by_another_such() {
         _ => pass(),
     });
     let next = [RestartReason::Cpus, RestartReason::Lost, RestartReason::Repeat].map(AfterEnvironment::Machine);
-    assert_eq!(said, [&next[..], &[AfterEnvironment::Finished]].concat());
+    assert_eq!(decisions, [&next[..], &[AfterEnvironment::Finished]].concat());
     // Each failure is tried again in the same machine.
     assert_eq!(wide, [3, 3, 4, 4]);
     assert!(schedule.needs_cpus());
@@ -157,11 +157,11 @@ fn a_lost_machine_with_several_cpus_is_replaced_by_another_such() {
 fn if_all_tests_pass_one_machine_runs_each_of_them_once() {
     let mut schedule = vm(BLK);
     let mut ran = Vec::new();
-    let said = drive(&mut schedule, true, |(_, _, test, attempt)| {
+    let decisions = drive(&mut schedule, true, |(_, _, test, attempt)| {
         ran.push((test.to_owned(), attempt));
         pass()
     });
-    assert_eq!(said, [AfterEnvironment::Finished]);
+    assert_eq!(decisions, [AfterEnvironment::Finished]);
     let expected: Vec<(String, u32)> = ids(&units(BLK)).into_iter().map(|id| (id, 1)).collect();
     assert_eq!(ran, expected);
     assert_eq!(schedule.progress(), (expected.len(), expected.len()));
@@ -174,11 +174,11 @@ fn a_machine_lost_during_a_test_costs_only_that_test_an_attempt() {
     let all = ids(&units(BLK));
     let lost = all[all.len() / 2].clone();
     let mut ran = Vec::new();
-    let said = drive(&mut schedule, true, |(machine, _, test, _)| {
+    let decisions = drive(&mut schedule, true, |(machine, _, test, _)| {
         ran.push((machine, test.to_owned()));
         if machine == 1 && test == lost { Answer::Loss } else { pass() }
     });
-    assert_eq!(said, [AfterEnvironment::Machine(RestartReason::Lost), AfterEnvironment::Finished]);
+    assert_eq!(decisions, [AfterEnvironment::Machine(RestartReason::Lost), AfterEnvironment::Finished]);
     let second: Vec<String> = ran.iter().filter(|(machine, _)| *machine == 2).map(|(_, test)| test.clone()).collect();
     assert_eq!(second, all[all.len() / 2..], "it and those after it");
     assert_eq!(outcome_of(&schedule, &lost), Some(&Outcome::Pass));
@@ -189,13 +189,13 @@ fn a_machine_lost_during_a_test_costs_only_that_test_an_attempt() {
 fn a_test_that_loses_two_machines_is_an_error() {
     let mut schedule = vm(BLK);
     let lost = ids(&units(BLK)).pop().unwrap();
-    let said = drive(&mut schedule, true, |(_, _, test, _)| if test == lost { Answer::Loss } else { pass() });
+    let decisions = drive(&mut schedule, true, |(_, _, test, _)| if test == lost { Answer::Loss } else { pass() });
     // Every test has an outcome then; that of a nested guest is repeated once more, and the test loses another machine.
     assert_eq!(
-        said[..2],
+        decisions[..2],
         [AfterEnvironment::Machine(RestartReason::Lost), AfterEnvironment::Machine(RestartReason::Repeat)]
     );
-    assert_eq!(said.last(), Some(&AfterEnvironment::Finished));
+    assert_eq!(decisions.last(), Some(&AfterEnvironment::Finished));
     assert_eq!(outcome_of(&schedule, &lost), Some(&Outcome::Error { message: LOST_TWICE.to_owned() }));
 }
 
@@ -216,11 +216,11 @@ fn a_cell_that_makes_progress_may_lose_more_machines() {
 fn a_cell_is_given_up_when_its_budget_of_losses_is_used_up() {
     let mut schedule = vm(BLK);
     let mut machines = 0;
-    let said = drive(&mut schedule, true, |(machine, ..)| {
+    let decisions = drive(&mut schedule, true, |(machine, ..)| {
         machines = machine;
         Answer::Loss
     });
-    assert_eq!((machines, said.last()), (LOSSES_OF_A_CELL + 1, Some(&AfterEnvironment::GivenUp)));
+    assert_eq!((machines, decisions.last()), (LOSSES_OF_A_CELL + 1, Some(&AfterEnvironment::GivenUp)));
     // A lost environment is not replaced if tests have no second attempt, nor if it is a container.
     for mut schedule in [
         Schedule::new(units(BLK), true, Attempts::retrying(0)),
@@ -257,11 +257,11 @@ fn an_unanswered_last_test_runs_again_in_a_new_machine() {
     let mut schedule = Schedule::new(units, true, Attempts::retrying(1));
     let last = all.last().unwrap().clone();
     let mut ran = Vec::new();
-    let said = drive(&mut schedule, true, |(machine, _, test, _)| {
+    let decisions = drive(&mut schedule, true, |(machine, _, test, _)| {
         ran.push((machine, test.to_owned()));
         if machine == 1 && test == last { Answer::Silence } else { pass() }
     });
-    assert_eq!(said, [AfterEnvironment::Machine(RestartReason::Unanswered), AfterEnvironment::Finished]);
+    assert_eq!(decisions, [AfterEnvironment::Machine(RestartReason::Unanswered), AfterEnvironment::Finished]);
     assert_eq!(ran.last(), Some(&(2, last.clone())));
     assert_eq!(ran.iter().filter(|(machine, _)| *machine == 2).count(), 1, "nothing else runs again");
     assert_eq!(outcome_of(&schedule, &last), Some(&Outcome::Pass));
@@ -272,11 +272,11 @@ fn without_emulation_an_unanswered_test_is_retried_in_place() {
     let mut schedule = vm(&[Configuration::Kata]);
     let first = ids(&units(&[Configuration::Kata])).remove(0);
     let mut attempts = 0;
-    let said = drive(&mut schedule, false, |(_, _, test, attempt)| {
+    let decisions = drive(&mut schedule, false, |(_, _, test, attempt)| {
         attempts = if test == first { attempt } else { attempts };
         if test == first && attempt == 1 { Answer::Silence } else { pass() }
     });
-    assert_eq!((said, attempts), (vec![AfterEnvironment::Finished], 2));
+    assert_eq!((decisions, attempts), (vec![AfterEnvironment::Finished], 2));
 }
 
 #[test]
@@ -286,11 +286,11 @@ fn the_number_of_replaced_machines_is_limited() {
     let all = units(&[Configuration::Kata]);
     let tests = all.iter().flat_map(|unit| &unit.tests);
     let blockers: BTreeSet<String> = tests.flat_map(|planned| planned.test.blocked_by.iter().cloned()).collect();
-    let said =
+    let decisions =
         drive(&mut schedule, true, |(_, _, test, _)| if blockers.contains(test) { pass() } else { Answer::Silence });
-    let traded = said.iter().filter(|next| **next == AfterEnvironment::Machine(RestartReason::Unanswered)).count();
-    assert_eq!(traded, usize::try_from(TRADES_OF_A_CELL).unwrap(), "{said:?}");
-    assert_eq!(said.last(), Some(&AfterEnvironment::Finished));
+    let traded = decisions.iter().filter(|next| **next == AfterEnvironment::Machine(RestartReason::Unanswered)).count();
+    assert_eq!(traded, usize::try_from(TRADES_OF_A_CELL).unwrap(), "{decisions:?}");
+    assert_eq!(decisions.last(), Some(&AfterEnvironment::Finished));
 }
 
 #[test]
@@ -298,14 +298,14 @@ fn failures_block_others_until_they_pass_in_a_fresh_machine() {
     let mounts = "filesystem::virtio_blk::mounts_in_the_guest";
     let behind = "filesystem::virtio_blk::rename_is_atomic";
     let mut schedule = vm(BLK);
-    let said = drive(
+    let decisions = drive(
         &mut schedule,
         true,
         |(machine, _, test, _)| {
             if machine == 1 && test == mounts { fail() } else { pass() }
         },
     );
-    assert_eq!(said, [AfterEnvironment::Machine(RestartReason::Repeat), AfterEnvironment::Finished]);
+    assert_eq!(decisions, [AfterEnvironment::Machine(RestartReason::Repeat), AfterEnvironment::Finished]);
     assert_eq!(
         (outcome_of(&schedule, mounts), outcome_of(&schedule, behind)),
         (Some(&Outcome::Pass), Some(&Outcome::Pass))
@@ -313,7 +313,7 @@ fn failures_block_others_until_they_pass_in_a_fresh_machine() {
 
     let mut schedule = vm(BLK);
     let mut attempts = Vec::new();
-    let said = drive(&mut schedule, true, |(machine, _, test, attempt)| {
+    let decisions = drive(&mut schedule, true, |(machine, _, test, attempt)| {
         if test == mounts {
             attempts.push((machine, attempt));
             return fail();
@@ -321,7 +321,7 @@ fn failures_block_others_until_they_pass_in_a_fresh_machine() {
         pass()
     });
     assert_eq!(
-        said,
+        decisions,
         [AfterEnvironment::Machine(RestartReason::Repeat), AfterEnvironment::Finished],
         "a fresh machine, and no more than one"
     );
@@ -330,8 +330,8 @@ fn failures_block_others_until_they_pass_in_a_fresh_machine() {
 
     // Without emulation the failure stands.
     let mut schedule = vm(BLK);
-    let said = drive(&mut schedule, false, |(_, _, test, _)| if test == mounts { fail() } else { pass() });
-    assert_eq!(said, [AfterEnvironment::Finished]);
+    let decisions = drive(&mut schedule, false, |(_, _, test, _)| if test == mounts { fail() } else { pass() });
+    assert_eq!(decisions, [AfterEnvironment::Finished]);
 }
 
 #[test]
@@ -343,7 +343,7 @@ fn outcomes_of_tests_to_be_repeated_are_cleared_first() {
     assert!(matches!(outcome_of(&schedule, behind), Some(Outcome::Blocked { .. })));
     assert_eq!(schedule.ended(end).0, AfterEnvironment::Machine(RestartReason::Repeat));
     assert_eq!((outcome_of(&schedule, mounts), outcome_of(&schedule, behind)), (None, None));
-    assert!(ids(&schedule.left).contains(&behind.to_owned()), "what it blocked runs again with it");
+    assert!(ids(&schedule.remaining).contains(&behind.to_owned()), "what it blocked runs again with it");
 }
 
 #[test]
@@ -367,8 +367,8 @@ fn a_failure_without_a_nested_guest_is_not_repeated() {
     let configurations = [Configuration::Static, Configuration::Own, Configuration::VirtioFs];
     let mut schedule = vm(&configurations);
     assert!(ids(&units(&configurations)).contains(&flags.to_owned()));
-    let said = drive(&mut schedule, true, |(_, _, test, _)| if test == flags { fail() } else { pass() });
-    assert_eq!(said, [AfterEnvironment::Machine(RestartReason::Cpus), AfterEnvironment::Finished]);
+    let decisions = drive(&mut schedule, true, |(_, _, test, _)| if test == flags { fail() } else { pass() });
+    assert_eq!(decisions, [AfterEnvironment::Machine(RestartReason::Cpus), AfterEnvironment::Finished]);
     assert!(matches!(outcome_of(&schedule, "filesystem::virtio_fs::rename_is_atomic"), Some(Outcome::Blocked { .. })));
 }
 

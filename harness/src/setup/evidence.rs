@@ -178,9 +178,9 @@ mod tests {
         keep_manifest(&prepared(), out.path(), &cell).unwrap();
         let file = kept_manifest(&prepared(), &cell).unwrap();
         assert_eq!(file, "images/debian-13-x86_64-container-0123456789ab.json");
-        let kept: Manifest = serde_json::from_slice(&std::fs::read(out.path().join(file)).unwrap()).unwrap();
-        assert_eq!(kept.package("libc6").unwrap().source, "source-of-libc6");
-        assert_eq!(kept.origins[1].suites, ["trixie"]);
+        let manifest: Manifest = serde_json::from_slice(&std::fs::read(out.path().join(file)).unwrap()).unwrap();
+        assert_eq!(manifest.package("libc6").unwrap().source, "source-of-libc6");
+        assert_eq!(manifest.origins[1].suites, ["trixie"]);
         let nowhere = keep_manifest(&prepared(), Path::new("/proc/nowhere"), &cell).unwrap_err();
         assert!(nowhere.to_string().starts_with("writing /proc/nowhere/images/"), "{nowhere}");
         // This machine has no manifest.

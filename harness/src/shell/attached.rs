@@ -117,14 +117,14 @@ async fn hand_on(line: &Line, mut typed: Receiver<Vec<u8>>) -> LineError {
 /// Reads standard input in a thread. The thread may still wait for input when nobody listens any more, and ends with
 /// the process.
 fn typed() -> Receiver<Vec<u8>> {
-    let (say, heard) = channel(WAITING);
+    let (sender, receiver) = channel(WAITING);
     std::thread::spawn(move || {
         let mut part = vec![0; PART];
         loop {
             match std::io::stdin().lock().read(&mut part) {
                 Ok(0) => return,
                 Ok(count) => {
-                    if say.blocking_send(part.get(..count).unwrap_or_default().to_vec()).is_err() {
+                    if sender.blocking_send(part.get(..count).unwrap_or_default().to_vec()).is_err() {
                         return;
                     }
                 }
@@ -133,7 +133,7 @@ fn typed() -> Receiver<Vec<u8>> {
             }
         }
     });
-    heard
+    receiver
 }
 
 /// Returns the size of the terminal on standard output.

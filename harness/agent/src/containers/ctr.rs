@@ -10,16 +10,16 @@ use suites::containers::{ContainerOutput, ContainerUsage};
 /// When deleting a task, these versions close their ends of its streams first and wait for the copying afterwards
 /// (`task.Delete` in containerd's `task.go`, 1.6.0 to 1.6.21 and 1.7.0 to 1.7.2): data still in the pipes is lost, and
 /// the shim waits two seconds for a reader.
-pub(super) fn version_that_drops_last_words(said: &str) -> Option<String> {
-    let told = said.lines().find_map(|line| line.trim().strip_prefix("Version:")).unwrap_or_default().trim();
-    let drops = match told.parse::<ContainerdVersion>() {
+pub(super) fn version_that_drops_last_words(output: &str) -> Option<String> {
+    let version = output.lines().find_map(|line| line.trim().strip_prefix("Version:")).unwrap_or_default().trim();
+    let drops = match version.parse::<ContainerdVersion>() {
         Ok(ContainerdVersion { major: 1, minor: 6, patch: Some(patch) }) => patch <= 21,
         Ok(ContainerdVersion { major: 1, minor: 7, patch: Some(patch) }) => patch <= 2,
         Ok(ContainerdVersion { patch: Some(_), .. }) => false,
         // With an unknown version, lingering does no harm.
         _ => true,
     };
-    drops.then(|| told.to_owned())
+    drops.then(|| version.to_owned())
 }
 
 /// Returns the process of a container from the output of `ctr tasks list`: a row per task, with id and process first.
@@ -34,8 +34,8 @@ pub(super) fn topic(line: &str) -> &str {
 }
 
 /// Returns a container's usage from the output of `ctr tasks metrics --format json`, in the form of cgroup v2 or v1.
-pub(super) fn usage(said: &str) -> Option<ContainerUsage> {
-    let all: Value = serde_json::from_str(said).ok()?;
+pub(super) fn usage(metrics: &str) -> Option<ContainerUsage> {
+    let all: Value = serde_json::from_str(metrics).ok()?;
     let number = |paths: [&str; 2]| paths.into_iter().find_map(|path| all.pointer(path)?.as_u64());
     Some(ContainerUsage {
         cpu: number(["/cpu/usage_usec", "/cpu/usage/total"])?,
@@ -67,8 +67,8 @@ mod tests {
     #[test]
     fn containerd_versions_that_drop_output_are_recognised() {
         let of = |version: &str| {
-            let said = format!("Client:\n  Version:  {version}\n  Revision: 1\n\nServer:\n  Version:  9.9.9\n");
-            version_that_drops_last_words(&said)
+            let output = format!("Client:\n  Version:  {version}\n  Revision: 1\n\nServer:\n  Version:  9.9.9\n");
+            version_that_drops_last_words(&output)
         };
         for version in ["1.6.0", "1.6.20~ds1", "v1.6.21", "1.7.2", "", "unknown"] {
             assert_eq!(of(version).as_deref(), Some(version));

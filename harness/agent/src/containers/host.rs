@@ -27,10 +27,10 @@ pub fn processes(id: &str) -> Vec<Process> {
     for pid in process::pids().into_iter().filter(|pid| *pid != std::process::id()) {
         let folder = Path::new("/proc").join(pid.to_string());
         let argv = arguments(&folder);
-        let ours = argv.iter().any(|argument| names(argument, id)) || {
+        let is_match = argv.iter().any(|argument| names(argument, id)) || {
             names(&fs::read_to_string(folder.join("cgroup")).unwrap_or_default(), id)
         };
-        if ours {
+        if is_match {
             let program = fs::read_link(folder.join("exe")).unwrap_or_default();
             found.push(Process { pid, program: program.to_string_lossy().into_owned(), argv });
         }
@@ -115,11 +115,11 @@ pub fn traces(id: &str, more: &[PathBuf]) -> BTreeSet<Trace> {
 pub fn remove(id: &str, more: &[PathBuf]) {
     let end = Instant::now() + Duration::from_secs(10);
     loop {
-        let left = processes(id);
-        if left.is_empty() || Instant::now() > end {
+        let remaining = processes(id);
+        if remaining.is_empty() || Instant::now() > end {
             break;
         }
-        for process in left {
+        for process in remaining {
             kill(process.pid);
         }
         std::thread::sleep(Duration::from_millis(20));

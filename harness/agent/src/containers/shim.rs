@@ -167,44 +167,44 @@ pub(super) struct Seen {
 /// An emulated machine by itself may crash a guest, or be too slow for it. There, silence can only be blamed on the
 /// daemon, which is an ordinary process, and on a QEMU whose memory no daemon can read.
 pub(super) fn silence(seen: Seen, seconds: u64, log: &str, emulated: bool) -> Stop {
-    let said = if log.is_empty() { String::new() } else { format!("; Kata said: {log}") };
+    let note = if log.is_empty() { String::new() } else { format!("; Kata said: {log}") };
     let Seen { vmm, daemon, private } = seen;
     match (vmm, daemon) {
         (true, true) if private => Stop::blame(
             Component::Qemu,
             format!(
                 "no answer from the sandbox within {seconds} s: QEMU was given share=on and maps the guest's memory for \
-                 itself alone, so that no request reaches virtiofsd{said}"
+                 itself alone, so that no request reaches virtiofsd{note}"
             ),
         ),
         // QEMU found the daemon's socket without a listener.
         (false, false) if log.contains("vhost-fs.sock': Connection refused") => Stop::blame(
             Component::Virtiofsd,
-            format!("no answer from the sandbox within {seconds} s: its virtiofsd had exited before QEMU came{said}"),
+            format!("no answer from the sandbox within {seconds} s: its virtiofsd had exited before QEMU came{note}"),
         ),
         (_, true) | (false, false) if emulated => Stop::Unanswered {
             message: format!(
                 "no answer from the sandbox within {seconds} s, its QEMU {} and its virtiofsd {}, which emulation may \
-                 cause by itself{said}",
+                 cause by itself{note}",
                 if vmm { "runs" } else { "is gone" },
                 if daemon { "runs" } else { "is gone" },
             ),
         },
         // One's end caused the other's, but the order was not observed: the catalogue's component is blamed.
         (false, false) => Stop::fail(format!(
-            "no answer from the sandbox within {seconds} s, and neither its QEMU nor its virtiofsd runs{said}"
+            "no answer from the sandbox within {seconds} s, and neither its QEMU nor its virtiofsd runs{note}"
         )),
         (true, false) => Stop::blame(
             Component::Virtiofsd,
-            format!("no answer from the sandbox within {seconds} s, and its virtiofsd is gone: it has exited{said}"),
+            format!("no answer from the sandbox within {seconds} s, and its virtiofsd is gone: it has exited{note}"),
         ),
         (false, true) => Stop::blame(
             Component::Qemu,
-            format!("no answer from the sandbox within {seconds} s, and its QEMU is gone: it has exited{said}"),
+            format!("no answer from the sandbox within {seconds} s, and its QEMU is gone: it has exited{note}"),
         ),
         (true, true) => Stop::blame(
             Component::Kernel,
-            format!("QEMU and virtiofsd run, and the agent in the guest did not answer within {seconds} s{said}"),
+            format!("QEMU and virtiofsd run, and the agent in the guest did not answer within {seconds} s{note}"),
         ),
     }
 }
@@ -253,12 +253,12 @@ mod tests {
         let record = ["/usr/bin/qemu-system-x86_64".to_owned(), "/usr/libexec/virtiofsd".to_owned()];
         let of = |text: &str| read(text, Some(&record));
         let missing = "ctr: failed to create shim task: /etc/kata/configuration.toml: file";
-        let ours = format!("{missing} /opt/kata/initrd.img does not exist: not found");
+        let wrong_initrd = format!("{missing} /opt/kata/initrd.img does not exist: not found");
         assert_eq!(
             of(&format!("{missing} /usr/bin/qemu-system-x86_64 does not exist: not found")),
             Refusal::RecordIsWrong(vec![record[0].clone()])
         );
-        assert_eq!(of(&ours), Refusal::ConfigurationIsWrong);
+        assert_eq!(of(&wrong_initrd), Refusal::ConfigurationIsWrong);
         let fork = "ctr: failed to create shim task: fork/exec /usr/libexec/virtiofsd: no such file or directory";
         assert_eq!(of(fork), Refusal::RecordIsWrong(vec![record[1].clone()]));
         let vsock = "ctr: host system doesn't support vsock: stat /dev/vhost-vsock: no such file or directory";
@@ -270,7 +270,7 @@ mod tests {
         let seccomp =
             "ctr: Seccomp profiles are passed to the virtual machine, but the Kata agent does not support seccomp";
         assert_eq!(of(seccomp), Refusal::NoSeccomp);
-        let stop = refusal(&ours, Some(&record));
+        let stop = refusal(&wrong_initrd, Some(&record));
         assert!(matches!(&stop, Stop::Error { message } if message.contains("initrd.img")), "{stop:?}");
     }
 
@@ -323,8 +323,8 @@ mod tests {
             let stop = silence(Seen { vmm, daemon, private: false }, 100, "", true);
             assert!(matches!(&stop, Stop::Unanswered { message } if message.contains("emulation")), "{stop:?}");
         }
-        let gone = silence(Seen { vmm: true, daemon: false, private: false }, 100, "", true);
-        assert!(matches!(gone, Stop::Fail { blames: Some(Component::Virtiofsd), .. }), "{gone:?}");
+        let without_daemon = silence(Seen { vmm: true, daemon: false, private: false }, 100, "", true);
+        assert!(matches!(without_daemon, Stop::Fail { blames: Some(Component::Virtiofsd), .. }), "{without_daemon:?}");
     }
 
     /// Emulation does not make a mapping private.

@@ -85,10 +85,10 @@ fn mount_root(volumes: &[Volume]) -> io::Result<&Volume> {
             }
         }
     }
-    let seen: Vec<String> = volumes.iter().map(ToString::to_string).chain(refused).collect();
+    let found: Vec<String> = volumes.iter().map(ToString::to_string).chain(refused).collect();
     Err(io::Error::other(format!(
         "no root filesystem: expected an ext4, xfs or btrfs with /etc/os-release and /usr, on the disk or a partition of it; seen: {}",
-        seen.join(", ")
+        found.join(", ")
     )))
 }
 
@@ -132,8 +132,8 @@ fn mount_boot(volumes: &[Volume]) -> io::Result<()> {
     let Some(named) = boot_of(&text) else { return Ok(()) };
     let found = volumes.iter().find(|volume| is_named(&volume.superblock, named));
     let volume = found.ok_or_else(|| {
-        let seen: Vec<String> = volumes.iter().map(ToString::to_string).collect();
-        io::Error::other(format!("/boot is {named}, by etc/fstab, which no partition is: {}", seen.join(", ")))
+        let partitions: Vec<String> = volumes.iter().map(ToString::to_string).collect();
+        io::Error::other(format!("/boot is {named}, by etc/fstab, which no partition is: {}", partitions.join(", ")))
     })?;
     let options = options(volume.superblock.content).first().copied().unwrap_or_default();
     mount_to_read(volume, &format!("{ROOT}/boot"), options)

@@ -208,8 +208,8 @@ mod tests {
                 }
             }
             assert!(deadlines.device < deadlines.mount, "a disk that is not there would be told as a mount that hangs");
-            let told = deadlines.silence + deadlines.qmp;
-            assert!(deadlines.ending > told, "a guest that hangs, and whose QEMU does too, is seen after {told:?}");
+            let latest = deadlines.silence + deadlines.qmp;
+            assert!(deadlines.ending > latest, "a guest that hangs, and whose QEMU does too, is seen after {latest:?}");
             assert!(
                 PORT > deadlines.boot,
                 "PID 1 would go down while it is still waited for, and make the kernel panic"

@@ -116,8 +116,8 @@ impl ProcessEnd {
 
     /// Returns the end of QEMU, as [`ProcessEnd::of`]. QEMU exits with 0 on SIGTERM, SIGINT and SIGHUP, as it does
     /// after its guest has powered off; its message distinguishes the cases (QEMU 0.11 and later, `qemu_kill_report`).
-    pub(crate) fn of_qemu(status: std::process::ExitStatus, said: &str) -> ProcessEnd {
-        let signal = said.lines().find_map(|line| {
+    pub(crate) fn of_qemu(status: std::process::ExitStatus, stderr: &str) -> ProcessEnd {
+        let signal = stderr.lines().find_map(|line| {
             let rest = line.split_once("terminating on signal ")?.1;
             rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
         });

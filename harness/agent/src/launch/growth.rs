@@ -53,7 +53,7 @@ mod tests {
         growth.look(10, at(9));
         assert_eq!(growth.since(at(10)).as_secs(), 3);
         assert_eq!(growth.since(began).as_secs(), 0, "clocks may differ");
-        let said = slow(Duration::from_secs(100), Duration::from_secs(3), "Run /init");
-        assert!(said.contains("not within 100 s") && said.ends_with("console: Run /init"), "{said}");
+        let message = slow(Duration::from_secs(100), Duration::from_secs(3), "Run /init");
+        assert!(message.contains("not within 100 s") && message.ends_with("console: Run /init"), "{message}");
     }
 }

@@ -28,7 +28,7 @@ fn hears(running: &mut RunningGuest) -> Result<(), Stop> {
     let after = running.daemon_wakes();
     match (before, asleep, after) {
         (Some(before), Some(asleep), Some(after)) if before == asleep && after > asleep => Ok(()),
-        seen => Err(Stop::error(format!("virtiofsd was asleep, then asked for a file, and woke so often: {seen:?}"))),
+        wakes => Err(Stop::error(format!("virtiofsd was asleep, then asked for a file, and woke so often: {wakes:?}"))),
     }
 }
 

@@ -174,8 +174,8 @@ impl RunningGuest {
             return Ok(());
         }
         let (serial, stderr) = (self.serial.clone(), self.stderr.clone());
-        let said = [self.serial.clone(), self.console.clone()];
-        let total = move || -> u64 { said.iter().flatten().map(Log::total).sum() };
+        let logs = [self.serial.clone(), self.console.clone()];
+        let total = move || -> u64 { logs.iter().flatten().map(Log::total).sum() };
         let mut growth = Growth::of(total(), began);
         let qemu = &mut self.qemu;
         let mut ended = self.qemu_ended;
@@ -209,8 +209,8 @@ impl RunningGuest {
                 Err(e) => e,
             };
             if self.ended() || Instant::now() > end {
-                let seen = format!("{} does not answer: {error}", path.display());
-                return Err(self.why("starting QEMU", &seen, Component::Qemu));
+                let observed = format!("{} does not answer: {error}", path.display());
+                return Err(self.why("starting QEMU", &observed, Component::Qemu));
             }
             std::thread::sleep(Duration::from_millis(10));
         }
@@ -265,9 +265,9 @@ impl RunningGuest {
             Ok(reply) => Ok(reply),
             Err(ClientError::Late(after)) if self.how_it_is().is_none() => {
                 // The guest is alive, but the requested action does not end.
-                let seen = format!("{doing}: not finished within {after:?}; the guest is alive");
+                let observed = format!("{doing}: not finished within {after:?}; the guest is alive");
                 let is_emulated = self.is_emulated();
-                Err(late::unfinished(&seen, self.facts(woken_before).as_ref(), is_emulated))
+                Err(late::unfinished(&observed, self.facts(woken_before).as_ref(), is_emulated))
             }
             Err(e) => Err(self.why(doing, &e.to_string(), Component::Kernel)),
         }

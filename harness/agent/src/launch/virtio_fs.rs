@@ -95,8 +95,8 @@ fn look(ask: Ask<'_>) -> Option<FsDevice> {
         }
     }
     let Some((path, status)) = found else { return Some(FsDevice::Absent) };
-    let said = status.pointer("/status/statuses")?.as_array()?;
-    let has = |status: &str| said.iter().filter_map(Value::as_str).any(|said| said.contains(status));
+    let statuses = status.pointer("/status/statuses")?.as_array()?;
+    let has = |status: &str| statuses.iter().filter_map(Value::as_str).any(|text| text.contains(status));
     if !has("S_DRIVER_OK:") {
         let seen_only = has("S_ACKNOWLEDGE:") && !has("S_DRIVER:") && !has("S_FAILED:");
         return Some(if seen_only { FsDevice::NoDriver } else { FsDevice::NotReady });
@@ -120,8 +120,8 @@ fn look(ask: Ask<'_>) -> Option<FsDevice> {
 fn index(ask: Ask<'_>, ring: u64) -> Option<u16> {
     let command = format!("xp /1hx {:#x}", ring.checked_add(2)?);
     // `0000000000abc002: 0x0001`
-    let said = ask("human-monitor-command", json!({ "command-line": command }))?;
-    let (_, value) = said.as_str()?.split_once(": 0x")?;
+    let output = ask("human-monitor-command", json!({ "command-line": command }))?;
+    let (_, value) = output.as_str()?.split_once(": 0x")?;
     u16::from_str_radix(value.trim(), 16).ok()
 }
 
@@ -190,12 +190,12 @@ mod tests {
 
     #[test]
     fn a_device_without_a_driver_is_distinguished_from_an_absent_one() {
-        let seen = "VIRTIO_CONFIG_S_ACKNOWLEDGE: Valid virtio device found";
-        assert_eq!(Qemu::new(&[seen], false, &[]).device(), FsDevice::NoDriver);
+        let acknowledged = "VIRTIO_CONFIG_S_ACKNOWLEDGE: Valid virtio device found";
+        assert_eq!(Qemu::new(&[acknowledged], false, &[]).device(), FsDevice::NoDriver);
         // A driver that gives up may have been given a faulty device.
-        assert_eq!(Qemu::new(&[seen, READY[0]], false, &[]).device(), FsDevice::NotReady);
+        assert_eq!(Qemu::new(&[acknowledged, READY[0]], false, &[]).device(), FsDevice::NotReady);
         let failed = "VIRTIO_CONFIG_S_FAILED: Error in guest, device failed";
-        assert_eq!(Qemu::new(&[seen, failed], false, &[]).device(), FsDevice::NotReady);
+        assert_eq!(Qemu::new(&[acknowledged, failed], false, &[]).device(), FsDevice::NotReady);
         assert_eq!(Qemu::new(&[], false, &[]).device(), FsDevice::NotReady);
         assert_eq!(Qemu::new(READY, false, &[]).device(), FsDevice::NotStarted);
         let mut other = Qemu::new(READY, true, &[]);

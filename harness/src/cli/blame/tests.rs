@@ -122,7 +122,7 @@ fn findings_are_reported_with_the_commands() {
     ];
     let green = Finding::Green(vec![Component::Virtiofsd]);
     assert_eq!(
-        said(&case(), "debian:13", &seen, &green),
+        report_text(&case(), "debian:13", &seen, &green),
         "filesystem::virtio_fs::rename_is_atomic in debian:12/x86_64/container under go-3.32\n\
          it failed, presumably because of virtiofsd: virtiofsd: a reader saw neither name\n\
          \x20 with nothing swapped: fails (s)\n    kata-qualify run a\n\
@@ -150,7 +150,7 @@ fn findings_are_reported_with_the_commands() {
             "no verdict: no swap fixed it reliably: with qemu of debian:13 it passes 1 of 2 times",
         ),
     ] {
-        let text = said(&case(), "debian:13", &[], &finding);
+        let text = report_text(&case(), "debian:13", &[], &finding);
         assert!(text.contains(expected), "{text}");
     }
 }
@@ -177,8 +177,8 @@ fn a_case_without_a_donor_has_no_verdict_and_the_next_one_follows() {
     let all = looked_into(&cases, &run_arguments(&["--format", "json"]), None, &database).unwrap();
     assert!(matches!(all[..], [Ended::Found(Finding::NoDonor), Ended::Found(Finding::NoDonor)]));
     for (_, folder) in &cases {
-        let told = std::fs::read_to_string(folder.join(FILE)).unwrap();
-        assert!(told.contains("no verdict: the records know no release where it passes under go-none"), "{told}");
+        let report = std::fs::read_to_string(folder.join(FILE)).unwrap();
+        assert!(report.contains("no verdict: the records know no release where it passes under go-none"), "{report}");
     }
 }
 

@@ -57,9 +57,9 @@ fn parsed(more: &[&str]) -> ShellArguments {
     *arguments
 }
 
-fn refused(ended: &[(&str, Outcome)], asked: &str) -> Option<String> {
+fn refused(ended: &[(&str, Outcome)], query: &str) -> Option<String> {
     let matrix = report::matrix_in(&journal(ended), Profile::all(), None, Path::new("nowhere"));
-    why_not(&matrix, asked)
+    why_not(&matrix, query)
 }
 
 #[test]

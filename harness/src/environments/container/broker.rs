@@ -193,11 +193,11 @@ mod tests {
             for line in ["\n", "{}\n", "\"kvm\"\n", &"x".repeat(LINE + 1), "{\"dial\":{\"cid\":-1,\"port\":1}}\n"] {
                 let mut stream = UnixStream::connect(socket).unwrap();
                 stream.write_all(line.as_bytes()).unwrap();
-                let mut said = String::new();
+                let mut reply = String::new();
                 // If the broker read less than was sent, the connection ends with a reset.
-                let _ = stream.read_to_string(&mut said);
-                assert!(!said.is_empty() || line.len() > LINE, "{line:?}");
-                assert!(!said.starts_with(ERRNO), "the kernel was not asked: {said}");
+                let _ = stream.read_to_string(&mut reply);
+                assert!(!reply.is_empty() || line.len() > LINE, "{line:?}");
+                assert!(!reply.starts_with(ERRNO), "the kernel was not asked: {reply}");
             }
             // A client that hangs up does no harm.
             drop(UnixStream::connect(socket).unwrap());

@@ -52,10 +52,10 @@ pub enum KvmWithheld {
 /// The reason why not.
 pub fn kvm() -> Result<(), KvmWithheld> {
     is_local(std::env::var("DOCKER_HOST").ok().as_deref())?;
-    let (tell, told) = mpsc::channel();
+    let (sender, receiver) = mpsc::channel();
     // The thread is left behind if KVM hangs.
-    std::thread::spawn(move || tell.send(agent::environment::kvm::works()));
-    Ok(told.recv_timeout(A_VCPU).map_err(|_| KvmWithheld::Late)??)
+    std::thread::spawn(move || sender.send(agent::environment::kvm::works()));
+    Ok(receiver.recv_timeout(A_VCPU).map_err(|_| KvmWithheld::Late)??)
 }
 
 /// Checks whether the engine that `DOCKER_HOST` names is on this machine.

@@ -191,7 +191,7 @@ impl CloudImage {
         };
         let made = File::options().read(true).write(true).create_new(true).open(&tar);
         let archive = made.and_then(|file| file.set_len(SPACE).map(|()| file)).map_err(failed("creating", &tar))?;
-        let ours = archive.try_clone().map_err(failed("creating", &tar))?;
+        let copy = archive.try_clone().map_err(failed("creating", &tar))?;
         (task.tell)("booting the guest that reads the image");
         let extras = Extras {
             modules: &MODULES,
@@ -204,7 +204,7 @@ impl CloudImage {
         if bytes > SPACE {
             return Err(CloudError::TooMuch { bytes });
         }
-        ours.set_len(bytes).map_err(failed("cutting", &tar))?;
+        copy.set_len(bytes).map_err(failed("cutting", &tar))?;
         if source.is_address() {
             std::fs::remove_file(&path).map_err(failed("removing", &path))?;
         }
@@ -247,8 +247,8 @@ fn read_in(tiny: &Tiny, task: &Task<'_>) -> Result<u64, CloudError> {
     tiny.client.wait_for_hello(BOOT, alive).map_err(|e| ended("booting the guest that reads the image", &e))?;
     (task.tell)("reading the image's root filesystem");
     let request = GuestRequest::Archive { disk: "vda".to_owned(), to: "/dev/vdb".to_owned() };
-    let heard = || alive() && tiny.client.silent_for() < SILENCE;
-    match tiny.client.ask(request, READ, heard) {
+    let is_responding = || alive() && tiny.client.silent_for() < SILENCE;
+    match tiny.client.ask(request, READ, is_responding) {
         Ok(GuestReply::Archived { bytes, from }) => {
             tracing::debug!("the root filesystem was read from {from:?}: {bytes} bytes");
             Ok(bytes)

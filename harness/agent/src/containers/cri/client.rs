@@ -95,17 +95,17 @@ impl Client {
     /// # Errors
     /// Any other result: no connection, another refusal.
     pub(super) fn spoken(&self, deadline: Duration) -> Result<Spoken, CallError> {
-        let asked = |version| {
+        let query = |version| {
             let request = VersionRequest { version: "v1".to_owned() };
             self.call_of::<_, VersionResponse>(version, RUNTIME, "Version", request, deadline)
         };
-        match asked(V1) {
-            Ok(said) => return Ok(Spoken::V1(said.runtime_version)),
+        match query(V1) {
+            Ok(reply) => return Ok(Spoken::V1(reply.runtime_version)),
             Err(CallError::Unknown { .. }) => {}
             Err(other) => return Err(other),
         }
-        match asked(V1ALPHA2) {
-            Ok(said) => Ok(Spoken::OnlyV1Alpha2(said.runtime_version)),
+        match query(V1ALPHA2) {
+            Ok(reply) => Ok(Spoken::OnlyV1Alpha2(reply.runtime_version)),
             Err(CallError::Unknown { .. }) => Ok(Spoken::Neither),
             Err(other) => Err(other),
         }

@@ -89,9 +89,9 @@ impl CriInstance {
             configuration(&Described { run: &run, disk: &disk, plugins: &plugins, image: &registry.image(), katas });
         lay_out(&name, settings, &run, &disk, &text).map_err(failed)?;
         network::write(&run.join("cni"), &name, &disk.join("addresses")).map_err(failed)?;
-        let begun = begin(settings, &run, &log_name(&name, 0));
+        let started = begin(settings, &run, &log_name(&name, 0));
         let client = Client::new(&run.join("sock")).map_err(failed);
-        let (running, client) = match (begun, client) {
+        let (running, client) = match (started, client) {
             (Ok(running), Ok(client)) => (running, client),
             (Err(stop), _) | (_, Err(stop)) => {
                 clean_up(&name, &disk, 0);
@@ -291,10 +291,10 @@ fn version(spoken: Spoken) -> Result<Option<String>, NoCri> {
 
 /// Returns the conditions that do not hold; later versions have further conditions, which only warn of deprecations.
 fn lacking(conditions: &[RuntimeCondition]) -> Option<NotReady> {
-    let lacks = |kind: &str| conditions.iter().find(|c| c.r#type == kind && !c.status);
-    let (runtime, network) = (lacks(RUNTIME_READY), lacks(NETWORK));
-    let told = runtime.into_iter().chain(network).map(|c| format!("{}: {}", c.r#type, c.message));
-    let why = told.collect::<Vec<_>>().join("; ");
+    let unmet = |kind: &str| conditions.iter().find(|c| c.r#type == kind && !c.status);
+    let (runtime, network) = (unmet(RUNTIME_READY), unmet(NETWORK));
+    let messages = runtime.into_iter().chain(network).map(|c| format!("{}: {}", c.r#type, c.message));
+    let why = messages.collect::<Vec<_>>().join("; ");
     let is_of_network = runtime.is_none() && network.is_some();
     (runtime.is_some() || network.is_some()).then_some(NotReady { why, is_of_network })
 }
@@ -416,10 +416,10 @@ mod tests {
         };
         let of = |runtime, network| lacking(&[condition(NETWORK, network), condition(RUNTIME_READY, runtime)]);
         assert_eq!(of(true, true), None);
-        assert!(of(true, false).is_some_and(|lacks| lacks.is_of_network));
+        assert!(of(true, false).is_some_and(|problem| problem.is_of_network));
         for network in [true, false] {
-            let lacks = of(false, network).unwrap();
-            assert!(!lacks.is_of_network && lacks.why.starts_with("RuntimeReady: "), "{lacks:?}");
+            let problem = of(false, network).unwrap();
+            assert!(!problem.is_of_network && problem.why.starts_with("RuntimeReady: "), "{problem:?}");
         }
     }
 

@@ -22,8 +22,8 @@ fn plugins_below(root: &Path) -> Option<PathBuf> {
 
 /// Returns the bridge's name, at most the 15 bytes of an interface name.
 pub(super) fn bridge(name: &str) -> String {
-    let kept = name.len().saturating_sub(13);
-    format!("k{}", &name[kept..])
+    let start = name.len().saturating_sub(13);
+    format!("k{}", &name[start..])
 }
 
 /// Writes the list of plugins: a bridge of the instance's own, addresses from the range for benchmarking (RFC 2544),

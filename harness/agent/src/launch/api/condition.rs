@@ -39,10 +39,10 @@ impl ApiGuest {
 
     /// Returns the stop for an unexpected end, after waiting for it; if there is none, `otherwise` is blamed for what
     /// was seen.
-    pub(super) fn why(&mut self, doing: &str, seen: &str, otherwise: Component) -> Stop {
+    pub(super) fn why(&mut self, doing: &str, observed: &str, otherwise: Component) -> Stop {
         self.unexpected_end(self.deadlines.end, doing).unwrap_or_else(|| {
             let last = self.serial.last_lines(3);
-            Stop::blame(otherwise, format!("{doing}: {seen}; last on the serial console: {last}"))
+            Stop::blame(otherwise, format!("{doing}: {observed}; last on the serial console: {last}"))
         })
     }
 

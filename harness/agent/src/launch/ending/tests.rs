@@ -118,10 +118,10 @@ fn a_wrapper_shells_exit_code_is_read_as_the_signal() {
 fn a_qemu_ended_by_sigterm_is_not_a_power_off() {
     use std::os::unix::process::ExitStatusExt as _;
     let (zero, one) = (std::process::ExitStatus::from_raw(0), std::process::ExitStatus::from_raw(1 << 8));
-    let said = "qemu-system-x86_64: warning: x\nqemu-system-x86_64: terminating on signal 15 from pid 3254 (bash)\n";
-    assert_eq!(ProcessEnd::of_qemu(zero, said), ProcessEnd::Signal(15));
+    let stderr = "qemu-system-x86_64: warning: x\nqemu-system-x86_64: terminating on signal 15 from pid 3254 (bash)\n";
+    assert_eq!(ProcessEnd::of_qemu(zero, stderr), ProcessEnd::Signal(15));
     assert_eq!(ProcessEnd::of_qemu(zero, "qemu-system-x86_64: warning: x\n"), ProcessEnd::Code(0));
-    assert_eq!(ProcessEnd::of_qemu(one, said), ProcessEnd::Code(1));
-    let signs = GuestSigns { vmm: ended(ProcessEnd::of_qemu(zero, said)), ..GuestSigns::default() };
+    assert_eq!(ProcessEnd::of_qemu(one, stderr), ProcessEnd::Code(1));
+    let signs = GuestSigns { vmm: ended(ProcessEnd::of_qemu(zero, stderr)), ..GuestSigns::default() };
     assert_eq!(blames(&signs), None);
 }
