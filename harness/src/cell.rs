@@ -56,7 +56,7 @@ pub async fn run(resources: Arc<Resources>, options: Arc<TestOptions>, output: A
     let output = Arc::new(CellOutput::new(output, cell.id.clone()));
     output.write(Event::CellStarted { cell: cell.id.clone() });
     let ended = bring_up_and_test(&resources, &options, &output, &cell).await;
-    output.say_what_was_left_out().await;
+    output.report_omitted_artifacts().await;
     if let Err(Broken { phase, message }) = ended {
         output.write(Event::CellError { cell: cell.id.clone(), phase, message });
     }
@@ -122,7 +122,7 @@ async fn bring_up_and_test(
             let (guests, notes, artifacts) = (Vec::new(), Vec::new(), Vec::new());
             let (profiles, test, unanswered) = (&profiles[..], &test[..], false);
             let one = FinishedAttempt { profiles, test, attempt, outcome, unanswered, began, guests, notes, artifacts };
-            testing::write_down(output, cell, machine, one);
+            testing::write_attempt(output, cell, machine, one);
         }
         match (next, broken) {
             (AfterEnvironment::GivenUp, Some(broken)) => return Err(broken),

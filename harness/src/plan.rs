@@ -54,7 +54,7 @@ pub struct PlannedTest {
 /// Returns the units for these profiles in an environment of this kind, the static ones first.
 ///
 /// `same` returns what two profiles must have in common to share a configuration: the guest's arguments without the
-/// parts that differ between runs. `is_selected` selects tests; the tests that can block a selected one are selected, too.
+/// parts that differ between runs. `is_selected` selects tests; the tests that can block a selected one are added.
 pub fn units(
     profiles: &[Profile],
     environment: Environment,

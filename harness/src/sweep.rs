@@ -193,7 +193,7 @@ pub fn sweep_folders(locks: &Path) -> io::Result<SweepReport> {
             }
             Err(TryLockError::Error(e)) => {
                 swept.alive = true;
-                swept.leave(&lock, &e);
+                swept.add_leftover(&lock, &e);
                 continue;
             }
         };
@@ -202,11 +202,11 @@ pub fn sweep_folders(locks: &Path) -> io::Result<SweepReport> {
             match std::fs::remove_dir_all(&folder) {
                 Ok(()) => swept.removed.push(format!("folder {name}")),
                 Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-                Err(e) => swept.leave(&folder, &e),
+                Err(e) => swept.add_leftover(&folder, &e),
             }
         }
         match std::fs::remove_file(&lock) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => swept.leave(&lock, &e),
+            Err(e) if e.kind() != io::ErrorKind::NotFound => swept.add_leftover(&lock, &e),
             _ => {}
         }
     }
@@ -239,7 +239,7 @@ pub struct SweepReport {
 }
 
 impl SweepReport {
-    fn leave(&mut self, path: &Path, why: &io::Error) {
+    fn add_leftover(&mut self, path: &Path, why: &io::Error) {
         self.leftovers.push(images::Leftover::of_error(path, why).to_string());
     }
 }
@@ -266,7 +266,7 @@ pub async fn sweep(docker: &Docker, which: SweepScope<'_>) -> Result<SweepReport
             )),
             Choice::Remove => {
                 let options = RemoveContainerOptions { force: true, v: true, ..Default::default() };
-                if gone(docker.remove_container(&id, Some(options)).await)? {
+                if was_removed(docker.remove_container(&id, Some(options)).await)? {
                     swept.removed.push(format!("container {short}"));
                 }
             }
@@ -278,7 +278,7 @@ pub async fn sweep(docker: &Docker, which: SweepScope<'_>) -> Result<SweepReport
         // A volume that is left belongs to a container that is left, and is removed with it.
         if choose(&volume.labels, which) == Choice::Remove
             && !volume.labels.get(KEPT_LABEL).is_some_and(|name| kept.contains(name))
-            && gone(docker.remove_volume(&volume.name, Some(options)).await)?
+            && was_removed(docker.remove_volume(&volume.name, Some(options)).await)?
         {
             swept.removed.push(format!("volume {}", volume.name.chars().take(12).collect::<String>()));
         }
@@ -287,7 +287,7 @@ pub async fn sweep(docker: &Docker, which: SweepScope<'_>) -> Result<SweepReport
 }
 
 /// Checks whether this process removed the object; another run may sweep the same objects at the same time.
-fn gone(answer: Result<(), bollard::errors::Error>) -> Result<bool, bollard::errors::Error> {
+fn was_removed(answer: Result<(), bollard::errors::Error>) -> Result<bool, bollard::errors::Error> {
     match answer {
         Ok(()) => Ok(true),
         Err(bollard::errors::Error::DockerResponseServerError { status_code: 404 | 409, .. }) => Ok(false),

@@ -76,7 +76,7 @@ pub(super) struct FinishedAttempt<'a> {
 }
 
 /// Writes the end of an attempt into the journal.
-pub(super) fn write_down(output: &CellOutput, cell: &Cell, machine: u32, one: FinishedAttempt<'_>) {
+pub(super) fn write_attempt(output: &CellOutput, cell: &Cell, machine: u32, one: FinishedAttempt<'_>) {
     let FinishedAttempt { profiles, test, attempt, outcome, unanswered: _, began, guests, notes, artifacts } = one;
     let (cell, profiles, test) = (cell.id.clone(), profiles.to_vec(), test.to_owned());
     let millis = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -124,7 +124,7 @@ impl Testing {
         }
         let find_lacking = || test.all_needs().into_iter().find_map(|need| lacking(need, self.options.effort, &self.facts));
         if let Some(reason) = elsewhere::untold(test, self.cell.id.arch).or_else(find_lacking) {
-            self.at_once(&profiles, &test.id, Outcome::Skip { reason });
+            self.finish_without_running(&profiles, &test.id, Outcome::Skip { reason });
             return Ok(());
         }
         let first = locked(&self.schedule).first_attempt(&profiles, &test.id);
@@ -242,7 +242,7 @@ impl Testing {
         for (profile, blocker) in blockers {
             match blocker {
                 None => free.push(profile),
-                Some(by) => self.at_once(&[profile], &planned.test.id, Outcome::Blocked { by }),
+                Some(by) => self.finish_without_running(&[profile], &planned.test.id, Outcome::Blocked { by }),
             }
         }
         free
@@ -255,7 +255,7 @@ impl Testing {
     }
 
     /// Records an outcome without an attempt.
-    fn at_once(&self, profiles: &[String], test: &str, outcome: Outcome) {
+    fn finish_without_running(&self, profiles: &[String], test: &str, outcome: Outcome) {
         let attempt = locked(&self.schedule).first_attempt(profiles, test);
         self.started(profiles, test, attempt);
         let (guests, notes, artifacts) = (Vec::new(), Vec::new(), Vec::new());
@@ -278,7 +278,7 @@ impl Testing {
         let after = schedule.finished(one.profiles, one.test, one.attempt, &one.outcome, one.unanswered);
         let machine = schedule.machine();
         drop(schedule);
-        write_down(&self.output, &self.cell, machine, one);
+        write_attempt(&self.output, &self.cell, machine, one);
         after
     }
 

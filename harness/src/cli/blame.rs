@@ -50,7 +50,7 @@ pub(super) fn blame(arguments: &BlameArguments) -> anyhow::Result<Exit> {
     let case = chosen(&matrix, &arguments.failed)?;
     let like = like(arguments)?;
     let folder = free_folder(&arguments.failed.dir.join(FOLDER), &case)?;
-    let found = looked_into(&[(case, folder)], &like, arguments.from.as_deref(), &database)?;
+    let found = examine_cases(&[(case, folder)], &like, arguments.from.as_deref(), &database)?;
     Ok(match found.first() {
         Some(Ended::Found(finding)) if finding.is_verdict() => Exit::AsRecorded,
         Some(Ended::Interrupted) => Exit::Interrupted,
@@ -82,7 +82,7 @@ pub(super) fn new_failures(
         let folder = free_folder(&out.join(FOLDER), &case)?;
         chosen.push((case, folder));
     }
-    Ok(end_of(&looked_into(&chosen, arguments, None, database)?))
+    Ok(end_of(&examine_cases(&chosen, arguments, None, database)?))
 }
 
 /// Combines the ends of all examined cases.
@@ -145,7 +145,7 @@ fn make(folder: &Path) -> bool {
 }
 
 /// Examines cases, one after the other, and prints each finding; stops at the first case that is interrupted.
-fn looked_into(
+fn examine_cases(
     cases: &[(Case, PathBuf)],
     like: &RunArguments,
     from: Option<&str>,
@@ -156,7 +156,7 @@ fn looked_into(
     let mut all = Vec::new();
     let found = runtime.block_on(async {
         for (case, folder) in cases {
-            let ended = look_into(case, like, from, folder, database, &progress).await?;
+            let ended = examine_case(case, like, from, folder, database, &progress).await?;
             all.push(ended);
             if end_of(&all) == RunEnd::Interrupted {
                 break;
@@ -170,7 +170,7 @@ fn looked_into(
     found.map(|()| all)
 }
 
-async fn look_into(
+async fn examine_case(
     case: &Case,
     like: &RunArguments,
     from: Option<&str>,

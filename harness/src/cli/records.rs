@@ -26,7 +26,7 @@ pub(super) fn database(records: Option<&Path>) -> anyhow::Result<Database> {
         return Err(BrokenRecords(problems.join("\n\n")).into());
     }
     let issues = database.records().flat_map(|record| &record.known_issues);
-    let unmatched: Vec<String> = issues.filter_map(of_no_test).collect();
+    let unmatched: Vec<String> = issues.filter_map(unmatched_issue).collect();
     if !unmatched.is_empty() {
         return Err(UsageError(unmatched.join("\n")).into());
     }
@@ -34,7 +34,7 @@ pub(super) fn database(records: Option<&Path>) -> anyhow::Result<Database> {
 }
 
 /// Returns a complaint if a known issue names a test that does not exist, because nothing can ever match the issue.
-fn of_no_test(issue: &KnownIssue) -> Option<String> {
+fn unmatched_issue(issue: &KnownIssue) -> Option<String> {
     let KnownFailure::Test(test) = &issue.failure else { return None };
     let tests = catalogue::tests();
     if tests.iter().any(|known| known.id == *test) {

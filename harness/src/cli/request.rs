@@ -52,7 +52,7 @@ pub(super) fn request(arguments: &RunArguments, database: &Database) -> anyhow::
     if let Some(filter) = &arguments.filter {
         chooses_a_test(filter, &profiles)?;
     }
-    let by_caller = vouched::in_the_distros_place(&arguments.images, arguments.records.as_deref(), &releases);
+    let by_caller = vouched::caller_source(&arguments.images, arguments.records.as_deref(), &releases);
     if let Some(what) = by_caller.as_deref().filter(|_| arguments.write_back) {
         vouched::is_not_shipped(what, arguments.records.as_deref())?;
     }

@@ -154,7 +154,7 @@ fn chosen(rows: &[RecordedEntry], is_asked: impl Fn(Environment) -> bool) -> Sta
 
 /// Checks whether a later run of the other kind (shaped or not) judged all of an entry again: both entries remain in
 /// the record, and a user who has run one kind does not have to repeat the other.
-fn is_made_up_for(entry: &VerifiedEntry, other: &VerifiedEntry) -> bool {
+fn is_superseded_by(entry: &VerifiedEntry, other: &VerifiedEntry) -> bool {
     other.shaped != entry.shaped
         && other.tested > entry.tested
         && (&other.profile, other.environment) == (&entry.profile, entry.environment)
@@ -177,7 +177,7 @@ fn rows(question: &Question<'_>, database: &Database) -> anyhow::Result<Vec<Reco
                 && profiles.iter().any(|profile| profile.name == entry.profile)
         };
         let all: Vec<&VerifiedEntry> = database.record(&target.distro)?.verified.iter().filter(is_asked).collect();
-        let is_last = |entry: &&VerifiedEntry| !all.iter().any(|other| is_made_up_for(entry, other));
+        let is_last = |entry: &&VerifiedEntry| !all.iter().any(|other| is_superseded_by(entry, other));
         let known: Vec<&VerifiedEntry> = all.iter().copied().filter(is_last).collect();
         match known.is_empty() {
             true if question.targets.is_empty() => {}
@@ -308,11 +308,11 @@ mod tests {
     fn an_entry_is_superseded_by_a_later_complete_one_of_the_other_kind() {
         let own = entry();
         let shaped = VerifiedEntry { shaped: true, tested: date(2026, 11, 2), ..entry() };
-        assert!(is_made_up_for(&own, &shaped) && !is_made_up_for(&shaped, &own));
+        assert!(is_superseded_by(&own, &shaped) && !is_superseded_by(&shaped, &own));
         let part = VerifiedEntry { capabilities: BTreeMap::new(), ..shaped.clone() };
-        assert!(!is_made_up_for(&own, &part));
+        assert!(!is_superseded_by(&own, &part));
         let next = VerifiedEntry { shaped: false, ..shaped };
-        assert!(!is_made_up_for(&own, &next), "a part of the same that was judged later");
+        assert!(!is_superseded_by(&own, &next), "a part of the same that was judged later");
     }
 
     fn versions(all: &[(&str, &str)]) -> BTreeMap<PackageName, PackageVersion> {

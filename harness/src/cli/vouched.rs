@@ -13,7 +13,7 @@ use std::path::Path;
 ///
 /// A checksum identifies an image, but not its author: the caller names both. No shipped record has the checksum of an
 /// image.
-pub(super) fn in_the_distros_place(
+pub(super) fn caller_source(
     images: &ImageArguments,
     records: Option<&Path>,
     releases: &[Release],
@@ -97,7 +97,7 @@ mod tests {
     #[test]
     fn a_given_image_is_the_callers_even_with_a_checksum() {
         let sum = format!("#sha256:{}", "0".repeat(64));
-        let vouched = |more: &[&str]| in_the_distros_place(&images(more), None, &[]);
+        let vouched = |more: &[&str]| caller_source(&images(more), None, &[]);
         assert_eq!(vouched(&[]), None);
         assert_eq!(vouched(&["--source", "oci", "--mirror", "http://a.example/debian"]), None);
         for (option, file) in [("--oci-image", "x.tar"), ("--cloud-image", "x.qcow2")] {
@@ -120,7 +120,7 @@ mod tests {
             let database = Database::load(&[folder.path().to_owned()]).unwrap();
             assert!(database.problems().is_empty(), "{:?}", database.problems());
             let release = database.record(name).unwrap().release(target, Arch::X86_64).unwrap();
-            in_the_distros_place(&images(&[]), Some(folder.path()), &[release])
+            caller_source(&images(&[]), Some(folder.path()), &[release])
         };
         for text in [
             "releases: [{version: 44, image: registry.evil.example/fedora:44}]",

@@ -151,7 +151,7 @@ pub(super) fn beat(state: &RunProgress, now: Timestamp) -> Option<String> {
     let longest = at_work.iter().max_by_key(|cell| (cell.test(now).map(|shown| shown.seconds), since(cell, now)));
     let Some(longest) = longest else { return Some(format!("{waiting} waiting, {over} of {all} cells done")) };
     if state.is_visit {
-        return Some(format!("{}: {}", longest.name, spoken(longest, now)));
+        return Some(format!("{}: {}", longest.name, activity(longest, now)));
     }
     let sum = |of: &dyn Fn(&Cell) -> u64| state.cells().map(of).sum::<u64>();
     let (done, planned) = (sum(&Cell::done), sum(&|cell: &Cell| cell.planned));
@@ -171,7 +171,7 @@ pub(super) fn beat(state: &RunProgress, now: Timestamp) -> Option<String> {
         facts.push(format!("about {minutes} min left"));
     }
     let facts = facts.join(", ");
-    let doing = spoken(longest, now);
+    let doing = activity(longest, now);
     Some(match (at_work.len(), all) {
         (_, 1) => format!("{}: {facts}; {doing}", longest.name),
         (count, _) => {
@@ -188,7 +188,7 @@ fn since(cell: &Cell, now: Timestamp) -> u64 {
 }
 
 /// Describes a cell's current work, for a log.
-fn spoken(cell: &Cell, now: Timestamp) -> String {
+fn activity(cell: &Cell, now: Timestamp) -> String {
     match (cell.test(now), &cell.doing) {
         (Some(shown), _) => format!("{} ({}), {}", shown.test, shown.profiles, tail(&shown)),
         (None, Some((doing, since))) => format!("{}, {} s", in_words(cell, doing), seconds(*since, now)),

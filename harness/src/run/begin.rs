@@ -36,7 +36,7 @@ pub enum NotResumable {
 }
 
 /// Checks whether a run can be resumed as this one; otherwise returns the reason.
-pub(super) fn goes_on(before: &Begun, begins: &Event) -> Result<(), NotResumable> {
+pub(super) fn check_resumable(before: &Begun, begins: &Event) -> Result<(), NotResumable> {
     if before.is_finished {
         return Err(NotResumable::Finished);
     }
@@ -54,7 +54,7 @@ pub(super) fn shown(cell: &Cell) {
 }
 
 /// Checks whether a cell had not finished before.
-pub(super) fn is_left(cell: &Cell) -> bool {
+pub(super) fn is_unfinished(cell: &Cell) -> bool {
     let ended = cell.before.as_ref().is_some_and(|before| before.ended);
     if ended {
         cell.line.was_over();

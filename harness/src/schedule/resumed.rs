@@ -37,7 +37,7 @@ impl Schedule {
                 schedule.outcomes.insert(key, last.outcome.clone());
             }
         }
-        schedule.free_what_nothing_blocks();
+        schedule.unblock_tests();
         let outcomes = &schedule.outcomes;
         schedule.remaining = remaining(&schedule.units, |one, profile| !outcomes.contains_key(&key(one, profile)));
         // A machine with one CPU would have nothing to run.
@@ -64,7 +64,7 @@ impl Schedule {
     }
 
     /// Forgets that a test was blocked if the test that blocked it will run again.
-    fn free_what_nothing_blocks(&mut self) {
+    fn unblock_tests(&mut self) {
         loop {
             let known: BTreeSet<Key> = self.outcomes.keys().cloned().collect();
             self.outcomes.retain(|(profile, _), outcome| match outcome {

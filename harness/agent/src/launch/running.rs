@@ -263,7 +263,7 @@ impl RunningGuest {
             }
             Ok(GuestReply::Failed { message }) => Err(Stop::fail(format!("{doing}: {message}"))),
             Ok(reply) => Ok(reply),
-            Err(ClientError::Late(after)) if self.how_it_is().is_none() => {
+            Err(ClientError::Late(after)) if self.current_ending().is_none() => {
                 // The guest is alive, but the requested action does not end.
                 let observed = format!("{doing}: not finished within {after:?}; the guest is alive");
                 let is_emulated = self.is_emulated();
@@ -281,7 +281,7 @@ impl RunningGuest {
 
     /// Returns whether the guest can serve another test.
     pub(crate) fn usable(&mut self) -> bool {
-        self.how_it_is().is_none()
+        self.current_ending().is_none()
     }
 
     /// Returns the guest's deadlines.

@@ -174,7 +174,7 @@ fn a_case_without_a_donor_has_no_verdict_and_the_next_one_follows() {
     let case = Case { profile: "go-none".to_owned(), ..case() };
     let below = dir.path().join(FOLDER);
     let cases: Vec<(Case, PathBuf)> = (0..2).map(|_| (case.clone(), free_folder(&below, &case).unwrap())).collect();
-    let all = looked_into(&cases, &run_arguments(&["--format", "json"]), None, &database).unwrap();
+    let all = examine_cases(&cases, &run_arguments(&["--format", "json"]), None, &database).unwrap();
     assert!(matches!(all[..], [Ended::Found(Finding::NoDonor), Ended::Found(Finding::NoDonor)]));
     for (_, folder) in &cases {
         let report = std::fs::read_to_string(folder.join(FILE)).unwrap();

@@ -63,7 +63,7 @@ pub(super) enum CallError {
 
 /// API versions of a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Spoken {
+pub(super) enum SupportedCri {
     /// The current version; with the server's own version.
     V1(String),
     /// Only the preceding version; with the server's own version.
@@ -94,19 +94,19 @@ impl Client {
     ///
     /// # Errors
     /// Any other result: no connection, another refusal.
-    pub(super) fn spoken(&self, deadline: Duration) -> Result<Spoken, CallError> {
+    pub(super) fn supported_cri(&self, deadline: Duration) -> Result<SupportedCri, CallError> {
         let query = |version| {
             let request = VersionRequest { version: "v1".to_owned() };
             self.call_of::<_, VersionResponse>(version, RUNTIME, "Version", request, deadline)
         };
         match query(V1) {
-            Ok(reply) => return Ok(Spoken::V1(reply.runtime_version)),
+            Ok(reply) => return Ok(SupportedCri::V1(reply.runtime_version)),
             Err(CallError::Unknown { .. }) => {}
             Err(other) => return Err(other),
         }
         match query(V1ALPHA2) {
-            Ok(reply) => Ok(Spoken::OnlyV1Alpha2(reply.runtime_version)),
-            Err(CallError::Unknown { .. }) => Ok(Spoken::Neither),
+            Ok(reply) => Ok(SupportedCri::OnlyV1Alpha2(reply.runtime_version)),
+            Err(CallError::Unknown { .. }) => Ok(SupportedCri::Neither),
             Err(other) => Err(other),
         }
     }
@@ -195,7 +195,7 @@ mod tests {
     fn a_socket_without_a_server_is_a_lost_connection() {
         let dir = tempfile::tempdir().unwrap();
         let client = Client::new(&dir.path().join("sock")).unwrap();
-        let error = client.spoken(Duration::from_secs(5)).unwrap_err();
+        let error = client.supported_cri(Duration::from_secs(5)).unwrap_err();
         assert!(matches!(error, CallError::Lost { .. }), "{error}");
     }
 }

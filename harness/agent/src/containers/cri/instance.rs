@@ -3,7 +3,7 @@
 //! Its handlers are Kata's as `configure` writes them, one for each installed Kata, and runc's as in containerd's
 //! default. Pods and containers survive its restart, as kubelet's pods do.
 
-use super::client::{CallError, Client, IMAGES, RUNTIME, Spoken};
+use super::client::{CallError, Client, IMAGES, RUNTIME, SupportedCri};
 use super::messages::{Empty, ListPodSandboxResponse, PodSandboxId, RuntimeCondition, StatusRequest, StatusResponse};
 use super::network;
 use super::registry::Registry;
@@ -118,10 +118,10 @@ impl CriInstance {
     fn wait_until_it_serves(&self) -> Result<String, NoCri> {
         let end = Instant::now() + START;
         loop {
-            let spoken = self.client.spoken(CALL);
-            let is_lost = matches!(spoken, Err(CallError::Lost { .. }));
-            let seen = match spoken {
-                Ok(spoken) => match version(spoken)? {
+            let supported = self.client.supported_cri(CALL);
+            let is_lost = matches!(supported, Err(CallError::Lost { .. }));
+            let not_ready = match supported {
+                Ok(supported) => match version(supported)? {
                     Some(version) => match self.not_ready() {
                         None => return Ok(version),
                         Some(why) => why,
@@ -134,13 +134,13 @@ impl CriInstance {
                 return Err(ended.into());
             }
             if Instant::now() >= end {
-                let message = format!("containerd is not ready for pods within {} s: {}", START.as_secs(), seen.why);
+                let message = format!("containerd is not ready for pods within {} s: {}", START.as_secs(), not_ready.why);
                 let message = format!("{message}: {}", self.last_words());
                 // Conditions of containerd itself are reported first; the network is configured by the harness, and is
                 // not containerd's fault. If the socket accepts connections but the client's fail, the client may be at
                 // fault.
                 let is_served = || UnixStream::connect(self.run.join("sock")).is_ok();
-                if seen.is_of_network || (is_lost && is_served()) {
+                if not_ready.is_of_network || (is_lost && is_served()) {
                     return Err(Stop::error(message).into());
                 }
                 return Err(Stop::blame(Component::Containerd, message).into());
@@ -280,12 +280,12 @@ impl NotReady {
 }
 
 /// Returns the server's own version if it supports CRI v1; `None` as long as it supports no version.
-fn version(spoken: Spoken) -> Result<Option<String>, NoCri> {
-    match spoken {
-        Spoken::V1(version) => Ok(Some(version)),
-        Spoken::OnlyV1Alpha2(containerd) => Err(NoCri::OnlyV1Alpha2 { containerd }),
+fn version(supported: SupportedCri) -> Result<Option<String>, NoCri> {
+    match supported {
+        SupportedCri::V1(version) => Ok(Some(version)),
+        SupportedCri::OnlyV1Alpha2(containerd) => Err(NoCri::OnlyV1Alpha2 { containerd }),
         // containerd answers before all of its plugins are loaded.
-        Spoken::Neither => Ok(None),
+        SupportedCri::Neither => Ok(None),
     }
 }
 
@@ -401,10 +401,10 @@ mod tests {
 
     #[test]
     fn an_older_cri_version_is_distinguished_from_no_cri_yet() {
-        assert_eq!(version(Spoken::V1("2.1.4".to_owned())), Ok(Some("2.1.4".to_owned())));
-        assert_eq!(version(Spoken::Neither), Ok(None));
+        assert_eq!(version(SupportedCri::V1("2.1.4".to_owned())), Ok(Some("2.1.4".to_owned())));
+        assert_eq!(version(SupportedCri::Neither), Ok(None));
         let older = NoCri::OnlyV1Alpha2 { containerd: "1.4.13".to_owned() };
-        assert_eq!(version(Spoken::OnlyV1Alpha2("1.4.13".to_owned())), Err(older));
+        assert_eq!(version(SupportedCri::OnlyV1Alpha2("1.4.13".to_owned())), Err(older));
     }
 
     #[test]

@@ -170,7 +170,7 @@ impl Streams {
     }
 
     /// Returns the data received on a channel.
-    pub(super) fn came(&self, channel: u8) -> &[u8] {
+    pub(super) fn received(&self, channel: u8) -> &[u8] {
         self.came.get(usize::from(channel)).map(Vec::as_slice).unwrap_or_default()
     }
 
@@ -179,8 +179,8 @@ impl Streams {
     /// # Errors
     /// The server's message in place of an exit code.
     pub(super) fn output(&self) -> Result<ContainerOutput, StreamsError> {
-        let code = exit_code(self.came(channel::END))?;
-        let kept = |channel| self.came(channel).to_vec();
+        let code = exit_code(self.received(channel::END))?;
+        let kept = |channel| self.received(channel).to_vec();
         Ok(ContainerOutput { code, stdout: kept(channel::OUTPUT), stderr: kept(channel::ERRORS) })
     }
 }

@@ -70,11 +70,11 @@ impl ApiGuest {
             gave_up: None,
             vmm: match self.ended {
                 Some(status) => ProcessState::Ended { end: end_of(self.kind, status), words: self.words.last_lines(4) },
-                None => ProcessState::of_the_living(self.process.id()),
+                None => ProcessState::of_running(self.process.id()),
             },
             daemon: self.daemon.as_mut().map(|daemon| match daemon.end(daemon_has) {
                 Some(end) => ProcessState::Ended { end, words: daemon.last_lines() },
-                None => ProcessState::of_the_living(daemon.pid()),
+                None => ProcessState::of_running(daemon.pid()),
             }),
             line_ended: self.agent.as_ref().is_some_and(Client::ended),
             silent: None,

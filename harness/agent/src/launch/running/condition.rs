@@ -41,7 +41,7 @@ impl RunningGuest {
     /// was seen.
     pub(super) fn why(&mut self, doing: &str, observed: &str, otherwise: Component) -> Stop {
         self.await_the_vmms_end();
-        match self.how_it_is() {
+        match self.current_ending() {
             Some(ending) => ending.stop(doing),
             None => {
                 let last = self.serial.as_ref().map(|log| log.last_lines(3)).unwrap_or_default();
@@ -59,7 +59,7 @@ impl RunningGuest {
     }
 
     /// Returns how the guest ended, or the problem that it has; `None` if nothing is wrong.
-    pub(crate) fn how_it_is(&mut self) -> Option<Ending> {
+    pub(crate) fn current_ending(&mut self) -> Option<Ending> {
         let signs = self.signs();
         judge(&signs)
     }
@@ -87,11 +87,11 @@ impl RunningGuest {
                     end: ProcessEnd::of_qemu(status, &self.stderr.text()),
                     words: self.stderr.last_lines(4),
                 },
-                None => ProcessState::of_the_living(self.qemu.id()),
+                None => ProcessState::of_running(self.qemu.id()),
             },
             daemon: self.daemon.as_mut().map(|daemon| match daemon.end(daemon_has) {
                 Some(end) => ProcessState::Ended { end, words: daemon.last_lines() },
-                None => ProcessState::of_the_living(daemon.pid()),
+                None => ProcessState::of_running(daemon.pid()),
             }),
             line_ended,
             silent: None,

@@ -156,15 +156,15 @@ impl Pod for RunningPod<'_> {
         let mut streams = self.session.connect(&answer)?;
         // Each channel begins with the port's number, two bytes; the second channel is for errors.
         let until = Instant::now() + self.session.patience();
-        let enough = |streams: &Streams| streams.came(0).len() >= expected + 2 || streams.came(1).len() > 2;
-        let came = streams.listen(until, enough).map_err(broken)?;
-        let error = String::from_utf8_lossy(streams.came(1).get(2..).unwrap_or_default()).into_owned();
+        let enough = |streams: &Streams| streams.received(0).len() >= expected + 2 || streams.received(1).len() > 2;
+        let is_complete = streams.listen(until, enough).map_err(broken)?;
+        let error = String::from_utf8_lossy(streams.received(1).get(2..).unwrap_or_default()).into_owned();
         if !error.is_empty() {
             return Err(self.session.broken(message(error)));
         }
-        let bytes = streams.came(0).get(2..).unwrap_or_default().to_vec();
+        let bytes = streams.received(0).get(2..).unwrap_or_default().to_vec();
         let incomplete = || message(format!("{} bytes came of {expected}", bytes.len()));
-        if came { Ok(bytes) } else { Err(self.session.lacking(&streams, incomplete())) }
+        if is_complete { Ok(bytes) } else { Err(self.session.lacking(&streams, incomplete())) }
     }
 
     fn remove(self: Box<Self>) -> Check {
@@ -200,9 +200,9 @@ impl RunningContainer<'_> {
         message: &dyn Fn(String) -> String,
     ) -> Result<ContainerOutput, Stop> {
         let broken = |e: StreamsError| self.session.broken(message(e.to_string()));
-        let ended = streams.listen(until, |streams| !streams.came(channel::END).is_empty()).map_err(broken)?;
+        let ended = streams.listen(until, |streams| !streams.received(channel::END).is_empty()).map_err(broken)?;
         if !ended {
-            let problem = format!("no end was reported; {} bytes came", streams.came(channel::OUTPUT).len());
+            let problem = format!("no end was reported; {} bytes came", streams.received(channel::OUTPUT).len());
             return Err(self.session.lacking(streams, message(problem)));
         }
         streams.output().map_err(broken)
@@ -262,19 +262,19 @@ impl PodProcess for RunningContainer<'_> {
         let mut streams = self.session.connect(&answer)?;
         let until = Instant::now() + self.session.patience();
         for size in sizes {
-            if !streams.came(channel::END).is_empty() {
+            if !streams.received(channel::END).is_empty() {
                 break;
             }
             let window_size = json!({ "Width": size.columns, "Height": size.rows }).to_string();
             streams.send(channel::SIZE, window_size.as_bytes()).map_err(broken)?;
             let expected = size.to_string();
             let enough = |streams: &Streams| {
-                let text = String::from_utf8_lossy(streams.came(channel::OUTPUT)).into_owned();
-                text.lines().any(|line| line == expected) || !streams.came(channel::END).is_empty()
+                let text = String::from_utf8_lossy(streams.received(channel::OUTPUT)).into_owned();
+                text.lines().any(|line| line == expected) || !streams.received(channel::END).is_empty()
             };
             if !streams.listen(until, enough).map_err(broken)? {
-                let came = String::from_utf8_lossy(streams.came(channel::OUTPUT)).into_owned();
-                let problem = format!("the process did not see the size {expected}; what it said is {came:?}");
+                let output = String::from_utf8_lossy(streams.received(channel::OUTPUT)).into_owned();
+                let problem = format!("the process did not see the size {expected}; what it said is {output:?}");
                 return Err(self.session.lacking(&streams, message(problem)));
             }
         }
@@ -289,11 +289,11 @@ impl PodProcess for RunningContainer<'_> {
         let mut streams = self.session.connect(&answer)?;
         streams.send(channel::INPUT, input).map_err(broken)?;
         let until = Instant::now() + self.session.patience();
-        let enough = |streams: &Streams| streams.came(channel::OUTPUT).len() >= input.len();
-        let came = streams.listen(until, enough).map_err(broken)?;
-        let bytes = streams.came(channel::OUTPUT).to_vec();
+        let enough = |streams: &Streams| streams.received(channel::OUTPUT).len() >= input.len();
+        let is_complete = streams.listen(until, enough).map_err(broken)?;
+        let bytes = streams.received(channel::OUTPUT).to_vec();
         let incomplete = || message(format!("{} bytes came of {}", bytes.len(), input.len()));
-        if came { Ok(bytes) } else { Err(self.session.lacking(&streams, incomplete())) }
+        if is_complete { Ok(bytes) } else { Err(self.session.lacking(&streams, incomplete())) }
     }
 
     fn log(&self) -> Result<String, Stop> {
