@@ -190,7 +190,7 @@ async fn test(
     });
     let mut result = Ok(());
     for units in groups {
-        if result.is_ok() && !locked(&testing.schedule).is_to_be_traded() {
+        if result.is_ok() && !locked(&testing.schedule).is_to_be_replaced() {
             result = run_units(&testing, units).await;
         }
     }

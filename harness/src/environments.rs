@@ -104,10 +104,10 @@ impl Running {
         match self {
             Running::Container(_) => None,
             Running::Vm(vm) => {
-                let still = |silent: Duration| {
+                let silence_message = |silent: Duration| {
                     format!("the virtual machine runs, but its agent has been silent for {} s", silent.as_secs())
                 };
-                vm.ending().await.or_else(|| vm.line.silent().map(still))
+                vm.ending().await.or_else(|| vm.line.silent().map(silence_message))
             }
             Running::Host(host) => host.ending(),
         }

@@ -226,7 +226,7 @@ mod tests {
     const LARGE: usize = 64 << 10;
 
     /// Returns a line to an agent that has said hello and reads nothing, and the agent's two ends of the line.
-    async fn to_one_that_does_not_read() -> (Line, DuplexStream, DuplexStream) {
+    async fn line_to_an_agent_that_does_not_read() -> (Line, DuplexStream, DuplexStream) {
         let (from_agent, mut agent_writer) = duplex(1024);
         let (to_agent, agent_reader) = duplex(1024);
         let hello = Message::<EnvironmentReply>::Hello { version: VERSION, role: "test".to_owned() };
@@ -253,7 +253,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_agent_that_was_silent_for_too_long_remains_lost() {
-        let (line, _agent_writer, _unread) = to_one_that_does_not_read().await;
+        let (line, _agent_writer, _unread) = line_to_an_agent_that_does_not_read().await;
         assert_eq!(line.silent(), None);
         *locked(&line.heard) = Instant::now().checked_sub(SILENCE + LOOK).unwrap();
         let reply = line.ask(large(), Duration::from_secs(20)).await;
@@ -264,7 +264,7 @@ mod tests {
 
     #[tokio::test]
     async fn requests_to_an_agent_that_does_not_read_time_out() {
-        let (line, _agent_writer, _unread) = to_one_that_does_not_read().await;
+        let (line, _agent_writer, _unread) = line_to_an_agent_that_does_not_read().await;
         let requests = (0..QUEUE + 8).map(|_| line.ask(large(), Duration::from_millis(200)));
         let answers = tokio::time::timeout(Duration::from_secs(20), join_all(requests)).await.expect("deadlines hold");
         assert!(answers.iter().all(|answer| matches!(answer, Err(LineError::Late(_)))), "{answers:?}");
@@ -273,7 +273,7 @@ mod tests {
 
     #[tokio::test]
     async fn closing_a_line_ends_a_write_in_progress() {
-        let (line, _agent_writer, mut unread) = to_one_that_does_not_read().await;
+        let (line, _agent_writer, mut unread) = line_to_an_agent_that_does_not_read().await;
         line.ask(large(), Duration::from_millis(50)).await.unwrap_err();
         line.close();
         let mut rest = Vec::new();

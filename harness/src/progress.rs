@@ -233,7 +233,7 @@ impl CellLine {
     }
 
     /// Marks the cell as finished before the run was resumed.
-    pub fn was_over(&self) {
+    pub fn mark_finished(&self) {
         self.progress.saw(&Event::CellFinished { cell: self.cell.clone() }, Timestamp::now());
     }
 }

@@ -317,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn a_role_without_a_program_is_refused() {
+    fn a_terminal_role_without_a_program_is_refused() {
         assert!(become_program(&["/dev/pts/0".into()]).is_err());
     }
 }

@@ -101,7 +101,7 @@ impl Testing {
         let mut result = Ok(());
         for planned in &unit.tests {
             result = self.planned(unit, planned, &mut guest).await;
-            if result.is_err() || locked(&self.schedule).is_to_be_traded() {
+            if result.is_err() || locked(&self.schedule).is_to_be_replaced() {
                 break;
             }
         }

@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn people_see_a_line_for_each_release() {
+    fn the_text_plan_has_a_line_for_each_release() {
         assert_snapshot!(text(&rows(), &[Environment::Container, Environment::Vm]), @r"
         debian:12       container, vm, from the cache
         debian:13       container, vm, from: bootstrap
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn people_see_a_line_for_each_shard() {
+    fn the_text_plan_has_a_line_for_each_shard() {
         let shards = [
             Shard { minutes: 45, cells: vec!["debian:13/x86_64/vm".parse().unwrap()] },
             Shard {

@@ -76,7 +76,7 @@ pub(super) fn shell(what: &ShellArguments) -> anyhow::Result<ExitCode> {
         Environment::Vm | Environment::Host => None,
     };
     if let Some((docker, id)) = kept_container {
-        let ended = runtime.block_on(in_kept(&docker, &id, &name, visit));
+        let ended = runtime.block_on(in_kept_container(&docker, &id, &name, visit));
         shut_down(runtime, CLEANING);
         return ended.map(exit_code);
     }
@@ -118,7 +118,7 @@ async fn kept(name: &str) -> Option<(Docker, String)> {
 }
 
 /// Pays a visit to a kept container, which is removed afterwards.
-async fn in_kept(docker: &Docker, id: &str, name: &str, visit: Visit) -> anyhow::Result<i32> {
+async fn in_kept_container(docker: &Docker, id: &str, name: &str, visit: Visit) -> anyhow::Result<i32> {
     let greeting = Greeting { is_kept: true, ..visit.greeting.clone() };
     // No guest is booted, because the environment's agent, which knew the image's details, has ended.
     let visit = Visit { greeting, guest: None, ..visit };

@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn the_release_is_the_one_that_detect_finds() {
+    fn the_hosts_release_is_read_from_its_os_release() {
         let leap = "ID=\"opensuse-leap\"\nID_LIKE=\"suse opensuse\"\nVERSION_ID=\"15.6\"\nPRETTY_NAME=\"openSUSE Leap 15.6\"\n";
         let rocky = "ID=\"rocky\"\nID_LIKE=\"rhel centos fedora\"\nVERSION_ID=\"9.5\"\nPLATFORM_ID=\"platform:el9\"\n";
         assert_eq!(runs("ID=debian\nVERSION_ID=\"13\"\nVERSION_CODENAME=trixie\n", ""), itself("debian:13"));

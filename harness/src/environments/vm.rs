@@ -189,7 +189,7 @@ pub async fn start(outer: &OuterQemu, disk: &Disk, size: Size, seed: &[SeedFile]
         Ok(line) => Ok(Vm { process, serial, stderr, size, line }),
         Err(e) => {
             let why = ending(&process, &serial, &stderr).await;
-            Err(VmError::Boot { how: why.unwrap_or_else(|| still(&e.to_string(), &serial)) })
+            Err(VmError::Boot { how: why.unwrap_or_else(|| running_message(&e.to_string(), &serial)) })
         }
     }
 }
@@ -275,7 +275,7 @@ fn agent_ended(serial: &str) -> Option<String> {
     Some(one_line(&without_controls(line, 100), 100))
 }
 
-fn still(error: &str, serial: &Log) -> String {
+fn running_message(error: &str, serial: &Log) -> String {
     format!("{error}; the virtual machine runs; last on its serial line: {}", serial.last_lines(3))
 }
 

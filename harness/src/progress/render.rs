@@ -75,7 +75,7 @@ fn head(cell: &Cell, longest: usize, columns: usize, now: Timestamp) -> String {
     let name = longest.min(room.saturating_sub(gap.len() + least).max(NAME.min(room)));
     let bar = most.min(room.saturating_sub(name + gap.len()));
     let line = match bar >= least {
-        true => format!("{}{gap}{}{gap}{facts}", filled(&cell.name, name), drawn(cell, bar)),
+        true => format!("{}{gap}{}{gap}{facts}", filled(&cell.name, name), progress_bar(cell, bar)),
         false => format!("{}{gap}{facts}", filled(&cell.name, longest.min(room))),
     };
     shortened(&line, columns)
@@ -102,7 +102,7 @@ fn facts(cell: &Cell, now: Timestamp) -> Vec<Vec<String>> {
 }
 
 /// Draws a bar in `columns` columns.
-fn drawn(cell: &Cell, columns: usize) -> String {
+fn progress_bar(cell: &Cell, columns: usize) -> String {
     let inner = columns.saturating_sub(2) as u64;
     let full = (cell.done() * inner).checked_div(cell.planned).unwrap_or(0).min(inner);
     let of = |mark: &str, count: u64| mark.repeat(usize::try_from(count).unwrap_or(0));

@@ -57,7 +57,7 @@ pub(super) fn shown(cell: &Cell) {
 pub(super) fn is_unfinished(cell: &Cell) -> bool {
     let ended = cell.before.as_ref().is_some_and(|before| before.ended);
     if ended {
-        cell.line.was_over();
+        cell.line.mark_finished();
     }
     !ended
 }

@@ -42,7 +42,7 @@ fn machine(schedule: &mut Schedule, is_emulated: bool, line: &mut impl FnMut(Att
     schedule.new_machine();
     for unit in schedule.begin(is_emulated).into_iter().flatten() {
         for planned in &unit.tests {
-            if schedule.is_to_be_traded() {
+            if schedule.is_to_be_replaced() {
                 return EnvironmentEnd::Whole;
             }
             for (profile, blocker) in schedule.blockers(planned) {
@@ -288,8 +288,8 @@ fn the_number_of_replaced_machines_is_limited() {
     let blockers: BTreeSet<String> = tests.flat_map(|planned| planned.test.blocked_by.iter().cloned()).collect();
     let decisions =
         drive(&mut schedule, true, |(_, _, test, _)| if blockers.contains(test) { pass() } else { Answer::Silence });
-    let traded = decisions.iter().filter(|next| **next == AfterEnvironment::Machine(RestartReason::Unanswered)).count();
-    assert_eq!(traded, usize::try_from(TRADES_OF_A_CELL).unwrap(), "{decisions:?}");
+    let replacements = decisions.iter().filter(|next| **next == AfterEnvironment::Machine(RestartReason::Unanswered)).count();
+    assert_eq!(replacements, usize::try_from(REPLACEMENTS_OF_A_CELL).unwrap(), "{decisions:?}");
     assert_eq!(decisions.last(), Some(&AfterEnvironment::Finished));
 }
 

@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn the_journal_itself_has_the_packages_of_the_record() {
+    fn evidence_has_only_the_packages_of_the_record() {
         let facts = evidence(&prepared(), BTreeMap::new(), BTreeMap::new(), false, None);
         assert_eq!(facts.suites.keys().map(|package| package.as_str()).collect::<Vec<_>>(), ["qemu-system-x86"]);
         assert_eq!(facts.versions.len(), 1);

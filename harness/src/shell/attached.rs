@@ -40,7 +40,7 @@ pub(super) async fn attach(line: &Line, command: &[String]) -> Result<i32, LineE
     let typed = typed();
     tokio::select! {
         ended = hear(line, size, is_shown) => ended,
-        failed = hand_on(line, typed) => Err(failed),
+        failed = forward_input(line, typed) => Err(failed),
     }
 }
 
@@ -100,7 +100,7 @@ fn write(mut to: impl Write, bytes: &[u8], is_cleaned: bool) -> std::io::Result<
 }
 
 /// Forwards the input; returns only when the line ends.
-async fn hand_on(line: &Line, mut typed: Receiver<Vec<u8>>) -> LineError {
+async fn forward_input(line: &Line, mut typed: Receiver<Vec<u8>>) -> LineError {
     loop {
         let part = typed.recv().await;
         let is_end = part.is_none();

@@ -29,12 +29,12 @@ impl Growth {
 }
 
 /// Returns the message about a guest that did not boot in time but still produced output.
-pub(super) fn slow(deadline: Duration, still: Duration, last: &str) -> String {
+pub(super) fn slow(deadline: Duration, since_output: Duration, last: &str) -> String {
     format!(
         "booting the guest to userspace: not within {} s, and it said something {} s before that: it is emulated and \
          slow, and does not hang; last on the serial console: {last}",
         deadline.as_secs(),
-        still.as_secs()
+        since_output.as_secs()
     )
 }
 

@@ -189,12 +189,12 @@ impl RunningGuest {
         });
         self.qemu_ended = ended;
         self.boot_time = began.elapsed();
-        let still = growth.since(Instant::now());
+        let since_output = growth.since(Instant::now());
         hello.map_err(|e| match e {
             // An emulated guest that still produces output boots slowly, and does not hang.
-            ClientError::Late(_) if self.is_emulated() && still < self.deadlines.silence && !self.ended() => {
+            ClientError::Late(_) if self.is_emulated() && since_output < self.deadlines.silence && !self.ended() => {
                 let last = self.serial.as_ref().map(|log| log.last_lines(3)).unwrap_or_default();
-                Stop::error(growth::slow(self.deadlines.boot, still, &last))
+                Stop::error(growth::slow(self.deadlines.boot, since_output, &last))
             }
             e => self.why("booting the guest to userspace", &e.to_string(), Component::Kernel),
         })

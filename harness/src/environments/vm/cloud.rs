@@ -253,7 +253,7 @@ fn read_in(tiny: &Tiny, task: &Task<'_>) -> Result<u64, CloudError> {
             tracing::debug!("the root filesystem was read from {from:?}: {bytes} bytes");
             Ok(bytes)
         }
-        Ok(GuestReply::Failed { message }) => Err(CloudError::Refused(harmless(&message))),
+        Ok(GuestReply::Failed { message }) => Err(CloudError::Refused(printable(&message))),
         Ok(other) => {
             Err(CloudError::Refused(format!("unexpected answer from the guest that reads the image: {other:?}")))
         }
@@ -263,7 +263,7 @@ fn read_in(tiny: &Tiny, task: &Task<'_>) -> Result<u64, CloudError> {
 }
 
 /// Makes text from an untrusted disk safe to show.
-fn harmless(message: &str) -> String {
+fn printable(message: &str) -> String {
     one_line(&without_controls(message, 1000), 1000)
 }
 

@@ -199,9 +199,9 @@ impl ApiGuest {
 
     /// An emulated guest that still produces output boots slowly, and does not hang.
     fn late(&mut self, growth: &Growth, observed: &str) -> Stop {
-        let still = growth.since(Instant::now());
-        if self.provided.nested && still < self.deadlines.silence && !self.has_ended() {
-            return Stop::error(growth::slow(self.deadlines.boot, still, &self.serial.last_lines(3)));
+        let since_output = growth.since(Instant::now());
+        if self.provided.nested && since_output < self.deadlines.silence && !self.has_ended() {
+            return Stop::error(growth::slow(self.deadlines.boot, since_output, &self.serial.last_lines(3)));
         }
         let vmm = self.vmm;
         self.why("reaching the guest's agent by vsock", observed, vmm)

@@ -49,7 +49,7 @@ impl<'a> RunningPod<'a> {
         RunningPod { session, id, config, namespaces, next: AtomicU32::new(1), removed: AtomicBool::new(false) }
     }
 
-    fn take_away(&self) -> Check {
+    fn remove_once(&self) -> Check {
         if self.removed.swap(true, Ordering::Relaxed) {
             return Ok(());
         }
@@ -168,13 +168,13 @@ impl Pod for RunningPod<'_> {
     }
 
     fn remove(self: Box<Self>) -> Check {
-        self.take_away()
+        self.remove_once()
     }
 }
 
 impl Drop for RunningPod<'_> {
     fn drop(&mut self) {
-        let _ = self.take_away();
+        let _ = self.remove_once();
     }
 }
 
