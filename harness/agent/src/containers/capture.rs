@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn a_process_that_outlives_its_deadline_ends_when_dropped() {
+    fn dropping_a_process_past_its_deadline_returns_promptly() {
         let mut attached = Attached::start(Command::new("sh").args(["-c", "sleep 1000 & wait"]), &[]).unwrap();
         assert!(attached.wait(Duration::from_millis(200)).is_none());
         let began = Instant::now();
