@@ -97,15 +97,15 @@ impl Artifacts {
     /// Describes the files that were not kept, as one line for people; `None` if everything was kept.
     pub(crate) async fn left_out(&self) -> Option<String> {
         let state = self.state.lock().await;
-        let (cut, left) = (state.known.values().filter(|known| known.cut).count(), state.left_out.len());
-        if cut + left == 0 {
+        let (cut, omitted) = (state.known.values().filter(|known| known.cut).count(), state.left_out.len());
+        if cut + omitted == 0 {
             return None;
         }
         let Limits { room, file, files, .. } = self.limits;
-        let more = if left >= files { " or more" } else { "" };
+        let more = if omitted >= files { " or more" } else { "" };
         let mib = |bytes: u64| bytes >> 20;
         Some(format!(
-            "{cut} log files were truncated and {left}{more} were not kept: the limits are {} MiB per file, {} MiB and \
+            "{cut} log files were truncated and {omitted}{more} were not kept: the limits are {} MiB per file, {} MiB and \
              {files} files per cell",
             mib(file),
             mib(room)
@@ -159,15 +159,15 @@ async fn copy(line: &Line, path: &str, target: &Path, room: u64) -> Result<(u64,
     std::fs::create_dir_all(folder)?;
     // The earlier copy stays until the new copy is complete.
     let mut file = tempfile::Builder::new().permissions(Permissions::from_mode(0o666)).tempfile_in(folder)?;
-    let mut kept = 0;
+    let mut written = 0;
     let cut = loop {
-        let request = EnvironmentRequest::GetFile { path: path.to_owned(), offset: kept };
+        let request = EnvironmentRequest::GetFile { path: path.to_owned(), offset: written };
         match ask(line, request, 60).await? {
             EnvironmentReply::Chunk { bytes: Base64Bytes(bytes) } => {
-                let left = usize::try_from(room - kept).unwrap_or(usize::MAX);
-                let part = &bytes[..bytes.len().min(left)];
+                let remaining = usize::try_from(room - written).unwrap_or(usize::MAX);
+                let part = &bytes[..bytes.len().min(remaining)];
                 file.write_all(part)?;
-                kept += part.len() as u64;
+                written += part.len() as u64;
                 if part.len() < bytes.len() || bytes.len() < CHUNK {
                     break part.len() < bytes.len();
                 }
@@ -176,7 +176,7 @@ async fn copy(line: &Line, path: &str, target: &Path, room: u64) -> Result<(u64,
         }
     };
     file.persist(target).map_err(|e| e.error)?;
-    Ok((kept, cut))
+    Ok((written, cut))
 }
 
 /// Returns the path of `/kata-qualify/artifacts/g3/serial.log` of a cell, relative to the output directory.
@@ -217,9 +217,9 @@ mod tests {
     }
 
     /// Returns the names of the files that were requested since the last call.
-    fn asked(files: &Files) -> Vec<String> {
-        let asked = std::mem::take(&mut files.lock().unwrap().1);
-        asked.iter().map(|path| path.replace("/kata-qualify/artifacts/", "")).collect()
+    fn requested(files: &Files) -> Vec<String> {
+        let paths = std::mem::take(&mut files.lock().unwrap().1);
+        paths.iter().map(|path| path.replace("/kata-qualify/artifacts/", "")).collect()
     }
 
     /// Starts an agent that has files and nothing else.
@@ -231,24 +231,24 @@ mod tests {
     async fn agent(answer: impl Fn(&EnvironmentRequest) -> EnvironmentReply + Send + 'static) -> Line {
         let (here, there) = tokio::io::duplex(1 << 20);
         let (from, to) = tokio::io::split(here);
-        let (mut heard, mut said) = tokio::io::split(there);
+        let (mut reader, mut writer) = tokio::io::split(there);
         tokio::spawn(async move {
             let send =
                 |message: &Message<EnvironmentReply>| frame::encode(&serde_json::to_vec(message).unwrap()).unwrap();
-            said.write_all(&send(&Message::Hello { version: VERSION, role: "test".to_owned() })).await.unwrap();
+            writer.write_all(&send(&Message::Hello { version: VERSION, role: "test".to_owned() })).await.unwrap();
             let (mut decoder, mut buffer) = (Decoder::default(), [0; 4096]);
-            while let Ok(n @ 1..) = heard.read(&mut buffer).await {
+            while let Ok(n @ 1..) = reader.read(&mut buffer).await {
                 decoder.push(&buffer[..n]);
                 while let Some(payload) = decoder.next_payload() {
                     let NumberedRequest { id, request } = serde_json::from_slice(&payload).unwrap();
                     let reply = answer(&request);
-                    said.write_all(&send(&Message::Reply { id, reply })).await.unwrap();
+                    writer.write_all(&send(&Message::Reply { id, reply })).await.unwrap();
                 }
             }
         });
-        let heard = ReaderStream::new(from);
-        let heard = futures_util::StreamExt::map(heard, |read| read.map(|bytes| AgentOutput::Frames(bytes.to_vec())));
-        Line::open(Box::pin(heard), to, Duration::from_secs(5)).await.unwrap()
+        let reader = ReaderStream::new(from);
+        let reader = futures_util::StreamExt::map(reader, |read| read.map(|bytes| AgentOutput::Frames(bytes.to_vec())));
+        Line::open(Box::pin(reader), to, Duration::from_secs(5)).await.unwrap()
     }
 
     fn answer(files: &Files, request: &EnvironmentRequest) -> EnvironmentReply {
@@ -267,28 +267,28 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_new_or_has_grown_is_copied_and_nothing_twice() {
+    async fn new_and_grown_files_are_copied_and_unchanged_ones_are_not() {
         let files: Files = Arc::default();
         let put = |name: &str, text: &str| put(&files, name, text.len() as u64, text.as_bytes());
         let line = agent_with(Arc::clone(&files)).await;
         let out = tempfile::tempdir().unwrap();
         let cell: CellId = "debian:13/x86_64/container".parse().unwrap();
-        let kept = |name: &str| {
+        let stored = |name: &str| {
             std::fs::read_to_string(out.path().join(artifact_path(&cell, 0, &format!("/artifacts/{name}")))).ok()
         };
         let artifacts = Artifacts::default();
         put("g1/serial.log", "boots");
         put("g1/qemu.log", "");
         artifacts.fetch(out.path(), &cell, 0, &line).await;
-        assert_eq!((kept("g1/serial.log").as_deref(), kept("g1/qemu.log")), (Some("boots"), None));
-        assert_eq!(asked(&files), ["g1/serial.log"]);
+        assert_eq!((stored("g1/serial.log").as_deref(), stored("g1/qemu.log")), (Some("boots"), None));
+        assert_eq!(requested(&files), ["g1/serial.log"]);
         artifacts.fetch(out.path(), &cell, 0, &line).await;
-        assert!(asked(&files).is_empty(), "nothing has changed");
+        assert!(requested(&files).is_empty(), "nothing has changed");
         put("g1/serial.log", "boots and panics");
         put("../../../etc/passwd", "root");
         artifacts.fetch(out.path(), &cell, 0, &line).await;
-        assert_eq!(kept("g1/serial.log").as_deref(), Some("boots and panics"));
-        assert_eq!(kept("etc/passwd").as_deref(), Some("root"), "nothing leads out of the cell's folder");
+        assert_eq!(stored("g1/serial.log").as_deref(), Some("boots and panics"));
+        assert_eq!(stored("etc/passwd").as_deref(), Some("root"), "nothing leads out of the cell's folder");
         assert_eq!(artifacts.left_out().await, None);
         assert_eq!(
             artifact_path(&cell, 2, "/kata-qualify/artifacts/g1/x"),
@@ -298,7 +298,7 @@ mod tests {
         put("g1/serial.log", "resets");
         artifacts.begin().await;
         artifacts.fetch(out.path(), &cell, 0, &line).await;
-        assert_eq!(kept("g1/serial.log").as_deref(), Some("resets"));
+        assert_eq!(stored("g1/serial.log").as_deref(), Some("resets"));
     }
 
     /// Returns the bytes and the number of the files below a directory.
@@ -314,16 +314,16 @@ mod tests {
 
     /// Held in memory as a whole, the logs of five releases were most of a run's memory.
     #[tokio::test]
-    async fn a_file_is_on_disk_as_far_as_it_has_arrived() {
+    async fn received_parts_of_a_file_are_written_at_once() {
         let out = tempfile::tempdir().unwrap();
         let (folder, seen) = (out.path().to_owned(), Arc::new(Lock::new(Vec::new())));
-        let told = Arc::clone(&seen);
+        let recorder = Arc::clone(&seen);
         let line = agent(move |request| match request {
             EnvironmentRequest::ListArtifacts => {
                 EnvironmentReply::Artifacts { files: vec![("/artifacts/log".to_owned(), 3 * CHUNK as u64)] }
             }
             EnvironmentRequest::GetFile { offset, .. } => {
-                told.lock().unwrap().push((*offset, measured(&folder).0));
+                recorder.lock().unwrap().push((*offset, measured(&folder).0));
                 let whole = *offset < 2 * CHUNK as u64;
                 EnvironmentReply::Chunk { bytes: Base64Bytes(vec![7; if whole { CHUNK } else { 5 }]) }
             }
@@ -334,17 +334,17 @@ mod tests {
         Artifacts::default().fetch(out.path(), &cell, 0, &line).await;
         let chunk = CHUNK as u64;
         assert_eq!(*seen.lock().unwrap(), [(0, 0), (chunk, chunk), (2 * chunk, 2 * chunk)]);
-        let kept = out.path().join(artifact_path(&cell, 0, "/artifacts/log"));
-        assert_eq!(kept.metadata().unwrap().len(), 2 * chunk + 5);
+        let stored = out.path().join(artifact_path(&cell, 0, "/artifacts/log"));
+        assert_eq!(stored.metadata().unwrap().len(), 2 * chunk + 5);
         assert_eq!(measured(out.path()).1, 1, "nothing else is left there");
         let other = out.path().join("other");
         std::fs::write(&other, "").unwrap();
         let mode = |path: &Path| path.metadata().unwrap().permissions().mode();
-        assert_eq!(mode(&kept), mode(&other), "who may read other files may read it, too");
+        assert_eq!(mode(&stored), mode(&other), "who may read other files may read it, too");
     }
 
     #[tokio::test]
-    async fn what_arrives_is_counted_and_not_what_is_claimed() {
+    async fn limits_count_received_bytes_and_not_claimed_sizes() {
         let files: Files = Arc::default();
         let line = agent_with(Arc::clone(&files)).await;
         let out = tempfile::tempdir().unwrap();
@@ -356,20 +356,20 @@ mod tests {
         }
         artifacts.fetch(out.path(), &cell, 0, &line).await;
         assert_eq!(measured(out.path()), (100, 3));
-        assert_eq!(asked(&files), ["a", "b", "c"]);
-        let said = artifacts.left_out().await.unwrap();
+        assert_eq!(requested(&files), ["a", "b", "c"]);
+        let message = artifacts.left_out().await.unwrap();
         assert!(
-            said.starts_with("3 log files were truncated and 2 were not kept: the limits are 0 MiB per file"),
-            "{said}"
+            message.starts_with("3 log files were truncated and 2 were not kept: the limits are 0 MiB per file"),
+            "{message}"
         );
         // A full file is not fetched again for the rest that could not be kept.
         put(&files, "a", 70, &[b'x'; 70]);
         artifacts.fetch(out.path(), &cell, 0, &line).await;
-        assert_eq!((measured(out.path()), asked(&files)), ((100, 3), vec![]));
+        assert_eq!((measured(out.path()), requested(&files)), ((100, 3), vec![]));
     }
 
     #[tokio::test]
-    async fn files_are_few_and_not_deep() {
+    async fn the_number_and_depth_of_files_are_limited() {
         let files: Files = Arc::default();
         let line = agent_with(Arc::clone(&files)).await;
         let out = tempfile::tempdir().unwrap();
@@ -380,12 +380,12 @@ mod tests {
             put(&files, name, 1, b"x");
         }
         artifacts.fetch(out.path(), &cell, 0, &line).await;
-        assert_eq!(asked(&files), ["a", "b", "c/d"]);
+        assert_eq!(requested(&files), ["a", "b", "c/d"]);
         assert_eq!(measured(out.path()), (3, 3));
-        let said = artifacts.left_out().await.unwrap();
+        let message = artifacts.left_out().await.unwrap();
         assert!(
-            said.starts_with("0 log files were truncated and 3 or more were not kept: the limits are 16 MiB per file"),
-            "{said}"
+            message.starts_with("0 log files were truncated and 3 or more were not kept: the limits are 16 MiB per file"),
+            "{message}"
         );
     }
 }

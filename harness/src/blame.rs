@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn the_whole_table_of_what_comes_next() {
+    fn results_so_far_decide_the_next_step_or_the_finding() {
         let swaps = swaps(&[Virtiofsd, Qemu]);
         let unjudged = || Seen::Unjudged("the line ended".to_owned());
         let sometimes = || Seen::Sometimes { passed: 1, of: 2 };
@@ -346,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_attempts_of_a_step_come_to() {
+    fn attempts_of_a_step_are_summed_up() {
         let fail =
             |signature: &str| Outcome::Fail(Failure { signature: signature.to_owned(), ..Failure::new(Qemu, "x") });
         let error = || Outcome::Error { message: "the line ended".to_owned() };
@@ -366,7 +366,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_takes_part_in_a_test_is_swapped() {
+    fn only_components_that_a_test_uses_are_swapped() {
         let of = |id: &str| parts(catalogue::find(id).unwrap());
         assert_eq!(of("filesystem::virtio_fs::rename_is_atomic"), [Virtiofsd, Qemu, Kernel]);
         assert_eq!(of("filesystem::virtio_blk::rename_is_atomic"), [Qemu, Kernel]);

@@ -37,7 +37,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn there_is_an_agent_for_this_machine_and_a_row_for_each_other_architecture() {
+    fn this_machine_has_an_agent_and_each_other_architecture_a_row() {
         let here = Arch::of_machine().unwrap();
         assert_eq!(agent(here), Some(AGENT));
         for arch in Arch::ALL.iter().filter(|arch| **arch != here) {
@@ -52,7 +52,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_lacking_is_named_as_debian_and_rust_name_it() {
+    fn a_missing_toolchain_is_named_as_debian_and_rust_name_it() {
         assert_eq!(
             toolchain(Arch::Ppc64le),
             "gcc-powerpc64le-linux-gnu and libstd-rust-dev:ppc64el (or `rustup target add powerpc64le-unknown-linux-gnu`)"

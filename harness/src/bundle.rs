@@ -128,7 +128,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn of_a_long_log_the_end_is_kept_from_a_line_on() {
+    fn the_end_of_a_long_log_begins_at_a_whole_line() {
         let dir = tempfile::tempdir().unwrap();
         let root = Root::new(dir.path()).unwrap();
         std::fs::write(dir.path().join("log"), "one\ntwo\nthree\n").unwrap();
@@ -139,8 +139,8 @@ mod tests {
             (8, Some("[the first 8 bytes were removed]\nthree\n")),
             (0, None),
         ] {
-            let kept = end_of(&root, "log", most).unwrap();
-            assert_eq!(kept.as_deref(), expected.map(str::as_bytes), "{most}");
+            let log_end = end_of(&root, "log", most).unwrap();
+            assert_eq!(log_end.as_deref(), expected.map(str::as_bytes), "{most}");
         }
         assert_eq!(end_of(&root, "none", 100).unwrap(), None);
         std::os::unix::fs::symlink("/etc/passwd", dir.path().join("link")).unwrap();

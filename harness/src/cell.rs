@@ -56,7 +56,7 @@ pub async fn run(resources: Arc<Resources>, options: Arc<TestOptions>, output: A
     let output = Arc::new(CellOutput::new(output, cell.id.clone()));
     output.write(Event::CellStarted { cell: cell.id.clone() });
     let ended = bring_up_and_test(&resources, &options, &output, &cell).await;
-    output.say_what_was_left_out().await;
+    output.report_omitted_artifacts().await;
     if let Err(Broken { phase, message }) = ended {
         output.write(Event::CellError { cell: cell.id.clone(), phase, message });
     }
@@ -102,8 +102,8 @@ async fn bring_up_and_test(
         let mut running = running.map_err(broken(Phase::Environment))?;
         let tested = test(resources, options, output, cell, &prepared, &running, &mut schedule).await;
         let ended = if tested.is_err() { running.ending().await } else { None };
-        if let Some(said) = running.take_down(options.keep.keeps(schedule.has_failed())).await {
-            output.say(&said);
+        if let Some(notice) = running.take_down(options.keep.keeps(schedule.has_failed())).await {
+            output.say(&notice);
         }
         let end = match (&tested, &ended) {
             (Ok(()), _) => EnvironmentEnd::Whole,
@@ -122,7 +122,7 @@ async fn bring_up_and_test(
             let (guests, notes, artifacts) = (Vec::new(), Vec::new(), Vec::new());
             let (profiles, test, unanswered) = (&profiles[..], &test[..], false);
             let one = FinishedAttempt { profiles, test, attempt, outcome, unanswered, began, guests, notes, artifacts };
-            testing::write_down(output, cell, machine, one);
+            testing::write_attempt(output, cell, machine, one);
         }
         match (next, broken) {
             (AfterEnvironment::GivenUp, Some(broken)) => return Err(broken),
@@ -190,7 +190,7 @@ async fn test(
     });
     let mut result = Ok(());
     for units in groups {
-        if result.is_ok() && !locked(&testing.schedule).is_to_be_traded() {
+        if result.is_ok() && !locked(&testing.schedule).is_to_be_replaced() {
             result = run_units(&testing, units).await;
         }
     }

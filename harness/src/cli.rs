@@ -187,7 +187,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn for_autopkgtest_what_could_not_be_judged_is_skipped_and_nothing_else_is() {
+    fn only_infrastructure_errors_exit_as_skipped_for_autopkgtest() {
         for (exit, own, autopkgtest) in [
             (Exit::AsRecorded, 0, 0),
             (Exit::Worse, 1, 1),
@@ -201,15 +201,15 @@ mod tests {
     }
 
     #[test]
-    fn a_thread_that_is_blocked_does_not_keep_the_process() {
+    fn a_blocked_thread_does_not_delay_the_shutdown() {
         assert!(shut_down(runtime().unwrap(), Duration::from_secs(60)), "nothing is under way");
         let blocked = runtime().unwrap();
-        let (tell, told) = std::sync::mpsc::channel();
+        let (sender, receiver) = std::sync::mpsc::channel();
         let _task = blocked.spawn_blocking(move || {
-            tell.send(()).unwrap();
+            sender.send(()).unwrap();
             std::thread::sleep(Duration::from_secs(300));
         });
-        told.recv().unwrap();
+        receiver.recv().unwrap();
         let since = Instant::now();
         assert!(!shut_down(blocked, Duration::from_millis(200)));
         assert!(since.elapsed() < Duration::from_secs(60), "{:?}", since.elapsed());

@@ -153,7 +153,7 @@ impl Donors {
     /// # Errors
     /// If an image cannot be made, or its record lacks the component.
     pub fn prepare(
-        wanted: &[Donation],
+        donations: &[Donation],
         options: &dyn Fn(&Release) -> Options,
         progress: &(dyn Fn(images::Progress) + Sync),
     ) -> Result<Donors, DonorError> {
@@ -165,7 +165,7 @@ impl Donors {
             let (component, release) = (*component, release.clone());
             Ok(Donor { component, release, tree: image.rootfs(), words, _hold: hold })
         };
-        wanted.iter().map(one).collect::<Result<Vec<Donor>, DonorError>>().map(Donors)
+        donations.iter().map(one).collect::<Result<Vec<Donor>, DonorError>>().map(Donors)
     }
 
     /// Returns the donor of a component.
@@ -341,10 +341,10 @@ fn is_module(name: &str) -> bool {
 }
 
 /// Lists the regular files with plain names in some directories, each with its name.
-fn listed(tree: &Root, folders: &[&str], wanted: fn(&str) -> bool) -> Result<Vec<(String, PathBuf)>, RootError> {
+fn listed(tree: &Root, folders: &[&str], accepts: fn(&str) -> bool) -> Result<Vec<(String, PathBuf)>, RootError> {
     let mut all = Vec::new();
     for folder in folders.iter().map(Path::new) {
-        for name in tree.list_if_any(folder)?.into_iter().filter(|name| is_plain_file(name) && wanted(name)) {
+        for name in tree.list_if_any(folder)?.into_iter().filter(|name| is_plain_file(name) && accepts(name)) {
             let path = folder.join(&name);
             // A link may be dangling.
             if tree.has_file(&path)? {
@@ -360,7 +360,7 @@ fn firmware(tree: &Root) -> Result<Vec<(String, PathBuf)>, RootError> {
     let mut all = Vec::new();
     for (number, folder) in FIRMWARE.iter().enumerate() {
         for (name, path) in listed(tree, &[*folder], |_| true)? {
-            if tree.look(&path)?.is_some_and(|seen| seen.len() <= MAX_FIRMWARE) {
+            if tree.look(&path)?.is_some_and(|metadata| metadata.len() <= MAX_FIRMWARE) {
                 // Directories are numbered, because two of them have the same last name.
                 all.push((format!("{number}/{name}"), path));
             }
@@ -419,13 +419,13 @@ mod tests {
         }
         put("donor/start", &in_file(&packed.start(&below)).unwrap());
         let ran = Command::new(below.join("start")).args(["-u", "PATH", "A=b c"]).env_clear().output().unwrap();
-        let said = String::from_utf8(ran.stdout).unwrap();
-        assert!(ran.status.success() && said.lines().any(|line| line == "A=b c"), "{said}");
+        let stdout = String::from_utf8(ran.stdout).unwrap();
+        assert!(ran.status.success() && stdout.lines().any(|line| line == "A=b c"), "{stdout}");
         assert!(below.join("env").exists(), "the loader has the program's name");
     }
 
     #[test]
-    fn what_starts_qemu_names_its_own_modules_and_firmware() {
+    fn the_start_script_names_qemus_own_modules_and_firmware() {
         let path = |text: &str| PathBuf::from(text);
         let portable = Portable {
             program: path("/usr/bin/qemu-system-x86_64"),
@@ -455,7 +455,7 @@ mod tests {
     }
 
     #[test]
-    fn screens_and_sound_are_not_taken_along() {
+    fn ui_and_audio_modules_are_left_out() {
         assert!(is_module("accel-tcg-x86_64.so") && is_module("hw-display-virtio-vga.so"));
         assert!(!is_module("ui-gtk.so") && !is_module("audio-alsa.so") && !is_module("readme"));
     }

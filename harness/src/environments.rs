@@ -104,10 +104,10 @@ impl Running {
         match self {
             Running::Container(_) => None,
             Running::Vm(vm) => {
-                let still = |silent: Duration| {
+                let silence_message = |silent: Duration| {
                     format!("the virtual machine runs, but its agent has been silent for {} s", silent.as_secs())
                 };
-                vm.ending().await.or_else(|| vm.line.silent().map(still))
+                vm.ending().await.or_else(|| vm.line.silent().map(silence_message))
             }
             Running::Host(host) => host.ending(),
         }
@@ -130,13 +130,13 @@ impl Running {
     pub async fn take_down(self, keep: bool) -> Option<String> {
         match self {
             Running::Container(container) if keep => {
-                let said = format!(
+                let message = format!(
                     "kept container {}: `kata-qualify shell RUN TEST` opens a shell in it and then removes it; \
                      `kata-qualify clean` removes it, too",
                     container.id()
                 );
                 container.keep().await;
-                Some(said)
+                Some(message)
             }
             Running::Container(container) => {
                 let removed = container.remove().await;
@@ -163,7 +163,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_kept_depends_on_what_failed() {
+    fn environments_are_kept_by_setting_and_failure() {
         let table = [(Keep::Nothing, [false, false]), (Keep::Failed, [false, true]), (Keep::All, [true, true])];
         for (keep, expected) in table {
             assert_eq!([keep.keeps(false), keep.keeps(true)], expected, "{keep:?}");
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn a_container_without_our_filter_is_told_by_its_agent() {
+    fn a_seccomp_filter_that_refuses_file_handles_is_detected() {
         let facts = |seccomp: &str, handles: EnvironmentFact| -> Facts {
             [(facts::SECCOMP, EnvironmentFact::Told(seccomp.to_owned())), (facts::FILE_HANDLES, handles)]
                 .into_iter()

@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn files_are_copied_once_and_another_one_takes_no_place() {
+    fn files_are_copied_once_and_never_overwritten() {
         let dir = tempfile::tempdir().unwrap();
         let [a, b, to] = ["a", "b", "to"].map(|name| dir.path().join(name));
         put(&a, "x/log", "one");
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_much_is_told_once_for_all_that_follow() {
+    fn consecutive_files_beyond_the_limit_are_reported_once() {
         let dir = tempfile::tempdir().unwrap();
         let [from, to] = ["from: too much", "to"].map(|name| dir.path().join(name));
         for name in ["a", "b", "d", "e"] {
@@ -169,12 +169,12 @@ mod tests {
         std::os::unix::fs::symlink("/etc", from.join("c")).unwrap();
         let mut gathered = Gathered { bytes: 3, ..Gathered::default() };
         gathered.copy(&from, &to).unwrap();
-        let told = ["a and what follows: too large", "c: neither a file nor a folder", "d and what follows: too large"];
-        assert_eq!(gathered.left_out, told.map(|what| format!("{}/{what}", from.display())));
+        let expected = ["a and what follows: too large", "c: neither a file nor a folder", "d and what follows: too large"];
+        assert_eq!(gathered.left_out, expected.map(|what| format!("{}/{what}", from.display())));
     }
 
     #[test]
-    fn neither_links_nor_depths_nor_gigabytes_are_followed() {
+    fn links_deep_folders_and_large_files_are_left_out() {
         let dir = tempfile::tempdir().unwrap();
         let [from, to] = ["from", "to"].map(|name| dir.path().join(name));
         put(&from, "a", "12345");
@@ -184,14 +184,14 @@ mod tests {
         std::os::unix::fs::symlink("/etc", from.join("z")).unwrap();
         let mut gathered = Gathered { bytes: 8, depth: 2, ..Gathered::default() };
         gathered.copy(&from, &to).unwrap();
-        let told = [
+        let expected = [
             "b and what follows: too large",
             "c/d: too deep",
             "link: neither a file nor a folder",
             "z: neither a file nor a folder",
         ];
-        let told = told.map(|what| format!("{}/{what}", from.display()));
-        assert_eq!(gathered.left_out, told);
+        let expected = expected.map(|what| format!("{}/{what}", from.display()));
+        assert_eq!(gathered.left_out, expected);
         let mut names: Vec<_> = fs::read_dir(&to).unwrap().map(|e| e.unwrap().file_name()).collect();
         names.sort();
         assert_eq!(names, ["a", "c"]);

@@ -108,7 +108,7 @@ mod tests {
 
     /// Helper process of a test, with a thread that hangs, as if it read from a FIFO, and one that listens.
     #[test]
-    #[ignore = "a part of the_second_signal_ends_what_the_first_one_cannot, which runs it"]
+    #[ignore = "a part of a_second_signal_ends_a_process_that_hangs, which runs it"]
     fn hangs() {
         if std::env::var_os(PART).is_none() {
             return;
@@ -127,7 +127,7 @@ mod tests {
 
     /// Helper process of a test, in which one run finishes and another starts on request.
     #[test]
-    #[ignore = "a part of each_run_listens_and_between_them_a_signal_ends_the_process, which runs it"]
+    #[ignore = "a part of each_run_listens_and_a_signal_between_runs_ends_the_process, which runs it"]
     fn runs_twice() {
         if std::env::var_os(PART).is_none() {
             return;
@@ -148,7 +148,7 @@ mod tests {
     /// A process that runs one of the helpers above, and its output.
     struct TestProcess {
         child: Child,
-        said: Lines<BufReader<ChildStderr>>,
+        stderr: Lines<BufReader<ChildStderr>>,
     }
 
     impl TestProcess {
@@ -161,12 +161,12 @@ mod tests {
                 .stderr(Stdio::piped())
                 .spawn()
                 .unwrap();
-            let said = BufReader::new(child.stderr.take().unwrap()).lines();
-            TestProcess { child, said }
+            let stderr = BufReader::new(child.stderr.take().unwrap()).lines();
+            TestProcess { child, stderr }
         }
 
-        fn says(&mut self, expected: &str) -> bool {
-            self.said.by_ref().map_while(Result::ok).any(|line| line == expected)
+        fn prints(&mut self, expected: &str) -> bool {
+            self.stderr.by_ref().map_while(Result::ok).any(|line| line == expected)
         }
 
         fn signal(&self, signal: UnixSignal) {
@@ -193,12 +193,12 @@ mod tests {
     }
 
     #[test]
-    fn the_second_signal_ends_what_the_first_one_cannot() {
+    fn a_second_signal_ends_a_process_that_hangs() {
         for first in [UnixSignal::INT, UnixSignal::TERM] {
             let mut process = TestProcess::start("hangs");
-            assert!(process.says("listens"));
+            assert!(process.prints("listens"));
             process.signal(first);
-            assert!(process.says("cleans up"));
+            assert!(process.prints("cleans up"));
             assert_eq!(process.ends_within(Duration::from_millis(500)), None, "it hangs");
             process.signal(UnixSignal::INT);
             assert_eq!(process.ends_within(Duration::from_secs(30)), Some(CODE));
@@ -206,18 +206,18 @@ mod tests {
     }
 
     #[test]
-    fn each_run_listens_and_between_them_a_signal_ends_the_process() {
+    fn each_run_listens_and_a_signal_between_runs_ends_the_process() {
         let mut process = TestProcess::start("runs_twice");
-        assert!(process.says("between"));
+        assert!(process.prints("between"));
         process.signal(UnixSignal::INT);
         assert_eq!(process.ends_within(Duration::from_secs(30)), Some(CODE));
         let mut process = TestProcess::start("runs_twice");
-        assert!(process.says("between"));
+        assert!(process.prints("between"));
         // The end of its input starts the second run.
         drop(process.child.stdin.take());
-        assert!(process.says("listens"));
+        assert!(process.prints("listens"));
         process.signal(UnixSignal::INT);
-        assert!(process.says("cleans up"), "the second run heard nothing");
+        assert!(process.prints("cleans up"), "the second run heard nothing");
         process.signal(UnixSignal::INT);
         assert_eq!(process.ends_within(Duration::from_secs(30)), Some(CODE));
     }

@@ -127,14 +127,14 @@ impl SuppliedKata {
             let opened = Artifacts::open(source, scratch).map_err(failed(source.name()))?;
             supplied.opened.push((source.name().to_owned(), opened));
         }
-        let wanted = |shim: &&artifacts::Shim| profiles.iter().any(|p| p.name == shim.profile);
+        let is_selected = |shim: &&artifacts::Shim| profiles.iter().any(|p| p.name == shim.profile);
         for (name, one) in &supplied.opened {
             // A release may consist of several archives: a part missing in one may be in another of the same version.
             let release = || {
                 let others = supplied.opened.iter().map(|(_, other)| other);
                 iter::once(one).chain(others.filter(|other| other.version == one.version && !ptr::eq(*other, one)))
             };
-            if !release().any(|part| part.shims.iter().any(|shim| wanted(&shim))) {
+            if !release().any(|part| part.shims.iter().any(|shim| is_selected(&shim))) {
                 let serves: Vec<&str> = release().flat_map(|part| &part.shims).map(|shim| shim.profile).collect();
                 let (name, version) = (name.clone(), one.version);
                 return Err(match serves.is_empty() {
@@ -142,7 +142,7 @@ impl SuppliedKata {
                     false => KataError::OtherProfiles { name, version, serves },
                 });
             }
-            for shim in one.shims.iter().filter(wanted) {
+            for shim in one.shims.iter().filter(is_selected) {
                 if supplied.runtimes.iter().any(|known| known.profile == shim.profile) {
                     continue;
                 }
@@ -231,9 +231,9 @@ impl SuppliedKata {
         for one in &self.runtimes {
             let Some(profile) = profiles.iter().find(|p| p.name == one.profile) else { continue };
             // The guest mounts the root filesystems that containerd's EROFS snapshotter makes.
-            let mut wanted = profile.modules.all();
-            wanted.extend_from_slice(profile.modules.of(ModuleUse::Erofs));
-            let found = modules::resolve(tree, &kernel.modules_dir, &wanted)?;
+            let mut module_names = profile.modules.all();
+            module_names.extend_from_slice(profile.modules.of(ModuleUse::Erofs));
+            let found = modules::resolve(tree, &kernel.modules_dir, &module_names)?;
             let initrd = artifacts::guest_initrd(agent, &found, &one.agent)?;
             let mut add = |name: &str, content: Content| {
                 let name = format!("kata/{}/{name}", one.profile);
@@ -321,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn each_runtime_serves_the_profile_of_its_version_and_the_first_one_given_counts() {
+    fn each_runtime_serves_its_versions_profile_and_the_first_one_wins() {
         let (go, both) = (release("3.30.0", true, true), release("4.0.0", true, true));
         let supplied = open(&[&go, &both], &["go-3.29", "rs-4.0"]).unwrap();
         assert_eq!(supplied.options(), ["--kata 3.30.0 go for go-3.29", "--kata 4.0.0 rust for rs-4.0"]);
@@ -342,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn a_release_that_serves_no_profile_asked_for_is_refused() {
+    fn a_release_that_serves_no_requested_profile_is_refused() {
         let error = open(&[&release("3.1.2", true, false)], &["go-3.29", "rs-4.0"]).unwrap_err();
         assert!(error.contains("Kata 3.1.2 belongs to go-3.1, which is not one of the selected profiles"), "{error}");
         let error = open(&[&release("3.30.0", false, true)], &["rs-4.0"]).unwrap_err();
@@ -350,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn what_one_archive_lacks_another_of_the_same_version_has() {
+    fn archives_of_the_same_version_complete_each_other() {
         let (go, rust) = (release("4.0.0", true, false), release("4.0.0", false, true));
         let without_agent = |dir: &tempfile::TempDir| fs::remove_file(dir.path().join("opt/kata/libexec/kata-agent"));
         without_agent(&go).unwrap();
@@ -368,7 +368,7 @@ mod tests {
     }
 
     #[test]
-    fn a_candidate_takes_the_place_of_the_releases_own() {
+    fn a_candidate_replaces_the_releases_own_component() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("my-virtiofsd");
         fs::write(&path, "daemon").unwrap();

@@ -80,8 +80,8 @@ fn processor() -> Option<Processor> {
         return Some(Processor::Real);
     }
     let name = |leaf: u32| {
-        let said = __cpuid(leaf);
-        let bytes = [said.ebx, said.ecx, said.edx].map(u32::to_le_bytes).concat();
+        let registers = __cpuid(leaf);
+        let bytes = [registers.ebx, registers.ecx, registers.edx].map(u32::to_le_bytes).concat();
         bytes.iter().map(|byte| char::from(*byte)).filter(|c| matches!(c, ' '..='~')).collect::<String>()
     };
     // Linux searches the same leaves (`hypervisor_cpuid_base`).
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn hardware_is_claimed_only_where_no_level_is_known_to_be_emulated() {
+    fn hardware_is_claimed_only_if_no_level_is_emulated_or_unknown() {
         use Basis::{Emulated, Hardware};
         for (processor, mark, basis, why) in [
             (Some(Processor::Real), "", Hardware, "no virtual one"),
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn this_processor_says_the_same_as_its_kernel() {
+    fn processor_and_kernel_agree_about_virtualization() {
         let is_virtual = agent::system::is_under_a_hypervisor();
         match processor() {
             Some(Processor::Real) => assert!(!is_virtual),

@@ -61,7 +61,7 @@ pub struct Line {
     outgoing: mpsc::Sender<Vec<u8>>,
     close: Arc<Notify>,
     heard: Arc<Mutex<Instant>>,
-    gone: Arc<OnceLock<Duration>>,
+    lost_after: Arc<OnceLock<Duration>>,
     ended: watch::Receiver<Option<String>>,
 }
 
@@ -116,8 +116,8 @@ impl Line {
                     *locked(&last) = Instant::now();
                     match serde_json::from_slice(&payload) {
                         Ok(Message::Hello { version, .. }) => {
-                            if let Some(say) = say_hello.take() {
-                                let _ = say.send(version);
+                            if let Some(sender) = say_hello.take() {
+                                let _ = sender.send(version);
                             }
                         }
                         Ok(Message::Reply { id, reply }) => {
@@ -134,7 +134,7 @@ impl Line {
             locked(&waiting).clear();
         });
         let line =
-            Line { next: Arc::new(AtomicU64::new(1)), pending, outgoing, close, heard, gone: Arc::default(), ended };
+            Line { next: Arc::new(AtomicU64::new(1)), pending, outgoing, close, heard, lost_after: Arc::default(), ended };
         match tokio::time::timeout(deadline, hello).await {
             Err(_) => Err(LineError::Late(deadline)),
             Ok(Err(_)) => Err(LineError::Ended(line.why_ended())),
@@ -176,8 +176,8 @@ impl Line {
             wait.await.map_err(|_| LineError::Ended(self.why_ended()))
         });
         loop {
-            let left = end.saturating_duration_since(Instant::now());
-            if let Ok(reply) = tokio::time::timeout(LOOK.min(left), &mut exchange).await {
+            let remaining = end.saturating_duration_since(Instant::now());
+            if let Ok(reply) = tokio::time::timeout(LOOK.min(remaining), &mut exchange).await {
                 return reply;
             }
             if let Some(silent) = self.silent() {
@@ -192,13 +192,13 @@ impl Line {
     /// Returns how long the agent had been silent when it began to count as gone. It stays gone even if it is heard
     /// again, because callers have already been told.
     pub fn silent(&self) -> Option<Duration> {
-        if self.gone.get().is_none() {
+        if self.lost_after.get().is_none() {
             let silent = locked(&self.heard).elapsed();
             if silent > SILENCE {
-                return Some(*self.gone.get_or_init(|| silent));
+                return Some(*self.lost_after.get_or_init(|| silent));
             }
         }
-        self.gone.get().copied()
+        self.lost_after.get().copied()
     }
 
     fn why_ended(&self) -> String {
@@ -226,14 +226,14 @@ mod tests {
     const LARGE: usize = 64 << 10;
 
     /// Returns a line to an agent that has said hello and reads nothing, and the agent's two ends of the line.
-    async fn to_one_that_does_not_read() -> (Line, DuplexStream, DuplexStream) {
-        let (heard, mut says) = duplex(1024);
-        let (told, unread) = duplex(1024);
+    async fn line_to_an_agent_that_does_not_read() -> (Line, DuplexStream, DuplexStream) {
+        let (from_agent, mut agent_writer) = duplex(1024);
+        let (to_agent, agent_reader) = duplex(1024);
         let hello = Message::<EnvironmentReply>::Hello { version: VERSION, role: "test".to_owned() };
-        says.write_all(&message::encode(&hello).unwrap()).await.unwrap();
-        let heard = ReaderStream::new(heard).map(|read| read.map(|bytes| AgentOutput::Frames(bytes.to_vec())));
-        let line = Line::open(Box::pin(heard), told, Duration::from_secs(20)).await.unwrap();
-        (line, says, unread)
+        agent_writer.write_all(&message::encode(&hello).unwrap()).await.unwrap();
+        let from_agent = ReaderStream::new(from_agent).map(|read| read.map(|bytes| AgentOutput::Frames(bytes.to_vec())));
+        let line = Line::open(Box::pin(from_agent), to_agent, Duration::from_secs(20)).await.unwrap();
+        (line, agent_writer, agent_reader)
     }
 
     fn large() -> EnvironmentRequest {
@@ -246,34 +246,34 @@ mod tests {
     }
 
     #[test]
-    fn silence_is_told_in_whole_seconds() {
-        let said = LineError::Silent(Duration::from_millis(30_199)).to_string();
-        assert!(said.ends_with("no heartbeat for 30 s"), "{said}");
+    fn silence_is_reported_in_whole_seconds() {
+        let message = LineError::Silent(Duration::from_millis(30_199)).to_string();
+        assert!(message.ends_with("no heartbeat for 30 s"), "{message}");
     }
 
     #[tokio::test]
-    async fn an_agent_that_was_silent_for_too_long_is_gone_for_good() {
-        let (line, _says, _unread) = to_one_that_does_not_read().await;
+    async fn an_agent_that_was_silent_for_too_long_remains_lost() {
+        let (line, _agent_writer, _unread) = line_to_an_agent_that_does_not_read().await;
         assert_eq!(line.silent(), None);
         *locked(&line.heard) = Instant::now().checked_sub(SILENCE + LOOK).unwrap();
-        let asked = line.ask(large(), Duration::from_secs(20)).await;
-        assert!(matches!(asked, Err(LineError::Silent(_))), "{asked:?}");
+        let reply = line.ask(large(), Duration::from_secs(20)).await;
+        assert!(matches!(reply, Err(LineError::Silent(_))), "{reply:?}");
         *locked(&line.heard) = Instant::now();
         assert!(line.silent().is_some(), "the caller was told that it is gone");
     }
 
     #[tokio::test]
-    async fn an_agent_that_does_not_read_is_late_however_much_waits_for_it() {
-        let (line, _says, _unread) = to_one_that_does_not_read().await;
-        let asked = (0..QUEUE + 8).map(|_| line.ask(large(), Duration::from_millis(200)));
-        let answers = tokio::time::timeout(Duration::from_secs(20), join_all(asked)).await.expect("deadlines hold");
+    async fn requests_to_an_agent_that_does_not_read_time_out() {
+        let (line, _agent_writer, _unread) = line_to_an_agent_that_does_not_read().await;
+        let requests = (0..QUEUE + 8).map(|_| line.ask(large(), Duration::from_millis(200)));
+        let answers = tokio::time::timeout(Duration::from_secs(20), join_all(requests)).await.expect("deadlines hold");
         assert!(answers.iter().all(|answer| matches!(answer, Err(LineError::Late(_)))), "{answers:?}");
         assert!(locked(&line.pending).is_empty());
     }
 
     #[tokio::test]
-    async fn closing_a_line_ends_what_is_being_written() {
-        let (line, _says, mut unread) = to_one_that_does_not_read().await;
+    async fn closing_a_line_ends_a_write_in_progress() {
+        let (line, _agent_writer, mut unread) = line_to_an_agent_that_does_not_read().await;
         line.ask(large(), Duration::from_millis(50)).await.unwrap_err();
         line.close();
         let mut rest = Vec::new();

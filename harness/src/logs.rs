@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn logs_tell_no_mirror() {
+    fn mirror_addresses_are_redacted_from_logs() {
         let dir = tempfile::tempdir().unwrap();
         let folder = dir.path().join("debian-13/machine-1");
         std::fs::create_dir_all(&folder).unwrap();

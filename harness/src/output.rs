@@ -79,7 +79,7 @@ impl CellOutput {
     }
 
     /// Reports which logs were not kept, if any.
-    pub async fn say_what_was_left_out(&self) {
+    pub async fn report_omitted_artifacts(&self) {
         if let Some(left_out) = self.artifacts.left_out().await {
             self.say(&left_out);
         }

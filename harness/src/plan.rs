@@ -54,14 +54,14 @@ pub struct PlannedTest {
 /// Returns the units for these profiles in an environment of this kind, the static ones first.
 ///
 /// `same` returns what two profiles must have in common to share a configuration: the guest's arguments without the
-/// parts that differ between runs. `wanted` selects tests; the tests that can block a selected one are selected, too.
+/// parts that differ between runs. `is_selected` selects tests; the tests that can block a selected one are added.
 pub fn units(
     profiles: &[Profile],
     environment: Environment,
-    wanted: impl Fn(&Test) -> bool,
+    is_selected: impl Fn(&Test) -> bool,
     same: impl Fn(&Profile, Configuration) -> String,
 ) -> Vec<Unit> {
-    let chosen = with_blockers(|test| test.applies_in(environment) && wanted(test));
+    let chosen = with_blockers(|test| test.applies_in(environment) && is_selected(test));
     let mut units: BTreeMap<(Configuration, String), Unit> = BTreeMap::new();
     let mut order = Vec::new();
     for profile in profiles {
@@ -98,7 +98,7 @@ fn weight(unit: &Unit) -> u32 {
 
 /// Returns the units with only the chosen tests and profiles.
 pub(crate) fn remaining(units: &[Unit], chosen: impl Fn(&PlannedTest, &str) -> bool) -> Vec<Unit> {
-    let mut left = Vec::new();
+    let mut remaining_units = Vec::new();
     for unit in units {
         let mut again = unit.clone();
         for planned in &mut again.tests {
@@ -108,16 +108,16 @@ pub(crate) fn remaining(units: &[Unit], chosen: impl Fn(&PlannedTest, &str) -> b
         }
         again.tests.retain(|planned| !planned.profiles.is_empty());
         if !again.tests.is_empty() {
-            left.push(again);
+            remaining_units.push(again);
         }
     }
-    left
+    remaining_units
 }
 
 /// Returns the ids of the wanted tests and of all tests that can block them.
-fn with_blockers(wanted: impl Fn(&Test) -> bool) -> BTreeSet<&'static str> {
+fn with_blockers(is_selected: impl Fn(&Test) -> bool) -> BTreeSet<&'static str> {
     let mut chosen: BTreeSet<&str> = BTreeSet::new();
-    let mut queue: Vec<&Test> = catalogue::tests().iter().filter(|t| wanted(t)).collect();
+    let mut queue: Vec<&Test> = catalogue::tests().iter().filter(|t| is_selected(t)).collect();
     while let Some(test) = queue.pop() {
         if chosen.insert(&test.id) {
             queue.extend(test.blocked_by.iter().filter_map(|id| catalogue::find(id)));

@@ -164,7 +164,7 @@ fn tick(shown: Weak<Shared>) {
 /// Returns the size of the terminal on standard error.
 fn size() -> Size {
     let Ok(size) = rustix::termios::tcgetwinsize(std::io::stderr()) else { return UNKNOWN };
-    let or = |given: u16, unknown: usize| if given == 0 { unknown } else { usize::from(given) };
+    let or = |reported: u16, unknown: usize| if reported == 0 { unknown } else { usize::from(reported) };
     Size { columns: or(size.ws_col, UNKNOWN.columns), rows: or(size.ws_row, UNKNOWN.rows) }
 }
 
@@ -233,7 +233,7 @@ impl CellLine {
     }
 
     /// Marks the cell as finished before the run was resumed.
-    pub fn was_over(&self) {
+    pub fn mark_finished(&self) {
         self.progress.saw(&Event::CellFinished { cell: self.cell.clone() }, Timestamp::now());
     }
 }
@@ -243,7 +243,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_that_acts_on_a_terminal_is_told() {
+    fn control_characters_are_removed() {
         assert_eq!(without_controls("a\u{1b}]0;title\u{7}b\u{1b}[2Jc\u{8}\u{9b}1m\u{202e}d\te\n"), "abcd\te\n");
     }
 }

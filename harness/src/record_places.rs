@@ -58,15 +58,15 @@ impl RecordPlaces {
     /// one of the values `record`: an error if the claim is the admin's, because the shipped record is not to blame.
     pub fn judge(&self, release: &Target, failure: Failure, record: &[String]) -> Outcome {
         let Some(places) = self.0.get(release) else { return Outcome::Fail(failure) };
-        let says = |fact: &&Stated| fact.values.iter().any(|value| record.contains(value));
-        let seen = &failure.observed;
-        if let Some(Stated { place, .. }) = places.admins.iter().find(says) {
-            return Outcome::Error { message: format!("{seen}; {place} says so: correct it there") };
+        let is_stated = |fact: &&Stated| fact.values.iter().any(|value| record.contains(value));
+        let observation = &failure.observed;
+        if let Some(Stated { place, .. }) = places.admins.iter().find(is_stated) {
+            return Outcome::Error { message: format!("{observation}; {place} says so: correct it there") };
         }
-        let observed = match (places.shipped.iter().find(says), &places.release) {
-            (Some(Stated { place, .. }), _) => format!("{seen}; {place} says so"),
-            (None, Some(place)) => format!("{seen}; the release stands at {place}"),
-            (None, None) => seen.clone(),
+        let observed = match (places.shipped.iter().find(is_stated), &places.release) {
+            (Some(Stated { place, .. }), _) => format!("{observation}; {place} says so"),
+            (None, Some(place)) => format!("{observation}; the release stands at {place}"),
+            (None, None) => observation.clone(),
         };
         Outcome::Fail(Failure { observed, ..failure })
     }
@@ -119,10 +119,10 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_path_of_the_admins_is_an_error_and_one_that_is_shipped_is_a_failure() {
-        let theirs = "distro: debian\nreleases:\n  - version: \"13\"\n    fs:\n      - name: virtio-fs\n        \
+    fn an_admins_wrong_path_is_an_error_and_a_shipped_one_a_failure() {
+        let admins_record = "distro: debian\nreleases:\n  - version: \"13\"\n    fs:\n      - name: virtio-fs\n        \
                       path: /opt/virtiofsd\n";
-        match judged(theirs, "/opt/virtiofsd") {
+        match judged(admins_record, "/opt/virtiofsd") {
             Outcome::Error { message } => {
                 assert!(message.ends_with("debian.yaml:6 says so: correct it there"), "{message}");
             }
@@ -131,7 +131,7 @@ mod tests {
         // Claims that the admin did not make are still the shipped record's, and so is a path that merely begins like
         // the admin's.
         for path in ["/usr/libexec/virtiofsd", "/opt/virtiofsd-2"] {
-            assert!(matches!(judged(theirs, path), Outcome::Fail { .. }), "{path}");
+            assert!(matches!(judged(admins_record, path), Outcome::Fail { .. }), "{path}");
         }
         // A copy of the shipped record adds no claims of the admin's.
         let shipped = include_str!("../../distros/records/debian.yaml");
@@ -146,11 +146,11 @@ mod tests {
     }
 
     #[test]
-    fn what_a_shipped_record_says_wrong_or_not_at_all_is_told_with_file_and_line() {
+    fn wrong_or_missing_values_of_a_record_are_reported_with_file_and_line() {
         let database = Database::embedded();
         let release = database.record("debian").unwrap().release("13", Arch::X86_64).unwrap();
         let places = RecordPlaces::of(&database, std::slice::from_ref(&release));
-        let told = |record: &[&str]| {
+        let judge_record = |record: &[&str]| {
             let record: Vec<String> = record.iter().map(|value| (*value).to_owned()).collect();
             match places.judge(&release.target(), Failure::new(Component::Record, "it is not there"), &record) {
                 Outcome::Fail(Failure { component: Component::Record, observed, .. }) => observed,
@@ -158,11 +158,11 @@ mod tests {
             }
         };
         let daemon = release.filesystem(model::share::Share::VirtioFs).and_then(|f| f.path.clone()).unwrap();
-        let wrong = told(&[&daemon]);
+        let wrong = judge_record(&[&daemon]);
         let place = wrong.strip_prefix("it is not there; ").and_then(|rest| rest.strip_suffix(" says so")).unwrap();
         assert!(line(place).contains(&daemon), "{place}: {}", line(place));
         // For a value that the record does not have, the message names the release's line.
-        let missing = told(&[]);
+        let missing = judge_record(&[]);
         let place = missing.strip_prefix("it is not there; the release stands at ").unwrap();
         assert!(line(place).contains("13"), "{place}: {}", line(place));
         let package = places.of_package(&release.target(), "virtiofsd").unwrap();

@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn every_component_that_is_one_file_of_a_guests_can_be_replaced() {
+    fn every_guest_component_that_is_one_file_can_be_replaced() {
         for component in Component::ALL {
             let is_one_file = match component {
                 Component::Qemu

@@ -27,7 +27,7 @@ pub struct Tried {
     /// The script's exit code; `None` if it was ended from outside.
     pub code: Option<i32>,
     /// The script's output.
-    pub said: String,
+    pub output: String,
 }
 
 /// Runs a script in containers of a local image, one after the other.
@@ -67,21 +67,21 @@ async fn once(docker: &Docker, id: &str) -> Result<Tried, bollard::errors::Error
     docker.start_container(id, None::<StartContainerOptions>).await?;
     let options = LogsOptions { follow: true, stdout: true, stderr: true, ..Default::default() };
     let mut lines = std::pin::pin!(docker.logs(id, Some(options)));
-    let mut said = Vec::new();
-    let heard = async {
+    let mut output = Vec::new();
+    let read_all = async {
         while let Some(line) = lines.next().await {
             let bytes = line.map(LogOutput::into_bytes)?;
-            let room = MOST.saturating_sub(said.len());
-            said.extend_from_slice(bytes.get(..room).unwrap_or(&bytes));
+            let room = MOST.saturating_sub(output.len());
+            output.extend_from_slice(bytes.get(..room).unwrap_or(&bytes));
         }
         Ok::<(), bollard::errors::Error>(())
     };
-    let ended = match tokio::time::timeout(DEADLINE, heard).await {
-        Ok(heard) => heard.map(|()| true)?,
+    let ended = match tokio::time::timeout(DEADLINE, read_all).await {
+        Ok(result) => result.map(|()| true)?,
         Err(_) => false,
     };
     let state = docker.inspect_container(id, None::<InspectContainerOptions>).await?.state;
     let code = state.and_then(|state| state.exit_code).and_then(|code| i32::try_from(code).ok());
     // A code of 128 or above means that a signal ended the script.
-    Ok(Tried { code: code.filter(|code| ended && *code < 128), said: String::from_utf8_lossy(&said).into_owned() })
+    Ok(Tried { code: code.filter(|code| ended && *code < 128), output: String::from_utf8_lossy(&output).into_owned() })
 }

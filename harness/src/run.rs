@@ -23,7 +23,7 @@ use crate::sweep::{OwnCache, RunLock, SweepReport, SweepScope, host_folder, kata
 use agent::launch::provided::Provided;
 use anyhow::Context as _;
 pub use begin::NotResumable;
-use begin::{cells, goes_on, is_left, open, shown};
+use begin::{cells, check_resumable, is_unfinished, open, shown};
 use bollard::Docker;
 use end::{Engine, trim, watched};
 use images::external_file::ExternalFile;
@@ -167,7 +167,7 @@ pub async fn run(
     let cache = images::cache::id(&request.images.cache)?;
     let lock = RunLock::take(&request.locks, &process)
         .with_context(|| format!("locking the run in {}", request.locks.display()))?;
-    sweep_what_is_over(docker.as_ref(), &cache, &request, &progress).await?;
+    sweep_finished_runs(docker.as_ref(), &cache, &request, &progress).await?;
     let (sources, replacements) = (request.kata.clone(), request.replacements.clone());
     let profiles = request.profiles.clone();
     let scratch = kata_folder(&request.locks, &process);
@@ -219,7 +219,7 @@ pub async fn run(
         facts: Some(RunFacts { filter, ..request.facts.clone() }),
     };
     if let Some(before) = &before {
-        goes_on(before, &begins).map_err(|reason| BadRequest::Resume { path: request.out.clone(), reason })?;
+        check_resumable(before, &begins).map_err(|reason| BadRequest::Resume { path: request.out.clone(), reason })?;
     }
     progress.saw(&begins, jiff::Timestamp::now());
     cells.iter().for_each(shown);
@@ -263,7 +263,7 @@ pub async fn run(
         resumed: before.as_ref().map_or(0, |before| before.begun),
     });
     let mut tasks = tokio::task::JoinSet::new();
-    for cell in cells.into_iter().filter(is_left) {
+    for cell in cells.into_iter().filter(is_unfinished) {
         let (resources, options, output) = (Arc::clone(&resources), Arc::clone(&options), Arc::clone(&output));
         tasks.spawn(cell::run(resources, options, output, Arc::new(cell)));
     }
@@ -287,7 +287,7 @@ pub async fn run(
         progress.say(&format!("warning: redacting logs: {e}"));
     }
     output.events.write(Event::RunFinished { interrupted: !is_whole });
-    let mut engine = Engine::new(docker.as_ref(), until.map_or(ENGINE, left_until));
+    let mut engine = Engine::new(docker.as_ref(), until.map_or(ENGINE, time_until));
     let cleaning = async {
         if keep == Keep::Nothing || !is_whole {
             engine.sweep(&process, &progress).await;
@@ -305,10 +305,10 @@ pub async fn run(
         (ended, until) = (RunEnd::Interrupted, Some(given_up));
     }
     drop(folder);
-    Ok((ended, until.map_or(CLEANING, left_until)))
+    Ok((ended, until.map_or(CLEANING, time_until)))
 }
 
-fn left_until(until: Instant) -> Duration {
+fn time_until(until: Instant) -> Duration {
     until.saturating_duration_since(Instant::now())
 }
 
@@ -333,7 +333,7 @@ async fn donors(request: &Request, progress: &Progress) -> anyhow::Result<Donors
 }
 
 /// Removes the leftovers of earlier runs and preparations that are over.
-async fn sweep_what_is_over(
+async fn sweep_finished_runs(
     docker: Option<&Docker>,
     cache: &str,
     request: &Request,
@@ -351,8 +351,8 @@ async fn sweep_what_is_over(
     if swept.removed > 0 {
         progress.say(&format!("removed {} incomplete images of earlier runs", swept.removed));
     }
-    for left in swept.leftovers {
-        progress.say(&format!("warning: not removed: {left}"));
+    for leftover in swept.leftovers {
+        progress.say(&format!("warning: not removed: {leftover}"));
     }
     Ok(())
 }
@@ -362,8 +362,8 @@ fn tell(progress: &Progress, swept: &SweepReport) {
     for removed in &swept.removed {
         progress.say(&format!("removed {removed} of an earlier run"));
     }
-    for left in &swept.leftovers {
-        progress.say(&format!("warning: not removed: {left}"));
+    for leftover in &swept.leftovers {
+        progress.say(&format!("warning: not removed: {leftover}"));
     }
     for kept in &swept.kept {
         progress.say(&format!(

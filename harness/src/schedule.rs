@@ -13,7 +13,7 @@
 //! A machine that is emulated can be lost: by a panic, by a reset that no log explains, or because it stands still. The
 //! running tests then end in an error that names the loss and are rerun, once, in a fresh machine, where the rest of
 //! the cell goes on. With `--retries 0`, or at the fifth loss, the cell is given up instead. If a sandbox of Kata's
-//! gives no answer in an emulated machine, the machine is traded for a fresh one, up to eight times unless
+//! gives no answer in an emulated machine, the machine is replaced by a fresh one, up to eight times unless
 //! `--retries 0` forbids it: once one sandbox hangs, the next ones often do, each until its deadline.
 //!
 //! An emulated machine has one CPU, because the emulation of several breaks the guests of guests: see
@@ -40,8 +40,8 @@ const LOSSES_OF_A_CELL: u32 = 4;
 /// Number of outcomes for which a cell may lose one more machine: emulation loses some machines per number of nested
 /// guests, whatever the distro, and a cell that makes progress is not given up for it.
 const OUTCOMES_FOR_ONE_MORE: usize = 100;
-/// Number of machines that a cell may trade for fresh ones; after that, tests are repeated in the same machine.
-const TRADES_OF_A_CELL: u32 = 8;
+/// Number of machines that a cell may replace by fresh ones; after that, tests are repeated in the same machine.
+const REPLACEMENTS_OF_A_CELL: u32 = 8;
 /// Number of machine losses after which the loss is the test's outcome.
 const LOSSES_OF_A_TEST: u32 = 2;
 
@@ -64,7 +64,7 @@ pub struct Schedule {
     /// All units of the cell.
     units: Vec<Unit>,
     /// The units of the current environment, or of the next one.
-    left: Vec<Unit>,
+    remaining: Vec<Unit>,
     /// The units that wait for a machine with several CPUs.
     later: Vec<Unit>,
     /// Whether the current machine, or the next one, needs several CPUs.
@@ -82,12 +82,12 @@ pub struct Schedule {
     guests: u32,
     /// Number of machines that were lost during each test.
     lost_by_test: BTreeMap<Key, u32>,
-    /// Tests that could not be judged in the current machine, because of which it will be traded for a fresh one.
+    /// Tests that could not be judged in the current machine, because of which it will be replaced by a fresh one.
     unjudged: Vec<Key>,
     /// The number of the environment, from 1.
     machine: u32,
     lost: u32,
-    traded: u32,
+    replacements: u32,
     repeated: bool,
     /// Tests that failed in several machines before the run was resumed: they do not have to fail in another one.
     confirmed: BTreeSet<Key>,
@@ -102,7 +102,7 @@ pub struct Schedule {
 /// The way in which an environment ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EnvironmentEnd {
-    /// The environment ran everything that it was given, or will be traded for a fresh one.
+    /// The environment ran everything that it was given, or will be replaced by a fresh one.
     Whole,
     /// The environment ended by itself, or does not answer any more.
     Lost,
@@ -160,7 +160,7 @@ impl Schedule {
     /// Makes the schedule of a cell that has run nothing yet.
     pub fn new(units: Vec<Unit>, is_vm: bool, attempts: Attempts) -> Schedule {
         Schedule {
-            left: units.clone(),
+            remaining: units.clone(),
             later: Vec::new(),
             is_wide: false,
             units,
@@ -174,7 +174,7 @@ impl Schedule {
             unjudged: Vec::new(),
             machine: 0,
             lost: 0,
-            traded: 0,
+            replacements: 0,
             repeated: false,
             confirmed: BTreeSet::new(),
             next_attempts: BTreeMap::new(),
@@ -199,11 +199,11 @@ impl Schedule {
     pub fn begin(&mut self, is_emulated: bool) -> Vec<Vec<Unit>> {
         self.is_emulated = self.is_vm && is_emulated;
         if self.is_emulated && !self.is_wide {
-            self.later.extend(remaining(&self.left, |planned, _| needs_cpus(planned)));
-            self.left = remaining(&self.left, |planned, _| !needs_cpus(planned));
+            self.later.extend(remaining(&self.remaining, |planned, _| needs_cpus(planned)));
+            self.remaining = remaining(&self.remaining, |planned, _| !needs_cpus(planned));
         }
-        self.progress = (self.left.iter().map(|unit| unit.tests.len()).sum(), 0);
-        in_turn(self.left.clone(), self.is_emulated)
+        self.progress = (self.remaining.iter().map(|unit| unit.tests.len()).sum(), 0);
+        in_turn(self.remaining.clone(), self.is_emulated)
     }
 
     /// Returns how many tests this environment has to run, and how many of them have finished.
@@ -244,7 +244,7 @@ impl Schedule {
         self.under_way.remove(&(profiles.to_vec(), test.to_owned()));
         *self.counts.entry(outcome.name()).or_default() += 1;
         // Once emulation has made one sandbox hang, the next ones often hang, too, each until its deadline.
-        if unanswered && self.may_trade() {
+        if unanswered && self.may_replace() {
             self.unjudged.extend(keys);
             return AfterAttempt::Next;
         }
@@ -264,7 +264,7 @@ impl Schedule {
     }
 
     /// Checks whether no more tests may run in this machine.
-    pub fn is_to_be_traded(&self) -> bool {
+    pub fn is_to_be_replaced(&self) -> bool {
         !self.unjudged.is_empty()
     }
 
@@ -283,20 +283,20 @@ impl Schedule {
             }
             EnvironmentEnd::Lost | EnvironmentEnd::Broken => return (AfterEnvironment::GivenUp, Vec::new()),
             EnvironmentEnd::Whole if self.repeat_unjudged() => {
-                self.traded += 1;
+                self.replacements += 1;
                 (Some(RestartReason::Unanswered), Vec::new())
             }
             EnvironmentEnd::Whole => (None, Vec::new()),
         };
         if let Some(why) = why {
             let outcomes = &self.outcomes;
-            self.left = remaining(&self.left, |planned, profile| !outcomes.contains_key(&key(planned, profile)));
-            if !self.left.is_empty() {
+            self.remaining = remaining(&self.remaining, |planned, profile| !outcomes.contains_key(&key(planned, profile)));
+            if !self.remaining.is_empty() {
                 return (AfterEnvironment::Machine(why), interrupted);
             }
         }
-        self.left = std::mem::take(&mut self.later);
-        if !self.left.is_empty() {
+        self.remaining = std::mem::take(&mut self.later);
+        if !self.remaining.is_empty() {
             self.is_wide = true;
             return (AfterEnvironment::Machine(RestartReason::Cpus), interrupted);
         }
@@ -314,8 +314,8 @@ impl Schedule {
         counts.join(", ")
     }
 
-    fn may_trade(&self) -> bool {
-        self.is_emulated && self.attempts.retries > 0 && self.traded < TRADES_OF_A_CELL
+    fn may_replace(&self) -> bool {
+        self.is_emulated && self.attempts.retries > 0 && self.replacements < REPLACEMENTS_OF_A_CELL
     }
 
     /// Ends the tests that were running in a lost machine.

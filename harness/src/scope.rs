@@ -48,8 +48,8 @@ impl RunScope {
 
 impl Again {
     /// Returns the part of a run that is run again.
-    pub fn of(begun: &Begun) -> Again {
-        Again { run: begun.run.clone(), progress: begun.progress.clone() }
+    pub fn of(start: &Begun) -> Again {
+        Again { run: start.run.clone(), progress: start.progress.clone() }
     }
 
     fn units(&self, cell: &CellId, units: &[Unit]) -> Vec<Unit> {
@@ -72,7 +72,7 @@ mod tests {
     use suites::outcome::Outcome;
 
     #[test]
-    fn what_passed_is_not_run_again_and_what_nobody_saw_is() {
+    fn a_rerun_leaves_out_passed_tests_and_runs_unseen_ones() {
         let profile = Profile::find("go-3.29").unwrap();
         let profiles = std::slice::from_ref(profile);
         let units = plan::units(profiles, Environment::Container, |_| true, |p, _| p.name.clone());
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn cells_that_are_not_named_are_not_in_it() {
+    fn cells_that_are_not_named_are_out_of_scope() {
         let cell: CellId = "debian:13/x86_64/container".parse().unwrap();
         assert!(RunScope::default().has(&cell));
         let scope = |cells: &[&CellId]| RunScope {

@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_given_is_named() {
+    fn files_that_are_too_large_or_missing_are_named() {
         let dir = tempfile::tempdir().unwrap();
         let hole = dir.path().join("hole");
         File::create(&hole).unwrap().set_len(MAX_SIZE + 1).unwrap();

@@ -165,7 +165,7 @@ impl PreparedCell {
 pub async fn prepare(resources: &Resources, cell: &Cell) -> Result<PreparedCell, SetupError> {
     let (release, options, line) = (cell.release.clone(), resources.images.clone(), cell.line.clone());
     let profiles = cell.profiles.clone();
-    let told = move |progress: images::Progress| match progress.detail {
+    let report = move |progress: images::Progress| match progress.detail {
         None => line.doing(words::doing(progress.phase)),
         Some(detail) => line.detail(&detail),
     };
@@ -173,7 +173,7 @@ pub async fn prepare(resources: &Resources, cell: &Cell) -> Result<PreparedCell,
     let mut prepared = match cell.id.environment {
         Environment::Container => {
             let (image, hold, claims, initramfs) = blocking(move || {
-                let image = images::prepare(&release, &options, &told)?;
+                let image = images::prepare(&release, &options, &report)?;
                 let hold = hold(&image)?;
                 let (claims, initramfs) = boot_files_of(&image, &release, &profiles)?;
                 Ok((image, hold, claims, initramfs))
@@ -189,7 +189,7 @@ pub async fn prepare(resources: &Resources, cell: &Cell) -> Result<PreparedCell,
         Environment::Vm => {
             let named = release.clone();
             let disk = blocking(move || {
-                let disk = images::prepare_disk(&named, &options, &vm::files(named.arch), &told)?;
+                let disk = images::prepare_disk(&named, &options, &vm::files(named.arch), &report)?;
                 let holds = vec![hold(&disk.image)?, hold(&disk.host)?];
                 Ok((disk, holds))
             });
@@ -278,14 +278,14 @@ pub fn boot_files(
     profiles: &[Profile],
 ) -> Result<(Claims, Content), ImageError> {
     let kernel = kernel::find(tree, release)?;
-    let wanted = wanted_modules(profiles, release.arch);
+    let module_lists = wanted_modules(profiles, release.arch);
     let mut sets = BTreeMap::new();
-    for (used_for, names) in &wanted {
+    for (used_for, names) in &module_lists {
         let found = modules::resolve(tree, &kernel.modules_dir, names)?;
         let load = found.load_order.iter().map(|m| m.name.clone()).collect();
         sets.insert(*used_for, ModuleSet { wanted: names.clone(), load, missing: found.missing });
     }
-    let every: Vec<String> = wanted.values().flatten().cloned().collect::<BTreeSet<_>>().into_iter().collect();
+    let every: Vec<String> = module_lists.values().flatten().cloned().collect::<BTreeSet<_>>().into_iter().collect();
     let all = modules::resolve(tree, &kernel.modules_dir, &every)?;
     let at_boot = sets.get(&ModuleUse::Boot).map(|set| set.load.join("\n")).unwrap_or_default();
     let mut extra = vec![
@@ -319,10 +319,10 @@ pub fn boot_files(
 
 /// Returns the modules that any of the profiles asks for, by use.
 fn wanted_modules(profiles: &[Profile], arch: Arch) -> BTreeMap<ModuleUse, Vec<String>> {
-    let mut wanted: BTreeMap<ModuleUse, Vec<String>> = BTreeMap::new();
+    let mut module_lists: BTreeMap<ModuleUse, Vec<String>> = BTreeMap::new();
     for profile in profiles {
         for used_for in ModuleUse::ALL {
-            let list = wanted.entry(*used_for).or_default();
+            let list = module_lists.entry(*used_for).or_default();
             for name in profile.modules.of(*used_for).iter().filter_map(|name| architecture::module(name, arch)) {
                 if !list.iter().any(|known| known == name) {
                     list.push(name.to_owned());
@@ -330,7 +330,7 @@ fn wanted_modules(profiles: &[Profile], arch: Arch) -> BTreeMap<ModuleUse, Vec<S
             }
         }
     }
-    wanted
+    module_lists
 }
 
 fn file(path: &str, mode: u32, bytes: impl Into<Cow<'static, [u8]>>) -> ExtraFile {

@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_run_again_is_a_plan_with_a_shard_for_each_cell() {
+    fn a_plan_of_cells_to_rerun_has_a_shard_for_each_cell() {
         let cells = cells(&[5, 8, 3]);
         let plan = serde_json::json!({"arch": "x86_64", "releases": [], "cells": cells, "shards": []}).to_string();
         let planned = planned(&plan).unwrap();
@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn there_are_as_many_shards_as_a_matrix_has_jobs_and_no_more() {
+    fn the_number_of_shards_is_limited_to_a_matrixs_jobs() {
         let packed = pack(&cells(&[1; 600]), 1000);
         assert_eq!(packed.len(), MOST);
         assert!(packed.iter().all(|shard| (2..=3).contains(&shard.minutes)));
@@ -317,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn minutes_are_those_of_the_newest_run_of_the_cell_or_of_its_like() {
+    fn minutes_come_from_the_newest_run_of_the_cell_or_a_similar_one() {
         let vm = "debian:13/x86_64/vm";
         let runs = [
             run(9, None, &[(vm, 600, true)]),
@@ -333,9 +333,9 @@ mod tests {
             ("debian:11/x86_64/container", 8, MinutesFrom::Guess),
         ];
         let named: Vec<CellId> = table.iter().map(|(name, ..)| cell(name)).collect();
-        let seen = expected(&named, &runs);
+        let actual = expected(&named, &runs);
         assert_eq!(
-            seen.iter().map(|one| (one.minutes, one.minutes_from)).collect::<Vec<_>>(),
+            actual.iter().map(|one| (one.minutes, one.minutes_from)).collect::<Vec<_>>(),
             table.map(|(_, m, f)| (m, f))
         );
     }
@@ -373,8 +373,8 @@ mod tests {
             ("debian:13", None, "\"debian:13\" is not a cell"),
             ("../../etc/x86_64/vm", None, "is not a cell"),
         ] {
-            let said = cells_of(text, number).unwrap_err().to_string();
-            assert!(said.contains(why), "{text}: {said}");
+            let error = cells_of(text, number).unwrap_err().to_string();
+            assert!(error.contains(why), "{text}: {error}");
         }
     }
 }

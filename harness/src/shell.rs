@@ -60,7 +60,7 @@ impl Visit {
             }
         };
         self.progress.hide(true);
-        for text in self.greeting.told(booted.as_ref(), &differing(&self.before, &packages)) {
+        for text in self.greeting.lines(booted.as_ref(), &differing(&self.before, &packages)) {
             tell(text);
         }
         let ended = attached::attach(line, &self.command).await;

@@ -193,7 +193,7 @@ pub fn sweep_folders(locks: &Path) -> io::Result<SweepReport> {
             }
             Err(TryLockError::Error(e)) => {
                 swept.alive = true;
-                swept.leave(&lock, &e);
+                swept.add_leftover(&lock, &e);
                 continue;
             }
         };
@@ -202,11 +202,11 @@ pub fn sweep_folders(locks: &Path) -> io::Result<SweepReport> {
             match std::fs::remove_dir_all(&folder) {
                 Ok(()) => swept.removed.push(format!("folder {name}")),
                 Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-                Err(e) => swept.leave(&folder, &e),
+                Err(e) => swept.add_leftover(&folder, &e),
             }
         }
         match std::fs::remove_file(&lock) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => swept.leave(&lock, &e),
+            Err(e) if e.kind() != io::ErrorKind::NotFound => swept.add_leftover(&lock, &e),
             _ => {}
         }
     }
@@ -239,7 +239,7 @@ pub struct SweepReport {
 }
 
 impl SweepReport {
-    fn leave(&mut self, path: &Path, why: &io::Error) {
+    fn add_leftover(&mut self, path: &Path, why: &io::Error) {
         self.leftovers.push(images::Leftover::of_error(path, why).to_string());
     }
 }
@@ -266,7 +266,7 @@ pub async fn sweep(docker: &Docker, which: SweepScope<'_>) -> Result<SweepReport
             )),
             Choice::Remove => {
                 let options = RemoveContainerOptions { force: true, v: true, ..Default::default() };
-                if gone(docker.remove_container(&id, Some(options)).await)? {
+                if was_removed(docker.remove_container(&id, Some(options)).await)? {
                     swept.removed.push(format!("container {short}"));
                 }
             }
@@ -278,7 +278,7 @@ pub async fn sweep(docker: &Docker, which: SweepScope<'_>) -> Result<SweepReport
         // A volume that is left belongs to a container that is left, and is removed with it.
         if choose(&volume.labels, which) == Choice::Remove
             && !volume.labels.get(KEPT_LABEL).is_some_and(|name| kept.contains(name))
-            && gone(docker.remove_volume(&volume.name, Some(options)).await)?
+            && was_removed(docker.remove_volume(&volume.name, Some(options)).await)?
         {
             swept.removed.push(format!("volume {}", volume.name.chars().take(12).collect::<String>()));
         }
@@ -287,7 +287,7 @@ pub async fn sweep(docker: &Docker, which: SweepScope<'_>) -> Result<SweepReport
 }
 
 /// Checks whether this process removed the object; another run may sweep the same objects at the same time.
-fn gone(answer: Result<(), bollard::errors::Error>) -> Result<bool, bollard::errors::Error> {
+fn was_removed(answer: Result<(), bollard::errors::Error>) -> Result<bool, bollard::errors::Error> {
     match answer {
         Ok(()) => Ok(true),
         Err(bollard::errors::Error::DockerResponseServerError { status_code: 404 | 409, .. }) => Ok(false),
@@ -336,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_of_this_cache_is_over_when_its_lock_is_free_or_gone() {
+    fn a_run_of_this_cache_is_over_when_its_lock_is_free_or_missing() {
         let dir = tempfile::tempdir().unwrap();
         let mine = OwnCache { cache: "mine", locks: dir.path() };
         let lock = RunLock::take(dir.path(), "r1").unwrap();
@@ -352,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lock_that_is_held_where_its_label_says_is_held_whatever_a_copy_of_the_cache_has() {
+    fn a_held_lock_counts_even_if_the_cache_is_a_copy() {
         let (dir, copy) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let lock = RunLock::take(dir.path(), "r1").unwrap();
         let labels = labels("mine", lock.path());
@@ -371,20 +371,20 @@ mod tests {
     }
 
     #[test]
-    fn what_was_kept_outlives_its_run_until_it_is_asked_for() {
+    fn kept_environments_outlive_their_run_until_requested() {
         let dir = tempfile::tempdir().unwrap();
         let mine = OwnCache { cache: "mine", locks: dir.path() };
         let (name, plain) = ("r1/debian:13/x86_64/container", labels("mine", &dir.path().join("r1.lock")));
         let mut kept = plain.clone();
         kept.insert(KEPT_LABEL.to_owned(), name.to_owned());
-        for (scope, stays) in [
+        for (scope, expected) in [
             (SweepScope::Over(mine), true),
             (SweepScope::OverAndKept(mine), false),
             (SweepScope::Run("r1"), false),
             (SweepScope::Kept(name), false),
         ] {
             assert_eq!(choose(&kept, scope), Choice::Remove, "{scope:?}");
-            assert_eq!(is_kept(&kept, scope), stays, "{scope:?}");
+            assert_eq!(is_kept(&kept, scope), expected, "{scope:?}");
             assert!(!is_kept(&plain, scope), "{scope:?}");
         }
         for scope in [SweepScope::Kept(name), SweepScope::Kept("r2/debian:13/x86_64/container")] {
@@ -396,7 +396,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lock_that_cannot_be_looked_at_says_nothing() {
+    fn a_lock_that_cannot_be_examined_leaves_the_run_undecided() {
         let dir = tempfile::tempdir().unwrap();
         let mine = OwnCache { cache: "mine", locks: dir.path() };
         // The lock is in another mount namespace, as when jobs of a CI share Docker's socket.
@@ -424,7 +424,7 @@ mod tests {
     }
 
     #[test]
-    fn what_runs_that_are_over_left_goes_with_their_locks_and_the_living_keep_theirs() {
+    fn folders_of_finished_runs_are_removed_and_of_live_runs_kept() {
         let dir = tempfile::tempdir().unwrap();
         let living = RunLock::take(dir.path(), "living").unwrap();
         for name in ["living.host", "dead.host", "dead.kata", "lockless.kata"] {
@@ -434,14 +434,14 @@ mod tests {
         let swept = sweep_folders(dir.path()).unwrap();
         let removed = ["folder dead.host", "folder dead.kata", "folder lockless.kata"].map(str::to_owned).to_vec();
         assert_eq!(swept, SweepReport { removed, alive: true, ..SweepReport::default() });
-        let mut left: Vec<_> = std::fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
-        left.sort();
-        assert_eq!(left, ["living.host", "living.lock"]);
+        let mut remaining: Vec<_> = std::fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+        remaining.sort();
+        assert_eq!(remaining, ["living.host", "living.lock"]);
         drop(living);
     }
 
     #[test]
-    fn what_cannot_be_judged_or_is_no_runs_stays_and_is_told() {
+    fn folders_of_undecided_or_unknown_runs_are_kept_and_reported() {
         let dir = tempfile::tempdir().unwrap();
         for name in ["r1.host", "dead.kata", "other.thing"] {
             std::fs::create_dir(dir.path().join(name)).unwrap();

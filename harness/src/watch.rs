@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn a_journal_is_followed_as_it_grows_and_when_it_goes_on() {
+    fn a_journal_is_followed_as_it_grows_and_when_it_is_resumed() {
         let dir = tempfile::tempdir().unwrap();
         assert!(Follower::open(dir.path()).is_err());
         let mut writer = Writer::create(dir.path()).unwrap();

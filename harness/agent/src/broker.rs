@@ -118,14 +118,14 @@ pub fn ask(socket: &Path, wish: Wish) -> io::Result<OwnedFd> {
 /// # Errors
 /// As [`ask`].
 pub fn ask_for_all(socket: &Path, wish: Wish) -> io::Result<Vec<OwnedFd>> {
-    let (said, descriptors) = exchange(socket, wish).map_err(|e| unanswered(wish, e))?;
+    let (reply, descriptors) = exchange(socket, wish).map_err(|e| unanswered(wish, e))?;
     if !descriptors.is_empty() {
         return Ok(descriptors);
     }
-    match said.strip_prefix(ERRNO).map(str::parse) {
+    match reply.strip_prefix(ERRNO).map(str::parse) {
         Some(Ok(errno)) => Err(io::Error::from_raw_os_error(errno)),
-        _ if said.is_empty() => Err(unanswered(wish, io::ErrorKind::UnexpectedEof.into())),
-        _ => Err(io::Error::other(said)),
+        _ if reply.is_empty() => Err(unanswered(wish, io::ErrorKind::UnexpectedEof.into())),
+        _ => Err(io::Error::other(reply)),
     }
 }
 
@@ -141,18 +141,18 @@ fn exchange(socket: &Path, wish: Wish) -> io::Result<(String, Vec<OwnedFd>)> {
     let mut line = serde_json::to_vec(&wish)?;
     line.push(b'\n');
     stream.write_all(&line)?;
-    let mut said = [0; LINE];
+    let mut reply = [0; LINE];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(QUEUES))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
-    let got = recvmsg(&stream, &mut [IoSliceMut::new(&mut said)], &mut control, RecvFlags::CMSG_CLOEXEC)?.bytes;
+    let got = recvmsg(&stream, &mut [IoSliceMut::new(&mut reply)], &mut control, RecvFlags::CMSG_CLOEXEC)?.bytes;
     let mut descriptors = Vec::new();
     for message in control.drain() {
         if let RecvAncillaryMessage::ScmRights(handed_over) = message {
             descriptors.extend(handed_over);
         }
     }
-    let said = String::from_utf8_lossy(said.get(..got).unwrap_or_default());
-    Ok((said.trim().to_owned(), descriptors))
+    let reply = String::from_utf8_lossy(reply.get(..got).unwrap_or_default());
+    Ok((reply.trim().to_owned(), descriptors))
 }
 
 #[cfg(test)]
@@ -160,7 +160,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ranges_of_containers_are_apart_and_reserve_what_is_not_theirs() {
+    fn each_container_gets_its_own_aligned_cid_range() {
         let names = ["", "a", "b", "0f3a", "0f3b", "a volume with a long name"];
         let mut firsts = names.map(first_cid).to_vec();
         for first in &firsts {
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_broker_nobody_has_asked_the_kernel() {
+    fn a_missing_broker_is_not_reported_as_a_kernel_error() {
         let nowhere = ask(Path::new("/nonexistent/broker"), Wish::VhostNet).unwrap_err();
         assert!(nowhere.raw_os_error().is_none() && nowhere.to_string().contains("VhostNet"), "{nowhere}");
     }

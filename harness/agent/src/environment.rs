@@ -198,10 +198,10 @@ impl Agent {
                 (caught(|| body(&environment)).err(), true)
             }
             (Body::Containers(body), _) => {
-                let mut kept = NotesAndLogs::default();
+                let mut notes_and_logs = NotesAndLogs::default();
                 let settings = container_settings(&self.home, &claims);
-                let result = self.containers.run(test, body, &settings, &claims, profile, &mut kept);
-                environment.add(kept.notes, kept.logs);
+                let result = self.containers.run(test, body, &settings, &claims, profile, &mut notes_and_logs);
+                environment.add(notes_and_logs.notes, notes_and_logs.logs);
                 (result.err(), true)
             }
             (_, None) => (Some(Stop::error(format!("{id} wants a guest that is not there"))), false),

@@ -11,12 +11,12 @@ pub(crate) struct Port(File);
 
 impl Port {
     /// Finds the port by its name and opens it; the device appears a moment after its driver.
-    pub(crate) fn open(wanted: &str, within: Duration) -> io::Result<Port> {
+    pub(crate) fn open(expected: &str, within: Duration) -> io::Result<Port> {
         let end = Instant::now() + within;
         loop {
             for entry in fs::read_dir("/sys/class/virtio-ports").into_iter().flatten().flatten() {
                 let name = fs::read_to_string(entry.path().join("name")).unwrap_or_default();
-                if name.trim() == wanted {
+                if name.trim() == expected {
                     let device = Path::new("/dev").join(entry.file_name());
                     if let Ok(fd) = rustix::fs::open(&device, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()) {
                         return Ok(Port(File::from(fd)));
@@ -24,7 +24,7 @@ impl Port {
                 }
             }
             if Instant::now() > end {
-                return Err(io::Error::other(format!("no virtio-serial port named {wanted} within {within:?}")));
+                return Err(io::Error::other(format!("no virtio-serial port named {expected} within {within:?}")));
             }
             std::thread::sleep(Duration::from_millis(10));
         }

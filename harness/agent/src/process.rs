@@ -148,16 +148,16 @@ pub fn open_by_handle(folder: &Path) -> io::Result<()> {
     let mut handle = Handle { bytes: 128, kind: 0, data: [0; 128] };
     let mut mount = 0_i32;
     let fd = anchor.as_raw_fd();
-    let asked = std::ptr::from_mut(&mut handle);
+    let handle_pointer = std::ptr::from_mut(&mut handle);
     // SAFETY: the empty path ends with its NUL; the kernel writes a header, at most `bytes` bytes after it, and one int.
     let answer = unsafe {
-        libc::syscall(libc::SYS_name_to_handle_at, fd, c"".as_ptr(), asked, &raw mut mount, libc::AT_EMPTY_PATH)
+        libc::syscall(libc::SYS_name_to_handle_at, fd, c"".as_ptr(), handle_pointer, &raw mut mount, libc::AT_EMPTY_PATH)
     };
     if answer < 0 {
         return Err(io::Error::last_os_error());
     }
     // SAFETY: the handle is the one that the kernel has just filled in.
-    let opened = unsafe { libc::syscall(libc::SYS_open_by_handle_at, fd, asked, libc::O_PATH | libc::O_CLOEXEC) };
+    let opened = unsafe { libc::syscall(libc::SYS_open_by_handle_at, fd, handle_pointer, libc::O_PATH | libc::O_CLOEXEC) };
     let opened = i32::try_from(opened).unwrap_or(-1);
     if opened < 0 {
         return Err(io::Error::last_os_error());
@@ -215,8 +215,8 @@ mod tests {
 
     #[test]
     fn a_program_is_run_to_its_end_or_its_deadline() {
-        let say = "echo $WORD; echo said >&2; exit 3";
-        let ran = run(&["/bin/sh", "-c", say], &[("WORD", "heard")], Duration::from_secs(20)).unwrap();
+        let script = "echo $WORD; echo said >&2; exit 3";
+        let ran = run(&["/bin/sh", "-c", script], &[("WORD", "heard")], Duration::from_secs(20)).unwrap();
         assert_eq!((ran.code, ran.stdout.as_str(), ran.stderr.as_str()), (Some(3), "heard\n", "said\n"));
         let late = run(&["/bin/sh", "-c", "echo waiting; sleep 1000"], &[], Duration::from_millis(500)).unwrap_err();
         let Stop::Fail { message, .. } = &late else { panic!("{late:?}") };
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn this_very_process_runs() {
+    fn the_state_of_a_running_process_is_read() {
         let pid = std::process::id();
         assert!(matches!(state(pid), Some('R' | 'S')));
         assert!(started(pid).is_some());
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn children_are_killed_with_all_that_they_have_started() {
+    fn a_childs_process_group_includes_its_own_children() {
         let mut command = Command::new("sh");
         command.args(["-c", "sleep 600 & echo $!; wait"]).stdout(Stdio::piped());
         let mut child = prepare(&mut command, Vec::new()).spawn().unwrap();
@@ -246,9 +246,9 @@ mod tests {
         let group = rustix::process::Pid::from_child(&child);
         rustix::process::kill_process_group(group, rustix::process::Signal::KILL).unwrap();
         assert_eq!(child.wait().unwrap().signal(), Some(9));
-        let gone = || std::fs::read_to_string(format!("/proc/{grandchild}/stat")).map_or(true, |s| s.contains(") Z"));
+        let has_ended = || std::fs::read_to_string(format!("/proc/{grandchild}/stat")).map_or(true, |s| s.contains(") Z"));
         let end = Instant::now() + Duration::from_secs(5);
-        while !gone() {
+        while !has_ended() {
             assert!(Instant::now() < end, "process {grandchild} lives");
             std::thread::sleep(Duration::from_millis(10));
         }

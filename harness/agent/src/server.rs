@@ -57,8 +57,8 @@ where
     result
 }
 
-fn send<R: Serialize>(output: &Mutex<impl Write>, said: &Message<R>) -> std::io::Result<()> {
-    let bytes = message::encode(said).map_err(std::io::Error::other)?;
+fn send<R: Serialize>(output: &Mutex<impl Write>, outgoing: &Message<R>) -> std::io::Result<()> {
+    let bytes = message::encode(outgoing).map_err(std::io::Error::other)?;
     let mut output = locked(output);
     output.write_all(&bytes)?;
     output.flush()

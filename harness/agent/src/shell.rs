@@ -174,13 +174,13 @@ fn with_pipes(argv: &[String], variables: &BTreeMap<String, String>) -> io::Resu
     command.args(arguments).envs(variables);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = prepare(&mut command, Vec::new()).spawn()?;
-    let (say, printed) = sync_channel(WAITING);
+    let (sender, printed) = sync_channel(WAITING);
     let input = child.stdin.take().map(|pipe| File::from(OwnedFd::from(pipe)));
     if let Some(pipe) = child.stdout.take() {
-        listen(pipe, say.clone(), Printed::Output);
+        listen(pipe, sender.clone(), Printed::Output);
     }
     if let Some(pipe) = child.stderr.take() {
-        listen(pipe, say, Printed::Errors);
+        listen(pipe, sender, Printed::Errors);
     }
     Ok(Shell { child: Mutex::new(child), input: Mutex::new(input), terminal: None, printed: Mutex::new(printed) })
 }
@@ -188,24 +188,24 @@ fn with_pipes(argv: &[String], variables: &BTreeMap<String, String>) -> io::Resu
 /// Starts a program with a terminal of its own.
 fn on_a_terminal(argv: &[String], variables: &BTreeMap<String, String>, size: TerminalSize) -> io::Result<Shell> {
     split(argv)?;
-    let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
-    grantpt(&ours)?;
-    unlockpt(&ours)?;
-    tcsetwinsize(&ours, window(size))?;
-    let theirs = ptsname(&ours, Vec::<u8>::new())?;
+    let controller = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
+    grantpt(&controller)?;
+    unlockpt(&controller)?;
+    tcsetwinsize(&controller, window(size))?;
+    let terminal_path = ptsname(&controller, Vec::<u8>::new())?;
     let mut command = Command::new("/proc/self/exe");
-    command.arg(ROLE).arg(OsStr::from_bytes(theirs.as_bytes())).args(argv).envs(variables);
+    command.arg(ROLE).arg(OsStr::from_bytes(terminal_path.as_bytes())).args(argv).envs(variables);
     // It leads a group of its own because it starts a session.
     let child = command.stdin(Stdio::null()).spawn()?;
-    let (say, printed) = sync_channel(WAITING);
-    let (input, output) = (File::from(ours.try_clone()?), File::from(ours.try_clone()?));
-    listen(output, say, Printed::Output);
+    let (sender, printed) = sync_channel(WAITING);
+    let (input, output) = (File::from(controller.try_clone()?), File::from(controller.try_clone()?));
+    listen(output, sender, Printed::Output);
     let input = Mutex::new(Some(input));
-    Ok(Shell { child: Mutex::new(child), input, terminal: Some(ours), printed: Mutex::new(printed) })
+    Ok(Shell { child: Mutex::new(child), input, terminal: Some(controller), printed: Mutex::new(printed) })
 }
 
 /// Reads output until all writers have closed it; a terminal then reports an error.
-fn listen(mut from: impl Read + Send + 'static, say: SyncSender<Printed>, of: fn(Vec<u8>) -> Printed) {
+fn listen(mut from: impl Read + Send + 'static, sender: SyncSender<Printed>, of: fn(Vec<u8>) -> Printed) {
     std::thread::spawn(move || {
         let mut part = vec![0; PART];
         loop {
@@ -213,7 +213,7 @@ fn listen(mut from: impl Read + Send + 'static, say: SyncSender<Printed>, of: fn
                 Ok(0) => return,
                 Ok(count) => {
                     let bytes = part.get(..count).unwrap_or_default().to_vec();
-                    if say.send(of(bytes)).is_err() {
+                    if sender.send(of(bytes)).is_err() {
                         return;
                     }
                 }
@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn a_command_has_pipes_and_its_code_is_its_own() {
+    fn a_shell_command_has_pipes_and_returns_its_exit_code() {
         let shells = Shells::default();
         assert!(shells.hear().is_err(), "none was opened");
         let variables = [("WORD".to_owned(), "said".to_owned())].into();
@@ -276,14 +276,14 @@ mod tests {
     }
 
     #[test]
-    fn what_it_leaves_in_the_background_does_not_keep_it() {
+    fn a_background_process_does_not_keep_the_shell_open() {
         let shells = Shells::default();
         shells.open(&shell("sleep 600 & exit 3"), &BTreeMap::new(), None).unwrap();
         assert_eq!(heard(&shells).ended, Some(3));
     }
 
     #[test]
-    fn one_that_prints_no_more_is_waited_for_in_parts() {
+    fn a_shell_with_closed_output_is_polled_until_it_ends() {
         let shells = Shells::default();
         shells.open(&shell("exec >&- 2>&-; sleep 3; exit 4"), &BTreeMap::new(), None).unwrap();
         assert_eq!(shells.hear().unwrap(), Heard::default(), "it goes on");
@@ -291,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn a_size_is_taken_while_what_was_typed_is_not_read() {
+    fn a_resize_is_accepted_while_input_is_not_read() {
         let shells = Shells::default();
         shells.open(&shell("exec sleep 5"), &BTreeMap::new(), None).unwrap();
         let running = shells.running().unwrap();
@@ -309,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn more_than_is_waited_for_is_heard_whole() {
+    fn output_larger_than_one_reply_is_received_whole() {
         let shells = Shells::default();
         shells.open(&shell("head -c 3000000 /dev/zero"), &BTreeMap::new(), None).unwrap();
         let all = heard(&shells);
@@ -317,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn a_role_without_a_program_is_refused() {
+    fn a_terminal_role_without_a_program_is_refused() {
         assert!(become_program(&["/dev/pts/0".into()]).is_err());
     }
 }

@@ -30,7 +30,7 @@ pub fn has_capability(status: &str, capability: u32) -> bool {
 
 /// Signs of a QEMU machine without a processor flag: the board of Arm's `virt`, the model of POWER's `pseries`, the
 /// level of a guest on IBM Z.
-const TELLS: [(&str, &str); 3] = [
+const HYPERVISOR_SIGNS: [(&str, &str); 3] = [
     ("/proc/device-tree/compatible", "linux,dummy-virt"),
     ("/proc/device-tree/model", "emulated by qemu"),
     ("/proc/sysinfo", "VM00 "),
@@ -41,11 +41,11 @@ const TELLS: [(&str, &str); 3] = [
 pub fn is_under_a_hypervisor() -> bool {
     let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let by_flag = cpu_flags(&cpuinfo).is_some_and(|flags| flags.contains(&"hypervisor"));
-    by_flag || cfg!(not(target_arch = "x86_64")) && tells(|path| fs::read(path).unwrap_or_default())
+    by_flag || cfg!(not(target_arch = "x86_64")) && has_hypervisor_sign(|path| fs::read(path).unwrap_or_default())
 }
 
-fn tells(read: impl Fn(&str) -> Vec<u8>) -> bool {
-    TELLS.iter().any(|(path, word)| String::from_utf8_lossy(&read(path)).contains(word))
+fn has_hypervisor_sign(read: impl Fn(&str) -> Vec<u8>) -> bool {
+    HYPERVISOR_SIGNS.iter().any(|(path, word)| String::from_utf8_lossy(&read(path)).contains(word))
 }
 
 /// Returns the type of the filesystem mounted nearest above `path`.
@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_nearest_mount_counts_whatever_is_in_its_path() {
+    fn the_nearest_mount_is_found_even_for_escaped_paths() {
         let table = b"20 1 8:1 / / rw - ext4 /dev/sda1 rw\n\
                       21 20 0:3 / /a\\040b rw - tmpfs none rw\n\
                       22 21 0:4 / /a\\040b rw shared:1 - xfs /dev/sdb rw\n";

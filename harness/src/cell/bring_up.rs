@@ -143,25 +143,25 @@ async fn boots_under_kvm(line: &Line, prepared: &PreparedCell, profile: &Profile
 pub(super) fn evidence(running: &Running, resources: &Resources) -> BTreeMap<String, ProbeAnswer> {
     let mut evidence = BTreeMap::from([("processor".to_owned(), ProbeAnswer::Words(level::here().why))]);
     if let Running::Container(container) = running {
-        let given = match (container.has_kvm(), &resources.kvm) {
+        let handed_in = match (container.has_kvm(), &resources.kvm) {
             (true, _) => "the device of KVM, and a broker of vhost and tap drivers".to_owned(),
             (false, Ok(())) => "nothing: no guest of the release boots under KVM here".to_owned(),
             (false, Err(why)) => format!("nothing: {why}"),
         };
-        evidence.insert("handed-in".to_owned(), ProbeAnswer::Words(given));
+        evidence.insert("handed-in".to_owned(), ProbeAnswer::Words(handed_in));
     }
     if let (Running::Vm(vm), Some(outer)) = (running, resources.machines.outer_if_known()) {
         let size = vm.size;
-        let mut say = |name: &str, value: String| drop(evidence.insert(name.to_owned(), ProbeAnswer::Words(value)));
-        say("machine-qemu", format!("{} of {}, whatever this machine has", outer.version, release_name()));
-        say("machine-accelerator", outer.processor().join(" "));
-        say("machine-memory-mib", size.memory_mib.to_string());
-        say("machine-cpus", size.cpus.to_string());
+        let mut record = |name: &str, value: String| drop(evidence.insert(name.to_owned(), ProbeAnswer::Words(value)));
+        record("machine-qemu", format!("{} of {}, whatever this machine has", outer.version, release_name()));
+        record("machine-accelerator", outer.processor().join(" "));
+        record("machine-memory-mib", size.memory_mib.to_string());
+        record("machine-cpus", size.cpus.to_string());
         for (name, value) in resources.kata.runtime_evidence() {
-            say(&name, value);
+            record(&name, value);
         }
         if let Accelerator::Tcg { why, .. } = &outer.accelerator {
-            say("machine-without-kvm", why.clone());
+            record("machine-without-kvm", why.clone());
         }
     }
     evidence

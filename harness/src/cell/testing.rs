@@ -76,7 +76,7 @@ pub(super) struct FinishedAttempt<'a> {
 }
 
 /// Writes the end of an attempt into the journal.
-pub(super) fn write_down(output: &CellOutput, cell: &Cell, machine: u32, one: FinishedAttempt<'_>) {
+pub(super) fn write_attempt(output: &CellOutput, cell: &Cell, machine: u32, one: FinishedAttempt<'_>) {
     let FinishedAttempt { profiles, test, attempt, outcome, unanswered: _, began, guests, notes, artifacts } = one;
     let (cell, profiles, test) = (cell.id.clone(), profiles.to_vec(), test.to_owned());
     let millis = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -101,7 +101,7 @@ impl Testing {
         let mut result = Ok(());
         for planned in &unit.tests {
             result = self.planned(unit, planned, &mut guest).await;
-            if result.is_err() || locked(&self.schedule).is_to_be_traded() {
+            if result.is_err() || locked(&self.schedule).is_to_be_replaced() {
                 break;
             }
         }
@@ -122,9 +122,9 @@ impl Testing {
         if profiles.is_empty() {
             return Ok(());
         }
-        let lacks = || test.all_needs().into_iter().find_map(|need| lacking(need, self.options.effort, &self.facts));
-        if let Some(reason) = elsewhere::untold(test, self.cell.id.arch).or_else(lacks) {
-            self.at_once(&profiles, &test.id, Outcome::Skip { reason });
+        let find_lacking = || test.all_needs().into_iter().find_map(|need| lacking(need, self.options.effort, &self.facts));
+        if let Some(reason) = elsewhere::untold(test, self.cell.id.arch).or_else(find_lacking) {
+            self.finish_without_running(&profiles, &test.id, Outcome::Skip { reason });
             return Ok(());
         }
         let first = locked(&self.schedule).first_attempt(&profiles, &test.id);
@@ -242,7 +242,7 @@ impl Testing {
         for (profile, blocker) in blockers {
             match blocker {
                 None => free.push(profile),
-                Some(by) => self.at_once(&[profile], &planned.test.id, Outcome::Blocked { by }),
+                Some(by) => self.finish_without_running(&[profile], &planned.test.id, Outcome::Blocked { by }),
             }
         }
         free
@@ -255,7 +255,7 @@ impl Testing {
     }
 
     /// Records an outcome without an attempt.
-    fn at_once(&self, profiles: &[String], test: &str, outcome: Outcome) {
+    fn finish_without_running(&self, profiles: &[String], test: &str, outcome: Outcome) {
         let attempt = locked(&self.schedule).first_attempt(profiles, test);
         self.started(profiles, test, attempt);
         let (guests, notes, artifacts) = (Vec::new(), Vec::new(), Vec::new());
@@ -278,7 +278,7 @@ impl Testing {
         let after = schedule.finished(one.profiles, one.test, one.attempt, &one.outcome, one.unanswered);
         let machine = schedule.machine();
         drop(schedule);
-        write_down(&self.output, &self.cell, machine, one);
+        write_attempt(&self.output, &self.cell, machine, one);
         after
     }
 
@@ -324,7 +324,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_agent_has_longer_for_a_guest_than_it_waits_for_it_itself() {
+    fn the_start_deadline_exceeds_the_agents_own_deadlines() {
         assert_eq!(start_deadline(false), 400);
         for nested in [false, true] {
             let Deadlines { boot, modules, mount, .. } = Deadlines::of(nested);

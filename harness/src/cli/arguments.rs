@@ -381,8 +381,8 @@ const CACHE_SIZE: u64 = 20;
 
 /// Returns the cache's limit in bytes: from the option, the environment, or the default.
 pub(super) fn budget(option: Option<u64>) -> Result<u64, UsageError> {
-    let given = std::env::var("KATA_QUALIFY_CACHE_SIZE").ok().filter(|text| !text.is_empty());
-    let gib = match (option, given) {
+    let from_environment = std::env::var("KATA_QUALIFY_CACHE_SIZE").ok().filter(|text| !text.is_empty());
+    let gib = match (option, from_environment) {
         (Some(gib), _) => gib,
         (None, Some(text)) => text
             .trim()

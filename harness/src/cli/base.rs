@@ -85,18 +85,18 @@ mod tests {
         let out = Path::new("/out");
         assert!(plain(&arguments(&["--install", "strace"]), out).is_none());
         let files = ["--with-packages", "a.deb", "b.deb", "--install", "strace", "--format", "ndjson"];
-        let given = arguments(&files);
-        assert_eq!(given.images.with_packages.len(), 2);
-        let plain = plain(&given, out).unwrap();
+        let parsed = arguments(&files);
+        assert_eq!(parsed.images.with_packages.len(), 2);
+        let plain = plain(&parsed, out).unwrap();
         assert!(plain.images.with_packages.is_empty());
-        assert_eq!((plain.images.install, plain.out), (given.images.install, Some(out.join(FOLDER))));
+        assert_eq!((plain.images.install, plain.out), (parsed.images.install, Some(out.join(FOLDER))));
         assert_eq!(plain.format, RunFormat::Human);
         let without = arguments(&["--with-packages", "a.deb", "--no-base"]);
         assert!(super::plain(&without, out).is_none());
     }
 
     #[test]
-    fn a_folder_without_a_base_run_has_none() {
+    fn a_folder_without_a_journal_has_no_base_run() {
         let dir = tempfile::tempdir().unwrap();
         assert!(below(dir.path()).unwrap().is_none());
         std::fs::create_dir(dir.path().join(FOLDER)).unwrap();

@@ -23,7 +23,7 @@ use reports::standing::{Change, Effect, Standings};
 use std::path::{Path, PathBuf};
 use suites::catalogue::{self, Test};
 use suites::outcome::Component;
-use words::{command, named, said, step_name};
+use words::{command, named, report_text, step_name};
 
 mod words;
 
@@ -50,7 +50,7 @@ pub(super) fn blame(arguments: &BlameArguments) -> anyhow::Result<Exit> {
     let case = chosen(&matrix, &arguments.failed)?;
     let like = like(arguments)?;
     let folder = free_folder(&arguments.failed.dir.join(FOLDER), &case)?;
-    let found = looked_into(&[(case, folder)], &like, arguments.from.as_deref(), &database)?;
+    let found = examine_cases(&[(case, folder)], &like, arguments.from.as_deref(), &database)?;
     Ok(match found.first() {
         Some(Ended::Found(finding)) if finding.is_verdict() => Exit::AsRecorded,
         Some(Ended::Interrupted) => Exit::Interrupted,
@@ -82,7 +82,7 @@ pub(super) fn new_failures(
         let folder = free_folder(&out.join(FOLDER), &case)?;
         chosen.push((case, folder));
     }
-    Ok(end_of(&looked_into(&chosen, arguments, None, database)?))
+    Ok(end_of(&examine_cases(&chosen, arguments, None, database)?))
 }
 
 /// Combines the ends of all examined cases.
@@ -145,7 +145,7 @@ fn make(folder: &Path) -> bool {
 }
 
 /// Examines cases, one after the other, and prints each finding; stops at the first case that is interrupted.
-fn looked_into(
+fn examine_cases(
     cases: &[(Case, PathBuf)],
     like: &RunArguments,
     from: Option<&str>,
@@ -156,7 +156,7 @@ fn looked_into(
     let mut all = Vec::new();
     let found = runtime.block_on(async {
         for (case, folder) in cases {
-            let ended = look_into(case, like, from, folder, database, &progress).await?;
+            let ended = examine_case(case, like, from, folder, database, &progress).await?;
             all.push(ended);
             if end_of(&all) == RunEnd::Interrupted {
                 break;
@@ -170,7 +170,7 @@ fn looked_into(
     found.map(|()| all)
 }
 
-async fn look_into(
+async fn examine_case(
     case: &Case,
     like: &RunArguments,
     from: Option<&str>,
@@ -182,7 +182,7 @@ async fn look_into(
         .ok_or_else(|| UsageError(format!("this version of kata-qualify no longer has the test {}", case.test)))?;
     let Some(from) = donor(case, like, from, test, database)? else {
         // The next case may have a donor.
-        return ended(Finding::NoDonor, &said(case, "", &[], &Finding::NoDonor), folder, like.format);
+        return ended(Finding::NoDonor, &report_text(case, "", &[], &Finding::NoDonor), folder, like.format);
     };
     let from = from.to_string();
     let arch = case.cell.arch;
@@ -211,16 +211,16 @@ async fn look_into(
         let one = matrix.cells.iter().find(|cell| cell.cell == case.cell);
         seen.push((swap, command(&arguments), one.map_or_else(|| Seen::of([]), |cell| of_cell(cell, case))));
     };
-    let said = said(case, &from, &seen, &finding);
-    ended(finding, &said, folder, like.format)
+    let text = report_text(case, &from, &seen, &finding);
+    ended(finding, &text, folder, like.format)
 }
 
 /// Writes down and prints the finding of a case.
-fn ended(finding: Finding, said: &str, folder: &Path, format: RunFormat) -> anyhow::Result<Ended> {
-    std::fs::write(folder.join(FILE), said).with_context(|| format!("writing {}", folder.join(FILE).display()))?;
+fn ended(finding: Finding, report: &str, folder: &Path, format: RunFormat) -> anyhow::Result<Ended> {
+    std::fs::write(folder.join(FILE), report).with_context(|| format!("writing {}", folder.join(FILE).display()))?;
     match is_for_people(format) {
-        true => print(said)?,
-        false => tell(said.trim_end()),
+        true => print(report)?,
+        false => tell(report.trim_end()),
     }
     Ok(Ended::Found(finding))
 }

@@ -7,20 +7,20 @@ use crate::run::{self, Request, RunEnd};
 use reports::journal::Environment;
 use std::time::Duration;
 
-/// Runs the request; `asked` is true if the user named its environments. Returns how the run ended, and how long the
+/// Runs the request; `requested` is true if the user named its environments. Returns how the run ended, and how long the
 /// processes that it started may still take to end.
 ///
 /// # Errors
 /// As for [`run::run`], and if a release cannot be brought up.
 pub(super) async fn bring_up(
     mut request: Request,
-    asked: bool,
+    requested: bool,
     progress: &Progress,
 ) -> anyhow::Result<(RunEnd, Duration)> {
     let mut docker = None;
     if !request.environments.contains(&Environment::Host) {
         let engine = prospect::engine().await;
-        let settled = prospect::settle(&mut request.environments, asked, &engine);
+        let settled = prospect::settle(&mut request.environments, requested, &engine);
         let here = Here::new(&request.environments, &request.images, &request.pinned, &engine);
         prospect::attainable(&request.releases, &here)?;
         drop(here);

@@ -29,14 +29,14 @@ pub(super) fn chosen(matrix: &Matrix, arguments: &FailedTestArguments) -> Result
         arguments.cell.as_ref().is_none_or(|cell| case.cell == *cell)
             && arguments.profile.as_ref().is_none_or(|profile| case.profile == *profile)
     };
-    let asked: Vec<&Case> = all.iter().filter(is_asked).collect();
-    let exact: Vec<&Case> = asked.iter().copied().filter(|case| case.test == arguments.test).collect();
+    let requested: Vec<&Case> = all.iter().filter(is_asked).collect();
+    let exact: Vec<&Case> = requested.iter().copied().filter(|case| case.test == arguments.test).collect();
     let named: Vec<&Case> = match exact.is_empty() {
-        true => asked.iter().copied().filter(|case| case.test.contains(&arguments.test)).collect(),
+        true => requested.iter().copied().filter(|case| case.test.contains(&arguments.test)).collect(),
         false => exact,
     };
     let Some(first) = named.first() else {
-        let mut tests: Vec<&str> = asked.iter().map(|case| case.test.as_str()).collect();
+        let mut tests: Vec<&str> = requested.iter().map(|case| case.test.as_str()).collect();
         tests.dedup();
         let failed = if tests.is_empty() { "none did".to_owned() } else { tests.join(", ") };
         return Err(UsageError(format!(

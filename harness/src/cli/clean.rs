@@ -34,7 +34,7 @@ pub(super) fn clean(what: &CleanArguments) -> anyhow::Result<Exit> {
     if half.removed > 0 {
         printed.removed(format_args!("{} incomplete images", half.removed));
     }
-    half.leftovers.iter().for_each(|left| printed.leftover(left));
+    half.leftovers.iter().for_each(|leftover| printed.leftover(leftover));
     if !what.images {
         return Ok(printed.exit());
     }
@@ -43,14 +43,14 @@ pub(super) fn clean(what: &CleanArguments) -> anyhow::Result<Exit> {
     for key in &cleaned.in_use {
         tell(format_args!("note: image {} was not removed: a run is using it", key.get(..12).unwrap_or(key)));
     }
-    cleaned.leftovers.iter().for_each(|left| printed.leftover(left));
+    cleaned.leftovers.iter().for_each(|leftover| printed.leftover(leftover));
     cleaned.others.iter().for_each(|other| printed.other(other));
     if let Ok(docker) = &docker {
         // A run may be about to start an image in Docker that it holds in the cache.
         match runtime.block_on(images::docker::remove_orphans(docker, &cache)) {
             Ok(done) => {
                 done.removed.iter().for_each(|tag| printed.removed(format_args!("image {tag}")));
-                done.in_use.iter().for_each(|left| printed.leftover(format_args!("image {left}")));
+                done.in_use.iter().for_each(|leftover| printed.leftover(format_args!("image {leftover}")));
             }
             Err(e) => printed.failed("Docker's images", &e),
         }
@@ -94,7 +94,7 @@ impl Printed {
 
     fn swept(&mut self, swept: &SweepReport) {
         swept.removed.iter().for_each(|removed| self.removed(removed));
-        swept.leftovers.iter().for_each(|left| self.leftover(left));
+        swept.leftovers.iter().for_each(|leftover| self.leftover(leftover));
         swept.others.iter().for_each(|other| self.other(other));
     }
 

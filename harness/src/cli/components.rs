@@ -46,7 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn files_and_other_releases_are_told_apart_and_none_is_given_twice() {
+    fn components_are_files_or_releases_and_given_only_once_each() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("virtiofsd");
         std::fs::write(&file, "daemon").unwrap();

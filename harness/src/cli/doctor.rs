@@ -176,13 +176,13 @@ fn look() -> Vec<Finding> {
 /// Checks whether releases of another architecture can be brought up here. Most users run none, so `--fix` does not
 /// install anything for it.
 fn foreign(arch: Arch) -> Finding {
-    let lacks = request::lacks_for(arch);
+    let missing = request::lacks_for(arch);
     Finding {
         subject: Subject::Foreign(arch),
-        ok: lacks.is_empty(),
-        seen: match lacks.is_empty() {
+        ok: missing.is_empty(),
+        seen: match missing.is_empty() {
             true => format!("`run --arch {arch} --in vm` emulates them"),
-            false => lacks.join("; "),
+            false => missing.join("; "),
         },
         packages: &[],
         needed: false,
@@ -286,8 +286,8 @@ fn machines(outer: Result<Option<OuterQemu>, PinnedQemuError>) -> Finding {
 /// its own QEMU.
 ///
 /// `outer` is the pinned QEMU's result, if it was tried: if its guest does not boot, those of other QEMUs hardly will.
-fn kvm(given: Result<(), KvmWithheld>, outer: Option<&Accelerator>) -> Finding {
-    let seen = match given {
+fn kvm(availability: Result<(), KvmWithheld>, outer: Option<&Accelerator>) -> Finding {
+    let seen = match availability {
         Ok(()) if matches!(outer, Some(Accelerator::Tcg { dead_kvm: true, .. })) => {
             "a vCPU runs, but no guest boots under KVM (see virtual machines): guests in containers use TCG, unless \
              their own QEMU can use KVM; with TCG verdicts say `emulated`"
@@ -361,7 +361,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn containers_are_promised_no_kvm_that_boots_nothing() {
+    fn kvm_that_boots_no_guest_is_reported() {
         let tcg = |dead_kvm| Accelerator::Tcg { why: "why".to_owned(), dead_kvm };
         let dead = kvm(Ok(()), Some(&tcg(true))).seen;
         assert!(dead.contains("no guest boots under KVM") && dead.ends_with("verdicts say `emulated`"), "{dead}");

@@ -159,8 +159,8 @@ fn of_run(matrix: &Matrix, name: &str, target: &Target, arch: Arch, profiles: &[
     let Some(day) = matrix.finished.map(|at| at.to_zoned(TimeZone::UTC).date()) else { return Vec::new() };
     let is_its = |id: &CellId| id.distro == target.distro && id.release == target.version && id.arch == arch;
     let mut of_release = matrix.cells.iter().filter(|cell| is_its(&cell.cell));
-    let brought = |cell: &CellReport| cell.facts.as_ref().is_some_and(|facts| !facts.candidates.is_empty());
-    if matrix.candidate || matrix.shaped || of_release.any(brought) {
+    let has_candidates = |cell: &CellReport| cell.facts.as_ref().is_some_and(|facts| !facts.candidates.is_empty());
+    if matrix.candidate || matrix.shaped || of_release.any(has_candidates) {
         return Vec::new();
     }
     let standings = Standings::new(matrix, Recorded::default(), false);
@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn it_worked_on_the_last_day_that_shows_it() {
+    fn the_history_shows_the_last_day_that_it_worked() {
         let all = [seen(1, false), seen(3, true), seen(9, false), seen(2, true)];
         let histories = [of_profile("go-3.32", &all), of_profile("rs-4.0", &all)];
         assert_eq!(histories[0].worked_last, Some(date(2026, 11, 3)));
@@ -293,7 +293,7 @@ mod tests {
 
     /// Such a run shows nothing about the release itself.
     #[test]
-    fn a_run_with_a_component_that_was_brought_along_is_no_sighting() {
+    fn a_run_with_a_replaced_component_is_left_out_of_the_history() {
         let target = "debian:13".parse().unwrap();
         let profile = Profile::find("go-3.32").unwrap();
         let seen =
@@ -305,7 +305,7 @@ mod tests {
 
     /// A later entry in which a newer package failed does not erase the day on which the older package worked.
     #[test]
-    fn the_record_still_knows_the_day_before_a_newer_package_failed() {
+    fn a_recorded_success_is_kept_when_a_newer_package_fails() {
         let profile = Profile::find("go-3.32").unwrap();
         let database = Database::embedded();
         let shipped = database.record("debian").unwrap().verified.first().unwrap();
@@ -344,7 +344,7 @@ mod tests {
     /// Only the base run shows something about the release. It exists before the candidates' run, and alone if the
     /// candidates never ran.
     #[test]
-    fn the_base_run_of_candidates_is_looked_at() {
+    fn base_runs_are_found_below_their_runs() {
         let dir = tempfile::tempdir().unwrap();
         let [both, alone] = ["a", "b"].map(|name| dir.path().join(name));
         for run in [both.clone(), both.join(base::FOLDER), alone.join(base::FOLDER)] {

@@ -87,7 +87,7 @@ pub(super) fn join(all: &[InputRun], refused: &[Refused], out: &Path) -> anyhow:
         gather(&mut gathered, one, out).with_context(|| format!("copying the files of {}", one.name))?;
     }
     conflicts.iter().for_each(|conflict| tell(format_args!("conflict: {conflict}")));
-    gathered.left_out.iter().for_each(|left| tell(format_args!("warning: not copied: {left}")));
+    gathered.left_out.iter().for_each(|path| tell(format_args!("warning: not copied: {path}")));
     Ok(journal)
 }
 

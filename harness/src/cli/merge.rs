@@ -46,8 +46,8 @@ pub(super) fn merge(what: &MergeArguments) -> anyhow::Result<Exit> {
         return Err(UsageError("none of the runs can be merged".to_owned()).into());
     }
     // With a plan, the pipeline fails anyhow because of the refused runs.
-    let told: &[Refused] = if plan.is_some() { &[] } else { &refused };
-    let journal = join(&runs, told, &what.out)?;
+    let reported: &[Refused] = if plan.is_some() { &[] } else { &refused };
+    let journal = join(&runs, reported, &what.out)?;
     match plan {
         Some(plan) => pipeline(&journal, &plan, unread, &database, what),
         None => report::reports_of(&journal, &database, &what.out, what.judged.strict, what.judged.format),

@@ -117,11 +117,11 @@ pub(super) fn plan(arguments: &PlanArguments) -> anyhow::Result<Exit> {
         }
         Format::Human => {
             print(&(text(&rows, &environments) + &sharded(&shards)))?;
-            let mut told: Vec<&str> = Vec::new();
+            let mut printed_hints: Vec<&str> = Vec::new();
             for hint in rows.iter().filter_map(|row| row.way.as_ref().err()?.hint.as_deref()) {
-                if !told.contains(&hint) {
+                if !printed_hints.contains(&hint) {
                     tell(format_args!("hint: {hint}"));
-                    told.push(hint);
+                    printed_hints.push(hint);
                 }
             }
         }
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn people_see_a_line_for_each_release() {
+    fn the_text_plan_has_a_line_for_each_release() {
         assert_snapshot!(text(&rows(), &[Environment::Container, Environment::Vm]), @r"
         debian:12       container, vm, from the cache
         debian:13       container, vm, from: bootstrap
@@ -244,19 +244,19 @@ mod tests {
     }
 
     #[test]
-    fn a_release_whose_support_has_ended_says_that_no_mirror_was_asked() {
+    fn a_release_without_support_is_noted_with_its_end_date() {
         let database = Database::embedded();
         let of = |version: &str, today: Date| {
             ended(&Target { distro: "fedora".parse().unwrap(), version: version.parse().unwrap() }, &database, today)
         };
         let today = jiff::civil::date(2026, 11, 30);
-        let said = of("32", today).unwrap();
-        assert!(said.starts_with("its support ended on 2021-") && said.ends_with("a mirror still has it"), "{said}");
+        let note = of("32", today).unwrap();
+        assert!(note.starts_with("its support ended on 2021-") && note.ends_with("a mirror still has it"), "{note}");
         assert_eq!((of("44", today), of("rawhide", today)), (None, None));
     }
 
     #[test]
-    fn people_see_a_line_for_each_shard() {
+    fn the_text_plan_has_a_line_for_each_shard() {
         let shards = [
             Shard { minutes: 45, cells: vec!["debian:13/x86_64/vm".parse().unwrap()] },
             Shard {
@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn programs_see_what_people_see() {
+    fn the_json_plan_has_the_same_rows_as_the_text() {
         let values = rows().iter().map(|row| planned(row, &[Environment::Vm])).collect::<Vec<Planned>>();
         let values = serde_json::to_value(values).unwrap();
         let nothing = Value::Null;

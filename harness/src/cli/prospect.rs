@@ -43,9 +43,9 @@ pub(super) const NO_ENGINE: &str = "note: no Docker engine answers: releases are
 ///
 /// # Errors
 /// If the user named containers and no engine answers.
-pub(super) fn settle(environments: &mut Vec<Environment>, asked: bool, engine: &Engine) -> Result<bool, UsageError> {
+pub(super) fn settle(environments: &mut Vec<Environment>, requested: bool, engine: &Engine) -> Result<bool, UsageError> {
     match engine {
-        Err(why) if environments.contains(&Environment::Container) => match asked {
+        Err(why) if environments.contains(&Environment::Container) => match requested {
             true => Err(UsageError(format!(
                 "--in container needs a Docker engine, but none answers: {} (`--in vm` works without one; \
                  `kata-qualify doctor` shows more)",
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_qemu_for_machines_no_release_is_booted() {
+    fn virtual_machines_are_refused_without_the_pinned_qemu() {
         let cache = tempfile::tempdir().unwrap();
         let database = Database::embedded();
         let release = database.record("debian").unwrap().release("13", Arch::X86_64).unwrap();
@@ -199,9 +199,9 @@ mod tests {
         let environments = [Environment::Container];
         let pinned = Pinned::new(offline.clone(), std::slice::from_ref(&release));
         let here = Here::new(&environments, &offline, &pinned, &engine);
-        let said = attainable(std::slice::from_ref(&release), &here).unwrap_err().0;
+        let message = attainable(std::slice::from_ref(&release), &here).unwrap_err().0;
         let nothing = "debian:13: the image is not in the cache, and --offline forbids downloads";
-        assert_eq!(said, format!("{nothing}\nhint: run once without --offline"));
+        assert_eq!(message, format!("{nothing}\nhint: run once without --offline"));
         cached::empty_images(&folder, &["debian:13"]).unwrap();
         let without = Pinned::new(made.clone(), std::slice::from_ref(&release));
         let with = Pinned::new(offline.clone(), std::slice::from_ref(&release));
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn a_release_without_systemd_is_brought_up_as_a_container_alone() {
+    fn a_release_without_systemd_is_accepted_only_as_a_container() {
         let Some(arch) = Arch::of_machine() else { return };
         let cache = tempfile::tempdir().unwrap();
         let release = Database::embedded().record("alpine").unwrap().release("3.23", arch).unwrap();
@@ -251,7 +251,7 @@ mod tests {
     /// first.
     #[test]
     #[cfg_attr(lacks = "images", ignore = "needs root, x86_64 and mmdebstrap")]
-    fn a_base_whose_repositories_lack_the_vmm_is_refused_unless_others_are_named() {
+    fn an_image_without_qemu_in_its_repositories_needs_a_mirror() {
         let cache = tempfile::tempdir().unwrap();
         let database = Database::embedded();
         let engine = none_answers();
@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bootstrap_that_no_mirror_is_known_for_is_refused_with_what_to_do() {
+    fn a_bootstrap_without_a_known_mirror_is_refused_with_a_hint() {
         let cache = tempfile::tempdir().unwrap();
         let database = Database::embedded();
         // A machine that runs the distro knows a mirror of it.
@@ -292,21 +292,21 @@ mod tests {
         let Err(refusal) = way(&release, &here) else { panic!("it cannot be made") };
         assert_eq!(refusal.why, format!("no mirror of {name} is known"));
         assert_eq!(refusal.hint.as_deref(), Some("name one with --mirror"));
-        let said = attainable(std::slice::from_ref(&release), &here).unwrap_err().0;
-        assert_eq!(said, format!("{name}: no mirror of {name} is known\nhint: name one with --mirror"));
+        let message = attainable(std::slice::from_ref(&release), &here).unwrap_err().0;
+        assert_eq!(message, format!("{name}: no mirror of {name} is known\nhint: name one with --mirror"));
     }
 
     #[test]
-    fn machines_take_the_place_of_containers_only_where_nobody_asked_for_these() {
+    fn vms_replace_containers_only_if_containers_were_not_requested() {
         use Environment::{Container, Vm};
         let none = none_answers();
         let mut environments = vec![Container];
         assert!(settle(&mut environments, false, &none).unwrap());
         assert_eq!(environments, [Vm]);
-        for asked in [vec![Container], vec![Container, Vm]] {
-            let mut environments = asked.clone();
+        for requested in [vec![Container], vec![Container, Vm]] {
+            let mut environments = requested.clone();
             assert!(settle(&mut environments, true, &none).is_err());
-            assert_eq!(environments, asked);
+            assert_eq!(environments, requested);
         }
         assert!(!settle(&mut vec![Vm], true, &none).unwrap());
     }

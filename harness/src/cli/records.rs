@@ -26,7 +26,7 @@ pub(super) fn database(records: Option<&Path>) -> anyhow::Result<Database> {
         return Err(BrokenRecords(problems.join("\n\n")).into());
     }
     let issues = database.records().flat_map(|record| &record.known_issues);
-    let unmatched: Vec<String> = issues.filter_map(of_no_test).collect();
+    let unmatched: Vec<String> = issues.filter_map(unmatched_issue).collect();
     if !unmatched.is_empty() {
         return Err(UsageError(unmatched.join("\n")).into());
     }
@@ -34,7 +34,7 @@ pub(super) fn database(records: Option<&Path>) -> anyhow::Result<Database> {
 }
 
 /// Returns a complaint if a known issue names a test that does not exist, because nothing can ever match the issue.
-fn of_no_test(issue: &KnownIssue) -> Option<String> {
+fn unmatched_issue(issue: &KnownIssue) -> Option<String> {
     let KnownFailure::Test(test) = &issue.failure else { return None };
     let tests = catalogue::tests();
     if tests.iter().any(|known| known.id == *test) {
@@ -121,8 +121,8 @@ fn judged_later(distro: &DistroId, one: &Outdated) -> Withheld {
 }
 
 /// An entry lists capabilities that do not apply next to verdicts, but they are not verdicts.
-fn is_verdict(said: &VerifiedCapability) -> bool {
-    said.verdict != Verdict::NotApplicable
+fn is_verdict(capability: &VerifiedCapability) -> bool {
+    capability.verdict != Verdict::NotApplicable
 }
 
 #[cfg(test)]
@@ -130,7 +130,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_known_issue_of_a_test_that_does_not_exist_is_named() {
+    fn a_known_issue_of_an_unknown_test_is_refused() {
         assert!(database(None).is_ok(), "the shipped ones are of tests that exist");
         let dir = tempfile::tempdir().unwrap();
         let folder = dir.path().join(model::known_issues::FOLDER);

@@ -52,7 +52,7 @@ pub(super) fn request(arguments: &RunArguments, database: &Database) -> anyhow::
     if let Some(filter) = &arguments.filter {
         chooses_a_test(filter, &profiles)?;
     }
-    let by_caller = vouched::in_the_distros_place(&arguments.images, arguments.records.as_deref(), &releases);
+    let by_caller = vouched::caller_source(&arguments.images, arguments.records.as_deref(), &releases);
     if let Some(what) = by_caller.as_deref().filter(|_| arguments.write_back) {
         vouched::is_not_shipped(what, arguments.records.as_deref())?;
     }
@@ -217,14 +217,14 @@ fn image_options(arguments: &ImageArguments) -> anyhow::Result<images::Options> 
         SourceArgument::Bootstrap => images::Source::Bootstrap,
         SourceArgument::Oci => images::Source::Oci,
     };
-    for (option, given, mirror) in [
+    for (option, value, mirror) in [
         ("--mirror", &arguments.mirror, &mut images.mirror),
         ("--security-mirror", &arguments.security_mirror, &mut images.security_mirror),
     ] {
-        if let Some(url) = given {
+        if let Some(url) = value {
             images::check_mirror(url).map_err(|why| UsageError(format!("{option}: {why}")))?;
         }
-        mirror.clone_from(given);
+        mirror.clone_from(value);
     }
     if let Some(key) = arguments.mirror_keys.iter().find(|key| !key.is_file()) {
         return Err(UsageError(format!("--mirror-key {}: expected a file", key.display())).into());
@@ -307,9 +307,9 @@ fn kata(arguments: &RunArguments, environments: &[Environment]) -> Result<Vec<Ex
 }
 
 /// Returns the requested environments, each once; containers by default.
-pub(super) fn environments(asked: &[In]) -> Result<Vec<Environment>, UsageError> {
+pub(super) fn environments(requested: &[In]) -> Result<Vec<Environment>, UsageError> {
     let mut all: Vec<Environment> = Vec::new();
-    for environment in asked.iter().map(|place| Environment::from(*place)) {
+    for environment in requested.iter().map(|place| Environment::from(*place)) {
         if !all.contains(&environment) {
             all.push(environment);
         }
@@ -377,7 +377,7 @@ mod tests {
     use clap::Parser as _;
 
     #[test]
-    fn each_archive_has_its_mirror_and_the_journal_names_neither() {
+    fn each_archive_has_its_own_mirror_and_options_omit_their_urls() {
         let dir = tempfile::tempdir().unwrap();
         let [cache, out] = ["cache", "out"].map(|name| dir.path().join(name).display().to_string());
         let (main, security) = ("http://a.example/debian", "http://b.example/debian-security");
@@ -394,7 +394,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mirror_is_of_one_distro() {
+    fn a_mirror_for_two_distros_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         let cache = dir.path().display().to_string();
         let words = ["kata-qualify", "run", "debian:13", "ubuntu:24.04", "--offline", "--cache", &cache];

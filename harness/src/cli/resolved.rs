@@ -36,12 +36,12 @@ pub(super) fn of_arguments(arguments: &RunArguments) -> Result<ResolvedRun, Usag
         return Ok(ResolvedRun { arguments: arguments.clone(), scope: RunScope::default(), folder: None });
     };
     let failed = |why: String| UsageError(format!("--resume {}: {why}", folder.display()));
-    let begun = begun("--resume", folder)?.of_one_run().map_err(|e| failed(e.to_string()))?;
-    if is_rerun(&begun) {
+    let start = read_start("--resume", folder)?.of_one_run().map_err(|e| failed(e.to_string()))?;
+    if is_rerun(&start) {
         return Err(failed("it is a rerun: resume it with `kata-qualify rerun RUN --resume DIR`".to_owned()));
     }
-    let scope = RunScope { cells: Some(begun.cells.iter().cloned().collect()), resumes: true, again: None };
-    Ok(ResolvedRun { arguments: of_journal(arguments, &begun), scope, folder: Some(folder.clone()) })
+    let scope = RunScope { cells: Some(start.cells.iter().cloned().collect()), resumes: true, again: None };
+    Ok(ResolvedRun { arguments: of_journal(arguments, &start), scope, folder: Some(folder.clone()) })
 }
 
 /// Resolves arguments with these cells instead of their releases and environments.
@@ -56,26 +56,26 @@ pub(super) fn of_chosen(arguments: &RunArguments, cells: &[CellId]) -> ResolvedR
 /// If that run's journal cannot be used.
 pub(super) fn of_rerun(arguments: &RerunArguments) -> Result<ResolvedRun, UsageError> {
     let RerunArguments { run, options } = arguments;
-    let begun = begun("RUN", run)?;
-    if is_rerun(&begun) {
+    let start = read_start("RUN", run)?;
+    if is_rerun(&start) {
         let why = "it is a rerun itself: merge it with its run, then rerun the result";
         return Err(UsageError(format!("RUN {}: {why}", run.display())));
     }
-    let of_run = of_cells(options, &begun.cells);
-    let or = |given: &[String], of_run: Vec<String>| if given.is_empty() { of_run } else { given.to_vec() };
+    let of_run = of_cells(options, &start.cells);
+    let or = |explicit: &[String], of_run: Vec<String>| if explicit.is_empty() { of_run } else { explicit.to_vec() };
     let arguments = RunArguments {
         targets: or(&options.targets, of_run.targets),
         environments: if options.environments.is_empty() { of_run.environments } else { options.environments.clone() },
-        profiles: or(&options.profiles, begun.profiles.clone()),
+        profiles: or(&options.profiles, start.profiles.clone()),
         arch: of_run.arch,
         // Tests that the run was not asked for are not missing.
-        filter: filter_of(&begun),
+        filter: filter_of(&start),
         ..options.clone()
     };
     let scope = RunScope {
-        cells: Some(begun.cells.iter().cloned().collect()),
+        cells: Some(start.cells.iter().cloned().collect()),
         resumes: options.resume.is_some(),
-        again: Some(Again::of(&begun)),
+        again: Some(Again::of(&start)),
     };
     Ok(ResolvedRun { arguments, scope, folder: options.resume.clone() })
 }
@@ -84,14 +84,14 @@ pub(super) fn of_rerun(arguments: &RerunArguments) -> Result<ResolvedRun, UsageE
 const MAX_FILE: u64 = 16 << 20;
 
 /// Returns the cells that a file names, all of the requested architecture, which is this machine's by default.
-fn cells(file: &Path, shard: Option<u16>, asked: Option<Arch>) -> Result<Vec<CellId>, UsageError> {
+fn cells(file: &Path, shard: Option<u16>, requested: Option<Arch>) -> Result<Vec<CellId>, UsageError> {
     let failed = |why: String| UsageError(format!("--cells {}: {why}", file.display()));
     let text = read(file).map_err(|e| failed(e.to_string()))?;
     let cells = shards::cells_of(&text, shard.map(usize::from)).map_err(|e| failed(e.to_string()))?;
     let of_machine = request::machine()?;
-    let arch = asked.unwrap_or(of_machine);
+    let arch = requested.unwrap_or(of_machine);
     match cells.iter().find(|cell| cell.arch != arch) {
-        Some(other) if asked.is_some() => Err(failed(format!("{other} does not match --arch {arch}"))),
+        Some(other) if requested.is_some() => Err(failed(format!("{other} does not match --arch {arch}"))),
         Some(other) => Err(failed(format!("{other} is not for this machine's architecture, {arch}: give --arch"))),
         None => Ok(cells),
     }
@@ -118,25 +118,25 @@ pub(super) fn read(file: &Path) -> io::Result<String> {
 ///
 /// # Errors
 /// Names the option that named the directory.
-fn begun(option: &str, folder: &Path) -> Result<Begun, UsageError> {
+fn read_start(option: &str, folder: &Path) -> Result<Begun, UsageError> {
     let failed = |why: String| UsageError(format!("{option} {}: {why}", folder.display()));
     let journal = reports::journal::read(&folder.join(reports::journal::FILE)).map_err(|e| failed(error_chain(&e)))?;
     resume::begun(&journal).map_err(|e| failed(e.to_string()))
 }
 
 /// Returns arguments that request the cells, the profiles and the filter of a journal; all other options stay.
-fn of_journal(arguments: &RunArguments, begun: &Begun) -> RunArguments {
-    RunArguments { profiles: begun.profiles.clone(), filter: filter_of(begun), ..of_cells(arguments, &begun.cells) }
+fn of_journal(arguments: &RunArguments, start: &Begun) -> RunArguments {
+    RunArguments { profiles: start.profiles.clone(), filter: filter_of(start), ..of_cells(arguments, &start.cells) }
 }
 
 /// Checks whether the run is a rerun of another run.
-fn is_rerun(begun: &Begun) -> bool {
-    matches!(begun.filter, Some(RunFilter::RerunOf(_)))
+fn is_rerun(start: &Begun) -> bool {
+    matches!(start.filter, Some(RunFilter::RerunOf(_)))
 }
 
 /// Returns the filter on tests' names.
-fn filter_of(begun: &Begun) -> Option<String> {
-    begun.filter.as_ref().and_then(RunFilter::text).map(str::to_owned)
+fn filter_of(start: &Begun) -> Option<String> {
+    start.filter.as_ref().and_then(RunFilter::text).map(str::to_owned)
 }
 
 /// Returns arguments that request the releases and environments of cells, each once and in their order; all cells have
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rerun_is_of_the_runs_cells_and_profiles_unless_others_are_named() {
+    fn a_rerun_uses_the_runs_cells_and_profiles_by_default() {
         let dir = tempfile::tempdir().unwrap();
         let mut journal = reports::journal::Writer::create(dir.path()).unwrap();
         let cells: Vec<CellId> = vec!["debian:13/x86_64/vm".parse().unwrap(), "debian:12/x86_64/vm".parse().unwrap()];
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rerun_is_neither_resumed_as_a_run_nor_run_again_whatever_its_tests_are_called() {
+    fn a_rerun_can_be_neither_resumed_nor_rerun() {
         let refused = |filter: RunFilter| {
             let dir = tempfile::tempdir().unwrap();
             let mut journal = reports::journal::Writer::create(dir.path()).unwrap();
@@ -265,31 +265,31 @@ mod tests {
         };
         assert_eq!(refused(RunFilter::RerunOf("r1".to_owned())), (None, None));
         let text = "rerun of r1".to_owned();
-        let asked = Some(Some(text.clone()));
-        assert_eq!(refused(RunFilter::Matching(text)), (asked.clone(), asked));
+        let expected = Some(Some(text.clone()));
+        assert_eq!(refused(RunFilter::Matching(text)), (expected.clone(), expected));
     }
 
     #[test]
-    fn a_run_with_a_base_run_goes_on_without_it() {
-        let asked = |more: &[&str]| {
+    fn resuming_a_run_with_packages_requires_the_option_no_base() {
+        let resumed = |more: &[&str]| {
             let words = [&["--resume", "out", "--with-packages", "a.deb"], more].concat();
             ResolvedRun { arguments: parsed(&words), scope: RunScope::default(), folder: Some(PathBuf::from("out")) }
         };
-        let refused = |more: &[&str]| asked(more).request(&Database::embedded()).err().map(|e| e.to_string());
+        let refused = |more: &[&str]| resumed(more).request(&Database::embedded()).err().map(|e| e.to_string());
         assert!(refused(&[]).is_some_and(|why| why.contains("--no-base")));
         // The refusal has another reason: no release is named.
         assert!(refused(&["--no-base"]).is_some_and(|why| !why.contains("--no-base")));
     }
 
     #[test]
-    fn what_is_stale_is_asked_for_in_its_own_environment() {
+    fn stale_cells_are_run_in_their_own_environment() {
         let cells: Vec<CellId> = vec!["debian:13/x86_64/vm".parse().unwrap()];
-        let asked = of_chosen(&parsed(&["debian", "--stale"]), &cells);
+        let resolved = of_chosen(&parsed(&["debian", "--stale"]), &cells);
         assert_eq!(
-            (&asked.arguments.targets[..], &asked.arguments.environments[..]),
+            (&resolved.arguments.targets[..], &resolved.arguments.environments[..]),
             (&["debian:13".to_owned()][..], &[In::Vm][..])
         );
-        assert_eq!(asked.scope.cells, Some(cells.into_iter().collect()));
+        assert_eq!(resolved.scope.cells, Some(cells.into_iter().collect()));
         for more in [&["--cells", "plan.json"][..], &["--resume", "out"]] {
             let words = [&["kata-qualify", "run", "--stale"], more].concat();
             assert!(Arguments::try_parse_from(words).is_err(), "{more:?}");
@@ -298,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_journal_says_is_not_said_by_options() {
+    fn options_recorded_in_the_journal_are_refused_on_resume() {
         for more in [&["debian:13"][..], &["--in", "vm"], &["--profile", "all"], &["--test", "x"], &["--out", "x"]] {
             let words = [&["kata-qualify", "run", "--resume", "out"], more].concat();
             assert!(Arguments::try_parse_from(words).is_err(), "{more:?}");

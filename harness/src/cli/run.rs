@@ -63,8 +63,8 @@ fn go(resolved: &ResolvedRun, database: &Database) -> anyhow::Result<Exit> {
         }
         bring_up(request, is_named, &progress).await
     });
-    let left = over.as_ref().map_or(CLEANING, |(_, left)| *left);
-    if !shut_down(runtime, left) {
+    let grace = over.as_ref().map_or(CLEANING, |(_, grace)| *grace);
+    if !shut_down(runtime, grace) {
         let seconds = CLEANING.as_secs();
         progress.say(&format!(
             "warning: cleanup timed out after {seconds} s: the next run or `kata-qualify clean` removes what is left"
@@ -122,7 +122,7 @@ mod tests {
     /// A run, its base run or a step of blaming that somebody ended has a separate exit code, whatever the finished
     /// parts found.
     #[test]
-    fn what_did_not_come_to_its_end_has_a_code_of_its_own() {
+    fn unfinished_runs_have_their_own_exit_codes() {
         assert_eq!(exit(RunEnd::Finished), None);
         assert_eq!(exit(RunEnd::Interrupted), Some(Exit::Interrupted));
         assert_eq!(exit(RunEnd::Broken), Some(Exit::Infrastructure));
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn what_could_not_be_asked_is_no_green_run() {
+    fn a_green_run_with_unknown_staleness_is_an_infrastructure_error() {
         assert_eq!(with_unknown(Exit::AsRecorded, true), Exit::Infrastructure);
         assert_eq!(with_unknown(Exit::AsRecorded, false), Exit::AsRecorded);
         assert_eq!(with_unknown(Exit::Worse, true), Exit::Worse);

@@ -71,12 +71,12 @@ pub(super) fn shell(what: &ShellArguments) -> anyhow::Result<ExitCode> {
     };
     let runtime = runtime()?;
     let name = container::kept_as(&matrix.run, &case.cell);
-    let kept = match case.cell.environment {
+    let kept_container = match case.cell.environment {
         Environment::Container => runtime.block_on(kept(&name)),
         Environment::Vm | Environment::Host => None,
     };
-    if let Some((docker, id)) = kept {
-        let ended = runtime.block_on(in_kept(&docker, &id, &name, visit));
+    if let Some((docker, id)) = kept_container {
+        let ended = runtime.block_on(in_kept_container(&docker, &id, &name, visit));
         shut_down(runtime, CLEANING);
         return ended.map(exit_code);
     }
@@ -88,8 +88,8 @@ pub(super) fn shell(what: &ShellArguments) -> anyhow::Result<ExitCode> {
     let visit = Arc::new(Visit { greeting: Greeting { lacks, ..visit.greeting.clone() }, ..visit });
     request.visit = Some(Arc::clone(&visit));
     let over = runtime.block_on(bring_up(request, true, &progress));
-    let left = over.as_ref().map_or(CLEANING, |(_, left)| *left);
-    if !shut_down(runtime, left) {
+    let grace = over.as_ref().map_or(CLEANING, |(_, grace)| *grace);
+    if !shut_down(runtime, grace) {
         progress.say("warning: cleanup timed out: `kata-qualify clean` removes what is left");
     }
     let (ended, _) = over.map_err(|e| match e.downcast::<BadRequest>() {
@@ -118,7 +118,7 @@ async fn kept(name: &str) -> Option<(Docker, String)> {
 }
 
 /// Pays a visit to a kept container, which is removed afterwards.
-async fn in_kept(docker: &Docker, id: &str, name: &str, visit: Visit) -> anyhow::Result<i32> {
+async fn in_kept_container(docker: &Docker, id: &str, name: &str, visit: Visit) -> anyhow::Result<i32> {
     let greeting = Greeting { is_kept: true, ..visit.greeting.clone() };
     // No guest is booted, because the environment's agent, which knew the image's details, has ended.
     let visit = Visit { greeting, guest: None, ..visit };
@@ -136,11 +136,11 @@ async fn in_kept(docker: &Docker, id: &str, name: &str, visit: Visit) -> anyhow:
 }
 
 /// Returns why there is nothing to examine, if so: the test is not known, or it did not fail.
-fn why_not(matrix: &Matrix, asked: &str) -> Option<String> {
+fn why_not(matrix: &Matrix, query: &str) -> Option<String> {
     let all: Vec<&TestRun> = matrix.cells.iter().flat_map(|cell| &cell.instances).collect();
-    let exact: Vec<&TestRun> = all.iter().copied().filter(|one| one.test == asked).collect();
+    let exact: Vec<&TestRun> = all.iter().copied().filter(|one| one.test == query).collect();
     let named: Vec<&TestRun> = match exact.is_empty() {
-        true => all.iter().copied().filter(|one| one.test.contains(asked)).collect(),
+        true => all.iter().copied().filter(|one| one.test.contains(query)).collect(),
         false => exact,
     };
     if named.iter().any(|one| matches!(last(one), Some(Outcome::Fail(_)))) {
@@ -149,8 +149,8 @@ fn why_not(matrix: &Matrix, asked: &str) -> Option<String> {
     let Some(first) = named.first() else {
         let known =
             all.iter().map(|one| one.test.as_str()).chain(catalogue::tests().iter().map(|test| test.id.as_str()));
-        let near = nearest(known, asked).join(", ");
-        return Some(format!("no test with `{asked}` in its name ran there; similar names: {near}"));
+        let near = nearest(known, query).join(", ");
+        return Some(format!("no test with `{query}` in its name ran there; similar names: {near}"));
     };
     let test = &first.test;
     Some(match last(first) {
@@ -165,11 +165,11 @@ fn last(one: &TestRun) -> Option<Outcome> {
     one.final_outcome().map(|last| last.outcome)
 }
 
-/// Returns the names that are most similar to `asked`.
-fn nearest<'n>(names: impl Iterator<Item = &'n str>, asked: &str) -> Vec<&'n str> {
+/// Returns the names that are most similar to `query`.
+fn nearest<'n>(names: impl Iterator<Item = &'n str>, query: &str) -> Vec<&'n str> {
     let distance = |name: &str| {
         let last = name.rsplit("::").next().unwrap_or(name);
-        strsim::damerau_levenshtein(name, asked).min(strsim::damerau_levenshtein(last, asked))
+        strsim::damerau_levenshtein(name, query).min(strsim::damerau_levenshtein(last, query))
     };
     let mut all: Vec<(usize, &str)> = names.map(|name| (distance(name), name)).collect();
     all.sort_unstable();
@@ -267,12 +267,12 @@ fn is_in_the_cache(request: &Request, case: &Case, test: &Test) -> Result<(), Us
 }
 
 /// Returns options of the run that affect the environment and that this command was not given.
-fn lacking(of_run: &[String], ours: &[String]) -> Vec<String> {
+fn lacking(of_run: &[String], options: &[String]) -> Vec<String> {
     let matters = |option: &&String| {
         let name = option.split(' ').next().unwrap_or_default();
         !OF_NO_MATTER.contains(&name)
     };
-    of_run.iter().filter(matters).filter(|option| !ours.contains(*option)).cloned().collect()
+    of_run.iter().filter(matters).filter(|option| !options.contains(*option)).cloned().collect()
 }
 
 #[cfg(test)]

@@ -125,10 +125,10 @@ pub(super) struct StaleCells {
 pub(super) fn cells(arguments: &RunArguments, database: &Database) -> anyhow::Result<StaleCells> {
     let RunArguments { targets, profiles, offline, images, .. } = arguments;
     let rows = rows(&Question { targets, profiles, age: AGE, offline: *offline, images }, database)?;
-    let asked = request::environments(&arguments.environments)?;
+    let requested = request::environments(&arguments.environments)?;
     Ok(chosen(&rows, |environment| match arguments.environments.is_empty() {
         true => environment != Environment::Host,
-        false => asked.contains(&environment),
+        false => requested.contains(&environment),
     }))
 }
 
@@ -154,7 +154,7 @@ fn chosen(rows: &[RecordedEntry], is_asked: impl Fn(Environment) -> bool) -> Sta
 
 /// Checks whether a later run of the other kind (shaped or not) judged all of an entry again: both entries remain in
 /// the record, and a user who has run one kind does not have to repeat the other.
-fn is_made_up_for(entry: &VerifiedEntry, other: &VerifiedEntry) -> bool {
+fn is_superseded_by(entry: &VerifiedEntry, other: &VerifiedEntry) -> bool {
     other.shaped != entry.shaped
         && other.tested > entry.tested
         && (&other.profile, other.environment) == (&entry.profile, entry.environment)
@@ -177,7 +177,7 @@ fn rows(question: &Question<'_>, database: &Database) -> anyhow::Result<Vec<Reco
                 && profiles.iter().any(|profile| profile.name == entry.profile)
         };
         let all: Vec<&VerifiedEntry> = database.record(&target.distro)?.verified.iter().filter(is_asked).collect();
-        let is_last = |entry: &&VerifiedEntry| !all.iter().any(|other| is_made_up_for(entry, other));
+        let is_last = |entry: &&VerifiedEntry| !all.iter().any(|other| is_superseded_by(entry, other));
         let known: Vec<&VerifiedEntry> = all.iter().copied().filter(is_last).collect();
         match known.is_empty() {
             true if question.targets.is_empty() => {}
@@ -263,17 +263,17 @@ fn text(rows: &[RecordedEntry]) -> String {
     }
     let mut places: BTreeMap<(&str, Environment), BTreeMap<String, Vec<&str>>> = BTreeMap::new();
     for row in rows {
-        let told = places.entry((&row.release, row.environment)).or_default();
+        let reasons = places.entry((&row.release, row.environment)).or_default();
         let unknown = row.unknown.iter().map(|why| format!("the mirror could not be checked: {why}"));
         for words in row.reasons.iter().map(Reason::words).chain(unknown) {
-            told.entry(words).or_default().push(&row.profile);
+            reasons.entry(words).or_default().push(&row.profile);
         }
     }
     let mut out = String::new();
-    for ((release, environment), told) in places {
+    for ((release, environment), reasons) in places {
         out +=
-            &format!("{release} {environment}: {}\n", if told.is_empty() { "up to date" } else { "stale or unknown" });
-        for (words, mut profiles) in told {
+            &format!("{release} {environment}: {}\n", if reasons.is_empty() { "up to date" } else { "stale or unknown" });
+        for (words, mut profiles) in reasons {
             profiles.dedup();
             out += &format!("  {words} [{}]\n", profiles.join(", "));
         }
@@ -305,14 +305,14 @@ mod tests {
     }
 
     #[test]
-    fn of_shaped_and_own_runs_of_the_same_the_later_one_is_asked() {
+    fn an_entry_is_superseded_by_a_later_complete_one_of_the_other_kind() {
         let own = entry();
         let shaped = VerifiedEntry { shaped: true, tested: date(2026, 11, 2), ..entry() };
-        assert!(is_made_up_for(&own, &shaped) && !is_made_up_for(&shaped, &own));
+        assert!(is_superseded_by(&own, &shaped) && !is_superseded_by(&shaped, &own));
         let part = VerifiedEntry { capabilities: BTreeMap::new(), ..shaped.clone() };
-        assert!(!is_made_up_for(&own, &part));
+        assert!(!is_superseded_by(&own, &part));
         let next = VerifiedEntry { shaped: false, ..shaped };
-        assert!(!is_made_up_for(&own, &next), "a part of the same that was judged later");
+        assert!(!is_superseded_by(&own, &next), "a part of the same that was judged later");
     }
 
     fn versions(all: &[(&str, &str)]) -> BTreeMap<PackageName, PackageVersion> {
@@ -335,12 +335,12 @@ mod tests {
         // The mirror was not asked.
         assert_eq!(words(None, day, "now"), Vec::<String>::new());
         let newer: &[(&str, &str)] = &[("qemu-system-x86", "1:10.0.10-1")];
-        let told = words(Some(newer), day, "now");
+        let actual = words(Some(newer), day, "now");
         let expected = [
             "qemu-system-x86 was 1:10.0.2-1, the mirror has 1:10.0.10-1",
             "virtiofsd was 1.13.2-1, the mirror no longer has it",
         ];
-        assert_eq!(told, expected);
+        assert_eq!(actual, expected);
         let older: &[(&str, &str)] = &[("qemu-system-x86", "1:10.0.2~rc1-1"), ("virtiofsd", "1.13.2-1")];
         assert_eq!(words(Some(older), day, "now"), Vec::<String>::new(), "the mirror is behind");
         assert_eq!(words(None, date(2026, 12, 2), "now"), ["31 days old"]);
@@ -362,7 +362,7 @@ mod tests {
 
     /// If a mirror could not be asked, it is unknown whether something is stale.
     #[test]
-    fn what_could_not_be_asked_is_not_up_to_date() {
+    fn an_entry_whose_mirror_did_not_answer_is_unknown() {
         let old = || row("go-3.32", vec![Reason::Age { days: 31 }]);
         let lost = || RecordedEntry { unknown: Some("no answer".to_owned()), ..row("rs-4.0", Vec::new()) };
         let cell = || vec![old().cell];
@@ -379,7 +379,7 @@ mod tests {
     }
 
     #[test]
-    fn people_see_what_is_stale_once_for_all_profiles() {
+    fn equal_reasons_are_listed_once_for_all_profiles() {
         let old = || vec![Reason::Age { days: 31 }];
         let shown = text(&[row("go-3.32", old()), row("rs-4.0", old())]);
         assert_eq!(shown, "debian:13 vm: stale or unknown\n  31 days old [go-3.32, rs-4.0]\n");

@@ -73,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_guess_is_no_estimate() {
+    fn guessed_minutes_are_left_out_of_the_estimates() {
         let one = |name: &str, minutes_from| ExpectedCell { cell: name.parse().unwrap(), minutes: 7, minutes_from };
         let expected = vec![
             one("debian:13/x86_64/vm", MinutesFrom::Cell),
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_that_is_named_must_be_there() {
+    fn a_named_run_must_exist() {
         let refused = runs(&[PathBuf::from("nowhere")]).unwrap_err().to_string();
         assert!(refused.starts_with("--times-of nowhere: "), "{refused}");
         assert_eq!(runs(&[]).unwrap(), []);

@@ -13,7 +13,7 @@ use std::path::Path;
 ///
 /// A checksum identifies an image, but not its author: the caller names both. No shipped record has the checksum of an
 /// image.
-pub(super) fn in_the_distros_place(
+pub(super) fn caller_source(
     images: &ImageArguments,
     records: Option<&Path>,
     releases: &[Release],
@@ -31,7 +31,7 @@ pub(super) fn by_options(images: &ImageArguments) -> Option<String> {
         return Some("the packages are vouched for by keys given with --mirror-key".to_owned());
     }
     let handed_over = [("--cloud-image", &images.cloud_image), ("--oci-image", &images.oci_image)];
-    let (option, _) = handed_over.into_iter().find(|(_, given)| given.is_some())?;
+    let (option, _) = handed_over.into_iter().find(|(_, value)| value.is_some())?;
     Some(format!("nobody but you vouches for the image given with {option}"))
 }
 
@@ -95,9 +95,9 @@ mod tests {
     }
 
     #[test]
-    fn an_image_that_is_handed_over_is_anybodys_also_by_its_own_checksum() {
+    fn a_given_image_is_the_callers_even_with_a_checksum() {
         let sum = format!("#sha256:{}", "0".repeat(64));
-        let vouched = |more: &[&str]| in_the_distros_place(&images(more), None, &[]);
+        let vouched = |more: &[&str]| caller_source(&images(more), None, &[]);
         assert_eq!(vouched(&[]), None);
         assert_eq!(vouched(&["--source", "oci", "--mirror", "http://a.example/debian"]), None);
         for (option, file) in [("--oci-image", "x.tar"), ("--cloud-image", "x.qcow2")] {
@@ -112,7 +112,7 @@ mod tests {
 
     /// Records that change packages and paths are corrections; records that change the sources are the caller's.
     #[test]
-    fn records_that_lead_elsewhere_are_the_callers_and_corrections_are_not() {
+    fn records_with_other_sources_are_the_callers_but_corrections_are_not() {
         let dir = tempfile::tempdir().unwrap();
         let by = |name: &str, text: &str, target: &str| {
             let folder = tempfile::tempdir_in(dir.path()).unwrap();
@@ -120,15 +120,15 @@ mod tests {
             let database = Database::load(&[folder.path().to_owned()]).unwrap();
             assert!(database.problems().is_empty(), "{:?}", database.problems());
             let release = database.record(name).unwrap().release(target, Arch::X86_64).unwrap();
-            in_the_distros_place(&images(&[]), Some(folder.path()), &[release])
+            caller_source(&images(&[]), Some(folder.path()), &[release])
         };
         for text in [
             "releases: [{version: 44, image: registry.evil.example/fedora:44}]",
             "releases: [{version: 44, repositories: [theirs]}]",
             "releases: [{version: 44, modules: ['virt:theirs']}]",
         ] {
-            let said = by("fedora", text, "44").unwrap();
-            assert!(said.contains("fedora:44"), "{text}: {said}");
+            let reason = by("fedora", text, "44").unwrap();
+            assert!(reason.contains("fedora:44"), "{text}: {reason}");
         }
         assert!(by("debian", "releases: [{version: 13, suites: trixie-theirs}]", "13").is_some());
         let new = "package-manager: apt\narch: x86_64\nreleases: [{version: 1, suites: mine}]";

@@ -34,13 +34,13 @@ pub(super) fn watch(folder: &Path) -> anyhow::Result<Exit> {
             progress.saw(&entry.event, entry.at);
         }
         match end {
-            Some(true) => return Ok(told(&progress, "the run was interrupted", folder, Exit::Interrupted)),
+            Some(true) => return Ok(report_end(&progress, "the run was interrupted", folder, Exit::Interrupted)),
             Some(false) => {
                 progress.say("the run is finished");
                 return Ok(Exit::AsRecorded);
             }
             None if is_over && is_quiet => {
-                return Ok(told(
+                return Ok(report_end(
                     &progress,
                     "the run is incomplete, and no process works on it",
                     folder,
@@ -53,7 +53,7 @@ pub(super) fn watch(folder: &Path) -> anyhow::Result<Exit> {
     }
 }
 
-fn told(progress: &Progress, what: &str, folder: &Path, exit: Exit) -> Exit {
+fn report_end(progress: &Progress, what: &str, folder: &Path, exit: Exit) -> Exit {
     progress.hide(true);
     progress.say(&format!("{what}: resume it with `kata-qualify run --resume {}`", folder.display()));
     exit

@@ -177,12 +177,12 @@ pub async fn start(
             return Err(e);
         }
     };
-    let mut asked = LIMITS.to_vec();
+    let mut requested = LIMITS.to_vec();
     let started = loop {
-        let started = start_on(docker, image, agent, labels.clone(), (&volume, handed_in.as_ref()), &asked).await;
-        let fewer = started.as_ref().err().and_then(|e| limits::without_refused(&asked, &error_chain(e)));
+        let started = start_on(docker, image, agent, labels.clone(), (&volume, handed_in.as_ref()), &requested).await;
+        let fewer = started.as_ref().err().and_then(|e| limits::without_refused(&requested, &error_chain(e)));
         match fewer {
-            Some(fewer) => asked = fewer,
+            Some(fewer) => requested = fewer,
             None => break started,
         }
         // A rootless engine can raise no limit. The agent's probe finds out which limits matter.
@@ -190,7 +190,7 @@ pub async fn start(
     };
     match started {
         Ok((container, line)) => {
-            let refused = refused(&line, &asked).await;
+            let refused = refused(&line, &requested).await;
             Ok(Container { container, docker: docker.clone(), volume, handed_in, line, refused })
         }
         Err(e) => {
@@ -217,7 +217,7 @@ async fn refused(line: &Line, granted: &[Limit]) -> Option<String> {
         Ok(EnvironmentReply::Chunk { bytes }) => String::from_utf8_lossy(&bytes.0).into_owned(),
         _ => String::new(),
     };
-    Some(limits::told(granted, &has))
+    Some(limits::refusal_note(granted, &has))
 }
 
 async fn start_on(
@@ -285,12 +285,12 @@ async fn open_line(docker: &Docker, container: &str) -> Result<Line, ContainerEr
     let options = StartExecOptions { output_capacity: Some(1 << 20), ..Default::default() };
     match docker.start_exec(&exec.id, Some(options)).await.map_err(docker_error(doing))? {
         StartExecResults::Attached { output, input } => {
-            let heard = output.map(|item| match item {
+            let frames = output.map(|item| match item {
                 Ok(LogOutput::StdErr { message }) => Ok(AgentOutput::Words(message.to_vec())),
                 Ok(other) => Ok(AgentOutput::Frames(other.into_bytes().to_vec())),
                 Err(e) => Err(std::io::Error::other(e)),
             });
-            Ok(Line::open(heard, input, Duration::from_secs(30)).await?)
+            Ok(Line::open(frames, input, Duration::from_secs(30)).await?)
         }
         StartExecResults::Detached => Err(LineError::Ended("the agent's exec started detached".to_owned()).into()),
     }

@@ -120,10 +120,10 @@ pub async fn start(agent: &[u8], dir: &Path) -> Result<Host, HostError> {
             let words = ReaderStream::new(stderr).map(|r| r.map(|b| AgentOutput::Words(b.to_vec())));
             // The line ends with the agent's standard output, because a program that it started may keep standard error open.
             let frames = frames.map(Some).chain(futures_util::stream::iter([None]));
-            let heard = futures_util::stream::select(frames, words.map(Some))
+            let output = futures_util::stream::select(frames, words.map(Some))
                 .take_while(|item| std::future::ready(item.is_some()))
                 .filter_map(std::future::ready);
-            Line::open(heard, stdin, Duration::from_secs(60)).await.map_err(HostError::from)
+            Line::open(output, stdin, Duration::from_secs(60)).await.map_err(HostError::from)
         }
         Err(e) => Err(failed("talking to the agent in")(e)),
     };
@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn the_release_is_the_one_that_detect_finds() {
+    fn the_hosts_release_is_read_from_its_os_release() {
         let leap = "ID=\"opensuse-leap\"\nID_LIKE=\"suse opensuse\"\nVERSION_ID=\"15.6\"\nPRETTY_NAME=\"openSUSE Leap 15.6\"\n";
         let rocky = "ID=\"rocky\"\nID_LIKE=\"rhel centos fedora\"\nVERSION_ID=\"9.5\"\nPLATFORM_ID=\"platform:el9\"\n";
         assert_eq!(runs("ID=debian\nVERSION_ID=\"13\"\nVERSION_CODENAME=trixie\n", ""), itself("debian:13"));
@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn unstable_is_not_taken_for_testing() {
+    fn unstable_is_not_mistaken_for_testing() {
         let both = "ID=debian\nPRETTY_NAME=\"Debian GNU/Linux forky/sid\"\nVERSION_CODENAME=forky\n";
         let list = |suite: &str| format!("deb http://mirror.example/debian {suite} main\n");
         assert_eq!(runs(both, &list("sid")), itself("debian:unstable"));
@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn versions_are_of_what_is_installed_under_the_very_name() {
+    fn only_installed_packages_of_the_exact_name_have_versions() {
         let dir = tempfile::tempdir().unwrap();
         let root = Root::new(dir.path()).unwrap();
         let name = |name: &str| name.parse::<PackageName>().unwrap();
@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn a_relative_is_known_as_one() {
+    fn a_derivative_is_recognised_as_one() {
         let mint = "ID=linuxmint\nID_LIKE=\"ubuntu debian\"\nVERSION_ID=\"22\"\nPRETTY_NAME=\"Linux Mint 22\"\nUBUNTU_CODENAME=noble\n";
         assert_eq!(runs(mint, ""), Ok(("ubuntu:24.04".to_owned(), Some("Linux Mint 22".to_owned()))));
     }

@@ -157,13 +157,13 @@ pub struct Vm {
 /// # Errors
 /// How the machine ended, or the last lines of its console.
 pub async fn start(outer: &OuterQemu, disk: &Disk, size: Size, seed: &[SeedFile], logs: &Path) -> Result<Vm, VmError> {
-    let ours = |doing| move |source| VmError::Prepare { doing, source };
-    std::fs::create_dir_all(logs).map_err(ours("making the folder of the machine's logs"))?;
-    let (line_here, line_there) = UnixStream::pair().map_err(ours("making the agent's line"))?;
-    let (serial_here, serial_there) = UnixStream::pair().map_err(ours("making the serial line"))?;
-    let seed = pack(seed).map_err(ours("packing the agent"))?;
-    let root = File::open(&disk.root).map_err(ours("opening the machine's disk"))?;
-    let layer = layer(&root).map_err(ours("making the layer over the machine's disk"))?;
+    let failed = |doing| move |source| VmError::Prepare { doing, source };
+    std::fs::create_dir_all(logs).map_err(failed("making the folder of the machine's logs"))?;
+    let (line_here, line_there) = UnixStream::pair().map_err(failed("making the agent's line"))?;
+    let (serial_here, serial_there) = UnixStream::pair().map_err(failed("making the serial line"))?;
+    let seed = pack(seed).map_err(failed("packing the agent"))?;
+    let root = File::open(&disk.root).map_err(failed("opening the machine's disk"))?;
+    let layer = layer(&root).map_err(failed("making the layer over the machine's disk"))?;
     // The descriptor numbers are those in `arguments`.
     let fds: Vec<(OwnedFd, i32)> = vec![
         (line_there.into(), LINE_FD),
@@ -175,21 +175,21 @@ pub async fn start(outer: &OuterQemu, disk: &Disk, size: Size, seed: &[SeedFile]
     let is_emulated = outer.accelerator != Accelerator::Kvm || level::here().basis == Basis::Emulated;
     let arguments = arguments::of(outer.arch, &outer.accelerator, disk, size, is_emulated);
     let command = outer.command(&disk.vmlinuz, &disk.initrd, &arguments);
-    let command = command.map_err(ours("confining the machine's QEMU"))?;
+    let command = command.map_err(failed("confining the machine's QEMU"))?;
     tracing::debug!("booting a machine: {command:?}");
-    let (process, stderr) = Process::start(command, fds).map_err(ours("starting the machine's QEMU"))?;
-    let serial = Log::collect(serial_here, &logs.join("serial.log")).map_err(ours("logging the serial line"))?;
-    let stderr = Log::collect(stderr, &logs.join("qemu.log")).map_err(ours("logging QEMU"))?;
-    line_here.set_nonblocking(true).map_err(ours("setting the agent's line up"))?;
-    let stream = tokio::net::UnixStream::from_std(line_here).map_err(ours("setting the agent's line up"))?;
+    let (process, stderr) = Process::start(command, fds).map_err(failed("starting the machine's QEMU"))?;
+    let serial = Log::collect(serial_here, &logs.join("serial.log")).map_err(failed("logging the serial line"))?;
+    let stderr = Log::collect(stderr, &logs.join("qemu.log")).map_err(failed("logging QEMU"))?;
+    line_here.set_nonblocking(true).map_err(failed("setting the agent's line up"))?;
+    let stream = tokio::net::UnixStream::from_std(line_here).map_err(failed("setting the agent's line up"))?;
     let (from, to) = stream.into_split();
-    let heard =
+    let output =
         ReaderStream::with_capacity(from, 64 << 10).map(|read| read.map(|bytes| AgentOutput::Frames(bytes.to_vec())));
-    match Line::open(heard, to, BOOT).await {
+    match Line::open(output, to, BOOT).await {
         Ok(line) => Ok(Vm { process, serial, stderr, size, line }),
         Err(e) => {
             let why = ending(&process, &serial, &stderr).await;
-            Err(VmError::Boot { how: why.unwrap_or_else(|| still(&e.to_string(), &serial)) })
+            Err(VmError::Boot { how: why.unwrap_or_else(|| running_message(&e.to_string(), &serial)) })
         }
     }
 }
@@ -257,13 +257,13 @@ async fn ending(process: &Process, serial: &Log, stderr: &Log) -> Option<String>
         return Some(format!("the virtual machine's kernel panicked: {line}"));
     }
     if let Some(status) = process.ended() {
-        let (how, said) = (how_it_ended(status), stderr::last_lines(&stderr.text()));
+        let (how, last_output) = (how_it_ended(status), stderr::last_lines(&stderr.text()));
         return Some(if status.success() {
             "the virtual machine powered itself off or reset itself".to_owned()
-        } else if said.is_empty() {
+        } else if last_output.is_empty() {
             format!("the virtual machine's QEMU ended: {how}")
         } else {
-            format!("the virtual machine's QEMU ended: {how}: {said}")
+            format!("the virtual machine's QEMU ended: {how}: {last_output}")
         });
     }
     agent_ended(&text).map(|how| format!("the virtual machine runs, but the agent in it ended: {how}"))
@@ -275,7 +275,7 @@ fn agent_ended(serial: &str) -> Option<String> {
     Some(one_line(&without_controls(line, 100), 100))
 }
 
-fn still(error: &str, serial: &Log) -> String {
+fn running_message(error: &str, serial: &Log) -> String {
     format!("{error}; the virtual machine runs; last on its serial line: {}", serial.last_lines(3))
 }
 
@@ -285,7 +285,7 @@ mod tests {
     use crate::seed::Content;
 
     #[test]
-    fn the_agents_end_is_read_from_a_babbling_console() {
+    fn the_agents_end_is_found_in_a_noisy_console() {
         let serial = "[  OK  ] x\r\nlogin: kata-qualify: the agent ended: signal killed KILL\r\n[ 9.1] y\r\n";
         assert_eq!(agent_ended(serial).as_deref(), Some("signal killed KILL"));
         assert_eq!(agent_ended("[ 9.1] y\n"), None);

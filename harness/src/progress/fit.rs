@@ -25,8 +25,8 @@ pub(super) fn shortened(text: &str, columns: usize) -> String {
         return text.to_owned();
     }
     let Some(room) = columns.checked_sub(1) else { return String::new() };
-    let head = begun(text.chars(), room / 2);
-    let mut tail: Vec<char> = begun(text.chars().rev(), room - room / 2);
+    let head = fitting_prefix(text.chars(), room / 2);
+    let mut tail: Vec<char> = fitting_prefix(text.chars().rev(), room - room / 2);
     // A combining mark whose base character was cut off is dropped, too.
     while tail.last().is_some_and(|c| c.width() == Some(0)) {
         tail.pop();
@@ -35,7 +35,7 @@ pub(super) fn shortened(text: &str, columns: usize) -> String {
 }
 
 /// Returns the first characters that fit into the columns.
-fn begun(text: impl Iterator<Item = char>, columns: usize) -> Vec<char> {
+fn fitting_prefix(text: impl Iterator<Item = char>, columns: usize) -> Vec<char> {
     let mut taken = 0;
     let fits = |c: &char| {
         taken += c.width().unwrap_or(0);
@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_too_long_loses_its_middle() {
+    fn long_text_is_shortened_in_the_middle() {
         for (columns, expected) in
             [(9, "debian:13"), (20, "debian:13"), (8, "deb…n:13"), (5, "de…13"), (2, "…3"), (1, "…"), (0, "")]
         {
@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn a_strangers_text_is_one_line_and_moves_nothing() {
+    fn foreign_text_becomes_one_line_without_control_characters() {
         assert_eq!(clean("a\u{1b}[2J\u{7}b\r\nc\td\u{202e}e"), "ab c de");
         assert!(clean(&"x ".repeat(10_000)).len() < 4 << 10);
     }

@@ -75,7 +75,7 @@ fn head(cell: &Cell, longest: usize, columns: usize, now: Timestamp) -> String {
     let name = longest.min(room.saturating_sub(gap.len() + least).max(NAME.min(room)));
     let bar = most.min(room.saturating_sub(name + gap.len()));
     let line = match bar >= least {
-        true => format!("{}{gap}{}{gap}{facts}", filled(&cell.name, name), drawn(cell, bar)),
+        true => format!("{}{gap}{}{gap}{facts}", filled(&cell.name, name), progress_bar(cell, bar)),
         false => format!("{}{gap}{facts}", filled(&cell.name, longest.min(room))),
     };
     shortened(&line, columns)
@@ -96,13 +96,13 @@ fn facts(cell: &Cell, now: Timestamp) -> Vec<Vec<String>> {
         all.push(format!("{} lost", cell.lost));
     }
     let with = |more: String| [all.clone(), vec![more]].concat();
-    let left = cell.minutes_left(now);
-    let forms = left.map(|left| [with(format!("~{left} min left")), with(format!("~{left} min"))]);
+    let minutes = cell.minutes_left(now);
+    let forms = minutes.map(|minutes| [with(format!("~{minutes} min left")), with(format!("~{minutes} min"))]);
     forms.into_iter().flatten().chain([all, certain, vec![tests, failed]]).collect()
 }
 
 /// Draws a bar in `columns` columns.
-fn drawn(cell: &Cell, columns: usize) -> String {
+fn progress_bar(cell: &Cell, columns: usize) -> String {
     let inner = columns.saturating_sub(2) as u64;
     let full = (cell.done() * inner).checked_div(cell.planned).unwrap_or(0).min(inner);
     let of = |mark: &str, count: u64| mark.repeat(usize::try_from(count).unwrap_or(0));
@@ -151,7 +151,7 @@ pub(super) fn beat(state: &RunProgress, now: Timestamp) -> Option<String> {
     let longest = at_work.iter().max_by_key(|cell| (cell.test(now).map(|shown| shown.seconds), since(cell, now)));
     let Some(longest) = longest else { return Some(format!("{waiting} waiting, {over} of {all} cells done")) };
     if state.is_visit {
-        return Some(format!("{}: {}", longest.name, spoken(longest, now)));
+        return Some(format!("{}: {}", longest.name, activity(longest, now)));
     }
     let sum = |of: &dyn Fn(&Cell) -> u64| state.cells().map(of).sum::<u64>();
     let (done, planned) = (sum(&Cell::done), sum(&|cell: &Cell| cell.planned));
@@ -167,11 +167,11 @@ pub(super) fn beat(state: &RunProgress, now: Timestamp) -> Option<String> {
         count => facts.push(format!("{count} machines lost")),
     }
     // Cells run in parallel, so the longest one counts.
-    if let Some(left) = at_work.iter().filter_map(|cell| cell.minutes_left(now)).max() {
-        facts.push(format!("about {left} min left"));
+    if let Some(minutes) = at_work.iter().filter_map(|cell| cell.minutes_left(now)).max() {
+        facts.push(format!("about {minutes} min left"));
     }
     let facts = facts.join(", ");
-    let doing = spoken(longest, now);
+    let doing = activity(longest, now);
     Some(match (at_work.len(), all) {
         (_, 1) => format!("{}: {facts}; {doing}", longest.name),
         (count, _) => {
@@ -188,7 +188,7 @@ fn since(cell: &Cell, now: Timestamp) -> u64 {
 }
 
 /// Describes a cell's current work, for a log.
-fn spoken(cell: &Cell, now: Timestamp) -> String {
+fn activity(cell: &Cell, now: Timestamp) -> String {
     match (cell.test(now), &cell.doing) {
         (Some(shown), _) => format!("{} ({}), {}", shown.test, shown.profiles, tail(&shown)),
         (None, Some((doing, since))) => format!("{}, {} s", in_words(cell, doing), seconds(*since, now)),

@@ -283,7 +283,7 @@ impl Cell {
     /// Returns how many tests have ended.
     pub(super) fn done(&self) -> u64 {
         let ended = match &self.open {
-            Some(open) => open.waits_for.iter().filter(|left| **left == 0).count(),
+            Some(open) => open.waits_for.iter().filter(|remaining| **remaining == 0).count(),
             // A blocked test ends for each profile separately.
             None => self.ended.len(),
         };
@@ -314,11 +314,11 @@ impl Cell {
     /// As soon as tests end, their share is more reliable than the clock, because the image may have been in the cache.
     pub(super) fn minutes_left(&self, now: Timestamp) -> Option<u64> {
         let (expected, done) = (self.minutes?, self.done());
-        let left = match done {
+        let minutes = match done {
             0 => expected.saturating_sub(self.began.map_or(0, |began| seconds(began, now) / 60)),
             done => (expected * (self.planned - done)).div_ceil(self.planned.max(1)),
         };
-        Some(left.max(1))
+        Some(minutes.max(1))
     }
 
     /// Describes the number of attempts by outcome.
@@ -335,8 +335,8 @@ impl Cell {
 impl Open {
     fn ended(&mut self, profile: &str, test: &str) {
         let place = self.places.remove(&(profile.to_owned(), test.to_owned()));
-        if let Some(left) = place.and_then(|place| self.waits_for.get_mut(place)) {
-            *left = left.saturating_sub(1);
+        if let Some(remaining) = place.and_then(|place| self.waits_for.get_mut(place)) {
+            *remaining = remaining.saturating_sub(1);
         }
     }
 }

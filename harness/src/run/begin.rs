@@ -36,7 +36,7 @@ pub enum NotResumable {
 }
 
 /// Checks whether a run can be resumed as this one; otherwise returns the reason.
-pub(super) fn goes_on(before: &Begun, begins: &Event) -> Result<(), NotResumable> {
+pub(super) fn check_resumable(before: &Begun, begins: &Event) -> Result<(), NotResumable> {
     if before.is_finished {
         return Err(NotResumable::Finished);
     }
@@ -54,10 +54,10 @@ pub(super) fn shown(cell: &Cell) {
 }
 
 /// Checks whether a cell had not finished before.
-pub(super) fn is_left(cell: &Cell) -> bool {
+pub(super) fn is_unfinished(cell: &Cell) -> bool {
     let ended = cell.before.as_ref().is_some_and(|before| before.ended);
     if ended {
-        cell.line.was_over();
+        cell.line.mark_finished();
     }
     !ended
 }
@@ -66,7 +66,7 @@ pub(super) fn is_left(cell: &Cell) -> bool {
 ///
 /// `kvm` is true if containers may be given KVM.
 pub(super) fn cells(request: &Request, before: Option<&Begun>, kvm: bool, progress: &Progress) -> Vec<Cell> {
-    let wanted = |test: &Test| request.filter.as_ref().is_none_or(|filter| catalogue::chooses(filter, test));
+    let is_selected = |test: &Test| request.filter.as_ref().is_none_or(|filter| catalogue::chooses(filter, test));
     request
         .releases
         .iter()
@@ -76,7 +76,7 @@ pub(super) fn cells(request: &Request, before: Option<&Begun>, kvm: bool, progre
         .filter_map(|(id, release, environment)| {
             let provided = provided(environment, kvm);
             let same = |profile: &Profile, configuration| normalised(profile, release.arch, configuration, provided);
-            let units = request.scope.units(&id, plan::units(&request.profiles, environment, wanted, same));
+            let units = request.scope.units(&id, plan::units(&request.profiles, environment, is_selected, same));
             // No test of this cell is to be run again.
             if request.scope.again.is_some() && units.is_empty() {
                 return None;
@@ -105,7 +105,7 @@ mod tests {
 
     /// Otherwise profiles would share a guest although their arguments differ as soon as the guest has KVM.
     #[test]
-    fn a_container_that_may_have_kvm_is_planned_by_the_arguments_with_it() {
+    fn containers_with_kvm_are_grouped_by_their_arguments_under_kvm() {
         let units = |kvm| {
             let provided = provided(Environment::Container, kvm);
             let same = |profile: &Profile, configuration| normalised(profile, Arch::X86_64, configuration, provided);

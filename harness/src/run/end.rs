@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 pub(super) struct Engine<'a> {
     docker: Option<&'a Docker>,
     within: Duration,
-    left: Duration,
+    remaining: Duration,
 }
 
 /// Reason why an engine does not answer.
@@ -35,7 +35,7 @@ enum NoAnswer<E: Error + 'static> {
 impl<'a> Engine<'a> {
     /// Makes a handle for the engine, if there is one, whose answers may take this time together.
     pub(super) fn new(docker: Option<&'a Docker>, within: Duration) -> Engine<'a> {
-        Engine { docker, within, left: within }
+        Engine { docker, within, remaining: within }
     }
 
     /// Removes containers and volumes of a run.
@@ -67,11 +67,11 @@ impl<'a> Engine<'a> {
         question: impl Future<Output = Result<T, E>>,
     ) -> Result<T, NoAnswer<E>> {
         let since = Instant::now();
-        let answer = match tokio::time::timeout(self.left, question).await {
+        let answer = match tokio::time::timeout(self.remaining, question).await {
             Ok(answer) => answer.map_err(NoAnswer::Refused),
             Err(_) => Err(NoAnswer::Late { seconds: self.within.as_secs() }),
         };
-        self.left = self.left.saturating_sub(since.elapsed());
+        self.remaining = self.remaining.saturating_sub(since.elapsed());
         if answer.is_err() {
             self.docker = None;
         }
@@ -91,17 +91,17 @@ pub(super) async fn trim(engine: &mut Engine<'_>, cache: &Path, budget: u64, pro
         }
         Err(e) => return progress.say(&format!("warning: the cache was not checked: {e}")),
     };
-    for gone in &trimmed.removed {
-        let used = gone.used.strftime("%F");
-        progress.say(&match &gone.release {
+    for removed in &trimmed.removed {
+        let used = removed.used.strftime("%F");
+        progress.say(&match &removed.release {
             Some(release) => {
                 format!("removed an image of {release} from the cache, last used {used}: the cache was full")
             }
             None => "removed an unreadable image from the cache: the cache was full".to_owned(),
         });
     }
-    for left in &trimmed.leftovers {
-        progress.say(&format!("warning: not removed: {left}"));
+    for leftover in &trimmed.leftovers {
+        progress.say(&format!("warning: not removed: {leftover}"));
     }
     if trimmed.bytes > budget {
         let gib = |bytes: u64| bytes.div_ceil(1 << 30);
@@ -139,7 +139,7 @@ mod tests {
     use std::os::unix::net::UnixListener;
 
     #[tokio::test]
-    async fn an_engine_that_hangs_is_asked_only_once() {
+    async fn a_hanging_engine_is_queried_only_once() {
         let dir = tempfile::tempdir().unwrap();
         let socket = dir.path().join("docker.sock");
         // The kernel accepts the connection, and nobody answers, as with a stopped engine.
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_limit_is_for_all_that_an_engine_is_asked() {
+    async fn one_time_limit_covers_all_queries_to_an_engine() {
         let mut engine = Engine::new(None, Duration::from_secs(2));
         let slow = |seconds| async move {
             tokio::time::sleep(Duration::from_secs(seconds)).await;
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_signal_is_obeyed_while_a_run_cleans_up() {
+    async fn a_signal_limits_the_remaining_time_of_a_clean_up() {
         let progress = Progress::new();
         let (short, long) = (Duration::from_millis(50), Duration::from_secs(60));
         assert_eq!(watched(ready(()), pending(), short, &progress).await, None);

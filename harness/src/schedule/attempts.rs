@@ -35,7 +35,7 @@ mod tests {
     use suites::outcome::{Component, Failure};
 
     #[test]
-    fn a_failure_is_retried_and_what_is_repeated_is_run_so_often() {
+    fn a_failure_is_retried_and_repeated_tests_run_the_given_times() {
         let fail = Outcome::Fail(Failure::new(Component::Qemu, "x"));
         let skip = Outcome::Skip { reason: "x".to_owned() };
         let runs = |attempts: Attempts, outcome: &Outcome| {

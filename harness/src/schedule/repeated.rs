@@ -14,9 +14,9 @@ impl Schedule {
             return AfterEnvironment::Finished;
         }
         self.repeated = true;
-        self.left = self.nested_failures();
-        self.is_wide = self.left.iter().flat_map(|unit| &unit.tests).all(needs_cpus);
-        if self.left.is_empty() { AfterEnvironment::Finished } else { AfterEnvironment::Machine(RestartReason::Repeat) }
+        self.remaining = self.nested_failures();
+        self.is_wide = self.remaining.iter().flat_map(|unit| &unit.tests).all(needs_cpus);
+        if self.remaining.is_empty() { AfterEnvironment::Finished } else { AfterEnvironment::Machine(RestartReason::Repeat) }
     }
 
     /// Returns the tests in nested guests that failed or could not be judged, and those that they blocked. Their
@@ -50,8 +50,8 @@ impl Schedule {
                 break;
             }
         }
-        let left = remaining(&self.units, |planned, profile| again.contains(&key(planned, profile)));
+        let repeated = remaining(&self.units, |planned, profile| again.contains(&key(planned, profile)));
         self.outcomes.retain(|key, _| !again.contains(key));
-        left
+        repeated
     }
 }

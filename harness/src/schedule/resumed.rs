@@ -37,12 +37,12 @@ impl Schedule {
                 schedule.outcomes.insert(key, last.outcome.clone());
             }
         }
-        schedule.free_what_nothing_blocks();
+        schedule.unblock_tests();
         let outcomes = &schedule.outcomes;
-        schedule.left = remaining(&schedule.units, |one, profile| !outcomes.contains_key(&key(one, profile)));
+        schedule.remaining = remaining(&schedule.units, |one, profile| !outcomes.contains_key(&key(one, profile)));
         // A machine with one CPU would have nothing to run.
         schedule.is_wide =
-            !schedule.left.is_empty() && schedule.left.iter().flat_map(|unit| &unit.tests).all(needs_cpus);
+            !schedule.remaining.is_empty() && schedule.remaining.iter().flat_map(|unit| &unit.tests).all(needs_cpus);
         schedule
     }
 
@@ -60,11 +60,11 @@ impl Schedule {
         let failed = |(key, outcome): (&Key, &Outcome)| {
             matches!(outcome, Outcome::Fail(_) | Outcome::Error { .. }) && !self.confirmed.contains(key)
         };
-        self.left.is_empty() && !(self.is_vm && self.outcomes.iter().any(failed))
+        self.remaining.is_empty() && !(self.is_vm && self.outcomes.iter().any(failed))
     }
 
     /// Forgets that a test was blocked if the test that blocked it will run again.
-    fn free_what_nothing_blocks(&mut self) {
+    fn unblock_tests(&mut self) {
         loop {
             let known: BTreeSet<Key> = self.outcomes.keys().cloned().collect();
             self.outcomes.retain(|(profile, _), outcome| match outcome {
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_of_a_test_depends_on_its_attempts() {
+    fn earlier_attempts_decide_whether_a_test_runs_again() {
         let units = units(Environment::Vm);
         let test = guests_test(&units);
         let profiles = [PROFILE.to_owned()];
@@ -160,27 +160,27 @@ mod tests {
         ];
         for (before, next, is_certain) in table {
             let schedule = Schedule::resumed(units.clone(), true, Attempts::retrying(1), &progress(&[(&test, before)]));
-            let is_left = schedule.left.iter().flat_map(|unit| &unit.tests).any(|one| one.test.id == test);
-            let seen = is_left.then(|| schedule.first_attempt(&profiles, &test));
-            assert_eq!(seen, next, "{before:?}");
+            let is_left = schedule.remaining.iter().flat_map(|unit| &unit.tests).any(|one| one.test.id == test);
+            let actual = is_left.then(|| schedule.first_attempt(&profiles, &test));
+            assert_eq!(actual, next, "{before:?}");
             assert_eq!(schedule.confirmed.contains(&(PROFILE.to_owned(), test.clone())), is_certain, "{before:?}");
         }
     }
 
     #[test]
-    fn what_is_repeated_goes_on_until_it_ran_so_often() {
+    fn a_repeated_test_is_resumed_until_it_ran_often_enough() {
         let units = units(Environment::Vm);
         let test = guests_test(&units);
         let attempts = Attempts { retries: 1, repeat: 2 };
         for (before, is_left) in [(&[(1, 1, "pass")][..], true), (&[(1, 1, "pass"), (1, 2, "fail")], false)] {
             let schedule = Schedule::resumed(units.clone(), true, attempts, &progress(&[(&test, before)]));
-            let left = schedule.left.iter().flat_map(|unit| &unit.tests).any(|one| one.test.id == test);
-            assert_eq!(left, is_left, "{before:?}");
+            let actual = schedule.remaining.iter().flat_map(|unit| &unit.tests).any(|one| one.test.id == test);
+            assert_eq!(actual, is_left, "{before:?}");
         }
     }
 
     #[test]
-    fn where_only_what_needs_several_cpus_is_left_the_machine_has_them() {
+    fn the_machine_has_several_cpus_if_only_such_tests_remain() {
         let profile = Profile::find(PROFILE).unwrap();
         let units = plan::units(std::slice::from_ref(profile), Environment::Vm, |_| true, |p, _| p.name.clone());
         let pass: Before<'_> = &[(1, 1, "pass")];
@@ -194,13 +194,13 @@ mod tests {
     }
 
     #[test]
-    fn machines_and_guests_are_counted_on() {
+    fn machine_and_guest_numbers_continue_after_a_resume() {
         let mut schedule = Schedule::resumed(units(Environment::Vm), true, Attempts::retrying(1), &progress(&[]));
         assert_eq!((schedule.new_machine(), schedule.new_guest()), (3, 8));
     }
 
     #[test]
-    fn what_was_blocked_runs_if_what_blocked_it_does() {
+    fn a_blocked_test_runs_again_if_its_blocker_does() {
         let units = units(Environment::Container);
         let all = || units.iter().flat_map(|unit| &unit.tests);
         let blocked = all().find(|one| one.test.blocked_by.iter().any(|by| all().any(|other| other.test.id == *by)));
@@ -209,13 +209,13 @@ mod tests {
         for (before, is_left) in [(&[(0, 1, "fail")][..], true), (&[(0, 1, "fail"), (0, 2, "fail")], false)] {
             let done = progress(&[(by.as_str(), before), (blocked.id.as_str(), &[(0, 1, by.as_str())])]);
             let schedule = Schedule::resumed(units.clone(), false, Attempts::retrying(1), &done);
-            let left = schedule.left.iter().flat_map(|unit| &unit.tests).any(|one| one.test.id == blocked.id);
-            assert_eq!(left, is_left, "{before:?}");
+            let actual = schedule.remaining.iter().flat_map(|unit| &unit.tests).any(|one| one.test.id == blocked.id);
+            assert_eq!(actual, is_left, "{before:?}");
         }
     }
 
     #[test]
-    fn a_cell_of_which_nothing_is_left_needs_no_environment() {
+    fn a_cell_without_remaining_tests_needs_no_environment() {
         for (environment, word, is_over) in [
             (Environment::Container, "pass", true),
             (Environment::Vm, "pass", true),
@@ -243,7 +243,7 @@ mod tests {
     /// A failure that was seen in one machine before the resumption is repeated in a fresh machine; one that was seen
     /// in two is not.
     #[test]
-    fn a_nested_failure_is_repeated_once_over_all_processes() {
+    fn a_nested_failure_is_repeated_once_across_resumes() {
         let units = units(Environment::Vm);
         let test = guests_test(&units);
         let ids: Vec<String> = units.iter().flat_map(|u| &u.tests).map(|one| one.test.id.clone()).collect();

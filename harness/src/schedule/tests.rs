@@ -26,15 +26,15 @@ fn drive(
     is_emulated: bool,
     mut line: impl FnMut(Attempt<'_>) -> Answer,
 ) -> Vec<AfterEnvironment> {
-    let mut said = Vec::new();
+    let mut decisions = Vec::new();
     loop {
         let end = machine(schedule, is_emulated, &mut line);
         let (next, _) = schedule.ended(end);
-        said.push(next);
+        decisions.push(next);
         if !matches!(next, AfterEnvironment::Machine(_)) {
-            return said;
+            return decisions;
         }
-        assert!(said.len() < 50, "it never ends");
+        assert!(decisions.len() < 50, "it never ends");
     }
 }
 
@@ -42,7 +42,7 @@ fn machine(schedule: &mut Schedule, is_emulated: bool, line: &mut impl FnMut(Att
     schedule.new_machine();
     for unit in schedule.begin(is_emulated).into_iter().flatten() {
         for planned in &unit.tests {
-            if schedule.is_to_be_traded() {
+            if schedule.is_to_be_replaced() {
                 return EnvironmentEnd::Whole;
             }
             for (profile, blocker) in schedule.blockers(planned) {
@@ -103,18 +103,18 @@ const BLK: &[Configuration] = &[Configuration::Static, Configuration::Plain, Con
 const CPU: &str = "smoke::cpu_is_hotplugged";
 
 #[test]
-fn what_needs_several_cpus_runs_last_in_an_emulated_machine_of_its_own() {
+fn under_emulation_tests_needing_cpus_run_last_in_their_own_machine() {
     let configurations = &[Configuration::Static, Configuration::Own];
     for (is_emulated, machines) in [(true, 2), (false, 1)] {
         let mut schedule = vm(configurations);
         let mut ran = Vec::new();
-        let said = drive(&mut schedule, is_emulated, |(machine, _, test, _)| {
+        let decisions = drive(&mut schedule, is_emulated, |(machine, _, test, _)| {
             ran.push((machine, test.to_owned()));
             pass()
         });
         let more = AfterEnvironment::Machine(RestartReason::Cpus);
         assert_eq!(
-            said,
+            decisions,
             if is_emulated { vec![more, AfterEnvironment::Finished] } else { vec![AfterEnvironment::Finished] }
         );
         let all = units(configurations);
@@ -134,10 +134,10 @@ fn what_needs_several_cpus_runs_last_in_an_emulated_machine_of_its_own() {
 }
 
 #[test]
-fn a_machine_with_several_cpus_that_is_lost_is_replaced_by_such_a_one() {
+fn a_lost_machine_with_several_cpus_is_replaced_by_another_such() {
     let mut schedule = vm(&[Configuration::Static, Configuration::Own]);
     let mut wide = Vec::new();
-    let said = drive(&mut schedule, true, |(machine, _, test, _)| match (machine, test) {
+    let decisions = drive(&mut schedule, true, |(machine, _, test, _)| match (machine, test) {
         (2, CPU) => Answer::Loss,
         (_, CPU) => {
             wide.push(machine);
@@ -146,7 +146,7 @@ fn a_machine_with_several_cpus_that_is_lost_is_replaced_by_such_a_one() {
         _ => pass(),
     });
     let next = [RestartReason::Cpus, RestartReason::Lost, RestartReason::Repeat].map(AfterEnvironment::Machine);
-    assert_eq!(said, [&next[..], &[AfterEnvironment::Finished]].concat());
+    assert_eq!(decisions, [&next[..], &[AfterEnvironment::Finished]].concat());
     // Each failure is tried again in the same machine.
     assert_eq!(wide, [3, 3, 4, 4]);
     assert!(schedule.needs_cpus());
@@ -154,14 +154,14 @@ fn a_machine_with_several_cpus_that_is_lost_is_replaced_by_such_a_one() {
 }
 
 #[test]
-fn where_all_is_well_one_machine_runs_each_test_once() {
+fn if_all_tests_pass_one_machine_runs_each_of_them_once() {
     let mut schedule = vm(BLK);
     let mut ran = Vec::new();
-    let said = drive(&mut schedule, true, |(_, _, test, attempt)| {
+    let decisions = drive(&mut schedule, true, |(_, _, test, attempt)| {
         ran.push((test.to_owned(), attempt));
         pass()
     });
-    assert_eq!(said, [AfterEnvironment::Finished]);
+    assert_eq!(decisions, [AfterEnvironment::Finished]);
     let expected: Vec<(String, u32)> = ids(&units(BLK)).into_iter().map(|id| (id, 1)).collect();
     assert_eq!(ran, expected);
     assert_eq!(schedule.progress(), (expected.len(), expected.len()));
@@ -169,16 +169,16 @@ fn where_all_is_well_one_machine_runs_each_test_once() {
 }
 
 #[test]
-fn a_machine_that_is_lost_in_mid_test_costs_that_test_one_attempt_and_the_others_none() {
+fn a_machine_lost_during_a_test_costs_only_that_test_an_attempt() {
     let mut schedule = vm(BLK);
     let all = ids(&units(BLK));
     let lost = all[all.len() / 2].clone();
     let mut ran = Vec::new();
-    let said = drive(&mut schedule, true, |(machine, _, test, _)| {
+    let decisions = drive(&mut schedule, true, |(machine, _, test, _)| {
         ran.push((machine, test.to_owned()));
         if machine == 1 && test == lost { Answer::Loss } else { pass() }
     });
-    assert_eq!(said, [AfterEnvironment::Machine(RestartReason::Lost), AfterEnvironment::Finished]);
+    assert_eq!(decisions, [AfterEnvironment::Machine(RestartReason::Lost), AfterEnvironment::Finished]);
     let second: Vec<String> = ran.iter().filter(|(machine, _)| *machine == 2).map(|(_, test)| test.clone()).collect();
     assert_eq!(second, all[all.len() / 2..], "it and those after it");
     assert_eq!(outcome_of(&schedule, &lost), Some(&Outcome::Pass));
@@ -186,21 +186,21 @@ fn a_machine_that_is_lost_in_mid_test_costs_that_test_one_attempt_and_the_others
 }
 
 #[test]
-fn a_test_that_takes_two_machines_along_has_no_third() {
+fn a_test_that_loses_two_machines_is_an_error() {
     let mut schedule = vm(BLK);
     let lost = ids(&units(BLK)).pop().unwrap();
-    let said = drive(&mut schedule, true, |(_, _, test, _)| if test == lost { Answer::Loss } else { pass() });
+    let decisions = drive(&mut schedule, true, |(_, _, test, _)| if test == lost { Answer::Loss } else { pass() });
     // Every test has an outcome then; that of a nested guest is repeated once more, and the test loses another machine.
     assert_eq!(
-        said[..2],
+        decisions[..2],
         [AfterEnvironment::Machine(RestartReason::Lost), AfterEnvironment::Machine(RestartReason::Repeat)]
     );
-    assert_eq!(said.last(), Some(&AfterEnvironment::Finished));
+    assert_eq!(decisions.last(), Some(&AfterEnvironment::Finished));
     assert_eq!(outcome_of(&schedule, &lost), Some(&Outcome::Error { message: LOST_TWICE.to_owned() }));
 }
 
 #[test]
-fn a_cell_that_gets_on_may_lose_more_machines() {
+fn a_cell_that_makes_progress_may_lose_more_machines() {
     let mut schedule = vm(BLK);
     let done = |i: usize| ("done".to_owned(), format!("test-{i}"));
     schedule.outcomes.extend((0..3 * OUTCOMES_FOR_ONE_MORE).map(|i| (done(i), Outcome::Pass)));
@@ -213,14 +213,14 @@ fn a_cell_that_gets_on_may_lose_more_machines() {
 }
 
 #[test]
-fn the_budget_of_losses_is_used_up() {
+fn a_cell_is_given_up_when_its_budget_of_losses_is_used_up() {
     let mut schedule = vm(BLK);
     let mut machines = 0;
-    let said = drive(&mut schedule, true, |(machine, ..)| {
+    let decisions = drive(&mut schedule, true, |(machine, ..)| {
         machines = machine;
         Answer::Loss
     });
-    assert_eq!((machines, said.last()), (LOSSES_OF_A_CELL + 1, Some(&AfterEnvironment::GivenUp)));
+    assert_eq!((machines, decisions.last()), (LOSSES_OF_A_CELL + 1, Some(&AfterEnvironment::GivenUp)));
     // A lost environment is not replaced if tests have no second attempt, nor if it is a container.
     for mut schedule in [
         Schedule::new(units(BLK), true, Attempts::retrying(0)),
@@ -234,7 +234,7 @@ fn the_budget_of_losses_is_used_up() {
 }
 
 #[test]
-fn what_was_under_way_is_told_with_its_attempt() {
+fn an_interrupted_test_is_reported_with_its_attempt() {
     let mut schedule = vm(BLK);
     schedule.new_machine();
     schedule.begin(true);
@@ -247,7 +247,7 @@ fn what_was_under_way_is_told_with_its_attempt() {
 }
 
 #[test]
-fn a_machine_is_traded_at_the_last_test_and_that_one_runs_again() {
+fn an_unanswered_last_test_runs_again_in_a_new_machine() {
     let mut units = units(&[Configuration::Static, Configuration::Kata]);
     for unit in &mut units {
         // Tests that need several CPUs run in another machine after that.
@@ -257,55 +257,55 @@ fn a_machine_is_traded_at_the_last_test_and_that_one_runs_again() {
     let mut schedule = Schedule::new(units, true, Attempts::retrying(1));
     let last = all.last().unwrap().clone();
     let mut ran = Vec::new();
-    let said = drive(&mut schedule, true, |(machine, _, test, _)| {
+    let decisions = drive(&mut schedule, true, |(machine, _, test, _)| {
         ran.push((machine, test.to_owned()));
         if machine == 1 && test == last { Answer::Silence } else { pass() }
     });
-    assert_eq!(said, [AfterEnvironment::Machine(RestartReason::Unanswered), AfterEnvironment::Finished]);
+    assert_eq!(decisions, [AfterEnvironment::Machine(RestartReason::Unanswered), AfterEnvironment::Finished]);
     assert_eq!(ran.last(), Some(&(2, last.clone())));
     assert_eq!(ran.iter().filter(|(machine, _)| *machine == 2).count(), 1, "nothing else runs again");
     assert_eq!(outcome_of(&schedule, &last), Some(&Outcome::Pass));
 }
 
 #[test]
-fn without_emulation_silence_is_repeated_where_it_is() {
+fn without_emulation_an_unanswered_test_is_retried_in_place() {
     let mut schedule = vm(&[Configuration::Kata]);
     let first = ids(&units(&[Configuration::Kata])).remove(0);
     let mut attempts = 0;
-    let said = drive(&mut schedule, false, |(_, _, test, attempt)| {
+    let decisions = drive(&mut schedule, false, |(_, _, test, attempt)| {
         attempts = if test == first { attempt } else { attempts };
         if test == first && attempt == 1 { Answer::Silence } else { pass() }
     });
-    assert_eq!((said, attempts), (vec![AfterEnvironment::Finished], 2));
+    assert_eq!((decisions, attempts), (vec![AfterEnvironment::Finished], 2));
 }
 
 #[test]
-fn machines_are_traded_so_often_and_no_more() {
+fn the_number_of_replaced_machines_is_limited() {
     let mut schedule = vm(&[Configuration::Kata]);
     // Tests that block others pass here, because the others would not be tried otherwise.
     let all = units(&[Configuration::Kata]);
     let tests = all.iter().flat_map(|unit| &unit.tests);
     let blockers: BTreeSet<String> = tests.flat_map(|planned| planned.test.blocked_by.iter().cloned()).collect();
-    let said =
+    let decisions =
         drive(&mut schedule, true, |(_, _, test, _)| if blockers.contains(test) { pass() } else { Answer::Silence });
-    let traded = said.iter().filter(|next| **next == AfterEnvironment::Machine(RestartReason::Unanswered)).count();
-    assert_eq!(traded, usize::try_from(TRADES_OF_A_CELL).unwrap(), "{said:?}");
-    assert_eq!(said.last(), Some(&AfterEnvironment::Finished));
+    let replacements = decisions.iter().filter(|next| **next == AfterEnvironment::Machine(RestartReason::Unanswered)).count();
+    assert_eq!(replacements, usize::try_from(REPLACEMENTS_OF_A_CELL).unwrap(), "{decisions:?}");
+    assert_eq!(decisions.last(), Some(&AfterEnvironment::Finished));
 }
 
 #[test]
-fn what_fails_blocks_and_what_passes_in_a_fresh_machine_is_unblocked() {
+fn failures_block_others_until_they_pass_in_a_fresh_machine() {
     let mounts = "filesystem::virtio_blk::mounts_in_the_guest";
     let behind = "filesystem::virtio_blk::rename_is_atomic";
     let mut schedule = vm(BLK);
-    let said = drive(
+    let decisions = drive(
         &mut schedule,
         true,
         |(machine, _, test, _)| {
             if machine == 1 && test == mounts { fail() } else { pass() }
         },
     );
-    assert_eq!(said, [AfterEnvironment::Machine(RestartReason::Repeat), AfterEnvironment::Finished]);
+    assert_eq!(decisions, [AfterEnvironment::Machine(RestartReason::Repeat), AfterEnvironment::Finished]);
     assert_eq!(
         (outcome_of(&schedule, mounts), outcome_of(&schedule, behind)),
         (Some(&Outcome::Pass), Some(&Outcome::Pass))
@@ -313,7 +313,7 @@ fn what_fails_blocks_and_what_passes_in_a_fresh_machine_is_unblocked() {
 
     let mut schedule = vm(BLK);
     let mut attempts = Vec::new();
-    let said = drive(&mut schedule, true, |(machine, _, test, attempt)| {
+    let decisions = drive(&mut schedule, true, |(machine, _, test, attempt)| {
         if test == mounts {
             attempts.push((machine, attempt));
             return fail();
@@ -321,7 +321,7 @@ fn what_fails_blocks_and_what_passes_in_a_fresh_machine_is_unblocked() {
         pass()
     });
     assert_eq!(
-        said,
+        decisions,
         [AfterEnvironment::Machine(RestartReason::Repeat), AfterEnvironment::Finished],
         "a fresh machine, and no more than one"
     );
@@ -330,12 +330,12 @@ fn what_fails_blocks_and_what_passes_in_a_fresh_machine_is_unblocked() {
 
     // Without emulation the failure stands.
     let mut schedule = vm(BLK);
-    let said = drive(&mut schedule, false, |(_, _, test, _)| if test == mounts { fail() } else { pass() });
-    assert_eq!(said, [AfterEnvironment::Finished]);
+    let decisions = drive(&mut schedule, false, |(_, _, test, _)| if test == mounts { fail() } else { pass() });
+    assert_eq!(decisions, [AfterEnvironment::Finished]);
 }
 
 #[test]
-fn what_is_repeated_is_forgotten_first_or_it_would_block() {
+fn outcomes_of_tests_to_be_repeated_are_cleared_first() {
     let mounts = "filesystem::virtio_blk::mounts_in_the_guest";
     let behind = "filesystem::virtio_blk::rename_is_atomic";
     let mut schedule = vm(BLK);
@@ -343,7 +343,7 @@ fn what_is_repeated_is_forgotten_first_or_it_would_block() {
     assert!(matches!(outcome_of(&schedule, behind), Some(Outcome::Blocked { .. })));
     assert_eq!(schedule.ended(end).0, AfterEnvironment::Machine(RestartReason::Repeat));
     assert_eq!((outcome_of(&schedule, mounts), outcome_of(&schedule, behind)), (None, None));
-    assert!(ids(&schedule.left).contains(&behind.to_owned()), "what it blocked runs again with it");
+    assert!(ids(&schedule.remaining).contains(&behind.to_owned()), "what it blocked runs again with it");
 }
 
 #[test]
@@ -362,13 +362,13 @@ fn units_of_an_emulated_machine_run_one_after_the_other() {
 }
 
 #[test]
-fn a_finding_that_rests_on_no_nested_guest_is_not_repeated() {
+fn a_failure_without_a_nested_guest_is_not_repeated() {
     let flags = "smoke::virtiofsd_accepts_the_profiles_flags";
     let configurations = [Configuration::Static, Configuration::Own, Configuration::VirtioFs];
     let mut schedule = vm(&configurations);
     assert!(ids(&units(&configurations)).contains(&flags.to_owned()));
-    let said = drive(&mut schedule, true, |(_, _, test, _)| if test == flags { fail() } else { pass() });
-    assert_eq!(said, [AfterEnvironment::Machine(RestartReason::Cpus), AfterEnvironment::Finished]);
+    let decisions = drive(&mut schedule, true, |(_, _, test, _)| if test == flags { fail() } else { pass() });
+    assert_eq!(decisions, [AfterEnvironment::Machine(RestartReason::Cpus), AfterEnvironment::Finished]);
     assert!(matches!(outcome_of(&schedule, "filesystem::virtio_fs::rename_is_atomic"), Some(Outcome::Blocked { .. })));
 }
 

@@ -19,17 +19,17 @@ pub(super) fn supply(donors: &Donors, prepared: &mut PreparedCell, profiles: &[P
     prepared.files.extend(files);
     let Some(donor) = donors.of(Component::Kernel) else { return Ok(()) };
     let versions = prepared.claims.versions.clone();
-    let (theirs, initramfs) = boot_files(&donor.tree, &folder, versions, &donor.release, profiles)?;
+    let (donated, initramfs) = boot_files(&donor.tree, &folder, versions, &donor.release, profiles)?;
     let (image, configuration) = donor.kernel(&kernel::find(&donor.tree, &donor.release)?)?;
     let name = format!("donor/{}", Component::Kernel);
     let path = folder.join(&name).to_string_lossy().into_owned();
     prepared.files.push(SeedFile { name, content: Content::File(image) });
     prepared.initramfs = initramfs;
     let claims = &mut prepared.claims;
-    claims.kernel = theirs.kernel;
+    claims.kernel = donated.kernel;
     // The file with the configuration exists only in the donor's tree.
-    claims.kernel_config = configuration.or(theirs.kernel_config);
-    claims.modules = theirs.modules;
+    claims.kernel_config = configuration.or(donated.kernel_config);
+    claims.modules = donated.modules;
     claims.vmlinuz.clone_from(&path);
     // Kata's guests find the kernel by its path.
     claims.candidates.insert(Component::Kernel, path);

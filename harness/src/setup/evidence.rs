@@ -178,9 +178,9 @@ mod tests {
         keep_manifest(&prepared(), out.path(), &cell).unwrap();
         let file = kept_manifest(&prepared(), &cell).unwrap();
         assert_eq!(file, "images/debian-13-x86_64-container-0123456789ab.json");
-        let kept: Manifest = serde_json::from_slice(&std::fs::read(out.path().join(file)).unwrap()).unwrap();
-        assert_eq!(kept.package("libc6").unwrap().source, "source-of-libc6");
-        assert_eq!(kept.origins[1].suites, ["trixie"]);
+        let manifest: Manifest = serde_json::from_slice(&std::fs::read(out.path().join(file)).unwrap()).unwrap();
+        assert_eq!(manifest.package("libc6").unwrap().source, "source-of-libc6");
+        assert_eq!(manifest.origins[1].suites, ["trixie"]);
         let nowhere = keep_manifest(&prepared(), Path::new("/proc/nowhere"), &cell).unwrap_err();
         assert!(nowhere.to_string().starts_with("writing /proc/nowhere/images/"), "{nowhere}");
         // This machine has no manifest.
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn guests_rest_on_hardware_only_where_everything_below_them_does() {
+    fn guests_run_on_hardware_only_if_all_levels_below_do() {
         use Accelerator::{Kvm, KvmInKvm, KvmInTcg, Tcg};
         use Basis::{Emulated, Hardware};
         for (machine, runs_kvm, level, basis, accelerator) in [
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn the_journal_itself_has_the_packages_of_the_record() {
+    fn evidence_has_only_the_packages_of_the_record() {
         let facts = evidence(&prepared(), BTreeMap::new(), BTreeMap::new(), false, None);
         assert_eq!(facts.suites.keys().map(|package| package.as_str()).collect::<Vec<_>>(), ["qemu-system-x86"]);
         assert_eq!(facts.versions.len(), 1);

@@ -40,7 +40,7 @@ pub(super) async fn attach(line: &Line, command: &[String]) -> Result<i32, LineE
     let typed = typed();
     tokio::select! {
         ended = hear(line, size, is_shown) => ended,
-        failed = hand_on(line, typed) => Err(failed),
+        failed = forward_input(line, typed) => Err(failed),
     }
 }
 
@@ -100,7 +100,7 @@ fn write(mut to: impl Write, bytes: &[u8], is_cleaned: bool) -> std::io::Result<
 }
 
 /// Forwards the input; returns only when the line ends.
-async fn hand_on(line: &Line, mut typed: Receiver<Vec<u8>>) -> LineError {
+async fn forward_input(line: &Line, mut typed: Receiver<Vec<u8>>) -> LineError {
     loop {
         let part = typed.recv().await;
         let is_end = part.is_none();
@@ -117,14 +117,14 @@ async fn hand_on(line: &Line, mut typed: Receiver<Vec<u8>>) -> LineError {
 /// Reads standard input in a thread. The thread may still wait for input when nobody listens any more, and ends with
 /// the process.
 fn typed() -> Receiver<Vec<u8>> {
-    let (say, heard) = channel(WAITING);
+    let (sender, receiver) = channel(WAITING);
     std::thread::spawn(move || {
         let mut part = vec![0; PART];
         loop {
             match std::io::stdin().lock().read(&mut part) {
                 Ok(0) => return,
                 Ok(count) => {
-                    if say.blocking_send(part.get(..count).unwrap_or_default().to_vec()).is_err() {
+                    if sender.blocking_send(part.get(..count).unwrap_or_default().to_vec()).is_err() {
                         return;
                     }
                 }
@@ -133,7 +133,7 @@ fn typed() -> Receiver<Vec<u8>> {
             }
         }
     });
-    heard
+    receiver
 }
 
 /// Returns the size of the terminal on standard output.
@@ -169,7 +169,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn without_a_command_it_is_a_shell() {
+    fn without_a_command_a_shell_is_started() {
         let command = ["uname".to_owned(), "-r".to_owned()];
         for is_on_a_terminal in [false, true] {
             assert_eq!(argv(&command, is_on_a_terminal), command);
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_command_prints_on_a_terminal_moves_nothing() {
+    fn output_on_a_terminal_has_no_control_characters() {
         let printed = |is_cleaned: bool| {
             let mut out = Vec::new();
             write(&mut out, b"a\x1b[2Jb\n", is_cleaned).unwrap();
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn a_command_that_prints_much_on_a_terminal_is_seen_whole() {
+    fn long_output_on_a_terminal_is_written_whole() {
         let (long, mut out) = ("a line\n".repeat(20_000), Vec::new());
         write(&mut out, long.as_bytes(), true).unwrap();
         assert!(out == long.as_bytes(), "{} of {} bytes", out.len(), long.len());

@@ -48,7 +48,7 @@ pub struct Greeting {
 impl Greeting {
     /// Returns the lines. `booted` is the result of booting the guest that the test shares, `differing` lists the
     /// packages that have changed since.
-    pub fn told(&self, booted: Option<&Result<(), NoGuest>>, differing: &[String]) -> Vec<String> {
+    pub fn lines(&self, booted: Option<&Result<(), NoGuest>>, differing: &[String]) -> Vec<String> {
         let Greeting { cell, test, profile, .. } = self;
         let again = if self.is_kept { "the container that was kept" } else { "brought up again" };
         let mut lines = vec![format!("{cell}, {again}: {test} failed under {profile}")];
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn packages_that_are_others_now_are_named() {
+    fn packages_that_differ_now_are_named() {
         let then = versions(&[("a", "1"), ("b", "1"), ("c", "1")]);
         let now = versions(&[("b", "1"), ("c", "2"), ("d", "1")]);
         let expected = ["a was 1, now absent", "c was 1, now 2", "d was absent, now 1"];
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_test_needs_is_told_first() {
+    fn the_greeting_shows_the_failure_and_how_to_repeat_it() {
         let strings = |all: &[&str]| all.iter().map(|word| (*word).to_owned()).collect::<Vec<String>>();
         let greeting = Greeting {
             cell: "debian:13/x86_64/container".to_owned(),
@@ -154,9 +154,9 @@ mod tests {
             "all of this is removed when the shell ends",
         ];
         let differs = strings(&["qemu was 1, now 2"]);
-        assert_eq!(greeting.told(Some(&Err(NoGuest::Stopped(Stop::fail("refused")))), &differs), expected);
+        assert_eq!(greeting.lines(Some(&Err(NoGuest::Stopped(Stop::fail("refused")))), &differs), expected);
         let kept = Greeting { is_kept: true, ..greeting };
-        let lines = kept.told(None, &[]);
+        let lines = kept.lines(None, &[]);
         assert!(lines[0].contains(", the container that was kept: "), "{lines:?}");
         assert!(lines.contains(&"  guest:   none".to_owned()), "{lines:?}");
     }

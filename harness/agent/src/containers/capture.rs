@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn what_outlives_the_deadline_is_killed_with_its_children() {
+    fn dropping_a_process_past_its_deadline_returns_promptly() {
         let mut attached = Attached::start(Command::new("sh").args(["-c", "sleep 1000 & wait"]), &[]).unwrap();
         assert!(attached.wait(Duration::from_millis(200)).is_none());
         let began = Instant::now();

@@ -67,17 +67,17 @@ impl ContainerdInstance {
     /// # Errors
     /// As [`ContainerdInstance::start`]; a skip if containerd or the environment has no such snapshotter, a failure
     /// that blames the kernel if it lacks a prerequisite.
-    pub fn with_snapshotter(settings: &Settings, wanted: Snapshotter) -> Result<ContainerdInstance, Stop> {
-        let instance = ContainerdInstance::start_with(settings, Some(wanted))?;
-        let listed = instance.ctr(&["plugins", "list"], COMMAND)?;
-        if snapshotters::is_loaded(&listed.text(), wanted.name()) {
+    pub fn with_snapshotter(settings: &Settings, snapshotter: Snapshotter) -> Result<ContainerdInstance, Stop> {
+        let instance = ContainerdInstance::start_with(settings, Some(snapshotter))?;
+        let plugins = instance.ctr(&["plugins", "list"], COMMAND)?;
+        if snapshotters::is_loaded(&plugins.text(), snapshotter.name()) {
             return Ok(instance);
         }
-        let message = format!("containerd does not load its {} snapshotter: {}", wanted.name(), instance.last_words());
+        let message = format!("containerd does not load its {} snapshotter: {}", snapshotter.name(), instance.last_words());
         Err(Stop::blame(Component::Containerd, message))
     }
 
-    fn start_with(settings: &Settings, wanted: Option<Snapshotter>) -> Result<ContainerdInstance, Stop> {
+    fn start_with(settings: &Settings, requested: Option<Snapshotter>) -> Result<ContainerdInstance, Stop> {
         static GENERATION: AtomicU64 = AtomicU64::new(0);
         sweep();
         let name = format!("kq{}x{}", std::process::id(), GENERATION.fetch_add(1, Ordering::Relaxed));
@@ -85,12 +85,12 @@ impl ContainerdInstance {
         let (run, disk) = (Path::new(RUN).join(&name), settings.disk.join(&name));
         let failed = |e: io::Error| Stop::error(format!("making the folders of containerd: {e}"));
         fs::create_dir_all(&settings.artifacts).map_err(failed)?;
-        let prepared = wanted.map(|wanted| snapshotters::prepare(wanted, settings, &name, &disk)).transpose();
+        let prepared = requested.map(|requested| snapshotters::prepare(requested, settings, &name, &disk)).transpose();
         let prepared = prepared.inspect_err(|_| clean_up(&name, &disk, 0))?;
         let text = configuration(&run, &disk, prepared.as_ref());
         lay_out(&name, settings, &run, &disk, &text).map_err(failed)?;
-        let begun = begin(settings, &run, &format!("{name}.log")).inspect_err(|_| clean_up(&name, &disk, 0));
-        let Running { child, log } = begun?;
+        let started = begin(settings, &run, &format!("{name}.log")).inspect_err(|_| clean_up(&name, &disk, 0));
+        let Running { child, log } = started?;
         let snapshotter = prepared.as_ref().map_or_else(|| snapshotter(&disk), |prepared| prepared.name);
         let mut instance = ContainerdInstance {
             name,
@@ -379,7 +379,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_crash_and_a_failure_of_its_own_blame_containerd() {
+    fn containerd_is_blamed_only_for_its_own_crash_or_failure() {
         let blamed = |raw: i32| match meaning(ExitStatus::from_raw(raw), "last words") {
             Stop::Fail { blames, .. } => blames == Some(Component::Containerd),
             Stop::Error { message } => !message.contains("last words"),

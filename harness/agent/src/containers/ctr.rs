@@ -10,16 +10,16 @@ use suites::containers::{ContainerOutput, ContainerUsage};
 /// When deleting a task, these versions close their ends of its streams first and wait for the copying afterwards
 /// (`task.Delete` in containerd's `task.go`, 1.6.0 to 1.6.21 and 1.7.0 to 1.7.2): data still in the pipes is lost, and
 /// the shim waits two seconds for a reader.
-pub(super) fn version_that_drops_last_words(said: &str) -> Option<String> {
-    let told = said.lines().find_map(|line| line.trim().strip_prefix("Version:")).unwrap_or_default().trim();
-    let drops = match told.parse::<ContainerdVersion>() {
+pub(super) fn version_that_drops_last_words(output: &str) -> Option<String> {
+    let version = output.lines().find_map(|line| line.trim().strip_prefix("Version:")).unwrap_or_default().trim();
+    let drops = match version.parse::<ContainerdVersion>() {
         Ok(ContainerdVersion { major: 1, minor: 6, patch: Some(patch) }) => patch <= 21,
         Ok(ContainerdVersion { major: 1, minor: 7, patch: Some(patch) }) => patch <= 2,
         Ok(ContainerdVersion { patch: Some(_), .. }) => false,
         // With an unknown version, lingering does no harm.
         _ => true,
     };
-    drops.then(|| told.to_owned())
+    drops.then(|| version.to_owned())
 }
 
 /// Returns the process of a container from the output of `ctr tasks list`: a row per task, with id and process first.
@@ -34,8 +34,8 @@ pub(super) fn topic(line: &str) -> &str {
 }
 
 /// Returns a container's usage from the output of `ctr tasks metrics --format json`, in the form of cgroup v2 or v1.
-pub(super) fn usage(said: &str) -> Option<ContainerUsage> {
-    let all: Value = serde_json::from_str(said).ok()?;
+pub(super) fn usage(metrics: &str) -> Option<ContainerUsage> {
+    let all: Value = serde_json::from_str(metrics).ok()?;
     let number = |paths: [&str; 2]| paths.into_iter().find_map(|path| all.pointer(path)?.as_u64());
     Some(ContainerUsage {
         cpu: number(["/cpu/usage_usec", "/cpu/usage/total"])?,
@@ -65,10 +65,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_versions_that_drop_output_are_known() {
+    fn containerd_versions_that_drop_output_are_recognised() {
         let of = |version: &str| {
-            let said = format!("Client:\n  Version:  {version}\n  Revision: 1\n\nServer:\n  Version:  9.9.9\n");
-            version_that_drops_last_words(&said)
+            let output = format!("Client:\n  Version:  {version}\n  Revision: 1\n\nServer:\n  Version:  9.9.9\n");
+            version_that_drops_last_words(&output)
         };
         for version in ["1.6.0", "1.6.20~ds1", "v1.6.21", "1.7.2", "", "unknown"] {
             assert_eq!(of(version).as_deref(), Some(version));
@@ -86,14 +86,14 @@ mod tests {
     }
 
     #[test]
-    fn an_events_topic_stands_between_its_namespace_and_its_text() {
+    fn an_events_topic_is_read_from_its_line() {
         let line = "2026-11-28 19:00:00.1 +0000 UTC kq1 /tasks/oom {\"container_id\":\"kq1k-5\"}";
         assert_eq!(topic(line), "/tasks/oom");
         assert_eq!(topic(""), "");
     }
 
     #[test]
-    fn usage_is_read_in_the_form_of_either_version() {
+    fn usage_is_read_from_cgroup_v1_and_v2_metrics() {
         let two = r#"{"pids":{"current":3},"cpu":{"usage_usec":1200},"memory":{"usage":4096,"usage_limit":9}}"#;
         assert_eq!(usage(two), Some(ContainerUsage { cpu: 1200, memory: 4096 }));
         let one = r#"{"cpu":{"usage":{"total":7,"user":1}},"memory":{"cache":5,"usage":{"limit":1,"usage":8192}}}"#;
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn only_ctrs_own_complaints_are_refusals() {
+    fn only_errors_of_ctr_itself_are_refusals() {
         let ended =
             |code, stderr: &str| ContainerOutput { code, stdout: Vec::new(), stderr: stderr.as_bytes().to_vec() };
         assert_eq!(complaint(&ended(1, "warning\nctr: no such runtime\n")).as_deref(), Some("ctr: no such runtime"));

@@ -58,15 +58,15 @@ impl Engine {
         settings: &Settings,
         claims: &Claims,
         profile: &Profile,
-        kept: &mut NotesAndLogs,
+        notes_and_logs: &mut NotesAndLogs,
     ) -> Check {
         if test.place != Place::Kata {
-            return self.control(test.name, body, settings, claims, profile, kept);
+            return self.control(test.name, body, settings, claims, profile, notes_and_logs);
         }
         let kata = claims.kata_for(&profile.name).ok_or_else(|| none_for(claims))?;
         if has_control(test.name) {
             let known = locked(&self.controls).get(test.name).cloned();
-            let control = known.unwrap_or_else(|| self.control(test.name, body, settings, claims, profile, kept));
+            let control = known.unwrap_or_else(|| self.control(test.name, body, settings, claims, profile, notes_and_logs));
             control.map_err(|stop| match stop {
                 Stop::Fail { message, .. } => {
                     Stop::error(format!("the same fails under runc, so that Kata cannot be judged by it: {message}"))
@@ -75,8 +75,8 @@ impl Engine {
             })?;
         }
         let _one_at_a_time = locked(&self.kata);
-        self.configured(settings, claims, profile, kata, kept)?;
-        self.run_under(ContainerRuntime::Kata, body, settings, claims, profile, kept)
+        self.configured(settings, claims, profile, kata, notes_and_logs)?;
+        self.run_under(ContainerRuntime::Kata, body, settings, claims, profile, notes_and_logs)
     }
 
     /// Configures a Kata before its first test; a failure becomes the result of every test of this Kata.
@@ -86,7 +86,7 @@ impl Engine {
         claims: &Claims,
         profile: &Profile,
         kata: &Kata,
-        kept: &mut NotesAndLogs,
+        notes_and_logs: &mut NotesAndLogs,
     ) -> Check {
         let mut known = locked(&self.configured);
         if let Some(result) = known.get(&profile.name) {
@@ -97,8 +97,8 @@ impl Engine {
             let Some(configured) = configured else { return };
             let copy = settings.artifacts.join(format!("kata-{}.toml", profile.name));
             let written = fs::create_dir_all(&settings.artifacts).and_then(|()| fs::write(&copy, &configured.text));
-            kept.logs.extend(written.is_ok().then(|| copy.to_string_lossy().into_owned()));
-            kept.notes.extend(configured.notes);
+            notes_and_logs.logs.extend(written.is_ok().then(|| copy.to_string_lossy().into_owned()));
+            notes_and_logs.notes.extend(configured.notes);
         });
         known.insert(profile.name.clone(), result.clone());
         result
@@ -111,10 +111,10 @@ impl Engine {
         settings: &Settings,
         claims: &Claims,
         profile: &Profile,
-        kept: &mut NotesAndLogs,
+        notes_and_logs: &mut NotesAndLogs,
     ) -> Check {
         let _one_at_a_time = locked(&self.runc);
-        let result = self.run_under(ContainerRuntime::Runc, body, settings, claims, profile, kept);
+        let result = self.run_under(ContainerRuntime::Runc, body, settings, claims, profile, notes_and_logs);
         locked(&self.controls).insert(name, result.clone());
         result
     }
@@ -126,10 +126,10 @@ impl Engine {
         settings: &Settings,
         claims: &Claims,
         profile: &Profile,
-        kept: &mut NotesAndLogs,
+        notes_and_logs: &mut NotesAndLogs,
     ) -> Check {
         let instance = self.instance(settings)?;
-        kept.logs.push(instance.log_path().to_string_lossy().into_owned());
+        notes_and_logs.logs.push(instance.log_path().to_string_lossy().into_owned());
         let (notes, logs) = (Mutex::new(Vec::new()), Mutex::new(Vec::new()));
         let session = Session {
             instance: Arc::clone(&instance),
@@ -159,8 +159,8 @@ impl Engine {
             session.forget_pod();
         }
         drop(session);
-        kept.notes.extend(unlocked(notes));
-        kept.logs.extend(unlocked(logs));
+        notes_and_logs.notes.extend(unlocked(notes));
+        notes_and_logs.logs.extend(unlocked(logs));
         if is_silent || ended.is_some() {
             self.give_up(&instance);
         }
@@ -202,16 +202,16 @@ impl Engine {
 
 /// Returns the reason why a profile cannot be tested.
 fn none_for(claims: &Claims) -> Stop {
-    let given: Vec<String> =
+    let supplied: Vec<String> =
         claims.kata.iter().map(|k| format!("{} of the profile {}", k.version, k.profile)).collect();
-    if given.is_empty() {
+    if supplied.is_empty() {
         return Stop::skip(
             "no Kata was given to run containers with: name a release of it by --kata PATH|URL[#sha256]",
         );
     }
     Stop::skip(format!(
         "no --kata matches this profile; given: {}; repeat --kata for another runtime",
-        given.join(" and ")
+        supplied.join(" and ")
     ))
 }
 

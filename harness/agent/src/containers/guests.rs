@@ -181,8 +181,8 @@ pub fn distros(folder: &Path, claims: &Claims, profile: &Profile, kata: &Kata) -
     for tool in InitramfsTool::ALL {
         let name = tool.name();
         let initrd = folder.join(format!("{name}-initrd"));
-        let ours = |e: io::Error| Stop::error(format!("writing {name}'s settings: {e}"));
-        tool.write_settings(&settings, &modules).map_err(ours)?;
+        let write_error = |e: io::Error| Stop::error(format!("writing {name}'s settings: {e}"));
+        tool.write_settings(&settings, &modules).map_err(write_error)?;
         let mut command = tool.command(&settings, &initrd, &claims.kernel, &modules, agent);
         let finished = match finish(&mut command, TOOL) {
             Ok(finished) => finished,
@@ -212,8 +212,8 @@ fn dracuts_hooks(modules: &Path) -> String {
 /// If `modinfo` cannot be run, no module is left out.
 fn has_module(kernel: &str, name: &str) -> bool {
     let arguments = ["--set-version", kernel, "--field", "filename", name];
-    let asked = Invocation::new(Path::new("modinfo"), &arguments).run(Duration::from_secs(30), None);
-    !asked.is_ok_and(|finished| !finished.is_ok())
+    let modinfo = Invocation::new(Path::new("modinfo"), &arguments).run(Duration::from_secs(30), None);
+    !modinfo.is_ok_and(|finished| !finished.is_ok())
 }
 
 /// Returns a file's path and size, for the report.
@@ -273,7 +273,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_tools_settings_bring_the_agent_and_the_profiles_modules() {
+    fn mkinitramfs_settings_include_the_agent_and_the_modules() {
         let dir = tempfile::tempdir().unwrap();
         let settings = dir.path().join("initramfs-tools");
         let modules = Profile::find("rs-4.0").unwrap().modules.all();
@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn dracut_is_given_the_agent_the_modules_and_hooks_that_are_there() {
+    fn dracut_gets_the_agent_the_modules_and_existing_hooks() {
         let dir = tempfile::tempdir().unwrap();
         let modules = Profile::find("go-3.29").unwrap().modules.all();
         InitramfsTool::Dracut.write_settings(dir.path(), &modules).unwrap();
@@ -317,24 +317,24 @@ mod tests {
         assert_eq!(arguments[arguments.len() - 2..], ["/initrd", "6.12.1"]);
         let included: Vec<_> =
             arguments.windows(3).filter(|a| a[0] == "--include").map(|a| (a[1].to_owned(), a[2])).collect();
-        let at = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+        let path_to = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
         assert_eq!(
             included,
             [
                 ("/opt/an agent; of Kata".to_owned(), "/sbin/kata-agent"),
-                (at("cmdline"), "/lib/dracut/hooks/cmdline/99-kata.sh"),
-                (at("pre-mount"), "/lib/dracut/hooks/pre-mount/99-kata.sh"),
-                (at("modules"), "/etc/kata-modules"),
+                (path_to("cmdline"), "/lib/dracut/hooks/cmdline/99-kata.sh"),
+                (path_to("pre-mount"), "/lib/dracut/hooks/pre-mount/99-kata.sh"),
+                (path_to("modules"), "/etc/kata-modules"),
             ]
         );
         for (source, _) in &included[1..] {
             assert!(Path::new(source).is_file(), "{source}");
         }
         for (hook, _) in DRACUT_HOOKS {
-            assert!(Command::new("sh").arg("-n").arg(at(hook)).status().unwrap().success());
+            assert!(Command::new("sh").arg("-n").arg(path_to(hook)).status().unwrap().success());
         }
         let drivers = arguments.windows(2).find(|a| a[0] == "--add-drivers").unwrap()[1];
-        let written = fs::read_to_string(at("modules")).unwrap();
+        let written = fs::read_to_string(path_to("modules")).unwrap();
         assert_eq!(written.lines().collect::<Vec<_>>().join(" "), drivers);
     }
 
@@ -350,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn a_check_that_did_not_come_along_is_skipped_and_one_that_fails_says_why() {
+    fn a_missing_kata_check_is_skipped_and_a_hanging_one_is_an_error() {
         let dir = tempfile::tempdir().unwrap();
         let mut kata = kata::tests::kata(profile::Runtime::Go);
         assert!(matches!(check(&kata, Duration::from_secs(5)), Err(Stop::Skip { .. })));

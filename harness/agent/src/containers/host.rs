@@ -27,10 +27,10 @@ pub fn processes(id: &str) -> Vec<Process> {
     for pid in process::pids().into_iter().filter(|pid| *pid != std::process::id()) {
         let folder = Path::new("/proc").join(pid.to_string());
         let argv = arguments(&folder);
-        let ours = argv.iter().any(|argument| names(argument, id)) || {
+        let is_match = argv.iter().any(|argument| names(argument, id)) || {
             names(&fs::read_to_string(folder.join("cgroup")).unwrap_or_default(), id)
         };
-        if ours {
+        if is_match {
             let program = fs::read_link(folder.join("exe")).unwrap_or_default();
             found.push(Process { pid, program: program.to_string_lossy().into_owned(), argv });
         }
@@ -115,11 +115,11 @@ pub fn traces(id: &str, more: &[PathBuf]) -> BTreeSet<Trace> {
 pub fn remove(id: &str, more: &[PathBuf]) {
     let end = Instant::now() + Duration::from_secs(10);
     loop {
-        let left = processes(id);
-        if left.is_empty() || Instant::now() > end {
+        let remaining = processes(id);
+        if remaining.is_empty() || Instant::now() > end {
             break;
         }
-        for process in left {
+        for process in remaining {
             kill(process.pid);
         }
         std::thread::sleep(Duration::from_millis(20));
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mount_is_found_by_anything_that_its_line_says() {
+    fn a_mount_is_found_by_any_field_of_its_line() {
         let table = b"20 1 8:1 / / rw - ext4 /dev/sda1 rw\n\
                       21 20 0:3 / /run/kq1r-1/a\\040b rw - tmpfs none rw\n\
                       22 21 0:4 / /run/kq1r-12 rw - tmpfs none rw\n\
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn an_id_is_not_its_own_beginning() {
+    fn an_id_does_not_match_a_longer_id() {
         assert!(names("/kq1r/kq1r-1/x", "kq1r-1"));
         assert!(names("-id kq1r-1", "kq1r-1"));
         assert!(!names("/kq1r/kq1r-12", "kq1r-1"));

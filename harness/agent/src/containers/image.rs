@@ -67,8 +67,8 @@ impl Image {
     }
 
     /// Returns the part with that digest.
-    pub fn blob(&self, wanted: &str) -> Option<&[u8]> {
-        [&self.config, &self.layer, &self.manifest].into_iter().find(|part| digest(part) == wanted).map(Vec::as_slice)
+    pub fn blob(&self, expected: &str) -> Option<&[u8]> {
+        [&self.config, &self.layer, &self.manifest].into_iter().find(|part| digest(part) == expected).map(Vec::as_slice)
     }
 }
 

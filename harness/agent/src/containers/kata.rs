@@ -90,8 +90,8 @@ fn configure_guest(
     let configuration = planned(root, claims, profile, kata, guest)?;
     let located = locate(root, kata.kind, None).map_err(|e| doing("looking for the configuration")(&e))?;
     if located.named != Path::new(&kata.configuration) {
-        let (found, ours) = (located.named.display(), &kata.configuration);
-        return Err(Stop::error(format!("Kata {} would read {found} and not {ours}", kata.version)));
+        let (found, expected) = (located.named.display(), &kata.configuration);
+        return Err(Stop::error(format!("Kata {} would read {found} and not {expected}", kata.version)));
     }
     let settings = [besides, settings(&configuration)].concat();
     let (file, text) = written(root, &located, &configuration, &settings, &doing("configuring"))?;

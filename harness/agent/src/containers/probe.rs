@@ -91,8 +91,8 @@ fn act(words: &[&str]) -> io::Result<u8> {
             }
         }
         ["open", count] => {
-            let wanted = number(count)?;
-            let opened: Vec<fs::File> = (0..wanted).map_while(|_| fs::File::open(PROBE).ok()).collect();
+            let requested = number(count)?;
+            let opened: Vec<fs::File> = (0..requested).map_while(|_| fs::File::open(PROBE).ok()).collect();
             println!("{}", opened.len());
         }
         ["fork", count] => println!("{}", fork(number(count)?)),
@@ -213,11 +213,11 @@ fn facts() -> io::Result<ProbeFacts> {
 /// Returns a limit of the probe's own control group, by cgroup v2 or v1.
 fn limit(controller: &str, v2: &str, v1: &str) -> Option<String> {
     let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-    let of = |wanted: &str| {
+    let of = |controller_name: &str| {
         let group = groups.lines().find_map(|line| {
             let (_, rest) = line.split_once(':')?;
             let (names, path) = rest.split_once(':')?;
-            names.split(',').any(|name| name == wanted).then_some(path)
+            names.split(',').any(|name| name == controller_name).then_some(path)
         });
         group.unwrap_or("/").trim_start_matches('/').to_owned()
     };
@@ -269,10 +269,10 @@ fn fill(path: &Path, mib: usize) -> io::Result<()> {
     (0..mib).try_for_each(|_| file.write_all(&piece))
 }
 
-/// Returns how many processes could be started, at most `wanted`.
-fn fork(wanted: usize) -> usize {
+/// Returns how many processes could be started, at most `requested`.
+fn fork(requested: usize) -> usize {
     let mut children = Vec::new();
-    for _ in 0..wanted {
+    for _ in 0..requested {
         match Command::new(PROBE).arg("stay").stdout(std::process::Stdio::null()).spawn() {
             Ok(child) => children.push(child),
             Err(_) => break,
@@ -303,8 +303,8 @@ fn eat(mib: usize) -> io::Result<()> {
 fn watch(folder: &Path) -> io::Result<()> {
     use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
     let watch = inotify::init(CreateFlags::CLOEXEC)?;
-    let wanted = WatchFlags::CREATE | WatchFlags::CLOSE_WRITE | WatchFlags::MOVE | WatchFlags::DELETE;
-    inotify::add_watch(&watch, folder, wanted)?;
+    let mask = WatchFlags::CREATE | WatchFlags::CLOSE_WRITE | WatchFlags::MOVE | WatchFlags::DELETE;
+    inotify::add_watch(&watch, folder, mask)?;
     ready()?;
     let mut buffer = [std::mem::MaybeUninit::uninit(); 4096];
     let mut events = inotify::Reader::new(&watch, &mut buffer);
@@ -392,7 +392,7 @@ mod tests {
     }
 
     #[test]
-    fn it_says_what_it_cannot_do() {
+    fn unknown_actions_exit_codes_and_errno_names_are_reported() {
         assert!(act(&["dance"]).unwrap_err().to_string().contains("cannot dance"));
         assert_eq!(act(&["exit", "7"]).unwrap(), 7);
         assert_eq!(name_of(&act(&["read", "/no/such/file"]).unwrap_err()), "ENOENT");

@@ -351,8 +351,8 @@ impl Containers for Session<'_> {
 
     fn processes(&self, id: &str) -> Vec<Process> {
         // The `ctr` that is attached to it belongs to the harness.
-        let ours = |process: &Process| process.argv.first().is_some_and(|name| name.ends_with("/ctr"));
-        host::processes(id).into_iter().filter(|process| !ours(process)).collect()
+        let is_ctr = |process: &Process| process.argv.first().is_some_and(|name| name.ends_with("/ctr"));
+        host::processes(id).into_iter().filter(|process| !is_ctr(process)).collect()
     }
 
     fn kill_process(&self, pid: u32) -> Result<(), Stop> {
@@ -369,8 +369,8 @@ impl Containers for Session<'_> {
         ] {
             let listed = self.instance.ctr(command, COMMAND).map(|finished| finished.text()).unwrap_or_default();
             let ids = listed.lines().filter_map(|line| line.split_whitespace().next());
-            let ours = ids.filter(|id| id.starts_with(&prefix));
-            all.extend(ours.map(|id| Trace::Record { kind, id: id.to_owned() }));
+            let own_ids = ids.filter(|id| id.starts_with(&prefix));
+            all.extend(own_ids.map(|id| Trace::Record { kind, id: id.to_owned() }));
         }
         all
     }

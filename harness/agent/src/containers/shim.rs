@@ -167,44 +167,44 @@ pub(super) struct Seen {
 /// An emulated machine by itself may crash a guest, or be too slow for it. There, silence can only be blamed on the
 /// daemon, which is an ordinary process, and on a QEMU whose memory no daemon can read.
 pub(super) fn silence(seen: Seen, seconds: u64, log: &str, emulated: bool) -> Stop {
-    let said = if log.is_empty() { String::new() } else { format!("; Kata said: {log}") };
+    let note = if log.is_empty() { String::new() } else { format!("; Kata said: {log}") };
     let Seen { vmm, daemon, private } = seen;
     match (vmm, daemon) {
         (true, true) if private => Stop::blame(
             Component::Qemu,
             format!(
                 "no answer from the sandbox within {seconds} s: QEMU was given share=on and maps the guest's memory for \
-                 itself alone, so that no request reaches virtiofsd{said}"
+                 itself alone, so that no request reaches virtiofsd{note}"
             ),
         ),
         // QEMU found the daemon's socket without a listener.
         (false, false) if log.contains("vhost-fs.sock': Connection refused") => Stop::blame(
             Component::Virtiofsd,
-            format!("no answer from the sandbox within {seconds} s: its virtiofsd had exited before QEMU came{said}"),
+            format!("no answer from the sandbox within {seconds} s: its virtiofsd had exited before QEMU came{note}"),
         ),
         (_, true) | (false, false) if emulated => Stop::Unanswered {
             message: format!(
                 "no answer from the sandbox within {seconds} s, its QEMU {} and its virtiofsd {}, which emulation may \
-                 cause by itself{said}",
+                 cause by itself{note}",
                 if vmm { "runs" } else { "is gone" },
                 if daemon { "runs" } else { "is gone" },
             ),
         },
         // One's end caused the other's, but the order was not observed: the catalogue's component is blamed.
         (false, false) => Stop::fail(format!(
-            "no answer from the sandbox within {seconds} s, and neither its QEMU nor its virtiofsd runs{said}"
+            "no answer from the sandbox within {seconds} s, and neither its QEMU nor its virtiofsd runs{note}"
         )),
         (true, false) => Stop::blame(
             Component::Virtiofsd,
-            format!("no answer from the sandbox within {seconds} s, and its virtiofsd is gone: it has exited{said}"),
+            format!("no answer from the sandbox within {seconds} s, and its virtiofsd is gone: it has exited{note}"),
         ),
         (false, true) => Stop::blame(
             Component::Qemu,
-            format!("no answer from the sandbox within {seconds} s, and its QEMU is gone: it has exited{said}"),
+            format!("no answer from the sandbox within {seconds} s, and its QEMU is gone: it has exited{note}"),
         ),
         (true, true) => Stop::blame(
             Component::Kernel,
-            format!("QEMU and virtiofsd run, and the agent in the guest did not answer within {seconds} s{said}"),
+            format!("QEMU and virtiofsd run, and the agent in the guest did not answer within {seconds} s{note}"),
         ),
     }
 }
@@ -214,7 +214,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn known_words_point_to_their_component() {
+    fn known_error_messages_blame_their_component() {
         for (text, component) in [
             ("ctr: fork/exec /usr/libexec/virtiofsd: no such file or directory", Some(Component::Virtiofsd)),
             ("ctr: timed out connecting to vsock 77:1024", Some(Component::Kernel)),
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn a_device_is_the_kernels_fault_only_where_the_kernel_has_none() {
+    fn a_missing_device_blames_the_kernel_only_if_the_kernel_lacks_it() {
         let of = |text: &str| match read(text, None) {
             Refusal::NoDevice(device) => device,
             other => panic!("{text}: {other:?}"),
@@ -249,16 +249,16 @@ mod tests {
     }
 
     #[test]
-    fn a_path_that_is_not_there_blames_who_names_it() {
+    fn a_missing_path_blames_the_record_or_configuration_that_names_it() {
         let record = ["/usr/bin/qemu-system-x86_64".to_owned(), "/usr/libexec/virtiofsd".to_owned()];
         let of = |text: &str| read(text, Some(&record));
         let missing = "ctr: failed to create shim task: /etc/kata/configuration.toml: file";
-        let ours = format!("{missing} /opt/kata/initrd.img does not exist: not found");
+        let wrong_initrd = format!("{missing} /opt/kata/initrd.img does not exist: not found");
         assert_eq!(
             of(&format!("{missing} /usr/bin/qemu-system-x86_64 does not exist: not found")),
             Refusal::RecordIsWrong(vec![record[0].clone()])
         );
-        assert_eq!(of(&ours), Refusal::ConfigurationIsWrong);
+        assert_eq!(of(&wrong_initrd), Refusal::ConfigurationIsWrong);
         let fork = "ctr: failed to create shim task: fork/exec /usr/libexec/virtiofsd: no such file or directory";
         assert_eq!(of(fork), Refusal::RecordIsWrong(vec![record[1].clone()]));
         let vsock = "ctr: host system doesn't support vsock: stat /dev/vhost-vsock: no such file or directory";
@@ -270,25 +270,25 @@ mod tests {
         let seccomp =
             "ctr: Seccomp profiles are passed to the virtual machine, but the Kata agent does not support seccomp";
         assert_eq!(of(seccomp), Refusal::NoSeccomp);
-        let stop = refusal(&ours, Some(&record));
+        let stop = refusal(&wrong_initrd, Some(&record));
         assert!(matches!(&stop, Stop::Error { message } if message.contains("initrd.img")), "{stop:?}");
     }
 
     #[test]
-    fn an_option_that_an_old_ctr_does_not_know_is_our_fault() {
+    fn an_option_unknown_to_an_old_ctr_is_an_error() {
         let stop = refusal("ctr: flag provided but not defined: -annotation", None);
         assert!(matches!(&stop, Stop::Error { message } if message.contains("-annotation")), "{stop:?}");
     }
 
     #[test]
-    fn an_agent_that_hangs_up_is_none_of_the_distros() {
+    fn a_kata_agent_that_hangs_up_is_an_error() {
         let words = "ctr: failed to create shim task: Failed to Check if grpc server is working: ttrpc: closed";
         let stop = refusal(words, Some(&[]));
         assert!(matches!(&stop, Stop::Error { message } if message.contains("agent of the Kata")), "{stop:?}");
     }
 
     #[test]
-    fn what_kata_said_of_a_sandbox_is_found_among_the_rest() {
+    fn katas_messages_about_a_sandbox_are_found_in_the_log() {
         let log = "level=info msg=\"loading plugin\"\n\
                    level=error msg=\"QEMU exited\" name=containerd-shim-v2 sandbox=kq1k-5 source=virtcontainers\n\
                    level=warning msg=\"Block device not supported\" sandbox=kq1k-5 source=virtcontainers\n\
@@ -298,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn silence_blames_the_one_that_is_missing() {
+    fn silence_blames_the_process_that_is_missing_or_the_kernel() {
         let blames = |vmm, daemon| match silence(Seen { vmm, daemon, private: false }, 100, "", false) {
             Stop::Fail { blames, .. } => blames,
             other => panic!("{other:?}"),
@@ -318,18 +318,18 @@ mod tests {
     }
 
     #[test]
-    fn under_emulation_silence_blames_nobody_but_a_daemon_that_is_gone() {
+    fn under_emulation_silence_blames_only_a_missing_virtiofsd() {
         for (vmm, daemon) in [(true, true), (false, true), (false, false)] {
             let stop = silence(Seen { vmm, daemon, private: false }, 100, "", true);
             assert!(matches!(&stop, Stop::Unanswered { message } if message.contains("emulation")), "{stop:?}");
         }
-        let gone = silence(Seen { vmm: true, daemon: false, private: false }, 100, "", true);
-        assert!(matches!(gone, Stop::Fail { blames: Some(Component::Virtiofsd), .. }), "{gone:?}");
+        let without_daemon = silence(Seen { vmm: true, daemon: false, private: false }, 100, "", true);
+        assert!(matches!(without_daemon, Stop::Fail { blames: Some(Component::Virtiofsd), .. }), "{without_daemon:?}");
     }
 
     /// Emulation does not make a mapping private.
     #[test]
-    fn silence_is_qemus_where_no_daemon_can_read_the_guests_memory() {
+    fn silence_blames_qemu_if_guest_memory_is_private() {
         for emulated in [false, true] {
             let stop = silence(Seen { vmm: true, daemon: true, private: true }, 100, "", emulated);
             assert!(

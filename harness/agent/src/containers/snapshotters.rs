@@ -236,7 +236,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_snapshotter_is_in_use_only_where_its_row_says_ok() {
+    fn a_snapshotter_is_loaded_only_if_its_row_is_ok() {
         let listed = "TYPE                            ID         PLATFORMS     STATUS\n\
                       io.containerd.snapshotter.v1    devmapper  linux/amd64   error\n\
                       io.containerd.snapshotter.v1    overlayfs  linux/amd64   ok\n\
@@ -247,14 +247,14 @@ mod tests {
     }
 
     #[test]
-    fn a_pools_volumes_are_removed_before_it_and_no_others() {
+    fn a_pools_volumes_are_listed_before_it_and_no_others() {
         let listed = "kq1x1-pool\t(253:0)\nkq1x1-pool-snap-2\t(253:1)\nkq1x10-pool\t(253:2)\nroot\t(253:3)\n";
         assert_eq!(volumes(listed, &pool_of("kq1x1")), ["kq1x1-pool-snap-2", "kq1x1-pool"]);
         assert!(volumes("No devices found\n", &pool_of("kq1x1")).is_empty());
     }
 
     #[test]
-    fn a_program_that_is_not_there_is_a_skip_that_names_its_package() {
+    fn a_missing_program_is_a_skip_that_names_its_package() {
         let Err(Stop::Skip { reason }) = needed("kata-qualify-no-such-program", &[], "its-package") else {
             panic!("no skip");
         };

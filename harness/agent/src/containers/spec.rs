@@ -192,25 +192,25 @@ fn mounts(container: &Container) -> Vec<Value> {
 
 fn annotations(container: &Container, around: &Surroundings) -> Value {
     let mut all = Map::new();
-    let mut say = |key: &str, value: &str| drop(all.insert(key.to_owned(), json!(value)));
+    let mut annotate = |key: &str, value: &str| drop(all.insert(key.to_owned(), json!(value)));
     match &around.pod {
         Some((sandbox, _)) => {
-            say(CONTAINER_TYPE, "container");
-            say(SANDBOX_ID, sandbox);
+            annotate(CONTAINER_TYPE, "container");
+            annotate(SANDBOX_ID, sandbox);
         }
         None if container.sandbox == Sandbox::Pod => {
-            say(CONTAINER_TYPE, "sandbox");
-            say(SANDBOX_ID, &around.id);
+            annotate(CONTAINER_TYPE, "sandbox");
+            annotate(SANDBOX_ID, &around.id);
         }
         None => {}
     }
     if let Some(path) = &around.kata_configuration {
         // `ConfigPathKey` in src/runtime/virtcontainers/pkg/annotations/annotations.go@3.30.0.
-        say("io.katacontainers.config_path", path);
+        annotate("io.katacontainers.config_path", path);
     }
     if !container.denied.is_empty() {
         // Kata's shipped configuration disables seccomp in the guest; an agent may be built without it.
-        say("io.katacontainers.config.runtime.disable_guest_seccomp", "false");
+        annotate("io.katacontainers.config.runtime.disable_guest_seccomp", "false");
     }
     Value::Object(all)
 }
@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pods_container_joins_its_sandbox_and_has_no_name_of_its_own() {
+    fn a_pods_container_joins_its_sandbox_and_has_no_own_hostname() {
         let container = Container { hostname: Some("x".into()), ..Container::new(&["stay"]) };
         let alone = specification(&container, &around());
         assert_eq!(alone["hostname"], "x");
@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn only_where_it_is_to_linger_is_the_probe_told_so() {
+    fn the_linger_variable_is_set_only_if_requested() {
         let environment = |linger| {
             let container = Container::new(&["exit", "0"]);
             specification(&container, &Surroundings { linger, ..around() })["process"]["env"].clone()
@@ -275,24 +275,24 @@ mod tests {
     }
 
     #[test]
-    fn limits_of_processes_and_sysctls_are_there_only_where_they_are_asked_for() {
+    fn rlimits_and_sysctls_are_set_only_if_requested() {
         let none = specification(&Container::new(&["stay"]), &around());
         assert_eq!((none["process"].get("rlimits"), none["linux"].get("sysctl")), (None, None));
         let sysctls = vec![("kernel.shm_rmid_forced".to_owned(), "1".to_owned())];
         let container = Container { open_files: Some(64), sysctls, ..Container::new(&["stay"]) };
-        let asked = specification(&container, &around());
+        let spec = specification(&container, &around());
         let limit = json!([{ "type": "RLIMIT_NOFILE", "soft": 64, "hard": 64 }]);
-        assert_eq!(asked["process"]["rlimits"], limit);
-        assert_eq!(asked["linux"]["sysctl"], json!({ "kernel.shm_rmid_forced": "1" }));
+        assert_eq!(spec["process"]["rlimits"], limit);
+        assert_eq!(spec["linux"]["sysctl"], json!({ "kernel.shm_rmid_forced": "1" }));
     }
 
     #[test]
-    fn a_disk_has_a_node_and_may_be_used() {
+    fn a_disk_has_a_device_node_and_an_access_rule() {
         let disks = vec![Disk { major: 7, minor: 3, to: "/dev/xda".into() }];
-        let asked = specification(&Container { disks, ..Container::new(&["stay"]) }, &around());
-        let node = &asked["linux"]["devices"][0];
+        let spec = specification(&Container { disks, ..Container::new(&["stay"]) }, &around());
+        let node = &spec["linux"]["devices"][0];
         assert_eq!((&node["path"], &node["type"], &node["minor"]), (&json!("/dev/xda"), &json!("b"), &json!(3)));
-        let rules = asked["linux"]["resources"]["devices"].to_string();
+        let rules = spec["linux"]["resources"]["devices"].to_string();
         assert!(rules.contains(r#""major":7,"minor":3"#), "{rules}");
         let none = specification(&Container::new(&["stay"]), &around());
         assert_eq!(none["linux"].get("devices"), None);

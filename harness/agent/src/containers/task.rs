@@ -175,7 +175,7 @@ impl ContainerTask {
     }
 
     /// Runs a command of `ctr tasks` for the container, which must succeed.
-    fn told(&self, words: &[&str], doing: &str) -> Result<ContainerOutput, Stop> {
+    fn run_checked(&self, words: &[&str], doing: &str) -> Result<ContainerOutput, Stop> {
         let finished = self.instance.ctr(&[&["tasks"][..], words, &[self.id.as_str()]].concat(), COMMAND)?;
         match finished.code {
             0 => Ok(finished),
@@ -219,21 +219,21 @@ impl Task for ContainerTask {
     }
 
     fn signal(&self, number: i32) -> Result<(), Stop> {
-        self.told(&["kill", "--signal", &number.to_string()], &format!("sending signal {number}")).map(drop)
+        self.run_checked(&["kill", "--signal", &number.to_string()], &format!("sending signal {number}")).map(drop)
     }
 
     fn usage(&self) -> Result<ContainerUsage, Stop> {
-        let told = self.told(&["metrics", "--format", "json"], "asking what a container uses")?;
-        ctr::usage(&told.text())
-            .ok_or_else(|| Stop::fail(format!("containerd tells nothing of memory and CPU time: {}", told.summary())))
+        let output = self.run_checked(&["metrics", "--format", "json"], "asking what a container uses")?;
+        ctr::usage(&output.text())
+            .ok_or_else(|| Stop::fail(format!("containerd tells nothing of memory and CPU time: {}", output.summary())))
     }
 
     fn pause(&self) -> Result<(), Stop> {
-        self.told(&["pause"], "pausing a container").map(drop)
+        self.run_checked(&["pause"], "pausing a container").map(drop)
     }
 
     fn resume(&self) -> Result<(), Stop> {
-        self.told(&["resume"], "resuming a container").map(drop)
+        self.run_checked(&["resume"], "resuming a container").map(drop)
     }
 
     fn stdout(&self) -> String {
@@ -251,10 +251,10 @@ impl Task for ContainerTask {
 /// Observations of a sandbox's VMM.
 #[derive(Default)]
 struct VmmWatch {
-    looked: Option<Instant>,
+    last_look: Option<Instant>,
     seen: bool,
     /// Time since when the VMM has been missing.
-    gone: Option<Instant>,
+    missing_since: Option<Instant>,
 }
 
 impl VmmWatch {
@@ -262,15 +262,15 @@ impl VmmWatch {
     /// through all processes.
     fn has_gone(&mut self, runs: impl FnOnce() -> bool) -> bool {
         let now = Instant::now();
-        if self.looked.is_none_or(|looked| now - looked >= Duration::from_secs(1)) {
-            self.looked = Some(now);
+        if self.last_look.is_none_or(|last| now - last >= Duration::from_secs(1)) {
+            self.last_look = Some(now);
             match runs() {
-                true => (self.seen, self.gone) = (true, None),
-                false if self.seen => drop(self.gone.get_or_insert(now)),
+                true => (self.seen, self.missing_since) = (true, None),
+                false if self.seen => drop(self.missing_since.get_or_insert(now)),
                 false => {}
             }
         }
-        self.gone.is_some_and(|gone| now - gone >= GONE)
+        self.missing_since.is_some_and(|since| now - since >= GONE)
     }
 }
 
@@ -280,8 +280,8 @@ impl Drop for ContainerTask {
             let killed = self.instance.ctr(&["tasks", "kill", "--signal", "9", &self.id], COMMAND);
             // The attached ctr removes task and container when the process has ended; if there is no task to kill, or
             // its end is not noticed, everything is removed from outside.
-            let heard = killed.is_ok_and(|finished| finished.code == 0);
-            if !heard || locked(&self.attached).wait(COMMAND).is_none() {
+            let is_killed = killed.is_ok_and(|finished| finished.code == 0);
+            if !is_killed || locked(&self.attached).wait(COMMAND).is_none() {
                 host::remove(&self.id, &self.instance.folders());
                 let _ = self.instance.ctr(&["tasks", "delete", "--force", &self.id], COMMAND);
                 let _ = self.instance.ctr(&["containers", "delete", &self.id], COMMAND);
@@ -301,19 +301,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_vmm_that_was_there_can_have_gone() {
+    fn only_a_vmm_that_was_seen_can_have_disappeared() {
         let ago = |seconds| Instant::now().checked_sub(Duration::from_secs(seconds));
         let mut vmm = VmmWatch::default();
         assert!(!vmm.has_gone(|| false));
-        assert!(vmm.gone.is_none(), "it has not come yet");
-        vmm.looked = ago(2);
+        assert!(vmm.missing_since.is_none(), "it has not come yet");
+        vmm.last_look = ago(2);
         assert!(!vmm.has_gone(|| true) && vmm.seen);
         assert!(!vmm.has_gone(|| panic!("looked twice within a second")));
-        vmm.looked = ago(2);
-        assert!(!vmm.has_gone(|| false) && vmm.gone.is_some());
-        vmm.gone = ago(GONE.as_secs());
+        vmm.last_look = ago(2);
+        assert!(!vmm.has_gone(|| false) && vmm.missing_since.is_some());
+        vmm.missing_since = ago(GONE.as_secs());
         assert!(vmm.has_gone(|| false));
-        vmm.looked = ago(2);
+        vmm.last_look = ago(2);
         assert!(!vmm.has_gone(|| true), "another one came");
     }
 }

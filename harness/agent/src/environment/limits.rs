@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn the_least_limit_counts_and_is_named() {
+    fn the_lowest_limit_counts_and_is_named() {
         let files = [("proc/sys/fs/nr_open", "1048576\n"), ("proc/sys/fs/file-max", "9223372036854775807\n")];
         let own = ProcessLimits { open_files: Some(4096), locked_memory: Some(65536), ..FREE };
         let limits = found(&files, &own);
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn a_control_group_of_version_2_is_bound_by_those_above_it() {
+    fn a_cgroup_v2_group_is_limited_by_its_ancestors() {
         let files = [
             ("proc/self/cgroup", "0::/system.slice/docker.scope\n"),
             ("sys/fs/cgroup/system.slice/docker.scope/pids.max", "max\n"),
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn a_container_that_sees_its_own_group_as_the_root_is_bound_by_it() {
+    fn limits_of_a_control_group_mounted_as_the_root_apply() {
         let files = [
             ("proc/self/cgroup", "5:pids:/docker/0123\n4:cpu,memory:/docker/0123\n0::/\n"),
             ("sys/fs/cgroup/pids/pids.max", "100\n"),

@@ -72,10 +72,10 @@ pub fn lacking(need: Need, effort: Effort, facts: &Facts) -> Option<String> {
     };
     names.iter().find_map(|name| match (facts.get(name), need.amount(effort)) {
         (Some(EnvironmentFact::Has), None) => None,
-        (Some(EnvironmentFact::Limited(limit)), Some(wanted)) => limit
+        (Some(EnvironmentFact::Limited(limit)), Some(minimum)) => limit
             .most
-            .is_some_and(|most| most < wanted)
-            .then(|| format!("the environment's {name} is {limit}, expected {wanted} or more")),
+            .is_some_and(|most| most < minimum)
+            .then(|| format!("the environment's {name} is {limit}, expected {minimum} or more")),
         (Some(other), _) => Some(format!("the environment lacks {name}: {other}")),
         (None, _) => Some(format!("the environment was not probed for {name}")),
     })
@@ -132,8 +132,8 @@ enum NoHugepages {
     Unread(#[from] std::io::Error),
     #[error("the kernel has no huge pages")]
     NotInKernel,
-    #[error("{free} MiB of huge pages are free, expected {wanted} or more")]
-    TooFew { free: u64, wanted: u64 },
+    #[error("{free} MiB of huge pages are free, expected {expected} or more")]
+    TooFew { free: u64, expected: u64 },
 }
 
 /// Checks that a small guest's memory fits into huge pages: free ones, or, in a virtual machine of the harness, which a
@@ -147,10 +147,10 @@ fn hugepages(kind: Environment) -> Result<(), NoHugepages> {
     let memory = fs::read_to_string("/proc/meminfo")?;
     let free = hugepages::Free::of(&memory).ok_or(NoHugepages::NotInKernel)?;
     let available = if kind == Environment::Vm { free.available_mib } else { 0 };
-    let wanted = u64::from(SMALL_MIB);
-    match free.mib() >= wanted || available >= 2 * wanted {
+    let expected = u64::from(SMALL_MIB);
+    match free.mib() >= expected || available >= 2 * expected {
         true => Ok(()),
-        false => Err(NoHugepages::TooFew { free: free.mib(), wanted }),
+        false => Err(NoHugepages::TooFew { free: free.mib(), expected }),
     }
 }
 
@@ -187,7 +187,7 @@ mod tests {
     use protocol::facts::Limit;
 
     #[test]
-    fn what_is_lacking_is_named() {
+    fn a_lacking_feature_is_reported_with_its_reason() {
         let facts: Facts =
             [(facts::VHOST_VSOCK, EnvironmentFact::Lacks("no such device".to_owned()))].into_iter().collect();
         assert!(lacking(Need::VhostVsock, Effort::default(), &facts).unwrap().contains("no such device"));
@@ -195,13 +195,13 @@ mod tests {
         let facts: Facts = [(facts::MKNOD, EnvironmentFact::Has)].into_iter().collect();
         assert_eq!(lacking(Need::Mknod, Effort::default(), &facts), None);
         // A text that happens to be "yes" does not count as a feature.
-        let told: Facts = [(facts::MKNOD, EnvironmentFact::Told("yes".to_owned()))].into_iter().collect();
-        assert!(lacking(Need::Mknod, Effort::default(), &told).is_some());
-        assert!(!told.has(facts::MKNOD));
+        let text_fact: Facts = [(facts::MKNOD, EnvironmentFact::Told("yes".to_owned()))].into_iter().collect();
+        assert!(lacking(Need::Mknod, Effort::default(), &text_fact).is_some());
+        assert!(!text_fact.has(facts::MKNOD));
     }
 
     #[test]
-    fn a_container_has_no_namespaces_and_without_kvm_nothing_of_its_hosts() {
+    fn a_container_provides_no_namespaces_and_nothing_without_kvm() {
         let all =
             [facts::KVM, facts::VHOST_VSOCK, facts::VHOST_NET, facts::TUN, facts::NAMESPACES, facts::FILE_HANDLES];
         let with = |lacking: &[&str]| -> Facts {

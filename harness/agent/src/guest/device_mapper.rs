@@ -25,9 +25,9 @@ const READ_ONLY: u32 = 1;
 ///
 /// # Errors
 /// If the text is malformed, or the kernel refuses.
-pub(super) fn create(asked: &str) -> io::Result<()> {
-    let device = MappedDevice::parse(asked).ok_or_else(|| {
-        io::Error::other(format!("expected name,uuid,minor,flags,begin length target …, got {asked:?}"))
+pub(super) fn create(parameter: &str) -> io::Result<()> {
+    let device = MappedDevice::parse(parameter).ok_or_else(|| {
+        io::Error::other(format!("expected name,uuid,minor,flags,begin length target …, got {parameter:?}"))
     })?;
     let control = OpenOptions::new().read(true).write(true).open(CONTROL)?;
     let doing = |what: &str| {
@@ -52,8 +52,8 @@ struct MappedDevice<'a> {
 }
 
 impl MappedDevice<'_> {
-    fn parse(asked: &str) -> Option<MappedDevice<'_>> {
-        let mut parts = asked.splitn(5, ',');
+    fn parse(parameter: &str) -> Option<MappedDevice<'_>> {
+        let mut parts = parameter.splitn(5, ',');
         let (name, _, _, flags, table) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?, parts.next()?);
         let mut words = table.splitn(4, ' ');
         let (begin, length) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
@@ -98,9 +98,9 @@ impl MappedDevice<'_> {
 #[expect(unsafe_code, reason = "ioctl(2) has no safe form")]
 fn request(control: &File, number: u8, buffer: &mut [u8]) -> io::Result<()> {
     // _IOWR(0xfd, number, struct dm_ioctl)
-    let asked = 3 << 30 | (HEADER as libc::c_ulong) << 16 | 0xfd << 8 | libc::c_ulong::from(number);
+    let request_code = 3 << 30 | (HEADER as libc::c_ulong) << 16 | 0xfd << 8 | libc::c_ulong::from(number);
     // SAFETY: the buffer begins with a header that says how long it is, and the kernel writes no more than that.
-    let answer = unsafe { libc::ioctl(control.as_raw_fd(), asked, buffer.as_mut_ptr()) };
+    let answer = unsafe { libc::ioctl(control.as_raw_fd(), request_code, buffer.as_mut_ptr()) };
     if answer < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
@@ -109,9 +109,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_device_is_what_katas_parameter_says() {
-        let asked = "dm-verity,,,ro,0 1600 verity 1 /dev/vda1 /dev/vda2 4096 4096 200 0 sha256 ab cd";
-        let device = MappedDevice::parse(asked).unwrap();
+    fn a_mapped_device_is_read_from_katas_parameter() {
+        let parameter = "dm-verity,,,ro,0 1600 verity 1 /dev/vda1 /dev/vda2 4096 4096 200 0 sha256 ab cd";
+        let device = MappedDevice::parse(parameter).unwrap();
         assert_eq!((device.name, device.read_only, device.begin, device.length), ("dm-verity", true, 0, 1600));
         let (kind, parameters) = ("verity", "1 /dev/vda1 /dev/vda2 4096 4096 200 0 sha256 ab cd");
         assert_eq!((device.kind, device.parameters), (kind, parameters));

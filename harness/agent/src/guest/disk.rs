@@ -85,10 +85,10 @@ fn mount_root(volumes: &[Volume]) -> io::Result<&Volume> {
             }
         }
     }
-    let seen: Vec<String> = volumes.iter().map(ToString::to_string).chain(refused).collect();
+    let found: Vec<String> = volumes.iter().map(ToString::to_string).chain(refused).collect();
     Err(io::Error::other(format!(
         "no root filesystem: expected an ext4, xfs or btrfs with /etc/os-release and /usr, on the disk or a partition of it; seen: {}",
-        seen.join(", ")
+        found.join(", ")
     )))
 }
 
@@ -132,8 +132,8 @@ fn mount_boot(volumes: &[Volume]) -> io::Result<()> {
     let Some(named) = boot_of(&text) else { return Ok(()) };
     let found = volumes.iter().find(|volume| is_named(&volume.superblock, named));
     let volume = found.ok_or_else(|| {
-        let seen: Vec<String> = volumes.iter().map(ToString::to_string).collect();
-        io::Error::other(format!("/boot is {named}, by etc/fstab, which no partition is: {}", seen.join(", ")))
+        let partitions: Vec<String> = volumes.iter().map(ToString::to_string).collect();
+        io::Error::other(format!("/boot is {named}, by etc/fstab, which no partition is: {}", partitions.join(", ")))
     })?;
     let options = options(volume.superblock.content).first().copied().unwrap_or_default();
     mount_to_read(volume, &format!("{ROOT}/boot"), options)
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn a_volume_has_the_names_of_its_superblock() {
+    fn a_volume_is_named_by_its_label_or_uuid() {
         let of = |label: &str, uuid: &str| Superblock {
             content: DiskContent::Ext4,
             label: label.to_owned(),
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn a_root_has_a_release_and_files() {
+    fn a_root_filesystem_is_recognised_by_its_os_release() {
         let dir = tempfile::tempdir().unwrap();
         assert!(!is_root(dir.path()));
         fs::create_dir_all(dir.path().join("usr/lib")).unwrap();

@@ -21,19 +21,19 @@ pub(super) fn load_with_parameters(name: &str, command_line: &str) -> io::Result
 /// Returns the module's parameters on the kernel's command line, `virtio_mmio.device=4K@0xd0000000:5` for
 /// `virtio_mmio`: a built-in driver reads them there, for a module modprobe does.
 fn parameters(name: &str, command_line: &str) -> String {
-    let wanted = name.replace('-', "_");
-    let of_it = |word: &&str| word.split_once('.').is_some_and(|(module, _)| module.replace('-', "_") == wanted);
+    let normalised = name.replace('-', "_");
+    let of_it = |word: &&str| word.split_once('.').is_some_and(|(module, _)| module.replace('-', "_") == normalised);
     let words = command_line.split_whitespace().filter(of_it);
     words.filter_map(|word| Some(word.split_once('.')?.1)).collect::<Vec<_>>().join(" ")
 }
 
 /// Returns the file of the module of that name.
 pub(super) fn file_of(name: &str) -> io::Result<PathBuf> {
-    let wanted = name.replace('-', "_");
+    let normalised = name.replace('-', "_");
     fs::read_dir(FOLDER)?
         .flatten()
         .map(|entry| entry.path())
-        .find(|path| name_of(path).is_some_and(|n| n == wanted))
+        .find(|path| name_of(path).is_some_and(|n| n == normalised))
         .ok_or_else(|| io::Error::other(format!("module {name} is not in the initramfs")))
 }
 
@@ -63,7 +63,7 @@ mod tests {
     use super::parameters;
 
     #[test]
-    fn a_module_is_given_what_the_command_line_says_of_it() {
+    fn a_module_gets_its_parameters_from_the_command_line() {
         let line = "pci=off virtio_mmio.device=4K@0xd0000000:5 scsi_mod.scan=none virtio-mmio.device=4K@0xd0001000:6";
         assert_eq!(parameters("virtio_mmio", line), "device=4K@0xd0000000:5 device=4K@0xd0001000:6");
         assert_eq!(parameters("virtio_blk", line), "");

@@ -63,7 +63,7 @@ mod tests {
     use super::poisoned;
 
     #[test]
-    fn what_is_no_module_is_refused() {
+    fn a_file_that_is_not_a_module_is_refused() {
         assert!(poisoned(b"", super::OOPS).is_err());
         assert!(poisoned(b"\x7fELF and nothing else", super::SPIN).is_err());
     }

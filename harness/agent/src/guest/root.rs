@@ -15,9 +15,9 @@ use std::process::Command;
 /// # Errors
 /// If the command line names no root filesystem, or the kernel refuses to mount it.
 pub(crate) fn mount(target: &Path) -> io::Result<()> {
-    let told = fs::read_to_string("/proc/cmdline")?;
-    let root = RootParameters::of(&told)
-        .ok_or_else(|| io::Error::other(format!("no root filesystem is named in {told:?}")))?;
+    let command_line = fs::read_to_string("/proc/cmdline")?;
+    let root = RootParameters::of(&command_line)
+        .ok_or_else(|| io::Error::other(format!("no root filesystem is named in {command_line:?}")))?;
     fs::create_dir_all(target)?;
     // Its partition may have appeared just now; mounting reports any other problem.
     let _ = suites::disk::opened(root.device, File::options().read(true));
@@ -59,13 +59,13 @@ struct RootParameters<'a> {
 }
 
 impl RootParameters<'_> {
-    fn of(told: &str) -> Option<RootParameters<'_>> {
-        let value = |key: &str| told.split_whitespace().find_map(|word| word.strip_prefix(key)?.strip_prefix('='));
+    fn of(command_line: &str) -> Option<RootParameters<'_>> {
+        let value = |key: &str| command_line.split_whitespace().find_map(|word| word.strip_prefix(key)?.strip_prefix('='));
         Some(RootParameters {
             device: value("root")?,
             filesystem: value("rootfstype")?,
             flags: value("rootflags").unwrap_or_default(),
-            read_only: told.split_whitespace().any(|word| word == "ro"),
+            read_only: command_line.split_whitespace().any(|word| word == "ro"),
         })
     }
 }
@@ -75,15 +75,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_root_filesystem_is_what_katas_parameters_say() {
-        let told = "panic=1 root=/dev/pmem0p1 rootflags=dax,data=ordered,errors=remount-ro ro rootfstype=ext4 quiet\n";
+    fn the_root_filesystem_is_read_from_katas_parameters() {
+        let line = "panic=1 root=/dev/pmem0p1 rootflags=dax,data=ordered,errors=remount-ro ro rootfstype=ext4 quiet\n";
         let root = RootParameters {
             device: "/dev/pmem0p1",
             filesystem: "ext4",
             flags: "dax,data=ordered,errors=remount-ro",
             read_only: true,
         };
-        assert_eq!(RootParameters::of(told), Some(root));
+        assert_eq!(RootParameters::of(line), Some(root));
         assert_eq!(RootParameters::of("panic=1 rootfstype=ext4"), None);
     }
 }

@@ -129,7 +129,7 @@ fn launches(
     paths: &GuestPaths,
     virtiofsd: Option<&str>,
 ) -> Result<(Launch, Option<Launch>), Stop> {
-    let ours = |e: &dyn std::fmt::Display| Stop::error(format!("composing the guest's arguments: {e}"));
+    let internal_error = |e: &dyn std::fmt::Display| Stop::error(format!("composing the guest's arguments: {e}"));
     let shared_dir = text(&paths.shared_dir);
     match configuration {
         Configuration::Static
@@ -202,7 +202,7 @@ fn launches(
     let mut launch = argv::launch(profile, &sandbox).map_err(|e| match e {
         // Kata does not support the setting on this architecture, or its behaviour there has not been studied.
         argv::ArgvError::Setting { .. } | argv::ArgvError::Architecture { .. } => Stop::skip(e.to_string()),
-        argv::ArgvError::Share { .. } | argv::ArgvError::Comma { .. } | argv::ArgvError::Number { .. } => ours(&e),
+        argv::ArgvError::Share { .. } | argv::ArgvError::Comma { .. } | argv::ArgvError::Number { .. } => internal_error(&e),
     })?;
     let mut changes = provided.lacking();
     changes.extend((!profile.qemu.foreground).then_some(Deviation::Foreground));
@@ -210,7 +210,7 @@ fn launches(
     changes.extend(stand_in.map(|file| Deviation::StandIn { file }));
     changes.push(Deviation::RpcPort { socket: text(&paths.agent) });
     changes.push(Deviation::SerialLog { socket: text(&paths.serial), terse: provided.terse });
-    apply(&mut launch, sandbox.arch, &changes).map_err(|e| ours(&e))?;
+    apply(&mut launch, sandbox.arch, &changes).map_err(|e| internal_error(&e))?;
     let setting = match configuration {
         Configuration::VirtioFs => None,
         Configuration::VirtioFsWith(setting) => Some(setting),
@@ -224,7 +224,7 @@ fn launches(
         changes.retain(|change| *change != Deviation::DaemonSandbox);
     }
     changes.extend(setting.map(|setting| Deviation::DaemonSetting { setting }));
-    apply_to_daemon(&mut daemon, &changes).map_err(|e| ours(&e))?;
+    apply_to_daemon(&mut daemon, &changes).map_err(|e| internal_error(&e))?;
     Ok((launch, Some(daemon)))
 }
 
@@ -252,10 +252,10 @@ pub fn normalised(profile: &Profile, arch: Arch, configuration: Configuration, p
             Err(_) => profile.name.clone(),
         }
     };
-    let told = format!("{:?}", profile.qmp);
+    let qmp = format!("{:?}", profile.qmp);
     match configuration {
         Configuration::Own => {}
-        Configuration::Plain => return format!("{}\n{told}", form(configuration, Setting::Shipped)),
+        Configuration::Plain => return format!("{}\n{qmp}", form(configuration, Setting::Shipped)),
         _ => return form(configuration, Setting::Shipped),
     }
     // Guests of the tests that boot their own: profiles share them only if all of them are equal.
@@ -264,7 +264,7 @@ pub fn normalised(profile: &Profile, arch: Arch, configuration: Configuration, p
     let shipped = [Configuration::VirtioFs, Configuration::VirtioBlk].map(|share| (share, Setting::Shipped));
     let forms: Vec<String> =
         guests.chain(shipped).map(|(configuration, setting)| form(configuration, setting)).collect();
-    format!("{}\n{told}", forms.join("\n"))
+    format!("{}\n{qmp}", forms.join("\n"))
 }
 
 /// Returns the request to mount a configuration's share, as Kata's agent receives it; the guest waits at most `within`
@@ -321,7 +321,7 @@ mod tests {
 
     /// Kata 3.12 and 3.13 start QEMU with the same arguments, but plug devices in another form.
     #[test]
-    fn profiles_that_tell_qemu_something_else_share_no_guest_that_is_told() {
+    fn profiles_with_different_qmp_commands_share_no_qmp_guest() {
         let of = |name: &str, configuration| {
             normalised(Profile::find(name).unwrap(), Arch::X86_64, configuration, Provided::default())
         };

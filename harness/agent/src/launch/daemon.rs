@@ -120,7 +120,7 @@ impl DaemonProcess {
 impl Daemon for DaemonProcess {
     fn log(&self) -> String {
         // With --syslog a refusal is only reported there.
-        format!("{}\n{}", self.log.text(), syslog::said_by(self.child.id()))
+        format!("{}\n{}", self.log.text(), syslog::messages_of(self.child.id()))
     }
 
     fn wait(&mut self, deadline: Duration) -> Option<String> {

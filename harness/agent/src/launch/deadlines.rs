@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn a_nested_guest_has_three_times_as_long_for_everything() {
+    fn a_nested_guest_has_three_times_the_deadlines() {
         let (plain, nested) = (Deadlines::of(false), Deadlines::of(true));
         assert_eq!((plain.silence.as_secs(), nested.silence.as_secs()), (20, 60));
         for ((name, plain), (_, nested)) in all(plain).into_iter().zip(all(nested)) {
@@ -192,7 +192,7 @@ mod tests {
 
     /// Otherwise a silent guest would be reported as alive without an answer.
     #[test]
-    fn every_answer_is_waited_for_longer_than_silence() {
+    fn every_answer_deadline_is_longer_than_the_silence_limit() {
         for deadlines in
             [false, true].into_iter().flat_map(|nested| [Deadlines::of(nested), Deadlines::under_kvm(nested)])
         {
@@ -208,8 +208,8 @@ mod tests {
                 }
             }
             assert!(deadlines.device < deadlines.mount, "a disk that is not there would be told as a mount that hangs");
-            let told = deadlines.silence + deadlines.qmp;
-            assert!(deadlines.ending > told, "a guest that hangs, and whose QEMU does too, is seen after {told:?}");
+            let latest = deadlines.silence + deadlines.qmp;
+            assert!(deadlines.ending > latest, "a guest that hangs, and whose QEMU does too, is seen after {latest:?}");
             assert!(
                 PORT > deadlines.boot,
                 "PID 1 would go down while it is still waited for, and make the kernel panic"
@@ -220,7 +220,7 @@ mod tests {
     /// The source is read because the compiler cannot detect a deadline in another module: it would not be scaled for
     /// nested guests, and not be compared with the silence.
     #[test]
-    fn no_deadline_of_a_guest_stands_elsewhere() {
+    fn all_guest_deadlines_are_defined_in_deadlines_rs() {
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
         let mut files: Vec<PathBuf> = ["environment.rs", "guest.rs"].iter().map(|name| source.join(name)).collect();
         let mut folders: Vec<PathBuf> =

@@ -77,7 +77,7 @@ pub(crate) enum ProcessState {
 
 impl ProcessState {
     /// Returns the state of a process that has not been reaped: stopped, or else running.
-    pub(crate) fn of_the_living(pid: u32) -> ProcessState {
+    pub(crate) fn of_running(pid: u32) -> ProcessState {
         if process::state(pid) == Some('T') { ProcessState::Stopped } else { ProcessState::Runs }
     }
 }
@@ -116,8 +116,8 @@ impl ProcessEnd {
 
     /// Returns the end of QEMU, as [`ProcessEnd::of`]. QEMU exits with 0 on SIGTERM, SIGINT and SIGHUP, as it does
     /// after its guest has powered off; its message distinguishes the cases (QEMU 0.11 and later, `qemu_kill_report`).
-    pub(crate) fn of_qemu(status: std::process::ExitStatus, said: &str) -> ProcessEnd {
-        let signal = said.lines().find_map(|line| {
+    pub(crate) fn of_qemu(status: std::process::ExitStatus, stderr: &str) -> ProcessEnd {
+        let signal = stderr.lines().find_map(|line| {
             let rest = line.split_once("terminating on signal ")?.1;
             rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
         });
@@ -186,12 +186,12 @@ pub(crate) fn judge(signs: &GuestSigns) -> Option<Ending> {
         (_, _, Some(Ended { end, words })) => daemon_ended(*end, words),
         (_, Stopped, _) => Ending::VmmStopped { state: "its process is in state T".to_owned() },
         (_, _, Some(Stopped)) => Ending::DaemonStopped,
-        _ => return judge_the_living(signs),
+        _ => return judge_running(signs),
     })
 }
 
 /// The rows with all processes running.
-fn judge_the_living(signs: &GuestSigns) -> Option<Ending> {
+fn judge_running(signs: &GuestSigns) -> Option<Ending> {
     if let Some(line) = &signs.oops {
         return Some(Ending::Oopsed { line: line.clone() });
     }

@@ -29,12 +29,12 @@ impl Growth {
 }
 
 /// Returns the message about a guest that did not boot in time but still produced output.
-pub(super) fn slow(deadline: Duration, still: Duration, last: &str) -> String {
+pub(super) fn slow(deadline: Duration, since_output: Duration, last: &str) -> String {
     format!(
         "booting the guest to userspace: not within {} s, and it said something {} s before that: it is emulated and \
          slow, and does not hang; last on the serial console: {last}",
         deadline.as_secs(),
-        still.as_secs()
+        since_output.as_secs()
     )
 }
 
@@ -43,7 +43,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_grows_moves_and_what_stays_does_not() {
+    fn the_time_since_the_last_growth_is_measured() {
         let began = Instant::now();
         let at = |seconds| began + Duration::from_secs(seconds);
         let mut growth = Growth::of(0, began);
@@ -53,7 +53,7 @@ mod tests {
         growth.look(10, at(9));
         assert_eq!(growth.since(at(10)).as_secs(), 3);
         assert_eq!(growth.since(began).as_secs(), 0, "clocks may differ");
-        let said = slow(Duration::from_secs(100), Duration::from_secs(3), "Run /init");
-        assert!(said.contains("not within 100 s") && said.ends_with("console: Run /init"), "{said}");
+        let message = slow(Duration::from_secs(100), Duration::from_secs(3), "Run /init");
+        assert!(message.contains("not within 100 s") && message.ends_with("console: Run /init"), "{message}");
     }
 }

@@ -26,7 +26,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn panics_and_oopses_are_told_apart_in_real_logs() {
+    fn panics_and_oopses_are_distinguished_in_kernel_logs() {
         let panic = "[    3.1] sysrq: Trigger a crash\n[    3.2] Kernel panic - not syncing: sysrq triggered crash\n";
         assert_eq!(panic_line(panic).as_deref(), Some("[    3.2] Kernel panic - not syncing: sysrq triggered crash"));
         assert_eq!(oops_line(panic), None);

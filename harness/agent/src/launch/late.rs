@@ -83,23 +83,23 @@ enum Finding {
 }
 
 impl Finding {
-    fn stop(self, seen: &str, facts: &ShareFacts) -> Stop {
+    fn stop(self, observed: &str, facts: &ShareFacts) -> Stop {
         match self {
-            Finding::Blames(component, why) => Stop::blame(component, format!("{seen}; {why} ({facts})")),
-            Finding::Undecided(why) => Stop::error(format!("{seen}; {why} ({facts})")),
-            Finding::AsTheTestSays => Stop::fail(format!("{seen} ({facts})")),
+            Finding::Blames(component, why) => Stop::blame(component, format!("{observed}; {why} ({facts})")),
+            Finding::Undecided(why) => Stop::error(format!("{observed}; {why} ({facts})")),
+            Finding::AsTheTestSays => Stop::fail(format!("{observed} ({facts})")),
         }
     }
 }
 
-/// Returns the stop for an unfinished request, which `seen` describes. Without a share there are no facts.
-pub(crate) fn unfinished(seen: &str, facts: Option<&ShareFacts>, is_emulated: bool) -> Stop {
-    facts.map_or_else(|| Stop::fail(seen), |facts| judge(facts, is_emulated).stop(seen, facts))
+/// Returns the stop for an unfinished request, which `observed` describes. Without a share there are no facts.
+pub(crate) fn unfinished(observed: &str, facts: Option<&ShareFacts>, is_emulated: bool) -> Stop {
+    facts.map_or_else(|| Stop::fail(observed), |facts| judge(facts, is_emulated).stop(observed, facts))
 }
 
-/// Returns the stop for a mount that the guest's kernel refused; `seen` has its message.
-pub(crate) fn refused(seen: &str, facts: Option<&ShareFacts>) -> Stop {
-    facts.map_or_else(|| Stop::fail(seen), |facts| judge_a_refusal(facts).stop(seen, facts))
+/// Returns the stop for a mount that the guest's kernel refused; `observed` has its message.
+pub(crate) fn refused(observed: &str, facts: Option<&ShareFacts>) -> Stop {
+    facts.map_or_else(|| Stop::fail(observed), |facts| judge_a_refusal(facts).stop(observed, facts))
 }
 
 fn judge(facts: &ShareFacts, is_emulated: bool) -> Finding {

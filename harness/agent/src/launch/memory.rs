@@ -125,7 +125,7 @@ mod tests {
     const ANONYMOUS: &str = "7f2000000000-7f2080000000 rw-p 00000000 00:00 0 \n";
 
     #[test]
-    fn who_sleeps_has_heard_nothing_and_who_works_has() {
+    fn wakes_increase_only_for_a_process_that_works() {
         let started = |script: &str| std::process::Command::new("sh").args(["-c", script]).spawn().unwrap();
         let (mut sleeps, mut works) = (started("exec sleep 60"), started("while :; do sleep 0.02; done"));
         let wait = || std::thread::sleep(std::time::Duration::from_millis(600));
@@ -150,14 +150,14 @@ mod tests {
     }
 
     #[test]
-    fn a_private_mapping_is_qemus_whatever_the_daemon_has_mapped() {
+    fn a_private_mapping_of_qemu_counts_whatever_the_daemon_maps() {
         for daemon in [SHARED, LIBRARY, ""] {
             assert_eq!(known(&[LIBRARY, PRIVATE], &[daemon], None), Memory::PrivateInVmm, "{daemon}");
         }
     }
 
     #[test]
-    fn shared_memory_is_looked_for_in_the_daemon() {
+    fn shared_memory_must_also_be_mapped_by_the_daemon() {
         assert_eq!(known(&[SHARED], &[SHARED], None), Memory::Shared);
         assert_eq!(known(&[SHARED], &[LIBRARY], None), Memory::NotInDaemon);
         let another = SHARED.replace(" 42 ", " 43 ");
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrapper_and_a_daemon_that_serves_from_a_child_hide_nothing() {
+    fn mappings_of_wrappers_and_child_processes_are_found() {
         assert_eq!(known(&[LIBRARY, SHARED], &[LIBRARY, SHARED], None), Memory::Shared);
         assert_eq!(known(&[LIBRARY, PRIVATE], &[LIBRARY, SHARED], None), Memory::PrivateInVmm);
         assert_eq!(known(&[SHARED], &[LIBRARY, LIBRARY], None), Memory::NotInDaemon);
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn where_no_mapping_is_seen_qmps_word_counts() {
+    fn without_a_visible_mapping_qmps_answer_counts() {
         let unseen = [LIBRARY, ANONYMOUS];
         assert_eq!(known(&unseen, &[SHARED], Some(&json!([{"id": "dimm1", "share": false}]))), Memory::PrivateInVmm);
         assert_eq!(known(&unseen, &[SHARED], Some(&json!([{"id": "dimm1", "share": true}]))), Memory::Unknown);

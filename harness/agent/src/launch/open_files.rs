@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_is_lowered_only_if_more_was_given() {
+    fn only_a_limit_below_the_given_one_counts_as_lowered() {
         let below = |given, all: &[&str]| Lowered::below(given, all.iter().map(|hard| limits(hard)), Effort::default());
         assert_eq!(below(Some(1_000_000), &["1000000", "512"]), Some(Lowered { has: 512, given: Some(1_000_000) }));
         assert_eq!(below(None, &["512"]), Some(Lowered { has: 512, given: None }));
@@ -91,7 +91,7 @@ mod tests {
 
     /// As with a wrapper at the record's path of virtiofsd.
     #[test]
-    fn what_a_wrapper_lowers_is_seen_in_what_it_starts() {
+    fn a_limit_lowered_by_a_wrapper_is_seen_in_its_child() {
         let start = |script: &str| {
             let mut command = Command::new("sh");
             command.args(["-c", script]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap()

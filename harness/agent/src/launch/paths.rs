@@ -112,7 +112,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_share_is_empty_again_for_the_next_guest() {
+    fn a_share_is_emptied_for_the_next_guest() {
         let dir = tempfile::tempdir().unwrap();
         let share = dir.path().join("share");
         fs::create_dir_all(share.join("t1-0/deep")).unwrap();

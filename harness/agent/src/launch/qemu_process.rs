@@ -42,9 +42,9 @@ mod tests {
     use super::kvm_error;
 
     #[test]
-    fn a_kvm_that_gives_up_is_no_warning() {
-        let said = "qemu-system-x86_64: warning: x\nKVM internal error. Suberror: 1\nextra data[0]: 0x1\n";
-        assert_eq!(kvm_error(said).as_deref(), Some("KVM internal error. Suberror: 1"));
+    fn a_kvm_error_is_distinguished_from_a_warning() {
+        let stderr = "qemu-system-x86_64: warning: x\nKVM internal error. Suberror: 1\nextra data[0]: 0x1\n";
+        assert_eq!(kvm_error(stderr).as_deref(), Some("KVM internal error. Suberror: 1"));
         assert!(kvm_error("error: kvm run failed Bad address\n").is_some());
         assert_eq!(kvm_error("qemu-system-x86_64: warning: x\n"), None);
     }

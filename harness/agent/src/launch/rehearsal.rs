@@ -12,7 +12,7 @@ use suites::environment::{Ending, Machine as _, Question};
 use suites::filesystem::{Action, Bytes, GuestSide};
 
 /// Checks that a request wakes the daemon up, and that it sleeps without a request.
-fn hears(running: &mut RunningGuest) -> Result<(), Stop> {
+fn check_that_the_daemon_wakes(running: &mut RunningGuest) -> Result<(), Stop> {
     // Activity caused by the mount ends some time after it.
     let (mut before, mut asleep) = (None, None);
     for _ in 0..20 {
@@ -28,14 +28,14 @@ fn hears(running: &mut RunningGuest) -> Result<(), Stop> {
     let after = running.daemon_wakes();
     match (before, asleep, after) {
         (Some(before), Some(asleep), Some(after)) if before == asleep && after > asleep => Ok(()),
-        seen => Err(Stop::error(format!("virtiofsd was asleep, then asked for a file, and woke so often: {seen:?}"))),
+        wakes => Err(Stop::error(format!("virtiofsd was asleep, then asked for a file, and woke so often: {wakes:?}"))),
     }
 }
 
 /// Causes the fault, and waits until the guest is seen to have ended or to be in trouble.
 pub(crate) fn rehearse(running: &mut RunningGuest, fault: Fault) -> Result<Ending, Stop> {
     if fault.configuration() == Configuration::VirtioFs {
-        hears(running)?;
+        check_that_the_daemon_wakes(running)?;
     }
     match fault {
         Fault::Panic => {
@@ -59,7 +59,7 @@ pub(crate) fn rehearse(running: &mut RunningGuest, fault: Fault) -> Result<Endin
     let deadline = running.deadlines().ending;
     let end = Instant::now() + deadline;
     while Instant::now() < end {
-        if let Some(ending) = running.how_it_is() {
+        if let Some(ending) = running.current_ending() {
             return Ok(ending);
         }
         std::thread::sleep(Duration::from_millis(50));

@@ -174,8 +174,8 @@ impl RunningGuest {
             return Ok(());
         }
         let (serial, stderr) = (self.serial.clone(), self.stderr.clone());
-        let said = [self.serial.clone(), self.console.clone()];
-        let total = move || -> u64 { said.iter().flatten().map(Log::total).sum() };
+        let logs = [self.serial.clone(), self.console.clone()];
+        let total = move || -> u64 { logs.iter().flatten().map(Log::total).sum() };
         let mut growth = Growth::of(total(), began);
         let qemu = &mut self.qemu;
         let mut ended = self.qemu_ended;
@@ -189,12 +189,12 @@ impl RunningGuest {
         });
         self.qemu_ended = ended;
         self.boot_time = began.elapsed();
-        let still = growth.since(Instant::now());
+        let since_output = growth.since(Instant::now());
         hello.map_err(|e| match e {
             // An emulated guest that still produces output boots slowly, and does not hang.
-            ClientError::Late(_) if self.is_emulated() && still < self.deadlines.silence && !self.ended() => {
+            ClientError::Late(_) if self.is_emulated() && since_output < self.deadlines.silence && !self.ended() => {
                 let last = self.serial.as_ref().map(|log| log.last_lines(3)).unwrap_or_default();
-                Stop::error(growth::slow(self.deadlines.boot, still, &last))
+                Stop::error(growth::slow(self.deadlines.boot, since_output, &last))
             }
             e => self.why("booting the guest to userspace", &e.to_string(), Component::Kernel),
         })
@@ -209,8 +209,8 @@ impl RunningGuest {
                 Err(e) => e,
             };
             if self.ended() || Instant::now() > end {
-                let seen = format!("{} does not answer: {error}", path.display());
-                return Err(self.why("starting QEMU", &seen, Component::Qemu));
+                let observed = format!("{} does not answer: {error}", path.display());
+                return Err(self.why("starting QEMU", &observed, Component::Qemu));
             }
             std::thread::sleep(Duration::from_millis(10));
         }
@@ -263,11 +263,11 @@ impl RunningGuest {
             }
             Ok(GuestReply::Failed { message }) => Err(Stop::fail(format!("{doing}: {message}"))),
             Ok(reply) => Ok(reply),
-            Err(ClientError::Late(after)) if self.how_it_is().is_none() => {
+            Err(ClientError::Late(after)) if self.current_ending().is_none() => {
                 // The guest is alive, but the requested action does not end.
-                let seen = format!("{doing}: not finished within {after:?}; the guest is alive");
+                let observed = format!("{doing}: not finished within {after:?}; the guest is alive");
                 let is_emulated = self.is_emulated();
-                Err(late::unfinished(&seen, self.facts(woken_before).as_ref(), is_emulated))
+                Err(late::unfinished(&observed, self.facts(woken_before).as_ref(), is_emulated))
             }
             Err(e) => Err(self.why(doing, &e.to_string(), Component::Kernel)),
         }
@@ -281,7 +281,7 @@ impl RunningGuest {
 
     /// Returns whether the guest can serve another test.
     pub(crate) fn usable(&mut self) -> bool {
-        self.how_it_is().is_none()
+        self.current_ending().is_none()
     }
 
     /// Returns the guest's deadlines.

@@ -23,13 +23,13 @@ pub(crate) fn against_a_silent_daemon(
     let listener = UnixListener::bind(&paths.virtiofsd).map_err(failed)?;
     listener.set_nonblocking(true).map_err(failed)?;
     let mut qemu = qemu_process::start(composed, paths)?;
-    let result = spoken_to(&listener, &mut qemu, &paths.dir.join("qemu.log"), deadlines.vhost_user);
+    let result = wait_for_message(&listener, &mut qemu, &paths.dir.join("qemu.log"), deadlines.vhost_user);
     kill_group(&mut qemu);
     result
 }
 
 /// Waits for the first bytes of QEMU's first vhost-user message.
-fn spoken_to(listener: &UnixListener, qemu: &mut Child, log: &Path, within: Duration) -> Result<(), Stop> {
+fn wait_for_message(listener: &UnixListener, qemu: &mut Child, log: &Path, within: Duration) -> Result<(), Stop> {
     let stderr = stderr_log(qemu, log).map_err(|e| Stop::error(format!("logging QEMU: {e}")))?;
     let end = Instant::now() + within;
     let mut connection: Option<UnixStream> = None;

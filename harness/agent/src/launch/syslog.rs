@@ -11,7 +11,7 @@ use std::time::Duration;
 static SYSLOG: OnceLock<Log> = OnceLock::new();
 
 /// Returns the messages of a process in the syslog: lines with its id in brackets, in the format of syslog(3).
-pub(crate) fn said_by(pid: u32) -> String {
+pub(crate) fn messages_of(pid: u32) -> String {
     if SYSLOG.get().is_none() {
         return journal_of(pid);
     }

@@ -53,15 +53,15 @@ fn tap(queues: usize) -> Result<Vec<OwnedFd>, Stop> {
         Some(broker) => broker.ask_for_all(Wish::Tap { queues }),
         None => tap_apart(queues, ()),
     };
-    opened.map_err(in_vain(TUN))
+    opened.map_err(open_error(TUN))
 }
 
 fn vhost_net() -> Result<OwnedFd, Stop> {
-    broker::here().map_or_else(net, |broker| broker.ask(Wish::VhostNet)).map_err(in_vain(NET))
+    broker::here().map_or_else(net, |broker| broker.ask(Wish::VhostNet)).map_err(open_error(NET))
 }
 
 fn vhost_vsock(cid: u32) -> Result<OwnedFd, Stop> {
-    broker::here().map_or_else(|| vsock(cid), |broker| broker.ask(Wish::VhostVsock { cid })).map_err(in_vain(VSOCK))
+    broker::here().map_or_else(|| vsock(cid), |broker| broker.ask(Wish::VhostVsock { cid })).map_err(open_error(VSOCK))
 }
 
 fn open(purpose: FdPurpose, guest_cid: u32, disk: &Path) -> Result<OwnedFd, Stop> {
@@ -69,15 +69,15 @@ fn open(purpose: FdPurpose, guest_cid: u32, disk: &Path) -> Result<OwnedFd, Stop
     match purpose {
         FdPurpose::Vsock => vhost_vsock(guest_cid),
         FdPurpose::VhostNet { .. } => vhost_net(),
-        FdPurpose::Disk { read_only: true, .. } => File::open(&*disk).map(OwnedFd::from).map_err(in_vain(&disk)),
-        FdPurpose::Disk { read_only: false, .. } => device(&disk).map_err(in_vain(&disk)),
+        FdPurpose::Disk { read_only: true, .. } => File::open(&*disk).map(OwnedFd::from).map_err(open_error(&disk)),
+        FdPurpose::Disk { read_only: false, .. } => device(&disk).map_err(open_error(&disk)),
         FdPurpose::Tap { .. } | FdPurpose::Qmp | FdPurpose::Virtiofsd => {
             Err(Stop::error("neither a queue of a tap nor a socket is a device by itself"))
         }
     }
 }
 
-fn in_vain(path: &str) -> impl Fn(io::Error) -> Stop {
+fn open_error(path: &str) -> impl Fn(io::Error) -> Stop {
     move |e| Stop::error(format!("opening {path} for QEMU: {e}"))
 }
 

@@ -95,8 +95,8 @@ fn look(ask: Ask<'_>) -> Option<FsDevice> {
         }
     }
     let Some((path, status)) = found else { return Some(FsDevice::Absent) };
-    let said = status.pointer("/status/statuses")?.as_array()?;
-    let has = |status: &str| said.iter().filter_map(Value::as_str).any(|said| said.contains(status));
+    let statuses = status.pointer("/status/statuses")?.as_array()?;
+    let has = |status: &str| statuses.iter().filter_map(Value::as_str).any(|text| text.contains(status));
     if !has("S_DRIVER_OK:") {
         let seen_only = has("S_ACKNOWLEDGE:") && !has("S_DRIVER:") && !has("S_FAILED:");
         return Some(if seen_only { FsDevice::NoDriver } else { FsDevice::NotReady });
@@ -120,8 +120,8 @@ fn look(ask: Ask<'_>) -> Option<FsDevice> {
 fn index(ask: Ask<'_>, ring: u64) -> Option<u16> {
     let command = format!("xp /1hx {:#x}", ring.checked_add(2)?);
     // `0000000000abc002: 0x0001`
-    let said = ask("human-monitor-command", json!({ "command-line": command }))?;
-    let (_, value) = said.as_str()?.split_once(": 0x")?;
+    let output = ask("human-monitor-command", json!({ "command-line": command }))?;
+    let (_, value) = output.as_str()?.split_once(": 0x")?;
     u16::from_str_radix(value.trim(), 16).ok()
 }
 
@@ -174,7 +174,7 @@ mod tests {
     const TWO: &str = "0000000000002002: 0x0002\r\n";
 
     #[test]
-    fn the_rings_are_read_twice_where_the_driver_has_put_them() {
+    fn the_rings_are_read_twice_at_the_drivers_addresses() {
         let mut qemu = Qemu::new(READY, true, &[THREE, TWO, THREE, TWO]);
         let FsDevice::Queues(queues) = qemu.device() else { panic!("{:?}", qemu.asked) };
         assert_eq!(queues, Queues { rings: vec![Ring { asked: 3, answered: 2 }], moving: false });
@@ -189,13 +189,13 @@ mod tests {
     }
 
     #[test]
-    fn a_device_that_nobody_drives_is_told_from_one_that_is_not_there() {
-        let seen = "VIRTIO_CONFIG_S_ACKNOWLEDGE: Valid virtio device found";
-        assert_eq!(Qemu::new(&[seen], false, &[]).device(), FsDevice::NoDriver);
+    fn a_device_without_a_driver_is_distinguished_from_an_absent_one() {
+        let acknowledged = "VIRTIO_CONFIG_S_ACKNOWLEDGE: Valid virtio device found";
+        assert_eq!(Qemu::new(&[acknowledged], false, &[]).device(), FsDevice::NoDriver);
         // A driver that gives up may have been given a faulty device.
-        assert_eq!(Qemu::new(&[seen, READY[0]], false, &[]).device(), FsDevice::NotReady);
+        assert_eq!(Qemu::new(&[acknowledged, READY[0]], false, &[]).device(), FsDevice::NotReady);
         let failed = "VIRTIO_CONFIG_S_FAILED: Error in guest, device failed";
-        assert_eq!(Qemu::new(&[seen, failed], false, &[]).device(), FsDevice::NotReady);
+        assert_eq!(Qemu::new(&[acknowledged, failed], false, &[]).device(), FsDevice::NotReady);
         assert_eq!(Qemu::new(&[], false, &[]).device(), FsDevice::NotReady);
         assert_eq!(Qemu::new(READY, false, &[]).device(), FsDevice::NotStarted);
         let mut other = Qemu::new(READY, true, &[]);
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn what_qemu_does_not_say_is_not_known() {
+    fn a_device_that_qemu_does_not_describe_is_unknown() {
         // QEMU before 7.2, a QEMU without a human monitor, and one that cannot read at this address.
         assert_eq!(device(&mut |_: &str, _: Value| None), FsDevice::Unknown);
         assert_eq!(Qemu::new(READY, true, &["Cannot access memory\r\n"]).device(), FsDevice::Unknown);

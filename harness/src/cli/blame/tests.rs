@@ -58,7 +58,7 @@ fn matrix(failed: &[(&str, &str)]) -> Matrix {
 }
 
 #[test]
-fn a_failed_test_is_named_by_a_part_of_it_that_no_other_has() {
+fn a_failed_test_is_chosen_by_a_unique_part_of_its_name() {
     let one = matrix(&[("12", RENAME), ("12", LINKS)]);
     let found = chosen(&one, &blame_arguments("rename", &[]).failed).unwrap();
     assert_eq!((found.test.as_str(), found.profile.as_str(), found.cell), (RENAME, "go-3.32", cell("12")));
@@ -78,7 +78,7 @@ fn a_failed_test_is_named_by_a_part_of_it_that_no_other_has() {
 }
 
 #[test]
-fn a_step_is_the_run_for_one_test_with_the_components_swapped() {
+fn a_step_runs_one_test_with_the_swapped_components() {
     let like = run_arguments(&["--component", "qemu@debian:11", "--overlay", "/my tree", "--write-back", "--blame"]);
     let control = step(&like, &case(), &[], "debian:13", "/out/control".into());
     assert_eq!(control.components, ["qemu@debian:11"]);
@@ -101,7 +101,7 @@ fn a_step_has_kata_in_a_virtual_machine_only() {
 }
 
 #[test]
-fn candidates_are_held_against_their_own_release_and_others_against_one_that_is_recorded() {
+fn the_donor_is_the_own_release_for_candidates_or_a_recorded_one() {
     let (database, test) = (Database::embedded(), catalogue::find(RENAME).unwrap());
     let of = |like: &RunArguments, from: Option<&str>| {
         donor(&case(), like, from, test, &database).map_err(|e| e.to_string())
@@ -114,7 +114,7 @@ fn candidates_are_held_against_their_own_release_and_others_against_one_that_is_
 }
 
 #[test]
-fn what_was_found_is_said_with_the_commands() {
+fn findings_are_reported_with_the_commands() {
     let fails = || Seen::Failed { signature: "s".to_owned() };
     let seen = [
         (vec![], "kata-qualify run a".to_owned(), fails()),
@@ -122,7 +122,7 @@ fn what_was_found_is_said_with_the_commands() {
     ];
     let green = Finding::Green(vec![Component::Virtiofsd]);
     assert_eq!(
-        said(&case(), "debian:13", &seen, &green),
+        report_text(&case(), "debian:13", &seen, &green),
         "filesystem::virtio_fs::rename_is_atomic in debian:12/x86_64/container under go-3.32\n\
          it failed, presumably because of virtiofsd: virtiofsd: a reader saw neither name\n\
          \x20 with nothing swapped: fails (s)\n    kata-qualify run a\n\
@@ -150,7 +150,7 @@ fn what_was_found_is_said_with_the_commands() {
             "no verdict: no swap fixed it reliably: with qemu of debian:13 it passes 1 of 2 times",
         ),
     ] {
-        let text = said(&case(), "debian:13", &[], &finding);
+        let text = report_text(&case(), "debian:13", &[], &finding);
         assert!(text.contains(expected), "{text}");
     }
 }
@@ -167,30 +167,30 @@ fn each_case_has_a_folder_of_its_own() {
 
 /// A case without a donor is over, and does not hide the other cases.
 #[test]
-fn without_a_donor_there_is_no_verdict_and_the_next_case_is_looked_into() {
+fn a_case_without_a_donor_has_no_verdict_and_the_next_one_follows() {
     let database = Database::embedded();
     let dir = tempfile::tempdir().unwrap();
     // No record has a profile of this name.
     let case = Case { profile: "go-none".to_owned(), ..case() };
     let below = dir.path().join(FOLDER);
     let cases: Vec<(Case, PathBuf)> = (0..2).map(|_| (case.clone(), free_folder(&below, &case).unwrap())).collect();
-    let all = looked_into(&cases, &run_arguments(&["--format", "json"]), None, &database).unwrap();
+    let all = examine_cases(&cases, &run_arguments(&["--format", "json"]), None, &database).unwrap();
     assert!(matches!(all[..], [Ended::Found(Finding::NoDonor), Ended::Found(Finding::NoDonor)]));
     for (_, folder) in &cases {
-        let told = std::fs::read_to_string(folder.join(FILE)).unwrap();
-        assert!(told.contains("no verdict: the records know no release where it passes under go-none"), "{told}");
+        let report = std::fs::read_to_string(folder.join(FILE)).unwrap();
+        assert!(report.contains("no verdict: the records know no release where it passes under go-none"), "{report}");
     }
 }
 
 /// Standard output stays parseable: no text follows a JSON document or stands among events.
 #[test]
-fn standard_output_has_findings_for_people_alone() {
+fn findings_are_printed_only_in_the_human_format() {
     let of = |words: &[&str]| is_for_people(run_arguments(words).format);
     assert_eq!([of(&[]), of(&["--format", "json"]), of(&["--format", "ndjson"])], [true, false, false]);
 }
 
 #[test]
-fn a_step_that_is_interrupted_interrupts_the_whole() {
+fn an_interrupted_step_interrupts_the_whole_run() {
     let found = || Ended::Found(Finding::None);
     assert_eq!(end_of(&[]), RunEnd::Finished);
     assert_eq!(end_of(&[found(), found()]), RunEnd::Finished);

@@ -53,7 +53,7 @@ pub(super) fn command(arguments: &RunArguments) -> String {
 }
 
 /// Lists the steps with their results, and the conclusion.
-pub(super) fn said(case: &Case, from: &str, seen: &[(Vec<Component>, String, Seen)], finding: &Finding) -> String {
+pub(super) fn report_text(case: &Case, from: &str, seen: &[(Vec<Component>, String, Seen)], finding: &Finding) -> String {
     let mut out = format!("{} in {} under {}\n", case.test, case.cell, case.profile);
     out.push_str(&format!("it failed, presumably because of {}: {}\n", case.blames, case.signature));
     for (swap, command, seen) in seen {
@@ -76,9 +76,9 @@ pub(super) fn said(case: &Case, from: &str, seen: &[(Vec<Component>, String, See
         }
         Finding::None => format!("swapping in components of {from} does not fix it\n"),
         Finding::NoneCertain(uncertain) => {
-            let told: Vec<String> =
+            let results: Vec<String> =
                 uncertain.iter().map(|(swap, seen)| format!("with {} it {seen}", named(swap, from))).collect();
-            format!("no verdict: no swap fixed it reliably: {}\n", told.join("; "))
+            format!("no verdict: no swap fixed it reliably: {}\n", results.join("; "))
         }
         Finding::Control(seen) => format!("no verdict: without any swap it now {seen}\n"),
         Finding::OtherFailure(signature) => {

@@ -69,7 +69,7 @@ pub(super) fn log(tried: &[Tried], redactor: &Redactor) -> String {
         let code = tried
             .code
             .map_or_else(|| "killed by a signal or at its time limit".to_owned(), |code| format!("exit code {code}"));
-        format!("==== time {}: {code}\n{}\n", number + 1, redactor.text(&tried.said))
+        format!("==== time {}: {code}\n{}\n", number + 1, redactor.text(&tried.output))
     };
     tried.iter().enumerate().map(one).collect()
 }

@@ -29,24 +29,24 @@ pub(in crate::cli) fn bases(arch: Arch, options: &mut images::Options) {
 /// # Errors
 /// If it is another one than this machine's, and another option does not work with it.
 pub(in crate::cli) fn architecture(
-    asked: Option<Arch>,
+    requested: Option<Arch>,
     images: &ImageArguments,
     environments: &[Environment],
 ) -> Result<Arch, UsageError> {
     let here = machine()?;
-    let Some(arch) = asked.filter(|arch| *arch != here) else { return Ok(here) };
+    let Some(arch) = requested.filter(|arch| *arch != here) else { return Ok(here) };
     let failed = |why: String| UsageError(format!("--arch {arch}: {why}"));
     if environments != [Environment::Vm] {
         return Err(failed(format!(
             "this machine is {here}; other architectures are emulated in virtual machines only: use --in vm"
         )));
     }
-    for (given, option) in [
+    for (is_given, option) in [
         (images.cloud_image.is_some(), "--cloud-image"),
         (images.oci_image.is_some(), "--oci-image"),
         (images.source == SourceArgument::Oci, "--source oci"),
     ] {
-        if given {
+        if is_given {
             return Err(failed(format!("{option} cannot be used: images for {arch} are always bootstrapped")));
         }
     }
@@ -91,8 +91,8 @@ pub(in crate::cli) fn cannot(release: &Release) -> Option<String> {
                              apt"
         ));
     }
-    let lacks = lacks(release.arch);
-    (!lacks.is_empty()).then(|| lacks.join("; "))
+    let missing = lacks(release.arch);
+    (!missing.is_empty()).then(|| missing.join("; "))
 }
 
 /// Lists what this machine lacks for releases of an architecture, and what provides it.
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn this_machines_own_needs_nothing() {
+    fn this_machines_own_architecture_needs_nothing_extra() {
         let here = Arch::of_machine().unwrap();
         assert_eq!(of(&[], &[Environment::Container]), Ok(here));
         assert_eq!(of(&["--arch", here.name()], &[Environment::Container]), Ok(here));
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn others_are_machines_with_bases_of_their_own() {
+    fn other_architectures_run_only_as_vms_without_oci_images() {
         let arch = other().name();
         let refused = of(&["--arch", arch], &[Environment::Container]).unwrap_err();
         assert!(refused.starts_with(&format!("--arch {arch}: this machine is ")), "{refused}");
@@ -180,36 +180,36 @@ mod tests {
     }
 
     #[test]
-    fn what_is_lacking_is_told_before_anything_runs() {
-        let lacks = lacks(other());
-        assert_eq!(cannot(&debian(other())).is_some(), !lacks.is_empty());
-        if let Some(first) = lacks.first() {
-            let said = refused(&[], debian(other()), "rs-4.1");
-            assert!(said.starts_with(&format!("--arch {}: ", other())) && said.contains(first), "{said}");
+    fn missing_tools_for_an_architecture_are_reported_up_front() {
+        let missing = lacks(other());
+        assert_eq!(cannot(&debian(other())).is_some(), !missing.is_empty());
+        if let Some(first) = missing.first() {
+            let message = refused(&[], debian(other()), "rs-4.1");
+            assert!(message.starts_with(&format!("--arch {}: ", other())) && message.contains(first), "{message}");
         }
         let by_dnf = Release { package_manager: PackageManager::Dnf, ..debian(other()) };
         assert!(cannot(&by_dnf).unwrap().contains(" uses dnf, but other architectures"));
     }
 
     #[test]
-    fn an_interpreter_that_is_installed_and_not_registered_is_told_from_none() {
+    fn an_installed_but_unregistered_interpreter_is_reported() {
         let folder = tempfile::tempdir().unwrap();
         assert!(how_to_interpret(folder.path(), Arch::Aarch64).starts_with("install qemu-user-binfmt"));
         std::fs::write(folder.path().join("qemu-aarch64.conf"), ":qemu-aarch64:M::x:y:/usr/bin/qemu-aarch64:POF\n")
             .unwrap();
-        let said = how_to_interpret(folder.path(), Arch::Aarch64);
+        let message = how_to_interpret(folder.path(), Arch::Aarch64);
         assert!(
-            said.starts_with("qemu-user is installed but not registered") && said.contains("qemu-aarch64.conf"),
-            "{said}"
+            message.starts_with("qemu-user is installed but not registered") && message.contains("qemu-aarch64.conf"),
+            "{message}"
         );
         assert!(how_to_interpret(folder.path(), Arch::S390x).starts_with("install"));
     }
 
     #[test]
-    fn arguments_that_nobody_has_read_and_kata_itself_are_refused() {
-        let said = refused(&[], debian(Arch::Aarch64), "go-3.29");
-        assert_eq!(said, "--profile go-3.29: Kata's arguments on aarch64 are known only for go-3.32, rs-4.1");
-        let said = refused(&["--kata", "/kata.tar.zst"], debian(other()), "rs-4.1");
-        assert!(said.contains("--kata cannot be used"), "{said}");
+    fn unknown_profiles_and_kata_are_refused_on_other_architectures() {
+        let message = refused(&[], debian(Arch::Aarch64), "go-3.29");
+        assert_eq!(message, "--profile go-3.29: Kata's arguments on aarch64 are known only for go-3.32, rs-4.1");
+        let message = refused(&["--kata", "/kata.tar.zst"], debian(other()), "rs-4.1");
+        assert!(message.contains("--kata cannot be used"), "{message}");
     }
 }

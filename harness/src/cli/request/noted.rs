@@ -20,15 +20,15 @@ pub(super) fn facts(arguments: &RunArguments) -> RunFacts {
 
 /// Returns the images that are given, by their options; unparseable ones are refused elsewhere.
 fn given_images(arguments: &ImageArguments) -> impl Iterator<Item = (&'static str, ExternalFile)> {
-    let given = [("--cloud-image", &arguments.cloud_image), ("--oci-image", &arguments.oci_image)];
-    given.into_iter().filter_map(|(option, text)| Some((option, ExternalFile::parse(text.as_deref()?).ok()?)))
+    let sources = [("--cloud-image", &arguments.cloud_image), ("--oci-image", &arguments.oci_image)];
+    sources.into_iter().filter_map(|(option, text)| Some((option, ExternalFile::parse(text.as_deref()?).ok()?)))
 }
 
 /// Returns the options of the run, as text.
 pub(super) fn options(arguments: &RunArguments) -> Vec<String> {
     let images = &arguments.images;
     let mut options = Vec::new();
-    for (given, word) in [
+    for (is_given, word) in [
         (images.accept_expired, "--accept-expired"),
         (arguments.offline, "--offline"),
         (images.mirror.is_some(), "--mirror"),
@@ -38,7 +38,7 @@ pub(super) fn options(arguments: &RunArguments) -> Vec<String> {
         (arguments.records.is_some(), "--records"),
         (arguments.thorough, "--thorough"),
     ] {
-        if given {
+        if is_given {
             options.push(word.to_owned());
         }
     }
@@ -85,16 +85,16 @@ mod tests {
 
     /// The journal must record the same shapes that `--write-back` refuses.
     #[test]
-    fn facts_are_those_of_the_arguments() {
+    fn run_facts_follow_from_the_arguments() {
         assert_eq!(facts(&parsed(&[])), RunFacts::default());
         let all = parsed(&["--in", "vm", "--vm-memory", "4096", "--repeat", "5", "--test", "rerun of r1"]);
-        let told = RunFacts {
+        let expected = RunFacts {
             filter: Some(RunFilter::Matching("rerun of r1".to_owned())),
             repeat: Some(5),
             vm_memory_mib: Some(4096),
             ..RunFacts::default()
         };
-        assert_eq!(facts(&all), told);
+        assert_eq!(facts(&all), expected);
         assert_eq!(options(&all), ["--vm-memory 4096", "--repeat 5"]);
         assert!(facts(&parsed(&["--strict"])).strict);
         let checked = format!("x.tar#{}", "0".repeat(64));

@@ -57,13 +57,13 @@ fn parsed(more: &[&str]) -> ShellArguments {
     *arguments
 }
 
-fn refused(ended: &[(&str, Outcome)], asked: &str) -> Option<String> {
+fn refused(ended: &[(&str, Outcome)], query: &str) -> Option<String> {
     let matrix = report::matrix_in(&journal(ended), Profile::all(), None, Path::new("nowhere"));
-    why_not(&matrix, asked)
+    why_not(&matrix, query)
 }
 
 #[test]
-fn what_did_not_fail_or_is_not_known_is_refused_by_name() {
+fn a_test_that_did_not_fail_or_is_unknown_is_refused() {
     let skipped = Outcome::Skip { reason: "no device".to_owned() };
     let ended = [(RENAME, Outcome::Pass), (LINKS, fails())];
     assert_eq!(refused(&ended, LINKS), None);
@@ -80,7 +80,7 @@ fn what_did_not_fail_or_is_not_known_is_refused_by_name() {
 }
 
 #[test]
-fn names_are_near_by_their_last_part_and_told_once() {
+fn similar_names_are_compared_by_last_part_and_listed_once() {
     let names = ["a::boots", "a::boots", "b::boot", "c::halts_and_is_gone"];
     assert_eq!(nearest(names.into_iter(), "boots"), ["a::boots", "b::boot", "c::halts_and_is_gone"]);
 }
@@ -96,7 +96,7 @@ fn case() -> Case {
 }
 
 #[test]
-fn the_failure_is_told_with_its_own_guest_and_logs() {
+fn the_greeting_has_the_failures_own_guest_and_logs() {
     let greeting = greeting(&journal(&[(RENAME, fails()), (LINKS, Outcome::Pass)]), &case(), Path::new("out"));
     assert_eq!(greeting.observed, "a reader saw neither name");
     let argv = vec!["qemu".to_owned(), "-g2".to_owned()];
@@ -107,7 +107,7 @@ fn the_failure_is_told_with_its_own_guest_and_logs() {
 }
 
 #[test]
-fn the_same_environment_is_asked_for_and_no_more() {
+fn the_shell_requests_the_same_environment_and_nothing_else() {
     let arguments = parsed(&["--overlay", "tree", "--kata", "kata.tar.xz", "--", "uname", "-r"]);
     assert_eq!(arguments.command, ["uname", "-r"]);
     let run = like(&arguments, &case(), PathBuf::from("scratch")).unwrap();
@@ -119,14 +119,14 @@ fn the_same_environment_is_asked_for_and_no_more() {
 }
 
 #[test]
-fn what_the_run_had_and_this_has_not_is_named() {
+fn options_that_the_shell_lacks_are_named() {
     let strings = |all: &[&str]| all.iter().map(|word| (*word).to_owned()).collect::<Vec<String>>();
     let of_run = strings(&["--mirror", "--overlay", "--install strace", "--install gdb", "--repeat 3"]);
     assert_eq!(lacking(&of_run, &strings(&["--offline", "--install gdb"])), ["--overlay", "--install strace"]);
 }
 
 #[test]
-fn the_code_is_that_of_what_ran() {
+fn the_exit_code_is_that_of_the_command() {
     for (code, expected) in [(0, 0), (7, 7), (255, 255), (300, 255), (-1, 255)] {
         assert_eq!(exit_code(code), ExitCode::from(expected));
     }

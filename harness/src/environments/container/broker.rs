@@ -162,12 +162,12 @@ mod tests {
 
     #[test]
     #[should_panic(expected = "what was expected")]
-    fn a_test_that_panics_ends() {
+    fn a_panic_with_a_broker_is_passed_on() {
         with_broker(|_| panic!("what was expected"));
     }
 
     #[test]
-    fn no_other_guest_of_the_machine_and_no_other_port_is_reached() {
+    fn other_guests_and_other_ports_are_refused() {
         with_broker(|socket| {
             for wish in [
                 Wish::Dial { cid: 1, port: vsock::AGENT_PORT },
@@ -188,16 +188,16 @@ mod tests {
     }
 
     #[test]
-    fn who_asks_for_nothing_that_is_known_is_told_so_and_harms_nothing() {
+    fn unknown_requests_are_refused_and_harm_nothing() {
         with_broker(|socket| {
             for line in ["\n", "{}\n", "\"kvm\"\n", &"x".repeat(LINE + 1), "{\"dial\":{\"cid\":-1,\"port\":1}}\n"] {
                 let mut stream = UnixStream::connect(socket).unwrap();
                 stream.write_all(line.as_bytes()).unwrap();
-                let mut said = String::new();
+                let mut reply = String::new();
                 // If the broker read less than was sent, the connection ends with a reset.
-                let _ = stream.read_to_string(&mut said);
-                assert!(!said.is_empty() || line.len() > LINE, "{line:?}");
-                assert!(!said.starts_with(ERRNO), "the kernel was not asked: {said}");
+                let _ = stream.read_to_string(&mut reply);
+                assert!(!reply.is_empty() || line.len() > LINE, "{line:?}");
+                assert!(!reply.starts_with(ERRNO), "the kernel was not asked: {reply}");
             }
             // A client that hangs up does no harm.
             drop(UnixStream::connect(socket).unwrap());
@@ -215,7 +215,7 @@ mod tests {
     /// The other end of a tap is outside the container, and answers all the same.
     #[test]
     #[cfg_attr(lacks = "mounting", ignore = "needs root that makes namespaces")]
-    fn a_tap_that_is_handed_in_carries_test_packets_both_ways() {
+    fn a_tap_from_the_broker_carries_test_packets_both_ways() {
         with_broker(|socket| {
             let mut tap = File::from(ask(socket, Wish::Tap { queues: 1 }).unwrap());
             // A frame follows a header without offloads.
@@ -240,7 +240,7 @@ mod tests {
 
     #[test]
     #[cfg_attr(lacks = "mounting", ignore = "needs root that makes namespaces")]
-    fn a_container_has_so_many_taps_at_a_time_and_no_more() {
+    fn the_number_of_taps_of_a_container_is_limited() {
         with_broker(|socket| {
             let mut taps: Vec<OwnedFd> = (0..TAPS).map(|_| ask(socket, Wish::Tap { queues: 1 }).unwrap()).collect();
             assert_eq!(

@@ -52,10 +52,10 @@ pub enum KvmWithheld {
 /// The reason why not.
 pub fn kvm() -> Result<(), KvmWithheld> {
     is_local(std::env::var("DOCKER_HOST").ok().as_deref())?;
-    let (tell, told) = mpsc::channel();
+    let (sender, receiver) = mpsc::channel();
     // The thread is left behind if KVM hangs.
-    std::thread::spawn(move || tell.send(agent::environment::kvm::works()));
-    Ok(told.recv_timeout(A_VCPU).map_err(|_| KvmWithheld::Late)??)
+    std::thread::spawn(move || sender.send(agent::environment::kvm::works()));
+    Ok(receiver.recv_timeout(A_VCPU).map_err(|_| KvmWithheld::Late)??)
 }
 
 /// Checks whether the engine that `DOCKER_HOST` names is on this machine.
@@ -133,7 +133,7 @@ mod tests {
     use std::os::fd::OwnedFd;
 
     #[test]
-    fn an_engine_elsewhere_gets_nothing_of_this_machines() {
+    fn an_engine_on_another_machine_is_not_local() {
         for (host, is) in [
             (None, true),
             (Some(""), true),
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn a_broker_knows_its_own_guests_and_ends_with_its_container() {
+    fn a_broker_serves_only_its_own_guests_and_is_removed_at_the_end() {
         with_broker(|ask| {
             let other = ask(Wish::Dial { cid: first_cid("volume") - 1, port: 1024 }).unwrap_err();
             assert_eq!(other.to_string(), "the context id does not belong to a guest of this container");

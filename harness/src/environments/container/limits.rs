@@ -35,18 +35,18 @@ pub(super) const LIMITS: [Limit; 3] = [
 ///
 /// The container gets its engine's own limit instead of a refused one. If the error names no limit that was asked for,
 /// it may be about any of them.
-pub(super) fn without_refused(asked: &[Limit], complaint: &str) -> Option<Vec<Limit>> {
-    if asked.is_empty() || !complaint.to_ascii_lowercase().contains("rlimit") {
+pub(super) fn without_refused(requested: &[Limit], complaint: &str) -> Option<Vec<Limit>> {
+    if requested.is_empty() || !complaint.to_ascii_lowercase().contains("rlimit") {
         return None;
     }
-    let granted: Vec<Limit> = asked.iter().copied().filter(|limit| !limit.is_named_in(complaint)).collect();
-    Some(if granted.len() < asked.len() { granted } else { Vec::new() })
+    let granted: Vec<Limit> = requested.iter().copied().filter(|limit| !limit.is_named_in(complaint)).collect();
+    Some(if granted.len() < requested.len() { granted } else { Vec::new() })
 }
 
 /// Describes the limits that were not granted in one line; `has` is `/proc/PID/limits` of a process of the container.
-pub(super) fn told(granted: &[Limit], has: &str) -> String {
+pub(super) fn refusal_note(granted: &[Limit], has: &str) -> String {
     let refused = LIMITS.iter().filter(|limit| !granted.contains(limit));
-    let each: Vec<String> = refused.map(|limit| format!("{} (it has {})", limit.asked(), limit.found(has))).collect();
+    let each: Vec<String> = refused.map(|limit| format!("{} (it has {})", limit.requested(), limit.found(has))).collect();
     format!("the Docker engine did not grant the container {}", each.join(" and "))
 }
 
@@ -61,7 +61,7 @@ impl Limit {
     }
 
     /// Formats the requested limit: `nofile=1000000`.
-    fn asked(&self) -> String {
+    fn requested(&self) -> String {
         match self.value {
             UNLIMITED => format!("{}=unlimited", self.name),
             value => format!("{}={value}", self.name),
@@ -91,8 +91,8 @@ mod tests {
                         rlimit type 7: operation not permitted";
 
     #[test]
-    fn only_what_the_engine_refuses_is_not_asked_for_again() {
-        let without = |complaint: &str| without_refused(&LIMITS, complaint).map(|left| names(&left).join(" "));
+    fn limits_that_the_engine_refuses_are_not_requested_again() {
+        let without = |complaint: &str| without_refused(&LIMITS, complaint).map(|remaining| names(&remaining).join(" "));
         assert_eq!(without(RUNC).as_deref(), Some("nproc memlock"));
         assert_eq!(without(&RUNC.replace("type 7", "type 6")).as_deref(), Some("nofile memlock"));
         assert_eq!(without(&RUNC.replace("type 7", "type 8")).as_deref(), Some("nofile nproc"));
@@ -108,29 +108,29 @@ mod tests {
     }
 
     #[test]
-    fn asking_comes_to_an_end() {
-        let mut asked = LIMITS.to_vec();
+    fn retries_end_when_the_engine_keeps_refusing() {
+        let mut requested = LIMITS.to_vec();
         let mut tries = Vec::new();
-        while let Some(fewer) = without_refused(&asked, RUNC) {
+        while let Some(fewer) = without_refused(&requested, RUNC) {
             tries.push(names(&fewer).join(" "));
-            asked = fewer;
+            requested = fewer;
         }
         assert_eq!(tries, ["nproc memlock", ""], "the second complaint is of what was not asked for");
     }
 
     #[test]
-    fn the_line_says_what_was_refused_and_what_there_is_instead() {
+    fn the_message_names_refused_limits_and_the_actual_ones() {
         let has = "Limit                     Soft Limit           Hard Limit           Units     \n\
                    Max processes             unlimited            unlimited            processes \n\
                    Max open files            1024                 524288               files     \n\
                    Max locked memory         8388608              8388608              bytes     \n";
         let refused = |granted: &[Limit]| {
-            let told = told(granted, has);
-            told.strip_prefix("the Docker engine did not grant the container ").unwrap().to_owned()
+            let note = refusal_note(granted, has);
+            note.strip_prefix("the Docker engine did not grant the container ").unwrap().to_owned()
         };
         assert_eq!(refused(&LIMITS[1..]), "nofile=1000000 (it has 1024, 524288 at most)");
         let both = "nproc=unlimited (it has unlimited) and memlock=unlimited (it has 8388608)";
         assert_eq!(refused(&LIMITS[..1]), both);
-        assert!(told(&LIMITS[1..], "").ends_with("nofile=1000000 (it has the engine's own)"));
+        assert!(refusal_note(&LIMITS[1..], "").ends_with("nofile=1000000 (it has the engine's own)"));
     }
 }

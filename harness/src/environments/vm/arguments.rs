@@ -99,7 +99,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_emulated_machine_virtualizes_where_qemu_has_such_a_one() {
+    fn emulated_machines_offer_virtualization_where_qemu_can() {
         let emulated = Accelerator::Tcg { why: "of a test".to_owned(), dead_kvm: false };
         let all: Vec<&str> = Arch::ALL.iter().map(|arch| machine(*arch, &emulated)).collect();
         assert_eq!(all, ["q35", "virt,virtualization=on,gic-version=3", "pseries,cap-nested-hv=on", "s390-ccw-virtio"]);

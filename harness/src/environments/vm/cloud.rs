@@ -191,7 +191,7 @@ impl CloudImage {
         };
         let made = File::options().read(true).write(true).create_new(true).open(&tar);
         let archive = made.and_then(|file| file.set_len(SPACE).map(|()| file)).map_err(failed("creating", &tar))?;
-        let ours = archive.try_clone().map_err(failed("creating", &tar))?;
+        let copy = archive.try_clone().map_err(failed("creating", &tar))?;
         (task.tell)("booting the guest that reads the image");
         let extras = Extras {
             modules: &MODULES,
@@ -204,7 +204,7 @@ impl CloudImage {
         if bytes > SPACE {
             return Err(CloudError::TooMuch { bytes });
         }
-        ours.set_len(bytes).map_err(failed("cutting", &tar))?;
+        copy.set_len(bytes).map_err(failed("cutting", &tar))?;
         if source.is_address() {
             std::fs::remove_file(&path).map_err(failed("removing", &path))?;
         }
@@ -247,13 +247,13 @@ fn read_in(tiny: &Tiny, task: &Task<'_>) -> Result<u64, CloudError> {
     tiny.client.wait_for_hello(BOOT, alive).map_err(|e| ended("booting the guest that reads the image", &e))?;
     (task.tell)("reading the image's root filesystem");
     let request = GuestRequest::Archive { disk: "vda".to_owned(), to: "/dev/vdb".to_owned() };
-    let heard = || alive() && tiny.client.silent_for() < SILENCE;
-    match tiny.client.ask(request, READ, heard) {
+    let is_responding = || alive() && tiny.client.silent_for() < SILENCE;
+    match tiny.client.ask(request, READ, is_responding) {
         Ok(GuestReply::Archived { bytes, from }) => {
             tracing::debug!("the root filesystem was read from {from:?}: {bytes} bytes");
             Ok(bytes)
         }
-        Ok(GuestReply::Failed { message }) => Err(CloudError::Refused(harmless(&message))),
+        Ok(GuestReply::Failed { message }) => Err(CloudError::Refused(printable(&message))),
         Ok(other) => {
             Err(CloudError::Refused(format!("unexpected answer from the guest that reads the image: {other:?}")))
         }
@@ -263,7 +263,7 @@ fn read_in(tiny: &Tiny, task: &Task<'_>) -> Result<u64, CloudError> {
 }
 
 /// Makes text from an untrusted disk safe to show.
-fn harmless(message: &str) -> String {
+fn printable(message: &str) -> String {
     one_line(&without_controls(message, 1000), 1000)
 }
 
@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_release_that_was_asked_for_is_taken() {
+    fn only_an_image_of_the_requested_release_is_accepted() {
         let trixie =
             "ID=debian\nVERSION_ID=\"13\"\nVERSION_CODENAME=trixie\nPRETTY_NAME=\"Debian GNU/Linux 13 (trixie)\"\n";
         assert_eq!(accepted("debian:13", trixie), Ok(()));
@@ -313,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn qemu_is_told_the_formats_and_follows_nothing() {
+    fn qemu_gets_the_image_format_and_no_backing_file() {
         let words = arguments().join(" ");
         for expected in [r#""driver":"qcow2""#, r#""backing":null"#, r#""read-only":true"#] {
             assert!(words.contains(expected), "{words}");
@@ -321,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_is_refused_before_anything_runs() {
+    fn invalid_cloud_images_are_refused_before_anything_runs() {
         let dir = tempfile::tempdir().unwrap();
         let junk = dir.path().join("junk.qcow2");
         std::fs::write(&junk, "junk").unwrap();

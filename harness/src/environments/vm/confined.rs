@@ -141,10 +141,10 @@ mod tests {
     /// Builds a tree with this machine's shell and its libraries.
     fn tree() -> tempfile::TempDir {
         let dir = tempfile::tempdir().unwrap();
-        let said = Command::new("ldd").arg("/bin/sh").output().unwrap();
-        let said = String::from_utf8(said.stdout).unwrap();
+        let output = Command::new("ldd").arg("/bin/sh").output().unwrap();
+        let output = String::from_utf8(output.stdout).unwrap();
         // Lines of ldd: `libc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x…)`, `/lib64/ld-linux-x86-64.so.2 (0x…)`
-        for file in said.split_whitespace().filter(|word| word.starts_with('/')).chain(["/bin/sh"]) {
+        for file in output.split_whitespace().filter(|word| word.starts_with('/')).chain(["/bin/sh"]) {
             let place = dir.path().join(file.trim_start_matches('/'));
             std::fs::create_dir_all(place.parent().unwrap()).unwrap();
             std::fs::copy(file, place).unwrap();
@@ -169,8 +169,8 @@ mod tests {
         command.args(["-c", "read line < /mnt/kernel; echo $line; echo x > /mnt/x || echo unwritten"]).env_clear();
         confined.around(&mut command);
         let output = command.output().unwrap();
-        let [said, complaints] = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
-        assert_eq!(said, "given\nunwritten\n", "{complaints}");
+        let [stdout, stderr] = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
+        assert_eq!(stdout, "given\nunwritten\n", "{stderr}");
         assert_eq!(std::fs::read_dir(&inside).unwrap().count(), 0, "it is mounted for the program alone");
     }
 }

@@ -160,8 +160,8 @@ enum NoKvm {
     Guest(#[from] TinyError),
     #[error("no guest boots under KVM: {0}")]
     Ended(String),
-    #[error("no guest boots under KVM: no answer within {} s: {said}", KVM_BOOT.as_secs())]
-    Silent { said: String },
+    #[error("no guest boots under KVM: no answer within {} s: {line}", KVM_BOOT.as_secs())]
+    Silent { line: String },
     #[error("nested KVM is not available here: a virtual machine would have no KVM of its own")]
     NotNested,
 }
@@ -183,7 +183,7 @@ fn boots_under_kvm(outer: &OuterQemu) -> Result<(), NoKvm> {
     booted.map_err(|_| match tiny.ending() {
         Some(how) => NoKvm::Ended(how),
         None if tiny.reports_error() => NoKvm::Ended(tiny.first_line()),
-        None => NoKvm::Silent { said: tiny.first_line() },
+        None => NoKvm::Silent { line: tiny.first_line() },
     })
 }
 
@@ -193,7 +193,7 @@ mod tests {
     use model::database::Database;
 
     #[test]
-    fn a_mirror_of_another_distro_is_not_the_pinned_ones() {
+    fn the_pinned_release_uses_no_mirror_of_another_distro() {
         let database = Database::embedded();
         let release =
             |distro: &str, version: &str| database.record(distro).unwrap().release(version, Arch::X86_64).unwrap();

@@ -22,7 +22,7 @@ use std::time::Duration;
 /// child ends, and a thread of a pool may end long before QEMU does.
 pub struct Process {
     pid: u32,
-    wanted: Arc<AtomicBool>,
+    keep_running: Arc<AtomicBool>,
     ended: Arc<Mutex<Option<ExitStatus>>>,
     keeper: Option<JoinHandle<()>>,
 }
@@ -33,10 +33,10 @@ impl Process {
     /// # Errors
     /// If the command cannot be started.
     pub fn start(mut command: Command, fds: Vec<(OwnedFd, i32)>) -> io::Result<(Process, ChildStderr)> {
-        let (tell, told) = mpsc::channel();
-        let wanted = Arc::new(AtomicBool::new(true));
+        let (sender, receiver) = mpsc::channel();
+        let keep_running = Arc::new(AtomicBool::new(true));
         let ended: Arc<Mutex<Option<ExitStatus>>> = Arc::default();
-        let (keep, say) = (Arc::clone(&wanted), Arc::clone(&ended));
+        let (must_run, final_status) = (Arc::clone(&keep_running), Arc::clone(&ended));
         let keeper = std::thread::Builder::new().name("machine".to_owned()).spawn(move || {
             command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
             let spawned = prepare(&mut command, fds).spawn();
@@ -45,15 +45,15 @@ impl Process {
             drop(command);
             let mut child = match spawned {
                 Ok(child) => child,
-                Err(e) => return drop(tell.send(Err(e))),
+                Err(e) => return drop(sender.send(Err(e))),
             };
             let stderr = child.stderr.take().ok_or_else(|| io::Error::other("no pipe for standard error"));
-            let _ = tell.send(stderr.map(|stderr| (child.id(), stderr)));
-            while keep.load(Ordering::Relaxed) {
+            let _ = sender.send(stderr.map(|stderr| (child.id(), stderr)));
+            while must_run.load(Ordering::Relaxed) {
                 match wait(&mut child, Duration::from_millis(20)) {
                     Ok(None) => {}
                     Ok(Some(status)) => {
-                        *locked(&say) = Some(status);
+                        *locked(&final_status) = Some(status);
                         return;
                     }
                     Err(_) => break,
@@ -61,8 +61,8 @@ impl Process {
             }
             kill_group(&mut child);
         })?;
-        let (pid, stderr) = told.recv().map_err(io::Error::other)??;
-        Ok((Process { pid, wanted, ended, keeper: Some(keeper) }, stderr))
+        let (pid, stderr) = receiver.recv().map_err(io::Error::other)??;
+        Ok((Process { pid, keep_running, ended, keeper: Some(keeper) }, stderr))
     }
 
     /// Returns the exit status if the process has ended.
@@ -86,7 +86,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        self.wanted.store(false, Ordering::Relaxed);
+        self.keep_running.store(false, Ordering::Relaxed);
         if let Some(keeper) = self.keeper.take() {
             let _ = keeper.join();
         }
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn its_end_is_told_and_its_words_are_read() {
+    fn exit_code_and_stderr_of_a_process_are_read() {
         let (process, mut stderr) = sh("echo words >&2; exit 7");
         let mut words = String::new();
         stderr.read_to_string(&mut words).unwrap();
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn dropping_it_ends_its_whole_group() {
+    fn dropping_a_process_ends_its_whole_group() {
         let (process, mut stderr) = sh("sleep 300 & sleep 300");
         let began = Instant::now();
         drop(process);
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_that_is_not_there_is_an_error() {
+    fn a_missing_program_is_an_error() {
         assert!(Process::start(Command::new("/no/such/program"), Vec::new()).is_err());
     }
 }

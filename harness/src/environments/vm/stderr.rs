@@ -46,7 +46,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_is_not_taken_for_a_warning() {
+    fn an_error_is_not_mistaken_for_a_warning() {
         assert!(reports_error("qemu-system-x86_64: error: failed to set MSR 0x48b to 0x1\n"));
         assert!(reports_error("KVM internal error. Suberror: 1\nextra data[0]: 0x1\n"));
         assert!(!reports_error(WARNING));

@@ -77,7 +77,7 @@ fn a_name_that_is_longer_than_the_line_keeps_both_ends() {
 }
 
 #[test]
-fn a_profile_of_a_strangers_journal_moves_nothing() {
+fn control_characters_in_a_profile_name_are_removed() {
     let mut state = one_cell();
     let profiles = vec!["go\u{1b}[2J\n-3".to_owned()];
     state.saw(&Event::TestStarted { cell: id(CELL), profiles, test: TEST.to_owned(), attempt: 1 }, at(20));
@@ -92,7 +92,7 @@ fn wide_characters_are_counted_as_wide() {
 }
 
 #[test]
-fn a_lost_machine_is_told_and_the_next_one_boots() {
+fn a_lost_machine_is_counted_and_the_next_boot_is_shown() {
     let mut state = one_cell();
     state.saw(&started(CELL, TEST, 1), at(20));
     state.saw(&finished(CELL, TEST, profiles(), in_error()), at(25));
@@ -149,7 +149,7 @@ fn more_cells_than_a_terminal_has_rows_are_counted() {
 }
 
 #[test]
-fn what_is_over_or_hidden_has_no_lines() {
+fn finished_and_hidden_runs_have_no_lines() {
     assert_eq!(live(&RunProgress::default(), WIDE, at(0)), Vec::<String>::new());
     let mut state = one_cell();
     state.is_hidden = true;
@@ -160,7 +160,7 @@ fn what_is_over_or_hidden_has_no_lines() {
 }
 
 #[test]
-fn of_a_visit_no_tests_are_told() {
+fn a_visit_shows_no_test_counts() {
     let mut state = RunProgress::default();
     state.saw(&begins(&[CELL], 2, None), at(0));
     state.is_visit = true;

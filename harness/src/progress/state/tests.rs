@@ -5,7 +5,7 @@ use reports::journal::Phase;
 const CELL: &str = "debian:13/x86_64/vm";
 
 #[test]
-fn failures_are_told_at_once_and_the_end_is_counted() {
+fn failures_are_reported_at_once_and_totals_at_the_end() {
     let doing = |text: &str| vec![News::Doing(text.to_owned())];
     let line = |text: &str| vec![News::Line(text.to_owned())];
     let table = [
@@ -62,8 +62,8 @@ fn tests_are_counted_by_the_plan_where_it_is_known() {
 }
 
 #[test]
-fn what_is_left_is_known_from_earlier_runs_of_all_tests_alone() {
-    let left = |filter: Option<&str>, seconds: i64, ended: usize| {
+fn remaining_minutes_are_known_only_for_runs_of_all_tests() {
+    let remaining = |filter: Option<&str>, seconds: i64, ended: usize| {
         let mut state = RunProgress::default();
         state.expect([(id(CELL), 10)].into());
         state.saw(&begins(&[CELL, "debian:12/x86_64/vm"], 4, filter), at(0));
@@ -73,13 +73,13 @@ fn what_is_left_is_known_from_earlier_runs_of_all_tests_alone() {
         }
         state.cells().map(|cell| cell.minutes_left(at(seconds))).collect::<Vec<_>>()
     };
-    assert_eq!(left(None, 0, 0), [Some(10), None]);
-    assert_eq!(left(None, 185, 0), [Some(7), None]);
-    assert_eq!(left(None, 6000, 0), [Some(1), None], "it takes longer than then");
+    assert_eq!(remaining(None, 0, 0), [Some(10), None]);
+    assert_eq!(remaining(None, 185, 0), [Some(7), None]);
+    assert_eq!(remaining(None, 6000, 0), [Some(1), None], "it takes longer than then");
     // An image in the cache took no time.
-    assert_eq!(left(None, 60, 2), [Some(5), None]);
-    assert_eq!(left(None, 60, 4), [Some(1), None]);
-    assert_eq!(left(Some("host::"), 0, 0), [None, None]);
+    assert_eq!(remaining(None, 60, 2), [Some(5), None]);
+    assert_eq!(remaining(None, 60, 4), [Some(1), None]);
+    assert_eq!(remaining(Some("host::"), 0, 0), [None, None]);
 }
 
 #[test]
@@ -95,35 +95,35 @@ fn cells_are_named_by_what_differs_between_them() {
 }
 
 #[test]
-fn the_same_words_are_no_news_and_a_strangers_text_is_one_line() {
+fn repeated_text_is_not_reported_and_foreign_text_is_one_line() {
     let mut state = RunProgress::default();
     state.saw(&begins(&[CELL], 1, None), at(0));
-    let said = vec![News::Doing("debian:13: installing packages".to_owned())];
-    assert_eq!(state.doing(&id(CELL), "installing\u{1b}[2J\npackages", at(0)), said);
+    let expected = vec![News::Doing("debian:13: installing packages".to_owned())];
+    assert_eq!(state.doing(&id(CELL), "installing\u{1b}[2J\npackages", at(0)), expected);
     assert_eq!(state.doing(&id(CELL), "installing packages", at(5)), []);
     state.detail(&id(CELL), "Unpacking\r\u{9b}1mqemu");
     assert_eq!(state.cells().map(|cell| cell.detail.as_str()).next(), Some("Unpacking qemu"));
 }
 
 #[test]
-fn of_a_visit_the_end_is_not_told_and_what_goes_wrong_is() {
+fn a_visit_reports_errors_but_not_its_end() {
     let mut state = RunProgress::default();
     state.saw(&begins(&[CELL], 2, None), at(0));
     state.is_visit = true;
     let wrong = Event::CellError { cell: id(CELL), phase: Phase::Image, message: "no mirror".to_owned() };
-    let told = vec![News::Line("debian:13/x86_64/vm: error (image): no mirror".to_owned())];
-    assert_eq!(state.saw(&wrong, at(1)), told);
+    let expected = vec![News::Line("debian:13/x86_64/vm: error (image): no mirror".to_owned())];
+    assert_eq!(state.saw(&wrong, at(1)), expected);
     assert_eq!(state.saw(&Event::CellFinished { cell: id(CELL) }, at(1)), []);
     assert_eq!(state.cells().map(|cell| cell.stage).next(), Some(Stage::Over));
 }
 
 #[test]
-fn the_candidates_begin_anew_after_their_base_run() {
+fn counts_start_over_for_the_candidates_after_the_base_run() {
     let mut state = one_cell();
     let cell = "debian:13/x86_64/container";
     state.saw(&begins(&[cell], 7, None), at(60));
-    let seen = state.cells().map(|cell| (cell.stage, cell.done(), cell.planned, cell.failed())).collect::<Vec<_>>();
-    assert_eq!(seen, [(Stage::Waiting, 0, 7, 0)]);
+    let actual = state.cells().map(|cell| (cell.stage, cell.done(), cell.planned, cell.failed())).collect::<Vec<_>>();
+    assert_eq!(actual, [(Stage::Waiting, 0, 7, 0)]);
     state.saw(&started(cell, TEST, 1), at(61));
     assert_eq!(state.cells().count(), 1);
 }

@@ -120,9 +120,9 @@ fn plugins_but_for(run: &Path, disk: &Path, without: &[&str], prepared: Option<&
         "io.containerd.snapshotter.v1.blockfile",
     ];
     let quoted = |path: PathBuf| format!("{:?}", path.to_string_lossy());
-    let wanted = prepared.map(|prepared| snapshotters::plugin(prepared.name));
+    let needed_plugin = prepared.map(|prepared| snapshotters::plugin(prepared.name));
     let disabled = without.iter().chain(&DISABLED).copied();
-    let disabled: Vec<&str> = disabled.filter(|plugin| wanted.as_deref() != Some(*plugin)).collect();
+    let disabled: Vec<&str> = disabled.filter(|plugin| needed_plugin.as_deref() != Some(*plugin)).collect();
     format!(
         "version = 2\nroot = {}\nstate = {}\ndisabled_plugins = {disabled:?}\n\n[grpc]\naddress = {}\n\n\
          [timeouts]\n\"io.containerd.timeout.shim.cleanup\" = \"{CLEAN_UP}\"\n",

@@ -63,7 +63,7 @@ pub(super) enum CallError {
 
 /// API versions of a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Spoken {
+pub(super) enum SupportedCri {
     /// The current version; with the server's own version.
     V1(String),
     /// Only the preceding version; with the server's own version.
@@ -94,19 +94,19 @@ impl Client {
     ///
     /// # Errors
     /// Any other result: no connection, another refusal.
-    pub(super) fn spoken(&self, deadline: Duration) -> Result<Spoken, CallError> {
-        let asked = |version| {
+    pub(super) fn supported_cri(&self, deadline: Duration) -> Result<SupportedCri, CallError> {
+        let query = |version| {
             let request = VersionRequest { version: "v1".to_owned() };
             self.call_of::<_, VersionResponse>(version, RUNTIME, "Version", request, deadline)
         };
-        match asked(V1) {
-            Ok(said) => return Ok(Spoken::V1(said.runtime_version)),
+        match query(V1) {
+            Ok(reply) => return Ok(SupportedCri::V1(reply.runtime_version)),
             Err(CallError::Unknown { .. }) => {}
             Err(other) => return Err(other),
         }
-        match asked(V1ALPHA2) {
-            Ok(said) => Ok(Spoken::OnlyV1Alpha2(said.runtime_version)),
-            Err(CallError::Unknown { .. }) => Ok(Spoken::Neither),
+        match query(V1ALPHA2) {
+            Ok(reply) => Ok(SupportedCri::OnlyV1Alpha2(reply.runtime_version)),
+            Err(CallError::Unknown { .. }) => Ok(SupportedCri::Neither),
             Err(other) => Err(other),
         }
     }
@@ -183,7 +183,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_server_without_the_service_does_not_know_it() {
+    fn only_unimplemented_means_that_the_service_is_unknown() {
         let meant = |code| meaning("Version".to_owned(), &Status::new(code, "words"), Duration::from_secs(3));
         assert!(matches!(meant(Code::Unimplemented), CallError::Unknown { .. }));
         assert!(matches!(meant(Code::Unavailable), CallError::Lost { .. }));
@@ -192,10 +192,10 @@ mod tests {
     }
 
     #[test]
-    fn nobody_behind_the_socket_is_no_connection() {
+    fn a_socket_without_a_server_is_a_lost_connection() {
         let dir = tempfile::tempdir().unwrap();
         let client = Client::new(&dir.path().join("sock")).unwrap();
-        let error = client.spoken(Duration::from_secs(5)).unwrap_err();
+        let error = client.supported_cri(Duration::from_secs(5)).unwrap_err();
         assert!(matches!(error, CallError::Lost { .. }), "{error}");
     }
 }

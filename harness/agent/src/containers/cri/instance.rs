@@ -3,7 +3,7 @@
 //! Its handlers are Kata's as `configure` writes them, one for each installed Kata, and runc's as in containerd's
 //! default. Pods and containers survive its restart, as kubelet's pods do.
 
-use super::client::{CallError, Client, IMAGES, RUNTIME, Spoken};
+use super::client::{CallError, Client, IMAGES, RUNTIME, SupportedCri};
 use super::messages::{Empty, ListPodSandboxResponse, PodSandboxId, RuntimeCondition, StatusRequest, StatusResponse};
 use super::network;
 use super::registry::Registry;
@@ -89,9 +89,9 @@ impl CriInstance {
             configuration(&Described { run: &run, disk: &disk, plugins: &plugins, image: &registry.image(), katas });
         lay_out(&name, settings, &run, &disk, &text).map_err(failed)?;
         network::write(&run.join("cni"), &name, &disk.join("addresses")).map_err(failed)?;
-        let begun = begin(settings, &run, &log_name(&name, 0));
+        let started = begin(settings, &run, &log_name(&name, 0));
         let client = Client::new(&run.join("sock")).map_err(failed);
-        let (running, client) = match (begun, client) {
+        let (running, client) = match (started, client) {
             (Ok(running), Ok(client)) => (running, client),
             (Err(stop), _) | (_, Err(stop)) => {
                 clean_up(&name, &disk, 0);
@@ -118,10 +118,10 @@ impl CriInstance {
     fn wait_until_it_serves(&self) -> Result<String, NoCri> {
         let end = Instant::now() + START;
         loop {
-            let spoken = self.client.spoken(CALL);
-            let is_lost = matches!(spoken, Err(CallError::Lost { .. }));
-            let seen = match spoken {
-                Ok(spoken) => match version(spoken)? {
+            let supported = self.client.supported_cri(CALL);
+            let is_lost = matches!(supported, Err(CallError::Lost { .. }));
+            let not_ready = match supported {
+                Ok(supported) => match version(supported)? {
                     Some(version) => match self.not_ready() {
                         None => return Ok(version),
                         Some(why) => why,
@@ -134,13 +134,13 @@ impl CriInstance {
                 return Err(ended.into());
             }
             if Instant::now() >= end {
-                let message = format!("containerd is not ready for pods within {} s: {}", START.as_secs(), seen.why);
+                let message = format!("containerd is not ready for pods within {} s: {}", START.as_secs(), not_ready.why);
                 let message = format!("{message}: {}", self.last_words());
                 // Conditions of containerd itself are reported first; the network is configured by the harness, and is
                 // not containerd's fault. If the socket accepts connections but the client's fail, the client may be at
                 // fault.
                 let is_served = || UnixStream::connect(self.run.join("sock")).is_ok();
-                if seen.is_of_network || (is_lost && is_served()) {
+                if not_ready.is_of_network || (is_lost && is_served()) {
                     return Err(Stop::error(message).into());
                 }
                 return Err(Stop::blame(Component::Containerd, message).into());
@@ -280,21 +280,21 @@ impl NotReady {
 }
 
 /// Returns the server's own version if it supports CRI v1; `None` as long as it supports no version.
-fn version(spoken: Spoken) -> Result<Option<String>, NoCri> {
-    match spoken {
-        Spoken::V1(version) => Ok(Some(version)),
-        Spoken::OnlyV1Alpha2(containerd) => Err(NoCri::OnlyV1Alpha2 { containerd }),
+fn version(supported: SupportedCri) -> Result<Option<String>, NoCri> {
+    match supported {
+        SupportedCri::V1(version) => Ok(Some(version)),
+        SupportedCri::OnlyV1Alpha2(containerd) => Err(NoCri::OnlyV1Alpha2 { containerd }),
         // containerd answers before all of its plugins are loaded.
-        Spoken::Neither => Ok(None),
+        SupportedCri::Neither => Ok(None),
     }
 }
 
 /// Returns the conditions that do not hold; later versions have further conditions, which only warn of deprecations.
 fn lacking(conditions: &[RuntimeCondition]) -> Option<NotReady> {
-    let lacks = |kind: &str| conditions.iter().find(|c| c.r#type == kind && !c.status);
-    let (runtime, network) = (lacks(RUNTIME_READY), lacks(NETWORK));
-    let told = runtime.into_iter().chain(network).map(|c| format!("{}: {}", c.r#type, c.message));
-    let why = told.collect::<Vec<_>>().join("; ");
+    let unmet = |kind: &str| conditions.iter().find(|c| c.r#type == kind && !c.status);
+    let (runtime, network) = (unmet(RUNTIME_READY), unmet(NETWORK));
+    let messages = runtime.into_iter().chain(network).map(|c| format!("{}: {}", c.r#type, c.message));
+    let why = messages.collect::<Vec<_>>().join("; ");
     let is_of_network = runtime.is_none() && network.is_some();
     (runtime.is_some() || network.is_some()).then_some(NotReady { why, is_of_network })
 }
@@ -400,15 +400,15 @@ mod tests {
     use model::profile::Runtime;
 
     #[test]
-    fn an_older_cri_is_told_apart_from_none_yet() {
-        assert_eq!(version(Spoken::V1("2.1.4".to_owned())), Ok(Some("2.1.4".to_owned())));
-        assert_eq!(version(Spoken::Neither), Ok(None));
+    fn an_older_cri_version_is_distinguished_from_no_cri_yet() {
+        assert_eq!(version(SupportedCri::V1("2.1.4".to_owned())), Ok(Some("2.1.4".to_owned())));
+        assert_eq!(version(SupportedCri::Neither), Ok(None));
         let older = NoCri::OnlyV1Alpha2 { containerd: "1.4.13".to_owned() };
-        assert_eq!(version(Spoken::OnlyV1Alpha2("1.4.13".to_owned())), Err(older));
+        assert_eq!(version(SupportedCri::OnlyV1Alpha2("1.4.13".to_owned())), Err(older));
     }
 
     #[test]
-    fn the_network_alone_is_ours() {
+    fn a_lacking_network_is_reported_only_if_the_runtime_is_ready() {
         let condition = |kind: &str, status| RuntimeCondition {
             r#type: kind.to_owned(),
             status,
@@ -416,15 +416,15 @@ mod tests {
         };
         let of = |runtime, network| lacking(&[condition(NETWORK, network), condition(RUNTIME_READY, runtime)]);
         assert_eq!(of(true, true), None);
-        assert!(of(true, false).is_some_and(|lacks| lacks.is_of_network));
+        assert!(of(true, false).is_some_and(|problem| problem.is_of_network));
         for network in [true, false] {
-            let lacks = of(false, network).unwrap();
-            assert!(!lacks.is_of_network && lacks.why.starts_with("RuntimeReady: "), "{lacks:?}");
+            let problem = of(false, network).unwrap();
+            assert!(!problem.is_of_network && problem.why.starts_with("RuntimeReady: "), "{problem:?}");
         }
     }
 
     #[test]
-    fn the_handler_is_the_one_that_configure_writes() {
+    fn the_configuration_has_a_handler_for_the_given_kata() {
         let kata = kata(Runtime::Rs);
         let text = configuration(&Described {
             run: Path::new("/run/x"),

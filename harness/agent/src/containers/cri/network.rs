@@ -22,8 +22,8 @@ fn plugins_below(root: &Path) -> Option<PathBuf> {
 
 /// Returns the bridge's name, at most the 15 bytes of an interface name.
 pub(super) fn bridge(name: &str) -> String {
-    let kept = name.len().saturating_sub(13);
-    format!("k{}", &name[kept..])
+    let start = name.len().saturating_sub(13);
+    format!("k{}", &name[start..])
 }
 
 /// Writes the list of plugins: a bridge of the instance's own, addresses from the range for benchmarking (RFC 2544),
@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_plugins_are_where_all_of_them_are() {
+    fn the_plugin_folder_is_the_one_with_all_plugins() {
         let dir = tempfile::tempdir().unwrap();
         let put = |path: &str| {
             let path = dir.path().join(path);
@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn an_interfaces_name_is_short_enough() {
+    fn a_bridge_name_fits_the_limit_of_interface_names() {
         assert_eq!(bridge("kq12c3"), "kkq12c3");
         assert!(bridge("kq4194304c1234567").len() <= 15);
     }

@@ -34,11 +34,11 @@ impl Registry {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let address = listener.local_addr()?;
         let ends = Arc::new(AtomicBool::new(false));
-        let told = Arc::clone(&ends);
+        let must_end = Arc::clone(&ends);
         let image = Arc::new(image);
         let thread = std::thread::spawn(move || {
             for stream in listener.incoming() {
-                if told.load(Ordering::Relaxed) {
+                if must_end.load(Ordering::Relaxed) {
                     break;
                 }
                 let (Ok(stream), image) = (stream, Arc::clone(&image)) else { continue };
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn who_begins_with_tls_is_told_in_plain_http_at_once() {
+    fn a_tls_client_is_answered_in_plain_http_at_once() {
         let registry = Registry::start(Image::of(b"the probe").unwrap()).unwrap();
         let mut stream = TcpStream::connect(registry.address).unwrap();
         // The beginning of a TLS handshake, without a newline.

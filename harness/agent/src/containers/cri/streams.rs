@@ -87,12 +87,12 @@ pub(super) enum StreamsError {
     #[error("listening: {0}")]
     Broken(Box<Error>),
     /// The data on the end channel is no status.
-    #[error("no status ({source}): {said}")]
+    #[error("no status ({source}): {text}")]
     NoStatus {
         /// Reason.
         source: serde_json::Error,
         /// The data.
-        said: String,
+        text: String,
     },
     /// The status has no exit code.
     #[error("{0}")]
@@ -170,7 +170,7 @@ impl Streams {
     }
 
     /// Returns the data received on a channel.
-    pub(super) fn came(&self, channel: u8) -> &[u8] {
+    pub(super) fn received(&self, channel: u8) -> &[u8] {
         self.came.get(usize::from(channel)).map(Vec::as_slice).unwrap_or_default()
     }
 
@@ -179,8 +179,8 @@ impl Streams {
     /// # Errors
     /// The server's message in place of an exit code.
     pub(super) fn output(&self) -> Result<ContainerOutput, StreamsError> {
-        let code = exit_code(self.came(channel::END))?;
-        let kept = |channel| self.came(channel).to_vec();
+        let code = exit_code(self.received(channel::END))?;
+        let kept = |channel| self.received(channel).to_vec();
         Ok(ContainerOutput { code, stdout: kept(channel::OUTPUT), stderr: kept(channel::ERRORS) })
     }
 }
@@ -188,12 +188,12 @@ impl Streams {
 /// Returns the exit code in a Kubernetes status.
 fn exit_code(status: &[u8]) -> Result<i32, StreamsError> {
     let text = || String::from_utf8_lossy(status).into_owned();
-    let no_status = |source| StreamsError::NoStatus { source, said: text() };
-    let said: serde_json::Value = serde_json::from_slice(status).map_err(no_status)?;
-    if said["status"] == "Success" {
+    let no_status = |source| StreamsError::NoStatus { source, text: text() };
+    let reply: serde_json::Value = serde_json::from_slice(status).map_err(no_status)?;
+    if reply["status"] == "Success" {
         return Ok(0);
     }
-    let causes = said["details"]["causes"].as_array().cloned().unwrap_or_default();
+    let causes = reply["details"]["causes"].as_array().cloned().unwrap_or_default();
     let code = causes.iter().find(|cause| cause["reason"] == "ExitCode").and_then(|cause| cause["message"].as_str());
     code.and_then(|code| code.parse().ok()).ok_or_else(|| StreamsError::NoExitCode(text()))
 }
@@ -203,21 +203,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_status_tells_an_exit_code_or_why_there_is_none() {
+    fn a_status_has_an_exit_code_or_the_reason_why_not() {
         assert_eq!(exit_code(br#"{"metadata":{},"status":"Success"}"#).unwrap(), 0);
         let failure = br#"{"status":"Failure","reason":"NonZeroExitCode",
             "details":{"causes":[{"reason":"ExitCode","message":"42"}]}}"#;
         assert_eq!(exit_code(failure).unwrap(), 42);
         let refused = br#"{"status":"Failure","message":"container not running"}"#;
-        let said = exit_code(refused).unwrap_err();
-        assert!(matches!(&said, StreamsError::NoExitCode(text) if text.contains("container not running")), "{said}");
-        let said = exit_code(b"").unwrap_err();
-        assert!(matches!(said, StreamsError::NoStatus { .. }) && said.to_string().starts_with("no status ("), "{said}");
+        let error = exit_code(refused).unwrap_err();
+        assert!(matches!(&error, StreamsError::NoExitCode(text) if text.contains("container not running")), "{error}");
+        let error = exit_code(b"").unwrap_err();
+        assert!(matches!(error, StreamsError::NoStatus { .. }) && error.to_string().starts_with("no status ("), "{error}");
     }
 
     #[test]
-    fn an_address_that_is_none_is_told() {
-        let said = Streams::connect("https://x/exec/1").err().unwrap();
-        assert!(matches!(said, StreamsError::NotHttp(_)), "{said}");
+    fn an_address_that_is_not_http_is_refused() {
+        let error = Streams::connect("https://x/exec/1").err().unwrap();
+        assert!(matches!(error, StreamsError::NotHttp(_)), "{error}");
     }
 }

@@ -71,8 +71,8 @@ impl DockerInstance {
         let failed = |e: io::Error| Stop::error(format!("making the folders of Docker's engine: {e}"));
         fs::create_dir_all(&settings.artifacts).map_err(failed)?;
         lay_out(&name, settings, &run, &disk, &configuration(&run, &disk, None)).map_err(failed)?;
-        let begun = begin(settings, &run, &format!("{name}-containerd.log"));
-        let containerd = Mutex::new(begun.inspect_err(|_| clean_up(&name, &disk, 0))?);
+        let started = begin(settings, &run, &format!("{name}-containerd.log"));
+        let containerd = Mutex::new(started.inspect_err(|_| clean_up(&name, &disk, 0))?);
         // From here on dropping the instance removes everything.
         let mut instance = DockerInstance {
             name,
@@ -135,17 +135,17 @@ impl DockerInstance {
     fn wait_until_it_serves(&self) -> Result<EngineVersion, Stop> {
         let end = Instant::now() + SERVES;
         loop {
-            let asked = self.docker(&["version", "--format", "{{.Server.Version}}"], COMMAND)?;
-            if asked.code == 0 {
-                return asked.text().parse::<EngineVersion>().map_err(|e| Stop::error(e.to_string()));
+            let output = self.docker(&["version", "--format", "{{.Server.Version}}"], COMMAND)?;
+            if output.code == 0 {
+                return output.text().parse::<EngineVersion>().map_err(|e| Stop::error(e.to_string()));
             }
             if self.ended() {
                 let message = format!("Docker's engine ended before it served: {}", self.last_words());
                 return Err(Stop::blame(Component::Containerd, message));
             }
             if Instant::now() > end {
-                let (seconds, seen, said) = (SERVES.as_secs(), asked.summary(), self.last_words());
-                let message = format!("Docker's engine does not serve within {seconds} s ({seen}): {said}");
+                let (seconds, answer, log) = (SERVES.as_secs(), output.summary(), self.last_words());
+                let message = format!("Docker's engine does not serve within {seconds} s ({answer}): {log}");
                 return Err(Stop::blame(Component::Containerd, message));
             }
             std::thread::sleep(Duration::from_millis(200));
@@ -316,8 +316,8 @@ impl Drop for DockerInstance {
             }
         }
         if let Some(mut running) = locked(&self.engine).take() {
-            let told = signal(running.child.id(), rustix::process::Signal::TERM);
-            if told.is_err() || !matches!(wait(&mut running.child, END), Ok(Some(_))) {
+            let signalled = signal(running.child.id(), rustix::process::Signal::TERM);
+            if signalled.is_err() || !matches!(wait(&mut running.child, END), Ok(Some(_))) {
                 kill_group(&mut running.child);
             }
         }

@@ -75,20 +75,20 @@ impl<'a> DockerSession<'a> {
         words.push(IMAGE.to_owned());
         words.extend(container.command.iter().cloned());
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
-        let created = self.told(&words)?;
+        let created = self.run_checked(&words)?;
         let id = created.text();
         if !is_id(&id) {
             return Err(Stop::fail(format!("docker create gave no id: {}", created.summary())));
         }
         self.instance.remember(&id);
         for network in networks {
-            self.told(&["network", "connect", &network?, &name])?;
+            self.run_checked(&["network", "connect", &network?, &name])?;
         }
         Ok(name)
     }
 
     /// Runs a command of the client, which must succeed.
-    fn told(&self, words: &[&str]) -> Result<ContainerOutput, Stop> {
+    fn run_checked(&self, words: &[&str]) -> Result<ContainerOutput, Stop> {
         let finished = self.instance.docker(words, self.instance.patience(self.runtime))?;
         match finished.code {
             0 => Ok(finished),
@@ -120,17 +120,17 @@ impl<'a> DockerSession<'a> {
     }
 
     fn start_and_wait(&self, name: &str) -> Check {
-        self.told(&["start", name])?;
+        self.run_checked(&["start", name])?;
         let end = Instant::now() + self.instance.patience(self.runtime);
         loop {
-            let log = self.told(&["logs", name])?;
+            let log = self.run_checked(&["logs", name])?;
             if log.text().lines().any(|line| line == probe::READY) {
                 return Ok(());
             }
-            let state = self.told(&["inspect", "--format", "{{.State.Status}}", name])?.text();
+            let state = self.run_checked(&["inspect", "--format", "{{.State.Status}}", name])?.text();
             if state != "running" {
-                let said = log.summary();
-                return Err(Stop::fail(format!("the container is {state} before it was ready: {said}")));
+                let summary = log.summary();
+                return Err(Stop::fail(format!("the container is {state} before it was ready: {summary}")));
             }
             if Instant::now() > end {
                 return Err(self.silence("start"));
@@ -164,8 +164,8 @@ fn knows(version: &EngineVersion, kata: &Kata) -> Check {
         Runtime::Rs => KataVersion::new(3, 30, 0),
     };
     if version.major >= LATE_NETWORK && kata.version < first {
-        let given = kata.version;
-        return Err(Stop::skip(format!("Docker {version} wants Kata {first} or later, and {given} was given")));
+        let kata_version = kata.version;
+        return Err(Stop::skip(format!("Docker {version} wants Kata {first} or later, and {kata_version} was given")));
     }
     Ok(())
 }
@@ -221,10 +221,10 @@ impl DockerProcess for RunningContainer<'_> {
 
     fn address(&self, network: DockerNetwork) -> Result<Ipv4Addr, Stop> {
         let format = "{{json .NetworkSettings.Networks}}";
-        let told = self.session.told(&["inspect", "--format", format, &self.name])?;
+        let output = self.session.run_checked(&["inspect", "--format", format, &self.name])?;
         let name = self.session.instance.network(network)?;
-        address_in(&told.text(), &name)
-            .ok_or_else(|| Stop::fail(format!("Docker tells no address in {name}: {}", told.summary())))
+        address_in(&output.text(), &name)
+            .ok_or_else(|| Stop::fail(format!("Docker tells no address in {name}: {}", output.summary())))
     }
 }
 
@@ -240,7 +240,7 @@ mod tests {
     use crate::containers::kata::tests::kata;
 
     #[test]
-    fn an_engine_is_asked_only_for_what_it_knows() {
+    fn unsupported_pairs_of_engine_and_kata_are_skipped() {
         let skipped = |version: &str, kata: &Kata| match knows(&version.parse().unwrap(), kata) {
             Ok(()) => None,
             Err(Stop::Skip { reason }) => Some(reason),
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_id_is_not_taken_for_one() {
+    fn only_64_hex_digits_are_a_container_id() {
         assert!(is_id(&"0a".repeat(32)));
         for other in ["", "0a", "kq", &"0g".repeat(32), &"0a".repeat(33)] {
             assert!(!is_id(other), "{other}");
@@ -264,15 +264,15 @@ mod tests {
     }
 
     #[test]
-    fn an_address_is_that_of_its_network() {
-        let told = r#"{"bridge":{"IPAddress":"198.18.254.2"},"kq1d0b":{"IPAddress":""}}"#;
-        assert_eq!(address_in(told, "bridge"), Some(Ipv4Addr::new(198, 18, 254, 2)));
-        assert_eq!(address_in(told, "kq1d0b"), None);
+    fn an_address_is_found_by_its_network() {
+        let networks = r#"{"bridge":{"IPAddress":"198.18.254.2"},"kq1d0b":{"IPAddress":""}}"#;
+        assert_eq!(address_in(networks, "bridge"), Some(Ipv4Addr::new(198, 18, 254, 2)));
+        assert_eq!(address_in(networks, "kq1d0b"), None);
         assert_eq!(address_in("null", "bridge"), None);
     }
 
     #[test]
-    fn only_the_engines_own_words_are_a_refusal() {
+    fn only_errors_of_the_engine_itself_are_refusals() {
         let ended =
             |code, stderr: &str| ContainerOutput { code, stdout: Vec::new(), stderr: stderr.as_bytes().to_vec() };
         assert!(was_refused(&ended(1, "Error response from daemon: unknown or invalid runtime name: x\n")));

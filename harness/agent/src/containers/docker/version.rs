@@ -9,7 +9,7 @@ pub(super) struct EngineVersion {
     /// Major number: 26
     pub(super) major: u32,
     /// Full text: `26.1.5+dfsg1`
-    told: String,
+    text: String,
 }
 
 /// The text is no version of an engine.
@@ -23,7 +23,7 @@ impl FromStr for EngineVersion {
     fn from_str(text: &str) -> Result<EngineVersion, NotAnEngineVersion> {
         let mut numbers = text.split(|c: char| !c.is_ascii_digit()).map(str::parse::<u32>);
         match (numbers.next(), numbers.next()) {
-            (Some(Ok(major)), Some(Ok(_))) => Ok(EngineVersion { major, told: text.to_owned() }),
+            (Some(Ok(major)), Some(Ok(_))) => Ok(EngineVersion { major, text: text.to_owned() }),
             _ => Err(NotAnEngineVersion(text.chars().take(40).collect())),
         }
     }
@@ -31,7 +31,7 @@ impl FromStr for EngineVersion {
 
 impl fmt::Display for EngineVersion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&self.told)
+        f.pad(&self.text)
     }
 }
 
@@ -40,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_version_is_its_text_and_what_is_none_is_named() {
+    fn versions_are_parsed_and_invalid_ones_are_named_in_the_error() {
         for (text, major) in [("20.10.24+dfsg1", 20), ("17.03.2-ce", 17), ("28.0.0-rc.1", 28), ("29.1", 29)] {
             let version: EngineVersion = text.parse().unwrap();
             assert_eq!((version.major, version.to_string().as_str()), (major, text));

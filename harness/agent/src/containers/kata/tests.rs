@@ -75,7 +75,7 @@ pub(crate) fn kata(kind: Runtime) -> Kata {
 }
 
 #[test]
-fn each_runtime_is_configured_beside_what_it_reads() {
+fn each_runtime_gets_a_drop_in_beside_its_configuration() {
     let machine = Machine::new();
     let go = machine.configure(&kata(Runtime::Go)).unwrap();
     assert_eq!(go.file, Path::new("/etc/kata-containers/config.d/50-kata-osinfo.toml"));
@@ -91,14 +91,14 @@ fn each_runtime_is_configured_beside_what_it_reads() {
 }
 
 #[test]
-fn a_daemon_that_is_known_not_to_fit_is_tried_all_the_same() {
+fn an_unsuitable_virtiofsd_is_configured_anyway() {
     // The daemon in this root is the C one, which `kata-osinfo configure` skips.
     let go = Machine::new().configure(&kata(Runtime::Go)).unwrap();
     assert!(go.text.contains("virtio_fs_daemon = \"/usr/libexec/virtiofsd\""), "{}", go.text);
 }
 
 #[test]
-fn a_candidate_stands_in_the_configuration() {
+fn the_configuration_names_a_candidate_component() {
     let mut machine = Machine::new();
     machine.put("k/virtiofsd", "shared-dir");
     machine.claims.candidates.insert(Component::Virtiofsd, "/k/virtiofsd".to_owned());
@@ -107,7 +107,7 @@ fn a_candidate_stands_in_the_configuration() {
 }
 
 #[test]
-fn a_path_that_is_not_there_blames_the_record_and_a_lost_setting_is_ours() {
+fn a_missing_path_blames_the_record_and_a_lost_setting_is_an_error() {
     let machine = Machine::new();
     fs::remove_file(machine.dir.path().join("usr/libexec/virtiofsd")).unwrap();
     match machine.configure(&kata(Runtime::Go)) {
@@ -127,7 +127,7 @@ fn a_path_that_is_not_there_blames_the_record_and_a_lost_setting_is_ours() {
 }
 
 #[test]
-fn a_key_is_on_where_the_last_file_that_names_it_says_so() {
+fn the_last_file_that_sets_a_key_decides() {
     let machine = Machine::new();
     let go = kata(Runtime::Go);
     machine.configure(&go).unwrap();
@@ -140,7 +140,7 @@ fn a_key_is_on_where_the_last_file_that_names_it_says_so() {
 }
 
 #[test]
-fn a_guest_of_katas_own_has_an_image_and_no_initrd() {
+fn katas_own_guest_has_an_image_and_no_initrd() {
     for kind in [Runtime::Go, Runtime::Rs] {
         let machine = Machine::new();
         machine.put("k/own-kernel", "k");

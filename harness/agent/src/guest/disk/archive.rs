@@ -129,7 +129,7 @@ mod tests {
     use std::os::unix::fs::{PermissionsExt as _, symlink};
 
     #[test]
-    fn what_is_in_a_folder_is_in_its_archive() {
+    fn an_archive_has_all_files_of_its_folder_except_sockets() {
         let dir = tempfile::tempdir().unwrap();
         let (root, archive) = (dir.path().join("root"), dir.path().join("archive"));
         fs::create_dir_all(root.join("etc/deep")).unwrap();
@@ -157,11 +157,11 @@ mod tests {
                 "etc/file" => {
                     let mut content = String::new();
                     assert_eq!(entry.header().mode().unwrap() & 0o7777, 0o4750);
-                    let kept = entry
+                    let has_attribute = entry
                         .pax_extensions()
                         .unwrap()
                         .is_some_and(|mut all| all.any(|one| one.is_ok_and(|one| one.value_bytes() == b"a\0b")));
-                    assert_eq!(kept, attributed);
+                    assert_eq!(has_attribute, attributed);
                     entry.read_to_string(&mut content).unwrap();
                     assert_eq!(content, "content");
                 }

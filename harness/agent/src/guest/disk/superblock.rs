@@ -56,7 +56,7 @@ pub(super) fn read(device: &Path) -> io::Result<Superblock> {
 /// Parses a superblock, with offsets from the kernel's `fs/ext4/ext4.h`, `fs/xfs/libxfs/xfs_format.h` and
 /// `fs/btrfs/accessors.h`.
 fn of(bytes: &[u8]) -> Superblock {
-    let at = |from: usize, expected: &[u8]| bytes.get(from..from + expected.len()) == Some(expected);
+    let matches_at = |from: usize, expected: &[u8]| bytes.get(from..from + expected.len()) == Some(expected);
     let named = |content, label: usize, length: usize, uuid: usize| Superblock {
         content,
         label: text(bytes.get(label..label + length).unwrap_or_default()),
@@ -64,15 +64,15 @@ fn of(bytes: &[u8]) -> Superblock {
     };
     let unnamed = |content| Superblock { content, label: String::new(), uuid: String::new() };
     match () {
-        () if at(0x438, &[0x53, 0xef]) => named(DiskContent::Ext4, 0x478, 16, 0x468),
-        () if at(0, b"XFSB") => named(DiskContent::Xfs, 108, 12, 32),
-        () if at(0x1_0040, b"_BHRfS_M") => named(DiskContent::Btrfs, 0x1_012b, 256, 0x1_0020),
-        () if at(82, b"FAT32") || at(54, b"FAT1") => unnamed(DiskContent::Vfat),
-        () if at(0x218, b"LVM2 001") => unnamed(DiskContent::Lvm),
-        () if at(0, b"LUKS\xba\xbe") => unnamed(DiskContent::Luks),
-        () if at(0xff6, b"SWAPSPACE2") => unnamed(DiskContent::Swap),
+        () if matches_at(0x438, &[0x53, 0xef]) => named(DiskContent::Ext4, 0x478, 16, 0x468),
+        () if matches_at(0, b"XFSB") => named(DiskContent::Xfs, 108, 12, 32),
+        () if matches_at(0x1_0040, b"_BHRfS_M") => named(DiskContent::Btrfs, 0x1_012b, 256, 0x1_0020),
+        () if matches_at(82, b"FAT32") || matches_at(54, b"FAT1") => unnamed(DiskContent::Vfat),
+        () if matches_at(0x218, b"LVM2 001") => unnamed(DiskContent::Lvm),
+        () if matches_at(0, b"LUKS\xba\xbe") => unnamed(DiskContent::Luks),
+        () if matches_at(0xff6, b"SWAPSPACE2") => unnamed(DiskContent::Swap),
         // A boot sector ends like this, with partitions in it or without.
-        () if at(510, &[0x55, 0xaa]) => unnamed(DiskContent::Partitions),
+        () if matches_at(510, &[0x55, 0xaa]) => unnamed(DiskContent::Partitions),
         () => unnamed(DiskContent::Unknown),
     }
 }
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn filesystems_are_told_apart_and_named() {
+    fn filesystems_are_recognised_with_label_and_uuid() {
         let uuid: Vec<u8> = (0..16).collect();
         let dashed = "00010203-0405-0607-0809-0a0b0c0d0e0f";
         for (content, parts) in [

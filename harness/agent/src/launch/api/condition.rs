@@ -39,10 +39,10 @@ impl ApiGuest {
 
     /// Returns the stop for an unexpected end, after waiting for it; if there is none, `otherwise` is blamed for what
     /// was seen.
-    pub(super) fn why(&mut self, doing: &str, seen: &str, otherwise: Component) -> Stop {
+    pub(super) fn why(&mut self, doing: &str, observed: &str, otherwise: Component) -> Stop {
         self.unexpected_end(self.deadlines.end, doing).unwrap_or_else(|| {
             let last = self.serial.last_lines(3);
-            Stop::blame(otherwise, format!("{doing}: {seen}; last on the serial console: {last}"))
+            Stop::blame(otherwise, format!("{doing}: {observed}; last on the serial console: {last}"))
         })
     }
 
@@ -70,11 +70,11 @@ impl ApiGuest {
             gave_up: None,
             vmm: match self.ended {
                 Some(status) => ProcessState::Ended { end: end_of(self.kind, status), words: self.words.last_lines(4) },
-                None => ProcessState::of_the_living(self.process.id()),
+                None => ProcessState::of_running(self.process.id()),
             },
             daemon: self.daemon.as_mut().map(|daemon| match daemon.end(daemon_has) {
                 Some(end) => ProcessState::Ended { end, words: daemon.last_lines() },
-                None => ProcessState::of_the_living(daemon.pid()),
+                None => ProcessState::of_running(daemon.pid()),
             }),
             line_ended: self.agent.as_ref().is_some_and(Client::ended),
             silent: None,
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn an_end_blames_the_vmm_that_it_was() {
+    fn each_ending_blames_its_component_or_nobody() {
         let (vmm, kernel) = (Some(Component::CloudHypervisor), Some(Component::Kernel));
         let text = str::to_owned;
         for (ending, expected) in [
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn firecrackers_exit_codes_are_no_shells() {
+    fn firecrackers_exit_codes_differ_from_a_shells() {
         let exited = |kind, code: i32| end_of(kind, ExitStatus::from_raw(code << 8));
         assert_eq!(exited(Kind::Firecracker, 152), ProcessEnd::Code(152));
         assert_eq!(exited(Kind::Firecracker, 148), ProcessEnd::Signal(31));

@@ -59,9 +59,9 @@ impl ApiGuest {
         let launched = Launched { argv: plan.argv.clone(), daemon, deviations };
         let folder = paths.dir.clone();
         let not_started = |stop, logs| Box::new(NotStarted { stop, launched: Some(launched.clone()), logs });
-        let kept =
+        let written =
             keep(&plan, &folder).and_then(|()| guest.waiting.iter().try_for_each(|file| File::create(file).map(drop)));
-        kept.map_err(|e| not_started(Stop::error(format!("writing the plan of a guest's launch: {e}")), Vec::new()))?;
+        written.map_err(|e| not_started(Stop::error(format!("writing the plan of a guest's launch: {e}")), Vec::new()))?;
         let mut daemon = None;
         if let Some(composed) = &composed {
             let mut started =
@@ -72,11 +72,11 @@ impl ApiGuest {
             daemon = Some(started);
         }
         let mut process = spawn_printing(&plan.argv).map_err(|e| {
-            let seen = format!("{} does not start: {e}", guest.program);
+            let observed = format!("{} does not start: {e}", guest.program);
             // A candidate may lack libraries here that it was built against.
             let stop = match claims.candidates.contains_key(&vmm) {
-                true => Stop::error(seen),
-                false => Stop::blame(vmm, seen),
+                true => Stop::error(observed),
+                false => Stop::blame(vmm, observed),
             };
             not_started(stop, logs_in(&paths))
         })?;
@@ -135,10 +135,10 @@ impl ApiGuest {
             self.ask_the_vmm(request, "telling the VMM what to run")?;
             if let Some(state) = request.then {
                 let answer = self.ask_the_vmm(&cloud_hypervisor::info(), "asking the VMM for its state")?;
-                let said: serde_json::Value = serde_json::from_str(&answer).unwrap_or_default();
-                if said["state"] != state {
-                    let seen = format!("after {} its state is {}, expected {state:?}", request.name(), said["state"]);
-                    return Err(self.why("telling the VMM what to run", &seen, vmm));
+                let reply: serde_json::Value = serde_json::from_str(&answer).unwrap_or_default();
+                if reply["state"] != state {
+                    let observed = format!("after {} its state is {}, expected {state:?}", request.name(), reply["state"]);
+                    return Err(self.why("telling the VMM what to run", &observed, vmm));
                 }
             }
         }
@@ -198,13 +198,13 @@ impl ApiGuest {
     }
 
     /// An emulated guest that still produces output boots slowly, and does not hang.
-    fn late(&mut self, growth: &Growth, seen: &str) -> Stop {
-        let still = growth.since(Instant::now());
-        if self.provided.nested && still < self.deadlines.silence && !self.has_ended() {
-            return Stop::error(growth::slow(self.deadlines.boot, still, &self.serial.last_lines(3)));
+    fn late(&mut self, growth: &Growth, observed: &str) -> Stop {
+        let since_output = growth.since(Instant::now());
+        if self.provided.nested && since_output < self.deadlines.silence && !self.has_ended() {
+            return Stop::error(growth::slow(self.deadlines.boot, since_output, &self.serial.last_lines(3)));
         }
         let vmm = self.vmm;
-        self.why("reaching the guest's agent by vsock", seen, vmm)
+        self.why("reaching the guest's agent by vsock", observed, vmm)
     }
 }
 
@@ -226,7 +226,7 @@ fn guest(
         }
     };
     let text = |path: &Path| path.to_string_lossy().into_owned();
-    let at = |name: &str| text(&paths.sockets.join(name));
+    let socket_path = |name: &str| text(&paths.sockets.join(name));
     let memory_mib = u64::from(profile.qemu.memory_mib);
     Ok(Guest {
         program,
@@ -242,12 +242,12 @@ fn guest(
         config: text(&paths.dir.join("machine.json")),
         vsock: text(&vsock_of(paths)),
         share: share.map(|_| text(&paths.virtiofsd)),
-        waiting: waiting_files(kind, profile.runtime, at),
+        waiting: waiting_files(kind, profile.runtime, socket_path),
     })
 }
 
-fn waiting_files(kind: Kind, runtime: Runtime, at: impl Fn(&str) -> String) -> Vec<String> {
-    (0..waiting(kind, runtime)).map(|number| at(&format!("waiting{number}"))).collect()
+fn waiting_files(kind: Kind, runtime: Runtime, socket_path: impl Fn(&str) -> String) -> Vec<String> {
+    (0..waiting(kind, runtime)).map(|number| socket_path(&format!("waiting{number}"))).collect()
 }
 
 /// Returns the modules that the guest's agent loads before it can be reached: the bus of the devices, and vsock.
@@ -264,11 +264,11 @@ fn keep(plan: &LaunchPlan, folder: &Path) -> io::Result<()> {
     match &plan.file {
         Some((path, machine)) => fs::write(path, machine.to_string()),
         None => {
-            let told = plan.requests.iter().map(|request| {
+            let requests = plan.requests.iter().map(|request| {
                 let body = request.body.as_ref().map(|body| format!(" {body}")).unwrap_or_default();
                 format!("{}{body}\n", request.name())
             });
-            fs::write(folder.join("machine.json"), told.collect::<String>())
+            fs::write(folder.join("machine.json"), requests.collect::<String>())
         }
     }
 }

@@ -21,7 +21,7 @@ fn blames(signs: &GuestSigns) -> Option<Component> {
 
 /// Checks each combination of the states of QEMU and its daemon, with all other observations.
 #[test]
-fn every_pair_of_a_vmm_and_a_daemon_has_its_row() {
+fn each_pair_of_vmm_and_daemon_states_blames_its_component() {
     let qemu = Some(Component::Qemu);
     let daemon = Some(Component::Virtiofsd);
     let kernel = Some(Component::Kernel);
@@ -81,7 +81,7 @@ fn every_pair_of_a_vmm_and_a_daemon_has_its_row() {
 }
 
 #[test]
-fn what_runs_is_judged_by_the_kernel_the_line_and_qmp_in_this_order() {
+fn a_running_guest_is_judged_by_kernel_log_then_line_then_qmp() {
     let signs = GuestSigns { silent: Some(61), qmp: Some(QmpAnswer::Running), ..GuestSigns::default() };
     assert_eq!(judge(&signs), Some(Ending::Hung { silent: 61 }));
     let paused = GuestSigns { qmp: Some(QmpAnswer::Other("paused".to_owned())), ..signs.clone() };
@@ -103,7 +103,7 @@ fn what_runs_is_judged_by_the_kernel_the_line_and_qmp_in_this_order() {
 }
 
 #[test]
-fn a_shell_that_waits_for_the_real_program_hides_no_signal() {
+fn a_wrapper_shells_exit_code_is_read_as_the_signal() {
     let ran = |script: &str| ProcessEnd::of(std::process::Command::new("sh").args(["-c", script]).status().unwrap());
     assert_eq!(ran("exit 0"), ProcessEnd::Code(0));
     assert_eq!(ran("exit 1"), ProcessEnd::Code(1));
@@ -115,13 +115,13 @@ fn a_shell_that_waits_for_the_real_program_hides_no_signal() {
 
 /// QEMU exits with 0 on SIGTERM, too.
 #[test]
-fn a_qemu_that_was_told_to_end_did_not_power_off() {
+fn a_qemu_ended_by_sigterm_is_not_a_power_off() {
     use std::os::unix::process::ExitStatusExt as _;
     let (zero, one) = (std::process::ExitStatus::from_raw(0), std::process::ExitStatus::from_raw(1 << 8));
-    let said = "qemu-system-x86_64: warning: x\nqemu-system-x86_64: terminating on signal 15 from pid 3254 (bash)\n";
-    assert_eq!(ProcessEnd::of_qemu(zero, said), ProcessEnd::Signal(15));
+    let stderr = "qemu-system-x86_64: warning: x\nqemu-system-x86_64: terminating on signal 15 from pid 3254 (bash)\n";
+    assert_eq!(ProcessEnd::of_qemu(zero, stderr), ProcessEnd::Signal(15));
     assert_eq!(ProcessEnd::of_qemu(zero, "qemu-system-x86_64: warning: x\n"), ProcessEnd::Code(0));
-    assert_eq!(ProcessEnd::of_qemu(one, said), ProcessEnd::Code(1));
-    let signs = GuestSigns { vmm: ended(ProcessEnd::of_qemu(zero, said)), ..GuestSigns::default() };
+    assert_eq!(ProcessEnd::of_qemu(one, stderr), ProcessEnd::Code(1));
+    let signs = GuestSigns { vmm: ended(ProcessEnd::of_qemu(zero, stderr)), ..GuestSigns::default() };
     assert_eq!(blames(&signs), None);
 }

@@ -32,7 +32,7 @@ const HEARD: [Heard; 4] = [Heard::Request, Heard::Mount, Heard::Nothing, Heard::
 
 /// Each row: the memory, the device, and the component blamed after each of [`HEARD`].
 #[test]
-fn every_way_in_which_a_request_stays_unfinished_has_its_row() {
+fn each_state_of_an_unfinished_request_blames_its_component() {
     use Memory::{NotInDaemon, PrivateInVmm, Shared, Unknown};
     let rows = [
         // If the first request of a mount wakes the daemon, the request that waits for its answer does not wake it
@@ -77,7 +77,7 @@ fn every_way_in_which_a_request_stays_unfinished_has_its_row() {
 }
 
 #[test]
-fn a_mount_that_is_refused_is_not_virtiofsds_where_it_was_not_asked() {
+fn a_refused_mount_does_not_blame_a_virtiofsd_without_requests() {
     let facts = |memory, device| ShareFacts { memory, heard: Heard::Nothing, device };
     for (facts, expected) in [
         (facts(Memory::PrivateInVmm, queues(1, 0)), QEMU),
@@ -95,7 +95,7 @@ fn a_mount_that_is_refused_is_not_virtiofsds_where_it_was_not_asked() {
 }
 
 #[test]
-fn the_message_has_what_was_seen() {
+fn the_message_describes_memory_daemon_and_device() {
     let facts = ShareFacts { memory: Memory::PrivateInVmm, heard: Heard::Mount, device: queues(1, 0) };
     let Stop::Fail { message, .. } = unfinished("mounting: not finished", Some(&facts), true) else {
         panic!("{facts}")
@@ -109,7 +109,7 @@ fn the_message_has_what_was_seen() {
 }
 
 #[test]
-fn what_woke_virtiofsd_up_is_told_by_when_it_slept() {
+fn wakes_show_whether_mount_or_request_reached_virtiofsd() {
     for (mount, request, now, expected) in [
         (Some(3), Some(5), Some(6), Heard::Request),
         (Some(3), Some(5), Some(5), Heard::Mount),

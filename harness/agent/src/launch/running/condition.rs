@@ -22,14 +22,14 @@ impl RunningGuest {
         let daemon = self.daemon.as_ref()?.pid();
         let now = self.daemon_wakes();
         let heard = Heard::of(self.woken_at_mount, woken_before, now);
-        let memdev = self.said("query-memdev", json!({}));
+        let memdev = self.query("query-memdev", json!({}));
         let memory = memory::between(self.qemu.id(), daemon, memdev.as_ref());
-        let device = virtio_fs::device(&mut |command: &str, arguments: Value| self.said(command, arguments));
+        let device = virtio_fs::device(&mut |command: &str, arguments: Value| self.query(command, arguments));
         Some(ShareFacts { memory, heard, device })
     }
 
     /// Returns the answer to a QMP command, if there is one.
-    fn said(&mut self, command: &str, arguments: Value) -> Option<Value> {
+    fn query(&mut self, command: &str, arguments: Value) -> Option<Value> {
         self.qmp.as_mut()?.execute(command, arguments).ok()
     }
 
@@ -39,13 +39,13 @@ impl RunningGuest {
 
     /// Returns the stop for an unexpected end, after waiting for it; if there is none, `otherwise` is blamed for what
     /// was seen.
-    pub(super) fn why(&mut self, doing: &str, seen: &str, otherwise: Component) -> Stop {
+    pub(super) fn why(&mut self, doing: &str, observed: &str, otherwise: Component) -> Stop {
         self.await_the_vmms_end();
-        match self.how_it_is() {
+        match self.current_ending() {
             Some(ending) => ending.stop(doing),
             None => {
                 let last = self.serial.as_ref().map(|log| log.last_lines(3)).unwrap_or_default();
-                Stop::blame(otherwise, format!("{doing}: {seen}; last on the serial console: {last}"))
+                Stop::blame(otherwise, format!("{doing}: {observed}; last on the serial console: {last}"))
             }
         }
     }
@@ -59,7 +59,7 @@ impl RunningGuest {
     }
 
     /// Returns how the guest ended, or the problem that it has; `None` if nothing is wrong.
-    pub(crate) fn how_it_is(&mut self) -> Option<Ending> {
+    pub(crate) fn current_ending(&mut self) -> Option<Ending> {
         let signs = self.signs();
         judge(&signs)
     }
@@ -87,11 +87,11 @@ impl RunningGuest {
                     end: ProcessEnd::of_qemu(status, &self.stderr.text()),
                     words: self.stderr.last_lines(4),
                 },
-                None => ProcessState::of_the_living(self.qemu.id()),
+                None => ProcessState::of_running(self.qemu.id()),
             },
             daemon: self.daemon.as_mut().map(|daemon| match daemon.end(daemon_has) {
                 Some(end) => ProcessState::Ended { end, words: daemon.last_lines() },
-                None => ProcessState::of_the_living(daemon.pid()),
+                None => ProcessState::of_running(daemon.pid()),
             }),
             line_ended,
             silent: None,
@@ -124,7 +124,7 @@ impl RunningGuest {
 }
 
 /// Returns the stop for a QMP command that QEMU has answered, but not with the expected result.
-fn answered(asked: &str, error: &QmpError) -> Option<Stop> {
+fn answered(request: &str, error: &QmpError) -> Option<Stop> {
     let detail = match error {
         QmpError::Command { command, class, description } => FailureDetail::QmpRefusal {
             command: command.clone(),
@@ -134,7 +134,7 @@ fn answered(asked: &str, error: &QmpError) -> Option<Stop> {
         QmpError::Protocol { .. } => FailureDetail::Other,
         QmpError::Timeout { .. } | QmpError::Closed { .. } | QmpError::Io { .. } => return None,
     };
-    Some(Stop::blame(Component::Qemu, format!("QMP {asked}: {error}")).showing(detail))
+    Some(Stop::blame(Component::Qemu, format!("QMP {request}: {error}")).showing(detail))
 }
 
 #[cfg(test)]
@@ -142,7 +142,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_refusal_is_told_in_words_and_as_data() {
+    fn a_qmp_refusal_is_reported_as_text_and_as_data() {
         let [command, class, description] = ["device_add", "GenericError", "no such bus"].map(str::to_owned);
         let error =
             QmpError::Command { command: command.clone(), class: class.clone(), description: description.clone() };

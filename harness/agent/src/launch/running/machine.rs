@@ -131,7 +131,7 @@ impl Machine for RunningGuest {
             }
             if Instant::now() > end {
                 let last = self.serial.as_ref().map(|log| log.last_lines(3)).unwrap_or_default();
-                let state = match self.how_it_is() {
+                let state = match self.current_ending() {
                     Some(
                         ending @ (Ending::KvmGaveUp { .. }
                         | Ending::VmmStopped { .. }
@@ -146,7 +146,7 @@ impl Machine for RunningGuest {
             }
             std::thread::sleep(Duration::from_millis(20));
         }
-        self.how_it_is().ok_or_else(|| Stop::error("QEMU ended in an unknown way"))
+        self.current_ending().ok_or_else(|| Stop::error("QEMU ended in an unknown way"))
     }
 
     fn silence(&self) -> Duration {

@@ -23,7 +23,7 @@ fn names(rule: &Value) -> Vec<String> {
 }
 
 #[test]
-fn every_call_is_decided_once_and_with_a_reason() {
+fn every_syscall_is_decided_once_and_with_a_reason() {
     let mut seen = BTreeSet::new();
     for call in decided() {
         assert!(seen.insert(call), "{call} stands twice in the table");
@@ -34,7 +34,7 @@ fn every_call_is_decided_once_and_with_a_reason() {
 /// Calls missing from the tables are refused; a new call needs an entry that says whether this is intended.
 #[test]
 #[cfg_attr(lacks = "system-calls", ignore = "needs the kernel's headers of x86_64")]
-fn every_call_of_this_kernels_headers_is_decided() {
+fn every_syscall_in_the_kernel_headers_is_decided() {
     let headers = ["/usr/include/x86_64-linux-gnu/asm/unistd_64.h", "/usr/include/asm/unistd_64.h"];
     let text = headers.iter().find_map(|path| std::fs::read_to_string(path).ok()).unwrap();
     let decided: BTreeSet<&str> = decided().into_iter().collect();
@@ -44,7 +44,7 @@ fn every_call_of_this_kernels_headers_is_decided() {
 }
 
 #[test]
-fn the_profile_allows_what_the_table_allows_and_nothing_else() {
+fn the_profile_allows_exactly_what_the_table_allows() {
     let mut allowed = BTreeSet::new();
     for rule in rules() {
         match rule["action"].as_str().unwrap() {
@@ -63,7 +63,7 @@ fn the_profile_allows_what_the_table_allows_and_nothing_else() {
 }
 
 #[test]
-fn what_is_allowed_by_its_arguments_is_never_allowed_without_them() {
+fn syscalls_allowed_by_argument_always_check_an_argument() {
     for rule in rules() {
         for name in names(&rule).iter().filter(|name| BY_ARGUMENT.contains(&name.as_str())) {
             assert_eq!(rule["args"].as_array().map(Vec::len), Some(1), "{name}: {rule}");
@@ -73,7 +73,7 @@ fn what_is_allowed_by_its_arguments_is_never_allowed_without_them() {
 
 /// The flags' numbers are part of the ABI; the library's names show whether a flag is missing.
 #[test]
-fn no_flag_of_a_namespace_passes_clone_or_unshare() {
+fn clone_and_unshare_allow_no_namespace_flags() {
     let in_clone = [
         UnshareFlags::NEWNS,
         UnshareFlags::NEWCGROUP,
@@ -99,7 +99,7 @@ fn u(value: &Value) -> u64 {
 }
 
 #[test]
-fn no_second_abi_is_let_in() {
+fn no_second_abi_is_allowed() {
     for entry in profile()["archMap"].as_array().unwrap() {
         assert_eq!(entry["subArchitectures"], serde_json::json!([]), "{entry}");
     }

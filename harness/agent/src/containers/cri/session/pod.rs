@@ -49,7 +49,7 @@ impl<'a> RunningPod<'a> {
         RunningPod { session, id, config, namespaces, next: AtomicU32::new(1), removed: AtomicBool::new(false) }
     }
 
-    fn take_away(&self) -> Check {
+    fn remove_once(&self) -> Check {
         if self.removed.swap(true, Ordering::Relaxed) {
             return Ok(());
         }
@@ -60,7 +60,7 @@ impl<'a> RunningPod<'a> {
         Ok(())
     }
 
-    fn container(&self, wanted: &PodContainer, number: u32) -> ContainerConfig {
+    fn container(&self, requested: &PodContainer, number: u32) -> ContainerConfig {
         let path = |path: &Path| path.to_string_lossy().into_owned();
         let mount = |(from, to): &(PathBuf, String)| Mount { container_path: to.clone(), host_path: path(from) };
         let device = |(from, to): &(String, String)| Device {
@@ -73,28 +73,28 @@ impl<'a> RunningPod<'a> {
             image: Some(ImageSpec { image: self.session.instance.image() }),
             // The image's entry point is the probe.
             command: Vec::new(),
-            args: wanted.command.clone(),
-            mounts: wanted.mounts.iter().map(mount).collect(),
-            devices: wanted.devices.iter().map(device).collect(),
+            args: requested.command.clone(),
+            mounts: requested.mounts.iter().map(mount).collect(),
+            devices: requested.devices.iter().map(device).collect(),
             log_path: format!("{number}.log"),
-            stdin: wanted.input,
+            stdin: requested.input,
             linux: Some(LinuxContainerConfig {
-                resources: Some(resources(wanted.limits)),
+                resources: Some(resources(requested.limits)),
                 security_context: Some(LinuxContainerSecurityContext {
-                    capabilities: Some(Capabilities { add: wanted.added.clone(), drop: wanted.dropped.clone() }),
-                    privileged: wanted.privileged,
+                    capabilities: Some(Capabilities { add: requested.added.clone(), drop: requested.dropped.clone() }),
+                    privileged: requested.privileged,
                     namespace_options: Some(self.namespaces),
-                    no_new_privs: wanted.no_new_privileges,
-                    seccomp: wanted.seccomp.as_ref().map(profile),
-                    apparmor: wanted.apparmor.as_ref().map(profile),
+                    no_new_privs: requested.no_new_privileges,
+                    seccomp: requested.seccomp.as_ref().map(profile),
+                    apparmor: requested.apparmor.as_ref().map(profile),
                 }),
             }),
         }
     }
 }
 
-fn profile(wanted: &ProfileWanted) -> SecurityProfile {
-    match wanted {
+fn profile(requested: &ProfileWanted) -> SecurityProfile {
+    match requested {
         ProfileWanted::Unconfined => {
             SecurityProfile { profile_type: profile_type::UNCONFINED, localhost_ref: String::new() }
         }
@@ -148,7 +148,7 @@ impl Pod for RunningPod<'_> {
         Ok(Box::new(RunningContainer { session: self.session, id: made.container_id, log }))
     }
 
-    fn read_port(&self, port: u16, wanted: usize) -> Result<Vec<u8>, Stop> {
+    fn read_port(&self, port: u16, expected: usize) -> Result<Vec<u8>, Stop> {
         let request = PortForwardRequest { pod_sandbox_id: self.id.clone(), port: vec![i32::from(port)] };
         let answer: StreamAddress = self.session.call("PortForward", request, CALL)?;
         let message = |e: String| format!("forwarding port {port}: {e}");
@@ -156,25 +156,25 @@ impl Pod for RunningPod<'_> {
         let mut streams = self.session.connect(&answer)?;
         // Each channel begins with the port's number, two bytes; the second channel is for errors.
         let until = Instant::now() + self.session.patience();
-        let enough = |streams: &Streams| streams.came(0).len() >= wanted + 2 || streams.came(1).len() > 2;
-        let came = streams.listen(until, enough).map_err(broken)?;
-        let error = String::from_utf8_lossy(streams.came(1).get(2..).unwrap_or_default()).into_owned();
+        let enough = |streams: &Streams| streams.received(0).len() >= expected + 2 || streams.received(1).len() > 2;
+        let is_complete = streams.listen(until, enough).map_err(broken)?;
+        let error = String::from_utf8_lossy(streams.received(1).get(2..).unwrap_or_default()).into_owned();
         if !error.is_empty() {
             return Err(self.session.broken(message(error)));
         }
-        let bytes = streams.came(0).get(2..).unwrap_or_default().to_vec();
-        let lacks = || message(format!("{} bytes came of {wanted}", bytes.len()));
-        if came { Ok(bytes) } else { Err(self.session.lacking(&streams, lacks())) }
+        let bytes = streams.received(0).get(2..).unwrap_or_default().to_vec();
+        let incomplete = || message(format!("{} bytes came of {expected}", bytes.len()));
+        if is_complete { Ok(bytes) } else { Err(self.session.lacking(&streams, incomplete())) }
     }
 
     fn remove(self: Box<Self>) -> Check {
-        self.take_away()
+        self.remove_once()
     }
 }
 
 impl Drop for RunningPod<'_> {
     fn drop(&mut self) {
-        let _ = self.take_away();
+        let _ = self.remove_once();
     }
 }
 
@@ -200,10 +200,10 @@ impl RunningContainer<'_> {
         message: &dyn Fn(String) -> String,
     ) -> Result<ContainerOutput, Stop> {
         let broken = |e: StreamsError| self.session.broken(message(e.to_string()));
-        let ended = streams.listen(until, |streams| !streams.came(channel::END).is_empty()).map_err(broken)?;
+        let ended = streams.listen(until, |streams| !streams.received(channel::END).is_empty()).map_err(broken)?;
         if !ended {
-            let lacks = format!("no end was reported; {} bytes came", streams.came(channel::OUTPUT).len());
-            return Err(self.session.lacking(streams, message(lacks)));
+            let problem = format!("no end was reported; {} bytes came", streams.received(channel::OUTPUT).len());
+            return Err(self.session.lacking(streams, message(problem)));
         }
         streams.output().map_err(broken)
     }
@@ -262,20 +262,20 @@ impl PodProcess for RunningContainer<'_> {
         let mut streams = self.session.connect(&answer)?;
         let until = Instant::now() + self.session.patience();
         for size in sizes {
-            if !streams.came(channel::END).is_empty() {
+            if !streams.received(channel::END).is_empty() {
                 break;
             }
-            let told = json!({ "Width": size.columns, "Height": size.rows }).to_string();
-            streams.send(channel::SIZE, told.as_bytes()).map_err(broken)?;
-            let seen = size.to_string();
+            let window_size = json!({ "Width": size.columns, "Height": size.rows }).to_string();
+            streams.send(channel::SIZE, window_size.as_bytes()).map_err(broken)?;
+            let expected = size.to_string();
             let enough = |streams: &Streams| {
-                let text = String::from_utf8_lossy(streams.came(channel::OUTPUT)).into_owned();
-                text.lines().any(|line| line == seen) || !streams.came(channel::END).is_empty()
+                let text = String::from_utf8_lossy(streams.received(channel::OUTPUT)).into_owned();
+                text.lines().any(|line| line == expected) || !streams.received(channel::END).is_empty()
             };
             if !streams.listen(until, enough).map_err(broken)? {
-                let came = String::from_utf8_lossy(streams.came(channel::OUTPUT)).into_owned();
-                let lacks = format!("the process did not see the size {seen}; what it said is {came:?}");
-                return Err(self.session.lacking(&streams, message(lacks)));
+                let output = String::from_utf8_lossy(streams.received(channel::OUTPUT)).into_owned();
+                let problem = format!("the process did not see the size {expected}; what it said is {output:?}");
+                return Err(self.session.lacking(&streams, message(problem)));
             }
         }
         self.end_of(&mut streams, until, &message)
@@ -289,11 +289,11 @@ impl PodProcess for RunningContainer<'_> {
         let mut streams = self.session.connect(&answer)?;
         streams.send(channel::INPUT, input).map_err(broken)?;
         let until = Instant::now() + self.session.patience();
-        let enough = |streams: &Streams| streams.came(channel::OUTPUT).len() >= input.len();
-        let came = streams.listen(until, enough).map_err(broken)?;
-        let bytes = streams.came(channel::OUTPUT).to_vec();
-        let lacks = || message(format!("{} bytes came of {}", bytes.len(), input.len()));
-        if came { Ok(bytes) } else { Err(self.session.lacking(&streams, lacks())) }
+        let enough = |streams: &Streams| streams.received(channel::OUTPUT).len() >= input.len();
+        let is_complete = streams.listen(until, enough).map_err(broken)?;
+        let bytes = streams.received(channel::OUTPUT).to_vec();
+        let incomplete = || message(format!("{} bytes came of {}", bytes.len(), input.len()));
+        if is_complete { Ok(bytes) } else { Err(self.session.lacking(&streams, incomplete())) }
     }
 
     fn log(&self) -> Result<String, Stop> {
@@ -349,7 +349,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn limits_are_in_cris_units_and_0_is_none() {
+    fn limits_are_in_cri_units_and_absent_ones_are_zero() {
         let limits = resources(PodLimits { memory: Some(1 << 20), cpu_millis: Some(1500) });
         assert_eq!((limits.cpu_quota, limits.cpu_period, limits.cpu_shares), (150_000, 100_000, 1536));
         assert_eq!(limits.memory_limit_in_bytes, 1 << 20);
