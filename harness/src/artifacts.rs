@@ -384,7 +384,8 @@ mod tests {
         assert_eq!(measured(out.path()), (3, 3));
         let message = artifacts.left_out().await.unwrap();
         assert!(
-            message.starts_with("0 log files were truncated and 3 or more were not kept: the limits are 16 MiB per file"),
+            message
+                .starts_with("0 log files were truncated and 3 or more were not kept: the limits are 16 MiB per file"),
             "{message}"
         );
     }

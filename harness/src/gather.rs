@@ -169,7 +169,8 @@ mod tests {
         std::os::unix::fs::symlink("/etc", from.join("c")).unwrap();
         let mut gathered = Gathered { bytes: 3, ..Gathered::default() };
         gathered.copy(&from, &to).unwrap();
-        let expected = ["a and what follows: too large", "c: neither a file nor a folder", "d and what follows: too large"];
+        let expected =
+            ["a and what follows: too large", "c: neither a file nor a folder", "d and what follows: too large"];
         assert_eq!(gathered.left_out, expected.map(|what| format!("{}/{what}", from.display())));
     }
 

@@ -133,8 +133,15 @@ impl Line {
             let _ = say_ended.send(Some(if why.is_empty() { "it closed".to_owned() } else { why.to_owned() }));
             locked(&waiting).clear();
         });
-        let line =
-            Line { next: Arc::new(AtomicU64::new(1)), pending, outgoing, close, heard, lost_after: Arc::default(), ended };
+        let line = Line {
+            next: Arc::new(AtomicU64::new(1)),
+            pending,
+            outgoing,
+            close,
+            heard,
+            lost_after: Arc::default(),
+            ended,
+        };
         match tokio::time::timeout(deadline, hello).await {
             Err(_) => Err(LineError::Late(deadline)),
             Ok(Err(_)) => Err(LineError::Ended(line.why_ended())),
@@ -231,7 +238,8 @@ mod tests {
         let (to_agent, agent_reader) = duplex(1024);
         let hello = Message::<EnvironmentReply>::Hello { version: VERSION, role: "test".to_owned() };
         agent_writer.write_all(&message::encode(&hello).unwrap()).await.unwrap();
-        let from_agent = ReaderStream::new(from_agent).map(|read| read.map(|bytes| AgentOutput::Frames(bytes.to_vec())));
+        let from_agent =
+            ReaderStream::new(from_agent).map(|read| read.map(|bytes| AgentOutput::Frames(bytes.to_vec())));
         let line = Line::open(Box::pin(from_agent), to_agent, Duration::from_secs(20)).await.unwrap();
         (line, agent_writer, agent_reader)
     }

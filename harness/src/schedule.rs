@@ -290,7 +290,8 @@ impl Schedule {
         };
         if let Some(why) = why {
             let outcomes = &self.outcomes;
-            self.remaining = remaining(&self.remaining, |planned, profile| !outcomes.contains_key(&key(planned, profile)));
+            self.remaining =
+                remaining(&self.remaining, |planned, profile| !outcomes.contains_key(&key(planned, profile)));
             if !self.remaining.is_empty() {
                 return (AfterEnvironment::Machine(why), interrupted);
             }

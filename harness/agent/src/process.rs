@@ -151,13 +151,21 @@ pub fn open_by_handle(folder: &Path) -> io::Result<()> {
     let handle_pointer = std::ptr::from_mut(&mut handle);
     // SAFETY: the empty path ends with its NUL; the kernel writes a header, at most `bytes` bytes after it, and one int.
     let answer = unsafe {
-        libc::syscall(libc::SYS_name_to_handle_at, fd, c"".as_ptr(), handle_pointer, &raw mut mount, libc::AT_EMPTY_PATH)
+        libc::syscall(
+            libc::SYS_name_to_handle_at,
+            fd,
+            c"".as_ptr(),
+            handle_pointer,
+            &raw mut mount,
+            libc::AT_EMPTY_PATH,
+        )
     };
     if answer < 0 {
         return Err(io::Error::last_os_error());
     }
     // SAFETY: the handle is the one that the kernel has just filled in.
-    let opened = unsafe { libc::syscall(libc::SYS_open_by_handle_at, fd, handle_pointer, libc::O_PATH | libc::O_CLOEXEC) };
+    let opened =
+        unsafe { libc::syscall(libc::SYS_open_by_handle_at, fd, handle_pointer, libc::O_PATH | libc::O_CLOEXEC) };
     let opened = i32::try_from(opened).unwrap_or(-1);
     if opened < 0 {
         return Err(io::Error::last_os_error());
@@ -246,7 +254,8 @@ mod tests {
         let group = rustix::process::Pid::from_child(&child);
         rustix::process::kill_process_group(group, rustix::process::Signal::KILL).unwrap();
         assert_eq!(child.wait().unwrap().signal(), Some(9));
-        let has_ended = || std::fs::read_to_string(format!("/proc/{grandchild}/stat")).map_or(true, |s| s.contains(") Z"));
+        let has_ended =
+            || std::fs::read_to_string(format!("/proc/{grandchild}/stat")).map_or(true, |s| s.contains(") Z"));
         let end = Instant::now() + Duration::from_secs(5);
         while !has_ended() {
             assert!(Instant::now() < end, "process {grandchild} lives");

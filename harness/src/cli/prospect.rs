@@ -43,7 +43,11 @@ pub(super) const NO_ENGINE: &str = "note: no Docker engine answers: releases are
 ///
 /// # Errors
 /// If the user named containers and no engine answers.
-pub(super) fn settle(environments: &mut Vec<Environment>, requested: bool, engine: &Engine) -> Result<bool, UsageError> {
+pub(super) fn settle(
+    environments: &mut Vec<Environment>,
+    requested: bool,
+    engine: &Engine,
+) -> Result<bool, UsageError> {
     match engine {
         Err(why) if environments.contains(&Environment::Container) => match requested {
             true => Err(UsageError(format!(

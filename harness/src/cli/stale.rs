@@ -271,8 +271,10 @@ fn text(rows: &[RecordedEntry]) -> String {
     }
     let mut out = String::new();
     for ((release, environment), reasons) in places {
-        out +=
-            &format!("{release} {environment}: {}\n", if reasons.is_empty() { "up to date" } else { "stale or unknown" });
+        out += &format!(
+            "{release} {environment}: {}\n",
+            if reasons.is_empty() { "up to date" } else { "stale or unknown" }
+        );
         for (words, mut profiles) in reasons {
             profiles.dedup();
             out += &format!("  {words} [{}]\n", profiles.join(", "));

@@ -13,11 +13,7 @@ use std::path::Path;
 ///
 /// A checksum identifies an image, but not its author: the caller names both. No shipped record has the checksum of an
 /// image.
-pub(super) fn caller_source(
-    images: &ImageArguments,
-    records: Option<&Path>,
-    releases: &[Release],
-) -> Option<String> {
+pub(super) fn caller_source(images: &ImageArguments, records: Option<&Path>, releases: &[Release]) -> Option<String> {
     by_options(images).or_else(|| {
         // Without a directory the records are the shipped ones.
         let shipped = ShippedRecords::under(records)?;

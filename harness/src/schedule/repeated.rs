@@ -16,7 +16,11 @@ impl Schedule {
         self.repeated = true;
         self.remaining = self.nested_failures();
         self.is_wide = self.remaining.iter().flat_map(|unit| &unit.tests).all(needs_cpus);
-        if self.remaining.is_empty() { AfterEnvironment::Finished } else { AfterEnvironment::Machine(RestartReason::Repeat) }
+        if self.remaining.is_empty() {
+            AfterEnvironment::Finished
+        } else {
+            AfterEnvironment::Machine(RestartReason::Repeat)
+        }
     }
 
     /// Returns the tests in nested guests that failed or could not be judged, and those that they blocked. Their

@@ -288,7 +288,8 @@ fn the_number_of_replaced_machines_is_limited() {
     let blockers: BTreeSet<String> = tests.flat_map(|planned| planned.test.blocked_by.iter().cloned()).collect();
     let decisions =
         drive(&mut schedule, true, |(_, _, test, _)| if blockers.contains(test) { pass() } else { Answer::Silence });
-    let replacements = decisions.iter().filter(|next| **next == AfterEnvironment::Machine(RestartReason::Unanswered)).count();
+    let replacements =
+        decisions.iter().filter(|next| **next == AfterEnvironment::Machine(RestartReason::Unanswered)).count();
     assert_eq!(replacements, usize::try_from(REPLACEMENTS_OF_A_CELL).unwrap(), "{decisions:?}");
     assert_eq!(decisions.last(), Some(&AfterEnvironment::Finished));
 }

@@ -73,7 +73,8 @@ impl ContainerdInstance {
         if snapshotters::is_loaded(&plugins.text(), snapshotter.name()) {
             return Ok(instance);
         }
-        let message = format!("containerd does not load its {} snapshotter: {}", snapshotter.name(), instance.last_words());
+        let message =
+            format!("containerd does not load its {} snapshotter: {}", snapshotter.name(), instance.last_words());
         Err(Stop::blame(Component::Containerd, message))
     }
 

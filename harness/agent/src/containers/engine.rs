@@ -66,7 +66,8 @@ impl Engine {
         let kata = claims.kata_for(&profile.name).ok_or_else(|| none_for(claims))?;
         if has_control(test.name) {
             let known = locked(&self.controls).get(test.name).cloned();
-            let control = known.unwrap_or_else(|| self.control(test.name, body, settings, claims, profile, notes_and_logs));
+            let control =
+                known.unwrap_or_else(|| self.control(test.name, body, settings, claims, profile, notes_and_logs));
             control.map_err(|stop| match stop {
                 Stop::Fail { message, .. } => {
                     Stop::error(format!("the same fails under runc, so that Kata cannot be judged by it: {message}"))

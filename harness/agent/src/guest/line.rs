@@ -45,7 +45,9 @@ mod tests {
 
     #[test]
     fn port_and_modules_are_read_from_the_command_line() {
-        let parameters = ConnectionParameters::of("quiet kata_qualify.vsock=19281 kata_qualify.load=vsock,vmw_vsock_virtio_transport\n");
+        let parameters = ConnectionParameters::of(
+            "quiet kata_qualify.vsock=19281 kata_qualify.load=vsock,vmw_vsock_virtio_transport\n",
+        );
         let modules = ["vsock", "vmw_vsock_virtio_transport"].map(str::to_owned).to_vec();
         assert_eq!(parameters, Some(ConnectionParameters { port: 19281, modules }));
         let nothing = ConnectionParameters::of("kata_qualify.load= kata_qualify.vsock=1");

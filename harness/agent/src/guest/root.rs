@@ -60,7 +60,8 @@ struct RootParameters<'a> {
 
 impl RootParameters<'_> {
     fn of(command_line: &str) -> Option<RootParameters<'_>> {
-        let value = |key: &str| command_line.split_whitespace().find_map(|word| word.strip_prefix(key)?.strip_prefix('='));
+        let value =
+            |key: &str| command_line.split_whitespace().find_map(|word| word.strip_prefix(key)?.strip_prefix('='));
         Some(RootParameters {
             device: value("root")?,
             filesystem: value("rootfstype")?,

@@ -202,7 +202,9 @@ fn launches(
     let mut launch = argv::launch(profile, &sandbox).map_err(|e| match e {
         // Kata does not support the setting on this architecture, or its behaviour there has not been studied.
         argv::ArgvError::Setting { .. } | argv::ArgvError::Architecture { .. } => Stop::skip(e.to_string()),
-        argv::ArgvError::Share { .. } | argv::ArgvError::Comma { .. } | argv::ArgvError::Number { .. } => internal_error(&e),
+        argv::ArgvError::Share { .. } | argv::ArgvError::Comma { .. } | argv::ArgvError::Number { .. } => {
+            internal_error(&e)
+        }
     })?;
     let mut changes = provided.lacking();
     changes.extend((!profile.qemu.foreground).then_some(Deviation::Foreground));

@@ -53,7 +53,12 @@ pub(super) fn command(arguments: &RunArguments) -> String {
 }
 
 /// Lists the steps with their results, and the conclusion.
-pub(super) fn report_text(case: &Case, from: &str, seen: &[(Vec<Component>, String, Seen)], finding: &Finding) -> String {
+pub(super) fn report_text(
+    case: &Case,
+    from: &str,
+    seen: &[(Vec<Component>, String, Seen)],
+    finding: &Finding,
+) -> String {
     let mut out = format!("{} in {} under {}\n", case.test, case.cell, case.profile);
     out.push_str(&format!("it failed, presumably because of {}: {}\n", case.blames, case.signature));
     for (swap, command, seen) in seen {

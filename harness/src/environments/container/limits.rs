@@ -46,7 +46,8 @@ pub(super) fn without_refused(requested: &[Limit], complaint: &str) -> Option<Ve
 /// Describes the limits that were not granted in one line; `has` is `/proc/PID/limits` of a process of the container.
 pub(super) fn refusal_note(granted: &[Limit], has: &str) -> String {
     let refused = LIMITS.iter().filter(|limit| !granted.contains(limit));
-    let each: Vec<String> = refused.map(|limit| format!("{} (it has {})", limit.requested(), limit.found(has))).collect();
+    let each: Vec<String> =
+        refused.map(|limit| format!("{} (it has {})", limit.requested(), limit.found(has))).collect();
     format!("the Docker engine did not grant the container {}", each.join(" and "))
 }
 
@@ -92,7 +93,8 @@ mod tests {
 
     #[test]
     fn limits_that_the_engine_refuses_are_not_requested_again() {
-        let without = |complaint: &str| without_refused(&LIMITS, complaint).map(|remaining| names(&remaining).join(" "));
+        let without =
+            |complaint: &str| without_refused(&LIMITS, complaint).map(|remaining| names(&remaining).join(" "));
         assert_eq!(without(RUNC).as_deref(), Some("nproc memlock"));
         assert_eq!(without(&RUNC.replace("type 7", "type 6")).as_deref(), Some("nofile memlock"));
         assert_eq!(without(&RUNC.replace("type 7", "type 8")).as_deref(), Some("nofile nproc"));

@@ -134,7 +134,8 @@ impl CriInstance {
                 return Err(ended.into());
             }
             if Instant::now() >= end {
-                let message = format!("containerd is not ready for pods within {} s: {}", START.as_secs(), not_ready.why);
+                let message =
+                    format!("containerd is not ready for pods within {} s: {}", START.as_secs(), not_ready.why);
                 let message = format!("{message}: {}", self.last_words());
                 // Conditions of containerd itself are reported first; the network is configured by the harness, and is
                 // not containerd's fault. If the socket accepts connections but the client's fail, the client may be at

@@ -212,7 +212,10 @@ mod tests {
         let error = exit_code(refused).unwrap_err();
         assert!(matches!(&error, StreamsError::NoExitCode(text) if text.contains("container not running")), "{error}");
         let error = exit_code(b"").unwrap_err();
-        assert!(matches!(error, StreamsError::NoStatus { .. }) && error.to_string().starts_with("no status ("), "{error}");
+        assert!(
+            matches!(error, StreamsError::NoStatus { .. }) && error.to_string().starts_with("no status ("),
+            "{error}"
+        );
     }
 
     #[test]

@@ -61,7 +61,8 @@ impl ApiGuest {
         let not_started = |stop, logs| Box::new(NotStarted { stop, launched: Some(launched.clone()), logs });
         let written =
             keep(&plan, &folder).and_then(|()| guest.waiting.iter().try_for_each(|file| File::create(file).map(drop)));
-        written.map_err(|e| not_started(Stop::error(format!("writing the plan of a guest's launch: {e}")), Vec::new()))?;
+        written
+            .map_err(|e| not_started(Stop::error(format!("writing the plan of a guest's launch: {e}")), Vec::new()))?;
         let mut daemon = None;
         if let Some(composed) = &composed {
             let mut started =
@@ -137,7 +138,8 @@ impl ApiGuest {
                 let answer = self.ask_the_vmm(&cloud_hypervisor::info(), "asking the VMM for its state")?;
                 let reply: serde_json::Value = serde_json::from_str(&answer).unwrap_or_default();
                 if reply["state"] != state {
-                    let observed = format!("after {} its state is {}, expected {state:?}", request.name(), reply["state"]);
+                    let observed =
+                        format!("after {} its state is {}, expected {state:?}", request.name(), reply["state"]);
                     return Err(self.why("telling the VMM what to run", &observed, vmm));
                 }
             }
