@@ -130,7 +130,7 @@ impl<S: Stream> Qmp<S> {
             transcript: Transcript::default(),
             broken: false,
         };
-        let greeting = qmp.read_message("the greeting", Instant::now() + deadline)?;
+        let greeting = qmp.read_message("the greeting", Instant::now(), deadline)?;
         match greeting.pointer("/QMP/version") {
             Some(version) => qmp.version = version.clone(),
             None => return Err(unexpected("the greeting", "a greeting", &greeting)),
@@ -174,14 +174,14 @@ impl<S: Stream> Qmp<S> {
     /// # Errors
     /// When it does not come in time, or the connection is gone.
     pub fn wait_event(&mut self, name: &str, deadline: Duration) -> Result<Value, QmpError> {
-        let until = Instant::now() + deadline;
+        let started = Instant::now();
         loop {
             if let Some(at) = self.events.iter().position(|event| event["event"] == name)
                 && let Some(event) = self.events.remove(at)
             {
                 return Ok(event);
             }
-            let message = self.read_message(&format!("waiting for {name}"), until)?;
+            let message = self.read_message(&format!("waiting for {name}"), started, deadline)?;
             self.keep_event(message);
         }
     }
@@ -192,7 +192,7 @@ impl<S: Stream> Qmp<S> {
     }
 
     fn exchange(&mut self, command: &str, arguments: Value, fd: Option<BorrowedFd<'_>>) -> Result<Value, QmpError> {
-        let until = Instant::now() + self.deadline;
+        let started = Instant::now();
         self.next_id += 1;
         let id = self.next_id;
         let mut request = json!({ "execute": command, "id": id });
@@ -205,7 +205,7 @@ impl<S: Stream> Qmp<S> {
         self.stream.limit(self.deadline).map_err(failed)?;
         self.stream.send(format!("{line}\n").as_bytes(), fd).map_err(failed)?;
         loop {
-            let mut message = self.read_message(command, until)?;
+            let mut message = self.read_message(command, started, self.deadline)?;
             if message.get("event").is_some() {
                 self.keep_event(message);
                 continue;
@@ -235,9 +235,9 @@ impl<S: Stream> Qmp<S> {
         }
     }
 
-    /// Reads and parses the next line.
-    fn read_message(&mut self, doing: &str, until: Instant) -> Result<Value, QmpError> {
-        let started = Instant::now();
+    /// Reads and parses the next line. The deadline counts from the start of the command, which may be several messages
+    /// ago.
+    fn read_message(&mut self, doing: &str, started: Instant, deadline: Duration) -> Result<Value, QmpError> {
         // The buffer was searched for a line end up to here.
         let mut seen = 0;
         loop {
@@ -263,8 +263,8 @@ impl<S: Stream> Qmp<S> {
                     got: beginning(&String::from_utf8_lossy(&self.buffer[..256])),
                 });
             }
-            let remaining = until.saturating_duration_since(Instant::now());
             let waited = started.elapsed();
+            let remaining = deadline.saturating_sub(waited);
             if remaining.is_zero() {
                 return Err(QmpError::Timeout { doing: doing.to_owned(), waited });
             }

@@ -97,6 +97,28 @@ fn stored_events_are_bounded() {
 }
 
 #[test]
+fn endless_events_do_not_keep_a_command_past_its_deadline() {
+    let (ours, mut theirs) = UnixStream::pair().unwrap();
+    let began = Instant::now();
+    let peer = std::thread::spawn(move || {
+        theirs.write_all(format!("{GREETING}\r\n{}", OK.replace("$ID", "1")).as_bytes()).unwrap();
+        // A client without a deadline gets the end of the connection.
+        while began.elapsed() < LONG && theirs.write_all(b"{\"event\": \"RTC_CHANGE\"}\r\n").is_ok() {}
+    });
+    let mut qmp = Qmp::connect(ours, LONG).unwrap();
+    qmp.deadline = SHORT;
+    let event = qmp.wait_event("STOP", SHORT).unwrap_err();
+    let command = qmp.execute("query-status", Value::Null).unwrap_err();
+    for error in [event, command] {
+        // The time is that since the command, not since the last event.
+        assert!(matches!(&error, QmpError::Timeout { waited, .. } if *waited >= SHORT), "{error}");
+    }
+    assert!(began.elapsed() < LONG, "{:?}", began.elapsed());
+    drop(qmp);
+    peer.join().unwrap();
+}
+
+#[test]
 fn a_peer_that_does_not_speak_qmp_is_a_protocol_error() {
     for (greeting, expected) in [("SSH-2.0-OpenSSH", "JSON"), ("{\"hello\": 1}", "a greeting"), ("[]", "a greeting")] {
         let (stream, _peer) = peer(greeting, &[]);
