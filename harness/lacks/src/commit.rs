@@ -15,17 +15,18 @@ const UNKNOWN: &str = "unknown";
 /// compiled again when the value may have changed: with each commit, but not with each build.
 pub fn tell_commit() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    for line in instructions(std::env::var(VARIABLE).ok().as_deref(), &root) {
+    for line in instructions(std::env::var(VARIABLE).ok().as_deref(), &root, of_git) {
         println!("{line}");
     }
 }
 
-fn instructions(packagers: Option<&str>, root: &Path) -> Vec<String> {
+/// Returns the instructions with the packagers' commit, or else with the one that `ask` finds for the sources.
+fn instructions(packagers: Option<&str>, root: &Path, ask: impl FnOnce(&Path) -> Option<Known>) -> Vec<String> {
     let mut lines = vec![format!("cargo::rerun-if-env-changed={VARIABLE}")];
     let packagers = packagers.map(str::trim).filter(|packagers| is_a_name(packagers));
     let known = match packagers {
         Some(_) => None,
-        None => of_git(root),
+        None => ask(root),
     };
     let commit = packagers.or(known.as_ref().map(|known| known.commit.as_str())).unwrap_or(UNKNOWN);
     lines.push(format!("cargo::rustc-env={VARIABLE}={commit}"));
@@ -69,7 +70,7 @@ mod tests {
     #[test]
     fn without_git_the_commit_is_the_packagers_or_unknown() {
         let folder = std::env::temp_dir();
-        let of = |given| instructions(given, &folder);
+        let of = |given| instructions(given, &folder, of_git);
         let watched = "cargo::rerun-if-env-changed=KATA_QUALIFY_COMMIT";
         assert_eq!(of(Some("v1.2-3\n")), [watched, "cargo::rustc-env=KATA_QUALIFY_COMMIT=v1.2-3"]);
         for nothing in [None, Some(""), Some("a\ncargo::rustc-cfg=b"), Some("a b")] {
@@ -79,11 +80,16 @@ mod tests {
 
     #[test]
     fn only_existing_paths_are_watched() {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-        for line in instructions(None, &root) {
-            if let Some(path) = line.strip_prefix("cargo::rerun-if-changed=") {
-                assert!(Path::new(path).exists(), "{path}");
-            }
-        }
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let ask = |_: &Path| {
+            let changes_with = vec!["Cargo.toml".to_owned(), "no/logs/HEAD".to_owned()];
+            Some(Known { commit: "0123456789ab".to_owned(), changes_with })
+        };
+        let expected = [
+            "cargo::rerun-if-env-changed=KATA_QUALIFY_COMMIT".to_owned(),
+            "cargo::rustc-env=KATA_QUALIFY_COMMIT=0123456789ab".to_owned(),
+            format!("cargo::rerun-if-changed={}", root.join("Cargo.toml").display()),
+        ];
+        assert_eq!(instructions(None, root, ask), expected);
     }
 }

@@ -217,3 +217,28 @@ impl ReleaseReader<'_> {
             .collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use model::profile::Profile;
+
+    #[test]
+    fn each_change_in_the_programs_own_readings_names_a_profile_or_a_reason() {
+        for family in Family::all() {
+            let readings = Readings::of(family.runtime());
+            assert!(!readings.read.is_empty() && !readings.changes.is_empty(), "{:?}", family.runtime());
+            for change in &readings.changes {
+                assert!(!change.items.is_empty(), "{change:?}");
+                match (&change.profile, &change.no_effect) {
+                    (Some(profile), None) => {
+                        let begins = |p: &Profile| p.name == *profile && p.tag == change.at;
+                        assert!(family.profiles().iter().any(begins), "no profile begins so: {change:?}");
+                    }
+                    (None, Some(reason)) => assert!(!reason.trim().is_empty(), "{change:?}"),
+                    _ => panic!("expected either a profile or a reason: {change:?}"),
+                }
+            }
+        }
+    }
+}
