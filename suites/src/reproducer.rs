@@ -181,6 +181,7 @@ mod tests {
         });
         let plugs: Vec<fn(&Profile) -> Plug> = plugs.collect();
         assert_eq!(plugs.len(), 4);
+        let mut texts = 0;
         for profile in Profile::all() {
             for plug in &plugs {
                 let Plug { arguments, device, typed, .. } = plug(profile);
@@ -188,7 +189,12 @@ mod tests {
                 assert!(arguments.iter().any(|word| word.contains(&format!("id={bus}"))), "{bus}: {arguments:?}");
                 let has_text = device.to_string().contains("\"on\"") || device.to_string().contains("\"off\"");
                 assert!(device != typed || !has_text, "{}: {device}", profile.name);
+                let mut strings = device.as_object().unwrap().values().filter_map(Value::as_str);
+                let has_number = strings.any(|text| text.parse::<u64>().is_ok());
+                assert!(device == typed || has_text || has_number, "{}: {device}", profile.name);
+                texts += usize::from(has_text);
             }
         }
+        assert!(texts > 0, "no profile writes a switch as text");
     }
 }
