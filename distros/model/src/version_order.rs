@@ -143,5 +143,22 @@ mod tests {
                 proptest::prop_assert_eq!(compare(*manager, &a, &b), compare(*manager, &b, &a).reverse());
             }
         }
+
+        // Short texts of few characters, so that many begin alike.
+        #[test]
+        fn comparing_any_versions_is_transitive(
+            a in "([01a~^.+_:-]|_rc){0,6}", b in "([01a~^.+_:-]|_rc){0,6}", c in "([01a~^.+_:-]|_rc){0,6}"
+        ) {
+            for manager in PackageManager::ALL {
+                for [x, y, z] in [[&a, &b, &c], [&a, &c, &b], [&b, &a, &c], [&b, &c, &a], [&c, &a, &b], [&c, &b, &a]] {
+                    let (first, second) = (compare(*manager, x, y), compare(*manager, y, z));
+                    if first.is_le() && second.is_le() {
+                        proptest::prop_assert_eq!(
+                            compare(*manager, x, z), first.then(second), "{:?}: {} {} {}", manager, x, y, z
+                        );
+                    }
+                }
+            }
+        }
     }
 }

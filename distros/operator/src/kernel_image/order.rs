@@ -111,11 +111,38 @@ mod tests {
         );
     }
 
+    /// The orders of all package managers, and of a root without one.
+    const ALL: [Option<Format>; 6] = [
+        None,
+        Some(Format::Dpkg),
+        Some(Format::Rpm),
+        Some(Format::Pacman),
+        Some(Format::Apk),
+        Some(Format::Portage),
+    ];
+
     proptest::proptest! {
         #[test]
         fn the_order_of_any_names_is_antisymmetric(a in ".{0,24}", b in "[0-9a-z~^.+_-]{0,24}") {
-            for format in [None, Some(Format::Rpm)] {
+            for format in ALL {
                 proptest::prop_assert_eq!(compare(format, &a, &b), compare(format, &b, &a).reverse());
+            }
+        }
+
+        // Short names of few characters, so that many begin alike.
+        #[test]
+        fn the_order_of_any_names_is_transitive(
+            a in "([01a~^.+_-]|-rc){0,6}", b in "([01a~^.+_-]|-rc){0,6}", c in "([01a~^.+_-]|-rc){0,6}"
+        ) {
+            for format in ALL {
+                for [x, y, z] in [[&a, &b, &c], [&a, &c, &b], [&b, &a, &c], [&b, &c, &a], [&c, &a, &b], [&c, &b, &a]] {
+                    let (first, second) = (compare(format, x, y), compare(format, y, z));
+                    if first.is_le() && second.is_le() {
+                        proptest::prop_assert_eq!(
+                            compare(format, x, z), first.then(second), "{:?}: {} {} {}", format, x, y, z
+                        );
+                    }
+                }
             }
         }
     }

@@ -284,7 +284,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn rewriting_the_same_verdicts_changes_nothing(
+    fn verdicts_are_read_back_and_rewriting_them_changes_nothing(
         cause in ".{0,400}",
         package in "[a-z0-9]([.:@/]?[a-zA-Z0-9+_-]){0,9}",
         version in "[!-.0-~]{1,20}",
@@ -294,9 +294,13 @@ proptest! {
         new.versions.extend([versioned(&package, &version)]);
         new.capabilities.get_mut(&Capability::FsVirtioFs).unwrap().causes.push(VerifiedCause::of_nobody(cause));
         let old = existing.then(|| written(None, &[entry("13", "rs-4.0")]).unwrap());
-        let once = written(old.as_deref(), &[new.clone()]).unwrap();
-        prop_assert_eq!(&written(Some(&once), &[new]).unwrap(), &once);
-        prop_assert_eq!(read_back(&once).len(), 1 + usize::from(existing));
+        let once = written(old.as_deref(), std::slice::from_ref(&new)).unwrap();
+        prop_assert_eq!(&written(Some(&once), std::slice::from_ref(&new)).unwrap(), &once);
+        let found = read_back(&once);
+        prop_assert_eq!(&found[0].versions, &new.versions);
+        let others = existing.then(|| safe(&entry("13", "rs-4.0")));
+        let expected: Vec<VerifiedEntry> = std::iter::once(safe(&new)).chain(others).collect();
+        prop_assert_eq!(found, expected);
     }
 
     #[test]
