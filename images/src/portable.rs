@@ -223,10 +223,25 @@ mod tests {
         for (name, path) in &whole.libraries {
             put(&Path::new("/usr/lib64").join(name), path);
         }
-        let script = PathBuf::from("/bin/script");
-        let modules = [script.clone(), PathBuf::from("/bin/gone")];
+        put(Path::new("/bin/module"), &program);
+        // A module whose first library has another name, which no file has.
+        let mut lacking = fs::read(&program).unwrap();
+        let library = object(&program).needed[0].clone();
+        let places: Vec<usize> = lacking
+            .windows(library.len())
+            .enumerate()
+            .filter(|(_, bytes)| *bytes == library.as_bytes())
+            .map(|(place, _)| place)
+            .collect();
+        for place in places {
+            lacking[place] = b'X';
+        }
+        assert_eq!(parse(&lacking).unwrap().needed[0], format!("X{}", &library[1..]));
+        fs::write(dir.path().join("bin/lacking"), lacking).unwrap();
+        let (script, module) = (PathBuf::from("/bin/script"), PathBuf::from("/bin/module"));
+        let modules = [script.clone(), PathBuf::from("/bin/gone"), PathBuf::from("/bin/lacking"), module.clone()];
         let portable = Portable::of(&tree, Path::new("/bin/program"), &modules).unwrap();
-        assert_eq!((portable.libraries.len(), portable.modules), (whole.libraries.len(), vec![]));
+        assert_eq!((portable.libraries.len(), portable.modules), (whole.libraries.len(), vec![module]));
         assert!(matches!(Portable::of(&tree, &script, &[]).unwrap_err(), PortableError::Form { .. }));
     }
 

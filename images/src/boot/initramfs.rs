@@ -257,6 +257,25 @@ mod tests {
     }
 
     #[test]
+    fn no_entry_has_a_time_or_an_owner() {
+        let bytes = sample(&[file("/etc/kata/file")]).unwrap();
+        let (mut rest, mut names) = (bytes.as_slice(), Vec::new());
+        loop {
+            let reader = NewcReader::new(rest).unwrap();
+            let entry = reader.entry();
+            assert_eq!((entry.mtime(), entry.uid(), entry.gid()), (0, 0, 0), "{}", entry.name());
+            if entry.is_trailer() {
+                break;
+            }
+            names.push(entry.name().to_owned());
+            rest = reader.finish().unwrap();
+        }
+        for name in ["init", "dev/console", "etc/kata", "etc/kata/file", "modules/order"] {
+            assert!(names.iter().any(|one| one == name), "{names:?}");
+        }
+    }
+
+    #[test]
     fn invalid_paths_of_extra_files_are_refused() {
         for path in ["relative", "/", "/a/../b", "/init", "/etc"] {
             assert!(sample(&[file(path)]).is_err(), "{path}");

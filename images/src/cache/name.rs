@@ -116,6 +116,10 @@ mod tests {
             std::fs::write(dir.path().join("id"), content).unwrap();
             let name = id(dir.path()).unwrap();
             assert_eq!(name.len(), 16, "after {content:?}");
+            assert_ne!(name, "0123456789abcdef", "after {content:?}");
+            let file = dir.path().join("id");
+            let inode = std::fs::metadata(&file).unwrap().ino();
+            assert_eq!(std::fs::read_to_string(&file).unwrap(), format!("{name} {inode}\n"), "after {content:?}");
             assert_eq!(id(dir.path()).unwrap(), name);
         }
     }

@@ -158,6 +158,20 @@ mod tests {
         std::fs::create_dir_all(folder.path().join(KEYS)).unwrap();
         assert!(matches!(keys(folder.path(), None, &[]).unwrap_err().cause, ImageErrorKind::Untrusted { .. }));
         keys(folder.path(), Some(&Root::new(dir.path()).unwrap()), &[]).unwrap();
-        assert!(folder.path().join(KEYS).join("alpine@example-1.rsa.pub").exists());
+        let key = folder.path().join(KEYS).join("alpine@example-1.rsa.pub");
+        assert_eq!(std::fs::read_to_string(key).unwrap(), "key");
+    }
+
+    #[test]
+    fn the_callers_keys_take_the_place_of_the_bases() {
+        let (dir, folder) = (base(), tempfile::tempdir().unwrap());
+        let to = folder.path().join(KEYS);
+        std::fs::create_dir_all(&to).unwrap();
+        let own = dir.path().join("own@example-2.rsa.pub");
+        std::fs::write(&own, "own key").unwrap();
+        keys(folder.path(), Some(&Root::new(dir.path()).unwrap()), &[own]).unwrap();
+        assert_eq!(std::fs::read_to_string(to.join("own@example-2.rsa.pub")).unwrap(), "own key");
+        assert_eq!(std::fs::read_dir(&to).unwrap().count(), 1, "only the caller's key is trusted");
+        assert!(keys(folder.path(), None, &[dir.path().join("no.rsa.pub")]).is_err());
     }
 }
