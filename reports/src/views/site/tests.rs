@@ -516,7 +516,11 @@ fn writing_a_site_twice_gives_the_same_files() {
     assert_eq!((written.releases, written.withheld), (1, 0));
     let first = files();
     assert_eq!(first.len(), written.files, "{first:?}");
-    write().unwrap();
+    // Nothing of the older site stays.
+    std::fs::write(dir.join("index.html"), "older").unwrap();
+    std::fs::remove_file(dir.join("runs.html")).unwrap();
+    assert_ne!(files(), first);
+    assert_eq!(write().unwrap(), written);
     assert_eq!(files(), first);
     assert_eq!(std::fs::read_dir(parent.path()).unwrap().count(), 1, "nothing is left beside it");
     std::fs::write(dir.join("CNAME"), "x").unwrap();
