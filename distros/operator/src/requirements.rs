@@ -238,10 +238,20 @@ mod tests {
                 let none = component == Component::Containerd && ["go-2.2", "go-2.3"].contains(&profile.name.as_str());
                 assert_eq!(all.is_empty(), none, "{} of {component:?}", profile.name);
                 for r in all {
-                    assert!(r.source.contains('@'), "{r:?}");
+                    assert!(is_path_at_tag(&r.source), "{r:?}");
                 }
             }
         }
+        for other in ["versions.yaml", "@4.1.0", "src/x.go@", "src/x.go@soon", "/src/x.go@4.1.0", "a b@4.1.0"] {
+            assert!(!is_path_at_tag(other), "{other}");
+        }
+    }
+
+    /// Checks whether a text is the path of a file and one of Kata's tags.
+    fn is_path_at_tag(source: &str) -> bool {
+        let Some((path, tag)) = source.rsplit_once('@') else { return false };
+        let is_path = path.split('/').all(|part| !part.is_empty() && !part.contains([' ', '@']));
+        is_path && (tag == "main" || tag.parse::<model::kata_version::KataVersion>().is_ok())
     }
 
     #[test]

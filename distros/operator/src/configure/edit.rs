@@ -315,12 +315,28 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn an_edit_of_any_text_sets_the_value_or_is_refused(text in "([a-z#\\[\\]=\"'{}.\\\\ \r\n0-9]|é){0,60}") {
-            let settings = [setting(&["hypervisor", "qemu"], "path", json!("/usr/bin/q"))];
-            if let Ok(after) = edited(&text, &settings) {
-                let read: DocumentMut = after.parse().unwrap();
-                assert_eq!(read["hypervisor"]["qemu"]["path"].as_str(), Some("/usr/bin/q"));
-                assert_eq!(edited(&after, &settings).unwrap(), after);
-            }
+            assert_edit_keeps_other_lines(&text);
+        }
+
+        // Most of these texts are TOML.
+        #[test]
+        fn an_edit_of_settings_keeps_all_other_lines(
+            text in "(([a-z] = 1( # [a-z])?|# [a-z]|\\[[s-z]\\]|\\[hypervisor\\.qemu\\]|path = '/q'|)(\n|\r\n)){0,9}"
+        ) {
+            assert_edit_keeps_other_lines(&text);
+        }
+    }
+
+    /// Checks that an edit sets the value and that every line without it stays, or that the edit is refused.
+    fn assert_edit_keeps_other_lines(text: &str) {
+        let settings = [setting(&["hypervisor", "qemu"], "path", json!("/usr/bin/q"))];
+        let Ok(after) = edited(text, &settings) else { return };
+        let read: DocumentMut = after.parse().unwrap();
+        assert_eq!(read["hypervisor"]["qemu"]["path"].as_str(), Some("/usr/bin/q"));
+        assert_eq!(edited(&after, &settings).unwrap(), after);
+        let mut lines = after.lines();
+        for line in text.lines().filter(|line| !line.contains("path")) {
+            assert!(lines.any(|one| one == line), "{line:?} of {text:?} is not in its place in {after:?}");
         }
     }
 

@@ -210,6 +210,12 @@ mod tests {
         // A complete text is not torn, but one with a rest of the old text behind it is.
         let is_edit = |half: &str| matches!(today(&format!("{half}\n# theirs\n")), FileState::Edited(_));
         assert!(is_edit(EARLIER) && is_edit(AFTER) && !is_edit(&halves[AFTER.len()]));
+        // What is ours goes, and what is theirs stays.
+        for (whole, ours) in [(EARLIER, "longer"), (AFTER, "c = ")] {
+            let FileState::Edited(stripped) = today(&format!("{whole}\n# theirs\n")) else { panic!("{whole}") };
+            let text = stripped.text.unwrap();
+            assert!(text.starts_with(BEFORE) && text.contains("# theirs\n") && !text.contains(ours), "{text}");
+        }
     }
 
     #[test]

@@ -103,4 +103,21 @@ mod tests {
             assert!(wait(&mut child, Duration::ZERO).unwrap().is_some());
         }
     }
+
+    #[test]
+    fn a_program_that_ignores_sigterm_is_killed() {
+        let script = "trap '' TERM; echo ready; while :; do sleep 1; done";
+        let mut command = Command::new("sh");
+        command.args(["-c", script]).process_group(0).stdout(std::process::Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut line = String::new();
+        io::BufRead::read_line(&mut io::BufReader::new(child.stdout.take().unwrap()), &mut line).unwrap();
+        assert_eq!(line, "ready\n");
+        // As politely as ever, but with less time.
+        let signals = POLITELY.map(|(signal, grace)| (signal, grace / 10));
+        let began = Instant::now();
+        end_group_by(&mut child, &signals);
+        assert!(began.elapsed() >= signals[0].1, "it had time to clean up");
+        assert_eq!(wait(&mut child, Duration::from_secs(20)).unwrap().unwrap().signal(), Some(9));
+    }
 }
