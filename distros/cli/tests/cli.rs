@@ -292,8 +292,8 @@ fn a_closed_standard_output_causes_no_error_message() {
         &["verified"],
         &["installer"],
         &["packages"],
-        &["fallback"],
-        &["requirements", "qemu"],
+        &["fallback", "--profile", "go-3.29"],
+        &["requirements", "--profile", "go-3.29", "--component", "qemu"],
         &["lint", "mini.yaml"],
         &["lint", "bad.yaml"],
         &["schema"],
@@ -310,5 +310,6 @@ fn a_closed_standard_output_causes_no_error_message() {
         let stderr = String::from_utf8(output.stderr).expect("UTF-8");
         assert!(output.status.code().is_some_and(|code| code != 101), "{call:?}: {:?} {stderr}", output.status);
         assert!(!stderr.contains("ipe") && !stderr.contains("panicked"), "{call:?}: {stderr}");
+        assert!(!stderr.contains("Usage: "), "{call:?} is no call: {stderr}");
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::scratch::{Scratch, run, tree};
 use crate::{apt, dnf, rpm};
-use operator::installer::InstallError;
+use operator::installer::{InstallError, InstallPlan};
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt, symlink};
@@ -46,6 +46,17 @@ fn link(scratch: &Scratch, name: &str, to: &Path) {
     symlink(to, path).expect("linked");
 }
 
+/// Checks that the package manager was run in a sandbox, or that it was refused for what is in the root. Whether it can
+/// work with a link there is its own matter.
+fn assert_was_tried(result: Result<InstallPlan, InstallError>, after: &str) {
+    use InstallError::{Failed, NoSandbox, NotThere, Query, Settings};
+    match result {
+        Ok(plan) => assert!(plan.guarded, "{after}: {plan:?}"),
+        Err(Failed(_) | NotThere { .. } | NoSandbox { .. } | Query(_) | Settings(_)) => {}
+        Err(error) => panic!("{after}: {error}"),
+    }
+}
+
 fn assert_link_is_not_followed(scratch: fn() -> Scratch, name: &str) {
     for refreshed in [false, true] {
         let (scratch, victim) = (scratch(), Victim::new());
@@ -54,10 +65,12 @@ fn assert_link_is_not_followed(scratch: fn() -> Scratch, name: &str) {
             scratch.install("kq-lib", Duration::ZERO).expect("installed");
         }
         link(&scratch, name, victim.path());
-        let _ = scratch.dry_run("kq-vmm");
-        victim.assert_unharmed(&format!("{name}: a dry run"));
-        let _ = scratch.install("kq-vmm", Duration::ZERO);
-        victim.assert_unharmed(&format!("{name}: an installation"));
+        let after = format!("{name}: a dry run");
+        assert_was_tried(scratch.dry_run("kq-vmm"), &after);
+        victim.assert_unharmed(&after);
+        let after = format!("{name}: an installation");
+        assert_was_tried(scratch.install("kq-vmm", Duration::ZERO).map(|done| done.plan), &after);
+        victim.assert_unharmed(&after);
     }
 }
 
@@ -80,9 +93,14 @@ fn dnf_does_not_write_through_links_of_the_root() {
 #[test]
 #[cfg_attr(lacks = "apt", ignore = "needs root, apt, dpkg and dpkg-dev")]
 fn files_readable_only_by_host_root_are_not_read() {
+    let text = "secretly no source\n";
+    // What apt reads from such a list is noticed.
+    let control = apt::scratch();
+    control.write("etc/apt/sources.list.d/b.list", text);
+    control.install("kq-vmm", Duration::ZERO).expect_err("the list is none");
     let (scratch, victim) = (apt::scratch(), Victim::new());
     let secret = victim.path().join("keep");
-    std::fs::write(&secret, "secretly no source\n").expect("written");
+    std::fs::write(&secret, text).expect("written");
     std::fs::set_permissions(&secret, PermissionsExt::from_mode(0o600)).expect("set");
     symlink(&secret, scratch.root_path().join("etc/apt/sources.list.d/b.list")).expect("linked");
     for message in [
