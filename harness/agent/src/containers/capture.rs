@@ -121,6 +121,7 @@ impl Stream {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::process::state;
 
     #[test]
     fn input_is_fed_and_both_streams_are_kept_apart() {
@@ -133,11 +134,26 @@ mod tests {
     }
 
     #[test]
-    fn dropping_a_process_past_its_deadline_returns_promptly() {
-        let mut attached = Attached::start(Command::new("sh").args(["-c", "sleep 1000 & wait"]), &[]).unwrap();
+    fn dropping_a_process_past_its_deadline_ends_it_and_its_children_promptly() {
+        let mut command = Command::new("sh");
+        let mut attached = Attached::start(command.args(["-c", "sleep 1000 & echo $!; wait"]), &[]).unwrap();
         assert!(attached.wait(Duration::from_millis(200)).is_none());
+        let began = Instant::now();
+        while !attached.stdout().ends_with(b"\n") {
+            assert!(began.elapsed() < Duration::from_secs(20), "it says nothing");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let child = attached.child.id();
+        let grandchild: u32 = String::from_utf8(attached.stdout()).unwrap().trim().parse().unwrap();
+        assert!(state(grandchild).is_some());
         let began = Instant::now();
         drop(attached);
         assert!(began.elapsed() < Duration::from_secs(5));
+        assert_eq!(state(child), None);
+        // Nobody may reap the child's own child.
+        while !matches!(state(grandchild), None | Some('Z')) {
+            assert!(began.elapsed() < Duration::from_secs(20), "process {grandchild} lives");
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 }

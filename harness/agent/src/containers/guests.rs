@@ -353,15 +353,20 @@ mod tests {
     fn a_missing_kata_check_is_skipped_and_a_hanging_one_is_an_error() {
         let dir = tempfile::tempdir().unwrap();
         let mut kata = kata::tests::kata(profile::Runtime::Go);
-        assert!(matches!(check(&kata, Duration::from_secs(5)), Err(Stop::Skip { .. })));
+        let skipped = check(&kata, Duration::from_secs(5)).unwrap_err();
+        assert_eq!(skipped, Stop::skip("the Kata given has no program that checks a host"));
         let program = dir.path().join("kata-runtime");
         fs::write(&program, "#!/bin/sh\necho \"$*\"; echo no KVM >&2; exit 1\n").unwrap();
         fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
         kata.checker = Some(program.to_string_lossy().into_owned());
         let finished = check(&kata, Duration::from_secs(5)).unwrap();
-        assert_eq!(finished.code, 1);
+        assert_eq!((finished.code, finished.stderr.as_slice()), (1, &b"no KVM\n"[..]));
+        assert!(finished.summary().contains("no KVM"), "{}", finished.summary());
         assert_eq!(finished.text(), "--config /etc/kata-containers/configuration.toml check --no-network-checks");
         fs::write(&program, "#!/bin/sh\nsleep 100\n").unwrap();
-        assert!(matches!(check(&kata, Duration::from_millis(200)), Err(Stop::Error { .. })));
+        match check(&kata, Duration::from_millis(200)) {
+            Err(Stop::Error { message }) => assert!(message.starts_with("Kata's own check took longer"), "{message}"),
+            other => panic!("{other:?}"),
+        }
     }
 }

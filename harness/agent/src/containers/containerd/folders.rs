@@ -149,8 +149,18 @@ mod tests {
 
     #[test]
     fn the_configuration_keeps_everything_in_its_folders() {
-        let text = configuration(Path::new("/run/x"), Path::new("/disk/x"), None);
+        let (run, disk) = (Path::new("/run/x"), Path::new("/disk/x"));
+        for text in [configuration(run, disk, None), with_plugins(run, disk, &["io.containerd.grpc.v1.cri"])] {
+            let paths: Vec<&str> = text.split('"').filter(|word| word.starts_with('/')).collect();
+            assert_eq!(paths, ["/disk/x/root", "/run/x/state", "/run/x/sock"], "{text}");
+        }
+        let text = configuration(run, disk, None);
         assert!(text.starts_with("version = 2\nroot = \"/disk/x/root\"\nstate = \"/run/x/state\"\n"), "{text}");
-        assert!(text.contains("address = \"/run/x/sock\"") && text.contains("io.containerd.nri.v1.nri"), "{text}");
+        assert!(text.contains("address = \"/run/x/sock\""), "{text}");
+        // Each of these plugins has a path or a socket of its own elsewhere.
+        let disabled = text.lines().find(|line| line.starts_with("disabled_plugins = ")).unwrap();
+        for plugin in ["grpc.v1.cri", "cri.v1.images", "cri.v1.runtime", "internal.v1.opt", "nri.v1.nri"] {
+            assert!(disabled.contains(&format!("\"io.containerd.{plugin}\"")), "{plugin}: {disabled}");
+        }
     }
 }
