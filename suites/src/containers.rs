@@ -39,8 +39,8 @@ pub use crate::claims::{GuestRoot, Kata, OwnGuest};
 pub use crate::environment::{
     Container, ContainerEnd, ContainerLimits, ContainerOutput, ContainerRuntime, ContainerUsage, ContainerdEvent,
     Containers, Cri, Disk, DiskFacts, Docker, DockerContainer, DockerNetwork, DockerProcess, Ephemeral, FileFacts,
-    GuestFiles, Mount, Network, NoCri, PROBE, Pod, PodContainer, PodLimits, PodProcess, PodUsage, PodWanted,
-    ProbeFacts, Process, ProfileWanted, Sandbox, Snapshotter, Task, TerminalSize, Trace,
+    GuestFiles, IMAGE_USER, Mount, Network, NoCri, PROBE, Pod, PodContainer, PodLimits, PodProcess, PodUsage,
+    PodWanted, ProbeFacts, Process, ProfileWanted, Sandbox, Snapshotter, Task, TerminalSize, Trace,
 };
 pub use crate::test::ContainersBody;
 pub use process::pattern;

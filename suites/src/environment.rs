@@ -30,8 +30,8 @@ pub use crate::effort::Effort;
 pub use crate::ending::Ending;
 pub use action::{Action, Bytes, FileKind, Reply, Status};
 pub use container::{
-    Container, ContainerLimits, ContainerOutput, ContainerUsage, Disk, DiskFacts, FileFacts, Mount, PROBE, ProbeFacts,
-    Sandbox,
+    Container, ContainerLimits, ContainerOutput, ContainerUsage, Disk, DiskFacts, FileFacts, IMAGE_USER, Mount, PROBE,
+    ProbeFacts, Sandbox,
 };
 pub use containers::{ContainerRuntime, ContainerdEvent, Containers, GuestFiles, Network, Process, Snapshotter, Task};
 pub use docker::{Docker, DockerContainer, DockerNetwork, DockerProcess};

@@ -3,7 +3,9 @@
 use crate::capability::Capability;
 use crate::check::{Check, Stop};
 use crate::ensure;
-use crate::environment::{Container, ContainerOutput, ContainerRuntime, Containers, ProbeFacts, Sandbox};
+use crate::environment::{
+    Container, ContainerOutput, ContainerRuntime, Containers, IMAGE_USER, ProbeFacts, Sandbox,
+};
 use crate::row::{Row, row};
 use model::procfs;
 use std::time::Duration;
@@ -48,7 +50,7 @@ fn an_image_runs_from_its_snapshot(containers: &dyn Containers) -> Check {
     Ok(())
 }
 
-/// The image's own settings are in force: its environment and working directory.
+/// The image's own settings are in force: its environment and working directory, and the user that another image names.
 ///
 /// They are the contract between the person who builds an image and the person who runs it.
 fn an_image_brings_its_settings(containers: &dyn Containers) -> Check {
@@ -56,6 +58,15 @@ fn an_image_brings_its_settings(containers: &dyn Containers) -> Check {
     let variable = facts.environment.get("KATA_QUALIFY_IMAGE").map(String::as_str);
     ensure!(variable == Some("yes"), "the image's variable KATA_QUALIFY_IMAGE is {variable:?} inside");
     ensure!(facts.folder == "/work", "the image's working directory is /work, inside it is {}", facts.folder);
+    ensure!(facts.user == 0, "the image names no user, inside it is {}", facts.user);
+    let facts = parse_facts(&containers.run_image_with_user(&["facts"])?)?;
+    let (user, group) = IMAGE_USER;
+    ensure!(
+        (facts.user, facts.group) == IMAGE_USER,
+        "the image's user is {user}:{group}, it runs as {}:{}",
+        facts.user,
+        facts.group
+    );
     Ok(())
 }
 

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 
 /// The path of the probe, the only program in the test's image.
 pub const PROBE: &str = "/probe";
+/// The user and the group of the second of the tests' images; the first names none.
+pub const IMAGE_USER: (u32, u32) = (1000, 1001);
 
 /// A container to run: a process of the probe, with the options of an OCI runtime that the tests use.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -144,6 +144,11 @@ pub trait Containers {
     /// # Errors
     /// As for [`Containers::run`].
     fn run_image(&self, command: &[&str]) -> Result<ContainerOutput, Stop>;
+    /// Like [`Containers::run_image`], from an image that names [`IMAGE_USER`](crate::containers::IMAGE_USER).
+    ///
+    /// # Errors
+    /// As for [`Containers::run`].
+    fn run_image_with_user(&self, command: &[&str]) -> Result<ContainerOutput, Stop>;
     /// Runs a check with another containerd, whose images run from this snapshotter; that containerd ends with the
     /// check.
     ///

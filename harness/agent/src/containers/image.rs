@@ -8,9 +8,12 @@ use model::hex::hex;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::io;
+use suites::containers::IMAGE_USER;
 
 /// Name of the image in containerd.
 pub const NAME: &str = "localhost/kata-qualify/probe:1";
+/// Name of the same image with a user.
+pub const NAME_WITH_USER: &str = "localhost/kata-qualify/probe-with-user:1";
 /// Directories of the image's root filesystem; `/work` is its working directory.
 pub const FOLDERS: [&str; 9] = ["dev", "etc", "mnt", "proc", "run", "srv", "sys", "tmp", "work"];
 
@@ -33,16 +36,31 @@ impl Image {
     /// # Errors
     /// Only if it cannot be written to memory.
     pub fn of(probe: &[u8]) -> io::Result<Image> {
-        let layer = layer(probe)?;
+        Image::with_settings(layer(probe)?, Image::settings())
+    }
+
+    /// Makes the same image with [`IMAGE_USER`] as its user.
+    fn with_user(probe: &[u8]) -> io::Result<Image> {
+        let (user, group) = IMAGE_USER;
+        let mut settings = Image::settings();
+        settings["User"] = format!("{user}:{group}").into();
+        Image::with_settings(layer(probe)?, settings)
+    }
+
+    fn settings() -> Value {
+        json!({
+            "Env": ["PATH=/", "KATA_QUALIFY_IMAGE=yes"],
+            "WorkingDir": "/work",
+            "Entrypoint": [suites::containers::PROBE],
+            "Cmd": ["stay"],
+        })
+    }
+
+    fn with_settings(layer: Vec<u8>, settings: Value) -> io::Result<Image> {
         let config = json!({
             "architecture": Arch::of_machine().map(Arch::oci_name),
             "os": "linux",
-            "config": {
-                "Env": ["PATH=/", "KATA_QUALIFY_IMAGE=yes"],
-                "WorkingDir": "/work",
-                "Entrypoint": [suites::containers::PROBE],
-                "Cmd": ["stay"],
-            },
+            "config": settings,
             "rootfs": { "type": "layers", "diff_ids": [digest(&layer)] },
         });
         let config = serde_json::to_vec(&config)?;
@@ -72,19 +90,24 @@ impl Image {
     }
 }
 
-/// Returns the archive with this program as the probe.
+/// Returns the archive of both images with this program as the probe.
 ///
 /// # Errors
 /// Only if the archive cannot be written to memory.
 pub fn archive(probe: &[u8]) -> io::Result<Vec<u8>> {
-    let image = Image::of(probe)?;
-    let mut entry = descriptor(Image::MANIFEST, &image.manifest);
-    entry["annotations"] = json!({ "io.containerd.image.name": NAME });
-    let index = serde_json::to_vec(&json!({ "schemaVersion": 2, "manifests": [entry] }))?;
+    let (image, other) = (Image::of(probe)?, Image::with_user(probe)?);
+    let entry = |image: &Image, name: &str| {
+        let mut entry = descriptor(Image::MANIFEST, &image.manifest);
+        entry["annotations"] = json!({ "io.containerd.image.name": name });
+        entry
+    };
+    let entries = [entry(&image, NAME), entry(&other, NAME_WITH_USER)];
+    let index = serde_json::to_vec(&json!({ "schemaVersion": 2, "manifests": entries }))?;
     let mut tar = tar::Builder::new(Vec::new());
     file(&mut tar, "oci-layout", 0o644, br#"{"imageLayoutVersion":"1.0.0"}"#)?;
     file(&mut tar, "index.json", 0o644, &index)?;
-    for blob in [&image.config, &image.manifest, &image.layer] {
+    // Both have the same layer.
+    for blob in [&image.config, &image.manifest, &image.layer, &other.config, &other.manifest] {
         let name = digest(blob).replace(':', "/");
         file(&mut tar, &format!("blobs/{name}"), 0o644, blob)?;
     }
@@ -152,6 +175,12 @@ mod tests {
         let config: Value = serde_json::from_slice(&blob(&manifest["config"])).unwrap();
         let layer = blob(&manifest["layers"][0]);
         assert_eq!(config["rootfs"]["diff_ids"][0], digest(&layer));
+        assert!(config["config"].get("User").is_none(), "{config}");
+        let manifest: Value = serde_json::from_slice(&blob(&index["manifests"][1])).unwrap();
+        let other: Value = serde_json::from_slice(&blob(&manifest["config"])).unwrap();
+        assert_eq!(blob(&manifest["layers"][0]), layer);
+        assert_eq!(other["config"]["User"], "1000:1001");
+        assert_eq!(other["config"]["Env"], config["config"]["Env"]);
         let mut archive = tar::Archive::new(&layer[..]);
         let paths: Vec<String> =
             archive.entries().unwrap().map(|e| e.unwrap().path().unwrap().to_string_lossy().into_owned()).collect();

@@ -214,6 +214,32 @@ impl Session<'_> {
         ctr::process_of(&listed, id)
             .ok_or_else(|| Stop::fail(format!("containerd does not list the pod's sandbox {id}: {listed}")))
     }
+
+    /// Runs the probe from an imported image to its end.
+    fn run_named_image(&self, name: &str, command: &[&str]) -> Result<ContainerOutput, Stop> {
+        self.make_room();
+        let id = self.instance.fresh_id(self.runtime);
+        let group = self.instance.control_group(&id);
+        let mut options = vec!["--snapshotter", self.instance.snapshotter(), "--cgroup", &group];
+        let configuration;
+        let go = self.kata().filter(|kata| kata.kind == profile::Runtime::Go);
+        // The `ctr` of containerd 1.4 lacks this option; the configuration is also where the shim looks first.
+        if let Some(kata) = go
+            && ctr::takes_annotations(&self.instance.ctr(&["run", "--help"], COMMAND)?.text())
+        {
+            configuration = format!("io.katacontainers.config_path={}", kata.configuration);
+            options.extend(["--annotation", &configuration]);
+        }
+        let linger = self.linger().map(|milliseconds| format!("{}={milliseconds}", probe::LINGER));
+        if let Some(linger) = &linger {
+            options.extend(["--env", linger]);
+        }
+        let mut rest = vec![name, id.as_str(), suites::containers::PROBE];
+        rest.extend(command);
+        let arguments = self.run_arguments(&options, &rest);
+        let task = ContainerTask::start(&self.instance, self.runtime, &id, None, &arguments, &[])?;
+        self.known(task).wait_to_end()
+    }
 }
 
 impl Containers for Session<'_> {
@@ -272,28 +298,11 @@ impl Containers for Session<'_> {
     }
 
     fn run_image(&self, command: &[&str]) -> Result<ContainerOutput, Stop> {
-        self.make_room();
-        let id = self.instance.fresh_id(self.runtime);
-        let group = self.instance.control_group(&id);
-        let mut options = vec!["--snapshotter", self.instance.snapshotter(), "--cgroup", &group];
-        let configuration;
-        let go = self.kata().filter(|kata| kata.kind == profile::Runtime::Go);
-        // The `ctr` of containerd 1.4 lacks this option; the configuration is also where the shim looks first.
-        if let Some(kata) = go
-            && ctr::takes_annotations(&self.instance.ctr(&["run", "--help"], COMMAND)?.text())
-        {
-            configuration = format!("io.katacontainers.config_path={}", kata.configuration);
-            options.extend(["--annotation", &configuration]);
-        }
-        let linger = self.linger().map(|milliseconds| format!("{}={milliseconds}", probe::LINGER));
-        if let Some(linger) = &linger {
-            options.extend(["--env", linger]);
-        }
-        let mut rest = vec![image::NAME, id.as_str(), suites::containers::PROBE];
-        rest.extend(command);
-        let arguments = self.run_arguments(&options, &rest);
-        let task = ContainerTask::start(&self.instance, self.runtime, &id, None, &arguments, &[])?;
-        self.known(task).wait_to_end()
+        self.run_named_image(image::NAME, command)
+    }
+
+    fn run_image_with_user(&self, command: &[&str]) -> Result<ContainerOutput, Stop> {
+        self.run_named_image(image::NAME_WITH_USER, command)
     }
 
     fn by_snapshotter(&self, snapshotter: Snapshotter, check: &dyn Fn(&dyn Containers) -> Check) -> Check {
