@@ -81,6 +81,11 @@ pub(super) fn suits(arguments: &RunArguments, releases: &[Release], profiles: &[
 
 /// Returns why a release of another architecture than this machine's cannot be brought up here.
 pub(in crate::cli) fn cannot(release: &Release) -> Option<String> {
+    cannot_lacking(release, lacks)
+}
+
+/// Returns why a release of another architecture cannot be brought up on a machine that lacks these things for it.
+fn cannot_lacking(release: &Release, lacks: impl Fn(Arch) -> Vec<String>) -> Option<String> {
     if Some(release.arch) == Arch::of_machine() {
         return None;
     }
@@ -183,10 +188,16 @@ mod tests {
     fn missing_tools_for_an_architecture_are_reported_up_front() {
         let missing = lacks(other());
         assert_eq!(cannot(&debian(other())).is_some(), !missing.is_empty());
-        if let Some(first) = missing.first() {
-            let message = refused(&[], debian(other()), "rs-4.1");
-            assert!(message.starts_with(&format!("--arch {}: ", other())) && message.contains(first), "{message}");
-        }
+        let profile = Profile::find("rs-4.1").unwrap().clone();
+        let suited = suits(&parsed(&[]), &[debian(other())], &[profile]);
+        let message = suited.err().map(|error| error.to_string());
+        let expected = (!missing.is_empty()).then(|| format!("--arch {}: {}", other(), missing.join("; ")));
+        assert_eq!(message, expected);
+        // Whatever this machine has, all that is missing is named.
+        let two = || vec!["one".to_owned(), "two".to_owned()];
+        assert_eq!(cannot_lacking(&debian(other()), |_| two()).as_deref(), Some("one; two"));
+        assert_eq!(cannot_lacking(&debian(other()), |_| Vec::new()), None);
+        assert_eq!(cannot_lacking(&debian(Arch::of_machine().unwrap()), |_| two()), None);
         let by_dnf = Release { package_manager: PackageManager::Dnf, ..debian(other()) };
         assert!(cannot(&by_dnf).unwrap().contains(" uses dnf, but other architectures"));
     }
