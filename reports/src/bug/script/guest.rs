@@ -233,7 +233,7 @@ ended() {
 
 #[cfg(test)]
 mod tests {
-    /// A program and commands are in here-documents with a quoted delimiter: only a line that is the delimiter ends them.
+    /// Programs and commands are in here-documents with a quoted delimiter: only a line that is the delimiter ends one.
     #[test]
     fn reproducer_text_never_ends_its_here_document() {
         use suites::reproducer::Reproducer;
