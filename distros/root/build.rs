@@ -1,5 +1,5 @@
 //! Tells the tests what this machine lacks.
 
 fn main() {
-    lacks::tell(&[lacks::NODES]);
+    lacks::set_cfg(&[lacks::NODES]);
 }

@@ -12,7 +12,7 @@ mod feature;
 mod form;
 mod forms;
 mod log;
-mod mended;
+mod fixed_upstream;
 mod older;
 mod options;
 mod refused;

@@ -234,7 +234,7 @@ fn answer(
             "siblings": siblings,
         },
         "warnings": prepared.warnings,
-        "theirs": prepared.theirs,
+        "theirs": prepared.foreign_values,
         "configuration": configuration,
         "settings": prepared.settings,
         "files": files,
@@ -275,7 +275,7 @@ fn print_notes(
         let what = if text.is_some() { "is restored to its text without kata-osinfo" } else { "is removed" };
         eprintln!("note: {path} is no longer needed: it {what}");
     }
-    for setting in &prepared.theirs {
+    for setting in &prepared.foreign_values {
         eprintln!("note: {}", printable(&setting.words()));
     }
     for passed_over in &configuration.passed_over {

@@ -166,7 +166,7 @@ fn unrecorded(
         return Err(unclear.hint("fix the file, so that containerd can read it, and run this again").into());
     }
     if !force {
-        return Ok(RevertReport { kept: strays.told(), ..RevertReport::default() });
+        return Ok(RevertReport { kept: strays.not_reverted(), ..RevertReport::default() });
     }
     eprintln!("warning: {}", stray::UNKNOWN);
     let mut reverted = revert(root, lock, &strays.state, force)?;

@@ -7,7 +7,7 @@
 //! People's data and the machine's are in different files, so that branch rules can distinguish them; a record that
 //! contains `verified:` is refused.
 
-use super::{Outdated, VerifiedCause, VerifiedEntry, VerifiedFile, give_way, leave_inapplicable, leave_newer};
+use super::{Outdated, VerifiedCause, VerifiedEntry, VerifiedFile, remove_overridden, remove_repeated_inapplicable, remove_outdated};
 use crate::diagnostic::is_direction_control;
 use crate::distro::{DistroId, ReleaseVersion};
 use crate::source::RecordError;
@@ -111,7 +111,7 @@ pub fn changed(old: Option<&str>, text: &str, new: &[VerifiedEntry]) -> Result<u
 /// If the old text cannot be read.
 pub fn outdated(old: Option<&str>, new: &[VerifiedEntry]) -> Result<Vec<Outdated>, WriteError> {
     let old = old.map(read).transpose()?.unwrap_or_default();
-    Ok(leave_newer(&old, &mut new.to_vec()))
+    Ok(remove_outdated(&old, &mut new.to_vec()))
 }
 
 fn read(text: &str) -> Result<Vec<VerifiedEntry>, Box<RecordError>> {
@@ -153,9 +153,9 @@ fn merged(
         }
     }
     let mut all: Vec<VerifiedEntry> = old.iter().map(safe).collect();
-    leave_newer(&all, &mut new);
-    leave_inapplicable(&all, &mut new);
-    give_way(&mut all, &new);
+    remove_outdated(&all, &mut new);
+    remove_repeated_inapplicable(&all, &mut new);
+    remove_overridden(&mut all, &new);
     all.extend(new);
     let order: BTreeMap<&ReleaseVersion, usize> =
         releases.iter().enumerate().map(|(place, release)| (*release, place)).collect();

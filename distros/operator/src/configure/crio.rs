@@ -33,7 +33,7 @@ pub(super) struct CrioHandler {
     /// The handler's whole content, including the keys that an earlier handler of this name adds.
     handler: Map<String, Value>,
     /// Values of an earlier handler of this name that differ from the planned ones.
-    pub(super) theirs: Vec<ForeignValue>,
+    pub(super) foreign_values: Vec<ForeignValue>,
 }
 
 /// Builds the drop-in that makes Kata a handler of CRI-O.
@@ -71,15 +71,15 @@ pub(super) fn crio(
     let was = |key: &str| existing.as_ref().and_then(|t| t.handler.get(key));
     let table = HANDLER.map(str::to_owned).to_vec();
     let mut settings: Vec<Setting> = Vec::new();
-    let mut theirs = Vec::new();
+    let mut foreign_values = Vec::new();
     for (key, ours) in proven {
         let value = match was(key) {
-            Some(Value::Bool(theirs)) => json!(theirs),
+            Some(Value::Bool(value)) => json!(value),
             _ => ours.clone(),
         };
         if let (Some(existing), Some(was)) = (&existing, was(key)) {
             let place = (existing.file.as_path(), existing.line(key));
-            theirs.extend(ForeignValue::of(&format!("handler {NAME}: {key}"), place, was, &ours, &value));
+            foreign_values.extend(ForeignValue::of(&format!("handler {NAME}: {key}"), place, was, &ours, &value));
         }
         settings.push(Setting { table: table.clone(), key: key.to_owned(), value, why: String::new() });
     }
@@ -89,7 +89,7 @@ pub(super) fn crio(
     let after = format!("{HEAD}{text}");
     let handler = handler_of(&after).unwrap_or_default();
     let change = FileChange { before: original(root, state, &path)?, path, after };
-    Ok((vec![change], CrioHandler { handler, theirs }))
+    Ok((vec![change], CrioHandler { handler, foreign_values }))
 }
 
 /// Returns the path of kata-osinfo's drop-in.
@@ -384,7 +384,7 @@ impl CrioHandler {
 /// A drop-in cannot be read.
 pub(super) fn problems(root: &Root, file: &FileChange) -> Result<Vec<Problem>, RootError> {
     let Some(wanted) = handler_of(&file.after) else { return Ok(Vec::new()) };
-    let written = CrioHandler { handler: wanted, theirs: Vec::new() };
+    let written = CrioHandler { handler: wanted, foreign_values: Vec::new() };
     let mut problems = written.problems(root, &Replaced::new())?;
     // A handler in a later file replaces this one, so its difference is enough.
     if problems.is_empty() {

@@ -54,7 +54,7 @@ pub struct PreparedFiles {
     /// Other problems that would keep Kata from starting.
     pub problems: Vec<Problem>,
     /// Values of others that are overridden, extended, or kept although the release was qualified with something else.
-    pub theirs: Vec<ForeignValue>,
+    pub foreign_values: Vec<ForeignValue>,
     /// Additions of others to kata-osinfo's files, which move to separate files.
     pub added: Vec<ForeignAdditions>,
     /// Other changes that a reader may not expect.
@@ -179,13 +179,13 @@ pub fn prepare(
                 warnings.extend(containerd::writes_runc(&files));
                 warnings.extend(handler.working_folder(root, &replaced));
                 changes.extend(files);
-                foreign_values.clone_from(&handler.theirs);
+                foreign_values.clone_from(&handler.foreign_values);
                 written = Some(WrittenHandler::Containerd(handler));
             }
             Handler::Crio => {
                 let (files, handler) = crio::crio(root, forced.as_ref(), &shim, &located.named, &replaced)?;
                 changes.extend(files);
-                foreign_values.clone_from(&handler.theirs);
+                foreign_values.clone_from(&handler.foreign_values);
                 written = Some(WrittenHandler::Crio(handler));
             }
         }
@@ -262,7 +262,7 @@ pub fn prepare(
         handler: written,
         located,
         settings,
-        theirs: foreign_values,
+        foreign_values,
         added,
         warnings,
         back: to_restore,

@@ -11,7 +11,7 @@ use crate::ensure;
 use crate::environment::{EnvironmentSide, Machine, Question, Setting};
 use crate::row::{Row, row};
 use crate::smoke::guest_files::{list, load, read};
-use crate::test::{Need, Place, Untold};
+use crate::test::{Need, Place, ExcludedArchitectures};
 use crate::under;
 use model::profile::{ModuleUse, Runtime};
 
@@ -35,7 +35,7 @@ pub(in crate::smoke) static ROWS: &[Row] = &[
         .places(&[Place::OwnGuest])
         .blocked_by(CONTAINERS)
         .needs(&[Need::IoUring])
-        .untold(Untold::Elsewhere)
+        .excluding(ExcludedArchitectures::Elsewhere)
         .seconds(180),
 ];
 
