@@ -3,7 +3,7 @@
 
 use crate::plan::{Unit, remaining};
 use reports::journal::{CellId, RunFilter};
-use reports::resume::{StartedRun, CellProgress};
+use reports::resume::{CellProgress, StartedRun};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The cells and tests that a run covers, out of all that its releases and environments have.

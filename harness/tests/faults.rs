@@ -322,7 +322,9 @@ fn run_release_fault(fault: &Fault) -> FaultReport {
             let packed = supplied::with_library(&std::fs::read(program).unwrap(), &seeded::library(functions));
             add_arguments(&["--component", &component_option(dir.path(), *component, &packed)]);
         }
-        Means::NoMirror => add_arguments(&[cache_options.as_slice(), &["--mirror", infrastructure::NO_MIRROR]].concat()),
+        Means::NoMirror => {
+            add_arguments(&[cache_options.as_slice(), &["--mirror", infrastructure::NO_MIRROR]].concat())
+        }
         Means::SmallDisk => {
             disk = Some(SmallDisk::mount(cache.clone(), "64m").unwrap());
             add_arguments(&cache_options);

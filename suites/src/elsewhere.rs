@@ -2,7 +2,7 @@
 //! because the harness itself changes the guest there.
 
 use crate::capability::{Area, Capability};
-use crate::test::{Place, Test, ExcludedArchitectures};
+use crate::test::{ExcludedArchitectures, Place, Test};
 use model::arch::Arch;
 
 /// Capabilities whose tests apply on every architecture: the arguments that a guest is started with, which were read of
@@ -49,7 +49,9 @@ pub fn inapplicable_reason(test: &Test, arch: Arch) -> Option<String> {
         (Arch::Ppc64le, Some(ExcludedArchitectures::OnPower)) => {
             Some("on ppc64le the harness's serial line takes the place of Kata's console, hvc0".to_owned())
         }
-        (Arch::S390x, Some(ExcludedArchitectures::OnZ)) => Some("kata gives guests on s390x no device for random numbers".to_owned()),
+        (Arch::S390x, Some(ExcludedArchitectures::OnZ)) => {
+            Some("kata gives guests on s390x no device for random numbers".to_owned())
+        }
         (Arch::Aarch64 | Arch::Ppc64le | Arch::S390x, _) => None,
     }
 }

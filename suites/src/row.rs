@@ -10,7 +10,7 @@ use crate::environment::Environment;
 use crate::outcome::Component;
 use crate::reproducer::Reproducer;
 use crate::share::{Share, served_by};
-use crate::test::{Body, Need, Place, Suite, Test, ExcludedArchitectures};
+use crate::test::{Body, ExcludedArchitectures, Need, Place, Suite, Test};
 use crate::under::Names;
 use model::profile::{DaemonSetting, ModuleUse};
 

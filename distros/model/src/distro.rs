@@ -57,7 +57,8 @@ pub(crate) fn is_release_name(text: &str) -> bool {
     is_word(text, |c| c.is_ascii_alphanumeric() || "-._+~".contains(c))
 }
 
-/// Whether a text is one word of these characters, at most [`MAX_WORD_BYTES`] bytes long, and neither an option nor a hidden file.
+/// Whether a text is one word of these characters, at most [`MAX_WORD_BYTES`] bytes long, and neither an option nor a
+/// hidden file.
 fn is_word(text: &str, is_plain: impl Fn(char) -> bool) -> bool {
     !text.is_empty() && text.len() <= MAX_WORD_BYTES && text.chars().all(is_plain) && !text.starts_with(['-', '.'])
 }
@@ -206,7 +207,8 @@ mod tests {
 
     #[test]
     fn a_version_is_one_word() {
-        for version in ["13", "8.10", "sid", "edge", "stream9", "6.1-rc1", "2~beta", "1+2", "R1", &"1".repeat(MAX_WORD_BYTES)] {
+        let longest = "1".repeat(MAX_WORD_BYTES);
+        for version in ["13", "8.10", "sid", "edge", "stream9", "6.1-rc1", "2~beta", "1+2", "R1", &longest] {
             assert_eq!(version.parse::<ReleaseVersion>().unwrap(), version);
         }
         let long = "1".repeat(MAX_WORD_BYTES + 1);

@@ -16,7 +16,7 @@ pub use decided::{EvidenceSummary, decided};
 pub(crate) use file::lint;
 pub use file::{FOLDER, VerifiedFile};
 pub use forged::is_yet_to_come;
-pub use kata::{VerifiedKata, remove_overridden, joined, remove_repeated_inapplicable};
+pub use kata::{VerifiedKata, joined, remove_overridden, remove_repeated_inapplicable};
 pub use key::{Outdated, VerifiedKey, remove_outdated};
 pub use newest::Measured;
 pub use test_sets::{same_tests, test_set_of_today};

@@ -7,7 +7,7 @@ use agent::launch::compose::normalised;
 use model::profile::Profile;
 use model::release::Release;
 use reports::journal::{CellId, Environment, Event, Writer};
-use reports::resume::{self, StartedRun, NotStarted};
+use reports::resume::{self, NotStarted, StartedRun};
 use suites::catalogue::{self, Test};
 
 /// Opens the journal of a new run, or of the one that is resumed, with its earlier progress.

@@ -81,7 +81,8 @@ fn a_cloud_image_becomes_the_base_of_its_release() {
     assert_eq!((odd.uid(), odd.gid(), odd.mode() & 0o7777), generated_image::OWNER);
     assert_eq!((odd.ino(), odd.nlink()), (meta(generated_image::SAME).ino(), 2), "the hard link is another file");
     let mut capability = [0; 64];
-    let length = rustix::fs::lgetxattr(tree.join(generated_image::CAPABLE), "security.capability", &mut capability[..]).unwrap();
+    let capable = tree.join(generated_image::CAPABLE);
+    let length = rustix::fs::lgetxattr(capable, "security.capability", &mut capability[..]).unwrap();
     assert_eq!(&capability[..length], generated_image::CAPABILITY);
     assert_eq!(std::fs::read_link(tree.join(generated_image::LINK)).unwrap(), Path::new("/nowhere"));
     // The separate /boot was read, and missing packages were installed, including a kernel despite the image's boot

@@ -26,7 +26,7 @@ use jiff::civil::Date;
 use model::environment::Environment;
 use model::package_manager::PackageManager;
 use model::profile::Profile;
-use model::verified::{Basis, Measured, EvidenceSummary, Verdict, VerifiedEntry, decided, same_tests, test_set_of_today};
+use model::verified::{Basis, EvidenceSummary, Measured, Verdict, VerifiedEntry, decided, same_tests, test_set_of_today};
 use std::collections::{BTreeMap, BTreeSet};
 use suites::capability::Capability;
 use suites::outcome::Component;

@@ -9,7 +9,7 @@ use crate::ensure;
 use crate::environment::{EnvironmentSide, Machine, Question};
 use crate::outcome::Component;
 use crate::row::{Row, row};
-use crate::test::{Need, Place, ExcludedArchitectures};
+use crate::test::{ExcludedArchitectures, Need, Place};
 use model::profile::ModuleUse;
 use serde_json::json;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

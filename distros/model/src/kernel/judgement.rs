@@ -1,7 +1,7 @@
 //! Comparison of a kernel's configuration with the options of Kata's own kernel, on text alone.
 
 use super::uses::Symbol;
-use super::{Fragments, KernelConfig, KernelOption, KernelUse, OptionValue, KataValue};
+use super::{Fragments, KataValue, KernelConfig, KernelOption, KernelUse, OptionValue};
 
 /// State of an option.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -7,7 +7,9 @@
 //! People's data and the machine's are in different files, so that branch rules can distinguish them; a record that
 //! contains `verified:` is refused.
 
-use super::{Outdated, VerifiedCause, VerifiedEntry, VerifiedFile, remove_overridden, remove_repeated_inapplicable, remove_outdated};
+use super::{
+    Outdated, VerifiedCause, VerifiedEntry, VerifiedFile, remove_outdated, remove_overridden, remove_repeated_inapplicable,
+};
 use crate::diagnostic::is_direction_control;
 use crate::distro::{DistroId, ReleaseVersion};
 use crate::source::RecordError;

@@ -462,7 +462,8 @@ mod tests {
             machine.edit("old, and theirs");
             let displaced = machine.exchange_without_checking();
             assert_eq!(machine.text().as_deref(), Some("ours"), "{place}");
-            assert_eq!(machine.place.displaced_texts_of_others().unwrap(), [machine.place.staged_path(&displaced.name)]);
+            let staged = machine.place.staged_path(&displaced.name);
+            assert_eq!(machine.place.displaced_texts_of_others().unwrap(), [staged]);
             assert_eq!(machine.place.sweep().unwrap(), [Rescued::Back], "{place}");
             assert_eq!(
                 (machine.text().as_deref(), machine.staged_files()),

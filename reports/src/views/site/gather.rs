@@ -11,7 +11,7 @@ use model::arch::Arch;
 use model::distro::{DistroId, ReleaseVersion};
 use model::profile::Profile;
 use model::record::Record;
-use model::verified::{VerifiedEntry, remove_overridden, remove_repeated_inapplicable, remove_outdated};
+use model::verified::{VerifiedEntry, remove_outdated, remove_overridden, remove_repeated_inapplicable};
 use std::collections::{BTreeMap, BTreeSet};
 use suites::capability::Area;
 use suites::catalogue::Test;
@@ -291,7 +291,7 @@ fn trends<'r>(
         let matrix = of.standings.matrix;
         let alone = Standings::new(matrix, Recorded::default(), false);
         let with_candidates: BTreeSet<_> =
-            matrix.cells.iter().filter(|cell| !cell.supplied_components().is_empty()).map(|cell| key(&cell.cell)).collect();
+            matrix.cells.iter().filter(|c| !c.supplied_components().is_empty()).map(|c| key(&c.cell)).collect();
         for id in alone.releases().into_iter().filter(|id| !with_candidates.contains(&key(id))) {
             let Some(release) = places.get(&key(id)).and_then(|place| releases.get_mut(*place)) else { continue };
             for profile in &matrix.profiles {

@@ -11,7 +11,7 @@ use crate::ensure;
 use crate::environment::{EnvironmentSide, Machine, Question, Setting};
 use crate::row::{Row, row};
 use crate::smoke::guest_files::{list, load, read};
-use crate::test::{Need, Place, ExcludedArchitectures};
+use crate::test::{ExcludedArchitectures, Need, Place};
 use crate::under;
 use model::profile::{ModuleUse, Runtime};
 

@@ -11,7 +11,7 @@ use model::environment::Environment;
 use model::package_manager::PackageManager;
 use model::profile::Profile;
 use model::verified::{
-    Measured, EvidenceSummary, Verdict, VerifiedCapability, VerifiedEntry, decided, same_tests, test_set_of_today,
+    EvidenceSummary, Measured, Verdict, VerifiedCapability, VerifiedEntry, decided, same_tests, test_set_of_today,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -89,7 +89,8 @@ pub(super) fn answer<'e>(entries: &'e [VerifiedEntry], profile: &Profile, manage
 fn evidence_on(entry: &VerifiedEntry, is_newest: bool, capability: Capability) -> Option<Evidence<'_>> {
     let known = entry.capabilities.get(&capability)?;
     let is_by_older_tests = !same_tests(&entry.test_set, test_set_of_today(), capability);
-    let summary = EvidenceSummary { environment: entry.environment, verdict: known.verdict, is_newest, is_by_older_tests };
+    let summary =
+        EvidenceSummary { environment: entry.environment, verdict: known.verdict, is_newest, is_by_older_tests };
     Some(Evidence { entry, known, summary })
 }
 
