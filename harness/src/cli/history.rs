@@ -82,7 +82,7 @@ pub(super) fn history(what: &HistoryArguments) -> anyhow::Result<Exit> {
     }
     for run in runs(&what.runs) {
         match report::judged(&run, Profile::all(), None) {
-            Ok(matrix) => match future_end_reason(&matrix) {
+            Ok(matrix) => match future_end_reason(matrix.finished) {
                 Some(why) => tell(format_args!("warning: {}: {why}", run.display())),
                 None => all.extend(of_run(&matrix, &run.display().to_string(), target, arch, &profiles)),
             },

@@ -7,7 +7,7 @@ use crate::progress::tell;
 use anyhow::Context as _;
 use reports::journal::{Journal, MAX_CELLS, Writer};
 use reports::merge::{self, FOLDER, Merged, Refused};
-use reports::views::record::future_end_day;
+use reports::views::record;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
@@ -57,8 +57,7 @@ pub(super) fn is_over(one: &InputRun) -> Result<(), UsageError> {
 
 /// Returns why a run that ended on a future day does not count.
 pub(super) fn future_end_reason(one: &InputRun) -> Option<String> {
-    let day = one.journal.entries.iter().map(|entry| entry.at).max().and_then(future_end_day)?;
-    Some(format!("it ended on {day}, which is in the future: its clock or its journal is wrong"))
+    record::future_end_reason(one.journal.entries.iter().map(|entry| entry.at).max())
 }
 
 /// Joins runs in an empty directory: merges their journals, which mention the `refused` runs, and copies their files.

@@ -185,7 +185,7 @@ impl SiteRun<'_> {
     /// Checks whether the run is about the distros' own packages, and finished. Other runs are listed, but not shown.
     fn is_shown(&self) -> bool {
         let matrix = self.standings.matrix;
-        let is_over = matrix.ending == RunEnding::Finished && future_end_reason(matrix).is_none();
+        let is_over = matrix.ending == RunEnding::Finished && future_end_reason(matrix.finished).is_none();
         !matrix.candidate && !matrix.shaped && is_over
     }
 

@@ -98,7 +98,8 @@ pub(crate) fn caveats(standings: &Standings<'_>) -> Vec<String> {
         RunEnding::Interrupted => out.push("The run was interrupted: what it did not reach is untested.".to_owned()),
         RunEnding::Killed => out.push("The run has no end: it was killed, or still runs.".to_owned()),
     }
-    let to_come = future_end_reason(matrix).map(|why| format!("{why}; it is not written back, and no site shows it"));
+    let to_come = future_end_reason(matrix.finished)
+        .map(|why| format!("{why}; it is not written back, and no site shows it"));
     out.extend(to_come.and_then(|why| sentence(&why)));
     out.extend(filters(matrix));
     if standings.recorded.is_of_a_base_run() {
