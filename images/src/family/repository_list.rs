@@ -1,6 +1,7 @@
 //! The list of the repositories that packages are fetched from, kept beside their indexes: `core ADDRESS`.
 
-use crate::error::{Context as _, Failure};
+use crate::error::{Context as _, Failure, ImageErrorKind};
+use model::release::Archive;
 use std::path::Path;
 
 /// Name of the list.
@@ -25,4 +26,15 @@ pub(super) fn read(folder: &Path) -> Result<Vec<(String, String)>, Failure> {
         .filter_map(|line| line.split_once(' '))
         .map(|(id, address)| (id.to_owned(), address.to_owned()))
         .collect())
+}
+
+/// Returns the address of a repository in a list.
+///
+/// # Errors
+/// If the list lacks it.
+pub(super) fn address_of<'l>(list: &'l [(String, String)], repository: &str) -> Result<&'l str, Failure> {
+    match list.iter().find(|(id, _)| id == repository) {
+        Some((_, address)) => Ok(address),
+        None => Err(ImageErrorKind::NoMirror { suite: repository.to_owned(), archive: Archive::Main }.into()),
+    }
 }
