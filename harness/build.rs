@@ -28,7 +28,7 @@ const TARGETS: [(&str, &str, &str); 4] = [
 const EXTERNAL: [(&str, &str); 2] = [("pjdfstest", "0.2.2"), ("fsx", "0.3.2")];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    lacks::tell(&[
+    lacks::set_cfg(&[
         lacks::BASH,
         lacks::CONTAINERS,
         lacks::DEBHELPER,
@@ -45,7 +45,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         lacks::SHELLCHECK,
         lacks::SYSTEM_CALLS,
     ]);
-    lacks::tell_commit();
+    lacks::set_commit();
     let root = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?).join("..");
     let out = PathBuf::from(env::var("OUT_DIR")?);
     for path in [

@@ -1,7 +1,7 @@
 //! Tells the tests which tools and services this machine lacks.
 
 fn main() {
-    lacks::tell(&[
+    lacks::set_cfg(&[
         lacks::APK_IMAGES,
         lacks::APT_IMAGES,
         lacks::CURL,

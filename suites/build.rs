@@ -1,5 +1,12 @@
 //! Tells the tests what this machine lacks.
 
 fn main() {
-    lacks::tell(&[lacks::C_COMPILER, lacks::DEVICE_RULES, lacks::MOUNTING, lacks::NODES, lacks::ROOT, lacks::STRACE]);
+    lacks::set_cfg(&[
+        lacks::C_COMPILER,
+        lacks::DEVICE_RULES,
+        lacks::MOUNTING,
+        lacks::NODES,
+        lacks::ROOT,
+        lacks::STRACE,
+    ]);
 }

@@ -1,7 +1,7 @@
 //! Tells the tests what this machine lacks, and the program which commit it is of.
 
 fn main() {
-    lacks::tell(&[
+    lacks::set_cfg(&[
         lacks::APT,
         lacks::BASH,
         lacks::BASH_COMPLETION,
@@ -23,5 +23,5 @@ fn main() {
         lacks::ZSH,
         lacks::ZYPPER,
     ]);
-    lacks::tell_commit();
+    lacks::set_commit();
 }

@@ -1,5 +1,5 @@
 //! Tells the tests what this machine lacks.
 
 fn main() {
-    lacks::tell(&[lacks::APT_CONFIG, lacks::DNF, lacks::DPKG_QUERY, lacks::MOUNTING, lacks::PYTHON]);
+    lacks::set_cfg(&[lacks::APT_CONFIG, lacks::DNF, lacks::DPKG_QUERY, lacks::MOUNTING, lacks::PYTHON]);
 }

@@ -1,5 +1,5 @@
 //! Tells the tests what this machine lacks.
 
 fn main() {
-    lacks::tell(&[lacks::MOUNTING, lacks::NODES, lacks::ROOT]);
+    lacks::set_cfg(&[lacks::MOUNTING, lacks::NODES, lacks::ROOT]);
 }

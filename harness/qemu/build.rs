@@ -1,5 +1,5 @@
 //! Tells the tests what this machine lacks.
 
 fn main() {
-    lacks::tell(&[lacks::C_VIRTIOFSD, lacks::QEMU]);
+    lacks::set_cfg(&[lacks::C_VIRTIOFSD, lacks::QEMU]);
 }

@@ -222,7 +222,7 @@ pub fn donor<'r>(records: impl Iterator<Item = &'r Record>, test: &Test, failed:
                         && entry.profile == failed.profile
                         && entry.environment == *environment
                         && !entry.shaped
-                        && entry.brought().is_empty()
+                        && entry.supplied_components().is_empty()
                 };
                 let entries: Vec<&VerifiedEntry> = record.verified.iter().filter(fits).collect();
                 let Some(day) = supported(&entries, test) else { continue };

@@ -173,7 +173,8 @@ async fn test(
     evidence.image_manifest = setup::kept_manifest(prepared, &cell.id);
     output.write(Event::CellFacts { cell: cell.id.clone(), facts: evidence });
     if let Some(visit) = &options.visit {
-        visit.pay(line, prepared.packages(), testing::start_deadline(true)).await;
+        let booted = visit.boot_guest(line, testing::start_deadline(true)).await;
+        visit.pay(line, prepared.packages(), booted).await;
         return Ok(());
     }
     phase(output, cell, Phase::Tests);

@@ -187,7 +187,7 @@ pub async fn run(
     std::env::args_os().for_each(|word| redactor.learn_all(&word.to_string_lossy()));
     let (journal, before) = open(&request)?;
     let journal = journal.hiding(redactor.clone());
-    let mut journal = if request.streams { journal.telling(stream) } else { journal };
+    let mut journal = if request.streams { journal.with_listener(stream) } else { journal };
     let kvm = match docker {
         Some(_) => tokio::task::spawn_blocking(handed_in::kvm).await?,
         None => Err(handed_in::KvmWithheld::NoContainer),
@@ -260,7 +260,7 @@ pub async fn run(
         events: EventLog::new(journal, progress.clone()),
         progress: progress.clone(),
         folder: request.out.clone(),
-        resumed: before.as_ref().map_or(0, |before| before.begun),
+        resumed: before.as_ref().map_or(0, |before| before.starts),
     });
     let mut tasks = tokio::task::JoinSet::new();
     for cell in cells.into_iter().filter(is_unfinished) {

@@ -3,7 +3,7 @@
 
 use crate::plan::{Unit, remaining};
 use reports::journal::{CellId, RunFilter};
-use reports::resume::{Begun, CellProgress};
+use reports::resume::{CellProgress, StartedRun};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The cells and tests that a run covers, out of all that its releases and environments have.
@@ -48,7 +48,7 @@ impl RunScope {
 
 impl Again {
     /// Returns the part of a run that is run again.
-    pub fn of(start: &Begun) -> Again {
+    pub fn of(start: &StartedRun) -> Again {
         Again { run: start.run.clone(), progress: start.progress.clone() }
     }
 

@@ -48,17 +48,22 @@ pub enum NoGuest {
 }
 
 impl Visit {
+    /// Boots the guest that the test shares with others, within `patience` seconds; `None` if it shares none.
+    pub async fn boot_guest(&self, line: &Line, patience: u64) -> Option<Result<(), NoGuest>> {
+        let (profile, configuration) = self.guest.as_ref()?;
+        self.progress.say(&format!("booting the guest {}", configuration.name()));
+        Some(boot(line, profile, *configuration, patience).await)
+    }
+
     /// Lets the visitor in. Failures of the visit are not errors of the cell.
     ///
-    /// `packages` are the packages that are installed now; a guest may take `patience` seconds to boot.
-    pub async fn pay(&self, line: &Line, packages: BTreeMap<String, PackageVersion>, patience: u64) {
-        let booted = match &self.guest {
-            None => None,
-            Some((profile, configuration)) => {
-                self.progress.say(&format!("booting the guest {}", configuration.name()));
-                Some(boot(line, profile, *configuration, patience).await)
-            }
-        };
+    /// `packages` are the packages that are installed now; `booted` is whether the guest is up, if one was booted.
+    pub async fn pay(
+        &self,
+        line: &Line,
+        packages: BTreeMap<String, PackageVersion>,
+        booted: Option<Result<(), NoGuest>>,
+    ) {
         self.progress.hide(true);
         for text in self.greeting.lines(booted.as_ref(), &differing(&self.before, &packages)) {
             tell(text);

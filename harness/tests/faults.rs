@@ -21,10 +21,10 @@ use model::environment::Environment;
 use model::profile::Profile;
 use model::verified::Verdict;
 use seeded::corpus::{Fault, FaultGroup, Means, MirrorFault, corpus};
-use seeded::lent;
+use seeded::infrastructure;
 use seeded::overlay::{Overlay, Subject, replace_bytes};
+use seeded::supplied;
 use seeded::table::{AllTried, FaultReport, FaultRun, Judged, Tried, markdown, only_unchanged, percent};
-use seeded::trouble;
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::PermissionsExt as _;
@@ -160,7 +160,7 @@ fn a_run_is_judged_by_what_the_fault_should_break() {
 fn a_program_packed_with_a_library_preloads_it_and_keeps_its_arguments() {
     let library = seeded::library("int lent(void) { return 1; }");
     let dir = tempfile::tempdir().unwrap();
-    let whole = lent::with_library(&std::fs::read("/usr/bin/env").unwrap(), &library);
+    let whole = supplied::with_library(&std::fs::read("/usr/bin/env").unwrap(), &library);
     component_option(dir.path(), Component::CloudHypervisor, &whole);
     // Started by a shell, because a file that was just written may still be open in a process that another test has
     // started.
@@ -177,7 +177,7 @@ fn only_the_intended_bytes_and_mirror_answers_are_changed() {
         replace_bytes(b"a thread-id, thread-id".to_vec(), b"thread-id", b"thread-ix"),
         b"a thread-ix, thread-ix"
     );
-    let answered = |path: &str, fault| trouble::faulty_answer(path, fault, || Some(b"abc".to_vec()));
+    let answered = |path: &str, fault| infrastructure::faulty_answer(path, fault, || Some(b"abc".to_vec()));
     let same = Some(b"abc".to_vec());
     let package = "/pool/main/q/qemu/qemu-system-x86_1_amd64.deb";
     assert_eq!(answered(package, MirrorFault::NoPackages), None);
@@ -216,7 +216,7 @@ fn every_fault_is_caught() {
         std::fs::write(stored_results_file(), serde_json::to_string_pretty(&all).unwrap() + "\n").unwrap();
         std::fs::write(document(), markdown(&corpus(), &all)).unwrap();
     };
-    let rows = try_faults(|_, fault| is_chosen(fault) && lent::is_available(&fault.by), store);
+    let rows = try_faults(|_, fault| is_chosen(fault) && supplied::is_available(&fault.by), store);
     assert!(!rows.is_empty(), "{CHOSEN}={chosen} chooses no fault");
     println!("{}", page(&rows));
     let judged: Vec<Judged> = rows.iter().map(FaultRun::judged).collect();
@@ -318,30 +318,32 @@ fn run_release_fault(fault: &Fault) -> FaultReport {
             add_arguments(&["--component", &component_option(dir.path(), *component, text.as_bytes())]);
         }
         Means::Lent { component, functions } => {
-            let program = lent::program(*component).unwrap_or_else(|| panic!("no {component} was lent"));
-            let packed = lent::with_library(&std::fs::read(program).unwrap(), &seeded::library(functions));
+            let program = supplied::program(*component).unwrap_or_else(|| panic!("no {component} was lent"));
+            let packed = supplied::with_library(&std::fs::read(program).unwrap(), &seeded::library(functions));
             add_arguments(&["--component", &component_option(dir.path(), *component, &packed)]);
         }
-        Means::NoMirror => add_arguments(&[cache_options.as_slice(), &["--mirror", trouble::NO_MIRROR]].concat()),
+        Means::NoMirror => {
+            add_arguments(&[cache_options.as_slice(), &["--mirror", infrastructure::NO_MIRROR]].concat())
+        }
         Means::SmallDisk => {
             disk = Some(SmallDisk::mount(cache.clone(), "64m").unwrap());
             add_arguments(&cache_options);
         }
         Means::Mirror { answer } => {
-            let mirrors = trouble::mirrors(*answer);
+            let mirrors = infrastructure::mirrors(*answer);
             add_arguments(&cache_options);
             arguments.extend(mirrors);
         }
         _ => arguments.extend(overlay.iter().flat_map(Overlay::options)),
     }
     match &fault.by {
-        Means::During { event } => trouble::run_during(dir.path(), &arguments, *event),
+        Means::During { event } => infrastructure::run_during(dir.path(), &arguments, *event),
         by => {
             let mut run = kata_qualify(dir.path());
             // Servers on the loopback interface must not be reached through this machine's proxy.
             run.env("no_proxy", "127.0.0.1").args(&arguments);
             if let Means::Clock { seconds } = by {
-                run.env("LD_PRELOAD", trouble::clock_library(dir.path(), *seconds));
+                run.env("LD_PRELOAD", infrastructure::clock_library(dir.path(), *seconds));
             }
             let output = run_to_end(&mut run);
             assert_ne!(output.code, Some(2), "{}", output.stderr);

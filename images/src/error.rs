@@ -135,10 +135,10 @@ pub enum ImageErrorKind {
     #[error("building an image needs root")]
     NotRoot,
     /// This machine cannot run the release's binaries.
-    #[error("the release is for {wanted}, but this machine is {machine}")]
+    #[error("the release is for {requested}, but this machine is {machine}")]
     WrongArchitecture {
         /// The release's architecture.
-        wanted: Arch,
+        requested: Arch,
         /// Architecture of this machine.
         machine: String,
     },

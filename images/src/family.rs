@@ -12,6 +12,7 @@ pub(crate) mod install;
 mod installed;
 pub(crate) mod offered;
 mod pacman;
+mod repository_list;
 mod rpm;
 
 use self::credentials::Login;

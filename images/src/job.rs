@@ -85,7 +85,7 @@ pub(crate) fn able_to_build(release: &Release) -> Result<(), Failure> {
     }
     if !runs_programs_of(release.arch) {
         let machine = std::env::consts::ARCH.to_owned();
-        return Err(ImageErrorKind::WrongArchitecture { wanted: release.arch, machine }.into());
+        return Err(ImageErrorKind::WrongArchitecture { requested: release.arch, machine }.into());
     }
     Ok(())
 }

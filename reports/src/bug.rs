@@ -9,10 +9,10 @@
 mod case;
 mod error;
 mod feature;
+mod fixed_upstream;
 mod form;
 mod forms;
 mod log;
-mod mended;
 mod older;
 mod options;
 mod refused;

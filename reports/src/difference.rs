@@ -1,4 +1,7 @@
 //! Comparison of two runs, or of a run with the record: verdicts, causes by their signatures, packages.
+//!
+//! Only what both sides know and were asked for is compared. What only the earlier side knew is unjudged, and not
+//! green.
 
 mod record;
 mod side;

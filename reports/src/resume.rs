@@ -9,7 +9,7 @@ use suites::outcome::Outcome;
 
 /// A run as described by its journal, to be resumed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Begun {
+pub struct StartedRun {
     /// The run's id.
     pub run: String,
     /// The ids of other runs that were merged into it.
@@ -23,7 +23,7 @@ pub struct Begun {
     /// The test filter, if not all tests were asked for.
     pub filter: Option<RunFilter>,
     /// How often the run was started: once, and once more for each time it was resumed.
-    pub begun: u32,
+    pub starts: u32,
     /// Whether the run came to its end; an interrupted run did not.
     pub is_finished: bool,
     /// How far each cell got.
@@ -56,7 +56,7 @@ pub struct Tried {
 
 /// Why a journal cannot be resumed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum NotBegun {
+pub enum NotStarted {
     /// No line holds the parameters of a run.
     #[error("its journal does not say what to run")]
     Empty,
@@ -69,30 +69,30 @@ pub enum NotBegun {
 ///
 /// # Errors
 /// If the journal has no start of a run.
-pub fn begun(journal: &Journal) -> Result<Begun, NotBegun> {
-    let mut begun: Option<Begun> = None;
+pub fn started_run(journal: &Journal) -> Result<StartedRun, NotStarted> {
+    let mut start: Option<StartedRun> = None;
     let mut progress: BTreeMap<CellId, CellProgress> = BTreeMap::new();
     let mut is_finished = false;
     for entry in &journal.entries {
         match &entry.event {
             first @ Event::RunStarted { run, profiles, cells, filter, options, facts, .. } => {
                 is_finished = false;
-                match &mut begun {
-                    Some(known) if known.run == *run => known.begun += 1,
+                match &mut start {
+                    Some(known) if known.run == *run => known.starts += 1,
                     Some(known) => {
                         known.others.insert(run.clone());
                         add(&mut known.profiles, profiles);
                         add(&mut known.cells, cells);
                     }
                     None => {
-                        begun = Some(Begun {
+                        start = Some(StartedRun {
                             run: run.clone(),
                             others: BTreeSet::new(),
                             first: first.clone(),
                             profiles: profiles.clone(),
                             cells: cells.clone(),
-                            filter: RunFacts::told(facts.as_ref(), filter.as_deref(), options).filter,
-                            begun: 1,
+                            filter: RunFacts::of_run_start(facts.as_ref(), filter.as_deref(), options).filter,
+                            starts: 1,
                             is_finished,
                             progress: BTreeMap::new(),
                         });
@@ -107,7 +107,7 @@ pub fn begun(journal: &Journal) -> Result<Begun, NotBegun> {
             }
         }
     }
-    begun.map(|begun| Begun { is_finished, progress, ..begun }).ok_or(NotBegun::Empty)
+    start.map(|start| StartedRun { is_finished, progress, ..start }).ok_or(NotStarted::Empty)
 }
 
 fn add<T: Clone + PartialEq>(known: &mut Vec<T>, more: &[T]) {
@@ -118,14 +118,14 @@ fn add<T: Clone + PartialEq>(known: &mut Vec<T>, more: &[T]) {
     }
 }
 
-impl Begun {
+impl StartedRun {
     /// Returns the run unchanged if it is a single one.
     ///
     /// # Errors
-    /// [`NotBegun::Merged`].
-    pub fn of_one_run(self) -> Result<Begun, NotBegun> {
+    /// [`NotStarted::Merged`].
+    pub fn of_one_run(self) -> Result<StartedRun, NotStarted> {
         match self.others.first() {
-            Some(other) => Err(NotBegun::Merged(self.run, other.clone())),
+            Some(other) => Err(NotStarted::Merged(self.run, other.clone())),
             None => Ok(self),
         }
     }
@@ -224,7 +224,7 @@ impl<'e> RunParameters<'e> {
             profiles,
             cells,
             options,
-            facts: RunFacts::told(facts.as_ref(), filter.as_deref(), options),
+            facts: RunFacts::of_run_start(facts.as_ref(), filter.as_deref(), options),
             candidate: *candidate,
             shaped: *shaped,
         })
@@ -288,11 +288,11 @@ mod tests {
 
     #[test]
     fn finished_attempts_are_done_and_unfinished_ones_are_not() {
-        let begun = begun(&killed().journal).unwrap();
-        assert_eq!((begun.begun, begun.is_finished), (1, false));
-        assert_eq!(begun.cells, [cell("13"), cell("12")]);
-        assert!(begun.progress[&cell("13")].ended && !begun.progress[&cell("12")].ended);
-        let tests = &begun.progress[&cell("12")].tests;
+        let start = started_run(&killed().journal).unwrap();
+        assert_eq!((start.starts, start.is_finished), (1, false));
+        assert_eq!(start.cells, [cell("13"), cell("12")]);
+        assert!(start.progress[&cell("13")].ended && !start.progress[&cell("12")].ended);
+        let tests = &start.progress[&cell("12")].tests;
         let outcomes = |test: &str| tests[&key(test)].iter().map(|t| (t.attempt, t.outcome.name())).collect::<Vec<_>>();
         assert_eq!(outcomes(INSTALL), [(1, "pass")]);
         assert_eq!(outcomes(BOOT), [(1, "fail")], "the second attempt has no end");
@@ -303,9 +303,9 @@ mod tests {
         let mut maker = killed();
         let again = maker.journal.entries.clone();
         maker.journal.entries.extend(again);
-        let begun = begun(&maker.journal).unwrap();
-        assert_eq!(begun.progress[&cell("12")].tests[&key(BOOT)].len(), 1);
-        assert_eq!(begun.begun, 2);
+        let start = started_run(&maker.journal).unwrap();
+        assert_eq!(start.progress[&cell("12")].tests[&key(BOOT)].len(), 1);
+        assert_eq!(start.starts, 2);
     }
 
     #[test]
@@ -313,29 +313,29 @@ mod tests {
         for (interrupted, is_finished) in [(true, false), (false, true)] {
             let mut maker = killed();
             maker.push(Event::RunFinished { interrupted });
-            assert_eq!(begun(&maker.journal).unwrap().is_finished, is_finished);
+            assert_eq!(started_run(&maker.journal).unwrap().is_finished, is_finished);
         }
     }
 
     #[test]
     fn an_empty_or_merged_journal_cannot_be_resumed() {
-        assert_eq!(begun(&Journal::default()), Err(NotBegun::Empty));
+        assert_eq!(started_run(&Journal::default()), Err(NotStarted::Empty));
         let mut maker = killed();
         maker.start(&["a"], &["13"]);
         if let Some(Event::RunStarted { run, .. }) = maker.journal.entries.last_mut().map(|e| &mut e.event) {
             *run = "other".to_owned();
         }
-        let merged = begun(&maker.journal).unwrap();
+        let merged = started_run(&maker.journal).unwrap();
         assert_eq!(merged.cells, [cell("13"), cell("12")]);
-        let refused = NotBegun::Merged("20260725-172000".to_owned(), "other".to_owned());
+        let refused = NotStarted::Merged("20260725-172000".to_owned(), "other".to_owned());
         assert_eq!(merged.of_one_run(), Err(refused));
     }
 
     #[test]
     fn failed_and_never_run_tests_are_repeated() {
-        let begun = begun(&killed().journal).unwrap();
+        let start = started_run(&killed().journal).unwrap();
         let planned = [("a", INSTALL), ("a", BOOT), ("a", RENAME), ("b", INSTALL)];
-        let again = begun.progress[&cell("12")].not_passed(planned);
+        let again = start.progress[&cell("12")].not_passed(planned);
         assert_eq!(again, [key(BOOT), key(RENAME), ("b".to_owned(), INSTALL.to_owned())].into());
     }
 
@@ -461,7 +461,7 @@ mod tests {
                 *filter = Some(run_filter.to_string());
                 *facts = Some(RunFacts { filter: Some(run_filter), ..RunFacts::default() });
             }
-            begun(&maker.journal).unwrap().filter
+            started_run(&maker.journal).unwrap().filter
         };
         for filter in [RunFilter::Matching("rerun of r1".to_owned()), RunFilter::RerunOf("r1".to_owned())] {
             assert_eq!(of(filter.clone()), Some(filter));

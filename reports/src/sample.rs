@@ -59,7 +59,7 @@ pub(crate) fn test(
         seconds: 60,
         reproducer: None,
         random: false,
-        untold: None,
+        excluded: None,
         doc: format!("What `{id}` proves.\n\nWhy Kata needs it."),
     }
 }

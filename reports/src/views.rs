@@ -21,4 +21,4 @@ mod overview;
 pub(crate) mod wording;
 
 #[cfg(test)]
-mod faces;
+mod same_reasons;

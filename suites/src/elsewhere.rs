@@ -2,7 +2,7 @@
 //! because the harness itself changes the guest there.
 
 use crate::capability::{Area, Capability};
-use crate::test::{Place, Test, Untold};
+use crate::test::{ExcludedArchitectures, Place, Test};
 use model::arch::Arch;
 
 /// Capabilities whose tests apply on every architecture: the arguments that a guest is started with, which were read of
@@ -35,21 +35,23 @@ const READ_OF_EACH: [Capability; 17] = [
 ];
 
 /// Returns the reason why a test says nothing of releases of an architecture; `None` if it applies there.
-pub fn untold(test: &Test, arch: Arch) -> Option<String> {
+pub fn inapplicable_reason(test: &Test, arch: Arch) -> Option<String> {
     let has_guest = match test.place {
         Place::OwnGuest | Place::Machine => true,
         Place::Environment | Place::Vcpu | Place::Guest | Place::Pair | Place::Runc | Place::Kata => false,
     };
     let is_read = test.proves.iter().all(|proved| is_read_of_each(*proved, has_guest));
-    match (arch, test.untold) {
+    match (arch, test.excluded) {
         (Arch::X86_64, _) => None,
-        _ if !is_read || test.untold == Some(Untold::Elsewhere) => {
+        _ if !is_read || test.excluded == Some(ExcludedArchitectures::Elsewhere) => {
             Some(format!("what it expects was read of Kata on x86_64, and of {arch} by nobody"))
         }
-        (Arch::Ppc64le, Some(Untold::OnPower)) => {
+        (Arch::Ppc64le, Some(ExcludedArchitectures::OnPower)) => {
             Some("on ppc64le the harness's serial line takes the place of Kata's console, hvc0".to_owned())
         }
-        (Arch::S390x, Some(Untold::OnZ)) => Some("kata gives guests on s390x no device for random numbers".to_owned()),
+        (Arch::S390x, Some(ExcludedArchitectures::OnZ)) => {
+            Some("kata gives guests on s390x no device for random numbers".to_owned())
+        }
         (Arch::Aarch64 | Arch::Ppc64le | Arch::S390x, _) => None,
     }
 }
@@ -71,12 +73,12 @@ mod tests {
     use crate::catalogue;
 
     fn applies(id: &str, arch: Arch) -> bool {
-        untold(catalogue::find(id).unwrap(), arch).is_none()
+        inapplicable_reason(catalogue::find(id).unwrap(), arch).is_none()
     }
 
     #[test]
     fn every_test_applies_on_x86_64() {
-        assert!(catalogue::tests().iter().all(|test| untold(test, Arch::X86_64).is_none()));
+        assert!(catalogue::tests().iter().all(|test| inapplicable_reason(test, Arch::X86_64).is_none()));
     }
 
     #[test]
@@ -107,11 +109,11 @@ mod tests {
         let mut test = catalogue::find("smoke::kernel_boots_to_userspace").unwrap().clone();
         test.proves = vec![Capability::VmmBoot, Capability::VmmTdx];
         for arch in Arch::ALL {
-            assert_eq!(untold(&test, *arch).is_none(), *arch == Arch::X86_64, "{arch}");
+            assert_eq!(inapplicable_reason(&test, *arch).is_none(), *arch == Arch::X86_64, "{arch}");
         }
         for test in catalogue::tests() {
             let is_of_another_vmm = test.proves.iter().any(|proved| proved.other_vmm().is_some());
-            assert!(!is_of_another_vmm || untold(test, Arch::Aarch64).is_some(), "{}", test.id);
+            assert!(!is_of_another_vmm || inapplicable_reason(test, Arch::Aarch64).is_some(), "{}", test.id);
         }
     }
 }

@@ -85,7 +85,8 @@ pub enum Grounds {
 pub enum FailureDetail {
     /// Not set: the journal is older than this field.
     #[default]
-    Untold,
+    #[serde(rename = "untold")]
+    NotSet,
     /// None of the kinds below.
     Other,
     /// QEMU's own lists lack these names.
@@ -133,7 +134,7 @@ impl FailureDetail {
     /// Returns all texts, to be cleaned: a program's own words cannot be trusted.
     pub fn texts_mut(&mut self) -> Vec<&mut String> {
         match self {
-            FailureDetail::Untold | FailureDetail::Other | FailureDetail::NoFileHandles => Vec::new(),
+            FailureDetail::NotSet | FailureDetail::Other | FailureDetail::NoFileHandles => Vec::new(),
             FailureDetail::NotListed { names } => {
                 names.iter_mut().flat_map(|ListedName { flag, name }| [flag, name]).collect()
             }
@@ -153,7 +154,7 @@ impl Failure {
             observed: observed.into(),
             asked_for: Vec::new(),
             grounds: Grounds::Waited,
-            detail: FailureDetail::Untold,
+            detail: FailureDetail::NotSet,
             signature: String::new(),
         }
     }

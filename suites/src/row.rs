@@ -10,7 +10,7 @@ use crate::environment::Environment;
 use crate::outcome::Component;
 use crate::reproducer::Reproducer;
 use crate::share::{Share, served_by};
-use crate::test::{Body, Need, Place, Suite, Test, Untold};
+use crate::test::{Body, ExcludedArchitectures, Need, Place, Suite, Test};
 use crate::under::Names;
 use model::profile::{DaemonSetting, ModuleUse};
 
@@ -51,7 +51,7 @@ pub(crate) struct Row {
     /// Whether the body's work depends on the run's seed and effort.
     random: bool,
     /// The architectures whose releases the body says nothing about, whatever it proves.
-    untold: Option<Untold>,
+    excluded: Option<ExcludedArchitectures>,
     /// A lying system call, in strace's syntax (`--inject`), that makes the body fail.
     pub(crate) finds: Option<&'static str>,
 }
@@ -94,7 +94,7 @@ impl Row {
             settings: &[],
             as_shipped: true,
             random: false,
-            untold: None,
+            excluded: None,
             finds: None,
         }
     }
@@ -167,8 +167,8 @@ impl Row {
     }
 
     /// Excludes releases of these architectures, whatever the body proves.
-    pub(crate) const fn untold(mut self, architectures: Untold) -> Row {
-        self.untold = Some(architectures);
+    pub(crate) const fn excluding(mut self, architectures: ExcludedArchitectures) -> Row {
+        self.excluded = Some(architectures);
         self
     }
 
@@ -203,7 +203,7 @@ impl Row {
             seconds: self.seconds,
             reproducer: self.reproducer,
             random: self.random,
-            untold: self.untold,
+            excluded: self.excluded,
             doc: doc_of(self.source, self.name),
         }
     }

@@ -137,7 +137,7 @@ const THOROUGH: u32 = 10;
 
 /// The architectures whose releases a test says nothing about, whatever it proves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Untold {
+pub enum ExcludedArchitectures {
     /// All but x86_64: the test's expectations were read of Kata there alone.
     Elsewhere,
     /// POWER: the harness's serial line is the guest's first terminal there, so that Kata's console is the second.
@@ -183,7 +183,7 @@ pub struct Test {
     /// Whether the test's work depends on [`Effort`].
     pub random: bool,
     /// The architectures whose releases the test says nothing about, whatever it proves.
-    pub untold: Option<Untold>,
+    pub excluded: Option<ExcludedArchitectures>,
     /// The body's doc comment.
     pub doc: String,
 }

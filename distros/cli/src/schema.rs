@@ -72,7 +72,7 @@ pub(crate) fn document(of: SchemaOf) -> serde_json::Result<String> {
 }
 
 fn answer<T: JsonSchema>() -> serde_json::Result<String> {
-    let schema = schemars::schema_for!(Said<T>);
+    let schema = schemars::schema_for!(AnswerOrError<T>);
     Ok(serde_json::to_string_pretty(&schema)? + "\n")
 }
 
@@ -80,7 +80,7 @@ fn answer<T: JsonSchema>() -> serde_json::Result<String> {
 #[derive(JsonSchema)]
 #[schemars(untagged)]
 #[expect(dead_code, reason = "only its schema is used")]
-enum Said<T> {
+enum AnswerOrError<T> {
     Answer(T),
     Nothing(Nothing),
 }

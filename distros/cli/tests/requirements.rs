@@ -14,7 +14,7 @@ use std::process::{Command, Output, Stdio};
 fn config(but: &[(&str, &str)]) -> String {
     let mut text = "#\n# Linux/x86 6.12.48 Kernel Configuration\n#\nCONFIG_X86_64=y\n".to_owned();
     for option in Fragments::kata().options(Arch::X86_64) {
-        let default_value = option.wanted.value();
+        let default_value = option.kata_value.value();
         match but.iter().find(|(name, _)| *name == option.name).map_or(default_value, |(_, value)| *value) {
             "n" => text += &format!("# CONFIG_{} is not set\n", option.name),
             value => text += &format!("CONFIG_{}={value}\n", option.name),

@@ -142,7 +142,7 @@ impl Decoder<'_> {
         }
         let message = format!("{what}: `{name}` is not a valid release name");
         self.error("bad-name", node.span.clone(), message).hint =
-            Some(format!("use {}, at most {}", distro::VERSION_CHARACTERS, distro::MAX));
+            Some(format!("use {}, at most {}", distro::VERSION_CHARACTERS, distro::MAX_WORD_BYTES));
         None
     }
 

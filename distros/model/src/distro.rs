@@ -7,7 +7,7 @@ use std::fmt;
 use std::str::FromStr;
 
 /// Longest id and longest version, in bytes.
-pub(crate) const MAX: usize = 64;
+pub(crate) const MAX_WORD_BYTES: usize = 64;
 
 /// The characters of an id, in words.
 pub(crate) const ID_CHARACTERS: &str = "lower-case letters, digits, `-`, `.` and `_`";
@@ -27,7 +27,7 @@ pub struct DistroId(String);
 #[error(
     "{0:?} is not a distro's id: expected {characters}, at most {max}, and no `-` or `.` first",
     characters = ID_CHARACTERS,
-    max = MAX
+    max = MAX_WORD_BYTES
 )]
 pub struct NotADistroId(String);
 
@@ -43,7 +43,7 @@ pub struct ReleaseVersion(String);
 #[error(
     "{0:?} is not a release's version: expected {characters}, at most {max}, and no `-` or `.` first",
     characters = VERSION_CHARACTERS,
-    max = MAX
+    max = MAX_WORD_BYTES
 )]
 pub struct NotAReleaseVersion(String);
 
@@ -57,9 +57,10 @@ pub(crate) fn is_release_name(text: &str) -> bool {
     is_word(text, |c| c.is_ascii_alphanumeric() || "-._+~".contains(c))
 }
 
-/// Whether a text is one word of these characters, at most [`MAX`] bytes long, and neither an option nor a hidden file.
+/// Whether a text is one word of these characters, at most [`MAX_WORD_BYTES`] bytes long, and neither an option nor a
+/// hidden file.
 fn is_word(text: &str, is_plain: impl Fn(char) -> bool) -> bool {
-    !text.is_empty() && text.len() <= MAX && text.chars().all(is_plain) && !text.starts_with(['-', '.'])
+    !text.is_empty() && text.len() <= MAX_WORD_BYTES && text.chars().all(is_plain) && !text.starts_with(['-', '.'])
 }
 
 /// Implements what both types share: they are built only from texts that `$is` accepts, and serialized, displayed and
@@ -189,10 +190,10 @@ mod tests {
 
     #[test]
     fn a_distro_id_is_one_lowercase_word() {
-        for id in ["debian", "opensuse-leap", "sl-micro", "4mlinux", "a.b_c", "_", &"x".repeat(MAX)] {
+        for id in ["debian", "opensuse-leap", "sl-micro", "4mlinux", "a.b_c", "_", &"x".repeat(MAX_WORD_BYTES)] {
             assert_eq!(id.parse::<DistroId>().unwrap(), id);
         }
-        let long = "x".repeat(MAX + 1);
+        let long = "x".repeat(MAX_WORD_BYTES + 1);
         for wrong in ["", "Debian", "-o", ".x", "..", "a/b", "a b", "a:b", "a+b", "a\n", "a\u{1b}[m", "ä", &long] {
             let error = wrong.parse::<DistroId>().unwrap_err().to_string();
             assert!(error.contains("is not a distro's id") && !error.contains(['\n', '\u{1b}']), "{error}");
@@ -206,10 +207,11 @@ mod tests {
 
     #[test]
     fn a_version_is_one_word() {
-        for version in ["13", "8.10", "sid", "edge", "stream9", "6.1-rc1", "2~beta", "1+2", "R1", &"1".repeat(MAX)] {
+        let longest = "1".repeat(MAX_WORD_BYTES);
+        for version in ["13", "8.10", "sid", "edge", "stream9", "6.1-rc1", "2~beta", "1+2", "R1", &longest] {
             assert_eq!(version.parse::<ReleaseVersion>().unwrap(), version);
         }
-        let long = "1".repeat(MAX + 1);
+        let long = "1".repeat(MAX_WORD_BYTES + 1);
         for wrong in ["", "-x", ".x", "../x", "x/y", "a b", "1:2", "$(x)", "a;b", "'`'", "1\n", "1\u{202e}", &long] {
             let error = wrong.parse::<ReleaseVersion>().unwrap_err().to_string();
             assert!(error.contains("is not a release's version") && !error.contains(['\n', '\u{202e}']), "{error}");

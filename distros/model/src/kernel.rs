@@ -11,7 +11,7 @@ mod uses;
 mod version;
 
 pub use config::{ConfigError, KernelConfig, OptionValue};
-pub use fragments::{Condition, FOLDER, Fragment, Fragments, KernelOption, Wanted, folder_of};
+pub use fragments::{Condition, FOLDER, Fragment, Fragments, KataValue, KernelOption, folder_of};
 pub use judgement::{Judged, State};
 pub use uses::{KernelUse, Use, Weight};
 pub use version::KernelVersion;

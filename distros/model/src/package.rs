@@ -9,7 +9,7 @@ use std::fmt;
 use std::str::FromStr;
 
 /// Longest name and longest version, in bytes.
-const MAX: usize = 200;
+const MAX_BYTES: usize = 200;
 
 /// Name of a package in a form that is safe to pass to a package manager: no option, path, address or shell syntax.
 ///
@@ -39,7 +39,7 @@ impl PackageName {
 /// Whether a text can be passed to some package manager as a name: of a package, a repository, a module.
 pub fn is_plain(text: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || "+-._:@/".contains(c);
-    text.len() <= MAX
+    text.len() <= MAX_BYTES
         && text.starts_with(|c: char| c.is_ascii_alphanumeric())
         && text.chars().all(plain)
         && !text.contains("..")
@@ -131,7 +131,7 @@ impl FromStr for PackageVersion {
 
     fn from_str(text: &str) -> Result<PackageVersion, NotAPackageVersion> {
         let shown = |c: char| !(c.is_whitespace() || is_unprintable(c) || is_direction_control(c));
-        match !text.is_empty() && text.len() <= MAX && text.chars().all(shown) && !text.contains("://") {
+        match !text.is_empty() && text.len() <= MAX_BYTES && text.chars().all(shown) && !text.contains("://") {
             true => Ok(PackageVersion(text.to_owned())),
             false => Err(NotAPackageVersion(text.chars().take(40).collect())),
         }
@@ -173,7 +173,7 @@ mod tests {
         for name in ["qemu-system-x86", "libc6:amd64", "g++", "java-1.8", "app-emulation/qemu", "qemu-1:9.0", "a@b"] {
             assert_eq!(name.parse::<PackageName>().unwrap(), name);
         }
-        let long = "x".repeat(MAX + 1);
+        let long = "x".repeat(MAX_BYTES + 1);
         for wrong in ["", "-o", ".x", "/x", "a b", "a;b", "a\n", "a\u{1b}[m", "ä", "../x", "a//b", "file:/x", &long] {
             let error = wrong.parse::<PackageName>().unwrap_err().to_string();
             assert!(error.contains("is not a package name") && !error.contains(['\n', '\u{1b}']), "{error}");
@@ -185,7 +185,7 @@ mod tests {
         for version in ["1:10.0.3+ds-0+deb13u1", "8.2.0-11.fc40", "2~bpo12+1", "9.1.2-r1", "2.1.9^git1", "1.0@r3"] {
             assert_eq!(version.parse::<PackageVersion>().unwrap(), version);
         }
-        let long = "1".repeat(MAX + 1);
+        let long = "1".repeat(MAX_BYTES + 1);
         for wrong in ["", "1 2", "1\n", "1\u{1b}[m", "1\u{202e}", "1\u{200b}", "1\0", "http://mirror.example/1", &long]
         {
             let error = wrong.parse::<PackageVersion>().unwrap_err().to_string();

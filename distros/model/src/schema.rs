@@ -80,34 +80,28 @@ impl JsonSchema for PackageManager {
     }
 }
 
-// Each is a plain text where it is written.
-impl JsonSchema for DistroId {
-    fn inline_schema() -> bool {
-        true
-    }
+/// Implements the schema of types that are a plain text where they are written.
+macro_rules! text_schema {
+    ($($name:ident),+) => {
+        $(
+            impl JsonSchema for $name {
+                fn inline_schema() -> bool {
+                    true
+                }
 
-    fn schema_name() -> Cow<'static, str> {
-        "DistroId".into()
-    }
+                fn schema_name() -> Cow<'static, str> {
+                    stringify!($name).into()
+                }
 
-    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        String::json_schema(generator)
-    }
+                fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+                    String::json_schema(generator)
+                }
+            }
+        )+
+    };
 }
 
-impl JsonSchema for ReleaseVersion {
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn schema_name() -> Cow<'static, str> {
-        "ReleaseVersion".into()
-    }
-
-    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        String::json_schema(generator)
-    }
-}
+text_schema!(DistroId, ReleaseVersion);
 
 /// The format's version.
 #[derive(JsonSchema)]

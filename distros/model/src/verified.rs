@@ -12,12 +12,12 @@ mod test_sets;
 mod write;
 
 pub use cause::VerifiedCause;
-pub use decided::{Said, decided};
+pub use decided::{EvidenceSummary, decided};
 pub(crate) use file::lint;
 pub use file::{FOLDER, VerifiedFile};
 pub use forged::is_yet_to_come;
-pub use kata::{VerifiedKata, give_way, joined, leave_inapplicable};
-pub use key::{Outdated, VerifiedKey, leave_newer};
+pub use kata::{VerifiedKata, joined, remove_overridden, remove_repeated_inapplicable};
+pub use key::{Outdated, VerifiedKey, remove_outdated};
 pub use newest::Measured;
 pub use test_sets::{same_tests, test_set_of_today};
 pub use write::{MAX_CAUSES, WriteError, apply, changed, outdated, write_file};

@@ -13,7 +13,7 @@ const UNKNOWN: &str = "unknown";
 ///
 /// The value is that of the same environment variable, else git's answer for the sources, else `unknown`. The crate is
 /// compiled again when the value may have changed: with each commit, but not with each build.
-pub fn tell_commit() {
+pub fn set_commit() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     for line in instructions(std::env::var(VARIABLE).ok().as_deref(), &root, of_git) {
         println!("{line}");

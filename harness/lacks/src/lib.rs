@@ -1,9 +1,9 @@
 //! Tools and rights that tests need and this machine lacks; build scripts pass the list to the compiler. They also pass
-//! it the commit that is built ([`tell_commit`]).
+//! it the commit that is built ([`set_commit`]).
 //!
 //! A test that needs root carries `#[cfg_attr(lacks = "root", ignore = "needs root")]`. Without root, `cargo test`
-//! reports the test as ignored, with that reason, and never as passed. The `build.rs` of its crate calls [`tell`] with
-//! [`ROOT`] among its needs.
+//! reports the test as ignored, with that reason, and never as passed. The `build.rs` of its crate calls [`set_cfg`]
+//! with [`ROOT`] among its needs.
 //!
 //! - Such a reason begins with `needs `. `.ci/run` installs everything for it, and fails if a test was ignored for it.
 //!   A reason that `.ci/run` cannot remove by installing something begins with `elsewhere: `.
@@ -26,7 +26,7 @@ mod commit;
 mod docker;
 mod machine;
 
-pub use commit::tell_commit;
+pub use commit::set_commit;
 
 use Condition::{Architecture, DockerEngine, File, LinuxCapability, Program, Root, Writable};
 
@@ -220,7 +220,7 @@ pub const ZSH: Need = need("zsh", &[Program("zsh")]);
 /// For build scripts: sets `cfg(lacks = "…")` for each of `needs` that this machine lacks.
 ///
 /// The compiler warns of a name that is not among `needs`.
-pub fn tell(needs: &[Need]) {
+pub fn set_cfg(needs: &[Need]) {
     let is_release = std::env::var("PROFILE").is_ok_and(|profile| profile == "release");
     let lacking = if is_release { Vec::new() } else { machine::lacking(needs) };
     for line in instructions(needs, &lacking).into_iter().chain(machine::watched(&lacking)) {

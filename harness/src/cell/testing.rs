@@ -124,7 +124,7 @@ impl Testing {
         }
         let find_lacking =
             || test.all_needs().into_iter().find_map(|need| lacking(need, self.options.effort, &self.facts));
-        if let Some(reason) = elsewhere::untold(test, self.cell.id.arch).or_else(find_lacking) {
+        if let Some(reason) = elsewhere::inapplicable_reason(test, self.cell.id.arch).or_else(find_lacking) {
             self.finish_without_running(&profiles, &test.id, Outcome::Skip { reason });
             return Ok(());
         }

@@ -13,7 +13,7 @@ use model::verified::VerifiedEntry;
 use reports::journal::CellId;
 use reports::matrix::{CellReport, Matrix};
 use reports::standing::{Answer, Recorded, ReleaseAnswer, Standings, recorded_answer};
-use reports::views::record::ended_to_come;
+use reports::views::record::future_end_reason;
 use serde::Serialize;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -82,7 +82,7 @@ pub(super) fn history(what: &HistoryArguments) -> anyhow::Result<Exit> {
     }
     for run in runs(&what.runs) {
         match report::judged(&run, Profile::all(), None) {
-            Ok(matrix) => match ended_to_come(&matrix) {
+            Ok(matrix) => match future_end_reason(matrix.finished) {
                 Some(why) => tell(format_args!("warning: {}: {why}", run.display())),
                 None => all.extend(of_run(&matrix, &run.display().to_string(), target, arch, &profiles)),
             },

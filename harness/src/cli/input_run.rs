@@ -7,7 +7,7 @@ use crate::progress::tell;
 use anyhow::Context as _;
 use reports::journal::{Journal, MAX_CELLS, Writer};
 use reports::merge::{self, FOLDER, Merged, Refused};
-use reports::views::record::day_to_come;
+use reports::views::record;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
@@ -52,13 +52,12 @@ pub(super) fn read(path: &Path) -> Result<InputRun, UsageError> {
 
 /// Refuses a run that ended on a future day: among several runs it would win, and in a record it would look forged.
 pub(super) fn is_over(one: &InputRun) -> Result<(), UsageError> {
-    ended_to_come(one).map_or(Ok(()), |why| Err(UsageError(format!("{}: {why}", one.name))))
+    future_end_reason(one).map_or(Ok(()), |why| Err(UsageError(format!("{}: {why}", one.name))))
 }
 
 /// Returns why a run that ended on a future day does not count.
-pub(super) fn ended_to_come(one: &InputRun) -> Option<String> {
-    let day = one.journal.entries.iter().map(|entry| entry.at).max().and_then(day_to_come)?;
-    Some(format!("it ended on {day}, which is in the future: its clock or its journal is wrong"))
+pub(super) fn future_end_reason(one: &InputRun) -> Option<String> {
+    record::future_end_reason(one.journal.entries.iter().map(|entry| entry.at).max())
 }
 
 /// Joins runs in an empty directory: merges their journals, which mention the `refused` runs, and copies their files.

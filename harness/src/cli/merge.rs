@@ -1,7 +1,7 @@
 //! `kata-qualify merge`: merges several runs into one, and writes the result for a pipeline.
 
 use crate::cli::arguments::MergeArguments;
-use crate::cli::input_run::{self, ended_to_come, join};
+use crate::cli::input_run::{self, future_end_reason, join};
 use crate::cli::{Exit, UsageError, records, redact, report, resolved};
 use crate::progress::tell;
 use crate::shards::{self, AgainPlan, ExpectedCell};
@@ -30,7 +30,7 @@ pub(super) fn merge(what: &MergeArguments) -> anyhow::Result<Exit> {
     };
     for path in &what.runs {
         match input_run::read(path) {
-            Ok(one) => match ended_to_come(&one) {
+            Ok(one) => match future_end_reason(&one) {
                 None => runs.push(one),
                 Some(why) => {
                     leave_out(format!("{}: {why}", one.name));

@@ -9,7 +9,7 @@ use model::arch::Arch;
 use model::database::Database;
 use model::diagnostic::error_chain;
 use reports::journal::{CellId, Environment, RunFilter};
-use reports::resume::{self, Begun};
+use reports::resume::{self, StartedRun};
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
@@ -118,24 +118,24 @@ pub(super) fn read(file: &Path) -> io::Result<String> {
 ///
 /// # Errors
 /// Names the option that named the directory.
-fn read_start(option: &str, folder: &Path) -> Result<Begun, UsageError> {
+fn read_start(option: &str, folder: &Path) -> Result<StartedRun, UsageError> {
     let failed = |why: String| UsageError(format!("{option} {}: {why}", folder.display()));
     let journal = reports::journal::read(&folder.join(reports::journal::FILE)).map_err(|e| failed(error_chain(&e)))?;
-    resume::begun(&journal).map_err(|e| failed(e.to_string()))
+    resume::started_run(&journal).map_err(|e| failed(e.to_string()))
 }
 
 /// Returns arguments that request the cells, the profiles and the filter of a journal; all other options stay.
-fn of_journal(arguments: &RunArguments, start: &Begun) -> RunArguments {
+fn of_journal(arguments: &RunArguments, start: &StartedRun) -> RunArguments {
     RunArguments { profiles: start.profiles.clone(), filter: filter_of(start), ..of_cells(arguments, &start.cells) }
 }
 
 /// Checks whether the run is a rerun of another run.
-fn is_rerun(start: &Begun) -> bool {
+fn is_rerun(start: &StartedRun) -> bool {
     matches!(start.filter, Some(RunFilter::RerunOf(_)))
 }
 
 /// Returns the filter on tests' names.
-fn filter_of(start: &Begun) -> Option<String> {
+fn filter_of(start: &StartedRun) -> Option<String> {
     start.filter.as_ref().and_then(RunFilter::text).map(str::to_owned)
 }
 

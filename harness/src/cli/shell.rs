@@ -32,8 +32,6 @@ use std::time::Duration;
 use suites::catalogue::{self, Test};
 use suites::outcome::Outcome;
 
-/// Seconds that a guest may take to boot in a kept container; unused so far, because none is booted there.
-const PATIENCE: u64 = 60;
 /// Number of similar names that are suggested.
 const NEAREST: usize = 3;
 /// Options that do not affect the environment, or that describe what the cache already has.
@@ -120,10 +118,10 @@ async fn kept(name: &str) -> Option<(Docker, String)> {
 /// Pays a visit to a kept container, which is removed afterwards.
 async fn in_kept_container(docker: &Docker, id: &str, name: &str, visit: Visit) -> anyhow::Result<i32> {
     let greeting = Greeting { is_kept: true, ..visit.greeting.clone() };
-    // No guest is booted, because the environment's agent, which knew the image's details, has ended.
-    let visit = Visit { greeting, guest: None, ..visit };
+    let visit = Visit { greeting, ..visit };
     let line = container::line_to_kept(docker, id).await?;
-    visit.pay(&line, BTreeMap::new(), PATIENCE).await;
+    // No guest is booted, because the environment's agent, which knew the image's details, has ended.
+    visit.pay(&line, BTreeMap::new(), None).await;
     line.close();
     drop(line);
     // A volume stays in use for a moment after its container is gone.

@@ -7,17 +7,17 @@ use agent::launch::compose::normalised;
 use model::profile::Profile;
 use model::release::Release;
 use reports::journal::{CellId, Environment, Event, Writer};
-use reports::resume::{self, Begun, NotBegun};
+use reports::resume::{self, NotStarted, StartedRun};
 use suites::catalogue::{self, Test};
 
 /// Opens the journal of a new run, or of the one that is resumed, with its earlier progress.
-pub(super) fn open(request: &Request) -> anyhow::Result<(Writer, Option<Begun>)> {
+pub(super) fn open(request: &Request) -> anyhow::Result<(Writer, Option<StartedRun>)> {
     if !request.scope.resumes {
         return Ok((Writer::create(&request.out)?, None));
     }
     let (writer, journal) = Writer::resume(&request.out)?;
-    let refused = |e: NotBegun| BadRequest::Resume { path: request.out.clone(), reason: e.into() };
-    Ok((writer, Some(resume::begun(&journal).and_then(Begun::of_one_run).map_err(refused)?)))
+    let refused = |e: NotStarted| BadRequest::Resume { path: request.out.clone(), reason: e.into() };
+    Ok((writer, Some(resume::started_run(&journal).and_then(StartedRun::of_one_run).map_err(refused)?)))
 }
 
 /// Reason why a run cannot be resumed.
@@ -25,7 +25,7 @@ pub(super) fn open(request: &Request) -> anyhow::Result<(Writer, Option<Begun>)>
 pub enum NotResumable {
     /// The run has hardly started, or the journal has more than one run.
     #[error(transparent)]
-    NotBegun(#[from] NotBegun),
+    NotStarted(#[from] NotStarted),
     /// The run has finished.
     #[error("the run is finished: use `kata-qualify rerun` to run what did not pass")]
     Finished,
@@ -36,7 +36,7 @@ pub enum NotResumable {
 }
 
 /// Checks whether a run can be resumed as this one; otherwise returns the reason.
-pub(super) fn check_resumable(before: &Begun, begins: &Event) -> Result<(), NotResumable> {
+pub(super) fn check_resumable(before: &StartedRun, begins: &Event) -> Result<(), NotResumable> {
     if before.is_finished {
         return Err(NotResumable::Finished);
     }
@@ -65,7 +65,7 @@ pub(super) fn is_unfinished(cell: &Cell) -> bool {
 /// Returns the cells: each release in each requested environment, with the work to do there.
 ///
 /// `kvm` is true if containers may be given KVM.
-pub(super) fn cells(request: &Request, before: Option<&Begun>, kvm: bool, progress: &Progress) -> Vec<Cell> {
+pub(super) fn cells(request: &Request, before: Option<&StartedRun>, kvm: bool, progress: &Progress) -> Vec<Cell> {
     let is_selected = |test: &Test| request.filter.as_ref().is_none_or(|filter| catalogue::chooses(filter, test));
     request
         .releases

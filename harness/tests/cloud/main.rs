@@ -5,7 +5,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot be set up fails by panicking")]
 
-mod made;
+mod generated_image;
 
 use harness::environments::vm::cloud::CloudImage;
 use harness::environments::vm::pinned::Pinned;
@@ -64,7 +64,7 @@ fn a_cloud_image_becomes_the_base_of_its_release() {
     let plain = trixie();
     let dir = tempfile::tempdir().unwrap();
     let before = incomplete_images();
-    let image = made::cloud_image(&plain, dir.path());
+    let image = generated_image::cloud_image(&plain, dir.path());
     let named = format!("{}#sha256:{}", image.display(), sha256(&image).unwrap());
 
     let cloud = prepared("13", &named, options()).unwrap();
@@ -75,15 +75,16 @@ fn a_cloud_image_becomes_the_base_of_its_release() {
     let tree = cloud.rootfs();
     let text = |path: &str| std::fs::read_to_string(tree.join(path)).unwrap();
     assert!(text("etc/os-release").contains("VERSION_CODENAME=trixie"));
-    assert_eq!(text(made::MARK), "made here\n");
+    assert_eq!(text(generated_image::MARK), "made here\n");
     let meta = |path: &str| tree.join(path).symlink_metadata().unwrap();
-    let odd = meta(made::ODD);
-    assert_eq!((odd.uid(), odd.gid(), odd.mode() & 0o7777), made::OWNER);
-    assert_eq!((odd.ino(), odd.nlink()), (meta(made::SAME).ino(), 2), "the hard link is another file");
+    let odd = meta(generated_image::ODD);
+    assert_eq!((odd.uid(), odd.gid(), odd.mode() & 0o7777), generated_image::OWNER);
+    assert_eq!((odd.ino(), odd.nlink()), (meta(generated_image::SAME).ino(), 2), "the hard link is another file");
     let mut capability = [0; 64];
-    let length = rustix::fs::lgetxattr(tree.join(made::CAPABLE), "security.capability", &mut capability[..]).unwrap();
-    assert_eq!(&capability[..length], made::CAPABILITY);
-    assert_eq!(std::fs::read_link(tree.join(made::LINK)).unwrap(), Path::new("/nowhere"));
+    let capable = tree.join(generated_image::CAPABLE);
+    let length = rustix::fs::lgetxattr(capable, "security.capability", &mut capability[..]).unwrap();
+    assert_eq!(&capability[..length], generated_image::CAPABILITY);
+    assert_eq!(std::fs::read_link(tree.join(generated_image::LINK)).unwrap(), Path::new("/nowhere"));
     // The separate /boot was read, and missing packages were installed, including a kernel despite the image's boot
     // loader.
     assert_eq!(text("boot/vendor"), "boot\n");
@@ -134,7 +135,7 @@ fn invalid_cloud_images_are_refused_with_the_reason() {
     std::fs::File::create(&empty).unwrap().set_len(64 << 20).unwrap();
     assert!(refused(&empty).contains("is not a qcow2 image, it begins with 0000000000000000"));
     // A disk without any filesystem.
-    let blank = made::qcow2(&plain, &empty, dir.path(), "blank.qcow2");
+    let blank = generated_image::qcow2(&plain, &empty, dir.path(), "blank.qcow2");
     let error = refused(&blank);
     assert!(
         error.contains("no root filesystem: expected an ext4, xfs or btrfs") && error.contains("/dev/vda"),
@@ -144,8 +145,8 @@ fn invalid_cloud_images_are_refused_with_the_reason() {
     let folder = dir.path().join("folder");
     std::fs::create_dir(&folder).unwrap();
     std::fs::write(folder.join("file"), vec![7; 8 << 20]).unwrap();
-    made::filesystem(&folder, &empty, "data", 64 << 20);
-    let data = made::qcow2(&plain, &empty, dir.path(), "data.qcow2");
+    generated_image::filesystem(&folder, &empty, "data", 64 << 20);
+    let data = generated_image::qcow2(&plain, &empty, dir.path(), "data.qcow2");
     let error = refused(&data);
     assert!(error.contains("seen: /dev/vda (ext4)"), "{error}");
 

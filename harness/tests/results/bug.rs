@@ -1,4 +1,4 @@
-use crate::made::{GeneratedRun, PROFILE, artifacts, run_command, write_run};
+use crate::generated_run::{GeneratedRun, PROFILE, artifacts, run_command, write_run};
 use crate::trackers::Tracker;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;

@@ -1,4 +1,4 @@
-use crate::made::{FAILS, GeneratedRun, LOG, artifacts, journal, run_command, write_run};
+use crate::generated_run::{FAILS, GeneratedRun, LOG, artifacts, journal, run_command, write_run};
 use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::path::Path;

@@ -1,6 +1,6 @@
 //! `diff` against the record gives the same answer as `report`, whatever was recorded and however the run ended.
 
-use crate::made::{GeneratedRun, PROFILE, journal, run_command, write_run};
+use crate::generated_run::{GeneratedRun, PROFILE, journal, run_command, write_run};
 use reports::journal::{Event, FILE, JournalEntry, Phase, RunFilter};
 use std::fs;
 use std::path::Path;

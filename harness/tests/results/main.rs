@@ -7,7 +7,7 @@ mod bundle;
 #[path = "../cached/mod.rs"]
 mod cached;
 mod difference;
-mod made;
+mod generated_run;
 mod merge;
 mod pipeline;
 mod shell;

@@ -1,4 +1,4 @@
-use crate::made::{End, GeneratedRun, LOG, artifacts, journal, run_command, write_run};
+use crate::generated_run::{End, GeneratedRun, LOG, artifacts, journal, run_command, write_run};
 use reports::journal::read;
 use reports::run::fold;
 
@@ -127,7 +127,7 @@ fn the_finished_tests_of_a_killed_shard_are_merged() {
     assert!(merged.stderr.contains("note: b: the last line of its journal is incomplete"), "{}", merged.stderr);
     assert!(merged.stdout.contains("no end"), "{}", merged.stdout);
     let run = fold(&read(&dir.path().join("ab")).unwrap());
-    assert!(run.cells[&OTHER.parse().unwrap()].instances.iter().any(|one| one.test == crate::made::PASSES));
+    assert!(run.cells[&OTHER.parse().unwrap()].instances.iter().any(|one| one.test == crate::generated_run::PASSES));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! CI's handling of bundles: the commands, and the scripts that its workflow calls.
 
-use crate::made::{CommandOutput, End, GeneratedRun, PROFILE, journal, run_command, write_run};
+use crate::generated_run::{CommandOutput, End, GeneratedRun, PROFILE, journal, run_command, write_run};
 use model::verified::Basis;
 use reports::journal::Accelerator;
 use serde_json::Value;

@@ -1,5 +1,5 @@
 use crate::cached::empty_images;
-use crate::made::{FAILS, GeneratedRun, PASSES, run_command, write_run};
+use crate::generated_run::{FAILS, GeneratedRun, PASSES, run_command, write_run};
 
 #[test]
 fn shell_refuses_tests_without_a_failure_or_an_image() {

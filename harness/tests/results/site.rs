@@ -1,4 +1,4 @@
-use crate::made::{FAILS, GeneratedRun, PROFILE, run_command, write_run};
+use crate::generated_run::{FAILS, GeneratedRun, PROFILE, run_command, write_run};
 
 #[test]
 fn a_site_is_made_from_records_alone_or_with_runs_and_bundles() {

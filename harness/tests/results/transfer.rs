@@ -1,4 +1,4 @@
-use crate::made::run_command;
+use crate::generated_run::run_command;
 use model::procfs;
 use rustix::process::{Pid, Signal, kill_process};
 use std::io::Read as _;

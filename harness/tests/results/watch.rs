@@ -1,4 +1,4 @@
-use crate::made::{FAILS, GeneratedRun, journal, run_command, write_run};
+use crate::generated_run::{FAILS, GeneratedRun, journal, run_command, write_run};
 
 #[test]
 fn watch_shows_a_finished_run_and_how_to_resume_a_killed_one() {

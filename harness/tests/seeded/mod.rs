@@ -3,10 +3,10 @@
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
 pub(crate) mod corpus;
-pub(crate) mod lent;
+pub(crate) mod infrastructure;
 pub(crate) mod overlay;
+pub(crate) mod supplied;
 pub(crate) mod table;
-pub(crate) mod trouble;
 
 use crate::command::run_to_end;
 use std::process::Command;

@@ -88,7 +88,7 @@ fn compare_tree(tree: &Tree, kata: &Fragments, tag: &str, report: &mut Report) {
 
 /// Returns the differences between a fragment and its options, with the line in Kata's fragment if there is one.
 fn options_of(fragment: &Fragment, found: &[(String, &str, usize)]) -> Vec<(Option<usize>, String)> {
-    let ours: BTreeMap<&str, &str> = fragment.all().map(|option| (option.name, option.wanted.value())).collect();
+    let ours: BTreeMap<&str, &str> = fragment.all().map(|option| (option.name, option.kata_value.value())).collect();
     let theirs: BTreeMap<&str, (&str, usize)> =
         found.iter().filter_map(|(name, value, line)| Some((name.strip_prefix("CONFIG_")?, (*value, *line)))).collect();
     let changed = theirs.iter().filter_map(|(name, (value, line))| match ours.get(name) {

@@ -9,6 +9,14 @@
 //! Both VMMs take their guest's kernel as an ELF file, have no virtio-serial port for the harness, and offer a guest's
 //! vsock as a Unix socket. The harness therefore reaches the agent in the guest over this vsock, on a port of its own
 //! ([`guest::LINE_PORT`]).
+//!
+//! # Words
+//!
+//! - Launch plan ([`LaunchPlan`](guest::LaunchPlan)): what is started for a guest, and what is sent to it, in order.
+//! - Hybrid vsock ([`hybrid_vsock`]): a guest's vsock as a Unix socket of its VMM, without a vhost driver.
+//! - ELF kernel: the kernel unpacked from a distro's image (vmlinux).
+//! - PVH: where an ELF kernel says that a guest without firmware starts.
+//! - Waiting drive: an empty drive of a Firecracker guest that gets its file while the guest runs, in place of hotplug.
 
 pub mod cloud_hypervisor; // the machine as JSON, in the form of each runtime
 pub mod deviation; // deviations from Kata's own configuration

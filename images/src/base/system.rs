@@ -18,24 +18,24 @@ pub enum WrongSystem {
     #[error(transparent)]
     Tree(#[from] RootError),
     /// The base is of another release than the requested one.
-    #[error("{name} is {found}, but {wanted} was requested: name the release that the image contains")]
+    #[error("{name} is {found}, but {requested} was requested: name the release that the image contains")]
     Release {
         /// Name of the image.
         name: String,
         /// System found in the image.
         found: String,
         /// Requested release: `debian:13`.
-        wanted: Target,
+        requested: Target,
     },
     /// The base is for another architecture.
-    #[error("{name} is for {found}, not for {wanted}")]
+    #[error("{name} is for {found}, not for {requested}")]
     Arch {
         /// Name of the image.
         name: String,
         /// Architecture of its programs: `aarch64`, `64-bit RISC-V`.
         found: String,
         /// Architecture of the release.
-        wanted: Arch,
+        requested: Arch,
     },
 }
 
@@ -46,17 +46,17 @@ pub enum WrongSystem {
 pub fn accept(tree: &Path, name: &str, release: &Release, database: &Database) -> Result<(), WrongSystem> {
     let root = Root::new(tree)?;
     let found = detect(&root, database)?;
-    let wanted = release.target();
-    let is_it = found.borrowed.is_none() && found.releases.contains(&wanted);
+    let requested = release.target();
+    let is_it = found.borrowed.is_none() && found.releases.contains(&requested);
     if !is_it {
-        return Err(WrongSystem::Release { name: name.to_owned(), found: named(&found), wanted });
+        return Err(WrongSystem::Release { name: name.to_owned(), found: named(&found), requested });
     }
     let found = match detect::built_for(&root)? {
         BuiltFor::Kata(arch) if arch != release.arch => arch.to_string(),
         BuiltFor::Foreign(foreign) => foreign.to_string(),
         BuiltFor::Kata(_) | BuiltFor::Unknown => return Ok(()),
     };
-    Err(WrongSystem::Arch { name: name.to_owned(), found, wanted: release.arch })
+    Err(WrongSystem::Arch { name: name.to_owned(), found, requested: release.arch })
 }
 
 /// Returns a system's name and ids, for messages.

@@ -163,7 +163,7 @@ impl<'m> FailedTest<'m> {
             // Another class is meaningful by itself.
             FailureDetail::QmpRefusal { class, description, .. } if class == "GenericError" => first_line(description),
             FailureDetail::QmpRefusal { .. }
-            | FailureDetail::Untold
+            | FailureDetail::NotSet
             | FailureDetail::Other
             | FailureDetail::NotListed { .. }
             | FailureDetail::LacksOptions { .. }

@@ -73,7 +73,7 @@ enum Sign {
     /// QEMU has no such object, by its list or by its refusal.
     NoObject(&'static str),
     /// The program printed these words.
-    Said(&'static str),
+    Printed(&'static str),
     /// virtiofsd keeps descriptors.
     NoFileHandles,
 }
@@ -82,7 +82,7 @@ impl Sign {
     fn is_of(self, failure: &Failure) -> bool {
         match self {
             Sign::NoObject(name) => is_not_listed(failure, name) || is_refused(failure, name),
-            Sign::Said(words) => failure.observed.contains(words),
+            Sign::Printed(words) => failure.observed.contains(words),
             Sign::NoFileHandles => failure.detail == FailureDetail::NoFileHandles,
         }
     }
@@ -123,7 +123,7 @@ const FEATURES: &[Feature] = &[
     },
     Feature {
         of: Component::Qemu,
-        sign: Sign::Said("'memory-backend-file.readonly' not found"),
+        sign: Sign::Printed("'memory-backend-file.readonly' not found"),
         what: "the property memory-backend-file.readonly",
         since: Series::new(6, 0),
         source: "qapi/qom.json@v6.0.0",
@@ -131,7 +131,7 @@ const FEATURES: &[Feature] = &[
     // Kata switches the bridge's own controller off (`shpc=off`); ACPI then does the hotplugging.
     Feature {
         of: Component::Qemu,
-        sign: Sign::Said("Bus 'pci-bridge-0' does not support hotplugging"),
+        sign: Sign::Printed("Bus 'pci-bridge-0' does not support hotplugging"),
         what: "ACPI's hotplug below PCI bridges on q35",
         since: Series::new(6, 1),
         source: "pc_compat_6_0 in hw/i386/pc.c@v6.1.0",

@@ -1,13 +1,13 @@
 //! Details of failures in older journals.
 //!
-//! Such a journal has no details ([`FailureDetail::Untold`]): they are parsed from the words that the tests used then,
+//! Such a journal has no details ([`FailureDetail::NotSet`]): they are parsed from the words that the tests used then,
 //! and nowhere but here. Data in a journal is never parsed from words.
 
 use suites::outcome::{Failure, FailureDetail, ListedName};
 
 /// Adds the detail to a failure.
 pub(super) fn with_detail(failure: Failure) -> Failure {
-    match failure.detail == FailureDetail::Untold {
+    match failure.detail == FailureDetail::NotSet {
         true => Failure { detail: of_words(&failure.observed), ..failure },
         false => failure,
     }

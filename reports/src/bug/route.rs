@@ -1,4 +1,14 @@
 //! Ownership of a failure: the distro's, upstream's, Kata's, the record's, or nobody's.
+//!
+//! The first rule that fits decides:
+//!
+//! 1. Nobody's: it blames nobody, or a component that is not the release's own.
+//! 2. Kata's, if Kata takes for granted what nobody promises; the record's, if the record is wrong.
+//! 3. Nobody's: only a Kata at its end of life asks for it.
+//! 4. A wish: the release never claimed it, because it is optional, newer than the release's QEMU or virtiofsd, or an
+//!    option that the C virtiofsd never had.
+//! 5. Upstream's: QEMU's last two releases.
+//! 6. The distro's: the rest.
 
 use super::case::FailedTest;
 use super::feature::{Series, later_feature};

@@ -2,9 +2,9 @@
 
 use super::case::{FailedTest, HEADLINE, Package, Sighting, versions};
 use super::error::BugError;
+use super::fixed_upstream::upstream_fix;
 use super::form::Form;
 use super::log::Log;
-use super::mended::mended;
 use super::route::{Owner, Route, Ruling};
 use super::script::CANNOT_TELL;
 use super::shared::asked_for;
@@ -302,7 +302,7 @@ impl Report<'_> {
         if !elsewhere.is_empty() {
             all.extend([Block::Text("On other releases it works:".to_owned()), lines(&elsewhere)]);
         }
-        all.extend(mended(self.failed).map(|change| Block::Text(change.words())));
+        all.extend(upstream_fix(self.failed).map(|change| Block::Text(change.words())));
         all
     }
 

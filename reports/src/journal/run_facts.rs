@@ -55,7 +55,7 @@ impl fmt::Display for RunFilter {
 impl RunFacts {
     /// Returns a journal's parameters: its data, or for an older journal those in the words of its filter and options.
     /// Whether such a run was strict is only in its command line ([`RunFacts::was_strict`]).
-    pub fn told(facts: Option<&RunFacts>, filter: Option<&str>, options: &[String]) -> RunFacts {
+    pub fn of_run_start(facts: Option<&RunFacts>, filter: Option<&str>, options: &[String]) -> RunFacts {
         facts.cloned().unwrap_or_else(|| RunFacts::of_words(filter, options))
     }
 
@@ -98,7 +98,7 @@ mod tests {
     use crate::sample::strings;
 
     fn of_words(filter: Option<&str>, options: &[&str]) -> RunFacts {
-        RunFacts::told(None, filter, &strings(options))
+        RunFacts::of_run_start(None, filter, &strings(options))
     }
 
     #[test]
@@ -129,7 +129,7 @@ mod tests {
     fn facts_given_as_data_are_not_parsed_from_options() {
         let words = strings(&["--repeat 5", "--mirror-key", "--oci-image x.tar", "--vm-memory 4096"]);
         for facts in [RunFacts::default(), RunFacts { repeat: Some(2), ..RunFacts::default() }] {
-            assert_eq!(RunFacts::told(Some(&facts), Some("rerun of r1"), &words), facts);
+            assert_eq!(RunFacts::of_run_start(Some(&facts), Some("rerun of r1"), &words), facts);
         }
     }
 

@@ -83,7 +83,7 @@ fn the_listener_receives_exactly_the_bytes_of_the_journal() {
     static RECEIVED: std::sync::Mutex<Vec<u8>> = std::sync::Mutex::new(Vec::new());
     let dir = tempfile::tempdir().unwrap();
     let mut writer =
-        Writer::create(dir.path()).unwrap().telling(|line| RECEIVED.lock().unwrap().extend_from_slice(line));
+        Writer::create(dir.path()).unwrap().with_listener(|line| RECEIVED.lock().unwrap().extend_from_slice(line));
     for entry in sample::journal().entries {
         writer.append_entry(entry).unwrap();
     }

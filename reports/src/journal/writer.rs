@@ -85,7 +85,7 @@ impl Writer {
 
     /// Calls this function with each line, including its line feed, once the line is in the file.
     #[must_use]
-    pub fn telling(self, listener: fn(&[u8])) -> Writer {
+    pub fn with_listener(self, listener: fn(&[u8])) -> Writer {
         Writer { listener: Some(listener), ..self }
     }
 

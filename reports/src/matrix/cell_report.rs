@@ -88,7 +88,7 @@ impl CellReport {
     }
 
     /// Describes the components that replaced the distro's own: `virtiofsd mine`.
-    pub fn brought(&self) -> Vec<String> {
+    pub fn supplied_components(&self) -> Vec<String> {
         let candidates = self.facts.iter().flat_map(|facts| &facts.candidates);
         candidates.map(|(component, what)| format!("{component} {what}")).collect()
     }

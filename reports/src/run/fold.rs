@@ -84,7 +84,7 @@ pub fn fold(journal: &Journal) -> Run {
                 extend(&mut run.profiles, profiles.iter().map(|p| redactor.line(p)));
                 extend(&mut run.options, options.iter().map(|o| redactor.line(o)));
                 run.strict |= RunFacts::was_strict(facts.as_ref(), argv);
-                let facts = RunFacts::told(facts.as_ref(), filter.as_deref(), options);
+                let facts = RunFacts::of_run_start(facts.as_ref(), filter.as_deref(), options);
                 let filter = facts.filter.as_ref().map(|filter| clean_filter(filter, &redactor));
                 // A rerun that is merged with its run has the filter of this run.
                 let is_of_another = matches!(&facts.filter, Some(RunFilter::RerunOf(run)) if endings.contains_key(run));

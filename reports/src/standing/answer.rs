@@ -26,7 +26,9 @@ use jiff::civil::Date;
 use model::environment::Environment;
 use model::package_manager::PackageManager;
 use model::profile::Profile;
-use model::verified::{Basis, Measured, Said, Verdict, VerifiedEntry, decided, same_tests, test_set_of_today};
+use model::verified::{
+    Basis, EvidenceSummary, Measured, Verdict, VerifiedEntry, decided, same_tests, test_set_of_today,
+};
 use std::collections::{BTreeMap, BTreeSet};
 use suites::capability::Capability;
 use suites::outcome::Component;
@@ -152,9 +154,9 @@ struct Evidence {
 }
 
 impl Evidence {
-    fn said(&self) -> Said {
+    fn summary(&self) -> EvidenceSummary {
         let Evidence { environment, verdict, is_newest, is_by_older_tests, .. } = *self;
-        Said { environment, verdict, is_newest, is_by_older_tests }
+        EvidenceSummary { environment, verdict, is_newest, is_by_older_tests }
     }
 }
 
@@ -266,9 +268,9 @@ fn of(needed: impl Iterator<Item = (Capability, Vec<Evidence>)>) -> ReleaseAnswe
     for (capability, evidence) in needed {
         all.needed += 1;
         of_any.extend(evidence.iter().filter_map(|e| e.day));
-        let older = decided(&evidence, Evidence::said, false);
+        let older = decided(&evidence, Evidence::summary, false);
         let standing = older.filter(|older| older.verdict.is_against());
-        let Some(decided) = decided(&evidence, Evidence::said, true).or(standing) else {
+        let Some(decided) = decided(&evidence, Evidence::summary, true).or(standing) else {
             all.inconclusive |= evidence.iter().any(|e| e.verdict == Verdict::Inconclusive);
             all.missing.push(capability);
             all.outdated.extend(older.map(|_| capability));

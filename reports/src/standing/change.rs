@@ -79,7 +79,8 @@ fn rank(verdict: Verdict) -> Option<u8> {
 
 /// Compares a recorded verdict with the run's.
 ///
-/// A first record is never worse; a first `unsupported` is reported, and an inconclusive capability was not judged.
+/// A first record is never worse; a first `unsupported` is reported, and an inconclusive capability was not judged, so
+/// that a test in error is never as recorded.
 /// A capability that is recorded as unsupported and was not tested stays as recorded.
 /// An untested capability that was not asked for (`not_requested`) is not held against a run.
 /// A capability that works with a component that was brought along is no worse than recorded: it says nothing about the

@@ -113,14 +113,14 @@ impl<'m> CapabilityStanding<'m> {
             words.push(format!("kata {then} → {now}"));
         }
         let then: Vec<String> = of_record.map(|kata| in_words(&kata.brought)).unwrap_or_default();
-        let now = cell.brought();
+        let now = cell.supplied_components();
         words.extend(now.iter().filter(|one| !then.contains(one)).map(|one| format!("{one} brought along")));
         words.extend(then.iter().filter(|one| !now.contains(one)).map(|one| format!("{one} no longer brought along")));
         words
     }
 }
 
-/// Formats components that were brought along ([`CellReport::brought`]): `virtiofsd mine`.
+/// Formats components that were brought along ([`CellReport::supplied_components`]): `virtiofsd mine`.
 fn in_words(components: &BTreeMap<Component, String>) -> Vec<String> {
     components.iter().map(|(component, what)| format!("{component} {what}")).collect()
 }

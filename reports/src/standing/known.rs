@@ -1,4 +1,7 @@
 //! Known issues, the entries of `distros/known-issues`, compared with a run.
+//!
+//! An issue excuses failures of its test or signature with packages in its range. It is at fault itself if it has
+//! expired, if its test passes, or if a whole run that ran its test has no match.
 
 use super::Recorded;
 use crate::journal::CellId;

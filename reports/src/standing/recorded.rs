@@ -95,10 +95,10 @@ impl<'a> Recorded<'a> {
         all.retain(|entry| {
             let is_its = entry.environment == cell.cell.environment && entry.profile == profile;
             let is_as_shaped = self.base.is_some() || entry.shaped == matrix.shaped;
-            let with = entry.brought();
+            let with = entry.supplied_components();
             is_its && is_as_shaped && (with.is_empty() || with == candidates)
         });
-        all.sort_by_key(|entry| entry.brought().is_empty());
+        all.sort_by_key(|entry| entry.supplied_components().is_empty());
         all
     }
 

@@ -293,19 +293,8 @@ fn code(text: &str) -> String {
 
 /// Escapes text in an HTML element, where Markdown's escapes would be visible, and puts it on one line.
 fn in_html(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '&' => out.push_str("&amp;"),
-            // Characters that Markdown would interpret even here.
-            '*' | '_' | '`' | '[' | ']' | '~' | '\\' => out.push_str(&format!("&#{};", c as u32)),
-            '\n' | '\r' | '\t' => out.push(' '),
-            c => out.push(c),
-        }
-    }
-    out
+    // Characters that Markdown would interpret even here.
+    on_one_line(text, |c| "*_`[]~\\".contains(c).then(|| format!("&#{};", c as u32)))
 }
 
 /// Returns a fence that is longer than any in the text.
@@ -316,6 +305,11 @@ pub(crate) fn fence(lines: &str) -> String {
 
 /// Escapes text so that Markdown and embedded HTML show it literally, and puts it on one line.
 pub(crate) fn escape(text: &str) -> String {
+    on_one_line(text, |c| "\\`*_[]|~#!$@".contains(c).then(|| format!("\\{c}")))
+}
+
+/// Escapes text for HTML and puts it on one line; `special` returns the escape of any other character that needs one.
+fn on_one_line(text: &str, special: impl Fn(char) -> Option<String>) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
@@ -323,11 +317,10 @@ pub(crate) fn escape(text: &str) -> String {
             '>' => out.push_str("&gt;"),
             '&' => out.push_str("&amp;"),
             '\n' | '\r' | '\t' => out.push(' '),
-            '\\' | '`' | '*' | '_' | '[' | ']' | '|' | '~' | '#' | '!' | '$' | '@' => {
-                out.push('\\');
-                out.push(c);
-            }
-            c => out.push(c),
+            c => match special(c) {
+                Some(escaped) => out.push_str(&escaped),
+                None => out.push(c),
+            },
         }
     }
     out

@@ -145,7 +145,7 @@ fn of_profile(out: &mut String, record: &Record, profile: &Profile) -> std::fmt:
         (release, entry.arch, entry.environment)
     };
     // Readers want to know about the distro's own packages.
-    let of_distro = record.verified.iter().filter(|entry| !entry.shaped && entry.brought().is_empty());
+    let of_distro = record.verified.iter().filter(|entry| !entry.shaped && entry.supplied_components().is_empty());
     // Each run that judged a part has an entry; entries with the same packages are one row.
     let joined = joined(of_distro.filter(|entry| entry.profile == profile.name));
     let mut entries: Vec<&VerifiedEntry> = joined.iter().collect();

@@ -37,16 +37,12 @@ impl fmt::Display for Withheld {
     }
 }
 
-/// Returns the day of a run's end if it is in the future: its machine's clock was wrong, or the journal is fabricated.
+/// Returns why a run with an end in the future does not count: it would replace every run until that day. Its machine's
+/// clock was wrong, or its journal is fabricated.
 ///
 /// An entry with such a day counts as forged, and records that have one are refused.
-pub fn day_to_come(end: Timestamp) -> Option<Date> {
-    Some(day(end)).filter(|day| verified::is_yet_to_come(*day))
-}
-
-/// Returns why a run with an end in the future does not count: it would replace every run until that day.
-pub fn ended_to_come(matrix: &Matrix) -> Option<String> {
-    let day = matrix.finished.and_then(day_to_come)?;
+pub fn future_end_reason(end: Option<Timestamp>) -> Option<String> {
+    let day = end.map(day).filter(|day| verified::is_yet_to_come(*day))?;
     Some(format!("it ended on {day}, which is in the future: its clock or its journal is wrong"))
 }
 
@@ -113,7 +109,7 @@ pub fn judged_in_part(standings: &Standings<'_>) -> Vec<Withheld> {
 }
 
 fn withheld_run(matrix: &Matrix) -> Option<String> {
-    if let Some(why) = ended_to_come(matrix) {
+    if let Some(why) = future_end_reason(matrix.finished) {
         return Some(why);
     }
     match (matrix.candidate, matrix.ending) {

@@ -42,7 +42,7 @@ use crate::journal::CellId;
 use crate::matrix::{CellReport, ProfileHead};
 use crate::run::{RunEnding, day};
 use crate::standing::{ChangeRow, ReleaseAnswer, Standings};
-use crate::views::record::ended_to_come;
+use crate::views::record::future_end_reason;
 use crate::views::wording::{self, Labels};
 use address::Page;
 use jiff::Timestamp;
@@ -185,7 +185,7 @@ impl SiteRun<'_> {
     /// Checks whether the run is about the distros' own packages, and finished. Other runs are listed, but not shown.
     fn is_shown(&self) -> bool {
         let matrix = self.standings.matrix;
-        let is_over = matrix.ending == RunEnding::Finished && ended_to_come(matrix).is_none();
+        let is_over = matrix.ending == RunEnding::Finished && future_end_reason(matrix.finished).is_none();
         !matrix.candidate && !matrix.shaped && is_over
     }
 

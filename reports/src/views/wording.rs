@@ -6,7 +6,7 @@ use crate::redact::one_line;
 use crate::run::RunEnding;
 use crate::standing::{Effect, Held, IssueStanding, MISSING, Standings, UNREAD};
 use crate::views::disagreement::disagreements;
-use crate::views::record::ended_to_come;
+use crate::views::record::future_end_reason;
 use model::package::PackageVersion;
 use model::verified::{Basis, Verdict};
 use std::collections::{BTreeMap, BTreeSet};
@@ -98,7 +98,8 @@ pub(crate) fn caveats(standings: &Standings<'_>) -> Vec<String> {
         RunEnding::Interrupted => out.push("The run was interrupted: what it did not reach is untested.".to_owned()),
         RunEnding::Killed => out.push("The run has no end: it was killed, or still runs.".to_owned()),
     }
-    let to_come = ended_to_come(matrix).map(|why| format!("{why}; it is not written back, and no site shows it"));
+    let to_come =
+        future_end_reason(matrix.finished).map(|why| format!("{why}; it is not written back, and no site shows it"));
     out.extend(to_come.and_then(|why| sentence(&why)));
     out.extend(filters(matrix));
     if standings.recorded.is_of_a_base_run() {
@@ -112,7 +113,7 @@ pub(crate) fn caveats(standings: &Standings<'_>) -> Vec<String> {
         out.push("The run tested candidate packages or used another record; nothing is written back.".to_owned());
     }
     let mut components: Vec<String> = Vec::new();
-    for words in matrix.cells.iter().flat_map(CellReport::brought) {
+    for words in matrix.cells.iter().flat_map(CellReport::supplied_components) {
         if !components.contains(&words) {
             components.push(words);
         }

@@ -3,9 +3,7 @@
 use crate::capability::Capability;
 use crate::check::{Check, Stop};
 use crate::ensure;
-use crate::environment::{
-    Container, ContainerOutput, ContainerRuntime, Containers, IMAGE_USER, ProbeFacts, Sandbox,
-};
+use crate::environment::{Container, ContainerOutput, ContainerRuntime, Containers, IMAGE_USER, ProbeFacts, Sandbox};
 use crate::row::{Row, row};
 use model::procfs;
 use std::time::Duration;

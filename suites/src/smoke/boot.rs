@@ -9,7 +9,7 @@ use crate::ensure;
 use crate::environment::{Machine, Question};
 use crate::reproducer::{GuestCommands, Reproducer};
 use crate::row::{Row, row};
-use crate::test::Untold;
+use crate::test::ExcludedArchitectures;
 use std::time::{Duration, Instant};
 
 const SOURCE: &str = include_str!("boot.rs");
@@ -32,7 +32,7 @@ pub(super) static ROWS: &[Row] = &[
     row!(Machine(guest_has_the_cpus_and_memory_asked_for), &[Capability::VmmBoot], Qemu).blocked_by(BOOTS),
     row!(Machine(guest_console_reaches_the_host), &[Capability::VmmBoot], Qemu)
         .blocked_by(BOOTS)
-        .untold(Untold::OnPower),
+        .excluding(ExcludedArchitectures::OnPower),
 ];
 
 /// The kernel boots under the profile's QEMU arguments to userspace, and it is the kernel of the record's package.

@@ -9,7 +9,7 @@ use crate::ensure;
 use crate::environment::{EnvironmentSide, Machine, Question};
 use crate::outcome::Component;
 use crate::row::{Row, row};
-use crate::test::{Need, Place, Untold};
+use crate::test::{ExcludedArchitectures, Need, Place};
 use model::profile::ModuleUse;
 use serde_json::json;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -20,7 +20,7 @@ pub(super) static ROWS: &[Row] = &[row!(Environment(guest_reads_its_hosts_clock)
     .places(&[Place::OwnGuest])
     .blocked_by(BOOTS)
     .needs(&[Need::Kvm])
-    .untold(Untold::Elsewhere)
+    .excluding(ExcludedArchitectures::Elsewhere)
     .seconds(120)];
 
 /// How long the guest is paused.

@@ -9,7 +9,7 @@ use crate::ensure;
 use crate::group::Group;
 use crate::reproducer::{GuestCommands, Reproducer};
 use crate::row::{Row, row};
-use crate::test::Untold;
+use crate::test::ExcludedArchitectures;
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 use std::fs::{self, File};
 use std::io::Read as _;
@@ -22,7 +22,7 @@ const SOURCE: &str = include_str!("inside.rs");
 pub(super) static ROWS: &[Row] = &[
     row!(Inside(guest_has_entropy_from_virtio_rng), &[Capability::VmmBoot], Qemu)
         .blocked_by(BOOTS)
-        .untold(Untold::OnZ)
+        .excluding(ExcludedArchitectures::OnZ)
         .reproduced(Reproducer::Guest(GuestCommands {
             arguments: &["-object", "rng-random,id=rng0,filename=/dev/urandom", "-device", "virtio-rng-pci,rng=rng0"],
             modules: &["virtio_pci", "virtio_rng"],
@@ -57,7 +57,8 @@ pub(super) static ROWS: &[Row] = &[
 
 /// The guest's hardware random number generator is virtio-rng, and 4 KiB read from it show no pattern.
 ///
-/// Kata always attaches it (`rng-random` with /dev/urandom): a guest short of entropy stalls at its first TLS handshake.
+/// Kata always attaches it (`rng-random` with /dev/urandom): a guest short of entropy stalls at its first TLS
+/// handshake.
 fn guest_has_entropy_from_virtio_rng() -> Check {
     let current =
         fs::read_to_string("/sys/class/misc/hw_random/rng_current").doing("asking for the generator in use")?;

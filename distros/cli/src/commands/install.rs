@@ -304,7 +304,7 @@ fn not_run(plan: &InstallPlan) -> String {
 }
 
 fn plan_text(plan: &InstallPlan) -> String {
-    let mut out = plan.told();
+    let mut out = plan.description();
     if plan.commands.is_empty() {
         out += "nothing to do\n";
     } else if !plan.exercised {

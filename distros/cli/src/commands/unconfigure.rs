@@ -17,7 +17,8 @@ use std::path::Path;
 /// Arguments of `unconfigure`.
 #[derive(Debug, Args)]
 pub(crate) struct UnconfigureArguments {
-    /// Also revert what was changed since, and what is certainly kata-osinfo's although no state file records it any more.
+    /// Also revert what was changed since, and what is certainly kata-osinfo's although no state file records it any
+    /// more.
     #[arg(long)]
     force: bool,
     /// Print what would change as a diff, and change nothing.
@@ -165,7 +166,7 @@ fn unrecorded(
         return Err(unclear.hint("fix the file, so that containerd can read it, and run this again").into());
     }
     if !force {
-        return Ok(RevertReport { kept: strays.told(), ..RevertReport::default() });
+        return Ok(RevertReport { kept: strays.not_reverted(), ..RevertReport::default() });
     }
     eprintln!("warning: {}", stray::UNKNOWN);
     let mut reverted = revert(root, lock, &strays.state, force)?;

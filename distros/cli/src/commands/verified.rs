@@ -61,7 +61,7 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &VerifiedArguments) -> an
         // Each run that judged only some capabilities has an entry; entries with the same packages are merged.
         let mut entries = joined(entries);
         // Within one environment, results with the distro's own packages take precedence.
-        entries.sort_by_key(|entry| (entry.shaped, !entry.brought().is_empty()));
+        entries.sort_by_key(|entry| (entry.shaped, !entry.supplied_components().is_empty()));
         let runs = entries.iter().map(|v| standing(v, &requested, &manager_packages, packages.as_ref(), today));
         let runs: Vec<VerifiedStanding> = runs.collect::<Result<_, _>>().map_err(|e| unreadable(&e))?;
         answers.push(ProfileAnswer { profile: &profile.name, requested, runs });

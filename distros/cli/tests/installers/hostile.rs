@@ -104,10 +104,10 @@ fn files_readable_only_by_host_root_are_not_read() {
     std::fs::set_permissions(&secret, PermissionsExt::from_mode(0o600)).expect("set");
     symlink(&secret, scratch.root_path().join("etc/apt/sources.list.d/b.list")).expect("linked");
     for message in [
-        scratch.dry_run("kq-vmm").map(|plan| plan.told()).unwrap_or_else(|error| error.to_string()),
+        scratch.dry_run("kq-vmm").map(|plan| plan.description()).unwrap_or_else(|error| error.to_string()),
         scratch
             .install("kq-vmm", Duration::ZERO)
-            .map(|done| done.plan.told())
+            .map(|done| done.plan.description())
             .unwrap_or_else(|error| error.to_string()),
     ] {
         assert!(!message.contains("secretly") && !message.contains("Malformed"), "{message}");

@@ -175,7 +175,7 @@ releases: [{{version: 1}}]
         assert_eq!(done.installed.len(), 1);
         // Pasting the reported commands into a shell runs nothing of the root's, either.
         let pasted: Vec<String> =
-            done.plan.told().lines().map(|l| l.strip_prefix("runs ").unwrap_or(l).to_owned()).collect();
+            done.plan.description().lines().map(|l| l.strip_prefix("runs ").unwrap_or(l).to_owned()).collect();
         let _ = Command::new("sh").arg("-c").arg(pasted.join("\n")).output().expect("it runs");
         assert!(done.plan.guarded && !done.plan.commands.is_empty());
         assert_eq!(programs_run(), "", "when pasted");

@@ -105,7 +105,7 @@ impl Layers {
     /// Lays verdicts over those of the layers below, capability by capability.
     fn add_entries(&mut self, path: &Path, mut file: VerifiedFile) {
         let (below, from) = self.verdicts.entry(file.distro).or_default();
-        verified::give_way(below, &file.entries);
+        verified::remove_overridden(below, &file.entries);
         below.append(&mut file.entries);
         path.clone_into(from);
     }

@@ -63,7 +63,7 @@ pub enum Condition {
 
 /// Value to which Kata sets an option.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Wanted<'a> {
+pub enum KataValue<'a> {
     /// Built in.
     BuiltIn,
     /// A text, or a number, for which a larger one is sufficient, too.
@@ -76,7 +76,7 @@ pub struct KernelOption<'a> {
     /// Name without prefix: `VIRTIO_FS`.
     pub name: &'a str,
     /// Kata's value.
-    pub wanted: Wanted<'a>,
+    pub kata_value: KataValue<'a>,
     /// The fragment that sets the option.
     pub fragment: &'a Fragment,
 }
@@ -104,12 +104,12 @@ impl Fragments {
     }
 }
 
-impl<'a> Wanted<'a> {
+impl<'a> KataValue<'a> {
     /// Returns the value as written in a configuration: `y`, `240`.
     pub fn value(self) -> &'a str {
         match self {
-            Wanted::BuiltIn => "y",
-            Wanted::Value(value) => value,
+            KataValue::BuiltIn => "y",
+            KataValue::Value(value) => value,
         }
     }
 }
@@ -123,9 +123,9 @@ impl Fragment {
 
     /// Returns the fragment's options, those with a value last.
     pub fn all(&self) -> impl Iterator<Item = KernelOption<'_>> {
-        let built_in = self.options.iter().map(|name| (name, Wanted::BuiltIn));
-        let values = self.values.iter().map(|(name, value)| (name, Wanted::Value(value)));
-        built_in.chain(values).map(|(name, wanted)| KernelOption { name, wanted, fragment: self })
+        let built_in = self.options.iter().map(|name| (name, KataValue::BuiltIn));
+        let values = self.values.iter().map(|(name, value)| (name, KataValue::Value(value)));
+        built_in.chain(values).map(|(name, kata_value)| KernelOption { name, kata_value, fragment: self })
     }
 }
 
@@ -176,7 +176,7 @@ mod tests {
             assert_eq!(names.contains("ACPI_HOTPLUG_MEMORY"), matches!(arch, Arch::X86_64 | Arch::Aarch64), "{arch}");
         }
         let of = |name: &str| kata.options(Arch::X86_64).into_iter().find(|option| option.name == name).unwrap();
-        assert_eq!(of("NR_CPUS").wanted, Wanted::Value("240"));
+        assert_eq!(of("NR_CPUS").kata_value, KataValue::Value("240"));
         assert_eq!(of("MTRR").fragment.file, "x86_64/crypto.conf", "not that of SEV-SNP");
         assert_eq!(of("DM_VERITY").fragment.when, Some(Condition::MeasuredRootfs));
         let source = kata.source(of("SECCOMP").fragment);

@@ -1,7 +1,7 @@
 //! Comparison of a kernel's configuration with the options of Kata's own kernel, on text alone.
 
 use super::uses::Symbol;
-use super::{Fragments, KernelConfig, KernelOption, KernelUse, OptionValue, Wanted};
+use super::{Fragments, KataValue, KernelConfig, KernelOption, KernelUse, OptionValue};
 
 /// State of an option.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -99,15 +99,15 @@ impl<'a> Judged<'a> {
 }
 
 fn state(config: &KernelConfig, option: &KernelOption<'_>, built_in: bool) -> State {
-    match (config.get(option.name), option.wanted) {
+    match (config.get(option.name), option.kata_value) {
         (Some(OptionValue::Off), _) => State::Off,
-        (Some(OptionValue::BuiltIn), Wanted::BuiltIn) => State::Met,
-        (Some(OptionValue::Module), Wanted::BuiltIn) if built_in => State::OnlyModule,
-        (Some(OptionValue::Module), Wanted::BuiltIn) => State::Module,
-        (Some(OptionValue::Value(found)), Wanted::Value(required)) if is_sufficient(found, required) => State::Met,
+        (Some(OptionValue::BuiltIn), KataValue::BuiltIn) => State::Met,
+        (Some(OptionValue::Module), KataValue::BuiltIn) if built_in => State::OnlyModule,
+        (Some(OptionValue::Module), KataValue::BuiltIn) => State::Module,
+        (Some(OptionValue::Value(found)), KataValue::Value(required)) if is_sufficient(found, required) => State::Met,
         (Some(OptionValue::Value(found)), _) => State::Value(found.clone()),
-        (Some(OptionValue::BuiltIn), Wanted::Value(_)) => State::Value("y".to_owned()),
-        (Some(OptionValue::Module), Wanted::Value(_)) => State::Value("m".to_owned()),
+        (Some(OptionValue::BuiltIn), KataValue::Value(_)) => State::Value("y".to_owned()),
+        (Some(OptionValue::Module), KataValue::Value(_)) => State::Value("m".to_owned()),
         (None, _) => why_absent(config, option.name).map_or(State::Absent, State::NotHere),
     }
 }

@@ -9,7 +9,7 @@ use crate::environment::Environment;
 
 /// One environment's evidence on a capability.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Said {
+pub struct EvidenceSummary {
     /// The environment.
     pub environment: Environment,
     /// The verdict.
@@ -21,7 +21,7 @@ pub struct Said {
 }
 
 /// Returns the evidence that counts, among that with the newest packages or among the rest.
-pub fn decided<E>(evidence: &[E], describe: impl Fn(&E) -> Said, is_newest: bool) -> Option<&E> {
+pub fn decided<E>(evidence: &[E], describe: impl Fn(&E) -> EvidenceSummary, is_newest: bool) -> Option<&E> {
     let describe = &describe;
     let candidates = || evidence.iter().filter(move |&one| describe(one).is_newest == is_newest);
     let best = most_decisive(candidates(), describe)?;
@@ -34,7 +34,7 @@ pub fn decided<E>(evidence: &[E], describe: impl Fn(&E) -> Said, is_newest: bool
 /// Returns the evidence with the decisive verdict.
 fn most_decisive<'e, E: 'e>(
     evidence: impl Iterator<Item = &'e E> + Clone,
-    describe: &impl Fn(&E) -> Said,
+    describe: &impl Fn(&E) -> EvidenceSummary,
 ) -> Option<&'e E> {
     let of = |one: &E| (describe(one).environment, describe(one).verdict);
     let mut all = evidence.clone();
@@ -48,13 +48,13 @@ mod tests {
     use Environment::{Container, Vm};
     use Verdict::{Supported, Unsupported, Untested};
 
-    fn evidence(environment: Environment, verdict: Verdict, is_by_older_tests: bool) -> Said {
-        Said { environment, verdict, is_newest: true, is_by_older_tests }
+    fn evidence(environment: Environment, verdict: Verdict, is_by_older_tests: bool) -> EvidenceSummary {
+        EvidenceSummary { environment, verdict, is_newest: true, is_by_older_tests }
     }
 
     #[test]
     fn a_vm_outranks_a_container_and_current_tests_outrank_older_ones() {
-        let which = |all: &[Said], is_newest| decided(all, |one| *one, is_newest).map(|one| one.environment);
+        let which = |all: &[EvidenceSummary], is_newest| decided(all, |one| *one, is_newest).map(|one| one.environment);
         let (container, machine) = (evidence(Container, Supported, false), evidence(Vm, Unsupported, false));
         assert_eq!(which(&[container, machine], true), Some(Vm));
         assert_eq!(which(&[container, evidence(Vm, Untested, false)], true), Some(Container), "it has not decided");
@@ -64,7 +64,7 @@ mod tests {
             which(&[evidence(Container, Unsupported, false), evidence(Vm, Supported, true)], true),
             Some(Container)
         );
-        let other = Said { is_newest: false, ..machine };
+        let other = EvidenceSummary { is_newest: false, ..machine };
         assert_eq!((which(&[container, other], true), which(&[container, other], false)), (Some(Container), Some(Vm)));
         assert_eq!(which(&[], true), None);
     }

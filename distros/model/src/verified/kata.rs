@@ -51,14 +51,14 @@ pub fn joined<'e>(entries: impl IntoIterator<Item = &'e VerifiedEntry>) -> Vec<V
 }
 
 /// Removes from entries the capabilities that higher entries with the same key have; the rest stays.
-pub fn give_way(below: &mut Vec<VerifiedEntry>, above: &[VerifiedEntry]) {
+pub fn remove_overridden(below: &mut Vec<VerifiedEntry>, above: &[VerifiedEntry]) {
     let replaced = capability_keys(above);
     retain(below, |entry, capability, _| !replaced.contains(&(entry.key(), capability)));
 }
 
 /// Removes "not applicable" rows from new entries if an older entry keeps them: they are not verdicts and do not depend
 /// on the packages of a later run. They move to the new entry if the older one has no verdict left.
-pub fn leave_inapplicable(old: &[VerifiedEntry], new: &mut Vec<VerifiedEntry>) {
+pub fn remove_repeated_inapplicable(old: &[VerifiedEntry], new: &mut Vec<VerifiedEntry>) {
     let judged_by_new = capability_keys(new);
     let mut kept_by_old = BTreeSet::new();
     for entry in old {
@@ -113,7 +113,7 @@ mod tests {
         let old = [of(&[(boot, Supported), (vsock, Supported), (runc, NotApplicable)])];
         let remaining = |new: &VerifiedEntry| {
             let mut new = vec![new.clone()];
-            leave_inapplicable(&old, &mut new);
+            remove_repeated_inapplicable(&old, &mut new);
             new
         };
         assert_eq!(remaining(&of(&[(boot, Unsupported), (runc, NotApplicable)])), [of(&[(boot, Unsupported)])]);
@@ -140,13 +140,13 @@ mod tests {
             ..shipped.clone()
         };
         let mut below = vec![shipped.clone()];
-        give_way(&mut below, &[part("another")]);
+        remove_overridden(&mut below, &[part("another")]);
         assert_eq!(below, std::slice::from_ref(shipped));
-        give_way(&mut below, &[part(&shipped.profile)]);
+        remove_overridden(&mut below, &[part(&shipped.profile)]);
         assert_eq!(below[0].capabilities.len(), shipped.capabilities.len() - 1);
         assert!(!below[0].capabilities.contains_key(&Capability::VmmBoot));
         let mut whole = vec![part(&shipped.profile)];
-        give_way(&mut whole, std::slice::from_ref(shipped));
+        remove_overridden(&mut whole, std::slice::from_ref(shipped));
         assert_eq!(whole, []);
     }
 }

@@ -33,12 +33,12 @@ impl VerifiedEntry {
             profile: &self.profile,
             environment: self.environment,
             shaped: self.shaped,
-            supplied: self.brought(),
+            supplied: self.supplied_components(),
         }
     }
 
     /// Returns the components that were replaced by supplied ones.
-    pub fn brought(&self) -> BTreeSet<Component> {
+    pub fn supplied_components(&self) -> BTreeSet<Component> {
         self.kata.iter().flat_map(|kata| kata.brought.keys().copied()).collect()
     }
 }
@@ -65,7 +65,7 @@ pub struct Outdated {
 ///
 /// A capability that the later run could not show is a gap that the older run fills. "Not applicable" is not a verdict,
 /// and is removed silently.
-pub fn leave_newer(known: &[VerifiedEntry], new: &mut Vec<VerifiedEntry>) -> Vec<Outdated> {
+pub fn remove_outdated(known: &[VerifiedEntry], new: &mut Vec<VerifiedEntry>) -> Vec<Outdated> {
     let mut later: BTreeMap<(VerifiedKey<'_>, Capability), (Date, Verdict)> = BTreeMap::new();
     for entry in known {
         let capabilities = entry.capabilities.iter();

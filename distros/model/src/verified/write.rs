@@ -7,7 +7,10 @@
 //! People's data and the machine's are in different files, so that branch rules can distinguish them; a record that
 //! contains `verified:` is refused.
 
-use super::{Outdated, VerifiedCause, VerifiedEntry, VerifiedFile, give_way, leave_inapplicable, leave_newer};
+use super::{
+    Outdated, VerifiedCause, VerifiedEntry, VerifiedFile, remove_outdated, remove_overridden,
+    remove_repeated_inapplicable,
+};
 use crate::diagnostic::is_direction_control;
 use crate::distro::{DistroId, ReleaseVersion};
 use crate::source::RecordError;
@@ -111,7 +114,7 @@ pub fn changed(old: Option<&str>, text: &str, new: &[VerifiedEntry]) -> Result<u
 /// If the old text cannot be read.
 pub fn outdated(old: Option<&str>, new: &[VerifiedEntry]) -> Result<Vec<Outdated>, WriteError> {
     let old = old.map(read).transpose()?.unwrap_or_default();
-    Ok(leave_newer(&old, &mut new.to_vec()))
+    Ok(remove_outdated(&old, &mut new.to_vec()))
 }
 
 fn read(text: &str) -> Result<Vec<VerifiedEntry>, Box<RecordError>> {
@@ -135,8 +138,8 @@ pub fn write_file(path: &Path, text: &str) -> io::Result<()> {
 /// Merges old entries, without the replaced parts, and new ones; the result is sanitized and in the order of the
 /// record's releases.
 ///
-/// A new entry takes over its own capabilities; what else an old entry of the same key has stays there, with its day and
-/// versions, and what is not applicable stays with it. What an old entry has of a later day stays there, too.
+/// A new entry takes over its own capabilities; what else an old entry of the same key has stays there, with its day
+/// and versions, and what is not applicable stays with it. What an old entry has of a later day stays there, too.
 fn merged(
     old: &[VerifiedEntry],
     releases: &[&ReleaseVersion],
@@ -153,9 +156,9 @@ fn merged(
         }
     }
     let mut all: Vec<VerifiedEntry> = old.iter().map(safe).collect();
-    leave_newer(&all, &mut new);
-    leave_inapplicable(&all, &mut new);
-    give_way(&mut all, &new);
+    remove_outdated(&all, &mut new);
+    remove_repeated_inapplicable(&all, &mut new);
+    remove_overridden(&mut all, &new);
     all.extend(new);
     let order: BTreeMap<&ReleaseVersion, usize> =
         releases.iter().enumerate().map(|(place, release)| (*release, place)).collect();

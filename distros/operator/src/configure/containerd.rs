@@ -160,15 +160,15 @@ pub(super) fn containerd(
         instead,
         loadings: now.iter().map(|(l, _)| *l).collect(),
         handler: handler.clone(),
-        theirs: Vec::new(),
+        foreign_values: Vec::new(),
     };
     let mut harm = String::new();
     let mut second = None;
     for changes in candidates {
         match written.outcome(root, &replaced, &changes, &now) {
             Effect::Good => {
-                let theirs = values_of_others(&changes);
-                return Ok((changes, ContainerdHandler { theirs, ..written }));
+                let foreign_values = values_of_others(&changes);
+                return Ok((changes, ContainerdHandler { foreign_values, ..written }));
             }
             Effect::NotEffective => second = second.or(Some(changes)),
             // The first candidate uses the main file's own version; why the other versions fail is nothing to act on.
@@ -182,8 +182,8 @@ pub(super) fn containerd(
     }
     match (second, &place.rebuilt) {
         (Some(changes), _) => {
-            let theirs = values_of_others(&changes);
-            Ok((changes, ContainerdHandler { theirs, ..written }))
+            let foreign_values = values_of_others(&changes);
+            Ok((changes, ContainerdHandler { foreign_values, ..written }))
         }
         (None, Some(advice)) if harm.is_empty() => {
             Err(HandlerError::NotImported { main: path, advice: advice.clone() })
@@ -282,14 +282,14 @@ impl Candidates<'_> {
 
 /// Returns the paths where kata-osinfo's drop-ins are read, for every containerd that can be examined.
 pub(super) fn drop_ins(root: &Root) -> Vec<PathBuf> {
-    let mut untold = |_: &Path, _: RootError| Ok(());
-    each(root, &mut untold).unwrap_or_default().into_iter().map(|place| place.drop_in).collect()
+    let mut ignore_error = |_: &Path, _: RootError| Ok(());
+    each(root, &mut ignore_error).unwrap_or_default().into_iter().map(|place| place.drop_in).collect()
 }
 
 /// Returns the files that this program writes to, for every containerd that can be examined.
 pub(super) fn written_to(root: &Root) -> Vec<PathBuf> {
-    let mut untold = |_: &Path, _: RootError| Ok(());
-    let places = each(root, &mut untold).unwrap_or_default();
+    let mut ignore_error = |_: &Path, _: RootError| Ok(());
+    let places = each(root, &mut ignore_error).unwrap_or_default();
     places.into_iter().flat_map(|place| [place.main, place.drop_in]).collect()
 }
 

@@ -81,7 +81,7 @@ pub fn displaced(root: &Root, state: &State) -> Vec<Displaced> {
     if all.values().any(|text| !text.is_aside) {
         for place in places.iter().filter_map(|place| root.pin(place).ok().flatten()) {
             let path = place.path().to_owned();
-            for text in place.taken_out_of_others().unwrap_or_default() {
+            for text in place.displaced_texts_of_others().unwrap_or_default() {
                 if let Some(text) = all.get_mut(&text) {
                     text.is_known = known.contains(&path);
                     text.place = Some(path.clone());

@@ -1,6 +1,7 @@
 //! Turns a planned configuration into files, and checks that they will take effect.
 
 mod error;
+mod foreign;
 mod left_behind;
 
 pub use error::PrepareError;
@@ -9,7 +10,7 @@ use super::added::{self, ForeignAdditions};
 use super::change::{self, Originals, original, originals};
 use super::dangling::{self, Dangling};
 use super::edit::{DROP_IN, EditError, current_if_equivalent, drop_in, edited};
-use super::keys::{is_blank, is_marked_as_ours, is_whole};
+use super::keys::is_whole;
 use super::locate::siblings;
 use super::lock::Lock;
 use super::needed::needed;
@@ -22,6 +23,7 @@ use super::{
     ContainerdVersion, Handler, KataConfiguration, LocatedConfiguration, MergedConfiguration, NotEffective, Problem,
     Setting, containerd, containerd::WantedHandler, copy, crio, own, reads_drop_ins, settings,
 };
+use foreign::{foreign, unknown_words};
 use left_behind::{drop_ins_of, left_behind};
 use model::kata_version::KataVersion;
 use model::profile::Runtime;
@@ -54,7 +56,7 @@ pub struct PreparedFiles {
     /// Other problems that would keep Kata from starting.
     pub problems: Vec<Problem>,
     /// Values of others that are overridden, extended, or kept although the release was qualified with something else.
-    pub theirs: Vec<ForeignValue>,
+    pub foreign_values: Vec<ForeignValue>,
     /// Additions of others to kata-osinfo's files, which move to separate files.
     pub added: Vec<ForeignAdditions>,
     /// Other changes that a reader may not expect.
@@ -179,13 +181,13 @@ pub fn prepare(
                 warnings.extend(containerd::writes_runc(&files));
                 warnings.extend(handler.working_folder(root, &replaced));
                 changes.extend(files);
-                foreign_values.clone_from(&handler.theirs);
+                foreign_values.clone_from(&handler.foreign_values);
                 written = Some(WrittenHandler::Containerd(handler));
             }
             Handler::Crio => {
                 let (files, handler) = crio::crio(root, forced.as_ref(), &shim, &located.named, &replaced)?;
                 changes.extend(files);
-                foreign_values.clone_from(&handler.theirs);
+                foreign_values.clone_from(&handler.foreign_values);
                 written = Some(WrittenHandler::Crio(handler));
             }
         }
@@ -262,7 +264,7 @@ pub fn prepare(
         handler: written,
         located,
         settings,
-        theirs: foreign_values,
+        foreign_values,
         added,
         warnings,
         back: to_restore,
@@ -324,29 +326,6 @@ impl PreparedFiles {
         problems.extend(links.map(|(file, message)| Problem { file, line: None, message }));
         Ok((not_effective, problems))
     }
-}
-
-/// Returns messages about files of kata-osinfo's that no state lists and whose current settings are overwritten: others
-/// may have changed them, which cannot be determined.
-fn unknown_words(root: &Root, recorded: Option<&State>, changes: &[FileChange]) -> Result<Vec<String>, RootError> {
-    let is_known = |path: &Path| recorded.is_some_and(|old| old.files.iter().any(|f| f.path == path));
-    let mut all = Vec::new();
-    for change in changes.iter().filter(|c| is_whole(c) && !is_known(&c.path)) {
-        all.extend(root.utf8_if_any(&change.path)?.and_then(|now| added::unknown(change, &now)));
-    }
-    Ok(all)
-}
-
-/// Returns files of others in the place of files that are to be wholly kata-osinfo's; a blank file holds nothing of
-/// theirs.
-fn foreign(root: &Root, changes: &[FileChange]) -> Result<Vec<PathBuf>, RootError> {
-    let mut found = Vec::new();
-    for change in changes.iter().filter(|c| is_whole(c)) {
-        if root.utf8_if_any(&change.path)?.is_some_and(|now| !is_marked_as_ours(&now) && !is_blank(&now)) {
-            found.push(change.path.clone());
-        }
-    }
-    Ok(found)
 }
 
 /// Checks that the guests of a configuration are not confidential.

@@ -74,7 +74,7 @@ impl Strays {
     }
 
     /// Returns every file with the reason why it is reported.
-    pub fn told(&self) -> Vec<NotReverted> {
+    pub fn not_reverted(&self) -> Vec<NotReverted> {
         self.state.files.iter().map(unknown).chain(self.unwritten().cloned()).collect()
     }
 }
@@ -300,9 +300,9 @@ fn renamed(place: &PinnedPath, name: &str) -> Result<String, RootError> {
 
 /// Returns existing and former places of Kata configurations, of all containerds that can be read.
 pub(super) fn configurations_of(root: &Root) -> BTreeSet<PathBuf> {
-    let mut untold = |_: &Path, _: RootError| Ok(());
-    let places = containerd::each(root, &mut untold).unwrap_or_default();
-    configurations(root, &containerd::read_files(root, &places, &mut untold).unwrap_or_default())
+    let mut ignore_error = |_: &Path, _: RootError| Ok(());
+    let places = containerd::each(root, &mut ignore_error).unwrap_or_default();
+    configurations(root, &containerd::read_files(root, &places, &mut ignore_error).unwrap_or_default())
 }
 
 /// Returns existing and former places of Kata configurations.

@@ -1,7 +1,7 @@
 //! apt-get, whose options used here have had the same meaning since Debian 8.
 
 use super::failure::{self, FailureSigns};
-use super::program::InstallerProgram;
+use super::program::{InstallerProgram, fetch_and_install};
 use super::settings::{self, OwnSettings};
 use super::{InstallRequest, InstallerChoice, PackageAction, PackageChange, Simulation};
 use crate::process::sandbox::{Network, SandboxedRoot, WantedSandbox};
@@ -107,13 +107,8 @@ impl InstallerProgram for AptInstaller {
             // An index that cannot be fetched is an error, not a warning with the old index still in use.
             steps.push(chosen.fetching(root, &["--quiet=2", "-o", "APT::Update::Error-Mode=any", "update"]));
         }
-        let mut arguments = QUIETLY.to_vec();
-        arguments.extend(["install", "--"]);
-        arguments.extend(request.packages.iter().map(PackageName::as_str));
-        if chosen.is_sandboxed() {
-            steps.push(chosen.fetching(root, &[&["--download-only"], &arguments[..]].concat()));
-        }
-        steps.push(chosen.invocation(root, &arguments));
+        let words = [&QUIETLY[..], &["install", "--"][..]].concat();
+        steps.extend(fetch_and_install(chosen, root, &words, request, "--download-only"));
         Ok(steps)
     }
 

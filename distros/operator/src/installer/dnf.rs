@@ -67,12 +67,8 @@ impl InstallerProgram for DnfInstaller {
 
     /// Makes settings with the root's data and the path of its database.
     fn own_settings(&self, root: &Root) -> io::Result<Option<OwnSettings>> {
-        let mut text = "[main]\nplugins=0\n".to_owned();
-        for (section, key, value) in settings::ini(root, Path::new("/etc/dnf/dnf.conf"))? {
-            if section == "main" && DATA.contains(&key.as_str()) {
-                text += &format!("{key}={value}\n");
-            }
-        }
+        let data = settings::main_section(root, Path::new("/etc/dnf/dnf.conf"), |key| DATA.contains(&key), "=")?;
+        let text = format!("[main]\nplugins=0\n{data}");
         Ok(Some(settings::rpm_database(root)?.and(CONFIGURATION, &text)))
     }
 

@@ -1,7 +1,7 @@
 //! pacman.
 
 use super::failure::{self, FailureSigns};
-use super::program::InstallerProgram;
+use super::program::{InstallerProgram, fetch_and_install};
 use super::settings::{self, OwnSettings};
 use super::{InstallRequest, InstallerChoice, PackageAction, PackageChange, Simulation};
 use crate::process::{Invocation, ProcessOutput};
@@ -101,12 +101,8 @@ impl InstallerProgram for PacmanInstaller {
         if refresh && !has_databases(root)? {
             steps.push(chosen.fetching(root, &["--sync", "--refresh"]));
         }
-        let mut arguments = vec!["--sync", "--needed", "--noconfirm", "--noprogressbar", "--"];
-        arguments.extend(request.packages.iter().map(PackageName::as_str));
-        if chosen.is_sandboxed() {
-            steps.push(chosen.fetching(root, &[&["--downloadonly"], &arguments[..]].concat()));
-        }
-        steps.push(chosen.invocation(root, &arguments));
+        let words = ["--sync", "--needed", "--noconfirm", "--noprogressbar", "--"];
+        steps.extend(fetch_and_install(chosen, root, &words, request, "--downloadonly"));
         Ok(steps)
     }
 

@@ -78,7 +78,7 @@ impl PackageChange {
 
 impl InstallPlan {
     /// Formats the plan for people.
-    pub fn told(&self) -> String {
+    pub fn description(&self) -> String {
         let mut out = String::new();
         for package in &self.already {
             out += &format!("{} {} is installed already\n", package.package, package.version);

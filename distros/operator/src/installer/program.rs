@@ -4,6 +4,7 @@ use super::failure::{FailureSigns, NOTHING_KNOWN};
 use super::settings::OwnSettings;
 use super::{InstallRequest, InstallerChoice, PackageChange, Simulation};
 use crate::process::{Invocation, ProcessOutput};
+use model::package::PackageName;
 use model::package_manager::PackageManager;
 use root::{Root, RootError};
 use std::io;
@@ -80,4 +81,23 @@ pub(super) trait InstallerProgram: Sync {
     fn signs(&self) -> &'static FailureSigns {
         &NOTHING_KNOWN
     }
+}
+
+/// Returns the commands that install packages with these words before their names; in a sandbox, a command with the
+/// option `download_only` fetches the packages first.
+pub(super) fn fetch_and_install(
+    chosen: &InstallerChoice,
+    root: &Root,
+    words: &[&str],
+    request: &InstallRequest,
+    download_only: &str,
+) -> Vec<Invocation> {
+    let mut arguments: Vec<&str> = words.to_vec();
+    arguments.extend(request.packages.iter().map(PackageName::as_str));
+    let mut steps = Vec::new();
+    if chosen.is_sandboxed() {
+        steps.push(chosen.fetching(root, &[&[download_only][..], &arguments[..]].concat()));
+    }
+    steps.push(chosen.invocation(root, &arguments));
+    steps
 }

@@ -236,7 +236,7 @@ pub fn install(
             && options.show
             && let Some(plan) = &shown_plan
         {
-            to_stderr(plan.told().as_bytes());
+            to_stderr(plan.description().as_bytes());
         }
         lock.run(chosen, root, step, options)?;
     }

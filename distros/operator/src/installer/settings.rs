@@ -39,6 +39,18 @@ pub fn ini(root: &Root, path: &Path) -> io::Result<Vec<(String, String, String)>
     Ok(found)
 }
 
+/// Returns the settings of the section `main` whose keys are data, each on a line with `separator` before its value.
+pub(super) fn main_section(
+    root: &Root,
+    path: &Path,
+    is_data: impl Fn(&str) -> bool,
+    separator: &str,
+) -> io::Result<String> {
+    let settings = ini(root, path)?;
+    let data = settings.iter().filter(|(section, key, _)| section == "main" && is_data(key));
+    Ok(data.map(|(_, key, value)| format!("{key}{separator}{value}\n")).collect())
+}
+
 /// kata-osinfo's own settings, which are kept in the sandbox's memory and end with it, and the variables that point to
 /// them.
 ///

@@ -44,12 +44,9 @@ impl InstallerProgram for ZypperInstaller {
 
     /// Makes settings with the root's data and the path of its database.
     fn own_settings(&self, root: &Root) -> io::Result<Option<OwnSettings>> {
-        let mut text = "[main]\n".to_owned();
-        for (section, key, value) in settings::ini(root, Path::new("/etc/zypp/zypp.conf"))? {
-            if section == "main" && DATA.contains(&key.to_ascii_lowercase().as_str()) {
-                text += &format!("{key} = {value}\n");
-            }
-        }
+        let is_data = |key: &str| DATA.contains(&key.to_ascii_lowercase().as_str());
+        let data = settings::main_section(root, Path::new("/etc/zypp/zypp.conf"), is_data, " = ")?;
+        let text = format!("[main]\n{data}");
         let mut own = settings::rpm_database(root)?.and("zypp.conf", &text).named_by("ZYPP_CONF", "zypp.conf");
         // The default log file is this machine's.
         own.env.push(("ZYPP_LOGFILE".to_owned(), "/dev/null".to_owned()));

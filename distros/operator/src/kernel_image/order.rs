@@ -112,14 +112,8 @@ mod tests {
     }
 
     /// The orders of all package managers, and of a root without one.
-    const ALL: [Option<Format>; 6] = [
-        None,
-        Some(Format::Dpkg),
-        Some(Format::Rpm),
-        Some(Format::Pacman),
-        Some(Format::Apk),
-        Some(Format::Portage),
-    ];
+    const ALL: [Option<Format>; 6] =
+        [None, Some(Format::Dpkg), Some(Format::Rpm), Some(Format::Pacman), Some(Format::Apk), Some(Format::Portage)];
 
     proptest::proptest! {
         #[test]

@@ -1,4 +1,7 @@
 //! Takes away from a program the means to do harm.
+//!
+//! A program of another root gets nothing from the caller: no privileges, keys, network or open files by this module,
+//! and no environment by its parent.
 
 use super::{Confinement, Filter, NOBODY, leave_session_keyring};
 use rustix::io::Errno;

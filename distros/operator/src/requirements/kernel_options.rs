@@ -224,7 +224,7 @@ fn row(one: &KernelUse<'static>, options: Vec<OptionRow>, missing: Option<bool>,
 fn option_row(option: &KernelOption<'static>, state: Option<&State>) -> OptionRow {
     OptionRow {
         name: format!("CONFIG_{}", option.name),
-        wanted: option.wanted.value(),
+        wanted: option.kata_value.value(),
         when: option.fragment.when,
         source: Fragments::kata().source(option.fragment),
         state: state.map(State::name),
@@ -265,7 +265,7 @@ mod tests {
     fn config(change: impl Fn(&str) -> Option<&'static str>) -> KernelConfig {
         let mut text = "# Linux/x86 6.18.35 Kernel Configuration\n".to_owned();
         for option in Fragments::kata().options(Arch::X86_64) {
-            let value = change(option.name).unwrap_or(option.wanted.value());
+            let value = change(option.name).unwrap_or(option.kata_value.value());
             let _ = match value {
                 "n" => writeln!(text, "# CONFIG_{} is not set", option.name),
                 value => writeln!(text, "CONFIG_{}={value}", option.name),

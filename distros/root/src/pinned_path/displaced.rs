@@ -207,7 +207,7 @@ impl PinnedPath {
     /// # Errors
     ///
     /// The error of the operating system.
-    pub fn taken_out_of_others(&self) -> io::Result<Vec<PathBuf>> {
+    pub fn displaced_texts_of_others(&self) -> io::Result<Vec<PathBuf>> {
         let mut all = Vec::new();
         for displaced in self.displaced()? {
             if self.was_edited_by_others(&displaced)? {
@@ -462,7 +462,8 @@ mod tests {
             machine.edit("old, and theirs");
             let displaced = machine.exchange_without_checking();
             assert_eq!(machine.text().as_deref(), Some("ours"), "{place}");
-            assert_eq!(machine.place.taken_out_of_others().unwrap(), [machine.place.staged_path(&displaced.name)]);
+            let staged = machine.place.staged_path(&displaced.name);
+            assert_eq!(machine.place.displaced_texts_of_others().unwrap(), [staged]);
             assert_eq!(machine.place.sweep().unwrap(), [Rescued::Back], "{place}");
             assert_eq!(
                 (machine.text().as_deref(), machine.staged_files()),
@@ -485,7 +486,7 @@ mod tests {
         for place in PLACES {
             let machine = Machine::new(place);
             machine.exchange_without_checking();
-            assert_eq!(machine.place.taken_out_of_others().unwrap(), Vec::<PathBuf>::new());
+            assert_eq!(machine.place.displaced_texts_of_others().unwrap(), Vec::<PathBuf>::new());
             assert_eq!(machine.place.sweep().unwrap(), []);
             assert_eq!((machine.text().as_deref(), machine.staged_files()), (Some("ours"), Vec::new()), "{place}");
             // A kill before the exchange, and an edit after the kill.

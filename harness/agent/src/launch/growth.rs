@@ -1,4 +1,7 @@
 //! Growth of a booting guest's output, which distinguishes a slow guest from a hung one.
+//!
+//! A guest without a sign of life hangs. An emulated one that still makes progress at the longer deadline is slow,
+//! which is an error that blames no component. On hardware, anything later than Kata waits has failed.
 
 use std::time::{Duration, Instant};
 

@@ -106,7 +106,7 @@ mod tests {
             let by_caller = crate::cli::vouched::by_options(&arguments.images);
             assert_eq!(facts(&arguments).is_shaped(), by_caller.is_some(), "{more:?}");
             // Facts as they are read from the options in an older program's journal.
-            assert_eq!(RunFacts::told(None, None, &options(&arguments)), facts(&arguments), "{more:?}");
+            assert_eq!(RunFacts::of_run_start(None, None, &options(&arguments)), facts(&arguments), "{more:?}");
         }
     }
 }

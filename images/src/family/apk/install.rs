@@ -8,11 +8,10 @@ use crate::family::credentials::Login;
 use crate::family::download::{self, DownloadRequest};
 use crate::family::install::{Install, OVER};
 use crate::family::offered::OfferedFile;
-use crate::family::{self, folder};
+use crate::family::{self, folder, repository_list};
 use crate::progress::Phase;
 use crate::runner::Runner;
 use crate::tree;
-use model::release::Archive;
 use operator::process::sandbox::{BindMount, Network};
 use std::path::Path;
 use std::process::Command;
@@ -161,9 +160,7 @@ impl Job<'_> {
         let mut names = Vec::new();
         for one in offered {
             let (repository, arch, file) = (&one.offered.repository, self.arch, &one.name);
-            let Some((_, server)) = servers.iter().find(|(id, _)| id == repository) else {
-                return Err(ImageErrorKind::NoMirror { suite: repository.clone(), archive: Archive::Main }.into());
-            };
+            let server = repository_list::address_of(&servers, repository)?;
             let name = format!("{repository}/{arch}/{file}");
             files.push(DownloadRequest {
                 address: format!("{server}/{arch}/{file}"),

@@ -10,11 +10,10 @@ use crate::family::credentials::Login;
 use crate::family::download::{self, DownloadRequest};
 use crate::family::install::{Install, OVER};
 use crate::family::offered::OfferedFile;
-use crate::family::{self, folder};
+use crate::family::{self, folder, repository_list};
 use crate::progress::Phase;
 use crate::runner::Runner;
 use crate::tree;
-use model::release::Archive;
 use operator::process::sandbox::{BindMount, Network};
 use std::path::Path;
 use std::process::Command;
@@ -143,10 +142,7 @@ impl Job<'_> {
         let servers = sources::written(self.folder)?;
         let mut files = Vec::new();
         for one in offered {
-            let repository = &one.offered.repository;
-            let Some((_, server)) = servers.iter().find(|(id, _)| id == repository) else {
-                return Err(ImageErrorKind::NoMirror { suite: repository.clone(), archive: Archive::Main }.into());
-            };
+            let server = repository_list::address_of(&servers, &one.offered.repository)?;
             for name in [one.name.clone(), format!("{}.sig", one.name)] {
                 files.push(DownloadRequest { address: format!("{server}/{name}"), name: format!("{ARCHIVES}/{name}") });
             }

@@ -3,7 +3,7 @@
 //! The sender is not known here: there is no `From:`.
 
 use super::plain;
-use crate::bug::mended::mended;
+use crate::bug::fixed_upstream::upstream_fix;
 use crate::bug::sections::Report;
 
 /// Returns the headers of a plain text mail.
@@ -47,7 +47,7 @@ fn tags<'r>(report: &Report<'r>) -> Vec<&'r str> {
     let own = &failed.release.version;
     let works_elsewhere = failed.works_in().iter().any(|one| one.release != *own);
     let codename = failed.release.codename.as_deref().filter(|_| works_elsewhere);
-    codename.into_iter().chain(mended(failed).map(|_| "fixed-upstream")).collect()
+    codename.into_iter().chain(upstream_fix(failed).map(|_| "fixed-upstream")).collect()
 }
 
 /// Writes Launchpad's mail (<https://help.launchpad.net/Bugs/EmailInterface>): commands begin with a blank.

@@ -11,7 +11,7 @@ use model::arch::Arch;
 use model::distro::{DistroId, ReleaseVersion};
 use model::profile::Profile;
 use model::record::Record;
-use model::verified::{VerifiedEntry, give_way, leave_inapplicable, leave_newer};
+use model::verified::{VerifiedEntry, remove_outdated, remove_overridden, remove_repeated_inapplicable};
 use std::collections::{BTreeMap, BTreeSet};
 use suites::capability::Area;
 use suites::catalogue::Test;
@@ -66,8 +66,8 @@ impl<'a> History<'a> {
             }
             for (distro, new) in new {
                 let (below, mut above) = (before.entry(distro.clone()).or_default(), new.clone());
-                leave_inapplicable(below, &mut above);
-                give_way(below, &above);
+                remove_repeated_inapplicable(below, &mut above);
+                remove_overridden(below, &above);
                 below.extend(above);
                 take_over(known.entry(distro).or_default(), new);
             }
@@ -87,7 +87,7 @@ impl<'a> History<'a> {
 
 /// Returns why a cell with brought components does not count.
 fn components_brought_along(cell: &CellReport) -> Option<String> {
-    let components = cell.brought();
+    let components = cell.supplied_components();
     (!components.is_empty()).then(|| {
         let (id, components) = (&cell.cell, components.join(", "));
         format!("{id}: replaced or added components: {components}; only Kata's own results count")
@@ -96,9 +96,9 @@ fn components_brought_along(cell: &CellReport) -> Option<String> {
 
 /// Adds a run's results, except where a later measurement is known.
 fn take_over(known: &mut Vec<VerifiedEntry>, mut new: Vec<VerifiedEntry>) {
-    leave_newer(known, &mut new);
-    leave_inapplicable(known, &mut new);
-    give_way(known, &new);
+    remove_outdated(known, &mut new);
+    remove_repeated_inapplicable(known, &mut new);
+    remove_overridden(known, &new);
     known.extend(new);
 }
 
@@ -189,7 +189,7 @@ fn changes_that_count<'a>(standings: &Standings<'a>) -> Vec<ChangeRow<'a>> {
     let mut rows = standings.changes();
     rows.retain_mut(|row| {
         let Some(report) = reports.get(row.cell) else { return false };
-        if !report.brought().is_empty() {
+        if !report.supplied_components().is_empty() {
             row.capabilities.retain(|capability| capability.area() == Area::Kata);
         }
         let counts = row.change == Change::Unjudged || withheld_cell(report).is_none();
@@ -291,7 +291,7 @@ fn trends<'r>(
         let matrix = of.standings.matrix;
         let alone = Standings::new(matrix, Recorded::default(), false);
         let with_candidates: BTreeSet<_> =
-            matrix.cells.iter().filter(|cell| !cell.brought().is_empty()).map(|cell| key(&cell.cell)).collect();
+            matrix.cells.iter().filter(|c| !c.supplied_components().is_empty()).map(|c| key(&c.cell)).collect();
         for id in alone.releases().into_iter().filter(|id| !with_candidates.contains(&key(id))) {
             let Some(release) = places.get(&key(id)).and_then(|place| releases.get_mut(*place)) else { continue };
             for profile in &matrix.profiles {

@@ -146,7 +146,7 @@ impl SiteRow {
     /// Adds the results of an entry. Results with brought components count only for capabilities without any result for
     /// the distro's own.
     pub(super) fn add(&mut self, entry: &VerifiedEntry) {
-        let is_own = entry.brought().is_empty();
+        let is_own = entry.supplied_components().is_empty();
         for (capability, recorded) in &entry.capabilities {
             if is_own || !self.capabilities.contains_key(capability) {
                 self.capabilities.insert(*capability, Known::of_record(entry, recorded));

@@ -54,7 +54,7 @@ pub(super) fn turns<'s>(site: &'s Site<'_>) -> Vec<Turn<'s>> {
     let mut found: BTreeMap<Key<'_>, Found<'_>> = BTreeMap::new();
     // The runs are in order of time, the newest first.
     for (run, of) in site.runs.iter().enumerate().rev().filter(|(_, of)| of.is_shown()) {
-        for report in of.standings.matrix.cells.iter().filter(|report| report.brought().is_empty()) {
+        for report in of.standings.matrix.cells.iter().filter(|report| report.supplied_components().is_empty()) {
             for (profile, judgements) in &report.judgements {
                 let profile = profile.as_str();
                 for (capability, judgement) in judgements.iter().filter(|(_, one)| is_clear(one.verdict)) {

@@ -178,7 +178,8 @@ struct Facts {
     slow: bool,
 }
 
-/// Returns the stop for a device that was not released.
+/// Returns the stop for a device that was not released: it blames the kernel if an interrupt asked the guest to release
+/// the device and the guest still has it, nobody if that cannot be seen or the guest is slow, and otherwise QEMU.
 fn undeleted(what: &str, facts: &Facts) -> Stop {
     let blame = |component: Component, why: &str| Stop::blame(component, format!("{what}; {why}"));
     match (facts.guest_has, facts.asked) {

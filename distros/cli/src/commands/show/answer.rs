@@ -11,7 +11,7 @@ use model::environment::Environment;
 use model::package_manager::PackageManager;
 use model::profile::Profile;
 use model::verified::{
-    Measured, Said, Verdict, VerifiedCapability, VerifiedEntry, decided, same_tests, test_set_of_today,
+    EvidenceSummary, Measured, Verdict, VerifiedCapability, VerifiedEntry, decided, same_tests, test_set_of_today,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -28,7 +28,7 @@ pub(super) struct Answer<'e> {
 struct Evidence<'e> {
     entry: &'e VerifiedEntry,
     known: &'e VerifiedCapability,
-    said: Said,
+    summary: EvidenceSummary,
 }
 
 /// Answers for a profile from the entries of a release. Shaped entries are ignored, because the origin of their
@@ -47,17 +47,17 @@ pub(super) fn answer<'e>(entries: &'e [VerifiedEntry], profile: &Profile, manage
         count += 1;
         let evidence: Vec<Evidence<'_>> =
             of_profile.iter().filter_map(|&(entry, is_newest)| evidence_on(entry, is_newest, capability)).collect();
-        let older = decided(&evidence, |one| one.said, false);
-        let standing = older.filter(|one| one.said.verdict.is_against());
-        match decided(&evidence, |one| one.said, true).or(standing) {
-            Some(one) if one.said.verdict.is_against() => {
+        let older = decided(&evidence, |one| one.summary, false);
+        let standing = older.filter(|one| one.summary.verdict.is_against());
+        match decided(&evidence, |one| one.summary, true).or(standing) {
+            Some(one) if one.summary.verdict.is_against() => {
                 against.push(format!("{capability}{}", blamed(one.known)));
                 fails.push(one.entry);
             }
             Some(one) => {
                 shows.push(one.entry);
-                has_workaround |= one.said.verdict == Verdict::Partial;
-                by_older_tests.extend(one.said.is_by_older_tests.then_some(capability.name()));
+                has_workaround |= one.summary.verdict == Verdict::Partial;
+                by_older_tests.extend(one.summary.is_by_older_tests.then_some(capability.name()));
             }
             None => {
                 missing.push(capability.name());
@@ -89,8 +89,9 @@ pub(super) fn answer<'e>(entries: &'e [VerifiedEntry], profile: &Profile, manage
 fn evidence_on(entry: &VerifiedEntry, is_newest: bool, capability: Capability) -> Option<Evidence<'_>> {
     let known = entry.capabilities.get(&capability)?;
     let is_by_older_tests = !same_tests(&entry.test_set, test_set_of_today(), capability);
-    let said = Said { environment: entry.environment, verdict: known.verdict, is_newest, is_by_older_tests };
-    Some(Evidence { entry, known, said })
+    let summary =
+        EvidenceSummary { environment: entry.environment, verdict: known.verdict, is_newest, is_by_older_tests };
+    Some(Evidence { entry, known, summary })
 }
 
 /// Formats the components at fault as ` (kernel, qemu)`; empty if none is blamed.

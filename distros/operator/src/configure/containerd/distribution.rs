@@ -105,7 +105,7 @@ pub(super) enum StatedError {
 pub(super) enum MainError {
     /// A file that may set the data directory is not evaluated.
     #[error("{0}: fix the file, because it can set the data directory")]
-    Untold(StatedError),
+    NotEvaluated(StatedError),
     /// The data directory in a file is not a plain absolute path.
     #[error("the value of {key} in {} is not a plain absolute path: fix it", .file.display())]
     NoPath {
@@ -127,7 +127,7 @@ impl Distribution {
         let Some(default) = self.main.strip_suffix(BELOW_DATA) else { return Ok(Ok(PathBuf::from(self.main))) };
         let stated = match stated(root, self.owner)? {
             Ok(stated) => stated,
-            Err(why) => return Ok(Err(MainError::Untold(why))),
+            Err(why) => return Ok(Err(MainError::NotEvaluated(why))),
         };
         let mut data = PathBuf::from(default);
         for (file, keys) in stated {

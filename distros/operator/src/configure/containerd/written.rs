@@ -21,7 +21,7 @@ pub(in super::super) struct ContainerdHandler {
     pub(super) loadings: Vec<Loading>,
     pub(super) handler: Map<String, Value>,
     /// Values of an existing handler of this name that differ from the planned ones.
-    pub(in super::super) theirs: Vec<ForeignValue>,
+    pub(in super::super) foreign_values: Vec<ForeignValue>,
 }
 
 /// The effect of one way of writing the handler.

@@ -15,10 +15,10 @@ use std::path::{Path, PathBuf};
 /// Returns copies of kata-osinfo's files that Kata, containerd or CRI-O reads, each with the reason why it is reported;
 /// `known` is the recorded state. Unreadable files are skipped, because other checks report them.
 pub(in super::super) fn copies(root: &Root, known: &State) -> Vec<NotReverted> {
-    let mut untold = |_: &Path, _: RootError| Ok(());
-    let places = containerd::each(root, &mut untold).unwrap_or_default();
-    let read = containerd::read_files(root, &places, &mut untold).unwrap_or_default();
-    among(root, &configurations(root, &read), known, &read, &mut untold).unwrap_or_default()
+    let mut ignore_error = |_: &Path, _: RootError| Ok(());
+    let places = containerd::each(root, &mut ignore_error).unwrap_or_default();
+    let read = containerd::read_files(root, &places, &mut ignore_error).unwrap_or_default();
+    among(root, &configurations(root, &read), known, &read, &mut ignore_error).unwrap_or_default()
 }
 
 /// Returns files that say they are kata-osinfo's but have another name, in places where they are read: next to drop-ins

@@ -274,7 +274,7 @@ fn a_gate_is_checked_from_its_first_release_on() {
 }
 
 const BUILD: &str = "tools/packaging/static-build/qemu/build-qemu.sh";
-const SCRIPT: &str = include_str!("made/build-of-qemu.txt");
+const SCRIPT: &str = include_str!("generated/build-of-qemu.txt");
 
 #[test]
 fn a_known_qemu_build_shows_no_difference() {

@@ -7,7 +7,7 @@ use suites::outcome::Component;
 
 /// A fault that later releases do not have.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Mended {
+pub(super) struct UpstreamFix {
     of: Component,
     /// The share that has the fault.
     share: Option<Share>,
@@ -21,9 +21,9 @@ pub(super) struct Mended {
     since: Series,
 }
 
-const MENDED: &[Mended] = &[
+const UPSTREAM_FIXES: &[UpstreamFix] = &[
     // Introduced by the fix for the CVE (f6b0de53fb8), which all maintained branches therefore have.
-    Mended {
+    UpstreamFix {
         of: Component::Qemu,
         share: Some(Share::Virtio9p),
         sign: "No such device or address",
@@ -34,20 +34,20 @@ const MENDED: &[Mended] = &[
 ];
 
 /// Returns the change that fixes a failure, if the release's package is older.
-pub(super) fn mended(failed: &FailedTest<'_>) -> Option<&'static Mended> {
+pub(super) fn upstream_fix(failed: &FailedTest<'_>) -> Option<&'static UpstreamFix> {
     let series = Series::of_package(failed.package().version.as_deref()?)?;
-    let own = |one: &&Mended| {
+    let own = |one: &&UpstreamFix| {
         one.of == failed.failure.component
             && one.share == failed.test.share
             && failed.failure.observed.contains(one.sign)
     };
-    MENDED.iter().filter(own).find(|one| series < one.since)
+    UPSTREAM_FIXES.iter().filter(own).find(|one| series < one.since)
 }
 
-impl Mended {
+impl UpstreamFix {
     /// Formats the change as a sentence.
     pub(super) fn words(&self) -> String {
-        let Mended { of, change, address, since, .. } = self;
+        let UpstreamFix { of, change, address, since, .. } = self;
         let name = if *of == Component::Qemu { "QEMU" } else { of.name() };
         format!(
             "{name}'s developers have fixed it with \"{change}\" ({address}), which is in {name} {since} and \
